@@ -1,0 +1,170 @@
+"""Stage: backward. In: Tensors to differentiate. Out: gradients in the leaves' ``.grad`` (``backward``) or returned (``grad``).
+Everything is one realise: forward values still pending, all gradients and the roots.
+Next: ``function.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from minigrad.autograd.mode import mode
+from minigrad.autograd.node import Edge, Front
+from minigrad.autograd.walk import Walk
+from minigrad.engine import realise
+from minigrad.graph.lazy import LazyBuffer
+from minigrad.ops import Op
+
+
+def backward(tensors: Any, grad_tensors: Any = None, retain_graph: bool | None = None, create_graph: bool = False,
+             inputs: Any = None) -> None:
+    """Add the gradient of ``tensors`` to the ``.grad`` of the leaves that they were computed from.
+
+    ``grad_tensors`` are the gradients to start from; a tensor of one element starts from 1. Raises
+    ``RuntimeError`` for a tensor that does not require a gradient, for a missing start, and for values that an
+    earlier backward freed. Source: https://docs.pytorch.org/docs/stable/generated/torch.autograd.backward.html
+
+    >>> import minigrad
+    >>> x = minigrad.tensor([1.0, 2.0], requires_grad=True)
+    >>> minigrad.autograd.backward((x * x).sum())
+    >>> x.grad
+    tensor([2., 4.])
+    """
+    tensors = _listed(tensors)
+    grad_tensors = [None] * len(tensors) if grad_tensors is None else _listed(grad_tensors)
+    if len(grad_tensors) != len(tensors):
+        raise RuntimeError(f"got {len(tensors)} tensors and {len(grad_tensors)} gradients")
+    targets = None
+    if inputs is not None:
+        inputs = _listed(inputs)
+        if not inputs:
+            raise RuntimeError("'inputs' argument to 'backward' cannot be empty.")
+        targets = [_edge_of(t) for t in inputs]
+    walk = Walk(create_graph, targets)
+    _walk(walk, tensors, grad_tensors)
+    if not (create_graph if retain_graph is None else retain_graph):
+        walk.release()
+    accumulated: list[tuple[Any, Any]] = list(walk.leaves.items())
+    if targets is not None:
+        wanted = {t for t in targets if type(t) is not tuple}
+        accumulated = [(leaf, g) for leaf, g in accumulated if leaf in wanted]
+        accumulated += [(t, walk.captured[e]) for t, e in zip(inputs, targets, strict=True)
+                        if type(e) is tuple and e in walk.captured]
+    _accumulate(walk, accumulated, [t._storage.lazy for t in tensors])
+
+
+def _accumulate(walk: Walk, leaves: list[tuple[Any, Any]], roots: list[LazyBuffer]) -> None:
+    """Compute all gradients in one run, and only then change any ``.grad``."""
+    if walk.recorded:
+        for leaf, gradient in leaves:
+            gradient = _after_leaf_hooks(walk, leaf, gradient)
+            leaf._grad = gradient if leaf._grad is None else leaf._grad + gradient
+        realise([leaf._grad._storage.lazy for leaf, _ in leaves] + roots)
+    else:
+        new: list[LazyBuffer] = []
+        for leaf, gradient in leaves:
+            if leaf._hooks is not None:
+                gradient = _after_leaf_hooks(walk, leaf, gradient)
+            old = leaf._grad
+            new.append(gradient if old is None else old._read().binary(Op.ADD, gradient))
+        realise(new + roots)
+        for (leaf, _), lazy in zip(leaves, new, strict=True):
+            if leaf._grad is None:
+                leaf._grad = Front.wrap(lazy, None)
+            else:
+                leaf._grad._replace(lazy)
+    for leaf, _ in leaves:
+        if leaf._hooks is not None:
+            for hook in tuple(leaf._hooks.after.values()):
+                hook(leaf)
+
+
+def _after_leaf_hooks(walk: Walk, leaf: Any, gradient: Any) -> Any:
+    return gradient if leaf._hooks is None else walk.hooked(leaf._hooks.before, gradient)
+
+
+def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool | None = None,
+         create_graph: bool = False, allow_unused: bool | None = None, is_grads_batched: bool = False,
+         materialize_grads: bool = False) -> tuple[Any, ...]:
+    """The gradients of ``outputs`` with respect to ``inputs``, as a tuple; no ``.grad`` changes.
+
+    With ``create_graph`` they can be differentiated again. An input that the outputs do not depend on raises
+    ``RuntimeError``, gives None with ``allow_unused`` and zeros with ``materialize_grads``.
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.autograd.grad.html
+
+    >>> import minigrad
+    >>> x = minigrad.tensor(3.0, requires_grad=True)
+    >>> dy, = grad(x**3, x, create_graph=True)
+    >>> dy.item(), grad(dy, x)[0].item()
+    (27.0, 18.0)
+    """
+    if is_grads_batched:
+        raise NotImplementedError("grad(is_grads_batched=True) is not there; call grad once for each row")
+    outputs, inputs = _listed(outputs), _listed(inputs)
+    starts = [None] * len(outputs) if grad_outputs is None else _listed(grad_outputs)
+    if allow_unused is None:
+        allow_unused = materialize_grads
+    for tensor in inputs:
+        if not tensor.requires_grad:
+            raise RuntimeError("One of the differentiated Tensors does not require grad")
+    targets = [_edge_of(t) for t in inputs]
+    walk = Walk(create_graph, targets)
+    _walk(walk, outputs, starts)
+    if not (create_graph if retain_graph is None else retain_graph):
+        walk.release()
+    found = [walk.captured.get(e) if type(e) is tuple else
+             _after_leaf_hooks(walk, e, walk.leaves.get(e)) for e in targets]
+    if not allow_unused and any(g is None for g in found):
+        raise RuntimeError("One of the differentiated Tensors appears to not have been used in the graph. Set "
+                           "allow_unused=True if this is the desired behavior.")
+    if materialize_grads:
+        found = [_zeros(walk, t) if g is None else g for g, t in zip(found, inputs, strict=True)]
+    results = tuple([walk.tensor(g) for g in found])
+    realise([r._storage.lazy for r in results if r is not None] + [t._storage.lazy for t in outputs])
+    return results
+
+
+def _zeros(walk: Walk, tensor: Any) -> Any:
+    lazy = tensor._read().like(0)
+    return Front.wrap(lazy, None) if walk.recorded else lazy
+
+
+def _walk(walk: Walk, tensors: Sequence[Any], starts: Sequence[Any]) -> None:
+    roots = [(_root_edge(i, t), _start(walk, t, g)) for i, (t, g) in enumerate(zip(tensors, starts, strict=True))]
+    before = mode.enabled
+    mode.enabled = walk.recorded
+    try:
+        walk.run(roots)
+    finally:
+        mode.enabled = before
+
+
+def _root_edge(position: int, tensor: Any) -> Edge:
+    edge = tensor._source()
+    if edge is None:
+        raise RuntimeError(f"element {position} of tensors does not require grad and does not have a grad_fn")
+    return edge
+
+
+def _edge_of(tensor: Any) -> Edge:
+    return tensor._source()
+
+
+def _start(walk: Walk, tensor: Any, gradient: Any) -> Any:
+    """The gradient that a root starts from."""
+    if gradient is None:
+        shape = tensor._shape()
+        if any(n != 1 for n in shape):
+            raise RuntimeError("grad can be implicitly created only for scalar outputs")
+        lazy = LazyBuffer.const(1.0, tensor.dtype, shape, tensor._storage.lazy.device)
+        return Front.wrap(lazy, None) if walk.recorded else lazy
+    lazy = gradient._read()
+    if lazy.shape != tensor._shape():
+        raise RuntimeError(f"Mismatch in shape: grad_output[0] has a shape of {gradient.shape} and output[0] has a "
+                           f"shape of {tensor.shape}.")
+    if walk.recorded:
+        return gradient
+    return lazy.cast(tensor.dtype)
+
+
+def _listed(tensors: Any) -> list[Any]:
+    return list(tensors) if isinstance(tensors, tuple | list) else [tensors]

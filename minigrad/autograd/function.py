@@ -1,0 +1,199 @@
+"""Stage: recording. In: a user's class with ``forward`` and ``backward``. Out: ``Function.apply``, which records it as one op.
+The user's backward runs on Tensors; with ``create_graph`` it is recorded in its turn.
+Next: ``tensor/``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+from minigrad.autograd.mode import enable_grad, mode, no_grad
+from minigrad.autograd.node import RELEASED, Front, Node, stand_in
+from minigrad.graph.lazy import LazyBuffer
+
+
+class FunctionNode(Node):
+    """The tape entry of a custom Function, and the ``ctx`` that its forward and backward receive."""
+
+    __slots__ = ("__dict__", "_needs", "_saved", "function", "specs")
+    saves = True
+
+    def __init__(self) -> None:
+        super().__init__((), (), (), {}, ())
+        self._saved: tuple[Any, ...] | None = ()
+        self._needs: tuple[bool, ...] = ()
+        self.specs: list[Any] = []
+
+    def save_for_backward(self, *tensors: Any) -> None:
+        """Keep Tensors (or None) for ``backward``, which finds them in ``saved_tensors``."""
+        self._saved = tuple([None if t is None else _Saved(t) for t in tensors])
+
+    @property
+    def saved_tensors(self) -> tuple[Any, ...]:
+        """What ``save_for_backward`` kept; ``RuntimeError`` after a backward has freed it."""
+        if self._saved is None:
+            raise RuntimeError(RELEASED)
+        return tuple([None if s is None else s.tensor(self) for s in self._saved])
+
+    saved_variables = saved_tensors
+
+    @property
+    def needs_input_grad(self) -> tuple[bool, ...]:
+        """For each argument of ``forward``, whether its gradient is asked for."""
+        return self._needs
+
+    def mark_dirty(self, *tensors: Any) -> None:
+        """Say that ``forward`` changed these inputs in place."""
+        self.__dict__["dirty"] = {id(t) for t in tensors}
+
+    def mark_non_differentiable(self, *tensors: Any) -> None:
+        """Say that these outputs have no gradient."""
+        self.__dict__["fixed"] = {id(t) for t in tensors}
+
+    def set_materialize_grads(self, value: bool) -> None:
+        """With False, ``backward`` gets None for an output that received no gradient; the default is zeros."""
+        self.__dict__["materialize"] = value
+
+    def vjp(self, grads: Sequence[LazyBuffer | None], needs: Sequence[bool]) -> list[LazyBuffer | None]:
+        with no_grad():
+            results = self._call([None if g is None else Front.wrap(g, None) for g in grads])
+        return [None if r is None else r._read() for r in results]
+
+    def vjp_recorded(self, grads: Sequence[Any], needs: Sequence[bool]) -> list[Any]:
+        with enable_grad():
+            return self._call(list(grads))
+
+    def _call(self, grads: list[Any]) -> list[Any]:
+        if self.__dict__.get("materialize", True):
+            grads = [Front.wrap(LazyBuffer.const(0, dtype, shape, device), None) if g is None else g
+                     for g, (shape, dtype, device) in zip(grads, self.specs, strict=True)]
+        results = self.function.backward(self, *grads)
+        results = results if isinstance(results, tuple) else (results,)
+        expected = len(self.edges)
+        if len(results) > expected and all(r is None for r in results[expected:]):
+            results = results[:expected]
+        if len(results) != expected:
+            raise RuntimeError(f"function {type(self).__name__} returned an incorrect number of gradients (expected "
+                               f"{expected}, got {len(results)})")
+        return [self._checked(i, r) for i, r in enumerate(results)]
+
+    def _checked(self, position: int, gradient: Any) -> Any:
+        if gradient is None or self.inputs[position] is None:
+            return None
+        expected = self.inputs[position].shape
+        if gradient._shape() != expected:
+            if not all(a in (1, b) for a, b in zip(expected[::-1], gradient._shape()[::-1], strict=False)):
+                raise RuntimeError(f"Function {type(self).__name__} returned an invalid gradient at index {position} - "
+                                   f"got {list(gradient._shape())} but expected shape compatible with {list(expected)}")
+            gradient = gradient.sum_to_size(expected)
+        return gradient
+
+    def release(self) -> None:
+        super().release()
+        self._saved = None
+
+
+class _Saved:
+    """A Tensor kept for backward. What may become an output is kept as an alias without an edge back to the node
+    (that would be a cycle); ``number`` then says which output it is."""
+
+    __slots__ = ("_tensor", "number", "original")
+
+    def __init__(self, tensor: Any) -> None:
+        self.original = id(tensor)
+        self.number: int | None = None
+        self._tensor = tensor if tensor._source() is not None else tensor.detach()
+
+    def tensor(self, node: FunctionNode) -> Any:
+        """The Tensor as ``backward`` sees it."""
+        if self.number is None:
+            return self._tensor
+        result = self._tensor.detach()
+        result._set_edge((node, self.number))
+        return result
+
+
+class Function:
+    """A differentiable function of one's own: subclass it with static ``forward(ctx, ...)`` and ``backward(ctx, ...)``.
+
+    Source: https://docs.pytorch.org/docs/stable/autograd.html#torch.autograd.Function
+
+    >>> import minigrad
+    >>> class Square(Function):
+    ...     @staticmethod
+    ...     def forward(ctx, x):
+    ...         ctx.save_for_backward(x)
+    ...         return x * x
+    ...     @staticmethod
+    ...     def backward(ctx, g):
+    ...         x, = ctx.saved_tensors
+    ...         return 2 * x * g
+    >>> x = minigrad.tensor(3.0, requires_grad=True)
+    >>> Square.apply(x).backward()
+    >>> x.grad
+    tensor(6.)
+    """
+
+    @staticmethod
+    def forward(ctx: Any, *args: Any, **kwargs: Any) -> Any:
+        """The value; ``ctx`` keeps what ``backward`` needs. Subclasses define it."""
+        raise NotImplementedError("You must implement the forward function for custom autograd.Function.")
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Any) -> Any:
+        """The gradient of each argument of ``forward``, None where there is none. Subclasses define it."""
+        raise NotImplementedError(
+            "You must implement either the backward or vjp method for your custom autograd.Function to use it with "
+            "backward mode AD.")
+
+    @classmethod
+    def apply(cls, *args: Any, **kwargs: Any) -> Any:
+        """Call ``forward`` and record it."""
+        node = _node_class(cls.__name__)()
+        node.function = cls
+        sources = [a._source() if hasattr(a, "_source") else None for a in args]
+        node._needs = tuple([s is not None for s in sources])
+        with no_grad():
+            if "setup_context" in vars(cls):
+                results = cls.forward(*args, **kwargs)
+                cls.setup_context(node, args, results)  # type: ignore[attr-defined]
+            else:
+                results = cls.forward(node, *args, **kwargs)
+        if not mode.enabled or not any(node._needs):
+            return results
+        outputs = results if isinstance(results, tuple) else (results,)
+        node.edges = tuple(sources)
+        node.inputs = tuple([a._read() if hasattr(a, "_source") else None for a in args])
+        recorded = _record(node, args, outputs)
+        return recorded if isinstance(results, tuple) else recorded[0]
+
+
+def _record(node: FunctionNode, args: Sequence[Any], outputs: Sequence[Any]) -> tuple[Any, ...]:
+    """The outputs as Tensors whose ``grad_fn`` is the node. An input returned unchanged becomes an alias of it."""
+    given = {id(a) for a in args}
+    dirty, fixed = node.__dict__.get("dirty", set()), node.__dict__.get("fixed", set())
+    result = []
+    lazies = []
+    for output in outputs:
+        if not hasattr(output, "_source"):
+            result.append(output)
+            continue
+        number = len(lazies)
+        lazies.append(output._read())
+        node.specs.append((output._shape(), output.dtype, output._storage.lazy.device))
+        if id(output) in given and id(output) not in dirty:
+            output = output.detach()
+        for saved in node._saved or ():
+            if saved is not None and saved.original == id(output) and id(output) not in given:
+                saved.number = number
+        if id(output) not in fixed and output.dtype.is_float:
+            output._set_edge((node, number))
+        result.append(output)
+    node.outputs = tuple([stand_in(lazy.shape, lazy.dtype, lazy.device) for lazy in lazies])
+    return tuple(result)
+
+
+@cache
+def _node_class(name: str) -> type[FunctionNode]:
+    return type(f"{name}Backward", (FunctionNode,), {"__slots__": (), "__module__": "minigrad.autograd"})

@@ -1,0 +1,154 @@
+"""Stage: recording. In: ``with no_grad():`` and its relatives. Out: whether this thread records a tape now.
+The flags live in ``mode``, which every op reads.
+Next: ``node.py``."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Mode(threading.local):
+    """Per thread: ``enabled``, whether ops are recorded on the tape; ``inference``, inside ``inference_mode``."""
+
+    enabled = True
+    inference = False
+
+
+mode = Mode()
+
+
+def is_grad_enabled() -> bool:
+    """Whether ops are recorded for ``backward`` now.
+
+    >>> is_grad_enabled()
+    True
+    """
+    return mode.enabled
+
+
+def is_inference_mode_enabled() -> bool:
+    """Whether the program is inside ``inference_mode``."""
+    return mode.inference
+
+
+class GradSwitch:
+    """Sets the grad mode for a ``with`` block or, as a decorator, for every call of a function or each step of a
+    generator. Blocks nest; at the end of each the mode is as it was before."""
+
+    _enabled = False
+    _inference = False
+
+    def __init__(self) -> None:
+        self._before: list[tuple[bool, bool]] = []
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        if len(args) == 1 and inspect.isroutine(args[0]):  # ``@no_grad`` without parentheses
+            return cls()(args[0])
+        return super().__new__(cls)
+
+    def _again(self) -> GradSwitch:
+        return type(self)()
+
+    def __enter__(self) -> None:
+        self._before.append((mode.enabled, mode.inference))
+        mode.enabled, mode.inference = self._enabled, self._inference or mode.inference
+
+    def __exit__(self, *exception: object) -> None:
+        mode.enabled, mode.inference = self._before.pop()
+
+    def __call__(self, function: F) -> F:
+        if inspect.isgeneratorfunction(function):
+            @functools.wraps(function)
+            def stepping(*args: Any, **kwargs: Any) -> Any:
+                generator, sent = function(*args, **kwargs), None
+                while True:
+                    try:
+                        with self._again():
+                            item = generator.send(sent)
+                    except StopIteration as end:
+                        return end.value
+                    sent = yield item
+
+            return stepping  # type: ignore[return-value]
+
+        @functools.wraps(function)
+        def switched(*args: Any, **kwargs: Any) -> Any:
+            with self._again():
+                return function(*args, **kwargs)
+
+        return switched  # type: ignore[return-value]
+
+
+class no_grad(GradSwitch):
+    """Nothing inside is recorded; results do not require a gradient.
+
+    >>> with no_grad():
+    ...     is_grad_enabled()
+    False
+    >>> @no_grad()
+    ... def f():
+    ...     return is_grad_enabled()
+    >>> f(), is_grad_enabled()
+    (False, True)
+    """
+
+
+class enable_grad(GradSwitch):
+    """Inside, ops are recorded, also within ``no_grad``.
+
+    >>> with no_grad(), enable_grad():
+    ...     is_grad_enabled()
+    True
+    """
+
+    _enabled = True
+
+
+class inference_mode(GradSwitch):
+    """As ``no_grad``; ``inference_mode(False)`` leaves the mode as it is."""
+
+    _inference = True
+
+    def __init__(self, mode: bool = True) -> None:
+        super().__init__()
+        self._on = mode
+
+    def _again(self) -> GradSwitch:
+        return inference_mode(self._on)
+
+    def __enter__(self) -> None:
+        self._before.append((mode.enabled, mode.inference))
+        if self._on:
+            mode.enabled, mode.inference = False, True
+
+
+class set_grad_enabled(GradSwitch):
+    """Switches recording on or off at once, and back at the end of the block if used as a context.
+
+    >>> with set_grad_enabled(False):
+    ...     is_grad_enabled()
+    False
+    """
+
+    def __init__(self, mode_: bool) -> None:
+        super().__init__()
+        self._enabled = bool(mode_)
+        self._at_start = (mode.enabled, mode.inference)
+        mode.enabled = self._enabled
+
+    def _again(self) -> GradSwitch:
+        return set_grad_enabled(self._enabled)
+
+    def __enter__(self) -> None:
+        self._before.append(self._at_start)
+        mode.enabled = self._enabled
+
+    def __call__(self, function: F) -> F:
+        mode.enabled = self._at_start[0]
+        return super().__call__(function)

@@ -1,0 +1,164 @@
+"""Stage: backward. In: root values with their gradients. Out: the gradients of leaves and of values asked for, still lazy.
+Nodes are visited in the order opposite to their creation, so each after all that used its outputs.
+Next: ``backward.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from heapq import heappop, heappush
+from typing import Any
+
+from minigrad.autograd.mode import mode
+from minigrad.autograd.node import Edge, Front, Node
+from minigrad.graph.lazy import LazyBuffer
+from minigrad.ops import Op
+
+# A gradient is a LazyBuffer, or in a recorded walk (``create_graph``) a Tensor.
+Gradient = Any
+
+
+class Walk:
+    """One backward pass. ``leaves`` maps each leaf reached to its gradient, ``captured`` each edge asked for."""
+
+    def __init__(self, recorded: bool, targets: Sequence[Edge] | None = None) -> None:
+        self.recorded = recorded
+        self.leaves: dict[Any, Gradient] = {}
+        self.captured: dict[Edge, Gradient] = {}
+        self.visited: list[Node] = []
+        self._pending: dict[int, tuple[Node, list[Gradient]]] = {}
+        self._heap: list[int] = []
+        self._targets = None if targets is None else set(targets)
+        self._useful: set[Any] | None = None
+
+    def run(self, roots: Sequence[tuple[Edge, Gradient]]) -> None:
+        """Send each root's gradient backward."""
+        if self._targets is not None:
+            self._useful = _leading_to(self._targets, [edge for edge, _ in roots])
+        for edge, gradient in roots:
+            self._send(edge, gradient)
+        pending, heap = self._pending, self._heap
+        while heap:
+            node, gradients = pending.pop(-heappop(heap))
+            self._visit(node, gradients)
+
+    def _send(self, edge: Edge, gradient: Gradient) -> None:
+        if type(edge) is not tuple:
+            leaves = self.leaves
+            leaves[edge] = self._add(leaves[edge], gradient) if edge in leaves else gradient
+            return
+        node, number = edge
+        entry = self._pending.get(node.sequence)
+        if entry is None:
+            gradients = [None] * len(node.outputs) if node.outputs is not None else [None] * (number + 1)
+            self._pending[node.sequence] = (node, gradients)
+            heappush(self._heap, -node.sequence)
+        else:
+            gradients = entry[1]
+        before = gradients[number]
+        gradients[number] = gradient if before is None else self._add(before, gradient)
+
+    def _add(self, a: Gradient, b: Gradient) -> Gradient:
+        return a + b if self.recorded else a.binary(Op.ADD, b)
+
+    def _visit(self, node: Node, gradients: list[Gradient]) -> None:
+        extra = node.extra
+        if extra is not None:
+            self._before(node, gradients)
+        edges = node.edges
+        if self._useful is not None:
+            for number, gradient in enumerate(gradients):
+                if gradient is not None and (node, number) in self._targets:  # type: ignore[operator]
+                    self.captured[node, number] = gradient
+            useful = self._useful
+            needs = [e is not None and (e[0] if type(e) is tuple else e) in useful for e in edges]
+            if not any(needs):
+                return
+        else:
+            needs = [e is not None for e in edges]
+        results = (node.vjp_recorded if self.recorded else node.vjp)(gradients, needs)
+        self.visited.append(node)
+        if extra is not None and extra.post:
+            results = self._after(node, results, gradients)
+        for edge, needed, result in zip(edges, needs, results, strict=True):
+            if needed and result is not None:
+                self._send(edge, result)
+
+    def tensor(self, gradient: Gradient) -> Any:
+        """The gradient as a Tensor."""
+        return gradient if self.recorded or gradient is None else Front.wrap(gradient, None)
+
+    def gradient(self, tensor: Any) -> Gradient:
+        """A Tensor as a gradient of this walk."""
+        return tensor if self.recorded or tensor is None else tensor._read()
+
+    def _before(self, node: Node, gradients: list[Gradient]) -> None:
+        extra = node.more()
+        for number, hooks in extra.tensor.items():
+            gradients[number] = self.hooked(hooks, gradients[number])
+        for hook in tuple(extra.pre.values()):
+            changed = _call_hook(hook, tuple([self.tensor(g) for g in gradients]))
+            if changed is not None:
+                gradients[:] = [self.gradient(g) for g in changed]
+        for number, reference in extra.retained.items():
+            tensor = reference()
+            if tensor is not None and gradients[number] is not None:
+                gradient = self.tensor(gradients[number])
+                tensor._grad = gradient if tensor._grad is None else tensor._grad + gradient
+
+    def _after(self, node: Node, results: list[Gradient], gradients: list[Gradient]) -> list[Gradient]:
+        given = tuple([self.tensor(g) for g in gradients])
+        for hook in tuple(node.more().post.values()):
+            changed = _call_hook(hook, tuple([self.tensor(r) for r in results]), given)
+            if changed is not None:
+                changed = changed if isinstance(changed, tuple) else (changed,)
+                results = [self.gradient(g) for g in changed]
+        return results
+
+    def hooked(self, hooks: dict[int, Any], gradient: Gradient) -> Gradient:
+        """The gradient after a tensor's hooks."""
+        if gradient is None:
+            return None
+        for hook in tuple(hooks.values()):
+            changed = _call_hook(hook, self.tensor(gradient))
+            if changed is not None:
+                gradient = self.gradient(changed)
+        return gradient
+
+    def release(self) -> None:
+        """Free what the visited nodes saved."""
+        for node in self.visited:
+            node.release()
+
+
+def _call_hook(hook: Any, *arguments: Any) -> Any:
+    return hook(*arguments)
+
+
+def _leading_to(targets: set[Edge], roots: Sequence[Edge]) -> set[Any]:
+    """The nodes and leaves from which a target can be reached, targets themselves included."""
+    useful: set[Any] = {t for t in targets if type(t) is not tuple}
+    useful |= {t[0] for t in targets if type(t) is tuple}
+    done: set[Node] = set()
+    stack = [e[0] for e in roots if type(e) is tuple]
+    while stack:
+        node = stack[-1]
+        if node in done:
+            stack.pop()
+            continue
+        following = [e[0] for e in node.edges if type(e) is tuple and e[0] not in done]
+        if following:
+            stack.extend(following)
+            continue
+        stack.pop()
+        done.add(node)
+        if any(e is not None and (e[0] if type(e) is tuple else e) in useful for e in node.edges):
+            useful.add(node)
+    return useful
+
+
+def ones_like(lazy: LazyBuffer) -> LazyBuffer:
+    """The gradient that ``backward()`` starts from."""
+    return lazy.like(1)
+
+
+__all__ = ["Gradient", "Walk", "mode", "ones_like"]

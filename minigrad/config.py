@@ -1,0 +1,84 @@
+"""Stage: everywhere. In: environment variables. Out: typed settings, read when they are asked for.
+Every variable minigrad knows stands in ``SETTINGS``; the table in ``docs/`` is made from it.
+Next: ``dtype.py``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting: its default (which also gives its type) and one sentence about it."""
+
+    name: str
+    default: int | str
+    doc: str
+
+
+SETTINGS: dict[str, Setting] = {
+    s.name: s
+    for s in (
+        Setting("DEBUG", 0, "How much is printed when a graph is realised: 1 plans, 2 kernels with times, "
+                            "3 loop nests, 4 generated source, 5 lazy graphs, 6 LLVM IR, 7 assembly."),
+        Setting("DEVICE", "CPU", "The device of new tensors: CPU, CC or NUMPY."),
+        Setting("THREADS", 0, "Threads of the CPU device; 0 takes one for each core this process may use. "
+                              "Results are the same bits for any number."),
+        Setting("CACHE", 1, "1 keeps compiled kernels on disk, 0 does not."),
+        Setting("CACHE_DIR", "", "The folder of compiled kernels; empty takes the user's cache folder."),
+        Setting("VERIFY", 0, "1 checks every intermediate form after every pass. The tests run with 1."),
+        Setting("CC", "", "The C compiler of the CC device; empty takes cc, gcc or clang from the PATH."),
+        Setting("CFLAGS", "", "Further flags for the CC device's compiler."),
+        Setting("TORCH_RNG", 0, "1 makes dropout draw PyTorch's own masks on the host."),
+    )
+}
+
+_overrides: dict[str, int | str] = {}
+
+
+def get(name: str) -> Any:
+    """The value of setting ``name`` now: from ``config(...)``, else the environment, else its default.
+
+    >>> get("THREADS") >= 0
+    True
+    """
+    if name in _overrides:
+        return _overrides[name]
+    text = os.environ.get(name)
+    setting = SETTINGS[name]
+    if text is None or text == "":
+        return setting.default
+    if isinstance(setting.default, int):
+        try:
+            return int(text)
+        except ValueError:
+            raise ValueError(f"environment variable {name} should be an integer, got {text!r}") from None
+    return text
+
+
+@contextmanager
+def config(**settings: int | str) -> Iterator[None]:
+    """Change settings for a ``with`` block; they are put back at its end.
+
+    Raises ``ValueError`` for a name that is not a setting and ``TypeError`` for a value of the wrong type.
+
+    >>> with config(DEBUG=0, THREADS=1):
+    ...     get("THREADS")
+    1
+    """
+    for name, value in settings.items():
+        if name not in SETTINGS:
+            raise ValueError(f"unknown setting {name!r}; the settings are {', '.join(SETTINGS)}")
+        if not isinstance(value, type(SETTINGS[name].default)):
+            raise TypeError(f"setting {name} should be {type(SETTINGS[name].default).__name__}, got {value!r}")
+    before = dict(_overrides)
+    _overrides.update(settings)
+    try:
+        yield
+    finally:
+        _overrides.clear()
+        _overrides.update(before)

@@ -1,0 +1,166 @@
+"""Stage: everywhere. In: nothing. Out: the element types, what they promote to, and their NumPy twins.
+Next: ``ops.py``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class DType:
+    """An element type. Compared by identity; there is one object for each type.
+
+    ``kind`` is ``"b"`` bool, ``"u"`` unsigned, ``"i"`` signed, ``"f"`` floating; ``size`` is in bytes.
+
+    >>> float32.size, float32.is_float, int64.kind
+    (4, True, 'i')
+    """
+
+    name: str
+    kind: str
+    size: int
+    order: int
+
+    def __repr__(self) -> str:
+        return f"minigrad.{self.name}"
+
+    def __reduce__(self) -> str:
+        return self.name
+
+    @property
+    def is_float(self) -> bool:
+        return self.kind == "f"
+
+    @property
+    def is_int(self) -> bool:
+        return self.kind in "iu"
+
+    @property
+    def is_floating_point(self) -> bool:
+        """PyTorch's name for ``is_float``."""
+        return self.kind == "f"
+
+    @property
+    def is_complex(self) -> bool:
+        """Always False: there are no complex types."""
+        return False
+
+    @property
+    def is_signed(self) -> bool:
+        return self.kind in "if"
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes per element."""
+        return self.size
+
+    @property
+    def bits(self) -> int:
+        return self.size * 8
+
+    @property
+    def numpy(self) -> np.dtype:
+        """The NumPy dtype; bfloat16 comes from ``ml_dtypes``."""
+        return _numpy_dtype(self.name)
+
+    @property
+    def min(self) -> int | float:
+        """The smallest finite value (``-inf`` has no place here)."""
+        if self.kind == "b":
+            return 0
+        if self.kind == "f":
+            return -self.max
+        return -(1 << (self.bits - 1)) if self.kind == "i" else 0
+
+    @property
+    def max(self) -> int | float:
+        """The largest finite value."""
+        if self.kind == "b":
+            return 1
+        if self.kind == "f":
+            return {"float16": 65504.0, "bfloat16": 3.3895313892515355e38}.get(
+                self.name) or float(np.finfo(self.name).max)
+        return (1 << (self.bits - (self.kind == "i"))) - 1
+
+
+bool_ = DType("bool", "b", 1, 0)
+uint8 = DType("uint8", "u", 1, 1)
+int8 = DType("int8", "i", 1, 2)
+int16 = DType("int16", "i", 2, 3)
+int32 = DType("int32", "i", 4, 4)
+int64 = DType("int64", "i", 8, 5)
+uint16 = DType("uint16", "u", 2, 6)
+uint32 = DType("uint32", "u", 4, 7)
+uint64 = DType("uint64", "u", 8, 8)
+float16 = DType("float16", "f", 2, 9)
+bfloat16 = DType("bfloat16", "f", 2, 10)
+float32 = DType("float32", "f", 4, 11)
+float64 = DType("float64", "f", 8, 12)
+
+ALL = (bool_, uint8, int8, int16, int32, int64, uint16, uint32, uint64, float16, bfloat16, float32, float64)
+FLOATS = (float16, bfloat16, float32, float64)
+BY_NAME = {d.name: d for d in ALL}
+# ``copy`` and ``pickle`` find the object by this name.
+globals()["bool"] = bool_
+
+
+@cache
+def _numpy_dtype(name: str) -> np.dtype:
+    if name == "bfloat16":
+        import ml_dtypes  # optional until someone uses the type: it costs import time
+
+        return np.dtype(ml_dtypes.bfloat16)
+    return np.dtype(name)
+
+
+@cache
+def _from_numpy_name(name: str) -> DType:
+    if name not in BY_NAME:
+        raise TypeError(
+            f"can't convert np.ndarray of type {name}. The only supported types are: "
+            f"{', '.join(d.name for d in ALL)}.")
+    return BY_NAME[name]
+
+
+def from_numpy(dtype: np.dtype) -> DType:
+    """The minigrad type of a NumPy dtype; ``TypeError`` when there is none.
+
+    >>> from_numpy(np.dtype("int16"))
+    minigrad.int16
+    """
+    return _from_numpy_name(dtype.name)
+
+
+@cache
+def promote(a: DType, b: DType) -> DType:
+    """The smallest type both fit, as PyTorch's ``promote_types`` (the category decides first, then size).
+
+    >>> promote(int64, float16), promote(uint8, int8), promote(float16, bfloat16)
+    (minigrad.float16, minigrad.int16, minigrad.float32)
+    """
+    if a is b:
+        return a
+    if a.order > b.order:
+        a, b = b, a
+    if b.kind == "f":
+        return float32 if (a, b) == (float16, bfloat16) else b
+    if a.kind == "b":
+        return b
+    if a.kind == b.kind:
+        return b if b.size >= a.size else a
+    unsigned, signed = (a, b) if a.kind == "u" else (b, a)
+    if signed.size > unsigned.size:
+        return signed
+    return {1: int16, 2: int32, 4: int64, 8: float32}[unsigned.size]
+
+
+def accumulator(dtype: DType) -> DType:
+    """The type a sum of ``dtype`` runs in inside a kernel: the half types accumulate in float32.
+
+    >>> accumulator(bfloat16), accumulator(float64)
+    (minigrad.float32, minigrad.float64)
+    """
+    return float32 if dtype in (float16, bfloat16) else dtype

@@ -1,0 +1,81 @@
+"""Stage: realise. In: a plan and its times. Out: what DEBUG asks to be printed, level by level.
+Next: the room ``autograd/``."""
+
+from __future__ import annotations
+
+import sys
+from functools import cache
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from minigrad.engine.execute import CompiledKernel, Executable
+from minigrad.engine.walk import Pending
+from minigrad.graph.show import show as show_graph
+from minigrad.kernel.show import show as show_kernel
+from minigrad.schedule.simplify import simplify
+
+
+def _print(*lines: str) -> None:
+    print(*lines, sep="\n", file=sys.stdout, flush=True)
+
+
+def before(pending: Pending, executable: Executable, hit: bool, seconds: float, level: int) -> None:
+    """What is known before the kernels run: the plan, and how it came about."""
+    count = len(executable.kernels)
+    how = "cached plan" if hit else f"planned and compiled in {seconds * 1e3:.1f} ms"
+    _print(f"*** {pending.device}: {len(pending.results)} output{'s' * (len(pending.results) != 1)} from "
+           f"{len(pending.order)} nodes, {count} kernel{'s' * (count != 1)} ({how})")
+    if level >= 5:
+        _print("--- lazy graph as recorded", show_graph(pending.results))
+        _print("--- lazy graph simplified", show_graph(simplify(pending.results)[0]))
+    for kernel in executable.kernels:
+        if level >= 3:
+            for line in kernel.lowered.strategies:
+                _print(f"--- {kernel.name}: {line}")
+            for note in kernel.launch.notes:
+                _print(f"    {note}")
+            _print(show_kernel(kernel.lowered.kernel))
+        if level >= 4:
+            _print(f"--- {kernel.name}: as C", kernel.source)
+    if level >= 6 and executable.kernels:
+        programs = {k.program.source: k.program for k in executable.kernels}
+        for source, program in programs.items():
+            _print("--- as compiled", source)
+            if level >= 7:
+                _print("--- machine code", executable.device.assembly(program))
+
+
+def after(executable: Executable, seconds: list[float], level: int) -> None:
+    """A line for each kernel: time, speed and the share of what the machine can do."""
+    if level < 2:
+        return
+    for kernel, time in zip(executable.kernels, seconds, strict=True):
+        _print(kernel_line(kernel, time))
+
+
+def kernel_line(kernel: CompiledKernel, seconds: float) -> str:
+    """``name  12.3 µs  4.5 GFLOP/s  6.7 GB/s  80% of this machine's bandwidth``."""
+    seconds = max(seconds, 1e-9)
+    limits = machine_limits()
+    gflops, gbytes = kernel.lowered.flops / seconds / 1e9, kernel.bytes / seconds / 1e9
+    share = max((gflops / limits["gflops"], "arithmetic"), (gbytes / limits["gbytes"], "bandwidth"))
+    return (f"    {kernel.name:<44} {seconds * 1e6:10.1f} µs {gflops:8.2f} GFLOP/s {gbytes:8.2f} GB/s "
+            f"{share[0]:6.1%} of this machine's {share[1]}")
+
+
+@cache
+def machine_limits() -> dict[str, Any]:
+    """What NumPy reaches here on a copy and on a matrix product, measured once: the yardstick of DEBUG=2."""
+    source = np.ones(16 << 20, np.uint8)
+    target = np.empty_like(source)
+    matrix = np.ones((512, 512), np.float32)
+    best_copy = best_product = float("inf")
+    for _ in range(4):
+        start = perf_counter()
+        np.copyto(target, source)
+        middle = perf_counter()
+        _ = matrix @ matrix
+        best_copy, best_product = min(best_copy, middle - start), min(best_product, perf_counter() - middle)
+    return {"gbytes": 2 * source.nbytes / best_copy / 1e9, "gflops": 2 * 512**3 / best_product / 1e9}

@@ -1,0 +1,98 @@
+"""Stage: realise. In: a pending graph with its key. Out: the executable for it: from memory, or scheduled, lowered and compiled.
+Constants are part of a plan at first sight; a graph that comes again with other constants gets a plan
+that takes those as arguments, so that nothing is compiled a third time. Next: ``execute.py``."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Any
+
+from minigrad.engine.execute import Executable
+from minigrad.engine.walk import Pending
+from minigrad.graph.lazy import LazyBuffer
+from minigrad.ops import Op
+from minigrad.runtime.device import get_device
+from minigrad.schedule.plan import schedule
+
+CAPACITY = 2048
+"""Graphs remembered; the one not used for longest goes first."""
+
+
+class Family:
+    """The plans of one key. ``free``: the positions of constants that have been seen to vary: they are arguments."""
+
+    __slots__ = ("free", "plans")
+
+    def __init__(self) -> None:
+        self.free: frozenset[int] = frozenset()
+        self.plans: dict[Any, Executable] = {}
+
+    def fixed(self, numbers: tuple[Any, ...]) -> Any:
+        """The constants a plan depends on, given which are free."""
+        free = self.free
+        if not free:
+            return numbers
+        return free, tuple([None if i in free else n for i, n in enumerate(numbers)])
+
+
+class PlanCache:
+    """Least recently used families of plans, by graph key."""
+
+    def __init__(self, capacity: int = CAPACITY) -> None:
+        self.families: OrderedDict[Any, Family] = OrderedDict()
+        self.capacity = capacity
+        self.hits = 0
+        self.misses = 0
+
+    def find(self, pending: Pending) -> tuple[Executable, bool]:
+        """The executable for this graph, and whether it was there already."""
+        family = self.families.get(pending.key)
+        if family is not None:
+            self.families.move_to_end(pending.key)
+            found = family.plans.get(family.fixed(pending.numbers))
+            if found is not None:
+                self.hits += 1
+                return found, True
+            varying = _differences(next(iter(family.plans)), pending.numbers) if family.plans else frozenset()
+            family.free |= frozenset(i for i in varying if not pending.constants[i].dtype.kind == "b")
+        else:
+            family = Family()
+        self.misses += 1
+        executable = build(pending, family.free)
+        family.plans[family.fixed(pending.numbers)] = executable
+        self.families[pending.key] = family
+        if len(self.families) > self.capacity:
+            self.families.popitem(last=False)
+        return executable, False
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self.families.clear()
+
+
+def _differences(fixed: Any, numbers: tuple[Any, ...]) -> frozenset[int]:
+    if len(fixed) == 2 and isinstance(fixed[0], frozenset):
+        fixed = fixed[1]
+    return frozenset(i for i, (a, b) in enumerate(zip(fixed, numbers, strict=True)) if a is not None and a != b)
+
+
+def build(pending: Pending, free: frozenset[int]) -> Executable:
+    """Schedule, lower and compile a graph. The plan refers to stand-ins for the leaves, so it keeps no memory alive."""
+    stand_ins: dict[LazyBuffer, LazyBuffer] = {}
+    leaves = []
+    for leaf in pending.leaves:
+        stand_ins[leaf] = LazyBuffer(Op.BUFFER, (), leaf.arg, leaf.shape, leaf.dtype, leaf.device)
+        leaves.append(stand_ins[leaf])
+    scalars = []
+    for node in pending.scalars:
+        stand_ins[node] = LazyBuffer(Op.SCALAR, (), None, (), node.dtype, node.device)
+        scalars.append(stand_ins[node])
+    for i in sorted(free):
+        node = pending.constants[i]
+        scalar = LazyBuffer(Op.SCALAR, (), None, (), node.dtype, node.device)
+        stand_ins[node] = scalar.expand(node.shape)
+        scalars.append(scalar)
+    dead = {leaf for leaf, is_dead in zip(leaves, pending.dead, strict=False) if is_dead}
+    device = get_device(pending.device)
+    plan = schedule(pending.results, leaves, dead, device.target, stand_ins)
+    return Executable(plan, device, scalars, sorted(free))

@@ -1,0 +1,20 @@
+"""Stage: everywhere. In: nothing. Out: the exceptions that have no built-in name.
+PyTorch users expect ``RuntimeError``, ``IndexError``, ``TypeError`` and ``ValueError``; those are
+raised as they are. Only failures inside the compiler get classes of their own.
+Next: ``config.py``."""
+
+
+class MinigradError(RuntimeError):
+    """Base class of the errors that are about minigrad itself and not about the user's tensors."""
+
+
+class VerifyError(MinigradError):
+    """A graph or a loop nest breaks its grammar: a bug in the pass that made it."""
+
+
+class CompileError(MinigradError):
+    """A device's compiler refused a kernel. The message holds the device, the kernel and its source."""
+
+
+class DeviceUnavailable(MinigradError):
+    """A device cannot be used on this machine. The message says what is missing."""

@@ -1,0 +1,266 @@
+"""Stage: gradients. In: an op, its operands, its result and the gradient g of the result. Out: the gradient of each operand.
+One row for each differentiable primitive. Next: ``vjp.py``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from minigrad.dtype import int64
+from minigrad.graph.lazy import LazyBuffer
+from minigrad.ops import Op
+
+Gradients = tuple[LazyBuffer | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """A node as it was recorded (realising it may have cleared its sources since): ``out = op(*srcs, arg)``."""
+
+    out: LazyBuffer
+    op: str
+    srcs: tuple[LazyBuffer, ...]
+    arg: Any
+
+
+@dataclass(frozen=True, slots=True)
+class GradientRule:
+    """``formula`` is for people; ``apply(node, g)`` gives a gradient (or None) for each source.
+    ``saves``: whether it needs values of the forward pass."""
+
+    op: str
+    formula: str
+    saves: bool
+    apply: Callable[[Applied, LazyBuffer], Gradients]
+
+
+def _times(g: LazyBuffer, number: float) -> LazyBuffer:
+    return g.binary(Op.MUL, g.like(number))
+
+
+def _zero(g: LazyBuffer) -> LazyBuffer:
+    return g.like(0.0)
+
+
+def _mul(node: Applied, g: LazyBuffer) -> Gradients:
+    a, b = node.srcs
+    return g.binary(Op.MUL, b), g.binary(Op.MUL, a)
+
+
+def _div(node: Applied, g: LazyBuffer) -> Gradients:
+    a, b = node.srcs
+    return g.binary(Op.DIV, b), g.binary(Op.MUL, a.binary(Op.DIV, b).binary(Op.DIV, b)).unary(Op.NEG)
+
+
+def _pow(node: Applied, g: LazyBuffer) -> Gradients:
+    a, b = node.srcs
+    one, zero = a.like(1.0), a.like(0.0)
+    if b.op == Op.CONST:
+        if b.arg == 0:
+            return zero, None
+        if b.arg == 2:
+            return g.binary(Op.MUL, _times(a, 2.0)), None
+        return g.binary(Op.MUL, _times(a.binary(Op.POW, b.like(b.arg - 1)), b.arg)), None
+    slope = b.binary(Op.MUL, a.binary(Op.POW, b.binary(Op.SUB, one)))
+    base = b.binary(Op.EQ, zero).where(zero, g.binary(Op.MUL, slope))
+    at_zero = a.binary(Op.EQ, zero).binary(Op.AND, b.binary(Op.LT, zero).unary(Op.NOT))
+    safe = at_zero.where(one, a)
+    exponent = at_zero.where(zero, g.binary(Op.MUL, node.out.binary(Op.MUL, safe.unary(Op.LOG))))
+    return base, exponent
+
+
+def _extremum(node: Applied, g: LazyBuffer) -> Gradients:
+    a, b = node.srcs
+    shared = a.binary(Op.EQ, b).where(_times(g, 0.5), g)
+    less, more = (a, b) if node.op == Op.MAXIMUM else (b, a)
+    return less.binary(Op.LT, more).where(_zero(g), shared), more.binary(Op.LT, less).where(_zero(g), shared)
+
+
+def _abs(node: Applied, g: LazyBuffer) -> Gradients:
+    a, zero = node.srcs[0], _zero(g)
+    return (zero.binary(Op.LT, a).where(g, a.binary(Op.LT, zero).where(g.unary(Op.NEG), zero)),)
+
+
+def _where(node: Applied, g: LazyBuffer) -> Gradients:
+    condition, zero = node.srcs[0], _zero(g)
+    return None, condition.where(g, zero), condition.where(zero, g)
+
+
+def _tanh(node: Applied, g: LazyBuffer) -> Gradients:
+    out = node.out
+    return (g.binary(Op.MUL, out.like(1.0).binary(Op.SUB, out.binary(Op.MUL, out))),)
+
+
+def _erf(node: Applied, g: LazyBuffer) -> Gradients:
+    a = node.srcs[0]
+    bell = a.binary(Op.MUL, a).unary(Op.NEG).unary(Op.EXP)
+    return (g.binary(Op.MUL, _times(bell, 2 / math.sqrt(math.pi))),)
+
+
+def _mod(node: Applied, g: LazyBuffer) -> Gradients:
+    a, b = node.srcs
+    return g, g.binary(Op.MUL, a.binary(Op.FLOORDIV, b)).unary(Op.NEG)
+
+
+def _cast(node: Applied, g: LazyBuffer) -> Gradients:
+    source = node.srcs[0].dtype
+    return (g.cast(source) if source.is_float else None,)
+
+
+def _prod(node: Applied, g: LazyBuffer) -> Gradients:
+    a = node.srcs[0]
+    zero, one = a.like(0.0), a.like(1.0)
+    is_zero = a.binary(Op.EQ, zero)
+    zeros = is_zero.cast(int64).reduce(Op.SUM, node.arg).expand(a.shape)
+    others = is_zero.where(one, a).reduce(Op.PROD, node.arg).expand(a.shape)
+    none = zeros.binary(Op.EQ, zeros.like(0))
+    single = zeros.binary(Op.EQ, zeros.like(1)).binary(Op.AND, is_zero)
+    slope = none.where(others.binary(Op.DIV, is_zero.where(one, a)), single.where(others, zero))
+    return (g.expand(a.shape).binary(Op.MUL, slope),)
+
+
+def _extreme_of_axis(node: Applied, g: LazyBuffer) -> Gradients:
+    a = node.srcs[0]
+    is_it = a.binary(Op.EQ, node.out.expand(a.shape)).cast(a.dtype)
+    count = is_it.reduce(Op.SUM, node.arg)
+    return (g.binary(Op.DIV, count).expand(a.shape).binary(Op.MUL, is_it),)
+
+
+def _permute(node: Applied, g: LazyBuffer) -> Gradients:
+    inverse = [0] * len(node.arg)
+    for i, axis in enumerate(node.arg):
+        inverse[axis] = i
+    return (g.permute(tuple(inverse)),)
+
+
+def _expand(node: Applied, g: LazyBuffer) -> Gradients:
+    shape = node.srcs[0].shape
+    added = len(g.shape) - len(shape)
+    axes = [i for i, s in enumerate(g.shape) if s != 1 and (i < added or shape[i - added] == 1)]
+    return (g.reduce(Op.SUM, axes).reshape(shape),)
+
+
+def _pad(node: Applied, g: LazyBuffer) -> Gradients:
+    box, steps = [], []
+    for size, out, (low, _, interior) in zip(node.srcs[0].shape, g.shape, node.arg, strict=True):
+        box.append((low, low + size + max(0, size - 1) * interior if size else min(low, out)))
+        steps.append(interior + 1)
+    return (g.shrink(tuple(box)).stride(tuple(steps)),)
+
+
+def _shrink(node: Applied, g: LazyBuffer) -> Gradients:
+    shape = node.srcs[0].shape
+    return (g.pad(tuple((begin, size - end, 0) for size, (begin, end) in zip(shape, node.arg, strict=True))),)
+
+
+def _stride(node: Applied, g: LazyBuffer) -> Gradients:
+    padding = tuple((0, size - ((n - 1) * step + 1) if n else size, step - 1)
+                    for size, n, step in zip(node.srcs[0].shape, g.shape, node.arg, strict=True))
+    return (g.pad(padding),)
+
+
+def _window(node: Applied, g: LazyBuffer) -> Gradients:
+    """Window axis by window axis, the last first: spread the positions, shift row k by k*dilation, sum over k."""
+    for axis, size, stride, dilation in reversed(node.arg):
+        length = node.srcs[0].shape[axis]
+        rank = len(g.shape) - 1
+        g = g.permute((axis, *[a for a in range(rank) if a != axis], rank))
+        rest, positions = g.shape[1:-1], g.shape[0]
+        g = g.permute((*range(1, rank), rank, 0))  # …, k, o
+        row = length + dilation * size
+        spread = (positions - 1) * stride + 1
+        none = ((0, 0, 0),) * (rank - 1)
+        g = g.pad((*none, (0, 0, 0), (0, row - spread, stride - 1)))
+        g = g.reshape((*rest, size * row))
+        keep = size * (row - dilation)
+        g = g.shrink((*[(0, s) for s in rest], (0, keep))).reshape((*rest, size, row - dilation))
+        g = g.shrink((*[(0, s) for s in rest], (0, size), (0, length)))
+        g = g.reduce(Op.SUM, (rank - 1,)).reshape((*rest, length))
+        order = list(range(rank - 1))
+        order.insert(axis, rank - 1)
+        g = g.permute(tuple(order))
+    return (g,)
+
+
+def _gather(node: Applied, g: LazyBuffer) -> Gradients:
+    source, *indexes = node.srcs
+    return (source.like(0.0).scatter(g, indexes, "add"), *[None] * len(indexes))
+
+
+def _scatter(node: Applied, g: LazyBuffer) -> Gradients:
+    _, value, *indexes = node.srcs
+    if node.arg[1] == "max":
+        raise NotImplementedError("the gradient of a scatter with reduce 'max' is not implemented")
+    base = g if node.arg[1] == "add" else g.scatter(value.like(0.0), indexes, "set")
+    return (base, g.gather(indexes), *[None] * len(indexes))
+
+
+def _assign(node: Applied, g: LazyBuffer) -> Gradients:
+    value = g
+    for op, arg in node.arg:
+        value = value.move(op, arg)
+    return g.assign(value.like(0.0), node.arg), value
+
+
+def _scan(node: Applied, g: LazyBuffer) -> Gradients:
+    op, axis = node.arg
+    if op == Op.SUM:
+        return (g.flip((axis,)).scan(Op.SUM, axis).flip((axis,)),)
+    if op == Op.PROD:
+        running = g.binary(Op.MUL, node.out).flip((axis,)).scan(Op.SUM, axis).flip((axis,))
+        return (running.binary(Op.DIV, node.srcs[0]),)
+    raise NotImplementedError(f"the gradient of a running {op} is not implemented")
+
+
+def _flat(node: Applied, g: LazyBuffer) -> Gradients:
+    return tuple([_zero(g) if s.dtype.is_float else None for s in node.srcs])
+
+
+_ROWS = (
+    GradientRule(Op.ADD, "∂a = g, ∂b = g", False, lambda n, g: (g, g)),
+    GradientRule(Op.SUB, "∂a = g, ∂b = -g", False, lambda n, g: (g, g.unary(Op.NEG))),
+    GradientRule(Op.MUL, "∂a = g·b, ∂b = g·a", True, _mul),
+    GradientRule(Op.DIV, "∂a = g/b, ∂b = -g·a/b²", True, _div),
+    GradientRule(Op.POW, "∂a = g·b·a^(b-1), ∂b = g·a^b·ln a (0 where a = 0 ≤ b)", True, _pow),
+    GradientRule(Op.FLOORDIV, "0", False, _flat),
+    GradientRule(Op.MOD, "∂a = g, ∂b = -g·(a//b)", True, _mod),
+    GradientRule(Op.MAXIMUM, "g to the larger, half to each of equals", True, _extremum),
+    GradientRule(Op.MINIMUM, "g to the smaller, half to each of equals", True, _extremum),
+    GradientRule(Op.NEG, "-g", False, lambda n, g: (g.unary(Op.NEG),)),
+    GradientRule(Op.ABS, "g·sign(a)", True, _abs),
+    GradientRule(Op.FLOOR, "0", False, _flat),
+    GradientRule(Op.CEIL, "0", False, _flat),
+    GradientRule(Op.TRUNC, "0", False, _flat),
+    GradientRule(Op.ROUND, "0", False, _flat),
+    GradientRule(Op.SQRT, "g/(2·√a)", True, lambda n, g: (g.binary(Op.DIV, _times(n.out, 2.0)),)),
+    GradientRule(Op.EXP, "g·eᵃ", True, lambda n, g: (g.binary(Op.MUL, n.out),)),
+    GradientRule(Op.LOG, "g/a", True, lambda n, g: (g.binary(Op.DIV, n.srcs[0]),)),
+    GradientRule(Op.SIN, "g·cos a", True, lambda n, g: (g.binary(Op.MUL, n.srcs[0].unary(Op.COS)),)),
+    GradientRule(Op.COS, "-g·sin a", True, lambda n, g: (g.binary(Op.MUL, n.srcs[0].unary(Op.SIN)).unary(Op.NEG),)),
+    GradientRule(Op.TANH, "g·(1 - tanh²a)", True, _tanh),
+    GradientRule(Op.ERF, "g·2/√π·exp(-a²)", True, _erf),
+    GradientRule(Op.WHERE, "g where chosen, else 0", True, _where),
+    GradientRule(Op.CAST, "g in a's type", False, _cast),
+    GradientRule(Op.SUM, "g, repeated", False, lambda n, g: (g.expand(n.srcs[0].shape),)),
+    GradientRule(Op.PROD, "g·product of the others", True, _prod),
+    GradientRule(Op.MAX, "g, in equal parts to the largest", True, _extreme_of_axis),
+    GradientRule(Op.MIN, "g, in equal parts to the smallest", True, _extreme_of_axis),
+    GradientRule(Op.RESHAPE, "g in a's shape", False, lambda n, g: (g.reshape(n.srcs[0].shape),)),
+    GradientRule(Op.PERMUTE, "g by the inverse permutation", False, _permute),
+    GradientRule(Op.EXPAND, "g summed over the repeated axes", False, _expand),
+    GradientRule(Op.PAD, "g cut out", False, _pad),
+    GradientRule(Op.SHRINK, "g with zeros around", False, _shrink),
+    GradientRule(Op.FLIP, "g flipped", False, lambda n, g: (g.flip(n.arg),)),
+    GradientRule(Op.STRIDE, "g with zeros between", False, _stride),
+    GradientRule(Op.WINDOW, "each g added where its window read", False, _window),
+    GradientRule(Op.CONTIGUOUS, "g", False, lambda n, g: (g,)),
+    GradientRule(Op.COPY, "g on a's device", False, lambda n, g: (g.copy_to(n.srcs[0].device),)),
+    GradientRule(Op.GATHER, "each g added where it was read", True, _gather),
+    GradientRule(Op.SCATTER, "∂base = g, but 0 where it was set; ∂value = g gathered", True, _scatter),
+    GradientRule(Op.ASSIGN, "∂base = g, but 0 in the view; ∂value = the view of g", False, _assign),
+    GradientRule(Op.SCAN, "sum: g summed from the end; product: (g·out summed from the end)/a", True, _scan),
+)
+RULES: dict[str, GradientRule] = {row.op: row for row in _ROWS}
+SAVES: frozenset[str] = frozenset(op for op, row in RULES.items() if row.saves) | {Op.FUNCTION}

@@ -1,0 +1,283 @@
+"""Stage: recording. In: what the user asked for, one op at a time. Out: ``LazyBuffer``, a node of the graph.
+The grammar stands in the table below; ``verify.py`` checks it, ``show.py`` prints it, ``reference.py`` says what every
+op means by running it in NumPy. Next: ``movement.py``, ``function.py``, then ``grad/``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from minigrad.dtype import DType, bool_, int64
+from minigrad.ops import REDUCE, SCALAR_OPS, Op
+
+# --- the grammar -----------------------------------------------------------------------------------------------
+#
+# op           srcs                  arg                     value
+# CONST                              number                  the number, in every element of ``shape``
+# BUFFER                             strides | None          memory: ``buffer`` from byte ``offset``; strides in elements
+# SCALAR                             None                    ``value``, a number that may change from run to run; shape ()
+# INDEX                              axis                    the coordinate along the axis, int64
+# RANDOM_BITS  key                   None                    uint32 bits, a function of key (uint64, shape ()) and position
+# PARAM                              i                       input i of the FUNCTION that is being traced
+# <elementwise> a [b [c]]            None | DType            ``ops.SCALAR_OPS``; operands have one shape and dtype
+#                                                            (WHERE: bool, then two of one dtype; CAST, BITCAST: arg)
+# SUM PROD MAX MIN a                 axes                    over the axes, which stay with size 1
+# RESHAPE      a                     shape                   row-major
+# PERMUTE      a                     axes                    out axis i is axis axes[i]
+# EXPAND       a                     shape                   repeats axes of size 1; may add axes in front
+# PAD          a                     ((low, high, interior),…) zeros around, and between neighbours
+# SHRINK       a                     ((begin, end), …)       the box
+# FLIP         a                     axes                    reversed along each
+# STRIDE       a                     steps                   every step-th element, from the first
+# WINDOW       a                     ((axis, size, stride, dilation), …)
+#                                                            axis counts positions o; a new last axis per entry counts k;
+#                                                            reads the axis at o*stride + k*dilation
+# CONTIGUOUS   a                     None                    a, in memory of its own
+# COPY         a                     device                  a, on another device
+# GATHER       a i₀ … iₖ₋₁           k                       a[i₀, …, iₖ₋₁]: indexes the first k axes; the i have one shape
+# SCATTER      a v i₀ … iₖ₋₁         (k, mode)               a with a[i₀, …] set | add | max = v, in row-major order of i
+# ASSIGN       a v                   ((op, arg), …)          a with the view that these movement ops make replaced by v
+# SCAN         a                     (reduce op, axis)       inclusive running reduction
+# HOST         a …                   (name, parameters)      the NumPy function of this name in ``graph/host.py``
+# FUNCTION     inputs                Subgraph                a composite; its value is the first output
+# OUTPUT       function              i                       output i of a FUNCTION
+
+
+class LazyBuffer:
+    """A value that may not have been computed yet. Immutable, but that realising it turns it into a BUFFER.
+
+    ``owners`` counts those who may ask for the value later: Tensors, and tape nodes that saved it. Realising
+    a graph stores every owned value that it passes.
+    """
+
+    __slots__ = ("__weakref__", "arg", "buffer", "device", "dtype", "offset", "op", "owners", "shape", "srcs", "value")
+
+    def __init__(self, op: str, srcs: tuple[LazyBuffer, ...], arg: Any, shape: tuple[int, ...], dtype: DType,
+                 device: str) -> None:
+        self.op = op
+        self.srcs = srcs
+        self.arg = arg
+        self.shape = shape
+        self.dtype = dtype
+        self.device = device
+        self.buffer: Any = None
+        self.owners = 0
+
+    def __repr__(self) -> str:
+        state = "realised" if self.buffer is not None else self.op
+        return f"<LazyBuffer {state} {self.shape} {self.dtype.name} {self.device}>"
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        n = 1
+        for s in self.shape:
+            n *= s
+        return n
+
+    def realised(self, buffer: Any, offset: int = 0) -> None:
+        """Turn this node into memory: from now on it is a contiguous BUFFER and reaches no other node."""
+        self.op, self.srcs, self.arg = Op.BUFFER, (), None
+        self.buffer, self.offset = buffer, offset
+
+    # --- sources
+
+    @staticmethod
+    def const(value: float, dtype: DType, shape: tuple[int, ...], device: str) -> LazyBuffer:
+        return LazyBuffer(Op.CONST, (), value, shape, dtype, device)
+
+    @staticmethod
+    def scalar(value: float, dtype: DType, device: str) -> LazyBuffer:
+        node = LazyBuffer(Op.SCALAR, (), None, (), dtype, device)
+        node.value = value
+        return node
+
+    @staticmethod
+    def index(shape: tuple[int, ...], axis: int, device: str) -> LazyBuffer:
+        return LazyBuffer(Op.INDEX, (), axis, shape, int64, device)
+
+    @staticmethod
+    def from_buffer(buffer: Any, shape: tuple[int, ...], dtype: DType, device: str, offset: int = 0,
+                    strides: tuple[int, ...] | None = None) -> LazyBuffer:
+        node = LazyBuffer(Op.BUFFER, (), strides, shape, dtype, device)
+        node.buffer, node.offset = buffer, offset
+        return node
+
+    def like(self, value: float) -> LazyBuffer:
+        """A constant of this node's shape, dtype and device."""
+        return LazyBuffer(Op.CONST, (), value, self.shape, self.dtype, self.device)
+
+    # --- elementwise
+
+    def unary(self, op: str) -> LazyBuffer:
+        return LazyBuffer(op, (self,), None, self.shape, self.dtype, self.device)
+
+    def binary(self, op: str, other: LazyBuffer) -> LazyBuffer:
+        dtype = bool_ if op in _COMPARISONS else self.dtype
+        return LazyBuffer(op, (self, other), None, self.shape, dtype, self.device)
+
+    def where(self, a: LazyBuffer, b: LazyBuffer) -> LazyBuffer:
+        """This bool node chooses between a and b."""
+        return LazyBuffer(Op.WHERE, (self, a, b), None, self.shape, a.dtype, self.device)
+
+    def cast(self, dtype: DType) -> LazyBuffer:
+        return self if dtype is self.dtype else LazyBuffer(Op.CAST, (self,), dtype, self.shape, dtype, self.device)
+
+    def bitcast(self, dtype: DType) -> LazyBuffer:
+        return self if dtype is self.dtype else LazyBuffer(Op.BITCAST, (self,), dtype, self.shape, dtype, self.device)
+
+    # --- reduce
+
+    def reduce(self, op: str, axes: Sequence[int]) -> LazyBuffer:
+        """``op`` over ``axes`` (non-negative), which keep size 1."""
+        axes = tuple(sorted(axes))
+        if not axes:
+            return self
+        shape = tuple([1 if i in axes else s for i, s in enumerate(self.shape)])
+        return LazyBuffer(op, (self,), axes, shape, self.dtype, self.device)
+
+    def scan(self, op: str, axis: int) -> LazyBuffer:
+        return LazyBuffer(Op.SCAN, (self,), (op, axis), self.shape, self.dtype, self.device)
+
+    # --- movement
+
+    def reshape(self, shape: tuple[int, ...]) -> LazyBuffer:
+        if shape == self.shape:
+            return self
+        return LazyBuffer(Op.RESHAPE, (self,), shape, shape, self.dtype, self.device)
+
+    def permute(self, axes: tuple[int, ...]) -> LazyBuffer:
+        if axes == tuple(range(len(axes))):
+            return self
+        return LazyBuffer(Op.PERMUTE, (self,), axes, tuple([self.shape[a] for a in axes]), self.dtype, self.device)
+
+    def expand(self, shape: tuple[int, ...]) -> LazyBuffer:
+        if shape == self.shape:
+            return self
+        if self.op == Op.CONST:
+            return LazyBuffer(Op.CONST, (), self.arg, shape, self.dtype, self.device)
+        return LazyBuffer(Op.EXPAND, (self,), shape, shape, self.dtype, self.device)
+
+    def pad(self, padding: tuple[tuple[int, int, int], ...]) -> LazyBuffer:
+        if all(p == (0, 0, 0) for p in padding):
+            return self
+        shape = tuple([low + high + (s + (s - 1) * interior if s else 0)
+                       for s, (low, high, interior) in zip(self.shape, padding, strict=True)])
+        return LazyBuffer(Op.PAD, (self,), padding, shape, self.dtype, self.device)
+
+    def shrink(self, box: tuple[tuple[int, int], ...]) -> LazyBuffer:
+        shape = tuple([end - begin for begin, end in box])
+        if shape == self.shape:
+            return self
+        if self.buffer is not None:
+            strides = self.strides
+            offset = self.offset + self.dtype.size * sum(b * s for (b, _), s in zip(box, strides, strict=True))
+            return self._view(shape, strides, offset)
+        return LazyBuffer(Op.SHRINK, (self,), box, shape, self.dtype, self.device)
+
+    def flip(self, axes: tuple[int, ...]) -> LazyBuffer:
+        return LazyBuffer(Op.FLIP, (self,), axes, self.shape, self.dtype, self.device) if axes else self
+
+    def stride(self, steps: tuple[int, ...]) -> LazyBuffer:
+        shape = tuple([-(-s // step) for s, step in zip(self.shape, steps, strict=True)])
+        if all(step == 1 for step in steps):
+            return self
+        if self.buffer is not None:
+            return self._view(shape, tuple([a * b for a, b in zip(self.strides, steps, strict=True)]), self.offset)
+        return LazyBuffer(Op.STRIDE, (self,), steps, shape, self.dtype, self.device)
+
+    def window(self, windows: tuple[tuple[int, int, int, int], ...]) -> LazyBuffer:
+        shape = list(self.shape)
+        for axis, size, stride, dilation in windows:
+            shape[axis] = (shape[axis] - dilation * (size - 1) - 1) // stride + 1
+        shape += [w[1] for w in windows]
+        return LazyBuffer(Op.WINDOW, (self,), windows, tuple(shape), self.dtype, self.device)
+
+    def move(self, op: str, arg: Any) -> LazyBuffer:
+        """The movement op of this name: ``x.move("FLIP", (0,))`` is ``x.flip((0,))``."""
+        return getattr(self, op.lower())(arg)
+
+    # --- memory
+
+    def contiguous(self) -> LazyBuffer:
+        if self.op == Op.BUFFER and self.arg is None:
+            return self
+        return LazyBuffer(Op.CONTIGUOUS, (self,), None, self.shape, self.dtype, self.device)
+
+    def copy_to(self, device: str) -> LazyBuffer:
+        return self if device == self.device else LazyBuffer(
+            Op.COPY, (self,), device, self.shape, self.dtype, device)
+
+    def gather(self, indexes: Sequence[LazyBuffer]) -> LazyBuffer:
+        shape = indexes[0].shape + self.shape[len(indexes):]
+        return LazyBuffer(Op.GATHER, (self, *indexes), len(indexes), shape, self.dtype, self.device)
+
+    def scatter(self, value: LazyBuffer, indexes: Sequence[LazyBuffer], mode: str) -> LazyBuffer:
+        return LazyBuffer(Op.SCATTER, (self, value, *indexes), (len(indexes), mode), self.shape, self.dtype,
+                          self.device)
+
+    def assign(self, value: LazyBuffer, chain: tuple[tuple[str, Any], ...]) -> LazyBuffer:
+        """This node with the view that the movement ops ``chain`` make of it replaced by ``value``."""
+        if not chain:
+            return value
+        return LazyBuffer(Op.ASSIGN, (self, value), chain, self.shape, self.dtype, self.device)
+
+    # --- realised memory
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Strides of a BUFFER in elements."""
+        return contiguous_strides(self.shape) if self.arg is None else self.arg
+
+    def _view(self, shape: tuple[int, ...], strides: tuple[int, ...], offset: int) -> LazyBuffer:
+        plain = strides == contiguous_strides(shape)
+        return LazyBuffer.from_buffer(self.buffer, shape, self.dtype, self.device, offset, None if plain else strides)
+
+
+_COMPARISONS = frozenset(name for name, row in SCALAR_OPS.items() if row.result == "bool")
+
+
+def contiguous_strides(shape: Sequence[int]) -> tuple[int, ...]:
+    """Row-major strides in elements. An axis of size 1 has the stride it would have if it were longer.
+
+    >>> contiguous_strides((2, 3, 4))
+    (12, 4, 1)
+    """
+    strides, step = [0] * len(shape), 1
+    for i in range(len(shape) - 1, -1, -1):
+        strides[i] = step
+        step *= shape[i]
+    return tuple(strides)
+
+
+def toposort(outputs: Sequence[LazyBuffer]) -> list[LazyBuffer]:
+    """Every node that the outputs reach, each after its sources. Without recursion: graphs may be 10,000 deep.
+
+    >>> a = LazyBuffer.const(1.0, int64, (2,), "CPU")
+    >>> [n.op for n in toposort([a.unary(Op.NEG).binary(Op.ADD, a)])]
+    ['CONST', 'NEG', 'ADD']
+    """
+    order: list[LazyBuffer] = []
+    seen: set[LazyBuffer] = set()
+    stack = list(outputs)
+    stack.reverse()
+    while stack:
+        node = stack[-1]
+        if node in seen:
+            stack.pop()
+            continue
+        ready = True
+        for src in reversed(node.srcs):
+            if src not in seen:
+                stack.append(src)
+                ready = False
+        if ready:
+            stack.pop()
+            seen.add(node)
+            order.append(node)
+    return order
+
+
+def is_reduce(node: LazyBuffer) -> bool:
+    """Whether the node is SUM, PROD, MAX or MIN."""
+    return node.op in REDUCE

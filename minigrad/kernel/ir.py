@@ -1,0 +1,185 @@
+"""Stage: lower makes it, render reads it. In: nothing. Out: the grammar of the loop nest, the form a kernel has
+between scheduling and text. Everything is scalar: a ``vector`` loop says that its iterations are lanes, and the
+renderer makes vectors of them. Next: ``verify.py``, ``show.py``, ``interpret.py``, then ``lower/``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from minigrad.dtype import DType
+from minigrad.symbolic import Sym
+
+# --- the grammar -----------------------------------------------------------------------------------------------
+#
+#   kernel    = Kernel(name, arrays, scalars, loop)      loop is its one parallel loop
+#   statement = For | Let | LetIndex | Store | If | Alloc | Fold | Barrier
+#   value     = Const | Scalar | Local | Index | Load | Apply
+#   index     = Sym                                      an integer expression with a known range
+#
+# Values are immutable and may be shared: the same object used twice is computed once
+# (the pass ``bind`` gives it a name). Bool values hold True or False, never another number.
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Array:
+    """Memory that loads and stores name. ``size`` counts elements.
+
+    ``scope``: ``"global"`` a kernel parameter; ``"scratch"`` memory of one parallel iteration; ``"shared"`` of one
+    workgroup; ``"register"`` a small array whose every index is a constant once ``unroll`` loops are unrolled,
+    plus the lane inside a ``vector`` loop. Registers are kept ``lanes`` at a time: element ``k*lanes + lane``
+    is lane ``lane`` of register ``k``, and is touched only in a vector loop of that many lanes (or by ``Fold``);
+    ``lanes`` = 1 means plain scalars, touched outside vector loops (or read inside one as the same value for every lane).
+    """
+
+    name: str
+    dtype: DType
+    size: int
+    scope: str = "global"
+    lanes: int = 1
+    written: bool = False
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Const:
+    value: int | float | bool
+    dtype: DType
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Scalar:
+    """Run-time argument number ``position``: 8 bytes, an int64, or the bits of a float64 for a float dtype."""
+
+    name: str
+    dtype: DType
+    position: int
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Local:
+    """The value that a ``Let`` in an enclosing block named."""
+
+    name: str
+    dtype: DType
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Index:
+    """An index expression as a value (a condition 0/1 when ``dtype`` is bool)."""
+
+    index: Sym
+    dtype: DType
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Load:
+    """``array[index]``; where ``guard`` (a 0/1 expression) is 0 it is 0 and nothing is read."""
+
+    array: Array
+    index: Sym
+    guard: Sym | None = None
+
+    @property
+    def dtype(self) -> DType:
+        return self.array.dtype
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Apply:
+    """A scalar op of ``ops.SCALAR_OPS`` on operands; CAST and BITCAST convert to ``dtype``. SUM etc. have no place here."""
+
+    op: str
+    srcs: tuple[Value, ...]
+    dtype: DType
+
+
+Value = Const | Scalar | Local | Index | Load | Apply
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Let:
+    """``name = value``, visible to the end of the enclosing block. Names are unique in a kernel."""
+
+    name: str
+    value: Value
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class LetIndex:
+    """Makes a value (an int64 computed from data) usable in index expressions as ``var``, whose range must hold.
+    Not inside a vector loop."""
+
+    var: Sym
+    value: Value
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Store:
+    """``array[index] = value``; nothing happens where ``guard`` is 0 (no guard inside a vector loop)."""
+
+    array: Array
+    index: Sym
+    value: Value
+    guard: Sym | None = None
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class For:
+    """``for var in range(start, stop, step)``. ``kind``: ``parallel`` (outermost only; iterations are independent),
+    ``serial``, ``unroll`` (constant bounds, written out), ``vector`` (start 0, step 1, constant stop = a power of
+    two number of lanes; its body holds only Let, Store and unroll loops, and iterations are independent)."""
+
+    var: Sym
+    start: Sym
+    stop: Sym
+    step: int
+    kind: str
+    body: tuple[Statement, ...]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class If:
+    """``condition`` is a bool value. Not inside a vector loop."""
+
+    condition: Value
+    then: tuple[Statement, ...]
+    otherwise: tuple[Statement, ...] = ()
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Alloc:
+    """Brings a scratch, shared or register array to life for the rest of the enclosing block, each element
+    ``init`` or, without one, unset."""
+
+    array: Array
+    init: Const | None = None
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Fold:
+    """``name`` = the elements of register array ``array`` combined by ``op`` (ADD, MUL, MAXIMUM, MINIMUM, AND, OR)
+    in a fixed order: registers first, register k with register k + half while more than one is left, then lanes the
+    same way: with n a power of two, x[i] = x[i] op x[i + n/2] until one is left. The array's size is a power of two."""
+
+    name: str
+    array: Array
+    op: str
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Barrier:
+    """All threads of a workgroup meet here (GPU forms only)."""
+
+
+Statement = For | Let | LetIndex | Store | If | Alloc | Fold | Barrier
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Kernel:
+    """One kernel: ``arrays`` are its global parameters in order, ``scalars`` its run-time numbers in order, and
+    ``loop`` the parallel loop (``start`` 0, ``step`` 1). The CPU form is
+    ``void name(void **arrays, const int64_t *scalars, int64_t begin, int64_t end)``."""
+
+    name: str
+    arrays: tuple[Array, ...]
+    scalars: tuple[Scalar, ...]
+    loop: For

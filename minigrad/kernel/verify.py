@@ -1,0 +1,277 @@
+"""Stage: tests run it after every pass, and VERIFY=1 does. In: a kernel. Out: the same kernel, or ``VerifyError`` with
+the statement that breaks the grammar. Next: ``show.py``."""
+
+from __future__ import annotations
+
+import re
+from itertools import product
+from math import prod
+
+from minigrad.dtype import bool_, int64
+from minigrad.errors import VerifyError
+from minigrad.kernel.ir import (
+    Alloc, Apply, Array, Barrier, Const, Fold, For, If, Index, Kernel, Let, LetIndex, Load, Local, Scalar, Statement,
+    Store, Value,
+)
+from minigrad.kernel.show import show_statement, show_value
+from minigrad.kernel.walk import statements, values
+from minigrad.ops import SCALAR_OPS, Op
+from minigrad.symbolic import Sym, coefficient, evaluate, num, substitute, variables
+
+KINDS = ("parallel", "serial", "unroll", "vector")
+SCOPES = ("scratch", "shared", "register")
+FOLDS = (Op.ADD, Op.MUL, Op.MAXIMUM, Op.MINIMUM, Op.AND, Op.OR)
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+_MOST_COPIES = 1 << 14  # copies of one register access that are checked one by one
+
+
+def verify(kernel: Kernel) -> Kernel:
+    """The kernel itself if it keeps the grammar; ``VerifyError`` names the statement that does not.
+
+    Checked: names are bound before use and bound once; the dtypes of every operation; ranges of loops; that
+    every unguarded access provably stays inside its array; what vector loops may hold; that register
+    accesses are constant once unrolled; ``written`` flags; one parallel loop, outermost.
+    """
+    checker = _Checker(kernel)
+    checker.head()
+    checker.block((kernel.loop,))
+    checker.written()
+    return kernel
+
+
+class _Checker:
+    def __init__(self, kernel: Kernel):
+        self.kernel = kernel
+        self.arrays: set[int] = {id(a) for a in kernel.arrays}
+        self.locals: dict[str, object] = {}
+        self.variables: set[Sym] = set()
+        self.names: set[str] = set()
+        self.unrolled: dict[Sym, range] = {}
+        self.lane: For | None = None
+        self.statement: Statement | None = None
+        self.depth = 0
+
+    def fail(self, message: str) -> None:
+        where = "" if self.statement is None else f", in:\n{show_statement(self.statement)}"
+        raise VerifyError(f"kernel {self.kernel.name}: {message}{where}")
+
+    def require(self, condition: object, message: str) -> None:
+        if not condition:
+            self.fail(message)
+
+    def bind(self, name: str) -> None:
+        self.require(_NAME.match(name), f"{name!r} is not a name (letters, digits and _)")
+        self.require(name not in self.names, f"the name {name} is bound twice")
+        self.names.add(name)
+
+    def head(self) -> None:
+        self.bind(self.kernel.name)
+        for array in self.kernel.arrays:
+            self.bind(array.name)
+            self.require(array.scope == "global", f"parameter {array.name} has scope {array.scope}, not global")
+            self.require(array.size >= 0, f"parameter {array.name} has size {array.size}")
+        for position, scalar in enumerate(self.kernel.scalars):
+            self.bind(scalar.name)
+            self.require(scalar.position == position,
+                         f"scalar {scalar.name} says position {scalar.position} but is number {position}")
+        loop = self.kernel.loop
+        self.require(isinstance(loop, For) and loop.kind == "parallel", "its outermost statement is no parallel loop")
+        self.require(loop.start is num(0) and loop.step == 1,
+                     f"the parallel loop runs from {loop.start} by {loop.step}, not from 0 by 1")
+
+    def written(self) -> None:
+        self.statement = None
+        stored = {id(s.array) for s in statements(self.kernel) if isinstance(s, Store)}
+        for array in self.kernel.arrays:
+            if array.written != (id(array) in stored):
+                self.fail(f"parameter {array.name} is {'never' if array.written else 'stored into but not'} written "
+                          f"(written={array.written})")
+
+    # --- statements ------------------------------------------------------------------------------------------
+
+    def block(self, block: tuple[Statement, ...]) -> None:
+        before = dict(self.locals), set(self.variables), set(self.arrays)
+        self.depth += 1
+        for s in block:
+            self.statement = s
+            if self.lane is not None and not isinstance(s, (Let, Store)) and not (
+                    isinstance(s, For) and s.kind == "unroll"):
+                self.fail(f"a vector loop holds {type(s).__name__}; only Let, Store and unroll loops may be inside")
+            getattr(self, "check_" + type(s).__name__.lower())(s)
+        self.depth -= 1
+        self.locals, self.variables, self.arrays = before
+
+    def check_for(self, s: For) -> None:
+        self.require(s.kind in KINDS, f"unknown loop kind {s.kind!r}; the kinds are {', '.join(KINDS)}")
+        self.require((s.kind == "parallel") == (self.depth == 1),
+                     "a parallel loop is the outermost statement, and the only one of its kind")
+        self.index(s.start)
+        self.index(s.stop)
+        self.require(s.step >= 1, f"the step of a loop is at least 1, got {s.step}")
+        self.require(s.var.kind == "var", f"the loop variable {s.var} is no variable")
+        self.bind(str(s.var))
+        constant = s.start.kind == s.stop.kind == "num"
+        if s.stop.hi > s.start.lo:
+            last = range(int(s.start), int(s.stop), s.step)[-1] if constant else s.stop.hi - 1
+            self.require(s.var.lo <= s.start.lo and last <= s.var.hi,
+                         f"the loop runs {s.var} outside its range {s.var.lo}..{s.var.hi}")
+        if s.kind in ("unroll", "vector"):
+            self.require(constant, f"a loop of kind {s.kind} needs constant bounds, got {s.start}..{s.stop}")
+        self.variables.add(s.var)
+        name = str(s.var)
+        if s.kind == "vector":
+            self.vector(s)
+        elif s.kind == "unroll":
+            self.unrolled[s.var] = range(int(s.start), int(s.stop), s.step)
+            self.block(s.body)
+            del self.unrolled[s.var]
+        else:
+            self.block(s.body)
+        self.variables.discard(s.var)
+        self.names.discard(name)  # loops after one another may use one name
+
+    def vector(self, s: For) -> None:
+        lanes = int(s.stop)
+        self.require(int(s.start) == 0 and s.step == 1 and lanes > 0 and lanes & (lanes - 1) == 0,
+                     f"a vector loop runs from 0 by 1 to a power of two, got {s.start}..{s.stop} by {s.step}")
+        self.lane = s
+        self.block(s.body)
+        self.lane = None
+
+    def check_let(self, s: Let) -> None:
+        self.value(s.value)
+        self.bind(s.name)
+        self.locals[s.name] = s.value.dtype
+
+    def check_letindex(self, s: LetIndex) -> None:
+        self.value(s.value)
+        self.require(s.var.kind == "var", f"{s.var} is no variable")
+        self.require(s.value.dtype is int64, f"an index is made of an int64, got {s.value.dtype.name}")
+        self.bind(str(s.var))
+        self.variables.add(s.var)
+
+    def check_store(self, s: Store) -> None:
+        self.value(s.value)
+        self.require(s.value.dtype is s.array.dtype,
+                     f"a {s.value.dtype.name} is stored into {s.array.name}, which holds {s.array.dtype.name}")
+        self.require(s.guard is None or self.lane is None, "a store inside a vector loop has no guard")
+        self.access(s.array, s.index, s.guard, store=True)
+
+    def check_if(self, s: If) -> None:
+        self.value(s.condition)
+        self.require(s.condition.dtype is bool_, f"the condition of If is a {s.condition.dtype.name}, not a bool")
+        self.block(s.then)
+        self.statement = s
+        self.block(s.otherwise)
+
+    def check_alloc(self, s: Alloc) -> None:
+        array = s.array
+        self.require(array.scope in SCOPES, f"Alloc of {array.name}, whose scope is {array.scope}")
+        self.require(array.size > 0 and array.lanes > 0 and array.size % array.lanes == 0,
+                     f"{array.name} has {array.size} elements, kept {array.lanes} at a time")
+        self.require(array.lanes == 1 or array.scope == "register", f"{array.name} has lanes but is no register array")
+        self.require(s.init is None or s.init.dtype is array.dtype, f"{array.name} starts with another dtype than its own")
+        self.bind(array.name)
+        self.arrays.add(id(array))
+
+    def check_fold(self, s: Fold) -> None:
+        self.require(id(s.array) in self.arrays, f"{s.array.name} is not alive here")
+        self.require(s.array.scope == "register", f"Fold reads a register array; {s.array.name} is {s.array.scope}")
+        self.require(s.op in FOLDS, f"Fold cannot combine by {s.op}; it can by {', '.join(FOLDS)}")
+        self.require(s.array.dtype.kind in SCALAR_OPS[s.op].kinds, f"Fold by {s.op} of {s.array.dtype.name}")
+        size = s.array.size
+        self.require(size & (size - 1) == 0, f"Fold needs a power of two of elements, {s.array.name} has {size}")
+        self.bind(s.name)
+        self.locals[s.name] = s.array.dtype
+
+    def check_barrier(self, s: Barrier) -> None:
+        pass
+
+    # --- values ------------------------------------------------------------------------------------------------
+
+    def value(self, root: Value) -> None:
+        for v in values([root]):
+            if isinstance(v, Local):
+                self.require(v.name in self.locals, f"{v.name} is used where no Let has bound it")
+                self.require(self.locals[v.name] is v.dtype, f"{v.name} is used as {v.dtype.name}, not as it was bound")
+            elif isinstance(v, Scalar):
+                self.require(any(v is s for s in self.kernel.scalars), f"{v.name} is no scalar of this kernel")
+            elif isinstance(v, Index):
+                self.require(v.dtype is int64 or v.dtype is bool_ and 0 <= v.index.lo and v.index.hi <= 1,
+                             f"index {v.index} as a value is an int64, or a bool if it is 0/1; got {v.dtype.name}")
+                self.index(v.index)
+            elif isinstance(v, Load):
+                self.access(v.array, v.index, v.guard, store=False)
+            elif isinstance(v, Apply):
+                self.operation(v)
+            elif isinstance(v, Const):
+                self.constant(v)
+
+    def constant(self, v: Const) -> None:
+        if v.dtype is bool_:
+            self.require(v.value in (0, 1), f"the bool constant {v.value} is not True or False")
+        elif v.dtype.is_int:
+            self.require(int(v.value) == v.value and v.dtype.min <= v.value <= v.dtype.max,
+                         f"the constant {v.value} is no {v.dtype.name}")
+
+    def operation(self, v: Apply) -> None:
+        row = SCALAR_OPS.get(v.op)
+        if row is None:
+            self.fail(f"{v.op} is no scalar op")
+            return
+        got = f"{v.op} of ({', '.join(s.dtype.name for s in v.srcs)}) giving {v.dtype.name}, in {show_value(v)}"
+        self.require(len(v.srcs) == row.arity, f"{v.op} takes {row.arity} operands: {got}")
+        srcs = v.srcs
+        if v.op == Op.WHERE:
+            self.require(srcs[0].dtype is bool_, f"the condition of WHERE is a bool: {got}")
+            srcs = srcs[1:]
+        self.require(all(s.dtype is srcs[0].dtype for s in srcs), f"operands of one dtype are needed: {got}")
+        self.require(srcs[0].dtype.kind in row.kinds, f"{v.op} does not take this dtype: {got}")
+        if row.result == "same":
+            self.require(v.dtype is srcs[0].dtype, f"{v.op} gives the dtype of its operands: {got}")
+        elif row.result == "bool":
+            self.require(v.dtype is bool_, f"{v.op} gives a bool: {got}")
+        elif v.op == Op.BITCAST:
+            self.require(v.dtype.size == srcs[0].dtype.size, f"BITCAST is between types of one size: {got}")
+
+    # --- indices -------------------------------------------------------------------------------------------------
+
+    def index(self, e: Sym) -> None:
+        for v in variables(e):
+            if v not in self.variables:
+                scalar = next((s for s in self.kernel.scalars if s.name == str(v)), None)
+                self.require(scalar is not None and scalar.dtype is int64,
+                             f"the index variable {v} is not bound here, nor an int64 scalar of the kernel")
+
+    def access(self, array: Array, index: Sym, guard: Sym | None, store: bool) -> None:
+        self.require(id(array) in self.arrays, f"{array.name} is not alive here")
+        self.index(index)
+        if guard is not None:
+            self.index(guard)
+            self.require(guard.lo >= 0 and guard.hi <= 1, f"the guard {guard} is not 0 or 1")
+        if array.scope == "register":
+            self.register(array, index, guard, store)
+        elif guard is None:
+            self.require(index.lo >= 0 and index.hi < array.size,
+                         f"{array.name}[{index}] can be {index.lo}..{index.hi}, outside 0..{array.size - 1}")
+
+    def register(self, array: Array, index: Sym, guard: Sym | None, store: bool) -> None:
+        access = f"{array.name}[{index}]"
+        self.require(guard is None, f"the register access {access} has a guard")
+        lanes = 1 if self.lane is None else int(self.lane.stop)
+        if array.lanes == 1:
+            self.require(not store or self.lane is None, f"{access} stores a plain register inside a vector loop")
+        else:
+            self.require(lanes == array.lanes, f"{array.name} is kept {array.lanes} at a time but {access} is in a loop "
+                                               f"of {lanes} lanes")
+            assert self.lane is not None
+            self.require(coefficient(index, self.lane.var) == 1, f"{access} does not have the lane as its last part")
+            index = substitute(index, {self.lane.var: num(0)})
+        free = variables(index)
+        self.require(all(v in self.unrolled for v in free), f"{access} is not constant once unroll loops are unrolled")
+        ranges = [self.unrolled[v] for v in free]
+        self.require(prod(map(len, ranges)) <= _MOST_COPIES, f"{access} is unrolled into too many copies")
+        for numbers in product(*ranges):
+            at = evaluate(index, dict(zip(map(str, free), numbers)))
+            self.require(0 <= at < array.size and at % array.lanes == 0,
+                         f"{access} touches element {at} of {array.size}, kept {array.lanes} at a time")

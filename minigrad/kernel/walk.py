@@ -1,0 +1,205 @@
+"""Stage: lower's passes, the checker and the renderers use it. In: loop nests. Out: their statements and values in
+order, one at a time, and nests rebuilt with some of them replaced. Long expressions are walked with a stack of
+their own, never by recursion. Next: ``verify.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from minigrad.kernel.ir import (
+    Apply, Fold, For, If, Index, Kernel, Let, LetIndex, Load, Statement, Store, Value,
+)
+from minigrad.symbolic import Sym, substitute
+
+Nest = TypeVar("Nest", Kernel, tuple)
+IndexFunction = Callable[[Sym], Sym]
+ValueFunction = Callable[[Value], Value]
+StatementFunction = Callable[[Statement], "Statement | Sequence[Statement]"]
+
+
+def operands(value: Value) -> tuple[Value, ...]:
+    """The values that ``value`` is computed from."""
+    return value.srcs if isinstance(value, Apply) else ()
+
+
+def values_of(statement: Statement) -> tuple[Value, ...]:
+    """The values that stand in ``statement`` itself (not in the statements inside it, not operands)."""
+    if isinstance(statement, (Let, LetIndex, Store)):
+        return (statement.value,)
+    return (statement.condition,) if isinstance(statement, If) else ()
+
+
+def indices_of(node: Statement | Value) -> tuple[Sym, ...]:
+    """The index expressions that stand in one statement or value itself."""
+    if isinstance(node, (Load, Store)):
+        return (node.index,) if node.guard is None else (node.index, node.guard)
+    if isinstance(node, Index):
+        return (node.index,)
+    return (node.start, node.stop) if isinstance(node, For) else ()
+
+
+def bodies_of(statement: Statement) -> tuple[tuple[Statement, ...], ...]:
+    """The blocks inside ``statement``: a loop's body, or both branches of an ``If``."""
+    if isinstance(statement, For):
+        return (statement.body,)
+    return (statement.then, statement.otherwise) if isinstance(statement, If) else ()
+
+
+def statements(nest: Kernel | Iterable[Statement]) -> Iterator[Statement]:
+    """All statements of a kernel or block, those inside a statement right after it."""
+    waiting = [iter((nest.loop,) if isinstance(nest, Kernel) else nest)]
+    while waiting:
+        for statement in waiting[-1]:
+            yield statement
+            blocks = bodies_of(statement)
+            if blocks:
+                waiting.append(iter([s for block in blocks for s in block]))
+                break
+        else:
+            waiting.pop()
+
+
+def values(roots: Iterable[Value]) -> list[Value]:
+    """All values below ``roots`` once each, operands before what uses them.
+
+    >>> from minigrad.dtype import float32
+    >>> from minigrad.kernel.ir import Const
+    >>> x = Const(2.0, float32)
+    >>> [type(v).__name__ for v in values([Apply("MUL", (x, x), float32)])]
+    ['Const', 'Apply']
+    """
+    order: list[Value] = []
+    done: set[int] = set()
+    stack = [(root, False) for root in reversed(list(roots))]
+    while stack:
+        value, entered = stack.pop()
+        if id(value) in done:
+            continue
+        if entered or not isinstance(value, Apply):
+            done.add(id(value))
+            order.append(value)
+        else:
+            stack.append((value, True))
+            stack.extend((s, False) for s in reversed(value.srcs))
+    return order
+
+
+def all_values(nest: Kernel | Iterable[Statement]) -> list[Value]:
+    """All values of all statements, once each, operands first."""
+    return values([v for s in statements(nest) for v in values_of(s)])
+
+
+def rebuild(nest: Nest, value: ValueFunction | None = None, statement: StatementFunction | None = None,
+            index: IndexFunction | None = None) -> Nest:
+    """The kernel or block with every index expression, value and statement replaced by what the functions return.
+
+    ``index`` sees index expressions, then ``value`` each value whose operands are already rebuilt, then
+    ``statement`` each statement whose contents are; it may return several statements, or none.
+    A function returns its argument to keep it: where all do, the result is the same object.
+
+    >>> from minigrad.dtype import int64
+    >>> from minigrad.kernel.ir import Const
+    >>> block = (Let("x", Const(1, int64)),)
+    >>> rebuild(block, value=lambda v: v) is block
+    True
+    >>> rebuild(block, value=lambda v: Const(2, int64))[0].value.value
+    2
+    """
+    worker = _Rebuilder(value, statement, index)
+    if not isinstance(nest, Kernel):
+        return worker.block(nest)
+    changed = worker.block((nest.loop,))
+    if len(changed) != 1 or not isinstance(changed[0], For):
+        raise ValueError(f"kernel {nest.name}: its parallel loop can only be replaced by one loop, got {len(changed)} "
+                         "statements")
+    return nest if changed[0] is nest.loop else replace(nest, loop=changed[0])
+
+
+def substitute_index(nest: Nest, values: dict[Sym, Sym | int]) -> Nest:
+    """The kernel or block with index variables replaced by expressions (``unroll`` does this)."""
+    return rebuild(nest, index=lambda e: substitute(e, values))
+
+
+class _Rebuilder:
+    def __init__(self, value: ValueFunction | None, statement: StatementFunction | None, index: IndexFunction | None):
+        self.value_function, self.statement_function, self.index_function = value, statement, index
+        self.memo: dict[int, tuple[Value, Value]] = {}  # id -> (the value, kept alive; its replacement)
+
+    def block(self, block: tuple[Statement, ...]) -> tuple[Statement, ...]:
+        out: list[Statement] = []
+        for s in block:
+            changed = self.statement(s)
+            if isinstance(changed, (list, tuple)):
+                out.extend(changed)
+            else:
+                out.append(changed)
+        return block if len(out) == len(block) and all(a is b for a, b in zip(out, block)) else tuple(out)
+
+    def statement(self, s: Statement) -> Any:
+        if isinstance(s, For):
+            s = _with(s, start=self.index(s.start), stop=self.index(s.stop), body=self.block(s.body))
+        elif isinstance(s, If):
+            s = _with(s, condition=self.value(s.condition), then=self.block(s.then), otherwise=self.block(s.otherwise))
+        elif isinstance(s, Store):
+            s = _with(s, index=self.index(s.index), value=self.value(s.value), guard=self.guard(s.guard))
+        elif isinstance(s, (Let, LetIndex)):
+            s = _with(s, value=self.value(s.value))
+        return s if self.statement_function is None else self.statement_function(s)
+
+    def index(self, e: Sym) -> Sym:
+        return e if self.index_function is None else self.index_function(e)
+
+    def guard(self, e: Sym | None) -> Sym | None:
+        return None if e is None else self.index(e)
+
+    def value(self, root: Value) -> Value:
+        if self.value_function is None and self.index_function is None:
+            return root
+        for v in values([root]):
+            if id(v) in self.memo:
+                continue
+            new: Value = v
+            if isinstance(v, Apply):
+                new = _with(v, srcs=tuple(self.memo[id(s)][1] for s in v.srcs))
+            elif isinstance(v, Load):
+                new = _with(v, index=self.index(v.index), guard=self.guard(v.guard))
+            elif isinstance(v, Index):
+                new = _with(v, index=self.index(v.index))
+            self.memo[id(v)] = (v, new if self.value_function is None else self.value_function(new))
+        return self.memo[id(root)][1]
+
+
+def _with(node: Any, **fields: Any) -> Any:
+    """``dataclasses.replace``, but the node itself if every field stays as it is."""
+    for name, new in fields.items():
+        old = getattr(node, name)
+        if new is not old and not (isinstance(new, tuple) and len(new) == len(old)
+                                   and all(a is b for a, b in zip(new, old))):
+            return replace(node, **fields)
+    return node
+
+
+def registers_stored(block: Iterable[Statement]) -> set[int]:
+    """The ids of the register arrays that a block stores into."""
+    return {id(s.array) for s in statements(block) if isinstance(s, Store) and s.array.scope == "register"}
+
+
+def stores_memory(block: Iterable[Statement]) -> bool:
+    """Whether a block stores into anything but registers."""
+    return any(isinstance(s, Store) and s.array.scope != "register" for s in statements(block))
+
+
+def names_bound(nest: Kernel | Iterable[Statement]) -> list[str]:
+    """The names that statements bring to life, in order: loop variables, Lets, Folds, arrays."""
+    names: list[str] = []
+    for s in statements(nest):
+        if isinstance(s, (Let, Fold)):
+            names.append(s.name)
+        elif isinstance(s, (For, LetIndex)):
+            names.append(str(s.var))
+        elif hasattr(s, "array") and not isinstance(s, Store):
+            names.append(s.array.name)
+    return names
+

@@ -1,0 +1,246 @@
+"""Stage: lower. In: a node and a coordinate of it. Out: its value as an expression of loads: the coordinate is pushed
+from the store down through elementwise and movement nodes, and movement disappears on the way.
+Next: ``body.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from minigrad.dtype import accumulator, bool_, int64
+from minigrad.errors import VerifyError
+from minigrad.graph.lazy import LazyBuffer
+from minigrad.graph.movement import Coordinate, flatten, source_index
+from minigrad.kernel.ir import Apply, Array, Const, Index, Load, Local, Scalar, Value
+from minigrad.lower.scalar import bitcast, constant, convert, fold, random_bits
+from minigrad.ops import MOVEMENT, REDUCE, SCALAR_OPS, Op
+from minigrad.symbolic import Sym, both, num, var
+
+Key = tuple[LazyBuffer, Coordinate, "Sym | None"]
+
+
+class Names:
+    """Fresh names, unique in a kernel, and loop variables that bear them."""
+
+    def __init__(self, taken: Iterable[str] = ()) -> None:
+        self.count: dict[str, int] = {}
+        self.taken = frozenset(taken)
+
+    def fresh(self, stem: str) -> str:
+        """``stem0``, ``stem1``, …
+
+        >>> names = Names()
+        >>> names.fresh("i"), names.fresh("i"), names.fresh("acc")
+        ('i0', 'i1', 'acc0')
+        """
+        while True:
+            n = self.count.get(stem, 0)
+            self.count[stem] = n + 1
+            name = f"{stem}{n}"
+            if name not in self.taken:
+                return name
+
+    def var(self, stem: str, size: int) -> Sym:
+        """A variable that counts 0 … size-1."""
+        return var(self.fresh(stem), 0, max(0, size - 1))
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Place:
+    """Where a node's value lies: element ``c`` is ``array[sum(c[i]*strides[i]) - origin]``."""
+
+    array: Array
+    strides: tuple[int, ...]
+    origin: Sym = num(0)
+
+    def at(self, index: Coordinate) -> Sym:
+        """The position of a coordinate."""
+        position = num(0)
+        for i, stride in zip(index, self.strides, strict=True):
+            if stride:
+                position = position + i * stride
+        return position - self.origin
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Reduction:
+    """A reduction read at one coordinate: ``value`` over ``vars`` (of ``sizes``) combined by ``combine``; where it is used,
+    ``local`` stands for it."""
+
+    node: LazyBuffer
+    vars: tuple[Sym, ...]
+    sizes: tuple[int, ...]
+    value: Value
+    local: Local
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Gathered:
+    """An index that comes from memory: ``var`` is ``value`` clamped to 0 … size-1; out of range, ``status[check]`` is set
+    to ``position``."""
+
+    var: Sym
+    value: Value
+    size: int
+    check: int | None
+    position: int
+    guard: Sym | None
+
+
+@dataclass
+class Access:
+    """The values of nodes at coordinates. The same node at the same coordinate is the same object."""
+
+    names: Names
+    places: Mapping[LazyBuffer, Place]
+    scalars: Mapping[LazyBuffer, Scalar]
+    checks: Mapping[LazyBuffer, int]
+    computed: frozenset[LazyBuffer] = frozenset()
+    memo: dict[Key, Value] = field(default_factory=dict)
+    domains: dict[tuple[int, ...], tuple[Sym, ...]] = field(default_factory=dict)
+    reductions: dict[Key, Reduction] = field(default_factory=dict)
+    gathers: dict[Key, tuple[Gathered, ...]] = field(default_factory=dict)
+
+    def value(self, node: LazyBuffer, index: Coordinate, guard: Sym | None = None) -> Value:
+        """The value of ``node`` at ``index``; where ``guard`` is 0 nothing is read and the value does not matter.
+
+        The half types are computed in float32: a value's dtype is ``accumulator(node.dtype)``.
+        """
+        memo = self.memo
+        root = self._settle(node, index, guard)
+        stack: list[tuple[Key, tuple[Key, ...] | None]] = [(root, None)]
+        while stack:
+            key, sources = stack[-1]
+            if key in memo:
+                stack.pop()
+                continue
+            if sources is None:
+                sources = self._sources(key)
+                missing = [s for s in sources if s not in memo]
+                if missing:
+                    stack[-1] = (key, sources)
+                    stack += [(s, None) for s in reversed(missing)]
+                    continue
+            memo[key] = self._build(key, [memo[s] for s in sources])
+            stack.pop()
+        return memo[root]
+
+    def in_memory(self, node: LazyBuffer) -> bool:
+        """Whether the node is loaded, not computed."""
+        return node in self.places and node not in self.computed
+
+    def _settle(self, node: LazyBuffer, index: Coordinate, guard: Sym | None) -> Key:
+        """Follow movement nodes that need no guard of their own."""
+        while not self.in_memory(node):
+            if node.op in MOVEMENT and node.op != Op.PAD:
+                source = node.srcs[0]
+                index, _ = source_index(node.op, node.arg, source.shape, index)
+                node = source
+            elif node.op == Op.CONTIGUOUS:
+                node = node.srcs[0]
+            else:
+                if not node.shape:
+                    index = ()
+                break
+        return node, index, guard
+
+    def _sources(self, key: Key) -> tuple[Key, ...]:
+        node, index, guard = key
+        if self.in_memory(node) or not node.srcs:
+            return ()
+        if node.op == Op.PAD:
+            source = node.srcs[0]
+            at, inside = source_index(Op.PAD, node.arg, source.shape, index)
+            if inside is None:
+                return (self._settle(source, at, guard),)
+            inside = inside if guard is None else both(guard, inside)
+            return () if inside.hi == 0 else (self._settle(source, at, inside),)
+        if node.op in REDUCE:
+            return (self._settle(node.srcs[0], self._domain(node, index), guard),)
+        if node.op == Op.GATHER:
+            found = self._gather(key)
+            if any(g.size == 0 for g in found):
+                return ()
+            return (self._settle(node.srcs[0], tuple(g.var for g in found) + index[len(node.srcs[1].shape):], guard),)
+        if node.op == Op.RANDOM_BITS:
+            return (self._settle(node.srcs[0], (), guard),)
+        return tuple([self._settle(s, index, guard) for s in node.srcs])
+
+    def _build(self, key: Key, srcs: Sequence[Value]) -> Value:
+        node, index, guard = key
+        op, dtype = node.op, accumulator(node.dtype)
+        if self.in_memory(node):
+            place = self.places[node]
+            return convert(Load(place.array, place.at(index), guard), dtype)
+        if op == Op.BITCAST:
+            return bitcast(srcs[0], node.srcs[0].dtype, node.dtype)
+        if op in SCALAR_OPS:
+            return fold(op, tuple(srcs), node.dtype)
+        if op == Op.CONST:
+            return constant(node.arg, node.dtype)
+        if op == Op.SCALAR:
+            return self.scalars[node]
+        if op == Op.INDEX:
+            return Index(index[node.arg], int64)
+        if op == Op.RANDOM_BITS:
+            return random_bits(srcs[0], flatten(index, node.shape), node.size)
+        if op == Op.PAD:
+            return self._padded(node, index, srcs, guard)
+        if op in REDUCE:
+            sizes, variables = self._axes(node)
+            local = Local(self.names.fresh(op.lower()), dtype)
+            self.reductions[key] = Reduction(node, variables, sizes, srcs[0], local)
+            return local
+        if op == Op.GATHER:
+            return srcs[0] if srcs else constant(0, node.dtype)
+        raise VerifyError(f"{op} of shape {node.shape} has no memory in this kernel, and only memory can hold its value")
+
+    def _padded(self, node: LazyBuffer, index: Coordinate, srcs: Sequence[Value], guard: Sym | None) -> Value:
+        zero = constant(False if node.dtype is bool_ else 0, node.dtype)
+        if not srcs:
+            return zero
+        inside = source_index(Op.PAD, node.arg, node.srcs[0].shape, index)[1]
+        value = srcs[0]
+        if inside is None or _is_guarded(value):
+            return value
+        return fold(Op.WHERE, (Index(inside, bool_), value, zero), node.dtype)
+
+    # --- reductions
+
+    def _axes(self, node: LazyBuffer) -> tuple[tuple[int, ...], tuple[Sym, ...]]:
+        """The sizes of the reduced axes longer than 1, and a variable for each; the same for reductions over one domain."""
+        sizes = tuple([node.srcs[0].shape[a] for a in node.arg if node.srcs[0].shape[a] != 1])
+        if sizes not in self.domains:
+            self.domains[sizes] = tuple([self.names.var("r", s) for s in sizes])
+        return sizes, self.domains[sizes]
+
+    def _domain(self, node: LazyBuffer, index: Coordinate) -> Coordinate:
+        variables = iter(self._axes(node)[1])
+        at = list(index)
+        for a in node.arg:
+            at[a] = next(variables) if node.srcs[0].shape[a] != 1 else num(0)
+        return tuple(at)
+
+    # --- gathers
+
+    def _gather(self, key: Key) -> tuple[Gathered, ...]:
+        if key in self.gathers:
+            return self.gathers[key]
+        node, index, guard = key
+        at = index[:len(node.srcs[1].shape)]
+        found = []
+        for position, source in enumerate(node.srcs[1:], 1):
+            size = node.srcs[0].shape[position - 1]
+            name = self.names.var("g", size)
+            place = self.places[source]
+            value = Load(place.array, place.at(at), guard)
+            found.append(Gathered(name, value, size, self.checks.get(node), position, guard))
+        self.gathers[key] = tuple(found)
+        return self.gathers[key]
+
+
+def _is_guarded(value: Value) -> bool:
+    """Whether the value is a load, perhaps converted, under a guard: it is 0 outside already."""
+    while isinstance(value, Apply) and value.op == Op.CAST:
+        value = value.srcs[0]
+    return isinstance(value, Load) and value.guard is not None

@@ -1,0 +1,182 @@
+"""Stage: lower, after ``access.py``. In: what a stage stores, as values over coordinate variables. Out: copies of it with
+loop variables in their place: a strategy writes the same body for its main loop and for what is left over.
+Next: ``axes.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from minigrad.dtype import bool_, int64
+from minigrad.kernel.ir import (
+    Apply, Array, Const, If, Index, Let, LetIndex, Load, Local, Statement, Store, Value,
+)
+from minigrad.kernel.walk import values
+from minigrad.lower.access import Gathered, Names, Reduction
+from minigrad.lower.scalar import convert
+from minigrad.ops import SCALAR_OPS, Op
+from minigrad.symbolic import Sym, both, num, substitute, variables
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Output:
+    """One store of a stage: ``array[index] = value``, over the stage's coordinate variables."""
+
+    array: Array
+    index: Sym
+    value: Value
+
+
+@dataclass
+class Body:
+    """What a stage computes at one point. ``axes`` are its free coordinate variables with their sizes."""
+
+    names: Names
+    axes: tuple[tuple[Sym, int], ...]
+    outputs: tuple[Output, ...]
+    reductions: tuple[Reduction, ...]
+    gathers: tuple[Gathered, ...]
+    status: Array | None
+    mapping: dict[Sym, Sym] = field(default_factory=dict)
+    simple: dict[Sym, Sym] = field(default_factory=dict)
+
+    def index(self, e: Sym) -> Sym:
+        """An index expression over the axes that ``Axes`` made of the original ones."""
+        if not self.mapping:
+            return e
+        found = self.simple.get(e)
+        if found is None:
+            found = self.simple[e] = substitute(e, self.mapping)
+        return found
+
+    def gathering(self) -> set[Sym]:
+        """The variables that gathered indices depend on: none of them can count the lanes of a vector loop."""
+        loads = [v for v in values([g.value for g in self.gathers]) if isinstance(v, Load)]
+        return {v for load in loads for v in variables(self.index(load.index))}
+
+    def instance(self, mapping: Mapping[Sym, Sym], locals: Mapping[str, Value] | None = None,
+                 guard: Sym | None = None) -> Instance:
+        """A copy with variables replaced by expressions and reductions by values."""
+        return Instance(self, mapping, locals or {}, guard)
+
+
+class Instance:
+    """One copy of a body. ``statements`` must come before the values that were asked for: they look up gathered
+    indices, and are no statements for a vector loop."""
+
+    def __init__(self, body: Body, mapping: Mapping[Sym, Sym], locals: Mapping[str, Value], guard: Sym | None) -> None:
+        self.body = body
+        self.mapping: dict[Sym, Sym] = dict(mapping)
+        self.locals = locals
+        self.guard = guard
+        self.statements: list[Statement] = []
+        self.memo: dict[int, Value] = {}
+        self.symbols: dict[Sym, Sym] = {}
+        self.gathers = {g.var: g for g in body.gathers}
+
+    def index(self, e: Sym) -> Sym:
+        """An index expression with this copy's variables in place."""
+        found = self.symbols.get(e)
+        if found is None:
+            if self.gathers:
+                for v in variables(e):
+                    if v in self.gathers and v not in self.mapping:
+                        self._look_up(self.gathers[v])
+            found = self.symbols[e] = substitute(self.body.index(e), self.mapping)
+        return found
+
+    def value(self, root: Value) -> Value:
+        """A value with this copy's variables and reductions in place."""
+        memo = self.memo
+        if id(root) in memo:
+            return memo[id(root)]
+        for v in values((root,)):
+            if id(v) in memo:
+                continue
+            new: Value = v
+            if v.__class__ is Apply:
+                srcs = tuple([memo[id(s)] for s in v.srcs])  # type: ignore[union-attr]
+                if any(a is not b for a, b in zip(srcs, v.srcs, strict=True)):  # type: ignore[union-attr]
+                    new = Apply(v.op, srcs, v.dtype)  # type: ignore[union-attr]
+            elif v.__class__ is Load:
+                new = self._load(v)  # type: ignore[arg-type]
+            elif v.__class__ is Index:
+                new = Index(self.index(v.index), v.dtype)  # type: ignore[union-attr]
+            elif v.__class__ is Local:
+                new = self.locals.get(v.name, v)  # type: ignore[union-attr]
+            memo[id(v)] = new
+        return memo[id(root)]
+
+    def _load(self, v: Load) -> Value:
+        guard = None if v.guard is None else self.index(v.guard)
+        if self.guard is not None:
+            guard = self.guard if guard is None else both(guard, self.guard)
+        if guard is not None and guard.lo == 1:
+            guard = None
+        return Load(v.array, self.index(v.index), guard)
+
+    def stores(self) -> list[Statement]:
+        """The stage's stores, in their memory's dtypes. Of several, all values are computed before the first is stored:
+        one may write where another reads (arrays of different names may be the same memory)."""
+        outputs = self.body.outputs
+        made = [convert(self.value(o.value), o.array.dtype) for o in outputs]
+        lets: list[Statement] = []
+        if len(outputs) > 1 and any(isinstance(v, Load) for v in values(made)):
+            names = [self.body.names.fresh("y") for _ in made]
+            lets = [Let(name, v) for name, v in zip(names, made, strict=True)]
+            made = [Local(name, v.dtype) for name, v in zip(names, made, strict=True)]
+        return lets + [Store(o.array, self.index(o.index), v) for o, v in zip(outputs, made, strict=True)]
+
+    def _look_up(self, g: Gathered) -> None:
+        names, status = self.body.names, self.body.status
+        value = convert(self.value(g.value), int64)
+        fresh = names.var("g", g.size)
+        self.mapping[g.var] = fresh
+        bound = Local(names.fresh("at"), int64)
+        self.statements.append(Let(bound.name, value))
+        low, high = Const(0, int64), Const(max(0, g.size - 1), int64)
+        if g.check is not None and status is not None:
+            outside: Value = Apply(Op.OR, (Apply(Op.LT, (bound, low), bool_), Apply(Op.LT, (high, bound), bool_)), bool_)
+            if g.guard is not None:
+                outside = Apply(Op.AND, (Index(self.index(g.guard), bool_), outside), bool_)
+            self.statements.append(If(outside, (Store(status, num(g.check), Const(g.position, status.dtype)),)))
+        clamped = Apply(Op.MINIMUM, (Apply(Op.MAXIMUM, (bound, low), int64), high), int64)
+        self.statements.append(LetIndex(fresh, clamped))
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """What a set of values reads, and costs: ``loads``, index expressions used as values, guards, and ``cost`` in scalar
+    operations; ``widest`` bytes of an element that arithmetic or memory touches."""
+
+    loads: tuple[Load, ...]
+    others: tuple[Sym, ...]
+    cost: int
+    widest: int
+
+    def indices(self) -> Iterator[Sym]:
+        """Every index expression, guards and values included."""
+        for load in self.loads:
+            yield load.index
+        yield from self.others
+
+
+def traffic(roots: Iterable[Value]) -> Traffic:
+    """Look through the values below ``roots`` once."""
+    loads: list[Load] = []
+    others: list[Sym] = []
+    cost, widest = 0, 1
+    for v in values(roots):
+        if v.__class__ is Apply:
+            cost += SCALAR_OPS[v.op].cost  # type: ignore[union-attr]
+            if any(s.__class__ is not Index and s.__class__ is not Const for s in v.srcs):  # type: ignore[union-attr]
+                widest = max(widest, v.dtype.size)
+        elif v.__class__ is Load:
+            loads.append(v)  # type: ignore[arg-type]
+            widest = max(widest, v.dtype.size)
+            cost += 1
+            if v.guard is not None:  # type: ignore[union-attr]
+                others.append(v.guard)  # type: ignore[union-attr]
+        elif v.__class__ is Index:
+            others.append(v.index)  # type: ignore[union-attr]
+    return Traffic(tuple(loads), tuple(others), cost, widest)

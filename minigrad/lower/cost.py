@@ -1,0 +1,57 @@
+"""Stage: lower, below the strategies. In: what a body reads and writes, and an axis. Out: what an element costs when that
+axis becomes the lanes of a vector loop. Rough figures that rank choices, not times. Next: ``map.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from minigrad.lower.axes import Axis
+from minigrad.lower.body import Body, Traffic
+from minigrad.symbolic import Sym, coefficient
+from minigrad.target import Target
+
+STRIDED = 1.0
+"""An element of a vector that is gathered from, or scattered to, memory."""
+
+
+def access_cost(indices: Iterable[Sym], axis: Axis) -> tuple[float, float]:
+    """(per vector, per element) cost of accesses when ``axis`` is the vector axis."""
+    vector = element = 0.0
+    for e in indices:
+        c = coefficient(e, axis.var)
+        if c == 0:
+            vector += 0.25
+        elif c == 1:
+            vector += 1.0
+        elif c is None:
+            element += 2 * STRIDED
+        else:
+            element += STRIDED
+    return vector, element
+
+
+def steps(extent: int, lanes: int, masked: bool = False) -> int:
+    """Vector steps that an extent takes: whole vectors, then narrower ones or one masked, then single elements."""
+    full, rest = divmod(extent, lanes)
+    if masked:
+        return full + (rest > 0)
+    half = lanes // 2
+    while half >= 4:
+        full += rest // half
+        rest %= half
+        half //= 2
+    return full + rest
+
+
+def axis_cost(body: Body, work: Traffic, stores: Sequence[Sym], axis: Axis, lanes: int, masked: bool = False) -> float:
+    """Cost of one element of the body with ``axis`` as vector axis."""
+    indices = [body.index(load.index) for load in work.loads] + list(stores)
+    vector, element = access_cost(indices, axis)
+    vector += work.cost + sum(0.5 for e in work.others if coefficient(body.index(e), axis.var) != 0)
+    return vector * steps(axis.size, lanes, masked) / axis.size + element
+
+
+def lanes_for(target: Target, widest: int) -> int:
+    """Lanes of a vector loop whose widest element has ``widest`` bytes; bytes alone are kept to half a register's worth of
+    lanes, since conversions and masks of them are wider."""
+    return target.lanes(max(widest, 1))

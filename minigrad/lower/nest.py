@@ -1,0 +1,161 @@
+"""Stage: lower, below the strategies. In: axes and bodies. Out: loops around bodies: which part of the space an iteration
+of the parallel loop takes, and how an extent falls into vectors and a rest.
+Next: ``map.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from minigrad.dtype import bool_, int64
+from minigrad.kernel.ir import For, If, Index, LetIndex, Statement
+from minigrad.lower.access import Names
+from minigrad.lower.axes import Axis
+from minigrad.symbolic import Sym, eq, minimum, num
+
+ZERO = num(0)
+CHUNK = 64 << 10
+"""Scalar operations that one iteration of a parallel loop is worth, at least, where there is enough work for many."""
+
+WANTED = 64
+"""Iterations of a parallel loop over large work."""
+
+
+def loop(axis: Axis, body: Sequence[Statement], kind: str = "serial", start: Sym = ZERO,
+         stop: Sym | None = None) -> For:
+    """A loop over an axis, or over a part of it."""
+    return For(axis.var, start, num(axis.size) if stop is None else stop, 1, kind, tuple(body))
+
+
+def loops(axes: Sequence[Axis], body: Sequence[Statement]) -> list[Statement]:
+    """Serial loops, the first axis outermost. Nothing at all if there is nothing in them."""
+    inside = list(body)
+    if not inside:
+        return []
+    for axis in reversed(axes):
+        inside = [loop(axis, inside)]
+    return inside
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """``count`` steps of ``unroll`` vectors of ``lanes`` from position ``start``."""
+
+    start: int
+    count: int
+    unroll: int
+    lanes: int
+
+
+def parts(extent: int, lanes: int, unroll: int = 1, narrow: bool = True) -> list[Part]:
+    """Cut an extent into steps of whole vectors, then narrower ones, then single elements.
+
+    >>> parts(100, 16, 4)
+    [Part(start=0, count=1, unroll=4, lanes=16), Part(start=64, count=1, unroll=2, lanes=16), Part(start=96, count=1, \
+unroll=1, lanes=4)]
+    >>> parts(3, 16)
+    [Part(start=0, count=3, unroll=1, lanes=1)]
+    """
+    result: list[Part] = []
+    at = 0
+    while lanes > 1:
+        left = extent - at
+        steps = left // (lanes * unroll)
+        if steps:
+            result.append(Part(at, steps, unroll, lanes))
+            at += steps * lanes * unroll
+            left = extent - at
+        if unroll > 1 and left >= lanes:
+            result.append(Part(at, 1, left // lanes, lanes))
+            at += left // lanes * lanes
+        lanes, unroll = (lanes // 2 if narrow else 1), 1
+        if lanes == 2:
+            break
+    if extent > at:
+        result.append(Part(at, extent - at, 1, 1))
+    return result
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What one iteration of the parallel loop takes of ``axes``: those before ``cut`` are fixed, ``block`` steps of axis
+    ``cut``, all of the others. ``extent`` iterations in all."""
+
+    axes: tuple[Axis, ...]
+    cut: int
+    block: int
+    extent: int
+
+    def blocks(self) -> int:
+        """How many blocks the cut axis has."""
+        return -(-self.axes[self.cut].size // self.block) if self.axes else 1
+
+
+def share(axes: Sequence[Axis], work: int, chunk: int = CHUNK, multiple: int = 1) -> Share:
+    """Divide loops over ``axes``, whose body costs ``work`` scalar operations, among parallel iterations of about
+    ``chunk``; less for small work, and a multiple of ``multiple`` steps of the last axis."""
+    total = max(1, work)
+    for axis in axes:
+        total *= axis.size
+    wanted = min(chunk, max(total // WANTED, chunk // 8, 1))
+    inside = max(1, work)
+    for cut in range(len(axes) - 1, -1, -1):
+        size = axes[cut].size
+        if inside * size >= wanted or cut == 0:
+            block = min(size, max(1, wanted // inside))
+            if cut == len(axes) - 1 and block > multiple:
+                block -= block % multiple
+            extent = -(-size // block)
+            for axis in axes[:cut]:
+                extent *= axis.size
+            return Share(tuple(axes), cut, block, extent)
+        inside *= size
+    return Share((), 0, 1, 1)
+
+
+@dataclass
+class Parallel:
+    """The head of a parallel loop: ``head`` binds the fixed axes, ``start`` and ``stop`` bound the cut axis,
+    ``last`` tells whether this is its last block (None: it is the only one)."""
+
+    var: Sym
+    extent: int
+    head: list[Statement]
+    start: Sym
+    stop: Sym
+    last: Index | None
+
+    def loop(self, body: Sequence[Statement]) -> For:
+        """The parallel loop around ``body``."""
+        return For(self.var, ZERO, num(self.extent), 1, "parallel", (*self.head, *body))
+
+
+def parallel(names: Names, s: Share) -> Parallel:
+    """Bind what an iteration of the parallel loop takes."""
+    var = names.var("p", s.extent)
+    if not s.axes:
+        return Parallel(var, 1, [], ZERO, num(1), None)
+    cut = s.axes[s.cut]
+    blocks = s.blocks()
+    block = var % blocks
+    outer = var // blocks
+    head: list[Statement] = []
+    for axis in reversed(s.axes[:s.cut]):
+        head.append(LetIndex(axis.var, Index(outer % axis.size, int64)))
+        outer = outer // axis.size
+    head.reverse()
+    start = block * s.block
+    if blocks == 1:
+        return Parallel(var, s.extent, head, ZERO, num(cut.size), None)
+    if block is not var:
+        bound = names.var("b", blocks)
+        head.append(LetIndex(bound, Index(block, int64)))
+        block = bound
+        start = block * s.block
+    stop = minimum(start + s.block, num(cut.size))
+    return Parallel(var, s.extent, head, start, stop, Index(eq(block, num(blocks - 1)), bool_))
+
+
+def when(condition: Index | None, body: Sequence[Statement]) -> list[Statement]:
+    """``body`` under a condition; None is always."""
+    return list(body) if condition is None or not body else [If(condition, tuple(body))]

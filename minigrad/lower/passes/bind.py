@@ -1,0 +1,123 @@
+"""Stage: lower, a pass. In: a kernel whose values share sub-values. Out: each value that is used twice in a block has a name.
+Requires: nothing. Guarantees: every Apply and Load is used once, so that text made of the values computes nothing twice.
+Next: ``hoist.py``."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from minigrad.kernel.ir import Apply, For, If, Kernel, Let, LetIndex, Load, Local, Statement, Store, Value
+from minigrad.kernel.walk import values, values_of
+
+
+def bind(kernel: Kernel) -> Kernel:
+    """Name shared values with a ``Let`` before the statement that uses them first.
+
+    A value used in two statements of one block is named once, unless memory that it loads may have changed between:
+    a load is shared only between statements with no store to its array in between.
+
+    >>> from minigrad.dtype import float32
+    >>> from minigrad.kernel.ir import Array, For
+    >>> from minigrad.symbolic import num, var
+    >>> a, i = Array("a", float32, 4, written=True), var("i", 0, 3)
+    >>> x = Load(a, i)
+    >>> body = (Store(a, i, Apply("MUL", (x, x), float32)),)
+    >>> [type(s).__name__ for s in bind(Kernel("k", (a,), (), For(i, num(0), num(4), 1, "parallel", body))).loop.body]
+    ['Let', 'Store']
+    """
+    worker = _Binder()
+    body = worker.block(kernel.loop.body)
+    return kernel if body is kernel.loop.body else replace(kernel, loop=replace(kernel.loop, body=body))
+
+
+class _Binder:
+    def __init__(self) -> None:
+        self.count = 0
+
+    def block(self, block: tuple[Statement, ...]) -> tuple[Statement, ...]:
+        """Statements of one block; named values live to its end."""
+        out: list[Statement] = []
+        for run in _runs(block):
+            self._run(run, out)
+        same = len(out) == len(block) and all(a is b for a, b in zip(out, block, strict=True))
+        return block if same else tuple(out)
+
+    def _run(self, run: list[Statement], out: list[Statement]) -> None:
+        """Statements between which no array is stored that a later one loads."""
+        roots = [v for s in run for v in values_of(s)]
+        uses: dict[int, int] = {}
+        order = values(roots)
+        for v in order:
+            if v.__class__ is Apply:
+                for s in v.srcs:  # type: ignore[union-attr]
+                    uses[id(s)] = uses.get(id(s), 0) + 1
+        for r in roots:
+            uses[id(r)] = uses.get(id(r), 0) + 1
+        if not any(uses[id(v)] > 1 for v in order if v.__class__ is Apply or v.__class__ is Load):
+            for s in run:
+                out.append(self._inner(s))
+            return
+        new: dict[int, Value] = {}
+        for s in run:
+            for root in values_of(s):
+                self._name(root, uses, new, out)
+            out.append(self._inner(_with_values(s, new)))
+
+    def _name(self, root: Value, uses: dict[int, int], new: dict[int, Value], out: list[Statement]) -> None:
+        for v in values((root,)):
+            if id(v) in new:
+                continue
+            made: Value = v
+            if v.__class__ is Apply:
+                srcs = tuple([new[id(x)] for x in v.srcs])  # type: ignore[union-attr]
+                if any(a is not b for a, b in zip(srcs, v.srcs, strict=True)):  # type: ignore[union-attr]
+                    made = Apply(v.op, srcs, v.dtype)  # type: ignore[union-attr]
+            if uses[id(v)] > 1 and (v.__class__ is Apply or v.__class__ is Load):
+                name = f"x{self.count}_"
+                self.count += 1
+                out.append(Let(name, made))
+                made = Local(name, v.dtype)
+            new[id(v)] = made
+
+    def _inner(self, s: Statement) -> Statement:
+        if isinstance(s, For):
+            body = self.block(s.body)
+            return s if body is s.body else replace(s, body=body)
+        if isinstance(s, If):
+            then, otherwise = self.block(s.then), self.block(s.otherwise)
+            return s if then is s.then and otherwise is s.otherwise else replace(s, then=then, otherwise=otherwise)
+        return s
+
+
+def _with_values(s: Statement, new: dict[int, Value]) -> Statement:
+    if isinstance(s, (Let, LetIndex, Store)):
+        value = new[id(s.value)]
+        return s if value is s.value else replace(s, value=value)
+    if isinstance(s, If):
+        condition = new[id(s.condition)]
+        return s if condition is s.condition else replace(s, condition=condition)
+    return s
+
+
+def _runs(block: tuple[Statement, ...]) -> list[list[Statement]]:
+    """Cut a block before each statement that loads, or may load, what one before it in its run stored."""
+    if not any(isinstance(s, (Store, For, If)) for s in block[:-1]):
+        return [list(block)]
+    result: list[list[Statement]] = [[]]
+    stored: set[int] = set()
+    for s in block:
+        if isinstance(s, (For, If)):
+            if result[-1]:
+                result.append([])
+            result[-1].append(s)
+            result.append([])
+            stored = set()
+            continue
+        loaded = {id(v.array) for v in values(values_of(s)) if isinstance(v, Load)}
+        if loaded & stored:
+            result.append([])
+            stored = set()
+        result[-1].append(s)
+        if isinstance(s, Store):
+            stored.add(id(s.array))
+    return [r for r in result if r]

@@ -1,0 +1,111 @@
+"""Stage: lower, strategy ``scan``. In: a body that stores the running reduction of its value along one axis. Out: a serial
+loop along that axis with the running value in a register, for each point, or vector of points, of the other axes.
+Next: ``scatter.py``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from minigrad.kernel.ir import Alloc, Apply, Array, Const, Load, Statement, Store
+from minigrad.lower.axes import Axes, Axis
+from minigrad.lower.body import Body, traffic
+from minigrad.lower.cost import access_cost, lanes_for
+from minigrad.lower.map import Lowering
+from minigrad.lower.nest import Part, loop, loops, parallel, parts, share, when
+from minigrad.lower.scalar import convert
+from minigrad.ops import REDUCE_OPS
+from minigrad.symbolic import Sym, num
+from minigrad.target import Target
+
+
+@dataclass
+class Running:
+    """The reduce op and the variable of the axis that it runs along (None: an axis of size 1)."""
+
+    op: str
+    axis: Axis | None
+
+
+def scan_stage(body: Body, running: Running, target: Target, divide: bool) -> Lowering:
+    """Lower a stage that stores a SCAN. Every result is combined in the order of the axis."""
+    output = body.outputs[0]
+    work = traffic([output.value])
+    gathered = traffic([g.value for g in body.gathers])
+    others = [(v, n) for v, n in body.axes if running.axis is None or v is not running.axis.var]
+    axes = Axes(body.names, others, [output.index, *work.indices(), *gathered.indices()])
+    axes.merge()
+    body.mapping = axes.mapping
+    along = running.axis
+    lanes = lanes_for(target, max(work.widest, output.array.dtype.size, output.value.dtype.size))
+    indices = [body.index(output.index), *(body.index(x.index) for x in work.loads)]
+    blocked = body.gathering()
+    best, least = None, 3.0 * (len(indices) + 2)  # one element at a time waits for the one before
+    for axis in reversed(axes.list):
+        if axis.var not in blocked and axis.size >= 4 and lanes > 1:
+            vector, element = access_cost(indices, axis)
+            cost = (vector + work.cost) / min(lanes, axis.size) + element
+            if cost < least:
+                best, least = axis, cost
+    nest = _Scan(body, running.op, along)
+    total = work.cost + 2
+    for a in [*axes.list, *([along] if along else [])]:
+        total *= a.size
+    note = f"scan: {along.size if along else 1} steps for each of {[a.size for a in axes.list]}"
+    pieces = parts(best.size, lanes) if best else []
+    outer = [a for a in axes.list if a is not best]
+    if best is None:
+        inside = nest.column({}, 1)
+        rest: list[Statement] = []
+        steps = None
+    else:
+        note += f", {pieces[0].lanes} lanes along an axis of {best.size}"
+        steps, inside = nest.part(best, pieces[0])
+        rest = []
+        for part in pieces[1:]:
+            axis, statements = nest.part(best, part)
+            rest += [loop(axis, statements)] if axis else statements
+    dims = outer + ([steps] if steps else [])
+    if not divide:
+        return Lowering(loops(outer, ([loop(steps, inside)] if steps else inside) + rest), note, total)
+    per = (work.cost + 2) * (along.size if along else 1) * (pieces[0].lanes if pieces else 1)
+    s = share(dims, per)
+    head = parallel(body.names, s)
+    if not dims:
+        made = inside + rest
+    elif s.axes[s.cut] is steps:
+        made = [loop(steps, inside, start=head.start, stop=head.stop), *when(head.last, rest)]
+    else:
+        whole = ([loop(steps, inside)] if steps else inside) + rest
+        made = [loop(s.axes[s.cut], loops(outer[s.cut + 1:], whole), start=head.start, stop=head.stop)]
+    return Lowering(made, note + f"; {s.extent} iterations", total, head)
+
+
+class _Scan:
+    def __init__(self, body: Body, op: str, along: Axis | None) -> None:
+        self.body, self.op, self.along = body, op, along
+
+    def part(self, axis: Axis, part: Part) -> tuple[Axis | None, list[Statement]]:
+        """The steps along a lane axis, if more than one, and what each does."""
+        if part.count == 1:
+            return None, self.column({axis.var: num(part.start)}, part.lanes, axis)
+        steps = Axis(self.body.names.var("v", part.count), part.count)
+        return steps, self.column({axis.var: steps.var * part.lanes + part.start}, part.lanes, axis)
+
+    def column(self, mapping: dict[Sym, Sym], lanes: int, lane_axis: Axis | None = None) -> list[Statement]:
+        """The running reduction at one place of the other axes, or at ``lanes`` of them."""
+        names, output = self.body.names, self.body.outputs[0]
+        dtype = output.value.dtype
+        lane = Axis(names.var("l", lanes), lanes) if lanes > 1 else None
+        slot = lane.var if lane else num(0)
+        if lane and lane_axis:
+            mapping = {**mapping, lane_axis.var: mapping[lane_axis.var] + lane.var}
+        neutral = REDUCE_OPS[self.op].identity(dtype)
+        running = Array(names.fresh("acc"), dtype, lanes, "register", lanes, True)
+        copy = self.body.instance(mapping)
+        value = Apply(REDUCE_OPS[self.op].combine, (Load(running, slot), copy.value(output.value)), dtype)
+        stores: list[Statement] = [
+            Store(running, slot, value),
+            Store(output.array, copy.index(output.index), convert(Load(running, slot), output.array.dtype))]
+        inside = [*copy.statements, *([loop(lane, stores, "vector")] if lane else stores)]
+        start = Const(float(neutral) if dtype.is_float else neutral, dtype)
+        return [Alloc(running, start), *([loop(self.along, inside)] if self.along else inside)]

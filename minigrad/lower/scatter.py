@@ -1,0 +1,167 @@
+"""Stage: lower, strategies ``scatter`` and ``assign``. In: a SCATTER or ASSIGN node whose memory holds its base already.
+Out: loops that write the new values over it. A scatter's entries are applied in order by whoever owns the place: columns or
+rows of the destination are owned, so that the result does not depend on the number of threads. Next: ``contraction.py``."""
+
+from __future__ import annotations
+
+from minigrad.dtype import bool_, int64
+from minigrad.graph.lazy import LazyBuffer
+from minigrad.graph.movement import Coordinate, source_index
+from minigrad.kernel.ir import Apply, Array, Const, If, Index, Let, LetIndex, Load, Local, Statement, Store, Value
+from minigrad.lower.access import Access, Names, Place
+from minigrad.lower.axes import Axis
+from minigrad.lower.body import Body, Output
+from minigrad.lower.map import Lowering
+from minigrad.lower.nest import loop, loops, parallel, parts, share
+from minigrad.lower.scalar import convert
+from minigrad.ops import Op
+from minigrad.symbolic import Sym, num
+from minigrad.target import Target
+
+COMBINE = {"add": Op.ADD, "max": Op.MAXIMUM}
+OWNERS = 16
+"""Parts that a scatter's destination is divided into."""
+
+
+def assign_body(node: LazyBuffer, access: Access, names: Names) -> Body:
+    """ASSIGN as a body over the space of the value: its coordinate, pushed through the chain, is where it is stored."""
+    value = node.srcs[1]
+    axes = [(names.var("c", n), n) for n in value.shape if n != 1]
+    variables = iter(v for v, _ in axes)
+    index: Coordinate = tuple([num(0) if n == 1 else next(variables) for n in value.shape])
+    outputs = (Output(access.places[node].array, access.places[node].at(assigned(node, index)),
+                      access.value(value, index)),)
+    gathers = tuple([g for found in access.gathers.values() for g in found])
+    return Body(names, tuple(axes), outputs, tuple(access.reductions.values()), gathers, None)
+
+
+def assigned(node: LazyBuffer, index: Coordinate) -> Coordinate:
+    """The coordinate of an ASSIGN's base that a coordinate of its value is stored at."""
+    shapes = [node.srcs[0].shape]
+    at = LazyBuffer.const(0, node.dtype, shapes[0], node.device)
+    for op, arg in node.arg[:-1]:
+        at = at.move(op, arg)
+        shapes.append(at.shape)
+    for (op, arg), shape in zip(reversed(node.arg), reversed(shapes), strict=True):
+        index, _ = source_index(op, arg, shape, index)
+    return index
+
+
+def scatter_stage(node: LazyBuffer, access: Access, names: Names, target: Target, status: Array | None) -> Lowering:
+    """Lower a SCATTER. Entry after entry, in the order of the indices; out of range, the entry is left out and noted."""
+    return _Scatter(node, access, names, target, status).lower()
+
+
+class _Scatter:
+    def __init__(self, node: LazyBuffer, access: Access, names: Names, target: Target, status: Array | None) -> None:
+        self.node, self.access, self.names, self.target = node, access, names, target
+        self.status = status
+        self.count, self.mode = node.arg
+        self.place: Place = access.places[node]
+        self.entry_shape = node.srcs[2].shape
+        self.tail_shape = node.shape[self.count:]
+        self.entries = _size(self.entry_shape)
+        self.tail = _size(self.tail_shape)
+
+    def lower(self) -> Lowering:
+        total = self.entries * (self.tail + 4)
+        note = f"scatter {self.mode}: {self.entries} entries of {self.tail}"
+        columns = self.tail >= 256
+        rows = not columns and self.tail >= 8 and self.node.shape[0] >= OWNERS and self.entries >= 256
+        if columns:
+            axis = Axis(self.names.var("x", self.tail), self.tail)
+            s = share([axis], self.entries, multiple=64, chunk=max(1, total // OWNERS))
+            head = parallel(self.names, s)
+            body = self._entries(None, (head.start, head.stop))
+            note += f"; columns in {s.extent} parts"
+        elif rows:
+            axis = Axis(self.names.var("x", self.node.shape[0]), self.node.shape[0])
+            s = share([axis], 1, chunk=-(-self.node.shape[0] // OWNERS))
+            head = parallel(self.names, s)
+            body = self._entries((head.start, head.stop), None)
+            note += f"; rows in {s.extent} parts"
+        else:
+            head = parallel(self.names, share([], 1))
+            body = self._entries(None, None)
+        return Lowering(body, note, total, head)
+
+    def _entries(self, rows: tuple[Sym, Sym] | None, columns: tuple[Sym, Sym] | None) -> list[Statement]:
+        """All entries, in order; only those that go to ``rows``, only their ``columns``."""
+        axes = [Axis(self.names.var("e", n), n) for n in self.entry_shape if n != 1]
+        variables = iter(axes)
+        entry = tuple([num(0) if n == 1 else next(variables).var for n in self.entry_shape])
+        head: list[Statement] = []
+        inside: Value | None = None
+        places: list[tuple[Sym, Local]] = []
+        for position, source in enumerate(self.node.srcs[2:]):
+            size = self.node.shape[position]
+            found = Local(self.names.fresh("at"), int64)
+            head.append(Let(found.name, convert(self.access.value(source, entry), int64)))
+            outside = Apply(Op.OR, (Apply(Op.LT, (found, Const(0, int64)), bool_),
+                                    Apply(Op.LT, (Const(size - 1, int64), found), bool_)), bool_)
+            check = self.access.checks.get(self.node)
+            if check is not None and self.status is not None:
+                head.append(If(outside, (Store(self.status, num(check), Const(position + 1, self.status.dtype)),)))
+            fits: Value = Apply(Op.NOT, (outside,), bool_)
+            inside = fits if inside is None else Apply(Op.AND, (inside, fits), bool_)
+            places.append((self.names.var("g", size), found))
+        if rows is not None:
+            first = places[0][1]
+            for condition in (Apply(Op.NOT, (Apply(Op.LT, (first, Index(rows[0], int64)), bool_),), bool_),
+                              Apply(Op.LT, (first, Index(rows[1], int64)), bool_)):
+                inside = condition if inside is None else Apply(Op.AND, (inside, condition), bool_)
+        if 0 in self.node.shape:
+            return loops(axes, head)
+        body: list[Statement] = [LetIndex(v, found) for v, found in places]
+        body += self._tail(tuple(v for v, _ in places), entry, columns)
+        assert inside is not None
+        return loops(axes, [*head, If(inside, tuple(body))])
+
+    def _tail(self, row: Coordinate, entry: Coordinate, columns: tuple[Sym, Sym] | None) -> list[Statement]:
+        """One entry: a row of the destination joined with a row of the value."""
+        lanes = self.target.lanes(max(self.node.dtype.size, self._value((*entry, *[num(0)] * len(self.tail_shape))
+                                                                        ).dtype.size))
+        if columns is not None:
+            flat = Axis(self.names.var("x", self.tail), self.tail)
+            start, stop = columns
+            if self.tail % lanes:
+                return [loop(flat, self._one(row, entry, flat.var), start=start, stop=stop)]
+            steps = Axis(self.names.var("v", self.tail // lanes), self.tail // lanes)
+            lane = Axis(self.names.var("l", lanes), lanes)
+            inside = loop(lane, self._one(row, entry, steps.var * lanes + lane.var), "vector")
+            return [loop(steps, [inside], start=start // lanes, stop=stop // lanes)]
+        statements: list[Statement] = []
+        for part in parts(self.tail, lanes):
+            at = num(part.start)
+            steps = Axis(self.names.var("v", part.count), part.count)
+            if part.count > 1:
+                at = at + steps.var * part.lanes
+            if part.lanes > 1:
+                lane = Axis(self.names.var("l", part.lanes), part.lanes)
+                made: list[Statement] = [loop(lane, self._one(row, entry, at + lane.var), "vector")]
+            else:
+                made = self._one(row, entry, at)
+            statements += [loop(steps, made)] if part.count > 1 else made
+        return statements
+
+    def _value(self, index: Coordinate) -> Value:
+        return self.access.value(self.node.srcs[1], index)
+
+    def _one(self, row: Coordinate, entry: Coordinate, flat: Sym) -> list[Statement]:
+        tail: list[Sym] = []
+        for n in reversed(self.tail_shape):
+            tail.insert(0, flat % n if n != 1 else num(0))
+            flat = flat // n if n != 1 else flat
+        value = self._value((*entry, *tail))
+        at = self.place.at((*row, *tail))
+        array = self.place.array
+        if self.mode != "set":
+            value = Apply(COMBINE[self.mode], (convert(Load(array, at), value.dtype), value), value.dtype)
+        return [Store(array, at, convert(value, array.dtype))]
+
+
+def _size(shape: tuple[int, ...]) -> int:
+    n = 1
+    for s in shape:
+        n *= s
+    return n

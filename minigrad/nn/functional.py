@@ -1,0 +1,340 @@
+"""Stage: front. In: Tensors, and options by name. Out: what PyTorch's ``torch.nn.functional`` gives for them.
+Here arguments are checked, with PyTorch's errors; the formulas stand in ``composites.py``.
+Next: ``composites.py``."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from minigrad.dtype import int64, uint8
+from minigrad.nn import composites
+from minigrad.tensor import Tensor, arange, check_index_range
+
+_DTYPE_WORDS = {"bool": "Bool", "uint8": "Byte", "int8": "Char", "int16": "Short", "int32": "Int", "int64": "Long",
+                "float16": "Half", "bfloat16": "BFloat16", "float32": "Float", "float64": "Double"}
+
+
+def _word(dtype: Any) -> str:
+    name = str(dtype).rpartition(".")[2]
+    return _DTYPE_WORDS.get(name, name)
+
+
+def legacy_reduction(size_average: bool | None, reduce: bool | None, reduction: str) -> str:
+    """``reduction``, unless one of the two old arguments says otherwise.
+
+    >>> legacy_reduction(None, None, "sum")
+    'sum'
+    """
+    if size_average is None and reduce is None:
+        return reduction
+    if reduce is False:
+        reduction = "none"
+    else:
+        reduction = "sum" if size_average is False else "mean"
+    warnings.warn(f"size_average and reduce args will be deprecated, please use reduction='{reduction}' instead.",
+                  stacklevel=3)
+    return reduction
+
+
+def _reduction(size_average: bool | None, reduce: bool | None, reduction: str) -> str:
+    if size_average is not None or reduce is not None:
+        reduction = legacy_reduction(size_average, reduce, reduction)
+    if reduction not in ("mean", "sum", "none"):
+        raise ValueError(f"{reduction} is not a valid value for reduction")
+    return reduction
+
+
+# ---- layers
+
+
+def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """input @ weight.T + bias: (..., in) and (out, in) to (..., out). ``RuntimeError`` when the widths differ.
+
+    >>> import minigrad
+    >>> linear(minigrad.tensor([[1.0, 2.0]]), minigrad.tensor([[3.0, 4.0]]))
+    tensor([[11.]])
+    """
+    shape, weight_shape = input.shape, weight.shape
+    if not shape or not weight_shape:
+        raise RuntimeError("both arguments to linear need to be at least 1D, "
+                           f"but they are {len(shape)}D and {len(weight_shape)}D")
+    if shape[-1] != weight_shape[-1]:
+        rows = math.prod(shape[:-1])
+        turned = "x".join(str(n) for n in reversed(weight_shape))
+        raise RuntimeError(f"mat1 and mat2 shapes cannot be multiplied ({rows}x{shape[-1]} and {turned})")
+    return composites.linear(input, weight, bias)
+
+
+def layer_norm(input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None,
+               bias: Tensor | None = None, eps: float = 1e-5) -> Tensor:
+    """(x - mean) / sqrt(variance + eps) * weight + bias over the last dimensions, ``normalized_shape``.
+
+    The variance divides by n. (Ba, Kiros, Hinton 2016)
+
+    >>> import minigrad
+    >>> layer_norm(minigrad.tensor([[0.0, 2.0]]), (2,))
+    tensor([[-1.0000,  1.0000]])
+    """
+    wanted = list(normalized_shape)
+    if not wanted:
+        raise RuntimeError("Expected normalized_shape to be at least 1-dimensional, i.e., containing at least one "
+                           "element, but got normalized_shape = []")
+    for name, parameter in (("weight", weight), ("bias", bias)):
+        if parameter is not None and list(parameter.shape) != wanted:
+            raise RuntimeError(f"Expected {name} to be of same shape as normalized_shape, but got {name} of shape "
+                               f"{list(parameter.shape)} and normalized_shape = {wanted}")
+    if list(input.shape[-len(wanted):]) != wanted:
+        star = ", ".join(["*", *(str(n) for n in wanted)])
+        raise RuntimeError(f"Given normalized_shape={wanted}, expected input with shape [{star}], "
+                           f"but got input of size{list(input.shape)}")
+    return composites.layer_norm(input, weight, bias, axes=tuple(range(-len(wanted), 0)), eps=eps)
+
+
+# ---- activations
+
+
+def relu(input: Tensor, inplace: bool = False) -> Tensor:
+    """max(x, 0).
+
+    >>> import minigrad
+    >>> relu(minigrad.tensor([-1.0, 2.0]))
+    tensor([0., 2.])
+    """
+    return input.relu_() if inplace else input.relu()
+
+
+def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
+    """x where x > 0, else negative_slope * x.
+
+    >>> import minigrad
+    >>> leaky_relu(minigrad.tensor([-1.0, 2.0]), 0.5)
+    tensor([-0.5000,  2.0000])
+    """
+    result = composites.leaky_relu(input, negative_slope=negative_slope)
+    return input.copy_(result) if inplace else result
+
+
+def tanh(input: Tensor) -> Tensor:
+    """The hyperbolic tangent."""
+    return input.tanh()
+
+
+def sigmoid(input: Tensor) -> Tensor:
+    """1 / (1 + exp(-x))."""
+    return input.sigmoid()
+
+
+def _softmax_dim(name: str, ndim: int) -> int:
+    warnings.warn(f"Implicit dimension choice for {name} has been deprecated. "
+                  "Change the call to include dim=X as an argument.", stacklevel=4)
+    return 0 if ndim in (0, 1, 3) else 1
+
+
+def softmax(input: Tensor, dim: int | None = None, dtype: Any = None) -> Tensor:
+    """exp(x) / sum of exp(x) along ``dim``; ``dtype`` casts x first.
+
+    >>> import minigrad
+    >>> softmax(minigrad.zeros(1, 2), dim=1)
+    tensor([[0.5000, 0.5000]])
+    """
+    if dim is None:
+        dim = _softmax_dim("softmax", input.ndim)
+    return (input if dtype is None else input.to(dtype)).softmax(dim)
+
+
+def log_softmax(input: Tensor, dim: int | None = None, dtype: Any = None) -> Tensor:
+    """The logarithm of softmax along ``dim``; ``dtype`` casts x first."""
+    if dim is None:
+        dim = _softmax_dim("log_softmax", input.ndim)
+    return (input if dtype is None else input.to(dtype)).log_softmax(dim)
+
+
+def one_hot(input: Tensor, num_classes: int = -1) -> Tensor:
+    """1 at the class along a new last dimension, else 0; -1 takes the largest class plus one.
+
+    >>> import minigrad
+    >>> one_hot(minigrad.tensor([1, 0]), 3)
+    tensor([[0, 1, 0],
+            [1, 0, 0]])
+    """
+    if input.dtype != int64:
+        raise RuntimeError("one_hot is only applicable to index tensor of type LongTensor.")
+    if input.numel() == 0:
+        if num_classes <= 0:
+            raise RuntimeError("Can not infer total number of classes from empty tensor.")
+    else:
+        if int(input.min()) < 0:
+            raise RuntimeError("Class values must be non-negative.")
+        largest = int(input.max())
+        if num_classes == -1:
+            num_classes = largest + 1
+        elif largest >= num_classes:
+            raise RuntimeError("Class values must be smaller than num_classes.")
+    return (input.unsqueeze(-1) == arange(num_classes, device=input.device)).to(int64)
+
+
+# ---- losses
+
+
+def _check_distance(input: Tensor, target: Tensor, weight: Tensor | None) -> None:
+    if target.shape != input.shape:
+        warnings.warn(f"Using a target size ({target.shape}) that is different to the input size ({input.shape}). "
+                      "This will likely lead to incorrect results due to broadcasting. "
+                      "Please ensure they have the same size.", stacklevel=3)
+    if weight is not None and weight.shape != input.shape:
+        raise ValueError("Weights and input must have the same size.")
+
+
+def mse_loss(input: Tensor, target: Tensor, size_average: bool | None = None, reduce: bool | None = None,
+             reduction: str = "mean", weight: Tensor | None = None) -> Tensor:
+    """(input - target)^2 averaged, summed or (``"none"``) as it is. Different shapes warn and broadcast.
+
+    >>> import minigrad
+    >>> mse_loss(minigrad.tensor([1.0, 2.0]), minigrad.tensor([1.0, 4.0]))
+    tensor(2.)
+    """
+    _check_distance(input, target, weight)
+    return composites.mse_loss(input, target, weight, reduction=_reduction(size_average, reduce, reduction))
+
+
+def l1_loss(input: Tensor, target: Tensor, size_average: bool | None = None, reduce: bool | None = None,
+            reduction: str = "mean", weight: Tensor | None = None) -> Tensor:
+    """|input - target| averaged, summed or (``"none"``) as it is. Different shapes warn and broadcast.
+
+    >>> import minigrad
+    >>> l1_loss(minigrad.tensor([1.0, 2.0]), minigrad.tensor([1.0, 4.0]))
+    tensor(1.)
+    """
+    _check_distance(input, target, weight)
+    return composites.l1_loss(input, target, weight, reduction=_reduction(size_average, reduce, reduction))
+
+
+def binary_cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = None,
+                         size_average: bool | None = None, reduce: bool | None = None,
+                         reduction: str = "mean") -> Tensor:
+    """-(t log p + (1 - t) log(1 - p)) of probabilities p, logarithms clamped at -100.
+
+    At p exactly 0 or 1 the slope is 0. ``ValueError`` when the shapes differ.
+
+    >>> import minigrad
+    >>> binary_cross_entropy(minigrad.tensor([0.5]), minigrad.tensor([1.0]))
+    tensor(0.6931)
+    """
+    reduction = _reduction(size_average, reduce, reduction)
+    if target.shape != input.shape:
+        raise ValueError(f"Using a target size ({target.shape}) that is different to the input size "
+                         f"({input.shape}) is deprecated. Please ensure they have the same size.")
+    if target.dtype != input.dtype:
+        raise RuntimeError(f"Found dtype {_word(target.dtype)} but expected {_word(input.dtype)}")
+    return composites.binary_cross_entropy(input, target, weight, reduction=reduction)
+
+
+def binary_cross_entropy_with_logits(input: Tensor, target: Tensor, weight: Tensor | None = None,
+                                     size_average: bool | None = None, reduce: bool | None = None,
+                                     reduction: str = "mean", pos_weight: Tensor | None = None) -> Tensor:
+    """Binary cross entropy of sigmoid(input); ``pos_weight`` multiplies the part where the target is 1.
+
+    >>> import minigrad
+    >>> binary_cross_entropy_with_logits(minigrad.tensor([0.0]), minigrad.tensor([1.0]))
+    tensor(0.6931)
+    """
+    reduction = _reduction(size_average, reduce, reduction)
+    if target.shape != input.shape:
+        raise ValueError(f"Target size ({target.shape}) must be the same as input size ({input.shape})")
+    return composites.binary_cross_entropy_with_logits(input, target, weight, pos_weight, reduction=reduction)
+
+
+def _check_target(input: Tensor, target: Tensor, ignore_index: int) -> Tensor:
+    """Raises PyTorch's errors for class indices that do not fit; returns the target with input's batch shape."""
+    shape, target_shape = list(input.shape), list(target.shape)
+    ndim = len(shape)
+    if ndim == 0:
+        raise ValueError("Expected 1 or more dimensions (got 0)")
+    if ndim > 1 and (not target_shape or shape[0] != target_shape[0]):
+        raise ValueError(f"Expected input batch_size ({shape[0]}) to match target batch_size "
+                         f"({target_shape[0] if target_shape else 0}).")
+    if ndim <= 2 and len(target_shape) > 1:
+        raise RuntimeError("0D or 1D target tensor expected, multi-target not supported")
+    if ndim == 1 and target_shape not in ([], [1]):
+        raise ValueError(f"For 1D input, 1D target must have size 1, but got target size: {target_shape[0]}")
+    if ndim > 2 and target_shape != [shape[0], *shape[2:]]:
+        _raise_spatial(shape, target_shape)
+    if target.dtype not in (int64, uint8):
+        raise RuntimeError(f"expected target dtype to be Long or Byte, but got {_word(target.dtype)}")
+    check_index_range(target, shape[1 if ndim > 1 else 0], ignore=ignore_index,
+                      message="Target {value} is out of bounds.")
+    return target.reshape(()) if ndim == 1 and target_shape else target
+
+
+def _raise_spatial(shape: list[int], target_shape: list[int]) -> NoReturn:
+    if len(shape) != 4:
+        raise RuntimeError(f"Expected target size {[shape[0], *shape[2:]]}, got {target_shape}")
+    if len(target_shape) != 3:
+        raise RuntimeError("only batches of spatial targets supported (3D tensors) but got targets of dimension: "
+                           f"{len(target_shape)}")
+    raise RuntimeError(f"size mismatch (got input: {shape} , target: {target_shape}")
+
+
+def _check_class_weight(input: Tensor, weight: Tensor | None, axis: int, prefix: str = "") -> None:
+    if weight is None:
+        return
+    classes = input.shape[axis]
+    if list(weight.shape) != [classes]:
+        raise RuntimeError(f"{prefix}weight tensor should be defined either for all {classes} classes or no classes "
+                           f"but got weight tensor of shape: {list(weight.shape)}")
+    if weight.dtype != input.dtype:
+        raise RuntimeError(f"expected scalar type {_word(input.dtype)} but found {_word(weight.dtype)}")
+
+
+def nll_loss(input: Tensor, target: Tensor, weight: Tensor | None = None, size_average: bool | None = None,
+             ignore_index: int = -100, reduce: bool | None = None, reduction: str = "mean") -> Tensor:
+    """-weight[t] * input[t] of log-probabilities (N, C, ...) and classes (N, ...), or (C) and ().
+
+    ``"mean"`` divides by the sum of the targets' weights; targets equal to ``ignore_index`` do not count.
+    Errors as ``cross_entropy``.
+
+    >>> import minigrad
+    >>> nll_loss(minigrad.tensor([[-1.0, -2.0]]), minigrad.tensor([1]))
+    tensor(2.)
+    """
+    reduction = _reduction(size_average, reduce, reduction)
+    axis = 1 if input.ndim > 1 else 0
+    target = _check_target(input, target, ignore_index)
+    _check_class_weight(input, weight, axis)
+    return composites.nll_loss(input, target, weight, axis=axis, ignore_index=ignore_index, reduction=reduction)
+
+
+def cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = None, size_average: bool | None = None,
+                  ignore_index: int = -100, reduce: bool | None = None, reduction: str = "mean",
+                  label_smoothing: float = 0.0) -> Tensor:
+    """-log softmax(input)[t] of scores (N, C, ...) and classes (N, ...), or (C) and (). A target of input's own
+    shape holds class probabilities instead: -sum of t * log softmax(input).
+
+    ``label_smoothing`` e mixes 1 - e of the target with e / C for every class. ``RuntimeError`` when class indices are
+    not int64 or uint8, ``ValueError`` when the batch sizes differ, ``IndexError`` for a class that is not there.
+    (https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.cross_entropy.html)
+
+    >>> import minigrad
+    >>> cross_entropy(minigrad.zeros(1, 2), minigrad.tensor([1]))
+    tensor(0.6931)
+    """
+    reduction = _reduction(size_average, reduce, reduction)
+    axis = 1 if input.ndim > 1 else 0
+    if not 0.0 <= label_smoothing <= 1.0:
+        raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}")
+    if target.shape == input.shape:
+        if not target.dtype.is_floating_point:
+            raise RuntimeError("Expected floating point type for target with class probabilities, "
+                               f"got {_word(target.dtype)}")
+        if ignore_index >= 0:
+            raise RuntimeError("ignore_index is not supported for floating point target")
+        _check_class_weight(input, weight, axis, "cross_entropy: ")
+        return composites.cross_entropy_with_probabilities(
+            input, target, weight, axis=axis, reduction=reduction, label_smoothing=label_smoothing)
+    target = _check_target(input, target, ignore_index)
+    _check_class_weight(input, weight, axis)
+    return composites.cross_entropy(input, target, weight, axis=axis, ignore_index=ignore_index, reduction=reduction,
+                                    label_smoothing=label_smoothing)

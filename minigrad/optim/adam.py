@@ -1,0 +1,137 @@
+"""Stage: front. In: Parameters and gradients. Out: Adam and AdamW.
+Next: ``../tensor/__init__.py`` for what their formulas are recorded as."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from math import sqrt
+from typing import Any
+
+from minigrad.dtype import float64
+from minigrad.optim.optimizer import Optimizer, check_not_negative, zero_state
+from minigrad.optim.precision import narrow, widen
+from minigrad.tensor import Tensor, composite, maximum
+
+
+@composite
+def adam(params: list[Tensor], grads: list[Tensor], averages: list[Tensor], squares: list[Tensor],
+         peaks: list[Tensor], step_size: Tensor, root_correction: Tensor, share1: Tensor, beta2: Tensor,
+         share2: Tensor, eps: Tensor, decay: Tensor | None, *, decoupled: bool,
+         maximize: bool) -> tuple[Tensor, ...]:
+    """New parameters, moments and (for amsgrad) peaks of the second moment; see ``Adam`` for the formula.
+
+    ``decay`` is 1 - lr * weight_decay when ``decoupled``, else weight_decay.
+    """
+    new: tuple[list[Tensor], ...] = ([], [], [], [])
+    for number, (old_param, old_grad) in enumerate(zip(params, grads, strict=True)):
+        param, grad = widen(old_param), widen(old_grad)
+        average, square = widen(averages[number]), widen(squares[number])
+        if maximize:
+            grad = -grad
+        if decay is not None:
+            param, grad = (param * decay, grad) if decoupled else (param, grad + decay * param)
+        average = average + share1 * (grad - average)
+        square = square * beta2 + share2 * grad * grad
+        peak = square
+        if peaks:
+            peak = maximum(widen(peaks[number]), square)
+            new[3].append(narrow(peak, peaks[number]))
+        param = param - step_size * average / (peak.sqrt() / root_correction + eps)
+        for results, value, old in zip(new, (param, average, square),
+                                       (old_param, averages[number], squares[number]), strict=False):
+            results.append(narrow(value, old))
+    return (*new[0], *new[1], *new[2], *new[3])
+
+
+class Adam(Optimizer):
+    """Adam: steps scaled by running averages of the gradient and of its square.
+
+    g <- gradient + weight_decay * p;  m <- m + (1 - beta1) (g - m);  v <- beta2 v + (1 - beta2) g^2;
+    p <- p - lr / (1 - beta1^t) * m / (sqrt(v) / sqrt(1 - beta2^t) + eps). With ``amsgrad`` the largest v so far takes
+    v's place. All numbers, the step t included, are run-time arguments: a changing lr compiles nothing.
+    (Kingma, Ba 2015; https://docs.pytorch.org/docs/stable/generated/torch.optim.Adam.html)
+
+    >>> from minigrad import nn, ones
+    >>> p = nn.Parameter(ones(2))
+    >>> p.grad = ones(2)
+    >>> Adam([p], lr=0.25).step()
+    >>> p.detach()
+    tensor([0.7500, 0.7500])
+    """
+
+    def __init__(self, params: Iterable[Any], lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999),
+                 eps: float = 1e-8, weight_decay: float = 0, amsgrad: bool = False, *, foreach: bool | None = None,
+                 maximize: bool = False, capturable: bool = False, differentiable: bool = False,
+                 fused: bool | None = None, decoupled_weight_decay: bool = False) -> None:
+        check_not_negative("learning rate", lr)
+        check_not_negative("epsilon value", eps)
+        for index, beta in enumerate((betas[0], betas[1])):
+            if not 0.0 <= beta < 1.0:
+                raise ValueError(f"Invalid beta parameter at index {index}: {beta}")
+        check_not_negative("weight_decay value", weight_decay)
+        super().__init__(params, dict(lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, amsgrad=amsgrad,
+                                      maximize=maximize, foreach=foreach, capturable=capturable,
+                                      differentiable=differentiable, fused=fused,
+                                      decoupled_weight_decay=decoupled_weight_decay))
+
+    def _record(self, group: dict[str, Any], targets: list[Tensor], values: list[Tensor]) -> None:
+        amsgrad = group["amsgrad"]
+        batches: dict[tuple[bool, float], tuple[list[Tensor], ...]] = {}
+        for param in group["params"]:
+            grad = param.grad
+            if grad is None:
+                continue
+            state = self.state[param]
+            if not state:
+                state["step"] = 0.0
+                state["exp_avg"], state["exp_avg_sq"] = zero_state(param), zero_state(param)
+                if amsgrad:
+                    state["max_exp_avg_sq"] = zero_state(param)
+            state["step"] += 1
+            key = (param.dtype is float64, state["step"])
+            batch = batches.get(key)
+            if batch is None:
+                batch = batches[key] = ([], [], [], [], [])
+            batch[0].append(param)
+            batch[1].append(grad)
+            batch[2].append(state["exp_avg"])
+            batch[3].append(state["exp_avg_sq"])
+            if amsgrad:
+                batch[4].append(state["max_exp_avg_sq"])
+        for (wide, step), (params, grads, averages, squares, peaks) in batches.items():
+            targets += params
+            targets += averages
+            targets += squares
+            targets += peaks
+            values += adam(params, grads, averages, squares, peaks, *self._numbers(group, wide, step),
+                           decoupled=group["decoupled_weight_decay"], maximize=group["maximize"])
+
+    def _numbers(self, group: dict[str, Any], wide: bool, step: float) -> tuple[Tensor | None, ...]:
+        """The run-time arguments of ``adam``, computed in float64."""
+        beta1, beta2 = group["betas"]
+        lr, weight_decay, constant = group["lr"], group["weight_decay"], self._constant
+        decay = None
+        if weight_decay != 0:
+            decay = constant(1 - lr * weight_decay if group["decoupled_weight_decay"] else weight_decay, wide)
+        return (self._scalar(lr / (1 - beta1**step), wide), self._scalar(sqrt(1 - beta2**step), wide),
+                constant(1 - beta1, wide), constant(beta2, wide), constant(1 - beta2, wide),
+                constant(group["eps"], wide), decay)
+
+
+class AdamW(Adam):
+    """Adam with decoupled weight decay: p <- p * (1 - lr * weight_decay) in place of adding it to the gradient.
+
+    (Loshchilov, Hutter 2019; https://docs.pytorch.org/docs/stable/generated/torch.optim.AdamW.html)
+
+    >>> from minigrad import nn, ones
+    >>> AdamW([nn.Parameter(ones(1))]).param_groups[0]["weight_decay"]
+    0.01
+    """
+
+    def __init__(self, params: Iterable[Any], lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999),
+                 eps: float = 1e-8, weight_decay: float = 1e-2, amsgrad: bool = False, *, maximize: bool = False,
+                 foreach: bool | None = None, capturable: bool = False, differentiable: bool = False,
+                 fused: bool | None = None) -> None:
+        super().__init__(params, lr, betas, eps, weight_decay, amsgrad, foreach=foreach, maximize=maximize,
+                         capturable=capturable, differentiable=differentiable, fused=fused,
+                         decoupled_weight_decay=True)

@@ -1,0 +1,156 @@
+"""Stage: inside the LLVM renderer. In: index expressions. Out: int64 scalars, and where they depend on the lane, vectors
+and masks. Sums are added up from the outermost loop's terms inwards, so that each loop computes only what
+changes in it. Next: ``llvm_memory.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from minigrad.render.llvm_ops import divide
+from minigrad.render.llvm_text import Operand, Writer, literal
+from minigrad.symbolic import Sym, children, num, split, substitute, variables
+
+I64 = "i64"
+
+
+class IndexWriter:
+    """Index expressions of one function: ``bind`` gives variables their operands or constants."""
+
+    def __init__(self, writer: Writer, unknown: Callable[[Sym], Operand]):
+        self.w = writer
+        self.unknown = unknown  # makes the operand of a variable nothing has bound: a run-time scalar
+        self.operands: dict[Sym, Operand] = {}
+        self.constants: dict[Sym, Sym] = {}
+        self.lane: Sym | None = None
+        self.lanes = 1
+
+    def fix(self, e: Sym) -> Sym:
+        """The expression with the variables of unrolled loops as the numbers they are now."""
+        if self.constants and any(v in self.constants for v in variables(e)):
+            return substitute(e, self.constants)
+        return e
+
+    def by_lane(self, e: Sym) -> bool:
+        """Whether the expression depends on the lane."""
+        return self.lane is not None and self.lane in variables(e)
+
+    def first(self, e: Sym) -> Sym:
+        """The expression at lane 0."""
+        return substitute(e, {self.lane: num(0)}) if self.lane is not None else e
+
+    # --- the same in all lanes -------------------------------------------------------------------------------
+
+    def number(self, e: Sym, type: str = I64) -> Operand:
+        """The value of ``e``; ``type`` may be i32 where ``narrow(e)`` holds."""
+        kind, args = e.kind, e.args
+        if kind == "num":
+            return literal(type, args[0])
+        if not self.by_lane(e) and type != I64:
+            return self.w.convert("trunc", self.number(e), type)
+        if kind == "var":
+            return self.variable(e, type)
+        if kind == "sum":
+            return self.sum(e, type)
+        if kind == "product":
+            return self.fold("mul", [self.number(a, type) for a in args])
+        if kind in ("floordiv", "mod"):
+            return self.quotient(e, type)
+        if kind in ("min", "max"):
+            total, *rest = [self.number(a, type) for a in args]
+            for x in rest:
+                total = self.w.select(self.w.compare("icmp slt" if kind == "min" else "icmp sgt", x, total), x, total)
+            return total
+        return self.w.convert("zext", self.condition(e), type)
+
+    def variable(self, e: Sym, type: str) -> Operand:
+        if e is self.lane:
+            ramp = ", ".join(f"{type} {n}" for n in range(self.lanes))
+            return Operand(f"<{ramp}>", type, self.lanes)
+        known = self.operands.get(e)
+        if known is None:
+            known = self.operands[e] = self.unknown(e)
+        return known
+
+    def fold(self, opcode: str, operands: list[Operand]) -> Operand:
+        """Joined from the outermost loop's operands inwards, scalars before vectors."""
+        operands = sorted(operands, key=lambda a: (a.lanes, a.depth, a.is_literal))
+        total = operands[0]
+        for a in operands[1:]:
+            total = self.w.binary(opcode, total, a)
+        return total
+
+    def sum(self, e: Sym, type: str) -> Operand:
+        terms, constant = e.args
+        uniform = num(constant)
+        parts = []
+        for term, c in terms:
+            if type != I64 and not self.by_lane(term):
+                uniform = uniform + c * term  # scalars are added up in int64, then made narrow
+                continue
+            part = self.number(term, type)
+            parts.append(part if c == 1 else self.w.binary("mul", part, literal(type, c)))
+        if uniform is not num(0):
+            parts.append(self.number(uniform, type))
+        return self.fold("add", parts)
+
+    def quotient(self, e: Sym, type: str) -> Operand:
+        above, below = e.args
+        a, b = self.number(above, type), self.number(below, type)
+        if above.lo >= 0 and below.lo > 0:
+            if b.is_literal:
+                return divide(self.w, e.kind == "mod", a, b, signed=False)
+            return self.w.binary("urem" if e.kind == "mod" else "udiv", a, self.not_zero(b))
+        return divide(self.w, e.kind == "mod", a, b, signed=True)
+
+    def not_zero(self, b: Operand) -> Operand:
+        """A divisor that is safe where the loop it serves does not run at all."""
+        return self.w.select(self.w.compare("icmp eq", b, literal(b.type, 0)), literal(b.type, 1), b)
+
+    # --- conditions ------------------------------------------------------------------------------------------------
+
+    def condition(self, e: Sym) -> Operand:
+        """A 0/1 expression as i1, one for all lanes or one for each."""
+        kind, args = e.kind, e.args
+        if kind == "num":
+            return literal("i1", bool(args[0]))
+        if kind == "and":
+            return self.fold("and", [self.condition(a) for a in args])
+        if kind not in ("less", "equal"):
+            return self.w.compare("icmp ne", self.number(e), literal(I64, 0))
+        if not self.by_lane(e):
+            a, b = self.number(args[0]), self.number(args[1])
+            return self.w.compare("icmp slt" if kind == "less" else "icmp eq", a, b)
+        difference = args[0] - args[1]
+        parts = split(difference, self.lane)
+        if parts is not None and abs(parts[0]) == 1:
+            return self.threshold(kind, parts[0], parts[1])
+        type = "i32" if narrow(args[0]) and narrow(args[1]) else I64
+        a, b = self.number(args[0], type), self.number(args[1], type)
+        return self.w.compare("icmp slt" if kind == "less" else "icmp eq", a, b)
+
+    def threshold(self, kind: str, sign: int, rest: Sym) -> Operand:
+        """``sign*lane + rest < 0`` (or ``== 0``) as a comparison of the lanes' numbers with one scalar."""
+        limit = self.number(rest * -sign)  # lane < limit, or lane > limit
+        limit_range = rest * -sign
+        if limit_range.lo < -1 or limit_range.hi > self.lanes:
+            for opcode, bound in (("slt", -1), ("sgt", self.lanes)):
+                edge = literal(I64, bound)
+                limit = self.w.select(self.w.compare(f"icmp {opcode}", limit, edge), edge, limit)
+        ramp = self.variable(self.lane, "i32")
+        narrow_limit = self.w.convert("trunc", limit, "i32")
+        opcode = "icmp eq" if kind == "equal" else "icmp slt" if sign > 0 else "icmp sgt"
+        return self.w.compare(opcode, ramp, narrow_limit)
+
+
+def narrow(e: Sym) -> bool:
+    """Whether ``e`` and everything inside it fits an int32."""
+    stack = [e]
+    while stack:
+        e = stack.pop()
+        numbers = [e.lo, e.hi]
+        if e.kind == "sum":
+            numbers += [e.args[1], *(c for _, c in e.args[0])]
+        if min(numbers) < -(1 << 31) or max(numbers) >= 1 << 31:
+            return False
+        stack.extend(children(e))
+    return True

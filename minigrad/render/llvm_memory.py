@@ -1,0 +1,159 @@
+"""Stage: inside the LLVM renderer. In: loads and stores with their index and guard. Out: vector accesses where the
+lanes are neighbours, one scalar where they are all the same place, and lane by lane otherwise. A false guard
+never reads: it reads element 0 instead, or nothing. Next: ``llvm.py``."""
+
+from __future__ import annotations
+
+from minigrad.kernel.ir import Array, Load
+from minigrad.render.llvm_index import I64, IndexWriter, narrow
+from minigrad.render.llvm_ops import from_memory, to_memory
+from minigrad.render.llvm_text import Operand, Writer, literal, mangled, memory_type, register_type
+from minigrad.symbolic import Sym, num, split
+
+
+class MemoryWriter:
+    """Accesses of one function; ``pointers`` gives each array's address."""
+
+    def __init__(self, writer: Writer, index: IndexWriter):
+        self.w = writer
+        self.index = index
+        self.pointers: dict[int, Operand] = {}
+
+    # --- addresses -----------------------------------------------------------------------------------------------
+
+    def address(self, array: Array, e: Sym) -> Operand:
+        """The address of element ``e``, the same for all lanes. Its constant part comes last: it is free."""
+        base, constant = e, 0
+        if e.kind == "sum":
+            constant = e.args[1]
+            base = e - constant
+        elif e.kind == "num":
+            base, constant = num(0), e.args[0]
+        pointer = self.pointers[id(array)]
+        if base is not num(0):
+            pointer = self.offset(array, pointer, self.index.number(base))
+        return pointer if constant == 0 else self.offset(array, pointer, literal(I64, constant))
+
+    def offset(self, array: Array, pointer: Operand, index: Operand) -> Operand:
+        text = f"getelementptr {memory_type(array.dtype)}, {pointer.typed}, {index.typed}"
+        return self.w.pure(text, "ptr", 1, max(pointer.depth, index.depth))
+
+    def load_at(self, array: Array, pointer: Operand, lanes: int = 1) -> Operand:
+        type = memory_type(array.dtype)
+        full = type if lanes == 1 else f"<{lanes} x {type}>"
+        got = self.w.load(f"load {full}, {pointer.typed}, align {array.dtype.size}", type, lanes)
+        return from_memory(self.w, got, array.dtype)
+
+    # --- loads ---------------------------------------------------------------------------------------------------
+
+    def load(self, v: Load) -> Operand:
+        array, e = v.array, self.index.fix(v.index)
+        guard = None if v.guard is None else self.index.fix(v.guard)
+        zero = literal(register_type(array.dtype), 0)
+        if guard is not None and guard.kind == "num":
+            if not guard.args[0]:
+                return zero
+            guard = None
+        if guard is not None and array.size == 0:
+            return zero
+        if not self.index.by_lane(e):
+            return self.load_same(array, e, guard, zero)
+        parts = split(e, self.index.lane)
+        if parts is not None and parts[0] in (1, -1):
+            return self.load_neighbours(array, e, guard, zero, parts[0])
+        return self.load_lanes(array, e, guard, zero)
+
+    def safe(self, array: Array, e: Sym) -> bool:
+        """Whether ``e`` stays inside the array even where a guard is false."""
+        return e.lo >= 0 and e.hi < array.size
+
+    def load_same(self, array: Array, e: Sym, guard: Sym | None, zero: Operand) -> Operand:
+        if guard is None:
+            return self.load_at(array, self.address(array, e))
+        condition = self.index.condition(guard)
+        if self.safe(array, e):
+            return self.w.select(condition, self.load_at(array, self.address(array, e)), zero)
+        some = condition
+        if condition.lanes > 1:
+            name = f"llvm.vector.reduce.or.{mangled('i1', condition.lanes)}"
+            self.w.declare(name, f"declare i1 @{name}({condition.full})")
+            some = self.w.pure(f"call i1 @{name}({condition.typed})", "i1", 1, condition.depth)
+        pointer = self.w.select(some, self.address(array, e), self.pointers[id(array)])
+        return self.w.select(condition, self.load_at(array, pointer), zero)
+
+    def load_neighbours(self, array: Array, e: Sym, guard: Sym | None, zero: Operand, step: int) -> Operand:
+        lanes = self.index.lanes
+        first = self.index.first(e) if step == 1 else self.index.first(e) - (lanes - 1)
+        pointer = self.address(array, first)
+        if guard is None:
+            return self.in_order(self.load_at(array, pointer, lanes), step)
+        condition = self.index.condition(guard)
+        if self.safe(array, e):
+            return self.w.select(condition, self.in_order(self.load_at(array, pointer, lanes), step), zero)
+        if condition.lanes == 1 and array.size >= lanes:
+            pointer = self.w.select(condition, pointer, self.pointers[id(array)])
+            return self.w.select(condition, self.in_order(self.load_at(array, pointer, lanes), step), zero)
+        mask = self.in_order(self.w.widen(condition, lanes), step)
+        return self.in_order(self.masked(array, pointer, mask), step)
+
+    def in_order(self, a: Operand, step: int) -> Operand:
+        return a if step == 1 else self.w.shuffle(a, list(reversed(range(a.lanes))))
+
+    def masked(self, array: Array, pointer: Operand, mask: Operand) -> Operand:
+        """A vector load of the lanes where ``mask`` is true; 0 in the others."""
+        type, lanes = memory_type(array.dtype), mask.lanes
+        full, name = f"<{lanes} x {type}>", f"llvm.masked.load.{mangled(type, lanes)}.p0"
+        self.w.declare(name, f"declare {full} @{name}(ptr, i32, <{lanes} x i1>, {full})")
+        call = f"call {full} @{name}({pointer.typed}, i32 {array.dtype.size}, {mask.typed}, {full} zeroinitializer)"
+        return from_memory(self.w, self.w.load(call, type, lanes), array.dtype)
+
+    def load_lanes(self, array: Array, e: Sym, guard: Sym | None, zero: Operand) -> Operand:
+        condition = None if guard is None else self.index.condition(guard)
+        mask = None if condition is None or self.safe(array, e) else condition
+        got = self.w.gathered([self.raw(array, p) for p in self.lane_addresses(array, e, mask)])
+        value = from_memory(self.w, got, array.dtype)
+        return value if condition is None else self.w.select(condition, value, zero)
+
+    def raw(self, array: Array, pointer: Operand) -> Operand:
+        type = memory_type(array.dtype)
+        return self.w.load(f"load {type}, {pointer.typed}, align {array.dtype.size}", type, 1)
+
+    def lane_addresses(self, array: Array, e: Sym, mask: Operand | None = None) -> list[Operand]:
+        """The address of each lane's element; element 0's where ``mask`` is false."""
+        lanes, base = self.index.lanes, self.pointers[id(array)]
+        parts = split(e, self.index.lane)
+        if parts is not None:  # one address and constant distances
+            pointers = [self.address(array, parts[1] + parts[0] * n) for n in range(lanes)]
+            if mask is None:
+                return pointers
+            return [self.w.select(self.w.lane(mask, n), p, base) for n, p in enumerate(pointers)]
+        at = self.index.number(e, "i32" if narrow(e) else I64)
+        if mask is not None:
+            at = self.w.select(mask, at, literal(at.type, 0))
+        numbers = [self.w.lane(at, n) for n in range(lanes)]
+        wide = [n if n.type == I64 else self.w.convert("sext", n, I64) for n in numbers]
+        return [self.offset(array, base, n) for n in wide]
+
+    # --- stores --------------------------------------------------------------------------------------------------
+
+    def store(self, array: Array, e: Sym, value: Operand) -> None:
+        """Stores without a guard; in a vector loop all lanes at once."""
+        e = self.index.fix(e)
+        value = to_memory(self.w, value, array.dtype)
+        if not self.index.by_lane(e):
+            value = self.w.lane(value, value.lanes - 1)  # the last lane's store is the one that stays
+            self.store_at(array, self.address(array, e), value)
+            return
+        lanes = self.index.lanes
+        value = self.w.widen(value, lanes)
+        parts = split(e, self.index.lane)
+        if parts is not None and parts[0] in (1, -1):
+            first = self.index.first(e) if parts[0] == 1 else self.index.first(e) - (lanes - 1)
+            self.store_at(array, self.address(array, first), self.in_order(value, parts[0]))
+            return
+        for n, pointer in enumerate(self.lane_addresses(array, e)):
+            self.store_at(array, pointer, self.w.lane(value, n))
+
+    def store_at(self, array: Array, pointer: Operand, value: Operand) -> None:
+        self.w.line(f"store {value.typed}, {pointer.typed}, align {array.dtype.size}")
+        self.w.epoch += 1

@@ -1,0 +1,237 @@
+"""Stage: the bottom of the LLVM renderer. In: instructions as text. Out: the text of a function in which every pure
+instruction stands once, in the outermost loop that it does not depend on. Next: ``llvm_ops.py``."""
+
+from __future__ import annotations
+
+import struct
+from typing import NamedTuple
+
+from minigrad.dtype import DType
+from minigrad.target import Target
+
+# The type of a value in registers: the half types are kept as float32 values that are representable in them.
+REGISTER = {"bool": "i1", "float16": "float", "bfloat16": "float", "float32": "float", "float64": "double"}
+MEMORY = {"bool": "i8", "float16": "i16", "bfloat16": "i16", "float32": "float", "float64": "double"}
+
+
+def register_type(dtype: DType) -> str:
+    return REGISTER.get(dtype.name) or f"i{dtype.bits}"
+
+
+def memory_type(dtype: DType) -> str:
+    return MEMORY.get(dtype.name) or f"i{dtype.bits}"
+
+
+class Operand(NamedTuple):
+    """A value: its text (a name or a constant), element type, lanes (1 = the same for all lanes), and the depth of
+    the innermost region it depends on."""
+
+    text: str
+    type: str
+    lanes: int = 1
+    depth: int = 0
+
+    @property
+    def full(self) -> str:
+        return self.type if self.lanes == 1 else f"<{self.lanes} x {self.type}>"
+
+    @property
+    def typed(self) -> str:
+        return f"{self.full} {self.text}"
+
+    @property
+    def is_literal(self) -> bool:
+        return self.text[0] != "%"
+
+
+def literal(type: str, value: int | float | bool) -> Operand:
+    """A constant.
+
+    >>> literal("float", 1.0).text, literal("i1", True).text
+    ('0x3FF0000000000000', 'true')
+    """
+    if type in ("float", "double"):
+        text = f"0x{struct.unpack('>Q', struct.pack('>d', value))[0]:016X}"
+    elif type == "i1":
+        text = "true" if value else "false"
+    else:
+        text = str(int(value))
+    return Operand(text, type)
+
+
+_ZEROS = frozenset(("0", "false", "0x0000000000000000"))
+
+
+class Region:
+    """The lines of a loop's or branch's body. ``point`` is where a pure instruction of this depth goes: the end,
+    or, while an inner region is open, right before it."""
+
+    def __init__(self) -> None:
+        self.lines: list[str | list] = []
+        self.point = self.lines
+        self.known: dict[str, Operand] = {}
+        self.loads: dict[str, tuple[int, Operand]] = {}
+
+
+class Writer:
+    """Writes one function. ``pure`` instructions are remembered; ``here`` writes at the current place."""
+
+    def __init__(self, target: Target, declarations: dict[str, str]):
+        self.target = target
+        self.declarations = declarations
+        self.regions = [Region()]
+        self.count = 0
+        self.floor = 0  # no operation is moved out of the innermost If
+        self.epoch = 0  # counts stores: a load is remembered until the next one
+        self.label = "entry"
+
+    @property
+    def depth(self) -> int:
+        return len(self.regions) - 1
+
+    def fresh(self) -> str:
+        self.count += 1
+        return f"%v{self.count}"
+
+    def line(self, text: str) -> None:
+        self.regions[-1].point.append("  " + text)
+
+    def start_block(self, label: str) -> None:
+        self.regions[-1].lines.append(f"{label}:")
+        self.label = label
+
+    def open_region(self, hoist: list | None = None) -> list:
+        """Starts a region inside the current one. Returns the place before it, which the second branch of an
+        If passes back so that both share it."""
+        parent = self.regions[-1]
+        if hoist is None:
+            hoist = []
+            parent.lines.append(hoist)
+        parent.point = hoist
+        self.regions.append(Region())
+        return hoist
+
+    def close_region(self) -> None:
+        region = self.regions.pop()
+        parent = self.regions[-1]
+        parent.lines.append(region.lines)
+        parent.point = parent.lines
+
+    def text(self) -> str:
+        """All lines of the function's body."""
+        out: list[str] = []
+        stack: list[str | list] = [self.regions[0].lines]
+        while stack:
+            item = stack.pop()
+            if isinstance(item, list):
+                stack.extend(reversed(item))
+            else:
+                out.append(item)
+        return "\n".join(out)
+
+    # --- instructions ----------------------------------------------------------------------------------------
+
+    def pure(self, instruction: str, type: str, lanes: int, depth: int, name: str | None = None) -> Operand:
+        region = self.regions[depth]
+        known = region.known.get(instruction)
+        if known is None:
+            known = Operand(name or self.fresh(), type, lanes, depth)
+            region.known[instruction] = known
+            region.point.append(f"  {known.text} = {instruction}")
+        return known
+
+    def load(self, instruction: str, type: str, lanes: int) -> Operand:
+        """A load at the current place, or the same one made earlier in this region with no store since."""
+        region = self.regions[-1]
+        epoch, known = region.loads.get(instruction, (-1, None))
+        if known is None or epoch != self.epoch:
+            known = Operand(self.fresh(), type, lanes, self.depth)
+            region.loads[instruction] = self.epoch, known
+            self.line(f"{known.text} = {instruction}")
+        return known
+
+    def widen(self, a: Operand, lanes: int) -> Operand:
+        """The same value in each of ``lanes`` lanes."""
+        if a.lanes == lanes:
+            return a
+        assert a.lanes == 1, f"{a} cannot become {lanes} lanes"
+        if a.is_literal:
+            text = "zeroinitializer" if a.text in _ZEROS else f"splat ({a.typed})"
+            return Operand(text, a.type, lanes, 0)
+        full = f"<{lanes} x {a.type}>"
+        first = self.pure(f"insertelement {full} poison, {a.typed}, i64 0", a.type, lanes, a.depth)
+        return self.pure(f"shufflevector {first.typed}, {full} poison, <{lanes} x i32> zeroinitializer",
+                         a.type, lanes, a.depth)
+
+    def together(self, *operands: Operand) -> list[Operand]:
+        """The operands with the same number of lanes."""
+        lanes = max(a.lanes for a in operands)
+        return [self.widen(a, lanes) for a in operands]
+
+    def place(self, *operands: Operand) -> int:
+        return max(self.floor, *(a.depth for a in operands))
+
+    def binary(self, opcode: str, a: Operand, b: Operand) -> Operand:
+        a, b = self.together(a, b)
+        return self.pure(f"{opcode} {a.typed}, {b.text}", a.type, a.lanes, self.place(a, b))
+
+    def compare(self, opcode: str, a: Operand, b: Operand) -> Operand:
+        a, b = self.together(a, b)
+        return self.pure(f"{opcode} {a.typed}, {b.text}", "i1", a.lanes, self.place(a, b))
+
+    def select(self, condition: Operand, a: Operand, b: Operand) -> Operand:
+        if condition.lanes > 1:
+            condition, a, b = self.together(condition, a, b)
+        else:
+            a, b = self.together(a, b)
+        return self.pure(f"select {condition.typed}, {a.typed}, {b.typed}", a.type, a.lanes,
+                         self.place(condition, a, b))
+
+    def convert(self, opcode: str, a: Operand, type: str) -> Operand:
+        full = type if a.lanes == 1 else f"<{a.lanes} x {type}>"
+        return self.pure(f"{opcode} {a.typed} to {full}", type, a.lanes, self.place(a))
+
+    def unary(self, opcode: str, a: Operand) -> Operand:
+        return self.pure(f"{opcode} {a.typed}", a.type, a.lanes, self.place(a))
+
+    def intrinsic(self, name: str, *operands: Operand, extra: str = "") -> Operand:
+        """``llvm.name`` overloaded on the type of its operands, all alike; ``extra`` is a last ``i1`` operand."""
+        operands = tuple(self.together(*operands))
+        a = operands[0]
+        full = f"llvm.{name}.{mangled(a.type, a.lanes)}"
+        types = [a.full] * len(operands) + (["i1"] if extra else [])
+        self.declare(full, f"declare {a.full} @{full}({', '.join(types)})")
+        values = [o.typed for o in operands] + ([f"i1 {extra}"] if extra else [])
+        return self.pure(f"call {a.full} @{full}({', '.join(values)})", a.type, a.lanes, self.place(*operands))
+
+    def declare(self, name: str, text: str) -> None:
+        self.declarations[name] = text
+
+    def lane(self, a: Operand, number: int) -> Operand:
+        """One lane of ``a``."""
+        if a.lanes == 1:
+            return a
+        return self.pure(f"extractelement {a.typed}, i64 {number}", a.type, 1, self.place(a))
+
+    def gathered(self, parts: list[Operand]) -> Operand:
+        """The scalars as the lanes of one value."""
+        full = f"<{len(parts)} x {parts[0].type}>"
+        text, depth = "poison", self.place(*parts)
+        for number, part in enumerate(parts):
+            text = self.pure(f"insertelement {full} {text}, {part.typed}, i64 {number}", part.type, len(parts),
+                             depth).text
+        return Operand(text, parts[0].type, len(parts), depth)
+
+    def shuffle(self, a: Operand, lanes: list[int]) -> Operand:
+        """The named lanes of ``a``."""
+        if len(lanes) == 1:
+            return self.lane(a, lanes[0])
+        picks = ", ".join(f"i32 {n}" for n in lanes)
+        return self.pure(f"shufflevector {a.typed}, {a.full} poison, <{len(lanes)} x i32> <{picks}>", a.type,
+                         len(lanes), self.place(a))
+
+
+def mangled(type: str, lanes: int) -> str:
+    """The type's name inside an intrinsic's name: ``v16f32``."""
+    short = {"float": "f32", "double": "f64", "ptr": "p0"}.get(type, type)
+    return short if lanes == 1 else f"v{lanes}{short}"

@@ -1,0 +1,164 @@
+"""Stage: runtime. In: a number of bytes, or a user's NumPy array. Out: ``Buffer``, memory with an owner.
+It goes back to the allocator when the last tensor, plan or NumPy array that uses it is gone.
+Next: ``device.py``."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from minigrad.dtype import DType
+from minigrad.runtime.allocator import LINE, SMALL, FreeList, memory
+
+_SMALL_LISTS = memory.small
+
+
+class Buffer:
+    """``nbytes`` bytes at ``address``, 64-byte aligned unless wrapped; ``device`` is the name of its device.
+
+    Contents start undefined. ``writable`` is False only for a wrapped read-only array.
+
+    >>> from minigrad.dtype import float32
+    >>> b = Buffer("CPU", 12)
+    >>> b.as_numpy(float32, (3,))[:] = 7
+    >>> b.as_numpy(float32, (3,)).sum(), b.exported
+    (np.float32(21.0), False)
+    """
+
+    __slots__ = ("__weakref__", "_exports", "_free", "_wrapped", "address", "device", "nbytes", "writable")
+
+    def __init__(self, device: str, nbytes: int) -> None:
+        self._free: FreeList | None = None  # should taking a block fail, there is nothing to give back
+        self.device = device
+        self.nbytes = nbytes
+        self.writable = True
+        self._wrapped: np.ndarray | None = None
+        self._exports = 0
+        free = _SMALL_LISTS[(nbytes + (LINE - 1)) // LINE] if nbytes <= SMALL else memory.free_list(nbytes)
+        try:
+            self.address = free.pop()
+        except IndexError:
+            self.address, free = memory.fresh(free, nbytes)
+        self._free = free
+
+    def __del__(self) -> None:
+        if self._free is not None:
+            self._free.append(self.address)
+
+    def __repr__(self) -> str:
+        return f"<Buffer {self.device} {self.nbytes} bytes at {self.address:#x}{' exported' if self.exported else ''}>"
+
+    @staticmethod
+    def wrap(array: np.ndarray, device: str = "CPU") -> Buffer:
+        """A buffer on the memory of ``array``, which it keeps alive; address 0 of the buffer is the first element.
+
+        Raises ``ValueError`` for memory that kernels can't use: negative strides, strides that are no multiple of
+        the item size, unaligned or byte-swapped items.
+        """
+        if any(stride < 0 for stride in array.strides):
+            raise ValueError(
+                "At least one stride in the given numpy array is negative, and tensors with negative strides are not "
+                "currently supported. (You can probably work around this by making a copy of your array with "
+                "array.copy().)")
+        item = array.dtype.itemsize
+        if not array.flags.aligned or not array.dtype.isnative or any(stride % item for stride in array.strides):
+            raise ValueError(
+                "given numpy array has byte order, alignment or strides that kernels can't use; pass array.copy()")
+        buffer = Buffer.__new__(Buffer)
+        buffer._free = None
+        buffer.device = device
+        buffer.nbytes = item + sum((n - 1) * stride for n, stride in zip(array.shape, array.strides, strict=True)
+                                   ) if array.size else 0
+        buffer.address = array.__array_interface__["data"][0]
+        buffer.writable = array.flags.writeable
+        buffer._wrapped = array
+        buffer._exports = 0
+        return buffer
+
+    @property
+    def exported(self) -> bool:
+        """Whether code outside minigrad can see this memory: an array from ``as_numpy``, or a view of one, is
+        alive, or somebody else holds the array this buffer wraps, or what that is a view of."""
+        if self._exports:
+            return True
+        array = self._wrapped
+        if array is None:
+            return False
+        if sys.getrefcount(array) > _REFERENCES:
+            return True
+        array = array.base
+        if array is None:
+            return False
+        return type(array) is not np.ndarray or array.base is not None or sys.getrefcount(array) > _REFERENCES
+
+    def as_numpy(self, dtype: DType, shape: Sequence[int], strides: Sequence[int] | None = None, offset: int = 0,
+                 writable: bool = True) -> np.ndarray:
+        """A NumPy array on this memory, without a copy; it keeps the buffer alive, and ``exported`` true.
+
+        ``strides`` count elements (None: row-major), ``offset`` counts bytes.
+        """
+        numpy_dtype = dtype.numpy
+        special = numpy_dtype.kind == "V"  # bfloat16 has no array-interface code
+        interface = {
+            "version": 3,
+            "data": (self.address + offset, not (writable and self.writable)),
+            "shape": tuple(shape),
+            "typestr": "<u2" if special else numpy_dtype.str,
+        }
+        if strides is not None:
+            interface["strides"] = tuple([stride * dtype.size for stride in strides])
+        array = np.asarray(_Export(self, interface))
+        return array.view(numpy_dtype) if special else array
+
+    def copyin(self, array: np.ndarray, offset: int = 0) -> None:
+        """Copy the elements of ``array``, in row-major order, to ``offset`` bytes from the start."""
+        array = np.ascontiguousarray(array)
+        self._check(offset, array.nbytes)
+        ctypes.memmove(self.address + offset, array.__array_interface__["data"][0], array.nbytes)
+
+    def copyout(self, array: np.ndarray, offset: int = 0) -> None:
+        """Fill the contiguous ``array`` from ``offset`` bytes after the start."""
+        if not array.flags.c_contiguous:
+            raise ValueError("copyout() expects a contiguous array")
+        self._check(offset, array.nbytes)
+        ctypes.memmove(array.__array_interface__["data"][0], self.address + offset, array.nbytes)
+
+    def copy_from(self, other: Buffer, nbytes: int, offset: int = 0, other_offset: int = 0) -> None:
+        """Copy ``nbytes`` bytes from ``other``."""
+        self._check(offset, nbytes)
+        other._check(other_offset, nbytes)
+        ctypes.memmove(self.address + offset, other.address + other_offset, nbytes)
+
+    def _check(self, offset: int, nbytes: int) -> None:
+        if offset < 0 or offset + nbytes > self.nbytes:
+            raise ValueError(f"bytes {offset} to {offset + nbytes} are outside a buffer of {self.nbytes} bytes")
+
+
+class _Export:
+    """What an exported array has as its base: NumPy keeps it as long as the array or a view of it is alive."""
+
+    __slots__ = ("__array_interface__", "buffer")
+
+    def __init__(self, buffer: Buffer, interface: dict[str, Any]) -> None:
+        self.buffer = buffer
+        self.__array_interface__ = interface
+        buffer._exports += 1
+
+    def __del__(self) -> None:
+        self.buffer._exports -= 1
+
+
+def _count_own_references() -> int:
+    """What ``sys.getrefcount`` says in ``Buffer.exported`` of an array that nobody else holds."""
+    holder = Buffer.__new__(Buffer)
+    holder._free = None
+    holder._wrapped = np.empty(0)
+    array = holder._wrapped
+    return sys.getrefcount(array)
+
+
+_REFERENCES = _count_own_references()

@@ -1,0 +1,207 @@
+"""Stage: runtime. In: a device's name. Out: the device: it allocates, compiles kernels and makes native programs.
+The registry below loads a device when it is first asked for; packages add theirs as entry points of the group
+``minigrad.devices``. Next: ``cpu.py`` for the default device, ``native.py`` for how programs are run."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from minigrad.errors import CompileError, DeviceUnavailable
+from minigrad.runtime.buffer import Buffer
+from minigrad.target import SCALAR, Target
+
+if TYPE_CHECKING:
+    from minigrad.kernel.ir import Kernel
+    from minigrad.runtime.native import NativeProgram, Step
+
+
+@dataclass(eq=False, slots=True)
+class Program:
+    """A compiled kernel: ``address`` is that of a function with the CPU form's signature (``kernel/ir.py``),
+    ``source`` the text its compiler got, which may hold other kernels too, and ``owner`` whatever keeps the code."""
+
+    name: str
+    address: int
+    source: str
+    kernel: Kernel | None = None
+    owner: Any = None
+
+
+class Device:
+    """What minigrad asks of a device that runs kernels. Subclass it and register it; ``cpu.py`` is the model.
+
+    ``name`` is upper-case; ``target`` says what scheduling and lowering may assume of the machine.
+    """
+
+    name = "DEVICE"
+    target: Target = SCALAR
+
+    @classmethod
+    def unavailable(cls) -> str | None:
+        """Why the device can't be used on this machine, or None. Must be cheap and must not raise."""
+        return None
+
+    def allocate(self, nbytes: int) -> Buffer:
+        """``nbytes`` bytes of undefined contents. Raises ``RuntimeError`` when there is no memory."""
+        return Buffer(self.name, nbytes)
+
+    def source(self, kernels: Sequence[Kernel]) -> str:
+        """The text that ``compile`` would give the compiler."""
+        raise NotImplementedError(f"device {self.name} renders no kernels")
+
+    def compile(self, kernels: Sequence[Kernel]) -> list[Program]:
+        """Programs for ``kernels``, in their order; their names differ. Raises ``CompileError``."""
+        raise NotImplementedError(f"device {self.name} compiles no kernels")
+
+    def native(self, steps: Sequence[Step], slots: int, scalars: str = "") -> NativeProgram:
+        """A native program that runs ``steps`` in order; see ``NativeProgram``."""
+        raise NotImplementedError(f"device {self.name} runs no kernels")
+
+
+class NumpyDevice(Device):
+    """The reference. Its graphs are executed by ``graph/reference.py``; here it only owns memory."""
+
+    name = "NUMPY"
+
+
+@dataclass(frozen=True)
+class DeviceInfo:
+    """One line of ``devices()``: ``reason`` says why a device is not available, else it is empty."""
+
+    name: str
+    available: bool
+    reason: str
+    description: str
+
+    def __str__(self) -> str:
+        state = "available" if self.available else f"not available: {self.reason}"
+        return f"{self.name:<8}{self.description} ({state})"
+
+
+class DeviceList(tuple[DeviceInfo, ...]):
+    """A tuple of ``DeviceInfo`` that prints a line for each."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "\n".join(map(str, self))
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """Where a device's class is: ``"module:Class"``, an entry point, or the class itself."""
+
+    where: Any
+    description: str
+
+    def load(self) -> type[Device]:
+        if isinstance(self.where, str):
+            module, _, attribute = self.where.partition(":")
+            return getattr(importlib.import_module(module), attribute)
+        return self.where if isinstance(self.where, type) else self.where.load()
+
+
+_registry: dict[str, _Entry] = {}
+_devices: dict[str, Device] = {}
+_names: dict[str, str] = {}
+_plugins_read = False
+
+
+def register_device(name: str, where: str | type[Device], description: str = "") -> None:
+    """Make a device known under ``name``: its class, or ``"module:Class"`` to be imported at first use."""
+    _registry[name.upper()] = _Entry(where, description)
+    _devices.pop(name.upper(), None)
+    _names.clear()
+
+
+register_device("CPU", "minigrad.runtime.cpu:CpuDevice", "this machine's processor, compiled by LLVM")
+register_device("CC", "minigrad.runtime.cc:CcDevice", "this machine's processor, compiled by the system's C compiler")
+register_device("NUMPY", NumpyDevice, "the reference: every op run by NumPy")
+
+
+def device_name(name: str) -> str:
+    """The registered name for what a user wrote: any case, with or without index 0.
+
+    Raises ``RuntimeError`` in PyTorch's words for a device that nobody registered.
+
+    >>> device_name("cpu"), device_name("cpu:0")
+    ('CPU', 'CPU')
+    """
+    found = _names.get(name)
+    if found is None:
+        kind, _, index = str(name).partition(":")
+        found = kind.upper()
+        if found not in _registry:
+            _read_plugins()
+        if found not in _registry:
+            expected = ", ".join(known.lower() for known in _registry)
+            raise RuntimeError(f"Expected one of {expected} device type at start of device string: {name}")
+        if index and not index.isdecimal():
+            raise RuntimeError(f"Invalid device string: '{name}'")
+        if index and int(index) != 0:
+            raise RuntimeError(f"invalid device ordinal in '{name}': device {kind} has only index 0")
+        _names[name] = found
+    return found
+
+
+def get_device(name: str) -> Device:
+    """The device of that name, loaded at the first call.
+
+    Raises ``RuntimeError`` for an unknown name and ``DeviceUnavailable`` when it can't be used here.
+
+    >>> get_device("cpu").name
+    'CPU'
+    """
+    device = _devices.get(name)
+    if device is None:
+        name = device_name(name)
+        device = _devices.get(name)
+    if device is None:
+        kind, reason = _probe(name)
+        if kind is None or reason:
+            raise DeviceUnavailable(f"device {name} is not available on this machine: {reason}")
+        device = _devices.setdefault(name, kind())
+    return device
+
+
+def devices() -> DeviceList:
+    """Every known device, whether it can be used here, and if not, why.
+
+    >>> [d.name for d in devices() if d.name in ("CPU", "NUMPY") and d.available]
+    ['CPU', 'NUMPY']
+    """
+    _read_plugins()
+    found = []
+    for name, entry in _registry.items():
+        reason = _probe(name)[1]
+        found.append(DeviceInfo(name, not reason, reason, entry.description))
+    return DeviceList(found)
+
+
+def _probe(name: str) -> tuple[type[Device] | None, str]:
+    """The device's class, and why it is unavailable ("" if it is not)."""
+    try:
+        kind = _registry[name].load()
+        return kind, kind.unavailable() or ""
+    except Exception as error:  # somebody else's package may fail in any way; it must not take ours down
+        return None, f"{type(error).__name__}: {error}"
+
+
+def _read_plugins() -> None:
+    global _plugins_read
+    if _plugins_read:
+        return
+    _plugins_read = True
+    from importlib.metadata import entry_points  # costs import time, and most programs never need it
+
+    for point in entry_points(group="minigrad.devices"):
+        _registry.setdefault(point.name.upper(), _Entry(point, f"from {point.value.partition(':')[0]}"))
+    _names.clear()
+
+
+def compile_error(device: str, kernel: str, problem: str, source: str) -> CompileError:
+    """The error that says which device refused which kernel, why, and what it was given."""
+    return CompileError(f"device {device} cannot compile kernel {kernel}: {problem.strip()}\n\n{source}")

@@ -1,0 +1,263 @@
+"""Stage: runtime. In: LLVM IR as text. Out: addresses of its functions, by way of the disk cache.
+The only file that knows llvmlite, which it imports at the first compilation (40 ms that an import need not cost).
+Next: ``cpu.py``, which compiles kernels with it, and ``pool.py``, which compiles ``pool.ll``."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
+from typing import Any
+from weakref import WeakValueDictionary
+
+from minigrad import config, target
+from minigrad.runtime import cache
+from minigrad.runtime.device import compile_error
+from minigrad.runtime.locks import compile_lock
+from minigrad.target import Target
+
+# What compiled code may call. LLVM inserts the memory functions; the mathematical ones are those of its intrinsics.
+# Anything else fails when the code is linked: nothing is left to crash when it is called.
+_MATH = re.findall(r"\w+", """
+    acos acosh asin asinh atan atan2 atanh cbrt ceil copysign cos cosh erf erfc exp exp2 expm1 fabs floor fma
+    fmax fmin fmod hypot ldexp lgamma log log10 log1p log2 nearbyint pow rint round roundeven sin sincos sinh
+    sqrt tan tanh tgamma trunc""")
+ALLOWED = frozenset((
+    "memcpy", "memmove", "memset", "bzero", "__bzero", "__chkstk", "___chkstk_ms", "__chkstk_darwin",
+    "syscall", "sched_yield", "nanosleep", "Sleep", *_MATH, *(name + "f" for name in _MATH)))
+
+# The renderer writes code that needs no optimiser.
+PASSES: tuple[str, ...] = ()
+LEVEL = 2  # of code generation, 0 to 3; 0 takes a fifth of the time, for code that spills every value
+
+
+@dataclass
+class Host:
+    """llvmlite, set up for this machine."""
+
+    binding: Any
+    triple: str
+    layout: str
+    cpu: str
+    features: str
+    version: str
+    jit: Any
+    symbols: Any
+    machines: dict[int, Any] = field(default_factory=dict)
+
+    def machine(self, level: int) -> Any:
+        """The code generator of that level."""
+        if level not in self.machines:
+            self.machines[level] = _machine(self.binding, level)
+        return self.machines[level]
+
+
+class Module:
+    """Machine code in memory, as long as this object lives. ``addresses`` by function name; ``text`` is its IR;
+    ``cached`` says that it came from the disk."""
+
+    __slots__ = ("__weakref__", "_tracker", "addresses", "cached", "text")
+
+    def __init__(self, text: str, tracker: Any, addresses: dict[str, int], cached: bool) -> None:
+        self.text = text
+        self._tracker = tracker
+        self.addresses = addresses
+        self.cached = cached
+
+
+_host: Host | None = None
+_loaded: WeakValueDictionary[str, Module] = WeakValueDictionary()
+_libraries = 0
+
+
+def missing() -> str | None:
+    """Why LLVM can't be used here, or None."""
+    return None if find_spec("llvmlite") else "llvmlite is not installed (pip install llvmlite)"
+
+
+def host() -> Host:
+    """LLVM on this machine, set up at the first call."""
+    global _host
+    with compile_lock:
+        if _host is None:
+            _host = _start()
+        return _host
+
+
+def _start() -> Host:
+    import llvmlite
+    import llvmlite.binding as llvm
+
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    machine = _machine(llvm, LEVEL)
+    triple, layout = machine.triple, str(machine.target_data)
+    jit = llvm.create_lljit_compiler(machine, suppress_errors=True)  # from now on it owns this machine
+    symbols = llvm.JITLibraryBuilder()
+    for name in sorted(ALLOWED):
+        address = llvm.address_of_symbol(name)
+        if address:
+            symbols.import_symbol(name, address)
+    version = f"llvmlite {llvmlite.__version__} LLVM {'.'.join(map(str, llvm.llvm_version_info))}"
+    return Host(llvm, triple, layout, llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten(), version, jit,
+                symbols.link(jit, "allowed"))
+
+
+def _machine(llvm: Any, level: int) -> Any:
+    return llvm.Target.from_default_triple().create_target_machine(
+        cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(), opt=level, reloc="pic",
+        codemodel="default", jit=True)
+
+
+def compile_text(text: str, names: Iterable[str], device: str = "CPU", passes: tuple[str, ...] = PASSES,
+                 level: int = LEVEL) -> Module:
+    """Compile IR, or load what an earlier process compiled, and look up the functions ``names``.
+
+    Raises ``CompileError`` if LLVM refuses the text or it calls what is not in ``ALLOWED``.
+    """
+    names = tuple(names)
+    llvm = host()
+    key = cache.key_of("llvm", text, llvm.triple, llvm.cpu, llvm.features, llvm.version, " ".join(passes),
+                       str(level))
+    with compile_lock:
+        module = _loaded.get(key)
+        if module is not None:
+            return module
+        code = cache.load(key)
+        if code is not None:
+            try:
+                module = _link(code, text, names, True)
+            except RuntimeError:
+                module = None  # an intact file that doesn't load here: compile it again
+        if module is None:
+            code = _emit(text, names, device, passes, level)
+            try:
+                module = _link(code, text, names, False)
+            except RuntimeError as error:
+                raise compile_error(device, ", ".join(names), f"its code does not link: {error}", text) from None
+            cache.store(key, code)
+        _loaded[key] = module
+        return module
+
+
+def assembly(text: str, passes: tuple[str, ...] = PASSES) -> str:
+    """The machine code for IR ``text``, as assembly."""
+    with compile_lock:
+        return host().machine(LEVEL).emit_assembly(_optimised(text, passes))
+
+
+def optimised(text: str, passes: tuple[str, ...] = PASSES) -> str:
+    """IR ``text`` as code generation sees it, after the passes."""
+    with compile_lock:
+        return str(_optimised(text, passes))
+
+
+def _emit(text: str, names: tuple[str, ...], device: str, passes: tuple[str, ...], level: int) -> bytes:
+    """Object code for ``text``. Checks first what would otherwise end the process."""
+    try:
+        module = _optimised(text, passes)
+    except RuntimeError as error:
+        kernel, source = _blame(str(error), text, names)
+        raise compile_error(device, kernel, str(error), source) from None
+    defined = set()
+    for function in module.functions:
+        name = function.name
+        if not function.is_declaration:
+            defined.add(name)
+        elif not name.startswith("llvm.") and name not in ALLOWED:
+            raise compile_error(device, ", ".join(names), f"it calls {name!r}, which kernels may not call", text)
+    for name in names:
+        if name not in defined:
+            raise compile_error(device, name, "the source does not define it", text)
+    return host().machine(level).emit_object(module)
+
+
+def _optimised(text: str, passes: tuple[str, ...]) -> Any:
+    llvm = host()
+    binding = llvm.binding
+    # On the first line of the text, so that line numbers in errors stay right.
+    head = f'target datalayout = "{llvm.layout}" target triple = "{llvm.triple}" '
+    module = binding.parse_assembly(head + text)
+    if config.get("VERIFY"):
+        module.verify()
+    if passes:
+        options = binding.create_pipeline_tuning_options(speed_level=1)
+        builder = binding.create_pass_builder(llvm.machine(LEVEL), options)
+        manager = binding.create_new_module_pass_manager()
+        for name in passes:
+            getattr(manager, name)()
+        manager.run(module, builder)
+    return module
+
+
+def _link(code: bytes, text: str, names: tuple[str, ...], cached: bool) -> Module:
+    global _libraries
+    llvm = host()
+    _libraries += 1
+    builder = llvm.binding.JITLibraryBuilder().add_object_img(code).add_jit_library("allowed")
+    for name in names:
+        builder.export_symbol(name)
+    tracker = builder.link(llvm.jit, f"library{_libraries}")
+    return Module(text, tracker, {name: tracker[name] for name in names}, cached)
+
+
+def _blame(message: str, text: str, names: tuple[str, ...]) -> tuple[str, str]:
+    """The kernel that an error message is about, and its part of the text."""
+    lines = text.split("\n")
+    found = re.search(r":(\d+):\d+: error", message)
+    if found:
+        number = int(found.group(1))
+        for first in range(min(number, len(lines)) - 1, -1, -1):
+            head = re.match(r'define\b.*?@"?([\w.$-]+)"?\s*\(', lines[first])
+            if head:
+                last = next((i for i in range(first, len(lines)) if lines[i].startswith("}")), len(lines) - 1)
+                if number - 1 <= last:
+                    return head.group(1), "\n".join(lines[first:last + 1])
+                break
+    found = re.search(r"@([\w.$-]+)", message)
+    if found and found.group(1) in names:
+        return found.group(1), text
+    return ", ".join(names), text
+
+
+def host_target() -> Target:
+    """What this machine can do, for scheduling and lowering."""
+    features = host().binding.get_host_cpu_features()
+    machine = os.uname().machine if hasattr(os, "uname") else "x86_64"
+    if machine in ("arm64", "aarch64"):
+        known = target.NEON
+    elif features.get("avx512f"):
+        known = target.AVX512
+    elif features.get("avx2"):
+        known = replace(target.AVX2, has_fma=bool(features.get("fma")))
+    elif features.get("avx"):
+        known = replace(target.AVX2, name="avx", has_fma=bool(features.get("fma")))
+    elif features.get("sse2"):
+        known = Target("sse2", 16, 16, has_fma=False)
+    else:
+        known = replace(target.SCALAR, has_fma=False)
+    sizes = _cache_sizes()
+    return replace(known, l1=sizes.get("l1", known.l1), l2=sizes.get("l2", known.l2))
+
+
+def _cache_sizes() -> dict[str, int]:
+    """``l1`` and ``l2`` of core 0 in bytes, where Linux says."""
+    found: dict[str, int] = {}
+    folder = "/sys/devices/system/cpu/cpu0/cache"
+    try:
+        for index in os.listdir(folder):
+            if not index.startswith("index"):
+                continue
+            level, kind, size = (_read(f"{folder}/{index}/{name}") for name in ("level", "type", "size"))
+            if level in ("1", "2") and kind in ("Data", "Unified") and size.endswith("K"):
+                found[f"l{level}"] = int(size[:-1]) << 10
+    except (OSError, ValueError):
+        return {}
+    return found
+
+
+def _read(path: str) -> str:
+    with open(path, encoding="ascii") as file:
+        return file.read().strip()

@@ -1,0 +1,115 @@
+"""Stage: runtime. In: compiled kernels and where their arguments come from. Out: a program of many kernel calls that
+Python starts with one foreign call. What can be prepared is prepared once; a run packs addresses and numbers and goes.
+Next: ``pool.ll``, which is what runs, and ``engine/``, which builds these."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from minigrad.runtime import pool
+from minigrad.runtime.device import Program
+from minigrad.runtime.locks import run_lock
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One kernel call of a native program.
+
+    ``arrays``: for each of the kernel's arrays a slot, or ``(slot, offset in bytes)``; ``scalars``: for each of its
+    run-time numbers the position among the program's; ``iterations``: of the parallel loop; ``grain``: the fewest
+    iterations worth a thread, 0 for a kernel that runs on the calling thread alone.
+    """
+
+    program: Program
+    arrays: tuple[int | tuple[int, int], ...]
+    scalars: tuple[int, ...] = ()
+    iterations: int = 1
+    grain: int = 0
+
+
+class NativeProgram:
+    """Steps that run one after another in one native call, with the interpreter lock released.
+
+    ``slots`` is the number of addresses that a run is given; ``scalars`` has a letter for each number it is given:
+    ``"q"`` int64, ``"Q"`` uint64, ``"d"`` float64. One program runs at a time in a process.
+    """
+
+    def __init__(self, steps: Sequence[Step], slots: int, scalars: str = "") -> None:
+        self.steps = tuple(steps)  # keeps the code alive
+        moves: list[tuple[int, int]] = []
+        starts: list[tuple[int, int]] = []
+        for step in self.steps:
+            arrays = [a if isinstance(a, tuple) else (a, 0) for a in step.arrays]
+            numbers = [(slots + position, 0) for position in step.scalars]
+            starts.append((len(moves), len(moves) + len(arrays)))
+            moves += arrays + numbers
+        if any(not 0 <= source < slots + len(scalars) for source, _ in moves):
+            raise ValueError(f"a step names a slot or scalar that is not among {slots} slots, {len(scalars)} scalars")
+        self._pack = struct.Struct(f"={slots}Q{scalars}").pack_into
+        self._slots: Any = np.zeros(max(1, slots + len(scalars)), np.uint64)
+        self._moves = np.array(moves, np.int64).reshape(-1, 2)
+        self._cells = np.zeros(max(1, len(moves)), np.uint64)
+        cells = _address(self._cells)
+        self._steps = np.array(
+            [(step.program.address, cells + 8 * first, cells + 8 * second, step.iterations, step.grain)
+             for step, (first, second) in zip(self.steps, starts, strict=True)], np.int64).reshape(-1, 5)
+        self._run = np.array([_address(self._steps), len(self.steps), 0, 1, _address(self._slots),
+                              _address(self._moves), cells, len(moves)], np.int64)
+        self._run_address = _address(self._run)
+        self._call = pool.native().run
+        # Whether a step has enough iterations for two threads; if none has, runs need not look at the settings.
+        self._parallel = any(0 < 2 * step.grain <= step.iterations for step in self.steps)
+        self._pool: pool.Pool | None = None
+        self._threads = 1
+
+    def set_iterations(self, step: int, iterations: int) -> None:
+        """Give a step another number of iterations, for kernels whose size is known only when they run."""
+        self._steps[step, 3] = iterations
+        grain = self.steps[step].grain
+        self._parallel = self._parallel or 0 < 2 * grain <= iterations
+
+    def run(self, addresses: Sequence[int], scalars: Sequence[float] = ()) -> None:
+        """Run all steps on these addresses, one a slot, and these numbers."""
+        with run_lock:
+            if self._parallel:
+                self._prepare()
+            self._pack(self._slots, 0, *addresses, *scalars)
+            self._call(self._run_address)
+
+    def run_timed(self, addresses: Sequence[int], scalars: Sequence[float] = ()) -> list[float]:
+        """As ``run``, a call for each step; the seconds that each took."""
+        seconds = []
+        with run_lock:
+            if self._parallel:
+                self._prepare()
+            self._pack(self._slots, 0, *addresses, *scalars)
+            try:
+                self._run[1] = 1
+                for i in range(len(self.steps)):
+                    self._run[0] = _address(self._steps) + i * self._steps.strides[0]
+                    start = perf_counter()
+                    self._call(self._run_address)
+                    seconds.append(perf_counter() - start)
+            finally:
+                self._run[0] = _address(self._steps)
+                self._run[1] = len(self.steps)
+        return seconds
+
+    def _prepare(self) -> None:
+        """Bring pool and number of threads up to date with the settings."""
+        threads = pool.thread_count()
+        if threads != self._threads or self._pool is not pool._pool:
+            self._threads = threads
+            self._pool = pool.current(threads) if threads > 1 else pool._pool
+            self._run[2] = self._pool.address if self._pool else 0
+            self._run[3] = threads
+
+
+def _address(array: np.ndarray) -> int:
+    return array.__array_interface__["data"][0]

@@ -1,0 +1,388 @@
+; The native half of the runtime: runs the kernels of a plan one after another and splits the large ones among
+; worker threads. pool.py compiles it, with definitions of @pause, @wait and @wake for the system it runs on.
+;
+; A job is one kernel call, split into chunks of its parallel loop. Everything about who does what is in one 64-bit
+; word, the pool's state:
+;
+;     bits 63..32  epoch: changes with every job; idle workers wait for it to change
+;     bits 31..16  chunks: how many chunks the job has
+;     bits 15..0   next: the chunk to be done next
+;
+; A thread claims a chunk by adding 1 to the word: what it held before says, at one instant, which chunk of which job
+; the thread got, or that there was none left. A job is over when all its chunks are done, and a chunk that was
+; claimed is not done yet: so whoever holds a claim may read the job's fields, which change only between jobs. And so
+; the calling thread never waits for a worker that has not started: it takes the chunks itself. Kernels give the same
+; bits for any split.
+
+%kernel_arguments = type { ptr, ptr, ptr, i64 }                  ; function, arrays, scalars, iterations
+
+; The pool. Words that different threads write are on cache lines of their own.
+%pool = type { i64, [7 x i64],                                   ; 0  state
+               i64, [7 x i64],                                   ; 2  chunks done
+               i32, i32, [7 x i64],                              ; 4  workers asleep; 5  1: workers leave
+               %kernel_arguments,                                ; 7  the job
+               i64,                                              ; 8  spins before a thread sleeps or yields
+               i64 }                                             ; 9  workers with an index from here up take no part
+
+; A step of a plan. Fewer than 2 * grain iterations, or grain 0: all on the calling thread.
+%step = type { %kernel_arguments, i64 }                          ; the call, grain
+
+; A run: cells[i] = slots[source[i]] + offset[i] for all i, then the steps.
+%run = type { ptr, i64,                                          ; 0  steps, how many
+              ptr, i64,                                          ; 2  pool, threads
+              ptr, ptr, ptr, i64 }                               ; 4  slots, { source, offset }s, cells, how many
+
+; void mg_run(run *)
+define void @mg_run(ptr %run) {
+entry:
+  %steps.at = getelementptr %run, ptr %run, i32 0, i32 0
+  %steps = load ptr, ptr %steps.at
+  %count.at = getelementptr %run, ptr %run, i32 0, i32 1
+  %count = load i64, ptr %count.at
+  %pool.at = getelementptr %run, ptr %run, i32 0, i32 2
+  %pool = load ptr, ptr %pool.at
+  %threads.at = getelementptr %run, ptr %run, i32 0, i32 3
+  %threads = load i64, ptr %threads.at
+  call void @fill_cells(ptr %run)
+  call void @wake_early(ptr %steps, i64 %count, ptr %pool, i64 %threads)
+  br label %head
+
+head:
+  %i = phi i64 [ 0, %entry ], [ %i.next, %next ]
+  %more = icmp slt i64 %i, %count
+  br i1 %more, label %body, label %exit
+
+body:
+  %step = getelementptr %step, ptr %steps, i64 %i
+  %chunks = call i64 @chunks_of(ptr %step, i64 %threads)
+  %iterations.at = getelementptr %step, ptr %step, i32 0, i32 0, i32 3
+  %iterations = load i64, ptr %iterations.at
+  %split = icmp sgt i64 %chunks, 1
+  br i1 %split, label %parallel, label %check
+
+check:
+  %some = icmp sgt i64 %iterations, 0
+  br i1 %some, label %alone, label %next
+
+alone:
+  call void @call_kernel(ptr %step, i64 0, i64 %iterations)
+  br label %next
+
+parallel:
+  call void @fork_join(ptr %pool, ptr %step, i64 %chunks, i64 %threads)
+  br label %next
+
+next:
+  %i.next = add i64 %i, 1
+  br label %head
+
+exit:
+  ret void
+}
+
+; Puts the addresses and scalars of this run where the kernels' argument arrays are.
+define internal void @fill_cells(ptr %run) {
+entry:
+  %slots.at = getelementptr %run, ptr %run, i32 0, i32 4
+  %slots = load ptr, ptr %slots.at
+  %moves.at = getelementptr %run, ptr %run, i32 0, i32 5
+  %moves = load ptr, ptr %moves.at
+  %cells.at = getelementptr %run, ptr %run, i32 0, i32 6
+  %cells = load ptr, ptr %cells.at
+  %count.at = getelementptr %run, ptr %run, i32 0, i32 7
+  %count = load i64, ptr %count.at
+  br label %head
+
+head:
+  %i = phi i64 [ 0, %entry ], [ %i.next, %body ]
+  %more = icmp slt i64 %i, %count
+  br i1 %more, label %body, label %exit
+
+body:
+  %source.at = getelementptr { i64, i64 }, ptr %moves, i64 %i, i32 0
+  %source = load i64, ptr %source.at
+  %offset.at = getelementptr { i64, i64 }, ptr %moves, i64 %i, i32 1
+  %offset = load i64, ptr %offset.at
+  %slot = getelementptr i64, ptr %slots, i64 %source
+  %base = load i64, ptr %slot
+  %value = add i64 %base, %offset
+  %cell = getelementptr i64, ptr %cells, i64 %i
+  store i64 %value, ptr %cell
+  %i.next = add i64 %i, 1
+  br label %head
+
+exit:
+  ret void
+}
+
+; If a later step is parallel and workers are asleep, wakes them now: waking takes longer than most small steps.
+define internal void @wake_early(ptr %steps, i64 %count, ptr %pool, i64 %threads) {
+entry:
+  %alone = icmp slt i64 %threads, 2
+  br i1 %alone, label %exit, label %head
+
+head:
+  %i = phi i64 [ 0, %entry ], [ %i.next, %next ]
+  %more = icmp slt i64 %i, %count
+  br i1 %more, label %body, label %exit
+
+body:
+  %step = getelementptr %step, ptr %steps, i64 %i
+  %chunks = call i64 @chunks_of(ptr %step, i64 %threads)
+  %split = icmp sgt i64 %chunks, 1
+  br i1 %split, label %found, label %next
+
+next:
+  %i.next = add i64 %i, 1
+  br label %head
+
+found:                                                           ; the first step wakes them itself
+  %first = icmp eq i64 %i, 0
+  br i1 %first, label %exit, label %look
+
+look:
+  %asleep.at = getelementptr %pool, ptr %pool, i32 0, i32 4
+  %asleep = load atomic i32, ptr %asleep.at seq_cst, align 4
+  %none = icmp eq i32 %asleep, 0
+  br i1 %none, label %exit, label %wake
+
+wake:
+  call void @publish(ptr %pool, i64 0)
+  br label %exit
+
+exit:
+  ret void
+}
+
+; Chunks that a step is split into: at least grain iterations each, four for each thread so that an unequal or
+; interrupted thread does not hold up the others.
+define internal i64 @chunks_of(ptr %step, i64 %threads) {
+entry:
+  %grain.at = getelementptr %step, ptr %step, i32 0, i32 1
+  %grain = load i64, ptr %grain.at
+  %may = icmp sgt i64 %grain, 0
+  %several = icmp sgt i64 %threads, 1
+  %split = and i1 %may, %several
+  br i1 %split, label %divide, label %alone
+
+divide:
+  %iterations.at = getelementptr %step, ptr %step, i32 0, i32 0, i32 3
+  %iterations = load i64, ptr %iterations.at
+  %most = sdiv i64 %iterations, %grain
+  %wanted = shl i64 %threads, 2
+  %fewer = icmp slt i64 %most, %wanted
+  %chunks = select i1 %fewer, i64 %most, i64 %wanted
+  ret i64 %chunks
+
+alone:
+  ret i64 1
+}
+
+; Calls the kernel for iterations begin to end.
+define internal void @call_kernel(ptr %job, i64 %begin, i64 %end) {
+  %function.at = getelementptr %kernel_arguments, ptr %job, i32 0, i32 0
+  %function = load ptr, ptr %function.at
+  %arrays.at = getelementptr %kernel_arguments, ptr %job, i32 0, i32 1
+  %arrays = load ptr, ptr %arrays.at
+  %scalars.at = getelementptr %kernel_arguments, ptr %job, i32 0, i32 2
+  %scalars = load ptr, ptr %scalars.at
+  call void %function(ptr %arrays, ptr %scalars, i64 %begin, i64 %end)
+  ret void
+}
+
+define internal void @fork_join(ptr %pool, ptr %step, i64 %chunks, i64 %threads) {
+entry:
+  %call = load %kernel_arguments, ptr %step
+  %job = getelementptr %pool, ptr %pool, i32 0, i32 7
+  store %kernel_arguments %call, ptr %job
+  %workers = sub i64 %threads, 1
+  %limit = getelementptr %pool, ptr %pool, i32 0, i32 9
+  store atomic i64 %workers, ptr %limit monotonic, align 8
+  %done.at = getelementptr %pool, ptr %pool, i32 0, i32 2
+  store atomic i64 0, ptr %done.at monotonic, align 8
+  call void @publish(ptr %pool, i64 %chunks)
+  call void @take_chunks(ptr %pool)
+  %spins.at = getelementptr %pool, ptr %pool, i32 0, i32 8
+  %spins = load i64, ptr %spins.at
+  br label %join
+
+join:
+  %spun = phi i64 [ 0, %entry ], [ %spun.next, %spin ], [ %spun, %yield ]
+  %done = load atomic i64, ptr %done.at acquire, align 8
+  %finished = icmp eq i64 %done, %chunks
+  br i1 %finished, label %exit, label %wait
+
+wait:
+  %patient = icmp slt i64 %spun, %spins
+  br i1 %patient, label %spin, label %yield
+
+spin:
+  call void @pause()
+  %spun.next = add i64 %spun, 1
+  br label %join
+
+yield:                                                           ; a worker lost its core to another process
+  call void @yield()
+  br label %join
+
+exit:
+  ret void
+}
+
+; Makes a new epoch with so many chunks and wakes the workers that sleep.
+define internal void @publish(ptr %pool, i64 %chunks) {
+entry:
+  %old = load atomic i64, ptr %pool monotonic, align 8
+  %epoch = lshr i64 %old, 32
+  %epoch.next = add i64 %epoch, 1
+  %high = shl i64 %epoch.next, 32
+  %middle = shl i64 %chunks, 16
+  %new = or i64 %high, %middle
+  ; seq_cst here and where a worker goes to sleep: either it sees this epoch or we see that it sleeps.
+  store atomic i64 %new, ptr %pool seq_cst, align 8
+  %asleep.at = getelementptr %pool, ptr %pool, i32 0, i32 4
+  %asleep = load atomic i32, ptr %asleep.at seq_cst, align 4
+  %none = icmp eq i32 %asleep, 0
+  br i1 %none, label %exit, label %wake
+
+wake:
+  %epoch.at = getelementptr i8, ptr %pool, i64 4                 ; the high half: every system we run on is little-endian
+  call void @wake(ptr %epoch.at)
+  br label %exit
+
+exit:
+  ret void
+}
+
+; Claims and runs chunks until there are none.
+define internal void @take_chunks(ptr %pool) {
+entry:
+  %job = getelementptr %pool, ptr %pool, i32 0, i32 7
+  %iterations.at = getelementptr %kernel_arguments, ptr %job, i32 0, i32 3
+  %done.at = getelementptr %pool, ptr %pool, i32 0, i32 2
+  br label %claim
+
+claim:
+  %state = atomicrmw add ptr %pool, i64 1 acq_rel, align 8
+  %index = and i64 %state, 65535
+  %shifted = lshr i64 %state, 16
+  %chunks = and i64 %shifted, 65535
+  %got = icmp ult i64 %index, %chunks
+  br i1 %got, label %work, label %exit
+
+work:                                                            ; chunk i of n: iterations * i / n onwards, exactly
+  %iterations = load i64, ptr %iterations.at
+  %each = udiv i64 %iterations, %chunks
+  %rest = urem i64 %iterations, %chunks
+  %index.next = add i64 %index, 1
+  %begin = call i64 @edge(i64 %each, i64 %rest, i64 %index)
+  %end = call i64 @edge(i64 %each, i64 %rest, i64 %index.next)
+  call void @call_kernel(ptr %job, i64 %begin, i64 %end)
+  %before = atomicrmw add ptr %done.at, i64 1 release, align 8
+  br label %claim
+
+exit:
+  ret void
+}
+
+; Where chunk i begins: the first `rest` chunks have one iteration more.
+define internal i64 @edge(i64 %each, i64 %rest, i64 %index) {
+  %base = mul i64 %each, %index
+  %early = icmp ult i64 %index, %rest
+  %extra = select i1 %early, i64 %index, i64 %rest
+  %begin = add i64 %base, %extra
+  ret i64 %begin
+}
+
+; void mg_worker(pool *, int64_t index): the life of a worker thread.
+define void @mg_worker(ptr %pool, i64 %worker) {
+entry:
+  %epoch.at = getelementptr i8, ptr %pool, i64 4
+  %asleep.at = getelementptr %pool, ptr %pool, i32 0, i32 4
+  %leave.at = getelementptr %pool, ptr %pool, i32 0, i32 5
+  %spins.at = getelementptr %pool, ptr %pool, i32 0, i32 8
+  %spins = load i64, ptr %spins.at
+  %limit.at = getelementptr %pool, ptr %pool, i32 0, i32 9
+  br label %idle
+
+idle:
+  %seen = phi i32 [ 0, %entry ], [ %epoch, %start ], [ %epoch, %work ]
+  br label %look
+
+look:
+  %spun = phi i64 [ 0, %idle ], [ %spun.next, %spin ]
+  %now = load atomic i32, ptr %epoch.at acquire, align 4
+  %changed = icmp ne i32 %now, %seen
+  br i1 %changed, label %leaving, label %patience
+
+patience:
+  %patient = icmp slt i64 %spun, %spins
+  br i1 %patient, label %spin, label %sleep
+
+spin:
+  call void @pause()
+  %spun.next = add i64 %spun, 1
+  br label %look
+
+sleep:
+  %one.more = atomicrmw add ptr %asleep.at, i32 1 seq_cst, align 4
+  br label %asleep
+
+asleep:
+  %still = load atomic i32, ptr %epoch.at seq_cst, align 4
+  %same = icmp eq i32 %still, %seen
+  br i1 %same, label %wait, label %awake
+
+wait:                                                            ; returns at once if the epoch is no longer `seen`
+  call void @wait(ptr %epoch.at, i32 %seen)
+  br label %asleep
+
+awake:
+  %one.less = atomicrmw sub ptr %asleep.at, i32 1 seq_cst, align 4
+  br label %leaving
+
+leaving:
+  %epoch = phi i32 [ %now, %look ], [ %still, %awake ]
+  %leave = load atomic i32, ptr %leave.at acquire, align 4
+  %stay = icmp eq i32 %leave, 0
+  br i1 %stay, label %start, label %exit
+
+start:
+  %limit = load atomic i64, ptr %limit.at monotonic, align 8
+  %mine = icmp slt i64 %worker, %limit
+  br i1 %mine, label %work, label %idle
+
+work:
+  call void @take_chunks(ptr %pool)
+  br label %idle
+
+exit:
+  ret void
+}
+
+; void mg_stop(pool *): all workers leave.
+define void @mg_stop(ptr %pool) {
+  %leave.at = getelementptr %pool, ptr %pool, i32 0, i32 5
+  store atomic i32 1, ptr %leave.at release, align 4
+  call void @publish(ptr %pool, i64 0)
+  ret void
+}
+
+; void mg_spin(int64_t n): as long as n spins of a waiting thread take; pool.py measures it.
+define void @mg_spin(i64 %n) {
+entry:
+  br label %head
+
+head:
+  %i = phi i64 [ 0, %entry ], [ %i.next, %body ]
+  %more = icmp slt i64 %i, %n
+  br i1 %more, label %body, label %exit
+
+body:
+  call void @pause()
+  %i.next = add i64 %i, 1
+  br label %head
+
+exit:
+  ret void
+}

@@ -1,0 +1,91 @@
+"""Stage: schedule. In: a node and the set of nodes that have memory. Out: what computing the node reads, and at which
+coordinates: the facts that materialising and grouping decide on. Next: ``materialise.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from dataclasses import dataclass, field
+
+from minigrad.graph.lazy import LazyBuffer
+from minigrad.graph.movement import Coordinate, source_index
+from minigrad.ops import MOVEMENT, REDUCE, Op
+from minigrad.symbolic import Sym, num, var
+
+
+@dataclass
+class Access:
+    """What one store reads. ``coordinate``: its own variables, c0, c1, …; ``reads``: for each node with memory the
+    coordinates it is read at; ``reduces``: for each reduction computed on the way the coordinates of its result;
+    ``gathers``, ``scalars``: the GATHER and SCALAR nodes on the way; ``operations``: elementwise nodes."""
+
+    node: LazyBuffer
+    coordinate: Coordinate
+    reads: dict[LazyBuffer, list[Coordinate]] = field(default_factory=dict)
+    reduces: dict[LazyBuffer, list[Coordinate]] = field(default_factory=dict)
+    gathers: list[LazyBuffer] = field(default_factory=list)
+    scalars: list[LazyBuffer] = field(default_factory=list)
+    operations: int = 0
+
+
+def space_coordinate(shape: tuple[int, ...], prefix: str = "c") -> Coordinate:
+    """One variable for each axis (axes of size 1 are always at 0)."""
+    return tuple(num(0) if size == 1 else var(f"{prefix}{axis}", 0, max(0, size - 1))
+                 for axis, size in enumerate(shape))
+
+
+def access(root: LazyBuffer, stored: Container[LazyBuffer]) -> Access:
+    """Follow index maps from each element of ``root`` to the memory it depends on.
+
+    Nodes in ``stored`` (but for the root itself) and BUFFERs are memory. No recursion: a slice may be long.
+    """
+    result = Access(root, space_coordinate(root.shape))
+    seen: set[tuple[LazyBuffer, Coordinate]] = set()
+    stack: list[tuple[LazyBuffer, Coordinate]] = [(root, result.coordinate)]
+    fresh = 0
+    while stack:
+        item = stack.pop()
+        if item in seen:
+            continue
+        seen.add(item)
+        node, index = item
+        if node.op == Op.BUFFER or (node is not root and node in stored):
+            result.reads.setdefault(node, []).append(index)
+        elif node.op in MOVEMENT:
+            source = node.srcs[0]
+            stack.append((source, source_index(node.op, node.arg, source.shape, index)[0]))
+        elif node.op in REDUCE:
+            result.reduces.setdefault(node, []).append(index)
+            stack.append((node.srcs[0], _reduce_coordinate(node, index)))
+        elif node.op == Op.GATHER:
+            k = node.arg
+            if node not in result.gathers:
+                result.gathers.append(node)
+            rank = len(node.srcs[1].shape)
+            names = tuple(var(f"g{fresh + i}", 0, max(0, node.srcs[0].shape[i] - 1)) for i in range(k))
+            fresh += k
+            stack += [(i, index[:rank]) for i in node.srcs[1:]]
+            stack.append((node.srcs[0], names + index[rank:]))
+        elif node.op in (Op.SCAN, Op.SCATTER, Op.ASSIGN, Op.HOST, Op.COPY):
+            for source in node.srcs:
+                whole = space_coordinate(source.shape, f"w{fresh}_")
+                fresh += 1
+                stack.append((source, whole))
+        elif node.op == Op.SCALAR:
+            if node not in result.scalars:
+                result.scalars.append(node)
+        else:
+            result.operations += 1
+            stack += [(s, index if s.shape else ()) for s in node.srcs]
+    return result
+
+
+def _reduce_coordinate(node: LazyBuffer, index: Coordinate) -> Coordinate:
+    """The result's coordinate on the kept axes, a variable r0, r1, … on each reduced one."""
+    shape = node.srcs[0].shape
+    return tuple(var(f"r{axis}", 0, max(0, shape[axis] - 1)) if axis in node.arg and shape[axis] > 1 else i
+                 for axis, i in enumerate(index))
+
+
+def is_variable(expression: Sym) -> bool:
+    """Whether the expression is a plain variable."""
+    return expression.kind == "var"

@@ -1,0 +1,372 @@
+"""Stage: schedule, step 3. In: the nodes with memory. Out: groups, each of which becomes one kernel: first one for each
+node, then merged: into one stage, by rows, side by side, and where the work is small one after the other.
+Next: ``order.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from math import prod
+
+from minigrad.graph.lazy import LazyBuffer
+from minigrad.ops import Op
+from minigrad.schedule.access import Access, access, is_variable
+from minigrad.schedule.materialise import Materialised
+from minigrad.symbolic import variables
+from minigrad.target import Target
+
+MAX_STAGES = 24
+MAX_STORES = 48
+_ALONE = frozenset((Op.SCATTER, Op.ASSIGN))
+
+
+@dataclass(eq=False)
+class Draft:
+    """A stage in the making: its stores, all of one shape, and what each reads."""
+
+    stores: list[LazyBuffer]
+    accesses: list[Access]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.stores[0].shape
+
+    @property
+    def domain(self) -> tuple[object, ...] | None:
+        """What its reductions run over; None if it has none."""
+        for a in self.accesses:
+            for r in a.reduces:
+                return r.srcs[0].shape, r.arg, a.reduces[r][0]
+        return None
+
+    @property
+    def work(self) -> int:
+        """Scalar operations, roughly."""
+        total = 0
+        for a in self.accesses:
+            points = max([a.node.size] + [r.srcs[0].size for r in a.reduces])
+            total += points * (1 + a.operations + len(a.reduces))
+        return total
+
+    @property
+    def reads(self) -> set[LazyBuffer]:
+        return {n for a in self.accesses for n in a.reads}
+
+    @property
+    def is_contraction(self) -> bool:
+        """Whether it sums a product of two operands that each lack an axis of the other."""
+        return any(r.op == Op.SUM and _is_contraction(r, a) for a in self.accesses for r in a.reduces)
+
+
+def _is_contraction(reduction: LazyBuffer, a: Access) -> bool:
+    node = reduction.srcs[0]
+    while node.op == Op.CAST:
+        node = node.srcs[0]
+    if node.op != Op.MUL or len(a.reads) < 1:
+        return False
+    # an operand lacks an axis of the result if none of the coordinates it is read at mentions that axis's variable
+    used = [frozenset(str(v) for i in index for v in variables(i)) for indexes in a.reads.values() for index in indexes]
+    axes = [str(c) for c in a.coordinate if is_variable(c)]
+    lacking = [frozenset(axis for axis in axes if axis not in u) for u in used if any(v.startswith("r") for v in u)]
+    return any(x and y and x - y and y - x for x in lacking for y in lacking)
+
+
+@dataclass(eq=False)
+class Group:
+    """A kernel in the making. ``columns``: for each axis of its outer space the axis that it is in every stage."""
+
+    drafts: list[Draft]
+    columns: list[tuple[int, ...]]
+    device: str
+    work: int
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def outer(self) -> tuple[int, ...]:
+        return tuple(self.drafts[0].shape[c[0]] for c in self.columns)
+
+    @property
+    def stores(self) -> list[LazyBuffer]:
+        return [s for d in self.drafts for s in d.stores]
+
+    @property
+    def reads(self) -> set[LazyBuffer]:
+        """What it reads and does not store itself."""
+        return {n for d in self.drafts for n in d.reads} - set(self.stores)
+
+    @property
+    def alone(self) -> bool:
+        return self.drafts[0].stores[0].op in _ALONE
+
+    @property
+    def simple(self) -> bool:
+        """One stage without reductions or scans."""
+        return len(self.drafts) == 1 and not self.alone and self.drafts[0].domain is None and (
+            self.drafts[0].stores[0].op != Op.SCAN)
+
+
+class Grouping:
+    """The groups of one graph, and the merges. ``order`` is a topological order of the groups throughout."""
+
+    def __init__(self, graph: Materialised, target: Target) -> None:
+        self.target = target
+        self.graph = graph
+        self.outputs = set(graph.outputs)
+        stored = set(graph.stored)
+        self.order: list[Group] = []
+        self.of: dict[LazyBuffer, Group] = {}
+        for node in graph.stored:
+            draft = Draft([node], [access(node, stored)])
+            axes = [i for i, s in enumerate(node.shape) if s > 1]
+            if node.op in _ALONE:
+                axes = []
+            elif node.op == Op.SCAN:
+                axes.remove(node.arg[1]) if node.arg[1] in axes else None
+            group = Group([draft], [(a,) for a in axes], node.device, draft.work)
+            self.order.append(group)
+            self.of[node] = group
+
+    # --- the graph of groups
+
+    def needs(self, group: Group) -> set[Group]:
+        """The groups that store what this one reads."""
+        return {self.of[n] for n in group.reads if n in self.of} - {group}
+
+    def reachable(self, start: Group, goal: Group, skip_direct: bool) -> bool:
+        """Whether ``goal`` depends on ``start``; with ``skip_direct``, by way of another group."""
+        position = {g: i for i, g in enumerate(self.order)}
+        stack = [g for g in self.needs(goal) if not (skip_direct and g is start)]
+        seen: set[Group] = set()
+        while stack:
+            g = stack.pop()
+            if g is start:
+                return True
+            if g in seen or position[g] < position[start]:
+                continue
+            seen.add(g)
+            stack += self.needs(g)
+        return False
+
+    def replace(self, old: Sequence[Group], new: Group) -> None:
+        """Put ``new`` in the place of ``old`` and restore the topological order."""
+        for node in new.stores:
+            self.of[node] = new
+        remaining = [g for g in self.order if g not in old]
+        remaining.append(new)
+        needs = {g: self.needs(g) for g in remaining}
+        done: set[Group] = set()
+        order: list[Group] = []
+        while remaining:
+            later = []
+            for g in remaining:
+                if needs[g] <= done:
+                    done.add(g)
+                    order.append(g)
+                else:
+                    later.append(g)
+            assert len(later) < len(remaining), "a merge made a cycle"
+            remaining = later
+        self.order = order
+
+    # --- merges
+
+    def run(self) -> list[Group]:
+        """All merges, in the order that works best: cheap and certain ones first."""
+        self._same_stage()
+        self._by_rows()
+        self._side_by_side()
+        self._small_runs()
+        for group in self.order:
+            _join_stages(group)
+        return self.order
+
+    def _producers(self, group: Group) -> list[Group]:
+        return [g for g in self.order if g in self.needs(group)]
+
+    def _same_stage(self) -> None:
+        """An elementwise store that reads another store of its shape only at its own place joins that store's stage."""
+        for consumer in list(self.order):
+            if not consumer.simple or consumer not in self.order:
+                continue
+            draft = consumer.drafts[0]
+            for producer in self._producers(consumer):
+                if (producer.alone or producer.device != consumer.device or len(producer.drafts) > 1
+                        or producer.drafts[0].shape != draft.shape or producer.drafts[0].stores[0].op == Op.SCAN
+                        or len(producer.stores) + len(consumer.stores) > MAX_STORES
+                        or not _reads_in_place(draft, producer.drafts[0].stores)
+                        or self.reachable(producer, consumer, skip_direct=True)):
+                    continue
+                _join(producer.drafts[0], draft)
+                producer.work += consumer.work
+                producer.notes.append(f"{_name(draft.stores[0])} joins its stage: read in place")
+                self.replace([producer, consumer], producer)
+                break
+
+    def _by_rows(self) -> None:
+        """A producer that its consumer reads only at its own outer coordinate becomes an earlier stage of it."""
+        changed = True
+        while changed:
+            changed = False
+            for consumer in list(self.order):
+                if consumer not in self.order:
+                    continue
+                for producer in self._producers(consumer):
+                    merged = self._rows(producer, consumer)
+                    if merged is not None:
+                        self.replace([producer, consumer], merged)
+                        changed = True
+                        break
+                if changed:
+                    break
+
+    def _rows(self, producer: Group, consumer: Group) -> Group | None:
+        if producer.alone or consumer.alone or producer.device != consumer.device:
+            return None
+        if len(producer.drafts) + len(consumer.drafts) > MAX_STAGES:
+            return None
+        columns = [u + v for u in producer.columns for v in consumer.columns if _linked(producer, consumer, u, v)]
+        merged = Group(producer.drafts + consumer.drafts, columns, producer.device, producer.work + consumer.work,
+                       producer.notes + consumer.notes)
+        small = merged.work <= self.target.small_work
+        reason = None
+        if not small:
+            if any(d.is_contraction and d.work > self.target.small_work for d in merged.drafts):
+                reason = "a large contraction keeps its own kernel"
+            elif prod(merged.outer) < self.target.parallel_min:
+                reason = f"only {prod(merged.outer)} common outer points"
+            elif not _keeps_contiguous(merged):
+                reason = "rows would be read across memory"
+        if reason is None and self._scratch(merged) > self.target.l2 // 2:
+            reason = "its row does not fit the cache"
+        if reason is None and self.reachable(producer, consumer, skip_direct=True):
+            reason = "another kernel stands between them"
+        if reason is not None:
+            note = f"apart from {_name(producer.stores[-1])}: {reason}"
+            if note not in consumer.notes:
+                consumer.notes.append(note)
+            return None
+        merged.notes.append(f"{_name(producer.stores[-1])} is an earlier stage: {prod(merged.outer)} common rows")
+        return merged
+
+    def _scratch(self, group: Group) -> int:
+        """Bytes of one outer point's values that no other group reads."""
+        total = 0
+        for stage, draft in enumerate(group.drafts):
+            fixed = {c[stage] for c in group.columns}
+            for node in draft.stores:
+                if self.is_scratch(node, group):
+                    total += node.dtype.size * prod(s for a, s in enumerate(node.shape) if a not in fixed)
+        return total
+
+    def is_scratch(self, node: LazyBuffer, group: Group) -> bool:
+        """Whether only this group reads the node."""
+        if node in self.outputs or node in self._initials():
+            return False
+        return all(node not in g.reads or g in (group, self.of[node]) for g in self.order) if len(group.drafts) > 1 else False
+
+    def _initials(self) -> set[LazyBuffer]:
+        return set(self.graph.initial.values())
+
+    def _side_by_side(self) -> None:
+        """Independent groups of one space, with an input in common, become one stage with several stores."""
+        for second in list(self.order):
+            if second not in self.order or second.alone or len(second.drafts) > 1:
+                continue
+            for first in self.order:
+                if first is second:
+                    break
+                if self._beside(first, second):
+                    _join(first.drafts[0], second.drafts[0])
+                    first.work += second.work
+                    first.notes.append(f"{_name(second.stores[0])} is computed beside it: same space, same inputs")
+                    self.replace([first, second], first)
+                    break
+
+    def _beside(self, first: Group, second: Group) -> bool:
+        if first.alone or len(first.drafts) > 1 or first.device != second.device:
+            return False
+        a, b = first.drafts[0], second.drafts[0]
+        if a.shape != b.shape or a.domain != b.domain or not a.reads & b.reads or len(first.stores) >= MAX_STORES:
+            return False
+        if a.is_contraction or b.is_contraction or Op.SCAN in (a.stores[0].op, b.stores[0].op):
+            return False
+        return not self.reachable(first, second, False) and not self.reachable(second, first, False)
+
+    def _small_runs(self) -> None:
+        """Neighbours in the order whose work is small together become one kernel that runs them one after the other."""
+        run: list[Group] = []
+        for group in [*self.order, None]:
+            if group is not None and not group.alone and (not run or group.device == run[0].device) and (
+                    sum(g.work for g in run) + group.work <= self.target.small_work
+                    and sum(len(g.drafts) for g in run) + len(group.drafts) <= MAX_STAGES
+                    and sum(len(g.stores) for g in run) + len(group.stores) <= MAX_STORES):
+                run.append(group)
+                continue
+            if len(run) > 1:
+                merged = Group([d for g in run for d in g.drafts], [], run[0].device, sum(g.work for g in run),
+                               [n for g in run for n in g.notes] + ["small work: one after the other"])
+                if self._scratch(merged) <= self.target.l2 // 2:
+                    self.replace(run, merged)
+            run = [group] if group is not None and not group.alone and group.work <= self.target.small_work else []
+
+
+def _name(node: LazyBuffer) -> str:
+    return f"{node.op.lower()} {'x'.join(map(str, node.shape)) or 'scalar'}"
+
+
+def _reads_in_place(draft: Draft, stores: Sequence[LazyBuffer]) -> bool:
+    """Whether the draft reads these stores only at its own coordinate."""
+    return all(index == a.coordinate for a in draft.accesses for s in stores for index in a.reads.get(s, ()))
+
+
+def _linked(producer: Group, consumer: Group, u: tuple[int, ...], v: tuple[int, ...]) -> bool:
+    """Whether the consumer, held at its axes ``v``, reads the producer only where the producer's axes ``u`` are the same."""
+    for stage, draft in enumerate(consumer.drafts):
+        for a in draft.accesses:
+            own = a.coordinate[v[stage]]
+            for produced, producing in enumerate(producer.drafts):
+                for node in producing.stores:
+                    if any(index[u[produced]] is not own for index in a.reads.get(node, ())):
+                        return False
+    return True
+
+
+def _keeps_contiguous(group: Group) -> bool:
+    """Whether in every stage the last axis runs inside the outer point, or in none (then columns can be taken together)."""
+    inside = set()
+    for stage, draft in enumerate(group.drafts):
+        domain = max((r.srcs[0].shape for a in draft.accesses for r in a.reduces), key=len, default=draft.shape)
+        axes = [i for i, s in enumerate(domain) if s > 1]
+        if axes:
+            fixed = {c[stage] for c in group.columns}
+            inside.add(axes[-1] not in fixed)
+    return len(inside) <= 1
+
+
+def _join(first: Draft, second: Draft) -> None:
+    first.stores += second.stores
+    first.accesses += second.accesses
+
+
+def _join_stages(group: Group) -> None:
+    """Inside a group: a stage joins an earlier one of the same space and domain if nothing between them forbids it."""
+    stage = 1
+    while stage < len(group.drafts):
+        draft = group.drafts[stage]
+        for earlier in range(stage - 1, -1, -1):
+            target = group.drafts[earlier]
+            same_place = all(c[earlier] == c[stage] for c in group.columns)
+            kinds = target.domain == draft.domain or draft.domain is None
+            blocked = target.is_contraction or draft.is_contraction or Op.SCAN in (
+                target.stores[0].op, draft.stores[0].op)
+            if (same_place and target.shape == draft.shape and kinds and not blocked
+                    and (draft.domain is None or not draft.reads & set(target.stores))
+                    and _reads_in_place(draft, target.stores)):
+                _join(target, draft)
+                del group.drafts[stage]
+                group.columns = [c[:stage] + c[stage + 1:] for c in group.columns]
+                stage -= 1
+                break
+            if draft.reads & set(target.stores):
+                break
+        stage += 1

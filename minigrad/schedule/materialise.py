@@ -1,0 +1,191 @@
+"""Stage: schedule, step 2. In: a simplified graph. Out: which of its nodes get memory. All others are computed where they
+are read, again for each reader. Next: ``group.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from minigrad.graph.lazy import LazyBuffer, toposort
+from minigrad.ops import ELEMENTWISE, MOVEMENT, REDUCE, SCALAR_OPS, SOURCES, Op
+from minigrad.schedule.access import access
+
+MEMORY_COST = 24
+"""Scalar operations that a store and a load of one element are worth (measured: a vector of either costs about as much as
+ten vector operations once it leaves the first cache)."""
+
+CONTRACTION_READS = 4
+"""How often a contraction evaluates an element of an operand: it packs tiles, so once for each block, not for each product."""
+
+MAX_OPERATIONS = 400
+MAX_LEAVES = 40
+"""A kernel's slice is cut beyond these."""
+
+_OWN_MEMORY = frozenset((Op.CONTIGUOUS, Op.SCATTER, Op.ASSIGN, Op.SCAN))
+_KEEPS_ELEMENTS = ELEMENTWISE | {Op.RESHAPE, Op.PERMUTE, Op.FLIP}
+
+
+@dataclass
+class Materialised:
+    """``outputs``: as asked for, sources wrapped; ``stored``: the nodes with memory, in topological order;
+    ``initial``: for each SCATTER and ASSIGN the node whose memory it writes on; ``why``: a word on each, for DEBUG=3."""
+
+    outputs: list[LazyBuffer]
+    stored: list[LazyBuffer]
+    initial: dict[LazyBuffer, LazyBuffer] = field(default_factory=dict)
+    why: dict[LazyBuffer, str] = field(default_factory=dict)
+
+
+def materialise(outputs: Sequence[LazyBuffer]) -> Materialised:
+    """Decide what is stored: outputs and the inputs of ops that need memory (HOST and COPY nodes were run before); reductions, each at the end of the chain of
+    elementwise nodes that only it feeds; then what would cost more to compute again for each reader."""
+    outputs, initial = _wrap_sources(outputs)
+    order = toposort(outputs)
+    consumers = _consumers(order)
+    why: dict[LazyBuffer, str] = dict.fromkeys(outputs, "output")
+    for node in order:
+        if node.op in _OWN_MEMORY:
+            why.setdefault(node, f"{node.op} makes memory")
+        if node.op in (Op.SCATTER, Op.ASSIGN):
+            for s in node.srcs:
+                if s.op != Op.BUFFER:
+                    why.setdefault(s, f"{node.op} reads memory")
+    _place_reductions(order, consumers, why)
+    for factor, transitive in ((1, False), (3, True)):
+        _store_repeated(order, _reads(order, consumers, why, transitive), why, MEMORY_COST * factor)
+    _separate_domains(order, why)
+    return Materialised(outputs, [n for n in order if n in why], initial, why)
+
+
+def _wrap_sources(outputs: Sequence[LazyBuffer]) -> tuple[list[LazyBuffer], dict[LazyBuffer, LazyBuffer]]:
+    """Give memory of their own to sources that need some, and to the base that a SCATTER or ASSIGN writes on."""
+    at: dict[LazyBuffer, LazyBuffer] = {}
+    initial: dict[LazyBuffer, LazyBuffer] = {}
+
+    def own(node: LazyBuffer) -> LazyBuffer:
+        return LazyBuffer(Op.CONTIGUOUS, (node,), None, node.shape, node.dtype, node.device)
+
+    for node in toposort(outputs):
+        srcs = [at[s] for s in node.srcs]
+        if node.op in (Op.SCATTER, Op.ASSIGN):
+            srcs = [own(srcs[0])] + [own(s) if s.op in SOURCES and s.op != Op.BUFFER else s for s in srcs[1:]]
+        new = node
+        if tuple(srcs) != node.srcs:
+            new = LazyBuffer(node.op, tuple(srcs), node.arg, node.shape, node.dtype, node.device)
+        if node.op in (Op.SCATTER, Op.ASSIGN):
+            initial[new] = srcs[0]
+        at[node] = new
+    distinct: list[LazyBuffer] = []
+    for output in outputs:
+        new = at[output]
+        # two outputs that turn out equal are still two pieces of memory: each may be written later
+        distinct.append(own(new) if new.op in SOURCES or new in distinct else new)
+    return distinct, initial
+
+
+def _consumers(order: Sequence[LazyBuffer]) -> dict[LazyBuffer, list[LazyBuffer]]:
+    consumers: dict[LazyBuffer, list[LazyBuffer]] = {n: [] for n in order}
+    for node in order:
+        for s in dict.fromkeys(node.srcs):
+            consumers[s].append(node)
+    return consumers
+
+
+def _place_reductions(order: Sequence[LazyBuffer], consumers: dict[LazyBuffer, list[LazyBuffer]],
+                      why: dict[LazyBuffer, str]) -> None:
+    """Follow each reduction down its only consumers while they keep its elements: the last one is stored in its place."""
+    for node in order:
+        if node.op not in REDUCE:
+            continue
+        end = here = node
+        while here not in why and len(consumers[here]) == 1:
+            here = consumers[here][0]
+            if here.op not in _KEEPS_ELEMENTS or here.size != node.size:
+                break
+            if here.op in ELEMENTWISE or here in why:
+                end = here  # movement alone is no reason to go on: the reader does it
+        why.setdefault(end, "end of a reduction")
+
+
+def _reads(order: Sequence[LazyBuffer], consumers: dict[LazyBuffer, list[LazyBuffer]], why: dict[LazyBuffer, str],
+           transitive: bool) -> dict[LazyBuffer, float]:
+    """How often an element of each node is computed if the node is not stored. Not transitive: as if every elementwise
+    reader were computed once for each of its elements."""
+    reads: dict[LazyBuffer, float] = {}
+    for node in reversed(order):
+        total = 0.0
+        for c in consumers[node]:
+            ratio = 1.0 if c.op in REDUCE else c.size / max(1, node.size)
+            if c.op in (Op.EXPAND, Op.WINDOW) and _feeds_contraction(c, consumers):
+                ratio = min(ratio, CONTRACTION_READS)
+            if c in why or c.op in REDUCE or (c.op in ELEMENTWISE and not transitive):
+                total += ratio
+            else:
+                total += ratio * reads[c]
+        reads[node] = total
+    return reads
+
+
+def _feeds_contraction(node: LazyBuffer, consumers: dict[LazyBuffer, list[LazyBuffer]]) -> bool:
+    """Whether the node is, but for movement and casts, an operand of a product that is summed."""
+    seen_product = False
+    while len(consumers[node]) == 1:
+        node = consumers[node][0]
+        if node.op == Op.MUL and not seen_product:
+            seen_product = True
+        elif node.op == Op.SUM:
+            return seen_product
+        elif node.op not in MOVEMENT and node.op != Op.CAST:
+            return False
+    return False
+
+
+def _store_repeated(order: Sequence[LazyBuffer], reads: dict[LazyBuffer, float], why: dict[LazyBuffer, str],
+                    worth: int) -> None:
+    """Store what is dearer to compute for every read than to keep, and cut slices that grow too large."""
+    cost: dict[LazyBuffer, float] = {}
+    count: dict[LazyBuffer, int] = {}
+    leaves: dict[LazyBuffer, frozenset[LazyBuffer]] = {}
+    for node in order:
+        if node.op in SOURCES:
+            cost[node], count[node] = 0.0, 0
+            leaves[node] = frozenset((node,)) if node.op == Op.BUFFER else frozenset()
+            continue
+        scalar = SCALAR_OPS.get(node.op)
+        below = node.srcs if node.op not in REDUCE or node not in why else ()
+        cost[node] = sum(cost[s] for s in below) + (scalar.cost if scalar else 0)
+        count[node] = sum(count[s] for s in below) + (1 if scalar else 0)
+        leaves[node] = frozenset().union(*[leaves[s] for s in below]) if len(below) != 1 else leaves[below[0]]
+        if node.op in REDUCE:
+            cost[node] *= max(1, node.srcs[0].size // max(1, node.size))
+        if node not in why and node.op not in MOVEMENT:
+            # arithmetic on indices alone stays in registers: it costs no load to repeat it
+            limit = worth if leaves[node] else 8 * worth
+            if (reads[node] - 1) * cost[node] > limit:
+                why[node] = f"read {reads[node]:.0f} times, {cost[node]:.0f} operations each"
+            elif count[node] > MAX_OPERATIONS or len(leaves[node]) > MAX_LEAVES:
+                why[node] = "the kernel would grow too large"
+        if node in why:
+            cost[node], count[node], leaves[node] = 1.0, 1, frozenset((node,))
+
+
+def _separate_domains(order: Sequence[LazyBuffer], why: dict[LazyBuffer, str]) -> None:
+    """Reductions computed for one store must run over one domain: store those that do not, until it holds everywhere."""
+    pending = [n for n in order if n in why and n.op not in _OWN_MEMORY]
+    while pending:
+        node = pending.pop()
+        reduces = access(node, why).reduces
+        if not reduces:
+            continue
+        first = next(iter(reduces))
+        domain = (first.srcs[0].shape, first.arg)
+        for reduction, coordinates in reduces.items():
+            if reduction is node:
+                continue
+            nested = any(r is not reduction and r in reduces for r in access(reduction, why).reduces)
+            same = (reduction.srcs[0].shape, reduction.arg) == domain and len(coordinates) == 1 and (
+                coordinates == reduces[first])
+            if nested or not same or reduction.size != node.size:
+                why[reduction] = "another domain"
+                pending += [reduction, node]
+                break

@@ -1,0 +1,79 @@
+"""Stage: schedule, step 4. In: groups. Out: launches in order (independent map kernels stacked into one), and which outputs are
+written over inputs that nobody needs any more. Next: ``memory.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+
+from minigrad.graph.lazy import LazyBuffer
+from minigrad.ops import Op
+from minigrad.schedule.group import Group
+
+MAX_PARTS = 64
+
+
+def launches(groups: Sequence[Group]) -> list[list[Group]]:
+    """Groups by level: a group's level is one more than the highest among those it reads. At one level nothing depends on
+    anything, so all map kernels there become one launch."""
+    of = {n: g for g in groups for n in g.stores}
+    level: dict[Group, int] = {}
+    for group in groups:
+        level[group] = 1 + max((level[of[n]] for n in group.reads if n in of and of[n] is not group), default=-1)
+    result: list[list[Group]] = []
+    for depth in range(1 + max(level.values(), default=-1)):
+        stacks: dict[str, list[Group]] = {}
+        for group in (g for g in groups if level[g] == depth):
+            stack = stacks.get(group.device)
+            if group.simple and stack is not None and len(stack) < MAX_PARTS:
+                stack.append(group)
+                group.notes.append("stacked: independent of the others in its launch")
+                continue
+            result.append([group])
+            if group.simple:
+                stacks[group.device] = result[-1]
+    return result
+
+
+def donations(order: Sequence[Sequence[Group]], outputs: Sequence[LazyBuffer], dead: set[LazyBuffer],
+              initial: dict[LazyBuffer, LazyBuffer]) -> dict[LazyBuffer, LazyBuffer]:
+    """For outputs: the dead leaf whose memory each takes over. Only where every read of the leaf comes in an earlier launch,
+    or in the output's own stage at the very place that is written."""
+    result: dict[LazyBuffer, LazyBuffer] = {}
+    taken: set[LazyBuffer] = set()
+    readers: dict[LazyBuffer, list[tuple[int, Group]]] = {}
+    where: dict[LazyBuffer, tuple[int, Group]] = {}
+    for position, parts in enumerate(order):
+        for group in parts:
+            for node in group.reads:
+                readers.setdefault(node, []).append((position, group))
+            for node in group.stores:
+                where[node] = position, group
+    for output in outputs:
+        target = initial.get(output, output)
+        if target not in where:
+            continue
+        position, group = where[target]
+        candidates = [n for n in group.reads if n in dead and n not in taken and n.op == Op.BUFFER and n.arg is None
+                      and n.dtype is output.dtype and n.size == output.size and prod(n.shape) > 0]
+        for leaf in sorted(candidates, key=lambda n: n.shape != output.shape):
+            if all(at < position or (g is group and _only_in_place(group, target, leaf)) for at, g in readers[leaf]):
+                result[output] = leaf
+                taken.add(leaf)
+                break
+    return result
+
+
+def _only_in_place(group: Group, store: LazyBuffer, leaf: LazyBuffer) -> bool:
+    """Whether the group reads the leaf only in the store's stage (or, if it runs in one piece, before it), in place."""
+    passed = False
+    for draft in group.drafts:
+        here = store in draft.stores
+        for a in draft.accesses:
+            for index in a.reads.get(leaf, ()):
+                if here and leaf.shape == store.shape and index == a.coordinate and not a.reduces:
+                    continue
+                if passed or here or group.columns:
+                    return False
+        passed = passed or here
+    return True

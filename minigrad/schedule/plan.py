@@ -1,0 +1,195 @@
+"""Stage: schedule. In: a pending graph whose leaves are numbered. Out: a Plan: launches in order, where every value lies, what
+to do with the results. The steps are run here, one function each. Next room: ``kernel/``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from minigrad.dtype import int64
+from minigrad.graph.lazy import LazyBuffer
+from minigrad.ops import Op
+from minigrad.schedule.group import Group, Grouping
+from minigrad.schedule.materialise import Materialised, materialise
+from minigrad.schedule.memory import place
+from minigrad.schedule.order import donations, launches
+from minigrad.schedule.simplify import simplify
+from minigrad.schedule.spec import KernelSpec, Memory, Stage, StackedSpec
+from minigrad.schedule.split import split_reductions
+from minigrad.target import Target
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a value lies when a plan runs: ``kind`` is ``"leaf"``, ``"output"`` (numbers) or ``"arena"``, ``"status"``
+    (byte offsets)."""
+
+    kind: str
+    at: int
+
+
+@dataclass(eq=False)
+class Launch:
+    """One kernel. ``places`` are its buffers, in the order of the spec's global memory, the status last; ``notes`` say why
+    it became what it is."""
+
+    device: str
+    places: tuple[Place, ...]
+    spec: KernelSpec | StackedSpec
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(eq=False)
+class Plan:
+    """Everything that realising a graph needs but the buffers. ``outputs``: for each output where it ends up: an
+    ``"output"`` to allocate, or a ``"leaf"`` it is or overwrites. ``scalars``: the SCALAR leaves, in argument order of each
+    launch. ``checks``: the GATHER and SCATTER nodes that report to the status words, in order."""
+
+    launches: list[Launch]
+    outputs: list[Place]
+    output_bytes: list[int]
+    arena_bytes: int
+    leaves: list[LazyBuffer]
+    checks: list[LazyBuffer] = field(default_factory=list)
+    donated: int = 0
+
+
+def schedule(outputs: Sequence[LazyBuffer], leaves: Sequence[LazyBuffer], dead: set[LazyBuffer], target: Target,
+             stand_ins: dict[LazyBuffer, LazyBuffer] | None = None) -> Plan:
+    """Plan the computation of ``outputs`` from ``leaves`` (BUFFER nodes). The memory of ``dead`` leaves may be overwritten.
+    ``stand_ins`` maps nodes of the graph to those that take their place in the plan, so that it keeps no memory alive."""
+    simple, names = simplify(outputs, stand_ins)
+    graph = materialise(split_reductions(simple, target))
+    grouping = Grouping(graph, target)
+    groups = grouping.run()
+    return Assembly(grouping, graph, launches(groups), list(leaves), dead, names).plan()
+
+
+class Assembly:
+    """Turns groups into a Plan: finds a place for every value and writes the specs."""
+
+    def __init__(self, grouping: Grouping, graph: Materialised, order: list[list[Group]], leaves: list[LazyBuffer],
+                 dead: set[LazyBuffer], names: dict[LazyBuffer, str]) -> None:
+        self.grouping, self.graph, self.order, self.leaves, self.names = grouping, graph, order, leaves, names
+        self.checks: list[LazyBuffer] = []
+        for parts in order:
+            for group in parts:
+                self.checks += [n for n in _checked(group) if n not in self.checks]
+        # a plan that may end in an IndexError overwrites nothing
+        self.donated = {} if self.checks else donations(order, graph.outputs, dead, graph.initial)
+        self.skipped = {graph.initial[o] for o, leaf in self.donated.items()
+                        if o in graph.initial and graph.initial[o].srcs[0] is leaf}
+        self.scratch = {n for parts in order for g in parts for n in g.stores if grouping.is_scratch(n, g)}
+        self.places = self._places()
+        self.used_names: dict[str, int] = {}
+
+    def plan(self) -> Plan:
+        steps = [self._launch(parts) for parts in self.order if not self._is_skipped(parts)]
+        outputs = [self.places[o] for o in self.graph.outputs]
+        sizes = {p.at: o.size * o.dtype.size for o, p in zip(self.graph.outputs, outputs, strict=True)
+                 if p.kind == "output"}
+        return Plan(steps, outputs, [sizes[i] for i in range(len(sizes))], self.arena_bytes, self.leaves, self.checks,
+                    len(self.donated))
+
+    def _is_skipped(self, parts: list[Group]) -> bool:
+        return len(parts) == 1 and all(n in self.skipped for n in parts[0].stores)
+
+    def _places(self) -> dict[LazyBuffer, Place]:
+        places = {leaf: Place("leaf", i) for i, leaf in enumerate(self.leaves)}
+        number = 0
+        for output in self.graph.outputs:
+            if output in places:
+                continue
+            if output in self.donated:
+                places[output] = places[self.donated[output]]
+            else:
+                places[output] = Place("output", number)
+                number += 1
+        lifetimes: dict[LazyBuffer, tuple[int, int]] = {}
+        for position, parts in enumerate(self.order):
+            for group in parts:
+                for node in [*group.stores, *group.reads]:
+                    node = self._owner(node)
+                    if node not in places and node not in self.scratch:
+                        lifetimes[node] = lifetimes.get(node, (position, position))[0], position
+        offsets, self.arena_bytes = place(lifetimes, {n: n.size * n.dtype.size for n in lifetimes})
+        places.update({n: Place("arena", at) for n, at in offsets.items()})
+        for node, base in self.graph.initial.items():
+            places[base] = places[self._owner(node)]
+        return places
+
+    def _owner(self, node: LazyBuffer) -> LazyBuffer:
+        """The node whose memory this one's value is: a base lies where the SCATTER or ASSIGN that writes on it does."""
+        above = {base: n for n, base in self.graph.initial.items()}
+        while node in above:
+            node = above[node]
+        return node
+
+    # --- specs
+
+    def _launch(self, parts: list[Group]) -> Launch:
+        notes = tuple(n for g in parts for n in g.notes)
+        specs: list[KernelSpec] = []
+        places: list[Place] = []
+        for group in parts:
+            spec, where = self._spec(group)
+            specs.append(spec)
+            places += where
+        whole = specs[0] if len(specs) == 1 else StackedSpec(self._unique(f"stacked_{specs[0].name}"), tuple(specs))
+        return Launch(parts[0].device, tuple(places), whole, notes)
+
+    def _spec(self, group: Group) -> tuple[KernelSpec, list[Place]]:
+        memory: dict[LazyBuffer, Memory] = {}
+        places: list[Place] = []
+        stores = group.stores
+        inputs = [n for a in (a for d in group.drafts for a in d.accesses) for n in a.reads if n not in stores]
+        for i, node in enumerate(dict.fromkeys(inputs)):
+            if node in self.graph.initial.values() and any(self.graph.initial.get(s) is node for s in stores):
+                continue  # the base already lies where the result is written
+            strides = node.arg if node.op == Op.BUFFER else None
+            memory[node] = Memory(f"in{i}", node.dtype, node.shape, strides=strides)
+            places.append(self.places[node])
+        many = sum(s not in self.scratch for s in stores) > 1
+        for stage, draft in enumerate(group.drafts):
+            fixed = {c[stage] for c in group.columns}
+            for node in draft.stores:
+                if node in self.scratch:
+                    axes = tuple(a for a in range(len(node.shape)) if a not in fixed)
+                    memory[node] = Memory(f"row{len(memory)}", node.dtype, node.shape, "scratch", None, axes, True)
+                else:
+                    memory[node] = Memory(f"out{len(places)}" if many else "out", node.dtype, node.shape, written=True)
+                    places.append(self.places[node])
+        stages = tuple(Stage(tuple(d.stores), tuple(c[i] for c in group.columns)) for i, d in enumerate(group.drafts))
+        scalars = tuple(dict.fromkeys(s for d in group.drafts for a in d.accesses for s in a.scalars))
+        checks = {n: self.checks.index(n) for n in _checked(group)}
+        status = Memory("status", int64, (len(self.checks),), written=True) if checks else None
+        if status is not None:
+            places.append(Place("status", 0))
+        spec = KernelSpec(self._unique(self._name(group)), group.outer, stages, memory, scalars, status, checks)
+        return spec, places
+
+    def _name(self, group: Group) -> str:
+        """The composite it comes from, else what it does; then its shape."""
+        last = group.stores[-1]
+        shape = "x".join(map(str, last.shape)) or "scalar"
+        composites = [self.names[n] for d in group.drafts for a in d.accesses for n in (a.node, *a.reduces)
+                      if n in self.names]
+        if composites:
+            return f"{'_'.join(dict.fromkeys(composites))[:60]}_{shape}"
+        reductions = [r for d in group.drafts for a in d.accesses for r in a.reduces]
+        if any(d.is_contraction for d in group.drafts):
+            k = reductions[0].srcs[0].size // max(1, reductions[0].size)
+            return f"matmul_{shape}_k{k}"
+        if reductions:
+            return f"{reductions[-1].op.lower()}_{'x'.join(map(str, reductions[-1].srcs[0].shape))}"
+        return f"{last.op.lower()}_{shape}"
+
+    def _unique(self, name: str) -> str:
+        number = self.used_names.get(name, 0)
+        self.used_names[name] = number + 1
+        return f"{name}_{number}" if number else name
+
+
+def _checked(group: Group) -> list[LazyBuffer]:
+    nodes = [n for d in group.drafts for a in d.accesses for n in a.gathers]
+    return list(dict.fromkeys(nodes + [n for n in group.stores if n.op == Op.SCATTER]))

@@ -1,0 +1,233 @@
+"""Stage: schedule, step 1. In: the pending graph as recorded. Out: an equal graph of fewer nodes, without FUNCTIONs:
+composites inlined, constants folded, equal nodes shared, movement merged. Next: ``split.py``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from minigrad.graph.lazy import LazyBuffer, toposort
+from minigrad.ops import ELEMENTWISE, MOVEMENT, REDUCE, SCALAR_OPS, Op, cast
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One rewrite: ``ops`` are the node ops it looks at; ``apply`` gives the replacement or None. ``before`` and ``after``
+    are an example over x (float32, shape (4, 6)), i (int32, (4, 6)) and b (bool, (4, 6)), which is its test."""
+
+    name: str
+    ops: tuple[str, ...]
+    why: str
+    before: str
+    after: str
+    apply: Callable[[LazyBuffer, Builder], LazyBuffer | None]
+
+
+class Builder:
+    """Makes nodes: each is rewritten by the rules until none applies, and equal nodes are one object."""
+
+    def __init__(self) -> None:
+        self.nodes: dict[Any, LazyBuffer] = {}
+        self.names: dict[LazyBuffer, str] = {}
+
+    def make(self, op: str, srcs: tuple[LazyBuffer, ...], arg: Any, like: LazyBuffer) -> LazyBuffer:
+        """The simplified node for ``op(srcs, arg)`` with the shape, dtype and device of ``like``."""
+        key = (op, srcs, _constant_key(arg) if op == Op.CONST else arg, like.shape, like.dtype, like.device)
+        node = self.nodes.get(key)
+        if node is None:
+            node = LazyBuffer(op, srcs, arg, like.shape, like.dtype, like.device)
+            for rule in _RULES_OF.get(op, ()):
+                replacement = rule.apply(node, self)
+                if replacement is not None:
+                    node = replacement
+                    break
+            self.nodes[key] = node
+        return node
+
+    def again(self, node: LazyBuffer) -> LazyBuffer:
+        """The simplified form of a node just made from simplified sources."""
+        return self.make(node.op, node.srcs, node.arg, node)
+
+
+def _constant_key(value: Any) -> Any:
+    """Equal only for the same number of the same kind: 1, 1.0 and True differ, and so do 0.0 and -0.0; NaN equals itself."""
+    return type(value).__name__, math.copysign(1.0, value), "nan" if value != value else value
+
+
+def simplify(outputs: Sequence[LazyBuffer], leaves: dict[LazyBuffer, LazyBuffer] | None = None,
+             ) -> tuple[list[LazyBuffer], dict[LazyBuffer, str]]:
+    """Simplified outputs, and the names of the composites that nodes came from. ``leaves`` maps leaf nodes (BUFFER, SCALAR)
+    to those that stand for them in the result; without it they stand for themselves."""
+    builder = Builder()
+    at = _import(toposort(outputs), builder, dict(leaves or {}), "")
+    return [_value(at, o) for o in outputs], builder.names
+
+
+def _import(order: Sequence[LazyBuffer], builder: Builder, at: dict[LazyBuffer, Any], name: str) -> dict[LazyBuffer, Any]:
+    """Rebuild nodes in order; ``at`` maps each to its simplified form (a FUNCTION to the list of its outputs)."""
+    for node in order:
+        if node in at:
+            continue
+        if node.op == Op.FUNCTION:
+            body = node.arg
+            inside = dict(zip(body.params, [_value(at, s) for s in node.srcs], strict=True))
+            inside = _import(body.order, builder, inside, body.name)
+            results = [_value(inside, o) for o in body.outputs]
+            for result in results:
+                builder.names.setdefault(result, body.name)
+            at[node] = results
+        elif node.op == Op.OUTPUT:
+            at[node] = at[node.srcs[0]][node.arg]
+        elif node.op in (Op.BUFFER, Op.SCALAR):
+            at[node] = node
+        else:
+            new = builder.make(node.op, tuple([_value(at, s) for s in node.srcs]), node.arg, node)
+            if name and new.op in REDUCE:
+                builder.names.setdefault(new, name)
+            at[node] = new
+    return at
+
+
+def _value(at: dict[LazyBuffer, Any], node: LazyBuffer) -> LazyBuffer:
+    found = at[node]
+    return found[0] if isinstance(found, list) else found
+
+
+# --- the rules ---------------------------------------------------------------------------------------------------
+
+
+def _is_const(node: LazyBuffer, value: float) -> bool:
+    return node.op == Op.CONST and node.arg == value and math.copysign(1.0, node.arg) == math.copysign(1.0, value)
+
+
+def _fold(node: LazyBuffer, builder: Builder) -> LazyBuffer | None:
+    if not all(s.op == Op.CONST for s in node.srcs):
+        return None
+    operands = [np.asarray(s.arg).astype(s.dtype.numpy) for s in node.srcs]
+    if node.op == Op.CAST:
+        value = cast(operands[0], node.dtype)
+    elif node.op == Op.BITCAST:
+        value = operands[0].view(node.dtype.numpy)
+    else:
+        value = SCALAR_OPS[node.op].numpy(*[np.atleast_1d(o) for o in operands])
+    result = np.asarray(value).astype(node.dtype.numpy).reshape(-1)[0].item()
+    return builder.make(Op.CONST, (), result, node)
+
+
+def _move_const(node: LazyBuffer, builder: Builder) -> LazyBuffer | None:
+    return builder.make(Op.CONST, (), node.srcs[0].arg, node) if node.srcs[0].op == Op.CONST else None
+
+
+def _same(node: LazyBuffer, builder: Builder) -> LazyBuffer | None:
+    src = node.srcs[0]
+    if node.op in (Op.RESHAPE, Op.EXPAND, Op.SHRINK, Op.STRIDE) and src.shape == node.shape:
+        return src
+    if node.op == Op.PERMUTE and node.arg == tuple(range(len(node.arg))):
+        return src
+    if node.op == Op.CAST and src.dtype is node.dtype:
+        return src
+    return src if node.op == Op.CONTIGUOUS and src.op == Op.BUFFER and src.arg is None else None
+
+
+def _merge_movement(node: LazyBuffer, builder: Builder) -> LazyBuffer | None:
+    src = node.srcs[0]
+    if src.op != node.op:
+        return None
+    below = src.srcs[0]
+    if node.op == Op.RESHAPE:
+        return builder.make(Op.RESHAPE, (below,), node.arg, node)
+    if node.op == Op.PERMUTE:
+        return builder.make(Op.PERMUTE, (below,), tuple(src.arg[a] for a in node.arg), node)
+    if node.op == Op.EXPAND:
+        return builder.make(Op.EXPAND, (below,), node.arg, node)
+    if node.op == Op.SHRINK:
+        box = tuple((b0 + b1, b0 + e1) for (b0, _), (b1, e1) in zip(src.arg, node.arg, strict=True))
+        return builder.make(Op.SHRINK, (below,), box, node)
+    return None
+
+
+def _neutral_right(node: LazyBuffer, builder: Builder) -> LazyBuffer | None:
+    a, b = node.srcs
+    if node.op in (Op.MUL, Op.DIV) and b.op == Op.CONST and b.arg == 1:
+        return a
+    if node.op == Op.SUB and _is_const(b, 0.0):
+        return a
+    return a if node.op == Op.ADD and (_is_const(b, 0) and node.dtype.is_int or _is_const(b, -0.0)) else None
+
+
+def _neutral_left(node: LazyBuffer, builder: Builder) -> LazyBuffer | None:
+    a, b = node.srcs
+    if node.op == Op.MUL and a.op == Op.CONST and a.arg == 1:
+        return b
+    return b if node.op == Op.ADD and (_is_const(a, 0) and node.dtype.is_int or _is_const(a, -0.0)) else None
+
+
+def _double(node: LazyBuffer, builder: Builder) -> LazyBuffer | None:
+    return node.srcs[0].srcs[0] if node.srcs[0].op == node.op else None
+
+
+def _subtract(node: LazyBuffer, builder: Builder) -> LazyBuffer | None:
+    a, b = node.srcs
+    if b.op != Op.NEG:
+        return None
+    return builder.make(Op.SUB if node.op == Op.ADD else Op.ADD, (a, b.srcs[0]), None, node)
+
+
+def _reciprocal(node: LazyBuffer, builder: Builder) -> LazyBuffer | None:
+    a, b = node.srcs
+    if b.op != Op.CONST or b.arg == 0 or not math.isfinite(b.arg):
+        return None
+    mantissa, exponent = math.frexp(b.arg)
+    if abs(mantissa) != 0.5 or abs(exponent) > 14:
+        return None
+    return builder.make(Op.MUL, (a, builder.make(Op.CONST, (), 1.0 / b.arg, b)), None, node)
+
+
+def _choose(node: LazyBuffer, builder: Builder) -> LazyBuffer | None:
+    condition, a, b = node.srcs
+    if condition.op == Op.CONST:
+        return a if condition.arg else b
+    return a if a is b else None
+
+
+def _one_element(node: LazyBuffer, builder: Builder) -> LazyBuffer | None:
+    return node.srcs[0] if node.shape == node.srcs[0].shape else None
+
+
+def _zero(node: LazyBuffer, builder: Builder) -> LazyBuffer | None:
+    for s in node.srcs:
+        if s.op == Op.CONST and s.arg == 0 and not node.dtype.is_float:
+            return builder.make(Op.CONST, (), 0, node)
+    return None
+
+
+RULES: tuple[Rule, ...] = (
+    Rule("fold-constants", tuple(sorted(ELEMENTWISE)), "known before the program runs", "x.like(2.0).binary('ADD', x.like(3.0))",
+         "x.like(5.0)", _fold),
+    Rule("move-constant", (Op.RESHAPE, Op.PERMUTE, Op.EXPAND, Op.SHRINK, Op.FLIP, Op.STRIDE, Op.WINDOW),
+         "every element is the same", "x.like(2.0).reshape((24,))",
+         "LazyBuffer.const(2.0, x.dtype, (24,), x.device)", _move_const),
+    Rule("no-op", (Op.RESHAPE, Op.PERMUTE, Op.EXPAND, Op.SHRINK, Op.STRIDE, Op.CAST, Op.CONTIGUOUS), "nothing changes",
+         "LazyBuffer('RESHAPE', (x,), (4, 6), (4, 6), x.dtype, x.device)", "x", _same),
+    Rule("merge-movement", (Op.RESHAPE, Op.PERMUTE, Op.EXPAND, Op.SHRINK), "one index map in place of two",
+         "x.reshape((2, 12)).reshape((24,))", "x.reshape((24,))", _merge_movement),
+    Rule("neutral-right", (Op.MUL, Op.DIV, Op.SUB, Op.ADD),
+         "exact for NaN, infinity and -0.0 (x + 0.0 is not: it turns -0.0 into 0.0)",
+         "x.binary('MUL', x.like(1.0))", "x", _neutral_right),
+    Rule("neutral-left", (Op.MUL, Op.ADD), "as neutral-right", "i.like(0).binary('ADD', i)", "i", _neutral_left),
+    Rule("double", (Op.NEG, Op.NOT), "its own inverse", "x.unary('NEG').unary('NEG')", "x", _double),
+    Rule("subtract", (Op.ADD, Op.SUB), "IEEE subtraction is addition of the negative",
+         "x.binary('ADD', x.unary('ABS').unary('NEG'))", "x.binary('SUB', x.unary('ABS'))", _subtract),
+    Rule("reciprocal", (Op.DIV,), "dividing by a power of two is exact, and so is its reciprocal",
+         "x.binary('DIV', x.like(4.0))", "x.binary('MUL', x.like(0.25))", _reciprocal),
+    Rule("choose", (Op.WHERE,), "the choice is known, or makes no difference", "b.where(x, x)", "x", _choose),
+    Rule("one-element", tuple(sorted(REDUCE)), "a reduction over axes of size 1",
+         "x.reshape((4, 6, 1)).reduce('SUM', (2,))", "x.reshape((4, 6, 1))", _one_element),
+    Rule("zero", (Op.MUL, Op.AND), "integers and bools only: 0 * NaN is NaN", "i.binary('MUL', i.like(0))", "i.like(0)", _zero),
+)
+
+_RULES_OF: dict[str, list[Rule]] = {op: [r for r in RULES if op in r.ops] for op in ELEMENTWISE | MOVEMENT | REDUCE | {Op.CONTIGUOUS}}

@@ -1,0 +1,116 @@
+"""Stage: front. In: Tensors and Python numbers of different types. Out: the dtype they are computed in, as in PyTorch.
+Tensors with dimensions come before 0-d tensors, these before Python numbers: a later one decides only if its category
+(bool, integer, float) is higher. Source: https://docs.pytorch.org/docs/stable/tensor_attributes.html#torch-dtype
+Next: ``storage.py``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minigrad.dtype import DType, bfloat16, bool_, float16, float32, float64, int64, promote
+
+# PyTorch's names of the types, for its messages.
+SCALAR_TYPES = {"bool": "Bool", "uint8": "Byte", "int8": "Char", "int16": "Short", "int32": "Int", "int64": "Long",
+                "uint16": "UInt16", "uint32": "UInt32", "uint64": "UInt64", "float16": "Half",
+                "bfloat16": "BFloat16", "float32": "Float", "float64": "Double"}
+_default_dtype = float32
+
+
+def get_default_dtype() -> DType:
+    """The type of tensors made of Python floats.
+
+    >>> get_default_dtype()
+    minigrad.float32
+    """
+    return _default_dtype
+
+
+def set_default_dtype(dtype: DType) -> None:
+    """Make ``dtype``, a floating type, that of tensors made of Python floats."""
+    global _default_dtype
+    if not isinstance(dtype, DType) or not dtype.is_float:
+        raise TypeError(f"only floating-point types are supported as the default type, got {dtype}")
+    _default_dtype = dtype
+
+
+def category(dtype: DType) -> int:
+    """0 for bool, 1 for integers, 2 for floats."""
+    return 2 if dtype.kind == "f" else 0 if dtype.kind == "b" else 1
+
+
+def number_dtype(value: Any) -> DType:
+    """The type a Python number has by itself."""
+    if isinstance(value, bool | np.bool_):
+        return bool_
+    return int64 if isinstance(value, int | np.integer) else _default_dtype
+
+
+def with_number(dtype: DType, value: Any) -> DType:
+    """The type of a tensor of ``dtype`` combined with a Python number.
+
+    >>> from minigrad.dtype import int8, float16
+    >>> with_number(int8, 3), with_number(int8, 3.0), with_number(float16, 3.0)
+    (minigrad.int8, minigrad.float32, minigrad.float16)
+    """
+    number = number_dtype(value)
+    return dtype if category(dtype) >= category(number) else number
+
+
+def combined(a: DType, a_dims: int, b: DType, b_dims: int) -> DType:
+    """The type of two tensors combined; ``dims`` are their numbers of dimensions.
+
+    >>> from minigrad.dtype import int32, float16
+    >>> combined(float16, 2, float32, 0), combined(int32, 2, float32, 0), combined(float16, 1, float32, 1)
+    (minigrad.float16, minigrad.float32, minigrad.float32)
+    """
+    if a is b:
+        return a
+    if (a_dims == 0) == (b_dims == 0):
+        return promote(a, b)
+    high, low = (a, b) if a_dims else (b, a)
+    return high if category(high) >= category(low) else promote(high, low)
+
+
+def floating(dtype: DType) -> DType:
+    """``dtype`` if it is floating, else the default type: what ``exp`` or ``/`` make of integers."""
+    return dtype if dtype.kind == "f" else _default_dtype
+
+
+def can_cast(from_: DType, to: DType) -> bool:
+    """Whether a result of type ``from_`` may be stored in ``to``: not from a higher category to a lower.
+
+    >>> can_cast(float64, float32), can_cast(float32, int64)
+    (True, False)
+    """
+    return category(from_) <= category(to)
+
+
+def number(value: Any, dtype: DType) -> Any:
+    """A Python number as an element of ``dtype``: integers wrap, floats become integers towards zero."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if dtype.kind == "f":
+        return float(value)
+    if dtype.kind == "b":
+        return bool(value)
+    if type(value) is not int:
+        try:
+            value = int(value)
+        except (OverflowError, ValueError):
+            raise RuntimeError(
+                f"value cannot be converted to type {dtype.name} without overflow: {value}") from None
+    if dtype.min <= value <= dtype.max:
+        return value
+    value &= (1 << dtype.bits) - 1
+    return value - (1 << dtype.bits) if value > dtype.max else value
+
+
+def type_name(dtype: DType) -> str:
+    """PyTorch's name of the type, as in its messages: ``Float``, ``Long``."""
+    return SCALAR_TYPES[dtype.name]
+
+
+HALVES = (float16, bfloat16)
+TRUE_FLOATS = (float32, float64)

@@ -1,0 +1,140 @@
+"""Stage: front. In: sizes and device names as users write them. Out: ``Size`` and ``device``, which print as PyTorch's.
+Next: ``promotion.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cache
+from math import prod
+from typing import Any, SupportsIndex, overload
+
+from minigrad import config
+from minigrad.runtime.device import device_name
+
+
+class Size(tuple[int, ...]):
+    """The shape of a Tensor: a tuple that knows its number of elements.
+
+    >>> Size([2, 3]), Size([2, 3]).numel(), Size([2, 3])[1:]
+    (minigrad.Size([2, 3]), 6, minigrad.Size([3]))
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, sizes: Iterable[int] = ()) -> Size:
+        return super().__new__(cls, sizes)
+
+    def __repr__(self) -> str:
+        return f"minigrad.Size([{', '.join(map(str, self))}])"
+
+    __str__ = __repr__
+
+    def numel(self) -> int:
+        """The product of the sizes."""
+        return prod(self)
+
+    @overload
+    def __getitem__(self, at: SupportsIndex) -> int: ...
+
+    @overload
+    def __getitem__(self, at: slice) -> Size: ...
+
+    def __getitem__(self, at: Any) -> Any:
+        item = tuple.__getitem__(self, at)
+        return Size(item) if type(at) is slice else item
+
+    def __add__(self, other: Any) -> Size:
+        return Size(tuple.__add__(self, tuple(other)))
+
+    def __radd__(self, other: Any) -> Size:
+        return Size(tuple(other) + tuple(self))
+
+    def __mul__(self, times: Any) -> Size:
+        return Size(tuple.__mul__(self, times))
+
+    __rmul__ = __mul__
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Size, (tuple(self),))
+
+
+class device:
+    """Where a Tensor lives: ``device("cpu")``, ``device("cpu", 0)``, ``device("cpu:0")``; any case.
+
+    Raises ``RuntimeError`` for a name that no backend registered. As a context it is the default of new tensors.
+
+    >>> device("CPU"), device("cpu").type, device("cpu") == device("CPU")
+    (device(type='cpu'), 'cpu', True)
+    """
+
+    __slots__ = ("_before", "index", "name", "type")
+
+    def __init__(self, type: str | device, index: int | None = None) -> None:
+        if isinstance(type, device):
+            type, index = type.type, type.index if index is None else index
+        if not isinstance(type, str):
+            raise TypeError(f"device() expects a name such as 'cpu', got {type!r}")
+        text = type if index is None else f"{type}:{index}"
+        self.name = device_name(text)
+        self.type = self.name.lower()
+        given = text.partition(":")[2]
+        self.index = int(given) if given else None
+        self._before: list[str | None] = []
+
+    def __repr__(self) -> str:
+        return f"device(type='{self.type}'{'' if self.index is None else f', index={self.index}'})"
+
+    def __str__(self) -> str:
+        return self.type if self.index is None else f"{self.type}:{self.index}"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, device) and self.name == other.name and (self.index or 0) == (other.index or 0)
+
+    def __hash__(self) -> int:
+        return hash(self.name)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (device, (str(self),))
+
+    def __enter__(self) -> device:
+        self._before.append(_default[0])
+        _default[0] = self.name
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        _default[0] = self._before.pop()
+
+
+_default: list[str | None] = [None]
+
+
+def set_default_device(to: str | device | None) -> None:
+    """The device of new tensors; None goes back to the setting ``DEVICE``."""
+    _default[0] = None if to is None else device(to).name
+
+
+def get_default_device() -> device:
+    """The device of new tensors.
+
+    >>> get_default_device()
+    device(type='cpu')
+    """
+    return shown_device(default_device())
+
+
+def default_device() -> str:
+    """The name of the device of new tensors."""
+    return _default[0] or device_name(config.get("DEVICE"))
+
+
+@cache
+def shown_device(name: str) -> device:
+    """The ``device`` object of a device's name."""
+    return device(name)
+
+
+def resolve(to: Any) -> str:
+    """The name of the device that an argument ``device=`` means; None means the default one."""
+    if to is None:
+        return default_device()
+    return to.name if isinstance(to, device) else device(to).name

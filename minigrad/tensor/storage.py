@@ -1,0 +1,228 @@
+"""Stage: front. In: the values that a Tensor takes one after another. Out: ``Storage``, the cell that holds the current
+one, and ``View``, how an alias of part of it is read. Also memory that NumPy can see: reads of it are snapshots, writes go
+through into it. Next: ``base.py``."""
+
+from __future__ import annotations
+
+import sys
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from minigrad.engine import leaf_from_numpy, realise, to_numpy
+from minigrad.graph.lazy import LazyBuffer
+from minigrad.ops import Op
+
+Step = tuple[str, Any]
+Steps = tuple[Step, ...]
+
+# A read of shared memory up to this size is a copy; an op that reads more runs at once.
+SNAPSHOT_BYTES = 1 << 20
+
+
+class Storage:
+    """The cell behind one or several Tensors: its current value and how often that was replaced. ``history`` counts
+    how often an in-place op changed what the value was computed from, so that views know when to ask again."""
+
+    __slots__ = ("__weakref__", "history", "lazy", "version")
+
+    def __init__(self, lazy: LazyBuffer) -> None:
+        self.lazy = lazy
+        self.version = 0
+        self.history = 0
+        lazy.owners += 1
+
+    def __del__(self) -> None:
+        self.lazy.owners -= 1
+
+    def write(self, lazy: LazyBuffer) -> None:
+        """Replace the value. If NumPy sees the memory, run now and change that very memory."""
+        old = self.lazy
+        if old.buffer is not None and old.buffer.exported:
+            self._write_through(lazy)
+            return
+        lazy.owners += 1
+        old.owners -= 1
+        self.lazy = lazy
+        self.version += 1
+
+    def _write_through(self, lazy: LazyBuffer) -> None:
+        realise([lazy])
+        memory = to_numpy(self.lazy)
+        if not memory.flags.writeable:
+            raise RuntimeError("this tensor shares the memory of a read-only NumPy array and can't be changed in "
+                               "place; change a clone() of it")
+        memory[...] = to_numpy(lazy)
+        _unsettled.clear()
+        self.version += 1
+
+    def array(self) -> np.ndarray:
+        """The value as a NumPy array on the same memory, computed if it was pending."""
+        if self.lazy.buffer is None:
+            realise([self.lazy])
+        return to_numpy(self.lazy)
+
+    def make_private(self) -> None:
+        """Before memory is shown to NumPy: if others may read this value later, move to a copy of it."""
+        lazy = self.lazy
+        if lazy.buffer.exported:
+            return
+        if sys.getrefcount(lazy) > _LAZY_REFERENCES or sys.getrefcount(lazy.buffer) > _BUFFER_REFERENCES:
+            copy = leaf_from_numpy(to_numpy(lazy), lazy.dtype, lazy.device)
+            copy.owners += 1
+            lazy.owners -= 1
+            self.lazy = copy
+
+
+# What ``make_private`` sees of a value that nobody but the Storage holds: the slot, its variable, the argument.
+_LAZY_REFERENCES = 3
+_BUFFER_REFERENCES = 2
+
+_unsettled: list[LazyBuffer] = []
+
+
+def snapshot(storage: Storage, steps: Steps) -> LazyBuffer:
+    """The current value of (a view of) memory that NumPy may change at any time."""
+    array = apply_to_array(to_numpy(storage.lazy), steps)
+    if array.nbytes <= SNAPSHOT_BYTES:
+        return leaf_from_numpy(array, storage.lazy.dtype, storage.lazy.device)
+    _unsettled.append(storage.lazy)
+    lazy = storage.lazy
+    for op, arg in steps:
+        lazy = lazy.move(op, arg)
+    return lazy
+
+
+def settle(lazies: list[LazyBuffer]) -> None:
+    """Run an op that reads shared memory too large to copy, before that memory can change."""
+    _unsettled.clear()
+    realise(lazies)
+
+
+class View:
+    """How a Tensor reads a part of its Storage: the movement ``steps`` from its ``parent``, a Tensor on that Storage.
+
+    ``strides`` and ``offset`` are those of PyTorch, in elements of the Storage, and only decide what ``view`` allows.
+    A ``differentiable`` view passes gradients on to its parent, whatever that has become by in-place ops: ``history``
+    is that of the Storage for which the view's own edge was made.
+    """
+
+    __slots__ = ("base", "differentiable", "history", "kind", "lazy", "offset", "parent", "shape", "steps", "strides",
+                 "version")
+
+    def __init__(self, parent: Any, steps: Steps, shape: tuple[int, ...], strides: tuple[int, ...], offset: int,
+                 kind: type, differentiable: bool) -> None:
+        self.parent = parent
+        view = parent._view
+        self.base = parent if view is None else view.base
+        self.steps = steps
+        self.shape = shape
+        self.strides = strides
+        self.offset = offset
+        self.kind = kind
+        self.differentiable = differentiable
+        self.history = parent._storage.history
+        self.lazy: LazyBuffer | None = None
+        self.version = -1
+
+    def chain(self) -> Steps:
+        """All steps from the Storage's value to this view."""
+        parts, view = [], self
+        while view is not None:
+            parts.append(view.steps)
+            view = view.parent._view
+        return tuple([step for steps in reversed(parts) for step in steps])
+
+    def read(self, storage: Storage) -> LazyBuffer:
+        """The value seen through the view."""
+        whole = storage.lazy
+        if whole.buffer is not None and whole.buffer.exported:
+            return snapshot(storage, self.chain())
+        version = storage.version
+        if self.version == version and self.lazy is not None:
+            return self.lazy
+        pending, view = [self], self.parent._view
+        while view is not None and not (view.version == version and view.lazy is not None):
+            pending.append(view)
+            view = view.parent._view
+        lazy = whole if view is None else view.lazy
+        for view in reversed(pending):
+            for op, arg in view.steps:
+                lazy = lazy.move(op, arg)
+            view.lazy, view.version = lazy, version
+        return lazy
+
+
+def apply_to_array(array: np.ndarray, steps: Steps) -> np.ndarray:
+    """The movement ops on a NumPy array, without copying (views in PyTorch's sense are views in NumPy's)."""
+    for op, arg in steps:
+        if op == Op.RESHAPE:
+            array = _reshaped(array, arg)
+        elif op == Op.PERMUTE:
+            array = array.transpose(arg)
+        elif op == Op.EXPAND:
+            array = np.broadcast_to(array, arg)
+        elif op == Op.SHRINK:
+            array = array[tuple([slice(begin, end) for begin, end in arg])]
+        elif op == Op.STRIDE:
+            array = array[tuple([slice(None, None, step) for step in arg])]
+        elif op == Op.FLIP:
+            array = np.flip(array, arg)
+        elif op == Op.WINDOW:
+            shape, strides = list(array.shape), list(array.strides)
+            for axis, size, step, dilation in arg:
+                unit = strides[axis]
+                shape[axis] = (shape[axis] - dilation * (size - 1) - 1) // step + 1
+                strides[axis] = unit * step
+                shape.append(size)
+                strides.append(unit * dilation)
+            array = np.lib.stride_tricks.as_strided(array, shape, strides)
+        else:
+            raise AssertionError(f"{op} makes no view")
+    return array
+
+
+def _reshaped(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    strides = view_strides(array.shape, tuple([s // array.itemsize for s in array.strides]), shape)
+    if strides is None:
+        return array.reshape(shape)
+    return np.lib.stride_tricks.as_strided(array, shape, [s * array.itemsize for s in strides],
+                                           writeable=array.flags.writeable)
+
+
+def view_strides(shape: tuple[int, ...], strides: tuple[int, ...], new: tuple[int, ...]) -> tuple[int, ...] | None:
+    """The strides with which ``new`` sees the same memory, or None if no strides can: PyTorch's rule for ``view``.
+
+    >>> view_strides((4, 6), (6, 1), (2, 2, 6)), view_strides((4, 6), (1, 4), (24,))
+    ((12, 6, 1), None)
+    """
+    if prod(shape) == 0:
+        return _row_major(new) if shape != new else strides
+    if not shape:
+        return (1,) * len(new)
+    result = [0] * len(new)
+    at = len(new) - 1
+    unit = strides[-1]
+    old_size = new_size = 1
+    for axis in range(len(shape) - 1, -1, -1):
+        old_size *= shape[axis]
+        if axis == 0 or (shape[axis - 1] != 1 and strides[axis - 1] != old_size * unit):
+            while at >= 0 and (new_size < old_size or new[at] == 1):
+                result[at] = new_size * unit
+                new_size *= new[at]
+                at -= 1
+            if new_size != old_size:
+                return None
+            if axis > 0:
+                unit = strides[axis - 1]
+                old_size = new_size = 1
+    return tuple(result) if at == -1 else None
+
+
+def _row_major(shape: tuple[int, ...]) -> tuple[int, ...]:
+    strides, step = [0] * len(shape), 1
+    for i in range(len(shape) - 1, -1, -1):
+        strides[i] = step
+        step *= max(shape[i], 1)
+    return tuple(strides)

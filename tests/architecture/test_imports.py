@@ -1,0 +1,268 @@
+"""Stage: tests of the house. In: the source files of ``minigrad/``, read with ``ast``, never imported. Out: the
+rooms depend on each other in one direction only, and modules open and read as the house asks.
+Each check also runs over a small planted tree that breaks it.
+Next: ``tests/docs/test_docs.py``."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = ROOT / "minigrad"
+
+# Top to bottom. A module imports from rooms above its own, or from its own; a line is one room.
+ROOMS: tuple[tuple[str, ...], ...] = (
+    ("errors", "config"),
+    ("dtype", "ops", "target"),
+    ("symbolic",),
+    ("graph",),
+    ("grad",),
+    ("schedule",),
+    ("kernel",),
+    ("lower",),
+    ("render",),
+    ("runtime",),
+    ("engine",),
+    ("autograd",),
+    ("tensor",),
+    ("nn", "optim", "utils"),
+    ("__init__", "__main__", "conformance"),
+)
+LEVEL = {name: level for level, room in enumerate(ROOMS) for name in room}
+
+# Frameworks that tests and benchmarks compare with; the package never needs one.
+PEERS = {"torch", "jax", "tinygrad", "tensorflow"}
+
+# Modules of the standard library that may be imported inside a function: they cost milliseconds and few need them.
+LATE = {"importlib", "inspect", "platform", "shutil", "subprocess", "tempfile", "concurrent", "multiprocessing",
+        "urllib", "math", "fractions", "textwrap", "pickle", "webbrowser"}
+
+MAX_LINES = 600
+LONGER: dict[str, str] = {}  # path: why it is one thing though it is long
+
+
+@dataclass(frozen=True)
+class Import:
+    """One imported name: the module it comes from, as far as the tree shows, and where it stands."""
+
+    module: str
+    line: int
+    in_function: bool
+    for_types: bool
+    star: bool = False
+
+
+def modules(package: Path) -> dict[str, Path]:
+    """Dotted names of all modules of ``package``, a folder's own name standing for its ``__init__``."""
+    found = {}
+    for path in sorted(package.rglob("*.py")):
+        parts = [package.name, *path.relative_to(package).with_suffix("").parts]
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+def room_of(name: str) -> str:
+    """``minigrad.graph.lazy`` stands in room ``graph``, ``minigrad`` itself in ``__init__``."""
+    parts = name.split(".")
+    return parts[1] if len(parts) > 1 else "__init__"
+
+
+def _is_type_checking(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
+
+
+def _statements(tree: ast.Module) -> Iterator[tuple[ast.Import | ast.ImportFrom, bool, bool]]:
+    stack: list[tuple[ast.AST, bool, bool]] = [(tree, False, False)]
+    while stack:
+        node, in_function, for_types = stack.pop()
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            yield node, in_function, for_types
+        in_function = in_function or isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
+        for_types = for_types or _is_type_checking(node)
+        stack.extend((child, in_function, for_types) for child in ast.iter_child_nodes(node))
+
+
+def imports(name: str, path: Path, known: dict[str, Path]) -> Iterator[Import]:
+    """Every name ``path`` imports; ``from a import b`` means module ``a.b`` where there is one, else ``a``."""
+    for node, in_function, for_types in _statements(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield Import(alias.name, node.lineno, in_function, for_types)
+            continue
+        base = node.module or ""
+        if node.level:
+            package = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
+            base = ".".join([*package[:len(package) - node.level + 1], *([base] if base else [])])
+        for alias in node.names:
+            full = f"{base}.{alias.name}"
+            yield Import(full if full in known else base, node.lineno, in_function, for_types, alias.name == "*")
+
+
+def check_order(package: Path) -> Iterator[str]:
+    known = modules(package)
+    for name, path in known.items():
+        if room_of(name) not in LEVEL:
+            yield f"{name}: room {room_of(name)!r} is not in ROOMS"
+            continue
+        for item in imports(name, path, known):
+            if item.module.split(".")[0] != package.name:
+                continue
+            target = room_of(item.module)
+            if target not in LEVEL or LEVEL[target] > LEVEL[room_of(name)]:
+                yield f"{name}:{item.line}: imports {item.module}, which stands below it"
+
+
+def check_cycles(package: Path) -> Iterator[str]:
+    """Cycles among modules of one room. Imports for type checkers alone don't count, those in functions do."""
+    known = modules(package)
+    edges = {name: {i.module for i in imports(name, path, known) if i.module in known and not i.for_types} - {name}
+             for name, path in known.items()}
+    rest = set(known)
+    while True:
+        free = {name for name in rest if not edges[name] & rest}
+        if not free:
+            break
+        rest -= free
+    # what only leads into a cycle is not part of it
+    while True:
+        used = {target for name in rest for target in edges[name]}
+        if rest <= used:
+            break
+        rest &= used
+    if rest:
+        yield f"these modules import each other in a cycle: {', '.join(sorted(rest))}"
+
+
+def check_star(package: Path) -> Iterator[str]:
+    known = modules(package)
+    for name, path in known.items():
+        for item in imports(name, path, known):
+            if item.star:
+                yield f"{name}:{item.line}: from {item.module} import *"
+
+
+def check_functions(package: Path) -> Iterator[str]:
+    """Inside functions: third-party modules, a few of the standard library, and backends in ``runtime/``."""
+    known = modules(package)
+    for name, path in known.items():
+        for item in imports(name, path, known):
+            top = item.module.split(".")[0]
+            if not item.in_function:
+                continue
+            if top == package.name and room_of(name) not in ("runtime", "__main__", "__init__"):
+                yield f"{name}:{item.line}: imports {item.module} inside a function"
+            if top in sys.stdlib_module_names and top not in LATE:
+                yield f"{name}:{item.line}: imports {item.module} of the standard library inside a function"
+
+
+def check_peers(package: Path) -> Iterator[str]:
+    known = modules(package)
+    for name, path in known.items():
+        for item in imports(name, path, known):
+            if item.module.split(".")[0] in PEERS:
+                yield f"{name}:{item.line}: imports {item.module}"
+
+
+def check_docstrings(package: Path) -> Iterator[str]:
+    """A module says its stage, what comes in, what goes out and what to read next."""
+    for name, path in modules(package).items():
+        text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+        if text is None:
+            yield f"{name}: no docstring"
+            continue
+        missing = [field for field in ("Stage:", "In:", "Out:", "Next") if field.lower() not in text.lower()]
+        if missing:
+            yield f"{name}: its docstring lacks {' '.join(missing)}"
+
+
+def check_length(package: Path) -> Iterator[str]:
+    for name, path in modules(package).items():
+        lines = len(path.read_text(encoding="utf-8").splitlines())
+        if lines > MAX_LINES and path.relative_to(package).as_posix() not in LONGER:
+            yield f"{name}: {lines} lines"
+
+
+def check_packages(package: Path) -> Iterator[str]:
+    for folder in sorted({path.parent for path in package.rglob("*.py")}):
+        if not (folder / "__init__.py").exists():
+            yield f"{folder.relative_to(package.parent)}: no __init__.py"
+
+
+CHECKS = (check_order, check_cycles, check_star, check_functions, check_peers, check_docstrings, check_length,
+          check_packages)
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_house(check: Callable[[Path], Iterator[str]]) -> None:
+    found = list(check(PACKAGE))
+    assert not found, "\n".join(found)
+
+
+def test_exceptions_are_still_needed() -> None:
+    for name in LONGER:
+        assert len((PACKAGE / name).read_text(encoding="utf-8").splitlines()) > MAX_LINES, name
+
+
+PLANTED: list[tuple[Callable[[Path], Iterator[str]], dict[str, str], str]] = [
+    (check_order, {"graph/lazy.py": "from minigrad.tensor import creation", "tensor/creation.py": ""},
+     "minigrad.graph.lazy:1: imports minigrad.tensor.creation"),
+    (check_order, {"config.py": "import minigrad"}, "minigrad.config:1: imports minigrad, which"),
+    (check_order, {"ops.py": "from .graph import x", "graph/__init__.py": ""}, "minigrad.ops:1: imports minigrad."),
+    (check_order, {"cellar/x.py": ""}, "room 'cellar' is not in ROOMS"),
+    (check_cycles, {"nn/a.py": "from minigrad.nn import b", "nn/b.py": "from minigrad.nn.c import x",
+                    "nn/c.py": "import minigrad.nn.a", "nn/d.py": "import minigrad.nn.a"},
+     "in a cycle: minigrad.nn.a, minigrad.nn.b, minigrad.nn.c"),
+    (check_cycles, {"nn/__init__.py": "from minigrad.nn.a import A", "nn/a.py": "from minigrad.nn import A"},
+     "in a cycle: minigrad.nn, minigrad.nn.a"),
+    (check_star, {"ops.py": "from minigrad.dtype import *"}, "minigrad.ops:1"),
+    (check_functions, {"ops.py": "def f():\n    from minigrad import dtype", "dtype.py": ""}, "minigrad.ops:2"),
+    (check_functions, {"ops.py": "def f():\n    import json"}, "imports json of the standard library"),
+    (check_peers, {"ops.py": "def f():\n    import torch.nn"}, "minigrad.ops:2: imports torch.nn"),
+    (check_docstrings, {"ops.py": ""}, "minigrad.ops: no docstring"),
+    (check_docstrings, {"ops.py": '"""Stage: x. In: y.\nOut: z."""'}, "minigrad.ops: its docstring lacks Next"),
+    (check_length, {"ops.py": "#\n" * 601}, "minigrad.ops: 601 lines"),
+    (check_packages, {"nn/a.py": ""}, "minigrad/nn: no __init__.py"),
+]
+
+
+@pytest.mark.parametrize(("check", "files", "message"), PLANTED, ids=lambda value: getattr(value, "__name__", ""))
+def test_checks_find_what_is_planted(check: Callable[[Path], Iterator[str]], files: dict[str, str], message: str,
+                                     tmp_path: Path) -> None:
+    package = tmp_path / "minigrad"
+    for name, text in {"__init__.py": "", **files}.items():
+        (package / name).parent.mkdir(parents=True, exist_ok=True)
+        (package / name).write_text(text, encoding="utf-8")
+    assert any(message in line for line in check(package)), list(check(package))
+
+
+def test_allowed_imports_are_not_found(tmp_path: Path) -> None:
+    package = tmp_path / "minigrad"
+    files = {
+        "dtype.py": "def f():\n    import ml_dtypes\n    import math",
+        "graph/__init__.py": "from minigrad.graph.lazy import a\nimport minigrad.dtype",
+        "graph/lazy.py": "import typing\nif typing.TYPE_CHECKING:\n    from minigrad.graph import a",
+        "runtime/device.py": "def f():\n    from minigrad.runtime import cpu",
+        "runtime/cpu.py": "from minigrad.graph import a",
+        "__init__.py": "from minigrad.runtime.device import f",
+    }
+    for name, text in files.items():
+        (package / name).parent.mkdir(parents=True, exist_ok=True)
+        (package / name).write_text(text, encoding="utf-8")
+    for check in (check_order, check_cycles, check_star, check_functions, check_peers):
+        assert list(check(package)) == []
+
+
+def test_import_loads_nothing_slow() -> None:
+    """The compiler, bfloat16 and NumPy's random numbers are loaded when first used; peers never."""
+    program = "import minigrad, sys; print(*sorted(set(sys.argv[1:]) & set(sys.modules)))"
+    slow = ["llvmlite", "ml_dtypes", "numpy.random", "platformdirs", *sorted(PEERS)]
+    result = subprocess.run([sys.executable, "-c", program, *slow], cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.split() == []

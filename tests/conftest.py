@@ -1,0 +1,76 @@
+"""Stage: all tests. In: pytest's start. Out: settings, fixtures and options that every test may count on.
+Every intermediate form is verified, compiled kernels go to a folder of this run, random numbers are seeded.
+Next: ``architecture/test_imports.py``."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+
+# Before anything imports minigrad. A user's own CACHE_DIR is not for tests to fill.
+_CACHE = tempfile.mkdtemp(prefix="minigrad-tests-")
+os.environ["CACHE_DIR"] = _CACHE
+os.environ.setdefault("VERIFY", "1")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+# The same examples in every run, and no timing: shared machines are slow at times.
+settings.register_profile("minigrad", deadline=None, derandomize=True, max_examples=50, database=None,
+                          suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+settings.load_profile("minigrad")
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--seed", type=int, default=0, help="seed of the rng fixture and of minigrad's generator")
+    parser.addoption("--update-golden", action="store_true", help="rewrite the files in tests/golden")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    terminalreporter.write_line(f"random numbers: --seed {config.getoption('--seed')}")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    shutil.rmtree(_CACHE, ignore_errors=True)
+
+
+@pytest.fixture
+def seed(request: pytest.FixtureRequest) -> int:
+    """The number given by ``--seed``."""
+    return request.config.getoption("--seed")
+
+
+@pytest.fixture
+def rng(seed: int) -> np.random.Generator:
+    """NumPy random numbers: the same in every run, for every test from the start."""
+    return np.random.default_rng(seed)
+
+
+@pytest.fixture(autouse=True)
+def _seeded(request: pytest.FixtureRequest) -> None:
+    generator = sys.modules.get("minigrad.tensor.generator")
+    if generator is not None:
+        generator.manual_seed(request.config.getoption("--seed"))
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Iterator[Callable[[str, str], None]]:
+    """``golden(name, text)``: ``text`` must be what ``tests/golden/name`` holds; ``--update-golden`` rewrites it."""
+
+    def check(name: str, text: str) -> None:
+        path = GOLDEN / name
+        if request.config.getoption("--update-golden"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        assert path.exists(), f"no file {path}; run pytest --update-golden to write it"
+        assert text == path.read_text(encoding="utf-8")
+
+    yield check

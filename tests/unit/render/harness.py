@@ -1,0 +1,82 @@
+"""Stage: tests of render. In: kernels and arrays. Out: the arrays after running: by the interpreter, as LLVM IR in this
+process, as C by gcc. Next: ``test_samples.py``."""
+
+from __future__ import annotations
+
+import ctypes
+import shutil
+import subprocess
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import llvmlite.binding as llvm
+import numpy as np
+
+from minigrad.kernel.ir import Kernel
+from minigrad.render import render_c, render_llvm
+from minigrad.target import AVX2, AVX512, SCALAR, Target
+
+Run = Callable[[Sequence[np.ndarray], Sequence[float], int, int], None]
+FLAGS = ("-std=c11", "-O2", "-Wall", "-Werror", "-fPIC", "-shared", "-ffp-contract=off", "-fno-strict-aliasing")
+SANITIZE = ("-fsanitize=address,undefined,float-cast-overflow", "-fno-sanitize-recover=all", "-g")
+GCC = shutil.which("gcc")
+HOST = llvm.get_host_cpu_features()
+TARGETS = [t for t, feature in ((SCALAR, "sse2"), (AVX2, "avx2"), (AVX512, "avx512f")) if HOST.get(feature)]
+_engines = []  # alive as long as the functions they hold
+
+
+def run_of(address: int, kernel: Kernel) -> Run:
+    """The function at ``address`` as one that takes arrays and scalars."""
+    function = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)(address)
+
+    def run(arrays: Sequence[np.ndarray], scalars: Sequence[float], begin: int, end: int) -> None:
+        pointers = (ctypes.c_void_p * max(1, len(arrays)))(*[a.ctypes.data if a.size else None for a in arrays])
+        numbers = np.array([np.float64(x).view(np.int64) if s.dtype.is_float else x
+                            for s, x in zip(kernel.scalars, scalars)], np.int64)
+        function(ctypes.cast(pointers, ctypes.c_void_p), numbers.ctypes.data, begin, end)
+
+    return run
+
+
+def features(target: Target) -> str:
+    """The host's, less what ``target`` does not have."""
+    off = () if target is AVX512 else ("avx512",) if target is AVX2 else ("avx512", "avx", "f16c", "fma", "xop")
+    return ",".join(("-" if not on or key.startswith(off) else "+") + key for key, on in HOST.items()) if off else \
+        HOST.flatten()
+
+
+def compile_llvm(kernels: Sequence[Kernel], target: Target) -> list[Run]:
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    host = llvm.Target.from_default_triple()
+    machine = host.create_target_machine(cpu="x86-64" if target is SCALAR else llvm.get_host_cpu_name(),
+                                         features=features(target), opt=2)
+    module = llvm.parse_assembly(render_llvm(kernels, target))
+    module.data_layout = str(machine.target_data)
+    module.verify()
+    engine = llvm.create_mcjit_compiler(module, machine)
+    engine.finalize_object()
+    _engines.append(engine)
+    return [run_of(engine.get_function_address(k.name), k) for k in kernels]
+
+
+def compile_c(kernels: Sequence[Kernel], folder: Path) -> list[Run]:
+    source, library = folder / "kernels.c", folder / "kernels.so"
+    source.write_text(render_c(kernels))
+    done = subprocess.run([GCC, *FLAGS, str(source), "-o", str(library), "-lm"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[:4000] + "\n" + source.read_text()[:20000]
+    loaded = ctypes.CDLL(str(library))
+    return [run_of(ctypes.cast(getattr(loaded, k.name), ctypes.c_void_p).value, k) for k in kernels]
+
+
+def bits(array: np.ndarray) -> np.ndarray:
+    """The bits of the elements, with one NaN for all."""
+    if array.dtype.kind in "biu":
+        return array
+    return np.where(array != array, np.array(np.nan, array.dtype), array).view(f"u{array.dtype.itemsize}")
+
+
+def assert_same(got: Sequence[np.ndarray], want: Sequence[np.ndarray], what: str) -> None:
+    for number, (a, b) in enumerate(zip(got, want)):
+        differ = np.nonzero(bits(a) != bits(b))[0]
+        assert not differ.size, f"{what}: array {number} differs at {differ[:9]}: {a[differ[:9]]}, not {b[differ[:9]]}"

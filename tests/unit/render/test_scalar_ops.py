@@ -1,0 +1,141 @@
+"""Stage: tests. In: every scalar op on every dtype it takes, at edge values. Out: that LLVM IR (vector and scalar
+form) and C have the interpreter's bits, and that the interpreter means what ``ops.py`` says.
+Next: ``test_c.py``, ``test_llvm.py``."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from minigrad.dtype import ALL, DType, bfloat16, bool_, float16
+from minigrad.errors import CompileError
+from minigrad.kernel.interpret import apply
+from minigrad.kernel.ir import Apply, Array, If, Index, Kernel, Load, Store, Value
+from minigrad.kernel.verify import verify
+from minigrad.ops import SCALAR_OPS, Op, cast
+from minigrad.render import render_c, render_llvm
+from minigrad.symbolic import eq, var
+from minigrad.target import AVX512
+from tests.unit.render.harness import GCC, TARGETS, assert_same, compile_c, compile_llvm
+from tests.unit.render.samples import kernel, loop
+
+LANES = 16
+LOWERED = frozenset((Op.POW, Op.EXP, Op.LOG, Op.SIN, Op.COS, Op.TANH, Op.ERF))
+
+
+def edges(dtype: DType) -> np.ndarray:
+    """Values of ``dtype`` where operations go wrong, and a few plain ones."""
+    if dtype is bool_:
+        return np.array([False, True])
+    if dtype.is_int:
+        values = [0, 1, 2, 3, 5, 7, 8, 13, 63, dtype.max, dtype.max - 1, dtype.max // 2, dtype.bits, dtype.bits - 1]
+        if dtype.kind == "i":
+            values += [-1, -2, -7, -8, dtype.min, dtype.min + 1, -13]
+        return np.array(values).astype(dtype.numpy)
+    tiny = 2.0 ** {"float16": -24, "bfloat16": -133, "float32": -149, "float64": -1074}[dtype.name]
+    values = [0.0, -0.0, 1.0, -1.0, 0.5, 1.5, 2.5, -2.5, 3.7, -7.3, 1e-3, np.inf, -np.inf, np.nan, dtype.max, dtype.min,
+              tiny, -3 * tiny, 255.0, 256.5, -129.0, 2049.0, 2.0**31, -(2.0**31), 2.0**63, 2.0**64, 1 / 3, 65519.0]
+    return cast(np.array(values), dtype)
+
+
+def operands(name: str, dtype: DType) -> list[np.ndarray]:
+    """All pairs of edges (triples of some), as one array an operand, its length a multiple of LANES."""
+    x, arity = edges(dtype), SCALAR_OPS[name].arity
+    if name == Op.WHERE:
+        arrays = [g.reshape(-1) for g in np.meshgrid(np.array([False, True]), x, x[:7], indexing="ij")]
+    elif arity == 3:
+        arrays = [g.reshape(-1) for g in np.meshgrid(x, x[::2], x[1::2], indexing="ij")]
+    else:
+        arrays = [g.reshape(-1) for g in np.meshgrid(*[x] * arity, indexing="ij")]
+    size = -(-len(arrays[0]) // LANES) * LANES
+    return [np.resize(a, size) for a in arrays]
+
+
+def op_kernel(label: str, name: str, sources: list[DType], result: DType, size: int) -> Kernel:
+    """One op over whole arrays: odd blocks of 16 in a vector loop, even ones in a serial loop."""
+    arrays = tuple(Array(f"x{n}", d, size) for n, d in enumerate(sources))
+    y = Array("y", result, size, written=True)
+    i, l, s = var("i", 0, size // LANES - 1), var("l", 0, LANES - 1), var("s", 0, LANES - 1)
+
+    def body(at) -> Store:
+        srcs: tuple[Value, ...] = tuple(Load(a, at) for a in arrays)
+        return Store(y, at, Apply(name, srcs, result))
+
+    return verify(kernel(label, (*arrays, y), i, size // LANES, If(
+        Index(eq(i % 2, 1), bool_), (loop("vector", l, LANES, body(LANES * i + l)),),
+        (loop("serial", s, LANES, body(LANES * i + s)),))))
+
+
+def cases():
+    """(kernel, operands) of every op and dtype, and of every conversion."""
+    out = []
+    for name, row in SCALAR_OPS.items():
+        for dtype in ALL:
+            if dtype.kind not in row.kinds or name in LOWERED or name in (Op.CAST, Op.BITCAST):
+                continue
+            arrays = operands(name, dtype)
+            sources = [bool_, dtype, dtype] if name == Op.WHERE else [dtype] * row.arity
+            result = bool_ if row.result == "bool" else dtype
+            out.append((op_kernel(f"{name}_{dtype.name}".lower(), name, sources, result, len(arrays[0])), arrays))
+    for source in ALL:
+        for dtype in ALL:
+            (array,) = operands(Op.CAST, source)
+            out.append((op_kernel(f"cast_{source.name}_{dtype.name}", Op.CAST, [source], dtype, len(array)), [array]))
+            if source.size == dtype.size and bool_ not in (source, dtype):
+                label = f"bitcast_{source.name}_{dtype.name}"
+                out.append((op_kernel(label, Op.BITCAST, [source], dtype, len(array)), [array]))
+    return out
+
+
+CASES = cases()
+
+
+def root(case) -> Apply:
+    stores = case[0].loop.body[0].then[0].body
+    return stores[0].value
+
+
+def expected(case) -> np.ndarray:
+    value, arrays = root(case), case[1]
+    return np.concatenate([apply(value.op, [a[n:n + LANES] for a in arrays], value.dtype)
+                           for n in range(0, len(arrays[0]), LANES)])
+
+
+WANT = [expected(case) for case in CASES]
+
+
+def check(runs, what: str) -> None:
+    for run, case, want in zip(runs, CASES, WANT):
+        got = np.zeros(len(want), want.dtype)
+        run([*case[1], got], (), 0, len(want) // LANES)
+        assert_same([got], [want], f"{case[0].name} {what}; operands {case[1]}")
+
+
+@pytest.mark.parametrize("target", TARGETS, ids=lambda t: t.name)
+def test_llvm_has_the_bits_of_the_interpreter(target):
+    check(compile_llvm([case[0] for case in CASES], target), f"for {target.name}")
+
+
+@pytest.mark.skipif(GCC is None, reason="needs gcc")
+def test_c_has_the_bits_of_the_interpreter(tmp_path):
+    check(compile_c([case[0] for case in CASES], tmp_path), "in C")
+
+
+@pytest.mark.parametrize("name", sorted(SCALAR_OPS))
+def test_the_interpreter_means_what_the_table_says(name):
+    """Equal values, where -0 equals 0, and FMA rounds once."""
+    for case, got in zip(CASES, WANT):
+        value = root(case)
+        if value.op != name or name in (Op.CAST, Op.BITCAST, Op.FMA) or case[0].arrays[-2].dtype is bfloat16:
+            continue
+        want = np.asarray(SCALAR_OPS[name].numpy(*case[1])).astype(got.dtype)
+        assert np.array_equal(got, want, equal_nan=got.dtype.kind == "f"), case[0].name
+
+
+@pytest.mark.parametrize("name", sorted(LOWERED))
+def test_ops_that_a_pass_lowers_are_refused(name):
+    dtype = float16
+    bad = op_kernel("bad", name, [dtype] * SCALAR_OPS[name].arity, dtype, 16)
+    for renderer in (render_c, lambda kernels: render_llvm(kernels, AVX512)):
+        with pytest.raises(CompileError, match=f"has no form of {name} on float16; a pass lowers it"):
+            renderer([bad])

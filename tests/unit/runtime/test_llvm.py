@@ -1,0 +1,174 @@
+import multiprocessing
+
+import numpy as np
+import pytest
+
+from minigrad import config
+from minigrad.errors import CompileError
+from minigrad.runtime import llvm
+from minigrad.runtime.native import Step
+
+
+def run_add(device, program, n=10, s=2.5):
+    x, y = np.arange(float(n)), np.zeros(n)
+    device.native([Step(program, (0, 1), (0,), n)], 2, "d").run([x.ctypes.data, y.ctypes.data], [s])
+    return y
+
+
+def test_text_becomes_functions(cpu, add_text):
+    programs = cpu.compile_text(add_text("one") + add_text("two"), ["two", "one"])
+    assert [p.name for p in programs] == ["two", "one"]
+    for program in programs:
+        assert run_add(cpu, program).tolist() == (np.arange(10.0) + 2.5).tolist()
+
+
+def test_the_same_text_is_compiled_once(cpu, add_text):
+    a, b = (cpu.compile_text(add_text("same"), ["same"])[0] for _ in range(2))
+    assert a.address == b.address and a.owner is b.owner
+
+
+def test_the_disk_cache_serves_the_next_process(cpu, add_text, cache_dir):
+    text = add_text("kept")
+    program, = cpu.compile_text(text, ["kept"])
+    assert not program.owner.cached
+    llvm._loaded.clear()
+    again, = cpu.compile_text(text, ["kept"])
+    assert again.owner.cached and run_add(cpu, again)[1] == 3.5
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[:len(data) // 2], lambda data: b"", lambda data: b"text" * 50])
+def test_a_damaged_object_is_compiled_again(cpu, add_text, cache_dir, damage):
+    text = add_text("damaged")
+    cpu.compile_text(text, ["damaged"])
+    llvm._loaded.clear()
+    path, = (cache_dir / "objects").iterdir()
+    path.write_bytes(damage(path.read_bytes()))
+    again, = cpu.compile_text(text, ["damaged"])
+    assert not again.owner.cached and run_add(cpu, again)[1] == 3.5
+    llvm._loaded.clear()
+    assert cpu.compile_text(text, ["damaged"])[0].owner.cached
+
+
+def test_an_intact_entry_that_is_no_object_is_compiled_again(cpu, add_text, cache_dir):
+    text = add_text("foreign")
+    cpu.compile_text(text, ["foreign"])
+    llvm._loaded.clear()
+    path, = (cache_dir / "objects").iterdir()
+    other = llvm._emit(add_text("something_else"), ("something_else",), "CPU", (), 2)
+    for payload in (b"no object at all", other):
+        llvm.cache.store(path.name, payload)
+        again, = cpu.compile_text(text, ["foreign"])
+        assert not again.owner.cached and run_add(cpu, again)[1] == 3.5
+        llvm._loaded.clear()
+
+
+def _compile_in_child(barrier, text, folder, results):
+    from minigrad.runtime.device import get_device
+
+    with config.config(CACHE=1, CACHE_DIR=folder):
+        device = get_device("CPU")
+        barrier.wait(60)
+        for i in range(5):
+            name = f"shared{i}"
+            program, = device.compile_text(text.replace("NAME", name), [name])
+            results.put(run_add(device, program)[1])
+
+
+def test_two_processes_may_write_the_same_entry(add_text, cache_dir):
+    context = multiprocessing.get_context("spawn")
+    barrier, results = context.Barrier(2), context.Queue()
+    arguments = (barrier, add_text("NAME"), str(cache_dir), results)
+    children = [context.Process(target=_compile_in_child, args=arguments) for _ in range(2)]
+    for child in children:
+        child.start()
+    found = [results.get(timeout=60) for _ in range(10)]
+    for child in children:
+        child.join(60)
+    assert found == [3.5] * 10 and [child.exitcode for child in children] == [0, 0]
+    # The entries of the five texts and of pool.ll, and nothing half-written.
+    assert len(list((cache_dir / "objects").iterdir())) == 6
+
+
+def test_a_syntax_error_names_device_kernel_and_source(cpu, add_text):
+    broken = add_text("broken").replace("fadd double %x, %s", "fadd double %x, %t")
+    with pytest.raises(CompileError) as caught:
+        cpu.compile_text(add_text("fine") + broken, ["fine", "broken"])
+    message = str(caught.value)
+    assert message.startswith("device CPU cannot compile kernel broken: ") and "use of undefined value '%t'" in message
+    assert "@broken" in message and "@fine" not in message
+
+
+def test_verify_finds_what_parsing_does_not(cpu):
+    text = """
+define void @loose(ptr %a, ptr %s, i64 %b, i64 %e) {
+entry:
+  br i1 true, label %x, label %y
+x:
+  %v = add i64 %b, 1
+  br label %y
+y:
+  %w = add i64 %v, 1
+  ret void
+}"""
+    with config.config(VERIFY=1), pytest.raises(CompileError, match="does not dominate all uses"):
+        cpu.compile_text(text, ["loose"])
+
+
+def test_unknown_functions_are_refused_before_anything_is_called(cpu):
+    with pytest.raises(CompileError, match="kernel k: it calls 'system', which kernels may not call"):
+        cpu.compile_text("declare i32 @system(ptr)\ndefine void @k(ptr %a, ptr %s, i64 %b, i64 %e) {\n"
+                         "  %r = call i32 @system(ptr %a)\n  ret void\n}", ["k"])
+
+
+def test_a_helper_that_code_generation_calls_is_refused_too(cpu):
+    """Division of 128-bit integers is a call of __udivti3, which appears in no declaration."""
+    with pytest.raises(CompileError, match="kernel k: its code does not link"):
+        cpu.compile_text("define void @k(ptr %a, ptr %s, i64 %b, i64 %e) {\n  %x = load i128, ptr %s\n"
+                         "  %y = udiv i128 %x, 7777777777777777777777\n  %z = udiv i128 %x, %y\n"
+                         "  store i128 %z, ptr %a\n  ret void\n}", ["k"])
+
+
+def test_mathematical_functions_may_be_called(cpu):
+    text = """
+declare float @llvm.exp.f32(float)
+define void @exponential(ptr %arrays, ptr %s, i64 %b, i64 %e) {
+  %p = load ptr, ptr %arrays
+  %x = load float, ptr %p
+  %y = call float @llvm.exp.f32(float %x)
+  store float %y, ptr %p
+  ret void
+}"""
+    program, = cpu.compile_text(text, ["exponential"])
+    x = np.zeros(1, np.float32)
+    cpu.native([Step(program, (0,))], 1).run([x.ctypes.data])
+    assert x[0] == 1
+
+
+def test_a_missing_function_is_an_error(cpu, add_text):
+    with pytest.raises(CompileError, match="kernel other: the source does not define it"):
+        cpu.compile_text(add_text("add"), ["other"])
+
+
+def test_after_an_error_everything_still_works(cpu, add_text):
+    with pytest.raises(CompileError):
+        cpu.compile_text("nonsense", ["nonsense"])
+    assert run_add(cpu, cpu.compile_text(add_text("after"), ["after"])[0])[1] == 3.5
+
+
+def test_assembly_can_be_read(cpu, add_text):
+    assert "add:" in cpu.assembly(add_text()) and "ret" in cpu.assembly(add_text())
+
+
+def test_the_target_is_this_machines(cpu):
+    assert cpu.target.vector_bytes in (8, 16, 32, 64) and cpu.target.l1 < cpu.target.l2
+    assert cpu.target is cpu.target
+
+
+def test_llvmlite_is_imported_at_the_first_compilation(python):
+    assert python("""
+import sys
+import minigrad.runtime.cpu, minigrad.runtime.native, minigrad.runtime.cc
+print("llvmlite" in sys.modules)
+minigrad.runtime.cpu.CpuDevice().target
+print("llvmlite" in sys.modules)
+""") == "False\nTrue\n"

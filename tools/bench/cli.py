@@ -1,0 +1,134 @@
+"""Stage: beside the house. In: the command line. Out: the measured tables on stdout, files, and an exit code.
+Next: ``workloads.py``, the table of what is measured; ``measure.py``, how."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+
+from tools.bench import report
+from tools.bench.figures import duration
+from tools.bench.libraries import LIBRARIES, PEERS
+from tools.bench.limits import better
+from tools.bench.measure import Failed, Session, Settings, measure, open_session
+from tools.bench.picture import draw
+from tools.bench.workloads import WORKLOADS, Workload
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options of ``python -m tools.bench``."""
+    options = argparse.ArgumentParser(
+        prog="python -m tools.bench",
+        description="Measure minigrad beside the libraries that are installed, and the machine's own limits.")
+    options.add_argument("--quick", action="store_true", help="fewer workloads, fewer and shorter samples")
+    options.add_argument("--only", metavar="REGEX", default="", help="workloads whose name matches, e.g. 'matmul|xor'")
+    options.add_argument("--peers", metavar="A,B", default=",".join(PEERS), help=f"default: {','.join(PEERS)}")
+    options.add_argument("--rounds", type=int, metavar="N", help="samples a library and workload (7; quick: 3)")
+    options.add_argument("--threads", type=int, default=2, metavar="N", help="threads of every library (2)")
+    options.add_argument("--seed", type=int, default=0, metavar="N", help="shuffles the order in a round (0)")
+    options.add_argument("--timeout", type=float, default=60.0, metavar="SECONDS", help="a sample's limit (60)")
+    options.add_argument("--json", type=Path, metavar="PATH", help="write every sample")
+    options.add_argument("--png", type=Path, metavar="PATH", help="draw the ratios (needs matplotlib)")
+    options.add_argument("--markdown", type=Path, metavar="PATH", help="write a Markdown table; - for stdout")
+    options.add_argument("--check", action="store_true", help="print the floors; exit code 1 if one fails")
+    options.add_argument("--list", action="store_true", help="print the workloads and stop")
+    return options
+
+
+def chosen_workloads(only: str, quick: bool) -> list[Workload]:
+    """The rows of the table to run: those that match ``only``; without it, all, or the quick ones.
+
+    >>> [workload.name for workload in chosen_workloads("matmul_(64|256)$", quick=True)]
+    ['matmul_64', 'matmul_256']
+    """
+    return [w for w in WORKLOADS if re.search(only, w.name) and (only or not quick or w.quick)]
+
+
+def chosen_libraries(peers: str) -> tuple[str, ...]:
+    """minigrad and the named peers, in the table's order. Raises ``ValueError`` for a name that is none.
+
+    >>> chosen_libraries("torch,numpy")
+    ('minigrad', 'numpy', 'torch')
+    """
+    wanted = {name for name in peers.split(",") if name}
+    unknown = wanted - set(PEERS)
+    if unknown:
+        raise ValueError(f"unknown peer {', '.join(sorted(unknown))}; the peers are {', '.join(PEERS)}")
+    return tuple(name for name in LIBRARIES if name == "minigrad" or name in wanted)
+
+
+def measure_all(workloads: Sequence[Workload], names: tuple[str, ...], settings: Settings) -> report.Run:
+    """Measure every workload, and the limits before, halfway and after (the best counts).
+
+    Ctrl-C ends it early, with what there is.
+    """
+    start = time.monotonic()
+    run = report.Run(datetime.now().astimezone().isoformat(timespec="seconds"),
+                     report.describe_machine(settings.threads), {**asdict(settings), "libraries": list(names)})
+    with open_session(names, settings) as session:
+        try:
+            run.limits = session_limits(session)
+            for number, workload in enumerate(workloads, 1):
+                if number == len(workloads) // 2 + 1 and number > 1:
+                    run.limits = better(run.limits, session_limits(session))
+                print(f"[{number}/{len(workloads)}] {workload.name}", end="", file=sys.stderr, flush=True)
+                columns = run.rows[workload.name] = measure(workload, session)
+                print("".join(f"  {name} {duration(column.median)}" for name, column in columns.items()),
+                      file=sys.stderr, flush=True)
+            run.limits = better(run.limits, session_limits(session))
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr)
+        run.versions = {name: session.versions[name] for name in names if name in session.versions}
+    run.seconds = time.monotonic() - start
+    return run
+
+
+def session_limits(session: Session) -> dict[str, float | None]:
+    """The machine's limits; empty, with the reason on stderr, if they cannot be measured."""
+    try:
+        return session.limits()
+    except Failed as failure:
+        print(f"the machine's limits: {failure}", file=sys.stderr)
+        return {}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the benchmark. Returns 0; 1 if ``--check`` finds a floor broken; 2 for a wrong argument."""
+    options = parser().parse_args(arguments)
+    try:
+        workloads = chosen_workloads(options.only, options.quick)
+        names = chosen_libraries(options.peers)
+    except (ValueError, re.error) as error:
+        print(error, file=sys.stderr)
+        return 2
+    if not workloads:
+        print(f"no workload matches {options.only!r}; the workloads are {', '.join(w.name for w in WORKLOADS)}",
+              file=sys.stderr)
+        return 2
+    if options.list:
+        print("\n".join(f"{w.name:<14} {w.what}" for w in workloads))
+        return 0
+    quick = {"target": 0.1, "budget": 3.0} if options.quick else {}
+    rounds = options.rounds or (3 if options.quick else 7)
+    settings = Settings(rounds=rounds, timeout=options.timeout, threads=options.threads, seed=options.seed, **quick)
+    run = measure_all(workloads, names, settings)
+    print(report.text(run))
+    if options.json:
+        options.json.write_text(json.dumps(report.as_json(run), indent=1) + "\n")
+    if options.png and (reason := draw(run, options.png)):
+        print(reason)
+    if options.markdown:
+        table = report.markdown(run) + "\n"
+        print(table) if str(options.markdown) == "-" else options.markdown.write_text(table)
+    if options.check:
+        print("Floors:")
+        print(report.floors_text(run))
+        return int(any(verdict.passed is False for _, verdict in report.verdicts(run)))
+    return 0

@@ -1,0 +1,169 @@
+"""Stage: beside the house. In: a library's name. Out: the few things the benchmark must know about that library:
+how it takes an array from NumPy, compiles a function, waits until a result is there, and gives it back.
+Next: ``workloads.py``, whose functions are written against these."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+from collections.abc import Callable
+from importlib import metadata
+from typing import Any
+
+import numpy as np
+
+
+class Library:
+    """NumPy, and the base of the others. ``style`` says which of a workload's functions the library runs."""
+
+    name = "numpy"
+    module_name = "numpy"
+    style = "numpy"
+
+    def __init__(self, threads: int = 2) -> None:
+        self.threads = threads
+        self.module: Any = importlib.import_module(self.module_name)
+        self.note = ""
+
+    def version(self) -> str:
+        """The installed version, or ``checkout`` for a package that is only a folder on the path."""
+        try:
+            return metadata.version(self.module_name)
+        except metadata.PackageNotFoundError:
+            return str(getattr(self.module, "__version__", "checkout"))
+
+    def array(self, value: np.ndarray) -> Any:
+        """``value`` as this library's own array, in memory and ready."""
+        return value
+
+    def compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The function as this library would run it at its best: as it stands, for an eager one."""
+        return function
+
+    def finish(self, result: Any) -> Any:
+        """Return ``result`` once it is computed."""
+        return result
+
+    def to_numpy(self, result: Any) -> np.ndarray:
+        """``result`` as a NumPy array."""
+        return np.asarray(result)
+
+
+class Minigrad(Library):
+    """minigrad as a person writes it: plain loops, nothing minigrad-specific but ``realize()``."""
+
+    name = "minigrad"
+    module_name = "minigrad"
+    style = "pytorch"
+
+    def __init__(self, threads: int = 2) -> None:
+        super().__init__(threads)
+        if not hasattr(self.module, "tensor"):
+            raise ImportError("minigrad has no 'tensor': it is not built here yet")
+
+    def array(self, value: np.ndarray) -> Any:
+        return self.finish(self.module.tensor(value))
+
+    def finish(self, result: Any) -> Any:
+        return result.realize()
+
+    def to_numpy(self, result: Any) -> np.ndarray:
+        return np.asarray(result.detach().numpy())
+
+
+class Torch(Library):
+    """PyTorch, eager."""
+
+    name = "torch"
+    module_name = "torch"
+    style = "pytorch"
+
+    def __init__(self, threads: int = 2) -> None:
+        super().__init__(threads)
+        self.module.set_num_threads(threads)
+
+    def array(self, value: np.ndarray) -> Any:
+        return self.module.tensor(value)
+
+    def to_numpy(self, result: Any) -> np.ndarray:
+        return np.asarray(result.detach().numpy())
+
+
+class TorchCompile(Torch):
+    """PyTorch through ``torch.compile``."""
+
+    name = "torch.compile"
+
+    def compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        compiled: Callable[..., Any] = self.module.compile(function)
+        return compiled
+
+
+class Jax(Library):
+    """JAX through ``jax.jit``."""
+
+    name = "jax"
+    module_name = "jax"
+    style = "jax"
+
+    def array(self, value: np.ndarray) -> Any:
+        return self.finish(self.module.numpy.asarray(value))
+
+    def compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        compiled: Callable[..., Any] = self.module.jit(function)
+        return compiled
+
+    def finish(self, result: Any) -> Any:
+        return self.module.block_until_ready(result)
+
+
+class Tinygrad(Library):
+    """tinygrad through ``TinyJit``, on its CPU device (which needs ``clang`` on the PATH)."""
+
+    name = "tinygrad"
+    module_name = "tinygrad"
+    style = "tinygrad"
+
+    def __init__(self, threads: int = 2) -> None:
+        os.environ.setdefault("DEV", "CPU")
+        super().__init__(threads)
+        self.device: Any = None
+
+    def array(self, value: np.ndarray) -> Any:
+        return self.module.Tensor(value).contiguous().realize()
+
+    def compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        def realised(*arrays: Any) -> Any:
+            return function(*arrays).realize()
+
+        jit: Callable[..., Any] = self.module.TinyJit(realised)
+        return jit
+
+    def finish(self, result: Any) -> Any:
+        if self.device is None:
+            self.device = self.module.Device[self.module.Device.DEFAULT]
+        result.realize()
+        self.device.synchronize()
+        return result
+
+    def to_numpy(self, result: Any) -> np.ndarray:
+        return np.asarray(result.numpy())
+
+
+LIBRARIES: dict[str, type[Library]] = {
+    library.name: library for library in (Minigrad, Library, Torch, TorchCompile, Jax, Tinygrad)
+}
+PEERS: tuple[str, ...] = tuple(name for name in LIBRARIES if name != "minigrad")
+
+
+def is_installed(name: str) -> bool:
+    """Whether the library's package can be found, without importing it.
+
+    >>> is_installed("numpy")
+    True
+    """
+    try:
+        return importlib.util.find_spec(LIBRARIES[name].module_name) is not None
+    except (ImportError, ValueError):
+        return False

@@ -1,0 +1,178 @@
+"""Stage: beside the house. In: one JSON request a line on stdin. Out: one JSON answer a line on what was stdout.
+A worker is one library's process. It prepares one workload at a time, checks its result against the reference, and
+runs it as often as it is told. Whatever the library prints goes to stderr.
+Next: ``measure.py``, the other end of the pipes."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tools.bench.figures import relative_error
+from tools.bench.libraries import LIBRARIES, Library
+from tools.bench.limits import measure_limits
+from tools.bench.workloads import BY_NAME, Workload
+
+CHECKED_CALLS = 3  # jits trace in the first, capture in the second, replay in the third
+CHECKED_STEPS = 5
+PATIENCE = 5.0  # seconds of a first call (compiling included) from which it is checked alone
+
+
+def make_call(workload: Workload, library: Library, arrays: list[np.ndarray]) -> Callable[[], Any]:
+    """One repetition of the workload, as a function of nothing that returns the finished result."""
+    function = workload.function(library.name, library.style)
+    if workload.kind != "call":
+        call: Callable[[], Any] = function(library, arrays)
+        return call
+    operands = [library.array(a) for a in arrays]
+    module, finish = library.module, library.finish
+    compiled = library.compiled(lambda *operands: function(module, *operands))
+    return lambda: finish(compiled(*operands))
+
+
+def reference(workload: Workload) -> np.ndarray:
+    """The workload by NumPy in float64: the array, or the losses of the first steps."""
+    arrays = [a.astype(np.float64) if a.dtype == np.float32 else a for a in workload.inputs()]
+    call = make_call(workload, LIBRARIES["numpy"](), arrays)
+    return np.asarray(call() if workload.kind == "call" else [float(call()) for _ in range(CHECKED_STEPS)])
+
+
+class Server:
+    """Answers requests: prepare, run, release."""
+
+    def __init__(self, library: Library) -> None:
+        self.library = library
+        self.call: Callable[[], Any] | None = None
+
+    def prepare(self, workload: str, reference: str) -> dict[str, Any]:
+        """Build the workload, compile it, check it, and say how long a call takes and how wrong it is at most."""
+        row, library = BY_NAME[workload], self.library
+        library.note = ""
+        call = make_call(row, library, row.inputs())
+        expected = np.load(reference)
+        start = time.perf_counter()
+        if row.kind == "call":
+            result = call()
+            first = time.perf_counter() - start
+            for _ in range(CHECKED_CALLS - 1):
+                if first < PATIENCE:
+                    result = call()
+            error = relative_error(library.to_numpy(result), expected)
+            del result
+        else:
+            losses = [float(library.to_numpy(call()))]
+            first = time.perf_counter() - start
+            losses += [float(library.to_numpy(call())) for _ in range(CHECKED_STEPS - 1)]
+            error = relative_error(losses, expected)
+        if error > row.tolerance:
+            return {"reason": f"wrong result: off by {error:.1e} of the largest value (allowed {row.tolerance:.0e})",
+                    "error": error if np.isfinite(error) else None}
+        self.call = call
+        return {"first_call": first, "error": error, "estimate": self.estimate(), "note": library.note,
+                "version": library.version()}
+
+    def estimate(self) -> float:
+        """Seconds a call, from a short doubling run."""
+        times = 1
+        while True:
+            seconds = self.timed(times)
+            if seconds > 0.02 or times >= 2**16:
+                return seconds / times
+            times *= 2
+
+    def timed(self, times: int) -> float:
+        """Seconds that ``times`` calls take."""
+        call, clock = self.call, time.perf_counter
+        assert call is not None
+        start = clock()
+        for _ in range(times):
+            call()
+        return clock() - start
+
+    def run(self, times: int, warm: bool) -> dict[str, Any]:
+        """Time ``times`` calls, after one that is not counted (it wakes the threads) if ``warm``."""
+        if self.call is None:
+            return {"reason": "nothing is prepared"}
+        if warm:
+            self.timed(1)
+        return {"seconds": self.timed(times)}
+
+    def release(self) -> dict[str, Any]:
+        """Forget the workload, and its memory."""
+        self.call = None
+        return {}
+
+
+def serve(name: str, threads: int) -> None:
+    """Answer requests until stdin ends. The first answer says whether the library could be imported."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+
+    def answer(value: dict[str, Any]) -> None:
+        print(json.dumps(value), file=answers, flush=True)
+
+    try:
+        server = Server(LIBRARIES[name](threads))
+        answer({"version": server.library.version()})
+    except Exception as error:
+        answer({"reason": first_line(error)})
+        return
+    for line in sys.stdin:
+        request = json.loads(line)
+        try:
+            answer(getattr(server, request.pop("do"))(**request))
+        except Exception as error:
+            server.call = None
+            answer({"reason": first_line(error)})
+
+
+def first_line(error: BaseException) -> str:
+    """An exception in one line of at most 160 characters.
+
+    >>> first_line(ValueError("bad\\nmore"))
+    'ValueError: bad'
+    """
+    return f"{type(error).__name__}: {next(iter(str(error).strip().splitlines()), '')}"[:160]
+
+
+def cold(name: str, workload: str, threads: int) -> dict[str, Any]:
+    """Seconds from an imported library to the loss of the first step: model, compiling and all. And that loss."""
+    row = BY_NAME[workload]
+    arrays = row.inputs()
+    library = LIBRARIES[name](threads)
+    start = time.perf_counter()
+    loss = float(library.to_numpy(make_call(row, library, arrays)()))
+    return {"seconds": time.perf_counter() - start, "loss": loss, "version": library.version()}
+
+
+def write_references(folder: str, names: list[str]) -> None:
+    """Save each workload's reference as ``folder/NAME.npy``."""
+    for name in names:
+        np.save(Path(folder) / f"{name}.npy", reference(BY_NAME[name]))
+
+
+def main(arguments: list[str]) -> None:
+    """``serve LIBRARY THREADS``, ``cold LIBRARY WORKLOAD THREADS``, ``limits THREADS``, ``references FOLDER NAME``."""
+    threads = int(arguments[-1]) if arguments[-1].isdigit() else 1
+    if threads > 1 and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
+    if arguments[0] == "serve":
+        serve(arguments[1], threads)
+    elif arguments[0] == "references":
+        write_references(arguments[1], arguments[2:])
+    else:
+        answers = os.fdopen(os.dup(1), "w")
+        os.dup2(2, 1)
+        value = measure_limits(threads) if arguments[0] == "limits" else cold(arguments[1], arguments[2], threads)
+        print(json.dumps(value), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,180 @@
+"""Stage: beside the house. In: nothing. Out: ``WORKLOADS``, the table of what is measured: a row each, with its name,
+what it does, its inputs, the function of each library, its work in flops or bytes, and the floors it must keep.
+minigrad and PyTorch run the same function (``pytorch``); ``numpy`` in float64 is the reference for all.
+Next: ``worker.py``, which runs a row in one library's process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from tools.bench import training
+from tools.bench.floors import AtMost, Floor, Over, Ratio
+from tools.bench.libraries import PEERS
+
+COMPILERS = ("torch.compile", "jax", "tinygrad")
+EAGER = ("numpy", "torch")
+
+
+@dataclass(frozen=True)
+class Workload:
+    """One row. ``kind`` is "call" (``functions[style](module, *arrays)`` gives an array), "step"
+    (``functions[style](library, arrays)`` gives a training step), "cold" (the first step in a fresh process) or
+    "import" (in a fresh process). ``work`` counts floating-point operations or bytes a call, as ``unit`` says.
+    """
+
+    name: str
+    what: str
+    kind: str = "call"
+    inputs: Callable[[], list[np.ndarray]] = list
+    functions: dict[str, Callable[..., Any]] = field(default_factory=dict)
+    work: float = 0
+    unit: str = ""
+    peers: tuple[str, ...] = PEERS
+    tolerance: float = 1e-4
+    floors: tuple[Floor, ...] = ()
+    quick: bool = False
+
+    def function(self, library_name: str, style: str) -> Callable[..., Any]:
+        """The function for a library: its own entry if there is one, else its style's."""
+        return self.functions.get(library_name) or self.functions[style]
+
+
+def normal(*shapes: tuple[int, ...]) -> Callable[[], list[np.ndarray]]:
+    """Inputs drawn from the normal distribution, float32, the same in every process."""
+    return partial(_draw, "standard_normal", shapes)
+
+
+def uniform(*shapes: tuple[int, ...]) -> Callable[[], list[np.ndarray]]:
+    """Inputs drawn from [0, 1), float32, the same in every process."""
+    return partial(_draw, "random", shapes)
+
+
+def _draw(method: str, shapes: tuple[tuple[int, ...], ...]) -> list[np.ndarray]:
+    generator = np.random.default_rng(0)
+    return [getattr(generator, method)(shape, dtype=np.float32) for shape in shapes]
+
+
+def numpy_softmax(np: Any, x: Any) -> Any:
+    """exp(x - max) / sum, over the last axis."""
+    e = np.exp(x - x.max(-1, keepdims=True))
+    return e / e.sum(-1, keepdims=True)
+
+
+def pytorch_layer_norm(lib: Any, x: Any) -> Any:
+    """``nn.functional.layer_norm`` over the last axis; by hand where a library has none."""
+    if hasattr(lib.nn.functional, "layer_norm"):
+        return lib.nn.functional.layer_norm(x, (x.shape[-1],))
+    centred = x - x.mean(-1, keepdim=True)
+    return centred / ((centred * centred).mean(-1, keepdim=True) + 1e-5).sqrt()
+
+
+def jax_layer_norm(jax: Any, x: Any) -> Any:
+    """(x - mean) / sqrt(var + 1e-5), over the last axis."""
+    return (x - x.mean(-1, keepdims=True)) * jax.lax.rsqrt(x.var(-1, keepdims=True) + 1e-5)
+
+
+def pytorch_attention(lib: Any, q: Any, k: Any, v: Any) -> Any:
+    """``scaled_dot_product_attention``; written out where a library has none."""
+    if hasattr(lib.nn.functional, "scaled_dot_product_attention"):
+        return lib.nn.functional.scaled_dot_product_attention(q, k, v)
+    return (q @ k.transpose(-2, -1) * 0.125).softmax(-1) @ v
+
+
+def jax_convolution(jax: Any, x: Any, w: Any) -> Any:
+    """A 3x3 convolution with padding 1."""
+    return jax.lax.conv_general_dilated(x, w, (1, 1), "SAME")
+
+
+def steps(recipe: training.Recipe, jit: bool) -> dict[str, Callable[..., Any]]:
+    """The training step of each library for one recipe."""
+    return {"numpy": partial(training.numpy_step, recipe), "pytorch": partial(training.pytorch_step, recipe),
+            "jax": partial(training.jax_step, recipe), "tinygrad": partial(training.tinygrad_step, recipe),
+            **({"minigrad": partial(training.minigrad_jit_step, recipe)} if jit else {})}
+
+
+def matmul(size: int, floors: tuple[Floor, ...] = (), quick: bool = False) -> Workload:
+    """The row of one square matrix product."""
+    return Workload(f"matmul_{size}", f"a @ b, {size}x{size}", inputs=normal((size, size), (size, size)),
+                    functions=dict.fromkeys(("numpy", "pytorch", "jax", "tinygrad"), lambda lib, a, b: a @ b),
+                    work=2 * size**3, unit="flops", floors=floors, quick=quick)
+
+
+SQUARE = (4096, 4096)
+SQUARE_BYTES = 4 * 4096 * 4096
+
+WORKLOADS: tuple[Workload, ...] = (
+    Workload("chain", "(x.relu()*2+1).sigmoid()*x-0.5, 4096x4096", inputs=normal(SQUARE), functions={
+        "numpy": lambda np, x: 1 / (1 + np.exp(-(np.maximum(x, 0) * 2 + 1))) * x - 0.5,
+        "pytorch": lambda lib, x: (x.relu() * 2 + 1).sigmoid() * x - 0.5,
+        "jax": lambda jax, x: jax.nn.sigmoid(jax.nn.relu(x) * 2 + 1) * x - 0.5,
+        "tinygrad": lambda lib, x: (x.relu() * 2 + 1).sigmoid() * x - 0.5,
+    }, work=2 * SQUARE_BYTES, unit="bytes", floors=(Ratio("torch", 1.0), Ratio("torch.compile", 1.0)), quick=True),
+    Workload("softmax", "x.softmax(-1), 4096x4096", inputs=normal(SQUARE), functions={
+        "numpy": numpy_softmax,
+        "pytorch": lambda lib, x: x.softmax(-1),
+        "jax": lambda jax, x: jax.nn.softmax(x, -1),
+        "tinygrad": lambda lib, x: x.softmax(-1),
+    }, work=2 * SQUARE_BYTES, unit="bytes", floors=(Ratio("torch", 1.0), Ratio("torch.compile", 1.0)), quick=True),
+    Workload("layer_norm", "layer norm over the last axis, 4096x4096", inputs=normal(SQUARE), functions={
+        "numpy": lambda np, x: (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-5),
+        "pytorch": pytorch_layer_norm,
+        "jax": jax_layer_norm,
+        "tinygrad": lambda lib, x: x.layernorm(-1, 1e-5),
+    }, work=2 * SQUARE_BYTES, unit="bytes"),
+    Workload("sum_all", "x.sum(), 4096x4096", inputs=uniform(SQUARE),
+             functions=dict.fromkeys(("numpy", "pytorch", "jax", "tinygrad"), lambda lib, x: x.sum()),
+             work=SQUARE_BYTES, unit="bytes"),
+    Workload("sum_axis0", "x.sum(0), 4096x4096", inputs=uniform(SQUARE),
+             functions=dict.fromkeys(("numpy", "pytorch", "jax", "tinygrad"), lambda lib, x: x.sum(0)),
+             work=SQUARE_BYTES, unit="bytes"),
+    Workload("var_axis1", "x.var(1), 4096x4096", inputs=normal(SQUARE), functions={
+        "numpy": lambda np, x: x.var(1, ddof=1),
+        "pytorch": lambda lib, x: x.var(1),
+        "jax": lambda jax, x: x.var(1, ddof=1),
+        "tinygrad": lambda lib, x: x.var(1),
+    }, work=SQUARE_BYTES, unit="bytes"),
+    matmul(64, quick=True),
+    matmul(256),
+    matmul(512, (Ratio("numpy", 0.70),), quick=True),
+    matmul(1024, (Ratio("numpy", 0.70),), quick=True),
+    matmul(2048, (Ratio("numpy", 0.70),), quick=True),
+    Workload("attention", "softmax(q @ k.T / 8) @ v, batch 8, 8 heads, 256x64", inputs=normal(*[(8, 8, 256, 64)] * 3),
+             functions={
+        "numpy": lambda np, q, k, v: numpy_softmax(np, q @ k.swapaxes(-2, -1) * 0.125) @ v,
+        "pytorch": pytorch_attention,
+        "jax": lambda jax, q, k, v: jax.nn.softmax(q @ k.swapaxes(-2, -1) * 0.125, -1) @ v,
+        "tinygrad": lambda lib, q, k, v: q.scaled_dot_product_attention(k, v),
+    }, work=2 * 2 * 64 * 256 * 256 * 64, unit="flops"),
+    Workload("conv3x3", "3x3 convolution, padding 1, 8x64x56x56 to 64 channels",
+             inputs=normal((8, 64, 56, 56), (64, 64, 3, 3)), functions={
+        "numpy": lambda np, x, w: training.convolution_3x3(x, w),
+        "pytorch": lambda lib, x, w: lib.nn.functional.conv2d(x, w, padding=1),
+        "jax": jax_convolution,
+        "tinygrad": lambda lib, x, w: x.conv2d(w, padding=1),
+    }, work=2 * 8 * 64 * 56 * 56 * 64 * 9, unit="flops"),
+    Workload("xor_step", "XOR training step, 2-8-1, tanh, SGD, plain loop", "step", training.xor_inputs,
+             steps(training.XOR, jit=False), peers=EAGER, tolerance=1e-3, floors=(Ratio("torch", 1 / 1.5),),
+             quick=True),
+    Workload("xor_step_jit", "the same, compiled", "step", training.xor_inputs,
+             steps(training.XOR, jit=True), peers=COMPILERS, tolerance=1e-3, quick=True),
+    Workload("mlp_step", "MLP training step, 128x784-256-10, AdamW, plain loop", "step", training.mlp_inputs,
+             steps(training.MLP, jit=False), 6 * 128 * (784 * 256 + 256 * 10), "flops", EAGER, 1e-3, quick=True),
+    Workload("mlp_step_jit", "the same, compiled", "step", training.mlp_inputs,
+             steps(training.MLP, jit=True), 6 * 128 * (784 * 256 + 256 * 10), "flops", COMPILERS, 1e-3, quick=True),
+    Workload("cnn_step", "CNN training step, 32x1x28x28, 16 and 32 channels, Adam, plain loop", "step",
+             training.cnn_inputs, steps(training.CNN, jit=False), peers=EAGER, tolerance=1e-3),
+    Workload("cnn_step_jit", "the same, compiled", "step", training.cnn_inputs,
+             steps(training.CNN, jit=True), peers=COMPILERS, tolerance=1e-3),
+    Workload("mlp_cold", "first MLP training step in a fresh process, compiling included, nothing cached", "cold",
+             training.mlp_inputs, steps(training.MLP, jit=False), peers=("torch", *COMPILERS), tolerance=1e-3,
+             floors=(AtMost(1.0),), quick=True),
+    Workload("import", "import the package in a fresh process", "import", peers=("numpy", "torch", "jax", "tinygrad"),
+             floors=(Over("numpy", 0.050),), quick=True),
+)
+
+BY_NAME: dict[str, Workload] = {workload.name: workload for workload in WORKLOADS}

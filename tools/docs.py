@@ -1,0 +1,140 @@
+"""Stage: documentation. In: minigrad's own tables (settings, ops). Out: the pages in ``docs/`` made from them.
+``python tools/docs.py`` writes the pages; ``--check`` says what differs and exits with 1.
+Next: ``docs/environment.md`` and ``docs/ops.md``."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from minigrad import dtype, ops  # noqa: E402
+from minigrad.config import SETTINGS  # noqa: E402
+
+KINDS = {"b": "bool", "i": "signed", "u": "unsigned", "f": "float"}
+RESULTS = {"same": "as the operands", "bool": "bool", "arg": "the given dtype"}
+
+
+def cell(text: object) -> str:
+    """``text`` as one cell of a Markdown table.
+
+    >>> cell("a | b")
+    'a \\\\| b'
+    """
+    return " ".join(str(text).split()).replace("|", "\\|")
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A Markdown table.
+
+    >>> print(table(["op", "operands"], [["ADD", 2]]))
+    | op | operands |
+    |---|---|
+    | ADD | 2 |
+    """
+    lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
+    lines += ["| " + " | ".join(cell(value) for value in row) + " |" for row in rows]
+    return "\n".join(lines)
+
+
+def code(text: object) -> str:
+    return f"`{text}`" if str(text) else ""
+
+
+def environment() -> str:
+    """The page of environment variables, from ``minigrad.config.SETTINGS``."""
+    rows = [(code(s.name), code(s.default) or "empty", s.doc) for s in SETTINGS.values()]
+    return f"""<!-- Made from minigrad/config.py by tools/docs.py. Change it there. -->
+
+# Environment variables
+
+Each is read when it is needed, so `os.environ["DEBUG"] = "4"` works after the import too, and
+`with minigrad.config(DEBUG=4):` sets it for a block. An empty value means the default.
+
+{table(["Variable", "Default", "Meaning"], rows)}
+"""
+
+
+def kinds(letters: str) -> str:
+    return "any" if set(letters) == set(KINDS) else ", ".join(KINDS[letter] for letter in letters)
+
+
+def families() -> list[tuple[str, str]]:
+    groups = (("sources", ops.SOURCES), ("elementwise", ops.ELEMENTWISE), ("reduce", ops.REDUCE),
+              ("movement", ops.MOVEMENT), ("memory", ops.MEMORY))
+    names = [name for name in vars(ops.Op) if name.isupper()]
+    rows = [(title, [name for name in names if name in group]) for title, group in groups]
+    placed = {name for _, members in rows for name in members}
+    rows.append(("composites", [name for name in names if name not in placed]))
+    return [(title, " ".join(code(name) for name in members)) for title, members in rows]
+
+
+def operations() -> str:
+    """The page of ops, from the tables in ``minigrad/ops.py``."""
+    scalar = [(code(row.name), code(row.symbol), row.arity, kinds(row.kinds), RESULTS[row.result], row.edge)
+              for row in ops.SCALAR_OPS.values()]
+    reduce = [(code(row.name), code(row.combine),
+               *(code(row.identity(d)) for d in (dtype.float32, dtype.int8, dtype.uint8, dtype.bool_)))
+              for row in ops.REDUCE_OPS.values()]
+    return f"""<!-- Made from minigrad/ops.py by tools/docs.py. Change it there. -->
+
+# The ops
+
+Everything a program asks for is recorded in these, by family:
+
+{table(["Family", "Ops"], families())}
+
+## Elementwise
+
+All operands of an op have one dtype and one shape (only the condition of `WHERE` is always bool).
+"Edge" says what an op gives where C or LLVM leave it open; every device gives the same.
+
+{table(["Op", "Written", "Operands", "Takes", "Result dtype", "Edge"], scalar)}
+
+## Reductions
+
+A reduction joins elements by an elementwise op, starting from the value below; so that is also the
+result over no elements.
+
+{table(["Op", "Joins by", "float32", "int8", "uint8", "bool"], reduce)}
+"""
+
+
+PAGES = {"docs/environment.md": environment, "docs/ops.md": operations}
+
+
+def differences(root: Path = ROOT) -> str:
+    """What the pages under ``root`` should hold and don't, as a unified diff; empty if nothing."""
+    diff: list[str] = []
+    for name, page in PAGES.items():
+        path = root / name
+        old = path.read_text(encoding="utf-8") if path.exists() else ""
+        new = page().splitlines()
+        diff += difflib.unified_diff(old.splitlines(), new, name, f"{name} as it should be", lineterm="")
+    return "\n".join(diff)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description="Write the pages in docs/ that are made from minigrad's tables.")
+    parser.add_argument("--check", action="store_true", help="write nothing; print what differs and exit with 1")
+    if parser.parse_args(arguments).check:
+        diff = differences()
+        if diff:
+            print(diff)
+            print("the pages above are out of date: run python tools/docs.py", file=sys.stderr)
+        return 1 if diff else 0
+    for name, page in PAGES.items():
+        path = ROOT / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(page(), encoding="utf-8")
+        print(f"wrote {name}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
