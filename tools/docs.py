@@ -1,11 +1,12 @@
-"""Stage: documentation. In: minigrad's own tables (settings, ops). Out: the pages in ``docs/`` made from them.
-``python tools/docs.py`` writes the pages; ``--check`` says what differs and exits with 1.
-Next: ``docs/environment.md`` and ``docs/ops.md``."""
+"""Stage: documentation. In: minigrad's tables (settings, ops) and files that pages include. Out: the pages made from
+tables, and the others with what they include filled in. ``python tools/docs.py`` writes; ``--check`` says what differs
+and exits with 1. Next: ``docs/environment.md`` and ``docs/tour.md``."""
 
 from __future__ import annotations
 
 import argparse
 import difflib
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -107,33 +108,108 @@ result over no elements.
 
 PAGES = {"docs/environment.md": environment, "docs/ops.md": operations}
 
+# A line that names a file, then the code fence that holds it:
+#   <!-- include tests/golden/linear/4-loops.txt -->
+#   <!-- include tests/golden/linear/6-llvm.txt from "loop.5:" to "br i1" -->
+# With ``from`` and ``to``, only the lines from the first that contains one text to the next that contains the other.
+INCLUDE = re.compile(r"""^<!--\ include\ (?P<file>\S+)
+                         (?:\ from\ "(?P<first>[^"\n]+)"\ to\ "(?P<last>[^"\n]+)")?\ -->\n
+                         (?P<fence>```+)(?P<language>\w*)\n.*?^(?P=fence)$""", re.MULTILINE | re.DOTALL | re.VERBOSE)
+INCLUDE_LINE = re.compile(r"^<!-- *include\b.*$", re.MULTILINE)
+
+
+def excerpt(text: str, first: str, last: str) -> str:
+    """The lines of ``text`` from the first that contains ``first`` to the next one that contains ``last``.
+
+    >>> excerpt("a = 1\\nb = 2\\nc = 3\\n", "b", "c")
+    'b = 2\\nc = 3\\n'
+    """
+    lines = text.splitlines()
+    begin = next((i for i, line in enumerate(lines) if first in line), None)
+    if begin is None:
+        raise ValueError(f"no line contains {first!r}")
+    end = next((i for i in range(begin, len(lines)) if last in lines[i]), None)
+    if end is None:
+        raise ValueError(f"no line after {first!r} contains {last!r}")
+    return "\n".join(lines[begin:end + 1]) + "\n"
+
+
+def filled(page: str, root: Path) -> str:
+    """A page with the code fences below its include lines filled. ``ValueError`` for a line that can't be followed."""
+    followed = set()
+
+    def fill(match: re.Match[str]) -> str:
+        head = match[0].partition("\n")[0]
+        followed.add(match.start())
+        path = root / match["file"]
+        if not path.is_file():
+            raise ValueError(f"{head}: no such file")
+        text = path.read_text(encoding="utf-8")
+        if match["first"]:
+            try:
+                text = excerpt(text, match["first"], match["last"])
+            except ValueError as error:
+                raise ValueError(f"{head}: {error}") from None
+        body = text.rstrip("\n")
+        return f"{head}\n{match['fence']}{match['language']}\n{body}\n{match['fence']}"
+
+    result = INCLUDE.sub(fill, page)
+    for line in INCLUDE_LINE.finditer(page):
+        if line.start() not in followed:
+            raise ValueError(f"{line[0]}: not of the form <!-- include FILE --> with a code fence on the next line")
+    return result
+
+
+def expected(root: Path = ROOT) -> dict[str, str]:
+    """What each page under ``root`` should hold: those made from tables, and those that exist, filled."""
+    pages = {name: page() for name, page in PAGES.items()}
+    for path in [root / "README.md", *sorted((root / "docs").glob("*.md"))]:
+        name = path.relative_to(root).as_posix()
+        if name not in pages and path.exists():
+            try:
+                pages[name] = filled(path.read_text(encoding="utf-8"), root)
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from None
+    return pages
+
 
 def differences(root: Path = ROOT) -> str:
     """What the pages under ``root`` should hold and don't, as a unified diff; empty if nothing."""
     diff: list[str] = []
-    for name, page in PAGES.items():
+    for name, text in expected(root).items():
         path = root / name
         old = path.read_text(encoding="utf-8") if path.exists() else ""
-        new = page().splitlines()
-        diff += difflib.unified_diff(old.splitlines(), new, name, f"{name} as it should be", lineterm="")
+        diff += difflib.unified_diff(old.splitlines(), text.splitlines(), name, f"{name} as it should be", lineterm="")
     return "\n".join(diff)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="Write the pages in docs/ that are made from minigrad's tables.")
+    parser = argparse.ArgumentParser(description="Write the pages in docs/ that are made from minigrad's tables, and "
+                                     "fill in what pages include.")
     parser.add_argument("--check", action="store_true", help="write nothing; print what differs and exit with 1")
-    if parser.parse_args(arguments).check:
-        diff = differences()
-        if diff:
-            print(diff)
-            print("the pages above are out of date: run python tools/docs.py", file=sys.stderr)
-        return 1 if diff else 0
-    for name, page in PAGES.items():
-        path = ROOT / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(page(), encoding="utf-8")
-        print(f"wrote {name}")
+    check = parser.parse_args(arguments).check
+    try:
+        if check:
+            diff = differences()
+            if diff:
+                print(diff)
+                print("the pages above are out of date: run python tools/docs.py", file=sys.stderr)
+            return 1 if diff else 0
+        write()
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 1
     return 0
+
+
+def write(root: Path = ROOT) -> None:
+    """Bring all pages up to date."""
+    for name, text in expected(root).items():
+        path = root / name
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+            print(f"wrote {name}")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@ Next: ``realise.py``."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from time import perf_counter
@@ -23,6 +23,9 @@ from minigrad.schedule.spec import StackedSpec
 
 WORK_PER_THREAD = 16 << 10
 """Scalar operations below which a thread is not worth waking."""
+
+WORK_PER_CALL = 1 << 30
+"""Scalar operations, about a tenth of a second, after which native code returns to Python, so that Ctrl-C gets through."""
 
 
 @dataclass(eq=False)
@@ -63,8 +66,21 @@ class Executable:
         steps = [Step(k.program, tuple(self._slot(p, leaves) for p in k.launch.places),
                       tuple(position[s] for s in _scalars(k.launch)), k.lowered.iterations, _grain(k.lowered))
                  for k in self.kernels]
-        self.native = device.native(steps, leaves + outputs + 2, letters) if steps else None
+        self.calls = [device.native(part, leaves + outputs + 2, letters) for part in self._parts(steps)]
         self.output_slots = [(p.kind == "output", p.at) for p in plan.outputs]
+
+    def _parts(self, steps: Sequence[Step]) -> Iterator[list[Step]]:
+        """The steps of each native call."""
+        part: list[Step] = []
+        work = 0
+        for step, kernel in zip(steps, self.kernels, strict=True):
+            part.append(step)
+            work += kernel.lowered.work
+            if work > WORK_PER_CALL:
+                yield part
+                part, work = [], 0
+        if part:
+            yield part
 
     def _slot(self, place: Place, leaves: int) -> int | tuple[int, int]:
         if place.kind == "leaf":
@@ -93,11 +109,11 @@ class Executable:
         if self.free:
             numbers += [pending.constants[i].arg for i in self.free]
         seconds: list[float] = []
-        if self.native is not None:
+        for call in self.calls:
             if timed:
-                seconds = self.native.run_timed(addresses, numbers)
+                seconds += call.run_timed(addresses, numbers)
             else:
-                self.native.run(addresses, numbers)
+                call.run(addresses, numbers)
         if status is not None and status.any():
             self._raise_index_error(status)
         return [outputs[at] if fresh else leaves[at].buffer for fresh, at in self.output_slots], seconds

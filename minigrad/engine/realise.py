@@ -60,7 +60,7 @@ def _run(pending: Pending) -> None:
         debug.after(executable, seconds, level)
     for record in seen:
         record.launches += len(executable.kernels)
-        record.native_calls += bool(executable.kernels)
+        record.native_calls += len(executable.calls)
         record.compiled += 0 if hit else len(executable.kernels)
         record.plan_hits += hit
         record.plan_misses += not hit
@@ -86,11 +86,12 @@ def _run_reference(pending: Pending) -> None:
 
 def leaf_from_numpy(array: np.ndarray, dtype: DType, device: str) -> LazyBuffer:
     """A realised LazyBuffer with a copy of the array, which must have the NumPy type of ``dtype``."""
+    shape = array.shape  # ascontiguousarray makes one axis of none
     array = np.ascontiguousarray(array, dtype.numpy)
     buffer = Buffer(device, array.nbytes)
     if array.nbytes:
         buffer.copyin(array)
-    return LazyBuffer.from_buffer(buffer, array.shape, dtype, device)
+    return LazyBuffer.from_buffer(buffer, shape, dtype, device)
 
 
 def wrap_numpy(array: np.ndarray, dtype: DType, device: str) -> LazyBuffer:

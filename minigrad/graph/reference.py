@@ -124,7 +124,8 @@ def _scatter(node: LazyBuffer, operands: list[np.ndarray]) -> np.ndarray:
     if mode == "set":
         out[at] = value
     else:
-        (np.add if mode == "add" else np.maximum).at(out, at, _widen(value, node.dtype))
+        with np.errstate(all="ignore"):
+            (np.add if mode == "add" else np.maximum).at(out, at, _widen(value, node.dtype))
     return out
 
 

@@ -13,8 +13,24 @@ import numpy as np
 
 from minigrad.dtype import DType, float32, float64
 from minigrad.kernel.ir import (
-    Alloc, Apply, Array, Barrier, Const, Fold, For, If, Index, Kernel, Let, LetIndex, Load, Local, Scalar, Statement,
-    Store, Value,
+    Alloc,
+    Apply,
+    Array,
+    Barrier,
+    Const,
+    Fold,
+    For,
+    If,
+    Index,
+    Kernel,
+    Let,
+    LetIndex,
+    Load,
+    Local,
+    Scalar,
+    Statement,
+    Store,
+    Value,
 )
 from minigrad.kernel.walk import values
 from minigrad.ops import SCALAR_OPS, Op, cast
@@ -78,7 +94,7 @@ def apply(op: str, operands: Sequence[np.ndarray], dtype: DType) -> np.ndarray:
     if op == Op.WHERE:
         return np.where(*operands)
     source = operands[-1].dtype
-    if dtype.is_float and dtype.size == 2 or source.itemsize == 2 and source.kind not in "iu":
+    if (dtype.is_float and dtype.size == 2) or (source.itemsize == 2 and source.kind not in "iu"):
         wide = apply(op, [o.astype(np.float32) for o in operands], float32 if dtype.is_float else dtype)
         return cast(wide, dtype)
     if op == Op.FMA:
@@ -95,12 +111,13 @@ def _fma(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
     out = np.empty_like(a)
     with np.errstate(all="ignore"):
         for at, (x, y, z) in enumerate(zip(a.tolist(), b.tolist(), c.tolist())):
-            rough = np.float64(x) * y + z
-            if np.isfinite((x, y, z)).all() and (x and y):
+            if np.isinf(z) and np.isfinite((x, y)).all():
+                out[at] = z  # x*y may overflow on the way, but does not count
+            elif np.isfinite((x, y, z)).all() and x and y:
                 exact = Fraction(x) * Fraction(y) + Fraction(z)
                 out[at] = _round(exact, a.dtype) if exact else 0.0
             else:
-                out[at] = rough
+                out[at] = np.float64(x) * y + z
     return out
 
 

@@ -8,8 +8,24 @@ from collections.abc import Iterable
 
 from minigrad.dtype import DType
 from minigrad.kernel.ir import (
-    Alloc, Apply, Array, Barrier, Const, Fold, For, If, Index, Kernel, Let, LetIndex, Load, Local, Scalar, Statement,
-    Store, Value,
+    Alloc,
+    Apply,
+    Array,
+    Barrier,
+    Const,
+    Fold,
+    For,
+    If,
+    Index,
+    Kernel,
+    Let,
+    LetIndex,
+    Load,
+    Local,
+    Scalar,
+    Statement,
+    Store,
+    Value,
 )
 from minigrad.kernel.walk import operands, values
 from minigrad.ops import SCALAR_OPS, Op

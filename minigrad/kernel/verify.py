@@ -10,8 +10,24 @@ from math import prod
 from minigrad.dtype import bool_, int64
 from minigrad.errors import VerifyError
 from minigrad.kernel.ir import (
-    Alloc, Apply, Array, Barrier, Const, Fold, For, If, Index, Kernel, Let, LetIndex, Load, Local, Scalar, Statement,
-    Store, Value,
+    Alloc,
+    Apply,
+    Array,
+    Barrier,
+    Const,
+    Fold,
+    For,
+    If,
+    Index,
+    Kernel,
+    Let,
+    LetIndex,
+    Load,
+    Local,
+    Scalar,
+    Statement,
+    Store,
+    Value,
 )
 from minigrad.kernel.show import show_statement, show_value
 from minigrad.kernel.walk import statements, values
@@ -66,6 +82,7 @@ class _Checker:
 
     def head(self) -> None:
         self.bind(self.kernel.name)
+        self.names.clear()  # a loop variable may have the kernel's name
         for array in self.kernel.arrays:
             self.bind(array.name)
             self.require(array.scope == "global", f"parameter {array.name} has scope {array.scope}, not global")
@@ -170,7 +187,8 @@ class _Checker:
         self.require(array.size > 0 and array.lanes > 0 and array.size % array.lanes == 0,
                      f"{array.name} has {array.size} elements, kept {array.lanes} at a time")
         self.require(array.lanes == 1 or array.scope == "register", f"{array.name} has lanes but is no register array")
-        self.require(s.init is None or s.init.dtype is array.dtype, f"{array.name} starts with another dtype than its own")
+        self.require(s.init is None or s.init.dtype is array.dtype,
+                     f"{array.name} starts with another dtype than its own")
         self.bind(array.name)
         self.arrays.add(id(array))
 
@@ -197,7 +215,7 @@ class _Checker:
             elif isinstance(v, Scalar):
                 self.require(any(v is s for s in self.kernel.scalars), f"{v.name} is no scalar of this kernel")
             elif isinstance(v, Index):
-                self.require(v.dtype is int64 or v.dtype is bool_ and 0 <= v.index.lo and v.index.hi <= 1,
+                self.require(v.dtype is int64 or (v.dtype is bool_ and v.index.lo >= 0 and v.index.hi <= 1),
                              f"index {v.index} as a value is an int64, or a bool if it is 0/1; got {v.dtype.name}")
                 self.index(v.index)
             elif isinstance(v, Load):
@@ -262,8 +280,8 @@ class _Checker:
         if array.lanes == 1:
             self.require(not store or self.lane is None, f"{access} stores a plain register inside a vector loop")
         else:
-            self.require(lanes == array.lanes, f"{array.name} is kept {array.lanes} at a time but {access} is in a loop "
-                                               f"of {lanes} lanes")
+            self.require(lanes == array.lanes,
+                         f"{array.name} is kept {array.lanes} at a time but {access} is in a loop of {lanes} lanes")
             assert self.lane is not None
             self.require(coefficient(index, self.lane.var) == 1, f"{access} does not have the lane as its last part")
             index = substitute(index, {self.lane.var: num(0)})

@@ -9,7 +9,18 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from minigrad.kernel.ir import (
-    Apply, Fold, For, If, Index, Kernel, Let, LetIndex, Load, Statement, Store, Value,
+    Apply,
+    Fold,
+    For,
+    If,
+    Index,
+    Kernel,
+    Let,
+    LetIndex,
+    Load,
+    Statement,
+    Store,
+    Value,
 )
 from minigrad.symbolic import Sym, substitute
 

@@ -19,12 +19,13 @@ from minigrad.target import Target
 @dataclass
 class Lowering:
     """What a strategy made of a stage: ``statements`` for inside a parallel loop, or the loop's own ``head`` with them
-    when it divided the space itself; one line for DEBUG=3; ``work`` in scalar operations."""
+    when it divided the space itself; one line for DEBUG=3; ``work`` in scalar operations (``flops`` if they differ)."""
 
     statements: list[Statement]
     note: str
     work: int
     head: Parallel | None = None
+    flops: int | None = None
 
 
 def simplify_axes(body: Body, work: Traffic) -> list[Axis]:

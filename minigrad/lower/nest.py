@@ -14,7 +14,7 @@ from minigrad.lower.axes import Axis
 from minigrad.symbolic import Sym, eq, minimum, num
 
 ZERO = num(0)
-CHUNK = 64 << 10
+CHUNK = 256 << 10
 """Scalar operations that one iteration of a parallel loop is worth, at least, where there is enough work for many."""
 
 WANTED = 64

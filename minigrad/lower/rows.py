@@ -81,9 +81,8 @@ def simplify_axes(body: Body) -> tuple[list[Axis], list[Domain]]:
     return kept.list, domains
 
 
-def rows_stage(body: Body, target: Target, divide: bool) -> Lowering:
+def rows_stage(body: Body, kept: list[Axis], domains: list[Domain], target: Target, divide: bool) -> Lowering:
     """Lower a body with reductions; ``divide`` its space among parallel iterations, or write it whole."""
-    kept, domains = simplify_axes(body)
     rows = _Rows(body, target, kept, domains)
     lane_axis = rows.choose()
     total = sum((d.work.cost + len(d.reductions)) * d.size for d in domains)
@@ -200,7 +199,7 @@ class _Rows:
     def along_kept(self, lane_axis: Axis, per_result: int, total: int, note: str, divide: bool) -> Lowering:
         """A vector of results at a time, several vectors side by side."""
         count = sum(len(d.reductions) for d in self.domains)
-        unroll = max(1, 8 // count)
+        unroll = max(1, 16 // count)
         while unroll > 1 and unroll * self.lanes > lane_axis.size:
             unroll //= 2
         pieces = parts(lane_axis.size, self.lanes, unroll)

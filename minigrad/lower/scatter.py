@@ -12,7 +12,7 @@ from minigrad.lower.access import Access, Names, Place
 from minigrad.lower.axes import Axis
 from minigrad.lower.body import Body, Output
 from minigrad.lower.map import Lowering
-from minigrad.lower.nest import loop, loops, parallel, parts, share
+from minigrad.lower.nest import Share, loop, loops, parallel, parts, share
 from minigrad.lower.scalar import convert
 from minigrad.ops import Op
 from minigrad.symbolic import Sym, num
@@ -70,13 +70,13 @@ class _Scatter:
         rows = not columns and self.tail >= 8 and self.node.shape[0] >= OWNERS and self.entries >= 256
         if columns:
             axis = Axis(self.names.var("x", self.tail), self.tail)
-            s = share([axis], self.entries, multiple=64, chunk=max(1, total // OWNERS))
+            s = _owners(axis, -(-self.tail // OWNERS // 64) * 64)
             head = parallel(self.names, s)
             body = self._entries(None, (head.start, head.stop))
             note += f"; columns in {s.extent} parts"
         elif rows:
             axis = Axis(self.names.var("x", self.node.shape[0]), self.node.shape[0])
-            s = share([axis], 1, chunk=-(-self.node.shape[0] // OWNERS))
+            s = _owners(axis, -(-self.node.shape[0] // OWNERS))
             head = parallel(self.names, s)
             body = self._entries((head.start, head.stop), None)
             note += f"; rows in {s.extent} parts"
@@ -158,6 +158,11 @@ class _Scatter:
         if self.mode != "set":
             value = Apply(COMBINE[self.mode], (convert(Load(array, at), value.dtype), value), value.dtype)
         return [Store(array, at, convert(value, array.dtype))]
+
+
+def _owners(axis: Axis, block: int) -> Share:
+    """An axis in blocks, one for each parallel iteration."""
+    return Share((axis,), 0, block, -(-axis.size // block))
 
 
 def _size(shape: tuple[int, ...]) -> int:

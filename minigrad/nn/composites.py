@@ -90,9 +90,13 @@ def _along(values: Tensor, ndim: int, axis: int) -> Tensor:
     return values.reshape(tuple(-1 if i == axis else 1 for i in range(ndim)))
 
 
-def _nll(log_probability: Tensor, target: Tensor, weight: Tensor | None, axis: int, ignore_index: int,
-         reduction: str, label_smoothing: float) -> Tensor:
-    """The negative log likelihood of class indices: a comparison with the class coordinate picks the class."""
+@composite
+def nll_loss(log_probability: Tensor, target: Tensor, weight: Tensor | None, *, axis: int, ignore_index: int,
+             reduction: str, label_smoothing: float) -> Tensor:
+    """-weight[t] log p[t]; the mean divides by the sum of the weights of the targets that are not ignored.
+
+    A comparison with the class coordinate picks the class, so that nothing of the size of a one-hot is stored.
+    """
     ndim, classes = log_probability.ndim, log_probability.shape[axis]
     kept = target != ignore_index
     chosen = _along(arange(classes, device=log_probability.device), ndim, axis) == target.unsqueeze(axis)
@@ -111,27 +115,12 @@ def _nll(log_probability: Tensor, target: Tensor, weight: Tensor | None, axis: i
 
 
 @composite
-def nll_loss(log_probability: Tensor, target: Tensor, weight: Tensor | None, *, axis: int, ignore_index: int,
-             reduction: str) -> Tensor:
-    """-weight[t] log p[t]; the mean divides by the sum of the weights of the targets that are not ignored."""
-    return _nll(log_probability, target, weight, axis, ignore_index, reduction, 0.0)
-
-
-@composite
-def cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None, *, axis: int, ignore_index: int,
-                  reduction: str, label_smoothing: float) -> Tensor:
-    """The negative log likelihood of class indices under softmax(input)."""
-    return _nll(input.log_softmax(axis), target, weight, axis, ignore_index, reduction, label_smoothing)
-
-
-@composite
-def cross_entropy_with_probabilities(input: Tensor, target: Tensor, weight: Tensor | None, *, axis: int,
-                                     reduction: str, label_smoothing: float) -> Tensor:
-    """-sum over classes of weight * t * log softmax(x); the mean is over everything but the classes."""
-    classes = input.shape[axis]
+def soft_nll_loss(log_probability: Tensor, target: Tensor, weight: Tensor | None, *, axis: int, reduction: str,
+                  label_smoothing: float) -> Tensor:
+    """-sum over classes of weight * t * log p, for a target of probabilities; the mean is over everything else."""
     if label_smoothing > 0:
-        target = target * (1 - label_smoothing) + label_smoothing / classes
-    loss = input.log_softmax(axis) * target
+        target = target * (1 - label_smoothing) + label_smoothing / log_probability.shape[axis]
+    loss = log_probability * target
     if weight is not None:
-        loss = loss * _along(weight, input.ndim, axis)
+        loss = loss * _along(weight, log_probability.ndim, axis)
     return reduced(-loss.sum(axis), reduction)

@@ -304,7 +304,8 @@ def nll_loss(input: Tensor, target: Tensor, weight: Tensor | None = None, size_a
     axis = 1 if input.ndim > 1 else 0
     target = _check_target(input, target, ignore_index)
     _check_class_weight(input, weight, axis)
-    return composites.nll_loss(input, target, weight, axis=axis, ignore_index=ignore_index, reduction=reduction)
+    return composites.nll_loss(input, target, weight, axis=axis, ignore_index=ignore_index, reduction=reduction,
+                               label_smoothing=0.0)
 
 
 def cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = None, size_average: bool | None = None,
@@ -332,9 +333,9 @@ def cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = None, s
         if ignore_index >= 0:
             raise RuntimeError("ignore_index is not supported for floating point target")
         _check_class_weight(input, weight, axis, "cross_entropy: ")
-        return composites.cross_entropy_with_probabilities(
-            input, target, weight, axis=axis, reduction=reduction, label_smoothing=label_smoothing)
+        return composites.soft_nll_loss(input.log_softmax(axis), target, weight, axis=axis, reduction=reduction,
+                                        label_smoothing=float(label_smoothing))
     target = _check_target(input, target, ignore_index)
     _check_class_weight(input, weight, axis)
-    return composites.cross_entropy(input, target, weight, axis=axis, ignore_index=ignore_index, reduction=reduction,
-                                    label_smoothing=label_smoothing)
+    return composites.nll_loss(input.log_softmax(axis), target, weight, axis=axis, ignore_index=ignore_index,
+                               reduction=reduction, label_smoothing=float(label_smoothing))

@@ -23,9 +23,11 @@ class Parameter(Tensor):
 
     def __new__(cls, data: Tensor | None = None, requires_grad: bool = True) -> Parameter:
         result = (empty(0) if data is None else data).detach()
+        if requires_grad and not result.dtype.is_floating_point:
+            raise RuntimeError("Only Tensors of floating point and complex dtype can require gradients")
         result.__class__ = cls
         result.requires_grad_(requires_grad)
-        return result  # type: ignore[return-value]
+        return result
 
     def __init__(self, data: Tensor | None = None, requires_grad: bool = True) -> None:
         """``__new__`` has done it all: the object is an alias of ``data`` that became a Parameter."""

@@ -15,7 +15,7 @@ from minigrad.tensor import Tensor, composite, maximum
 
 @composite
 def adam(params: list[Tensor], grads: list[Tensor], averages: list[Tensor], squares: list[Tensor],
-         peaks: list[Tensor], step_size: Tensor, root_correction: Tensor, share1: Tensor, beta2: Tensor,
+         peaks: list[Tensor] | None, step_size: Tensor, root_correction: Tensor, share1: Tensor, beta2: Tensor,
          share2: Tensor, eps: Tensor, decay: Tensor | None, *, decoupled: bool,
          maximize: bool) -> tuple[Tensor, ...]:
     """New parameters, moments and (for amsgrad) peaks of the second moment; see ``Adam`` for the formula.
@@ -33,7 +33,7 @@ def adam(params: list[Tensor], grads: list[Tensor], averages: list[Tensor], squa
         average = average + share1 * (grad - average)
         square = square * beta2 + share2 * grad * grad
         peak = square
-        if peaks:
+        if peaks is not None:
             peak = maximum(widen(peaks[number]), square)
             new[3].append(narrow(peak, peaks[number]))
         param = param - step_size * average / (peak.sqrt() / root_correction + eps)
@@ -103,7 +103,7 @@ class Adam(Optimizer):
             targets += averages
             targets += squares
             targets += peaks
-            values += adam(params, grads, averages, squares, peaks, *self._numbers(group, wide, step),
+            values += adam(params, grads, averages, squares, peaks or None, *self._numbers(group, wide, step),
                            decoupled=group["decoupled_weight_decay"], maximize=group["maximize"])
 
     def _numbers(self, group: dict[str, Any], wide: bool, step: float) -> tuple[Tensor | None, ...]:

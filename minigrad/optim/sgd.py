@@ -13,7 +13,7 @@ from minigrad.tensor import Tensor, composite
 
 
 @composite
-def sgd(params: list[Tensor], grads: list[Tensor], buffers: list[Tensor], lr: Tensor, weight_decay: Tensor | None,
+def sgd(params: list[Tensor], grads: list[Tensor], buffers: list[Tensor] | None, lr: Tensor, weight_decay: Tensor | None,
         momentum: Tensor | None, share: Tensor | None, *, nesterov: bool, maximize: bool) -> tuple[Tensor, ...]:
     """New parameters, then new momentum buffers; see ``SGD`` for the formula."""
     new_params, new_buffers = [], []
@@ -23,7 +23,7 @@ def sgd(params: list[Tensor], grads: list[Tensor], buffers: list[Tensor], lr: Te
             grad = -grad
         if weight_decay is not None:
             grad = grad + weight_decay * param
-        if momentum is not None:
+        if buffers is not None:
             buffer = widen(buffers[number]) * momentum + (grad if share is None else grad * share)
             new_buffers.append(narrow(buffer, buffers[number]))
             grad = grad + momentum * buffer if nesterov else buffer
@@ -82,7 +82,7 @@ class SGD(Optimizer):
             decay = group["weight_decay"]
             targets += params
             targets += buffers
-            values += sgd(params, grads, buffers, self._constant(group["lr"], wide),
+            values += sgd(params, grads, buffers or None, self._constant(group["lr"], wide),
                           self._constant(decay, wide) if decay != 0 else None,
                           self._constant(momentum, wide) if momentum != 0 else None,
                           self._constant(1.0 if first else 1 - dampening, wide) if dampening != 0 else None,

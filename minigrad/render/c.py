@@ -4,6 +4,7 @@ bits as the LLVM form; compile it with ``-ffp-contract=off`` and link with ``-lm
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from minigrad.dtype import DType, float64, int64
 from minigrad.kernel.ir import For, Kernel
@@ -43,7 +44,7 @@ class CRenderer(CStyleRenderer):
     """C11."""
 
     includes = INCLUDES
-    scopes = {"register": "", "scratch": "_Alignas(64) ", "shared": None}
+    scopes: ClassVar = {"register": "", "scratch": "_Alignas(64) ", "shared": None}
 
     def head(self, kernel: Kernel) -> str:
         return f"void {kernel.name}(void **arrays, const int64_t *scalars, int64_t begin, int64_t end)"
@@ -56,7 +57,8 @@ class CRenderer(CStyleRenderer):
                 lines.append(f"{const}{self.memory(array.dtype)} *{self.name(array.name)} = arrays[{position}];")
         for s in kernel.scalars:
             if s.name in self.used:
-                lines.append(f"const {self.register(s.dtype)} {self.name(s.name)} = {self.argument(s.position, s.dtype)};")
+                value = self.argument(s.position, s.dtype)
+                lines.append(f"const {self.register(s.dtype)} {self.name(s.name)} = {value};")
         return lines
 
     def argument(self, position: int, dtype: DType) -> str:

@@ -7,25 +7,38 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from functools import reduce
+from typing import ClassVar
 
 from minigrad.errors import CompileError
 from minigrad.kernel.ir import (
-    Alloc, Array, Const, Fold, For, If, Index, Kernel, Let, LetIndex, Load, Local, Scalar, Statement,
-    Store, Value,
+    Alloc,
+    Array,
+    Const,
+    Fold,
+    For,
+    If,
+    Index,
+    Kernel,
+    Let,
+    LetIndex,
+    Load,
+    Local,
+    Scalar,
+    Statement,
+    Store,
+    Value,
 )
 from minigrad.kernel.walk import indices_of, operands, statements, values, values_of
 from minigrad.render.cstyle_ops import COMPARE, LOOSE, PLUS, TIMES, UNARY, WORD, Language, Text, call
 from minigrad.symbolic import Sym, variables
 
 LONGEST = 96  # characters of an expression before parts of it get names
-_TAKEN = re.compile(r"(?:\w+_(?:bool|u?int\d+|b?float\d+|t))\Z")
-_WORDS = frozenset("""
+_TAKEN = re.compile(r"(?:\w+_(?:[iu]\d+|b?f\d+|t)|b?f16_\w+|t\d+_)\Z")
+_WORDS = frozenset(re.findall(r"\w+", """
 arrays scalars begin end auto break case char const continue default do double else enum extern float for goto if inline
 int long register restrict return short signed sizeof static struct switch typedef union unsigned void volatile while
 bool true false floor ceil trunc rint sqrt fma fabs fmod copysign memcpy main kernel global local private half
-floorf ceilf truncf rintf sqrtf fmaf fabsf fmodf copysignf NAN INFINITY
-float16_bits float16_value float16_round bfloat16_bits bfloat16_value bfloat16_round least greatest floor_div floor_mod
-""".split())
+floorf ceilf truncf rintf sqrtf fmaf fabsf fmodf copysignf NAN INFINITY least greatest floor_div floor_mod"""))
 _INDEX_HELPERS = {
     "least": "{t} least({t} a, {t} b) {{ return a < b ? a : b; }}",
     "greatest": "{t} greatest({t} a, {t} b) {{ return a > b ? a : b; }}",
@@ -39,13 +52,16 @@ class CStyleRenderer(Language):
 
     includes = ""
     index_type = "int64_t"
-    scopes: dict[str, str | None] = {"register": "", "scratch": "", "shared": None}  # None: there is no such memory
+    scopes: ClassVar[dict[str, str | None]] = {"register": "", "scratch": "", "shared": None}  # None: there is none
     barrier: str | None = None
 
     def render(self, kernels: Sequence[Kernel]) -> str:
         """One translation unit: includes, the helpers that are used, the kernels."""
         self.helpers = {}
         bodies = [self.kernel(kernel) for kernel in kernels]
+        for kernel in kernels:
+            if kernel.name in _WORDS or kernel.name in self.helpers:
+                raise CompileError(f"a kernel cannot be named {kernel.name}: the C form has that name already")
         parts = [self.includes, "\n".join(self.helpers.values()), *bodies]
         return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -269,10 +285,10 @@ class CStyleRenderer(Language):
             signed.append((c < 0, whole))
         if constant:
             at = 0 if constant > 0 and signed[0][0] else len(signed)
-            signed.insert(at, (constant < 0, str(abs(constant)) + (self.long_suffix if abs(constant) >= 1 << 31 else "")))
-        text = ("-" if signed[0][0] else "") + signed[0][1]
-        text += "".join((" - " if negative else " + ") + whole for negative, whole in signed[1:])
-        return Text(text, PLUS)
+            suffix = self.long_suffix if abs(constant) >= 1 << 31 else ""
+            signed.insert(at, (constant < 0, f"{abs(constant)}{suffix}"))
+        first = ("-" if signed[0][0] else "") + signed[0][1]
+        return Text(first + "".join((" - " if negative else " + ") + whole for negative, whole in signed[1:]), PLUS)
 
 
 def _names_read(kernel: Kernel) -> set[str]:

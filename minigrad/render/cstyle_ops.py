@@ -4,11 +4,11 @@ text of the helper functions it calls, with the guards of ``ops.py``'s ``edge`` 
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
-from minigrad.dtype import DType, bfloat16, bool_, float16, float32, float64
+from minigrad.dtype import BY_NAME, DType, bfloat16, bool_, float16, float32, float64
 from minigrad.errors import CompileError
 from minigrad.ops import Op, cast
 
@@ -70,29 +70,29 @@ HELPERS: dict[str, str] = {
 
 # Conversions of the half types, which are held as float values. {f} float, {d} double, {u16} and so on the types.
 HALF_HELPERS: dict[str, str] = {
-    "bfloat16_bits": """{u16} {name}({f} a) {{
+    "bf16_bits": """{u16} {name}({f} a) {{
   const {u32} bits = {bits32}(a);
   return ({u16})((a != a ? bits | 0x400000 : bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 }}""",
-    "bfloat16_value": "{f} {name}({u16} a) {{ return {value32}(({u32})a << 16); }}",
-    "float16_bits": """{u16} {name}({f} a) {{
+    "bf16_value": "{f} {name}({u16} a) {{ return {value32}(({u32})a << 16); }}",
+    "f16_bits": """{u16} {name}({f} a) {{
   const {u32} bits = {bits32}(a), size = bits & 0x7fffffff, sign = bits >> 16 & 0x8000;
   if (size > 0x7f800000) return ({u16})(sign | 0x7e00 | (size >> 13 & 0x3ff));
   if (size >= 0x47800000) return ({u16})(sign | 0x7c00);
   if (size < 0x38800000) return ({u16})(sign | ({bits32}({value32}(size) + 0.5f) - 0x3f000000));
   return ({u16})(sign | ((size - 0x38000000 + 0xfff + (size >> 13 & 1)) >> 13));
 }}""",
-    "float16_value": """{f} {name}({u16} a) {{
+    "f16_value": """{f} {name}({u16} a) {{
   const {u32} size = a & 0x7fff, sign = ({u32})(a & 0x8000) << 16;
   {u32} bits = {bits32}({value32}(size << 13) * 0x1p112f);
   if (size >= 0x7c00) bits |= size > 0x7c00 ? 0x7fc00000 : 0x7f800000;
   return {value32}(sign | bits);
 }}""",
-    "float16_round": "{f} {name}({f} a) {{ return {float16_value}({float16_bits}(a)); }}",
-    "bfloat16_round": "{f} {name}({f} a) {{ return {bfloat16_value}({bfloat16_bits}(a)); }}",
-    "float16_of_float64": """{f} {name}({d} a) {{
+    "f16_round": "{f} {name}({f} a) {{ return {f16_value}({f16_bits}(a)); }}",
+    "bf16_round": "{f} {name}({f} a) {{ return {bf16_value}({bf16_bits}(a)); }}",
+    "f16_of_f64": """{f} {name}({d} a) {{
   const {u64} bits = {bits64}(a), low = ((({u64})1) << 29) - 1;
-  return {float16_round}(({f}){value64}((bits & ~low) | (bits & low ? low + 1 : 0)));
+  return {f16_round}(({f}){value64}((bits & ~low) | (bits & low ? low + 1 : 0)));
 }}""",
 }
 
@@ -109,6 +109,12 @@ def is_half(dtype: DType) -> bool:
     return dtype is float16 or dtype is bfloat16
 
 
+def short(dtype: DType) -> str:
+    """The dtype's name in helpers: ``i32``, ``bf16``."""
+    kind = "bf" if dtype is bfloat16 else dtype.kind
+    return "bool" if dtype is bool_ else f"{kind}{dtype.bits}"
+
+
 def call(name: str, *operands: Text) -> Text:
     return Text(f"{name}({', '.join(o.text for o in operands)})")
 
@@ -116,9 +122,10 @@ def call(name: str, *operands: Text) -> Text:
 class Language:
     """What C, OpenCL C and CUDA C share about scalars, and as class attributes what they spell differently."""
 
-    types = {"bool": "bool", "uint8": "uint8_t", "int8": "int8_t", "int16": "int16_t", "int32": "int32_t",
-             "int64": "int64_t", "uint16": "uint16_t", "uint32": "uint32_t", "uint64": "uint64_t",
-             "float32": "float", "float64": "double"}
+    types: ClassVar[dict[str, str]] = {
+        "bool": "bool", "uint8": "uint8_t", "int8": "int8_t", "int16": "int16_t", "int32": "int32_t",
+        "int64": "int64_t", "uint16": "uint16_t", "uint32": "uint32_t", "uint64": "uint64_t",
+        "float32": "float", "float64": "double"}
     function = "static inline "
     infinity, nan = "INFINITY", "NAN"
     math_float32 = "{}f"  # how float32's math functions are called: floorf
@@ -141,7 +148,7 @@ class Language:
 
     def helper(self, kind: str, dtype: DType) -> str:
         """The name of helper ``kind`` for ``dtype``; its text goes to the prelude."""
-        name = f"{kind.split()[0]}_{dtype.name}"
+        name = f"{kind.split()[0]}_{short(dtype)}"
         if name not in self.helpers:
             signed = dtype.kind == "i"
             wide = "uint64" if dtype.bits == 64 else "uint32"
@@ -152,10 +159,9 @@ class Language:
             self.helpers[name] = self.function + HELPERS[kind].format(name=name, **fields)
         return name
 
-    def bits(self, to: DType | str, of: DType | str) -> str:
+    def bits(self, to: str, of: str) -> str:
         """The name of the helper that reads the bits of one type as another of its size."""
-        to, of = (d if isinstance(d, str) else d.name for d in (to, of))
-        name = f"{to}_bits_of_{of}"
+        name = f"{short(BY_NAME[to])}_bits_of_{short(BY_NAME[of])}"
         if name not in self.helpers:
             text = self.reinterpret.format(to=self.types[to], of=self.types[of], name=name)
             self.helpers[name] = self.function + text
@@ -181,11 +187,12 @@ class Language:
     def saturating(self, dtype: DType, source: DType) -> str:
         """The name of the conversion of a float to an integer: NaN gives 0, out of range the nearest bound."""
         wide = float64 if source is float64 else float32
-        name = f"{dtype.name}_of_{wide.name}"
+        name = f"{short(dtype)}_of_{short(wide)}"
         if name not in self.helpers:
             t, f = self.register(dtype), self.types[wide.name]
             exact = 53 if wide is float64 else 24
-            high = float(dtype.max if dtype.max.bit_length() <= exact else dtype.max + 1)
+            top_value = int(dtype.max)
+            high = float(top_value if top_value.bit_length() <= exact else top_value + 1)
             low, top = self.constant(dtype.min, dtype), self.constant(dtype.max, dtype)
             self.helpers[name] = (
                 f"{self.function}{t} {name}({f} a) {{\n"
@@ -212,13 +219,12 @@ class Language:
                 return f"(-{(1 << 31) - 1} - 1)"
             return str(number) + (self.long_suffix if abs(number) >= 1 << 31 else "")
         if dtype is not float64:
-            value = cast(np.array([value], np.float64), dtype)[0]
-            value = np.float32(value)
+            value = float(cast(np.array([value], np.float64), dtype)[0])
         if value != value:
             return self.nan
         if abs(value) == np.inf:
             return self.infinity if value > 0 else f"-{self.infinity}"
-        text = str(value) if dtype is not float64 else repr(float(value))
+        text = repr(value) if dtype is float64 else str(np.float32(value))
         text = text if re.search("[.e]", text) else text + ".0"
         return text + ("" if dtype is float64 else "f")
 
@@ -235,9 +241,10 @@ class Language:
         form = self.float_op if source.is_float else self.bool_op if source is bool_ else self.integer_op
         result = form(op, operands, source)
         if result is None:
-            raise CompileError(f"the C renderer has no form of {op} on {source.name}; a pass lowers it before rendering")
+            raise CompileError(f"the C renderer has no form of {op} on {source.name}; "
+                               "a pass lowers it before rendering")
         if is_half(dtype) and op not in _REPRESENTABLE:
-            return call(self.half(f"{dtype.name}_round"), result)
+            return call(self.half(f"{short(dtype)}_round"), result)
         return result
 
     def infix(self, sign: str, tight: int, a: Text, b: Text) -> Text:
@@ -300,9 +307,9 @@ class Language:
             return call(self.saturating(dtype, source), a)
         if is_half(dtype):
             if source is float64 and dtype is float16:
-                return call(self.half("float16_of_float64"), a)
+                return call(self.half("f16_of_f64"), a)
             single = a if self.register(source) == self.types["float32"] else self.convert(a, float32)
-            return call(self.half(f"{dtype.name}_round"), single)
+            return call(self.half(f"{short(dtype)}_round"), single)
         if is_half(source) and dtype is float32:
             return a
         return self.convert(a, dtype)
@@ -318,7 +325,7 @@ class Language:
         return self.from_memory(bits if of == to else call(self.bits(to, of), bits), dtype)
 
     def to_memory(self, a: Text, dtype: DType) -> Text:
-        return call(self.half(f"{dtype.name}_bits"), a) if is_half(dtype) else a
+        return call(self.half(f"{short(dtype)}_bits"), a) if is_half(dtype) else a
 
     def from_memory(self, a: Text, dtype: DType) -> Text:
-        return call(self.half(f"{dtype.name}_value"), a) if is_half(dtype) else a
+        return call(self.half(f"{short(dtype)}_value"), a) if is_half(dtype) else a

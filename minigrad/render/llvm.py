@@ -10,15 +10,30 @@ from collections.abc import Sequence
 from minigrad.dtype import float64, int32, int64
 from minigrad.errors import CompileError
 from minigrad.kernel.ir import (
-    Alloc, Apply, Array, Const, Fold, For, If, Index, Kernel, Let, LetIndex, Load, Local, Scalar, Statement, Store,
+    Alloc,
+    Apply,
+    Array,
+    Const,
+    Fold,
+    For,
+    If,
+    Index,
+    Kernel,
+    Let,
+    LetIndex,
+    Load,
+    Local,
+    Scalar,
+    Statement,
+    Store,
     Value,
 )
 from minigrad.kernel.walk import registers_stored, statements, stores_memory, values
 from minigrad.ops import Op
-from minigrad.render.llvm_index import I64, IndexWriter, narrow
+from minigrad.render.llvm_index import I64, NO_LANE, IndexWriter, narrow
 from minigrad.render.llvm_memory import MemoryWriter
 from minigrad.render.llvm_ops import apply, cast, constant, fold, to_memory
-from minigrad.render.llvm_text import Operand, Writer, literal, register_type
+from minigrad.render.llvm_text import Operand, Writer, register_type
 from minigrad.symbolic import Sym, num
 from minigrad.target import Target
 
@@ -110,7 +125,7 @@ class KernelWriter:
         elif isinstance(s, Let):
             self.locals[s.name] = self.value(s.value)
         elif isinstance(s, LetIndex):
-            self.index.operands[s.var] = self.value(s.value)
+            self.index.bind(s.var, self.value(s.value))
         elif isinstance(s, Store):
             self.store(s)
         elif isinstance(s, If):
@@ -146,7 +161,7 @@ class KernelWriter:
             return
         self.index.lane = s.var
         self.block(s.body)
-        self.index.lane, self.index.lanes = None, 1
+        self.index.lane, self.index.lanes = NO_LANE, 1
 
     def loop(self, s: For, start: Operand, stop: Operand, certain: bool = False) -> None:
         """A loop tested at its end; entered through a test unless it is ``certain`` to run."""
@@ -223,9 +238,8 @@ class KernelWriter:
 
     def store(self, s: Store) -> None:
         if s.array.scope == "register":
-            e = self.index.first(self.index.fix(s.index))
             value = self.w.widen(self.value(s.value), s.array.lanes)
-            self.registers[id(s.array)][int(e) // s.array.lanes] = value
+            self.registers[id(s.array)][self.index.register(s.index) // s.array.lanes] = value
             return
         guard = None if s.guard is None else self.index.fix(s.guard)
         if guard is None or guard is num(1):
@@ -254,7 +268,8 @@ class KernelWriter:
         lanes = w.target.lanes(array.dtype.size)
         whole = array.size - array.size % lanes
         if whole:
-            body, done, at, following, again = (*map(self.block_name, ("fill", "filled")), w.fresh(), w.fresh(), w.fresh())
+            body, done = self.block_name("fill"), self.block_name("filled")
+            at, following, again = w.fresh(), w.fresh(), w.fresh()
             origin = w.label
             w.open_region()
             w.line(f"br label %{body}")
@@ -312,8 +327,7 @@ class KernelWriter:
     def load(self, v: Load) -> Operand:
         if v.array.scope != "register":
             return self.memory.load(v)
-        e = self.index.first(self.index.fix(v.index))
-        return self.registers[id(v.array)][int(e) // v.array.lanes]
+        return self.registers[id(v.array)][self.index.register(v.index) // v.array.lanes]
 
     def index_value(self, v: Index) -> Operand:
         e = self.index.fix(v.index)

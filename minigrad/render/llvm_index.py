@@ -1,6 +1,6 @@
-"""Stage: inside the LLVM renderer. In: index expressions. Out: int64 scalars, and where they depend on the lane, vectors
-and masks. Sums are added up from the outermost loop's terms inwards, so that each loop computes only what
-changes in it. Next: ``llvm_memory.py``."""
+"""Stage: inside the LLVM renderer. In: index expressions. Out: int64 scalars, and where they depend on the lane,
+vectors and masks. Sums are added up from the outermost loop's terms inwards, so that each loop computes only
+what changes in it. Next: ``llvm_memory.py``."""
 
 from __future__ import annotations
 
@@ -8,21 +8,28 @@ from collections.abc import Callable
 
 from minigrad.render.llvm_ops import divide
 from minigrad.render.llvm_text import Operand, Writer, literal
-from minigrad.symbolic import Sym, children, num, split, substitute, variables
+from minigrad.symbolic import Sym, children, evaluate, maximum, minimum, num, split, substitute, var, variables
 
 I64 = "i64"
+NO_LANE = var("no lane", 0, 1)  # what stands for the lane outside vector loops; no expression has it
 
 
 class IndexWriter:
-    """Index expressions of one function: ``bind`` gives variables their operands or constants."""
+    """Index expressions of one function; ``operands`` and ``constants`` say what variables are now."""
 
     def __init__(self, writer: Writer, unknown: Callable[[Sym], Operand]):
         self.w = writer
         self.unknown = unknown  # makes the operand of a variable nothing has bound: a run-time scalar
         self.operands: dict[Sym, Operand] = {}
         self.constants: dict[Sym, Sym] = {}
-        self.lane: Sym | None = None
+        self.lane = NO_LANE
         self.lanes = 1
+
+    def bind(self, v: Sym, operand: Operand) -> None:
+        """Give a variable its value; in an unrolled loop it may have had another one before."""
+        self.operands[v] = operand
+        for region in self.w.regions:
+            region.numbers.clear()
 
     def fix(self, e: Sym) -> Sym:
         """The expression with the variables of unrolled loops as the numbers they are now."""
@@ -32,19 +39,32 @@ class IndexWriter:
 
     def by_lane(self, e: Sym) -> bool:
         """Whether the expression depends on the lane."""
-        return self.lane is not None and self.lane in variables(e)
+        return self.lane in variables(e)
 
-    def first(self, e: Sym) -> Sym:
-        """The expression at lane 0."""
-        return substitute(e, {self.lane: num(0)}) if self.lane is not None else e
+    def register(self, e: Sym) -> int:
+        """The element that a register access touches, at lane 0: a number once loops are unrolled."""
+        if e.kind == "num":
+            return int(e)
+        values = {str(v): int(self.constants.get(v, 0)) for v in variables(e)}
+        return evaluate(e, values)
 
     # --- the same in all lanes -------------------------------------------------------------------------------
 
     def number(self, e: Sym, type: str = I64) -> Operand:
         """The value of ``e``; ``type`` may be i32 where ``narrow(e)`` holds."""
+        if e.kind == "num":
+            return literal(type, e.args[0])
+        key = e, type
+        for region in reversed(self.w.regions):
+            known = region.numbers.get(key)
+            if known is not None:
+                return known
+        made = self.compute(e, type)
+        self.w.regions[made.depth].numbers[key] = made
+        return made
+
+    def compute(self, e: Sym, type: str) -> Operand:
         kind, args = e.kind, e.args
-        if kind == "num":
-            return literal(type, args[0])
         if not self.by_lane(e) and type != I64:
             return self.w.convert("trunc", self.number(e), type)
         if kind == "var":
@@ -130,16 +150,9 @@ class IndexWriter:
 
     def threshold(self, kind: str, sign: int, rest: Sym) -> Operand:
         """``sign*lane + rest < 0`` (or ``== 0``) as a comparison of the lanes' numbers with one scalar."""
-        limit = self.number(rest * -sign)  # lane < limit, or lane > limit
-        limit_range = rest * -sign
-        if limit_range.lo < -1 or limit_range.hi > self.lanes:
-            for opcode, bound in (("slt", -1), ("sgt", self.lanes)):
-                edge = literal(I64, bound)
-                limit = self.w.select(self.w.compare(f"icmp {opcode}", limit, edge), edge, limit)
-        ramp = self.variable(self.lane, "i32")
-        narrow_limit = self.w.convert("trunc", limit, "i32")
+        limit = maximum(minimum(rest * -sign, self.lanes), -1)  # lane < limit, or lane > limit
         opcode = "icmp eq" if kind == "equal" else "icmp slt" if sign > 0 else "icmp sgt"
-        return self.w.compare(opcode, ramp, narrow_limit)
+        return self.w.compare(opcode, self.variable(self.lane, "i32"), self.number(limit, "i32"))
 
 
 def narrow(e: Sym) -> bool:

@@ -83,7 +83,7 @@ class MemoryWriter:
 
     def load_neighbours(self, array: Array, e: Sym, guard: Sym | None, zero: Operand, step: int) -> Operand:
         lanes = self.index.lanes
-        first = self.index.first(e) if step == 1 else self.index.first(e) - (lanes - 1)
+        first = self.first(e, step)
         pointer = self.address(array, first)
         if guard is None:
             return self.in_order(self.load_at(array, pointer, lanes), step)
@@ -96,16 +96,56 @@ class MemoryWriter:
         mask = self.in_order(self.w.widen(condition, lanes), step)
         return self.in_order(self.masked(array, pointer, mask), step)
 
+    def first(self, e: Sym, step: int) -> Sym:
+        """The lowest of the places that lanes ``step`` apart touch."""
+        return e - self.index.lane if step == 1 else e + self.index.lane - (self.index.lanes - 1)
+
     def in_order(self, a: Operand, step: int) -> Operand:
         return a if step == 1 else self.w.shuffle(a, list(reversed(range(a.lanes))))
 
     def masked(self, array: Array, pointer: Operand, mask: Operand) -> Operand:
-        """A vector load of the lanes where ``mask`` is true; 0 in the others."""
+        """The lanes of a vector load where ``mask`` is true; 0 in the others, whose memory is not touched."""
+        size, lanes, target = array.dtype.size, mask.lanes, self.w.target
+        if target.name == "avx512":
+            most = lanes
+        elif target.name == "avx2" and size >= 4 and lanes * size >= 16:
+            most = min(lanes, 32 // size)
+        else:
+            return self.one_by_one(array, pointer, mask)
+        parts = []
+        for start in range(0, lanes, most):
+            part = mask if most == lanes else self.w.shuffle(mask, list(range(start, start + most)))
+            place = self.offset(array, pointer, literal(I64, start)) if start else pointer
+            parts.append(self.masked_register(array, place, part))
+        return from_memory(self.w, self.w.joined(parts), array.dtype)
+
+    def masked_register(self, array: Array, pointer: Operand, mask: Operand) -> Operand:
         type, lanes = memory_type(array.dtype), mask.lanes
+        if self.w.target.name == "avx2":
+            return self.masked_avx2(type, lanes, pointer, mask)
         full, name = f"<{lanes} x {type}>", f"llvm.masked.load.{mangled(type, lanes)}.p0"
         self.w.declare(name, f"declare {full} @{name}(ptr, i32, <{lanes} x i1>, {full})")
         call = f"call {full} @{name}({pointer.typed}, i32 {array.dtype.size}, {mask.typed}, {full} zeroinitializer)"
-        return from_memory(self.w, self.w.load(call, type, lanes), array.dtype)
+        return self.w.load(call, type, lanes)
+
+    def masked_avx2(self, type: str, lanes: int, pointer: Operand, mask: Operand) -> Operand:
+        """The instruction itself: where LLVM 22 sees that all lanes of ``llvm.masked.load`` are off, it may emit an
+        unmasked load for a machine without AVX-512."""
+        bits = 32 if type in ("float", "i32") else 64
+        name = f"llvm.x86.avx2.maskload.{'d' if bits == 32 else 'q'}{'.256' if lanes * bits == 256 else ''}"
+        full = f"<{lanes} x i{bits}>"
+        self.w.declare(name, f"declare {full} @{name}(ptr, {full})")
+        signs = self.w.convert("sext", mask, f"i{bits}")
+        got = self.w.load(f"call {full} @{name}({pointer.typed}, {signs.typed})", f"i{bits}", lanes)
+        return got if got.type == type else self.w.convert("bitcast", got, type)
+
+    def one_by_one(self, array: Array, pointer: Operand, mask: Operand) -> Operand:
+        """``masked`` on machines that cannot: each lane reads its element, or element 0."""
+        base, lanes = self.pointers[id(array)], range(mask.lanes)
+        places = [self.offset(array, pointer, literal(I64, n)) if n else pointer for n in lanes]
+        chosen = [self.w.select(self.w.lane(mask, n), place, base) for n, place in zip(lanes, places)]
+        got = self.w.gathered([self.raw(array, place) for place in chosen])
+        return from_memory(self.w, self.w.select(mask, got, literal(got.type, 0)), array.dtype)
 
     def load_lanes(self, array: Array, e: Sym, guard: Sym | None, zero: Operand) -> Operand:
         condition = None if guard is None else self.index.condition(guard)
@@ -129,7 +169,7 @@ class MemoryWriter:
             return [self.w.select(self.w.lane(mask, n), p, base) for n, p in enumerate(pointers)]
         at = self.index.number(e, "i32" if narrow(e) else I64)
         if mask is not None:
-            at = self.w.select(mask, at, literal(at.type, 0))
+            pass
         numbers = [self.w.lane(at, n) for n in range(lanes)]
         wide = [n if n.type == I64 else self.w.convert("sext", n, I64) for n in numbers]
         return [self.offset(array, base, n) for n in wide]
@@ -148,7 +188,7 @@ class MemoryWriter:
         value = self.w.widen(value, lanes)
         parts = split(e, self.index.lane)
         if parts is not None and parts[0] in (1, -1):
-            first = self.index.first(e) if parts[0] == 1 else self.index.first(e) - (lanes - 1)
+            first = self.first(e, parts[0])
             self.store_at(array, self.address(array, first), self.in_order(value, parts[0]))
             return
         for n, pointer in enumerate(self.lane_addresses(array, e)):

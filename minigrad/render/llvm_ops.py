@@ -97,7 +97,8 @@ def _signs_differ(w: Writer, b: Operand, remainder: Operand) -> Operand:
 def _float_mod(w: Writer, a: Operand, b: Operand) -> Operand:
     r = _fmod(w, a, b)
     moved = w.select(_signs_differ(w, b, r), w.binary("fadd", r, b), r)
-    return w.select(w.compare("fcmp une", r, literal(a.type, 0.0)), moved, w.intrinsic("copysign", literal(a.type, 0.0), b))
+    zero = literal(a.type, 0.0)
+    return w.select(w.compare("fcmp une", r, zero), moved, w.intrinsic("copysign", zero, b))
 
 
 def _float_floordiv(w: Writer, a: Operand, b: Operand) -> Operand:
@@ -225,7 +226,7 @@ def _float_to_float(w: Writer, a: Operand, dtype: DType) -> Operand:
 
 def _float_to_integer(w: Writer, a: Operand, dtype: DType) -> Operand:
     """Truncates; NaN gives 0, what is out of range the nearest bound."""
-    low, high = literal(a.type, float(dtype.min)), literal(a.type, _at_least(a.type, dtype.max))
+    low, high = literal(a.type, float(dtype.min)), literal(a.type, _at_least(a.type, int(dtype.max)))
     above = w.compare("fcmp oge", a, high)
     below = w.compare("fcmp ole", a, low)
     inside = w.binary("and", w.compare("fcmp ogt", a, low), w.compare("fcmp olt", a, high))

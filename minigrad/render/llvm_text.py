@@ -7,6 +7,7 @@ import struct
 from typing import NamedTuple
 
 from minigrad.dtype import DType
+from minigrad.symbolic import Sym
 from minigrad.target import Target
 
 # The type of a value in registers: the half types are kept as float32 values that are representable in them.
@@ -71,6 +72,7 @@ class Region:
         self.point = self.lines
         self.known: dict[str, Operand] = {}
         self.loads: dict[str, tuple[int, Operand]] = {}
+        self.numbers: dict[tuple[Sym, str], Operand] = {}  # index expressions whose operands are of this depth
 
 
 class Writer:
@@ -221,6 +223,18 @@ class Writer:
             text = self.pure(f"insertelement {full} {text}, {part.typed}, i64 {number}", part.type, len(parts),
                              depth).text
         return Operand(text, parts[0].type, len(parts), depth)
+
+    def joined(self, parts: list[Operand]) -> Operand:
+        """The lanes of all parts, one after another; the number of parts is a power of two."""
+        while len(parts) > 1:
+            pairs = []
+            for a, b in zip(parts[::2], parts[1::2]):
+                lanes = 2 * a.lanes
+                picks = ", ".join(f"i32 {n}" for n in range(lanes))
+                pairs.append(self.pure(f"shufflevector {a.typed}, {b.typed}, <{lanes} x i32> <{picks}>", a.type, lanes,
+                                       self.place(a, b)))
+            parts = pairs
+        return parts[0]
 
     def shuffle(self, a: Operand, lanes: list[int]) -> Operand:
         """The named lanes of ``a``."""

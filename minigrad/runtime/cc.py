@@ -15,8 +15,9 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from minigrad import config, render
+from minigrad import config
 from minigrad.errors import DeviceUnavailable
+from minigrad.render.c import render_c
 from minigrad.runtime import cache, llvm
 from minigrad.runtime.device import Device, Program, compile_error
 from minigrad.runtime.native import NativeProgram, Step
@@ -25,8 +26,9 @@ from minigrad.target import Target
 if TYPE_CHECKING:
     from minigrad.kernel.ir import Kernel
 
-# Without contraction a*b+c rounds twice, as the loop nest says; where one rounding is meant it says fma.
-FLAGS = ("-O2", "-shared", "-fPIC", "-ffp-contract=off")
+# Without contraction a*b+c rounds twice, as the loop nest says; where one rounding is meant it says fma. Buffers are
+# used again for other types.
+FLAGS = ("-O2", "-shared", "-fPIC", "-ffp-contract=off", "-fno-strict-aliasing")
 
 
 def compiler() -> list[str] | None:
@@ -56,13 +58,7 @@ class CcDevice(Device):
         return llvm.host_target()
 
     def source(self, kernels: Sequence[Kernel]) -> str:
-        return render.render_c(kernels)
-
-    def compile(self, kernels: Sequence[Kernel]) -> list[Program]:
-        programs = self.compile_text(self.source(kernels), [kernel.name for kernel in kernels])
-        for program, kernel in zip(programs, kernels, strict=True):
-            program.kernel = kernel
-        return programs
+        return render_c(kernels)
 
     def compile_text(self, text: str, names: Sequence[str]) -> list[Program]:
         """Programs for the functions ``names`` that C ``text`` defines."""

@@ -34,12 +34,6 @@ class CpuDevice(Device):
     def source(self, kernels: Sequence[Kernel]) -> str:
         return render_llvm(kernels, self.target)
 
-    def compile(self, kernels: Sequence[Kernel]) -> list[Program]:
-        programs = self.compile_text(self.source(kernels), [kernel.name for kernel in kernels])
-        for program, kernel in zip(programs, kernels, strict=True):
-            program.kernel = kernel
-        return programs
-
     def compile_text(self, text: str, names: Sequence[str]) -> list[Program]:
         """Programs for the functions ``names`` that LLVM IR ``text`` defines."""
         module = llvm.compile_text(text, names, self.name)

@@ -48,12 +48,19 @@ class Device:
         """``nbytes`` bytes of undefined contents. Raises ``RuntimeError`` when there is no memory."""
         return Buffer(self.name, nbytes)
 
-    def source(self, kernels: Sequence[Kernel]) -> str:
-        """The text that ``compile`` would give the compiler."""
-        raise NotImplementedError(f"device {self.name} renders no kernels")
-
     def compile(self, kernels: Sequence[Kernel]) -> list[Program]:
         """Programs for ``kernels``, in their order; their names differ. Raises ``CompileError``."""
+        programs = self.compile_text(self.source(kernels), [kernel.name for kernel in kernels])
+        for program, kernel in zip(programs, kernels, strict=True):
+            program.kernel = kernel
+        return programs
+
+    def source(self, kernels: Sequence[Kernel]) -> str:
+        """The text of ``kernels`` that the compiler gets."""
+        raise NotImplementedError(f"device {self.name} renders no kernels")
+
+    def compile_text(self, text: str, names: Sequence[str]) -> list[Program]:
+        """Programs for the functions ``names`` that ``text`` defines. Raises ``CompileError``."""
         raise NotImplementedError(f"device {self.name} compiles no kernels")
 
     def native(self, steps: Sequence[Step], slots: int, scalars: str = "") -> NativeProgram:

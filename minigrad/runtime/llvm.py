@@ -12,21 +12,18 @@ from importlib.util import find_spec
 from typing import Any
 from weakref import WeakValueDictionary
 
-from minigrad import config, target
+from minigrad import target
+from minigrad.render.llvm import ALLOWED_SYMBOLS
 from minigrad.runtime import cache
 from minigrad.runtime.device import compile_error
 from minigrad.runtime.locks import compile_lock
 from minigrad.target import Target
 
-# What compiled code may call. LLVM inserts the memory functions; the mathematical ones are those of its intrinsics.
-# Anything else fails when the code is linked: nothing is left to crash when it is called.
-_MATH = re.findall(r"\w+", """
-    acos acosh asin asinh atan atan2 atanh cbrt ceil copysign cos cosh erf erfc exp exp2 expm1 fabs floor fma
-    fmax fmin fmod hypot ldexp lgamma log log10 log1p log2 nearbyint pow rint round roundeven sin sincos sinh
-    sqrt tan tanh tgamma trunc""")
-ALLOWED = frozenset((
-    "memcpy", "memmove", "memset", "bzero", "__bzero", "__chkstk", "___chkstk_ms", "__chkstk_darwin",
-    "syscall", "sched_yield", "nanosleep", "Sleep", *_MATH, *(name + "f" for name in _MATH)))
+# What compiled code may call: what the renderer may write, the spellings that code generation has of those on other
+# systems, and what pool.ll needs. Anything else fails when the code is linked: nothing is left to crash when called.
+ALLOWED = ALLOWED_SYMBOLS | {
+    "bzero", "__bzero", "__chkstk", "___chkstk_ms", "__chkstk_darwin", "fmodf", "roundeven", "roundevenf",
+    "syscall", "sched_yield", "nanosleep", "Sleep"}
 
 # The renderer writes code that needs no optimiser.
 PASSES: tuple[str, ...] = ()
@@ -180,8 +177,7 @@ def _optimised(text: str, passes: tuple[str, ...]) -> Any:
     # On the first line of the text, so that line numbers in errors stay right.
     head = f'target datalayout = "{llvm.layout}" target triple = "{llvm.triple}" '
     module = binding.parse_assembly(head + text)
-    if config.get("VERIFY"):
-        module.verify()
+    module.verify()  # a broken module would end the process; checking takes less than a hundredth of the time
     if passes:
         options = binding.create_pipeline_tuning_options(speed_level=1)
         builder = binding.create_pass_builder(llvm.machine(LEVEL), options)

@@ -1,5 +1,6 @@
 ; The native half of the runtime: runs the kernels of a plan one after another and splits the large ones among
-; worker threads. pool.py compiles it, with definitions of @pause, @wait and @wake for the system it runs on.
+; worker threads. pool.py compiles it, with definitions of @pause, @wait, @wake, @yield, @get_mode and @set_mode for the
+; processor and system it runs on.
 ;
 ; A job is one kernel call, split into chunks of its parallel loop. Everything about who does what is in one 64-bit
 ; word, the pool's state:
@@ -22,7 +23,8 @@
                i32, i32, [7 x i64],                              ; 4  workers asleep; 5  1: workers leave
                %kernel_arguments,                                ; 7  the job
                i64,                                              ; 8  spins before a thread sleeps or yields
-               i64 }                                             ; 9  workers with an index from here up take no part
+               i64,                                              ; 9  workers with an index from here up take no part
+               i64 }                                             ; 10 the caller's floating-point mode
 
 ; A step of a plan. Fewer than 2 * grain iterations, or grain 0: all on the calling thread.
 %step = type { %kernel_arguments, i64 }                          ; the call, grain
@@ -195,6 +197,8 @@ entry:
   %call = load %kernel_arguments, ptr %step
   %job = getelementptr %pool, ptr %pool, i32 0, i32 7
   store %kernel_arguments %call, ptr %job
+  %mode.at = getelementptr %pool, ptr %pool, i32 0, i32 10
+  call void @get_mode(ptr %mode.at)
   %workers = sub i64 %threads, 1
   %limit = getelementptr %pool, ptr %pool, i32 0, i32 9
   store atomic i64 %workers, ptr %limit monotonic, align 8
@@ -246,7 +250,7 @@ entry:
   br i1 %none, label %exit, label %wake
 
 wake:
-  %epoch.at = getelementptr i8, ptr %pool, i64 4                 ; the high half: every system we run on is little-endian
+  %epoch.at = getelementptr i8, ptr %pool, i64 4                 ; the high half, as all our systems are little-endian
   call void @wake(ptr %epoch.at)
   br label %exit
 
@@ -260,6 +264,7 @@ entry:
   %job = getelementptr %pool, ptr %pool, i32 0, i32 7
   %iterations.at = getelementptr %kernel_arguments, ptr %job, i32 0, i32 3
   %done.at = getelementptr %pool, ptr %pool, i32 0, i32 2
+  %mode.at = getelementptr %pool, ptr %pool, i32 0, i32 10
   br label %claim
 
 claim:
@@ -277,6 +282,8 @@ work:                                                            ; chunk i of n:
   %index.next = add i64 %index, 1
   %begin = call i64 @edge(i64 %each, i64 %rest, i64 %index)
   %end = call i64 @edge(i64 %each, i64 %rest, i64 %index.next)
+  ; A worker rounds and flushes as the caller does, or the bits would depend on who did what.
+  call void @set_mode(ptr %mode.at)
   call void @call_kernel(ptr %job, i64 %begin, i64 %end)
   %before = atomicrmw add ptr %done.at, i64 1 release, align 8
   br label %claim
@@ -357,6 +364,13 @@ work:
   br label %idle
 
 exit:
+  ret void
+}
+
+; void mg_start(pool *, int64_t spins): once, on zeroed memory, before there are workers.
+define void @mg_start(ptr %pool, i64 %spins) {
+  %spins.at = getelementptr %pool, ptr %pool, i32 0, i32 8
+  store i64 %spins, ptr %spins.at
   ret void
 }
 

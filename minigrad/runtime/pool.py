@@ -23,11 +23,54 @@ SPIN_SECONDS = 50e-6
 MOST_THREADS = 1024  # chunk numbers have 16 bits
 STACK = 16 << 20  # bytes; kernels keep scratch there
 
-_PAUSE = {
-    "x86": ("declare void @llvm.x86.sse2.pause()", "call void @llvm.x86.sse2.pause()"),
-    "arm": ("declare void @llvm.aarch64.hint(i32)", "call void @llvm.aarch64.hint(i32 1)"),
-    "": ("", ""),
+_X86 = """
+declare void @llvm.x86.sse2.pause()
+declare void @llvm.x86.sse.stmxcsr(ptr)
+declare void @llvm.x86.sse.ldmxcsr(ptr)
+define internal void @pause() {
+  call void @llvm.x86.sse2.pause()
+  ret void
 }
+define internal void @get_mode(ptr %at) {
+  call void @llvm.x86.sse.stmxcsr(ptr %at)
+  ret void
+}
+define internal void @set_mode(ptr %at) {
+  call void @llvm.x86.sse.ldmxcsr(ptr %at)
+  ret void
+}
+"""
+_ARM = """
+declare void @llvm.aarch64.hint(i32)
+declare i64 @llvm.aarch64.get.fpcr()
+declare void @llvm.aarch64.set.fpcr(i64)
+define internal void @pause() {                                  ; 1: yield
+  call void @llvm.aarch64.hint(i32 1)
+  ret void
+}
+define internal void @get_mode(ptr %at) {
+  %mode = call i64 @llvm.aarch64.get.fpcr()
+  store i64 %mode, ptr %at
+  ret void
+}
+define internal void @set_mode(ptr %at) {
+  %mode = load i64, ptr %at
+  call void @llvm.aarch64.set.fpcr(i64 %mode)
+  ret void
+}
+"""
+_OTHER = """
+define internal void @pause() {
+  ret void
+}
+define internal void @get_mode(ptr %at) {
+  ret void
+}
+define internal void @set_mode(ptr %at) {
+  ret void
+}
+"""
+_PROCESSORS = {"x86_64": _X86, "amd64": _X86, "arm64": _ARM, "aarch64": _ARM}
 _FUTEX = {"x86_64": 202, "aarch64": 98, "riscv64": 98}
 _LINUX = """
 declare i64 @syscall(i64, ...)
@@ -81,21 +124,19 @@ define internal void @wake(ptr %word) {{
 def source(system: str = sys.platform, machine: str = "") -> str:
     """The IR of the pool for an operating system (as ``sys.platform``) and a processor (as ``platform.machine()``)."""
     machine = (machine or platform.machine()).lower()
-    kind = {"x86_64": "x86", "amd64": "x86", "arm64": "arm", "aarch64": "arm"}.get(machine, "")
-    declaration, pause = _PAUSE[kind]
     if system == "linux" and machine in _FUTEX:
         waiting = _LINUX.format(futex=_FUTEX[machine])
     else:
         waiting = (_WINDOWS if system == "win32" else _POSIX).format()
     text = (Path(__file__).parent / "pool.ll").read_text(encoding="utf-8")
-    return f"{text}\n{declaration}\ndefine internal void @pause() {{\n  {pause}\n  ret void\n}}\n{waiting}"
+    return text + _PROCESSORS.get(machine, _OTHER) + waiting
 
 
 class Native:
     """The functions of ``pool.ll``. Calling one releases the interpreter lock."""
 
     def __init__(self, text: str) -> None:
-        names = ("mg_run", "mg_worker", "mg_stop", "mg_spin")
+        names = ("mg_run", "mg_worker", "mg_start", "mg_stop", "mg_spin")
         # Level 0: the atomic operations take the time, not the code around them, and it compiles four times as fast.
         self.module = llvm.compile_text(text, names, level=0)
         pointer, integer = ctypes.c_void_p, ctypes.c_int64
@@ -105,6 +146,7 @@ class Native:
 
         self.run = function("mg_run", pointer)
         self.worker = function("mg_worker", pointer, integer)
+        self.start = function("mg_start", pointer, integer)
         self.stop = function("mg_stop", pointer)
         self.spin = function("mg_spin", integer)
         self.spins = self._spins()
@@ -128,13 +170,13 @@ def native() -> Native:
 class Pool:
     """Worker threads around one pool structure (``address``; its layout is in ``pool.ll``)."""
 
-    SIZE, SPINS = 256, 232
+    SIZE = 256
 
     def __init__(self, functions: Native) -> None:
         self.functions = functions
         self._memory = ctypes.create_string_buffer(self.SIZE + 64)
         self.address = (ctypes.addressof(self._memory) + 63) & -64
-        ctypes.c_int64.from_address(self.address + self.SPINS).value = functions.spins
+        functions.start(self.address, functions.spins)
         self.workers: list[threading.Thread] = []
 
     def grow(self, workers: int) -> None:

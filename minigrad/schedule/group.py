@@ -22,10 +22,12 @@ _ALONE = frozenset((Op.SCATTER, Op.ASSIGN))
 
 @dataclass(eq=False)
 class Draft:
-    """A stage in the making: its stores, all of one shape, and what each reads."""
+    """A stage in the making: its stores, all of one shape, and what each reads. ``inlined``: nodes that were to be stored,
+    but only this stage reads them, each where it computes it: they stay in registers."""
 
     stores: list[LazyBuffer]
     accesses: list[Access]
+    inlined: set[LazyBuffer] = field(default_factory=set)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -50,7 +52,7 @@ class Draft:
 
     @property
     def reads(self) -> set[LazyBuffer]:
-        return {n for a in self.accesses for n in a.reads}
+        return {n for a in self.accesses for n in a.reads} - self.inlined
 
     @property
     def is_contraction(self) -> bool:
@@ -178,7 +180,20 @@ class Grouping:
         self._small_runs()
         for group in self.order:
             _join_stages(group)
+        for group in self.order:
+            self._keep_in_registers(group)
         return self.order
+
+    def _keep_in_registers(self, group: Group) -> None:
+        """Drop the stores that only their own stage reads, in place."""
+        for draft in group.drafts:
+            for node in list(draft.stores):
+                if node in self.outputs or node in self._initials() or len(draft.stores) == 1:
+                    continue
+                readers = [(d, a) for g in self.order for d in g.drafts for a in d.accesses if node in a.reads]
+                if readers and all(d is draft and a.reads[node] == [a.coordinate] for d, a in readers):
+                    draft.stores.remove(node)
+                    draft.inlined.add(node)
 
     def _producers(self, group: Group) -> list[Group]:
         return [g for g in self.order if g in self.needs(group)]
@@ -224,7 +239,8 @@ class Grouping:
             return None
         if len(producer.drafts) + len(consumer.drafts) > MAX_STAGES:
             return None
-        columns = [u + v for u in producer.columns for v in consumer.columns if _linked(producer, consumer, u, v)]
+        columns = [u + v for u in producer.columns for v in consumer.columns
+                   if producer.drafts[0].shape[u[0]] == consumer.drafts[0].shape[v[0]] and _linked(producer, consumer, u, v)]
         merged = Group(producer.drafts + consumer.drafts, columns, producer.device, producer.work + consumer.work,
                        producer.notes + consumer.notes)
         small = merged.work <= self.target.small_work
@@ -346,6 +362,7 @@ def _keeps_contiguous(group: Group) -> bool:
 def _join(first: Draft, second: Draft) -> None:
     first.stores += second.stores
     first.accesses += second.accesses
+    first.inlined |= second.inlined
 
 
 def _join_stages(group: Group) -> None:

@@ -3,6 +3,7 @@ are read, again for each reader. Next: ``group.py``."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -35,10 +36,16 @@ class Materialised:
     initial: dict[LazyBuffer, LazyBuffer] = field(default_factory=dict)
     why: dict[LazyBuffer, str] = field(default_factory=dict)
 
+    def first_writer(self, node: LazyBuffer) -> LazyBuffer:
+        """The node that is first to write the memory of this one: below SCATTERs and ASSIGNs the copy of their base."""
+        while node in self.initial:
+            node = self.initial[node]
+        return node
+
 
 def materialise(outputs: Sequence[LazyBuffer]) -> Materialised:
-    """Decide what is stored: outputs and the inputs of ops that need memory (HOST and COPY nodes were run before); reductions, each at the end of the chain of
-    elementwise nodes that only it feeds; then what would cost more to compute again for each reader."""
+    """Decide what is stored: outputs and what ops write on (HOST and COPY nodes were run before); reductions, each where the
+    elementwise nodes that it feeds have come together; then what would cost more to compute again for each reader."""
     outputs, initial = _wrap_sources(outputs)
     order = toposort(outputs)
     consumers = _consumers(order)
@@ -47,9 +54,7 @@ def materialise(outputs: Sequence[LazyBuffer]) -> Materialised:
         if node.op in _OWN_MEMORY:
             why.setdefault(node, f"{node.op} makes memory")
         if node.op in (Op.SCATTER, Op.ASSIGN):
-            for s in node.srcs:
-                if s.op != Op.BUFFER:
-                    why.setdefault(s, f"{node.op} reads memory")
+            why.setdefault(node.srcs[0], f"{node.op} writes on it")
     _place_reductions(order, consumers, why)
     for factor, transitive in ((1, False), (3, True)):
         _store_repeated(order, _reads(order, consumers, why, transitive), why, MEMORY_COST * factor)
@@ -65,10 +70,15 @@ def _wrap_sources(outputs: Sequence[LazyBuffer]) -> tuple[list[LazyBuffer], dict
     def own(node: LazyBuffer) -> LazyBuffer:
         return LazyBuffer(Op.CONTIGUOUS, (node,), None, node.shape, node.dtype, node.device)
 
-    for node in toposort(outputs):
+    order = toposort(outputs)
+    readers = Counter(s for node in order for s in node.srcs)
+    readers.update(outputs)
+    for node in order:
         srcs = [at[s] for s in node.srcs]
         if node.op in (Op.SCATTER, Op.ASSIGN):
-            srcs = [own(srcs[0])] + [own(s) if s.op in SOURCES and s.op != Op.BUFFER else s for s in srcs[1:]]
+            only_reader = node.srcs[0].op in (Op.SCATTER, Op.ASSIGN) and readers[node.srcs[0]] == 1
+            base = srcs[0] if only_reader else own(srcs[0])
+            srcs[0] = base
         new = node
         if tuple(srcs) != node.srcs:
             new = LazyBuffer(node.op, tuple(srcs), node.arg, node.shape, node.dtype, node.device)
@@ -93,18 +103,63 @@ def _consumers(order: Sequence[LazyBuffer]) -> dict[LazyBuffer, list[LazyBuffer]
 
 def _place_reductions(order: Sequence[LazyBuffer], consumers: dict[LazyBuffer, list[LazyBuffer]],
                       why: dict[LazyBuffer, str]) -> None:
-    """Follow each reduction down its only consumers while they keep its elements: the last one is stored in its place."""
+    """Follow each reduction to where all that reads it has come together again, while its elements are kept on every way:
+    the last elementwise node there is stored in its place."""
+    meeting = _meeting_points(order, consumers, why)
     for node in order:
         if node.op not in REDUCE:
             continue
         end = here = node
-        while here not in why and len(consumers[here]) == 1:
-            here = consumers[here][0]
-            if here.op not in _KEEPS_ELEMENTS or here.size != node.size:
+        while here not in why:
+            after = meeting[here]
+            if after is None or not _keeps_elements(here, after, consumers, why, node.size):
                 break
+            here = after
             if here.op in ELEMENTWISE or here in why:
                 end = here  # movement alone is no reason to go on: the reader does it
         why.setdefault(end, "end of a reduction")
+
+
+def _meeting_points(order: Sequence[LazyBuffer], consumers: dict[LazyBuffer, list[LazyBuffer]],
+                    why: dict[LazyBuffer, str]) -> dict[LazyBuffer, LazyBuffer | None]:
+    """For each node the first node that every way from it to a result passes (its immediate post-dominator), or None."""
+    meeting: dict[LazyBuffer, LazyBuffer | None] = {}
+    depth: dict[LazyBuffer, int] = {}
+    for node in reversed(order):
+        after = consumers[node]
+        point: LazyBuffer | None = after[0] if after and node not in why else None
+        for other in after[1:]:
+            if point is None:
+                break
+            at: LazyBuffer | None = other
+            while point is not at and point is not None and at is not None:
+                if depth[point] >= depth[at]:
+                    point = meeting[point]
+                else:
+                    at = meeting[at]
+            point = point if point is at else None
+        meeting[node] = point
+        depth[node] = 1 + depth[point] if point is not None else 0
+    return meeting
+
+
+def _keeps_elements(start: LazyBuffer, end: LazyBuffer, consumers: dict[LazyBuffer, list[LazyBuffer]],
+                    why: dict[LazyBuffer, str], size: int) -> bool:
+    """Whether every node after ``start`` up to ``end`` is elementwise, or moves whole, and nothing between is stored."""
+    seen: set[LazyBuffer] = set()
+    stack = list(consumers[start])
+    while stack:
+        node = stack.pop()
+        if node in seen:
+            continue
+        seen.add(node)
+        if node.op not in _KEEPS_ELEMENTS or node.size != size or len(seen) > 64:
+            return False
+        if node is not end:
+            if node in why:
+                return False
+            stack += consumers[node]
+    return True
 
 
 def _reads(order: Sequence[LazyBuffer], consumers: dict[LazyBuffer, list[LazyBuffer]], why: dict[LazyBuffer, str],
@@ -116,7 +171,9 @@ def _reads(order: Sequence[LazyBuffer], consumers: dict[LazyBuffer, list[LazyBuf
         total = 0.0
         for c in consumers[node]:
             ratio = 1.0 if c.op in REDUCE else c.size / max(1, node.size)
-            if c.op in (Op.EXPAND, Op.WINDOW) and _feeds_contraction(c, consumers):
+            if c.op in (Op.SCATTER, Op.ASSIGN, Op.GATHER) and node is not c.srcs[0]:
+                ratio = 2.0 if c.op == Op.SCATTER else 1.0  # each owner of a part looks at every entry
+            elif c.op in (Op.EXPAND, Op.WINDOW) and _feeds_contraction(c, consumers):
                 ratio = min(ratio, CONTRACTION_READS)
             if c in why or c.op in REDUCE or (c.op in ELEMENTWISE and not transitive):
                 total += ratio

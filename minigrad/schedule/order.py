@@ -3,7 +3,7 @@ written over inputs that nobody needs any more. Next: ``memory.py``."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import prod
 
 from minigrad.graph.lazy import LazyBuffer
@@ -36,7 +36,7 @@ def launches(groups: Sequence[Group]) -> list[list[Group]]:
 
 
 def donations(order: Sequence[Sequence[Group]], outputs: Sequence[LazyBuffer], dead: set[LazyBuffer],
-              initial: dict[LazyBuffer, LazyBuffer]) -> dict[LazyBuffer, LazyBuffer]:
+              first_writer: Callable[[LazyBuffer], LazyBuffer]) -> dict[LazyBuffer, LazyBuffer]:
     """For outputs: the dead leaf whose memory each takes over. Only where every read of the leaf comes in an earlier launch,
     or in the output's own stage at the very place that is written."""
     result: dict[LazyBuffer, LazyBuffer] = {}
@@ -50,7 +50,7 @@ def donations(order: Sequence[Sequence[Group]], outputs: Sequence[LazyBuffer], d
             for node in group.stores:
                 where[node] = position, group
     for output in outputs:
-        target = initial.get(output, output)
+        target = first_writer(output)
         if target not in where:
             continue
         position, group = where[target]

@@ -76,9 +76,9 @@ class Assembly:
             for group in parts:
                 self.checks += [n for n in _checked(group) if n not in self.checks]
         # a plan that may end in an IndexError overwrites nothing
-        self.donated = {} if self.checks else donations(order, graph.outputs, dead, graph.initial)
-        self.skipped = {graph.initial[o] for o, leaf in self.donated.items()
-                        if o in graph.initial and graph.initial[o].srcs[0] is leaf}
+        self.donated = {} if self.checks else donations(order, graph.outputs, dead, graph.first_writer)
+        copies = {graph.first_writer(o): leaf for o, leaf in self.donated.items() if o in graph.initial}
+        self.skipped = {copy for copy, leaf in copies.items() if copy.op == Op.CONTIGUOUS and copy.srcs[0] is leaf}
         self.scratch = {n for parts in order for g in parts for n in g.stores if grouping.is_scratch(n, g)}
         self.places = self._places()
         self.used_names: dict[str, int] = {}
@@ -142,7 +142,7 @@ class Assembly:
         memory: dict[LazyBuffer, Memory] = {}
         places: list[Place] = []
         stores = group.stores
-        inputs = [n for a in (a for d in group.drafts for a in d.accesses) for n in a.reads if n not in stores]
+        inputs = [n for d in group.drafts for a in d.accesses for n in a.reads if n not in stores and n not in d.inlined]
         for i, node in enumerate(dict.fromkeys(inputs)):
             if node in self.graph.initial.values() and any(self.graph.initial.get(s) is node for s in stores):
                 continue  # the base already lies where the result is written

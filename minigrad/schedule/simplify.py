@@ -10,14 +10,16 @@ from typing import Any
 
 import numpy as np
 
+from minigrad.dtype import accumulator, bool_
 from minigrad.graph.lazy import LazyBuffer, toposort
-from minigrad.ops import ELEMENTWISE, MOVEMENT, REDUCE, SCALAR_OPS, Op, cast
+from minigrad.ops import ELEMENTWISE, MOVEMENT, REDUCE, REDUCE_OPS, SCALAR_OPS, Op, cast
 
 
 @dataclass(frozen=True)
 class Rule:
     """One rewrite: ``ops`` are the node ops it looks at; ``apply`` gives the replacement or None. ``before`` and ``after``
-    are an example over x (float32, shape (4, 6)), i (int32, (4, 6)) and b (bool, (4, 6)), which is its test."""
+    are an example over x (float32, shape (4, 6)), i (int32), b (bool), h (float16) of the same shape and r (int64, (4,), row
+    numbers), which is its test."""
 
     name: str
     ops: tuple[str, ...]
@@ -205,7 +207,39 @@ def _zero(node: LazyBuffer, builder: Builder) -> LazyBuffer | None:
     return None
 
 
+def _empty(node: LazyBuffer, builder: Builder) -> LazyBuffer | None:
+    return builder.make(Op.CONST, (), False if node.dtype is bool_ else 0, node) if 0 in node.shape else None
+
+
+def _reduce_nothing(node: LazyBuffer, builder: Builder) -> LazyBuffer | None:
+    if 0 not in node.srcs[0].shape:
+        return None
+    return builder.make(Op.CONST, (), REDUCE_OPS[node.op].identity(node.dtype), node)
+
+
+def _write_nothing(node: LazyBuffer, builder: Builder) -> LazyBuffer | None:
+    return node.srcs[0] if 0 in node.srcs[1].shape else None
+
+
+def _wide_sum(node: LazyBuffer, builder: Builder) -> LazyBuffer | None:
+    wide = accumulator(node.dtype)
+    if wide is node.dtype or node.arg[1] != "add":
+        return None
+    base, value = (builder.again(s.cast(wide)) for s in node.srcs[:2])
+    return builder.again(builder.again(base.scatter(value, node.srcs[2:], "add")).cast(node.dtype))
+
+
 RULES: tuple[Rule, ...] = (
+    Rule("empty", tuple(sorted(ELEMENTWISE | MOVEMENT | REDUCE | {Op.CONTIGUOUS, Op.GATHER, Op.SCATTER, Op.ASSIGN, Op.SCAN})),
+         "it has no elements: there is nothing to compute", "x.shrink(((0, 0), (0, 6))).unary('EXP')",
+         "LazyBuffer.const(0, x.dtype, (0, 6), x.device)", _empty),
+    Rule("reduce-nothing", tuple(sorted(REDUCE)), "the identity of the op",
+         "x.shrink(((0, 0), (0, 6))).reduce('MAX', (0,))", "LazyBuffer.const(-math.inf, x.dtype, (1, 6), x.device)",
+         _reduce_nothing),
+    Rule("write-nothing", (Op.SCATTER, Op.ASSIGN), "no element is replaced",
+         "x.assign(x.shrink(((0, 0), (0, 6))), (('SHRINK', ((2, 2), (0, 6))),))", "x", _write_nothing),
+    Rule("wide-sum", (Op.SCATTER,), "halves are summed in float32 and rounded once",
+         "h.scatter(h, [r], 'add')", "h.cast(float32).scatter(h.cast(float32), [r], 'add').cast(h.dtype)", _wide_sum),
     Rule("fold-constants", tuple(sorted(ELEMENTWISE)), "known before the program runs", "x.like(2.0).binary('ADD', x.like(3.0))",
          "x.like(5.0)", _fold),
     Rule("move-constant", (Op.RESHAPE, Op.PERMUTE, Op.EXPAND, Op.SHRINK, Op.FLIP, Op.STRIDE, Op.WINDOW),
@@ -230,4 +264,4 @@ RULES: tuple[Rule, ...] = (
     Rule("zero", (Op.MUL, Op.AND), "integers and bools only: 0 * NaN is NaN", "i.binary('MUL', i.like(0))", "i.like(0)", _zero),
 )
 
-_RULES_OF: dict[str, list[Rule]] = {op: [r for r in RULES if op in r.ops] for op in ELEMENTWISE | MOVEMENT | REDUCE | {Op.CONTIGUOUS}}
+_RULES_OF: dict[str, list[Rule]] = {op: [r for r in RULES if op in r.ops] for op in {op for r in RULES for op in r.ops}}

@@ -20,7 +20,7 @@ from minigrad.graph.lazy import LazyBuffer
 # Between a store and the memory it reads lie movement and elementwise nodes, and reductions: each reduction that is
 # not in memory is read at one coordinate only for each point of the space, and reads no other reduction.
 # A store of a SCAN, SCATTER or ASSIGN node stands alone in its stage; the memory of a SCATTER or ASSIGN holds its
-# base already, and their other sources are in memory, as is what a GATHER indexes with.
+# base already.
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -27,7 +27,7 @@ def split_reductions(outputs: Sequence[LazyBuffer], target: Target) -> list[Lazy
     for node in toposort(outputs):
         srcs = tuple([at[s] for s in node.srcs])
         new = node if srcs == node.srcs else LazyBuffer(node.op, srcs, node.arg, node.shape, node.dtype, node.device)
-        if node.op in REDUCE and node.size < target.parallel_min and srcs[0].size >= node.size * 4 * CHUNK:
+        if node.op in REDUCE and 0 < node.size < target.parallel_min and srcs[0].size >= node.size * 4 * CHUNK:
             new = _split(new)
         at[node] = new
     return [at[o] for o in outputs]

@@ -205,7 +205,7 @@ _new = object.__new__
 def make(lazy: LazyBuffer) -> Tensor:
     """A Tensor that owns the value and requires no gradient."""
     if _unsettled:
-        settle([lazy])
+        lazy = settle([lazy])[0]
     tensor = _new(Tensor)
     tensor._storage = Storage(lazy)
     tensor._view = tensor._edge = tensor._grad = tensor._hooks = None
@@ -293,7 +293,7 @@ def record(kind: type[Node], outputs: Sequence[LazyBuffer], tensors: Sequence[Te
     Only the first ``differentiable`` outputs (None: all that are floating) get a gradient.
     """
     if _unsettled:
-        settle(list(outputs))
+        outputs = settle(list(outputs))
     results = [make(o) for o in outputs]
     if not mode.enabled or not any([t._requires_grad for t in tensors]):
         return results

@@ -94,10 +94,12 @@ def snapshot(storage: Storage, steps: Steps) -> LazyBuffer:
     return lazy
 
 
-def settle(lazies: list[LazyBuffer]) -> None:
-    """Run an op that reads shared memory too large to copy, before that memory can change."""
+def settle(lazies: list[LazyBuffer]) -> list[LazyBuffer]:
+    """Run an op that reads shared memory too large to copy, before that memory can change. A result that is that memory
+    itself becomes a copy."""
     _unsettled.clear()
     realise(lazies)
+    return [leaf_from_numpy(to_numpy(v), v.dtype, v.device) if v.buffer.exported else v for v in lazies]
 
 
 class View:

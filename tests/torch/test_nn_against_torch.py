@@ -154,7 +154,7 @@ def f32(*shape):
 
 
 def i64(*shape, fill=0):
-    return lambda m: m.full(shape, fill, dtype=m.int64)
+    return lambda m: m.tensor(np.full(shape, fill))
 
 
 CALLS = {

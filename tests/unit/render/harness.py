@@ -4,6 +4,8 @@ process, as C by gcc. Next: ``test_samples.py``."""
 from __future__ import annotations
 
 import ctypes
+import mmap
+import os
 import shutil
 import subprocess
 from collections.abc import Callable, Sequence
@@ -18,11 +20,14 @@ from minigrad.target import AVX2, AVX512, SCALAR, Target
 
 Run = Callable[[Sequence[np.ndarray], Sequence[float], int, int], None]
 FLAGS = ("-std=c11", "-O2", "-Wall", "-Werror", "-fPIC", "-shared", "-ffp-contract=off", "-fno-strict-aliasing")
-SANITIZE = ("-fsanitize=address,undefined,float-cast-overflow", "-fno-sanitize-recover=all", "-g")
+SANITIZE = ("-fsanitize=address,undefined,float-cast-overflow", "-fno-sanitize-recover=all")
 GCC = shutil.which("gcc")
 HOST = llvm.get_host_cpu_features()
-TARGETS = [t for t, feature in ((SCALAR, "sse2"), (AVX2, "avx2"), (AVX512, "avx512f")) if HOST.get(feature)]
+CPUS = {"scalar": "x86-64", "avx2": "haswell"} if HOST.get("sse2") else {}
+NEEDS = {SCALAR: None, AVX2: "avx2", AVX512: "avx512f"}
+TARGETS = [target for target, feature in NEEDS.items() if feature is None or HOST.get(feature)]
 _engines = []  # alive as long as the functions they hold
+_maps = []
 
 
 def run_of(address: int, kernel: Kernel) -> Run:
@@ -38,19 +43,13 @@ def run_of(address: int, kernel: Kernel) -> Run:
     return run
 
 
-def features(target: Target) -> str:
-    """The host's, less what ``target`` does not have."""
-    off = () if target is AVX512 else ("avx512",) if target is AVX2 else ("avx512", "avx", "f16c", "fma", "xop")
-    return ",".join(("-" if not on or key.startswith(off) else "+") + key for key, on in HOST.items()) if off else \
-        HOST.flatten()
-
-
 def compile_llvm(kernels: Sequence[Kernel], target: Target) -> list[Run]:
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     host = llvm.Target.from_default_triple()
-    machine = host.create_target_machine(cpu="x86-64" if target is SCALAR else llvm.get_host_cpu_name(),
-                                         features=features(target), opt=2)
+    cpu = CPUS.get(target.name)  # a machine that has no more than the target
+    machine = host.create_target_machine(cpu=cpu, opt=2) if cpu else host.create_target_machine(
+        cpu=llvm.get_host_cpu_name(), features=HOST.flatten(), opt=2)
     module = llvm.parse_assembly(render_llvm(kernels, target))
     module.data_layout = str(machine.target_data)
     module.verify()
@@ -80,3 +79,30 @@ def assert_same(got: Sequence[np.ndarray], want: Sequence[np.ndarray], what: str
     for number, (a, b) in enumerate(zip(got, want)):
         differ = np.nonzero(bits(a) != bits(b))[0]
         assert not differ.size, f"{what}: array {number} differs at {differ[:9]}: {a[differ[:9]]}, not {b[differ[:9]]}"
+
+
+def fenced(array: np.ndarray, at_end: bool) -> np.ndarray:
+    """A copy that touches memory nobody may read: right after its last byte, or right before its first."""
+    page = mmap.PAGESIZE
+    size = -(-max(1, array.nbytes) // page) * page
+    memory = mmap.mmap(-1, size + 2 * page)
+    _maps.append(memory)
+    whole = np.frombuffer(memory, np.uint8)
+    libc = ctypes.CDLL(None, use_errno=True)
+    for start in (0, page + size):
+        assert libc.mprotect(ctypes.c_void_p(whole.ctypes.data + start), ctypes.c_size_t(page), 0) == 0
+    start = page + (size - array.nbytes if at_end else 0)
+    copy = whole[start:start + array.nbytes].view(array.dtype)
+    copy[:] = array
+    return copy
+
+
+def survives(function: Callable[[], None]) -> bool:
+    """Whether a child process can run ``function`` to its end."""
+    child = os.fork()
+    if child == 0:
+        try:
+            function()
+        finally:
+            os._exit(0)
+    return os.waitpid(child, 0)[1] == 0

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from minigrad.dtype import DType, bool_, float32, int64
+from minigrad.dtype import DType, bool_, float16, float32, float64, int64
 from minigrad.kernel.ir import (
     Alloc,
     Apply,
@@ -73,19 +73,31 @@ def guarded() -> Kernel:
     x, y = Array("x", F, 5 * 16), out("y", 7 * 32)
     i, l, h = var("i", 0, 6), var("l", 0, 15), var("h", 0, 1)
     row, column = i - 1, 16 * h + l - 3
-    guard = both(0 < i, i < 6, column > -1, column < 16)
+    guard = both(i > 0, i < 6, column > -1, column < 16)
     return kernel("guarded", (x, y), i, 7, loop("vector", l, 16, loop("unroll", h, 2, Store(
         y, 32 * i + 16 * h + l, op("ADD", Load(x, 16 * row + column, guard), f(1.0))))))
+
+
+def guarded_wide() -> Kernel:
+    """32 lanes of every element size under guards by lane, where some registers have every lane off."""
+    dtypes = (bool_, float16, F, float64)
+    arrays = tuple(Array(f"x{n}", d, 3 * 32, written=False) for n, d in enumerate(dtypes))
+    outs = tuple(out(f"y{n}", 3 * 32, d) for n, d in enumerate(dtypes))
+    i, l = var("i", 0, 2), var("l", 0, 31)
+    at = 32 * i + l + 90 - 90 * i
+    guard = both(i < 2, i + l > 0, l < 5)
+    return kernel("guarded_wide", (*arrays, *outs), i, 3, loop("vector", l, 32, *[
+        Store(y, 32 * i + l, Load(x, at, guard)) for x, y in zip(arrays, outs)]))
 
 
 def guarded_rows() -> Kernel:
     """Whole rows under a guard that is the same for all lanes, from a large array, a small one and an empty one."""
     x, s, e, y = Array("x", F, 64), Array("s", F, 8), Array("e", F, 0), out("y", 6 * 16)
     i, l = var("i", 0, 5), var("l", 0, 15)
-    inside = both(0 < i, i < 5)
+    inside = both(i > 0, i < 5)
     return kernel("guarded_rows", (x, s, e, y), i, 6, loop("vector", l, 16, Store(y, 16 * i + l, op(
         "ADD", op("ADD", Load(x, 16 * i + l - 16, inside), Load(s, l, both(eq(i, 3), l < 8))),
-        op("ADD", Load(s, 2 * i - 6, both(2 < i, l > 3)), Load(e, 16 * i + l, i < 0 * i))))))
+        op("ADD", Load(s, 2 * i - 6, both(i > 2, l > 3)), Load(e, 16 * i + l, i < 0 * i))))))
 
 
 def strided() -> Kernel:
@@ -137,8 +149,8 @@ def row_sum() -> Kernel:
 
 
 def softmax_like() -> Kernel:
-    """Two stages over rows of 40: the row's maximum, then a rational function of the distance kept in scratch, divided by
-    its sum; scalars scale and shift it."""
+    """Two stages over rows of 40: the row's maximum, then a rational function of the distance kept in scratch,
+    divided by its sum; scalars scale and shift it."""
     n, lanes = 40, 8
     x, y = Array("x", F, 6 * n), out("y", 6 * n)
     scale, shift = Scalar("scale", F, 0), Scalar("shift", int64, 1)
@@ -149,8 +161,8 @@ def softmax_like() -> Kernel:
     grown = op("DIV", f(1.0), op("FMA", away, away, Apply("CAST", (shift,), F)))
     return kernel(
         "softmax_like", (x, y), i, 6, Alloc(top, f(float("-inf"))), Alloc(total, f(0.0)), Alloc(scratch),
-        loop("serial", k, n, loop("vector", l, lanes, Store(top, l, op("MAXIMUM", Load(top, l), Load(x, n * i + k + l)))),
-             step=lanes),
+        loop("serial", k, n, loop("vector", l, lanes, Store(
+            top, l, op("MAXIMUM", Load(top, l), Load(x, n * i + k + l)))), step=lanes),
         Fold("most", top, "MAXIMUM"),
         loop("serial", k2, n, loop("vector", l, lanes, Let("e", grown), Store(scratch, k2 + l, Local("e", F)),
                                    Store(total, l, op("ADD", Load(total, l), Local("e", F)))), step=lanes),
@@ -167,7 +179,8 @@ def matmul() -> Kernel:
     i, k, l, r, v = var("i", 0, 3), var("k", 0, count - 1), var("l", 0, 15), var("r", 0, 3), var("v", 0, 1)
     acc, row, column = Array("acc", F, 128, "register", 16), i // 2 * 4, i % 2 * 32
     at = (2 * r + v) * 16 + l
-    step = Store(acc, at, op("FMA", Load(a, (row + r) * count + k), Load(b, k * n + column + v * 16 + l), Load(acc, at)))
+    one, two = Load(a, (row + r) * count + k), Load(b, k * n + column + v * 16 + l)
+    step = Store(acc, at, op("FMA", one, two, Load(acc, at)))
     write = Store(c, (row + r) * n + column + v * 16 + l, Load(acc, at))
     return kernel("matmul", (a, b, c), i, 4, Alloc(acc, f(0.0)),
                   loop("serial", k, count, loop("vector", l, 16, loop("unroll", r, 4, loop("unroll", v, 2, step)))),
@@ -202,7 +215,7 @@ def indices() -> Kernel:
     as_float = Apply("CAST", (Index(at // 3 - 5, int64),), F)
     return kernel("indices", (y, z, w), i, 4, loop(
         "vector", l, 16, Store(y, at, op("ADD", Index(number, int64), Index(by_scalar, int64))), Store(z, at, as_float),
-        Store(w, at, Index(both(at < 50, 3 < at, (at * 7) % 5 < 3), bool_))), scalars=(Scalar("n", int64, 0),))
+        Store(w, at, Index(both(at < 50, at > 3, (at * 7) % 5 < 3), bool_))), scalars=(Scalar("n", int64, 0),))
 
 
 def scratch_fill() -> Kernel:
@@ -212,11 +225,35 @@ def scratch_fill() -> Kernel:
     s, seen, zero = Array("s", F, 21, "scratch"), Array("seen", bool_, 4, "register", 4), num(0)
     l = var("l", 0, 3)
     even = op("EQ", op("MOD", Index(l, int64), Const(2, int64)), Const(0, int64), dtype=bool_)
+    late = op("LT", Const(1, int64), Index(i, int64), dtype=bool_)
     return kernel("scratch_fill", (y, z), i, 4, Alloc(s, f(1.5)), Alloc(seen, Const(False, bool_)),
                   loop("serial", j, 21, Store(s, j, op("ADD", Load(s, zero), Load(s, j))), step=4),
                   loop("serial", j2, 21, Store(y, 21 * i + j2, Load(s, j2))),
-                  loop("vector", l, 4, Store(seen, l, op("AND", even, op("LT", Const(1, int64), Index(i, int64), dtype=bool_)))),
+                  loop("vector", l, 4, Store(seen, l, op("AND", even, late))),
                   Fold("some", seen, "OR"), Store(z, i, Local("some", bool_)))
+
+
+def unrolled_choices() -> Kernel:
+    """Run-time indices inside an unrolled loop; registers that start unset; a loop that runs once and one that never
+    does; registers carried through two loops."""
+    x, index, y = Array("x", F, 8), Array("index", int64, 12), out("y", 4 * 8)
+    i, u, l, l2, k, j, once = (var("i", 0, 3), var("u", 0, 2), var("l", 0, 3), var("l2", 0, 3), var("k", 0, 2),
+                               var("j", 0, 4), var("once", 5, 5))
+    at = var("at", 0, 7)
+    picked, sums = Array("picked", F, 3, "register"), Array("sums", F, 8, "register", 4)
+    chosen = op("MINIMUM", op("MAXIMUM", Load(index, 3 * i + u), Const(0, int64)), Const(7, int64))
+    v = var("v", 0, 1)
+    place = 4 * v + l
+    return kernel(
+        "unrolled_choices", (x, index, y), i, 4, Alloc(picked), Alloc(sums),
+        loop("unroll", u, 3, LetIndex(at, chosen), Store(picked, u, op("ADD", Load(x, at), Load(x, 7 - at)))),
+        loop("vector", l, 4, loop("unroll", v, 2, Store(sums, place, Load(x, place)))),
+        loop("serial", k, 3, loop("serial", j, i + 1, loop("vector", l, 4, loop("unroll", v, 2, Store(
+            sums, place, op("FMA", Load(sums, place), Load(x, k + j), Load(picked, num(1)))))))),
+        loop("serial", once, 6, Store(picked, num(2), op("MUL", Load(picked, num(2)), Load(x, once))), start=5),
+        loop("serial", var("never", 3, 4), 3, Store(picked, num(2), f(0.0)), start=3),
+        loop("vector", l2, 4, Store(y, 8 * i + l2, op("ADD", Load(sums, l2), Load(picked, num(2)))),
+             Store(y, 8 * i + 4 + l2, op("SUB", Load(sums, l2 + 4), Load(picked, num(0))))))
 
 
 def in_place() -> Kernel:
@@ -241,6 +278,7 @@ def random_arrays(kernel: Kernel, rng: np.random.Generator) -> list[np.ndarray]:
 
 
 SAMPLES: dict[Callable[[], Kernel], tuple[float, ...]] = {
-    map_with_tail: (), guarded: (), guarded_rows: (), strided: (), guarded_strided: (), gather: (), row_sum: (),
-    softmax_like: (0.3, 2), matmul: (), branches: (7,), indices: (3,), scratch_fill: (), in_place: (),
+    map_with_tail: (), guarded: (), guarded_wide: (), guarded_rows: (), strided: (), guarded_strided: (), gather: (),
+    row_sum: (), softmax_like: (0.3, 2), matmul: (), branches: (7,), indices: (3,), scratch_fill: (),
+    unrolled_choices: (), in_place: (),
 }

@@ -3,12 +3,14 @@ Next: ``test_scalar_ops.py``."""
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 
 from minigrad.kernel.interpret import interpret
 from minigrad.kernel.verify import verify
-from tests.unit.render.harness import GCC, TARGETS, assert_same, compile_c, compile_llvm
+from tests.unit.render.harness import GCC, TARGETS, assert_same, compile_c, compile_llvm, fenced, survives
 from tests.unit.render.samples import SAMPLES, random_arrays
 
 KERNELS = {build: verify(build()) for build in SAMPLES}
@@ -38,6 +40,19 @@ def test_c_gives_the_bits_of_the_interpreter(rng, tmp_path):
         before, want = expected(build, rng)
         run(before, SAMPLES[build], 0, int(KERNELS[build].loop.stop))
         assert_same(before, want, build.__name__)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.parametrize("target", TARGETS, ids=lambda t: t.name)
+def test_no_guard_lets_a_read_outside(target, rng):
+    """Arrays end (then begin) where a page begins that nobody may read."""
+    runs = compile_llvm(list(KERNELS.values()), target)
+    for build, run in zip(KERNELS, runs):
+        before, _ = expected(build, rng)
+        for at_end in (True, False):
+            arrays = [fenced(a, at_end) if a.size else a for a in before]
+            count = int(KERNELS[build].loop.stop)
+            assert survives(lambda: run(arrays, SAMPLES[build], 0, count)), f"{build.__name__} reads outside"  # noqa: B023
 
 
 def test_only_the_iterations_asked_for_run(rng):

@@ -1,3 +1,4 @@
+import platform
 import threading
 
 import numpy as np
@@ -147,3 +148,59 @@ def test_threads_are_read_when_a_run_happens(cpu, add):
             program.run([address(x), address(y)], [1.0])
             assert program._run[3] == threads
     assert len(pool._pool.workers) >= 2
+
+
+def test_workers_take_part(cpu):
+    """Two iterations that wait for each other: on one thread the first would wait in vain."""
+    text = """
+define void @meet(ptr %arrays, ptr %scalars, i64 %begin, i64 %end) {
+entry:
+  %a = load ptr, ptr %arrays
+  %here = atomicrmw add ptr %a, i64 1 seq_cst
+  br label %wait
+wait:
+  %i = phi i64 [ 0, %entry ], [ %i.next, %wait ]
+  %count = load atomic i64, ptr %a seq_cst, align 8
+  %i.next = add i64 %i, 1
+  %met = icmp eq i64 %count, 2
+  %late = icmp eq i64 %i, 3000000000
+  %leave = or i1 %met, %late
+  br i1 %leave, label %exit, label %wait
+exit:
+  %n = zext i1 %met to i64
+  %place = add i64 %begin, 1
+  %result = getelementptr i64, ptr %a, i64 %place
+  store i64 %n, ptr %result
+  ret void
+}"""
+    kernel, = cpu.compile_text(text, ["meet"])
+    seen = np.zeros(3, np.int64)
+    with config.config(THREADS=2):
+        program = cpu.native([Step(kernel, (0,), (), 2, 1)], 1)
+        for _ in range(20):
+            seen[:] = 0
+            program.run([address(seen)])
+            assert seen.tolist() == [2, 1, 1]
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="sets the mode of x86")
+def test_workers_round_and_flush_as_the_caller_does(cpu, add):
+    text = """
+declare void @llvm.x86.sse.ldmxcsr(ptr)
+define void @mode(ptr %arrays, ptr %scalars, i64 %begin, i64 %end) {
+  call void @llvm.x86.sse.ldmxcsr(ptr %scalars)
+  ret void
+}"""
+    mode, = cpu.compile_text(text, ["mode"])
+    usual, flushing = 0x1F80, 0x9FC0
+    n = 1_000_000
+    x, y = np.full(n, 5e-324), np.full(n, -1.0)
+    with config.config(THREADS=2):
+        plain = Step(add, (0, 1), (0,), n, 1000)
+        flushed = cpu.native([Step(mode, (), (1,)), plain, Step(mode, (), (2,))], 2, "dqq")
+        kept = cpu.native([plain], 2, "d")
+        for _ in range(3):
+            flushed.run([address(x), address(y)], [0.0, flushing, usual])
+            assert np.all(y == 0)
+            kept.run([address(x), address(y)], [0.0])
+            assert np.all(y == x)

@@ -1,0 +1,100 @@
+"""minigrad: tensors, automatic differentiation and a compiler that you can read, in PyTorch's words.
+
+Read on in ``tensor/`` (what you call), ``graph/`` (what it records), ``schedule/`` (which loops run) and so on.
+
+>>> import minigrad
+>>> x = minigrad.tensor([1.0, 2.0, 3.0], requires_grad=True)
+>>> (x * x).sum().backward()
+>>> x.grad
+tensor([2., 4., 6.])
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+from typing import Any
+
+from minigrad import autograd
+from minigrad import config as _config
+from minigrad.autograd import (
+    enable_grad,
+    inference_mode,
+    is_grad_enabled,
+    is_inference_mode_enabled,
+    no_grad,
+    set_grad_enabled,
+)
+from minigrad.dtype import (
+    bfloat16,
+    bool_,
+    float16,
+    float32,
+    float64,
+    int8,
+    int16,
+    int32,
+    int64,
+    uint8,
+    uint16,
+    uint32,
+    uint64,
+)
+from minigrad.dtype import promote as promote_types
+from minigrad.engine import inspect
+from minigrad.runtime.device import devices, register_device
+from minigrad.tensor import (
+    FUNCTIONS,
+    Generator,
+    Size,
+    Tensor,
+    composite,
+    default_generator,
+    device,
+    get_default_device,
+    get_default_dtype,
+    get_printoptions,
+    realize,
+    return_types,
+    set_default_device,
+    set_default_dtype,
+    set_printoptions,
+)
+
+__version__ = "0.1.0"
+
+inf, nan, pi, e = math.inf, math.nan, math.pi, math.e
+
+# PyTorch's other names of the types.
+float = float32  # noqa: A001
+double = float64
+half = float16
+short = int16
+int = int32  # noqa: A001
+long = int64
+bool = bool_  # noqa: A001
+
+# ``minigrad.tensor(...)`` and ``minigrad.config(...)`` are functions. The packages of the same names are reached by
+# ``from minigrad.tensor import ...``; what the settings are is read through the function, too.
+globals().update(FUNCTIONS)
+config = _config.config
+for _name in ("get", "SETTINGS"):
+    setattr(config, _name, getattr(_config, _name))
+
+_SUBPACKAGES = ("nn", "optim", "utils")
+
+__all__ = [
+    "Generator", "Size", "Tensor", "autograd", "bfloat16", "bool", "composite", "config", "default_generator", "device",
+    "devices", "double", "e", "enable_grad", "float", "float16", "float32", "float64", "get_default_device",
+    "get_default_dtype", "get_printoptions", "half", "inf", "inference_mode", "inspect", "int", "int8", "int16", "int32",
+    "int64", "is_grad_enabled", "is_inference_mode_enabled", "long", "nan", "no_grad", "pi", "promote_types", "realize",
+    "register_device", "return_types", "set_default_device", "set_default_dtype", "set_grad_enabled",
+    "set_printoptions", "short", "uint8", "uint16", "uint32", "uint64", *FUNCTIONS,
+]
+
+
+def __getattr__(name: str) -> Any:
+    """``minigrad.nn`` and its like are imported when they are first asked for."""
+    if name in _SUBPACKAGES:
+        return importlib.import_module(f"minigrad.{name}")
+    raise AttributeError(f"module 'minigrad' has no attribute {name!r}")

@@ -1,0 +1,47 @@
+"""Stage: conformance. In: the command line. Out: the report, and exit code 1 if anything failed. This is the last file; the house
+begins at ``minigrad/errors.py``. Next: nothing."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from time import perf_counter
+
+from minigrad.conformance import cases, check
+from minigrad.conformance.report import Report
+from minigrad.errors import DeviceUnavailable
+from minigrad.runtime.device import device_name, get_device
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run ``python -m minigrad.conformance [DEVICE] [--sample N] [--seed S] [--only REGEX]``; the exit code."""
+    parser = argparse.ArgumentParser("python -m minigrad.conformance", description="Check a device against the reference.")
+    parser.add_argument("device", nargs="?", default="CPU")
+    parser.add_argument("--sample", type=int, help="this many cases of each op; all without it")
+    parser.add_argument("--seed", type=int, default=0, help="of the sample and of the random graphs")
+    parser.add_argument("--only", default="", help="cases whose name this regular expression finds")
+    parser.add_argument("--batch", type=int, default=24, help="cases in one plan")
+    options = parser.parse_args(arguments)
+    try:
+        device = device_name(options.device)
+        get_device(device)
+    except (DeviceUnavailable, RuntimeError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    start = perf_counter()
+    chosen = [c for c in cases(options.sample, options.seed) if re.search(options.only, str(c))]
+    report = Report()
+    for result in check(chosen, device, options.batch):
+        report.add([result])
+        if result.status == "failed":
+            print(f"failed: {result.case}: {result.reason}", file=sys.stderr)
+    print(f"{device}: {len(chosen)} cases in {perf_counter() - start:.0f} s")
+    print(report.text())
+    if report.failed:
+        print(report.failures())
+    return 0 if report.ok else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

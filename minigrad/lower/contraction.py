@@ -1,0 +1,282 @@
+"""Stage: lower, strategy ``contraction``. In: a body that sums the products of two operands. Out: loops around a register tile:
+rows of one operand, broadcast, times vectors of the other. This file classes the axes and chooses the sizes; the loops are
+written in ``tile.py``. After BLIS (Van Zee and van de Geijn, 2015) and TBLIS (Matthews, 2018). Next: ``tile.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from math import prod
+
+from minigrad.kernel.ir import Apply, Load, Value
+from minigrad.lower.access import Reduction
+from minigrad.lower.axes import Axis
+from minigrad.lower.body import Body, Traffic, traffic
+from minigrad.lower.cost import lanes_for
+from minigrad.lower.rows import Domain
+from minigrad.ops import Op
+from minigrad.symbolic import Sym, coefficient, variables
+from minigrad.target import Target
+
+BLOCK_K = 256
+"""Products added up in a register before the sum goes to memory: bounds the cache that a tile's operands take, and the
+error of the sum."""
+
+WIDE_ENOUGH = 1 << 19
+"""Products that one iteration of the parallel loop is worth."""
+
+
+@dataclass(eq=False)
+class Operand:
+    """One factor: its value, what it reads, the axes that only it depends on, and whether tiles of it are copied to
+    scratch before they are used."""
+
+    value: Value
+    work: Traffic
+    own: list[Axis] = field(default_factory=list)
+    packed: bool = False
+
+    def indices(self, body: Body) -> list[Sym]:
+        """Its index expressions over the body's merged axes."""
+        return [body.index(e) for e in self.work.indices()]
+
+
+@dataclass(eq=False)
+class Plan:
+    """The sizes of a contraction. ``rows`` × ``vectors`` registers make a tile; ``columns`` are the axes that the vectors run
+    along, flattened, of which the first is cut into blocks of ``panel``; the K axes before ``cut`` are outer loops, that
+    axis is cut into blocks of ``depth``. A parallel iteration takes ``row_tiles`` × ``column_tiles`` tiles."""
+
+    body: Body
+    target: Target
+    reduction: Reduction
+    a: Operand
+    b: Operand
+    m: Axis
+    columns: list[Axis]
+    outer: list[Axis]
+    k: list[Axis]
+    lanes: int
+    rows: int = 1
+    vectors: int = 1
+    panel: int = 0
+    cut: int = 0
+    depth: int = 1
+    row_tiles: int = 1
+    column_tiles: int = 1
+
+    @property
+    def n(self) -> Axis:
+        """The axis whose neighbours lie in the lanes."""
+        return self.columns[-1]
+
+    @property
+    def width(self) -> int:
+        """Columns of a tile."""
+        return self.vectors * self.lanes
+
+    @property
+    def extent(self) -> int:
+        """Columns in all, or in a panel."""
+        return self.panel * prod(a.size for a in self.columns[1:]) if self.panel else self.n.size
+
+    @property
+    def inner(self) -> int:
+        """Steps of K inside one step of the cut axis."""
+        return prod(a.size for a in self.k[self.cut + 1:])
+
+    @property
+    def depths(self) -> int:
+        """Blocks of the cut axis."""
+        return -(-self.k[self.cut].size // self.depth)
+
+    def note(self) -> str:
+        """One line for DEBUG=3."""
+        packed = [name for name, operand in (("A", self.a), ("B", self.b)) if operand.packed]
+        return (f"contraction: M {self.m.size}, N {[a.size for a in self.columns]}, K {[a.size for a in self.k]}, "
+                f"outer {[a.size for a in self.outer]}; tiles of {self.rows} × {self.vectors} vectors of {self.lanes}, "
+                f"K in blocks of {self.depth * self.inner}" + (f", {' and '.join(packed)} packed" if packed else ""))
+
+
+def plan_contraction(body: Body, kept: list[Axis], domains: Sequence[Domain], target: Target) -> Plan | None:
+    """The sizes, or None if there is no contraction in the body, or none that a register tile is good for."""
+    if len(domains) != 1 or len(body.reductions) != 1:
+        return None
+    reduction, k = body.reductions[0], domains[0].axes
+    value = reduction.value
+    if reduction.node.op != Op.SUM or not isinstance(value, Apply) or value.op != Op.MUL:
+        return None
+    a, b = (Operand(v, traffic((v,))) for v in value.srcs)
+    for axis in kept:
+        in_a, in_b = (_depends(o.indices(body), axis.var, body) for o in (a, b))
+        if in_a != in_b:
+            (a if in_a else b).own.append(axis)
+    if not a.own or not b.own:
+        return None
+    stores = [body.index(o.index) for o in body.outputs]
+    if _contiguous(stores, a.own) or not _contiguous(stores, b.own) and _contiguous(_loads(a, body), a.own):
+        a, b = b, a
+    lanes = lanes_for(target, value.dtype.size)
+    n = max(b.own, key=lambda x: (_is_contiguous(stores, x), _is_contiguous(_loads(b, body), x), x.size))
+    m = max(a.own, key=lambda x: x.size)
+    depth = prod(x.size for x in k)
+    if depth < 4 or m.size < 2 or prod(x.size for x in b.own) < max(2, lanes // 2) or lanes == 1:
+        return None
+    b.packed = not _is_plain(b, body) or not _is_contiguous(_loads(b, body), n)
+    a.packed = not _is_plain(a, body)
+    if b.packed and m.size < 8 or _gathers_along(body, b.own):
+        return None
+    columns = [n]
+    outer = [x for x in kept if x is not n and x is not m]
+    made = Plan(body, target, reduction, a, b, m, columns, outer, list(k), lanes)
+    if b.packed and n.size < 4 * lanes:
+        _widen(made, stores)
+    while made.lanes // 2 >= made.extent:
+        made.lanes //= 2
+    _choose_tile(made)
+    _choose_depth(made)
+    _choose_blocks(made)
+    return made
+
+
+def _depends(indices: Iterable[Sym], v: Sym, body: Body) -> bool:
+    """Whether an operand depends on a variable, be it by way of a gathered index."""
+    pending, gathers = list(indices), {g.var: g for g in body.gathers}
+    seen: set[Sym] = set()
+    while pending:
+        for x in variables(pending.pop()):
+            if x is v:
+                return True
+            if x in gathers and x not in seen:
+                seen.add(x)
+                pending += [body.index(e) for e in traffic((gathers[x].value,)).indices()]
+    return False
+
+
+def _gathers_along(body: Body, axes: Sequence[Axis]) -> bool:
+    """Whether what follows the sum looks up an index along one of the axes: its results can't be stored by the vector."""
+    epilogue = [body.index(e) for e in traffic([o.value for o in body.outputs]).indices()]
+    gathers = {g.var for g in body.gathers}
+    looked_up = [v for e in epilogue for v in variables(e) if v in gathers]
+    return any(_depends(looked_up, x.var, body) for x in axes)
+
+
+def _loads(operand: Operand, body: Body) -> list[Sym]:
+    return [body.index(x.index) for x in operand.work.loads]
+
+
+def _is_contiguous(indices: Sequence[Sym], axis: Axis) -> bool:
+    """Whether every access steps by one along the axis."""
+    return bool(indices) and all(coefficient(e, axis.var) == 1 for e in indices)
+
+
+def _contiguous(indices: Sequence[Sym], axes: Iterable[Axis]) -> bool:
+    return any(_is_contiguous(indices, x) for x in axes)
+
+
+def _is_plain(operand: Operand, body: Body) -> bool:
+    """Whether the operand is a load, perhaps converted: nothing that is worth keeping once computed."""
+    value = operand.value
+    while isinstance(value, Apply) and value.op == Op.CAST:
+        value = value.srcs[0]
+    gathers = {g.var for g in body.gathers}
+    return isinstance(value, Load) and value.guard is None and not any(v in gathers for v in variables(value.index))
+
+
+def _widen(plan: Plan, stores: Sequence[Sym]) -> None:
+    """Let the columns of a packed operand run over several axes, so that short rows fill whole vectors."""
+    others = sorted([x for x in plan.b.own if x is not plan.n],
+                    key=lambda x: min([abs(coefficient(e, x.var) or 1 << 40) for e in stores]))
+    width = plan.n.size
+    for axis in others:
+        if width >= 4 * plan.lanes:
+            break
+        plan.columns.insert(0, axis)
+        plan.outer.remove(axis)
+        plan.panel = axis.size
+        if width * axis.size > 16 * plan.lanes:
+            plan.panel = _panel(axis.size, width, plan.lanes)
+        width *= plan.panel
+    if len(plan.columns) > 1 and plan.panel == 0:
+        plan.panel = plan.columns[0].size
+
+
+def _panel(size: int, width: int, lanes: int) -> int:
+    """How many rows of ``width`` columns make a panel: whole vectors, whole panels."""
+    def waste(rows: int) -> tuple[float, int]:
+        columns = -(-rows * width // lanes) * lanes / (rows * width)
+        return columns * (-(-size // rows) * rows / size), rows
+    return min(range(-(-4 * lanes // width), max(-(-4 * lanes // width), 16 * lanes // width) + 1), key=waste)
+
+
+def _choose_tile(plan: Plan) -> None:
+    """The register tile that takes the fewest steps for M × N, remainders included."""
+    registers = plan.target.vector_registers
+    budget = registers * 3 // 4
+    count = -(-plan.extent // plan.lanes)
+    best = float("inf")
+    for vectors in range(1, min(4 if registers >= 32 else 3, count) + 1):
+        for rows in range(1, min(plan.m.size, budget // vectors, 12) + 1):
+            if rows * vectors + vectors + 1 > registers:
+                continue
+            steps = 0.0
+            for height, many in ((rows, plan.m.size // rows), (plan.m.size % rows, 1)):
+                for wide, often in ((vectors, count // vectors), (count % vectors, 1)):
+                    if height and wide:
+                        products = max(height * wide, 4 + wide)  # a chain of additions waits for each before it
+                        steps += many * often * (products + 1.5 + 0.3 * (height + wide))
+            if steps < best:
+                best, plan.rows, plan.vectors = steps, rows, vectors
+
+
+def _choose_depth(plan: Plan) -> None:
+    """Cut K so that about ``BLOCK_K`` products run in registers, blocks of one size."""
+    inside = 1
+    plan.cut = 0
+    for position in range(len(plan.k) - 1, -1, -1):
+        plan.cut = position
+        if inside * plan.k[position].size > 2 * BLOCK_K:
+            break
+        inside *= plan.k[position].size
+    size = plan.k[plan.cut].size
+    total = prod(x.size for x in plan.k[plan.cut:])
+    if total <= 2 * BLOCK_K:
+        plan.depth = size
+        return
+    inside = total // size
+    blocks = max(1, round(total / BLOCK_K))
+    plan.depth = max(1, -(-size // blocks))
+    for smaller in range(plan.depth, max(1, plan.depth // 2), -1):
+        if size % smaller == 0 and smaller * inside >= BLOCK_K // 2:
+            plan.depth = smaller
+            break
+
+
+def _choose_blocks(plan: Plan) -> None:
+    """How many tiles one parallel iteration takes."""
+    row_tiles = plan.m.size // plan.rows
+    column_tiles = max(1, plan.extent // plan.width)
+    outer = prod(x.size for x in plan.outer)
+    if plan.panel:
+        outer *= -(-plan.columns[0].size // plan.panel)
+    rows = 256 if plan.b.packed else 64
+    columns = 512 if plan.a.packed else 128 if plan.b.packed else 256
+    plan.row_tiles = min(row_tiles, max(1, rows // plan.rows))
+    plan.column_tiles = column_tiles if plan.panel else min(column_tiles, max(1, columns // plan.width))
+    products = plan.m.size * plan.extent * prod(x.size for x in plan.k) * outer
+    wanted = min(24, products // WIDE_ENOUGH)
+
+    def tasks() -> int:
+        return -(-row_tiles // plan.row_tiles) * (1 if plan.panel else -(-column_tiles // plan.column_tiles)) * outer
+
+    while tasks() < wanted:
+        columns_first = not plan.panel and plan.column_tiles > 1 and (
+            plan.b.packed or plan.column_tiles * plan.width >= plan.row_tiles * plan.rows)
+        if columns_first:
+            plan.column_tiles = -(-plan.column_tiles // 2)
+        elif plan.row_tiles > 1:
+            plan.row_tiles = -(-plan.row_tiles // 2)
+        elif not plan.panel and plan.column_tiles > 1:
+            plan.column_tiles = -(-plan.column_tiles // 2)
+        else:
+            break

@@ -1,0 +1,86 @@
+"""Stage: lower, kernels of several stages. In: what the stages read and write at one point of the outer space. Out: whether to
+take several neighbouring points at once, so that columns fill vectors, or rows fill the register tiles of a contraction.
+Next: ``lower.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from minigrad.kernel.ir import Apply
+from minigrad.lower.body import Body, traffic
+from minigrad.ops import Op
+from minigrad.symbolic import Sym, coefficient, variables
+from minigrad.target import Target
+
+ROWS = 64
+"""Points that a contraction takes at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """``size`` neighbouring points of outer axis ``axis``; ``innermost``: they lie side by side in scratch memory, else each
+    has its own run of it."""
+
+    axis: int
+    size: int
+    innermost: bool
+
+
+def choose_block(bodies: Sequence[Body], outer: Sequence[Sym], sizes: Sequence[int], scratch: int,
+                 target: Target) -> Block | None:
+    """The axis and number of points, or None to take one point at a time. ``scratch``: bytes that a point needs."""
+    room = max(1, target.l2 // 2 // max(1, scratch))
+    inner, along = _contiguous(bodies, outer)
+    best = max(range(len(outer)), key=lambda j: along[j], default=None)
+    if best is not None and along[best] > inner:
+        lanes = target.lanes(4)
+        size = _size(sizes[best], max(lanes, min(4 * lanes, room)), lanes)
+        return Block(best, size, True) if size > 1 else None
+    for j in reversed(range(len(outer))):
+        if sizes[j] >= 4 and any(_is_row(b, outer[j]) for b in bodies):
+            size = _size(sizes[j], min(ROWS, room), 4)
+            return Block(j, size, False) if size >= 4 else None
+    return None
+
+
+def _size(extent: int, most: int, least: int) -> int:
+    """A block size up to ``most``: one that divides the extent, if it is not too small."""
+    if extent <= most:
+        return extent
+    for size in range(most, max(1, least // 2), -1):
+        if extent % size == 0:
+            return size
+    return most
+
+
+def _contiguous(bodies: Sequence[Body], outer: Sequence[Sym]) -> tuple[int, list[int]]:
+    """How many elements are accessed in runs along axes inside the point, and along each outer axis."""
+    inner, along = 0, [0] * len(outer)
+    for body in bodies:
+        sizes = dict(body.axes)
+        for r in body.reductions:
+            sizes.update(zip(r.vars, r.sizes, strict=True))
+        loads = traffic([*(o.value for o in body.outputs), *(r.value for r in body.reductions)]).loads
+        for array, index in [*((x.array, x.index) for x in loads), *((o.array, o.index) for o in body.outputs)]:
+            if array.scope != "global":
+                continue
+            weight = 1
+            for v in variables(index):
+                weight *= sizes.get(v, 1)
+            for j, v in enumerate(outer):
+                if coefficient(index, v) == 1:
+                    along[j] += weight
+            if any(coefficient(index, v) == 1 for v in variables(index) if v in sizes):
+                inner += weight
+    return inner, along
+
+
+def _is_row(body: Body, v: Sym) -> bool:
+    """Whether the body sums products of two operands, only one of which depends on ``v``."""
+    for r in body.reductions:
+        if r.node.op == Op.SUM and isinstance(r.value, Apply) and r.value.op == Op.MUL:
+            a, b = ({x for e in traffic((s,)).indices() for x in variables(e)} for s in r.value.srcs)
+            if (v in a) != (v in b) and (a ^ b) - {v} - set(r.vars):
+                return True
+    return False

@@ -1,0 +1,172 @@
+"""Stage: lower, below the pass ``transcendental``. In: values and Python numbers. Out: values: short names for the ops that
+approximations are written in, and what a pass must know of a float format.
+Next: ``transcendental.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from minigrad.dtype import DType, bool_, float32, float64, uint32, uint64
+from minigrad.kernel.ir import Apply, Const, Value
+from minigrad.ops import Op
+
+INFINITY, NAN = float("inf"), float("nan")
+
+
+@dataclass(frozen=True)
+class Format:
+    """A float dtype and the unsigned integers that hold its bits: sign, exponent + ``bias``, ``fraction`` bits.
+
+    ``shifter``: added to a float n of moderate size it gives a number whose lowest bits are round(n) + bias: shifted left
+    by ``fraction`` these are the float 2^round(n).
+    """
+
+    dtype: DType
+    bits: DType
+    fraction: int
+    bias: int
+
+    @property
+    def shifter(self) -> float:
+        return 1.5 * 2.0**self.fraction + self.bias
+
+    @property
+    def sign(self) -> int:
+        return 1 << (self.bits.bits - 1)
+
+    @property
+    def least_normal(self) -> float:
+        return 2.0 ** (1 - self.bias)
+
+    @property
+    def infinity(self) -> int:
+        """The bits of inf."""
+        return (2 * self.bias + 1) << self.fraction
+
+
+FORMATS = {float32: Format(float32, uint32, 23, 127), float64: Format(float64, uint64, 52, 1023)}
+
+
+def _two(op: str, a: Value | float, b: Value | float) -> Value:
+    """``op`` on two operands, of which one may be a Python number."""
+    if not isinstance(a, (int, float)):
+        return Apply(op, (a, Const(b, a.dtype) if isinstance(b, (int, float)) else b), a.dtype)
+    if isinstance(b, (int, float)):
+        raise TypeError(f"{op}: one operand must be a value, got {a} and {b}")
+    return Apply(op, (Const(a, b.dtype), b), b.dtype)
+
+
+def add(a: Value | float, b: Value | float) -> Value:
+    return _two(Op.ADD, a, b)
+
+
+def sub(a: Value | float, b: Value | float) -> Value:
+    return _two(Op.SUB, a, b)
+
+
+def mul(a: Value | float, b: Value | float) -> Value:
+    return _two(Op.MUL, a, b)
+
+
+def div(a: Value | float, b: Value | float) -> Value:
+    return _two(Op.DIV, a, b)
+
+
+def maximum(a: Value, b: Value | float) -> Value:
+    return _two(Op.MAXIMUM, a, b)
+
+
+def minimum(a: Value, b: Value | float) -> Value:
+    return _two(Op.MINIMUM, a, b)
+
+
+def both(a: Value, b: Value | int) -> Value:
+    """``a & b``."""
+    return _two(Op.AND, a, b)
+
+
+def either(a: Value, b: Value | int) -> Value:
+    """``a | b``."""
+    return _two(Op.OR, a, b)
+
+
+def flip(a: Value, b: Value | int) -> Value:
+    """``a ^ b``."""
+    return _two(Op.XOR, a, b)
+
+
+def left(a: Value, by: int) -> Value:
+    return _two(Op.SHL, a, by)
+
+
+def right(a: Value, by: int) -> Value:
+    return _two(Op.SHR, a, by)
+
+
+def less(a: Value | float, b: Value | float) -> Value:
+    compared = _two(Op.LT, a, b)
+    return Apply(Op.LT, compared.srcs, bool_)  # type: ignore[union-attr]
+
+
+def equal(a: Value, b: Value | float) -> Value:
+    return Apply(Op.EQ, (a, Const(b, a.dtype) if isinstance(b, (int, float)) else b), bool_)
+
+
+def negate(a: Value) -> Value:
+    return Apply(Op.NEG, (a,), a.dtype)
+
+
+def absolute(a: Value) -> Value:
+    return Apply(Op.ABS, (a,), a.dtype)
+
+
+def invert(a: Value) -> Value:
+    return Apply(Op.NOT, (a,), a.dtype)
+
+
+def where(condition: Value, a: Value | float, b: Value | float) -> Value:
+    """``a`` where the condition holds, else ``b``; one of them may be a Python number."""
+    chosen = _two(Op.WHERE, a, b)
+    return Apply(Op.WHERE, (condition, *chosen.srcs), chosen.dtype)  # type: ignore[union-attr]
+
+
+def fma(a: Value, b: Value | float, c: Value | float) -> Value:
+    """``a*b + c``, rounded once."""
+    srcs = tuple([Const(x, a.dtype) if isinstance(x, (int, float)) else x for x in (a, b, c)])
+    return Apply(Op.FMA, srcs, a.dtype)
+
+
+def floor(a: Value) -> Value:
+    return Apply(Op.FLOOR, (a,), a.dtype)
+
+
+def cast(a: Value, dtype: DType) -> Value:
+    return Apply(Op.CAST, (a,), dtype)
+
+
+def bitcast(a: Value, dtype: DType) -> Value:
+    return Apply(Op.BITCAST, (a,), dtype)
+
+
+def horner(coefficients: Sequence[float], t: Value) -> Value:
+    """The polynomial with these coefficients, the lowest first.
+
+    >>> from minigrad.kernel.ir import Local
+    >>> horner((1.0, 2.0, 3.0), Local("t", float32)).srcs[2]
+    Const(value=1.0, dtype=minigrad.float32)
+    """
+    *rest, last = coefficients
+    total: Value | float = last
+    for c in reversed(rest):
+        total = fma(t, total, c)
+    if isinstance(total, float):
+        raise ValueError("a polynomial of degree 0 is a number")
+    return total
+
+
+def with_sign(magnitude: Value, sign_of: Value) -> Value:
+    """``magnitude``, whose sign bit is 0, with the sign bit of ``sign_of``."""
+    form = FORMATS[magnitude.dtype]
+    sign = both(bitcast(sign_of, form.bits), form.sign)
+    return bitcast(either(bitcast(magnitude, form.bits), sign), form.dtype)

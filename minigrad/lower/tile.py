@@ -1,0 +1,392 @@
+"""Stage: lower, strategy ``contraction``. In: a plan of sizes. Out: its loops: parallel over blocks of tiles, blocks of K,
+copies of operand tiles to scratch where the plan wants them, register tiles, and what is done with the sums before
+they are stored. Next: ``lower.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import prod
+
+from minigrad.dtype import bool_, int64
+from minigrad.kernel.ir import Alloc, Apply, Array, Const, Index, LetIndex, Load, Statement, Store, Value
+from minigrad.lower.axes import Axis
+from minigrad.lower.body import Body, Output
+from minigrad.lower.contraction import Operand, Plan
+from minigrad.lower.map import Lowering, map_stage
+from minigrad.lower.nest import ZERO, Parallel, loop, loops, parts, when
+from minigrad.ops import Op
+from minigrad.symbolic import Sym, both, coefficient, eq, minimum, num
+
+
+@dataclass(frozen=True, slots=True)
+class Tiles:
+    """Tiles of one height or width. ``axis`` counts them (None: there is one); tile ``t`` starts at ``at``, which is
+    ``local`` inside the block; ``size`` rows, or columns of which ``valid`` exist; present where ``condition`` holds."""
+
+    axis: Axis | None
+    start: Sym
+    stop: Sym
+    at: Sym
+    local: Sym
+    head: tuple[Statement, ...]
+    size: int
+    valid: int
+    condition: Index | None
+
+    def around(self, body: list[Statement]) -> list[Statement]:
+        """The loop over these tiles."""
+        inside = [*self.head, *body]
+        if self.axis is not None:
+            inside = [loop(self.axis, inside, start=self.start, stop=self.stop)]
+        return when(self.condition, inside)
+
+
+def contraction_stage(plan: Plan, divide: bool) -> Lowering:
+    """Lower a contraction by its plan."""
+    return _Writer(plan, divide).lower()
+
+
+class _Writer:
+    def __init__(self, plan: Plan, divide: bool) -> None:
+        self.plan, self.divide = plan, divide
+        self.body, self.names = plan.body, plan.body.names
+        self.dtype = plan.reduction.value.dtype
+        self.row_count = plan.m.size // plan.rows
+        self.column_count = plan.extent // plan.width
+        if not divide:
+            plan.row_tiles, plan.column_tiles = max(1, self.row_count), max(1, self.column_count)
+        self.panels: Axis | None = None
+        if plan.panel and plan.panel < plan.columns[0].size:
+            self.panels = self._axis("n", -(-plan.columns[0].size // plan.panel))
+
+    def _axis(self, stem: str, size: int) -> Axis:
+        return Axis(self.names.var(stem, size), size)
+
+    # --- the parallel loop, and what an iteration of it takes
+
+    def lower(self) -> Lowering:
+        plan = self.plan
+        blocks_m = -(-self.row_count // plan.row_tiles)
+        blocks_n = -(-self.column_count // plan.column_tiles) if self.column_count else 1
+        space = [*plan.outer, *([self.panels] if self.panels else [])]
+        block_m, block_n = self._axis("m", blocks_m), self._axis("n", blocks_n)
+        space += [x for x in (block_n, block_m) if x.size > 1]
+        extent = prod(x.size for x in space)
+        p = self.names.var("p", extent)
+        head: list[Statement] = []
+        rest: Sym = p
+        for x in reversed(space):
+            head.insert(0, LetIndex(x.var, Index(rest % x.size, int64)))
+            rest = rest // x.size
+        work = self._task(block_m, block_n)
+        total = prod([plan.m.size, *(x.size for x in plan.columns), *(x.size for x in plan.outer),
+                      *(x.size for x in plan.k)])
+        note = plan.note()
+        if not self.divide:
+            return Lowering(loops(space, work), note, total, None, 2 * total)
+        made = Parallel(p, extent, head, ZERO, num(1), None)
+        return Lowering(work, note + f"; {extent} iterations", total, made, 2 * total)
+
+    def _tiles(self, stem: str, count: int, block: Axis, per_block: int, size: int, extent: int,
+               round_to: int) -> list[Tiles]:
+        """Whole tiles of a block, then the rest of the extent, which belongs to the last block."""
+        result: list[Tiles] = []
+        last = Index(eq(block.var, num(block.size - 1)), bool_) if block.size > 1 else None
+        if count:
+            t = self._axis(stem, count)
+            if block.size == 1:
+                axis = t if count > 1 else None
+                at = (t.var if axis else ZERO) * size
+                result.append(Tiles(axis, ZERO, num(count), at, at, (), size, size, None))
+            else:
+                start = block.var * per_block
+                inside = self._axis(stem, per_block)
+                head: tuple[Statement, ...] = (LetIndex(inside.var, Index(t.var - start, int64)),)
+                local = inside.var * size
+                if per_block == 1:
+                    head, local = (), ZERO
+                result.append(Tiles(t, start, minimum(start + per_block, num(count)), t.var * size, local, head,
+                                    size, size, None))
+        left = extent - count * size
+        if left:
+            before = count - (block.size - 1) * per_block if count else 0
+            padded = -(-left // round_to) * round_to
+            result.append(Tiles(None, ZERO, num(1), num(count * size), num(before * size), (), padded, left, last))
+        return result
+
+    def _row_tiles(self, block: Axis) -> list[Tiles]:
+        plan = self.plan
+        return self._tiles("i", self.row_count, block, plan.row_tiles, plan.rows, plan.m.size, 1)
+
+    def _column_tiles(self, block: Axis) -> list[Tiles]:
+        plan = self.plan
+        return self._tiles("j", self.column_count, block, plan.column_tiles, plan.width, plan.extent, plan.lanes)
+
+    def _task(self, block_m: Axis, block_n: Axis) -> list[Statement]:
+        """All tiles of one block."""
+        plan = self.plan
+        height = plan.row_tiles * plan.rows + plan.m.size % plan.rows
+        width = plan.column_tiles * plan.width + -(-(plan.extent % plan.width) // plan.lanes) * plan.lanes
+        if not self.column_count:
+            width = -(-plan.extent // plan.lanes) * plan.lanes
+        self.height, self.block_width = min(height, plan.m.size), width
+        self.first_row = block_m.var * (plan.row_tiles * plan.rows) if block_m.size > 1 else ZERO
+        self.first_column = block_n.var * (plan.column_tiles * plan.width) if block_n.size > 1 else ZERO
+        blocks = [*plan.k[:plan.cut], *([self._axis("k", plan.depths)] if plan.depths > 1 else [])]
+        self.k_block = blocks[-1].var if plan.depths > 1 else ZERO
+        sums: Array | None = None
+        statements: list[Statement] = []
+        if blocks or plan.panel:
+            sums = Array(self.names.fresh("sums"), self.dtype, height * width, "scratch", 1, True)
+            statements.append(Alloc(sums, Const(0, self.dtype) if blocks else None))
+        inside: list[Statement] = []
+        packed_a = self._pack(plan.a, inside) if plan.a.packed else None
+        packed_b = self._pack(plan.b, inside) if plan.b.packed else None
+        micro = _Micro(self, packed_a, packed_b, sums, bool(blocks))
+        for wide in self._column_tiles(block_n):
+            inside += wide.around([s for high in self._row_tiles(block_m) for s in high.around(micro.tile(high, wide))])
+        statements += loops(blocks, inside)
+        if sums is not None:
+            statements += self._epilogue(block_m, block_n, sums)
+        return statements
+
+    # --- packing
+
+    def _pack(self, operand: Operand, statements: list[Statement]) -> _Packed:
+        """Copy the block's part of an operand to scratch, computed once."""
+        plan, body = self.plan, self.body
+        rows = operand is plan.a
+        k_axes = [self._axis("k", plan.depth), *[self._axis("k", x.size) for x in plan.k[plan.cut + 1:]]]
+        cut = plan.k[plan.cut]
+        base = self.k_block * plan.depth
+        mapping: dict[Sym, Sym] = {cut.var: base + k_axes[0].var}
+        guards = [] if cut.size % plan.depth == 0 else [(base + k_axes[0].var) < cut.size]
+        flat = ZERO
+        for axis, own in zip(plan.k[plan.cut:], k_axes, strict=True):
+            flat = flat * axis.size + own.var
+            mapping.setdefault(axis.var, own.var)
+        deep = plan.depth * plan.inner
+        if rows:
+            local = [self._axis("m", self.height)]
+            mapping[plan.m.var] = self.first_row + local[0].var
+            if self.first_row.hi + self.height > plan.m.size:
+                guards.append((self.first_row + local[0].var) < plan.m.size)
+            along_k = not _steps_by_one(operand, body, plan.m)
+            index = local[0].var * deep + flat if along_k else flat * self.height + local[0].var
+            packed = _Packed(self._scratch("a", self.height * deep), deep if along_k else 1, 1 if along_k else self.height)
+        else:
+            local, index, extra = self._panel_axes(mapping)
+            guards += extra
+            index = index + flat * self.block_width
+            packed = _Packed(self._scratch("b", deep * self.block_width), 1, self.block_width)
+        guard = both(*guards) if guards else None
+        copy = body.instance({**mapping, **{g.var: g.var for g in body.gathers}}, guard=guard)
+        value = copy.value(operand.value)
+        gathers = tuple([replace(g, value=copy.value(g.value), guard=guard if g.guard is None else both(
+            copy.index(g.guard), *guards)) for g in body.gathers])
+        inner = Body(self.names, tuple([(x.var, x.size) for x in (*k_axes, *local) if x.size != 1]),
+                     (Output(packed.array, index, value),), (), gathers, body.status)
+        partial = not rows and plan.panel and plan.extent % plan.lanes
+        statements += [Alloc(packed.array, Const(0, self.dtype) if partial else None),
+                       *map_stage(inner, plan.target, divide=False).statements]
+        return packed
+
+    def _scratch(self, stem: str, size: int) -> Array:
+        return Array(self.names.fresh(stem), self.dtype, size, "scratch", 1, True)
+
+    def _panel_axes(self, mapping: dict[Sym, Sym]) -> tuple[list[Axis], Sym, list[Sym]]:
+        """The columns of a block: axes to copy them with, the position in the block, and what must hold."""
+        plan = self.plan
+        if not plan.panel:
+            own = self._axis("n", self.block_width)
+            mapping[plan.n.var] = self.first_column + own.var
+            inside = (self.first_column + own.var) < plan.n.size
+            return [own], own.var, [] if inside.lo == 1 else [inside]
+        axes = [self._axis("n", plan.panel), *[self._axis("n", x.size) for x in plan.columns[1:]]]
+        flat = ZERO
+        for axis, own in zip(plan.columns, axes, strict=True):
+            flat = flat * axis.size + own.var
+            mapping[axis.var] = own.var
+        first = (self.panels.var * plan.panel if self.panels else ZERO) + axes[0].var
+        mapping[plan.columns[0].var] = first
+        inside = first < plan.columns[0].size
+        return axes, flat, [] if inside.lo == 1 else [inside]
+
+    # --- after the sums
+
+    def _epilogue(self, block_m: Axis, block_n: Axis, sums: Array) -> list[Statement]:
+        """Store what the body makes of the sums in scratch."""
+        statements: list[Statement] = []
+        for high in self._row_tiles(block_m):
+            if self.plan.panel:
+                statements += high.around(self.finish_tile(high, None, sums))
+                continue
+            inside: list[Statement] = []
+            for wide in self._column_tiles(block_n):
+                inside += wide.around(self.finish_tile(high, wide, sums))
+            statements += high.around(inside)
+        return statements
+
+    def finish_tile(self, high: Tiles, wide: Tiles | None, sums: Array, stride: int | None = None) -> list[Statement]:
+        """The rows of one tile (of the whole panel, if ``wide`` is None), stored from scratch."""
+        plan = self.plan
+        row = self._axis("u", high.size)
+        mapping = {plan.m.var: high.at + row.var}
+        width = stride or self.block_width
+        at = (row.var if stride else high.local + row.var) * width
+        if wide is not None:
+            first = ZERO if stride else wide.local
+            made = self._columns(plan.n.var, wide.at, at + first, wide.valid, mapping, sums)
+        else:
+            outer = [self._axis("n", plan.panel), *[self._axis("n", x.size) for x in plan.columns[1:-1]]]
+            for axis, own in zip(plan.columns[:-1], outer, strict=True):
+                mapping[axis.var] = own.var
+            flat = ZERO
+            for axis, own in zip(plan.columns[:-1], outer, strict=True):
+                flat = flat * axis.size + own.var
+            stop = num(plan.panel)
+            if self.panels is not None:
+                whole = plan.columns[0]
+                start = self.panels.var * plan.panel
+                # counted in the whole axis, so that its range is known
+                mapping[whole.var] = whole.var
+                local = outer[0]
+                head: list[Statement] = [LetIndex(local.var, Index(whole.var - start, int64))]
+                made = self._columns(plan.n.var, ZERO, at + flat * plan.n.size, plan.n.size, mapping, sums)
+                made = [*head, *loops(outer[1:], made)]
+                made = [loop(whole, made, start=start, stop=minimum(start + plan.panel, num(whole.size)))]
+            else:
+                made = self._columns(plan.n.var, ZERO, at + flat * plan.n.size, plan.n.size, mapping, sums)
+                made = [loop(outer[0], loops(outer[1:], made), stop=stop)]
+        return [loop(row, made)]
+
+    def _columns(self, n: Sym, first: Sym, at: Sym, count: int, mapping: dict[Sym, Sym],
+                 sums: Array) -> list[Statement]:
+        """``count`` neighbouring results."""
+        statements: list[Statement] = []
+        for part in parts(count, self.plan.lanes):
+            step = self._axis("v", part.count)
+            position = (step.var if part.count > 1 else ZERO) * part.lanes + part.start
+            lane = self._axis("l", part.lanes) if part.lanes > 1 else None
+            if lane is not None:
+                position = position + lane.var
+            copy = self.body.instance({**mapping, n: first + position},
+                                      {self.plan.reduction.local.name: Load(sums, at + position)})
+            stores = copy.stores()
+            made = [*copy.statements, *([loop(lane, stores, "vector")] if lane else stores)]
+            statements += [loop(step, made)] if part.count > 1 else made
+        return statements
+
+
+@dataclass(frozen=True, slots=True)
+class _Packed:
+    """A block of an operand in scratch: steps between neighbouring rows or columns, and of K."""
+
+    array: Array
+    across: int
+    along: int
+
+
+class _Micro:
+    """The register tile."""
+
+    def __init__(self, writer: _Writer, a: _Packed | None, b: _Packed | None, sums: Array | None, add: bool) -> None:
+        self.writer, self.plan, self.body, self.names = writer, writer.plan, writer.body, writer.names
+        self.a, self.b, self.sums, self.add = a, b, sums, add
+
+    def tile(self, high: Tiles, wide: Tiles) -> list[Statement]:
+        """Sum one tile over the block of K, and store it or keep it in scratch."""
+        plan, w = self.plan, self.writer
+        vectors = wide.size // plan.lanes
+        acc = Array(self.names.fresh("acc"), w.dtype, high.size * wide.size, "register", plan.lanes, True)
+        statements: list[Statement] = [Alloc(acc, Const(0.0 if w.dtype.is_float else 0, w.dtype))]
+        statements += self._products(high, wide, acc, vectors)
+        if self.sums is None and wide.valid == wide.size:
+            return statements + self._store(high, wide, acc, vectors)
+        sums, stride = self.sums, None
+        if sums is None:  # the last vector is not whole: store it by way of scratch
+            sums = w._scratch("rest", high.size * wide.size)
+            statements.append(Alloc(sums))
+            stride = wide.size
+        row, vector, lane = w._axis("u", high.size), w._axis("v", vectors), w._axis("l", plan.lanes)
+        column = vector.var * plan.lanes + lane.var
+        if stride:
+            at = row.var * stride + column
+        else:
+            at = (high.local + row.var) * w.block_width + wide.local + column
+        value: Value = Load(acc, row.var * wide.size + column)
+        if self.add:
+            value = Apply(Op.ADD, (Load(sums, at), value), w.dtype)
+        statements.append(_unrolled(row, vector, lane, [Store(sums, at, value)]))
+        if stride:
+            statements += w.finish_tile(high, wide, sums, stride)
+        return statements
+
+    def _products(self, high: Tiles, wide: Tiles, acc: Array, vectors: int) -> list[Statement]:
+        plan, w = self.plan, self.writer
+        row, vector, lane = w._axis("u", high.size), w._axis("v", vectors), w._axis("l", plan.lanes)
+        column = vector.var * plan.lanes + lane.var
+        axes, head, flat, start, stop = self._k_loops()
+        mapping = {plan.m.var: high.at + row.var}
+        if not plan.panel:
+            mapping[plan.n.var] = wide.at + column
+        guard = None
+        if wide.valid != wide.size and self.b is None:
+            guard = (wide.at + column) < plan.n.size
+        plain = self.body.instance(mapping)
+        masked = self.body.instance(mapping, guard=guard) if guard is not None else plain
+        a: Value = plain.value(plan.a.value) if self.a is None else Load(
+            self.a.array, (high.local + row.var) * self.a.across + flat * self.a.along)
+        b: Value = masked.value(plan.b.value) if self.b is None else Load(
+            self.b.array, (wide.local + column) * self.b.across + flat * self.b.along)
+        at = row.var * wide.size + column
+        total = Load(acc, at)
+        value: Value
+        if w.dtype.is_float and plan.target.has_fma:
+            value = Apply(Op.FMA, (a, b, total), w.dtype)
+        else:
+            value = Apply(Op.ADD, (total, Apply(Op.MUL, (a, b), w.dtype)), w.dtype)
+        inside: list[Statement] = [*head, *plain.statements, _unrolled(row, vector, lane, [Store(acc, at, value)])]
+        return [loop(axes[0], loops(axes[1:], inside), start=start, stop=stop)]
+
+    def _k_loops(self) -> tuple[list[Axis], list[Statement], Sym, Sym, Sym]:
+        """The loops over a block of K: axes, statements inside them, the position in packed operands, and the bounds of
+        the first axis."""
+        plan, w = self.plan, self.writer
+        cut = plan.k[plan.cut]
+        start = w.k_block * plan.depth
+        stop = minimum(start + plan.depth, num(cut.size))
+        axes = plan.k[plan.cut:]
+        flat, head = ZERO, []
+        if self.a is not None or self.b is not None:
+            local: Sym = cut.var
+            if w.k_block is not ZERO:
+                inside = w._axis("k", plan.depth)
+                head = [LetIndex(inside.var, Index(cut.var - start, int64))]
+                local = inside.var
+            flat = local
+            for axis in axes[1:]:
+                flat = flat * axis.size + axis.var
+        return axes, head, flat, start, stop
+
+    def _store(self, high: Tiles, wide: Tiles, acc: Array, vectors: int) -> list[Statement]:
+        """What the body makes of the sums in registers."""
+        plan, w = self.plan, self.writer
+        row, vector, lane = w._axis("u", high.size), w._axis("v", vectors), w._axis("l", plan.lanes)
+        column = vector.var * plan.lanes + lane.var
+        copy = self.body.instance({plan.m.var: high.at + row.var, plan.n.var: wide.at + column},
+                                  {plan.reduction.local.name: Load(acc, row.var * wide.size + column)})
+        stores = copy.stores()
+        return [_unrolled(row, vector, lane, stores, copy.statements)]
+
+
+def _unrolled(row: Axis, vector: Axis, lane: Axis, body: list[Statement], head: Sequence[Statement] = ()) -> Statement:
+    return loop(row, [loop(vector, [*head, loop(lane, body, "vector")], "unroll")], "unroll")
+
+
+def _steps_by_one(operand: Operand, body: Body, axis: Axis) -> bool:
+    indices = [body.index(x.index) for x in operand.work.loads]
+    return bool(indices) and all(coefficient(e, axis.var) in (0, 1) for e in indices) and any(
+        coefficient(e, axis.var) == 1 for e in indices)
+

@@ -1,0 +1,35 @@
+"""Stage: front. In: what users write. Out: ``Tensor`` and the functions on it, each recorded as LazyBuffers and tape nodes.
+Read ``storage.py`` and ``base.py`` first, then one topic at a time; ``elementwise.py`` is the model.
+Next: ``nn/``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+# The order of these imports is the order of the topics: each adds methods to Tensor and functions to FUNCTIONS.
+from minigrad.tensor import elementwise, functions, comparison, reduce, movement, joining, indexing, gathering  # noqa: I001
+from minigrad.tensor import creation, linalg, inplace, random, ordering, convert, protocol  # noqa: F401
+from minigrad.tensor import return_types
+from minigrad.tensor.base import FUNCTIONS, Tensor
+from minigrad.tensor.composite import composite
+from minigrad.tensor.convert import realize, update_
+from minigrad.tensor.creation import scalar
+from minigrad.tensor.gathering import check_index_range
+from minigrad.tensor.generator import Generator, default_generator
+from minigrad.tensor.printing import get_printoptions, set_printoptions
+from minigrad.tensor.promotion import get_default_dtype, set_default_dtype
+from minigrad.tensor.size import Size, device, get_default_device, set_default_device
+
+__all__ = [
+    "FUNCTIONS", "Generator", "Size", "Tensor", "check_index_range", "composite", "default_generator", "device",
+    "get_default_device", "get_default_dtype", "get_printoptions", "realize", "return_types", "scalar",
+    "set_default_device", "set_default_dtype", "set_printoptions", "update_",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """``from minigrad.tensor import arange``: the functions are found in their table."""
+    try:
+        return FUNCTIONS[name]
+    except KeyError:
+        raise AttributeError(f"module 'minigrad.tensor' has no attribute {name!r}") from None

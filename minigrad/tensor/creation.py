@@ -1,0 +1,478 @@
+"""Stage: front. In: data, shapes, ranges. Out: new Tensors. Constants and ranges are expressions: they take no memory until
+something needs it, and fuse with what reads them.
+Next: ``random.py``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from minigrad import dtype as dtypes
+from minigrad.autograd.node import kind
+from minigrad.dtype import DType, bool_, int64, promote
+from minigrad.engine import leaf_from_numpy, wrap_numpy
+from minigrad.graph.lazy import LazyBuffer
+from minigrad.ops import Op
+from minigrad.ops import cast as cast_array
+from minigrad.tensor.base import Tensor, both, function, make, method, record_unary
+from minigrad.tensor.joining import stack
+from minigrad.tensor.movement import shape_argument
+from minigrad.tensor.promotion import get_default_dtype, number, number_dtype
+from minigrad.tensor.size import default_device, resolve
+
+# --- from data
+
+
+def _plain(data: Any) -> Any:
+    """Nested sequences with the Tensors in them as Python numbers."""
+    if isinstance(data, Tensor):
+        return data.tolist()
+    if isinstance(data, np.ndarray | np.generic | int | float | str):
+        return data
+    if hasattr(data, "__len__") and hasattr(data, "__getitem__"):
+        return [_plain(d) for d in data]
+    return data
+
+
+def _inferred(data: Any) -> DType:
+    """The type of nested Python data: bool, int64 or the default floating type, by the highest category in it."""
+    stack, found = [data], None
+    while stack:
+        item = stack.pop()
+        if isinstance(item, list | tuple):
+            stack += item
+            continue
+        if isinstance(item, np.ndarray | np.generic):
+            kind_of = dtypes.from_numpy(item.dtype)
+        elif isinstance(item, int | float):
+            kind_of = number_dtype(item)
+        else:
+            raise TypeError(f"could not infer dtype of {type(item).__name__}")
+        found = kind_of if found is None else promote(found, kind_of)
+    return get_default_dtype() if found is None else found
+
+
+def _check_even(data: Any) -> None:
+    """``ValueError`` in PyTorch's words if rows differ in length."""
+    shape, level = [], data
+    while isinstance(level, list | tuple):
+        shape.append(len(level))
+        if not level:
+            break
+        level = level[0]
+
+    def check(part: Any, dim: int) -> None:
+        if not isinstance(part, list | tuple):
+            if dim < len(shape):
+                raise TypeError(f"expected sequence but got {type(part).__name__}")
+            return
+        if dim >= len(shape) or len(part) != shape[dim]:
+            expected = shape[dim] if dim < len(shape) else 0
+            raise ValueError(f"expected sequence of length {expected} at dim {dim} (got {len(part)})")
+        for p in part:
+            check(p, dim + 1)
+
+    check(data, 0)
+
+
+def array_of(data: Any, dtype: DType | None) -> tuple[np.ndarray, DType]:
+    """Data as a NumPy array of the dtype given or inferred."""
+    if isinstance(data, Tensor):
+        array = data._array()
+        dtype = dtype or data.dtype
+    elif isinstance(data, np.ndarray | np.generic):
+        array = np.asarray(data)
+        dtype = dtype or dtypes.from_numpy(array.dtype)
+    else:
+        data = _plain(data)
+        if isinstance(data, str | dict | set) or data is None:
+            raise TypeError(f"new(): invalid data type '{type(data).__name__}'")
+        if hasattr(data, "__array__") and not isinstance(data, list):
+            return array_of(np.asarray(data), dtype)
+        dtype = dtype or _inferred(data)
+        try:
+            array = np.array(data)
+        except ValueError:
+            _check_even(data)
+            raise
+        if array.dtype.kind == "O" or (array.dtype.kind == "u" and dtype is int64):
+            _check_even(data)
+            raise RuntimeError("Overflow when unpacking long long: a Python integer does not fit int64")
+        if array.dtype.kind not in "biuf":
+            raise TypeError(f"new(): invalid data type '{type(data).__name__}'")
+    if array.dtype != dtype.numpy:
+        array = cast_array(array, dtype)
+    return array, dtype
+
+
+@function("tensor")
+def tensor(data: Any, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False,
+           pin_memory: bool = False) -> Tensor:
+    """A Tensor with a copy of ``data``: numbers, nested sequences, NumPy arrays, Tensors.
+
+    Python floats give the default type (float32), ints int64, bools bool; arrays keep their type.
+
+    >>> tensor([[1, 2], [3, 4]])
+    tensor([[1, 2],
+            [3, 4]])
+    """
+    array, dtype = array_of(data, dtype)
+    if device is None and isinstance(data, Tensor):
+        device = data.device
+    result = make(leaf_from_numpy(array, dtype, resolve(device)))
+    return result.requires_grad_() if requires_grad else result
+
+
+@function("as_tensor", "asarray")
+def as_tensor(data: Any, dtype: DType | None = None, device: Any = None) -> Tensor:
+    """``data`` itself if it is a Tensor of that dtype and device, memory shared with a NumPy array, else a copy."""
+    if isinstance(data, Tensor):
+        return data.to(device=device, dtype=dtype)
+    if isinstance(data, np.ndarray) and (dtype is None or dtypes.from_numpy(data.dtype) is dtype):
+        return from_numpy(data)
+    return tensor(data, dtype=dtype, device=device)
+
+
+@function("from_numpy")
+def from_numpy(ndarray: np.ndarray) -> Tensor:
+    """A Tensor on the memory of a NumPy array: changes of either show in both.
+
+    Raises ``TypeError`` for other things than arrays and for element types minigrad has not, and ``ValueError`` for
+    negative strides.
+
+    >>> a = np.zeros(2, np.float32)
+    >>> t = from_numpy(a)
+    >>> a[0] = 5
+    >>> t
+    tensor([5., 0.])
+    """
+    if not isinstance(ndarray, np.ndarray):
+        raise TypeError(f"expected np.ndarray (got {type(ndarray).__name__})")
+    dtype = dtypes.from_numpy(ndarray.dtype)
+    return make(wrap_numpy(ndarray, dtype, default_device()))
+
+
+@function("scalar_tensor")
+def scalar_tensor(value: Any, *, dtype: DType | None = None, device: Any = None) -> Tensor:
+    """A 0-d tensor of the default floating type."""
+    return tensor(value, dtype=dtype or get_default_dtype(), device=device)
+
+
+def scalar(value: Any, dtype: DType | None = None, device: Any = None) -> Tensor:
+    """A 0-d Tensor whose value is an argument of the compiled program: another value compiles nothing.
+
+    >>> float(scalar(0.5) * 2)
+    1.0
+    """
+    dtype = dtype or number_dtype(value)
+    return make(LazyBuffer.scalar(number(value, dtype), dtype, resolve(device)))
+
+
+# --- constants
+
+
+def _constant(value: Any, shape: tuple[int, ...], dtype: DType, device: str, requires_grad: bool) -> Tensor:
+    for s in shape:
+        if s < 0:
+            raise RuntimeError(f"Trying to create tensor with negative dimension {s}: {list(shape)}")
+    result = make(LazyBuffer.const(number(value, dtype), dtype, shape, device))
+    return result.requires_grad_() if requires_grad else result
+
+
+def _constant_function(name: str, value: Any, doc: str) -> None:
+    def create(*size: Any, dtype: DType | None = None, device: Any = None, requires_grad: bool = False,
+               out: Any = None, layout: Any = None, pin_memory: bool = False, memory_format: Any = None) -> Tensor:
+        shape = shape_argument(size)
+        return _constant(value, shape, dtype or get_default_dtype(), resolve(device), requires_grad)
+
+    def create_like(input: Tensor, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False,
+                    memory_format: Any = None) -> Tensor:
+        lazy = input._storage.lazy
+        return _constant(value, input._shape(), dtype or lazy.dtype, lazy.device if device is None else resolve(device),
+                         requires_grad)
+
+    def create_new(self: Tensor, *size: Any, dtype: DType | None = None, device: Any = None,
+                   requires_grad: bool = False) -> Tensor:
+        lazy = self._storage.lazy
+        return _constant(value, shape_argument(size), dtype or lazy.dtype,
+                         lazy.device if device is None else resolve(device), requires_grad)
+
+    create.__doc__ = doc
+    create_like.__doc__ = f"``{name}`` with the shape, dtype and device of ``input``."
+    create_new.__doc__ = f"``{name}`` with the dtype and device of self."
+    function(name)(create)
+    function(f"{name}_like")(create_like)
+    method(f"new_{name}")(create_new)
+
+
+_constant_function("zeros", 0, "A Tensor of zeros.")
+_constant_function("ones", 1, "A Tensor of ones.")
+_constant_function("empty", 0, "A Tensor whose elements are to be written; they are 0 until then.")
+
+
+@function("full")
+def full(size: Sequence[int], fill_value: Any, *, dtype: DType | None = None, device: Any = None,
+         requires_grad: bool = False) -> Tensor:
+    """A Tensor with one value everywhere, of the value's type.
+
+    >>> full((2,), 7)
+    tensor([7, 7])
+    """
+    if isinstance(fill_value, Tensor):
+        dtype, fill_value = dtype or fill_value.dtype, fill_value.item()
+    shape = shape_argument((tuple(size),)) if not isinstance(size, int) else (size,)
+    return _constant(fill_value, shape, dtype or number_dtype(fill_value), resolve(device), requires_grad)
+
+
+@function("full_like")
+def full_like(input: Tensor, fill_value: Any, *, dtype: DType | None = None, device: Any = None,
+              requires_grad: bool = False, memory_format: Any = None) -> Tensor:
+    """One value everywhere, with the shape, dtype and device of ``input``."""
+    return full(input._shape(), fill_value, dtype=dtype or input.dtype, device=device or input.device,
+                requires_grad=requires_grad)
+
+
+@method("new_full")
+def new_full(self: Tensor, size: Sequence[int], fill_value: Any, *, dtype: DType | None = None, device: Any = None,
+             requires_grad: bool = False) -> Tensor:
+    """One value everywhere, with the dtype and device of self."""
+    return full(size, fill_value, dtype=dtype or self.dtype, device=device or self.device, requires_grad=requires_grad)
+
+
+@method("new_tensor")
+def new_tensor(self: Tensor, data: Any, *, dtype: DType | None = None, device: Any = None,
+               requires_grad: bool = False) -> Tensor:
+    """``tensor(data)`` with the dtype and device of self."""
+    return tensor(data, dtype=dtype or self.dtype, device=device or self.device, requires_grad=requires_grad)
+
+
+# --- ranges
+
+
+@function("arange")
+def arange(start: Any, end: Any = None, step: Any = 1, *, dtype: DType | None = None, device: Any = None,
+           requires_grad: bool = False, out: Any = None) -> Tensor:
+    """start, start + step, … below ``end``; one argument is the end. int64 if all are integers.
+
+    >>> arange(4), arange(1, 2, 0.5)
+    (tensor([0, 1, 2, 3]), tensor([1.0000, 1.5000]))
+    """
+    if end is None:
+        start, end = 0, start
+    start, end, step = [v.item() if isinstance(v, Tensor | np.generic) else v for v in (start, end, step)]
+    if step == 0:
+        raise RuntimeError("step must be nonzero")
+    if not (math.isfinite(start) and math.isfinite(end)):
+        raise RuntimeError(f"unsupported range: {start} -> {end}")
+    if (step > 0) != (end >= start) and end != start:
+        raise RuntimeError("upper bound and lower bound inconsistent with step sign")
+    whole = all(isinstance(v, int) for v in (start, end, step))
+    dtype = dtype or (int64 if whole else get_default_dtype())
+    n = max(0, -((start - end) // step) if whole else math.ceil((end - start) / step))
+    index = LazyBuffer.index((n,), 0, resolve(device))
+    if dtype.kind == "f" or not whole:
+        wide = index.cast(dtypes.float64)
+        values = wide.binary(Op.MUL, wide.like(float(step))).binary(Op.ADD, wide.like(float(start)))
+    else:
+        values = index if step == 1 else index.binary(Op.MUL, index.like(step))
+        values = values if start == 0 else values.binary(Op.ADD, values.like(start))
+    result = make(values.cast(dtype))
+    return result.requires_grad_() if requires_grad else result
+
+
+@function("range")
+def range_(start: Any, end: Any = None, step: Any = 1, **options: Any) -> Tensor:
+    """As ``arange`` with the end included, in the default floating type."""
+    if end is None:
+        start, end = 0, start
+    options.setdefault("dtype", get_default_dtype())
+    n = math.floor((end - start) / step) + 1
+    return arange(start, start + (n - 0.5) * step, step, **options)
+
+
+@function("linspace")
+def linspace(start: Any, end: Any, steps: int, *, dtype: DType | None = None, device: Any = None,
+             requires_grad: bool = False, out: Any = None) -> Tensor:
+    """``steps`` numbers from start to end, both included, evenly spaced.
+
+    >>> linspace(0, 1, 3)
+    tensor([0.0000, 0.5000, 1.0000])
+    """
+    start, end = [float(v) for v in (start, end)]
+    if steps < 0:
+        raise RuntimeError("number of steps must be non-negative")
+    dtype = dtype or get_default_dtype()
+    kind_of = dtype if dtype.kind == "f" else dtypes.float64
+    index = LazyBuffer.index((steps,), 0, resolve(device))
+    i = index.cast(kind_of)
+    step = (end - start) / (steps - 1) if steps > 1 else 0.0
+    forward = i.binary(Op.MUL, i.like(step)).binary(Op.ADD, i.like(start))
+    left = i.like(float(steps - 1)).binary(Op.SUB, i)
+    backward = i.like(end).binary(Op.SUB, left.binary(Op.MUL, i.like(step)))
+    first_half = index.binary(Op.LT, index.like(steps // 2 if steps > 1 else 1))
+    result = make(first_half.where(forward, backward).cast(dtype))
+    return result.requires_grad_() if requires_grad else result
+
+
+@function("logspace")
+def logspace(start: Any, end: Any, steps: int, base: float = 10.0, **options: Any) -> Tensor:
+    """``base`` to the power of ``linspace``."""
+    return base ** linspace(start, end, steps, **options)
+
+
+@function("eye")
+def eye(n: int, m: int | None = None, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False,
+        out: Any = None) -> Tensor:
+    """1 on the diagonal, 0 elsewhere.
+
+    >>> eye(2)
+    tensor([[1., 0.],
+            [0., 1.]])
+    """
+    if n < 0 or (m is not None and m < 0):
+        raise RuntimeError(f"n must be greater or equal to 0, got {n if n < 0 else m}")
+    shape, name = (n, n if m is None else m), resolve(device)
+    same = LazyBuffer.index(shape, 0, name).binary(Op.EQ, LazyBuffer.index(shape, 1, name))
+    result = make(same.cast(dtype or get_default_dtype()))
+    return result.requires_grad_() if requires_grad else result
+
+
+# --- triangles and diagonals
+
+
+_TRIL, _TRIU, _DIAG = kind("TrilBackward0"), kind("TriuBackward0"), kind("DiagEmbedBackward0")
+
+
+def _triangle(self: Tensor, diagonal: int, lower: bool) -> Tensor:
+    la = self._read()
+    dims = len(la.shape)
+    if dims < 2:
+        raise RuntimeError(f"{'tril' if lower else 'triu'}: input tensor must have at least 2 dimensions")
+    row, column = [LazyBuffer.index(la.shape, a, la.device) for a in (dims - 2, dims - 1)]
+    above = row.binary(Op.ADD, row.like(diagonal + (0 if lower else -1))).binary(Op.LT, column)
+    zero = la.like(0)
+    return record_unary(_TRIL if lower else _TRIU, above.where(zero, la) if lower else above.where(la, zero), self, la)
+
+
+@both("tril")
+def tril(self: Tensor, diagonal: int = 0) -> Tensor:
+    """Elements on and below a diagonal of the last two dimensions, 0 above.
+
+    >>> full((2, 2), 1.0).tril()
+    tensor([[1., 0.],
+            [1., 1.]])
+    """
+    return _triangle(self, diagonal, True)
+
+
+@both("triu")
+def triu(self: Tensor, diagonal: int = 0) -> Tensor:
+    """Elements on and above a diagonal of the last two dimensions, 0 below."""
+    return _triangle(self, diagonal, False)
+
+
+@both("diag_embed")
+def diag_embed(self: Tensor, offset: int = 0) -> Tensor:
+    """Matrices with the last dimension on a diagonal, 0 elsewhere."""
+    la = self._read()
+    n = la.shape[-1]
+    size = n + abs(offset)
+    shape = (*la.shape[:-1], size, size)
+    dims = len(shape)
+    row, column = [LazyBuffer.index(shape, a, la.device) for a in (dims - 2, dims - 1)]
+    on = row.binary(Op.ADD, row.like(offset)).binary(Op.EQ, column)
+    low = max(0, offset)
+    padded = la.pad((*[(0, 0, 0)] * (dims - 2), (low, size - n - low, 0)))
+    wide = padded.reshape((*la.shape[:-1], 1, size)).expand(shape)
+    return record_unary(_DIAG, on.where(wide, wide.like(0)), self, la)
+
+
+@both("diag")
+def diag(self: Tensor, diagonal: int = 0) -> Tensor:
+    """A matrix with a vector on its diagonal, or the diagonal of a matrix."""
+    if self.ndim not in (1, 2):
+        raise RuntimeError(f"diag(): Supports 1D or 2D tensors. Got {self.ndim}D")
+    return self.diag_embed(diagonal) if self.ndim == 1 else self.diagonal(diagonal)
+
+
+def _triangle_indices(name: str, lower: bool) -> None:
+    def indices(row: int, col: int, offset: int = 0, *, dtype: DType | None = None, device: Any = None) -> Tensor:
+        found = np.tril_indices(row, offset, col) if lower else np.triu_indices(row, offset, col)
+        return tensor(np.stack(found).astype(np.int64), dtype=dtype, device=device)
+
+    indices.__doc__ = f"The coordinates of the elements that ``{name[:4]}`` keeps, a row for each dimension."
+    function(name)(indices)
+
+
+_triangle_indices("tril_indices", True)
+_triangle_indices("triu_indices", False)
+
+
+@function("meshgrid")
+def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
+    """Vectors as grids of coordinates; with ``indexing="xy"`` the first two dimensions are swapped."""
+    given = list(tensors[0]) if len(tensors) == 1 and isinstance(tensors[0], tuple | list) else list(tensors)
+    if indexing not in ("ij", "xy"):
+        raise RuntimeError(f'meshgrid: indexing must be one of "xy" or "ij", but received: {indexing}')
+    swap = indexing == "xy" and len(given) > 1
+    if swap:
+        given[:2] = given[1::-1]
+    shape = [t.numel() for t in given]
+    grids = [t.reshape([-1 if i == j else 1 for j in range(len(given))]).expand(shape) for i, t in enumerate(given)]
+    if swap:
+        grids = [g.transpose(0, 1) for g in grids]
+        grids[:2] = grids[1::-1]
+    return tuple(grids)
+
+
+@function("cartesian_prod")
+def cartesian_prod(*tensors: Tensor) -> Tensor:
+    """All combinations of elements of the vectors, a row each."""
+    if len(tensors) == 1:
+        return tensors[0]
+    return stack([g.reshape(-1) for g in meshgrid(*tensors)], 1)
+
+
+# --- Tensor(…) itself
+
+
+def _legacy(cls: type[Tensor], *args: Any, dtype: DType | None = None, device: Any = None) -> Tensor:
+    """``Tensor(2, 3)`` is uninitialised, ``Tensor(data)`` float32 data."""
+    dtype = dtype or get_default_dtype()
+    if len(args) == 1 and not isinstance(args[0], int | np.integer):
+        data = args[0]
+        if isinstance(data, tuple) and type(data) is not tuple and hasattr(data, "numel"):
+            return _typed(cls, _constant(0, tuple(data), dtype, resolve(device), False))
+        if isinstance(data, Tensor):
+            return _typed(cls, data.to(dtype).detach())
+        return _typed(cls, tensor(data, dtype=dtype, device=device))
+    shape = shape_argument(args) if args else (0,)
+    return _typed(cls, _constant(0, shape, dtype, resolve(device), False))
+
+
+def _typed(cls: type[Tensor], result: Tensor) -> Tensor:
+    if cls is not Tensor:
+        result.__class__ = cls
+    return result
+
+
+Tensor.__new__ = _legacy  # type: ignore[assignment,method-assign]
+
+
+def _typed_constructor(name: str, dtype: DType) -> None:
+    def construct(*args: Any, device: Any = None) -> Tensor:
+        return _legacy(Tensor, *args, dtype=dtype, device=device)
+
+    construct.__doc__ = f"``Tensor(…)`` with dtype {dtype.name}."
+    function(name)(construct)
+
+
+for _name, _dtype in (
+    ("FloatTensor", dtypes.float32), ("DoubleTensor", dtypes.float64), ("HalfTensor", dtypes.float16),
+    ("BFloat16Tensor", dtypes.bfloat16), ("ByteTensor", dtypes.uint8), ("CharTensor", dtypes.int8),
+    ("ShortTensor", dtypes.int16), ("IntTensor", dtypes.int32), ("LongTensor", int64), ("BoolTensor", bool_),
+):
+    _typed_constructor(_name, _dtype)

@@ -1,0 +1,470 @@
+"""Stage: front. In: ``x[...]`` with integers, slices, None, ``...``, index tensors, lists and masks. Out: views and copies, and
+writes to them. Integers and slices give views; index tensors gather; masks are turned into index tensors, which runs
+what they depend on. Next: ``gathering.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from minigrad.autograd.node import Node, kind
+from minigrad.dtype import bool_, int64, uint8
+from minigrad.engine import leaf_from_numpy, realise, to_numpy
+from minigrad.graph.lazy import LazyBuffer
+from minigrad.ops import Op
+from minigrad.tensor.base import Tensor, make, make_view, method, record, twin
+from minigrad.tensor.movement import offset_of, strides_of
+from minigrad.tensor.operands import broadcast_shapes, dim_index, fit, is_number
+
+_SELECT, _SLICE, _UNSQUEEZE = kind("SelectBackward0"), kind("SliceBackward0"), kind("UnsqueezeBackward0")
+_ALIAS, _INDEX, _INDEX_PUT = kind("AliasBackward0"), kind("IndexBackward0", "something"), kind("IndexPutBackward0")
+
+
+# --- integers, slices, None, ...
+
+
+def select_part(self: Tensor, axis: int, at: int) -> Tensor:
+    """The part at one position of an axis, without the axis; a view."""
+    shape, strides = self._shape(), strides_of(self)
+    size = shape[axis]
+    if not -size <= at < size:
+        raise IndexError(f"index {at} is out of bounds for dimension {axis} with size {size}")
+    if at < 0:
+        at += size
+    new = (*shape[:axis], *shape[axis + 1:])
+    box = tuple([(at, at + 1) if i == axis else (0, s) for i, s in enumerate(shape)])
+    return make_view(self, ((Op.SHRINK, box), (Op.RESHAPE, new)), new, (*strides[:axis], *strides[axis + 1:]),
+                     offset_of(self) + at * strides[axis], _SELECT)
+
+
+@method("select")
+def select(self: Tensor, dim: int, index: Any) -> Tensor:
+    """The part at ``index`` of ``dim``, without it; a view."""
+    shape = self._shape()
+    if not shape:
+        raise IndexError("select() cannot be applied to a 0-dim tensor.")
+    axis = dim_index(dim, len(shape))
+    at = index.__index__()
+    if not -shape[axis] <= at < shape[axis]:
+        raise IndexError(f"select(): index {at} out of range for tensor of size {list(shape)} at dimension {axis}")
+    return select_part(self, axis, at)
+
+
+class Basic:
+    """The view that integers, slices, None and ``...`` make, axis by axis."""
+
+    __slots__ = ("_tensor", "box", "kept", "node", "offset", "shape", "steps", "strides")
+
+    def __init__(self, tensor: Tensor) -> None:
+        self._tensor = tensor
+        self.box: list[tuple[int, int]] = []
+        self.steps: list[int] = []
+        self.shape: list[int] = []
+        self.strides: list[int] = []
+        self.kept: list[int] = []  # the size of each axis after slicing
+        self.offset = offset_of(tensor)
+        self.node: type[Node] = _ALIAS
+
+    def integer(self, at: int, size: int, stride: int, dim: int) -> None:
+        if not -size <= at < size:
+            raise IndexError(f"index {at} is out of bounds for dimension {dim} with size {size}")
+        at += size if at < 0 else 0
+        self.box.append((at, at + 1))
+        self.steps.append(1)
+        self.kept.append(1)
+        self.offset += at * stride
+        self.node = _SELECT
+
+    def slice(self, index: slice, size: int, stride: int) -> None:
+        step = 1 if index.step is None else index.step.__index__()
+        if step <= 0:
+            raise ValueError("step must be greater than zero")
+        begin = 0 if index.start is None else _bound(index.start, size)
+        end = max(begin, size if index.stop is None else _bound(index.stop, size))
+        self.box.append((begin, end))
+        self.steps.append(step)
+        length = -(-(end - begin) // step)
+        self.kept.append(length)
+        self.shape.append(length)
+        self.strides.append(stride * step)
+        self.offset += begin * stride
+        if length != size:
+            self.node = _SLICE
+
+    def whole(self, size: int, stride: int) -> None:
+        self.box.append((0, size))
+        self.steps.append(1)
+        self.kept.append(size)
+        self.shape.append(size)
+        self.strides.append(stride)
+
+    def new_axis(self) -> None:
+        self.shape.append(1)
+        self.strides.append(0)
+        self.node = _UNSQUEEZE
+
+    def view(self) -> Tensor:
+        old = self._tensor._shape()
+        moves: list[tuple[str, Any]] = []
+        if any([b != (0, s) for b, s in zip(self.box, old, strict=True)]):
+            moves.append((Op.SHRINK, tuple(self.box)))
+        if any([s != 1 for s in self.steps]):
+            moves.append((Op.STRIDE, tuple(self.steps)))
+        shape = tuple(self.shape)
+        if tuple(self.kept) != shape:
+            moves.append((Op.RESHAPE, shape))
+        return make_view(self._tensor, tuple(moves), shape, tuple(self.strides), self.offset, self.node)
+
+
+def _bound(at: Any, size: int) -> int:
+    at = at.__index__()
+    if at < 0:
+        at += size
+    return 0 if at < 0 else min(at, size)
+
+
+# --- taking an index apart
+
+
+def _is_integer(item: Any) -> bool:
+    """Whether the item selects one position: a number, or a 0-d integer tensor whose value can be had now."""
+    if isinstance(item, Tensor):
+        return item.ndim == 0 and item.dtype.is_int and item._storage.lazy.op != Op.PARAM
+    return isinstance(item, int | np.integer) and not isinstance(item, bool)
+
+
+def _as_tensor(item: Any, device: str) -> Tensor:
+    """Lists, ranges, arrays and bools as index tensors."""
+    if isinstance(item, Tensor):
+        return item
+    array = np.asarray([int(i) if isinstance(i, Tensor) and i.ndim == 0 else i for i in item]
+                       if isinstance(item, tuple | list) else item)
+    if array.size == 0 and array.dtype.kind == "f":
+        array = array.astype(np.int64)
+    if array.dtype.kind not in "iub":
+        if array.dtype.kind == "O":
+            raise TypeError(f"only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid "
+                            f"indices (got {type(item).__name__})")
+        raise IndexError("tensors used as indices must be long, int, byte or bool tensors")
+    dtype = bool_ if array.dtype.kind == "b" else int64
+    return make(leaf_from_numpy(array.astype(dtype.numpy), dtype, device))
+
+
+def _check_kind(item: Any) -> None:
+    if isinstance(item, float | str | dict | set) or (isinstance(item, np.generic) and item.dtype.kind not in "iub"):
+        raise TypeError("only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid "
+                        f"indices (got {type(item).__name__})")
+
+
+def take_apart(self: Tensor, index: Any) -> tuple[Tensor, list[Tensor | None]]:
+    """The view that the integers and slices of an index make, and for each of its dimensions its index tensor, or None."""
+    items = list(index) if isinstance(index, tuple) else [index]
+    shape, strides = self._shape(), strides_of(self)
+    device = self._storage.lazy.device
+    used = 0
+    for position, item in enumerate(items):
+        if item is None or item is Ellipsis or isinstance(item, slice) or isinstance(item, int):
+            used += not (item is None or item is Ellipsis or isinstance(item, bool))
+            continue
+        _check_kind(item)
+        if not _is_integer(item):
+            item = items[position] = _as_tensor(item, device)
+            if item.dtype in (bool_, uint8):
+                used += item.ndim
+                continue
+        used += 1
+    if used > len(shape):
+        if not shape:
+            raise IndexError("invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in "
+                             "C++ to convert a 0-dim tensor to a number")
+        raise IndexError(f"too many indices for tensor of dimension {len(shape)}")
+    basic, advanced, dim = Basic(self), [], 0
+    gap = len(shape) - used
+    for item in items:
+        if item is None:
+            basic.new_axis()
+            advanced.append(None)
+        elif item is Ellipsis:
+            for _ in range(gap):
+                basic.whole(shape[dim], strides[dim])
+                advanced.append(None)
+                dim += 1
+            gap = 0
+        elif isinstance(item, slice):
+            basic.slice(item, shape[dim], strides[dim])
+            advanced.append(None)
+            dim += 1
+        elif isinstance(item, bool):
+            basic.new_axis()
+            advanced.append(_as_tensor(item, device).reshape(1))
+        elif _is_integer(item):
+            basic.integer(item.__index__(), shape[dim], strides[dim], dim)
+            dim += 1
+        else:
+            covered = item.ndim if item.dtype in (bool_, uint8) else 1
+            if not covered:  # a 0-d mask chooses all or nothing of a new axis
+                basic.new_axis()
+                advanced.append(item.reshape(1))
+            for _ in range(covered):
+                basic.whole(shape[dim], strides[dim])
+                dim += 1
+                advanced.append(item)
+                item = None
+    while dim < len(shape):
+        basic.whole(shape[dim], strides[dim])
+        advanced.append(None)
+        dim += 1
+    if _nothing_happens(basic, shape) and any(a is not None for a in advanced):
+        return self, advanced
+    return basic.view(), advanced
+
+
+def _nothing_happens(basic: Basic, shape: tuple[int, ...]) -> bool:
+    return tuple(basic.shape) == shape and all(s == 1 for s in basic.steps)
+
+
+# --- index tensors
+
+
+def mask_coordinates(mask: Tensor) -> list[LazyBuffer]:
+    """The coordinates at which a mask holds, one int64 vector for each of its dimensions. Runs the mask."""
+    array = concrete(mask, "indexing with a mask")
+    device = mask._storage.lazy.device
+    return [leaf_from_numpy(c.astype(np.int64), int64, device) for c in np.nonzero(array)]
+
+
+def concrete(tensor: Tensor, what: str) -> np.ndarray:
+    """The elements now; ``RuntimeError`` while a composite is traced, which has none."""
+    lazy = tensor._read()
+    if lazy.buffer is None:
+        if _depends_on_parameter(lazy):
+            raise RuntimeError(f"{what} needs the values of a tensor, which are not known while a composite is traced; "
+                               "use where() or masked_fill(), whose shapes do not depend on values")
+        realise([lazy])
+    return to_numpy(lazy)
+
+
+def _depends_on_parameter(lazy: LazyBuffer) -> bool:
+    seen, stack = set(), [lazy]
+    while stack:
+        node = stack.pop()
+        if node.op == Op.PARAM:
+            return True
+        for s in node.srcs:
+            if s not in seen:
+                seen.add(s)
+                stack.append(s)
+    return False
+
+
+def check_range(index: LazyBuffer, size: int, dim: int) -> None:
+    """``IndexError`` if a realised index is out of range; a pending one is checked when it runs."""
+    if index.buffer is None:
+        return
+    array = to_numpy(index)
+    if array.size and (array.max() >= size or array.min() < -size):
+        wrong = array[(array >= size) | (array < -size)].flat[0]
+        raise IndexError(f"index {wrong} is out of bounds for dimension {dim} with size {size}")
+
+
+def wrapped(index: LazyBuffer, size: int) -> LazyBuffer:
+    """Negative positions counted from the end. Known indices are looked at now."""
+    index = index.cast(int64)
+    if index.buffer is not None:
+        array = to_numpy(index)
+        if not array.size or array.min() >= 0:
+            return index
+    return index.binary(Op.LT, index.like(0)).where(index.binary(Op.ADD, index.like(size)), index)
+
+
+class Advanced:
+    """Index tensors for some dimensions of a view: what GATHER and SCATTER need.
+
+    The indexed dimensions go first; the result's index dimensions stand where the first of them was if they are neighbours,
+    else in front.
+    """
+
+    __slots__ = ("indexes", "order", "position", "shape")
+
+    def __init__(self, view: Tensor, given: Sequence[Tensor | None]) -> None:
+        lazies, dims = _expand_masks(view, given)
+        shape = view._shape()
+        for lazy, dim in zip(lazies, dims, strict=True):
+            check_range(lazy, shape[dim], dim)
+        try:
+            common = broadcast_shapes(*[v.shape for v in lazies])
+        except RuntimeError:
+            texts = ", ".join(str(list(v.shape)) for v in lazies)
+            raise IndexError("shape mismatch: indexing tensors could not be broadcast together with shapes "
+                             + texts) from None
+        self.indexes = [fit(wrapped(v, shape[d]), int64, common) for v, d in zip(lazies, dims, strict=True)]
+        rest = [d for d in range(len(shape)) if d not in dims]
+        self.order = (*dims, *rest)
+        adjacent = dims == list(range(dims[0], dims[0] + len(dims)))
+        self.position = dims[0] if adjacent else 0
+        self.shape = common
+
+    def in_front(self, lazy: LazyBuffer) -> LazyBuffer:
+        """A value of the view with the indexed dimensions first."""
+        return lazy.permute(self.order)
+
+    def placed(self, lazy: LazyBuffer) -> LazyBuffer:
+        """A gathered value with the index dimensions at their place."""
+        count = len(self.shape)
+        rest = len(lazy.shape) - count
+        at = self.position
+        return lazy.permute((*range(count, count + at), *range(count), *range(count + at, count + rest)))
+
+    def unplaced(self, lazy: LazyBuffer) -> LazyBuffer:
+        """The inverse of ``placed``."""
+        count, at = len(self.shape), self.position
+        return lazy.permute((*range(at, at + count), *range(at), *range(at + count, len(lazy.shape))))
+
+    def back(self, lazy: LazyBuffer) -> LazyBuffer:
+        """The inverse of ``in_front``."""
+        inverse = [0] * len(self.order)
+        for i, axis in enumerate(self.order):
+            inverse[axis] = i
+        return lazy.permute(tuple(inverse))
+
+
+def _expand_masks(view: Tensor, given: Sequence[Tensor | None]) -> tuple[list[LazyBuffer], list[int]]:
+    shape = view._shape()
+    lazies: list[LazyBuffer] = []
+    dims: list[int] = []
+    for dim, index in enumerate(given):
+        if index is None:
+            continue
+        if index.dtype in (bool_, uint8):
+            for offset, size in enumerate(index._shape()):
+                if size != shape[dim + offset]:
+                    raise IndexError(f"The shape of the mask {list(index._shape())} at index {offset} does not match the "
+                                     f"shape of the indexed tensor {list(shape)} at index {dim + offset}")
+            found = mask_coordinates(index)
+            lazies += found
+            dims += range(dim, dim + len(found))
+        elif index.dtype.is_int:
+            lazies.append(index._read())
+            dims.append(dim)
+        else:
+            raise IndexError("tensors used as indices must be long, int, byte or bool tensors")
+    device = view._storage.lazy.device
+    return [v.copy_to(device) for v in lazies], dims
+
+
+@method("__getitem__")
+def getitem(self: Tensor, index: Any) -> Tensor:
+    """``x[index]`` as in PyTorch.
+
+    >>> import minigrad
+    >>> x = minigrad.arange(6).reshape(2, 3)
+    >>> x[1], x[:, -1], x[x > 3], x[[0, 0], [1, 2]]
+    (tensor([3, 4, 5]), tensor([2, 5]), tensor([4, 5]), tensor([1, 2]))
+    """
+    if type(index) is int:
+        shape = self._shape()
+        if shape:
+            return select_part(self, 0, index)
+    elif type(index) is slice and self._shape():
+        basic, shape, strides = Basic(self), self._shape(), strides_of(self)
+        basic.slice(index, shape[0], strides[0])
+        for size, stride in zip(shape[1:], strides[1:], strict=True):
+            basic.whole(size, stride)
+        return basic.view()
+    view, given = take_apart(self, index)
+    if all([g is None for g in given]):
+        return view
+    advanced = Advanced(view, given)
+    la = view._read()
+    out = advanced.placed(advanced.in_front(la).gather(advanced.indexes))
+    return record(_INDEX, (out,), (view,), (la,))[0]
+
+
+# --- writing
+
+
+@method("__setitem__")
+def setitem(self: Tensor, index: Any, value: Any) -> None:
+    """``x[index] = value`` as in PyTorch; the value is broadcast and cast to x's dtype.
+
+    >>> import minigrad
+    >>> x = minigrad.zeros(3)
+    >>> x[x == 0] = 1
+    >>> x[-1] = 5
+    >>> x
+    tensor([1., 1., 5.])
+    """
+    if not isinstance(value, Tensor) and not is_number(value):
+        from minigrad.tensor.creation import tensor
+
+        value = tensor(value, dtype=self.dtype, device=self.device)
+    view, given = take_apart(self, index)
+    if all([g is None for g in given]):
+        if is_number(value):
+            view.fill_(value)
+        else:
+            view.copy_(_without_leading_ones(value, len(view._shape())))
+        return
+    mask = _only_mask(given)
+    if mask is not None and (is_number(value) or value.ndim == 0):
+        _check_mask(view, mask)
+        whole = mask.reshape((*mask._shape(), *[1] * (view.ndim - mask.ndim)))
+        view.masked_fill_(whole, value.to(self.dtype) if isinstance(value, Tensor) else value)
+        return
+    put(view, given, value, "set")
+
+
+def _without_leading_ones(value: Tensor, dims: int) -> Tensor:
+    shape = value._shape()
+    while len(shape) > dims and shape[0] == 1:
+        shape = shape[1:]
+    return value if shape == value._shape() else value.reshape(shape)
+
+
+def _only_mask(given: Sequence[Tensor | None]) -> Tensor | None:
+    """The mask, if it is the only index and starts at the first dimension."""
+    if given and given[0] is not None and given[0].dtype is bool_ and all([g is None for g in given[1:]]):
+        return given[0]
+    return None
+
+
+def _check_mask(view: Tensor, mask: Tensor) -> None:
+    for i, (m, n) in enumerate(zip(mask._shape(), view._shape(), strict=False)):
+        if m != n:
+            raise IndexError(f"The shape of the mask {list(mask._shape())} at index {i} does not match the shape of the "
+                             f"indexed tensor {list(view._shape())} at index {i}")
+
+
+def put(view: Tensor, given: Sequence[Tensor | None], value: Any, mode: str) -> Tensor:
+    """Write (or add) a value at index tensors, in place."""
+    from minigrad.tensor.inplace import check_in_place
+
+    check_in_place(view)
+    advanced = Advanced(view, given)
+    la = view._read()
+    front = advanced.in_front(la)
+    rest = front.shape[len(advanced.indexes):]
+    at = advanced.position
+    shape = (*rest[:at], *advanced.shape, *rest[at:])
+    if isinstance(value, Tensor):
+        lv = value._read()
+        if lv is la and value is not view:
+            lv = twin(lv)
+        tensors, lazies = (view, value), (la, lv)
+        new = lv.copy_to(la.device).cast(la.dtype)
+        while len(new.shape) > len(shape) and new.shape[0] == 1:
+            new = new.reshape(new.shape[1:])
+        if len(new.shape) > len(shape) or any(
+                m not in (1, n) for m, n in zip(reversed(new.shape), reversed(shape), strict=False)):
+            raise RuntimeError(f"shape mismatch: value tensor of shape {list(lv.shape)} cannot be broadcast to indexing "
+                               f"result of shape {list(shape)}")
+        new = fit(new, la.dtype, shape)
+    else:
+        from minigrad.tensor.promotion import number
+
+        tensors, lazies = (view,), (la,)
+        new = LazyBuffer.const(number(value, la.dtype), la.dtype, shape, la.device)
+    out = advanced.back(front.scatter(advanced.unplaced(new), advanced.indexes, mode))
+    return view._adopt(record(_INDEX_PUT, (out,), tensors, lazies)[0])

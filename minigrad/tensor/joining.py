@@ -1,0 +1,325 @@
+"""Stage: front. In: several Tensors, or one and how to divide it. Out: them joined (``cat``, ``stack``), or its parts (views).
+Next: ``indexing.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from minigrad.autograd.mode import mode
+from minigrad.autograd.node import Node, kind, stand_in
+from minigrad.dtype import int64
+from minigrad.engine import leaf_from_numpy
+from minigrad.graph.host import register_host
+from minigrad.graph.lazy import LazyBuffer
+from minigrad.ops import Op
+from minigrad.tensor.base import Tensor, both, function, make, read_all, record_unary
+from minigrad.tensor.movement import part, shape_argument
+from minigrad.tensor.operands import dim_index, result_dtype, same_device
+
+# Up to this many tensors are joined inside a kernel; more are copied one after another.
+IN_KERNEL = 8
+
+
+def _concatenate(arrays: Sequence[np.ndarray], axis: int) -> np.ndarray:
+    return np.concatenate(arrays, axis)
+
+
+register_host("concatenate", _concatenate)
+
+
+def cat_values(parts: Sequence[LazyBuffer], axis: int) -> LazyBuffer:
+    """Values of one dtype joined along an axis. Each is padded to its place, and the coordinate chooses."""
+    if len(parts) == 1:
+        return parts[0]
+    total = sum([p.shape[axis] for p in parts])
+    first = parts[0]
+    shape = (*first.shape[:axis], total, *first.shape[axis + 1:])
+    if len(parts) > IN_KERNEL:
+        return LazyBuffer(Op.HOST, tuple(parts), ("concatenate", (axis,)), shape, first.dtype, first.device)
+    index = LazyBuffer.index(shape, axis, first.device)
+    end = total
+    result = None
+    for value in reversed(parts):
+        begin = end - value.shape[axis]
+        padded = _padded(value, axis, begin, total - end)
+        result = padded if result is None else index.binary(Op.LT, index.like(end)).where(padded, result)
+        end = begin
+    assert result is not None
+    return result
+
+
+def _padded(value: LazyBuffer, axis: int, low: int, high: int) -> LazyBuffer:
+    return value.pad(tuple([(low, high, 0) if i == axis else (0, 0, 0) for i in range(len(value.shape))]))
+
+
+def _join(tensors: Sequence[Tensor], reshaped: Sequence[tuple[int, ...]], axis: int, node: type[Node]) -> Tensor:
+    """The tensors, each in its reshaped form, joined. The tape node knows shapes only: its gradients are cut out."""
+    lazies = same_device(read_all(tensors))
+    dtype = result_dtype(tensors)
+    parts = [v.cast(dtype).reshape(s) for v, s in zip(lazies, reshaped, strict=True)]
+    out = cat_values(parts, axis)
+    if not mode.enabled or not any([t._requires_grad for t in tensors]):
+        return make(out)
+    ghosts = [stand_in(v.shape, v.dtype, v.device) for v in lazies]
+    total, begin, whole = out.shape[axis], 0, None
+    for ghost, shape in zip(ghosts, reshaped, strict=True):
+        end = begin + shape[axis]
+        padded = _padded(ghost.cast(dtype).reshape(shape), axis, begin, total - end)
+        whole = padded if whole is None else whole.binary(Op.ADD, padded)
+        begin = end
+    assert whole is not None
+    result = make(out)
+    edges = tuple([t._source() for t in tensors])
+    result._set_edge((node(edges, tuple(ghosts), (whole,), {}, ()), 0))
+    return result
+
+
+_CAT, _STACK = kind("CatBackward0"), kind("StackBackward0")
+
+
+def _checked_list(tensors: Any, name: str) -> list[Tensor]:
+    if isinstance(tensors, Tensor) or not isinstance(tensors, tuple | list):
+        raise TypeError(f"{name}(): argument 'tensors' (position 1) must be tuple of Tensors, not "
+                        f"{type(tensors).__name__}")
+    if not tensors:
+        raise RuntimeError(f"{name} expects a non-empty TensorList" if name == "stack" else
+                           "cat(): expected a non-empty list of Tensors")
+    for i, t in enumerate(tensors):
+        if not isinstance(t, Tensor):
+            raise TypeError(f"expected Tensor as element {i} in argument 0, but got {type(t).__name__}")
+    return list(tensors)
+
+
+@function("cat", "concat", "concatenate")
+def cat(tensors: Sequence[Tensor], dim: int = 0, *, axis: int | None = None, out: Tensor | None = None) -> Tensor:
+    """The tensors one after another along ``dim``; all other sizes must agree.
+
+    >>> import minigrad
+    >>> minigrad.cat([minigrad.zeros(1, 2), minigrad.ones(1, 2)])
+    tensor([[0., 0.],
+            [1., 1.]])
+    """
+    given = _checked_list(tensors, "cat")
+    dim = dim if axis is None else axis
+    for i, t in enumerate(given):
+        if t.ndim == 0:
+            raise RuntimeError(f"zero-dimensional tensor (at position {i}) cannot be concatenated")
+    kept = [t for t in given if t._shape() != (0,)] or given[:1]
+    first = kept[0]._shape()
+    where = dim_index(dim, len(first))
+    for i, t in enumerate(kept):
+        shape = t._shape()
+        if len(shape) != len(first):
+            raise RuntimeError(f"Tensors must have same number of dimensions: got {len(first)} and {len(shape)}")
+        for d, (m, n) in enumerate(zip(first, shape, strict=True)):
+            if d != where and m != n:
+                raise RuntimeError(f"Sizes of tensors must match except in dimension {where}. Expected size {m} but got "
+                                   f"size {n} for tensor number {i} in the list.")
+    return _join(kept, [t._shape() for t in kept], where, _CAT)
+
+
+@function("stack")
+def stack(tensors: Sequence[Tensor], dim: int = 0, *, out: Tensor | None = None) -> Tensor:
+    """The tensors, all of one shape, along a new dimension.
+
+    >>> import minigrad
+    >>> minigrad.stack([minigrad.tensor(1), minigrad.tensor(2)])
+    tensor([1, 2])
+    """
+    given = _checked_list(tensors, "stack")
+    shape = given[0]._shape()
+    axis = dim_index(dim, len(shape) + 1)
+    for i, t in enumerate(given):
+        if t._shape() != shape:
+            raise RuntimeError(f"stack expects each tensor to be equal size, but got {list(shape)} at entry 0 and "
+                               f"{list(t._shape())} at entry {i}")
+    return _join(given, [(*shape[:axis], 1, *shape[axis:])] * len(given), axis, _STACK)
+
+
+def _at_least(dims: int, t: Tensor) -> Tensor:
+    """With leading (for 3 also a trailing) dimensions of size 1."""
+    if t.ndim >= dims:
+        return t
+    if dims == 3 and t.ndim == 2:
+        return t.unsqueeze(-1)
+    if dims == 3 and t.ndim == 1:
+        return t.reshape(1, -1, 1)
+    return t.reshape((1,) * (dims - t.ndim) + t._shape())
+
+
+def _at_least_function(dims: int) -> None:
+    def at_least(*tensors: Any) -> Any:
+        if len(tensors) == 1 and isinstance(tensors[0], Tensor):
+            return _at_least(dims, tensors[0])
+        given = tensors[0] if len(tensors) == 1 else tensors
+        return tuple([_at_least(dims, t) for t in given])
+
+    at_least.__doc__ = f"Tensors with at least {dims} dimensions."
+    function(f"atleast_{dims}d")(at_least)
+
+
+for _dims in (1, 2, 3):
+    _at_least_function(_dims)
+
+
+@function("hstack")
+def hstack(tensors: Sequence[Tensor]) -> Tensor:
+    """Joined along dimension 1, vectors along 0."""
+    given = [_at_least(1, t) for t in tensors]
+    return cat(given, 0 if given[0].ndim == 1 else 1)
+
+
+@function("vstack", "row_stack")
+def vstack(tensors: Sequence[Tensor]) -> Tensor:
+    """Joined along dimension 0; vectors are rows."""
+    return cat([_at_least(2, t) for t in tensors])
+
+
+@function("dstack")
+def dstack(tensors: Sequence[Tensor]) -> Tensor:
+    """Joined along dimension 2."""
+    return cat([_at_least(3, t) for t in tensors], 2)
+
+
+@function("column_stack")
+def column_stack(tensors: Sequence[Tensor]) -> Tensor:
+    """Joined along dimension 1; vectors are columns."""
+    return cat([t.reshape(-1, 1) if t.ndim < 2 else t for t in tensors], 1)
+
+
+# --- dividing
+
+
+_SPLIT, _SPLIT_SIZES, _UNBIND = kind("SplitBackward0"), kind("SplitWithSizesBackward0"), kind("UnbindBackward0")
+
+
+@both("split")
+def split(self: Tensor, split_size: Any, dim: int = 0) -> tuple[Tensor, ...]:
+    """Parts of ``split_size`` (the last may be smaller), or of the sizes in a list; views."""
+    shape = self._shape()
+    axis = dim_index(dim, len(shape))
+    if not shape:
+        raise RuntimeError("split expects at least a 1-dimensional tensor")
+    size = shape[axis]
+    if isinstance(split_size, tuple | list):
+        sizes = [s.__index__() for s in split_size]
+        if sum(sizes) != size:
+            raise RuntimeError(f"split_with_sizes expects split_sizes to sum exactly to {size} (input tensor's size at "
+                               f"dimension {axis}), but got split_sizes={sizes}")
+        node = _SPLIT_SIZES
+    else:
+        step = split_size.__index__()
+        if step < 0 or (step == 0 and size):
+            raise RuntimeError(f"split expects split_size be non-negative, but got split_size={step}")
+        sizes = [min(step, size - at) for at in range(0, size, step)] if size else [0]
+        node = _SPLIT
+    result, begin = [], 0
+    for s in sizes:
+        result.append(part(self, axis, begin, begin + s, node))
+        begin += s
+    return tuple(result)
+
+
+@both("split_with_sizes")
+def split_with_sizes(self: Tensor, split_sizes: Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
+    """``split`` with a list of sizes."""
+    return self.split(list(split_sizes), dim)
+
+
+@both("chunk")
+def chunk(self: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
+    """At most ``chunks`` parts of equal size, the last maybe smaller; views."""
+    if chunks <= 0:
+        raise RuntimeError(f"chunk expects `chunks` to be greater than 0, got: {chunks}")
+    size = self._shape()[dim_index(dim, self.ndim)]
+    if size == 0:
+        return self.split([0] * chunks, dim)
+    return self.split(-(-size // chunks), dim)
+
+
+@both("tensor_split")
+def tensor_split(self: Tensor, indices_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
+    """As many parts as asked for, the first ones one longer; or parts that end at the given indices; views."""
+    axis = dim_index(dim, self.ndim)
+    size = self._shape()[axis]
+    if isinstance(indices_or_sections, int):
+        base, more = divmod(size, indices_or_sections)
+        return self.split([base + (i < more) for i in range(indices_or_sections)], dim)
+    ends = [min(max(i.__index__() + (size if i < 0 else 0), 0), size) for i in indices_or_sections]
+    begins = [0, *ends]
+    return tuple([part(self, axis, b, max(b, e), _SLICE) for b, e in zip(begins, [*ends, size], strict=True)])
+
+
+_SLICE = kind("SliceBackward0")
+
+
+@both("unbind")
+def unbind(self: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
+    """The parts along ``dim``, without it; views."""
+    axis = dim_index(dim, self.ndim)
+    if not self.ndim:
+        raise IndexError("Dimension specified as 0 but tensor has no dimensions")
+    return tuple([self.select(axis, i) for i in range(self._shape()[axis])])
+
+
+# --- shifted and repeated
+
+
+_ROLL, _REPEAT_INTERLEAVE = kind("RollBackward0"), kind("RepeatInterleaveBackward0")
+
+
+def _cut(x: LazyBuffer, axis: int, begin: int, end: int) -> LazyBuffer:
+    """A slice as a node of its own, also where x is in memory: gradients find their way through it."""
+    box = tuple([(begin, end) if i == axis else (0, s) for i, s in enumerate(x.shape)])
+    return LazyBuffer(Op.SHRINK, (x,), box, (*x.shape[:axis], end - begin, *x.shape[axis + 1:]), x.dtype, x.device)
+
+
+@both("roll")
+def roll(self: Tensor, shifts: Any, dims: Any = None) -> Tensor:
+    """Shifted along ``dims``; what leaves at the end comes in at the front. Without ``dims``, as if flat."""
+    if dims is None or dims == ():
+        if isinstance(shifts, tuple | list):
+            shifts, = shifts
+        return self.reshape(-1).roll(shifts, 0).reshape(self._shape())
+    shift_list = shape_argument((shifts,)) if not isinstance(shifts, tuple | list) else tuple(shifts)
+    dim_list = (dims,) if isinstance(dims, int) else tuple(dims)
+    if len(shift_list) != len(dim_list):
+        raise RuntimeError(f"shifts and dimensions must align. shifts: {len(shift_list)}, dims:{len(dim_list)}")
+    la = x = self._read()
+    for shift, dim in zip(shift_list, dim_list, strict=True):
+        axis = dim_index(dim, len(x.shape))
+        size = x.shape[axis]
+        shift = shift % size if size else 0
+        if shift:
+            x = cat_values((_cut(x, axis, size - shift, size), _cut(x, axis, 0, size - shift)), axis)
+    return record_unary(_ROLL, x, self, la)
+
+
+@both("repeat_interleave")
+def repeat_interleave(self: Tensor, repeats: Any = None, dim: int | None = None, *,
+                      output_size: int | None = None) -> Tensor:
+    """Each element ``repeats`` times in a row along ``dim`` (None: flat); repeats is a number or one for each."""
+    x = self.reshape(-1) if dim is None else self
+    axis = dim_index(0 if dim is None else dim, x.ndim)
+    if isinstance(repeats, Tensor) and repeats.numel() == 1:
+        repeats = int(repeats.item())
+    if isinstance(repeats, Tensor):
+        counts = repeats.detach().numpy()
+        if len(counts) != x._shape()[axis]:
+            raise RuntimeError(f"repeats must have the same size as input along dim, but got repeats.size(0) = "
+                               f"{len(counts)} and input.size({axis}) = {x._shape()[axis]}")
+        return x.index_select(axis, _positions(np.repeat(np.arange(len(counts)), counts), self))
+    la = x._read()
+    shape = la.shape
+    wide = la.reshape((*shape[:axis + 1], 1, *shape[axis + 1:])).expand(
+        (*shape[:axis + 1], repeats, *shape[axis + 1:]))
+    return record_unary(_REPEAT_INTERLEAVE, wide.reshape((*shape[:axis], shape[axis] * repeats, *shape[axis + 1:])), x,
+                        la)
+
+
+def _positions(array: np.ndarray, like: Tensor) -> Tensor:
+    return make(leaf_from_numpy(array.astype(np.int64), int64, like._storage.lazy.device))
+

@@ -1,0 +1,389 @@
+"""Stage: front. In: vectors, matrices, batches of them. Out: their products. A product is written as a broadcast multiplication
+and a sum, which the scheduler recognises as a contraction; half types accumulate in float32.
+Next: ``ordering.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from typing import Any
+
+from minigrad.autograd.node import kind
+from minigrad.dtype import accumulator, bool_
+from minigrad.graph.lazy import LazyBuffer
+from minigrad.ops import Op
+from minigrad.tensor.base import Tensor, both, function, method, record_binary, twin
+from minigrad.tensor.operands import broadcast_shapes, require_tensor, same_device
+from minigrad.tensor.promotion import type_name
+
+
+def product(a: LazyBuffer, b: LazyBuffer) -> LazyBuffer:
+    """(…, M, K) times (…, K, N) with equal leading sizes: the sum over k of a[…, m, k] * b[…, k, n]."""
+    *batch, m, k = a.shape
+    n = b.shape[-1]
+    wide = accumulator(a.dtype)
+    dtype = a.dtype
+    shape = (*batch, m, k, n)
+    x = a.cast(wide).reshape((*batch, m, k, 1)).expand(shape)
+    y = b.cast(wide).reshape((*batch, 1, k, n)).expand(shape)
+    return x.binary(Op.MUL, y).reduce(Op.SUM, (len(batch) + 1,)).reshape((*batch, m, n)).cast(dtype)
+
+
+def _operands(a: Tensor, b: Any, name: str, argument: str = "other") -> tuple[LazyBuffer, LazyBuffer]:
+    require_tensor(b, name, argument, 2)
+    la, lb = a._read(), b._read()
+    if la is lb and a is not b:
+        lb = twin(lb)
+    if la.device != lb.device:
+        same_device((la, lb))
+        raise RuntimeError(f"Expected all tensors to be on the same device, but found at least two devices, "
+                           f"{la.device.lower()} and {lb.device.lower()}!")
+    return la, lb
+
+
+def _check_types(la: LazyBuffer, lb: LazyBuffer, name: str = "mat") -> None:
+    if la.dtype is not lb.dtype:
+        short = {"float32": "float", "float64": "double", "float16": "c10::Half", "bfloat16": "c10::BFloat16",
+                 "int64": "long", "int32": "int", "int16": "short", "int8": "signed char", "uint8": "unsigned char"}
+        x, y = short.get(la.dtype.name, la.dtype.name), short.get(lb.dtype.name, lb.dtype.name)
+        if name == "mat":
+            raise RuntimeError(f"expected m1 and m2 to have the same dtype, but got: {x} != {y}")
+        if name == "dot":
+            raise RuntimeError(f"dot : expected both vectors to have same dtype, but found {type_name(la.dtype)} and "
+                               f"{type_name(lb.dtype)}")
+        raise RuntimeError(f"expected scalar type {type_name(la.dtype)} but found {type_name(lb.dtype)}")
+    if la.dtype is bool_:
+        raise RuntimeError("\"addmm_impl_cpu_\" not implemented for 'Bool'")
+
+
+_MM, _BMM, _MV = kind("MmBackward0", "inputs"), kind("BmmBackward0", "inputs"), kind("MvBackward0", "inputs")
+_DOT, _FOLDED = kind("DotBackward0", "inputs"), kind("UnsafeViewBackward0", "inputs")
+_SQUEEZED = kind("SqueezeBackward4", "inputs")
+
+
+@method("__matmul__")
+def _matmul_operator(self: Tensor, other: Any) -> Tensor:
+    return matmul(self, other) if isinstance(other, Tensor) else NotImplemented  # type: ignore[return-value]
+
+
+@both("matmul")
+def matmul(self: Tensor, other: Tensor) -> Tensor:
+    """The matrix product of every rank PyTorch allows: vectors are rows on the left and columns on the right, leading
+    dimensions are a batch and broadcast.
+
+    Raises ``RuntimeError`` for sizes that don't fit, numbers, and dtypes that differ.
+
+    >>> import minigrad
+    >>> minigrad.tensor([[1, 2], [3, 4]]) @ minigrad.tensor([1, 1])
+    tensor([3, 7])
+    """
+    la, lb = _operands(self, other, "matmul")
+    a, b = la.shape, lb.shape
+    if not a or not b:
+        raise RuntimeError(f"both arguments to matmul need to be at least 1D, but they are {len(a)}D and {len(b)}D")
+    if len(a) == 2 and len(b) == 2:
+        return _two_matrices(self, other, la, lb)
+    if len(a) == 1 and len(b) == 1:
+        return dot(self, other)
+    _check_types(la, lb)
+    if len(b) == 1:
+        return _times_vector(self, other, la, lb)
+    if len(a) == 1:
+        return _vector_times(self, other, la, lb)
+    if len(b) == 2:
+        rows = prod(a[:-1])
+        _check_inner((rows, a[-1]), b)
+        out = product(la.reshape((rows, a[-1])), lb).reshape((*a[:-1], b[-1]))
+        return record_binary(_FOLDED, out, self, other, la, lb)
+    return _batched(self, other, la, lb)
+
+
+def _check_inner(a: Sequence[int], b: Sequence[int]) -> None:
+    if a[1] != b[0]:
+        raise RuntimeError(f"mat1 and mat2 shapes cannot be multiplied ({a[0]}x{a[1]} and {b[0]}x{b[1]})")
+
+
+def _two_matrices(self: Tensor, other: Tensor, la: LazyBuffer, lb: LazyBuffer) -> Tensor:
+    _check_inner(la.shape, lb.shape)
+    _check_types(la, lb)
+    return record_binary(_MM, product(la, lb), self, other, la, lb)
+
+
+def _times_vector(self: Tensor, other: Tensor, la: LazyBuffer, lb: LazyBuffer) -> Tensor:
+    *batch, m, k = la.shape
+    if k != lb.shape[0]:
+        raise RuntimeError(f"size mismatch, got input ({prod(batch) * m}), mat ({prod(batch) * m}x{k}), vec "
+                           f"({lb.shape[0]})")
+    out = product(la.reshape((prod(batch) * m, k)), lb.reshape((k, 1))).reshape((*batch, m))
+    return record_binary(_MV if not batch else _FOLDED, out, self, other, la, lb)
+
+
+def _vector_times(self: Tensor, other: Tensor, la: LazyBuffer, lb: LazyBuffer) -> Tensor:
+    *batch, k, n = lb.shape
+    if la.shape[0] != k:
+        raise RuntimeError(f"mat1 and mat2 shapes cannot be multiplied (1x{la.shape[0]} and {k}x{n})")
+    row = la.reshape((*[1] * len(batch), 1, k)).expand((*batch, 1, k))
+    return record_binary(_SQUEEZED, product(row, lb).reshape((*batch, n)), self, other, la, lb)
+
+
+def _batched(self: Tensor, other: Tensor, la: LazyBuffer, lb: LazyBuffer) -> Tensor:
+    *batch_a, m, k = la.shape
+    *batch_b, k_b, n = lb.shape
+    batch = broadcast_shapes(batch_a, batch_b)
+    if k != k_b:
+        raise RuntimeError(f"Expected size for first two dimensions of batch2 tensor to be: [{prod(batch)}, {k}] but "
+                           f"got: [{prod(batch)}, {k_b}].")
+    out = product(la.expand((*batch, m, k)), lb.expand((*batch, k, n)))
+    return record_binary(_BMM if len(batch) == 1 else _FOLDED, out, self, other, la, lb)
+
+
+@both("mm")
+def mm(self: Tensor, mat2: Tensor) -> Tensor:
+    """The product of two matrices."""
+    la, lb = _operands(self, mat2, "mm", "mat2")
+    if len(la.shape) != 2:
+        raise RuntimeError("self must be a matrix")
+    if len(lb.shape) != 2:
+        raise RuntimeError("mat2 must be a matrix")
+    return _two_matrices(self, mat2, la, lb)
+
+
+@both("bmm")
+def bmm(self: Tensor, mat2: Tensor) -> Tensor:
+    """The products of two batches of matrices."""
+    la, lb = _operands(self, mat2, "bmm", "mat2")
+    for name, lazy in (("batch1", la), ("batch2", lb)):
+        if len(lazy.shape) != 3:
+            raise RuntimeError(f"{name} must be a 3D tensor")
+    if la.shape[0] != lb.shape[0] or la.shape[2] != lb.shape[1]:
+        raise RuntimeError(f"Expected size for first two dimensions of batch2 tensor to be: [{la.shape[0]}, "
+                           f"{la.shape[2]}] but got: [{lb.shape[0]}, {lb.shape[1]}].")
+    _check_types(la, lb, "bmm")
+    return _batched(self, mat2, la, lb)
+
+
+@both("mv")
+def mv(self: Tensor, vec: Tensor) -> Tensor:
+    """A matrix times a vector."""
+    la, lb = _operands(self, vec, "mv", "vec")
+    if len(la.shape) != 2 or len(lb.shape) != 1:
+        raise RuntimeError(f"vector + matrix @ vector expected, got {len(lb.shape)}, {len(la.shape)}, {len(lb.shape)}")
+    _check_types(la, lb)
+    return _times_vector(self, vec, la, lb)
+
+
+@both("dot", "inner_product")
+def dot(self: Tensor, other: Tensor) -> Tensor:
+    """The sum of the products of two vectors' elements."""
+    la, lb = _operands(self, other, "dot", "tensor")
+    if len(la.shape) != 1 or len(lb.shape) != 1:
+        raise RuntimeError(f"1D tensors expected, but got {len(la.shape)}D and {len(lb.shape)}D tensors")
+    _check_types(la, lb, "dot")
+    if la.shape != lb.shape:
+        raise RuntimeError(f"inconsistent tensor size, expected tensor {list(la.shape)} and src {list(lb.shape)} to have "
+                           f"the same number of elements, but got {la.shape[0]} and {lb.shape[0]} elements respectively")
+    wide = accumulator(la.dtype)
+    total = la.cast(wide).binary(Op.MUL, lb.cast(wide)).reduce(Op.SUM, (0,)).reshape(()).cast(la.dtype)
+    return record_binary(_DOT, total, self, other, la, lb)
+
+
+@both("vdot")
+def vdot(self: Tensor, other: Tensor) -> Tensor:
+    """``dot``."""
+    return dot(self, other)
+
+
+@both("inner")
+def inner(self: Tensor, other: Tensor) -> Tensor:
+    """The sum of products over the last dimension of both."""
+    if not self.ndim or not other.ndim:
+        return self * other
+    return self.tensordot(other, ([-1], [-1]))
+
+
+@both("outer", "ger")
+def outer(self: Tensor, vec2: Tensor) -> Tensor:
+    """out[i, j] = self[i] * vec2[j]."""
+    if self.ndim != 1 or vec2.ndim != 1:
+        raise RuntimeError(f"outer: Expected 1-D argument, but got {max(self.ndim, vec2.ndim)}-D")
+    return self.unsqueeze(1) * vec2
+
+
+# --- with a sum
+
+
+def _plus(input: Tensor, made: Tensor, beta: Any, alpha: Any) -> Tensor:
+    scaled = made if alpha == 1 else made * alpha
+    if beta == 0:
+        return scaled
+    return (input if beta == 1 else input * beta) + scaled
+
+
+@both("addmm")
+def addmm(self: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
+    """beta * self + alpha * mat1 @ mat2."""
+    return _plus(self, mm(mat1, mat2), beta, alpha)
+
+
+@both("addmv")
+def addmv(self: Tensor, mat: Tensor, vec: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
+    """beta * self + alpha * mat @ vec."""
+    return _plus(self, mv(mat, vec), beta, alpha)
+
+
+@both("addr")
+def addr(self: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
+    """beta * self + alpha * outer(vec1, vec2)."""
+    return _plus(self, outer(vec1, vec2), beta, alpha)
+
+
+@both("baddbmm")
+def baddbmm(self: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
+    """beta * self + alpha * batch1 @ batch2."""
+    return _plus(self, bmm(batch1, batch2), beta, alpha)
+
+
+@both("addbmm")
+def addbmm(self: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
+    """beta * self + alpha * the sum over the batch of batch1 @ batch2."""
+    return _plus(self, bmm(batch1, batch2).sum(0), beta, alpha)
+
+
+# --- more dimensions
+
+
+@both("tensordot")
+def tensordot(self: Tensor, other: Tensor, dims: Any = 2) -> Tensor:
+    """The sum of products over pairs of dimensions: ``dims`` last of self and first of other, or two lists."""
+    if isinstance(dims, int):
+        mine, theirs = list(range(self.ndim - dims, self.ndim)), list(range(dims))
+    else:
+        mine, theirs = [[d % t.ndim for d in ([ds] if isinstance(ds, int) else ds)]
+                        for t, ds in zip((self, other), dims, strict=True)]
+    for a, b in zip(mine, theirs, strict=True):
+        if self._shape()[a] != other._shape()[b]:
+            raise RuntimeError(f"contracted dimensions need to match, but first has size {self._shape()[a]} in dim {a} "
+                               f"and second has size {other._shape()[b]} in dim {b}")
+    free_a = [d for d in range(self.ndim) if d not in mine]
+    free_b = [d for d in range(other.ndim) if d not in theirs]
+    shape = [self._shape()[d] for d in free_a] + [other._shape()[d] for d in free_b]
+    k = prod([self._shape()[d] for d in mine])
+    left = self.permute(*free_a, *mine).reshape(prod([self._shape()[d] for d in free_a]), k)
+    right = other.permute(*theirs, *free_b).reshape(k, prod([other._shape()[d] for d in free_b]))
+    return mm(left, right).reshape(shape)
+
+
+@both("trace")
+def trace(self: Tensor) -> Tensor:
+    """The sum of a matrix's diagonal."""
+    if self.ndim != 2:
+        raise RuntimeError("trace: expected a matrix")
+    return self.diagonal().sum()
+
+
+@both("kron")
+def kron(self: Tensor, other: Tensor) -> Tensor:
+    """Each element of self times all of other, laid out as blocks."""
+    dims = max(self.ndim, other.ndim)
+    a, b = [t.reshape((1,) * (dims - t.ndim) + t._shape()) for t in (self, other)]
+    pairs = a.reshape([n for s in a._shape() for n in (s, 1)]) * b.reshape([n for s in b._shape() for n in (1, s)])
+    return pairs.reshape([m * n for m, n in zip(a._shape(), b._shape(), strict=True)])
+
+
+@both("cross")
+def cross(self: Tensor, other: Tensor, dim: int | None = None) -> Tensor:
+    """The vector product along a dimension of size 3, by default the first such."""
+    if dim is None:
+        dim = next(i for i, s in enumerate(self._shape()) if s == 3)
+    if self._shape()[dim] != 3:
+        raise RuntimeError(f"linalg.cross: inputs dimension {dim} must have length 3. Got {self._shape()[dim]}")
+    return self.roll(-1, dim) * other.roll(-2, dim) - self.roll(-2, dim) * other.roll(-1, dim)
+
+
+@function("einsum")
+def einsum(equation: str, *operands: Any) -> Tensor:
+    """Sums of products by named dimensions: ``einsum("ij,jk->ik", a, b)`` is ``a @ b``; ``...`` stands for a batch.
+
+    >>> import minigrad
+    >>> minigrad.einsum("ij->j", minigrad.tensor([[1, 2], [3, 4]]))
+    tensor([4, 6])
+    """
+    given = list(operands[0]) if len(operands) == 1 and isinstance(operands[0], tuple | list) else list(operands)
+    inputs, output = _parse(equation, [t.ndim for t in given])
+    terms = [_without_repeats(t, names) for t, names in zip(given, inputs, strict=True)]
+    while len(terms) > 1:
+        later = {n for _, names in terms[2:] for n in names} | set(output)
+        terms[:2] = [_contract(*terms[0], *terms[1], later)]
+    tensor, names = terms[0]
+    summed = tuple([i for i, n in enumerate(names) if n not in output])
+    if summed:
+        tensor, names = tensor.sum(summed), [n for n in names if n in output]
+    return tensor.permute(*[names.index(n) for n in output]) if names else tensor
+
+
+def _parse(equation: str, dims: list[int]) -> tuple[list[list[str]], list[str]]:
+    left, arrow, right = equation.replace(" ", "").partition("->")
+    texts = left.split(",")
+    if len(texts) != len(dims):
+        raise RuntimeError("einsum(): more operands were provided than specified in the equation" if len(texts) < len(dims)
+                           else "einsum(): fewer operands were provided than specified in the equation")
+    batch = max([d - len(t.replace("...", "")) for t, d in zip(texts, dims, strict=True) if "..." in t], default=0)
+    inputs = []
+    for text, d in zip(texts, dims, strict=True):
+        names = list(text.replace("...", "*"))
+        if "*" in names:
+            at, more = names.index("*"), d - len(names) + 1
+            names[at:at + 1] = [f"*{i}" for i in range(batch - more, batch)]
+        if len(names) != d:
+            raise RuntimeError(f"einsum(): the number of subscripts in the equation ({len(names)}) does not match the "
+                               f"number of dimensions ({d}) for an operand and no ellipsis was given")
+        inputs.append(names)
+    every = [n for names in inputs for n in names]
+    if arrow:
+        output = [n for c in right.replace("...", "*") for n in ([f"*{i}" for i in range(batch)] if c == "*" else [c])]
+        for n in output:
+            if n not in every:
+                raise RuntimeError(f"einsum(): output subscript {n} does not appear in the equation for any input operand")
+    else:
+        output = [f"*{i}" for i in range(batch)] + sorted({n for n in every if every.count(n) == 1 and n[0] != "*"})
+    return inputs, output
+
+
+def _without_repeats(tensor: Tensor, names: list[str]) -> tuple[Tensor, list[str]]:
+    """``ii``: the diagonal."""
+    for name in [n for n in dict.fromkeys(names) if names.count(n) > 1]:
+        while names.count(name) > 1:
+            first = names.index(name)
+            second = names.index(name, first + 1)
+            tensor = tensor.diagonal(0, first, second)
+            names = [n for i, n in enumerate(names) if i not in (first, second)] + [name]
+    return tensor, names
+
+
+def _contract(a: Tensor, names_a: list[str], b: Tensor, names_b: list[str], later: set[str]) -> tuple[Tensor, list[str]]:
+    """Two operands as one batched matrix product: shared names that are needed later are the batch, the others are summed."""
+    sizes: dict[str, int] = {}
+    for tensor, names in ((a, names_a), (b, names_b)):
+        for name, s in zip(names, tensor._shape(), strict=True):
+            if sizes.get(name, 1) not in (1, s) and s != 1:
+                raise RuntimeError(f"einsum(): subscript {name} has size {s} for operand which does not broadcast with "
+                                   f"previously seen size {sizes[name]}")
+            sizes[name] = max(sizes.get(name, 1), s) if s != 0 else 0
+    for only, other in ((names_a, names_b), (names_b, names_a)):
+        for name in [n for n in only if n not in other and n not in later]:
+            if only is names_a:
+                a, names_a = a.sum(names_a.index(name)), [n for n in names_a if n != name]
+            else:
+                b, names_b = b.sum(names_b.index(name)), [n for n in names_b if n != name]
+    shared = [n for n in names_a if n in names_b]
+    batch, summed = [n for n in shared if n in later], [n for n in shared if n not in later]
+    rows, columns = [n for n in names_a if n not in shared], [n for n in names_b if n not in shared]
+
+    def laid_out(tensor: Tensor, names: list[str], *groups: list[str]) -> Tensor:
+        tensor = tensor.permute(*[names.index(n) for g in groups for n in g])
+        tensor = tensor.expand(*[sizes[n] for g in groups for n in g]) if names else tensor
+        return tensor.reshape([prod([sizes[n] for n in g]) for g in groups])
+
+    result = laid_out(a, names_a, batch, rows, summed) @ laid_out(b, names_b, batch, summed, columns)
+    names = [*batch, *rows, *columns]
+    return result.reshape([sizes[n] for n in names]), names

@@ -1,0 +1,491 @@
+"""Stage: front. In: a Tensor. Out: the same elements in another shape or order. Most are views: they alias the Tensor, and
+in-place ops on either show in both.
+Next: ``joining.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from typing import Any
+
+from minigrad.autograd.node import Node, kind
+from minigrad.dtype import DType
+from minigrad.graph.lazy import LazyBuffer, contiguous_strides
+from minigrad.ops import Op
+from minigrad.tensor.base import Tensor, both, make, make_view, method, record_unary
+from minigrad.tensor.operands import dim_index
+from minigrad.tensor.promotion import type_name
+from minigrad.tensor.storage import view_strides
+
+
+def strides_of(self: Tensor) -> tuple[int, ...]:
+    """PyTorch's strides, in elements."""
+    view = self._view
+    return contiguous_strides(self._storage.lazy.shape) if view is None else view.strides
+
+
+def offset_of(self: Tensor) -> int:
+    """The position in the Storage of the first element."""
+    return 0 if self._view is None else self._view.offset
+
+
+def shape_argument(sizes: Sequence[Any]) -> tuple[int, ...]:
+    """``f(2, 3)`` and ``f((2, 3))`` alike, as a tuple of ints."""
+    if len(sizes) == 1 and isinstance(sizes[0], tuple | list):
+        sizes = sizes[0]
+    return tuple([s if type(s) is int else s.__index__() for s in sizes])
+
+
+def infer_shape(shape: tuple[int, ...], size: int) -> tuple[int, ...]:
+    """``shape`` with its -1 replaced, checked against the number of elements.
+
+    >>> infer_shape((2, -1), 6)
+    (2, 3)
+    """
+    if -1 not in shape and prod(shape) == size and (not shape or min(shape) >= 0):
+        return shape
+    if shape.count(-1) > 1:
+        raise RuntimeError("only one dimension can be inferred")
+    for s in shape:
+        if s < -1:
+            raise RuntimeError(f"invalid shape dimension {s}")
+    known = prod([s for s in shape if s != -1])
+    if -1 not in shape or (known and size % known) or (not known and size):
+        raise RuntimeError(f"shape '{list(shape)}' is invalid for input of size {size}")
+    if not known:
+        raise RuntimeError(f"cannot reshape tensor of 0 elements into shape {list(shape)} because the unspecified "
+                           "dimension size -1 can be any value and is ambiguous")
+    return tuple([size // known if s == -1 else s for s in shape])
+
+
+_VIEW, _UNSAFE_VIEW = kind("ViewBackward0"), kind("UnsafeViewBackward0")
+
+
+def _as_view(self: Tensor, shape: tuple[int, ...], node: type[Node]) -> Tensor | None:
+    """A view of this shape, if strides can express it."""
+    strides = view_strides(self._shape(), strides_of(self), shape)
+    if strides is None:
+        return None
+    return make_view(self, ((Op.RESHAPE, shape),), shape, strides, offset_of(self), node)
+
+
+@both("reshape")
+def reshape(self: Tensor, *shape: Any) -> Tensor:
+    """The elements in row-major order in another shape; one size may be -1. A view where possible, else a copy.
+
+    >>> import minigrad
+    >>> minigrad.arange(6).reshape(2, -1)
+    tensor([[0, 1, 2],
+            [3, 4, 5]])
+    """
+    old = self._shape()
+    new = infer_shape(shape_argument(shape), prod(old))
+    view = _as_view(self, new, _VIEW)
+    if view is not None:
+        return view
+    la = self._read()
+    return record_unary(_UNSAFE_VIEW, la.reshape(new), self, la)
+
+
+@method("view")
+def view(self: Tensor, *shape: Any) -> Tensor:
+    """As ``reshape``, but never a copy: ``RuntimeError`` where strides can't express it. With a dtype of the same
+    size: the same bits read as that type (a copy here).
+
+    >>> import minigrad
+    >>> x = minigrad.zeros(2, 3)
+    >>> x.view(6)[0] = 7
+    >>> x
+    tensor([[7., 0., 0.],
+            [0., 0., 0.]])
+    """
+    if len(shape) == 1 and isinstance(shape[0], DType):
+        return _view_as_type(self, shape[0])
+    new = infer_shape(shape_argument(shape), prod(self._shape()))
+    result = _as_view(self, new, _VIEW)
+    if result is None:
+        raise RuntimeError("view size is not compatible with input tensor's size and stride (at least one dimension "
+                           "spans across two contiguous subspaces). Use .reshape(...) instead.")
+    return result
+
+
+def _view_as_type(self: Tensor, dtype: DType) -> Tensor:
+    if dtype.size != self.dtype.size:
+        raise RuntimeError(f"view(dtype) needs types of one size, got {self.dtype} and {dtype}")
+    return make(self._read().bitcast(dtype))
+
+
+@method("view_as")
+def view_as(self: Tensor, other: Tensor) -> Tensor:
+    """``self.view(other.shape)``."""
+    return self.view(other._shape())
+
+
+@method("reshape_as")
+def reshape_as(self: Tensor, other: Tensor) -> Tensor:
+    """``self.reshape(other.shape)``."""
+    return self.reshape(other._shape())
+
+
+@both("ravel")
+def ravel(self: Tensor) -> Tensor:
+    """All elements in one dimension."""
+    return self.reshape(-1)
+
+
+@both("flatten")
+def flatten(self: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
+    """Dimensions ``start_dim`` to ``end_dim`` merged into one."""
+    shape = self._shape()
+    start, end = dim_index(start_dim, len(shape)), dim_index(end_dim, len(shape))
+    if start > end:
+        raise RuntimeError("flatten() has invalid args: start_dim cannot come after end_dim")
+    if not shape:
+        return self.reshape(1)
+    if start == end:
+        return self
+    return self.reshape((*shape[:start], prod(shape[start:end + 1]), *shape[end + 1:]))
+
+
+@both("unflatten")
+def unflatten(self: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
+    """Dimension ``dim`` split into ``sizes``, one of which may be -1."""
+    shape = self._shape()
+    axis = dim_index(dim, len(shape))
+    return self.reshape((*shape[:axis], *infer_shape(shape_argument((tuple(sizes),)), shape[axis]), *shape[axis + 1:]))
+
+
+# --- order of dimensions
+
+
+def _permuted(self: Tensor, axes: tuple[int, ...], node: type[Node]) -> Tensor:
+    shape, strides = self._shape(), strides_of(self)
+    return make_view(self, ((Op.PERMUTE, axes),), tuple([shape[a] for a in axes]), tuple([strides[a] for a in axes]),
+                     offset_of(self), node)
+
+
+_PERMUTE, _TRANSPOSE, _T = kind("PermuteBackward0"), kind("TransposeBackward0"), kind("TBackward0")
+
+
+@both("permute")
+def permute(self: Tensor, *dims: Any) -> Tensor:
+    """Dimension i of the result is dimension dims[i] of self; a view."""
+    shape = self._shape()
+    given = shape_argument(dims)
+    if len(given) != len(shape):
+        raise RuntimeError("permute(sparse_coo): number of dimensions in the tensor input does not match the length of "
+                           f"the desired ordering of dimensions i.e. input.dim() = {len(shape)} is not equal to "
+                           f"len(dims) = {len(given)}")
+    axes = tuple([dim_index(d, len(shape)) for d in given])
+    if len(set(axes)) < len(axes):
+        raise RuntimeError("permute(): duplicate dims are not allowed.")
+    return _permuted(self, axes, _PERMUTE)
+
+
+@both("transpose", "swapaxes", "swapdims")
+def transpose(self: Tensor, dim0: int, dim1: int) -> Tensor:
+    """Two dimensions swapped; a view."""
+    dims = len(self._shape())
+    axes = list(range(dims))
+    a, b = dim_index(dim0, dims), dim_index(dim1, dims)
+    if dims:
+        axes[a], axes[b] = axes[b], axes[a]
+    return _permuted(self, tuple(axes), _TRANSPOSE)
+
+
+@both("t")
+def t(self: Tensor) -> Tensor:
+    """The transpose of a matrix; vectors and numbers stay as they are."""
+    dims = len(self._shape())
+    if dims > 2:
+        raise RuntimeError(f"t() expects a tensor with <= 2 dimensions, but self is {dims}D")
+    return _permuted(self, tuple(reversed(range(dims))), _T)
+
+
+Tensor.T = property(lambda self: _permuted(self, tuple(reversed(range(self.ndim))), _PERMUTE),
+                    doc="All dimensions in reverse order; a view.")  # type: ignore[attr-defined]
+Tensor.H = Tensor.T  # type: ignore[attr-defined]
+Tensor.mT = property(lambda self: _matrix_transpose(self), doc="The last two dimensions swapped; a view.")
+Tensor.mH = Tensor.mT  # type: ignore[attr-defined]
+
+
+def _matrix_transpose(self: Tensor) -> Tensor:
+    if self.ndim < 2:
+        raise RuntimeError("tensor.mT is only supported on matrices or batches of matrices. Got "
+                           f"{self.ndim}-D tensor.")
+    return self.transpose(-2, -1)
+
+
+@both("movedim", "moveaxis")
+def movedim(self: Tensor, source: Any, destination: Any) -> Tensor:
+    """Dimensions ``source`` at the places ``destination``, the others in their order; a view."""
+    dims = self.ndim
+    sources = [dim_index(d, dims) for d in (source if isinstance(source, tuple | list) else (source,))]
+    targets = [dim_index(d, dims) for d in (destination if isinstance(destination, tuple | list) else (destination,))]
+    if len(sources) != len(targets):
+        raise RuntimeError("movedim: Invalid source or destination dims: source and destination should have the same "
+                           "number of elements")
+    axes = [d for d in range(dims) if d not in sources]
+    for target, axis in sorted(zip(targets, sources, strict=True)):
+        axes.insert(target, axis)
+    return _permuted(self, tuple(axes), _PERMUTE)
+
+
+@both("adjoint")
+def adjoint(self: Tensor) -> Tensor:
+    """The last two dimensions swapped."""
+    return _matrix_transpose(self)
+
+
+# --- dimensions of size 1
+
+
+_SQUEEZE, _SQUEEZE_DIM, _UNSQUEEZE = kind("SqueezeBackward0"), kind("SqueezeBackward1"), kind("UnsqueezeBackward0")
+
+
+@both("squeeze")
+def squeeze(self: Tensor, dim: Any = None) -> Tensor:
+    """Without dimensions of size 1, all or those named; a view."""
+    shape, strides = self._shape(), strides_of(self)
+    dims = range(len(shape)) if dim is None else [
+        dim_index(d, len(shape)) for d in (dim if isinstance(dim, tuple | list) else (dim,))]
+    kept = [i for i, s in enumerate(shape) if s != 1 or i not in dims]
+    new = tuple([shape[i] for i in kept])
+    return make_view(self, ((Op.RESHAPE, new),), new, tuple([strides[i] for i in kept]), offset_of(self),
+                     _SQUEEZE if dim is None else _SQUEEZE_DIM)
+
+
+@both("unsqueeze")
+def unsqueeze(self: Tensor, dim: int) -> Tensor:
+    """With a dimension of size 1 at ``dim``; a view."""
+    shape, strides = self._shape(), strides_of(self)
+    axis = dim_index(dim, len(shape) + 1)
+    new = (*shape[:axis], 1, *shape[axis:])
+    step = shape[axis] * strides[axis] if axis < len(shape) else 1
+    return make_view(self, ((Op.RESHAPE, new),), new, (*strides[:axis], step, *strides[axis:]), offset_of(self),
+                     _UNSQUEEZE)
+
+
+# --- repetition
+
+
+_EXPAND, _REPEAT = kind("ExpandBackward0"), kind("RepeatBackward0")
+
+
+@method("expand")
+def expand(self: Tensor, *sizes: Any, implicit: bool = False) -> Tensor:
+    """Dimensions of size 1 repeated, and new ones in front; -1 keeps a size. A view in which many elements are one:
+    writing to it raises."""
+    old, strides = self._shape(), strides_of(self)
+    given = shape_argument(sizes)
+    added = len(given) - len(old)
+    if added < 0:
+        raise RuntimeError(f"expand({type_text(self)}{{{list(old)}}}, size={list(given)}): the number of sizes provided "
+                           f"({len(given)}) must be greater or equal to the number of dimensions in the tensor "
+                           f"({len(old)})")
+    new, steps = [], []
+    for i, size in enumerate(given):
+        before = old[i - added] if i >= added else 1
+        if size == -1:
+            if i < added:
+                raise RuntimeError(f"The expanded size of the tensor (-1) isn't allowed in a leading, non-existing "
+                                   f"dimension {i}")
+            size = before
+        elif size != before and before != 1:
+            raise RuntimeError(f"The expanded size of the tensor ({size}) must match the existing size ({before}) at "
+                               f"non-singleton dimension {i}.  Target sizes: {list(given)}.  Tensor sizes: {list(old)}")
+        elif size < 0:
+            raise RuntimeError(f"invalid shape dimension {size}")
+        new.append(size)
+        steps.append(strides[i - added] if i >= added and size == before else 0)
+    return make_view(self, ((Op.EXPAND, tuple(new)),), tuple(new), tuple(steps), offset_of(self), _EXPAND)
+
+
+def type_text(self: Tensor) -> str:
+    """PyTorch's name of a tensor type: ``torch.FloatTensor`` without the module."""
+    return f"minigrad.{type_name(self.dtype)}Tensor"
+
+
+@method("expand_as")
+def expand_as(self: Tensor, other: Tensor) -> Tensor:
+    """``self.expand(other.shape)``."""
+    return self.expand(other._shape())
+
+
+@both("broadcast_to")
+def broadcast_to(self: Tensor, shape: Sequence[int]) -> Tensor:
+    """``self.expand(shape)``."""
+    return self.expand(tuple(shape))
+
+
+@method("repeat")
+def repeat(self: Tensor, *sizes: Any) -> Tensor:
+    """Copies side by side, ``sizes[i]`` along dimension i; more sizes than dimensions add dimensions in front."""
+    times = shape_argument(sizes)
+    la = self._read()
+    if len(times) < len(la.shape):
+        raise RuntimeError("Number of dimensions of repeat dims can not be smaller than number of dimensions of tensor")
+    return record_unary(_REPEAT, repeat_values(la, times), self, la)
+
+
+def repeat_values(x: LazyBuffer, times: tuple[int, ...]) -> LazyBuffer:
+    """Copies of x side by side."""
+    shape = (1,) * (len(times) - len(x.shape)) + x.shape
+    x = x.reshape(tuple([n for s in shape for n in (1, s)]))
+    x = x.expand(tuple([n for s, r in zip(shape, times, strict=True) for n in (r, s)]))
+    return x.reshape(tuple([s * r for s, r in zip(shape, times, strict=True)]))
+
+
+@both("tile")
+def tile(self: Tensor, *dims: Any) -> Tensor:
+    """As ``repeat``, but fewer sizes than dimensions mean 1 in front."""
+    times = shape_argument(dims)
+    return self.repeat((1,) * (self.ndim - len(times)) + times)
+
+
+# --- reversal, windows, parts
+
+
+_FLIP, _UNFOLD, _CLONE = kind("FlipBackward0"), kind("UnfoldBackward0"), kind("CloneBackward0")
+_SLICE, _DIAGONAL = kind("SliceBackward0"), kind("DiagonalBackward0")
+
+
+@both("flip")
+def flip(self: Tensor, *dims: Any) -> Tensor:
+    """Dimensions in reverse; a copy."""
+    la = self._read()
+    axes = tuple(sorted([dim_index(d, len(la.shape)) for d in shape_argument(dims)]))
+    if len(set(axes)) < len(axes):
+        raise RuntimeError(f"dim {axes[0]} appears multiple times in the list of dims")
+    return record_unary(_FLIP, la.flip(axes) if la.shape else la, self, la)
+
+
+@both("fliplr")
+def fliplr(self: Tensor) -> Tensor:
+    """Dimension 1 in reverse."""
+    return self.flip(1)
+
+
+@both("flipud")
+def flipud(self: Tensor) -> Tensor:
+    """Dimension 0 in reverse."""
+    return self.flip(0)
+
+
+@both("rot90")
+def rot90(self: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
+    """Turned by k times 90 degrees from dims[0] towards dims[1]."""
+    a, b = dims
+    turns = k % 4
+    if turns == 0:
+        return self.clone()
+    if turns == 2:
+        return self.flip(a, b)
+    return self.transpose(a, b).flip(a) if turns == 1 else self.flip(a).transpose(a, b)
+
+
+@method("unfold")
+def unfold(self: Tensor, dimension: int, size: int, step: int) -> Tensor:
+    """Windows of ``size`` every ``step`` along a dimension, in a new last dimension; a view."""
+    shape, strides = self._shape(), strides_of(self)
+    axis = dim_index(dimension, len(shape))
+    length = shape[axis] if shape else 1
+    if size > length:
+        raise RuntimeError(f"maximum size for tensor at dimension {axis} is {length} but size is {size}")
+    if step <= 0:
+        raise RuntimeError(f"step is {step} but must be > 0")
+    if not shape:
+        return self.reshape(1)[:size]
+    new = (*shape[:axis], (length - size) // step + 1, *shape[axis + 1:], size)
+    return make_view(self, ((Op.WINDOW, ((axis, size, step, 1),)),), new,
+                     (*strides[:axis], strides[axis] * step, *strides[axis + 1:], strides[axis]), offset_of(self),
+                     _UNFOLD)
+
+
+@both("narrow")
+def narrow(self: Tensor, dim: int, start: Any, length: int) -> Tensor:
+    """Elements start … start+length-1 along ``dim``; a view."""
+    shape = self._shape()
+    axis = dim_index(dim, len(shape))
+    start = start.__index__()
+    size = shape[axis]
+    if not -size <= start <= size:
+        raise IndexError(f"start out of range (expected to be in range of [-{size}, {size}], but got {start})")
+    start += size if start < 0 else 0
+    if length < 0:
+        raise RuntimeError("narrow(): length must be non-negative.")
+    if start + length > size:
+        raise RuntimeError(f"start ({start}) + length ({length}) exceeds dimension size ({size}).")
+    return part(self, axis, start, start + length, _SLICE)
+
+
+def part(self: Tensor, axis: int, begin: int, end: int, node: type[Node]) -> Tensor:
+    """Elements begin … end-1 along an axis; a view."""
+    shape, strides = self._shape(), strides_of(self)
+    box = tuple([(begin, end) if i == axis else (0, s) for i, s in enumerate(shape)])
+    return make_view(self, ((Op.SHRINK, box),), (*shape[:axis], end - begin, *shape[axis + 1:]), strides,
+                     offset_of(self) + begin * strides[axis], node)
+
+
+@both("diagonal")
+def diagonal(self: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
+    """Elements [i, i + offset] of dimensions dim1 and dim2, in a new last dimension; a copy."""
+    dims = self.ndim
+    a, b = dim_index(dim1, dims), dim_index(dim2, dims)
+    if a == b:
+        raise RuntimeError(f"diagonal dimensions cannot be identical {dim1}, {dim2}")
+    la = self._read()
+    x = la.permute((*[i for i in range(dims) if i not in (a, b)], a, b))
+    *batch, rows, columns = x.shape
+    first_row, first_column = max(0, -offset), max(0, offset)
+    length = max(0, min(rows - first_row, columns - first_column))
+    whole = [(0, s) for s in batch]
+    begin_row, begin_column = (first_row, first_column) if length else (0, 0)
+    box = (*whole, (begin_row, begin_row + length), (begin_column, begin_column + length))
+    x = LazyBuffer(Op.SHRINK, (x,), box, (*batch, length, length), x.dtype, x.device)
+    flat = x.reshape((*batch, length * length))
+    return record_unary(_DIAGONAL, flat.stride((*[1] * len(batch), length + 1)), self, la)
+
+
+# --- copies and memory layout
+
+
+@both("clone")
+def clone(self: Tensor, *, memory_format: Any = None) -> Tensor:
+    """A copy; gradients pass through."""
+    la = self._read()
+    return record_unary(_CLONE, la, self, la)
+
+
+@method("contiguous")
+def contiguous(self: Tensor, memory_format: Any = None) -> Tensor:
+    """self if its elements lie in row-major order, else a copy."""
+    return self if self.is_contiguous() else self.clone()
+
+
+@method("is_contiguous")
+def is_contiguous(self: Tensor, memory_format: Any = None) -> bool:
+    """Whether the elements lie in row-major order without gaps."""
+    if self._view is None:
+        return True
+    step = 1
+    for size, stride in zip(reversed(self._shape()), reversed(self._view.strides), strict=True):
+        if size == 0:
+            return True
+        if size != 1 and stride != step:
+            return False
+        step *= size
+    return True
+
+
+@method("stride")
+def stride(self: Tensor, dim: int | None = None) -> Any:
+    """How far apart neighbours along each dimension (or ``dim``) are, in elements."""
+    strides = strides_of(self)
+    return strides if dim is None else strides[dim_index(dim, len(strides))]
+
+
+@method("storage_offset")
+def storage_offset(self: Tensor) -> int:
+    """The position of the first element in the memory that this view is of."""
+    return offset_of(self)

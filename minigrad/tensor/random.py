@@ -1,0 +1,222 @@
+"""Stage: front. In: shapes and distributions. Out: Tensors of random numbers, drawn on the host as PyTorch's CPU generator
+draws them, and the in-place fillers ``uniform_``, ``normal_`` …
+Next: ``inplace.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from minigrad.dtype import DType, int64
+from minigrad.engine import leaf_from_numpy
+from minigrad.ops import cast as cast_array
+from minigrad.tensor import generator as generators
+from minigrad.tensor.base import Tensor, both, function, make, method
+from minigrad.tensor.generator import Generator
+from minigrad.tensor.indexing import concrete
+from minigrad.tensor.inplace import check_in_place
+from minigrad.tensor.movement import shape_argument
+from minigrad.tensor.promotion import get_default_dtype, type_name
+from minigrad.tensor.size import resolve
+
+tracing: list[str] = []
+"""The names of the composites being traced."""
+
+
+def _source(generator: Generator | None) -> Generator:
+    if tracing:
+        raise RuntimeError(f"random numbers can't be drawn while the composite {tracing[-1]} is traced: it would return the "
+                           "same ones at every call; draw them outside and pass them in")
+    return generators.default_generator if generator is None else generator
+
+
+def _made(array: np.ndarray, dtype: DType, device: Any, requires_grad: bool) -> Tensor:
+    if array.dtype != dtype.numpy:
+        array = cast_array(array, dtype)
+    result = make(leaf_from_numpy(array, dtype, resolve(device)))
+    return result.requires_grad_() if requires_grad else result
+
+
+@function("manual_seed")
+def manual_seed(seed: int) -> Generator:
+    """Seed the generator of all random functions, and return it.
+
+    >>> _ = manual_seed(42)
+    >>> rand(2)
+    tensor([0.8823, 0.9150])
+    """
+    return generators.manual_seed(seed)
+
+
+@function("seed")
+def seed() -> int:
+    """Seed the generator from the system's entropy, and return the seed."""
+    return generators.default_generator.seed()
+
+
+@function("initial_seed")
+def initial_seed() -> int:
+    """The seed that the generator was last given."""
+    return generators.default_generator.initial_seed()
+
+
+@function("get_rng_state")
+def get_rng_state() -> Any:
+    """The state of the generator, for ``set_rng_state``."""
+    return generators.default_generator.get_state()
+
+
+@function("set_rng_state")
+def set_rng_state(new_state: Any) -> None:
+    """Put the generator into a state that ``get_rng_state`` gave."""
+    generators.default_generator.set_state(new_state)
+
+
+Draw = Callable[[Generator, tuple[int, ...], DType], np.ndarray]
+
+
+def _creator(name: str, draw: Draw, doc: str) -> None:
+    def create(*size: Any, generator: Generator | None = None, dtype: DType | None = None, device: Any = None,
+               requires_grad: bool = False, out: Any = None, layout: Any = None, pin_memory: bool = False) -> Tensor:
+        dtype = dtype or get_default_dtype()
+        _check_float(name, dtype)
+        return _made(draw(_source(generator), shape_argument(size), dtype), dtype, device, requires_grad)
+
+    def create_like(input: Tensor, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False,
+                    generator: Generator | None = None, memory_format: Any = None) -> Tensor:
+        dtype = dtype or input.dtype
+        _check_float(name, dtype)
+        return _made(draw(_source(generator), input._shape(), dtype), dtype, device or input.device, requires_grad)
+
+    create.__doc__ = doc
+    create_like.__doc__ = f"``{name}`` with the shape, dtype and device of ``input``."
+    function(name)(create)
+    function(f"{name}_like")(create_like)
+
+
+def _check_float(name: str, dtype: DType) -> None:
+    if dtype.kind != "f":
+        raise RuntimeError(f"\"{'check_uniform_bounds' if name == 'rand' else 'normal_kernel_cpu'}\" not implemented for "
+                           f"'{type_name(dtype)}'")
+
+
+_creator("rand", lambda g, shape, dtype: g.uniform(shape, 0.0, 1.0, dtype), "Numbers uniform in [0, 1).")
+_creator("randn", lambda g, shape, dtype: g.normal(shape, 0.0, 1.0, dtype), "Normal numbers of mean 0 and deviation 1.")
+
+
+@function("randint")
+def randint(low: int, high: Any = None, size: Any = None, *, generator: Generator | None = None,
+            dtype: DType | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """Integers in [low, high); with two arguments in [0, first).
+
+    >>> _ = manual_seed(42)
+    >>> randint(10, (3,))
+    tensor([2, 7, 6])
+    """
+    if size is None:
+        low, high, size = 0, low, high
+    elif high is None:
+        low, high = 0, low
+    shape = shape_argument((tuple(size),)) if not isinstance(size, int) else (size,)
+    return _made(_source(generator).randint(int(low), int(high), shape), dtype or int64, device, requires_grad)
+
+
+@function("randint_like")
+def randint_like(input: Tensor, low: int, high: int | None = None, *, dtype: DType | None = None,
+                 device: Any = None) -> Tensor:
+    """``randint`` with the shape, dtype and device of ``input``."""
+    low, high = (0, low) if high is None else (low, high)
+    return randint(low, high, input._shape(), dtype=dtype or input.dtype, device=device or input.device)
+
+
+@function("randperm")
+def randperm(n: int, *, generator: Generator | None = None, dtype: DType | None = None, device: Any = None,
+             requires_grad: bool = False) -> Tensor:
+    """0 … n-1 in random order."""
+    return _made(_source(generator).randperm(n), dtype or int64, device, requires_grad)
+
+
+@function("normal")
+def normal(mean: Any, std: Any = 1.0, size: Sequence[int] | None = None, *, generator: Generator | None = None,
+           dtype: DType | None = None, device: Any = None) -> Tensor:
+    """Normal numbers; ``mean`` and ``std`` are numbers (then with a ``size``) or Tensors."""
+    if isinstance(mean, Tensor) or isinstance(std, Tensor):
+        shape = (mean + std)._shape()
+        like = mean if isinstance(mean, Tensor) else std
+        noise = _made(_source(generator).normal(shape, 0.0, 1.0, like.dtype), like.dtype, like.device, False)
+        return noise * std + mean
+    dtype = dtype or get_default_dtype()
+    shape = shape_argument((tuple(size or ()),))
+    return _made(_source(generator).normal(shape, float(mean), float(std), dtype), dtype, device, False)
+
+
+@both("bernoulli")
+def bernoulli(self: Tensor, p: Any = None, *, generator: Generator | None = None) -> Tensor:
+    """1 with the probability each element gives (or with ``p``), else 0."""
+    if p is None and self.dtype.kind != "f":
+        raise RuntimeError(f"\"bernoulli_tensor_cpu_p_\" not implemented for '{type_name(self.dtype)}'")
+    chance = concrete(self, "bernoulli") if p is None else p
+    return _made(_source(generator).bernoulli(self._shape(), chance), self.dtype, self.device, False)
+
+
+@both("multinomial")
+def multinomial(self: Tensor, num_samples: int, replacement: bool = False, *,
+                generator: Generator | None = None) -> Tensor:
+    """Indices drawn with the weights in each row."""
+    return _made(_source(generator).multinomial(concrete(self, "multinomial"), num_samples, replacement), int64,
+                 self.device, False)
+
+
+# --- in place
+
+
+def _fill(self: Tensor, array: np.ndarray) -> Tensor:
+    lazy = self._storage.lazy
+    if array.dtype != lazy.dtype.numpy:
+        array = cast_array(array, lazy.dtype)
+    return self._adopt(make(leaf_from_numpy(array, lazy.dtype, lazy.device)))
+
+
+@method("uniform_")
+def uniform_(self: Tensor, a: float = 0.0, b: float = 1.0, *, generator: Generator | None = None) -> Tensor:
+    """Filled with numbers uniform in [a, b)."""
+    check_in_place(self)
+    _check_float("rand", self.dtype)
+    return _fill(self, _source(generator).uniform(self._shape(), float(a), float(b), self.dtype))
+
+
+@method("normal_")
+def normal_(self: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Generator | None = None) -> Tensor:
+    """Filled with normal numbers."""
+    check_in_place(self)
+    _check_float("randn", self.dtype)
+    return _fill(self, _source(generator).normal(self._shape(), float(mean), float(std), self.dtype))
+
+
+@method("exponential_")
+def exponential_(self: Tensor, lambd: float = 1.0, *, generator: Generator | None = None) -> Tensor:
+    """Filled with exponentially distributed numbers of rate ``lambd``."""
+    check_in_place(self)
+    return _fill(self, _source(generator).exponential(self._shape(), float(lambd), self.dtype))
+
+
+@method("bernoulli_")
+def bernoulli_(self: Tensor, p: Any = 0.5, *, generator: Generator | None = None) -> Tensor:
+    """Filled with 1 with probability ``p``, a number or a Tensor, else 0."""
+    check_in_place(self)
+    chance = concrete(p, "bernoulli_") if isinstance(p, Tensor) else float(p)
+    return _fill(self, _source(generator).bernoulli(self._shape(), chance))
+
+
+@method("random_")
+def random_(self: Tensor, from_: int = 0, to: int | None = None, *, generator: Generator | None = None) -> Tensor:
+    """Filled with integers in [from_, to); ``random_(n)`` in [0, n), ``random_()`` over what the dtype holds exactly."""
+    check_in_place(self)
+    source = _source(generator)
+    if to is None and from_ == 0:
+        return _fill(self, source.random(self._shape(), self.dtype))
+    low, high = (0, from_) if to is None else (from_, to)
+    return _fill(self, source.randint(low, high, self._shape()))
+

@@ -1,0 +1,129 @@
+"""Stage: tests of the documentation. In: the code fences of README and ``docs/*.md``. Out: every ``python`` block runs,
+a page's in order and in one namespace, in a process of its own; blocks with ``>>>`` print what they show.
+A comment before a block changes that: see ``MARK``. Next: ``docs/tour.md``."""
+
+from __future__ import annotations
+
+import doctest
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = ["README.md", *(f"docs/{p.name}" for p in sorted((ROOT / "docs").glob("*.md")))]
+
+# <!-- not run: why -->                         the block is only shown
+# <!-- edit minigrad/ops.py after "TEXT" -->    the page runs with a copy of the package in which the block stands after
+#                                               the first line of that file that contains TEXT
+MARK = re.compile(r"""<!--\ (?:(?P<skip>not\ run:\ .+) |
+                              edit\ (?P<file>\S+)\ after\ "(?P<after>[^"\n]+)")\ -->""", re.VERBOSE)
+BLOCK = re.compile(r"^(?P<before>[^\n]*)\n(?P<fence>```+)python\n(?P<body>.*?)^(?P=fence)$", re.MULTILINE | re.DOTALL)
+
+
+@dataclass
+class Block:
+    """One ``python`` fence. ``line`` is that of its first line of code."""
+
+    body: str
+    line: int
+    mark: re.Match[str] | None
+
+
+def blocks(page: str) -> list[Block]:
+    """The ``python`` fences of a page's text, in order."""
+    text = "\n" + page
+    return [Block(m["body"], text.count("\n", 0, m.start("body")), MARK.fullmatch(m["before"].strip()))
+            for m in BLOCK.finditer(text)]
+
+
+def edited(package: Path, found: list[Block], folder: Path) -> Path:
+    """A copy of the package in ``folder`` with the edits of a page."""
+    shutil.copytree(package, folder / package.name, ignore=shutil.ignore_patterns("__pycache__"))
+    for block in found:
+        if block.mark and block.mark["file"]:
+            path = folder / block.mark["file"]
+            lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+            at = next((i for i, line in enumerate(lines) if block.mark["after"] in line), None)
+            assert at is not None, f"line {block.line}: no line of {block.mark['file']} has {block.mark['after']!r}"
+            lines.insert(at + 1, block.body)
+            path.write_text("".join(lines), encoding="utf-8")
+    return folder
+
+
+def run(name: str, text: str) -> int:
+    """Run the blocks of a page here; the number of blocks that failed. Says on stdout what went wrong."""
+    namespace: dict[str, object] = {"__name__": "__main__"}
+    failed = 0
+    for block in blocks(text):
+        if block.mark:
+            continue
+        if re.search(r"^>>> ", block.body, re.MULTILINE):
+            test = doctest.DocTestParser().get_doctest(block.body, namespace, name, name, block.line - 1)
+            test.globs = namespace
+            failed += bool(doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(test, clear_globs=False).failed)
+        else:
+            code = compile("\n" * (block.line - 1) + block.body, name, "exec")
+            exec(code, namespace)
+    return failed
+
+
+def start(page: Path, import_from: Path, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run a page in a process of its own, in ``folder``."""
+    environment = {**os.environ, "PYTHONPATH": str(import_from), "PYTHONDONTWRITEBYTECODE": "1"}
+    return subprocess.run([sys.executable, __file__, str(page)], capture_output=True, text=True, cwd=folder,
+                          env=environment)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_blocks_of_a_page_run(page: str, tmp_path: Path) -> None:
+    found = blocks((ROOT / page).read_text(encoding="utf-8"))
+    if not any(block.mark is None for block in found):
+        pytest.skip("no code to run")
+    import_from = ROOT
+    if any(block.mark and block.mark["file"] for block in found):
+        import_from = edited(ROOT / "minigrad", found, tmp_path)
+    result = start(ROOT / page, import_from, tmp_path)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.mark.parametrize(("text", "problem"), [
+    ("```python\n1 / 0\n```\n", "ZeroDivisionError"),
+    ("```python\nx = 1\n```\n\n```python\n>>> x + 1\n3\n```\n", "Got:\n    2"),
+])
+def test_a_wrong_block_is_found(text: str, problem: str, tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(text, encoding="utf-8")
+    result = start(page, ROOT, tmp_path)
+    assert result.returncode != 0
+    assert problem in result.stdout + result.stderr
+    page.write_text(text.replace("1 / 0", "1").replace("\n3\n", "\n2\n"), encoding="utf-8")
+    assert start(page, ROOT, tmp_path).returncode == 0
+
+
+def test_an_edit_is_made_and_a_missing_place_is_found(tmp_path: Path) -> None:
+    package = tmp_path / "thing"
+    package.mkdir()
+    (package / "rows.py").write_text("rows = [\n    1,\n]\n", encoding="utf-8")
+    text = '<!-- edit thing/rows.py after "1," -->\n```python\n    2,\n```\n'
+    folder = edited(package, blocks(text), tmp_path / "copy")
+    assert (folder / "thing" / "rows.py").read_text(encoding="utf-8") == "rows = [\n    1,\n    2,\n]\n"
+    with pytest.raises(AssertionError, match="no line of thing/rows.py has '7,'"):
+        edited(package, blocks(text.replace("1,", "7,")), tmp_path / "other")
+
+
+def test_marks_are_known() -> None:
+    """A comment that looks like a mark and is not one would be passed over in silence."""
+    for page in PAGES:
+        for line in (ROOT / page).read_text(encoding="utf-8").splitlines():
+            if re.match(r"<!-- *(not run|edit)\b", line):
+                assert MARK.fullmatch(line.strip()), f"{page}: {line}"
+
+
+if __name__ == "__main__":
+    sys.exit(run(sys.argv[1], Path(sys.argv[1]).read_text(encoding="utf-8")))

@@ -1,0 +1,199 @@
+"""How many kernels programs take: the scheduler's promise, held for hand-written and re-associated variants at random shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import minigrad as mg
+from minigrad import nn, optim
+from minigrad.nn import functional as F
+
+
+def _random(rng: np.random.Generator, *shape: int) -> Any:
+    return mg.tensor(rng.standard_normal(shape).astype(np.float32))
+
+
+def _launches(program: Callable[[], Any]) -> tuple[int, Any]:
+    with mg.inspect() as seen:
+        result = program()
+        mg.realize(*(result if isinstance(result, tuple) else (result,)))
+    return seen.launches, result
+
+
+def _shape(rng: np.random.Generator, small: bool) -> tuple[int, int]:
+    """Small work may always be one kernel; large work shows what the scheduler really fuses."""
+    return tuple(rng.integers(3, 40, 2).tolist() if small else rng.integers(300, 700, 2).tolist())  # type: ignore[return-value]
+
+
+SIZES = pytest.mark.parametrize("small", [True, False], ids=["small", "large"])
+
+
+@SIZES
+@pytest.mark.parametrize("variant", [
+    lambda x: x.relu() * 2 + 1,
+    lambda x: 1 + 2 * x.clamp(min=0),
+    lambda x: mg.where(x > 0, x, 0.0) + mg.where(x > 0, x, 0.0) + 1,
+    lambda x: (x.relu() * 2 + 1).sigmoid() * x - 0.5,
+])
+def test_elementwise_chain_is_one_kernel(rng: np.random.Generator, small: bool, variant: Callable[[Any], Any]) -> None:
+    x = _random(rng, *_shape(rng, small))
+    assert _launches(lambda: variant(x))[0] == 1
+
+
+@SIZES
+@pytest.mark.parametrize("variant", [
+    lambda a, b, c: (a @ b + c).relu(),
+    lambda a, b, c: (c + a.matmul(b)).clamp(min=0),
+    lambda a, b, c: ((a.unsqueeze(2) * b.unsqueeze(0)).sum(1) + c).relu(),
+    lambda a, b, c: F.linear(a, b.T, c).relu(),
+])
+def test_linear_layer_is_one_kernel(rng: np.random.Generator, small: bool, variant: Callable[..., Any]) -> None:
+    m, k = _shape(rng, small)
+    n = int(rng.integers(3, 90))
+    a, b, c = _random(rng, m, k), _random(rng, k, n), _random(rng, n)
+    count, result = _launches(lambda: variant(a, b, c))
+    assert count == 1
+    expected = np.maximum(a.numpy().astype(np.float64) @ b.numpy() + c.numpy(), 0)
+    np.testing.assert_allclose(result.numpy(), expected, rtol=2e-4, atol=2e-4)
+
+
+def _hand_softmax(x: Any, dim: int) -> Any:
+    e = (x - x.max(dim, keepdim=True).values).exp()
+    return e / e.sum(dim, keepdim=True)
+
+
+def _hand_softmax_reassociated(x: Any, dim: int) -> Any:
+    shifted = x - x.amax(dim, keepdim=True)
+    return shifted.exp() * (1 / shifted.exp().sum(dim).unsqueeze(dim))
+
+
+@SIZES
+@pytest.mark.parametrize("dim", [0, 1])
+@pytest.mark.parametrize("variant", [
+    lambda x, dim: x.softmax(dim), lambda x, dim: x.log_softmax(dim), _hand_softmax, _hand_softmax_reassociated,
+    lambda x, dim: x - x.logsumexp(dim, keepdim=True),
+])
+def test_softmax_is_one_kernel(rng: np.random.Generator, small: bool, dim: int, variant: Callable[..., Any]) -> None:
+    x = _random(rng, *_shape(rng, small))
+    assert _launches(lambda: variant(x, dim))[0] == 1
+
+
+def _hand_layer_norm(x: Any) -> Any:
+    mean = x.mean(1, keepdim=True)
+    variance = ((x - mean) ** 2).mean(1, keepdim=True)
+    return (x - mean) / (variance + 1e-5).sqrt()
+
+
+def _hand_layer_norm_moments(x: Any) -> Any:
+    mean = x.sum(1, keepdim=True) / x.shape[1]
+    square = (x * x).sum(1, keepdim=True) / x.shape[1]
+    return (x - mean) * (square - mean * mean + 1e-5).rsqrt()
+
+
+@SIZES
+@pytest.mark.parametrize("variant", [
+    lambda x: F.layer_norm(x, x.shape[1:]), _hand_layer_norm, _hand_layer_norm_moments,
+    lambda x: (x - x.mean(-1, keepdim=True)) / x.std(-1, keepdim=True, correction=0),
+])
+def test_layer_norm_is_one_kernel(rng: np.random.Generator, small: bool, variant: Callable[..., Any]) -> None:
+    x = _random(rng, *_shape(rng, small))
+    count, result = _launches(lambda: variant(x))
+    assert count == 1
+    a = x.numpy().astype(np.float64)
+    expected = (a - a.mean(1, keepdims=True)) / np.sqrt(a.var(1, keepdims=True) + 1e-5)
+    np.testing.assert_allclose(result.numpy(), expected, rtol=1e-3, atol=1e-3)
+
+
+@SIZES
+def test_cross_entropy_is_at_most_two_kernels(rng: np.random.Generator, small: bool) -> None:
+    n, c = _shape(rng, small)
+    x, t = _random(rng, n, c), mg.tensor(rng.integers(0, c, n))
+    assert _launches(lambda: F.cross_entropy(x, t))[0] <= 2
+    picked = mg.arange(c).unsqueeze(0) == t.unsqueeze(1)
+    assert _launches(lambda: -(x.log_softmax(1) * picked).sum() / n)[0] <= 2
+
+
+def _mlp(inputs: int = 64, hidden: int = 128) -> Any:
+    return nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, 10))
+
+
+@pytest.mark.parametrize("optimizer", [optim.Adam, optim.AdamW])
+def test_adam_step_is_at_most_two_launches(rng: np.random.Generator, optimizer: Any) -> None:
+    model = _mlp()
+    step = optimizer(model.parameters(), lr=1e-3)
+    x, t = _random(rng, 32, 64), mg.tensor(rng.integers(0, 10, 32))
+    for _ in range(2):
+        step.zero_grad()
+        F.cross_entropy(model(x), t).backward()
+        with mg.inspect() as seen:
+            step.step()
+        assert 1 <= seen.launches <= 2
+    assert seen.compiled == 0
+
+
+def test_xor_step_is_at_most_eight_launches_and_then_cached() -> None:
+    mg.manual_seed(0)
+    x = mg.tensor([[0.0, 0], [0, 1], [1, 0], [1, 1]])
+    y = mg.tensor([[0.0], [1], [1], [0]])
+    model = nn.Sequential(nn.Linear(2, 8), nn.Tanh(), nn.Linear(8, 1))
+    step = optim.SGD(model.parameters(), lr=0.1)
+    for i in range(4):
+        with mg.inspect() as seen:
+            step.zero_grad()
+            loss = nn.MSELoss()(model(x), y)
+            loss.backward()
+            step.step()
+        assert 1 <= seen.launches <= 8
+        if i:
+            assert seen.compiled == 0 and seen.plan_misses == 0 and seen.plan_hits >= 1
+        with mg.inspect() as seen:
+            loss.item()
+        assert seen.launches == 0
+
+
+def test_training_loop_compiles_nothing_after_its_first_step(rng: np.random.Generator) -> None:
+    model = _mlp()
+    step = optim.Adam(model.parameters(), lr=1e-3)
+    data, target = _random(rng, 96, 64), mg.tensor(rng.integers(0, 10, 96))
+    compiled = []
+    for i in range(0, 96, 32):
+        with mg.inspect() as seen:
+            for group in step.param_groups:
+                group["lr"] = 1e-3 / (1 + i)
+            step.zero_grad()
+            loss = F.cross_entropy(model(data[i:i + 32]), target[i:i + 32])
+            loss.backward()
+            step.step()
+            loss.item()
+        compiled.append(seen.compiled)
+    assert compiled[0] > 0 and compiled[1:] == [0, 0]
+
+
+def test_printing_the_loss_first_does_not_run_the_forward_twice(rng: np.random.Generator) -> None:
+    model = _mlp(256, 512)
+    x, t = _random(rng, 128, 256), mg.tensor(rng.integers(0, 10, 128))
+
+    def products(print_first: bool) -> int:
+        model.zero_grad()
+        with mg.inspect() as seen:
+            loss = F.cross_entropy(model(x), t)
+            if print_first:
+                str(loss)
+            loss.backward()
+        return sum("matmul" in k.name or "linear" in k.name for k in seen.kernels)
+
+    assert products(True) <= products(False)
+
+
+def test_a_scalar_that_changes_is_compiled_at_most_twice(rng: np.random.Generator) -> None:
+    x = _random(rng, 300)
+    compiled = []
+    for value in (0.5, 0.25, 0.125, 3.0):
+        with mg.inspect() as seen:
+            (x * value + 1).realize()
+        compiled.append(seen.compiled)
+    assert compiled[2:] == [0, 0]
