@@ -5,6 +5,7 @@ Next: ``plans.py``."""
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from sys import getrefcount
 from typing import Any
@@ -14,7 +15,8 @@ from minigrad.ops import Op
 
 
 class Pending:
-    """A numbered graph. ``order``: nodes, each after its sources; ``results``: those to store (asked for, or owned);
+    """A numbered graph. ``order``: nodes, each after its sources; ``results``: those to store (asked for, or owned
+    and more than a constant);
     ``leaves``, ``scalars``, ``constants``: the BUFFER, SCALAR and CONST nodes in order; ``dead``: for each leaf whether
     nobody can read it later; ``key``: everything the plan depends on but the values of ``numbers``, the constants'."""
 
@@ -73,7 +75,7 @@ def walk(outputs: Sequence[LazyBuffer]) -> Pending:
             if op == scalar:
                 scalars.append(node)
         stack.pop()
-        if (node.owners or node in wanted) and op != buffer:
+        if node in wanted or (srcs and node.owners):
             results.append(node)
             parts.append(-1)
         number[node] = len(order)
@@ -103,10 +105,8 @@ def _dead(pending: Pending, number: dict[LazyBuffer, int]) -> tuple[bool, ...]:
     candidates = [not leaf.owners for leaf in pending.leaves]
     if True not in candidates:
         return ()
-    inside: dict[LazyBuffer, int] = dict.fromkeys(number, 0)
-    for node in pending.order:
-        for s in node.srcs:
-            inside[s] += 1
+    inside = Counter([s for node in pending.order for s in node.srcs])
+    inside.update(dict.fromkeys(number, 0))  # a key, and so a reference, for every node
     stored = set(pending.results)
     pinned: set[LazyBuffer] = set()
     # a node is referred to by: order, number, inside, the loop's variable and getrefcount's argument

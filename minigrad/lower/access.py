@@ -232,8 +232,7 @@ class Access:
         for position, source in enumerate(node.srcs[1:], 1):
             size = node.srcs[0].shape[position - 1]
             name = self.names.var("g", size)
-            place = self.places[source]
-            value = Load(place.array, place.at(at), guard)
+            value = self.value(source, at, guard)
             found.append(Gathered(name, value, size, self.checks.get(node), position, guard))
         self.gathers[key] = tuple(found)
         return self.gathers[key]

@@ -51,8 +51,8 @@ class Body:
 
     def gathering(self) -> set[Sym]:
         """The variables that gathered indices depend on: none of them can count the lanes of a vector loop."""
-        loads = [v for v in values([g.value for g in self.gathers]) if isinstance(v, Load)]
-        return {v for load in loads for v in variables(self.index(load.index))}
+        pending = [self.index(e) for e in traffic([g.value for g in self.gathers]).indices()]
+        return {v for e in pending for v in variables(e)}
 
     def instance(self, mapping: Mapping[Sym, Sym], locals: Mapping[str, Value] | None = None,
                  guard: Sym | None = None) -> Instance:

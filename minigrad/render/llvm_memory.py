@@ -169,7 +169,7 @@ class MemoryWriter:
             return [self.w.select(self.w.lane(mask, n), p, base) for n, p in enumerate(pointers)]
         at = self.index.number(e, "i32" if narrow(e) else I64)
         if mask is not None:
-            pass
+            at = self.w.select(mask, at, literal(at.type, 0))
         numbers = [self.w.lane(at, n) for n in range(lanes)]
         wide = [n if n.type == I64 else self.w.convert("sext", n, I64) for n in numbers]
         return [self.offset(array, base, n) for n in wide]

@@ -57,7 +57,7 @@ class Builder:
 
 def _constant_key(value: Any) -> Any:
     """Equal only for the same number of the same kind: 1, 1.0 and True differ, and so do 0.0 and -0.0; NaN equals itself."""
-    return type(value).__name__, math.copysign(1.0, value), "nan" if value != value else value
+    return (type(value).__name__, math.copysign(1.0, value), value) if value == value else "nan"
 
 
 def simplify(outputs: Sequence[LazyBuffer], leaves: dict[LazyBuffer, LazyBuffer] | None = None,

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from minigrad.dtype import DType, bool_, float32, float64, uint32, uint64
+from minigrad.dtype import DType, bool_, float32, float64, int32, int64, uint32, uint64
 from minigrad.kernel.ir import Apply, Const, Value
 from minigrad.ops import Op
 
@@ -46,6 +46,14 @@ class Format:
 
 
 FORMATS = {float32: Format(float32, uint32, 23, 127), float64: Format(float64, uint64, 52, 1023)}
+
+LOG2_E = 1.4426950408889634
+# log(2) as the sum of a number of the dtype and a rest
+LN2 = {"float32": (0.693147182464599609375, -1.904654299957767e-09),
+       "float64": (0.69314718055994530942, 2.3190468138462996e-17)}
+
+SIGNED = {"float32": int32, "float64": int64}
+ROOT_HALF = {"float32": 0x3F3504F3, "float64": 0x3FE6A09E667F3BCD}  # the bits of sqrt(1/2)
 
 
 def _two(op: str, a: Value | float, b: Value | float) -> Value:
@@ -170,3 +178,33 @@ def with_sign(magnitude: Value, sign_of: Value) -> Value:
     form = FORMATS[magnitude.dtype]
     sign = both(bitcast(sign_of, form.bits), form.sign)
     return bitcast(either(bitcast(magnitude, form.bits), sign), form.dtype)
+
+
+def halves_of_power(form: Format, shifted: Value) -> tuple[Value, Value]:
+    """Two powers of 2 whose product is 2^n, for n + ``form.shifter + form.bias``: each is in range where the product is not."""
+    whole = bitcast(shifted, form.bits)
+    half = right(whole, 1)
+    return (bitcast(left(half, form.fraction), form.dtype),
+            bitcast(left(sub(whole, half), form.fraction), form.dtype))
+
+
+def reduced(form: Format, x: Value, shifter: float) -> tuple[Value, Value]:
+    """``n + shifter`` and r with x = n·log(2) + r, n an integer and |r| <= log(2)/2."""
+    high, low = LN2[form.dtype.name]
+    shifted = fma(x, LOG2_E, shifter)
+    n = sub(shifted, shifter)
+    return shifted, fma(n, -low, fma(n, -high, x))
+
+
+def split(form: Format, x: Value, subnormal: bool = True) -> tuple[Value, Value]:
+    """A float e and f with x = 2^e·(1+f), sqrt(1/2) <= 1+f < sqrt(2), for positive finite x, which may be subnormal."""
+    scale = 2.0 ** (form.fraction + 1)
+    tiny = less(x, form.least_normal)
+    u = bitcast(where(tiny, mul(x, scale), x) if subnormal else x, form.bits)
+    least = ROOT_HALF[form.dtype.name]
+    moved = sub(u, least)
+    exponent = cast(right(bitcast(moved, SIGNED[form.dtype.name]), form.fraction), form.dtype)
+    m = bitcast(add(both(moved, (1 << form.fraction) - 1), least), form.dtype)
+    if subnormal:
+        exponent = sub(exponent, where(tiny, form.fraction + 1.0, Const(0.0, form.dtype)))
+    return exponent, sub(m, 1.0)

@@ -6,23 +6,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from minigrad.dtype import float32, int32, int64
-from minigrad.kernel.ir import Apply, Const, Kernel, Value
+from minigrad.dtype import float32
+from minigrad.kernel.ir import Apply, Kernel, Value
 from minigrad.kernel.walk import all_values, rebuild
 from minigrad.lower.passes import polynomials as table
 from minigrad.lower.passes.expressions import (
-    FORMATS, INFINITY, NAN, Format, absolute, add, bitcast, both, cast, div, equal, fma, horner, left, less, maximum, minimum,
-    mul, negate, right, sub, where, with_sign,
+    FORMATS, INFINITY, LN2, NAN, absolute, add, bitcast, div, equal, fma, halves_of_power, horner, left, less, maximum,
+    minimum, mul, reduced, split, sub, where, with_sign,
 )
+from minigrad.lower.passes.power import power
+from minigrad.lower.passes.trigonometry import cosine, sine
 from minigrad.ops import Op
-
-LOG2_E = 1.4426950408889634
-# log(2) as the sum of a number of the dtype and a rest
-LN2 = {"float32": (0.693147182464599609375, -1.904654299957767e-09),
-       "float64": (0.69314718055994530942, 2.3190468138462996e-17)}
-
-SIGNED = {"float32": int32, "float64": int64}
-ROOT_HALF = {"float32": 0x3F3504F3, "float64": 0x3FE6A09E667F3BCD}  # the bits of sqrt(1/2)
 
 
 def expand_transcendental(kernel: Kernel) -> Kernel:
@@ -59,51 +53,28 @@ class _Expander:
         return self.done[key][1]
 
 
-def _halves_of_power(form: Format, shifted: Value) -> tuple[Value, Value]:
-    """Two powers of 2 whose product is 2^n, for n + ``form.shifter + form.bias``: each is in range where the product is not."""
-    whole = bitcast(shifted, form.bits)
-    half = right(whole, 1)
-    return (bitcast(left(half, form.fraction), form.dtype),
-            bitcast(left(sub(whole, half), form.fraction), form.dtype))
-
-
-def _reduced(form: Format, x: Value, shifter: float) -> tuple[Value, Value]:
-    """``n + shifter`` and r with x = n·log(2) + r, n an integer and |r| <= log(2)/2."""
-    high, low = LN2[form.dtype.name]
-    shifted = fma(x, LOG2_E, shifter)
-    n = sub(shifted, shifter)
-    return shifted, fma(n, -low, fma(n, -high, x))
-
-
 def exp(x: Value) -> Value:
     """2^n·exp(r), the multiplication by 2^n in two steps: the first is exact, the second rounds to a subnormal or to inf."""
     form = FORMATS[x.dtype]
     low, high = (-104.0, 89.0) if form.dtype is float32 else (-746.0, 710.0)
-    shifted, r = _reduced(form, maximum(minimum(x, high), low), form.shifter + form.bias)
+    shifted, r = reduced(form, maximum(minimum(x, high), low), form.shifter + form.bias)
     p = fma(r, fma(r, horner(table.EXP_32 if form.dtype is float32 else table.EXP_64, r), 1.0), 1.0)
-    first, second = _halves_of_power(form, shifted)
+    first, second = halves_of_power(form, shifted)
     return mul(mul(p, first), second)
 
 
-def split(form: Format, x: Value) -> tuple[Value, Value]:
-    """A float e and f with x = 2^e·(1+f), sqrt(1/2) <= 1+f < sqrt(2), for positive finite x."""
-    tiny = less(x, form.least_normal)
-    scale = form.fraction + 1
-    u = bitcast(where(tiny, mul(x, 2.0**scale), x), form.bits)
-    least = ROOT_HALF[form.dtype.name]
-    moved = sub(u, least)
-    exponent = cast(right(bitcast(moved, SIGNED[form.dtype.name]), form.fraction), form.dtype)
-    m = bitcast(add(both(moved, (1 << form.fraction) - 1), least), form.dtype)
-    return add(exponent, where(tiny, -float(scale), Const(0.0, form.dtype))), sub(m, 1.0)
-
-
 def log(x: Value) -> Value:
-    """e·log(2) + log(1+f)."""
+    """e·log(2) + log(1+f). In float64 log(1+f) = f - (f²/2 - s·(f²/2 + R)) with s = f/(2+f), R of the order of f⁴."""
     form = FORMATS[x.dtype]
     e, f = split(form, x)
     high, low = LN2[form.dtype.name]
     square = mul(f, f)
-    tail = fma(mul(square, f), horner(table.LOG_32, f), fma(e, low, mul(square, -0.5)))
+    if form.dtype is float32:
+        tail = fma(mul(square, f), horner(table.LOG_32, f), fma(e, low, mul(square, -0.5)))
+    else:
+        s = div(f, add(f, 2.0))
+        z = mul(s, s)
+        tail = fma(s, fma(z, horner(table.LOG_64, z), mul(square, 0.5)), fma(e, low, mul(square, -0.5)))
     result = fma(e, high, add(f, tail))
     plain = less(sub(bitcast(x, form.bits), 1), form.infinity - 1)  # unsigned: neither 0, negative, inf nor NaN
     special = where(equal(x, 0.0), -INFINITY, where(less(x, 0.0), NAN, x))
@@ -111,18 +82,29 @@ def log(x: Value) -> Value:
 
 
 def tanh(x: Value) -> Value:
-    """-d/(1+e) with e = exp(-2|x|) and d = e - 1 = 2^n·(exp(r)-1) + (2^n-1), in which nothing cancels near 0, where n is 0;
-    and 1 - 2e/(1+e) where that is more than a half: there the error of d would count twice."""
+    """1 - 2e/(1+e) with e = exp(-2|x|); x plus a polynomial where that is below a half."""
     form = FORMATS[x.dtype]
-    z = maximum(mul(absolute(x), -2.0), -20.0 if form.dtype is float32 else -40.0)
-    shifted, r = _reduced(form, z, form.shifter)
-    q = fma(mul(r, r), horner(table.EXP_32 if form.dtype is float32 else table.EXP_64, r), r)
-    power = bitcast(left(bitcast(shifted, form.bits), form.fraction), form.dtype)
-    e = fma(power, q, power)
-    d = fma(power, q, sub(power, 1.0))
-    large = less(z, -1.1)
-    quotient = div(where(large, add(e, e), d), add(e, 1.0))
-    return with_sign(sub(where(large, 1.0, Const(0.0, form.dtype)), quotient), x)
+    single = form.dtype is float32
+    size = absolute(x)
+    shifted, r = reduced(form, maximum(mul(size, -2.0), -20.0 if single else -40.0), form.shifter)
+    p = fma(r, fma(r, horner(table.EXP_32 if single else table.EXP_64, r), 1.0), 1.0)
+    e = mul(p, bitcast(left(bitcast(shifted, form.bits), form.fraction), form.dtype))
+    large = sub(1.0, div(add(e, e), add(e, 1.0)))
+    u = mul(size, size)
+    small = fma(mul(size, u), horner(table.TANH_32 if single else table.TANH_64, u), size)
+    return with_sign(where(less(size, 0.55), small, large), x)
 
 
-EXPANSIONS: dict[str, Callable[..., Value]] = {Op.EXP: exp, Op.LOG: log, Op.TANH: tanh}
+def erf(x: Value) -> Value:
+    """x plus a polynomial below 1, 1 - erfc(x) above, with erfc a polynomial up to where it no longer counts."""
+    single = x.dtype is float32
+    size = absolute(x)
+    u = mul(size, size)
+    small = fma(size, horner(table.ERF_32 if single else table.ERF_64, u), size)
+    t = fma(minimum(size, 4.0), 1 / 1.5, -2.5 / 1.5) if single else fma(minimum(size, 6.0), 1 / 2.5, -3.5 / 2.5)
+    large = sub(1.0, horner(table.ERFC_32 if single else table.ERFC_64, t))
+    return with_sign(where(less(size, 1.0), small, large), x)
+
+
+EXPANSIONS: dict[str, Callable[..., Value]] = {
+    Op.EXP: exp, Op.LOG: log, Op.SIN: sine, Op.COS: cosine, Op.TANH: tanh, Op.ERF: erf, Op.POW: power}

@@ -1,0 +1,144 @@
+"""Stage: lower, below the pass ``transcendental``. In: the operand of a SIN or COS. Out: its value in other ops, for every
+finite operand: x = n·π/2 + r is found exactly enough even where x is huge, then sin or cos of r is a polynomial.
+Next: ``power.py``."""
+
+from __future__ import annotations
+
+from minigrad.dtype import float32, float64, int64, uint32, uint64
+from minigrad.kernel.ir import Apply, Const, Value
+from minigrad.lower.passes import polynomials as table
+from minigrad.lower.passes.expressions import (
+    FORMATS, absolute, add, bitcast, both, cast, either, equal, flip, fma, horner, left, less, mul, negate, right, sub, where,
+)
+from minigrad.ops import Op
+
+HALF_PI = (1.5707963267948966, 6.123233995736766e-17)
+# 2/π modulo 4·2^-k, which is 2/π but for whole turns where x is a multiple of 2^k, as the sum of two numbers; for x below
+# the first number of the row. So the product with x stays below 2^51.
+TURNS = (
+    (2.0**49, 0.6366197723675814, -3.935735335036497e-17),
+    (2.0**75, 2.568255326690366e-08, -5.434184107743751e-25),  # k = 26
+    (2.0**101, 2.93709554037182e-16, 1.018166438749971e-32),  # k = 52
+    (2.0**128, 6.074026489649846e-24, 3.1436547554916045e-40),  # k = 78
+)
+# The bits of 2/π, 64 zeros before them.
+TWO_OVER_PI = (
+    0x0, 0xA2F9836E4E441529, 0xFC2757D1F534DDC0, 0xDB6295993C439041, 0xFE5163ABDEBBC561, 0xB7246E3A424DD2E0,
+    0x06492EEA09D1921C, 0xFE1DEB1CB129A73E, 0xE88235F52EBB4484, 0xE99C7026B45F7E41, 0x3991D639835339F4,
+    0x9C845F8BBDF9283B, 0x1FF897FFDE05980F, 0xEF2F118B5A0A6D1F, 0x6D367ECF27CB09B7, 0x4F463F669E5FEA2D,
+    0x7527BAC7EBE5F17B, 0x3D0739F78A5292EA, 0x6BFB5FB11F8D5D08, 0x56033046FC7B6BAB)
+
+
+def sine(x: Value) -> Value:
+    """sin(x), the sign of x kept: it is an odd function."""
+    form = FORMATS[x.dtype]
+    n, r, rest = _reduce(absolute(x))
+    flipped = flip(bitcast(x, form.bits), left(n, form.bits.bits - 2))
+    return _turn(n, flipped, *_both(r, rest))
+
+
+def cosine(x: Value) -> Value:
+    """cos(x) = sin(x + π/2)."""
+    form = FORMATS[x.dtype]
+    n, r, rest = _reduce(absolute(x))
+    n = add(n, 1)
+    return _turn(n, left(n, form.bits.bits - 2), *_both(r, rest))
+
+
+def _turn(n: Value, sign: Value, sin: Value, cos: Value) -> Value:
+    """The value in the quadrant n, with the upper bit of ``sign`` flipping it."""
+    form = FORMATS[sin.dtype]
+    value = where(equal(both(n, 1), 0), sin, cos)
+    return bitcast(flip(bitcast(value, form.bits), both(sign, form.sign)), form.dtype)
+
+
+def _both(r: Value, rest: Value | None) -> tuple[Value, Value]:
+    """sin(r + rest) and cos(r + rest)."""
+    u = mul(r, r)
+    if rest is None:
+        return (fma(mul(r, u), horner(table.SIN_32, u), r),
+                fma(mul(u, u), horner(table.COS_32, u), fma(u, -0.5, 1.0)))
+    half = mul(u, 0.5)
+    near = sub(1.0, half)
+    error = sub(sub(1.0, near), half)
+    tail = sub(mul(mul(u, u), horner(table.COS_64, u)), mul(r, rest))
+    return add(r, fma(mul(r, u), horner(table.SIN_64, u), rest)), add(near, add(error, tail))
+
+
+def _reduce(x: Value) -> tuple[Value, Value, Value | None]:
+    """For x >= 0: n modulo 4 (in the lowest bits of an integer as wide as x), r, and in float64 what r leaves out, such that
+    x = n·π/2 + r and |r| is at most π/4 or little more; NaN for inf."""
+    return _reduce_single(x) if x.dtype is float32 else _reduce_double(x)
+
+
+def _reduce_single(x: Value) -> tuple[Value, Value, None]:
+    """In float64. The product x·2/π is taken with 2/π of 106 bits, of which its first part needs no more than float64 has.
+    The float32 nearest to a multiple of π/2 is 2^-30 away, so that 2^-56 of a turn is enough."""
+    wide = cast(x, float64)
+    *rows, (_, high, low) = TURNS
+    c, d = Const(high, float64), Const(low, float64)
+    top: Value = c
+    end: Value = d
+    for limit, high, low in reversed(rows):
+        inside = less(x, limit)
+        top, end = where(inside, high, top), where(inside, low, end)
+    product = mul(wide, top)
+    error = fma(wide, top, negate(product))
+    shifter = 1.5 * 2.0**52
+    shifted = add(product, shifter)
+    f = add(sub(product, sub(shifted, shifter)), fma(wide, end, error))
+    return cast(bitcast(shifted, uint64), uint32), cast(mul(f, HALF_PI[0]), float32), None
+
+
+def _reduce_double(x: Value) -> tuple[Value, Value, Value]:
+    """Payne and Hanek, "Radian reduction for trigonometric functions", 1983: of the product of x's significand with the
+    bits of 2/π, those that count whole turns are never computed. x below π/4 is r itself."""
+    bits = bitcast(x, uint64)
+    position = sub(right(bits, 52), 1013)
+    window = _window(position)
+    significand = either(both(bits, (1 << 52) - 1), 1 << 52)
+    top, low = _product(significand, window)
+    n = right(add(top, 1 << 61), 62)
+    signed = bitcast(sub(top, left(n, 62)), int64)  # the rest in units of 2^-62
+    coarse = cast(both(signed, ~0xFFFFFFFF), float64)
+    fine = cast(bitcast(either(left(both(bitcast(signed, uint64), 0xFFFFFFFF), 20), right(low, 44)), int64), float64)
+    a, b = mul(coarse, 2.0**-62), mul(fine, 2.0**-82)
+    f = add(a, b)
+    g = add(sub(a, f), b)
+    r = mul(f, HALF_PI[0])
+    rest = fma(f, HALF_PI[0], negate(r))
+    rest = fma(g, HALF_PI[0], fma(f, HALF_PI[1], rest))
+    small = less(x, 0.785)
+    nan = sub(x, x)  # of inf
+    return (where(small, Const(0, uint64), n), where(small, x, add(r, nan)), where(small, Const(0.0, float64), rest))
+
+
+def _window(position: Value) -> list[Value]:
+    """Three words of the bits of 2/π that begin at bit ``position`` of ``TWO_OVER_PI``: four words, chosen by the bits of the
+    index of the first, are shifted together."""
+    words: list[Value] = [Const(w, uint64) for w in TWO_OVER_PI]
+    for step in (16, 8, 4, 2, 1):
+        lacks = equal(both(position, 64 * step), 0)
+        # after this step an index below ``step`` is to be added; index 16 is the last of all
+        wanted = step - 1 + 4
+        words = [where(lacks, w, words[k + step]) if k + step < len(words) else w for k, w in enumerate(words)][:wanted]
+    by = both(position, 63)
+    back = sub(64, by)
+    return [either(Apply(Op.SHL, (a, by), uint64), Apply(Op.SHR, (b, back), uint64)) for a, b in zip(words, words[1:])]
+
+
+def _product(m: Value, words: list[Value]) -> tuple[Value, Value]:
+    """Bits 128 to 191 and 64 to 127 of m·(words[0]·2^128 + words[1]·2^64 + words[2]), m below 2^53."""
+    low = mul(m, words[1])
+    carried = add(low, _high_product(m, words[2]))
+    carry = where(less(carried, low), 1, Const(0, uint64))
+    return add(add(mul(m, words[0]), _high_product(m, words[1])), carry), carried
+
+
+def _high_product(m: Value, w: Value) -> Value:
+    """(m·w) >> 64 for m below 2^53."""
+    mask = 0xFFFFFFFF
+    m_high, m_low, w_high, w_low = right(m, 32), both(m, mask), right(w, 32), both(w, mask)
+    middle = add(mul(m_low, w_high), right(mul(m_low, w_low), 32))
+    other = add(mul(m_high, w_low), both(middle, mask))
+    return add(add(mul(m_high, w_high), right(middle, 32)), right(other, 32))
