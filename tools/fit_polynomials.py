@@ -1,6 +1,6 @@
 """Stage: tools. In: nothing. Out: the coefficient tables of ``minigrad/lower/passes/polynomials.py``, printed:
-``python -m tools.fit_polynomials``. It needs mpmath. Method: Remez exchange on a grid in 50-digit arithmetic, then each
-coefficient is rounded to its dtype (the forms are such that those of weight, 1 and 1/2, are exact and not among them)."""
+``python -m tools.fit_polynomials``. It needs mpmath. Method: Remez exchange on a grid in 50-digit arithmetic; then each
+coefficient is rounded to its dtype. The largest coefficients, 1 and 1/2, are exact and not among them."""
 
 from __future__ import annotations
 

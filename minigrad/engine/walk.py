@@ -101,8 +101,9 @@ def _number(value: Any) -> Any:
 
 def _dead(pending: Pending, number: dict[LazyBuffer, int]) -> tuple[bool, ...]:
     """For each leaf: nobody owns it, nothing outside this graph refers to it or to its memory, and nothing outside refers to
-    a node below which it lies, unless that node is stored in this run. What is unsure counts as alive."""
-    candidates = [not leaf.owners for leaf in pending.leaves]
+    a node below which it lies, unless that node is stored in this run. What is unsure counts as alive, and so does a
+    leaf in the middle of a buffer: a result begins where its buffer does."""
+    candidates = [not leaf.owners and not leaf.offset for leaf in pending.leaves]
     if True not in candidates:
         return ()
     inside = Counter([s for node in pending.order for s in node.srcs])

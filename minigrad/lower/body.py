@@ -127,9 +127,21 @@ class Instance:
             made = [Local(name, v.dtype) for name, v in zip(names, made, strict=True)]
         return lets + [Store(o.array, self.index(o.index), v) for o, v in zip(outputs, made, strict=True)]
 
+    def _guard_of(self, g: Gathered) -> Sym | None:
+        """The part of this copy's guard that says something about what the gathered index is read from: the rest may count
+        lanes, and the index is looked up before the vector loop."""
+        if self.guard is None:
+            return None
+        read = {v for e in traffic([g.value]).indices() for v in variables(self.index(e))}
+        parts = self.guard.args if self.guard.kind == "and" else (self.guard,)
+        kept = [p for p in parts if read.intersection(variables(p))]
+        return both(*kept) if kept else None
+
     def _look_up(self, g: Gathered) -> None:
         names, status = self.body.names, self.body.status
+        guard, self.guard = self.guard, self._guard_of(g)
         value = convert(self.value(g.value), int64)
+        self.guard = guard
         fresh = names.var("g", g.size)
         self.mapping[g.var] = fresh
         bound = Local(names.fresh("at"), int64)

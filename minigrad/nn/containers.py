@@ -239,9 +239,10 @@ class ParameterList(Module):
     (https://docs.pytorch.org/docs/stable/generated/torch.nn.ParameterList.html)
 
     >>> from minigrad import nn, ones
-    >>> nn.ParameterList([ones(2, 2)])
+    >>> nn.ParameterList([ones(2, 2), ones(3)])
     ParameterList(
         (0): Parameter containing: [minigrad.float32 of size 2x2]
+        (1): Parameter containing: [minigrad.float32 of size 3]
     )
     """
 

@@ -130,7 +130,6 @@ class StateMixin:
     def _assign(self, name: str, current: Tensor, value: Tensor) -> None:
         if name not in self._parameters:
             self._buffers[name] = value
-        elif isinstance(value, type(current)):
-            self._parameters[name] = value
         else:
-            self._parameters[name] = type(current)(value, requires_grad=current.requires_grad)
+            kind: Any = type(current)
+            self._parameters[name] = value if isinstance(value, kind) else kind(value, current.requires_grad)

@@ -8,7 +8,7 @@ from math import sqrt
 from typing import Any
 
 from minigrad.dtype import float64
-from minigrad.optim.optimizer import Optimizer, check_not_negative, zero_state
+from minigrad.optim.optimizer import Optimizer, check_not_negative
 from minigrad.optim.precision import narrow, widen
 from minigrad.tensor import Tensor, composite, maximum
 
@@ -84,9 +84,9 @@ class Adam(Optimizer):
             state = self.state[param]
             if not state:
                 state["step"] = 0.0
-                state["exp_avg"], state["exp_avg_sq"] = zero_state(param), zero_state(param)
+                state["exp_avg"], state["exp_avg_sq"] = self._zero_state(param), self._zero_state(param)
                 if amsgrad:
-                    state["max_exp_avg_sq"] = zero_state(param)
+                    state["max_exp_avg_sq"] = self._zero_state(param)
             state["step"] += 1
             key = (param.dtype is float64, state["step"])
             batch = batches.get(key)
@@ -98,6 +98,7 @@ class Adam(Optimizer):
             batch[3].append(state["exp_avg_sq"])
             if amsgrad:
                 batch[4].append(state["max_exp_avg_sq"])
+        self._settle_state()
         for (wide, step), (params, grads, averages, squares, peaks) in batches.items():
             targets += params
             targets += averages
@@ -106,7 +107,7 @@ class Adam(Optimizer):
             values += adam(params, grads, averages, squares, peaks or None, *self._numbers(group, wide, step),
                            decoupled=group["decoupled_weight_decay"], maximize=group["maximize"])
 
-    def _numbers(self, group: dict[str, Any], wide: bool, step: float) -> tuple[Tensor | None, ...]:
+    def _numbers(self, group: dict[str, Any], wide: bool, step: float) -> tuple[Any, ...]:
         """The run-time arguments of ``adam``, computed in float64."""
         beta1, beta2 = group["betas"]
         lr, weight_decay, constant = group["lr"], group["weight_decay"], self._constant

@@ -49,6 +49,7 @@ class Optimizer:
         self.state: defaultdict[Tensor, dict[str, Any]] = defaultdict(dict)
         self.param_groups: list[dict[str, Any]] = []
         self._constants: dict[Hashable, Tensor] = {}
+        self._new_state: list[Tensor] = []
         groups = list(params)
         if not groups:
             raise ValueError("optimizer got an empty parameter list")
@@ -145,6 +146,18 @@ class Optimizer:
             found = self._constants[key] = self._scalar(value, wide)
         return found
 
+    def _zero_state(self, param: Tensor) -> Tensor:
+        """Zeros like ``param``; ``_settle_state`` gives all new ones memory at once, so that the first step has the same
+        plan as every later one."""
+        state = zeros_like(param)
+        self._new_state.append(state)
+        return state
+
+    def _settle_state(self) -> None:
+        if self._new_state:
+            realize(*self._new_state)
+            self._new_state.clear()
+
     # ---- saving
 
     def state_dict(self) -> dict[str, Any]:
@@ -202,8 +215,3 @@ class Optimizer:
             lines.append(f"\nParameter Group {number}")
             lines += [f"    {name}: {group[name]}" for name in sorted(group) if name != "params"]
         return f"{type(self).__name__} (" + "\n".join(lines) + "\n)"
-
-
-def zero_state(param: Tensor) -> Tensor:
-    """Zeros like ``param`` in memory, so that the first step has the same plan as every later one."""
-    return zeros_like(param).realize()

@@ -7,14 +7,14 @@ from collections.abc import Iterable
 from typing import Any
 
 from minigrad.dtype import float64
-from minigrad.optim.optimizer import Optimizer, check_not_negative, zero_state
+from minigrad.optim.optimizer import Optimizer, check_not_negative
 from minigrad.optim.precision import narrow, widen
 from minigrad.tensor import Tensor, composite
 
 
 @composite
-def sgd(params: list[Tensor], grads: list[Tensor], buffers: list[Tensor] | None, lr: Tensor, weight_decay: Tensor | None,
-        momentum: Tensor | None, share: Tensor | None, *, nesterov: bool, maximize: bool) -> tuple[Tensor, ...]:
+def sgd(params: list[Tensor], grads: list[Tensor], buffers: list[Tensor] | None, lr: Tensor,
+        weight_decay: Tensor | None, momentum: Tensor | None, share: Tensor | None, *, nesterov: bool, maximize: bool) -> tuple[Tensor, ...]:
     """New parameters, then new momentum buffers; see ``SGD`` for the formula."""
     new_params, new_buffers = [], []
     for number, (old_param, old_grad) in enumerate(zip(params, grads, strict=True)):
@@ -72,12 +72,13 @@ class SGD(Optimizer):
                 buffer = state.get("momentum_buffer")
                 if buffer is None:
                     first = dampening != 0
-                    buffer = state["momentum_buffer"] = zero_state(param)
+                    buffer = state["momentum_buffer"] = self._zero_state(param)
             params, grads, buffers = batches.setdefault((param.dtype is float64, first), ([], [], []))
             params.append(param)
             grads.append(grad)
             if buffer is not None:
                 buffers.append(buffer)
+        self._settle_state()
         for (wide, first), (params, grads, buffers) in batches.items():
             decay = group["weight_decay"]
             targets += params

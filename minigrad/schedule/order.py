@@ -9,13 +9,14 @@ from math import prod
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.schedule.group import Group
+from minigrad.target import Target
 
 MAX_PARTS = 64
 
 
-def launches(groups: Sequence[Group]) -> list[list[Group]]:
+def launches(groups: Sequence[Group], target: Target) -> list[list[Group]]:
     """Groups by level: a group's level is one more than the highest among those it reads. At one level nothing depends on
-    anything, so all map kernels there become one launch."""
+    anything, so all map kernels and all small ones there become one launch."""
     of = {n: g for g in groups for n in g.stores}
     level: dict[Group, int] = {}
     for group in groups:
@@ -25,12 +26,13 @@ def launches(groups: Sequence[Group]) -> list[list[Group]]:
         stacks: dict[str, list[Group]] = {}
         for group in (g for g in groups if level[g] == depth):
             stack = stacks.get(group.device)
-            if group.simple and stack is not None and len(stack) < MAX_PARTS:
+            stackable = group.simple or (not group.alone and group.work <= target.small_work)
+            if stackable and stack is not None and len(stack) < MAX_PARTS:
                 stack.append(group)
                 group.notes.append("stacked: independent of the others in its launch")
                 continue
             result.append([group])
-            if group.simple:
+            if stackable:
                 stacks[group.device] = result[-1]
     return result
 

@@ -62,7 +62,7 @@ def schedule(outputs: Sequence[LazyBuffer], leaves: Sequence[LazyBuffer], dead: 
     graph = materialise(split_reductions(simple, target))
     grouping = Grouping(graph, target)
     groups = grouping.run()
-    return Assembly(grouping, graph, launches(groups), list(leaves), dead, names).plan()
+    return Assembly(grouping, graph, launches(groups, target), list(leaves), dead, names).plan()
 
 
 class Assembly:

@@ -14,7 +14,10 @@ WIDE = 256
 """Partial results that the first level makes, at least when there is that much to reduce."""
 
 CHUNK = 4096
-"""Elements that one partial result is worth."""
+"""Elements that one partial result of a cut axis stands for."""
+
+ROW = 64
+"""Elements, at least, that a partial result stands for when whole axes are kept."""
 
 
 def split_reductions(outputs: Sequence[LazyBuffer], target: Target) -> list[LazyBuffer]:
@@ -34,18 +37,24 @@ def split_reductions(outputs: Sequence[LazyBuffer], target: Target) -> list[Lazy
 
 
 def _split(node: LazyBuffer) -> LazyBuffer:
-    """Keep reduced axes in the first level, outermost first, while each partial result is still worth a good part of a chunk."""
+    """Keep reduced axes in the first level, outermost first, while each partial result is still worth a row; if that makes
+    enough of them, the second level reduces them (in two levels again, should they be many)."""
     source, op = node.srcs[0], node.op
     kept: list[int] = []
     width = node.size
     for axis in node.arg:
-        if width >= WIDE or source.size // (width * source.shape[axis]) < CHUNK // 4:
+        if width >= WIDE or source.size // (width * source.shape[axis]) < ROW:
             break
         kept.append(axis)
         width *= source.shape[axis]
     if kept and width >= WIDE // 4:
-        return source.reduce(op, [a for a in node.arg if a not in kept]).reduce(op, kept)
+        second = source.reduce(op, [a for a in node.arg if a not in kept]).reduce(op, kept)
+        return _split(second) if _is_long(second) else second
     return _split_axis(source, op, list(node.arg))
+
+
+def _is_long(node: LazyBuffer) -> bool:
+    return node.srcs[0].size >= node.size * 4 * CHUNK
 
 
 def _split_axis(source: LazyBuffer, op: str, axes: list[int]) -> LazyBuffer:

@@ -19,10 +19,12 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = ["README.md", *(f"docs/{p.name}" for p in sorted((ROOT / "docs").glob("*.md")))]
 
 # <!-- not run: why -->                         the block is only shown
+# <!-- include … -->                            the same: tools/docs.py fills it
 # <!-- edit minigrad/ops.py after "TEXT" -->    the page runs with a copy of the package in which the block stands after
 #                                               the first line of that file that contains TEXT
-MARK = re.compile(r"""<!--\ (?:(?P<skip>not\ run:\ .+) |
-                              edit\ (?P<file>\S+)\ after\ "(?P<after>[^"\n]+)")\ -->""", re.VERBOSE)
+# <!-- edit minigrad/ops.py inside "TEXT" -->   the same, but right behind TEXT in its line
+MARK = re.compile(r"""<!--\ (?:(?P<skip>not\ run:\ .+|include\ .+) |
+                              edit\ (?P<file>\S+)\ (?P<how>after|inside)\ "(?P<text>[^\n]+)")\ -->""", re.VERBOSE)
 BLOCK = re.compile(r"^(?P<before>[^\n]*)\n(?P<fence>```+)python\n(?P<body>.*?)^(?P=fence)$", re.MULTILINE | re.DOTALL)
 
 
@@ -49,9 +51,13 @@ def edited(package: Path, found: list[Block], folder: Path) -> Path:
         if block.mark and block.mark["file"]:
             path = folder / block.mark["file"]
             lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-            at = next((i for i, line in enumerate(lines) if block.mark["after"] in line), None)
-            assert at is not None, f"line {block.line}: no line of {block.mark['file']} has {block.mark['after']!r}"
-            lines.insert(at + 1, block.body)
+            text = block.mark["text"]
+            at = next((i for i, line in enumerate(lines) if text in line), None)
+            assert at is not None, f"line {block.line}: no line of {block.mark['file']} has {text!r}"
+            if block.mark["how"] == "after":
+                lines.insert(at + 1, block.body)
+            else:
+                lines[at] = lines[at].replace(text, f"{text}{block.body.strip()} ", 1)
             path.write_text("".join(lines), encoding="utf-8")
     return folder
 
@@ -113,6 +119,8 @@ def test_an_edit_is_made_and_a_missing_place_is_found(tmp_path: Path) -> None:
     text = '<!-- edit thing/rows.py after "1," -->\n```python\n    2,\n```\n'
     folder = edited(package, blocks(text), tmp_path / "copy")
     assert (folder / "thing" / "rows.py").read_text(encoding="utf-8") == "rows = [\n    1,\n    2,\n]\n"
+    folder = edited(package, blocks(text.replace("after", "inside")), tmp_path / "inside")
+    assert (folder / "thing" / "rows.py").read_text(encoding="utf-8") == "rows = [\n    1,2, \n]\n"
     with pytest.raises(AssertionError, match="no line of thing/rows.py has '7,'"):
         edited(package, blocks(text.replace("1,", "7,")), tmp_path / "other")
 

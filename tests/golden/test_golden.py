@@ -57,7 +57,7 @@ def stages(name: str, graph) -> dict[str, str]:
     simple, names = simplify(graph.outputs)
     stored = materialise(split_reductions(simple, AVX2))
     grouping = Grouping(stored, AVX2)
-    order = launches(grouping.run())
+    order = launches(grouping.run(), AVX2)
     plan = Assembly(grouping, stored, order, graph.leaves, graph.dead, names).plan()
     lowered = [lower(launch.spec, AVX2) for launch in plan.launches]
     kernels = [x.kernel for x in lowered]

@@ -324,6 +324,63 @@ def test_load_errors():
     assert message(lambda: net(nn).load_state_dict([])) == message(lambda: net(torch.nn).load_state_dict([]))
 
 
+@pytest.mark.parametrize("activation", [lambda n: n.ReLU(True), lambda n: n.LeakyReLU(0.2, inplace=True)])
+def test_activations_in_place(activation):
+    weight = floats(3, 2, seed=4)
+
+    def run(functional, library):
+        x = library.tensor(floats(5, 2)).requires_grad_()
+        hidden = functional.linear(x, library.tensor(weight))
+        out = activation(library.nn)(hidden)
+        assert out is hidden
+        (out * out).sum().backward()
+        return out, x.grad
+
+    for ours, theirs in zip(run(F, minigrad), run(T, torch), strict=True):
+        same(ours, theirs)
+
+
+def test_second_order():
+    def run(functional, library):
+        weight = library.tensor(floats(3, 2, seed=4)).requires_grad_()
+        out = functional.linear(library.tensor(floats(5, 2)), weight).tanh()
+        loss = functional.mse_loss(out, library.zeros(5, 3)) + functional.cross_entropy(
+            functional.layer_norm(out, (3,)), library.tensor([0, 1, 2, 1, 0]), label_smoothing=0.1)
+        first, = library.autograd.grad(loss, weight, create_graph=True)
+        return first, library.autograd.grad((first ** 2).sum(), weight)[0]
+
+    for ours, theirs in zip(run(F, minigrad), run(T, torch), strict=True):
+        same(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float16", "bfloat16"])
+def test_other_precisions(dtype):
+    def run(library):
+        model = library.nn.Sequential(library.nn.Linear(4, 8), library.nn.ReLU(), library.nn.Linear(8, 3))
+        for number, parameter in enumerate(model.parameters()):
+            parameter.data.copy_(library.tensor(floats(*parameter.shape, seed=number)))
+        model.to(getattr(library, dtype))
+        optimizer = library.optim.SGD(model.parameters(), lr=0.1)
+        x = library.tensor(floats(6, 4, seed=9)).to(getattr(library, dtype))
+        for _ in range(3):
+            optimizer.zero_grad()
+            library.nn.functional.cross_entropy(model(x), library.tensor([0, 1, 2, 0, 1, 2])).backward()
+            optimizer.step()
+        return [parameter.detach().double() for parameter in model.parameters()]
+
+    tolerance = {"float64": 1e-12, "float16": 4e-3, "bfloat16": 4e-2}[dtype]
+    for ours, theirs in zip(run(minigrad), run(torch), strict=True):
+        same(ours, theirs, rtol=tolerance, atol=tolerance)
+
+
+def test_names_on_the_tape():
+    for name, calls in {"cross_entropy": CALLS["class 7"], "mse_loss": CALLS["mse reduction"]}.items():
+        scores, target = calls[1], i64(4) if name == "cross_entropy" else f32(4)
+        texts = [str(getattr(library.nn.functional, name)(scores(library).requires_grad_(), target(library)))
+                 for library in (minigrad, torch)]
+        assert texts[0] == texts[1]
+
+
 # ---- optimizers
 
 OPTIMIZERS = [

@@ -1,5 +1,5 @@
-"""Stage: lower, below the pass ``transcendental``. In: values and Python numbers. Out: values: short names for the ops that
-approximations are written in, and what a pass must know of a float format.
+"""Stage: lower, below the pass ``transcendental``. In: values and Python numbers. Out: values. Short names for the
+ops that approximations are written in, what one must know of a float format, and the steps that several share.
 Next: ``transcendental.py``."""
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ INFINITY, NAN = float("inf"), float("nan")
 class Format:
     """A float dtype and the unsigned integers that hold its bits: sign, exponent + ``bias``, ``fraction`` bits.
 
-    ``shifter``: added to a float n of moderate size it gives a number whose lowest bits are round(n) + bias: shifted left
-    by ``fraction`` these are the float 2^round(n).
+    ``shifter``: added to a float n of moderate size it gives a number whose lowest bits are round(n) + bias: shifted
+    left by ``fraction`` these are the float 2^round(n).
     """
 
     dtype: DType
@@ -181,7 +181,7 @@ def with_sign(magnitude: Value, sign_of: Value) -> Value:
 
 
 def halves_of_power(form: Format, shifted: Value) -> tuple[Value, Value]:
-    """Two powers of 2 whose product is 2^n, for n + ``form.shifter + form.bias``: each is in range where the product is not."""
+    """Two powers of 2 whose product is 2^n, given n + ``form.shifter + form.bias``: they are in range where 2^n is not."""
     whole = bitcast(shifted, form.bits)
     half = right(whole, 1)
     return (bitcast(left(half, form.fraction), form.dtype),

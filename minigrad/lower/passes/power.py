@@ -7,8 +7,33 @@ from minigrad.dtype import DType, float32, float64
 from minigrad.kernel.ir import Apply, Const, Value
 from minigrad.lower.passes import polynomials as table
 from minigrad.lower.passes.expressions import (
-    FORMATS, INFINITY, LN2, NAN, absolute, add, bitcast, both, cast, div, either, equal, floor, fma, halves_of_power, horner,
-    invert, left, less, maximum, minimum, mul, negate, reduced, split, sub, where,
+    FORMATS,
+    INFINITY,
+    LN2,
+    NAN,
+    absolute,
+    add,
+    bitcast,
+    both,
+    cast,
+    div,
+    either,
+    equal,
+    floor,
+    fma,
+    halves_of_power,
+    horner,
+    invert,
+    left,
+    less,
+    maximum,
+    minimum,
+    mul,
+    negate,
+    reduced,
+    split,
+    sub,
+    where,
 )
 from minigrad.ops import Op
 
@@ -67,7 +92,8 @@ def _logarithm_where_finite(x: Value, value: Value) -> Value:
 
 
 def _single(x: Value, y: Value) -> Value:
-    """exp(y·log x) of float32 numbers in float64, with polynomials good for 2^-37: y·log x is below 150 where it matters."""
+    """exp(y·log x) of float32 numbers in float64, with polynomials good for 2^-37: y·log x is below 110 where 0 or inf is
+    not the answer."""
     form = FORMATS[float64]
     wide = cast(x, float64)
     e, f = split(form, wide, subnormal=False)
@@ -89,9 +115,9 @@ def _double(x: Value, y: Value) -> Value:
     y = maximum(minimum(y, 2.0**65), -(2.0**65))  # more makes no difference, and the product stays finite
     product = mul(y, high)
     rest = fma(y, low, fma(y, high, negate(product)))
-    rest = minimum(maximum(rest, -1.0), 1.0)  # it is larger only where the product is out of range
+    rest = minimum(maximum(rest, -0.25), 0.25)  # it is larger only where the product is out of range
     rest = where(equal(rest, rest), rest, Const(0.0, float64))
-    product = maximum(minimum(product, 710.0), -746.0)
+    product = maximum(minimum(product, 711.0), -746.0)
     shifted, r = reduced(form, product, form.shifter + form.bias)
     r = add(r, rest)
     p = fma(r, fma(r, horner(table.EXP_64, r), 1.0), 1.0)
@@ -100,8 +126,8 @@ def _double(x: Value, y: Value) -> Value:
 
 
 def _long_logarithm(x: Value) -> tuple[Value, Value]:
-    """log x = e·log 2 + 2·atanh(s), s = f/(2+f), as the sum of two numbers. atanh(s) = s·(1 + z·(1/3 + z·LOG_66(z))) with
-    z = s², in which s, z and all but the last term are sums of two."""
+    """log x = e·log 2 + 2·atanh(s), s = f/(2+f), as the sum of two numbers. atanh(s) = s·(1 + z·(1/3 + z·LOG_66(z)))
+    with z = s², in which all but the last term are sums of two."""
     e, f = split(FORMATS[float64], x)
     below = add(f, 2.0)
     below_rest = sub(f, sub(below, 2.0))

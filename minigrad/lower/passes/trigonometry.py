@@ -1,25 +1,44 @@
-"""Stage: lower, below the pass ``transcendental``. In: the operand of a SIN or COS. Out: its value in other ops, for every
-finite operand: x = n·π/2 + r is found exactly enough even where x is huge, then sin or cos of r is a polynomial.
+"""Stage: lower, below the pass ``transcendental``. In: the operand of a SIN or COS. Out: its value in other ops.
+x = n·π/2 + r is found exactly enough however large x is; then sin or cos of r is a polynomial.
 Next: ``power.py``."""
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 from minigrad.dtype import float32, float64, int64, uint32, uint64
 from minigrad.kernel.ir import Apply, Const, Value
 from minigrad.lower.passes import polynomials as table
 from minigrad.lower.passes.expressions import (
-    FORMATS, absolute, add, bitcast, both, cast, either, equal, flip, fma, horner, left, less, mul, negate, right, sub, where,
+    FORMATS,
+    absolute,
+    add,
+    bitcast,
+    both,
+    cast,
+    either,
+    equal,
+    flip,
+    fma,
+    horner,
+    left,
+    less,
+    mul,
+    negate,
+    right,
+    sub,
+    where,
 )
 from minigrad.ops import Op
 
 HALF_PI = (1.5707963267948966, 6.123233995736766e-17)
-# 2/π modulo 4·2^-k, which is 2/π but for whole turns where x is a multiple of 2^k, as the sum of two numbers; for x below
-# the first number of the row. So the product with x stays below 2^51.
+# 2/π modulo 4·2^-k, as the sum of two numbers, for x below the first number of the row: there x is a multiple of 2^k, so
+# that the product with x lacks only whole turns. It stays below 2^50.
 TURNS = (
-    (2.0**49, 0.6366197723675814, -3.935735335036497e-17),
-    (2.0**75, 2.568255326690366e-08, -5.434184107743751e-25),  # k = 26
-    (2.0**101, 2.93709554037182e-16, 1.018166438749971e-32),  # k = 52
-    (2.0**128, 6.074026489649846e-24, 3.1436547554916045e-40),  # k = 78
+    (2.0**50, 0.6366197723675814, -3.935735335036497e-17),
+    (2.0**77, -4.119769120791653e-09, 2.8376220177865265e-25),  # k = 27
+    (2.0**102, 7.166494911215068e-17, -2.1442872565786008e-33),  # k = 54
+    (2.0**128, -5.434184107743751e-25, 3.8858987075186823e-41),  # k = 79
 )
 # The bits of 2/π, 64 zeros before them.
 TWO_OVER_PI = (
@@ -66,14 +85,14 @@ def _both(r: Value, rest: Value | None) -> tuple[Value, Value]:
 
 
 def _reduce(x: Value) -> tuple[Value, Value, Value | None]:
-    """For x >= 0: n modulo 4 (in the lowest bits of an integer as wide as x), r, and in float64 what r leaves out, such that
-    x = n·π/2 + r and |r| is at most π/4 or little more; NaN for inf."""
+    """n, r and, in float64, what r leaves out, for x >= 0: x = n·π/2 + r with |r| at most π/4 or little more; NaN for inf.
+    The lowest two bits of n are right."""
     return _reduce_single(x) if x.dtype is float32 else _reduce_double(x)
 
 
 def _reduce_single(x: Value) -> tuple[Value, Value, None]:
-    """In float64. The product x·2/π is taken with 2/π of 106 bits, of which its first part needs no more than float64 has.
-    The float32 nearest to a multiple of π/2 is 2^-30 away, so that 2^-56 of a turn is enough."""
+    """In float64, by the product of x with 106 bits of 2/π. No float32 is nearer to a multiple of π/2 than 2^-30, so that
+    an error of 2^-56 is small enough."""
     wide = cast(x, float64)
     *rows, (_, high, low) = TURNS
     c, d = Const(high, float64), Const(low, float64)
@@ -102,9 +121,10 @@ def _reduce_double(x: Value) -> tuple[Value, Value, Value]:
     signed = bitcast(sub(top, left(n, 62)), int64)  # the rest in units of 2^-62
     coarse = cast(both(signed, ~0xFFFFFFFF), float64)
     fine = cast(bitcast(either(left(both(bitcast(signed, uint64), 0xFFFFFFFF), 20), right(low, 44)), int64), float64)
-    a, b = mul(coarse, 2.0**-62), mul(fine, 2.0**-82)
-    f = add(a, b)
-    g = add(sub(a, f), b)
+    finest = cast(bitcast(both(low, (1 << 44) - 1), int64), float64)
+    a, b, c = mul(coarse, 2.0**-62), mul(fine, 2.0**-82), mul(finest, 2.0**-126)
+    f = add(a, b)  # exact where a is not much larger than b, so c counts where they cancel
+    g = add(add(sub(a, f), b), c)
     r = mul(f, HALF_PI[0])
     rest = fma(f, HALF_PI[0], negate(r))
     rest = fma(g, HALF_PI[0], fma(f, HALF_PI[1], rest))
@@ -114,8 +134,8 @@ def _reduce_double(x: Value) -> tuple[Value, Value, Value]:
 
 
 def _window(position: Value) -> list[Value]:
-    """Three words of the bits of 2/π that begin at bit ``position`` of ``TWO_OVER_PI``: four words, chosen by the bits of the
-    index of the first, are shifted together."""
+    """Three words of the bits of 2/π that begin at bit ``position`` of ``TWO_OVER_PI``: four words, chosen by the bits of
+    the index of the first, are shifted together."""
     words: list[Value] = [Const(w, uint64) for w in TWO_OVER_PI]
     for step in (16, 8, 4, 2, 1):
         lacks = equal(both(position, 64 * step), 0)
@@ -124,7 +144,7 @@ def _window(position: Value) -> list[Value]:
         words = [where(lacks, w, words[k + step]) if k + step < len(words) else w for k, w in enumerate(words)][:wanted]
     by = both(position, 63)
     back = sub(64, by)
-    return [either(Apply(Op.SHL, (a, by), uint64), Apply(Op.SHR, (b, back), uint64)) for a, b in zip(words, words[1:])]
+    return [either(Apply(Op.SHL, (a, by), uint64), Apply(Op.SHR, (b, back), uint64)) for a, b in pairwise(words)]
 
 
 def _product(m: Value, words: list[Value]) -> tuple[Value, Value]:

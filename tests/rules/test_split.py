@@ -1,0 +1,79 @@
+"""Stage: tests of schedule, between steps 1 and 2. In: long reductions. Out: they are cut in two levels where that widens them, with
+the same values. Next: ``tests/unit/schedule/``."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from minigrad.conformance.sources import Shape, Source
+from minigrad.dtype import DType, bool_, float32, float64, int32
+from minigrad.engine import to_numpy
+from minigrad.graph.lazy import LazyBuffer, toposort
+from minigrad.graph.reference import evaluate
+from minigrad.graph.show import show
+from minigrad.graph.verify import verify
+from minigrad.ops import REDUCE, Op
+from minigrad.schedule.split import split_reductions
+from minigrad.target import AVX2, AVX512, SCALAR
+
+LONG: list[tuple[Shape, tuple[int, ...]]] = [
+    ((100_000,), (0,)), ((1, 65_537), (0, 1)), ((300, 300), (0, 1)), ((2, 60_000), (1,)), ((50_000, 3), (0,)), ((5, 40, 700), (1, 2)),
+    ((131, 7, 131), (0, 2)), ((16, 1, 4_099), (0, 1, 2))]
+SHORT: list[tuple[Shape, tuple[int, ...]]] = [((1_000,), (0,)), ((64, 70_000), (1,)), ((16, 16_384), (1,)), ((0, 70_000), (1,)),
+                                              ((70_000, 0), (0,)), ((0,), (0,))]
+
+
+def _levels(node: LazyBuffer) -> int:
+    """The most reductions on one way through the graph."""
+    depth: dict[LazyBuffer, int] = {}
+    for n in toposort([node]):
+        depth[n] = max((depth[s] for s in n.srcs), default=0) + (n.op in REDUCE)
+    return depth[node]
+
+
+@pytest.mark.parametrize("op, dtype", [(Op.SUM, float32), (Op.SUM, int32), (Op.PROD, float64), (Op.PROD, int32), (Op.MAX, float32),
+                                       (Op.MIN, int32), (Op.MAX, bool_)], ids=str)
+@pytest.mark.parametrize("shape, axes", LONG, ids=str)
+def test_long_reductions_are_split_and_keep_their_value(op: str, dtype: DType, shape: Shape, axes: tuple[int, ...]) -> None:
+    x = Source("NUMPY", dtype, "plain", op).leaf(shape)
+    if op == Op.PROD and dtype.is_float:
+        x = x.binary(Op.MUL, x.like(1e-7)).unary(Op.EXP)
+    whole = x.reduce(op, axes)
+    (split,) = split_reductions([whole], AVX2)
+    verify([split])
+    assert _levels(split) == 2 and split.shape == whole.shape
+    want, got = evaluate([whole, split], to_numpy)
+    if dtype.is_float and op in (Op.SUM, Op.PROD):
+        scale = np.abs(to_numpy(x)).sum() if op == Op.SUM else np.abs(want)
+        np.testing.assert_array_less(np.abs(got - want), 1e-5 * scale)
+    else:
+        np.testing.assert_array_equal(got, want)
+
+
+@pytest.mark.parametrize("shape, axes", LONG, ids=str)
+def test_first_level_is_wide_and_its_parts_worth_their_while(shape: Shape, axes: tuple[int, ...]) -> None:
+    (split,) = split_reductions([Source("NUMPY", float32, "plain", 0).leaf(shape).reduce(Op.SUM, axes)], AVX512)
+    first = [n for n in toposort([split]) if n.op in REDUCE and not any(s.op in REDUCE for s in toposort(list(n.srcs)))]
+    assert sum(n.size for n in first) >= AVX512.parallel_min
+    assert all(n.srcs[0].size // n.size >= 256 for n in first if n.size > 16)
+
+
+@pytest.mark.parametrize("shape, axes", SHORT, ids=str)
+def test_others_are_left_alone(shape: Shape, axes: tuple[int, ...]) -> None:
+    outputs = [LazyBuffer(Op.BUFFER, (), None, shape, float32, "CPU").reduce(Op.SUM, axes)]
+    assert split_reductions(outputs, AVX512) == outputs
+
+
+def test_split_depends_on_shapes_alone() -> None:
+    """Targets differ in vectors and caches: association must not follow them."""
+    x = LazyBuffer(Op.BUFFER, (), None, (3, 70_000), float32, "CPU").reduce(Op.SUM, (1,))
+    assert len({show(split_reductions([x], t)) for t in (SCALAR, AVX2, AVX512)}) == 1
+
+
+def test_reductions_of_split_reductions() -> None:
+    x = Source("NUMPY", int32, "plain", 0).leaf((40_000,))
+    total = x.reduce(Op.SUM, (0,)).expand((40_000,)).binary(Op.MUL, x).reduce(Op.SUM, (0,))
+    (split,) = split_reductions([total], AVX2)
+    assert _levels(split) == 4
+    np.testing.assert_array_equal(*evaluate([total, split], to_numpy))

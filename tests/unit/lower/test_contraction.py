@@ -1,0 +1,114 @@
+"""Stage: tests of lower. In: sums of products in all layouts and of all sizes. Out: that register tiles, their edges, packing
+and blocks of K give NumPy's products. Next: ``test_stages.py``."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from minigrad.dtype import bfloat16, float16, float64, int32, int64
+from minigrad.lower import lower
+from minigrad.ops import Op
+from minigrad.target import AVX2, AVX512, SCALAR
+from tests.unit.lower.specs import buffer, check, matmul, spec_of
+
+SIZES = [(8, 16, 8), (13, 37, 29), (20, 10, 5), (5, 40, 70), (2, 8, 4)]
+LARGE = [(64, 64, 64), (33, 130, 600), (300, 20, 17), (100, 100, 1000)]
+
+
+def operands(m, n, k, a_turned, b_turned, rng, dtype="f"):
+    """Nodes of shapes (m, k) and (n, k), their memory, and the memory as matrices (m, k) and (k, n)."""
+    x, y = rng.standard_normal((m, k)).astype(dtype), rng.standard_normal((k, n)).astype(dtype)
+    a, b = buffer((k, m) if a_turned else (m, k)), buffer((n, k) if b_turned else (k, n))
+    values = {a: x.T if a_turned else x, b: y.T if b_turned else y}
+    return a.permute((1, 0)) if a_turned else a, b if b_turned else b.permute((1, 0)), values, x, y
+
+
+@pytest.mark.parametrize("size", SIZES + LARGE)
+@pytest.mark.parametrize("a_turned", [False, True])
+@pytest.mark.parametrize("b_turned", [False, True])
+def test_layouts(size, a_turned, b_turned, rng):
+    a, b, values, x, y = operands(*size, a_turned, b_turned, rng)
+    want = (x.astype("f8") @ y).astype("f")
+    check([matmul(a, b)], values, [want], 1e-4, native=size in LARGE)
+
+
+@pytest.mark.parametrize("size", [(13, 37, 29), (100, 70, 600)])
+def test_prologues_are_packed_and_epilogues_fused(size, rng):
+    a, b, values, x, y = operands(*size, False, True, rng)
+    row = buffer((size[1],))
+    r = rng.standard_normal(size[1]).astype("f")
+    relu_a, relu_b = (n.binary(Op.MAXIMUM, n.like(0.0)) for n in (a, b))
+    total = matmul(relu_a, relu_b)
+    node = total.binary(Op.ADD, row.reshape((1, size[1])).expand(total.shape)).unary(Op.NEG)
+    want = -((np.maximum(x, 0).astype("f8") @ np.maximum(y, 0)) + r)
+    check([node], {**values, row: r}, [want.astype("f")], 1e-4, native=size[0] == 100)
+    (note,) = lower(spec_of(node), AVX512).strategies
+    assert "A and B packed" in note
+
+
+def test_vector_axis_is_where_the_result_is_contiguous(rng):
+    """(a @ b).T stored row-major: the operands change places."""
+    a, b, values, x, y = operands(20, 48, 30, False, False, rng)
+    node = matmul(a, b).permute((1, 0))
+    check([node], values, [(x.astype("f8") @ y).T.astype("f")], 1e-4)
+
+
+def test_batches(rng):
+    a, b = buffer((3, 9, 20)), buffer((3, 20, 33))
+    x, y = rng.standard_normal((3, 9, 20)).astype("f"), rng.standard_normal((3, 20, 33)).astype("f")
+    product = a.reshape((3, 9, 1, 20)).expand((3, 9, 33, 20)).binary(
+        Op.MUL, b.permute((0, 2, 1)).reshape((3, 1, 33, 20)).expand((3, 9, 33, 20)))
+    check([product.reduce(Op.SUM, (3,)).reshape((3, 9, 33))], {a: x, b: y}, [x @ y], 1e-4)
+
+
+@pytest.mark.parametrize(("width", "channels", "stride"), [(6, 4, 1), (14, 9, 1), (9, 4, 2)])
+def test_convolution_with_padding(width, channels, stride, rng):
+    a, w = buffer((2, channels, width, width)), buffer((12, channels, 3, 3))
+    x, y = rng.standard_normal(a.shape).astype("f"), rng.standard_normal(w.shape).astype("f")
+    window = a.pad(((0, 0, 0), (0, 0, 0), (1, 1, 0), (1, 1, 0))).window(((2, 3, stride, 1), (3, 3, stride, 1)))
+    n, c, h, v, kh, kv = window.shape
+    left = window.permute((0, 2, 3, 1, 4, 5)).reshape((n, 1, h, v, c, kh, kv)).expand((n, 12, h, v, c, kh, kv))
+    right = w.reshape((1, 12, 1, 1, c, kh, kv)).expand((n, 12, h, v, c, kh, kv))
+    node = left.binary(Op.MUL, right).reduce(Op.SUM, (4, 5, 6)).reshape((n, 12, h, v))
+    padded = np.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1)))
+    view = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(2, 3))[:, :, ::stride, ::stride]
+    check([node], {a: x, w: y}, [np.einsum("nchvij,ocij->nohv", view, y)], 1e-4, native=True)
+
+
+@pytest.mark.parametrize("dtype", [float64, int32, int64])
+def test_dtypes(dtype, rng):
+    x, y = (rng.integers(-9, 9, (m, 40)).astype(dtype.numpy) for m in (13, 21))
+    a, b = buffer((13, 40), dtype), buffer((21, 40), dtype)
+    check([matmul(a, b)], {a: x, b: y}, [x @ y.T])
+
+
+@pytest.mark.parametrize("dtype", [float16, bfloat16])
+def test_halves(dtype, rng):
+    x, y = (rng.standard_normal((m, 40)).astype(dtype.numpy) for m in (13, 21))
+    a, b = buffer((13, 40), dtype), buffer((21, 40), dtype)
+    check([matmul(a, b)], {a: x, b: y}, [(x.astype("f") @ y.astype("f").T).astype(dtype.numpy)], 2e-2)
+
+
+def test_gathered_rows_are_packed(rng):
+    table, at, w = buffer((50, 32)), buffer((20,), int64), buffer((24, 32))
+    x, y = rng.standard_normal((50, 32)).astype("f"), rng.standard_normal((24, 32)).astype("f")
+    places = rng.integers(0, 50, 20)
+    node = matmul(table.gather([at]), w)
+    check([node], {table: x, at: places, w: y}, [x[places] @ y.T], 1e-4)
+
+
+@pytest.mark.parametrize("target", [SCALAR, AVX2, AVX512])
+def test_tiles_fit_the_registers(target):
+    lowered = lower(spec_of(matmul(buffer((1024, 1024)), buffer((1024, 1024)).permute((1, 0)))), target)
+    (note,) = lowered.strategies
+    assert note.startswith("contraction: M 1024, N [1024], K [1024]")
+    rows, vectors = (int(note.split("tiles of ")[1].split()[i]) for i in (0, 2))
+    assert rows * vectors + vectors + 1 <= target.vector_registers
+    assert lowered.iterations >= 16
+    assert lowered.flops == 2 * 1024**3
+
+
+def test_small_products_take_no_packing():
+    (note,) = lower(spec_of(matmul(buffer((4, 2)), buffer((8, 2)))), AVX512).strategies
+    assert note.startswith("rows")

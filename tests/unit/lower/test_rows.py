@@ -1,0 +1,102 @@
+"""Stage: tests of lower. In: reductions over all kinds of axes. Out: that the strategy ``rows`` gives NumPy's results, empty
+reductions the identity, and long float sums stay accurate. Next: ``test_stages.py``."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from minigrad.dtype import bfloat16, float16, float32, float64, int32, int64, uint8
+from minigrad.lower import lower
+from minigrad.ops import Op
+from minigrad.target import AVX512
+from tests.unit.lower.specs import buffer, check, spec_of
+
+NUMPY = {Op.SUM: np.sum, Op.PROD: np.prod, Op.MAX: np.max, Op.MIN: np.min}
+
+
+@pytest.mark.parametrize("op", NUMPY)
+@pytest.mark.parametrize("axes", [(0,), (1,), (2,), (0, 2), (1, 2), (0, 1, 2)])
+def test_reductions(op, axes, rng):
+    a = buffer((4, 5, 21))
+    x = rng.uniform(0.8, 1.2, (4, 5, 21)).astype("f")
+    check([a.reduce(op, axes)], {a: x}, [NUMPY[op](x, axis=axes, keepdims=True)], 1e-4)
+
+
+@pytest.mark.parametrize("dtype", [int32, int64, uint8, float64])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_dtypes(dtype, axis, rng):
+    a = buffer((7, 19), dtype)
+    x = rng.integers(0, 100, (7, 19)).astype(dtype.numpy)
+    with np.errstate(over="ignore"):
+        check([a.reduce(Op.SUM, (axis,))], {a: x}, [x.sum(axis, keepdims=True, dtype=dtype.numpy)])
+        check([a.reduce(Op.MAX, (axis,))], {a: x}, [x.max(axis, keepdims=True)])
+
+
+@pytest.mark.parametrize("dtype", [float16, bfloat16])
+def test_halves_add_in_float32(dtype, rng):
+    a = buffer((3, 50), dtype)
+    x = rng.standard_normal((3, 50)).astype(dtype.numpy)
+    check([a.reduce(Op.SUM, (1,))], {a: x}, [x.astype("f").sum(1, keepdims=True).astype(dtype.numpy)], 1e-2)
+
+
+@pytest.mark.parametrize("op", [Op.MAX, Op.MIN])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_nan_is_kept(op, axis, rng):
+    a = buffer((6, 40))
+    x = rng.standard_normal((6, 40)).astype("f")
+    x[2, 33] = np.nan
+    check([a.reduce(op, (axis,))], {a: x}, [NUMPY[op](x, axis=axis, keepdims=True)], 0)
+
+
+@pytest.mark.parametrize("op", [Op.SUM, Op.PROD, Op.MAX])
+def test_nothing_to_reduce_gives_the_identity(op):
+    a = buffer((3, 0))
+    want = {Op.SUM: 0.0, Op.PROD: 1.0, Op.MAX: -np.inf}[op]
+    check([a.reduce(op, (1,))], {a: np.zeros((3, 0), "f")}, [np.full((3, 1), want, "f")])
+
+
+def test_a_masked_rest_adds_nothing(rng):
+    """exp of the zeros outside a masked vector is 1: it must not be counted."""
+    a = buffer((2, 21))
+    x = rng.standard_normal((2, 21)).astype("f")
+    check([a.unary(Op.EXP).reduce(Op.SUM, (1,))], {a: x}, [np.exp(x).sum(1, keepdims=True)], 1e-5)
+
+
+def test_reductions_over_one_domain_share_the_loop(rng):
+    a = buffer((6, 70))
+    x = rng.standard_normal((6, 70)).astype("f")
+    total, squares = a.reduce(Op.SUM, (1,)), a.binary(Op.MUL, a).reduce(Op.SUM, (1,))
+    check([total, squares], {a: x}, [x.sum(1, keepdims=True), (x * x).sum(1, keepdims=True)], 1e-4)
+    check([squares.binary(Op.SUB, total)], {a: x}, [(x * x).sum(1, keepdims=True) - x.sum(1, keepdims=True)], 1e-4)
+
+
+def test_epilogue_before_the_store(rng):
+    a, b = buffer((5, 33)), buffer((5,))
+    x, y = rng.standard_normal((5, 33)).astype("f"), rng.standard_normal(5).astype("f")
+    node = a.reduce(Op.SUM, (1,)).reshape((5,)).binary(Op.ADD, b).cast(float64)
+    check([node], {a: x, b: y}, [(x.sum(1) + y).astype("f8")], 1e-5)
+
+
+@pytest.mark.parametrize("shape", [(1, 100_001), (100_001, 3)])
+def test_long_sums_stay_accurate(shape):
+    axis = int(np.argmax(shape))
+    a = buffer(shape)
+    x = np.full(shape, 0.1, "f")
+    check([a.reduce(Op.SUM, (axis,))], {a: x}, [x.astype("f8").sum(axis, keepdims=True).astype("f")], 1e-6, native=True)
+
+
+def test_windows(rng):
+    a = buffer((3, 9, 11))
+    x = rng.standard_normal((3, 9, 11)).astype("f")
+    node = a.window(((1, 3, 2, 1), (2, 3, 1, 2))).reduce(Op.MAX, (3, 4))
+    view = np.lib.stride_tricks.sliding_window_view(x, (3, 5), axis=(1, 2))[:, ::2, :, :, ::2]
+    check([node], {a: x}, [view.max((3, 4), keepdims=True)])
+
+
+def test_the_strategy_says_what_it_does():
+    a = buffer((4096, 4096), float32)
+    (note,) = lower(spec_of(a.reduce(Op.SUM, (1,))), AVX512).strategies
+    assert note.startswith("rows: kept [4096], reduced [[4096]], 16 lanes along a reduced axis of 4096")
+    (note,) = lower(spec_of(a.reduce(Op.SUM, (0,))), AVX512).strategies
+    assert "16 × 16 lanes along a kept axis of 4096" in note
