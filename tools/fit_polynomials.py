@@ -128,7 +128,7 @@ QUARTER = float(mp.pi / 4) * 1.01
 SLOPE = (ROOT - 1) / (ROOT + 1)
 EXP = (exp_tail, relative(lambda r: r**2, mp.exp), -HALF_LN2, HALF_LN2)
 TANH = (tanh_tail, relative(lambda u: u**1.5, lambda u: mp.tanh(mp.sqrt(u))), 0.0, 0.56**2)
-ERF = (erf_tail, relative(mp.sqrt, lambda u: mp.erf(mp.sqrt(u))), 0.0, 1.0)
+ERF = (erf_tail, relative(mp.sqrt, lambda u: mp.erf(mp.sqrt(u))), 0.0, 1.25**2)
 SIN = (sin_tail, relative(lambda u: u**1.5, lambda u: mp.sin(mp.sqrt(u))), 0.0)
 COS = (cos_tail, relative(lambda u: u**2, lambda u: mp.cos(mp.sqrt(u))), 0.0)
 LOG = (atanh_tail, relative(lambda z: z**1.5, lambda z: 2 * mp.atanh(mp.sqrt(z))), 0.0, SLOPE**2 * 1.0001)
@@ -146,10 +146,10 @@ FITS = [
     Fit("SIN_64", 5, *SIN, QUARTER**2, single=False),
     Fit("COS_32", 2, *COS, WIDE**2),
     Fit("COS_64", 5, *COS, QUARTER**2, single=False),
-    Fit("ERF_32", 6, *ERF),
-    Fit("ERF_64", 12, *ERF, single=False),
-    Fit("ERFC_32", 15, lambda t: mp.erfc(2.5 + 1.5 * t), lambda t: mp.mpf(1), -1.0, 1.0),
-    Fit("ERFC_64", 36, lambda t: mp.erfc(3.5 + 2.5 * t), lambda t: mp.mpf(1), -1.0, 1.0, single=False),
+    Fit("ERF_32", 8, *ERF),
+    Fit("ERF_64", 15, *ERF, single=False),
+    Fit("ERFC_32", 13, lambda t: mp.erfc(2.625 + t), lambda t: mp.mpf(1), -1.375, 1.375),
+    Fit("ERFC_64", 34, lambda t: mp.erfc(3.625 + t), lambda t: mp.mpf(1), -2.375, 2.375, single=False),
 ]
 
 

@@ -14,11 +14,12 @@ import numpy as np
 from minigrad.engine.walk import Pending
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.lower import Lowered, lower
+from minigrad.ops import Op
 from minigrad.render.c import render_c
 from minigrad.runtime.buffer import Buffer
-from minigrad.runtime.device import Device, Program
+from minigrad.runtime.device import Device, Program, get_device
 from minigrad.runtime.native import Step
-from minigrad.schedule.plan import Launch, Place, Plan
+from minigrad.schedule.plan import Launch, Place, Plan, schedule
 from minigrad.schedule.spec import StackedSpec
 
 WORK_PER_THREAD = 16 << 10
@@ -151,3 +152,25 @@ def _bytes(launch: Launch) -> int:
                     size *= s
                 total += size
     return total
+
+
+def build(pending: Pending, free: frozenset[int]) -> Executable:
+    """Schedule, lower and compile a graph. The plan refers to stand-ins for the leaves, so it keeps no memory alive."""
+    stand_ins: dict[LazyBuffer, LazyBuffer] = {}
+    leaves = []
+    for leaf in pending.leaves:
+        stand_ins[leaf] = LazyBuffer(Op.BUFFER, (), leaf.arg, leaf.shape, leaf.dtype, leaf.device)
+        leaves.append(stand_ins[leaf])
+    scalars = []
+    for node in pending.scalars:
+        stand_ins[node] = LazyBuffer(Op.SCALAR, (), None, (), node.dtype, node.device)
+        scalars.append(stand_ins[node])
+    for i in sorted(free):
+        node = pending.constants[i]
+        scalar = LazyBuffer(Op.SCALAR, (), None, (), node.dtype, node.device)
+        stand_ins[node] = scalar.expand(node.shape)
+        scalars.append(scalar)
+    dead = {leaf for leaf, is_dead in zip(leaves, pending.dead, strict=False) if is_dead}
+    device = get_device(pending.device)
+    plan = schedule(pending.results, leaves, dead, device.target, stand_ins)
+    return Executable(plan, device, scalars, sorted(free))

@@ -6,8 +6,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from minigrad.engine.execute import CompiledKernel
+if TYPE_CHECKING:
+    from minigrad.engine.execute import CompiledKernel
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,14 +5,14 @@ that takes those as arguments, so that nothing is compiled a third time. Next: `
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Any
+from collections.abc import Callable
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
-from minigrad.engine.execute import Executable
 from minigrad.engine.walk import Pending
-from minigrad.graph.lazy import LazyBuffer
-from minigrad.ops import Op
-from minigrad.runtime.device import get_device
-from minigrad.schedule.plan import schedule
+
+if TYPE_CHECKING:
+    from minigrad.engine.execute import Executable
 
 CAPACITY = 2048
 """Graphs remembered; the one not used for longest goes first."""
@@ -58,7 +58,7 @@ class PlanCache:
         else:
             family = Family()
         self.misses += 1
-        executable = build(pending, family.free)
+        executable = _build()(pending, family.free)
         family.plans[family.fixed(pending.numbers)] = executable
         self.families[pending.key] = family
         if len(self.families) > self.capacity:
@@ -76,23 +76,10 @@ def _differences(fixed: Any, numbers: tuple[Any, ...]) -> frozenset[int]:
     return frozenset(i for i, (a, b) in enumerate(zip(fixed, numbers, strict=True)) if a is not None and a != b)
 
 
-def build(pending: Pending, free: frozenset[int]) -> Executable:
-    """Schedule, lower and compile a graph. The plan refers to stand-ins for the leaves, so it keeps no memory alive."""
-    stand_ins: dict[LazyBuffer, LazyBuffer] = {}
-    leaves = []
-    for leaf in pending.leaves:
-        stand_ins[leaf] = LazyBuffer(Op.BUFFER, (), leaf.arg, leaf.shape, leaf.dtype, leaf.device)
-        leaves.append(stand_ins[leaf])
-    scalars = []
-    for node in pending.scalars:
-        stand_ins[node] = LazyBuffer(Op.SCALAR, (), None, (), node.dtype, node.device)
-        scalars.append(stand_ins[node])
-    for i in sorted(free):
-        node = pending.constants[i]
-        scalar = LazyBuffer(Op.SCALAR, (), None, (), node.dtype, node.device)
-        stand_ins[node] = scalar.expand(node.shape)
-        scalars.append(scalar)
-    dead = {leaf for leaf, is_dead in zip(leaves, pending.dead, strict=False) if is_dead}
-    device = get_device(pending.device)
-    plan = schedule(pending.results, leaves, dead, device.target, stand_ins)
-    return Executable(plan, device, scalars, sorted(free))
+@cache
+def _build() -> Callable[[Pending, frozenset[int]], Executable]:
+    """The compiler. Its rooms, from schedule to render, are loaded when the first graph needs them: they are half of what
+    there is to import, and a program that only looks at its arguments never needs them."""
+    from minigrad.engine.execute import build
+
+    return build

@@ -4,13 +4,14 @@ Next: ``debug.py``, then the room ``autograd/``."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from time import perf_counter
+from types import ModuleType
 
 import numpy as np
 
 from minigrad import config
 from minigrad.dtype import DType
-from minigrad.engine import debug
 from minigrad.engine.inspect import KernelRun, active
 from minigrad.engine.plans import PlanCache
 from minigrad.engine.walk import Pending, walk
@@ -51,13 +52,13 @@ def _run(pending: Pending) -> None:
     start = perf_counter()
     executable, hit = plans.find(pending)
     if level:
-        debug.before(pending, executable, hit, perf_counter() - start, level)
+        _debug().before(pending, executable, hit, perf_counter() - start, level)
     seen = active()
     buffers, seconds = executable.run(pending, level >= 2 or bool(seen))
     for node, buffer in zip(pending.results, buffers, strict=True):
         node.realised(buffer)
     if level:
-        debug.after(executable, seconds, level)
+        _debug().after(executable, seconds, level)
     for record in seen:
         record.launches += len(executable.kernels)
         record.native_calls += len(executable.calls)
@@ -65,6 +66,14 @@ def _run(pending: Pending) -> None:
         record.plan_hits += hit
         record.plan_misses += not hit
         record.kernels += [KernelRun(k, pending.device, s) for k, s in zip(executable.kernels, seconds, strict=True)]
+
+
+@cache
+def _debug() -> ModuleType:
+    """The printing is loaded when DEBUG first asks for it."""
+    from minigrad.engine import debug
+
+    return debug
 
 
 def _run_host_nodes(pending: Pending) -> None:

@@ -198,7 +198,7 @@ class Module(StateMixin):
         elif isinstance(value, Module):
             if "_modules" not in state:
                 raise AttributeError("cannot assign module before Module.__init__() call")
-            pass
+            self._forget(name, "_parameters", "_buffers")
             state["_modules"][name] = value
         elif "_modules" not in state:
             super().__setattr__(name, value)

@@ -181,7 +181,8 @@ class Assembly:
             k = reductions[0].srcs[0].size // max(1, reductions[0].size)
             return f"matmul_{shape}_k{k}"
         if reductions:
-            return f"{reductions[-1].op.lower()}_{'x'.join(map(str, reductions[-1].srcs[0].shape))}"
+            ops = "_".join(dict.fromkeys(r.op.lower() for r in reductions[:4]))
+            return f"{ops}_{'x'.join(map(str, reductions[-1].srcs[0].shape))}"
         return f"{last.op.lower()}_{shape}"
 
     def _unique(self, name: str) -> str:

@@ -57,7 +57,12 @@ def run(program: str, module, tensor_of, with_grad: bool):
     if with_grad and first.requires_grad:
         weight = tensor_of(np.random.default_rng(1).standard_normal(tuple(first.shape)).astype(
             np.asarray(first.detach().numpy()).dtype))
-        (first * weight).sum().backward()
+        try:
+            (first * weight).sum().backward()
+        except RuntimeError as error:
+            if "not implemented" not in str(error):
+                raise
+            return result, None
         grads = {n: v.grad for n, v in used.items() if v.grad is not None}
     return result, grads
 
@@ -86,6 +91,8 @@ def compare(program: str, with_grad: bool = True, names: bool = True, tolerance:
         np.testing.assert_allclose(g, e, rtol=tolerance, atol=tolerance, err_msg=program)
     if names:
         assert grad_name(ours) == grad_name(theirs), program
+    if their_grads is None:
+        return
     assert set(our_grads) == set(their_grads), program
     for name, g in their_grads.items():
         np.testing.assert_allclose(our_grads[name].numpy(), g.numpy(), rtol=10 * tolerance, atol=10 * tolerance,

@@ -181,7 +181,7 @@ def with_sign(magnitude: Value, sign_of: Value) -> Value:
 
 
 def halves_of_power(form: Format, shifted: Value) -> tuple[Value, Value]:
-    """Two powers of 2 whose product is 2^n, given n + ``form.shifter + form.bias``: they are in range where 2^n is not."""
+    """Two powers of 2 whose product is 2^n, given n + ``form.shifter + form.bias``; 2^n itself may be out of range."""
     whole = bitcast(shifted, form.bits)
     half = right(whole, 1)
     return (bitcast(left(half, form.fraction), form.dtype),

@@ -92,8 +92,8 @@ def _logarithm_where_finite(x: Value, value: Value) -> Value:
 
 
 def _single(x: Value, y: Value) -> Value:
-    """exp(y·log x) of float32 numbers in float64, with polynomials good for 2^-37: y·log x is below 110 where 0 or inf is
-    not the answer."""
+    """exp(y·log x) of float32 numbers in float64, with polynomials good for 2^-37: y·log x is below 110 where the
+    result is neither 0 nor inf."""
     form = FORMATS[float64]
     wide = cast(x, float64)
     e, f = split(form, wide, subnormal=False)

@@ -58,7 +58,7 @@ def expand_transcendental(kernel: Kernel) -> Kernel:
     >>> expand_transcendental(expanded) is expanded
     True
     """
-    if not any(v.__class__ is Apply and v.op in EXPANSIONS for v in all_values(kernel)):  # type: ignore[union-attr]
+    if not any(v.__class__ is Apply and v.op in EXPANSIONS for v in all_values(kernel)):
         return kernel
     return rebuild(kernel, value=_Expander().value)
 
@@ -70,11 +70,11 @@ class _Expander:
         self.done: dict[tuple[object, ...], tuple[Value, Value]] = {}
 
     def value(self, v: Value) -> Value:
-        if v.__class__ is not Apply or v.op not in EXPANSIONS:  # type: ignore[union-attr]
+        if v.__class__ is not Apply or v.op not in EXPANSIONS:
             return v
-        key = (v.op, *map(id, v.srcs))  # type: ignore[union-attr]
+        key = (v.op, *map(id, v.srcs))
         if key not in self.done:
-            self.done[key] = v, EXPANSIONS[v.op](*v.srcs)  # type: ignore[union-attr]
+            self.done[key] = v, EXPANSIONS[v.op](*v.srcs)
         return self.done[key][1]
 
 
@@ -121,14 +121,14 @@ def tanh(x: Value) -> Value:
 
 
 def erf(x: Value) -> Value:
-    """x plus a polynomial below 1, 1 - erfc(x) above, with erfc a polynomial up to where it no longer counts."""
+    """x plus a polynomial below 1.25, 1 - erfc(x) above, with erfc a polynomial up to where it no longer counts."""
     single = x.dtype is float32
     size = absolute(x)
     u = mul(size, size)
     small = fma(size, horner(table.ERF_32 if single else table.ERF_64, u), size)
-    t = fma(minimum(size, 4.0), 1 / 1.5, -2.5 / 1.5) if single else fma(minimum(size, 6.0), 1 / 2.5, -3.5 / 2.5)
+    t = sub(minimum(size, 4.0), 2.625) if single else sub(minimum(size, 6.0), 3.625)
     large = sub(1.0, horner(table.ERFC_32 if single else table.ERFC_64, t))
-    return with_sign(where(less(size, 1.0), small, large), x)
+    return with_sign(where(less(size, 1.25), small, large), x)
 
 
 EXPANSIONS: dict[str, Callable[..., Value]] = {

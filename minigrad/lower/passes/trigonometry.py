@@ -32,8 +32,8 @@ from minigrad.lower.passes.expressions import (
 from minigrad.ops import Op
 
 HALF_PI = (1.5707963267948966, 6.123233995736766e-17)
-# 2/π modulo 4·2^-k, as the sum of two numbers, for x below the first number of the row: there x is a multiple of 2^k, so
-# that the product with x lacks only whole turns. It stays below 2^50.
+# 2/π modulo 4·2^-k, as the sum of two numbers, for x below the first number of the row: there x is a multiple of 2^k,
+# so that the product with x lacks only whole turns. It stays below 2^50.
 TURNS = (
     (2.0**50, 0.6366197723675814, -3.935735335036497e-17),
     (2.0**77, -4.119769120791653e-09, 2.8376220177865265e-25),  # k = 27
@@ -85,14 +85,14 @@ def _both(r: Value, rest: Value | None) -> tuple[Value, Value]:
 
 
 def _reduce(x: Value) -> tuple[Value, Value, Value | None]:
-    """n, r and, in float64, what r leaves out, for x >= 0: x = n·π/2 + r with |r| at most π/4 or little more; NaN for inf.
-    The lowest two bits of n are right."""
+    """n, r and, in float64, what r leaves out, for x >= 0: x = n·π/2 + r with |r| at most 1; NaN for inf. The lowest
+    two bits of n are right."""
     return _reduce_single(x) if x.dtype is float32 else _reduce_double(x)
 
 
 def _reduce_single(x: Value) -> tuple[Value, Value, None]:
-    """In float64, by the product of x with 106 bits of 2/π. No float32 is nearer to a multiple of π/2 than 2^-30, so that
-    an error of 2^-56 is small enough."""
+    """In float64, by the product of x with 106 bits of 2/π. From 1 on, no float32 is nearer to a multiple of π/2 than
+    2^-30, so that an error of 2^-56 is small enough."""
     wide = cast(x, float64)
     *rows, (_, high, low) = TURNS
     c, d = Const(high, float64), Const(low, float64)
@@ -134,8 +134,8 @@ def _reduce_double(x: Value) -> tuple[Value, Value, Value]:
 
 
 def _window(position: Value) -> list[Value]:
-    """Three words of the bits of 2/π that begin at bit ``position`` of ``TWO_OVER_PI``: four words, chosen by the bits of
-    the index of the first, are shifted together."""
+    """Three words of the bits of 2/π that begin at bit ``position`` of ``TWO_OVER_PI``: four words, chosen by the bits
+    of the index of the first, are shifted together."""
     words: list[Value] = [Const(w, uint64) for w in TWO_OVER_PI]
     for step in (16, 8, 4, 2, 1):
         lacks = equal(both(position, 64 * step), 0)

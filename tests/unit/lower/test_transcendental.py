@@ -1,5 +1,5 @@
-"""Stage: tests of lower. In: EXP, LOG, SIN, COS, TANH, ERF and POW on random bits, dense ranges and special values. Out:
-that what they expand to is within its bound of the true value, and has the same bits however it is run.
+"""Stage: tests of lower. In: EXP, LOG, SIN, COS, TANH, ERF and POW on random bits, dense ranges and special values.
+Out: that what they expand to is within its bound of the true value, and has the same bits however it is run.
 Next: ``tests/unit/render/test_scalar_ops.py``."""
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ INF, NAN = math.inf, math.nan
 BOUNDS = {
     (Op.EXP, float32): 0.95, (Op.EXP, float64): 0.95, (Op.LOG, float32): 0.95, (Op.LOG, float64): 0.95,
     (Op.SIN, float32): 1.7, (Op.SIN, float64): 0.95, (Op.COS, float32): 1.7, (Op.COS, float64): 0.95,
-    (Op.TANH, float32): 1.6, (Op.TANH, float64): 1.7, (Op.ERF, float32): 1.9, (Op.ERF, float64): 2.1,
-    (Op.POW, float32): 0.51, (Op.POW, float64): 1.2,
+    (Op.TANH, float32): 1.6, (Op.TANH, float64): 1.6, (Op.ERF, float32): 1.2, (Op.ERF, float64): 1.2,
+    (Op.POW, float32): 0.51, (Op.POW, float64): 1.1,
 }
 RANGES = {
     Op.EXP: {float32: ((-104, 89), (-1, 1), (-104, -87)), float64: ((-746, 710), (-1, 1), (-746, -708))},
@@ -73,8 +73,10 @@ def random_bits(rng: np.random.Generator, count: int, dtype: DType) -> np.ndarra
 def specials(dtype: DType) -> np.ndarray:
     info = np.finfo(dtype.numpy)
     values = [0.0, 1.0, 0.5, 2.0, 3.0, 1.5, 1e5, 709.8, 88.73, INF, info.max, info.tiny, info.smallest_subnormal]
-    return np.array([*values, *[-v for v in values], NAN, 45.553093477052, 6381956970095103.0 * 2.0**797],
-                    np.float64).astype(dtype.numpy)
+    # the last two are close to multiples of π/2: 45.55… and, of all float64, 6381956970095103·2^797
+    with np.errstate(over="ignore"):
+        return np.array([*values, *[-v for v in values], NAN, 45.553093477052, 6381956970095103.0 * 2.0**797],
+                        np.float64).astype(dtype.numpy)
 
 
 def operand(name: str, dtype: DType, count: int) -> np.ndarray:
@@ -111,7 +113,7 @@ def truth(name: str, dtype: DType, *operands: np.ndarray) -> np.ndarray:
 
 
 def errors(got: np.ndarray, want: np.ndarray, dtype: DType) -> np.ndarray:
-    """In units of the last place of the number of ``dtype`` that is nearest to ``want``; inf for a wrong special value."""
+    """In units of the last place of the number of ``dtype`` nearest to ``want``; inf for a wrong special value."""
     info = np.finfo(dtype.numpy)
     with np.errstate(all="ignore"):
         near = want.astype(dtype.numpy)
@@ -172,8 +174,8 @@ def test_powers_are_within_their_bounds(dtype):
 @pytest.mark.parametrize("dtype", [float32, float64], ids=repr)
 def test_powers_of_special_values(dtype):
     """Every pair, zeros with their signs, as C's pow has them."""
-    edges = np.array([0.0, -0.0, INF, -INF, NAN, 1, -1, 0.5, -0.5, 2, -2, 3, -3, 1e30, -1e30, 1.5, -1.5, 2.5, 1e-30, -1e-30,
-                      1e-40, 5, -5, 2.0**24 - 1, 2.0**24 + 2, -(2.0**53 - 1), 2.0**52 + 1]).astype(dtype.numpy)
+    edges = np.array([0.0, -0.0, INF, -INF, NAN, 1, -1, 0.5, -0.5, 2, -2, 3, -3, 1e30, -1e30, 1.5, -1.5, 2.5, 1e-30,
+                      -1e-30, 1e-40, 5, -5, 2.0**24 - 1, 2.0**24 + 2, -(2.0**53 - 1), 2.0**52 + 1]).astype(dtype.numpy)
     x, y = (np.resize(g, -(-g.size // LANES) * LANES) for g in np.meshgrid(edges, edges))
     assert worst(Op.POW, dtype, x, y) < BOUNDS[Op.POW, dtype]
 
@@ -218,6 +220,14 @@ def test_exp_ends_where_it_should():
     assert np.isfinite(got[0]) and got[1] == INF and got[2] == 2.0**-149 and got[3] == 0.0 and 0 < got[4] < 2.0**-126
 
 
+def integer_power(x: int, y: int, dtype: DType) -> int:
+    """As the row of ``ops.py`` says."""
+    if y < 0:
+        return (1 if x == 1 or y % 2 == 0 else -1) if abs(x) == 1 else 0
+    wrapped = pow(x, y, 1 << dtype.bits)
+    return wrapped - (1 << dtype.bits) if dtype.kind == "i" and wrapped >= 1 << (dtype.bits - 1) else wrapped
+
+
 @pytest.mark.parametrize("dtype", [d for d in ALL if d.is_int], ids=repr)
 def test_integer_powers_wrap(dtype):
     rng = np.random.default_rng(3)
@@ -227,10 +237,10 @@ def test_integer_powers_wrap(dtype):
     pairs = [np.concatenate([g.reshape(-1), rng.integers(dtype.min, dtype.max, 256, dtype.numpy, endpoint=True)])
              for g in np.meshgrid(edges, edges)]
     x, y = (np.resize(p, -(-len(p) // LANES) * LANES) for p in pairs)
-    assert np.array_equal(compute(Op.POW, dtype, x, y), SCALAR_OPS[Op.POW].numpy(x, y))
+    assert compute(Op.POW, dtype, x, y).tolist() == [integer_power(a, b, dtype) for a, b in zip(x.tolist(), y.tolist())]
     for exponent in (0, 1, 2, 3, 5, 10, 63, -1, -2)[:9 if dtype.kind == "i" else 7]:
-        want = SCALAR_OPS[Op.POW].numpy(x, np.full_like(x, exponent))
-        assert np.array_equal(compute(Op.POW, dtype, x, constant=exponent), want), exponent
+        want = [integer_power(a, exponent, dtype) for a in x.tolist()]
+        assert compute(Op.POW, dtype, x, constant=exponent).tolist() == want, exponent
 
 
 def samples() -> list[tuple[Kernel, list[np.ndarray]]]:
@@ -289,7 +299,8 @@ def test_an_op_on_the_same_operand_is_expanded_once():
 
 def test_float32_exp_is_short():
     """18 operations, and reinterpretations that cost nothing."""
-    applied = [v.op for v in all_values(expand_transcendental(op_kernel("k", Op.EXP, float32, 16))) if isinstance(v, Apply)]
+    k = expand_transcendental(op_kernel("k", Op.EXP, float32, 16))
+    applied = [v.op for v in all_values(k) if isinstance(v, Apply)]
     assert len(applied) - applied.count(Op.BITCAST) == 18
 
 

@@ -118,6 +118,7 @@ def test_reassigning_replaces():
     assert net.act is None
     net.scale = None
     assert "scale" not in dict(net.named_parameters())
+    net.scale = nn.Parameter(minigrad.ones(3))
     net.count = minigrad.tensor(2)
     assert "count" in net.state_dict()
     net.plain = 1
@@ -130,6 +131,12 @@ def test_reassigning_replaces():
     assert not hasattr(net, "plain")
     assert not hasattr(nn.Linear(2, 2, bias=False), "shortcut")
     assert nn.Linear(2, 2, bias=False).bias is None
+    net.scale = nn.ReLU()
+    net.count = nn.Tanh()
+    assert not {"scale", "count"} & (set(dict(net.named_parameters())) | set(dict(net.named_buffers())))
+    assert {"scale", "count"} <= set(dict(net.named_children()))
+    net.hidden = nn.Parameter(minigrad.ones(1))
+    assert "hidden" not in dict(net.named_children())
     net.layers = [nn.Linear(2, 2)]
     assert not any("layers" in name for name, _ in net.named_parameters())
 
