@@ -124,7 +124,8 @@ def _pow(a: np.ndarray, b: np.ndarray) -> Any:
         result = result.view(a.dtype)
         one, minus = a == 1, a == -1 if a.dtype.kind == "i" else np.zeros(a.shape, bool)
         odd = (b & 1) == 1
-        return np.where(negative, np.where(one, 1, np.where(minus, np.where(odd, -1, 1), 0)), result).astype(a.dtype)
+        inverse = np.where(one, 1, np.where(minus, np.where(odd, -1, 1), 0)).astype(a.dtype)
+        return np.where(negative, inverse, result)
 
 
 def _shift(a: np.ndarray, b: np.ndarray, left: bool) -> Any:

@@ -40,11 +40,10 @@ def before(pending: Pending, executable: Executable, hit: bool, seconds: float, 
         if level >= 4:
             _print(f"--- {kernel.name}: as C", kernel.source)
     if level >= 6 and executable.kernels:
-        programs = {k.program.source: k.program for k in executable.kernels}
-        for source, program in programs.items():
+        for source in dict.fromkeys(k.program.source for k in executable.kernels):
             _print("--- as compiled", source)
             if level >= 7:
-                _print("--- machine code", executable.device.assembly(program))
+                _print("--- machine code", executable.device.assembly(source))
 
 
 def after(executable: Executable, seconds: list[float], level: int) -> None:

@@ -51,8 +51,8 @@ class Body:
 
     def gathering(self) -> set[Sym]:
         """The variables that gathered indices depend on: none of them can count the lanes of a vector loop."""
-        pending = [self.index(e) for e in traffic([g.value for g in self.gathers]).indices()]
-        return {v for e in pending for v in variables(e)}
+        pending = [*traffic([g.value for g in self.gathers]).indices(), *(g.guard for g in self.gathers if g.guard is not None)]
+        return {v for e in pending for v in variables(self.index(e))}
 
     def instance(self, mapping: Mapping[Sym, Sym], locals: Mapping[str, Value] | None = None,
                  guard: Sym | None = None) -> Instance:
@@ -119,6 +119,8 @@ class Instance:
         """The stage's stores, in their memory's dtypes. Of several, all values are computed before the first is stored:
         one may write where another reads (arrays of different names may be the same memory)."""
         outputs = self.body.outputs
+        if not self.body.reductions:
+            self._check_all()
         made = [convert(self.value(o.value), o.array.dtype) for o in outputs]
         lets: list[Statement] = []
         if len(outputs) > 1 and any(isinstance(v, Load) for v in values(made)):
@@ -126,6 +128,12 @@ class Instance:
             lets = [Let(name, v) for name, v in zip(names, made, strict=True)]
             made = [Local(name, v.dtype) for name, v in zip(names, made, strict=True)]
         return lets + [Store(o.array, self.index(o.index), v) for o, v in zip(outputs, made, strict=True)]
+
+    def _check_all(self) -> None:
+        """Look up the indices that must be in range even if no value depends on them: ``zeros(5)[i]`` is an error for i = 7."""
+        for g in self.body.gathers:
+            if g.check is not None and g.var not in self.mapping:
+                self._look_up(g)
 
     def _guard_of(self, g: Gathered) -> Sym | None:
         """The part of this copy's guard that says something about what the gathered index is read from: the rest may count
@@ -142,8 +150,6 @@ class Instance:
         guard, self.guard = self.guard, self._guard_of(g)
         value = convert(self.value(g.value), int64)
         self.guard = guard
-        fresh = names.var("g", g.size)
-        self.mapping[g.var] = fresh
         bound = Local(names.fresh("at"), int64)
         self.statements.append(Let(bound.name, value))
         low, high = Const(0, int64), Const(max(0, g.size - 1), int64)
@@ -152,8 +158,11 @@ class Instance:
             if g.guard is not None:
                 outside = Apply(Op.AND, (Index(self.index(g.guard), bool_), outside), bool_)
             self.statements.append(If(outside, (Store(status, num(g.check), Const(g.position, status.dtype)),)))
-        clamped = Apply(Op.MINIMUM, (Apply(Op.MAXIMUM, (bound, low), int64), high), int64)
-        self.statements.append(LetIndex(fresh, clamped))
+        self.mapping[g.var] = num(0)
+        if g.size > 1:
+            self.mapping[g.var] = fresh = names.var("g", g.size)
+            clamped = Apply(Op.MINIMUM, (Apply(Op.MAXIMUM, (bound, low), int64), high), int64)
+            self.statements.append(LetIndex(fresh, clamped))
 
 
 @dataclass(frozen=True, slots=True)

@@ -274,6 +274,9 @@ class _Kernel:
 
     def _kernel(self, loop: For, made: Sequence[Lowering], work: int, points: int = 1) -> Lowered:
         arrays = tuple([a for a in self.arrays.values() if a.scope == "global"])
+        if self.status is not None and not any(isinstance(x, Store) and x.array is self.status for x in statements([loop])):
+            # what is gathered is not needed after all, or every index is known to be in range
+            arrays = tuple([replace(a, written=False) if a is self.status else a for a in arrays])
         kernel = Kernel(self.spec.name, arrays, tuple(self.scalars.values()), loop)
         flops = sum(m.work if m.flops is None else m.flops for m in made)
         return Lowered(kernel, tuple([m.note for m in made]), flops * points, work * points, int(loop.stop))

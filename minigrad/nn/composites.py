@@ -92,13 +92,16 @@ def _along(values: Tensor, ndim: int, axis: int) -> Tensor:
 
 @composite
 def nll_loss(log_probability: Tensor, target: Tensor, weight: Tensor | None, *, axis: int, ignore_index: int,
-             reduction: str, label_smoothing: float) -> Tensor:
+             reduction: str, label_smoothing: float, checked: bool) -> Tensor:
     """-weight[t] log p[t]; the mean divides by the sum of the weights of the targets that are not ignored.
 
     A comparison with the class coordinate picks the class, so that nothing of the size of a one-hot is stored.
+    Targets that are not ``checked`` yet are looked up among the classes, which fails for one out of range.
     """
     ndim, classes = log_probability.ndim, log_probability.shape[axis]
     kept = target != ignore_index
+    if not checked:
+        target = arange(classes, device=log_probability.device)[where(kept, target, 0)]
     chosen = _along(arange(classes, device=log_probability.device), ndim, axis) == target.unsqueeze(axis)
     loss = -where(chosen, log_probability, 0.0).sum(axis)
     class_weight = None if weight is None else _along(weight, ndim, axis)

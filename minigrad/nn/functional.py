@@ -247,8 +247,9 @@ def binary_cross_entropy_with_logits(input: Tensor, target: Tensor, weight: Tens
     return composites.binary_cross_entropy_with_logits(input, target, weight, pos_weight, reduction=reduction)
 
 
-def _check_target(input: Tensor, target: Tensor, ignore_index: int) -> Tensor:
-    """Raises PyTorch's errors for class indices that do not fit; returns the target with input's batch shape."""
+def _check_target(input: Tensor, target: Tensor, ignore_index: int) -> tuple[Tensor, bool]:
+    """Raises PyTorch's errors for class indices that do not fit. The target with input's batch shape, and whether its values
+    have been checked (those of a pending target are when it runs)."""
     shape, target_shape = list(input.shape), list(target.shape)
     ndim = len(shape)
     if ndim == 0:
@@ -264,9 +265,9 @@ def _check_target(input: Tensor, target: Tensor, ignore_index: int) -> Tensor:
         _raise_spatial(shape, target_shape)
     if target.dtype not in (int64, uint8):
         raise RuntimeError(f"expected target dtype to be Long or Byte, but got {_word(target.dtype)}")
-    check_index_range(target, shape[1 if ndim > 1 else 0], ignore=ignore_index,
-                      message="Target {value} is out of bounds.")
-    return target.reshape(()) if ndim == 1 and target_shape else target
+    checked = check_index_range(target, shape[1 if ndim > 1 else 0], ignore=ignore_index,
+                                message="Target {value} is out of bounds.")
+    return target.reshape(()) if ndim == 1 and target_shape else target, checked
 
 
 def _raise_spatial(shape: list[int], target_shape: list[int]) -> NoReturn:
@@ -302,10 +303,10 @@ def nll_loss(input: Tensor, target: Tensor, weight: Tensor | None = None, size_a
     """
     reduction = _reduction(size_average, reduce, reduction)
     axis = 1 if input.ndim > 1 else 0
-    target = _check_target(input, target, ignore_index)
+    target, checked = _check_target(input, target, ignore_index)
     _check_class_weight(input, weight, axis)
     return composites.nll_loss(input, target, weight, axis=axis, ignore_index=ignore_index, reduction=reduction,
-                               label_smoothing=0.0)
+                               label_smoothing=0.0, checked=checked)
 
 
 def cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = None, size_average: bool | None = None,
@@ -335,7 +336,7 @@ def cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = None, s
         _check_class_weight(input, weight, axis, "cross_entropy: ")
         return composites.soft_nll_loss(input.log_softmax(axis), target, weight, axis=axis, reduction=reduction,
                                         label_smoothing=float(label_smoothing))
-    target = _check_target(input, target, ignore_index)
+    target, checked = _check_target(input, target, ignore_index)
     _check_class_weight(input, weight, axis)
     return composites.nll_loss(input.log_softmax(axis), target, weight, axis=axis, ignore_index=ignore_index,
-                               reduction=reduction, label_smoothing=float(label_smoothing))
+                               reduction=reduction, label_smoothing=float(label_smoothing), checked=checked)

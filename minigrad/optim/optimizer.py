@@ -147,8 +147,8 @@ class Optimizer:
         return found
 
     def _zero_state(self, param: Tensor) -> Tensor:
-        """Zeros like ``param``; ``_settle_state`` gives all new ones memory at once, so that the first step has the same
-        plan as every later one."""
+        """Zeros like ``param``; ``_settle_state`` gives all new ones memory at once, so that the first step has
+        the same plan as every later one."""
         state = zeros_like(param)
         self._new_state.append(state)
         return state

@@ -14,7 +14,8 @@ from minigrad.tensor import Tensor, composite
 
 @composite
 def sgd(params: list[Tensor], grads: list[Tensor], buffers: list[Tensor] | None, lr: Tensor,
-        weight_decay: Tensor | None, momentum: Tensor | None, share: Tensor | None, *, nesterov: bool, maximize: bool) -> tuple[Tensor, ...]:
+        weight_decay: Tensor | None, momentum: Tensor | None, share: Tensor | None, *, nesterov: bool,
+        maximize: bool) -> tuple[Tensor, ...]:
     """New parameters, then new momentum buffers; see ``SGD`` for the formula."""
     new_params, new_buffers = [], []
     for number, (old_param, old_grad) in enumerate(zip(params, grads, strict=True)):

@@ -20,22 +20,23 @@ from minigrad.tensor.promotion import number
 
 
 def check_index_range(index: Tensor, n: int, ignore: int | None = None,
-                      message: str = "index {value} is out of bounds for dimension {dim} with size {size}") -> None:
+                      message: str = "index {value} is out of bounds for dimension {dim} with size {size}") -> bool:
     """``IndexError`` at the call for a realised index tensor with values outside 0 … n-1 (``ignore`` apart).
 
-    A pending one is checked when it runs.
+    False for a pending one: nothing is known of it yet, and whoever uses it must see to it when it runs.
     """
     lazy = index._read()
     if lazy.buffer is None:
-        return
+        return False
     array = to_numpy(lazy)
     if not array.size or (array.min() >= 0 and array.max() < n):
-        return
+        return True
     wrong = (array < 0) | (array >= n)
     if ignore is not None:
         wrong &= array != ignore
     if wrong.any():
         raise IndexError(message.format(value=int(array[wrong].flat[0]), dim=0, size=n))
+    return True
 
 
 def _check_index_dtype(index: Tensor, name: str) -> None:

@@ -36,6 +36,7 @@ SCALAR = [
     ("MOD", "int32", (7, 0), 0), ("MOD", "int8", (-128, -1), 0), ("MOD", "float32", (-7, 3), 2),
     ("POW", "int32", (3, 5), 243), ("POW", "int32", (2, -1), 0), ("POW", "int32", (-1, -3), -1), ("POW", "int32", (0, 0), 1),
     ("POW", "int8", (2, 7), -128), ("POW", "uint8", (2, 8), 0), ("POW", "float32", (-8, 1 / 3), NAN),
+    ("POW", "uint64", (3, 40), 3**40), ("POW", "uint64", (2**63 + 1, 1), 2**63 + 1),
     ("MAXIMUM", "float32", (NAN, 1), NAN), ("MINIMUM", "float32", (1, NAN), NAN), ("MAXIMUM", "bool", (False, True), True),
     ("LT", "float32", (NAN, 1), False), ("EQ", "float32", (NAN, NAN), False), ("EQ", "float32", (0.0, -0.0), True),
     ("NOT", "bool", (True,), False), ("NOT", "uint8", (1,), 254), ("XOR", "bool", (True, True), False),

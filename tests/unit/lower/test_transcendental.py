@@ -30,7 +30,7 @@ INF, NAN = math.inf, math.nan
 BOUNDS = {
     (Op.EXP, float32): 0.95, (Op.EXP, float64): 0.95, (Op.LOG, float32): 0.95, (Op.LOG, float64): 0.95,
     (Op.SIN, float32): 1.7, (Op.SIN, float64): 0.95, (Op.COS, float32): 1.7, (Op.COS, float64): 0.95,
-    (Op.TANH, float32): 1.6, (Op.TANH, float64): 1.6, (Op.ERF, float32): 1.2, (Op.ERF, float64): 1.2,
+    (Op.TANH, float32): 1.6, (Op.TANH, float64): 1.6, (Op.ERF, float32): 1.5, (Op.ERF, float64): 1.2,
     (Op.POW, float32): 0.51, (Op.POW, float64): 1.1,
 }
 RANGES = {
