@@ -194,7 +194,7 @@ COMPOSITES = {"two-outputs": _call_both, "one-of-two-outputs": _call_one, "neste
 
 def _out_of_range() -> Iterator[Case]:
     for bad in (-1, 7, -(2**62), 2**62):
-        for op in ("gather", "scatter"):
+        for op in ("gather", "scatter", "gather-constant", "gather-sum"):
             yield Case("out-of-range", f"{op}-{bad}", float32, partial(_bad, op, bad), raises=IndexError, alone=True)
 
 
@@ -202,5 +202,7 @@ def _bad(op: str, bad: int, device: str) -> Program:
     source = Source(device, float32, "plain", op)
     x = source.leaf((7, 3))
     places = [indexes(np.array([0, 3, bad, 6]), device)]
-    output = x.gather(places) if op == "gather" else x.scatter(source.leaf((4, 3)), places, "set")
-    return Program([output.unary(Op.NEG)])
+    if op == "scatter":
+        return Program([x.scatter(source.leaf((4, 3)), places, "set").unary(Op.NEG)])
+    output = (x.like(0.0) if op == "gather-constant" else x).gather(places).unary(Op.NEG)
+    return Program([output.reduce(Op.SUM, (0,)) if op == "gather-sum" else output])

@@ -142,7 +142,7 @@ def _gather(node: LazyBuffer, operands: list[np.ndarray]) -> np.ndarray:
 
 
 def _assign(node: LazyBuffer, operands: list[np.ndarray]) -> np.ndarray:
-    out = np.array(operands[0])
+    out = np.array(operands[0], order="C")  # in row-major order, so that the flat view is one
     out.reshape(-1)[_positions(out.shape, node.arg)] = operands[1]
     return out
 

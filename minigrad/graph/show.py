@@ -24,13 +24,13 @@ def show(outputs: Sequence[LazyBuffer]) -> str:
     for node in toposort(outputs):
         number[node] = len(number)
         sources = ", ".join(f"%{number[s]}" for s in node.srcs)
-        text = f"%{number[node]} = {node.op}{_argument(node)}({sources})"
+        text = f"%{number[node]} = {node.op}{argument(node)}({sources})"
         mark = "  <- output" if node in wanted else ""
         lines.append(f"{text:<24} {node.dtype.name} {node.shape}{mark}")
     return "\n".join(lines)
 
 
-def _argument(node: LazyBuffer) -> str:
+def argument(node: LazyBuffer) -> str:
     if node.op in (Op.RESHAPE, Op.EXPAND) or node.arg is None:
         return ""
     if node.op == Op.FUNCTION:

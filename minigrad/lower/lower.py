@@ -11,8 +11,9 @@ from minigrad import config
 from minigrad.dtype import accumulator, bool_, int64
 from minigrad.graph.lazy import LazyBuffer, contiguous_strides
 from minigrad.graph.movement import Coordinate
-from minigrad.kernel.ir import Alloc, Array, For, If, Index, Kernel, LetIndex, Scalar, Statement
+from minigrad.kernel.ir import Alloc, Array, For, If, Index, Kernel, LetIndex, Scalar, Statement, Store
 from minigrad.kernel.verify import verify
+from minigrad.kernel.walk import statements
 from minigrad.lower.access import Access, Names, Place
 from minigrad.lower.axes import Axis
 from minigrad.lower.body import Body, Output

@@ -97,6 +97,13 @@ class Group:
         return {n for d in self.drafts for n in d.reads} - set(self.stores)
 
     @property
+    def inputs(self) -> list[LazyBuffer]:
+        """``reads`` in an order that does not depend on addresses."""
+        stores = set(self.stores)
+        found = dict.fromkeys(n for d in self.drafts for a in d.accesses for n in a.reads if n not in d.inlined)
+        return [n for n in found if n not in stores]
+
+    @property
     def alone(self) -> bool:
         return self.drafts[0].stores[0].op in _ALONE
 

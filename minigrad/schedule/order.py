@@ -56,7 +56,7 @@ def donations(order: Sequence[Sequence[Group]], outputs: Sequence[LazyBuffer], d
         if target not in where:
             continue
         position, group = where[target]
-        candidates = [n for n in group.reads if n in dead and n not in taken and n.op == Op.BUFFER and n.arg is None
+        candidates = [n for n in group.inputs if n in dead and n not in taken and n.op == Op.BUFFER and n.arg is None
                       and n.dtype is output.dtype and n.size == output.size and prod(n.shape) > 0]
         for leaf in sorted(candidates, key=lambda n: n.shape != output.shape):
             if all(at < position or (g is group and _only_in_place(group, target, leaf)) for at, g in readers[leaf]):

@@ -108,7 +108,7 @@ class Assembly:
         lifetimes: dict[LazyBuffer, tuple[int, int]] = {}
         for position, parts in enumerate(self.order):
             for group in parts:
-                for node in [*group.stores, *group.reads]:
+                for node in [*group.stores, *group.inputs]:
                     node = self._owner(node)
                     if node not in places and node not in self.scratch:
                         lifetimes[node] = lifetimes.get(node, (position, position))[0], position

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from minigrad.graph.lazy import LazyBuffer
-from minigrad.graph.show import _argument as argument_text
+from minigrad.graph.show import argument as argument_text
 from minigrad.ops import Op
 from minigrad.schedule.plan import Launch, Place, Plan
 from minigrad.schedule.spec import KernelSpec, Memory, StackedSpec, Stage

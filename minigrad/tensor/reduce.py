@@ -12,7 +12,7 @@ from minigrad.dtype import DType, accumulator, bool_, int64, uint8
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.tensor import return_types
-from minigrad.tensor.base import Tensor, both, make, record, record_unary
+from minigrad.tensor.base import Tensor, both, make, record, record_unary, twin
 from minigrad.tensor.operands import dim_index, dim_indices
 from minigrad.tensor.promotion import floating, type_name
 
@@ -244,6 +244,8 @@ def _extreme_along(self: Tensor, dim: int, keepdim: bool, op: str, node: type[No
     if la.dtype.kind == "f":
         chosen = LazyBuffer.index(la.shape, axis, la.device).binary(Op.EQ, index.expand(la.shape))
         only = chosen.where(la, la.like(0)).reduce(Op.SUM, (axis,))
+        if values is out:  # the mask reads ``out``, so what is differentiated instead needs a node of its own
+            values = twin(out)
         structure = {values: (Op.RESHAPE, (only,), shape)}
     return result(*record(node, (values, index.reshape(shape)), (self,), (la,), structure=structure))
 

@@ -54,7 +54,7 @@ def run(program: str, module, tensor_of, with_grad: bool):
     result = eval(last, names)
     grads = {}
     first = result[0] if isinstance(result, tuple | list) else result
-    if with_grad and first.requires_grad:
+    if with_grad and getattr(first, "requires_grad", False):
         weight = tensor_of(np.random.default_rng(1).standard_normal(tuple(first.shape)).astype(
             np.asarray(first.detach().numpy()).dtype))
         try:

@@ -113,6 +113,11 @@ def test_gather_scatter_assign() -> None:
     assert _value(x.assign(_leaf([[50.0], [60.0]]), chain)).tolist() == [[0, 1, 2], [3, 4, 5], [6, 60, 8], [9, 50, 11]]
 
 
+def test_assign_to_a_transposed_base() -> None:
+    x = _leaf([[1.0, 2.0], [3.0, 4.0]]).permute((1, 0))
+    assert _value(x.assign(_leaf([[9.0], [8.0]]), ((Op.SHRINK, ((0, 2), (1, 2))),))).tolist() == [[1, 9], [2, 8]]
+
+
 @pytest.mark.parametrize("bad", [-1, 4])
 def test_indexes_out_of_range(bad: int) -> None:
     x, at = _leaf(np.zeros((4, 3))), _leaf([0, bad], int64)

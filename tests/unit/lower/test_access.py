@@ -6,6 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from minigrad.config import config
 from minigrad.dtype import bfloat16, float16, float32, int16, int32, int64, uint32, uint64
 from minigrad.errors import VerifyError
 from minigrad.graph.lazy import LazyBuffer
@@ -139,5 +140,6 @@ def test_ten_thousand_nodes_in_a_row():
     node = a
     for _ in range(10_000):
         node = node.binary(Op.ADD, a)
-    lowered = lower(spec_of(node), AVX512)
+    with config(VERIFY=0):
+        lowered = lower(spec_of(node), AVX512)
     assert lowered.iterations == 1
