@@ -109,7 +109,10 @@ class Node:
         wanted = [*needs, *(False,) * stops] if stops else list(needs)
         if len(inputs) > 1 and len(set(inputs)) < len(inputs):
             return self._vjp_of_repeated(outputs, grads, wanted)
-        return vjp(outputs, grads, inputs, wanted, self.structure)[:edges]
+        results = vjp(outputs, grads, inputs, wanted, self.structure)
+        if None in results:
+            results = [i.like(0) if r is None and w else r for i, r, w in zip(inputs, results, wanted, strict=True)]
+        return results[:edges] if stops else results
 
     def _vjp_of_repeated(self, outputs: Sequence[LazyBuffer], grads: Sequence[LazyBuffer | None],
                          wanted: list[bool]) -> list[LazyBuffer | None]:
@@ -122,7 +125,7 @@ class Node:
         result: list[LazyBuffer | None] = [None] * len(self.edges)
         for i, gradient in zip(first.values(), whole, strict=True):
             if i < len(result):
-                result[i] = gradient
+                result[i] = self.inputs[i].like(0) if gradient is None and wanted[i] else gradient
         return result
 
     def vjp_recorded(self, grads: Sequence[Any], needs: Sequence[bool]) -> list[Any]:

@@ -39,8 +39,9 @@ class Maker:
 
     def __init__(self, source: Source) -> None:
         self.source, self.rng, self.dtype = source, source.rng, source.dtype
-        rank = int(self.rng.integers(1, 4))
-        self.shape: Shape = tuple(int(n) for n in self.rng.integers(1, 9, rank))
+        # one in four is large enough for several threads, and for the merges that small work never needs
+        rank, low, high = (2, 30, 90) if self.rng.random() < 0.25 else (int(self.rng.integers(1, 4)), 1, 9)
+        self.shape: Shape = tuple(int(n) for n in self.rng.integers(low, high, rank))
         self.pool: list[LazyBuffer] = [self._source() for _ in range(3)]
 
     def _source(self) -> LazyBuffer:

@@ -11,11 +11,12 @@ from minigrad.dtype import accumulator, bool_, int64
 from minigrad.errors import VerifyError
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.graph.movement import Coordinate, flatten, source_index
-from minigrad.kernel.ir import Apply, Array, Const, Index, Load, Local, Scalar, Value
+from minigrad.kernel.ir import Apply, Array, Index, Load, Local, Scalar, Value
 from minigrad.lower.scalar import bitcast, constant, convert, fold, random_bits
 from minigrad.ops import MOVEMENT, REDUCE, SCALAR_OPS, Op
 from minigrad.symbolic import Sym, both, num, var
 
+ZERO = num(0)
 Key = tuple[LazyBuffer, Coordinate, "Sym | None"]
 
 
@@ -51,7 +52,7 @@ class Place:
 
     array: Array
     strides: tuple[int, ...]
-    origin: Sym = num(0)
+    origin: Sym = ZERO
 
     def at(self, index: Coordinate) -> Sym:
         """The position of a coordinate."""
@@ -64,8 +65,8 @@ class Place:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Reduction:
-    """A reduction read at one coordinate: ``value`` over ``vars`` (of ``sizes``) combined by ``combine``; where it is used,
-    ``local`` stands for it."""
+    """A reduction read at one coordinate: ``value`` over ``vars`` (of ``sizes``) combined by ``combine``; where it is
+    used, ``local`` stands for it."""
 
     node: LazyBuffer
     vars: tuple[Sym, ...]
@@ -76,8 +77,8 @@ class Reduction:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Gathered:
-    """An index that comes from memory: ``var`` is ``value`` clamped to 0 … size-1; out of range, ``status[check]`` is set
-    to ``position``."""
+    """An index that comes from memory: ``var`` is ``value`` clamped to 0 … size-1; out of range, ``status[check]`` is
+    set to ``position``."""
 
     var: Sym
     value: Value
@@ -193,7 +194,8 @@ class Access:
             return local
         if op == Op.GATHER:
             return srcs[0] if srcs else constant(0, node.dtype)
-        raise VerifyError(f"{op} of shape {node.shape} has no memory in this kernel, and only memory can hold its value")
+        raise VerifyError(f"{op} of shape {node.shape} has no memory in this kernel, and only memory can hold its "
+                          "value")
 
     def _padded(self, node: LazyBuffer, index: Coordinate, srcs: Sequence[Value], guard: Sym | None) -> Value:
         zero = constant(False if node.dtype is bool_ else 0, node.dtype)
@@ -208,7 +210,8 @@ class Access:
     # --- reductions
 
     def _axes(self, node: LazyBuffer) -> tuple[tuple[int, ...], tuple[Sym, ...]]:
-        """The sizes of the reduced axes longer than 1, and a variable for each; the same for reductions over one domain."""
+        """The sizes of the reduced axes longer than 1, and a variable for each; the same for reductions over one
+        domain."""
         sizes = tuple([node.srcs[0].shape[a] for a in node.arg if node.srcs[0].shape[a] != 1])
         if sizes not in self.domains:
             self.domains[sizes] = tuple([self.names.var("r", s) for s in sizes])

@@ -1,6 +1,6 @@
-"""Stage: lower, after ``body.py``. In: coordinate variables and the index expressions over them. Out: fewer, longer loops
-that walk the same points: axes that lie one behind the other in all memory become one, an axis that is taken apart by
-division becomes two. Next: ``nest.py``."""
+"""Stage: lower, after ``body.py``. In: coordinate variables and the index expressions over them. Out: fewer, longer
+loops that walk the same points: axes that lie one behind the other in all memory become one, an axis that is taken
+apart by division becomes two. Next: ``nest.py``."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ class Axes:
         self.indices = list(dict.fromkeys(indices))
 
     def split(self) -> None:
-        """Take axes apart where index expressions divide them: with ``x = 8*y + z``, ``x//8`` is y and ``x % 8`` is z."""
+        """Take axes apart where index expressions divide them: with ``x = 8*y + z``, ``x//8`` is y and ``x % 8`` is
+        z."""
         for _ in range(8):
             if not any(c.kind in ("floordiv", "mod") for e in self.indices for c in _inside(e)):
                 return

@@ -1,15 +1,26 @@
-"""Stage: lower, after ``access.py``. In: what a stage stores, as values over coordinate variables. Out: copies of it with
-loop variables in their place: a strategy writes the same body for its main loop and for what is left over.
-Next: ``axes.py``."""
+"""Stage: lower, after ``access.py``. In: what a stage stores, as values over coordinate variables. Out: copies of it
+with loop variables in their place: a strategy writes the same body for its main loop and for what is left over. Next:
+``axes.py``."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from minigrad.dtype import bool_, int64
 from minigrad.kernel.ir import (
-    Apply, Array, Const, If, Index, Let, LetIndex, Load, Local, Statement, Store, Value,
+    Apply,
+    Array,
+    Const,
+    If,
+    Index,
+    Let,
+    LetIndex,
+    Load,
+    Local,
+    Statement,
+    Store,
+    Value,
 )
 from minigrad.kernel.walk import values
 from minigrad.lower.access import Gathered, Names, Reduction
@@ -51,7 +62,8 @@ class Body:
 
     def gathering(self) -> set[Sym]:
         """The variables that gathered indices depend on: none of them can count the lanes of a vector loop."""
-        pending = [*traffic([g.value for g in self.gathers]).indices(), *(g.guard for g in self.gathers if g.guard is not None)]
+        pending = [*traffic([g.value for g in self.gathers]).indices(),
+                   *(g.guard for g in self.gathers if g.guard is not None)]
         return {v for e in pending for v in variables(self.index(e))}
 
     def instance(self, mapping: Mapping[Sym, Sym], locals: Mapping[str, Value] | None = None,
@@ -95,15 +107,15 @@ class Instance:
                 continue
             new: Value = v
             if v.__class__ is Apply:
-                srcs = tuple([memo[id(s)] for s in v.srcs])  # type: ignore[union-attr]
-                if any(a is not b for a, b in zip(srcs, v.srcs, strict=True)):  # type: ignore[union-attr]
-                    new = Apply(v.op, srcs, v.dtype)  # type: ignore[union-attr]
+                srcs = tuple([memo[id(s)] for s in v.srcs])
+                if any(a is not b for a, b in zip(srcs, v.srcs, strict=True)):
+                    new = Apply(v.op, srcs, v.dtype)
             elif v.__class__ is Load:
-                new = self._load(v)  # type: ignore[arg-type]
+                new = self._load(v)
             elif v.__class__ is Index:
-                new = Index(self.index(v.index), v.dtype)  # type: ignore[union-attr]
+                new = Index(self.index(v.index), v.dtype)
             elif v.__class__ is Local:
-                new = self.locals.get(v.name, v)  # type: ignore[union-attr]
+                new = self.locals.get(v.name, v)
             memo[id(v)] = new
         return memo[id(root)]
 
@@ -130,14 +142,15 @@ class Instance:
         return lets + [Store(o.array, self.index(o.index), v) for o, v in zip(outputs, made, strict=True)]
 
     def _check_all(self) -> None:
-        """Look up the indices that must be in range even if no value depends on them: ``zeros(5)[i]`` is an error for i = 7."""
+        """Look up the indices that must be in range even if no value depends on them: ``zeros(5)[i]`` is an error for
+        i = 7."""
         for g in self.body.gathers:
             if g.check is not None and g.var not in self.mapping:
                 self._look_up(g)
 
     def _guard_of(self, g: Gathered) -> Sym | None:
-        """The part of this copy's guard that says something about what the gathered index is read from: the rest may count
-        lanes, and the index is looked up before the vector loop."""
+        """The part of this copy's guard that says something about what the gathered index is read from: the rest may
+        count lanes, and the index is looked up before the vector loop."""
         if self.guard is None:
             return None
         read = {v for e in traffic([g.value]).indices() for v in variables(self.index(e))}
@@ -154,7 +167,8 @@ class Instance:
         self.statements.append(Let(bound.name, value))
         low, high = Const(0, int64), Const(max(0, g.size - 1), int64)
         if g.check is not None and status is not None:
-            outside: Value = Apply(Op.OR, (Apply(Op.LT, (bound, low), bool_), Apply(Op.LT, (high, bound), bool_)), bool_)
+            below, above = Apply(Op.LT, (bound, low), bool_), Apply(Op.LT, (high, bound), bool_)
+            outside: Value = Apply(Op.OR, (below, above), bool_)
             if g.guard is not None:
                 outside = Apply(Op.AND, (Index(self.index(g.guard), bool_), outside), bool_)
             self.statements.append(If(outside, (Store(status, num(g.check), Const(g.position, status.dtype)),)))
@@ -165,10 +179,24 @@ class Instance:
             self.statements.append(LetIndex(fresh, clamped))
 
 
+def used_gathers(gathers: Sequence[Gathered], root: Value) -> list[Gathered]:
+    """Those that ``root`` is read with, be it by way of another."""
+    known = {g.var: g for g in gathers}
+    used: set[Sym] = set()
+    pending = [root]
+    while pending:
+        for e in traffic([pending.pop()]).indices():
+            for v in variables(e):
+                if v in known and v not in used:
+                    used.add(v)
+                    pending.append(known[v].value)
+    return [g for g in gathers if g.var in used]
+
+
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """What a set of values reads, and costs: ``loads``, index expressions used as values, guards, and ``cost`` in scalar
-    operations; ``widest`` bytes of an element that arithmetic or memory touches."""
+    """What a set of values reads, and costs: ``loads``, index expressions used as values, guards, and ``cost`` in
+    scalar operations; ``widest`` bytes of an element that arithmetic or memory touches."""
 
     loads: tuple[Load, ...]
     others: tuple[Sym, ...]
@@ -189,15 +217,15 @@ def traffic(roots: Iterable[Value]) -> Traffic:
     cost, widest = 0, 1
     for v in values(roots):
         if v.__class__ is Apply:
-            cost += SCALAR_OPS[v.op].cost  # type: ignore[union-attr]
-            if any(s.__class__ is not Index and s.__class__ is not Const for s in v.srcs):  # type: ignore[union-attr]
+            cost += SCALAR_OPS[v.op].cost
+            if any(s.__class__ is not Index and s.__class__ is not Const for s in v.srcs):
                 widest = max(widest, v.dtype.size)
         elif v.__class__ is Load:
-            loads.append(v)  # type: ignore[arg-type]
+            loads.append(v)
             widest = max(widest, v.dtype.size)
             cost += 1
-            if v.guard is not None:  # type: ignore[union-attr]
-                others.append(v.guard)  # type: ignore[union-attr]
+            if v.guard is not None:
+                others.append(v.guard)
         elif v.__class__ is Index:
-            others.append(v.index)  # type: ignore[union-attr]
+            others.append(v.index)
     return Traffic(tuple(loads), tuple(others), cost, widest)

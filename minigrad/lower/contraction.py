@@ -1,6 +1,7 @@
-"""Stage: lower, strategy ``contraction``. In: a body that sums the products of two operands. Out: loops around a register tile:
-rows of one operand, broadcast, times vectors of the other. This file classes the axes and chooses the sizes; the loops are
-written in ``tile.py``. After BLIS (Van Zee and van de Geijn, 2015) and TBLIS (Matthews, 2018). Next: ``tile.py``."""
+"""Stage: lower, strategy ``contraction``. In: a body that sums the products of two operands. Out: loops around a
+register tile: rows of one operand, broadcast, times vectors of the other. This file classes the axes and chooses the
+sizes; the loops are written in ``tile.py``. After BLIS (Van Zee and van de Geijn, 2015) and TBLIS (Matthews, 2018).
+Next: ``tile.py``."""
 
 from __future__ import annotations
 
@@ -43,9 +44,10 @@ class Operand:
 
 @dataclass(eq=False)
 class Plan:
-    """The sizes of a contraction. ``rows`` × ``vectors`` registers make a tile; ``columns`` are the axes that the vectors run
-    along, flattened, of which the first is cut into blocks of ``panel``; the K axes before ``cut`` are outer loops, that
-    axis is cut into blocks of ``depth``. A parallel iteration takes ``row_tiles`` × ``column_tiles`` tiles."""
+    """The sizes of a contraction. ``rows`` × ``vectors`` registers make a tile; ``columns`` are the axes that the
+    vectors run along, flattened, of which the first is cut into blocks of ``panel``; the K axes before ``cut`` are
+    outer loops, that axis is cut into blocks of ``depth``. A parallel iteration takes ``row_tiles`` × ``column_tiles``
+    tiles."""
 
     body: Body
     target: Target
@@ -114,7 +116,7 @@ def plan_contraction(body: Body, kept: list[Axis], domains: Sequence[Domain], ta
     if not a.own or not b.own:
         return None
     stores = [body.index(o.index) for o in body.outputs]
-    if _contiguous(stores, a.own) or not _contiguous(stores, b.own) and _contiguous(_loads(a, body), a.own):
+    if _contiguous(stores, a.own) or (not _contiguous(stores, b.own) and _contiguous(_loads(a, body), a.own)):
         a, b = b, a
     lanes = lanes_for(target, value.dtype.size)
     n = max(b.own, key=lambda x: (_is_contiguous(stores, x), _is_contiguous(_loads(b, body), x), x.size))
@@ -124,7 +126,7 @@ def plan_contraction(body: Body, kept: list[Axis], domains: Sequence[Domain], ta
         return None
     b.packed = not _is_plain(b, body) or not _is_contiguous(_loads(b, body), n)
     a.packed = not _is_plain(a, body)
-    if b.packed and m.size < 8 or _gathers_along(body, b.own):
+    if (b.packed and m.size < 8) or _gathers_along(body, b.own):
         return None
     columns = [n]
     outer = [x for x in kept if x is not n and x is not m]
@@ -154,7 +156,8 @@ def _depends(indices: Iterable[Sym], v: Sym, body: Body) -> bool:
 
 
 def _gathers_along(body: Body, axes: Sequence[Axis]) -> bool:
-    """Whether what follows the sum looks up an index along one of the axes: its results can't be stored by the vector."""
+    """Whether what follows the sum looks up an index along one of the axes: its results can't be stored by the
+    vector."""
     epilogue = [body.index(e) for e in traffic([o.value for o in body.outputs]).indices()]
     gathers = {g.var for g in body.gathers}
     looked_up = [v for e in epilogue for v in variables(e) if v in gathers]

@@ -1,5 +1,5 @@
-"""Stage: lower, below the strategies. In: what a body reads and writes, and an axis. Out: what an element costs when that
-axis becomes the lanes of a vector loop. Rough figures that rank choices, not times. Next: ``map.py``."""
+"""Stage: lower, below the strategies. In: what a body reads and writes, and an axis. Out: what an element costs when
+that axis becomes the lanes of a vector loop. Rough figures that rank choices, not times. Next: ``map.py``."""
 
 from __future__ import annotations
 
@@ -52,6 +52,6 @@ def axis_cost(body: Body, work: Traffic, stores: Sequence[Sym], axis: Axis, lane
 
 
 def lanes_for(target: Target, widest: int) -> int:
-    """Lanes of a vector loop whose widest element has ``widest`` bytes; bytes alone are kept to half a register's worth of
-    lanes, since conversions and masks of them are wider."""
+    """Lanes of a vector loop whose widest element has ``widest`` bytes; bytes alone are kept to half a register's
+    worth of lanes, since conversions and masks of them are wider."""
     return target.lanes(max(widest, 1))

@@ -1,5 +1,6 @@
-"""Stage: lower, the whole of it. In: a KernelSpec and a Target. Out: ``Lowered``: the kernel as a loop nest. Each stage picks
-a strategy from what it computes; then the passes of ``PASSES`` run in order. Next: ``access.py``, then ``map.py``."""
+"""Stage: lower, the whole of it. In: a KernelSpec and a Target. Out: ``Lowered``: the kernel as a loop nest. Each
+stage picks a strategy from what it computes; then the passes of ``PASSES`` run in order. Next: ``access.py``, then
+``map.py``."""
 
 from __future__ import annotations
 
@@ -28,13 +29,13 @@ from minigrad.lower.scan import Running, scan_stage
 from minigrad.lower.scatter import assign_body, scatter_stage
 from minigrad.lower.tile import contraction_stage
 from minigrad.ops import Op
-from minigrad.schedule.spec import KernelSpec, Memory, Stage, StackedSpec
+from minigrad.schedule.spec import KernelSpec, Memory, StackedSpec, Stage
 from minigrad.symbolic import Sym, num
 from minigrad.target import Target
 
 PASSES: tuple[Callable[[Kernel], Kernel], ...] = (expand_transcendental, bind)
-"""In order. ``expand_transcendental``: transcendental ops become polynomials. ``bind``: shared values get names. ``hoist``: what a loop does
-not change moves out of it."""
+"""In order. ``expand_transcendental``: transcendental ops become polynomials. ``bind``: shared values get names.
+``hoist``: what a loop does not change moves out of it."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +56,9 @@ def lower(spec: KernelSpec | StackedSpec, target: Target) -> Lowered:
 
 
 def stack(spec: StackedSpec, target: Target) -> Lowered:
-    """Independent kernels as one: the parallel loop runs through the iterations of the first part, then of the second, and
-    so on. Its arrays are those of the parts, one part after the other; its scalars those of the parts, each once."""
+    """Independent kernels as one: the parallel loop runs through the iterations of the first part, then of the second,
+    and so on. Its arrays are those of the parts, one part after the other; its scalars those of the parts, each
+    once."""
     nodes = dict.fromkeys(s for part in spec.parts for s in part.scalars)
     scalars = {node: Scalar(f"s{i}", accumulator(node.dtype), i) for i, node in enumerate(nodes)}
     names = Names([spec.name, *(s.name for s in scalars.values())])
@@ -251,7 +253,8 @@ class _Kernel:
         place = self.places[node]
         outputs = (Output(place.array, place.at(at), access.value(node.srcs[0], at)),)
         gathers = tuple([g for found in access.gathers.values() for g in found])
-        return Body(self.names, axes, outputs, tuple(access.reductions.values()), gathers, self.status), Running(op, along)
+        body = Body(self.names, axes, outputs, tuple(access.reductions.values()), gathers, self.status)
+        return body, Running(op, along)
 
     def space(self, stage: Stage, outer: Sequence[Sym],
               block: Block | None = None) -> tuple[Coordinate, tuple[tuple[Sym, int], ...]]:
@@ -275,7 +278,8 @@ class _Kernel:
 
     def _kernel(self, loop: For, made: Sequence[Lowering], work: int, points: int = 1) -> Lowered:
         arrays = tuple([a for a in self.arrays.values() if a.scope == "global"])
-        if self.status is not None and not any(isinstance(x, Store) and x.array is self.status for x in statements([loop])):
+        stored = (x.array for x in statements([loop]) if isinstance(x, Store))
+        if self.status is not None and not any(a is self.status for a in stored):
             # what is gathered is not needed after all, or every index is known to be in range
             arrays = tuple([replace(a, written=False) if a is self.status else a for a in arrays])
         kernel = Kernel(self.spec.name, arrays, tuple(self.scalars.values()), loop)

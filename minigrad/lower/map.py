@@ -1,6 +1,5 @@
-"""Stage: lower, strategy ``map``. In: a body without reductions. Out: loops that pass over memory once: neighbouring axes
-merged, one axis in vector lanes, tiles where reads and writes run across each other.
-Next: ``rows.py``."""
+"""Stage: lower, strategy ``map``. In: a body without reductions. Out: loops that pass over memory once: neighbouring
+axes merged, one axis in vector lanes, tiles where reads and writes run across each other. Next: ``rows.py``."""
 
 from __future__ import annotations
 
@@ -81,8 +80,8 @@ def _vector_axis(body: Body, work: Traffic, axes: Sequence[Axis], lanes: int) ->
 
 
 def _tile_axis(body: Body, work: Traffic, axes: Sequence[Axis], lane_axis: Axis) -> Axis | None:
-    """The axis along which some access is contiguous that is strided along the lanes: both are walked in small blocks, so
-    that a cache line is used whole while it is near."""
+    """The axis along which some access is contiguous that is strided along the lanes: both are walked in small blocks,
+    so that a cache line is used whole while it is near."""
     indices = [body.index(e) for e in [*[o.index for o in body.outputs], *[x.index for x in work.loads]]]
     for axis in reversed(axes):
         if axis is not lane_axis and any(coefficient(e, axis.var) == 1 and coefficient(e, lane_axis.var) not in (0, 1)

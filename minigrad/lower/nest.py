@@ -1,6 +1,5 @@
-"""Stage: lower, below the strategies. In: axes and bodies. Out: loops around bodies: which part of the space an iteration
-of the parallel loop takes, and how an extent falls into vectors and a rest.
-Next: ``map.py``."""
+"""Stage: lower, below the strategies. In: axes and bodies. Out: loops around bodies: which part of the space an
+iteration of the parallel loop takes, and how an extent falls into vectors and a rest. Next: ``map.py``."""
 
 from __future__ import annotations
 
@@ -78,8 +77,8 @@ unroll=1, lanes=4)]
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """What one iteration of the parallel loop takes of ``axes``: those before ``cut`` are fixed, ``block`` steps of axis
-    ``cut``, all of the others. ``extent`` iterations in all."""
+    """What one iteration of the parallel loop takes of ``axes``: those before ``cut`` are fixed, ``block`` steps of
+    axis ``cut``, all of the others. ``extent`` iterations in all."""
 
     axes: tuple[Axis, ...]
     cut: int

@@ -1,6 +1,6 @@
-"""Stage: lower, kernels of several stages. In: what the stages read and write at one point of the outer space. Out: whether to
-take several neighbouring points at once, so that columns fill vectors, or rows fill the register tiles of a contraction.
-Next: ``lower.py``."""
+"""Stage: lower, kernels of several stages. In: what the stages read and write at one point of the outer space. Out:
+whether to take several neighbouring points at once, so that columns fill vectors, or rows fill the register tiles of a
+contraction. Next: ``lower.py``."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ ROWS = 64
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """``size`` neighbouring points of outer axis ``axis``; ``innermost``: they lie side by side in scratch memory, else each
-    has its own run of it."""
+    """``size`` neighbouring points of outer axis ``axis``; ``innermost``: they lie side by side in scratch memory,
+    else each has its own run of it."""
 
     axis: int
     size: int

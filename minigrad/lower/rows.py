@@ -1,6 +1,7 @@
-"""Stage: lower, strategy ``rows``. In: a body with reductions. Out: loops over the kept axes, in each of them loops over the
-reduced axes with accumulators in registers. The lanes run along a reduced axis (and are folded at the end) or along a
-kept one (each lane is a result). All combine in an order that only shapes and constants decide. Next: ``contraction.py``."""
+"""Stage: lower, strategy ``rows``. In: a body with reductions. Out: loops over the kept axes, in each of them loops
+over the reduced axes with accumulators in registers. The lanes run along a reduced axis (and are folded at the end) or
+along a kept one (each lane is a result). All combine in an order that only shapes and constants decide. Next:
+``contraction.py``."""
 
 from __future__ import annotations
 
@@ -20,8 +21,8 @@ from minigrad.symbolic import Sym, minimum, num
 from minigrad.target import Target
 
 LONGEST = 64
-"""Additions in a row that one float accumulator takes before it is added to the next level's: errors grow with the longest
-chain, not with the length of the sum."""
+"""Additions in a row that one float accumulator takes before it is added to the next level's: errors grow with the
+longest chain, not with the length of the sum."""
 
 
 @dataclass
@@ -280,8 +281,9 @@ class _Group:
 
     def levels(self, axes: Sequence[Axis], chain: int, inside: Callable[[list[Array]], list[Statement]],
                into: list[Array]) -> list[Statement]:
-        """Loops over ``axes`` around what ``inside`` adds to accumulators (``chain`` additions in a row). Long chains of
-        float additions are cut: each block is summed by itself, then added to ``into``; blocks of blocks likewise."""
+        """Loops over ``axes`` around what ``inside`` adds to accumulators (``chain`` additions in a row). Long chains
+        of float additions are cut: each block is summed by itself, then added to ``into``; blocks of blocks
+        likewise."""
         total = chain
         for a in axes:
             total *= a.size

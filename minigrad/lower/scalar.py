@@ -1,6 +1,5 @@
-"""Stage: lower, below ``access.py``. In: an op and the values of its operands. Out: one value, with index arithmetic and
-constants folded where that is exact. Here also stands what RANDOM_BITS means.
-Next: ``access.py``."""
+"""Stage: lower, below ``access.py``. In: an op and the values of its operands. Out: one value, with index arithmetic
+and constants folded where that is exact. Here also stands what RANDOM_BITS means. Next: ``access.py``."""
 
 from __future__ import annotations
 
@@ -145,9 +144,10 @@ def random_bits(key: Value, position: Sym, size: int) -> Value:
     def u32(n: int) -> Const:
         return Const(n & 0xFFFFFFFF, uint32)
 
-    def op(name: str, a: Value, b: Value) -> Value:
+    def op(name: str, a: Value, b: Value) -> Apply:
         return Apply(name, (a, b), uint32)
 
+    x1: Value
     k0 = Apply(Op.CAST, (key,), uint32)
     k1 = Apply(Op.CAST, (Apply(Op.SHR, (key, Const(32, uint64)), uint64),), uint32)
     keys = (k0, k1, op(Op.XOR, op(Op.XOR, k0, k1), u32(0x1BD11BDA)))

@@ -1,6 +1,6 @@
-"""Stage: lower, strategy ``scan``. In: a body that stores the running reduction of its value along one axis. Out: a serial
-loop along that axis with the running value in a register, for each point, or vector of points, of the other axes.
-Next: ``scatter.py``."""
+"""Stage: lower, strategy ``scan``. In: a body that stores the running reduction of its value along one axis. Out: a
+serial loop along that axis with the running value in a register, for each point, or vector of points, of the other
+axes. Next: ``scatter.py``."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ def scan_stage(body: Body, running: Running, target: Target, divide: bool) -> Lo
         steps, inside = nest.part(best, pieces[0])
         rest = []
         for part in pieces[1:]:
-            axis, statements = nest.part(best, part)
-            rest += [loop(axis, statements)] if axis else statements
+            more, statements = nest.part(best, part)
+            rest += [loop(more, statements)] if more else statements
     dims = outer + ([steps] if steps else [])
     if not divide:
         return Lowering(loops(outer, ([loop(steps, inside)] if steps else inside) + rest), note, total)

@@ -1,6 +1,7 @@
-"""Stage: lower, strategies ``scatter`` and ``assign``. In: a SCATTER or ASSIGN node whose memory holds its base already.
-Out: loops that write the new values over it. A scatter's entries are applied in order by whoever owns the place: columns or
-rows of the destination are owned, so that the result does not depend on the number of threads. Next: ``contraction.py``."""
+"""Stage: lower, strategies ``scatter`` and ``assign``. In: a SCATTER or ASSIGN node whose memory holds its base
+already. Out: loops that write the new values over it. A scatter's entries are applied in order by whoever owns the
+place: columns or rows of the destination are owned, so that the result does not depend on the number of threads. Next:
+``contraction.py``."""
 
 from __future__ import annotations
 
@@ -48,7 +49,8 @@ def assigned(node: LazyBuffer, index: Coordinate) -> Coordinate:
 
 
 def scatter_stage(node: LazyBuffer, access: Access, names: Names, target: Target, status: Array | None) -> Lowering:
-    """Lower a SCATTER. Entry after entry, in the order of the indices; out of range, the entry is left out and noted."""
+    """Lower a SCATTER. Entry after entry, in the order of the indices; out of range, the entry is left out and
+    noted."""
     return _Scatter(node, access, names, target, status).lower()
 
 

@@ -1,6 +1,6 @@
-"""Stage: lower, strategy ``contraction``. In: a plan of sizes. Out: its loops: parallel over blocks of tiles, blocks of K,
-copies of operand tiles to scratch where the plan wants them, register tiles, and what is done with the sums before
-they are stored. Next: ``lower.py``."""
+"""Stage: lower, strategy ``contraction``. In: a plan of sizes. Out: its loops: parallel over blocks of tiles, blocks
+of K, copies of operand tiles to scratch where the plan wants them, register tiles, and what is done with the sums
+before they are stored. Next: ``lower.py``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from math import prod
 from minigrad.dtype import bool_, int64
 from minigrad.kernel.ir import Alloc, Apply, Array, Const, Index, LetIndex, Load, Statement, Store, Value
 from minigrad.lower.axes import Axis
-from minigrad.lower.body import Body, Output
+from minigrad.lower.body import Body, Output, used_gathers
 from minigrad.lower.contraction import Operand, Plan
 from minigrad.lower.map import Lowering, map_stage
 from minigrad.lower.nest import ZERO, Parallel, loop, loops, parts, when
@@ -22,7 +22,8 @@ from minigrad.symbolic import Sym, both, coefficient, eq, minimum, num
 @dataclass(frozen=True, slots=True)
 class Tiles:
     """Tiles of one height or width. ``axis`` counts them (None: there is one); tile ``t`` starts at ``at``, which is
-    ``local`` inside the block; ``size`` rows, or columns of which ``valid`` exist; present where ``condition`` holds."""
+    ``local`` inside the block; ``size`` rows, or columns of which ``valid`` exist; present where ``condition``
+    holds."""
 
     axis: Axis | None
     start: Sym
@@ -174,7 +175,8 @@ class _Writer:
                 guards.append((self.first_row + local[0].var) < plan.m.size)
             along_k = not _steps_by_one(operand, body, plan.m)
             index = local[0].var * deep + flat if along_k else flat * self.height + local[0].var
-            packed = _Packed(self._scratch("a", self.height * deep), deep if along_k else 1, 1 if along_k else self.height)
+            steps = (deep, 1) if along_k else (1, self.height)
+            packed = _Packed(self._scratch("a", self.height * deep), *steps)
         else:
             local, index, extra = self._panel_axes(mapping)
             guards += extra
@@ -184,7 +186,7 @@ class _Writer:
         copy = body.instance({**mapping, **{g.var: g.var for g in body.gathers}}, guard=guard)
         value = copy.value(operand.value)
         gathers = tuple([replace(g, value=copy.value(g.value), guard=guard if g.guard is None else both(
-            copy.index(g.guard), *guards)) for g in body.gathers])
+            copy.index(g.guard), *guards)) for g in used_gathers(body.gathers, operand.value)])
         inner = Body(self.names, tuple([(x.var, x.size) for x in (*k_axes, *local) if x.size != 1]),
                      (Output(packed.array, index, value),), (), gathers, body.status)
         partial = not rows and plan.panel and plan.extent % plan.lanes
@@ -358,7 +360,8 @@ class _Micro:
         start = w.k_block * plan.depth
         stop = minimum(start + plan.depth, num(cut.size))
         axes = plan.k[plan.cut:]
-        flat, head = ZERO, []
+        flat: Sym = ZERO
+        head: list[Statement] = []
         if self.a is not None or self.b is not None:
             local: Sym = cut.var
             if w.k_block is not ZERO:

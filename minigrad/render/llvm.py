@@ -77,6 +77,7 @@ class KernelWriter:
         self.index = IndexWriter(self.w, self.scalar_index)
         self.memory = MemoryWriter(self.w, self.index)
         self.locals: dict[str, Operand] = {}
+        self.turned: dict[int, tuple[Sym, list[Operand]]] = {}  # loads of a square of elements, by copy of the loop
         self.registers: dict[int, list[Operand]] = {}
         self.blocks = 0
 
@@ -145,6 +146,10 @@ class KernelWriter:
         if start.kind == stop.kind == "num":
             numbers = range(int(start), int(stop), s.step)
             if s.kind == "unroll" or len(numbers) <= 1:
+                for v in turned_loads(s) if len(numbers) > 1 else ():
+                    inner = s.body[0]
+                    self.turned[id(v)] = s.var, load_turned(self.w, self.memory, v, inner.var, len(numbers), s.var,
+                                                            int(start))
                 for n in numbers:
                     self.index.constants[s.var] = num(n)
                     self.block(s.body)
@@ -325,6 +330,9 @@ class KernelWriter:
         return apply(self.w, v.op, v.dtype, [done[id(s)] for s in v.srcs], [s.dtype for s in v.srcs])
 
     def load(self, v: Load) -> Operand:
+        if id(v) in self.turned:
+            copy, columns = self.turned[id(v)]
+            return columns[int(self.index.constants[copy]) - copy.lo]
         if v.array.scope != "register":
             return self.memory.load(v)
         return self.registers[id(v.array)][self.index.register(v.index) // v.array.lanes]

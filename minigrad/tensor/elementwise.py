@@ -208,13 +208,13 @@ def floor_divide(self: Tensor, other: Any) -> Tensor:
     return checked(_floordiv(self, other), "floor_divide", other)
 
 
-_REMAINDER, _FMOD = kind("RemainderBackward0", "inputs"), kind("FmodBackward0", "inputs")
+_REMAINDER, _REMAINDER_NUMBER = kind("RemainderBackward1", "inputs"), kind("RemainderBackward0")
 
 
 @method("__mod__")
 def _mod(self: Tensor, other: Any) -> Tensor:
     _check_divisor(self, other)
-    return binary(self, other, Op.MOD, _REMAINDER, _REMAINDER)
+    return binary(self, other, Op.MOD, _REMAINDER, _REMAINDER_NUMBER)
 
 
 @method("__rmod__")
@@ -242,6 +242,7 @@ def fmod(self: Tensor, other: Any) -> Tensor:
 
 
 _POW_NUMBER, _POW = kind("PowBackward0", "inputs"), kind("PowBackward1", "both")
+_NUMBER_POW = kind("PowBackward2", "output")
 
 
 @method("__pow__")
@@ -290,7 +291,7 @@ def number_one(x: LazyBuffer) -> Any:
 
 @method("__rpow__")
 def _rpow(self: Tensor, other: Any) -> Tensor:
-    return reflected(other, self, Op.POW, _POW)
+    return reflected(other, self, Op.POW, _NUMBER_POW)
 
 
 @both("pow")

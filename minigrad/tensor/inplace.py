@@ -9,10 +9,10 @@ from math import prod
 from typing import Any
 
 from minigrad.autograd.mode import mode
-from minigrad.autograd.node import kind
+from minigrad.autograd.node import kind, stand_in
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
-from minigrad.tensor.base import Tensor, _new, make, method, record_unary
+from minigrad.tensor.base import Tensor, _new, make, method, record, record_unary
 from minigrad.tensor.movement import shape_argument
 from minigrad.tensor.operands import fit, is_number
 from minigrad.tensor.promotion import can_cast, number, type_name
@@ -131,6 +131,8 @@ def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
     out = fit(ls.copy_to(target.device), target.dtype, shape)
     if src.dtype.kind != "f" or target.dtype.kind != "f":
         return self._adopt(make(out))
+    if self._requires_grad:
+        return self._adopt(record(_COPY, (out,), (self, src), (stand_in(shape, target.dtype, target.device), ls))[0])
     return self._adopt(record_unary(_COPY, out, src, ls))
 
 

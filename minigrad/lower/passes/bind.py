@@ -1,6 +1,6 @@
-"""Stage: lower, a pass. In: a kernel whose values share sub-values. Out: each value that is used twice in a block has a name.
-Requires: nothing. Guarantees: every Apply and Load is used once, so that text made of the values computes nothing twice.
-Next: ``hoist.py``."""
+"""Stage: lower, a pass. In: a kernel whose values share sub-values. Out: each value that is used twice in a block has
+a name. Requires: nothing. Guarantees: every Apply and Load is used once, so that text made of the values computes
+nothing twice. Next: ``hoist.py``."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ class _Binder:
         order = values(roots)
         for v in order:
             if v.__class__ is Apply:
-                for s in v.srcs:  # type: ignore[union-attr]
-                    uses[id(s)] = uses.get(id(s), 0) + 1
+                for x in v.srcs:
+                    uses[id(x)] = uses.get(id(x), 0) + 1
         for r in roots:
             uses[id(r)] = uses.get(id(r), 0) + 1
         if not any(uses[id(v)] > 1 for v in order if v.__class__ is Apply or v.__class__ is Load):
@@ -69,9 +69,9 @@ class _Binder:
                 continue
             made: Value = v
             if v.__class__ is Apply:
-                srcs = tuple([new[id(x)] for x in v.srcs])  # type: ignore[union-attr]
-                if any(a is not b for a, b in zip(srcs, v.srcs, strict=True)):  # type: ignore[union-attr]
-                    made = Apply(v.op, srcs, v.dtype)  # type: ignore[union-attr]
+                srcs = tuple([new[id(x)] for x in v.srcs])
+                if any(a is not b for a, b in zip(srcs, v.srcs, strict=True)):
+                    made = Apply(v.op, srcs, v.dtype)
             if uses[id(v)] > 1 and (v.__class__ is Apply or v.__class__ is Load):
                 name = f"x{self.count}_"
                 self.count += 1

@@ -1,5 +1,5 @@
-"""Stage: tests of lower. In: nodes to store. Out: kernel specs made by hand, and the arrays after running their kernels: by
-the interpreter, and as LLVM IR. Next: ``test_access.py``."""
+"""Stage: tests of lower. In: nodes to store. Out: kernel specs made by hand, and the arrays after running their
+kernels: by the interpreter, and as LLVM IR. Next: ``test_access.py``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from minigrad.kernel.interpret import interpret
 from minigrad.kernel.verify import verify
 from minigrad.lower import Lowered, lower
 from minigrad.ops import Op
-from minigrad.schedule.spec import KernelSpec, Memory, Stage, StackedSpec
+from minigrad.schedule.spec import KernelSpec, Memory, StackedSpec, Stage
 from minigrad.target import AVX2, AVX512, SCALAR, Target
 from tests.unit.render.harness import TARGETS as RUNNABLE
 from tests.unit.render.harness import compile_llvm
@@ -69,7 +69,8 @@ def run(spec: KernelSpec, values: Mapping[LazyBuffer, np.ndarray], scalars: Sequ
 def check(stores: Sequence[LazyBuffer] | KernelSpec, values: Mapping[LazyBuffer, np.ndarray],
           wanted: Sequence[np.ndarray], tolerance: float = 1e-5, native: bool = False,
           scalars: Sequence[float] = ()) -> None:
-    """The stores of a kernel are ``wanted``, on every target (``native``: by LLVM, on those that this machine can run)."""
+    """The stores of a kernel are ``wanted``, on every target (``native``: by LLVM, on those that this machine can
+    run)."""
     spec = stores if isinstance(stores, KernelSpec) else spec_of(*stores)
     nodes = [n for s in spec.stages for n in s.stores if spec.memory[n].scope == "global"]
     for target in RUNNABLE if native else TARGETS:
@@ -91,5 +92,17 @@ def matmul(a: LazyBuffer, b: LazyBuffer) -> LazyBuffer:
     return product.reduce(Op.SUM, (2,)).reshape((m, n))
 
 
-__all__ = ["KernelSpec", "Memory", "Stage", "StackedSpec", "TARGETS", "buffer", "check", "lower", "matmul", "memory_of",
-           "run", "spec_of"]
+__all__ = [
+    "TARGETS",
+    "KernelSpec",
+    "Memory",
+    "StackedSpec",
+    "Stage",
+    "buffer",
+    "check",
+    "lower",
+    "matmul",
+    "memory_of",
+    "run",
+    "spec_of",
+]

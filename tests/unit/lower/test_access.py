@@ -1,5 +1,5 @@
-"""Stage: tests of lower. In: nodes that index, pad, gather and convert. Out: that their values arrive at the stores, and
-that nothing outside an array is read. Next: ``test_map.py``."""
+"""Stage: tests of lower. In: nodes that index, pad, gather and convert. Out: that their values arrive at the stores,
+and that nothing outside an array is read. Next: ``test_map.py``."""
 
 from __future__ import annotations
 
@@ -51,7 +51,8 @@ def test_exp_of_nothing_is_not_seen_outside_a_pad(rng):
 def test_all_movement_at_once(rng):
     a = buffer((6, 8))
     x = rng.standard_normal((6, 8)).astype("f")
-    node = a.unary(Op.NEG).shrink(((1, 6), (0, 7))).flip((1,)).stride((2, 3)).permute((1, 0)).reshape((9, 1)).expand((9, 5))
+    box = a.unary(Op.NEG).shrink(((1, 6), (0, 7)))
+    node = box.flip((1,)).stride((2, 3)).permute((1, 0)).reshape((9, 1)).expand((9, 5))
     want = np.broadcast_to(-x[1:6, :7][:, ::-1][::2, ::3].T.reshape(9, 1), (9, 5))
     check([node], {a: x}, [want])
 

@@ -1,5 +1,5 @@
-"""Stage: tests of lower. In: elementwise kernels over many spaces. Out: that the strategy ``map`` stores every element, by
-the loops it promises. Next: ``test_rows.py``."""
+"""Stage: tests of lower. In: elementwise kernels over many spaces. Out: that the strategy ``map`` stores every
+element, by the loops it promises. Next: ``test_rows.py``."""
 
 from __future__ import annotations
 

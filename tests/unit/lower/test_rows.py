@@ -1,5 +1,5 @@
-"""Stage: tests of lower. In: reductions over all kinds of axes. Out: that the strategy ``rows`` gives NumPy's results, empty
-reductions the identity, and long float sums stay accurate. Next: ``test_stages.py``."""
+"""Stage: tests of lower. In: reductions over all kinds of axes. Out: that the strategy ``rows`` gives NumPy's results,
+empty reductions the identity, and long float sums stay accurate. Next: ``test_stages.py``."""
 
 from __future__ import annotations
 

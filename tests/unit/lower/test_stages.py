@@ -1,5 +1,5 @@
-"""Stage: tests of lower. In: kernels of several stages, stacked kernels, scans, scatters and assignments. Out: that they give
-NumPy's results, whatever the order of their parallel iterations. Next: ``test_passes.py``."""
+"""Stage: tests of lower. In: kernels of several stages, stacked kernels, scans, scatters and assignments. Out: that
+they give NumPy's results, whatever the order of their parallel iterations. Next: ``test_passes.py``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,14 @@ from minigrad.lower import lower
 from minigrad.ops import Op
 from minigrad.target import AVX512
 from tests.unit.lower.specs import (
-    TARGETS, KernelSpec, Memory, Stage, StackedSpec, buffer, check, memory_of,
+    TARGETS,
+    KernelSpec,
+    Memory,
+    StackedSpec,
+    Stage,
+    buffer,
+    check,
+    memory_of,
 )
 
 
@@ -64,7 +71,7 @@ def test_attention_rows_fill_the_tiles_of_a_contraction(size, rng):
     spec = KernelSpec("attention", (b, t), tuple(Stage((n,), (0, 1)) for n in (e, total, out)), memory)
     x, y, z = (rng.standard_normal(size).astype("f") for _ in range(3))
     s = np.exp(x @ y.transpose(0, 2, 1))
-    check(spec, {q: x, k: y, v: z}, [s / s.sum(2, keepdims=True) @ z], 1e-4)
+    check(spec, {q: x, k: y, v: z}, [s / s.sum(2, keepdims=True) @ z], 1e-4, native=t > 10)
     notes = lower(spec, AVX512).strategies
     assert notes[0].startswith("contraction") and notes[-1].startswith("contraction")
 
@@ -149,7 +156,7 @@ def test_scatter_by_two_indices(rng):
 def test_stacked_kernels_share_scalars_and_nothing_else(rng):
     rate = LazyBuffer.scalar(0.1, float32, "CPU")
     parts, arrays, wanted = [], [], []
-    for shape in [(300, 300), (40,), (7, 5), (0,)]:
+    for shape in [(180, 190), (40,), (7, 5), (0,)]:
         w, g = buffer(shape), buffer(shape)
         y = w.binary(Op.SUB, g.binary(Op.MUL, rate.reshape((1,) * len(shape)).expand(shape)))
         memory = {w: Memory("in0", float32, shape), g: Memory("in1", float32, shape), y: Memory("out", float32, shape)}

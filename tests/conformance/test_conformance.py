@@ -1,0 +1,141 @@
+"""Stage: tests of devices. In: a seeded sample of the conformance suite. Out: each device computes it as the reference does; and the suite
+itself finds what is wrong. ``python -m minigrad.conformance`` takes all of it. Next: ``test_fences.py``."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+import pytest
+
+from minigrad import config
+from minigrad.conformance import Case, Program, cases, check
+from minigrad.conformance.case import difference
+from minigrad.conformance.report import Report
+from minigrad.conformance.sources import SHAPES, VIEWS, Source
+from minigrad.dtype import ALL, bfloat16, bool_, float32, int32
+from minigrad.errors import CompileError
+from minigrad.graph.lazy import toposort
+from minigrad.ops import MEMORY, MOVEMENT, REDUCE_OPS, SCALAR_OPS, Op
+from minigrad.runtime.device import devices
+
+SAMPLE = {"CPU": 3, "CC": 2}
+
+
+@pytest.mark.parametrize("device", sorted(SAMPLE))
+def test_device_agrees_with_the_reference(device: str, seed: int, sampled: Callable[[str], None]) -> None:
+    reason = next(d.reason for d in devices() if d.name == device)
+    if reason:
+        pytest.skip(reason)
+    chosen = cases(SAMPLE[device], seed)
+    report = Report()
+    report.add(check(chosen, device))
+    sampled(f"conformance {device}: {len(chosen)} of {len(cases())} cases, {SAMPLE[device]} of each op, seed {seed}")
+    assert report.ok, report.failures()
+
+
+def test_the_suite_covers_the_grammar() -> None:
+    """Every scalar op with every dtype it takes, every reduction, every op of movement and memory."""
+    every = cases()
+    assert len({str(c) for c in every}) == len(every)
+    seen = {(c.name.split("-")[0], c.dtype) for c in every}
+    for row in SCALAR_OPS.values():
+        assert {d for d in ALL if d.kind in row.kinds or row.name == Op.CAST} - {bool_} <= {d for o, d in seen if o == row.name}
+    assert {(op, d) for op in REDUCE_OPS for d in ALL if d is not bool_} <= seen
+    ops = {n.op for c in cases(3) for n in toposort(c.build("NUMPY").outputs)}
+    assert ops >= set(SCALAR_OPS) | set(REDUCE_OPS) | MOVEMENT | MEMORY - {Op.COPY} | {
+        Op.CONST, Op.SCALAR, Op.INDEX, Op.RANDOM_BITS, Op.BUFFER, Op.FUNCTION, Op.OUTPUT}
+    names = " ".join(c.name for c in every)
+    assert all(view in names for view in VIEWS)
+
+
+def test_samples_are_seeded_and_reach_everything() -> None:
+    assert [str(c) for c in cases(2, 5)] == [str(c) for c in cases(2, 5)] != [str(c) for c in cases(2, 6)]
+    counts = Counter(f"{c.family}/{c.name.split('-')[0]}" for c in cases(2, 5))
+    assert set(counts.values()) <= {1, 2} and len(counts) > 150
+
+
+@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_views_have_the_shape_they_are_asked_for(view: str, shape: tuple[int, ...]) -> None:
+    made = Source("NUMPY", bfloat16, "edge", 0).view(view, shape)
+    assert made.shape == shape and made.dtype is bfloat16
+
+
+def _program(value: float, device: str) -> Program:
+    x = Source(device, int32, "plain", 0).leaf((40,))
+    total = x.binary(Op.ADD, x.like(1)).binary(Op.MUL, x)
+    return Program([total], [total.binary(Op.ADD, total.like(value))])
+
+
+def _wrong(name: str, value: float = 1) -> Case:
+    return Case("planted", name, int32, partial(_program, value))
+
+
+def test_a_wrong_result_is_found_among_right_ones() -> None:
+    planted = [_wrong(f"right-{i}", 0) for i in range(5)]
+    planted.insert(3, _wrong("wrong"))
+    results = list(check(planted, "CPU"))
+    assert [r.case.name for r in results if r.status == "failed"] == ["wrong"]
+    failed = next(r for r in results if r.status == "failed")
+    assert "40 of 40 differ" in failed.reason and "MUL(" in failed.program and "void mul_40" in failed.source
+
+
+def test_the_smallest_failing_part_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A device that cannot multiply: of a longer program the report shows the product alone."""
+    from minigrad.runtime.cpu import CpuDevice
+
+    source = CpuDevice.source
+
+    def broken(self, kernels):
+        text = source(self, kernels)
+        if " mul " in text:
+            raise CompileError("no multiplication today")
+        return text
+
+    monkeypatch.setattr(CpuDevice, "source", broken)
+
+    def build(device: str) -> Program:
+        x = Source(device, int32, "plain", "smallest").leaf((41,))
+        return Program([x.unary(Op.NEG).binary(Op.MUL, x).unary(Op.ABS)])
+
+    with config.config(CACHE=0):
+        (result,) = check([Case("planted", "product", int32, build)], "CPU")
+    assert result.status == "failed" and "no multiplication today" in result.reason
+    assert result.program.splitlines()[-1].startswith("%2 = MUL(") and "<- output" in result.program
+
+
+def test_errors_that_do_not_come_are_failures() -> None:
+    case = Case("planted", "quiet", int32, partial(_program, 0), raises=IndexError, alone=True)
+    (result,) = check([case], "CPU")
+    assert result.status == "failed" and result.reason == "does not raise IndexError"
+
+
+def test_differences() -> None:
+    exact, loose = Program([]), Program([], ulps=2)
+    one, next_one = np.float32([1.0]), np.nextafter(np.float32([1.0]), np.float32(2))
+    assert difference(one, next_one, float32, exact, None) and not difference(one, next_one, float32, loose, None)
+    zeros = np.float32([0.0]), np.float32([-0.0])
+    assert difference(*zeros, float32, exact, None) and not difference(*zeros, float32, Program([], signed_zero=False), None)
+    nan, inf = np.float32([np.nan]), np.float32([np.inf])
+    assert not difference(nan, -nan, float32, exact, None)
+    assert difference(inf, nan, float32, loose, None) and difference(inf, -inf, float32, loose, None)
+    assert difference(inf, np.float32([3e38]), float32, loose, np.float32([np.inf]))
+    assert "shape" in difference(one, np.float32([[1.0]]), float32, exact, None)
+
+
+def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "minigrad.conformance", *arguments], capture_output=True, text=True)
+
+
+def test_command_line() -> None:
+    done = _run("CPU", "--only", "^movement/FLIP-all")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "CPU: 13 cases in " in done.stdout and "total              13        0        0" in done.stdout
+    done = _run("NOSUCH")
+    assert done.returncode == 2 and "Expected one of" in done.stderr
+    assert _run("CPU", "--only", "^nothing$").returncode == 1, "an empty run proves nothing"

@@ -1,0 +1,130 @@
+"""Memory that NumPy can see: shared both ways, and nothing that was read before a write changes after it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import minigrad
+from minigrad.tensor import storage
+
+SIZES = [(4,), (600, 700)]  # below and above what a read copies
+
+
+@pytest.mark.parametrize("shape", SIZES)
+def test_from_numpy_shares_both_ways(shape) -> None:
+    a = np.ones(shape, np.float32)
+    t = minigrad.from_numpy(a)
+    a[0] = 5
+    assert t[0].sum().item() == a[0].sum()
+    t.mul_(2)
+    assert (a[0] == 10).all() and (a[1:] == 2).all()
+    t[0] = 0
+    assert (a[0] == 0).all()
+    assert np.shares_memory(t.numpy(), a)
+
+
+@pytest.mark.parametrize("shape", SIZES)
+def test_a_pending_read_keeps_the_old_value(shape) -> None:
+    a = np.ones(shape, np.float32)
+    y = minigrad.from_numpy(a) + 1
+    z = minigrad.from_numpy(a).clone()
+    v = minigrad.from_numpy(a)[1:].t() if len(shape) > 1 else minigrad.from_numpy(a)[1:]
+    w = v * 3
+    a[:] = 0
+    assert y.min().item() == 2 and z.min().item() == 1 and w.min().item() == 3 and v.max().item() == 0
+
+
+@pytest.mark.parametrize("shape", SIZES)
+def test_numpy_shares_both_ways(shape) -> None:
+    t = minigrad.ones(shape)
+    before = t + 1
+    r = t.numpy()
+    after = t + 1
+    r[:] = 7
+    assert t.min().item() == 7 and before.max().item() == 2 and after.max().item() == 2
+    t.add_(1)
+    assert (r == 8).all()
+    t[0] = 0
+    assert (r[0] == 0).all() and (r[1:] == 8).all()
+    assert np.shares_memory(r, t.numpy())
+    del r
+    t.add_(1)
+    assert t.max().item() == 9
+
+
+def test_views_of_exported_memory() -> None:
+    t = minigrad.zeros(3, 4)
+    r = t[1].numpy()
+    r[:] = 1
+    assert t.sum().item() == 4
+    t[:, 0] = 5
+    assert r[0] == 5
+    t.t()[1] += 1
+    assert r[1] == 2
+
+
+def test_export_of_a_value_that_others_still_read() -> None:
+    t = minigrad.rand(3).requires_grad_()
+    saved = t * t
+    old = t.detach().clone()
+    r = t.detach().numpy()
+    r[:] = 100
+    saved.sum().backward()
+    assert np.allclose(t.grad.numpy(), 2 * old.numpy()) and t.tolist() == [100] * 3
+
+
+def test_read_only_arrays() -> None:
+    a = np.ones(3, np.float32)
+    a.flags.writeable = False
+    t = minigrad.from_numpy(a)
+    assert t.sum().item() == 3
+    with pytest.raises(RuntimeError, match="read-only"):
+        t.add_(1)
+
+
+def test_strided_arrays() -> None:
+    a = np.arange(12, dtype=np.int64).reshape(3, 4)
+    t = minigrad.from_numpy(a.T)
+    assert t.shape == (4, 3) and t.tolist() == a.T.tolist()
+    t[0, 0] = 99
+    assert a[0, 0] == 99
+    with pytest.raises(ValueError, match="stride"):
+        minigrad.from_numpy(a[::-1])
+
+
+def test_tensor_copies() -> None:
+    a = np.ones(2)
+    t = minigrad.tensor(a)
+    a[0] = 5
+    assert t.tolist() == [1, 1] and t.dtype is minigrad.float64
+
+
+def test_errors_of_conversion() -> None:
+    x = minigrad.ones(1, requires_grad=True)
+    with pytest.raises(RuntimeError, match=r"Can't call numpy\(\) on Tensor that requires grad. Use tensor.detach"):
+        x.numpy()
+    assert x.numpy(force=True).tolist() == [1]
+    with pytest.raises(TypeError, match=r"expected np.ndarray \(got list\)"):
+        minigrad.from_numpy([1])
+    with pytest.raises(TypeError, match="can't convert np.ndarray of type"):
+        minigrad.from_numpy(np.zeros(1, complex))
+
+
+def test_array_protocol() -> None:
+    t = minigrad.tensor([1.0, 2.0])
+    assert np.asarray(t).dtype == np.float32 and np.array(t, dtype=np.float64).dtype == np.float64
+    assert np.shares_memory(np.asarray(t), t.numpy()) and not np.shares_memory(np.array(t, copy=True), t.numpy())
+    assert np.mean(t) == 1.5
+    assert isinstance(np.float32(2) * t, minigrad.Tensor) and (np.float32(2) * t).dtype is minigrad.float32
+    assert (t + np.finfo(np.float32).eps.item()).dtype is minigrad.float32
+
+
+def test_training_data_in_shared_memory_is_read_in_slices() -> None:
+    a = np.arange(8.0, dtype=np.float32).reshape(4, 2)
+    x = minigrad.from_numpy(a)
+    part = x[1:3]
+    total = (part * 2).sum()
+    a[:] = 0
+    assert total.item() == 2 * (2 + 3 + 4 + 5)
+    assert storage._unsettled == []
