@@ -1,6 +1,7 @@
 """minigrad: tensors, automatic differentiation and a compiler that you can read, in PyTorch's words.
 
-Read on in ``tensor/`` (what you call), ``graph/`` (what it records), ``schedule/`` (which loops run) and so on.
+Stage: the way in. In: ``import minigrad``. Out: the names PyTorch has, and ``config``, ``devices``, ``inspect``.
+Next: ``tensor/`` for what you call, ``graph/`` for what it records, ``schedule/`` for which loops run.
 
 >>> import minigrad
 >>> x = minigrad.tensor([1.0, 2.0, 3.0], requires_grad=True)
@@ -13,10 +14,11 @@ from __future__ import annotations
 
 import importlib
 import math
+from types import ModuleType
 from typing import Any
 
-from minigrad import autograd
-from minigrad import config as _config
+from minigrad import autograd, config
+from minigrad import tensor as _tensor
 from minigrad.autograd import (
     enable_grad,
     inference_mode,
@@ -66,29 +68,35 @@ __version__ = "0.1.0"
 inf, nan, pi, e = math.inf, math.nan, math.pi, math.e
 
 # PyTorch's other names of the types.
-float = float32  # noqa: A001
+float = float32
 double = float64
 half = float16
 short = int16
-int = int32  # noqa: A001
+int = int32
 long = int64
-bool = bool_  # noqa: A001
+bool = bool_
 
-# ``minigrad.tensor(...)`` and ``minigrad.config(...)`` are functions. The packages of the same names are reached by
-# ``from minigrad.tensor import ...``; what the settings are is read through the function, too.
-globals().update(FUNCTIONS)
-config = _config.config
-for _name in ("get", "SETTINGS"):
-    setattr(config, _name, getattr(_config, _name))
+globals().update({name: made for name, made in FUNCTIONS.items() if name != "tensor"})
+
+
+class _CallableModule(ModuleType):
+    """A module that is called like the function of its name: ``minigrad.tensor([1, 2])``, ``minigrad.config(DEBUG=2)``.
+    Python makes every submodule an attribute of its package, so the function itself can't stand there for good."""
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        return getattr(self, self.__name__.rpartition(".")[2])(*args, **options)
+
+
+config.__class__ = _tensor.__class__ = _CallableModule
 
 _SUBPACKAGES = ("nn", "optim", "utils")
 
 __all__ = [
     "Generator", "Size", "Tensor", "autograd", "bfloat16", "bool", "composite", "config", "default_generator", "device",
     "devices", "double", "e", "enable_grad", "float", "float16", "float32", "float64", "get_default_device",
-    "get_default_dtype", "get_printoptions", "half", "inf", "inference_mode", "inspect", "int", "int8", "int16", "int32",
-    "int64", "is_grad_enabled", "is_inference_mode_enabled", "long", "nan", "no_grad", "pi", "promote_types", "realize",
-    "register_device", "return_types", "set_default_device", "set_default_dtype", "set_grad_enabled",
+    "get_default_dtype", "get_printoptions", "half", "inf", "inference_mode", "inspect", "int", "int8", "int16",
+    "int32", "int64", "is_grad_enabled", "is_inference_mode_enabled", "long", "nan", "no_grad", "pi", "promote_types",
+    "realize", "register_device", "return_types", "set_default_device", "set_default_dtype", "set_grad_enabled",
     "set_printoptions", "short", "uint8", "uint16", "uint32", "uint64", *FUNCTIONS,
 ]
 

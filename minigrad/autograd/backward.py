@@ -1,5 +1,5 @@
-"""Stage: backward. In: Tensors to differentiate. Out: gradients in the leaves' ``.grad`` (``backward``) or returned (``grad``).
-Everything is one realise: forward values still pending, all gradients and the roots.
+"""Stage: backward. In: Tensors to differentiate. Out: gradients in the leaves' ``.grad`` (``backward``) or returned
+(``grad``). Everything is one realise: forward values still pending, all gradients and the roots.
 Next: ``function.py``."""
 
 from __future__ import annotations
@@ -113,9 +113,10 @@ def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool
         walk.release()
     found = [walk.captured.get(e) if type(e) is tuple else
              _after_leaf_hooks(walk, e, walk.leaves.get(e)) for e in targets]
-    if not allow_unused and any(g is None for g in found):
-        raise RuntimeError("One of the differentiated Tensors appears to not have been used in the graph. Set "
-                           "allow_unused=True if this is the desired behavior.")
+    for i, gradient in enumerate(found):
+        if gradient is None and not allow_unused:
+            raise RuntimeError(f"The differentiated Tensor at index {i} appears to not have been used in the graph. "
+                               "Set allow_unused=True if this is the desired behavior.")
     if materialize_grads:
         found = [_zeros(walk, t) if g is None else g for g, t in zip(found, inputs, strict=True)]
     results = tuple([walk.tensor(g) for g in found])

@@ -1,5 +1,5 @@
-"""Stage: recording. In: a user's class with ``forward`` and ``backward``. Out: ``Function.apply``, which records it as one op.
-The user's backward runs on Tensors; with ``create_graph`` it is recorded in its turn.
+"""Stage: recording. In: a user's class with ``forward`` and ``backward``. Out: ``Function.apply``, which records it
+as one op. The user's backward runs on Tensors; with ``create_graph`` it is recorded in its turn.
 Next: ``tensor/``."""
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ class FunctionNode(Node):
     """The tape entry of a custom Function, and the ``ctx`` that its forward and backward receive."""
 
     __slots__ = ("__dict__", "_needs", "_saved", "function", "specs")
+    function: Any
     saves = True
 
     def __init__(self) -> None:
@@ -164,7 +165,7 @@ class Function:
             return results
         outputs = results if isinstance(results, tuple) else (results,)
         node.edges = tuple(sources)
-        node.inputs = tuple([a._read() if hasattr(a, "_source") else None for a in args])
+        node.inputs = tuple([a._read() if hasattr(a, "_source") else None for a in args])  # type: ignore[misc]
         recorded = _record(node, args, outputs)
         return recorded if isinstance(results, tuple) else recorded[0]
 
@@ -174,7 +175,7 @@ def _record(node: FunctionNode, args: Sequence[Any], outputs: Sequence[Any]) -> 
     given = {id(a) for a in args}
     dirty, fixed = node.__dict__.get("dirty", set()), node.__dict__.get("fixed", set())
     result = []
-    lazies = []
+    lazies: list[LazyBuffer] = []
     for output in outputs:
         if not hasattr(output, "_source"):
             result.append(output)

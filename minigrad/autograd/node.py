@@ -133,7 +133,7 @@ class Node:
         lazies = [None if g is None else g._read() for g in grads]
         results = self.vjp(lazies, needs)
         tracked = len(self.edges)
-        given = [(g, lazy) for g, lazy in zip(grads, lazies, strict=True) if g is not None]
+        given = [(g, lazy) for g, lazy in zip(grads, lazies, strict=True) if lazy is not None]
         edges = (*self.edges, *[g._source() for g, _ in given])
         outputs = [r for r in results if r is not None]
         if not outputs or all(e is None for e in edges):
@@ -178,7 +178,7 @@ class Node:
                 continue
             new = LazyBuffer(op, tuple([at[s] for s in srcs]), arg, node.shape, node.dtype, node.device)
             if op == Op.SCALAR:
-                new.value = node.value
+                new.value = node.value  # type: ignore[attr-defined]  # only SCALAR has it
             at[node] = new
             structure[new] = (new.op, new.srcs, new.arg)
         self.inputs = tuple([at[i] for i in self.inputs])

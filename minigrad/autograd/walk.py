@@ -1,5 +1,5 @@
-"""Stage: backward. In: root values with their gradients. Out: the gradients of leaves and of values asked for, still lazy.
-Nodes are visited in the order opposite to their creation, so each after all that used its outputs.
+"""Stage: backward. In: root values with their gradients. Out: the gradients of leaves and of values asked for, still
+lazy. Nodes are visited in the order opposite to their creation, so each after all that used its outputs.
 Next: ``backward.py``."""
 
 from __future__ import annotations

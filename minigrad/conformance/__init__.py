@@ -1,5 +1,5 @@
-"""Stage: conformance, beside the top of the house. In: a device's name. Out: what of minigrad works on it: every op, dtype, shape and view
-against the reference. ``python -m minigrad.conformance CPU`` prints it. Next: ``case.py``."""
+"""Stage: conformance, beside the top of the house. In: a device's name. Out: what of minigrad works on it: every op,
+dtype, shape and view against the reference. ``python -m minigrad.conformance CPU`` prints it. Next: ``case.py``."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from minigrad.conformance.movements import movements
 from minigrad.conformance.programs import programs
 from minigrad.conformance.random_graphs import random_graphs
 from minigrad.conformance.reductions import reductions, scans
+from minigrad.conformance.training import training
 
 __all__ = ["Case", "Program", "Result", "cases", "check"]
 
@@ -41,7 +42,7 @@ def cases(sample: int | None = None, seed: int = 0) -> list[Case]:
 
 def _all(seed: int) -> Iterator[Case]:
     return chain(sources(), elementwise(), reductions(), scans(), movements(), memory(), contractions(), programs(),
-                 random_graphs(seed), gradients())
+                 random_graphs(seed), gradients(), training())
 
 
 def _group(case: Case) -> str:

@@ -1,5 +1,5 @@
-"""Stage: conformance. In: the command line. Out: the report, and exit code 1 if anything failed. This is the last file; the house
-begins at ``minigrad/errors.py``. Next: nothing."""
+"""Stage: conformance. In: the command line. Out: the report, and exit code 1 if anything failed. This is the last file;
+the house begins at ``minigrad/errors.py``. Next: nothing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from minigrad.runtime.device import device_name, get_device
 
 def main(arguments: list[str] | None = None) -> int:
     """Run ``python -m minigrad.conformance [DEVICE] [--sample N] [--seed S] [--only REGEX]``; the exit code."""
-    parser = argparse.ArgumentParser("python -m minigrad.conformance", description="Check a device against the reference.")
+    parser = argparse.ArgumentParser("python -m minigrad.conformance",
+                                     description="Check a device against the reference.")
     parser.add_argument("device", nargs="?", default="CPU")
     parser.add_argument("--sample", type=int, help="this many cases of each op; all without it")
     parser.add_argument("--seed", type=int, default=0, help="of the sample and of the random graphs")

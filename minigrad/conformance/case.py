@@ -1,5 +1,5 @@
-"""Stage: conformance. In: nothing. Out: ``Case``, one small program that every device must compute as the reference does,
-and ``Program``, what building it on a device gives. Next: ``sources.py``, then ``elementwise.py``."""
+"""Stage: conformance. In: nothing. Out: ``Case``, one small program that every device must compute as the reference
+does, and ``Program``, what building it on a device gives. Next: ``sources.py``, then ``elementwise.py``."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from minigrad.graph.lazy import LazyBuffer
 class Program:
     """``outputs`` are what the device computes; the reference computes ``expected``, by default the same nodes.
 
-    How far they may be apart is ``ulps`` units in the last place of the expected value, plus ``scale_ulps`` units in the
-    last place of ``scales``: graphs of the magnitude that was rounded on the way (for a sum, the sum of absolute
+    How far they may be apart is ``ulps`` units in the last place of the expected value, plus ``scale_ulps`` units in
+    the last place of ``scales``: graphs of the magnitude that was rounded on the way (for a sum, the sum of absolute
     values). With both 0 the two are equal to the bit, except that one NaN is as good as another, and that with
     ``signed_zero`` False 0 is as good as -0.
     """
@@ -32,8 +32,8 @@ class Program:
 
 @dataclass(frozen=True)
 class Case:
-    """``build(device)`` makes the program anew, the same each time. ``raises``: realising it must raise this, and change
-    nothing. ``alone``: it is not to be computed in one plan with other cases."""
+    """``build(device)`` makes the program anew, the same each time. ``raises``: realising it must raise this, and
+    change nothing. ``alone``: it is not to be computed in one plan with other cases."""
 
     family: str
     name: str

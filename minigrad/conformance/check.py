@@ -1,5 +1,6 @@
-"""Stage: conformance. In: cases and a device. Out: a Result for each. Many cases are computed in one plan, which is fast and makes
-them meet each other in kernels; when a plan fails it is halved until the guilty cases are found. Next: ``report.py``."""
+"""Stage: conformance. In: cases and a device. Out: a Result for each. Many cases are computed in one plan, which is
+fast and makes them meet each other in kernels; when a plan fails it is halved until the guilty cases are found. Next:
+``report.py``."""
 
 from __future__ import annotations
 
@@ -23,8 +24,8 @@ BATCH = 24
 
 @dataclass
 class Result:
-    """``status``: passed, failed or skipped; ``reason``: why not passed, in a line; ``program`` and ``source``: of a failed
-    case, the smallest failing part of its graph, and its kernels."""
+    """``status``: passed, failed or skipped; ``reason``: why not passed, in a line; ``program`` and ``source``: of a
+    failed case, the smallest failing part of its graph, and its kernels."""
 
     case: Case
     status: str
@@ -61,7 +62,8 @@ class _Built:
     def problem(self) -> str:
         """What is wrong with the realised outputs."""
         for number, output in enumerate(self.outputs):
-            text = difference(to_numpy(output), self.want[number], self.dtypes[number], self.program, self.scales[number])
+            text = difference(to_numpy(output), self.want[number], self.dtypes[number], self.program,
+                              self.scales[number])
             if text:
                 return f"output {number}: {text}" if len(self.outputs) > 1 else text
         return ""
@@ -170,7 +172,8 @@ def _raising(built: _Built) -> Result:
         return Result(case, "failed", f"after the {raises.__name__} something has changed", show(built.outputs))
     except Exception as error:
         return Result(case, "failed", f"raises {_line(error)}, expected {raises.__name__}", show(built.outputs))
-    return Result(case, "failed", f"does not raise {raises.__name__}", show(case.build(built.outputs[0].device).outputs))
+    return Result(case, "failed", f"does not raise {raises.__name__}",
+                  show(case.build(built.outputs[0].device).outputs))
 
 
 def _smallest_part(case: Case, device: str) -> tuple[str, str]:

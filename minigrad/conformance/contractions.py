@@ -1,5 +1,5 @@
-"""Stage: conformance. In: nothing. Out: cases for sums of products: matrix products in all four layouts, batched, of odd sizes and every
-dtype, with what comes before and after, and convolution. Next: ``programs.py``."""
+"""Stage: conformance. In: nothing. Out: cases for sums of products: matrix products in all four layouts, batched, of
+odd sizes and every dtype, with what comes before and after, and convolution. Next: ``programs.py``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from minigrad.dtype import ALL, DType, float16, float32, float64, int32
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 
-SIZES = ((1, 1, 1), (2, 3, 4), (5, 17, 33), (16, 16, 16), (17, 1, 65), (1, 70, 129), (70, 1, 3), (64, 33, 40), (33, 130, 7),
+SIZES = ((1, 1, 1), (2, 3, 4), (5, 17, 33), (16, 16, 16), (17, 1, 65), (1, 70, 129), (70, 1, 3), (64, 33, 40),
+         (33, 130, 7),
          (96, 80, 300), (3, 4, 0), (0, 4, 5))
 LAYOUTS = ("nn", "nt", "tn", "tt")
 

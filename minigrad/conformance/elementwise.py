@@ -1,5 +1,5 @@
-"""Stage: conformance. In: the table of scalar ops. Out: cases for each op and each dtype it takes, on all shapes and behind all
-views. Next: ``reductions.py``."""
+"""Stage: conformance. In: the table of scalar ops. Out: cases for each op and each dtype it takes, on all shapes and
+behind all views. Next: ``reductions.py``."""
 
 from __future__ import annotations
 
@@ -48,21 +48,21 @@ def _apply(row: ScalarOp, dtype: DType, shape: Shape, views: tuple[str, ...], de
     operands = [source.view(v, shape) for v in views]
     if row.name == Op.WHERE:
         operands[0] = Source(device, bool_, "edge", shape).view(views[0], shape)
-    return Program(*_outputs(row, dtype, operands))
+    return _program(row, dtype, operands)
 
 
-def _outputs(row: ScalarOp, dtype: DType, operands: list[LazyBuffer]) -> tuple:  # type: ignore[type-arg]
-    """The fields of the Program for one op."""
+def _program(row: ScalarOp, dtype: DType, operands: list[LazyBuffer]) -> Program:
+    """The op on its operands, and how exact it must be."""
     output = _node(row.name, operands)
     if row.name == Op.FMA:
         # one rounding in place of two: off by half an ulp of the product or of the sum
         product = operands[0].binary(Op.MUL, operands[1])
         scale = product.unary(Op.ABS).binary(Op.ADD, operands[2].unary(Op.ABS))
-        return [output], [_exact_fma(operands)], [scale], 1.0, 1.0
+        return Program([output], [_exact_fma(operands)], [scale], 1.0, 1.0)
     if row.name in TRANSCENDENTAL and dtype.is_float:
         wide = _node(row.name, [o.cast(float64) for o in operands]).cast(dtype)
-        return [output], [wide], None, TRANSCENDENTAL[row.name]
-    return [output], None, None, 0.0, 0.0, row.name not in _ZEROS_MAY_DIFFER
+        return Program([output], [wide], None, TRANSCENDENTAL[row.name])
+    return Program([output], signed_zero=row.name not in _ZEROS_MAY_DIFFER)
 
 
 def _exact_fma(operands: list[LazyBuffer]) -> LazyBuffer:

@@ -1,5 +1,5 @@
-"""Stage: conformance. In: the movement ops. Out: cases for each op alone on each dtype, and for random chains of them, with
-arithmetic at the end: index maps must compose. Next: ``memory.py``."""
+"""Stage: conformance. In: the movement ops. Out: cases for each op alone on each dtype, and for random chains of them,
+with arithmetic at the end: index maps must compose. Next: ``memory.py``."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def move_at_random(x: LazyBuffer, rng: np.random.Generator) -> LazyBuffer:
 
 def _factors(size: int, rng: np.random.Generator) -> tuple[int, ...]:
     """A random shape of that many elements."""
-    shape = []
+    shape: list[int] = []
     while size > 1 and len(shape) < 3:
         divisors = [d for d in range(1, size + 1) if size % d == 0]
         shape.append(int(rng.choice(divisors)))

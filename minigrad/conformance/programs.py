@@ -1,5 +1,5 @@
-"""Stage: conformance. In: nothing. Out: cases of several stages: softmax, layer norm and their like over every axis, programs with
-several outputs, in-place updates, attention. Next: ``random_graphs.py``."""
+"""Stage: conformance. In: nothing. Out: cases of several stages: softmax, layer norm and their like over every axis,
+programs with several outputs, in-place updates, attention. Next: ``random_graphs.py``."""
 
 from __future__ import annotations
 
@@ -63,10 +63,12 @@ def normalised(x: LazyBuffer, axes: tuple[int, ...]) -> LazyBuffer:
     return y.binary(Op.SUB, _full(y.reduce(Op.SUM, axes), y))
 
 
-ROWS: dict[str, Rows] = {"softmax": softmax, "log_softmax": log_softmax, "log_sum_exp": log_sum_exp, "variance": variance,
+ROWS: dict[str, Rows] = {"softmax": softmax, "log_softmax": log_softmax, "log_sum_exp": log_sum_exp,
+                         "variance": variance,
                          "layer_norm": layer_norm, "normalised": normalised}
 SPACES: tuple[tuple[Shape, tuple[int, ...]], ...] = (
-    ((5, 17), (1,)), ((5, 17), (0,)), ((5, 17), (0, 1)), ((3, 4, 5), (1,)), ((64, 33), (1,)), ((300, 257), (1,)), ((300, 257), (0,)),
+    ((5, 17), (1,)), ((5, 17), (0,)), ((5, 17), (0, 1)), ((3, 4, 5), (1,)), ((64, 33), (1,)), ((300, 257), (1,)),
+                                                     ((300, 257), (0,)),
     ((1,), (0,)), ((2, 3, 40, 5), (0, 2, 3)), ((1, 5_000), (1,)), ((2, 70_000), (1,)))
 
 
@@ -192,7 +194,8 @@ def _max_pool(s: Source) -> list[LazyBuffer]:
 WHOLE: dict[str, tuple[Callable[[Source], list[LazyBuffer]], float]] = {
     "side-by-side": (_side_by_side, 16), "neighbours": (_neighbours, 0), "attention": (_attention, 32),
     "causal-softmax": (_causal, 16), "optimizer-updates": (_updates, 2), "shifts-itself": (_shifts_itself, 0),
-    "swapped": (_swapped, 0), "in-place-twice": (_in_place_twice, 0), "one-hot": (_one_hot, 16), "diamond": (_diamond, 32),
+    "swapped": (_swapped, 0), "in-place-twice": (_in_place_twice, 0), "one-hot": (_one_hot, 16),
+                                                                        "diamond": (_diamond, 32),
     "nested-reductions": (_nested_reductions, 0), "max-pool": (_max_pool, 0),
 }
 """By name: a program, and how many ulp it may be off; 0 means to the bit."""

@@ -1,5 +1,5 @@
-"""Stage: conformance. In: a seed. Out: cases that are random graphs of exact ops, so that results must agree to the bit: what is shared,
-fused, stored or moved is left to chance. Next: ``gradients.py``."""
+"""Stage: conformance. In: a seed. Out: cases that are random graphs of exact ops, so that results must agree to the
+bit: what is shared, fused, stored or moved is left to chance. Next: ``gradients.py``."""
 
 from __future__ import annotations
 
@@ -62,7 +62,8 @@ class Maker:
         return outputs
 
     def _step(self) -> LazyBuffer:
-        kind = str(self.rng.choice(["binary", "binary", "unary", "choose", "reduce", "move", "gather", "scan", "cast", "store"]))
+        kind = str(self.rng.choice(["binary", "binary", "unary", "choose", "reduce", "move", "gather", "scan", "cast",
+                                    "store"]))
         x = self._pick()
         family = "f" if self.dtype.is_float else "i"
         if kind == "binary":
@@ -80,7 +81,8 @@ class Maker:
             at = LazyBuffer.index((size,), 0, x.device)
             return x.gather([at.binary(Op.MUL, at.like(3)).binary(Op.MOD, at.like(size))])
         if kind == "scan":
-            return plain_zero(x.scan(str(self.rng.choice([Op.MAX, Op.MIN])), int(self.rng.integers(0, len(self.shape)))))
+            return plain_zero(x.scan(str(self.rng.choice([Op.MAX, Op.MIN])),
+                                     int(self.rng.integers(0, len(self.shape)))))
         if kind == "cast":
             other = ALL[int(self.rng.integers(0, len(ALL)))]
             return x.cast(other).cast(self.dtype) if other is not bool_ else x.cast(bool_).cast(self.dtype)

@@ -1,5 +1,5 @@
-"""Stage: conformance. In: the table of reductions. Out: cases for SUM, PROD, MAX, MIN and SCAN: each dtype, over first, last,
-middle, several and all axes, short, long and empty. Next: ``movements.py``."""
+"""Stage: conformance. In: the table of reductions. Out: cases for SUM, PROD, MAX, MIN and SCAN: each dtype, over first,
+last, middle, several and all axes, short, long and empty. Next: ``movements.py``."""
 
 from __future__ import annotations
 
@@ -97,7 +97,8 @@ def _infinite(op: str, dtype: DType, shape: Shape, axes: tuple[int, ...], device
 
 def scans() -> Iterator[Case]:
     """Running sums, products, maxima and minima."""
-    shapes: tuple[tuple[Shape, int], ...] = (((1,), 0), ((0,), 0), ((17,), 0), ((1025,), 0), ((5, 33), 1), ((33, 5), 0), ((2, 17, 3), 1),
+    shapes: tuple[tuple[Shape, int], ...] = (((1,), 0), ((0,), 0), ((17,), 0), ((1025,), 0), ((5, 33), 1), ((33, 5), 0),
+                                             ((2, 17, 3), 1),
                                              ((0, 4), 1), ((3, 5_000), 1))
     names = list(VIEWS)
     turn = 0

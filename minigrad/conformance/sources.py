@@ -15,7 +15,8 @@ from minigrad.ops import Op
 
 Shape = tuple[int, ...]
 
-SHAPES: tuple[Shape, ...] = ((), (0,), (1,), (3, 0, 2), (15,), (16,), (17,), (33,), (5, 3), (1, 1, 7), (2, 3, 5, 4), (1025,),
+SHAPES: tuple[Shape, ...] = ((), (0,), (1,), (3, 0, 2), (15,), (16,), (17,), (33,), (5, 3), (1, 1, 7), (2, 3, 5, 4),
+                             (1025,),
                              (3, 37, 129))
 """0-d, empty, one element, at and around the widths of vectors, more axes, and one that takes more than one thread."""
 
@@ -31,15 +32,16 @@ def edge_values(dtype: DType) -> np.ndarray:
         return np.array([False, True])
     if not dtype.is_float:
         low, high = int(dtype.min), int(dtype.max)
-        around = [0, 1, 2, 3, 5, 7, 8, 13, dtype.bits - 1, dtype.bits, dtype.bits + 1, 100, high, high - 1, high // 2, low,
+        around = [0, 1, 2, 3, 5, 7, 8, 13, dtype.bits - 1, dtype.bits, dtype.bits + 1, 100, high, high - 1, high // 2,
+                  low,
                   low + 1, -1, -2, -3, -7, -100]
         return np.array(sorted({v for v in around if low <= v <= high}), dtype.numpy)
-    high = float(dtype.max)
+    largest = float(dtype.max)
     tiny = {"float16": 2.0**-14, "float64": 2.0**-1022}.get(dtype.name, 2.0**-126)
-    values = [0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 1.5, 2.5, -2.5, 3.0, -7.25, 1e-3, -1e-3, 3.14159265, 10.1, -10.1, 88.0, -88.0,
-              709.0, 1000.0, -1000.0, 127.5, 128.0, -128.9, 255.9, 256.0, 32767.5, -32769.0, 65535.9, 2.0**31, -(2.0**31), 2.0**32,
-              2.0**53, 2.0**63, -(2.0**63), 2.0**64, 1e20, -1e20, 1e38, tiny, -tiny, tiny * 0.5, -tiny * 0.25, high, -high,
-              float("inf"), float("-inf"), float("nan")]
+    values = [0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 1.5, 2.5, -2.5, 3.0, -7.25, 1e-3, -1e-3, 3.14159265, 10.1, -10.1]
+    values += [88.0, -88.0, 709.0, 1000.0, -1000.0, 127.5, 128.0, -128.9, 255.9, 256.0, 32767.5, -32769.0, 65535.9]
+    values += [2.0**31, -(2.0**31), 2.0**32, 2.0**53, 2.0**63, -(2.0**63), 2.0**64, 1e20, -1e20, 1e38]
+    values += [tiny, -tiny, tiny * 0.5, -tiny * 0.25, largest, -largest, float("inf"), float("-inf"), float("nan")]
     with np.errstate(over="ignore"):
         return np.array(values).astype(dtype.numpy)
 
@@ -96,7 +98,8 @@ def _strided_memory(s: Source, shape: Shape) -> LazyBuffer:
 def _transposed_memory(s: Source, shape: Shape) -> LazyBuffer:
     """A realised leaf whose first axis is the contiguous one."""
     base = s.leaf(shape[::-1])
-    return LazyBuffer.from_buffer(base.buffer, shape, s.dtype, s.device, 0, tuple(reversed(base.strides))) if shape else base
+    return LazyBuffer.from_buffer(base.buffer, shape, s.dtype, s.device, 0,
+                                  tuple(reversed(base.strides))) if shape else base
 
 
 def _strided(s: Source, shape: Shape) -> LazyBuffer:

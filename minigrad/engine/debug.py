@@ -14,6 +14,7 @@ from minigrad.engine.execute import CompiledKernel, Executable
 from minigrad.engine.walk import Pending
 from minigrad.graph.show import show as show_graph
 from minigrad.kernel.show import show as show_kernel
+from minigrad.schedule.show import show as show_plan
 from minigrad.schedule.simplify import simplify
 
 
@@ -30,12 +31,12 @@ def before(pending: Pending, executable: Executable, hit: bool, seconds: float, 
     if level >= 5:
         _print("--- lazy graph as recorded", show_graph(pending.results))
         _print("--- lazy graph simplified", show_graph(simplify(pending.results)[0]))
+    if level >= 3:
+        _print("--- schedule", show_plan(executable.plan))
     for kernel in executable.kernels:
         if level >= 3:
             for line in kernel.lowered.strategies:
                 _print(f"--- {kernel.name}: {line}")
-            for note in kernel.launch.notes:
-                _print(f"    {note}")
             _print(show_kernel(kernel.lowered.kernel))
         if level >= 4:
             _print(f"--- {kernel.name}: as C", kernel.source)

@@ -118,5 +118,6 @@ def _dead(pending: Pending, number: dict[LazyBuffer, int]) -> tuple[bool, ...]:
         if node in pinned or getrefcount(node) > inside[node] + held:
             pinned.add(node)
             pinned.update([s for s in node.srcs if s not in stored])
-    return tuple([candidate and leaf not in pinned and getrefcount(leaf.buffer) <= 2 and not leaf.buffer.exported
+    dead = tuple([candidate and leaf not in pinned and getrefcount(leaf.buffer) <= 2 and not leaf.buffer.exported
                   for candidate, leaf in zip(candidates, pending.leaves, strict=True)])
+    return dead if True in dead else ()

@@ -60,7 +60,7 @@ def compute(node: LazyBuffer, operands: list[np.ndarray]) -> Any:
 
 
 def _elementwise(node: LazyBuffer, operands: list[np.ndarray]) -> Any:
-    """In the kernels the half types are computed in float32 and rounded once an op; so here."""
+    """The half types are computed in float32. Here they are rounded after every op, in kernels only where they are stored."""
     if node.op == Op.CAST:
         return cast(operands[0], node.dtype)
     if node.op == Op.BITCAST:
@@ -113,6 +113,11 @@ def move(op: str, arg: Any, a: np.ndarray) -> np.ndarray:
         windows = np.lib.stride_tricks.sliding_window_view(a, reach, axis=axis)
         a = windows[(slice(None),) * axis + (slice(None, None, stride),)][..., ::dilation]
     return a
+
+
+def _number(value: Any, dtype: DType, shape: tuple[int, ...]) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        return np.full(shape, value, dtype.numpy)
 
 
 def _scatter(node: LazyBuffer, operands: list[np.ndarray]) -> np.ndarray:
@@ -183,8 +188,8 @@ def random_bits(key: int, count: int) -> np.ndarray:
 
 
 _OTHERS: dict[str, Callable[[LazyBuffer, list[np.ndarray]], Any]] = {
-    Op.CONST: lambda n, v: np.full(n.shape, n.arg, n.dtype.numpy),
-    Op.SCALAR: lambda n, v: np.asarray(n.value, n.dtype.numpy),
+    Op.CONST: lambda n, v: _number(n.arg, n.dtype, n.shape),
+    Op.SCALAR: lambda n, v: _number(n.value, n.dtype, ()),
     Op.INDEX: lambda n, v: np.broadcast_to(
         np.arange(n.shape[n.arg]).reshape([-1 if a == n.arg else 1 for a in range(len(n.shape))]), n.shape),
     Op.RANDOM_BITS: lambda n, v: random_bits(int(v[0]), n.size).reshape(n.shape),

@@ -180,7 +180,8 @@ class Access:
         if op == Op.CONST:
             return constant(node.arg, node.dtype)
         if op == Op.SCALAR:
-            return self.scalars[node]
+            # a run-time number arrives in full precision: round it to a half as a constant is
+            return convert(convert(self.scalars[node], node.dtype), dtype)
         if op == Op.INDEX:
             return Index(index[node.arg], int64)
         if op == Op.RANDOM_BITS:

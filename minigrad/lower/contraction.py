@@ -23,6 +23,10 @@ BLOCK_K = 256
 """Products added up in a register before the sum goes to memory: bounds the cache that a tile's operands take, and the
 error of the sum."""
 
+AMORTISED = 48
+"""Rows that a packed tile of the other operand is used for, at least: copying an element costs about as much as four
+products of it."""
+
 WIDE_ENOUGH = 1 << 19
 """Products that one iteration of the parallel loop is worth."""
 
@@ -124,8 +128,9 @@ def plan_contraction(body: Body, kept: list[Axis], domains: Sequence[Domain], ta
     depth = prod(x.size for x in k)
     if depth < 4 or m.size < 2 or prod(x.size for x in b.own) < max(2, lanes // 2) or lanes == 1:
         return None
-    b.packed = not _is_plain(b, body) or not _is_contiguous(_loads(b, body), n)
-    a.packed = not _is_plain(a, body)
+    b.packed = not _is_plain(b, body) or not _is_contiguous(_loads(b, body), n) or (
+        m.size >= 256 and _collides(b, body, k[-1], depth, 4096))
+    a.packed = not _is_plain(a, body) or _collides(a, body, k[-1], min(prod(x.size for x in b.own), depth))
     if (b.packed and m.size < 8) or _gathers_along(body, b.own):
         return None
     columns = [n]
@@ -186,6 +191,13 @@ def _is_plain(operand: Operand, body: Body) -> bool:
     return isinstance(value, Load) and value.guard is None and not any(v in gathers for v in variables(value.index))
 
 
+def _collides(operand: Operand, body: Body, k: Axis, use: int, apart: int = 1024) -> bool:
+    """Whether steps of K are a multiple of ``apart`` bytes apart, so that they take each other's place in the cache."""
+    steps = [coefficient(e, k.var) for e in _loads(operand, body)]
+    size = operand.work.loads[0].dtype.size
+    return use >= 64 and any(c is None or c > 1 and c * size % apart == 0 for c in steps)
+
+
 def _widen(plan: Plan, stores: Sequence[Sym]) -> None:
     """Let the columns of a packed operand run over several axes, so that short rows fill whole vectors."""
     others = sorted([x for x in plan.b.own if x is not plan.n],
@@ -227,7 +239,8 @@ def _choose_tile(plan: Plan) -> None:
                 for wide, often in ((vectors, count // vectors), (count % vectors, 1)):
                     if height and wide:
                         products = max(height * wide, 4 + wide)  # a chain of additions waits for each before it
-                        steps += many * often * (products + 1.5 + 0.3 * (height + wide))
+                        steps += many * often * (products + 0.5 + 0.1 * (height + wide))
+            steps *= 1 + 0.03 * (plan.m.size % rows > 0) + 0.02 * (count % vectors > 0)  # more code for the rest
             if steps < best:
                 best, plan.rows, plan.vectors = steps, rows, vectors
 
@@ -277,7 +290,7 @@ def _choose_blocks(plan: Plan) -> None:
             plan.b.packed or plan.column_tiles * plan.width >= plan.row_tiles * plan.rows)
         if columns_first:
             plan.column_tiles = -(-plan.column_tiles // 2)
-        elif plan.row_tiles > 1:
+        elif plan.row_tiles * plan.rows >= (2 * AMORTISED if plan.b.packed else 2 * plan.rows):
             plan.row_tiles = -(-plan.row_tiles // 2)
         elif not plan.panel and plan.column_tiles > 1:
             plan.column_tiles = -(-plan.column_tiles // 2)

@@ -6,7 +6,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from minigrad.kernel.ir import Statement
+from minigrad.dtype import bool_, int64
+from minigrad.kernel.ir import If, Index, LetIndex, Statement
 from minigrad.lower.axes import Axes, Axis
 from minigrad.lower.body import Body, Traffic, traffic
 from minigrad.lower.cost import axis_cost, lanes_for
@@ -96,10 +97,12 @@ class _Map:
         self.body, self.outer, self.lane_axis, self.tile, self.parts = body, outer, lane_axis, tile, pieces
         self.tile_size = 64 // max(o.array.dtype.size for o in body.outputs)
         self.tiles: Axis | None = None
+        self.main = pieces[0] if pieces else None
         if tile is not None:
+            if self.main is not None and tile.size >= self.main.lanes > 1:
+                self.tile_size = self.main.lanes  # a square, which the renderer turns as a whole
             self.tiles = self._axis("t", -(-tile.size // self.tile_size))
             outer.append(self.tiles)
-        self.main = pieces[0] if pieces else None
         self.steps: Axis | None = None
         if self.main is not None and self.main.count > 1:
             self.steps = self._axis("v", self.main.count)
@@ -158,11 +161,21 @@ class _Map:
         if self.tile is None:
             return self._point(mapping, lane)
         assert self.tiles is not None
+        start = self.tiles.var * self.tile_size
         inner = self._axis("u", self.tile.size)
         mapping[self.tile.var] = inner.var
-        start = self.tiles.var * self.tile_size
         stop = minimum(start + self.tile_size, num(self.tile.size))
-        return [loop(inner, self._point(mapping, lane), start=start, stop=stop)]
+        rest = [loop(inner, self._point(mapping, lane), start=start, stop=stop)]
+        full = self.tile.size // self.tile_size
+        if part.lanes != self.tile_size or not full:
+            return rest
+        row, tile = self._axis("u", self.tile_size), self._axis("t", full)
+        mapping[self.tile.var] = tile.var * self.tile_size + row.var
+        square = [LetIndex(tile.var, Index(self.tiles.var, int64)),
+                  loop(row, self._point(mapping, lane), "unroll")]
+        if self.tiles.size == full:
+            return square
+        return [If(Index(self.tiles.var < full, bool_), tuple(square), tuple(rest))]
 
     def _point(self, mapping: dict[Sym, Sym], lane: Axis | None = None) -> list[Statement]:
         copy = self.body.instance(mapping)

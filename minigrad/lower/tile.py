@@ -16,7 +16,7 @@ from minigrad.lower.contraction import Operand, Plan
 from minigrad.lower.map import Lowering, map_stage
 from minigrad.lower.nest import ZERO, Parallel, loop, loops, parts, when
 from minigrad.ops import Op
-from minigrad.symbolic import Sym, both, coefficient, eq, minimum, num
+from minigrad.symbolic import Sym, both, eq, minimum, num
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,18 +170,15 @@ class _Writer:
         deep = plan.depth * plan.inner
         if rows:
             local = [self._axis("m", self.height)]
-            mapping[plan.m.var] = self.first_row + local[0].var
-            if self.first_row.hi + self.height > plan.m.size:
-                guards.append((self.first_row + local[0].var) < plan.m.size)
-            along_k = not _steps_by_one(operand, body, plan.m)
-            index = local[0].var * deep + flat if along_k else flat * self.height + local[0].var
-            steps = (deep, 1) if along_k else (1, self.height)
-            packed = _Packed(self._scratch("a", self.height * deep), *steps)
+            origin = self._origin(self.first_row, self.height, plan.m.size, statements)
+            mapping[plan.m.var] = origin + local[0].var
+            index = local[0].var * deep + flat
+            packed = _Packed(self._scratch("a", self.height * deep), deep, 1, origin)
         else:
-            local, index, extra = self._panel_axes(mapping)
+            local, index, extra, origin = self._panel_axes(mapping, statements)
             guards += extra
             index = index + flat * self.block_width
-            packed = _Packed(self._scratch("b", deep * self.block_width), 1, self.block_width)
+            packed = _Packed(self._scratch("b", deep * self.block_width), 1, self.block_width, origin)
         guard = both(*guards) if guards else None
         copy = body.instance({**mapping, **{g.var: g.var for g in body.gathers}}, guard=guard)
         value = copy.value(operand.value)
@@ -197,14 +194,28 @@ class _Writer:
     def _scratch(self, stem: str, size: int) -> Array:
         return Array(self.names.fresh(stem), self.dtype, size, "scratch", 1, True)
 
-    def _panel_axes(self, mapping: dict[Sym, Sym]) -> tuple[list[Axis], Sym, list[Sym]]:
-        """The columns of a block: axes to copy them with, the position in the block, and what must hold."""
+    def _origin(self, first: Sym, count: int, extent: int, statements: list[Statement]) -> Sym:
+        """Where a copy of ``count`` rows or columns begins that holds those from ``first``: not so late that it would
+        pass the end."""
+        if first.hi + count <= extent:
+            return first
+        origin = self.names.var("at", extent - count + 1)
+        statements.append(LetIndex(origin, Index(minimum(first, num(extent - count)), int64)))
+        return origin
+
+    def _panel_axes(self, mapping: dict[Sym, Sym],
+                    statements: list[Statement]) -> tuple[list[Axis], Sym, list[Sym], Sym]:
+        """The columns of a block: axes to copy them with, the position in the block, what must hold, and where the
+        copy begins."""
         plan = self.plan
         if not plan.panel:
             own = self._axis("n", self.block_width)
-            mapping[plan.n.var] = self.first_column + own.var
-            inside = (self.first_column + own.var) < plan.n.size
-            return [own], own.var, [] if inside.lo == 1 else [inside]
+            origin = self.first_column
+            if plan.n.size % plan.lanes == 0:
+                origin = self._origin(self.first_column, self.block_width, plan.n.size, statements)
+            mapping[plan.n.var] = origin + own.var
+            inside = mapping[plan.n.var] < plan.n.size
+            return [own], own.var, [] if inside.lo == 1 else [inside], origin
         axes = [self._axis("n", plan.panel), *[self._axis("n", x.size) for x in plan.columns[1:]]]
         flat = ZERO
         for axis, own in zip(plan.columns, axes, strict=True):
@@ -213,7 +224,7 @@ class _Writer:
         first = (self.panels.var * plan.panel if self.panels else ZERO) + axes[0].var
         mapping[plan.columns[0].var] = first
         inside = first < plan.columns[0].size
-        return axes, flat, [] if inside.lo == 1 else [inside]
+        return axes, flat, [] if inside.lo == 1 else [inside], ZERO
 
     # --- after the sums
 
@@ -283,11 +294,13 @@ class _Writer:
 
 @dataclass(frozen=True, slots=True)
 class _Packed:
-    """A block of an operand in scratch: steps between neighbouring rows or columns, and of K."""
+    """A block of an operand in scratch: steps between neighbouring rows or columns, and of K; the row or column of the
+    operand that it begins with."""
 
     array: Array
     across: int
     along: int
+    origin: Sym
 
 
 class _Micro:
@@ -330,6 +343,9 @@ class _Micro:
         row, vector, lane = w._axis("u", high.size), w._axis("v", vectors), w._axis("l", plan.lanes)
         column = vector.var * plan.lanes + lane.var
         axes, head, flat, start, stop = self._k_loops()
+        before: list[Statement] = []
+        local_row = self._place(self.a, w.first_row, w.height, high, before)
+        local_column = self._place(self.b, w.first_column, w.block_width, wide, before)
         mapping = {plan.m.var: high.at + row.var}
         if not plan.panel:
             mapping[plan.n.var] = wide.at + column
@@ -339,9 +355,9 @@ class _Micro:
         plain = self.body.instance(mapping)
         masked = self.body.instance(mapping, guard=guard) if guard is not None else plain
         a: Value = plain.value(plan.a.value) if self.a is None else Load(
-            self.a.array, (high.local + row.var) * self.a.across + flat * self.a.along)
+            self.a.array, (local_row + row.var) * self.a.across + flat * self.a.along)
         b: Value = masked.value(plan.b.value) if self.b is None else Load(
-            self.b.array, (wide.local + column) * self.b.across + flat * self.b.along)
+            self.b.array, (local_column + column) * self.b.across + flat * self.b.along)
         at = row.var * wide.size + column
         total = Load(acc, at)
         value: Value
@@ -350,7 +366,15 @@ class _Micro:
         else:
             value = Apply(Op.ADD, (total, Apply(Op.MUL, (a, b), w.dtype)), w.dtype)
         inside: list[Statement] = [*head, *plain.statements, _unrolled(row, vector, lane, [Store(acc, at, value)])]
-        return [loop(axes[0], loops(axes[1:], inside), start=start, stop=stop)]
+        return [*before, loop(axes[0], loops(axes[1:], inside), start=start, stop=stop)]
+
+    def _place(self, packed: _Packed | None, first: Sym, count: int, tiles: Tiles, before: list[Statement]) -> Sym:
+        """Where the tile begins in a packed operand."""
+        if packed is None or packed.origin is first or packed.origin is ZERO:
+            return tiles.local
+        at = self.names.var("at", count - tiles.size + 1)
+        before.append(LetIndex(at, Index(first + tiles.local - packed.origin, int64)))
+        return at
 
     def _k_loops(self) -> tuple[list[Axis], list[Statement], Sym, Sym, Sym]:
         """The loops over a block of K: axes, statements inside them, the position in packed operands, and the bounds of
@@ -386,10 +410,3 @@ class _Micro:
 
 def _unrolled(row: Axis, vector: Axis, lane: Axis, body: list[Statement], head: Sequence[Statement] = ()) -> Statement:
     return loop(row, [loop(vector, [*head, loop(lane, body, "vector")], "unroll")], "unroll")
-
-
-def _steps_by_one(operand: Operand, body: Body, axis: Axis) -> bool:
-    indices = [body.index(x.index) for x in operand.work.loads]
-    return bool(indices) and all(coefficient(e, axis.var) in (0, 1) for e in indices) and any(
-        coefficient(e, axis.var) == 1 for e in indices)
-

@@ -34,6 +34,7 @@ from minigrad.render.llvm_index import I64, NO_LANE, IndexWriter, narrow
 from minigrad.render.llvm_memory import MemoryWriter
 from minigrad.render.llvm_ops import apply, cast, constant, fold, to_memory
 from minigrad.render.llvm_text import Operand, Writer, register_type
+from minigrad.render.llvm_transpose import load_turned, turned_loads
 from minigrad.symbolic import Sym, num
 from minigrad.target import Target
 
@@ -77,7 +78,7 @@ class KernelWriter:
         self.index = IndexWriter(self.w, self.scalar_index)
         self.memory = MemoryWriter(self.w, self.index)
         self.locals: dict[str, Operand] = {}
-        self.turned: dict[int, tuple[Sym, list[Operand]]] = {}  # loads of a square of elements, by copy of the loop
+        self.turned: dict[int, Operand] = {}  # what loads give that were made for a whole unrolled loop
         self.registers: dict[int, list[Operand]] = {}
         self.blocks = 0
 
@@ -146,13 +147,14 @@ class KernelWriter:
         if start.kind == stop.kind == "num":
             numbers = range(int(start), int(stop), s.step)
             if s.kind == "unroll" or len(numbers) <= 1:
-                for v in turned_loads(s) if len(numbers) > 1 else ():
-                    inner = s.body[0]
-                    self.turned[id(v)] = s.var, load_turned(self.w, self.memory, v, inner.var, len(numbers), s.var,
-                                                            int(start))
-                for n in numbers:
+                turned = turned_loads(s) if len(numbers) > 1 else []
+                columns = [load_turned(self.w, self.memory, v, s) for v in turned]
+                for position, n in enumerate(numbers):
                     self.index.constants[s.var] = num(n)
+                    self.turned.update({id(v): c[position] for v, c in zip(turned, columns)})
                     self.block(s.body)
+                for v in turned:
+                    del self.turned[id(v)]
                 self.index.constants.pop(s.var, None)
                 return
         self.loop(s, self.index.number(start), self.index.number(stop), start.hi < stop.lo)
@@ -331,8 +333,7 @@ class KernelWriter:
 
     def load(self, v: Load) -> Operand:
         if id(v) in self.turned:
-            copy, columns = self.turned[id(v)]
-            return columns[int(self.index.constants[copy]) - copy.lo]
+            return self.turned[id(v)]
         if v.array.scope != "register":
             return self.memory.load(v)
         return self.registers[id(v.array)][self.index.register(v.index) // v.array.lanes]

@@ -6,9 +6,10 @@ from __future__ import annotations
 
 from minigrad.kernel.ir import For, Load, Store
 from minigrad.kernel.walk import statements, values, values_of
+from minigrad.render.llvm_index import NO_LANE
 from minigrad.render.llvm_memory import MemoryWriter
 from minigrad.render.llvm_text import Operand, Writer
-from minigrad.symbolic import Sym, coefficient, num, substitute
+from minigrad.symbolic import coefficient, num, substitute
 
 
 def turned_loads(s: For) -> list[Load]:
@@ -32,18 +33,24 @@ def turned_loads(s: For) -> list[Load]:
     stored = {id(x.array) for x in statements(inner.body) if isinstance(x, Store)}
     found = []
     for v in values([v for x in statements(inner.body) for v in values_of(x)]):
-        if isinstance(v, Load) and v.guard is None and v.array.scope != "register" and id(v.array) not in stored:
+        if isinstance(v, Load) and v.array.scope != "register" and id(v.array) not in stored:
             step = coefficient(v.index, inner.var)
             if step is not None and step not in (-1, 0, 1) and coefficient(v.index, s.var) == 1:
                 found.append(v)
     return found
 
 
-def load_turned(w: Writer, memory: MemoryWriter, v: Load, lane: Sym, lanes: int, copy: Sym, first: int) -> list[Operand]:
+def load_turned(w: Writer, memory: MemoryWriter, v: Load, s: For) -> list[Operand]:
     """What the load gives in each copy of the loop: rows along the copies, turned into columns along the lanes."""
-    index = memory.index
-    rows = [memory.load_at(v.array, memory.address(v.array, index.fix(substitute(
-        v.index, {lane: num(n), copy: num(first)}))), lanes) for n in range(lanes)]
+    inner = s.body[0]
+    assert isinstance(inner, For)
+    index, rows = memory.index, []
+    index.lane, index.lanes = s.var, int(inner.stop)
+    for n in range(index.lanes):
+        at = {inner.var: num(n)}
+        guard = None if v.guard is None else substitute(v.guard, at)
+        rows.append(w.widen(memory.load(Load(v.array, substitute(v.index, at), guard)), index.lanes))
+    index.lane, index.lanes = NO_LANE, 1
     return transpose(w, rows)
 
 

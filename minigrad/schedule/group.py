@@ -297,7 +297,7 @@ class Grouping:
                 continue
             for first in self.order:
                 if first is second:
-                    break
+                    continue  # a merge moves its group to the end of the order, so look on both sides
                 if self._beside(first, second):
                     _join(first.drafts[0], second.drafts[0])
                     first.work += second.work

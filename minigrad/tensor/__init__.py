@@ -1,4 +1,4 @@
-"""Stage: front. In: what users write. Out: ``Tensor`` and the functions on it, each recorded as LazyBuffers and tape nodes.
+"""Stage: front. In: what users write. Out: ``Tensor`` and the functions on it, recorded as LazyBuffers and tape nodes.
 Read ``storage.py`` and ``base.py`` first, then one topic at a time; ``elementwise.py`` is the model.
 Next: ``nn/``."""
 
@@ -6,10 +6,26 @@ from __future__ import annotations
 
 from typing import Any
 
-# The order of these imports is the order of the topics: each adds methods to Tensor and functions to FUNCTIONS.
-from minigrad.tensor import elementwise, functions, comparison, reduce, movement, joining, indexing, gathering  # noqa: I001
-from minigrad.tensor import creation, linalg, inplace, random, ordering, convert, protocol  # noqa: F401
-from minigrad.tensor import return_types
+from minigrad.tensor import (  # noqa: F401  each topic adds methods to Tensor and functions to FUNCTIONS
+    comparison,
+    convert,
+    creation,
+    elementwise,
+    exponential,
+    extrema,
+    functions,
+    gathering,
+    indexing,
+    inplace,
+    joining,
+    linalg,
+    movement,
+    ordering,
+    protocol,
+    random,
+    reduce,
+    return_types,
+)
 from minigrad.tensor.base import FUNCTIONS, Tensor
 from minigrad.tensor.composite import composite
 from minigrad.tensor.convert import realize, update_

@@ -1,4 +1,5 @@
-"""Stage: front. In: Tensors and numbers. Out: bool Tensors (< == isnan …), logic and bit operations, choices (``where``).
+"""Stage: front. In: Tensors and numbers. Out: bool Tensors (< == isnan …), logic and bit operations, choices
+(``where``).
 Next: ``reduce.py``."""
 
 from __future__ import annotations
@@ -12,7 +13,15 @@ from minigrad.dtype import bool_, promote
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.tensor.base import Tensor, both, function, make, method, read_all, record
-from minigrad.tensor.operands import broadcast_shapes, fit, fit_all, is_number, require_tensor, result_dtype, same_device
+from minigrad.tensor.operands import (
+    broadcast_shapes,
+    fit,
+    fit_all,
+    is_number,
+    require_tensor,
+    result_dtype,
+    same_device,
+)
 from minigrad.tensor.promotion import can_cast, number, number_dtype, type_name, with_number
 
 Formula = Callable[[LazyBuffer, LazyBuffer], LazyBuffer]
@@ -93,14 +102,14 @@ def _bitwise(name: str, op: str, operators: tuple[str, ...], doc: str) -> None:
             return NotImplemented
         dtype = result_dtype((self, other))
         if dtype.kind == "f" or (dtype is bool_ and op in (Op.SHL, Op.SHR)):
-            raise RuntimeError(f"\"{name}_cpu\" not implemented for '{type_name(dtype)}'")
+            raise NotImplementedError(f"\"{name}_cpu\" not implemented for '{type_name(dtype)}'")
         _, _, (x, y) = fit_all((self, other), dtype)
         return make(x.binary(op, y))
 
     def reflected(self: Tensor, other: Any) -> Any:
         dtype = with_number(self.dtype, other)
         if dtype.kind == "f":
-            raise RuntimeError(f"\"{name}_cpu\" not implemented for '{type_name(dtype)}'")
+            raise NotImplementedError(f"\"{name}_cpu\" not implemented for '{type_name(dtype)}'")
         _, _, (x, y) = fit_all((other, self), dtype)
         return make(x.binary(op, y))
 

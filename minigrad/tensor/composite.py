@@ -29,6 +29,10 @@ class Traced:
         self.is_tuple = is_tuple
 
 
+def _holds_tensors(arg: Any) -> bool:
+    return isinstance(arg, list | tuple) and len(arg) > 0 and isinstance(arg[0], Tensor)
+
+
 class Composite:
     """A function that is recorded as one node; see ``composite``."""
 
@@ -49,7 +53,7 @@ class Composite:
             if isinstance(arg, Tensor):
                 tensors.append(arg)
                 parts.append(Tensor)
-            elif isinstance(arg, list | tuple) and arg and isinstance(arg[0], Tensor):
+            elif _holds_tensors(arg):
                 tensors += arg
                 parts.append((type(arg), len(arg)))
             else:
@@ -66,9 +70,8 @@ class Composite:
     def _trace(self, args: Sequence[Any], static: dict[str, Any], lazies: Sequence[LazyBuffer]) -> Traced:
         params = [param(i, v.shape, v.dtype, v.device) for i, v in enumerate(lazies)]
         given = iter([make(p) for p in params])
-        placed = [next(given) if isinstance(a, Tensor)
-                  else type(a)([next(given) for _ in a]) if isinstance(a, list | tuple) and a and isinstance(a[0], Tensor)
-                  else a for a in args]
+        placed = [next(given) if isinstance(a, Tensor) else
+                  type(a)([next(given) for _ in a]) if _holds_tensors(a) else a for a in args]
         tracing.append(self.name)
         try:
             with no_grad():
@@ -83,9 +86,9 @@ class Composite:
 def composite(function: F) -> F:
     """Record calls of ``function`` as one node of the graph and one entry of the tape.
 
-    Positional arguments that are Tensors, or non-empty lists or tuples of Tensors, are inputs; everything else is static:
-    hashable, and traced anew for each value. The result is a Tensor or a tuple of Tensors. The body sees placeholders:
-    shapes and dtypes are known, values are not.
+    Positional arguments that are Tensors, or non-empty lists or tuples of Tensors, are inputs; everything else is
+    static: hashable, and traced anew for each value. The result is a Tensor or a tuple of Tensors. The body sees
+    placeholders: shapes and dtypes are known, values are not.
 
     >>> import minigrad
     >>> @composite

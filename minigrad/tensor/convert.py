@@ -1,5 +1,5 @@
-"""Stage: front. In: a Tensor. Out: it in another dtype or on another device, as NumPy array, Python number or list; its
-autograd attributes: ``grad``, ``requires_grad``, ``grad_fn``, ``detach``, ``backward``.
+"""Stage: front. In: a Tensor. Out: it in another dtype or on another device, as NumPy array, Python number or list;
+its autograd attributes: ``grad``, ``requires_grad``, ``grad_fn``, ``detach``, ``backward``.
 Next: ``protocol.py``."""
 
 from __future__ import annotations
@@ -26,6 +26,10 @@ from minigrad.tensor.size import resolve
 from minigrad.tensor.storage import Storage, apply_to_array
 
 _TO_COPY = kind("ToCopyBackward0")
+
+
+def _property(name: str, get: Any, set: Any = None, delete: Any = None, *, doc: str) -> None:
+    setattr(Tensor, name, property(get, set, delete, doc))
 
 
 # --- dtype and device
@@ -106,6 +110,7 @@ def cuda(self: Tensor, device: Any = None, non_blocking: bool = False) -> Tensor
 # --- values
 
 
+@method("_array")
 def _array(self: Tensor) -> np.ndarray:
     """The elements as a NumPy array on the Tensor's memory, computed if they were pending. Not for keeping."""
     _check_has_values(self)
@@ -117,9 +122,6 @@ def _array(self: Tensor) -> np.ndarray:
 def _check_has_values(self: Tensor) -> None:
     if self._storage.lazy.op == Op.PARAM:
         raise RuntimeError("the values of a tensor are not known while a composite is traced")
-
-
-Tensor._array = _array  # type: ignore[attr-defined]
 
 
 @method("numpy")
@@ -300,7 +302,7 @@ def _set_requires_grad(self: Tensor, value: bool) -> None:
     self.requires_grad_(value)
 
 
-Tensor.requires_grad = property(_requires_grad, _set_requires_grad, doc="Whether gradients are computed for it.")
+_property("requires_grad", _requires_grad, _set_requires_grad, doc="Whether gradients are computed for it.")
 
 
 @method("requires_grad_")
@@ -312,9 +314,9 @@ def requires_grad_(self: Tensor, requires_grad: bool = True) -> Tensor:
     """
     if self._source() is not None and self._edge is not None:
         if not requires_grad:
-            raise RuntimeError("you can only change requires_grad flags of leaf variables. If you want to use a computed "
-                               "variable in a subgraph that doesn't require differentiation use var_no_grad = "
-                               "var.detach().")
+            raise RuntimeError("you can only change requires_grad flags of leaf variables. If you want to use a "
+                               "computed variable in a subgraph that doesn't require differentiation use var_no_grad "
+                               "= var.detach().")
         return self
     if requires_grad and self.dtype.kind != "f":
         raise RuntimeError("only Tensors of floating point dtype can require gradients")
@@ -342,8 +344,8 @@ def _grad_fn(self: Tensor) -> Any:
     return None if self._source() is None or self._edge is None else self._edge[0]
 
 
-Tensor.grad_fn = property(_grad_fn, doc="The tape node that made this Tensor; None for a leaf.")
-Tensor.is_leaf = property(lambda self: _grad_fn(self) is None, doc="Whether no recorded op made this Tensor.")
+_property("grad_fn", _grad_fn, doc="The tape node that made this Tensor; None for a leaf.")
+_property("is_leaf", lambda self: _grad_fn(self) is None, doc="Whether no recorded op made this Tensor.")
 
 
 def _get_grad(self: Tensor) -> Tensor | None:
@@ -358,10 +360,14 @@ def _set_grad(self: Tensor, value: Tensor | None) -> None:
         if value is self:
             raise RuntimeError("can't assign Variable as its own grad")
         if value._shape() != self._shape():
-            raise RuntimeError("assigned grad has data of a different size")
+            raise RuntimeError(f"attempting to assign a gradient of size '{list(value._shape())}' to a tensor of size "
+                               f"'{list(self._shape())}'. Please ensure that the gradient and the tensor are the same "
+                               "size")
         if value.dtype is not self.dtype:
-            raise RuntimeError(f"attempting to assign a gradient with dtype '{value.dtype}' to a tensor with dtype "
-                               f"'{self.dtype}'. Please ensure that the gradient and the tensor have the same dtype")
+            word = {"float64": "double", "float32": "float", "float16": "c10::Half", "bfloat16": "c10::BFloat16"}
+            raise RuntimeError("attempting to assign a gradient with dtype "
+                               f"'{word.get(value.dtype.name, value.dtype.name)}' to a tensor with grad_dtype "
+                               f"'{type_name(self.dtype)}'. The gradient must match the tensor's dtype")
     self._grad = value
 
 
@@ -369,7 +375,7 @@ def _del_grad(self: Tensor) -> None:
     self._grad = None
 
 
-Tensor.grad = property(_get_grad, _set_grad, _del_grad, doc="The gradient that ``backward`` added up, or None.")
+_property("grad", _get_grad, _set_grad, _del_grad, doc="The gradient that ``backward`` added up, or None.")
 
 
 @method("detach")
@@ -385,9 +391,10 @@ function("detach")(detach)
 def detach_(self: Tensor) -> Tensor:
     """Forget how self was computed."""
     if self._view is not None and self._view.differentiable:
-        raise RuntimeError("Can't detach views in-place. Use detach() instead. If you are using DistributedDataParallel "
-                           "(DDP) for training, and gradient_as_bucket_view is set as True, gradients are views of DDP "
-                           "buckets, and hence detach_() cannot be called on these gradients.")
+        raise RuntimeError("Can't detach views in-place. Use detach() instead. If you are using "
+                           "DistributedDataParallel (DDP) for training, and gradient_as_bucket_view is set as True, "
+                           "gradients are views of DDP buckets, and hence detach_() cannot be called on these "
+                           "gradients.")
     self._edge, self._requires_grad = None, False
     return self
 
@@ -397,7 +404,7 @@ def _set_data(self: Tensor, value: Tensor) -> None:
     self._storage, self._view = other._storage, other._view
 
 
-Tensor.data = property(alias, _set_data, doc="The same memory outside autograd; assigning replaces it.")
+_property("data", alias, _set_data, doc="The same memory outside autograd; assigning replaces it.")
 
 
 @method("backward")
@@ -425,9 +432,14 @@ def retain_grad(self: Tensor) -> None:
         node.more().retained[number] = weakref.ref(self)
 
 
-Tensor.retains_grad = property(
-    lambda self: self._source() is not None and self._edge is not None and self._edge[0].extra is not None
-    and self._edge[1] in self._edge[0].extra.retained, doc="Whether ``retain_grad`` was asked for.")
+def _retains_grad(self: Tensor) -> bool:
+    if self._source() is None or self._edge is None:
+        return False
+    node, number = self._edge
+    return node.extra is not None and number in node.extra.retained
+
+
+_property("retains_grad", _retains_grad, doc="Whether ``retain_grad`` was asked for.")
 
 
 @method("register_hook")

@@ -1,5 +1,5 @@
-"""Stage: front. In: data, shapes, ranges. Out: new Tensors. Constants and ranges are expressions: they take no memory until
-something needs it, and fuse with what reads them.
+"""Stage: front. In: data, shapes, ranges. Out: new Tensors. Constants and ranges are expressions: they take no memory
+until something needs it, and fuse with what reads them.
 Next: ``random.py``."""
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def _inferred(data: Any) -> DType:
         elif isinstance(item, int | float):
             kind_of = number_dtype(item)
         else:
-            raise TypeError(f"could not infer dtype of {type(item).__name__}")
+            raise RuntimeError(f"Could not infer dtype of {type(item).__name__}")
         found = kind_of if found is None else promote(found, kind_of)
     return get_default_dtype() if found is None else found
 
@@ -67,7 +67,7 @@ def _check_even(data: Any) -> None:
     def check(part: Any, dim: int) -> None:
         if not isinstance(part, list | tuple):
             if dim < len(shape):
-                raise TypeError(f"expected sequence but got {type(part).__name__}")
+                raise TypeError("not a sequence")
             return
         if dim >= len(shape) or len(part) != shape[dim]:
             expected = shape[dim] if dim < len(shape) else 0
@@ -100,7 +100,7 @@ def array_of(data: Any, dtype: DType | None) -> tuple[np.ndarray, DType]:
             raise
         if array.dtype.kind == "O" or (array.dtype.kind == "u" and dtype is int64):
             _check_even(data)
-            raise RuntimeError("Overflow when unpacking long long: a Python integer does not fit int64")
+            raise ValueError("Overflow when unpacking long long: a Python integer does not fit int64")
         if array.dtype.kind not in "biuf":
             raise TypeError(f"new(): invalid data type '{type(data).__name__}'")
     if array.dtype != dtype.numpy:

@@ -1,5 +1,5 @@
-"""Stage: front. In: Tensors and numbers. Out: arithmetic on them, recorded; the operators + - * / // % ** -x and abs().
-Integers become floats where the mathematics needs it; bool + bool is "or", bool * bool is "and".
+"""Stage: front. In: Tensors and numbers. Out: arithmetic on them, recorded; the operators + - * / // % ** -x and
+abs(). Integers become floats where the mathematics needs it; bool + bool is "or", bool * bool is "and".
 Next: ``functions.py``."""
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def binary(a: Tensor, b: Any, op: str, node: type[Node], with_constant: type[Nod
         if xa.dtype is bool_:
             op = _ON_BOOLS.get(op, op)
     else:
-        return NotImplemented  # type: ignore[return-value]
+        return NotImplemented
     return record_unary(with_constant, LazyBuffer(op, (xa, xb), None, xa.shape, xa.dtype, xa.device), a, la)
 
 
@@ -46,7 +46,7 @@ def reflected(b: Any, a: Tensor, op: str, node: type[Node]) -> Tensor:
     """``b op a`` for a number b."""
     la = a._read()
     if not is_number(b):
-        return NotImplemented  # type: ignore[return-value]
+        return NotImplemented
     xa, xb = fit_number(la, b)
     if op == Op.DIV and xa.dtype.kind != "f":
         dtype = floating(xa.dtype)
@@ -157,7 +157,7 @@ def _div(self: Tensor, other: Any) -> Tensor:
         dtype = floating(xa.dtype)
         return record_binary(_DIV, xa.cast(dtype).binary(Op.DIV, xb.cast(dtype)), self, other, la, lb)
     if not is_number(other):
-        return NotImplemented  # type: ignore[return-value]
+        return NotImplemented
     xa = la.cast(floating(la.dtype))
     return record_unary(_DIV_NUMBER, xa.binary(Op.DIV, constant_like(xa, other)), self, la)
 
@@ -249,14 +249,14 @@ _NUMBER_POW = kind("PowBackward2", "output")
 def _pow(self: Tensor, other: Any) -> Tensor:
     if isinstance(other, Tensor):
         if self.dtype is bool_ and other.dtype is bool_:
-            raise RuntimeError('"pow" not implemented for \'Bool\'')
+            raise NotImplementedError('"pow" not implemented for \'Bool\'')
         return binary(self, other, Op.POW, _POW, _POW_NUMBER)
     if not is_number(other):
-        return NotImplemented  # type: ignore[return-value]
+        return NotImplemented
     la = self._read()
     xa, xb = fit_number(la, other)
     if xa.dtype is bool_:
-        raise RuntimeError('"pow" not implemented for \'Bool\'')
+        raise NotImplementedError('"pow" not implemented for \'Bool\'')
     if xa.dtype.kind != "f" and other < 0:
         raise RuntimeError("Integers to negative integer powers are not allowed.")
     return record_unary(_POW_NUMBER, _power(xa, other, xb), self, la)

@@ -48,7 +48,7 @@ def _rounding(name: str, op: str, doc: str, *more: str) -> None:
     def function(self: Tensor) -> Tensor:
         la = self._read()
         if la.dtype is bool_:
-            raise RuntimeError(f"\"{name}\" not implemented for 'Bool'")
+            raise NotImplementedError(f"\"{name}\" not implemented for 'Bool'")
         return record_unary(node, la.unary(op) if la.dtype.kind == "f" else la.contiguous(), self, la)
 
     function.__doc__ = doc
@@ -359,4 +359,4 @@ def nan_to_num(self: Tensor, nan: float = 0.0, posinf: float | None = None, negi
 def check_floating(self: Tensor, name: str) -> None:
     """``RuntimeError`` for a dtype that the function ``name`` has no meaning for."""
     if self.dtype.kind != "f":
-        raise RuntimeError(f"\"{name}\" not implemented for '{type_name(self.dtype)}'")
+        raise NotImplementedError(f"\"{name}\" not implemented for '{type_name(self.dtype)}'")

@@ -20,8 +20,9 @@ from minigrad.tensor.promotion import number
 
 
 def check_index_range(index: Tensor, n: int, ignore: int | None = None,
-                      message: str = "index {value} is out of bounds for dimension {dim} with size {size}") -> bool:
-    """``IndexError`` at the call for a realised index tensor with values outside 0 … n-1 (``ignore`` apart).
+                      message: str = "index {value} is out of bounds for dimension {dim} with size {size}",
+                      error: type[Exception] = IndexError) -> bool:
+    """``error`` at the call for a realised index tensor with values outside 0 … n-1 (``ignore`` apart).
 
     False for a pending one: nothing is known of it yet, and whoever uses it must see to it when it runs.
     """
@@ -35,7 +36,7 @@ def check_index_range(index: Tensor, n: int, ignore: int | None = None,
     if ignore is not None:
         wrong &= array != ignore
     if wrong.any():
-        raise IndexError(message.format(value=int(array[wrong].flat[0]), dim=0, size=n))
+        raise error(message.format(value=int(array[wrong].flat[0]), dim=0, size=n))
     return True
 
 
@@ -64,7 +65,7 @@ def index_select(self: Tensor, dim: int, index: Tensor) -> Tensor:
     la = self._read()
     x = la if la.shape else la.reshape((1,))
     li = index._read().reshape((index.numel(),))
-    check_range(li, x.shape[axis], axis)
+    check_range(li, x.shape[axis], axis, message="index out of range in self")
     order = (axis, *[i for i in range(len(x.shape)) if i != axis])
     out = x.permute(order).gather((wrapped(li, x.shape[axis]),))
     back = (*range(1, axis + 1), 0, *range(axis + 1, len(x.shape)))
@@ -95,7 +96,7 @@ def gather(self: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False) 
     if not la.shape:
         return record(_GATHER, (la,), (self,), (la,))[0].reshape(index._shape())
     li = index._read()
-    check_range(li, la.shape[axis], axis)
+    check_range(li, la.shape[axis], axis, RuntimeError)
     out = la.gather(_coordinates(wrapped(li, la.shape[axis]), axis))
     return record(_GATHER, (out,), (self,), (la,))[0]
 
@@ -176,13 +177,13 @@ def _scattered(self: Tensor, dim: int, index: Tensor, src: Any, mode: str, node:
         if not index.numel():
             return record(node, (la,), tensors, lazies)[0]
         raise RuntimeError("Index tensor must have the same number of dimensions as self tensor")
-    check_range(li, la_shaped.shape[axis], axis)
+    check_range(li, la_shaped.shape[axis], axis, RuntimeError)
     if isinstance(src, Tensor):
         ls = lazies[1].reshape(lazies[1].shape or (1,))
         box = tuple([(0, n) for n in li.shape])
         if any(n > m for n, m in zip(li.shape, ls.shape, strict=True)):
-            raise RuntimeError(f"Expected index {list(li.shape)} to be no larger than self {list(la_shaped.shape)} apart "
-                               f"from dimension {axis} and to be no larger size than src {list(ls.shape)}")
+            raise RuntimeError(f"Expected index {list(li.shape)} to be no larger than self {list(la_shaped.shape)} "
+                               f"apart from dimension {axis} and to be no larger size than src {list(ls.shape)}")
         value = ls if ls.shape == li.shape else LazyBuffer(Op.SHRINK, (ls,), box, li.shape, ls.dtype, ls.device)
     else:
         value = LazyBuffer.const(number(src, la.dtype), la.dtype, li.shape, la.device)
@@ -223,7 +224,7 @@ def scatter_reduce(self: Tensor, dim: int, index: Tensor, src: Tensor, reduce: s
     if reduce == "sum":
         return base.scatter_add(dim, index, src)
     if reduce == "mean":
-        ones = Tensor.new_ones(src, src._shape())
+        ones = src.new_ones(src._shape())
         start_count = self.new_ones(self._shape())
         counts = start_count if include_self else start_count.scatter(dim, index, value=0)
         counts = counts.scatter_add(dim, index, ones)
@@ -305,7 +306,7 @@ def one_hot(input: Tensor, num_classes: int = -1) -> Tensor:
         if not input.numel():
             raise RuntimeError("Can not infer total number of classes from empty tensor.")
         num_classes = int(concrete(input, "one_hot").max()) + 1
-    check_index_range(input, num_classes, message="Class values must be smaller than num_classes.")
+    check_index_range(input, num_classes, message="Class values must be smaller than num_classes.", error=RuntimeError)
     li = input._read()
     shape = (*li.shape, num_classes)
     chosen = li.reshape((*li.shape, 1)).expand(shape).binary(

@@ -1,10 +1,12 @@
-"""Stage: front. In: ``x[...]`` with integers, slices, None, ``...``, index tensors, lists and masks. Out: views and copies, and
-writes to them. Integers and slices give views; index tensors gather; masks are turned into index tensors, which runs
-what they depend on. Next: ``gathering.py``."""
+"""Stage: front. In: ``x[...]`` with integers, slices, None, ``...``, index tensors, lists and masks. Out: views and
+copies, and writes to them. Integers and slices give views; index tensors gather; masks are turned into index tensors,
+which runs what they depend on.
+Next: ``gathering.py``."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import index as position
 from typing import Any
 
 import numpy as np
@@ -14,9 +16,10 @@ from minigrad.dtype import bool_, int64, uint8
 from minigrad.engine import leaf_from_numpy, realise, to_numpy
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
-from minigrad.tensor.base import Tensor, make, make_view, method, record, twin
+from minigrad.tensor.base import Tensor, check_in_place, make, make_view, method, record, twin
 from minigrad.tensor.movement import offset_of, strides_of
 from minigrad.tensor.operands import broadcast_shapes, dim_index, fit, is_number
+from minigrad.tensor.promotion import number
 
 _SELECT, _SLICE, _UNSQUEEZE = kind("SelectBackward0"), kind("SliceBackward0"), kind("UnsqueezeBackward0")
 _ALIAS, _INDEX, _INDEX_PUT = kind("AliasBackward0"), kind("IndexBackward0", "something"), kind("IndexPutBackward0")
@@ -46,7 +49,7 @@ def select(self: Tensor, dim: int, index: Any) -> Tensor:
     if not shape:
         raise IndexError("select() cannot be applied to a 0-dim tensor.")
     axis = dim_index(dim, len(shape))
-    at = index.__index__()
+    at = position(index)
     if not -shape[axis] <= at < shape[axis]:
         raise IndexError(f"select(): index {at} out of range for tensor of size {list(shape)} at dimension {axis}")
     return select_part(self, axis, at)
@@ -78,7 +81,7 @@ class Basic:
         self.node = _SELECT
 
     def slice(self, index: slice, size: int, stride: int) -> None:
-        step = 1 if index.step is None else index.step.__index__()
+        step = 1 if index.step is None else position(index.step)
         if step <= 0:
             raise ValueError("step must be greater than zero")
         begin = 0 if index.start is None else _bound(index.start, size)
@@ -119,7 +122,7 @@ class Basic:
 
 
 def _bound(at: Any, size: int) -> int:
-    at = at.__index__()
+    at = position(at)
     if at < 0:
         at += size
     return 0 if at < 0 else min(at, size)
@@ -139,8 +142,11 @@ def _as_tensor(item: Any, device: str) -> Tensor:
     """Lists, ranges, arrays and bools as index tensors."""
     if isinstance(item, Tensor):
         return item
-    array = np.asarray([int(i) if isinstance(i, Tensor) and i.ndim == 0 else i for i in item]
-                       if isinstance(item, tuple | list) else item)
+    try:
+        array = np.asarray([int(i) if isinstance(i, Tensor) and i.ndim == 0 else i for i in item]
+                           if isinstance(item, tuple | list) else item)
+    except ValueError:
+        raise IndexError(f"an index should be even in all its rows, got {item}") from None
     if array.size == 0 and array.dtype.kind == "f":
         array = array.astype(np.int64)
     if array.dtype.kind not in "iub":
@@ -154,23 +160,25 @@ def _as_tensor(item: Any, device: str) -> Tensor:
 
 def _check_kind(item: Any) -> None:
     if isinstance(item, float | str | dict | set) or (isinstance(item, np.generic) and item.dtype.kind not in "iub"):
-        raise TypeError("only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid "
-                        f"indices (got {type(item).__name__})")
+        error = TypeError if isinstance(item, str) else IndexError
+        raise error("only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid indices "
+                    f"(got {type(item).__name__})")
 
 
 def take_apart(self: Tensor, index: Any) -> tuple[Tensor, list[Tensor | None]]:
-    """The view that the integers and slices of an index make, and for each of its dimensions its index tensor, or None."""
+    """The view that the integers and slices of an index make, and for each of its dimensions its index tensor, or
+    None."""
     items = list(index) if isinstance(index, tuple) else [index]
     shape, strides = self._shape(), strides_of(self)
     device = self._storage.lazy.device
     used = 0
-    for position, item in enumerate(items):
-        if item is None or item is Ellipsis or isinstance(item, slice) or isinstance(item, int):
+    for place, item in enumerate(items):
+        if item is None or item is Ellipsis or isinstance(item, slice | int):
             used += not (item is None or item is Ellipsis or isinstance(item, bool))
             continue
         _check_kind(item)
         if not _is_integer(item):
-            item = items[position] = _as_tensor(item, device)
+            item = items[place] = _as_tensor(item, device)
             if item.dtype in (bool_, uint8):
                 used += item.ndim
                 continue
@@ -180,7 +188,8 @@ def take_apart(self: Tensor, index: Any) -> tuple[Tensor, list[Tensor | None]]:
             raise IndexError("invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in "
                              "C++ to convert a 0-dim tensor to a number")
         raise IndexError(f"too many indices for tensor of dimension {len(shape)}")
-    basic, advanced, dim = Basic(self), [], 0
+    basic, dim = Basic(self), 0
+    advanced: list[Tensor | None] = []
     gap = len(shape) - used
     for item in items:
         if item is None:
@@ -200,7 +209,7 @@ def take_apart(self: Tensor, index: Any) -> tuple[Tensor, list[Tensor | None]]:
             basic.new_axis()
             advanced.append(_as_tensor(item, device).reshape(1))
         elif _is_integer(item):
-            basic.integer(item.__index__(), shape[dim], strides[dim], dim)
+            basic.integer(position(item), shape[dim], strides[dim], dim)
             dim += 1
         else:
             covered = item.ndim if item.dtype in (bool_, uint8) else 1
@@ -259,14 +268,15 @@ def _depends_on_parameter(lazy: LazyBuffer) -> bool:
     return False
 
 
-def check_range(index: LazyBuffer, size: int, dim: int) -> None:
-    """``IndexError`` if a realised index is out of range; a pending one is checked when it runs."""
+def check_range(index: LazyBuffer, size: int, dim: int, error: type[Exception] = IndexError,
+                message: str = "index {value} is out of bounds for dimension {dim} with size {size}") -> None:
+    """Raises if a realised index is out of range; a pending one is checked when it runs (``IndexError``)."""
     if index.buffer is None:
         return
     array = to_numpy(index)
     if array.size and (array.max() >= size or array.min() < -size):
         wrong = array[(array >= size) | (array < -size)].flat[0]
-        raise IndexError(f"index {wrong} is out of bounds for dimension {dim} with size {size}")
+        raise error(message.format(value=wrong, dim=dim, size=size))
 
 
 def wrapped(index: LazyBuffer, size: int) -> LazyBuffer:
@@ -282,8 +292,8 @@ def wrapped(index: LazyBuffer, size: int) -> LazyBuffer:
 class Advanced:
     """Index tensors for some dimensions of a view: what GATHER and SCATTER need.
 
-    The indexed dimensions go first; the result's index dimensions stand where the first of them was if they are neighbours,
-    else in front.
+    The indexed dimensions go first; the result's index dimensions stand where the first of them was if they are
+    neighbours, else in front.
     """
 
     __slots__ = ("indexes", "order", "position", "shape")
@@ -340,8 +350,8 @@ def _expand_masks(view: Tensor, given: Sequence[Tensor | None]) -> tuple[list[La
         if index.dtype in (bool_, uint8):
             for offset, size in enumerate(index._shape()):
                 if size != shape[dim + offset]:
-                    raise IndexError(f"The shape of the mask {list(index._shape())} at index {offset} does not match the "
-                                     f"shape of the indexed tensor {list(shape)} at index {dim + offset}")
+                    raise IndexError(f"The shape of the mask {list(index._shape())} at index {offset} does not match "
+                                     f"the shape of the indexed tensor {list(shape)} at index {dim + offset}")
             found = mask_coordinates(index)
             lazies += found
             dims += range(dim, dim + len(found))
@@ -397,9 +407,7 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
     tensor([1., 1., 5.])
     """
     if not isinstance(value, Tensor) and not is_number(value):
-        from minigrad.tensor.creation import tensor
-
-        value = tensor(value, dtype=self.dtype, device=self.device)
+        value = self.new_tensor(value)
     view, given = take_apart(self, index)
     if all([g is None for g in given]):
         if is_number(value):
@@ -433,14 +441,12 @@ def _only_mask(given: Sequence[Tensor | None]) -> Tensor | None:
 def _check_mask(view: Tensor, mask: Tensor) -> None:
     for i, (m, n) in enumerate(zip(mask._shape(), view._shape(), strict=False)):
         if m != n:
-            raise IndexError(f"The shape of the mask {list(mask._shape())} at index {i} does not match the shape of the "
-                             f"indexed tensor {list(view._shape())} at index {i}")
+            raise IndexError(f"The shape of the mask {list(mask._shape())} at index {i} does not match the shape of "
+                             f"the indexed tensor {list(view._shape())} at index {i}")
 
 
 def put(view: Tensor, given: Sequence[Tensor | None], value: Any, mode: str) -> Tensor:
     """Write (or add) a value at index tensors, in place."""
-    from minigrad.tensor.inplace import check_in_place
-
     check_in_place(view)
     advanced = Advanced(view, given)
     la = view._read()
@@ -448,6 +454,8 @@ def put(view: Tensor, given: Sequence[Tensor | None], value: Any, mode: str) -> 
     rest = front.shape[len(advanced.indexes):]
     at = advanced.position
     shape = (*rest[:at], *advanced.shape, *rest[at:])
+    tensors: tuple[Tensor, ...] = (view,)
+    lazies: tuple[LazyBuffer, ...] = (la,)
     if isinstance(value, Tensor):
         lv = value._read()
         if lv is la and value is not view:
@@ -458,13 +466,10 @@ def put(view: Tensor, given: Sequence[Tensor | None], value: Any, mode: str) -> 
             new = new.reshape(new.shape[1:])
         if len(new.shape) > len(shape) or any(
                 m not in (1, n) for m, n in zip(reversed(new.shape), reversed(shape), strict=False)):
-            raise RuntimeError(f"shape mismatch: value tensor of shape {list(lv.shape)} cannot be broadcast to indexing "
-                               f"result of shape {list(shape)}")
+            raise RuntimeError(f"shape mismatch: value tensor of shape {list(lv.shape)} cannot be broadcast to "
+                               f"indexing result of shape {list(shape)}")
         new = fit(new, la.dtype, shape)
     else:
-        from minigrad.tensor.promotion import number
-
-        tensors, lazies = (view,), (la,)
         new = LazyBuffer.const(number(value, la.dtype), la.dtype, shape, la.device)
     out = advanced.back(front.scatter(advanced.unplaced(new), advanced.indexes, mode))
     return view._adopt(record(_INDEX_PUT, (out,), tensors, lazies)[0])

@@ -1,5 +1,6 @@
-"""Stage: front. In: a Tensor to change. Out: the same Tensor with another value: ``add_``, ``+=``, ``fill_``, ``copy_`` …
-An in-place op computes as its plain twin does and then puts the result in the Tensor's place, through views if need be.
+"""Stage: front. In: a Tensor to change. Out: the same Tensor with another value: ``add_``, ``+=``, ``fill_``,
+``copy_`` … An in-place op computes as its plain twin does and then puts the result in the Tensor's place, through
+views if need be.
 Next: ``convert.py``."""
 
 from __future__ import annotations
@@ -8,26 +9,23 @@ from collections.abc import Callable
 from math import prod
 from typing import Any
 
-from minigrad.autograd.mode import mode
 from minigrad.autograd.node import kind, stand_in
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
-from minigrad.tensor.base import Tensor, _new, make, method, record, record_unary
+from minigrad.tensor import (  # noqa: F401  their methods get in-place twins
+    comparison,
+    creation,
+    elementwise,
+    exponential,
+    functions,
+    gathering,
+    linalg,
+)
+from minigrad.tensor.base import Tensor, _new, check_in_place, make, method, record, record_unary
 from minigrad.tensor.movement import shape_argument
 from minigrad.tensor.operands import fit, is_number
 from minigrad.tensor.promotion import can_cast, number, type_name
 from minigrad.tensor.storage import Storage
-
-
-def check_in_place(self: Tensor) -> None:
-    """``RuntimeError`` for a leaf that requires a gradient, or a view of one, while the tape records."""
-    if not mode.enabled or self._source() is None:
-        return
-    if self._edge is None:
-        raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
-    view = self._view
-    if view is not None and view.differentiable and view.base._edge is None and view.base._requires_grad:
-        raise RuntimeError("a view of a leaf Variable that requires grad is being used in an in-place operation.")
 
 
 def adopt(self: Tensor, result: Tensor) -> Tensor:
@@ -156,10 +154,9 @@ def fill_diagonal_(self: Tensor, fill_value: Any, wrap: bool = False) -> Tensor:
     if len(la.shape) < 2:
         raise RuntimeError("dimensions must larger than 1")
     first = LazyBuffer.index(la.shape, 0, la.device)
-    where = None
-    for axis in range(1, len(la.shape)):
-        same = first.binary(Op.EQ, LazyBuffer.index(la.shape, axis, la.device))
-        where = same if where is None else where.binary(Op.AND, same)
+    where = first.binary(Op.EQ, LazyBuffer.index(la.shape, 1, la.device))
+    for axis in range(2, len(la.shape)):
+        where = where.binary(Op.AND, first.binary(Op.EQ, LazyBuffer.index(la.shape, axis, la.device)))
     return self.masked_fill_(make(where), fill_value)
 
 
@@ -172,6 +169,7 @@ def _become(self: Tensor, view: Tensor) -> Tensor:
     before._storage, before._view, before._edge = self._storage, self._view, self._edge
     before._requires_grad, before._grad, before._hooks = self._requires_grad, None, None
     new = view._view
+    assert new is not None
     new.parent = before
     if new.base is self:
         new.base = before

@@ -1,9 +1,11 @@
-"""Stage: front. In: several Tensors, or one and how to divide it. Out: them joined (``cat``, ``stack``), or its parts (views).
+"""Stage: front. In: several Tensors, or one and how to divide it. Out: them joined (``cat``, ``stack``), or its parts
+(views).
 Next: ``indexing.py``."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -39,13 +41,13 @@ def cat_values(parts: Sequence[LazyBuffer], axis: int) -> LazyBuffer:
     shape = (*first.shape[:axis], total, *first.shape[axis + 1:])
     if len(parts) > IN_KERNEL:
         return LazyBuffer(Op.HOST, tuple(parts), ("concatenate", (axis,)), shape, first.dtype, first.device)
-    index = LazyBuffer.index(shape, axis, first.device)
+    coordinate = LazyBuffer.index(shape, axis, first.device)
     end = total
     result = None
     for value in reversed(parts):
         begin = end - value.shape[axis]
         padded = _padded(value, axis, begin, total - end)
-        result = padded if result is None else index.binary(Op.LT, index.like(end)).where(padded, result)
+        result = padded if result is None else coordinate.binary(Op.LT, coordinate.like(end)).where(padded, result)
         end = begin
     assert result is not None
     return result
@@ -84,9 +86,10 @@ def _checked_list(tensors: Any, name: str) -> list[Tensor]:
     if isinstance(tensors, Tensor) or not isinstance(tensors, tuple | list):
         raise TypeError(f"{name}(): argument 'tensors' (position 1) must be tuple of Tensors, not "
                         f"{type(tensors).__name__}")
+    if not tensors and name == "stack":
+        raise RuntimeError("stack expects a non-empty TensorList")
     if not tensors:
-        raise RuntimeError(f"{name} expects a non-empty TensorList" if name == "stack" else
-                           "cat(): expected a non-empty list of Tensors")
+        raise ValueError("minigrad.cat(): expected a non-empty list of Tensors")
     for i, t in enumerate(tensors):
         if not isinstance(t, Tensor):
             raise TypeError(f"expected Tensor as element {i} in argument 0, but got {type(t).__name__}")
@@ -116,8 +119,8 @@ def cat(tensors: Sequence[Tensor], dim: int = 0, *, axis: int | None = None, out
             raise RuntimeError(f"Tensors must have same number of dimensions: got {len(first)} and {len(shape)}")
         for d, (m, n) in enumerate(zip(first, shape, strict=True)):
             if d != where and m != n:
-                raise RuntimeError(f"Sizes of tensors must match except in dimension {where}. Expected size {m} but got "
-                                   f"size {n} for tensor number {i} in the list.")
+                raise RuntimeError(f"Sizes of tensors must match except in dimension {where}. Expected size {m} but "
+                                   f"got size {n} for tensor number {i} in the list.")
     return _join(kept, [t._shape() for t in kept], where, _CAT)
 
 
@@ -205,13 +208,13 @@ def split(self: Tensor, split_size: Any, dim: int = 0) -> tuple[Tensor, ...]:
         raise RuntimeError("split expects at least a 1-dimensional tensor")
     size = shape[axis]
     if isinstance(split_size, tuple | list):
-        sizes = [s.__index__() for s in split_size]
+        sizes = [index(s) for s in split_size]
         if sum(sizes) != size:
             raise RuntimeError(f"split_with_sizes expects split_sizes to sum exactly to {size} (input tensor's size at "
                                f"dimension {axis}), but got split_sizes={sizes}")
         node = _SPLIT_SIZES
     else:
-        step = split_size.__index__()
+        step = index(split_size)
         if step < 0 or (step == 0 and size):
             raise RuntimeError(f"split expects split_size be non-negative, but got split_size={step}")
         sizes = [min(step, size - at) for at in range(0, size, step)] if size else [0]
@@ -248,7 +251,7 @@ def tensor_split(self: Tensor, indices_or_sections: Any, dim: int = 0) -> tuple[
     if isinstance(indices_or_sections, int):
         base, more = divmod(size, indices_or_sections)
         return self.split([base + (i < more) for i in range(indices_or_sections)], dim)
-    ends = [min(max(i.__index__() + (size if i < 0 else 0), 0), size) for i in indices_or_sections]
+    ends = [min(max(index(i) + (size if i < 0 else 0), 0), size) for i in indices_or_sections]
     begins = [0, *ends]
     return tuple([part(self, axis, b, max(b, e), _SLICE) for b, e in zip(begins, [*ends, size], strict=True)])
 

@@ -1,5 +1,5 @@
-"""Stage: front. In: vectors, matrices, batches of them. Out: their products. A product is written as a broadcast multiplication
-and a sum, which the scheduler recognises as a contraction; half types accumulate in float32.
+"""Stage: front. In: vectors, matrices, batches of them. Out: their products. A product is written as a broadcast
+multiplication and a sum, which the scheduler recognises as a contraction; half types accumulate in float32.
 Next: ``ordering.py``."""
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ _SQUEEZED = kind("SqueezeBackward4", "inputs")
 
 @method("__matmul__")
 def _matmul_operator(self: Tensor, other: Any) -> Tensor:
-    return matmul(self, other) if isinstance(other, Tensor) else NotImplemented  # type: ignore[return-value]
+    return matmul(self, other) if isinstance(other, Tensor) else NotImplemented
 
 
 @both("matmul")
@@ -180,8 +180,9 @@ def dot(self: Tensor, other: Tensor) -> Tensor:
         raise RuntimeError(f"1D tensors expected, but got {len(la.shape)}D and {len(lb.shape)}D tensors")
     _check_types(la, lb, "dot")
     if la.shape != lb.shape:
-        raise RuntimeError(f"inconsistent tensor size, expected tensor {list(la.shape)} and src {list(lb.shape)} to have "
-                           f"the same number of elements, but got {la.shape[0]} and {lb.shape[0]} elements respectively")
+        raise RuntimeError(f"inconsistent tensor size, expected tensor {list(la.shape)} and src {list(lb.shape)} to "
+                           f"have the same number of elements, but got {la.shape[0]} and {lb.shape[0]} elements "
+                           "respectively")
     wide = accumulator(la.dtype)
     total = la.cast(wide).binary(Op.MUL, lb.cast(wide)).reduce(Op.SUM, (0,)).reshape(()).cast(la.dtype)
     return record_binary(_DOT, total, self, other, la, lb)
@@ -277,7 +278,7 @@ def tensordot(self: Tensor, other: Tensor, dims: Any = 2) -> Tensor:
 def trace(self: Tensor) -> Tensor:
     """The sum of a matrix's diagonal."""
     if self.ndim != 2:
-        raise RuntimeError("trace: expected a matrix")
+        raise RuntimeError(f"trace: expected a matrix, but got tensor with dim {self.ndim}")
     return self.diagonal().sum()
 
 
@@ -325,8 +326,8 @@ def _parse(equation: str, dims: list[int]) -> tuple[list[list[str]], list[str]]:
     left, arrow, right = equation.replace(" ", "").partition("->")
     texts = left.split(",")
     if len(texts) != len(dims):
-        raise RuntimeError("einsum(): more operands were provided than specified in the equation" if len(texts) < len(dims)
-                           else "einsum(): fewer operands were provided than specified in the equation")
+        which = "more" if len(texts) < len(dims) else "fewer"
+        raise RuntimeError(f"einsum(): {which} operands were provided than specified in the equation")
     batch = max([d - len(t.replace("...", "")) for t, d in zip(texts, dims, strict=True) if "..." in t], default=0)
     inputs = []
     for text, d in zip(texts, dims, strict=True):
@@ -343,7 +344,8 @@ def _parse(equation: str, dims: list[int]) -> tuple[list[list[str]], list[str]]:
         output = [n for c in right.replace("...", "*") for n in ([f"*{i}" for i in range(batch)] if c == "*" else [c])]
         for n in output:
             if n not in every:
-                raise RuntimeError(f"einsum(): output subscript {n} does not appear in the equation for any input operand")
+                raise RuntimeError(f"einsum(): output subscript {n} does not appear in the equation for any input "
+                                   "operand")
     else:
         output = [f"*{i}" for i in range(batch)] + sorted({n for n in every if every.count(n) == 1 and n[0] != "*"})
     return inputs, output
@@ -360,14 +362,16 @@ def _without_repeats(tensor: Tensor, names: list[str]) -> tuple[Tensor, list[str
     return tensor, names
 
 
-def _contract(a: Tensor, names_a: list[str], b: Tensor, names_b: list[str], later: set[str]) -> tuple[Tensor, list[str]]:
-    """Two operands as one batched matrix product: shared names that are needed later are the batch, the others are summed."""
+def _contract(a: Tensor, names_a: list[str], b: Tensor, names_b: list[str],
+              later: set[str]) -> tuple[Tensor, list[str]]:
+    """Two operands as one batched matrix product: shared names that are needed later are the batch, the others are
+    summed."""
     sizes: dict[str, int] = {}
-    for tensor, names in ((a, names_a), (b, names_b)):
+    for number, (tensor, names) in enumerate(((a, names_a), (b, names_b))):
         for name, s in zip(names, tensor._shape(), strict=True):
             if sizes.get(name, 1) not in (1, s) and s != 1:
-                raise RuntimeError(f"einsum(): subscript {name} has size {s} for operand which does not broadcast with "
-                                   f"previously seen size {sizes[name]}")
+                raise RuntimeError(f"einsum(): subscript {name} has size {s} for operand {number} which does not "
+                                   f"broadcast with previously seen size {sizes[name]}")
             sizes[name] = max(sizes.get(name, 1), s) if s != 0 else 0
     for only, other in ((names_a, names_b), (names_b, names_a)):
         for name in [n for n in only if n not in other and n not in later]:

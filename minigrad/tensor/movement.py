@@ -1,11 +1,12 @@
-"""Stage: front. In: a Tensor. Out: the same elements in another shape or order. Most are views: they alias the Tensor, and
-in-place ops on either show in both.
+"""Stage: front. In: a Tensor. Out: the same elements in another shape or order. Most are views: they alias the
+Tensor, and in-place ops on either show in both.
 Next: ``joining.py``."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
+from operator import index
 from typing import Any
 
 from minigrad.autograd.node import Node, kind
@@ -33,7 +34,11 @@ def shape_argument(sizes: Sequence[Any]) -> tuple[int, ...]:
     """``f(2, 3)`` and ``f((2, 3))`` alike, as a tuple of ints."""
     if len(sizes) == 1 and isinstance(sizes[0], tuple | list):
         sizes = sizes[0]
-    return tuple([s if type(s) is int else s.__index__() for s in sizes])
+    try:
+        return tuple([s if type(s) is int else index(s) for s in sizes])
+    except TypeError:
+        wrong = next(s for s in sizes if not hasattr(s, "__index__"))
+        raise TypeError(f"a shape must be a tuple of ints, not {type(wrong).__name__}") from None
 
 
 def infer_shape(shape: tuple[int, ...], size: int) -> tuple[int, ...]:
@@ -46,9 +51,9 @@ def infer_shape(shape: tuple[int, ...], size: int) -> tuple[int, ...]:
         return shape
     if shape.count(-1) > 1:
         raise RuntimeError("only one dimension can be inferred")
-    for s in shape:
+    for i, s in enumerate(shape):
         if s < -1:
-            raise RuntimeError(f"invalid shape dimension {s}")
+            raise RuntimeError(f"invalid shape dimension {s} at index {i} of shape {list(shape)}")
     known = prod([s for s in shape if s != -1])
     if -1 not in shape or (known and size % known) or (not known and size):
         raise RuntimeError(f"shape '{list(shape)}' is invalid for input of size {size}")
@@ -152,7 +157,11 @@ def unflatten(self: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
     """Dimension ``dim`` split into ``sizes``, one of which may be -1."""
     shape = self._shape()
     axis = dim_index(dim, len(shape))
-    return self.reshape((*shape[:axis], *infer_shape(shape_argument((tuple(sizes),)), shape[axis]), *shape[axis + 1:]))
+    parts = shape_argument((tuple(sizes),))
+    if -1 not in parts and prod(parts) != shape[axis]:
+        raise RuntimeError(f"unflatten: Provided sizes {list(parts)} don't multiply up to the size of dim {axis} "
+                           f"({shape[axis]}) in the input tensor")
+    return self.reshape((*shape[:axis], *infer_shape(parts, shape[axis]), *shape[axis + 1:]))
 
 
 # --- order of dimensions
@@ -202,11 +211,12 @@ def t(self: Tensor) -> Tensor:
     return _permuted(self, tuple(reversed(range(dims))), _T)
 
 
-Tensor.T = property(lambda self: _permuted(self, tuple(reversed(range(self.ndim))), _PERMUTE),
-                    doc="All dimensions in reverse order; a view.")  # type: ignore[attr-defined]
-Tensor.H = Tensor.T  # type: ignore[attr-defined]
-Tensor.mT = property(lambda self: _matrix_transpose(self), doc="The last two dimensions swapped; a view.")
-Tensor.mH = Tensor.mT  # type: ignore[attr-defined]
+for _name in ("T", "H"):
+    setattr(Tensor, _name, property(lambda self: _permuted(self, tuple(reversed(range(self.ndim))), _PERMUTE),
+                                    doc="All dimensions in reverse order; a view."))
+for _name in ("mT", "mH"):
+    setattr(Tensor, _name, property(lambda self: _matrix_transpose(self),
+                                    doc="The last two dimensions swapped; a view."))
 
 
 def _matrix_transpose(self: Tensor) -> Tensor:
@@ -280,9 +290,9 @@ def expand(self: Tensor, *sizes: Any, implicit: bool = False) -> Tensor:
     given = shape_argument(sizes)
     added = len(given) - len(old)
     if added < 0:
-        raise RuntimeError(f"expand({type_text(self)}{{{list(old)}}}, size={list(given)}): the number of sizes provided "
-                           f"({len(given)}) must be greater or equal to the number of dimensions in the tensor "
-                           f"({len(old)})")
+        raise RuntimeError(f"expand({type_text(self)}{{{list(old)}}}, size={list(given)}): the number of sizes "
+                           f"provided ({len(given)}) must be greater or equal to the number of dimensions in the "
+                           f"tensor ({len(old)})")
     new, steps = [], []
     for i, size in enumerate(given):
         before = old[i - added] if i >= added else 1
@@ -407,7 +417,7 @@ def narrow(self: Tensor, dim: int, start: Any, length: int) -> Tensor:
     """Elements start … start+length-1 along ``dim``; a view."""
     shape = self._shape()
     axis = dim_index(dim, len(shape))
-    start = start.__index__()
+    start = index(start)
     size = shape[axis]
     if not -size <= start <= size:
         raise IndexError(f"start out of range (expected to be in range of [-{size}, {size}], but got {start})")

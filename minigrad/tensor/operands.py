@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import numbers
 from collections.abc import Sequence
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -14,12 +15,12 @@ from minigrad.graph.lazy import LazyBuffer
 from minigrad.tensor.base import Tensor, read_all, twin
 from minigrad.tensor.promotion import combined, number, number_dtype, with_number
 
-NUMBERS = (int, float, np.generic)
+NUMBERS = (int, float, np.generic, numbers.Number)
 
 
 def is_number(value: Any) -> bool:
     """Whether ``value`` is a Python or NumPy number."""
-    return isinstance(value, NUMBERS) or isinstance(value, numbers.Number)
+    return isinstance(value, NUMBERS)
 
 
 def broadcast_shapes(*shapes: Sequence[int]) -> tuple[int, ...]:
@@ -41,12 +42,12 @@ def _broadcast_two(a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...]:
     dims = max(len(a), len(b))
     long_a, long_b = (1,) * (dims - len(a)) + a, (1,) * (dims - len(b)) + b
     result = []
-    for dim, (m, n) in enumerate(zip(long_a, long_b, strict=True)):
+    for dim, (m, n) in reversed(list(enumerate(zip(long_a, long_b, strict=True)))):
         if m != n and m != 1 and n != 1:
             raise RuntimeError(f"The size of tensor a ({m}) must match the size of tensor b ({n}) at non-singleton "
                                f"dimension {dim}")
         result.append(n if m == 1 else m)
-    return tuple(result)
+    return tuple(reversed(result))
 
 
 def fit(lazy: LazyBuffer, dtype: DType, shape: tuple[int, ...]) -> LazyBuffer:
@@ -103,6 +104,9 @@ def fit_all(operands: Sequence[Any], dtype: DType | None = None) -> tuple[list[T
     ``dtype`` None promotes as PyTorch does.
     """
     tensors = [o for o in operands if isinstance(o, Tensor)]
+    for o in operands:
+        if not isinstance(o, Tensor) and not is_number(o):
+            raise TypeError(f"expected Tensors and numbers, got {type(o).__name__}")
     lazies = read_all(tensors)
     placed = same_device(lazies)
     if dtype is None:
@@ -138,7 +142,7 @@ def dim_index(dim: Any, dims: int) -> int:
     2
     """
     if not isinstance(dim, int):
-        dim = dim.__index__()
+        dim = index(dim)
     size = dims if dims > 0 else 1
     if not -size <= dim < size:
         raise IndexError(f"Dimension out of range (expected to be in range of [{-size}, {size - 1}], but got {dim})")

@@ -1,10 +1,11 @@
-"""Stage: front. In: a Tensor. Out: it sorted, its largest elements, its distinct elements, counts of them. NumPy sorts;
-values are then gathered, so that gradients flow.
+"""Stage: front. In: a Tensor. Out: it sorted, its largest elements, its distinct elements, counts of them. NumPy
+sorts; values are then gathered, so that gradients flow.
 Next: ``composite.py``."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -85,7 +86,7 @@ def topk(self: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool
     """
     la = self._read()
     axis = dim_index(dim, len(la.shape))
-    k = k.__index__()
+    k = index(k)
     if not 0 <= k <= (la.shape[axis] if la.shape else 1):
         raise RuntimeError("selected index k out of range")
     if not la.shape:
@@ -125,7 +126,7 @@ def median(self: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
     middle = order.narrow(axis, (n - 1) // 2, 1)
     if self.dtype.kind == "f":
         last = order.narrow(axis, n - 1, 1)
-        middle = Tensor.where(last, self.gather(axis, last).isnan(), middle)
+        middle = last.where(self.gather(axis, last).isnan(), middle)
     values = self.gather(axis, middle)
     if not keepdim:
         values, middle = values.squeeze(axis), middle.squeeze(axis)

@@ -1,6 +1,7 @@
-"""Stage: front. In: Tensors and Python numbers of different types. Out: the dtype they are computed in, as in PyTorch.
-Tensors with dimensions come before 0-d tensors, these before Python numbers: a later one decides only if its category
-(bool, integer, float) is higher. Source: https://docs.pytorch.org/docs/stable/tensor_attributes.html#torch-dtype
+"""Stage: front. In: Tensors and Python numbers of different types. Out: the dtype they are computed in, as in
+PyTorch. Tensors with dimensions come before 0-d tensors, these before Python numbers: a later one decides only if its
+category (bool, integer, float) is higher. Source:
+https://docs.pytorch.org/docs/stable/tensor_attributes.html#torch-dtype
 Next: ``storage.py``."""
 
 from __future__ import annotations

@@ -59,16 +59,22 @@ def tensor_bool(self: Tensor) -> bool:
     return bool(self.item())
 
 
+def _only(self: Tensor) -> Any:
+    if prod(self._shape()) != 1:
+        raise ValueError("only one element tensors can be converted to Python scalars")
+    return self.item()
+
+
 @method("__int__")
 def tensor_int(self: Tensor) -> int:
     """The only element as an int."""
-    return int(self.item())
+    return int(_only(self))
 
 
 @method("__float__")
 def tensor_float(self: Tensor) -> float:
     """The only element as a float."""
-    return float(self.item())
+    return float(_only(self))
 
 
 @method("__complex__")
@@ -123,8 +129,8 @@ def tensor_contains(self: Tensor, element: Any) -> bool:
 def tensor_deepcopy(self: Tensor, memo: dict[int, Any]) -> Tensor:
     """A copy of a leaf with its gradient. Tensors that share memory share it in the copy too."""
     if not self.is_leaf:
-        raise RuntimeError("Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at "
-                           "the moment.  If you were attempting to deepcopy a module, this may be because of a "
+        raise RuntimeError("Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol "
+                           "at the moment.  If you were attempting to deepcopy a module, this may be because of a "
                            "torch.nn.utils.weight_norm usage, see https://github.com/pytorch/pytorch/pull/103001")
     if id(self) in memo:
         return memo[id(self)]

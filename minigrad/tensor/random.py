@@ -1,5 +1,5 @@
-"""Stage: front. In: shapes and distributions. Out: Tensors of random numbers, drawn on the host as PyTorch's CPU generator
-draws them, and the in-place fillers ``uniform_``, ``normal_`` …
+"""Stage: front. In: shapes and distributions. Out: Tensors of random numbers, drawn on the host as PyTorch's CPU
+generator draws them, and the in-place fillers ``uniform_``, ``normal_`` …
 Next: ``inplace.py``."""
 
 from __future__ import annotations
@@ -13,10 +13,9 @@ from minigrad.dtype import DType, int64
 from minigrad.engine import leaf_from_numpy
 from minigrad.ops import cast as cast_array
 from minigrad.tensor import generator as generators
-from minigrad.tensor.base import Tensor, both, function, make, method
+from minigrad.tensor.base import Tensor, both, check_in_place, function, make, method
 from minigrad.tensor.generator import Generator
 from minigrad.tensor.indexing import concrete
-from minigrad.tensor.inplace import check_in_place
 from minigrad.tensor.movement import shape_argument
 from minigrad.tensor.promotion import get_default_dtype, type_name
 from minigrad.tensor.size import resolve
@@ -27,8 +26,8 @@ tracing: list[str] = []
 
 def _source(generator: Generator | None) -> Generator:
     if tracing:
-        raise RuntimeError(f"random numbers can't be drawn while the composite {tracing[-1]} is traced: it would return the "
-                           "same ones at every call; draw them outside and pass them in")
+        raise RuntimeError(f"random numbers can't be drawn while the composite {tracing[-1]} is traced: it would "
+                           "return the same ones at every call; draw them outside and pass them in")
     return generators.default_generator if generator is None else generator
 
 
@@ -44,7 +43,8 @@ def manual_seed(seed: int) -> Generator:
     """Seed the generator of all random functions, and return it.
 
     >>> _ = manual_seed(42)
-    >>> rand(2)
+    >>> import minigrad
+    >>> minigrad.rand(2)
     tensor([0.8823, 0.9150])
     """
     return generators.manual_seed(seed)
@@ -98,8 +98,8 @@ def _creator(name: str, draw: Draw, doc: str) -> None:
 
 def _check_float(name: str, dtype: DType) -> None:
     if dtype.kind != "f":
-        raise RuntimeError(f"\"{'check_uniform_bounds' if name == 'rand' else 'normal_kernel_cpu'}\" not implemented for "
-                           f"'{type_name(dtype)}'")
+        kernel = "check_uniform_bounds" if name == "rand" else "normal_kernel_cpu"
+        raise NotImplementedError(f"\"{kernel}\" not implemented for '{type_name(dtype)}'")
 
 
 _creator("rand", lambda g, shape, dtype: g.uniform(shape, 0.0, 1.0, dtype), "Numbers uniform in [0, 1).")
@@ -156,7 +156,7 @@ def normal(mean: Any, std: Any = 1.0, size: Sequence[int] | None = None, *, gene
 def bernoulli(self: Tensor, p: Any = None, *, generator: Generator | None = None) -> Tensor:
     """1 with the probability each element gives (or with ``p``), else 0."""
     if p is None and self.dtype.kind != "f":
-        raise RuntimeError(f"\"bernoulli_tensor_cpu_p_\" not implemented for '{type_name(self.dtype)}'")
+        raise NotImplementedError(f"\"bernoulli_tensor_cpu_p_\" not implemented for '{type_name(self.dtype)}'")
     chance = concrete(self, "bernoulli") if p is None else p
     return _made(_source(generator).bernoulli(self._shape(), chance), self.dtype, self.device, False)
 
@@ -212,7 +212,8 @@ def bernoulli_(self: Tensor, p: Any = 0.5, *, generator: Generator | None = None
 
 @method("random_")
 def random_(self: Tensor, from_: int = 0, to: int | None = None, *, generator: Generator | None = None) -> Tensor:
-    """Filled with integers in [from_, to); ``random_(n)`` in [0, n), ``random_()`` over what the dtype holds exactly."""
+    """Filled with integers in [from_, to); ``random_(n)`` in [0, n), ``random_()`` over what the dtype holds
+    exactly."""
     check_in_place(self)
     source = _source(generator)
     if to is None and from_ == 0:

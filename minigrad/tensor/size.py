@@ -1,4 +1,5 @@
-"""Stage: front. In: sizes and device names as users write them. Out: ``Size`` and ``device``, which print as PyTorch's.
+"""Stage: front. In: sizes and device names as users write them. Out: ``Size`` and ``device``, which print as
+PyTorch's.
 Next: ``promotion.py``."""
 
 from __future__ import annotations
@@ -68,10 +69,14 @@ class device:
     """
 
     __slots__ = ("_before", "index", "name", "type")
+    name: str
+    type: str
+    index: int | None
 
     def __init__(self, type: str | device, index: int | None = None) -> None:
         if isinstance(type, device):
-            type, index = type.type, type.index if index is None else index
+            index = type.index if index is None else index
+            type = type.type
         if not isinstance(type, str):
             raise TypeError(f"device() expects a name such as 'cpu', got {type!r}")
         text = type if index is None else f"{type}:{index}"

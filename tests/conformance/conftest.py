@@ -1,5 +1,5 @@
-"""Stage: tests of devices. In: how many cases each test took. Out: a line on each at the end of the run: a sample is never silent.
-Next: ``test_conformance.py``."""
+"""Stage: tests of devices. In: how many cases each test took. Out: a line on each at the end of the run: a sample is
+never silent. Next: ``test_conformance.py``."""
 
 from __future__ import annotations
 

@@ -1,8 +1,10 @@
-"""Stage: tests of devices. In: a seeded sample of the conformance suite. Out: each device computes it as the reference does; and the suite
-itself finds what is wrong. ``python -m minigrad.conformance`` takes all of it. Next: ``test_fences.py``."""
+"""Stage: tests of devices. In: a seeded sample of the conformance suite. Out: each device computes it as the reference
+does; and the suite itself finds what is wrong. ``python -m minigrad.conformance`` takes all of it. Next:
+``test_fences.py``."""
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -12,7 +14,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from minigrad import config
+import minigrad
 from minigrad.conformance import Case, Program, cases, check
 from minigrad.conformance.case import difference
 from minigrad.conformance.report import Report
@@ -23,7 +25,7 @@ from minigrad.graph.lazy import toposort
 from minigrad.ops import MEMORY, MOVEMENT, REDUCE_OPS, SCALAR_OPS, Op
 from minigrad.runtime.device import devices
 
-SAMPLE = {"CPU": 3, "CC": 2}
+SAMPLE = {"CPU": 3, "CC": 1}
 
 
 @pytest.mark.parametrize("device", sorted(SAMPLE))
@@ -44,7 +46,8 @@ def test_the_suite_covers_the_grammar() -> None:
     assert len({str(c) for c in every}) == len(every)
     seen = {(c.name.split("-")[0], c.dtype) for c in every}
     for row in SCALAR_OPS.values():
-        assert {d for d in ALL if d.kind in row.kinds or row.name == Op.CAST} - {bool_} <= {d for o, d in seen if o == row.name}
+        assert {d for d in ALL if d.kind in row.kinds or row.name == Op.CAST} - {bool_} <= {d for o,
+                                                                                            d in seen if o == row.name}
     assert {(op, d) for op in REDUCE_OPS for d in ALL if d is not bool_} <= seen
     ops = {n.op for c in cases(3) for n in toposort(c.build("NUMPY").outputs)}
     assert ops >= set(SCALAR_OPS) | set(REDUCE_OPS) | MOVEMENT | MEMORY - {Op.COPY} | {
@@ -93,7 +96,7 @@ def test_the_smallest_failing_part_is_shown(monkeypatch: pytest.MonkeyPatch) -> 
 
     def broken(self, kernels):
         text = source(self, kernels)
-        if " mul " in text:
+        if re.search(r"= mul (<\d+ x )?i32", text):
             raise CompileError("no multiplication today")
         return text
 
@@ -103,7 +106,7 @@ def test_the_smallest_failing_part_is_shown(monkeypatch: pytest.MonkeyPatch) -> 
         x = Source(device, int32, "plain", "smallest").leaf((41,))
         return Program([x.unary(Op.NEG).binary(Op.MUL, x).unary(Op.ABS)])
 
-    with config.config(CACHE=0):
+    with minigrad.config(CACHE=0):
         (result,) = check([Case("planted", "product", int32, build)], "CPU")
     assert result.status == "failed" and "no multiplication today" in result.reason
     assert result.program.splitlines()[-1].startswith("%2 = MUL(") and "<- output" in result.program
@@ -120,7 +123,8 @@ def test_differences() -> None:
     one, next_one = np.float32([1.0]), np.nextafter(np.float32([1.0]), np.float32(2))
     assert difference(one, next_one, float32, exact, None) and not difference(one, next_one, float32, loose, None)
     zeros = np.float32([0.0]), np.float32([-0.0])
-    assert difference(*zeros, float32, exact, None) and not difference(*zeros, float32, Program([], signed_zero=False), None)
+    assert difference(*zeros, float32, exact, None) and not difference(*zeros, float32, Program([], signed_zero=False),
+                                                                       None)
     nan, inf = np.float32([np.nan]), np.float32([np.inf])
     assert not difference(nan, -nan, float32, exact, None)
     assert difference(inf, nan, float32, loose, None) and difference(inf, -inf, float32, loose, None)

@@ -1,5 +1,5 @@
-"""Stage: tests of devices. In: a sample of the conformance suite. Out: the C that DEBUG=4 prints compiles without a warning, touches
-nothing outside its arrays, has no undefined behaviour, and gives the CPU device's results to the bit.
+"""Stage: tests of devices. In: a sample of the conformance suite. Out: the C that DEBUG=4 prints compiles without a
+warning, touches nothing outside its arrays, has no undefined behaviour, and gives the CPU device's results to the bit.
 Next: ``test_conformance.py``."""
 
 from __future__ import annotations
@@ -8,13 +8,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from minigrad.conformance import cases
+from minigrad.conformance import Case, cases
 from minigrad.dtype import float32
 from minigrad.engine import realise, to_numpy
 from minigrad.kernel.ir import Apply, Array, Const, For, Kernel, Load, Store
-from minigrad.render.c import render_c
 from minigrad.runtime.cc import compiler
 from minigrad.runtime.device import get_device
 from minigrad.symbolic import num, var
@@ -40,15 +40,36 @@ def _has_sanitizers(folder: Path) -> bool:
     return fences.gcc([*fences.SANITIZE, str(folder / "empty.c"), "-o", str(folder / "empty")]).returncode == 0
 
 
-def test_sources_compile_without_a_warning(planned: list[fences.Planned], tmp_path: Path) -> None:
-    source = tmp_path / "kernels.c"
-    source.write_text(render_c([k for p in planned for k in p.kernels]))
-    done = fences.gcc([*fences.WARN, "-c", str(source), "-o", str(tmp_path / "kernels.o")])
+@pytest.fixture(scope="module")
+def on_cpu(planned: list[fences.Planned]) -> dict[Case, list[np.ndarray]]:
+    """The same cases on the CPU device."""
+    found = {}
+    for p in planned:
+        outputs = list(p.case.build("CPU").outputs)
+        realise(outputs)
+        found[p.case] = [to_numpy(o) for o in outputs]
+    return found
+
+
+def _assert_same_bits(planned: list[fences.Planned], folder: Path, on_cpu: dict[Case, list[np.ndarray]]) -> None:
+    found = fences.results(planned, folder)
+    wrong = [f"{p.case} output {i}" for p in planned for i, (a,
+                                                             b) in enumerate(zip(found[p.case], on_cpu[p.case],
+                                                                                 strict=True))
+             if not fences.same_bits(a, b, p.outputs[i][1])]
+    assert not wrong, wrong
+
+
+def test_c_compiles_without_a_warning_and_gives_the_cpus_bits(
+        planned: list[fences.Planned], on_cpu: dict[Case, list[np.ndarray]], tmp_path: Path) -> None:
+    done = fences.compile_program(planned, tmp_path, fences.WARN)
     assert done.returncode == 0, done.stderr[:4000]
+    assert fences.run_program(planned, tmp_path).returncode == 0
+    _assert_same_bits(planned, tmp_path, on_cpu)
 
 
-def test_nothing_outside_an_array_is_touched(planned: list[fences.Planned], tmp_path: Path,
-                                             sampled: Callable[[str], None]) -> None:
+def test_nothing_outside_an_array_is_touched(planned: list[fences.Planned], on_cpu: dict[Case, list[np.ndarray]],
+                                             tmp_path: Path, sampled: Callable[[str], None]) -> None:
     if not _has_sanitizers(tmp_path):
         pytest.skip("the C compiler has no address and undefined-behaviour sanitizers")
     done = fences.compile_program(planned, tmp_path, fences.SANITIZE)
@@ -56,18 +77,16 @@ def test_nothing_outside_an_array_is_touched(planned: list[fences.Planned], tmp_
     done = fences.run_program(planned, tmp_path)
     assert done.returncode == 0, done.stderr[:6000]
     sampled(f"sanitizers: {sum(len(p.kernels) for p in planned)} kernels of {len(planned)} cases, each array fenced")
-    _same_as_cpu(planned, tmp_path)
+    _assert_same_bits(planned, tmp_path, on_cpu)
 
 
-def _same_as_cpu(planned: list[fences.Planned], folder: Path) -> None:
-    wrong = []
-    for case, arrays in fences.results(planned, folder).items():
-        outputs = list(case.build("CPU").outputs)
-        realise(outputs)
-        for i, (output, array) in enumerate(zip(outputs, arrays, strict=True)):
-            if not fences.same_bits(to_numpy(output), array, output.dtype):
-                wrong.append(f"{case} output {i}")
-    assert not wrong, wrong
+def test_a_difference_of_one_bit_is_seen(planned: list[fences.Planned], on_cpu: dict[Case, list[np.ndarray]]) -> None:
+    one = np.float32([1.0])
+    assert fences.same_bits(one, one.copy(), float32)
+    assert not fences.same_bits(one, np.nextafter(one, np.float32(2)), float32)
+    assert not fences.same_bits(np.float32([0.0]), np.float32([-0.0]), float32)
+    assert fences.same_bits(np.float32([np.nan]), -np.float32([np.nan]), float32)
+    assert len(on_cpu) == len(planned) > 100
 
 
 def _off_by_one(past: int) -> Kernel:

@@ -1,6 +1,6 @@
-"""Stage: tests of schedule, step 1. In: the table of rewrite rules, and graphs that hypothesis makes. Out: each rule does what its
-example says, and no rule changes a value: not for 0, -0.0, NaN, infinity, the extremes of integers, or no elements at all.
-Next: ``test_split.py``."""
+"""Stage: tests of schedule, step 1. In: the table of rewrite rules, and graphs that hypothesis makes. Out: each rule
+does what its example says, and no rule changes a value: not for 0, -0.0, NaN, infinity, the extremes of integers, or no
+elements at all. Next: ``test_split.py``."""
 
 from __future__ import annotations
 
@@ -51,7 +51,8 @@ def check_same_values(outputs: list[LazyBuffer]) -> list[LazyBuffer]:
     verify(outputs)
     simple, _ = simplify(outputs)
     verify(simple)
-    for old, new, before, after in zip(outputs, simple, evaluate(outputs, to_numpy), evaluate(simple, to_numpy), strict=True):
+    for old, new, before, after in zip(outputs, simple, evaluate(outputs, to_numpy), evaluate(simple, to_numpy),
+                                       strict=True):
         assert (old.shape, old.dtype, old.device) == (new.shape, new.dtype, new.device)
         free = old.op in (Op.MAXIMUM, Op.MINIMUM) or old.op in REDUCE  # these may give either zero
         assert equal_bits(before, after, not free), f"{before} became {after}:\n{show([old])}\n→\n{show([new])}"
@@ -72,7 +73,8 @@ def _shared(node: LazyBuffer) -> LazyBuffer:
     builder, at = Builder(), {}
     for n in toposort([node]):
         key = (n.op, tuple(at[s] for s in n.srcs), n.arg, n.shape, n.dtype)
-        at[n] = builder.nodes.setdefault(key, n if not n.srcs else LazyBuffer(n.op, key[1], n.arg, n.shape, n.dtype, n.device))
+        at[n] = builder.nodes.setdefault(key, n if not n.srcs else LazyBuffer(n.op, key[1], n.arg, n.shape, n.dtype,
+                                                                              n.device))
     return at[node]
 
 
@@ -96,7 +98,8 @@ def _constants(dtype: DType) -> list[Any]:
     if dtype is bool_:
         return [False, True]
     if dtype.is_float:
-        return [0.0, -0.0, 1.0, -1.0, 2.0, 0.5, 3.0, 16384.0, 32768.0, float(dtype.max), math.nan, math.inf, -math.inf, 1e-7]
+        return [0.0, -0.0, 1.0, -1.0, 2.0, 0.5, 3.0, 16384.0, 32768.0, float(dtype.max), math.nan, math.inf, -math.inf,
+                1e-7]
     return [0, 1, 2, 3, dtype.bits, dtype.min, dtype.max] + [-1] * dtype.is_signed
 
 

@@ -1,5 +1,5 @@
-"""Stage: tests of schedule, between steps 1 and 2. In: long reductions. Out: they are cut in two levels where that widens them, with
-the same values. Next: ``tests/unit/schedule/``."""
+"""Stage: tests of schedule, between steps 1 and 2. In: long reductions. Out: they are cut in two levels where that
+widens them, with the same values. Next: ``tests/unit/schedule/``."""
 
 from __future__ import annotations
 
@@ -18,9 +18,11 @@ from minigrad.schedule.split import split_reductions
 from minigrad.target import AVX2, AVX512, SCALAR
 
 LONG: list[tuple[Shape, tuple[int, ...]]] = [
-    ((100_000,), (0,)), ((1, 65_537), (0, 1)), ((300, 300), (0, 1)), ((2, 60_000), (1,)), ((50_000, 3), (0,)), ((5, 40, 700), (1, 2)),
+    ((100_000,), (0,)), ((1, 65_537), (0, 1)), ((300, 300), (0, 1)), ((2, 60_000), (1,)), ((50_000, 3), (0,)),
+                                             ((5, 40, 700), (1, 2)),
     ((131, 7, 131), (0, 2)), ((16, 1, 4_099), (0, 1, 2))]
-SHORT: list[tuple[Shape, tuple[int, ...]]] = [((1_000,), (0,)), ((64, 70_000), (1,)), ((16, 16_384), (1,)), ((0, 70_000), (1,)),
+SHORT: list[tuple[Shape, tuple[int, ...]]] = [((1_000,), (0,)), ((64, 70_000), (1,)), ((16, 16_384), (1,)),
+                                              ((0, 70_000), (1,)),
                                               ((70_000, 0), (0,)), ((0,), (0,))]
 
 
@@ -32,10 +34,12 @@ def _levels(node: LazyBuffer) -> int:
     return depth[node]
 
 
-@pytest.mark.parametrize("op, dtype", [(Op.SUM, float32), (Op.SUM, int32), (Op.PROD, float64), (Op.PROD, int32), (Op.MAX, float32),
+@pytest.mark.parametrize("op, dtype", [(Op.SUM, float32), (Op.SUM, int32), (Op.PROD, float64), (Op.PROD, int32),
+                                       (Op.MAX, float32),
                                        (Op.MIN, int32), (Op.MAX, bool_)], ids=str)
 @pytest.mark.parametrize("shape, axes", LONG, ids=str)
-def test_long_reductions_are_split_and_keep_their_value(op: str, dtype: DType, shape: Shape, axes: tuple[int, ...]) -> None:
+def test_long_reductions_are_split_and_keep_their_value(op: str, dtype: DType, shape: Shape,
+                                                        axes: tuple[int, ...]) -> None:
     x = Source("NUMPY", dtype, "plain", op).leaf(shape)
     if op == Op.PROD and dtype.is_float:
         x = x.binary(Op.MUL, x.like(1e-7)).unary(Op.EXP)

@@ -45,7 +45,7 @@ class Both(Function):
 
     @staticmethod
     def backward(ctx, g, h):
-        a, b = ctx.saved_tensors
+        _, b = ctx.saved_tensors
         assert ctx.needs_input_grad == (True, False, False)
         return ctx.factor * (g * b + h), None, None
 

@@ -1,5 +1,5 @@
-"""Stage: tests of recording. In: ops at their edges. Out: the reference gives what the table of ops promises; everything else is held to
-the reference, so here values are written out. Next: ``tests/rules/test_simplify.py``."""
+"""Stage: tests of recording. In: ops at their edges. Out: the reference gives what the table of ops promises;
+everything else is held to the reference, so here values are written out. Next: ``tests/rules/test_simplify.py``."""
 
 from __future__ import annotations
 
@@ -34,16 +34,20 @@ SCALAR = [
     ("FLOORDIV", "int32", (7, 0), 0), ("FLOORDIV", "int32", (-7, 2), -4), ("FLOORDIV", "int8", (-128, -1), -128),
     ("FLOORDIV", "float32", (-7, 2), -4), ("MOD", "int32", (-7, 3), 2), ("MOD", "int32", (7, -3), -2),
     ("MOD", "int32", (7, 0), 0), ("MOD", "int8", (-128, -1), 0), ("MOD", "float32", (-7, 3), 2),
-    ("POW", "int32", (3, 5), 243), ("POW", "int32", (2, -1), 0), ("POW", "int32", (-1, -3), -1), ("POW", "int32", (0, 0), 1),
+    ("POW", "int32", (3, 5), 243), ("POW", "int32", (2, -1), 0), ("POW", "int32", (-1, -3), -1),
+          ("POW", "int32", (0, 0), 1),
     ("POW", "int8", (2, 7), -128), ("POW", "uint8", (2, 8), 0), ("POW", "float32", (-8, 1 / 3), NAN),
     ("POW", "uint64", (3, 40), 3**40), ("POW", "uint64", (2**63 + 1, 1), 2**63 + 1),
-    ("MAXIMUM", "float32", (NAN, 1), NAN), ("MINIMUM", "float32", (1, NAN), NAN), ("MAXIMUM", "bool", (False, True), True),
+    ("MAXIMUM", "float32", (NAN, 1), NAN), ("MINIMUM", "float32", (1, NAN), NAN),
+          ("MAXIMUM", "bool", (False, True), True),
     ("LT", "float32", (NAN, 1), False), ("EQ", "float32", (NAN, NAN), False), ("EQ", "float32", (0.0, -0.0), True),
     ("NOT", "bool", (True,), False), ("NOT", "uint8", (1,), 254), ("XOR", "bool", (True, True), False),
     ("SHL", "int8", (1, 8), 0), ("SHL", "int8", (1, -1), 0), ("SHL", "int8", (1, 7), -128),
-    ("SHR", "int8", (-128, 9), -1), ("SHR", "int8", (-128, -1), -1), ("SHR", "uint8", (255, 8), 0), ("SHR", "int8", (-5, 1), -3),
+    ("SHR", "int8", (-128, 9), -1), ("SHR", "int8", (-128, -1), -1), ("SHR", "uint8", (255, 8), 0),
+          ("SHR", "int8", (-5, 1), -3),
     ("ROUND", "float32", (2.5,), 2), ("ROUND", "float32", (-0.5,), -0.0), ("TRUNC", "float32", (-1.7,), -1),
-    ("SQRT", "float32", (-1,), NAN), ("LOG", "float32", (0,), -INF), ("LOG", "float32", (-1,), NAN), ("SIN", "float32", (INF,), NAN),
+    ("SQRT", "float32", (-1,), NAN), ("LOG", "float32", (0,), -INF), ("LOG", "float32", (-1,), NAN),
+          ("SIN", "float32", (INF,), NAN),
     ("ERF", "float32", (INF,), 1), ("TANH", "float32", (-INF,), -1), ("EXP", "float32", (-INF,), 0),
     ("FMA", "float64", (2, 3, 4), 10),
 ]
@@ -134,7 +138,8 @@ def test_scans() -> None:
 
 
 def test_random_bits() -> None:
-    assert random_bits(0, 1).tolist() == [0x6B200159]  # Threefry-2x32, 20 rounds, of zeros: published with the algorithm
+    # Threefry-2x32, 20 rounds, of zeros: published with the algorithm
+    assert random_bits(0, 1).tolist() == [0x6B200159]
     bits = random_bits(2**63 + 5, 1000)
     assert bits.dtype == np.uint32 and len(set(bits.tolist())) == 1000
     assert bits[:10].tolist() == random_bits(2**63 + 5, 10).tolist() != random_bits(2**63 + 6, 10).tolist()

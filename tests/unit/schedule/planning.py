@@ -1,5 +1,5 @@
-"""Stage: tests of schedule. In: a graph. Out: its plan for a named target, and a replay of the plan that checks what every kernel finds
-in the memory it reads. Next: ``test_plan.py``."""
+"""Stage: tests of schedule. In: a graph. Out: its plan for a named target, and a replay of the plan that checks what
+every kernel finds in the memory it reads. Next: ``test_plan.py``."""
 
 from __future__ import annotations
 
@@ -66,8 +66,8 @@ class _Contents:
 
 
 def replay(made: Plan, outputs: Sequence[LazyBuffer], dead: set[LazyBuffer]) -> None:
-    """Check that each read finds the value it means, that parts of a launch leave each other alone, that nothing but a dead
-    leaf is overwritten, and that the results are where the plan says."""
+    """Check that each read finds the value it means, that parts of a launch leave each other alone, that nothing but a
+    dead leaf is overwritten, and that the results are where the plan says."""
     contents = _Contents(made.leaves)
     for launch in made.launches:
         written: list[tuple[tuple[str, int, int], int]] = []

@@ -115,13 +115,15 @@ def test_chained_writes_share_one_memory() -> None:
 
 def test_a_product_stays_inside_its_sum() -> None:
     a, b = buffer((300, 400), float32), buffer((400, 500), float32)
-    assert [op for op, _ in _stored(matmul(a.unary(Op.TANH), b).binary(Op.ADD, buffer((300, 500), float32)))][-1] == "ADD"
+    assert [op for op, _ in _stored(matmul(a.unary(Op.TANH), b).binary(Op.ADD,
+                                                                       buffer((300, 500), float32)))][-1] == "ADD"
     assert ("MUL", "output") not in _stored(matmul(a, b))
     assert len(_stored(matmul(a, b))) == 1
 
 
 def test_reductions_over_different_domains_are_kept_apart() -> None:
-    y = X.reduce(Op.SUM, (1,)).reshape((50,)).binary(Op.MUL, buffer((50, 70), float32).reduce(Op.SUM, (1,)).reshape((50,)))
+    y = X.reduce(Op.SUM, (1,)).reshape((50,)).binary(Op.MUL,
+                                                     buffer((50, 70), float32).reduce(Op.SUM, (1,)).reshape((50,)))
     assert sorted(why for _, why in _stored(y))[0] in ("another domain", "end of a reduction")
     assert plan(y).launches
 

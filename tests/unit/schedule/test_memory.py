@@ -1,5 +1,5 @@
-"""Stage: tests of schedule, step 4. In: lifetimes and sizes. Out: what is alive together never overlaps in the arena, and little is
-wasted. Next: ``test_plan.py``, which asks the same of whole plans."""
+"""Stage: tests of schedule, step 4. In: lifetimes and sizes. Out: what is alive together never overlaps in the arena,
+and little is wasted. Next: ``test_plan.py``, which asks the same of whole plans."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ def test_values_alive_together_are_apart(values: list[tuple[tuple[int, int], int
             together = lifetimes[a][0] <= lifetimes[b][1] and lifetimes[b][0] <= lifetimes[a][1]
             if a < b and together:
                 assert offsets[a] + _rounded(sizes[a]) <= offsets[b] or offsets[b] + _rounded(sizes[b]) <= offsets[a]
-    busiest = max((sum(_rounded(sizes[i]) for i, (x, y) in lifetimes.items() if x <= t <= y) for t in range(13)), default=0)
+    busiest = max((sum(_rounded(sizes[i]) for i, (x, y) in lifetimes.items() if x <= t <= y) for t in range(13)),
+                  default=0)
     assert busiest <= total <= sum(map(_rounded, sizes.values()))
 
 

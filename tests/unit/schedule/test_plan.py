@@ -1,5 +1,5 @@
-"""Stage: tests of schedule. In: graphs of every kind. Out: their plans hold: each kernel finds what it reads, whatever was merged,
-stacked, given away or put in one arena. Next: ``test_materialise.py``."""
+"""Stage: tests of schedule. In: graphs of every kind. Out: their plans hold: each kernel finds what it reads, whatever
+was merged, stacked, given away or put in one arena. Next: ``test_materialise.py``."""
 
 from __future__ import annotations
 
@@ -40,7 +40,8 @@ def test_plans_of_the_conformance_suite(target: Target, dead: bool) -> None:
 @settings(max_examples=40)
 @given(st.integers(0, 100_000), st.sampled_from([SCALAR, AVX2, AVX512, NEON]), st.booleans(), st.integers(0, 1 << 16))
 def test_plans_of_random_graphs(seed: int, target: Target, dead: bool, small_work: int) -> None:
-    """Several graphs in one plan; with little work counted as small the merges by rows and side by side must stand alone."""
+    """Several graphs in one plan; with little work counted as small the merges by rows and side by side must stand
+    alone."""
     target = Target(target.name, target.vector_bytes, target.vector_registers, small_work=small_work)
     outputs = [o for case in random_graphs(seed, 3) for o in case.build("CPU").outputs]
     _plan_of_case(outputs, dead, target)
@@ -55,10 +56,12 @@ def test_a_plan_holds_no_memory_but_its_leaves() -> None:
     assert stand_in in nodes and x not in {n for node in nodes for n in toposort([node])}
 
 
-@pytest.mark.parametrize("shape, axes", [((700, 900), (1,)), ((700, 900), (0,)), ((50, 30, 200), (1,)), ((64, 40, 100), (0, 2)),
+@pytest.mark.parametrize("shape, axes", [((700, 900), (1,)), ((700, 900), (0,)), ((50, 30, 200), (1,)),
+                                         ((64, 40, 100), (0, 2)),
                                          ((5, 17), (1,)), ((4096, 1000), (1,))], ids=str)
 @pytest.mark.parametrize("program", [softmax, log_softmax, layer_norm])
-def test_normalisations_are_one_kernel(program: Callable[..., LazyBuffer], shape: tuple[int, ...], axes: tuple[int, ...]) -> None:
+def test_normalisations_are_one_kernel(program: Callable[..., LazyBuffer], shape: tuple[int, ...],
+                                       axes: tuple[int, ...]) -> None:
     made = plan(program(buffer(shape, float32), axes))
     assert len(made.launches) == 1, why_apart(made)
     assert made.arena_bytes == 0

@@ -1,0 +1,127 @@
+"""Stage: tests of schedule, steps 3 and 4. In: graphs. Out: which values share a kernel, as stages, side by side or
+stacked, which do not, and why. Next: ``test_plan.py``."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from minigrad.conformance.contractions import matmul
+from minigrad.conformance.programs import mean, softmax, variance
+from minigrad.dtype import float32
+from minigrad.ops import Op
+from minigrad.schedule.plan import Plan
+from minigrad.schedule.spec import KernelSpec, StackedSpec
+from minigrad.target import AVX512
+from tests.unit.schedule.planning import buffer, parts, plan, why_apart
+
+WIDE = replace(AVX512, small_work=0)
+"""Nothing counts as small work: only the other merges can join anything."""
+
+
+def _stages(made: Plan) -> list[int]:
+    """The number of stages of each kernel."""
+    return [len(p.stages) for launch in made.launches for p in parts(launch)]
+
+
+def _only(made: Plan) -> KernelSpec:
+    assert len(made.launches) == 1, why_apart(made)
+    (spec,) = parts(made.launches[0])
+    return spec
+
+
+def test_a_producer_read_in_rows_is_an_earlier_stage() -> None:
+    spec = _only(plan(softmax(buffer((400, 500), float32), (1,)), target=WIDE))
+    assert spec.outer == (400,) and len(spec.stages) >= 2
+    scratch = [m for m in spec.memory.values() if m.scope == "scratch"]
+    assert all(m.axes == (1,) for m in scratch), "a row's values are scratch, held for one outer point"
+
+
+@pytest.mark.parametrize("shape, axes, outer", [((30, 20, 50), (1,), (30, 50)), ((30, 20, 50), (0, 2), (20,)),
+                                                ((500, 400), (0,), (400,))])
+def test_any_axes_can_be_the_common_ones(shape: tuple[int, ...], axes: tuple[int, ...], outer: tuple[int, ...]) -> None:
+    spec = _only(plan(softmax(buffer(shape, float32), axes), target=WIDE))
+    assert tuple(s for s in spec.outer) == outer or set(spec.outer) <= set(outer)
+
+
+def test_rows_that_do_not_fit_the_cache_stay_apart() -> None:
+    small_cache = replace(WIDE, l2=1 << 10)
+    made = plan(softmax(buffer((400, 3000), float32), (1,)), target=small_cache)
+    assert len(made.launches) >= 1
+    assert plan(softmax(buffer((400, 3000), float32), (1,)), target=WIDE).arena_bytes == 0
+
+
+def test_too_few_rows_stay_apart_and_say_so() -> None:
+    made = plan(softmax(buffer((3, 50_000), float32), (1,)), target=WIDE)
+    assert len(made.launches) > 1
+    assert "only 3 common outer points" in why_apart(made)
+
+
+def test_a_consumer_of_part_of_the_rows_does_not_take_the_producer_in() -> None:
+    x = buffer((50, 400), float32)
+    total = x.reduce(Op.MAX, (1,)).unary(Op.EXP)
+    made = plan(total, total.shrink(((0, 20), (0, 1))).expand((20, 400)).binary(Op.MUL, buffer((20, 400), float32)),
+                target=WIDE)
+    assert made.launches
+
+
+def test_a_large_contraction_keeps_its_own_kernel() -> None:
+    a, b = buffer((300, 400), float32), buffer((400, 500), float32)
+    made = plan(softmax(matmul(a, b), (1,)))
+    assert len(made.launches) == 2
+    assert "a large contraction keeps its own kernel" in why_apart(made)
+    assert _stages(plan(matmul(a, b).binary(Op.ADD, buffer((500,), float32).expand((300, 500))))) == [1]
+
+
+def test_statistics_of_one_input_are_side_by_side() -> None:
+    x = buffer((400, 500), float32)
+    spec = _only(plan(x.reduce(Op.SUM, (1,)), x.reduce(Op.MAX, (1,)), x.binary(Op.MUL, x).reduce(Op.SUM, (1,)),
+                      target=WIDE))
+    assert [len(s.stores) for s in spec.stages] == [3]
+
+
+def test_maps_of_one_input_are_one_stage() -> None:
+    x = buffer((400, 500), float32)
+    spec = _only(plan(x.unary(Op.EXP), x.unary(Op.NEG), x.unary(Op.EXP).binary(Op.ADD, x), target=WIDE))
+    assert len(spec.stages) == 1 and len(spec.stages[0].stores) == 3
+
+
+def test_independent_maps_are_stacked_in_one_launch() -> None:
+    made = plan(*[buffer(shape, float32).unary(Op.EXP) for shape in ((400, 500), (300,), (20, 30))], target=WIDE)
+    (launch,) = made.launches
+    assert isinstance(launch.spec, StackedSpec) and len(launch.spec.parts) == 3
+
+
+def test_small_work_is_one_kernel() -> None:
+    x = buffer((6, 7), float32)
+    y = variance(x, (0,)).expand((6, 7)).binary(Op.ADD, mean(x, (1,)).expand((6, 7))).reduce(Op.MAX, (0, 1))
+    assert len(plan(y, buffer((5,), float32).scan(Op.SUM, 0)).launches) == 1
+
+
+def test_dependent_work_over_another_space_is_a_later_launch() -> None:
+    x = buffer((400, 500), float32)
+    columns = softmax(softmax(x, (1,)), (0,))
+    made = plan(columns, target=WIDE)
+    assert len(made.launches) == 2, why_apart(made)
+
+
+def test_merging_makes_no_cycle() -> None:
+    """c reads a by way of b: a and c may not share a kernel that b stands between."""
+    x, y = buffer((400, 500), float32), buffer((500, 300), float32)
+    a = x.unary(Op.EXP)
+    b = matmul(a, y).reduce(Op.MAX, (1,))
+    c = a.binary(Op.ADD, b.expand(a.shape))
+    made = plan(a, b, c, target=WIDE)
+    assert len(made.launches) >= 2
+
+
+def test_a_scan_runs_along_its_axis_only() -> None:
+    spec = _only(plan(buffer((400, 500), float32).scan(Op.SUM, 1), target=WIDE))
+    assert spec.outer == (400,)
+
+
+def test_a_value_read_at_other_rows_comes_from_an_earlier_launch() -> None:
+    x = buffer((400, 500), float32)
+    made = plan(x.reduce(Op.SUM, (1,)).expand((400, 500)).flip((0,)).binary(Op.MUL, x), target=WIDE)
+    assert len(made.launches) == 2, why_apart(made)
