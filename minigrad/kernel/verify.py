@@ -233,24 +233,10 @@ class _Checker:
                          f"the constant {v.value} is no {v.dtype.name}")
 
     def operation(self, v: Apply) -> None:
-        row = SCALAR_OPS.get(v.op)
-        if row is None:
-            self.fail(f"{v.op} is no scalar op")
-            return
-        got = f"{v.op} of ({', '.join(s.dtype.name for s in v.srcs)}) giving {v.dtype.name}, in {show_value(v)}"
-        self.require(len(v.srcs) == row.arity, f"{v.op} takes {row.arity} operands: {got}")
-        srcs = v.srcs
-        if v.op == Op.WHERE:
-            self.require(srcs[0].dtype is bool_, f"the condition of WHERE is a bool: {got}")
-            srcs = srcs[1:]
-        self.require(all(s.dtype is srcs[0].dtype for s in srcs), f"operands of one dtype are needed: {got}")
-        self.require(srcs[0].dtype.kind in row.kinds, f"{v.op} does not take this dtype: {got}")
-        if row.result == "same":
-            self.require(v.dtype is srcs[0].dtype, f"{v.op} gives the dtype of its operands: {got}")
-        elif row.result == "bool":
-            self.require(v.dtype is bool_, f"{v.op} gives a bool: {got}")
-        elif v.op == Op.BITCAST:
-            self.require(v.dtype.size == srcs[0].dtype.size, f"BITCAST is between types of one size: {got}")
+        problem = _problem(v)
+        if problem:
+            got = f"{v.op} of ({', '.join(s.dtype.name for s in v.srcs)}) giving {v.dtype.name}, in {show_value(v)}"
+            self.fail(f"{problem}: {got}" if v.op in SCALAR_OPS else problem)
 
     # --- indices -------------------------------------------------------------------------------------------------
 
@@ -293,3 +279,27 @@ class _Checker:
             at = evaluate(index, dict(zip(map(str, free), numbers)))
             self.require(0 <= at < array.size and at % array.lanes == 0,
                          f"{access} touches element {at} of {array.size}, kept {array.lanes} at a time")
+
+
+def _problem(v: Apply) -> str:
+    """What is wrong with the operands of an op, or nothing."""
+    row = SCALAR_OPS.get(v.op)
+    if row is None:
+        return f"{v.op} is no scalar op"
+    srcs = v.srcs
+    if len(srcs) != row.arity:
+        return f"{v.op} takes {row.arity} operands"
+    if v.op == Op.WHERE:
+        if srcs[0].dtype is not bool_:
+            return "the condition of WHERE is a bool"
+        srcs = srcs[1:]
+    first = srcs[0].dtype
+    if any(s.dtype is not first for s in srcs):
+        return "operands of one dtype are needed"
+    if first.kind not in row.kinds:
+        return f"{v.op} does not take this dtype"
+    if row.result == "same" and v.dtype is not first:
+        return f"{v.op} gives the dtype of its operands"
+    if row.result == "bool" and v.dtype is not bool_:
+        return f"{v.op} gives a bool"
+    return "BITCAST is between types of one size" if v.op == Op.BITCAST and v.dtype.size != first.size else ""

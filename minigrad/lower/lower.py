@@ -23,6 +23,7 @@ from minigrad.lower.map import Lowering, map_stage
 from minigrad.lower.nest import Parallel, loop, loops, parallel, share
 from minigrad.lower.outer import Block, choose_block
 from minigrad.lower.passes.bind import bind
+from minigrad.lower.passes.hoist import hoist
 from minigrad.lower.passes.transcendental import expand_transcendental
 from minigrad.lower.rows import rows_stage, simplify_axes
 from minigrad.lower.scan import Running, scan_stage
@@ -33,7 +34,7 @@ from minigrad.schedule.spec import KernelSpec, Memory, StackedSpec, Stage
 from minigrad.symbolic import Sym, num
 from minigrad.target import Target
 
-PASSES: tuple[Callable[[Kernel], Kernel], ...] = (expand_transcendental, bind)
+PASSES: tuple[Callable[[Kernel], Kernel], ...] = (expand_transcendental, bind, hoist)
 """In order. ``expand_transcendental``: transcendental ops become polynomials. ``bind``: shared values get names.
 ``hoist``: what a loop does not change moves out of it."""
 

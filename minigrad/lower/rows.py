@@ -17,8 +17,11 @@ from minigrad.lower.cost import axis_cost, lanes_for
 from minigrad.lower.map import Lowering
 from minigrad.lower.nest import Part, loop, loops, parallel, parts, share, when
 from minigrad.ops import REDUCE_OPS, Op
-from minigrad.symbolic import Sym, minimum, num
+from minigrad.symbolic import Sym, coefficient, minimum, num
 from minigrad.target import Target
+
+WIDE = 512
+"""Results of a block of columns that are added up in memory."""
 
 LONGEST = 64
 """Additions in a row that one float accumulator takes before it is added to the next level's: errors grow with the
@@ -200,7 +203,7 @@ class _Rows:
     def along_kept(self, lane_axis: Axis, per_result: int, total: int, note: str, divide: bool) -> Lowering:
         """A vector of results at a time, several vectors side by side."""
         count = sum(len(d.reductions) for d in self.domains)
-        unroll = max(1, 16 // count)
+        unroll = WIDE // self.lanes if self._streams(lane_axis) else max(1, 8 // count)
         while unroll > 1 and unroll * self.lanes > lane_axis.size:
             unroll //= 2
         pieces = parts(lane_axis.size, self.lanes, unroll)
@@ -235,6 +238,14 @@ class _Rows:
             body = [loop(s.axes[s.cut], body, start=head.start, stop=head.stop)]
         return Lowering(body, note + f"; {s.extent} iterations", total, head)
 
+    def _streams(self, lane_axis: Axis) -> bool:
+        """Whether many rows are added up that lie one after the other in memory, and little else is done: then wide blocks
+        of results, in the first cache, let a row be read in long runs."""
+        d = self.domains[0]
+        indices = [self.body.index(x.index) for x in d.work.loads]
+        return (len(self.domains) == 1 and lane_axis.size >= WIDE and d.size >= 64 and d.work.cost <= 8 and bool(indices)
+                and all(coefficient(e, lane_axis.var) in (0, 1) for e in indices))
+
     def _columns(self, lane_axis: Axis, part: Part, at: Sym) -> list[Statement]:
         """``unroll`` vectors of results from ``at``."""
         statements: list[Statement] = []
@@ -243,37 +254,38 @@ class _Rows:
         lane = Axis(self.names.var("l", part.lanes), part.lanes) if part.lanes > 1 else None
         slot = register.var * part.lanes if register else num(0)
         for d in self.domains:
-            group = _Group(self, d, {})
+            group = _Group(self, d, {}, in_memory=part.unroll > 16)
             accumulators = group.accumulators(part.unroll, part.lanes)
             statements += group.allocs(accumulators)
-
-            def add(into: list[Array], group: _Group = group) -> list[Statement]:
-                u = Axis(self.names.var("u", part.unroll), part.unroll) if part.unroll > 1 else None
-                position = u.var * part.lanes if u else num(0)
-                inside = group.add({lane_axis.var: at + position}, into, position, part.lanes, lane_axis)
-                return [loop(u, inside, "unroll")] if u else inside
-
-            statements += group.levels(d.axes, 1, add, accumulators)
+            statements += group.along_steps(lane_axis, part, at, accumulators)
             found += [(r.local.name, array) for r, array in zip(d.reductions, accumulators, strict=True)]
         position = at + slot + (lane.var if lane else 0)
         own = slot + (lane.var if lane else 0)
         copy = self.body.instance({lane_axis.var: position}, {name: Load(array, own) for name, array in found})
         stores = copy.stores()
         inside = [*copy.statements, *([loop(lane, stores, "vector")] if lane else stores)]
-        return statements + ([loop(register, inside, "unroll")] if register else inside)
+        kind = "serial" if part.unroll > 16 else "unroll"
+        return statements + ([loop(register, inside, kind)] if register else inside)
 
 
 class _Group:
-    """The reductions of one domain at one place of the kept axes."""
+    """The reductions of one domain at one place of the kept axes; accumulators are registers, or memory if they are
+    many."""
 
-    def __init__(self, rows: _Rows, domain: Domain, mapping: dict[Sym, Sym]) -> None:
+    def __init__(self, rows: _Rows, domain: Domain, mapping: dict[Sym, Sym], in_memory: bool = False) -> None:
         self.rows, self.domain, self.mapping = rows, domain, mapping
+        self.kind = "serial" if in_memory else "unroll"
+        self.in_memory, self.lanes = in_memory, 1
         self.body, self.names = rows.body, rows.names
 
     def accumulators(self, unroll: int, lanes: int) -> list[Array]:
-        """A register array for each reduction."""
-        return [Array(self.names.fresh("acc"), r.value.dtype, unroll * lanes, "register", lanes, True)
-                for r in self.domain.reductions]
+        """An array for each reduction: ``unroll`` vectors."""
+        self.lanes = lanes
+        return [self._array("acc", r.value.dtype, unroll * lanes) for r in self.domain.reductions]
+
+    def _array(self, stem: str, dtype: DType, size: int) -> Array:
+        scope, lanes = ("scratch", 1) if self.in_memory else ("register", self.lanes)
+        return Array(self.names.fresh(stem), dtype, size, scope, lanes, True)
 
     def allocs(self, accumulators: Sequence[Array]) -> list[Statement]:
         """Bring accumulators to life, neutral."""
@@ -302,24 +314,57 @@ class _Group:
         stop = minimum(start + block, num(axis.size))
 
         def one_block(into: list[Array]) -> list[Statement]:
-            partial = [Array(self.names.fresh("part"), a.dtype, a.size, "register", a.lanes, True) for a in into]
+            partial = [self._array("part", a.dtype, a.size) for a in into]
             body = loop(axis, loops(axes[cut + 1:], inside(partial)), start=start, stop=stop)
             return [*self.allocs(partial), body, *self._join(into, partial)]
 
         return self.levels([*axes[:cut], blocks], 1, one_block, into)
 
+    def along_steps(self, lane_axis: Axis, part: Part, at: Sym, accumulators: list[Array]) -> list[Statement]:
+        """All loops over the reduced axes for vectors of results. Several steps of the innermost are taken at once: they
+        read as many streams of memory side by side."""
+        axes = self.domain.axes
+        width = 8 if self.in_memory else part.unroll
+        many = max(1, min(8, 256 // (width * (self.domain.work.cost + len(self.domain.reductions)))))
+
+        def add(mapping: dict[Sym, Sym], into: list[Array], step: Sym | None = None) -> list[Statement]:
+            u = Axis(self.names.var("u", part.unroll), part.unroll) if part.unroll > 1 else None
+            position = u.var * part.lanes if u else num(0)
+            at_lane = {**mapping, lane_axis.var: at + position}
+            if step is None:
+                inside = self.add(at_lane, into, position, part.lanes, lane_axis)
+            else:
+                steps = [{axes[-1].var: step * many + n} for n in range(many)]
+                inside = self.add_together(at_lane, steps, into, position, part.lanes, lane_axis)
+            return [loop(u, inside, self.kind)] if u else inside
+
+        if not axes or axes[-1].size < 2 * many or many == 1:
+            return self.levels(axes, 1, lambda into: add({}, into), accumulators)
+        last = axes[-1]
+
+        def along(into: list[Array]) -> list[Statement]:
+            steps = Axis(self.names.var("r", last.size // many), last.size // many)
+            statements = self.levels([steps], 1, lambda into: add({}, into, steps.var), into)
+            rest = Axis(self.names.var("r", last.size % many), last.size % many)
+            if rest.size:
+                first = last.size - rest.size
+                statements.append(loop(rest, add({last.var: rest.var + first}, into)))
+            return statements
+
+        return self.levels(axes[:-1], min(LONGEST, last.size), along, accumulators)
+
     def _join(self, into: Sequence[Array], partial: Sequence[Array]) -> list[Statement]:
         statements: list[Statement] = []
         for r, a, b in zip(self.domain.reductions, into, partial, strict=True):
-            lane = Axis(self.names.var("l", a.lanes), a.lanes) if a.lanes > 1 else None
-            registers = a.size // a.lanes
+            lane = Axis(self.names.var("l", self.lanes), self.lanes) if self.lanes > 1 else None
+            registers = a.size // self.lanes
             u = Axis(self.names.var("u", registers), registers) if registers > 1 else None
-            at = (u.var * a.lanes if u else num(0)) + (lane.var if lane else 0)
+            at = (u.var * self.lanes if u else num(0)) + (lane.var if lane else 0)
             op = REDUCE_OPS[r.node.op].combine
             inside: list[Statement] = [Store(a, at, Apply(op, (Load(a, at), Load(b, at)), a.dtype))]
             if lane:
                 inside = [loop(lane, inside, "vector")]
-            statements += [loop(u, inside, "unroll")] if u else inside
+            statements += [loop(u, inside, self.kind)] if u else inside
         return statements
 
     def along_lanes(self, lane_axis: Axis, lanes: int, unroll: int, into: list[Array]) -> list[Statement]:
@@ -371,6 +416,26 @@ class _Group:
                 value = Apply(Op.WHERE, (Index(guard, bool_), value, identity(r)), value.dtype)
             statements.append(Store(array, slot, combine(r, Load(array, slot), value)))
         return [*copy.statements, *([loop(lane, statements, "vector")] if lane else statements)]
+
+    def add_together(self, mapping: dict[Sym, Sym], steps: Sequence[dict[Sym, Sym]], into: Sequence[Array], slot: Sym,
+                     lanes: int, lane_axis: Axis) -> list[Statement]:
+        """Several steps of a reduced axis at once: joined pair by pair, then with the accumulator."""
+        lane = Axis(self.names.var("l", lanes), lanes) if lanes > 1 else None
+        mapping = {**self.mapping, **mapping}
+        if lane is not None:
+            mapping[lane_axis.var] = mapping[lane_axis.var] + lane.var
+            slot = slot + lane.var
+        copies = [self.body.instance({**mapping, **step}) for step in steps]
+        stores: list[Statement] = []
+        for r, array in zip(self.domain.reductions, into, strict=True):
+            made = [copy.value(r.value) for copy in copies]
+            op = REDUCE_OPS[r.node.op].combine
+            while len(made) > 1:
+                made = [Apply(op, (a, b), a.dtype) for a, b in zip(made[::2], made[1::2], strict=False)] + (
+                    made[-1:] if len(made) % 2 else [])
+            stores.append(Store(array, slot, Apply(op, (Load(array, slot), made[0]), array.dtype)))
+        head = [s for copy in copies for s in copy.statements]
+        return [*head, *([loop(lane, stores, "vector")] if lane else stores)]
 
     def fold(self, accumulators: Sequence[Array], found: dict[str, Value]) -> list[Statement]:
         """Each accumulator's registers and lanes joined to one value."""

@@ -17,6 +17,10 @@ from minigrad.target import Target
 
 MAX_STAGES = 24
 MAX_STORES = 48
+MAX_STAGE_OPERATIONS = 512
+MAX_OPERATIONS = 2048
+"""Beyond these, compiling a kernel costs more than its launch."""
+
 _ALONE = frozenset((Op.SCATTER, Op.ASSIGN))
 
 
@@ -102,6 +106,11 @@ class Group:
         stores = set(self.stores)
         found = dict.fromkeys(n for d in self.drafts for a in d.accesses for n in a.reads if n not in d.inlined)
         return [n for n in found if n not in stores]
+
+    @property
+    def operations(self) -> int:
+        """Elementwise nodes in all its stages."""
+        return sum(a.operations for d in self.drafts for a in d.accesses)
 
     @property
     def alone(self) -> bool:
@@ -215,6 +224,7 @@ class Grouping:
                 if (producer.alone or producer.device != consumer.device or len(producer.drafts) > 1
                         or producer.drafts[0].shape != draft.shape or producer.drafts[0].stores[0].op == Op.SCAN
                         or len(producer.stores) + len(consumer.stores) > MAX_STORES
+                        or producer.operations + consumer.operations > MAX_STAGE_OPERATIONS
                         or not _reads_in_place(draft, producer.drafts[0].stores)
                         or self.reachable(producer, consumer, skip_direct=True)):
                     continue
@@ -244,7 +254,8 @@ class Grouping:
     def _rows(self, producer: Group, consumer: Group) -> Group | None:
         if producer.alone or consumer.alone or producer.device != consumer.device:
             return None
-        if len(producer.drafts) + len(consumer.drafts) > MAX_STAGES:
+        if (len(producer.drafts) + len(consumer.drafts) > MAX_STAGES
+                or producer.operations + consumer.operations > MAX_OPERATIONS):
             return None
         columns = [u + v for u in producer.columns for v in consumer.columns
                    if producer.drafts[0].shape[u[0]] == consumer.drafts[0].shape[v[0]] and _linked(producer, consumer, u, v)]
@@ -311,6 +322,8 @@ class Grouping:
         a, b = first.drafts[0], second.drafts[0]
         if a.shape != b.shape or a.domain != b.domain or not a.reads & b.reads or len(first.stores) >= MAX_STORES:
             return False
+        if first.operations + second.operations > MAX_STAGE_OPERATIONS:
+            return False
         if a.is_contraction or b.is_contraction or Op.SCAN in (a.stores[0].op, b.stores[0].op):
             return False
         return not self.reachable(first, second, False) and not self.reachable(second, first, False)
@@ -322,7 +335,8 @@ class Grouping:
             if group is not None and not group.alone and (not run or group.device == run[0].device) and (
                     sum(g.work for g in run) + group.work <= self.target.small_work
                     and sum(len(g.drafts) for g in run) + len(group.drafts) <= MAX_STAGES
-                    and sum(len(g.stores) for g in run) + len(group.stores) <= MAX_STORES):
+                    and sum(len(g.stores) for g in run) + len(group.stores) <= MAX_STORES
+                    and sum(g.operations for g in run) + group.operations <= MAX_OPERATIONS):
                 run.append(group)
                 continue
             if len(run) > 1:

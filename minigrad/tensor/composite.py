@@ -14,7 +14,7 @@ from minigrad.graph.function import Subgraph, call, param
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.tensor.base import Tensor, make, read_all, record
 from minigrad.tensor.promotion import get_default_dtype
-from minigrad.tensor.random import tracing
+from minigrad.tensor.storage import tracing
 
 F = TypeVar("F", bound=Callable[..., Any])
 

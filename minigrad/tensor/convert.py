@@ -23,7 +23,7 @@ from minigrad.tensor.movement import shape_argument
 from minigrad.tensor.operands import dim_index, result_dtype
 from minigrad.tensor.promotion import type_name
 from minigrad.tensor.size import resolve
-from minigrad.tensor.storage import Storage, apply_to_array
+from minigrad.tensor.storage import Storage, apply_to_array, tracing
 
 _TO_COPY = kind("ToCopyBackward0")
 
@@ -113,15 +113,9 @@ def cuda(self: Tensor, device: Any = None, non_blocking: bool = False) -> Tensor
 @method("_array")
 def _array(self: Tensor) -> np.ndarray:
     """The elements as a NumPy array on the Tensor's memory, computed if they were pending. Not for keeping."""
-    _check_has_values(self)
     array = self._storage.array()
     view = self._view
     return array if view is None else apply_to_array(array, view.chain())
-
-
-def _check_has_values(self: Tensor) -> None:
-    if self._storage.lazy.op == Op.PARAM:
-        raise RuntimeError("the values of a tensor are not known while a composite is traced")
 
 
 @method("numpy")
@@ -139,10 +133,8 @@ def numpy(self: Tensor, *, force: bool = False) -> np.ndarray:
     """
     if not force and self.requires_grad:
         raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
-    _check_has_values(self)
     storage = self._storage
-    if storage.lazy.buffer is None:
-        realise([storage.lazy])
+    storage.array()
     storage.make_private()
     array = to_numpy(storage.lazy)
     return array if self._view is None else apply_to_array(array, self._view.chain())
@@ -184,13 +176,14 @@ def realize(*tensors: Any) -> None:
     >>> realize(x)
     """
     given = tensors[0] if len(tensors) == 1 and isinstance(tensors[0], tuple | list) else tensors
-    realise([t._storage.lazy for t in given])
+    if not tracing:
+        realise([t._storage.lazy for t in given])
 
 
 @method("realize")
 def realize_method(self: Tensor) -> Tensor:
     """Compute self now, and return it."""
-    realise([self._storage.lazy])
+    realize(self)
     return self
 
 

@@ -13,13 +13,14 @@ import numpy as np
 
 from minigrad.autograd.node import Node, kind
 from minigrad.dtype import bool_, int64, uint8
-from minigrad.engine import leaf_from_numpy, realise, to_numpy
+from minigrad.engine import leaf_from_numpy, to_numpy
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.tensor.base import Tensor, check_in_place, make, make_view, method, record, twin
 from minigrad.tensor.movement import offset_of, strides_of
 from minigrad.tensor.operands import broadcast_shapes, dim_index, fit, is_number
 from minigrad.tensor.promotion import number
+from minigrad.tensor.storage import compute
 
 _SELECT, _SLICE, _UNSQUEEZE = kind("SelectBackward0"), kind("SliceBackward0"), kind("UnsqueezeBackward0")
 _ALIAS, _INDEX, _INDEX_PUT = kind("AliasBackward0"), kind("IndexBackward0", "something"), kind("IndexPutBackward0")
@@ -248,24 +249,8 @@ def concrete(tensor: Tensor, what: str) -> np.ndarray:
     """The elements now; ``RuntimeError`` while a composite is traced, which has none."""
     lazy = tensor._read()
     if lazy.buffer is None:
-        if _depends_on_parameter(lazy):
-            raise RuntimeError(f"{what} needs the values of a tensor, which are not known while a composite is traced; "
-                               "use where() or masked_fill(), whose shapes do not depend on values")
-        realise([lazy])
+        compute(lazy, what)
     return to_numpy(lazy)
-
-
-def _depends_on_parameter(lazy: LazyBuffer) -> bool:
-    seen, stack = set(), [lazy]
-    while stack:
-        node = stack.pop()
-        if node.op == Op.PARAM:
-            return True
-        for s in node.srcs:
-            if s not in seen:
-                seen.add(s)
-                stack.append(s)
-    return False
 
 
 def check_range(index: LazyBuffer, size: int, dim: int, error: type[Exception] = IndexError,

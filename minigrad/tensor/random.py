@@ -19,9 +19,7 @@ from minigrad.tensor.indexing import concrete
 from minigrad.tensor.movement import shape_argument
 from minigrad.tensor.promotion import get_default_dtype, type_name
 from minigrad.tensor.size import resolve
-
-tracing: list[str] = []
-"""The names of the composites being traced."""
+from minigrad.tensor.storage import tracing
 
 
 def _source(generator: Generator | None) -> Generator:

@@ -60,9 +60,10 @@ class Storage:
 
     def array(self) -> np.ndarray:
         """The value as a NumPy array on the same memory, computed if it was pending."""
-        if self.lazy.buffer is None:
-            realise([self.lazy])
-        return to_numpy(self.lazy)
+        lazy = self.lazy
+        if lazy.buffer is None:
+            compute(lazy, "this")
+        return to_numpy(lazy)
 
     def make_private(self) -> None:
         """Before memory is shown to NumPy: if others may read this value later, move to a copy of it."""
@@ -80,7 +81,32 @@ class Storage:
 _LAZY_REFERENCES = 3
 _BUFFER_REFERENCES = 2
 
+tracing: list[str] = []
+"""The names of the composites that are being traced."""
+
 _unsettled: list[LazyBuffer] = []
+
+
+def compute(lazy: LazyBuffer, what: str) -> None:
+    """Run a pending value. ``RuntimeError`` for one that a composite's placeholders lead to: it has none yet."""
+    if tracing and _reads_placeholder(lazy):
+        raise RuntimeError(f"{what} needs the values of a tensor, which are not known while a composite is traced "
+                           f"({tracing[-1]}); use where() or masked_fill(), whose shapes do not depend on values, or "
+                           "compute it outside")
+    realise([lazy])
+
+
+def _reads_placeholder(lazy: LazyBuffer) -> bool:
+    seen, stack = {lazy}, [lazy]
+    while stack:
+        node = stack.pop()
+        if node.op == Op.PARAM:
+            return True
+        for s in node.srcs:
+            if s not in seen:
+                seen.add(s)
+                stack.append(s)
+    return False
 
 
 def snapshot(storage: Storage, steps: Steps) -> LazyBuffer:

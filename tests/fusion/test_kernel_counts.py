@@ -10,6 +10,7 @@ import pytest
 
 import minigrad as mg
 from minigrad import nn, optim
+from minigrad.engine import plans
 from minigrad.nn import functional as F
 
 
@@ -156,6 +157,7 @@ def test_xor_step_is_at_most_eight_launches_and_then_cached() -> None:
 
 
 def test_training_loop_compiles_nothing_after_its_first_step(rng: np.random.Generator) -> None:
+    plans.clear()
     model = _mlp()
     step = optim.Adam(model.parameters(), lr=1e-3)
     data, target = _random(rng, 96, 64), mg.tensor(rng.integers(0, 10, 96))

@@ -14,7 +14,7 @@ from minigrad.graph.reference import evaluate
 from minigrad.graph.show import show
 from minigrad.graph.verify import verify
 from minigrad.ops import REDUCE, Op
-from minigrad.schedule.split import split_reductions
+from minigrad.schedule.split import ROW, split_reductions
 from minigrad.target import AVX2, AVX512, SCALAR
 
 LONG: list[tuple[Shape, tuple[int, ...]]] = [
@@ -60,7 +60,7 @@ def test_first_level_is_wide_and_its_parts_worth_their_while(shape: Shape, axes:
     (split,) = split_reductions([Source("NUMPY", float32, "plain", 0).leaf(shape).reduce(Op.SUM, axes)], AVX512)
     first = [n for n in toposort([split]) if n.op in REDUCE and not any(s.op in REDUCE for s in toposort(list(n.srcs)))]
     assert sum(n.size for n in first) >= AVX512.parallel_min
-    assert all(n.srcs[0].size // n.size >= 256 for n in first if n.size > 16)
+    assert all(n.srcs[0].size // n.size >= ROW for n in first if n.size > 16)
 
 
 @pytest.mark.parametrize("shape, axes", SHORT, ids=str)

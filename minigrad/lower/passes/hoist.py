@@ -1,0 +1,156 @@
+"""Stage: lower, a pass. In: a kernel. Out: what a loop does not change stands before the loop.
+Requires: ``bind``. Guarantees: no loop computes a value or reads an element that is the same in each of its iterations,
+but for what it does under an ``If``. Next: ``../../render/``."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from minigrad.kernel.ir import (
+    Alloc,
+    Apply,
+    Fold,
+    For,
+    If,
+    Index,
+    Kernel,
+    Let,
+    LetIndex,
+    Load,
+    Local,
+    Scalar,
+    Statement,
+    Store,
+    Value,
+)
+from minigrad.kernel.walk import statements, values, values_of
+from minigrad.symbolic import Sym, variables
+
+
+def hoist(kernel: Kernel) -> Kernel:
+    """Move values out of the loops, innermost first, that do not change them. Nothing leaves the parallel loop.
+
+    >>> from minigrad.dtype import float32
+    >>> from minigrad.kernel.ir import Array
+    >>> from minigrad.symbolic import num, var
+    >>> a, b = Array("a", float32, 4, written=True), Array("b", float32, 1)
+    >>> i, p = var("i", 0, 3), var("p", 0, 0)
+    >>> inner = For(i, num(0), num(4), 1, "serial", (Store(a, i, Apply("SQRT", (Load(b, num(0)),), float32)),))
+    >>> [type(s).__name__ for s in hoist(Kernel("k", (a, b), (), For(p, num(0), num(1), 1, "parallel", (inner,)))).loop.body]
+    ['Let', 'For']
+    """
+    worker = _Hoister()
+    body = worker.block(kernel.loop.body)
+    return kernel if body is kernel.loop.body else replace(kernel, loop=replace(kernel.loop, body=body))
+
+
+class _Hoister:
+    def __init__(self) -> None:
+        self.count = 0
+
+    def block(self, block: tuple[Statement, ...]) -> tuple[Statement, ...]:
+        out: list[Statement] = []
+        for s in block:
+            if isinstance(s, For):
+                body = self.block(s.body)
+                lets, body = self.out_of(s, body)
+                out += lets
+                out.append(s if body is s.body else replace(s, body=body))
+            elif isinstance(s, If):
+                then, otherwise = self.block(s.then), self.block(s.otherwise)
+                same = then is s.then and otherwise is s.otherwise
+                out.append(s if same else replace(s, then=then, otherwise=otherwise))
+            else:
+                out.append(s)
+        same = len(out) == len(block) and all(a is b for a, b in zip(out, block, strict=True))
+        return block if same else tuple(out)
+
+    def out_of(self, s: For, body: tuple[Statement, ...]) -> tuple[list[Statement], tuple[Statement, ...]]:
+        """What can stand before a loop, and what is left of its body."""
+        changing = _Changing(s.var, body)
+        lets: list[Statement] = []
+        kept: list[Statement] = []
+        for x in body:
+            if isinstance(x, Let) and changing.is_fixed(x.value):
+                changing.names.discard(x.name)
+                lets.append(x)
+            else:
+                kept.append(x)
+        found = [v for x in kept if isinstance(x, (Let, LetIndex, Store)) for v in changing.largest(x.value)]
+        if not found:
+            return (lets, tuple(kept)) if lets else ([], body)
+        names: dict[int, Local] = {}
+        for v in found:
+            if id(v) not in names:
+                name = f"h{self.count}_"
+                self.count += 1
+                lets.append(Let(name, v))
+                names[id(v)] = Local(name, v.dtype)
+        return lets, tuple([x if isinstance(x, (For, If)) else _renamed(x, names) for x in kept])
+
+
+def _renamed(s: Statement, names: dict[int, Local]) -> Statement:
+    """The statement with values replaced by names."""
+    if not any(id(v) in names for v in values(values_of(s))):
+        return s
+    memo: dict[int, Value] = dict(names)
+    for v in values(values_of(s)):
+        if id(v) in memo:
+            continue
+        memo[id(v)] = v
+        if isinstance(v, Apply) and any(memo[id(x)] is not x for x in v.srcs):
+            memo[id(v)] = Apply(v.op, tuple([memo[id(x)] for x in v.srcs]), v.dtype)
+    assert isinstance(s, (Let, LetIndex, Store))
+    return replace(s, value=memo[id(s.value)])
+
+
+class _Changing:
+    """What the iterations of a loop change."""
+
+    def __init__(self, var: Sym, body: tuple[Statement, ...]) -> None:
+        self.variables = {var}
+        self.names: set[str] = set()
+        self.stored: set[int] = set()
+        for s in statements(body):
+            if isinstance(s, (For, LetIndex)):
+                self.variables.add(s.var)
+            elif isinstance(s, (Let, Fold)):
+                self.names.add(s.name)
+            elif isinstance(s, (Store, Alloc)):
+                self.stored.add(id(s.array))
+        self.known: dict[int, bool] = {}
+
+    def is_fixed(self, root: Value) -> bool:
+        """Whether the value is the same in every iteration."""
+        for v in values((root,)):
+            if id(v) not in self.known:
+                self.known[id(v)] = self._leaf(v) if not isinstance(v, Apply) else all(
+                    self.known[id(x)] for x in v.srcs)
+        return self.known[id(root)]
+
+    def _leaf(self, v: Value) -> bool:
+        if isinstance(v, Load):
+            guard = () if v.guard is None else variables(v.guard)
+            return id(v.array) not in self.stored and not any(
+                x in self.variables for x in (*variables(v.index), *guard))
+        if isinstance(v, Local):
+            return v.name not in self.names
+        return not (isinstance(v, Index) and any(x in self.variables for x in variables(v.index)))
+
+    def largest(self, root: Value) -> list[Value]:
+        """The largest operations and loads below ``root`` that are fixed; constants and names stay where they are."""
+        if self.is_fixed(root):
+            return [root] if _is_worth_a_name(root) else []
+        found: list[Value] = []
+        for v in values((root,)):
+            if isinstance(v, Apply) and not self.known[id(v)]:
+                found += [x for x in v.srcs if self.known[id(x)] and _is_worth_a_name(x)]
+        return found
+
+
+def _is_worth_a_name(v: Value) -> bool:
+    if isinstance(v, Apply):
+        return any(isinstance(x, (Load, Local, Scalar)) for x in values((v,)))
+    return isinstance(v, Load)
+
+

@@ -1,0 +1,117 @@
+"""Composites: one node a call, one trace for each shape, gradients of every order."""
+
+from __future__ import annotations
+
+import pytest
+
+import minigrad
+from minigrad.autograd import grad
+from minigrad.tensor import composite
+
+traced = []
+
+
+@composite
+def scaled_sum(x, y, *, by):
+    traced.append(by)
+    return (x * by + y).sum()
+
+
+@composite
+def statistics(x):
+    m = x.mean()
+    return m, ((x - m) ** 2).mean()
+
+
+@composite
+def total(tensors, bias):
+    result = tensors[0]
+    for t in tensors[1:]:
+        result = result + t
+    return result if bias is None else result + bias
+
+
+def test_one_node_and_one_trace() -> None:
+    traced.clear()
+    x = minigrad.ones(3, requires_grad=True)
+    for _ in range(3):
+        out = scaled_sum(x, x, by=2.0)
+    assert traced == [2.0] and out.item() == 9
+    assert out.grad_fn.name() == "ScaledSumBackward0" and scaled_sum(x, x, by=2.0)._storage.lazy.op == "FUNCTION"
+    scaled_sum(x, x, by=3.0)
+    scaled_sum(minigrad.ones(4), x[:1], by=3.0)
+    scaled_sum(x, x, by=3)
+    assert traced == [2.0, 3.0, 3.0, 3]
+    assert scaled_sum.__name__ == "scaled_sum" and repr(scaled_sum) == "<composite scaled_sum>"
+
+
+def test_gradients() -> None:
+    x, y = minigrad.ones(3, requires_grad=True), minigrad.full((3,), 2.0, requires_grad=True)
+    scaled_sum(x, y, by=3.0).backward()
+    assert x.grad.tolist() == [3] * 3 and y.grad.tolist() == [1] * 3
+    x.grad = None
+    scaled_sum(x, x.detach(), by=3.0).backward()
+    assert x.grad.tolist() == [3] * 3
+    x.grad = None
+    scaled_sum(x, x, by=3.0).backward()
+    assert x.grad.tolist() == [4] * 3
+
+
+def test_several_outputs() -> None:
+    x = minigrad.tensor([1.0, 3.0], dtype=minigrad.float64, requires_grad=True)
+    mean, variance = statistics(x)
+    assert (mean.item(), variance.item()) == (2, 1)
+    gx, = grad(variance, x, create_graph=True)
+    assert gx.tolist() == [-1, 1]
+    ggx, = grad(gx[0], x)
+    assert ggx.tolist() == [0.5, -0.5]
+    (mean * 2 + variance).backward()
+    assert x.grad.tolist() == [0, 2]
+
+
+def test_lists_and_none() -> None:
+    x = minigrad.ones(2, requires_grad=True)
+    assert total([x, x, x], None).tolist() == [3, 3]
+    total((x, minigrad.ones(2)), x).sum().backward()
+    assert x.grad.tolist() == [2, 2]
+
+
+def test_nested() -> None:
+    @composite
+    def outer(x):
+        m, v = statistics(x)
+        return (x - m) / (v + 1).sqrt()
+
+    x = minigrad.tensor([1.0, 3.0], requires_grad=True)
+    outer(x)[0].backward()
+    y = minigrad.tensor([1.0, 3.0], requires_grad=True)
+    ((y - y.mean()) / (((y - y.mean()) ** 2).mean() + 1).sqrt())[0].backward()
+    assert x.grad.tolist() == pytest.approx(y.grad.tolist())
+
+
+def test_what_a_body_must_not_do() -> None:
+    @composite
+    def looks(x):
+        return x if x.sum() > 0 else -x
+
+    @composite
+    def picks(x):
+        return x[x > 0]
+
+    @composite
+    def rolls(x):
+        return x + minigrad.rand(2)
+
+    with pytest.raises(RuntimeError, match="not known while a composite is traced"):
+        looks(minigrad.ones(2))
+    with pytest.raises(RuntimeError, match="not known while a composite is traced"):
+        picks(minigrad.ones(2))
+    with pytest.raises(RuntimeError, match="random numbers can't be drawn while the composite rolls is traced"):
+        rolls(minigrad.ones(2))
+    assert minigrad.rand(2).shape == (2,)
+
+
+def test_no_grad_inside_does_not_leak() -> None:
+    with minigrad.no_grad():
+        assert not total([minigrad.ones(1, requires_grad=True)], None).requires_grad
+    assert minigrad.is_grad_enabled()
