@@ -5,12 +5,12 @@ Next: ``node.py``."""
 from __future__ import annotations
 
 import functools
-import inspect
 import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 F = TypeVar("F", bound=Callable[..., Any])
+_GENERATOR = 0x20  # the flag of a generator function's code; the module ``inspect`` would cost import time
 
 
 class Mode(threading.local):
@@ -48,7 +48,7 @@ class GradSwitch:
         self._before: list[tuple[bool, bool]] = []
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
-        if len(args) == 1 and inspect.isroutine(args[0]):  # ``@no_grad`` without parentheses
+        if len(args) == 1 and callable(args[0]):  # ``@no_grad`` without parentheses
             return cls()(args[0])
         return super().__new__(cls)
 
@@ -63,7 +63,7 @@ class GradSwitch:
         mode.enabled, mode.inference = self._before.pop()
 
     def __call__(self, function: F) -> F:
-        if inspect.isgeneratorfunction(function):
+        if getattr(getattr(function, "__code__", None), "co_flags", 0) & _GENERATOR:
             @functools.wraps(function)
             def stepping(*args: Any, **kwargs: Any) -> Any:
                 generator, sent = function(*args, **kwargs), None

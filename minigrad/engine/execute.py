@@ -26,7 +26,8 @@ WORK_PER_THREAD = 16 << 10
 """Scalar operations below which a thread is not worth waking."""
 
 WORK_PER_CALL = 1 << 30
-"""Scalar operations, about a tenth of a second, after which native code returns to Python, so that Ctrl-C gets through."""
+"""Scalar operations, about a tenth of a second, after which native code returns to Python, so that Ctrl-C gets
+through."""
 
 
 @dataclass(eq=False)

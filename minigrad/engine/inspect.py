@@ -48,8 +48,9 @@ class KernelRun:
 
 @dataclass
 class Seen:
-    """What ran inside a ``with minigrad.inspect()`` block. ``launches``: kernels run; ``native_calls``: calls into native
-    code; ``compiled``: kernels compiled; ``plan_hits``, ``plan_misses``: realised graphs that had a plan, or needed one."""
+    """What ran inside a ``with minigrad.inspect()`` block. ``launches``: kernels run; ``native_calls``: calls into
+    native code; ``compiled``: kernels compiled; ``plan_hits``, ``plan_misses``: realised graphs that had a plan, or
+    needed one."""
 
     kernels: list[KernelRun] = field(default_factory=list)
     launches: int = 0

@@ -1,5 +1,5 @@
-"""Stage: realise. In: a pending graph with its key. Out: the executable for it: from memory, or scheduled, lowered and compiled.
-Constants are part of a plan at first sight; a graph that comes again with other constants gets a plan
+"""Stage: realise. In: a pending graph with its key. Out: the executable for it: from memory, or scheduled, lowered and
+compiled. Constants are part of a plan at first sight; a graph that comes again with other constants gets a plan
 that takes those as arguments, so that nothing is compiled a third time. Next: ``execute.py``."""
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class PlanCache:
                 self.hits += 1
                 return found, True
             varying = _differences(next(iter(family.plans)), pending.numbers) if family.plans else frozenset()
-            family.free |= frozenset(i for i in varying if not pending.constants[i].dtype.kind == "b")
+            family.free |= frozenset(i for i in varying if pending.constants[i].dtype.kind != "b")
         else:
             family = Family()
         self.misses += 1
@@ -78,8 +78,8 @@ def _differences(fixed: Any, numbers: tuple[Any, ...]) -> frozenset[int]:
 
 @cache
 def _build() -> Callable[[Pending, frozenset[int]], Executable]:
-    """The compiler. Its rooms, from schedule to render, are loaded when the first graph needs them: they are half of what
-    there is to import, and a program that only looks at its arguments never needs them."""
+    """The compiler. Its rooms, from schedule to render, are loaded when the first graph needs them: they are half of
+    what there is to import, and a program that only looks at its arguments never needs them."""
     from minigrad.engine.execute import build
 
     return build

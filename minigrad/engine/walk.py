@@ -1,5 +1,5 @@
-"""Stage: realise. In: the nodes that were asked for. Out: the pending graph below them, numbered, and its key: two graphs
-with one key have one plan. This runs at every realise, about a microsecond a node: it is written for speed.
+"""Stage: realise. In: the nodes that were asked for. Out: the pending graph below them, numbered, and its key: two
+graphs with one key have one plan. This runs at every realise, about a microsecond a node: it is written for speed.
 Next: ``plans.py``."""
 
 from __future__ import annotations
@@ -100,9 +100,9 @@ def _number(value: Any) -> Any:
 
 
 def _dead(pending: Pending, number: dict[LazyBuffer, int]) -> tuple[bool, ...]:
-    """For each leaf: nobody owns it, nothing outside this graph refers to it or to its memory, and nothing outside refers to
-    a node below which it lies, unless that node is stored in this run. What is unsure counts as alive, and so does a
-    leaf in the middle of a buffer: a result begins where its buffer does."""
+    """For each leaf: nobody owns it, nothing outside this graph refers to it or to its memory, and nothing outside
+    refers to a node below which it lies, unless that node is stored in this run. What is unsure counts as alive, and
+    so does a leaf in the middle of a buffer: a result begins where its buffer does."""
     candidates = [not leaf.owners and not leaf.offset for leaf in pending.leaves]
     if True not in candidates:
         return ()

@@ -1,5 +1,5 @@
-"""Stage: gradients. In: the nodes between inputs and outputs, and the outputs' gradients. Out: the inputs' gradients: the
-vector-Jacobian product, by one walk back through the table. Next room: ``schedule/``."""
+"""Stage: gradients. In: the nodes between inputs and outputs, and the outputs' gradients. Out: the inputs' gradients:
+the vector-Jacobian product, by one walk back through the table. Next room: ``schedule/``."""
 
 from __future__ import annotations
 
@@ -64,8 +64,8 @@ _NO_GRADIENT = frozenset((Op.LT, Op.EQ, Op.AND, Op.OR, Op.XOR, Op.NOT, Op.SHL, O
 
 def _between(outputs: Sequence[LazyBuffer], inputs: set[LazyBuffer], wanted: set[LazyBuffer],
              structures: Mapping[LazyBuffer, Structure]) -> list[LazyBuffer]:
-    """The nodes on a way from a wanted input to an output, each after its sources. An input's own sources are not entered,
-    even if the input is an output too."""
+    """The nodes on a way from a wanted input to an output, each after its sources. An input's own sources are not
+    entered, even if the input is an output too."""
     leads: dict[LazyBuffer, bool] = {i: i in wanted for i in inputs}
     order: list[LazyBuffer] = []
     stack = [o for o in outputs if o not in inputs]

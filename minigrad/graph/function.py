@@ -34,7 +34,8 @@ def param(position: int, shape: tuple[int, ...], dtype: DType, device: str) -> L
 
 
 def call(subgraph: Subgraph, inputs: Sequence[LazyBuffer]) -> list[LazyBuffer]:
-    """The outputs of the subgraph at these inputs: one FUNCTION node, and an OUTPUT for each output if there are several."""
+    """The outputs of the subgraph at these inputs: one FUNCTION node, and an OUTPUT for each output if there are
+    several."""
     outputs = subgraph.outputs
     first = outputs[0]
     node = LazyBuffer(Op.FUNCTION, tuple(inputs), subgraph, first.shape, first.dtype, first.device)

@@ -14,10 +14,10 @@ from minigrad.ops import REDUCE, SCALAR_OPS, Op
 #
 # op           srcs                  arg                     value
 # CONST                              number                  the number, in every element of ``shape``
-# BUFFER                             strides | None          memory: ``buffer`` from byte ``offset``; strides in elements
-# SCALAR                             None                    ``value``, a number that may change from run to run; shape ()
-# INDEX                              axis                    the coordinate along the axis, int64
-# RANDOM_BITS  key                   None                    uint32 bits, a function of key (uint64, shape ()) and position
+# BUFFER                             strides | None          memory: ``buffer`` from byte ``offset``; strides in
+# elements SCALAR                             None                    ``value``, a number that may change from run to
+# run; shape () INDEX                              axis                    the coordinate along the axis, int64
+# RANDOM_BITS  key                   None                    uint32 bits from key (uint64, shape ()) and position
 # PARAM                              i                       input i of the FUNCTION that is being traced
 # <elementwise> a [b [c]]            None | DType            ``ops.SCALAR_OPS``; operands have one shape and dtype
 #                                                            (WHERE: bool, then two of one dtype; CAST, BITCAST: arg)
@@ -30,13 +30,13 @@ from minigrad.ops import REDUCE, SCALAR_OPS, Op
 # FLIP         a                     axes                    reversed along each
 # STRIDE       a                     steps                   every step-th element, from the first
 # WINDOW       a                     ((axis, size, stride, dilation), …)
-#                                                            axis counts positions o; a new last axis per entry counts k;
-#                                                            reads the axis at o*stride + k*dilation
+#                                                            axis counts positions o; each entry adds a last axis that
+#                                                            counts k; reads the axis at o*stride + k*dilation
 # CONTIGUOUS   a                     None                    a, in memory of its own
 # COPY         a                     device                  a, on another device
-# GATHER       a i₀ … iₖ₋₁           k                       a[i₀, …, iₖ₋₁]: indexes the first k axes; the i have one shape
-# SCATTER      a v i₀ … iₖ₋₁         (k, mode)               a with a[i₀, …] set | add | max = v, in row-major order of i
-# ASSIGN       a v                   ((op, arg), …)          a with the view that these movement ops make replaced by v
+# GATHER       a i₀ … iₖ₋₁           k                       a[i₀, …, iₖ₋₁]; the i have one shape
+# SCATTER      a v i₀ … iₖ₋₁         (k, mode)               a with a[i₀, …] set | add | max = v, in order of the i
+# ASSIGN       a v                   ((op, arg), …)          a with the view these movement ops make replaced by v
 # SCAN         a                     (reduce op, axis)       inclusive running reduction
 # HOST         a …                   (name, parameters)      the NumPy function of this name in ``graph/host.py``
 # FUNCTION     inputs                Subgraph                a composite; its value is the first output

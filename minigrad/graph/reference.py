@@ -60,7 +60,8 @@ def compute(node: LazyBuffer, operands: list[np.ndarray]) -> Any:
 
 
 def _elementwise(node: LazyBuffer, operands: list[np.ndarray]) -> Any:
-    """The half types are computed in float32. Here they are rounded after every op, in kernels only where they are stored."""
+    """The half types are computed in float32. Here they are rounded after every op, in kernels only where they are
+    stored."""
     if node.op == Op.CAST:
         return cast(operands[0], node.dtype)
     if node.op == Op.BITCAST:
@@ -101,7 +102,8 @@ def move(op: str, arg: Any, a: np.ndarray) -> np.ndarray:
     if op == Op.STRIDE:
         return a[tuple(slice(None, None, step) for step in arg)]
     if op == Op.PAD:
-        shape = tuple(low + high + (s + (s - 1) * gap if s else 0) for s, (low, high, gap) in zip(a.shape, arg, strict=True))
+        shape = tuple(low + high + (s + (s - 1) * gap if s else 0)
+                      for s, (low, high, gap) in zip(a.shape, arg, strict=True))
         out = np.zeros(shape, a.dtype)
         if a.size:
             out[tuple(slice(low, low + (s - 1) * (gap + 1) + 1, gap + 1)
@@ -169,8 +171,8 @@ def _scan(node: LazyBuffer, operands: list[np.ndarray]) -> np.ndarray:
 
 
 def random_bits(key: int, count: int) -> np.ndarray:
-    """The RANDOM_BITS op: ``count`` uint32 numbers for a 64-bit key. Number p is the first word of Threefry-2x32 with 20 rounds
-    (Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3", 2011) on the counter
+    """The RANDOM_BITS op: ``count`` uint32 numbers for a 64-bit key. Number p is the first word of Threefry-2x32 with
+    20 rounds (Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3", 2011) on the counter
     (p mod 2³², p div 2³²) with the key (key mod 2³², key div 2³²)."""
     position = np.arange(count, dtype=np.uint64)
     low, high = key & 0xFFFFFFFF, key >> 32

@@ -1,5 +1,5 @@
-"""Stage: recording. In: outputs of a graph. Out: nothing, or a VerifyError that shows the node which breaks the grammar.
-Next: ``reference.py``."""
+"""Stage: recording. In: outputs of a graph. Out: nothing, or a VerifyError that shows the node which breaks the
+grammar. Next: ``reference.py``."""
 
 from __future__ import annotations
 
@@ -83,7 +83,8 @@ def _movement(node: LazyBuffer) -> str:
         return "" if prod(node.shape) == prod(source.shape) == prod(node.arg) else "the number of elements changes"
     if node.op == Op.EXPAND:
         tail = node.shape[len(node.shape) - len(source.shape):]
-        fits = len(node.shape) >= len(source.shape) and all(a in (1, b) for a, b in zip(source.shape, tail, strict=True))
+        fits = len(node.shape) >= len(source.shape) and all(
+            a in (1, b) for a, b in zip(source.shape, tail, strict=True))
         return "" if fits else "only axes of size 1 are repeated"
     if node.op == Op.SHRINK:
         fits = all(0 <= b <= e <= s for (b, e), s in zip(node.arg, source.shape, strict=True))

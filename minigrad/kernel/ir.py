@@ -28,7 +28,8 @@ class Array:
     workgroup; ``"register"`` a small array whose every index is a constant once ``unroll`` loops are unrolled,
     plus the lane inside a ``vector`` loop. Registers are kept ``lanes`` at a time: element ``k*lanes + lane``
     is lane ``lane`` of register ``k``, and is touched only in a vector loop of that many lanes (or by ``Fold``);
-    ``lanes`` = 1 means plain scalars, touched outside vector loops (or read inside one as the same value for every lane).
+    ``lanes`` = 1 means plain scalars, touched outside vector loops (or read inside one as the same value for every
+    lane).
     """
 
     name: str
@@ -85,7 +86,8 @@ class Load:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Apply:
-    """A scalar op of ``ops.SCALAR_OPS`` on operands; CAST and BITCAST convert to ``dtype``. SUM etc. have no place here."""
+    """A scalar op of ``ops.SCALAR_OPS`` on operands; CAST and BITCAST convert to ``dtype``. SUM etc. have no place
+    here."""
 
     op: str
     srcs: tuple[Value, ...]

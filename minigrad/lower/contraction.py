@@ -195,7 +195,7 @@ def _collides(operand: Operand, body: Body, k: Axis, use: int, apart: int = 1024
     """Whether steps of K are a multiple of ``apart`` bytes apart, so that they take each other's place in the cache."""
     steps = [coefficient(e, k.var) for e in _loads(operand, body)]
     size = operand.work.loads[0].dtype.size
-    return use >= 64 and any(c is None or c > 1 and c * size % apart == 0 for c in steps)
+    return use >= 64 and any(c is None or (c > 1 and c * size % apart == 0) for c in steps)
 
 
 def _widen(plan: Plan, stores: Sequence[Sym]) -> None:

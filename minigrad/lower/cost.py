@@ -52,6 +52,5 @@ def axis_cost(body: Body, work: Traffic, stores: Sequence[Sym], axis: Axis, lane
 
 
 def lanes_for(target: Target, widest: int) -> int:
-    """Lanes of a vector loop whose widest element has ``widest`` bytes; bytes alone are kept to half a register's
-    worth of lanes, since conversions and masks of them are wider."""
+    """Lanes of a vector loop whose widest element has ``widest`` bytes: one register of the widest."""
     return target.lanes(max(widest, 1))

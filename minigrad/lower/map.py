@@ -165,13 +165,13 @@ class _Map:
         inner = self._axis("u", self.tile.size)
         mapping[self.tile.var] = inner.var
         stop = minimum(start + self.tile_size, num(self.tile.size))
-        rest = [loop(inner, self._point(mapping, lane), start=start, stop=stop)]
+        rest: list[Statement] = [loop(inner, self._point(mapping, lane), start=start, stop=stop)]
         full = self.tile.size // self.tile_size
         if part.lanes != self.tile_size or not full:
             return rest
         row, tile = self._axis("u", self.tile_size), self._axis("t", full)
         mapping[self.tile.var] = tile.var * self.tile_size + row.var
-        square = [LetIndex(tile.var, Index(self.tiles.var, int64)),
+        square: list[Statement] = [LetIndex(tile.var, Index(self.tiles.var, int64)),
                   loop(row, self._point(mapping, lane), "unroll")]
         if self.tiles.size == full:
             return square

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 
 from minigrad.kernel.ir import Apply
 from minigrad.lower.body import Body, traffic
@@ -15,6 +16,9 @@ from minigrad.target import Target
 
 ROWS = 64
 """Points that a contraction takes at once."""
+
+COLUMNS = 512
+"""Points that are taken at once where they lie side by side: rows are read in runs that long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +39,8 @@ def choose_block(bodies: Sequence[Body], outer: Sequence[Sym], sizes: Sequence[i
     best = max(range(len(outer)), key=lambda j: along[j], default=None)
     if best is not None and along[best] > inner:
         lanes = target.lanes(4)
-        size = _size(sizes[best], max(lanes, min(4 * lanes, room)), lanes)
+        wide = min(COLUMNS, max(4 * lanes, prod(sizes) // target.parallel_min))
+        size = _size(sizes[best], max(lanes, min(wide, room)), lanes)
         return Block(best, size, True) if size > 1 else None
     for j in reversed(range(len(outer))):
         if sizes[j] >= 4 and any(_is_row(b, outer[j]) for b in bodies):

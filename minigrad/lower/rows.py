@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import prod
 
 from minigrad.dtype import DType, bool_
 from minigrad.kernel.ir import Alloc, Apply, Array, Const, Fold, Index, Load, Local, Statement, Store, Value
@@ -15,7 +16,7 @@ from minigrad.lower.axes import Axes, Axis
 from minigrad.lower.body import Body, Instance, Traffic, traffic
 from minigrad.lower.cost import axis_cost, lanes_for
 from minigrad.lower.map import Lowering
-from minigrad.lower.nest import Part, loop, loops, parallel, parts, share, when
+from minigrad.lower.nest import CHUNK, Part, loop, loops, parallel, parts, share, when
 from minigrad.ops import REDUCE_OPS, Op
 from minigrad.symbolic import Sym, coefficient, minimum, num
 from minigrad.target import Target
@@ -104,6 +105,7 @@ class _Rows:
     def __init__(self, body: Body, target: Target, kept: list[Axis], domains: list[Domain]) -> None:
         self.body, self.target, self.kept, self.domains = body, target, kept, domains
         self.names = body.names
+        self.streams = False
         self.blocked = body.gathering()
         self.lanes = lanes_for(target, max([d.work.widest for d in domains] + [
             r.value.dtype.size for r in body.reductions]))
@@ -203,7 +205,14 @@ class _Rows:
     def along_kept(self, lane_axis: Axis, per_result: int, total: int, note: str, divide: bool) -> Lowering:
         """A vector of results at a time, several vectors side by side."""
         count = sum(len(d.reductions) for d in self.domains)
-        unroll = WIDE // self.lanes if self._streams(lane_axis) else max(1, 8 // count)
+        self.streams = self._streams(lane_axis)
+        unroll = max(1, 8 // count)
+        if self.streams:
+            unroll = WIDE // self.lanes
+            results = prod(a.size for a in self.kept)
+            while divide and unroll > 4 and total > 4 * CHUNK and (
+                    results < self.target.parallel_min * unroll * self.lanes):
+                unroll //= 2
         while unroll > 1 and unroll * self.lanes > lane_axis.size:
             unroll //= 2
         pieces = parts(lane_axis.size, self.lanes, unroll)
@@ -239,12 +248,12 @@ class _Rows:
         return Lowering(body, note + f"; {s.extent} iterations", total, head)
 
     def _streams(self, lane_axis: Axis) -> bool:
-        """Whether many rows are added up that lie one after the other in memory, and little else is done: then wide blocks
-        of results, in the first cache, let a row be read in long runs."""
+        """Whether many rows are added up that lie one after the other in memory, and little else is done: then wide
+        blocks of results, in the first cache, let a row be read in long runs."""
         d = self.domains[0]
         indices = [self.body.index(x.index) for x in d.work.loads]
-        return (len(self.domains) == 1 and lane_axis.size >= WIDE and d.size >= 64 and d.work.cost <= 8 and bool(indices)
-                and all(coefficient(e, lane_axis.var) in (0, 1) for e in indices))
+        return (len(self.domains) == 1 and lane_axis.size >= WIDE // 4 and d.size >= 64 and d.work.cost <= 8
+                and bool(indices) and all(coefficient(e, lane_axis.var) in (0, 1) for e in indices))
 
     def _columns(self, lane_axis: Axis, part: Part, at: Sym) -> list[Statement]:
         """``unroll`` vectors of results from ``at``."""
@@ -254,7 +263,7 @@ class _Rows:
         lane = Axis(self.names.var("l", part.lanes), part.lanes) if part.lanes > 1 else None
         slot = register.var * part.lanes if register else num(0)
         for d in self.domains:
-            group = _Group(self, d, {}, in_memory=part.unroll > 16)
+            group = _Group(self, d, {}, in_memory=self.streams and part.unroll >= 4)
             accumulators = group.accumulators(part.unroll, part.lanes)
             statements += group.allocs(accumulators)
             statements += group.along_steps(lane_axis, part, at, accumulators)
@@ -264,7 +273,7 @@ class _Rows:
         copy = self.body.instance({lane_axis.var: position}, {name: Load(array, own) for name, array in found})
         stores = copy.stores()
         inside = [*copy.statements, *([loop(lane, stores, "vector")] if lane else stores)]
-        kind = "serial" if part.unroll > 16 else "unroll"
+        kind = "serial" if self.streams and part.unroll >= 4 else "unroll"
         return statements + ([loop(register, inside, kind)] if register else inside)
 
 
@@ -321,8 +330,8 @@ class _Group:
         return self.levels([*axes[:cut], blocks], 1, one_block, into)
 
     def along_steps(self, lane_axis: Axis, part: Part, at: Sym, accumulators: list[Array]) -> list[Statement]:
-        """All loops over the reduced axes for vectors of results. Several steps of the innermost are taken at once: they
-        read as many streams of memory side by side."""
+        """All loops over the reduced axes for vectors of results. Several steps of the innermost are taken at once:
+        they read as many streams of memory side by side."""
         axes = self.domain.axes
         width = 8 if self.in_memory else part.unroll
         many = max(1, min(8, 256 // (width * (self.domain.work.cost + len(self.domain.reductions)))))

@@ -248,8 +248,8 @@ def binary_cross_entropy_with_logits(input: Tensor, target: Tensor, weight: Tens
 
 
 def _check_target(input: Tensor, target: Tensor, ignore_index: int) -> tuple[Tensor, bool]:
-    """Raises PyTorch's errors for class indices that do not fit. The target with input's batch shape, and whether its values
-    have been checked (those of a pending target are when it runs)."""
+    """Raises PyTorch's errors for class indices that do not fit. The target with input's batch shape, and whether its
+    values have been checked (those of a pending target are when it runs)."""
     shape, target_shape = list(input.shape), list(target.shape)
     ndim = len(shape)
     if ndim == 0:

@@ -1,6 +1,6 @@
-"""Stage: inside the LLVM renderer. In: an unrolled loop around a vector loop, in which loads step by one from copy to copy
-and by more from lane to lane. Out: those loads as whole vectors, turned by shuffles: a square of elements costs a load and
-a few shuffles for each row, not a load for each element. Next: ``llvm.py``."""
+"""Stage: inside the LLVM renderer. In: an unrolled loop around a vector loop, in which loads step by one from copy to
+copy and by more from lane to lane. Out: those loads as whole vectors, turned by shuffles: a square of elements costs a
+load and a few shuffles for each row, not a load for each element. Next: ``llvm.py``."""
 
 from __future__ import annotations
 
@@ -71,4 +71,5 @@ def transpose(w: Writer, rows: list[Operand]) -> list[Operand]:
 
 def _pick(w: Writer, a: Operand, b: Operand, lanes: list[int]) -> Operand:
     picks = ", ".join(f"i32 {n}" for n in lanes)
-    return w.pure(f"shufflevector {a.typed}, {b.typed}, <{len(lanes)} x i32> <{picks}>", a.type, len(lanes), w.place(a, b))
+    text = f"shufflevector {a.typed}, {b.typed}, <{len(lanes)} x i32> <{picks}>"
+    return w.pure(text, a.type, len(lanes), w.place(a, b))

@@ -26,8 +26,8 @@ _ALONE = frozenset((Op.SCATTER, Op.ASSIGN))
 
 @dataclass(eq=False)
 class Draft:
-    """A stage in the making: its stores, all of one shape, and what each reads. ``inlined``: nodes that were to be stored,
-    but only this stage reads them, each where it computes it: they stay in registers."""
+    """A stage in the making: its stores, all of one shape, and what each reads. ``inlined``: nodes that were to be
+    stored, but only this stage reads them, each where it computes it: they stay in registers."""
 
     stores: list[LazyBuffer]
     accesses: list[Access]
@@ -258,7 +258,8 @@ class Grouping:
                 or producer.operations + consumer.operations > MAX_OPERATIONS):
             return None
         columns = [u + v for u in producer.columns for v in consumer.columns
-                   if producer.drafts[0].shape[u[0]] == consumer.drafts[0].shape[v[0]] and _linked(producer, consumer, u, v)]
+                   if producer.drafts[0].shape[u[0]] == consumer.drafts[0].shape[v[0]]
+                   and _linked(producer, consumer, u, v)]
         merged = Group(producer.drafts + consumer.drafts, columns, producer.device, producer.work + consumer.work,
                        producer.notes + consumer.notes)
         small = merged.work <= self.target.small_work
@@ -296,7 +297,8 @@ class Grouping:
         """Whether only this group reads the node."""
         if node in self.outputs or node in self._initials():
             return False
-        return all(node not in g.reads or g in (group, self.of[node]) for g in self.order) if len(group.drafts) > 1 else False
+        return len(group.drafts) > 1 and all(
+            node not in g.reads or g in (group, self.of[node]) for g in self.order)
 
     def _initials(self) -> set[LazyBuffer]:
         return set(self.graph.initial.values())
@@ -357,7 +359,8 @@ def _reads_in_place(draft: Draft, stores: Sequence[LazyBuffer]) -> bool:
 
 
 def _linked(producer: Group, consumer: Group, u: tuple[int, ...], v: tuple[int, ...]) -> bool:
-    """Whether the consumer, held at its axes ``v``, reads the producer only where the producer's axes ``u`` are the same."""
+    """Whether the consumer, held at its axes ``v``, reads the producer only where the producer's axes ``u`` are the
+    same."""
     for stage, draft in enumerate(consumer.drafts):
         for a in draft.accesses:
             own = a.coordinate[v[stage]]
@@ -369,7 +372,8 @@ def _linked(producer: Group, consumer: Group, u: tuple[int, ...], v: tuple[int, 
 
 
 def _keeps_contiguous(group: Group) -> bool:
-    """Whether in every stage the last axis runs inside the outer point, or in none (then columns can be taken together)."""
+    """Whether in every stage the last axis runs inside the outer point, or in none (then columns can be taken
+    together)."""
     inside = set()
     for stage, draft in enumerate(group.drafts):
         domain = max((r.srcs[0].shape for a in draft.accesses for r in a.reduces), key=len, default=draft.shape)

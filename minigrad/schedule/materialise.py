@@ -1,5 +1,5 @@
-"""Stage: schedule, step 2. In: a simplified graph. Out: which of its nodes get memory. All others are computed where they
-are read, again for each reader. Next: ``group.py``."""
+"""Stage: schedule, step 2. In: a simplified graph. Out: which of its nodes get memory. All others are computed where
+they are read, again for each reader. Next: ``group.py``."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from minigrad.ops import ELEMENTWISE, MOVEMENT, REDUCE, SCALAR_OPS, SOURCES, Op
 from minigrad.schedule.access import access
 
 MEMORY_COST = 24
-"""Scalar operations that a store and a load of one element are worth (measured: a vector of either costs about as much as
-ten vector operations once it leaves the first cache)."""
+"""Scalar operations that a store and a load of one element are worth (measured: a vector of either costs about as much
+as ten vector operations once it leaves the first cache)."""
 
 CONTRACTION_READS = 4
-"""How often a contraction evaluates an element of an operand: it packs tiles, so once for each block, not for each product."""
+"""How often a contraction evaluates an element of an operand: it packs tiles, so once for each block, not for each
+product."""
 
 MAX_OPERATIONS = 400
 MAX_LEAVES = 40
@@ -29,7 +30,8 @@ _KEEPS_ELEMENTS = ELEMENTWISE | {Op.RESHAPE, Op.PERMUTE, Op.FLIP}
 @dataclass
 class Materialised:
     """``outputs``: as asked for, sources wrapped; ``stored``: the nodes with memory, in topological order;
-    ``initial``: for each SCATTER and ASSIGN the node whose memory it writes on; ``why``: a word on each, for DEBUG=3."""
+    ``initial``: for each SCATTER and ASSIGN the node whose memory it writes on; ``why``: a word on each, for
+    DEBUG=3."""
 
     outputs: list[LazyBuffer]
     stored: list[LazyBuffer]
@@ -44,8 +46,9 @@ class Materialised:
 
 
 def materialise(outputs: Sequence[LazyBuffer]) -> Materialised:
-    """Decide what is stored: outputs and what ops write on (HOST and COPY nodes were run before); reductions, each where the
-    elementwise nodes that it feeds have come together; then what would cost more to compute again for each reader."""
+    """Decide what is stored: outputs and what ops write on (HOST and COPY nodes were run before); reductions, each
+    where the elementwise nodes that it feeds have come together; then what would cost more to compute again for each
+    reader."""
     outputs, initial = _wrap_sources(outputs)
     order = toposort(outputs)
     consumers = _consumers(order)
@@ -103,8 +106,8 @@ def _consumers(order: Sequence[LazyBuffer]) -> dict[LazyBuffer, list[LazyBuffer]
 
 def _place_reductions(order: Sequence[LazyBuffer], consumers: dict[LazyBuffer, list[LazyBuffer]],
                       why: dict[LazyBuffer, str]) -> None:
-    """Follow each reduction to where all that reads it has come together again, while its elements are kept on every way:
-    the last elementwise node there is stored in its place."""
+    """Follow each reduction to where all that reads it has come together again, while its elements are kept on every
+    way: the last elementwise node there is stored in its place."""
     meeting = _meeting_points(order, consumers, why)
     for node in order:
         if node.op not in REDUCE:
@@ -122,7 +125,8 @@ def _place_reductions(order: Sequence[LazyBuffer], consumers: dict[LazyBuffer, l
 
 def _meeting_points(order: Sequence[LazyBuffer], consumers: dict[LazyBuffer, list[LazyBuffer]],
                     why: dict[LazyBuffer, str]) -> dict[LazyBuffer, LazyBuffer | None]:
-    """For each node the first node that every way from it to a result passes (its immediate post-dominator), or None."""
+    """For each node the first node that every way from it to a result passes (its immediate post-dominator), or
+    None."""
     meeting: dict[LazyBuffer, LazyBuffer | None] = {}
     depth: dict[LazyBuffer, int] = {}
     for node in reversed(order):
@@ -145,7 +149,8 @@ def _meeting_points(order: Sequence[LazyBuffer], consumers: dict[LazyBuffer, lis
 
 def _keeps_elements(start: LazyBuffer, end: LazyBuffer, consumers: dict[LazyBuffer, list[LazyBuffer]],
                     why: dict[LazyBuffer, str], size: int) -> bool:
-    """Whether every node after ``start`` up to ``end`` is elementwise, or moves whole, and nothing between is stored."""
+    """Whether every node after ``start`` up to ``end`` is elementwise, or moves whole, and nothing between is
+    stored."""
     seen: set[LazyBuffer] = set()
     stack = list(consumers[start])
     while stack:
@@ -227,7 +232,8 @@ def _store_repeated(order: Sequence[LazyBuffer], reads: dict[LazyBuffer, float],
 
 
 def _separate_domains(order: Sequence[LazyBuffer], why: dict[LazyBuffer, str]) -> None:
-    """Reductions computed for one store must run over one domain: store those that do not, until it holds everywhere."""
+    """Reductions computed for one store must run over one domain: store those that do not, until it holds
+    everywhere."""
     pending = [n for n in order if n in why and n.op not in _OWN_MEMORY]
     while pending:
         node = pending.pop()

@@ -1,5 +1,5 @@
-"""Stage: schedule, step 4. In: launches in order and the values that live only between them. Out: a place for each in one
-arena; values that are never alive together share bytes. Next: ``plan.py``."""
+"""Stage: schedule, step 4. In: launches in order and the values that live only between them. Out: a place for each in
+one arena; values that are never alive together share bytes. Next: ``plan.py``."""
 
 from __future__ import annotations
 

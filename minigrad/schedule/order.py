@@ -1,5 +1,5 @@
-"""Stage: schedule, step 4. In: groups. Out: launches in order (independent map kernels stacked into one), and which outputs are
-written over inputs that nobody needs any more. Next: ``memory.py``."""
+"""Stage: schedule, step 4. In: groups. Out: launches in order (independent map kernels stacked into one), and which
+outputs are written over inputs that nobody needs any more. Next: ``memory.py``."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ MAX_PARTS = 64
 
 
 def launches(groups: Sequence[Group], target: Target) -> list[list[Group]]:
-    """Groups by level: a group's level is one more than the highest among those it reads. At one level nothing depends on
-    anything, so all map kernels and all small ones there become one launch."""
+    """Groups by level: a group's level is one more than the highest among those it reads. At one level nothing depends
+    on anything, so all map kernels and all small ones there become one launch."""
     of = {n: g for g in groups for n in g.stores}
     level: dict[Group, int] = {}
     for group in groups:
@@ -39,8 +39,8 @@ def launches(groups: Sequence[Group], target: Target) -> list[list[Group]]:
 
 def donations(order: Sequence[Sequence[Group]], outputs: Sequence[LazyBuffer], dead: set[LazyBuffer],
               first_writer: Callable[[LazyBuffer], LazyBuffer]) -> dict[LazyBuffer, LazyBuffer]:
-    """For outputs: the dead leaf whose memory each takes over. Only where every read of the leaf comes in an earlier launch,
-    or in the output's own stage at the very place that is written."""
+    """For outputs: the dead leaf whose memory each takes over. Only where every read of the leaf comes in an earlier
+    launch, or in the output's own stage at the very place that is written."""
     result: dict[LazyBuffer, LazyBuffer] = {}
     taken: set[LazyBuffer] = set()
     readers: dict[LazyBuffer, list[tuple[int, Group]]] = {}

@@ -1,5 +1,5 @@
-"""Stage: schedule. In: a pending graph whose leaves are numbered. Out: a Plan: launches in order, where every value lies, what
-to do with the results. The steps are run here, one function each. Next room: ``kernel/``."""
+"""Stage: schedule. In: a pending graph whose leaves are numbered. Out: a Plan: launches in order, where every value
+lies, what to do with the results. The steps are run here, one function each. Next room: ``kernel/``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from minigrad.schedule.materialise import Materialised, materialise
 from minigrad.schedule.memory import place
 from minigrad.schedule.order import donations, launches
 from minigrad.schedule.simplify import simplify
-from minigrad.schedule.spec import KernelSpec, Memory, Stage, StackedSpec
+from minigrad.schedule.spec import KernelSpec, Memory, StackedSpec, Stage
 from minigrad.schedule.split import split_reductions
 from minigrad.target import Target
 
@@ -30,8 +30,8 @@ class Place:
 
 @dataclass(eq=False)
 class Launch:
-    """One kernel. ``places`` are its buffers, in the order of the spec's global memory, the status last; ``notes`` say why
-    it became what it is."""
+    """One kernel. ``places`` are its buffers, in the order of the spec's global memory, the status last; ``notes`` say
+    why it became what it is."""
 
     device: str
     places: tuple[Place, ...]
@@ -42,8 +42,8 @@ class Launch:
 @dataclass(eq=False)
 class Plan:
     """Everything that realising a graph needs but the buffers. ``outputs``: for each output where it ends up: an
-    ``"output"`` to allocate, or a ``"leaf"`` it is or overwrites. ``scalars``: the SCALAR leaves, in argument order of each
-    launch. ``checks``: the GATHER and SCATTER nodes that report to the status words, in order."""
+    ``"output"`` to allocate, or a ``"leaf"`` it is or overwrites. ``scalars``: the SCALAR leaves, in argument order of
+    each launch. ``checks``: the GATHER and SCATTER nodes that report to the status words, in order."""
 
     launches: list[Launch]
     outputs: list[Place]
@@ -56,8 +56,9 @@ class Plan:
 
 def schedule(outputs: Sequence[LazyBuffer], leaves: Sequence[LazyBuffer], dead: set[LazyBuffer], target: Target,
              stand_ins: dict[LazyBuffer, LazyBuffer] | None = None) -> Plan:
-    """Plan the computation of ``outputs`` from ``leaves`` (BUFFER nodes). The memory of ``dead`` leaves may be overwritten.
-    ``stand_ins`` maps nodes of the graph to those that take their place in the plan, so that it keeps no memory alive."""
+    """Plan the computation of ``outputs`` from ``leaves`` (BUFFER nodes). The memory of ``dead`` leaves may be
+    overwritten. ``stand_ins`` maps nodes of the graph to those that take their place in the plan, so that it keeps no
+    memory alive."""
     simple, names = simplify(outputs, stand_ins)
     graph = materialise(split_reductions(simple, target))
     grouping = Grouping(graph, target)
@@ -142,7 +143,8 @@ class Assembly:
         memory: dict[LazyBuffer, Memory] = {}
         places: list[Place] = []
         stores = group.stores
-        inputs = [n for d in group.drafts for a in d.accesses for n in a.reads if n not in stores and n not in d.inlined]
+        inputs = [n for d in group.drafts for a in d.accesses for n in a.reads
+                  if n not in stores and n not in d.inlined]
         for i, node in enumerate(dict.fromkeys(inputs)):
             if node in self.graph.initial.values() and any(self.graph.initial.get(s) is node for s in stores):
                 continue  # the base already lies where the result is written

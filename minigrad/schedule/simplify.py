@@ -17,9 +17,9 @@ from minigrad.ops import ELEMENTWISE, MOVEMENT, REDUCE, REDUCE_OPS, SCALAR_OPS, 
 
 @dataclass(frozen=True)
 class Rule:
-    """One rewrite: ``ops`` are the node ops it looks at; ``apply`` gives the replacement or None. ``before`` and ``after``
-    are an example over x (float32, shape (4, 6)), i (int32), b (bool), h (float16) of the same shape and r (int64, (4,), row
-    numbers), which is its test."""
+    """One rewrite: ``ops`` are the node ops it looks at; ``apply`` gives the replacement or None. ``before`` and
+    ``after`` are an example over x (float32, shape (4, 6)), i (int32), b (bool), h (float16) of the same shape and r
+    (int64, (4,), row numbers), which is its test."""
 
     name: str
     ops: tuple[str, ...]
@@ -56,20 +56,22 @@ class Builder:
 
 
 def _constant_key(value: Any) -> Any:
-    """Equal only for the same number of the same kind: 1, 1.0 and True differ, and so do 0.0 and -0.0; NaN equals itself."""
+    """Equal only for the same number of the same kind: 1, 1.0 and True differ, and so do 0.0 and -0.0; NaN equals
+    itself."""
     return (type(value).__name__, math.copysign(1.0, value), value) if value == value else "nan"
 
 
 def simplify(outputs: Sequence[LazyBuffer], leaves: dict[LazyBuffer, LazyBuffer] | None = None,
              ) -> tuple[list[LazyBuffer], dict[LazyBuffer, str]]:
-    """Simplified outputs, and the names of the composites that nodes came from. ``leaves`` maps leaf nodes (BUFFER, SCALAR)
-    to those that stand for them in the result; without it they stand for themselves."""
+    """Simplified outputs, and the names of the composites that nodes came from. ``leaves`` maps leaf nodes (BUFFER,
+    SCALAR) to those that stand for them in the result; without it they stand for themselves."""
     builder = Builder()
     at = _import(toposort(outputs), builder, dict(leaves or {}), "")
     return [_value(at, o) for o in outputs], builder.names
 
 
-def _import(order: Sequence[LazyBuffer], builder: Builder, at: dict[LazyBuffer, Any], name: str) -> dict[LazyBuffer, Any]:
+def _import(order: Sequence[LazyBuffer], builder: Builder, at: dict[LazyBuffer, Any], name: str,
+            ) -> dict[LazyBuffer, Any]:
     """Rebuild nodes in order; ``at`` maps each to its simplified form (a FUNCTION to the list of its outputs)."""
     for node in order:
         if node in at:
@@ -158,14 +160,14 @@ def _neutral_right(node: LazyBuffer, builder: Builder) -> LazyBuffer | None:
         return a
     if node.op == Op.SUB and _is_const(b, 0.0):
         return a
-    return a if node.op == Op.ADD and (_is_const(b, 0) and node.dtype.is_int or _is_const(b, -0.0)) else None
+    return a if node.op == Op.ADD and ((_is_const(b, 0) and node.dtype.is_int) or _is_const(b, -0.0)) else None
 
 
 def _neutral_left(node: LazyBuffer, builder: Builder) -> LazyBuffer | None:
     a, b = node.srcs
     if node.op == Op.MUL and a.op == Op.CONST and a.arg == 1:
         return b
-    return b if node.op == Op.ADD and (_is_const(a, 0) and node.dtype.is_int or _is_const(a, -0.0)) else None
+    return b if node.op == Op.ADD and ((_is_const(a, 0) and node.dtype.is_int) or _is_const(a, -0.0)) else None
 
 
 def _double(node: LazyBuffer, builder: Builder) -> LazyBuffer | None:
@@ -230,7 +232,8 @@ def _wide_sum(node: LazyBuffer, builder: Builder) -> LazyBuffer | None:
 
 
 RULES: tuple[Rule, ...] = (
-    Rule("empty", tuple(sorted(ELEMENTWISE | MOVEMENT | REDUCE | {Op.CONTIGUOUS, Op.GATHER, Op.SCATTER, Op.ASSIGN, Op.SCAN})),
+    Rule("empty", tuple(sorted(ELEMENTWISE | MOVEMENT | REDUCE
+                               | {Op.CONTIGUOUS, Op.GATHER, Op.SCATTER, Op.ASSIGN, Op.SCAN})),
          "it has no elements: there is nothing to compute", "x.shrink(((0, 0), (0, 6))).unary('EXP')",
          "LazyBuffer.const(0, x.dtype, (0, 6), x.device)", _empty),
     Rule("reduce-nothing", tuple(sorted(REDUCE)), "the identity of the op",
@@ -240,7 +243,8 @@ RULES: tuple[Rule, ...] = (
          "x.assign(x.shrink(((0, 0), (0, 6))), (('SHRINK', ((2, 2), (0, 6))),))", "x", _write_nothing),
     Rule("wide-sum", (Op.SCATTER,), "halves are summed in float32 and rounded once",
          "h.scatter(h, [r], 'add')", "h.cast(float32).scatter(h.cast(float32), [r], 'add').cast(h.dtype)", _wide_sum),
-    Rule("fold-constants", tuple(sorted(ELEMENTWISE)), "known before the program runs", "x.like(2.0).binary('ADD', x.like(3.0))",
+    Rule("fold-constants", tuple(sorted(ELEMENTWISE)), "known before the program runs",
+         "x.like(2.0).binary('ADD', x.like(3.0))",
          "x.like(5.0)", _fold),
     Rule("move-constant", (Op.RESHAPE, Op.PERMUTE, Op.EXPAND, Op.SHRINK, Op.FLIP, Op.STRIDE, Op.WINDOW),
          "every element is the same", "x.like(2.0).reshape((24,))",
@@ -261,7 +265,8 @@ RULES: tuple[Rule, ...] = (
     Rule("choose", (Op.WHERE,), "the choice is known, or makes no difference", "b.where(x, x)", "x", _choose),
     Rule("one-element", tuple(sorted(REDUCE)), "a reduction over axes of size 1",
          "x.reshape((4, 6, 1)).reduce('SUM', (2,))", "x.reshape((4, 6, 1))", _one_element),
-    Rule("zero", (Op.MUL, Op.AND), "integers and bools only: 0 * NaN is NaN", "i.binary('MUL', i.like(0))", "i.like(0)", _zero),
+    Rule("zero", (Op.MUL, Op.AND), "integers and bools only: 0 * NaN is NaN",
+         "i.binary('MUL', i.like(0))", "i.like(0)", _zero),
 )
 
 _RULES_OF: dict[str, list[Rule]] = {op: [r for r in RULES if op in r.ops] for op in {op for r in RULES for op in r.ops}}

@@ -1,5 +1,5 @@
-"""Stage: schedule makes it, lower reads it. In: nothing. Out: the grammar of a schedule: what a kernel computes, in which
-stages, over which outer space, and where its values lie. Next: ``simplify.py``."""
+"""Stage: schedule makes it, lower reads it. In: nothing. Out: the grammar of a schedule: what a kernel computes, in
+which stages, over which outer space, and where its values lie. Next: ``simplify.py``."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from minigrad.graph.lazy import LazyBuffer
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Memory:
-    """Where a value lies. ``scope`` is ``"global"`` (a buffer the kernel is given) or ``"scratch"`` (of one outer point:
-    then ``axes`` are the axes of ``shape`` that it holds, the others being fixed by the point).
+    """Where a value lies. ``scope`` is ``"global"`` (a buffer the kernel is given) or ``"scratch"`` (of one outer
+    point: then ``axes`` are the axes of ``shape`` that it holds, the others being fixed by the point).
     ``strides`` are in elements; None means contiguous (over ``axes``, for scratch)."""
 
     name: str
@@ -40,7 +40,8 @@ class Memory:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Stage:
-    """Computes ``stores``, nodes of one shape. ``outer[j]`` is the axis of that shape that outer axis j of the kernel is."""
+    """Computes ``stores``, nodes of one shape. ``outer[j]`` is the axis of that shape that outer axis j of the kernel
+    is."""
 
     stores: tuple[LazyBuffer, ...]
     outer: tuple[int, ...]
@@ -55,7 +56,8 @@ class KernelSpec:
     """One launch: one fork and join. ``memory`` gives, for each node that is stored or read from memory, where it lies
     (its global entries, in order, are the kernel's buffers); ``scalars`` are the SCALAR nodes, in order.
     ``checks`` numbers the GATHER and SCATTER nodes whose indexes must be checked: entry ``checks[node]`` of the
-    int64 buffer ``status`` (a global Memory, or None) is set to 1 + the position of an index source when it is out of range."""
+    int64 buffer ``status`` (a global Memory, or None) is set to 1 + the position of an index source when it is out of
+    range."""
 
     name: str
     outer: tuple[int, ...]

@@ -1,6 +1,6 @@
-"""Stage: schedule, between steps 1 and 2. In: a simplified graph. Out: the same graph with each long reduction to few results
-split in two levels, so that its first level is wide enough to feed a machine. The split depends on shapes and constants
-only, so results are the same bits for any number of threads. Next: ``materialise.py``."""
+"""Stage: schedule, between steps 1 and 2. In: a simplified graph. Out: the same graph with each long reduction to few
+results split in two levels, so that its first level is wide enough to feed a machine. The split depends on shapes and
+constants only, so results are the same bits for any number of threads. Next: ``materialise.py``."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def split_reductions(outputs: Sequence[LazyBuffer], target: Target) -> list[Lazy
 
 
 def _split(node: LazyBuffer) -> LazyBuffer:
-    """Keep reduced axes in the first level, outermost first, while each partial result is still worth a row; if that makes
-    enough of them, the second level reduces them (in two levels again, should they be many)."""
+    """Keep reduced axes in the first level, outermost first, while each partial result is still worth a row; if that
+    makes enough of them, the second level reduces them (in two levels again, should they be many)."""
     source, op = node.srcs[0], node.op
     kept: list[int] = []
     width = node.size

@@ -329,6 +329,26 @@ def record_binary(kind: type[Node], out: LazyBuffer, a: Tensor, b: Tensor, la: L
     return tensor
 
 
+def record_one(kind: type[Node], out: LazyBuffer, tensors: Sequence[Tensor],
+               inputs: tuple[LazyBuffer, ...]) -> Tensor:
+    """The Tensor of ``out``, computed from several ``tensors``: ``record`` in its commonest case."""
+    tensor = make(out)
+    if mode.enabled and out.dtype.kind == "f":
+        tracked = False
+        edges: list[Edge] = []
+        for t in tensors:
+            if t._requires_grad:
+                tracked = True
+                edges.append(t if t._edge is None else t._edge)
+            else:
+                edges.append(None)
+        if tracked:
+            owned = inputs if kind.saves_inputs else ()
+            tensor._edge = (kind(tuple(edges), inputs, (out,), {out: (out.op, out.srcs, out.arg)}, owned), 0)
+            tensor._requires_grad = True
+    return tensor
+
+
 def record(kind: type[Node], outputs: Sequence[LazyBuffer], tensors: Sequence[Tensor], inputs: Sequence[LazyBuffer],
            stops: tuple[LazyBuffer, ...] = (), structure: dict[LazyBuffer, Any] | None = None,
            differentiable: int | None = None) -> list[Tensor]:
@@ -365,7 +385,7 @@ def read_all(tensors: Sequence[Tensor]) -> list[LazyBuffer]:
     """The values of several operands of one op. Different Tensors with one value get different nodes, so that their
     gradients stay apart (``x * x.detach()``)."""
     lazies = [t._read() for t in tensors]
-    if len(set(lazies)) < len(lazies):
+    if len(lazies) > 1 and len(set(lazies)) < len(lazies):
         seen: dict[LazyBuffer, Tensor] = {}
         for i, (tensor, lazy) in enumerate(zip(tensors, lazies, strict=True)):
             if seen.setdefault(lazy, tensor) is not tensor:

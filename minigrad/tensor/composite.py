@@ -12,7 +12,7 @@ from minigrad.autograd.mode import no_grad
 from minigrad.autograd.node import Node, kind
 from minigrad.graph.function import Subgraph, call, param
 from minigrad.graph.lazy import LazyBuffer
-from minigrad.tensor.base import Tensor, make, read_all, record
+from minigrad.tensor.base import Tensor, make, read_all, record, record_one
 from minigrad.tensor.promotion import get_default_dtype
 from minigrad.tensor.storage import tracing
 
@@ -59,13 +59,15 @@ class Composite:
             else:
                 parts.append((type(arg), arg))
         lazies = read_all(tensors)
-        key = (tuple(parts), tuple([(v.shape, v.dtype, v.device) for v in lazies]), get_default_dtype(),
-               tuple([(k, type(v), v) for k, v in static.items()]))
+        key = (*parts, *[(v.shape, v.dtype, v.device) for v in lazies], get_default_dtype(),
+               *[(k, type(v), v) for k, v in static.items()])
         traced = self.traces.get(key)
         if traced is None:
             traced = self.traces[key] = self._trace(args, static, lazies)
-        results = record(self.node, call(traced.subgraph, lazies), tensors, lazies)
-        return tuple(results) if traced.is_tuple else results[0]
+        outputs = call(traced.subgraph, lazies)
+        if traced.is_tuple:
+            return tuple(record(self.node, outputs, tensors, lazies))
+        return record_one(self.node, outputs[0], tensors, outputs[0].srcs)
 
     def _trace(self, args: Sequence[Any], static: dict[str, Any], lazies: Sequence[LazyBuffer]) -> Traced:
         params = [param(i, v.shape, v.dtype, v.device) for i, v in enumerate(lazies)]

@@ -152,7 +152,8 @@ def check_star(package: Path) -> Iterator[str]:
 
 
 def check_functions(package: Path) -> Iterator[str]:
-    """Inside functions: third-party modules, a few of the standard library, backends in ``runtime/``, and what ``LAZY`` names."""
+    """Inside functions: third-party modules, a few of the standard library, backends in ``runtime/``, and what
+    ``LAZY`` names."""
     known = modules(package)
     for name, path in known.items():
         for item in imports(name, path, known):

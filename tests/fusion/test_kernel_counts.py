@@ -1,4 +1,5 @@
-"""How many kernels programs take: the scheduler's promise, held for hand-written and re-associated variants at random shapes."""
+"""How many kernels programs take: the scheduler's promise, held for hand-written and re-associated variants at random
+shapes."""
 
 from __future__ import annotations
 
@@ -27,7 +28,8 @@ def _launches(program: Callable[[], Any]) -> tuple[int, Any]:
 
 def _shape(rng: np.random.Generator, small: bool) -> tuple[int, int]:
     """Small work may always be one kernel; large work shows what the scheduler really fuses."""
-    return tuple(rng.integers(3, 40, 2).tolist() if small else rng.integers(300, 700, 2).tolist())  # type: ignore[return-value]
+    m, n = rng.integers(3, 40, 2) if small else rng.integers(300, 700, 2)
+    return int(m), int(n)
 
 
 SIZES = pytest.mark.parametrize("small", [True, False], ids=["small", "large"])

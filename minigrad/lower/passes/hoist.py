@@ -36,7 +36,8 @@ def hoist(kernel: Kernel) -> Kernel:
     >>> a, b = Array("a", float32, 4, written=True), Array("b", float32, 1)
     >>> i, p = var("i", 0, 3), var("p", 0, 0)
     >>> inner = For(i, num(0), num(4), 1, "serial", (Store(a, i, Apply("SQRT", (Load(b, num(0)),), float32)),))
-    >>> [type(s).__name__ for s in hoist(Kernel("k", (a, b), (), For(p, num(0), num(1), 1, "parallel", (inner,)))).loop.body]
+    >>> kernel = Kernel("k", (a, b), (), For(p, num(0), num(1), 1, "parallel", (inner,)))
+    >>> [type(s).__name__ for s in hoist(kernel).loop.body]
     ['Let', 'For']
     """
     worker = _Hoister()

@@ -78,6 +78,17 @@ def test_epilogue_before_the_store(rng):
     check([node], {a: x, b: y}, [(x.sum(1) + y).astype("f8")], 1e-5)
 
 
+@pytest.mark.parametrize("op", [Op.SUM, Op.MAX])
+@pytest.mark.parametrize("shape", [(64, 128), (70, 300), (1000, 513)])
+def test_columns_that_stream(shape, op, rng):
+    """Wide rows are added up in memory, several at once."""
+    a = buffer(shape)
+    x = rng.standard_normal(shape).astype("f")
+    check([a.reduce(op, (0,))], {a: x}, [NUMPY[op](x, axis=0, keepdims=True)], 1e-4, native=True)
+    product = a.binary(Op.MUL, a).reduce(Op.SUM, (0,))
+    check([product.binary(Op.ADD, product)], {a: x}, [2 * (x * x).sum(0, keepdims=True)], 1e-4, native=True)
+
+
 @pytest.mark.parametrize("shape", [(1, 100_001), (100_001, 3)])
 def test_long_sums_stay_accurate(shape):
     axis = int(np.argmax(shape))
@@ -99,4 +110,4 @@ def test_the_strategy_says_what_it_does():
     (note,) = lower(spec_of(a.reduce(Op.SUM, (1,))), AVX512).strategies
     assert note.startswith("rows: kept [4096], reduced [[4096]], 16 lanes along a reduced axis of 4096")
     (note,) = lower(spec_of(a.reduce(Op.SUM, (0,))), AVX512).strategies
-    assert "16 × 16 lanes along a kept axis of 4096" in note
+    assert "lanes along a kept axis of 4096" in note

@@ -1,0 +1,102 @@
+"""Random programs of views, in-place ops and copies give PyTorch's values and gradients, whatever aliases what."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+
+import minigrad
+
+torch = pytest.importorskip("torch")
+
+
+class Program:
+    """Lines of a program over variables, drawn so that both libraries can run it; shapes are followed here."""
+
+    def __init__(self, seed: int, realise: bool) -> None:
+        self.random = random.Random(seed)
+        self.lines = ["v0 = a * 1", "v1 = b.clone()"]
+        self.shapes = {"v0": (3, 4), "v1": (3, 4)}
+        self.realise = realise
+        for _ in range(self.random.randint(4, 14)):
+            self.random.choice([self.view, self.view, self.in_place, self.in_place, self.assign, self.new, self.look])()
+
+    def some(self) -> str:
+        return self.random.choice(list(self.shapes))
+
+    def define(self, text: str, shape: tuple[int, ...]) -> None:
+        name = f"v{len(self.shapes)}"
+        self.lines.append(f"{name} = {text}")
+        self.shapes[name] = shape
+
+    def view(self) -> None:
+        name = self.some()
+        shape = self.shapes[name]
+        choices = [("[...]", shape)]
+        if len(shape) >= 1 and shape[0] > 1:
+            at = self.random.randrange(shape[0])
+            choices += [(f"[{at}]", shape[1:]), ("[1:]", (shape[0] - 1, *shape[1:])),
+                        ("[::2]", (-(-shape[0] // 2), *shape[1:]))]
+        if len(shape) == 2:
+            choices += [(".t()", shape[::-1]), (".unsqueeze(1)", (shape[0], 1, shape[1])), (".T[:1]", (1, shape[0]))]
+        text, new = self.random.choice(choices)
+        self.define(name + text, new)
+
+    def in_place(self) -> None:
+        name = self.some()
+        same = [n for n, s in self.shapes.items() if s == self.shapes[name] and n != name]
+        other = self.random.choice([*same, "2.0", "-0.5", "s"]) if same else self.random.choice(["2.0", "s"])
+        self.lines.append(f"{name}.{self.random.choice(['add_', 'mul_', 'sub_', 'copy_'])}"
+                          f"({other if not other[0] == 'v' else other + '.clone()'})"
+                          if other in ("s",) or other[0] == "v" else f"{name}.{self.random.choice(['add_', 'mul_'])}({other})")
+
+    def assign(self) -> None:
+        name = self.some()
+        shape = self.shapes[name]
+        if not shape:
+            return
+        at = self.random.choice(["0", "[0]", "...", f"t.tensor([{shape[0] - 1}])", "slice(None, None, 2)"])
+        value = self.random.choice(["3.0", "s", f"{name}[{at}].detach() * 2"])
+        self.lines.append(f"{name}[{at}] = {value}")
+
+    def new(self) -> None:
+        name = self.some()
+        self.define(f"{name} {self.random.choice(['* 2', '+ s', '* s'])}", self.shapes[name])
+
+    def look(self) -> None:
+        if self.realise:
+            self.lines.append(f"{self.some()}.tolist()")
+
+    def run(self, module) -> tuple[dict[str, np.ndarray], list[np.ndarray | None]]:
+        names = {"t": module}
+        for name, array in (("a", np.arange(12.0).reshape(3, 4)), ("b", np.linspace(-1, 1, 12).reshape(3, 4)),
+                            ("s", np.float64(1.5))):
+            names[name] = module.tensor(array, requires_grad=True)
+        exec("\n".join(self.lines), names)
+        loss = sum((i + 1) * (names[n] * names[n]).sum() for i, n in enumerate(self.shapes))
+        loss.backward()
+        values = {n: names[n].detach().numpy().copy() for n in self.shapes}
+        return values, [None if names[n].grad is None else names[n].grad.numpy() for n in "abs"]
+
+
+@pytest.mark.parametrize("realise", [False, True])
+@pytest.mark.parametrize("seed", range(60))
+def test_random_program(seed: int, realise: bool) -> None:
+    program = Program(seed, realise)
+    try:
+        values, grads = program.run(torch)
+    except RuntimeError as error:  # PyTorch forbids some of what we allow: it needs a value that was overwritten
+        assert "inplace" in str(error) or "in-place" in str(error) or "modified" in str(error)
+        return
+    with minigrad.device("numpy"):
+        ours, our_grads = program.run(minigrad)
+    text = "\n".join(program.lines)
+    for name, value in values.items():
+        np.testing.assert_allclose(ours[name], value, rtol=1e-9, err_msg=f"{name} in\n{text}")
+    for expected, got in zip(grads, our_grads, strict=True):
+        if expected is None or got is None:
+            assert (expected is None or not expected.any()) and (got is None or not got.any()), text
+        else:
+            np.testing.assert_allclose(got, expected, rtol=1e-9, err_msg=text)
