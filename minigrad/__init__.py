@@ -53,9 +53,11 @@ from minigrad.tensor import (
     composite,
     default_generator,
     device,
+    finfo,
     get_default_device,
     get_default_dtype,
     get_printoptions,
+    iinfo,
     realize,
     return_types,
     set_default_device,
@@ -93,8 +95,8 @@ _SUBPACKAGES = ("nn", "optim", "utils")
 
 __all__ = [
     "Generator", "Size", "Tensor", "autograd", "bfloat16", "bool", "composite", "config", "default_generator", "device",
-    "devices", "double", "e", "enable_grad", "float", "float16", "float32", "float64", "get_default_device",
-    "get_default_dtype", "get_printoptions", "half", "inf", "inference_mode", "inspect", "int", "int8", "int16",
+    "devices", "double", "e", "enable_grad", "finfo", "float", "float16", "float32", "float64",
+    "get_default_device", "get_default_dtype", "get_printoptions", "half", "iinfo", "inf", "inference_mode", "inspect", "int", "int8", "int16",
     "int32", "int64", "is_grad_enabled", "is_inference_mode_enabled", "long", "nan", "no_grad", "pi", "promote_types",
     "realize", "register_device", "return_types", "set_default_device", "set_default_dtype", "set_grad_enabled",
     "set_printoptions", "short", "uint8", "uint16", "uint32", "uint64", *FUNCTIONS,

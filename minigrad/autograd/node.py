@@ -178,7 +178,7 @@ class Node:
                 continue
             new = LazyBuffer(op, tuple([at[s] for s in srcs]), arg, node.shape, node.dtype, node.device)
             if op == Op.SCALAR:
-                new.value = node.value  # type: ignore[attr-defined]  # only SCALAR has it
+                new.value = node.value  # only SCALAR has it
             at[node] = new
             structure[new] = (new.op, new.srcs, new.arg)
         self.inputs = tuple([at[i] for i in self.inputs])

@@ -52,6 +52,8 @@ class LazyBuffer:
 
     __slots__ = ("__weakref__", "arg", "buffer", "device", "dtype", "offset", "op", "owners", "shape", "srcs", "value")
 
+    value: Any  # of a SCALAR
+
     def __init__(self, op: str, srcs: tuple[LazyBuffer, ...], arg: Any, shape: tuple[int, ...], dtype: DType,
                  device: str) -> None:
         self.op = op

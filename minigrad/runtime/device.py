@@ -63,6 +63,10 @@ class Device:
         """Programs for the functions ``names`` that ``text`` defines. Raises ``CompileError``."""
         raise NotImplementedError(f"device {self.name} compiles no kernels")
 
+    def assembly(self, text: str) -> str:
+        """The machine code of a program's source, to read (DEBUG=7); empty if the device can't show it."""
+        return ""
+
     def native(self, steps: Sequence[Step], slots: int, scalars: str = "") -> NativeProgram:
         """A native program that runs ``steps`` in order; see ``NativeProgram``."""
         raise NotImplementedError(f"device {self.name} runs no kernels")

@@ -33,12 +33,12 @@ from minigrad.tensor.creation import scalar
 from minigrad.tensor.gathering import check_index_range
 from minigrad.tensor.generator import Generator, default_generator
 from minigrad.tensor.printing import get_printoptions, set_printoptions
-from minigrad.tensor.promotion import get_default_dtype, set_default_dtype
+from minigrad.tensor.promotion import finfo, get_default_dtype, iinfo, set_default_dtype
 from minigrad.tensor.size import Size, device, get_default_device, set_default_device
 
 __all__ = [
     "FUNCTIONS", "Generator", "Size", "Tensor", "check_index_range", "composite", "default_generator", "device",
-    "get_default_device", "get_default_dtype", "get_printoptions", "realize", "return_types", "scalar",
+    "finfo", "get_default_device", "get_default_dtype", "get_printoptions", "iinfo", "realize", "return_types", "scalar",
     "set_default_device", "set_default_dtype", "set_printoptions", "update_",
 ]
 

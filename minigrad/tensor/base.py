@@ -46,6 +46,9 @@ class Tensor:
 
     if TYPE_CHECKING:
         # The topical files add the methods; a type checker can't follow that.
+        grad: Any
+        data: Any
+
         def __getattr__(self, name: str) -> Any: ...
         def __add__(self, other: Any) -> Tensor: ...
         def __radd__(self, other: Any) -> Tensor: ...

@@ -4,13 +4,15 @@ Next: ``functions.py``."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 from minigrad.autograd.node import Node, kind
 from minigrad.dtype import bool_
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
-from minigrad.tensor.base import Tensor, both, method, record_binary, record_unary
+from minigrad.tensor.base import FUNCTIONS, Tensor, both, method, record_binary, record_unary
 from minigrad.tensor.operands import constant_like, fit_number, fit_two, is_number
 from minigrad.tensor.promotion import floating, type_name
 
@@ -225,8 +227,6 @@ def _rmod(self: Tensor, other: Any) -> Tensor:
 @both("remainder")
 def remainder(self: Tensor, other: Any) -> Tensor:
     """self - other * floor(self / other): the sign of the divisor, as Python's ``%``."""
-    if not isinstance(self, Tensor):
-        return _rmod(other, self)
     return checked(_mod(self, other), "remainder", other)
 
 
@@ -298,6 +298,23 @@ def _rpow(self: Tensor, other: Any) -> Tensor:
 def pow_(self: Tensor, exponent: Any) -> Tensor:
     """self to the power ``exponent``, broadcast. Integers to a negative integer raise ``RuntimeError``."""
     return checked(_pow(self, exponent), "pow", exponent)
+
+
+def _with_number_first(name: str, operator: Callable[[Any, Any], Tensor]) -> None:
+    """``minigrad.pow(2, x)``: of these the first operand may be a number."""
+    plain = FUNCTIONS[name]
+
+    @wraps(plain)
+    def either(input: Any, *args: Any, **kwargs: Any) -> Tensor:
+        if is_number(input) and len(args) == 1 and isinstance(args[0], Tensor):
+            return operator(input, args[0])
+        return plain(input, *args, **kwargs)
+
+    FUNCTIONS[name] = either
+
+
+_with_number_first("pow", lambda a, b: a**b)
+_with_number_first("remainder", lambda a, b: a % b)
 
 
 # --- max, min

@@ -101,6 +101,12 @@ def norm(self: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, d
     return x.abs().pow(p).sum(over, keepdim).pow(1.0 / p)
 
 
+@both("dist")
+def dist(self: Tensor, other: Tensor, p: float = 2) -> Tensor:
+    """The p-norm of self - other."""
+    return norm(self - other, p)
+
+
 _NORM = kind("LinalgVectorNormBackward0", "both")
 
 

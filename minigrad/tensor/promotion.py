@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.dtype import DType, bfloat16, bool_, float16, float32, float64, int64, promote
+from minigrad.dtype import DType, bool_, float32, int64, promote
 
 # PyTorch's names of the types, for its messages.
 SCALAR_TYPES = {"bool": "Bool", "uint8": "Byte", "int8": "Char", "int16": "Short", "int32": "Int", "int64": "Long",
@@ -82,6 +82,7 @@ def floating(dtype: DType) -> DType:
 def can_cast(from_: DType, to: DType) -> bool:
     """Whether a result of type ``from_`` may be stored in ``to``: not from a higher category to a lower.
 
+    >>> from minigrad.dtype import float64
     >>> can_cast(float64, float32), can_cast(float32, int64)
     (True, False)
     """
@@ -113,5 +114,42 @@ def type_name(dtype: DType) -> str:
     return SCALAR_TYPES[dtype.name]
 
 
-HALVES = (float16, bfloat16)
-TRUE_FLOATS = (float32, float64)
+class finfo:
+    """The limits of a floating dtype (by default that of new tensors).
+
+    >>> from minigrad.dtype import float16
+    >>> finfo(float16).max, finfo(float16).eps
+    (65504.0, 0.0009765625)
+    """
+
+    def __init__(self, dtype: DType | None = None) -> None:
+        dtype = dtype or _default_dtype
+        if not dtype.is_float:
+            raise TypeError("finfo() requires a floating point input type. Use iinfo to handle 'finfo'")
+        digits, exponent = {"float16": (10, -14), "bfloat16": (7, -126), "float32": (23, -126),
+                            "float64": (52, -1022)}[dtype.name]
+        self.dtype, self.bits = dtype.name, dtype.bits
+        self.min, self.max = float(dtype.min), float(dtype.max)
+        self.eps, self.tiny = 2.0**-digits, 2.0**exponent
+        self.smallest_normal, self.resolution = self.tiny, 10.0 ** -int(digits * 0.30103)
+
+    def __repr__(self) -> str:
+        return (f"finfo(resolution={self.resolution:g}, min={self.min:g}, max={self.max:g}, eps={self.eps:g}, "
+                f"smallest_normal={self.smallest_normal:g}, tiny={self.tiny:g}, dtype={self.dtype})")
+
+
+class iinfo:
+    """The limits of an integer dtype.
+
+    >>> from minigrad.dtype import int8
+    >>> iinfo(int8)
+    iinfo(min=-128, max=127, dtype=int8)
+    """
+
+    def __init__(self, dtype: DType) -> None:
+        if not dtype.is_int:
+            raise TypeError("iinfo() requires an integer input type. Use finfo to handle 'iinfo'")
+        self.dtype, self.bits, self.min, self.max = dtype.name, dtype.bits, int(dtype.min), int(dtype.max)
+
+    def __repr__(self) -> str:
+        return f"iinfo(min={self.min}, max={self.max}, dtype={self.dtype})"

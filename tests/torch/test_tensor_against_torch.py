@@ -181,7 +181,8 @@ ORDER = """
 a.sort(1)|a.sort(0, descending=True)|a.argsort(1)|special.sort()|special.sort(descending=True)|a.topk(2)
 a.topk(2, largest=False)|a.topk(1, 0)|a.kthvalue(2, 1)|a.median()|a.median(1)|i.unique()
 i.unique(return_inverse=True, return_counts=True)|u.sort(1)|j.reshape(-1).bincount()
-t.searchsorted(t.tensor([1.0, 2.0, 3.0]), p)|a.quantile(0.3)|a.msort()|i.sort(stable=True)|t.isin(i, j)
+t.searchsorted(t.tensor([1.0, 2.0, 3.0]), p)|a.quantile(0.3)|a.msort()|i.sort(stable=True)|t.isin(i, j)|t.pow(2.0, p)
+t.remainder(7, j)|t.dist(a, b)|t.dist(a, b, 1)|t.finfo(t.float32).eps|t.iinfo(t.int8).max|t.finfo(t.float16).tiny
 t.bucketize(p, t.tensor([0.7, 1.0]))|a.quantile(0.5, 1)
 """
 
@@ -242,7 +243,7 @@ NAMES_DIFFER = (
     "rot90", "fmod", "nansum", "hstack", "vstack", "dstack", "column_stack", "repeat_interleave", "clone",
     "scatter_reduce", "index_fill", "diag", "tile", "fliplr", "flipud", "roll(5)", "rsub", "clip", "square",
     "masked_select", "reshape(-1)", "tensor_split", "rounding_mode", "atleast", "swapaxes", "mT", "unflatten",
-    "cube @", "four @", "row @ m", "row @ cube2", "matmul", "expm1", "std_mean", "var_mean", "contiguous", "split",
+    "cube @", "four @", "row @ m", "row @ cube2", "matmul", "expm1", "dist", "std_mean", "var_mean", "contiguous", "split",
     "unbind", "chunk", "movedim", "lambda", "dtype=", "meshgrid", "// p", "logsumexp", "s.", "expand",
     "broadcast_to", "unfold", "**1", "flatten", "ravel", "outer", "p ** 0", "hasattr", "trace", "decimals")
 
