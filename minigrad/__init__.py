@@ -94,12 +94,13 @@ config.__class__ = _tensor.__class__ = _CallableModule
 _SUBPACKAGES = ("nn", "optim", "utils")
 
 __all__ = [
-    "Generator", "Size", "Tensor", "autograd", "bfloat16", "bool", "composite", "config", "default_generator", "device",
-    "devices", "double", "e", "enable_grad", "finfo", "float", "float16", "float32", "float64",
-    "get_default_device", "get_default_dtype", "get_printoptions", "half", "iinfo", "inf", "inference_mode", "inspect", "int", "int8", "int16",
-    "int32", "int64", "is_grad_enabled", "is_inference_mode_enabled", "long", "nan", "no_grad", "pi", "promote_types",
-    "realize", "register_device", "return_types", "set_default_device", "set_default_dtype", "set_grad_enabled",
-    "set_printoptions", "short", "uint8", "uint16", "uint32", "uint64", *FUNCTIONS,
+    "Generator", "Size", "Tensor", "autograd", "bfloat16", "bool", "composite", "config", "default_generator",
+    "device", "devices", "double", "e", "enable_grad", "finfo", "float", "float16", "float32", "float64",
+    "get_default_device", "get_default_dtype", "get_printoptions", "half", "iinfo", "inf", "inference_mode",
+    "inspect", "int", "int8", "int16", "int32", "int64", "is_grad_enabled", "is_inference_mode_enabled", "long",
+    "nan", "no_grad", "pi", "promote_types", "realize", "register_device", "return_types", "set_default_device",
+    "set_default_dtype", "set_grad_enabled", "set_printoptions", "short", "uint8", "uint16", "uint32", "uint64",
+    *FUNCTIONS,
 ]
 
 

@@ -123,7 +123,8 @@ def _prod(node: Applied, g: LazyBuffer) -> Gradients:
 
 def _extreme_of_axis(node: Applied, g: LazyBuffer) -> Gradients:
     a = node.srcs[0]
-    is_it = a.binary(Op.EQ, node.out.expand(a.shape)).cast(a.dtype)
+    equal = a.binary(Op.EQ, node.out.expand(a.shape))
+    is_it = equal.binary(Op.OR, a.binary(Op.EQ, a).unary(Op.NOT)).cast(a.dtype)  # a NaN is the largest and the smallest
     count = is_it.reduce(Op.SUM, node.arg)
     return (g.binary(Op.DIV, count).expand(a.shape).binary(Op.MUL, is_it),)
 

@@ -66,6 +66,11 @@ def _between(outputs: Sequence[LazyBuffer], inputs: set[LazyBuffer], wanted: set
              structures: Mapping[LazyBuffer, Structure]) -> list[LazyBuffer]:
     """The nodes on a way from a wanted input to an output, each after its sources. An input's own sources are not
     entered, even if the input is an output too."""
+    if len(outputs) == 1 and outputs[0] not in inputs:  # most ops are one node above their inputs
+        structure = structures.get(outputs[0])
+        srcs = structure[1] if structure else outputs[0].srcs
+        if inputs.issuperset(srcs):
+            return list(outputs) if not wanted.isdisjoint(srcs) else []
     leads: dict[LazyBuffer, bool] = {i: i in wanted for i in inputs}
     order: list[LazyBuffer] = []
     stack = [o for o in outputs if o not in inputs]

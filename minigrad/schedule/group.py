@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from math import prod
 
 from minigrad.graph.lazy import LazyBuffer
@@ -33,11 +34,16 @@ class Draft:
     accesses: list[Access]
     inlined: set[LazyBuffer] = field(default_factory=set)
 
+    def changed(self) -> None:
+        """Forget what was derived from the stores and accesses."""
+        for name in ("domain", "work", "reads", "is_contraction"):
+            vars(self).pop(name, None)
+
     @property
     def shape(self) -> tuple[int, ...]:
         return self.stores[0].shape
 
-    @property
+    @cached_property
     def domain(self) -> tuple[object, ...] | None:
         """What its reductions run over; None if it has none."""
         for a in self.accesses:
@@ -45,7 +51,7 @@ class Draft:
                 return r.srcs[0].shape, r.arg, a.reduces[r][0]
         return None
 
-    @property
+    @cached_property
     def work(self) -> int:
         """Scalar operations, roughly."""
         total = 0
@@ -54,11 +60,11 @@ class Draft:
             total += points * (1 + a.operations + len(a.reduces))
         return total
 
-    @property
+    @cached_property
     def reads(self) -> set[LazyBuffer]:
         return {n for a in self.accesses for n in a.reads} - self.inlined
 
-    @property
+    @cached_property
     def is_contraction(self) -> bool:
         """Whether it sums a product of two operands that each lack an axis of the other."""
         return any(r.op == Op.SUM and _is_contraction(r, a) for a in self.accesses for r in a.reduces)
@@ -87,15 +93,20 @@ class Group:
     work: int
     notes: list[str] = field(default_factory=list)
 
+    def changed(self) -> None:
+        """Forget what was derived from the drafts."""
+        for name in ("stores", "reads", "operations"):
+            vars(self).pop(name, None)
+
     @property
     def outer(self) -> tuple[int, ...]:
         return tuple(self.drafts[0].shape[c[0]] for c in self.columns)
 
-    @property
+    @cached_property
     def stores(self) -> list[LazyBuffer]:
         return [s for d in self.drafts for s in d.stores]
 
-    @property
+    @cached_property
     def reads(self) -> set[LazyBuffer]:
         """What it reads and does not store itself."""
         return {n for d in self.drafts for n in d.reads} - set(self.stores)
@@ -107,7 +118,7 @@ class Group:
         found = dict.fromkeys(n for d in self.drafts for a in d.accesses for n in a.reads if n not in d.inlined)
         return [n for n in found if n not in stores]
 
-    @property
+    @cached_property
     def operations(self) -> int:
         """Elementwise nodes in all its stages."""
         return sum(a.operations for d in self.drafts for a in d.accesses)
@@ -130,6 +141,7 @@ class Grouping:
         self.target = target
         self.graph = graph
         self.outputs = set(graph.outputs)
+        self.initials = set(graph.initial.values())
         stored = set(graph.stored)
         self.order: list[Group] = []
         self.of: dict[LazyBuffer, Group] = {}
@@ -143,6 +155,8 @@ class Grouping:
             group = Group([draft], [(a,) for a in axes], node.device, draft.work)
             self.order.append(group)
             self.of[node] = group
+        self._position: dict[Group, int] = {g: i for i, g in enumerate(self.order)}
+        self._readers: dict[LazyBuffer, list[Group]] | None = None
 
     # --- the graph of groups
 
@@ -152,7 +166,7 @@ class Grouping:
 
     def reachable(self, start: Group, goal: Group, skip_direct: bool) -> bool:
         """Whether ``goal`` depends on ``start``; with ``skip_direct``, by way of another group."""
-        position = {g: i for i, g in enumerate(self.order)}
+        position = self._position
         stack = [g for g in self.needs(goal) if not (skip_direct and g is start)]
         seen: set[Group] = set()
         while stack:
@@ -165,26 +179,36 @@ class Grouping:
             stack += self.needs(g)
         return False
 
+    def readers(self, node: LazyBuffer) -> list[Group]:
+        """The groups that read the node and do not store it."""
+        if self._readers is None:
+            self._readers = {}
+            for group in self.order:
+                for n in group.reads:
+                    self._readers.setdefault(n, []).append(group)
+        return self._readers.get(node, [])
+
     def replace(self, old: Sequence[Group], new: Group) -> None:
-        """Put ``new`` in the place of ``old`` and restore the topological order."""
+        """Put ``new`` in the place of ``old``. Of what stood between them, that which needs ``new`` comes after it."""
+        new.changed()
         for node in new.stores:
             self.of[node] = new
-        remaining = [g for g in self.order if g not in old]
-        remaining.append(new)
-        needs = {g: self.needs(g) for g in remaining}
-        done: set[Group] = set()
-        order: list[Group] = []
-        while remaining:
-            later = []
-            for g in remaining:
-                if needs[g] <= done:
-                    done.add(g)
-                    order.append(g)
-                else:
-                    later.append(g)
-            assert len(later) < len(remaining), "a merge made a cycle"
-            remaining = later
-        self.order = order
+        positions = [self._position[g] for g in old]
+        first, last = min(positions), max(positions)
+        before: list[Group] = []
+        after: dict[Group, None] = {}
+        for group in self.order[first:last + 1]:
+            if group in old:
+                continue
+            needs = self.needs(group)
+            if new in needs or not needs.isdisjoint(after):
+                after[group] = None
+            else:
+                before.append(group)
+        assert self.needs(new).isdisjoint(after), "a merge made a cycle"
+        self.order = [*self.order[:first], *before, new, *after, *self.order[last + 1:]]
+        self._position = {g: i for i, g in enumerate(self.order)}
+        self._readers = None
 
     # --- merges
 
@@ -196,6 +220,8 @@ class Grouping:
         self._small_runs()
         for group in self.order:
             _join_stages(group)
+            group.changed()
+        self._readers = None
         for group in self.order:
             self._keep_in_registers(group)
         return self.order
@@ -204,20 +230,22 @@ class Grouping:
         """Drop the stores that only their own stage reads, in place."""
         for draft in group.drafts:
             for node in list(draft.stores):
-                if node in self.outputs or node in self._initials() or len(draft.stores) == 1:
+                if node in self.outputs or node in self.initials or len(draft.stores) == 1 or self.readers(node):
                     continue
-                readers = [(d, a) for g in self.order for d in g.drafts for a in d.accesses if node in a.reads]
+                readers = [(d, a) for d in group.drafts for a in d.accesses if node in a.reads]
                 if readers and all(d is draft and a.reads[node] == [a.coordinate] for d, a in readers):
                     draft.stores.remove(node)
                     draft.inlined.add(node)
+                    draft.changed()
+                    group.changed()
 
     def _producers(self, group: Group) -> list[Group]:
-        return [g for g in self.order if g in self.needs(group)]
+        return sorted(self.needs(group), key=self._position.__getitem__)
 
     def _same_stage(self) -> None:
         """An elementwise store that reads another store of its shape only at its own place joins that store's stage."""
         for consumer in list(self.order):
-            if not consumer.simple or consumer not in self.order:
+            if not consumer.simple or consumer not in self._position:
                 continue
             draft = consumer.drafts[0]
             for producer in self._producers(consumer):
@@ -237,14 +265,17 @@ class Grouping:
     def _by_rows(self) -> None:
         """A producer that its consumer reads only at its own outer coordinate becomes an earlier stage of it."""
         changed = True
+        apart: set[tuple[Group, Group]] = set()
         while changed:
             changed = False
-            for consumer in list(self.order):
-                if consumer not in self.order:
-                    continue
+            for consumer in self.order:
                 for producer in self._producers(consumer):
+                    if (producer, consumer) in apart:
+                        continue
                     merged = self._rows(producer, consumer)
-                    if merged is not None:
+                    if merged is None:
+                        apart.add((producer, consumer))
+                    else:
                         self.replace([producer, consumer], merged)
                         changed = True
                         break
@@ -271,7 +302,7 @@ class Grouping:
                 reason = f"only {prod(merged.outer)} common outer points"
             elif not _keeps_contiguous(merged):
                 reason = "rows would be read across memory"
-        if reason is None and self._scratch(merged) > self.target.l2 // 2:
+        if reason is None and self._scratch(merged, (producer, consumer)) > self.target.l2 // 2:
             reason = "its row does not fit the cache"
         if reason is None and self.reachable(producer, consumer, skip_direct=True):
             reason = "another kernel stands between them"
@@ -283,34 +314,29 @@ class Grouping:
         merged.notes.append(f"{_name(producer.stores[-1])} is an earlier stage: {prod(merged.outer)} common rows")
         return merged
 
-    def _scratch(self, group: Group) -> int:
-        """Bytes of one outer point's values that no other group reads."""
+    def _scratch(self, group: Group, of: Sequence[Group]) -> int:
+        """Bytes of one outer point's values that no other group reads, once ``group`` has taken the place of ``of``."""
         total = 0
         for stage, draft in enumerate(group.drafts):
             fixed = {c[stage] for c in group.columns}
             for node in draft.stores:
-                if self.is_scratch(node, group):
+                if self.is_scratch(node, group, of):
                     total += node.dtype.size * prod(s for a, s in enumerate(node.shape) if a not in fixed)
         return total
 
-    def is_scratch(self, node: LazyBuffer, group: Group) -> bool:
-        """Whether only this group reads the node."""
-        if node in self.outputs or node in self._initials():
+    def is_scratch(self, node: LazyBuffer, group: Group, of: Sequence[Group] = ()) -> bool:
+        """Whether only this group, or those ``of`` which it is made, read the node."""
+        if node in self.outputs or node in self.initials or len(group.drafts) == 1:
             return False
-        return len(group.drafts) > 1 and all(
-            node not in g.reads or g in (group, self.of[node]) for g in self.order)
-
-    def _initials(self) -> set[LazyBuffer]:
-        return set(self.graph.initial.values())
+        return all(g in (group, self.of[node], *of) for g in self.readers(node))
 
     def _side_by_side(self) -> None:
         """Independent groups of one space, with an input in common, become one stage with several stores."""
         for second in list(self.order):
-            if second not in self.order or second.alone or len(second.drafts) > 1:
+            if second not in self._position or second.alone or len(second.drafts) > 1:
                 continue
-            for first in self.order:
-                if first is second:
-                    continue  # a merge moves its group to the end of the order, so look on both sides
+            sharing = {g for n in second.reads for g in self.readers(n)} - {second}
+            for first in sorted(sharing, key=self._position.__getitem__):
                 if self._beside(first, second):
                     _join(first.drafts[0], second.drafts[0])
                     first.work += second.work
@@ -344,7 +370,7 @@ class Grouping:
             if len(run) > 1:
                 merged = Group([d for g in run for d in g.drafts], [], run[0].device, sum(g.work for g in run),
                                [n for g in run for n in g.notes] + ["small work: one after the other"])
-                if self._scratch(merged) <= self.target.l2 // 2:
+                if self._scratch(merged, run) <= self.target.l2 // 2:
                     self.replace(run, merged)
             run = [group] if group is not None and not group.alone and group.work <= self.target.small_work else []
 
@@ -388,6 +414,7 @@ def _join(first: Draft, second: Draft) -> None:
     first.stores += second.stores
     first.accesses += second.accesses
     first.inlined |= second.inlined
+    first.changed()
 
 
 def _join_stages(group: Group) -> None:

@@ -58,6 +58,10 @@ def materialise(outputs: Sequence[LazyBuffer]) -> Materialised:
             why.setdefault(node, f"{node.op} makes memory")
         if node.op in (Op.SCATTER, Op.ASSIGN):
             why.setdefault(node.srcs[0], f"{node.op} writes on it")
+        if node.op == Op.SCATTER:
+            for s in node.srcs[1:]:
+                if any(n.op == Op.GATHER for n in toposort([s])):
+                    why.setdefault(s, "SCATTER looks up only its own indices")
     _place_reductions(order, consumers, why)
     for factor, transitive in ((1, False), (3, True)):
         _store_repeated(order, _reads(order, consumers, why, transitive), why, MEMORY_COST * factor)

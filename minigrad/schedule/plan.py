@@ -6,8 +6,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from minigrad import config
 from minigrad.dtype import int64
 from minigrad.graph.lazy import LazyBuffer
+from minigrad.graph.verify import verify
 from minigrad.ops import Op
 from minigrad.schedule.group import Group, Grouping
 from minigrad.schedule.materialise import Materialised, materialise
@@ -60,7 +62,12 @@ def schedule(outputs: Sequence[LazyBuffer], leaves: Sequence[LazyBuffer], dead: 
     overwritten. ``stand_ins`` maps nodes of the graph to those that take their place in the plan, so that it keeps no
     memory alive."""
     simple, names = simplify(outputs, stand_ins)
-    graph = materialise(split_reductions(simple, target))
+    split = split_reductions(simple, target)
+    if config.get("VERIFY"):
+        verify(outputs)
+        verify(simple)
+        verify(split)
+    graph = materialise(split)
     grouping = Grouping(graph, target)
     groups = grouping.run()
     return Assembly(grouping, graph, launches(groups, target), list(leaves), dead, names).plan()

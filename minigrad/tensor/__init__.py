@@ -38,8 +38,8 @@ from minigrad.tensor.size import Size, device, get_default_device, set_default_d
 
 __all__ = [
     "FUNCTIONS", "Generator", "Size", "Tensor", "check_index_range", "composite", "default_generator", "device",
-    "finfo", "get_default_device", "get_default_dtype", "get_printoptions", "iinfo", "realize", "return_types", "scalar",
-    "set_default_device", "set_default_dtype", "set_printoptions", "update_",
+    "finfo", "get_default_device", "get_default_dtype", "get_printoptions", "iinfo", "realize", "return_types",
+    "scalar", "set_default_device", "set_default_dtype", "set_printoptions", "update_",
 ]
 
 

@@ -47,10 +47,9 @@ class Program:
     def in_place(self) -> None:
         name = self.some()
         same = [n for n, s in self.shapes.items() if s == self.shapes[name] and n != name]
-        other = self.random.choice([*same, "2.0", "-0.5", "s"]) if same else self.random.choice(["2.0", "s"])
-        self.lines.append(f"{name}.{self.random.choice(['add_', 'mul_', 'sub_', 'copy_'])}"
-                          f"({other if not other[0] == 'v' else other + '.clone()'})"
-                          if other in ("s",) or other[0] == "v" else f"{name}.{self.random.choice(['add_', 'mul_'])}({other})")
+        other = self.random.choice([*[f"{n}.clone()" for n in same], "2.0", "-0.5", "s"])
+        ops = ["add_", "mul_"] if other[0] in "-2" else ["add_", "mul_", "sub_", "copy_"]
+        self.lines.append(f"{name}.{self.random.choice(ops)}({other})")
 
     def assign(self) -> None:
         name = self.some()

@@ -243,8 +243,8 @@ NAMES_DIFFER = (
     "rot90", "fmod", "nansum", "hstack", "vstack", "dstack", "column_stack", "repeat_interleave", "clone",
     "scatter_reduce", "index_fill", "diag", "tile", "fliplr", "flipud", "roll(5)", "rsub", "clip", "square",
     "masked_select", "reshape(-1)", "tensor_split", "rounding_mode", "atleast", "swapaxes", "mT", "unflatten",
-    "cube @", "four @", "row @ m", "row @ cube2", "matmul", "expm1", "dist", "std_mean", "var_mean", "contiguous", "split",
-    "unbind", "chunk", "movedim", "lambda", "dtype=", "meshgrid", "// p", "logsumexp", "s.", "expand",
+    "cube @", "four @", "row @ m", "row @ cube2", "matmul", "expm1", "dist", "std_mean", "var_mean", "contiguous",
+    "split", "unbind", "chunk", "movedim", "lambda", "dtype=", "meshgrid", "// p", "logsumexp", "s.", "expand",
     "broadcast_to", "unfold", "**1", "flatten", "ravel", "outer", "p ** 0", "hasattr", "trace", "decimals")
 
 

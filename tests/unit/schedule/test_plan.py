@@ -9,10 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import minigrad
 from minigrad.conformance import cases
 from minigrad.conformance.programs import layer_norm, log_softmax, softmax
 from minigrad.conformance.random_graphs import random_graphs
 from minigrad.dtype import float32, int64
+from minigrad.errors import VerifyError
 from minigrad.graph.lazy import LazyBuffer, toposort
 from minigrad.ops import MEMORY, Op
 from minigrad.schedule.plan import schedule
@@ -131,3 +133,10 @@ def test_the_replay_catches_values_that_share_bytes(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("minigrad.schedule.plan.place", lambda lifetimes, sizes: (dict.fromkeys(lifetimes, 0), 1 << 40))
     with pytest.raises(AssertionError):
         plan(*program)
+
+
+def test_a_broken_graph_is_refused_with_verify() -> None:
+    x = buffer((10,), float32)
+    broken = LazyBuffer(Op.ADD, (x, buffer((11,), float32)), None, (10,), float32, "CPU")
+    with minigrad.config(VERIFY=1), pytest.raises(VerifyError, match="operands have one shape"):
+        plan(broken)
