@@ -1,0 +1,74 @@
+"""Stage: tests of devices. In: cases large enough for several threads. Out: the same bits for any number of threads.
+Next: ``test_fences.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+import minigrad
+from minigrad.conformance import Case, cases
+from minigrad.conformance.case import Program
+from minigrad.conformance.contractions import product
+from minigrad.conformance.programs import layer_norm, softmax
+from minigrad.conformance.sources import Source, indexes
+from minigrad.dtype import float32
+from minigrad.engine import inspect, realise, to_numpy
+from minigrad.graph.lazy import LazyBuffer
+from minigrad.ops import Op
+from tests.conformance import fences
+
+
+def _rows(device: str) -> list[LazyBuffer]:
+    x = Source(device, float32, "plain", 1).leaf((301, 407))
+    return [softmax(x, (1,)), layer_norm(x, (0,)), x.reduce(Op.SUM, (0, 1)), x.scan(Op.SUM, 0)]
+
+
+def _matmul(device: str) -> list[LazyBuffer]:
+    s = Source(device, float32, "plain", 2)
+    return list(product(s.leaf((203, 305)), s.leaf((305, 207))).outputs)
+
+
+def _long_sum(device: str) -> list[LazyBuffer]:
+    x = Source(device, float32, "plain", 3).leaf((1_000_003,))
+    return [x.reduce(Op.SUM, (0,)), x.binary(Op.MUL, x).reduce(Op.SUM, (0,))]
+
+
+def _scatter(device: str) -> list[LazyBuffer]:
+    s = Source(device, float32, "plain", 4)
+    at = indexes(np.random.default_rng(0).integers(0, 50, 4_000), device)
+    return [s.leaf((50, 64)).scatter(s.leaf((4_000, 64)), [at], "add")]
+
+
+@pytest.mark.parametrize("build", [_rows, _matmul, _long_sum, _scatter])
+def test_large_programs(build) -> None:
+    found = []
+    for threads in (1, 2, 3, 5):
+        with minigrad.config(THREADS=threads), inspect() as seen:
+            outputs = build("CPU")
+            realise(outputs)
+        found.append([to_numpy(o).tobytes() for o in outputs])
+        assert seen.launches >= 1
+    assert all(f == found[0] for f in found)
+
+
+def _large() -> Iterator[Case]:
+    for case in cases(2, 7):
+        if case.family in ("elementwise", "reduce", "contraction", "program", "scan", "random") and case.raises is None:
+            yield case
+
+
+def test_a_sample_of_the_suite() -> None:
+    chosen = list(_large())
+    results = []
+    for threads in (1, 4):
+        with minigrad.config(THREADS=threads):
+            programs: list[Program] = [c.build("CPU") for c in chosen]
+            outputs = [list(p.outputs) for p in programs]
+            for group in outputs:
+                realise(group)
+        results.append(outputs)
+    for case, one, other in zip(chosen, *results, strict=True):
+        assert all(fences.same_bits(to_numpy(a), to_numpy(b), a.dtype) for a, b in zip(one, other, strict=True)), case
