@@ -15,6 +15,9 @@ from minigrad.lower.nest import Parallel, Part, Share, loop, loops, parallel, pa
 from minigrad.symbolic import Sym, coefficient, minimum, num
 from minigrad.target import Target
 
+SQUARE_COST = 64
+"""Scalar operations of a body up to which a square tile is written out, row by row: the code grows with it."""
+
 
 @dataclass
 class Lowering:
@@ -54,7 +57,8 @@ def map_stage(body: Body, target: Target, divide: bool) -> Lowering:
         lanes = 1
     tile = _tile_axis(body, work, axes, lane_axis) if lane_axis else None
     outer = [a for a in axes if a is not lane_axis and a is not tile]
-    nest = _Map(body, outer, lane_axis, tile, parts(lane_axis.size, lanes) if lane_axis else [])
+    pieces = parts(lane_axis.size, lanes) if lane_axis else []
+    nest = _Map(body, outer, lane_axis, tile, pieces, cost <= SQUARE_COST)
     note = f"map: axes {[a.size for a in axes]}"
     if lane_axis:
         note += f", {nest.parts[0].lanes} lanes along axis {axes.index(lane_axis)}"
@@ -93,13 +97,14 @@ def _tile_axis(body: Body, work: Traffic, axes: Sequence[Axis], lane_axis: Axis)
 
 class _Map:
     def __init__(self, body: Body, outer: list[Axis], lane_axis: Axis | None, tile: Axis | None,
-                 pieces: list[Part]) -> None:
+                 pieces: list[Part], square: bool) -> None:
         self.body, self.outer, self.lane_axis, self.tile, self.parts = body, outer, lane_axis, tile, pieces
         self.tile_size = 64 // max(o.array.dtype.size for o in body.outputs)
+        self.square = square
         self.tiles: Axis | None = None
         self.main = pieces[0] if pieces else None
         if tile is not None:
-            if self.main is not None and tile.size >= self.main.lanes > 1:
+            if square and self.main is not None and tile.size >= self.main.lanes > 1:
                 self.tile_size = self.main.lanes  # a square, which the renderer turns as a whole
             self.tiles = self._axis("t", -(-tile.size // self.tile_size))
             outer.append(self.tiles)
@@ -167,7 +172,7 @@ class _Map:
         stop = minimum(start + self.tile_size, num(self.tile.size))
         rest: list[Statement] = [loop(inner, self._point(mapping, lane), start=start, stop=stop)]
         full = self.tile.size // self.tile_size
-        if part.lanes != self.tile_size or not full:
+        if not self.square or part.lanes != self.tile_size or not full:
             return rest
         row, tile = self._axis("u", self.tile_size), self._axis("t", full)
         mapping[self.tile.var] = tile.var * self.tile_size + row.var

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.graph.movement import Coordinate, source_index
-from minigrad.ops import MOVEMENT, REDUCE, Op
+from minigrad.ops import MOVEMENT, REDUCE, SCALAR_OPS, Op
 from minigrad.symbolic import Sym, num, var
 
 
@@ -16,7 +16,8 @@ from minigrad.symbolic import Sym, num, var
 class Access:
     """What one store reads. ``coordinate``: its own variables, c0, c1, …; ``reads``: for each node with memory the
     coordinates it is read at; ``reduces``: for each reduction computed on the way the coordinates of its result;
-    ``gathers``, ``scalars``: the GATHER and SCALAR nodes on the way; ``operations``: elementwise nodes."""
+    ``gathers``, ``scalars``: the GATHER and SCALAR nodes on the way; ``operations``: what its elementwise
+    nodes are worth."""
 
     node: LazyBuffer
     coordinate: Coordinate
@@ -74,9 +75,15 @@ def access(root: LazyBuffer, stored: Container[LazyBuffer]) -> Access:
             if node not in result.scalars:
                 result.scalars.append(node)
         else:
-            result.operations += 1
+            result.operations += _weight(node.op)
             stack += [(s, index if s.shape else ()) for s in node.srcs]
     return result
+
+
+def _weight(op: str) -> int:
+    """Operations that a node is worth, in time and in code: transcendental ops are polynomials in the end."""
+    row = SCALAR_OPS.get(op)
+    return row.cost if row is not None and row.cost > 8 else 1
 
 
 def _reduce_coordinate(node: LazyBuffer, index: Coordinate) -> Coordinate:

@@ -19,7 +19,7 @@ from minigrad.target import Target
 MAX_STAGES = 24
 MAX_STORES = 48
 MAX_STAGE_OPERATIONS = 512
-MAX_OPERATIONS = 2048
+MAX_OPERATIONS = 1024
 """Beyond these, compiling a kernel costs more than its launch."""
 
 _ALONE = frozenset((Op.SCATTER, Op.ASSIGN))
@@ -120,7 +120,7 @@ class Group:
 
     @cached_property
     def operations(self) -> int:
-        """Elementwise nodes in all its stages."""
+        """What the elementwise nodes in all its stages are worth."""
         return sum(a.operations for d in self.drafts for a in d.accesses)
 
     @property
