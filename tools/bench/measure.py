@@ -48,11 +48,12 @@ class Failed(Exception):
 
 
 def environment(threads: int, folder: Path) -> dict[str, str]:
-    """The variables of every child: the number of threads in all spellings, no GPU, caches in ``folder``."""
+    """The variables of every child: the number of threads in all spellings, no GPU, caches in ``folder``, and bytecode
+    kept, as pip keeps that of the peers."""
     count = str(threads)
     return {**os.environ, **dict.fromkeys(
         ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "THREADS"), count),
-        "CUDA_VISIBLE_DEVICES": "", "JAX_PLATFORMS": "cpu",
+        "CUDA_VISIBLE_DEVICES": "", "PYTHONDONTWRITEBYTECODE": "", "JAX_PLATFORMS": "cpu",
         "TORCHINDUCTOR_CACHE_DIR": str(folder / "inductor"), "XDG_CACHE_HOME": str(folder / "cache")}
 
 
