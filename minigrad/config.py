@@ -25,7 +25,8 @@ SETTINGS: dict[str, Setting] = {
     for s in (
         Setting("DEBUG", 0, "How much is printed when a graph is realised: 1 plans, 2 kernels with times, "
                             "3 loop nests, 4 generated source, 5 lazy graphs, 6 LLVM IR, 7 assembly."),
-        Setting("DEVICE", "CPU", "The device of new tensors: CPU, CC or NUMPY."),
+        Setting("DEVICE", "CPU", "The device of new tensors: CPU, CC, OPENCL, CUDA, NUMPY, or a package's; OPENCL:1 is "
+                                 "the second of its kind."),
         Setting("THREADS", 0, "Threads of the CPU device; 0 takes one for each core this process may use. "
                               "Results are the same bits for any number."),
         Setting("CACHE", 1, "1 keeps compiled kernels on disk, 0 does not."),
@@ -33,6 +34,9 @@ SETTINGS: dict[str, Setting] = {
         Setting("VERIFY", 0, "1 checks every intermediate form after every pass. The tests run with 1."),
         Setting("CC", "", "The C compiler of the CC device; empty takes cc, gcc or clang from the PATH."),
         Setting("CFLAGS", "", "Further flags for the CC device's compiler."),
+        Setting("OPENCL_FORM", "", "Which kernels OpenCL devices take: cpu or gpu; empty goes by what the device is."),
+        Setting("ALLOW_TF32", 0, "1 lets CUDA devices multiply float32 matrices with 10 bits of mantissa; see "
+                                 "minigrad.backends.cuda.matmul.allow_tf32."),
         Setting("TORCH_RNG", 0, "1 makes dropout draw PyTorch's own masks on the host."),
     )
 }

@@ -16,5 +16,22 @@ class CompileError(MinigradError):
     """A device's compiler refused a kernel. The message holds the device, the kernel and its source."""
 
 
+class UnsupportedDType(CompileError):
+    """A kernel needs a dtype that its device does not have. The message says which, and for what."""
+
+
+class LaunchError(MinigradError):
+    """A device refused to run a kernel. The message holds the device, the kernel and its source."""
+
+
 class DeviceUnavailable(MinigradError):
     """A device cannot be used on this machine. The message says what is missing."""
+
+
+class OutOfMemoryError(MemoryError, RuntimeError):
+    """A device has no room for a buffer: PyTorch's users catch a RuntimeError, Python's a MemoryError."""
+
+
+class RaceError(MinigradError):
+    """Threads that run side by side touch an element that one of them writes, or part at a barrier: a bug in the
+    lowering, found by the kernel interpreter."""

@@ -12,7 +12,13 @@ class Target:
 
     ``vector_bytes``: width of a vector register; ``vector_registers``: how many; ``l1``, ``l2``: data
     caches of one core; ``parallel_min``: outer iterations wanted before work is called wide enough;
-    ``small_work``: scalar operations below which one thread beats a fork and join.
+    ``small_work``: scalar operations below which one thread beats a fork and join; ``float64``: whether it has that;
+    ``max_lanes``: elements that the language's vectors can have, be they ever so small.
+
+    A GPU: ``workgroup``: threads of a workgroup, at most (0: a CPU, whose kernels are parallel loops); ``shared``:
+    memory that the threads of a workgroup share; ``subgroup``: threads that run in lockstep; ``matrix``: names of
+    the dtypes whose tiles it multiplies in one instruction; ``native_math``: exp, log, sin … are functions of its
+    language, not polynomials of ours. ``vector_bytes`` is then the widest load of a thread.
     """
 
     name: str
@@ -23,14 +29,30 @@ class Target:
     parallel_min: int = 16
     small_work: int = 32 << 10
     has_fma: bool = True
+    float64: bool = True
+    max_lanes: int = 1 << 10
+    workgroup: int = 0
+    shared: int = 0
+    subgroup: int = 1
+    matrix: tuple[str, ...] = ()
+    native_math: bool = False
+
+    @property
+    def row_bytes(self) -> int:
+        """Memory for what the stages of a kernel hand on to each other at one point of its outer space: half the cache,
+        or what is left of shared memory when the threads have 16 bytes each to join their shares of reductions in."""
+        return self.shared - 16 * self.workgroup if self.workgroup else self.l2 // 2
 
     def lanes(self, size: int) -> int:
         """Elements of ``size`` bytes in one vector register."""
-        return max(1, self.vector_bytes // size)
+        return max(1, min(self.vector_bytes // size, self.max_lanes))
 
 
 SCALAR = Target("scalar", 8, 16, has_fma=True)
 AVX2 = Target("avx2", 32, 16)
 AVX512 = Target("avx512", 64, 32)
 NEON = Target("neon", 16, 32)
-BY_NAME = {t.name: t for t in (SCALAR, AVX2, AVX512, NEON)}
+GPU = Target("gpu", 16, 64, parallel_min=32, workgroup=256, shared=32 << 10, subgroup=32, native_math=True)
+CUDA = Target("cuda", 16, 128, parallel_min=64, workgroup=256, shared=48 << 10, subgroup=32,
+              matrix=("float16", "bfloat16"), native_math=True)
+BY_NAME = {t.name: t for t in (SCALAR, AVX2, AVX512, NEON, GPU, CUDA)}

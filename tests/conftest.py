@@ -34,7 +34,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="rewrite the files in tests/golden")
 
 
+_SAMPLED: list[str] = []
+
+
+@pytest.fixture
+def sampled() -> Callable[[str], None]:
+    """Call it with what was sampled: it is printed at the end of the run, a sample is never silent."""
+    return _SAMPLED.append
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    for line in _SAMPLED:
+        terminalreporter.write_line(line)
     terminalreporter.write_line(f"random numbers: --seed {config.getoption('--seed')}")
 
 

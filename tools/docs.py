@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import posixpath
 import re
 import sys
 from collections.abc import Iterable, Sequence
@@ -106,7 +107,29 @@ result over no elements.
 """
 
 
-PAGES = {"docs/environment.md": environment, "docs/ops.md": operations}
+TUTORIAL = "examples/backend_from_scratch/README.md"
+
+
+def backend() -> str:
+    """The page on backends: the example's README, with its links as they are from docs/."""
+    text = filled((ROOT / TUTORIAL).read_text(encoding="utf-8"), ROOT)
+    return f"<!-- Made from {TUTORIAL} by tools/docs.py. Change it there. -->\n\n{moved(text, TUTORIAL, 'docs/x.md')}"
+
+
+def moved(page: str, old: str, new: str) -> str:
+    """A page's text with its relative links as they must be when it moves from path ``old`` to ``new``.
+
+    >>> moved("[a](b.py) [c](../docs/d.md#e) [f](#g) [h](https://i.org)", "examples/README.md", "docs/x.md")
+    '[a](../examples/b.py) [c](d.md#e) [f](#g) [h](https://i.org)'
+    """
+    def change(match: re.Match[str]) -> str:
+        target = posixpath.normpath(posixpath.join(posixpath.dirname(old), match[1]))
+        return f"]({posixpath.relpath(target, posixpath.dirname(new))}"
+
+    return re.sub(r"\]\((?![a-z]+:|#)([^)#\s]+)", change, page)
+
+
+PAGES = {"docs/environment.md": environment, "docs/ops.md": operations, "docs/adding_a_backend.md": backend}
 
 # A line that names a file, then the code fence that holds it:
 #   <!-- include tests/golden/linear/4-loops.txt -->
@@ -163,7 +186,8 @@ def filled(page: str, root: Path) -> str:
 def expected(root: Path = ROOT) -> dict[str, str]:
     """What each page under ``root`` should hold: those made from tables, and those that exist, filled."""
     pages = {name: page() for name, page in PAGES.items()}
-    for path in [root / "README.md", *sorted((root / "docs").glob("*.md"))]:
+    for path in [root / "README.md", *sorted((root / "docs").glob("*.md")),
+                 *sorted((root / "examples").glob("*/README.md"))]:
         name = path.relative_to(root).as_posix()
         if name not in pages and path.exists():
             try:

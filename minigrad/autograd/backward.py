@@ -162,6 +162,8 @@ def _start(walk: Walk, tensor: Any, gradient: Any) -> Any:
     if lazy.shape != tensor._shape():
         raise RuntimeError(f"Mismatch in shape: grad_output[0] has a shape of {gradient.shape} and output[0] has a "
                            f"shape of {tensor.shape}.")
+    if lazy.device != tensor._storage.lazy.device:
+        raise RuntimeError(f"invalid gradient at index 0 - expected device {tensor.device} but got {gradient.device}")
     if walk.recorded:
         return gradient
     return lazy.cast(tensor.dtype)

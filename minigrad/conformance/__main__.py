@@ -6,23 +6,29 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+from collections.abc import Iterator, Sequence
 from time import perf_counter
 
-from minigrad.conformance import cases, check
+from minigrad import config
+from minigrad.conformance import Case, Result, cases, check
 from minigrad.conformance.report import Report
 from minigrad.errors import DeviceUnavailable
 from minigrad.runtime.device import device_name, get_device
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run ``python -m minigrad.conformance [DEVICE] [--sample N] [--seed S] [--only REGEX]``; the exit code."""
+    """Run ``python -m minigrad.conformance [DEVICE] [--sample N] [--seed S] [--only REGEX] [--each]``. The exit code:
+    0 if nothing failed and something passed, 1 if not, 2 if there is no such device or it can't be used here."""
     parser = argparse.ArgumentParser("python -m minigrad.conformance",
                                      description="Check a device against the reference.")
-    parser.add_argument("device", nargs="?", default="CPU")
+    parser.add_argument("device", nargs="?", default=config.get("DEVICE"), help="setting DEVICE without it")
     parser.add_argument("--sample", type=int, help="this many cases of each op; all without it")
     parser.add_argument("--seed", type=int, default=0, help="of the sample and of the random graphs")
-    parser.add_argument("--only", default="", help="cases whose name this regular expression finds")
+    parser.add_argument("--only", type=_pattern, default=re.compile(""), metavar="REGEX",
+                        help="cases whose name this regular expression finds")
     parser.add_argument("--batch", type=int, default=24, help="cases in one plan")
+    parser.add_argument("--each", action="store_true",
+                        help="one case at a time, its name printed before: for a device that kills the process")
     options = parser.parse_args(arguments)
     try:
         device = device_name(options.device)
@@ -31,9 +37,9 @@ def main(arguments: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     start = perf_counter()
-    chosen = [c for c in cases(options.sample, options.seed) if re.search(options.only, str(c))]
+    chosen = [c for c in cases(options.sample, options.seed) if options.only.search(str(c))]
     report = Report()
-    for result in check(chosen, device, options.batch):
+    for result in _one_by_one(chosen, device) if options.each else check(chosen, device, options.batch):
         report.add([result])
         if result.status == "failed":
             print(f"failed: {result.case}: {result.reason}", file=sys.stderr)
@@ -42,6 +48,19 @@ def main(arguments: list[str] | None = None) -> int:
     if report.failed:
         print(report.failures())
     return 0 if report.ok else 1
+
+
+def _pattern(text: str) -> re.Pattern[str]:
+    try:
+        return re.compile(text)
+    except re.error as error:
+        raise argparse.ArgumentTypeError(f"not a regular expression: {error}") from None
+
+
+def _one_by_one(chosen: Sequence[Case], device: str) -> Iterator[Result]:
+    for case in chosen:
+        print(case, flush=True)
+        yield from check([case], device)
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ def before(pending: Pending, executable: Executable, hit: bool, seconds: float, 
                 _print(f"--- {kernel.name}: {line}")
             _print(show_kernel(kernel.lowered.kernel))
         if level >= 4:
-            _print(f"--- {kernel.name}: as C", kernel.source)
+            _print(f"--- {kernel.name}: as {executable.device.language}", kernel.source)
     if level >= 6 and executable.kernels:
         for source in dict.fromkeys(k.program.source for k in executable.kernels):
             _print("--- as compiled", source)

@@ -3,7 +3,8 @@ Next: ``realise.py``."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from time import perf_counter
@@ -11,14 +12,14 @@ from typing import Any
 
 import numpy as np
 
+from minigrad.engine.compilation import compile_kernels
 from minigrad.engine.walk import Pending
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.lower import Lowered, lower
 from minigrad.ops import Op
-from minigrad.render.c import render_c
 from minigrad.runtime.buffer import Buffer
-from minigrad.runtime.device import Device, Program, get_device
-from minigrad.runtime.native import Step
+from minigrad.runtime.device import Device, Program, device_class, get_device, memory_error
+from minigrad.runtime.native import NativeProgram, Step
 from minigrad.schedule.plan import Launch, Place, Plan, schedule
 from minigrad.schedule.spec import StackedSpec
 
@@ -38,6 +39,7 @@ class CompiledKernel:
     lowered: Lowered
     program: Program
     bytes: int
+    device: Device
 
     @property
     def name(self) -> str:
@@ -45,8 +47,8 @@ class CompiledKernel:
 
     @cached_property
     def source(self) -> str:
-        """The kernel as C, the form DEBUG=4 prints."""
-        return render_c([self.lowered.kernel])
+        """The kernel in its device's language, the form DEBUG=4 prints."""
+        return self.device.readable(self.lowered.kernel)
 
 
 class Executable:
@@ -57,9 +59,9 @@ class Executable:
         start = perf_counter()
         lowered = [lower(launch.spec, device.target) for launch in plan.launches]
         self.lower_seconds = perf_counter() - start
-        programs = device.compile([x.kernel for x in lowered]) if lowered else []
+        programs = compile_kernels(device, [x.kernel for x in lowered]) if lowered else []
         self.compile_seconds = perf_counter() - start - self.lower_seconds
-        self.kernels = [CompiledKernel(launch, low, program, _bytes(launch)) for launch, low, program
+        self.kernels = [CompiledKernel(launch, low, program, _bytes(launch), device) for launch, low, program
                         in zip(plan.launches, lowered, programs, strict=True)]
         leaves, outputs = len(plan.leaves), len(plan.output_bytes)
         self.arena_slot = leaves + outputs
@@ -70,6 +72,13 @@ class Executable:
                  for k in self.kernels]
         self.calls = [device.native(part, leaves + outputs + 2, letters) for part in self._parts(steps)]
         self.output_slots = [(p.kind == "output", p.at) for p in plan.outputs]
+        overwritten = [place.at for k in self.kernels for place, array
+                       in zip(k.launch.places, k.lowered.kernel.arrays, strict=True)
+                       if place.kind == "leaf" and array.written]
+        # A launch may be refused: until all have succeeded once, a run keeps copies of the leaves it overwrites.
+        # Native programs only call functions of this process, which is never refused.
+        sure = all(isinstance(call, NativeProgram) for call in self.calls)
+        self.kept_leaves = () if sure else tuple(dict.fromkeys(overwritten))
 
     def _parts(self, steps: Sequence[Step]) -> Iterator[list[Step]]:
         """The steps of each native call."""
@@ -94,31 +103,55 @@ class Executable:
     def run(self, pending: Pending, timed: bool) -> tuple[list[Buffer], list[float]]:
         """The result buffers, in the order of ``pending.results``, and, if ``timed``, the seconds of each kernel.
         Raises ``IndexError`` if an index tensor is out of range; then nothing has been overwritten."""
-        plan, name = self.plan, self.device.name
+        plan, allocate = self.plan, self.device.allocate
         leaves = pending.leaves
-        outputs = [Buffer(name, n) for n in plan.output_bytes]
+        try:
+            outputs = [allocate(n) for n in plan.output_bytes]
+            arena = allocate(plan.arena_bytes) if plan.arena_bytes else None
+            status = allocate(8 * len(plan.checks)) if plan.checks else None
+        except Exception as error:
+            raise memory_error(self.device.name, sum(plan.output_bytes) + plan.arena_bytes, error) from None
         addresses = [x.buffer.address + x.offset for x in leaves]
         addresses += [b.address for b in outputs]
-        arena = Buffer(name, plan.arena_bytes) if plan.arena_bytes else None
         addresses.append(arena.address if arena else 0)
-        status = None
-        if plan.checks:
-            status = np.zeros(len(plan.checks), np.int64)
-            addresses.append(status.__array_interface__["data"][0])
+        if status is not None:
+            status.copyin(np.zeros(len(plan.checks), np.int64))
+            addresses.append(status.address)
         else:
             addresses.append(0)
         numbers: list[Any] = [s.value for s in pending.scalars]
         if self.free:
             numbers += [pending.constants[i].arg for i in self.free]
         seconds: list[float] = []
-        for call in self.calls:
-            if timed:
-                seconds += call.run_timed(addresses, numbers)
-            else:
-                call.run(addresses, numbers)
-        if status is not None and status.any():
-            self._raise_index_error(status)
+        kept = self._copies([leaves[i].buffer for i in self.kept_leaves]) if self.kept_leaves else []
+        try:
+            for call in self.calls:
+                if timed:
+                    seconds += call.run_timed(addresses, numbers)
+                else:
+                    call.run(addresses, numbers)
+        except BaseException:
+            with suppress(Exception):  # a device that is lost altogether
+                for buffer, copy in kept:
+                    buffer.copy_from(copy, buffer.nbytes)
+            raise
+        self.kept_leaves = ()
+        if status is not None:
+            found = np.empty(len(plan.checks), np.int64)
+            status.copyout(found)
+            if found.any():
+                self._raise_index_error(found)
         return [outputs[at] if fresh else leaves[at].buffer for fresh, at in self.output_slots], seconds
+
+    def _copies(self, buffers: Sequence[Buffer]) -> list[tuple[Buffer, Buffer]]:
+        """Each buffer with a copy of it; those for which there is room."""
+        made = []
+        with suppress(MemoryError):
+            for buffer in buffers:
+                copy = self.device.allocate(buffer.nbytes)
+                copy.copy_from(buffer, buffer.nbytes)
+                made.append((buffer, copy))
+        return made
 
     def _raise_index_error(self, status: np.ndarray) -> None:
         at = int(np.flatnonzero(status)[0])
@@ -155,23 +188,53 @@ def _bytes(launch: Launch) -> int:
     return total
 
 
+@dataclass(frozen=True)
+class Model:
+    """A pending graph as a plan refers to it: stand-ins for leaves, scalars and constants that became arguments, so
+    that the plan keeps no memory alive."""
+
+    leaves: list[LazyBuffer]
+    scalars: list[LazyBuffer]
+    dead: set[LazyBuffer]
+    stand_ins: dict[LazyBuffer, LazyBuffer]
+
+    @staticmethod
+    def of(pending: Pending, free: Iterable[int]) -> Model:
+        stand_ins: dict[LazyBuffer, LazyBuffer] = {}
+        leaves = []
+        for leaf in pending.leaves:
+            stand_ins[leaf] = LazyBuffer(Op.BUFFER, (), leaf.arg, leaf.shape, leaf.dtype, leaf.device)
+            leaves.append(stand_ins[leaf])
+        scalars = []
+        for node in pending.scalars:
+            stand_ins[node] = LazyBuffer(Op.SCALAR, (), None, (), node.dtype, node.device)
+            scalars.append(stand_ins[node])
+        for i in free:
+            node = pending.constants[i]
+            scalar = LazyBuffer(Op.SCALAR, (), None, (), node.dtype, node.device)
+            stand_ins[node] = scalar.expand(node.shape)
+            scalars.append(scalar)
+        dead = {leaf for leaf, is_dead in zip(leaves, pending.dead, strict=False) if is_dead}
+        return Model(leaves, scalars, dead, stand_ins)
+
+
 def build(pending: Pending, free: frozenset[int]) -> Executable:
-    """Schedule, lower and compile a graph. The plan refers to stand-ins for the leaves, so it keeps no memory alive."""
-    stand_ins: dict[LazyBuffer, LazyBuffer] = {}
-    leaves = []
-    for leaf in pending.leaves:
-        stand_ins[leaf] = LazyBuffer(Op.BUFFER, (), leaf.arg, leaf.shape, leaf.dtype, leaf.device)
-        leaves.append(stand_ins[leaf])
-    scalars = []
-    for node in pending.scalars:
-        stand_ins[node] = LazyBuffer(Op.SCALAR, (), None, (), node.dtype, node.device)
-        scalars.append(stand_ins[node])
-    for i in sorted(free):
-        node = pending.constants[i]
-        scalar = LazyBuffer(Op.SCALAR, (), None, (), node.dtype, node.device)
-        stand_ins[node] = scalar.expand(node.shape)
-        scalars.append(scalar)
-    dead = {leaf for leaf, is_dead in zip(leaves, pending.dead, strict=False) if is_dead}
+    """Schedule, lower and compile a graph."""
+    model = Model.of(pending, sorted(free))
     device = get_device(pending.device)
-    plan = schedule(pending.results, leaves, dead, device.target, stand_ins)
-    return Executable(plan, device, scalars, sorted(free))
+    plan = schedule(pending.results, model.leaves, model.dead, device.target, model.stand_ins)
+    return Executable(plan, device, model.scalars, sorted(free))
+
+
+def preview(pending: Pending, name: str) -> list[CompiledKernel]:
+    """The kernels that another device, which need not exist here, would run for a graph: rendered, not compiled."""
+    kind = device_class(name)
+    device = kind.offline() if kind.unavailable() else get_device(name)
+    model = Model.of(pending, ())
+    plan = schedule(pending.results, model.leaves, model.dead, device.target, model.stand_ins)
+    kernels = []
+    for launch in plan.launches:
+        lowered = lower(launch.spec, device.target)
+        program = Program(lowered.kernel.name, 0, device.source([lowered.kernel]), lowered.kernel)
+        kernels.append(CompiledKernel(launch, lowered, program, _bytes(launch), device))
+    return kernels

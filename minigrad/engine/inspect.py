@@ -8,18 +8,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from minigrad.runtime.device import device_name
+
 if TYPE_CHECKING:
     from minigrad.engine.execute import CompiledKernel
 
 
 @dataclass(frozen=True, eq=False)
 class KernelRun:
-    """One kernel that ran. ``seconds`` is wall-clock time; ``flops`` and ``bytes`` what it computes and must at least
-    move; ``stages`` a line for each stage: its strategy and parameters."""
+    """One kernel that ran. ``seconds`` is wall-clock time (None if it was only looked at); ``flops`` and ``bytes`` what
+    it computes and must at least move; ``stages`` a line for each stage: its strategy and parameters."""
 
     kernel: CompiledKernel
     device: str
-    seconds: float
+    seconds: float | None
 
     @property
     def name(self) -> str:
@@ -27,7 +29,7 @@ class KernelRun:
 
     @property
     def source(self) -> str:
-        """Its C source."""
+        """Its source in its device's language."""
         return self.kernel.source
 
     @property
@@ -43,15 +45,18 @@ class KernelRun:
         return tuple(self.kernel.lowered.strategies)
 
     def __repr__(self) -> str:
-        return f"<{self.name} on {self.device}: {len(self.stages)} stages, {self.seconds * 1e6:.0f} µs>"
+        time = "not run" if self.seconds is None else f"{self.seconds * 1e6:.0f} µs"
+        return f"<{self.name} on {self.device}: {len(self.stages)} stages, {time}>"
 
 
 @dataclass
 class Seen:
     """What ran inside a ``with minigrad.inspect()`` block. ``launches``: kernels run; ``native_calls``: calls into
     native code; ``compiled``: kernels compiled; ``plan_hits``, ``plan_misses``: realised graphs that had a plan, or
-    needed one."""
+    needed one. ``device``: the only device looked at (None: all); ``run``: whether its kernels are those that ran."""
 
+    device: str | None = None
+    run: bool = True
     kernels: list[KernelRun] = field(default_factory=list)
     launches: int = 0
     native_calls: int = 0
@@ -64,8 +69,11 @@ _active: list[Seen] = []
 
 
 @contextmanager
-def inspect() -> Iterator[Seen]:
-    """Collect what runs in the block.
+def inspect(device: str | None = None, run: bool = True) -> Iterator[Seen]:
+    """Collect what runs in the block; of one device only, if it is named.
+
+    With ``run=False`` the program runs where its tensors are, and beside that each graph it realises is planned and
+    rendered for ``device``: ``kernels`` then holds what that device would run. It need not exist on this machine.
 
     >>> import minigrad
     >>> x = minigrad.ones(1000)
@@ -73,8 +81,14 @@ def inspect() -> Iterator[Seen]:
     ...     y = (x.relu() * 2 + 1).realize()
     >>> seen.launches
     1
+    >>> with minigrad.inspect(device="CUDA", run=False) as seen:
+    ...     y = (x.relu() * 2 + 1).realize()
+    >>> "__global__" in seen.kernels[0].source, seen.launches
+    (True, 0)
     """
-    seen = Seen()
+    if device is None and not run:
+        raise ValueError("inspect(run=False) needs the device to look at, as in inspect(device=\"CUDA\", run=False)")
+    seen = Seen(None if device is None else device_name(device), run)
     _active.append(seen)
     try:
         yield seen

@@ -5,8 +5,8 @@ that takes those as arguments, so that nothing is compiled a third time. Next: `
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
 from functools import cache
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from minigrad.engine.walk import Pending
@@ -54,11 +54,13 @@ class PlanCache:
                 self.hits += 1
                 return found, True
             varying = _differences(next(iter(family.plans)), pending.numbers) if family.plans else frozenset()
-            family.free |= frozenset(i for i in varying if pending.constants[i].dtype.kind != "b")
+            free = family.free | frozenset(i for i in varying if pending.constants[i].dtype.kind != "b")
         else:
             family = Family()
+            free = family.free
         self.misses += 1
-        executable = _build()(pending, family.free)
+        executable = compiler().build(pending, free)  # should this fail, nothing has been changed here
+        family.free = free
         family.plans[family.fixed(pending.numbers)] = executable
         self.families[pending.key] = family
         if len(self.families) > self.capacity:
@@ -77,9 +79,9 @@ def _differences(fixed: Any, numbers: tuple[Any, ...]) -> frozenset[int]:
 
 
 @cache
-def _build() -> Callable[[Pending, frozenset[int]], Executable]:
+def compiler() -> ModuleType:
     """The compiler. Its rooms, from schedule to render, are loaded when the first graph needs them: they are half of
     what there is to import, and a program that only looks at its arguments never needs them."""
-    from minigrad.engine.execute import build
+    from minigrad.engine import execute
 
-    return build
+    return execute

@@ -13,13 +13,14 @@ import numpy as np
 from minigrad import config
 from minigrad.dtype import DType
 from minigrad.engine.inspect import KernelRun, active
-from minigrad.engine.plans import PlanCache
+from minigrad.engine.plans import PlanCache, compiler
 from minigrad.engine.walk import Pending, walk
 from minigrad.graph.host import run_host
 from minigrad.graph.lazy import LazyBuffer, contiguous_strides
 from minigrad.graph.reference import evaluate
 from minigrad.ops import Op
 from minigrad.runtime.buffer import Buffer
+from minigrad.runtime.device import get_device, memory_error
 
 plans = PlanCache()
 
@@ -49,17 +50,22 @@ def realise(outputs: Sequence[LazyBuffer]) -> None:
 
 def _run(pending: Pending) -> None:
     level = config.get("DEBUG")
+    seen = active()
+    previews = [(r, compiler().preview(pending, r.device)) for r in seen if not r.run]
     start = perf_counter()
     executable, hit = plans.find(pending)
     if level:
         _debug().before(pending, executable, hit, perf_counter() - start, level)
-    seen = active()
     buffers, seconds = executable.run(pending, level >= 2 or bool(seen))
     for node, buffer in zip(pending.results, buffers, strict=True):
         node.realised(buffer)
     if level:
         _debug().after(executable, seconds, level)
+    for record, kernels in previews:
+        record.kernels += [KernelRun(k, record.device or "", None) for k in kernels]
     for record in seen:
+        if not record.run or record.device not in (None, pending.device):
+            continue
         record.launches += len(executable.kernels)
         record.native_calls += len(executable.calls)
         record.compiled += 0 if hit else len(executable.kernels)
@@ -80,10 +86,32 @@ def _run_host_nodes(pending: Pending) -> None:
     """Run the HOST and COPY nodes of a graph, each after what it reads."""
     for node in pending.host:
         realise(node.srcs)
-        arrays = [to_numpy(s) for s in node.srcs]
-        result = arrays[0] if node.op == Op.COPY else run_host(node.arg, arrays)
-        leaf = leaf_from_numpy(np.asarray(result), node.dtype, node.device)
-        node.realised(leaf.buffer)
+        if node.op == Op.COPY:
+            node.realised(_on_device(node.srcs[0], node.device))
+            continue
+        result = run_host(node.arg, [to_numpy(s) for s in node.srcs])
+        node.realised(leaf_from_numpy(np.asarray(result), node.dtype, node.device).buffer)
+
+
+def _on_device(source: LazyBuffer, name: str) -> Buffer:
+    """The memory of a realised value for another device.
+
+    Two devices that work on the host's memory share it, though to users it is a copy: a run writes into memory only
+    when a single value refers to it (``walk._dead``), and memory that is shown to others is made private before
+    (``Storage.make_private``). What others see already is copied, and so is a part of a larger buffer, which it would
+    keep alive.
+    """
+    if source.arg is not None:
+        source = source.contiguous()
+        realise([source])
+    device, buffer = get_device(name), source.buffer
+    nbytes = source.size * source.dtype.size
+    if buffer.on_host and device.host_memory and buffer.nbytes == nbytes and not buffer.exported:
+        return buffer
+    copy = device.allocate(nbytes)
+    if nbytes:
+        copy.copy_from(buffer, nbytes, 0, source.offset)
+    return copy
 
 
 def _run_reference(pending: Pending) -> None:
@@ -97,7 +125,11 @@ def leaf_from_numpy(array: np.ndarray, dtype: DType, device: str) -> LazyBuffer:
     """A realised LazyBuffer with a copy of the array, which must have the NumPy type of ``dtype``."""
     shape = array.shape  # ascontiguousarray makes one axis of none
     array = np.ascontiguousarray(array, dtype.numpy)
-    buffer = Buffer(device, array.nbytes)
+    allocate = get_device(device).allocate
+    try:
+        buffer = allocate(array.nbytes)
+    except Exception as error:
+        raise memory_error(device, array.nbytes, error) from None
     if array.nbytes:
         buffer.copyin(array)
     return LazyBuffer.from_buffer(buffer, shape, dtype, device)
@@ -111,5 +143,6 @@ def wrap_numpy(array: np.ndarray, dtype: DType, device: str) -> LazyBuffer:
 
 
 def to_numpy(lazy: LazyBuffer) -> np.ndarray:
-    """A realised LazyBuffer's memory as an array that shares it and keeps it alive."""
+    """A realised LazyBuffer's memory as an array that shares it and keeps it alive; a read-only copy where the memory
+    is not the host's."""
     return lazy.buffer.as_numpy(lazy.dtype, lazy.shape, lazy.arg, lazy.offset)

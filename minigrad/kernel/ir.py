@@ -11,8 +11,8 @@ from minigrad.symbolic import Sym
 
 # --- the grammar -----------------------------------------------------------------------------------------------
 #
-#   kernel    = Kernel(name, arrays, scalars, loop)      loop is its one parallel loop
-#   statement = For | Let | LetIndex | Store | If | Alloc | Fold | Barrier
+#   kernel    = Kernel(name, arrays, scalars, loop)      loop is its one parallel loop, or its grid
+#   statement = For | Let | LetIndex | Store | If | Alloc | Fold | Barrier | Multiply
 #   value     = Const | Scalar | Local | Index | Load | Apply
 #   index     = Sym                                      an integer expression with a known range
 #
@@ -27,7 +27,8 @@ class Array:
     ``scope``: ``"global"`` a kernel parameter; ``"scratch"`` memory of one parallel iteration; ``"shared"`` of one
     workgroup; ``"register"`` a small array whose every index is a constant once ``unroll`` loops are unrolled,
     plus the lane inside a ``vector`` loop. Registers are kept ``lanes`` at a time: element ``k*lanes + lane``
-    is lane ``lane`` of register ``k``, and is touched only in a vector loop of that many lanes (or by ``Fold``);
+    is lane ``lane`` of register ``k``, and is touched only in a vector loop of that many lanes (or by ``Fold`` and
+    ``Multiply``);
     ``lanes`` = 1 means plain scalars, touched outside vector loops (or read inside one as the same value for every
     lane).
     """
@@ -128,7 +129,11 @@ class Store:
 class For:
     """``for var in range(start, stop, step)``. ``kind``: ``parallel`` (outermost only; iterations are independent),
     ``serial``, ``unroll`` (constant bounds, written out), ``vector`` (start 0, step 1, constant stop = a power of
-    two number of lanes; its body holds only Let, Store and unroll loops, and iterations are independent)."""
+    two number of lanes; its body holds only Let, Store and unroll loops, and iterations are independent).
+
+    The GPU form has ``grid`` in the place of ``parallel``: its iterations are workgroups. In it stand LetIndex, Let
+    and Alloc of shared arrays, and last, once, a loop of kind ``block`` (start 0, step 1, constant stop): its
+    iterations are the threads of the workgroup, which run side by side and meet at barriers."""
 
     var: Sym
     start: Sym
@@ -169,19 +174,74 @@ class Fold:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Barrier:
-    """All threads of a workgroup meet here (GPU forms only)."""
+    """All threads of a workgroup meet here; what any of them wrote before, all see after. Only inside a ``block`` loop
+    and where all threads come or none does. Between two barriers no thread touches an element that another one
+    writes (but several may write the same value)."""
 
 
-Statement = For | Let | LetIndex | Store | If | Alloc | Fold | Barrier
+@dataclass(frozen=True, eq=False, slots=True)
+class Tile:
+    """A matrix in shared memory: element (i, k) is ``array[index + i*row + k*step]``; ``row`` or ``step`` is 1."""
+
+    array: Array
+    index: Sym
+    row: int
+    step: int
+
+    def at(self, i: int, k: int) -> int:
+        """Where element (i, k) lies, from ``index`` on."""
+        return i * self.row + k * self.step
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Multiply:
+    """The threads of a subgroup multiply two tiles together: C += A Bᵀ, of A ``rows`` × ``depth`` and B ``columns`` ×
+    ``depth``. C lies in the register arrays ``sums`` (float32) of its 32 threads: for lane l = t % 32 and n = 4*j + e,
+
+        sums[n] += sum over k of A[i, k] * B[j', k],   i = 16*(j / (columns/8)) + 8*(e / 2) + l / 4
+                                                       j' = 8*(j % (columns/8)) + 2*(l % 4) + e % 2
+
+    ``dtype``: what the elements are: float16 or bfloat16, whose bits the arrays hold as uint16; or float32, rounded to
+    11 bits first (half away from zero), which is called tf32. Each product is added in turn, rounded to float32; a
+    machine may add in another order, and round otherwise. ``rows`` and ``columns`` are multiples of 16, ``depth`` of
+    ``MATRIX_DEPTH``. All threads of a workgroup come to it or none does, and those of a subgroup with the same
+    tiles."""
+
+    sums: Array
+    rows: int
+    columns: int
+    depth: int
+    a: Tile
+    b: Tile
+    dtype: DType
+
+
+MATRIX_SIDE = 16
+"""Rows and columns of the tiles that ``Multiply`` takes are multiples of this."""
+
+MATRIX_DEPTH = {2: 16, 4: 8}
+"""Steps of K of a matrix instruction, by bytes of an element."""
+
+MATRIX_LANES = 32
+"""Threads of a subgroup that multiplies matrices."""
+
+
+Statement = For | Let | LetIndex | Store | If | Alloc | Fold | Barrier | Multiply
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Kernel:
     """One kernel: ``arrays`` are its global parameters in order, ``scalars`` its run-time numbers in order, and
     ``loop`` the parallel loop (``start`` 0, ``step`` 1). The CPU form is
-    ``void name(void **arrays, const int64_t *scalars, int64_t begin, int64_t end)``."""
+    ``void name(void **arrays, const int64_t *scalars, int64_t begin, int64_t end)``. In the GPU form ``loop`` is a
+    ``grid`` loop."""
 
     name: str
     arrays: tuple[Array, ...]
     scalars: tuple[Scalar, ...]
     loop: For
+
+    @property
+    def workgroup(self) -> int:
+        """Threads of a workgroup; 0 for the CPU form."""
+        return int(self.loop.body[-1].stop) if self.loop.kind == "grid" else 0  # type: ignore[union-attr]

@@ -22,9 +22,11 @@ from minigrad.kernel.ir import (
     LetIndex,
     Load,
     Local,
+    Multiply,
     Scalar,
     Statement,
     Store,
+    Tile,
     Value,
 )
 from minigrad.kernel.walk import operands, values
@@ -72,6 +74,10 @@ def _array(array: Array) -> str:
     return f"{array.name}: {array.dtype.name}[{array.size}]{lanes}{' written' if array.written else ''}"
 
 
+def _tile(tile: Tile, rows: int, depth: int) -> str:
+    return f"{tile.array.name}[{tile.index}] ({rows} × {depth}, by {tile.row} and {tile.step})"
+
+
 def constant_text(value: int | float | bool, dtype: DType) -> str:
     """A constant as Python would print it."""
     return repr(float(value)) if dtype.is_float else repr(bool(value) if dtype.kind == "b" else int(value))
@@ -111,6 +117,9 @@ class _Printer:
             self.line(depth, f"{s.array.scope} {_array(s.array)}{init}")
         elif isinstance(s, Fold):
             self.line(depth, f"{s.name} = fold {s.op} of {s.array.name}")
+        elif isinstance(s, Multiply):
+            a, b = _tile(s.a, s.rows, s.depth), _tile(s.b, s.columns, s.depth)
+            self.line(depth, f"{s.sums.name} += {s.dtype.name} product of {a} and {b}")
         else:
             assert isinstance(s, Barrier)
             self.line(depth, "barrier")

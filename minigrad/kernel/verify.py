@@ -7,9 +7,12 @@ import re
 from itertools import product
 from math import prod
 
-from minigrad.dtype import bool_, int64
+from minigrad.dtype import bool_, float32, int64, uint16
 from minigrad.errors import VerifyError
 from minigrad.kernel.ir import (
+    MATRIX_DEPTH,
+    MATRIX_LANES,
+    MATRIX_SIDE,
     Alloc,
     Apply,
     Array,
@@ -24,17 +27,21 @@ from minigrad.kernel.ir import (
     LetIndex,
     Load,
     Local,
+    Multiply,
     Scalar,
     Statement,
     Store,
+    Tile,
     Value,
 )
 from minigrad.kernel.show import show_statement, show_value
+from minigrad.kernel.uniform import divergent_barrier, divided_multiply
 from minigrad.kernel.walk import statements, values
 from minigrad.ops import SCALAR_OPS, Op
 from minigrad.symbolic import Sym, coefficient, evaluate, num, substitute, variables
 
-KINDS = ("parallel", "serial", "unroll", "vector")
+OUTERMOST = ("parallel", "grid")
+KINDS = (*OUTERMOST, "block", "serial", "unroll", "vector")
 SCOPES = ("scratch", "shared", "register")
 FOLDS = (Op.ADD, Op.MUL, Op.MAXIMUM, Op.MINIMUM, Op.AND, Op.OR)
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
@@ -46,12 +53,15 @@ def verify(kernel: Kernel) -> Kernel:
 
     Checked: names are bound before use and bound once; the dtypes of every operation; ranges of loops; that
     every unguarded access provably stays inside its array; what vector loops may hold; that register
-    accesses are constant once unrolled; ``written`` flags; one parallel loop, outermost.
+    accesses are constant once unrolled; ``written`` flags; one parallel loop, outermost, or one grid with one
+    block loop; that all threads of a workgroup come to a barrier or none does. (That no threads race is checked by
+    ``interpret``.)
     """
     checker = _Checker(kernel)
     checker.head()
     checker.block((kernel.loop,))
     checker.written()
+    checker.barriers()
     return kernel
 
 
@@ -92,9 +102,10 @@ class _Checker:
             self.require(scalar.position == position,
                          f"scalar {scalar.name} says position {scalar.position} but is number {position}")
         loop = self.kernel.loop
-        self.require(isinstance(loop, For) and loop.kind == "parallel", "its outermost statement is no parallel loop")
+        self.require(isinstance(loop, For) and loop.kind in OUTERMOST,
+                     "its outermost statement is no parallel loop and no grid loop")
         self.require(loop.start is num(0) and loop.step == 1,
-                     f"the parallel loop runs from {loop.start} by {loop.step}, not from 0 by 1")
+                     f"the {loop.kind} loop runs from {loop.start} by {loop.step}, not from 0 by 1")
 
     def written(self) -> None:
         self.statement = None
@@ -104,7 +115,24 @@ class _Checker:
                 self.fail(f"parameter {array.name} is {'never' if array.written else 'stored into but not'} written "
                           f"(written={array.written})")
 
+    def barriers(self) -> None:
+        found = divergent_barrier(self.kernel)
+        if found is not None:
+            self.statement, cause = found
+            what = "If" if isinstance(self.statement, If) else "loop"
+            missed = "barrier" if any(isinstance(s, Barrier) for s in statements((self.statement,))) else "Multiply"
+            self.fail(f"some threads of a workgroup could miss a {missed}: the {what} around it depends on {cause}")
+        found = divided_multiply(self.kernel)
+        if found is not None:
+            self.statement, cause = found
+            self.fail(f"the threads of a subgroup could multiply different tiles: an index depends on {cause}")
+
     # --- statements ------------------------------------------------------------------------------------------
+
+    @property
+    def in_grid(self) -> bool:
+        """Whether the statement stands in the grid loop itself."""
+        return self.depth == 2 and self.kernel.loop.kind == "grid"
 
     def block(self, block: tuple[Statement, ...]) -> None:
         before = dict(self.locals), set(self.variables), set(self.arrays)
@@ -120,8 +148,9 @@ class _Checker:
 
     def check_for(self, s: For) -> None:
         self.require(s.kind in KINDS, f"unknown loop kind {s.kind!r}; the kinds are {', '.join(KINDS)}")
-        self.require((s.kind == "parallel") == (self.depth == 1),
-                     "a parallel loop is the outermost statement, and the only one of its kind")
+        self.require((s.kind in OUTERMOST) == (self.depth == 1),
+                     f"a {s.kind} loop is the outermost statement, and the only one of its kind")
+        self.require(s.kind != "block" or self.in_grid, "a block loop stands in a grid loop and nowhere else")
         self.index(s.start)
         self.index(s.stop)
         self.require(s.step >= 1, f"the step of a loop is at least 1, got {s.step}")
@@ -136,6 +165,11 @@ class _Checker:
             self.require(constant, f"a loop of kind {s.kind} needs constant bounds, got {s.start}..{s.stop}")
         self.variables.add(s.var)
         name = str(s.var)
+        if s.kind == "grid":
+            self.grid(s)
+        elif s.kind == "block":
+            self.require(s.start is num(0) and s.step == 1 and s.stop.kind == "num" and int(s.stop) >= 1,
+                         f"a block loop runs from 0 by 1 to a constant, got {s.start}..{s.stop} by {s.step}")
         if s.kind == "vector":
             self.vector(s)
         elif s.kind == "unroll":
@@ -146,6 +180,14 @@ class _Checker:
             self.block(s.body)
         self.variables.discard(s.var)
         self.names.discard(name)  # loops after one another may use one name
+
+    def grid(self, s: For) -> None:
+        last = s.body[-1] if s.body else None
+        self.require(isinstance(last, For) and last.kind == "block", "a grid loop ends with a block loop")
+        for x in s.body[:-1]:
+            self.require(isinstance(x, (Let, LetIndex, Alloc)),
+                         f"a grid loop holds {type(x).__name__}; only Let, LetIndex and Alloc may stand before its one "
+                         "block loop")
 
     def vector(self, s: For) -> None:
         lanes = int(s.stop)
@@ -189,6 +231,10 @@ class _Checker:
         self.require(array.lanes == 1 or array.scope == "register", f"{array.name} has lanes but is no register array")
         self.require(s.init is None or s.init.dtype is array.dtype,
                      f"{array.name} starts with another dtype than its own")
+        if array.scope == "shared" or self.in_grid:
+            self.require(self.in_grid, f"the shared array {array.name} does not come to life in the grid loop itself")
+            self.require(array.scope == "shared", f"{array.name} in the grid loop is {array.scope}, not shared")
+            self.require(s.init is None, f"the shared array {array.name} starts unset; it has no init")
         self.bind(array.name)
         self.arrays.add(id(array))
 
@@ -203,7 +249,39 @@ class _Checker:
         self.locals[s.name] = s.array.dtype
 
     def check_barrier(self, s: Barrier) -> None:
-        pass
+        self.require(self.kernel.loop.kind == "grid", "a barrier in a parallel loop: only threads of a workgroup meet")
+
+    def check_multiply(self, s: Multiply) -> None:
+        threads = self.kernel.workgroup
+        self.require(threads and threads % MATRIX_LANES == 0,
+                     f"Multiply needs whole subgroups of {MATRIX_LANES}, the workgroup has {threads} threads")
+        self.require(s.dtype.is_float and s.dtype.size in MATRIX_DEPTH, f"Multiply of {s.dtype.name}")
+        depth = MATRIX_DEPTH[s.dtype.size]
+        sizes = ((s.rows, MATRIX_SIDE), (s.columns, MATRIX_SIDE), (s.depth, depth))
+        self.require(all(size > 0 and size % part == 0 for size, part in sizes),
+                     f"Multiply takes multiples of {MATRIX_SIDE} × {MATRIX_SIDE} × {depth} of {s.dtype.name}")
+        sums = s.sums
+        self.require(id(sums) in self.arrays, f"{sums.name} is not alive here")
+        self.require(sums.scope == "register" and sums.dtype is float32
+                     and sums.size == s.rows * s.columns // MATRIX_LANES,
+                     f"the sums of Multiply are {s.rows * s.columns // MATRIX_LANES} float32 in registers")
+        for tile, rows in ((s.a, s.rows), (s.b, s.columns)):
+            self.tile(tile, rows, s)
+
+    def tile(self, tile: Tile, rows: int, s: Multiply) -> None:
+        array, index = tile.array, tile.index
+        self.require(id(array) in self.arrays, f"{array.name} is not alive here")
+        self.require(array.scope == "shared" and array.dtype is (float32 if s.dtype is float32 else uint16),
+                     f"Multiply of {s.dtype.name} reads {array.scope} memory of {array.dtype.name}")
+        self.require(tile.row > 0 and tile.step > 0 and 1 in (tile.row, tile.step),
+                     f"a tile of {array.name} has steps {tile.row} and {tile.step}; neither is 1")
+        self.index(index)
+        wide = 16 // s.dtype.size
+        self.require((index % wide).hi == 0 and max(tile.row, tile.step) % wide == 0,
+                     f"{array.name}[{index}] does not begin a row of a tile at a multiple of 16 bytes")
+        last = index.hi + tile.at(rows - 1, s.depth - 1)
+        self.require(index.lo >= 0 and last < array.size,
+                     f"a tile of {array.name} can reach from {index.lo} to {last}, outside 0..{array.size - 1}")
 
     # --- values ------------------------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from minigrad.kernel.ir import (
     Let,
     LetIndex,
     Load,
+    Multiply,
     Statement,
     Store,
     Value,
@@ -48,6 +49,8 @@ def indices_of(node: Statement | Value) -> tuple[Sym, ...]:
         return (node.index,) if node.guard is None else (node.index, node.guard)
     if isinstance(node, Index):
         return (node.index,)
+    if isinstance(node, Multiply):
+        return (node.a.index, node.b.index)
     return (node.start, node.stop) if isinstance(node, For) else ()
 
 
@@ -123,7 +126,7 @@ def rebuild(nest: Nest, value: ValueFunction | None = None, statement: Statement
         return worker.block(nest)
     changed = worker.block((nest.loop,))
     if len(changed) != 1 or not isinstance(changed[0], For):
-        raise ValueError(f"kernel {nest.name}: its parallel loop can only be replaced by one loop, got {len(changed)} "
+        raise ValueError(f"kernel {nest.name}: its outermost loop can only be replaced by one loop, got {len(changed)} "
                          "statements")
     return nest if changed[0] is nest.loop else replace(nest, loop=changed[0])
 
@@ -157,6 +160,8 @@ class _Rebuilder:
             s = _with(s, index=self.index(s.index), value=self.value(s.value), guard=self.guard(s.guard))
         elif isinstance(s, (Let, LetIndex)):
             s = _with(s, value=self.value(s.value))
+        elif isinstance(s, Multiply):
+            s = _with(s, **{side: _with(tile, index=self.index(tile.index)) for side, tile in (("a", s.a), ("b", s.b))})
         return s if self.statement_function is None else self.statement_function(s)
 
     def index(self, e: Sym) -> Sym:
@@ -194,7 +199,8 @@ def _with(node: Any, **fields: Any) -> Any:
 
 def registers_stored(block: Iterable[Statement]) -> set[int]:
     """The ids of the register arrays that a block stores into."""
-    return {id(s.array) for s in statements(block) if isinstance(s, Store) and s.array.scope == "register"}
+    return {id(s.sums if isinstance(s, Multiply) else s.array) for s in statements(block)
+            if isinstance(s, Multiply) or (isinstance(s, Store) and s.array.scope == "register")}
 
 
 def stores_memory(block: Iterable[Statement]) -> bool:

@@ -45,6 +45,22 @@ class Operand:
         """Its index expressions over the body's merged axes."""
         return [body.index(e) for e in self.work.indices()]
 
+    def loads(self, body: Body) -> list[Sym]:
+        """Where it reads memory."""
+        return [body.index(x.index) for x in self.work.loads]
+
+
+@dataclass(eq=False)
+class Product:
+    """A sum of products: the factors, the axes ``k`` that are summed over, and ``outer``, those that both factors or
+    neither depends on. ``b`` is the factor along whose axes results are contiguous, if there is one."""
+
+    reduction: Reduction
+    a: Operand
+    b: Operand
+    k: list[Axis]
+    outer: list[Axis]
+
 
 @dataclass(eq=False)
 class Plan:
@@ -104,34 +120,44 @@ class Plan:
                 f"K in blocks of {self.depth * self.inner}" + (f", {' and '.join(packed)} packed" if packed else ""))
 
 
-def plan_contraction(body: Body, kept: list[Axis], domains: Sequence[Domain], target: Target) -> Plan | None:
-    """The sizes, or None if there is no contraction in the body, or none that a register tile is good for."""
+def find_product(body: Body, kept: Sequence[Axis], domains: Sequence[Domain]) -> Product | None:
+    """The sum of products that a body makes, each factor with axes of its own; None if it makes none."""
     if len(domains) != 1 or len(body.reductions) != 1:
         return None
-    reduction, k = body.reductions[0], domains[0].axes
+    reduction = body.reductions[0]
     value = reduction.value
     if reduction.node.op != Op.SUM or not isinstance(value, Apply) or value.op != Op.MUL:
         return None
     a, b = (Operand(v, traffic((v,))) for v in value.srcs)
+    outer: list[Axis] = []
     for axis in kept:
         in_a, in_b = (_depends(o.indices(body), axis.var, body) for o in (a, b))
-        if in_a != in_b:
-            (a if in_a else b).own.append(axis)
+        (outer if in_a == in_b else a.own if in_a else b.own).append(axis)
     if not a.own or not b.own:
         return None
     stores = [body.index(o.index) for o in body.outputs]
-    if _contiguous(stores, a.own) or (not _contiguous(stores, b.own) and _contiguous(_loads(a, body), a.own)):
+    if contiguous(stores, a.own) or (not contiguous(stores, b.own) and contiguous(a.loads(body), a.own)):
         a, b = b, a
-    lanes = lanes_for(target, value.dtype.size)
-    n = max(b.own, key=lambda x: (_is_contiguous(stores, x), _is_contiguous(_loads(b, body), x), x.size))
+    return Product(reduction, a, b, list(domains[0].axes), outer)
+
+
+def plan_contraction(body: Body, kept: list[Axis], domains: Sequence[Domain], target: Target) -> Plan | None:
+    """The sizes, or None if there is no contraction in the body, or none that a register tile is good for."""
+    product = find_product(body, kept, domains)
+    if product is None:
+        return None
+    reduction, a, b, k = product.reduction, product.a, product.b, product.k
+    stores = [body.index(o.index) for o in body.outputs]
+    lanes = lanes_for(target, reduction.value.dtype.size)
+    n = max(b.own, key=lambda x: (_is_contiguous(stores, x), _is_contiguous(b.loads(body), x), x.size))
     m = max(a.own, key=lambda x: x.size)
     depth = prod(x.size for x in k)
     if depth < 4 or m.size < 2 or prod(x.size for x in b.own) < max(2, lanes // 2) or lanes == 1:
         return None
-    b.packed = not _is_plain(b, body) or not _is_contiguous(_loads(b, body), n) or (
+    b.packed = not _is_plain(b, body) or not _is_contiguous(b.loads(body), n) or (
         m.size >= 256 and _collides(b, body, k[-1], depth, 4096))
     a.packed = not _is_plain(a, body) or _collides(a, body, k[-1], min(prod(x.size for x in b.own), depth))
-    if (b.packed and m.size < 8) or _gathers_along(body, b.own):
+    if (b.packed and m.size < 8) or gathers_along(body, b.own):
         return None
     columns = [n]
     outer = [x for x in kept if x is not n and x is not m]
@@ -160,7 +186,7 @@ def _depends(indices: Iterable[Sym], v: Sym, body: Body) -> bool:
     return False
 
 
-def _gathers_along(body: Body, axes: Sequence[Axis]) -> bool:
+def gathers_along(body: Body, axes: Sequence[Axis]) -> bool:
     """Whether what follows the sum looks up an index along one of the axes: its results can't be stored by the
     vector."""
     epilogue = [body.index(e) for e in traffic([o.value for o in body.outputs]).indices()]
@@ -169,16 +195,13 @@ def _gathers_along(body: Body, axes: Sequence[Axis]) -> bool:
     return any(_depends(looked_up, x.var, body) for x in axes)
 
 
-def _loads(operand: Operand, body: Body) -> list[Sym]:
-    return [body.index(x.index) for x in operand.work.loads]
-
-
 def _is_contiguous(indices: Sequence[Sym], axis: Axis) -> bool:
     """Whether every access steps by one along the axis."""
     return bool(indices) and all(coefficient(e, axis.var) == 1 for e in indices)
 
 
-def _contiguous(indices: Sequence[Sym], axes: Iterable[Axis]) -> bool:
+def contiguous(indices: Sequence[Sym], axes: Iterable[Axis]) -> bool:
+    """Whether every access steps by one along one of the axes."""
     return any(_is_contiguous(indices, x) for x in axes)
 
 
@@ -193,7 +216,7 @@ def _is_plain(operand: Operand, body: Body) -> bool:
 
 def _collides(operand: Operand, body: Body, k: Axis, use: int, apart: int = 1024) -> bool:
     """Whether steps of K are a multiple of ``apart`` bytes apart, so that they take each other's place in the cache."""
-    steps = [coefficient(e, k.var) for e in _loads(operand, body)]
+    steps = [coefficient(e, k.var) for e in operand.loads(body)]
     size = operand.work.loads[0].dtype.size
     return use >= 64 and any(c is None or (c > 1 and c * size % apart == 0) for c in steps)
 

@@ -34,7 +34,7 @@ class Lowering:
 def simplify_axes(body: Body, work: Traffic) -> list[Axis]:
     """Split, order and merge the axes of a body without reductions."""
     gathered = traffic([g.value for g in body.gathers])
-    stores = [o.index for o in body.outputs]
+    stores = list(dict.fromkeys(o.index for o in body.outputs))
     axes = Axes(body.names, body.axes, [*stores, *work.indices(), *gathered.indices()])
     axes.split()
     axes.order([e for e in axes.indices[:len(stores)]])

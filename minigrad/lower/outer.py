@@ -34,22 +34,22 @@ class Block:
 def choose_block(bodies: Sequence[Body], outer: Sequence[Sym], sizes: Sequence[int], scratch: int,
                  target: Target) -> Block | None:
     """The axis and number of points, or None to take one point at a time. ``scratch``: bytes that a point needs."""
-    room = max(1, target.l2 // 2 // max(1, scratch))
-    inner, along = _contiguous(bodies, outer)
+    room = max(1, target.row_bytes // max(1, scratch))
+    inner, along = contiguous_runs(bodies, outer)
     best = max(range(len(outer)), key=lambda j: along[j], default=None)
     if best is not None and along[best] > inner:
         lanes = target.lanes(4)
         wide = min(COLUMNS, max(4 * lanes, prod(sizes) // target.parallel_min))
-        size = _size(sizes[best], max(lanes, min(wide, room)), lanes)
+        size = block_size(sizes[best], max(lanes, min(wide, room)), lanes)
         return Block(best, size, True) if size > 1 else None
     for j in reversed(range(len(outer))):
-        if sizes[j] >= 4 and any(_is_row(b, outer[j]) for b in bodies):
-            size = _size(sizes[j], min(ROWS, room), 4)
+        if sizes[j] >= 4 and any(is_row(b, outer[j]) for b in bodies):
+            size = block_size(sizes[j], min(ROWS, room), 4)
             return Block(j, size, False) if size >= 4 else None
     return None
 
 
-def _size(extent: int, most: int, least: int) -> int:
+def block_size(extent: int, most: int, least: int) -> int:
     """A block size up to ``most``: one that divides the extent, if it is not too small."""
     if extent <= most:
         return extent
@@ -59,7 +59,7 @@ def _size(extent: int, most: int, least: int) -> int:
     return most
 
 
-def _contiguous(bodies: Sequence[Body], outer: Sequence[Sym]) -> tuple[int, list[int]]:
+def contiguous_runs(bodies: Sequence[Body], outer: Sequence[Sym]) -> tuple[int, list[int]]:
     """How many elements are accessed in runs along axes inside the point, and along each outer axis."""
     inner, along = 0, [0] * len(outer)
     for body in bodies:
@@ -81,7 +81,7 @@ def _contiguous(bodies: Sequence[Body], outer: Sequence[Sym]) -> tuple[int, list
     return inner, along
 
 
-def _is_row(body: Body, v: Sym) -> bool:
+def is_row(body: Body, v: Sym) -> bool:
     """Whether the body sums products of two operands, only one of which depends on ``v``."""
     for r in body.reductions:
         if r.node.op == Op.SUM and isinstance(r.value, Apply) and r.value.op == Op.MUL:

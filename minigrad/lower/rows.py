@@ -63,7 +63,7 @@ def combine(reduction: Reduction, partial: Value, value: Value) -> Value:
 def simplify_axes(body: Body) -> tuple[list[Axis], list[Domain]]:
     """Split, order and merge kept axes and the reduced axes of each domain."""
     gathered = list(traffic([g.value for g in body.gathers]).indices())
-    stores = [o.index for o in body.outputs]
+    stores = list(dict.fromkeys(o.index for o in body.outputs))
     epilogue = traffic([o.value for o in body.outputs])
     whole = traffic([r.value for r in body.reductions])
     kept = Axes(body.names, body.axes, [*stores, *epilogue.indices(), *whole.indices(), *gathered])

@@ -5,6 +5,9 @@ place: columns or rows of the destination are owned, so that the result does not
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 from minigrad.dtype import bool_, int64
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.graph.movement import Coordinate, source_index
@@ -48,6 +51,61 @@ def assigned(node: LazyBuffer, index: Coordinate) -> Coordinate:
     return index
 
 
+@dataclass
+class Entries:
+    """The entries of a scatter: ``axes`` to walk them in order, the coordinate of one, ``head``: what looks up its
+    indices and notes those out of range; ``inside``: whether none is; ``places``: each index as a variable, and its
+    value."""
+
+    node: LazyBuffer
+    axes: list[Axis]
+    at: Coordinate
+    head: list[Statement]
+    inside: Value
+    places: list[tuple[Sym, Local]]
+
+    def loops(self, inside: Value, body: Callable[[Coordinate], list[Statement]]) -> list[Statement]:
+        """All entries; ``body`` is done at the row of those for which ``inside`` holds."""
+        if 0 in self.node.shape:
+            return loops(self.axes, self.head)
+        lets: list[Statement] = [LetIndex(v, found) for v, found in self.places]
+        return loops(self.axes, [*self.head, If(inside, (*lets, *body(tuple(v for v, _ in self.places))))])
+
+
+def entries(node: LazyBuffer, access: Access, names: Names, status: Array | None) -> Entries:
+    """The entries of a SCATTER."""
+    shape = node.srcs[2].shape
+    axes = [Axis(names.var("e", n), n) for n in shape if n != 1]
+    variables = iter(axes)
+    entry = tuple([num(0) if n == 1 else next(variables).var for n in shape])
+    head: list[Statement] = []
+    inside: Value = Const(True, bool_)
+    places: list[tuple[Sym, Local]] = []
+    for position, source in enumerate(node.srcs[2:]):
+        size = node.shape[position]
+        found = Local(names.fresh("at"), int64)
+        head.append(Let(found.name, convert(access.value(source, entry), int64)))
+        outside = Apply(Op.OR, (Apply(Op.LT, (found, Const(0, int64)), bool_),
+                                Apply(Op.LT, (Const(size - 1, int64), found), bool_)), bool_)
+        check = access.checks.get(node)
+        if check is not None and status is not None:
+            head.append(If(outside, (Store(status, num(check), Const(position + 1, status.dtype)),)))
+        fits = Apply(Op.NOT, (outside,), bool_)
+        inside = Apply(Op.AND, (inside, fits), bool_) if places else fits
+        places.append((names.var("g", size), found))
+    return Entries(node, axes, entry, head, inside, places)
+
+
+def joined(node: LazyBuffer, access: Access, row: Coordinate, entry: Coordinate, tail: Coordinate) -> Store:
+    """An element of the destination joined with one of the value."""
+    value = access.value(node.srcs[1], (*entry, *tail))
+    place = access.places[node]
+    at, array = place.at((*row, *tail)), place.array
+    if node.arg[1] != "set":
+        value = Apply(COMBINE[node.arg[1]], (convert(Load(array, at), value.dtype), value), value.dtype)
+    return Store(array, at, convert(value, array.dtype))
+
+
 def scatter_stage(node: LazyBuffer, access: Access, names: Names, target: Target, status: Array | None) -> Lowering:
     """Lower a SCATTER. Entry after entry, in the order of the indices; out of range, the entry is left out and
     noted."""
@@ -89,35 +147,14 @@ class _Scatter:
 
     def _entries(self, rows: tuple[Sym, Sym] | None, columns: tuple[Sym, Sym] | None) -> list[Statement]:
         """All entries, in order; only those that go to ``rows``, only their ``columns``."""
-        axes = [Axis(self.names.var("e", n), n) for n in self.entry_shape if n != 1]
-        variables = iter(axes)
-        entry = tuple([num(0) if n == 1 else next(variables).var for n in self.entry_shape])
-        head: list[Statement] = []
-        inside: Value | None = None
-        places: list[tuple[Sym, Local]] = []
-        for position, source in enumerate(self.node.srcs[2:]):
-            size = self.node.shape[position]
-            found = Local(self.names.fresh("at"), int64)
-            head.append(Let(found.name, convert(self.access.value(source, entry), int64)))
-            outside = Apply(Op.OR, (Apply(Op.LT, (found, Const(0, int64)), bool_),
-                                    Apply(Op.LT, (Const(size - 1, int64), found), bool_)), bool_)
-            check = self.access.checks.get(self.node)
-            if check is not None and self.status is not None:
-                head.append(If(outside, (Store(self.status, num(check), Const(position + 1, self.status.dtype)),)))
-            fits: Value = Apply(Op.NOT, (outside,), bool_)
-            inside = fits if inside is None else Apply(Op.AND, (inside, fits), bool_)
-            places.append((self.names.var("g", size), found))
+        found = entries(self.node, self.access, self.names, self.status)
+        inside = found.inside
         if rows is not None:
-            first = places[0][1]
+            first = found.places[0][1]
             for condition in (Apply(Op.NOT, (Apply(Op.LT, (first, Index(rows[0], int64)), bool_),), bool_),
                               Apply(Op.LT, (first, Index(rows[1], int64)), bool_)):
-                inside = condition if inside is None else Apply(Op.AND, (inside, condition), bool_)
-        if 0 in self.node.shape:
-            return loops(axes, head)
-        body: list[Statement] = [LetIndex(v, found) for v, found in places]
-        body += self._tail(tuple(v for v, _ in places), entry, columns)
-        assert inside is not None
-        return loops(axes, [*head, If(inside, tuple(body))])
+                inside = Apply(Op.AND, (inside, condition), bool_)
+        return found.loops(inside, lambda row: self._tail(row, found.at, columns))
 
     def _tail(self, row: Coordinate, entry: Coordinate, columns: tuple[Sym, Sym] | None) -> list[Statement]:
         """One entry: a row of the destination joined with a row of the value."""
@@ -154,12 +191,7 @@ class _Scatter:
         for n in reversed(self.tail_shape):
             tail.insert(0, flat % n if n != 1 else num(0))
             flat = flat // n if n != 1 else flat
-        value = self._value((*entry, *tail))
-        at = self.place.at((*row, *tail))
-        array = self.place.array
-        if self.mode != "set":
-            value = Apply(COMBINE[self.mode], (convert(Load(array, at), value.dtype), value), value.dtype)
-        return [Store(array, at, convert(value, array.dtype))]
+        return [joined(self.node, self.access, row, entry, tuple(tail))]
 
 
 def _owners(axis: Axis, block: int) -> Share:

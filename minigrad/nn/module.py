@@ -14,7 +14,7 @@ from minigrad.autograd.node import RemovableHandle
 from minigrad.dtype import DType, bfloat16, float16, float32, float64
 from minigrad.nn.parameter import Parameter
 from minigrad.nn.state import StateMixin
-from minigrad.tensor import Tensor
+from minigrad.tensor import Tensor, realize
 
 Self = TypeVar("Self", bound="Module")
 
@@ -376,7 +376,9 @@ class Module(StateMixin):
                 parameter.grad.detach().zero_()
 
     def _apply(self: Self, fn: Callable[[Tensor], Tensor]) -> Self:
-        """Replaces the contents of every parameter, gradient and buffer by ``fn`` of it; identities stay."""
+        """Replaces the contents of every parameter, gradient and buffer by ``fn`` of it, computed at once; the
+        parameters stay the same objects, so that optimizers know them."""
+        changed = []
         for module in self.modules():
             for parameter in module._parameters.values():
                 if parameter is None:
@@ -387,10 +389,15 @@ class Module(StateMixin):
                 if new is not old:
                     parameter.grad = None
                     parameter.data = new
-                    parameter.grad = None if gradient is None else fn(gradient.detach())
+                    changed.append(new)
+                    if gradient is not None:
+                        parameter.grad = fn(gradient.detach())
+                        changed.append(parameter.grad)
             for name, buffer in module._buffers.items():
                 if buffer is not None:
-                    module._buffers[name] = fn(buffer)
+                    module._buffers[name] = new = fn(buffer)
+                    changed.append(new)
+        realize(*changed)
         return self
 
     def to(self: Self, *args: Any, **kwargs: Any) -> Self:
@@ -436,6 +443,10 @@ class Module(StateMixin):
     def cpu(self: Self) -> Self:
         """Moves parameters and buffers to the CPU."""
         return self.to(device="cpu")
+
+    def cuda(self: Self, device: Any = None) -> Self:
+        """Moves parameters and buffers to a CUDA GPU, the first unless told; ``RuntimeError`` if there is none."""
+        return self.to(device="cuda" if device is None else device)
 
     # ---- printing
 

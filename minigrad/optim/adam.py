@@ -4,6 +4,7 @@ Next: ``../tensor/__init__.py`` for what their formulas are recorded as."""
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from math import sqrt
 from typing import Any
 
@@ -76,7 +77,7 @@ class Adam(Optimizer):
 
     def _record(self, group: dict[str, Any], targets: list[Tensor], values: list[Tensor]) -> None:
         amsgrad = group["amsgrad"]
-        batches: dict[tuple[bool, float], tuple[list[Tensor], ...]] = {}
+        batches: dict[tuple[str, bool, float], tuple[list[Tensor], ...]] = {}
         for param in group["params"]:
             grad = param.grad
             if grad is None:
@@ -88,7 +89,7 @@ class Adam(Optimizer):
                 if amsgrad:
                     state["max_exp_avg_sq"] = self._zero_state(param)
             state["step"] += 1
-            key = (param.dtype is float64, state["step"])
+            key = (param.device.name, param.dtype is float64, state["step"])
             batch = batches.get(key)
             if batch is None:
                 batch = batches[key] = ([], [], [], [], [])
@@ -99,24 +100,24 @@ class Adam(Optimizer):
             if amsgrad:
                 batch[4].append(state["max_exp_avg_sq"])
         self._settle_state()
-        for (wide, step), (params, grads, averages, squares, peaks) in batches.items():
+        for (device, wide, step), (params, grads, averages, squares, peaks) in batches.items():
             targets += params
             targets += averages
             targets += squares
             targets += peaks
-            values += adam(params, grads, averages, squares, peaks or None, *self._numbers(group, wide, step),
+            values += adam(params, grads, averages, squares, peaks or None, *self._numbers(group, device, wide, step),
                            decoupled=group["decoupled_weight_decay"], maximize=group["maximize"])
 
-    def _numbers(self, group: dict[str, Any], wide: bool, step: float) -> tuple[Any, ...]:
+    def _numbers(self, group: dict[str, Any], device: str, wide: bool, step: float) -> tuple[Any, ...]:
         """The run-time arguments of ``adam``, computed in float64."""
         beta1, beta2 = group["betas"]
-        lr, weight_decay, constant = group["lr"], group["weight_decay"], self._constant
+        lr, weight_decay = group["lr"], group["weight_decay"]
+        constant = partial(self._constant, wide=wide, device=device)
         decay = None
         if weight_decay != 0:
-            decay = constant(1 - lr * weight_decay if group["decoupled_weight_decay"] else weight_decay, wide)
-        return (self._scalar(lr / (1 - beta1**step), wide), self._scalar(sqrt(1 - beta2**step), wide),
-                constant(1 - beta1, wide), constant(beta2, wide), constant(1 - beta2, wide),
-                constant(group["eps"], wide), decay)
+            decay = constant(1 - lr * weight_decay if group["decoupled_weight_decay"] else weight_decay)
+        return (self._scalar(lr / (1 - beta1**step), wide, device), self._scalar(sqrt(1 - beta2**step), wide, device),
+                constant(1 - beta1), constant(beta2), constant(1 - beta2), constant(group["eps"]), decay)
 
 
 class AdamW(Adam):

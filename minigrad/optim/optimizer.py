@@ -119,6 +119,7 @@ class Optimizer:
         targets: list[Tensor] = []
         values: list[Tensor] = []
         with no_grad():
+            self._follow_parameters()
             for group in self.param_groups:
                 self._record(group, targets, values)
             if targets:
@@ -130,20 +131,29 @@ class Optimizer:
         """Appends the tensors of ``group`` that change and, not yet computed, what they become."""
         raise NotImplementedError
 
-    def _scalar(self, value: Any, wide: bool) -> Tensor:
-        """A run-time argument that is new at every step; ``wide`` makes it float64."""
-        return scalar(float(value), dtype=float64 if wide else float32)
+    def _follow_parameters(self) -> None:
+        """Moves the state of parameters that moved to another device since."""
+        for param, entries in self.state.items():
+            if isinstance(param, Tensor):
+                device = param.device
+                for name, value in entries.items():
+                    if isinstance(value, Tensor) and value.ndim and value.device is not device:
+                        entries[name] = value.to(device=device).realize()
 
-    def _constant(self, value: Any, wide: bool) -> Tensor:
+    def _scalar(self, value: Any, wide: bool, device: str) -> Tensor:
+        """A run-time argument that is new at every step; ``wide`` makes it float64."""
+        return scalar(float(value), dtype=float64 if wide else float32, device=device)
+
+    def _constant(self, value: Any, wide: bool, device: str) -> Tensor:
         """A run-time argument that seldom changes: made once for each value."""
         if isinstance(value, Tensor):
-            return self._scalar(value, wide)
-        key = (value, wide)
+            return self._scalar(value, wide, device)
+        key = (value, wide, device)
         found = self._constants.get(key)
         if found is None:
             if len(self._constants) >= 64:
                 self._constants.clear()
-            found = self._constants[key] = self._scalar(value, wide)
+            found = self._constants[key] = self._scalar(value, wide, device)
         return found
 
     def _zero_state(self, param: Tensor) -> Tensor:

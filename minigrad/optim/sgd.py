@@ -62,7 +62,7 @@ class SGD(Optimizer):
 
     def _record(self, group: dict[str, Any], targets: list[Tensor], values: list[Tensor]) -> None:
         momentum, dampening = group["momentum"], group["dampening"]
-        batches: dict[tuple[bool, bool], tuple[list[Tensor], list[Tensor], list[Tensor]]] = {}
+        batches: dict[tuple[str, bool, bool], tuple[list[Tensor], list[Tensor], list[Tensor]]] = {}
         for param in group["params"]:
             grad = param.grad
             if grad is None:
@@ -74,18 +74,19 @@ class SGD(Optimizer):
                 if buffer is None:
                     first = dampening != 0
                     buffer = state["momentum_buffer"] = self._zero_state(param)
-            params, grads, buffers = batches.setdefault((param.dtype is float64, first), ([], [], []))
+            key = (param.device.name, param.dtype is float64, first)
+            params, grads, buffers = batches.setdefault(key, ([], [], []))
             params.append(param)
             grads.append(grad)
             if buffer is not None:
                 buffers.append(buffer)
         self._settle_state()
-        for (wide, first), (params, grads, buffers) in batches.items():
+        for (device, wide, first), (params, grads, buffers) in batches.items():
             decay = group["weight_decay"]
             targets += params
             targets += buffers
-            values += sgd(params, grads, buffers or None, self._constant(group["lr"], wide),
-                          self._constant(decay, wide) if decay != 0 else None,
-                          self._constant(momentum, wide) if momentum != 0 else None,
-                          self._constant(1.0 if first else 1 - dampening, wide) if dampening != 0 else None,
+            values += sgd(params, grads, buffers or None, self._constant(group["lr"], wide, device),
+                          self._constant(decay, wide, device) if decay != 0 else None,
+                          self._constant(momentum, wide, device) if momentum != 0 else None,
+                          self._constant(1.0 if first else 1 - dampening, wide, device) if dampening != 0 else None,
                           nesterov=group["nesterov"], maximize=group["maximize"])

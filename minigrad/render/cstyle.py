@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from functools import reduce
 from typing import ClassVar
 
+from minigrad.dtype import DType, bool_
 from minigrad.errors import CompileError
 from minigrad.kernel.ir import (
     Alloc,
@@ -23,6 +24,7 @@ from minigrad.kernel.ir import (
     LetIndex,
     Load,
     Local,
+    Multiply,
     Scalar,
     Statement,
     Store,
@@ -30,7 +32,7 @@ from minigrad.kernel.ir import (
 )
 from minigrad.kernel.walk import indices_of, operands, statements, values, values_of
 from minigrad.render.cstyle_ops import COMPARE, LOOSE, PLUS, TIMES, UNARY, WORD, Language, Text, call
-from minigrad.symbolic import Sym, variables
+from minigrad.symbolic import Sym, children, coefficient, num, substitute, variables
 
 LONGEST = 96  # characters of an expression before parts of it get names
 _TAKEN = re.compile(r"(?:\w+_(?:[iu]\d+|b?f\d+|t)|b?f16_\w+|t\d+_)\Z")
@@ -48,19 +50,24 @@ _INDEX_HELPERS = {
 
 
 class CStyleRenderer(Language):
-    """Writes kernels as C-like text. A language overrides the words below and ``head``, ``unpack``, ``parallel``."""
+    """Writes kernels as C-like text. A language overrides the words below, ``head``, ``unpack``, and ``parallel`` or,
+    for the GPU form, ``grid`` and ``threads``."""
 
     includes = ""
     index_type = "int64_t"
+    narrow_index: str | None = None  # the type of indices in a kernel where all fit 32 bits, if another
     scopes: ClassVar[dict[str, str | None]] = {"register": "", "scratch": "", "shared": None}  # None: there is none
     barrier: str | None = None
+    unroll: str | None = None  # the line before a loop that is to be written out
+    wide: tuple[int, ...] = ()  # lanes for which the prelude has ``load4(to, from)`` and ``store4(to, from)``
+    reserved: ClassVar[frozenset[str]] = _WORDS  # names that kernels, arrays and variables may not have
 
     def render(self, kernels: Sequence[Kernel]) -> str:
         """One translation unit: includes, the helpers that are used, the kernels."""
         self.helpers = {}
         bodies = [self.kernel(kernel) for kernel in kernels]
         for kernel in kernels:
-            if kernel.name in _WORDS or kernel.name in self.helpers:
+            if kernel.name in self.reserved or kernel.name in self.helpers:
                 raise CompileError(f"a kernel cannot be named {kernel.name}: the C form has that name already")
         parts = [self.includes, "\n".join(self.helpers.values()), *bodies]
         return "\n\n".join(part for part in parts if part) + "\n"
@@ -69,7 +76,7 @@ class CStyleRenderer(Language):
 
     def head(self, kernel: Kernel) -> str:
         """The kernel's signature."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} has no head: the line with a kernel's name and parameters")
 
     def unpack(self, kernel: Kernel) -> list[str]:
         """The lines that give parameters their names."""
@@ -77,12 +84,23 @@ class CStyleRenderer(Language):
 
     def parallel(self, loop: For) -> list[str]:
         """The lines that open the parallel loop; ``{`` at the end of one opens a block."""
-        raise NotImplementedError
+        raise CompileError(f"kernel {self.current.name}: {type(self).__name__} has no form for CPUs")
+
+    def grid(self, loop: For) -> list[str]:
+        """The lines that give the workgroup its number."""
+        raise CompileError(f"kernel {self.current.name}: {type(self).__name__} has no form for GPUs")
+
+    def threads(self, loop: For) -> list[str]:
+        """The lines that give the thread its number in the workgroup."""
+        raise CompileError(f"kernel {self.current.name}: {type(self).__name__} has no form for GPUs")
 
     # --- kernels and statements ----------------------------------------------------------------------------------
 
     def kernel(self, kernel: Kernel) -> str:
         self.current = kernel
+        self.short = _short_names(kernel)
+        self.index_word = self.narrow_index if self.narrow_index and _fits_32_bits(kernel) else self.index_type
+        self.wide_accesses: dict[tuple[str, Sym, bool], str] = {}
         self.lines: list[str] = []
         self.indent = 0
         self.parts = 0
@@ -92,7 +110,7 @@ class CStyleRenderer(Language):
         for line in self.unpack(kernel):
             self.line(line)
         opened = self.indent
-        for line in self.parallel(kernel.loop):
+        for line in self.parallel(kernel.loop) if kernel.loop.kind == "parallel" else self.grid(kernel.loop):
             self.line(line)
             self.indent += line.endswith("{")
         self.block(kernel.loop.body)
@@ -113,8 +131,9 @@ class CStyleRenderer(Language):
         self.line(text)
 
     def name(self, name: str) -> str:
-        """The name, changed where the language or a helper has it already."""
-        return name + "_" if name in _WORDS or _TAKEN.match(name) else name
+        """The name as it is written: short, and changed where the language or a helper has it already."""
+        name = self.short.get(name, name)
+        return name + "_" if name in self.reserved or _TAKEN.match(name) else name
 
     def block(self, block: Sequence[Statement]) -> None:
         for s in block:
@@ -122,16 +141,13 @@ class CStyleRenderer(Language):
 
     def statement(self, s: Statement) -> None:
         if isinstance(s, For):
-            self.open(self.loop(s))
-            self.block(s.body)
-            self.close()
+            self.loop(s)
         elif isinstance(s, Let):
             if s.name in self.used:
-                value = self.value(s.value)
-                self.line(f"const {self.register(s.value.dtype)} {self.name(s.name)} = {value};")
+                self.let(s)
         elif isinstance(s, LetIndex):
             if str(s.var) in self.used:
-                self.line(f"const {self.index_type} {self.name(str(s.var))} = {self.value(s.value)};")
+                self.line(f"const {self.index_word} {self.name(str(s.var))} = {self.index_value(s.value)};")
         elif isinstance(s, Store):
             self.store(s)
         elif isinstance(s, If):
@@ -140,24 +156,63 @@ class CStyleRenderer(Language):
             self.alloc(s)
         elif isinstance(s, Fold):
             self.fold(s)
+        elif isinstance(s, Multiply):
+            self.multiply(s)
         else:
             self.line(self.need(self.barrier, "barrier"))
+
+    def let(self, s: Let) -> None:
+        text = self.value_of(s.value)
+        self.line(f"const {self.type_of(text, s.value.dtype)} {self.name(s.name)} = {text.text};")
 
     def need(self, word: str | None, what: str) -> str:
         if word is None:
             raise CompileError(f"kernel {self.current.name}: {type(self).__name__} has no {what}")
         return word
 
-    def loop(self, s: For) -> str:
+    def loop(self, s: For) -> None:
+        if s.kind == "block":
+            for line in self.threads(s):
+                self.line(line)
+            self.block(s.body)
+            return
+        lanes = int(s.stop) if s.kind == "vector" else 0
+        accesses = _wide_accesses(s) if lanes in self.wide else []
+        for load, array, index in accesses:
+            name = self.part(array.name)
+            self.wide_accesses[array.name, index, load] = f"{name}[{self.name(str(s.var))}]"
+            self.line(f"{self.memory(array.dtype)} {name}[{lanes}];")
+            if load:
+                self.line(f"load{lanes}({name}, {self.name(array.name)} + {self.index_text(index).inside(PLUS)});")
+        if self.unroll and s.kind in ("unroll", "vector"):
+            self.line(self.unroll)
         v = self.name(str(s.var))
         step = f"{v}++" if s.step == 1 else f"{v} += {s.step}"
-        return f"for ({self.index_type} {v} = {self.index(s.start)}; {v} < {self.index(s.stop)}; {step}) {{"
+        self.open(f"for ({self.index_word} {v} = {self.index(s.start)}; {v} < {self.index(s.stop)}; {step}) {{")
+        self.block(s.body)
+        self.close()
+        for load, array, index in accesses:
+            name = self.wide_accesses.pop((array.name, index, load)).partition("[")[0]
+            if not load:
+                self.line(f"store{lanes}({self.name(array.name)} + {self.index_text(index).inside(PLUS)}, {name});")
+
+    def part(self, stem: str) -> str:
+        """A new name for part of something."""
+        self.parts += 1
+        return f"{stem}_part{self.parts}"
+
+    def access(self, array: Array, index: Sym, load: bool) -> str:
+        """An element of an array, or of what was loaded or will be stored with its neighbours."""
+        for (name, first, loads), text in self.wide_accesses.items():
+            if name == array.name and loads == load and _lane_of(index, first):
+                return text
+        return self.name(array.name) if _is_variable(array) else f"{self.name(array.name)}[{self.index(index)}]"
 
     def store(self, s: Store) -> None:
         value = Text(self.value(s.value), LOOSE)
         if s.array.scope != "register":
             value = self.to_memory(value, s.array.dtype)
-        text = f"{self.name(s.array.name)}[{self.index(s.index)}] = {value.text};"
+        text = f"{self.access(s.array, s.index, False)} = {value.text};"
         self.line(text if s.guard is None else f"if ({self.index(s.guard)}) {text}")
 
     def branches(self, s: If) -> None:
@@ -178,36 +233,49 @@ class CStyleRenderer(Language):
             return
         name = self.name(array.name)
         word = self.need(self.scopes.get(array.scope), f"{array.scope} memory")
-        declaration = f"{word}{self.element(array)} {name}[{array.size}]"
+        declaration = f"{word}{self.element(array)} {name}" + ("" if _is_variable(array) else f"[{array.size}]")
         if s.init is None:
             self.line(f"{declaration};")
+        elif _is_variable(array):
+            self.line(f"{declaration} = {self.constant(s.init.value, array.dtype)};")
         elif s.init.value == 0 and str(s.init.value)[0] != "-" and array.scope == "register":
             self.line(f"{declaration} = {{0}};")
         else:
             start = Text(self.constant(s.init.value, array.dtype), LOOSE)
             start = start if array.scope == "register" else self.to_memory(start, array.dtype)
             self.line(f"{declaration};")
-            self.line(f"for ({self.index_type} n = 0; n < {array.size}; n++) {name}[n] = {start.text};")
+            self.line(f"for ({self.index_word} n = 0; n < {array.size}; n++) {name}[n] = {start.text};")
         if array.name not in self.read:
             self.line(f"(void){name};")
 
     def fold(self, s: Fold) -> None:
-        """A tree over a copy of the array: element n joins element n + half until one is left."""
+        """A tree over a copy of the array: element n joins element n + width until one is left."""
         if s.name not in self.used:
             return
         array, t = s.array, self.register(s.array.dtype)
         name, tree = self.name(s.name), f"{self.name(s.name)}_tree"
-        joined = self.apply(s.op, array.dtype, [Text(f"{tree}[n]"), Text(f"{tree}[n + half]")], [array.dtype] * 2)
-        index = self.index_type
+        if _is_variable(array):
+            self.line(f"const {t} {name} = {self.name(array.name)};")
+            return
+        joined = self.apply(s.op, array.dtype, [Text(f"{tree}[n]"), Text(f"{tree}[n + width]")], [array.dtype] * 2)
+        index = self.index_word
         self.line(f"{t} {tree}[{array.size}];")
         self.line(f"for ({index} n = 0; n < {array.size}; n++) {tree}[n] = {self.name(array.name)}[n];")
-        self.line(f"for ({index} half = {array.size // 2}; half > 0; half /= 2)")
-        self.line(f"  for ({index} n = 0; n < half; n++) {tree}[n] = {joined.text};")
+        self.line(f"for ({index} width = {array.size // 2}; width > 0; width /= 2)")
+        self.line(f"  for ({index} n = 0; n < width; n++) {tree}[n] = {joined.text};")
         self.line(f"const {t} {name} = {tree}[0];")
+
+    def multiply(self, s: Multiply) -> None:
+        """The line in which a subgroup multiplies two tiles."""
+        self.need(None, "matrix instructions")
 
     # --- values --------------------------------------------------------------------------------------------------
 
     def value(self, root: Value) -> str:
+        """The expression of a value."""
+        return self.value_of(root).text
+
+    def value_of(self, root: Value) -> Text:
         """The expression; parts that are used twice or are too long get names on lines before it."""
         order = values([root])
         uses = Counter(id(s) for v in order for s in operands(v))
@@ -216,26 +284,37 @@ class CStyleRenderer(Language):
             text = self.value_text(v, texts)
             shared = uses[id(v)] > 1 and not isinstance(v, (Const, Local, Scalar))
             if v is not root and (shared or len(text.text) > LONGEST):
-                self.parts += 1
-                self.line(f"const {self.register(v.dtype)} t{self.parts}_ = {text.text};")
-                text = Text(f"t{self.parts}_")
+                text = self.named(text, self.type_of(text, v.dtype))
             texts[id(v)] = text
-        return texts[id(root)].text
+        return texts[id(root)]
+
+    def type_of(self, text: Text, dtype: DType) -> str:
+        """The type of an expression that is a value of ``dtype``."""
+        return self.register(dtype)
+
+    def named(self, text: Text, type: str) -> Text:
+        """A name for an expression, given on a line of its own."""
+        self.parts += 1
+        name = f"t{self.parts}_"
+        self.line(f"const {type} {name} = {text.text};")
+        return text._replace(text=name, tight=WORD)
 
     def value_text(self, v: Value, texts: dict[int, Text]) -> Text:
         if isinstance(v, Const):
-            text = self.constant(v.value, v.dtype)
-            return Text(text, UNARY if text[0] == "-" else WORD)
+            constant = self.constant(v.value, v.dtype)
+            return Text(constant, UNARY if constant[0] == "-" else WORD)
         if isinstance(v, (Scalar, Local)):
             return Text(self.name(v.name))
         if isinstance(v, Index):
-            return self.index_text(v.index)
+            text = self.index_text(v.index)
+            narrow = self.index_word != self.index_type and v.dtype is not bool_ and v.index.kind != "num"
+            return self.convert(text, v.dtype) if narrow else text
         if isinstance(v, Load):
             return self.load(v)
         return self.apply(v.op, v.dtype, [texts[id(s)] for s in v.srcs], [s.dtype for s in v.srcs])
 
     def load(self, v: Load) -> Text:
-        access = Text(f"{self.name(v.array.name)}[{self.index(v.index)}]")
+        access = Text(self.access(v.array, v.index, True))
         if v.array.scope != "register":
             access = self.from_memory(access, v.array.dtype)
         if v.guard is None:
@@ -247,12 +326,21 @@ class CStyleRenderer(Language):
     def index(self, e: Sym) -> str:
         return self.index_text(e).text
 
-    def index_helper(self, name: str) -> str:
-        self.helpers.setdefault(name, self.function + _INDEX_HELPERS[name].format(t=self.index_type))
+    def index_value(self, value: Value) -> str:
+        """A value that becomes an index."""
+        if isinstance(value, Index):
+            return self.index(value.index)
+        text = self.value(value)
+        return text if self.index_word == self.index_type else f"({self.index_word}){Text(text, LOOSE).inside(UNARY)}"
+
+    def index_helper(self, kind: str) -> str:
+        name = kind if self.index_word == self.index_type else f"{kind}_{self.index_word}"
+        text = _INDEX_HELPERS[kind].replace(kind + "(", name + "(", 1).format(t=self.index_word)
+        self.helpers.setdefault(name, self.function + text)
         return name
 
     def index_text(self, e: Sym) -> Text:
-        """An index expression in 64-bit integers."""
+        """An index expression."""
         kind, args = e.kind, e.args
         if kind == "num":
             suffix = self.long_suffix if abs(args[0]) >= 1 << 31 else ""
@@ -291,6 +379,74 @@ class CStyleRenderer(Language):
         return Text(first + "".join((" - " if negative else " + ") + whole for negative, whole in signed[1:]), PLUS)
 
 
+def _short_names(kernel: Kernel) -> dict[str, str]:
+    """Names without their number, where no other name of the kernel has the stem: the only ``acc0`` is ``acc``."""
+    taken = {kernel.name, "n", "width", *(a.name for a in kernel.arrays), *(s.name for s in kernel.scalars)}
+    stems: dict[str, set[str]] = {}
+    for s in statements(kernel):
+        name = None
+        if isinstance(s, (For, LetIndex)):
+            name = str(s.var)
+        elif isinstance(s, (Let, Fold)):
+            name = s.name
+        elif isinstance(s, Alloc):
+            name = s.array.name
+        if name is not None:
+            stems.setdefault(name.rstrip("0123456789_"), set()).add(name)
+    return {names.pop(): stem for stem, names in stems.items() if len(names) == 1 and stem and stem not in taken}
+
+
+def _fits_32_bits(kernel: Kernel) -> bool:
+    """Whether no index expression of the kernel, nor a part of one, leaves 32 bits."""
+    most = 1 << 30  # a loop variable passes its bound by a step
+    if any(a.size >= most for a in kernel.arrays):
+        return False
+    seen: set[Sym] = set()
+    for s in statements(kernel):
+        stack = [e for node in (s, *values(values_of(s))) for e in indices_of(node)]
+        stack += [s.var] if isinstance(s, (For, LetIndex)) else []
+        while stack:
+            e = stack.pop()
+            if e in seen:
+                continue
+            seen.add(e)
+            if not (-most < e.lo and e.hi < most):
+                return False
+            if e.kind == "sum" and sum(max(abs(t.lo * c), abs(t.hi * c)) for t, c in e.args[0]) >= most:
+                return False
+            stack += children(e)
+    return True
+
+
+def _is_variable(array: Array) -> bool:
+    """Whether the array is one register: a plain variable."""
+    return array.scope == "register" and array.size == 1
+
+
+def _wide_accesses(s: For) -> list[tuple[bool, Array, Sym]]:
+    """The loads (True) and stores (False) of a vector loop that take neighbours in global memory, each with the index
+    of the first lane. A load of what the loop stores stays as it is."""
+    stores = [x for x in statements(s.body) if isinstance(x, Store) and x.array.scope == "global"]
+    stored = {x.array.name for x in stores}
+    found: dict[tuple[bool, str, Sym], tuple[bool, Array, Sym]] = {}
+    loads = [v for x in statements(s.body) for v in values(values_of(x)) if isinstance(v, Load)
+             and v.array.scope == "global" and v.array.name not in stored and v.guard is None]
+    counts = Counter(x.array.name for x in stores)
+    inner = {x.var for x in statements(s.body) if isinstance(x, For)}  # not known outside the loop
+    accesses: list[Load | Store] = [*loads, *(x for x in stores if counts[x.array.name] == 1)]
+    for x in accesses:
+        if coefficient(x.index, s.var) == 1 and inner.isdisjoint(variables(x.index)):
+            load, first = isinstance(x, Load), substitute(x.index, {s.var: num(0)})
+            found[load, x.array.name, first] = load, x.array, first
+    return list(found.values())
+
+
+def _lane_of(index: Sym, first: Sym) -> bool:
+    """Whether an index that holds the lane is ``first`` in lane 0."""
+    rest = index - first
+    return rest.kind == "var"
+
+
 def _names_read(kernel: Kernel) -> set[str]:
     """The names that some value, index or fold reads; a Let that nothing reads is not written."""
     read: set[str] = set()
@@ -299,6 +455,8 @@ def _names_read(kernel: Kernel) -> set[str]:
         read.update(str(x) for node in nodes for e in indices_of(node) for x in variables(e))
         if isinstance(s, Fold):
             read.update((s.name, s.array.name))
+        elif isinstance(s, Multiply):
+            read.update((s.sums.name, s.a.array.name, s.b.array.name))
         for v in nodes:
             if isinstance(v, (Local, Scalar)):
                 read.add(v.name)

@@ -16,10 +16,13 @@ WORD, UNARY, TIMES, PLUS, COMPARE, LOOSE = 6, 5, 4, 3, 2, 0  # how tightly a tex
 
 
 class Text(NamedTuple):
-    """A C expression and how tightly it holds together."""
+    """A C expression and how tightly it holds together. Where a language has vectors: its ``lanes``, and of a vector of
+    bools (0, or all bits set) the bits of one."""
 
     text: str
     tight: int = WORD
+    lanes: int = 1
+    bits: int = 0
 
     def inside(self, tight: int) -> str:
         """The text, in parentheses unless it holds together at least this tightly."""
@@ -55,14 +58,14 @@ HELPERS: dict[str, str] = {
     "minimum float": "{t} {name}({t} a, {t} b) {{ return b < a || b != b ? b : a; }}",
     "mod float": """{t} {name}({t} a, {t} b) {{
   const {t} r = {fmod}(a, b);
-  return r == 0 ? {copysign}(0, b) : (r < 0) != (b < 0) ? r + b : r;
+  return r == 0 ? {copysign}(({t})0, b) : (r < 0) != (b < 0) ? r + b : r;
 }}""",
     "floordiv float": """{t} {name}({t} a, {t} b) {{
   const {t} r = {fmod}(a, b);
   if (b == 0) return a / b;
   {t} q = (a - r) / b;
   if (r != 0 && (r < 0) != (b < 0)) q -= 1;
-  if (q == 0) return {copysign}(0, a / b);
+  if (q == 0) return {copysign}(({t})0, a / b);
   const {t} down = {floor}(q);
   return q - down > ({t})0.5 ? down + 1 : down;
 }}""",
@@ -99,6 +102,7 @@ HALF_HELPERS: dict[str, str] = {
 _FLOAT_SIGN = {Op.ADD: ("+", PLUS), Op.SUB: ("-", PLUS), Op.MUL: ("*", TIMES), Op.DIV: ("/", TIMES)}
 _MATH = {Op.FLOOR: "floor", Op.CEIL: "ceil", Op.TRUNC: "trunc", Op.ROUND: "rint", Op.SQRT: "sqrt", Op.FMA: "fma",
          Op.ABS: "fabs"}
+NATIVE = {Op.EXP: "exp", Op.LOG: "log", Op.SIN: "sin", Op.COS: "cos", Op.TANH: "tanh", Op.ERF: "erf", Op.POW: "pow"}
 _BITS = {Op.AND: "&", Op.OR: "|", Op.XOR: "^"}
 _NAMED = {Op.ADD: "add", Op.SUB: "sub", Op.MUL: "mul", Op.NEG: "neg", Op.ABS: "abs", Op.FLOORDIV: "floordiv",
           Op.MOD: "mod", Op.SHL: "shl", Op.SHR: "shr", Op.MAXIMUM: "maximum", Op.MINIMUM: "minimum"}
@@ -131,6 +135,7 @@ class Language:
     math_float32 = "{}f"  # how float32's math functions are called: floorf
     math_float64 = "{}"
     long_suffix = "LL"
+    native: ClassVar[dict[str, str]] = {}  # transcendental ops that are functions of the language
     reinterpret = "{to} {name}({of} a) {{ {to} b; memcpy(&b, &a, sizeof b); return b; }}"
 
     def __init__(self) -> None:
@@ -258,8 +263,9 @@ class Language:
         wide = float64 if source is float64 else float32
         if op in _FLOAT_SIGN:
             return self.infix(*_FLOAT_SIGN[op], operands[0], operands[1])
-        if op in _MATH:
-            return call(self.math(_MATH[op], wide), *operands)
+        function = _MATH.get(op) or self.native.get(op)
+        if function is not None:
+            return call(self.math(function, wide), *operands)
         if op in (Op.LT, Op.EQ):
             return self.infix("<" if op == Op.LT else "==", COMPARE, *operands)
         if op == Op.NEG:

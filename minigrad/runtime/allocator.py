@@ -9,7 +9,9 @@ import mmap
 import os
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
+from minigrad.errors import OutOfMemoryError
 from minigrad.runtime.locks import memory_lock
 
 LINE = 64  # bytes of a cache line; every block starts on one
@@ -80,15 +82,18 @@ class Allocator:
 
     At most ``cache_limit`` bytes of large blocks stay cached (default: a quarter of the physical memory); the
     longest unused go back to the system first. All go back before an allocation is refused.
+
+    A device with memory of its own subclasses it: ``obtain`` gets memory, ``out_of_memory`` words the refusal. Its
+    addresses are whatever numbers it likes, as long as address + n is n bytes further on.
     """
 
-    def __init__(self, cache_limit: int | None = None) -> None:
-        self.physical = physical_memory()
+    def __init__(self, cache_limit: int | None = None, physical: int | None = None) -> None:
+        self.physical = physical_memory() if physical is None else physical
         self.cache_limit = self.physical // 4 if cache_limit is None else cache_limit
         self.cached_large: dict[int, LargeFreeList] = {}  # in the order they were freed
         self.cached_bytes = 0
         self._lists: dict[int, FreeList] = {}
-        self._mappings: dict[int, tuple[mmap.mmap, int]] = {}
+        self._mappings: dict[int, tuple[Any, int]] = {}
         self._mapped = self._peak = 0
         self._slab = self._slab_end = 0
         self.small: list[FreeList] = []  # by number of lines
@@ -105,7 +110,7 @@ class Allocator:
     def fresh(self, free: FreeList, nbytes: int) -> tuple[int, FreeList]:
         """An address for ``nbytes`` when ``free`` is empty, and the list where it goes back.
 
-        Raises ``RuntimeError`` when the system has no memory left.
+        Raises ``OutOfMemoryError`` when the system has no memory left.
         """
         with memory_lock:
             if free.size < LARGE:
@@ -135,7 +140,7 @@ class Allocator:
                     continue  # taken meanwhile
                 self.cached_large.pop(address, None)
                 self.cached_bytes -= free.size
-                mapping = self._mappings.pop(address)  # unmapped when this name goes
+                mapping = self._mappings.pop(address)  # given back when this name goes
                 self._mapped -= mapping[1]
         finally:
             memory_lock.release()
@@ -172,27 +177,43 @@ class Allocator:
             self._slab += size
 
     def _map(self, size: int, nbytes: int) -> int:
-        """A new mapping of at least ``size`` bytes, on huge pages where the system has them."""
-        align = HUGE_PAGE if size >= HUGE_PAGE else LINE
+        """A new mapping of at least ``size`` bytes."""
         try:
-            mapping = _anonymous(size + align)
+            address, owner = self.obtain(size)
         except (OSError, OverflowError, ValueError, MemoryError):
             self.release(0)
             try:
-                mapping = _anonymous(size + align)
+                address, owner = self.obtain(size)
             except (OSError, OverflowError, ValueError, MemoryError):
-                raise RuntimeError(
-                    f"[enforce fail at allocator.py] DefaultCPUAllocator: can't allocate memory: you tried to "
-                    f"allocate {nbytes} bytes. Error code 12 (Cannot allocate memory)") from None
+                raise OutOfMemoryError(self.out_of_memory(nbytes)) from None
+        self._mappings[address] = owner, size
+        self._mapped += size
+        self._peak = max(self._peak, self._mapped)
+        return address
+
+    def obtain(self, size: int) -> tuple[int, Any]:
+        """The address of ``size`` new bytes, on a cache line, and an object that gives them back when it goes. Raises
+        ``MemoryError`` when there are no more."""
+        align = HUGE_PAGE if size >= HUGE_PAGE else LINE
+        mapping = _anonymous(size + align)
         if align == HUGE_PAGE and hasattr(mmap, "MADV_HUGEPAGE"):
             with suppress(OSError):  # a kernel built without huge pages
                 mapping.madvise(mmap.MADV_HUGEPAGE)
         start = ctypes.addressof(ctypes.c_char.from_buffer(mapping))
-        address = (start + align - 1) & -align
-        self._mappings[address] = mapping, size
-        self._mapped += size
-        self._peak = max(self._peak, self._mapped)
-        return address
+        return (start + align - 1) & -align, mapping
+
+    def out_of_memory(self, nbytes: int) -> str:
+        """What to say when there is no room for ``nbytes``."""
+        return (f"[enforce fail at allocator.py] DefaultCPUAllocator: can't allocate memory: you tried to "
+                f"allocate {nbytes} bytes. Error code 12 (Cannot allocate memory)")
+
+    def block(self, address: int) -> tuple[int, int, Any]:
+        """Start, size and owner of the mapping that an address lies in. ``ValueError`` if it is in none."""
+        with memory_lock:
+            for start, (owner, size) in self._mappings.items():
+                if start <= address < start + size:
+                    return start, size, owner
+        raise ValueError(f"address {address:#x} is not this allocator's")
 
 
 def _anonymous(size: int) -> mmap.mmap:

@@ -1,6 +1,6 @@
 """Stage: runtime. In: a number of bytes, or a user's NumPy array. Out: ``Buffer``, memory with an owner.
-It goes back to the allocator when the last tensor, plan or NumPy array that uses it is gone.
-Next: ``device.py``."""
+It goes back to the allocator when the last tensor, plan or NumPy array that uses it is gone. ``DeviceBuffer`` is
+memory that only its device can reach. Next: ``device.py``."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.dtype import DType
-from minigrad.runtime.allocator import LINE, SMALL, FreeList, memory
+from minigrad.dtype import DType, uint8
+from minigrad.graph.lazy import contiguous_strides
+from minigrad.runtime.allocator import LINE, SMALL, Allocator, FreeList, memory
 
 _SMALL_LISTS = memory.small
 
@@ -30,6 +31,9 @@ class Buffer:
     """
 
     __slots__ = ("__weakref__", "_exports", "_free", "_wrapped", "address", "device", "nbytes", "writable")
+
+    on_host = True
+    """Whether NumPy can see the memory."""
 
     def __init__(self, device: str, nbytes: int) -> None:
         self._free: FreeList | None = None  # should taking a block fail, there is nothing to give back
@@ -128,14 +132,88 @@ class Buffer:
         ctypes.memmove(array.__array_interface__["data"][0], self.address + offset, array.nbytes)
 
     def copy_from(self, other: Buffer, nbytes: int, offset: int = 0, other_offset: int = 0) -> None:
-        """Copy ``nbytes`` bytes from ``other``."""
+        """Copy ``nbytes`` bytes from ``other``, wherever it lies."""
         self._check(offset, nbytes)
         other._check(other_offset, nbytes)
+        if not other.on_host:
+            other.copyout(self.as_numpy(uint8, (nbytes,), None, offset), other_offset)
+            return
         ctypes.memmove(self.address + offset, other.address + other_offset, nbytes)
 
     def _check(self, offset: int, nbytes: int) -> None:
         if offset < 0 or offset + nbytes > self.nbytes:
             raise ValueError(f"bytes {offset} to {offset + nbytes} are outside a buffer of {self.nbytes} bytes")
+
+
+class DeviceMemory(Allocator):
+    """The memory of a device that the host can't reach: ``obtain`` it, and copy to and from it."""
+
+    def copy_in(self, address: int, source: int, nbytes: int) -> None:
+        """Copy ``nbytes`` from host address ``source``; the source may change as soon as this returns."""
+        raise NotImplementedError
+
+    def copy_out(self, target: int, address: int, nbytes: int) -> None:
+        """Copy ``nbytes`` to host address ``target``, after all work that writes them."""
+        raise NotImplementedError
+
+    def copy_within(self, target: int, source: int, nbytes: int) -> None:
+        """Copy between two addresses of the device."""
+        raise NotImplementedError
+
+
+class DeviceBuffer(Buffer):
+    """A buffer in a device's own memory. It is copied from and to the host; NumPy sees copies of it only."""
+
+    __slots__ = ("memory",)
+
+    on_host = False
+
+    def __init__(self, device: str, nbytes: int, memory: DeviceMemory) -> None:
+        self._free = None
+        self.device, self.nbytes, self.memory = device, nbytes, memory
+        self.writable, self._wrapped, self._exports = True, None, 0
+        free = memory.free_list(nbytes)
+        try:
+            self.address = free.pop()
+        except IndexError:
+            self.address, free = memory.fresh(free, nbytes)
+        self._free = free
+
+    def as_numpy(self, dtype: DType, shape: Sequence[int], strides: Sequence[int] | None = None, offset: int = 0,
+                 writable: bool = True) -> np.ndarray:
+        """A read-only copy, made when the device has finished what writes it."""
+        if 0 in shape:
+            return np.zeros(shape, dtype.numpy)
+        steps = contiguous_strides(shape) if strides is None else strides
+        span = 1 + sum((n - 1) * step for n, step in zip(shape, steps, strict=True))
+        whole = np.empty(span, dtype.numpy)
+        self.copyout(whole, offset)
+        array = np.lib.stride_tricks.as_strided(whole, shape, [step * dtype.size for step in steps])
+        array.flags.writeable = False
+        return array
+
+    def copyin(self, array: np.ndarray, offset: int = 0) -> None:
+        array = np.ascontiguousarray(array)
+        self._check(offset, array.nbytes)
+        self.memory.copy_in(self.address + offset, array.__array_interface__["data"][0], array.nbytes)
+
+    def copyout(self, array: np.ndarray, offset: int = 0) -> None:
+        if not array.flags.c_contiguous:
+            raise ValueError("copyout() expects a contiguous array")
+        self._check(offset, array.nbytes)
+        self.memory.copy_out(array.__array_interface__["data"][0], self.address + offset, array.nbytes)
+
+    def copy_from(self, other: Buffer, nbytes: int, offset: int = 0, other_offset: int = 0) -> None:
+        self._check(offset, nbytes)
+        other._check(other_offset, nbytes)
+        if isinstance(other, DeviceBuffer) and other.memory is self.memory:
+            self.memory.copy_within(self.address + offset, other.address + other_offset, nbytes)
+        elif other.on_host:
+            self.memory.copy_in(self.address + offset, other.address + other_offset, nbytes)
+        else:
+            between = np.empty(nbytes, np.uint8)
+            other.copyout(between, other_offset)
+            self.copyin(between, offset)
 
 
 class _Export:

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import re
 import shlex
 import shutil
 import subprocess
@@ -20,6 +19,7 @@ from minigrad.errors import DeviceUnavailable
 from minigrad.render.c import render_c
 from minigrad.runtime import cache, llvm
 from minigrad.runtime.device import Device, Program, compile_error
+from minigrad.runtime.launches import blame
 from minigrad.runtime.native import NativeProgram, Step
 from minigrad.target import Target
 
@@ -100,7 +100,7 @@ def _compile(folder: str, command: list[str], flags: list[str], text: str, names
     except OSError as error:
         raise compile_error("CC", ", ".join(names), f"{command[0]} does not start: {error}", text) from None
     if done.returncode:
-        raise compile_error("CC", _blame(done.stderr, text, names), done.stderr, text)
+        raise compile_error("CC", blame(done.stderr, text, names), done.stderr, text)
     with open(output, "rb") as binary:
         return binary.read()
 
@@ -114,17 +114,6 @@ def _load(folder: str, code: bytes) -> ctypes.CDLL | None:
         return ctypes.CDLL(path)
     except OSError:
         return None
-
-
-def _blame(output: str, text: str, names: Sequence[str]) -> str:
-    """The kernel that the compiler's first error is in."""
-    found = re.search(r":(\d+):\d+: (?:fatal )?error", output)
-    lines = text.split("\n")[:int(found.group(1))] if found else []
-    for line in reversed(lines):
-        for name in names:
-            if re.search(rf"\bvoid\s+{re.escape(name)}\s*\(", line):
-                return name
-    return ", ".join(names)
 
 
 def _identity(command: list[str]) -> list[str]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from minigrad.render.c import render_c
 from minigrad.render.llvm import render_llvm
 from minigrad.runtime import llvm
 from minigrad.runtime.device import Device, Program
@@ -33,6 +34,10 @@ class CpuDevice(Device):
 
     def source(self, kernels: Sequence[Kernel]) -> str:
         return render_llvm(kernels, self.target)
+
+    def readable(self, kernel: Kernel) -> str:
+        """The same loop nest as C: what the CC device compiles, with the same results to the bit."""
+        return render_c([kernel])
 
     def compile_text(self, text: str, names: Sequence[str]) -> list[Program]:
         """Programs for the functions ``names`` that LLVM IR ``text`` defines."""

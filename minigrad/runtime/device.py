@@ -7,10 +7,12 @@ from __future__ import annotations
 import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from minigrad.errors import CompileError, DeviceUnavailable
+from minigrad.errors import CompileError, DeviceUnavailable, OutOfMemoryError
 from minigrad.runtime.buffer import Buffer
+from minigrad.runtime.launches import Launches
 from minigrad.target import SCALAR, Target
 
 if TYPE_CHECKING:
@@ -20,37 +22,63 @@ if TYPE_CHECKING:
 
 @dataclass(eq=False, slots=True)
 class Program:
-    """A compiled kernel: ``address`` is that of a function with the CPU form's signature (``kernel/ir.py``),
-    ``source`` the text its compiler got, which may hold other kernels too, and ``owner`` whatever keeps the code."""
+    """A compiled kernel. ``source`` is the text its compiler got, which may hold other kernels too, ``owner`` whatever
+    keeps the code or stands for it. ``address``: on devices whose ``native`` is a ``NativeProgram``, that of a function
+    with the CPU form's signature (``kernel/ir.py``). ``kernel`` is filled in by ``Device.compile``."""
 
     name: str
-    address: int
-    source: str
+    address: int = 0
+    source: str = ""
     kernel: Kernel | None = None
     owner: Any = None
 
 
 class Device:
-    """What minigrad asks of a device that runs kernels. Subclass it and register it; ``cpu.py`` is the model.
+    """What minigrad asks of a device that runs kernels. Subclass it and register it; ``cc.py`` is a model for compilers
+    of the host's processor, ``opencl.py`` for devices with memory and queues of their own.
 
-    ``name`` is upper-case; ``target`` says what scheduling and lowering may assume of the machine.
+    ``name`` is upper-case, and ends in ``:1`` … for all but the first of several; ``target`` says what scheduling and
+    lowering may assume of the machine; ``host_memory``: whether buffers are memory that NumPy can see;
+    ``language``: what its source is written in.
     """
 
     name = "DEVICE"
     target: Target = SCALAR
+    host_memory = True
+    language = "C"
+
+    def __init__(self, index: int = 0) -> None:
+        self.index = index
+        if index:
+            self.name = f"{type(self).name}:{index}"
 
     @classmethod
     def unavailable(cls) -> str | None:
         """Why the device can't be used on this machine, or None. Must be cheap and must not raise."""
         return None
 
+    @classmethod
+    def count(cls) -> int:
+        """How many there are; only asked of an available one."""
+        return 1
+
+    @classmethod
+    def offline(cls) -> Device:
+        """One that plans and renders kernels but runs none, for machines that have no such device. Override it where
+        ``target`` is read from the hardware."""
+        device = cls.__new__(cls)
+        device.index = 0
+        return device
+
     def allocate(self, nbytes: int) -> Buffer:
-        """``nbytes`` bytes of undefined contents. Raises ``RuntimeError`` when there is no memory."""
+        """``nbytes`` bytes of undefined contents. Raises ``OutOfMemoryError``."""
         return Buffer(self.name, nbytes)
 
     def compile(self, kernels: Sequence[Kernel]) -> list[Program]:
         """Programs for ``kernels``, in their order; their names differ. Raises ``CompileError``."""
         programs = self.compile_text(self.source(kernels), [kernel.name for kernel in kernels])
+        if len(programs) != len(kernels):
+            raise CompileError(f"compile_text() gives {len(programs)} programs for {len(kernels)} kernels")
         for program, kernel in zip(programs, kernels, strict=True):
             program.kernel = kernel
         return programs
@@ -59,17 +87,39 @@ class Device:
         """The text of ``kernels`` that the compiler gets."""
         raise NotImplementedError(f"device {self.name} renders no kernels")
 
+    def readable(self, kernel: Kernel) -> str:
+        """The text of one kernel for people to read (DEBUG=4), in ``language``."""
+        return self.source([kernel])
+
     def compile_text(self, text: str, names: Sequence[str]) -> list[Program]:
-        """Programs for the functions ``names`` that ``text`` defines. Raises ``CompileError``."""
+        """Programs for the functions ``names`` that ``text`` defines, in this order. Raises ``CompileError`` with what
+        the compiler said; who realises adds device, kernel and source."""
         raise NotImplementedError(f"device {self.name} compiles no kernels")
 
     def assembly(self, text: str) -> str:
         """The machine code of a program's source, to read (DEBUG=7); empty if the device can't show it."""
         return ""
 
-    def native(self, steps: Sequence[Step], slots: int, scalars: str = "") -> NativeProgram:
-        """A native program that runs ``steps`` in order; see ``NativeProgram``."""
+    def launch(self, program: Program, addresses: Sequence[int], scalars: Sequence[float], iterations: int) -> None:
+        """Queue one run of a program: ``iterations`` of its parallel loop, or workgroups of its grid. Runs happen in
+        the order in which they were queued."""
         raise NotImplementedError(f"device {self.name} runs no kernels")
+
+    def launch_timed(self, program: Program, addresses: Sequence[int], scalars: Sequence[float],
+                     iterations: int) -> float:
+        """As ``launch``, but wait for it; the seconds it took."""
+        self.synchronize()
+        start = perf_counter()
+        self.launch(program, addresses, scalars, iterations)
+        self.synchronize()
+        return perf_counter() - start
+
+    def synchronize(self) -> None:
+        """Wait for all that was queued."""
+
+    def native(self, steps: Sequence[Step], slots: int, scalars: str = "") -> NativeProgram | Launches:
+        """What runs ``steps`` in order; see ``NativeProgram``. Unless the device has something better: launches."""
+        return Launches(self, steps)
 
 
 class NumpyDevice(Device):
@@ -123,18 +173,22 @@ _plugins_read = False
 
 def register_device(name: str, where: str | type[Device], description: str = "") -> None:
     """Make a device known under ``name``: its class, or ``"module:Class"`` to be imported at first use."""
-    _registry[name.upper()] = _Entry(where, description)
-    _devices.pop(name.upper(), None)
+    name = name.upper()
+    _registry[name] = _Entry(where, description)
+    for known in [n for n in _devices if n.partition(":")[0] == name]:
+        del _devices[known]
     _names.clear()
 
 
 register_device("CPU", "minigrad.runtime.cpu:CpuDevice", "this machine's processor, compiled by LLVM")
 register_device("CC", "minigrad.runtime.cc:CcDevice", "this machine's processor, compiled by the system's C compiler")
+register_device("OPENCL", "minigrad.runtime.opencl:OpenCLDevice", "processors and GPUs with an OpenCL driver")
+register_device("CUDA", "minigrad.runtime.cuda:CudaDevice", "NVIDIA GPUs, compiled by NVRTC")
 register_device("NUMPY", NumpyDevice, "the reference: every op run by NumPy")
 
 
 def device_name(name: str) -> str:
-    """The registered name for what a user wrote: any case, with or without index 0.
+    """The registered name for what a user wrote: any case, with or without index.
 
     Raises ``RuntimeError`` in PyTorch's words for a device that nobody registered.
 
@@ -152,8 +206,12 @@ def device_name(name: str) -> str:
             raise RuntimeError(f"Expected one of {expected} device type at start of device string: {name}")
         if index and not index.isdecimal():
             raise RuntimeError(f"Invalid device string: '{name}'")
-        if index and int(index) != 0:
-            raise RuntimeError(f"invalid device ordinal in '{name}': device {kind} has only index 0")
+        if index and int(index):
+            kind_class, reason = _probe(found)
+            if kind_class is not None and not reason and int(index) >= kind_class.count():
+                raise RuntimeError(f"invalid device ordinal in '{name}': the last device of this kind is "
+                                   f"{kind}:{kind_class.count() - 1}")
+            found = f"{found}:{int(index)}"
         _names[name] = found
     return found
 
@@ -171,11 +229,26 @@ def get_device(name: str) -> Device:
         name = device_name(name)
         device = _devices.get(name)
     if device is None:
-        kind, reason = _probe(name)
+        family, _, index = name.partition(":")
+        kind, reason = _probe(family)
         if kind is None or reason:
             raise DeviceUnavailable(f"device {name} is not available on this machine: {reason}")
-        device = _devices.setdefault(name, kind())
+        try:
+            device = _devices.setdefault(name, kind(int(index or 0)))
+        except Exception as error:  # like _probe: whatever another package raises, this says which device it was
+            raise DeviceUnavailable(f"device {name} does not start: {type(error).__name__}: {error}") from error
     return device
+
+
+def device_class(name: str) -> type[Device]:
+    """The class of a device, be it available or not: its ``target`` and ``source`` need no machine.
+
+    Raises ``DeviceUnavailable`` if it can't even be loaded.
+    """
+    kind, reason = _probe(device_name(name).partition(":")[0])
+    if kind is None:
+        raise DeviceUnavailable(f"device {name} cannot be loaded: {reason}")
+    return kind
 
 
 def devices() -> DeviceList:
@@ -211,6 +284,13 @@ def _read_plugins() -> None:
     for point in entry_points(group="minigrad.devices"):
         _registry.setdefault(point.name.upper(), _Entry(point, f"from {point.value.partition(':')[0]}"))
     _names.clear()
+
+
+def memory_error(device: str, nbytes: int, error: Exception) -> Exception:
+    """What to raise when a device's ``allocate`` raised ``error``: its own ``OutOfMemoryError`` says enough."""
+    if isinstance(error, OutOfMemoryError):
+        return error
+    return OutOfMemoryError(f"device {device} cannot allocate {nbytes} bytes: {type(error).__name__}: {error}")
 
 
 def compile_error(device: str, kernel: str, problem: str, source: str) -> CompileError:

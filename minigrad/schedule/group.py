@@ -5,15 +5,13 @@ Next: ``order.py``."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
 from math import prod
 
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
-from minigrad.schedule.access import Access, access, is_variable
+from minigrad.schedule.access import access
+from minigrad.schedule.draft import ALONE, Draft, Group
 from minigrad.schedule.materialise import Materialised
-from minigrad.symbolic import variables
 from minigrad.target import Target
 
 MAX_STAGES = 24
@@ -22,116 +20,14 @@ MAX_STAGE_OPERATIONS = 512
 MAX_OPERATIONS = 1024
 """Beyond these, compiling a kernel costs more than its launch."""
 
-_ALONE = frozenset((Op.SCATTER, Op.ASSIGN))
+TILE_ROWS = 32
+"""Rows that a contraction takes at once on a GPU where it is one of several stages."""
 
+LEAST_ROWS = 16
+"""Fewer, and its tiles are not worth their copies."""
 
-@dataclass(eq=False)
-class Draft:
-    """A stage in the making: its stores, all of one shape, and what each reads. ``inlined``: nodes that were to be
-    stored, but only this stage reads them, each where it computes it: they stay in registers."""
-
-    stores: list[LazyBuffer]
-    accesses: list[Access]
-    inlined: set[LazyBuffer] = field(default_factory=set)
-
-    def changed(self) -> None:
-        """Forget what was derived from the stores and accesses."""
-        for name in ("domain", "work", "reads", "is_contraction"):
-            vars(self).pop(name, None)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.stores[0].shape
-
-    @cached_property
-    def domain(self) -> tuple[object, ...] | None:
-        """What its reductions run over; None if it has none."""
-        for a in self.accesses:
-            for r in a.reduces:
-                return r.srcs[0].shape, r.arg, a.reduces[r][0]
-        return None
-
-    @cached_property
-    def work(self) -> int:
-        """Scalar operations, roughly."""
-        total = 0
-        for a in self.accesses:
-            points = max([a.node.size] + [r.srcs[0].size for r in a.reduces])
-            total += points * (1 + a.operations + len(a.reduces))
-        return total
-
-    @cached_property
-    def reads(self) -> set[LazyBuffer]:
-        return {n for a in self.accesses for n in a.reads} - self.inlined
-
-    @cached_property
-    def is_contraction(self) -> bool:
-        """Whether it sums a product of two operands that each lack an axis of the other."""
-        return any(r.op == Op.SUM and _is_contraction(r, a) for a in self.accesses for r in a.reduces)
-
-
-def _is_contraction(reduction: LazyBuffer, a: Access) -> bool:
-    node = reduction.srcs[0]
-    while node.op == Op.CAST:
-        node = node.srcs[0]
-    if node.op != Op.MUL or len(a.reads) < 1:
-        return False
-    # an operand lacks an axis of the result if none of the coordinates it is read at mentions that axis's variable
-    used = [frozenset(str(v) for i in index for v in variables(i)) for indexes in a.reads.values() for index in indexes]
-    axes = [str(c) for c in a.coordinate if is_variable(c)]
-    lacking = [frozenset(axis for axis in axes if axis not in u) for u in used if any(v.startswith("r") for v in u)]
-    return any(x and y and x - y and y - x for x in lacking for y in lacking)
-
-
-@dataclass(eq=False)
-class Group:
-    """A kernel in the making. ``columns``: for each axis of its outer space the axis that it is in every stage."""
-
-    drafts: list[Draft]
-    columns: list[tuple[int, ...]]
-    device: str
-    work: int
-    notes: list[str] = field(default_factory=list)
-
-    def changed(self) -> None:
-        """Forget what was derived from the drafts."""
-        for name in ("stores", "reads", "operations"):
-            vars(self).pop(name, None)
-
-    @property
-    def outer(self) -> tuple[int, ...]:
-        return tuple(self.drafts[0].shape[c[0]] for c in self.columns)
-
-    @cached_property
-    def stores(self) -> list[LazyBuffer]:
-        return [s for d in self.drafts for s in d.stores]
-
-    @cached_property
-    def reads(self) -> set[LazyBuffer]:
-        """What it reads and does not store itself."""
-        return {n for d in self.drafts for n in d.reads} - set(self.stores)
-
-    @property
-    def inputs(self) -> list[LazyBuffer]:
-        """``reads`` in an order that does not depend on addresses."""
-        stores = set(self.stores)
-        found = dict.fromkeys(n for d in self.drafts for a in d.accesses for n in a.reads if n not in d.inlined)
-        return [n for n in found if n not in stores]
-
-    @cached_property
-    def operations(self) -> int:
-        """What the elementwise nodes in all its stages are worth."""
-        return sum(a.operations for d in self.drafts for a in d.accesses)
-
-    @property
-    def alone(self) -> bool:
-        return self.drafts[0].stores[0].op in _ALONE
-
-    @property
-    def simple(self) -> bool:
-        """One stage without reductions or scans."""
-        return len(self.drafts) == 1 and not self.alone and self.drafts[0].domain is None and (
-            self.drafts[0].stores[0].op != Op.SCAN)
+TILE_BYTES = 12 << 10
+"""Shared memory that its tiles take beside what the stages hand on to each other."""
 
 
 class Grouping:
@@ -148,7 +44,7 @@ class Grouping:
         for node in graph.stored:
             draft = Draft([node], [access(node, stored)])
             axes = [i for i, s in enumerate(node.shape) if s > 1]
-            if node.op in _ALONE:
+            if node.op in ALONE:
                 axes = []
             elif node.op == Op.SCAN:
                 axes.remove(node.arg[1]) if node.arg[1] in axes else None
@@ -296,13 +192,13 @@ class Grouping:
         small = merged.work <= self.target.small_work
         reason = None
         if not small:
-            if any(d.is_contraction and d.work > self.target.small_work for d in merged.drafts):
+            if self._large(merged) and not self._stays_in_tiles(merged, (producer, consumer)):
                 reason = "a large contraction keeps its own kernel"
             elif prod(merged.outer) < self.target.parallel_min:
                 reason = f"only {prod(merged.outer)} common outer points"
             elif not _keeps_contiguous(merged):
                 reason = "rows would be read across memory"
-        if reason is None and self._scratch(merged, (producer, consumer)) > self.target.l2 // 2:
+        if reason is None and self._scratch(merged, (producer, consumer)) > self.target.row_bytes:
             reason = "its row does not fit the cache"
         if reason is None and self.reachable(producer, consumer, skip_direct=True):
             reason = "another kernel stands between them"
@@ -314,15 +210,65 @@ class Grouping:
         merged.notes.append(f"{_name(producer.stores[-1])} is an earlier stage: {prod(merged.outer)} common rows")
         return merged
 
-    def _scratch(self, group: Group, of: Sequence[Group]) -> int:
-        """Bytes of one outer point's values that no other group reads, once ``group`` has taken the place of ``of``."""
+    def _large(self, group: Group) -> list[int]:
+        """The stages that are contractions of more than a little work."""
+        return [i for i, d in enumerate(group.drafts) if d.is_contraction and d.work > self.target.small_work]
+
+    def _stays_in_tiles(self, group: Group, of: Sequence[Group]) -> bool:
+        """GPUs: whether the large contractions of a kernel can take blocks of rows, as attention does, and are better
+        off: each block reads the whole of the other operand again, but what the stages hand on to each other is in
+        shared memory, never written and read elsewhere."""
+        if not self.target.workgroup:
+            return False
+        stages = self._large(group)
+        common = set(range(len(group.columns)))
+        again = 0
+        for i in stages:
+            draft, fixed = group.drafts[i], {c[i] for c in group.columns}
+            common &= {j for j, c in enumerate(group.columns) if f"c{c[i]}" in draft.rows}
+            inside = {a: n for a, n in enumerate(draft.shape) if a not in fixed}
+            if not any(f"c{a}" in draft.rows for a in inside):
+                return False
+            again += prod(inside.values()) * draft.length
+        if not common:
+            return False
+        extent = max(group.outer[j] for j in common)
+        held = [n for i in stages for n in group.drafts[i].stores if any(n in d.reads for d in group.drafts)]
+        row = self._scratch(group, of, held)
+        count = min(TILE_ROWS, extent, (self.target.shared - TILE_BYTES) // max(1, row))
+        # what a tile of 64 rows would not have read, at the price of a cache, against four accesses to memory
+        return count >= min(LEAST_ROWS, extent) and again * (64 - count) // 128 <= row * count
+
+    def _scratch(self, group: Group, of: Sequence[Group], held: Sequence[LazyBuffer] = ()) -> int:
+        """Bytes of one outer point's values that no other group reads, or that are to be ``held``, once ``group`` has
+        taken the place of ``of``."""
         total = 0
+        taken = self.taken_over(group, of)
         for stage, draft in enumerate(group.drafts):
             fixed = {c[stage] for c in group.columns}
             for node in draft.stores:
-                if self.is_scratch(node, group, of):
+                if node not in taken and (node in held or self.is_scratch(node, group, of)):
                     total += node.dtype.size * prod(s for a, s in enumerate(node.shape) if a not in fixed)
         return total
+
+    def taken_over(self, group: Group, of: Sequence[Group] = ()) -> dict[LazyBuffer, LazyBuffer]:
+        """GPUs: scratch values that take the memory of an earlier one, which is not read any more, or at the last only
+        where the new one is written in its place."""
+        taken: dict[LazyBuffer, LazyBuffer] = {}
+        if not self.target.workgroup:
+            return taken
+        stages = [(i, n) for i, d in enumerate(group.drafts) for n in d.stores if self.is_scratch(n, group, of)]
+        free: list[tuple[int, LazyBuffer]] = []
+        for stage, node in stages:
+            axes = {c[stage] for c in group.columns}
+            for old in free:
+                if (old[1].shape == node.shape and old[1].dtype is node.dtype and old[0] < stage
+                        and {c[old[0]] for c in group.columns} == axes and _is_over(group, old[1], stage)):
+                    taken[node] = taken.get(old[1], old[1])
+                    free.remove(old)
+                    break
+            free.append((stage, node))
+        return taken
 
     def is_scratch(self, node: LazyBuffer, group: Group, of: Sequence[Group] = ()) -> bool:
         """Whether only this group, or those ``of`` which it is made, read the node."""
@@ -370,7 +316,7 @@ class Grouping:
             if len(run) > 1:
                 merged = Group([d for g in run for d in g.drafts], [], run[0].device, sum(g.work for g in run),
                                [n for g in run for n in g.notes] + ["small work: one after the other"])
-                if self._scratch(merged, run) <= self.target.l2 // 2:
+                if self._scratch(merged, run) <= self.target.row_bytes:
                     self.replace(run, merged)
             run = [group] if group is not None and not group.alone and group.work <= self.target.small_work else []
 
@@ -382,6 +328,15 @@ def _name(node: LazyBuffer) -> str:
 def _reads_in_place(draft: Draft, stores: Sequence[LazyBuffer]) -> bool:
     """Whether the draft reads these stores only at its own coordinate."""
     return all(index == a.coordinate for a in draft.accesses for s in stores for index in a.reads.get(s, ()))
+
+
+def _is_over(group: Group, node: LazyBuffer, stage: int) -> bool:
+    """Whether nothing from this stage on reads the node, but for elementwise stores of the stage itself, in place."""
+    draft = group.drafts[stage]
+    if any(node in d.reads for d in group.drafts[stage + 1:]):
+        return False
+    plain = draft.domain is None and draft.stores[0].op not in (Op.SCAN, *ALONE)
+    return node not in draft.reads or (plain and _reads_in_place(draft, [node]))
 
 
 def _linked(producer: Group, consumer: Group, u: tuple[int, ...], v: tuple[int, ...]) -> bool:

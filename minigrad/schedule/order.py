@@ -8,7 +8,7 @@ from math import prod
 
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
-from minigrad.schedule.group import Group
+from minigrad.schedule.draft import Group
 from minigrad.target import Target
 
 MAX_PARTS = 64

@@ -11,7 +11,8 @@ from minigrad.dtype import int64
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.graph.verify import verify
 from minigrad.ops import Op
-from minigrad.schedule.group import Group, Grouping
+from minigrad.schedule.draft import Group
+from minigrad.schedule.group import Grouping
 from minigrad.schedule.materialise import Materialised, materialise
 from minigrad.schedule.memory import place
 from minigrad.schedule.order import donations, launches
@@ -159,12 +160,14 @@ class Assembly:
             memory[node] = Memory(f"in{i}", node.dtype, node.shape, strides=strides)
             places.append(self.places[node])
         many = sum(s not in self.scratch for s in stores) > 1
+        taken = self.grouping.taken_over(group)
         for stage, draft in enumerate(group.drafts):
             fixed = {c[stage] for c in group.columns}
             for node in draft.stores:
                 if node in self.scratch:
                     axes = tuple(a for a in range(len(node.shape)) if a not in fixed)
-                    memory[node] = Memory(f"row{len(memory)}", node.dtype, node.shape, "scratch", None, axes, True)
+                    name = memory[taken[node]].name if node in taken else f"row{len(memory)}"
+                    memory[node] = Memory(name, node.dtype, node.shape, "scratch", None, axes, True)
                 else:
                     memory[node] = Memory(f"out{len(places)}" if many else "out", node.dtype, node.shape, written=True)
                     places.append(self.places[node])

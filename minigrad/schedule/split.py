@@ -19,18 +19,24 @@ CHUNK = 4096
 ROW = 64
 """Elements, at least, that a partial result stands for when whole axes are kept."""
 
+SIDE_BY_SIDE = 8
+"""Results that a workgroup of a GPU reduces together where they are neighbours in memory: it takes so many times more
+of them to keep all workgroups busy."""
+
 
 def split_reductions(outputs: Sequence[LazyBuffer], target: Target) -> list[LazyBuffer]:
-    """Replace ``SUM(x)`` to fewer than ``target.parallel_min`` results by ``SUM(SUM(parts of x))`` where x is long.
+    """Replace ``SUM(x)`` to fewer than ``target.parallel_min`` results (on a GPU, some times as many) by
+    ``SUM(SUM(parts of x))`` where x is long.
 
     A 4096 × 4096 sum keeps its first axis in the first level; a vector of a million is cut into 244 parts of 4096 and
     a rest, which is reduced beside them.
     """
+    few = target.parallel_min * (SIDE_BY_SIDE if target.workgroup else 1)
     at: dict[LazyBuffer, LazyBuffer] = {}
     for node in toposort(outputs):
         srcs = tuple([at[s] for s in node.srcs])
         new = node if srcs == node.srcs else LazyBuffer(node.op, srcs, node.arg, node.shape, node.dtype, node.device)
-        if node.op in REDUCE and 0 < node.size < target.parallel_min and srcs[0].size >= node.size * 4 * CHUNK:
+        if node.op in REDUCE and 0 < node.size < few and srcs[0].size >= node.size * 4 * CHUNK:
             new = _split(new)
         at[node] = new
     return [at[o] for o in outputs]

@@ -120,10 +120,11 @@ _LOCK = RLock()  # reentrant: the collector may call _forget in a thread that ho
 _KIND_NUMBER = {kind: number for number, kind in enumerate(KINDS)}
 
 
-def _forget(entry: ref[Sym]) -> None:
-    with _LOCK:
-        if isinstance(entry, _Entry) and _TABLE.get(entry.key) is entry:
-            del _TABLE[entry.key]
+def _forget(entry: ref[Sym], lock: Any = _LOCK, table: dict[tuple[Any, ...], _Entry] = _TABLE) -> None:
+    # lock and table are bound here: at the interpreter's end the module's names go before the last nodes do
+    with lock:
+        if table.get(entry.key) is entry:  # type: ignore[attr-defined]
+            del table[entry.key]
 
 
 def find(key: tuple[Any, ...]) -> Sym | None:

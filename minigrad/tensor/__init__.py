@@ -10,6 +10,7 @@ from minigrad.tensor import (  # noqa: F401  each topic adds methods to Tensor a
     comparison,
     convert,
     creation,
+    dlpack,
     elementwise,
     exponential,
     extrema,

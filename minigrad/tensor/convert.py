@@ -18,6 +18,7 @@ from minigrad.dtype import DType
 from minigrad.engine import leaf_from_numpy, realise, to_numpy
 from minigrad.ops import Op
 from minigrad.ops import cast as cast_array
+from minigrad.runtime.device import get_device as device_of
 from minigrad.tensor.base import LeafHooks, Tensor, alias, function, make, method, record_unary
 from minigrad.tensor.movement import shape_argument
 from minigrad.tensor.operands import dim_index, result_dtype
@@ -75,8 +76,8 @@ def type_(self: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
 
 @method("type_as")
 def type_as(self: Tensor, other: Tensor) -> Tensor:
-    """In the dtype of ``other``."""
-    return self.to(other.dtype)
+    """In the dtype and on the device of ``other``."""
+    return self.to(other)
 
 
 def _conversion(name: str, dtype: DType) -> None:
@@ -122,7 +123,8 @@ def _array(self: Tensor) -> np.ndarray:
 def numpy(self: Tensor, *, force: bool = False) -> np.ndarray:
     """A NumPy array on the same memory: changes of either show in both.
 
-    ``RuntimeError`` for a Tensor that requires a gradient, unless ``force``.
+    ``RuntimeError`` for a Tensor that requires a gradient and ``TypeError`` for one in a device's own memory, unless
+    ``force``, which copies the latter.
 
     >>> import minigrad
     >>> t = minigrad.ones(2)
@@ -134,6 +136,11 @@ def numpy(self: Tensor, *, force: bool = False) -> np.ndarray:
     if not force and self.requires_grad:
         raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
     storage = self._storage
+    if storage.lazy.device != "CPU" and not device_of(storage.lazy.device).host_memory:
+        if force:
+            return self.detach().cpu().numpy()
+        raise TypeError(f"can't convert {self.device} device type tensor to numpy. Use Tensor.cpu() to copy the tensor "
+                        "to host memory first.")
     storage.array()
     storage.make_private()
     array = to_numpy(storage.lazy)
@@ -234,8 +241,13 @@ def element_size(self: Tensor) -> int:
 
 @method("data_ptr")
 def data_ptr(self: Tensor) -> int:
-    """The address of the first element."""
-    return int(_array(self).__array_interface__["data"][0])
+    """The address of the first element: the host's, or a number that its device understands."""
+    array = _array(self)
+    lazy = self._storage.lazy
+    if lazy.buffer.on_host:
+        return int(array.__array_interface__["data"][0])
+    skipped = 0 if self._view is None else self._view.offset * lazy.dtype.size
+    return lazy.buffer.address + lazy.offset + skipped
 
 
 @method("is_floating_point")
@@ -275,7 +287,7 @@ function("result_type")(lambda a, b: result_dtype((a, b)))
 
 for _name, _value in (
     ("nbytes", lambda self: self.numel() * self.dtype.size), ("itemsize", lambda self: self.dtype.size),
-    ("is_cuda", lambda self: self._storage.lazy.device == "CUDA"), ("is_xpu", lambda self: False),
+    ("is_cuda", lambda self: self.device.type == "cuda"), ("is_xpu", lambda self: False),
     ("is_mps", lambda self: False), ("is_sparse", lambda self: False), ("is_quantized", lambda self: False),
     ("is_meta", lambda self: False), ("_version", lambda self: self._storage.version),
     ("_base", lambda self: None if self._view is None or not self._view.differentiable else self._view.base),
@@ -356,6 +368,10 @@ def _set_grad(self: Tensor, value: Tensor | None) -> None:
             raise RuntimeError(f"attempting to assign a gradient of size '{list(value._shape())}' to a tensor of size "
                                f"'{list(self._shape())}'. Please ensure that the gradient and the tensor are the same "
                                "size")
+        if value._storage.lazy.device != self._storage.lazy.device:
+            raise RuntimeError(f"attempting to assign a gradient with device type '{value.device}' to a tensor with "
+                               f"device type '{self.device}'. Please ensure that the gradient and the tensor are on "
+                               "the same device")
         if value.dtype is not self.dtype:
             word = {"float64": "double", "float32": "float", "float16": "c10::Half", "bfloat16": "c10::BFloat16"}
             raise RuntimeError("attempting to assign a gradient with dtype "

@@ -17,11 +17,12 @@ from minigrad.engine import leaf_from_numpy, wrap_numpy
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.ops import cast as cast_array
+from minigrad.runtime.device import get_device
 from minigrad.tensor.base import Tensor, both, function, make, method, record_unary
 from minigrad.tensor.joining import stack
 from minigrad.tensor.movement import shape_argument
 from minigrad.tensor.promotion import get_default_dtype, number, number_dtype
-from minigrad.tensor.size import default_device, resolve
+from minigrad.tensor.size import host_device, resolve
 
 # --- from data
 
@@ -132,7 +133,7 @@ def as_tensor(data: Any, dtype: DType | None = None, device: Any = None) -> Tens
     if isinstance(data, Tensor):
         return data.to(device=device, dtype=dtype)
     if isinstance(data, np.ndarray) and (dtype is None or dtypes.from_numpy(data.dtype) is dtype):
-        return from_numpy(data)
+        return make(_wrapped(data, resolve(device)))
     return tensor(data, dtype=dtype, device=device)
 
 
@@ -151,8 +152,14 @@ def from_numpy(ndarray: np.ndarray) -> Tensor:
     """
     if not isinstance(ndarray, np.ndarray):
         raise TypeError(f"expected np.ndarray (got {type(ndarray).__name__})")
-    dtype = dtypes.from_numpy(ndarray.dtype)
-    return make(wrap_numpy(ndarray, dtype, default_device()))
+    return make(_wrapped(ndarray, host_device()))
+
+
+def _wrapped(array: np.ndarray, device: str) -> LazyBuffer:
+    """A value on the array's memory, or on a copy where a device has its own."""
+    dtype = dtypes.from_numpy(array.dtype)
+    make_leaf = wrap_numpy if device == "CPU" or get_device(device).host_memory else leaf_from_numpy
+    return make_leaf(array, dtype, device)
 
 
 @function("scalar_tensor")

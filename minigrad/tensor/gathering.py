@@ -15,7 +15,7 @@ from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.tensor.base import Tensor, both, function, make, method, read_all, record
 from minigrad.tensor.indexing import check_range, concrete, mask_coordinates, put, wrapped
-from minigrad.tensor.operands import broadcast_shapes, dim_index
+from minigrad.tensor.operands import broadcast_shapes, dim_index, one_device
 from minigrad.tensor.promotion import number
 
 
@@ -62,9 +62,9 @@ def index_select(self: Tensor, dim: int, index: Tensor) -> Tensor:
         raise IndexError("index_select(): Index is supposed to be a vector")
     _check_index_dtype(index, "index_select")
     axis = dim_index(dim, self.ndim)
-    la = self._read()
+    la, li = self._read(), index._read().reshape((index.numel(),))
+    one_device((la, li))
     x = la if la.shape else la.reshape((1,))
-    li = index._read().reshape((index.numel(),))
     check_range(li, x.shape[axis], axis, message="index out of range in self")
     order = (axis, *[i for i in range(len(x.shape)) if i != axis])
     out = x.permute(order).gather((wrapped(li, x.shape[axis]),))
@@ -92,10 +92,10 @@ def gather(self: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False) 
     """out[i, j] = self[index[i, j], j] for dim 0, self[i, index[i, j]] for dim 1, and so on."""
     axis = dim_index(dim, self.ndim)
     _check_gather(self, axis, index, "gather")
-    la = self._read()
+    la, li = self._read(), index._read()
+    one_device((la, li))
     if not la.shape:
         return record(_GATHER, (la,), (self,), (la,))[0].reshape(index._shape())
-    li = index._read()
     check_range(li, la.shape[axis], axis, RuntimeError)
     out = la.gather(_coordinates(wrapped(li, la.shape[axis]), axis))
     return record(_GATHER, (out,), (self,), (la,))[0]
@@ -169,6 +169,7 @@ def _scattered(self: Tensor, dim: int, index: Tensor, src: Any, mode: str, node:
         tensors = (self,)
     lazies = read_all(tensors)
     la, li = lazies[0], index._read()
+    one_device((*lazies, li))
     if not la.shape:
         la_shaped, li = la.reshape((1,)), li.reshape((1,))
     else:
@@ -244,6 +245,7 @@ def _along(self: Tensor, dim: int, index: Tensor, source: Any, mode: str, node: 
     tensors = (self, source) if isinstance(source, Tensor) else (self,)
     lazies = read_all(tensors)
     la, li = lazies[0], index._read().reshape((index.numel(),))
+    one_device((*lazies, li))
     check_range(li, la.shape[axis], axis)
     order = (axis, *[i for i in range(len(la.shape)) if i != axis])
     front = la.permute(order)

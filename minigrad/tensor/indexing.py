@@ -18,7 +18,7 @@ from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.tensor.base import Tensor, check_in_place, make, make_view, method, record, twin
 from minigrad.tensor.movement import offset_of, strides_of
-from minigrad.tensor.operands import broadcast_shapes, dim_index, fit, is_number
+from minigrad.tensor.operands import broadcast_shapes, dim_index, fit, is_number, one_device
 from minigrad.tensor.promotion import number
 from minigrad.tensor.storage import compute
 
@@ -325,6 +325,13 @@ class Advanced:
         return lazy.permute(tuple(inverse))
 
 
+def check_index_device(view: Tensor, index: Tensor) -> None:
+    """``RuntimeError`` for an index that is neither on the CPU nor where the indexed tensor is."""
+    if index._storage.lazy.device not in ("CPU", view._storage.lazy.device):
+        raise RuntimeError("indices should be either on cpu or on the same device as the indexed tensor "
+                           f"({view.device})")
+
+
 def _expand_masks(view: Tensor, given: Sequence[Tensor | None]) -> tuple[list[LazyBuffer], list[int]]:
     shape = view._shape()
     lazies: list[LazyBuffer] = []
@@ -332,6 +339,7 @@ def _expand_masks(view: Tensor, given: Sequence[Tensor | None]) -> tuple[list[La
     for dim, index in enumerate(given):
         if index is None:
             continue
+        check_index_device(view, index)
         if index.dtype in (bool_, uint8):
             for offset, size in enumerate(index._shape()):
                 if size != shape[dim + offset]:
@@ -403,6 +411,7 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
     mask = _only_mask(given)
     if mask is not None and (is_number(value) or value.ndim == 0):
         _check_mask(view, mask)
+        mask = mask.to(device=view.device)
         whole = mask.reshape((*mask._shape(), *[1] * (view.ndim - mask.ndim)))
         view.masked_fill_(whole, value.to(self.dtype) if isinstance(value, Tensor) else value)
         return
@@ -424,6 +433,7 @@ def _only_mask(given: Sequence[Tensor | None]) -> Tensor | None:
 
 
 def _check_mask(view: Tensor, mask: Tensor) -> None:
+    check_index_device(view, mask)
     for i, (m, n) in enumerate(zip(mask._shape(), view._shape(), strict=False)):
         if m != n:
             raise IndexError(f"The shape of the mask {list(mask._shape())} at index {i} does not match the shape of "
@@ -446,6 +456,8 @@ def put(view: Tensor, given: Sequence[Tensor | None], value: Any, mode: str) -> 
         if lv is la and value is not view:
             lv = twin(lv)
         tensors, lazies = (view, value), (la, lv)
+        if lv.shape:
+            one_device(lazies)
         new = lv.copy_to(la.device).cast(la.dtype)
         while len(new.shape) > len(shape) and new.shape[0] == 1:
             new = new.reshape(new.shape[1:])

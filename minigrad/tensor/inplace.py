@@ -23,7 +23,7 @@ from minigrad.tensor import (  # noqa: F401  their methods get in-place twins
 )
 from minigrad.tensor.base import Tensor, _new, check_in_place, make, method, record, record_unary
 from minigrad.tensor.movement import shape_argument
-from minigrad.tensor.operands import fit, is_number
+from minigrad.tensor.operands import fit, is_number, one_device
 from minigrad.tensor.promotion import can_cast, number, type_name
 from minigrad.tensor.storage import Storage
 
@@ -34,6 +34,8 @@ def adopt(self: Tensor, result: Tensor) -> Tensor:
     if result._shape() != self._shape():
         raise RuntimeError(f"output with shape {list(self._shape())} doesn't match the broadcast shape "
                            f"{list(result._shape())}")
+    if result._storage.lazy.device != lazy.device:
+        one_device((lazy, result._storage.lazy))
     dtype = result.dtype
     if dtype is not lazy.dtype:
         if not can_cast(dtype, lazy.dtype):

@@ -19,7 +19,7 @@ from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.tensor.base import Tensor, both, function, make, read_all, record_unary
 from minigrad.tensor.movement import part, shape_argument
-from minigrad.tensor.operands import dim_index, result_dtype, same_device
+from minigrad.tensor.operands import dim_index, one_device, result_dtype
 
 # Up to this many tensors are joined inside a kernel; more are copied one after another.
 IN_KERNEL = 8
@@ -59,7 +59,8 @@ def _padded(value: LazyBuffer, axis: int, low: int, high: int) -> LazyBuffer:
 
 def _join(tensors: Sequence[Tensor], reshaped: Sequence[tuple[int, ...]], axis: int, node: type[Node]) -> Tensor:
     """The tensors, each in its reshaped form, joined. The tape node knows shapes only: its gradients are cut out."""
-    lazies = same_device(read_all(tensors))
+    lazies = read_all(tensors)
+    one_device(lazies)
     dtype = result_dtype(tensors)
     parts = [v.cast(dtype).reshape(s) for v, s in zip(lazies, reshaped, strict=True)]
     out = cat_values(parts, axis)

@@ -13,7 +13,7 @@ from minigrad.dtype import accumulator, bool_
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.tensor.base import Tensor, both, function, method, record_binary, twin
-from minigrad.tensor.operands import broadcast_shapes, require_tensor, same_device
+from minigrad.tensor.operands import broadcast_shapes, one_device, require_tensor
 from minigrad.tensor.promotion import type_name
 
 
@@ -35,9 +35,7 @@ def _operands(a: Tensor, b: Any, name: str, argument: str = "other") -> tuple[La
     if la is lb and a is not b:
         lb = twin(lb)
     if la.device != lb.device:
-        same_device((la, lb))
-        raise RuntimeError(f"Expected all tensors to be on the same device, but found at least two devices, "
-                           f"{la.device.lower()} and {lb.device.lower()}!")
+        one_device((la, lb))
     return la, lb
 
 

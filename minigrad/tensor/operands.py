@@ -6,14 +6,16 @@ from __future__ import annotations
 import numbers
 from collections.abc import Sequence
 from operator import index
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
 from minigrad.dtype import DType
 from minigrad.graph.lazy import LazyBuffer
+from minigrad.ops import Op
 from minigrad.tensor.base import Tensor, read_all, twin
 from minigrad.tensor.promotion import combined, number, number_dtype, with_number
+from minigrad.tensor.size import shown_device
 
 NUMBERS = (int, float, np.generic, numbers.Number)
 
@@ -58,16 +60,35 @@ def fit(lazy: LazyBuffer, dtype: DType, shape: tuple[int, ...]) -> LazyBuffer:
 
 
 def same_device(lazies: Sequence[LazyBuffer]) -> list[LazyBuffer]:
-    """The values on one device: 0-d ones may move, others raise ``RuntimeError``."""
-    devices = {v.device for v in lazies if v.shape} or {lazies[0].device}
-    if len(devices) > 1:
-        names = [v.device for v in lazies if v.shape]
-        first = names[0]
-        second = next(n for n in names if n != first)
-        raise RuntimeError("Expected all tensors to be on the same device, but found at least two devices, "
-                           f"{first.lower()} and {second.lower()}!")
-    device = devices.pop()
-    return [v if v.device == device else v.copy_to(device) for v in lazies]
+    """The operands of an elementwise op on one device: 0-d ones of the CPU move to where the others are, all else that
+    differs raises ``RuntimeError``."""
+    device = next((v.device for v in lazies if v.device != "CPU"), "CPU")
+    for v in lazies:
+        if v.device != device and (v.shape or v.device != "CPU"):
+            _different(device, v.device)
+    return [v if v.device == device else _moved(v, device) for v in lazies]
+
+
+def one_device(lazies: Sequence[LazyBuffer]) -> None:
+    """``RuntimeError`` unless all values, 0-d ones too, are on one device."""
+    first = lazies[0].device
+    for v in lazies:
+        if v.device != first:
+            _different(first, v.device)
+
+
+def _different(first: str, second: str) -> NoReturn:
+    raise RuntimeError("Expected all tensors to be on the same device, but found at least two devices, "
+                       f"{shown_device(first)} and {shown_device(second)}!")
+
+
+def _moved(lazy: LazyBuffer, device: str) -> LazyBuffer:
+    """A 0-d value elsewhere. Numbers that the program itself holds need no copy; they have no gradient."""
+    if lazy.op == Op.CONST:
+        return LazyBuffer.const(lazy.arg, lazy.dtype, lazy.shape, device)
+    if lazy.op == Op.SCALAR:
+        return LazyBuffer.scalar(lazy.value, lazy.dtype, device)
+    return lazy.copy_to(device)
 
 
 Operands = tuple[LazyBuffer, LazyBuffer, LazyBuffer, LazyBuffer]

@@ -19,7 +19,7 @@ from minigrad.tensor import return_types
 from minigrad.tensor.base import Tensor, both, function, make
 from minigrad.tensor.indexing import concrete
 from minigrad.tensor.joining import stack
-from minigrad.tensor.operands import dim_index
+from minigrad.tensor.operands import dim_index, one_device
 
 
 def _order(self: Tensor, dim: int, descending: bool) -> Tensor:
@@ -226,6 +226,10 @@ def histc(self: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Tens
 def searchsorted(sorted_sequence: Tensor, input: Any, *, out_int32: bool = False, right: bool = False,
                  side: str | None = None) -> Tensor:
     """Where elements would be inserted into the sorted last dimension; before equal ones, or after with ``right``."""
+    if isinstance(input, Tensor) and input.device != sorted_sequence.device:
+        raise RuntimeError("searchsorted(): boundaries and input value tensors should have same device type, but got "
+                           f"boundaries tensor device type {sorted_sequence.device} and input value tensor device type "
+                           f"{input.device}")
     after = right or side == "right"
     edges = concrete(sorted_sequence, "searchsorted")
     values = concrete(input, "searchsorted") if isinstance(input, Tensor) else np.asarray(input)
@@ -247,6 +251,7 @@ def bucketize(self: Tensor, boundaries: Tensor, *, out_int32: bool = False, righ
 @both("isin")
 def isin(self: Tensor, test_elements: Tensor) -> Tensor:
     """Whether each element is among ``test_elements``."""
+    one_device((self._read(), test_elements._read()))
     found = np.isin(concrete(self, "isin"), concrete(test_elements, "isin"))
     return make(leaf_from_numpy(found, bool_, self._storage.lazy.device))
 

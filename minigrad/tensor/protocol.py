@@ -30,7 +30,7 @@ def tensor_repr(self: Tensor, *, tensor_contents: Any = None) -> str:
         return f"<Tensor of shape {tuple(self._shape())}, {lazy.dtype}, in a composite that is being traced>"
     node = self.grad_fn
     device = lazy.device
-    suffix = "" if device == default_device() else f"device='{device.lower()}'"
+    suffix = "" if device == default_device() else f"device='{self.device}'"
     return format_tensor(self._array(), requires_grad=self.requires_grad,
                          grad_fn_name=None if node is None else node.name(), device_suffix=suffix)
 

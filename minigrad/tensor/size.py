@@ -10,7 +10,7 @@ from math import prod
 from typing import Any, SupportsIndex, overload
 
 from minigrad import config
-from minigrad.runtime.device import device_name
+from minigrad.runtime.device import Device, device_class, device_name, get_device
 
 
 class Size(tuple[int, ...]):
@@ -81,7 +81,7 @@ class device:
             raise TypeError(f"device() expects a name such as 'cpu', got {type!r}")
         text = type if index is None else f"{type}:{index}"
         self.name = device_name(text)
-        self.type = self.name.lower()
+        self.type = self.name.partition(":")[0].lower()
         given = text.partition(":")[2]
         self.index = int(given) if given else None
         self._before: list[str | None] = []
@@ -134,12 +134,27 @@ def default_device() -> str:
 
 @cache
 def shown_device(name: str) -> device:
-    """The ``device`` object of a device's name."""
-    return device(name)
+    """The ``device`` object of a device's name: with an index where there may be several, as ``cuda:0``."""
+    several = ":" not in name and device_class(name).count.__func__ is not Device.count.__func__  # type: ignore[attr-defined]
+    return device(name, 0) if several else device(name)
+
+
+def host_device() -> str:
+    """The name of the device for memory of the host: the default one if that is its memory, else CPU."""
+    name = default_device()
+    return name if name == "CPU" or get_device(name).host_memory else "CPU"
 
 
 def resolve(to: Any) -> str:
-    """The name of the device that an argument ``device=`` means; None means the default one."""
+    """The name of the device that an argument ``device=`` means; None means the default one, a number that of a GPU.
+
+    Raises ``RuntimeError`` for unknown devices and ``DeviceUnavailable`` for those this machine has not.
+    """
     if to is None:
         return default_device()
-    return to.name if isinstance(to, device) else device(to).name
+    if isinstance(to, int) and not isinstance(to, bool):
+        to = f"cuda:{to}"
+    name = to.name if isinstance(to, device) else device_name(to) if isinstance(to, str) else device(to).name
+    if name != "CPU":
+        get_device(name)
+    return name

@@ -49,12 +49,20 @@ class Storage:
         self.version += 1
 
     def _write_through(self, lazy: LazyBuffer) -> None:
-        realise([lazy])
-        memory = to_numpy(self.lazy)
-        if not memory.flags.writeable:
+        buffer = self.lazy.buffer
+        if not buffer.writable:
             raise RuntimeError("this tensor shares the memory of a read-only NumPy array and can't be changed in "
                                "place; change a clone() of it")
-        memory[...] = to_numpy(lazy)
+        if buffer.on_host:
+            realise([lazy])
+            to_numpy(self.lazy)[...] = to_numpy(lazy)
+        else:
+            if self.lazy.arg is not None:
+                raise RuntimeError("this tensor shares strided memory of another library on a device and can't be "
+                                   "changed in place; change a clone() of it")
+            lazy = lazy.contiguous()
+            realise([lazy])
+            buffer.copy_from(lazy.buffer, lazy.size * lazy.dtype.size, self.lazy.offset, lazy.offset)
         _unsettled.clear()
         self.version += 1
 
@@ -110,12 +118,13 @@ def _reads_placeholder(lazy: LazyBuffer) -> bool:
 
 
 def snapshot(storage: Storage, steps: Steps) -> LazyBuffer:
-    """The current value of (a view of) memory that NumPy may change at any time."""
-    array = apply_to_array(to_numpy(storage.lazy), steps)
-    if array.nbytes <= SNAPSHOT_BYTES:
-        return leaf_from_numpy(array, storage.lazy.dtype, storage.lazy.device)
-    _unsettled.append(storage.lazy)
+    """The current value of (a view of) memory that others may change at any time."""
     lazy = storage.lazy
+    if lazy.buffer.on_host:
+        array = apply_to_array(to_numpy(lazy), steps)
+        if array.nbytes <= SNAPSHOT_BYTES:
+            return leaf_from_numpy(array, lazy.dtype, lazy.device)
+    _unsettled.append(lazy)
     for op, arg in steps:
         lazy = lazy.move(op, arg)
     return lazy

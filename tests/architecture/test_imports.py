@@ -32,7 +32,7 @@ ROOMS: tuple[tuple[str, ...], ...] = (
     ("engine",),
     ("autograd",),
     ("tensor",),
-    ("nn", "optim", "utils"),
+    ("nn", "optim", "utils", "cuda", "backends"),
     ("__init__", "__main__", "conformance"),
 )
 LEVEL = {name: level for level, room in enumerate(ROOMS) for name in room}

@@ -140,6 +140,9 @@ def test_command_line() -> None:
     done = _run("CPU", "--only", "^movement/FLIP-all")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "CPU: 13 cases in " in done.stdout and "total              13        0        0" in done.stdout
+    done = _run("CPU", "--only", "^movement/FLIP-all/int8", "--each")
+    assert done.returncode == 0 and done.stdout.startswith("movement/FLIP-all/int8\nCPU: 1 cases in "), done.stdout
+    assert _run("CPU", "--only", "(").returncode == 2
     done = _run("NOSUCH")
     assert done.returncode == 2 and "Expected one of" in done.stderr
     assert _run("CPU", "--only", "^nothing$").returncode == 1, "an empty run proves nothing"

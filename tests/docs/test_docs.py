@@ -115,7 +115,8 @@ def test_the_package_says_its_version() -> None:
     assert f'__version__ = "{project["version"]}"' in initial
 
 
-@pytest.mark.parametrize("page", ["README.md", *(f"docs/{p.name}" for p in sorted((ROOT / "docs").glob("*.md")))])
+@pytest.mark.parametrize("page", [p.relative_to(ROOT).as_posix() for p in (
+    ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "examples").glob("*/README.md")))])
 def test_local_links_lead_somewhere(page: str) -> None:
     assert broken_links(ROOT / page) == []
 

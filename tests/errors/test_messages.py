@@ -223,10 +223,8 @@ t.autograd.backward([t.ones(1, requires_grad=True)], [None, None]) ⇒ RuntimeEr
 t.autograd.backward(t.ones(1, requires_grad=True), inputs=[]) ⇒ RuntimeError: 'inputs' argument to 'backward' cannot be
 t.ones(2, device="cc") + t.ones(2, device="cpu") ⇒ RuntimeError: Expected all tensors to be on the same device, but foun
 t.ones(2, 2, device="cc") @ t.ones(2, 2, device="cpu") ⇒ RuntimeError: Expected all tensors to be on the same device, bu
-t.ones(2).cuda() ⇒ RuntimeError: Expected one of
-t.ones(2, 2, device="cuda") ⇒ RuntimeError: Expected one of
 t.device(3) ⇒ TypeError: device() expects a name such as 'cpu', got 3
-t.device("cpu:1") ⇒ RuntimeError: invalid device ordinal in 'cpu:1': device cpu has only index 0
+t.device("cpu:1") ⇒ RuntimeError: invalid device ordinal in 'cpu:1'
 t.randint(0, 0, (2,)) ⇒ RuntimeError: random_ expects 'from' to be less than 'to', but got from=0 >= to=0
 t.ones(2).uniform_(3, 1) ⇒ RuntimeError: uniform_ expects to return a [from, to) range, but found from=3 > to=1
 t.rand(2, dtype=t.int64) ⇒ NotImplementedError: "check_uniform_bounds" not implemented for 'Long'

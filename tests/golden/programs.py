@@ -171,8 +171,37 @@ def _copy(pending: Pending) -> Program:
     return Program([at[node] for node in pending.results], [at[node] for node in pending.leaves], dead)
 
 
+def dense() -> Program:
+    """(a @ b + bias).relu() of 256 × 512 and 512 × 128."""
+    a, b, bias = leaf(256, 512), leaf(512, 128), leaf(128)
+    space = (256, 128, 512)
+    left = a.reshape((256, 1, 512)).expand(space)
+    right = b.permute((1, 0)).reshape((1, 128, 512)).expand(space)
+    y = left.binary(Op.MUL, right).reduce(Op.SUM, (2,)).reshape((256, 128))
+    y = y.binary(Op.ADD, bias.reshape((1, 128)).expand(y.shape))
+    return Program([y.binary(Op.MAXIMUM, y.like(0.0))], [a, b, bias])
+
+
+def attention() -> Program:
+    """softmax(q kᵀ / 8) v: 2 × 4 heads, 128 queries and keys of 64."""
+    q, k, v = leaf(2, 4, 128, 64), leaf(2, 4, 128, 64), leaf(2, 4, 128, 64)
+
+    def product(a: LazyBuffer, b: LazyBuffer) -> LazyBuffer:
+        """a @ b, written out."""
+        batch, (m, n, depth) = a.shape[:-2], (a.shape[-2], b.shape[-1], a.shape[-1])
+        space = (*batch, m, n, depth)
+        left = a.reshape((*batch, m, 1, depth)).expand(space)
+        right = b.permute((0, 1, 3, 2)).reshape((*batch, 1, n, depth)).expand(space)
+        return left.binary(Op.MUL, right).reduce(Op.SUM, (4,)).reshape((*batch, m, n))
+
+    scores = product(q, k.permute((0, 1, 3, 2)))
+    scores = scores.binary(Op.MUL, scores.like(0.125))
+    e = scores.binary(Op.SUB, scores.reduce(Op.MAX, (3,)).expand(scores.shape)).unary(Op.EXP)
+    return Program([product(e.binary(Op.DIV, e.reduce(Op.SUM, (3,)).expand(e.shape)), v)], [q, k, v])
+
+
 GRAPHS: dict[str, Callable[[], Program]] = {
     p.__name__: p for p in (chain, softmax, layer_norm, transpose_copy, slice_pad, cumsum, gather, scatter_add,
-                            convolution)
+                            convolution, dense, attention)
 }
 FRONTS: dict[str, Callable[[Any], None]] = {p.__name__: p for p in (linear, linear_backward, cross_entropy, adam)}

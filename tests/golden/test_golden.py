@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from minigrad.graph.show import show as show_graph
+from minigrad.kernel.ir import Kernel
 from minigrad.kernel.show import show as show_kernel
 from minigrad.lower import lower
-from minigrad.render import render_c, render_llvm
+from minigrad.render import render_c, render_cuda, render_llvm, render_opencl
 from minigrad.schedule.group import Grouping
 from minigrad.schedule.materialise import materialise
 from minigrad.schedule.order import launches
@@ -23,10 +24,11 @@ from minigrad.schedule.plan import Assembly, schedule
 from minigrad.schedule.show import show as show_plan
 from minigrad.schedule.simplify import simplify
 from minigrad.schedule.split import split_reductions
-from minigrad.target import AVX2
+from minigrad.target import AVX2, CUDA, GPU, Target
 
 FOLDER = Path(__file__).parent
 LLVM = ("chain", "linear")
+GPU_TEXTS = ("softmax", "dense", "attention")
 
 
 def _load_programs():
@@ -71,7 +73,22 @@ def stages(name: str, graph) -> dict[str, str]:
     }
     if name in LLVM:
         texts["6-llvm.txt"] = render_llvm(kernels, AVX2)
+    if name in GPU_TEXTS:
+        texts["7-opencl.txt"] = render_opencl(gpu_kernels(graph, GPU))
+        texts["8-cuda.txt"] = render_cuda(gpu_kernels(graph, CUDA))
     return {file: text.rstrip("\n") + "\n" for file, text in texts.items()}
+
+
+def gpu_kernels(graph, target: Target) -> list[Kernel]:
+    """The kernels of a program on a GPU."""
+    plan = schedule(graph.outputs, graph.leaves, graph.dead, target)
+    return [lower(launch.spec, target).kernel for launch in plan.launches]
+
+
+@pytest.mark.parametrize("name", GPU_TEXTS)
+@pytest.mark.parametrize("target", [GPU, CUDA], ids=["gpu", "cuda"])
+def test_one_kernel_on_a_gpu(name: str, target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert len(gpu_kernels(program(name, monkeypatch), target)) == 1
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -93,6 +110,7 @@ def test_no_file_is_left_over() -> None:
     known = {f"{name}/{file}" for name in NAMES for file in
              ("1-recorded.txt", "2-simplified.txt", "3-schedule.txt", "4-loops.txt", "5-c.txt")}
     known |= {f"{name}/6-llvm.txt" for name in LLVM}
+    known |= {f"{name}/{file}" for name in GPU_TEXTS for file in ("7-opencl.txt", "8-cuda.txt")}
     found = {path.relative_to(FOLDER).as_posix() for path in FOLDER.rglob("*.txt")}
     assert found == known
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tools.bench import report
 from tools.bench.figures import duration
-from tools.bench.libraries import LIBRARIES, PEERS
+from tools.bench.libraries import LIBRARIES, ON_REQUEST, PEERS
 from tools.bench.limits import better
 from tools.bench.measure import Failed, Session, Settings, measure, open_session
 from tools.bench.picture import draw
@@ -29,7 +29,8 @@ def parser() -> argparse.ArgumentParser:
         description="Measure minigrad beside the libraries that are installed, and the machine's own limits.")
     options.add_argument("--quick", action="store_true", help="fewer workloads, fewer and shorter samples")
     options.add_argument("--only", metavar="REGEX", default="", help="workloads whose name matches, e.g. 'matmul|xor'")
-    options.add_argument("--peers", metavar="A,B", default=",".join(PEERS), help=f"default: {','.join(PEERS)}")
+    options.add_argument("--peers", metavar="A,B", default=",".join(PEERS),
+                         help=f"default: {','.join(PEERS)}; also: {','.join(ON_REQUEST)}")
     options.add_argument("--rounds", type=int, metavar="N", help="samples a library and workload (7; quick: 3)")
     options.add_argument("--threads", type=int, default=2, metavar="N", help="threads of every library (2)")
     options.add_argument("--seed", type=int, default=0, metavar="N", help="shuffles the order in a round (0)")
@@ -58,9 +59,9 @@ def chosen_libraries(peers: str) -> tuple[str, ...]:
     ('minigrad', 'numpy', 'torch')
     """
     wanted = {name for name in peers.split(",") if name}
-    unknown = wanted - set(PEERS)
+    unknown = wanted - {*PEERS, *ON_REQUEST}
     if unknown:
-        raise ValueError(f"unknown peer {', '.join(sorted(unknown))}; the peers are {', '.join(PEERS)}")
+        raise ValueError(f"unknown peer {', '.join(sorted(unknown))}; the peers are {', '.join((*PEERS, *ON_REQUEST))}")
     return tuple(name for name in LIBRARIES if name == "minigrad" or name in wanted)
 
 

@@ -19,6 +19,7 @@ class Library:
 
     name = "numpy"
     module_name = "numpy"
+    needs = ""  # another package without which it can't run
     style = "numpy"
 
     def __init__(self, threads: int = 2) -> None:
@@ -56,8 +57,11 @@ class Minigrad(Library):
     name = "minigrad"
     module_name = "minigrad"
     style = "pytorch"
+    device = ""
 
     def __init__(self, threads: int = 2) -> None:
+        if self.device:
+            os.environ["DEVICE"] = self.device
         super().__init__(threads)
         if not hasattr(self.module, "tensor"):
             raise ImportError("minigrad has no 'tensor': it is not built here yet")
@@ -69,7 +73,28 @@ class Minigrad(Library):
         return result.realize()
 
     def to_numpy(self, result: Any) -> np.ndarray:
-        return np.asarray(result.detach().numpy())
+        return np.asarray(result.detach().cpu().numpy())
+
+
+class MinigradOpenCL(Minigrad):
+    """minigrad on its OPENCL device."""
+
+    name = "minigrad-opencl"
+    needs = "pyopencl"
+    device = "OPENCL"
+
+
+class MinigradCuda(Minigrad):
+    """minigrad on its CUDA device."""
+
+    name = "minigrad-cuda"
+    needs = "cuda"
+    device = "CUDA"
+
+    def finish(self, result: Any) -> Any:
+        result.realize()
+        self.module.cuda.synchronize()
+        return result
 
 
 class Torch(Library):
@@ -88,6 +113,25 @@ class Torch(Library):
 
     def to_numpy(self, result: Any) -> np.ndarray:
         return np.asarray(result.detach().numpy())
+
+
+class TorchCuda(Torch):
+    """PyTorch, eager, on an NVIDIA GPU."""
+
+    name = "torch-cuda"
+
+    def __init__(self, threads: int = 2) -> None:
+        super().__init__(threads)
+        if not self.module.cuda.is_available():
+            raise ImportError("PyTorch finds no CUDA device")
+        self.module.set_default_device("cuda")
+
+    def finish(self, result: Any) -> Any:
+        self.module.cuda.synchronize()
+        return result
+
+    def to_numpy(self, result: Any) -> np.ndarray:
+        return np.asarray(result.detach().cpu().numpy())
 
 
 class TorchCompile(Torch):
@@ -152,9 +196,13 @@ class Tinygrad(Library):
 
 
 LIBRARIES: dict[str, type[Library]] = {
-    library.name: library for library in (Minigrad, Library, Torch, TorchCompile, Jax, Tinygrad)
+    library.name: library for library in (
+        Minigrad, MinigradOpenCL, MinigradCuda, Library, Torch, TorchCuda, TorchCompile, Jax, Tinygrad)
 }
-PEERS: tuple[str, ...] = tuple(name for name in LIBRARIES if name != "minigrad")
+ON_REQUEST: tuple[str, ...] = ("minigrad-opencl", "minigrad-cuda", "torch-cuda")
+"""Other devices: measured where ``--peers`` names them, in every row."""
+
+PEERS: tuple[str, ...] = tuple(name for name in LIBRARIES if name != "minigrad" and name not in ON_REQUEST)
 
 
 def is_installed(name: str) -> bool:
@@ -163,7 +211,8 @@ def is_installed(name: str) -> bool:
     >>> is_installed("numpy")
     True
     """
+    library = LIBRARIES[name]
     try:
-        return importlib.util.find_spec(LIBRARIES[name].module_name) is not None
+        return all(importlib.util.find_spec(n) is not None for n in (library.module_name, library.needs) if n)
     except (ImportError, ValueError):
         return False

@@ -23,7 +23,7 @@ import numpy as np
 
 from tools.bench.disturbance import DISTURBED, Snapshot, others_share
 from tools.bench.figures import Measured, relative_error, repetitions
-from tools.bench.libraries import LIBRARIES, is_installed
+from tools.bench.libraries import LIBRARIES, ON_REQUEST, is_installed
 from tools.bench.workloads import Workload
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -142,7 +142,7 @@ class Session:
         self.names, self.settings, self.folder = names, settings, folder
         self.workers: dict[str, Worker] = {}
         self.versions: dict[str, str] = {}
-        self.missing = {name: f"{LIBRARIES[name].module_name} is not installed"
+        self.missing = {name: f"{LIBRARIES[name].needs or LIBRARIES[name].module_name} is not installed"
                         for name in names if not is_installed(name)}
 
     def worker(self, name: str) -> Worker:
@@ -202,7 +202,8 @@ def shuffled(names: list[str], settings: Settings, workload: str, round_number: 
 
 def measure(workload: Workload, session: Session) -> dict[str, Measured]:
     """All samples of one workload, by library: minigrad first, then those of its peers that the session has."""
-    columns = {name: Measured() for name in session.names if name == "minigrad" or name in workload.peers}
+    columns = {name: Measured() for name in session.names
+               if name == "minigrad" or name in workload.peers or (name in ON_REQUEST and workload.kind != "import")}
     if workload.kind == "cold":
         _measure_fresh(workload, session, columns, _cold_sampler(workload, session))
     elif workload.kind == "import":

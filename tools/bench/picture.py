@@ -9,9 +9,11 @@ from tools.bench.figures import duration, median_ratio
 from tools.bench.libraries import LIBRARIES
 from tools.bench.report import Run
 
-MARKERS = {"minigrad": "D", "numpy": "s", "torch": "o", "torch.compile": "^", "jax": "v", "tinygrad": "P"}
+MARKERS = {"minigrad": "D", "numpy": "s", "torch": "o", "torch.compile": "^", "jax": "v", "tinygrad": "P",
+           "minigrad-opencl": "d", "minigrad-cuda": "d", "torch-cuda": "o"}
 COLOURS = {"minigrad": "black", "numpy": "tab:blue", "torch": "tab:red", "torch.compile": "tab:orange",
-           "jax": "tab:green", "tinygrad": "tab:purple"}
+           "jax": "tab:green", "tinygrad": "tab:purple", "minigrad-opencl": "tab:gray", "minigrad-cuda": "tab:olive",
+           "torch-cuda": "tab:brown"}
 
 
 def baseline(run: Run, row: str) -> str | None:

@@ -6,7 +6,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from minigrad.kernel.ir import Apply, For, If, Kernel, Let, LetIndex, Load, Local, Statement, Store, Value
+from minigrad.kernel.ir import (
+    Apply,
+    Barrier,
+    For,
+    If,
+    Kernel,
+    Let,
+    LetIndex,
+    Load,
+    Local,
+    Multiply,
+    Statement,
+    Store,
+    Value,
+)
 from minigrad.kernel.walk import values, values_of
 
 
@@ -14,7 +28,7 @@ def bind(kernel: Kernel) -> Kernel:
     """Name shared values with a ``Let`` before the statement that uses them first.
 
     A value used in two statements of one block is named once, unless memory that it loads may have changed between:
-    a load is shared only between statements with no store to its array in between.
+    a load is shared only between statements with no store to its array and no barrier in between.
 
     >>> from minigrad.dtype import float32
     >>> from minigrad.kernel.ir import Array, For
@@ -100,13 +114,14 @@ def _with_values(s: Statement, new: dict[int, Value]) -> Statement:
 
 
 def _runs(block: tuple[Statement, ...]) -> list[list[Statement]]:
-    """Cut a block before each statement that loads, or may load, what one before it in its run stored."""
-    if not any(isinstance(s, (Store, For, If)) for s in block[:-1]):
+    """Cut a block before each statement that loads, or may load, what one before it in its run, or another thread,
+    stored."""
+    if not any(isinstance(s, (Store, For, If, Barrier, Multiply)) for s in block[:-1]):
         return [list(block)]
     result: list[list[Statement]] = [[]]
     stored: set[int] = set()
     for s in block:
-        if isinstance(s, (For, If)):
+        if isinstance(s, (For, If, Barrier, Multiply)):
             if result[-1]:
                 result.append([])
             result[-1].append(s)

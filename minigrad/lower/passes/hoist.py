@@ -9,6 +9,7 @@ from dataclasses import replace
 from minigrad.kernel.ir import (
     Alloc,
     Apply,
+    Barrier,
     Fold,
     For,
     If,
@@ -18,6 +19,7 @@ from minigrad.kernel.ir import (
     LetIndex,
     Load,
     Local,
+    Multiply,
     Scalar,
     Statement,
     Store,
@@ -28,7 +30,8 @@ from minigrad.symbolic import Sym, variables
 
 
 def hoist(kernel: Kernel) -> Kernel:
-    """Move values out of the loops, innermost first, that do not change them. Nothing leaves the parallel loop.
+    """Move values out of the loops, innermost first, that do not change them. Nothing leaves the outermost loop, and no
+    load of shared or written memory leaves a loop with a barrier.
 
     >>> from minigrad.dtype import float32
     >>> from minigrad.kernel.ir import Array
@@ -112,6 +115,7 @@ class _Changing:
         self.variables = {var}
         self.names: set[str] = set()
         self.stored: set[int] = set()
+        self.meets = False  # whether threads meet in it: then other threads change what they share
         for s in statements(body):
             if isinstance(s, (For, LetIndex)):
                 self.variables.add(s.var)
@@ -119,6 +123,10 @@ class _Changing:
                 self.names.add(s.name)
             elif isinstance(s, (Store, Alloc)):
                 self.stored.add(id(s.array))
+            elif isinstance(s, Multiply):
+                self.stored.add(id(s.sums))
+            elif isinstance(s, Barrier):
+                self.meets = True
         self.known: dict[int, bool] = {}
 
     def is_fixed(self, root: Value) -> bool:
@@ -132,6 +140,8 @@ class _Changing:
     def _leaf(self, v: Value) -> bool:
         if isinstance(v, Load):
             guard = () if v.guard is None else variables(v.guard)
+            if self.meets and (v.array.scope == "shared" or (v.array.scope == "global" and v.array.written)):
+                return False
             return id(v.array) not in self.stored and not any(
                 x in self.variables for x in (*variables(v.index), *guard))
         if isinstance(v, Local):

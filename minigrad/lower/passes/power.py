@@ -44,11 +44,17 @@ THIRD = (1 / 3, 1.850371707708594e-17)
 
 def power(x: Value, y: Value) -> Value:
     """x to the power y."""
+    short = short_power(x, y)
+    return _float_power(x, y) if short is None else short
+
+
+def short_power(x: Value, y: Value) -> Value | None:
+    """x to the power y where that is no transcendental function: of integers, and for some constants y."""
     if isinstance(y, Const):
         simple = _constant_float(x, float(y.value)) if x.dtype.is_float else _constant_integer(x, int(y.value))
         if simple is not None:
             return simple
-    return _float_power(x, y) if x.dtype.is_float else _integer_power(x, y)
+    return None if x.dtype.is_float else _integer_power(x, y)
 
 
 # --- floats ------------------------------------------------------------------------------------------------------

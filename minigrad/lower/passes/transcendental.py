@@ -4,7 +4,7 @@ Next: ``trigonometry.py`` and ``power.py``; ``bind.py`` is the pass that names w
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from minigrad.dtype import float32
 from minigrad.kernel.ir import Apply, Kernel, Value
@@ -34,7 +34,7 @@ from minigrad.lower.passes.expressions import (
     where,
     with_sign,
 )
-from minigrad.lower.passes.power import power
+from minigrad.lower.passes.power import power, short_power
 from minigrad.lower.passes.trigonometry import cosine, sine
 from minigrad.ops import Op
 
@@ -60,21 +60,41 @@ def expand_transcendental(kernel: Kernel) -> Kernel:
     """
     if not any(v.__class__ is Apply and v.op in EXPANSIONS for v in all_values(kernel)):
         return kernel
-    return rebuild(kernel, value=_Expander().value)
+    return rebuild(kernel, value=_Expander(EXPANSIONS).value)
+
+
+def expand_powers(kernel: Kernel) -> Kernel:
+    """For languages that have exp, log, pow … of their own: write only those POW out that are products, quotients or a
+    root, because their exponent is a constant or they are of integers.
+
+    >>> from minigrad.dtype import int32
+    >>> from minigrad.kernel.ir import Array, Const, For, Load, Store
+    >>> from minigrad.symbolic import num, var
+    >>> a, i = Array("a", int32, 4, written=True), var("i", 0, 3)
+    >>> body = (Store(a, i, Apply("POW", (Load(a, i), Const(2, int32)), int32)),)
+    >>> kernel = Kernel("k", (a,), (), For(i, num(0), num(4), 1, "parallel", body))
+    >>> [v.op for v in all_values(expand_powers(kernel)) if isinstance(v, Apply)]
+    ['MUL']
+    """
+    if not any(v.__class__ is Apply and v.op == Op.POW for v in all_values(kernel)):
+        return kernel
+    return rebuild(kernel, value=_Expander({Op.POW: short_power}).value)
 
 
 class _Expander:
-    """Ops on the same operands are expanded once."""
+    """Ops on the same operands are expanded once. An expansion of None leaves the op as it is."""
 
-    def __init__(self) -> None:
+    def __init__(self, expansions: Mapping[str, Callable[..., Value | None]]) -> None:
+        self.expansions = expansions
         self.done: dict[tuple[object, ...], tuple[Value, Value]] = {}
 
     def value(self, v: Value) -> Value:
-        if v.__class__ is not Apply or v.op not in EXPANSIONS:
+        if v.__class__ is not Apply or v.op not in self.expansions:
             return v
         key = (v.op, *map(id, v.srcs))
         if key not in self.done:
-            self.done[key] = v, EXPANSIONS[v.op](*v.srcs)
+            expanded = self.expansions[v.op](*v.srcs)
+            self.done[key] = v, v if expanded is None else expanded
         return self.done[key][1]
 
 

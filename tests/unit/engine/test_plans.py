@@ -8,6 +8,7 @@ import math
 import sys
 import weakref
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -102,7 +103,7 @@ def test_the_least_recently_used_goes_first(monkeypatch: pytest.MonkeyPatch) -> 
         built.append(pending)
         return object()
 
-    monkeypatch.setattr(sys.modules[PlanCache.__module__], "_build", lambda: build)
+    monkeypatch.setattr(sys.modules[PlanCache.__module__], "compiler", lambda: SimpleNamespace(build=build))
     cache = PlanCache(capacity=2)
 
     def find(size: int) -> bool:

@@ -96,7 +96,7 @@ def test_graphs_across_devices() -> None:
     there = x.unary(Op.NEG).copy_to("NUMPY")
     back = there.binary(Op.MUL, there.like(3.0)).copy_to("CPU").binary(Op.ADD, x)
     assert _value(back).tolist() == [0, -2, -4, -6]
-    assert there.buffer is not None and there.buffer.device == "NUMPY"
+    assert there.buffer is not None and there.device == "NUMPY"
     both = [x.unary(Op.ABS), _leaf(4, device="NUMPY").unary(Op.ABS)]
     realise(both)
     assert [b.buffer.device for b in both] == ["CPU", "NUMPY"]
@@ -148,7 +148,7 @@ def test_no_memory_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
             raise MemoryError("none left")
 
     with monkeypatch.context() as patch:
-        patch.setattr("minigrad.engine.execute.Buffer", NoMemory)
+        patch.setattr("minigrad.runtime.device.Buffer", NoMemory)
         with pytest.raises(MemoryError):
             realise([y])
     assert y.op == Op.NEG and _value(y)[3] == -3

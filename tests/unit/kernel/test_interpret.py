@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from minigrad.dtype import float16, float32, float64, int64
-from minigrad.kernel.interpret import apply, interpret, scalar_value
+from minigrad.kernel.compute import apply, scalar_value
+from minigrad.kernel.interpret import interpret
 from minigrad.kernel.ir import Alloc, Array, Barrier, Fold, LetIndex, Load, Local, Scalar, Store
 from minigrad.symbolic import num, var
 from tests.unit.render.samples import (

@@ -13,7 +13,6 @@ from minigrad.kernel.ir import (
     Alloc,
     Apply,
     Array,
-    Barrier,
     Const,
     Fold,
     If,
@@ -65,7 +64,7 @@ BROKEN = {
     "a vector loop holds Fold; only Let, Store and unroll": made(
         Alloc(ACC, f(0.0)), vector(Fold("s", ACC, "ADD")), STORE),
     "a vector loop holds For": made(vector(loop("serial", K, 8, STORE))),
-    "unknown loop kind 'grid'": made(loop("grid", K, 8, STORE)),
+    "unknown loop kind 'tile'": made(loop("tile", K, 8, STORE)),
     "a parallel loop is the outermost statement": made(loop("parallel", K, 8, STORE)),
     "the step of a loop is at least 1, got 0": made(loop("serial", K, 8, STORE, step=0)),
     "the loop variable 3 is no variable": made(loop("serial", num(3), 8, STORE)),
@@ -146,7 +145,7 @@ def test_what_is_allowed():
     verify(made(loop("serial", K, 8, STORE), loop("serial", K, 8, STORE)))
     verify(made(Store(Y, I, Load(X, I + 61, I < 3))))
     verify(made(Alloc(ONE, f(1.0)), vector(Store(Y, AT, Load(ONE, num(0))))))
-    verify(made(If(Index(eq(I, 1), bool_), (STORE,), (Barrier(), STORE))))
+    verify(made(If(Index(eq(I, 1), bool_), (STORE,), (STORE,))))
     verify(made(Store(Y, var("n", 0, 9), f(1.0)), scalars=(Scalar("n", int64, 0),)))
     verify(made(loop("serial", var("k", 0, 6), 8, STORE, step=3)))
     verify(replace(made(STORE), name="another"))

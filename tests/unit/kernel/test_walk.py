@@ -77,7 +77,7 @@ def test_statements_may_become_several_or_none():
     made = kernel("k", (x,), I, 4, Let("a", f(1.0)), Store(x, I, f(2.0)))
     new = rebuild(made, statement=lambda s: () if isinstance(s, Let) else [s, s] if isinstance(s, Store) else s)
     assert [type(s) for s in new.loop.body] == [Store, Store]
-    with pytest.raises(ValueError, match="kernel k: its parallel loop can only be replaced by one loop, got 0"):
+    with pytest.raises(ValueError, match="kernel k: its outermost loop can only be replaced by one loop, got 0"):
         rebuild(made, statement=lambda s: () if isinstance(s, For) else s)
 
 

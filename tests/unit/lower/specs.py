@@ -14,11 +14,11 @@ from minigrad.kernel.verify import verify
 from minigrad.lower import Lowered, lower
 from minigrad.ops import Op
 from minigrad.schedule.spec import KernelSpec, Memory, StackedSpec, Stage
-from minigrad.target import AVX2, AVX512, SCALAR, Target
+from minigrad.target import AVX2, AVX512, GPU, SCALAR, Target
 from tests.unit.render.harness import TARGETS as RUNNABLE
 from tests.unit.render.harness import compile_llvm
 
-TARGETS = (SCALAR, AVX2, AVX512)
+TARGETS = (SCALAR, AVX2, AVX512, GPU)
 
 
 def buffer(shape: tuple[int, ...], dtype: DType = float32, strides: tuple[int, ...] | None = None) -> LazyBuffer:

@@ -7,7 +7,7 @@ import numpy as np
 
 from minigrad.dtype import bool_, float32, int64
 from minigrad.kernel.interpret import interpret
-from minigrad.kernel.ir import Alloc, Apply, Array, Const, For, If, Index, Kernel, Let, Load, Local, Store
+from minigrad.kernel.ir import Alloc, Apply, Array, Barrier, Const, For, If, Index, Kernel, Let, Load, Local, Store
 from minigrad.kernel.verify import verify
 from minigrad.kernel.walk import statements
 from minigrad.lower.passes.bind import bind
@@ -83,3 +83,77 @@ def test_hoist_leaves_accumulators_in_their_loop():
     before = Kernel("k", (), (), For(I, num(0), num(1), 1, "parallel", (
         Alloc(total, Const(0, int64)), For(J, num(0), num(4), 1, "serial", (add,)))))
     assert hoist(before) is before
+
+
+T = var("t", 0, 3)
+SHARED = Array("s", float32, 4, "shared")
+
+
+C = Array("c", float32, 4)
+OWN = Array("own", float32, 1, "scratch")
+ZERO, ONE = num(0), Const(1.0, float32)
+
+
+def threads(*body):
+    """One workgroup of four threads, with shared memory and an element of each thread."""
+    p = var("p", 0, 0)
+    block = For(T, num(0), num(4), 1, "block", (Alloc(OWN, ONE), *body, Store(A, T, ONE), Store(B, T, Load(OWN, ZERO))))
+    return Kernel("k", (A, B, C), (), For(p, num(0), num(1), 1, "grid", (Alloc(SHARED), block)))
+
+
+def same_results(before, *passes):
+    """The kernel after the passes. Before and after it must keep the grammar, race nowhere and agree."""
+    after = verify(before)
+    for run in passes:
+        after = verify(run(after))
+    want, got = ([np.arange(1, 5, dtype="f"), np.zeros(4, "f"), np.arange(3, 7, dtype="f")] for _ in range(2))
+    interpret(before, want)
+    interpret(after, got)
+    assert [a.tolist() for a in got] == [a.tolist() for a in want]
+    return after
+
+
+def loads_named(kernel, array):
+    return sum(isinstance(s, Let) and isinstance(s.value, Load) and s.value.array is array for s in statements(kernel))
+
+
+def plus(x, y):
+    return Apply("ADD", (x, y), float32)
+
+
+def test_bind_reads_again_what_other_threads_may_have_stored():
+    """This thread stores nothing that it loads, but between the two barriers its neighbour stores a[t + 1]."""
+    x = Load(A, (T + 1) % 4)
+    before = threads(Store(SHARED, T, plus(x, x)), Barrier(), Store(A, T, ONE), Barrier(),
+                     Store(OWN, ZERO, plus(plus(x, x), Load(SHARED, T))), Barrier())
+    assert loads_named(same_results(before, bind, hoist), A) == 2
+
+
+def test_bind_names_nothing_across_a_barrier_in_a_block_without_stores():
+    x = Load(SHARED, ZERO)
+    step = If(Index(T < 1, bool_), (Store(SHARED, ZERO, Apply("CAST", (Index(J, int64),), float32)),))
+    body = (Let("first", x), Barrier(), step, Barrier(), Let("second", x), Store(OWN, ZERO, plus(
+        Load(OWN, ZERO), plus(Local("first", float32), Local("second", float32)))))
+    before = threads(Store(SHARED, T, ONE), Barrier(), For(J, num(0), num(4), 1, "serial", body))
+    after = same_results(before, bind, hoist)
+    assert loads_named(after, SHARED) == 2
+    meeting = Barrier()
+    without_stores = threads(Store(SHARED, T, ONE), Barrier(), If(Index(num(1), bool_), (
+        Let("first", x), meeting, Let("second", x))))
+    assert bind(without_stores) is without_stores
+
+
+def test_hoist_leaves_shared_and_written_memory_in_a_loop_with_a_barrier():
+    """The loop stores to none of them, but its barrier is what makes s[3 - t] and a[3 - t] readable. What no thread
+    writes may leave."""
+    for array, before_it, leaves in ((SHARED, (Store(SHARED, T, ONE),), False), (A, (Store(A, T, ONE),), False),
+                                     (C, (), True)):
+        load = Apply("SQRT", (Load(array, 3 - T),), float32)
+        loop = For(J, num(0), num(4), 1, "serial", (Barrier(), Store(OWN, ZERO, load)))
+        before = threads(*before_it, loop, Barrier())
+        assert (same_results(before, hoist) is before) == (not leaves)
+
+
+def test_hoist_moves_uniform_values_out_of_the_block_loop():
+    before = threads(Store(OWN, ZERO, Apply("SQRT", (Load(C, num(1)),), float32)))
+    assert [type(s) for s in same_results(before, hoist).loop.body] == [Alloc, Let, For]

@@ -10,14 +10,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from minigrad.dtype import ALL, DType, float32, float64, uint32
+from minigrad.dtype import ALL, DType, float32, float64, int32, uint32
 from minigrad.kernel.interpret import interpret
 from minigrad.kernel.ir import Apply, Array, Const, Kernel, Load, Store, Value
 from minigrad.kernel.verify import verify
 from minigrad.kernel.walk import all_values
 from minigrad.lower.passes import polynomials
 from minigrad.lower.passes.bind import bind
-from minigrad.lower.passes.transcendental import EXPANSIONS, expand_transcendental
+from minigrad.lower.passes.transcendental import EXPANSIONS, expand_powers, expand_transcendental
 from minigrad.ops import SCALAR_OPS, Op
 from minigrad.symbolic import var
 from tests.unit.render.harness import GCC, TARGETS, assert_same, bits, compile_c, compile_llvm
@@ -285,6 +285,15 @@ def test_none_is_left_and_a_kernel_without_them_is_kept():
         assert not any(isinstance(v, Apply) and v.op in EXPANSIONS for v in all_values(k))
     plain = op_kernel("k", Op.SQRT, float32, 16)
     assert expand_transcendental(plain) is plain
+
+
+def test_a_language_with_functions_of_its_own_keeps_them():
+    for op, arity, constants in ((Op.EXP, 1, ()), (Op.POW, 2, ()), (Op.POW, 1, (2.7,))):
+        k = expand_powers(op_kernel("k", op, float64, 16, *constants, arity=arity))
+        assert [v.op for v in all_values(k) if isinstance(v, Apply)] == [op]
+    for dtype, constants in ((int32, ()), (int32, (5,)), (float32, (3.0,)), (float32, (0.5,))):
+        k = expand_powers(op_kernel("k", Op.POW, dtype, 16, *constants, arity=2 - len(constants)))
+        assert Op.POW not in {v.op for v in all_values(verify(bind(k))) if isinstance(v, Apply)}
 
 
 def test_an_op_on_the_same_operand_is_expanded_once():

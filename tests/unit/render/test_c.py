@@ -59,7 +59,7 @@ void map_with_tail(void **arrays, const int64_t *scalars, int64_t begin, int64_t
 def test_registers_and_folds_read_like_c():
     assert """\
     float acc[32] = {0};
-    float rest[1] = {0};
+    float rest = 0.0f;
     for (int64_t k = 0; k < 128; k += 32) {
       for (int64_t l = 0; l < 8; l++) {
         for (int64_t u = 0; u < 4; u++) {

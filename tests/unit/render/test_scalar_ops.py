@@ -11,7 +11,7 @@ import pytest
 
 from minigrad.dtype import ALL, DType, bfloat16, bool_, float16
 from minigrad.errors import CompileError
-from minigrad.kernel.interpret import apply
+from minigrad.kernel.compute import apply
 from minigrad.kernel.ir import Apply, Array, If, Index, Kernel, Load, Store, Value
 from minigrad.kernel.verify import verify
 from minigrad.ops import SCALAR_OPS, Op, cast

@@ -20,12 +20,12 @@ def test_names_are_found_in_any_case_and_with_index_0():
 
 
 def test_an_unknown_device_is_pytorchs_error():
-    with pytest.raises(RuntimeError, match=r"^Expected one of cpu, cc, numpy.* device type at start of device string: "
-                                           r"foo$"):
+    with pytest.raises(RuntimeError, match=r"^Expected one of cpu, cc, opencl, cuda, numpy.* device type at start of "
+                                           r"device string: foo$"):
         get_device("foo")
     with pytest.raises(RuntimeError, match="Invalid device string: 'cpu:x'"):
         get_device("cpu:x")
-    with pytest.raises(RuntimeError, match="device cpu has only index 0"):
+    with pytest.raises(RuntimeError, match="invalid device ordinal in 'cpu:1': the last device of this kind is cpu:0"):
         get_device("cpu:1")
 
 

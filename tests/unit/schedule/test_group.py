@@ -8,12 +8,13 @@ from dataclasses import replace
 import pytest
 
 from minigrad.conformance.contractions import matmul
-from minigrad.conformance.programs import mean, softmax, variance
+from minigrad.conformance.programs import layer_norm, mean, softmax, variance
 from minigrad.dtype import float32
+from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.schedule.plan import Plan
 from minigrad.schedule.spec import KernelSpec, StackedSpec
-from minigrad.target import AVX512
+from minigrad.target import AVX512, CUDA, GPU, Target
 from tests.unit.schedule.planning import buffer, parts, plan, why_apart
 
 WIDE = replace(AVX512, small_work=0)
@@ -74,6 +75,33 @@ def test_a_large_contraction_keeps_its_own_kernel() -> None:
     assert len(made.launches) == 2
     assert "a large contraction keeps its own kernel" in why_apart(made)
     assert _stages(plan(matmul(a, b).binary(Op.ADD, buffer((500,), float32).expand((300, 500))))) == [1]
+
+
+def _attention(lead: tuple[int, ...], queries: int, keys: int, width: int) -> LazyBuffer:
+    q, k, v = (buffer((*lead, n, width), float32) for n in (queries, keys, keys))
+    scores = matmul(q, k.permute((*range(len(lead)), len(lead) + 1, len(lead))))
+    return matmul(softmax(scores.binary(Op.MUL, scores.like(width**-0.5)), (len(lead) + 1,)), v)
+
+
+@pytest.mark.parametrize("target", [GPU, CUDA])
+def test_attention_is_one_kernel_on_a_gpu(target: Target) -> None:
+    """Its scores and what softmax makes of them are one array in shared memory."""
+    spec = _only(plan(_attention((2, 4), 128, 128, 64), target=target))
+    assert spec.outer == (2, 4, 128) and len(spec.stages) == 5
+    scratch = [m for m in spec.memory.values() if m.scope == "scratch"]
+    assert sorted(m.shape[-1] for m in scratch) == [1, 1, 128, 128]
+    assert len({m.name for m in scratch}) == 3
+    assert _stages(plan(_attention((2, 4), 128, 128, 64))) == [1, 3, 1], "a CPU has three kernels"
+
+
+def test_contractions_stay_apart_where_blocks_of_rows_would_not_pay() -> None:
+    """Too few rows fit beside the tiles; or the other operand is long, and each block would read all of it."""
+    made = plan(_attention((8,), 2048, 2048, 64), target=GPU)
+    assert len(made.launches) == 3 and "a large contraction keeps its own kernel" in why_apart(made)
+    a, b = buffer((300, 400), float32), buffer((400, 500), float32)
+    assert len(plan(softmax(matmul(a, b), (1,)), target=GPU).launches) == 2
+    x, w = buffer((256, 512), float32), buffer((512, 1024), float32)
+    assert len(plan(matmul(layer_norm(x, (1,)), w), target=GPU).launches) == 2
 
 
 def test_statistics_of_one_input_are_side_by_side() -> None:

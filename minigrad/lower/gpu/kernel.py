@@ -1,0 +1,240 @@
+"""Stage: lower, GPU form, whole kernels. In: a KernelSpec or StackedSpec and a Target with workgroups. Out: the grid: a
+workgroup for each part of a space that a strategy divided, or for each point (or block of points) of an outer space,
+whose stages then run one after another with barriers between and hand on in shared memory. Next: ``map.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import prod
+
+from minigrad.dtype import accumulator, int64
+from minigrad.graph.lazy import LazyBuffer
+from minigrad.kernel.ir import Alloc, Array, Barrier, For, Index, Kernel, LetIndex, Scalar, Statement
+from minigrad.lower.access import Names
+from minigrad.lower.axes import Axis
+from minigrad.lower.gpu.contraction import plan_contraction
+from minigrad.lower.gpu.map import map_stage
+from minigrad.lower.gpu.matrix import plan_matrix
+from minigrad.lower.gpu.matrix_tile import matrix_stage
+from minigrad.lower.gpu.rows import rows_stage
+from minigrad.lower.gpu.scan import scan_stage
+from minigrad.lower.gpu.scatter import scatter_stage
+from minigrad.lower.gpu.threads import ZERO, Lowering, SharedMemory, Threads, Workgroups, power_of_two, under, unflatten
+from minigrad.lower.gpu.tile import contraction_stage
+from minigrad.lower.outer import Block, block_size, contiguous_runs, is_row
+from minigrad.lower.rows import simplify_axes
+from minigrad.lower.scatter import assign_body
+from minigrad.lower.stages import Lowered, Stages, choose_part
+from minigrad.ops import Op
+from minigrad.schedule.group import TILE_BYTES, TILE_ROWS
+from minigrad.schedule.spec import KernelSpec, StackedSpec, Stage
+from minigrad.symbolic import Sym, eq, num
+from minigrad.target import Target
+
+PER_THREAD = 4
+"""Elements that a thread is worth, at least."""
+
+SHARES = 16
+"""Bytes a thread that reductions need to join their shares."""
+
+
+def lower_grid(spec: KernelSpec | StackedSpec, target: Target) -> Lowered:
+    """The grid of a kernel, before the passes. Of a StackedSpec: one grid through the workgroups of the first part,
+    then of the second, and so on, all of one size."""
+    if isinstance(spec, KernelSpec):
+        kernel = _Kernel(spec, target)
+        part = kernel.lower()
+        loop = For(part.groups.var, ZERO, num(part.groups.count), 1, "grid",
+                   (*part.groups.head, *kernel.memory.allocs(), _block(kernel.t, kernel.count, part.statements)))
+        return kernel.finished(loop, part.notes, part.flops, part.work)
+    nodes = dict.fromkeys(s for p in spec.parts for s in p.scalars)
+    scalars = {node: Scalar(f"s{i}", accumulator(node.dtype), i) for i, node in enumerate(nodes)}
+    names = Names([spec.name, *(s.name for s in scalars.values())])
+    count = max(_Kernel(p, target).count for p in spec.parts)
+    threads = Threads(names.var("t", count), count, target, names, True, SharedMemory(target.shared))
+    kernels = [_Kernel(p, target, threads, scalars) for p in spec.parts]
+    made: dict[_Kernel, _Part] = {}
+    for kernel in sorted(kernels, key=lambda k: -k.scratch):  # the largest arrays first: smaller ones fit in theirs
+        threads.memory.release()
+        made[kernel] = kernel.lower()
+    parts = [made[k] for k in kernels]
+    extent = sum(p.groups.count for p in parts)
+    var = names.var("p", extent)
+    body = choose_part([(p.groups.var, p.groups.count, (*p.groups.head, *p.statements)) for p in parts
+                        if p.groups.count], var)
+    loop = For(var, ZERO, num(extent), 1, "grid", (*threads.memory.allocs(), _block(threads.t, count, body)))
+    finished = [k.finished(loop, p.notes, p.flops, p.work) for k, p in zip(kernels, parts, strict=True)]
+    arrays = tuple([a for f in finished for a in f.kernel.arrays])
+    return Lowered(Kernel(spec.name, arrays, tuple(scalars.values()), loop), tuple([n for p in parts for n in p.notes]),
+                   sum(p.flops for p in parts), sum(p.work for p in parts), extent)
+
+
+def _block(t: Sym, count: int, body: Sequence[Statement]) -> For:
+    return For(t, ZERO, num(count), 1, "block", tuple(body))
+
+
+def _ends_at_barrier(statements: Sequence[Statement]) -> bool:
+    """Whether the last thing that all threads do is to meet."""
+    last = statements[-1] if statements else None
+    return isinstance(last, Barrier) or (isinstance(last, For) and isinstance(last.body[-1], Barrier))
+
+
+@dataclass(eq=False)
+class _Part:
+    """A kernel's workgroups and what one thread of each does."""
+
+    groups: Workgroups
+    statements: tuple[Statement, ...]
+    notes: list[str]
+    flops: int
+    work: int
+
+
+class _Kernel(Stages[Lowering]):
+    """One KernelSpec, as a grid by itself or, with ``threads`` given, as a part of one."""
+
+    def __init__(self, spec: KernelSpec, target: Target, threads: Threads | None = None,
+                 scalars: dict[LazyBuffer, Scalar] | None = None) -> None:
+        super().__init__(spec, target, threads.names if threads else None, scalars)
+        self.points = prod(spec.outer)
+        self.elements = max((prod(m.shape) for m in spec.memory.values()), default=1) // max(1, self.points)
+        self.scratch = sum(a.size * a.dtype.size for a in self.arrays.values() if a.scope == "scratch")
+        if threads is None:
+            count = self._count()
+            threads = Threads(self.names.var("t", count), count, target, self.names, True, SharedMemory(target.shared))
+        self.threads, self.memory = threads, threads.memory
+        self.t, self.count = threads.t, threads.count
+        self.kept: list[Array] = []
+
+    def _several_points(self) -> int:
+        """Points of the outer space that together are worth a workgroup's threads: a power of two; one, if it is worth
+        a few subgroups by itself."""
+        if self.elements >= 2 * self.target.subgroup * PER_THREAD:
+            return 1
+        most = min(self.target.workgroup * PER_THREAD // max(1, self.elements), self.points // 64)
+        return power_of_two(most + 1) // 2 if most > 1 else 1
+
+    def _count(self) -> int:
+        """Threads of a workgroup: a power of two, fewer where there is little to do."""
+        wanted = power_of_two(self.elements * self._several_points() // PER_THREAD)
+        return max(min(wanted, self.target.workgroup), min(self.target.subgroup, self.target.workgroup))
+
+    def lower(self) -> _Part:
+        """The stages, by whatever divides them."""
+        live = [s for s in self.spec.stages if s.stores[0].size]
+        if not live:
+            return _Part(Workgroups(self.names.var("p", 1), 0), (), [], 0, 0)
+        if len(live) > 1 or self.scratch:
+            return self._several(live)
+        made = self.stage(live[0], (), self._stage_threads(True))
+        groups = made.groups or Workgroups(self.names.var("p", 1), 1)
+        return self._part(groups, made.statements, [made], 1)
+
+    def _part(self, groups: Workgroups, statements: Sequence[Statement], made: Sequence[Lowering],
+              points: int) -> _Part:
+        flops = sum(m.work if m.flops is None else m.flops for m in made)
+        return _Part(groups, tuple(statements), [m.note for m in made], flops * points,
+                     sum(m.work for m in made) * points)
+
+    def _stage_threads(self, divide: bool) -> Threads:
+        return replace(self.threads, names=self.names, divide=divide)
+
+    # --- several stages
+
+    def _several(self, stages: Sequence[Stage]) -> _Part:
+        """All stages at each point of the outer space, or at each block of neighbouring points."""
+        outer = [Axis(self.names.var("o", n), n) for n in self.spec.outer]
+        index = [ZERO if a.size == 1 else a.var for a in outer]
+        block = self._block(stages, outer, index)
+        only: Sym | None = None
+        if not self._take_scratch(block.size if block else 1):
+            # no room: in the last resort one thread does it all, in memory of its own
+            only, block = eq(self.threads.t, 0), None
+            self.threads = replace(self.threads, t=ZERO, count=1)
+        if block is None:
+            self.place_scratch(None, ZERO)
+            body, made = self.run(stages, index, None)
+        else:
+            body, made, outer[block.axis] = self.blocked(stages, outer, index, block)
+        if only is not None:
+            allocs = [Alloc(a) for a in self.arrays.values() if a.scope == "scratch"]
+            body = under(only, [*allocs, *body])
+        looped = [a for a in outer if a.size > 1]
+        count = prod(a.size for a in looped)
+        if len(looped) == 1:
+            groups = Workgroups(looped[0].var, count)
+        else:
+            groups = Workgroups(self.names.var("p", count), count)
+            groups.head += [LetIndex(v, Index(e, int64)) for v, e in reversed(unflatten(groups.var, looped).items())]
+        return self._part(groups, body, made, count)
+
+    def _block(self, stages: Sequence[Stage], outer: Sequence[Axis], index: Sequence[Sym]) -> Block | None:
+        """The points that a workgroup takes at once: neighbours that lie side by side in memory, rows for the tiles of
+        a contraction, or as many as give all threads something to do."""
+        if self.points == 1 or any(s.stores[0].op == Op.SCAN for s in stages):
+            return None
+        names, self.names = self.names, Names()
+        bodies = [self.body(s, index) for s in stages]
+        self.names = names
+        room = max(1, (self.memory.room - SHARES * self.threads.count) // max(1, self.scratch))
+        inner, along = contiguous_runs(bodies, [a.var for a in outer])
+        best = max(range(len(outer)), key=lambda j: along[j])
+        several = self._several_points()
+        if along[best] > inner:
+            size = block_size(outer[best].size, min(room, max(self.target.subgroup, several)), 8)
+            return Block(best, size, True) if size > 1 else None
+        for j in reversed(range(len(outer))):
+            if outer[j].size >= 4 and any(is_row(b, outer[j].var) for b in bodies):
+                fitting = max(1, (self.memory.room - TILE_BYTES) // max(1, self.scratch))
+                size = block_size(outer[j].size, min(TILE_ROWS, fitting), 4)
+                return Block(j, size, False) if size >= 4 else None
+        j = max(j for j, a in enumerate(outer) if a.size > 1)
+        size = block_size(outer[j].size, min(several, room), 2)
+        return Block(j, size, False) if size > 1 else None
+
+    def _take_scratch(self, points: int) -> bool:
+        """Shared arrays for what the stages hand on; False if there is no room for them."""
+        taken: dict[str, Array] = {}
+        for name, array in self.arrays.items():
+            if array.scope == "scratch":
+                found = self.memory.take(array.name, array.dtype, array.size * points)
+                if found is None:
+                    return False
+                taken[name] = found
+        self.arrays.update(taken)
+        self.kept = list(taken.values())
+        return True
+
+    def run(self, stages: Sequence[Stage], outer: Sequence[Sym],
+            block: Block | None) -> tuple[list[Statement], list[Lowering]]:
+        """The stages one after another, with barriers between."""
+        threads = self._stage_threads(False)
+        statements: list[Statement] = []
+        made: list[Lowering] = []
+        for number, stage in enumerate(stages):
+            if number and not _ends_at_barrier(statements):
+                statements += threads.barrier()
+            self.memory.release(self.kept)
+            made.append(self.stage(stage, outer, threads, block))
+            statements += made[-1].statements
+        return statements, made
+
+    def stage(self, stage: Stage, outer: Sequence[Sym], threads: Threads, block: Block | None = None) -> Lowering:
+        """One stage by the strategy that fits it."""
+        node = stage.stores[0]
+        if node.op == Op.SCATTER:
+            return scatter_stage(node, self.access(stage), self.status, threads)
+        if node.op == Op.ASSIGN:
+            return map_stage(assign_body(node, self.access(stage), self.names), threads)
+        if node.op == Op.SCAN:
+            return scan_stage(*self.scan_body(stage, outer), threads)
+        body = self.body(stage, outer, block)
+        if not body.reductions:
+            return map_stage(body, threads)
+        kept, domains = simplify_axes(body)
+        plan = plan_contraction(body, kept, domains, threads)
+        if plan is None:
+            return rows_stage(body, kept, domains, threads)
+        by_matrix = plan_matrix(plan, threads)
+        return contraction_stage(plan, threads) if by_matrix is None else matrix_stage(by_matrix, threads)

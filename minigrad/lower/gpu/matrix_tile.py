@@ -1,0 +1,158 @@
+"""Stage: lower, GPU form, strategy ``contraction`` by matrix instructions. In: a plan of sizes. Out: what one thread
+does: as in ``tile.py``, but tiles keep the operands' dtype, and a subgroup multiplies its part of them together.
+Next: ``scan.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from minigrad.dtype import bool_, float32, int64, uint16
+from minigrad.kernel.ir import (
+    MATRIX_LANES,
+    Alloc,
+    Apply,
+    Array,
+    Const,
+    If,
+    Index,
+    LetIndex,
+    Load,
+    Multiply,
+    Statement,
+    Store,
+    Tile,
+    Value,
+)
+from minigrad.lower.gpu.contraction import Side
+from minigrad.lower.gpu.matrix import MatrixPlan
+from minigrad.lower.gpu.threads import Lowering, Threads, unflatten
+from minigrad.lower.gpu.tile import Writer, repeated, vectorised
+from minigrad.lower.nest import ZERO
+from minigrad.ops import Op
+from minigrad.symbolic import Sym, both
+
+
+def matrix_stage(plan: MatrixPlan, threads: Threads) -> Lowering:
+    """Lower a contraction by its plan: a tile of the result for each workgroup, or all of them one after another."""
+    return _Writer(plan, threads).lower()
+
+
+class _Writer(Writer):
+    plan: MatrixPlan
+
+    def _workers(self) -> list[Statement]:
+        """Which part of a tile is this subgroup's, and where in it this thread's results are."""
+        plan, t = self.plan, self.threads.t
+        across = self.columns.block // plan.wide
+        subgroup = self._axis("subgroup", plan.threads // MATRIX_LANES)
+        down, along = self._axis("down", self.rows.block // plan.high), self._axis("across", across)
+        group, member = self._axis("group", 8), self._axis("member", 4)
+        self.down, self.across, self.group, self.member = down.var, along.var, group.var, member.var
+        found = ((subgroup, t // MATRIX_LANES), (down, subgroup.var // across), (along, subgroup.var % across),
+                 (group, t % MATRIX_LANES // 4), (member, t % 4))
+        return [LetIndex(x.var, Index(e, int64)) for x, e in found if x.size > 1]
+
+    # --- copying
+
+    def _waiting(self, side: Side) -> Array:
+        return Array(self.names.fresh(f"{self._stem(side)}_next"), self.plan.tile_dtype,
+                     self._share(side) * side.together, "register", side.together, True)
+
+    def _share(self, side: Side) -> int:
+        """Vectors of a tile that one thread copies, at most."""
+        return -(-side.block * self.plan.depth // (side.together * self.plan.threads))
+
+    def _each(self, side: Side, body: Callable[[Sym, Sym, Sym], Sequence[Statement]]) -> list[Statement]:
+        """``body`` of number, row (or column) and step of K, in a tile, of each vector in this thread's share, row and
+        step counted in vectors where a vector runs along them. Neighbouring threads take neighbours in memory."""
+        depth, threads = self.plan.depth, self.plan.threads
+        vectors, i = side.block * depth // side.together, self._axis("i", self._share(side))
+        e = self.threads.t + i.var * threads
+        bound = e if vectors % threads == 0 else self.names.var("e", vectors)
+        across = (depth if side.turned else side.block) // side.together
+        row, k = (bound // across, bound % across) if side.turned else (bound % across, bound // across)
+        inside = list(body(i.var, row, k))
+        if bound is not e:
+            inside = [If(Index(e < vectors, bool_), (LetIndex(bound, Index(e, int64)), *inside))]
+        return repeated(i, inside)
+
+    def _copy(self, side: Side) -> list[Statement]:
+        held = self._waiting(side)
+        return [Alloc(held), *self._fetch(side, ZERO, held), *self._put(side, ZERO, held)]
+
+    def _extent(self, side: Side) -> tuple[int, int]:
+        """Rows and steps of K of a vector."""
+        return (1, side.together) if side.turned else (side.together, 1)
+
+    def _fetch(self, side: Side, step: Sym, into: Array) -> list[Statement]:
+        """A tile to registers; 0 outside the matrix."""
+        plan, n, lane = self.plan, side.together, self._axis("l", side.together)
+        high, deep = self._extent(side)
+
+        def fetch(i: Sym, row: Sym, k: Sym) -> list[Statement]:
+            row, k = self.first[side] // high + row, step * (plan.depth // deep) + k
+            if n == 1:
+                return self._elements(side, row, k, both(row < side.size, k < plan.length), into, i)
+            sizes = (("row", row, side.size // high), ("k", k, plan.length // deep))
+            row, k = (at if at.hi < size else self.names.var(stem, size) for stem, at, size in sizes)
+            bound = [(at, var) for (_, at, _), var in zip(sizes, (row, k), strict=True) if at is not var]
+            along = lane.var if side.turned else ZERO
+            *heads, store = self._elements(side, row * high + lane.var - along, k * deep + along, None, into,
+                                           i * n + lane.var)
+            body = [*(LetIndex(var, Index(at, int64)) for at, var in bound), *heads, *vectorised(lane, [store])]
+            if not bound:
+                return body
+            inside = both(*[at < var.hi + 1 for at, var in bound])
+            nothing = Store(into, i * n + lane.var, self._nothing())
+            return [If(Index(inside, bool_), tuple(body), tuple(vectorised(lane, [nothing])))]
+        return self._each(side, fetch)
+
+    def _nothing(self) -> Const:
+        return Const(0.0, float32) if self.plan.tile_dtype is float32 else Const(0, uint16)
+
+    def _elements(self, side: Side, row: Sym, k: Sym, inside: Sym | None, into: Array, at: Sym) -> list[Statement]:
+        """What looks up gathered indices, and last the store of an element as memory has it."""
+        copy = self.body.instance({**unflatten(row, side.axes), **unflatten(k, self.plan.k)}, guard=inside)
+        value: Value = copy.value(side.operand.value)
+        if isinstance(value, Apply):
+            value = Apply(Op.BITCAST, value.srcs, uint16)
+        return [*copy.statements, Store(into, at, value)]
+
+    def _put(self, side: Side, step: Sym, held: Array) -> list[Statement]:
+        """What was fetched to shared memory."""
+        n, lane = side.together, self._axis("l", side.together)
+        (by_row, by_step), (high, deep) = self.plan.steps_of(side), self._extent(side)
+
+        def put(i: Sym, row: Sym, k: Sym) -> list[Statement]:
+            at = row * (high * by_row) + k * (deep * by_step) + lane.var
+            store = Store(self.tiles[side], self._buffer(side, step) + at, Load(held, i * n + lane.var))
+            return vectorised(lane, [store])
+        return self._each(side, put)
+
+    # --- multiplying
+
+    def _multiply(self, sums: Array, step: Sym) -> list[Statement]:
+        plan = self.plan
+        a, b = (Tile(self.tiles[side], self._buffer(side, step) + first * plan.steps_of(side)[0], *plan.steps_of(side))
+                for side, first in ((self.rows, self.down * plan.high), (self.columns, self.across * plan.wide)))
+        return [Multiply(sums, plan.high, plan.wide, plan.depth, a, b, plan.dtype)]
+
+    # --- storing
+
+    def _store(self, sums: Array) -> list[Statement]:
+        """What the body makes of this thread's sums, which lie as ``Multiply`` says."""
+        plan, rows, columns = self.plan, self.rows, self.columns
+        u, h, v = self._axis("u", plan.high // 16), self._axis("h", 2), self._axis("v", plan.wide // 8)
+        lane, n = self._axis("l", 2), columns.lanes
+        row, in_rows = self._inside("row", self.first[rows] + self.down * plan.high + u.var * 16 + h.var * 8
+                                    + self.group, rows, 1)
+        at = self.first[columns] // n + self.across * (plan.wide // n) + v.var * (8 // n) + self.member * (2 // n)
+        column, in_columns = self._inside("column", at if n == 2 else at + lane.var, columns, n)
+        if n == 2:
+            column = column * 2 + lane.var
+        total = Load(sums, (u.var * v.size + v.var) * 4 + h.var * 2 + lane.var)
+        copy = self.body.instance({**unflatten(row, rows.axes), **unflatten(column, columns.axes)},
+                                  {plan.reduction.local.name: total})
+        stores = copy.stores()
+        made = in_columns([*copy.statements, *(vectorised(lane, stores) if n == 2 else stores)])
+        return repeated(u, repeated(h, in_rows(repeated(v, made if n == 2 else repeated(lane, made)))))

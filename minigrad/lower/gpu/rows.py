@@ -1,0 +1,373 @@
+"""Stage: lower, GPU form, strategy ``rows``. In: a body with reductions. Out: several results at once in a workgroup,
+each reduced by several threads: every one adds up its share in registers, then the shares are joined in shared memory.
+Neighbouring threads read neighbouring elements: they are reducers of one result where it is read along memory, else
+each has a result of its own. All combine in an order that shapes and the size of the workgroup decide. Next:
+``scan.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import prod
+
+from minigrad.dtype import int64
+from minigrad.kernel.ir import (
+    Alloc,
+    Apply,
+    Array,
+    Fold,
+    For,
+    Index,
+    LetIndex,
+    Load,
+    Local,
+    Statement,
+    Store,
+    Value,
+)
+from minigrad.lower.access import Reduction
+from minigrad.lower.axes import Axis
+from minigrad.lower.body import Body, traffic
+from minigrad.lower.gpu.threads import (
+    ZERO,
+    Lowering,
+    Threads,
+    Workgroups,
+    power_of_two,
+    under,
+    unflatten,
+    walk,
+    wide_lanes,
+)
+from minigrad.lower.nest import loop, loops
+from minigrad.lower.rows import LONGEST, Domain, combine, identity
+from minigrad.ops import REDUCE_OPS, Op
+from minigrad.symbolic import Sym, both, coefficient, eq, minimum, num
+
+THREADS = 1 << 16
+"""Threads that keep a machine busy: fewer results than that are reduced by several threads each."""
+
+SECTOR = 32
+"""Bytes that memory gives at a time: neighbouring results are reduced side by side, at least so many."""
+
+Inside = Callable[[dict[Sym, Sym], Sequence[Array]], list[Statement]]
+"""Adds what one step of a loop contributes to the given accumulators; the step is what a variable is mapped to."""
+
+
+def rows_stage(body: Body, kept: list[Axis], domains: list[Domain], threads: Threads) -> Lowering:
+    """Lower a body with reductions."""
+    return _Rows(body, kept, domains, threads).lower()
+
+
+class _Rows:
+    def __init__(self, body: Body, kept: list[Axis], domains: list[Domain], threads: Threads) -> None:
+        self.body, self.kept, self.domains, self.threads = body, kept, domains, threads
+        self.names = body.names
+        self.results = prod(a.size for a in kept)
+        self.along_reduced = self._reads_along_reduced()
+        self.reducers = self._reducers()
+        self.columns = threads.count // self.reducers
+        t = threads.t
+        self.reducer = t % self.reducers if self.along_reduced else t // self.columns
+        self.column = t // self.reducers if self.along_reduced else t % self.columns
+
+    # --- who does what
+
+    def _reads_along_reduced(self) -> bool:
+        """Whether more is read in runs along reduced axes than along kept ones."""
+        score = 0
+        for d in self.domains:
+            for x in d.work.loads:
+                e = self.body.index(x.index)
+                weight = 4 if x.array.scope == "global" else 1
+                score += weight * any(coefficient(e, a.var) == 1 for a in d.axes)
+                score -= weight * any(coefficient(e, a.var) == 1 for a in self.kept)
+        return score >= 0
+
+    def _reducers(self) -> int:
+        """Threads that share a result: a power of two."""
+        count, target = self.threads.count, self.threads.target
+        longest = max((d.size for d in self.domains), default=1)
+        wanted = power_of_two(-(-(THREADS if self.threads.divide else count) // max(1, self.results)))
+        if self.along_reduced and any(x.array.scope == "global" for d in self.domains for x in d.work.loads):
+            wanted = max(wanted, min(target.subgroup, power_of_two(longest + 1) // 16))
+        most = count
+        if not self.along_reduced:
+            side_by_side = target.subgroup
+            if self.results * count < THREADS * side_by_side:
+                side_by_side = SECTOR // max((x.dtype.size for d in self.domains for x in d.work.loads), default=4)
+            most = max(1, count // min(side_by_side, power_of_two(self.results), count))
+        return max(1, min(wanted, most, power_of_two(longest + 1) // 4))
+
+    def lower(self) -> Lowering:
+        """The loops, and the barriers between the shares."""
+        per_result = sum((d.work.cost + len(d.reductions)) * d.size for d in self.domains)
+        per_result += traffic([o.value for o in self.body.outputs]).cost + len(self.body.outputs)
+        note = f"rows: kept {[a.size for a in self.kept]}, reduced {[[a.size for a in d.axes] for d in self.domains]}"
+        arrays = self._take() if self.reducers > 1 else []
+        if not arrays:
+            self.reducers, self.columns, self.reducer, self.column = 1, self.threads.count, ZERO, self.threads.t
+            note += ", a thread each" if self.kept else ", one thread"
+        else:
+            note += f", {self.reducers} threads each"
+        statements, groups = self._alone() if not arrays else self._together(arrays)
+        return Lowering(statements, note, per_result * self.results, groups)
+
+    def _take(self) -> list[list[tuple[Reduction, Array]]]:
+        """Shared arrays to join the reductions in, as many at a time as there is memory for; none if there is none."""
+        batches: list[list[tuple[Reduction, Array]]] = [[]]
+        pool: list[Array] = []
+        reuse: list[Array] = []
+        for r in (r for d in self.domains if d.size for r in d.reductions):
+            dtype = r.value.dtype
+            found = next((a for a in reuse if a.dtype is dtype), None)
+            if found is None:
+                found = self.threads.take("shares", dtype, self.threads.count, apart=True) if not reuse else None
+                if found is not None:
+                    pool.append(found)
+            if found is None:  # the next batch begins: all arrays are free again
+                found = next((a for a in pool if a.dtype is dtype), None)
+                if found is None:
+                    return []
+                batches.append([])
+                reuse = list(pool)
+            if any(a is found for a in reuse):
+                reuse = [a for a in reuse if a is not found]
+            batches[-1].append((r, found))
+        return [b for b in batches if b]
+
+    # --- a thread for each result
+
+    def _alone(self) -> tuple[list[Statement], Workgroups | None]:
+        steps, groups = walk(self.threads, "result", self.results)
+        mapping = unflatten(steps.at, self.kept)
+        found: dict[str, Value] = {}
+        statements = self._accumulate(mapping, found)
+        return steps.around([*statements, *self._epilogue(mapping, found)]), groups
+
+    def _epilogue(self, mapping: dict[Sym, Sym], found: dict[str, Value]) -> list[Statement]:
+        copy = self.body.instance(mapping, found)
+        stores = copy.stores()
+        return [*copy.statements, *stores]
+
+    def _accumulate(self, mapping: dict[Sym, Sym], found: dict[str, Value]) -> list[Statement]:
+        """This thread's share of every reduction at one result."""
+        statements: list[Statement] = []
+        for d in self.domains:
+            if d.size == 0:
+                found.update({r.local.name: identity(r) for r in d.reductions})
+            else:
+                statements += _Share(self, d, mapping).statements(found)
+        return statements
+
+    # --- several threads for each result
+
+    def _together(self, batches: list[list[tuple[Reduction, Array]]]) -> tuple[list[Statement], Workgroups | None]:
+        threads, results, columns = self.threads, self.results, self.columns
+        count = -(-results // columns)
+        groups: Workgroups | None = None
+        turn = ZERO
+        if threads.divide:
+            groups = Workgroups(self.names.var("p", count), count)
+            turn = groups.var
+        elif count > 1:
+            turn = self.names.var("turn", count)
+        at = turn * columns + self.column
+        inside = at < results
+        statements: list[Statement] = []
+        mapping: dict[Sym, Sym] = {}
+        if self.kept and at.kind == "var":
+            mapping = unflatten(at, self.kept)
+        elif self.kept:
+            row = self.names.var("result", results)
+            at = at if inside.lo == 1 else minimum(at, num(results - 1))
+            statements.append(LetIndex(row, Index(at, int64)))
+            mapping = unflatten(row, self.kept)
+        found: dict[str, Value] = {}
+        statements += self._accumulate(mapping, found)
+        first = both(eq(self.reducer, 0) if self.along_reduced else self.reducer < 1, inside)
+        for number, batch in enumerate(batches):
+            if number:
+                statements += threads.barrier()
+            left = self._join(batch, found, statements)
+            totals, sums = self._totals(batch, left, found)
+            if len(batches) == 1:
+                statements += under(first, [*totals, *sums, *self._epilogue(mapping, found)])
+            else:
+                statements += [*totals, *under(first, sums)]
+        if len(batches) > 1:
+            statements += under(first, self._epilogue(mapping, found))
+        if groups is None and count > 1:
+            statements = [loop(Axis(turn, count), [*statements, *threads.barrier()])]
+        return statements, groups
+
+    def _slot(self, reducer: Sym) -> Sym:
+        """Where the share of a reducer of this thread's result lies."""
+        if self.along_reduced:
+            return self.column * self.reducers + reducer
+        return reducer * self.columns + self.column
+
+    def _join(self, batch: list[tuple[Reduction, Array]], found: dict[str, Value],
+              statements: list[Statement]) -> int:
+        """Put the shares in shared memory, join them to about the root of their number; how many are left."""
+        t = self.threads.t
+        statements += [Store(array, t, found[r.local.name]) for r, array in batch]
+        statements += self.threads.barrier()
+        left = self.reducers
+        if left <= 16:
+            return left
+        left = 1 << (self.reducers.bit_length() - 1) // 2
+        mine = self.names.var("u", left)
+        inside: list[Statement] = [LetIndex(mine, Index(self.reducer, int64))]
+        for r, array in batch:
+            acc = Array(self.names.fresh("acc"), array.dtype, 1, "register", 1, True)
+            inside.append(Alloc(acc, identity(r)))
+            inside.append(self._sum(r, acc, array, mine, left, self.reducers // left))
+            inside.append(Store(array, self._slot(mine), Load(acc, ZERO)))
+        statements += under(self.reducer < left, inside)
+        statements += self.threads.barrier()
+        return left
+
+    def _sum(self, r: Reduction, acc: Array, array: Array, first: Sym, step: int, count: int) -> Statement:
+        i = Axis(self.names.var("i", count), count)
+        value = Apply(REDUCE_OPS[r.node.op].combine, (Load(acc, ZERO), Load(array, self._slot(first + i.var * step))),
+                      array.dtype)
+        return loop(i, [Store(acc, ZERO, value)])
+
+    def _totals(self, batch: list[tuple[Reduction, Array]], left: int,
+                found: dict[str, Value]) -> tuple[list[Statement], list[Statement]]:
+        """Join what is left of each result: registers for the totals, and the loops."""
+        allocs: list[Statement] = []
+        sums: list[Statement] = []
+        for r, array in batch:
+            total = Array(self.names.fresh("total"), array.dtype, 1, "register", 1, True)
+            allocs.append(Alloc(total, identity(r)))
+            sums.append(self._sum(r, total, array, ZERO, 1, left))
+            found[r.local.name] = Load(total, ZERO)
+        return allocs, sums
+
+
+class _Share:
+    """One thread's part of the reductions of a domain, at one result."""
+
+    def __init__(self, rows: _Rows, domain: Domain, mapping: dict[Sym, Sym]) -> None:
+        self.rows, self.domain, self.mapping = rows, domain, mapping
+        self.body, self.names = rows.body, rows.names
+        inner = domain.axes[-1] if domain.axes else None
+        self.lanes = 1
+        if rows.along_reduced and inner is not None and any(
+                coefficient(self.body.index(x.index), inner.var) == 1 for x in domain.work.loads):
+            self.lanes = wide_lanes(self.body, domain.work.loads, (), inner, rows.threads.target)
+        if self.lanes > 1 and domain.size // self.lanes < rows.reducers:
+            self.lanes = 1
+        floats = any(r.value.dtype.is_float for r in domain.reductions)
+        self.cut = floats and not all(r.node.op in (Op.MAX, Op.MIN) for r in domain.reductions)
+
+    def statements(self, found: dict[str, Value]) -> list[Statement]:
+        """Registers that hold the share; ``found`` gets the values."""
+        accumulators = self._registers("acc")
+        made = [*self._allocs(accumulators), *self._walk(accumulators)]
+        for r, array in zip(self.domain.reductions, accumulators, strict=True):
+            found[r.local.name] = Load(array, ZERO)
+            if self.lanes > 1:
+                name = self.names.fresh("share")
+                made.append(Fold(name, array, REDUCE_OPS[r.node.op].combine))
+                found[r.local.name] = Local(name, array.dtype)
+        return made
+
+    def _registers(self, stem: str) -> list[Array]:
+        return [Array(self.names.fresh(stem), r.value.dtype, self.lanes, "register", self.lanes, True)
+                for r in self.domain.reductions]
+
+    def _allocs(self, arrays: Sequence[Array]) -> list[Statement]:
+        return [Alloc(a, identity(r)) for r, a in zip(self.domain.reductions, arrays, strict=True)]
+
+    # --- the loops
+
+    def _walk(self, into: Sequence[Array]) -> list[Statement]:
+        """Steps of ``lanes`` elements over the reduced axes; one axis, or all of them as one, is shared out."""
+        axes = list(self.domain.axes)
+        reducers, reducer = self.rows.reducers, self.rows.reducer
+        if not axes:
+            return self._add({}, into)
+        if self.lanes > 1:
+            inner = axes[-1]
+            axes[-1] = Axis(self.names.var("v", inner.size // self.lanes), inner.size // self.lanes)
+
+            def add(mapping: dict[Sym, Sym], into: Sequence[Array]) -> list[Statement]:
+                mapping = dict(mapping)
+                mapping[inner.var] = mapping.pop(axes[-1].var) * self.lanes
+                return self._add(mapping, into, inner)
+        else:
+            add = self._add
+        shared = axes[-1] if self.rows.along_reduced else max(axes, key=lambda a: a.size)
+        if reducers > 1 and (shared.size < 2 * reducers and len(axes) > 1):
+            return self._strided(prod(a.size for a in axes), axes, reducer, reducers, add, into)
+        outer = [a for a in axes if a is not shared]
+        steps = -(-shared.size // reducers)
+        rows = prod(a.size for a in outer)
+        if not outer or not self.cut or rows * steps <= LONGEST:
+            def nested(mapping: dict[Sym, Sym], into: Sequence[Array]) -> list[Statement]:
+                return loops(outer, add(mapping, into)) if reducers > 1 else add(mapping, into)
+
+            if reducers > 1:
+                return self._strided(shared.size, [shared], reducer, reducers, nested, into, rows)
+            if not outer:
+                return self._strided(shared.size, [shared], ZERO, 1, add, into)
+            return loops(axes, add({a.var: a.var for a in axes}, into))
+
+        def row(mapping: dict[Sym, Sym], into: Sequence[Array]) -> list[Statement]:
+            part = self._registers("part")
+            inside = self._strided(shared.size, [shared], reducer, reducers,
+                                   lambda m, x: add({**mapping, **m}, x), part)
+            return [*self._allocs(part), *inside, *self._merge(into, part)]
+
+        return self._strided(rows, outer, ZERO, 1, row, into)
+
+    def _strided(self, extent: int, axes: Sequence[Axis], first: Sym, step: int, inside: Inside,
+                 into: Sequence[Array], chain: int = 1) -> list[Statement]:
+        """A loop over positions ``first``, ``first + step``, … of the flat space of ``axes``. Long chains of float
+        additions are cut: each block of it is summed by itself, blocks of blocks likewise."""
+        return self._blocks(extent, axes, ZERO, first, step, inside, into, max(2, LONGEST // chain))
+
+    def _blocks(self, extent: int, axes: Sequence[Axis], begin: Sym, first: Sym, step: int, inside: Inside,
+                into: Sequence[Array], longest: int, span: int = 0) -> list[Statement]:
+        """The positions from ``begin`` on, ``span`` of them (0: all)."""
+        whole = prod(a.size for a in axes)
+        steps = -(-(span or extent) // step)
+        if extent == step and not span:
+            return inside(unflatten(first, axes), into)
+        if not self.cut or steps <= longest:
+            stem = str(axes[-1].var)[0] if len(axes) == 1 else "j"
+            at = self.names.var(stem, whole)
+            stop = num(extent) if not span else minimum(begin + span, num(extent))
+            return [For(at, begin + first, stop, step, "serial", tuple(inside(unflatten(at, axes), into)))]
+        block = longest
+        while block * longest < steps:
+            block *= longest
+        size = block * step
+        part = self._registers("part")
+        count = -(-(span or extent) // size)
+        b = self.names.var("b", count)
+        made = self._blocks(extent, axes, begin + b * size, first, step, inside, part, longest, size)
+        return [loop(Axis(b, count), [*self._allocs(part), *made, *self._merge(into, part)])]
+
+    def _add(self, mapping: dict[Sym, Sym], into: Sequence[Array], lane_axis: Axis | None = None) -> list[Statement]:
+        """One element, or ``lanes`` neighbours, more in the accumulators."""
+        mapping = {**self.mapping, **mapping}
+        lane = None
+        if lane_axis is not None:
+            lane = Axis(self.names.var("l", self.lanes), self.lanes)
+            mapping[lane_axis.var] = mapping[lane_axis.var] + lane.var
+        slot = lane.var if lane else ZERO
+        copy = self.body.instance(mapping)
+        stores: list[Statement] = [Store(a, slot, combine(r, Load(a, slot), copy.value(r.value)))
+                                   for r, a in zip(self.domain.reductions, into, strict=True)]
+        return [*copy.statements, *([loop(lane, stores, "vector")] if lane else stores)]
+
+    def _merge(self, into: Sequence[Array], part: Sequence[Array]) -> list[Statement]:
+        lane = Axis(self.names.var("l", self.lanes), self.lanes) if self.lanes > 1 else None
+        slot = lane.var if lane else ZERO
+        stores: list[Statement] = [
+            Store(a, slot, Apply(REDUCE_OPS[r.node.op].combine, (Load(a, slot), Load(b, slot)), a.dtype))
+            for r, a, b in zip(self.domain.reductions, into, part, strict=True)]
+        return [loop(lane, stores, "vector")] if lane else stores

@@ -1,0 +1,133 @@
+"""Stage: lower, GPU form, strategy ``scan``. In: a body that stores the running reduction of its value along one axis.
+Out: a thread for each column where there are many; else all threads of a workgroup at one column after another: each
+combines a run of it, the runs' totals are combined in shared memory, then each thread goes through its run again from
+where the runs before it end. Next: ``scatter.py``."""
+
+from __future__ import annotations
+
+from math import prod
+
+from minigrad.dtype import int64
+from minigrad.kernel.ir import Alloc, Apply, Array, Const, Index, LetIndex, Load, Statement, Store, Value
+from minigrad.lower.axes import Axes, Axis
+from minigrad.lower.body import Body, traffic
+from minigrad.lower.gpu.threads import ZERO, Lowering, Threads, Workgroups, under, unflatten, walk
+from minigrad.lower.nest import loop
+from minigrad.lower.scalar import convert
+from minigrad.lower.scan import Running
+from minigrad.ops import REDUCE_OPS
+from minigrad.symbolic import Sym, coefficient, minimum, num
+
+LONG = 64
+"""Elements of a column that are worth more than one thread."""
+
+FEW = 4096
+"""Columns that are too few for a thread each; half as many where neighbouring threads would read neighbours."""
+
+GROUP = 16
+"""Runs whose totals one thread combines."""
+
+
+def scan_stage(body: Body, running: Running, threads: Threads) -> Lowering:
+    """Lower a stage that stores a SCAN."""
+    output = body.outputs[0]
+    work = traffic([output.value])
+    gathered = traffic([g.value for g in body.gathers])
+    others = [(v, n) for v, n in body.axes if running.axis is None or v is not running.axis.var]
+    axes = Axes(body.names, others, [output.index, *work.indices(), *gathered.indices()])
+    axes.merge()
+    body.mapping = axes.mapping
+    scan = _Scan(body, running, axes.list, threads)
+    length = running.axis.size if running.axis else 1
+    columns = prod(a.size for a in axes.list)
+    note = f"scan: {length} steps for each of {[a.size for a in axes.list]}"
+    totals = None
+    along = [running.axis is not None and coefficient(body.index(x.index), running.axis.var) == 1 for x in work.loads]
+    few = (FEW if all(along) else FEW // 2) if threads.divide else threads.count // 8
+    if length >= LONG and threads.count > 1 and columns < few:
+        totals = threads.take("ends", output.value.dtype, threads.count, apart=True)
+    if totals is None:
+        statements, groups = scan.alone()
+        note += ", a thread each"
+    else:
+        statements, groups = scan.together(totals)
+        note += f", {threads.count} threads each"
+    return Lowering(statements, note, (work.cost + 2) * length * columns, groups)
+
+
+class _Scan:
+    def __init__(self, body: Body, running: Running, columns: list[Axis], threads: Threads) -> None:
+        self.body, self.along, self.columns, self.threads = body, running.axis, columns, threads
+        self.op = REDUCE_OPS[running.op].combine
+        self.names = body.names
+        self.dtype = body.outputs[0].value.dtype
+        neutral = REDUCE_OPS[running.op].identity(self.dtype)
+        self.neutral = Const(float(neutral) if self.dtype.is_float else neutral, self.dtype)
+
+    def _register(self, stem: str) -> Array:
+        return Array(self.names.fresh(stem), self.dtype, 1, "register", 1, True)
+
+    def _step(self, mapping: dict[Sym, Sym], running: Array, store: bool) -> list[Statement]:
+        """One element more, and its result stored."""
+        output = self.body.outputs[0]
+        copy = self.body.instance(mapping)
+        value: Value = Apply(self.op, (Load(running, ZERO), copy.value(output.value)), self.dtype)
+        index = copy.index(output.index) if store else ZERO
+        made: list[Statement] = [*copy.statements, Store(running, ZERO, value)]
+        if store:
+            made.append(Store(output.array, index, convert(Load(running, ZERO), output.array.dtype)))
+        return made
+
+    def alone(self) -> tuple[list[Statement], Workgroups | None]:
+        """A thread for each column."""
+        steps, groups = walk(self.threads, "column", prod(a.size for a in self.columns))
+        running = self._register("acc")
+        inside = self._step(unflatten(steps.at, self.columns), running, store=True)
+        return steps.around([Alloc(running, self.neutral), *([loop(self.along, inside)] if self.along else inside)]), (
+            groups)
+
+    def together(self, totals: Array) -> tuple[list[Statement], Workgroups | None]:
+        """All threads at each column."""
+        threads, count = self.threads, prod(a.size for a in self.columns)
+        column = Axis(self.names.var("p" if threads.divide else "column", count), count)
+        mapping = unflatten(column.var, self.columns)
+        statements = self._column(mapping, totals)
+        if threads.divide:
+            return statements, Workgroups(column.var, count)
+        if count > 1:
+            statements = [loop(column, [*statements, *threads.barrier()])]
+        return statements, None
+
+    def _column(self, mapping: dict[Sym, Sym], totals: Array) -> list[Statement]:
+        assert self.along is not None
+        threads, t, n = self.threads, self.threads.t, self.along.size
+        run = -(-n // threads.count)
+        first, stop = t * run, minimum(t * run + run, num(n))
+        end, before = self._register("end"), self._register("acc")
+        own = Axis(self.names.var("r", n), n)
+        inside = self._step({**mapping, self.along.var: own.var}, end, store=False)
+        statements: list[Statement] = [Alloc(end, self.neutral), loop(own, inside, start=first, stop=stop),
+                                       Store(totals, t, Load(end, ZERO)), *threads.barrier()]
+        # a thread of each group makes the totals of its group running ones
+        group = min(GROUP, threads.count)
+        groups = threads.count // group
+        mine, i, sums = self.names.var("u", groups), Axis(self.names.var("i", group), group), self._register("acc")
+        at = mine * group + i.var
+        combined = Apply(self.op, (Load(sums, ZERO), Load(totals, at)), self.dtype)
+        statements += under(t < groups, [
+            LetIndex(mine, Index(t, int64)), Alloc(sums, self.neutral),
+            loop(i, [Store(sums, ZERO, combined), Store(totals, at, Load(sums, ZERO))])])
+        statements += threads.barrier()
+        # what comes before this thread's run: whole groups, then the runs before it in its own group
+        g = Axis(self.names.var("g", groups), groups)
+        last = Load(totals, g.var * group + (group - 1))
+        statements.append(Alloc(before, self.neutral))
+        statements.append(loop(g, [Store(before, ZERO, Apply(self.op, (Load(before, ZERO), last), self.dtype))],
+                               stop=t // group))
+        previous = self.names.var("u", threads.count)
+        statements += under(num(0) < t % group, [
+            LetIndex(previous, Index(t - 1, int64)),
+            Store(before, ZERO, Apply(self.op, (Load(before, ZERO), Load(totals, previous)), self.dtype))])
+        own = Axis(self.names.var("r", n), n)
+        inside = self._step({**mapping, self.along.var: own.var}, before, store=True)
+        return [*statements, loop(own, inside, start=first, stop=stop)]

@@ -1,0 +1,199 @@
+"""Stage: lower, GPU form. In: a workgroup. Out: what its strategies share: who the threads are, what memory they have
+in common, which of them takes which part of a space. Next: ``map.py``, or ``kernel.py`` for the whole.
+
+A strategy writes what ONE thread does, and every thread of the workgroup runs it. It is called as
+
+    strategy(body, ..., threads) -> Lowering
+
+``threads.t`` is the thread's number, ``threads.count`` how many there are (a power of two; 1 in the last resort of
+``kernel.py``). Where ``threads.divide`` holds, the stage is a kernel by itself: the strategy divides its space among
+workgroups as it likes and returns them in ``Lowering.groups``. Otherwise the stage is one of several that a workgroup
+runs for a point, or a block of points, of the outer space: the workgroup does all of it, ``groups`` is None, and the
+caller puts a barrier behind it. ``threads.take`` gives shared arrays, which are the stage's until it ends; the caller
+brings them to life. Statements may hold barriers only where all threads of the workgroup come by.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from minigrad.dtype import DType, bool_, int64
+from minigrad.kernel.ir import Alloc, Array, Barrier, For, If, Index, LetIndex, Load, Statement
+from minigrad.lower.access import Names
+from minigrad.lower.axes import Axis
+from minigrad.lower.body import Body, Output
+from minigrad.symbolic import Sym, coefficient, num
+from minigrad.target import Target
+
+ZERO = num(0)
+
+MOST_GROUPS = 8192
+"""Workgroups that a flat space is divided among, at most: beyond, each thread takes several steps."""
+
+
+@dataclass(eq=False)
+class Threads:
+    """The threads of a workgroup while they run one stage."""
+
+    t: Sym
+    count: int
+    target: Target
+    names: Names
+    divide: bool
+    memory: SharedMemory
+
+    def take(self, stem: str, dtype: DType, size: int, apart: bool = False) -> Array | None:
+        """A shared array for this stage; None if the workgroup's memory cannot hold it. ``apart``: a small one, which
+        takes the place of another's only if there is no room for its own."""
+        free = [a for a in self.memory.free if not apart or a.name.startswith(stem)]
+        return self.memory.take(self.names.fresh(stem), dtype, size, free) or (
+            self.memory.take(stem, dtype, size, self.memory.free) if apart else None)
+
+    def barrier(self) -> list[Statement]:
+        """All threads of the workgroup meet."""
+        return [Barrier()] if self.count > 1 else []
+
+
+@dataclass
+class SharedMemory:
+    """The shared arrays of a kernel: those in use, those that a later stage may use again."""
+
+    room: int
+    arrays: list[Array] = field(default_factory=list)
+    free: list[Array] = field(default_factory=list)
+
+    @property
+    def left(self) -> int:
+        """Bytes that no array takes yet."""
+        return self.room - sum(a.size * a.dtype.size for a in self.arrays)
+
+    def take(self, name: str, dtype: DType, size: int, free: Sequence[Array] | None = None) -> Array | None:
+        """An array of at least ``size`` elements: one of the ``free`` ones (without a list: of all that are) if one
+        fits, else a new one; None if there is no room for it."""
+        fitting = [a for a in (self.free if free is None else free) if a.dtype is dtype and a.size >= size]
+        if fitting:
+            found = min(fitting, key=lambda a: a.size)
+            self.free.remove(found)
+            return found
+        if size * dtype.size > self.left:
+            return None
+        made = Array(name, dtype, size, "shared", 1, True)
+        self.arrays.append(made)
+        return made
+
+    def allocs(self) -> list[Statement]:
+        """What brings the arrays to life."""
+        return [Alloc(a) for a in self.arrays]
+
+    def release(self, kept: Sequence[Array] = ()) -> None:
+        """What is not ``kept`` may be used again: all threads have met since it was last read."""
+        self.free = [a for a in self.arrays if not any(a is k for k in kept)]
+
+
+@dataclass(eq=False)
+class Workgroups:
+    """How a kernel's space is divided: ``var`` counts 0 … count-1; ``head`` binds what all threads of a workgroup have
+    in common."""
+
+    var: Sym
+    count: int
+    head: list[Statement] = field(default_factory=list)
+
+
+@dataclass
+class Lowering:
+    """What a strategy made of a stage: what one thread does; one line for DEBUG=3; ``work`` in scalar operations
+    (``flops`` if they differ); the workgroups, if it divided the space itself."""
+
+    statements: list[Statement]
+    note: str
+    work: int
+    groups: Workgroups | None = None
+    flops: int | None = None
+
+
+def power_of_two(n: int) -> int:
+    """The least power of two that is not below ``n``.
+
+    >>> [power_of_two(n) for n in (0, 1, 5, 64)]
+    [1, 1, 8, 64]
+    """
+    return 1 << max(0, n - 1).bit_length()
+
+
+def unflatten(flat: Sym, axes: Sequence[Axis]) -> dict[Sym, Sym]:
+    """The axes' variables in terms of a row-major position in their space.
+
+    >>> from minigrad.symbolic import var
+    >>> unflatten(var("i", 0, 11), [Axis(var("y", 0, 2), 3), Axis(var("x", 0, 3), 4)])
+    {x: i % 4, y: i/4}
+    """
+    found: dict[Sym, Sym] = {}
+    for position, axis in reversed(list(enumerate(axes))):
+        found[axis.var] = flat % axis.size if position else flat
+        flat = flat // axis.size
+    return found
+
+
+def under(condition: Sym | None, body: Sequence[Statement]) -> list[Statement]:
+    """``body`` where the condition holds (None: always)."""
+    if condition is None or condition.lo == 1 or not body:
+        return list(body)
+    return [If(Index(condition, bool_), tuple(body))]
+
+
+def wide_lanes(body: Body, loads: Sequence[Load], stores: Sequence[Output], axis: Axis, target: Target) -> int:
+    """Neighbours along an axis that a thread takes at once: 4, 2 or 1. Every access is then one wide load or store, or
+    the same element for all."""
+    if axis.var in body.gathering():
+        return 1
+    guards = [body.index(x.guard) for x in loads if x.guard is not None]
+    if any(coefficient(e, axis.var) != 0 for e in guards):
+        return 1
+    accesses = [*((x.array, x.index) for x in loads), *((o.array, o.index) for o in stores)]
+    indices = [body.index(e) for _, e in accesses]
+    widest = max(array.dtype.size for array, _ in accesses)
+    for lanes in (4, 2):
+        if axis.size % lanes == 0 and lanes <= target.lanes(widest) and all(
+                _is_wide(e, axis.var, lanes) for e in indices):
+            return lanes
+    return 1
+
+
+def _is_wide(e: Sym, v: Sym, lanes: int) -> bool:
+    c = coefficient(e, v)
+    return c == 0 or (c == 1 and (e - v) % lanes is ZERO)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Walk:
+    """One thread's steps through a flat space: its position in terms of the thread, and the loop or condition that
+    stands around what it does there."""
+
+    at: Sym
+    bound: Sym | None
+    start: Sym
+    size: int
+    step: int
+
+    def around(self, body: Sequence[Statement]) -> list[Statement]:
+        """``body``, which is written for position ``at``, for every position of this thread."""
+        if self.bound is None:
+            return list(body)
+        if self.step < self.size:
+            return [For(self.bound, self.start, num(self.size), self.step, "serial", tuple(body))]
+        return under(self.start < self.size, [LetIndex(self.bound, Index(self.start, int64)), *body])
+
+
+def walk(threads: Threads, stem: str, size: int) -> tuple[Walk, Workgroups | None]:
+    """Neighbouring threads at neighbouring positions of a flat space; all workgroups together, or the one."""
+    first, groups, stride = threads.t, None, threads.count
+    if threads.divide:
+        count = max(1, min(MOST_GROUPS, -(-size // threads.count)))
+        groups = Workgroups(threads.names.var("p", count), count)
+        first, stride = groups.var * threads.count + threads.t, count * threads.count
+    if size == stride:
+        return Walk(first, None, first, size, stride), groups
+    i = threads.names.var(stem, size)
+    return Walk(i, i, first, size, stride), groups

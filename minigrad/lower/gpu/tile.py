@@ -1,0 +1,268 @@
+"""Stage: lower, GPU form, strategy ``contraction``. In: a plan of sizes. Out: what one thread does: it copies its part
+of the operands' tiles to shared memory, adds up products in registers, and stores what the body makes of the sums.
+Next: ``scan.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import prod
+
+from minigrad.dtype import bool_, int64
+from minigrad.kernel.ir import (
+    Alloc,
+    Apply,
+    Array,
+    Const,
+    If,
+    Index,
+    Let,
+    LetIndex,
+    Load,
+    Local,
+    Statement,
+    Store,
+    Value,
+)
+from minigrad.lower.axes import Axis
+from minigrad.lower.contraction import BLOCK_K
+from minigrad.lower.gpu.contraction import Plan, Side
+from minigrad.lower.gpu.threads import Lowering, Threads, Workgroups, unflatten
+from minigrad.lower.nest import ZERO, loop, loops
+from minigrad.ops import Op
+from minigrad.symbolic import Sym, both, minimum, num
+
+Around = Callable[[list[Statement]], list[Statement]]
+
+WRITTEN_OUT = 1024
+"""Products of a tile, at most, that are written out for each thread."""
+
+
+def contraction_stage(plan: Plan, threads: Threads) -> Lowering:
+    """Lower a contraction by its plan: a tile of the result for each workgroup, or all of them one after another."""
+    return Writer(plan, threads).lower()
+
+
+class Writer:
+    """Writes one contraction."""
+
+    def __init__(self, plan: Plan, threads: Threads) -> None:
+        self.plan, self.threads = plan, threads
+        self.body, self.names = plan.body, threads.names
+        self.dtype = plan.reduction.value.dtype
+        self.zero = Const(0.0 if self.dtype.is_float else 0, self.dtype)
+        self.rows, self.columns = plan.rows, plan.columns
+        self.copied = [s for s in (self.rows, self.columns) if s.copied]
+        self.tiles: dict[Side, Array] = {}
+        self.first: dict[Side, Sym] = {}
+
+    def _axis(self, stem: str, size: int) -> Axis:
+        return Axis(self.names.var(stem, size) if size > 1 else ZERO, size)
+
+    def _stem(self, side: Side) -> str:
+        return "a" if side is self.rows else "b"
+
+    # --- which tile of the result
+
+    def lower(self) -> Lowering:
+        plan = self.plan
+        for side, size in zip(self.copied, plan.shared_sizes(), strict=True):
+            tile = self.threads.take(f"{self._stem(side)}_tile", plan.tile_dtype, size)
+            assert tile is not None, "the plan was made for this much memory"
+            self.tiles[side] = tile
+        space = [x for x in plan.outer if x.size > 1]
+        for stem, side in (("m", self.rows), ("n", self.columns)):
+            block = self._axis(stem, side.blocks)
+            self.first[side] = block.var * side.block
+            space += [block] if block.size > 1 else []
+        work = plan.length * self.rows.size * self.columns.size * prod(x.size for x in plan.outer)
+        if not self.threads.divide:
+            head, tile_of_result = self._workers(), self._tile(again=bool(space))
+            return Lowering([*head, *loops(space, tile_of_result)], plan.note(), work, None, 2 * work)
+        count = prod(x.size for x in space)
+        p = self.names.var("p", count)
+        mapping = unflatten(p, space)
+        groups = Workgroups(p, count, [LetIndex(x.var, Index(mapping[x.var], int64)) for x in space])
+        note = f"{plan.note()}; {count} workgroups of {plan.threads} threads"
+        return Lowering([*self._workers(), *self._tile(again=False)], note, work, groups, 2 * work)
+
+    def _workers(self) -> list[Statement]:
+        """Where in a tile this thread's results are."""
+        across = self.columns.threads
+        down, along = self._axis("down", self.rows.threads), self._axis("across", across)
+        self.down, self.across = down.var, along.var
+        t = self.threads.t
+        return [LetIndex(x.var, Index(e, int64)) for x, e in ((down, t // across), (along, t % across)) if x.size > 1]
+
+    def _row(self, u: Sym) -> Sym:
+        """Row ``u`` of this thread's, in the tile."""
+        return self.down * self.rows.own + u
+
+    def _vector(self, v: Sym) -> Sym:
+        """Vector ``v`` of this thread's, counted in vectors of the tile."""
+        return self.across + v * self.columns.threads
+
+    def _lanes(self) -> tuple[Axis, Axis]:
+        """The vectors of a thread, and the lanes of each."""
+        lanes = self.columns.lanes
+        return self._axis("v", self.columns.own // lanes), self._axis("l", lanes)
+
+    # --- one tile of the result
+
+    def _tile(self, again: bool) -> list[Statement]:
+        """Copy, multiply and store; ``again``: what was copied is written over afterwards, for another tile."""
+        plan = self.plan
+        copied = self.copied
+        sums = self._registers("sums", self.rows.own * self.columns.own, self.columns.lanes)
+        first = [x for side in copied for x in self._copy(side)]
+        meet = self.threads.barrier() if copied else []
+        if plan.steps == 1:
+            multiplied = [*self._multiply(sums, ZERO), *(meet if again else [])]
+            return [Alloc(sums, self.zero), *first, *meet, *multiplied, *self._store(sums)]
+        step = self._axis("step", plan.steps)
+        head = [Alloc(sums, self.zero), *first, *meet]
+        if not plan.is_long:
+            return [*head, loop(step, self._step(step.var, sums)), *self._store(sums)]
+        per_block = max(1, BLOCK_K // plan.depth)
+        block, i = self._axis("block", -(-plan.steps // per_block)), self._axis("i", sums.size // sums.lanes)
+        part, lane = self._registers("part", sums.size, sums.lanes), self._axis("l", sums.lanes)
+        at = i.var * lane.size + lane.var
+        start = block.var * per_block
+        stop = minimum(start + per_block, num(plan.steps))
+        total = Apply(Op.ADD, (Load(sums, at), Load(part, at)), self.dtype)
+        return [*head,
+                loop(block, [Alloc(part, self.zero), loop(step, self._step(step.var, part), start=start, stop=stop),
+                             *repeated(i, vectorised(lane, [Store(sums, at, total)]))]),
+                *self._store(sums)]
+
+    def _step(self, step: Sym, sums: Array) -> list[Statement]:
+        """Multiply one pair of tiles while the next is on its way."""
+        waiting = {side: self._waiting(side) for side in self.copied}
+        allocs = [Alloc(array) for array in waiting.values()]
+        fetched = [x for side, array in waiting.items() for x in self._fetch(side, step + 1, array)]
+        put = [x for side, array in waiting.items() for x in self._put(side, step + 1, array)]
+        meet = self.threads.barrier() if self.copied else []
+        return [*allocs, *fetched, *self._multiply(sums, step), *put, *meet]
+
+    def _waiting(self, side: Side) -> Array:
+        """Registers for a thread's share of a tile."""
+        return self._registers(f"{self._stem(side)}_next", self._share(side))
+
+    def _registers(self, stem: str, size: int, lanes: int = 1) -> Array:
+        return Array(self.names.fresh(stem), self.dtype, size, "register", lanes, True)
+
+    # --- copying
+
+    def _share(self, side: Side) -> int:
+        """Elements of a tile that one thread copies, at most."""
+        return -(-side.block * self.plan.depth // self.plan.threads)
+
+    def _element(self, side: Side, i: Sym) -> tuple[Sym, Sym, Sym | None]:
+        """Row (or column) and step of K, in a tile, of element ``i`` of this thread's share, and whether there is such
+        an element. Neighbouring threads copy neighbours in memory."""
+        depth = self.plan.depth
+        e = self.threads.t + i * self.plan.threads
+        inside = None if side.block * depth % self.plan.threads == 0 else e < side.block * depth
+        return (e // depth, e % depth, inside) if side.turned else (e % side.block, e // side.block, inside)
+
+    def _value(self, side: Side, step: Sym, i: Sym) -> tuple[list[Statement], Value]:
+        """An element of the operand: 0 behind the end of K, anything outside the matrix otherwise."""
+        plan = self.plan
+        row, k, _ = self._element(side, i)
+        row, k = self.first[side] + row, step * plan.depth + k
+        inside = both(row < side.size, k < plan.length)
+        copy = self.body.instance({**unflatten(row, side.axes), **unflatten(k, plan.k)}, guard=inside)
+        value = copy.value(side.operand.value)
+        if not side.plain and plan.length % plan.depth:
+            value = Apply(Op.WHERE, (Index(k < plan.length, bool_), value, self.zero), self.dtype)
+        return copy.statements, value
+
+    def _target(self, side: Side, step: Sym, i: Sym, value: Value) -> Store:
+        row, k, inside = self._element(side, i)
+        pitch = self.plan.pitch(side)
+        return Store(self.tiles[side], self._buffer(side, step) + k * pitch + row, value, inside)
+
+    def _buffer(self, side: Side, step: Sym) -> Sym:
+        """Where the tile of a step begins."""
+        return step % self.plan.buffers * self.plan.tile_size(side)
+
+    def _copy(self, side: Side) -> list[Statement]:
+        """The first tile."""
+        i = self._axis("i", self._share(side))
+        statements, value = self._value(side, ZERO, i.var)
+        return repeated(i, [*statements, self._target(side, ZERO, i.var, value)])
+
+    def _fetch(self, side: Side, step: Sym, into: Array) -> list[Statement]:
+        """A tile to registers. Behind the last one there is nothing to load."""
+        i = self._axis("i", into.size)
+        statements, value = self._value(side, step, i.var)
+        return repeated(i, [*statements, Store(into, i.var, value)])
+
+    def _put(self, side: Side, step: Sym, held: Array) -> list[Statement]:
+        """What was fetched to shared memory."""
+        i = self._axis("i", held.size)
+        return repeated(i, [self._target(side, step, i.var, Load(held, i.var))])
+
+    # --- multiplying
+
+    def _multiply(self, sums: Array, step: Sym) -> list[Statement]:
+        """Add the products of a pair of tiles."""
+        k, u, (v, lane) = self._axis("k", self.plan.depth), self._axis("u", self.rows.own), self._lanes()
+        held = self._registers("b", self.columns.own, lane.size)
+        before, column = self._operand(self.columns, step, k.var, self._vector(v.var) * lane.size + lane.var)
+        heading, row = self._operand(self.rows, step, k.var, self._row(u.var))
+        name = self.names.fresh("a")
+        at = v.var * lane.size + lane.var
+        a, b, total = Local(name, self.dtype), Load(held, at), Load(sums, u.var * held.size + at)
+        value: Value = Apply(Op.ADD, (total, Apply(Op.MUL, (a, b), self.dtype)), self.dtype)
+        if self.dtype.is_float and self.threads.target.has_fma:
+            value = Apply(Op.FMA, (a, b, total), self.dtype)
+        body = [Alloc(held), *repeated(v, [*before, *vectorised(lane, [Store(held, at, column)])]),
+                *repeated(u, [*heading, Let(name, row),
+                               *repeated(v, vectorised(lane, [Store(sums, total.index, value)]))])]
+        written_out = self.plan.depth * sums.size <= WRITTEN_OUT
+        return [loop(k, body, "unroll" if written_out else "serial")]
+
+    def _operand(self, side: Side, step: Sym, k: Sym, row: Sym) -> tuple[Sequence[Statement], Value]:
+        """One element, from the tile, or from where it lies in shared memory."""
+        if side.copied:
+            return (), Load(self.tiles[side], self._buffer(side, step) + k * self.plan.pitch(side) + row)
+        row, k = self.first[side] + row, step * self.plan.depth + k
+        inside = both(row < side.size, k < self.plan.length)
+        copy = self.body.instance({**unflatten(row, side.axes), **unflatten(k, self.plan.k)}, guard=inside)
+        return copy.statements, copy.value(side.operand.value)
+
+    # --- storing
+
+    def _store(self, sums: Array) -> list[Statement]:
+        """What the body makes of this thread's sums."""
+        rows, columns = self.rows, self.columns
+        u, (v, lane) = self._axis("u", rows.own), self._lanes()
+        row, in_rows = self._inside("row", self.first[rows] + self._row(u.var), rows, 1)
+        first = self.first[columns] // lane.size
+        vector, in_columns = self._inside("column", first + self._vector(v.var), columns, lane.size)
+        column = vector * lane.size + lane.var
+        total = Load(sums, u.var * columns.own + v.var * lane.size + lane.var)
+        copy = self.body.instance({**unflatten(row, rows.axes), **unflatten(column, columns.axes)},
+                                  {self.plan.reduction.local.name: total})
+        stores = vectorised(lane, copy.stores())
+        return repeated(u, in_rows(repeated(v, in_columns([*copy.statements, *stores]))))
+
+    def _inside(self, stem: str, at: Sym, side: Side, lanes: int) -> tuple[Sym, Around]:
+        """A row or vector of columns of the result, and what puts the condition that there is one around statements:
+        where there may be none, it goes by a name of its own, whose range is known."""
+        if side.size % side.block == 0:
+            return at, list
+        inside = self.names.var(stem, side.size // lanes)
+
+        def where(body: list[Statement]) -> list[Statement]:
+            return [If(Index(at < side.size // lanes, bool_), (LetIndex(inside, Index(at, int64)), *body))]
+        return inside, where
+
+
+def vectorised(lane: Axis, body: Sequence[Statement]) -> list[Statement]:
+    return [loop(lane, body, "vector")] if lane.size > 1 else list(body)
+
+
+def repeated(axis: Axis, body: Sequence[Statement]) -> list[Statement]:
+    """The body written out for each point of the axis."""
+    return [loop(axis, body, "unroll")] if axis.size > 1 else list(body)

@@ -1,0 +1,211 @@
+"""Stage: lower. In: a KernelSpec. Out: what the CPU form and the GPU form of a kernel have in common: its arrays, where
+each value lies, what each stage computes at a point, and the finished kernel. Next: ``access.py``, then ``map.py``."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import prod
+from typing import Generic, Protocol, TypeVar
+
+from minigrad.dtype import accumulator, bool_, int64
+from minigrad.graph.lazy import LazyBuffer, contiguous_strides
+from minigrad.graph.movement import Coordinate
+from minigrad.kernel.ir import Array, For, If, Index, Kernel, LetIndex, Scalar, Statement, Store
+from minigrad.kernel.walk import statements
+from minigrad.lower.access import Access, Names, Place
+from minigrad.lower.axes import Axis
+from minigrad.lower.body import Body, Output
+from minigrad.lower.outer import Block
+from minigrad.lower.scan import Running
+from minigrad.schedule.spec import KernelSpec, Memory, Stage
+from minigrad.symbolic import Sym, num
+from minigrad.target import Target
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """A kernel and what is known of it: a line on each stage's strategy, estimated scalar operations of all iterations
+    (``flops``: those of the arithmetic alone), and the iterations of its parallel loop, or its workgroups."""
+
+    kernel: Kernel
+    strategies: tuple[str, ...]
+    flops: int
+    work: int
+    iterations: int
+
+
+class Noted(Protocol):
+    """What a strategy returns."""
+
+    note: str
+
+
+Strategy = TypeVar("Strategy", bound=Noted)
+
+
+class Stages(ABC, Generic[Strategy]):
+    """The stages of a kernel, before it is decided what runs them."""
+
+    @abstractmethod
+    def run(self, stages: Sequence[Stage], outer: Sequence[Sym],
+            block: Block | None) -> tuple[list[Statement], list[Strategy]]:
+        """What is done at one point of the outer space, or at a block of them."""
+
+    def __init__(self, spec: KernelSpec, target: Target, names: Names | None = None,
+                 scalars: dict[LazyBuffer, Scalar] | None = None) -> None:
+        self.spec, self.target = spec, target
+        self.scalars = {node: Scalar(f"s{i}", accumulator(node.dtype), i) for i, node in enumerate(spec.scalars)}
+        if scalars is not None:
+            self.scalars = scalars
+        self.stacked = names is not None
+        self.names = names or Names([spec.name, *(m.name for m in spec.memory.values()),
+                                     *(s.name for s in self.scalars.values())])
+        stored = {spec.memory[n].name for stage in spec.stages for n in stage.stores if n.size}
+        self.arrays: dict[str, Array] = {}
+        for memory in spec.memory.values():
+            if memory.name not in self.arrays:
+                self.arrays[memory.name] = self.array(memory, memory.name in stored)
+        self.status: Array | None = None
+        if spec.status is not None:
+            if spec.status.name not in self.arrays:
+                self.arrays[spec.status.name] = self.array(spec.status, bool(spec.checks))
+            self.status = self.arrays[spec.status.name]
+        self.places = {node: placed(m, self.arrays[m.name]) for node, m in spec.memory.items()}
+
+    def array(self, memory: Memory, written: bool) -> Array:
+        """The array of a value's memory."""
+        name = self.names.fresh(memory.name + "_") if self.stacked else memory.name
+        size = 1
+        if memory.scope == "scratch":
+            for a in memory.axes:
+                size *= memory.shape[a]
+            return Array(name, memory.dtype, size, "scratch", 1, True)
+        strides = contiguous_strides(memory.shape) if memory.strides is None else memory.strides
+        if 0 in memory.shape:
+            size = 0
+        else:
+            for n, stride in zip(memory.shape, strides, strict=True):
+                size += (n - 1) * stride
+        return Array(name, memory.dtype, size, "global", 1, written)
+
+    def access(self, stage: Stage) -> Access:
+        """The values that the stage computes."""
+        return Access(self.names, self.places, self.scalars, self.spec.checks, frozenset(stage.stores))
+
+    def place_scratch(self, block: Block | None, base: Sym) -> None:
+        """Find room for scratch values: of one point, or of a block of points that begins at ``base``."""
+        for stage in self.spec.stages:
+            for node in stage.stores:
+                memory = self.spec.memory[node]
+                if memory.scope != "scratch":
+                    continue
+                found, array = placed(memory, self.arrays[memory.name]), self.arrays[memory.name]
+                if block is not None:
+                    axis, own = stage.outer[block.axis], prod(memory.shape[a] for a in memory.axes)
+                    if array.size == own:
+                        array = self.arrays[memory.name] = replace(array, size=own * block.size)
+                    strides = [n * (block.size if block.innermost else 1) for n in found.strides]
+                    strides[axis] = 1 if block.innermost else own
+                    found = Place(array, tuple(strides), base * strides[axis])
+                self.places[node] = found
+
+    def blocked(self, stages: Sequence[Stage], outer: Sequence[Axis], index: list[Sym],
+                block: Block) -> tuple[list[Statement], list[Strategy], Axis]:
+        """The stages at a block of points, twice where the last block is smaller; and the axis that counts blocks."""
+        full, rest = divmod(outer[block.axis].size, block.size)
+        axis = Axis(self.names.var("o", full + (rest > 0)), full + (rest > 0))
+        count = axis.var if axis.size > 1 else num(0)
+        head: list[Statement] = []
+        if rest:
+            whole = self.names.var("o", full)
+            head, count = [LetIndex(whole, Index(count, int64))], whole
+        versions = []
+        for base, size in ((count * block.size, block.size), (num(full * block.size), rest)):
+            if size:
+                self.place_scratch(block, base)
+                index[block.axis] = base
+                versions.append(self.run(stages, index, Block(block.axis, size, block.innermost)))
+        body, made = versions[0]
+        if rest:
+            body = [If(Index(axis.var < full, bool_), (*head, *body), tuple(versions[1][0]))]
+        made[0].note += f" (all: {block.size} points of outer axis {block.axis} at once)"
+        return body, made, axis
+
+    def body(self, stage: Stage, outer: Sequence[Sym], block: Block | None = None) -> Body:
+        """What the stage computes at one point, over variables for the axes of its space that are not held."""
+        access = self.access(stage)
+        at, axes = self.space(stage, outer, block)
+        outputs = tuple([Output(self.places[n].array, self.places[n].at(at), access.value(n, at))
+                         for n in stage.stores])
+        gathers = tuple([g for found in access.gathers.values() for g in found])
+        return Body(self.names, axes, outputs, tuple(access.reductions.values()), gathers, self.status)
+
+    def scan_body(self, stage: Stage, outer: Sequence[Sym]) -> tuple[Body, Running]:
+        """The body of a stage that stores a SCAN: its value is that of the SCAN's source."""
+        node = stage.stores[0]
+        op, axis = node.arg
+        access = self.access(stage)
+        at, axes = self.space(stage, outer)
+        along = Axis(at[axis], node.shape[axis]) if node.shape[axis] != 1 else None
+        place = self.places[node]
+        outputs = (Output(place.array, place.at(at), access.value(node.srcs[0], at)),)
+        gathers = tuple([g for found in access.gathers.values() for g in found])
+        body = Body(self.names, axes, outputs, tuple(access.reductions.values()), gathers, self.status)
+        return body, Running(op, along)
+
+    def space(self, stage: Stage, outer: Sequence[Sym],
+              block: Block | None = None) -> tuple[Coordinate, tuple[tuple[Sym, int], ...]]:
+        """A coordinate of the stage's space, held where the outer space holds it, and its free variables with sizes. A
+        block of outer points is an axis like any other."""
+        held = dict(zip(stage.outer, outer, strict=True)) if outer else {}
+        index: list[Sym] = []
+        axes: list[tuple[Sym, int]] = []
+        for axis, size in enumerate(stage.space):
+            if axis in held:
+                index.append(held[axis])
+                if block is not None and stage.outer[block.axis] == axis and block.size > 1:
+                    axes.append((self.names.var("c", block.size), block.size))
+                    index[-1] = held[axis] + axes[-1][0]
+            elif size == 1:
+                index.append(num(0))
+            else:
+                index.append(self.names.var("c", size))
+                axes.append((index[-1], size))
+        return tuple(index), tuple(axes)
+
+    def finished(self, loop: For, notes: Sequence[str], flops: int, work: int) -> Lowered:
+        """The kernel around its outermost loop."""
+        arrays = tuple([a for a in self.arrays.values() if a.scope == "global"])
+        stored = (x.array for x in statements([loop]) if isinstance(x, Store))
+        if self.status is not None and not any(a is self.status for a in stored):
+            # what is gathered is not needed after all, or every index is known to be in range
+            arrays = tuple([replace(a, written=False) if a is self.status else a for a in arrays])
+        kernel = Kernel(self.spec.name, arrays, tuple(self.scalars.values()), loop)
+        return Lowered(kernel, tuple(notes), flops, work, int(loop.stop))
+
+
+def placed(memory: Memory, array: Array) -> Place:
+    """Where a value of a kernel lies in its array."""
+    if memory.scope == "scratch":
+        strides = [0] * len(memory.shape)
+        held = contiguous_strides([memory.shape[a] for a in memory.axes]) if memory.strides is None else memory.strides
+        for a, stride in zip(memory.axes, held, strict=True):
+            strides[a] = stride
+        return Place(array, tuple(strides))
+    return Place(array, contiguous_strides(memory.shape) if memory.strides is None else memory.strides)
+
+
+def choose_part(parts: Sequence[tuple[Sym, int, tuple[Statement, ...]]], at: Sym,
+                begin: int = 0) -> tuple[Statement, ...]:
+    """Of several bodies, one after the other for so many iterations of its own variable each, the one that iteration
+    ``at`` of all belongs to, the first beginning at ``begin``: halves of halves."""
+    if not parts:
+        return ()
+    if len(parts) == 1:
+        return (LetIndex(parts[0][0], Index(at - begin, int64)), *parts[0][2])
+    half = len(parts) // 2
+    middle = begin + sum(count for _, count, _ in parts[:half])
+    return (If(Index(at < middle, bool_), choose_part(parts[:half], at, begin),
+               choose_part(parts[half:], at, middle)),)

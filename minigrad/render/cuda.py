@@ -1,0 +1,155 @@
+"""Stage: render for the CUDA device. In: loop nests. Out: CUDA C++, a translation unit that NVRTC and nvcc compile with
+no header. A workgroup is a block, its shared arrays are ``__shared__``; compile with ``--fmad=false``, so that
+only what says ``fmaf`` rounds once. Next: ``cuda_prelude.py``, then ``opencl.py``, its twin."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from minigrad.dtype import float32
+from minigrad.errors import CompileError
+from minigrad.kernel.ir import Alloc, Apply, Fold, For, Kernel, Load, Multiply, Value
+from minigrad.ops import Op
+from minigrad.render.cstyle import CStyleRenderer
+from minigrad.render.cstyle_ops import COMPARE, LOOSE, NATIVE, PLUS, Text, is_half, short
+from minigrad.render.cuda_matrix import multiply_helpers
+from minigrad.render.cuda_prelude import HALF_PTX, LIMITS, PLAIN, WIDE, WORDS
+
+SHORT = 8
+"""Elements of a register array whose first values and whose sum are written out."""
+
+ALIGNMENT = 16
+"""Bytes of the widest access; shared arrays start at a multiple of it."""
+
+_WORDS = frozenset(WORDS.split())
+
+
+def render_cuda(kernels: Sequence[Kernel]) -> str:
+    """The kernels as CUDA C++: ``extern "C" __global__ void name(arrays…, scalars…)`` each, to be launched with
+    ``kernel.workgroup`` threads a block and ``kernel.loop.stop`` blocks. Numbers are passed by value, in the type that
+    the kernel computes with: float for the half types.
+
+    Two arrays may be the same memory, so no pointer is ``__restrict__``.
+
+    >>> from minigrad.dtype import float32
+    >>> from minigrad.kernel.ir import Apply, Array, Const, Load, Store
+    >>> from minigrad.symbolic import num, var
+    >>> p, t, a = var("p", 0, 1), var("t", 0, 3), Array("a", float32, 8, written=True)
+    >>> body = (Store(a, p * 4 + t, Apply("MUL", (Load(a, p * 4 + t), Const(2.0, float32)), float32)),)
+    >>> loop = For(p, num(0), num(2), 1, "grid", (For(t, num(0), num(4), 1, "block", body),))
+    >>> print(render_cuda([Kernel("twice", (a,), (), loop)]).strip())
+    extern "C" __global__ void __launch_bounds__(4) twice(float *a) {
+      const int p = blockIdx.x;
+      const int t = threadIdx.x;
+      a[4 * p + t] = a[4 * p + t] * 2.0f;
+    }
+    """
+    return CudaRenderer().render(kernels)
+
+
+class CudaRenderer(CStyleRenderer):
+    """CUDA C++. Half types are stored as their bits and held as float, as everywhere."""
+
+    types: ClassVar = {
+        "bool": "bool", "uint8": "unsigned char", "int8": "signed char", "int16": "short", "int32": "int",
+        "int64": "long long", "uint16": "unsigned short", "uint32": "unsigned int", "uint64": "unsigned long long",
+        "float32": "float", "float64": "double"}
+    function = "__device__ inline "
+    native = NATIVE
+    index_type, narrow_index = "long long", "int"
+    scopes: ClassVar = {"register": "", "scratch": "", "shared": "__shared__ "}
+    barrier = "__syncthreads();"
+    unroll = "#pragma unroll"
+    wide = (2, 4, 8)
+
+    def render(self, kernels: Sequence[Kernel]) -> str:
+        for kernel in kernels:
+            if kernel.name in _WORDS:
+                raise CompileError(f"a kernel cannot be named {kernel.name}: CUDA has that name already")
+        text = super().render(kernels)
+        prelude = [definition for word, definition in LIMITS.items() if word in text]
+        prelude += [WIDE.format(n=n) for n in self.wide if f"load{n}(" in text or f"store{n}(" in text]
+        return "\n\n".join([*prelude, text])
+
+    def name(self, name: str) -> str:
+        return name + "_" if name in _WORDS else super().name(name)
+
+    def head(self, kernel: Kernel) -> str:
+        arrays = [f"{'' if a.written else 'const '}{self.memory(a.dtype)} *{self.name(a.name)}" for a in kernel.arrays]
+        scalars = [f"{self.register(s.dtype)} {self.name(s.name)}" for s in kernel.scalars]
+        lines = [f'extern "C" __global__ void __launch_bounds__({kernel.workgroup or 1}) {kernel.name}(']
+        for parameter in arrays + scalars:
+            if len(lines[-1]) + len(parameter) > 116:
+                lines.append("    ")
+            lines[-1] += parameter + ", "
+        return "\n".join(line.rstrip() for line in lines).removesuffix(",") + ")"
+
+    def parallel(self, loop: For) -> list[str]:
+        return self.grid(loop)
+
+    def grid(self, loop: For) -> list[str]:
+        return self.number(loop, "blockIdx.x")
+
+    def threads(self, loop: For) -> list[str]:
+        return self.number(loop, "threadIdx.x")
+
+    def number(self, loop: For, word: str) -> list[str]:
+        """The line that names the number of the block or thread, where something needs it."""
+        used = str(loop.var) in self.used
+        return [f"const {self.index_word} {self.name(str(loop.var))} = {word};"] if used else []
+
+    def alloc(self, s: Alloc) -> None:
+        """Register arrays that are short start as a list; shared ones where wide accesses may."""
+        array, init = s.array, s.init
+        if array.scope == "shared" and array.name in self.used and array.size * array.dtype.size >= ALIGNMENT:
+            self.line(f"__shared__ alignas({ALIGNMENT}) {self.memory(array.dtype)} {self.name(array.name)}"
+                      f"[{array.size}];")
+        elif array.scope == "register" and 1 < array.size <= SHORT and init and init.value and array.name in self.read:
+            values = ", ".join([self.constant(init.value, array.dtype)] * array.size)
+            self.line(f"{self.element(array)} {self.name(array.name)}[{array.size}] = {{{values}}};")
+        else:
+            super().alloc(s)
+
+    def fold(self, s: Fold) -> None:
+        """A short one is written out."""
+        array = s.array
+        if s.name not in self.used or not 1 < array.size <= SHORT:
+            super().fold(s)
+            return
+        parts = [Text(f"{self.name(array.name)}[{n}]") for n in range(array.size)]
+        while len(parts) > 1:
+            half = len(parts) // 2
+            parts = [self.apply(s.op, array.dtype, [a, b], [array.dtype] * 2)
+                     for a, b in zip(parts[:half], parts[half:], strict=True)]
+        self.line(f"const {self.register(array.dtype)} {self.name(s.name)} = {parts[0].text};")
+
+    def value_text(self, v: Value, texts: dict[int, Text]) -> Text:
+        """The bits of a half that lies in memory are what is there."""
+        bits = v.srcs[0] if isinstance(v, Apply) and v.op == Op.BITCAST else None
+        if not isinstance(bits, Load) or bits.array.scope == "register" or not is_half(bits.dtype):
+            return super().value_text(v, texts)
+        access = self.access(bits.array, bits.index, True)
+        return Text(access) if bits.guard is None else Text(
+            f"{self.index_text(bits.guard).inside(COMPARE)} ? {access} : 0", LOOSE)
+
+    def multiply(self, s: Multiply) -> None:
+        if s.dtype is not float32:
+            self.half(f"{short(s.dtype)}_value")
+        kind = "tf32" if s.dtype is float32 else short(s.dtype)
+        for name, text in multiply_helpers(kind).items():
+            self.helpers.setdefault(name, text)
+        sizes = ", ".join(map(str, (s.rows, s.columns, s.depth)))
+        tiles = []
+        for tile in (s.a, s.b):
+            sizes += f", {tile.row}, {tile.step}"
+            tiles.append(f"{self.name(tile.array.name)} + {self.index_text(tile.index).inside(PLUS)}")
+        self.line(f"{kind}_multiply<{sizes}>({self.name(s.sums.name)}, {', '.join(tiles)});")
+
+    def half(self, name: str) -> str:
+        known = name in self.helpers
+        super().half(name)
+        if not known and name in HALF_PTX:
+            plain = self.helpers[name]
+            self.helpers[name] = f"{PLAIN[name]}\n{plain}\n#else\n{HALF_PTX[name]}\n#endif"
+        return name

@@ -1,0 +1,338 @@
+// Runs CUDA kernels on this machine's processor, for tests: the workgroups of a launch ("blocks") in a loop, the
+// threads of one as fibres, which take turns and meet at barriers.
+//
+// What it notices, beyond wrong results:
+//   - a barrier that some threads of a block reach and others don't, or that they reach in different lines;
+//   - shared memory that is read before it is written: each block finds it full of ones (NaN, -1);
+//   - shared memory that is written next to an array, and more of it than a block may have;
+//   - a missing barrier, mostly: threads take turns in orders that change from barrier to barrier, so that some read
+//     what others have not written yet, or have written already.
+//
+// A thread that never waits costs a call: a fibre runs one thread after another until one has to wait.
+// Fibres begin by way of ucontext and change by _setjmp and _longjmp, which need no system call.
+
+#pragma once
+#ifndef MINIGRAD_EMULATION
+#define MINIGRAD_EMULATION 1
+#endif
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <tuple>
+#include <type_traits>
+#include <ucontext.h>
+
+namespace emulation {
+
+constexpr unsigned MOST_THREADS = 1024, WARP = 32, ORDERS = 5;
+constexpr size_t STACK = 128 << 10;          // bytes a fibre has; the caller brings one more than MOST_THREADS
+constexpr size_t MOST_SHARED = 48 << 10;     // bytes a block may declare, on every card
+constexpr uint64_t MARK = 0x5afe5afe5afe5afe;  // at the end of each stack; gone if a thread needed more
+
+struct Triple { unsigned x, y, z; };
+
+enum class Wait { BLOCK, WARP };
+
+struct Fibre {
+  jmp_buf place;         // where it waits
+  ucontext_t beginning;
+  bool begun;
+  unsigned thread;       // the one it runs
+  Wait wait;             // for whom
+  int line;              // of the barrier
+  uint64_t *mark;
+};
+
+// --- shared memory ------------------------------------------------------------------------------------------------
+
+struct SharedMemory {  // an array of one kernel; made when the first thread comes by its declaration
+#ifdef __SANITIZE_ADDRESS__
+  static constexpr size_t GUARD = 0;  // the sanitizer has its own
+#else
+  static constexpr size_t GUARD = 64;
+#endif
+  const char *name;
+  size_t bytes;
+  unsigned char *memory;
+  SharedMemory *next;
+
+  SharedMemory(const char *name, size_t bytes);
+  void fill() { memset(memory, 0xff, bytes); }
+  bool whole() const {
+    for (size_t i = 0; i < GUARD; i++)
+      if (memory[-1 - (ptrdiff_t)i] != 0xa5 || memory[bytes + i] != 0xa5) return false;
+    return true;
+  }
+};
+
+template <class Array> struct Shared : SharedMemory {
+  explicit Shared(const char *name) : SharedMemory(name, sizeof(Array)) {}
+  Array &array() { return *reinterpret_cast<Array *>(memory); }
+};
+
+// --- the launch that runs -----------------------------------------------------------------------------------------
+
+struct State {
+  const char *kernel;
+  unsigned threads, block;
+  void (*call)(const void *);     // runs the kernel for the current thread
+  const void *arguments;
+  char *stacks;
+  SharedMemory **shared;
+  Fibre *current;
+  Fibre *waiting[MOST_THREADS];   // by thread; null for one that does not wait
+  Fibre *idle[MOST_THREADS];
+  unsigned idles, fibres, started, returned, turns;
+  const void *slots[MOST_THREADS];  // what threads show to their warp
+  jmp_buf scheduler;
+  char message[1024];
+};
+
+static State state;
+static Fibre fibres[MOST_THREADS];
+static Triple thread_index, block_index, block_size, grid_size;
+static unsigned orders[ORDERS][MOST_THREADS];  // the first upwards, the others shuffled
+
+inline SharedMemory::SharedMemory(const char *name, size_t bytes) : name(name), bytes(bytes), next(*state.shared) {
+  void *start = nullptr;
+  if (posix_memalign(&start, 64, bytes + 2 * GUARD)) abort();
+  unsigned char *whole = static_cast<unsigned char *>(start);
+  memset(whole, 0xa5, bytes + 2 * GUARD);
+  memory = whole + GUARD;
+  fill();
+  *state.shared = this;
+}
+
+__attribute__((format(printf, 1, 2))) static const char *complain(const char *format, ...) {
+  int n = snprintf(state.message, sizeof state.message, "block %u: ", state.block);
+  va_list list;
+  va_start(list, format);
+  vsnprintf(state.message + n, sizeof state.message - n, format, list);
+  va_end(list);
+  return state.message;
+}
+
+static void make_orders() {
+  uint32_t random = 1;
+  for (unsigned k = 0; k < ORDERS; k++) {
+    for (unsigned n = 0; n < state.threads; n++) orders[k][n] = n;
+    for (unsigned n = state.threads; k > 0 && n > 1; n--) {
+      random = random * 1664525 + 1013904223;
+      unsigned other = (random >> 8) % n, kept = orders[k][n - 1];
+      orders[k][n - 1] = orders[k][other];
+      orders[k][other] = kept;
+    }
+  }
+}
+
+// The order in which threads take their turns until the next barrier. ORDERS is no divisor of what loops are like.
+static const unsigned *order() { return orders[(state.block + state.turns) % ORDERS]; }
+
+__attribute__((noinline)) static void park() {
+  if (_setjmp(state.current->place) == 0) _longjmp(state.scheduler, 1);
+}
+
+// The life of a fibre: it runs threads that have not begun, then waits to be used again.
+static void live() {
+  for (;;) {
+    while (state.started < state.threads) {
+      thread_index.x = state.current->thread = order()[state.started++];
+      state.call(state.arguments);
+      state.returned++;
+    }
+    state.idle[state.idles++] = state.current;
+    park();
+  }
+}
+
+__attribute__((noinline)) static void resume(Fibre *fibre) {
+  state.current = fibre;
+  thread_index.x = fibre->thread;
+  if (_setjmp(state.scheduler)) return;
+  if (fibre->begun) _longjmp(fibre->place, 1);
+  fibre->begun = true;
+  setcontext(&fibre->beginning);
+}
+
+static Fibre *new_fibre() {
+  unsigned n = state.fibres++;
+  Fibre *fibre = &fibres[n];
+  char *stack = state.stacks + (n + 1) * STACK;
+  getcontext(&fibre->beginning);
+  fibre->beginning.uc_stack.ss_sp = stack;
+  fibre->beginning.uc_stack.ss_size = STACK;
+  fibre->beginning.uc_link = nullptr;
+  fibre->begun = false;
+  fibre->mark = reinterpret_cast<uint64_t *>(stack);
+  *fibre->mark = MARK;
+  makecontext(&fibre->beginning, live, 0);
+  return fibre;
+}
+
+__attribute__((noinline)) static void meet(Wait wait, int line) {
+  Fibre *fibre = state.current;
+  fibre->wait = wait;
+  fibre->line = line;
+  state.waiting[fibre->thread] = fibre;
+  park();
+}
+
+// Whether the threads from begin to end all wait at one barrier.
+static bool all_wait(unsigned begin, unsigned end, Wait wait) {
+  for (unsigned t = begin; t < end; t++) {
+    const Fibre *fibre = state.waiting[t], *first = state.waiting[begin];
+    if (!fibre || fibre->wait != wait || fibre->line != first->line) return false;
+  }
+  return true;
+}
+
+// Let the threads of the warps that are marked go on.
+static void release(const bool *warps) {
+  state.turns++;
+  const unsigned *turn = order();
+  for (unsigned n = 0; n < state.threads; n++) {
+    if (!warps[turn[n] / WARP]) continue;
+    Fibre *fibre = state.waiting[turn[n]];
+    state.waiting[turn[n]] = nullptr;
+    resume(fibre);
+  }
+}
+
+static const char *divergence() {
+  const Fibre *first = nullptr;
+  for (unsigned t = 0; t < state.threads; t++)
+    if (!first) first = state.waiting[t];
+  const char *who = first->wait == Wait::BLOCK ? "__syncthreads()" : "a warp operation";
+  for (unsigned t = 0; t < state.threads; t++) {
+    const Fibre *other = state.waiting[t];
+    if (!other)
+      return complain("thread %u waits at %s in line %d, but thread %u has returned", first->thread, who, first->line,
+                      t);
+    if (other->wait != first->wait || other->line != first->line)
+      return complain("thread %u waits at %s in line %d, but thread %u in line %d", first->thread, who, first->line, t,
+                      other->line);
+  }
+  return complain("threads wait for ever");
+}
+
+static const char *run_block() {
+  for (SharedMemory *s = *state.shared; s; s = s->next) s->fill();
+  state.started = state.returned = state.turns = 0;
+  while (state.started < state.threads) resume(state.idles ? state.idle[--state.idles] : new_fibre());
+  while (state.returned < state.threads) {
+    bool met[MOST_THREADS / WARP], some = false, all = all_wait(0, state.threads, Wait::BLOCK);
+    for (unsigned warp = 0; warp * WARP < state.threads; warp++) {
+      unsigned end = (warp + 1) * WARP;
+      met[warp] = all || all_wait(warp * WARP, end < state.threads ? end : state.threads, Wait::WARP);
+      some |= met[warp];
+    }
+    if (!some) return divergence();
+    release(met);
+  }
+  size_t total = 0;
+  for (SharedMemory *s = *state.shared; s; s = s->next) {
+    if (!s->whole()) return complain("something is written outside of shared array %s", s->name);
+    total += s->bytes;
+  }
+  if (total > MOST_SHARED) return complain("%zu bytes of shared memory, a block has %zu", total, MOST_SHARED);
+  for (unsigned n = 0; n < state.fibres; n++)
+    if (*fibres[n].mark != MARK) return complain("a thread needs more than %zu bytes of stack", STACK);
+  return nullptr;
+}
+
+// One kernel argument: the next address, or the next number, which is an int64 or the bits of a float64.
+template <class P> static P take(void **&arrays, const int64_t *&scalars) {
+  if constexpr (std::is_pointer_v<P>) {
+    return static_cast<P>(*arrays++);
+  } else if constexpr (std::is_floating_point_v<P>) {
+    double value;
+    memcpy(&value, scalars++, sizeof value);
+    return static_cast<P>(value);
+  } else {
+    return static_cast<P>(*scalars++);
+  }
+}
+
+// Run a kernel's blocks from begin to end; what went wrong, or null.
+template <class... P>
+static const char *launch(const char *name, void (*kernel)(P...), SharedMemory *&shared, unsigned threads,
+                          void **arrays, const int64_t *scalars, int64_t begin, int64_t end, char *stacks) {
+  struct Call {
+    void (*kernel)(P...);
+    std::tuple<P...> arguments;
+  } call{kernel, std::tuple<P...>{take<P>(arrays, scalars)...}};  // braces: from the first to the last
+  state.kernel = name;
+  state.threads = threads;
+  state.call = [](const void *c) {
+    std::apply(static_cast<const Call *>(c)->kernel, static_cast<const Call *>(c)->arguments);
+  };
+  state.arguments = &call;
+  state.stacks = stacks;
+  state.shared = &shared;
+  state.idles = state.fibres = state.block = 0;
+  memset(state.waiting, 0, sizeof state.waiting);
+  block_size = {threads, 1, 1};
+  grid_size = {static_cast<unsigned>(end), 1, 1};
+  thread_index = block_index = {0, 0, 0};
+  if (threads < 1 || threads > MOST_THREADS) return complain("%u threads, a block has 1 to %u", threads, MOST_THREADS);
+  make_orders();
+  if (end > INT32_MAX) return complain("%lld blocks, a grid has at most %d", (long long)end, INT32_MAX);
+  for (int64_t block = begin; block < end; block++) {
+    state.block = block_index.x = static_cast<unsigned>(block);
+    if (const char *problem = run_block()) return problem;
+  }
+  return nullptr;
+}
+
+// --- warps --------------------------------------------------------------------------------------------------------
+
+// Every lane shows the others a value: what the lanes of this warp passed, by lane. It holds until the lanes meet
+// again, which they must do before one of them changes or leaves what it showed.
+static inline const void *const *show(const void *mine, int line) {
+  state.slots[thread_index.x] = mine;
+  meet(Wait::WARP, line);
+  return &state.slots[thread_index.x / WARP * WARP];
+}
+
+// The value of another lane; the lane's own where there is no such lane.
+template <class T> static T shuffle(T mine, unsigned lane, int line) {
+  unsigned first = thread_index.x / WARP * WARP;
+  const void *const *lanes = show(&mine, line);
+  T result = lane < WARP && first + lane < state.threads ? *static_cast<const T *>(lanes[lane]) : mine;
+  meet(Wait::WARP, line);
+  return result;
+}
+
+static inline unsigned lane() { return thread_index.x % WARP; }
+
+}  // namespace emulation
+
+// --- CUDA's words -------------------------------------------------------------------------------------------------
+
+#define __global__
+#define __device__
+#define __host__
+#define __forceinline__ inline
+#define __launch_bounds__(...)
+#define __align__(bytes) alignas(bytes)
+#define threadIdx emulation::thread_index
+#define blockIdx emulation::block_index
+#define blockDim emulation::block_size
+#define gridDim emulation::grid_size
+#define warpSize 32
+#define __syncthreads() emulation::meet(emulation::Wait::BLOCK, __LINE__)
+#define __syncwarp(...) emulation::meet(emulation::Wait::WARP, __LINE__)
+#define __shfl_sync(mask, value, from) emulation::shuffle(value, (from) % 32, __LINE__)
+#define __shfl_xor_sync(mask, value, other) emulation::shuffle(value, emulation::lane() ^ (other), __LINE__)
+#define __shfl_down_sync(mask, value, by) emulation::shuffle(value, emulation::lane() + (by), __LINE__)
+#define __shfl_up_sync(mask, value, by) emulation::shuffle(value, emulation::lane() - (by), __LINE__)
+
+// `__shared__ float tile[64];` becomes `SHARED(float, tile, [64]);`
+#define SHARED(type, name, size)                                            \
+  static emulation::Shared<type size> name##_memory(#name);                 \
+  auto &name = name##_memory.array()

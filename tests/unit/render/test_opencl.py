@@ -1,0 +1,153 @@
+"""Stage: tests. In: kernels as OpenCL C. Out: that a driver compiles them, that vectors of the CPU form give the bits
+of the interpreter, and what the text may and may not hold. Next: ``test_cuda.py``."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from minigrad.dtype import DType, bool_, float32
+from minigrad.errors import CompileError
+from minigrad.kernel.interpret import interpret
+from minigrad.kernel.ir import Apply, Array, If, Index, Kernel, Load, Store
+from minigrad.kernel.verify import verify
+from minigrad.render import render_opencl
+from minigrad.runtime.launches import argument
+from minigrad.symbolic import eq, var
+from tests.unit.render.harness import assert_same
+from tests.unit.render.samples import SAMPLES, kernel, loop, random_arrays
+from tests.unit.render.test_scalar_ops import all_cases, root
+
+
+@pytest.fixture(scope="module")
+def run():
+    """What compiles kernels by the first driver and runs them all: ``run(kernels, arrays and scalars of each)``."""
+    cl = pytest.importorskip("pyopencl", reason="needs pyopencl")
+    try:
+        device = cl.get_platforms()[0].get_devices()[0]
+    except Exception as error:  # whatever a broken driver raises
+        pytest.skip(f"needs an OpenCL driver: {error}")
+    context = cl.Context([device])
+    queue = cl.CommandQueue(context)
+
+    def run_all(kernels: Sequence[Kernel], arguments) -> None:
+        program = cl.Program(context, render_opencl(kernels)).build(["-w"])
+        for made, (arrays, scalars) in zip(kernels, arguments):
+            flags = cl.mem_flags.READ_WRITE | cl.mem_flags.COPY_HOST_PTR
+            buffers = [cl.Buffer(context, flags, hostbuf=a if a.size else np.zeros(1, a.dtype)) for a in arrays]
+            numbers = [argument(s.dtype, x) for s, x in zip(made.scalars, scalars)]
+            starts = [np.int64(0)] * len(arrays)
+            function, size = cl.Kernel(program, made.name), made.workgroup or 1
+            function(queue, (int(made.loop.stop) * size,), (size,), *buffers, *numbers, *starts)
+            for array, buffer in zip(arrays, buffers):
+                if array.size:
+                    cl.enqueue_copy(queue, array, buffer)
+
+    return run_all
+
+
+def test_samples_have_the_bits_of_the_interpreter(run, rng):
+    kernels = [verify(build()) for build in SAMPLES]
+    before = [random_arrays(made, rng) for made in kernels]
+    want = [[a.copy() for a in arrays] for arrays in before]
+    for made, arrays, build in zip(kernels, want, SAMPLES):
+        interpret(made, arrays, SAMPLES[build])
+    run(kernels, list(zip(before, SAMPLES.values())))
+    for made, got, expected in zip(kernels, before, want):
+        assert_same(got, expected, made.name)
+
+
+def merged(name: str, cases: Sequence[tuple[Kernel, list[np.ndarray]]], lanes: int) -> Kernel:
+    """One kernel whose iteration n computes case n: vectors, then the same in scalars. Compiling many is slow."""
+    arrays, branches = [], []
+    p = var("p", 0, len(cases) - 1)
+    for n, (case, given) in enumerate(cases):
+        value, size = root((case, given)), len(given[0])
+        sources = tuple(Array(f"x{n}_{k}", v.dtype, size) for k, v in enumerate(value.srcs))
+        vectors, scalars = (Array(f"{kind}{n}", value.dtype, size, written=True) for kind in "yz")
+        i, l, s = var(f"i{n}", 0, size // lanes - 1), var(f"l{n}", 0, lanes - 1), var(f"s{n}", 0, size - 1)
+        here = loop("serial", i, size // lanes, loop("vector", l, lanes, Store(vectors, lanes * i + l, Apply(
+            value.op, tuple(Load(x, lanes * i + l) for x in sources), value.dtype))))
+        there = loop("serial", s, size, Store(scalars, s, Apply(
+            value.op, tuple(Load(x, s) for x in sources), value.dtype)))
+        arrays += [*sources, vectors, scalars]
+        branches.append(If(Index(eq(p, n), bool_), (here, there)))
+    return verify(kernel(name, tuple(arrays), p, len(cases), *branches))
+
+
+@pytest.mark.parametrize("lanes", [16, 8, 4])
+def test_scalar_ops_have_the_bits_of_the_interpreter(run, lanes):
+    """All of them on 16 lanes; on fewer those of the half types and bools, whose forms differ."""
+    chosen = [(case, want) for case, want in all_cases() if lanes == 16 or "float16" in case[0].name
+              or "bool" in case[0].name]
+    for start in range(0, len(chosen), 120):
+        groups = [chosen[n:n + 12] for n in range(start, min(start + 120, len(chosen)), 12)]
+        kernels = [merged(f"group{n}", [case for case, _ in group], lanes) for n, group in enumerate(groups)]
+        results = [[np.zeros((2, len(want)), want.dtype) for _, want in group] for group in groups]
+        run(kernels, [([a for (case, _), got in zip(group, made) for a in (*case[1], got[0], got[1])], ())
+                      for group, made in zip(groups, results)])
+        for group, made in zip(groups, results):
+            for (case, want), got in zip(group, made):
+                for number, kind in enumerate(("vectors", "scalars")):
+                    assert_same([got[number]], [want], f"{case[0].name} in {kind}; operands {case[1]}")
+
+
+def map_of(dtype: DType = float32, lanes: int = 8, index: str = "near") -> Kernel:
+    """y = x + x[...] by a vector loop, with the second operand found in some way."""
+    x, y = Array("x", dtype, 64), Array("y", dtype, 64, written=True)
+    p, l = var("p", 0, 3), var("l", 0, lanes - 1)
+    at = {"near": lanes * p + l, "far": 2 * l + p, "back": 63 - lanes * p - l, "same": p,
+          "folded": l * 5 % 7 + p}[index]
+    body = Store(y, lanes * p + l, Apply("ADD", (Load(x, lanes * p + l), Load(x, at)), dtype))
+    return verify(kernel("sums", (x, y), p, 4, loop("vector", l, lanes, body)))
+
+
+def body_of(text: str) -> str:
+    """The text of the only kernel."""
+    return text[text.index("__kernel"):]
+
+
+@pytest.mark.parametrize(("index", "expected"), [
+    ("near", "write8(y + 8 * p, read8(x + 8 * p) + read8(x + 8 * p));"),
+    ("far", "write8(y + 8 * p, read8(x + 8 * p) + (float8)(strided8(x + p, 2)));"),
+    ("back", "write8(y + 8 * p, read8(x + 8 * p) + read8(x + 56 - 8 * p).s76543210);"),
+    ("same", "write8(y + 8 * p, read8(x + 8 * p) + x[p]);"),
+    ("folded", "write8(y + 8 * p, read8(x + 8 * p) + (float8)(gather8(x, t1_)));"),
+])
+def test_accesses_are_as_wide_as_they_can_be(index, expected):
+    body = body_of(render_opencl([map_of(index=index)]))
+    assert expected in body, body
+    assert "for (" not in body
+
+
+def test_registers_are_vectors():
+    """A sum of rows: the accumulator is an array of float8, and its fold halves a vector."""
+    build = next(b for b in SAMPLES if b.__name__ == "row_sum")
+    body = body_of(render_opencl([build()]))
+    assert re.search(r"float\d+ \w+(\[\d+\])?;", body), body
+    assert ".lo + " in body and ".hi" in body
+
+
+def test_a_kernel_may_not_take_a_name_of_the_language():
+    bad = dataclasses.replace(map_of(), name="max")
+    with pytest.raises(CompileError, match="a kernel cannot be named max: OpenCL C has that name already"):
+        render_opencl([bad])
+
+
+def test_no_arithmetic_on_halves_is_emitted():
+    """PoCL's wheel aborts the process on it. The half types are integers in memory and float in registers."""
+    kernels = [case[0] for case, _ in all_cases() if "float16" in case[0].name]
+    text = render_opencl(kernels)
+    assert len(kernels) > 40 and not re.search(r"\bhalf\d*\b|cl_khr_fp16|_Float16|__fp16", text)
+
+
+def test_contraction_is_off_but_in_fma():
+    text = render_opencl([map_of()])
+    assert text.startswith("#pragma OPENCL FP_CONTRACT OFF") and "FP_CONTRACT ON" not in text
+    (fma,) = [case[0] for case, _ in all_cases() if case[0].name == "fma_float32"]
+    parts = render_opencl([fma]).split("FP_CONTRACT ON")
+    assert all(part.lstrip().startswith("return a * b + c;") for part in parts[1:]) and len(parts) > 1
