@@ -10,7 +10,7 @@ from itertools import count
 from typing import Any, ClassVar
 
 from minigrad.dtype import DType
-from minigrad.grad import vjp
+from minigrad.grad import structures_between, vjp
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 
@@ -139,7 +139,7 @@ class Node:
         if not outputs or all(e is None for e in edges):
             return [None if r is None else Front.wrap(r, None) for r in results]
         inputs = (*self.inputs[:tracked], *[lazy for _, lazy in given], *self.inputs[tracked:])
-        structure = {**self.structure, **{o: (o.op, o.srcs, o.arg) for o in outputs if o not in inputs}}
+        structure = {**self.structure, **made(outputs, inputs)}
         node = type(self)(edges, inputs, tuple(outputs), structure, ())
         numbers = count()
         return [None if r is None else Front.wrap(r, (node, next(numbers))) for r in results]
@@ -184,6 +184,15 @@ class Node:
         self.inputs = tuple([at[i] for i in self.inputs])
         self.outputs = tuple([at[o] for o in self.outputs])
         self.structure = structure
+
+
+def made(outputs: Sequence[LazyBuffer], inputs: Sequence[LazyBuffer]) -> Structure:
+    """The structure to keep: how the outputs were made, and between devices all that lies on the way, since a copy is
+    realised before anything that reads it."""
+    device = outputs[0].device
+    if any([i.device != device for i in inputs]):
+        return structures_between(outputs, inputs)
+    return {o: (o.op, o.srcs, o.arg) for o in outputs if o not in inputs}
 
 
 SMALL_BYTES = 1 << 16

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from sys import getrefcount
 from typing import Any
 
+from minigrad import config
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 
@@ -87,6 +88,8 @@ def walk(outputs: Sequence[LazyBuffer]) -> Pending:
     pending.device = outputs[0].device
     pending.dead = _dead(pending, number)
     parts.append(pending.device)
+    if pending.device != "CPU":  # whose results no setting changes
+        parts.append(config.get("ALLOW_TF32"))
     parts.append(pending.dead)
     pending.key = tuple(parts)
     return pending

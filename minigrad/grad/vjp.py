@@ -58,6 +58,18 @@ def vjp(outputs: Sequence[LazyBuffer], output_grads: Sequence[LazyBuffer | None]
     return [grads.get(i) if need else None for i, need in zip(inputs, needs, strict=True)]
 
 
+def structures_between(outputs: Sequence[LazyBuffer], inputs: Sequence[LazyBuffer]) -> dict[LazyBuffer, Structure]:
+    """(op, srcs, arg) of the nodes from ``inputs`` to ``outputs``: what those forget that are realised meanwhile.
+
+    >>> from minigrad.dtype import float32
+    >>> x = param(0, (), float32, "CPU")
+    >>> [op for op, _, _ in structures_between([x.copy_to("CC").expand((3,))], [x]).values()]
+    ['COPY', 'EXPAND']
+    """
+    ends = set(inputs)
+    return {node: (node.op, node.srcs, node.arg) for node in _between(outputs, ends, ends, {})}
+
+
 _NO_GRADIENT = frozenset((Op.LT, Op.EQ, Op.AND, Op.OR, Op.XOR, Op.NOT, Op.SHL, Op.SHR, Op.BITCAST, Op.HOST, Op.INDEX,
                           Op.CONST, Op.SCALAR, Op.RANDOM_BITS, Op.BUFFER, Op.PARAM))
 

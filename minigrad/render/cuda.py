@@ -15,6 +15,7 @@ from minigrad.render.cstyle import CStyleRenderer
 from minigrad.render.cstyle_ops import COMPARE, LOOSE, NATIVE, PLUS, Text, is_half, short
 from minigrad.render.cuda_matrix import multiply_helpers
 from minigrad.render.cuda_prelude import HALF_PTX, LIMITS, PLAIN, WIDE, WORDS
+from minigrad.render.cuda_words import LOAD_WORDS, copies
 
 SHORT = 8
 """Elements of a register array whose first values and whose sum are written out."""
@@ -61,7 +62,7 @@ class CudaRenderer(CStyleRenderer):
     scopes: ClassVar = {"register": "", "scratch": "", "shared": "__shared__ "}
     barrier = "__syncthreads();"
     unroll = "#pragma unroll"
-    wide = (2, 4, 8)
+    wide = (2, 4)
 
     def render(self, kernels: Sequence[Kernel]) -> str:
         for kernel in kernels:
@@ -70,10 +71,16 @@ class CudaRenderer(CStyleRenderer):
         text = super().render(kernels)
         prelude = [definition for word, definition in LIMITS.items() if word in text]
         prelude += [WIDE.format(n=n) for n in self.wide if f"load{n}(" in text or f"store{n}(" in text]
+        prelude += [LOAD_WORDS] if "Words<" in text else []
         return "\n\n".join([*prelude, text])
 
     def name(self, name: str) -> str:
         return name + "_" if name in _WORDS else super().name(name)
+
+    def kernel(self, kernel: Kernel) -> str:
+        self.copies = copies(kernel)
+        self.words = {id(c.held) for c in self.copies.values()}
+        return super().kernel(kernel)
 
     def head(self, kernel: Kernel) -> str:
         arrays = [f"{'' if a.written else 'const '}{self.memory(a.dtype)} *{self.name(a.name)}" for a in kernel.arrays]
@@ -99,10 +106,26 @@ class CudaRenderer(CStyleRenderer):
         used = str(loop.var) in self.used
         return [f"const {self.index_word} {self.name(str(loop.var))} = {word};"] if used else []
 
+    def loop(self, s: For) -> None:
+        copy = self.copies.get(id(s))
+        if copy is None:
+            super().loop(s)
+            return
+        words = f"Words<{copy.held.lanes // 2}>"
+        held = f"{self.name(copy.held.name)}[{self.index(copy.at)}]"
+        if copy.memory is None:
+            self.line(f"{held} = {words}();")
+            return
+        memory = f"{self.name(copy.memory.name)} + {self.index_text(copy.first).inside(PLUS)}"
+        self.line(f"*({words} *)({memory}) = {held};" if copy.out else
+                  f"{held} = load_{words.lower()}({memory});")
+
     def alloc(self, s: Alloc) -> None:
         """Register arrays that are short start as a list; shared ones where wide accesses may."""
         array, init = s.array, s.init
-        if array.scope == "shared" and array.name in self.used and array.size * array.dtype.size >= ALIGNMENT:
+        if id(array) in self.words:
+            self.line(f"Words<{array.lanes // 2}> {self.name(array.name)}[{array.size // array.lanes}];")
+        elif array.scope == "shared" and array.name in self.used and array.size * array.dtype.size >= ALIGNMENT:
             self.line(f"__shared__ alignas({ALIGNMENT}) {self.memory(array.dtype)} {self.name(array.name)}"
                       f"[{array.size}];")
         elif array.scope == "register" and 1 < array.size <= SHORT and init and init.value and array.name in self.read:

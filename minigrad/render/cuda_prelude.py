@@ -61,6 +61,6 @@ alignas alignof and and_eq asm bitand bitor catch class compl concept consteval 
 co_await co_return co_yield decltype delete dynamic_cast explicit export friend mutable namespace new noexcept not
 not_eq nullptr operator or or_eq private protected public reinterpret_cast requires static_assert static_cast template
 this thread_local throw try typeid typename using virtual wchar_t xor xor_eq char8_t char16_t char32_t
-threadIdx blockIdx blockDim gridDim warpSize dim3 uint3 Pack2 Pack4 Pack8 load2 load4 load8
-store2 store4 store8 tf32_multiply tf32_bits tf32_value load_matrices
+threadIdx blockIdx blockDim gridDim warpSize dim3 uint3 Pack2 Pack4 Words load2 load4
+store2 store4 load_words tf32_multiply tf32_bits tf32_value load_matrices
 exp log sin cos tanh erf pow expf logf sinf cosf tanhf erff powf min max abs"""

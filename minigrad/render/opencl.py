@@ -28,7 +28,7 @@ _WORDS = re.compile(r"""(?:(?:bool|u?char|u?short|u?int|u?long|float|double|half
 |minmag|abs|abs_diff|clamp|mix|step|smoothstep|sign|signbit|select|bitselect|any|all|dot|cross|length|distance
 |normalize|degrees|radians|hadd|rhadd|rotate|clz|popcount|upsample|shuffle2?|prefetch|printf
 |is(?:nan|inf|finite|normal|equal|less\w*|greater\w*|\w*ordered))\Z""", re.VERBOSE)
-_HELPERS = re.compile(r"""(?:(?:read|write|gather|scatter|strided|spread)\d+|lanes\d+(?:_long)?|to_\w+\d
+_HELPERS = re.compile(r"""(?:(?:read|write|gather|scatter|strided|spread|turn)\d+|lanes\d+(?:_long)?|to_\w+\d
 |\w+_(?:[iu]\d+|b?f\d+|bool|int\d|long\d)x?\d*)\Z""", re.VERBOSE)
 
 

@@ -10,8 +10,9 @@ from minigrad.kernel.ir import Alloc, Apply, Array, Fold, For, Index, Let, Load,
 from minigrad.ops import Op
 from minigrad.render.cstyle import CStyleRenderer
 from minigrad.render.cstyle_ops import COMPARE, LOOSE, PLUS, UNARY, WORD, Text, call
+from minigrad.render.llvm_transpose import turned_loads
 from minigrad.render.opencl_ops import VectorOps, element
-from minigrad.symbolic import Sym, num, split, substitute, variables
+from minigrad.symbolic import Sym, coefficient, num, split, substitute, variables
 
 LANES = (2, 4, 8, 16)
 """The lengths of OpenCL's vectors that we use."""
@@ -27,6 +28,19 @@ READ = """__attribute__((overloadable)) {t}{n} read{n}(const {space}{t} *from) {
 WRITE = """__attribute__((overloadable)) void write{n}({space}{t} *to, {t}{n} value) {{
   *({space}{t}{n}_any *)to = value;
 }}"""
+
+# A square of elements with rows and columns exchanged: blocks across the diagonal change places, halves first.
+TURN = """__attribute__((overloadable)) void turn{n}({t}{n} *to, const {space}{t} *from, const {index} step) {{
+  #pragma unroll
+  for (int n = 0; n < {n}; n++) to[n] = read{n}(from + n * step);
+{steps}
+}}"""
+TURN_STEP = """  #pragma unroll
+  for (int n = 0; n < {n}; n++) if (!(n & {d})) {{
+    const {t}{n} a = to[n], b = to[n + {d}];
+    to[n] = ({t}{n})({low});
+    to[n + {d}] = ({t}{n})({high});
+  }}"""
 
 _INDEX_HELPERS = {
     "min": "{t} {name}({t} a, {t} b) {{ return a < b ? a : b; }}",
@@ -44,6 +58,10 @@ class VectorLoops(VectorOps, CStyleRenderer):
     lane: Sym | None = None  # the variable of the vector loop being written
     lanes = 1
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.turned: dict[int, str] = {}  # the texts of loads that were made for a whole unrolled loop
+
     def vectors(self, array: Array) -> bool:
         """Whether a register array is kept as an array of vectors."""
         return array.scope == "register" and array.lanes in LANES and not self.current.workgroup
@@ -51,12 +69,44 @@ class VectorLoops(VectorOps, CStyleRenderer):
     def loop(self, s: For) -> None:
         lanes = int(s.stop) if s.kind == "vector" else 1
         if lanes not in LANES or self.current.workgroup:
+            turned = turned_loads(s) if s.kind == "unroll" and not self.current.workgroup else []
+            for v in turned:
+                if v.guard is None:
+                    self.turned[id(v)] = f"{self.turn(v, s)}[{self.name(str(s.var))}]"
             super().loop(s)
+            for v in turned:
+                self.turned.pop(id(v), None)
             return
         self.vector_names: dict[str, Text] = {}
         self.lane, self.lanes = s.var, lanes
         self.block(s.body)
         self.lane, self.lanes = None, 1
+
+    def turn(self, v: Load, s: For) -> str:
+        """What a load gives in each copy of an unrolled loop: rows along the copies, turned into columns along the
+        lanes. The name of the array that holds them."""
+        inner, array = s.body[0], v.array
+        assert isinstance(inner, For)
+        self.lanes = n = int(inner.stop)
+        t, step = self.memory(array.dtype), coefficient(v.index, inner.var)
+        self.access_helper(array, "read")
+        steps, d = [], n // 2
+        while d:
+            low, high = (", ".join(f"{x}.s" + "".join(f"{k:x}" for k in range(first, first + d))
+                                   for start in range(0, n, 2 * d) for first in (start + part,) for x in "ab")
+                         for part in (0, d))
+            steps.append(TURN_STEP.format(n=n, t=t, d=d, low=low, high=high))
+            d //= 2
+        space = "__global " if array.scope == "global" else self.scopes[array.scope] or ""
+        self.helpers.setdefault(f"turn{n} {space}{t} {self.index_word}", TURN.format(
+            n=n, t=t, space=space, index=self.index_word, steps="\n".join(steps)))
+        self.parts += 1
+        name = f"t{self.parts}_"
+        first = substitute(v.index, {inner.var: num(0), s.var: num(0)})
+        self.line(f"{t}{n} {name}[{n}];")
+        self.line(f"turn{n}({name}, {self.place(array, first)}, {step});")
+        self.lanes = 1
+        return name
 
     def by_lane(self, e: Sym | None) -> bool:
         """Whether an index differs from lane to lane."""
@@ -185,6 +235,8 @@ class VectorLoops(VectorOps, CStyleRenderer):
 
     def load(self, v: Load) -> Text:
         array, e = v.array, v.index
+        if id(v) in self.turned:
+            return self.from_memory(Text(self.turned[id(v)], WORD, self.lanes), array.dtype)
         if self.vectors(array):
             return Text(self.register_text(array, e), WORD, array.lanes, 8 if array.dtype is bool_ else 0)
         if not self.by_lane(e) and not self.by_lane(v.guard):

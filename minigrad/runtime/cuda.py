@@ -91,10 +91,7 @@ class CudaDevice(Device):
     @property
     def target(self) -> Target:  # type: ignore[override]
         """This GPU's; an A100's where there is none, so that the source can be read."""
-        found = self._target
-        if config.get("ALLOW_TF32") and "bfloat16" in found.matrix:
-            return replace(found, name=f"{found.name}-tf32", matrix=(*found.matrix, "float32"))
-        return found
+        return as_set(self._target)
 
     @cached_property
     def _target(self) -> Target:
@@ -216,13 +213,16 @@ def _consequence(error: CudaError) -> str:
     return ". The GPU's memory is lost to this process; the other devices still work" if fatal else ""
 
 
+def as_set(found: Target) -> Target:
+    """The target with what setting ALLOW_TF32 allows. Plans don't outlive a change: it is part of their key."""
+    if config.get("ALLOW_TF32") and "bfloat16" in found.matrix:
+        return replace(found, name=f"{found.name}-tf32", matrix=(*found.matrix, "float32"))
+    return found
+
+
 def target_of(properties: Properties) -> Target:
     """What scheduling and lowering may assume of a GPU."""
-    matrix: tuple[str, ...] = ()
-    if properties.major >= 8:
-        matrix = ("float16", "bfloat16")
-    elif properties.major == 7:
-        matrix = ("float16",)
+    matrix = ("float16", "bfloat16") if properties.major >= 8 else ()  # earlier ones multiply smaller tiles
     return replace(target.CUDA, name=f"sm_{properties.major}{properties.minor}", matrix=matrix,
                    shared=min(properties.shared_memory, target.CUDA.shared),
                    workgroup=min(properties.max_threads, target.CUDA.workgroup),

@@ -23,9 +23,20 @@ from minigrad.dtype import ALL, bfloat16, bool_, float32, int32
 from minigrad.errors import CompileError
 from minigrad.graph.lazy import toposort
 from minigrad.ops import MEMORY, MOVEMENT, REDUCE_OPS, SCALAR_OPS, Op
-from minigrad.runtime.device import devices
+from minigrad.runtime.device import devices, register_device
+from minigrad.runtime.opencl import OpenCLDevice
 
-SAMPLE = {"CPU": 3, "CC": 1}
+SAMPLE = {"CPU": 3, "CC": 1, "OPENCL": 1, "OPENCL_GPU": 1}
+
+
+class GpuForm(OpenCLDevice):
+    """The OPENCL device, made to take the kernels of GPUs and to use memory of its own."""
+
+    name = "OPENCL_GPU"
+    form = "gpu"
+
+
+register_device("OPENCL_GPU", GpuForm, "the OPENCL device as if it were a GPU")
 
 
 @pytest.mark.parametrize("device", sorted(SAMPLE))

@@ -18,13 +18,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import minigrad
-from minigrad import target
 from minigrad.errors import DeviceUnavailable, LaunchError
 from minigrad.render.cuda import render_cuda
 from minigrad.runtime import cache, cc
+from minigrad.runtime.cuda import as_set
 from minigrad.runtime.device import Device, Program, compile_error
 from minigrad.runtime.launches import blame
 from minigrad.runtime.locks import run_lock
+from minigrad.target import CUDA, Target
 
 if TYPE_CHECKING:
     from minigrad.kernel.ir import Kernel
@@ -57,7 +58,10 @@ class CudaEmulationDevice(Device):
 
     name = NAME
     language = "CUDA C++"
-    target = target.CUDA
+
+    @property
+    def target(self) -> Target:  # type: ignore[override]
+        return as_set(CUDA)
 
     @classmethod
     def unavailable(cls) -> str | None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from minigrad.dtype import DType, bool_, float32
+from minigrad.dtype import DType, bool_, float16, float32, uint8
 from minigrad.errors import CompileError
 from minigrad.kernel.interpret import interpret
 from minigrad.kernel.ir import Apply, Array, If, Index, Kernel, Load, Store
@@ -94,6 +94,29 @@ def test_scalar_ops_have_the_bits_of_the_interpreter(run, lanes):
             for (case, want), got in zip(group, made):
                 for number, kind in enumerate(("vectors", "scalars")):
                     assert_same([got[number]], [want], f"{case[0].name} in {kind}; operands {case[1]}")
+
+
+def transposed(dtype: DType, n: int) -> Kernel:
+    """y = x.T + x.T of squares, each turned as a whole."""
+    x, y = Array("x", dtype, 3 * n * n), Array("y", dtype, 3 * n * n, written=True)
+    p, u, l = var("p", 0, 2), var("u", 0, n - 1), var("l", 0, n - 1)
+    load = Load(x, n * n * p + n * l + u)
+    body = Store(y, n * n * p + n * u + l, Apply("ADD", (load, load), dtype))
+    name = f"turned_{dtype.name}_{n}"
+    return verify(kernel(name, (x, y), p, 3, loop("unroll", u, n, loop("vector", l, n, body))))
+
+
+def test_squares_are_turned_as_a_whole(run, rng):
+    kernels = [transposed(dtype, n) for dtype in (float32, uint8, float16) for n in (4, 8, 16)]
+    text = render_opencl(kernels)
+    assert all(f"turn{n}(t1_, x + {n * n} * p, {n});" in text for n in (4, 8, 16)) and "strided" not in text
+    before = [random_arrays(made, rng) for made in kernels]
+    want = [[a.copy() for a in arrays] for arrays in before]
+    for made, arrays in zip(kernels, want):
+        interpret(made, arrays, ())
+    run(kernels, [(arrays, ()) for arrays in before])
+    for made, got, expected in zip(kernels, before, want):
+        assert_same(got, expected, made.name)
 
 
 def map_of(dtype: DType = float32, lanes: int = 8, index: str = "near") -> Kernel:

@@ -1,0 +1,244 @@
+"""Stage: tests of lower. In: sums of products of halves (and of float32 as tf32) for a GPU with matrix instructions. Out:
+that tiles, their edges and what follows the sums give NumPy's products, with no race between threads, by the
+interpreter, and the same bits in the emulation of CUDA. Next: ``test_stages.py``."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from minigrad.conformance.contractions import matmul as batched
+from minigrad.conformance.programs import softmax
+from minigrad.dtype import DType, bfloat16, float16, float32, int64
+from minigrad.kernel.compute import round_to_tf32
+from minigrad.kernel.interpret import interpret
+from minigrad.kernel.ir import For, Load, Multiply
+from minigrad.kernel.verify import verify
+from minigrad.kernel.walk import all_values, statements
+from minigrad.lower import lower
+from minigrad.ops import Op
+from minigrad.render.cuda import render_cuda
+from minigrad.runtime import nvrtc
+from minigrad.target import CUDA
+from tests.cuda_emulation.device import CudaEmulationDevice
+from tests.unit.lower.specs import buffer, matmul, memory_of, run, spec_of
+from tests.unit.schedule.planning import plan
+
+NARROW = replace(CUDA, workgroup=64, parallel_min=1, matrix=("float16", "bfloat16", "float32"))
+"""Small workgroups that take large tiles: little for the interpreter to do."""
+
+SIZES = [(16, 32, 16), (13, 37, 29), (40, 24, 72), (5, 50, 20)]
+LAYOUTS = [(False, False), (False, True), (True, False), (True, True)]
+
+
+def operands(m: int, n: int, k: int, a_turned: bool, b_turned: bool, rng, dtype: DType = float16):
+    """Nodes of shapes (m, k) and (n, k), their memory, and the memory as matrices (m, k) and (k, n)."""
+    x, y = (rng.standard_normal(shape).astype(dtype.numpy) for shape in ((m, k), (k, n)))
+    a, b = buffer((k, m) if a_turned else (m, k), dtype), buffer((n, k) if b_turned else (k, n), dtype)
+    values = {a: x.T if a_turned else x, b: y.T if b_turned else y}
+    return a.permute((1, 0)) if a_turned else a, b if b_turned else b.permute((1, 0)), values, x, y
+
+
+def wide(x: np.ndarray) -> np.ndarray:
+    """What is multiplied, in float64."""
+    return (round_to_tf32(x) if x.dtype == np.float32 else x).astype("f8")
+
+
+def check(nodes, values, wanted, tolerance=1e-5, target=NARROW) -> str:
+    """The stores are ``wanted`` but for the rounding of their dtype, and the kernel has matrix instructions. Returns the
+    strategy's note."""
+    spec = spec_of(*nodes)
+    got = run(spec, values, target=target)
+    for node, want in zip(nodes, wanted, strict=True):
+        error = {float16: 2**-11, bfloat16: 2**-8}.get(node.dtype, 0) + tolerance
+        np.testing.assert_allclose(got[node].astype("f8"), want, error, tolerance)
+    (note,) = lower(spec, target).strategies
+    assert "by matrix instructions" in note
+    return note
+
+
+def multiplies(node, target=NARROW) -> list[Multiply]:
+    return [s for s in statements(lower(spec_of(node), target).kernel) if isinstance(s, Multiply)]
+
+
+@pytest.mark.parametrize("dtype", [float16, bfloat16, float32])
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_layouts(dtype, size, layout, rng):
+    a, b, values, x, y = operands(*size, *layout, rng, dtype)
+    note = check([matmul(a, b)], values, [wide(x) @ wide(y)])
+    assert note.split(" by matrix instructions of ")[1].startswith("tf32" if dtype is float32 else dtype.name)
+
+
+def test_tiles_lie_as_their_operands_do(rng):
+    """Steps of K side by side, or rows; nothing is turned on the way to shared memory."""
+    for a_turned, b_turned in LAYOUTS:
+        (multiply, ) = multiplies(matmul(*operands(64, 64, 64, a_turned, b_turned, rng)[:2]))
+        assert (multiply.a.row == 1, multiply.b.row == 1) == (a_turned, not b_turned)
+        assert (multiply.a.step == 1, multiply.b.step == 1) == (not a_turned, b_turned)
+
+
+def test_epilogues_are_computed_from_registers(rng):
+    """Bias, activation, residual; two results of one sum; odd sizes."""
+    for size in ((13, 37, 29), (32, 64, 16)):
+        a, b, values, x, y = operands(*size, False, True, rng)
+        row, other = buffer((size[1],), float16), buffer(size[:2])
+        r, o = rng.standard_normal(size[1]).astype("f2"), rng.standard_normal(size[:2]).astype("f")
+        total = matmul(a, b).binary(Op.ADD, row.reshape((1, size[1])).expand(size[:2]))
+        positive = total.binary(Op.MAXIMUM, total.like(0.0)).cast(float32).binary(Op.ADD, other)
+        want = wide(x) @ wide(y) + r
+        spec = spec_of(positive, total)
+        got = run(spec, {**values, row: r, other: o}, target=NARROW)
+        np.testing.assert_allclose(got[total].astype("f8"), want, 1e-3, 1e-3)
+        np.testing.assert_allclose(got[positive], np.maximum(want, 0) + o, 1e-2, 1e-2)
+        assert "by matrix instructions" in lower(spec, NARROW).strategies[0]
+
+
+def test_batches_and_results_turned(rng):
+    x, y = rng.standard_normal((3, 9, 20)).astype("f2"), rng.standard_normal((3, 20, 34)).astype("f2")
+    a, b = buffer(x.shape, float16), buffer(y.shape, float16)
+    check([batched(a, b)], {a: x, b: y}, [wide(x) @ wide(y)])
+    a, b, values, x, y = operands(20, 24, 16, False, False, rng)
+    check([matmul(a, b).permute((1, 0))], values, [(wide(x) @ wide(y)).T])
+
+
+def test_convolution_with_padding(rng):
+    a, w = buffer((2, 8, 6, 6), float16), buffer((12, 8, 3, 3), float16)
+    x, y = (rng.standard_normal(n.shape).astype("f2") for n in (a, w))
+    window = a.pad(((0, 0, 0), (0, 0, 0), (1, 1, 0), (1, 1, 0))).window(((2, 3, 1, 1), (3, 3, 1, 1)))
+    n, c, h, v, kh, kv = window.shape
+    left = window.permute((0, 2, 3, 1, 4, 5)).reshape((n, 1, h, v, c, kh, kv)).expand((n, 12, h, v, c, kh, kv))
+    right = w.reshape((1, 12, 1, 1, c, kh, kv)).expand((n, 12, h, v, c, kh, kv))
+    node = left.binary(Op.MUL, right).reduce(Op.SUM, (4, 5, 6)).reshape((n, 12, h, v))
+    view = np.lib.stride_tricks.sliding_window_view(np.pad(wide(x), ((0, 0), (0, 0), (1, 1), (1, 1))), (3, 3), (2, 3))
+    check([node], {a: x, w: y}, [np.einsum("nchvij,ocij->nohv", view, wide(y))], 1e-4)
+
+
+def test_gathered_rows(rng):
+    table, at, w = buffer((50, 16), float16), buffer((20,), int64), buffer((24, 16), float16)
+    x, y = rng.standard_normal((50, 16)).astype("f2"), rng.standard_normal((24, 16)).astype("f2")
+    places = rng.integers(0, 50, 20)
+    check([matmul(table.gather([at]), w)], {table: x, at: places, w: y}, [wide(x)[places] @ wide(y).T])
+
+
+def test_long_sums_are_added_up_in_blocks_where_it_shows(rng):
+    """In float32, of halves: their products are exact. Not of tf32, nor where the result is a half."""
+    for dtype, blocks in ((float16, True), (float32, False)):
+        a, b, values, x, y = operands(16, 16, 600, False, True, rng, dtype)
+        if dtype is not float32:
+            a, b = a.cast(float32), b.cast(float32)
+        check([matmul(a, b)], values, [wide(x) @ wide(y)])
+        loops = [s for s in statements(lower(spec_of(matmul(a, b)), NARROW).kernel) if isinstance(s, For)]
+        assert any(str(s.var).startswith("block") for s in loops) == blocks
+
+
+def test_what_has_no_instruction_takes_other_tiles(rng):
+    half, bfloat, single = (buffer((64, 64), d) for d in (float16, bfloat16, float32))
+    assert multiplies(matmul(half, half))
+    assert multiplies(matmul(single, single))
+    assert not multiplies(matmul(single, single), CUDA), "tf32 is a matter of choice"
+    assert not multiplies(matmul(half, half), replace(NARROW, matrix=())), "a GPU without"
+    assert not multiplies(matmul(half, half), replace(NARROW, subgroup=64))
+    assert not multiplies(matmul(half.cast(float32), bfloat.cast(float32))), "two dtypes"
+    assert not multiplies(matmul(half.unary(Op.EXP), half)), "computed on the way"
+
+
+@pytest.mark.parametrize(("queries", "keys", "width"), [(37, 41, 20), (32, 64, 16)])
+def test_attention(queries, keys, width, rng):
+    """The products of a kernel with several stages."""
+    q, k, v = (buffer((2, n, width), float16) for n in (queries, keys, keys))
+    values = {n: rng.standard_normal(n.shape).astype("f2") for n in (q, k, v)}
+    scores = batched(q, k.permute((0, 2, 1))).cast(float32)
+    node = batched(softmax(scores.binary(Op.MUL, scores.like(width**-0.5)), (2,)).cast(float16), v)
+    launches = plan(node, target=NARROW).launches
+    spec = launches[-1].spec
+    lowered = lower(spec, NARROW)
+    verify(lowered.kernel)
+    assert len(launches) == 1 and any("matrix" in n for n in lowered.strategies)
+    of = {m.name: n for n, m in spec.memory.items() if m.scope == "global"}
+    memory = {a.name: values.get(of[a.name], np.zeros(node.shape, "f2")).reshape(-1).copy()
+              for a in lowered.kernel.arrays}
+    interpret(lowered.kernel, memory)
+    s = np.exp(np.einsum("bqd,bkd->bqk", *(values[n].astype("f8") for n in (q, k))) * width**-0.5)
+    want = np.einsum("bqk,bkd->bqd", s / s.sum(-1, keepdims=True), values[v].astype("f8"))
+    np.testing.assert_allclose(memory["out"].reshape(node.shape).astype("f8"), want, 1e-2, 1e-2)
+
+
+@pytest.mark.parametrize("size", [(1024, 1024, 1024), (4096, 4096, 4096), (128, 784, 256), (7, 3000, 3000)])
+@pytest.mark.parametrize("dtype", [float16, float32])
+def test_tiles_fit_registers_and_shared_memory(size, dtype):
+    m, n, k = size
+    target = replace(CUDA, matrix=NARROW.matrix)
+    lowered = lower(spec_of(matmul(buffer((m, k), dtype), buffer((n, k), dtype))), target)
+    arrays = {s.array for s in statements(lowered.kernel) if hasattr(s, "array")}
+    assert 0 < sum(a.size * a.dtype.size for a in arrays if a.scope == "shared") <= target.shared
+    assert max(a.size for a in arrays if a.scope == "register") <= 64
+    loads = [v for v in all_values(lowered.kernel) if isinstance(v, Load) and v.array.scope == "global"]
+    assert len(loads) == 4, "each operand in the first tile and in the next one"
+    if m >= 1024:
+        assert "by matrix instructions" in lowered.strategies[0] and lowered.iterations >= target.parallel_min
+
+
+# --- CUDA
+
+
+def kernels(rng):
+    """Kernels with their memory, filled, and ``start``: by how many elements it misses the alignment of wide accesses."""
+    for number, (dtype, size, layout, start) in enumerate((
+            (float16, (13, 37, 29), (False, False), 0), (float16, (40, 24, 72), (False, True), 0),
+            (float16, (40, 24, 72), (True, False), 1), (bfloat16, (36, 20, 44), (False, False), 0),
+            (bfloat16, (64, 32, 32), (True, True), 1), (float32, (40, 24, 72), (False, False), 0),
+            (float32, (13, 37, 29), (True, True), 0), (float16, (16, 34, 10), (True, False), 1))):
+        a, b, values, _, _ = operands(*size, *layout, rng, dtype)
+        spec = spec_of(matmul(a, b))
+        lowered = lower(spec, NARROW)
+        yield replace(lowered.kernel, name=f"product{number}"), memory_of(lowered, spec, values), start
+
+
+@pytest.mark.skipif(CudaEmulationDevice.unavailable() is not None, reason="no C++ compiler")
+def test_the_emulation_computes_what_the_interpreter_does(rng):
+    device, made = CudaEmulationDevice(), list(kernels(rng))
+    for program, (kernel, memory, start) in zip(device.compile([k for k, _, _ in made]), made, strict=True):
+        given = []
+        for array in memory.values():
+            room = np.zeros(array.size + 64, array.dtype)
+            first = -room.ctypes.data % 64 // array.itemsize + start
+            given.append(room[first:first + array.size])
+            given[-1][:] = array
+        interpret(kernel, memory)
+        device.launch(program, [g.ctypes.data for g in given], [], int(kernel.loop.stop))
+        for got, want in zip(given, memory.values(), strict=True):
+            assert np.array_equal(got, want), kernel.name
+
+
+@pytest.mark.parametrize(("dtype", "shape"), [(float16, "m16n8k16.row.col.f32.f16.f16.f32"),
+                                              (bfloat16, "m16n8k16.row.col.f32.bf16.bf16.f32"),
+                                              (float32, "m16n8k8.row.col.f32.tf32.tf32.f32")])
+def test_the_text_holds_the_instruction(dtype, shape):
+    node = matmul(buffer((64, 64), dtype), buffer((64, 64), dtype))
+    text = render_cuda([replace(lower(spec_of(node), NARROW).kernel, name="product")])
+    assert f"mma.sync.aligned.{shape} " in text
+    assert ("ldmatrix" in text) == (dtype is not float32)
+    plain = render_cuda([replace(lower(spec_of(node), replace(CUDA, matrix=())).kernel, name="product")])
+    assert "mma" not in plain and "_multiply" not in plain
+
+
+@pytest.mark.skipif(not nvrtc.compilers(), reason="neither NVRTC nor nvcc is installed")
+@pytest.mark.parametrize("architecture", ["sm_80", "sm_90"])
+def test_it_compiles(architecture, rng):
+    text = render_cuda([kernel for kernel, _, _ in kernels(rng)])
+    for compiler in nvrtc.compilers():
+        assert nvrtc.compile_check(text, architecture, compiler) == ""
+
+
+@pytest.mark.skipif("nvrtc" not in nvrtc.compilers(), reason="NVRTC is not installed")
+def test_copies_are_wide_and_registers_are_registers():
+    target = replace(CUDA, matrix=NARROW.matrix)
+    made = [replace(lower(spec_of(matmul(buffer((512, 512), d), buffer((512, 512), d))), target).kernel, name=f"in_{d.name}")
+            for d in (float16, float32)]
+    ptx = nvrtc.compile_text(render_cuda(made), "compute_80")[0].decode()
+    for access in ("ld.global.v4.u32", "st.shared.v4.u32", "ld.global.v4.f32", "ldmatrix.sync", "mma.sync"):
+        assert access in ptx, access
+    assert ".local" not in ptx
