@@ -45,7 +45,7 @@ _overrides: dict[str, int | str] = {}
 
 
 def get(name: str) -> Any:
-    """The value of setting ``name`` now: from ``config(...)``, else the environment, else its default.
+    """The value of setting ``name`` now: set here, else in the environment, else its default.
 
     >>> get("THREADS") >= 0
     True
@@ -74,15 +74,24 @@ def config(**settings: int | str) -> Iterator[None]:
     ...     get("THREADS")
     1
     """
+    before = {name: _overrides[name] for name in settings if name in _overrides}
+    assign(**settings)
+    try:
+        yield
+    finally:
+        for name in settings:
+            _overrides.pop(name, None)
+        _overrides.update(before)
+
+
+def assign(**settings: int | str) -> None:
+    """Change settings for good, or until the end of a ``with config(...)`` block that has the same ones.
+
+    Raises what ``config`` does.
+    """
     for name, value in settings.items():
         if name not in SETTINGS:
             raise ValueError(f"unknown setting {name!r}; the settings are {', '.join(SETTINGS)}")
         if not isinstance(value, type(SETTINGS[name].default)):
             raise TypeError(f"setting {name} should be {type(SETTINGS[name].default).__name__}, got {value!r}")
-    before = dict(_overrides)
     _overrides.update(settings)
-    try:
-        yield
-    finally:
-        _overrides.clear()
-        _overrides.update(before)

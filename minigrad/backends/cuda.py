@@ -35,7 +35,7 @@ class MatmulSettings:
     def allow_tf32(self, allow: bool) -> None:
         if not isinstance(allow, bool):
             raise TypeError(f"allow_tf32 should be a bool, got {allow!r}")
-        config._overrides["ALLOW_TF32"] = int(allow)
+        config.assign(ALLOW_TF32=int(allow))
 
     def __setattr__(self, name: str, value: object) -> None:
         if name != "allow_tf32":

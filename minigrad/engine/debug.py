@@ -44,7 +44,8 @@ def before(pending: Pending, executable: Executable, hit: bool, seconds: float, 
         for source in dict.fromkeys(k.program.source for k in executable.kernels):
             _print("--- as compiled", source)
             if level >= 7:
-                _print("--- machine code", executable.device.assembly(source))
+                shown = executable.device.assembly(source)
+                _print("--- machine code", shown or f"(device {pending.device} does not show any)")
 
 
 def after(executable: Executable, seconds: list[float], level: int) -> None:

@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from minigrad.engine.walk import Pending
+from minigrad.runtime.device import get_device
 
 if TYPE_CHECKING:
     from minigrad.engine.execute import Executable
@@ -50,7 +51,7 @@ class PlanCache:
         if family is not None:
             self.families.move_to_end(pending.key)
             found = family.plans.get(family.fixed(pending.numbers))
-            if found is not None:
+            if found is not None and found.device is get_device(pending.device):  # not one registered anew since
                 self.hits += 1
                 return found, True
             varying = _differences(next(iter(family.plans)), pending.numbers) if family.plans else frozenset()

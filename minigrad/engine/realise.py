@@ -42,6 +42,10 @@ def realise(outputs: Sequence[LazyBuffer]) -> None:
         if not wanted:
             return
         pending = walk(wanted)
+    for record in active():
+        if not record.run:
+            record.kernels += [KernelRun(k, record.device or "", None)
+                               for k in compiler().preview(pending, record.device)]
     if pending.device == "NUMPY":
         _run_reference(pending)
         return
@@ -51,7 +55,6 @@ def realise(outputs: Sequence[LazyBuffer]) -> None:
 def _run(pending: Pending) -> None:
     level = config.get("DEBUG")
     seen = active()
-    previews = [(r, compiler().preview(pending, r.device)) for r in seen if not r.run]
     start = perf_counter()
     executable, hit = plans.find(pending)
     if level:
@@ -61,8 +64,6 @@ def _run(pending: Pending) -> None:
         node.realised(buffer)
     if level:
         _debug().after(executable, seconds, level)
-    for record, kernels in previews:
-        record.kernels += [KernelRun(k, record.device or "", None) for k in kernels]
     for record in seen:
         if not record.run or record.device not in (None, pending.device):
             continue

@@ -137,7 +137,7 @@ class Optimizer:
             if isinstance(param, Tensor):
                 device = param.device
                 for name, value in entries.items():
-                    if isinstance(value, Tensor) and value.ndim and value.device is not device:
+                    if name != "step" and isinstance(value, Tensor) and value.device is not device:
                         entries[name] = value.to(device=device).realize()
 
     def _scalar(self, value: Any, wide: bool, device: str) -> Tensor:

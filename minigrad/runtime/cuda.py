@@ -91,7 +91,7 @@ class CudaDevice(Device):
     @property
     def target(self) -> Target:  # type: ignore[override]
         """This GPU's; an A100's where there is none, so that the source can be read."""
-        return as_set(self._target)
+        return with_settings(self._target)
 
     @cached_property
     def _target(self) -> Target:
@@ -213,7 +213,7 @@ def _consequence(error: CudaError) -> str:
     return ". The GPU's memory is lost to this process; the other devices still work" if fatal else ""
 
 
-def as_set(found: Target) -> Target:
+def with_settings(found: Target) -> Target:
     """The target with what setting ALLOW_TF32 allows. Plans don't outlive a change: it is part of their key."""
     if config.get("ALLOW_TF32") and "bfloat16" in found.matrix:
         return replace(found, name=f"{found.name}-tf32", matrix=(*found.matrix, "float32"))

@@ -9,6 +9,7 @@ import os
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
+from minigrad.errors import DeviceUnavailable
 from minigrad.runtime.allocator import FreeList
 from minigrad.runtime.buffer import DeviceBuffer, DeviceMemory
 
@@ -32,8 +33,8 @@ class Queue:
     def use(self) -> Driver:
         """The driver, with this GPU as the thread's."""
         if os.getpid() != self.process:  # the driver does not survive a fork
-            raise RuntimeError("Cannot re-initialize CUDA in forked subprocess. To use CUDA with multiprocessing, you "
-                               "must use the 'spawn' start method")
+            raise DeviceUnavailable("Cannot re-initialize CUDA in forked subprocess. To use CUDA with multiprocessing, "
+                                    "you must use the 'spawn' start method")
         self.driver.use(self.context)
         return self.driver
 

@@ -172,8 +172,18 @@ _plugins_read = False
 
 
 def register_device(name: str, where: str | type[Device], description: str = "") -> None:
-    """Make a device known under ``name``: its class, or ``"module:Class"`` to be imported at first use."""
+    """Make a device known under ``name``: its class, or ``"module:Class"`` to be imported at first use. Whoever had the
+    name gives it up, and the plans made for it.
+
+    Raises ``ValueError`` for a name that no device string can hold.
+
+    >>> register_device("NUMPY", NumpyDevice, "the reference: every op run by NumPy")
+    >>> get_device("numpy").name
+    'NUMPY'
+    """
     name = name.upper()
+    if not name or ":" in name:
+        raise ValueError(f"a device's name has no colon, which is for its number, and is not empty; got {name!r}")
     _registry[name] = _Entry(where, description)
     for known in [n for n in _devices if n.partition(":")[0] == name]:
         del _devices[known]

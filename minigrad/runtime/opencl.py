@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minigrad import config
-from minigrad.errors import CompileError, OutOfMemoryError
+from minigrad.errors import CompileError, DeviceUnavailable, OutOfMemoryError
 from minigrad.render.opencl import render_opencl
 from minigrad.render.opencl_vectors import LANES
 from minigrad.runtime import llvm
@@ -236,10 +236,10 @@ class OpenCLDevice(Device):
         return _opencl().Buffer(self.context, flags.READ_WRITE | flags.USE_HOST_PTR, hostbuf=view)
 
     def check_process(self) -> None:
-        """Raises ``RuntimeError`` in a child that was forked off the process that opened the device."""
+        """Raises ``DeviceUnavailable`` in a child that was forked off the process that opened the device."""
         if os.getpid() != self.process:
-            raise RuntimeError(f"Cannot use device {self.name} in a forked subprocess: OpenCL drivers do not survive a "
-                               "fork. Start the process by the method 'spawn'")
+            raise DeviceUnavailable(f"Cannot use device {self.name} in a forked subprocess: OpenCL drivers do not "
+                                    "survive a fork. Start the process by the method 'spawn'")
 
 
 class LaunchesInPlace(Launches):

@@ -9,9 +9,12 @@ from math import prod
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.schedule.draft import Group
+from minigrad.schedule.group import MAX_OPERATIONS
 from minigrad.target import Target
 
 MAX_PARTS = 64
+MAX_STACK_OPERATIONS = 4 * MAX_OPERATIONS
+"""Operations in a stack: a C compiler needs much more than twice the memory for a function twice as long."""
 
 
 def launches(groups: Sequence[Group], target: Target) -> list[list[Group]]:
@@ -27,7 +30,8 @@ def launches(groups: Sequence[Group], target: Target) -> list[list[Group]]:
         for group in (g for g in groups if level[g] == depth):
             stack = stacks.get(group.device)
             stackable = group.simple or (not group.alone and group.work <= target.small_work)
-            if stackable and stack is not None and len(stack) < MAX_PARTS:
+            if stackable and stack is not None and len(stack) < MAX_PARTS and (
+                    sum(g.operations for g in stack) + group.operations <= MAX_STACK_OPERATIONS):
                 stack.append(group)
                 group.notes.append("stacked: independent of the others in its launch")
                 continue

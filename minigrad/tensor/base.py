@@ -9,7 +9,7 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from minigrad.autograd.mode import mode
-from minigrad.autograd.node import Edge, Front, Node, kind, stand_in
+from minigrad.autograd.node import Edge, Front, Node, kind, made, stand_in
 from minigrad.dtype import DType
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
@@ -302,39 +302,42 @@ def wrap(lazy: LazyBuffer, edge: Edge) -> Tensor:
 Front.wrap = wrap
 
 
-# --- recording ops
+# --- recording ops: what the tape keeps of an op is noted before ``make``, which may have to run it
 
 
 def record_unary(kind: type[Node], out: LazyBuffer, a: Tensor, la: LazyBuffer) -> Tensor:
     """The Tensor of ``out``, computed from ``a`` whose value was read as ``la``."""
+    if not a._requires_grad or not mode.enabled:
+        return make(out)
+    structure = {out: (out.op, out.srcs, out.arg)} if out.device == la.device and out is not la else made((out,), (la,))
     tensor = make(out)
-    if a._requires_grad and mode.enabled:
-        owned = (la,) if kind.saves_inputs else (out,) if kind.saves_output else ()
-        structure = {} if out is la else {out: (out.op, out.srcs, out.arg)}
-        tensor._edge = (kind((a if a._edge is None else a._edge,), (la,), (out,), structure, owned), 0)
-        tensor._requires_grad = True
+    owned = (la,) if kind.saves_inputs else (out,) if kind.saves_output else ()
+    tensor._edge = (kind((a if a._edge is None else a._edge,), (la,), (out,), structure, owned), 0)
+    tensor._requires_grad = True
     return tensor
 
 
 def record_binary(kind: type[Node], out: LazyBuffer, a: Tensor, b: Tensor, la: LazyBuffer, lb: LazyBuffer) -> Tensor:
     """The Tensor of ``out``, computed from ``a`` and ``b``, read as ``la`` and ``lb``."""
-    tensor = make(out)
     needs_a, needs_b = a._requires_grad, b._requires_grad
-    if (needs_a or needs_b) and mode.enabled:
-        owned: tuple[LazyBuffer, ...] = ()
-        if kind.saves_inputs:
-            owned = (la, lb) if needs_a and needs_b else (lb,) if needs_a else (la,)
-        node = kind((None if not needs_a else a if a._edge is None else a._edge,
-                     None if not needs_b else b if b._edge is None else b._edge),
-                    (la, lb), (out,), {out: (out.op, out.srcs, out.arg)}, owned)
-        tensor._edge = (node, 0)
-        tensor._requires_grad = True
+    if not (needs_a or needs_b) or not mode.enabled:
+        return make(out)
+    structure = {out: (out.op, out.srcs, out.arg)} if la.device == lb.device else made((out,), (la, lb))
+    tensor = make(out)
+    owned: tuple[LazyBuffer, ...] = ()
+    if kind.saves_inputs:
+        owned = (la, lb) if needs_a and needs_b else (lb,) if needs_a else (la,)
+    node = kind((None if not needs_a else a if a._edge is None else a._edge,
+                 None if not needs_b else b if b._edge is None else b._edge), (la, lb), (out,), structure, owned)
+    tensor._edge = (node, 0)
+    tensor._requires_grad = True
     return tensor
 
 
 def record_one(kind: type[Node], out: LazyBuffer, tensors: Sequence[Tensor],
                inputs: tuple[LazyBuffer, ...]) -> Tensor:
     """The Tensor of ``out``, computed from several ``tensors``: ``record`` in its commonest case."""
+    how = out.op, out.srcs, out.arg
     tensor = make(out)
     if mode.enabled and out.dtype.kind == "f":
         tracked = False
@@ -347,7 +350,7 @@ def record_one(kind: type[Node], out: LazyBuffer, tensors: Sequence[Tensor],
                 edges.append(None)
         if tracked:
             owned = inputs if kind.saves_inputs else ()
-            tensor._edge = (kind(tuple(edges), inputs, (out,), {out: (out.op, out.srcs, out.arg)}, owned), 0)
+            tensor._edge = (kind(tuple(edges), inputs, (out,), {out: how}, owned), 0)
             tensor._requires_grad = True
     return tensor
 
@@ -360,21 +363,17 @@ def record(kind: type[Node], outputs: Sequence[LazyBuffer], tensors: Sequence[Te
     No gradient flows into ``stops``. ``structure`` may give another expression of the same value to differentiate.
     Only the first ``differentiable`` outputs (None: all that are floating) get a gradient.
     """
-    if _unsettled:
-        outputs = settle(list(outputs))
-    results = [make(o) for o in outputs]
-    if not mode.enabled or not any([t._requires_grad for t in tensors]):
-        return results
     count = len(outputs) if differentiable is None else differentiable
-    outputs = tuple([o for o in outputs[:count] if o.dtype.kind == "f"])
-    if not outputs:
-        return results
-    made = {o: (o.op, o.srcs, o.arg) for o in outputs if o not in inputs}
+    tracked = tuple([o for o in outputs[:count] if o.dtype.kind == "f"])
+    if not tracked or not mode.enabled or not any([t._requires_grad for t in tensors]):
+        return _tensors(outputs)
+    kept = made(tracked, inputs)
     if structure is not None:
-        made.update(structure)
-    owned = (*(inputs if kind.saves_inputs else ()), *(outputs if kind.saves_output else ()))
+        kept.update(structure)
+    results = _tensors(outputs)
+    owned = (*(inputs if kind.saves_inputs else ()), *(tracked if kind.saves_output else ()))
     edges = tuple([None if not t._requires_grad else t if t._edge is None else t._edge for t in tensors])
-    node = kind(edges, (*inputs, *stops), outputs, made, owned)
+    node = kind(edges, (*inputs, *stops), tracked, kept, owned)
     number = 0
     for result in results[:count]:
         if result._storage.lazy.dtype.kind == "f":
@@ -382,6 +381,10 @@ def record(kind: type[Node], outputs: Sequence[LazyBuffer], tensors: Sequence[Te
             result._requires_grad = True
             number += 1
     return results
+
+
+def _tensors(outputs: Sequence[LazyBuffer]) -> list[Tensor]:
+    return [make(o) for o in (settle(list(outputs)) if _unsettled else outputs)]
 
 
 def read_all(tensors: Sequence[Tensor]) -> list[LazyBuffer]:

@@ -12,6 +12,7 @@ from minigrad.autograd.mode import no_grad
 from minigrad.autograd.node import Node, kind
 from minigrad.graph.function import Subgraph, call, param
 from minigrad.graph.lazy import LazyBuffer
+from minigrad.ops import Op
 from minigrad.tensor.base import Tensor, make, read_all, record, record_one
 from minigrad.tensor.promotion import get_default_dtype
 from minigrad.tensor.storage import tracing
@@ -20,13 +21,15 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Traced:
-    """One trace: the subgraph, and whether the function returned a tuple."""
+    """One trace: the subgraph, whether the function returned a tuple, and whether it can be one node: what HOST and
+    COPY nodes give must be there before kernels read it, so a body that has some is recorded op by op."""
 
-    __slots__ = ("is_tuple", "subgraph")
+    __slots__ = ("is_one_node", "is_tuple", "subgraph")
 
     def __init__(self, subgraph: Subgraph, is_tuple: bool) -> None:
         self.subgraph = subgraph
         self.is_tuple = is_tuple
+        self.is_one_node = not any(node.op in (Op.HOST, Op.COPY) for node in subgraph.order)
 
 
 def _holds_tensors(arg: Any) -> bool:
@@ -64,6 +67,8 @@ class Composite:
         traced = self.traces.get(key)
         if traced is None:
             traced = self.traces[key] = self._trace(args, static, lazies)
+        if not traced.is_one_node:
+            return self.function(*args, **static)
         outputs = call(traced.subgraph, lazies)
         if traced.is_tuple:
             return tuple(record(self.node, outputs, tensors, lazies))
@@ -71,11 +76,11 @@ class Composite:
 
     def _trace(self, args: Sequence[Any], static: dict[str, Any], lazies: Sequence[LazyBuffer]) -> Traced:
         params = [param(i, v.shape, v.dtype, v.device) for i, v in enumerate(lazies)]
-        given = iter([make(p) for p in params])
-        placed = [next(given) if isinstance(a, Tensor) else
-                  type(a)([next(given) for _ in a]) if _holds_tensors(a) else a for a in args]
         tracing.append(self.name)
         try:
+            given = iter([make(p) for p in params])
+            placed = [next(given) if isinstance(a, Tensor) else
+                      type(a)([next(given) for _ in a]) if _holds_tensors(a) else a for a in args]
             with no_grad():
                 result = self.function(*placed, **static)
         finally:

@@ -242,10 +242,10 @@ def element_size(self: Tensor) -> int:
 @method("data_ptr")
 def data_ptr(self: Tensor) -> int:
     """The address of the first element: the host's, or a number that its device understands."""
-    array = _array(self)
+    realize(self)
     lazy = self._storage.lazy
     if lazy.buffer.on_host:
-        return int(array.__array_interface__["data"][0])
+        return int(_array(self).__array_interface__["data"][0])
     skipped = 0 if self._view is None else self._view.offset * lazy.dtype.size
     return lazy.buffer.address + lazy.offset + skipped
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from minigrad.dtype import DType, bool_, float32, float64, int64
+from minigrad.tensor.size import device as as_device
 
 DEFAULT_SEED = 67280421310721
 """The seed of a ``Generator()`` that nobody seeded, as in PyTorch."""
@@ -39,12 +40,11 @@ def _locked(method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class Generator:
-    """PyTorch's CPU random number generator.
+    """PyTorch's CPU random number generator. ``device`` may be any: numbers are drawn on the host for all of them.
 
-    Integer and uniform numbers are PyTorch's to the bit, normal ones within 1e-6 standard deviations.
-    ``float16`` and ``bfloat16`` numbers are computed in float32 and rounded; a normal one may so differ in
-    its last bit. Methods may be called from
-    several threads: each call is one uninterrupted piece of the stream.
+    Integer and uniform numbers are PyTorch's to the bit, normal ones within 1e-6 standard deviations. ``float16`` and
+    ``bfloat16`` numbers are computed in float32 and rounded; a normal one may so differ in its last bit. Methods may
+    be called from several threads: each call is one uninterrupted piece of the stream.
 
     Source: https://pytorch.org/docs/stable/generated/torch.Generator.html, and Matsumoto and Nishimura,
     "Mersenne Twister", 1998.
@@ -53,8 +53,9 @@ class Generator:
     [0.8822692632675171, 0.9150039553642273, 0.38286375999450684]
     """
 
-    def __init__(self, seed: int = DEFAULT_SEED) -> None:
+    def __init__(self, seed: int = DEFAULT_SEED, device: Any = "cpu") -> None:
         self._lock = threading.RLock()
+        self.device = as_device(device)
         self.manual_seed(seed)
 
     # --- seeds and states ---

@@ -132,7 +132,9 @@ def snapshot(storage: Storage, steps: Steps) -> LazyBuffer:
 
 def settle(lazies: list[LazyBuffer]) -> list[LazyBuffer]:
     """Run an op that reads shared memory too large to copy, before that memory can change. A result that is that memory
-    itself becomes a copy."""
+    itself becomes a copy. While a composite is traced nothing runs: the call of what is traced settles it."""
+    if tracing:
+        return lazies
     _unsettled.clear()
     realise(lazies)
     return [leaf_from_numpy(to_numpy(v), v.dtype, v.device) if v.buffer.exported else v for v in lazies]

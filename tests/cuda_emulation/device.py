@@ -21,7 +21,7 @@ import minigrad
 from minigrad.errors import DeviceUnavailable, LaunchError
 from minigrad.render.cuda import render_cuda
 from minigrad.runtime import cache, cc
-from minigrad.runtime.cuda import as_set
+from minigrad.runtime.cuda import with_settings
 from minigrad.runtime.device import Device, Program, compile_error
 from minigrad.runtime.launches import blame
 from minigrad.runtime.locks import run_lock
@@ -61,7 +61,7 @@ class CudaEmulationDevice(Device):
 
     @property
     def target(self) -> Target:  # type: ignore[override]
-        return as_set(CUDA)
+        return with_settings(CUDA)
 
     @classmethod
     def unavailable(cls) -> str | None:

@@ -8,6 +8,7 @@ import re
 import numpy as np
 import pytest
 
+import minigrad
 from minigrad.errors import CompileError, DeviceUnavailable, LaunchError
 from minigrad.runtime.device import get_device
 from tests.cuda_emulation import device as emulation
@@ -128,6 +129,19 @@ def test_a_missing_barrier_shows(device, programs, name):
     assert (x == 0).any()
     run(device, programs["mended"], [x], (), 2)
     assert (x == 1).all()
+
+
+def test_tf32_is_a_matter_of_choice(rng):
+    """A graph that was realised with other settings has another plan."""
+    x, y = (rng.standard_normal((512, 16)).astype(np.float32) for _ in range(2))
+    a, b = (minigrad.tensor(n).to(emulation.NAME) for n in (x, y))
+    errors = []
+    for allow in (0, 1, 0):
+        with minigrad.config(ALLOW_TF32=allow), minigrad.inspect() as seen:
+            got = (a @ b.T).realize()
+        assert ("tf32_multiply<" in seen.kernels[-1].source) == bool(allow)
+        errors.append(np.abs(got.cpu().numpy() - x.astype("f8") @ y.astype("f8").T).max())
+    assert errors[0] == errors[2] < 1e-5 < 1e-4 < errors[1] < 1e-1
 
 
 def test_kernels_are_compiled_once(device, monkeypatch):

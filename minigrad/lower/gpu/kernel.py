@@ -17,10 +17,20 @@ from minigrad.lower.gpu.contraction import plan_contraction
 from minigrad.lower.gpu.map import map_stage
 from minigrad.lower.gpu.matrix import plan_matrix
 from minigrad.lower.gpu.matrix_tile import matrix_stage
-from minigrad.lower.gpu.rows import rows_stage
+from minigrad.lower.gpu.rows import SECTOR, rows_stage
 from minigrad.lower.gpu.scan import scan_stage
 from minigrad.lower.gpu.scatter import scatter_stage
-from minigrad.lower.gpu.threads import ZERO, Lowering, SharedMemory, Threads, Workgroups, power_of_two, under, unflatten
+from minigrad.lower.gpu.threads import (
+    THREADS,
+    ZERO,
+    Lowering,
+    SharedMemory,
+    Threads,
+    Workgroups,
+    power_of_two,
+    under,
+    unflatten,
+)
 from minigrad.lower.gpu.tile import contraction_stage
 from minigrad.lower.outer import Block, block_size, contiguous_runs, is_row
 from minigrad.lower.rows import simplify_axes
@@ -182,7 +192,7 @@ class _Kernel(Stages[Lowering]):
         best = max(range(len(outer)), key=lambda j: along[j])
         several = self._several_points()
         if along[best] > inner:
-            size = block_size(outer[best].size, min(room, max(self.target.subgroup, several)), 8)
+            size = block_size(outer[best].size, min(room, max(self._columns(), several)), 8)
             return Block(best, size, True) if size > 1 else None
         for j in reversed(range(len(outer))):
             if outer[j].size >= 4 and any(is_row(b, outer[j].var) for b in bodies):
@@ -192,6 +202,15 @@ class _Kernel(Stages[Lowering]):
         j = max(j for j, a in enumerate(outer) if a.size > 1)
         size = block_size(outer[j].size, min(several, room), 2)
         return Block(j, size, False) if size > 1 else None
+
+    def _columns(self) -> int:
+        """Columns that a workgroup takes side by side: one for each thread of a subgroup, fewer where that would make
+        too few workgroups, but no fewer than memory gives at a time."""
+        widest = max((m.dtype.size for m in self.spec.memory.values()), default=4)
+        count = self.target.subgroup
+        while count * widest > SECTOR and self.points // count * self.count < THREADS:
+            count //= 2
+        return count
 
     def _take_scratch(self, points: int) -> bool:
         """Shared arrays for what the stages hand on; False if there is no room for them."""

@@ -18,8 +18,11 @@ SUMS = 64
 """Results that a thread keeps, at most."""
 
 WIDEST = 16
-"""Bytes of the widest access of a thread. In a tile, as many are left free after each row, so that rows next to each
-other lie in different banks of shared memory."""
+"""Bytes of the widest access of a thread."""
+
+FREE = 8
+"""Elements left free after each row of a tile, or each step of K, so that those next to each other lie in different
+banks of shared memory; of float32 rows half as many."""
 
 
 @dataclass(eq=False)
@@ -44,8 +47,9 @@ class MatrixPlan(Plan):
 
     def pitch(self, side: Side) -> int:
         """From one row of a tile to the next, or, where rows lie side by side, from one step of K to the next."""
-        free = 8 if not side.turned else WIDEST // self.dtype.size
-        return (self.depth if side.turned else side.block) + free
+        if not side.turned:
+            return side.block + FREE
+        return self.depth + (FREE // 2 if self.dtype is float32 else FREE)
 
     def tile_size(self, side: Side) -> int:
         return (side.block if side.turned else self.depth) * self.pitch(side)

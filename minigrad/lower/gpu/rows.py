@@ -28,6 +28,7 @@ from minigrad.lower.access import Reduction
 from minigrad.lower.axes import Axis
 from minigrad.lower.body import Body, traffic
 from minigrad.lower.gpu.threads import (
+    THREADS,
     ZERO,
     Lowering,
     Threads,
@@ -42,9 +43,6 @@ from minigrad.lower.nest import loop, loops
 from minigrad.lower.rows import LONGEST, Domain, combine, identity
 from minigrad.ops import REDUCE_OPS, Op
 from minigrad.symbolic import Sym, both, coefficient, eq, minimum, num
-
-THREADS = 1 << 16
-"""Threads that keep a machine busy: fewer results than that are reduced by several threads each."""
 
 SECTOR = 32
 """Bytes that memory gives at a time: neighbouring results are reduced side by side, at least so many."""
@@ -184,7 +182,7 @@ class _Rows:
             mapping = unflatten(row, self.kept)
         found: dict[str, Value] = {}
         statements += self._accumulate(mapping, found)
-        first = both(eq(self.reducer, 0) if self.along_reduced else self.reducer < 1, inside)
+        first = self._first(turn)
         for number, batch in enumerate(batches):
             if number:
                 statements += threads.barrier()
@@ -200,11 +198,15 @@ class _Rows:
             statements = [loop(Axis(turn, count), [*statements, *threads.barrier()])]
         return statements, groups
 
-    def _slot(self, reducer: Sym) -> Sym:
-        """Where the share of a reducer of this thread's result lies."""
+    def _first(self, turn: Sym) -> Sym:
+        """Whether this thread is the first of those that share a result, and there is such a result."""
+        t = self.threads.t
         if self.along_reduced:
-            return self.column * self.reducers + reducer
-        return reducer * self.columns + self.column
+            return eq(t, 0) if self.results == 1 else both(
+                eq(self.reducer, 0), turn * self.columns + self.column < self.results)
+        if turn is ZERO:  # the first reducers are the first threads
+            return t < min(self.columns, self.results)
+        return both(t < self.columns, turn * self.columns + t < self.results)
 
     def _join(self, batch: list[tuple[Reduction, Array]], found: dict[str, Value],
               statements: list[Statement]) -> int:
@@ -216,32 +218,40 @@ class _Rows:
         if left <= 16:
             return left
         left = 1 << (self.reducers.bit_length() - 1) // 2
-        mine = self.names.var("u", left)
-        inside: list[Statement] = [LetIndex(mine, Index(self.reducer, int64))]
+        if self.along_reduced:
+            among, size = self.reducer < left, self.threads.count - self.reducers + left
+        else:
+            among, size = t < left * self.columns, left * self.columns
+        mine = self.names.var("u", size)
+        inside: list[Statement] = [LetIndex(mine, Index(t, int64))]
         for r, array in batch:
             acc = Array(self.names.fresh("acc"), array.dtype, 1, "register", 1, True)
             inside.append(Alloc(acc, identity(r)))
             inside.append(self._sum(r, acc, array, mine, left, self.reducers // left))
-            inside.append(Store(array, self._slot(mine), Load(acc, ZERO)))
-        statements += under(self.reducer < left, inside)
+            inside.append(Store(array, mine, Load(acc, ZERO)))
+        statements += under(among, inside)
         statements += self.threads.barrier()
         return left
 
-    def _sum(self, r: Reduction, acc: Array, array: Array, first: Sym, step: int, count: int) -> Statement:
+    def _sum(self, r: Reduction, acc: Array, array: Array, slot: Sym, step: int, count: int) -> Statement:
+        """Join ``count`` shares: that in ``slot`` and those of every ``step``-th reducer after it."""
         i = Axis(self.names.var("i", count), count)
-        value = Apply(REDUCE_OPS[r.node.op].combine, (Load(acc, ZERO), Load(array, self._slot(first + i.var * step))),
-                      array.dtype)
+        at = slot + i.var * (step if self.along_reduced else step * self.columns)
+        value = Apply(REDUCE_OPS[r.node.op].combine, (Load(acc, ZERO), Load(array, at)), array.dtype)
         return loop(i, [Store(acc, ZERO, value)])
 
     def _totals(self, batch: list[tuple[Reduction, Array]], left: int,
                 found: dict[str, Value]) -> tuple[list[Statement], list[Statement]]:
         """Join what is left of each result: registers for the totals, and the loops."""
+        slot = self.column
+        if self.along_reduced:
+            slot = ZERO if self.results == 1 else self.column * self.reducers
         allocs: list[Statement] = []
         sums: list[Statement] = []
         for r, array in batch:
             total = Array(self.names.fresh("total"), array.dtype, 1, "register", 1, True)
             allocs.append(Alloc(total, identity(r)))
-            sums.append(self._sum(r, total, array, ZERO, 1, left))
+            sums.append(self._sum(r, total, array, slot, 1, left))
             found[r.local.name] = Load(total, ZERO)
         return allocs, sums
 

@@ -1,23 +1,60 @@
 """Stage: lower, GPU form, strategy ``scatter``. In: a SCATTER node whose memory holds its base already. Out: threads
-that each own a part of the destination, a column of every so many rows, and go through all entries in order, applying
-those that come to it: the result is the same however many threads there are. Next: ``contraction.py``."""
+that each own a part of the destination, a column of every so many rows, and apply what comes to it of all entries, in
+order: the result is the same however many threads there are. A workgroup looks up many entries at a time, puts those
+for its own rows into shared memory, and its threads pick theirs from there. Next: ``contraction.py``."""
 
 from __future__ import annotations
 
 from math import prod
 
-from minigrad.dtype import bool_, int64
+from minigrad.dtype import bool_, int32, int64
 from minigrad.graph.lazy import LazyBuffer
-from minigrad.kernel.ir import Apply, Array, Const, Index, Statement
+from minigrad.graph.movement import Coordinate
+from minigrad.kernel.ir import (
+    Apply,
+    Array,
+    Const,
+    For,
+    If,
+    Index,
+    Let,
+    LetIndex,
+    Load,
+    Local,
+    Statement,
+    Store,
+    Value,
+)
 from minigrad.lower.access import Access
 from minigrad.lower.axes import Axis
-from minigrad.lower.gpu.threads import Lowering, Threads, power_of_two, unflatten, walk
-from minigrad.lower.scatter import entries, joined
+from minigrad.lower.gpu.threads import (
+    MOST_GROUPS,
+    ZERO,
+    Lowering,
+    Threads,
+    Workgroups,
+    power_of_two,
+    under,
+    unflatten,
+    walk,
+)
+from minigrad.lower.nest import loop
+from minigrad.lower.scalar import convert
+from minigrad.lower.scatter import Entries, entries, joined
 from minigrad.ops import Op
 from minigrad.symbolic import Sym, num
 
-OWNERS = 1 << 13
+OWNERS = 1 << 16
 """Threads that are wanted for a scatter of many entries."""
+
+AT_ONCE = 4
+"""Entries that a thread looks up before all threads apply them."""
+
+RUN = 16
+"""Entries that are passed over together if none of them is for this workgroup."""
+
+FEW = 256
+"""Entries that every thread may as well look up for itself."""
 
 
 def scatter_stage(node: LazyBuffer, access: Access, status: Array | None, threads: Threads) -> Lowering:
@@ -31,30 +68,132 @@ class _Scatter:
         self.names = threads.names
         self.count, self.mode = node.arg
         self.columns = [Axis(self.names.var("x", n), n) for n in node.shape[self.count:] if n != 1]
-        tail = prod(a.size for a in self.columns)
+        self.width = prod(a.size for a in self.columns)
         self.entries = prod(node.srcs[2].shape)
         rows = node.shape[0] if self.count and 0 not in node.shape else 1
-        wanted = min(OWNERS // max(1, tail), max(1, self.entries // 4), rows)
+        wanted = min(OWNERS // max(1, self.width), max(1, self.entries // 4), rows)
         self.shares = power_of_two(max(1, wanted) + 1) // 2
+        self.owners = [Axis(self.names.var("share", self.shares), self.shares), *self.columns]
 
     def lower(self) -> Lowering:
         """A walk over the owners."""
-        tail = prod(a.size for a in self.columns)
-        total = self.entries * (tail + 4 * self.shares)
-        note = f"scatter {self.mode}: {self.entries} entries of {tail}; {self.shares} × {tail} owners"
-        share = Axis(self.names.var("share", self.shares), self.shares)
-        owners = [share, *self.columns]
-        steps, groups = walk(self.threads, "owner", prod(a.size for a in owners))
-        mapping = unflatten(steps.at, owners)
-        return Lowering(steps.around(self._entries(mapping, mapping[share.var])), note, total, groups)
+        note = f"scatter {self.mode}: {self.entries} entries of {self.width}; {self.shares} × {self.width} owners"
+        total = self.entries * (self.width + 4 * self.shares)
+        staged = self._staged()
+        if staged is not None:
+            return Lowering(staged[0], f"{note}, {AT_ONCE * self.threads.count} entries at once", total, staged[1])
+        steps, groups = walk(self.threads, "owner", prod(a.size for a in self.owners))
+        mapping = unflatten(steps.at, self.owners)
+        return Lowering(steps.around(self._directly(mapping)), note, total, groups)
 
-    def _entries(self, mapping: dict[Sym, Sym], share: Sym) -> list[Statement]:
-        """All entries, in order; only those to rows of this share."""
+    # --- each thread looks all entries up
+
+    def _directly(self, owner: dict[Sym, Sym]) -> list[Statement]:
+        """All entries, in order; only those to rows of this owner."""
         found = entries(self.node, self.access, self.names, self.status)
         inside = found.inside
         if self.shares > 1:  # rows are dealt out like cards, so that neighbours go to different owners
             mine = Apply(Op.AND, (found.places[0][1], Const(self.shares - 1, int64)), int64)
-            inside = Apply(Op.AND, (inside, Apply(Op.EQ, (mine, Index(share, int64)), bool_)), bool_)
+            inside = _and(inside, Apply(Op.EQ, (mine, Index(owner[self.owners[0].var], int64)), bool_))
+        return found.loops(inside, lambda row: [joined(self.node, self.access, row, found.at, self._tail(owner))])
+
+    def _tail(self, owner: dict[Sym, Sym]) -> Coordinate:
+        """The columns of an owner as coordinates of the destination."""
         columns = iter(self.columns)
-        tail = tuple([mapping[next(columns).var] if n != 1 else num(0) for n in self.node.shape[self.count:]])
-        return found.loops(inside, lambda row: [joined(self.node, self.access, row, found.at, tail)])
+        return tuple([owner[next(columns).var] if n != 1 else ZERO for n in self.node.shape[self.count:]])
+
+    # --- a workgroup looks them up together
+
+    def _staged(self) -> tuple[list[Statement], Workgroups] | None:
+        """The statements and workgroups; None if that is not worth it, or if there is no room."""
+        threads, size = self.threads, prod(a.size for a in self.owners)
+        groups = -(-size // threads.count)
+        many = AT_ONCE * threads.count
+        if (not threads.divide or self.entries < FEW or threads.count < RUN or groups > MOST_GROUPS
+                or prod(self.node.shape[:self.count]) >= 1 << 31 or 0 in self.node.shape):
+            return None
+        rows, marks = threads.take("rows", int32, many), threads.take("marks", int64, many // RUN)
+        if rows is None or marks is None:
+            return None
+        group = self.names.var("p", groups)
+        axis = Axis(self.names.var("c", -(-self.entries // many)), -(-self.entries // many))
+        run = Axis(self.names.var("run", many // RUN), many // RUN)
+        first: Statement = For(run.var, threads.t, num(run.size), threads.count, "serial",
+                               (Store(marks, run.var, Const(-1, int64)),))
+        at = group * threads.count + threads.t
+        head: list[Statement] = []
+        own = at
+        if at.hi >= size:
+            own = self.names.var("owner", size)
+            head = [LetIndex(own, Index(at, int64))]
+        body = [*self._look_up(axis.var, group, rows, marks), *threads.barrier(),
+                *under(at < size, [*head, *self._apply(axis.var, unflatten(own, self.owners), rows, marks)]),
+                *threads.barrier()]
+        return [first, *threads.barrier(), loop(axis, body)], Workgroups(group, groups)
+
+    def _look_up(self, chunk: Sym, group: Sym, rows: Array, marks: Array) -> list[Statement]:
+        """Where each of the next entries goes, or -1 if it is not for this workgroup; runs that have one are marked
+        with the number of the chunk."""
+        found = entries(self.node, self.access, self.names, self.status)
+        i = Axis(self.names.var("i", rows.size), rows.size)
+        mine, inside = self._for_group(found, group), found.inside
+        if mine is not None:
+            inside = _and(inside, mine)
+        row: Value = found.places[0][1]
+        for (_, place), n in zip(found.places[1:], self.node.shape[1:], strict=False):
+            row = Apply(Op.ADD, (Apply(Op.MUL, (row, Const(n, int64)), int64), place), int64)
+        store = If(inside, (Store(rows, i.var, convert(row, int32)),
+                            Store(marks, i.var // RUN, Index(chunk, int64))))
+        at = chunk * rows.size + i.var
+        lets = [LetIndex(v, Index(e, int64)) for v, e in unflatten(at, found.axes).items()]
+        body = [Store(rows, i.var, Const(-1, int32)), *under(at < self.entries, [*lets, *found.head, store])]
+        return [For(i.var, self.threads.t, num(i.size), self.threads.count, "serial", tuple(body))]
+
+    def _for_group(self, found: Entries, group: Sym) -> Value | None:
+        """Whether an entry goes to a row that a thread of the workgroup owns; None if all do."""
+        count, place = self.threads.count, found.places[0][1]
+        if self.shares == 1 or group.hi == 0:
+            return None
+        if count % self.width == 0:  # its shares are those with the same upper bits
+            own = count // self.width
+            upper = Apply(Op.AND, (place, Const(self.shares - own, int64)), int64)
+            return Apply(Op.EQ, (upper, Index(group * own, int64)), bool_)
+        first, last = group * count // self.width, (group * count + count - 1) // self.width
+        share = Apply(Op.AND, (place, Const(self.shares - 1, int64)), int64)
+        return _and(_not(Apply(Op.LT, (share, Index(first, int64)), bool_)),
+                    _not(Apply(Op.LT, (Index(last, int64), share), bool_)))
+
+    def _apply(self, chunk: Sym, owner: dict[Sym, Sym], rows: Array, marks: Array) -> list[Statement]:
+        """Of the entries that were looked up, in order, those that are this thread's."""
+        names, node = self.names, self.node
+        run = Axis(names.var("run", marks.size), marks.size)
+        j = Axis(names.var("j", RUN), RUN)
+        row = Local(names.fresh("row"), int32)
+        size = prod(node.shape[:self.count])
+        to, e = names.var("g", size), names.var("e", self.entries)
+        mine: Value = _not(Apply(Op.LT, (row, Const(0, int32)), bool_))
+        leading = [Axis(names.var("g", n), n) for n in node.shape[:self.count]]
+        if self.shares > 1:
+            inner = size // node.shape[0]
+            first = row if inner == 1 else Apply(Op.FLOORDIV, (row, Const(inner, int32)), int32)
+            share = Apply(Op.AND, (first, Const(self.shares - 1, int32)), int32)
+            mine = _and(mine, Apply(Op.EQ, (share, convert(Index(owner[self.owners[0].var], int64), int32)), bool_))
+        places = unflatten(to, leading)
+        shape = node.srcs[2].shape
+        entry = unflatten(e, axes := [Axis(names.var("e", n), n) for n in shape if n != 1])
+        coordinates = iter(axes)
+        at = tuple([entry[next(coordinates).var] if n != 1 else ZERO for n in shape])
+        position = run.var * RUN + j.var
+        inside = If(mine, (
+            LetIndex(to, convert(row, int64)), LetIndex(e, Index(chunk * rows.size + position, int64)),
+            joined(node, self.access, tuple([places[a.var] for a in leading]), at, self._tail(owner))))
+        marked = Apply(Op.EQ, (Load(marks, run.var), Index(chunk, int64)), bool_)
+        return [loop(run, [If(marked, (loop(j, [Let(row.name, Load(rows, position)), inside]),))])]
+
+
+def _and(a: Value, b: Value) -> Value:
+    return Apply(Op.AND, (a, b), bool_)
+
+
+def _not(a: Value) -> Value:
+    return Apply(Op.NOT, (a,), bool_)

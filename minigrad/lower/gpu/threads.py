@@ -28,6 +28,9 @@ from minigrad.target import Target
 
 ZERO = num(0)
 
+THREADS = 1 << 17
+"""Threads that keep a machine busy: where results are fewer than that, several threads work on each."""
+
 MOST_GROUPS = 8192
 """Workgroups that a flat space is divided among, at most: beyond, each thread takes several steps."""
 

@@ -21,6 +21,7 @@ from minigrad.engine.walk import walk
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.graph.reference import evaluate
 from minigrad.ops import Op
+from minigrad.runtime.device import get_device
 
 
 @pytest.fixture(autouse=True)
@@ -101,7 +102,7 @@ def test_the_least_recently_used_goes_first(monkeypatch: pytest.MonkeyPatch) -> 
 
     def build(pending: object, free: object) -> object:
         built.append(pending)
-        return object()
+        return SimpleNamespace(device=get_device("CPU"))
 
     monkeypatch.setattr(sys.modules[PlanCache.__module__], "compiler", lambda: SimpleNamespace(build=build))
     cache = PlanCache(capacity=2)

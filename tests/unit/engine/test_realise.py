@@ -8,6 +8,7 @@ import threading
 import numpy as np
 import pytest
 
+from minigrad import config
 from minigrad.conformance.sources import indexes, leaf
 from minigrad.dtype import float32, int64
 from minigrad.engine import inspect, leaf_from_numpy, plans, realise, to_numpy, wrap_numpy
@@ -188,3 +189,25 @@ def test_threads_may_realise_at_once() -> None:
     for t in threads:
         t.join()
     assert not errors, errors
+
+
+@pytest.mark.parametrize("device", ["CPU", "NUMPY"])
+def test_kernels_of_a_device_that_does_not_run_them(device: str) -> None:
+    y = _leaf(3, device=device).unary(Op.NEG)
+    with inspect(device="CUDA", run=False) as seen:
+        assert _value(y).tolist() == [0, -1, -2]
+    kernel, = seen.kernels
+    assert "__global__" in kernel.source and kernel.device == "CUDA" and kernel.seconds is None and not seen.launches
+    with pytest.raises(ValueError, match=r"inspect\(run=False\) needs the device"), inspect(run=False):
+        pass
+
+
+def test_debug_says_when_there_is_no_machine_code(capsys: pytest.CaptureFixture[str],
+                                                  monkeypatch: pytest.MonkeyPatch) -> None:
+    with config.config(DEBUG=7):
+        _value(_leaf(3).unary(Op.NEG))
+        shown = capsys.readouterr().out
+        monkeypatch.setattr(CpuDevice, "assembly", lambda self, text: "")
+        _value(_leaf(3).unary(Op.NEG))
+    assert "--- machine code\n" in shown and "does not show any" not in shown
+    assert "--- machine code\n(device CPU does not show any)" in capsys.readouterr().out

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+import minigrad
 from minigrad.dtype import float32, float64, int64
 from minigrad.engine import leaf_from_numpy, to_numpy
 from minigrad.engine.walk import Pending, walk
@@ -68,6 +69,16 @@ def test_keys_hold_shapes_dtypes_devices_and_outputs() -> None:
     keys.append(walk([z]).key)
     assert keys[1] == keys[5], "a value that somebody owns is stored on the way"
     assert len(set(keys[:5])) == 5
+
+
+def test_keys_hold_what_changes_results_elsewhere() -> None:
+    def keys() -> list[object]:
+        return [walk([leaf(4, 6, device=d).unary(Op.EXP)]).key for d in ("CPU", "CC")]
+
+    before = keys()
+    with minigrad.config(ALLOW_TF32=1):
+        cpu, other = keys()
+    assert cpu == before[0] and other != before[1] and keys() == before
 
 
 def test_run_time_numbers_and_offsets_are_not_in_the_key() -> None:

@@ -16,7 +16,9 @@ from minigrad.kernel.interpret import interpret
 from minigrad.kernel.ir import Alloc, Array, Barrier, If, Index, Kernel, LetIndex, Load, Multiply, Store, Tile
 from minigrad.kernel.show import show
 from minigrad.kernel.verify import verify
-from minigrad.kernel.walk import rebuild
+from minigrad.kernel.walk import rebuild, registers_stored, statements
+from minigrad.lower.passes.bind import bind
+from minigrad.lower.passes.hoist import hoist
 from minigrad.symbolic import num, var
 from tests.unit.render.samples import f, loop
 
@@ -137,6 +139,36 @@ def test_all_threads_come_to_it_or_none():
     divided = rebuild(product(), statement=lambda s: If(Index(W < 1, bool_), (s,)) if isinstance(s, Multiply) else s)
     with pytest.raises(VerifyError, match="could miss a Multiply: the If around it depends on w, which comes from t"):
         verify(divided)
+
+
+def with_reads(*, again: bool) -> Kernel:
+    """The kernel with a product in each of two steps of a loop, and the first sum stored before and after it."""
+    first, more, step = Load(SUMS, num(0)), Array("more", float32, 2 * THREADS, written=True), var("step", 0, 1)
+
+    def change(s):
+        if not isinstance(s, Multiply):
+            return s
+        at = [T, T + THREADS] if again else [T + THREADS * step]
+        stores = [Store(more, at[0], first), s, *(Store(more, at[1], first) for _ in at[1:])]
+        return stores if again else loop("serial", step, 2, *stores)
+
+    kernel = rebuild(product(), statement=change)
+    return replace(kernel, arrays=(*kernel.arrays, more))
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_sums_are_read_anew_after_it(again, rng):
+    """``bind`` and ``hoist`` know that it changes them."""
+    kernel = verify(hoist(verify(bind(with_reads(again=again)))))
+    x, y = (rng.standard_normal(n).astype(np.float16).view(np.uint16) for n in (1024, 256))
+    more = np.zeros(2 * THREADS, np.float32)
+    interpret(kernel, [x, y, np.zeros(1024, np.float32), more])
+    assert (more[:THREADS] == 0.5).all() and (more[THREADS:] != 0.5).all()
+
+
+def test_its_sums_count_as_stored():
+    found = [s for s in statements(product()) if isinstance(s, Multiply)]
+    assert registers_stored(found) == {id(SUMS)}
 
 
 def test_it_needs_whole_subgroups():

@@ -90,7 +90,7 @@ def test_what_is_read_across_is_turned_in_shared_memory(shape, rng):
 
 @pytest.mark.parametrize(("shape", "axis", "threads"), [
     ((4096, 1024), 1, "32 threads each"), ((8, 4096), 1, "256 threads each"), ((5000, 3), 1, "a thread each"),
-    ((1024, 4096), 0, "16 threads each"), ((1024, 16384), 0, "4 threads each"), ((4096, 70), 0, "32 threads each")])
+    ((1024, 4096), 0, "32 threads each"), ((1024, 16384), 0, "8 threads each"), ((4096, 70), 0, "32 threads each")])
 def test_threads_that_share_a_result(shape, axis, threads):
     (note,) = lower(spec_of(buffer(shape).reduce(Op.SUM, (axis,))), GPU).strategies
     assert note.endswith(threads)
@@ -129,6 +129,16 @@ def test_many_reductions_share_what_memory_there_is(rng):
         np.testing.assert_allclose(got[node], function(x * k, axis=1, keepdims=True), 1e-12)
 
 
+@pytest.mark.parametrize(("shape", "axis", "texts"), [
+    ((1, 244), 1, ("if [t0 == 0]",)),
+    ((732, 3), 0, ("if [t0 < 3]",)),
+    ((1366, 2198), 0, ("if [t0 < 8 && 8*p0 + t0 < 2198]", "if [t0 < 32]"))])
+def test_conditions_are_as_short_as_a_person_would_write_them(shape, axis, texts):
+    shown = show(lower(spec_of(buffer(shape).reduce(Op.SUM, (axis,))), GPU).kernel)
+    for text in texts:
+        assert text in shown, shown
+
+
 # --- several stages
 
 
@@ -143,6 +153,18 @@ def rows_of_softmax(shape, name="softmax"):
               e: Memory("e", float32, shape, "scratch", None, (1,))}
     memory |= {n: Memory(text, float32, n.shape, "scratch", None, (1,)) for n, text in ((top, "top"), (total, "sum"))}
     return KernelSpec(name, (shape[0],), tuple(Stage((n,), (0,)) for n in (top, e, total, y)), memory), x
+
+
+def columns_of_softmax(shape):
+    """The same of the columns."""
+    x = buffer(shape)
+    top = x.reduce(Op.MAX, (0,))
+    e = x.binary(Op.SUB, top.expand(shape)).unary(Op.EXP)
+    total = e.reduce(Op.SUM, (0,))
+    y = e.binary(Op.DIV, total.expand(shape))
+    memory = {x: Memory("x", float32, shape), y: Memory("y", float32, shape, written=True)}
+    memory |= {n: Memory(text, float32, n.shape, "scratch", None, (0,)) for n, text in ((top, "top"), (total, "sum"))}
+    return KernelSpec("softmax", (shape[1],), tuple(Stage((n,), (1,)) for n in (top, total, y)), memory), x
 
 
 def softmax(x):
@@ -163,6 +185,13 @@ def test_short_rows_share_a_workgroup():
     assert "64 points of outer axis 0 at once" in lowered.strategies[0]
     assert lowered.iterations == 64
     assert lower(rows_of_softmax((4096, 1000))[0], GPU).iterations == 4096
+
+
+def test_columns_are_divided_among_enough_workgroups():
+    """A subgroup's threads side by side, but no fewer than 32 bytes of them where that would make few workgroups."""
+    for size, workgroups in ((2048, 256), (1 << 15, 1 << 10)):
+        spec, _ = columns_of_softmax((512, size))
+        assert lower(spec, GPU).iterations == workgroups
 
 
 def test_a_row_too_large_for_shared_memory_is_one_threads(rng):
@@ -249,6 +278,33 @@ def test_scatter_has_many_owners(mode, rows, tail, rng):
     assert arrays["status"].tolist() == [int(((places < 0) | (places >= rows)).any())]
     owners = int(lowered.strategies[0].split("; ")[1].split()[0]) * tail
     assert owners >= min(rows * tail // 2, 16)
+
+
+@pytest.mark.parametrize("mode", ["set", "add"])
+@pytest.mark.parametrize(("rows", "entries", "tail"), [
+    ((40,), (300,), ()), ((9,), (257,), (5,)), ((3, 12), (13, 23), (2, 2)), ((2,), (260,), (40,))])
+def test_entries_of_a_long_scatter_are_looked_up_together(mode, rows, entries, tail, rng):
+    base, value = buffer((*rows, *tail)), buffer((*entries, *tail))
+    at = [buffer(entries, int64) for _ in rows]
+    x, y = rng.standard_normal(base.shape).astype("f"), rng.standard_normal(value.shape).astype("f")
+    places = [rng.integers(0, n, entries) for n in rows]
+    places[-1] += rng.integers(-1, 2, entries)  # some out of range
+    node = base.scatter(value, at, mode)
+    memory = {value: Memory("v", float32, value.shape), node: Memory("out", float32, node.shape, written=True)}
+    memory |= {a: Memory(f"i{k}", int64, a.shape) for k, a in enumerate(at)}
+    spec = KernelSpec("k", (), (Stage((node,), ()),), memory, (), Memory("status", int64, (1,)), {node: 0})
+    lowered = lower(spec, replace(GPU, workgroup=32))
+    verify(lowered.kernel)
+    assert "entries at once" in lowered.strategies[0]
+    arrays = memory_of(lowered, spec, {value: y, node: x, **dict(zip(at, places, strict=True))})
+    interpret(lowered.kernel, arrays)
+    want = x.copy()
+    for i in np.ndindex(entries):
+        row = tuple(p[i] for p in places)
+        if all(0 <= r < n for r, n in zip(row, rows, strict=True)):
+            want[row] = {"set": y[i], "add": want[row] + y[i]}[mode]
+    np.testing.assert_array_equal(arrays["out"].reshape(want.shape), want)
+    assert arrays["status"][0] > 0
 
 
 # --- passes and whole programs

@@ -1,5 +1,5 @@
-"""Stage: tests of lower. In: sums of products of halves (and of float32 as tf32) for a GPU with matrix instructions. Out:
-that tiles, their edges and what follows the sums give NumPy's products, with no race between threads, by the
+"""Stage: tests of lower. In: sums of products of halves (and of float32 as tf32) for a GPU with matrix instructions.
+Out: that tiles, their edges and what follows the sums give NumPy's products, with no race between threads, by the
 interpreter, and the same bits in the emulation of CUDA. Next: ``test_stages.py``."""
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ def wide(x: np.ndarray) -> np.ndarray:
 
 
 def check(nodes, values, wanted, tolerance=1e-5, target=NARROW) -> str:
-    """The stores are ``wanted`` but for the rounding of their dtype, and the kernel has matrix instructions. Returns the
-    strategy's note."""
+    """The stores are ``wanted`` but for the rounding of their dtype, and the kernel has matrix instructions. Returns
+    the strategy's note."""
     spec = spec_of(*nodes)
     got = run(spec, values, target=target)
     for node, want in zip(nodes, wanted, strict=True):
@@ -185,7 +185,7 @@ def test_tiles_fit_registers_and_shared_memory(size, dtype):
 
 
 def kernels(rng):
-    """Kernels with their memory, filled, and ``start``: by how many elements it misses the alignment of wide accesses."""
+    """Kernels with their memory, filled, and by how many elements it misses the alignment of wide accesses."""
     for number, (dtype, size, layout, start) in enumerate((
             (float16, (13, 37, 29), (False, False), 0), (float16, (40, 24, 72), (False, True), 0),
             (float16, (40, 24, 72), (True, False), 1), (bfloat16, (36, 20, 44), (False, False), 0),
@@ -236,8 +236,8 @@ def test_it_compiles(architecture, rng):
 @pytest.mark.skipif("nvrtc" not in nvrtc.compilers(), reason="NVRTC is not installed")
 def test_copies_are_wide_and_registers_are_registers():
     target = replace(CUDA, matrix=NARROW.matrix)
-    made = [replace(lower(spec_of(matmul(buffer((512, 512), d), buffer((512, 512), d))), target).kernel, name=f"in_{d.name}")
-            for d in (float16, float32)]
+    specs = [spec_of(matmul(buffer((512, 512), d), buffer((512, 512), d))) for d in (float16, float32)]
+    made = [replace(lower(spec, target).kernel, name=f"product{n}") for n, spec in enumerate(specs)]
     ptx = nvrtc.compile_text(render_cuda(made), "compute_80")[0].decode()
     for access in ("ld.global.v4.u32", "st.shared.v4.u32", "ld.global.v4.f32", "ldmatrix.sync", "mma.sync"):
         assert access in ptx, access

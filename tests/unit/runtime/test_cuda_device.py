@@ -152,16 +152,20 @@ def test_the_target_follows_the_gpu(gpu):
     assert gpu.target.name == "sm_80" and gpu.target.matrix == ("float16", "bfloat16")
     assert gpu.target.l2 == A100.l2_cache_size and gpu.target.parallel_min == 108
     small = cuda.target_of(cuda.replace(A100, major=7, minor=5, shared_memory=16 << 10, max_threads=128))
-    assert (small.matrix, small.shared, small.workgroup) == (("float16",), 16 << 10, 128)
+    assert (small.matrix, small.shared, small.workgroup) == ((), 16 << 10, 128)
     assert cuda.target_of(cuda.replace(A100, major=6)).matrix == ()
 
 
 def test_tf32_is_a_matter_of_choice(gpu):
-    with minigrad.config(DEBUG=0):
+    with minigrad.config(ALLOW_TF32=0):
         assert minigrad.backends.cuda.matmul.allow_tf32 is False
         minigrad.backends.cuda.matmul.allow_tf32 = True
         assert gpu.target.matrix == ("float16", "bfloat16", "float32") and gpu.target.name == "sm_80-tf32"
     assert gpu.target.matrix == ("float16", "bfloat16")
+    with minigrad.config(ALLOW_TF32=0):
+        with minigrad.config(DEBUG=0):
+            minigrad.backends.cuda.matmul.allow_tf32 = True
+        assert minigrad.backends.cuda.matmul.allow_tf32  # a block puts back what it changed, and nothing else
     with pytest.raises(TypeError, match="allow_tf32 should be a bool, got 1"):
         minigrad.backends.cuda.matmul.allow_tf32 = 1
     with pytest.raises(AttributeError, match="has no setting 'allow_tf23'"):

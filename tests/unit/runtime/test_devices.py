@@ -1,8 +1,11 @@
 import pytest
 
+import minigrad
 from minigrad import config
 from minigrad.errors import DeviceUnavailable
 from minigrad.runtime import device
+from minigrad.runtime.buffer import DeviceBuffer, DeviceMemory
+from minigrad.runtime.cpu import CpuDevice
 from minigrad.runtime.device import Device, device_name, devices, get_device, register_device
 
 
@@ -84,3 +87,43 @@ from minigrad.runtime.device import devices
 assert devices()[0].available
 print("llvmlite" in sys.modules)
 """) == "False\n"
+
+
+def test_a_device_registered_anew_has_new_plans(registry):
+    compiled = []
+    for number in range(2):
+        class Mine(CpuDevice):
+            name = "MINE"
+            tag = number
+
+            def compile(self, kernels):
+                compiled.append(self.tag)
+                return super().compile(kernels)
+
+        register_device("mine", Mine)
+        x = minigrad.ones(3, device="mine")
+        for _ in range(2):
+            assert x.exp().sin().tolist() == pytest.approx([0.41078129] * 3)
+    assert compiled == [0, 1]
+
+
+@pytest.mark.parametrize("name", ["", "mine:1"])
+def test_names_that_no_device_string_holds(name):
+    with pytest.raises(ValueError, match="a device's name has no colon"):
+        register_device(name, Device)
+
+
+def test_data_ptr_of_hidden_memory_copies_nothing(registry):
+    class Far(CpuDevice):
+        name = "FAR"
+
+        def allocate(self, nbytes):
+            return DeviceBuffer(self.name, nbytes, Unreadable())
+
+    class Unreadable(DeviceMemory):
+        def copy_in(self, address, source, nbytes):
+            pass
+
+    register_device("far", Far)
+    x = minigrad.tensor([1.0, 2.0], device="far")
+    assert x[1:].data_ptr() - x.data_ptr() == 4

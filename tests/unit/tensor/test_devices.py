@@ -62,6 +62,16 @@ def test_a_device_that_is_not_there_is_refused_at_the_call() -> None:
             ask()
 
 
+def test_a_generator_serves_every_device() -> None:
+    for place in ("cpu", "box", minigrad.device("cc")):
+        generator = minigrad.Generator(device=place).manual_seed(42)
+        assert generator.device == minigrad.device(place)
+        drawn = minigrad.rand(2, generator=generator, device=place)
+        assert drawn.device == generator.device and drawn.tolist() == pytest.approx([0.88226926, 0.91500396])
+    with pytest.raises(RuntimeError, match="at start of device string: nonsense"):
+        minigrad.Generator(device="nonsense")
+
+
 # --- making and moving
 
 
@@ -195,6 +205,59 @@ def test_gradients_flow_through_moves(device: str) -> None:
     s = minigrad.tensor(2.0, requires_grad=True)
     (s * w).sum().backward()
     assert s.grad.item() == 3 and s.grad.device == minigrad.device("cpu")
+
+
+@EVERY
+@pytest.mark.parametrize("early", [False, True], ids=["pending", "realised"])
+def test_gradients_of_copies_inside_an_op(device: str, early: bool) -> None:
+    """A copy is realised before what reads it; if that happens before backward, the way back must still be known."""
+    def numbers(s: minigrad.Tensor, x: minigrad.Tensor) -> minigrad.Tensor:
+        return (x * s).exp().sum() + minigrad.where(x > 5, x, s).sum() + x.addcmul(x, s).sum()
+
+    def written(s: minigrad.Tensor, x: minigrad.Tensor) -> minigrad.Tensor:
+        y = x * 1
+        y.copy_(s * 2)
+        y[[0, 1]] = s
+        return (y * y).sum()
+
+    def cast(s: minigrad.Tensor, x: minigrad.Tensor) -> minigrad.Tensor:
+        return (s * s).to(device, minigrad.float64).sum() + x.sum()
+
+    for program in (numbers, written, cast):
+        results = []
+        for place in ("cpu", device):
+            s = minigrad.tensor(1.5, requires_grad=True)
+            y = program(s, minigrad.ones(3, device=place))
+            if early:
+                y.item()
+            first, = minigrad.autograd.grad(y, s, create_graph=True)
+            if early:
+                first.item()
+            results.append((first.item(), minigrad.autograd.grad(first * first, s)[0].item()))
+        assert results[1] == pytest.approx(results[0]) and 0 not in results[0]
+
+
+@EVERY
+def test_composites_on_several_devices(device: str) -> None:
+    """A body that copies, or asks the host, is recorded op by op."""
+    @minigrad.composite
+    def scaled(x: minigrad.Tensor, by: minigrad.Tensor) -> minigrad.Tensor:
+        return x * by + 1
+
+    @minigrad.composite
+    def there(x: minigrad.Tensor) -> tuple[minigrad.Tensor, minigrad.Tensor]:
+        return x.to(device) * 2, x.sort()[0]
+
+    assert scaled(minigrad.ones(3, device=device), minigrad.tensor(2.0)).tolist() == [3.0] * 3
+    for _ in range(2):
+        x = minigrad.tensor([3.0, 1.0], requires_grad=True)
+        moved, ordered = there(x)
+        assert moved.device == minigrad.device(device) and moved.tolist() == [6, 2] and ordered.tolist() == [1, 3]
+        (moved.sum().cpu() + (ordered * minigrad.tensor([1.0, 10.0])).sum()).backward()
+        assert x.grad.tolist() == [12, 3]
+    loss = F.binary_cross_entropy_with_logits(minigrad.ones(3, device=device), minigrad.ones(3, device=device),
+                                              pos_weight=minigrad.tensor(2.0))
+    assert loss.item() == pytest.approx(2 * np.log1p(np.exp(-1)))
 
 
 # --- memory that NumPy can't see
@@ -388,6 +451,22 @@ def test_one_optimizer_for_several_devices() -> None:
             plain.step()
     assert np.allclose(second.weight.tolist(), plain_second.weight.tolist(), 1e-5)
     assert np.allclose(first.weight.tolist(), plain_first.weight.tolist(), 1e-5)
+
+
+@pytest.mark.parametrize("make", OPTIMIZERS, ids=["sgd", "adamw"])
+def test_the_state_of_a_number_moves_with_it(make) -> None:
+    results = []
+    for places in (["cpu"] * 4, ["box", "cpu", "box:1", "cpu"]):
+        net = nn.Module()
+        net.scale = nn.Parameter(minigrad.tensor(2.0))
+        optimizer = make(net.parameters())
+        for place in places:
+            net.to(place)
+            optimizer.zero_grad()
+            (net.scale * net.scale).backward()
+            optimizer.step()
+        results.append(net.scale.item())
+    assert results[1] == pytest.approx(results[0]) and results[0] != 2
 
 
 def test_modules_move_all_they_have() -> None:

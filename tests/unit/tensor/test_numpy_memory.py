@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 import minigrad
+import minigrad.nn.functional as F
+from minigrad import nn, optim
 from minigrad.tensor import storage
 
 SIZES = [(4,), (600, 700)]  # below and above what a read copies
@@ -127,3 +129,31 @@ def test_training_data_in_shared_memory_is_read_in_slices() -> None:
     a[:] = 0
     assert total.item() == 2 * (2 + 3 + 4 + 5)
     assert storage._unsettled == []
+
+
+@pytest.mark.parametrize("shape", SIZES)
+@pytest.mark.parametrize("program", [
+    lambda x: x * 2, lambda x: x * x, lambda x: x.exp(), lambda x: x.log1p(), lambda x: x.max(1)[0], lambda x: x.mT,
+    lambda x: x.to(minigrad.float64), lambda x: minigrad.cat([x, x]), lambda x: minigrad.where(x > 0, x, -x),
+    lambda x: F.linear(x, x), lambda x: F.layer_norm(x, x.shape[1:]), lambda x: x.clone().mul_(x)[1:],
+])
+def test_gradients_of_what_numpy_sees(program, shape) -> None:
+    """An op that reads much shared memory runs at once; the tape must know it all the same."""
+    shape = (1, *shape)[-2:]
+    a = np.linspace(0.5, 1.5, int(np.prod(shape)), dtype=np.float32).reshape(shape)
+    shared, plain = minigrad.from_numpy(a).requires_grad_(), minigrad.tensor(a, requires_grad=True)
+    for x in (shared, plain):
+        (program(x) ** 2).sum().backward()
+    assert np.array_equal(shared.grad.numpy(), plain.grad.numpy()) and storage._unsettled == []
+
+
+def test_training_while_numpy_sees_the_weights() -> None:
+    layer = nn.Linear(700, 600)
+    seen = layer.weight.detach().numpy()
+    before = seen.copy()
+    optimizer = optim.SGD(layer.parameters(), lr=0.1)
+    for _ in range(2):
+        optimizer.zero_grad()
+        layer(minigrad.ones(2, 700)).sum().backward()
+        optimizer.step()
+    assert np.allclose(before - seen, 0.4, atol=1e-5)
