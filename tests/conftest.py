@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -41,6 +42,17 @@ _SAMPLED: list[str] = []
 def sampled() -> Callable[[str], None]:
     """Call it with what was sampled: it is printed at the end of the run, a sample is never silent."""
     return _SAMPLED.append
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A worker of a parallel run hands its lines on."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["sampled"] = _SAMPLED
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:
+    _SAMPLED.extend(getattr(node, "workeroutput", {}).get("sampled", ()))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
