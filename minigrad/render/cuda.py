@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from minigrad.dtype import float32
+from minigrad.dtype import float32, uint16
 from minigrad.errors import CompileError
 from minigrad.kernel.ir import Alloc, Apply, Fold, For, Kernel, Load, Multiply, Value
 from minigrad.ops import Op
@@ -33,7 +33,7 @@ def render_cuda(kernels: Sequence[Kernel]) -> str:
 
     Two arrays may be the same memory, so no pointer is ``__restrict__``.
 
-    >>> from minigrad.dtype import float32
+    >>> from minigrad.dtype import float32, uint16
     >>> from minigrad.kernel.ir import Apply, Array, Const, Load, Store
     >>> from minigrad.symbolic import num, var
     >>> p, t, a = var("p", 0, 1), var("t", 0, 3), Array("a", float32, 8, written=True)
@@ -148,8 +148,8 @@ class CudaRenderer(CStyleRenderer):
         self.line(f"const {self.register(array.dtype)} {self.name(s.name)} = {parts[0].text};")
 
     def value_text(self, v: Value, texts: dict[int, Text]) -> Text:
-        """The bits of a half that lies in memory are what is there."""
-        bits = v.srcs[0] if isinstance(v, Apply) and v.op == Op.BITCAST else None
+        """The bits of a half that lies in memory, as uint16, are what is there."""
+        bits = v.srcs[0] if isinstance(v, Apply) and v.op == Op.BITCAST and v.dtype is uint16 else None
         if not isinstance(bits, Load) or bits.array.scope == "register" or not is_half(bits.dtype):
             return super().value_text(v, texts)
         access = self.access(bits.array, bits.index, True)

@@ -13,10 +13,12 @@ from minigrad.errors import CompileError
 from minigrad.kernel.interpret import interpret
 from minigrad.kernel.ir import (
     Alloc,
+    Apply,
     Array,
     Barrier,
     Const,
     Fold,
+    For,
     Index,
     Kernel,
     Let,
@@ -291,3 +293,12 @@ def test_native_functions_are_near_the_truth(emulation, rng):
         np.testing.assert_allclose(y.astype(np.float64), want.astype(np.float64), rtol=tolerance, atol=tolerance,
                                    err_msg=dtype.name)
 
+
+
+def test_the_bits_of_a_half_become_another_half() -> None:
+    """A half in memory is its bits only where uint16 is asked for."""
+    i, a, b = var("i", 0, 31), Array("a", float16, 32), Array("b", bfloat16, 32, written=True)
+    body = (Store(b, i, Apply("BITCAST", (Load(a, i),), bfloat16)),)
+    loop = For(var("p", 0, 0), num(0), num(1), 1, "grid", (For(i, num(0), num(32), 1, "block", body),))
+    text = render_cuda([Kernel("turned", (a, b), (), loop)])
+    assert "b[i] = a[i];" in text or "bf16_bits(bf16_value(" in text
