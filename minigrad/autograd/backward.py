@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from minigrad.autograd.mode import mode
-from minigrad.autograd.node import Edge, Front
+from minigrad.autograd.node import Edge
+from minigrad.autograd.protocol import Front
 from minigrad.autograd.walk import Walk
 from minigrad.engine import realise
 from minigrad.graph.lazy import LazyBuffer
@@ -49,7 +50,7 @@ def backward(tensors: Any, grad_tensors: Any = None, retain_graph: bool | None =
         accumulated = [(leaf, g) for leaf, g in accumulated if leaf in wanted]
         accumulated += [(t, walk.captured[e]) for t, e in zip(inputs, targets, strict=True)
                         if type(e) is tuple and e in walk.captured]
-    _accumulate(walk, accumulated, [t._storage.lazy for t in tensors])
+    _accumulate(walk, accumulated, [t._pending() for t in tensors])
 
 
 def _accumulate(walk: Walk, leaves: list[tuple[Any, Any]], roots: list[LazyBuffer]) -> None:
@@ -58,7 +59,7 @@ def _accumulate(walk: Walk, leaves: list[tuple[Any, Any]], roots: list[LazyBuffe
         for leaf, gradient in leaves:
             gradient = _after_leaf_hooks(walk, leaf, gradient)
             leaf._grad = gradient if leaf._grad is None else leaf._grad + gradient
-        realise([leaf._grad._storage.lazy for leaf, _ in leaves] + roots)
+        realise([leaf._grad._pending() for leaf, _ in leaves] + roots)
     else:
         new: list[LazyBuffer] = []
         for leaf, gradient in leaves:
@@ -120,7 +121,7 @@ def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool
     if materialize_grads:
         found = [_zeros(walk, t) if g is None else g for g, t in zip(found, inputs, strict=True)]
     results = tuple([walk.tensor(g) for g in found])
-    realise([r._storage.lazy for r in results if r is not None] + [t._storage.lazy for t in outputs])
+    realise([r._pending() for r in results if r is not None] + [t._pending() for t in outputs])
     return results
 
 
@@ -156,13 +157,13 @@ def _start(walk: Walk, tensor: Any, gradient: Any) -> Any:
         shape = tensor._shape()
         if any(n != 1 for n in shape):
             raise RuntimeError("grad can be implicitly created only for scalar outputs")
-        lazy = LazyBuffer.const(1.0, tensor.dtype, shape, tensor._storage.lazy.device)
+        lazy = LazyBuffer.const(1.0, tensor.dtype, shape, tensor._pending().device)
         return Front.wrap(lazy, None) if walk.recorded else lazy
     lazy = gradient._read()
     if lazy.shape != tensor._shape():
         raise RuntimeError(f"Mismatch in shape: grad_output[0] has a shape of {gradient.shape} and output[0] has a "
                            f"shape of {tensor.shape}.")
-    if lazy.device != tensor._storage.lazy.device:
+    if lazy.device != tensor._pending().device:
         raise RuntimeError(f"invalid gradient at index 0 - expected device {tensor.device} but got {gradient.device}")
     if walk.recorded:
         return gradient

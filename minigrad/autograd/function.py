@@ -9,33 +9,41 @@ from functools import cache
 from typing import Any
 
 from minigrad.autograd.mode import enable_grad, mode, no_grad
-from minigrad.autograd.node import RELEASED, Front, Node, stand_in
+from minigrad.autograd.node import RELEASED, Node, next_sequence
+from minigrad.autograd.protocol import Front
 from minigrad.graph.lazy import LazyBuffer
 
 
 class FunctionNode(Node):
     """The tape entry of a custom Function, and the ``ctx`` that its forward and backward receive."""
 
-    __slots__ = ("__dict__", "_needs", "_saved", "function", "specs")
+    __slots__ = ("__dict__", "_kept", "_needs", "function", "shapes", "specs")
     function: Any
-    saves = True
 
     def __init__(self) -> None:
-        super().__init__((), (), (), {}, ())
-        self._saved: tuple[Any, ...] | None = ()
+        self.edges = ()
+        self.saved = ()
+        self.extra = None
+        self.sequence = next_sequence()
+        self._kept: tuple[Any, ...] | None = ()
         self._needs: tuple[bool, ...] = ()
+        self.shapes: tuple[tuple[int, ...] | None, ...] = ()  # of the arguments; None for one that is no Tensor
         self.specs: list[Any] = []
+
+    @property
+    def count(self) -> int:
+        return len(self.specs)
 
     def save_for_backward(self, *tensors: Any) -> None:
         """Keep Tensors (or None) for ``backward``, which finds them in ``saved_tensors``."""
-        self._saved = tuple([None if t is None else _Saved(t) for t in tensors])
+        self._kept = tuple([None if t is None else _Kept(t) for t in tensors])
 
     @property
     def saved_tensors(self) -> tuple[Any, ...]:
         """What ``save_for_backward`` kept; ``RuntimeError`` after a backward has freed it."""
-        if self._saved is None:
+        if self._kept is None:
             raise RuntimeError(RELEASED)
-        return tuple([None if s is None else s.tensor(self) for s in self._saved])
+        return tuple([None if s is None else s.tensor(self) for s in self._kept])
 
     saved_variables = saved_tensors
 
@@ -80,9 +88,9 @@ class FunctionNode(Node):
         return [self._checked(i, r) for i, r in enumerate(results)]
 
     def _checked(self, position: int, gradient: Any) -> Any:
-        if gradient is None or self.inputs[position] is None:
+        expected = self.shapes[position]
+        if gradient is None or expected is None:
             return None
-        expected = self.inputs[position].shape
         if gradient._shape() != expected:
             if not all(a in (1, b) for a, b in zip(expected[::-1], gradient._shape()[::-1], strict=False)):
                 raise RuntimeError(f"Function {type(self).__name__} returned an invalid gradient at index {position} - "
@@ -92,10 +100,10 @@ class FunctionNode(Node):
 
     def release(self) -> None:
         super().release()
-        self._saved = None
+        self._kept = None
 
 
-class _Saved:
+class _Kept:
     """A Tensor kept for backward. What may become an output is kept as an alias without an edge back to the node
     (that would be a cycle); ``number`` then says which output it is."""
 
@@ -165,7 +173,7 @@ class Function:
             return results
         outputs = results if isinstance(results, tuple) else (results,)
         node.edges = tuple(sources)
-        node.inputs = tuple([a._read() if hasattr(a, "_source") else None for a in args])  # type: ignore[misc]
+        node.shapes = tuple([a._shape() if hasattr(a, "_source") else None for a in args])
         recorded = _record(node, args, outputs)
         return recorded if isinstance(results, tuple) else recorded[0]
 
@@ -175,23 +183,20 @@ def _record(node: FunctionNode, args: Sequence[Any], outputs: Sequence[Any]) -> 
     given = {id(a) for a in args}
     dirty, fixed = node.__dict__.get("dirty", set()), node.__dict__.get("fixed", set())
     result = []
-    lazies: list[LazyBuffer] = []
     for output in outputs:
         if not hasattr(output, "_source"):
             result.append(output)
             continue
-        number = len(lazies)
-        lazies.append(output._read())
-        node.specs.append((output._shape(), output.dtype, output._storage.lazy.device))
+        number = len(node.specs)
+        node.specs.append((output._shape(), output.dtype, output._pending().device))
         if id(output) in given and id(output) not in dirty:
             output = output.detach()
-        for saved in node._saved or ():
+        for saved in node._kept or ():
             if saved is not None and saved.original == id(output) and id(output) not in given:
                 saved.number = number
         if id(output) not in fixed and output.dtype.is_float:
             output._set_edge((node, number))
         result.append(output)
-    node.outputs = tuple([stand_in(lazy.shape, lazy.dtype, lazy.device) for lazy in lazies])
     return tuple(result)
 
 

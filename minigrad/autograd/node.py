@@ -1,5 +1,5 @@
-"""Stage: recording. In: a user's op, its input and output LazyBuffers. Out: ``Node``, its entry on the tape.
-All nodes share one backward: the vector-Jacobian product of the lazy graph between their inputs and outputs.
+"""Stage: recording. In: a user's op. Out: ``Node``, its entry on the tape: the traced body of the op, where the
+gradient of each input goes, and the values that backward reads.
 Next: ``walk.py``."""
 
 from __future__ import annotations
@@ -7,16 +7,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import cache
 from itertools import count
-from typing import Any, ClassVar
+from typing import Any
 
-from minigrad.dtype import DType
-from minigrad.grad import structures_between, vjp
+from minigrad.autograd.protocol import Differentiable, Front
+from minigrad.grad import Backward, backward_of
+from minigrad.graph.function import Subgraph, apply
 from minigrad.graph.lazy import LazyBuffer
-from minigrad.ops import Op
 
 # An edge says where a gradient goes: ``(node, i)``, output i of a node, or a leaf Tensor itself, or None.
 Edge = Any
-Structure = dict[LazyBuffer, tuple[str, tuple[LazyBuffer, ...], Any]]
 
 RELEASED = (
     "Trying to backward through the graph a second time (or directly access saved tensors after they have already "
@@ -27,41 +26,32 @@ RELEASED = (
 next_sequence = count(1).__next__
 
 
-class Front:
-    """What the tape needs of the Tensor class, which stands below it in the house: ``wrap(lazy, edge)`` makes a
-    Tensor. ``tensor/`` fills it in."""
-
-    wrap: ClassVar[Callable[[LazyBuffer, Edge], Any]]
-
-
 class Node:
     """One op on the tape: ``grad_fn``. Each kind of op has a subclass, made by ``kind``.
 
-    ``inputs`` and ``outputs`` are the op's values and ``structure`` how nodes between them were made, since realised
-    values forget it. ``edges`` says where the gradient of each input goes; inputs beyond the edges are constants at
-    which the differentiation stops. ``owned`` are the values that this node asks the engine to keep.
+    ``body`` is what the op computed, ``edges`` says where the gradient of each input goes; inputs beyond the edges are
+    constants. ``saved`` are the residuals: the values of inputs and outputs that the backward of ``body`` reads (None
+    once they were released). The node asks the engine to keep them.
     """
 
-    __slots__ = ("__weakref__", "edges", "extra", "inputs", "outputs", "owned", "sequence", "structure")
+    __slots__ = ("__weakref__", "body", "edges", "extra", "saved", "sequence")
 
-    saves_inputs: ClassVar[bool] = False
-    saves_output: ClassVar[bool] = False
-    saves: ClassVar[bool] = False
-
-    def __init__(self, edges: tuple[Edge, ...], inputs: tuple[LazyBuffer, ...], outputs: tuple[LazyBuffer, ...],
-                 structure: Structure, owned: tuple[LazyBuffer, ...]) -> None:
+    def __init__(self, body: Subgraph, edges: tuple[Edge, ...], values: Sequence[LazyBuffer]) -> None:
+        """``values`` are those of the inputs, then of the outputs."""
+        self.body = body
         self.edges = edges
-        self.inputs = inputs
-        self.outputs = outputs
-        self.structure = structure
-        self.owned = owned
-        self.sequence = next_sequence()
         self.extra: Extra | None = None
-        for lazy in owned:
+        self.sequence = next_sequence()
+        needs = tuple([e is not None for e in edges])
+        kept = body.residuals.get(needs)
+        if kept is None:
+            kept = body.residuals[needs] = _whole(body, needs).residuals
+        self.saved: tuple[LazyBuffer, ...] | None = tuple([values[i] for i in kept])
+        for lazy in self.saved:
             lazy.owners += 1
 
     def __del__(self) -> None:
-        for lazy in self.owned:
+        for lazy in self.saved or ():
             lazy.owners -= 1
 
     def __repr__(self) -> str:
@@ -70,6 +60,11 @@ class Node:
     def name(self) -> str:
         """PyTorch's name of the op: ``"MulBackward0"``."""
         return type(self).__name__
+
+    @property
+    def count(self) -> int:
+        """The number of outputs."""
+        return len(self.body.outputs)
 
     @property
     def next_functions(self) -> tuple[tuple[Any, int], ...]:
@@ -98,126 +93,93 @@ class Node:
 
     def vjp(self, grads: Sequence[LazyBuffer | None], needs: Sequence[bool]) -> list[LazyBuffer | None]:
         """The gradients of the inputs that are needed, given those of the outputs."""
-        if self.inputs is None:
+        if self.saved is None:
             raise RuntimeError(RELEASED)
-        outputs, inputs = self.outputs, self.inputs
-        if len(outputs) > 1:
-            present = [i for i, g in enumerate(grads) if g is not None]
-            outputs, grads = tuple([outputs[i] for i in present]), [grads[i] for i in present]
-        edges = len(self.edges)
-        stops = len(inputs) - edges
-        wanted = [*needs, *(False,) * stops] if stops else list(needs)
-        if len(inputs) > 1 and len(set(inputs)) < len(inputs):
-            return self._vjp_of_repeated(outputs, grads, wanted)
-        results = vjp(outputs, grads, inputs, wanted, self.structure)
-        if None in results:
-            results = [i.like(0) if r is None and w else r for i, r, w in zip(inputs, results, wanted, strict=True)]
-        return results[:edges] if stops else results
+        given = tuple([i for i, g in enumerate(grads) if g is not None])
+        back, residuals = self._backward(given, needs)
+        found = back.apply(residuals, [grads[i] for i in given])  # type: ignore[misc]
+        results: list[LazyBuffer | None] = [None] * len(self.edges)
+        for position, gradient in zip(back.which, found, strict=True):
+            results[position] = gradient
+        return [self._zeros(i) if r is None and needed else r
+                for i, (r, needed) in enumerate(zip(results, needs, strict=True))]
 
-    def _vjp_of_repeated(self, outputs: Sequence[LazyBuffer], grads: Sequence[LazyBuffer | None],
-                         wanted: list[bool]) -> list[LazyBuffer | None]:
-        """``a * a``: the whole gradient goes along the first edge of each distinct input."""
-        first: dict[LazyBuffer, int] = {}
-        for i, lazy in enumerate(self.inputs):
-            if lazy not in first or (wanted[i] and not wanted[first[lazy]]):
-                first[lazy] = i
-        whole = vjp(outputs, grads, tuple(first), [wanted[i] for i in first.values()], self.structure)
-        result: list[LazyBuffer | None] = [None] * len(self.edges)
-        for i, gradient in zip(first.values(), whole, strict=True):
-            if i < len(result):
-                result[i] = self.inputs[i].like(0) if gradient is None and wanted[i] else gradient
-        return result
+    def _backward(self, given: tuple[int, ...], needs: Sequence[bool]) -> tuple[Backward, Sequence[LazyBuffer]]:
+        """The backward of the body for these outputs and inputs, and the residuals that it reads."""
+        assert self.saved is not None
+        all_needs = tuple([e is not None for e in self.edges])
+        whole = _whole(self.body, all_needs)
+        back = backward_of(self.body, _filled(needs, self.body), given)
+        if back is whole:
+            return whole, self.saved
+        at = dict(zip(whole.residuals, self.saved, strict=True))
+        return back, [at[i] for i in back.residuals]
+
+    def _zeros(self, i: int) -> LazyBuffer:
+        p = self.body.params[i]
+        return LazyBuffer.const(0.0, p.dtype, p.shape, p.device)
 
     def vjp_recorded(self, grads: Sequence[Any], needs: Sequence[bool]) -> list[Any]:
         """As ``vjp``, on Tensors, and itself recorded: for gradients of gradients."""
-        lazies = [None if g is None else g._read() for g in grads]
-        results = self.vjp(lazies, needs)
-        tracked = len(self.edges)
-        given = [(g, lazy) for g, lazy in zip(grads, lazies, strict=True) if lazy is not None]
-        edges = (*self.edges, *[g._source() for g, _ in given])
-        outputs = [r for r in results if r is not None]
-        if not outputs or all(e is None for e in edges):
-            return [None if r is None else Front.wrap(r, None) for r in results]
-        inputs = (*self.inputs[:tracked], *[lazy for _, lazy in given], *self.inputs[tracked:])
-        structure = {**self.structure, **made(outputs, inputs)}
-        node = type(self)(edges, inputs, tuple(outputs), structure, ())
-        numbers = count()
-        return [None if r is None else Front.wrap(r, (node, next(numbers))) for r in results]
+        if self.saved is None:
+            raise RuntimeError(RELEASED)
+        given = tuple([i for i, g in enumerate(grads) if g is not None])
+        back, residuals = self._backward(given, needs)
+        inputs = len(self.body.params)
+        tensors = [Front.wrap(r, self._edge_of(i, inputs)) for i, r in zip(back.residuals, residuals, strict=True)]
+        results: list[Any] = [None] * len(self.edges)
+        if back.body is not None:
+            outputs = record_call(type(self), back.body, [*tensors, *[grads[i] for i in given]])
+            for position, gradient in zip(back.which, outputs, strict=True):
+                results[position] = gradient
+        return [Front.wrap(self._zeros(i), None) if r is None and needed else r
+                for i, (r, needed) in enumerate(zip(results, needs, strict=True))]
+
+    def _edge_of(self, residual: int, inputs: int) -> Edge:
+        """Where the gradient of a residual goes: an input's own edge, or back into this node for an output."""
+        if residual >= inputs:
+            return (self, residual - inputs) if self.body.outputs[residual - inputs].dtype.kind == "f" else None
+        return self.edges[residual] if residual < len(self.edges) else None
 
     def release(self) -> None:
         """Let go of the saved values. An op that saves none can still be differentiated again."""
-        for lazy in self.owned:
-            lazy.owners -= 1
-        self.owned = ()
-        if self.saves:
-            self.inputs = self.outputs = None  # type: ignore[assignment]
-            self.structure = {}
-        elif self.inputs is not None and any(_holds_memory(i) for i in (*self.inputs, *self.outputs)):
-            self._keep_shapes_only()
-
-    def _keep_shapes_only(self) -> None:
-        """Replace the values by stand-ins of their shapes, so that their memory goes back."""
-        at: dict[LazyBuffer, LazyBuffer] = {i: stand_in(i.shape, i.dtype, i.device) for i in self.inputs}
-        structure: Structure = {}
-        order, seen, stack = [], set(at), [*self.outputs]
-        while stack:
-            node = stack[-1]
-            srcs = self.structure[node][1] if node in self.structure else node.srcs
-            missing = [s for s in srcs if s not in seen]
-            if node in seen or not missing:
-                stack.pop()
-                if node not in seen:
-                    seen.add(node)
-                    order.append(node)
-            else:
-                stack.extend(missing)
-        for node in order:
-            op, srcs, arg = self.structure.get(node, (node.op, node.srcs, node.arg))
-            if op == Op.BUFFER:
-                at[node] = stand_in(node.shape, node.dtype, node.device)
-                continue
-            new = LazyBuffer(op, tuple([at[s] for s in srcs]), arg, node.shape, node.dtype, node.device)
-            if op == Op.SCALAR:
-                new.value = node.value  # only SCALAR has it
-            at[node] = new
-            structure[new] = (new.op, new.srcs, new.arg)
-        self.inputs = tuple([at[i] for i in self.inputs])
-        self.outputs = tuple([at[o] for o in self.outputs])
-        self.structure = structure
+        if self.saved:
+            for lazy in self.saved:
+                lazy.owners -= 1
+            self.saved = None
 
 
-def made(outputs: Sequence[LazyBuffer], inputs: Sequence[LazyBuffer]) -> Structure:
-    """The structure to keep: how the outputs were made, and between devices all that lies on the way, since a copy is
-    realised before anything that reads it."""
-    device = outputs[0].device
-    if any([i.device != device for i in inputs]):
-        return structures_between(outputs, inputs)
-    return {o: (o.op, o.srcs, o.arg) for o in outputs if o not in inputs}
+def _whole(body: Subgraph, needs: tuple[bool, ...]) -> Backward:
+    """The backward of a body from all outputs that have gradients."""
+    floating = tuple([i for i, o in enumerate(body.outputs) if o.dtype.kind == "f"])
+    return backward_of(body, _filled(needs, body), floating)
 
 
-SMALL_BYTES = 1 << 16
+def _filled(needs: Sequence[bool], body: Subgraph) -> tuple[bool, ...]:
+    """For each input of the body whether its gradient goes anywhere: no edges are kept for those at the end that are
+    numbers."""
+    return (*needs, *(False,) * (len(body.params) - len(needs)))
 
 
-def _holds_memory(lazy: LazyBuffer) -> bool:
-    return lazy.buffer is not None and lazy.buffer.nbytes > SMALL_BYTES
-
-
-def stand_in(shape: tuple[int, ...], dtype: DType, device: str) -> LazyBuffer:
-    """A value of which only shape and dtype matter: the differentiation of a movement reads nothing else."""
-    return LazyBuffer(Op.PARAM, (), None, shape, dtype, device)
+def record_call(kind_of: type[Node], body: Subgraph, tensors: Sequence[Differentiable]) -> list[Any]:
+    """The Tensors that a call of ``body`` makes, with its entry on the tape."""
+    values = [t._read() for t in tensors]
+    outputs = apply(body, values)
+    edges = tuple([t._source() for t in tensors])
+    if not any([e is not None for e in edges]):
+        return [Front.wrap(o, None) for o in outputs]
+    node = kind_of(body, edges, (*values, *outputs))
+    return [Front.wrap(o, (node, i) if o.dtype.kind == "f" else None) for i, o in enumerate(outputs)]
 
 
 @cache
-def kind(name: str, saves: str = "") -> type[Node]:
-    """The subclass of Node for the ops of this name. ``saves`` names what its backward reads: ``"inputs"``,
-    ``"output"``, ``"both"`` or, with ``"something"``, numbers that need no memory.
+def kind(name: str) -> type[Node]:
+    """The subclass of Node for the ops of this name.
 
-    >>> kind("MulBackward0", "inputs").__name__
+    >>> kind("MulBackward0").__name__
     'MulBackward0'
     """
-    return type(name, (Node,), {
-        "__slots__": (), "__module__": "minigrad.autograd", "saves": saves != "",
-        "saves_inputs": saves in ("inputs", "both"), "saves_output": saves in ("output", "both")})
+    return type(name, (Node,), {"__slots__": (), "__module__": "minigrad.autograd"})
 
 
 class Extra:

@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from heapq import heappop, heappush
 from typing import Any
 
-from minigrad.autograd.mode import mode
-from minigrad.autograd.node import Edge, Front, Node
-from minigrad.graph.lazy import LazyBuffer
+from minigrad.autograd.node import Edge, Node
+from minigrad.autograd.protocol import Front
 from minigrad.ops import Op
 
 # A gradient is a LazyBuffer, or in a recorded walk (``create_graph``) a Tensor.
@@ -49,7 +48,7 @@ class Walk:
         node, number = edge
         entry = self._pending.get(node.sequence)
         if entry is None:
-            gradients = [None] * len(node.outputs) if node.outputs is not None else [None] * (number + 1)
+            gradients = [None] * node.count
             self._pending[node.sequence] = (node, gradients)
             heappush(self._heap, -node.sequence)
         else:
@@ -154,11 +153,3 @@ def _leading_to(targets: set[Edge], roots: Sequence[Edge]) -> set[Any]:
         if any(e is not None and (e[0] if type(e) is tuple else e) in useful for e in node.edges):
             useful.add(node)
     return useful
-
-
-def ones_like(lazy: LazyBuffer) -> LazyBuffer:
-    """The gradient that ``backward()`` starts from."""
-    return lazy.like(1)
-
-
-__all__ = ["Gradient", "Walk", "mode", "ones_like"]

@@ -2,6 +2,6 @@
 lazy graph. ``rules.py`` is the table, one row for each primitive; ``vjp.py`` walks. Next room: ``schedule/``."""
 
 from minigrad.grad.rules import RULES, SAVES
-from minigrad.grad.vjp import structures_between, vjp
+from minigrad.grad.vjp import Backward, backward_of, vjp
 
-__all__ = ["RULES", "SAVES", "structures_between", "vjp"]
+__all__ = ["RULES", "SAVES", "Backward", "backward_of", "vjp"]

@@ -1,24 +1,23 @@
 """Stage: gradients. In: the nodes between inputs and outputs, and the outputs' gradients. Out: the inputs' gradients:
-the vector-Jacobian product, by one walk back through the table. Next room: ``schedule/``."""
+the vector-Jacobian product, by one walk back through the table; for a traced body derived once. Next room:
+``schedule/``."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from minigrad.grad.rules import RULES, Applied
-from minigrad.graph.function import Subgraph, call, inline, param
-from minigrad.graph.lazy import LazyBuffer
+from minigrad.graph.function import Subgraph, apply, inline, output, param
+from minigrad.graph.lazy import LazyBuffer, toposort
 from minigrad.ops import Op
-
-Structure = tuple[str, tuple[LazyBuffer, ...], Any]
 
 
 def vjp(outputs: Sequence[LazyBuffer], output_grads: Sequence[LazyBuffer | None], inputs: Sequence[LazyBuffer],
-        needs: Sequence[bool], snapshots: Mapping[LazyBuffer, Structure] | None = None) -> list[LazyBuffer | None]:
+        needs: Sequence[bool]) -> list[LazyBuffer | None]:
     """The gradients of ``inputs`` (None where not needed, or where nothing flows).
 
-    ``snapshots`` gives (op, srcs, arg) of nodes that may have been realised since they were recorded.
     Raises ``NotImplementedError`` for an op without a gradient that a gradient reaches.
 
     >>> from minigrad.dtype import float32
@@ -28,61 +27,44 @@ def vjp(outputs: Sequence[LazyBuffer], output_grads: Sequence[LazyBuffer | None]
     'ADD'
     """
     wanted = {i for i, need in zip(inputs, needs, strict=True) if need}
-    structures = snapshots or {}
-    order = _between(outputs, set(inputs), wanted, structures)
+    order = _between(outputs, set(inputs), wanted)
     grads: dict[LazyBuffer, Any] = {}
-    for output, g in zip(outputs, output_grads, strict=True):
+    for out, g in zip(outputs, output_grads, strict=True):
         if g is not None:
-            _accumulate(grads, output, g)
+            _accumulate(grads, out, g)
     leads = set(order) | wanted
     for node in reversed(order):
         g = grads.pop(node, None)
         if g is None:
             continue
-        op, srcs, arg = structures.get(node) or (node.op, node.srcs, node.arg)
-        if op == Op.OUTPUT:
-            _accumulate_output(grads, srcs[0], arg, g)
+        if node.op == Op.OUTPUT:
+            _accumulate_output(grads, node.srcs[0], node.arg, g)
             continue
-        if op == Op.FUNCTION:
-            results: Sequence[LazyBuffer | None] = _function(arg, srcs, g, [s in leads for s in srcs])
-        else:
-            rule = RULES.get(op)
-            if rule is None:
-                if op in _NO_GRADIENT:
-                    continue
-                raise NotImplementedError(f"the derivative of {op} is not implemented")
-            results = rule.apply(Applied(node, op, srcs, arg), g)
-        for source, result in zip(srcs, results, strict=True):
+        for source, result in zip(node.srcs, _of_sources(node, g, leads), strict=True):
             if result is not None and source in leads:
                 _accumulate(grads, source, result)
     return [grads.get(i) if need else None for i, need in zip(inputs, needs, strict=True)]
 
 
-def structures_between(outputs: Sequence[LazyBuffer], inputs: Sequence[LazyBuffer]) -> dict[LazyBuffer, Structure]:
-    """(op, srcs, arg) of the nodes from ``inputs`` to ``outputs``: what those forget that are realised meanwhile.
-
-    >>> from minigrad.dtype import float32
-    >>> x = param(0, (), float32, "CPU")
-    >>> [op for op, _, _ in structures_between([x.copy_to("CC").expand((3,))], [x]).values()]
-    ['COPY', 'EXPAND']
-    """
-    ends = set(inputs)
-    return {node: (node.op, node.srcs, node.arg) for node in _between(outputs, ends, ends, {})}
+def _of_sources(node: LazyBuffer, g: Any, leads: set[LazyBuffer]) -> Sequence[LazyBuffer | None]:
+    """The gradient of each source of a node."""
+    if node.op == Op.FUNCTION:
+        return _function(node, g if isinstance(g, dict) else {0: g}, tuple([s in leads for s in node.srcs]))
+    rule = RULES.get(node.op)
+    if rule is not None:
+        return rule.apply(Applied(node, node.op, node.srcs, node.arg), g)
+    if node.op in _NO_GRADIENT:
+        return (None,) * len(node.srcs)
+    raise NotImplementedError(f"the derivative of {node.op} is not implemented")
 
 
 _NO_GRADIENT = frozenset((Op.LT, Op.EQ, Op.AND, Op.OR, Op.XOR, Op.NOT, Op.SHL, Op.SHR, Op.BITCAST, Op.HOST, Op.INDEX,
                           Op.CONST, Op.SCALAR, Op.RANDOM_BITS, Op.BUFFER, Op.PARAM))
 
 
-def _between(outputs: Sequence[LazyBuffer], inputs: set[LazyBuffer], wanted: set[LazyBuffer],
-             structures: Mapping[LazyBuffer, Structure]) -> list[LazyBuffer]:
+def _between(outputs: Sequence[LazyBuffer], inputs: set[LazyBuffer], wanted: set[LazyBuffer]) -> list[LazyBuffer]:
     """The nodes on a way from a wanted input to an output, each after its sources. An input's own sources are not
     entered, even if the input is an output too."""
-    if len(outputs) == 1 and outputs[0] not in inputs:  # most ops are one node above their inputs
-        structure = structures.get(outputs[0])
-        srcs = structure[1] if structure else outputs[0].srcs
-        if inputs.issuperset(srcs):
-            return list(outputs) if not wanted.isdisjoint(srcs) else []
     leads: dict[LazyBuffer, bool] = {i: i in wanted for i in inputs}
     order: list[LazyBuffer] = []
     stack = [o for o in outputs if o not in inputs]
@@ -91,14 +73,12 @@ def _between(outputs: Sequence[LazyBuffer], inputs: set[LazyBuffer], wanted: set
         if node in leads:
             stack.pop()
             continue
-        structure = structures.get(node)
-        srcs = structure[1] if structure else node.srcs
-        missing = [s for s in srcs if s not in leads]
+        missing = [s for s in node.srcs if s not in leads]
         if missing:
             stack += missing
             continue
         stack.pop()
-        leads[node] = any(leads[s] for s in srcs)
+        leads[node] = any([leads[s] for s in node.srcs])
         if leads[node]:
             order.append(node)
     return order
@@ -120,29 +100,84 @@ def _accumulate_output(grads: dict[LazyBuffer, Any], function: LazyBuffer, i: in
     before[i] = g if i not in before else before[i].binary(Op.ADD, g)
 
 
-def _function(body: Subgraph, srcs: tuple[LazyBuffer, ...], g: Any, needs: list[bool]) -> list[LazyBuffer | None]:
-    """One call of the composite's own vector-Jacobian product, which is derived once for each pattern of needs."""
-    given = g if isinstance(g, dict) else {0: g}
-    key = (tuple(needs), tuple(sorted(given)))
-    derived = body.derived.get(key)
-    if derived is None:
-        derived = body.derived[key] = _derive(body, needs, sorted(given))
-    backward, which = derived
-    result: list[LazyBuffer | None] = [None] * len(srcs)
-    if backward is not None:
-        values = call(backward, [*srcs, *[given[i] for i in sorted(given)]])
-        for position, value in zip(which, values, strict=True):
-            result[position] = value
+def _function(node: LazyBuffer, given: Mapping[int, LazyBuffer],
+              needs: tuple[bool, ...]) -> list[LazyBuffer | None]:
+    """The gradients of a FUNCTION's inputs, by its own derived body."""
+    numbers = tuple(sorted(given))
+    back = backward_of(node.arg, needs, numbers)
+    count = len(node.srcs)
+    values = [node.srcs[r] if r < count else output(node, r - count) for r in back.residuals]
+    result: list[LazyBuffer | None] = [None] * count
+    for position, value in zip(back.which, back.apply(values, [given[i] for i in numbers]), strict=True):
+        result[position] = value
     return result
 
 
-def _derive(body: Subgraph, needs: list[bool], given: list[int]) -> tuple[Subgraph | None, list[int]]:
+# --- a body's backward, derived once
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Backward:
+    """The vector-Jacobian product of a body. ``residuals``: the values of the forward pass that it reads, as positions
+    among its inputs and then its outputs; ``which``: the inputs whose gradients it gives. ``body`` takes the residuals
+    and the outputs' gradients; None if no gradient flows."""
+
+    body: Subgraph | None
+    residuals: tuple[int, ...]
+    which: tuple[int, ...]
+
+    def apply(self, residuals: Sequence[LazyBuffer], grads: Sequence[LazyBuffer]) -> list[LazyBuffer]:
+        """The gradients of the inputs ``which``."""
+        return [] if self.body is None else apply(self.body, [*residuals, *grads])
+
+
+def backward_of(body: Subgraph, needs: tuple[bool, ...], given: tuple[int, ...]) -> Backward:
+    """The backward of a body for these inputs, given the gradients of these outputs. Derived at the first call.
+
+    It reads the only output of a body rather than compute it again: of exp it needs the result only. A gradient by
+    hand may read every output.
+
+    >>> from minigrad.dtype import float32
+    >>> x = param(0, (3,), float32, "CPU")
+    >>> backward_of(Subgraph("exp", [x], [x.unary(Op.EXP)]), (True,), (0,)).residuals
+    (1,)
+    """
+    key = needs, given
+    found = body.derived.get(key)
+    if found is None:
+        found = body.derived[key] = _derive(body, needs, given)
+    return found
+
+
+def _derive(body: Subgraph, needs: tuple[bool, ...], given: tuple[int, ...]) -> Backward:
     inputs = [param(i, p.shape, p.dtype, p.device) for i, p in enumerate(body.params)]
-    grads = [param(len(inputs) + j, body.outputs[i].shape, body.outputs[i].dtype, body.outputs[i].device)
-             for j, i in enumerate(given)]
-    outputs = inline(body, inputs)
-    found = vjp([outputs[i] for i in given], grads, inputs, needs)
-    which = [i for i, f in enumerate(found) if f is not None]
-    if not which:
-        return None, []
-    return Subgraph(f"{body.name}_backward", [*inputs, *grads], [f for f in found if f is not None]), which
+    kept = [param(len(inputs) + i, o.shape, o.dtype, o.device) for i, o in enumerate(body.outputs)]
+    grads: list[LazyBuffer | None] = [None] * len(kept)
+    for i in given:
+        grads[i] = param(len(inputs) + len(kept) + i, kept[i].shape, kept[i].dtype, kept[i].device)
+    if body.gradient is not None:
+        found = [f if need else None for f, need in zip(body.gradient(inputs, kept, grads), needs, strict=True)]
+    else:
+        outputs = inline(body, inputs)
+        found = vjp(outputs, grads, inputs, needs)
+        if len(outputs) == 1 and outputs[0].srcs:
+            found = _with_output(found, outputs[0], kept[0])
+    which = tuple([i for i, f in enumerate(found) if f is not None])
+    results = [f for f in found if f is not None]
+    if not results:
+        return Backward(None, (), ())
+    read = set(toposort(results))
+    residuals = tuple([i for i, value in enumerate((*inputs, *kept)) if value in read])
+    params = [(*inputs, *kept)[i] for i in residuals] + [g for g in grads if g is not None]
+    return Backward(Subgraph(f"{body.name}_backward", params, results), residuals, which)
+
+
+def _with_output(found: Sequence[LazyBuffer | None], output: LazyBuffer, kept: LazyBuffer) -> list[LazyBuffer | None]:
+    """The gradients with the forward pass's result read where it would be computed again."""
+    at: dict[LazyBuffer, LazyBuffer] = {output: kept}
+    for node in toposort([f for f in found if f is not None]):
+        if node not in at:
+            srcs = tuple([at[s] for s in node.srcs])
+            at[node] = node if srcs == node.srcs else LazyBuffer(node.op, srcs, node.arg, node.shape, node.dtype,
+                                                                 node.device)
+    return [None if f is None else at[f] for f in found]

@@ -1,36 +1,65 @@
-"""Stage: recording. In: a traced subgraph. Out: one FUNCTION node for each call of a composite, and its inlining.
-Next: ``reference.py``, then ``grad/``."""
+"""Stage: recording. In: a traced subgraph. Out: the nodes that one call of it makes: a FUNCTION node, or the body
+itself where that is no longer. Next: ``reference.py``, then ``grad/``."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from minigrad.dtype import DType
 from minigrad.graph.lazy import LazyBuffer, toposort
 from minigrad.ops import Op
 
+Gradient = Callable[[Sequence[LazyBuffer], Sequence[LazyBuffer], Sequence[LazyBuffer | None]],
+                    Sequence[LazyBuffer | None]]
+"""A gradient written by hand: from inputs, outputs and the outputs' gradients to the inputs' gradients."""
+
+_RUN_BEFORE = frozenset((Op.HOST, Op.COPY))
+
 
 class Subgraph:
-    """A function over LazyBuffers: ``outputs`` in terms of ``params`` (PARAM nodes, in order). Compared by identity;
-    ``derived`` caches what others derive from it (its vector-Jacobian products)."""
+    """A function over LazyBuffers: ``outputs`` in terms of ``params`` (PARAM nodes, in order). Compared by identity.
 
-    __slots__ = ("derived", "name", "order", "outputs", "params")
+    ``gradient`` takes the place of the gradient that follows from the body. ``derived`` caches what others derive from
+    the body (its vector-Jacobian products) and ``residuals`` what those read, for each pattern of tracked inputs.
+    ``inlined``: whether a call writes the body's nodes instead of one FUNCTION node; ``single`` is the body's only
+    node, if there is one.
+    """
 
-    def __init__(self, name: str, params: Sequence[LazyBuffer], outputs: Sequence[LazyBuffer]) -> None:
+    __slots__ = ("derived", "gradient", "inlined", "name", "order", "outputs", "params", "residuals", "single")
+
+    def __init__(self, name: str, params: Sequence[LazyBuffer], outputs: Sequence[LazyBuffer],
+                 gradient: Gradient | None = None) -> None:
         self.name = name
         self.params = tuple(params)
         self.outputs = tuple(outputs)
         self.order = tuple(toposort(self.outputs))
+        self.gradient = gradient
         self.derived: dict[Any, Any] = {}
+        self.residuals: dict[tuple[bool, ...], tuple[int, ...]] = {}
+        computed = [node for node in self.order if node.srcs]
+        # What HOST and COPY nodes give must be there before kernels read it, so the engine has to see them.
+        self.inlined = any(node.op in _RUN_BEFORE for node in computed) or (
+            gradient is None and len(computed) <= len(self.outputs))
+        # the commonest case: one node, of all inputs in order
+        alone = self.inlined and len(computed) == 1 and self.outputs == (computed[0],)
+        self.single = computed[0] if alone and computed[0].srcs == self.params else None
 
     def __repr__(self) -> str:
         return f"<Subgraph {self.name}: {len(self.params)} in, {len(self.outputs)} out, {len(self.order)} nodes>"
 
 
 def param(position: int, shape: tuple[int, ...], dtype: DType, device: str) -> LazyBuffer:
-    """The stand-in for input ``position`` while a body is traced."""
+    """The placeholder for input ``position`` while a body is traced."""
     return LazyBuffer(Op.PARAM, (), position, shape, dtype, device)
+
+
+def apply(subgraph: Subgraph, inputs: Sequence[LazyBuffer]) -> list[LazyBuffer]:
+    """The outputs of the subgraph at these inputs, with as few nodes as possible."""
+    node = subgraph.single
+    if node is not None:
+        return [LazyBuffer(node.op, tuple(inputs), node.arg, node.shape, node.dtype, node.device)]
+    return inline(subgraph, inputs) if subgraph.inlined else call(subgraph, inputs)
 
 
 def call(subgraph: Subgraph, inputs: Sequence[LazyBuffer]) -> list[LazyBuffer]:
@@ -41,7 +70,16 @@ def call(subgraph: Subgraph, inputs: Sequence[LazyBuffer]) -> list[LazyBuffer]:
     node = LazyBuffer(Op.FUNCTION, tuple(inputs), subgraph, first.shape, first.dtype, first.device)
     if len(outputs) == 1:
         return [node]
-    return [LazyBuffer(Op.OUTPUT, (node,), i, o.shape, o.dtype, o.device) for i, o in enumerate(outputs)]
+    return [output(node, i) for i in range(len(outputs))]
+
+
+def output(function: LazyBuffer, i: int) -> LazyBuffer:
+    """Output ``i`` of a FUNCTION node."""
+    outputs = function.arg.outputs
+    if len(outputs) == 1:
+        return function
+    chosen = outputs[i]
+    return LazyBuffer(Op.OUTPUT, (function,), i, chosen.shape, chosen.dtype, chosen.device)
 
 
 def inline(subgraph: Subgraph, inputs: Sequence[LazyBuffer]) -> list[LazyBuffer]:
@@ -55,4 +93,9 @@ def inline(subgraph: Subgraph, inputs: Sequence[LazyBuffer]) -> list[LazyBuffer]
             continue
         srcs = tuple([at[s] for s in node.srcs])
         at[node] = LazyBuffer(node.op, srcs, node.arg, node.shape, node.dtype, node.device)
-    return [at[o] for o in subgraph.outputs]
+    return [at[o] if o.srcs or o.op == Op.PARAM else _copy(o) for o in subgraph.outputs]
+
+
+def _copy(source: LazyBuffer) -> LazyBuffer:
+    """A constant or coordinate of its own: realising a result must not realise the body's node."""
+    return LazyBuffer(source.op, (), source.arg, source.shape, source.dtype, source.device)

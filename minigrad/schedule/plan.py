@@ -184,7 +184,7 @@ class Assembly:
         """The composite it comes from, else what it does; then its shape."""
         last = group.stores[-1]
         shape = "x".join(map(str, last.shape)) or "scalar"
-        composites = [self.names[n] for d in group.drafts for a in d.accesses for n in (a.node, *a.reduces)
+        composites = [self.names[n] for d in group.drafts for a in d.accesses for n in (*a.reduces, a.node)
                       if n in self.names]
         if composites:
             return f"{'_'.join(dict.fromkeys(composites))[:60]}_{shape}"

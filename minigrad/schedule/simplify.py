@@ -79,10 +79,11 @@ def _import(order: Sequence[LazyBuffer], builder: Builder, at: dict[LazyBuffer, 
         if node.op == Op.FUNCTION:
             body = node.arg
             inside = dict(zip(body.params, [_value(at, s) for s in node.srcs], strict=True))
-            inside = _import(body.order, builder, inside, body.name)
+            outermost = name or body.name
+            inside = _import(body.order, builder, inside, outermost)
             results = [_value(inside, o) for o in body.outputs]
             for result in results:
-                builder.names.setdefault(result, body.name)
+                builder.names.setdefault(result, outermost)
             at[node] = results
         elif node.op == Op.OUTPUT:
             at[node] = at[node.srcs[0]][node.arg]

@@ -4,15 +4,18 @@ Next: ``elementwise.py``."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from functools import wraps
+from collections.abc import Callable, Iterator
+from functools import cache, wraps
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from minigrad.autograd.mode import mode
-from minigrad.autograd.node import Edge, Front, Node, kind, made, stand_in
+from minigrad.autograd.node import Edge, Node, kind
+from minigrad.autograd.protocol import Front
 from minigrad.dtype import DType
+from minigrad.graph.function import param
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
+from minigrad.tensor.body import Body
 from minigrad.tensor.size import Size, device, shown_device
 from minigrad.tensor.storage import Storage, View, _unsettled, settle, snapshot
 
@@ -147,6 +150,10 @@ class Tensor:
             tensor._edge = _view_edge(view, parent) if parent._requires_grad else None
             view.history = history
 
+    def _pending(self) -> LazyBuffer:
+        """The value of the whole Storage, which is what is computed when this Tensor is asked for."""
+        return self._storage.lazy
+
     def _source(self) -> Edge:
         """Where this tensor's gradient goes: its edge, itself if it is a leaf, None if it needs none."""
         view = self._view
@@ -182,18 +189,15 @@ class Tensor:
             if value._requires_grad:
                 self._set_edge(value._source())
             else:  # nothing flows to what it was, but it still counts as computed
-                self._set_edge((_FILL((self._source(),), (stand_in(lazy.shape, lazy.dtype, lazy.device),),
-                                      (stand_in(lazy.shape, lazy.dtype, lazy.device),), {}, ()), 0))
+                self._set_edge((_FILL((lazy,), (self._source(),)), 0))
             self._storage.history += 1
             return self
         _check_writable(view)
         base, chain = view.base, view.chain()
         old = base._storage.lazy
-        ghost, ghost_value = stand_in(old.shape, old.dtype, old.device), stand_in(lazy.shape, lazy.dtype, lazy.device)
         edges = (base._source(), value._source())
         base._storage.write(old.assign(lazy, chain))
-        node = _COPY_SLICES(edges, (ghost, ghost_value), (ghost.assign(ghost_value, chain),), {}, ())
-        base._set_edge((node, 0))
+        base._set_edge((_COPY_SLICES((old, lazy), edges, (chain,)), 0))
         base._storage.history += 1
         return self
 
@@ -222,19 +226,39 @@ class LeafHooks:
         self.after: dict[int, Callable[..., Any]] = {}
 
 
-_FILL = kind("FillBackward0")
-_COPY_SLICES = kind("CopySlices")
+class TapeOp:
+    """An op that only the tape knows: the value itself comes about in another way."""
+
+    def __init__(self, name: str, compute: Callable[..., LazyBuffer], node: str) -> None:
+        self.body, self.node = Body(name, compute), kind(node)
+
+    def __call__(self, values: tuple[LazyBuffer, ...], edges: tuple[Edge, ...], static: tuple[Any, ...] = ()) -> Node:
+        """Its entry, for inputs like ``values``. No value is kept: only shapes matter to the gradients."""
+        return self.node(self.body.at(values, static), edges, ())
+
+
+def _moved(x: LazyBuffer, steps: tuple[tuple[str, Any], ...]) -> LazyBuffer:
+    for op, arg in steps:
+        x = x.move(op, arg)
+    return x
+
+
+# Fresh contents: no gradient flows to what was there before.
+_FILL = TapeOp("fill", lambda x: x.like(0.0), "FillBackward0")
+_COPY_SLICES = TapeOp("copy_slices", lambda base, value, chain: base.assign(value, chain), "CopySlices")
 
 
 def _view_edge(view: View, parent: Tensor) -> Edge:
-    """A node of its own for the view. Only shapes matter to it, so it holds no values."""
-    whole = parent._storage.lazy
-    ghost = stand_in(parent._shape(), whole.dtype, whole.device)
-    lazy = ghost
-    for op, arg in view.steps:
-        lazy = lazy.move(op, arg)
+    """A node of its own for the view."""
     source = parent if parent._edge is None else parent._edge
-    return (view.kind((source,), (ghost,), (lazy,), {}, ()), 0)
+    whole = parent._pending()
+    shaped = whole if parent._view is None else param(0, parent._shape(), whole.dtype, whole.device)
+    return (_view_op(view.kind)((shaped,), (source,), (view.steps,)), 0)
+
+
+@cache
+def _view_op(node: str) -> TapeOp:
+    return TapeOp("view", _moved, node)
 
 
 def _check_writable(view: View) -> None:
@@ -251,9 +275,12 @@ _new = object.__new__
 
 
 def make(lazy: LazyBuffer) -> Tensor:
+    """A Tensor that owns the value and requires no gradient. An op on shared memory runs now."""
+    return made(settle([lazy])[0] if _unsettled else lazy)
+
+
+def made(lazy: LazyBuffer) -> Tensor:
     """A Tensor that owns the value and requires no gradient."""
-    if _unsettled:
-        lazy = settle([lazy])[0]
     tensor = _new(Tensor)
     tensor._storage = Storage(lazy)
     tensor._view = tensor._edge = tensor._grad = tensor._hooks = None
@@ -277,7 +304,7 @@ def alias(tensor: Tensor) -> Tensor:
 
 
 def make_view(parent: Tensor, steps: tuple[tuple[str, Any], ...], shape: tuple[int, ...], strides: tuple[int, ...],
-              offset: int, kind: type[Node]) -> Tensor:
+              offset: int, kind: str) -> Tensor:
     """An alias of a part of ``parent``. Its tape node is made when somebody asks for it."""
     tensor = _new(Tensor)
     tensor._storage = parent._storage
@@ -300,108 +327,6 @@ def wrap(lazy: LazyBuffer, edge: Edge) -> Tensor:
 
 
 Front.wrap = wrap
-
-
-# --- recording ops: what the tape keeps of an op is noted before ``make``, which may have to run it
-
-
-def record_unary(kind: type[Node], out: LazyBuffer, a: Tensor, la: LazyBuffer) -> Tensor:
-    """The Tensor of ``out``, computed from ``a`` whose value was read as ``la``."""
-    if not a._requires_grad or not mode.enabled:
-        return make(out)
-    structure = {out: (out.op, out.srcs, out.arg)} if out.device == la.device and out is not la else made((out,), (la,))
-    tensor = make(out)
-    owned = (la,) if kind.saves_inputs else (out,) if kind.saves_output else ()
-    tensor._edge = (kind((a if a._edge is None else a._edge,), (la,), (out,), structure, owned), 0)
-    tensor._requires_grad = True
-    return tensor
-
-
-def record_binary(kind: type[Node], out: LazyBuffer, a: Tensor, b: Tensor, la: LazyBuffer, lb: LazyBuffer) -> Tensor:
-    """The Tensor of ``out``, computed from ``a`` and ``b``, read as ``la`` and ``lb``."""
-    needs_a, needs_b = a._requires_grad, b._requires_grad
-    if not (needs_a or needs_b) or not mode.enabled:
-        return make(out)
-    structure = {out: (out.op, out.srcs, out.arg)} if la.device == lb.device else made((out,), (la, lb))
-    tensor = make(out)
-    owned: tuple[LazyBuffer, ...] = ()
-    if kind.saves_inputs:
-        owned = (la, lb) if needs_a and needs_b else (lb,) if needs_a else (la,)
-    node = kind((None if not needs_a else a if a._edge is None else a._edge,
-                 None if not needs_b else b if b._edge is None else b._edge), (la, lb), (out,), structure, owned)
-    tensor._edge = (node, 0)
-    tensor._requires_grad = True
-    return tensor
-
-
-def record_one(kind: type[Node], out: LazyBuffer, tensors: Sequence[Tensor],
-               inputs: tuple[LazyBuffer, ...]) -> Tensor:
-    """The Tensor of ``out``, computed from several ``tensors``: ``record`` in its commonest case."""
-    how = out.op, out.srcs, out.arg
-    tensor = make(out)
-    if mode.enabled and out.dtype.kind == "f":
-        tracked = False
-        edges: list[Edge] = []
-        for t in tensors:
-            if t._requires_grad:
-                tracked = True
-                edges.append(t if t._edge is None else t._edge)
-            else:
-                edges.append(None)
-        if tracked:
-            owned = inputs if kind.saves_inputs else ()
-            tensor._edge = (kind(tuple(edges), inputs, (out,), {out: how}, owned), 0)
-            tensor._requires_grad = True
-    return tensor
-
-
-def record(kind: type[Node], outputs: Sequence[LazyBuffer], tensors: Sequence[Tensor], inputs: Sequence[LazyBuffer],
-           stops: tuple[LazyBuffer, ...] = (), structure: dict[LazyBuffer, Any] | None = None,
-           differentiable: int | None = None) -> list[Tensor]:
-    """The Tensors of ``outputs``, computed from ``tensors`` whose values were read as ``inputs``.
-
-    No gradient flows into ``stops``. ``structure`` may give another expression of the same value to differentiate.
-    Only the first ``differentiable`` outputs (None: all that are floating) get a gradient.
-    """
-    count = len(outputs) if differentiable is None else differentiable
-    tracked = tuple([o for o in outputs[:count] if o.dtype.kind == "f"])
-    if not tracked or not mode.enabled or not any([t._requires_grad for t in tensors]):
-        return _tensors(outputs)
-    kept = made(tracked, inputs)
-    if structure is not None:
-        kept.update(structure)
-    results = _tensors(outputs)
-    owned = (*(inputs if kind.saves_inputs else ()), *(tracked if kind.saves_output else ()))
-    edges = tuple([None if not t._requires_grad else t if t._edge is None else t._edge for t in tensors])
-    node = kind(edges, (*inputs, *stops), tracked, kept, owned)
-    number = 0
-    for result in results[:count]:
-        if result._storage.lazy.dtype.kind == "f":
-            result._edge = (node, number)
-            result._requires_grad = True
-            number += 1
-    return results
-
-
-def _tensors(outputs: Sequence[LazyBuffer]) -> list[Tensor]:
-    return [make(o) for o in (settle(list(outputs)) if _unsettled else outputs)]
-
-
-def read_all(tensors: Sequence[Tensor]) -> list[LazyBuffer]:
-    """The values of several operands of one op. Different Tensors with one value get different nodes, so that their
-    gradients stay apart (``x * x.detach()``)."""
-    lazies = [t._read() for t in tensors]
-    if len(lazies) > 1 and len(set(lazies)) < len(lazies):
-        seen: dict[LazyBuffer, Tensor] = {}
-        for i, (tensor, lazy) in enumerate(zip(tensors, lazies, strict=True)):
-            if seen.setdefault(lazy, tensor) is not tensor:
-                lazies[i] = twin(lazy)
-    return lazies
-
-
-def twin(lazy: LazyBuffer) -> LazyBuffer:
-    """The same value as a node of its own."""
-    return LazyBuffer(Op.RESHAPE, (lazy,), lazy.shape, lazy.shape, lazy.dtype, lazy.device)
 
 
 # --- one definition, two spellings: x.exp() and minigrad.exp(x)

@@ -8,19 +8,20 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from minigrad.autograd.node import kind
 from minigrad.dtype import bool_, promote
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
-from minigrad.tensor.base import Tensor, both, function, make, method, read_all, record
+from minigrad.tensor.base import Tensor, both, function, method
+from minigrad.tensor.function import Function
 from minigrad.tensor.operands import (
+    MixedFunction,
+    all_fitted,
     broadcast_shapes,
     fit,
-    fit_all,
     is_number,
+    on_one_device,
     require_tensor,
     result_dtype,
-    same_device,
 )
 from minigrad.tensor.promotion import can_cast, number, number_dtype, type_name, with_number
 
@@ -28,11 +29,12 @@ Formula = Callable[[LazyBuffer, LazyBuffer], LazyBuffer]
 
 
 def _comparison(names: tuple[str, ...], operator: str, formula: Formula, doc: str) -> None:
+    compare = MixedFunction(names[0], all_fitted(formula), "NotDifferentiable")
+
     def compared(self: Tensor, other: Any) -> Any:
         if not isinstance(other, Tensor) and not is_number(other):
             return NotImplemented
-        _, _, (x, y) = fit_all((self, other))
-        return make(formula(x, y))
+        return compare.mixed((self, other))
 
     def named(self: Tensor, other: Any) -> Tensor:
         result = compared(self, other)
@@ -75,11 +77,11 @@ def truth(lazy: LazyBuffer) -> LazyBuffer:
 
 
 def _logical(name: str, op: str, doc: str) -> None:
+    combine = MixedFunction(name, all_fitted(lambda x, y: x.binary(op, y)), "NotDifferentiable")
+
     def logical(self: Tensor, other: Tensor) -> Tensor:
         require_tensor(other, name, "other", 2)
-        x, y = same_device(read_all((self, other)))
-        shape = broadcast_shapes(x.shape, y.shape)
-        return make(fit(truth(x), bool_, shape).binary(op, fit(truth(y), bool_, shape)))
+        return combine.mixed((self, other), bool_)
 
     logical.__doc__ = doc
     both(name)(logical)
@@ -93,25 +95,28 @@ _logical("logical_xor", Op.XOR, "Whether exactly one of the elements is not 0.")
 @both("logical_not")
 def logical_not(self: Tensor) -> Tensor:
     """Whether each element is 0."""
-    return make(truth(self._read()).unary(Op.NOT))
+    return _LOGICAL_NOT((self,))
+
+
+_LOGICAL_NOT = Function("logical_not", lambda x: truth(x).unary(Op.NOT), "NotDifferentiable")
 
 
 def _bitwise(name: str, op: str, operators: tuple[str, ...], doc: str) -> None:
+    combine = MixedFunction(name, all_fitted(lambda x, y: x.binary(op, y)), "NotDifferentiable")
+
     def operated(self: Tensor, other: Any) -> Any:
         if not isinstance(other, Tensor) and not is_number(other):
             return NotImplemented
         dtype = result_dtype((self, other))
         if dtype.kind == "f" or (dtype is bool_ and op in (Op.SHL, Op.SHR)):
             raise NotImplementedError(f"\"{name}_cpu\" not implemented for '{type_name(dtype)}'")
-        _, _, (x, y) = fit_all((self, other), dtype)
-        return make(x.binary(op, y))
+        return combine.mixed((self, other), dtype)
 
     def reflected(self: Tensor, other: Any) -> Any:
         dtype = with_number(self.dtype, other)
         if dtype.kind == "f":
             raise NotImplementedError(f"\"{name}_cpu\" not implemented for '{type_name(dtype)}'")
-        _, _, (x, y) = fit_all((other, self), dtype)
-        return make(x.binary(op, y))
+        return combine.mixed((other, self), dtype)
 
     operated.__doc__ = doc
     both(name)(operated)
@@ -132,35 +137,32 @@ def bitwise_not(self: Tensor) -> Tensor:
     """~self, on integers; on bools "not"."""
     if self.dtype.kind == "f":
         raise TypeError("~ (operator.invert) is only implemented on integer and Boolean-type tensors")
-    return make(self._read().unary(Op.NOT))
+    return _NOT((self,))
+
+
+_NOT = Function("bitwise_not", lambda x: x.unary(Op.NOT), "NotDifferentiable")
 
 
 # --- questions about numbers
 
 
-@both("isnan")
-def isnan(self: Tensor) -> Tensor:
-    """Whether each element is NaN."""
-    x = self._read()
-    return make(x.binary(Op.EQ, x).unary(Op.NOT))
+def _question(name: str, of_float: Callable[[LazyBuffer], LazyBuffer], of_others: bool, doc: str) -> None:
+    """A question to each element whose answer for all numbers but floats is known."""
+    ask = Function(name, lambda x: of_float(x) if x.dtype.kind == "f" else x.cast(bool_).like(of_others),
+                   "NotDifferentiable")
+
+    def answer(self: Tensor) -> Tensor:
+        return ask((self,))
+
+    answer.__doc__ = doc
+    both(name)(answer)
 
 
-@both("isinf")
-def isinf(self: Tensor) -> Tensor:
-    """Whether each element is an infinity."""
-    x = self._read()
-    if x.dtype.kind != "f":
-        return make(x.cast(bool_).like(False))
-    return make(x.unary(Op.ABS).binary(Op.EQ, x.like(math.inf)))
-
-
-@both("isfinite")
-def isfinite(self: Tensor) -> Tensor:
-    """Whether each element is neither NaN nor an infinity."""
-    x = self._read()
-    if x.dtype.kind != "f":
-        return make(x.cast(bool_).like(True))
-    return make(x.unary(Op.ABS).binary(Op.LT, x.like(math.inf)))
+_question("isnan", lambda x: x.binary(Op.EQ, x).unary(Op.NOT), False, "Whether each element is NaN.")
+_question("isinf", lambda x: x.unary(Op.ABS).binary(Op.EQ, x.like(math.inf)), False,
+          "Whether each element is an infinity.")
+_question("isfinite", lambda x: x.unary(Op.ABS).binary(Op.LT, x.like(math.inf)), True,
+          "Whether each element is neither NaN nor an infinity.")
 
 
 @both("isclose")
@@ -194,7 +196,15 @@ def equal(self: Tensor, other: Tensor) -> bool:
 # --- choices
 
 
-_WHERE = kind("WhereBackward0", "something")
+def _where(*args: Any) -> LazyBuffer:
+    """The condition, then the Tensors and numbers to choose from."""
+    condition, *values, dtype, order = args
+    shape = broadcast_shapes(condition.shape, *[v.shape for v in values])
+    x, y = [fit(values[i - 1], dtype, shape) for i in order[1:]]
+    return fit(condition, bool_, shape).where(x, y)
+
+
+_WHERE = MixedFunction("where", _where, "WhereBackward0")
 
 
 def choose(condition: Tensor, a: Any, b: Any) -> Tensor:
@@ -202,16 +212,8 @@ def choose(condition: Tensor, a: Any, b: Any) -> Tensor:
     if condition.dtype is not bool_:
         raise RuntimeError(f"where expected condition to be a boolean tensor, but got a tensor with dtype "
                            f"{type_name(condition.dtype)}")
-    values = [v for v in (a, b) if isinstance(v, Tensor)]
-    dtype = result_dtype((a, b)) if values else promote(number_dtype(a), number_dtype(b))
-    tensors = (condition, *values)
-    lazies = read_all(tensors)
-    placed = same_device(lazies)
-    shape = broadcast_shapes(*[v.shape for v in placed])
-    given = iter(placed[1:])
-    x, y = [fit(next(given), dtype, shape) if isinstance(v, Tensor)
-            else LazyBuffer.const(number(v, dtype), dtype, shape, placed[0].device) for v in (a, b)]
-    return record(_WHERE, (fit(placed[0], bool_, shape).where(x, y),), tensors, lazies)[0]
+    some = isinstance(a, Tensor) or isinstance(b, Tensor)
+    return _WHERE.mixed((condition, a, b), result_dtype((a, b)) if some else promote(number_dtype(a), number_dtype(b)))
 
 
 @function("where")
@@ -237,7 +239,12 @@ def where_method(self: Tensor, condition: Tensor, other: Any = None) -> Tensor:
     return choose(condition, self, other)
 
 
-_MASKED_FILL = kind("MaskedFillBackward0", "something")
+def _masked_fill(x: LazyBuffer, mask: LazyBuffer, value: LazyBuffer) -> LazyBuffer:
+    shape = broadcast_shapes(x.shape, mask.shape)
+    return fit(mask, bool_, shape).where(fit(value, x.dtype, shape), fit(x, x.dtype, shape))
+
+
+_MASKED_FILL = Function("masked_fill", _masked_fill, "MaskedFillBackward0")
 
 
 @both("masked_fill")
@@ -255,13 +262,6 @@ def masked_fill(self: Tensor, mask: Tensor, value: Any) -> Tensor:
                            f"{value.ndim} dimension(s).")
     if not isinstance(value, Tensor) and not can_cast(number_dtype(value), self.dtype):
         raise RuntimeError(f"value cannot be converted to type {self.dtype.name} without overflow")
-    given = [value] if isinstance(value, Tensor) else []
-    tensors = (self, mask, *given)
-    lazies = read_all(tensors)
-    placed = same_device(lazies)
-    dtype = self.dtype
-    shape = broadcast_shapes(placed[0].shape, placed[1].shape)
-    new = fit(placed[2], dtype, shape) if given else LazyBuffer.const(number(value, dtype), dtype, shape,
-                                                                        placed[0].device)
-    out = fit(placed[1], bool_, shape).where(new, fit(placed[0], dtype, shape))
-    return record(_MASKED_FILL, (out,), tensors, lazies)[0]
+    if isinstance(value, Tensor):
+        return _MASKED_FILL(on_one_device(self, mask, value))
+    return _MASKED_FILL(on_one_device(self, mask), (), ((number(value, self.dtype), self.dtype),))

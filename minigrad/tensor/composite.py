@@ -10,26 +10,15 @@ from typing import Any, TypeVar
 
 from minigrad.autograd.mode import no_grad
 from minigrad.autograd.node import Node, kind
-from minigrad.graph.function import Subgraph, call, param
+from minigrad.graph.function import Subgraph, param
 from minigrad.graph.lazy import LazyBuffer
-from minigrad.ops import Op
-from minigrad.tensor.base import Tensor, make, read_all, record, record_one
+from minigrad.tensor.base import Tensor, make
+from minigrad.tensor.body import remember
+from minigrad.tensor.function import recorded
 from minigrad.tensor.promotion import get_default_dtype
 from minigrad.tensor.storage import tracing
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-
-class Traced:
-    """One trace: the subgraph, whether the function returned a tuple, and whether it can be one node: what HOST and
-    COPY nodes give must be there before kernels read it, so a body that has some is recorded op by op."""
-
-    __slots__ = ("is_one_node", "is_tuple", "subgraph")
-
-    def __init__(self, subgraph: Subgraph, is_tuple: bool) -> None:
-        self.subgraph = subgraph
-        self.is_tuple = is_tuple
-        self.is_one_node = not any(node.op in (Op.HOST, Op.COPY) for node in subgraph.order)
 
 
 def _holds_tensors(arg: Any) -> bool:
@@ -43,8 +32,8 @@ class Composite:
         update_wrapper(self, function)
         self.function = function
         self.name = function.__name__
-        self.node: type[Node] = kind("".join(p.capitalize() for p in self.name.split("_")) + "Backward0", "inputs")
-        self.traces: dict[Any, Traced] = {}
+        self.node: type[Node] = kind("".join(p.capitalize() for p in self.name.split("_")) + "Backward0")
+        self.traces: dict[Any, tuple[Subgraph, bool]] = {}
 
     def __repr__(self) -> str:
         return f"<composite {self.name}>"
@@ -61,21 +50,18 @@ class Composite:
                 parts.append((type(arg), len(arg)))
             else:
                 parts.append((type(arg), arg))
-        lazies = read_all(tensors)
-        key = (*parts, *[(v.shape, v.dtype, v.device) for v in lazies], get_default_dtype(),
+        values = [t._read() for t in tensors]
+        key = (*parts, *[(v.shape, v.dtype, v.device) for v in values], get_default_dtype(),
                *[(k, type(v), v) for k, v in static.items()])
-        traced = self.traces.get(key)
-        if traced is None:
-            traced = self.traces[key] = self._trace(args, static, lazies)
-        if not traced.is_one_node:
-            return self.function(*args, **static)
-        outputs = call(traced.subgraph, lazies)
-        if traced.is_tuple:
-            return tuple(record(self.node, outputs, tensors, lazies))
-        return record_one(self.node, outputs[0], tensors, outputs[0].srcs)
+        found = self.traces.get(key)
+        body, is_tuple = remember(self.traces, key, self._trace(args, static, values)) if found is None else found
+        results = recorded(self.node, body, tensors, values)
+        return tuple(results) if is_tuple else results[0]
 
-    def _trace(self, args: Sequence[Any], static: dict[str, Any], lazies: Sequence[LazyBuffer]) -> Traced:
-        params = [param(i, v.shape, v.dtype, v.device) for i, v in enumerate(lazies)]
+    def _trace(self, args: Sequence[Any], static: dict[str, Any],
+               values: Sequence[LazyBuffer]) -> tuple[Subgraph, bool]:
+        """The traced body, and whether the function returned a tuple."""
+        params = [param(i, v.shape, v.dtype, v.device) for i, v in enumerate(values)]
         tracing.append(self.name)
         try:
             given = iter([make(p) for p in params])
@@ -86,8 +72,7 @@ class Composite:
         finally:
             tracing.pop()
         results = result if isinstance(result, tuple) else (result,)
-        outputs = [r._read() for r in results]
-        return Traced(Subgraph(self.name, params, outputs), isinstance(result, tuple))
+        return Subgraph(self.name, params, [r._read() for r in results]), isinstance(result, tuple)
 
 
 def composite(function: F) -> F:

@@ -13,20 +13,22 @@ import numpy as np
 
 from minigrad import dtype as dtypes
 from minigrad.autograd.backward import backward as run_backward
-from minigrad.autograd.node import RemovableHandle, kind
+from minigrad.autograd.node import RemovableHandle
 from minigrad.dtype import DType
 from minigrad.engine import leaf_from_numpy, realise, to_numpy
+from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.ops import cast as cast_array
 from minigrad.runtime.device import get_device as device_of
-from minigrad.tensor.base import LeafHooks, Tensor, alias, function, make, method, record_unary
+from minigrad.tensor.base import LeafHooks, Tensor, alias, function, make, method
+from minigrad.tensor.function import Function
 from minigrad.tensor.movement import shape_argument
 from minigrad.tensor.operands import dim_index, result_dtype
 from minigrad.tensor.promotion import type_name
 from minigrad.tensor.size import resolve
 from minigrad.tensor.storage import Storage, apply_to_array, tracing
 
-_TO_COPY = kind("ToCopyBackward0")
+_TO_COPY = Function("to", lambda x, dtype, device: x.cast(dtype).copy_to(device), "ToCopyBackward0")
 
 
 def _property(name: str, get: Any, set: Any = None, delete: Any = None, *, doc: str) -> None:
@@ -59,9 +61,15 @@ def to(self: Tensor, *args: Any, dtype: DType | None = None, device: Any = None,
     dtype = lazy.dtype if dtype is None else dtype
     if dtype is lazy.dtype and target == lazy.device:
         return self.clone() if copy else self
-    la = self._read()
-    out = la.cast(dtype).copy_to(target)
-    return record_unary(_TO_COPY, out, self, la) if dtype.kind == lazy.dtype.kind == "f" else make(out)
+    if lazy.op in (Op.CONST, Op.SCALAR) and target != lazy.device:
+        return make(_number_elsewhere(lazy, target)).to(dtype)  # what the program itself holds needs no copy
+    return _TO_COPY((self,), (dtype, target))
+
+
+def _number_elsewhere(lazy: LazyBuffer, device: str) -> LazyBuffer:
+    if lazy.op == Op.CONST:
+        return LazyBuffer.const(lazy.arg, lazy.dtype, lazy.shape, device)
+    return LazyBuffer.scalar(lazy.value, lazy.dtype, device)
 
 
 @method("type")

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 
 from minigrad import dtype as dtypes
-from minigrad.autograd.node import kind
 from minigrad.dtype import DType, bool_, int64, promote
 from minigrad.engine import leaf_from_numpy, wrap_numpy
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.ops import cast as cast_array
 from minigrad.runtime.device import get_device
-from minigrad.tensor.base import Tensor, both, function, make, method, record_unary
+from minigrad.tensor.base import Tensor, both, function, make, method
+from minigrad.tensor.function import Function
 from minigrad.tensor.joining import stack
 from minigrad.tensor.movement import shape_argument
 from minigrad.tensor.promotion import get_default_dtype, number, number_dtype
@@ -350,18 +350,35 @@ def eye(n: int, m: int | None = None, *, dtype: DType | None = None, device: Any
 # --- triangles and diagonals
 
 
-_TRIL, _TRIU, _DIAG = kind("TrilBackward0"), kind("TriuBackward0"), kind("DiagEmbedBackward0")
-
-
-def _triangle(self: Tensor, diagonal: int, lower: bool) -> Tensor:
-    la = self._read()
-    dims = len(la.shape)
-    if dims < 2:
-        raise RuntimeError(f"{'tril' if lower else 'triu'}: input tensor must have at least 2 dimensions")
-    row, column = [LazyBuffer.index(la.shape, a, la.device) for a in (dims - 2, dims - 1)]
+def _triangle(x: LazyBuffer, diagonal: int, lower: bool) -> LazyBuffer:
+    dims = len(x.shape)
+    row, column = [LazyBuffer.index(x.shape, a, x.device) for a in (dims - 2, dims - 1)]
     above = row.binary(Op.ADD, row.like(diagonal + (0 if lower else -1))).binary(Op.LT, column)
-    zero = la.like(0)
-    return record_unary(_TRIL if lower else _TRIU, above.where(zero, la) if lower else above.where(la, zero), self, la)
+    zero = x.like(0)
+    return above.where(zero, x) if lower else above.where(x, zero)
+
+
+def _diagonal_of(x: LazyBuffer, offset: int) -> LazyBuffer:
+    *batch, n = x.shape
+    size = n + abs(offset)
+    shape = (*batch, size, size)
+    dims = len(shape)
+    row, column = [LazyBuffer.index(shape, a, x.device) for a in (dims - 2, dims - 1)]
+    on = row.binary(Op.ADD, row.like(offset)).binary(Op.EQ, column)
+    low = max(0, offset)
+    padded = x.pad((*[(0, 0, 0)] * (dims - 2), (low, size - n - low, 0)))
+    wide = padded.reshape((*batch, 1, size)).expand(shape)
+    return on.where(wide, wide.like(0))
+
+
+_TRIL = Function("tril", lambda x, diagonal: _triangle(x, diagonal, True), "TrilBackward0")
+_TRIU = Function("triu", lambda x, diagonal: _triangle(x, diagonal, False), "TriuBackward0")
+_DIAG = Function("diag_embed", _diagonal_of, "DiagEmbedBackward0")
+
+
+def _check_matrix(self: Tensor, name: str) -> None:
+    if self.ndim < 2:
+        raise RuntimeError(f"{name}: input tensor must have at least 2 dimensions")
 
 
 @both("tril")
@@ -372,29 +389,21 @@ def tril(self: Tensor, diagonal: int = 0) -> Tensor:
     tensor([[1., 0.],
             [1., 1.]])
     """
-    return _triangle(self, diagonal, True)
+    _check_matrix(self, "tril")
+    return _TRIL((self,), (diagonal,))
 
 
 @both("triu")
 def triu(self: Tensor, diagonal: int = 0) -> Tensor:
     """Elements on and above a diagonal of the last two dimensions, 0 below."""
-    return _triangle(self, diagonal, False)
+    _check_matrix(self, "triu")
+    return _TRIU((self,), (diagonal,))
 
 
 @both("diag_embed")
 def diag_embed(self: Tensor, offset: int = 0) -> Tensor:
     """Matrices with the last dimension on a diagonal, 0 elsewhere."""
-    la = self._read()
-    n = la.shape[-1]
-    size = n + abs(offset)
-    shape = (*la.shape[:-1], size, size)
-    dims = len(shape)
-    row, column = [LazyBuffer.index(shape, a, la.device) for a in (dims - 2, dims - 1)]
-    on = row.binary(Op.ADD, row.like(offset)).binary(Op.EQ, column)
-    low = max(0, offset)
-    padded = la.pad((*[(0, 0, 0)] * (dims - 2), (low, size - n - low, 0)))
-    wide = padded.reshape((*la.shape[:-1], 1, size)).expand(shape)
-    return record_unary(_DIAG, on.where(wide, wide.like(0)), self, la)
+    return _DIAG((self,), (offset,))
 
 
 @both("diag")

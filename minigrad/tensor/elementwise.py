@@ -8,53 +8,80 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from minigrad.autograd.node import Node, kind
-from minigrad.dtype import bool_
+from minigrad.dtype import DType, bool_
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
-from minigrad.tensor.base import FUNCTIONS, Tensor, both, method, record_binary, record_unary
-from minigrad.tensor.operands import constant_like, fit_number, fit_two, is_number
-from minigrad.tensor.promotion import floating, type_name
+from minigrad.tensor.base import FUNCTIONS, Tensor, both, method
+from minigrad.tensor.function import Function
+from minigrad.tensor.operands import broadcast_shapes, fit, is_number, on_one_device
+from minigrad.tensor.promotion import combined, floating, number, type_name, with_number
 
 # What an arithmetic op is on bools, where it has a meaning.
 _ON_BOOLS = {Op.ADD: Op.OR, Op.MUL: Op.AND, Op.MAXIMUM: Op.OR, Op.MINIMUM: Op.AND}
 
 
-def binary(a: Tensor, b: Any, op: str, node: type[Node], with_constant: type[Node]) -> Tensor:
-    """``a op b`` for a Tensor a and a Tensor or number b; ``with_constant`` is the tape node if b is a number."""
-    la = a._read()
-    if isinstance(b, Tensor):
-        lb = xb = b._read()
-        xa = la
-        dtype = la.dtype
-        if lb.dtype is not dtype or lb.shape != la.shape or la.device != lb.device or (la is lb and a is not b):
-            la, lb, xa, xb = fit_two(a, la, b, lb)
-            dtype = xa.dtype
-        if dtype is bool_:
-            op = _ON_BOOLS.get(op, op)
-        return record_binary(node, LazyBuffer(op, (xa, xb), None, xa.shape, dtype, xa.device), a, b, la, lb)
-    if type(b) is float and la.dtype.kind == "f":
-        xa, xb = la, LazyBuffer(Op.CONST, (), b, la.shape, la.dtype, la.device)
-    elif is_number(b):
-        xa, xb = fit_number(la, b)
-        if xa.dtype is bool_:
-            op = _ON_BOOLS.get(op, op)
-    else:
-        return NotImplemented
-    return record_unary(with_constant, LazyBuffer(op, (xa, xb), None, xa.shape, xa.dtype, xa.device), a, la)
+def fitted(a: LazyBuffer, b: LazyBuffer, with_number: bool) -> tuple[LazyBuffer, LazyBuffer]:
+    """Two operands of one dtype and shape. A number has the dtype of the result already."""
+    if with_number:
+        return a.cast(b.dtype), b.expand(a.shape)
+    dtype = combined(a.dtype, len(a.shape), b.dtype, len(b.shape))
+    shape = a.shape if a.shape == b.shape else broadcast_shapes(a.shape, b.shape)
+    return fit(a, dtype, shape), fit(b, dtype, shape)
 
 
-def reflected(b: Any, a: Tensor, op: str, node: type[Node]) -> Tensor:
-    """``b op a`` for a number b."""
-    la = a._read()
-    if not is_number(b):
-        return NotImplemented
-    xa, xb = fit_number(la, b)
-    if op == Op.DIV and xa.dtype.kind != "f":
-        dtype = floating(xa.dtype)
-        xa = xa.cast(dtype)
-        xb = constant_like(xa, b)
-    return record_unary(node, LazyBuffer(op, (xb, xa), None, xa.shape, xa.dtype, xa.device), a, la)
+class Binary:
+    """An op of two operands: a Function for two Tensors and, where PyTorch names it differently, one for a Tensor and a
+    number."""
+
+    def __init__(self, op: str, node: str, with_number: str = "", reflected: str = "") -> None:
+        name = op.lower()
+        self.tensors = Function(name, lambda a, b: self.compute(op, *fitted(a, b, False)), node)
+        self.number = Function(name, lambda a, b: self.compute(op, *fitted(a, b, True)), with_number or node)
+        self.from_number = Function(name, lambda a, b: self.compute(op, *fitted(a, b, True)[::-1]), reflected or node)
+
+    @staticmethod
+    def compute(op: str, x: LazyBuffer, y: LazyBuffer) -> LazyBuffer:
+        """The op, or what it is on bools."""
+        return x.binary(_ON_BOOLS.get(op, op) if x.dtype is bool_ else op, y)
+
+    def __call__(self, a: Tensor, b: Any) -> Any:
+        """``a op b`` for a Tensor a and a Tensor or number b; NotImplemented for anything else."""
+        if isinstance(b, Tensor):
+            return self.tensors(on_one_device(a, b))
+        if not is_number(b):
+            return NotImplemented
+        return self.number((a,), (), (as_operand(a.dtype, b),))
+
+    def reflected(self, b: Any, a: Tensor) -> Any:
+        """``b op a`` for a number b."""
+        return self.from_number((a,), (), (as_operand(a.dtype, b),)) if is_number(b) else NotImplemented
+
+
+class Division(Binary):
+    """As ``Binary``, but integers become floats."""
+
+    @staticmethod
+    def compute(op: str, x: LazyBuffer, y: LazyBuffer) -> LazyBuffer:
+        dtype = floating(x.dtype)
+        return x.cast(dtype).binary(op, y.cast(dtype))
+
+    def __call__(self, a: Tensor, b: Any) -> Any:
+        if a.dtype.kind != "f" and is_number(b):
+            dtype = floating(a.dtype)
+            return self.number((a,), (), ((number(b, dtype), dtype),))
+        return super().__call__(a, b)
+
+    def reflected(self, b: Any, a: Tensor) -> Any:
+        dtype = floating(a.dtype)
+        return self.from_number((a,), (), ((number(b, dtype), dtype),)) if is_number(b) else NotImplemented
+
+
+def as_operand(dtype: DType, value: Any) -> tuple[Any, DType]:
+    """A number beside a Tensor of this dtype, with the dtype of the result."""
+    if type(value) is float and dtype.kind == "f":
+        return value, dtype
+    result = with_number(dtype, value)
+    return number(value, result), result
 
 
 def checked(result: Any, name: str, other: Any) -> Tensor:
@@ -65,10 +92,10 @@ def checked(result: Any, name: str, other: Any) -> Tensor:
     return result
 
 
-_ADD, _SUB, _RSUB = kind("AddBackward0"), kind("SubBackward0"), kind("RsubBackward1")
-_MUL, _MUL_NUMBER = kind("MulBackward0", "inputs"), kind("MulBackward0", "something")
-_DIV, _DIV_NUMBER = kind("DivBackward0", "inputs"), kind("DivBackward0", "something")
-_RDIV = kind("MulBackward0", "inputs")
+_ADD = Binary(Op.ADD, "AddBackward0")
+_SUB = Binary(Op.SUB, "SubBackward0", reflected="RsubBackward1")
+_MUL = Binary(Op.MUL, "MulBackward0")
+_DIV = Division(Op.DIV, "DivBackward0", reflected="MulBackward0")
 
 
 # --- + - *
@@ -76,7 +103,7 @@ _RDIV = kind("MulBackward0", "inputs")
 
 @method("__add__", "__radd__")
 def _add(self: Tensor, other: Any) -> Tensor:
-    return binary(self, other, Op.ADD, _ADD, _ADD)
+    return _ADD(self, other)
 
 
 @both("add")
@@ -87,7 +114,7 @@ def add(self: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
     >>> minigrad.tensor([1, 2]).add(minigrad.tensor([10, 20]), alpha=2)
     tensor([21, 42])
     """
-    return checked(binary(self, _times_alpha(self, other, alpha), Op.ADD, _ADD, _ADD), "add", other)
+    return checked(_ADD(self, _times_alpha(self, other, alpha)), "add", other)
 
 
 def _times_alpha(self: Tensor, other: Any, alpha: Any) -> Any:
@@ -109,7 +136,7 @@ def _check_bools(a: Tensor, b: Any) -> None:
 @method("__sub__")
 def _sub(self: Tensor, other: Any) -> Tensor:
     _check_bools(self, other)
-    return binary(self, other, Op.SUB, _SUB, _SUB)
+    return _SUB(self, other)
 
 
 @both("sub", "subtract")
@@ -121,7 +148,7 @@ def sub(self: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
 @method("__rsub__")
 def _rsub(self: Tensor, other: Any) -> Tensor:
     _check_bools(self, other)
-    return reflected(other, self, Op.SUB, _RSUB)
+    return _SUB.reflected(other, self)
 
 
 @both("rsub")
@@ -133,13 +160,13 @@ def rsub(self: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
 
 @method("__mul__", "__rmul__")
 def _mul(self: Tensor, other: Any) -> Tensor:
-    return binary(self, other, Op.MUL, _MUL, _MUL_NUMBER)
+    return _MUL(self, other)
 
 
 @both("mul", "multiply")
 def mul(self: Tensor, other: Any) -> Tensor:
     """self * other, broadcast."""
-    return checked(binary(self, other, Op.MUL, _MUL, _MUL_NUMBER), "mul", other)
+    return checked(_MUL(self, other), "mul", other)
 
 
 # --- division
@@ -147,26 +174,12 @@ def mul(self: Tensor, other: Any) -> Tensor:
 
 @method("__truediv__")
 def _div(self: Tensor, other: Any) -> Tensor:
-    la = self._read()
-    if la.dtype.kind == "f":
-        if type(other) is float or not isinstance(other, Tensor) or other.dtype.kind == "f":
-            return binary(self, other, Op.DIV, _DIV, _DIV_NUMBER)
-        lb = other._read()
-        la, lb, xa, xb = fit_two(self, la, other, lb)
-        return record_binary(_DIV, xa.binary(Op.DIV, xb), self, other, la, lb)
-    if isinstance(other, Tensor):
-        la, lb, xa, xb = fit_two(self, la, other, other._read())
-        dtype = floating(xa.dtype)
-        return record_binary(_DIV, xa.cast(dtype).binary(Op.DIV, xb.cast(dtype)), self, other, la, lb)
-    if not is_number(other):
-        return NotImplemented
-    xa = la.cast(floating(la.dtype))
-    return record_unary(_DIV_NUMBER, xa.binary(Op.DIV, constant_like(xa, other)), self, la)
+    return _DIV(self, other)
 
 
 @method("__rtruediv__")
 def _rdiv(self: Tensor, other: Any) -> Tensor:
-    return reflected(other, self, Op.DIV, _RDIV)
+    return _DIV.reflected(other, self)
 
 
 @both("div", "divide", "true_divide")
@@ -185,13 +198,13 @@ def div(self: Tensor, other: Any, *, rounding_mode: str | None = None) -> Tensor
     return (((self < 0) != (other < 0)).to(quotient.dtype) * -2 + 1) * quotient
 
 
-_FLOORDIV = kind("NotImplemented", "something")
+_FLOORDIV = Binary(Op.FLOORDIV, "NotImplemented")
 
 
 @method("__floordiv__")
 def _floordiv(self: Tensor, other: Any) -> Tensor:
     _check_divisor(self, other)
-    return binary(self, other, Op.FLOORDIV, _FLOORDIV, _FLOORDIV)
+    return _FLOORDIV(self, other)
 
 
 def _check_divisor(self: Tensor, other: Any) -> None:
@@ -201,7 +214,7 @@ def _check_divisor(self: Tensor, other: Any) -> None:
 
 @method("__rfloordiv__")
 def _rfloordiv(self: Tensor, other: Any) -> Tensor:
-    return reflected(other, self, Op.FLOORDIV, _FLOORDIV)
+    return _FLOORDIV.reflected(other, self)
 
 
 @both("floor_divide")
@@ -210,18 +223,18 @@ def floor_divide(self: Tensor, other: Any) -> Tensor:
     return checked(_floordiv(self, other), "floor_divide", other)
 
 
-_REMAINDER, _REMAINDER_NUMBER = kind("RemainderBackward1", "inputs"), kind("RemainderBackward0")
+_REMAINDER = Binary(Op.MOD, "RemainderBackward1", "RemainderBackward0", "RemainderBackward1")
 
 
 @method("__mod__")
 def _mod(self: Tensor, other: Any) -> Tensor:
     _check_divisor(self, other)
-    return binary(self, other, Op.MOD, _REMAINDER, _REMAINDER_NUMBER)
+    return _REMAINDER(self, other)
 
 
 @method("__rmod__")
 def _rmod(self: Tensor, other: Any) -> Tensor:
-    return reflected(other, self, Op.MOD, _REMAINDER)
+    return _REMAINDER.reflected(other, self)
 
 
 @both("remainder")
@@ -241,8 +254,8 @@ def fmod(self: Tensor, other: Any) -> Tensor:
 # --- powers
 
 
-_POW_NUMBER, _POW = kind("PowBackward0", "inputs"), kind("PowBackward1", "both")
-_NUMBER_POW = kind("PowBackward2", "output")
+_POW = Binary(Op.POW, "PowBackward1", "PowBackward0", "PowBackward2")
+_KNOWN_POWER = Function("pow", lambda x, exponent, dtype: _known_power(x.cast(dtype), exponent), "PowBackward0")
 
 
 @method("__pow__")
@@ -250,20 +263,22 @@ def _pow(self: Tensor, other: Any) -> Tensor:
     if isinstance(other, Tensor):
         if self.dtype is bool_ and other.dtype is bool_:
             raise NotImplementedError('"pow" not implemented for \'Bool\'')
-        return binary(self, other, Op.POW, _POW, _POW_NUMBER)
+        return _POW(self, other)
     if not is_number(other):
         return NotImplemented
-    la = self._read()
-    xa, xb = fit_number(la, other)
-    if xa.dtype is bool_:
+    exponent, dtype = as_operand(self.dtype, other)
+    if dtype is bool_:
         raise NotImplementedError('"pow" not implemented for \'Bool\'')
-    if xa.dtype.kind != "f" and other < 0:
+    if dtype.kind != "f" and other < 0:
         raise RuntimeError("Integers to negative integer powers are not allowed.")
-    return record_unary(_POW_NUMBER, _power(xa, other, xb), self, la)
+    return _KNOWN_POWER((self,), (exponent, dtype)) if exponent in _KNOWN else _POW(self, other)
 
 
-def _power(x: LazyBuffer, exponent: Any, constant: LazyBuffer) -> LazyBuffer:
-    """x to a known exponent: multiplications and roots where these are exact, else POW."""
+_KNOWN = frozenset((-2, -1, -0.5, 0.5, 1, 2, 3, 4))
+
+
+def _known_power(x: LazyBuffer, exponent: Any) -> LazyBuffer:
+    """x to an exponent for which multiplications and roots are exact."""
     if exponent == 2:
         return x.binary(Op.MUL, x)
     if exponent == 3:
@@ -275,13 +290,8 @@ def _power(x: LazyBuffer, exponent: Any, constant: LazyBuffer) -> LazyBuffer:
         return square.binary(Op.MUL, square)
     if exponent == 0.5:
         return x.unary(Op.SQRT)
-    if exponent == -1:
-        return x.like(1.0).binary(Op.DIV, x)
-    if exponent == -0.5:
-        return x.like(1.0).binary(Op.DIV, x.unary(Op.SQRT))
-    if exponent == -2:
-        return x.like(1.0).binary(Op.DIV, x.binary(Op.MUL, x))
-    return x.binary(Op.POW, constant)
+    divisor = {-1: x, -0.5: x.unary(Op.SQRT), -2: x.binary(Op.MUL, x)}[exponent]
+    return x.like(1.0).binary(Op.DIV, divisor)
 
 
 def number_one(x: LazyBuffer) -> Any:
@@ -291,7 +301,7 @@ def number_one(x: LazyBuffer) -> Any:
 
 @method("__rpow__")
 def _rpow(self: Tensor, other: Any) -> Tensor:
-    return reflected(other, self, Op.POW, _NUMBER_POW)
+    return _POW.reflected(other, self)
 
 
 @both("pow")
@@ -320,36 +330,36 @@ _with_number_first("remainder", lambda a, b: a % b)
 # --- max, min
 
 
-_MAXIMUM, _MINIMUM = kind("MaximumBackward0", "inputs"), kind("MinimumBackward0", "inputs")
+_MAXIMUM, _MINIMUM = Binary(Op.MAXIMUM, "MaximumBackward0"), Binary(Op.MINIMUM, "MinimumBackward0")
 
 
 @both("maximum")
 def maximum(self: Tensor, other: Any) -> Tensor:
     """The larger of each pair, broadcast; NaN if either is. Where they are equal each gets half the gradient."""
-    return checked(binary(self, other, Op.MAXIMUM, _MAXIMUM, _MAXIMUM), "maximum", other)
+    return checked(_MAXIMUM(self, other), "maximum", other)
 
 
 @both("minimum")
 def minimum(self: Tensor, other: Any) -> Tensor:
     """The smaller of each pair, broadcast; NaN if either is."""
-    return checked(binary(self, other, Op.MINIMUM, _MINIMUM, _MINIMUM), "minimum", other)
+    return checked(_MINIMUM(self, other), "minimum", other)
 
 
 # --- of one operand
 
 
-_NEG, _ABS = kind("NegBackward0"), kind("AbsBackward0", "inputs")
+_NEG = Function("neg", lambda x: x.unary(Op.NEG), "NegBackward0")
+_ABS = Function("abs", lambda x: x if x.dtype.kind in "bu" else x.unary(Op.ABS), "AbsBackward0")
 
 
 @method("__neg__")
 @both("neg", "negative")
 def neg(self: Tensor) -> Tensor:
     """-self."""
-    la = self._read()
-    if la.dtype is bool_:
+    if self.dtype is bool_:
         raise RuntimeError("Negation, the `-` operator, on a bool tensor is not supported. If you are trying to invert "
                            "a mask, use the `~` or `logical_not()` operator instead.")
-    return record_unary(_NEG, la.unary(Op.NEG), self, la)
+    return _NEG((self,))
 
 
 @method("__pos__")
@@ -365,10 +375,7 @@ def positive(self: Tensor) -> Tensor:
 @both("abs", "absolute")
 def abs_(self: Tensor) -> Tensor:
     """The absolute value; its slope at 0 counts as 0."""
-    la = self._read()
-    if la.dtype.kind in "bu":
-        return record_unary(_ABS, la, self, la)
-    return record_unary(_ABS, la.unary(Op.ABS), self, la)
+    return _ABS((self,))
 
 
 # --- combinations

@@ -5,33 +5,93 @@ Next: ``movement.py``."""
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
-from minigrad.autograd.node import Node, kind
 from minigrad.dtype import DType, accumulator, int64
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
-from minigrad.tensor.base import Tensor, both, record, record_unary
+from minigrad.tensor.base import Tensor, both
+from minigrad.tensor.function import Function
 from minigrad.tensor.operands import dim_index, dim_indices
 from minigrad.tensor.promotion import floating, type_name
 from minigrad.tensor.reduce import without
 
-_SOFTMAX, _LOG_SOFTMAX = kind("SoftmaxBackward0", "inputs"), kind("LogSoftmaxBackward0", "inputs")
-_LOGSUMEXP = kind("LogsumexpBackward0", "inputs")
+Values = Sequence[LazyBuffer]
 
 
-def _shifted(self: Tensor, dim: Any, dtype: DType | None, name: str) -> tuple[LazyBuffer, LazyBuffer, LazyBuffer, Any]:
-    """What was read, the values minus their maximum along ``dim``, that maximum, and the axes."""
-    la = self._read()
-    if dtype is None and la.dtype.kind != "f":
-        raise NotImplementedError(f"\"{name}_lastdim_kernel_impl\" not implemented for '{type_name(la.dtype)}'")
-    if dim is None:
-        dim = 0 if len(la.shape) in (0, 1, 3) else 1
-    axes = dim_indices(dim_index(dim, len(la.shape)), len(la.shape))
-    x = la.cast(la.dtype if dtype is None else dtype)
+def _shifted(x: LazyBuffer, axes: tuple[int, ...]) -> LazyBuffer:
+    """The values minus their maximum."""
     wide = x.cast(accumulator(x.dtype))
-    top = wide.reduce(Op.MAX, axes)
-    return la, wide.binary(Op.SUB, top.expand(wide.shape)), top, (axes, x.dtype)
+    return wide.binary(Op.SUB, wide.reduce(Op.MAX, axes).expand(wide.shape))
+
+
+def _softmax(x: LazyBuffer, axes: tuple[int, ...], dtype: DType) -> LazyBuffer:
+    exp = _shifted(x.cast(dtype), axes).unary(Op.EXP)
+    return exp.binary(Op.DIV, exp.reduce(Op.SUM, axes).expand(exp.shape)).cast(dtype)
+
+
+def _softmax_gradient(inputs: Values, outputs: Values, grads: Values, axes: tuple[int, ...],
+                      dtype: DType) -> tuple[LazyBuffer]:
+    """out * (g - sum(g * out)): of the forward pass only the result is kept."""
+    wide = accumulator(dtype)
+    out, g = outputs[0].cast(wide), grads[0].cast(wide)
+    shared = g.binary(Op.MUL, out).reduce(Op.SUM, axes).expand(out.shape)
+    return (out.binary(Op.MUL, g.binary(Op.SUB, shared)).cast(dtype).cast(inputs[0].dtype),)
+
+
+def _log_softmax(x: LazyBuffer, axes: tuple[int, ...], dtype: DType) -> LazyBuffer:
+    shifted = _shifted(x.cast(dtype), axes)
+    total = shifted.unary(Op.EXP).reduce(Op.SUM, axes).unary(Op.LOG)
+    return shifted.binary(Op.SUB, total.expand(shifted.shape)).cast(dtype)
+
+
+def _log_softmax_gradient(inputs: Values, outputs: Values, grads: Values, axes: tuple[int, ...],
+                          dtype: DType) -> tuple[LazyBuffer]:
+    """g - exp(out) * sum(g)"""
+    wide = accumulator(dtype)
+    out, g = outputs[0].cast(wide), grads[0].cast(wide)
+    total = g.reduce(Op.SUM, axes).expand(out.shape)
+    return (g.binary(Op.SUB, out.unary(Op.EXP).binary(Op.MUL, total)).cast(dtype).cast(inputs[0].dtype),)
+
+
+def _logsumexp(x: LazyBuffer, axes: tuple[int, ...], keepdim: bool) -> LazyBuffer:
+    x = x.cast(floating(x.dtype))
+    wide = x.cast(accumulator(x.dtype))
+    finite = _finite(wide.reduce(Op.MAX, axes))
+    total = wide.binary(Op.SUB, finite.expand(wide.shape)).unary(Op.EXP).reduce(Op.SUM, axes)
+    return total.unary(Op.LOG).binary(Op.ADD, finite).reshape(without(x.shape, axes, keepdim)).cast(x.dtype)
+
+
+def _finite(x: LazyBuffer) -> LazyBuffer:
+    """0 in the place of infinities and NaN."""
+    return x.unary(Op.ABS).binary(Op.LT, x.like(math.inf)).where(x, x.like(0.0))
+
+
+def _logsumexp_gradient(inputs: Values, outputs: Values, grads: Values, axes: tuple[int, ...],
+                        keepdim: bool) -> tuple[LazyBuffer]:
+    """g * exp(x - out); an infinite result counts as 0 there, so that nothing becomes NaN that need not."""
+    x, out, g = inputs[0], outputs[0], grads[0]
+    dtype, kept = out.dtype, without(x.shape, axes, True)
+    wide = accumulator(dtype)
+    total = out.cast(wide).reshape(kept)
+    share = x.cast(dtype).cast(wide).binary(Op.SUB, _finite(total).expand(x.shape)).unary(Op.EXP)
+    return (share.binary(Op.MUL, g.cast(wide).reshape(kept).expand(x.shape)).cast(dtype).cast(x.dtype),)
+
+
+_SOFTMAX = Function("softmax", _softmax, "SoftmaxBackward0", _softmax_gradient)
+_LOG_SOFTMAX = Function("log_softmax", _log_softmax, "LogSoftmaxBackward0", _log_softmax_gradient)
+_LOGSUMEXP = Function("logsumexp", _logsumexp, "LogsumexpBackward0", _logsumexp_gradient)
+
+
+def _along(self: Tensor, dim: Any, dtype: DType | None, name: str) -> tuple[tuple[int, ...], DType]:
+    """The static arguments of a softmax."""
+    if dtype is None and self.dtype.kind != "f":
+        raise NotImplementedError(f"\"{name}_lastdim_kernel_impl\" not implemented for '{type_name(self.dtype)}'")
+    dims = len(self._shape())
+    if dim is None:
+        dim = 0 if dims in (0, 1, 3) else 1
+    return dim_indices(dim_index(dim, dims), dims), dtype or self.dtype
 
 
 @both("softmax")
@@ -42,33 +102,19 @@ def softmax(self: Tensor, dim: int | None = None, dtype: DType | None = None, _s
     >>> minigrad.tensor([0.0, 0.0]).softmax(0)
     tensor([0.5000, 0.5000])
     """
-    la, shifted, top, (axes, out_dtype) = _shifted(self, dim, dtype, "softmax")
-    exp = shifted.unary(Op.EXP)
-    out = exp.binary(Op.DIV, exp.reduce(Op.SUM, axes).expand(exp.shape)).cast(out_dtype)
-    return record(_SOFTMAX, (out,), (self,), (la,), stops=(top,))[0]
+    return _SOFTMAX((self,), _along(self, dim, dtype, "softmax"))
 
 
 @both("log_softmax")
 def log_softmax(self: Tensor, dim: int | None = None, dtype: DType | None = None, _stacklevel: int = 3) -> Tensor:
     """log(softmax(self)) along ``dim``, without overflow."""
-    la, shifted, top, (axes, out_dtype) = _shifted(self, dim, dtype, "log_softmax")
-    total = shifted.unary(Op.EXP).reduce(Op.SUM, axes).unary(Op.LOG)
-    out = shifted.binary(Op.SUB, total.expand(shifted.shape)).cast(out_dtype)
-    return record(_LOG_SOFTMAX, (out,), (self,), (la,), stops=(top,))[0]
+    return _LOG_SOFTMAX((self,), _along(self, dim, dtype, "log_softmax"))
 
 
 @both("logsumexp")
 def logsumexp(self: Tensor, dim: Any, keepdim: bool = False) -> Tensor:
     """log(sum(exp(self))) over ``dim``, without overflow; -inf where all are -inf."""
-    la = self._read()
-    x = la.cast(floating(la.dtype))
-    axes = dim_indices(dim, len(x.shape))
-    wide = x.cast(accumulator(x.dtype))
-    top = wide.reduce(Op.MAX, axes)
-    finite = top.unary(Op.ABS).binary(Op.LT, top.like(math.inf)).where(top, top.like(0.0))
-    total = wide.binary(Op.SUB, finite.expand(wide.shape)).unary(Op.EXP).reduce(Op.SUM, axes)
-    out = total.unary(Op.LOG).binary(Op.ADD, finite).reshape(without(x.shape, axes, keepdim)).cast(x.dtype)
-    return record(_LOGSUMEXP, (out,), (self,), (la,), stops=(finite,))[0]
+    return _LOGSUMEXP((self,), (dim_indices(dim, len(self._shape())), keepdim))
 
 
 @both("softmin")
@@ -107,34 +153,37 @@ def dist(self: Tensor, other: Tensor, p: float = 2) -> Tensor:
     return norm(self - other, p)
 
 
-_NORM = kind("LinalgVectorNormBackward0", "both")
-
-
-def _euclidean(self: Tensor, dim: Any, keepdim: bool) -> Tensor:
+def _length(x: LazyBuffer, axes: tuple[int, ...], keepdim: bool) -> LazyBuffer:
     """Differentiated with slope 0 at 0, where the square root alone would give NaN."""
-    la = self._read()
-    axes = dim_indices(dim, len(la.shape))
-    wide = la.cast(accumulator(la.dtype))
+    wide = x.cast(accumulator(x.dtype))
     total = wide.binary(Op.MUL, wide).reduce(Op.SUM, axes)
     zero = total.like(0.0)
     nothing = total.binary(Op.EQ, zero)
     out = nothing.where(zero, nothing.where(total.like(1.0), total).unary(Op.SQRT))
-    return record_unary(_NORM, out.reshape(without(la.shape, axes, keepdim)).cast(la.dtype), self, la)
+    return out.reshape(without(x.shape, axes, keepdim)).cast(x.dtype)
+
+
+_NORM = Function("norm", _length, "LinalgVectorNormBackward0")
+
+
+def _euclidean(self: Tensor, dim: Any, keepdim: bool) -> Tensor:
+    return _NORM((self,), (dim_indices(dim, len(self._shape())), keepdim))
 
 
 # --- running
 
 
-_CUMSUM, _CUMPROD = kind("CumsumBackward0"), kind("CumprodBackward0", "both")
+def _scanned(x: LazyBuffer, op: str, axis: int, dtype: DType) -> LazyBuffer:
+    x = x.cast(dtype)
+    return x.cast(accumulator(dtype)).scan(op, axis).cast(dtype) if x.shape else x.contiguous()
 
 
-def _running(self: Tensor, dim: int, dtype: DType | None, op: str, node: type[Node]) -> Tensor:
-    la = self._read()
-    axis = dim_index(dim, len(la.shape))
-    x = la.cast(dtype if dtype is not None else la.dtype if la.dtype.kind == "f" else int64)
-    if not x.shape:
-        return record_unary(node, x.contiguous(), self, la)
-    return record_unary(node, x.cast(accumulator(x.dtype)).scan(op, axis).cast(x.dtype), self, la)
+_CUMSUM, _CUMPROD = Function("cumsum", _scanned, "CumsumBackward0"), Function("cumprod", _scanned, "CumprodBackward0")
+
+
+def _running(self: Tensor, dim: int, dtype: DType | None, op: str, function: Function) -> Tensor:
+    axis = dim_index(dim, len(self._shape()))
+    return function((self,), (op, axis, dtype or (self.dtype if self.dtype.kind == "f" else int64)))
 
 
 @both("cumsum")

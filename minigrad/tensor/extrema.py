@@ -5,19 +5,17 @@ Next: ``exponential.py``."""
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
-from minigrad.autograd.node import Node, kind
 from minigrad.dtype import bool_, int64, uint8
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.tensor import return_types
-from minigrad.tensor.base import Tensor, both, make, record, record_unary, twin
+from minigrad.tensor.base import Tensor, both
+from minigrad.tensor.function import Function
 from minigrad.tensor.operands import dim_index, dim_indices
-from minigrad.tensor.reduce import named, reduce, without
-
-_MAX, _MIN = named("Max", "both"), named("Min", "both")
-_AMAX, _AMIN = kind("AmaxBackward0", "both"), kind("AminBackward0", "both")
+from minigrad.tensor.reduce import reduce, without
 
 
 def _check_not_empty(shape: tuple[int, ...], axes: tuple[int, ...], name: str, all_dims: bool) -> None:
@@ -45,40 +43,55 @@ def extreme_index(x: LazyBuffer, out: LazyBuffer, axis: int) -> LazyBuffer:
     return first_where(mask, axis)
 
 
-def _extreme_along(self: Tensor, dim: int, keepdim: bool, op: str, node: type[Node],
+def _along(x: LazyBuffer, op: str, axis: int, keepdim: bool) -> tuple[LazyBuffer, LazyBuffer]:
+    """The extremum along an axis, and where it stands."""
+    if not x.shape:
+        return x.contiguous(), LazyBuffer.const(0, int64, (), x.device)
+    out = x.reduce(op, (axis,))
+    shape = without(x.shape, (axis,), keepdim)
+    return out.reshape(shape), extreme_index(x, out, axis).reshape(shape)
+
+
+def _along_gradient(inputs: Sequence[LazyBuffer], outputs: Sequence[LazyBuffer], grads: Sequence[LazyBuffer | None],
+                    op: str, axis: int, keepdim: bool) -> tuple[LazyBuffer | None]:
+    """The gradient goes to the elements at the indices."""
+    x, index, g = inputs[0], outputs[1], grads[0]
+    if g is None or not x.shape:
+        return (g,)
+    kept = without(x.shape, (axis,), True)
+    chosen = LazyBuffer.index(x.shape, axis, x.device).binary(Op.EQ, index.reshape(kept).expand(x.shape))
+    return (chosen.where(g.reshape(kept).expand(x.shape), x.like(0.0)),)
+
+
+def _over(x: LazyBuffer, op: str, axes: tuple[int, ...], keepdim: bool) -> LazyBuffer:
+    return reduce(x, op, axes, keepdim) if axes else x.contiguous()
+
+
+_OVER_ALL = {Op.MAX: Function("max", _over, "MaxBackward1"), Op.MIN: Function("min", _over, "MinBackward1")}
+_ALONG = {Op.MAX: Function("max", _along, "MaxBackward0", _along_gradient),
+          Op.MIN: Function("min", _along, "MinBackward0", _along_gradient)}
+_AMAX, _AMIN = Function("amax", _over, "AmaxBackward0"), Function("amin", _over, "AminBackward0")
+
+
+def _extreme_along(self: Tensor, dim: int, keepdim: bool, op: str,
                    result: type[return_types.ReturnType]) -> return_types.ReturnType:
-    """Values and indices. The gradient goes to the indexed elements."""
-    la = self._read()
-    axis = dim_index(dim, len(la.shape))
-    if not la.shape:
-        zero = LazyBuffer.const(0, int64, (), la.device)
-        return result(*record(node, (la.contiguous(), zero), (self,), (la,)))
-    _check_not_empty(la.shape, (axis,), result.__name__, False)
-    out = la.reduce(op, (axis,))
-    index = extreme_index(la, out, axis)
-    shape = without(la.shape, (axis,), keepdim)
-    values = out.reshape(shape)
-    structure = None
-    if la.dtype.kind == "f":
-        chosen = LazyBuffer.index(la.shape, axis, la.device).binary(Op.EQ, index.expand(la.shape))
-        only = chosen.where(la, la.like(0)).reduce(Op.SUM, (axis,))
-        if values is out:  # the mask reads ``out``, so what is differentiated instead needs a node of its own
-            values = twin(out)
-        structure = {values: (Op.RESHAPE, (only,), shape)}
-    return result(*record(node, (values, index.reshape(shape)), (self,), (la,), structure=structure))
+    """Values and indices."""
+    axis = dim_index(dim, len(self._shape()))
+    if self._shape():
+        _check_not_empty(self._shape(), (axis,), result.__name__, False)
+    return result(*_ALONG[op].all((self,), (op, axis, keepdim)))
 
 
 def _extreme(self: Tensor, dim: Any, keepdim: bool, other: Any, name: str) -> Any:
-    op, nodes = (Op.MAX, _MAX) if name == "max" else (Op.MIN, _MIN)
+    op = Op.MAX if name == "max" else Op.MIN
     if isinstance(dim, Tensor) or other is not None:
         pair = dim if other is None else other
         return self.maximum(pair) if name == "max" else self.minimum(pair)
     if dim is not None:
-        return _extreme_along(self, dim, keepdim, op, nodes[0], getattr(return_types, name))
-    la = self._read()
-    axes = tuple(range(len(la.shape)))
-    _check_not_empty(la.shape, axes, name, True)
-    return record_unary(nodes[1], reduce(la, op, axes, False) if axes else la.contiguous(), self, la)
+        return _extreme_along(self, dim, keepdim, op, getattr(return_types, name))
+    axes = tuple(range(len(self._shape())))
+    _check_not_empty(self._shape(), axes, name, True)
+    return _OVER_ALL[op]((self,), (op, axes, False))
 
 
 @both("max")
@@ -104,19 +117,17 @@ def min_(self: Tensor, dim: Any = None, keepdim: bool = False, *, other: Any = N
 @both("amax")
 def amax(self: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
     """The largest element over ``dim``; equal ones share the gradient."""
-    la = self._read()
-    axes = dim_indices(dim, len(la.shape))
-    _check_not_empty(la.shape, axes, "amax", dim == ())
-    return record_unary(_AMAX, reduce(la, Op.MAX, axes, keepdim), self, la)
+    axes = dim_indices(dim, len(self._shape()))
+    _check_not_empty(self._shape(), axes, "amax", dim == ())
+    return _AMAX((self,), (Op.MAX, axes, keepdim))
 
 
 @both("amin")
 def amin(self: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
     """The smallest element over ``dim``; equal ones share the gradient."""
-    la = self._read()
-    axes = dim_indices(dim, len(la.shape))
-    _check_not_empty(la.shape, axes, "amin", dim == ())
-    return record_unary(_AMIN, reduce(la, Op.MIN, axes, keepdim), self, la)
+    axes = dim_indices(dim, len(self._shape()))
+    _check_not_empty(self._shape(), axes, "amin", dim == ())
+    return _AMIN((self,), (Op.MIN, axes, keepdim))
 
 
 @both("aminmax")
@@ -126,22 +137,30 @@ def aminmax(self: Tensor, *, dim: int | None = None, keepdim: bool = False) -> r
     return return_types.aminmax(self.amin(over, keepdim), self.amax(over, keepdim))
 
 
+def _place(x: LazyBuffer, op: str, axis: int | None, keepdim: bool) -> LazyBuffer:
+    """Where the extremum along an axis stands; None: in the flattened tensor."""
+    x = x.cast(uint8) if x.dtype is bool_ else x
+    if axis is None:
+        flat = x.reshape((math.prod(x.shape),))
+        return extreme_index(flat, flat.reduce(op, (0,)), 0).reshape((1,) * len(x.shape) if keepdim else ())
+    if not x.shape:
+        return LazyBuffer.const(0, int64, (), x.device)
+    return extreme_index(x, x.reduce(op, (axis,)), axis).reshape(without(x.shape, (axis,), keepdim))
+
+
+_ARGUMENT = {Op.MAX: Function("argmax", _place, "NotDifferentiable"),
+             Op.MIN: Function("argmin", _place, "NotDifferentiable")}
+
+
 def _argument(self: Tensor, dim: Any, keepdim: bool, op: str, name: str) -> Tensor:
-    la = self._read()
-    if la.dtype is bool_:
-        la = la.cast(uint8)
-    if dim is None:
-        if 0 in la.shape:
+    shape = self._shape()
+    axis = None if dim is None else dim_index(dim, len(shape))
+    if axis is None:
+        if 0 in shape:
             raise IndexError(f"{name}(): Expected reduction dim to be specified for input.numel() == 0.")
-        flat = la.reshape((math.prod(la.shape),))
-        index = extreme_index(flat, flat.reduce(op, (0,)), 0)
-        return make(index.reshape((1,) * len(la.shape) if keepdim else ()))
-    axis = dim_index(dim, len(la.shape))
-    if not la.shape:
-        return make(LazyBuffer.const(0, int64, (), la.device))
-    _check_not_empty(la.shape, (axis,), name, False)
-    index = extreme_index(la, la.reduce(op, (axis,)), axis)
-    return make(index.reshape(without(la.shape, (axis,), keepdim)))
+    elif shape:
+        _check_not_empty(shape, (axis,), name, False)
+    return _ARGUMENT[op]((self,), (op, axis, keepdim))
 
 
 @both("argmax")
@@ -163,17 +182,22 @@ def argmin(self: Tensor, dim: int | None = None, keepdim: bool = False) -> Tenso
 
 def _running_extreme(self: Tensor, dim: int, op: str, result: type[return_types.ReturnType]) -> Any:
     """The running extremum, and the last index at which it was reached."""
-    la = self._read()
-    axis = dim_index(dim, len(la.shape))
-    if not la.shape:
-        return result(self.clone(), make(LazyBuffer.const(0, int64, (), la.device)))
-    values = la.scan(op, axis)
-    index = LazyBuffer.index(la.shape, axis, la.device)
-    reached = la.binary(Op.EQ, values)
-    if la.dtype.kind == "f":
-        reached = reached.binary(Op.OR, la.binary(Op.EQ, la).unary(Op.NOT))
-    indices = make(reached.where(index, index.like(0)).scan(Op.MAX, axis))
-    return result(self.gather(axis, indices), indices)
+    axis = dim_index(dim, len(self._shape()))
+    indices = _RUNNING_PLACE((self,), (op, axis))
+    return result(self.gather(axis, indices) if self._shape() else self.clone(), indices)
+
+
+def _running_place(x: LazyBuffer, op: str, axis: int) -> LazyBuffer:
+    if not x.shape:
+        return LazyBuffer.const(0, int64, (), x.device)
+    index = LazyBuffer.index(x.shape, axis, x.device)
+    reached = x.binary(Op.EQ, x.scan(op, axis))
+    if x.dtype.kind == "f":
+        reached = reached.binary(Op.OR, x.binary(Op.EQ, x).unary(Op.NOT))
+    return reached.where(index, index.like(0)).scan(Op.MAX, axis)
+
+
+_RUNNING_PLACE = Function("running_index", _running_place, "NotDifferentiable")
 
 
 @both("cummax")

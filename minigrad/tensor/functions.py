@@ -5,51 +5,58 @@ Next: ``comparison.py``."""
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from minigrad.autograd.mode import mode
-from minigrad.autograd.node import Node, kind, stand_in
 from minigrad.dtype import bool_, int64
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
-from minigrad.tensor.base import Tensor, both, make, record, record_unary, twin
-from minigrad.tensor.operands import fit_all
-from minigrad.tensor.promotion import floating, type_name
+from minigrad.tensor.base import Tensor, both
+from minigrad.tensor.function import Function
+from minigrad.tensor.operands import MixedFunction, all_fitted
+from minigrad.tensor.promotion import floating
+
+Formula = Callable[[LazyBuffer], LazyBuffer]
 
 
-def _primitive(name: str, op: str, node: type[Node], doc: str, *more: str) -> None:
-    """A function that is one op. On integers it computes in the default floating type."""
+def of_floats(formula: Formula) -> Formula:
+    """The formula, for integers too: they are taken in the default floating type."""
+    return lambda x: formula(x.cast(floating(x.dtype)))
+
+
+def _elementwise(name: str, formula: Formula, doc: str, *more: str, node: str = "", gradient: Any = None) -> Function:
+    """A function of each element, under ``name`` and ``more`` names."""
+    apply = Function(name, formula, f"{node or name.capitalize()}Backward0", gradient)
 
     def function(self: Tensor) -> Tensor:
-        la = self._read()
-        xa = la if la.dtype.kind == "f" else la.cast(floating(la.dtype))
-        return record_unary(node, LazyBuffer(op, (xa,), None, xa.shape, xa.dtype, xa.device), self, la)
+        return apply((self,))
 
     function.__doc__ = doc
     both(name, *more)(function)
+    return apply
 
 
-for _name, _op, _saves, _doc in (
-    ("exp", Op.EXP, "output", "e to the power of each element."),
-    ("log", Op.LOG, "inputs", "The natural logarithm; -inf at 0, NaN below."),
-    ("sqrt", Op.SQRT, "output", "The square root; NaN below 0."),
-    ("sin", Op.SIN, "inputs", "The sine of an angle in radians."),
-    ("cos", Op.COS, "inputs", "The cosine of an angle in radians."),
-    ("tanh", Op.TANH, "output", "The hyperbolic tangent."),
-    ("erf", Op.ERF, "inputs", "The error function, 2/sqrt(pi) times the integral of exp(-t^2) from 0 to x."),
+for _name, _op, _doc in (
+    ("exp", Op.EXP, "e to the power of each element."),
+    ("log", Op.LOG, "The natural logarithm; -inf at 0, NaN below."),
+    ("sqrt", Op.SQRT, "The square root; NaN below 0."),
+    ("sin", Op.SIN, "The sine of an angle in radians."),
+    ("cos", Op.COS, "The cosine of an angle in radians."),
+    ("tanh", Op.TANH, "The hyperbolic tangent."),
+    ("erf", Op.ERF, "The error function, 2/sqrt(pi) times the integral of exp(-t^2) from 0 to x."),
 ):
-    _primitive(_name, _op, kind(f"{_name.capitalize()}Backward0", _saves), _doc)
+    _elementwise(_name, of_floats(lambda x, op=_op: x.unary(op)), _doc)  # type: ignore[misc]
 
 
 def _rounding(name: str, op: str, doc: str, *more: str) -> None:
     """A function that leaves integers as they are."""
-    node = kind(f"{name.capitalize()}Backward0")
+    apply = Function(name, lambda x: x.unary(op) if x.dtype.kind == "f" else x.contiguous(),
+                     f"{name.capitalize()}Backward0")
 
     def function(self: Tensor) -> Tensor:
-        la = self._read()
-        if la.dtype is bool_:
+        if self.dtype is bool_:
             raise NotImplementedError(f"\"{name}\" not implemented for 'Bool'")
-        return record_unary(node, la.unary(op) if la.dtype.kind == "f" else la.contiguous(), self, la)
+        return apply((self,))
 
     function.__doc__ = doc
     both(name, *more)(function)
@@ -68,16 +75,13 @@ def round_(self: Tensor, *, decimals: int = 0) -> Tensor:
     >>> minigrad.tensor([0.5, 1.5, 2.5]).round()
     tensor([0., 2., 2.])
     """
-    la = self._read()
-    if la.dtype.kind != "f":
-        return record_unary(_ROUND, la.contiguous(), self, la)
-    if decimals:
+    if decimals and self.dtype.kind == "f":
         return (self * 10.0**decimals).round() / 10.0**decimals if decimals > 0 else (
             self / 10.0**-decimals).round() * 10.0**-decimals
-    return record_unary(_ROUND, la.unary(Op.ROUND), self, la)
+    return _ROUND((self,))
 
 
-_ROUND = kind("RoundBackward0")
+_ROUND = Function("round", lambda x: x.unary(Op.ROUND) if x.dtype.kind == "f" else x.contiguous(), "RoundBackward0")
 
 
 @both("frac")
@@ -89,54 +93,28 @@ def frac(self: Tensor) -> Tensor:
 # --- from the primitives
 
 
-def _floats(self: Tensor) -> tuple[LazyBuffer, LazyBuffer]:
-    la = self._read()
-    return la, la if la.dtype.kind == "f" else la.cast(floating(la.dtype))
+def _over(x: LazyBuffer, divisor: LazyBuffer) -> LazyBuffer:
+    return x.like(1.0).binary(Op.DIV, divisor)
 
 
-def _unary(name: str, saves: str = "inputs") -> type[Node]:
-    return kind(f"{name}Backward0", saves)
+def _sign(x: LazyBuffer) -> LazyBuffer:
+    if x.dtype is bool_:
+        return x.contiguous()
+    zero, one = x.like(0), x.like(1)
+    minus = one.unary(Op.NEG) if x.dtype.kind != "u" else zero
+    return zero.binary(Op.LT, x).where(one, x.binary(Op.LT, zero).where(minus, zero))
 
 
-@both("reciprocal")
-def reciprocal(self: Tensor) -> Tensor:
-    """1 / self."""
-    la, x = _floats(self)
-    return record_unary(_unary("Reciprocal", "output"), x.like(1.0).binary(Op.DIV, x), self, la)
+def _squared(x: LazyBuffer) -> LazyBuffer:
+    x = x if x.dtype is not bool_ else x.cast(int64)
+    return x.binary(Op.MUL, x)
 
 
-@both("rsqrt")
-def rsqrt(self: Tensor) -> Tensor:
-    """1 / sqrt(self)."""
-    la, x = _floats(self)
-    return record_unary(_unary("Rsqrt", "output"), x.like(1.0).binary(Op.DIV, x.unary(Op.SQRT)), self, la)
-
-
-@both("square")
-def square(self: Tensor) -> Tensor:
-    """self * self."""
-    la = self._read()
-    x = la if la.dtype is not bool_ else la.cast(int64)
-    return record_unary(_unary("Pow"), x.binary(Op.MUL, x), self, la)
-
-
-@both("sign", "sgn")
-def sign(self: Tensor) -> Tensor:
-    """-1, 0 or 1 by the sign of each element; its slope is 0."""
-    la = self._read()
-    if la.dtype is bool_:
-        return record_unary(_unary("Sign", ""), la.contiguous(), self, la)
-    zero, one = la.like(0), la.like(1)
-    minus = one.unary(Op.NEG) if la.dtype.kind != "u" else zero
-    out = zero.binary(Op.LT, la).where(one, la.binary(Op.LT, zero).where(minus, zero))
-    return record_unary(_unary("Sign", ""), out, self, la)
-
-
-@both("tan")
-def tan(self: Tensor) -> Tensor:
-    """sin(self) / cos(self)."""
-    la, x = _floats(self)
-    return record_unary(_unary("Tan", "output"), x.unary(Op.SIN).binary(Op.DIV, x.unary(Op.COS)), self, la)
+_elementwise("reciprocal", of_floats(lambda x: _over(x, x)), "1 / self.")
+_elementwise("rsqrt", of_floats(lambda x: _over(x, x.unary(Op.SQRT))), "1 / sqrt(self).")
+_elementwise("square", _squared, "self * self.", node="Pow")
+_elementwise("sign", _sign, "-1, 0 or 1 by the sign of each element; its slope is 0.", "sgn")
+_elementwise("tan", of_floats(lambda x: x.unary(Op.SIN).binary(Op.DIV, x.unary(Op.COS))), "sin(self) / cos(self).")
 
 
 @both("sinh")
@@ -151,58 +129,51 @@ def cosh(self: Tensor) -> Tensor:
     return (self.exp() + (-self).exp()) * 0.5
 
 
-@both("log2")
-def log2(self: Tensor) -> Tensor:
-    """The logarithm to base 2."""
-    la, x = _floats(self)
-    return record_unary(_unary("Log2"), x.unary(Op.LOG).binary(Op.DIV, x.like(math.log(2.0))), self, la)
+_elementwise("log2", of_floats(lambda x: x.unary(Op.LOG).binary(Op.DIV, x.like(math.log(2.0)))),
+             "The logarithm to base 2.")
+_elementwise("log10", of_floats(lambda x: x.unary(Op.LOG).binary(Op.DIV, x.like(math.log(10.0)))),
+             "The logarithm to base 10.")
+_elementwise("exp2", of_floats(lambda x: x.like(2.0).binary(Op.POW, x)), "2 to the power of each element.")
 
 
-@both("log10")
-def log10(self: Tensor) -> Tensor:
-    """The logarithm to base 10."""
-    la, x = _floats(self)
-    return record_unary(_unary("Log10"), x.unary(Op.LOG).binary(Op.DIV, x.like(math.log(10.0))), self, la)
-
-
-@both("exp2")
-def exp2(self: Tensor) -> Tensor:
-    """2 to the power of each element."""
-    la, x = _floats(self)
-    return record_unary(_unary("Exp2", "output"), x.like(2.0).binary(Op.POW, x), self, la)
-
-
-@both("log1p")
-def log1p(self: Tensor) -> Tensor:
-    """log(1 + self), exact to the last digits also near 0.
-
-    With u = 1 + x rounded, log(u) * x / (u - 1) repairs what the rounding lost (W. Kahan). Differentiated as log(u).
-    """
-    la, x = _floats(self)
+def _log1p(x: LazyBuffer) -> LazyBuffer:
+    """With u = 1 + x rounded, log(u) * x / (u - 1) repairs what the rounding lost (W. Kahan)."""
     one = x.like(1.0)
     u = one.binary(Op.ADD, x)
     log = u.unary(Op.LOG)
     repaired = log.binary(Op.MUL, x.binary(Op.DIV, u.binary(Op.SUB, one)))
     plain = u.binary(Op.EQ, x.like(math.inf)).where(u, log)
-    small = u.binary(Op.EQ, one)
-    out = small.where(x, u.binary(Op.LT, x.like(1e6)).where(repaired, plain))
-    return record(_unary("Log1P"), (out,), (self,), (la,), structure={out: (Op.LOG, (u,), None)})[0]
+    return u.binary(Op.EQ, one).where(x, u.binary(Op.LT, x.like(1e6)).where(repaired, plain))
 
 
-@both("expm1", "special_expm1")
-def expm1(self: Tensor) -> Tensor:
-    """exp(self) - 1, exact to the last digits also near 0.
+def _log1p_gradient(inputs: Sequence[LazyBuffer], outputs: Sequence[LazyBuffer],
+                    grads: Sequence[LazyBuffer]) -> tuple[LazyBuffer]:
+    """g / (1 + x)"""
+    g, x = grads[0], inputs[0]
+    return (g.binary(Op.DIV, g.like(1.0).binary(Op.ADD, x.cast(g.dtype))).cast(x.dtype),)
 
-    With u = exp(x) rounded, (u - 1) * x / log(u) repairs what the rounding lost (W. Kahan).
-    """
-    la, x = _floats(self)
+
+def _expm1(x: LazyBuffer) -> LazyBuffer:
+    """With u = exp(x) rounded, (u - 1) * x / log(u) repairs what the rounding lost (W. Kahan)."""
     one = x.like(1.0)
     u = x.unary(Op.EXP)
     less = u.binary(Op.SUB, one)
     repaired = less.binary(Op.MUL, x.binary(Op.DIV, u.unary(Op.LOG)))
     near = x.unary(Op.ABS).binary(Op.LT, one)
-    out = u.binary(Op.EQ, one).where(x, near.where(repaired, less))
-    return record(_unary("Expm1", "output"), (out,), (self,), (la,), structure={out: (Op.SUB, (u, one), None)})[0]
+    return u.binary(Op.EQ, one).where(x, near.where(repaired, less))
+
+
+def _expm1_gradient(inputs: Sequence[LazyBuffer], outputs: Sequence[LazyBuffer],
+                    grads: Sequence[LazyBuffer]) -> tuple[LazyBuffer]:
+    """g * (out + 1)"""
+    g, out = grads[0], outputs[0]
+    return (g.binary(Op.MUL, out.binary(Op.ADD, out.like(1.0))).cast(inputs[0].dtype),)
+
+
+_elementwise("log1p", of_floats(_log1p), "log(1 + self), exact to the last digits also near 0.", node="Log1P",
+             gradient=_log1p_gradient)
+_elementwise("expm1", of_floats(_expm1), "exp(self) - 1, exact to the last digits also near 0.", "special_expm1",
+             gradient=_expm1_gradient)
 
 
 # --- activations
@@ -216,67 +187,74 @@ def sigmoid_value(x: LazyBuffer) -> LazyBuffer:
     return below.where(z, one).binary(Op.DIV, one.binary(Op.ADD, z))
 
 
-@both("sigmoid")
-def sigmoid(self: Tensor) -> Tensor:
-    """1 / (1 + exp(-self)).
+def _relu_gradient(inputs: Sequence[LazyBuffer], outputs: Sequence[LazyBuffer],
+                   grads: Sequence[LazyBuffer]) -> tuple[LazyBuffer]:
+    """g where the result is above 0: it reads the result only, so relu may be done in place."""
+    g, out = grads[0], outputs[0]
+    return (out.like(0).binary(Op.LT, out).where(g, g.like(0)),)
+
+
+def _sigmoid_gradient(inputs: Sequence[LazyBuffer], outputs: Sequence[LazyBuffer],
+                      grads: Sequence[LazyBuffer]) -> tuple[LazyBuffer]:
+    """g * out * (1 - out)"""
+    g, out = grads[0], outputs[0]
+    return (g.binary(Op.MUL, out.binary(Op.MUL, out.like(1.0).binary(Op.SUB, out))).cast(inputs[0].dtype),)
+
+
+_elementwise("sigmoid", of_floats(sigmoid_value), """1 / (1 + exp(-self)).
 
     >>> import minigrad
     >>> minigrad.tensor([0.0, -100.0, 100.0]).sigmoid()
     tensor([5.0000e-01, 3.7835e-44, 1.0000e+00])
-    """
-    la, x = _floats(self)
-    return record_unary(_unary("Sigmoid"), sigmoid_value(x), self, la)
+    """, gradient=_sigmoid_gradient)
+_RELU = Function("relu", lambda x: x.binary(Op.MAXIMUM, x.like(0)), "ReluBackward0", _relu_gradient)
 
 
 @both("relu")
 def relu(self: Tensor) -> Tensor:
-    """max(self, 0); its slope at 0 is 0. Backward reads the result only, so it may be done in place."""
-    la = self._read()
-    if la.dtype is bool_:
+    """max(self, 0); its slope at 0 is 0."""
+    if self.dtype is bool_:
         raise RuntimeError("Boolean inputs not supported for relu")
-    out = la.binary(Op.MAXIMUM, la.like(0))
-    if not (self._requires_grad and mode.enabled):
-        return make(out)
-    result, zero = twin(out), la.like(0)
-    ghost = stand_in(la.shape, la.dtype, la.device)
-    gate = (Op.WHERE, (zero.binary(Op.LT, result), ghost, zero), None)
-    return record(_RELU, (out,), (self,), (ghost,), stops=(result,), structure={out: gate})[0]
+    return _RELU((self,))
 
 
-_RELU = kind("ReluBackward0", "output")
+def _leaky_relu(x: LazyBuffer, slope: LazyBuffer) -> LazyBuffer:
+    return x.like(0).binary(Op.LT, x).where(x, x.binary(Op.MUL, slope.expand(x.shape)))
+
+
+_LEAKY_RELU = Function("leaky_relu", _leaky_relu, "LeakyReluBackward0")
 
 
 @both("leaky_relu")
 def leaky_relu(self: Tensor, negative_slope: float = 0.01) -> Tensor:
     """self where it is above 0, else negative_slope * self."""
-    la = self._read()
-    out = la.like(0).binary(Op.LT, la).where(la, la.binary(Op.MUL, la.like(float(negative_slope))))
-    return record_unary(_unary("LeakyRelu"), out, self, la)
+    return _LEAKY_RELU((self,), (), ((float(negative_slope), self.dtype),))
 
 
-@both("silu")
-def silu(self: Tensor) -> Tensor:
-    """self * sigmoid(self)."""
-    la, x = _floats(self)
-    return record_unary(_unary("Silu"), x.binary(Op.MUL, sigmoid_value(x)), self, la)
+_elementwise("silu", of_floats(lambda x: x.binary(Op.MUL, sigmoid_value(x))), "self * sigmoid(self).")
+
+
+def _gelu(x: LazyBuffer, approximate: str) -> LazyBuffer:
+    x = x.cast(floating(x.dtype))
+    if approximate == "tanh":
+        cube = x.binary(Op.MUL, x).binary(Op.MUL, x)
+        inner = x.binary(Op.ADD, cube.binary(Op.MUL, x.like(0.044715))).binary(Op.MUL, x.like(math.sqrt(2 / math.pi)))
+        gate = inner.unary(Op.TANH)
+    else:
+        gate = x.binary(Op.MUL, x.like(math.sqrt(0.5))).unary(Op.ERF)
+    return x.binary(Op.MUL, x.like(0.5)).binary(Op.MUL, x.like(1.0).binary(Op.ADD, gate))
+
+
+_GELU = Function("gelu", _gelu, "GeluBackward0")
 
 
 @both("gelu")
 def gelu(self: Tensor, approximate: str = "none") -> Tensor:
     """self * P(N <= self) for a standard normal N; ``approximate="tanh"`` takes the formula with tanh.
     (Hendrycks, Gimpel 2016)"""
-    la, x = _floats(self)
-    half, one = x.like(0.5), x.like(1.0)
-    if approximate == "tanh":
-        cube = x.binary(Op.MUL, x).binary(Op.MUL, x)
-        inner = x.binary(Op.ADD, cube.binary(Op.MUL, x.like(0.044715))).binary(Op.MUL, x.like(math.sqrt(2 / math.pi)))
-        gate = inner.unary(Op.TANH)
-    elif approximate == "none":
-        gate = x.binary(Op.MUL, x.like(math.sqrt(0.5))).unary(Op.ERF)
-    else:
+    if approximate not in ("none", "tanh"):
         raise RuntimeError("approximate argument must be either none or tanh.")
-    out = x.binary(Op.MUL, half).binary(Op.MUL, one.binary(Op.ADD, gate))
-    return record_unary(_unary("Gelu"), out, self, la)
+    return _GELU((self,), (approximate,))
 
 
 @both("softplus")
@@ -309,7 +287,14 @@ def erfc(self: Tensor) -> Tensor:
 # --- bounds
 
 
-_CLAMP, _CLAMP_TENSOR = kind("ClampBackward1", "inputs"), kind("ClampBackward0", "inputs")
+def _clamp(x: LazyBuffer, low: LazyBuffer | None, high: LazyBuffer | None) -> LazyBuffer:
+    out = x
+    if low is not None:
+        out = out.binary(Op.LT, low).where(low, out)
+    return out if high is None else high.binary(Op.LT, out).where(high, out)
+
+
+_CLAMP, _CLAMP_TENSOR = [MixedFunction("clamp", all_fitted(_clamp), f"ClampBackward{i}") for i in (1, 0)]
 
 
 @both("clamp", "clip")
@@ -322,14 +307,8 @@ def clamp(self: Tensor, min: Any = None, max: Any = None) -> Tensor:
     """
     if min is None and max is None:
         raise RuntimeError("clamp(): At least one of 'min' or 'max' must not be None")
-    bounds = [b for b in (min, max) if b is not None]
-    tensors, lazies, (x, *fitted) = fit_all((self, *bounds))
-    out = x
-    if min is not None:
-        out = out.binary(Op.LT, fitted[0]).where(fitted[0], out)
-    if max is not None:
-        out = fitted[-1].binary(Op.LT, out).where(fitted[-1], out)
-    return record(_CLAMP if len(tensors) == 1 else _CLAMP_TENSOR, (out,), tensors, lazies)[0]
+    by_tensor = isinstance(min, Tensor) or isinstance(max, Tensor)
+    return (_CLAMP_TENSOR if by_tensor else _CLAMP).mixed((self, min, max))
 
 
 @both("clamp_min")
@@ -354,9 +333,3 @@ def nan_to_num(self: Tensor, nan: float = 0.0, posinf: float | None = None, negi
     result = self.masked_fill(self != self, nan)
     result = result.masked_fill(self == math.inf, high)
     return result.masked_fill(self == -math.inf, low)
-
-
-def check_floating(self: Tensor, name: str) -> None:
-    """``RuntimeError`` for a dtype that the function ``name`` has no meaning for."""
-    if self.dtype.kind != "f":
-        raise NotImplementedError(f"\"{name}\" not implemented for '{type_name(self.dtype)}'")

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.autograd.node import kind
 from minigrad.dtype import bool_, int64
-from minigrad.engine import leaf_from_numpy, to_numpy
+from minigrad.engine import leaf_from_numpy
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
-from minigrad.tensor.base import Tensor, both, function, make, method, read_all, record
-from minigrad.tensor.indexing import check_range, concrete, mask_coordinates, put, wrapped
+from minigrad.tensor.base import Tensor, both, function, make, method
+from minigrad.tensor.function import Function
+from minigrad.tensor.indexing import check_range, concrete, inverse, known, mask_coordinates, put, wrapped
 from minigrad.tensor.operands import broadcast_shapes, dim_index, one_device
 from minigrad.tensor.promotion import number
 
@@ -26,10 +26,9 @@ def check_index_range(index: Tensor, n: int, ignore: int | None = None,
 
     False for a pending one: nothing is known of it yet, and whoever uses it must see to it when it runs.
     """
-    lazy = index._read()
-    if lazy.buffer is None:
+    array = known(index)
+    if array is None:
         return False
-    array = to_numpy(lazy)
     if not array.size or (array.min() >= 0 and array.max() < n):
         return True
     wrong = (array < 0) | (array >= n)
@@ -45,9 +44,23 @@ def _check_index_dtype(index: Tensor, name: str) -> None:
         raise RuntimeError(f"{name}(): Expected dtype int32/int64 for index")
 
 
-_INDEX_SELECT, _GATHER, _TAKE = kind("IndexSelectBackward0", "something"), kind("GatherBackward0", "something"), kind(
-    "TakeBackward0", "something")
-_MASKED_SELECT = kind("MaskedSelectBackward0", "something")
+def _selected(x: LazyBuffer, index: LazyBuffer, axis: int) -> LazyBuffer:
+    x = x if x.shape else x.reshape((1,))
+    order = _in_front(axis, len(x.shape))
+    return x.permute(order).gather((index.reshape((index.size,)),)).permute(inverse(order))
+
+
+def _in_front(axis: int, dims: int) -> tuple[int, ...]:
+    """The order of dimensions with one of them first."""
+    return (axis, *[i for i in range(dims) if i != axis])
+
+
+def _gather(x: LazyBuffer, index: LazyBuffer, axis: int) -> LazyBuffer:
+    return x.gather(_coordinates(index, axis)) if x.shape else x.reshape(index.shape)
+
+
+_INDEX_SELECT = Function("index_select", _selected, "IndexSelectBackward0")
+_GATHER = Function("gather", _gather, "GatherBackward0")
 
 
 @both("index_select")
@@ -62,14 +75,10 @@ def index_select(self: Tensor, dim: int, index: Tensor) -> Tensor:
         raise IndexError("index_select(): Index is supposed to be a vector")
     _check_index_dtype(index, "index_select")
     axis = dim_index(dim, self.ndim)
-    la, li = self._read(), index._read().reshape((index.numel(),))
-    one_device((la, li))
-    x = la if la.shape else la.reshape((1,))
-    check_range(li, x.shape[axis], axis, message="index out of range in self")
-    order = (axis, *[i for i in range(len(x.shape)) if i != axis])
-    out = x.permute(order).gather((wrapped(li, x.shape[axis]),))
-    back = (*range(1, axis + 1), 0, *range(axis + 1, len(x.shape)))
-    return record(_INDEX_SELECT, (out.permute(back),), (self,), (la,))[0]
+    one_device((self._pending(), index._pending()))
+    size = self._shape()[axis] if self._shape() else 1
+    check_range(index, size, axis, message="index out of range in self")
+    return _INDEX_SELECT((self, wrapped(index, size)), (axis,))
 
 
 def _coordinates(index: LazyBuffer, axis: int) -> list[LazyBuffer]:
@@ -92,13 +101,12 @@ def gather(self: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False) 
     """out[i, j] = self[index[i, j], j] for dim 0, self[i, index[i, j]] for dim 1, and so on."""
     axis = dim_index(dim, self.ndim)
     _check_gather(self, axis, index, "gather")
-    la, li = self._read(), index._read()
-    one_device((la, li))
-    if not la.shape:
-        return record(_GATHER, (la,), (self,), (la,))[0].reshape(index._shape())
-    check_range(li, la.shape[axis], axis, RuntimeError)
-    out = la.gather(_coordinates(wrapped(li, la.shape[axis]), axis))
-    return record(_GATHER, (out,), (self,), (la,))[0]
+    one_device((self._pending(), index._pending()))
+    if not self._shape():
+        return _GATHER((self, index), (axis,))
+    size = self._shape()[axis]
+    check_range(index, size, axis, RuntimeError)
+    return _GATHER((self, wrapped(index, size)), (axis,))
 
 
 @both("take_along_dim")
@@ -140,7 +148,7 @@ def nonzero(self: Tensor, *, as_tuple: bool = False) -> Any:
     """
     if as_tuple:
         mask = self if self.ndim else self.reshape(1)
-        return tuple([make(c) for c in mask_coordinates(mask)])
+        return tuple(mask_coordinates(mask))
     array = np.argwhere(concrete(self, "nonzero")).astype(np.int64)
     return make(leaf_from_numpy(array.reshape(-1, self.ndim), int64, self._storage.lazy.device))
 
@@ -154,42 +162,44 @@ def argwhere(self: Tensor) -> Tensor:
 # --- writing along a dimension
 
 
-_SCATTER, _SCATTER_ADD = kind("ScatterBackward0", "something"), kind("ScatterAddBackward0", "something")
-_INDEX_ADD, _INDEX_COPY = kind("IndexAddBackward0", "something"), kind("IndexCopyBackward0", "something")
+def _scattered(x: LazyBuffer, source: LazyBuffer, index: LazyBuffer, axis: int, mode: str) -> LazyBuffer:
+    """A source without dimensions is written everywhere; of others the part of the index's size is."""
+    whole, index = x.reshape(x.shape or (1,)), index.reshape(index.shape or (1,))
+    if source.shape or not x.shape:
+        source = source.reshape(source.shape or (1,))
+    value = source.shrink(tuple([(0, n) for n in index.shape])) if source.shape else source.expand(index.shape)
+    return whole.scatter(value, _coordinates(index, axis), mode).reshape(x.shape)
 
 
-def _scattered(self: Tensor, dim: int, index: Tensor, src: Any, mode: str, node: Any, name: str) -> Tensor:
+_SCATTER, _SCATTER_ADD = [Function("scatter", _scattered, f"{name}Backward0") for name in ("Scatter", "ScatterAdd")]
+
+
+def _scatter(self: Tensor, dim: int, index: Tensor, src: Any, mode: str, function: Function, name: str) -> Tensor:
     axis = dim_index(dim, self.ndim)
     _check_index_dtype(index, name)
-    if isinstance(src, Tensor):
-        if src.dtype is not self.dtype:
-            raise RuntimeError(f"{name}(): Expected self.dtype to be equal to src.dtype")
-        tensors: tuple[Tensor, ...] = (self, src)
-    else:
-        tensors = (self,)
-    lazies = read_all(tensors)
-    la, li = lazies[0], index._read()
-    one_device((*lazies, li))
-    if not la.shape:
-        la_shaped, li = la.reshape((1,)), li.reshape((1,))
-    else:
-        la_shaped = la
-    if len(li.shape) != len(la_shaped.shape):
+    given = src if isinstance(src, Tensor) else None
+    if given is not None and given.dtype is not self.dtype:
+        raise RuntimeError(f"{name}(): Expected self.dtype to be equal to src.dtype")
+    one_device([t._pending() for t in (self, given, index) if t is not None])
+    shape, rows = self._shape() or (1,), index._shape() or (1,)
+    if len(rows) != len(shape):
         if not index.numel():
-            return record(node, (la,), tensors, lazies)[0]
+            return self.clone()
         raise RuntimeError("Index tensor must have the same number of dimensions as self tensor")
-    check_range(li, la_shaped.shape[axis], axis, RuntimeError)
-    if isinstance(src, Tensor):
-        ls = lazies[1].reshape(lazies[1].shape or (1,))
-        box = tuple([(0, n) for n in li.shape])
-        if any(n > m for n, m in zip(li.shape, ls.shape, strict=True)):
-            raise RuntimeError(f"Expected index {list(li.shape)} to be no larger than self {list(la_shaped.shape)} "
-                               f"apart from dimension {axis} and to be no larger size than src {list(ls.shape)}")
-        value = ls if ls.shape == li.shape else LazyBuffer(Op.SHRINK, (ls,), box, li.shape, ls.dtype, ls.device)
+    check_range(index, shape[axis], axis, RuntimeError)
+    if given is not None:
+        source = given._shape() or (1,)
+        if any(n > m for n, m in zip(rows, source, strict=True)):
+            raise RuntimeError(f"Expected index {list(rows)} to be no larger than self {list(shape)} "
+                               f"apart from dimension {axis} and to be no larger size than src {list(source)}")
     else:
-        value = LazyBuffer.const(number(src, la.dtype), la.dtype, li.shape, la.device)
-    out = la_shaped.scatter(value, _coordinates(wrapped(li, la_shaped.shape[axis]), axis), mode)
-    return record(node, (out.reshape(la.shape),), tensors, lazies)[0]
+        given = _number_tensor(src, self)
+    return function((self, given, wrapped(index, shape[axis])), (axis, mode))
+
+
+def _number_tensor(value: Any, like: Tensor) -> Tensor:
+    """A number as a 0-d operand beside a Tensor."""
+    return make(LazyBuffer.const(number(value, like.dtype), like.dtype, (), like._pending().device))
 
 
 @both("scatter")
@@ -200,7 +210,7 @@ def scatter(self: Tensor, dim: int, index: Tensor, src: Any = None, *, value: An
     src = value if src is None else src
     if reduce not in (None, "add"):
         raise RuntimeError(f"scatter(reduce={reduce!r}) is not implemented; use reduce='add' or scatter_reduce")
-    return _scattered(self, dim, index, src, "set" if reduce is None else "add", _SCATTER, "scatter")
+    return _scatter(self, dim, index, src, "set" if reduce is None else "add", _SCATTER, "scatter")
 
 
 @both("scatter_add")
@@ -211,7 +221,7 @@ def scatter_add(self: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
     >>> minigrad.zeros(3).scatter_add(0, minigrad.tensor([0, 0, 2]), minigrad.ones(3))
     tensor([2., 0., 1.])
     """
-    return _scattered(self, dim, index, src, "add", _SCATTER_ADD, "scatter_add")
+    return _scatter(self, dim, index, src, "add", _SCATTER_ADD, "scatter_add")
 
 
 @both("scatter_reduce")
@@ -232,33 +242,37 @@ def scatter_reduce(self: Tensor, dim: int, index: Tensor, src: Tensor, reduce: s
         total = base.scatter_add(dim, index, src)
         return total / counts.clamp(min=1) if total.dtype.kind == "f" else total // counts.clamp(min=1)
     if reduce == "amax":
-        return _scattered(base, dim, index, src, "max", _SCATTER, "scatter_reduce")
+        return _scatter(base, dim, index, src, "max", _SCATTER, "scatter_reduce")
     if reduce == "amin":
-        return -_scattered(-base, dim, index, -src, "max", _SCATTER, "scatter_reduce")
+        return -_scatter(-base, dim, index, -src, "max", _SCATTER, "scatter_reduce")
     raise RuntimeError(f"reduce argument must be either sum, mean, amax or amin, got {reduce}")
 
 
-def _along(self: Tensor, dim: int, index: Tensor, source: Any, mode: str, node: Any, name: str) -> Tensor:
+def _put_along(x: LazyBuffer, source: LazyBuffer, index: LazyBuffer, axis: int, mode: str) -> LazyBuffer:
+    """A source without dimensions is written everywhere."""
+    order = _in_front(axis, len(x.shape))
+    front = x.permute(order)
+    index = index.reshape((index.size,))
+    value = source.cast(x.dtype)
+    value = value.permute(order) if value.shape else value.expand((*index.shape, *front.shape[1:]))
+    return front.scatter(value, (index,), mode).permute(inverse(order))
+
+
+_INDEX_ADD = Function("index_add", _put_along, "IndexAddBackward0")
+_INDEX_COPY = Function("index_copy", _put_along, "IndexCopyBackward0")
+
+
+def _along(self: Tensor, dim: int, index: Tensor, source: Any, mode: str, function: Function, name: str) -> Tensor:
     """Whole parts of ``dim`` written at the positions ``index``."""
     axis = dim_index(dim, self.ndim)
     _check_index_dtype(index, name)
-    tensors = (self, source) if isinstance(source, Tensor) else (self,)
-    lazies = read_all(tensors)
-    la, li = lazies[0], index._read().reshape((index.numel(),))
-    one_device((*lazies, li))
-    check_range(li, la.shape[axis], axis)
-    order = (axis, *[i for i in range(len(la.shape)) if i != axis])
-    front = la.permute(order)
-    shape = (*li.shape, *front.shape[1:])
-    if isinstance(source, Tensor):
-        value = lazies[1].cast(la.dtype).permute(order)
-        if value.shape != shape:
-            raise RuntimeError(f"{name}(): source shape {list(lazies[1].shape)} does not match the index and self")
-    else:
-        value = LazyBuffer.const(number(source, la.dtype), la.dtype, shape, la.device)
-    out = front.scatter(value, (wrapped(li, la.shape[axis]),), mode)
-    back = (*range(1, axis + 1), 0, *range(axis + 1, len(la.shape)))
-    return record(node, (out.permute(back),), tensors, lazies)[0]
+    given = source if isinstance(source, Tensor) else _number_tensor(source, self)
+    one_device([t._pending() for t in (self, given, index)])
+    shape = self._shape()
+    check_range(index, shape[axis], axis)
+    if isinstance(source, Tensor) and source._shape() != (*shape[:axis], index.numel(), *shape[axis + 1:]):
+        raise RuntimeError(f"{name}(): source shape {list(source._shape())} does not match the index and self")
+    return function((self, given, wrapped(index, shape[axis])), (axis, mode))
 
 
 @both("index_add")
@@ -309,8 +323,13 @@ def one_hot(input: Tensor, num_classes: int = -1) -> Tensor:
             raise RuntimeError("Can not infer total number of classes from empty tensor.")
         num_classes = int(concrete(input, "one_hot").max()) + 1
     check_index_range(input, num_classes, message="Class values must be smaller than num_classes.", error=RuntimeError)
-    li = input._read()
-    shape = (*li.shape, num_classes)
-    chosen = li.reshape((*li.shape, 1)).expand(shape).binary(
-        Op.EQ, LazyBuffer.index(shape, len(shape) - 1, li.device))
-    return make(chosen.cast(int64))
+    return _ONE_HOT((input,), (num_classes,))
+
+
+def _one_hot(index: LazyBuffer, classes: int) -> LazyBuffer:
+    shape = (*index.shape, classes)
+    chosen = index.reshape((*index.shape, 1)).expand(shape)
+    return chosen.binary(Op.EQ, LazyBuffer.index(shape, len(shape) - 1, index.device)).cast(int64)
+
+
+_ONE_HOT = Function("one_hot", _one_hot, "NotDifferentiable")

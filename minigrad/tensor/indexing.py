@@ -11,20 +11,16 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.autograd.node import Node, kind
 from minigrad.dtype import bool_, int64, uint8
 from minigrad.engine import leaf_from_numpy, to_numpy
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
-from minigrad.tensor.base import Tensor, check_in_place, make, make_view, method, record, twin
+from minigrad.tensor.base import Tensor, check_in_place, make, make_view, method
+from minigrad.tensor.function import Function
 from minigrad.tensor.movement import offset_of, strides_of
 from minigrad.tensor.operands import broadcast_shapes, dim_index, fit, is_number, one_device
 from minigrad.tensor.promotion import number
 from minigrad.tensor.storage import compute
-
-_SELECT, _SLICE, _UNSQUEEZE = kind("SelectBackward0"), kind("SliceBackward0"), kind("UnsqueezeBackward0")
-_ALIAS, _INDEX, _INDEX_PUT = kind("AliasBackward0"), kind("IndexBackward0", "something"), kind("IndexPutBackward0")
-
 
 # --- integers, slices, None, ...
 
@@ -40,7 +36,7 @@ def select_part(self: Tensor, axis: int, at: int) -> Tensor:
     new = (*shape[:axis], *shape[axis + 1:])
     box = tuple([(at, at + 1) if i == axis else (0, s) for i, s in enumerate(shape)])
     return make_view(self, ((Op.SHRINK, box), (Op.RESHAPE, new)), new, (*strides[:axis], *strides[axis + 1:]),
-                     offset_of(self) + at * strides[axis], _SELECT)
+                     offset_of(self) + at * strides[axis], "SelectBackward0")
 
 
 @method("select")
@@ -69,7 +65,7 @@ class Basic:
         self.strides: list[int] = []
         self.kept: list[int] = []  # the size of each axis after slicing
         self.offset = offset_of(tensor)
-        self.node: type[Node] = _ALIAS
+        self.node = "AliasBackward0"
 
     def integer(self, at: int, size: int, stride: int, dim: int) -> None:
         if not -size <= at < size:
@@ -79,7 +75,7 @@ class Basic:
         self.steps.append(1)
         self.kept.append(1)
         self.offset += at * stride
-        self.node = _SELECT
+        self.node = "SelectBackward0"
 
     def slice(self, index: slice, size: int, stride: int) -> None:
         step = 1 if index.step is None else position(index.step)
@@ -95,7 +91,7 @@ class Basic:
         self.strides.append(stride * step)
         self.offset += begin * stride
         if length != size:
-            self.node = _SLICE
+            self.node = "SliceBackward0"
 
     def whole(self, size: int, stride: int) -> None:
         self.box.append((0, size))
@@ -107,7 +103,7 @@ class Basic:
     def new_axis(self) -> None:
         self.shape.append(1)
         self.strides.append(0)
-        self.node = _UNSQUEEZE
+        self.node = "UnsqueezeBackward0"
 
     def view(self) -> Tensor:
         old = self._tensor._shape()
@@ -238,11 +234,11 @@ def _nothing_happens(basic: Basic, shape: tuple[int, ...]) -> bool:
 # --- index tensors
 
 
-def mask_coordinates(mask: Tensor) -> list[LazyBuffer]:
+def mask_coordinates(mask: Tensor) -> list[Tensor]:
     """The coordinates at which a mask holds, one int64 vector for each of its dimensions. Runs the mask."""
     array = concrete(mask, "indexing with a mask")
-    device = mask._storage.lazy.device
-    return [leaf_from_numpy(c.astype(np.int64), int64, device) for c in np.nonzero(array)]
+    device = mask._pending().device
+    return [make(leaf_from_numpy(c.astype(np.int64), int64, device)) for c in np.nonzero(array)]
 
 
 def concrete(tensor: Tensor, what: str) -> np.ndarray:
@@ -253,76 +249,92 @@ def concrete(tensor: Tensor, what: str) -> np.ndarray:
     return to_numpy(lazy)
 
 
-def check_range(index: LazyBuffer, size: int, dim: int, error: type[Exception] = IndexError,
+def check_range(index: Tensor, size: int, dim: int, error: type[Exception] = IndexError,
                 message: str = "index {value} is out of bounds for dimension {dim} with size {size}") -> None:
     """Raises if a realised index is out of range; a pending one is checked when it runs (``IndexError``)."""
-    if index.buffer is None:
-        return
-    array = to_numpy(index)
-    if array.size and (array.max() >= size or array.min() < -size):
+    array = known(index)
+    if array is not None and array.size and (array.max() >= size or array.min() < -size):
         wrong = array[(array >= size) | (array < -size)].flat[0]
         raise error(message.format(value=wrong, dim=dim, size=size))
 
 
-def wrapped(index: LazyBuffer, size: int) -> LazyBuffer:
-    """Negative positions counted from the end. Known indices are looked at now."""
+def known(tensor: Tensor) -> np.ndarray | None:
+    """The elements, if they are in memory already."""
+    lazy = tensor._read()
+    return None if lazy.buffer is None else to_numpy(lazy)
+
+
+def _wrap(index: LazyBuffer, size: int) -> LazyBuffer:
     index = index.cast(int64)
-    if index.buffer is not None:
-        array = to_numpy(index)
-        if not array.size or array.min() >= 0:
-            return index
     return index.binary(Op.LT, index.like(0)).where(index.binary(Op.ADD, index.like(size)), index)
+
+
+_WRAP = Function("wrap_index", _wrap, "NotDifferentiable")
+
+
+def wrapped(index: Tensor, size: int) -> Tensor:
+    """int64 positions, negative ones counted from the end. Known indices are looked at now."""
+    array = known(index)
+    if array is not None and (not array.size or array.min() >= 0):
+        return index.to(int64)
+    return _WRAP((index,), (size,))
 
 
 class Advanced:
     """Index tensors for some dimensions of a view: what GATHER and SCATTER need.
 
-    The indexed dimensions go first; the result's index dimensions stand where the first of them was if they are
-    neighbours, else in front.
+    ``order`` puts the indexed dimensions first; the result's index dimensions, of ``shape``, stand at ``position``:
+    where the first of them was if they are neighbours, else in front.
     """
 
     __slots__ = ("indexes", "order", "position", "shape")
 
     def __init__(self, view: Tensor, given: Sequence[Tensor | None]) -> None:
-        lazies, dims = _expand_masks(view, given)
+        indexes, dims = _expand_masks(view, given)
         shape = view._shape()
-        for lazy, dim in zip(lazies, dims, strict=True):
-            check_range(lazy, shape[dim], dim)
+        for index, dim in zip(indexes, dims, strict=True):
+            check_range(index, shape[dim], dim)
         try:
-            common = broadcast_shapes(*[v.shape for v in lazies])
+            self.shape = broadcast_shapes(*[i._shape() for i in indexes])
         except RuntimeError:
-            texts = ", ".join(str(list(v.shape)) for v in lazies)
+            texts = ", ".join(str(list(i._shape())) for i in indexes)
             raise IndexError("shape mismatch: indexing tensors could not be broadcast together with shapes "
                              + texts) from None
-        self.indexes = [fit(wrapped(v, shape[d]), int64, common) for v, d in zip(lazies, dims, strict=True)]
-        rest = [d for d in range(len(shape)) if d not in dims]
-        self.order = (*dims, *rest)
+        self.indexes = [wrapped(i, shape[d]) for i, d in zip(indexes, dims, strict=True)]
+        self.order = (*dims, *[d for d in range(len(shape)) if d not in dims])
         adjacent = dims == list(range(dims[0], dims[0] + len(dims)))
         self.position = dims[0] if adjacent else 0
-        self.shape = common
 
-    def in_front(self, lazy: LazyBuffer) -> LazyBuffer:
-        """A value of the view with the indexed dimensions first."""
-        return lazy.permute(self.order)
 
-    def placed(self, lazy: LazyBuffer) -> LazyBuffer:
-        """A gathered value with the index dimensions at their place."""
-        count = len(self.shape)
-        rest = len(lazy.shape) - count
-        at = self.position
-        return lazy.permute((*range(count, count + at), *range(count), *range(count + at, count + rest)))
+def _gathered(*args: Any) -> LazyBuffer:
+    """The value, the indexes, then ``order``, ``position`` and ``shape`` of ``Advanced``."""
+    x, *indexes, order, at, shape = args
+    found = x.permute(order).gather([fit(i, int64, shape) for i in indexes])
+    count, rest = len(shape), len(found.shape) - len(shape)
+    return found.permute((*range(count, count + at), *range(count), *range(count + at, count + rest)))
 
-    def unplaced(self, lazy: LazyBuffer) -> LazyBuffer:
-        """The inverse of ``placed``."""
-        count, at = len(self.shape), self.position
-        return lazy.permute((*range(at, at + count), *range(at), *range(at + count, len(lazy.shape))))
 
-    def back(self, lazy: LazyBuffer) -> LazyBuffer:
-        """The inverse of ``in_front``."""
-        inverse = [0] * len(self.order)
-        for i, axis in enumerate(self.order):
-            inverse[axis] = i
-        return lazy.permute(tuple(inverse))
+def _written(*args: Any) -> LazyBuffer:
+    """The value, what is written, the indexes, then ``order``, ``position``, ``shape`` and the mode."""
+    x, new, *indexes, order, at, shape, mode = args
+    front = x.permute(order)
+    rest, count = front.shape[len(indexes):], len(shape)
+    new = fit(new, x.dtype, (*rest[:at], *shape, *rest[at:]))
+    new = new.permute((*range(at, at + count), *range(at), *range(at + count, len(new.shape))))
+    out = front.scatter(new, [fit(i, int64, shape) for i in indexes], mode)
+    return out.permute(inverse(order))
+
+
+def inverse(order: Sequence[int]) -> tuple[int, ...]:
+    """The permutation that undoes ``order``."""
+    result = [0] * len(order)
+    for i, axis in enumerate(order):
+        result[axis] = i
+    return tuple(result)
+
+
+_INDEX = Function("index", _gathered, "IndexBackward0")
+_INDEX_PUT = Function("index_put", _written, "IndexPutBackward0")
 
 
 def check_index_device(view: Tensor, index: Tensor) -> None:
@@ -332,9 +344,9 @@ def check_index_device(view: Tensor, index: Tensor) -> None:
                            f"({view.device})")
 
 
-def _expand_masks(view: Tensor, given: Sequence[Tensor | None]) -> tuple[list[LazyBuffer], list[int]]:
+def _expand_masks(view: Tensor, given: Sequence[Tensor | None]) -> tuple[list[Tensor], list[int]]:
     shape = view._shape()
-    lazies: list[LazyBuffer] = []
+    found: list[Tensor] = []
     dims: list[int] = []
     for dim, index in enumerate(given):
         if index is None:
@@ -345,16 +357,15 @@ def _expand_masks(view: Tensor, given: Sequence[Tensor | None]) -> tuple[list[La
                 if size != shape[dim + offset]:
                     raise IndexError(f"The shape of the mask {list(index._shape())} at index {offset} does not match "
                                      f"the shape of the indexed tensor {list(shape)} at index {dim + offset}")
-            found = mask_coordinates(index)
-            lazies += found
-            dims += range(dim, dim + len(found))
+            coordinates = mask_coordinates(index)
+            found += coordinates
+            dims += range(dim, dim + len(coordinates))
         elif index.dtype.is_int:
-            lazies.append(index._read())
+            found.append(index)
             dims.append(dim)
         else:
             raise IndexError("tensors used as indices must be long, int, byte or bool tensors")
-    device = view._storage.lazy.device
-    return [v.copy_to(device) for v in lazies], dims
+    return [i.to(device=view.device) for i in found], dims
 
 
 @method("__getitem__")
@@ -380,9 +391,7 @@ def getitem(self: Tensor, index: Any) -> Tensor:
     if all([g is None for g in given]):
         return view
     advanced = Advanced(view, given)
-    la = view._read()
-    out = advanced.placed(advanced.in_front(la).gather(advanced.indexes))
-    return record(_INDEX, (out,), (view,), (la,))[0]
+    return _INDEX((view, *advanced.indexes), (advanced.order, advanced.position, advanced.shape))
 
 
 # --- writing
@@ -444,29 +453,18 @@ def put(view: Tensor, given: Sequence[Tensor | None], value: Any, mode: str) -> 
     """Write (or add) a value at index tensors, in place."""
     check_in_place(view)
     advanced = Advanced(view, given)
-    la = view._read()
-    front = advanced.in_front(la)
-    rest = front.shape[len(advanced.indexes):]
+    static = (advanced.order, advanced.position, advanced.shape, mode)
+    rest = [view._shape()[d] for d in advanced.order[len(advanced.indexes):]]
     at = advanced.position
     shape = (*rest[:at], *advanced.shape, *rest[at:])
-    tensors: tuple[Tensor, ...] = (view,)
-    lazies: tuple[LazyBuffer, ...] = (la,)
     if isinstance(value, Tensor):
-        lv = value._read()
-        if lv is la and value is not view:
-            lv = twin(lv)
-        tensors, lazies = (view, value), (la, lv)
-        if lv.shape:
-            one_device(lazies)
-        new = lv.copy_to(la.device).cast(la.dtype)
-        while len(new.shape) > len(shape) and new.shape[0] == 1:
-            new = new.reshape(new.shape[1:])
-        if len(new.shape) > len(shape) or any(
-                m not in (1, n) for m, n in zip(reversed(new.shape), reversed(shape), strict=False)):
-            raise RuntimeError(f"shape mismatch: value tensor of shape {list(lv.shape)} cannot be broadcast to "
+        if value._shape():
+            one_device((view._pending(), value._pending()))
+        value = _without_leading_ones(value.to(device=view.device), len(shape))
+        if len(value._shape()) > len(shape) or any(
+                m not in (1, n) for m, n in zip(reversed(value._shape()), reversed(shape), strict=False)):
+            raise RuntimeError(f"shape mismatch: value tensor of shape {list(value._shape())} cannot be broadcast to "
                                f"indexing result of shape {list(shape)}")
-        new = fit(new, la.dtype, shape)
     else:
-        new = LazyBuffer.const(number(value, la.dtype), la.dtype, shape, la.device)
-    out = advanced.back(front.scatter(advanced.unplaced(new), advanced.indexes, mode))
-    return view._adopt(record(_INDEX_PUT, (out,), tensors, lazies)[0])
+        value = make(LazyBuffer.const(number(value, view.dtype), view.dtype, (), view._pending().device))
+    return view._adopt(_INDEX_PUT((view, value, *advanced.indexes), static))

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from math import prod
 from typing import Any
 
-from minigrad.autograd.node import kind, stand_in
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.tensor import (  # noqa: F401  their methods get in-place twins
@@ -21,7 +20,8 @@ from minigrad.tensor import (  # noqa: F401  their methods get in-place twins
     gathering,
     linalg,
 )
-from minigrad.tensor.base import Tensor, _new, check_in_place, make, method, record, record_unary
+from minigrad.tensor.base import Tensor, _new, check_in_place, make, method
+from minigrad.tensor.function import Function
 from minigrad.tensor.movement import shape_argument
 from minigrad.tensor.operands import fit, is_number, one_device
 from minigrad.tensor.promotion import can_cast, number, type_name
@@ -114,7 +114,13 @@ def zero_(self: Tensor) -> Tensor:
     return self.fill_(0)
 
 
-_COPY = kind("CopyBackwards")
+def _copied(*args: Any) -> LazyBuffer:
+    """What is copied comes last: whoever is overwritten counts as an input that no gradient flows to."""
+    *_, source, shape, dtype, device = args
+    return fit(source.copy_to(device), dtype, shape)
+
+
+_COPY = Function("copy", _copied, "CopyBackwards")
 
 
 @method("copy_")
@@ -125,15 +131,9 @@ def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
         if is_number(src):
             return self.fill_(src)
         raise TypeError(f"copy_(): argument 'other' (position 1) must be Tensor, not {type(src).__name__}")
-    target, shape = self._storage.lazy, self._shape()
-    ls = src._read()
-    _check_expands(ls.shape, shape)
-    out = fit(ls.copy_to(target.device), target.dtype, shape)
-    if src.dtype.kind != "f" or target.dtype.kind != "f":
-        return self._adopt(make(out))
-    if self._requires_grad:
-        return self._adopt(record(_COPY, (out,), (self, src), (stand_in(shape, target.dtype, target.device), ls))[0])
-    return self._adopt(record_unary(_COPY, out, src, ls))
+    _check_expands(src._shape(), self._shape())
+    static = (self._shape(), self.dtype, self._pending().device)
+    return self._adopt(_COPY((self, src) if self._requires_grad else (src,), static))
 
 
 def _check_expands(shape: tuple[int, ...], target: tuple[int, ...]) -> None:

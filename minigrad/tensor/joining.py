@@ -10,14 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.autograd.mode import mode
-from minigrad.autograd.node import Node, kind, stand_in
-from minigrad.dtype import int64
+from minigrad.dtype import DType, int64
 from minigrad.engine import leaf_from_numpy
 from minigrad.graph.host import register_host
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
-from minigrad.tensor.base import Tensor, both, function, make, read_all, record_unary
+from minigrad.tensor.base import Tensor, both, function, make
+from minigrad.tensor.function import Function
 from minigrad.tensor.movement import part, shape_argument
 from minigrad.tensor.operands import dim_index, one_device, result_dtype
 
@@ -57,30 +56,29 @@ def _padded(value: LazyBuffer, axis: int, low: int, high: int) -> LazyBuffer:
     return value.pad(tuple([(low, high, 0) if i == axis else (0, 0, 0) for i in range(len(value.shape))]))
 
 
-def _join(tensors: Sequence[Tensor], reshaped: Sequence[tuple[int, ...]], axis: int, node: type[Node]) -> Tensor:
-    """The tensors, each in its reshaped form, joined. The tape node knows shapes only: its gradients are cut out."""
-    lazies = read_all(tensors)
-    one_device(lazies)
-    dtype = result_dtype(tensors)
-    parts = [v.cast(dtype).reshape(s) for v, s in zip(lazies, reshaped, strict=True)]
-    out = cat_values(parts, axis)
-    if not mode.enabled or not any([t._requires_grad for t in tensors]):
-        return make(out)
-    ghosts = [stand_in(v.shape, v.dtype, v.device) for v in lazies]
-    total, begin, whole = out.shape[axis], 0, None
-    for ghost, shape in zip(ghosts, reshaped, strict=True):
-        end = begin + shape[axis]
-        padded = _padded(ghost.cast(dtype).reshape(shape), axis, begin, total - end)
-        whole = padded if whole is None else whole.binary(Op.ADD, padded)
-        begin = end
-    assert whole is not None
-    result = make(out)
-    edges = tuple([t._source() for t in tensors])
-    result._set_edge((node(edges, tuple(ghosts), (whole,), {}, ()), 0))
-    return result
+def _join(*args: Any) -> LazyBuffer:
+    """The values, each in its reshaped form, joined."""
+    *values, dtype, shapes, axis = args
+    return cat_values([v.cast(dtype).reshape(s) for v, s in zip(values, shapes, strict=True)], axis)
 
 
-_CAT, _STACK = kind("CatBackward0"), kind("StackBackward0")
+def _join_gradient(inputs: Sequence[LazyBuffer], outputs: Sequence[LazyBuffer], grads: Sequence[LazyBuffer],
+                   dtype: DType, shapes: Sequence[tuple[int, ...]], axis: int) -> list[LazyBuffer]:
+    """Each input's part is cut out; no value of the forward pass is read."""
+    g, begin, found = grads[0], 0, []
+    for value, shape in zip(inputs, shapes, strict=True):
+        found.append(_cut(g, axis, begin, begin + shape[axis]).reshape(value.shape).cast(value.dtype))
+        begin += shape[axis]
+    return found
+
+
+_CAT = Function("cat", _join, "CatBackward0", _join_gradient)
+_STACK = Function("stack", _join, "StackBackward0", _join_gradient)
+
+
+def _joined(function: Function, tensors: Sequence[Tensor], shapes: Sequence[tuple[int, ...]], axis: int) -> Tensor:
+    one_device([t._pending() for t in tensors])
+    return function(tensors, (result_dtype(tensors), tuple(shapes), axis))
 
 
 def _checked_list(tensors: Any, name: str) -> list[Tensor]:
@@ -122,7 +120,7 @@ def cat(tensors: Sequence[Tensor], dim: int = 0, *, axis: int | None = None, out
             if d != where and m != n:
                 raise RuntimeError(f"Sizes of tensors must match except in dimension {where}. Expected size {m} but "
                                    f"got size {n} for tensor number {i} in the list.")
-    return _join(kept, [t._shape() for t in kept], where, _CAT)
+    return _joined(_CAT, kept, [t._shape() for t in kept], where)
 
 
 @function("stack")
@@ -140,7 +138,7 @@ def stack(tensors: Sequence[Tensor], dim: int = 0, *, out: Tensor | None = None)
         if t._shape() != shape:
             raise RuntimeError(f"stack expects each tensor to be equal size, but got {list(shape)} at entry 0 and "
                                f"{list(t._shape())} at entry {i}")
-    return _join(given, [(*shape[:axis], 1, *shape[axis:])] * len(given), axis, _STACK)
+    return _joined(_STACK, given, [(*shape[:axis], 1, *shape[axis:])] * len(given), axis)
 
 
 def _at_least(dims: int, t: Tensor) -> Tensor:
@@ -197,9 +195,6 @@ def column_stack(tensors: Sequence[Tensor]) -> Tensor:
 # --- dividing
 
 
-_SPLIT, _SPLIT_SIZES, _UNBIND = kind("SplitBackward0"), kind("SplitWithSizesBackward0"), kind("UnbindBackward0")
-
-
 @both("split")
 def split(self: Tensor, split_size: Any, dim: int = 0) -> tuple[Tensor, ...]:
     """Parts of ``split_size`` (the last may be smaller), or of the sizes in a list; views."""
@@ -213,13 +208,13 @@ def split(self: Tensor, split_size: Any, dim: int = 0) -> tuple[Tensor, ...]:
         if sum(sizes) != size:
             raise RuntimeError(f"split_with_sizes expects split_sizes to sum exactly to {size} (input tensor's size at "
                                f"dimension {axis}), but got split_sizes={sizes}")
-        node = _SPLIT_SIZES
+        node = "SplitWithSizesBackward0"
     else:
         step = index(split_size)
         if step < 0 or (step == 0 and size):
             raise RuntimeError(f"split expects split_size be non-negative, but got split_size={step}")
         sizes = [min(step, size - at) for at in range(0, size, step)] if size else [0]
-        node = _SPLIT
+        node = "SplitBackward0"
     result, begin = [], 0
     for s in sizes:
         result.append(part(self, axis, begin, begin + s, node))
@@ -254,10 +249,7 @@ def tensor_split(self: Tensor, indices_or_sections: Any, dim: int = 0) -> tuple[
         return self.split([base + (i < more) for i in range(indices_or_sections)], dim)
     ends = [min(max(index(i) + (size if i < 0 else 0), 0), size) for i in indices_or_sections]
     begins = [0, *ends]
-    return tuple([part(self, axis, b, max(b, e), _SLICE) for b, e in zip(begins, [*ends, size], strict=True)])
-
-
-_SLICE = kind("SliceBackward0")
+    return tuple([part(self, axis, b, max(b, e), "SliceBackward0") for b, e in zip(begins, [*ends, size], strict=True)])
 
 
 @both("unbind")
@@ -272,13 +264,20 @@ def unbind(self: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
 # --- shifted and repeated
 
 
-_ROLL, _REPEAT_INTERLEAVE = kind("RollBackward0"), kind("RepeatInterleaveBackward0")
-
-
 def _cut(x: LazyBuffer, axis: int, begin: int, end: int) -> LazyBuffer:
-    """A slice as a node of its own, also where x is in memory: gradients find their way through it."""
-    box = tuple([(begin, end) if i == axis else (0, s) for i, s in enumerate(x.shape)])
-    return LazyBuffer(Op.SHRINK, (x,), box, (*x.shape[:axis], end - begin, *x.shape[axis + 1:]), x.dtype, x.device)
+    return x.shrink(tuple([(begin, end) if i == axis else (0, s) for i, s in enumerate(x.shape)]))
+
+
+def _rolled(x: LazyBuffer, shifts: tuple[int, ...], axes: tuple[int, ...]) -> LazyBuffer:
+    for shift, axis in zip(shifts, axes, strict=True):
+        size = x.shape[axis]
+        shift = shift % size if size else 0
+        if shift:
+            x = cat_values((_cut(x, axis, size - shift, size), _cut(x, axis, 0, size - shift)), axis)
+    return x
+
+
+_ROLL = Function("roll", _rolled, "RollBackward0")
 
 
 @both("roll")
@@ -292,14 +291,16 @@ def roll(self: Tensor, shifts: Any, dims: Any = None) -> Tensor:
     dim_list = (dims,) if isinstance(dims, int) else tuple(dims)
     if len(shift_list) != len(dim_list):
         raise RuntimeError(f"shifts and dimensions must align. shifts: {len(shift_list)}, dims:{len(dim_list)}")
-    la = x = self._read()
-    for shift, dim in zip(shift_list, dim_list, strict=True):
-        axis = dim_index(dim, len(x.shape))
-        size = x.shape[axis]
-        shift = shift % size if size else 0
-        if shift:
-            x = cat_values((_cut(x, axis, size - shift, size), _cut(x, axis, 0, size - shift)), axis)
-    return record_unary(_ROLL, x, self, la)
+    return _ROLL((self,), (shift_list, tuple([dim_index(dim, len(self._shape())) for dim in dim_list])))
+
+
+def _repeat_each(x: LazyBuffer, repeats: int, axis: int) -> LazyBuffer:
+    before, size, after = x.shape[:axis], x.shape[axis], x.shape[axis + 1:]
+    wide = x.reshape((*before, size, 1, *after)).expand((*before, size, repeats, *after))
+    return wide.reshape((*before, size * repeats, *after))
+
+
+_REPEAT_INTERLEAVE = Function("repeat_interleave", _repeat_each, "RepeatInterleaveBackward0")
 
 
 @both("repeat_interleave")
@@ -316,12 +317,7 @@ def repeat_interleave(self: Tensor, repeats: Any = None, dim: int | None = None,
             raise RuntimeError(f"repeats must have the same size as input along dim, but got repeats.size(0) = "
                                f"{len(counts)} and input.size({axis}) = {x._shape()[axis]}")
         return x.index_select(axis, _positions(np.repeat(np.arange(len(counts)), counts), self))
-    la = x._read()
-    shape = la.shape
-    wide = la.reshape((*shape[:axis + 1], 1, *shape[axis + 1:])).expand(
-        (*shape[:axis + 1], repeats, *shape[axis + 1:]))
-    return record_unary(_REPEAT_INTERLEAVE, wide.reshape((*shape[:axis], shape[axis] * repeats, *shape[axis + 1:])), x,
-                        la)
+    return _REPEAT_INTERLEAVE((x,), (index(repeats), axis))
 
 
 def _positions(array: np.ndarray, like: Tensor) -> Tensor:

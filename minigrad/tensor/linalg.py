@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from math import prod
 from typing import Any
 
-from minigrad.autograd.node import kind
 from minigrad.dtype import accumulator, bool_
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
-from minigrad.tensor.base import Tensor, both, function, method, record_binary, twin
+from minigrad.tensor.base import Tensor, both, function, method
+from minigrad.tensor.function import Function
 from minigrad.tensor.operands import broadcast_shapes, one_device, require_tensor
 from minigrad.tensor.promotion import type_name
 
@@ -29,17 +29,18 @@ def product(a: LazyBuffer, b: LazyBuffer) -> LazyBuffer:
     return x.binary(Op.MUL, y).reduce(Op.SUM, (len(batch) + 1,)).reshape((*batch, m, n)).cast(dtype)
 
 
-def _operands(a: Tensor, b: Any, name: str, argument: str = "other") -> tuple[LazyBuffer, LazyBuffer]:
+Shape = tuple[int, ...]
+
+
+def _operands(a: Tensor, b: Any, name: str, argument: str = "other") -> tuple[Shape, Shape]:
     require_tensor(b, name, argument, 2)
-    la, lb = a._read(), b._read()
-    if la is lb and a is not b:
-        lb = twin(lb)
+    la, lb = a._pending(), b._pending()
     if la.device != lb.device:
         one_device((la, lb))
-    return la, lb
+    return a._shape(), b._shape()
 
 
-def _check_types(la: LazyBuffer, lb: LazyBuffer, name: str = "mat") -> None:
+def _check_types(la: Tensor, lb: Tensor, name: str = "mat") -> None:
     if la.dtype is not lb.dtype:
         short = {"float32": "float", "float64": "double", "float16": "c10::Half", "bfloat16": "c10::BFloat16",
                  "int64": "long", "int32": "int", "int16": "short", "int8": "signed char", "uint8": "unsigned char"}
@@ -54,9 +55,35 @@ def _check_types(la: LazyBuffer, lb: LazyBuffer, name: str = "mat") -> None:
         raise RuntimeError("\"addmm_impl_cpu_\" not implemented for 'Bool'")
 
 
-_MM, _BMM, _MV = kind("MmBackward0", "inputs"), kind("BmmBackward0", "inputs"), kind("MvBackward0", "inputs")
-_DOT, _FOLDED = kind("DotBackward0", "inputs"), kind("UnsafeViewBackward0", "inputs")
-_SQUEEZED = kind("SqueezeBackward4", "inputs")
+def _mm(a: LazyBuffer, b: LazyBuffer) -> LazyBuffer:
+    """Matrices, or on the left a batch of them as one tall matrix."""
+    rows = a.reshape((prod(a.shape[:-1]), a.shape[-1]))
+    return product(rows, b).reshape((*a.shape[:-1], b.shape[-1]))
+
+
+def _mv(a: LazyBuffer, b: LazyBuffer) -> LazyBuffer:
+    return product(a.reshape((prod(a.shape[:-1]), a.shape[-1])), b.reshape((b.shape[0], 1))).reshape(a.shape[:-1])
+
+
+def _vm(a: LazyBuffer, b: LazyBuffer) -> LazyBuffer:
+    *batch, k, n = b.shape
+    return product(a.reshape((*[1] * len(batch), 1, k)).expand((*batch, 1, k)), b).reshape((*batch, n))
+
+
+def _bmm(a: LazyBuffer, b: LazyBuffer) -> LazyBuffer:
+    batch = broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    return product(a.expand((*batch, *a.shape[-2:])), b.expand((*batch, *b.shape[-2:])))
+
+
+def _dot(a: LazyBuffer, b: LazyBuffer) -> LazyBuffer:
+    wide = accumulator(a.dtype)
+    return a.cast(wide).binary(Op.MUL, b.cast(wide)).reduce(Op.SUM, (0,)).reshape(()).cast(a.dtype)
+
+
+_MM, _FOLDED_MM = Function("mm", _mm, "MmBackward0"), Function("matmul", _mm, "UnsafeViewBackward0")
+_MV, _FOLDED_MV = Function("mv", _mv, "MvBackward0"), Function("matmul", _mv, "UnsafeViewBackward0")
+_BMM, _FOLDED_BMM = Function("bmm", _bmm, "BmmBackward0"), Function("matmul", _bmm, "UnsafeViewBackward0")
+_VM, _DOT = Function("matmul", _vm, "SqueezeBackward4"), Function("dot", _dot, "DotBackward0")
 
 
 @method("__matmul__")
@@ -75,25 +102,22 @@ def matmul(self: Tensor, other: Tensor) -> Tensor:
     >>> minigrad.tensor([[1, 2], [3, 4]]) @ minigrad.tensor([1, 1])
     tensor([3, 7])
     """
-    la, lb = _operands(self, other, "matmul")
-    a, b = la.shape, lb.shape
+    a, b = _operands(self, other, "matmul")
     if not a or not b:
         raise RuntimeError(f"both arguments to matmul need to be at least 1D, but they are {len(a)}D and {len(b)}D")
     if len(a) == 2 and len(b) == 2:
-        return _two_matrices(self, other, la, lb)
+        return _two_matrices(self, other, a, b)
     if len(a) == 1 and len(b) == 1:
         return dot(self, other)
-    _check_types(la, lb)
+    _check_types(self, other)
     if len(b) == 1:
-        return _times_vector(self, other, la, lb)
+        return _times_vector(self, other, a, b)
     if len(a) == 1:
-        return _vector_times(self, other, la, lb)
+        return _vector_times(self, other, a, b)
     if len(b) == 2:
-        rows = prod(a[:-1])
-        _check_inner((rows, a[-1]), b)
-        out = product(la.reshape((rows, a[-1])), lb).reshape((*a[:-1], b[-1]))
-        return record_binary(_FOLDED, out, self, other, la, lb)
-    return _batched(self, other, la, lb)
+        _check_inner((prod(a[:-1]), a[-1]), b)
+        return _FOLDED_MM((self, other))
+    return _batched(self, other, a, b)
 
 
 def _check_inner(a: Sequence[int], b: Sequence[int]) -> None:
@@ -101,89 +125,80 @@ def _check_inner(a: Sequence[int], b: Sequence[int]) -> None:
         raise RuntimeError(f"mat1 and mat2 shapes cannot be multiplied ({a[0]}x{a[1]} and {b[0]}x{b[1]})")
 
 
-def _two_matrices(self: Tensor, other: Tensor, la: LazyBuffer, lb: LazyBuffer) -> Tensor:
-    _check_inner(la.shape, lb.shape)
-    _check_types(la, lb)
-    return record_binary(_MM, product(la, lb), self, other, la, lb)
+def _two_matrices(self: Tensor, other: Tensor, a: Shape, b: Shape) -> Tensor:
+    _check_inner(a, b)
+    _check_types(self, other)
+    return _MM((self, other))
 
 
-def _times_vector(self: Tensor, other: Tensor, la: LazyBuffer, lb: LazyBuffer) -> Tensor:
-    *batch, m, k = la.shape
-    if k != lb.shape[0]:
-        raise RuntimeError(f"size mismatch, got input ({prod(batch) * m}), mat ({prod(batch) * m}x{k}), vec "
-                           f"({lb.shape[0]})")
-    out = product(la.reshape((prod(batch) * m, k)), lb.reshape((k, 1))).reshape((*batch, m))
-    return record_binary(_MV if not batch else _FOLDED, out, self, other, la, lb)
+def _times_vector(self: Tensor, other: Tensor, a: Shape, b: Shape) -> Tensor:
+    *batch, m, k = a
+    if k != b[0]:
+        raise RuntimeError(f"size mismatch, got input ({prod(batch) * m}), mat ({prod(batch) * m}x{k}), vec ({b[0]})")
+    return (_FOLDED_MV if batch else _MV)((self, other))
 
 
-def _vector_times(self: Tensor, other: Tensor, la: LazyBuffer, lb: LazyBuffer) -> Tensor:
-    *batch, k, n = lb.shape
-    if la.shape[0] != k:
-        raise RuntimeError(f"mat1 and mat2 shapes cannot be multiplied (1x{la.shape[0]} and {k}x{n})")
-    row = la.reshape((*[1] * len(batch), 1, k)).expand((*batch, 1, k))
-    return record_binary(_SQUEEZED, product(row, lb).reshape((*batch, n)), self, other, la, lb)
+def _vector_times(self: Tensor, other: Tensor, a: Shape, b: Shape) -> Tensor:
+    if a[0] != b[-2]:
+        raise RuntimeError(f"mat1 and mat2 shapes cannot be multiplied (1x{a[0]} and {b[-2]}x{b[-1]})")
+    return _VM((self, other))
 
 
-def _batched(self: Tensor, other: Tensor, la: LazyBuffer, lb: LazyBuffer) -> Tensor:
-    *batch_a, m, k = la.shape
-    *batch_b, k_b, n = lb.shape
-    batch = broadcast_shapes(batch_a, batch_b)
-    if k != k_b:
-        raise RuntimeError(f"Expected size for first two dimensions of batch2 tensor to be: [{prod(batch)}, {k}] but "
-                           f"got: [{prod(batch)}, {k_b}].")
-    out = product(la.expand((*batch, m, k)), lb.expand((*batch, k, n)))
-    return record_binary(_BMM if len(batch) == 1 else _FOLDED, out, self, other, la, lb)
+def _batched(self: Tensor, other: Tensor, a: Shape, b: Shape) -> Tensor:
+    batch = broadcast_shapes(a[:-2], b[:-2])
+    if a[-1] != b[-2]:
+        raise RuntimeError(f"Expected size for first two dimensions of batch2 tensor to be: [{prod(batch)}, {a[-1]}] "
+                           f"but got: [{prod(batch)}, {b[-2]}].")
+    return (_BMM if len(batch) == 1 else _FOLDED_BMM)((self, other))
 
 
 @both("mm")
 def mm(self: Tensor, mat2: Tensor) -> Tensor:
     """The product of two matrices."""
-    la, lb = _operands(self, mat2, "mm", "mat2")
-    if len(la.shape) != 2:
+    a, b = _operands(self, mat2, "mm", "mat2")
+    if len(a) != 2:
         raise RuntimeError("self must be a matrix")
-    if len(lb.shape) != 2:
+    if len(b) != 2:
         raise RuntimeError("mat2 must be a matrix")
-    return _two_matrices(self, mat2, la, lb)
+    return _two_matrices(self, mat2, a, b)
 
 
 @both("bmm")
 def bmm(self: Tensor, mat2: Tensor) -> Tensor:
     """The products of two batches of matrices."""
-    la, lb = _operands(self, mat2, "bmm", "mat2")
-    for name, lazy in (("batch1", la), ("batch2", lb)):
-        if len(lazy.shape) != 3:
+    a, b = _operands(self, mat2, "bmm", "mat2")
+    for name, shape in (("batch1", a), ("batch2", b)):
+        if len(shape) != 3:
             raise RuntimeError(f"{name} must be a 3D tensor")
-    if la.shape[0] != lb.shape[0] or la.shape[2] != lb.shape[1]:
-        raise RuntimeError(f"Expected size for first two dimensions of batch2 tensor to be: [{la.shape[0]}, "
-                           f"{la.shape[2]}] but got: [{lb.shape[0]}, {lb.shape[1]}].")
-    _check_types(la, lb, "bmm")
-    return _batched(self, mat2, la, lb)
+    if a[0] != b[0] or a[2] != b[1]:
+        raise RuntimeError(f"Expected size for first two dimensions of batch2 tensor to be: [{a[0]}, "
+                           f"{a[2]}] but got: [{b[0]}, {b[1]}].")
+    _check_types(self, mat2, "bmm")
+    return _batched(self, mat2, a, b)
 
 
 @both("mv")
 def mv(self: Tensor, vec: Tensor) -> Tensor:
     """A matrix times a vector."""
-    la, lb = _operands(self, vec, "mv", "vec")
-    if len(la.shape) != 2 or len(lb.shape) != 1:
-        raise RuntimeError(f"vector + matrix @ vector expected, got {len(lb.shape)}, {len(la.shape)}, {len(lb.shape)}")
-    _check_types(la, lb)
-    return _times_vector(self, vec, la, lb)
+    a, b = _operands(self, vec, "mv", "vec")
+    if len(a) != 2 or len(b) != 1:
+        raise RuntimeError(f"vector + matrix @ vector expected, got {len(b)}, {len(a)}, {len(b)}")
+    _check_types(self, vec)
+    return _times_vector(self, vec, a, b)
 
 
 @both("dot", "inner_product")
 def dot(self: Tensor, other: Tensor) -> Tensor:
     """The sum of the products of two vectors' elements."""
-    la, lb = _operands(self, other, "dot", "tensor")
-    if len(la.shape) != 1 or len(lb.shape) != 1:
-        raise RuntimeError(f"1D tensors expected, but got {len(la.shape)}D and {len(lb.shape)}D tensors")
-    _check_types(la, lb, "dot")
-    if la.shape != lb.shape:
-        raise RuntimeError(f"inconsistent tensor size, expected tensor {list(la.shape)} and src {list(lb.shape)} to "
-                           f"have the same number of elements, but got {la.shape[0]} and {lb.shape[0]} elements "
+    a, b = _operands(self, other, "dot", "tensor")
+    if len(a) != 1 or len(b) != 1:
+        raise RuntimeError(f"1D tensors expected, but got {len(a)}D and {len(b)}D tensors")
+    _check_types(self, other, "dot")
+    if a != b:
+        raise RuntimeError(f"inconsistent tensor size, expected tensor {list(a)} and src {list(b)} to "
+                           f"have the same number of elements, but got {a[0]} and {b[0]} elements "
                            "respectively")
-    wide = accumulator(la.dtype)
-    total = la.cast(wide).binary(Op.MUL, lb.cast(wide)).reduce(Op.SUM, (0,)).reshape(()).cast(la.dtype)
-    return record_binary(_DOT, total, self, other, la, lb)
+    return _DOT((self, other))
 
 
 @both("vdot")

@@ -9,11 +9,11 @@ from math import prod
 from operator import index
 from typing import Any
 
-from minigrad.autograd.node import Node, kind
 from minigrad.dtype import DType
 from minigrad.graph.lazy import LazyBuffer, contiguous_strides
 from minigrad.ops import Op
-from minigrad.tensor.base import Tensor, both, make, make_view, method, record_unary
+from minigrad.tensor.base import Tensor, both, make_view, method
+from minigrad.tensor.function import Function
 from minigrad.tensor.operands import dim_index
 from minigrad.tensor.promotion import type_name
 from minigrad.tensor.storage import view_strides
@@ -63,10 +63,11 @@ def infer_shape(shape: tuple[int, ...], size: int) -> tuple[int, ...]:
     return tuple([size // known if s == -1 else s for s in shape])
 
 
-_VIEW, _UNSAFE_VIEW = kind("ViewBackward0"), kind("UnsafeViewBackward0")
+_UNSAFE_VIEW = Function("reshape", LazyBuffer.reshape, "UnsafeViewBackward0")
+_BITCAST = Function("view", LazyBuffer.bitcast, "ViewBackward1")
 
 
-def _as_view(self: Tensor, shape: tuple[int, ...], node: type[Node]) -> Tensor | None:
+def _as_view(self: Tensor, shape: tuple[int, ...], node: str) -> Tensor | None:
     """A view of this shape, if strides can express it."""
     strides = view_strides(self._shape(), strides_of(self), shape)
     if strides is None:
@@ -85,11 +86,10 @@ def reshape(self: Tensor, *shape: Any) -> Tensor:
     """
     old = self._shape()
     new = infer_shape(shape_argument(shape), prod(old))
-    view = _as_view(self, new, _VIEW)
+    view = _as_view(self, new, "ViewBackward0")
     if view is not None:
         return view
-    la = self._read()
-    return record_unary(_UNSAFE_VIEW, la.reshape(new), self, la)
+    return _UNSAFE_VIEW((self,), (new,))
 
 
 @method("view")
@@ -107,7 +107,7 @@ def view(self: Tensor, *shape: Any) -> Tensor:
     if len(shape) == 1 and isinstance(shape[0], DType):
         return _view_as_type(self, shape[0])
     new = infer_shape(shape_argument(shape), prod(self._shape()))
-    result = _as_view(self, new, _VIEW)
+    result = _as_view(self, new, "ViewBackward0")
     if result is None:
         raise RuntimeError("view size is not compatible with input tensor's size and stride (at least one dimension "
                            "spans across two contiguous subspaces). Use .reshape(...) instead.")
@@ -117,7 +117,7 @@ def view(self: Tensor, *shape: Any) -> Tensor:
 def _view_as_type(self: Tensor, dtype: DType) -> Tensor:
     if dtype.size != self.dtype.size:
         raise RuntimeError(f"view(dtype) needs types of one size, got {self.dtype} and {dtype}")
-    return make(self._read().bitcast(dtype))
+    return _BITCAST((self.detach(),), (dtype,))
 
 
 @method("view_as")
@@ -167,13 +167,10 @@ def unflatten(self: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
 # --- order of dimensions
 
 
-def _permuted(self: Tensor, axes: tuple[int, ...], node: type[Node]) -> Tensor:
+def _permuted(self: Tensor, axes: tuple[int, ...], node: str) -> Tensor:
     shape, strides = self._shape(), strides_of(self)
     return make_view(self, ((Op.PERMUTE, axes),), tuple([shape[a] for a in axes]), tuple([strides[a] for a in axes]),
                      offset_of(self), node)
-
-
-_PERMUTE, _TRANSPOSE, _T = kind("PermuteBackward0"), kind("TransposeBackward0"), kind("TBackward0")
 
 
 @both("permute")
@@ -188,7 +185,7 @@ def permute(self: Tensor, *dims: Any) -> Tensor:
     axes = tuple([dim_index(d, len(shape)) for d in given])
     if len(set(axes)) < len(axes):
         raise RuntimeError("permute(): duplicate dims are not allowed.")
-    return _permuted(self, axes, _PERMUTE)
+    return _permuted(self, axes, "PermuteBackward0")
 
 
 @both("transpose", "swapaxes", "swapdims")
@@ -199,7 +196,7 @@ def transpose(self: Tensor, dim0: int, dim1: int) -> Tensor:
     a, b = dim_index(dim0, dims), dim_index(dim1, dims)
     if dims:
         axes[a], axes[b] = axes[b], axes[a]
-    return _permuted(self, tuple(axes), _TRANSPOSE)
+    return _permuted(self, tuple(axes), "TransposeBackward0")
 
 
 @both("t")
@@ -208,11 +205,11 @@ def t(self: Tensor) -> Tensor:
     dims = len(self._shape())
     if dims > 2:
         raise RuntimeError(f"t() expects a tensor with <= 2 dimensions, but self is {dims}D")
-    return _permuted(self, tuple(reversed(range(dims))), _T)
+    return _permuted(self, tuple(reversed(range(dims))), "TBackward0")
 
 
 for _name in ("T", "H"):
-    setattr(Tensor, _name, property(lambda self: _permuted(self, tuple(reversed(range(self.ndim))), _PERMUTE),
+    setattr(Tensor, _name, property(lambda self: _permuted(self, tuple(reversed(range(self.ndim))), "PermuteBackward0"),
                                     doc="All dimensions in reverse order; a view."))
 for _name in ("mT", "mH"):
     setattr(Tensor, _name, property(lambda self: _matrix_transpose(self),
@@ -238,7 +235,7 @@ def movedim(self: Tensor, source: Any, destination: Any) -> Tensor:
     axes = [d for d in range(dims) if d not in sources]
     for target, axis in sorted(zip(targets, sources, strict=True)):
         axes.insert(target, axis)
-    return _permuted(self, tuple(axes), _PERMUTE)
+    return _permuted(self, tuple(axes), "PermuteBackward0")
 
 
 @both("adjoint")
@@ -250,9 +247,6 @@ def adjoint(self: Tensor) -> Tensor:
 # --- dimensions of size 1
 
 
-_SQUEEZE, _SQUEEZE_DIM, _UNSQUEEZE = kind("SqueezeBackward0"), kind("SqueezeBackward1"), kind("UnsqueezeBackward0")
-
-
 @both("squeeze")
 def squeeze(self: Tensor, dim: Any = None) -> Tensor:
     """Without dimensions of size 1, all or those named; a view."""
@@ -262,7 +256,7 @@ def squeeze(self: Tensor, dim: Any = None) -> Tensor:
     kept = [i for i, s in enumerate(shape) if s != 1 or i not in dims]
     new = tuple([shape[i] for i in kept])
     return make_view(self, ((Op.RESHAPE, new),), new, tuple([strides[i] for i in kept]), offset_of(self),
-                     _SQUEEZE if dim is None else _SQUEEZE_DIM)
+                     "SqueezeBackward0" if dim is None else "SqueezeBackward1")
 
 
 @both("unsqueeze")
@@ -273,13 +267,10 @@ def unsqueeze(self: Tensor, dim: int) -> Tensor:
     new = (*shape[:axis], 1, *shape[axis:])
     step = shape[axis] * strides[axis] if axis < len(shape) else 1
     return make_view(self, ((Op.RESHAPE, new),), new, (*strides[:axis], step, *strides[axis:]), offset_of(self),
-                     _UNSQUEEZE)
+                     "UnsqueezeBackward0")
 
 
 # --- repetition
-
-
-_EXPAND, _REPEAT = kind("ExpandBackward0"), kind("RepeatBackward0")
 
 
 @method("expand")
@@ -308,7 +299,7 @@ def expand(self: Tensor, *sizes: Any, implicit: bool = False) -> Tensor:
             raise RuntimeError(f"invalid shape dimension {size}")
         new.append(size)
         steps.append(strides[i - added] if i >= added and size == before else 0)
-    return make_view(self, ((Op.EXPAND, tuple(new)),), tuple(new), tuple(steps), offset_of(self), _EXPAND)
+    return make_view(self, ((Op.EXPAND, tuple(new)),), tuple(new), tuple(steps), offset_of(self), "ExpandBackward0")
 
 
 def type_text(self: Tensor) -> str:
@@ -332,10 +323,9 @@ def broadcast_to(self: Tensor, shape: Sequence[int]) -> Tensor:
 def repeat(self: Tensor, *sizes: Any) -> Tensor:
     """Copies side by side, ``sizes[i]`` along dimension i; more sizes than dimensions add dimensions in front."""
     times = shape_argument(sizes)
-    la = self._read()
-    if len(times) < len(la.shape):
+    if len(times) < len(self._shape()):
         raise RuntimeError("Number of dimensions of repeat dims can not be smaller than number of dimensions of tensor")
-    return record_unary(_REPEAT, repeat_values(la, times), self, la)
+    return _REPEAT((self,), (times,))
 
 
 def repeat_values(x: LazyBuffer, times: tuple[int, ...]) -> LazyBuffer:
@@ -344,6 +334,9 @@ def repeat_values(x: LazyBuffer, times: tuple[int, ...]) -> LazyBuffer:
     x = x.reshape(tuple([n for s in shape for n in (1, s)]))
     x = x.expand(tuple([n for s, r in zip(shape, times, strict=True) for n in (r, s)]))
     return x.reshape(tuple([s * r for s, r in zip(shape, times, strict=True)]))
+
+
+_REPEAT = Function("repeat", repeat_values, "RepeatBackward0")
 
 
 @both("tile")
@@ -356,18 +349,17 @@ def tile(self: Tensor, *dims: Any) -> Tensor:
 # --- reversal, windows, parts
 
 
-_FLIP, _UNFOLD, _CLONE = kind("FlipBackward0"), kind("UnfoldBackward0"), kind("CloneBackward0")
-_SLICE, _DIAGONAL = kind("SliceBackward0"), kind("DiagonalBackward0")
+_FLIP = Function("flip", lambda x, axes: x.flip(axes) if x.shape else x, "FlipBackward0")
+_CLONE = Function("clone", lambda x: x, "CloneBackward0")
 
 
 @both("flip")
 def flip(self: Tensor, *dims: Any) -> Tensor:
     """Dimensions in reverse; a copy."""
-    la = self._read()
-    axes = tuple(sorted([dim_index(d, len(la.shape)) for d in shape_argument(dims)]))
+    axes = tuple(sorted([dim_index(d, len(self._shape())) for d in shape_argument(dims)]))
     if len(set(axes)) < len(axes):
         raise RuntimeError(f"dim {axes[0]} appears multiple times in the list of dims")
-    return record_unary(_FLIP, la.flip(axes) if la.shape else la, self, la)
+    return _FLIP((self,), (axes,))
 
 
 @both("fliplr")
@@ -409,7 +401,7 @@ def unfold(self: Tensor, dimension: int, size: int, step: int) -> Tensor:
     new = (*shape[:axis], (length - size) // step + 1, *shape[axis + 1:], size)
     return make_view(self, ((Op.WINDOW, ((axis, size, step, 1),)),), new,
                      (*strides[:axis], strides[axis] * step, *strides[axis + 1:], strides[axis]), offset_of(self),
-                     _UNFOLD)
+                     "UnfoldBackward0")
 
 
 @both("narrow")
@@ -426,10 +418,10 @@ def narrow(self: Tensor, dim: int, start: Any, length: int) -> Tensor:
         raise RuntimeError("narrow(): length must be non-negative.")
     if start + length > size:
         raise RuntimeError(f"start ({start}) + length ({length}) exceeds dimension size ({size}).")
-    return part(self, axis, start, start + length, _SLICE)
+    return part(self, axis, start, start + length, "SliceBackward0")
 
 
-def part(self: Tensor, axis: int, begin: int, end: int, node: type[Node]) -> Tensor:
+def part(self: Tensor, axis: int, begin: int, end: int, node: str) -> Tensor:
     """Elements begin … end-1 along an axis; a view."""
     shape, strides = self._shape(), strides_of(self)
     box = tuple([(begin, end) if i == axis else (0, s) for i, s in enumerate(shape)])
@@ -444,17 +436,20 @@ def diagonal(self: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Ten
     a, b = dim_index(dim1, dims), dim_index(dim2, dims)
     if a == b:
         raise RuntimeError(f"diagonal dimensions cannot be identical {dim1}, {dim2}")
-    la = self._read()
-    x = la.permute((*[i for i in range(dims) if i not in (a, b)], a, b))
+    return _DIAGONAL((self,), (offset, a, b))
+
+
+def _diagonal(x: LazyBuffer, offset: int, a: int, b: int) -> LazyBuffer:
+    x = x.permute((*[i for i in range(len(x.shape)) if i not in (a, b)], a, b))
     *batch, rows, columns = x.shape
     first_row, first_column = max(0, -offset), max(0, offset)
     length = max(0, min(rows - first_row, columns - first_column))
-    whole = [(0, s) for s in batch]
     begin_row, begin_column = (first_row, first_column) if length else (0, 0)
-    box = (*whole, (begin_row, begin_row + length), (begin_column, begin_column + length))
-    x = LazyBuffer(Op.SHRINK, (x,), box, (*batch, length, length), x.dtype, x.device)
-    flat = x.reshape((*batch, length * length))
-    return record_unary(_DIAGONAL, flat.stride((*[1] * len(batch), length + 1)), self, la)
+    x = x.shrink((*[(0, s) for s in batch], (begin_row, begin_row + length), (begin_column, begin_column + length)))
+    return x.reshape((*batch, length * length)).stride((*[1] * len(batch), length + 1))
+
+
+_DIAGONAL = Function("diagonal", _diagonal, "DiagonalBackward0")
 
 
 # --- copies and memory layout
@@ -463,8 +458,7 @@ def diagonal(self: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Ten
 @both("clone")
 def clone(self: Tensor, *, memory_format: Any = None) -> Tensor:
     """A copy; gradients pass through."""
-    la = self._read()
-    return record_unary(_CLONE, la, self, la)
+    return _CLONE((self,))
 
 
 @method("contiguous")

@@ -4,7 +4,7 @@ Next: ``elementwise.py``."""
 from __future__ import annotations
 
 import numbers
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from operator import index
 from typing import Any, NoReturn
 
@@ -12,8 +12,8 @@ import numpy as np
 
 from minigrad.dtype import DType
 from minigrad.graph.lazy import LazyBuffer
-from minigrad.ops import Op
-from minigrad.tensor.base import Tensor, read_all, twin
+from minigrad.tensor.base import Tensor
+from minigrad.tensor.function import Function
 from minigrad.tensor.promotion import combined, number, number_dtype, with_number
 from minigrad.tensor.size import shown_device
 
@@ -59,14 +59,17 @@ def fit(lazy: LazyBuffer, dtype: DType, shape: tuple[int, ...]) -> LazyBuffer:
     return lazy if lazy.shape == shape else lazy.expand(shape)
 
 
-def same_device(lazies: Sequence[LazyBuffer]) -> list[LazyBuffer]:
+def on_one_device(*tensors: Tensor) -> tuple[Tensor, ...]:
     """The operands of an elementwise op on one device: 0-d ones of the CPU move to where the others are, all else that
     differs raises ``RuntimeError``."""
-    device = next((v.device for v in lazies if v.device != "CPU"), "CPU")
-    for v in lazies:
-        if v.device != device and (v.shape or v.device != "CPU"):
-            _different(device, v.device)
-    return [v if v.device == device else _moved(v, device) for v in lazies]
+    first = tensors[0]._storage.lazy.device
+    if all([t._storage.lazy.device == first for t in tensors]):
+        return tensors
+    device = next(t._storage.lazy.device for t in tensors if t._storage.lazy.device != "CPU")
+    for t in tensors:
+        if t._storage.lazy.device != device and (t._shape() or t._storage.lazy.device != "CPU"):
+            _different(device, t._storage.lazy.device)
+    return tuple([t if t._storage.lazy.device == device else t.to(device=shown_device(device)) for t in tensors])
 
 
 def one_device(lazies: Sequence[LazyBuffer]) -> None:
@@ -82,64 +85,6 @@ def _different(first: str, second: str) -> NoReturn:
                        f"{shown_device(first)} and {shown_device(second)}!")
 
 
-def _moved(lazy: LazyBuffer, device: str) -> LazyBuffer:
-    """A 0-d value elsewhere. Numbers that the program itself holds need no copy; they have no gradient."""
-    if lazy.op == Op.CONST:
-        return LazyBuffer.const(lazy.arg, lazy.dtype, lazy.shape, device)
-    if lazy.op == Op.SCALAR:
-        return LazyBuffer.scalar(lazy.value, lazy.dtype, device)
-    return lazy.copy_to(device)
-
-
-Operands = tuple[LazyBuffer, LazyBuffer, LazyBuffer, LazyBuffer]
-
-
-def fit_two(a: Tensor, la: LazyBuffer, b: Tensor, lb: LazyBuffer) -> Operands:
-    """``(la, lb, xa, xb)``: the values as they were read, then as operands of one dtype, shape and device."""
-    if la is lb and a is not b:
-        lb = twin(lb)
-    xa, xb = la, lb
-    if xa.device != xb.device:
-        xa, xb = same_device((xa, xb))
-    dtype = combined(xa.dtype, len(xa.shape), xb.dtype, len(xb.shape))
-    shape = xa.shape if xa.shape == xb.shape else _broadcast_two(xa.shape, xb.shape)
-    return la, lb, fit(xa, dtype, shape), fit(xb, dtype, shape)
-
-
-def constant_like(lazy: LazyBuffer, value: Any) -> LazyBuffer:
-    """The number as an operand beside ``lazy``, of its shape and dtype."""
-    return lazy.like(number(value, lazy.dtype))
-
-
-def fit_number(la: LazyBuffer, value: Any) -> tuple[LazyBuffer, LazyBuffer]:
-    """A tensor's value and a Python number as operands of one dtype."""
-    dtype = with_number(la.dtype, value)
-    xa = la if la.dtype is dtype else la.cast(dtype)
-    return xa, constant_like(xa, value)
-
-
-def fit_all(operands: Sequence[Any], dtype: DType | None = None) -> tuple[list[Tensor], list[LazyBuffer],
-                                                                          list[LazyBuffer]]:
-    """Tensors and numbers as operands of one op: the Tensors, their values as read, and all operands fitted.
-
-    ``dtype`` None promotes as PyTorch does.
-    """
-    tensors = [o for o in operands if isinstance(o, Tensor)]
-    for o in operands:
-        if not isinstance(o, Tensor) and not is_number(o):
-            raise TypeError(f"expected Tensors and numbers, got {type(o).__name__}")
-    lazies = read_all(tensors)
-    placed = same_device(lazies)
-    if dtype is None:
-        dtype = result_dtype(operands)
-    shape = broadcast_shapes(*[v.shape for v in placed])
-    values = iter(placed)
-    device = placed[0].device
-    fitted = [fit(next(values), dtype, shape) if isinstance(o, Tensor)
-              else LazyBuffer.const(number(o, dtype), dtype, shape, device) for o in operands]
-    return tensors, lazies, fitted
-
-
 def result_dtype(operands: Sequence[Any]) -> DType:
     """The type of Tensors and numbers combined."""
     dtype, dims = None, 0
@@ -150,10 +95,57 @@ def result_dtype(operands: Sequence[Any]) -> DType:
             else:
                 dtype, dims = combined(dtype, dims, o.dtype, o.ndim), max(dims, o.ndim)
     for o in operands:
-        if not isinstance(o, Tensor):
+        if o is not None and not isinstance(o, Tensor):
             dtype = number_dtype(o) if dtype is None else with_number(dtype, o)
     assert dtype is not None
     return dtype
+
+
+def all_fitted(formula: Callable[..., LazyBuffer]) -> Callable[..., LazyBuffer]:
+    """The formula as what a ``MixedFunction`` computes: its operands come in one dtype and shape."""
+
+    def compute(*args: Any) -> LazyBuffer:
+        *values, dtype, order = args
+        shape = broadcast_shapes(*[v.shape for v in values])
+        return formula(*[None if i is None else fit(values[i], dtype, shape) for i in order])
+
+    return compute
+
+
+class MixedFunction(Function):
+    """A Function whose operands are Tensors, numbers or None, in any order, broadcast and of one dtype.
+
+    >>> import minigrad
+    >>> middle = MixedFunction("middle", all_fitted(lambda a, b: a.binary("ADD", b)), "MiddleBackward0")
+    >>> middle.mixed((1.5, minigrad.tensor([1, 2])))
+    tensor([2.5000, 3.5000])
+    """
+
+    __slots__ = ()
+
+    def mixed(self, operands: Sequence[Any], dtype: DType | None = None) -> Tensor:
+        """``dtype`` None promotes as PyTorch does."""
+        tensors: list[Tensor] = []
+        numbers: list[tuple[Any, DType]] = []
+        order: list[int | None] = []
+        for o in operands:
+            if isinstance(o, Tensor):
+                tensors.append(o)
+            elif o is not None and not is_number(o):
+                raise TypeError(f"expected Tensors and numbers, got {type(o).__name__}")
+        if dtype is None:
+            dtype = result_dtype(operands)
+        seen = 0
+        for o in operands:
+            if o is None:
+                order.append(None)
+            elif isinstance(o, Tensor):
+                order.append(seen)
+                seen += 1
+            else:
+                order.append(len(tensors) + len(numbers))
+                numbers.append((number(o, dtype), dtype))
+        return self(on_one_device(*tensors), (dtype, tuple(order)), numbers)
 
 
 def dim_index(dim: Any, dims: int) -> int:

@@ -17,6 +17,7 @@ from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.tensor import return_types
 from minigrad.tensor.base import Tensor, both, function, make
+from minigrad.tensor.function import Function
 from minigrad.tensor.indexing import concrete
 from minigrad.tensor.joining import stack
 from minigrad.tensor.operands import dim_index, one_device
@@ -24,11 +25,16 @@ from minigrad.tensor.operands import dim_index, one_device
 
 def _order(self: Tensor, dim: int, descending: bool) -> Tensor:
     """The stable order along ``dim``; NaN counts as the largest."""
-    la = self._read()
-    axis = dim_index(dim, len(la.shape))
-    if not la.shape:
-        return make(LazyBuffer.const(0, int64, (), la.device))
-    return make(LazyBuffer(Op.HOST, (la,), ("argsort", (axis, bool(descending))), la.shape, int64, la.device))
+    return _ARGSORT((self,), (dim_index(dim, self.ndim), bool(descending)))
+
+
+def _argsort(x: LazyBuffer, axis: int, descending: bool) -> LazyBuffer:
+    if not x.shape:
+        return LazyBuffer.const(0, int64, (), x.device)
+    return LazyBuffer(Op.HOST, (x,), ("argsort", (axis, descending)), x.shape, int64, x.device)
+
+
+_ARGSORT = Function("argsort", _argsort, "NotDifferentiable")
 
 
 @both("argsort")
@@ -84,16 +90,23 @@ def topk(self: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool
     >>> minigrad.tensor([1, 9, 5]).topk(2).values
     tensor([9, 5])
     """
-    la = self._read()
-    axis = dim_index(dim, len(la.shape))
+    shape = self._shape()
+    axis = dim_index(dim, len(shape))
     k = index(k)
-    if not 0 <= k <= (la.shape[axis] if la.shape else 1):
+    if not 0 <= k <= (shape[axis] if shape else 1):
         raise RuntimeError("selected index k out of range")
-    if not la.shape:
-        return return_types.topk(self.clone(), make(LazyBuffer.const(0, int64, (), la.device)))
-    shape = (*la.shape[:axis], k, *la.shape[axis + 1:])
-    indices = make(LazyBuffer(Op.HOST, (la,), ("topk", (k, axis, bool(largest))), shape, int64, la.device))
+    if not shape:
+        return return_types.topk(self.clone(), self.argsort())
+    indices = _TOPK((self,), (k, axis, bool(largest)))
     return return_types.topk(self.gather(axis, indices), indices)
+
+
+def _largest(x: LazyBuffer, k: int, axis: int, largest: bool) -> LazyBuffer:
+    shape = (*x.shape[:axis], k, *x.shape[axis + 1:])
+    return LazyBuffer(Op.HOST, (x,), ("topk", (k, axis, largest)), shape, int64, x.device)
+
+
+_TOPK = Function("topk", _largest, "NotDifferentiable")
 
 
 @both("kthvalue")

@@ -5,13 +5,14 @@ Next: ``movement.py``."""
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
-from minigrad.autograd.node import Node, kind
 from minigrad.dtype import DType, accumulator, bool_, int64, uint8
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
-from minigrad.tensor.base import Tensor, both, make, record, record_unary
+from minigrad.tensor.base import Tensor, both
+from minigrad.tensor.function import Function
 from minigrad.tensor.operands import dim_index, dim_indices
 from minigrad.tensor.promotion import type_name
 
@@ -40,11 +41,32 @@ def count(shape: tuple[int, ...], axes: tuple[int, ...]) -> int:
     return math.prod([shape[a] for a in axes])
 
 
-def named(name: str, saves: str = "") -> tuple[type[Node], type[Node]]:
-    return kind(f"{name}Backward0", saves), kind(f"{name}Backward1", saves)
+def named(name: str, compute: Callable[..., Any], title: str = "") -> tuple[Function, Function]:
+    """A Function over all dimensions and one over those named, which PyTorch tells apart on the tape."""
+    title = title or name.capitalize()
+    return Function(name, compute, f"{title}Backward0"), Function(name, compute, f"{title}Backward1")
 
 
-_SUM, _MEAN, _PROD = named("Sum"), named("Mean"), named("Prod", "both")
+def _sum(x: LazyBuffer, dtype: DType, axes: tuple[int, ...], keepdim: bool) -> LazyBuffer:
+    out = sum_values(x.cast(dtype), axes)
+    return out if keepdim else out.reshape(without(x.shape, axes, False))
+
+
+def _prod(x: LazyBuffer, dtype: DType, axes: tuple[int, ...], keepdim: bool) -> LazyBuffer:
+    return reduce(x.cast(dtype).cast(accumulator(dtype)), Op.PROD, axes, keepdim).cast(dtype)
+
+
+def _mean(x: LazyBuffer, dtype: DType, axes: tuple[int, ...], keepdim: bool) -> LazyBuffer:
+    out = mean_values(x.cast(dtype), axes)
+    return out if keepdim else out.reshape(without(x.shape, axes, False))
+
+
+_SUM, _MEAN, _PROD = named("sum", _sum), named("mean", _mean), named("prod", _prod)
+
+
+def _summed(self: Tensor, dtype: DType | None) -> DType:
+    """The type in which elements are summed or multiplied: integers and bools in int64."""
+    return dtype if dtype is not None else self.dtype if self.dtype.kind == "f" else int64
 
 
 @both("sum")
@@ -56,17 +78,9 @@ def sum_(self: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: DType |
     >>> minigrad.tensor([[1, 2], [3, 4]]).sum(), minigrad.tensor([[1, 2], [3, 4]]).sum(1)
     (tensor(10), tensor([3, 7]))
     """
-    la = self._read()
-    shape = la.shape
-    if dim is None and axis is None:
-        axes: tuple[int, ...] = tuple(range(len(shape)))
-        node = _SUM[0]
-    else:
-        axes = dim_indices(axis if dim is None else dim, len(shape))
-        node = _SUM[1]
-    x = la.cast(dtype if dtype is not None else la.dtype if la.dtype.kind == "f" else int64)
-    out = sum_values(x, axes)
-    return record_unary(node, out if keepdim else out.reshape(without(shape, axes, False)), self, la)
+    dim = axis if dim is None else dim
+    axes = dim_indices(dim, len(self._shape()))
+    return _SUM[dim is not None]((self,), (_summed(self, dtype), axes, keepdim))
 
 
 @both("nansum")
@@ -79,20 +93,12 @@ def nansum(self: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
 def mean(self: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None,
          axis: Any = None) -> Tensor:
     """The sum over ``dim`` divided by the number of elements; only of floats."""
-    la = self._read()
-    if dtype is not None:
-        la_typed = la.cast(dtype)
-    elif la.dtype.kind == "f":
-        la_typed = la
-    else:
+    if dtype is None and self.dtype.kind != "f":
         raise RuntimeError("mean(): could not infer output dtype. Input dtype must be either a floating point or "
-                           f"complex dtype. Got: {type_name(la.dtype)}")
-    if dim is None:
-        dim = axis
-    axes = dim_indices(dim, len(la.shape))
-    out = mean_values(la_typed, axes)
-    return record_unary(_MEAN[dim is not None],
-                        out if keepdim else out.reshape(without(la.shape, axes, False)), self, la)
+                           f"complex dtype. Got: {type_name(self.dtype)}")
+    dim = axis if dim is None else dim
+    axes = dim_indices(dim, len(self._shape()))
+    return _MEAN[dim is not None]((self,), (dtype or self.dtype, axes, keepdim))
 
 
 def mean_values(x: LazyBuffer, axes: tuple[int, ...]) -> LazyBuffer:
@@ -112,39 +118,44 @@ def nanmean(self: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
 @both("prod")
 def prod(self: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None) -> Tensor:
     """The product over one dimension, or of all elements."""
-    la = self._read()
-    axes = dim_indices(None, len(la.shape)) if dim is None else (dim_index(dim, len(la.shape)),)[:len(la.shape)]
-    x = la.cast(dtype if dtype is not None else la.dtype if la.dtype.kind == "f" else int64)
-    wide = x.cast(accumulator(x.dtype))
-    return record_unary(_PROD[dim is not None], reduce(wide, Op.PROD, axes, keepdim).cast(x.dtype), self, la)
+    dims = len(self._shape())
+    axes = dim_indices(None, dims) if dim is None else (dim_index(dim, dims),)[:dims]
+    return _PROD[dim is not None]((self,), (_summed(self, dtype), axes, keepdim))
 
 
 # --- variance
 
 
-_VAR, _STD = kind("VarBackward0", "inputs"), kind("StdBackward0", "both")
-_VAR_MEAN, _STD_MEAN = kind("VarMeanBackward0", "inputs"), kind("StdMeanBackward0", "inputs")
+def _variance(x: LazyBuffer, root: bool, axes: tuple[int, ...], correction: float,
+              keepdim: bool) -> tuple[LazyBuffer, LazyBuffer]:
+    """The variance, or its square root, and the mean."""
+    wide = x.cast(accumulator(x.dtype))
+    middle = wide.reduce(Op.SUM, axes)
+    n = count(x.shape, axes)
+    middle = middle.binary(Op.DIV, middle.like(float(n)))
+    centred = wide.binary(Op.SUB, middle.expand(x.shape))
+    total = centred.binary(Op.MUL, centred).reduce(Op.SUM, axes)
+    variance = total.binary(Op.DIV, total.like(float(max(0.0, n - correction))))
+    shape = without(x.shape, axes, keepdim)
+    spread = (variance.unary(Op.SQRT) if root else variance).reshape(shape)
+    return spread.cast(x.dtype), middle.reshape(shape).cast(x.dtype)
 
 
-def _variance(self: Tensor, dim: Any, unbiased: Any, keepdim: bool, correction: Any,
-              name: str) -> tuple[LazyBuffer, LazyBuffer, LazyBuffer]:
-    """What was read, the variance and the mean, over the dimensions asked for."""
-    la = self._read()
-    if la.dtype.kind != "f":
+_VAR = Function("var", lambda x, *given: _variance(x, False, *given)[0], "VarBackward0")
+_STD = Function("std", lambda x, *given: _variance(x, True, *given)[0], "StdBackward0")
+_VAR_MEAN = Function("var_mean", lambda x, *given: _variance(x, False, *given), "VarMeanBackward0")
+_STD_MEAN = Function("std_mean", lambda x, *given: _variance(x, True, *given), "StdMeanBackward0")
+
+
+def _spread(self: Tensor, dim: Any, unbiased: Any, keepdim: bool, correction: Any, name: str) -> tuple[Any, ...]:
+    """The static arguments of a variance."""
+    dim, unbiased = _split_unbiased(dim, unbiased)
+    if self.dtype.kind != "f":
         raise RuntimeError(f"{'std and var' if name in ('std', 'var') else name} only support floating point and "
                            "complex dtypes")
     if correction is None:
         correction = 1 if unbiased is None or unbiased else 0
-    axes = dim_indices(dim, len(la.shape))
-    x = la.cast(accumulator(la.dtype))
-    middle = x.reduce(Op.SUM, axes)
-    n = count(x.shape, axes)
-    middle = middle.binary(Op.DIV, middle.like(float(n)))
-    centred = x.binary(Op.SUB, middle.expand(x.shape))
-    total = centred.binary(Op.MUL, centred).reduce(Op.SUM, axes)
-    variance = total.binary(Op.DIV, total.like(float(max(0.0, n - correction))))
-    shape = without(x.shape, axes, keepdim)
-    return la, variance.reshape(shape), middle.reshape(shape)
+    return dim_indices(dim, len(self._shape())), correction, keepdim
 
 
 def _split_unbiased(dim: Any, unbiased: Any) -> tuple[Any, Any]:
@@ -161,27 +172,21 @@ def var(self: Tensor, dim: Any = None, unbiased: bool | None = None, keepdim: bo
     >>> minigrad.tensor([1.0, 3.0]).var(), minigrad.tensor([1.0, 3.0]).var(correction=0)
     (tensor(2.), tensor(1.))
     """
-    dim, unbiased = _split_unbiased(dim, unbiased)
-    la, out, _ = _variance(self, dim, unbiased, keepdim, correction, "var")
-    return record_unary(_VAR, out.cast(la.dtype), self, la)
+    return _VAR((self,), _spread(self, dim, unbiased, keepdim, correction, "var"))
 
 
 @both("std")
 def std(self: Tensor, dim: Any = None, unbiased: bool | None = None, keepdim: bool = False, *,
         correction: float | None = None) -> Tensor:
     """The square root of ``var``."""
-    dim, unbiased = _split_unbiased(dim, unbiased)
-    la, out, _ = _variance(self, dim, unbiased, keepdim, correction, "std")
-    return record_unary(_STD, out.unary(Op.SQRT).cast(la.dtype), self, la)
+    return _STD((self,), _spread(self, dim, unbiased, keepdim, correction, "std"))
 
 
 @both("var_mean")
 def var_mean(self: Tensor, dim: Any = None, unbiased: bool | None = None, keepdim: bool = False, *,
              correction: float | None = None) -> tuple[Tensor, Tensor]:
     """``var`` and ``mean``."""
-    dim, unbiased = _split_unbiased(dim, unbiased)
-    la, out, middle = _variance(self, dim, unbiased, keepdim, correction, "var_mean")
-    first, second = record(_VAR_MEAN, (out.cast(la.dtype), middle.cast(la.dtype)), (self,), (la,))
+    first, second = _VAR_MEAN.all((self,), _spread(self, dim, unbiased, keepdim, correction, "var_mean"))
     return first, second
 
 
@@ -189,9 +194,7 @@ def var_mean(self: Tensor, dim: Any = None, unbiased: bool | None = None, keepdi
 def std_mean(self: Tensor, dim: Any = None, unbiased: bool | None = None, keepdim: bool = False, *,
              correction: float | None = None) -> tuple[Tensor, Tensor]:
     """``std`` and ``mean``."""
-    dim, unbiased = _split_unbiased(dim, unbiased)
-    la, out, middle = _variance(self, dim, unbiased, keepdim, correction, "std_mean")
-    first, second = record(_STD_MEAN, (out.unary(Op.SQRT).cast(la.dtype), middle.cast(la.dtype)), (self,), (la,))
+    first, second = _STD_MEAN.all((self,), _spread(self, dim, unbiased, keepdim, correction, "std_mean"))
     return first, second
 
 
@@ -199,11 +202,11 @@ def std_mean(self: Tensor, dim: Any = None, unbiased: bool | None = None, keepdi
 
 
 def _quantifier(name: str, op: str, doc: str) -> None:
+    ask = Function(name, lambda x, axes, keepdim: reduce(x.cast(bool_), op, axes, keepdim).cast(
+        uint8 if x.dtype is uint8 else bool_), "NotDifferentiable")
+
     def over(self: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
-        la = self._read()
-        axes = dim_indices(dim, len(la.shape))
-        out = reduce(la.cast(bool_), op, axes, keepdim)
-        return make(out.cast(uint8) if la.dtype is uint8 else out)
+        return ask((self,), (dim_indices(dim, len(self._shape())), keepdim))
 
     over.__doc__ = doc
     both(name)(over)

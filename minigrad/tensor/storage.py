@@ -152,7 +152,7 @@ class View:
                  "version")
 
     def __init__(self, parent: Any, steps: Steps, shape: tuple[int, ...], strides: tuple[int, ...], offset: int,
-                 kind: type, differentiable: bool) -> None:
+                 kind: str, differentiable: bool) -> None:
         self.parent = parent
         view = parent._view
         self.base = parent if view is None else view.base

@@ -98,7 +98,7 @@ def test_the_guilty_one_of_several_kernels_is_named(faults: Faults) -> None:
     with pytest.raises(CompileError) as found:
         minigrad.realize(x.abs().sum(0) * 2, (x @ x).sum(1), x.T.contiguous())
     message = str(found.value)
-    assert re.match(r"device FAULTY cannot compile kernel \w*sum_40x40: ", message) and message.count("void ") == 1
+    assert re.match(r"device FAULTY cannot compile kernel sum_mul_40: ", message) and message.count("void ") == 1
 
 
 @pytest.mark.parametrize(("compiled", "words"), [

@@ -16,8 +16,10 @@ def listing(name: str) -> str:
 
 
 @pytest.mark.parametrize(("name", "said"), [
-    ("linear/1-recorded.txt", ["EXPAND(", "(8, 16, 32)", "MAXIMUM(", "SUM[(1,)]"]),
-    ("linear_backward/1-recorded.txt", ["LT(", "WHERE(", "CONST[1.0]()       float32 ()"]),
+    ("linear/1-recorded.txt", ["FUNCTION[mm]", "FUNCTION[add]", "FUNCTION[relu]", "FUNCTION[sum]"]),
+    ("linear/2-simplified.txt", ["EXPAND", "(8, 16, 32)", "MAXIMUM(", "SUM[(1,)]"]),
+    ("linear_backward/1-recorded.txt", ["FUNCTION[relu_backward](%5", "FUNCTION[mm_backward]",
+                                        "CONST[1.0]()        float32 ()"]),
     ("linear_backward/2-simplified.txt", ["CONST[1.0]()       float32 (8, 32)"]),
     ("linear/3-schedule.txt", ["plan: 1 launch,", "one outer point", "scratch (8, 32)", "stage 1: "]),
     ("softmax/3-schedule.txt", ["plan: 1 launch,", "for each point of (512,)", "row1", "row2"]),

@@ -1,0 +1,42 @@
+"""Stage: the tape. In: Tensors, which stand below this room in the house. Out: the few things the tape asks of them.
+Next: ``node.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar, Protocol
+
+from minigrad.graph.lazy import LazyBuffer
+
+
+class Differentiable(Protocol):
+    """What the tape needs of a Tensor."""
+
+    _grad: Any
+    _hooks: Any
+
+    def _read(self) -> LazyBuffer:
+        """The current value."""
+        ...
+
+    def _source(self) -> Any:
+        """Where its gradient goes: ``(node, i)``, itself if it is a leaf, None if it needs none."""
+        ...
+
+    def _shape(self) -> tuple[int, ...]:
+        """The sizes of all dimensions."""
+        ...
+
+    def _replace(self, lazy: LazyBuffer) -> None:
+        """Take another value of the same shape and dtype, outside autograd."""
+        ...
+
+    def _pending(self) -> LazyBuffer:
+        """The value to compute when the Tensor is asked for: that of all its memory, for a view."""
+        ...
+
+
+class Front:
+    """What the tape needs of the room ``tensor/``, which fills it in: ``wrap(lazy, edge)`` makes a Tensor."""
+
+    wrap: ClassVar[Callable[[LazyBuffer, Any], Any]]

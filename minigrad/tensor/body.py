@@ -1,0 +1,57 @@
+"""Stage: front. In: how a user op is computed, and the values of one call. Out: its traced ``Subgraph``, made once for
+each combination of shapes, dtypes, devices and static arguments.
+Next: ``base.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any
+
+from minigrad.graph.function import Subgraph, param
+from minigrad.graph.lazy import LazyBuffer
+
+MOST_TRACES = 512
+"""Traces that one op keeps; at the next one the older half goes."""
+
+
+class Body:
+    """``compute(*values, *static)`` gives the output or a tuple of outputs, as LazyBuffers. ``gradient(inputs, outputs,
+    grads, *static)`` gives the gradient of each input, where it is not to follow from ``compute``."""
+
+    __slots__ = ("compute", "gradient", "name", "traces")
+
+    def __init__(self, name: str, compute: Callable[..., Any], gradient: Callable[..., Any] | None = None) -> None:
+        self.name = name
+        self.compute = compute
+        self.gradient = gradient
+        self.traces: dict[Any, Subgraph] = {}
+
+    def at(self, values: Sequence[LazyBuffer], static: tuple[Hashable, ...] = ()) -> Subgraph:
+        """The traced computation for values like these."""
+        if len(values) == 1:
+            a = values[0]
+            key: Any = (a.shape, a.dtype, a.device, static)
+        elif len(values) == 2:
+            a, b = values
+            key = (a.shape, a.dtype, a.device, b.shape, b.dtype, b.device, static)
+        else:
+            key = (*[(v.shape, v.dtype, v.device) for v in values], static)
+        found = self.traces.get(key)
+        return self._trace(key, values, static) if found is None else found
+
+    def _trace(self, key: Any, values: Sequence[LazyBuffer], static: tuple[Hashable, ...]) -> Subgraph:
+        params = [param(i, v.shape, v.dtype, v.device) for i, v in enumerate(values)]
+        made = self.compute(*params, *static)
+        by_hand = self.gradient
+        gradient = None if by_hand is None else lambda inputs, outputs, grads: by_hand(inputs, outputs, grads, *static)
+        return remember(self.traces, key, Subgraph(self.name, params, made if isinstance(made, tuple) else (made,),
+                                                   gradient))
+
+
+def remember(traces: dict[Any, Any], key: Any, made: Any) -> Any:
+    """Keep a trace, and not too many of them."""
+    if len(traces) >= MOST_TRACES:
+        for old in list(traces)[:MOST_TRACES // 2]:
+            traces.pop(old, None)
+    traces[key] = made
+    return made

@@ -1,0 +1,75 @@
+"""Stage: front. In: the Tensors, numbers and static arguments of a call. Out: the Tensors it makes, recorded: this is
+the one way in which an op enters the graph and the tape.
+Next: ``operands.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any
+
+from minigrad.autograd.mode import mode
+from minigrad.autograd.node import Node, kind
+from minigrad.dtype import DType
+from minigrad.graph.function import Subgraph, apply
+from minigrad.graph.lazy import LazyBuffer
+from minigrad.tensor.base import Tensor, made
+from minigrad.tensor.body import Body
+from minigrad.tensor.storage import _unsettled, settle
+
+Number = tuple[Any, DType]
+
+
+class Function:
+    """A user op. ``name`` is its name in kernels, ``node`` that of its entry on the tape: ``"MulBackward0"``.
+
+    ``compute`` takes the values of the Tensors, then those of the numbers as 0-d values, then the static arguments; its
+    gradient follows from the table unless it is given. See ``Body``.
+
+    >>> import minigrad
+    >>> twice = Function("twice", lambda x: x.binary("ADD", x), "TwiceBackward0")
+    >>> twice((minigrad.tensor([1.0, 2.0]),))
+    tensor([2., 4.])
+    """
+
+    __slots__ = ("body", "node")
+
+    def __init__(self, name: str, compute: Callable[..., Any], node: str,
+                 gradient: Callable[..., Any] | None = None) -> None:
+        self.body = Body(name, compute, gradient)
+        self.node: type[Node] = kind(node)
+
+    def __repr__(self) -> str:
+        return f"<Function {self.body.name}>"
+
+    def __call__(self, tensors: Sequence[Tensor], static: tuple[Hashable, ...] = (),
+                 numbers: Sequence[Number] = ()) -> Tensor:
+        """The first output of a call."""
+        return self.all(tensors, static, numbers)[0]
+
+    def all(self, tensors: Sequence[Tensor], static: tuple[Hashable, ...] = (),
+            numbers: Sequence[Number] = ()) -> list[Tensor]:
+        """All outputs of a call."""
+        values = [t._read() for t in tensors]
+        for value, dtype in numbers:
+            values.append(LazyBuffer.const(value, dtype, (), values[0].device))
+        return recorded(self.node, self.body.at(values, static), tensors, values)
+
+
+def recorded(node: type[Node], body: Subgraph, tensors: Sequence[Tensor], values: Sequence[LazyBuffer]) -> list[Tensor]:
+    """The outputs of ``body`` at ``values``, which were read from ``tensors`` (those beyond them are numbers), and the
+    call's entry on the tape."""
+    outputs = apply(body, values)
+    if _unsettled:
+        outputs = settle(outputs)
+    results = [made(o) for o in outputs]
+    if mode.enabled and any([t._requires_grad for t in tensors]):
+        entry = None
+        for i, result in enumerate(results):
+            if outputs[i].dtype.kind == "f":
+                if entry is None:
+                    edges = tuple([None if not t._requires_grad else t if t._edge is None else t._edge
+                                   for t in tensors])
+                    entry = node(body, edges, (*values, *outputs))
+                result._edge = (entry, i)
+                result._requires_grad = True
+    return results
