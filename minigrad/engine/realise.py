@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from functools import cache
 from time import perf_counter
 from types import ModuleType
+from weakref import ref
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from minigrad import config
 from minigrad.dtype import DType
 from minigrad.engine.inspect import KernelRun, active
 from minigrad.engine.plans import PlanCache, compiler
-from minigrad.engine.walk import Pending, walk
+from minigrad.engine.walk import Pending, let_go, walk
 from minigrad.graph.host import run_host
 from minigrad.graph.lazy import LazyBuffer, contiguous_strides
 from minigrad.graph.reference import evaluate
@@ -62,6 +63,7 @@ def _run(pending: Pending) -> None:
     buffers, seconds = executable.run(pending, level >= 2 or bool(seen))
     for node, buffer in zip(pending.results, buffers, strict=True):
         node.realised(buffer)
+    let_go(pending)
     if level:
         _debug().after(executable, seconds, level)
     for record in seen:
@@ -88,7 +90,10 @@ def _run_host_nodes(pending: Pending) -> None:
     for node in pending.host:
         realise(node.srcs)
         if node.op == Op.COPY:
-            node.realised(_on_device(node.srcs[0], node.device))
+            buffer = _on_device(node.srcs[0], node.device)
+            if buffer is node.srcs[0].buffer:
+                buffer.views.append(ref(node))
+            node.realised(buffer)
             continue
         result = run_host(node.arg, [to_numpy(s) for s in node.srcs])
         node.realised(leaf_from_numpy(np.asarray(result), node.dtype, node.device).buffer)
@@ -120,6 +125,7 @@ def _run_reference(pending: Pending) -> None:
     arrays = evaluate(pending.results, to_numpy)
     for node, array in zip(pending.results, arrays, strict=True):
         node.realised(leaf_from_numpy(array, node.dtype, node.device).buffer)
+    let_go(pending)
 
 
 def leaf_from_numpy(array: np.ndarray, dtype: DType, device: str) -> LazyBuffer:

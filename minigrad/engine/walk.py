@@ -7,7 +7,6 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from sys import getrefcount
 from typing import Any
 
 from minigrad import config
@@ -86,7 +85,7 @@ def walk(outputs: Sequence[LazyBuffer]) -> Pending:
     pending.scalars, pending.constants, pending.host = scalars, constants, host
     pending.numbers = tuple([_number(c.arg) for c in constants])
     pending.device = outputs[0].device
-    pending.dead = _dead(pending, number)
+    pending.dead = _dead(pending)
     parts.append(pending.device)
     if pending.device != "CPU":  # whose results no setting changes
         parts.append(config.get("ALLOW_TF32"))
@@ -102,25 +101,27 @@ def _number(value: Any) -> Any:
     return value if value == value else "nan"
 
 
-def _dead(pending: Pending, number: dict[LazyBuffer, int]) -> tuple[bool, ...]:
-    """For each leaf: nobody owns it, nothing outside this graph refers to it or to its memory, and nothing outside
-    refers to a node below which it lies, unless that node is stored in this run. What is unsure counts as alive, and
-    so does a leaf in the middle of a buffer: a result begins where its buffer does."""
+def _dead(pending: Pending) -> tuple[bool, ...]:
+    """For each leaf: nobody owns it, only this graph reads it, nothing else sees its memory, and nobody else reads a
+    node below which it lies, unless that node is stored in this run. If we cannot tell, the leaf is kept; a leaf in the
+    middle of a buffer too, since a result begins where its buffer does."""
     candidates = [not leaf.owners and not leaf.offset for leaf in pending.leaves]
     if True not in candidates:
         return ()
     inside = Counter([s for node in pending.order for s in node.srcs])
-    inside.update(dict.fromkeys(number, 0))  # a key, and so a reference, for every node
     stored = set(pending.results)
-    pinned: set[LazyBuffer] = set()
-    # a node is referred to by: order, number, inside, the loop's variable and getrefcount's argument
+    read_elsewhere: set[LazyBuffer] = set()
     for node in reversed(pending.order):
-        if node in stored:
-            continue
-        held = 6 if not node.srcs and node.op in (Op.BUFFER, Op.CONST, Op.SCALAR) else 5
-        if node in pinned or getrefcount(node) > inside[node] + held:
-            pinned.add(node)
-            pinned.update([s for s in node.srcs if s not in stored])
-    dead = tuple([candidate and leaf not in pinned and getrefcount(leaf.buffer) <= 2 and not leaf.buffer.exported
+        if node not in stored and (node in read_elsewhere or node.readers > inside[node]):
+            read_elsewhere.add(node)
+            read_elsewhere.update([s for s in node.srcs if s not in stored])
+    dead = tuple([candidate and leaf not in read_elsewhere and not leaf.buffer.exports and not leaf.buffer.is_shared
                   for candidate, leaf in zip(candidates, pending.leaves, strict=True)])
     return dead if True in dead else ()
+
+
+def let_go(pending: Pending) -> None:
+    """After a run: nodes that only led to results, which nobody can ask for any more, stop reading their sources."""
+    for node in reversed(pending.order):
+        if node.srcs and not node.readers and not node.owners:
+            node.let_go()

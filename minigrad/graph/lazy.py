@@ -6,17 +6,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
+from weakref import ref
 
 from minigrad.dtype import DType, bool_, int64
-from minigrad.ops import REDUCE, SCALAR_OPS, Op
+from minigrad.ops import SCALAR_OPS, Op
 
 # --- the grammar -----------------------------------------------------------------------------------------------
 #
 # op           srcs                  arg                     value
 # CONST                              number                  the number, in every element of ``shape``
-# BUFFER                             strides | None          memory: ``buffer`` from byte ``offset``; strides in
-# elements SCALAR                             None                    ``value``, a number that may change from run to
-# run; shape () INDEX                              axis                    the coordinate along the axis, int64
+# BUFFER                             strides | None          memory: ``buffer`` from byte ``offset``, its strides in
+#                                                            elements
+# SCALAR                             None                    ``value``, a number that may change from run to run;
+#                                                            shape ()
+# INDEX                              axis                    the coordinate along the axis, int64
 # RANDOM_BITS  key                   None                    uint32 bits from key (uint64, shape ()) and position
 # PARAM                              i                       input i of the FUNCTION that is being traced
 # <elementwise> a [b [c]]            None | DType            ``ops.SCALAR_OPS``; operands have one shape and dtype
@@ -46,11 +49,14 @@ from minigrad.ops import REDUCE, SCALAR_OPS, Op
 class LazyBuffer:
     """A value that may not have been computed yet. Immutable, but that realising it turns it into a BUFFER.
 
-    ``owners`` counts those who may ask for the value later: Tensors, and tape nodes that saved it. Realising
-    a graph stores every owned value that it passes.
+    Two counts say who may ask for the value later. ``owners``: Tensors, and tape nodes that saved it; realising a graph
+    stores every owned value that it passes. ``readers``: nodes that have it as a source, and views that remember it. A
+    node that is dropped before it was realised is not taken off its sources' counts: a count may be too high (then
+    memory is not used again as early as it could be), never too low.
     """
 
-    __slots__ = ("__weakref__", "arg", "buffer", "device", "dtype", "offset", "op", "owners", "shape", "srcs", "value")
+    __slots__ = ("__weakref__", "arg", "buffer", "device", "dtype", "offset", "op", "owners", "readers", "shape",
+                 "srcs", "value")
 
     value: Any  # of a SCALAR
 
@@ -63,7 +69,9 @@ class LazyBuffer:
         self.dtype = dtype
         self.device = device
         self.buffer: Any = None
-        self.owners = 0
+        self.owners = self.readers = 0
+        for s in srcs:
+            s.readers += 1
 
     def __repr__(self) -> str:
         state = "realised" if self.buffer is not None else self.op
@@ -79,8 +87,15 @@ class LazyBuffer:
 
     def realised(self, buffer: Any, offset: int = 0) -> None:
         """Turn this node into memory: from now on it is a contiguous BUFFER and reaches no other node."""
-        self.op, self.srcs, self.arg = Op.BUFFER, (), None
+        self.let_go()
+        self.op, self.arg = Op.BUFFER, None
         self.buffer, self.offset = buffer, offset
+
+    def let_go(self) -> None:
+        """Stop reading the sources: the node was realised, or nobody will ask for it any more."""
+        for s in self.srcs:
+            s.readers -= 1
+        self.srcs = ()
 
     # --- sources
 
@@ -233,7 +248,9 @@ class LazyBuffer:
 
     def _view(self, shape: tuple[int, ...], strides: tuple[int, ...], offset: int) -> LazyBuffer:
         plain = strides == contiguous_strides(shape)
-        return LazyBuffer.from_buffer(self.buffer, shape, self.dtype, self.device, offset, None if plain else strides)
+        view = LazyBuffer.from_buffer(self.buffer, shape, self.dtype, self.device, offset, None if plain else strides)
+        self.buffer.views.append(ref(view))
+        return view
 
 
 _COMPARISONS = frozenset(name for name, row in SCALAR_OPS.items() if row.result == "bool")
@@ -279,7 +296,3 @@ def toposort(outputs: Sequence[LazyBuffer]) -> list[LazyBuffer]:
             order.append(node)
     return order
 
-
-def is_reduce(node: LazyBuffer) -> bool:
-    """Whether the node is SUM, PROD, MAX or MIN."""
-    return node.op in REDUCE

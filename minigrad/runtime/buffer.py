@@ -5,9 +5,9 @@ memory that only its device can reach. Next: ``device.py``."""
 from __future__ import annotations
 
 import ctypes
-import sys
 from collections.abc import Sequence
 from typing import Any
+from weakref import ref
 
 import numpy as np
 
@@ -21,7 +21,8 @@ _SMALL_LISTS = memory.small
 class Buffer:
     """``nbytes`` bytes at ``address``, 64-byte aligned unless wrapped; ``device`` is the name of its device.
 
-    Contents start undefined. ``writable`` is False only for a wrapped read-only array.
+    Contents start undefined. ``writable`` is False only for a wrapped read-only array. ``exports`` has an entry for
+    each array outside minigrad that sees the memory, ``views`` weak references to the values that are a part of it.
 
     >>> from minigrad.dtype import float32
     >>> b = Buffer("CPU", 12)
@@ -30,7 +31,7 @@ class Buffer:
     (np.float32(21.0), False)
     """
 
-    __slots__ = ("__weakref__", "_exports", "_free", "_wrapped", "address", "device", "nbytes", "writable")
+    __slots__ = ("__weakref__", "_free", "_wrapped", "address", "device", "exports", "nbytes", "views", "writable")
 
     on_host = True
     """Whether NumPy can see the memory."""
@@ -41,7 +42,8 @@ class Buffer:
         self.nbytes = nbytes
         self.writable = True
         self._wrapped: np.ndarray | None = None
-        self._exports = 0
+        self.exports: list[None] = []  # whose append and pop no thread interrupts
+        self.views: list[ref[Any]] = []
         free = _SMALL_LISTS[(nbytes + (LINE - 1)) // LINE] if nbytes <= SMALL else memory.free_list(nbytes)
         try:
             self.address = free.pop()
@@ -80,24 +82,22 @@ class Buffer:
         buffer.address = array.__array_interface__["data"][0]
         buffer.writable = array.flags.writeable
         buffer._wrapped = array
-        buffer._exports = 0
+        buffer.exports, buffer.views = [None], []
         return buffer
 
     @property
     def exported(self) -> bool:
-        """Whether code outside minigrad can see this memory: an array from ``as_numpy``, or a view of one, is
-        alive, or somebody else holds the array this buffer wraps, or what that is a view of."""
-        if self._exports:
-            return True
-        array = self._wrapped
-        if array is None:
+        """Whether code outside minigrad may see this memory: an array from ``as_numpy``, or a view of one, is alive, or
+        the buffer wraps an array."""
+        return bool(self.exports)
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether a value that is a part of this memory is alive."""
+        if not self.views:
             return False
-        if sys.getrefcount(array) > _REFERENCES:
-            return True
-        array = array.base
-        if array is None:
-            return False
-        return type(array) is not np.ndarray or array.base is not None or sys.getrefcount(array) > _REFERENCES
+        self.views = [view for view in self.views if view() is not None]
+        return bool(self.views)
 
     def as_numpy(self, dtype: DType, shape: Sequence[int], strides: Sequence[int] | None = None, offset: int = 0,
                  writable: bool = True) -> np.ndarray:
@@ -171,7 +171,7 @@ class DeviceBuffer(Buffer):
     def __init__(self, device: str, nbytes: int, memory: DeviceMemory) -> None:
         self._free = None
         self.device, self.nbytes, self.memory = device, nbytes, memory
-        self.writable, self._wrapped, self._exports = True, None, 0
+        self.writable, self._wrapped, self.exports, self.views = True, None, [], []
         free = memory.free_list(nbytes)
         try:
             self.address = free.pop()
@@ -224,19 +224,8 @@ class _Export:
     def __init__(self, buffer: Buffer, interface: dict[str, Any]) -> None:
         self.buffer = buffer
         self.__array_interface__ = interface
-        buffer._exports += 1
+        buffer.exports.append(None)
 
     def __del__(self) -> None:
-        self.buffer._exports -= 1
+        self.buffer.exports.pop()
 
-
-def _count_own_references() -> int:
-    """What ``sys.getrefcount`` says in ``Buffer.exported`` of an array that nobody else holds."""
-    holder = Buffer.__new__(Buffer)
-    holder._free = None
-    holder._wrapped = np.empty(0)
-    array = holder._wrapped
-    return sys.getrefcount(array)
-
-
-_REFERENCES = _count_own_references()

@@ -309,7 +309,7 @@ def _wrapped(array: np.ndarray, dtype: DType, device: str) -> LazyBuffer:
         return lazy
     host = lazy.buffer  # right in all but that it is not the host's
     buffer = DeviceBuffer.__new__(DeviceBuffer)
-    buffer._free, buffer._exports, buffer._wrapped = None, 0, array
+    buffer._free, buffer._wrapped, buffer.exports, buffer.views = None, array, [None], []
     buffer.device, buffer.nbytes, buffer.address, buffer.writable = device, host.nbytes, host.address, host.writable
     buffer.memory = home.memory
     return LazyBuffer.from_buffer(buffer, array.shape, dtype, device, 0, lazy.arg)

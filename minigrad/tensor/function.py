@@ -59,17 +59,16 @@ def recorded(node: type[Node], body: Subgraph, tensors: Sequence[Tensor], values
     """The outputs of ``body`` at ``values``, which were read from ``tensors`` (those beyond them are numbers), and the
     call's entry on the tape."""
     outputs = apply(body, values)
+    entry = None
+    if mode.enabled and any([t._requires_grad for t in tensors]) and any([o.dtype.kind == "f" for o in outputs]):
+        edges = tuple([None if not t._requires_grad else t if t._edge is None else t._edge for t in tensors])
+        entry = node(body, edges, (*values, *outputs))  # before the op may run: what it saves is kept then
     if _unsettled:
         outputs = settle(outputs)
     results = [made(o) for o in outputs]
-    if mode.enabled and any([t._requires_grad for t in tensors]):
-        entry = None
+    if entry is not None:
         for i, result in enumerate(results):
             if outputs[i].dtype.kind == "f":
-                if entry is None:
-                    edges = tuple([None if not t._requires_grad else t if t._edge is None else t._edge
-                                   for t in tensors])
-                    entry = node(body, edges, (*values, *outputs))
                 result._edge = (entry, i)
                 result._requires_grad = True
     return results

@@ -5,7 +5,6 @@ Next: ``base.py``."""
 
 from __future__ import annotations
 
-import sys
 from math import prod
 from typing import Any
 
@@ -78,16 +77,12 @@ class Storage:
         lazy = self.lazy
         if lazy.buffer.exported:
             return
-        if sys.getrefcount(lazy) > _LAZY_REFERENCES or sys.getrefcount(lazy.buffer) > _BUFFER_REFERENCES:
+        if lazy.owners > 1 or lazy.readers or lazy.buffer.is_shared:
             copy = leaf_from_numpy(to_numpy(lazy), lazy.dtype, lazy.device)
             copy.owners += 1
             lazy.owners -= 1
             self.lazy = copy
 
-
-# What ``make_private`` sees of a value that nobody but the Storage holds: the slot, its variable, the argument.
-_LAZY_REFERENCES = 3
-_BUFFER_REFERENCES = 2
 
 tracing: list[str] = []
 """The names of the composites that are being traced."""
@@ -190,8 +185,19 @@ class View:
         for view in reversed(pending):
             for op, arg in view.steps:
                 lazy = lazy.move(op, arg)
-            view.lazy, view.version = lazy, version
+            view._remember(lazy, version)
         return lazy
+
+    def _remember(self, lazy: LazyBuffer | None, version: int) -> None:
+        """Keep the value seen now, as one of its readers."""
+        if lazy is not None:
+            lazy.readers += 1
+        if self.lazy is not None:
+            self.lazy.readers -= 1
+        self.lazy, self.version = lazy, version
+
+    def __del__(self) -> None:
+        self._remember(None, -1)
 
 
 def apply_to_array(array: np.ndarray, steps: Steps) -> np.ndarray:

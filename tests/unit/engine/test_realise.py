@@ -64,6 +64,7 @@ def test_a_dead_leaf_is_overwritten_and_a_live_one_is_not() -> None:
     realise([y])
     assert y.buffer.address == address and to_numpy(y)[5] == -5
     x = _leaf(1000)
+    x.owners += 1
     y = x.unary(Op.NEG)
     realise([y])
     assert y.buffer is not x.buffer and to_numpy(x)[5] == 5
@@ -141,6 +142,7 @@ def test_a_compiler_that_fails_changes_nothing(monkeypatch: pytest.MonkeyPatch) 
 
 def test_no_memory_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     x = _leaf(73)
+    x.owners += 1
     realise([x.unary(Op.NEG)])
     y = x.unary(Op.NEG)
 

@@ -12,7 +12,7 @@ from minigrad.dtype import bool_, float32, float64, int32, int64
 from minigrad.engine import leaf_from_numpy, to_numpy, wrap_numpy
 from minigrad.errors import VerifyError
 from minigrad.graph.function import Subgraph, call, inline, param
-from minigrad.graph.lazy import LazyBuffer, is_reduce, toposort
+from minigrad.graph.lazy import LazyBuffer, toposort
 from minigrad.graph.show import show
 from minigrad.graph.verify import verify
 from minigrad.ops import Op
@@ -58,7 +58,6 @@ def test_comparisons_are_bool_and_where_takes_the_branch_type() -> None:
     condition = x.binary(Op.LT, x)
     assert condition.dtype is bool_ and condition.where(x, x).dtype is float32
     assert x.cast(int32).dtype is int32 and x.bitcast(int32).op == Op.BITCAST
-    assert is_reduce(x.reduce(Op.SUM, (0,))) and not is_reduce(x)
 
 
 def test_boxes_and_steps_of_realised_memory_are_memory() -> None:

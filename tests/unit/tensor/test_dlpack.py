@@ -412,7 +412,7 @@ def test_deleters_run_on_any_thread() -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert not errors and buffer_of(t)._exports == 0
+    assert not errors and buffer_of(t).exports == []
 
 
 def test_a_deleter_called_without_the_interpreter_lock() -> None:
