@@ -32,6 +32,7 @@ SETTINGS: dict[str, Setting] = {
         Setting("CACHE", 1, "1 keeps compiled kernels on disk, 0 does not."),
         Setting("CACHE_DIR", "", "The folder of compiled kernels; empty takes the user's cache folder."),
         Setting("VERIFY", 0, "1 checks every intermediate form after every pass. The tests run with 1."),
+        Setting("REPLAY", 1, "0 records every call anew, even where the same calls were made before; for comparison."),
         Setting("CC", "", "The C compiler of the CC device; empty takes cc, gcc or clang from the PATH."),
         Setting("CFLAGS", "", "Further flags for the CC device's compiler."),
         Setting("OPENCL_FORM", "", "Which kernels OpenCL devices take: cpu or gpu; empty goes by what the device is."),

@@ -11,7 +11,7 @@ from minigrad.autograd.mode import mode
 from minigrad.autograd.node import Edge
 from minigrad.autograd.protocol import Front
 from minigrad.autograd.walk import Walk
-from minigrad.engine import realise
+from minigrad.engine import Run, realise
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 
@@ -30,7 +30,12 @@ def backward(tensors: Any, grad_tensors: Any = None, retain_graph: bool | None =
     >>> x.grad
     tensor([2., 4.])
     """
-    tensors = _listed(tensors)
+    run(_listed(tensors), grad_tensors, retain_graph, create_graph, inputs)
+
+
+def run(tensors: Sequence[Any], grad_tensors: Any = None, retain_graph: bool | None = None, create_graph: bool = False,
+        inputs: Any = None, along: Sequence[LazyBuffer] = (), watch: list[Run] | None = None) -> None:
+    """``backward``, which computes the values ``along`` in the same run; ``watch`` is told what ran."""
     grad_tensors = [None] * len(tensors) if grad_tensors is None else _listed(grad_tensors)
     if len(grad_tensors) != len(tensors):
         raise RuntimeError(f"got {len(tensors)} tensors and {len(grad_tensors)} gradients")
@@ -50,16 +55,16 @@ def backward(tensors: Any, grad_tensors: Any = None, retain_graph: bool | None =
         accumulated = [(leaf, g) for leaf, g in accumulated if leaf in wanted]
         accumulated += [(t, walk.captured[e]) for t, e in zip(inputs, targets, strict=True)
                         if type(e) is tuple and e in walk.captured]
-    _accumulate(walk, accumulated, [t._pending() for t in tensors])
+    _accumulate(walk, accumulated, [*[t._whole() for t in tensors], *along], watch)
 
 
-def _accumulate(walk: Walk, leaves: list[tuple[Any, Any]], roots: list[LazyBuffer]) -> None:
+def _accumulate(walk: Walk, leaves: list[tuple[Any, Any]], roots: list[LazyBuffer], watch: list[Run] | None) -> None:
     """Compute all gradients in one run, and only then change any ``.grad``."""
     if walk.recorded:
         for leaf, gradient in leaves:
             gradient = _after_leaf_hooks(walk, leaf, gradient)
             leaf._grad = gradient if leaf._grad is None else leaf._grad + gradient
-        realise([leaf._grad._pending() for leaf, _ in leaves] + roots)
+        realise([leaf._grad._whole() for leaf, _ in leaves] + roots)
     else:
         new: list[LazyBuffer] = []
         for leaf, gradient in leaves:
@@ -67,7 +72,7 @@ def _accumulate(walk: Walk, leaves: list[tuple[Any, Any]], roots: list[LazyBuffe
                 gradient = _after_leaf_hooks(walk, leaf, gradient)
             old = leaf._grad
             new.append(gradient if old is None else old._read().binary(Op.ADD, gradient))
-        realise(new + roots)
+        realise(new + roots, watch)
         for (leaf, _), lazy in zip(leaves, new, strict=True):
             if leaf._grad is None:
                 leaf._grad = Front.wrap(lazy, None)
@@ -121,7 +126,7 @@ def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool
     if materialize_grads:
         found = [_zeros(walk, t) if g is None else g for g, t in zip(found, inputs, strict=True)]
     results = tuple([walk.tensor(g) for g in found])
-    realise([r._pending() for r in results if r is not None] + [t._pending() for t in outputs])
+    realise([r._whole() for r in results if r is not None] + [t._whole() for t in outputs])
     return results
 
 

@@ -32,6 +32,10 @@ class Differentiable(Protocol):
         ...
 
     def _pending(self) -> LazyBuffer:
+        """A value of its dtype on its device, to look at."""
+        ...
+
+    def _whole(self) -> LazyBuffer:
         """The value to compute when the Tensor is asked for: that of all its memory, for a view."""
         ...
 

@@ -1,7 +1,7 @@
 """Stage: realise. In: a pending graph. Out: values. A graph seen before has its plan and runs at once.
 Read ``walk.py`` first. Next room: ``autograd/``."""
 
-from minigrad.engine.inspect import inspect
-from minigrad.engine.realise import leaf_from_numpy, plans, realise, to_numpy, wrap_numpy
+from minigrad.engine.inspect import active, inspect
+from minigrad.engine.realise import Run, leaf_from_numpy, plans, realise, run_again, to_numpy, wrap_numpy
 
-__all__ = ["inspect", "leaf_from_numpy", "plans", "realise", "to_numpy", "wrap_numpy"]
+__all__ = ["Run", "active", "inspect", "leaf_from_numpy", "plans", "realise", "run_again", "to_numpy", "wrap_numpy"]

@@ -31,6 +31,17 @@ def before(pending: Pending, executable: Executable, hit: bool, seconds: float, 
     if level >= 5:
         _print("--- lazy graph as recorded", show_graph(pending.results))
         _print("--- lazy graph simplified", show_graph(simplify(pending.results)[0]))
+    _show_plan(executable, pending.device, level)
+
+
+def before_replay(executable: Executable, device: str, level: int) -> None:
+    """As ``before``, where the calls were those seen last time, so that no graph was made."""
+    count = len(executable.kernels)
+    _print(f"*** {device}: {count} kernel{'s' * (count != 1)} (replayed: the same calls as before)")
+    _show_plan(executable, device, level)
+
+
+def _show_plan(executable: Executable, device: str, level: int) -> None:
     if level >= 3:
         _print("--- schedule", show_plan(executable.plan))
     for kernel in executable.kernels:
@@ -45,7 +56,7 @@ def before(pending: Pending, executable: Executable, hit: bool, seconds: float, 
             _print("--- as compiled", source)
             if level >= 7:
                 shown = executable.device.assembly(source)
-                _print("--- machine code", shown or f"(device {pending.device} does not show any)")
+                _print("--- machine code", shown or f"(device {device} does not show any)")
 
 
 def after(executable: Executable, seconds: list[float], level: int) -> None:

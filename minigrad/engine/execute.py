@@ -103,15 +103,22 @@ class Executable:
     def run(self, pending: Pending, timed: bool) -> tuple[list[Buffer], list[float]]:
         """The result buffers, in the order of ``pending.results``, and, if ``timed``, the seconds of each kernel.
         Raises ``IndexError`` if an index tensor is out of range; then nothing has been overwritten."""
-        plan, allocate = self.plan, self.device.allocate
         leaves = pending.leaves
+        numbers: list[Any] = [s.value for s in pending.scalars]
+        if self.free:
+            numbers += [pending.constants[i].arg for i in self.free]
+        return self.run_at([x.buffer for x in leaves], [x.buffer.address + x.offset for x in leaves], numbers, timed)
+
+    def run_at(self, leaves: Sequence[Buffer], addresses: list[int], numbers: Sequence[Any],
+               timed: bool = False) -> tuple[list[Buffer], list[float]]:
+        """As ``run``, without the graph: the leaves' buffers, where in them the leaves begin, and the numbers."""
+        plan, allocate = self.plan, self.device.allocate
         try:
             outputs = [allocate(n) for n in plan.output_bytes]
             arena = allocate(plan.arena_bytes) if plan.arena_bytes else None
             status = allocate(8 * len(plan.checks)) if plan.checks else None
         except Exception as error:
             raise memory_error(self.device.name, sum(plan.output_bytes) + plan.arena_bytes, error) from None
-        addresses = [x.buffer.address + x.offset for x in leaves]
         addresses += [b.address for b in outputs]
         addresses.append(arena.address if arena else 0)
         if status is not None:
@@ -119,11 +126,8 @@ class Executable:
             addresses.append(status.address)
         else:
             addresses.append(0)
-        numbers: list[Any] = [s.value for s in pending.scalars]
-        if self.free:
-            numbers += [pending.constants[i].arg for i in self.free]
         seconds: list[float] = []
-        kept = self._copies([leaves[i].buffer for i in self.kept_leaves]) if self.kept_leaves else []
+        kept = self._copies([leaves[i] for i in self.kept_leaves]) if self.kept_leaves else []
         try:
             for call in self.calls:
                 if timed:
@@ -141,7 +145,7 @@ class Executable:
             status.copyout(found)
             if found.any():
                 self._raise_index_error(found)
-        return [outputs[at] if fresh else leaves[at].buffer for fresh, at in self.output_slots], seconds
+        return [outputs[at] if fresh else leaves[at] for fresh, at in self.output_slots], seconds
 
     def _copies(self, buffers: Sequence[Buffer]) -> list[tuple[Buffer, Buffer]]:
         """Each buffer with a copy of it; those for which there is room."""

@@ -53,7 +53,9 @@ class KernelRun:
 class Seen:
     """What ran inside a ``with minigrad.inspect()`` block. ``launches``: kernels run; ``native_calls``: calls into
     native code; ``compiled``: kernels compiled; ``plan_hits``, ``plan_misses``: realised graphs that had a plan, or
-    needed one. ``device``: the only device looked at (None: all); ``run``: whether its kernels are those that ran."""
+    needed one; ``replayed``: runs without a graph, since the calls were those seen before; ``recorded``: why others
+    were not replayed. ``device``: the only device looked at (None: all); ``run``: whether its kernels are those that
+    ran."""
 
     device: str | None = None
     run: bool = True
@@ -63,6 +65,8 @@ class Seen:
     compiled: int = 0
     plan_hits: int = 0
     plan_misses: int = 0
+    replayed: int = 0
+    recorded: list[str] = field(default_factory=list)
 
 
 _active: list[Seen] = []

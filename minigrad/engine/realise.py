@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from functools import cache
 from time import perf_counter
 from types import ModuleType
+from typing import Any
 from weakref import ref
 
 import numpy as np
 
 from minigrad import config
 from minigrad.dtype import DType
-from minigrad.engine.inspect import KernelRun, active
+from minigrad.engine.inspect import KernelRun, Seen, active
 from minigrad.engine.plans import PlanCache, compiler
 from minigrad.engine.walk import Pending, let_go, walk
 from minigrad.graph.host import run_host
@@ -26,8 +27,13 @@ from minigrad.runtime.device import get_device, memory_error
 plans = PlanCache()
 
 
-def realise(outputs: Sequence[LazyBuffer]) -> None:
-    """Compute ``outputs``, and every owned node on the way, and turn them into memory. An error changes nothing."""
+Run = tuple[Pending, Any]
+"""A graph that ran, and its Executable."""
+
+
+def realise(outputs: Sequence[LazyBuffer], watch: list[Run] | None = None) -> None:
+    """Compute ``outputs``, and every owned node on the way, and turn them into memory. An error changes nothing.
+    ``watch`` is told what ran, if that can be run again without the graph."""
     wanted = [o for o in outputs if o.buffer is None]
     if not wanted:
         return
@@ -50,10 +56,12 @@ def realise(outputs: Sequence[LazyBuffer]) -> None:
     if pending.device == "NUMPY":
         _run_reference(pending)
         return
-    _run(pending)
+    executable = _run(pending)
+    if watch is not None:
+        watch.append((pending, executable))
 
 
-def _run(pending: Pending) -> None:
+def _run(pending: Pending) -> Any:
     level = config.get("DEBUG")
     seen = active()
     start = perf_counter()
@@ -67,14 +75,37 @@ def _run(pending: Pending) -> None:
     if level:
         _debug().after(executable, seconds, level)
     for record in seen:
-        if not record.run or record.device not in (None, pending.device):
-            continue
-        record.launches += len(executable.kernels)
-        record.native_calls += len(executable.calls)
-        record.compiled += 0 if hit else len(executable.kernels)
-        record.plan_hits += hit
-        record.plan_misses += not hit
-        record.kernels += [KernelRun(k, pending.device, s) for k, s in zip(executable.kernels, seconds, strict=True)]
+        if record.run and record.device in (None, pending.device):
+            record.compiled += 0 if hit else len(executable.kernels)
+            record.plan_hits += hit
+            record.plan_misses += not hit
+            _note(record, executable, pending.device, seconds)
+    return executable
+
+
+def _note(record: Seen, executable: Any, device: str, seconds: Sequence[float]) -> None:
+    record.launches += len(executable.kernels)
+    record.native_calls += len(executable.calls)
+    record.kernels += [KernelRun(k, device, s) for k, s in zip(executable.kernels, seconds, strict=True)]
+
+
+def run_again(executable: Any, leaves: Sequence[Buffer], addresses: list[int], numbers: Sequence[Any],
+              device: str) -> list[Buffer]:
+    """Run what ran before on other memory: the results' buffers. The graph is not there any more."""
+    level = config.get("DEBUG")
+    seen = active()
+    if not level and not seen:
+        return executable.run_at(leaves, addresses, numbers)[0]
+    if level:
+        _debug().before_replay(executable, device, level)
+    buffers, seconds = executable.run_at(leaves, addresses, numbers, True)
+    if level:
+        _debug().after(executable, seconds, level)
+    for record in seen:
+        if record.run and record.device in (None, device):
+            record.replayed += 1
+            _note(record, executable, device, seconds)
+    return buffers
 
 
 @cache

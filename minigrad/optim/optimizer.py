@@ -13,7 +13,7 @@ from typing import Any
 
 from minigrad.autograd import no_grad
 from minigrad.dtype import float32, float64
-from minigrad.tensor import Tensor, realize, scalar, tensor, update_, zeros_like
+from minigrad.tensor import Tensor, realize, scalar, tensor, update, zeros_like
 
 
 class _Required:
@@ -123,8 +123,7 @@ class Optimizer:
             for group in self.param_groups:
                 self._record(group, targets, values)
             if targets:
-                update_(targets, values)
-                realize(*targets)
+                update(targets, values)
         return loss
 
     def _record(self, group: dict[str, Any], targets: list[Tensor], values: list[Tensor]) -> None:

@@ -29,10 +29,12 @@ from minigrad.tensor import (  # noqa: F401  each topic adds methods to Tensor a
 )
 from minigrad.tensor.base import FUNCTIONS, Tensor
 from minigrad.tensor.composite import composite
-from minigrad.tensor.convert import realize, update_
+from minigrad.tensor.convert import realize
 from minigrad.tensor.creation import scalar
 from minigrad.tensor.gathering import check_index_range
 from minigrad.tensor.generator import Generator, default_generator
+from minigrad.tensor.points import replace as update_
+from minigrad.tensor.points import update
 from minigrad.tensor.printing import get_printoptions, set_printoptions
 from minigrad.tensor.promotion import finfo, get_default_dtype, iinfo, set_default_dtype
 from minigrad.tensor.size import Size, device, get_default_device, set_default_device
@@ -40,7 +42,7 @@ from minigrad.tensor.size import Size, device, get_default_device, set_default_d
 __all__ = [
     "FUNCTIONS", "Generator", "Size", "Tensor", "check_index_range", "composite", "default_generator", "device",
     "finfo", "get_default_device", "get_default_dtype", "get_printoptions", "iinfo", "realize", "return_types",
-    "scalar", "set_default_device", "set_default_dtype", "set_printoptions", "update_",
+    "scalar", "set_default_device", "set_default_dtype", "set_printoptions", "update", "update_",
 ]
 
 

@@ -16,8 +16,9 @@ from minigrad.graph.function import param
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.tensor.body import Body
+from minigrad.tensor.replay import FOLLOW, RECORD, Entry, Spec, Trace, thread
 from minigrad.tensor.size import Size, device, shown_device
-from minigrad.tensor.storage import Storage, View, _unsettled, settle, snapshot
+from minigrad.tensor.storage import Storage, View, _unsettled, settle, snapshot, tracing
 
 F = TypeVar("F", bound=Callable[..., Any])
 FUNCTIONS: dict[str, Any] = {}
@@ -38,8 +39,16 @@ class Tensor:
             [ 9., 13.]])
     """
 
-    __slots__ = ("__dict__", "__weakref__", "_edge", "_grad", "_hooks", "_requires_grad", "_storage", "_view")
+    __slots__ = ("__dict__", "__weakref__", "_edge", "_grad", "_hooks", "_owner", "_parent", "_requires_grad", "_slot",
+                 "_spec", "_storage", "_tag", "_view")
 
+    # its place in the trace of this tag; a shell has a spec, the trace it belongs to and, if it is a view, its parent
+    _tag: int
+    _slot: int
+    _spec: Spec | None
+    _owner: Trace | None
+    _parent: Tensor | None
+    # what a shell has only when it was asked for
     _storage: Storage
     _view: View | None
     _edge: Edge
@@ -52,7 +61,6 @@ class Tensor:
         grad: Any
         data: Any
 
-        def __getattr__(self, name: str) -> Any: ...
         def __add__(self, other: Any) -> Tensor: ...
         def __radd__(self, other: Any) -> Tensor: ...
         def __sub__(self, other: Any) -> Tensor: ...
@@ -90,15 +98,23 @@ class Tensor:
 
     # --- what it is
 
+    def __getattr__(self, name: str) -> Any:
+        """A part that a shell has not: it is made now."""
+        if name not in _OF_SHELLS:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return wake(self, name)
+
     def _shape(self) -> tuple[int, ...]:
+        spec = self._spec
+        if spec is not None:
+            return spec.shape
         view = self._view
         return self._storage.lazy.shape if view is None else view.shape
 
     @property
     def shape(self) -> Size:
         """The sizes of all dimensions."""
-        view = self._view
-        return Size(self._storage.lazy.shape if view is None else view.shape)
+        return Size(self._shape())
 
     @property
     def ndim(self) -> int:
@@ -108,12 +124,13 @@ class Tensor:
     @property
     def dtype(self) -> DType:
         """The type of the elements."""
-        return self._storage.lazy.dtype
+        spec = self._spec
+        return self._storage.lazy.dtype if spec is None else spec.dtype
 
     @property
     def device(self) -> device:
         """Where the elements are."""
-        return shown_device(self._storage.lazy.device)
+        return shown_device(self._pending().device)
 
     # --- reading and recording
 
@@ -151,6 +168,11 @@ class Tensor:
             view.history = history
 
     def _pending(self) -> LazyBuffer:
+        """A value of this dtype on this device, to look at: the Storage's, or a shell's placeholder."""
+        spec = self._spec
+        return self._storage.lazy if spec is None else spec.placeholder
+
+    def _whole(self) -> LazyBuffer:
         """The value of the whole Storage, which is what is computed when this Tensor is asked for."""
         return self._storage.lazy
 
@@ -164,6 +186,7 @@ class Tensor:
         return self if self._edge is None else self._edge
 
     def _set_edge(self, edge: Edge) -> None:
+        self._tag = 0
         self._edge = edge
         self._requires_grad = edge is not None
 
@@ -237,6 +260,21 @@ class TapeOp:
         return self.node(self.body.at(values, static), edges, ())
 
 
+_OF_SHELLS = frozenset(("_edge", "_grad", "_hooks", "_requires_grad", "_storage", "_view"))
+
+
+def wake(shell: Tensor, part: str) -> Any:
+    """Give a shell what it lacks: its value if that can be had as last time, else all that recording would make."""
+    owner = shell._owner
+    assert owner is not None
+    if part != "_storage" or not Trace.valued((shell,)):
+        if owner.state == FOLLOW and not owner.released:
+            owner.diverge(f"{part} of a result was looked at")
+        else:
+            owner.unfold()
+    return object.__getattribute__(shell, part)
+
+
 def _moved(x: LazyBuffer, steps: tuple[tuple[str, Any], ...]) -> LazyBuffer:
     for op, arg in steps:
         x = x.move(op, arg)
@@ -283,32 +321,59 @@ def made(lazy: LazyBuffer) -> Tensor:
     """A Tensor that owns the value and requires no gradient."""
     tensor = _new(Tensor)
     tensor._storage = Storage(lazy)
-    tensor._view = tensor._edge = tensor._grad = tensor._hooks = None
+    tensor._view = tensor._edge = tensor._grad = tensor._hooks = tensor._spec = None
     tensor._requires_grad = False
+    tensor._tag = 0
     return tensor
 
 
 def alias(tensor: Tensor) -> Tensor:
     """Another Tensor on the same Storage, through the same view, outside autograd: ``detach``."""
+    trace = thread.trace
+    if trace.state and tensor._tag == trace.tag and trace.refs[tensor._slot] is not None and not tracing:
+        return _traced(tensor, "detach")
+    return plain_alias(tensor)
+
+
+def plain_alias(tensor: Tensor) -> Tensor:
+    """``alias`` outside any trace."""
     result = _new(Tensor)
     result._storage = tensor._storage
-    result._edge = result._grad = result._hooks = None
+    result._edge = result._grad = result._hooks = result._spec = None
+    result._tag = 0
     result._requires_grad = False
     view = tensor._view
     if view is None:
         result._view = None
     else:
-        base = alias(view.base)
+        base = plain_alias(view.base)
         result._view = View(base, view.chain(), view.shape, view.strides, view.offset, view.kind, False)
     return result
+
+
+ViewArguments = tuple[tuple[tuple[str, Any], ...], tuple[int, ...], tuple[int, ...], int, str]
 
 
 def make_view(parent: Tensor, steps: tuple[tuple[str, Any], ...], shape: tuple[int, ...], strides: tuple[int, ...],
               offset: int, kind: str) -> Tensor:
     """An alias of a part of ``parent``. Its tape node is made when somebody asks for it."""
+    trace = thread.trace
+    arguments = (steps, shape, strides, offset, kind)
+    if trace.state and not tracing:
+        if parent._tag == trace.tag:
+            return _traced(parent, arguments)
+        if parent._spec is None and parent._requires_grad and parent._edge is None and parent._view is None:
+            return _traced(parent, arguments)  # a leaf
+    return plain_view(parent, *arguments)
+
+
+def plain_view(parent: Tensor, steps: tuple[tuple[str, Any], ...], shape: tuple[int, ...], strides: tuple[int, ...],
+               offset: int, kind: str) -> Tensor:
+    """``make_view`` outside any trace."""
     tensor = _new(Tensor)
     tensor._storage = parent._storage
-    tensor._edge = tensor._grad = tensor._hooks = None
+    tensor._edge = tensor._grad = tensor._hooks = tensor._spec = None
+    tensor._tag = 0
     above = parent._view
     if above is not None and above.differentiable:
         parent._refresh(above)
@@ -316,6 +381,20 @@ def make_view(parent: Tensor, steps: tuple[tuple[str, Any], ...], shape: tuple[i
     tensor._requires_grad = enabled and parent._requires_grad
     tensor._view = View(parent, steps, shape, strides, offset, kind, enabled)
     return tensor
+
+
+def _traced(parent: Tensor, view: ViewArguments | str) -> Tensor:
+    """A view or alias as a call of the trace."""
+    trace = thread.trace
+    key = trace.key("view", view, (parent,))
+    if key is not None and trace.state == FOLLOW:
+        known = trace.advance(key, "a view")
+        if known is not None:
+            return trace.shells(known, Tensor, parent)[0]
+    result = plain_alias(parent) if isinstance(view, str) else plain_view(parent, *view)
+    if key is not None and trace.state == RECORD:
+        trace.note(key, Entry(view=view), [result])
+    return result
 
 
 def wrap(lazy: LazyBuffer, edge: Edge) -> Tensor:

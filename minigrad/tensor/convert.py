@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from minigrad import dtype as dtypes
-from minigrad.autograd.backward import backward as run_backward
+from minigrad.autograd.backward import run as run_backward
 from minigrad.autograd.node import RemovableHandle
 from minigrad.dtype import DType
 from minigrad.engine import leaf_from_numpy, realise, to_numpy
@@ -20,13 +20,15 @@ from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.ops import cast as cast_array
 from minigrad.runtime.device import get_device as device_of
+from minigrad.tensor import points
 from minigrad.tensor.base import LeafHooks, Tensor, alias, function, make, method
 from minigrad.tensor.function import Function
 from minigrad.tensor.movement import shape_argument
 from minigrad.tensor.operands import dim_index, result_dtype
 from minigrad.tensor.promotion import type_name
 from minigrad.tensor.size import resolve
-from minigrad.tensor.storage import Storage, apply_to_array, tracing
+from minigrad.tensor.storage import Storage, Writes, apply_to_array, tracing
+from minigrad.tensor.unfold import is_filled
 
 _TO_COPY = Function("to", lambda x, dtype, device: x.cast(dtype).copy_to(device), "ToCopyBackward0")
 
@@ -192,7 +194,15 @@ def realize(*tensors: Any) -> None:
     """
     given = tensors[0] if len(tensors) == 1 and isinstance(tensors[0], tuple | list) else tensors
     if not tracing:
-        realise([t._storage.lazy for t in given])
+        shells = [t for t in given if t._spec is not None and not is_filled(t)]
+        if shells:
+            points.value(shells)
+        pending = [t._storage.lazy for t in given]
+        written = Writes.take()
+        if not written and len({t._storage for t in given}) == len(given):
+            points.compute([v for v in pending if v.srcs])
+        else:
+            realise(pending + written)
 
 
 @method("realize")
@@ -200,17 +210,6 @@ def realize_method(self: Tensor) -> Tensor:
     """Compute self now, and return it."""
     realize(self)
     return self
-
-
-def update_(targets: Any, values: Any) -> None:
-    """Replace the contents of Tensors by others of the same shape, outside autograd and without running anything."""
-    lazies = [v._read() for v in values]
-    for target, lazy in zip(targets, lazies, strict=True):
-        old = target._storage.lazy
-        if lazy.shape != target._shape():
-            raise RuntimeError(f"update_(): a target of shape {list(target._shape())} got a value of shape "
-                               f"{list(lazy.shape)}")
-        target._replace(lazy.cast(old.dtype))
 
 
 # --- sizes
@@ -308,7 +307,8 @@ for _name, _value in (
 
 
 def _requires_grad(self: Tensor) -> bool:
-    return self._source() is not None
+    spec = self._spec
+    return self._source() is not None if spec is None else spec.requires_grad
 
 
 def _set_requires_grad(self: Tensor, value: bool) -> None:
@@ -338,7 +338,7 @@ def requires_grad_(self: Tensor, requires_grad: bool = True) -> Tensor:
         view.differentiable = False
     if requires_grad and self._storage.lazy.buffer is None and self._storage.lazy.op != Op.PARAM:
         born(self._storage)
-    self._requires_grad = bool(requires_grad)
+    self._requires_grad, self._tag = bool(requires_grad), 0
     return self
 
 
@@ -412,13 +412,13 @@ def detach_(self: Tensor) -> Tensor:
                            "DistributedDataParallel (DDP) for training, and gradient_as_bucket_view is set as True, "
                            "gradients are views of DDP buckets, and hence detach_() cannot be called on these "
                            "gradients.")
-    self._edge, self._requires_grad = None, False
+    self._edge, self._requires_grad, self._tag, self._spec = None, False, 0, None
     return self
 
 
 def _set_data(self: Tensor, value: Tensor) -> None:
     other = alias(value)
-    self._storage, self._view = other._storage, other._view
+    self._storage, self._view, self._tag = other._storage, other._view, 0
 
 
 _property("data", alias, _set_data, doc="The same memory outside autograd; assigning replaces it.")
@@ -435,7 +435,10 @@ def backward(self: Tensor, gradient: Tensor | None = None, retain_graph: bool | 
     >>> x.grad
     tensor(6.)
     """
-    run_backward((self,), (gradient,), retain_graph, create_graph, inputs)
+    if gradient is None and retain_graph is None and not create_graph and inputs is None:
+        points.backward(self)
+    else:
+        run_backward((self,), (gradient,), retain_graph, create_graph, inputs)
 
 
 @method("retain_grad")

@@ -14,7 +14,8 @@ from minigrad.graph.function import Subgraph, apply
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.tensor.base import Tensor, made
 from minigrad.tensor.body import Body
-from minigrad.tensor.storage import _unsettled, settle
+from minigrad.tensor.replay import FOLLOW, OFF, RECORD, Entry, thread
+from minigrad.tensor.storage import _unsettled, settle, tracing
 
 Number = tuple[Any, DType]
 
@@ -49,10 +50,25 @@ class Function:
     def all(self, tensors: Sequence[Tensor], static: tuple[Hashable, ...] = (),
             numbers: Sequence[Number] = ()) -> list[Tensor]:
         """All outputs of a call."""
+        trace = thread.trace
+        key = None
+        if trace.state and not tracing:
+            key = trace.key(self, static, tensors, numbers)
+            if key is not None and trace.state == FOLLOW:
+                known = trace.advance(key, self.body.name)
+                if known is not None:
+                    return trace.shells(known, Tensor)
         values = [t._read() for t in tensors]
         for value, dtype in numbers:
             values.append(LazyBuffer.const(value, dtype, (), values[0].device))
-        return recorded(self.node, self.body.at(values, static), tensors, values)
+        body = self.body.at(values, static)
+        results = recorded(self.node, body, tensors, values)
+        if trace.state == OFF:
+            if not tracing:
+                trace.hold(results)
+        elif key is not None and trace.state == RECORD:
+            trace.note(key, Entry(body, self.node), results, values[len(tensors):])
+        return results
 
 
 def recorded(node: type[Node], body: Subgraph, tensors: Sequence[Tensor], values: Sequence[LazyBuffer]) -> list[Tensor]:

@@ -168,6 +168,7 @@ def fill_diagonal_(self: Tensor, fill_value: Any, wrap: bool = False) -> Tensor:
 def _become(self: Tensor, view: Tensor) -> Tensor:
     """self turns into a view of what it was."""
     before = _new(Tensor)
+    before._tag, before._spec = 0, None
     before._storage, before._view, before._edge = self._storage, self._view, self._edge
     before._requires_grad, before._grad, before._hooks = self._requires_grad, None, None
     new = view._view
@@ -175,7 +176,7 @@ def _become(self: Tensor, view: Tensor) -> Tensor:
     new.parent = before
     if new.base is self:
         new.base = before
-    self._view, self._edge = new, None
+    self._view, self._edge, self._tag = new, None, 0
     return self
 
 
@@ -202,7 +203,7 @@ def resize_(self: Tensor, *sizes: Any) -> Tensor:
     flat = old.reshape((prod(old.shape),))
     size, had = prod(shape), prod(old.shape)
     flat = flat.shrink(((0, size),)) if size <= had else flat.pad(((0, size - had, 0),))
-    self._storage, self._view = Storage(flat.reshape(shape)), None
+    self._storage, self._view, self._tag = Storage(flat.reshape(shape)), None, 0
     return self
 
 
@@ -210,6 +211,6 @@ def resize_(self: Tensor, *sizes: Any) -> Tensor:
 def set_(self: Tensor, source: Tensor) -> Tensor:
     """Become an alias of ``source``."""
     twin_of = source.detach()
-    self._storage, self._view = twin_of._storage, twin_of._view
+    self._storage, self._view, self._tag = twin_of._storage, twin_of._view, 0
     return self
 

@@ -21,12 +21,16 @@ from minigrad.tensor.storage import view_strides
 
 def strides_of(self: Tensor) -> tuple[int, ...]:
     """PyTorch's strides, in elements."""
+    if self._spec is not None:
+        return self._spec.strides
     view = self._view
     return contiguous_strides(self._storage.lazy.shape) if view is None else view.strides
 
 
 def offset_of(self: Tensor) -> int:
     """The position in the Storage of the first element."""
+    if self._spec is not None:
+        return self._spec.offset
     return 0 if self._view is None else self._view.offset
 
 

@@ -62,14 +62,14 @@ def fit(lazy: LazyBuffer, dtype: DType, shape: tuple[int, ...]) -> LazyBuffer:
 def on_one_device(*tensors: Tensor) -> tuple[Tensor, ...]:
     """The operands of an elementwise op on one device: 0-d ones of the CPU move to where the others are, all else that
     differs raises ``RuntimeError``."""
-    first = tensors[0]._storage.lazy.device
-    if all([t._storage.lazy.device == first for t in tensors]):
+    first = tensors[0]._pending().device
+    if all([t._pending().device == first for t in tensors]):
         return tensors
-    device = next(t._storage.lazy.device for t in tensors if t._storage.lazy.device != "CPU")
+    device = next(t._pending().device for t in tensors if t._pending().device != "CPU")
     for t in tensors:
-        if t._storage.lazy.device != device and (t._shape() or t._storage.lazy.device != "CPU"):
-            _different(device, t._storage.lazy.device)
-    return tuple([t if t._storage.lazy.device == device else t.to(device=shown_device(device)) for t in tensors])
+        if t._pending().device != device and (t._shape() or t._pending().device != "CPU"):
+            _different(device, t._pending().device)
+    return tuple([t if t._pending().device == device else t.to(device=shown_device(device)) for t in tensors])
 
 
 def one_device(lazies: Sequence[LazyBuffer]) -> None:

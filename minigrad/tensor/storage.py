@@ -5,14 +5,17 @@ Next: ``base.py``."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from math import prod
-from typing import Any
+from typing import Any, ClassVar
+from weakref import ref
 
 import numpy as np
 
 from minigrad.engine import leaf_from_numpy, realise, to_numpy
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
+from minigrad.tensor.replay import OFF, thread
 
 Step = tuple[str, Any]
 Steps = tuple[Step, ...]
@@ -27,6 +30,9 @@ class Storage:
 
     __slots__ = ("__weakref__", "history", "lazy", "version")
 
+    compute: ClassVar[Callable[[Sequence[LazyBuffer]], None]]
+    """Runs pending values. ``points.py`` fills it in, which needs Tensors."""
+
     def __init__(self, lazy: LazyBuffer) -> None:
         self.lazy = lazy
         self.version = 0
@@ -38,6 +44,11 @@ class Storage:
 
     def write(self, lazy: LazyBuffer) -> None:
         """Replace the value. If NumPy sees the memory, run now and change that very memory."""
+        trace = thread.trace
+        if trace.path and not trace.busy and trace.state != OFF:
+            trace.stop("a Tensor was changed in place")
+        if lazy.srcs:
+            Writes.note(self)
         old = self.lazy
         if old.buffer is not None and old.buffer.exported:
             self._write_through(lazy)
@@ -84,6 +95,29 @@ class Storage:
             self.lazy = copy
 
 
+class Writes:
+    """Storages that in-place ops have given a pending value. Nobody may ever ask for it (running statistics), so the
+    next ``backward()``, ``step()`` or ``realize()`` computes it along with its own results, and no graph piles up."""
+
+    _written: ClassVar[list[ref[Storage]]] = []
+    _most = 64
+
+    @classmethod
+    def note(cls, storage: Storage) -> None:
+        """Remember that the storage has been written."""
+        if len(cls._written) >= cls._most:
+            cls._written = [r for r in cls._written if r() is not None]
+            cls._most = 64 + 2 * len(cls._written)
+        cls._written.append(ref(storage))
+
+    @classmethod
+    def take(cls) -> list[LazyBuffer]:
+        """The values that are still pending and wanted."""
+        written, cls._written = cls._written, []
+        alive = {id(storage): storage for reference in written if (storage := reference()) is not None}
+        return [s.lazy for s in alive.values() if s.lazy.srcs]
+
+
 tracing: list[str] = []
 """The names of the composites that are being traced."""
 
@@ -96,7 +130,7 @@ def compute(lazy: LazyBuffer, what: str) -> None:
         raise RuntimeError(f"{what} needs the values of a tensor, which are not known while a composite is traced "
                            f"({tracing[-1]}); use where() or masked_fill(), whose shapes do not depend on values, or "
                            "compute it outside")
-    realise([lazy])
+    Storage.compute([lazy])
 
 
 def _reads_placeholder(lazy: LazyBuffer) -> bool:

@@ -1,0 +1,393 @@
+"""Stage: front. In: a trace, at a place where values are needed. Out: the values. The first time the graph runs in the
+ordinary way and what ran is kept as a ``Point``; when the same calls have led here again, it runs on the memory of the
+leaves of today, with no graph. Next: ``function.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from minigrad.autograd.backward import run as run_backward
+from minigrad.engine import Run, active, realise, run_again
+from minigrad.graph.lazy import LazyBuffer
+from minigrad.ops import Op
+from minigrad.tensor.base import Tensor, made, plain_alias, plain_view
+from minigrad.tensor.replay import FOLLOW, OFF, RECORD, Entry, Trace, thread
+from minigrad.tensor.storage import Storage, Writes, tracing
+from minigrad.tensor.unfold import is_filled
+
+VALUE, GRADIENT, TARGET = "value", "gradient", "target"
+Where = tuple[str, int]
+"""A value of a slot, the ``.grad`` of the leaf in a slot, or the new contents of one of several targets."""
+
+MOST_VARIANTS = 4
+"""Points for one place that differ in numbers only."""
+
+
+@dataclass(eq=False, slots=True)
+class Point:
+    """What ran at a place. ``leaves`` and ``results`` say where the executable's memory comes from and goes to;
+    ``numbers`` the positions among the trace's numbers, or slots of SCALAR leaves, that it takes; ``fixed`` the numbers
+    that are part of its code; ``dead`` the leaves it may overwrite. ``after``: where the trace goes on, or None.
+    """
+
+    executable: Any
+    device: str
+    leaves: list[Where]
+    numbers: list[tuple[bool, int]]
+    fixed: list[tuple[int, str]]
+    results: list[Where]
+    dead: list[int]
+    after: Entry | None = None
+
+    def fits(self, trace: Trace) -> bool:
+        """Whether it may run on the leaves of this trace."""
+        given = trace.numbers
+        return all([repr(given[i]) == number for i, number in self.fixed]) and all([
+            _is_ours(trace.values[slot]) for slot in self.dead])
+
+    def run(self, trace: Trace) -> list[Any] | None:
+        """The results' buffers; None if a leaf is not in memory."""
+        buffers, addresses = [], []
+        for what, slot in self.leaves:
+            if what == VALUE:
+                value = trace.values[slot] or _seen_through(trace, slot)
+            else:
+                leaf = trace.leaves[slot]
+                gradient = None if leaf is None else leaf._grad
+                value = gradient._storage.lazy if gradient is not None and gradient._view is None else None
+                if value is None or value.arg is not None or value.buffer is None or value.buffer.exports:
+                    return None
+            if value is None or value.buffer is None:
+                return None
+            buffers.append(value.buffer)
+            addresses.append(value.buffer.address + value.offset)
+        numbers = [_number(trace.values[i]) if is_leaf else trace.numbers[i] for is_leaf, i in self.numbers]
+        return run_again(self.executable, buffers, addresses, numbers, self.device)
+
+
+def _seen_through(trace: Trace, slot: int) -> LazyBuffer | None:
+    """The value of a view whose parent is in memory, where it is memory too: a part of the parent's."""
+    entry = trace.entries[slot]
+    if entry is None or entry.view is None:
+        return None
+    parent = trace.called[trace.path.index(entry)][0]
+    value = trace.values[parent] or _seen_through(trace, parent)
+    if value is not None and entry.view != "detach":
+        for op, arg in entry.view[0]:
+            value = value.move(op, arg)
+    if value is None or value.buffer is None:
+        return None
+    trace.values[slot] = value
+    return value
+
+
+def _number(leaf: LazyBuffer | None) -> Any:
+    assert leaf is not None
+    return leaf.value if leaf.op == Op.SCALAR else leaf.arg
+
+
+def _is_ours(value: LazyBuffer | None) -> bool:
+    """Whether nobody but one Storage, and this trace, can read the value."""
+    return value is not None and value.owners == 1 and value.readers == 1 and not value.buffer.exports and (
+        not value.buffer.is_shared)
+
+
+def _find(trace: Trace, place: Any) -> Point | None:
+    if any([not seen.run for seen in active()]):
+        return None  # somebody wants to look at the graph
+    for known, point in trace.entry.points:
+        if known == place and point.fits(trace):
+            return point
+    return None
+
+
+def _ended(trace: Trace) -> None:
+    trace.end()
+    thread.begin()
+
+
+# --- making a point of what ran
+
+
+def _made(trace: Trace, watch: Sequence[Run], old: dict[int, Where], new: dict[int, Where]) -> Point | None:
+    """The point for what ran; None if some of its memory is not known by slot. ``old`` and ``new`` say of values, by
+    ``id``, which leaf's gradient they were, and what they become."""
+    if len(watch) != 1:
+        return None
+    pending, executable = watch[0]
+    if pending.device != "CPU":
+        return None
+    slots = {id(v): i for i, v in reversed(list(enumerate(trace.values))) if v is not None}
+    where = {key: (VALUE, slot) for key, slot in slots.items()} | old
+    leaves = [where.get(id(leaf)) for leaf in pending.leaves]
+    results = [new.get(id(r)) or where.get(id(r)) for r in pending.results]
+    if None in leaves or None in results or any([id(s) not in slots for s in pending.scalars]):
+        return None
+    numbers = [(True, slots[id(s)]) for s in pending.scalars]
+    taken = set(executable.free)
+    at = {id(constant): i for i, constant in enumerate(trace.constants)}
+    fixed = []
+    for i, constant in enumerate(pending.constants):
+        position = at.get(id(constant))
+        if position is not None and i not in taken:
+            fixed.append((position, repr(constant.arg)))
+    for i in executable.free:
+        key = id(pending.constants[i])
+        if key not in at and key not in slots:
+            return None
+        numbers.append((False, at[key]) if key in at else (True, slots[key]))
+    dead = [where[id(leaf)][1] for leaf, d in zip(pending.leaves, pending.dead, strict=False) if d]
+    return Point(executable, pending.device, leaves, numbers, fixed, results, dead)  # type: ignore[arg-type]
+
+
+def _keep(trace: Trace, place: Any, point: Point | None) -> None:
+    if point is None:
+        trace.count(False)
+        return
+    same = [p for p in trace.entry.points if p[0] == place]
+    if len(same) >= MOST_VARIANTS:
+        trace.entry.points.remove(same[0])
+    trace.entry.points.append((place, point))
+
+
+# --- backward()
+
+
+def backward(t: Tensor) -> None:
+    """``t.backward()``."""
+    trace = thread.trace
+    if tracing or trace.state == OFF or t._tag != trace.tag:
+        trace.stop("backward from a Tensor that this trace does not know") if trace.path else None
+        run_backward((t,), (None,), along=trace.held() + Writes.take())
+        thread.begin()
+        return
+    if trace.state == FOLLOW:
+        place = _backward_place(trace, t._slot)
+        point = _find(trace, place)
+        if point is not None and _replay_backward(trace, point):
+            return
+        trace.diverge("this backward() was not seen here before")
+    _record_backward(trace, t)
+
+
+def _backward_place(trace: Trace, slot: int) -> Any:
+    grads = tuple([None if t is None or not t._requires_grad else (t._grad is None, t._hooks is None)
+                   for t in trace.leaves])
+    return "backward", slot, trace.alive(), grads
+
+
+def _record_backward(trace: Trace, t: Tensor) -> None:
+    place = _backward_place(trace, t._slot)
+    leaves = [(i, leaf) for i, leaf in enumerate(trace.leaves) if leaf is not None and leaf._requires_grad]
+    before = [(leaf._grad._storage.lazy, i) for i, leaf in leaves if leaf._grad is not None]
+    old = {id(value): (GRADIENT, i) for value, i in before}
+    plain = all([leaf._hooks is None for _, leaf in leaves])
+    watch: list[Run] = []
+    trace.busy = plain  # gradients that are there already are added to in place
+    run_backward((t,), (None,), along=_pending(trace, place[2]) + Writes.take(), watch=watch)
+    trace.busy = False
+    if trace is not thread.trace:
+        return  # a hook of the user's has needed values meanwhile
+    if plain and trace.state == RECORD:
+        new = {id(leaf._grad._storage.lazy): (GRADIENT, i) for i, leaf in reversed(leaves) if leaf._grad is not None}
+        _keep(trace, place, _made(trace, watch, old, new))
+    _ended(trace)
+
+
+def _pending(trace: Trace, alive: Sequence[int]) -> list[LazyBuffer]:
+    """The values to compute along with what was asked for: all that somebody holds; a view has none of its own."""
+    found = []
+    for i in alive:
+        value, entry = trace.values[i], trace.entries[i]
+        if value is not None and value.srcs and entry is not None and entry.view is None:
+            found.append(value)
+    return found
+
+
+def _replay_backward(trace: Trace, point: Point) -> bool:
+    buffers = point.run(trace)
+    if buffers is None:
+        return False
+    trace.busy = True
+    for (what, slot), buffer in zip(point.results, buffers, strict=True):
+        if what == VALUE:
+            trace.values[slot] = _value(trace, slot, buffer)
+            continue
+        leaf = trace.leaves[slot]
+        assert leaf is not None
+        lazy = LazyBuffer.from_buffer(buffer, leaf._shape(), leaf.dtype, "CPU")
+        if leaf._grad is None:
+            leaf._grad = made(lazy)
+        else:
+            leaf._grad._replace(lazy)
+    fill(trace)
+    trace.count(True)
+    _ended(trace)
+    return True
+
+
+def _value(trace: Trace, slot: int, buffer: Any) -> LazyBuffer:
+    spec = trace.specs[slot]
+    assert spec is not None
+    return LazyBuffer.from_buffer(buffer, spec.shape, spec.dtype, spec.device)
+
+
+def fill(trace: Trace) -> None:
+    """Give the shells that somebody holds the values that are known now."""
+    for slot, reference in enumerate(trace.refs):
+        shell = None if reference is None else reference()
+        if shell is None or is_filled(shell):
+            continue
+        value = trace.values[slot]
+        parent = shell._parent
+        if parent is not None:
+            if not is_filled(parent):
+                continue
+            steps = trace.entries[slot].view  # type: ignore[union-attr]
+            fresh = plain_alias(parent) if steps == "detach" else plain_view(parent, *steps)
+            shell._storage, shell._view = fresh._storage, fresh._view
+        elif value is not None:
+            shell._storage, shell._view = Storage(value), None
+        else:
+            continue
+        shell._grad = shell._hooks = None
+        if shell._spec is not None and not shell._spec.requires_grad:
+            shell._edge, shell._requires_grad = None, False
+
+
+# --- step()
+
+
+def update(targets: Sequence[Tensor], values: Sequence[Tensor]) -> None:
+    """Replace the contents of Tensors by others of the same shape, outside autograd, and compute them now, in one run.
+    The values are used up: they can't be read afterwards."""
+    trace = thread.trace
+    tag = trace.tag
+    known = not tracing and trace.state != OFF and all([v._tag == tag for v in values]) and all([
+        t._tag == tag and t._view is None for t in targets])
+    if not known:
+        trace.stop("an update of a Tensor that this trace does not know") if trace.path else None
+        replace(targets, values)
+        realise([t._storage.lazy for t in targets] + trace.held() + Writes.take())
+        thread.begin()
+        return
+    used = tuple([v._slot for v in values])
+    others = tuple([i for i in trace.alive() if i not in used])
+    place = "update", tuple([t._slot for t in targets]), used, others
+    if trace.state == FOLLOW:
+        point = _find(trace, place)
+        if point is not None and _replay_update(trace, point, targets):
+            return
+        trace.diverge("this update was not seen here before")
+    trace.busy = True
+    trace.let_go()
+    replace(targets, values)
+    new = {id(t._storage.lazy): (TARGET, i) for i, t in enumerate(targets)}
+    watch: list[Run] = []
+    realise([t._storage.lazy for t in targets] + _pending(trace, others) + Writes.take(), watch)
+    if trace.state == RECORD:
+        point = _made(trace, watch, {}, new)
+        if point is not None and sum(what == TARGET for what, _ in point.results) == len(targets):
+            _keep(trace, place, point)  # else one is memory that NumPy sees, and was written at once
+    trace.leaves = [None] * len(trace.leaves)  # they were let go
+    _ended(trace)
+
+
+def replace(targets: Sequence[Tensor], values: Sequence[Tensor]) -> None:
+    """Replace the contents of Tensors by others of the same shape, outside autograd and without running anything."""
+    lazies = [v._read() for v in values]
+    for target, lazy in zip(targets, lazies, strict=True):
+        old = target._storage.lazy
+        if lazy.shape != target._shape():
+            raise RuntimeError(f"update_(): a target of shape {list(target._shape())} got a value of shape "
+                               f"{list(lazy.shape)}")
+        target._replace(lazy.cast(old.dtype))
+
+
+def _replay_update(trace: Trace, point: Point, targets: Sequence[Tensor]) -> bool:
+    for target in targets:
+        value = target._storage.lazy
+        if value is not trace.values[target._slot] or value.buffer is None or value.buffer.exports:
+            return False
+    buffers = point.run(trace)
+    if buffers is None:
+        return False
+    trace.busy = True
+    for (what, number), buffer in zip(point.results, buffers, strict=True):
+        if what == VALUE:
+            trace.values[number] = _value(trace, number, buffer)
+            continue
+        storage = targets[number]._storage
+        lazy = storage.lazy
+        if buffer is lazy.buffer:
+            storage.version += 1  # the memory of the old contents, which nobody else could read
+        else:
+            storage.write(LazyBuffer.from_buffer(buffer, lazy.shape, lazy.dtype, lazy.device))
+    fill(trace)
+    trace.count(True)
+    _ended(trace)
+    return True
+
+
+# --- item(), print, numpy() …
+
+
+def value(shells: Sequence[Tensor]) -> bool:
+    """Compute shells that somebody wants to see; False if what ran here before can't run again."""
+    trace = thread.trace
+    if trace.state != FOLLOW or any([s._owner is not trace for s in shells]):
+        return False
+    place = "value", tuple([s._slot for s in shells]), trace.alive()
+    point = _find(trace, place)
+    buffers = None if point is None else point.run(trace)
+    if point is None or buffers is None:
+        return False
+    for (_, slot), buffer in zip(point.results, buffers, strict=True):
+        trace.values[slot] = _value(trace, slot, buffer)
+    fill(trace)
+    trace.count(True)
+    if point.after is None:
+        _ended(trace)
+    else:
+        trace.entry = point.after
+    return all([is_filled(s) for s in shells])
+
+
+def compute(lazies: Sequence[LazyBuffer]) -> None:
+    """Run pending values that somebody wants to see."""
+    trace = thread.trace
+    if trace.state == OFF:
+        realise(lazies)
+        if not tracing:
+            thread.begin()
+        return
+    at = {id(v): i for i, v in reversed(list(enumerate(trace.values)))}
+    slots = tuple([at.get(id(lazy)) for lazy in lazies])
+    if trace.state != RECORD or None in slots:
+        realise(lazies)
+        return
+    place = "value", slots, trace.alive()
+    watch: list[Run] = []
+    realise(lazies, watch)
+    point = _made(trace, watch, {}, {})
+    known = next((p for where, p in trace.entry.points if where == place), None)
+    _keep(trace, place, point)
+    if all([_is_done(reference) for reference in trace.refs]):
+        _ended(trace)
+    elif point is None:
+        trace.stop("")
+    else:
+        point.after = Entry() if known is None or known.after is None else known.after
+        trace.entry = point.after
+
+
+Trace.valued = value
+Storage.compute = staticmethod(compute)
+
+
+def _is_done(reference: Any) -> bool:
+    """Whether a result needs nothing of its trace any more."""
+    t = None if reference is None else reference()
+    return t is None or (t._source() is None and (t._storage.lazy.buffer is not None or not t._storage.lazy.srcs))

@@ -1,0 +1,90 @@
+"""Stage: front. In: a trace that was followed. Out: the graph and the tape that its calls make when they are recorded,
+behind the Tensors that were shells. After ``backward()`` only the tape is left, and it is released.
+Next: ``points.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from weakref import ref
+
+from minigrad.autograd.mode import mode
+from minigrad.graph.lazy import LazyBuffer
+from minigrad.tensor.base import Tensor, made, plain_alias, plain_view
+from minigrad.tensor.function import recorded
+from minigrad.tensor.replay import Entry, Trace
+
+
+def unfold(trace: Trace) -> None:
+    """Give every shell of the trace what an ordinary Tensor has."""
+    tensors: list[Tensor | None] = list(trace.leaves)
+    numbers = iter(trace.numbers)
+    enabled = mode.enabled
+    try:
+        for entry, operands, first in zip(trace.path, trace.called, trace.first, strict=False):
+            mode.enabled = entry.enabled
+            results = _call(trace, entry, operands, tensors, [next(numbers) for _ in range(entry.numbers)])
+            for slot, fresh in enumerate(results, first):
+                tensors[slot] = _filled(trace, slot, fresh)
+    finally:
+        mode.enabled = enabled
+
+
+def _call(trace: Trace, entry: Entry, operands: Sequence[int], tensors: list[Tensor | None],
+          numbers: Sequence[Any]) -> list[Tensor]:
+    body = entry.body
+    if body is None:
+        parent = _known(tensors[operands[0]], entry.specs[0].placeholder)
+        return [plain_alias(parent) if entry.view == "detach" else plain_view(parent, *entry.view)]
+    if trace.released:  # only the shapes of values are known, and only they matter
+        values: list[LazyBuffer] = list(body.params)
+    else:
+        values = [trace.values[s] for s in operands]  # type: ignore[misc]
+        constants = [LazyBuffer.const(number, p.dtype, (), p.device)
+                     for number, p in zip(numbers, body.params[len(operands):], strict=True)]
+        trace.constants += constants
+        values += constants
+    given = [_known(tensors[s], values[i]) for i, s in enumerate(operands)]
+    results = recorded(entry.node, body, given, values)
+    if trace.released:
+        for result in results:
+            if result._edge is not None:
+                result._edge[0].release()
+    return results
+
+
+def _known(tensor: Tensor | None, value: LazyBuffer) -> Tensor:
+    """The Tensor; or, for a leaf that needs no gradient and is not kept any more, one that only has its value."""
+    return made(value) if tensor is None else tensor
+
+
+def _filled(trace: Trace, slot: int, fresh: Tensor) -> Tensor:
+    """The shell of this slot, turned into what was recorded; if nobody holds it, what was recorded."""
+    reference = trace.refs[slot]
+    shell = None if reference is None else reference()
+    known = None if trace.released else trace.values[slot]
+    if not trace.released:
+        lazy = fresh._read()
+        if known is not None and lazy.buffer is None:
+            lazy.realised(known.buffer, known.offset)
+            known.buffer.views += [ref(known), ref(lazy)]  # two nodes have this memory now; both may be read
+        trace.values[slot] = lazy
+    if shell is None:
+        return fresh
+    if not is_filled(shell):
+        shell._storage, shell._view, shell._grad, shell._hooks = fresh._storage, fresh._view, None, None
+    shell._edge, shell._requires_grad = fresh._edge, fresh._requires_grad
+    shell._spec = shell._owner = shell._parent = None
+    return shell
+
+
+def is_filled(shell: Tensor) -> bool:
+    """Whether the shell has memory already."""
+    try:
+        object.__getattribute__(shell, "_storage")
+    except AttributeError:
+        return False
+    return True
+
+
+Trace.unfolder = unfold

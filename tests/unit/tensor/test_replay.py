@@ -1,0 +1,268 @@
+"""Stage: tests of the front. In: loops that make the same calls again, and loops that do not quite. Out: they are
+replayed, and their results are those of recording every call anew. Next: ``test_protocol.py``."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import numpy as np
+import pytest
+
+import minigrad as mg
+from minigrad import nn, optim
+from minigrad.nn import functional as F
+from minigrad.tensor.replay import thread
+
+
+@pytest.fixture(autouse=True)
+def fresh() -> None:
+    """A tree in which nothing is known."""
+    thread.root.children.clear()
+    thread.root.points.clear()
+    thread.begin()
+
+
+def net() -> tuple[Any, Any]:
+    mg.manual_seed(1)
+    model = nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 2))
+    return model, optim.SGD(model.parameters(), lr=0.1)
+
+
+def test_a_training_loop_is_replayed_from_its_third_step_on() -> None:
+    model, optimizer = net()
+    losses = []
+    for step in range(5):
+        x = mg.full((4, 3), 0.5 + step) + 0
+        x.realize()
+        with mg.inspect() as seen:
+            optimizer.zero_grad()
+            loss = F.mse_loss(model(x), x[:, :2])
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+        if step >= 2:
+            assert (seen.replayed, seen.plan_hits, seen.plan_misses) == (2, 0, 0), (step, seen.recorded)
+    with mg.config(REPLAY=0):
+        thread.begin()
+        model, optimizer = net()
+        for step in range(5):
+            x = mg.full((4, 3), 0.5 + step) + 0
+            optimizer.zero_grad()
+            loss = F.mse_loss(model(x), x[:, :2])
+            loss.backward()
+            optimizer.step()
+            assert loss.item() == losses[step]
+
+
+def test_an_evaluation_loop_is_replayed() -> None:
+    model, _ = net()
+    for step in range(4):
+        x = mg.tensor(np.full((6, 3), step, np.float32))
+        with mg.inspect() as seen, mg.no_grad():
+            right = (model(x).argmax(1) == 1).sum().item()
+        assert right in (0, 6) and (seen.replayed == 1) is (step >= 1)
+
+
+def test_the_first_difference_is_recorded_and_said() -> None:
+    x = mg.tensor([1.0, 2.0], requires_grad=True)
+    for step in range(4):
+        with mg.inspect() as seen:
+            y = (x * x).tanh() if step < 3 else (x * x).exp()
+            y.sum().backward()
+        if step == 2:
+            assert seen.replayed == 1
+    assert seen.replayed == 0 and seen.recorded == ["exp was not called here before, or not with such operands"]
+    v = np.array([1.0, 2.0])
+    np.testing.assert_allclose(x.grad.numpy(), 3 * 2 * v * (1 - np.tanh(v * v) ** 2) + 2 * v * np.exp(v * v), rtol=1e-5)
+
+
+def test_debug_says_what_was_replayed(capsys: pytest.CaptureFixture[str]) -> None:
+    for _ in range(2):
+        (mg.ones(3).realize() * 2).realize()
+    with mg.config(DEBUG=1):
+        (mg.ones(3).realize() * 2).realize()
+    assert "1 kernel (replayed: the same calls as before)" in capsys.readouterr().out
+
+
+def test_numbers_may_differ_from_step_to_step() -> None:
+    x = mg.tensor([1.0, 2.0])
+    got = [(x * (0.5 * step) + step).tolist() for step in range(8)]
+    assert got == [[0.5 * step + step, step + step] for step in range(8)]
+
+
+def test_an_alias_that_is_written_is_seen() -> None:
+    w = mg.tensor([1.0, 1.0], requires_grad=True)
+    got = []
+    for _ in range(6):
+        y = w * 2
+        w.data.add_(1)
+        got.append((y.sum().item(), (w * 2).sum().item()))
+    assert got == [(4.0 + 4 * step, 8.0 + 4 * step) for step in range(6)]
+
+
+def test_the_tape_of_a_replayed_backward_is_there_and_released() -> None:
+    x = mg.tensor([1.0, 2.0], requires_grad=True)
+    for _ in range(4):
+        loss = (x.exp() * x).sum()
+        loss.backward()
+    assert loss.grad_fn.name() == "SumBackward0" and loss.requires_grad and not loss.is_leaf
+    product = loss.grad_fn.next_functions[0][0]
+    assert product.name() == "MulBackward0" and product.next_functions[1][0].variable is x
+    with pytest.raises(RuntimeError, match="Trying to backward through the graph a second time"):
+        loss.backward()
+
+
+def test_what_somebody_holds_is_computed_along() -> None:
+    x = mg.tensor([1.0, 2.0], requires_grad=True)
+    held = []
+    for step in range(4):
+        y = x * (2.0 + step)
+        half = y.detach() / 2
+        y.sum().backward()
+        held.append((y, half, y[1:]))
+    for step, (y, half, part) in enumerate(held):
+        assert y.tolist() == [2.0 + step, 4.0 + 2 * step] and half.tolist() == [1 + step / 2, 2.0 + step]
+        assert part.tolist() == [4.0 + 2 * step]
+
+
+def test_memory_that_numpy_sees_is_read_anew() -> None:
+    a = np.ones(3, np.float32)
+    x = mg.from_numpy(a)
+    got = []
+    for step in range(4):
+        a[:] = step
+        y = x + 1
+        a[:] = -1
+        got.append((y + x).tolist()[0])
+    assert got == [0.0, 1.0, 2.0, 3.0]
+
+
+def test_weights_that_numpy_sees_are_written_through() -> None:
+    model, optimizer = net()
+    for step in range(6):
+        seen = model[0].weight.detach().numpy() if step == 4 else None
+        before = None if seen is None else seen.copy()
+        optimizer.zero_grad()
+        model(mg.ones(2, 3)).sum().backward()
+        optimizer.step()
+        if seen is not None:
+            assert not np.array_equal(seen, before) and np.array_equal(seen, model[0].weight.detach().numpy())
+
+
+@pytest.mark.parametrize("loop", [
+    lambda s, x: s.add_(x.mean()), lambda s, x: s.mul_(0.9).add_(0.1 * x.mean()), lambda s, x: s.copy_(s + x.sum()),
+    lambda s, x: s.add_(x.detach().max()), lambda s, x: s.lerp_(x.mean(), 0.1),
+])
+def test_an_update_that_nobody_asks_for_does_not_pile_up(loop: Any) -> None:
+    """Running statistics beside ``backward()``: the next one carries the update out."""
+    w, statistic = mg.ones(3, requires_grad=True), mg.zeros(())
+    for _ in range(6):
+        w.grad = None
+        h = w * 2
+        with mg.no_grad():
+            loop(statistic, h)
+        h.sum().backward()
+        assert statistic._storage.lazy.buffer is not None
+
+
+def test_a_sum_that_is_rebound_does_not_pile_up() -> None:
+    w, total = mg.ones(3, requires_grad=True), mg.zeros(())
+    for _ in range(6):
+        loss = (w * 2).sum()
+        total = total + loss.detach()
+        loss.backward()
+        assert not total._storage.lazy.srcs
+    assert total.item() == 36
+
+
+# 14 to 17 are written out in the program
+_OPS: list[Any] = [
+    lambda u, v, weights, shared, turn: u * v, lambda u, v, weights, shared, turn: u + v,
+    lambda u, v, weights, shared, turn: u.tanh(), lambda u, v, weights, shared, turn: u @ weights[1],
+    lambda u, v, weights, shared, turn: u * 0.5, lambda u, v, weights, shared, turn: u + weights[2],
+    lambda u, v, weights, shared, turn: F.softmax(u, -1), lambda u, v, weights, shared, turn: F.relu(u),
+    lambda u, v, weights, shared, turn: u.detach(), lambda u, v, weights, shared, turn: u.view(-1).view(3, 4),
+    lambda u, v, weights, shared, turn: u.t().t(), lambda u, v, weights, shared, turn: u[:, :4] * 1,
+    lambda u, v, weights, shared, turn: u - shared, lambda u, v, weights, shared, turn: mg.where(u > 0, u, v),
+    None, None, None, None, lambda u, v, weights, shared, turn: mg.cat([u, v])[1:4],
+    lambda u, v, weights, shared, turn: u * (1.0 / (turn + 1)),
+]
+
+
+def _program(seed: int) -> list[Any]:
+    """A random loop, of which one turn differs: what it shows of its values."""
+    choose, log, held = random.Random(seed), [], []
+    numbers = np.random.default_rng(seed)
+
+    def made(*shape: int, grad: bool = False) -> Any:
+        return mg.tensor(numbers.standard_normal(shape).astype(np.float32), requires_grad=grad)
+
+    weights, statistic = [made(3, 4, grad=True), made(4, 4, grad=True), made(4, grad=True)], made(3, 4)
+    batches = [made(3, 3) for _ in range(3)]
+    array = numbers.standard_normal((3, 4)).astype(np.float32)
+    shared = mg.from_numpy(array)
+    optimizer = choose.choice([optim.SGD(weights, lr=0.05), optim.SGD(weights, lr=0.05, momentum=0.9),
+                               optim.Adam(weights, lr=0.01)])
+    body = [(choose.randrange(20), choose.random(), choose.random()) for _ in range(choose.randint(3, 9))]
+    odd, event = choose.randrange(7), choose.randrange(6)
+    total = mg.zeros(())
+    for turn in range(7):
+        values = [weights[0], batches[turn % 3] @ weights[0], statistic]
+        steps = list(body)
+        if turn == odd:
+            if event == 0:
+                steps = steps[:len(steps) // 2]
+            elif event == 1:
+                steps.append((choose.randrange(20), 0.3, 0.7))
+            elif event == 2:
+                weights[0].data.mul_(0.9)
+            elif event == 3:
+                statistic.add_(1)
+            elif event == 4:
+                array[:] = array * 2
+            else:
+                held.append(weights[0].detach().numpy())
+        for kind, a, b in steps:
+            u, v = values[int(a * len(values))], values[int(b * len(values))]
+            if kind == 14:
+                with mg.no_grad():
+                    statistic.mul_(0.9).add_(u.detach() * 0.1)
+                w = statistic
+            elif kind == 15:
+                log.append(u.sum().item())
+                w = u
+            elif kind == 16:
+                total = total + u.detach().sum()
+                w = u
+            elif kind == 17:
+                total += u.detach().mean()
+                w = u
+            else:
+                w = _OPS[kind](u, v, weights, shared, turn)
+            values.append(w)
+            if choose.random() < 0.1:
+                held.append(w)
+        loss = sum((w * w).mean() for w in values[1:])
+        if choose.random() < 0.3:
+            log.append(loss.item())
+        if loss.requires_grad:
+            loss.backward()
+            optimizer.step()
+            if body[0][2] < 0.8:
+                optimizer.zero_grad()
+        if choose.random() < 0.5:
+            log.append(loss.item())
+    log += [total.item()] + [h if isinstance(h, np.ndarray) else h.detach().numpy() for h in held]
+    return log + [w.detach().numpy() for w in (*weights, statistic)]
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_random_loops_give_what_recording_gives(seed: int) -> None:
+    results = []
+    for replay in (0, 1):
+        with mg.config(REPLAY=replay):
+            thread.begin()
+            results.append(_program(seed))
+    for recorded, replayed in zip(*results, strict=True):
+        np.testing.assert_allclose(replayed, recorded, rtol=2e-4, atol=2e-5)
