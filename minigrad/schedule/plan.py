@@ -80,10 +80,12 @@ class Assembly:
     def __init__(self, grouping: Grouping, graph: Materialised, order: list[list[Group]], leaves: list[LazyBuffer],
                  dead: set[LazyBuffer], names: dict[LazyBuffer, str]) -> None:
         self.grouping, self.graph, self.order, self.leaves, self.names = grouping, graph, order, leaves, names
-        self.checks: list[LazyBuffer] = []
-        for parts in order:
-            for group in parts:
-                self.checks += [n for n in _checked(group) if n not in self.checks]
+        checked = dict.fromkeys(n for parts in order for group in parts for n in _checked(group))
+        self.checks = {node: number for number, node in enumerate(checked)}
+        # a base lies where the SCATTER or ASSIGN that writes on it does, or where that one's own writer does
+        self.owner: dict[LazyBuffer, LazyBuffer] = {}
+        for node, base in reversed(graph.initial.items()):
+            self.owner[base] = self.owner.get(node, node)
         # a plan that may end in an IndexError overwrites nothing
         self.donated = {} if self.checks else donations(order, graph.outputs, dead, graph.first_writer)
         copies = {graph.first_writer(o): leaf for o, leaf in self.donated.items() if o in graph.initial}
@@ -97,8 +99,8 @@ class Assembly:
         outputs = [self.places[o] for o in self.graph.outputs]
         sizes = {p.at: o.size * o.dtype.size for o, p in zip(self.graph.outputs, outputs, strict=True)
                  if p.kind == "output"}
-        return Plan(steps, outputs, [sizes[i] for i in range(len(sizes))], self.arena_bytes, self.leaves, self.checks,
-                    len(self.donated))
+        return Plan(steps, outputs, [sizes[i] for i in range(len(sizes))], self.arena_bytes, self.leaves,
+                    list(self.checks), len(self.donated))
 
     def _is_skipped(self, parts: list[Group]) -> bool:
         return len(parts) == 1 and all(n in self.skipped for n in parts[0].stores)
@@ -118,21 +120,14 @@ class Assembly:
         for position, parts in enumerate(self.order):
             for group in parts:
                 for node in [*group.stores, *group.inputs]:
-                    node = self._owner(node)
+                    node = self.owner.get(node, node)
                     if node not in places and node not in self.scratch:
                         lifetimes[node] = lifetimes.get(node, (position, position))[0], position
         offsets, self.arena_bytes = place(lifetimes, {n: n.size * n.dtype.size for n in lifetimes})
         places.update({n: Place("arena", at) for n, at in offsets.items()})
-        for node, base in self.graph.initial.items():
-            places[base] = places[self._owner(node)]
+        for base, node in self.owner.items():
+            places[base] = places[node]
         return places
-
-    def _owner(self, node: LazyBuffer) -> LazyBuffer:
-        """The node whose memory this one's value is: a base lies where the SCATTER or ASSIGN that writes on it does."""
-        above = {base: n for n, base in self.graph.initial.items()}
-        while node in above:
-            node = above[node]
-        return node
 
     # --- specs
 
@@ -154,7 +149,7 @@ class Assembly:
         inputs = [n for d in group.drafts for a in d.accesses for n in a.reads
                   if n not in stores and n not in d.inlined]
         for i, node in enumerate(dict.fromkeys(inputs)):
-            if node in self.graph.initial.values() and any(self.graph.initial.get(s) is node for s in stores):
+            if any(self.graph.initial.get(s) is node for s in stores):
                 continue  # the base already lies where the result is written
             strides = node.arg if node.op == Op.BUFFER else None
             memory[node] = Memory(f"in{i}", node.dtype, node.shape, strides=strides)
@@ -173,7 +168,7 @@ class Assembly:
                     places.append(self.places[node])
         stages = tuple(Stage(tuple(d.stores), tuple(c[i] for c in group.columns)) for i, d in enumerate(group.drafts))
         scalars = tuple(dict.fromkeys(s for d in group.drafts for a in d.accesses for s in a.scalars))
-        checks = {n: self.checks.index(n) for n in _checked(group)}
+        checks = {n: self.checks[n] for n in _checked(group)}
         status = Memory("status", int64, (len(self.checks),), written=True) if checks else None
         if status is not None:
             places.append(Place("status", 0))
