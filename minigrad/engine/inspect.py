@@ -11,17 +11,24 @@ from typing import TYPE_CHECKING
 from minigrad.runtime.device import device_name
 
 if TYPE_CHECKING:
-    from minigrad.engine.execute import CompiledKernel
+    from minigrad.engine.details import DetailedKernel, Details
 
 
 @dataclass(frozen=True, eq=False)
 class KernelRun:
-    """One kernel that ran. ``seconds`` is wall-clock time (None if it was only looked at); ``flops`` and ``bytes`` what
-    it computes and must at least move; ``stages`` a line for each stage: its strategy and parameters."""
+    """One kernel that ran: the one at ``position`` among those of ``details``, which are made again when they are asked
+    for. ``seconds`` is wall-clock time (None if it was only looked at); ``flops`` and ``bytes`` what it computes and
+    must at least move; ``stages`` a line for each stage: its strategy and parameters."""
 
-    kernel: CompiledKernel
+    details: Details
+    position: int
     device: str
     seconds: float | None
+
+    @property
+    def kernel(self) -> DetailedKernel:
+        """The kernel in all its forms."""
+        return self.details.kernels[self.position]
 
     @property
     def name(self) -> str:
@@ -52,8 +59,9 @@ class KernelRun:
 @dataclass
 class Seen:
     """What ran inside a ``with minigrad.inspect()`` block. ``launches``: kernels run; ``native_calls``: calls into
-    native code; ``compiled``: kernels compiled; ``plan_hits``, ``plan_misses``: realised graphs that had a plan, or
-    needed one. ``device``: the only device looked at (None: all); ``run``: whether its kernels are those that ran."""
+    native code; ``compiled``: kernels compiled, equal ones once; ``plan_hits``, ``plan_misses``: realised graphs that
+    had a plan, or needed one. ``device``: the only device looked at (None: all); ``run``: whether its kernels are those
+    that ran."""
 
     device: str | None = None
     run: bool = True

@@ -9,6 +9,7 @@ from functools import cache
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from minigrad.engine.kernels import kernels
 from minigrad.engine.walk import Pending
 from minigrad.runtime.device import get_device
 
@@ -69,8 +70,9 @@ class PlanCache:
         return executable, False
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Forget everything, and the kernels that plans have in common."""
         self.families.clear()
+        kernels.clear()
 
 
 def _differences(fixed: Any, numbers: tuple[Any, ...]) -> frozenset[int]:
@@ -83,6 +85,6 @@ def _differences(fixed: Any, numbers: tuple[Any, ...]) -> frozenset[int]:
 def compiler() -> ModuleType:
     """The compiler. Its rooms, from schedule to render, are loaded when the first graph needs them: they are half of
     what there is to import, and a program that only looks at its arguments never needs them."""
-    from minigrad.engine import execute
+    from minigrad.engine import build
 
-    return execute
+    return build

@@ -13,7 +13,7 @@ import numpy as np
 from minigrad import config
 from minigrad.dtype import DType
 from minigrad.engine.inspect import KernelRun, active
-from minigrad.engine.plans import PlanCache, compiler
+from minigrad.engine.plans import PlanCache
 from minigrad.engine.walk import Pending, walk
 from minigrad.graph.host import run_host
 from minigrad.graph.lazy import LazyBuffer, contiguous_strides
@@ -44,8 +44,8 @@ def realise(outputs: Sequence[LazyBuffer]) -> None:
         pending = walk(wanted)
     for record in active():
         if not record.run:
-            record.kernels += [KernelRun(k, record.device or "", None)
-                               for k in compiler().preview(pending, record.device)]
+            details = _details().preview(pending, record.device)
+            record.kernels += [KernelRun(details, i, record.device or "", None) for i in range(len(details.kernels))]
     if pending.device == "NUMPY":
         _run_reference(pending)
         return
@@ -59,20 +59,21 @@ def _run(pending: Pending) -> None:
     executable, hit = plans.find(pending)
     if level:
         _debug().before(pending, executable, hit, perf_counter() - start, level)
+    details = _details().Details(pending, executable.recipe.free, executable.device) if seen else None
     buffers, seconds = executable.run(pending, level >= 2 or bool(seen))
     for node, buffer in zip(pending.results, buffers, strict=True):
         node.realised(buffer)
     if level:
         _debug().after(executable, seconds, level)
     for record in seen:
-        if not record.run or record.device not in (None, pending.device):
+        if not record.run or record.device not in (None, pending.device) or details is None:
             continue
-        record.launches += len(executable.kernels)
+        record.launches += len(executable.recipe.calls)
         record.native_calls += len(executable.calls)
-        record.compiled += 0 if hit else len(executable.kernels)
+        record.compiled += 0 if hit else executable.compiled
         record.plan_hits += hit
         record.plan_misses += not hit
-        record.kernels += [KernelRun(k, pending.device, s) for k, s in zip(executable.kernels, seconds, strict=True)]
+        record.kernels += [KernelRun(details, i, pending.device, s) for i, s in enumerate(seconds)]
 
 
 @cache
@@ -81,6 +82,14 @@ def _debug() -> ModuleType:
     from minigrad.engine import debug
 
     return debug
+
+
+@cache
+def _details() -> ModuleType:
+    """What ``inspect`` shows is loaded when somebody inspects."""
+    from minigrad.engine import details
+
+    return details
 
 
 def _run_host_nodes(pending: Pending) -> None:

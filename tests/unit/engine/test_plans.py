@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from minigrad.conformance.contractions import matmul
 from minigrad.conformance.sources import leaf
 from minigrad.dtype import DType, bool_, float16, float32, int32, int64, uint8, uint64
 from minigrad.engine import inspect, plans, realise, to_numpy
@@ -124,3 +125,36 @@ def test_a_plan_keeps_no_memory_alive() -> None:
     del x, y
     gc.collect()
     assert gone() is None and plans.families
+
+
+def _layers(count: int, last: str) -> LazyBuffer:
+    """A network of equal layers on weights that differ; ``last`` is done to the result."""
+    rng = np.random.default_rng(3)
+    x = leaf(rng.standard_normal((128, 128)).astype(np.float32), float32, "CPU")
+    for _ in range(count):
+        w = leaf((rng.standard_normal((128, 128)) / 16).astype(np.float32), float32, "CPU")
+        x = matmul(x, w).binary(Op.MAXIMUM, x.like(0.0))
+    return x.reduce(last, (1,))
+
+
+def test_equal_layers_are_compiled_once_and_for_later_plans_too() -> None:
+    def run(count: int, last: str) -> tuple[int, int, int]:
+        y = _layers(count, last)
+        (want,) = evaluate([y], to_numpy)
+        with inspect() as seen:
+            realise([y])
+        np.testing.assert_allclose(to_numpy(y), want, rtol=1e-4)
+        return seen.launches, seen.compiled, seen.plan_misses
+
+    launches, compiled, missed = run(12, Op.SUM)
+    assert launches >= 12 and compiled <= 3 and missed == 1
+    assert run(9, Op.SUM)[1:] == (0, 1), "a plan of kernels that are known compiles none"
+    assert run(12, Op.MAX)[1] <= 2
+
+
+def test_names_and_sources_of_kernels_that_share_code() -> None:
+    y = _layers(4, Op.SUM)
+    with inspect() as seen:
+        realise([y])
+    first, second = seen.kernels[:2]
+    assert first.name == second.name and first.source == second.source and f"void {first.name}(" in first.source
