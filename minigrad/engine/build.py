@@ -18,6 +18,7 @@ from minigrad.runtime.device import Device, Program, get_device
 from minigrad.runtime.native import NativeProgram
 from minigrad.schedule.plan import Launch, Place, Plan, schedule
 from minigrad.schedule.spec import KernelSpec, StackedSpec
+from minigrad.schedule.structure import digest
 
 WORK_PER_THREAD = 16 << 10
 """Scalar operations below which a thread is not worth waking."""
@@ -67,7 +68,7 @@ def build(pending: Pending, free: frozenset[int]) -> Executable:
 def compile_launches(device: Device, launches: Sequence[Launch]) -> tuple[list[Code], int]:
     """The code of each launch, and how many kernels were compiled for it: one for each structure that is new."""
     target = device.target
-    keys = [(device, target, launch.structure) for launch in launches]
+    keys = [(device, target, digest(launch.structure)) for launch in launches]
     found = {key: kernels.find(key) for key in keys}
     missing = {key: launch for key, launch in zip(keys, launches, strict=True) if found[key] is None}
     lowered = [lower(launch.spec, target) for launch in missing.values()]

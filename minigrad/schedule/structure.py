@@ -4,12 +4,18 @@ memory they are given and whatever they are called. Next: ``plan.py``."""
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
+from hashlib import sha256
 
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.schedule.spec import KernelSpec, Memory, StackedSpec, Stage
 
 Structure = tuple[Hashable, ...]
+
+
+def digest(made: Structure) -> bytes:
+    """32 bytes that stand for a structure where many are kept."""
+    return sha256(repr(made).encode()).digest()
 
 
 def structure(spec: KernelSpec | StackedSpec) -> Structure:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import gc
 import math
 import sys
+import tracemalloc
 import weakref
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 
 from minigrad.conformance.contractions import matmul
+from minigrad.conformance.programs import softmax
 from minigrad.conformance.sources import leaf
 from minigrad.dtype import DType, bool_, float16, float32, int32, int64, uint8, uint64
 from minigrad.engine import inspect, plans, realise, to_numpy
@@ -21,8 +23,11 @@ from minigrad.engine.plans import PlanCache
 from minigrad.engine.walk import walk
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.graph.reference import evaluate
+from minigrad.kernel.ir import For, Kernel
 from minigrad.ops import Op
 from minigrad.runtime.device import get_device
+from minigrad.schedule.plan import Plan
+from minigrad.schedule.spec import KernelSpec
 
 
 @pytest.fixture(autouse=True)
@@ -158,3 +163,41 @@ def test_names_and_sources_of_kernels_that_share_code() -> None:
         realise([y])
     first, second = seen.kernels[:2]
     assert first.name == second.name and first.source == second.source and f"void {first.name}(" in first.source
+
+
+def _kept(kinds: tuple[type, ...]) -> int:
+    gc.collect()
+    return sum(isinstance(thing, kinds) for thing in gc.get_objects())
+
+
+def test_a_plan_that_is_kept_holds_no_graph_and_no_loops() -> None:
+    """What inspect and DEBUG show is made again; a run needs numbers and addresses."""
+    kinds = (LazyBuffer, Kernel, For, KernelSpec, Plan)
+
+    def run(rows: int) -> None:
+        x = leaf(np.ones((rows, 70), np.float32), float32, "CPU")
+        realise([x.unary(Op.EXP).reduce(Op.SUM, (1,)).unary(Op.LOG)])
+
+    run(40)
+    before = _kept(kinds)
+    for rows in range(41, 47):
+        run(rows)
+    assert len(plans.families) == 7 and _kept(kinds) <= before
+
+
+def test_a_kept_plan_is_small() -> None:
+    """Beside its code: a recipe and a key, far less than 50 KB."""
+    def run(rows: int) -> None:
+        realise([softmax(leaf(np.ones((rows, 70), np.float32), float32, "CPU"), (1,))])
+
+    for rows in range(300, 310):
+        run(rows)  # the caches of index expressions are full of these
+    plans.clear()
+    gc.collect()
+    tracemalloc.start()
+    for rows in range(300, 310):
+        run(rows)
+    gc.collect()
+    size = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert len(plans.families) == 10 and size < 10 * 50_000
