@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import prod
 
+from minigrad.engine import stored
 from minigrad.engine.compilation import compile_kernels
 from minigrad.engine.execute import Executable
 from minigrad.engine.kernels import Code, kernels
@@ -62,7 +63,9 @@ def build(pending: Pending, free: frozenset[int]) -> Executable:
     plan = schedule(pending.results, model.leaves, model.dead, device.target, model.stand_ins)
     codes, compiled = compile_launches(device, plan.launches)
     recipe = write_recipe(plan, codes, model.scalars, sorted(free))
-    return Executable(recipe, [code.program for code in codes], device, compiled)
+    executable = Executable(recipe, [code.program for code in codes], device, compiled)
+    stored.keep(pending, free, executable, codes)
+    return executable
 
 
 def compile_launches(device: Device, launches: Sequence[Launch]) -> tuple[list[Code], int]:
@@ -77,7 +80,7 @@ def compile_launches(device: Device, launches: Sequence[Launch]) -> tuple[list[C
         programs = [_lean(program) for program in programs]
     for key, low, program in zip(missing, lowered, programs, strict=True):
         written = frozenset(i for i, array in enumerate(low.kernel.arrays) if array.written)
-        found[key] = made = Code(program, low.flops, low.work, low.iterations, written)
+        found[key] = made = Code(program, key[2], low.flops, low.work, low.iterations, written)
         kernels.keep(key, made)
     return [code for key in keys if (code := found[key]) is not None], len(missing)
 

@@ -27,7 +27,7 @@ def _print(*lines: str) -> None:
 def before(pending: Pending, executable: Executable, hit: bool, seconds: float, level: int) -> None:
     """What is known before the kernels run: the plan, and how it came about."""
     count = len(executable.recipe.calls)
-    how = "cached plan" if hit else f"planned and compiled in {seconds * 1e3:.1f} ms"
+    how = "cached plan" if hit else f"{executable.origin} in {seconds * 1e3:.1f} ms"
     _print(f"*** {pending.device}: {len(pending.results)} output{'s' * (len(pending.results) != 1)} from "
            f"{len(pending.order)} nodes, {count} kernel{'s' * (count != 1)} ({how})")
     if level >= 5:

@@ -22,12 +22,13 @@ through."""
 
 class Executable:
     """A recipe that can run: ``run`` takes the leaves' buffers and gives the results'. ``compiled``: how many kernels
-    were compiled for it."""
+    were compiled for it; ``origin``: how it came about, in words."""
 
-    __slots__ = ("__weakref__", "calls", "compiled", "device", "kept_leaves", "recipe")
+    __slots__ = ("__weakref__", "calls", "compiled", "device", "kept_leaves", "origin", "recipe")
 
-    def __init__(self, recipe: Recipe, programs: Sequence[Program], device: Device, compiled: int) -> None:
-        self.recipe, self.device, self.compiled = recipe, device, compiled
+    def __init__(self, recipe: Recipe, programs: Sequence[Program], device: Device, compiled: int,
+                 origin: str = "planned and compiled") -> None:
+        self.recipe, self.device, self.compiled, self.origin = recipe, device, compiled, origin
         self.calls = [device.native(part, recipe.slots, recipe.scalars) for part in _parts(recipe, programs)]
         # A launch may be refused: until all have succeeded once, a run keeps copies of the leaves it overwrites.
         # Native programs only call functions of this process, which is never refused.

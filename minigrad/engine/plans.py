@@ -1,6 +1,6 @@
-"""Stage: realise. In: a pending graph with its key. Out: the executable for it: from memory, or scheduled, lowered and
-compiled. Constants are part of a plan at first sight; a graph that comes again with other constants gets a plan
-that takes those as arguments, so that nothing is compiled a third time. Next: ``execute.py``."""
+"""Stage: realise. In: a pending graph with its key. Out: the executable for it: from memory, from disk, or scheduled,
+lowered and compiled. Constants are part of a plan at first sight; a graph that comes again with other constants gets a
+plan that takes those as arguments, so that nothing is compiled a third time. Next: ``execute.py``."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from functools import cache
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from minigrad.engine import stored
 from minigrad.engine.kernels import kernels
 from minigrad.engine.walk import Pending
 from minigrad.runtime.device import get_device
@@ -61,7 +62,8 @@ class PlanCache:
             family = Family()
             free = family.free
         self.misses += 1
-        executable = compiler().build(pending, free)  # should this fail, nothing has been changed here
+        # should this fail, nothing has been changed here
+        executable = stored.load(pending, free) or compiler().build(pending, free)
         family.free = free
         family.plans[family.fixed(pending.numbers)] = executable
         self.families[pending.key] = family

@@ -13,15 +13,14 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from minigrad import target
-from minigrad.render.llvm import ALLOWED_SYMBOLS
 from minigrad.runtime import cache
 from minigrad.runtime.device import compile_error
 from minigrad.runtime.locks import compile_lock
-from minigrad.target import Target
+from minigrad.target import C_FUNCTIONS, Target
 
 # What compiled code may call: what the renderer may write, the spellings that code generation has of those on other
 # systems, and what pool.ll needs. Anything else fails when the code is linked: nothing is left to crash when called.
-ALLOWED = ALLOWED_SYMBOLS | {
+ALLOWED = C_FUNCTIONS | {
     "bzero", "__bzero", "__chkstk", "___chkstk_ms", "__chkstk_darwin", "fmodf", "roundeven", "roundevenf",
     "syscall", "sched_yield", "nanosleep", "Sleep"}
 
@@ -162,6 +161,19 @@ def compile_text(text: str, names: Iterable[str], device: str = "CPU", passes: t
                 raise compile_error(device, ", ".join(names), f"its code does not link: {error}", text) from None
             cache.store(key, code)
         _loaded[key] = module
+        return module
+
+
+def restore(key: str, names: Iterable[str]) -> Module | None:
+    """The module that was compiled under ``key`` in this or an earlier process, with all its functions; or None."""
+    with compile_lock:
+        module = _loaded.get(key)
+        code = cache.load(key) if module is None else None
+        if code is not None:
+            try:
+                module = _loaded[key] = _link(key, code, tuple(names), True)
+            except RuntimeError:
+                return None
         return module
 
 
