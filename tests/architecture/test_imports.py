@@ -46,7 +46,7 @@ LATE = {"importlib", "inspect", "platform", "shutil", "subprocess", "tempfile", 
 
 # Modules of ours that are imported when first needed: from there on, the compiler and the printing are loaded.
 LAZY = {"minigrad.engine.plans": ("minigrad.engine.build",),
-        "minigrad.runtime.cpu": ("minigrad.render",),
+        "minigrad.lower.lower": ("minigrad.lower.gpu",), "minigrad.runtime.cpu": ("minigrad.render",),
         "minigrad.engine.realise": ("minigrad.engine.debug", "minigrad.engine.details")}
 
 MAX_LINES = 600
