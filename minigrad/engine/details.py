@@ -13,6 +13,7 @@ from minigrad.graph.lazy import LazyBuffer
 from minigrad.lower import Lowered, lower
 from minigrad.runtime.device import Device, device_class, get_device
 from minigrad.schedule.plan import Launch, Plan, schedule
+from minigrad.target import Target
 
 
 @dataclass(eq=False)
@@ -21,6 +22,7 @@ class DetailedKernel:
 
     launch: Launch
     device: Device
+    target: Target
 
     @property
     def name(self) -> str:
@@ -32,7 +34,7 @@ class DetailedKernel:
 
     @cached_property
     def lowered(self) -> Lowered:
-        return lower(self.launch.spec, self.device.target)
+        return lower(self.launch.spec, self.target)
 
     @cached_property
     def source(self) -> str:
@@ -45,7 +47,7 @@ class Details:
     for."""
 
     def __init__(self, pending: Pending, free: Iterable[int], device: Device) -> None:
-        self.device = device
+        self.device, self.target = device, device.target  # as the settings have it now
         self.model = Model.of(pending, free)
         at = dict(self.model.stand_ins)
         for node in pending.order:
@@ -56,11 +58,11 @@ class Details:
 
     @cached_property
     def plan(self) -> Plan:
-        return schedule(self.results, self.model.leaves, self.model.dead, self.device.target, self.model.stand_ins)
+        return schedule(self.results, self.model.leaves, self.model.dead, self.target, self.model.stand_ins)
 
     @cached_property
     def kernels(self) -> list[DetailedKernel]:
-        return [DetailedKernel(launch, self.device) for launch in self.plan.launches]
+        return [DetailedKernel(launch, self.device, self.target) for launch in self.plan.launches]
 
 
 def preview(pending: Pending, name: str) -> Details:
