@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import prod
 
-from minigrad.engine import stored
 from minigrad.engine.compilation import compile_kernels
 from minigrad.engine.execute import Executable
 from minigrad.engine.kernels import Code, kernels
@@ -63,9 +62,7 @@ def build(pending: Pending, free: frozenset[int]) -> Executable:
     plan = schedule(pending.results, model.leaves, model.dead, device.target, model.stand_ins)
     codes, compiled = compile_launches(device, plan.launches)
     recipe = write_recipe(plan, codes, model.scalars, sorted(free))
-    executable = Executable(recipe, [code.program for code in codes], device, compiled)
-    stored.keep(pending, free, executable, codes)
-    return executable
+    return Executable(recipe, codes, device, compiled)
 
 
 def compile_launches(device: Device, launches: Sequence[Launch]) -> tuple[list[Code], int]:

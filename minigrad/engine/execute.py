@@ -1,5 +1,5 @@
-"""Stage: realise. In: a recipe and the programs of its kernels. Out: a run of them on given buffers.
-Next: ``kernels.py``."""
+"""Stage: realise. In: a recipe and the code of its kernels. Out: a run of them on given buffers.
+Next: ``stored.py``."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from minigrad.engine.kernels import Code
 from minigrad.engine.recipe import Recipe
 from minigrad.engine.walk import Pending
 from minigrad.runtime.buffer import Buffer
@@ -24,11 +25,13 @@ class Executable:
     """A recipe that can run: ``run`` takes the leaves' buffers and gives the results'. ``compiled``: how many kernels
     were compiled for it; ``origin``: how it came about, in words."""
 
-    __slots__ = ("__weakref__", "calls", "compiled", "device", "kept_leaves", "origin", "recipe")
+    __slots__ = ("__weakref__", "calls", "codes", "compiled", "device", "kept_leaves", "origin", "recipe")
 
-    def __init__(self, recipe: Recipe, programs: Sequence[Program], device: Device, compiled: int,
+    def __init__(self, recipe: Recipe, codes: Sequence[Code], device: Device, compiled: int,
                  origin: str = "planned and compiled") -> None:
-        self.recipe, self.device, self.compiled, self.origin = recipe, device, compiled, origin
+        self.recipe, self.codes, self.device = recipe, tuple(codes), device
+        self.compiled, self.origin = compiled, origin
+        programs = [code.program for code in codes]
         self.calls = [device.native(part, recipe.slots, recipe.scalars) for part in _parts(recipe, programs)]
         # A launch may be refused: until all have succeeded once, a run keeps copies of the leaves it overwrites.
         # Native programs only call functions of this process, which is never refused.

@@ -62,8 +62,11 @@ class PlanCache:
             family = Family()
             free = family.free
         self.misses += 1
-        # should this fail, nothing has been changed here
-        executable = stored.load(pending, free) or compiler().build(pending, free)
+        key = stored.key_of(pending, free)
+        executable = stored.load(key, get_device(pending.device))
+        if executable is None:
+            executable = compiler().build(pending, free)  # should this fail, nothing has been changed here
+            stored.keep(key, executable)
         family.free = free
         family.plans[family.fixed(pending.numbers)] = executable
         self.families[pending.key] = family

@@ -20,10 +20,8 @@ from minigrad.runtime.device import Device, get_device
 from minigrad.runtime.native import NativeProgram
 
 
-def load(pending: Pending, free: Collection[int]) -> Executable | None:
-    """The executable for a graph whose constants at the positions ``free`` are arguments, or None."""
-    device = get_device(pending.device)
-    key = _key(pending, free, device)
+def load(key: str, device: Device) -> Executable | None:
+    """The executable that was kept under this key, or None."""
     data = cache.load(key) if key else None
     try:
         return _decode(data, device) if data else None
@@ -31,22 +29,22 @@ def load(pending: Pending, free: Collection[int]) -> Executable | None:
         return None
 
 
-def keep(pending: Pending, free: Collection[int], executable: Executable, codes: Sequence[Code]) -> None:
+def keep(key: str, executable: Executable) -> None:
     """Write the recipe and where its code lies, if other processes can find that again: if it consists of functions
     that the device restores by a key."""
-    key = _key(pending, free, executable.device)
-    if key and codes and all(isinstance(call, NativeProgram) for call in executable.calls):
-        cache.store(key, _encode(executable.recipe, codes))
+    if key and executable.codes and all(isinstance(call, NativeProgram) for call in executable.calls):
+        cache.store(key, _encode(executable.recipe, executable.codes))
 
 
 # --- the key: equal only for graphs that have equal plans -----------------------------------------------------------
 
 
-def _key(pending: Pending, free: Collection[int], device: Device) -> str:
-    """Of the graph, the constants in it, the machine and the settings; empty if plans are not to be found on disk.
-    VERIFY=1 wants to see each step, so every plan is made anew."""
-    identity = device.identity()
-    if not identity or not config.get("CACHE") or config.get("VERIFY"):
+def key_of(pending: Pending, free: Collection[int]) -> str:
+    """Of the graph, its constants but those at the positions ``free``, which are arguments, the machine and the
+    settings; empty if plans are not to be found on disk. VERIFY=1 wants to see each step: every plan is made anew."""
+    device = get_device(pending.device)
+    identity = device.identity() if config.get("CACHE") and not config.get("VERIFY") else ""
+    if not identity:
         return ""
     numbers = [None if i in free else n for i, n in enumerate(pending.numbers)]
     graph = [(digest(part[1]), *part[2:]) if isinstance(part, tuple) and len(part) > 1 and isinstance(part[1], Subgraph)
@@ -102,7 +100,7 @@ def _decode(data: bytes, device: Device) -> Executable | None:
     leaves, scalars, output_bytes, arena_bytes, outputs, overwritten, checks, free = made["run"]
     recipe = Recipe(calls, leaves, scalars, _tuple(output_bytes), arena_bytes, _tuple(outputs), _tuple(overwritten),
                     _tuple(checks), _tuple(free))
-    executable = Executable(recipe, [codes[call[0]].program for call in made["calls"]], device, 0, "read from disk")
+    executable = Executable(recipe, [codes[call[0]] for call in made["calls"]], device, 0, "read from disk")
     for code in codes:
         kernels.keep((device, device.target, code.structure), code)
     return executable
