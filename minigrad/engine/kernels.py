@@ -1,5 +1,5 @@
 """Stage: realise. In: compiled kernels. Out: the same kernels for whoever needs one of the same structure, be it
-another layer of a network or part of another plan. Next: ``build.py``."""
+another layer of a network or part of another plan. Next: ``execute.py``."""
 
 from __future__ import annotations
 

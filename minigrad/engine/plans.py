@@ -1,6 +1,6 @@
 """Stage: realise. In: a pending graph with its key. Out: the executable for it: from memory, from disk, or scheduled,
 lowered and compiled. Constants are part of a plan at first sight; a graph that comes again with other constants gets a
-plan that takes those as arguments, so that nothing is compiled a third time. Next: ``execute.py``."""
+plan that takes those as arguments, so that nothing is compiled a third time. Next: ``recipe.py``."""
 
 from __future__ import annotations
 

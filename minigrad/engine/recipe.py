@@ -1,6 +1,5 @@
 """Stage: realise. In: nothing. Out: ``Recipe``: all that a run of a plan needs, in plain values. It holds no graph and
-no loop nest, so a plan that is kept costs little. Next: ``execute.py``, which runs one, and ``build.py``, which writes
-them."""
+no loop nest, so a plan that is kept costs little. Next: ``kernels.py``."""
 
 from __future__ import annotations
 
