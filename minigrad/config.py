@@ -29,7 +29,7 @@ SETTINGS: dict[str, Setting] = {
                                  "the second of its kind."),
         Setting("THREADS", 0, "Threads of the CPU device; 0 takes one for each core this process may use. "
                               "Results are the same bits for any number."),
-        Setting("CACHE", 1, "1 keeps compiled kernels on disk, 0 does not."),
+        Setting("CACHE", 1, "1 keeps plans and compiled kernels on disk, 0 does not."),
         Setting("CACHE_DIR", "", "The folder of compiled kernels; empty takes the user's cache folder."),
         Setting("VERIFY", 0, "1 checks every intermediate form after every pass. The tests run with 1."),
         Setting("REPLAY", 1, "0 records every call anew, even where the same calls were made before; for comparison."),

@@ -5,6 +5,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+# What compiled kernels may call: C library functions that every process has. An unknown symbol is a crash at the
+# call, so the runtime holds a module's undefined symbols against this list before it runs anything.
+C_FUNCTIONS = frozenset(("fmod", "fma", "fmaf", "floor", "floorf", "ceil", "ceilf", "trunc", "truncf", "rint",
+                             "rintf", "sqrt", "sqrtf", "memcpy", "memset", "memmove"))
+
 
 @dataclass(frozen=True)
 class Target:

@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.engine.execute import CompiledKernel, Executable
+from minigrad.engine.details import Details
+from minigrad.engine.execute import Executable
+from minigrad.engine.recipe import KernelCall
 from minigrad.engine.walk import Pending
 from minigrad.graph.show import show as show_graph
 from minigrad.kernel.show import show as show_kernel
@@ -24,54 +26,55 @@ def _print(*lines: str) -> None:
 
 def before(pending: Pending, executable: Executable, hit: bool, seconds: float, level: int) -> None:
     """What is known before the kernels run: the plan, and how it came about."""
-    count = len(executable.kernels)
-    how = "cached plan" if hit else f"planned and compiled in {seconds * 1e3:.1f} ms"
+    count = len(executable.recipe.calls)
+    how = "cached plan" if hit else f"{executable.origin} in {seconds * 1e3:.1f} ms"
     _print(f"*** {pending.device}: {len(pending.results)} output{'s' * (len(pending.results) != 1)} from "
            f"{len(pending.order)} nodes, {count} kernel{'s' * (count != 1)} ({how})")
     if level >= 5:
         _print("--- lazy graph as recorded", show_graph(pending.results))
         _print("--- lazy graph simplified", show_graph(simplify(pending.results)[0]))
-    _show_plan(executable, pending.device, level)
-
-
-def before_replay(executable: Executable, device: str, level: int) -> None:
-    """As ``before``, where the calls were those seen last time, so that no graph was made."""
-    count = len(executable.kernels)
-    _print(f"*** {device}: {count} kernel{'s' * (count != 1)} (replayed: the same calls as before)")
-    _show_plan(executable, device, level)
-
-
-def _show_plan(executable: Executable, device: str, level: int) -> None:
     if level >= 3:
-        _print("--- schedule", show_plan(executable.plan))
-    for kernel in executable.kernels:
-        if level >= 3:
-            for line in kernel.lowered.strategies:
-                _print(f"--- {kernel.name}: {line}")
-            _print(show_kernel(kernel.lowered.kernel))
+        _forms(Details(pending, executable.recipe.free, executable.device), level)
+
+
+def before_replay(executable: Executable, device: str) -> None:
+    """As ``before``, where the calls were those seen last time, so that no graph was made."""
+    count = len(executable.recipe.calls)
+    _print(f"*** {device}: {count} kernel{'s' * (count != 1)} (replayed: the same calls as before)")
+
+
+def _forms(details: Details, level: int) -> None:
+    """The plan and each kernel, as far as the level asks for them; code that several launches run is shown once."""
+    device = details.device
+    _print("--- schedule", show_plan(details.plan))
+    kernels = {kernel.launch.structure: kernel for kernel in reversed(details.kernels)}
+    for kernel in reversed(kernels.values()):
+        for line in kernel.lowered.strategies:
+            _print(f"--- {kernel.name}: {line}")
+        _print(show_kernel(kernel.lowered.kernel))
         if level >= 4:
-            _print(f"--- {kernel.name}: as {executable.device.language}", kernel.source)
-    if level >= 6 and executable.kernels:
-        for source in dict.fromkeys(k.program.source for k in executable.kernels):
-            _print("--- as compiled", source)
-            if level >= 7:
-                shown = executable.device.assembly(source)
-                _print("--- machine code", shown or f"(device {device} does not show any)")
+            _print(f"--- {kernel.name}: as {device.language}", kernel.source)
+    if level >= 6 and kernels:
+        source = device.source([kernel.lowered.kernel for kernel in reversed(kernels.values())])
+        _print("--- as compiled", source)
+        if level >= 7:
+            shown = device.assembly(source)
+            _print("--- machine code", shown or f"(device {device.name} does not show any)")
 
 
 def after(executable: Executable, seconds: list[float], level: int) -> None:
     """A line for each kernel: time, speed and the share of what the machine can do."""
     if level < 2:
         return
-    for kernel, time in zip(executable.kernels, seconds, strict=True):
-        _print(kernel_line(kernel, time))
+    for call, time in zip(executable.recipe.calls, seconds, strict=True):
+        _print(kernel_line(call, time))
 
 
-def kernel_line(kernel: CompiledKernel, seconds: float) -> str:
+def kernel_line(kernel: KernelCall, seconds: float) -> str:
     """``name  12.3 µs  4.5 GFLOP/s  6.7 GB/s  80% of this machine's bandwidth``."""
     seconds = max(seconds, 1e-9)
     limits = machine_limits()
-    gflops, gbytes = kernel.lowered.flops / seconds / 1e9, kernel.bytes / seconds / 1e9
+    gflops, gbytes = kernel.flops / seconds / 1e9, kernel.bytes / seconds / 1e9
     share = max((gflops / limits["gflops"], "arithmetic"), (gbytes / limits["gbytes"], "bandwidth"))
     return (f"    {kernel.name:<44} {seconds * 1e6:10.1f} µs {gflops:8.2f} GFLOP/s {gbytes:8.2f} GB/s "
             f"{share[0]:6.1%} of this machine's {share[1]}")

@@ -11,21 +11,34 @@ from typing import TYPE_CHECKING
 from minigrad.runtime.device import device_name
 
 if TYPE_CHECKING:
-    from minigrad.engine.execute import CompiledKernel
+    from minigrad.engine.details import DetailedKernel, Details
+    from minigrad.engine.recipe import KernelCall
 
 
 @dataclass(frozen=True, eq=False)
 class KernelRun:
-    """One kernel that ran. ``seconds`` is wall-clock time (None if it was only looked at); ``flops`` and ``bytes`` what
-    it computes and must at least move; ``stages`` a line for each stage: its strategy and parameters."""
+    """One kernel that ran: the one at ``position`` among those of ``details``, which are made again when they are asked
+    for; of a replayed one, which had no graph, only ``call`` is known. ``seconds`` is wall-clock time (None if it was
+    only looked at); ``flops`` and ``bytes`` what it computes and must at least move; ``stages`` a line for each stage:
+    its strategy and parameters."""
 
-    kernel: CompiledKernel
+    details: Details | None
+    position: int
     device: str
     seconds: float | None
+    call: KernelCall | None = None
+
+    @property
+    def kernel(self) -> DetailedKernel:
+        """The kernel in all its forms. ``RuntimeError`` for one that was replayed."""
+        if self.details is None:
+            raise RuntimeError(f"kernel {self.name} was replayed: the calls were those made before, so there was no graph. "
+                               "To see its source and stages, inspect with minigrad.config(REPLAY=0)")
+        return self.details.kernels[self.position]
 
     @property
     def name(self) -> str:
-        return self.kernel.name
+        return self.kernel.name if self.call is None else self.call.name
 
     @property
     def source(self) -> str:
@@ -34,11 +47,11 @@ class KernelRun:
 
     @property
     def flops(self) -> int:
-        return self.kernel.lowered.flops
+        return self.kernel.lowered.flops if self.call is None else self.call.flops
 
     @property
     def bytes(self) -> int:
-        return self.kernel.bytes
+        return self.kernel.bytes if self.call is None else self.call.bytes
 
     @property
     def stages(self) -> tuple[str, ...]:
@@ -46,16 +59,17 @@ class KernelRun:
 
     def __repr__(self) -> str:
         time = "not run" if self.seconds is None else f"{self.seconds * 1e6:.0f} µs"
-        return f"<{self.name} on {self.device}: {len(self.stages)} stages, {time}>"
+        how = "replayed" if self.details is None else f"{len(self.stages)} stages"
+        return f"<{self.name} on {self.device}: {how}, {time}>"
 
 
 @dataclass
 class Seen:
     """What ran inside a ``with minigrad.inspect()`` block. ``launches``: kernels run; ``native_calls``: calls into
-    native code; ``compiled``: kernels compiled; ``plan_hits``, ``plan_misses``: realised graphs that had a plan, or
-    needed one; ``replayed``: runs without a graph, since the calls were those seen before; ``recorded``: why others
-    were not replayed. ``device``: the only device looked at (None: all); ``run``: whether its kernels are those that
-    ran."""
+    native code; ``compiled``: kernels compiled, equal ones once; ``plan_hits``, ``plan_misses``: realised graphs that
+    had a plan, or needed one; ``replayed``: runs without a graph, since the calls were those seen before; ``recorded``:
+    why others were not replayed. ``device``: the only device looked at (None: all); ``run``: whether its kernels are
+    those that ran."""
 
     device: str | None = None
     run: bool = True

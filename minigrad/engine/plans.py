@@ -1,6 +1,6 @@
-"""Stage: realise. In: a pending graph with its key. Out: the executable for it: from memory, or scheduled, lowered and
-compiled. Constants are part of a plan at first sight; a graph that comes again with other constants gets a plan
-that takes those as arguments, so that nothing is compiled a third time. Next: ``execute.py``."""
+"""Stage: realise. In: a pending graph with its key. Out: the executable for it: from memory, from disk, or scheduled,
+lowered and compiled. Constants are part of a plan at first sight; a graph that comes again with other constants gets a
+plan that takes those as arguments, so that nothing is compiled a third time. Next: ``recipe.py``."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from functools import cache
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from minigrad.engine import stored
+from minigrad.engine.kernels import kernels
 from minigrad.engine.walk import Pending
 from minigrad.runtime.device import get_device
 
@@ -60,7 +62,11 @@ class PlanCache:
             family = Family()
             free = family.free
         self.misses += 1
-        executable = compiler().build(pending, free)  # should this fail, nothing has been changed here
+        key = stored.key_of(pending, free)
+        executable = stored.load(key, get_device(pending.device))
+        if executable is None:
+            executable = compiler().build(pending, free)  # should this fail, nothing has been changed here
+            stored.keep(key, executable)
         family.free = free
         family.plans[family.fixed(pending.numbers)] = executable
         self.families[pending.key] = family
@@ -69,8 +75,9 @@ class PlanCache:
         return executable, False
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Forget everything, and the kernels that plans have in common."""
         self.families.clear()
+        kernels.clear()
 
 
 def _differences(fixed: Any, numbers: tuple[Any, ...]) -> frozenset[int]:
@@ -83,6 +90,6 @@ def _differences(fixed: Any, numbers: tuple[Any, ...]) -> frozenset[int]:
 def compiler() -> ModuleType:
     """The compiler. Its rooms, from schedule to render, are loaded when the first graph needs them: they are half of
     what there is to import, and a program that only looks at its arguments never needs them."""
-    from minigrad.engine import execute
+    from minigrad.engine import build
 
-    return execute
+    return build

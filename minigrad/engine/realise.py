@@ -15,7 +15,7 @@ import numpy as np
 from minigrad import config
 from minigrad.dtype import DType
 from minigrad.engine.inspect import KernelRun, Seen, active
-from minigrad.engine.plans import PlanCache, compiler
+from minigrad.engine.plans import PlanCache
 from minigrad.engine.walk import Pending, let_go, walk
 from minigrad.graph.host import run_host
 from minigrad.graph.lazy import LazyBuffer, contiguous_strides
@@ -51,13 +51,13 @@ def realise(outputs: Sequence[LazyBuffer], watch: list[Run] | None = None) -> No
         pending = walk(wanted)
     for record in active():
         if not record.run:
-            record.kernels += [KernelRun(k, record.device or "", None)
-                               for k in compiler().preview(pending, record.device)]
+            details = _details().preview(pending, record.device)
+            record.kernels += [KernelRun(details, i, record.device or "", None) for i in range(len(details.kernels))]
     if pending.device == "NUMPY":
         _run_reference(pending)
         return
     executable = _run(pending)
-    if watch is not None:
+    if watch is not None and executable is not None:
         watch.append((pending, executable))
 
 
@@ -68,6 +68,7 @@ def _run(pending: Pending) -> Any:
     executable, hit = plans.find(pending)
     if level:
         _debug().before(pending, executable, hit, perf_counter() - start, level)
+    details = _details().Details(pending, executable.recipe.free, executable.device) if seen else None
     buffers, seconds = executable.run(pending, level >= 2 or bool(seen))
     for node, buffer in zip(pending.results, buffers, strict=True):
         node.realised(buffer)
@@ -76,17 +77,18 @@ def _run(pending: Pending) -> Any:
         _debug().after(executable, seconds, level)
     for record in seen:
         if record.run and record.device in (None, pending.device):
-            record.compiled += 0 if hit else len(executable.kernels)
+            record.compiled += 0 if hit else executable.compiled
             record.plan_hits += hit
             record.plan_misses += not hit
-            _note(record, executable, pending.device, seconds)
+            _note(record, executable, pending.device, seconds, details)
     return executable
 
 
-def _note(record: Seen, executable: Any, device: str, seconds: Sequence[float]) -> None:
-    record.launches += len(executable.kernels)
+def _note(record: Seen, executable: Any, device: str, seconds: Sequence[float], details: Any) -> None:
+    record.launches += len(executable.recipe.calls)
     record.native_calls += len(executable.calls)
-    record.kernels += [KernelRun(k, device, s) for k, s in zip(executable.kernels, seconds, strict=True)]
+    record.kernels += [KernelRun(details, i, device, s, call)
+                       for i, (s, call) in enumerate(zip(seconds, executable.recipe.calls, strict=True))]
 
 
 def run_again(executable: Any, leaves: Sequence[Buffer], addresses: list[int], numbers: Sequence[Any],
@@ -97,14 +99,14 @@ def run_again(executable: Any, leaves: Sequence[Buffer], addresses: list[int], n
     if not level and not seen:
         return executable.run_at(leaves, addresses, numbers)[0]
     if level:
-        _debug().before_replay(executable, device, level)
+        _debug().before_replay(executable, device)
     buffers, seconds = executable.run_at(leaves, addresses, numbers, True)
     if level:
         _debug().after(executable, seconds, level)
     for record in seen:
         if record.run and record.device in (None, device):
             record.replayed += 1
-            _note(record, executable, device, seconds)
+            _note(record, executable, device, seconds, None)
     return buffers
 
 
@@ -114,6 +116,14 @@ def _debug() -> ModuleType:
     from minigrad.engine import debug
 
     return debug
+
+
+@cache
+def _details() -> ModuleType:
+    """What ``inspect`` shows is loaded when somebody inspects."""
+    from minigrad.engine import details
+
+    return details
 
 
 def _run_host_nodes(pending: Pending) -> None:

@@ -5,7 +5,9 @@ stage picks a strategy from what it computes; then the passes of ``PASSES`` run 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from math import prod
+from types import ModuleType
 from typing import NamedTuple
 
 from minigrad import config
@@ -15,7 +17,6 @@ from minigrad.kernel.verify import verify
 from minigrad.lower.access import Names
 from minigrad.lower.axes import Axis
 from minigrad.lower.contraction import plan_contraction
-from minigrad.lower.gpu.kernel import lower_grid
 from minigrad.lower.map import Lowering, map_stage
 from minigrad.lower.nest import Parallel, loop, loops, parallel, share
 from minigrad.lower.outer import Block, choose_block
@@ -57,8 +58,16 @@ PASSES: tuple[Pass, ...] = (
 def lower(spec: KernelSpec | StackedSpec, target: Target) -> Lowered:
     """The loop nest of a kernel for a target."""
     if target.workgroup:
-        return finish(lower_grid(spec, target), target)
+        return finish(_gpu().lower_grid(spec, target), target)
     return finish(_Kernel(spec, target).lower() if isinstance(spec, KernelSpec) else stack(spec, target), target)
+
+
+@cache
+def _gpu() -> ModuleType:
+    """The GPU form is loaded for the first kernel of a GPU."""
+    from minigrad.lower.gpu import kernel
+
+    return kernel
 
 
 def stack(spec: StackedSpec, target: Target) -> Lowered:

@@ -36,12 +36,8 @@ from minigrad.render.llvm_ops import apply, cast, constant, fold, to_memory
 from minigrad.render.llvm_text import Operand, Writer, register_type
 from minigrad.render.llvm_transpose import load_turned, turned_loads
 from minigrad.symbolic import Sym, num
-from minigrad.target import Target
+from minigrad.target import C_FUNCTIONS, Target
 
-# What compiled kernels may call: C library functions that every process has. An unknown symbol is a crash at the
-# call, so the runtime holds a module's undefined symbols against this list before it runs anything.
-ALLOWED_SYMBOLS = frozenset(("fmod", "fma", "fmaf", "floor", "floorf", "ceil", "ceilf", "trunc", "truncf", "rint",
-                             "rintf", "sqrt", "sqrtf", "memcpy", "memset", "memmove"))
 _SIGNATURE = "ptr %arrays, ptr %scalars, i64 %begin, i64 %end"
 
 
@@ -53,7 +49,7 @@ def render_llvm(kernels: Sequence[Kernel], target: Target) -> str:
     declarations: dict[str, str] = {}
     functions = [KernelWriter(kernel, target, declarations).text() for kernel in kernels]
     text = "\n\n".join([*functions, "\n".join(declarations[name] for name in sorted(declarations))]) + "\n"
-    unknown = undefined_symbols(text) - ALLOWED_SYMBOLS
+    unknown = undefined_symbols(text) - C_FUNCTIONS
     if unknown:
         raise CompileError(f"kernels {', '.join(k.name for k in kernels)} would call unknown functions: {unknown}")
     return text

@@ -16,6 +16,7 @@ from minigrad import config
 
 MAGIC = b"minigrad object 1\n"
 LIMIT = 256 << 20  # bytes that may stay on disk
+ENTRIES = 1 << 15  # files that may: a plan is one of a kilobyte
 _PRUNE_EVERY = 64
 _OLD_TEMPORARY = 3600.0  # seconds
 _stores = 0
@@ -96,26 +97,26 @@ def store(key: str, payload: bytes) -> None:
         return
 
 
-def prune(folder: str, limit: int) -> None:
-    """Remove the entries used longest ago until ``folder`` holds three quarters of ``limit`` bytes, if it holds more
-    than ``limit``; and what crashed writers left."""
+def prune(folder: str, limit: int, entries: int = ENTRIES) -> None:
+    """Remove the entries used longest ago until ``folder`` holds three quarters of ``limit`` bytes and of as many
+    ``entries``, if it holds more of either; and what crashed writers left."""
     now = time.time()
     files: list[tuple[float, int, str]] = []
-    with os.scandir(folder) as entries:
-        for entry in entries:
+    with os.scandir(folder) as found:
+        for entry in found:
             stat = entry.stat(follow_symlinks=False)
             if not entry.name.startswith("."):
                 files.append((stat.st_mtime, stat.st_size, entry.path))
             elif now - stat.st_mtime > _OLD_TEMPORARY:
                 os.unlink(entry.path)
-    total = sum(size for _, size, _ in files)
-    if total <= limit:
+    total, count = sum(size for _, size, _ in files), len(files)
+    if total <= limit and count <= entries:
         return
     for _, size, path in sorted(files):
-        os.unlink(path)
-        total -= size
-        if total <= limit * 3 // 4:
+        if total <= limit * 3 // 4 and count <= entries * 3 // 4:
             return
+        os.unlink(path)
+        total, count = total - size, count - 1
 
 
 def _pack(key: str, payload: bytes) -> bytes:

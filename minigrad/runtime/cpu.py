@@ -4,11 +4,10 @@ Next: ``llvm.py`` for the compiler, ``native.py`` for how programs run."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cache, cached_property
+from types import ModuleType
 from typing import TYPE_CHECKING
 
-from minigrad.render.c import render_c
-from minigrad.render.llvm import render_llvm
 from minigrad.runtime import llvm
 from minigrad.runtime.device import Device, Program
 from minigrad.runtime.native import NativeProgram, Step
@@ -33,16 +32,26 @@ class CpuDevice(Device):
         return llvm.host_target()
 
     def source(self, kernels: Sequence[Kernel]) -> str:
-        return render_llvm(kernels, self.target)
+        return _render().render_llvm(kernels, self.target)
 
     def readable(self, kernel: Kernel) -> str:
         """The same loop nest as C: what the CC device compiles, with the same results to the bit."""
-        return render_c([kernel])
+        return _render().render_c([kernel])
 
     def compile_text(self, text: str, names: Sequence[str]) -> list[Program]:
         """Programs for the functions ``names`` that LLVM IR ``text`` defines."""
         module = llvm.compile_text(text, names, self.name)
         return [Program(name, module.addresses[name], text, None, module) for name in names]
+
+    def identity(self) -> str:
+        host = llvm.host()
+        return f"{host.triple} {host.cpu} {host.features} {host.version}"
+
+    def restore(self, key: str, names: Sequence[str]) -> list[Program] | None:
+        module = llvm.restore(key, names)
+        if module is None:
+            return None
+        return [Program(name, module.addresses[name], "", None, module) for name in names]
 
     def assembly(self, text: str) -> str:
         """The machine code of LLVM IR ``text``, to read."""
@@ -50,3 +59,11 @@ class CpuDevice(Device):
 
     def native(self, steps: Sequence[Step], slots: int, scalars: str = "") -> NativeProgram:
         return NativeProgram(steps, slots, scalars)
+
+
+@cache
+def _render() -> ModuleType:
+    """The renderers are loaded when something is compiled: a process that finds its plans on disk needs none."""
+    import minigrad.render as render
+
+    return render

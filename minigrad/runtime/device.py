@@ -96,6 +96,16 @@ class Device:
         the compiler said; who realises adds device, kernel and source."""
         raise NotImplementedError(f"device {self.name} compiles no kernels")
 
+    def identity(self) -> str:
+        """What code found by ``restore`` depends on beside the device's class and target: the same only on machines,
+        and with compilers, for which the code would be the same. Empty: nothing is restored."""
+        return ""
+
+    def restore(self, key: str, names: Sequence[str]) -> list[Program] | None:
+        """The functions ``names`` of the object code that an earlier process kept under ``key`` (``owner.key`` of its
+        programs), in this order, or None if it is gone."""
+        return None
+
     def assembly(self, text: str) -> str:
         """The machine code of a program's source, to read (DEBUG=7); empty if the device can't show it."""
         return ""

@@ -13,20 +13,20 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from minigrad import target
-from minigrad.render.llvm import ALLOWED_SYMBOLS
 from minigrad.runtime import cache
 from minigrad.runtime.device import compile_error
 from minigrad.runtime.locks import compile_lock
-from minigrad.target import Target
+from minigrad.target import C_FUNCTIONS, Target
 
 # What compiled code may call: what the renderer may write, the spellings that code generation has of those on other
 # systems, and what pool.ll needs. Anything else fails when the code is linked: nothing is left to crash when called.
-ALLOWED = ALLOWED_SYMBOLS | {
+ALLOWED = C_FUNCTIONS | {
     "bzero", "__bzero", "__chkstk", "___chkstk_ms", "__chkstk_darwin", "fmodf", "roundeven", "roundevenf",
     "syscall", "sched_yield", "nanosleep", "Sleep"}
 
 # The renderer writes code that needs no optimiser.
 PASSES: tuple[str, ...] = ()
+LIBRARIES = 64  # in a session
 LEVEL = 2  # of code generation, 0 to 3; 0 takes a fifth of the time, for code that spills every value
 
 
@@ -40,9 +40,8 @@ class Host:
     cpu: str
     features: str
     version: str
-    jit: Any
-    symbols: Any
     machines: dict[int, Any] = field(default_factory=dict)
+    session: Session | None = None
 
     def machine(self, level: int) -> Any:
         """The code generator of that level."""
@@ -50,15 +49,49 @@ class Host:
             self.machines[level] = _machine(self.binding, level)
         return self.machines[level]
 
+    def open_session(self) -> Session:
+        """One with room for another library."""
+        if self.session is None or self.session.libraries == LIBRARIES:
+            self.session = Session(self)
+        return self.session
+
+
+class Session:
+    """A linker of LLVM and what it has linked. It remembers each library for as long as it lives, 8 KiB for each, even
+    when the code is gone: so a session takes ``LIBRARIES`` of them, and goes when the last of its modules does."""
+
+    def __init__(self, llvm: Host) -> None:
+        self.libraries = 0
+        self.binding = llvm.binding
+        # it owns the machine that it is given
+        self.jit = llvm.binding.create_lljit_compiler(_machine(llvm.binding, LEVEL), suppress_errors=True)
+        symbols = llvm.binding.JITLibraryBuilder()
+        for name in sorted(ALLOWED):
+            address = llvm.binding.address_of_symbol(name)
+            if address:
+                symbols.import_symbol(name, address)
+        self.symbols = symbols.link(self.jit, "allowed")
+        self.symbols.needs = self.jit  # what refers to something is disposed of before it
+
+    def link(self, code: bytes, names: Iterable[str]) -> Any:
+        """The object code in memory: its functions' addresses by name, as long as the result lives."""
+        self.libraries += 1
+        builder = self.binding.JITLibraryBuilder().add_object_img(code).add_jit_library("allowed")
+        for name in names:
+            builder.export_symbol(name)
+        tracker = builder.link(self.jit, f"library{self.libraries}")
+        tracker.needs = self.symbols
+        return tracker
+
 
 class Module:
-    """Machine code in memory, as long as this object lives. ``addresses`` by function name; ``text`` is its IR;
-    ``cached`` says that it came from the disk."""
+    """Machine code in memory, as long as this object lives. ``addresses`` by function name; ``key``: that of its object
+    code on disk; ``cached`` says that it came from there."""
 
-    __slots__ = ("__weakref__", "_tracker", "addresses", "cached", "text")
+    __slots__ = ("__weakref__", "_tracker", "addresses", "cached", "key")
 
-    def __init__(self, text: str, tracker: Any, addresses: dict[str, int], cached: bool) -> None:
-        self.text = text
+    def __init__(self, key: str, tracker: Any, addresses: dict[str, int], cached: bool) -> None:
+        self.key = key
         self._tracker = tracker
         self.addresses = addresses
         self.cached = cached
@@ -66,7 +99,6 @@ class Module:
 
 _host: Host | None = None
 _loaded: WeakValueDictionary[str, Module] = WeakValueDictionary()
-_libraries = 0
 
 
 def missing() -> str | None:
@@ -90,16 +122,9 @@ def _start() -> Host:
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     machine = _machine(llvm, LEVEL)
-    triple, layout = machine.triple, str(machine.target_data)
-    jit = llvm.create_lljit_compiler(machine, suppress_errors=True)  # from now on it owns this machine
-    symbols = llvm.JITLibraryBuilder()
-    for name in sorted(ALLOWED):
-        address = llvm.address_of_symbol(name)
-        if address:
-            symbols.import_symbol(name, address)
     version = f"llvmlite {llvmlite.__version__} LLVM {'.'.join(map(str, llvm.llvm_version_info))}"
-    return Host(llvm, triple, layout, llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten(), version, jit,
-                symbols.link(jit, "allowed"))
+    return Host(llvm, machine.triple, str(machine.target_data), llvm.get_host_cpu_name(),
+                llvm.get_host_cpu_features().flatten(), version, {LEVEL: machine})
 
 
 def _machine(llvm: Any, level: int) -> Any:
@@ -125,17 +150,30 @@ def compile_text(text: str, names: Iterable[str], device: str = "CPU", passes: t
         code = cache.load(key)
         if code is not None:
             try:
-                module = _link(code, text, names, True)
+                module = _link(key, code, names, True)
             except RuntimeError:
                 module = None  # an intact file that doesn't load here: compile it again
         if module is None:
             code = _emit(text, names, device, passes, level)
             try:
-                module = _link(code, text, names, False)
+                module = _link(key, code, names, False)
             except RuntimeError as error:
                 raise compile_error(device, ", ".join(names), f"its code does not link: {error}", text) from None
             cache.store(key, code)
         _loaded[key] = module
+        return module
+
+
+def restore(key: str, names: Iterable[str]) -> Module | None:
+    """The module that was compiled under ``key`` in this or an earlier process, with all its functions; or None."""
+    with compile_lock:
+        module = _loaded.get(key)
+        code = cache.load(key) if module is None else None
+        if code is not None:
+            try:
+                module = _loaded[key] = _link(key, code, tuple(names), True)
+            except RuntimeError:
+                return None
         return module
 
 
@@ -188,15 +226,9 @@ def _optimised(text: str, passes: tuple[str, ...]) -> Any:
     return module
 
 
-def _link(code: bytes, text: str, names: tuple[str, ...], cached: bool) -> Module:
-    global _libraries
-    llvm = host()
-    _libraries += 1
-    builder = llvm.binding.JITLibraryBuilder().add_object_img(code).add_jit_library("allowed")
-    for name in names:
-        builder.export_symbol(name)
-    tracker = builder.link(llvm.jit, f"library{_libraries}")
-    return Module(text, tracker, {name: tracker[name] for name in names}, cached)
+def _link(key: str, code: bytes, names: tuple[str, ...], cached: bool) -> Module:
+    tracker = host().open_session().link(code, names)
+    return Module(key, tracker, {name: tracker[name] for name in names}, cached)
 
 
 def _blame(message: str, text: str, names: tuple[str, ...]) -> tuple[str, str]:

@@ -4,13 +4,15 @@ Next: ``order.py``."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 from math import prod
+from typing import Any
 
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
-from minigrad.schedule.access import access
 from minigrad.schedule.draft import ALONE, Draft, Group
+from minigrad.schedule.linked import LinkedOrder
 from minigrad.schedule.materialise import Materialised
 from minigrad.target import Target
 
@@ -19,6 +21,12 @@ MAX_STORES = 48
 MAX_STAGE_OPERATIONS = 512
 MAX_OPERATIONS = 1024
 """Beyond these, compiling a kernel costs more than its launch."""
+
+LOOK = 256
+"""Groups that a search looks at before it gives up, and so the two that were to be merged stay apart."""
+
+NEIGHBOURS = 16
+"""Groups, the nearest of those that read the same value, with which a group may be computed side by side."""
 
 TILE_ROWS = 32
 """Rows that a contraction takes at once on a GPU where it is one of several stages."""
@@ -38,21 +46,17 @@ class Grouping:
         self.graph = graph
         self.outputs = set(graph.outputs)
         self.initials = set(graph.initial.values())
-        stored = set(graph.stored)
-        self.order: list[Group] = []
         self.of: dict[LazyBuffer, Group] = {}
+        self._readers: dict[LazyBuffer, dict[Group, None]] = {}
         for node in graph.stored:
-            draft = Draft([node], [access(node, stored)])
+            draft = Draft([node], [graph.access(node)])
             axes = [i for i, s in enumerate(node.shape) if s > 1]
             if node.op in ALONE:
                 axes = []
             elif node.op == Op.SCAN:
                 axes.remove(node.arg[1]) if node.arg[1] in axes else None
-            group = Group([draft], [(a,) for a in axes], node.device, draft.work)
-            self.order.append(group)
-            self.of[node] = group
-        self._position: dict[Group, int] = {g: i for i, g in enumerate(self.order)}
-        self._readers: dict[LazyBuffer, list[Group]] | None = None
+            self._enter(Group([draft], [(a,) for a in axes], node.device, draft.work))
+        self.order = LinkedOrder(self.of[node] for node in graph.stored)
 
     # --- the graph of groups
 
@@ -60,51 +64,70 @@ class Grouping:
         """The groups that store what this one reads."""
         return {self.of[n] for n in group.reads if n in self.of} - {group}
 
-    def reachable(self, start: Group, goal: Group, skip_direct: bool) -> bool:
-        """Whether ``goal`` depends on ``start``; with ``skip_direct``, by way of another group."""
-        position = self._position
-        stack = [g for g in self.needs(goal) if not (skip_direct and g is start)]
-        seen: set[Group] = set()
-        while stack:
-            g = stack.pop()
-            if g is start:
-                return True
-            if g in seen or position[g] < position[start]:
-                continue
-            seen.add(g)
-            stack += self.needs(g)
-        return False
+    def needed_by(self, group: Group) -> set[Group]:
+        """The groups that read what this one stores."""
+        return {g for n in group.stores for g in self._readers.get(n, ())}
 
-    def readers(self, node: LazyBuffer) -> list[Group]:
+    def readers(self, node: LazyBuffer) -> Iterable[Group]:
         """The groups that read the node and do not store it."""
-        if self._readers is None:
-            self._readers = {}
-            for group in self.order:
-                for n in group.reads:
-                    self._readers.setdefault(n, []).append(group)
-        return self._readers.get(node, [])
+        return self._readers.get(node, ())
 
-    def replace(self, old: Sequence[Group], new: Group) -> None:
-        """Put ``new`` in the place of ``old``. Of what stood between them, that which needs ``new`` comes after it."""
-        new.changed()
-        for node in new.stores:
-            self.of[node] = new
-        positions = [self._position[g] for g in old]
-        first, last = min(positions), max(positions)
-        before: list[Group] = []
-        after: dict[Group, None] = {}
-        for group in self.order[first:last + 1]:
-            if group in old:
-                continue
-            needs = self.needs(group)
-            if new in needs or not needs.isdisjoint(after):
-                after[group] = None
-            else:
-                before.append(group)
-        assert self.needs(new).isdisjoint(after), "a merge made a cycle"
-        self.order = [*self.order[:first], *before, new, *after, *self.order[last + 1:]]
-        self._position = {g: i for i, g in enumerate(self.order)}
-        self._readers = None
+    def _enter(self, group: Group) -> None:
+        for node in group.stores:
+            self.of[node] = group
+        for node in group.reads:
+            self._readers.setdefault(node, {})[group] = None
+
+    def _leave(self, group: Group) -> None:
+        for node in group.reads:
+            del self._readers[node][group]
+
+    def _between(self, start: Group, end: Group, step: Callable[[Group], set[Group]]) -> list[Group] | None:
+        """The groups between these two in the order that steps lead to from ``start``; None if steps lead to ``end``
+        through one of them, or if they are too many to look at."""
+        low, high = sorted((self.order.label[start], self.order.label[end]))
+        found: set[Group] = set()
+        stack = list(step(start) - {end})
+        while stack:
+            group = stack.pop()
+            if group is end or len(found) > LOOK:
+                return None
+            if group not in found and low < self.order.label[group] < high:
+                found.add(group)
+                stack += step(group)
+        return sorted(found, key=self.order.label.__getitem__)
+
+    def _moves(self, first: Group, last: Group) -> tuple[Group, list[Group], list[Group]] | None:
+        """Where what ``first`` and ``last`` become has to stand, what has to move before it and what after it: it
+        stands where ``last`` does, and groups that need ``first`` come after, unless these are too many; or it stands
+        where ``first`` does, and groups that ``last`` needs come before. None if ``last`` needs ``first`` by way of
+        another group, or if it would take long to find out."""
+        after = self._between(first, last, self.needed_by)
+        if after is not None:
+            return last, [], after
+        before = self._between(last, first, self.needs)
+        return None if before is None else (first, before, [])
+
+    def can_merge(self, first: Group, last: Group) -> bool:
+        """Whether no third group has to run between these two."""
+        return self._moves(first, last) is not None
+
+    def merge(self, first: Group, last: Group, new: Group) -> None:
+        """Put ``new`` in the place of two groups that can merge."""
+        moves = self._moves(first, last)
+        assert moves is not None, "this merge would make a cycle"
+        self._replace((first, last), new, *moves)
+
+    def _replace(self, old: Sequence[Group], new: Group, place: Group, before: Sequence[Group] = (),
+                 after: Sequence[Group] = ()) -> None:
+        for group in old:
+            self._leave(group)
+        self._enter(new)
+        for group in (*before, *after):
+            self.order.remove(group)
+        self.order.put_after(place, [*before, new, *after])
+        for group in old:
+            self.order.remove(group)
 
     # --- merges
 
@@ -116,11 +139,9 @@ class Grouping:
         self._small_runs()
         for group in self.order:
             _join_stages(group)
-            group.changed()
-        self._readers = None
         for group in self.order:
             self._keep_in_registers(group)
-        return self.order
+        return list(self.order)
 
     def _keep_in_registers(self, group: Group) -> None:
         """Drop the stores that only their own stage reads, in place."""
@@ -136,12 +157,12 @@ class Grouping:
                     group.changed()
 
     def _producers(self, group: Group) -> list[Group]:
-        return sorted(self.needs(group), key=self._position.__getitem__)
+        return sorted(self.needs(group), key=self.order.label.__getitem__)
 
     def _same_stage(self) -> None:
         """An elementwise store that reads another store of its shape only at its own place joins that store's stage."""
         for consumer in list(self.order):
-            if not consumer.simple or consumer not in self._position:
+            if not consumer.simple or consumer not in self.order:
                 continue
             draft = consumer.drafts[0]
             for producer in self._producers(consumer):
@@ -150,33 +171,29 @@ class Grouping:
                         or len(producer.stores) + len(consumer.stores) > MAX_STORES
                         or producer.operations + consumer.operations > MAX_STAGE_OPERATIONS
                         or not _reads_in_place(draft, producer.drafts[0].stores)
-                        or self.reachable(producer, consumer, skip_direct=True)):
+                        or not self.can_merge(producer, consumer)):
                     continue
-                _join(producer.drafts[0], draft)
-                producer.work += consumer.work
-                producer.notes.append(f"{_name(draft.stores[0])} joins its stage: read in place")
-                self.replace([producer, consumer], producer)
+                note = f"{_name(draft.stores[0])} joins its stage: read in place"
+                self.merge(producer, consumer, _joined(producer, consumer, note))
                 break
 
     def _by_rows(self) -> None:
-        """A producer that its consumer reads only at its own outer coordinate becomes an earlier stage of it."""
-        changed = True
+        """A producer that its consumer reads only at its own outer coordinate becomes an earlier stage of it. What a
+        merge makes is looked at again, and then what comes after it: those before do not read it."""
         apart: set[tuple[Group, Group]] = set()
-        while changed:
-            changed = False
-            for consumer in self.order:
-                for producer in self._producers(consumer):
-                    if (producer, consumer) in apart:
-                        continue
-                    merged = self._rows(producer, consumer)
-                    if merged is None:
-                        apart.add((producer, consumer))
-                    else:
-                        self.replace([producer, consumer], merged)
-                        changed = True
-                        break
-                if changed:
+        consumer = self.order.following[None]
+        while consumer is not None:
+            for producer in self._producers(consumer):
+                if (producer, consumer) in apart:
+                    continue
+                merged = self._rows(producer, consumer)
+                if merged is not None:
+                    self.merge(producer, consumer, merged)
+                    consumer = merged
                     break
+                apart.add((producer, consumer))
+            else:
+                consumer = self.order.following[consumer]
 
     def _rows(self, producer: Group, consumer: Group) -> Group | None:
         if producer.alone or consumer.alone or producer.device != consumer.device:
@@ -200,7 +217,7 @@ class Grouping:
                 reason = "rows would be read across memory"
         if reason is None and self._scratch(merged, (producer, consumer)) > self.target.row_bytes:
             reason = "its row does not fit the cache"
-        if reason is None and self.reachable(producer, consumer, skip_direct=True):
+        if reason is None and not self.can_merge(producer, consumer):
             reason = "another kernel stands between them"
         if reason is not None:
             note = f"apart from {_name(producer.stores[-1])}: {reason}"
@@ -277,30 +294,40 @@ class Grouping:
         return all(g in (group, self.of[node], *of) for g in self.readers(node))
 
     def _side_by_side(self) -> None:
-        """Independent groups of one space, with an input in common, become one stage with several stores."""
-        for second in list(self.order):
-            if second not in self._position or second.alone or len(second.drafts) > 1:
+        """Independent groups of one space, with an input in common, become one stage with several stores: each joins
+        the nearest after it that it can."""
+        later: dict[Any, dict[Group, None]] = {}  # by what they read, and what must be equal
+
+        def enter(group: Group) -> None:
+            for node in group.reads:
+                later.setdefault((node, *_like(group)), {})[group] = None
+
+        for first in reversed(list(self.order)):
+            if not _fits_beside(first):
                 continue
-            sharing = {g for n in second.reads for g in self.readers(n)} - {second}
-            for first in sorted(sharing, key=self._position.__getitem__):
+            found = {g for n in first.reads
+                     for g in islice(reversed(later.get((n, *_like(first)), {})), NEIGHBOURS)}
+            for second in sorted(found, key=self.order.label.__getitem__):
                 if self._beside(first, second):
-                    _join(first.drafts[0], second.drafts[0])
-                    first.work += second.work
-                    first.notes.append(f"{_name(second.stores[0])} is computed beside it: same space, same inputs")
-                    self.replace([first, second], first)
+                    note = f"{_name(first.stores[0])} is computed beside it: same space, same inputs"
+                    merged = _joined(second, first, note)
+                    self.merge(*self._ordered(first, second), merged)
+                    for node in second.reads:
+                        del later[(node, *_like(second))][second]
+                    first = merged
                     break
+            enter(first)
 
     def _beside(self, first: Group, second: Group) -> bool:
-        if first.alone or len(first.drafts) > 1 or first.device != second.device:
-            return False
-        a, b = first.drafts[0], second.drafts[0]
-        if a.shape != b.shape or a.domain != b.domain or not a.reads & b.reads or len(first.stores) >= MAX_STORES:
+        if len(first.stores) + len(second.stores) > MAX_STORES:
             return False
         if first.operations + second.operations > MAX_STAGE_OPERATIONS:
             return False
-        if a.is_contraction or b.is_contraction or Op.SCAN in (a.stores[0].op, b.stores[0].op):
-            return False
-        return not self.reachable(first, second, False) and not self.reachable(second, first, False)
+        first, second = self._ordered(first, second)
+        return first not in self.needs(second) and self.can_merge(first, second)
+
+    def _ordered(self, a: Group, b: Group) -> tuple[Group, Group]:
+        return (a, b) if self.order.label[a] < self.order.label[b] else (b, a)
 
     def _small_runs(self) -> None:
         """Neighbours in the order whose work is small together become one kernel that runs them one after the other."""
@@ -317,7 +344,7 @@ class Grouping:
                 merged = Group([d for g in run for d in g.drafts], [], run[0].device, sum(g.work for g in run),
                                [n for g in run for n in g.notes] + ["small work: one after the other"])
                 if self._scratch(merged, run) <= self.target.row_bytes:
-                    self.replace(run, merged)
+                    self._replace(run, merged, run[-1])
             run = [group] if group is not None and not group.alone and group.work <= self.target.small_work else []
 
 
@@ -365,11 +392,25 @@ def _keeps_contiguous(group: Group) -> bool:
     return len(inside) <= 1
 
 
-def _join(first: Draft, second: Draft) -> None:
-    first.stores += second.stores
-    first.accesses += second.accesses
-    first.inlined |= second.inlined
-    first.changed()
+def _like(group: Group) -> tuple[Any, ...]:
+    """What must be equal for two groups to be computed side by side."""
+    draft = group.drafts[0]
+    return group.device, draft.shape, draft.domain
+
+
+def _fits_beside(group: Group) -> bool:
+    draft = group.drafts[0]
+    return not (group.alone or len(group.drafts) > 1 or draft.is_contraction or draft.stores[0].op == Op.SCAN)
+
+
+def _joined(first: Group, second: Group, note: str) -> Group:
+    """Two groups of one stage each as one stage."""
+    stage = _join(first.drafts[0], second.drafts[0])
+    return Group([stage], first.columns, first.device, first.work + second.work, [*first.notes, note])
+
+
+def _join(first: Draft, second: Draft) -> Draft:
+    return Draft(first.stores + second.stores, first.accesses + second.accesses, first.inlined | second.inlined)
 
 
 def _join_stages(group: Group) -> None:
@@ -386,9 +427,10 @@ def _join_stages(group: Group) -> None:
             if (same_place and target.shape == draft.shape and kinds and not blocked
                     and (draft.domain is None or not draft.reads & set(target.stores))
                     and _reads_in_place(draft, target.stores)):
-                _join(target, draft)
+                group.drafts[earlier] = _join(target, draft)
                 del group.drafts[stage]
                 group.columns = [c[:stage] + c[stage + 1:] for c in group.columns]
+                group.changed()
                 stage -= 1
                 break
             if draft.reads & set(target.stores):

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from minigrad.graph.lazy import LazyBuffer, toposort
 from minigrad.ops import ELEMENTWISE, MOVEMENT, REDUCE, SCALAR_OPS, SOURCES, Op
-from minigrad.schedule.access import access
+from minigrad.schedule.access import Access, access
 
 MEMORY_COST = 24
 """Scalar operations that a store and a load of one element are worth (measured: a vector of either costs about as much
@@ -23,6 +23,9 @@ MAX_OPERATIONS = 400
 MAX_LEAVES = 40
 """A kernel's slice is cut beyond these."""
 
+REGION = 64
+"""Nodes, at most, between a reduction and the place where all that reads it has come together."""
+
 _OWN_MEMORY = frozenset((Op.CONTIGUOUS, Op.SCATTER, Op.ASSIGN, Op.SCAN))
 _KEEPS_ELEMENTS = ELEMENTWISE | {Op.RESHAPE, Op.PERMUTE, Op.FLIP}
 
@@ -31,12 +34,17 @@ _KEEPS_ELEMENTS = ELEMENTWISE | {Op.RESHAPE, Op.PERMUTE, Op.FLIP}
 class Materialised:
     """``outputs``: as asked for, sources wrapped; ``stored``: the nodes with memory, in topological order;
     ``initial``: for each SCATTER and ASSIGN the node whose memory it writes on; ``why``: a word on each, for
-    DEBUG=3."""
+    DEBUG=3; ``accesses``: of those of which it was found on the way, what they read."""
 
     outputs: list[LazyBuffer]
     stored: list[LazyBuffer]
     initial: dict[LazyBuffer, LazyBuffer] = field(default_factory=dict)
     why: dict[LazyBuffer, str] = field(default_factory=dict)
+    accesses: dict[LazyBuffer, Access] = field(default_factory=dict)
+
+    def access(self, node: LazyBuffer) -> Access:
+        """What a stored node reads."""
+        return self.accesses.get(node) or access(node, self.why)
 
     def first_writer(self, node: LazyBuffer) -> LazyBuffer:
         """The node that is first to write the memory of this one: below SCATTERs and ASSIGNs the copy of their base."""
@@ -53,20 +61,22 @@ def materialise(outputs: Sequence[LazyBuffer]) -> Materialised:
     order = toposort(outputs)
     consumers = _consumers(order)
     why: dict[LazyBuffer, str] = dict.fromkeys(outputs, "output")
+    gathers: set[LazyBuffer] = set()  # and all that depends on one
     for node in order:
         if node.op in _OWN_MEMORY:
             why.setdefault(node, f"{node.op} makes memory")
         if node.op in (Op.SCATTER, Op.ASSIGN):
             why.setdefault(node.srcs[0], f"{node.op} writes on it")
+        if node.op == Op.GATHER or not gathers.isdisjoint(node.srcs):
+            gathers.add(node)
         if node.op == Op.SCATTER:
-            for s in node.srcs[1:]:
-                if any(n.op == Op.GATHER for n in toposort([s])):
-                    why.setdefault(s, "SCATTER looks up only its own indices")
+            for s in gathers.intersection(node.srcs[1:]):
+                why.setdefault(s, "SCATTER looks up only its own indices")
     _place_reductions(order, consumers, why)
     for factor, transitive in ((1, False), (3, True)):
         _store_repeated(order, _reads(order, consumers, why, transitive), why, MEMORY_COST * factor)
-    _separate_domains(order, why)
-    return Materialised(outputs, [n for n in order if n in why], initial, why)
+    accesses = _separate_domains(order, why)
+    return Materialised(outputs, [n for n in order if n in why], initial, why, accesses)
 
 
 def _wrap_sources(outputs: Sequence[LazyBuffer]) -> tuple[list[LazyBuffer], dict[LazyBuffer, LazyBuffer]]:
@@ -92,12 +102,12 @@ def _wrap_sources(outputs: Sequence[LazyBuffer]) -> tuple[list[LazyBuffer], dict
         if node.op in (Op.SCATTER, Op.ASSIGN):
             initial[new] = srcs[0]
         at[node] = new
-    distinct: list[LazyBuffer] = []
+    distinct: dict[LazyBuffer, None] = {}
     for output in outputs:
         new = at[output]
         # two outputs that turn out equal are still two pieces of memory: each may be written later
-        distinct.append(own(new) if new.op in SOURCES or new in distinct else new)
-    return distinct, initial
+        distinct[own(new) if new.op in SOURCES or new in distinct else new] = None
+    return list(distinct), initial
 
 
 def _consumers(order: Sequence[LazyBuffer]) -> dict[LazyBuffer, list[LazyBuffer]]:
@@ -113,24 +123,31 @@ def _place_reductions(order: Sequence[LazyBuffer], consumers: dict[LazyBuffer, l
     """Follow each reduction to where all that reads it has come together again, while its elements are kept on every
     way: the last elementwise node there is stored in its place."""
     meeting = _meeting_points(order, consumers, why)
+    ends: dict[LazyBuffer, LazyBuffer] = {}  # of nodes that were passed: ways that come together go on as one
     for node in order:
         if node.op not in REDUCE:
             continue
         end = here = node
+        passed: list[LazyBuffer] = []
         while here not in why:
+            if here in ends:
+                end = ends[here]
+                break
             after = meeting[here]
             if after is None or not _keeps_elements(here, after, consumers, why, node.size):
                 break
             here = after
             if here.op in ELEMENTWISE or here in why:
                 end = here  # movement alone is no reason to go on: the reader does it
+                passed.append(here)
+        ends.update(dict.fromkeys(passed, end))
         why.setdefault(end, "end of a reduction")
 
 
 def _meeting_points(order: Sequence[LazyBuffer], consumers: dict[LazyBuffer, list[LazyBuffer]],
                     why: dict[LazyBuffer, str]) -> dict[LazyBuffer, LazyBuffer | None]:
-    """For each node the first node that every way from it to a result passes (its immediate post-dominator), or
-    None."""
+    """For each node the first node that every way from it to a result passes (its immediate post-dominator), or None;
+    also None where more than ``REGION`` nodes lie before it."""
     meeting: dict[LazyBuffer, LazyBuffer | None] = {}
     depth: dict[LazyBuffer, int] = {}
     for node in reversed(order):
@@ -140,8 +157,12 @@ def _meeting_points(order: Sequence[LazyBuffer], consumers: dict[LazyBuffer, lis
             if point is None:
                 break
             at: LazyBuffer | None = other
+            hops = 0
             while point is not at and point is not None and at is not None:
-                if depth[point] >= depth[at]:
+                hops += 1
+                if hops > REGION:
+                    at = None
+                elif depth[point] >= depth[at]:
                     point = meeting[point]
                 else:
                     at = meeting[at]
@@ -162,7 +183,7 @@ def _keeps_elements(start: LazyBuffer, end: LazyBuffer, consumers: dict[LazyBuff
         if node in seen:
             continue
         seen.add(node)
-        if node.op not in _KEEPS_ELEMENTS or node.size != size or len(seen) > 64:
+        if node.op not in _KEEPS_ELEMENTS or node.size != size or len(seen) > REGION:
             return False
         if node is not end:
             if node in why:
@@ -235,13 +256,15 @@ def _store_repeated(order: Sequence[LazyBuffer], reads: dict[LazyBuffer, float],
             cost[node], count[node], leaves[node] = 1.0, 1, frozenset((node,))
 
 
-def _separate_domains(order: Sequence[LazyBuffer], why: dict[LazyBuffer, str]) -> None:
+def _separate_domains(order: Sequence[LazyBuffer], why: dict[LazyBuffer, str]) -> dict[LazyBuffer, Access]:
     """Reductions computed for one store must run over one domain: store those that do not, until it holds
-    everywhere."""
+    everywhere. What each store reads then."""
+    found: dict[LazyBuffer, Access] = {}
     pending = [n for n in order if n in why and n.op not in _OWN_MEMORY]
     while pending:
         node = pending.pop()
-        reduces = access(node, why).reduces
+        found[node] = access(node, why)
+        reduces = found[node].reduces
         if not reduces:
             continue
         first = next(iter(reduces))
@@ -256,3 +279,5 @@ def _separate_domains(order: Sequence[LazyBuffer], why: dict[LazyBuffer, str]) -
                 why[reduction] = "another domain"
                 pending += [reduction, node]
                 break
+    # a reduction that was stored for one store may have been computed for another
+    return {n: a for n, a in found.items() if all(r is n or r not in why for r in a.reduces)}

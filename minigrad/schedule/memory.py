@@ -3,8 +3,10 @@ one arena; values that are never alive together share bytes. Next: ``plan.py``."
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TypeVar
+
+import numpy as np
 
 ALIGNMENT = 64
 Key = TypeVar("Key")
@@ -19,20 +21,21 @@ def place(lifetimes: Mapping[Key, tuple[int, int]], sizes: Mapping[Key, int]) ->
     """
     offsets: dict[Key, int] = {}
     total = 0
+    # of each value that has its place, the lowest first: first and last byte, first and last launch
+    placed = np.zeros((4, 0), np.int64)
     for key in sorted(lifetimes, key=lambda k: -sizes[k]):
         size = -(-max(1, sizes[key]) // ALIGNMENT) * ALIGNMENT
         first, last = lifetimes[key]
-        taken = sorted((offsets[k], offsets[k] + -(-max(1, sizes[k]) // ALIGNMENT) * ALIGNMENT) for k in offsets
-                       if lifetimes[k][0] <= last and first <= lifetimes[k][1])
-        offsets[key] = _lowest_gap(taken, size)
-        total = max(total, offsets[key] + size)
+        begin, end, born, dead = placed
+        taken = (born <= last) & (first <= dead)
+        offsets[key] = at = _lowest_gap(begin[taken], end[taken], size)
+        total = max(total, at + size)
+        placed = np.insert(placed, int(np.searchsorted(begin, at)), (at, at + size, first, last), 1)
     return offsets, total
 
 
-def _lowest_gap(taken: Sequence[tuple[int, int]], size: int) -> int:
-    at = 0
-    for begin, end in taken:
-        if begin - at >= size:
-            return at
-        at = max(at, end)
-    return at
+def _lowest_gap(begins: np.ndarray, ends: np.ndarray, size: int) -> int:
+    """The lowest place for ``size`` bytes between ranges, given by their ``begins``, in order, and ``ends``."""
+    free_from = np.maximum.accumulate(np.concatenate(([0], ends)))
+    fits = np.flatnonzero(begins - free_from[:-1] >= size)
+    return int(free_from[fits[0]] if len(fits) else free_from[-1])

@@ -24,20 +24,25 @@ def launches(groups: Sequence[Group], target: Target) -> list[list[Group]]:
     level: dict[Group, int] = {}
     for group in groups:
         level[group] = 1 + max((level[of[n]] for n in group.reads if n in of and of[n] is not group), default=-1)
+    by_level: dict[int, list[Group]] = {}
+    for group in groups:
+        by_level.setdefault(level[group], []).append(group)
     result: list[list[Group]] = []
-    for depth in range(1 + max(level.values(), default=-1)):
+    for depth in sorted(by_level):
         stacks: dict[str, list[Group]] = {}
-        for group in (g for g in groups if level[g] == depth):
+        operations: dict[str, int] = {}
+        for group in by_level[depth]:
             stack = stacks.get(group.device)
             stackable = group.simple or (not group.alone and group.work <= target.small_work)
             if stackable and stack is not None and len(stack) < MAX_PARTS and (
-                    sum(g.operations for g in stack) + group.operations <= MAX_STACK_OPERATIONS):
+                    operations[group.device] + group.operations <= MAX_STACK_OPERATIONS):
                 stack.append(group)
+                operations[group.device] += group.operations
                 group.notes.append("stacked: independent of the others in its launch")
                 continue
             result.append([group])
             if stackable:
-                stacks[group.device] = result[-1]
+                stacks[group.device], operations[group.device] = result[-1], group.operations
     return result
 
 
@@ -63,7 +68,8 @@ def donations(order: Sequence[Sequence[Group]], outputs: Sequence[LazyBuffer], d
         candidates = [n for n in group.inputs if n in dead and n not in taken and n.op == Op.BUFFER and n.arg is None
                       and n.dtype is output.dtype and n.size == output.size and prod(n.shape) > 0]
         for leaf in sorted(candidates, key=lambda n: n.shape != output.shape):
-            if all(at < position or (g is group and _only_in_place(group, target, leaf)) for at, g in readers[leaf]):
+            if all(at < position or (g is group and _only_in_place(group, target, leaf))
+                   for at, g in reversed(readers[leaf])):
                 result[output] = leaf
                 taken.add(leaf)
                 break

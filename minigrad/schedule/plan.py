@@ -4,7 +4,7 @@ lies, what to do with the results. The steps are run here, one function each. Ne
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from minigrad import config
 from minigrad.dtype import int64
@@ -19,6 +19,7 @@ from minigrad.schedule.order import donations, launches
 from minigrad.schedule.simplify import simplify
 from minigrad.schedule.spec import KernelSpec, Memory, StackedSpec, Stage
 from minigrad.schedule.split import split_reductions
+from minigrad.schedule.structure import Structure, structure
 from minigrad.target import Target
 
 
@@ -33,12 +34,13 @@ class Place:
 
 @dataclass(eq=False)
 class Launch:
-    """One kernel. ``places`` are its buffers, in the order of the spec's global memory, the status last; ``notes`` say
-    why it became what it is."""
+    """One kernel. ``places`` are its buffers, in the order of the spec's global memory, the status last; launches of
+    one ``structure`` run the same code; ``notes`` say why it became what it is."""
 
     device: str
     places: tuple[Place, ...]
     spec: KernelSpec | StackedSpec
+    structure: Structure
     notes: tuple[str, ...] = ()
 
 
@@ -46,7 +48,7 @@ class Launch:
 class Plan:
     """Everything that realising a graph needs but the buffers. ``outputs``: for each output where it ends up: an
     ``"output"`` to allocate, or a ``"leaf"`` it is or overwrites. ``scalars``: the SCALAR leaves, in argument order of
-    each launch. ``checks``: the GATHER and SCATTER nodes that report to the status words, in order."""
+    each launch. ``checks``: for each status word the GATHER or SCATTER node that reports to it."""
 
     launches: list[Launch]
     outputs: list[Place]
@@ -81,16 +83,18 @@ class Assembly:
                  dead: set[LazyBuffer], names: dict[LazyBuffer, str]) -> None:
         self.grouping, self.graph, self.order, self.leaves, self.names = grouping, graph, order, leaves, names
         self.checks: list[LazyBuffer] = []
-        for parts in order:
-            for group in parts:
-                self.checks += [n for n in _checked(group) if n not in self.checks]
+        # a base lies where the SCATTER or ASSIGN that writes on it does, or where that one's own writer does
+        self.owner: dict[LazyBuffer, LazyBuffer] = {}
+        for node, base in reversed(graph.initial.items()):
+            self.owner[base] = self.owner.get(node, node)
         # a plan that may end in an IndexError overwrites nothing
-        self.donated = {} if self.checks else donations(order, graph.outputs, dead, graph.first_writer)
+        checked = any(_checked(group) for parts in order for group in parts)
+        self.donated = {} if checked else donations(order, graph.outputs, dead, graph.first_writer)
         copies = {graph.first_writer(o): leaf for o, leaf in self.donated.items() if o in graph.initial}
         self.skipped = {copy for copy, leaf in copies.items() if copy.op == Op.CONTIGUOUS and copy.srcs[0] is leaf}
         self.scratch = {n for parts in order for g in parts for n in g.stores if grouping.is_scratch(n, g)}
         self.places = self._places()
-        self.used_names: dict[str, int] = {}
+        self.names_used: dict[str, dict[Structure, str]] = {}
 
     def plan(self) -> Plan:
         steps = [self._launch(parts) for parts in self.order if not self._is_skipped(parts)]
@@ -118,21 +122,14 @@ class Assembly:
         for position, parts in enumerate(self.order):
             for group in parts:
                 for node in [*group.stores, *group.inputs]:
-                    node = self._owner(node)
+                    node = self.owner.get(node, node)
                     if node not in places and node not in self.scratch:
                         lifetimes[node] = lifetimes.get(node, (position, position))[0], position
         offsets, self.arena_bytes = place(lifetimes, {n: n.size * n.dtype.size for n in lifetimes})
         places.update({n: Place("arena", at) for n, at in offsets.items()})
-        for node, base in self.graph.initial.items():
-            places[base] = places[self._owner(node)]
+        for base, node in self.owner.items():
+            places[base] = places[node]
         return places
-
-    def _owner(self, node: LazyBuffer) -> LazyBuffer:
-        """The node whose memory this one's value is: a base lies where the SCATTER or ASSIGN that writes on it does."""
-        above = {base: n for n, base in self.graph.initial.items()}
-        while node in above:
-            node = above[node]
-        return node
 
     # --- specs
 
@@ -144,8 +141,9 @@ class Assembly:
             spec, where = self._spec(group)
             specs.append(spec)
             places += where
-        whole = specs[0] if len(specs) == 1 else StackedSpec(self._unique(f"stacked_{specs[0].name}"), tuple(specs))
-        return Launch(parts[0].device, tuple(places), whole, notes)
+        whole = specs[0] if len(specs) == 1 else StackedSpec(f"stacked_{specs[0].name}", tuple(specs))
+        code = structure(whole)
+        return Launch(parts[0].device, tuple(places), replace(whole, name=self._unique(whole.name, code)), code, notes)
 
     def _spec(self, group: Group) -> tuple[KernelSpec, list[Place]]:
         memory: dict[LazyBuffer, Memory] = {}
@@ -154,7 +152,7 @@ class Assembly:
         inputs = [n for d in group.drafts for a in d.accesses for n in a.reads
                   if n not in stores and n not in d.inlined]
         for i, node in enumerate(dict.fromkeys(inputs)):
-            if node in self.graph.initial.values() and any(self.graph.initial.get(s) is node for s in stores):
+            if any(self.graph.initial.get(s) is node for s in stores):
                 continue  # the base already lies where the result is written
             strides = node.arg if node.op == Op.BUFFER else None
             memory[node] = Memory(f"in{i}", node.dtype, node.shape, strides=strides)
@@ -173,12 +171,12 @@ class Assembly:
                     places.append(self.places[node])
         stages = tuple(Stage(tuple(d.stores), tuple(c[i] for c in group.columns)) for i, d in enumerate(group.drafts))
         scalars = tuple(dict.fromkeys(s for d in group.drafts for a in d.accesses for s in a.scalars))
-        checks = {n: self.checks.index(n) for n in _checked(group)}
-        status = Memory("status", int64, (len(self.checks),), written=True) if checks else None
+        checks = {n: i for i, n in enumerate(_checked(group))}  # a kernel counts its own status words from 0
+        status = Memory("status", int64, (len(checks),), written=True) if checks else None
         if status is not None:
-            places.append(Place("status", 0))
-        spec = KernelSpec(self._unique(self._name(group)), group.outer, stages, memory, scalars, status, checks)
-        return spec, places
+            places.append(Place("status", 8 * len(self.checks)))
+            self.checks += checks
+        return KernelSpec(self._name(group), group.outer, stages, memory, scalars, status, checks), places
 
     def _name(self, group: Group) -> str:
         """The composite it comes from, else what it does; then its shape."""
@@ -197,10 +195,10 @@ class Assembly:
             return f"{ops}_{'x'.join(map(str, reductions[-1].srcs[0].shape))}"
         return f"{last.op.lower()}_{shape}"
 
-    def _unique(self, name: str) -> str:
-        number = self.used_names.get(name, 0)
-        self.used_names[name] = number + 1
-        return f"{name}_{number}" if number else name
+    def _unique(self, name: str, code: Structure) -> str:
+        """The name, with a number if other code has it already."""
+        known = self.names_used.setdefault(name, {})
+        return known.setdefault(code, f"{name}_{len(known)}" if known else name)
 
 
 def _checked(group: Group) -> list[LazyBuffer]:

@@ -76,8 +76,8 @@ def _kernel(spec: KernelSpec, places: list[Place], why: Mapping[LazyBuffer, str]
         reason = f"   ({why[node]})" if memory.written and why.get(node, OUTPUT) != OUTPUT else ""
         lines.append(f"    {memory.name:<6} {f'{memory.dtype.name} {memory.shape}':<22} {where}{reason}")
     if spec.status is not None:
-        places.pop(0)
-        words = ", ".join(str(word) for word in spec.checks.values())
+        first = places.pop(0).at // 8
+        words = ", ".join(str(first + word) for word in spec.checks.values())
         lines.append(f"    status {'int64':<22} status words {words}")
     names = {node: memory.name for node, memory in spec.memory.items()}
     names.update({node: f"s{i}" for i, node in enumerate(spec.scalars)})

@@ -121,19 +121,19 @@ def combine(a: Sym, b: Sym, k: int) -> Sym:
 
 
 @define("+")
-@lru_cache(maxsize=1 << 15)
+@lru_cache(maxsize=1 << 13)
 def add(a: Sym, b: Sym) -> Sym:
     return combine(a, b, 1)
 
 
 @define("-")
-@lru_cache(maxsize=1 << 15)
+@lru_cache(maxsize=1 << 13)
 def subtract(a: Sym, b: Sym) -> Sym:
     return combine(a, b, -1)
 
 
 @define("*")
-@lru_cache(maxsize=1 << 15)
+@lru_cache(maxsize=1 << 13)
 def multiply(a: Sym, b: Sym) -> Sym:
     """[distribute] a product of sums is a sum of products, so that equal terms can meet."""
     if b.kind == NUM:
@@ -212,7 +212,7 @@ def _divisors(terms: Terms, n: int) -> list[int]:
 
 
 @define("//")
-@lru_cache(maxsize=1 << 14)
+@lru_cache(maxsize=1 << 12)
 def floordiv(a: Sym, b: Sym) -> Sym:
     """The floor of a/b. ``b`` must never be 0."""
     if b.kind != NUM:
@@ -224,7 +224,7 @@ def floordiv(a: Sym, b: Sym) -> Sym:
 
 
 @define("%")
-@lru_cache(maxsize=1 << 14)
+@lru_cache(maxsize=1 << 12)
 def mod(a: Sym, b: Sym) -> Sym:
     """``a - b*(a//b)``: the remainder has the sign of b. ``b`` must never be 0."""
     if b.kind != NUM:

@@ -26,7 +26,7 @@ def _sides(terms: Terms, constant: int) -> tuple[Sym, Sym]:
 
 
 @define("<")
-@lru_cache(maxsize=1 << 14)
+@lru_cache(maxsize=1 << 12)
 def less(a: Sym, b: Sym) -> Sym:
     """1 where a < b, else 0. [cancel] common terms are gone: it is ``a - b < 0`` that is simplified."""
     d = combine(a, b, -1)
@@ -97,7 +97,7 @@ def eq(a: Sym | int, b: Sym | int) -> Sym:
     return _equal(combine(as_sym(a), as_sym(b), -1))
 
 
-@lru_cache(maxsize=1 << 14)
+@lru_cache(maxsize=1 << 12)
 def _equal(d: Sym) -> Sym:
     """The condition d == 0."""
     if d.lo > 0 or d.hi < 0:  # [equal-range]

@@ -173,7 +173,7 @@ def digest(e: Sym) -> int:
     return e._digest
 
 
-@lru_cache(maxsize=1 << 14)
+@lru_cache(maxsize=1 << 12)
 def num(n: int) -> Sym:
     """The constant ``n``.
 

@@ -200,7 +200,7 @@ def realize(*tensors: Any) -> None:
         pending = [t._storage.lazy for t in given]
         written = Writes.take()
         if not written and len({t._storage for t in given}) == len(given):
-            points.compute([v for v in pending if v.srcs])
+            points.compute([v for v in pending if v.buffer is None])
         else:
             realise(pending + written)
 

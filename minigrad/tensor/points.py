@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from minigrad import config
 from minigrad.autograd.backward import run as run_backward
 from minigrad.engine import Run, active, realise, run_again
 from minigrad.graph.lazy import LazyBuffer
@@ -95,7 +96,7 @@ def _is_ours(value: LazyBuffer | None) -> bool:
 
 
 def _find(trace: Trace, place: Any) -> Point | None:
-    if any([not seen.run for seen in active()]):
+    if any([not seen.run for seen in active()]) or config.get("DEBUG") >= 3:
         return None  # somebody wants to look at the graph
     for known, point in trace.entry.points:
         if known == place and point.fits(trace):
@@ -126,14 +127,14 @@ def _made(trace: Trace, watch: Sequence[Run], old: dict[int, Where], new: dict[i
     if None in leaves or None in results or any([id(s) not in slots for s in pending.scalars]):
         return None
     numbers = [(True, slots[id(s)]) for s in pending.scalars]
-    taken = set(executable.free)
+    taken = set(executable.recipe.free)
     at = {id(constant): i for i, constant in enumerate(trace.constants)}
     fixed = []
     for i, constant in enumerate(pending.constants):
         position = at.get(id(constant))
         if position is not None and i not in taken:
             fixed.append((position, repr(constant.arg)))
-    for i in executable.free:
+    for i in executable.recipe.free:
         key = id(pending.constants[i])
         if key not in at and key not in slots:
             return None
@@ -358,6 +359,8 @@ def value(shells: Sequence[Tensor]) -> bool:
 def compute(lazies: Sequence[LazyBuffer]) -> None:
     """Run pending values that somebody wants to see."""
     trace = thread.trace
+    if not lazies:
+        return
     if trace.state == OFF:
         realise(lazies)
         if not tracing:

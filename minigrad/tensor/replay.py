@@ -216,6 +216,8 @@ class Trace:
             self.diverge(why)
         self.state = OFF
         self.count(False)
+        self.let_go()
+        self.values, self.leaves = [], []
 
     def count(self, good: bool) -> None:
         """Note of all calls so far whether following them paid."""

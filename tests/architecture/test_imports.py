@@ -45,7 +45,9 @@ LATE = {"importlib", "inspect", "platform", "shutil", "subprocess", "tempfile", 
         "urllib", "math", "fractions", "textwrap", "pickle", "webbrowser"}
 
 # Modules of ours that are imported when first needed: from there on, the compiler and the printing are loaded.
-LAZY = {"minigrad.engine.plans": "minigrad.engine.execute", "minigrad.engine.realise": "minigrad.engine.debug"}
+LAZY = {"minigrad.engine.plans": ("minigrad.engine.build",),
+        "minigrad.lower.lower": ("minigrad.lower.gpu",), "minigrad.runtime.cpu": ("minigrad.render",),
+        "minigrad.engine.realise": ("minigrad.engine.debug", "minigrad.engine.details")}
 
 MAX_LINES = 600
 LONGER: dict[str, str] = {}  # path: why it is one thing though it is long

@@ -6,6 +6,7 @@ from __future__ import annotations
 import gc
 import math
 import sys
+import tracemalloc
 import weakref
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
@@ -13,6 +14,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from minigrad.conformance.contractions import matmul
+from minigrad.conformance.programs import softmax
 from minigrad.conformance.sources import leaf
 from minigrad.dtype import DType, bool_, float16, float32, int32, int64, uint8, uint64
 from minigrad.engine import inspect, plans, realise, to_numpy
@@ -20,8 +23,11 @@ from minigrad.engine.plans import PlanCache
 from minigrad.engine.walk import walk
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.graph.reference import evaluate
+from minigrad.kernel.ir import For, Kernel
 from minigrad.ops import Op
 from minigrad.runtime.device import get_device
+from minigrad.schedule.plan import Plan
+from minigrad.schedule.spec import KernelSpec
 
 
 @pytest.fixture(autouse=True)
@@ -124,3 +130,74 @@ def test_a_plan_keeps_no_memory_alive() -> None:
     del x, y
     gc.collect()
     assert gone() is None and plans.families
+
+
+def _layers(count: int, last: str) -> LazyBuffer:
+    """A network of equal layers on weights that differ; ``last`` is done to the result."""
+    rng = np.random.default_rng(3)
+    x = leaf(rng.standard_normal((128, 128)).astype(np.float32), float32, "CPU")
+    for _ in range(count):
+        w = leaf((rng.standard_normal((128, 128)) / 16).astype(np.float32), float32, "CPU")
+        x = matmul(x, w).binary(Op.MAXIMUM, x.like(0.0))
+    return x.reduce(last, (1,))
+
+
+def test_equal_layers_are_compiled_once_and_for_later_plans_too() -> None:
+    def run(count: int, last: str) -> tuple[int, int, int]:
+        y = _layers(count, last)
+        (want,) = evaluate([y], to_numpy)
+        with inspect() as seen:
+            realise([y])
+        np.testing.assert_allclose(to_numpy(y), want, rtol=1e-4)
+        return seen.launches, seen.compiled, seen.plan_misses
+
+    launches, compiled, missed = run(12, Op.SUM)
+    assert launches >= 12 and compiled <= 3 and missed == 1
+    assert run(9, Op.SUM)[1:] == (0, 1), "a plan of kernels that are known compiles none"
+    assert run(12, Op.MAX)[1] <= 2
+
+
+def test_names_and_sources_of_kernels_that_share_code() -> None:
+    y = _layers(4, Op.SUM)
+    with inspect() as seen:
+        realise([y])
+    first, second = seen.kernels[:2]
+    assert first.name == second.name and first.source == second.source and f"void {first.name}(" in first.source
+
+
+def _kept(kinds: tuple[type, ...]) -> int:
+    gc.collect()
+    return sum(isinstance(thing, kinds) for thing in gc.get_objects())
+
+
+def test_a_plan_that_is_kept_holds_no_graph_and_no_loops() -> None:
+    """What inspect and DEBUG show is made again; a run needs numbers and addresses."""
+    kinds = (LazyBuffer, Kernel, For, KernelSpec, Plan)
+
+    def run(rows: int) -> None:
+        x = leaf(np.ones((rows, 70), np.float32), float32, "CPU")
+        realise([x.unary(Op.EXP).reduce(Op.SUM, (1,)).unary(Op.LOG)])
+
+    run(40)
+    before = _kept(kinds)
+    for rows in range(41, 47):
+        run(rows)
+    assert len(plans.families) == 7 and _kept(kinds) <= before
+
+
+def test_a_kept_plan_is_small() -> None:
+    """Beside its code: a recipe and a key, far less than 50 KB."""
+    def run(rows: int) -> None:
+        realise([softmax(leaf(np.ones((rows, 70), np.float32), float32, "CPU"), (1,))])
+
+    for rows in range(300, 310):
+        run(rows)  # the caches of index expressions are full of these
+    plans.clear()
+    gc.collect()
+    tracemalloc.start()
+    for rows in range(300, 310):
+        run(rows)
+    gc.collect()
+    size = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert len(plans.families) == 10 and size < 10 * 50_000

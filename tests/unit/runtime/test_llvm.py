@@ -1,3 +1,4 @@
+import gc
 import multiprocessing
 
 import numpy as np
@@ -6,6 +7,7 @@ import pytest
 from minigrad import config
 from minigrad.errors import CompileError
 from minigrad.runtime import llvm
+from minigrad.runtime.device import Program
 from minigrad.runtime.native import Step
 
 
@@ -172,3 +174,28 @@ print("llvmlite" in sys.modules)
 minigrad.runtime.cpu.CpuDevice().target
 print("llvmlite" in sys.modules)
 """) == "False\nTrue\n"
+
+
+def test_a_session_goes_with_the_last_of_its_code(cpu, add_text, monkeypatch):
+    """A linker remembers every library: it is given up when it has made some, and freed when no code of it is left."""
+    monkeypatch.setattr(llvm, "LIBRARIES", 4)
+    host = llvm.host()
+    monkeypatch.setattr(host, "session", None)
+    text = add_text("kept")
+    code = llvm._emit(text, ("kept",), "CPU", (), 2)
+    first = llvm._link("", code, ("kept",), False)
+    closed = []
+    dispose = type(host.session.jit)._dispose
+    monkeypatch.setattr(type(host.session.jit), "_dispose", lambda self: (closed.append(1), dispose(self)))
+    for _ in range(11):
+        module = llvm._link("", code, ("kept",), False)
+    assert len(closed) == 1, "three sessions, of which the second had no module left when it was full"
+    program = llvm_program("kept", first)
+    assert run_add(cpu, program)[1] == 3.5
+    del first, program
+    gc.collect()
+    assert len(closed) == 2 and module.addresses["kept"]
+
+
+def llvm_program(name, module):
+    return Program(name, module.addresses[name], "", None, module)

@@ -152,3 +152,13 @@ def test_keys_change_with_minigrads_source(monkeypatch):
     before = cache.key_of("a")
     monkeypatch.setattr(cache, "source_state", lambda: "changed")
     assert cache.key_of("a") != before
+
+
+def test_pruning_counts_entries_too(cache_dir):
+    for i in range(8):
+        cache.store(f"key{i}", b"small")
+        os.utime(cache_dir / "objects" / f"key{i}", (1000 + i, 1000 + i))
+    cache.prune(str(cache_dir / "objects"), 1 << 20, 8)
+    assert len(files(cache_dir)) == 8
+    cache.prune(str(cache_dir / "objects"), 1 << 20, 7)
+    assert files(cache_dir) == [f"key{i}" for i in range(3, 8)]

@@ -155,3 +155,18 @@ def test_a_value_read_at_other_rows_comes_from_an_earlier_launch() -> None:
     x = buffer((400, 500), float32)
     made = plan(x.reduce(Op.SUM, (1,)).expand((400, 500)).flip((0,)).binary(Op.MUL, x), target=WIDE)
     assert len(made.launches) == 2, why_apart(made)
+
+
+@pytest.mark.parametrize("look", [0, 1, 3])
+def test_merges_keep_the_order_however_far_they_look(look: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A search that gives up may only keep kernels apart: what reads a value never comes before it. The plans are
+    replayed."""
+    monkeypatch.setattr("minigrad.schedule.group.LOOK", look)
+    for target in (AVX512, WIDE):
+        x = buffer((64, 64), float32)
+        numbers: list[LazyBuffer] = []
+        for i in range(12):
+            total = x.reduce(Op.SUM, (i % 2,))
+            numbers += [total.unary(Op.LOG), x.reduce(Op.MAX, (0, 1))]
+            x = matmul(x, buffer((64, 64), float32)).binary(Op.DIV, total.expand((64, 64))).unary(Op.TANH)
+        plan(x, *numbers, *[n.unary(Op.EXP) for n in numbers], target=target)

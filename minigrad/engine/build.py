@@ -1,0 +1,133 @@
+"""Stage: realise. In: a pending graph. Out: its executable: scheduled, lowered and compiled. Next: ``details.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from math import prod
+
+from minigrad.engine.compilation import compile_kernels
+from minigrad.engine.execute import Executable
+from minigrad.engine.kernels import Code, kernels
+from minigrad.engine.recipe import KernelCall, Recipe, Slot
+from minigrad.engine.walk import Pending
+from minigrad.graph.lazy import LazyBuffer
+from minigrad.lower import lower
+from minigrad.ops import Op
+from minigrad.runtime.device import Device, Program, get_device
+from minigrad.runtime.native import NativeProgram
+from minigrad.schedule.plan import Launch, Place, Plan, schedule
+from minigrad.schedule.spec import KernelSpec, StackedSpec
+from minigrad.schedule.structure import digest
+
+WORK_PER_THREAD = 16 << 10
+"""Scalar operations below which a thread is not worth waking."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """A pending graph as a plan refers to it: stand-ins for leaves, scalars and constants that became arguments, so
+    that the plan keeps no memory alive."""
+
+    leaves: list[LazyBuffer]
+    scalars: list[LazyBuffer]
+    dead: set[LazyBuffer]
+    stand_ins: dict[LazyBuffer, LazyBuffer]
+
+    @staticmethod
+    def of(pending: Pending, free: Iterable[int]) -> Model:
+        """``free``: the positions of the constants that are arguments."""
+        stand_ins: dict[LazyBuffer, LazyBuffer] = {}
+        leaves = []
+        for leaf in pending.leaves:
+            stand_ins[leaf] = LazyBuffer(Op.BUFFER, (), leaf.arg, leaf.shape, leaf.dtype, leaf.device)
+            leaves.append(stand_ins[leaf])
+        scalars = []
+        for node in pending.scalars:
+            stand_ins[node] = LazyBuffer(Op.SCALAR, (), None, (), node.dtype, node.device)
+            scalars.append(stand_ins[node])
+        for i in free:
+            node = pending.constants[i]
+            scalar = LazyBuffer(Op.SCALAR, (), None, (), node.dtype, node.device)
+            stand_ins[node] = scalar.expand(node.shape)
+            scalars.append(scalar)
+        dead = {leaf for leaf, is_dead in zip(leaves, pending.dead, strict=False) if is_dead}
+        return Model(leaves, scalars, dead, stand_ins)
+
+
+def build(pending: Pending, free: frozenset[int]) -> Executable:
+    """Schedule, lower and compile a graph."""
+    model = Model.of(pending, sorted(free))
+    device = get_device(pending.device)
+    plan = schedule(pending.results, model.leaves, model.dead, device.target, model.stand_ins)
+    codes, compiled = compile_launches(device, plan.launches)
+    recipe = write_recipe(plan, codes, model.scalars, sorted(free))
+    return Executable(recipe, codes, device, compiled)
+
+
+def compile_launches(device: Device, launches: Sequence[Launch]) -> tuple[list[Code], int]:
+    """The code of each launch, and how many kernels were compiled for it: one for each structure that is new."""
+    target = device.target
+    keys = [(device, target, digest(launch.structure)) for launch in launches]
+    found = {key: kernels.find(key) for key in keys}
+    missing = {key: launch for key, launch in zip(keys, launches, strict=True) if found[key] is None}
+    lowered = [lower(launch.spec, target) for launch in missing.values()]
+    programs = compile_kernels(device, [x.kernel for x in lowered]) if lowered else []
+    if isinstance(device.native((), 0), NativeProgram):
+        programs = [_lean(program) for program in programs]
+    for key, low, program in zip(missing, lowered, programs, strict=True):
+        written = frozenset(i for i, array in enumerate(low.kernel.arrays) if array.written)
+        found[key] = made = Code(program, key[2], low.flops, low.work, low.iterations, written)
+        kernels.keep(key, made)
+    return [code for key in keys if (code := found[key]) is not None], len(missing)
+
+
+def _lean(program: Program) -> Program:
+    """Without source and loop nest: where native code calls functions of this process, it needs only addresses."""
+    return Program(program.name, program.address, "", None, program.owner)
+
+
+def write_recipe(plan: Plan, codes: Sequence[Code], scalars: Sequence[LazyBuffer], free: Sequence[int]) -> Recipe:
+    """The recipe of a plan whose SCALAR nodes are ``scalars``."""
+    leaves = len(plan.leaves)
+    arena = leaves + len(plan.output_bytes)
+    position = {s: i for i, s in enumerate(scalars)}
+    calls: list[KernelCall] = []
+    overwritten: dict[int, None] = {}
+    for launch, code in zip(plan.launches, codes, strict=True):
+        arrays = tuple([_slot(place, leaves, arena) for place in launch.places])
+        numbers = dict.fromkeys([position[s] for part in parts_of(launch) for s in part.scalars])
+        calls.append(KernelCall(launch.spec.name, arrays, tuple(numbers), code.iterations, _grain(code), code.flops,
+                                code.work, traffic(launch)))
+        overwritten.update(dict.fromkeys([place.at for i, place in enumerate(launch.places)
+                                          if place.kind == "leaf" and i in code.written]))
+    letters = "".join("d" if s.dtype.is_float else "Q" if s.dtype.kind == "u" else "q" for s in scalars)
+    return Recipe(tuple(calls), leaves, letters, tuple(plan.output_bytes), plan.arena_bytes,
+                  tuple([(p.kind == "output", p.at) for p in plan.outputs]), tuple(overwritten),
+                  tuple([node.srcs[0].shape for node in plan.checks]), tuple(free))
+
+
+def _slot(place: Place, leaves: int, arena: int) -> Slot:
+    if place.kind == "leaf":
+        return place.at
+    if place.kind == "output":
+        return leaves + place.at
+    return (arena, place.at) if place.kind == "arena" else (arena + 1, place.at)
+
+
+def _grain(code: Code) -> int:
+    """Fewest iterations worth a thread; 0 keeps the kernel on the calling thread."""
+    if code.iterations < 2 or code.work < 2 * WORK_PER_THREAD:
+        return 0
+    return max(1, -(-WORK_PER_THREAD * code.iterations // max(1, code.work)))
+
+
+def parts_of(launch: Launch) -> tuple[KernelSpec, ...]:
+    """The kernels that a launch runs side by side; mostly one."""
+    return launch.spec.parts if isinstance(launch.spec, StackedSpec) else (launch.spec,)
+
+
+def traffic(launch: Launch) -> int:
+    """Bytes that a launch must read and write at least."""
+    return sum(memory.dtype.size * prod(memory.shape) for part in parts_of(launch) for memory in part.memory.values()
+               if memory.scope == "global")

@@ -1,0 +1,71 @@
+"""Stage: realise. In: a pending graph. Out: its kernels in every form, made again when somebody looks: a plan that is
+kept holds only what a run needs. Next: ``inspect.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+from minigrad.engine.build import Model, traffic
+from minigrad.engine.walk import Pending
+from minigrad.graph.lazy import LazyBuffer
+from minigrad.lower import Lowered, lower
+from minigrad.runtime.device import Device, device_class, get_device
+from minigrad.schedule.plan import Launch, Plan, schedule
+from minigrad.target import Target
+
+
+@dataclass(eq=False)
+class DetailedKernel:
+    """A launch, and its loop nest and source. ``bytes`` counts one run."""
+
+    launch: Launch
+    device: Device
+    target: Target
+
+    @property
+    def name(self) -> str:
+        return self.launch.spec.name
+
+    @property
+    def bytes(self) -> int:
+        return traffic(self.launch)
+
+    @cached_property
+    def lowered(self) -> Lowered:
+        return lower(self.launch.spec, self.target)
+
+    @cached_property
+    def source(self) -> str:
+        """The kernel in its device's language, the form DEBUG=4 prints."""
+        return self.device.readable(self.lowered.kernel)
+
+
+class Details:
+    """The plan and the kernels of a graph for a device. The graph is copied: it may be realised before they are asked
+    for."""
+
+    def __init__(self, pending: Pending, free: Iterable[int], device: Device) -> None:
+        self.device, self.target = device, device.target  # as the settings have it now
+        self.model = Model.of(pending, free)
+        at = dict(self.model.stand_ins)
+        for node in pending.order:
+            if node not in at:
+                srcs = tuple([at[s] for s in node.srcs])
+                at[node] = LazyBuffer(node.op, srcs, node.arg, node.shape, node.dtype, node.device)
+        self.results = [at[node] for node in pending.results]
+
+    @cached_property
+    def plan(self) -> Plan:
+        return schedule(self.results, self.model.leaves, self.model.dead, self.target, self.model.stand_ins)
+
+    @cached_property
+    def kernels(self) -> list[DetailedKernel]:
+        return [DetailedKernel(launch, self.device, self.target) for launch in self.plan.launches]
+
+
+def preview(pending: Pending, name: str) -> Details:
+    """What another device, which need not exist here, would run for a graph."""
+    kind = device_class(name)
+    return Details(pending, (), kind.offline() if kind.unavailable() else get_device(name))
