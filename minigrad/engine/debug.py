@@ -4,6 +4,7 @@ Next: the room ``autograd/``."""
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from functools import cache
 from time import perf_counter
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from minigrad.engine.execute import CompiledKernel, Executable
+from minigrad.engine.tier0.program import DirectKernel, DirectProgram
 from minigrad.engine.walk import Pending
 from minigrad.graph.show import show as show_graph
 from minigrad.kernel.show import show as show_kernel
@@ -22,12 +24,18 @@ def _print(*lines: str) -> None:
     print(*lines, sep="\n", file=sys.stdout, flush=True)
 
 
-def before(pending: Pending, executable: Executable, hit: bool, seconds: float, level: int) -> None:
+def before(pending: Pending, executable: Executable | DirectProgram, hit: bool, seconds: float, level: int) -> None:
     """What is known before the kernels run: the plan, and how it came about."""
     count = len(executable.kernels)
+    head = (f"*** {pending.device}: {len(pending.results)} output{'s' * (len(pending.results) != 1)} from "
+            f"{len(pending.order)} nodes, ")
+    if isinstance(executable, DirectProgram):
+        how = "cached calls" if hit else f"made in {seconds * 1e3:.1f} ms"
+        _print(f"{head}tier 0: {len(executable)} calls of {count} generic kernel{'s' * (count != 1)} ({how})")
+        _show_direct(pending, executable, level)
+        return
     how = "cached plan" if hit else f"planned and compiled in {seconds * 1e3:.1f} ms"
-    _print(f"*** {pending.device}: {len(pending.results)} output{'s' * (len(pending.results) != 1)} from "
-           f"{len(pending.order)} nodes, {count} kernel{'s' * (count != 1)} ({how})")
+    _print(f"{head}{count} kernel{'s' * (count != 1)} ({how})")
     if level >= 5:
         _print("--- lazy graph as recorded", show_graph(pending.results))
         _print("--- lazy graph simplified", show_graph(simplify(pending.results)[0]))
@@ -48,15 +56,32 @@ def before(pending: Pending, executable: Executable, hit: bool, seconds: float, 
                 _print("--- machine code", shown or f"(device {pending.device} does not show any)")
 
 
-def after(executable: Executable, seconds: list[float], level: int) -> None:
+def _show_direct(pending: Pending, program: DirectProgram, level: int) -> None:
+    """The generic kernels of a program of tier 0, each once. There is no plan: the graph runs as it was recorded."""
+    if level >= 5:
+        _print("--- lazy graph as recorded", show_graph(pending.results))
+    for kernel in program.kernels:
+        if level >= 3:
+            _print(show_kernel(kernel.lowered.kernel))
+        if level >= 4:
+            _print(f"--- {kernel.name}, called {kernel.calls} times: as {program.device.language}", kernel.source)
+        if level >= 6:
+            text = program.device.source([kernel.lowered.kernel])
+            _print("--- as compiled", text)
+            if level >= 7:
+                _print("--- machine code", program.device.assembly(text))
+
+
+def after(executable: Executable | DirectProgram, seconds: list[float], level: int) -> None:
     """A line for each kernel: time, speed and the share of what the machine can do."""
     if level < 2:
         return
-    for kernel, time in zip(executable.kernels, seconds, strict=True):
+    kernels: Sequence[CompiledKernel | DirectKernel] = executable.kernels
+    for kernel, time in zip(kernels, seconds, strict=True):
         _print(kernel_line(kernel, time))
 
 
-def kernel_line(kernel: CompiledKernel, seconds: float) -> str:
+def kernel_line(kernel: CompiledKernel | DirectKernel, seconds: float) -> str:
     """``name  12.3 µs  4.5 GFLOP/s  6.7 GB/s  80% of this machine's bandwidth``."""
     seconds = max(seconds, 1e-9)
     limits = machine_limits()

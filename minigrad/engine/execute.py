@@ -54,6 +54,8 @@ class CompiledKernel:
 class Executable:
     """A plan that can run: ``run`` takes the leaves' buffers and gives the results'."""
 
+    tier = 1
+
     def __init__(self, plan: Plan, device: Device, scalars: Sequence[LazyBuffer], free: Sequence[int]) -> None:
         self.plan, self.device, self.free = plan, device, tuple(free)
         start = perf_counter()
@@ -79,6 +81,21 @@ class Executable:
         # Native programs only call functions of this process, which is never refused.
         sure = all(isinstance(call, NativeProgram) for call in self.calls)
         self.kept_leaves = () if sure else tuple(dict.fromkeys(overwritten))
+
+    @property
+    def launches(self) -> int:
+        """Kernels that a run launches."""
+        return len(self.kernels)
+
+    @property
+    def compiled(self) -> int:
+        """Kernels that were compiled for it."""
+        return len(self.kernels)
+
+    @property
+    def native_calls(self) -> int:
+        """Calls into native code that a run makes."""
+        return len(self.calls)
 
     def _parts(self, steps: Sequence[Step]) -> Iterator[list[Step]]:
         """The steps of each native call."""

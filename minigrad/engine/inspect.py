@@ -12,6 +12,7 @@ from minigrad.runtime.device import device_name
 
 if TYPE_CHECKING:
     from minigrad.engine.execute import CompiledKernel
+    from minigrad.engine.tier0.program import DirectKernel
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,7 +20,7 @@ class KernelRun:
     """One kernel that ran. ``seconds`` is wall-clock time (None if it was only looked at); ``flops`` and ``bytes`` what
     it computes and must at least move; ``stages`` a line for each stage: its strategy and parameters."""
 
-    kernel: CompiledKernel
+    kernel: CompiledKernel | DirectKernel
     device: str
     seconds: float | None
 
@@ -52,8 +53,10 @@ class KernelRun:
 @dataclass
 class Seen:
     """What ran inside a ``with minigrad.inspect()`` block. ``launches``: kernels run; ``native_calls``: calls into
-    native code; ``compiled``: kernels compiled; ``plan_hits``, ``plan_misses``: realised graphs that had a plan, or
-    needed one. ``device``: the only device looked at (None: all); ``run``: whether its kernels are those that ran."""
+    native code; ``compiled``: kernels compiled; ``tier0``: graphs run without compiling them, by generic kernels (then
+    ``kernels`` has each of those once, and ``launches`` counts their calls); ``plan_hits``, ``plan_misses``: realised
+    graphs that had a plan, or needed one. ``device``: the only device looked at (None: all); ``run``: whether its
+    kernels are those that ran."""
 
     device: str | None = None
     run: bool = True
@@ -61,6 +64,7 @@ class Seen:
     launches: int = 0
     native_calls: int = 0
     compiled: int = 0
+    tier0: int = 0
     plan_hits: int = 0
     plan_misses: int = 0
 

@@ -1,6 +1,7 @@
-"""Stage: realise. In: a pending graph with its key. Out: the executable for it: from memory, or scheduled, lowered and
-compiled. Constants are part of a plan at first sight; a graph that comes again with other constants gets a plan
-that takes those as arguments, so that nothing is compiled a third time. Next: ``execute.py``."""
+"""Stage: realise. In: a pending graph with its key. Out: what runs it: an executable from memory, or scheduled, lowered
+and compiled; or a program of tier 0 (``tiers.py``). Constants are part of a plan at first sight; a graph that comes
+again with other constants gets a plan that takes those as arguments, so that nothing is compiled a third time.
+Next: ``execute.py``."""
 
 from __future__ import annotations
 
@@ -9,24 +10,38 @@ from functools import cache
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from minigrad import config
+from minigrad.engine import tiers
 from minigrad.engine.walk import Pending
 from minigrad.runtime.device import get_device
 
 if TYPE_CHECKING:
     from minigrad.engine.execute import Executable
+    from minigrad.engine.tier0 import DirectProgram
 
 CAPACITY = 2048
 """Graphs remembered; the one not used for longest goes first."""
 
+MOST_NODES = 1 << 19
+"""Nodes of all graphs remembered: a key takes about 150 bytes a node."""
+
+MOST_CALLS = 1 << 18
+"""Calls of all programs of tier 0 that are kept, about 100 bytes each."""
+
 
 class Family:
-    """The plans of one key. ``free``: the positions of constants that have been seen to vary: they are arguments."""
+    """The plans of one key, a graph of ``nodes`` nodes. ``free``: the positions of constants that have been seen to
+    vary: they are arguments. ``direct``: the program of tier 0, as long as there is no plan; a run of it costs
+    ``rent``, and when nothing is ``left``, the graph is compiled."""
 
-    __slots__ = ("free", "plans")
+    __slots__ = ("direct", "free", "left", "nodes", "plans", "rent")
 
-    def __init__(self) -> None:
+    def __init__(self, nodes: int) -> None:
+        self.nodes = nodes
         self.free: frozenset[int] = frozenset()
         self.plans: dict[Any, Executable] = {}
+        self.direct: DirectProgram | None = None
+        self.rent = self.left = 0.0
 
     def fixed(self, numbers: tuple[Any, ...]) -> Any:
         """The constants a plan depends on, given which are free."""
@@ -44,10 +59,19 @@ class PlanCache:
         self.capacity = capacity
         self.hits = 0
         self.misses = 0
+        self.nodes = 0  # of all families
+        self.programs: OrderedDict[Any, Family] = OrderedDict()  # the families that have one of tier 0
+        self.calls = 0  # of all those programs
+        self.sightings = tiers.Sightings()
 
-    def find(self, pending: Pending) -> tuple[Executable, bool]:
-        """The executable for this graph, and whether it was there already."""
+    def find(self, pending: Pending) -> tuple[Executable | DirectProgram, bool]:
+        """What runs this graph, and whether it was there already."""
         family = self.families.get(pending.key)
+        if family is None or not family.plans:
+            direct = self._direct(pending, family)
+            if direct is not None:
+                return direct
+            family = self.families.get(pending.key)
         if family is not None:
             self.families.move_to_end(pending.key)
             found = family.plans.get(family.fixed(pending.numbers))
@@ -57,26 +81,84 @@ class PlanCache:
             varying = _differences(next(iter(family.plans)), pending.numbers) if family.plans else frozenset()
             free = family.free | frozenset(i for i in varying if pending.constants[i].dtype.kind != "b")
         else:
-            family = Family()
+            family = Family(len(pending.order))
             free = family.free
         self.misses += 1
         executable = compiler().build(pending, free)  # should this fail, nothing has been changed here
         family.free = free
         family.plans[family.fixed(pending.numbers)] = executable
-        self.families[pending.key] = family
-        if len(self.families) > self.capacity:
-            self.families.popitem(last=False)
+        self._drop(pending.key)
+        self._remember(pending.key, family)
         return executable, False
+
+    def _direct(self, pending: Pending, family: Family | None) -> tuple[DirectProgram, bool] | None:
+        """The program of tier 0 for a graph that is not compiled, and whether it was there already; None if it is to be
+        compiled now."""
+        if family is None:
+            cost = tiers.cost_of(pending.order)
+            if tiers.choose(pending, cost, self.sightings):
+                return None
+            family = Family(len(pending.order))
+            family.rent, family.left = cost.run, float("inf") if config.get("TIERS") == 2 else cost.compile
+        elif family.left <= 0 or not config.get("TIERS"):
+            return None
+        program = family.direct
+        hit = program is not None and program.fits(pending.numbers)
+        if program is None or not hit:
+            try:
+                program = _tier0().build(pending)
+            except _tier0().Declined:
+                return None
+            self._drop(pending.key)
+            family.direct = program
+            self._remember(pending.key, family)
+            self.programs[pending.key] = family
+            self.calls += len(program)
+            while self.calls > MOST_CALLS:
+                self._drop(next(iter(self.programs)))
+        family.left -= family.rent
+        self.hits += hit
+        self.misses += not hit
+        return program, hit
+
+    def _remember(self, key: Any, family: Family) -> None:
+        """Keep a family, and forget those used longest ago that there is no room for."""
+        if key not in self.families:
+            self.nodes += family.nodes
+        self.families[key] = family
+        self.families.move_to_end(key)
+        while len(self.families) > self.capacity or (self.nodes > MOST_NODES and len(self.families) > 1):
+            oldest, gone = self.families.popitem(last=False)
+            self.nodes -= gone.nodes
+            self._drop(oldest)
+
+    def _drop(self, key: Any) -> None:
+        """Forget a program of tier 0."""
+        family = self.programs.pop(key, None)
+        if family is not None and family.direct is not None:
+            self.calls -= len(family.direct)
+            family.direct = None
 
     def clear(self) -> None:
         """Forget everything."""
         self.families.clear()
+        self.programs.clear()
+        self.nodes = self.calls = 0
+        self.sightings = tiers.Sightings()
 
 
 def _differences(fixed: Any, numbers: tuple[Any, ...]) -> frozenset[int]:
     if len(fixed) == 2 and isinstance(fixed[0], frozenset):
         fixed = fixed[1]
     return frozenset(i for i, (a, b) in enumerate(zip(fixed, numbers, strict=True)) if a is not None and a != b)
+
+
+@cache
+def _tier0() -> ModuleType:
+    """Tier 0, loaded when the first graph is run by it."""
+    from minigrad.engine import tier0
+
+    return tier0
 
 
 @cache

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from functools import cache
 from time import perf_counter
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,6 +22,10 @@ from minigrad.graph.reference import evaluate
 from minigrad.ops import Op
 from minigrad.runtime.buffer import Buffer
 from minigrad.runtime.device import get_device, memory_error
+
+if TYPE_CHECKING:
+    from minigrad.engine.execute import CompiledKernel
+    from minigrad.engine.tier0.program import DirectKernel
 
 plans = PlanCache()
 
@@ -67,12 +72,14 @@ def _run(pending: Pending) -> None:
     for record in seen:
         if not record.run or record.device not in (None, pending.device):
             continue
-        record.launches += len(executable.kernels)
-        record.native_calls += len(executable.calls)
-        record.compiled += 0 if hit else len(executable.kernels)
+        record.launches += executable.launches
+        record.native_calls += executable.native_calls
+        record.compiled += 0 if hit else executable.compiled
+        record.tier0 += executable.tier == 0
         record.plan_hits += hit
         record.plan_misses += not hit
-        record.kernels += [KernelRun(k, pending.device, s) for k, s in zip(executable.kernels, seconds, strict=True)]
+        kernels: Sequence[CompiledKernel | DirectKernel] = executable.kernels
+        record.kernels += [KernelRun(k, pending.device, s) for k, s in zip(kernels, seconds, strict=True)]
 
 
 @cache

@@ -1,0 +1,109 @@
+"""Stage: realise, tier 0. In: names of generic kernels. Out: their addresses. Those that a program needs and that no
+earlier one needed are compiled together; the disk cache finds them by name, so that a process that needs them again
+writes no loop nest and no text. Next: ``views.py``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache, cached_property
+from threading import RLock
+
+from minigrad.engine.tier0.kernels import Name, kernel, title
+from minigrad.kernel.ir import Kernel
+from minigrad.lower.lower import Lowered, finish
+from minigrad.ops import SCALAR_OPS
+from minigrad.render.llvm import render_llvm
+from minigrad.runtime import llvm
+from minigrad.runtime.device import Device, get_device
+
+DEVICE = "CPU"
+
+
+@dataclass(eq=False)
+class Generic:
+    """A generic kernel of this machine: its ``address`` is 0 until a program needs it. ``cost``: scalar operations for
+    an element."""
+
+    name: Name
+    arity: int
+    cost: int
+    address: int = 0
+
+    @property
+    def title(self) -> str:
+        return title(self.name)
+
+    @cached_property
+    def nest(self) -> Kernel:
+        """Its loop nest, after the passes."""
+        target = _device().target
+        return finish(Lowered(kernel(self.name, target), (), 0, 0, 1), target).kernel
+
+    @property
+    def source(self) -> str:
+        """Its source as C, the form DEBUG=4 prints."""
+        return _device().readable(self.nest)
+
+
+class Library:
+    """The generic kernels known so far, by number."""
+
+    def __init__(self) -> None:
+        self.kernels: list[Generic] = []
+        self.numbers: dict[Name, int] = {}
+        self.lock = RLock()
+        self.modules: list[llvm.Module] = []  # keeps the code alive
+        self.compiled = 0
+
+    def number(self, name: Name) -> int:
+        """The number of a kernel, which need not be compiled yet."""
+        found = self.numbers.get(name)
+        if found is None:
+            with self.lock:
+                found = self.numbers.get(name)
+                if found is None:
+                    self.kernels.append(Generic(name, _arity(name), _cost(name)))
+                    found = self.numbers[name] = len(self.kernels) - 1
+        return found
+
+    def compile(self, numbers: set[int]) -> int:
+        """See that these kernels have addresses; how many did not have one."""
+        with self.lock:
+            missing = sorted((self.kernels[i] for i in numbers if not self.kernels[i].address), key=lambda g: g.title)
+            if missing:
+                names = [g.title for g in missing]
+
+                def text() -> str:
+                    return render_llvm([g.nest for g in missing], _device().target)
+
+                module = llvm.compile_named("tier 0: " + " ".join(names), text, names, DEVICE)
+                self.modules.append(module)
+                for generic, name in zip(missing, names, strict=True):
+                    generic.address = module.addresses[name]
+            return len(missing)
+
+
+def _arity(name: Name) -> int:
+    """How many arrays the kernel takes."""
+    kind = name[0]
+    if kind == "map":
+        return 1 + len(name[2])
+    if kind == "locate":
+        return 3 if name[1] else 4
+    return 3 if kind in ("dot", "take", "put") else 2
+
+
+def _cost(name: Name) -> int:
+    if name[0] == "map":
+        return SCALAR_OPS[name[1]].cost + 1 if name[1] in SCALAR_OPS else 1
+    return 100 if name[0] == "random" else 4
+
+
+@cache
+def library() -> Library:
+    """This process's."""
+    return Library()
+
+
+def _device() -> Device:
+    return get_device(DEVICE)

@@ -1,0 +1,404 @@
+"""Stage: realise, tier 0. In: a node that is not elementwise, or not simply so. Out: its value, by strides where
+nothing need move, else by calls of generic kernels. Next: ``program.py``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from minigrad.dtype import accumulator, float32, int64
+from minigrad.engine.tier0.builder import (
+    IOTA,
+    LEAVES,
+    SHIFT,
+    STATUS,
+    Builder,
+    Declined,
+    Product,
+    View,
+    as_value,
+)
+from minigrad.engine.tier0.kernels import BLOCK
+from minigrad.engine.tier0.views import Strides, merged, moved
+from minigrad.graph.lazy import LazyBuffer, contiguous_strides
+from minigrad.ops import MOVEMENT, REDUCE, Op
+
+At = dict[LazyBuffer, Any]
+
+NARROW = 8
+"""Columns up to which a matrix product runs its vectors along the rows, if there are more of those."""
+
+
+# --- sources -------------------------------------------------------------------------------------------------------
+
+
+def _const(b: Builder, node: LazyBuffer, at: At) -> None:
+    position = b.constant_at.get(node)
+    ref = b.constant(node.arg, node.dtype) if position is None else 8 * position
+    n = node.size
+    at[node] = ref if n == 1 else View(ref, None) if n else 0
+
+
+def _scalar(b: Builder, node: LazyBuffer, at: At) -> None:
+    at[node] = 8 * (len(b.pending.constants) + b.scalars)
+    b.scalars += 1
+
+
+def _buffer(b: Builder, node: LazyBuffer, at: At) -> None:
+    ref = (LEAVES + b.leaves) << SHIFT
+    b.leaves += 1
+    at[node] = ref if node.arg is None else as_value(ref, node.arg, node.shape) if node.size else 0
+
+
+def _index(b: Builder, node: LazyBuffer, at: At) -> None:
+    b.iota = max(b.iota, node.shape[node.arg])
+    strides = tuple([int(axis == node.arg) for axis in range(len(node.shape))])
+    at[node] = as_value(IOTA << SHIFT, strides, node.shape) if node.size else 0
+
+
+def _random_bits(b: Builder, node: LazyBuffer, at: At) -> None:
+    n = node.size
+    if not n:
+        at[node] = 0
+        return
+    key, _ = b.view(node.srcs[0], at)
+    at[node] = b.new(4 * n)
+    b.call(("random",), (n,), -(-n // BLOCK), min(n, BLOCK), [at[node], key])
+
+
+# --- elementwise ops with something special ------------------------------------------------------------------------
+
+
+def _cast(b: Builder, node: LazyBuffer, at: At) -> None:
+    source = node.srcs[0]
+    if source.dtype is node.dtype:
+        _same(b, node, at)
+        return
+    _one_operand(b, node, at, ("map", Op.CAST, (source.dtype.name,), node.dtype.name))
+
+
+def _power(b: Builder, node: LazyBuffer, at: At) -> None:
+    exponent = b.exponent(node.srcs[1]) if node.dtype.is_float else None
+    if exponent is not None:
+        _one_operand(b, node, at, ("map", Op.POW, (node.dtype.name,), node.dtype.name), exponent)
+        return
+    n = node.size
+    refs = [b.plain(s, at) for s in node.srcs]
+    if n:
+        out = b.new(n * node.dtype.size)
+        name = node.dtype.name
+        b.call(("map", Op.POW, (name, name), name, 0, None), (n,), -(-n // BLOCK), min(n, BLOCK), [out, *refs])
+        at[node] = out
+    else:
+        at[node] = 0
+
+
+def _one_operand(b: Builder, node: LazyBuffer, at: At, name: tuple[Any, ...], exponent: Any = None) -> None:
+    value, n = at[node.srcs[0]], node.size
+    uniform = value.__class__ is View and value.strides is None
+    if not n:
+        at[node] = 0
+        return
+    ref = value.ref if uniform else b.plain(node.srcs[0], at)
+    count = 1 if uniform else n
+    out = b.new(count * node.dtype.size)
+    b.call((*name, 0, exponent), (count,), -(-count // BLOCK), min(count, BLOCK), [out, ref])
+    at[node] = View(out, None) if uniform and n > 1 else out
+
+
+def _same(b: Builder, node: LazyBuffer, at: At) -> None:
+    """The value is the source's: CONTIGUOUS, and BITCAST, which only reads it as another type."""
+    source = node.srcs[0]
+    at[node] = b.plain(source, at) if at[source].__class__ is Product else at[source]
+
+
+# --- movement ------------------------------------------------------------------------------------------------------
+
+
+def _move(b: Builder, node: LazyBuffer, at: At) -> None:
+    source = node.srcs[0]
+    value = at[source]
+    if value.__class__ is int and (node.op == Op.RESHAPE or not node.size):
+        at[node] = value
+        return
+    if not node.size:
+        at[node] = 0
+        return
+    if value.__class__ is View and value.strides is None:
+        at[node] = value if node.size > 1 else value.ref
+        return
+    ref, strides = b.view(source, at)
+    found = moved(node.op, node.arg, source.shape, strides)
+    if found is None:
+        at[node] = b.plain(source, at)
+        return
+    at[node] = as_value(ref + found[0] * node.dtype.size, found[1], node.shape)
+
+
+def _pad(b: Builder, node: LazyBuffer, at: At) -> None:
+    n, source, size = node.size, node.srcs[0], node.dtype.size
+    if not n:
+        at[node] = 0
+        return
+    out = b.new(n * size)
+    b.fill(out, b.constant(0, int64), n, size)
+    if source.size:
+        ref, strides = b.view(source, at)
+        whole = contiguous_strides(node.shape)
+        offset = sum([low * step for (low, _, _), step in zip(node.arg, whole, strict=True)])
+        steps = tuple([(gap + 1) * step for (_, _, gap), step in zip(node.arg, whole, strict=True)])
+        b.copy(out + offset * size, steps, ref, strides, source.shape, size)
+    at[node] = out
+
+
+# --- reductions ----------------------------------------------------------------------------------------------------
+
+
+def _reduce(b: Builder, node: LazyBuffer, at: At) -> None:
+    source = node.srcs[0]
+    shape, axes = source.shape, node.arg
+    value = at[source]
+    rows = node.size
+    if not rows:
+        at[node] = 0
+        return
+    count = math.prod([shape[a] for a in axes])
+    if value.__class__ is Product:
+        if node.op == Op.SUM and count and _contract(b, node, value, at):
+            return
+        value = b.plain(source, at)
+    if count == 1:
+        at[node] = value  # the axes that go have size 1 already
+        return
+    kept = [a for a in range(len(shape)) if a not in axes]
+    order = [*kept, *axes]
+    ref = 0
+    if count:
+        ref, strides = b.view(source, at)
+        turned = as_value(ref, tuple([strides[a] for a in order]), tuple([shape[a] for a in order]))
+        if turned.__class__ is not int:
+            ref = b.copied(turned, [shape[a] for a in order], node.dtype.size)  # type: ignore[arg-type]
+    out = b.new(rows * node.dtype.size)
+    b.call(("reduce", node.op, node.dtype.name), (count,), rows, max(1, count), [out, ref])
+    at[node] = out
+
+
+def _contract(b: Builder, node: LazyBuffer, product: Product, at: At) -> bool:
+    """A sum of products as a matrix product, without memory for the products. False if that would save nothing."""
+    shape, axes, size = node.srcs[0].shape, node.arg, node.dtype.size
+    if node.dtype.kind == "b":
+        return False
+    x, y = product.a, product.b
+    assert x.strides is not None and y.strides is not None
+    batch: list[int] = []
+    rows: list[int] = []
+    columns: list[int] = []
+    depth: list[int] = []
+    for a, extent in enumerate(shape):
+        if extent == 1:
+            continue
+        if a in axes:
+            depth.append(a)
+        elif x.strides[a] and y.strides[a]:
+            batch.append(a)
+        else:
+            (columns if y.strides[a] else rows).append(a)
+    many, wide, deep, times = (math.prod([shape[a] for a in group]) for group in (rows, columns, depth, batch))
+    if many == 1 and wide == 1:
+        return False
+    if wide < NARROW and many > wide:
+        x, y, rows, columns, many, wide = y, x, columns, rows, wide, many
+    x_ref, x_steps = _grouped(b, x, shape, [batch, rows, depth], size, False)
+    y_ref, y_steps = _grouped(b, y, shape, [batch, depth, columns], size, True)
+    out = b.new(times * many * wide * size)
+    b.call(("dot", node.dtype.name), (many, wide, deep, x_steps[0], x_steps[1], x_steps[2], y_steps[0], y_steps[1]),
+           times * many, wide * deep, [out, x_ref, y_ref])
+    strides = [0] * len(shape)
+    order = [*batch, *rows, *columns]
+    for a, step in zip(order, contiguous_strides([shape[a] for a in order]), strict=True):
+        strides[a] = step
+    at[node] = as_value(out, tuple(strides), node.shape)
+    return True
+
+
+def _grouped(b: Builder, view: View, shape: tuple[int, ...], groups: Sequence[list[int]], size: int,
+             dense: bool) -> tuple[int, list[int]]:
+    """A view with one stride for each group of axes, copied if it must be; ``dense``: the last of them is 1."""
+    assert view.strides is not None
+    steps: list[int] = []
+    for group in groups:
+        _, (joined,) = merged([shape[a] for a in group], [tuple([view.strides[a] for a in group])])
+        if len(joined) > 1:
+            break
+        steps.append(joined[0] if joined else 1)
+    if len(steps) == len(groups) and (not dense or steps[-1] == 1):
+        return view.ref, steps
+    sizes = [[shape[a] for a in group] for group in groups]
+    flat = View(view.ref, tuple([view.strides[a] for group in groups for a in group]))
+    ref = b.copied(flat, [n for group in sizes for n in group], size)
+    return ref, list(contiguous_strides([math.prod(group) for group in sizes]))
+
+
+def _scan(b: Builder, node: LazyBuffer, at: At) -> None:
+    op, axis = node.arg
+    source, size = node.srcs[0], node.dtype.size
+    if not node.size:
+        at[node] = 0
+        return
+    shape = node.shape
+    order = [*[a for a in range(len(shape)) if a != axis], axis]
+    sizes = tuple([shape[a] for a in order])
+    ref, strides = b.view(source, at)
+    turned = as_value(ref, tuple([strides[a] for a in order]), sizes)
+    if turned.__class__ is not int:
+        ref = b.copied(turned, sizes, size)  # type: ignore[arg-type]
+    out = b.new(node.size * size)
+    n = shape[axis]
+    b.call(("scan", op, node.dtype.name), (n,), node.size // n, n, [out, ref])
+    result = [0] * len(shape)
+    for a, step in zip(order, contiguous_strides(sizes), strict=True):
+        result[a] = step
+    at[node] = as_value(out, tuple(result), shape)
+
+
+# --- memory --------------------------------------------------------------------------------------------------------
+
+
+def _locations(b: Builder, node: LazyBuffer, indexes: Sequence[LazyBuffer], at: At) -> int:
+    """The row of the flattened source that each index means; a check that they are in range."""
+    base, count = node.srcs[0].shape, indexes[0].size
+    status = (STATUS << SHIFT) + 8 * len(b.checks)
+    b.checks.append(node)
+    ref = 0
+    for position, index in enumerate(indexes):
+        refs = [b.new(8 * count), b.plain(index, at), status]
+        b.call(("locate", position == 0), (base[position], position + 1), count, 1,
+               refs if position == 0 else [*refs, ref])
+        ref = refs[0]
+    return ref
+
+
+def _gather(b: Builder, node: LazyBuffer, at: At) -> None:
+    base, indexes = node.srcs[0], node.srcs[1:]
+    if not node.size:
+        at[node] = 0
+        return
+    if not base.size:
+        raise Declined("a gather from an empty tensor")
+    where = _locations(b, node, indexes, at)
+    inner, size = math.prod(base.shape[len(indexes):]), node.dtype.size
+    out = b.new(node.size * size)
+    b.call(("take", size), (inner,), node.size // inner, inner, [out, b.plain(base, at), where])
+    at[node] = out
+
+
+def _scatter(b: Builder, node: LazyBuffer, at: At) -> None:
+    base, value, *indexes = node.srcs
+    mode, dtype = node.arg[1], node.dtype
+    if not node.size:
+        if value.size:
+            raise Declined("a scatter into an empty tensor")
+        at[node] = 0
+        return
+    if not value.size:
+        at[node] = b.plain(base, at)
+        return
+    wide = accumulator(dtype) if mode == "add" else dtype
+    where = _locations(b, node, indexes, at)
+    ref = b.plain(value, at)
+    if wide is not dtype:  # halves are summed in float32 and rounded once
+        assert wide is float32
+        out = _converted(b, b.plain(base, at), node.size, dtype.name, wide.name)
+        ref = _converted(b, ref, value.size, dtype.name, wide.name)
+    else:
+        out = _own(b, node, at, ref)
+    count = indexes[0].size
+    inner = value.size // count
+    b.call(("put", mode, wide.name), (count, inner), 1, value.size, [out, ref, where])
+    at[node] = out if wide is dtype else _converted(b, out, node.size, wide.name, dtype.name)
+
+
+def _converted(b: Builder, ref: int, n: int, source: str, to: str) -> int:
+    out = b.new(n * (4 if to == "float32" else 2))
+    b.call(("map", Op.CAST, (source,), to, 0, None), (n,), -(-n // BLOCK), min(n, BLOCK), [out, ref])
+    return out
+
+
+def _own(b: Builder, node: LazyBuffer, at: At, read: int) -> int:
+    """The value of a node's first source in memory that the node may write while it reads ``read``: its own if nobody
+    reads that later, else a copy."""
+    base = node.srcs[0]
+    value = at[base]
+    if b.writable(value, node, base) and read >> SHIFT != value >> SHIFT:
+        return value
+    ref, strides = b.view(base, at)
+    out = b.new(base.size * base.dtype.size)
+    if value.__class__ is View and value.strides is None:
+        b.fill(out, ref, base.size, base.dtype.size)
+    else:
+        b.copy(out, contiguous_strides(base.shape), ref, strides, base.shape, base.dtype.size)
+    return out
+
+
+def _assign(b: Builder, node: LazyBuffer, at: At) -> None:
+    base, value = node.srcs
+    if not value.size:
+        at[node] = b.plain(base, at)
+        return
+    shape, size = base.shape, node.dtype.size
+    strides: Strides = contiguous_strides(shape)
+    offset, like = 0, base
+    for op, arg in node.arg:
+        if op not in _INJECTIVE:
+            raise Declined(f"a write through {op}")
+        found = moved(op, arg, shape, strides)
+        if found is None:
+            raise Declined("a write through a reshape of what is not contiguous")
+        offset, strides = offset + found[0], found[1]
+        like = LazyBuffer(Op.PARAM, (), 0, shape, node.dtype, node.device).move(op, arg)
+        shape = like.shape
+    ref, steps = b.view(value, at)
+    if b.writable(at[base], node, base) and ref >> SHIFT == at[base] >> SHIFT:  # it reads what it would overwrite
+        ref, steps = b.plain(value, at), contiguous_strides(value.shape)
+    out = _own(b, node, at, ref)
+    b.copy(out + offset * size, strides, ref, steps, shape, size)
+    at[node] = out
+
+
+_INJECTIVE = frozenset((Op.RESHAPE, Op.PERMUTE, Op.SHRINK, Op.FLIP, Op.STRIDE))
+
+
+# --- composites ----------------------------------------------------------------------------------------------------
+
+
+def _function(b: Builder, node: LazyBuffer, at: At) -> None:
+    body = node.arg
+    inside: At = {p: at[s] for p, s in zip(body.params, node.srcs, strict=True)}
+    b.depth += 1
+    b.run(body.order, inside)
+    b.depth -= 1
+    b.outputs[node] = [inside[o] for o in body.outputs]
+    at[node] = b.outputs[node][0]
+
+
+def _output(b: Builder, node: LazyBuffer, at: At) -> None:
+    at[node] = b.outputs[node.srcs[0]][node.arg]
+
+
+def _declined(b: Builder, node: LazyBuffer, at: At) -> None:
+    raise Declined(f"{node.op} has no generic kernel")
+
+
+_HANDLERS: dict[str, Callable[[Builder, LazyBuffer, At], None]] = {
+    **dict.fromkeys(MOVEMENT, _move), **dict.fromkeys(REDUCE, _reduce),
+    Op.CONST: _const, Op.SCALAR: _scalar, Op.BUFFER: _buffer, Op.INDEX: _index, Op.RANDOM_BITS: _random_bits,
+    Op.CAST: _cast, Op.BITCAST: _same, Op.POW: _power, Op.CONTIGUOUS: _same, Op.PAD: _pad, Op.SCAN: _scan,
+    Op.GATHER: _gather, Op.SCATTER: _scatter, Op.ASSIGN: _assign, Op.FUNCTION: _function, Op.OUTPUT: _output,
+    Op.HOST: _declined, Op.COPY: _declined, Op.PARAM: _declined}
+
+
+class NodeBuilder(Builder):
+    """The builder with what it does for each op that is not simply elementwise."""
+
+    handlers = _HANDLERS

@@ -1,0 +1,276 @@
+"""Stage: realise, tier 0. In: the calls of a graph. Out: a program that runs them, the same to its caller as a compiled
+plan. Next: ``../tiers.py``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from minigrad.dtype import DType, bfloat16
+from minigrad.engine.tier0.builder import IOTA, LEAVES, MOST_MEMORIES, NUMBERS, SHIFT, STATUS, Declined
+from minigrad.engine.tier0.library import Generic, library
+from minigrad.engine.tier0.nodes import NodeBuilder
+from minigrad.engine.walk import Pending
+from minigrad.graph.lazy import LazyBuffer
+from minigrad.lower.lower import Lowered
+from minigrad.runtime.allocator import size_class
+from minigrad.runtime.buffer import Buffer
+from minigrad.runtime.calls import CallTable
+from minigrad.runtime.device import get_device, memory_error
+
+WORK_PER_THREAD = 16 << 10
+"""Scalar operations below which a thread is not worth waking; as in ``execute.py``."""
+
+WORK_PER_CALL = 1 << 30
+"""Scalar operations after which native code returns to Python, so that Ctrl-C gets through."""
+
+SMALL_ARENA = 8 << 20
+"""Bytes up to which no memory is used twice: finding out where it could be would cost more than it saves."""
+
+MOST_ARENA = 1 << 30
+"""Bytes of intermediate values with which a graph is declined."""
+
+
+@dataclass(eq=False)
+class DirectKernel:
+    """A generic kernel in a program: how often it is called, and what those calls compute and move."""
+
+    generic: Generic
+    calls: int
+    flops: int
+    bytes: int
+
+    @property
+    def name(self) -> str:
+        return self.generic.title
+
+    @property
+    def source(self) -> str:
+        """Its source as C."""
+        return self.generic.source
+
+    @cached_property
+    def lowered(self) -> Lowered:
+        """Its loop nest."""
+        return Lowered(self.generic.nest, (f"tier 0: {self.calls} calls",), self.flops, self.flops, self.calls)
+
+
+def build(pending: Pending) -> DirectProgram:
+    """The program for a graph. Raises ``Declined`` for one that only the compiler can do."""
+    builder = NodeBuilder(pending)
+    builder.watch(pending.order, pending.results)
+    at: dict[LazyBuffer, Any] = {}
+    builder.run(pending.order, at)
+    return DirectProgram(builder, [_stored(builder, node, at) for node in pending.results])
+
+
+def _stored(b: NodeBuilder, node: LazyBuffer, at: dict[LazyBuffer, Any]) -> int:
+    """The memory that a result becomes: its own, whole."""
+    ref, nbytes = b.plain(node, at), node.size * node.dtype.size
+    memory = ref >> SHIFT
+    if nbytes and memory >= LEAVES + len(b.pending.leaves) and not ref & ((1 << SHIFT) - 1) \
+            and b.nbytes[memory] == nbytes:
+        return memory
+    out = b.new(nbytes)
+    if nbytes:
+        b.copy(out, (1,), ref, (1,), (node.size,), node.dtype.size)
+    return out >> SHIFT
+
+
+class DirectProgram:
+    """Runs a graph by generic kernels. ``fixed``: the numbers of those constants that it depends on, by position."""
+
+    tier = 0
+
+    def __init__(self, b: NodeBuilder, results: list[int]) -> None:
+        pending = b.pending
+        self.device = get_device(pending.device)
+        if len(b.nbytes) >= MOST_MEMORIES:
+            raise Declined(f"{len(b.nbytes)} values")
+        self.fixed = {i: pending.numbers[i] for i in b.exponents}
+        self.leaves = len(pending.leaves)
+        self.check_shapes = [n.srcs[0].shape for n in b.checks]
+        self.cells = np.array(b.cells, np.int64)
+        self._number_groups(b, pending)
+        self.iota = np.arange(b.iota)
+        kernels = np.array(b.kernels, np.int64)
+        used = np.unique(kernels)
+        self.compiled = library().compile(set(used.tolist()))
+        known = library().kernels
+        width = len(known)
+        address, arity, cost = np.zeros(width, np.int64), np.zeros(width, np.int64), np.zeros(width, np.int64)
+        for i in used.tolist():
+            address[i], arity[i], cost[i] = known[i].address, known[i].arity, known[i].cost
+        records = np.array(b.records, np.int64)
+        flat: list[int] = []
+        rows = []
+        for numbers, iterations, elements_each in b.numbers:
+            rows.append((len(flat), iterations, elements_each))
+            flat += numbers
+        table = np.array(rows, np.int64).reshape(-1, 3)[records]
+        arities = arity[kernels]
+        first = np.cumsum(arities) - arities
+        each = cost[kernels] * table[:, 2]
+        work = each * table[:, 1]
+        parallel = (table[:, 1] > 1) & (work >= 2 * WORK_PER_THREAD)
+        grain = np.where(parallel, np.maximum(1, -(-WORK_PER_THREAD // np.maximum(1, each))), 0)
+        self._place(b, results, first, arities)
+        self.table = CallTable(address[kernels], first, len(self.cells), np.array(flat, np.int64), table[:, 0],
+                               table[:, 1], grain, _parts(work))
+        counts = np.bincount(kernels, minlength=width)
+        elements = np.bincount(kernels, table[:, 1] * table[:, 2], minlength=width)
+        self.kernels = [DirectKernel(known[i], int(counts[i]), int(elements[i] * cost[i]),
+                                     int(elements[i] * 4 * arity[i])) for i in used.tolist()]
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    @property
+    def launches(self) -> int:
+        """Kernels that a run launches."""
+        return len(self.table)
+
+    @property
+    def native_calls(self) -> int:
+        """Calls into native code that a run makes."""
+        return self.table.native_calls
+
+    # --- preparation
+
+    def _number_groups(self, b: NodeBuilder, pending: Pending) -> None:
+        """Which constants and run-time numbers go where, by dtype."""
+        constants, scalars = pending.constants, pending.scalars
+        self.pool = np.zeros(max(1, len(constants) + len(scalars) + len(b.fixed_numbers)), np.uint64)
+        groups: dict[DType, tuple[list[int], list[int]]] = {}
+        for i, node in enumerate(constants):
+            groups.setdefault(node.dtype, ([], []))[0].append(i)
+        for i, node in enumerate(scalars):
+            groups.setdefault(node.dtype, ([], []))[1].append(i)
+        self.groups = [(dtype, of_constants, of_scalars,
+                        np.array([*of_constants, *[len(constants) + i for i in of_scalars]], np.int64))
+                       for dtype, (of_constants, of_scalars) in groups.items()]
+        start = len(constants) + len(scalars)
+        for i, (value, dtype) in enumerate(b.fixed_numbers):
+            _write(self.pool, np.array([start + i]), [value], dtype)
+
+    def _place(self, b: NodeBuilder, results: list[int], first: np.ndarray, arities: np.ndarray) -> None:
+        """Where each memory lies: an output, or an offset in the arena."""
+        sizes = np.array(b.nbytes, np.int64)
+        own = np.zeros(len(sizes), bool)
+        own[LEAVES + self.leaves:] = True
+        memories = list(dict.fromkeys(results))
+        number = {memory: i for i, memory in enumerate(memories)}
+        self.outputs = np.array(memories, np.int64)
+        self.output_bytes = [b.nbytes[m] for m in memories]
+        self.output_numbers = [number[m] for m in results]
+        own[self.outputs] = False
+        padded = np.where(own, np.where(sizes < 64, (sizes + 7) & -8, (sizes + 63) & -64), 0)
+        ends = np.cumsum(padded)
+        self.places = np.where(own, ends - padded, 0)
+        self.arena_bytes = int(ends[-1])
+        if self.arena_bytes > SMALL_ARENA:
+            self._reuse(own, padded, first, arities)
+        if self.arena_bytes > MOST_ARENA:
+            raise Declined(f"{self.arena_bytes} bytes of intermediate values")
+        self.own = own
+
+    def _reuse(self, own: np.ndarray, padded: np.ndarray, first: np.ndarray, arities: np.ndarray) -> None:
+        """Give the memory of a value that no later call reads to later values."""
+        memories = self.cells >> SHIFT
+        calls = np.repeat(np.arange(len(first)), arities)
+        death = np.zeros(len(own), np.int64)
+        np.maximum.at(death, memories, calls)
+        birth = np.full(len(own), len(first), np.int64)
+        np.minimum.at(birth, memories, calls)
+        wanted = np.flatnonzero(own)
+        by_birth = wanted[np.argsort(birth[wanted], kind="stable")].tolist()
+        by_death = wanted[np.argsort(death[wanted], kind="stable")].tolist()
+        births, deaths, sizes = birth.tolist(), death.tolist(), padded.tolist()
+        free: dict[int, list[int]] = {}
+        places: dict[int, int] = {}
+        end = gone = 0
+        for memory in by_birth:
+            now = births[memory]
+            while deaths[by_death[gone]] < now:
+                dead = by_death[gone]
+                free.setdefault(size_class(sizes[dead]), []).append(places[dead])
+                gone += 1
+            size = size_class(sizes[memory])
+            blocks = free.get(size)
+            if blocks:
+                places[memory] = blocks.pop()
+            else:
+                places[memory] = end
+                end += size
+        for memory, place in places.items():
+            self.places[memory] = place
+        self.arena_bytes = end
+
+    # --- running
+
+    def fits(self, numbers: tuple[Any, ...]) -> bool:
+        """Whether this program serves a graph with these constants."""
+        return all([numbers[i] == value for i, value in self.fixed.items()])
+
+    def run(self, pending: Pending, timed: bool) -> tuple[list[Buffer], list[float]]:
+        """The result buffers, in the order of ``pending.results``, and, if ``timed``, seconds: those of the whole
+        run, shared out among the kernels by what their calls compute. Raises ``IndexError`` if an index tensor is out
+        of range; then nothing has been overwritten."""
+        allocate = self.device.allocate
+        try:
+            outputs = [allocate(n) for n in self.output_bytes]
+            arena = allocate(self.arena_bytes)
+        except Exception as error:
+            raise memory_error(self.device.name, sum(self.output_bytes) + self.arena_bytes, error) from None
+        pool = self.pool.copy()
+        for dtype, of_constants, of_scalars, positions in self.groups:
+            _write(pool, positions, [*[pending.constants[i].arg for i in of_constants],
+                                     *[pending.scalars[i].value for i in of_scalars]], dtype)
+        status = np.zeros(max(1, len(self.check_shapes)), np.int64)
+        bases = self.places + arena.address * self.own
+        for memory, array in ((NUMBERS, pool), (IOTA, self.iota), (STATUS, status)):
+            bases[memory] = array.__array_interface__["data"][0]
+        bases[LEAVES:LEAVES + self.leaves] = [x.buffer.address + x.offset for x in pending.leaves]
+        bases[self.outputs] = [x.address for x in outputs]
+        cells = bases[self.cells >> SHIFT] + (self.cells & ((1 << SHIFT) - 1))
+        start = perf_counter()
+        self.table.run(cells)
+        seconds = perf_counter() - start
+        if status.any():
+            self._raise_index_error(status)
+        buffers = [outputs[i] for i in self.output_numbers]
+        total = sum([k.flops for k in self.kernels]) or 1
+        return buffers, [seconds * k.flops / total for k in self.kernels] if timed else []
+
+    def _raise_index_error(self, status: np.ndarray) -> None:
+        at = int(np.flatnonzero(status)[0])
+        shape, position = self.check_shapes[at], int(status[at]) - 1
+        raise IndexError(f"index out of range: a value of the index tensor for dimension {position} is not in "
+                         f"0 … {shape[position] - 1}, the tensor has shape {list(shape)}")
+
+
+def _parts(work: np.ndarray) -> list[int]:
+    """Where foreign calls end, so that each does about ``WORK_PER_CALL``."""
+    if not len(work):
+        return []
+    parts = np.cumsum(work) // WORK_PER_CALL
+    return [*(np.flatnonzero(np.diff(parts)) + 1).tolist(), len(work)]
+
+
+def _write(pool: np.ndarray, positions: np.ndarray, values: list[Any], dtype: DType) -> None:
+    """Put numbers into 8-byte slots as ``dtype``, rounded as constants of a kernel are."""
+    size = dtype.size
+    with np.errstate(all="ignore"):
+        if dtype.kind == "f":
+            wide = np.array(values, np.float64)
+            made = (wide.astype(np.float32) if dtype is bfloat16 else wide).astype(dtype.numpy)
+        elif dtype.kind == "b":
+            made = np.array(values, bool)
+        else:
+            mask = (1 << dtype.bits) - 1
+            made = np.array([int(v) & mask for v in values], f"u{size}")
+    pool.view(f"u{size}")[positions * (8 // size)] = made.view(f"u{size}")
