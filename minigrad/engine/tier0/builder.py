@@ -18,7 +18,7 @@ import numpy as np
 from minigrad.dtype import DType
 from minigrad.engine.tier0.kernels import BLOCK, Name
 from minigrad.engine.tier0.library import library
-from minigrad.engine.tier0.views import Strides, is_contiguous, merged
+from minigrad.engine.tier0.views import Strides, merged
 from minigrad.engine.walk import Pending
 from minigrad.graph.lazy import LazyBuffer, contiguous_strides
 from minigrad.ops import MOVEMENT, SCALAR_OPS, Op, cast
@@ -71,6 +71,7 @@ class Builder:
         self.of_size: dict[int, int] = {}
         self.map_of: dict[Any, int] = {}
         self.copies: dict[Any, int] = {}
+        self.ways: dict[Any, tuple[int, int]] = {}
         self.fixed: dict[Any, int] = {}
         self.fixed_numbers: list[tuple[Any, DType]] = []
         self.exponents: set[int] = set()
@@ -78,8 +79,9 @@ class Builder:
         self.checks: list[LazyBuffer] = []
         self.constant_at = {c: i for i, c in enumerate(pending.constants)}
         self.leaves = self.scalars = self.depth = 0
-        self.position = 0
-        self.last_use: dict[LazyBuffer, int] | None = None
+        self.watching = False
+        self.last_use: dict[LazyBuffer, int] = {}
+        self.place: dict[LazyBuffer, int] = {}
         self.alive: dict[int, int] = {}
         self.outputs: dict[LazyBuffer, list[Any]] = {}
 
@@ -90,14 +92,20 @@ class Builder:
         arity, map_of, of_size = _ELEMENTWISE, self.map_of, self.of_size
         kernels, records, cells, nbytes = self.kernels.append, self.records.append, self.cells, self.nbytes
         sizes: dict[tuple[int, ...], int] = {}
-        handlers, track = self.handlers, self.last_use is not None
+        handlers, track, last_use, alive = self.handlers, self.watching, self.last_use, self.alive
         for node in order:
             operands = arity.get(node.op)
             if operands is None:
                 if node not in at:
                     handlers[node.op](self, node, at)
                     if track:
-                        self.keep(node, at[node])
+                        value = at[node]
+                        if value.__class__ is int:
+                            until = _FOREVER if self.depth else last_use.get(node, _FOREVER)
+                            if until > alive.get(value >> SHIFT, 0):
+                                alive[value >> SHIFT] = until
+                        else:
+                            self.keep(node, value)
                 continue
             shape = node.shape
             n = sizes.get(shape)
@@ -164,31 +172,44 @@ class Builder:
                 cells += (out, a, b, c)
             at[node] = out
             if track:
-                self.keep(node, out)
+                alive[out >> SHIFT] = _FOREVER if self.depth else last_use.get(node, _FOREVER)
 
     def spread(self, node: LazyBuffer, srcs: Sequence[LazyBuffer], n: int,
                at: dict[LazyBuffer, Any]) -> tuple[int, list[int]] | None:
         """Operands of an elementwise op that are not all plain memory: those that are one element for all, as bits, and
         the references. None: the node has its value already, as all of its operands are one element, or as a product
         that a sum may take."""
-        values = [at[s] for s in srcs]
-        uniform = [v.__class__ is View and v.strides is None for v in values]
-        if all(uniform):
+        refs: list[int] = []
+        same = views = 0
+        for i, s in enumerate(srcs):
+            v = at[s]
+            if v.__class__ is int:
+                refs.append(v)
+            elif v.__class__ is View and v.strides is None:
+                refs.append(v.ref)
+                same |= 1 << i
+            else:
+                refs.append(-1)
+                views += 1
+        if not views and same == (1 << len(srcs)) - 1:
+            out = self.new(node.dtype.size)
             self.call(("map", node.op, tuple([s.dtype.name for s in srcs]), node.dtype.name, 0, None), (1,), 1, 1,
-                      [self.new(node.dtype.size), *[v.ref for v in values]])
-            at[node] = View(self.cells[-1 - len(srcs)], None)
+                      [out, *refs])
+            at[node] = View(out, None)
             self._keep(node, at[node])
             return None
-        if node.op == Op.MUL and n > 1 and not any(uniform) and all(
-                v.__class__ is View and _repeats(node.shape, v.strides) for v in values):
-            at[node] = Product(values[0], values[1])
-            self._keep(node, at[node])
-            return None
-        refs = [v.ref if u else self.plain(s, at) for v, u, s in zip(values, uniform, srcs, strict=True)]
-        return sum([1 << i for i, u in enumerate(uniform) if u]), refs
+        if views == 2 and node.op == Op.MUL and n > 1:
+            x, y = at[srcs[0]], at[srcs[1]]
+            if _repeats(x, node.shape) and _repeats(y, node.shape):
+                at[node] = Product(x, y)
+                self._keep(node, at[node])
+                return None
+        if views:
+            refs = [self.plain(s, at) if ref < 0 else ref for s, ref in zip(srcs, refs, strict=True)]
+        return same, refs
 
     def _keep(self, node: LazyBuffer, value: Value) -> None:
-        if self.last_use is not None:
+        if self.watching:
             self.keep(node, value)
 
     # --- calls
@@ -260,21 +281,31 @@ class Builder:
             return value, contiguous_strides(node.shape)
         return value.ref, (0,) * len(node.shape) if value.strides is None else value.strides
 
-    def copied(self, value: View, shape: Sequence[int], size: int) -> int:
+    def copied(self, value: View, shape: tuple[int, ...], size: int) -> int:
         """A view's elements in row-major order. A copy serves all who need the same one, unless memory may change."""
-        strides = (0,) * len(shape) if value.strides is None else value.strides
-        key = None if self.last_use is not None else (value.ref, tuple(shape), strides, size)
-        found = self.copies.get(key)
+        key = (value.ref, shape, value.strides, size)
+        found = None if self.watching else self.copies.get(key)
         if found is None:
-            found = self.new(math.prod(shape) * size)
-            self.copy(found, contiguous_strides(shape), value.ref, strides, shape, size)
-            if key is not None:
-                self.copies[key] = found
+            found = self.copies[key] = self.new(math.prod(shape) * size)
+            self.copy(found, None, value.ref, value.strides, shape, size)
         return found
 
-    def copy(self, to: int, to_strides: Strides, source: int, strides: Strides, shape: Sequence[int],
-             size: int) -> None:
-        """A call that copies elements of ``size`` bytes from a view to a view."""
+    def copy(self, to: int, to_strides: Strides | None, source: int, strides: Strides | None,
+             shape: tuple[int, ...], size: int) -> None:
+        """A call that copies elements of ``size`` bytes from a view to a view. Strides None: in row-major order where
+        it writes, one element for all where it reads."""
+        key = (to_strides, strides, shape, size)
+        how = self.ways.get(key)
+        if how is None:
+            how = self.ways[key] = self._way(
+                contiguous_strides(shape) if to_strides is None else to_strides,
+                (0,) * len(shape) if strides is None else strides, shape, size)
+        self.kernels.append(how[0])
+        self.records.append(how[1])
+        self.cells += (to, source)
+
+    def _way(self, to_strides: Strides, strides: Strides, shape: tuple[int, ...], size: int) -> tuple[int, int]:
+        """The kernel and the record of a copy."""
         axes, (steps, from_steps) = merged(shape, (to_strides, strides))
         if not axes:
             axes, steps, from_steps = [1], [1], [1]
@@ -283,8 +314,8 @@ class Builder:
             axes, steps, from_steps = [1, *axes], [0, *steps], [0, *from_steps]
         if len(axes) > MOST_AXES:
             raise Declined(f"a copy over {len(axes)} axes")
-        self.call(("copy", size, len(axes), dense), (*axes[1:], *steps, *from_steps), axes[0], math.prod(axes[1:]),
-                  [to, source])
+        return (self.number(("copy", size, len(axes), dense)),
+                self.record((*axes[1:], *steps, *from_steps), axes[0], math.prod(axes[1:])))
 
     def fill(self, to: int, value: int, count: int, size: int) -> None:
         """A call that writes the element at ``value`` ``count`` times."""
@@ -303,21 +334,21 @@ class Builder:
             for s in node.srcs:
                 last[s] = i
         last.update(dict.fromkeys(results, _FOREVER))
-        self.last_use = last
+        self.watching, self.last_use = True, last
         self.place = {node: i for i, node in enumerate(order)}
 
     def keep(self, node: LazyBuffer, value: Any) -> None:
         """The memory of ``value`` is read until ``node`` has been used."""
-        assert self.last_use is not None
         until = _FOREVER if self.depth else self.last_use.get(node, _FOREVER)
         for part in value if value.__class__ is Product else (value,):
             memory = (part if part.__class__ is int else part.ref) >> SHIFT
-            self.alive[memory] = max(self.alive.get(memory, 0), until)
+            if until > self.alive.get(memory, 0):
+                self.alive[memory] = until
 
     def writable(self, value: Any, node: LazyBuffer, base: LazyBuffer) -> bool:
         """Whether ``node`` may write into the memory of its source ``base``: nobody reads it later, and it is our own,
         whole and plain."""
-        if self.depth or self.last_use is None or value.__class__ is not int or value & ((1 << SHIFT) - 1):
+        if self.depth or value.__class__ is not int or value & ((1 << SHIFT) - 1):
             return False
         memory = value >> SHIFT
         return (memory >= LEAVES + len(self.pending.leaves) and self.nbytes[memory] == base.size * base.dtype.size
@@ -340,15 +371,7 @@ class Builder:
         return number.item() if number.item() in EXPONENTS else None
 
 
-def _repeats(shape: tuple[int, ...], strides: Strides | None) -> bool:
-    """Whether a view repeats elements along some axis."""
-    return strides is None or any([size > 1 and step == 0 for size, step in zip(shape, strides, strict=True)])
-
-
-def as_value(ref: int, strides: Strides, shape: tuple[int, ...]) -> Value:
-    """A view in its simplest form."""
-    if is_contiguous(shape, strides):
-        return ref
-    if not any([size > 1 and step for size, step in zip(shape, strides, strict=True)]):
-        return View(ref, None)
-    return View(ref, strides)
+def _repeats(value: Any, shape: tuple[int, ...]) -> bool:
+    """Whether a value is a view that repeats elements along some axis."""
+    return value.__class__ is View and value.strides is not None and 0 in [
+        step for size, step in zip(shape, value.strides, strict=True) if size > 1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 from minigrad.dtype import accumulator, float32, int64
@@ -17,18 +18,14 @@ from minigrad.engine.tier0.builder import (
     Declined,
     Product,
     View,
-    as_value,
 )
+from minigrad.engine.tier0.contraction import contraction
 from minigrad.engine.tier0.kernels import BLOCK
-from minigrad.engine.tier0.views import Strides, merged, moved
+from minigrad.engine.tier0.views import Strides, moved, placed, simplest
 from minigrad.graph.lazy import LazyBuffer, contiguous_strides
 from minigrad.ops import MOVEMENT, REDUCE, Op
 
 At = dict[LazyBuffer, Any]
-
-NARROW = 8
-"""Columns up to which a matrix product runs its vectors along the rows, if there are more of those."""
-
 
 # --- sources -------------------------------------------------------------------------------------------------------
 
@@ -128,12 +125,16 @@ def _move(b: Builder, node: LazyBuffer, at: At) -> None:
     if value.__class__ is View and value.strides is None:
         at[node] = value if node.size > 1 else value.ref
         return
-    ref, strides = b.view(source, at)
-    found = moved(node.op, node.arg, source.shape, strides)
+    if value.__class__ is Product:
+        value = b.plain(source, at)
+    ref, strides = (value, None) if value.__class__ is int else value
+    found = placed(node.op, node.arg, source.shape, strides, node.shape)
     if found is None:
         at[node] = b.plain(source, at)
         return
-    at[node] = as_value(ref + found[0] * node.dtype.size, found[1], node.shape)
+    offset, steps, plain = found
+    ref += offset * node.dtype.size
+    at[node] = ref if plain else View(ref, steps)
 
 
 def _pad(b: Builder, node: LazyBuffer, at: At) -> None:
@@ -178,7 +179,7 @@ def _reduce(b: Builder, node: LazyBuffer, at: At) -> None:
         ref, strides = b.view(source, at)
         turned = as_value(ref, tuple([strides[a] for a in order]), tuple([shape[a] for a in order]))
         if turned.__class__ is not int:
-            ref = b.copied(turned, [shape[a] for a in order], node.dtype.size)  # type: ignore[arg-type]
+            ref = b.copied(turned, tuple([shape[a] for a in order]), node.dtype.size)
     out = b.new(rows * node.dtype.size)
     b.call(("reduce", node.op, node.dtype.name), (count,), rows, max(1, count), [out, ref])
     at[node] = out
@@ -186,58 +187,22 @@ def _reduce(b: Builder, node: LazyBuffer, at: At) -> None:
 
 def _contract(b: Builder, node: LazyBuffer, product: Product, at: At) -> bool:
     """A sum of products as a matrix product, without memory for the products. False if that would save nothing."""
-    shape, axes, size = node.srcs[0].shape, node.arg, node.dtype.size
-    if node.dtype.kind == "b":
-        return False
-    x, y = product.a, product.b
+    x, y = product
     assert x.strides is not None and y.strides is not None
-    batch: list[int] = []
-    rows: list[int] = []
-    columns: list[int] = []
-    depth: list[int] = []
-    for a, extent in enumerate(shape):
-        if extent == 1:
-            continue
-        if a in axes:
-            depth.append(a)
-        elif x.strides[a] and y.strides[a]:
-            batch.append(a)
-        else:
-            (columns if y.strides[a] else rows).append(a)
-    many, wide, deep, times = (math.prod([shape[a] for a in group]) for group in (rows, columns, depth, batch))
-    if many == 1 and wide == 1:
+    c = contraction(node.srcs[0].shape, node.arg, x.strides, y.strides)
+    if c is None or node.dtype.kind == "b":
         return False
-    if wide < NARROW and many > wide:
-        x, y, rows, columns, many, wide = y, x, columns, rows, wide, many
-    x_ref, x_steps = _grouped(b, x, shape, [batch, rows, depth], size, False)
-    y_ref, y_steps = _grouped(b, y, shape, [batch, depth, columns], size, True)
-    out = b.new(times * many * wide * size)
-    b.call(("dot", node.dtype.name), (many, wide, deep, x_steps[0], x_steps[1], x_steps[2], y_steps[0], y_steps[1]),
-           times * many, wide * deep, [out, x_ref, y_ref])
-    strides = [0] * len(shape)
-    order = [*batch, *rows, *columns]
-    for a, step in zip(order, contiguous_strides([shape[a] for a in order]), strict=True):
-        strides[a] = step
-    at[node] = as_value(out, tuple(strides), node.shape)
+    if c.swapped:
+        x, y = y, x
+    size = node.dtype.size
+    x_ref = x.ref if c.a.copy is None else b.copied(View(x.ref, c.a.copy[1]), c.a.copy[0], size)
+    y_ref = y.ref if c.b.copy is None else b.copied(View(y.ref, c.b.copy[1]), c.b.copy[0], size)
+    out = b.new(c.batches * c.rows * c.columns * size)
+    b.call(("dot", node.dtype.name), (c.rows, c.columns, c.depth, *c.a.steps, *c.b.steps[:2]), c.batches * c.rows,
+           c.columns * c.depth, [out, x_ref, y_ref])
+    steps, plain = c.strides
+    at[node] = out if plain else View(out, steps)
     return True
-
-
-def _grouped(b: Builder, view: View, shape: tuple[int, ...], groups: Sequence[list[int]], size: int,
-             dense: bool) -> tuple[int, list[int]]:
-    """A view with one stride for each group of axes, copied if it must be; ``dense``: the last of them is 1."""
-    assert view.strides is not None
-    steps: list[int] = []
-    for group in groups:
-        _, (joined,) = merged([shape[a] for a in group], [tuple([view.strides[a] for a in group])])
-        if len(joined) > 1:
-            break
-        steps.append(joined[0] if joined else 1)
-    if len(steps) == len(groups) and (not dense or steps[-1] == 1):
-        return view.ref, steps
-    sizes = [[shape[a] for a in group] for group in groups]
-    flat = View(view.ref, tuple([view.strides[a] for group in groups for a in group]))
-    ref = b.copied(flat, [n for group in sizes for n in group], size)
-    return ref, list(contiguous_strides([math.prod(group) for group in sizes]))
 
 
 def _scan(b: Builder, node: LazyBuffer, at: At) -> None:
@@ -252,7 +217,7 @@ def _scan(b: Builder, node: LazyBuffer, at: At) -> None:
     ref, strides = b.view(source, at)
     turned = as_value(ref, tuple([strides[a] for a in order]), sizes)
     if turned.__class__ is not int:
-        ref = b.copied(turned, sizes, size)  # type: ignore[arg-type]
+        ref = b.copied(turned, sizes, size)
     out = b.new(node.size * size)
     n = shape[axis]
     b.call(("scan", op, node.dtype.name), (n,), node.size // n, n, [out, ref])
@@ -337,7 +302,7 @@ def _own(b: Builder, node: LazyBuffer, at: At, read: int) -> int:
     if value.__class__ is View and value.strides is None:
         b.fill(out, ref, base.size, base.dtype.size)
     else:
-        b.copy(out, contiguous_strides(base.shape), ref, strides, base.shape, base.dtype.size)
+        b.copy(out, None, ref, strides, base.shape, base.dtype.size)
     return out
 
 
@@ -346,27 +311,39 @@ def _assign(b: Builder, node: LazyBuffer, at: At) -> None:
     if not value.size:
         at[node] = b.plain(base, at)
         return
-    shape, size = base.shape, node.dtype.size
-    strides: Strides = contiguous_strides(shape)
-    offset, like = 0, base
-    for op, arg in node.arg:
-        if op not in _INJECTIVE:
-            raise Declined(f"a write through {op}")
-        found = moved(op, arg, shape, strides)
-        if found is None:
-            raise Declined("a write through a reshape of what is not contiguous")
-        offset, strides = offset + found[0], found[1]
-        like = LazyBuffer(Op.PARAM, (), 0, shape, node.dtype, node.device).move(op, arg)
-        shape = like.shape
+    target = _region(node.arg, base.shape)
+    if target is None:
+        raise Declined("a write through a view that has no strides")
+    offset, strides = target
     ref, steps = b.view(value, at)
     if b.writable(at[base], node, base) and ref >> SHIFT == at[base] >> SHIFT:  # it reads what it would overwrite
         ref, steps = b.plain(value, at), contiguous_strides(value.shape)
     out = _own(b, node, at, ref)
-    b.copy(out + offset * size, strides, ref, steps, shape, size)
+    b.copy(out + offset * node.dtype.size, strides, ref, steps, value.shape, node.dtype.size)
     at[node] = out
 
 
+@lru_cache(1 << 12)
+def _region(chain: tuple[tuple[str, Any], ...], shape: tuple[int, ...]) -> tuple[int, Strides] | None:
+    """Where movement ops lead in memory of a shape: offset and strides; None if those can't say it."""
+    strides: Strides = contiguous_strides(shape)
+    offset = 0
+    for op, arg in chain:
+        found = moved(op, arg, shape, strides) if op in _INJECTIVE else None
+        if found is None:
+            return None
+        offset, strides = offset + found[0], found[1]
+        shape = LazyBuffer(Op.PARAM, (), 0, shape, int64, "CPU").move(op, arg).shape
+    return offset, strides
+
+
 _INJECTIVE = frozenset((Op.RESHAPE, Op.PERMUTE, Op.SHRINK, Op.FLIP, Op.STRIDE))
+
+
+def as_value(ref: int, strides: Strides, shape: tuple[int, ...]) -> Any:
+    """A view in its simplest form."""
+    steps, plain = simplest(strides, shape)
+    return ref if plain else View(ref, steps)
 
 
 # --- composites ----------------------------------------------------------------------------------------------------

@@ -77,7 +77,7 @@ def _stored(b: NodeBuilder, node: LazyBuffer, at: dict[LazyBuffer, Any]) -> int:
         return memory
     out = b.new(nbytes)
     if nbytes:
-        b.copy(out, (1,), ref, (1,), (node.size,), node.dtype.size)
+        b.copy(out, None, ref, (1,), (node.size,), node.dtype.size)
     return out >> SHIFT
 
 

@@ -1,9 +1,11 @@
 """Stage: realise, tier 0. In: movement ops on strided memory. Out: other strides: most movement moves nothing, and what
-must be copied is copied over as few axes as possible. Strides and offsets count elements. Next: ``builder.py``."""
+must be copied is copied over as few axes as possible. Strides and offsets count elements.
+Next: ``contraction.py``."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from minigrad.graph.lazy import contiguous_strides
@@ -40,6 +42,26 @@ def moved(op: str, arg: Any, shape: tuple[int, ...], strides: Strides) -> tuple[
     for axis, _, stride, _ in arg:
         steps[axis] *= stride
     return 0, tuple(steps) + tuple([strides[axis] * dilation for axis, _, _, dilation in arg])
+
+
+@lru_cache(1 << 14)
+def placed(op: str, arg: Any, shape: tuple[int, ...], strides: Strides | None,
+           to: tuple[int, ...]) -> tuple[int, Strides | None, bool] | None:
+    """As ``moved``, of a view (None: in row-major order) of a shape to the shape ``to``, in its simplest form: the
+    offset, the strides, and whether the result is in row-major order; strides None: one element for all."""
+    found = moved(op, arg, shape, contiguous_strides(shape) if strides is None else strides)
+    if found is None:
+        return None
+    return found[0], *simplest(found[1], to)
+
+
+@lru_cache(1 << 14)
+def simplest(strides: Strides, shape: tuple[int, ...]) -> tuple[Strides | None, bool]:
+    """The strides of a view, None if it is one element for all; and whether it is in row-major order without gaps."""
+    if is_contiguous(shape, strides):
+        return strides, True
+    one = not any([size > 1 and step for size, step in zip(shape, strides, strict=True)])
+    return None if one else strides, False
 
 
 def reshaped(shape: tuple[int, ...], strides: Strides, to: tuple[int, ...]) -> Strides | None:
