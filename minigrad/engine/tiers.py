@@ -5,7 +5,8 @@ program takes the same path, and gives the same bits, each time it runs. Next: `
 Costs are in nanoseconds of the machine this was measured on (2 cores, AVX-512, one run of 2026-11-29):
 
     compile   COMPILE + COMPILE_NODE * nodes        a first step costs 1 to 2 ms a node, most of it in LLVM
-    run       RUN_NODE * nodes + RUN_ELEMENT * elements that those nodes compute
+    run       RUN + RUN_NODE * nodes + RUN_ELEMENT * elements that those nodes compute (a quarter of those of products
+              of expanded operands: mostly those of a matrix product)
 
 - A graph of few nodes is compiled at once: people look at its kernel, and it is likely to come again. Unless graphs of
   the same structure came with ``SIZES`` other sizes before: then sizes vary, and this one need not come again either.
@@ -25,7 +26,7 @@ from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import MOVEMENT, Op
 
 COMPILE, COMPILE_NODE = 20_000_000, 1_000_000
-RUN_NODE, RUN_ELEMENT = 50.0, 0.5
+RUN, RUN_NODE, RUN_ELEMENT = 15_000, 50.0, 0.5
 MANY = 256
 SIZES = 2
 CAPACITY = 4096
@@ -44,7 +45,7 @@ class Cost(NamedTuple):
 
     @property
     def run(self) -> float:
-        return RUN_NODE * self.nodes + RUN_ELEMENT * self.elements
+        return RUN + RUN_NODE * self.nodes + RUN_ELEMENT * self.elements
 
 
 def cost_of(order: Sequence[LazyBuffer]) -> Cost:
@@ -70,7 +71,7 @@ def cost_of(order: Sequence[LazyBuffer]) -> Cost:
             n = 1
             for size in node.shape:
                 n *= size
-            elements += n
+            elements += n >> 2 if op == Op.MUL and node.srcs[0].op == Op.EXPAND else n
     return Cost(nodes, elements)
 
 

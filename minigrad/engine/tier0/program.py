@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from minigrad.dtype import DType, bfloat16
-from minigrad.engine.tier0.builder import IOTA, LEAVES, MOST_MEMORIES, NUMBERS, SHIFT, STATUS, Declined
+from minigrad.engine.tier0.builder import LEAVES, MOST_MEMORIES, SHIFT, Declined
 from minigrad.engine.tier0.library import Generic, library
 from minigrad.engine.tier0.nodes import NodeBuilder
 from minigrad.engine.walk import Pending
@@ -19,7 +19,7 @@ from minigrad.graph.lazy import LazyBuffer
 from minigrad.lower.lower import Lowered
 from minigrad.runtime.allocator import size_class
 from minigrad.runtime.buffer import Buffer
-from minigrad.runtime.calls import CallTable
+from minigrad.runtime.calls import CallTable, Columns
 from minigrad.runtime.device import get_device, memory_error
 
 WORK_PER_THREAD = 16 << 10
@@ -94,9 +94,10 @@ class DirectProgram:
         self.fixed = {i: pending.numbers[i] for i in b.exponents}
         self.leaves = len(pending.leaves)
         self.check_shapes = [n.srcs[0].shape for n in b.checks]
-        self.cells = np.array(b.cells, np.int64)
+        cells = np.array(b.cells, np.int64)
         self._number_groups(b, pending)
         self.iota = np.arange(b.iota)
+        self.status = np.zeros(max(1, len(b.checks)), np.int64)
         kernels = np.array(b.kernels, np.int64)
         used = np.unique(kernels)
         self.compiled = library().compile(set(used.tolist()))
@@ -118,9 +119,10 @@ class DirectProgram:
         work = each * table[:, 1]
         parallel = (table[:, 1] > 1) & (work >= 2 * WORK_PER_THREAD)
         grain = np.where(parallel, np.maximum(1, -(-WORK_PER_THREAD // np.maximum(1, each))), 0)
-        self._place(b, results, first, arities)
-        self.table = CallTable(address[kernels], first, len(self.cells), np.array(flat, np.int64), table[:, 0],
-                               table[:, 1], grain, _parts(work))
+        sources, offsets = self._place(b, results, cells, first, arities)
+        self.table = CallTable(Columns(address[kernels], table[:, 1], grain, first, sources, offsets, table[:, 0],
+                                       np.array(flat, np.int64)), LEAVES + self.leaves + len(self.output_bytes) + 1,
+                               _parts(work))
         counts = np.bincount(kernels, minlength=width)
         elements = np.bincount(kernels, table[:, 1] * table[:, 2], minlength=width)
         self.kernels = [DirectKernel(known[i], int(counts[i]), int(elements[i] * cost[i]),
@@ -150,6 +152,7 @@ class DirectProgram:
             groups.setdefault(node.dtype, ([], []))[0].append(i)
         for i, node in enumerate(scalars):
             groups.setdefault(node.dtype, ([], []))[1].append(i)
+        self.filled: tuple[Any, ...] | None = None  # the constants that the pool holds
         self.groups = [(dtype, of_constants, of_scalars,
                         np.array([*of_constants, *[len(constants) + i for i in of_scalars]], np.int64))
                        for dtype, (of_constants, of_scalars) in groups.items()]
@@ -157,58 +160,31 @@ class DirectProgram:
         for i, (value, dtype) in enumerate(b.fixed_numbers):
             _write(self.pool, np.array([start + i]), [value], dtype)
 
-    def _place(self, b: NodeBuilder, results: list[int], first: np.ndarray, arities: np.ndarray) -> None:
-        """Where each memory lies: an output, or an offset in the arena."""
+    def _place(self, b: NodeBuilder, results: list[int], cells: np.ndarray, first: np.ndarray,
+               arities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The slot and offset of each cell. The slots: numbers, iota, status, leaves, outputs, and last the arena,
+        which holds all other memories."""
         sizes = np.array(b.nbytes, np.int64)
-        own = np.zeros(len(sizes), bool)
-        own[LEAVES + self.leaves:] = True
-        memories = list(dict.fromkeys(results))
-        number = {memory: i for i, memory in enumerate(memories)}
-        self.outputs = np.array(memories, np.int64)
-        self.output_bytes = [b.nbytes[m] for m in memories]
+        outputs = list(dict.fromkeys(results))
+        number = {memory: i for i, memory in enumerate(outputs)}
+        self.output_bytes = [b.nbytes[m] for m in outputs]
         self.output_numbers = [number[m] for m in results]
-        own[self.outputs] = False
+        own = np.ones(len(sizes), bool)
+        own[:LEAVES + self.leaves] = False
+        own[outputs] = False
+        slots = np.arange(len(sizes))
+        slots[outputs] = LEAVES + self.leaves + np.arange(len(outputs))
+        slots[own] = LEAVES + self.leaves + len(outputs)
         padded = np.where(own, np.where(sizes < 64, (sizes + 7) & -8, (sizes + 63) & -64), 0)
         ends = np.cumsum(padded)
-        self.places = np.where(own, ends - padded, 0)
-        self.arena_bytes = int(ends[-1])
+        places, self.arena_bytes = np.where(own, ends - padded, 0), int(ends[-1])
+        memories = cells >> SHIFT
         if self.arena_bytes > SMALL_ARENA:
-            self._reuse(own, padded, first, arities)
+            calls = np.repeat(np.arange(len(first)), arities)
+            places, self.arena_bytes = _reused(own, padded, memories, calls)
         if self.arena_bytes > MOST_ARENA:
             raise Declined(f"{self.arena_bytes} bytes of intermediate values")
-        self.own = own
-
-    def _reuse(self, own: np.ndarray, padded: np.ndarray, first: np.ndarray, arities: np.ndarray) -> None:
-        """Give the memory of a value that no later call reads to later values."""
-        memories = self.cells >> SHIFT
-        calls = np.repeat(np.arange(len(first)), arities)
-        death = np.zeros(len(own), np.int64)
-        np.maximum.at(death, memories, calls)
-        birth = np.full(len(own), len(first), np.int64)
-        np.minimum.at(birth, memories, calls)
-        wanted = np.flatnonzero(own)
-        by_birth = wanted[np.argsort(birth[wanted], kind="stable")].tolist()
-        by_death = wanted[np.argsort(death[wanted], kind="stable")].tolist()
-        births, deaths, sizes = birth.tolist(), death.tolist(), padded.tolist()
-        free: dict[int, list[int]] = {}
-        places: dict[int, int] = {}
-        end = gone = 0
-        for memory in by_birth:
-            now = births[memory]
-            while deaths[by_death[gone]] < now:
-                dead = by_death[gone]
-                free.setdefault(size_class(sizes[dead]), []).append(places[dead])
-                gone += 1
-            size = size_class(sizes[memory])
-            blocks = free.get(size)
-            if blocks:
-                places[memory] = blocks.pop()
-            else:
-                places[memory] = end
-                end += size
-        for memory, place in places.items():
-            self.places[memory] = place
-        self.arena_bytes = end
+        return slots[memories], places[memories] + (cells & ((1 << SHIFT) - 1))
 
     # --- running
 
@@ -223,34 +199,77 @@ class DirectProgram:
         allocate = self.device.allocate
         try:
             outputs = [allocate(n) for n in self.output_bytes]
-            arena = allocate(self.arena_bytes)
+            arena = allocate(self.arena_bytes)  # its smallest block costs nothing
         except Exception as error:
             raise memory_error(self.device.name, sum(self.output_bytes) + self.arena_bytes, error) from None
-        pool = self.pool.copy()
-        for dtype, of_constants, of_scalars, positions in self.groups:
-            _write(pool, positions, [*[pending.constants[i].arg for i in of_constants],
-                                     *[pending.scalars[i].value for i in of_scalars]], dtype)
-        status = np.zeros(max(1, len(self.check_shapes)), np.int64)
-        bases = self.places + arena.address * self.own
-        for memory, array in ((NUMBERS, pool), (IOTA, self.iota), (STATUS, status)):
-            bases[memory] = array.__array_interface__["data"][0]
-        bases[LEAVES:LEAVES + self.leaves] = [x.buffer.address + x.offset for x in pending.leaves]
-        bases[self.outputs] = [x.address for x in outputs]
-        cells = bases[self.cells >> SHIFT] + (self.cells & ((1 << SHIFT) - 1))
+        addresses = [_address(self.pool), _address(self.iota), _address(self.status)]
+        addresses += [x.buffer.address + x.offset for x in pending.leaves]
+        addresses += [x.address for x in outputs]
+        addresses.append(arena.address)
+        found: list[np.ndarray] = []
+
+        def check() -> None:
+            if self.check_shapes:
+                found.append(self.status.copy())
+
         start = perf_counter()
-        self.table.run(cells)
+        self.table.run(addresses, lambda: self._fill(pending), check)
         seconds = perf_counter() - start
-        if status.any():
-            self._raise_index_error(status)
+        if found and found[0].any():
+            self._raise_index_error(found[0])
         buffers = [outputs[i] for i in self.output_numbers]
         total = sum([k.flops for k in self.kernels]) or 1
         return buffers, [seconds * k.flops / total for k in self.kernels] if timed else []
+
+    def _fill(self, pending: Pending) -> None:
+        """The numbers of this run, and no index out of range so far."""
+        if self.check_shapes:
+            self.status[:] = 0
+        if pending.numbers == self.filled and not pending.scalars:
+            return
+        for dtype, of_constants, of_scalars, positions in self.groups:
+            _write(self.pool, positions, [*[pending.constants[i].arg for i in of_constants],
+                                          *[pending.scalars[i].value for i in of_scalars]], dtype)
+        self.filled = pending.numbers
 
     def _raise_index_error(self, status: np.ndarray) -> None:
         at = int(np.flatnonzero(status)[0])
         shape, position = self.check_shapes[at], int(status[at]) - 1
         raise IndexError(f"index out of range: a value of the index tensor for dimension {position} is not in "
                          f"0 … {shape[position] - 1}, the tensor has shape {list(shape)}")
+
+
+def _reused(own: np.ndarray, padded: np.ndarray, memories: np.ndarray,
+            calls: np.ndarray) -> tuple[np.ndarray, int]:
+    """Places in an arena where the memory of a value that no later call reads goes to later values; and the bytes of
+    the arena. ``memories``, ``calls``: which call touches which memory, in order."""
+    birth, death = np.full(len(own), len(calls), np.int64), np.zeros(len(own), np.int64)
+    death[memories] = calls  # the last one stays
+    birth[memories[::-1]] = calls[::-1]
+    wanted = np.flatnonzero(own)
+    by_birth = wanted[np.argsort(birth[wanted], kind="stable")].tolist()
+    by_death = wanted[np.argsort(death[wanted], kind="stable")].tolist()
+    births, deaths, sizes = birth.tolist(), death.tolist(), [size_class(n) for n in padded.tolist()]
+    free: dict[int, list[int]] = {}
+    places = [0] * len(own)
+    end = gone = 0
+    for memory in by_birth:
+        now = births[memory]
+        while deaths[by_death[gone]] < now:
+            dead = by_death[gone]
+            free.setdefault(sizes[dead], []).append(places[dead])
+            gone += 1
+        blocks = free.get(sizes[memory])
+        if blocks:
+            places[memory] = blocks.pop()
+        else:
+            places[memory] = end
+            end += sizes[memory]
+    return np.array(places, np.int64), end
+
+
+def _address(array: np.ndarray) -> int:
+    return array.__array_interface__["data"][0]
 
 
 def _parts(work: np.ndarray) -> list[int]:
