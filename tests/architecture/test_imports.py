@@ -48,6 +48,7 @@ LATE = {"importlib", "inspect", "platform", "shutil", "subprocess", "tempfile", 
 LAZY: dict[str, tuple[str, ...]] = {
     "minigrad.engine.plans": ("minigrad.engine.execute", "minigrad.engine.tier0"),
     "minigrad.engine.realise": ("minigrad.engine.debug",),
+    "minigrad.engine.tier0.library": ("minigrad.engine.tier0.kernels",),
 }
 
 MAX_LINES = 600

@@ -16,8 +16,8 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from minigrad.dtype import DType
-from minigrad.engine.tier0.kernels import BLOCK, Name
 from minigrad.engine.tier0.library import library
+from minigrad.engine.tier0.names import BLOCK, Name
 from minigrad.engine.tier0.views import Strides, merged
 from minigrad.engine.walk import Pending
 from minigrad.graph.lazy import LazyBuffer, contiguous_strides

@@ -1,19 +1,7 @@
-"""Stage: realise, tier 0. In: the name of a generic kernel: an op and dtypes. Out: its loop nest, for all sizes:
-extents and strides are run-time numbers. It goes through the same passes and renderers as any kernel, so elementwise
-ops give the same bits as in compiled graphs. Next: ``library.py``.
-
-    name                                 arrays                      numbers               iterations
-    ("map", op, dtypes, to, same, y)     out, operands               n                     blocks of ``BLOCK``
-    ("random",)                          out, key                    n                     blocks of ``BLOCK``
-    ("copy", bytes, axes, dense)         out, in                     sizes[1:], strides    sizes[0]
-    ("reduce", op, dtype)                out, in                     n                     rows
-    ("scan", op, dtype)                  out, in                     n                     rows
-    ("dot", dtype)                       out, a, b                   M N K, strides        batches * M
-    ("locate", first)                    out, index, status[, so far] size, position       indexes
-    ("take", bytes)                      out, in, at                 inner                 rows
-    ("put", mode, dtype)                 out, value, at              count, inner          1
-
-``same`` has bit i set if operand i is one element that serves for all; ``y`` is the constant exponent of a POW.
+"""Stage: realise, tier 0. In: the name of a generic kernel, as ``names.py`` lists them. Out: its loop nest, for all
+sizes: extents and strides are run-time numbers. It goes through the same passes and renderers as any kernel, so
+elementwise ops give the same bits as in compiled graphs. Loaded when the disk cache does not have a kernel, or when
+somebody wants to see one. Next: ``views.py``.
 
 Reductions are in a fixed order, whatever the number of threads. SUM and PROD of floats run in float64 and are rounded
 once: of n elements in a row, element i goes to accumulator i mod L (L: the lanes of a vector), those are folded in
@@ -23,9 +11,9 @@ halves). A dot product adds its terms in order of k by FMA, in the dtype itself 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from minigrad.dtype import BY_NAME, DType, accumulator, bool_, float64, int64, uint8, uint16, uint32, uint64
+from minigrad.engine.tier0.names import BLOCK, Name, title
 from minigrad.kernel.ir import (
     Alloc,
     Apply,
@@ -45,15 +33,11 @@ from minigrad.kernel.ir import (
     Value,
 )
 from minigrad.lower.cost import lanes_for
+from minigrad.lower.lower import Lowered, finish
 from minigrad.lower.scalar import constant, convert, fold, random_bits
 from minigrad.ops import REDUCE_OPS, Op
 from minigrad.symbolic import Sym, maximum, minimum, num, var
 from minigrad.target import Target
-
-Name = tuple[Any, ...]
-
-BLOCK = 4096
-"""Elements of one iteration of a "map": a multiple of all numbers of lanes."""
 
 MOST = 1 << 40
 """More than any extent. Strides are declared from 0 to here, which keeps them int64; those of flipped axes are
@@ -64,21 +48,9 @@ _BY_SIZE = {1: uint8, 2: uint16, 4: uint32, 8: uint64}
 _ZERO = num(0)
 
 
-def kernel(name: Name, target: Target) -> Kernel:
-    """The loop nest of a generic kernel."""
-    return _MAKERS[name[0]](target, *name[1:])
-
-
-def title(name: Name) -> str:
-    """A generic kernel's name as an identifier: ``map_add_float32``.
-
-    >>> title(("map", "ADD", ("float32", "float32"), "float32", 2, None))
-    'map_add_float32_float32_float32_2'
-    """
-    words: list[str] = []
-    for part in name:
-        words += [str(p) for p in part] if isinstance(part, tuple) else [] if part is None else [str(part)]
-    return "".join(c if c.isalnum() else "_" for c in "_".join(words).lower().replace("-", "m"))
+def nest(name: Name, target: Target) -> Lowered:
+    """The loop nest of a generic kernel, after the passes."""
+    return finish(Lowered(_MAKERS[name[0]](target, *name[1:]), (), 0, 0, 1), target)
 
 
 def _number(name: str) -> Sym:

@@ -1,20 +1,22 @@
 """Stage: realise, tier 0. In: names of generic kernels. Out: their addresses. Those that a program needs and that no
 earlier one needed are compiled together; the disk cache finds them by name, so that a process that needs them again
-writes no loop nest and no text. Next: ``views.py``."""
+writes no loop nest and no text. Next: ``kernels.py``."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache, cached_property
 from threading import RLock
+from types import ModuleType
+from typing import TYPE_CHECKING
 
-from minigrad.engine.tier0.kernels import Name, kernel, title
-from minigrad.kernel.ir import Kernel
-from minigrad.lower.lower import Lowered, finish
+from minigrad.engine.tier0.names import Name, title
 from minigrad.ops import SCALAR_OPS
-from minigrad.render.llvm import render_llvm
 from minigrad.runtime import llvm
 from minigrad.runtime.device import Device, get_device
+
+if TYPE_CHECKING:
+    from minigrad.lower.lower import Lowered
 
 DEVICE = "CPU"
 
@@ -34,15 +36,14 @@ class Generic:
         return title(self.name)
 
     @cached_property
-    def nest(self) -> Kernel:
+    def nest(self) -> Lowered:
         """Its loop nest, after the passes."""
-        target = _device().target
-        return finish(Lowered(kernel(self.name, target), (), 0, 0, 1), target).kernel
+        return _kernels().nest(self.name, _device().target)
 
     @property
     def source(self) -> str:
         """Its source as C, the form DEBUG=4 prints."""
-        return _device().readable(self.nest)
+        return _device().readable(self.nest.kernel)
 
 
 class Library:
@@ -74,7 +75,7 @@ class Library:
                 names = [g.title for g in missing]
 
                 def text() -> str:
-                    return render_llvm([g.nest for g in missing], _device().target)
+                    return _device().source([g.nest.kernel for g in missing])
 
                 module = llvm.compile_named("tier 0: " + " ".join(names), text, names, DEVICE)
                 self.modules.append(module)
@@ -103,6 +104,14 @@ def _cost(name: Name) -> int:
 def library() -> Library:
     """This process's."""
     return Library()
+
+
+@cache
+def _kernels() -> ModuleType:
+    """The loop nests, and with them the compiler, are loaded when they are needed."""
+    from minigrad.engine.tier0 import kernels
+
+    return kernels
 
 
 def _device() -> Device:

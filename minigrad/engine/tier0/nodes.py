@@ -20,7 +20,7 @@ from minigrad.engine.tier0.builder import (
     View,
 )
 from minigrad.engine.tier0.contraction import contraction
-from minigrad.engine.tier0.kernels import BLOCK
+from minigrad.engine.tier0.names import BLOCK
 from minigrad.engine.tier0.views import Strides, moved, placed, simplest
 from minigrad.graph.lazy import LazyBuffer, contiguous_strides
 from minigrad.ops import MOVEMENT, REDUCE, Op

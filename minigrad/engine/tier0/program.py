@@ -3,10 +3,10 @@ plan. Next: ``../tiers.py``."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,11 +16,13 @@ from minigrad.engine.tier0.library import Generic, library
 from minigrad.engine.tier0.nodes import NodeBuilder
 from minigrad.engine.walk import Pending
 from minigrad.graph.lazy import LazyBuffer
-from minigrad.lower.lower import Lowered
 from minigrad.runtime.allocator import size_class
 from minigrad.runtime.buffer import Buffer
 from minigrad.runtime.calls import CallTable, Columns
 from minigrad.runtime.device import get_device, memory_error
+
+if TYPE_CHECKING:
+    from minigrad.lower.lower import Lowered
 
 WORK_PER_THREAD = 16 << 10
 """Scalar operations below which a thread is not worth waking; as in ``execute.py``."""
@@ -56,7 +58,8 @@ class DirectKernel:
     @cached_property
     def lowered(self) -> Lowered:
         """Its loop nest."""
-        return Lowered(self.generic.nest, (f"tier 0: {self.calls} calls",), self.flops, self.flops, self.calls)
+        return replace(self.generic.nest, strategies=(f"tier 0: {self.calls} calls",), flops=self.flops,
+                       work=self.flops, iterations=self.calls)
 
 
 def build(pending: Pending) -> DirectProgram:
