@@ -85,6 +85,17 @@ class Builder:
         self.alive: dict[int, int] = {}
         self.outputs: dict[LazyBuffer, list[Any]] = {}
 
+    def constants(self) -> dict[LazyBuffer, Any]:
+        """The values of the graph's constants."""
+        sizes: dict[tuple[int, ...], int] = {}
+        at: dict[LazyBuffer, Any] = {}
+        for i, node in enumerate(self.pending.constants):
+            n = sizes.get(node.shape)
+            if n is None:
+                n = sizes[node.shape] = node.size
+            at[node] = constant(8 * i, n)
+        return at
+
     # --- the loop
 
     def run(self, order: Sequence[LazyBuffer], at: dict[LazyBuffer, Any]) -> None:
@@ -115,15 +126,19 @@ class Builder:
             if operands == 2:
                 s, t = srcs
                 a, b, c = at[s], at[t], 0
-                if n != 1 and not (a.__class__ is int and b.__class__ is int):
+                same = 0
+                if a.__class__ is int and b.__class__ is int:
+                    pass
+                elif n == 1:
+                    a = a if a.__class__ is int else a.ref
+                    b = b if b.__class__ is int else b.ref
+                elif a.__class__ is int and b.__class__ is View and b.strides is None:
+                    same, b = 2, b.ref
+                else:
                     made = self.spread(node, srcs, n, at)
                     if made is None:
                         continue
                     same, (a, b) = made
-                else:
-                    same = 0
-                    a = a if a.__class__ is int else a.ref
-                    b = b if b.__class__ is int else b.ref
             elif operands == 1:
                 s, t = srcs[0], None
                 a = at[s]
@@ -369,6 +384,11 @@ class Builder:
         for dtype in reversed(casts):
             number = cast(number, dtype)
         return number.item() if number.item() in EXPONENTS else None
+
+
+def constant(ref: int, n: int) -> Value:
+    """The value of ``n`` elements that are one number."""
+    return ref if n == 1 else View(ref, None) if n else 0
 
 
 def _repeats(value: Any, shape: tuple[int, ...]) -> bool:

@@ -18,6 +18,7 @@ from minigrad.engine.tier0.builder import (
     Declined,
     Product,
     View,
+    constant,
 )
 from minigrad.engine.tier0.contraction import contraction
 from minigrad.engine.tier0.names import BLOCK
@@ -31,10 +32,8 @@ At = dict[LazyBuffer, Any]
 
 
 def _const(b: Builder, node: LazyBuffer, at: At) -> None:
-    position = b.constant_at.get(node)
-    ref = b.constant(node.arg, node.dtype) if position is None else 8 * position
-    n = node.size
-    at[node] = ref if n == 1 else View(ref, None) if n else 0
+    """A constant inside a composite: the others have their values from the start."""
+    at[node] = constant(b.constant(node.arg, node.dtype), node.size)
 
 
 def _scalar(b: Builder, node: LazyBuffer, at: At) -> None:
