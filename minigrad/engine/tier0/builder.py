@@ -49,7 +49,8 @@ class Product(NamedTuple):
 
 Value = int | View | Product
 _ELEMENTWISE = {name: row.arity for name, row in SCALAR_OPS.items() if name not in (Op.CAST, Op.BITCAST, Op.POW)}
-_FOREVER = 1 << 60
+FOREVER = 1 << 60
+"""The last use of what is never to be overwritten."""
 EXPONENTS = frozenset((0.0, 1.0, -1.0, 2.0, 3.0, 4.0, 0.5, -0.5))
 """Constant exponents of floats for which a power is a product, quotient or root (``lower/passes/power.py``)."""
 
@@ -84,6 +85,7 @@ class Builder:
         self.place: dict[LazyBuffer, int] = {}
         self.alive: dict[int, int] = {}
         self.outputs: dict[LazyBuffer, list[Any]] = {}
+        self.templates: dict[Any, Any] = {}
 
     def constants(self) -> dict[LazyBuffer, Any]:
         """The values of the graph's constants."""
@@ -112,7 +114,7 @@ class Builder:
                     if track:
                         value = at[node]
                         if value.__class__ is int:
-                            until = _FOREVER if self.depth else last_use.get(node, _FOREVER)
+                            until = FOREVER if self.depth else last_use.get(node, FOREVER)
                             if until > alive.get(value >> SHIFT, 0):
                                 alive[value >> SHIFT] = until
                         else:
@@ -187,7 +189,7 @@ class Builder:
                 cells += (out, a, b, c)
             at[node] = out
             if track:
-                alive[out >> SHIFT] = _FOREVER if self.depth else last_use.get(node, _FOREVER)
+                alive[out >> SHIFT] = FOREVER if self.depth else last_use.get(node, FOREVER)
 
     def spread(self, node: LazyBuffer, srcs: Sequence[LazyBuffer], n: int,
                at: dict[LazyBuffer, Any]) -> tuple[int, list[int]] | None:
@@ -348,13 +350,13 @@ class Builder:
         for i, node in enumerate(order):
             for s in node.srcs:
                 last[s] = i
-        last.update(dict.fromkeys(results, _FOREVER))
+        last.update(dict.fromkeys(results, FOREVER))
         self.watching, self.last_use = True, last
         self.place = {node: i for i, node in enumerate(order)}
 
     def keep(self, node: LazyBuffer, value: Any) -> None:
         """The memory of ``value`` is read until ``node`` has been used."""
-        until = _FOREVER if self.depth else self.last_use.get(node, _FOREVER)
+        until = FOREVER if self.depth else self.last_use.get(node, FOREVER)
         for part in value if value.__class__ is Product else (value,):
             memory = (part if part.__class__ is int else part.ref) >> SHIFT
             if until > self.alive.get(memory, 0):
@@ -367,7 +369,7 @@ class Builder:
             return False
         memory = value >> SHIFT
         return (memory >= LEAVES + len(self.pending.leaves) and self.nbytes[memory] == base.size * base.dtype.size
-                and self.alive.get(memory, _FOREVER) <= self.place[node])
+                and self.alive.get(memory, FOREVER) <= self.place[node])
 
     def exponent(self, node: LazyBuffer) -> float | None:
         """The number that a constant exponent is, if the compiler has another form for it; None for others."""

@@ -20,6 +20,7 @@ from minigrad.engine.tier0.builder import (
     View,
     constant,
 )
+from minigrad.engine.tier0.composite import function, output
 from minigrad.engine.tier0.contraction import contraction
 from minigrad.engine.tier0.names import BLOCK
 from minigrad.engine.tier0.views import Strides, moved, placed, simplest
@@ -345,21 +346,7 @@ def as_value(ref: int, strides: Strides, shape: tuple[int, ...]) -> Any:
     return ref if plain else View(ref, steps)
 
 
-# --- composites ----------------------------------------------------------------------------------------------------
-
-
-def _function(b: Builder, node: LazyBuffer, at: At) -> None:
-    body = node.arg
-    inside: At = {p: at[s] for p, s in zip(body.params, node.srcs, strict=True)}
-    b.depth += 1
-    b.run(body.order, inside)
-    b.depth -= 1
-    b.outputs[node] = [inside[o] for o in body.outputs]
-    at[node] = b.outputs[node][0]
-
-
-def _output(b: Builder, node: LazyBuffer, at: At) -> None:
-    at[node] = b.outputs[node.srcs[0]][node.arg]
+# --- the table ----------------------------------------------------------------------------------------------------
 
 
 def _declined(b: Builder, node: LazyBuffer, at: At) -> None:
@@ -370,7 +357,7 @@ _HANDLERS: dict[str, Callable[[Builder, LazyBuffer, At], None]] = {
     **dict.fromkeys(MOVEMENT, _move), **dict.fromkeys(REDUCE, _reduce),
     Op.CONST: _const, Op.SCALAR: _scalar, Op.BUFFER: _buffer, Op.INDEX: _index, Op.RANDOM_BITS: _random_bits,
     Op.CAST: _cast, Op.BITCAST: _same, Op.POW: _power, Op.CONTIGUOUS: _same, Op.PAD: _pad, Op.SCAN: _scan,
-    Op.GATHER: _gather, Op.SCATTER: _scatter, Op.ASSIGN: _assign, Op.FUNCTION: _function, Op.OUTPUT: _output,
+    Op.GATHER: _gather, Op.SCATTER: _scatter, Op.ASSIGN: _assign, Op.FUNCTION: function, Op.OUTPUT: output,
     Op.HOST: _declined, Op.COPY: _declined, Op.PARAM: _declined}
 
 

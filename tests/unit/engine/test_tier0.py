@@ -19,6 +19,7 @@ from minigrad.engine.tier0 import build
 from minigrad.engine.tier0.contraction import contraction
 from minigrad.engine.tier0.views import merged, moved
 from minigrad.engine.walk import walk
+from minigrad.graph.function import Subgraph, call, param
 from minigrad.graph.lazy import LazyBuffer, contiguous_strides
 from minigrad.graph.reference import evaluate, move
 from minigrad.ops import Op
@@ -225,6 +226,45 @@ def test_the_same_bits_each_time_and_for_any_number_of_threads() -> None:
             found.append([to_numpy(o).tobytes() for o in outputs])
         plans.clear()
     assert all(f == found[0] for f in found[1:])
+
+
+def _body(build, *shapes: tuple[int, ...]) -> Subgraph:
+    inputs = [param(i, s, float32, "CPU") for i, s in enumerate(shapes)]
+    return Subgraph("body", inputs, build(*inputs))
+
+
+def test_composites_with_inputs_of_every_form() -> None:
+    """One body, called with plain memory, views, constants and products; it calls another, twice."""
+    inner = _body(lambda a, b: [a.binary(Op.MUL, b).binary(Op.ADD, a.like(0.5)), b.flip((0,))], (3, 4), (3, 4))
+
+    def outer(a: LazyBuffer, b: LazyBuffer) -> list[LazyBuffer]:
+        c, d = call(inner, [a, b])
+        e, f = call(inner, [d, c.permute((1, 0)).reshape((3, 4))])
+        return [e.reduce(Op.SUM, (0,)), f, a, c.reshape((12,)), c]
+
+    body = _body(outer, (3, 4), (3, 4))
+    x, y = _leaf(3, 4), _leaf(4, 3).permute((1, 0))
+    one = LazyBuffer.const(2.0, float32, (3, 4), "CPU")
+    row = _leaf(1, 4).expand((3, 4)).binary(Op.MUL, _leaf(3, 1).expand((3, 4)))
+    inputs = [x, y, one, row, x.unary(Op.NEG)]
+    _agree(*[o for a in inputs for b in inputs for o in call(body, [a, b])])
+
+
+def test_outputs_of_a_composite_that_share_memory_are_not_written() -> None:
+    body = _body(lambda a: [a.unary(Op.NEG), a.unary(Op.NEG), a], (4,))
+    shared = _body(lambda a: (lambda n: [n, n.reshape((2, 2))])(a.unary(Op.NEG)), (4,))
+    for made in (call(body, [_leaf(4)]), call(shared, [_leaf(4)]), call(shared, [_leaf(4).unary(Op.ABS)])):
+        first = made[0].assign(_leaf(1), (("SHRINK", ((2, 3),)),))
+        _agree(first.reduce(Op.SUM, (0,)).binary(Op.ADD, made[1].reshape((4,)).reduce(Op.SUM, (0,))))
+
+
+def test_gathers_inside_composites_are_checked_each() -> None:
+    x, at = param(0, (4,), float32, "CPU"), param(1, (2,), int64, "CPU")
+    body = Subgraph("take", [x, at], [x.gather([at])])
+    good, bad = indexes(np.array([0, 3]), "CPU"), indexes(np.array([0, 4]), "CPU")
+    _agree(*call(body, [_leaf(4), good]), *call(body, [_leaf(4), indexes(np.array([2, 1]), "CPU")]))
+    with pytest.raises(IndexError):
+        realise([*call(body, [_leaf(4), good]), *call(body, [_leaf(4), bad])])
 
 
 def test_run_time_numbers() -> None:
