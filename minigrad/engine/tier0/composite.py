@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from minigrad.engine.tier0.builder import FOREVER, LEAVES, MOST_MEMORIES, SHIFT, Builder, Product, View
+from minigrad.engine.tier0.builder import LEAVES, MOST_MEMORIES, SHIFT, Builder, Product, View
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 
@@ -68,10 +68,9 @@ def _set(b: Builder, node: LazyBuffer, at: At, outputs: list[Any]) -> None:
     at[node] = outputs[0]
     if len(outputs) > 1:
         b.outputs[node] = outputs
-        if b.watching:  # two outputs may share memory, and nobody looks at the second before its OUTPUT comes
+        if b.watching:  # two of them may share memory, which is read until the last OUTPUT has come
             for value in outputs:
-                for part in value if value.__class__ is Product else (value,):
-                    b.alive[(part if part.__class__ is int else part.ref) >> SHIFT] = FOREVER
+                b.keep(node, value)
 
 
 def _run(b: Builder, body: Any, values: list[Any]) -> list[Any]:

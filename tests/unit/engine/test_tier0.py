@@ -250,10 +250,16 @@ def test_composites_with_inputs_of_every_form() -> None:
     _agree(*[o for a in inputs for b in inputs for o in call(body, [a, b])])
 
 
+def test_composites_that_copy_the_same_view_of_their_input() -> None:
+    bodies = [_body(lambda a, i=i: [a.permute((1, 0)).unary(Op.NEG).binary(Op.ADD, a.permute((1, 0)).like(i))], (3, 4))
+              for i in (1.0, 2.0)]
+    _agree(*[o for body in bodies for x in (_leaf(3, 4), _leaf(3, 4).unary(Op.ABS)) for o in call(body, [x])])
+
+
 def test_outputs_of_a_composite_that_share_memory_are_not_written() -> None:
     body = _body(lambda a: [a.unary(Op.NEG), a.unary(Op.NEG), a], (4,))
-    shared = _body(lambda a: (lambda n: [n, n.reshape((2, 2))])(a.unary(Op.NEG)), (4,))
-    for made in (call(body, [_leaf(4)]), call(shared, [_leaf(4)]), call(shared, [_leaf(4).unary(Op.ABS)])):
+    shared = _body(lambda a: (lambda n: [a, n, n.reshape((2, 2))])(a.unary(Op.NEG)), (4,))
+    for made in (call(body, [_leaf(4)]), call(shared, [_leaf(4)])[1:], call(shared, [_leaf(4).unary(Op.ABS)])):
         first = made[0].assign(_leaf(1), (("SHRINK", ((2, 3),)),))
         _agree(first.reduce(Op.SUM, (0,)).binary(Op.ADD, made[1].reshape((4,)).reduce(Op.SUM, (0,))))
 
