@@ -72,7 +72,7 @@ class Builder:
         self.of_size: dict[int, int] = {}
         self.map_of: dict[Any, int] = {}
         self.copies: dict[Any, int] = {}
-        self.ways: dict[Any, tuple[int, int]] = {}
+        self.ways: dict[Any, tuple[int, int, int]] = {}
         self.fixed: dict[Any, int] = {}
         self.fixed_numbers: list[tuple[Any, DType]] = []
         self.exponents: set[int] = set()
@@ -271,14 +271,13 @@ class Builder:
         value = at[node]
         if value.__class__ is int:
             return value
-        if not node.size:
-            return 0
         if value.__class__ is Product:
             ref = self.multiplied(value, node)
         else:
             ref = self.copied(value, node.shape, node.dtype.size)
         at[node] = ref
-        self._keep(node, ref)
+        if self.watching:
+            self.alive[ref >> SHIFT] = FOREVER if self.depth else self.last_use.get(node, FOREVER)
         return ref
 
     def multiplied(self, value: Product, node: LazyBuffer) -> int:
@@ -301,28 +300,33 @@ class Builder:
     def copied(self, value: View, shape: tuple[int, ...], size: int) -> int:
         """A view's elements in row-major order. A copy serves all who need the same one, unless memory may change."""
         key = (value.ref, shape, value.strides, size)
-        found = None if self.watching else self.copies.get(key)
-        if found is None:
-            found = self.copies[key] = self.new(math.prod(shape) * size)
-            self.copy(found, None, value.ref, value.strides, shape, size)
-        return found
+        if not self.watching:
+            found = self.copies.get(key)
+            if found is not None:
+                return found
+        made = self.copies[key] = self.copy(None, None, value.ref, value.strides, shape, size)
+        return made
 
-    def copy(self, to: int, to_strides: Strides | None, source: int, strides: Strides | None,
-             shape: tuple[int, ...], size: int) -> None:
-        """A call that copies elements of ``size`` bytes from a view to a view. Strides None: in row-major order where
-        it writes, one element for all where it reads."""
+    def copy(self, to: int | None, to_strides: Strides | None, source: int, strides: Strides | None,
+             shape: tuple[int, ...], size: int) -> int:
+        """A call that copies elements of ``size`` bytes from a view to a view. To None: new memory, which is returned.
+        Strides None: in row-major order where it writes, one element for all where it reads."""
         key = (to_strides, strides, shape, size)
         how = self.ways.get(key)
         if how is None:
             how = self.ways[key] = self._way(
                 contiguous_strides(shape) if to_strides is None else to_strides,
                 (0,) * len(shape) if strides is None else strides, shape, size)
+        if to is None:
+            to = len(self.nbytes) << SHIFT
+            self.nbytes.append(how[2])
         self.kernels.append(how[0])
         self.records.append(how[1])
         self.cells += (to, source)
+        return to
 
-    def _way(self, to_strides: Strides, strides: Strides, shape: tuple[int, ...], size: int) -> tuple[int, int]:
-        """The kernel and the record of a copy."""
+    def _way(self, to_strides: Strides, strides: Strides, shape: tuple[int, ...], size: int) -> tuple[int, int, int]:
+        """The kernel and the record of a copy, and its bytes."""
         axes, (steps, from_steps) = merged(shape, (to_strides, strides))
         if not axes:
             axes, steps, from_steps = [1], [1], [1]
@@ -332,7 +336,7 @@ class Builder:
         if len(axes) > MOST_AXES:
             raise Declined(f"a copy over {len(axes)} axes")
         return (self.number(("copy", size, len(axes), dense)),
-                self.record((*axes[1:], *steps, *from_steps), axes[0], math.prod(axes[1:])))
+                self.record((*axes[1:], *steps, *from_steps), axes[0], math.prod(axes[1:])), math.prod(shape) * size)
 
     def fill(self, to: int, value: int, count: int, size: int) -> None:
         """A call that writes the element at ``value`` ``count`` times."""
