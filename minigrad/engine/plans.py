@@ -14,6 +14,7 @@ from minigrad import config
 from minigrad.engine import tiers
 from minigrad.engine.walk import Pending
 from minigrad.runtime.device import get_device
+from minigrad.runtime.locks import compile_lock
 
 if TYPE_CHECKING:
     from minigrad.engine.execute import Executable
@@ -87,8 +88,9 @@ class PlanCache:
         executable = compiler().build(pending, free)  # should this fail, nothing has been changed here
         family.free = free
         family.plans[family.fixed(pending.numbers)] = executable
-        self._drop(pending.key)
-        self._remember(pending.key, family)
+        with compile_lock:
+            self._drop(pending.key)
+            self._remember(pending.key, family)
         return executable, False
 
     def _direct(self, pending: Pending, family: Family | None) -> tuple[DirectProgram, bool] | None:
@@ -109,13 +111,14 @@ class PlanCache:
                 program = _tier0().build(pending)
             except _tier0().Declined:
                 return None
-            self._drop(pending.key)
-            family.direct = program
-            self._remember(pending.key, family)
-            self.programs[pending.key] = family
-            self.calls += len(program)
-            while self.calls > MOST_CALLS:
-                self._drop(next(iter(self.programs)))
+            with compile_lock:
+                self._drop(pending.key)
+                family.direct = program
+                self._remember(pending.key, family)
+                self.programs[pending.key] = family
+                self.calls += len(program)
+                while self.calls > MOST_CALLS:
+                    self._drop(next(iter(self.programs)))
         family.left -= family.rent
         self.hits += hit
         self.misses += not hit

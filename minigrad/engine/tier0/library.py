@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache, cached_property
-from threading import RLock
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,7 @@ from minigrad.engine.tier0.names import Name, title
 from minigrad.ops import SCALAR_OPS
 from minigrad.runtime import llvm
 from minigrad.runtime.device import Device, get_device
+from minigrad.runtime.locks import compile_lock
 
 if TYPE_CHECKING:
     from minigrad.lower.lower import Lowered
@@ -52,15 +52,13 @@ class Library:
     def __init__(self) -> None:
         self.kernels: list[Generic] = []
         self.numbers: dict[Name, int] = {}
-        self.lock = RLock()
         self.modules: list[llvm.Module] = []  # keeps the code alive
-        self.compiled = 0
 
     def number(self, name: Name) -> int:
         """The number of a kernel, which need not be compiled yet."""
         found = self.numbers.get(name)
         if found is None:
-            with self.lock:
+            with compile_lock:
                 found = self.numbers.get(name)
                 if found is None:
                     self.kernels.append(Generic(name, _arity(name), _cost(name)))
@@ -69,7 +67,7 @@ class Library:
 
     def compile(self, numbers: set[int]) -> int:
         """See that these kernels have addresses; how many did not have one."""
-        with self.lock:
+        with compile_lock:
             missing = sorted((self.kernels[i] for i in numbers if not self.kernels[i].address), key=lambda g: g.title)
             if missing:
                 names = [g.title for g in missing]
