@@ -105,7 +105,8 @@ class PlanCache:
         elif family.left <= 0 or not config.get("TIERS"):
             return None
         program = family.direct
-        hit = program is not None and program.fits(pending.numbers)
+        hit = (program is not None and program.fits(pending.numbers)
+               and program.device is get_device(pending.device))
         if program is None or not hit:
             try:
                 program = _tier0().build(pending)

@@ -2,9 +2,11 @@
 kernels (tier 0), by the cost model below. It counts nodes and elements, never time, and knows nothing of disk caches: a
 program takes the same path, and gives the same bits, each time it runs. Next: ``plans.py``.
 
-Costs are in nanoseconds of the machine this was measured on (2 cores, AVX-512, one run of 2026-11-29):
+Costs are in nanoseconds of the machine this was measured on (2 cores, AVX-512, one run of 2026-11-29, on one thread;
+``python tools/tiers.py`` measures them again):
 
-    compile   COMPILE + COMPILE_NODE * nodes        a first step costs 1 to 2 ms a node, most of it in LLVM
+    compile   COMPILE + COMPILE_NODE * nodes        a first step costs 1 to 2 ms a node, most of it in LLVM; a long
+              chain that becomes a single kernel 0.2 to 0.6
     run       RUN + RUN_NODE * nodes + RUN_ELEMENT * elements that those nodes compute (a quarter of those of products
               of expanded operands: mostly those of a matrix product)
 
