@@ -18,7 +18,7 @@ import numpy as np
 from minigrad.dtype import DType
 from minigrad.engine.tier0.library import library
 from minigrad.engine.tier0.names import BLOCK, Name
-from minigrad.engine.tier0.views import Strides, merged
+from minigrad.engine.tier0.views import Strides, merged, simplest
 from minigrad.engine.walk import Pending
 from minigrad.graph.lazy import LazyBuffer, contiguous_strides
 from minigrad.ops import MOVEMENT, SCALAR_OPS, Op, cast
@@ -79,7 +79,7 @@ class Builder:
         self.iota = 0
         self.checks: list[LazyBuffer] = []
         self.constant_at = {c: i for i, c in enumerate(pending.constants)}
-        self.leaves = self.scalars = self.depth = 0
+        self.depth = 0
         self.watching = False
         self.last_use: dict[LazyBuffer, int] = {}
         self.place: dict[LazyBuffer, int] = {}
@@ -87,15 +87,22 @@ class Builder:
         self.outputs: dict[LazyBuffer, list[Any]] = {}
         self.templates: dict[Any, Any] = {}
 
-    def constants(self) -> dict[LazyBuffer, Any]:
-        """The values of the graph's constants."""
+    def sources(self) -> dict[LazyBuffer, Any]:
+        """The values of the graph's constants, run-time numbers and leaves."""
+        pending = self.pending
         sizes: dict[tuple[int, ...], int] = {}
         at: dict[LazyBuffer, Any] = {}
-        for i, node in enumerate(self.pending.constants):
+        for i, node in enumerate(pending.constants):
             n = sizes.get(node.shape)
             if n is None:
                 n = sizes[node.shape] = node.size
             at[node] = constant(8 * i, n)
+        for i, node in enumerate(pending.scalars, len(pending.constants)):
+            at[node] = 8 * i
+        for i, node in enumerate(pending.leaves, LEAVES):
+            at[node] = i << SHIFT if node.arg is None else as_value(i << SHIFT, node.arg, node.shape)
+            if not node.size:
+                at[node] = 0
         return at
 
     # --- the loop
@@ -390,6 +397,12 @@ class Builder:
         for dtype in reversed(casts):
             number = cast(number, dtype)
         return number.item() if number.item() in EXPONENTS else None
+
+
+def as_value(ref: int, strides: Strides, shape: tuple[int, ...]) -> Any:
+    """A view in its simplest form."""
+    steps, plain = simplest(strides, shape)
+    return ref if plain else View(ref, steps)
 
 
 def constant(ref: int, n: int) -> Value:

@@ -11,19 +11,19 @@ from typing import Any
 from minigrad.dtype import accumulator, float32, int64
 from minigrad.engine.tier0.builder import (
     IOTA,
-    LEAVES,
     SHIFT,
     STATUS,
     Builder,
     Declined,
     Product,
     View,
+    as_value,
     constant,
 )
 from minigrad.engine.tier0.composite import function, output
 from minigrad.engine.tier0.contraction import contraction
 from minigrad.engine.tier0.names import BLOCK
-from minigrad.engine.tier0.views import Strides, moved, placed, simplest
+from minigrad.engine.tier0.views import Strides, moved, placed
 from minigrad.graph.lazy import LazyBuffer, contiguous_strides
 from minigrad.ops import MOVEMENT, REDUCE, Op
 
@@ -35,17 +35,6 @@ At = dict[LazyBuffer, Any]
 def _const(b: Builder, node: LazyBuffer, at: At) -> None:
     """A constant inside a composite: the others have their values from the start."""
     at[node] = constant(b.constant(node.arg, node.dtype), node.size)
-
-
-def _scalar(b: Builder, node: LazyBuffer, at: At) -> None:
-    at[node] = 8 * (len(b.pending.constants) + b.scalars)
-    b.scalars += 1
-
-
-def _buffer(b: Builder, node: LazyBuffer, at: At) -> None:
-    ref = (LEAVES + b.leaves) << SHIFT
-    b.leaves += 1
-    at[node] = ref if node.arg is None else as_value(ref, node.arg, node.shape) if node.size else 0
 
 
 def _index(b: Builder, node: LazyBuffer, at: At) -> None:
@@ -340,12 +329,6 @@ def _region(chain: tuple[tuple[str, Any], ...], shape: tuple[int, ...]) -> tuple
 _INJECTIVE = frozenset((Op.RESHAPE, Op.PERMUTE, Op.SHRINK, Op.FLIP, Op.STRIDE))
 
 
-def as_value(ref: int, strides: Strides, shape: tuple[int, ...]) -> Any:
-    """A view in its simplest form."""
-    steps, plain = simplest(strides, shape)
-    return ref if plain else View(ref, steps)
-
-
 # --- the table ----------------------------------------------------------------------------------------------------
 
 
@@ -355,10 +338,10 @@ def _declined(b: Builder, node: LazyBuffer, at: At) -> None:
 
 _HANDLERS: dict[str, Callable[[Builder, LazyBuffer, At], None]] = {
     **dict.fromkeys(MOVEMENT, _move), **dict.fromkeys(REDUCE, _reduce),
-    Op.CONST: _const, Op.SCALAR: _scalar, Op.BUFFER: _buffer, Op.INDEX: _index, Op.RANDOM_BITS: _random_bits,
+    Op.CONST: _const, Op.INDEX: _index, Op.RANDOM_BITS: _random_bits,
     Op.CAST: _cast, Op.BITCAST: _same, Op.POW: _power, Op.CONTIGUOUS: _same, Op.PAD: _pad, Op.SCAN: _scan,
     Op.GATHER: _gather, Op.SCATTER: _scatter, Op.ASSIGN: _assign, Op.FUNCTION: function, Op.OUTPUT: output,
-    Op.HOST: _declined, Op.COPY: _declined, Op.PARAM: _declined}
+    Op.HOST: _declined, Op.COPY: _declined}
 
 
 class NodeBuilder(Builder):

@@ -66,7 +66,7 @@ def build(pending: Pending) -> DirectProgram:
     """The program for a graph. Raises ``Declined`` for one that only the compiler can do."""
     builder = NodeBuilder(pending)
     builder.watch(pending.order, pending.results)
-    at = builder.constants()
+    at = builder.sources()
     builder.run(pending.order, at)
     return DirectProgram(builder, [_stored(builder, node, at) for node in pending.results])
 

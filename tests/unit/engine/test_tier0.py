@@ -1,5 +1,5 @@
 """Stage: tests of realise. In: graphs run by generic kernels. Out: their values, whatever shares memory with whatever;
-how much memory they take; the same bits each time. Next: ``test_chains.py``."""
+how much memory they take; the same bits each time. Next: ``test_tier0_programs.py``."""
 
 from __future__ import annotations
 
