@@ -280,6 +280,8 @@ class Builder:
             return value
         if value.__class__ is Product:
             ref = self.multiplied(value, node)
+        elif self.watching:
+            ref = self.copy(None, None, value.ref, value.strides, node.shape, node.dtype.size)
         else:
             ref = self.copied(value, node.shape, node.dtype.size)
         at[node] = ref
