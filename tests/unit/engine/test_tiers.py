@@ -124,6 +124,9 @@ def test_programs_and_keys_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         assert cache.calls == sum(len(f.direct) for f in cache.programs.values() if f.direct) <= 5000
         assert cache.nodes == sum(f.nodes for f in cache.families.values()) <= 12_000
     assert 2 < len(cache.programs) < len(cache.families) < 20
+    kept = next(iter(cache.programs.values()))
+    length = kept.nodes // 2
+    assert _tier(cache, _long(_leaf(), length)) == (0, True) and next(iter(cache.programs.values())) is not kept
 
 
 def test_inspect_and_debug_say_the_tier(capsys: pytest.CaptureFixture[str]) -> None:
