@@ -31,6 +31,8 @@ SETTINGS: dict[str, Setting] = {
                               "Results are the same bits for any number."),
         Setting("CACHE", 1, "1 keeps plans and compiled kernels on disk, 0 does not."),
         Setting("CACHE_DIR", "", "The folder of compiled kernels; empty takes the user's cache folder."),
+        Setting("TIERS", 1, "1 runs a new graph without compiling it where compiling would take longer than it saves; "
+                            "0 compiles every graph, 2 none that can be run without (CPU device)."),
         Setting("VERIFY", 0, "1 checks every intermediate form after every pass. The tests run with 1."),
         Setting("REPLAY", 1, "0 records every call anew, even where the same calls were made before; for comparison."),
         Setting("CC", "", "The C compiler of the CC device; empty takes cc, gcc or clang from the PATH."),

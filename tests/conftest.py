@@ -84,6 +84,14 @@ def _seeded(request: pytest.FixtureRequest) -> None:
         generator.manual_seed(request.config.getoption("--seed"))
 
 
+@pytest.fixture(autouse=True)
+def _no_sizes_seen() -> None:
+    """Which sizes earlier tests came with decides nothing in this one (``engine/tiers.py``)."""
+    realise = sys.modules.get("minigrad.engine.realise")
+    if realise is not None:
+        realise.plans.sightings.seen.clear()  # type: ignore[attr-defined]
+
+
 @pytest.fixture
 def golden(request: pytest.FixtureRequest) -> Iterator[Callable[[str, str], None]]:
     """``golden(name, text)``: ``text`` must be what ``tests/golden/name`` holds; ``--update-golden`` rewrites it."""

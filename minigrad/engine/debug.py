@@ -4,6 +4,7 @@ Next: the room ``autograd/``."""
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from functools import cache
 from time import perf_counter
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 from minigrad.engine.details import Details
 from minigrad.engine.execute import Executable
 from minigrad.engine.recipe import KernelCall
+from minigrad.engine.tier0.program import DirectKernel, DirectProgram
 from minigrad.engine.walk import Pending
 from minigrad.graph.show import show as show_graph
 from minigrad.kernel.show import show as show_kernel
@@ -24,12 +26,19 @@ def _print(*lines: str) -> None:
     print(*lines, sep="\n", file=sys.stdout, flush=True)
 
 
-def before(pending: Pending, executable: Executable, hit: bool, seconds: float, level: int) -> None:
+def before(pending: Pending, executable: Executable | DirectProgram, hit: bool, seconds: float, level: int) -> None:
     """What is known before the kernels run: the plan, and how it came about."""
+    head = (f"*** {pending.device}: {len(pending.results)} output{'s' * (len(pending.results) != 1)} from "
+            f"{len(pending.order)} nodes, ")
+    if isinstance(executable, DirectProgram):
+        count = len(executable.kernels)
+        how = "cached calls" if hit else f"made in {seconds * 1e3:.1f} ms"
+        _print(f"{head}tier 0: {len(executable)} calls of {count} generic kernel{'s' * (count != 1)} ({how})")
+        _show_direct(pending, executable, level)
+        return
     count = len(executable.recipe.calls)
     how = "cached plan" if hit else f"{executable.origin} in {seconds * 1e3:.1f} ms"
-    _print(f"*** {pending.device}: {len(pending.results)} output{'s' * (len(pending.results) != 1)} from "
-           f"{len(pending.order)} nodes, {count} kernel{'s' * (count != 1)} ({how})")
+    _print(f"{head}{count} kernel{'s' * (count != 1)} ({how})")
     if level >= 5:
         _print("--- lazy graph as recorded", show_graph(pending.results))
         _print("--- lazy graph simplified", show_graph(simplify(pending.results)[0]))
@@ -37,9 +46,9 @@ def before(pending: Pending, executable: Executable, hit: bool, seconds: float, 
         _forms(Details(pending, executable.recipe.free, executable.device), level)
 
 
-def before_replay(executable: Executable, device: str) -> None:
+def before_replay(executable: Executable | DirectProgram, device: str) -> None:
     """As ``before``, where the calls were those seen last time, so that no graph was made."""
-    count = len(executable.recipe.calls)
+    count = executable.launches
     _print(f"*** {device}: {count} kernel{'s' * (count != 1)} (replayed: the same calls as before)")
 
 
@@ -62,15 +71,33 @@ def _forms(details: Details, level: int) -> None:
             _print("--- machine code", shown or f"(device {device.name} does not show any)")
 
 
-def after(executable: Executable, seconds: list[float], level: int) -> None:
+def _show_direct(pending: Pending, program: DirectProgram, level: int) -> None:
+    """The generic kernels of a program of tier 0, each once. There is no plan: the graph runs as it was recorded."""
+    if level >= 5:
+        _print("--- lazy graph as recorded", show_graph(pending.results))
+    for kernel in program.kernels:
+        if level >= 3:
+            _print(show_kernel(kernel.lowered.kernel))
+        if level >= 4:
+            _print(f"--- {kernel.name}, called {kernel.calls} times: as {program.device.language}", kernel.source)
+        if level >= 6:
+            text = program.device.source([kernel.lowered.kernel])
+            _print("--- as compiled", text)
+            if level >= 7:
+                _print("--- machine code", program.device.assembly(text))
+
+
+def after(executable: Executable | DirectProgram, seconds: list[float], level: int) -> None:
     """A line for each kernel: time, speed and the share of what the machine can do."""
     if level < 2:
         return
-    for call, time in zip(executable.recipe.calls, seconds, strict=True):
-        _print(kernel_line(call, time))
+    kernels: Sequence[KernelCall | DirectKernel] = (
+        executable.kernels if isinstance(executable, DirectProgram) else executable.recipe.calls)
+    for kernel, time in zip(kernels, seconds, strict=True):
+        _print(kernel_line(kernel, time))
 
 
-def kernel_line(kernel: KernelCall, seconds: float) -> str:
+def kernel_line(kernel: KernelCall | DirectKernel, seconds: float) -> str:
     """``name  12.3 µs  4.5 GFLOP/s  6.7 GB/s  80% of this machine's bandwidth``."""
     seconds = max(seconds, 1e-9)
     limits = machine_limits()

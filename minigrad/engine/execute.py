@@ -27,6 +27,8 @@ class Executable:
 
     __slots__ = ("__weakref__", "calls", "codes", "compiled", "device", "kept_leaves", "origin", "recipe")
 
+    tier = 1
+
     def __init__(self, recipe: Recipe, codes: Sequence[Code], device: Device, compiled: int,
                  origin: str = "planned and compiled") -> None:
         self.recipe, self.codes, self.device = recipe, tuple(codes), device
@@ -37,6 +39,16 @@ class Executable:
         # Native programs only call functions of this process, which is never refused.
         sure = all(isinstance(call, NativeProgram) for call in self.calls)
         self.kept_leaves = () if sure else recipe.overwritten
+
+    @property
+    def launches(self) -> int:
+        """Kernels that a run launches."""
+        return len(self.recipe.calls)
+
+    @property
+    def native_calls(self) -> int:
+        """Calls into native code that a run makes."""
+        return len(self.calls)
 
     def run(self, pending: Pending, timed: bool) -> tuple[list[Buffer], list[float]]:
         """The result buffers, in the order of ``pending.results``, and, if ``timed``, the seconds of each kernel.

@@ -13,28 +13,31 @@ from minigrad.runtime.device import device_name
 if TYPE_CHECKING:
     from minigrad.engine.details import DetailedKernel, Details
     from minigrad.engine.recipe import KernelCall
+    from minigrad.engine.tier0.program import DirectKernel
 
 
 @dataclass(frozen=True, eq=False)
 class KernelRun:
     """One kernel that ran: the one at ``position`` among those of ``details``, which are made again when they are asked
-    for; of a replayed one, which had no graph, only ``call`` is known. ``seconds`` is wall-clock time (None if it was
-    only looked at); ``flops`` and ``bytes`` what it computes and must at least move; ``stages`` a line for each stage:
-    its strategy and parameters."""
+    for; of a replayed one, which had no graph, only ``call`` is known, and one of tier 0 has no more. ``seconds`` is
+    wall-clock time (None if it was only looked at); ``flops`` and ``bytes`` what it computes and must at least move;
+    ``stages`` a line for each stage: its strategy and parameters."""
 
     details: Details | None
     position: int
     device: str
     seconds: float | None
-    call: KernelCall | None = None
+    call: KernelCall | DirectKernel | None = None
 
     @property
-    def kernel(self) -> DetailedKernel:
+    def kernel(self) -> DetailedKernel | DirectKernel:
         """The kernel in all its forms. ``RuntimeError`` for one that was replayed."""
-        if self.details is None:
-            raise RuntimeError(f"kernel {self.name} was replayed: the calls were those made before, so there was no graph. "
-                               "To see its source and stages, inspect with minigrad.config(REPLAY=0)")
-        return self.details.kernels[self.position]
+        if self.details is not None:
+            return self.details.kernels[self.position]
+        if self.call is None or not hasattr(self.call, "lowered"):
+            raise RuntimeError(f"kernel {self.name} was replayed: the calls were those made before, so there was no "
+                               "graph. To see its source and stages, inspect with minigrad.config(REPLAY=0)")
+        return self.call  # type: ignore[return-value]
 
     @property
     def name(self) -> str:
@@ -59,17 +62,18 @@ class KernelRun:
 
     def __repr__(self) -> str:
         time = "not run" if self.seconds is None else f"{self.seconds * 1e6:.0f} µs"
-        how = "replayed" if self.details is None else f"{len(self.stages)} stages"
+        how = "replayed" if self.details is None and not hasattr(self.call, "lowered") else f"{len(self.stages)} stages"
         return f"<{self.name} on {self.device}: {how}, {time}>"
 
 
 @dataclass
 class Seen:
     """What ran inside a ``with minigrad.inspect()`` block. ``launches``: kernels run; ``native_calls``: calls into
-    native code; ``compiled``: kernels compiled, equal ones once; ``plan_hits``, ``plan_misses``: realised graphs that
-    had a plan, or needed one; ``replayed``: runs without a graph, since the calls were those seen before; ``recorded``:
-    why others were not replayed. ``device``: the only device looked at (None: all); ``run``: whether its kernels are
-    those that ran."""
+    native code; ``compiled``: kernels compiled, equal ones once; ``tier0``: graphs run without compiling them, by
+    generic kernels (then ``kernels`` has each of those once, and ``launches`` counts their calls); ``plan_hits``,
+    ``plan_misses``: realised graphs that had a plan, or needed one; ``replayed``: runs without a graph, since the calls
+    were those seen before; ``recorded``: why others were not replayed. ``device``: the only device looked at (None:
+    all); ``run``: whether its kernels are those that ran."""
 
     device: str | None = None
     run: bool = True
@@ -77,6 +81,7 @@ class Seen:
     launches: int = 0
     native_calls: int = 0
     compiled: int = 0
+    tier0: int = 0
     plan_hits: int = 0
     plan_misses: int = 0
     replayed: int = 0

@@ -65,10 +65,13 @@ def _run(pending: Pending) -> Any:
     level = config.get("DEBUG")
     seen = active()
     start = perf_counter()
+    executable: Any
     executable, hit = plans.find(pending)
     if level:
         _debug().before(pending, executable, hit, perf_counter() - start, level)
-    details = _details().Details(pending, executable.recipe.free, executable.device) if seen else None
+    details = None
+    if seen and executable.tier:
+        details = _details().Details(pending, executable.recipe.free, executable.device)
     buffers, seconds = executable.run(pending, level >= 2 or bool(seen))
     for node, buffer in zip(pending.results, buffers, strict=True):
         node.realised(buffer)
@@ -78,6 +81,7 @@ def _run(pending: Pending) -> Any:
     for record in seen:
         if record.run and record.device in (None, pending.device):
             record.compiled += 0 if hit else executable.compiled
+            record.tier0 += executable.tier == 0
             record.plan_hits += hit
             record.plan_misses += not hit
             _note(record, executable, pending.device, seconds, details)
@@ -85,10 +89,11 @@ def _run(pending: Pending) -> Any:
 
 
 def _note(record: Seen, executable: Any, device: str, seconds: Sequence[float], details: Any) -> None:
-    record.launches += len(executable.recipe.calls)
-    record.native_calls += len(executable.calls)
+    record.launches += executable.launches
+    record.native_calls += executable.native_calls
+    calls = executable.kernels if executable.tier == 0 else executable.recipe.calls
     record.kernels += [KernelRun(details, i, device, s, call)
-                       for i, (s, call) in enumerate(zip(seconds, executable.recipe.calls, strict=True))]
+                       for i, (s, call) in enumerate(zip(seconds, calls, strict=True))]
 
 
 def run_again(executable: Any, leaves: Sequence[Buffer], addresses: list[int], numbers: Sequence[Any],

@@ -36,7 +36,7 @@ class Pending:
 
 def walk(outputs: Sequence[LazyBuffer]) -> Pending:
     """Number the graph below ``outputs`` in depth-first order and describe it."""
-    buffer, const, scalar = Op.BUFFER, Op.CONST, Op.SCALAR
+    buffer, const, scalar, bits = Op.BUFFER, Op.CONST, Op.SCALAR, Op.RANDOM_BITS
     number: dict[LazyBuffer, int] = {}
     parts: list[Any] = []
     order: list[LazyBuffer] = []
@@ -64,6 +64,8 @@ def walk(outputs: Sequence[LazyBuffer]) -> Pending:
             parts.append((op, node.arg, *[number[s] for s in srcs]))
             if op == Op.HOST or op == Op.COPY:
                 host.append(node)
+            elif op == bits:  # the one op with sources whose shape does not follow from them and its arg
+                parts.append(node.shape)
         elif op == buffer:
             parts.append((op, node.arg, node.shape, node.dtype))
             leaves.append(node)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from typing import Any
@@ -139,9 +139,19 @@ def compile_text(text: str, names: Iterable[str], device: str = "CPU", passes: t
 
     Raises ``CompileError`` if LLVM refuses the text or it calls what is not in ``ALLOWED``.
     """
-    names = tuple(names)
+    return _module(text, text, lambda: text, tuple(names), device, passes, level)
+
+
+def compile_named(name: str, text: Callable[[], str], names: Iterable[str], device: str = "CPU") -> Module:
+    """As ``compile_text``, for IR that follows from ``name``, this machine and minigrad's source: it is written only if
+    the disk cache does not have its code, and a module that was loaded from there has no ``text``."""
+    return _module(f"name: {name}", "", text, tuple(names), device, PASSES, LEVEL)
+
+
+def _module(identity: str, text: str, write: Callable[[], str], names: tuple[str, ...], device: str,
+            passes: tuple[str, ...], level: int) -> Module:
     llvm = host()
-    key = cache.key_of("llvm", text, llvm.triple, llvm.cpu, llvm.features, llvm.version, " ".join(passes),
+    key = cache.key_of("llvm", identity, llvm.triple, llvm.cpu, llvm.features, llvm.version, " ".join(passes),
                        str(level))
     with compile_lock:
         module = _loaded.get(key)
@@ -154,6 +164,7 @@ def compile_text(text: str, names: Iterable[str], device: str = "CPU", passes: t
             except RuntimeError:
                 module = None  # an intact file that doesn't load here: compile it again
         if module is None:
+            text = write()
             code = _emit(text, names, device, passes, level)
             try:
                 module = _link(key, code, names, False)

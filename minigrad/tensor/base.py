@@ -186,6 +186,8 @@ class Tensor:
         return self if self._edge is None else self._edge
 
     def _set_edge(self, edge: Edge) -> None:
+        if self._spec is not None:
+            awaken(self)
         self._tag = 0
         self._edge = edge
         self._requires_grad = edge is not None
@@ -265,14 +267,19 @@ _OF_SHELLS = frozenset(("_edge", "_grad", "_hooks", "_requires_grad", "_storage"
 
 def wake(shell: Tensor, part: str) -> Any:
     """Give a shell what it lacks: its value if that can be had as last time, else all that recording would make."""
+    if part != "_storage" or not Trace.valued((shell,)):
+        awaken(shell)
+    return object.__getattribute__(shell, part)
+
+
+def awaken(shell: Tensor) -> None:
+    """Turn a shell into an ordinary Tensor."""
     owner = shell._owner
     assert owner is not None
-    if part != "_storage" or not Trace.valued((shell,)):
-        if owner.state == FOLLOW and not owner.released:
-            owner.diverge(f"{part} of a result was looked at")
-        else:
-            owner.unfold()
-    return object.__getattribute__(shell, part)
+    if owner.state == FOLLOW and not owner.released:
+        owner.diverge("the graph or the tape behind a result was looked at")
+    else:
+        owner.unfold()
 
 
 def _moved(x: LazyBuffer, steps: tuple[tuple[str, Any], ...]) -> LazyBuffer:

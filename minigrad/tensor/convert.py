@@ -21,7 +21,7 @@ from minigrad.ops import Op
 from minigrad.ops import cast as cast_array
 from minigrad.runtime.device import get_device as device_of
 from minigrad.tensor import points
-from minigrad.tensor.base import LeafHooks, Tensor, alias, function, make, method
+from minigrad.tensor.base import LeafHooks, Tensor, alias, awaken, function, make, method
 from minigrad.tensor.function import Function
 from minigrad.tensor.movement import shape_argument
 from minigrad.tensor.operands import dim_index, result_dtype
@@ -325,6 +325,8 @@ def requires_grad_(self: Tensor, requires_grad: bool = True) -> Tensor:
 
     ``RuntimeError`` for dtypes without gradients and for Tensors that are not leaves.
     """
+    if self._spec is not None:
+        awaken(self)
     if self._source() is not None and self._edge is not None:
         if not requires_grad:
             raise RuntimeError("you can only change requires_grad flags of leaf variables. If you want to use a "

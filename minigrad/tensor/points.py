@@ -4,7 +4,8 @@ leaves of today, with no graph. Next: ``function.py``."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,7 @@ from minigrad.tensor.storage import Storage, Writes, tracing
 from minigrad.tensor.unfold import is_filled
 
 VALUE, GRADIENT, TARGET = "value", "gradient", "target"
+NUMBER, ALWAYS = "number", "always"
 Where = tuple[str, int]
 """A value of a slot, the ``.grad`` of the leaf in a slot, or the new contents of one of several targets."""
 
@@ -29,14 +31,14 @@ MOST_VARIANTS = 4
 @dataclass(eq=False, slots=True)
 class Point:
     """What ran at a place. ``leaves`` and ``results`` say where the executable's memory comes from and goes to;
-    ``numbers`` the positions among the trace's numbers, or slots of SCALAR leaves, that it takes; ``fixed`` the numbers
-    that are part of its code; ``dead`` the leaves it may overwrite. ``after``: where the trace goes on, or None.
+    ``numbers`` those it takes: at positions among the trace's numbers, leaves, or always the same; ``fixed`` the
+    numbers that are part of its code; ``dead`` the leaves it may overwrite. ``after``: where the trace continues.
     """
 
     executable: Any
     device: str
     leaves: list[Where]
-    numbers: list[tuple[bool, int]]
+    numbers: list[tuple[str, Any]]
     fixed: list[tuple[int, str]]
     results: list[Where]
     dead: list[int]
@@ -64,7 +66,10 @@ class Point:
                 return None
             buffers.append(value.buffer)
             addresses.append(value.buffer.address + value.offset)
-        numbers = [_number(trace.values[i]) if is_leaf else trace.numbers[i] for is_leaf, i in self.numbers]
+        if self.executable.tier == 0 and not self.executable.account():
+            return None  # it has run so often that it is worth a compiler
+        numbers = [trace.numbers[x] if what == NUMBER else _number(trace.values[x]) if what == VALUE else x
+                   for what, x in self.numbers]
         return run_again(self.executable, buffers, addresses, numbers, self.device)
 
 
@@ -109,6 +114,16 @@ def _ended(trace: Trace) -> None:
     thread.begin()
 
 
+@contextmanager
+def _ending() -> Iterator[None]:
+    """A block after which a new trace begins, also when it fails: what can't be computed is not tried again along with
+    other things."""
+    try:
+        yield
+    finally:
+        _ended(thread.trace)
+
+
 # --- making a point of what ran
 
 
@@ -126,19 +141,17 @@ def _made(trace: Trace, watch: Sequence[Run], old: dict[int, Where], new: dict[i
     results = [new.get(id(r)) or where.get(id(r)) for r in pending.results]
     if None in leaves or None in results or any([id(s) not in slots for s in pending.scalars]):
         return None
-    numbers = [(True, slots[id(s)]) for s in pending.scalars]
-    taken = set(executable.recipe.free)
+    scalars: list[tuple[str, Any]] = [(VALUE, slots[id(s)]) for s in pending.scalars]
     at = {id(constant): i for i, constant in enumerate(trace.constants)}
-    fixed = []
-    for i, constant in enumerate(pending.constants):
-        position = at.get(id(constant))
-        if position is not None and i not in taken:
-            fixed.append((position, repr(constant.arg)))
-    for i in executable.recipe.free:
-        key = id(pending.constants[i])
-        if key not in at and key not in slots:
-            return None
-        numbers.append((False, at[key]) if key in at else (True, slots[key]))
+    constants: list[tuple[str, Any]] = [
+        (NUMBER, at[id(c)]) if id(c) in at else (VALUE, slots[id(c)]) if id(c) in slots else (ALWAYS, c.arg)
+        for c in pending.constants]
+    if executable.tier == 0:
+        needed, numbers = list(executable.fixed), constants + scalars
+    else:
+        taken = executable.recipe.free
+        needed, numbers = [i for i in range(len(constants)) if i not in taken], scalars + [constants[i] for i in taken]
+    fixed = [(x, repr(pending.constants[i].arg)) for i in needed for what, x in (constants[i],) if what == NUMBER]
     dead = [where[id(leaf)][1] for leaf, d in zip(pending.leaves, pending.dead, strict=False) if d]
     return Point(executable, pending.device, leaves, numbers, fixed, results, dead)  # type: ignore[arg-type]
 
@@ -161,8 +174,8 @@ def backward(t: Tensor) -> None:
     trace = thread.trace
     if tracing or trace.state == OFF or t._tag != trace.tag:
         trace.stop("backward from a Tensor that this trace does not know") if trace.path else None
-        run_backward((t,), (None,), along=trace.held() + Writes.take())
-        thread.begin()
+        with _ending():
+            run_backward((t,), (None,), along=trace.held() + Writes.take())
         return
     if trace.state == FOLLOW:
         place = _backward_place(trace, t._slot)
@@ -187,14 +200,11 @@ def _record_backward(trace: Trace, t: Tensor) -> None:
     plain = all([leaf._hooks is None for _, leaf in leaves])
     watch: list[Run] = []
     trace.busy = plain  # gradients that are there already are added to in place
-    run_backward((t,), (None,), along=_pending(trace, place[2]) + Writes.take(), watch=watch)
-    trace.busy = False
-    if trace is not thread.trace:
-        return  # a hook of the user's has needed values meanwhile
-    if plain and trace.state == RECORD:
-        new = {id(leaf._grad._storage.lazy): (GRADIENT, i) for i, leaf in reversed(leaves) if leaf._grad is not None}
-        _keep(trace, place, _made(trace, watch, old, new))
-    _ended(trace)
+    with _ending():
+        run_backward((t,), (None,), along=_pending(trace, place[2]) + Writes.take(), watch=watch)
+        if plain and trace.state == RECORD and trace is thread.trace:  # else a hook has needed values meanwhile
+            new = {id(leaf._grad._whole()): (GRADIENT, i) for i, leaf in reversed(leaves) if leaf._grad is not None}
+            _keep(trace, place, _made(trace, watch, old, new))
 
 
 def _pending(trace: Trace, alive: Sequence[int]) -> list[LazyBuffer]:
@@ -270,9 +280,9 @@ def update(targets: Sequence[Tensor], values: Sequence[Tensor]) -> None:
         t._tag == tag and t._view is None for t in targets])
     if not known:
         trace.stop("an update of a Tensor that this trace does not know") if trace.path else None
-        replace(targets, values)
-        realise([t._storage.lazy for t in targets] + trace.held() + Writes.take())
-        thread.begin()
+        with _ending():
+            replace(targets, values)
+            realise([t._storage.lazy for t in targets] + trace.held() + Writes.take())
         return
     used = tuple([v._slot for v in values])
     others = tuple([i for i in trace.alive() if i not in used])
@@ -287,13 +297,13 @@ def update(targets: Sequence[Tensor], values: Sequence[Tensor]) -> None:
     replace(targets, values)
     new = {id(t._storage.lazy): (TARGET, i) for i, t in enumerate(targets)}
     watch: list[Run] = []
-    realise([t._storage.lazy for t in targets] + _pending(trace, others) + Writes.take(), watch)
-    if trace.state == RECORD:
-        point = _made(trace, watch, {}, new)
-        if point is not None and sum(what == TARGET for what, _ in point.results) == len(targets):
-            _keep(trace, place, point)  # else one is memory that NumPy sees, and was written at once
-    trace.leaves = [None] * len(trace.leaves)  # they were let go
-    _ended(trace)
+    along = _pending(trace, others)
+    with _ending():
+        realise([t._storage.lazy for t in targets] + along + Writes.take(), watch)
+        if trace.state == RECORD:
+            point = _made(trace, watch, {}, new)
+            if point is not None and sum(what == TARGET for what, _ in point.results) == len(targets):
+                _keep(trace, place, point)  # else one is memory that NumPy sees, and was written at once
 
 
 def replace(targets: Sequence[Tensor], values: Sequence[Tensor]) -> None:

@@ -83,8 +83,8 @@ class Trace:
     ``busy``: Storages are written as part of a point.
     """
 
-    __slots__ = ("busy", "called", "constants", "entries", "entry", "first", "leaves", "loose", "most_loose", "numbers",
-                 "path", "refs", "released", "specs", "state", "tag", "values")
+    __slots__ = ("busy", "called", "constants", "entries", "entry", "first", "leaves", "let", "loose", "most_loose",
+                 "numbers", "path", "refs", "released", "specs", "state", "tag", "values")
 
     def __init__(self, root: Entry, state: int = FOLLOW) -> None:
         self.entry = root
@@ -100,7 +100,7 @@ class Trace:
         self.specs: list[Spec | None] = []
         self.numbers: list[Any] = []
         self.constants: list[LazyBuffer] = []
-        self.released = self.busy = False
+        self.released = self.busy = self.let = False
         self.loose: list[ref[Tensor]] = []
         self.most_loose = 64
 
@@ -263,9 +263,11 @@ class Trace:
 
     def let_go(self) -> None:
         """Stop being a reader of the leaves."""
-        for leaf, value in zip(self.leaves, self.values, strict=True):
-            if leaf is not None and value is not None:
-                value.readers -= 1
+        if not self.let:
+            self.let = True
+            for leaf, value in zip(self.leaves, self.values, strict=True):
+                if leaf is not None and value is not None:
+                    value.readers -= 1
 
     def end(self) -> None:
         """Nothing more is computed from here: keep only what the (released) tape of results still names."""

@@ -14,10 +14,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from minigrad import config
 from minigrad.conformance.contractions import matmul
 from minigrad.conformance.programs import softmax
 from minigrad.conformance.sources import leaf
-from minigrad.dtype import DType, bool_, float16, float32, int32, int64, uint8, uint64
+from minigrad.dtype import DType, bool_, float16, float32, int32, int64, uint8, uint32, uint64
 from minigrad.engine import inspect, plans, realise, to_numpy
 from minigrad.engine.plans import PlanCache
 from minigrad.engine.walk import walk
@@ -33,7 +34,8 @@ from minigrad.schedule.spec import KernelSpec
 @pytest.fixture(autouse=True)
 def _fresh() -> Iterator[None]:
     plans.clear()
-    yield
+    with config.config(TIERS=0):  # what is counted here is compiled plans; test_tiers.py has the others
+        yield
     plans.clear()
 
 
@@ -101,6 +103,17 @@ def test_run_time_numbers_never_compile_again() -> None:
     for dtype, values in ((float32, (0.1, 0.2, math.nan, -0.0)), (float16, (0.1, 0.3)), (int64, (3, -(2**63))),
                           (uint64, (2**64 - 1, 5))):
         assert [_compiled(program(v, dtype))[0] for v in values] == [1] + [0] * (len(values) - 1)
+
+
+def test_random_bits_of_another_shape_are_another_plan() -> None:
+    for tiers in (0, 2):
+        plans.clear()
+        with config.config(TIERS=tiers):
+            for n in (3, 1, 7):
+                bits = LazyBuffer(Op.RANDOM_BITS, (LazyBuffer.const(5, uint64, (), "CPU"),), None, (n,), uint32, "CPU")
+                want = np.array(evaluate([bits], to_numpy)[0])
+                realise([bits])
+                np.testing.assert_array_equal(to_numpy(bits), want)
 
 
 def test_the_least_recently_used_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:

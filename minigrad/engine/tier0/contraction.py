@@ -1,0 +1,91 @@
+"""Stage: realise, tier 0. In: the shape of a product of two views and the axes that it is summed over. Out: the
+sum as a batch of matrix products, with one stride for each role that an axis can have. Next: ``builder.py``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+from minigrad.engine.tier0.views import Strides, merged, simplest
+from minigrad.graph.lazy import contiguous_strides
+
+NARROW = 8
+"""Columns up to which a matrix product runs its vectors along the rows, if there are more of those."""
+
+
+class Operand(NamedTuple):
+    """``steps``: a stride for each group of axes. ``copy``: sizes and strides of the copy that has those, if the view
+    itself has none such."""
+
+    steps: tuple[int, ...]
+    copy: tuple[tuple[int, ...], Strides] | None
+
+
+class Contraction(NamedTuple):
+    """``sum over k of a[batch, row, k] * b[batch, k, column]``; ``swapped``: a is the second operand of the product.
+    ``strides``: those of the result in the shape of the sum, as ``simplest`` gives them."""
+
+    batches: int
+    rows: int
+    columns: int
+    depth: int
+    swapped: bool
+    a: Operand
+    b: Operand
+    strides: tuple[Strides | None, bool]
+
+
+@lru_cache(1 << 12)
+def contraction(shape: tuple[int, ...], axes: tuple[int, ...], x: Strides, y: Strides) -> Contraction | None:
+    """How to sum a product of views with strides x and y over axes. None: no axis belongs to one operand alone, so
+    the products take no more memory than the operands do.
+
+    >>> found = contraction((4, 8, 3), (2,), (3, 0, 1), (0, 1, 8))  # (4, 3) @ (3, 8)
+    >>> found.rows, found.columns, found.depth, found.a.steps, found.b.steps
+    (4, 8, 3, (1, 3, 1), (1, 8, 1))
+    """
+    batch: list[int] = []
+    rows: list[int] = []
+    columns: list[int] = []
+    depth: list[int] = []
+    for a, extent in enumerate(shape):
+        if extent == 1:
+            continue
+        if a in axes:
+            depth.append(a)
+        elif x[a] and y[a]:
+            batch.append(a)
+        else:
+            (columns if y[a] else rows).append(a)
+    many, wide = (math.prod([shape[a] for a in group]) for group in (rows, columns))
+    if many == 1 and wide == 1:
+        return None
+    swapped = wide < NARROW and many > wide
+    if swapped:
+        x, y, rows, columns, many, wide = y, x, columns, rows, wide, many
+    strides = [0] * len(shape)
+    order = [*batch, *rows, *columns]
+    for a, step in zip(order, contiguous_strides([shape[a] for a in order]), strict=True):
+        strides[a] = step
+    kept = tuple([1 if a in axes else n for a, n in enumerate(shape)])
+    batches, deep = (math.prod([shape[a] for a in group]) for group in (batch, depth))
+    return Contraction(batches, many, wide, deep, swapped, _operand(shape, x, [batch, rows, depth], False),
+                       _operand(shape, y, [batch, depth, columns], True), simplest(tuple(strides), kept))
+
+
+def _operand(shape: tuple[int, ...], strides: Strides, groups: Sequence[list[int]], dense: bool) -> Operand:
+    """``dense``: the last group must have stride 1."""
+    steps: list[int] = []
+    for group in groups:
+        _, (joined,) = merged([shape[a] for a in group], [tuple([strides[a] for a in group])])
+        if len(joined) > 1:
+            break
+        steps.append(joined[0] if joined else 1)
+    if len(steps) == len(groups) and (not dense or steps[-1] == 1):
+        return Operand(tuple(steps), None)
+    axes = [a for group in groups for a in group]
+    sizes = tuple([shape[a] for a in axes])
+    whole = contiguous_strides([math.prod([shape[a] for a in group]) for group in groups])
+    return Operand(whole, (sizes, tuple([strides[a] for a in axes])))

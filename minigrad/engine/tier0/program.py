@@ -1,0 +1,304 @@
+"""Stage: realise, tier 0. In: the calls of a graph. Out: a program that runs them, the same to its caller as a compiled
+plan. Next: ``../tiers.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from minigrad.dtype import DType, bfloat16
+from minigrad.engine.tier0.builder import LEAVES, MOST_MEMORIES, SHIFT, Declined
+from minigrad.engine.tier0.library import Generic, library
+from minigrad.engine.tier0.nodes import NodeBuilder
+from minigrad.engine.walk import Pending
+from minigrad.graph.lazy import LazyBuffer
+from minigrad.runtime.allocator import size_class
+from minigrad.runtime.buffer import Buffer
+from minigrad.runtime.calls import CallTable, Columns
+from minigrad.runtime.device import get_device, memory_error
+
+if TYPE_CHECKING:
+    from minigrad.lower.lower import Lowered
+
+WORK_PER_THREAD = 16 << 10
+"""Scalar operations below which a thread is not worth waking; as in ``execute.py``."""
+
+WORK_PER_CALL = 1 << 30
+"""Scalar operations after which native code returns to Python, so that Ctrl-C gets through."""
+
+SMALL_ARENA = 8 << 20
+"""Bytes up to which no memory is used twice: finding out where it could be would cost more than it saves."""
+
+MOST_ARENA = 1 << 30
+"""Bytes of intermediate values with which a graph is declined."""
+
+
+@dataclass(eq=False)
+class DirectKernel:
+    """A generic kernel in a program: how often it is called, and what those calls compute and move."""
+
+    generic: Generic
+    calls: int
+    flops: int
+    bytes: int
+
+    @property
+    def name(self) -> str:
+        return self.generic.title
+
+    @property
+    def source(self) -> str:
+        """Its source as C."""
+        return self.generic.source
+
+    @cached_property
+    def lowered(self) -> Lowered:
+        """Its loop nest."""
+        return replace(self.generic.nest, strategies=(f"tier 0: {self.calls} calls",), flops=self.flops,
+                       work=self.flops, iterations=self.calls)
+
+
+def build(pending: Pending) -> DirectProgram:
+    """The program for a graph. Raises ``Declined`` for one that only the compiler can do."""
+    builder = NodeBuilder(pending)
+    builder.watch(pending.order, pending.results)
+    at = builder.sources()
+    builder.run(pending.order, at)
+    return DirectProgram(builder, [_stored(builder, node, at) for node in pending.results])
+
+
+def _stored(b: NodeBuilder, node: LazyBuffer, at: dict[LazyBuffer, Any]) -> int:
+    """The memory that a result becomes: its own, whole."""
+    ref, nbytes = b.plain(node, at), node.size * node.dtype.size
+    memory = ref >> SHIFT
+    if nbytes and memory >= LEAVES + len(b.pending.leaves) and not ref & ((1 << SHIFT) - 1) \
+            and b.nbytes[memory] == nbytes:
+        return memory
+    out = b.new(nbytes)
+    if nbytes:
+        b.copy(out, None, ref, (1,), (node.size,), node.dtype.size)
+    return out >> SHIFT
+
+
+class DirectProgram:
+    """Runs a graph by generic kernels. ``fixed``: the numbers of those constants that it depends on, by position.
+    ``account`` pays for a run and says whether another may follow before the graph is compiled."""
+
+    tier = 0
+    account: Callable[[], bool] | None = None
+
+    def __init__(self, b: NodeBuilder, results: list[int]) -> None:
+        pending = b.pending
+        self.device = get_device(pending.device)
+        if len(b.nbytes) >= MOST_MEMORIES:
+            raise Declined(f"{len(b.nbytes)} values")
+        self.fixed = {i: pending.numbers[i] for i in b.exponents}
+        self.leaves = len(pending.leaves)
+        self.check_shapes = [n.srcs[0].shape for n in b.checks]
+        cells = np.array(b.cells, np.int64)
+        self._number_groups(b, pending)
+        self.iota = np.arange(b.iota)
+        self.status = np.zeros(max(1, len(b.checks)), np.int64)
+        kernels = np.array(b.kernels, np.int64)
+        used = np.unique(kernels)
+        self.compiled = library().compile(set(used.tolist()))
+        known = library().kernels
+        width = len(known)
+        address, arity, cost = np.zeros(width, np.int64), np.zeros(width, np.int64), np.zeros(width, np.int64)
+        for i in used.tolist():
+            address[i], arity[i], cost[i] = known[i].address, known[i].arity, known[i].cost
+        records = np.array(b.records, np.int64)
+        flat: list[int] = []
+        rows = []
+        for numbers, iterations, elements_each in b.numbers:
+            rows.append((len(flat), iterations, elements_each))
+            flat += numbers
+        table = np.array(rows, np.int64).reshape(-1, 3)[records]
+        arities = arity[kernels]
+        first = np.cumsum(arities) - arities
+        each = cost[kernels] * table[:, 2]
+        work = each * table[:, 1]
+        parallel = (table[:, 1] > 1) & (work >= 2 * WORK_PER_THREAD)
+        grain = np.where(parallel, np.maximum(1, -(-WORK_PER_THREAD // np.maximum(1, each))), 0)
+        sources, offsets = self._place(b, results, cells, first, arities)
+        self.table = CallTable(Columns(address[kernels], table[:, 1], grain, first, sources, offsets, table[:, 0],
+                                       np.array(flat, np.int64)), LEAVES + self.leaves + len(self.output_bytes) + 1,
+                               _parts(work))
+        counts = np.bincount(kernels, minlength=width)
+        elements = np.bincount(kernels, table[:, 1] * table[:, 2], minlength=width)
+        self.kernels = [DirectKernel(known[i], int(counts[i]), int(elements[i] * cost[i]),
+                                     int(elements[i] * 4 * arity[i])) for i in used.tolist()]
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    @property
+    def launches(self) -> int:
+        """Kernels that a run launches."""
+        return len(self.table)
+
+    @property
+    def native_calls(self) -> int:
+        """Calls into native code that a run makes."""
+        return self.table.native_calls
+
+    # --- preparation
+
+    def _number_groups(self, b: NodeBuilder, pending: Pending) -> None:
+        """Which constants and run-time numbers go where, by dtype."""
+        constants, scalars = pending.constants, pending.scalars
+        self.pool = np.zeros(max(1, len(constants) + len(scalars) + len(b.fixed_numbers)), np.uint64)
+        groups: dict[DType, list[int]] = {}
+        for i, node in enumerate((*constants, *scalars)):
+            groups.setdefault(node.dtype, []).append(i)
+        self.filled = ""  # the numbers that the pool holds
+        self.groups = [(dtype, chosen, np.array(chosen, np.int64)) for dtype, chosen in groups.items()]
+        start = len(constants) + len(scalars)
+        for i, (value, dtype) in enumerate(b.fixed_numbers):
+            _write(self.pool, np.array([start + i]), [value], dtype)
+
+    def _place(self, b: NodeBuilder, results: list[int], cells: np.ndarray, first: np.ndarray,
+               arities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The slot and offset of each cell. The slots: numbers, iota, status, leaves, outputs, and last the arena,
+        which holds all other memories."""
+        sizes = np.array(b.nbytes, np.int64)
+        outputs = list(dict.fromkeys(results))
+        number = {memory: i for i, memory in enumerate(outputs)}
+        self.output_bytes = [b.nbytes[m] for m in outputs]
+        self.output_numbers = [number[m] for m in results]
+        own = np.ones(len(sizes), bool)
+        own[:LEAVES + self.leaves] = False
+        own[outputs] = False
+        slots = np.arange(len(sizes))
+        slots[outputs] = LEAVES + self.leaves + np.arange(len(outputs))
+        slots[own] = LEAVES + self.leaves + len(outputs)
+        padded = np.where(own, np.where(sizes < 64, (sizes + 7) & -8, (sizes + 63) & -64), 0)
+        ends = np.cumsum(padded)
+        places, self.arena_bytes = np.where(own, ends - padded, 0), int(ends[-1])
+        memories = cells >> SHIFT
+        if self.arena_bytes > SMALL_ARENA:
+            calls = np.repeat(np.arange(len(first)), arities)
+            places, self.arena_bytes = _reused(own, padded, memories, calls)
+        if self.arena_bytes > MOST_ARENA:
+            raise Declined(f"{self.arena_bytes} bytes of intermediate values")
+        return slots[memories], places[memories] + (cells & ((1 << SHIFT) - 1))
+
+    # --- running
+
+    def fits(self, numbers: tuple[Any, ...]) -> bool:
+        """Whether this program serves a graph with these constants."""
+        return all([numbers[i] == value for i, value in self.fixed.items()])
+
+    def run(self, pending: Pending, timed: bool) -> tuple[list[Buffer], list[float]]:
+        """The result buffers, in the order of ``pending.results``, and, if ``timed``, seconds: those of the whole
+        run, shared out among the kernels by what their calls compute. Raises ``IndexError`` if an index tensor is out
+        of range; then nothing has been overwritten."""
+        return self.run_at([x.buffer for x in pending.leaves],
+                           [x.buffer.address + x.offset for x in pending.leaves],
+                           [*[c.arg for c in pending.constants], *[s.value for s in pending.scalars]], timed)
+
+    def run_at(self, leaves: Sequence[Buffer], leaf_addresses: list[int], numbers: Sequence[Any],
+               timed: bool = False) -> tuple[list[Buffer], list[float]]:
+        """As ``run``, without the graph: where the leaves begin, and the constants and run-time numbers."""
+        allocate = self.device.allocate
+        try:
+            outputs = [allocate(n) for n in self.output_bytes]
+            arena = allocate(self.arena_bytes)  # its smallest block costs nothing
+        except Exception as error:
+            raise memory_error(self.device.name, sum(self.output_bytes) + self.arena_bytes, error) from None
+        addresses = [_address(self.pool), _address(self.iota), _address(self.status)]
+        addresses += leaf_addresses
+        addresses += [x.address for x in outputs]
+        addresses.append(arena.address)
+        found: list[np.ndarray] = []
+
+        def check() -> None:
+            if self.check_shapes:
+                found.append(self.status.copy())
+
+        start = perf_counter()
+        self.table.run(addresses, lambda: self._fill(numbers), check)
+        seconds = perf_counter() - start
+        if found and found[0].any():
+            self._raise_index_error(found[0])
+        buffers = [outputs[i] for i in self.output_numbers]
+        total = sum([k.flops for k in self.kernels]) or 1
+        return buffers, [seconds * k.flops / total for k in self.kernels] if timed else []
+
+    def _fill(self, numbers: Sequence[Any]) -> None:
+        """The numbers of this run, and no index out of range so far."""
+        if self.check_shapes:
+            self.status[:] = 0
+        given = repr(numbers)  # in which 0.0 and -0.0 differ, and NaN equals itself
+        if given == self.filled:
+            return
+        for dtype, chosen, positions in self.groups:
+            _write(self.pool, positions, [numbers[i] for i in chosen], dtype)
+        self.filled = given
+
+    def _raise_index_error(self, status: np.ndarray) -> None:
+        at = int(np.flatnonzero(status)[0])
+        shape, position = self.check_shapes[at], int(status[at]) - 1
+        raise IndexError(f"index out of range: a value of the index tensor for dimension {position} is not in "
+                         f"0 … {shape[position] - 1}, the tensor has shape {list(shape)}")
+
+
+def _reused(own: np.ndarray, padded: np.ndarray, memories: np.ndarray,
+            calls: np.ndarray) -> tuple[np.ndarray, int]:
+    """Places in an arena where the memory of a value that no later call reads goes to later values; and the bytes of
+    the arena. ``memories``, ``calls``: which call touches which memory, in order."""
+    birth, death = np.full(len(own), len(calls), np.int64), np.zeros(len(own), np.int64)
+    death[memories] = calls  # the last one stays
+    birth[memories[::-1]] = calls[::-1]
+    wanted = np.flatnonzero(own)
+    by_birth = wanted[np.argsort(birth[wanted], kind="stable")].tolist()
+    by_death = wanted[np.argsort(death[wanted], kind="stable")].tolist()
+    births, deaths, sizes = birth.tolist(), death.tolist(), [size_class(n) for n in padded.tolist()]
+    free: dict[int, list[int]] = {}
+    places = [0] * len(own)
+    end = gone = 0
+    for memory in by_birth:
+        now = births[memory]
+        while deaths[by_death[gone]] < now:
+            dead = by_death[gone]
+            free.setdefault(sizes[dead], []).append(places[dead])
+            gone += 1
+        blocks = free.get(sizes[memory])
+        if blocks:
+            places[memory] = blocks.pop()
+        else:
+            places[memory] = end
+            end += sizes[memory]
+    return np.array(places, np.int64), end
+
+
+def _address(array: np.ndarray) -> int:
+    return array.__array_interface__["data"][0]
+
+
+def _parts(work: np.ndarray) -> list[int]:
+    """Where foreign calls end, so that each does about ``WORK_PER_CALL``."""
+    if not len(work):
+        return []
+    parts = np.cumsum(work) // WORK_PER_CALL
+    return [*(np.flatnonzero(np.diff(parts)) + 1).tolist(), len(work)]
+
+
+def _write(pool: np.ndarray, positions: np.ndarray, values: list[Any], dtype: DType) -> None:
+    """Put numbers into 8-byte slots as ``dtype``, rounded as constants of a kernel are."""
+    size = dtype.size
+    with np.errstate(all="ignore"):
+        if dtype.kind == "f":
+            wide = np.array(values, np.float64)
+            made = (wide.astype(np.float32) if dtype is bfloat16 else wide).astype(dtype.numpy)
+        elif dtype.kind == "b":
+            made = np.array(values, bool)
+        else:
+            mask = (1 << dtype.bits) - 1
+            made = np.array([int(v) & mask for v in values], f"u{size}")
+    pool.view(f"u{size}")[positions * (8 // size)] = made.view(f"u{size}")

@@ -1,0 +1,116 @@
+"""Stage: realise. In: a pending graph without a plan. Out: whether it is compiled (tier 1) or run at once by generic
+kernels (tier 0), by the cost model below. It counts nodes and elements, never time, and knows nothing of disk caches: a
+program takes the same path, and gives the same bits, each time it runs. Next: ``plans.py``.
+
+Costs are in nanoseconds of the machine this was measured on (2 cores, AVX-512, one run of 2026-11-29, on one thread;
+``python tools/tiers.py`` measures them again):
+
+    compile   COMPILE + COMPILE_NODE * nodes        a first step costs 1 to 2 ms a node, most of it in LLVM; a long
+              chain that becomes a single kernel 0.2 to 0.6
+    run       RUN + RUN_NODE * nodes + RUN_ELEMENT * elements that those nodes compute (a quarter of those of products
+              of expanded operands: mostly those of a matrix product)
+
+- A graph of few nodes is compiled at once: people look at its kernel, and it is likely to come again. Unless graphs of
+  the same structure came with ``SIZES`` other sizes before: then sizes vary, and this one need not come again either.
+- A graph of ``MANY`` nodes or more is run at once, if that costs less than compiling it.
+- Whatever was run at once is compiled when its runs so far would have paid for compiling: so no program spends more
+  than twice what it would have, had it known how often each graph comes."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from minigrad import config
+from minigrad.engine.walk import Pending
+from minigrad.graph.lazy import LazyBuffer
+from minigrad.ops import MOVEMENT, Op
+
+COMPILE, COMPILE_NODE = 20_000_000, 1_000_000
+RUN, RUN_NODE, RUN_ELEMENT = 15_000, 50.0, 0.5
+MANY = 256
+SIZES = 2
+CAPACITY = 4096
+"""Structures remembered."""
+
+
+class Cost(NamedTuple):
+    """What a graph's nodes, those of composites included, are expected to cost."""
+
+    nodes: int
+    elements: int
+
+    @property
+    def compile(self) -> float:
+        return COMPILE + COMPILE_NODE * self.nodes
+
+    @property
+    def run(self) -> float:
+        return RUN + RUN_NODE * self.nodes + RUN_ELEMENT * self.elements
+
+
+def cost_of(order: Sequence[LazyBuffer]) -> Cost:
+    """The cost of a graph.
+
+    >>> from minigrad.dtype import float32
+    >>> a = LazyBuffer.const(2.0, float32, (3,), "CPU")
+    >>> cost_of([a, a.unary("NEG")])
+    Cost(nodes=1, elements=3)
+    """
+    nodes = elements = 0
+    bodies: dict[int, Cost] = {}
+    for node in order:
+        op = node.op
+        if op == Op.FUNCTION:
+            inside = bodies.get(id(node.arg))
+            if inside is None:
+                inside = bodies[id(node.arg)] = cost_of(node.arg.order)
+            nodes += inside.nodes
+            elements += inside.elements
+        elif node.srcs and op not in MOVEMENT and op != Op.OUTPUT:
+            nodes += 1
+            n = 1
+            for size in node.shape:
+                n *= size
+            elements += n >> 2 if op == Op.MUL and node.srcs[0].op == Op.EXPAND else n
+    return Cost(nodes, elements)
+
+
+class Sightings:
+    """The structures seen, each with the sizes it came with, few of them."""
+
+    def __init__(self) -> None:
+        self.seen: OrderedDict[int, set[int]] = OrderedDict()
+
+    def vary(self, pending: Pending) -> bool:
+        """Whether graphs of this structure came with ``SIZES`` other sizes before. Remembers this one."""
+        structure, sizes = _structure(pending)
+        known = self.seen.setdefault(structure, set())
+        self.seen.move_to_end(structure)
+        if len(self.seen) > CAPACITY:
+            self.seen.popitem(last=False)
+        before = len(known - {sizes})
+        if before < SIZES:
+            known.add(sizes)
+        return before >= SIZES
+
+
+def _structure(pending: Pending) -> tuple[int, int]:
+    """A number for the ops and how they are connected, and one for the shapes."""
+    number: dict[LazyBuffer, int] = {}
+    parts: list[object] = []
+    for node in pending.order:
+        parts.append((node.op, node.dtype.name, len(node.shape), *[number[s] for s in node.srcs]))
+        number[node] = len(number)
+    return hash(tuple(parts)), hash(tuple([node.shape for node in pending.order]))
+
+
+def choose(pending: Pending, cost: Cost, sightings: Sightings) -> int:
+    """The tier for a graph seen for the first time."""
+    setting = config.get("TIERS")
+    if setting != 1 or pending.device != "CPU":
+        return 0 if setting == 2 and pending.device == "CPU" else 1
+    if cost.nodes < MANY and not sightings.vary(pending):
+        return 1
+    return 0 if cost.run < cost.compile else 1

@@ -1,0 +1,91 @@
+"""Stage: runtime. In: a table of kernel calls, as arrays. Out: their run, with one foreign call for each part of it.
+Where ``native.py`` is given steps, this is given columns: a program of 100,000 calls is made by NumPy, not by a loop.
+Next: ``pool.ll``, which is what runs, and ``engine/``, which builds these."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from minigrad.runtime import pool
+from minigrad.runtime.locks import run_lock
+
+
+@dataclass(eq=False)
+class Columns:
+    """Call ``i``: the function at ``functions[i]``, for so many ``iterations``; ``grain`` as in ``native.Step``. Its
+    arrays are the cells from ``first[i]`` on: cell j lies ``offsets[j]`` bytes after the address in slot
+    ``sources[j]``; its run-time numbers are ``numbers[number[i]:]``. All are int64."""
+
+    functions: np.ndarray
+    iterations: np.ndarray
+    grain: np.ndarray
+    first: np.ndarray
+    sources: np.ndarray
+    offsets: np.ndarray
+    number: np.ndarray
+    numbers: np.ndarray
+
+
+class CallTable:
+    """Calls that run in order on the addresses of ``slots`` slots. ``parts``: where each foreign call ends."""
+
+    def __init__(self, columns: Columns, slots: int, parts: Sequence[int]) -> None:
+        c = columns
+        self._cells = np.zeros(max(1, len(c.sources)), np.int64)
+        self._moves = np.stack([c.sources, c.offsets], 1).astype(np.int64, order="C")
+        self._numbers = np.ascontiguousarray(c.numbers, np.int64)
+        self._slots: Any = np.zeros(max(1, slots), np.uint64)
+        self._pack = struct.Struct(f"={slots}Q").pack_into
+        self._steps = np.stack([c.functions, _address(self._cells) + 8 * c.first,
+                                _address(self._numbers) + 8 * c.number, c.iterations, c.grain], 1).astype(
+                                    np.int64, order="C")
+        self._parts = tuple(parts)
+        self._run = np.array([_address(self._steps), self._parts[0] if self._parts else 0, 0, 1, _address(self._slots),
+                              _address(self._moves), _address(self._cells), len(self._moves)], np.int64)
+        self._run_address = _address(self._run)
+        self._parallel = bool(((c.grain > 0) & (c.iterations >= 2 * c.grain)).any())
+        self._call = pool.native().run
+
+    def __len__(self) -> int:
+        return len(self._steps)
+
+    @property
+    def native_calls(self) -> int:
+        """Foreign calls of a run."""
+        return len(self._parts)
+
+    def run(self, addresses: Sequence[int], before: Callable[[], None], after: Callable[[], None]) -> None:
+        """All calls in order, on these addresses, one a slot. ``before`` and ``after`` are called while no other run is
+        under way."""
+        with run_lock:
+            before()
+            self._pack(self._slots, 0, *addresses)
+            if self._parallel:
+                threads = pool.thread_count()
+                self._run[2:4] = pool.current(threads).address if threads > 1 else 0, threads
+            self._call(self._run_address)
+            if len(self._parts) > 1:
+                self._rest()
+            after()
+
+    def _rest(self) -> None:
+        """The parts after the first. Between parts Ctrl-C gets through."""
+        run = self._run
+        first, moves = run[:2].copy(), run[7]
+        try:
+            run[7] = 0
+            for start, end in pairwise(self._parts):
+                run[0], run[1] = first[0] + start * self._steps.strides[0], end - start
+                self._call(self._run_address)
+        finally:
+            run[:2], run[7] = first, moves
+
+
+def _address(array: np.ndarray) -> int:
+    return array.__array_interface__["data"][0]
