@@ -22,7 +22,7 @@ class Parameter(Tensor):
     """
 
     def __new__(cls, data: Tensor | None = None, requires_grad: bool = True) -> Parameter:
-        result = (empty(0) if data is None else data).detach()
+        result: Any = (empty(0) if data is None else data).detach()
         if requires_grad and not result.dtype.is_floating_point:
             raise RuntimeError("Only Tensors of floating point and complex dtype can require gradients")
         result.__class__ = cls

@@ -5,16 +5,19 @@ Next: ``operands.py``."""
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from minigrad.autograd.mode import mode
 from minigrad.autograd.node import Node, kind
 from minigrad.dtype import DType
 from minigrad.graph.function import Subgraph, apply
 from minigrad.graph.lazy import LazyBuffer
-from minigrad.tensor.base import Tensor, made
+from minigrad.tensor.base import made
 from minigrad.tensor.body import Body
 from minigrad.tensor.storage import _unsettled, settle
+
+if TYPE_CHECKING:
+    from minigrad.tensor.tensor_class import Tensor
 
 Number = tuple[Any, DType]
 
