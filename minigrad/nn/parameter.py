@@ -32,7 +32,7 @@ class Parameter(Tensor):
     def __init__(self, data: Tensor | None = None, requires_grad: bool = True) -> None:
         """``__new__`` has done it all: the object is an alias of ``data`` that became a Parameter."""
 
-    def __repr__(self, *, tensor_contents: Any = None) -> str:
+    def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]  # of a mixin's own self type
         return "Parameter containing:\n" + super().__repr__()
 
     def __str__(self) -> str:

@@ -1,6 +1,7 @@
 """Stage: front. In: what users write. Out: ``Tensor`` and the functions on it, recorded as LazyBuffers and tape nodes.
-Read ``storage.py`` and ``base.py`` first, then one topic at a time; ``elementwise.py`` is the model.
-Next: ``nn/``."""
+``storage.py`` and ``base.py`` are the core, ``elementwise.py`` is the model of a topic: a mixin class and the functions
+it calls; ``tensor_class.py`` makes ``Tensor`` of all mixins.
+Next: ``size.py``."""
 
 from __future__ import annotations
 

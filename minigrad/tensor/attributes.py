@@ -1,5 +1,5 @@
 """Stage: front. In: a Tensor. Out: what it is: sizes, number of elements, kind of dtype, device, address.
-Next: ``inplace.py``."""
+Next: ``gradient.py``."""
 
 from __future__ import annotations
 

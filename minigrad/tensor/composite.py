@@ -6,26 +6,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import update_wrapper
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from minigrad.autograd.mode import no_grad
 from minigrad.autograd.node import Node, kind
 from minigrad.graph.function import Subgraph, param
 from minigrad.graph.lazy import LazyBuffer
-from minigrad.tensor.base import AnyTensor, make
+from minigrad.tensor.base import make
 from minigrad.tensor.body import remember
 from minigrad.tensor.function import recorded
 from minigrad.tensor.promotion import get_default_dtype
 from minigrad.tensor.storage import tracing
-
-if TYPE_CHECKING:
-    from minigrad.tensor.tensor_class import Tensor
+from minigrad.tensor.tensor_class import Tensor
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 def _holds_tensors(arg: Any) -> bool:
-    return isinstance(arg, list | tuple) and len(arg) > 0 and isinstance(arg[0], AnyTensor)
+    return isinstance(arg, list | tuple) and len(arg) > 0 and isinstance(arg[0], Tensor)
 
 
 class Composite:
@@ -45,7 +43,7 @@ class Composite:
         tensors: list[Tensor] = []
         parts: list[Any] = []
         for arg in args:
-            if isinstance(arg, AnyTensor):
+            if isinstance(arg, Tensor):
                 tensors.append(arg)
                 parts.append(Tensor)
             elif _holds_tensors(arg):
@@ -68,7 +66,7 @@ class Composite:
         tracing.append(self.name)
         try:
             given = iter([make(p) for p in params])
-            placed = [next(given) if isinstance(a, AnyTensor) else
+            placed = [next(given) if isinstance(a, Tensor) else
                       type(a)([next(given) for _ in a]) if _holds_tensors(a) else a for a in args]
             with no_grad():
                 result = self.function(*placed, **static)

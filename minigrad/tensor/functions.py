@@ -1,6 +1,6 @@
-"""Stage: front. In: a Tensor. Out: a function of each of its elements, recorded: exp, log, sin, floor, relu, gelu …
+"""Stage: front. In: a Tensor. Out: a function of each of its elements, recorded: exp, log, sin, floor, clamp …
 Formulas are written so that neither they nor their derivatives overflow or lose digits.
-Next: ``comparison.py``."""
+Next: ``activations.py``."""
 
 from __future__ import annotations
 
@@ -28,12 +28,13 @@ def of_floats(formula: Formula) -> Formula:
     return lambda x: formula(x.cast(floating(x.dtype)))
 
 
-def _row(name: str, formula: Formula, node: str = "", gradient: Any = None) -> Function:
+def row(name: str, formula: Formula, node: str = "", gradient: Any = None) -> Function:
+    """A function of each element; ``node`` if its name on the tape is another."""
     return Function(name, formula, f"{node or name.capitalize()}Backward0", gradient)
 
 
 def _primitive(name: str, op: str) -> Function:
-    return _row(name, of_floats(lambda x: x.unary(op)))
+    return row(name, of_floats(lambda x: x.unary(op)))
 
 
 _EXP, _LOG, _SQRT = _primitive("exp", Op.EXP), _primitive("log", Op.LOG), _primitive("sqrt", Op.SQRT)
@@ -46,7 +47,7 @@ _TANH, _ERF = _primitive("tanh", Op.TANH), _primitive("erf", Op.ERF)
 
 def _rounding(name: str, op: str) -> Function:
     """A function that leaves integers as they are."""
-    return _row(name, lambda x: x.unary(op) if x.dtype.kind == "f" else x.contiguous())
+    return row(name, lambda x: x.unary(op) if x.dtype.kind == "f" else x.contiguous())
 
 
 _FLOOR, _CEIL, _TRUNC = _rounding("floor", Op.FLOOR), _rounding("ceil", Op.CEIL), _rounding("trunc", Op.TRUNC)
@@ -79,16 +80,16 @@ def _squared(x: LazyBuffer) -> LazyBuffer:
     return x.binary(Op.MUL, x)
 
 
-_RECIPROCAL = _row("reciprocal", of_floats(lambda x: _over(x, x)))
-_RSQRT = _row("rsqrt", of_floats(lambda x: _over(x, x.unary(Op.SQRT))))
-_SQUARE = _row("square", _squared, "Pow")
-_SIGN = _row("sign", _sign)
-_TAN = _row("tan", of_floats(lambda x: x.unary(Op.SIN).binary(Op.DIV, x.unary(Op.COS))))
+_RECIPROCAL = row("reciprocal", of_floats(lambda x: _over(x, x)))
+_RSQRT = row("rsqrt", of_floats(lambda x: _over(x, x.unary(Op.SQRT))))
+_SQUARE = row("square", _squared, "Pow")
+_SIGN = row("sign", _sign)
+_TAN = row("tan", of_floats(lambda x: x.unary(Op.SIN).binary(Op.DIV, x.unary(Op.COS))))
 
 
-_LOG2 = _row("log2", of_floats(lambda x: x.unary(Op.LOG).binary(Op.DIV, x.like(math.log(2.0)))))
-_LOG10 = _row("log10", of_floats(lambda x: x.unary(Op.LOG).binary(Op.DIV, x.like(math.log(10.0)))))
-_EXP2 = _row("exp2", of_floats(lambda x: x.like(2.0).binary(Op.POW, x)))
+_LOG2 = row("log2", of_floats(lambda x: x.unary(Op.LOG).binary(Op.DIV, x.like(math.log(2.0)))))
+_LOG10 = row("log10", of_floats(lambda x: x.unary(Op.LOG).binary(Op.DIV, x.like(math.log(10.0)))))
+_EXP2 = row("exp2", of_floats(lambda x: x.like(2.0).binary(Op.POW, x)))
 
 
 def _log1p(x: LazyBuffer) -> LazyBuffer:
@@ -125,61 +126,8 @@ def _expm1_gradient(inputs: Sequence[LazyBuffer], outputs: Sequence[LazyBuffer],
     return (g.binary(Op.MUL, out.binary(Op.ADD, out.like(1.0))).cast(inputs[0].dtype),)
 
 
-_LOG1P = _row("log1p", of_floats(_log1p), "Log1P", _log1p_gradient)
-_EXPM1 = _row("expm1", of_floats(_expm1), gradient=_expm1_gradient)
-
-
-# --- activations
-
-
-def sigmoid_value(x: LazyBuffer) -> LazyBuffer:
-    """1 / (1 + exp(-x)) without overflow: z / (1 + z) with z = exp(x) below 0, 1 / (1 + z) with z = exp(-x) above."""
-    below = x.binary(Op.LT, x.like(0.0))
-    z = below.where(x, x.unary(Op.NEG)).unary(Op.EXP)
-    one = x.like(1.0)
-    return below.where(z, one).binary(Op.DIV, one.binary(Op.ADD, z))
-
-
-def _relu_gradient(inputs: Sequence[LazyBuffer], outputs: Sequence[LazyBuffer],
-                   grads: Sequence[LazyBuffer]) -> tuple[LazyBuffer]:
-    """g where the result is above 0: it reads the result only, so relu may be done in place."""
-    g, out = grads[0], outputs[0]
-    return (out.like(0).binary(Op.LT, out).where(g, g.like(0)),)
-
-
-def _sigmoid_gradient(inputs: Sequence[LazyBuffer], outputs: Sequence[LazyBuffer],
-                      grads: Sequence[LazyBuffer]) -> tuple[LazyBuffer]:
-    """g * out * (1 - out)"""
-    g, out = grads[0], outputs[0]
-    return (g.binary(Op.MUL, out.binary(Op.MUL, out.like(1.0).binary(Op.SUB, out))).cast(inputs[0].dtype),)
-
-
-_SIGMOID = _row("sigmoid", of_floats(sigmoid_value), gradient=_sigmoid_gradient)
-_RELU = Function("relu", lambda x: x.binary(Op.MAXIMUM, x.like(0)), "ReluBackward0", _relu_gradient)
-
-
-def _leaky_relu(x: LazyBuffer, slope: LazyBuffer) -> LazyBuffer:
-    return x.like(0).binary(Op.LT, x).where(x, x.binary(Op.MUL, slope.expand(x.shape)))
-
-
-_LEAKY_RELU = Function("leaky_relu", _leaky_relu, "LeakyReluBackward0")
-
-
-_SILU = _row("silu", of_floats(lambda x: x.binary(Op.MUL, sigmoid_value(x))))
-
-
-def _gelu(x: LazyBuffer, approximate: str) -> LazyBuffer:
-    x = x.cast(floating(x.dtype))
-    if approximate == "tanh":
-        cube = x.binary(Op.MUL, x).binary(Op.MUL, x)
-        inner = x.binary(Op.ADD, cube.binary(Op.MUL, x.like(0.044715))).binary(Op.MUL, x.like(math.sqrt(2 / math.pi)))
-        gate = inner.unary(Op.TANH)
-    else:
-        gate = x.binary(Op.MUL, x.like(math.sqrt(0.5))).unary(Op.ERF)
-    return x.binary(Op.MUL, x.like(0.5)).binary(Op.MUL, x.like(1.0).binary(Op.ADD, gate))
-
-
-_GELU = Function("gelu", _gelu, "GeluBackward0")
+_LOG1P = row("log1p", of_floats(_log1p), "Log1P", _log1p_gradient)
+_EXPM1 = row("expm1", of_floats(_expm1), gradient=_expm1_gradient)
 
 
 # --- bounds
@@ -196,7 +144,7 @@ _CLAMP, _CLAMP_TENSOR = [MixedFunction("clamp", all_fitted(_clamp), f"ClampBackw
 
 
 class Functions:
-    """Functions of each element: exp, log, sin, floor, relu, gelu …"""
+    """Functions of each element: exp, log, sin, floor, clamp …"""
 
     __slots__ = ()
 
@@ -382,73 +330,6 @@ class Functions:
 
     special_expm1 = expm1
     expm1_ = in_place(expm1)
-
-    # --- activations
-
-    @both("sigmoid")
-    def sigmoid(self: Tensor) -> Tensor:
-        """1 / (1 + exp(-self)).
-
-        >>> import minigrad
-        >>> minigrad.tensor([0.0, -100.0, 100.0]).sigmoid()
-        tensor([5.0000e-01, 3.7835e-44, 1.0000e+00])
-        """
-        return _SIGMOID((self,))
-
-    sigmoid_ = in_place(sigmoid)
-
-    @both("relu")
-    def relu(self: Tensor) -> Tensor:
-        """max(self, 0); its slope at 0 is 0."""
-        if self.dtype is bool_:
-            raise RuntimeError("Boolean inputs not supported for relu")
-        return _RELU((self,))
-
-    relu_ = in_place(relu)
-
-    @both("leaky_relu")
-    def leaky_relu(self: Tensor, negative_slope: float = 0.01) -> Tensor:
-        """self where it is above 0, else negative_slope * self."""
-        return _LEAKY_RELU((self,), (), ((float(negative_slope), self.dtype),))
-
-    leaky_relu_ = in_place(leaky_relu)
-
-    @both("silu")
-    def silu(self: Tensor) -> Tensor:
-        """self * sigmoid(self)."""
-        return _SILU((self,))
-
-    silu_ = in_place(silu)
-
-    @both("gelu")
-    def gelu(self: Tensor, approximate: str = "none") -> Tensor:
-        """self * P(N <= self) for a standard normal N; ``approximate="tanh"`` takes the formula with tanh.
-        (Hendrycks, Gimpel 2016)"""
-        if approximate not in ("none", "tanh"):
-            raise RuntimeError("approximate argument must be either none or tanh.")
-        return _GELU((self,), (approximate,))
-
-    @both("softplus")
-    def softplus(self: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
-        """log(1 + exp(beta * self)) / beta; self itself where beta * self is above ``threshold``."""
-        scaled = self * beta
-        smooth = (scaled.clamp(min=0.0) + (-scaled.abs()).exp().log1p()) / beta
-        return self.where(scaled > threshold, smooth)
-
-    softplus_ = in_place(softplus)
-
-    @both("logsigmoid")
-    def logsigmoid(self: Tensor) -> Tensor:
-        """log(sigmoid(self))."""
-        return -(-self).softplus()
-
-    @both("logit")
-    def logit(self: Tensor, eps: float | None = None) -> Tensor:
-        """log(self / (1 - self)), self clamped to [eps, 1 - eps] first if ``eps`` is given."""
-        x = self if eps is None else self.clamp(eps, 1 - eps)
-        return (x / (1 - x)).log()
-
-    logit_ = in_place(logit)
 
     @both("erfc")
     def erfc(self: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """Stage: front. In: a Tensor. Out: its side that autograd sees: ``backward``, ``grad``, ``requires_grad``, ``grad_fn``,
 ``detach`` and hooks. What happens in a backward stands in ``autograd/``.
-Next: ``protocol.py``."""
+Next: ``inplace.py``."""
 
 from __future__ import annotations
 

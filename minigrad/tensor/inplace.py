@@ -1,6 +1,6 @@
 """Stage: front. In: a Tensor to change. Out: the same Tensor with another value: ``fill_``, ``copy_``, ``resize_`` …
 The in-place twins of other methods, ``add_`` and ``+=``, stand beside those, made by ``definition.py``.
-Next: ``convert.py``."""
+Next: ``protocol.py``."""
 
 from __future__ import annotations
 

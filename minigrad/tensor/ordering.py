@@ -1,6 +1,6 @@
 """Stage: front. In: a Tensor. Out: it sorted, its largest elements, its distinct elements, counts of them. NumPy
 sorts; values are then gathered, so that gradients flow.
-Next: ``composite.py``."""
+Next: ``linalg.py``."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Stage: front. In: what Python asks of an object: print, len, iterate, compare with ``in``, format, copy, pickle.
 Out: a Tensor's answer, as PyTorch gives it.
-Next: ``linalg.py``."""
+Next: ``printing.py``."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Stage: front. In: shapes and distributions. Out: Tensors of random numbers, drawn on the host as PyTorch's CPU
 generator draws them, and the in-place fillers ``uniform_``, ``normal_`` …
-Next: ``inplace.py``."""
+Next: ``convert.py``."""
 
 from __future__ import annotations
 

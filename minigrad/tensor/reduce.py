@@ -1,6 +1,6 @@
-"""Stage: front. In: a Tensor and dimensions. Out: sums, products, extrema, means, variances, softmax over them,
-recorded. No dimension means all. The half types accumulate in float32.
-Next: ``movement.py``."""
+"""Stage: front. In: a Tensor and dimensions. Out: sums, products, means, variances over them, recorded. No
+dimension means all. The half types accumulate in float32.
+Next: ``return_types.py``."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@ Next: ``composite.py``."""
 
 from __future__ import annotations
 
+from minigrad.tensor.activations import Activations
 from minigrad.tensor.attributes import Attributes
 from minigrad.tensor.base import TensorBase, register
 from minigrad.tensor.casts import Casts
@@ -25,14 +26,15 @@ from minigrad.tensor.ordering import Ordering
 from minigrad.tensor.protocol import PythonProtocol
 from minigrad.tensor.random import Random
 from minigrad.tensor.reduce import Reduce
+from minigrad.tensor.triangular import Triangular
 from minigrad.tensor.values import Values
 
 
 # TensorBase comes first, so that ``isinstance(x, TensorBase)`` in every op finds it at once, not after all the mixins.
 class Tensor(
-    TensorBase, Elementwise, Functions, Comparison, Reduce, Extrema, Exponential, Movement, Joining, Indexing,
-    Gathering, Ordering, LinearAlgebra, Creation, Random, Convert, Casts, Values, Attributes, Autograd, InPlace,
-    PythonProtocol, DLPack,
+    TensorBase, Elementwise, Functions, Activations, Comparison, Reduce, Extrema, Exponential, Movement, Joining,
+    Indexing, Gathering, Ordering, LinearAlgebra, Creation, Triangular, Random, Convert, Casts, Values, Attributes,
+    Autograd, InPlace, PythonProtocol, DLPack,
 ):
     """A multi-dimensional array of one dtype that records what is done with it.
 

@@ -1,5 +1,5 @@
 """Stage: front. In: a Tensor. Out: its elements: as NumPy array, Python number or list; ``realize`` computes them.
-Next: ``gradient.py``."""
+Next: ``attributes.py``."""
 
 from __future__ import annotations
 
