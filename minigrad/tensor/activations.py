@@ -50,8 +50,6 @@ def _leaky_relu(x: LazyBuffer, slope: LazyBuffer) -> LazyBuffer:
 
 
 _LEAKY_RELU = Function("leaky_relu", _leaky_relu, "LeakyReluBackward0")
-
-
 _SILU = row("silu", of_floats(lambda x: x.binary(Op.MUL, sigmoid_value(x))))
 
 

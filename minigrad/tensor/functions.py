@@ -85,8 +85,6 @@ _RSQRT = row("rsqrt", of_floats(lambda x: _over(x, x.unary(Op.SQRT))))
 _SQUARE = row("square", _squared, "Pow")
 _SIGN = row("sign", _sign)
 _TAN = row("tan", of_floats(lambda x: x.unary(Op.SIN).binary(Op.DIV, x.unary(Op.COS))))
-
-
 _LOG2 = row("log2", of_floats(lambda x: x.unary(Op.LOG).binary(Op.DIV, x.like(math.log(2.0)))))
 _LOG10 = row("log10", of_floats(lambda x: x.unary(Op.LOG).binary(Op.DIV, x.like(math.log(10.0)))))
 _EXP2 = row("exp2", of_floats(lambda x: x.like(2.0).binary(Op.POW, x)))
