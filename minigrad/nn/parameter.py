@@ -22,7 +22,7 @@ class Parameter(Tensor):
     """
 
     def __new__(cls, data: Tensor | None = None, requires_grad: bool = True) -> Parameter:
-        result = (empty(0) if data is None else data).detach()
+        result: Any = (empty(0) if data is None else data).detach()
         if requires_grad and not result.dtype.is_floating_point:
             raise RuntimeError("Only Tensors of floating point and complex dtype can require gradients")
         result.__class__ = cls
@@ -32,7 +32,7 @@ class Parameter(Tensor):
     def __init__(self, data: Tensor | None = None, requires_grad: bool = True) -> None:
         """``__new__`` has done it all: the object is an alias of ``data`` that became a Parameter."""
 
-    def __repr__(self, *, tensor_contents: Any = None) -> str:
+    def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]  # of a mixin's own self type
         return "Parameter containing:\n" + super().__repr__()
 
     def __str__(self) -> str:

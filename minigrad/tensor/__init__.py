@@ -1,36 +1,16 @@
 """Stage: front. In: what users write. Out: ``Tensor`` and the functions on it, recorded as LazyBuffers and tape nodes.
-Read ``storage.py`` and ``base.py`` first, then one topic at a time; ``elementwise.py`` is the model.
-Next: ``nn/``."""
+``storage.py`` and ``base.py`` are the core, ``elementwise.py`` is the model of a topic: a mixin class and the functions
+it calls; ``tensor_class.py`` makes ``Tensor`` of all mixins.
+Next: ``size.py``."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from minigrad.tensor import (  # noqa: F401  each topic adds methods to Tensor and functions to FUNCTIONS
-    comparison,
-    convert,
-    creation,
-    dlpack,
-    elementwise,
-    exponential,
-    extrema,
-    functions,
-    gathering,
-    indexing,
-    inplace,
-    joining,
-    linalg,
-    movement,
-    ordering,
-    protocol,
-    random,
-    reduce,
-    return_types,
-)
-from minigrad.tensor.base import FUNCTIONS, Tensor
+from minigrad.tensor import return_types
 from minigrad.tensor.composite import composite
-from minigrad.tensor.convert import realize
 from minigrad.tensor.creation import scalar
+from minigrad.tensor.definition import FUNCTIONS
 from minigrad.tensor.gathering import check_index_range
 from minigrad.tensor.generator import Generator, default_generator
 from minigrad.tensor.points import replace as update_
@@ -38,6 +18,8 @@ from minigrad.tensor.points import update
 from minigrad.tensor.printing import get_printoptions, set_printoptions
 from minigrad.tensor.promotion import finfo, get_default_dtype, iinfo, set_default_dtype
 from minigrad.tensor.size import Size, device, get_default_device, set_default_device
+from minigrad.tensor.tensor_class import Tensor
+from minigrad.tensor.values import realize
 
 __all__ = [
     "FUNCTIONS", "Generator", "Size", "Tensor", "check_index_range", "composite", "default_generator", "device",

@@ -1,12 +1,13 @@
-"""Stage: front. In: LazyBuffers. Out: ``Tensor``, the user's handle on them, and how an op is recorded with its tape
-node. The methods are added by the other files of this folder, each of which holds one topic.
-Next: ``elementwise.py``."""
+"""Stage: front. In: LazyBuffers. Out: ``TensorBase``, the core of the user's handle on them: what it holds, how it is
+read and how it takes another value. The methods stand in mixins, one topic and one file each; ``tensor_class.py`` makes
+``Tensor`` of them.
+Next: ``function.py``."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from functools import cache, wraps
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 from minigrad.autograd.mode import mode
 from minigrad.autograd.node import Edge, Node, kind
@@ -20,24 +21,12 @@ from minigrad.tensor.replay import FOLLOW, RECORD, Entry, Spec, Trace, thread
 from minigrad.tensor.size import Size, device, shown_device
 from minigrad.tensor.storage import Storage, View, _unsettled, settle, snapshot, tracing
 
-F = TypeVar("F", bound=Callable[..., Any])
-FUNCTIONS: dict[str, Any] = {}
-"""The functions of the ``minigrad`` namespace, by name."""
+if TYPE_CHECKING:
+    from minigrad.tensor.tensor_class import Tensor
 
 
-class Tensor:
-    """A multi-dimensional array of one dtype that records what is done with it.
-
-    ``Tensor([1, 2])`` makes float32 numbers of data and ``Tensor(2, 3)`` an uninitialised tensor of that shape; use
-    ``minigrad.tensor`` and ``minigrad.empty``.
-
-    >>> import minigrad
-    >>> x = minigrad.tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
-    >>> (x @ x).sum().backward()
-    >>> x.grad
-    tensor([[ 7., 11.],
-            [ 9., 13.]])
-    """
+class TensorBase:
+    """What a Tensor holds, and how it is read and changed. See ``Tensor``, which adds the methods."""
 
     __slots__ = ("__dict__", "__weakref__", "_edge", "_grad", "_hooks", "_owner", "_parent", "_requires_grad", "_slot",
                  "_spec", "_storage", "_tag", "_view")
@@ -56,53 +45,15 @@ class Tensor:
     _requires_grad: bool
     _hooks: LeafHooks | None
 
-    if TYPE_CHECKING:
-        # The topical files add the methods; a type checker can't follow that.
-        grad: Any
-        data: Any
-
-        def __add__(self, other: Any) -> Tensor: ...
-        def __radd__(self, other: Any) -> Tensor: ...
-        def __sub__(self, other: Any) -> Tensor: ...
-        def __rsub__(self, other: Any) -> Tensor: ...
-        def __mul__(self, other: Any) -> Tensor: ...
-        def __rmul__(self, other: Any) -> Tensor: ...
-        def __truediv__(self, other: Any) -> Tensor: ...
-        def __rtruediv__(self, other: Any) -> Tensor: ...
-        def __floordiv__(self, other: Any) -> Tensor: ...
-        def __mod__(self, other: Any) -> Tensor: ...
-        def __pow__(self, other: Any) -> Tensor: ...
-        def __rpow__(self, other: Any) -> Tensor: ...
-        def __matmul__(self, other: Any) -> Tensor: ...
-        def __neg__(self) -> Tensor: ...
-        def __pos__(self) -> Tensor: ...
-        def __abs__(self) -> Tensor: ...
-        def __invert__(self) -> Tensor: ...
-        def __and__(self, other: Any) -> Tensor: ...
-        def __or__(self, other: Any) -> Tensor: ...
-        def __xor__(self, other: Any) -> Tensor: ...
-        def __lt__(self, other: Any) -> Tensor: ...
-        def __le__(self, other: Any) -> Tensor: ...
-        def __gt__(self, other: Any) -> Tensor: ...
-        def __ge__(self, other: Any) -> Tensor: ...
-        def __eq__(self, other: Any) -> Any: ...
-        def __ne__(self, other: Any) -> Any: ...
-        def __getitem__(self, index: Any) -> Tensor: ...
-        def __setitem__(self, index: Any, value: Any) -> None: ...
-        def __len__(self) -> int: ...
-        def __iter__(self) -> Iterator[Tensor]: ...
-        def __bool__(self) -> bool: ...
-        def __int__(self) -> int: ...
-        def __float__(self) -> float: ...
-        def __index__(self) -> int: ...
-
     # --- what it is
 
-    def __getattr__(self, name: str) -> Any:
-        """A part that a shell has not: it is made now."""
-        if name not in _OF_SHELLS:
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        return wake(self, name)
+    if not TYPE_CHECKING:  # which would believe that there is every attribute
+
+        def __getattr__(self, name):
+            """A part that a shell has not: it is made now."""
+            if name not in _OF_SHELLS:
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            return wake(self, name)
 
     def _shape(self) -> tuple[int, ...]:
         spec = self._spec
@@ -147,7 +98,7 @@ class Tensor:
             self._refresh(view)
         return view.read(self._storage)
 
-    def _refresh(self, view: View) -> None:
+    def _refresh(self: Tensor, view: View) -> None:
         """Make the edges of this view and of the views it was made from, where in-place ops changed what is behind."""
         history = self._storage.history
         if view.history == history and (self._edge is not None or not self._requires_grad):
@@ -185,7 +136,7 @@ class Tensor:
             return None
         return self if self._edge is None else self._edge
 
-    def _set_edge(self, edge: Edge) -> None:
+    def _set_edge(self: Tensor, edge: Edge) -> None:
         if self._spec is not None:
             awaken(self)
         self._tag = 0
@@ -202,7 +153,7 @@ class Tensor:
             _check_writable(view)
             self._storage.write(self._storage.lazy.assign(lazy, chain))
 
-    def _adopt(self, value: Tensor) -> Tensor:
+    def _adopt(self: Tensor, value: Tensor) -> Tensor:
         """Become ``value``, a fresh result of the same shape and dtype: the last step of every in-place op."""
         lazy = value._read()
         if not mode.enabled or not (self._requires_grad or value._requires_grad or self._stale()):
@@ -316,7 +267,28 @@ def _check_writable(view: View) -> None:
 
 # --- making Tensors
 
+AnyTensor: type[Tensor] = TensorBase  # type: ignore[assignment]
+"""What ``isinstance`` asks for in this room. At run time it is the base class, because the mixins that ask are made
+before the whole class is; for a type checker it is the whole class."""
+
 _new = object.__new__
+_tensor_class: type[Tensor]
+
+
+def register(tensor_class: type[Tensor]) -> None:
+    """Say which class the Tensors made here are of. ``tensor_class.py`` does, once."""
+    global _tensor_class
+    _tensor_class = Trace.tensor_class = tensor_class
+
+
+def is_plain(tensor: TensorBase) -> bool:
+    """Whether it is a Tensor itself, not one of a subclass."""
+    return type(tensor) is _tensor_class
+
+
+def blank() -> Tensor:
+    """A Tensor whose slots are still to be filled."""
+    return _new(_tensor_class)
 
 
 def make(lazy: LazyBuffer) -> Tensor:
@@ -326,7 +298,7 @@ def make(lazy: LazyBuffer) -> Tensor:
 
 def made(lazy: LazyBuffer) -> Tensor:
     """A Tensor that owns the value and requires no gradient."""
-    tensor = _new(Tensor)
+    tensor = _new(_tensor_class)
     tensor._storage = Storage(lazy)
     tensor._view = tensor._edge = tensor._grad = tensor._hooks = tensor._spec = None
     tensor._requires_grad = False
@@ -344,7 +316,7 @@ def alias(tensor: Tensor) -> Tensor:
 
 def plain_alias(tensor: Tensor) -> Tensor:
     """``alias`` outside any trace."""
-    result = _new(Tensor)
+    result = _new(_tensor_class)
     result._storage = tensor._storage
     result._edge = result._grad = result._hooks = result._spec = None
     result._tag = 0
@@ -377,7 +349,7 @@ def make_view(parent: Tensor, steps: tuple[tuple[str, Any], ...], shape: tuple[i
 def plain_view(parent: Tensor, steps: tuple[tuple[str, Any], ...], shape: tuple[int, ...], strides: tuple[int, ...],
                offset: int, kind: str) -> Tensor:
     """``make_view`` outside any trace."""
-    tensor = _new(Tensor)
+    tensor = _new(_tensor_class)
     tensor._storage = parent._storage
     tensor._edge = tensor._grad = tensor._hooks = tensor._spec = None
     tensor._tag = 0
@@ -397,7 +369,7 @@ def _traced(parent: Tensor, view: ViewArguments | str) -> Tensor:
     if key is not None and trace.state == FOLLOW:
         known = trace.advance(key, "a view")
         if known is not None:
-            return trace.shells(known, Tensor, parent)[0]
+            return trace.shells(known, parent)[0]
     result = plain_alias(parent) if isinstance(view, str) else plain_view(parent, *view)
     if key is not None and trace.state == RECORD:
         trace.note(key, Entry(view=view), [result])
@@ -413,67 +385,3 @@ def wrap(lazy: LazyBuffer, edge: Edge) -> Tensor:
 
 
 Front.wrap = wrap
-
-
-# --- one definition, two spellings: x.exp() and minigrad.exp(x)
-
-
-def method(*names: str) -> Callable[[F], F]:
-    """Make the function a method of Tensor under these names."""
-
-    def attach(function: F) -> F:
-        _name(function, names[0], "Tensor.")
-        for name in names:
-            setattr(Tensor, name, function)
-        return function
-
-    return attach
-
-
-def function(*names: str) -> Callable[[F], F]:
-    """Make the function one of the ``minigrad`` namespace under these names."""
-
-    def attach(made: F) -> F:
-        _name(made, names[0], "")
-        for name in names:
-            FUNCTIONS[name] = made
-        return made
-
-    return attach
-
-
-def both(*names: str) -> Callable[[F], F]:
-    """Make the function a method of Tensor and one of the ``minigrad`` namespace."""
-
-    def attach(made: F) -> F:
-        method(*names)(made)
-        name = names[0]
-
-        @wraps(made)
-        def function(input: Any, *args: Any, **kwargs: Any) -> Any:
-            if not isinstance(input, Tensor):
-                raise TypeError(f"{name}(): argument 'input' (position 1) must be Tensor, not {type(input).__name__}")
-            if "out" in kwargs:
-                return _into(kwargs.pop("out"), made(input, *args, **kwargs))
-            return made(input, *args, **kwargs)
-
-        for spelling in names:
-            FUNCTIONS[spelling] = function
-        return made
-
-    return attach
-
-
-def _name(function: Callable[..., Any], name: str, prefix: str) -> None:
-    if not name.startswith("__"):
-        function.__name__, function.__qualname__ = name, prefix + name
-
-
-def _into(out: Any, result: Any) -> Any:
-    """What ``out=`` asks for: the result copied into a given tensor, which takes its shape."""
-    if out is None:
-        return result
-    if isinstance(result, tuple):
-        return type(result)(*[_into(o, r) for o, r in zip(out, result, strict=True)])
-    with_shape = out if out._shape() == result._shape() else out.resize_(result._shape())
-    return with_shape.copy_(result)

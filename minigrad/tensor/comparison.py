@@ -6,12 +6,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from minigrad.dtype import bool_, promote
+from minigrad.dtype import DType, bool_, promote
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
-from minigrad.tensor.base import Tensor, both, function, method
+from minigrad.tensor.base import AnyTensor
+from minigrad.tensor.definition import augmented, both, function, in_place
 from minigrad.tensor.function import Function
 from minigrad.tensor.operands import (
     MixedFunction,
@@ -25,27 +26,14 @@ from minigrad.tensor.operands import (
 )
 from minigrad.tensor.promotion import can_cast, number, number_dtype, type_name, with_number
 
+if TYPE_CHECKING:
+    from minigrad.tensor.tensor_class import Tensor
+
 Formula = Callable[[LazyBuffer, LazyBuffer], LazyBuffer]
 
 
-def _comparison(names: tuple[str, ...], operator: str, formula: Formula, doc: str) -> None:
-    compare = MixedFunction(names[0], all_fitted(formula), "NotDifferentiable")
-
-    def compared(self: Tensor, other: Any) -> Any:
-        if not isinstance(other, Tensor) and not is_number(other):
-            return NotImplemented
-        return compare.mixed((self, other))
-
-    def named(self: Tensor, other: Any) -> Tensor:
-        result = compared(self, other)
-        if result is NotImplemented:
-            raise TypeError(f"{names[0]}(): argument 'other' (position 2) must be Tensor or Number, not "
-                            f"{type(other).__name__}")
-        return result
-
-    named.__doc__ = compared.__doc__ = doc
-    both(*names)(named)
-    method(operator)(compared)
+def _row(name: str, formula: Formula) -> MixedFunction:
+    return MixedFunction(name, all_fitted(formula), "NotDifferentiable")
 
 
 def _less(x: LazyBuffer, y: LazyBuffer) -> LazyBuffer:
@@ -62,13 +50,28 @@ def _less_equal(x: LazyBuffer, y: LazyBuffer) -> LazyBuffer:
     return _less(x, y).binary(Op.OR, _equal(x, y))
 
 
-_comparison(("lt", "less"), "__lt__", _less, "self < other, broadcast; False where either is NaN.")
-_comparison(("gt", "greater"), "__gt__", lambda x, y: _less(y, x), "self > other, broadcast.")
-_comparison(("le", "less_equal"), "__le__", _less_equal, "self <= other, broadcast.")
-_comparison(("ge", "greater_equal"), "__ge__", lambda x, y: _less_equal(y, x), "self >= other, broadcast.")
-_comparison(("eq",), "__eq__", _equal, "self == other, broadcast; NaN equals nothing.")
-_comparison(("ne", "not_equal"), "__ne__", lambda x, y: _equal(x, y).unary(Op.NOT), "self != other, broadcast.")
-Tensor.__hash__ = object.__hash__  # type: ignore[method-assign]
+_LT, _GT = _row("lt", _less), _row("gt", lambda x, y: _less(y, x))
+_LE, _GE = _row("le", _less_equal), _row("ge", lambda x, y: _less_equal(y, x))
+_EQ, _NE = _row("eq", _equal), _row("ne", lambda x, y: _equal(x, y).unary(Op.NOT))
+
+
+def _compared(function: MixedFunction, a: Tensor, b: Any) -> Any:
+    """What an operator gives; NotImplemented unless b is a Tensor or a number."""
+    if not isinstance(b, AnyTensor) and not is_number(b):
+        return NotImplemented
+    return function.mixed((a, b))
+
+
+def _compare(function: MixedFunction, a: Tensor, b: Any) -> Tensor:
+    """What a method gives; ``TypeError`` unless b is a Tensor or a number."""
+    result = _compared(function, a, b)
+    if result is NotImplemented:
+        raise TypeError(f"{function.body.name}(): argument 'other' (position 2) must be Tensor or Number, not "
+                        f"{type(b).__name__}")
+    return result
+
+
+# --- logic and bits
 
 
 def truth(lazy: LazyBuffer) -> LazyBuffer:
@@ -76,121 +79,59 @@ def truth(lazy: LazyBuffer) -> LazyBuffer:
     return lazy.cast(bool_)
 
 
-def _logical(name: str, op: str, doc: str) -> None:
-    combine = MixedFunction(name, all_fitted(lambda x, y: x.binary(op, y)), "NotDifferentiable")
-
-    def logical(self: Tensor, other: Tensor) -> Tensor:
-        require_tensor(other, name, "other", 2)
-        return combine.mixed((self, other), bool_)
-
-    logical.__doc__ = doc
-    both(name)(logical)
-
-
-_logical("logical_and", Op.AND, "Whether both elements are not 0.")
-_logical("logical_or", Op.OR, "Whether one of the elements is not 0.")
-_logical("logical_xor", Op.XOR, "Whether exactly one of the elements is not 0.")
-
-
-@both("logical_not")
-def logical_not(self: Tensor) -> Tensor:
-    """Whether each element is 0."""
-    return _LOGICAL_NOT((self,))
-
-
+_LOGICAL_AND = _row("logical_and", lambda x, y: x.binary(Op.AND, y))
+_LOGICAL_OR = _row("logical_or", lambda x, y: x.binary(Op.OR, y))
+_LOGICAL_XOR = _row("logical_xor", lambda x, y: x.binary(Op.XOR, y))
 _LOGICAL_NOT = Function("logical_not", lambda x: truth(x).unary(Op.NOT), "NotDifferentiable")
 
 
-def _bitwise(name: str, op: str, operators: tuple[str, ...], doc: str) -> None:
-    combine = MixedFunction(name, all_fitted(lambda x, y: x.binary(op, y)), "NotDifferentiable")
-
-    def operated(self: Tensor, other: Any) -> Any:
-        if not isinstance(other, Tensor) and not is_number(other):
-            return NotImplemented
-        dtype = result_dtype((self, other))
-        if dtype.kind == "f" or (dtype is bool_ and op in (Op.SHL, Op.SHR)):
-            raise NotImplementedError(f"\"{name}_cpu\" not implemented for '{type_name(dtype)}'")
-        return combine.mixed((self, other), dtype)
-
-    def reflected(self: Tensor, other: Any) -> Any:
-        dtype = with_number(self.dtype, other)
-        if dtype.kind == "f":
-            raise NotImplementedError(f"\"{name}_cpu\" not implemented for '{type_name(dtype)}'")
-        return combine.mixed((other, self), dtype)
-
-    operated.__doc__ = doc
-    both(name)(operated)
-    method(operators[0])(operated)
-    method(operators[1])(reflected)
+def _logical(function: MixedFunction, a: Tensor, b: Tensor) -> Tensor:
+    require_tensor(b, function.body.name, "other", 2)
+    return function.mixed((a, b), bool_)
 
 
-_bitwise("bitwise_and", Op.AND, ("__and__", "__rand__"), "self & other, on integers or bools.")
-_bitwise("bitwise_or", Op.OR, ("__or__", "__ror__"), "self | other, on integers or bools.")
-_bitwise("bitwise_xor", Op.XOR, ("__xor__", "__rxor__"), "self ^ other, on integers or bools.")
-_bitwise("bitwise_left_shift", Op.SHL, ("__lshift__", "__rlshift__"), "self << other, on integers.")
-_bitwise("bitwise_right_shift", Op.SHR, ("__rshift__", "__rrshift__"), "self >> other, on integers; keeps the sign.")
-
-
-@method("__invert__")
-@both("bitwise_not")
-def bitwise_not(self: Tensor) -> Tensor:
-    """~self, on integers; on bools "not"."""
-    if self.dtype.kind == "f":
-        raise TypeError("~ (operator.invert) is only implemented on integer and Boolean-type tensors")
-    return _NOT((self,))
-
-
+_AND = _row("bitwise_and", lambda x, y: x.binary(Op.AND, y))
+_OR = _row("bitwise_or", lambda x, y: x.binary(Op.OR, y))
+_XOR = _row("bitwise_xor", lambda x, y: x.binary(Op.XOR, y))
+_SHL = _row("bitwise_left_shift", lambda x, y: x.binary(Op.SHL, y))
+_SHR = _row("bitwise_right_shift", lambda x, y: x.binary(Op.SHR, y))
 _NOT = Function("bitwise_not", lambda x: x.unary(Op.NOT), "NotDifferentiable")
+
+
+def _bits(function: MixedFunction, a: Tensor, b: Any) -> Any:
+    """``a op b``; NotImplemented unless b is a Tensor or a number."""
+    if not isinstance(b, AnyTensor) and not is_number(b):
+        return NotImplemented
+    dtype = result_dtype((a, b))
+    if dtype.kind == "f" or (dtype is bool_ and function in (_SHL, _SHR)):
+        raise _no_bits(function, dtype)
+    return function.mixed((a, b), dtype)
+
+
+def _reflected(function: MixedFunction, b: Any, a: Tensor) -> Any:
+    """``b op a`` for a number b."""
+    dtype = with_number(a.dtype, b)
+    if dtype.kind == "f":
+        raise _no_bits(function, dtype)
+    return function.mixed((b, a), dtype)
+
+
+def _no_bits(function: MixedFunction, dtype: DType) -> NotImplementedError:
+    return NotImplementedError(f"\"{function.body.name}_cpu\" not implemented for '{type_name(dtype)}'")
 
 
 # --- questions about numbers
 
 
-def _question(name: str, of_float: Callable[[LazyBuffer], LazyBuffer], of_others: bool, doc: str) -> None:
+def _question(name: str, of_float: Callable[[LazyBuffer], LazyBuffer], of_others: bool) -> Function:
     """A question to each element whose answer for all numbers but floats is known."""
-    ask = Function(name, lambda x: of_float(x) if x.dtype.kind == "f" else x.cast(bool_).like(of_others),
-                   "NotDifferentiable")
-
-    def answer(self: Tensor) -> Tensor:
-        return ask((self,))
-
-    answer.__doc__ = doc
-    both(name)(answer)
+    return Function(name, lambda x: of_float(x) if x.dtype.kind == "f" else x.cast(bool_).like(of_others),
+                    "NotDifferentiable")
 
 
-_question("isnan", lambda x: x.binary(Op.EQ, x).unary(Op.NOT), False, "Whether each element is NaN.")
-_question("isinf", lambda x: x.unary(Op.ABS).binary(Op.EQ, x.like(math.inf)), False,
-          "Whether each element is an infinity.")
-_question("isfinite", lambda x: x.unary(Op.ABS).binary(Op.LT, x.like(math.inf)), True,
-          "Whether each element is neither NaN nor an infinity.")
-
-
-@both("isclose")
-def isclose(self: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> Tensor:
-    """Whether |self - other| <= atol + rtol * |other|; equal infinities are close, NaNs only with ``equal_nan``."""
-    if self.dtype is not other.dtype:
-        raise RuntimeError(f"{type_name(self.dtype)} did not match {type_name(other.dtype)}")
-    close = self == other
-    if self.dtype.kind == "f":
-        near = (self - other).abs() <= other.abs() * rtol + atol
-        close = close | (near & self.isfinite() & other.isfinite())
-        if equal_nan:
-            close = close | (self.isnan() & other.isnan())
-    else:
-        close = close | ((self - other).abs() <= other.abs() * rtol + atol)
-    return close
-
-
-@both("allclose")
-def allclose(self: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> bool:
-    """Whether ``isclose`` holds for all elements."""
-    return bool(self.isclose(other, rtol, atol, equal_nan).all().item())
-
-
-@both("equal")
-def equal(self: Tensor, other: Tensor) -> bool:
-    """Whether both have the same shape and the same elements."""
-    return self.shape == other.shape and bool((self == other).all().item())
+_ISNAN = _question("isnan", lambda x: x.binary(Op.EQ, x).unary(Op.NOT), False)
+_ISINF = _question("isinf", lambda x: x.unary(Op.ABS).binary(Op.EQ, x.like(math.inf)), False)
+_ISFINITE = _question("isfinite", lambda x: x.unary(Op.ABS).binary(Op.LT, x.like(math.inf)), True)
 
 
 # --- choices
@@ -212,7 +153,7 @@ def choose(condition: Tensor, a: Any, b: Any) -> Tensor:
     if condition.dtype is not bool_:
         raise RuntimeError(f"where expected condition to be a boolean tensor, but got a tensor with dtype "
                            f"{type_name(condition.dtype)}")
-    some = isinstance(a, Tensor) or isinstance(b, Tensor)
+    some = isinstance(a, AnyTensor) or isinstance(b, AnyTensor)
     return _WHERE.mixed((condition, a, b), result_dtype((a, b)) if some else promote(number_dtype(a), number_dtype(b)))
 
 
@@ -233,12 +174,6 @@ def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
     return choose(condition, input, other)
 
 
-@method("where")
-def where_method(self: Tensor, condition: Tensor, other: Any = None) -> Tensor:
-    """self where the condition holds, else ``other``."""
-    return choose(condition, self, other)
-
-
 def _masked_fill(x: LazyBuffer, mask: LazyBuffer, value: LazyBuffer) -> LazyBuffer:
     shape = broadcast_shapes(x.shape, mask.shape)
     return fit(mask, bool_, shape).where(fit(value, x.dtype, shape), fit(x, x.dtype, shape))
@@ -247,21 +182,271 @@ def _masked_fill(x: LazyBuffer, mask: LazyBuffer, value: LazyBuffer) -> LazyBuff
 _MASKED_FILL = Function("masked_fill", _masked_fill, "MaskedFillBackward0")
 
 
-@both("masked_fill")
-def masked_fill(self: Tensor, mask: Tensor, value: Any) -> Tensor:
-    """self with ``value``, a number or a 0-d tensor, where the mask holds.
+class Comparison:
+    """Comparisons, logic, bit operations and choices."""
 
-    >>> import minigrad
-    >>> minigrad.tensor([1.0, 2.0]).masked_fill(minigrad.tensor([True, False]), -1)
-    tensor([-1.,  2.])
-    """
-    if mask.dtype is not bool_:
-        raise RuntimeError(f"masked_fill_ only supports boolean masks, but got mask with dtype {mask.dtype}")
-    if isinstance(value, Tensor) and value.ndim:
-        raise RuntimeError("masked_fill_ only supports a 0-dimensional value tensor, but got tensor with "
-                           f"{value.ndim} dimension(s).")
-    if not isinstance(value, Tensor) and not can_cast(number_dtype(value), self.dtype):
-        raise RuntimeError(f"value cannot be converted to type {self.dtype.name} without overflow")
-    if isinstance(value, Tensor):
-        return _MASKED_FILL(on_one_device(self, mask, value))
-    return _MASKED_FILL(on_one_device(self, mask), (), ((number(value, self.dtype), self.dtype),))
+    __slots__ = ()
+
+    @both("lt", "less")
+    def lt(self: Tensor, other: Any) -> Tensor:
+        """self < other, broadcast; False where either is NaN."""
+        return _compare(_LT, self, other)
+
+    less = lt
+    lt_ = in_place(lt)
+
+    def __lt__(self: Tensor, other: Any) -> Any:
+        """self < other, broadcast; False where either is NaN."""
+        return _compared(_LT, self, other)
+
+    @both("gt", "greater")
+    def gt(self: Tensor, other: Any) -> Tensor:
+        """self > other, broadcast."""
+        return _compare(_GT, self, other)
+
+    greater = gt
+    gt_ = in_place(gt)
+
+    def __gt__(self: Tensor, other: Any) -> Any:
+        """self > other, broadcast."""
+        return _compared(_GT, self, other)
+
+    @both("le", "less_equal")
+    def le(self: Tensor, other: Any) -> Tensor:
+        """self <= other, broadcast."""
+        return _compare(_LE, self, other)
+
+    less_equal = le
+    le_ = in_place(le)
+
+    def __le__(self: Tensor, other: Any) -> Any:
+        """self <= other, broadcast."""
+        return _compared(_LE, self, other)
+
+    @both("ge", "greater_equal")
+    def ge(self: Tensor, other: Any) -> Tensor:
+        """self >= other, broadcast."""
+        return _compare(_GE, self, other)
+
+    greater_equal = ge
+    ge_ = in_place(ge)
+
+    def __ge__(self: Tensor, other: Any) -> Any:
+        """self >= other, broadcast."""
+        return _compared(_GE, self, other)
+
+    @both("eq")
+    def eq(self: Tensor, other: Any) -> Tensor:
+        """self == other, broadcast; NaN equals nothing."""
+        return _compare(_EQ, self, other)
+
+    eq_ = in_place(eq)
+
+    def __eq__(self: Tensor, other: Any) -> Any:
+        """self == other, broadcast; NaN equals nothing."""
+        return _compared(_EQ, self, other)
+
+    @both("ne", "not_equal")
+    def ne(self: Tensor, other: Any) -> Tensor:
+        """self != other, broadcast."""
+        return _compare(_NE, self, other)
+
+    not_equal = ne
+    ne_ = in_place(ne)
+
+    def __ne__(self: Tensor, other: Any) -> Any:
+        """self != other, broadcast."""
+        return _compared(_NE, self, other)
+
+    __hash__ = object.__hash__
+
+    # --- logic and bits
+
+    @both("logical_and")
+    def logical_and(self: Tensor, other: Tensor) -> Tensor:
+        """Whether both elements are not 0."""
+        return _logical(_LOGICAL_AND, self, other)
+
+    logical_and_ = in_place(logical_and)
+
+    @both("logical_or")
+    def logical_or(self: Tensor, other: Tensor) -> Tensor:
+        """Whether one of the elements is not 0."""
+        return _logical(_LOGICAL_OR, self, other)
+
+    logical_or_ = in_place(logical_or)
+
+    @both("logical_xor")
+    def logical_xor(self: Tensor, other: Tensor) -> Tensor:
+        """Whether exactly one of the elements is not 0."""
+        return _logical(_LOGICAL_XOR, self, other)
+
+    logical_xor_ = in_place(logical_xor)
+
+    @both("logical_not")
+    def logical_not(self: Tensor) -> Tensor:
+        """Whether each element is 0."""
+        return _LOGICAL_NOT((self,))
+
+    logical_not_ = in_place(logical_not)
+
+    @both("bitwise_and")
+    def bitwise_and(self: Tensor, other: Any) -> Any:
+        """self & other, on integers or bools."""
+        return _bits(_AND, self, other)
+
+    bitwise_and_ = in_place(bitwise_and)
+
+    def __and__(self: Tensor, other: Any) -> Any:
+        """self & other, on integers or bools."""
+        return _bits(_AND, self, other)
+
+    __iand__ = augmented(__and__)
+
+    def __rand__(self: Tensor, other: Any) -> Any:
+        return _reflected(_AND, other, self)
+
+    @both("bitwise_or")
+    def bitwise_or(self: Tensor, other: Any) -> Any:
+        """self | other, on integers or bools."""
+        return _bits(_OR, self, other)
+
+    bitwise_or_ = in_place(bitwise_or)
+
+    def __or__(self: Tensor, other: Any) -> Any:
+        """self | other, on integers or bools."""
+        return _bits(_OR, self, other)
+
+    __ior__ = augmented(__or__)
+
+    def __ror__(self: Tensor, other: Any) -> Any:
+        return _reflected(_OR, other, self)
+
+    @both("bitwise_xor")
+    def bitwise_xor(self: Tensor, other: Any) -> Any:
+        """self ^ other, on integers or bools."""
+        return _bits(_XOR, self, other)
+
+    bitwise_xor_ = in_place(bitwise_xor)
+
+    def __xor__(self: Tensor, other: Any) -> Any:
+        """self ^ other, on integers or bools."""
+        return _bits(_XOR, self, other)
+
+    __ixor__ = augmented(__xor__)
+
+    def __rxor__(self: Tensor, other: Any) -> Any:
+        return _reflected(_XOR, other, self)
+
+    @both("bitwise_left_shift")
+    def bitwise_left_shift(self: Tensor, other: Any) -> Any:
+        """self << other, on integers."""
+        return _bits(_SHL, self, other)
+
+    bitwise_left_shift_ = in_place(bitwise_left_shift)
+
+    def __lshift__(self: Tensor, other: Any) -> Any:
+        """self << other, on integers."""
+        return _bits(_SHL, self, other)
+
+    __ilshift__ = augmented(__lshift__)
+
+    def __rlshift__(self: Tensor, other: Any) -> Any:
+        return _reflected(_SHL, other, self)
+
+    @both("bitwise_right_shift")
+    def bitwise_right_shift(self: Tensor, other: Any) -> Any:
+        """self >> other, on integers; keeps the sign."""
+        return _bits(_SHR, self, other)
+
+    bitwise_right_shift_ = in_place(bitwise_right_shift)
+
+    def __rshift__(self: Tensor, other: Any) -> Any:
+        """self >> other, on integers; keeps the sign."""
+        return _bits(_SHR, self, other)
+
+    __irshift__ = augmented(__rshift__)
+
+    def __rrshift__(self: Tensor, other: Any) -> Any:
+        return _reflected(_SHR, other, self)
+
+    @both("bitwise_not")
+    def bitwise_not(self: Tensor) -> Tensor:
+        """~self, on integers; on bools "not"."""
+        if self.dtype.kind == "f":
+            raise TypeError("~ (operator.invert) is only implemented on integer and Boolean-type tensors")
+        return _NOT((self,))
+
+    __invert__ = bitwise_not
+    bitwise_not_ = in_place(bitwise_not)
+
+    # --- questions about numbers
+
+    @both("isnan")
+    def isnan(self: Tensor) -> Tensor:
+        """Whether each element is NaN."""
+        return _ISNAN((self,))
+
+    @both("isinf")
+    def isinf(self: Tensor) -> Tensor:
+        """Whether each element is an infinity."""
+        return _ISINF((self,))
+
+    @both("isfinite")
+    def isfinite(self: Tensor) -> Tensor:
+        """Whether each element is neither NaN nor an infinity."""
+        return _ISFINITE((self,))
+
+    @both("isclose")
+    def isclose(self: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-08,
+                equal_nan: bool = False) -> Tensor:
+        """Whether |self - other| <= atol + rtol * |other|; equal infinities are close, NaNs only with ``equal_nan``."""
+        if self.dtype is not other.dtype:
+            raise RuntimeError(f"{type_name(self.dtype)} did not match {type_name(other.dtype)}")
+        close = self == other
+        if self.dtype.kind == "f":
+            near = (self - other).abs() <= other.abs() * rtol + atol
+            close = close | (near & self.isfinite() & other.isfinite())
+            if equal_nan:
+                close = close | (self.isnan() & other.isnan())
+        else:
+            close = close | ((self - other).abs() <= other.abs() * rtol + atol)
+        return close
+
+    @both("allclose")
+    def allclose(self: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-08,
+                 equal_nan: bool = False) -> bool:
+        """Whether ``isclose`` holds for all elements."""
+        return bool(self.isclose(other, rtol, atol, equal_nan).all().item())
+
+    @both("equal")
+    def equal(self: Tensor, other: Tensor) -> bool:
+        """Whether both have the same shape and the same elements."""
+        return self.shape == other.shape and bool((self == other).all().item())
+
+    # --- choices
+
+    def where(self: Tensor, condition: Tensor, other: Any = None) -> Tensor:
+        """self where the condition holds, else ``other``."""
+        return choose(condition, self, other)
+
+    @both("masked_fill")
+    def masked_fill(self: Tensor, mask: Tensor, value: Any) -> Tensor:
+        """self with ``value``, a number or a 0-d tensor, where the mask holds.
+
+        >>> import minigrad
+        >>> minigrad.tensor([1.0, 2.0]).masked_fill(minigrad.tensor([True, False]), -1)
+        tensor([-1.,  2.])
+        """
+        if mask.dtype is not bool_:
+            raise RuntimeError(f"masked_fill_ only supports boolean masks, but got mask with dtype {mask.dtype}")
+        if isinstance(value, AnyTensor) and value.ndim:
+            raise RuntimeError("masked_fill_ only supports a 0-dimensional value tensor, but got tensor with "
+                               f"{value.ndim} dimension(s).")
+        if not isinstance(value, AnyTensor) and not can_cast(number_dtype(value), self.dtype):
+            raise RuntimeError(f"value cannot be converted to type {self.dtype.name} without overflow")
+        if isinstance(value, AnyTensor):
+            return _MASKED_FILL(on_one_device(self, mask, value))
+        return _MASKED_FILL(on_one_device(self, mask), (), ((number(value, self.dtype), self.dtype),))
+
+    masked_fill_ = in_place(masked_fill)

@@ -12,12 +12,13 @@ from minigrad.autograd.mode import no_grad
 from minigrad.autograd.node import Node, kind
 from minigrad.graph.function import Subgraph, param
 from minigrad.graph.lazy import LazyBuffer
-from minigrad.tensor.base import Tensor, make
+from minigrad.tensor.base import make
 from minigrad.tensor.body import remember
 from minigrad.tensor.function import recorded
 from minigrad.tensor.promotion import get_default_dtype
 from minigrad.tensor.replay import FOLLOW, OFF, RECORD, Entry, thread
 from minigrad.tensor.storage import tracing
+from minigrad.tensor.tensor_class import Tensor
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -59,7 +60,7 @@ class Composite:
             if known_call is not None and trace.state == FOLLOW:
                 known = trace.advance(known_call, self.name)
                 if known is not None:
-                    shells = trace.shells(known, Tensor)
+                    shells = trace.shells(known)
                     return tuple(shells) if known.is_tuple else shells[0]
         values = [t._read() for t in tensors]
         key = (*parts, *[(v.shape, v.dtype, v.device) for v in values])

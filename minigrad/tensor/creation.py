@@ -1,12 +1,12 @@
 """Stage: front. In: data, shapes, ranges. Out: new Tensors. Constants and ranges are expressions: they take no memory
 until something needs it, and fuse with what reads them.
-Next: ``random.py``."""
+Next: ``triangular.py``."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,19 +17,23 @@ from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.ops import cast as cast_array
 from minigrad.runtime.device import get_device
-from minigrad.tensor.base import Tensor, both, function, make, method
-from minigrad.tensor.function import Function
+from minigrad.tensor.base import AnyTensor, make
+from minigrad.tensor.definition import function
 from minigrad.tensor.joining import stack
 from minigrad.tensor.movement import shape_argument
 from minigrad.tensor.promotion import get_default_dtype, number, number_dtype
 from minigrad.tensor.size import host_device, resolve
+
+if TYPE_CHECKING:
+    from minigrad.tensor.tensor_class import Tensor
+
 
 # --- from data
 
 
 def _plain(data: Any) -> Any:
     """Nested sequences with the Tensors in them as Python numbers."""
-    if isinstance(data, Tensor):
+    if isinstance(data, AnyTensor):
         return data.tolist()
     if isinstance(data, np.ndarray | np.generic | int | float | str):
         return data
@@ -81,7 +85,7 @@ def _check_even(data: Any) -> None:
 
 def array_of(data: Any, dtype: DType | None) -> tuple[np.ndarray, DType]:
     """Data as a NumPy array of the dtype given or inferred."""
-    if isinstance(data, Tensor):
+    if isinstance(data, AnyTensor):
         array = data._array()
         dtype = dtype or data.dtype
     elif isinstance(data, np.ndarray | np.generic):
@@ -121,7 +125,7 @@ def tensor(data: Any, *, dtype: DType | None = None, device: Any = None, require
             [3, 4]])
     """
     array, dtype = array_of(data, dtype)
-    if device is None and isinstance(data, Tensor):
+    if device is None and isinstance(data, AnyTensor):
         device = data.device
     result = make(leaf_from_numpy(array, dtype, resolve(device)))
     return result.requires_grad_() if requires_grad else result
@@ -130,7 +134,7 @@ def tensor(data: Any, *, dtype: DType | None = None, device: Any = None, require
 @function("as_tensor", "asarray")
 def as_tensor(data: Any, dtype: DType | None = None, device: Any = None) -> Tensor:
     """``data`` itself if it is a Tensor of that dtype and device, memory shared with a NumPy array, else a copy."""
-    if isinstance(data, Tensor):
+    if isinstance(data, AnyTensor):
         return data.to(device=device, dtype=dtype)
     if isinstance(data, np.ndarray) and (dtype is None or dtypes.from_numpy(data.dtype) is dtype):
         return make(_wrapped(data, resolve(device)))
@@ -189,6 +193,14 @@ def _constant(value: Any, shape: tuple[int, ...], dtype: DType, device: str, req
     return result.requires_grad_() if requires_grad else result
 
 
+def _new_constant(like: Tensor, value: Any, size: tuple[Any, ...], dtype: DType | None, device: Any,
+                  requires_grad: bool) -> Tensor:
+    """A constant with the dtype and device of a Tensor, unless others are asked for."""
+    lazy = like._storage.lazy
+    return _constant(value, shape_argument(size), dtype or lazy.dtype,
+                     lazy.device if device is None else resolve(device), requires_grad)
+
+
 def _constant_function(name: str, value: Any, doc: str) -> None:
     def create(*size: Any, dtype: DType | None = None, device: Any = None, requires_grad: bool = False,
                out: Any = None, layout: Any = None, pin_memory: bool = False, memory_format: Any = None) -> Tensor:
@@ -201,18 +213,10 @@ def _constant_function(name: str, value: Any, doc: str) -> None:
         return _constant(value, input._shape(), dtype or lazy.dtype, lazy.device if device is None else resolve(device),
                          requires_grad)
 
-    def create_new(self: Tensor, *size: Any, dtype: DType | None = None, device: Any = None,
-                   requires_grad: bool = False) -> Tensor:
-        lazy = self._storage.lazy
-        return _constant(value, shape_argument(size), dtype or lazy.dtype,
-                         lazy.device if device is None else resolve(device), requires_grad)
-
     create.__doc__ = doc
     create_like.__doc__ = f"``{name}`` with the shape, dtype and device of ``input``."
-    create_new.__doc__ = f"``{name}`` with the dtype and device of self."
     function(name)(create)
     function(f"{name}_like")(create_like)
-    method(f"new_{name}")(create_new)
 
 
 _constant_function("zeros", 0, "A Tensor of zeros.")
@@ -228,7 +232,7 @@ def full(size: Sequence[int], fill_value: Any, *, dtype: DType | None = None, de
     >>> full((2,), 7)
     tensor([7, 7])
     """
-    if isinstance(fill_value, Tensor):
+    if isinstance(fill_value, AnyTensor):
         dtype, fill_value = dtype or fill_value.dtype, fill_value.item()
     shape = shape_argument((tuple(size),)) if not isinstance(size, int) else (size,)
     return _constant(fill_value, shape, dtype or number_dtype(fill_value), resolve(device), requires_grad)
@@ -240,20 +244,6 @@ def full_like(input: Tensor, fill_value: Any, *, dtype: DType | None = None, dev
     """One value everywhere, with the shape, dtype and device of ``input``."""
     return full(input._shape(), fill_value, dtype=dtype or input.dtype, device=device or input.device,
                 requires_grad=requires_grad)
-
-
-@method("new_full")
-def new_full(self: Tensor, size: Sequence[int], fill_value: Any, *, dtype: DType | None = None, device: Any = None,
-             requires_grad: bool = False) -> Tensor:
-    """One value everywhere, with the dtype and device of self."""
-    return full(size, fill_value, dtype=dtype or self.dtype, device=device or self.device, requires_grad=requires_grad)
-
-
-@method("new_tensor")
-def new_tensor(self: Tensor, data: Any, *, dtype: DType | None = None, device: Any = None,
-               requires_grad: bool = False) -> Tensor:
-    """``tensor(data)`` with the dtype and device of self."""
-    return tensor(data, dtype=dtype or self.dtype, device=device or self.device, requires_grad=requires_grad)
 
 
 # --- ranges
@@ -269,7 +259,7 @@ def arange(start: Any, end: Any = None, step: Any = 1, *, dtype: DType | None = 
     """
     if end is None:
         start, end = 0, start
-    start, end, step = [v.item() if isinstance(v, Tensor | np.generic) else v for v in (start, end, step)]
+    start, end, step = [v.item() if isinstance(v, AnyTensor | np.generic) else v for v in (start, end, step)]
     if step == 0:
         raise RuntimeError("step must be nonzero")
     if not (math.isfinite(start) and math.isfinite(end)):
@@ -347,84 +337,7 @@ def eye(n: int, m: int | None = None, *, dtype: DType | None = None, device: Any
     return result.requires_grad_() if requires_grad else result
 
 
-# --- triangles and diagonals
-
-
-def _triangle(x: LazyBuffer, diagonal: int, lower: bool) -> LazyBuffer:
-    dims = len(x.shape)
-    row, column = [LazyBuffer.index(x.shape, a, x.device) for a in (dims - 2, dims - 1)]
-    above = row.binary(Op.ADD, row.like(diagonal + (0 if lower else -1))).binary(Op.LT, column)
-    zero = x.like(0)
-    return above.where(zero, x) if lower else above.where(x, zero)
-
-
-def _diagonal_of(x: LazyBuffer, offset: int) -> LazyBuffer:
-    *batch, n = x.shape
-    size = n + abs(offset)
-    shape = (*batch, size, size)
-    dims = len(shape)
-    row, column = [LazyBuffer.index(shape, a, x.device) for a in (dims - 2, dims - 1)]
-    on = row.binary(Op.ADD, row.like(offset)).binary(Op.EQ, column)
-    low = max(0, offset)
-    padded = x.pad((*[(0, 0, 0)] * (dims - 2), (low, size - n - low, 0)))
-    wide = padded.reshape((*batch, 1, size)).expand(shape)
-    return on.where(wide, wide.like(0))
-
-
-_TRIL = Function("tril", lambda x, diagonal: _triangle(x, diagonal, True), "TrilBackward0")
-_TRIU = Function("triu", lambda x, diagonal: _triangle(x, diagonal, False), "TriuBackward0")
-_DIAG = Function("diag_embed", _diagonal_of, "DiagEmbedBackward0")
-
-
-def _check_matrix(self: Tensor, name: str) -> None:
-    if self.ndim < 2:
-        raise RuntimeError(f"{name}: input tensor must have at least 2 dimensions")
-
-
-@both("tril")
-def tril(self: Tensor, diagonal: int = 0) -> Tensor:
-    """Elements on and below a diagonal of the last two dimensions, 0 above.
-
-    >>> full((2, 2), 1.0).tril()
-    tensor([[1., 0.],
-            [1., 1.]])
-    """
-    _check_matrix(self, "tril")
-    return _TRIL((self,), (diagonal,))
-
-
-@both("triu")
-def triu(self: Tensor, diagonal: int = 0) -> Tensor:
-    """Elements on and above a diagonal of the last two dimensions, 0 below."""
-    _check_matrix(self, "triu")
-    return _TRIU((self,), (diagonal,))
-
-
-@both("diag_embed")
-def diag_embed(self: Tensor, offset: int = 0) -> Tensor:
-    """Matrices with the last dimension on a diagonal, 0 elsewhere."""
-    return _DIAG((self,), (offset,))
-
-
-@both("diag")
-def diag(self: Tensor, diagonal: int = 0) -> Tensor:
-    """A matrix with a vector on its diagonal, or the diagonal of a matrix."""
-    if self.ndim not in (1, 2):
-        raise RuntimeError(f"diag(): Supports 1D or 2D tensors. Got {self.ndim}D")
-    return self.diag_embed(diagonal) if self.ndim == 1 else self.diagonal(diagonal)
-
-
-def _triangle_indices(name: str, lower: bool) -> None:
-    def indices(row: int, col: int, offset: int = 0, *, dtype: DType | None = None, device: Any = None) -> Tensor:
-        found = np.tril_indices(row, offset, col) if lower else np.triu_indices(row, offset, col)
-        return tensor(np.stack(found).astype(np.int64), dtype=dtype, device=device)
-
-    indices.__doc__ = f"The coordinates of the elements that ``{name[:4]}`` keeps, a row for each dimension."
-    function(name)(indices)
-
-
-_triangle_indices("tril_indices", True)
-_triangle_indices("triu_indices", False)
+# --- grids
 
 
 @function("meshgrid")
@@ -455,32 +368,23 @@ def cartesian_prod(*tensors: Tensor) -> Tensor:
 # --- Tensor(…) itself
 
 
-def _legacy(cls: type[Tensor], *args: Any, dtype: DType | None = None, device: Any = None) -> Tensor:
+def _legacy(*args: Any, dtype: DType | None = None, device: Any = None) -> Tensor:
     """``Tensor(2, 3)`` is uninitialised, ``Tensor(data)`` float32 data."""
     dtype = dtype or get_default_dtype()
     if len(args) == 1 and not isinstance(args[0], int | np.integer):
         data = args[0]
         if isinstance(data, tuple) and type(data) is not tuple and hasattr(data, "numel"):
-            return _typed(cls, _constant(0, tuple(data), dtype, resolve(device), False))
-        if isinstance(data, Tensor):
-            return _typed(cls, data.to(dtype).detach())
-        return _typed(cls, tensor(data, dtype=dtype, device=device))
+            return _constant(0, tuple(data), dtype, resolve(device), False)
+        if isinstance(data, AnyTensor):
+            return data.to(dtype).detach()
+        return tensor(data, dtype=dtype, device=device)
     shape = shape_argument(args) if args else (0,)
-    return _typed(cls, _constant(0, shape, dtype, resolve(device), False))
-
-
-def _typed(cls: type[Tensor], result: Tensor) -> Tensor:
-    if cls is not Tensor:
-        result.__class__ = cls
-    return result
-
-
-Tensor.__new__ = _legacy  # type: ignore[assignment,method-assign]
+    return _constant(0, shape, dtype, resolve(device), False)
 
 
 def _typed_constructor(name: str, dtype: DType) -> None:
     def construct(*args: Any, device: Any = None) -> Tensor:
-        return _legacy(Tensor, *args, dtype=dtype, device=device)
+        return _legacy(*args, dtype=dtype, device=device)
 
     construct.__doc__ = f"``Tensor(…)`` with dtype {dtype.name}."
     function(name)(construct)
@@ -492,3 +396,46 @@ for _name, _dtype in (
     ("ShortTensor", dtypes.int16), ("IntTensor", dtypes.int32), ("LongTensor", int64), ("BoolTensor", bool_),
 ):
     _typed_constructor(_name, _dtype)
+
+
+class Creation:
+    """New tensors like this one; ``Tensor(…)`` itself."""
+
+    __slots__ = ()
+
+    # --- Tensor(…) itself
+
+    def __new__(cls: type[Tensor], *args: Any, dtype: DType | None = None, device: Any = None) -> Tensor:
+        """``Tensor(2, 3)`` is uninitialised, ``Tensor(data)`` float32 data."""
+        result = _legacy(*args, dtype=dtype, device=device)
+        if type(result) is not cls:
+            result.__class__ = cls
+        return result
+
+    # --- constants
+
+    def new_zeros(self: Tensor, *size: Any, dtype: DType | None = None, device: Any = None,
+                  requires_grad: bool = False) -> Tensor:
+        """``zeros`` with the dtype and device of self."""
+        return _new_constant(self, 0, size, dtype, device, requires_grad)
+
+    def new_ones(self: Tensor, *size: Any, dtype: DType | None = None, device: Any = None,
+                 requires_grad: bool = False) -> Tensor:
+        """``ones`` with the dtype and device of self."""
+        return _new_constant(self, 1, size, dtype, device, requires_grad)
+
+    def new_empty(self: Tensor, *size: Any, dtype: DType | None = None, device: Any = None,
+                  requires_grad: bool = False) -> Tensor:
+        """``empty`` with the dtype and device of self."""
+        return _new_constant(self, 0, size, dtype, device, requires_grad)
+
+    def new_full(self: Tensor, size: Sequence[int], fill_value: Any, *, dtype: DType | None = None, device: Any = None,
+                 requires_grad: bool = False) -> Tensor:
+        """One value everywhere, with the dtype and device of self."""
+        return full(size, fill_value, dtype=dtype or self.dtype, device=device or self.device,
+                    requires_grad=requires_grad)
+
+    def new_tensor(self: Tensor, data: Any, *, dtype: DType | None = None, device: Any = None,
+                   requires_grad: bool = False) -> Tensor:
+        """``tensor(data)`` with the dtype and device of self."""
+        return tensor(data, dtype=dtype or self.dtype, device=device or self.device, requires_grad=requires_grad)

@@ -2,13 +2,13 @@
 Tensors on the same memory (``from_dlpack``), and the other way round (``Tensor.__dlpack__``), without copying.
 NumPy makes and takes the capsules and looks after lifetimes: it is told that the memory is the host's and, in place of
 bfloat16, that the elements are uint16; what is really there is written into the capsule afterwards, or read out of it
-before. It never touches an element. Next: ``protocol.py``."""
+before. It never touches an element. Next: ``tensor_class.py``."""
 
 from __future__ import annotations
 
 import ctypes
 from enum import IntEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,9 +19,13 @@ from minigrad.errors import DeviceUnavailable
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.runtime.buffer import Buffer, DeviceBuffer, _Export
 from minigrad.runtime.device import get_device
-from minigrad.tensor.base import Tensor, function, make, method
+from minigrad.tensor.base import make
+from minigrad.tensor.definition import function
 from minigrad.tensor.size import host_device, resolve, shown_device
 from minigrad.tensor.storage import apply_to_array, compute
+
+if TYPE_CHECKING:
+    from minigrad.tensor.tensor_class import Tensor
 
 # What NumPy can read and write: before 2.1 it knew the old capsules only.
 _NUMPY_SPEAKS = (1, 0) if tuple(map(int, np.__version__.split(".")[:2])) >= (2, 1) else None
@@ -87,17 +91,6 @@ def _opened(capsule: Any) -> tuple[_DLTensor, _Versioned | None]:
 # --- minigrad's memory for others
 
 
-@method("__dlpack_device__")
-def dlpack_device(self: Tensor) -> tuple[DLDeviceType, int]:
-    """The kind of memory and its index, for DLPack. ``ValueError`` for memory it has no word for.
-
-    >>> import minigrad
-    >>> tuple(map(int, minigrad.ones(2).__dlpack_device__()))
-    (1, 0)
-    """
-    return _kind_of(self._storage.lazy.device)
-
-
 def _kind_of(name: str) -> tuple[DLDeviceType, int]:
     if get_device(name).host_memory:
         return DLDeviceType.kDLCPU, 0
@@ -111,49 +104,6 @@ def _shown(kind: int, index: int) -> str:
     """DLPack's device in words."""
     known = next((k.name.removeprefix("kDL").lower() for k in DLDeviceType if k == kind), f"device type {int(kind)}")
     return known if kind == DLDeviceType.kDLCPU else f"{known}:{index}"
-
-
-@method("__dlpack__")
-def dlpack(self: Tensor, *, stream: int | None = None, max_version: tuple[int, int] | None = None,
-           dl_device: tuple[int, int] | None = None, copy: bool | None = None) -> Any:
-    """A capsule with the Tensor's memory, computed if it was pending: changes of either side show in both, as for
-    ``numpy()``. The memory lives as long as somebody uses it. (https://dmlc.github.io/dlpack/latest/python_spec.html)
-
-    ``copy``: True for a copy, False for none in any case; ``dl_device`` elsewhere asks for a copy there. Raises
-    ``BufferError`` for a Tensor that requires a gradient and for a read-only one when ``max_version`` is below 1.
-
-    >>> import minigrad
-    >>> t = minigrad.zeros(2)
-    >>> np.from_dlpack(t)[0] = 5
-    >>> t
-    tensor([5., 0.])
-    """
-    if self.requires_grad:
-        raise BufferError("Can't export tensors that require gradient, use tensor.detach()")
-    if stream is not None and type(stream) is not int:
-        raise TypeError("stream must be ``int`` or ``none``")
-    kind, index = self.__dlpack_device__()
-    source = self
-    if dl_device is not None and tuple(map(int, dl_device)) != (kind, index):
-        if copy is False:
-            raise ValueError(f"cannot move (i.e. copy=False) tensor from {_shown(kind, index)} to "
-                             f"{_shown(*dl_device)} without copying.")
-        source = self.to(_device_of(*dl_device), copy=True)
-        kind, index = source.__dlpack_device__()
-    elif copy:
-        source = self.clone()
-    array = _visible(source)
-    if kind == DLDeviceType.kDLCUDA and stream != -1:
-        get_device(source._storage.lazy.device).synchronize()  # what stream ever: the elements are there
-    speaks = _NUMPY_SPEAKS if max_version is not None and max_version[0] >= 1 else None
-    capsule = array.__dlpack__() if speaks is None else array.__dlpack__(max_version=speaks)
-    tensor, head = _opened(capsule)
-    tensor.device_type, tensor.device_id = kind, index
-    if self.dtype is bfloat16:
-        tensor.code = _BFLOAT
-    if head is not None and source is not self:
-        head.flags |= _IS_COPIED
-    return capsule
 
 
 def _visible(tensor: Tensor) -> np.ndarray:
@@ -313,3 +263,61 @@ def _wrapped(array: np.ndarray, dtype: DType, device: str) -> LazyBuffer:
     buffer.device, buffer.nbytes, buffer.address, buffer.writable = device, host.nbytes, host.address, host.writable
     buffer.memory = home.memory
     return LazyBuffer.from_buffer(buffer, array.shape, dtype, device, 0, lazy.arg)
+
+
+class DLPack:
+    """This tensor's memory for other libraries."""
+
+    __slots__ = ()
+
+    # --- minigrad's memory for others
+
+    def __dlpack_device__(self: Tensor) -> tuple[DLDeviceType, int]:
+        """The kind of memory and its index, for DLPack. ``ValueError`` for memory it has no word for.
+
+        >>> import minigrad
+        >>> tuple(map(int, minigrad.ones(2).__dlpack_device__()))
+        (1, 0)
+        """
+        return _kind_of(self._storage.lazy.device)
+
+    def __dlpack__(self: Tensor, *, stream: int | None = None, max_version: tuple[int, int] | None = None,
+                   dl_device: tuple[int, int] | None = None, copy: bool | None = None) -> Any:
+        """A capsule with the Tensor's memory, computed if it was pending: changes of either side show in both, as for
+        ``numpy()``. The memory lives as long as somebody uses it. (https://dmlc.github.io/dlpack/latest/python_spec.html)
+
+        ``copy``: True for a copy, False for none in any case; ``dl_device`` elsewhere asks for a copy there. Raises
+        ``BufferError`` for a Tensor that requires a gradient and for a read-only one when ``max_version`` is below 1.
+
+        >>> import minigrad
+        >>> t = minigrad.zeros(2)
+        >>> np.from_dlpack(t)[0] = 5
+        >>> t
+        tensor([5., 0.])
+        """
+        if self.requires_grad:
+            raise BufferError("Can't export tensors that require gradient, use tensor.detach()")
+        if stream is not None and type(stream) is not int:
+            raise TypeError("stream must be ``int`` or ``none``")
+        kind, index = self.__dlpack_device__()
+        source = self
+        if dl_device is not None and tuple(map(int, dl_device)) != (kind, index):
+            if copy is False:
+                raise ValueError(f"cannot move (i.e. copy=False) tensor from {_shown(kind, index)} to "
+                                 f"{_shown(*dl_device)} without copying.")
+            source = self.to(_device_of(*dl_device), copy=True)
+            kind, index = source.__dlpack_device__()
+        elif copy:
+            source = self.clone()
+        array = _visible(source)
+        if kind == DLDeviceType.kDLCUDA and stream != -1:
+            get_device(source._storage.lazy.device).synchronize()  # what stream ever: the elements are there
+        speaks = _NUMPY_SPEAKS if max_version is not None and max_version[0] >= 1 else None
+        capsule = array.__dlpack__() if speaks is None else array.__dlpack__(max_version=speaks)
+        tensor, head = _opened(capsule)
+        tensor.device_type, tensor.device_id = kind, index
+        if self.dtype is bfloat16:
+            tensor.code = _BFLOAT
+        if head is not None and source is not self:
+            head.flags |= _IS_COPIED
+        return capsule

@@ -6,15 +6,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from minigrad.dtype import DType, bool_
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
-from minigrad.tensor.base import FUNCTIONS, Tensor, both, method
+from minigrad.tensor.base import AnyTensor
+from minigrad.tensor.definition import FUNCTIONS, augmented, both, in_place
 from minigrad.tensor.function import Function
 from minigrad.tensor.operands import broadcast_shapes, fit, is_number, on_one_device
 from minigrad.tensor.promotion import combined, floating, number, type_name, with_number
+
+if TYPE_CHECKING:
+    from minigrad.tensor.tensor_class import Tensor
 
 # What an arithmetic op is on bools, where it has a meaning.
 _ON_BOOLS = {Op.ADD: Op.OR, Op.MUL: Op.AND, Op.MAXIMUM: Op.OR, Op.MINIMUM: Op.AND}
@@ -46,7 +50,7 @@ class Binary:
 
     def __call__(self, a: Tensor, b: Any) -> Any:
         """``a op b`` for a Tensor a and a Tensor or number b; NotImplemented for anything else."""
-        if isinstance(b, Tensor):
+        if isinstance(b, AnyTensor):
             return self.tensors(on_one_device(a, b))
         if not is_number(b):
             return NotImplemented
@@ -101,110 +105,25 @@ _DIV = Division(Op.DIV, "DivBackward0", reflected="MulBackward0")
 # --- + - *
 
 
-@method("__add__", "__radd__")
-def _add(self: Tensor, other: Any) -> Tensor:
-    return _ADD(self, other)
-
-
-@both("add")
-def add(self: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
-    """self + alpha * other, broadcast.
-
-    >>> import minigrad
-    >>> minigrad.tensor([1, 2]).add(minigrad.tensor([10, 20]), alpha=2)
-    tensor([21, 42])
-    """
-    return checked(_ADD(self, _times_alpha(self, other, alpha)), "add", other)
-
-
 def _times_alpha(self: Tensor, other: Any, alpha: Any) -> Any:
     if alpha == 1:
         return other
     if isinstance(alpha, float):
-        dtype = other.dtype if isinstance(other, Tensor) else self.dtype
+        dtype = other.dtype if isinstance(other, AnyTensor) else self.dtype
         if dtype.kind != "f":
             raise RuntimeError("For integral input tensors, argument alpha must not be a floating point number.")
     return other * alpha
 
 
 def _check_bools(a: Tensor, b: Any) -> None:
-    if a.dtype is bool_ and (b.dtype is bool_ if isinstance(b, Tensor) else isinstance(b, bool)):
+    if a.dtype is bool_ and (b.dtype is bool_ if isinstance(b, AnyTensor) else isinstance(b, bool)):
         raise RuntimeError("Subtraction, the `-` operator, with two bool tensors is not supported. Use the `^` or "
                            "`logical_xor()` operator instead.")
 
 
-@method("__sub__")
-def _sub(self: Tensor, other: Any) -> Tensor:
-    _check_bools(self, other)
-    return _SUB(self, other)
-
-
-@both("sub", "subtract")
-def sub(self: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
-    """self - alpha * other, broadcast. ``RuntimeError`` for two bool tensors."""
-    return checked(_sub(self, _times_alpha(self, other, alpha)), "sub", other)
-
-
-@method("__rsub__")
-def _rsub(self: Tensor, other: Any) -> Tensor:
-    _check_bools(self, other)
-    return _SUB.reflected(other, self)
-
-
-@both("rsub")
-def rsub(self: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
-    """other - alpha * self, broadcast."""
-    mine = _times_alpha(self, self, alpha)
-    return other - mine
-
-
-@method("__mul__", "__rmul__")
-def _mul(self: Tensor, other: Any) -> Tensor:
-    return _MUL(self, other)
-
-
-@both("mul", "multiply")
-def mul(self: Tensor, other: Any) -> Tensor:
-    """self * other, broadcast."""
-    return checked(_MUL(self, other), "mul", other)
-
-
 # --- division
 
-
-@method("__truediv__")
-def _div(self: Tensor, other: Any) -> Tensor:
-    return _DIV(self, other)
-
-
-@method("__rtruediv__")
-def _rdiv(self: Tensor, other: Any) -> Tensor:
-    return _DIV.reflected(other, self)
-
-
-@both("div", "divide", "true_divide")
-def div(self: Tensor, other: Any, *, rounding_mode: str | None = None) -> Tensor:
-    """self / other, broadcast; integers give floats unless ``rounding_mode`` is ``"floor"`` or ``"trunc"``."""
-    if rounding_mode is None:
-        return checked(_div(self, other), "div", other)
-    if rounding_mode == "floor":
-        return floor_divide(self, other)
-    if rounding_mode != "trunc":
-        raise RuntimeError("div expected rounding_mode to be one of None, 'trunc', or 'floor' but found "
-                           f"'{rounding_mode}'")
-    if self.dtype.kind == "f" or (other.dtype.kind == "f" if isinstance(other, Tensor) else isinstance(other, float)):
-        return _div(self, other).trunc()
-    quotient = floor_divide(self.abs(), abs(other))
-    return (((self < 0) != (other < 0)).to(quotient.dtype) * -2 + 1) * quotient
-
-
 _FLOORDIV = Binary(Op.FLOORDIV, "NotImplemented")
-
-
-@method("__floordiv__")
-def _floordiv(self: Tensor, other: Any) -> Tensor:
-    _check_divisor(self, other)
-    return _FLOORDIV(self, other)
 
 
 def _check_divisor(self: Tensor, other: Any) -> None:
@@ -212,68 +131,13 @@ def _check_divisor(self: Tensor, other: Any) -> None:
         raise RuntimeError("ZeroDivisionError")
 
 
-@method("__rfloordiv__")
-def _rfloordiv(self: Tensor, other: Any) -> Tensor:
-    return _FLOORDIV.reflected(other, self)
-
-
-@both("floor_divide")
-def floor_divide(self: Tensor, other: Any) -> Tensor:
-    """floor(self / other), broadcast; an integer divided by an integer tensor's 0 gives 0."""
-    return checked(_floordiv(self, other), "floor_divide", other)
-
-
 _REMAINDER = Binary(Op.MOD, "RemainderBackward1", "RemainderBackward0", "RemainderBackward1")
-
-
-@method("__mod__")
-def _mod(self: Tensor, other: Any) -> Tensor:
-    _check_divisor(self, other)
-    return _REMAINDER(self, other)
-
-
-@method("__rmod__")
-def _rmod(self: Tensor, other: Any) -> Tensor:
-    return _REMAINDER.reflected(other, self)
-
-
-@both("remainder")
-def remainder(self: Tensor, other: Any) -> Tensor:
-    """self - other * floor(self / other): the sign of the divisor, as Python's ``%``."""
-    return checked(_mod(self, other), "remainder", other)
-
-
-@both("fmod")
-def fmod(self: Tensor, other: Any) -> Tensor:
-    """self - other * trunc(self / other): the sign of the dividend, as C's ``fmod``."""
-    _check_divisor(self, other)
-    magnitude = remainder(self.abs(), abs(other))
-    return magnitude.where(self >= 0, -magnitude)
 
 
 # --- powers
 
-
 _POW = Binary(Op.POW, "PowBackward1", "PowBackward0", "PowBackward2")
 _KNOWN_POWER = Function("pow", lambda x, exponent, dtype: _known_power(x.cast(dtype), exponent), "PowBackward0")
-
-
-@method("__pow__")
-def _pow(self: Tensor, other: Any) -> Tensor:
-    if isinstance(other, Tensor):
-        if self.dtype is bool_ and other.dtype is bool_:
-            raise NotImplementedError('"pow" not implemented for \'Bool\'')
-        return _POW(self, other)
-    if not is_number(other):
-        return NotImplemented
-    exponent, dtype = as_operand(self.dtype, other)
-    if dtype is bool_:
-        raise NotImplementedError('"pow" not implemented for \'Bool\'')
-    if dtype.kind != "f" and other < 0:
-        raise RuntimeError("Integers to negative integer powers are not allowed.")
-    return _KNOWN_POWER((self,), (exponent, dtype)) if exponent in _KNOWN else _POW(self, other)
-
-
 _KNOWN = frozenset((-2, -1, -0.5, 0.5, 1, 2, 3, 4))
 
 
@@ -299,15 +163,256 @@ def number_one(x: LazyBuffer) -> Any:
     return 1.0 if x.dtype.kind == "f" else 1
 
 
-@method("__rpow__")
-def _rpow(self: Tensor, other: Any) -> Tensor:
-    return _POW.reflected(other, self)
+# --- max, min
+
+_MAXIMUM, _MINIMUM = Binary(Op.MAXIMUM, "MaximumBackward0"), Binary(Op.MINIMUM, "MinimumBackward0")
 
 
-@both("pow")
-def pow_(self: Tensor, exponent: Any) -> Tensor:
-    """self to the power ``exponent``, broadcast. Integers to a negative integer raise ``RuntimeError``."""
-    return checked(_pow(self, exponent), "pow", exponent)
+# --- of one operand
+
+_NEG = Function("neg", lambda x: x.unary(Op.NEG), "NegBackward0")
+_ABS = Function("abs", lambda x: x if x.dtype.kind in "bu" else x.unary(Op.ABS), "AbsBackward0")
+
+
+class Elementwise:
+    """Arithmetic: the operators + - * / // % ** -x and abs(), and the methods of their names."""
+
+    __slots__ = ()
+
+    # --- + - *
+
+    def __add__(self: Tensor, other: Any) -> Tensor:
+        return _ADD(self, other)
+
+    __radd__ = __add__
+    __iadd__ = augmented(__add__)
+
+    @both("add")
+    def add(self: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
+        """self + alpha * other, broadcast.
+
+        >>> import minigrad
+        >>> minigrad.tensor([1, 2]).add(minigrad.tensor([10, 20]), alpha=2)
+        tensor([21, 42])
+        """
+        return checked(_ADD(self, _times_alpha(self, other, alpha)), "add", other)
+
+    add_ = in_place(add)
+
+    def __sub__(self: Tensor, other: Any) -> Tensor:
+        _check_bools(self, other)
+        return _SUB(self, other)
+
+    __isub__ = augmented(__sub__)
+
+    @both("sub", "subtract")
+    def sub(self: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
+        """self - alpha * other, broadcast. ``RuntimeError`` for two bool tensors."""
+        return checked(self.__sub__(_times_alpha(self, other, alpha)), "sub", other)
+
+    subtract = sub
+    sub_ = in_place(sub)
+    subtract_ = sub_
+
+    def __rsub__(self: Tensor, other: Any) -> Tensor:
+        _check_bools(self, other)
+        return _SUB.reflected(other, self)
+
+    @both("rsub")
+    def rsub(self: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
+        """other - alpha * self, broadcast."""
+        mine = _times_alpha(self, self, alpha)
+        return other - mine
+
+    def __mul__(self: Tensor, other: Any) -> Tensor:
+        return _MUL(self, other)
+
+    __rmul__ = __mul__
+    __imul__ = augmented(__mul__)
+
+    @both("mul", "multiply")
+    def mul(self: Tensor, other: Any) -> Tensor:
+        """self * other, broadcast."""
+        return checked(_MUL(self, other), "mul", other)
+
+    multiply = mul
+    mul_ = in_place(mul)
+    multiply_ = mul_
+
+    # --- division
+
+    def __truediv__(self: Tensor, other: Any) -> Tensor:
+        return _DIV(self, other)
+
+    __itruediv__ = augmented(__truediv__)
+
+    def __rtruediv__(self: Tensor, other: Any) -> Tensor:
+        return _DIV.reflected(other, self)
+
+    @both("div", "divide", "true_divide")
+    def div(self: Tensor, other: Any, *, rounding_mode: str | None = None) -> Tensor:
+        """self / other, broadcast; integers give floats unless ``rounding_mode`` is ``"floor"`` or ``"trunc"``."""
+        if rounding_mode is None:
+            return checked(self.__truediv__(other), "div", other)
+        if rounding_mode == "floor":
+            return self.floor_divide(other)
+        if rounding_mode != "trunc":
+            raise RuntimeError("div expected rounding_mode to be one of None, 'trunc', or 'floor' but found "
+                               f"'{rounding_mode}'")
+        by_float = other.dtype.kind == "f" if isinstance(other, AnyTensor) else isinstance(other, float)
+        if self.dtype.kind == "f" or by_float:
+            return (self / other).trunc()
+        quotient = self.abs().floor_divide(abs(other))
+        return (((self < 0) != (other < 0)).to(quotient.dtype) * -2 + 1) * quotient
+
+    divide = div
+    true_divide = div
+    div_ = in_place(div)
+    divide_ = div_
+    true_divide_ = div_
+
+    def __floordiv__(self: Tensor, other: Any) -> Tensor:
+        _check_divisor(self, other)
+        return _FLOORDIV(self, other)
+
+    __ifloordiv__ = augmented(__floordiv__)
+
+    def __rfloordiv__(self: Tensor, other: Any) -> Tensor:
+        return _FLOORDIV.reflected(other, self)
+
+    @both("floor_divide")
+    def floor_divide(self: Tensor, other: Any) -> Tensor:
+        """floor(self / other), broadcast; an integer divided by an integer tensor's 0 gives 0."""
+        return checked(self.__floordiv__(other), "floor_divide", other)
+
+    floor_divide_ = in_place(floor_divide)
+
+    def __mod__(self: Tensor, other: Any) -> Tensor:
+        _check_divisor(self, other)
+        return _REMAINDER(self, other)
+
+    __imod__ = augmented(__mod__)
+
+    def __rmod__(self: Tensor, other: Any) -> Tensor:
+        return _REMAINDER.reflected(other, self)
+
+    @both("remainder")
+    def remainder(self: Tensor, other: Any) -> Tensor:
+        """self - other * floor(self / other): the sign of the divisor, as Python's ``%``."""
+        return checked(self.__mod__(other), "remainder", other)
+
+    remainder_ = in_place(remainder)
+
+    @both("fmod")
+    def fmod(self: Tensor, other: Any) -> Tensor:
+        """self - other * trunc(self / other): the sign of the dividend, as C's ``fmod``."""
+        _check_divisor(self, other)
+        magnitude = self.abs().remainder(abs(other))
+        return magnitude.where(self >= 0, -magnitude)
+
+    fmod_ = in_place(fmod)
+
+    # --- powers
+
+    def __pow__(self: Tensor, other: Any) -> Tensor:
+        if isinstance(other, AnyTensor):
+            if self.dtype is bool_ and other.dtype is bool_:
+                raise NotImplementedError('"pow" not implemented for \'Bool\'')
+            return _POW(self, other)
+        if not is_number(other):
+            return NotImplemented
+        exponent, dtype = as_operand(self.dtype, other)
+        if dtype is bool_:
+            raise NotImplementedError('"pow" not implemented for \'Bool\'')
+        if dtype.kind != "f" and other < 0:
+            raise RuntimeError("Integers to negative integer powers are not allowed.")
+        return _KNOWN_POWER((self,), (exponent, dtype)) if exponent in _KNOWN else _POW(self, other)
+
+    __ipow__ = augmented(__pow__)
+
+    def __rpow__(self: Tensor, other: Any) -> Tensor:
+        return _POW.reflected(other, self)
+
+    @both("pow")
+    def pow(self: Tensor, exponent: Any) -> Tensor:
+        """self to the power ``exponent``, broadcast. Integers to a negative integer raise ``RuntimeError``."""
+        return checked(self.__pow__(exponent), "pow", exponent)
+
+    pow_ = in_place(pow)
+
+    # --- max, min
+
+    @both("maximum")
+    def maximum(self: Tensor, other: Any) -> Tensor:
+        """The larger of each pair, broadcast; NaN if either is. Where they are equal each gets half the gradient."""
+        return checked(_MAXIMUM(self, other), "maximum", other)
+
+    @both("minimum")
+    def minimum(self: Tensor, other: Any) -> Tensor:
+        """The smaller of each pair, broadcast; NaN if either is."""
+        return checked(_MINIMUM(self, other), "minimum", other)
+
+    # --- of one operand
+
+    @both("neg", "negative")
+    def neg(self: Tensor) -> Tensor:
+        """-self."""
+        if self.dtype is bool_:
+            raise RuntimeError("Negation, the `-` operator, on a bool tensor is not supported. If you are trying to "
+                               "invert a mask, use the `~` or `logical_not()` operator instead.")
+        return _NEG((self,))
+
+    negative = neg
+    __neg__ = neg
+    neg_ = in_place(neg)
+    negative_ = neg_
+
+    @both("positive")
+    def positive(self: Tensor) -> Tensor:
+        """self."""
+        if self.dtype is bool_:
+            raise RuntimeError("The `+` operator, on a bool tensor is not supported.")
+        return self
+
+    __pos__ = positive
+
+    @both("abs", "absolute")
+    def abs(self: Tensor) -> Tensor:
+        """The absolute value; its slope at 0 counts as 0."""
+        return _ABS((self,))
+
+    absolute = abs
+    __abs__ = abs
+    abs_ = in_place(abs)
+
+    # --- combinations
+
+    @both("addcmul")
+    def addcmul(self: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:
+        """self + value * tensor1 * tensor2."""
+        return self + (tensor1 * tensor2 if value == 1 else value * tensor1 * tensor2)
+
+    addcmul_ = in_place(addcmul)
+
+    @both("addcdiv")
+    def addcdiv(self: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:
+        """self + value * tensor1 / tensor2."""
+        if tensor1.dtype.kind != "f" and tensor2.dtype.kind != "f":
+            raise RuntimeError("Integer division with addcdiv is no longer supported, and in a future release addcdiv "
+                               "will perform a true division of tensor1 and tensor2.")
+        return self + (tensor1 / tensor2 if value == 1 else value * tensor1 / tensor2)
+
+    addcdiv_ = in_place(addcdiv)
+
+    @both("lerp")
+    def lerp(self: Tensor, end: Tensor, weight: Any) -> Tensor:
+        """self + weight * (end - self)."""
+        if self.dtype is not end.dtype:
+            raise RuntimeError(f"expected dtype {type_name(self.dtype).lower()} for `end` but got dtype "
+                               f"{type_name(end.dtype).lower()}")
+        return self + weight * (end - self)
+
+    lerp_ = in_place(lerp)
 
 
 def _with_number_first(name: str, operator: Callable[[Any, Any], Tensor]) -> None:
@@ -316,7 +421,7 @@ def _with_number_first(name: str, operator: Callable[[Any, Any], Tensor]) -> Non
 
     @wraps(plain)
     def either(input: Any, *args: Any, **kwargs: Any) -> Tensor:
-        if is_number(input) and len(args) == 1 and isinstance(args[0], Tensor):
+        if is_number(input) and len(args) == 1 and isinstance(args[0], AnyTensor):
             return operator(input, args[0])
         return plain(input, *args, **kwargs)
 
@@ -325,83 +430,3 @@ def _with_number_first(name: str, operator: Callable[[Any, Any], Tensor]) -> Non
 
 _with_number_first("pow", lambda a, b: a**b)
 _with_number_first("remainder", lambda a, b: a % b)
-
-
-# --- max, min
-
-
-_MAXIMUM, _MINIMUM = Binary(Op.MAXIMUM, "MaximumBackward0"), Binary(Op.MINIMUM, "MinimumBackward0")
-
-
-@both("maximum")
-def maximum(self: Tensor, other: Any) -> Tensor:
-    """The larger of each pair, broadcast; NaN if either is. Where they are equal each gets half the gradient."""
-    return checked(_MAXIMUM(self, other), "maximum", other)
-
-
-@both("minimum")
-def minimum(self: Tensor, other: Any) -> Tensor:
-    """The smaller of each pair, broadcast; NaN if either is."""
-    return checked(_MINIMUM(self, other), "minimum", other)
-
-
-# --- of one operand
-
-
-_NEG = Function("neg", lambda x: x.unary(Op.NEG), "NegBackward0")
-_ABS = Function("abs", lambda x: x if x.dtype.kind in "bu" else x.unary(Op.ABS), "AbsBackward0")
-
-
-@method("__neg__")
-@both("neg", "negative")
-def neg(self: Tensor) -> Tensor:
-    """-self."""
-    if self.dtype is bool_:
-        raise RuntimeError("Negation, the `-` operator, on a bool tensor is not supported. If you are trying to invert "
-                           "a mask, use the `~` or `logical_not()` operator instead.")
-    return _NEG((self,))
-
-
-@method("__pos__")
-@both("positive")
-def positive(self: Tensor) -> Tensor:
-    """self."""
-    if self.dtype is bool_:
-        raise RuntimeError("The `+` operator, on a bool tensor is not supported.")
-    return self
-
-
-@method("__abs__")
-@both("abs", "absolute")
-def abs_(self: Tensor) -> Tensor:
-    """The absolute value; its slope at 0 counts as 0."""
-    return _ABS((self,))
-
-
-# --- combinations
-
-
-@both("addcmul")
-def addcmul(self: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:
-    """self + value * tensor1 * tensor2."""
-    return self + (tensor1 * tensor2 if value == 1 else value * tensor1 * tensor2)
-
-
-@both("addcdiv")
-def addcdiv(self: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:
-    """self + value * tensor1 / tensor2."""
-    if tensor1.dtype.kind != "f" and tensor2.dtype.kind != "f":
-        raise RuntimeError("Integer division with addcdiv is no longer supported, and in a future release addcdiv will "
-                           "perform a true division of tensor1 and tensor2.")
-    return self + (tensor1 / tensor2 if value == 1 else value * tensor1 / tensor2)
-
-
-@both("lerp")
-def lerp(self: Tensor, end: Tensor, weight: Any) -> Tensor:
-    """self + weight * (end - self)."""
-    if self.dtype is not end.dtype:
-        raise RuntimeError(f"expected dtype {type_name(self.dtype).lower()} for `end` but got dtype "
-                           f"{type_name(end.dtype).lower()}")
-    return self + weight * (end - self)
-
-

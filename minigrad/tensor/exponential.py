@@ -6,16 +6,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from minigrad.dtype import DType, accumulator, int64
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
-from minigrad.tensor.base import Tensor, both
+from minigrad.tensor.definition import both, in_place
 from minigrad.tensor.function import Function
 from minigrad.tensor.operands import dim_index, dim_indices
 from minigrad.tensor.promotion import floating, type_name
 from minigrad.tensor.reduce import without
+
+if TYPE_CHECKING:
+    from minigrad.tensor.tensor_class import Tensor
 
 Values = Sequence[LazyBuffer]
 
@@ -94,63 +97,7 @@ def _along(self: Tensor, dim: Any, dtype: DType | None, name: str) -> tuple[tupl
     return dim_indices(dim_index(dim, dims), dims), dtype or self.dtype
 
 
-@both("softmax")
-def softmax(self: Tensor, dim: int | None = None, dtype: DType | None = None, _stacklevel: int = 3) -> Tensor:
-    """exp(self) / sum(exp(self)) along ``dim``.
-
-    >>> import minigrad
-    >>> minigrad.tensor([0.0, 0.0]).softmax(0)
-    tensor([0.5000, 0.5000])
-    """
-    return _SOFTMAX((self,), _along(self, dim, dtype, "softmax"))
-
-
-@both("log_softmax")
-def log_softmax(self: Tensor, dim: int | None = None, dtype: DType | None = None, _stacklevel: int = 3) -> Tensor:
-    """log(softmax(self)) along ``dim``, without overflow."""
-    return _LOG_SOFTMAX((self,), _along(self, dim, dtype, "log_softmax"))
-
-
-@both("logsumexp")
-def logsumexp(self: Tensor, dim: Any, keepdim: bool = False) -> Tensor:
-    """log(sum(exp(self))) over ``dim``, without overflow; -inf where all are -inf."""
-    return _LOGSUMEXP((self,), (dim_indices(dim, len(self._shape())), keepdim))
-
-
-@both("softmin")
-def softmin(self: Tensor, dim: int | None = None, dtype: DType | None = None) -> Tensor:
-    """softmax(-self)."""
-    return (-self).softmax(dim, dtype)
-
-
 # --- norms
-
-
-@both("norm")
-def norm(self: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, dtype: DType | None = None) -> Tensor:
-    """(sum |x|^p)^(1/p) over ``dim``; ``"fro"`` is p = 2, infinities give the extrema of |x|, 0 counts nonzeros."""
-    x = self if dtype is None else self.to(dtype)
-    if x.dtype.kind != "f":
-        raise RuntimeError("linalg.vector_norm: Expected a floating point or complex tensor as input. Got "
-                           f"{type_name(x.dtype)}")
-    over = () if dim is None else dim
-    if p is None or p == "fro" or p == 2:
-        return _euclidean(x, over, keepdim)
-    if p == math.inf:
-        return x.abs().amax(over, keepdim)
-    if p == -math.inf:
-        return x.abs().amin(over, keepdim)
-    if p == 0:
-        return (x != 0).to(x.dtype).sum(over, keepdim)
-    if p == 1:
-        return x.abs().sum(over, keepdim)
-    return x.abs().pow(p).sum(over, keepdim).pow(1.0 / p)
-
-
-@both("dist")
-def dist(self: Tensor, other: Tensor, p: float = 2) -> Tensor:
-    """The p-norm of self - other."""
-    return norm(self - other, p)
 
 
 def _length(x: LazyBuffer, axes: tuple[int, ...], keepdim: bool) -> LazyBuffer:
@@ -186,25 +133,87 @@ def _running(self: Tensor, dim: int, dtype: DType | None, op: str, function: Fun
     return function((self,), (op, axis, dtype or (self.dtype if self.dtype.kind == "f" else int64)))
 
 
-@both("cumsum")
-def cumsum(self: Tensor, dim: int, dtype: DType | None = None) -> Tensor:
-    """The running sum along ``dim``.
+class Exponential:
+    """Softmax and its logarithm, norms, running sums and products along dimensions."""
 
-    >>> import minigrad
-    >>> minigrad.tensor([1, 2, 3]).cumsum(0)
-    tensor([1, 3, 6])
-    """
-    return _running(self, dim, dtype, Op.SUM, _CUMSUM)
+    __slots__ = ()
 
+    @both("softmax")
+    def softmax(self: Tensor, dim: int | None = None, dtype: DType | None = None, _stacklevel: int = 3) -> Tensor:
+        """exp(self) / sum(exp(self)) along ``dim``.
 
-@both("cumprod")
-def cumprod(self: Tensor, dim: int, dtype: DType | None = None) -> Tensor:
-    """The running product along ``dim``."""
-    return _running(self, dim, dtype, Op.PROD, _CUMPROD)
+        >>> import minigrad
+        >>> minigrad.tensor([0.0, 0.0]).softmax(0)
+        tensor([0.5000, 0.5000])
+        """
+        return _SOFTMAX((self,), _along(self, dim, dtype, "softmax"))
 
+    @both("log_softmax")
+    def log_softmax(self: Tensor, dim: int | None = None, dtype: DType | None = None, _stacklevel: int = 3) -> Tensor:
+        """log(softmax(self)) along ``dim``, without overflow."""
+        return _LOG_SOFTMAX((self,), _along(self, dim, dtype, "log_softmax"))
 
-@both("logcumsumexp")
-def logcumsumexp(self: Tensor, dim: int) -> Tensor:
-    """log of the running sum of exp(self) along ``dim``."""
-    top = self.detach().amax(dim, keepdim=True)
-    return (self - top).exp().cumsum(dim).log() + top
+    @both("logsumexp")
+    def logsumexp(self: Tensor, dim: Any, keepdim: bool = False) -> Tensor:
+        """log(sum(exp(self))) over ``dim``, without overflow; -inf where all are -inf."""
+        return _LOGSUMEXP((self,), (dim_indices(dim, len(self._shape())), keepdim))
+
+    @both("softmin")
+    def softmin(self: Tensor, dim: int | None = None, dtype: DType | None = None) -> Tensor:
+        """softmax(-self)."""
+        return (-self).softmax(dim, dtype)
+
+    # --- norms
+
+    @both("norm")
+    def norm(self: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False,
+             dtype: DType | None = None) -> Tensor:
+        """(sum |x|^p)^(1/p) over ``dim``; ``"fro"`` is p = 2, infinities give the extrema of |x|, 0 counts nonzeros."""
+        x = self if dtype is None else self.to(dtype)
+        if x.dtype.kind != "f":
+            raise RuntimeError("linalg.vector_norm: Expected a floating point or complex tensor as input. Got "
+                               f"{type_name(x.dtype)}")
+        over = () if dim is None else dim
+        if p is None or p == "fro" or p == 2:
+            return _euclidean(x, over, keepdim)
+        if p == math.inf:
+            return x.abs().amax(over, keepdim)
+        if p == -math.inf:
+            return x.abs().amin(over, keepdim)
+        if p == 0:
+            return (x != 0).to(x.dtype).sum(over, keepdim)
+        if p == 1:
+            return x.abs().sum(over, keepdim)
+        return x.abs().pow(p).sum(over, keepdim).pow(1.0 / p)
+
+    @both("dist")
+    def dist(self: Tensor, other: Tensor, p: float = 2) -> Tensor:
+        """The p-norm of self - other."""
+        return (self - other).norm(p)
+
+    # --- running
+
+    @both("cumsum")
+    def cumsum(self: Tensor, dim: int, dtype: DType | None = None) -> Tensor:
+        """The running sum along ``dim``.
+
+        >>> import minigrad
+        >>> minigrad.tensor([1, 2, 3]).cumsum(0)
+        tensor([1, 3, 6])
+        """
+        return _running(self, dim, dtype, Op.SUM, _CUMSUM)
+
+    cumsum_ = in_place(cumsum)
+
+    @both("cumprod")
+    def cumprod(self: Tensor, dim: int, dtype: DType | None = None) -> Tensor:
+        """The running product along ``dim``."""
+        return _running(self, dim, dtype, Op.PROD, _CUMPROD)
+
+    cumprod_ = in_place(cumprod)
+
+    @both("logcumsumexp")
+    def logcumsumexp(self: Tensor, dim: int) -> Tensor:
+        """log of the running sum of exp(self) along ``dim``."""
+        top = self.detach().amax(dim, keepdim=True)
+        return (self - top).exp().cumsum(dim).log() + top

@@ -6,16 +6,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from minigrad.dtype import bool_, int64, uint8
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.tensor import return_types
-from minigrad.tensor.base import Tensor, both
+from minigrad.tensor.base import AnyTensor
+from minigrad.tensor.definition import both
 from minigrad.tensor.function import Function
 from minigrad.tensor.operands import dim_index, dim_indices
 from minigrad.tensor.reduce import reduce, without
+
+if TYPE_CHECKING:
+    from minigrad.tensor.tensor_class import Tensor
 
 
 def _check_not_empty(shape: tuple[int, ...], axes: tuple[int, ...], name: str, all_dims: bool) -> None:
@@ -84,7 +88,7 @@ def _extreme_along(self: Tensor, dim: int, keepdim: bool, op: str,
 
 def _extreme(self: Tensor, dim: Any, keepdim: bool, other: Any, name: str) -> Any:
     op = Op.MAX if name == "max" else Op.MIN
-    if isinstance(dim, Tensor) or other is not None:
+    if isinstance(dim, AnyTensor) or other is not None:
         pair = dim if other is None else other
         return self.maximum(pair) if name == "max" else self.minimum(pair)
     if dim is not None:
@@ -92,49 +96,6 @@ def _extreme(self: Tensor, dim: Any, keepdim: bool, other: Any, name: str) -> An
     axes = tuple(range(len(self._shape())))
     _check_not_empty(self._shape(), axes, name, True)
     return _OVER_ALL[op]((self,), (op, axes, False))
-
-
-@both("max")
-def max_(self: Tensor, dim: Any = None, keepdim: bool = False, *, other: Any = None) -> Any:
-    """The largest element, NaN if there is one; with ``dim`` the named tuple ``(values, indices)`` along it; with a
-    Tensor the larger of each pair.
-
-    >>> import minigrad
-    >>> minigrad.tensor([[1, 5], [7, 2]]).max(1)
-    minigrad.return_types.max(
-    values=tensor([5, 7]),
-    indices=tensor([1, 0]))
-    """
-    return _extreme(self, dim, keepdim, other, "max")
-
-
-@both("min")
-def min_(self: Tensor, dim: Any = None, keepdim: bool = False, *, other: Any = None) -> Any:
-    """The smallest element, NaN if there is one; with ``dim`` the named tuple ``(values, indices)`` along it."""
-    return _extreme(self, dim, keepdim, other, "min")
-
-
-@both("amax")
-def amax(self: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
-    """The largest element over ``dim``; equal ones share the gradient."""
-    axes = dim_indices(dim, len(self._shape()))
-    _check_not_empty(self._shape(), axes, "amax", dim == ())
-    return _AMAX((self,), (Op.MAX, axes, keepdim))
-
-
-@both("amin")
-def amin(self: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
-    """The smallest element over ``dim``; equal ones share the gradient."""
-    axes = dim_indices(dim, len(self._shape()))
-    _check_not_empty(self._shape(), axes, "amin", dim == ())
-    return _AMIN((self,), (Op.MIN, axes, keepdim))
-
-
-@both("aminmax")
-def aminmax(self: Tensor, *, dim: int | None = None, keepdim: bool = False) -> return_types.ReturnType:
-    """``(min, max)`` over ``dim``."""
-    over = () if dim is None else dim
-    return return_types.aminmax(self.amin(over, keepdim), self.amax(over, keepdim))
 
 
 def _place(x: LazyBuffer, op: str, axis: int | None, keepdim: bool) -> LazyBuffer:
@@ -163,23 +124,6 @@ def _argument(self: Tensor, dim: Any, keepdim: bool, op: str, name: str) -> Tens
     return _ARGUMENT[op]((self,), (op, axis, keepdim))
 
 
-@both("argmax")
-def argmax(self: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
-    """The index of the first largest element along ``dim``, or in the flattened tensor; the first NaN wins.
-
-    >>> import minigrad
-    >>> minigrad.tensor([[1, 5], [7, 2]]).argmax(), minigrad.tensor([[1, 5], [7, 2]]).argmax(1)
-    (tensor(2), tensor([1, 0]))
-    """
-    return _argument(self, dim, keepdim, Op.MAX, "argmax")
-
-
-@both("argmin")
-def argmin(self: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
-    """The index of the first smallest element along ``dim``, or in the flattened tensor; the first NaN wins."""
-    return _argument(self, dim, keepdim, Op.MIN, "argmin")
-
-
 def _running_extreme(self: Tensor, dim: int, op: str, result: type[return_types.ReturnType]) -> Any:
     """The running extremum, and the last index at which it was reached."""
     axis = dim_index(dim, len(self._shape()))
@@ -200,13 +144,70 @@ def _running_place(x: LazyBuffer, op: str, axis: int) -> LazyBuffer:
 _RUNNING_PLACE = Function("running_index", _running_place, "NotDifferentiable")
 
 
-@both("cummax")
-def cummax(self: Tensor, dim: int) -> return_types.ReturnType:
-    """``(values, indices)`` of the running maximum along ``dim``."""
-    return _running_extreme(self, dim, Op.MAX, return_types.cummax)
+class Extrema:
+    """The largest and smallest elements over dimensions, and where they stand."""
 
+    __slots__ = ()
 
-@both("cummin")
-def cummin(self: Tensor, dim: int) -> return_types.ReturnType:
-    """``(values, indices)`` of the running minimum along ``dim``."""
-    return _running_extreme(self, dim, Op.MIN, return_types.cummin)
+    @both("max")
+    def max(self: Tensor, dim: Any = None, keepdim: bool = False, *, other: Any = None) -> Any:
+        """The largest element, NaN if there is one; with ``dim`` the named tuple ``(values, indices)`` along it; with a
+        Tensor the larger of each pair.
+
+        >>> import minigrad
+        >>> minigrad.tensor([[1, 5], [7, 2]]).max(1)
+        minigrad.return_types.max(
+        values=tensor([5, 7]),
+        indices=tensor([1, 0]))
+        """
+        return _extreme(self, dim, keepdim, other, "max")
+
+    @both("min")
+    def min(self: Tensor, dim: Any = None, keepdim: bool = False, *, other: Any = None) -> Any:
+        """The smallest element, NaN if there is one; with ``dim`` the named tuple ``(values, indices)`` along it."""
+        return _extreme(self, dim, keepdim, other, "min")
+
+    @both("amax")
+    def amax(self: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
+        """The largest element over ``dim``; equal ones share the gradient."""
+        axes = dim_indices(dim, len(self._shape()))
+        _check_not_empty(self._shape(), axes, "amax", dim == ())
+        return _AMAX((self,), (Op.MAX, axes, keepdim))
+
+    @both("amin")
+    def amin(self: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
+        """The smallest element over ``dim``; equal ones share the gradient."""
+        axes = dim_indices(dim, len(self._shape()))
+        _check_not_empty(self._shape(), axes, "amin", dim == ())
+        return _AMIN((self,), (Op.MIN, axes, keepdim))
+
+    @both("aminmax")
+    def aminmax(self: Tensor, *, dim: int | None = None, keepdim: bool = False) -> return_types.ReturnType:
+        """``(min, max)`` over ``dim``."""
+        over = () if dim is None else dim
+        return return_types.aminmax(self.amin(over, keepdim), self.amax(over, keepdim))
+
+    @both("argmax")
+    def argmax(self: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
+        """The index of the first largest element along ``dim``, or in the flattened tensor; the first NaN wins.
+
+        >>> import minigrad
+        >>> minigrad.tensor([[1, 5], [7, 2]]).argmax(), minigrad.tensor([[1, 5], [7, 2]]).argmax(1)
+        (tensor(2), tensor([1, 0]))
+        """
+        return _argument(self, dim, keepdim, Op.MAX, "argmax")
+
+    @both("argmin")
+    def argmin(self: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
+        """The index of the first smallest element along ``dim``, or in the flattened tensor; the first NaN wins."""
+        return _argument(self, dim, keepdim, Op.MIN, "argmin")
+
+    @both("cummax")
+    def cummax(self: Tensor, dim: int) -> return_types.ReturnType:
+        """``(values, indices)`` of the running maximum along ``dim``."""
+        return _running_extreme(self, dim, Op.MAX, return_types.cummax)
+
+    @both("cummin")
+    def cummin(self: Tensor, dim: int) -> return_types.ReturnType:
+        """``(values, indices)`` of the running minimum along ``dim``."""
+        return _running_extreme(self, dim, Op.MIN, return_types.cummin)

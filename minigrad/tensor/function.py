@@ -1,21 +1,24 @@
 """Stage: front. In: the Tensors, numbers and static arguments of a call. Out: the Tensors it makes, recorded: this is
 the one way in which an op enters the graph and the tape.
-Next: ``operands.py``."""
+Next: ``replay.py``."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from minigrad.autograd.mode import mode
 from minigrad.autograd.node import Node, kind
 from minigrad.dtype import DType
 from minigrad.graph.function import Subgraph, apply
 from minigrad.graph.lazy import LazyBuffer
-from minigrad.tensor.base import Tensor, made
+from minigrad.tensor.base import made
 from minigrad.tensor.body import Body
 from minigrad.tensor.replay import FOLLOW, OFF, RECORD, Entry, thread
 from minigrad.tensor.storage import _unsettled, settle, tracing
+
+if TYPE_CHECKING:
+    from minigrad.tensor.tensor_class import Tensor
 
 Number = tuple[Any, DType]
 
@@ -57,7 +60,7 @@ class Function:
             if key is not None and trace.state == FOLLOW:
                 known = trace.advance(key, self.body.name)
                 if known is not None:
-                    return trace.shells(known, Tensor)
+                    return trace.shells(known)
         values = [t._read() for t in tensors]
         for value, dtype in numbers:
             values.append(LazyBuffer.const(value, dtype, (), values[0].device))

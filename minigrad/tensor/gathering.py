@@ -4,7 +4,7 @@ coordinates of nonzero elements. Next: ``ordering.py``."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,11 +12,15 @@ from minigrad.dtype import bool_, int64
 from minigrad.engine import leaf_from_numpy
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
-from minigrad.tensor.base import Tensor, both, function, make, method
+from minigrad.tensor.base import AnyTensor, make
+from minigrad.tensor.definition import both, function, in_place
 from minigrad.tensor.function import Function
 from minigrad.tensor.indexing import check_range, concrete, inverse, known, mask_coordinates, put, wrapped
 from minigrad.tensor.operands import broadcast_shapes, dim_index, one_device
 from minigrad.tensor.promotion import number
+
+if TYPE_CHECKING:
+    from minigrad.tensor.tensor_class import Tensor
 
 
 def check_index_range(index: Tensor, n: int, ignore: int | None = None,
@@ -63,24 +67,6 @@ _INDEX_SELECT = Function("index_select", _selected, "IndexSelectBackward0")
 _GATHER = Function("gather", _gather, "GatherBackward0")
 
 
-@both("index_select")
-def index_select(self: Tensor, dim: int, index: Tensor) -> Tensor:
-    """The parts of ``dim`` at the positions ``index``, a vector.
-
-    >>> import minigrad
-    >>> minigrad.tensor([10, 20, 30]).index_select(0, minigrad.tensor([2, 0]))
-    tensor([30, 10])
-    """
-    if index.ndim > 1:
-        raise IndexError("index_select(): Index is supposed to be a vector")
-    _check_index_dtype(index, "index_select")
-    axis = dim_index(dim, self.ndim)
-    one_device((self._pending(), index._pending()))
-    size = self._shape()[axis] if self._shape() else 1
-    check_range(index, size, axis, message="index out of range in self")
-    return _INDEX_SELECT((self, wrapped(index, size)), (axis,))
-
-
 def _coordinates(index: LazyBuffer, axis: int) -> list[LazyBuffer]:
     """For each axis of ``index`` its coordinate, except ``axis`` itself, which the index gives."""
     return [index if i == axis else LazyBuffer.index(index.shape, i, index.device) for i in range(len(index.shape))]
@@ -94,69 +80,6 @@ def _check_gather(self: Tensor, axis: int, index: Tensor, name: str) -> None:
         if d != axis and m > n:
             raise RuntimeError(f"Size does not match at dimension {d} expected index {list(index._shape())} to be no "
                                f"larger than self {list(self._shape())} apart from dimension {axis}")
-
-
-@both("gather")
-def gather(self: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False) -> Tensor:
-    """out[i, j] = self[index[i, j], j] for dim 0, self[i, index[i, j]] for dim 1, and so on."""
-    axis = dim_index(dim, self.ndim)
-    _check_gather(self, axis, index, "gather")
-    one_device((self._pending(), index._pending()))
-    if not self._shape():
-        return _GATHER((self, index), (axis,))
-    size = self._shape()[axis]
-    check_range(index, size, axis, RuntimeError)
-    return _GATHER((self, wrapped(index, size)), (axis,))
-
-
-@both("take_along_dim")
-def take_along_dim(self: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:
-    """As ``gather``, with self and indices broadcast in the other dimensions; without ``dim`` on the flat tensor."""
-    if dim is None:
-        return self.reshape(-1).gather(0, indices.reshape(-1))
-    axis = dim_index(dim, self.ndim)
-    mine, theirs = list(self._shape()), list(indices._shape())
-    mine[axis] = theirs[axis] = 1
-    common = broadcast_shapes(mine, theirs)
-    x = self.expand(*[self._shape()[axis] if i == axis else s for i, s in enumerate(common)])
-    return x.gather(axis, indices.expand(*[indices._shape()[axis] if i == axis else s for i, s in enumerate(common)]))
-
-
-@both("take")
-def take(self: Tensor, index: Tensor) -> Tensor:
-    """Elements of the flat tensor at ``index``, in its shape."""
-    return self.reshape(-1)[index]
-
-
-@both("masked_select")
-def masked_select(self: Tensor, mask: Tensor) -> Tensor:
-    """The elements where the mask holds, in one dimension; self and mask are broadcast."""
-    if mask.dtype is not bool_:
-        raise RuntimeError("masked_select: expected BoolTensor for mask")
-    shape = broadcast_shapes(self._shape(), mask._shape())
-    return self.expand(shape)[mask.expand(shape)]
-
-
-@both("nonzero")
-def nonzero(self: Tensor, *, as_tuple: bool = False) -> Any:
-    """The coordinates of the elements that are not 0: a row each, or a vector for each dimension.
-
-    >>> import minigrad
-    >>> minigrad.tensor([[0, 1], [2, 0]]).nonzero()
-    tensor([[0, 1],
-            [1, 0]])
-    """
-    if as_tuple:
-        mask = self if self.ndim else self.reshape(1)
-        return tuple(mask_coordinates(mask))
-    array = np.argwhere(concrete(self, "nonzero")).astype(np.int64)
-    return make(leaf_from_numpy(array.reshape(-1, self.ndim), int64, self._storage.lazy.device))
-
-
-@both("argwhere")
-def argwhere(self: Tensor) -> Tensor:
-    """``nonzero()``."""
-    return self.nonzero()
 
 
 # --- writing along a dimension
@@ -177,7 +100,7 @@ _SCATTER, _SCATTER_ADD = [Function("scatter", _scattered, f"{name}Backward0") fo
 def _scatter(self: Tensor, dim: int, index: Tensor, src: Any, mode: str, function: Function, name: str) -> Tensor:
     axis = dim_index(dim, self.ndim)
     _check_index_dtype(index, name)
-    given = src if isinstance(src, Tensor) else None
+    given = src if isinstance(src, AnyTensor) else None
     if given is not None and given.dtype is not self.dtype:
         raise RuntimeError(f"{name}(): Expected self.dtype to be equal to src.dtype")
     one_device([t._pending() for t in (self, given, index) if t is not None])
@@ -202,52 +125,6 @@ def _number_tensor(value: Any, like: Tensor) -> Tensor:
     return make(LazyBuffer.const(number(value, like.dtype), like.dtype, (), like._pending().device))
 
 
-@both("scatter")
-def scatter(self: Tensor, dim: int, index: Tensor, src: Any = None, *, value: Any = None,
-            reduce: str | None = None) -> Tensor:
-    """A copy with out[index[i, j], j] = src[i, j] for dim 0, and so on; ``reduce="add"`` adds, ``"multiply"`` is not
-    there. The last of several writes to one place wins."""
-    src = value if src is None else src
-    if reduce not in (None, "add"):
-        raise RuntimeError(f"scatter(reduce={reduce!r}) is not implemented; use reduce='add' or scatter_reduce")
-    return _scatter(self, dim, index, src, "set" if reduce is None else "add", _SCATTER, "scatter")
-
-
-@both("scatter_add")
-def scatter_add(self: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
-    """A copy with src[i, j] added to out[index[i, j], j] for dim 0, and so on.
-
-    >>> import minigrad
-    >>> minigrad.zeros(3).scatter_add(0, minigrad.tensor([0, 0, 2]), minigrad.ones(3))
-    tensor([2., 0., 1.])
-    """
-    return _scatter(self, dim, index, src, "add", _SCATTER_ADD, "scatter_add")
-
-
-@both("scatter_reduce")
-def scatter_reduce(self: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, *,
-                   include_self: bool = True) -> Tensor:
-    """As ``scatter`` with "sum", "mean", "amax" or "amin" of what falls on one place."""
-    base = self
-    if not include_self:
-        start = {"sum": 0, "mean": 0, "amax": self.dtype.min, "amin": self.dtype.max}.get(reduce, 0)
-        base = self.scatter(dim, index, value=start)
-    if reduce == "sum":
-        return base.scatter_add(dim, index, src)
-    if reduce == "mean":
-        ones = src.new_ones(src._shape())
-        start_count = self.new_ones(self._shape())
-        counts = start_count if include_self else start_count.scatter(dim, index, value=0)
-        counts = counts.scatter_add(dim, index, ones)
-        total = base.scatter_add(dim, index, src)
-        return total / counts.clamp(min=1) if total.dtype.kind == "f" else total // counts.clamp(min=1)
-    if reduce == "amax":
-        return _scatter(base, dim, index, src, "max", _SCATTER, "scatter_reduce")
-    if reduce == "amin":
-        return -_scatter(-base, dim, index, -src, "max", _SCATTER, "scatter_reduce")
-    raise RuntimeError(f"reduce argument must be either sum, mean, amax or amin, got {reduce}")
-
-
 def _put_along(x: LazyBuffer, source: LazyBuffer, index: LazyBuffer, axis: int, mode: str) -> LazyBuffer:
     """A source without dimensions is written everywhere."""
     order = _in_front(axis, len(x.shape))
@@ -266,45 +143,13 @@ def _along(self: Tensor, dim: int, index: Tensor, source: Any, mode: str, functi
     """Whole parts of ``dim`` written at the positions ``index``."""
     axis = dim_index(dim, self.ndim)
     _check_index_dtype(index, name)
-    given = source if isinstance(source, Tensor) else _number_tensor(source, self)
+    given = source if isinstance(source, AnyTensor) else _number_tensor(source, self)
     one_device([t._pending() for t in (self, given, index)])
     shape = self._shape()
     check_range(index, shape[axis], axis)
-    if isinstance(source, Tensor) and source._shape() != (*shape[:axis], index.numel(), *shape[axis + 1:]):
+    if isinstance(source, AnyTensor) and source._shape() != (*shape[:axis], index.numel(), *shape[axis + 1:]):
         raise RuntimeError(f"{name}(): source shape {list(source._shape())} does not match the index and self")
     return function((self, given, wrapped(index, shape[axis])), (axis, mode))
-
-
-@both("index_add")
-def index_add(self: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: Any = 1) -> Tensor:
-    """A copy with the parts of ``source`` along ``dim``, times alpha, added at the positions ``index``."""
-    return _along(self, dim, index, source if alpha == 1 else source * alpha, "add", _INDEX_ADD, "index_add")
-
-
-@both("index_copy")
-def index_copy(self: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
-    """A copy with the parts of ``source`` along ``dim`` at the positions ``index``."""
-    return _along(self, dim, index, source, "set", _INDEX_COPY, "index_copy")
-
-
-@both("index_fill")
-def index_fill(self: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
-    """A copy with ``value`` at the positions ``index`` of ``dim``."""
-    value = value.item() if isinstance(value, Tensor) else value
-    return _along(self, dim, index, value, "set", _INDEX_COPY, "index_fill")
-
-
-@both("index_put")
-def index_put(self: Tensor, indices: Sequence[Tensor | None], values: Tensor, accumulate: bool = False) -> Tensor:
-    """A copy with ``values`` at ``self[indices]``."""
-    return self.clone().index_put_(indices, values, accumulate)
-
-
-@method("index_put_")
-def index_put_(self: Tensor, indices: Sequence[Tensor | None], values: Tensor, accumulate: bool = False) -> Tensor:
-    """``self[indices] = values``, or ``+=`` (also for repeated indices) with ``accumulate``."""
-    given = [*indices, *[None] * (self.ndim - len(indices))]
-    return put(self, given, values, "add" if accumulate else "set")
 
 
 @function("one_hot")
@@ -333,3 +178,168 @@ def _one_hot(index: LazyBuffer, classes: int) -> LazyBuffer:
 
 
 _ONE_HOT = Function("one_hot", _one_hot, "NotDifferentiable")
+
+
+class Gathering:
+    """Elements gathered from, or written to, the positions that index tensors and masks name."""
+
+    __slots__ = ()
+
+    @both("index_select")
+    def index_select(self: Tensor, dim: int, index: Tensor) -> Tensor:
+        """The parts of ``dim`` at the positions ``index``, a vector.
+
+        >>> import minigrad
+        >>> minigrad.tensor([10, 20, 30]).index_select(0, minigrad.tensor([2, 0]))
+        tensor([30, 10])
+        """
+        if index.ndim > 1:
+            raise IndexError("index_select(): Index is supposed to be a vector")
+        _check_index_dtype(index, "index_select")
+        axis = dim_index(dim, self.ndim)
+        one_device((self._pending(), index._pending()))
+        size = self._shape()[axis] if self._shape() else 1
+        check_range(index, size, axis, message="index out of range in self")
+        return _INDEX_SELECT((self, wrapped(index, size)), (axis,))
+
+    @both("gather")
+    def gather(self: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False) -> Tensor:
+        """out[i, j] = self[index[i, j], j] for dim 0, self[i, index[i, j]] for dim 1, and so on."""
+        axis = dim_index(dim, self.ndim)
+        _check_gather(self, axis, index, "gather")
+        one_device((self._pending(), index._pending()))
+        if not self._shape():
+            return _GATHER((self, index), (axis,))
+        size = self._shape()[axis]
+        check_range(index, size, axis, RuntimeError)
+        return _GATHER((self, wrapped(index, size)), (axis,))
+
+    @both("take_along_dim")
+    def take_along_dim(self: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:
+        """As ``gather``, with self and indices broadcast in the other dimensions; without ``dim`` on the flat
+        tensor."""
+        if dim is None:
+            return self.reshape(-1).gather(0, indices.reshape(-1))
+        axis = dim_index(dim, self.ndim)
+        mine, theirs = list(self._shape()), list(indices._shape())
+        mine[axis] = theirs[axis] = 1
+        common = broadcast_shapes(mine, theirs)
+        x, y = [t.expand(*[t._shape()[axis] if i == axis else s for i, s in enumerate(common)])
+                for t in (self, indices)]
+        return x.gather(axis, y)
+
+    @both("take")
+    def take(self: Tensor, index: Tensor) -> Tensor:
+        """Elements of the flat tensor at ``index``, in its shape."""
+        return self.reshape(-1)[index]
+
+    @both("masked_select")
+    def masked_select(self: Tensor, mask: Tensor) -> Tensor:
+        """The elements where the mask holds, in one dimension; self and mask are broadcast."""
+        if mask.dtype is not bool_:
+            raise RuntimeError("masked_select: expected BoolTensor for mask")
+        shape = broadcast_shapes(self._shape(), mask._shape())
+        return self.expand(shape)[mask.expand(shape)]
+
+    @both("nonzero")
+    def nonzero(self: Tensor, *, as_tuple: bool = False) -> Any:
+        """The coordinates of the elements that are not 0: a row each, or a vector for each dimension.
+
+        >>> import minigrad
+        >>> minigrad.tensor([[0, 1], [2, 0]]).nonzero()
+        tensor([[0, 1],
+                [1, 0]])
+        """
+        if as_tuple:
+            mask = self if self.ndim else self.reshape(1)
+            return tuple(mask_coordinates(mask))
+        array = np.argwhere(concrete(self, "nonzero")).astype(np.int64)
+        return make(leaf_from_numpy(array.reshape(-1, self.ndim), int64, self._storage.lazy.device))
+
+    @both("argwhere")
+    def argwhere(self: Tensor) -> Tensor:
+        """``nonzero()``."""
+        return self.nonzero()
+
+    # --- writing along a dimension
+
+    @both("scatter")
+    def scatter(self: Tensor, dim: int, index: Tensor, src: Any = None, *, value: Any = None,
+                reduce: str | None = None) -> Tensor:
+        """A copy with out[index[i, j], j] = src[i, j] for dim 0, and so on; ``reduce="add"`` adds, ``"multiply"`` is
+        not there. The last of several writes to one place wins."""
+        src = value if src is None else src
+        if reduce not in (None, "add"):
+            raise RuntimeError(f"scatter(reduce={reduce!r}) is not implemented; use reduce='add' or scatter_reduce")
+        return _scatter(self, dim, index, src, "set" if reduce is None else "add", _SCATTER, "scatter")
+
+    scatter_ = in_place(scatter)
+
+    @both("scatter_add")
+    def scatter_add(self: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
+        """A copy with src[i, j] added to out[index[i, j], j] for dim 0, and so on.
+
+        >>> import minigrad
+        >>> minigrad.zeros(3).scatter_add(0, minigrad.tensor([0, 0, 2]), minigrad.ones(3))
+        tensor([2., 0., 1.])
+        """
+        return _scatter(self, dim, index, src, "add", _SCATTER_ADD, "scatter_add")
+
+    scatter_add_ = in_place(scatter_add)
+
+    @both("scatter_reduce")
+    def scatter_reduce(self: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, *,
+                       include_self: bool = True) -> Tensor:
+        """As ``scatter`` with "sum", "mean", "amax" or "amin" of what falls on one place."""
+        base = self
+        if not include_self:
+            start = {"sum": 0, "mean": 0, "amax": self.dtype.min, "amin": self.dtype.max}.get(reduce, 0)
+            base = self.scatter(dim, index, value=start)
+        if reduce == "sum":
+            return base.scatter_add(dim, index, src)
+        if reduce == "mean":
+            ones = src.new_ones(src._shape())
+            start_count = self.new_ones(self._shape())
+            counts = start_count if include_self else start_count.scatter(dim, index, value=0)
+            counts = counts.scatter_add(dim, index, ones)
+            total = base.scatter_add(dim, index, src)
+            return total / counts.clamp(min=1) if total.dtype.kind == "f" else total // counts.clamp(min=1)
+        if reduce == "amax":
+            return _scatter(base, dim, index, src, "max", _SCATTER, "scatter_reduce")
+        if reduce == "amin":
+            return -_scatter(-base, dim, index, -src, "max", _SCATTER, "scatter_reduce")
+        raise RuntimeError(f"reduce argument must be either sum, mean, amax or amin, got {reduce}")
+
+    scatter_reduce_ = in_place(scatter_reduce)
+
+    @both("index_add")
+    def index_add(self: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: Any = 1) -> Tensor:
+        """A copy with the parts of ``source`` along ``dim``, times alpha, added at the positions ``index``."""
+        return _along(self, dim, index, source if alpha == 1 else source * alpha, "add", _INDEX_ADD, "index_add")
+
+    index_add_ = in_place(index_add)
+
+    @both("index_copy")
+    def index_copy(self: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
+        """A copy with the parts of ``source`` along ``dim`` at the positions ``index``."""
+        return _along(self, dim, index, source, "set", _INDEX_COPY, "index_copy")
+
+    index_copy_ = in_place(index_copy)
+
+    @both("index_fill")
+    def index_fill(self: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
+        """A copy with ``value`` at the positions ``index`` of ``dim``."""
+        value = value.item() if isinstance(value, AnyTensor) else value
+        return _along(self, dim, index, value, "set", _INDEX_COPY, "index_fill")
+
+    index_fill_ = in_place(index_fill)
+
+    @both("index_put")
+    def index_put(self: Tensor, indices: Sequence[Tensor | None], values: Tensor, accumulate: bool = False) -> Tensor:
+        """A copy with ``values`` at ``self[indices]``."""
+        return self.clone().index_put_(indices, values, accumulate)
+
+    def index_put_(self: Tensor, indices: Sequence[Tensor | None], values: Tensor, accumulate: bool = False) -> Tensor:
+        """``self[indices] = values``, or ``+=`` (also for repeated indices) with ``accumulate``."""
+        given = [*indices, *[None] * (self.ndim - len(indices))]
+        return put(self, given, values, "add" if accumulate else "set")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from operator import index as position
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,12 +15,16 @@ from minigrad.dtype import bool_, int64, uint8
 from minigrad.engine import leaf_from_numpy, to_numpy
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
-from minigrad.tensor.base import Tensor, check_in_place, make, make_view, method
+from minigrad.tensor.base import AnyTensor, check_in_place, make, make_view
 from minigrad.tensor.function import Function
 from minigrad.tensor.movement import offset_of, strides_of
 from minigrad.tensor.operands import broadcast_shapes, dim_index, fit, is_number, one_device
 from minigrad.tensor.promotion import number
 from minigrad.tensor.storage import compute
+
+if TYPE_CHECKING:
+    from minigrad.tensor.tensor_class import Tensor
+
 
 # --- integers, slices, None, ...
 
@@ -37,19 +41,6 @@ def select_part(self: Tensor, axis: int, at: int) -> Tensor:
     box = tuple([(at, at + 1) if i == axis else (0, s) for i, s in enumerate(shape)])
     return make_view(self, ((Op.SHRINK, box), (Op.RESHAPE, new)), new, (*strides[:axis], *strides[axis + 1:]),
                      offset_of(self) + at * strides[axis], "SelectBackward0")
-
-
-@method("select")
-def select(self: Tensor, dim: int, index: Any) -> Tensor:
-    """The part at ``index`` of ``dim``, without it; a view."""
-    shape = self._shape()
-    if not shape:
-        raise IndexError("select() cannot be applied to a 0-dim tensor.")
-    axis = dim_index(dim, len(shape))
-    at = position(index)
-    if not -shape[axis] <= at < shape[axis]:
-        raise IndexError(f"select(): index {at} out of range for tensor of size {list(shape)} at dimension {axis}")
-    return select_part(self, axis, at)
 
 
 class Basic:
@@ -130,17 +121,17 @@ def _bound(at: Any, size: int) -> int:
 
 def _is_integer(item: Any) -> bool:
     """Whether the item selects one position: a number, or a 0-d integer tensor whose value can be had now."""
-    if isinstance(item, Tensor):
+    if isinstance(item, AnyTensor):
         return item.ndim == 0 and item.dtype.is_int and item._storage.lazy.op != Op.PARAM
     return isinstance(item, int | np.integer) and not isinstance(item, bool)
 
 
 def _as_tensor(item: Any, device: str) -> Tensor:
     """Lists, ranges, arrays and bools as index tensors."""
-    if isinstance(item, Tensor):
+    if isinstance(item, AnyTensor):
         return item
     try:
-        array = np.asarray([int(i) if isinstance(i, Tensor) and i.ndim == 0 else i for i in item]
+        array = np.asarray([int(i) if isinstance(i, AnyTensor) and i.ndim == 0 else i for i in item]
                            if isinstance(item, tuple | list) else item)
     except ValueError:
         raise IndexError(f"an index should be even in all its rows, got {item}") from None
@@ -368,63 +359,7 @@ def _expand_masks(view: Tensor, given: Sequence[Tensor | None]) -> tuple[list[Te
     return [i.to(device=view.device) for i in found], dims
 
 
-@method("__getitem__")
-def getitem(self: Tensor, index: Any) -> Tensor:
-    """``x[index]`` as in PyTorch.
-
-    >>> import minigrad
-    >>> x = minigrad.arange(6).reshape(2, 3)
-    >>> x[1], x[:, -1], x[x > 3], x[[0, 0], [1, 2]]
-    (tensor([3, 4, 5]), tensor([2, 5]), tensor([4, 5]), tensor([1, 2]))
-    """
-    if type(index) is int:
-        shape = self._shape()
-        if shape:
-            return select_part(self, 0, index)
-    elif type(index) is slice and self._shape():
-        basic, shape, strides = Basic(self), self._shape(), strides_of(self)
-        basic.slice(index, shape[0], strides[0])
-        for size, stride in zip(shape[1:], strides[1:], strict=True):
-            basic.whole(size, stride)
-        return basic.view()
-    view, given = take_apart(self, index)
-    if all([g is None for g in given]):
-        return view
-    advanced = Advanced(view, given)
-    return _INDEX((view, *advanced.indexes), (advanced.order, advanced.position, advanced.shape))
-
-
 # --- writing
-
-
-@method("__setitem__")
-def setitem(self: Tensor, index: Any, value: Any) -> None:
-    """``x[index] = value`` as in PyTorch; the value is broadcast and cast to x's dtype.
-
-    >>> import minigrad
-    >>> x = minigrad.zeros(3)
-    >>> x[x == 0] = 1
-    >>> x[-1] = 5
-    >>> x
-    tensor([1., 1., 5.])
-    """
-    if not isinstance(value, Tensor) and not is_number(value):
-        value = self.new_tensor(value)
-    view, given = take_apart(self, index)
-    if all([g is None for g in given]):
-        if is_number(value):
-            view.fill_(value)
-        else:
-            view.copy_(_without_leading_ones(value, len(view._shape())))
-        return
-    mask = _only_mask(given)
-    if mask is not None and (is_number(value) or value.ndim == 0):
-        _check_mask(view, mask)
-        mask = mask.to(device=view.device)
-        whole = mask.reshape((*mask._shape(), *[1] * (view.ndim - mask.ndim)))
-        view.masked_fill_(whole, value.to(self.dtype) if isinstance(value, Tensor) else value)
-        return
-    put(view, given, value, "set")
 
 
 def _without_leading_ones(value: Tensor, dims: int) -> Tensor:
@@ -457,7 +392,7 @@ def put(view: Tensor, given: Sequence[Tensor | None], value: Any, mode: str) -> 
     rest = [view._shape()[d] for d in advanced.order[len(advanced.indexes):]]
     at = advanced.position
     shape = (*rest[:at], *advanced.shape, *rest[at:])
-    if isinstance(value, Tensor):
+    if isinstance(value, AnyTensor):
         if value._shape():
             one_device((view._pending(), value._pending()))
         value = _without_leading_ones(value.to(device=view.device), len(shape))
@@ -468,3 +403,78 @@ def put(view: Tensor, given: Sequence[Tensor | None], value: Any, mode: str) -> 
     else:
         value = make(LazyBuffer.const(number(value, view.dtype), view.dtype, (), view._pending().device))
     return view._adopt(_INDEX_PUT((view, value, *advanced.indexes), static))
+
+
+class Indexing:
+    """``x[...]`` and ``x[...] = value``."""
+
+    __slots__ = ()
+
+    # --- integers, slices, None, ...
+
+    def select(self: Tensor, dim: int, index: Any) -> Tensor:
+        """The part at ``index`` of ``dim``, without it; a view."""
+        shape = self._shape()
+        if not shape:
+            raise IndexError("select() cannot be applied to a 0-dim tensor.")
+        axis = dim_index(dim, len(shape))
+        at = position(index)
+        if not -shape[axis] <= at < shape[axis]:
+            raise IndexError(f"select(): index {at} out of range for tensor of size {list(shape)} at dimension {axis}")
+        return select_part(self, axis, at)
+
+    # --- index tensors
+
+    def __getitem__(self: Tensor, index: Any) -> Tensor:
+        """``x[index]`` as in PyTorch.
+
+        >>> import minigrad
+        >>> x = minigrad.arange(6).reshape(2, 3)
+        >>> x[1], x[:, -1], x[x > 3], x[[0, 0], [1, 2]]
+        (tensor([3, 4, 5]), tensor([2, 5]), tensor([4, 5]), tensor([1, 2]))
+        """
+        if type(index) is int:
+            shape = self._shape()
+            if shape:
+                return select_part(self, 0, index)
+        elif type(index) is slice and self._shape():
+            basic, shape, strides = Basic(self), self._shape(), strides_of(self)
+            basic.slice(index, shape[0], strides[0])
+            for size, stride in zip(shape[1:], strides[1:], strict=True):
+                basic.whole(size, stride)
+            return basic.view()
+        view, given = take_apart(self, index)
+        if all([g is None for g in given]):
+            return view
+        advanced = Advanced(view, given)
+        return _INDEX((view, *advanced.indexes), (advanced.order, advanced.position, advanced.shape))
+
+    # --- writing
+
+    def __setitem__(self: Tensor, index: Any, value: Any) -> None:
+        """``x[index] = value`` as in PyTorch; the value is broadcast and cast to x's dtype.
+
+        >>> import minigrad
+        >>> x = minigrad.zeros(3)
+        >>> x[x == 0] = 1
+        >>> x[-1] = 5
+        >>> x
+        tensor([1., 1., 5.])
+        """
+        if not isinstance(value, AnyTensor) and not is_number(value):
+            value = self.new_tensor(value)
+        view, given = take_apart(self, index)
+        if all([g is None for g in given]):
+            if is_number(value):
+                view.fill_(value)
+            else:
+                view.copy_(_without_leading_ones(value, len(view._shape())))
+            return
+        mask = _only_mask(given)
+        if mask is not None and (is_number(value) or value.ndim == 0):
+            _check_mask(view, mask)
+            mask = mask.to(device=view.device)
+            whole = mask.reshape((*mask._shape(), *[1] * (view.ndim - mask.ndim)))
+            view.masked_fill_(whole, value.to(self.dtype) if isinstance(value, AnyTensor) else value)
+            return
+        put(view, given, value, "set")

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from operator import index
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,10 +15,14 @@ from minigrad.engine import leaf_from_numpy
 from minigrad.graph.host import register_host
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
-from minigrad.tensor.base import Tensor, both, function, make
+from minigrad.tensor.base import AnyTensor, make
+from minigrad.tensor.definition import both, function
 from minigrad.tensor.function import Function
 from minigrad.tensor.movement import part, shape_argument
 from minigrad.tensor.operands import dim_index, one_device, result_dtype
+
+if TYPE_CHECKING:
+    from minigrad.tensor.tensor_class import Tensor
 
 # Up to this many tensors are joined inside a kernel; more are copied one after another.
 IN_KERNEL = 8
@@ -82,7 +86,7 @@ def _joined(function: Function, tensors: Sequence[Tensor], shapes: Sequence[tupl
 
 
 def _checked_list(tensors: Any, name: str) -> list[Tensor]:
-    if isinstance(tensors, Tensor) or not isinstance(tensors, tuple | list):
+    if isinstance(tensors, AnyTensor) or not isinstance(tensors, tuple | list):
         raise TypeError(f"{name}(): argument 'tensors' (position 1) must be tuple of Tensors, not "
                         f"{type(tensors).__name__}")
     if not tensors and name == "stack":
@@ -90,7 +94,7 @@ def _checked_list(tensors: Any, name: str) -> list[Tensor]:
     if not tensors:
         raise ValueError("minigrad.cat(): expected a non-empty list of Tensors")
     for i, t in enumerate(tensors):
-        if not isinstance(t, Tensor):
+        if not isinstance(t, AnyTensor):
             raise TypeError(f"expected Tensor as element {i} in argument 0, but got {type(t).__name__}")
     return list(tensors)
 
@@ -154,7 +158,7 @@ def _at_least(dims: int, t: Tensor) -> Tensor:
 
 def _at_least_function(dims: int) -> None:
     def at_least(*tensors: Any) -> Any:
-        if len(tensors) == 1 and isinstance(tensors[0], Tensor):
+        if len(tensors) == 1 and isinstance(tensors[0], AnyTensor):
             return _at_least(dims, tensors[0])
         given = tensors[0] if len(tensors) == 1 else tensors
         return tuple([_at_least(dims, t) for t in given])
@@ -192,75 +196,6 @@ def column_stack(tensors: Sequence[Tensor]) -> Tensor:
     return cat([t.reshape(-1, 1) if t.ndim < 2 else t for t in tensors], 1)
 
 
-# --- dividing
-
-
-@both("split")
-def split(self: Tensor, split_size: Any, dim: int = 0) -> tuple[Tensor, ...]:
-    """Parts of ``split_size`` (the last may be smaller), or of the sizes in a list; views."""
-    shape = self._shape()
-    axis = dim_index(dim, len(shape))
-    if not shape:
-        raise RuntimeError("split expects at least a 1-dimensional tensor")
-    size = shape[axis]
-    if isinstance(split_size, tuple | list):
-        sizes = [index(s) for s in split_size]
-        if sum(sizes) != size:
-            raise RuntimeError(f"split_with_sizes expects split_sizes to sum exactly to {size} (input tensor's size at "
-                               f"dimension {axis}), but got split_sizes={sizes}")
-        node = "SplitWithSizesBackward0"
-    else:
-        step = index(split_size)
-        if step < 0 or (step == 0 and size):
-            raise RuntimeError(f"split expects split_size be non-negative, but got split_size={step}")
-        sizes = [min(step, size - at) for at in range(0, size, step)] if size else [0]
-        node = "SplitBackward0"
-    result, begin = [], 0
-    for s in sizes:
-        result.append(part(self, axis, begin, begin + s, node))
-        begin += s
-    return tuple(result)
-
-
-@both("split_with_sizes")
-def split_with_sizes(self: Tensor, split_sizes: Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
-    """``split`` with a list of sizes."""
-    return self.split(list(split_sizes), dim)
-
-
-@both("chunk")
-def chunk(self: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
-    """At most ``chunks`` parts of equal size, the last maybe smaller; views."""
-    if chunks <= 0:
-        raise RuntimeError(f"chunk expects `chunks` to be greater than 0, got: {chunks}")
-    size = self._shape()[dim_index(dim, self.ndim)]
-    if size == 0:
-        return self.split([0] * chunks, dim)
-    return self.split(-(-size // chunks), dim)
-
-
-@both("tensor_split")
-def tensor_split(self: Tensor, indices_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
-    """As many parts as asked for, the first ones one longer; or parts that end at the given indices; views."""
-    axis = dim_index(dim, self.ndim)
-    size = self._shape()[axis]
-    if isinstance(indices_or_sections, int):
-        base, more = divmod(size, indices_or_sections)
-        return self.split([base + (i < more) for i in range(indices_or_sections)], dim)
-    ends = [min(max(index(i) + (size if i < 0 else 0), 0), size) for i in indices_or_sections]
-    begins = [0, *ends]
-    return tuple([part(self, axis, b, max(b, e), "SliceBackward0") for b, e in zip(begins, [*ends, size], strict=True)])
-
-
-@both("unbind")
-def unbind(self: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
-    """The parts along ``dim``, without it; views."""
-    axis = dim_index(dim, self.ndim)
-    if not self.ndim:
-        raise IndexError("Dimension specified as 0 but tensor has no dimensions")
-    return tuple([self.select(axis, i) for i in range(self._shape()[axis])])
-
-
 # --- shifted and repeated
 
 
@@ -280,20 +215,6 @@ def _rolled(x: LazyBuffer, shifts: tuple[int, ...], axes: tuple[int, ...]) -> La
 _ROLL = Function("roll", _rolled, "RollBackward0")
 
 
-@both("roll")
-def roll(self: Tensor, shifts: Any, dims: Any = None) -> Tensor:
-    """Shifted along ``dims``; what leaves at the end comes in at the front. Without ``dims``, as if flat."""
-    if dims is None or dims == ():
-        if isinstance(shifts, tuple | list):
-            shifts, = shifts
-        return self.reshape(-1).roll(shifts, 0).reshape(self._shape())
-    shift_list = shape_argument((shifts,)) if not isinstance(shifts, tuple | list) else tuple(shifts)
-    dim_list = (dims,) if isinstance(dims, int) else tuple(dims)
-    if len(shift_list) != len(dim_list):
-        raise RuntimeError(f"shifts and dimensions must align. shifts: {len(shift_list)}, dims:{len(dim_list)}")
-    return _ROLL((self,), (shift_list, tuple([dim_index(dim, len(self._shape())) for dim in dim_list])))
-
-
 def _repeat_each(x: LazyBuffer, repeats: int, axis: int) -> LazyBuffer:
     before, size, after = x.shape[:axis], x.shape[axis], x.shape[axis + 1:]
     wide = x.reshape((*before, size, 1, *after)).expand((*before, size, repeats, *after))
@@ -303,23 +224,106 @@ def _repeat_each(x: LazyBuffer, repeats: int, axis: int) -> LazyBuffer:
 _REPEAT_INTERLEAVE = Function("repeat_interleave", _repeat_each, "RepeatInterleaveBackward0")
 
 
-@both("repeat_interleave")
-def repeat_interleave(self: Tensor, repeats: Any = None, dim: int | None = None, *,
-                      output_size: int | None = None) -> Tensor:
-    """Each element ``repeats`` times in a row along ``dim`` (None: flat); repeats is a number or one for each."""
-    x = self.reshape(-1) if dim is None else self
-    axis = dim_index(0 if dim is None else dim, x.ndim)
-    if isinstance(repeats, Tensor) and repeats.numel() == 1:
-        repeats = int(repeats.item())
-    if isinstance(repeats, Tensor):
-        counts = repeats.detach().numpy()
-        if len(counts) != x._shape()[axis]:
-            raise RuntimeError(f"repeats must have the same size as input along dim, but got repeats.size(0) = "
-                               f"{len(counts)} and input.size({axis}) = {x._shape()[axis]}")
-        return x.index_select(axis, _positions(np.repeat(np.arange(len(counts)), counts), self))
-    return _REPEAT_INTERLEAVE((x,), (index(repeats), axis))
-
-
 def _positions(array: np.ndarray, like: Tensor) -> Tensor:
     return make(leaf_from_numpy(array.astype(np.int64), int64, like._storage.lazy.device))
 
+
+class Joining:
+    """A tensor divided into parts, shifted, or with its parts repeated."""
+
+    __slots__ = ()
+
+    # --- dividing
+
+    @both("split")
+    def split(self: Tensor, split_size: Any, dim: int = 0) -> tuple[Tensor, ...]:
+        """Parts of ``split_size`` (the last may be smaller), or of the sizes in a list; views."""
+        shape = self._shape()
+        axis = dim_index(dim, len(shape))
+        if not shape:
+            raise RuntimeError("split expects at least a 1-dimensional tensor")
+        size = shape[axis]
+        if isinstance(split_size, tuple | list):
+            sizes = [index(s) for s in split_size]
+            if sum(sizes) != size:
+                raise RuntimeError(f"split_with_sizes expects split_sizes to sum exactly to {size} (input tensor's "
+                                   f"size at dimension {axis}), but got split_sizes={sizes}")
+            node = "SplitWithSizesBackward0"
+        else:
+            step = index(split_size)
+            if step < 0 or (step == 0 and size):
+                raise RuntimeError(f"split expects split_size be non-negative, but got split_size={step}")
+            sizes = [min(step, size - at) for at in range(0, size, step)] if size else [0]
+            node = "SplitBackward0"
+        result, begin = [], 0
+        for s in sizes:
+            result.append(part(self, axis, begin, begin + s, node))
+            begin += s
+        return tuple(result)
+
+    @both("split_with_sizes")
+    def split_with_sizes(self: Tensor, split_sizes: Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
+        """``split`` with a list of sizes."""
+        return self.split(list(split_sizes), dim)
+
+    @both("chunk")
+    def chunk(self: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
+        """At most ``chunks`` parts of equal size, the last maybe smaller; views."""
+        if chunks <= 0:
+            raise RuntimeError(f"chunk expects `chunks` to be greater than 0, got: {chunks}")
+        size = self._shape()[dim_index(dim, self.ndim)]
+        if size == 0:
+            return self.split([0] * chunks, dim)
+        return self.split(-(-size // chunks), dim)
+
+    @both("tensor_split")
+    def tensor_split(self: Tensor, indices_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
+        """As many parts as asked for, the first ones one longer; or parts that end at the given indices; views."""
+        axis = dim_index(dim, self.ndim)
+        size = self._shape()[axis]
+        if isinstance(indices_or_sections, int):
+            base, more = divmod(size, indices_or_sections)
+            return self.split([base + (i < more) for i in range(indices_or_sections)], dim)
+        ends = [min(max(index(i) + (size if i < 0 else 0), 0), size) for i in indices_or_sections]
+        begins = [0, *ends]
+        return tuple([part(self, axis, b, max(b, e), "SliceBackward0")
+                      for b, e in zip(begins, [*ends, size], strict=True)])
+
+    @both("unbind")
+    def unbind(self: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
+        """The parts along ``dim``, without it; views."""
+        axis = dim_index(dim, self.ndim)
+        if not self.ndim:
+            raise IndexError("Dimension specified as 0 but tensor has no dimensions")
+        return tuple([self.select(axis, i) for i in range(self._shape()[axis])])
+
+    # --- shifted and repeated
+
+    @both("roll")
+    def roll(self: Tensor, shifts: Any, dims: Any = None) -> Tensor:
+        """Shifted along ``dims``; what leaves at the end comes in at the front. Without ``dims``, as if flat."""
+        if dims is None or dims == ():
+            if isinstance(shifts, tuple | list):
+                shifts, = shifts
+            return self.reshape(-1).roll(shifts, 0).reshape(self._shape())
+        shift_list = shape_argument((shifts,)) if not isinstance(shifts, tuple | list) else tuple(shifts)
+        dim_list = (dims,) if isinstance(dims, int) else tuple(dims)
+        if len(shift_list) != len(dim_list):
+            raise RuntimeError(f"shifts and dimensions must align. shifts: {len(shift_list)}, dims:{len(dim_list)}")
+        return _ROLL((self,), (shift_list, tuple([dim_index(dim, len(self._shape())) for dim in dim_list])))
+
+    @both("repeat_interleave")
+    def repeat_interleave(self: Tensor, repeats: Any = None, dim: int | None = None, *,
+                          output_size: int | None = None) -> Tensor:
+        """Each element ``repeats`` times in a row along ``dim`` (None: flat); repeats is a number or one for each."""
+        x = self.reshape(-1) if dim is None else self
+        axis = dim_index(0 if dim is None else dim, x.ndim)
+        if isinstance(repeats, AnyTensor) and repeats.numel() == 1:
+            repeats = int(repeats.item())
+        if isinstance(repeats, AnyTensor):
+            counts = repeats.detach().numpy()
+            if len(counts) != x._shape()[axis]:
+                raise RuntimeError(f"repeats must have the same size as input along dim, but got repeats.size(0) = "
+                                   f"{len(counts)} and input.size({axis}) = {x._shape()[axis]}")
+            return x.index_select(axis, _positions(np.repeat(np.arange(len(counts)), counts), self))
+        return _REPEAT_INTERLEAVE((x,), (index(repeats), axis))

@@ -1,20 +1,24 @@
 """Stage: front. In: vectors, matrices, batches of them. Out: their products. A product is written as a broadcast
 multiplication and a sum, which the scheduler recognises as a contraction; half types accumulate in float32.
-Next: ``ordering.py``."""
+Next: ``creation.py``."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from minigrad.dtype import accumulator, bool_
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
-from minigrad.tensor.base import Tensor, both, function, method
+from minigrad.tensor.base import AnyTensor
+from minigrad.tensor.definition import both, function, in_place
 from minigrad.tensor.function import Function
 from minigrad.tensor.operands import broadcast_shapes, one_device, require_tensor
 from minigrad.tensor.promotion import type_name
+
+if TYPE_CHECKING:
+    from minigrad.tensor.tensor_class import Tensor
 
 
 def product(a: LazyBuffer, b: LazyBuffer) -> LazyBuffer:
@@ -86,40 +90,6 @@ _BMM, _FOLDED_BMM = Function("bmm", _bmm, "BmmBackward0"), Function("matmul", _b
 _VM, _DOT = Function("matmul", _vm, "SqueezeBackward4"), Function("dot", _dot, "DotBackward0")
 
 
-@method("__matmul__")
-def _matmul_operator(self: Tensor, other: Any) -> Tensor:
-    return matmul(self, other) if isinstance(other, Tensor) else NotImplemented
-
-
-@both("matmul")
-def matmul(self: Tensor, other: Tensor) -> Tensor:
-    """The matrix product of every rank PyTorch allows: vectors are rows on the left and columns on the right, leading
-    dimensions are a batch and broadcast.
-
-    Raises ``RuntimeError`` for sizes that don't fit, numbers, and dtypes that differ.
-
-    >>> import minigrad
-    >>> minigrad.tensor([[1, 2], [3, 4]]) @ minigrad.tensor([1, 1])
-    tensor([3, 7])
-    """
-    a, b = _operands(self, other, "matmul")
-    if not a or not b:
-        raise RuntimeError(f"both arguments to matmul need to be at least 1D, but they are {len(a)}D and {len(b)}D")
-    if len(a) == 2 and len(b) == 2:
-        return _two_matrices(self, other, a, b)
-    if len(a) == 1 and len(b) == 1:
-        return dot(self, other)
-    _check_types(self, other)
-    if len(b) == 1:
-        return _times_vector(self, other, a, b)
-    if len(a) == 1:
-        return _vector_times(self, other, a, b)
-    if len(b) == 2:
-        _check_inner((prod(a[:-1]), a[-1]), b)
-        return _FOLDED_MM((self, other))
-    return _batched(self, other, a, b)
-
-
 def _check_inner(a: Sequence[int], b: Sequence[int]) -> None:
     if a[1] != b[0]:
         raise RuntimeError(f"mat1 and mat2 shapes cannot be multiplied ({a[0]}x{a[1]} and {b[0]}x{b[1]})")
@@ -152,77 +122,6 @@ def _batched(self: Tensor, other: Tensor, a: Shape, b: Shape) -> Tensor:
     return (_BMM if len(batch) == 1 else _FOLDED_BMM)((self, other))
 
 
-@both("mm")
-def mm(self: Tensor, mat2: Tensor) -> Tensor:
-    """The product of two matrices."""
-    a, b = _operands(self, mat2, "mm", "mat2")
-    if len(a) != 2:
-        raise RuntimeError("self must be a matrix")
-    if len(b) != 2:
-        raise RuntimeError("mat2 must be a matrix")
-    return _two_matrices(self, mat2, a, b)
-
-
-@both("bmm")
-def bmm(self: Tensor, mat2: Tensor) -> Tensor:
-    """The products of two batches of matrices."""
-    a, b = _operands(self, mat2, "bmm", "mat2")
-    for name, shape in (("batch1", a), ("batch2", b)):
-        if len(shape) != 3:
-            raise RuntimeError(f"{name} must be a 3D tensor")
-    if a[0] != b[0] or a[2] != b[1]:
-        raise RuntimeError(f"Expected size for first two dimensions of batch2 tensor to be: [{a[0]}, "
-                           f"{a[2]}] but got: [{b[0]}, {b[1]}].")
-    _check_types(self, mat2, "bmm")
-    return _batched(self, mat2, a, b)
-
-
-@both("mv")
-def mv(self: Tensor, vec: Tensor) -> Tensor:
-    """A matrix times a vector."""
-    a, b = _operands(self, vec, "mv", "vec")
-    if len(a) != 2 or len(b) != 1:
-        raise RuntimeError(f"vector + matrix @ vector expected, got {len(b)}, {len(a)}, {len(b)}")
-    _check_types(self, vec)
-    return _times_vector(self, vec, a, b)
-
-
-@both("dot", "inner_product")
-def dot(self: Tensor, other: Tensor) -> Tensor:
-    """The sum of the products of two vectors' elements."""
-    a, b = _operands(self, other, "dot", "tensor")
-    if len(a) != 1 or len(b) != 1:
-        raise RuntimeError(f"1D tensors expected, but got {len(a)}D and {len(b)}D tensors")
-    _check_types(self, other, "dot")
-    if a != b:
-        raise RuntimeError(f"inconsistent tensor size, expected tensor {list(a)} and src {list(b)} to "
-                           f"have the same number of elements, but got {a[0]} and {b[0]} elements "
-                           "respectively")
-    return _DOT((self, other))
-
-
-@both("vdot")
-def vdot(self: Tensor, other: Tensor) -> Tensor:
-    """``dot``."""
-    return dot(self, other)
-
-
-@both("inner")
-def inner(self: Tensor, other: Tensor) -> Tensor:
-    """The sum of products over the last dimension of both."""
-    if not self.ndim or not other.ndim:
-        return self * other
-    return self.tensordot(other, ([-1], [-1]))
-
-
-@both("outer", "ger")
-def outer(self: Tensor, vec2: Tensor) -> Tensor:
-    """out[i, j] = self[i] * vec2[j]."""
-    if self.ndim != 1 or vec2.ndim != 1:
-        raise RuntimeError(f"outer: Expected 1-D argument, but got {max(self.ndim, vec2.ndim)}-D")
-    return self.unsqueeze(1) * vec2
-
-
 # --- with a sum
 
 
@@ -233,85 +132,7 @@ def _plus(input: Tensor, made: Tensor, beta: Any, alpha: Any) -> Tensor:
     return (input if beta == 1 else input * beta) + scaled
 
 
-@both("addmm")
-def addmm(self: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
-    """beta * self + alpha * mat1 @ mat2."""
-    return _plus(self, mm(mat1, mat2), beta, alpha)
-
-
-@both("addmv")
-def addmv(self: Tensor, mat: Tensor, vec: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
-    """beta * self + alpha * mat @ vec."""
-    return _plus(self, mv(mat, vec), beta, alpha)
-
-
-@both("addr")
-def addr(self: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
-    """beta * self + alpha * outer(vec1, vec2)."""
-    return _plus(self, outer(vec1, vec2), beta, alpha)
-
-
-@both("baddbmm")
-def baddbmm(self: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
-    """beta * self + alpha * batch1 @ batch2."""
-    return _plus(self, bmm(batch1, batch2), beta, alpha)
-
-
-@both("addbmm")
-def addbmm(self: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
-    """beta * self + alpha * the sum over the batch of batch1 @ batch2."""
-    return _plus(self, bmm(batch1, batch2).sum(0), beta, alpha)
-
-
 # --- more dimensions
-
-
-@both("tensordot")
-def tensordot(self: Tensor, other: Tensor, dims: Any = 2) -> Tensor:
-    """The sum of products over pairs of dimensions: ``dims`` last of self and first of other, or two lists."""
-    if isinstance(dims, int):
-        mine, theirs = list(range(self.ndim - dims, self.ndim)), list(range(dims))
-    else:
-        mine, theirs = [[d % t.ndim for d in ([ds] if isinstance(ds, int) else ds)]
-                        for t, ds in zip((self, other), dims, strict=True)]
-    for a, b in zip(mine, theirs, strict=True):
-        if self._shape()[a] != other._shape()[b]:
-            raise RuntimeError(f"contracted dimensions need to match, but first has size {self._shape()[a]} in dim {a} "
-                               f"and second has size {other._shape()[b]} in dim {b}")
-    free_a = [d for d in range(self.ndim) if d not in mine]
-    free_b = [d for d in range(other.ndim) if d not in theirs]
-    shape = [self._shape()[d] for d in free_a] + [other._shape()[d] for d in free_b]
-    k = prod([self._shape()[d] for d in mine])
-    left = self.permute(*free_a, *mine).reshape(prod([self._shape()[d] for d in free_a]), k)
-    right = other.permute(*theirs, *free_b).reshape(k, prod([other._shape()[d] for d in free_b]))
-    return mm(left, right).reshape(shape)
-
-
-@both("trace")
-def trace(self: Tensor) -> Tensor:
-    """The sum of a matrix's diagonal."""
-    if self.ndim != 2:
-        raise RuntimeError(f"trace: expected a matrix, but got tensor with dim {self.ndim}")
-    return self.diagonal().sum()
-
-
-@both("kron")
-def kron(self: Tensor, other: Tensor) -> Tensor:
-    """Each element of self times all of other, laid out as blocks."""
-    dims = max(self.ndim, other.ndim)
-    a, b = [t.reshape((1,) * (dims - t.ndim) + t._shape()) for t in (self, other)]
-    pairs = a.reshape([n for s in a._shape() for n in (s, 1)]) * b.reshape([n for s in b._shape() for n in (1, s)])
-    return pairs.reshape([m * n for m, n in zip(a._shape(), b._shape(), strict=True)])
-
-
-@both("cross")
-def cross(self: Tensor, other: Tensor, dim: int | None = None) -> Tensor:
-    """The vector product along a dimension of size 3, by default the first such."""
-    if dim is None:
-        dim = next(i for i, s in enumerate(self._shape()) if s == 3)
-    if self._shape()[dim] != 3:
-        raise RuntimeError(f"linalg.cross: inputs dimension {dim} must have length 3. Got {self._shape()[dim]}")
-    return self.roll(-1, dim) * other.roll(-2, dim) - self.roll(-2, dim) * other.roll(-1, dim)
 
 
 @function("einsum")
@@ -404,3 +225,187 @@ def _contract(a: Tensor, names_a: list[str], b: Tensor, names_b: list[str],
     result = laid_out(a, names_a, batch, rows, summed) @ laid_out(b, names_b, batch, summed, columns)
     names = [*batch, *rows, *columns]
     return result.reshape([sizes[n] for n in names]), names
+
+
+class LinearAlgebra:
+    """Products of vectors, matrices and batches of them."""
+
+    __slots__ = ()
+
+    def __matmul__(self: Tensor, other: Any) -> Tensor:
+        return self.matmul(other) if isinstance(other, AnyTensor) else NotImplemented
+
+    @both("matmul")
+    def matmul(self: Tensor, other: Tensor) -> Tensor:
+        """The matrix product of every rank PyTorch allows: vectors are rows on the left and columns on the right,
+        leading dimensions are a batch and broadcast.
+
+        Raises ``RuntimeError`` for sizes that don't fit, numbers, and dtypes that differ.
+
+        >>> import minigrad
+        >>> minigrad.tensor([[1, 2], [3, 4]]) @ minigrad.tensor([1, 1])
+        tensor([3, 7])
+        """
+        a, b = _operands(self, other, "matmul")
+        if not a or not b:
+            raise RuntimeError(f"both arguments to matmul need to be at least 1D, but they are {len(a)}D and {len(b)}D")
+        if len(a) == 2 and len(b) == 2:
+            return _two_matrices(self, other, a, b)
+        if len(a) == 1 and len(b) == 1:
+            return self.dot(other)
+        _check_types(self, other)
+        if len(b) == 1:
+            return _times_vector(self, other, a, b)
+        if len(a) == 1:
+            return _vector_times(self, other, a, b)
+        if len(b) == 2:
+            _check_inner((prod(a[:-1]), a[-1]), b)
+            return _FOLDED_MM((self, other))
+        return _batched(self, other, a, b)
+
+    @both("mm")
+    def mm(self: Tensor, mat2: Tensor) -> Tensor:
+        """The product of two matrices."""
+        a, b = _operands(self, mat2, "mm", "mat2")
+        if len(a) != 2:
+            raise RuntimeError("self must be a matrix")
+        if len(b) != 2:
+            raise RuntimeError("mat2 must be a matrix")
+        return _two_matrices(self, mat2, a, b)
+
+    @both("bmm")
+    def bmm(self: Tensor, mat2: Tensor) -> Tensor:
+        """The products of two batches of matrices."""
+        a, b = _operands(self, mat2, "bmm", "mat2")
+        for name, shape in (("batch1", a), ("batch2", b)):
+            if len(shape) != 3:
+                raise RuntimeError(f"{name} must be a 3D tensor")
+        if a[0] != b[0] or a[2] != b[1]:
+            raise RuntimeError(f"Expected size for first two dimensions of batch2 tensor to be: [{a[0]}, "
+                               f"{a[2]}] but got: [{b[0]}, {b[1]}].")
+        _check_types(self, mat2, "bmm")
+        return _batched(self, mat2, a, b)
+
+    @both("mv")
+    def mv(self: Tensor, vec: Tensor) -> Tensor:
+        """A matrix times a vector."""
+        a, b = _operands(self, vec, "mv", "vec")
+        if len(a) != 2 or len(b) != 1:
+            raise RuntimeError(f"vector + matrix @ vector expected, got {len(b)}, {len(a)}, {len(b)}")
+        _check_types(self, vec)
+        return _times_vector(self, vec, a, b)
+
+    @both("dot", "inner_product")
+    def dot(self: Tensor, other: Tensor) -> Tensor:
+        """The sum of the products of two vectors' elements."""
+        a, b = _operands(self, other, "dot", "tensor")
+        if len(a) != 1 or len(b) != 1:
+            raise RuntimeError(f"1D tensors expected, but got {len(a)}D and {len(b)}D tensors")
+        _check_types(self, other, "dot")
+        if a != b:
+            raise RuntimeError(f"inconsistent tensor size, expected tensor {list(a)} and src {list(b)} to "
+                               f"have the same number of elements, but got {a[0]} and {b[0]} elements "
+                               "respectively")
+        return _DOT((self, other))
+
+    inner_product = dot
+
+    @both("vdot")
+    def vdot(self: Tensor, other: Tensor) -> Tensor:
+        """``dot``."""
+        return self.dot(other)
+
+    @both("inner")
+    def inner(self: Tensor, other: Tensor) -> Tensor:
+        """The sum of products over the last dimension of both."""
+        if not self.ndim or not other.ndim:
+            return self * other
+        return self.tensordot(other, ([-1], [-1]))
+
+    @both("outer", "ger")
+    def outer(self: Tensor, vec2: Tensor) -> Tensor:
+        """out[i, j] = self[i] * vec2[j]."""
+        if self.ndim != 1 or vec2.ndim != 1:
+            raise RuntimeError(f"outer: Expected 1-D argument, but got {max(self.ndim, vec2.ndim)}-D")
+        return self.unsqueeze(1) * vec2
+
+    ger = outer
+
+    # --- with a sum
+
+    @both("addmm")
+    def addmm(self: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
+        """beta * self + alpha * mat1 @ mat2."""
+        return _plus(self, mat1.mm(mat2), beta, alpha)
+
+    addmm_ = in_place(addmm)
+
+    @both("addmv")
+    def addmv(self: Tensor, mat: Tensor, vec: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
+        """beta * self + alpha * mat @ vec."""
+        return _plus(self, mat.mv(vec), beta, alpha)
+
+    addmv_ = in_place(addmv)
+
+    @both("addr")
+    def addr(self: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
+        """beta * self + alpha * outer(vec1, vec2)."""
+        return _plus(self, vec1.outer(vec2), beta, alpha)
+
+    @both("baddbmm")
+    def baddbmm(self: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
+        """beta * self + alpha * batch1 @ batch2."""
+        return _plus(self, batch1.bmm(batch2), beta, alpha)
+
+    baddbmm_ = in_place(baddbmm)
+
+    @both("addbmm")
+    def addbmm(self: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
+        """beta * self + alpha * the sum over the batch of batch1 @ batch2."""
+        return _plus(self, batch1.bmm(batch2).sum(0), beta, alpha)
+
+    # --- more dimensions
+
+    @both("tensordot")
+    def tensordot(self: Tensor, other: Tensor, dims: Any = 2) -> Tensor:
+        """The sum of products over pairs of dimensions: ``dims`` last of self and first of other, or two lists."""
+        if isinstance(dims, int):
+            mine, theirs = list(range(self.ndim - dims, self.ndim)), list(range(dims))
+        else:
+            mine, theirs = [[d % t.ndim for d in ([ds] if isinstance(ds, int) else ds)]
+                            for t, ds in zip((self, other), dims, strict=True)]
+        for a, b in zip(mine, theirs, strict=True):
+            if self._shape()[a] != other._shape()[b]:
+                raise RuntimeError(f"contracted dimensions need to match, but first has size {self._shape()[a]} in dim "
+                                   f"{a} and second has size {other._shape()[b]} in dim {b}")
+        free_a = [d for d in range(self.ndim) if d not in mine]
+        free_b = [d for d in range(other.ndim) if d not in theirs]
+        shape = [self._shape()[d] for d in free_a] + [other._shape()[d] for d in free_b]
+        k = prod([self._shape()[d] for d in mine])
+        left = self.permute(*free_a, *mine).reshape(prod([self._shape()[d] for d in free_a]), k)
+        right = other.permute(*theirs, *free_b).reshape(k, prod([other._shape()[d] for d in free_b]))
+        return left.mm(right).reshape(shape)
+
+    @both("trace")
+    def trace(self: Tensor) -> Tensor:
+        """The sum of a matrix's diagonal."""
+        if self.ndim != 2:
+            raise RuntimeError(f"trace: expected a matrix, but got tensor with dim {self.ndim}")
+        return self.diagonal().sum()
+
+    @both("kron")
+    def kron(self: Tensor, other: Tensor) -> Tensor:
+        """Each element of self times all of other, laid out as blocks."""
+        dims = max(self.ndim, other.ndim)
+        a, b = [t.reshape((1,) * (dims - t.ndim) + t._shape()) for t in (self, other)]
+        pairs = a.reshape([n for s in a._shape() for n in (s, 1)]) * b.reshape([n for s in b._shape() for n in (1, s)])
+        return pairs.reshape([m * n for m, n in zip(a._shape(), b._shape(), strict=True)])
+
+    @both("cross")
+    def cross(self: Tensor, other: Tensor, dim: int | None = None) -> Tensor:
+        """The vector product along a dimension of size 3, by default the first such."""
+        if dim is None:
+            dim = next(i for i, s in enumerate(self._shape()) if s == 3)
+        if self._shape()[dim] != 3:
+            raise RuntimeError(f"linalg.cross: inputs dimension {dim} must have length 3. Got {self._shape()[dim]}")
+        return self.roll(-1, dim) * other.roll(-2, dim) - self.roll(-2, dim) * other.roll(-1, dim)

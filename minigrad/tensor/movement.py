@@ -7,16 +7,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 from operator import index
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from minigrad.dtype import DType
 from minigrad.graph.lazy import LazyBuffer, contiguous_strides
 from minigrad.ops import Op
-from minigrad.tensor.base import Tensor, both, make_view, method
+from minigrad.tensor.base import make_view
+from minigrad.tensor.definition import both, view_in_place
 from minigrad.tensor.function import Function
 from minigrad.tensor.operands import dim_index
 from minigrad.tensor.promotion import type_name
 from minigrad.tensor.storage import view_strides
+
+if TYPE_CHECKING:
+    from minigrad.tensor.tensor_class import Tensor
 
 
 def strides_of(self: Tensor) -> tuple[int, ...]:
@@ -79,93 +83,10 @@ def _as_view(self: Tensor, shape: tuple[int, ...], node: str) -> Tensor | None:
     return make_view(self, ((Op.RESHAPE, shape),), shape, strides, offset_of(self), node)
 
 
-@both("reshape")
-def reshape(self: Tensor, *shape: Any) -> Tensor:
-    """The elements in row-major order in another shape; one size may be -1. A view where possible, else a copy.
-
-    >>> import minigrad
-    >>> minigrad.arange(6).reshape(2, -1)
-    tensor([[0, 1, 2],
-            [3, 4, 5]])
-    """
-    old = self._shape()
-    new = infer_shape(shape_argument(shape), prod(old))
-    view = _as_view(self, new, "ViewBackward0")
-    if view is not None:
-        return view
-    return _UNSAFE_VIEW((self,), (new,))
-
-
-@method("view")
-def view(self: Tensor, *shape: Any) -> Tensor:
-    """As ``reshape``, but never a copy: ``RuntimeError`` where strides can't express it. With a dtype of the same
-    size: the same bits read as that type (a copy here).
-
-    >>> import minigrad
-    >>> x = minigrad.zeros(2, 3)
-    >>> x.view(6)[0] = 7
-    >>> x
-    tensor([[7., 0., 0.],
-            [0., 0., 0.]])
-    """
-    if len(shape) == 1 and isinstance(shape[0], DType):
-        return _view_as_type(self, shape[0])
-    new = infer_shape(shape_argument(shape), prod(self._shape()))
-    result = _as_view(self, new, "ViewBackward0")
-    if result is None:
-        raise RuntimeError("view size is not compatible with input tensor's size and stride (at least one dimension "
-                           "spans across two contiguous subspaces). Use .reshape(...) instead.")
-    return result
-
-
 def _view_as_type(self: Tensor, dtype: DType) -> Tensor:
     if dtype.size != self.dtype.size:
         raise RuntimeError(f"view(dtype) needs types of one size, got {self.dtype} and {dtype}")
     return _BITCAST((self.detach(),), (dtype,))
-
-
-@method("view_as")
-def view_as(self: Tensor, other: Tensor) -> Tensor:
-    """``self.view(other.shape)``."""
-    return self.view(other._shape())
-
-
-@method("reshape_as")
-def reshape_as(self: Tensor, other: Tensor) -> Tensor:
-    """``self.reshape(other.shape)``."""
-    return self.reshape(other._shape())
-
-
-@both("ravel")
-def ravel(self: Tensor) -> Tensor:
-    """All elements in one dimension."""
-    return self.reshape(-1)
-
-
-@both("flatten")
-def flatten(self: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
-    """Dimensions ``start_dim`` to ``end_dim`` merged into one."""
-    shape = self._shape()
-    start, end = dim_index(start_dim, len(shape)), dim_index(end_dim, len(shape))
-    if start > end:
-        raise RuntimeError("flatten() has invalid args: start_dim cannot come after end_dim")
-    if not shape:
-        return self.reshape(1)
-    if start == end:
-        return self
-    return self.reshape((*shape[:start], prod(shape[start:end + 1]), *shape[end + 1:]))
-
-
-@both("unflatten")
-def unflatten(self: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
-    """Dimension ``dim`` split into ``sizes``, one of which may be -1."""
-    shape = self._shape()
-    axis = dim_index(dim, len(shape))
-    parts = shape_argument((tuple(sizes),))
-    if -1 not in parts and prod(parts) != shape[axis]:
-        raise RuntimeError(f"unflatten: Provided sizes {list(parts)} don't multiply up to the size of dim {axis} "
-                           f"({shape[axis]}) in the input tensor")
-    return self.reshape((*shape[:axis], *infer_shape(parts, shape[axis]), *shape[axis + 1:]))
 
 
 # --- order of dimensions
@@ -177,49 +98,6 @@ def _permuted(self: Tensor, axes: tuple[int, ...], node: str) -> Tensor:
                      offset_of(self), node)
 
 
-@both("permute")
-def permute(self: Tensor, *dims: Any) -> Tensor:
-    """Dimension i of the result is dimension dims[i] of self; a view."""
-    shape = self._shape()
-    given = shape_argument(dims)
-    if len(given) != len(shape):
-        raise RuntimeError("permute(sparse_coo): number of dimensions in the tensor input does not match the length of "
-                           f"the desired ordering of dimensions i.e. input.dim() = {len(shape)} is not equal to "
-                           f"len(dims) = {len(given)}")
-    axes = tuple([dim_index(d, len(shape)) for d in given])
-    if len(set(axes)) < len(axes):
-        raise RuntimeError("permute(): duplicate dims are not allowed.")
-    return _permuted(self, axes, "PermuteBackward0")
-
-
-@both("transpose", "swapaxes", "swapdims")
-def transpose(self: Tensor, dim0: int, dim1: int) -> Tensor:
-    """Two dimensions swapped; a view."""
-    dims = len(self._shape())
-    axes = list(range(dims))
-    a, b = dim_index(dim0, dims), dim_index(dim1, dims)
-    if dims:
-        axes[a], axes[b] = axes[b], axes[a]
-    return _permuted(self, tuple(axes), "TransposeBackward0")
-
-
-@both("t")
-def t(self: Tensor) -> Tensor:
-    """The transpose of a matrix; vectors and numbers stay as they are."""
-    dims = len(self._shape())
-    if dims > 2:
-        raise RuntimeError(f"t() expects a tensor with <= 2 dimensions, but self is {dims}D")
-    return _permuted(self, tuple(reversed(range(dims))), "TBackward0")
-
-
-for _name in ("T", "H"):
-    setattr(Tensor, _name, property(lambda self: _permuted(self, tuple(reversed(range(self.ndim))), "PermuteBackward0"),
-                                    doc="All dimensions in reverse order; a view."))
-for _name in ("mT", "mH"):
-    setattr(Tensor, _name, property(lambda self: _matrix_transpose(self),
-                                    doc="The last two dimensions swapped; a view."))
-
-
 def _matrix_transpose(self: Tensor) -> Tensor:
     if self.ndim < 2:
         raise RuntimeError("tensor.mT is only supported on matrices or batches of matrices. Got "
@@ -227,109 +105,12 @@ def _matrix_transpose(self: Tensor) -> Tensor:
     return self.transpose(-2, -1)
 
 
-@both("movedim", "moveaxis")
-def movedim(self: Tensor, source: Any, destination: Any) -> Tensor:
-    """Dimensions ``source`` at the places ``destination``, the others in their order; a view."""
-    dims = self.ndim
-    sources = [dim_index(d, dims) for d in (source if isinstance(source, tuple | list) else (source,))]
-    targets = [dim_index(d, dims) for d in (destination if isinstance(destination, tuple | list) else (destination,))]
-    if len(sources) != len(targets):
-        raise RuntimeError("movedim: Invalid source or destination dims: source and destination should have the same "
-                           "number of elements")
-    axes = [d for d in range(dims) if d not in sources]
-    for target, axis in sorted(zip(targets, sources, strict=True)):
-        axes.insert(target, axis)
-    return _permuted(self, tuple(axes), "PermuteBackward0")
-
-
-@both("adjoint")
-def adjoint(self: Tensor) -> Tensor:
-    """The last two dimensions swapped."""
-    return _matrix_transpose(self)
-
-
-# --- dimensions of size 1
-
-
-@both("squeeze")
-def squeeze(self: Tensor, dim: Any = None) -> Tensor:
-    """Without dimensions of size 1, all or those named; a view."""
-    shape, strides = self._shape(), strides_of(self)
-    dims = range(len(shape)) if dim is None else [
-        dim_index(d, len(shape)) for d in (dim if isinstance(dim, tuple | list) else (dim,))]
-    kept = [i for i, s in enumerate(shape) if s != 1 or i not in dims]
-    new = tuple([shape[i] for i in kept])
-    return make_view(self, ((Op.RESHAPE, new),), new, tuple([strides[i] for i in kept]), offset_of(self),
-                     "SqueezeBackward0" if dim is None else "SqueezeBackward1")
-
-
-@both("unsqueeze")
-def unsqueeze(self: Tensor, dim: int) -> Tensor:
-    """With a dimension of size 1 at ``dim``; a view."""
-    shape, strides = self._shape(), strides_of(self)
-    axis = dim_index(dim, len(shape) + 1)
-    new = (*shape[:axis], 1, *shape[axis:])
-    step = shape[axis] * strides[axis] if axis < len(shape) else 1
-    return make_view(self, ((Op.RESHAPE, new),), new, (*strides[:axis], step, *strides[axis:]), offset_of(self),
-                     "UnsqueezeBackward0")
-
-
 # --- repetition
-
-
-@method("expand")
-def expand(self: Tensor, *sizes: Any, implicit: bool = False) -> Tensor:
-    """Dimensions of size 1 repeated, and new ones in front; -1 keeps a size. A view in which many elements are one:
-    writing to it raises."""
-    old, strides = self._shape(), strides_of(self)
-    given = shape_argument(sizes)
-    added = len(given) - len(old)
-    if added < 0:
-        raise RuntimeError(f"expand({type_text(self)}{{{list(old)}}}, size={list(given)}): the number of sizes "
-                           f"provided ({len(given)}) must be greater or equal to the number of dimensions in the "
-                           f"tensor ({len(old)})")
-    new, steps = [], []
-    for i, size in enumerate(given):
-        before = old[i - added] if i >= added else 1
-        if size == -1:
-            if i < added:
-                raise RuntimeError(f"The expanded size of the tensor (-1) isn't allowed in a leading, non-existing "
-                                   f"dimension {i}")
-            size = before
-        elif size != before and before != 1:
-            raise RuntimeError(f"The expanded size of the tensor ({size}) must match the existing size ({before}) at "
-                               f"non-singleton dimension {i}.  Target sizes: {list(given)}.  Tensor sizes: {list(old)}")
-        elif size < 0:
-            raise RuntimeError(f"invalid shape dimension {size}")
-        new.append(size)
-        steps.append(strides[i - added] if i >= added and size == before else 0)
-    return make_view(self, ((Op.EXPAND, tuple(new)),), tuple(new), tuple(steps), offset_of(self), "ExpandBackward0")
 
 
 def type_text(self: Tensor) -> str:
     """PyTorch's name of a tensor type: ``torch.FloatTensor`` without the module."""
     return f"minigrad.{type_name(self.dtype)}Tensor"
-
-
-@method("expand_as")
-def expand_as(self: Tensor, other: Tensor) -> Tensor:
-    """``self.expand(other.shape)``."""
-    return self.expand(other._shape())
-
-
-@both("broadcast_to")
-def broadcast_to(self: Tensor, shape: Sequence[int]) -> Tensor:
-    """``self.expand(shape)``."""
-    return self.expand(tuple(shape))
-
-
-@method("repeat")
-def repeat(self: Tensor, *sizes: Any) -> Tensor:
-    """Copies side by side, ``sizes[i]`` along dimension i; more sizes than dimensions add dimensions in front."""
-    times = shape_argument(sizes)
-    if len(times) < len(self._shape()):
-        raise RuntimeError("Number of dimensions of repeat dims can not be smaller than number of dimensions of tensor")
-    return _REPEAT((self,), (times,))
 
 
 def repeat_values(x: LazyBuffer, times: tuple[int, ...]) -> LazyBuffer:
@@ -343,86 +124,10 @@ def repeat_values(x: LazyBuffer, times: tuple[int, ...]) -> LazyBuffer:
 _REPEAT = Function("repeat", repeat_values, "RepeatBackward0")
 
 
-@both("tile")
-def tile(self: Tensor, *dims: Any) -> Tensor:
-    """As ``repeat``, but fewer sizes than dimensions mean 1 in front."""
-    times = shape_argument(dims)
-    return self.repeat((1,) * (self.ndim - len(times)) + times)
-
-
 # --- reversal, windows, parts
-
 
 _FLIP = Function("flip", lambda x, axes: x.flip(axes) if x.shape else x, "FlipBackward0")
 _CLONE = Function("clone", lambda x: x, "CloneBackward0")
-
-
-@both("flip")
-def flip(self: Tensor, *dims: Any) -> Tensor:
-    """Dimensions in reverse; a copy."""
-    axes = tuple(sorted([dim_index(d, len(self._shape())) for d in shape_argument(dims)]))
-    if len(set(axes)) < len(axes):
-        raise RuntimeError(f"dim {axes[0]} appears multiple times in the list of dims")
-    return _FLIP((self,), (axes,))
-
-
-@both("fliplr")
-def fliplr(self: Tensor) -> Tensor:
-    """Dimension 1 in reverse."""
-    return self.flip(1)
-
-
-@both("flipud")
-def flipud(self: Tensor) -> Tensor:
-    """Dimension 0 in reverse."""
-    return self.flip(0)
-
-
-@both("rot90")
-def rot90(self: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
-    """Turned by k times 90 degrees from dims[0] towards dims[1]."""
-    a, b = dims
-    turns = k % 4
-    if turns == 0:
-        return self.clone()
-    if turns == 2:
-        return self.flip(a, b)
-    return self.transpose(a, b).flip(a) if turns == 1 else self.flip(a).transpose(a, b)
-
-
-@method("unfold")
-def unfold(self: Tensor, dimension: int, size: int, step: int) -> Tensor:
-    """Windows of ``size`` every ``step`` along a dimension, in a new last dimension; a view."""
-    shape, strides = self._shape(), strides_of(self)
-    axis = dim_index(dimension, len(shape))
-    length = shape[axis] if shape else 1
-    if size > length:
-        raise RuntimeError(f"maximum size for tensor at dimension {axis} is {length} but size is {size}")
-    if step <= 0:
-        raise RuntimeError(f"step is {step} but must be > 0")
-    if not shape:
-        return self.reshape(1)[:size]
-    new = (*shape[:axis], (length - size) // step + 1, *shape[axis + 1:], size)
-    return make_view(self, ((Op.WINDOW, ((axis, size, step, 1),)),), new,
-                     (*strides[:axis], strides[axis] * step, *strides[axis + 1:], strides[axis]), offset_of(self),
-                     "UnfoldBackward0")
-
-
-@both("narrow")
-def narrow(self: Tensor, dim: int, start: Any, length: int) -> Tensor:
-    """Elements start … start+length-1 along ``dim``; a view."""
-    shape = self._shape()
-    axis = dim_index(dim, len(shape))
-    start = index(start)
-    size = shape[axis]
-    if not -size <= start <= size:
-        raise IndexError(f"start out of range (expected to be in range of [-{size}, {size}], but got {start})")
-    start += size if start < 0 else 0
-    if length < 0:
-        raise RuntimeError("narrow(): length must be non-negative.")
-    if start + length > size:
-        raise RuntimeError(f"start ({start}) + length ({length}) exceeds dimension size ({size}).")
-    return part(self, axis, start, start + length, "SliceBackward0")
 
 
 def part(self: Tensor, axis: int, begin: int, end: int, node: str) -> Tensor:
@@ -431,16 +136,6 @@ def part(self: Tensor, axis: int, begin: int, end: int, node: str) -> Tensor:
     box = tuple([(begin, end) if i == axis else (0, s) for i, s in enumerate(shape)])
     return make_view(self, ((Op.SHRINK, box),), (*shape[:axis], end - begin, *shape[axis + 1:]), strides,
                      offset_of(self) + begin * strides[axis], node)
-
-
-@both("diagonal")
-def diagonal(self: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
-    """Elements [i, i + offset] of dimensions dim1 and dim2, in a new last dimension; a copy."""
-    dims = self.ndim
-    a, b = dim_index(dim1, dims), dim_index(dim2, dims)
-    if a == b:
-        raise RuntimeError(f"diagonal dimensions cannot be identical {dim1}, {dim2}")
-    return _DIAGONAL((self,), (offset, a, b))
 
 
 def _diagonal(x: LazyBuffer, offset: int, a: int, b: int) -> LazyBuffer:
@@ -456,44 +151,347 @@ def _diagonal(x: LazyBuffer, offset: int, a: int, b: int) -> LazyBuffer:
 _DIAGONAL = Function("diagonal", _diagonal, "DiagonalBackward0")
 
 
-# --- copies and memory layout
+class Movement:
+    """The same elements in another shape or order; most results are views."""
 
+    __slots__ = ()
 
-@both("clone")
-def clone(self: Tensor, *, memory_format: Any = None) -> Tensor:
-    """A copy; gradients pass through."""
-    return _CLONE((self,))
+    @both("reshape")
+    def reshape(self: Tensor, *shape: Any) -> Tensor:
+        """The elements in row-major order in another shape; one size may be -1. A view where possible, else a copy.
 
+        >>> import minigrad
+        >>> minigrad.arange(6).reshape(2, -1)
+        tensor([[0, 1, 2],
+                [3, 4, 5]])
+        """
+        old = self._shape()
+        new = infer_shape(shape_argument(shape), prod(old))
+        view = _as_view(self, new, "ViewBackward0")
+        if view is not None:
+            return view
+        return _UNSAFE_VIEW((self,), (new,))
 
-@method("contiguous")
-def contiguous(self: Tensor, memory_format: Any = None) -> Tensor:
-    """self if its elements lie in row-major order, else a copy."""
-    return self if self.is_contiguous() else self.clone()
+    def view(self: Tensor, *shape: Any) -> Tensor:
+        """As ``reshape``, but never a copy: ``RuntimeError`` where strides can't express it. With a dtype of the same
+        size: the same bits read as that type (a copy here).
 
+        >>> import minigrad
+        >>> x = minigrad.zeros(2, 3)
+        >>> x.view(6)[0] = 7
+        >>> x
+        tensor([[7., 0., 0.],
+                [0., 0., 0.]])
+        """
+        if len(shape) == 1 and isinstance(shape[0], DType):
+            return _view_as_type(self, shape[0])
+        new = infer_shape(shape_argument(shape), prod(self._shape()))
+        result = _as_view(self, new, "ViewBackward0")
+        if result is None:
+            raise RuntimeError("view size is not compatible with input tensor's size and stride (at least one "
+                               "dimension spans across two contiguous subspaces). Use .reshape(...) instead.")
+        return result
 
-@method("is_contiguous")
-def is_contiguous(self: Tensor, memory_format: Any = None) -> bool:
-    """Whether the elements lie in row-major order without gaps."""
-    if self._view is None:
-        return True
-    step = 1
-    for size, stride in zip(reversed(self._shape()), reversed(self._view.strides), strict=True):
-        if size == 0:
+    def view_as(self: Tensor, other: Tensor) -> Tensor:
+        """``self.view(other.shape)``."""
+        return self.view(other._shape())
+
+    def reshape_as(self: Tensor, other: Tensor) -> Tensor:
+        """``self.reshape(other.shape)``."""
+        return self.reshape(other._shape())
+
+    @both("ravel")
+    def ravel(self: Tensor) -> Tensor:
+        """All elements in one dimension."""
+        return self.reshape(-1)
+
+    @both("flatten")
+    def flatten(self: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
+        """Dimensions ``start_dim`` to ``end_dim`` merged into one."""
+        shape = self._shape()
+        start, end = dim_index(start_dim, len(shape)), dim_index(end_dim, len(shape))
+        if start > end:
+            raise RuntimeError("flatten() has invalid args: start_dim cannot come after end_dim")
+        if not shape:
+            return self.reshape(1)
+        if start == end:
+            return self
+        return self.reshape((*shape[:start], prod(shape[start:end + 1]), *shape[end + 1:]))
+
+    @both("unflatten")
+    def unflatten(self: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
+        """Dimension ``dim`` split into ``sizes``, one of which may be -1."""
+        shape = self._shape()
+        axis = dim_index(dim, len(shape))
+        parts = shape_argument((tuple(sizes),))
+        if -1 not in parts and prod(parts) != shape[axis]:
+            raise RuntimeError(f"unflatten: Provided sizes {list(parts)} don't multiply up to the size of dim {axis} "
+                               f"({shape[axis]}) in the input tensor")
+        return self.reshape((*shape[:axis], *infer_shape(parts, shape[axis]), *shape[axis + 1:]))
+
+    # --- order of dimensions
+
+    @both("permute")
+    def permute(self: Tensor, *dims: Any) -> Tensor:
+        """Dimension i of the result is dimension dims[i] of self; a view."""
+        shape = self._shape()
+        given = shape_argument(dims)
+        if len(given) != len(shape):
+            raise RuntimeError("permute(sparse_coo): number of dimensions in the tensor input does not match the "
+                               f"length of the desired ordering of dimensions i.e. input.dim() = {len(shape)} is not "
+                               f"equal to len(dims) = {len(given)}")
+        axes = tuple([dim_index(d, len(shape)) for d in given])
+        if len(set(axes)) < len(axes):
+            raise RuntimeError("permute(): duplicate dims are not allowed.")
+        return _permuted(self, axes, "PermuteBackward0")
+
+    @both("transpose", "swapaxes", "swapdims")
+    def transpose(self: Tensor, dim0: int, dim1: int) -> Tensor:
+        """Two dimensions swapped; a view."""
+        dims = len(self._shape())
+        axes = list(range(dims))
+        a, b = dim_index(dim0, dims), dim_index(dim1, dims)
+        if dims:
+            axes[a], axes[b] = axes[b], axes[a]
+        return _permuted(self, tuple(axes), "TransposeBackward0")
+
+    swapaxes = transpose
+    swapdims = transpose
+    transpose_ = view_in_place(transpose)
+    swapaxes_ = transpose_
+
+    @both("t")
+    def t(self: Tensor) -> Tensor:
+        """The transpose of a matrix; vectors and numbers stay as they are."""
+        dims = len(self._shape())
+        if dims > 2:
+            raise RuntimeError(f"t() expects a tensor with <= 2 dimensions, but self is {dims}D")
+        return _permuted(self, tuple(reversed(range(dims))), "TBackward0")
+
+    t_ = view_in_place(t)
+
+    @property
+    def T(self: Tensor) -> Tensor:
+        """All dimensions in reverse order; a view."""
+        return _permuted(self, tuple(reversed(range(self.ndim))), "PermuteBackward0")
+
+    @property
+    def H(self: Tensor) -> Tensor:
+        """All dimensions in reverse order; a view."""
+        return _permuted(self, tuple(reversed(range(self.ndim))), "PermuteBackward0")
+
+    @property
+    def mT(self: Tensor) -> Tensor:
+        """The last two dimensions swapped; a view."""
+        return _matrix_transpose(self)
+
+    @property
+    def mH(self: Tensor) -> Tensor:
+        """The last two dimensions swapped; a view."""
+        return _matrix_transpose(self)
+
+    @both("movedim", "moveaxis")
+    def movedim(self: Tensor, source: Any, destination: Any) -> Tensor:
+        """Dimensions ``source`` at the places ``destination``, the others in their order; a view."""
+        dims = self.ndim
+        sources, targets = [[dim_index(d, dims) for d in (given if isinstance(given, tuple | list) else (given,))]
+                            for given in (source, destination)]
+        if len(sources) != len(targets):
+            raise RuntimeError("movedim: Invalid source or destination dims: source and destination should have the "
+                               "same number of elements")
+        axes = [d for d in range(dims) if d not in sources]
+        for target, axis in sorted(zip(targets, sources, strict=True)):
+            axes.insert(target, axis)
+        return _permuted(self, tuple(axes), "PermuteBackward0")
+
+    moveaxis = movedim
+
+    @both("adjoint")
+    def adjoint(self: Tensor) -> Tensor:
+        """The last two dimensions swapped."""
+        return _matrix_transpose(self)
+
+    # --- dimensions of size 1
+
+    @both("squeeze")
+    def squeeze(self: Tensor, dim: Any = None) -> Tensor:
+        """Without dimensions of size 1, all or those named; a view."""
+        shape, strides = self._shape(), strides_of(self)
+        dims = range(len(shape)) if dim is None else [
+            dim_index(d, len(shape)) for d in (dim if isinstance(dim, tuple | list) else (dim,))]
+        kept = [i for i, s in enumerate(shape) if s != 1 or i not in dims]
+        new = tuple([shape[i] for i in kept])
+        return make_view(self, ((Op.RESHAPE, new),), new, tuple([strides[i] for i in kept]), offset_of(self),
+                         "SqueezeBackward0" if dim is None else "SqueezeBackward1")
+
+    squeeze_ = view_in_place(squeeze)
+
+    @both("unsqueeze")
+    def unsqueeze(self: Tensor, dim: int) -> Tensor:
+        """With a dimension of size 1 at ``dim``; a view."""
+        shape, strides = self._shape(), strides_of(self)
+        axis = dim_index(dim, len(shape) + 1)
+        new = (*shape[:axis], 1, *shape[axis:])
+        step = shape[axis] * strides[axis] if axis < len(shape) else 1
+        return make_view(self, ((Op.RESHAPE, new),), new, (*strides[:axis], step, *strides[axis:]), offset_of(self),
+                         "UnsqueezeBackward0")
+
+    unsqueeze_ = view_in_place(unsqueeze)
+
+    # --- repetition
+
+    def expand(self: Tensor, *sizes: Any, implicit: bool = False) -> Tensor:
+        """Dimensions of size 1 repeated, and new ones in front; -1 keeps a size. A view in which many elements are one:
+        writing to it raises."""
+        old, strides = self._shape(), strides_of(self)
+        given = shape_argument(sizes)
+        added = len(given) - len(old)
+        if added < 0:
+            raise RuntimeError(f"expand({type_text(self)}{{{list(old)}}}, size={list(given)}): the number of sizes "
+                               f"provided ({len(given)}) must be greater or equal to the number of dimensions in the "
+                               f"tensor ({len(old)})")
+        new, steps = [], []
+        for i, size in enumerate(given):
+            before = old[i - added] if i >= added else 1
+            if size == -1:
+                if i < added:
+                    raise RuntimeError(f"The expanded size of the tensor (-1) isn't allowed in a leading, non-existing "
+                                       f"dimension {i}")
+                size = before
+            elif size != before and before != 1:
+                raise RuntimeError(f"The expanded size of the tensor ({size}) must match the existing size ({before}) "
+                                   f"at non-singleton dimension {i}.  Target sizes: {list(given)}.  Tensor sizes: "
+                                   f"{list(old)}")
+            elif size < 0:
+                raise RuntimeError(f"invalid shape dimension {size}")
+            new.append(size)
+            steps.append(strides[i - added] if i >= added and size == before else 0)
+        return make_view(self, ((Op.EXPAND, tuple(new)),), tuple(new), tuple(steps), offset_of(self), "ExpandBackward0")
+
+    def expand_as(self: Tensor, other: Tensor) -> Tensor:
+        """``self.expand(other.shape)``."""
+        return self.expand(other._shape())
+
+    @both("broadcast_to")
+    def broadcast_to(self: Tensor, shape: Sequence[int]) -> Tensor:
+        """``self.expand(shape)``."""
+        return self.expand(tuple(shape))
+
+    def repeat(self: Tensor, *sizes: Any) -> Tensor:
+        """Copies side by side, ``sizes[i]`` along dimension i; more sizes than dimensions add dimensions in front."""
+        times = shape_argument(sizes)
+        if len(times) < len(self._shape()):
+            raise RuntimeError("Number of dimensions of repeat dims can not be smaller than number of dimensions of "
+                               "tensor")
+        return _REPEAT((self,), (times,))
+
+    @both("tile")
+    def tile(self: Tensor, *dims: Any) -> Tensor:
+        """As ``repeat``, but fewer sizes than dimensions mean 1 in front."""
+        times = shape_argument(dims)
+        return self.repeat((1,) * (self.ndim - len(times)) + times)
+
+    # --- reversal, windows, parts
+
+    @both("flip")
+    def flip(self: Tensor, *dims: Any) -> Tensor:
+        """Dimensions in reverse; a copy."""
+        axes = tuple(sorted([dim_index(d, len(self._shape())) for d in shape_argument(dims)]))
+        if len(set(axes)) < len(axes):
+            raise RuntimeError(f"dim {axes[0]} appears multiple times in the list of dims")
+        return _FLIP((self,), (axes,))
+
+    @both("fliplr")
+    def fliplr(self: Tensor) -> Tensor:
+        """Dimension 1 in reverse."""
+        return self.flip(1)
+
+    @both("flipud")
+    def flipud(self: Tensor) -> Tensor:
+        """Dimension 0 in reverse."""
+        return self.flip(0)
+
+    @both("rot90")
+    def rot90(self: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
+        """Turned by k times 90 degrees from dims[0] towards dims[1]."""
+        a, b = dims
+        turns = k % 4
+        if turns == 0:
+            return self.clone()
+        if turns == 2:
+            return self.flip(a, b)
+        return self.transpose(a, b).flip(a) if turns == 1 else self.flip(a).transpose(a, b)
+
+    def unfold(self: Tensor, dimension: int, size: int, step: int) -> Tensor:
+        """Windows of ``size`` every ``step`` along a dimension, in a new last dimension; a view."""
+        shape, strides = self._shape(), strides_of(self)
+        axis = dim_index(dimension, len(shape))
+        length = shape[axis] if shape else 1
+        if size > length:
+            raise RuntimeError(f"maximum size for tensor at dimension {axis} is {length} but size is {size}")
+        if step <= 0:
+            raise RuntimeError(f"step is {step} but must be > 0")
+        if not shape:
+            return self.reshape(1)[:size]
+        new = (*shape[:axis], (length - size) // step + 1, *shape[axis + 1:], size)
+        return make_view(self, ((Op.WINDOW, ((axis, size, step, 1),)),), new,
+                         (*strides[:axis], strides[axis] * step, *strides[axis + 1:], strides[axis]), offset_of(self),
+                         "UnfoldBackward0")
+
+    @both("narrow")
+    def narrow(self: Tensor, dim: int, start: Any, length: int) -> Tensor:
+        """Elements start … start+length-1 along ``dim``; a view."""
+        shape = self._shape()
+        axis = dim_index(dim, len(shape))
+        start = index(start)
+        size = shape[axis]
+        if not -size <= start <= size:
+            raise IndexError(f"start out of range (expected to be in range of [-{size}, {size}], but got {start})")
+        start += size if start < 0 else 0
+        if length < 0:
+            raise RuntimeError("narrow(): length must be non-negative.")
+        if start + length > size:
+            raise RuntimeError(f"start ({start}) + length ({length}) exceeds dimension size ({size}).")
+        return part(self, axis, start, start + length, "SliceBackward0")
+
+    @both("diagonal")
+    def diagonal(self: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
+        """Elements [i, i + offset] of dimensions dim1 and dim2, in a new last dimension; a copy."""
+        dims = self.ndim
+        a, b = dim_index(dim1, dims), dim_index(dim2, dims)
+        if a == b:
+            raise RuntimeError(f"diagonal dimensions cannot be identical {dim1}, {dim2}")
+        return _DIAGONAL((self,), (offset, a, b))
+
+    # --- copies and memory layout
+
+    @both("clone")
+    def clone(self: Tensor, *, memory_format: Any = None) -> Tensor:
+        """A copy; gradients pass through."""
+        return _CLONE((self,))
+
+    def contiguous(self: Tensor, memory_format: Any = None) -> Tensor:
+        """self if its elements lie in row-major order, else a copy."""
+        return self if self.is_contiguous() else self.clone()
+
+    def is_contiguous(self: Tensor, memory_format: Any = None) -> bool:
+        """Whether the elements lie in row-major order without gaps."""
+        if self._view is None:
             return True
-        if size != 1 and stride != step:
-            return False
-        step *= size
-    return True
+        step = 1
+        for size, stride in zip(reversed(self._shape()), reversed(self._view.strides), strict=True):
+            if size == 0:
+                return True
+            if size != 1 and stride != step:
+                return False
+            step *= size
+        return True
 
+    def stride(self: Tensor, dim: int | None = None) -> Any:
+        """How far apart neighbours along each dimension (or ``dim``) are, in elements."""
+        strides = strides_of(self)
+        return strides if dim is None else strides[dim_index(dim, len(strides))]
 
-@method("stride")
-def stride(self: Tensor, dim: int | None = None) -> Any:
-    """How far apart neighbours along each dimension (or ``dim``) are, in elements."""
-    strides = strides_of(self)
-    return strides if dim is None else strides[dim_index(dim, len(strides))]
-
-
-@method("storage_offset")
-def storage_offset(self: Tensor) -> int:
-    """The position of the first element in the memory that this view is of."""
-    return offset_of(self)
+    def storage_offset(self: Tensor) -> int:
+        """The position of the first element in the memory that this view is of."""
+        return offset_of(self)

@@ -1,21 +1,24 @@
 """Stage: front. In: operands of different shapes, dtypes and devices. Out: LazyBuffers that fit, or PyTorch's error.
-Next: ``elementwise.py``."""
+Next: ``definition.py``."""
 
 from __future__ import annotations
 
 import numbers
 from collections.abc import Callable, Sequence
 from operator import index
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
 from minigrad.dtype import DType
 from minigrad.graph.lazy import LazyBuffer
-from minigrad.tensor.base import Tensor
+from minigrad.tensor.base import AnyTensor
 from minigrad.tensor.function import Function
 from minigrad.tensor.promotion import combined, number, number_dtype, with_number
 from minigrad.tensor.size import shown_device
+
+if TYPE_CHECKING:
+    from minigrad.tensor.tensor_class import Tensor
 
 NUMBERS = (int, float, np.generic, numbers.Number)
 
@@ -89,13 +92,13 @@ def result_dtype(operands: Sequence[Any]) -> DType:
     """The type of Tensors and numbers combined."""
     dtype, dims = None, 0
     for o in operands:
-        if isinstance(o, Tensor):
+        if isinstance(o, AnyTensor):
             if dtype is None:
                 dtype, dims = o.dtype, o.ndim
             else:
                 dtype, dims = combined(dtype, dims, o.dtype, o.ndim), max(dims, o.ndim)
     for o in operands:
-        if o is not None and not isinstance(o, Tensor):
+        if o is not None and not isinstance(o, AnyTensor):
             dtype = number_dtype(o) if dtype is None else with_number(dtype, o)
     assert dtype is not None
     return dtype
@@ -129,7 +132,7 @@ class MixedFunction(Function):
         numbers: list[tuple[Any, DType]] = []
         order: list[int | None] = []
         for o in operands:
-            if isinstance(o, Tensor):
+            if isinstance(o, AnyTensor):
                 tensors.append(o)
             elif o is not None and not is_number(o):
                 raise TypeError(f"expected Tensors and numbers, got {type(o).__name__}")
@@ -139,7 +142,7 @@ class MixedFunction(Function):
         for o in operands:
             if o is None:
                 order.append(None)
-            elif isinstance(o, Tensor):
+            elif isinstance(o, AnyTensor):
                 order.append(seen)
                 seen += 1
             else:
@@ -182,7 +185,7 @@ def _no_dims(dim: Any) -> tuple[int, ...]:
 
 def require_tensor(value: Any, name: str, argument: str, position: int) -> Tensor:
     """``value`` if it is a Tensor, else ``TypeError`` in PyTorch's words."""
-    if not isinstance(value, Tensor):
+    if not isinstance(value, AnyTensor):
         raise TypeError(f"{name}(): argument '{argument}' (position {position}) must be Tensor, not "
                         f"{type(value).__name__}")
     return value

@@ -1,12 +1,12 @@
 """Stage: front. In: a Tensor. Out: it sorted, its largest elements, its distinct elements, counts of them. NumPy
 sorts; values are then gathered, so that gradients flow.
-Next: ``composite.py``."""
+Next: ``linalg.py``."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from operator import index
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,11 +16,15 @@ from minigrad.graph.host import register_host
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.tensor import return_types
-from minigrad.tensor.base import Tensor, both, function, make
+from minigrad.tensor.base import AnyTensor, make
+from minigrad.tensor.definition import both, function
 from minigrad.tensor.function import Function
 from minigrad.tensor.indexing import concrete
 from minigrad.tensor.joining import stack
 from minigrad.tensor.operands import dim_index, one_device
+
+if TYPE_CHECKING:
+    from minigrad.tensor.tensor_class import Tensor
 
 
 def _order(self: Tensor, dim: int, descending: bool) -> Tensor:
@@ -35,30 +39,6 @@ def _argsort(x: LazyBuffer, axis: int, descending: bool) -> LazyBuffer:
 
 
 _ARGSORT = Function("argsort", _argsort, "NotDifferentiable")
-
-
-@both("argsort")
-def argsort(self: Tensor, dim: int = -1, descending: bool = False, stable: bool = False) -> Tensor:
-    """The indices that sort along ``dim``; equal elements keep their order.
-
-    >>> import minigrad
-    >>> minigrad.tensor([3, 1, 2]).argsort()
-    tensor([1, 2, 0])
-    """
-    return _order(self, dim, descending)
-
-
-@both("sort")
-def sort(self: Tensor, dim: int = -1, descending: bool = False, stable: bool = False) -> return_types.ReturnType:
-    """The named tuple ``(values, indices)`` along ``dim``; NaN counts as the largest."""
-    order = _order(self, dim, descending)
-    return return_types.sort(self.gather(dim, order) if self.ndim else self.clone(), order)
-
-
-@both("msort")
-def msort(self: Tensor) -> Tensor:
-    """Sorted along the first dimension."""
-    return self.sort(0)[0]
 
 
 def _topk(arrays: Sequence[np.ndarray], k: int, axis: int, largest: bool) -> np.ndarray:
@@ -82,91 +62,12 @@ def _topk(arrays: Sequence[np.ndarray], k: int, axis: int, largest: bool) -> np.
 register_host("topk", _topk)
 
 
-@both("topk")
-def topk(self: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> return_types.ReturnType:
-    """The named tuple ``(values, indices)`` of the k largest (or smallest) along ``dim``, in order.
-
-    >>> import minigrad
-    >>> minigrad.tensor([1, 9, 5]).topk(2).values
-    tensor([9, 5])
-    """
-    shape = self._shape()
-    axis = dim_index(dim, len(shape))
-    k = index(k)
-    if not 0 <= k <= (shape[axis] if shape else 1):
-        raise RuntimeError("selected index k out of range")
-    if not shape:
-        return return_types.topk(self.clone(), self.argsort())
-    indices = _TOPK((self,), (k, axis, bool(largest)))
-    return return_types.topk(self.gather(axis, indices), indices)
-
-
 def _largest(x: LazyBuffer, k: int, axis: int, largest: bool) -> LazyBuffer:
     shape = (*x.shape[:axis], k, *x.shape[axis + 1:])
     return LazyBuffer(Op.HOST, (x,), ("topk", (k, axis, largest)), shape, int64, x.device)
 
 
 _TOPK = Function("topk", _largest, "NotDifferentiable")
-
-
-@both("kthvalue")
-def kthvalue(self: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> return_types.ReturnType:
-    """``(values, indices)`` of the k-th smallest along ``dim``; k counts from 1."""
-    if not self.ndim:
-        return return_types.kthvalue(self.clone(), self.argsort())
-    axis = dim_index(dim, self.ndim)
-    if not 1 <= k <= self._shape()[axis]:
-        raise RuntimeError(f"kthvalue(): selected number k out of range for dimension {axis}")
-    order = _order(self, axis, False).narrow(axis, k - 1, 1)
-    values = self.gather(axis, order)
-    return return_types.kthvalue(values, order) if keepdim else return_types.kthvalue(values.squeeze(axis),
-                                                                                      order.squeeze(axis))
-
-
-@both("median")
-def median(self: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
-    """The lower of the middle elements: of all, or ``(values, indices)`` along ``dim``. NaN if there is one."""
-    if dim is None:
-        flat = self.reshape(-1)
-        if not flat.numel():
-            raise RuntimeError("median() of an empty tensor is not defined")
-        return flat.median(0)[0]
-    if not self.ndim:
-        return return_types.median(self.clone(), self.argsort())
-    axis = dim_index(dim, self.ndim)
-    n = self._shape()[axis]
-    order = _order(self, axis, False)
-    middle = order.narrow(axis, (n - 1) // 2, 1)
-    if self.dtype.kind == "f":
-        last = order.narrow(axis, n - 1, 1)
-        middle = last.where(self.gather(axis, last).isnan(), middle)
-    values = self.gather(axis, middle)
-    if not keepdim:
-        values, middle = values.squeeze(axis), middle.squeeze(axis)
-    return return_types.median(values, middle)
-
-
-@both("quantile")
-def quantile(self: Tensor, q: Any, dim: int | None = None, keepdim: bool = False, *,
-             interpolation: str = "linear") -> Tensor:
-    """The value below which a share ``q`` lies, interpolated linearly between neighbours."""
-    if interpolation != "linear":
-        raise RuntimeError(f"quantile(): interpolation {interpolation!r} is not implemented; use 'linear'")
-    x = self.reshape(-1) if dim is None else self
-    axis = dim_index(0 if dim is None else dim, x.ndim)
-    ordered = x.sort(axis)[0]
-    n = x._shape()[axis]
-    shares = [float(v) for v in (q.reshape(-1) if isinstance(q, Tensor) else (q,))]
-    results = []
-    for share in shares:
-        if not 0 <= share <= 1:
-            raise RuntimeError("quantile() q must be in the range [0, 1]")
-        place = share * (n - 1)
-        below = int(place)
-        low, high = ordered.select(axis, below), ordered.select(axis, min(below + 1, n - 1))
-        found = low + (high - low) * (place - below)
-        results.append(found.unsqueeze(axis) if keepdim and dim is not None else found)
-    return stack(results) if isinstance(q, Tensor) and q.ndim else results[0]
 
 
 # --- distinct elements and counts: their sizes depend on values, so these run
@@ -176,76 +77,17 @@ def _leaf(array: np.ndarray, like: Tensor) -> Tensor:
     return make(leaf_from_numpy(array, from_numpy(array.dtype), like._storage.lazy.device))
 
 
-@both("unique")
-def unique(self: Tensor, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False,
-           dim: int | None = None) -> Any:
-    """The distinct elements in order; on demand where each element went, and how often each occurs.
-
-    >>> import minigrad
-    >>> minigrad.tensor([3, 1, 3]).unique()
-    tensor([1, 3])
-    """
-    array = concrete(self, "unique")
-    values, inverse, counts = np.unique(array, return_inverse=True, return_counts=True, axis=dim)
-    inverse = inverse.reshape(array.shape if dim is None else (-1,))
-    results = [_leaf(values, self)]
-    if return_inverse:
-        results.append(_leaf(inverse.astype(np.int64), self))
-    if return_counts:
-        results.append(_leaf(counts.astype(np.int64), self))
-    return results[0] if len(results) == 1 else tuple(results)
-
-
-@both("unique_consecutive")
-def unique_consecutive(self: Tensor, return_inverse: bool = False, return_counts: bool = False) -> Any:
-    """The flat elements without repeats of the one before."""
-    array = concrete(self, "unique_consecutive").reshape(-1)
-    starts = np.flatnonzero(np.concatenate(([True], array[1:] != array[:-1])) if array.size else [])
-    results = [_leaf(array[starts], self)]
-    counts = np.diff(np.append(starts, array.size))
-    if return_inverse:
-        results.append(_leaf(np.repeat(np.arange(len(starts)), counts).astype(np.int64).reshape(self._shape()), self))
-    if return_counts:
-        results.append(_leaf(counts.astype(np.int64), self))
-    return results[0] if len(results) == 1 else tuple(results)
-
-
-@both("bincount")
-def bincount(self: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Tensor:
-    """How often each of 0, 1, 2 … occurs in a vector of non-negative integers, or the sum of its weights."""
-    if self.ndim != 1 or not self.dtype.is_int:
-        raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
-    array = concrete(self, "bincount")
-    if array.size and array.min() < 0:
-        raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
-    counts = np.bincount(array, None if weights is None else concrete(weights, "bincount"), minlength)
-    if weights is None:
-        return _leaf(counts.astype(np.int64), self)
-    return _leaf(counts.astype(np.float32 if weights.dtype.name == "float32" else np.float64), self)
-
-
-@both("histc")
-def histc(self: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Tensor:
-    """How many elements fall into each of ``bins`` equal parts of [min, max] (by default of their range)."""
-    array = concrete(self, "histc")
-    if min == max and array.size:
-        min, max = float(array.min()), float(array.max())
-        if min == max:
-            min, max = min - 1, max + 1
-    return _leaf(np.histogram(array, bins, (min, max))[0].astype(array.dtype), self)
-
-
 @function("searchsorted")
 def searchsorted(sorted_sequence: Tensor, input: Any, *, out_int32: bool = False, right: bool = False,
                  side: str | None = None) -> Tensor:
     """Where elements would be inserted into the sorted last dimension; before equal ones, or after with ``right``."""
-    if isinstance(input, Tensor) and input.device != sorted_sequence.device:
+    if isinstance(input, AnyTensor) and input.device != sorted_sequence.device:
         raise RuntimeError("searchsorted(): boundaries and input value tensors should have same device type, but got "
                            f"boundaries tensor device type {sorted_sequence.device} and input value tensor device type "
                            f"{input.device}")
     after = right or side == "right"
     edges = concrete(sorted_sequence, "searchsorted")
-    values = concrete(input, "searchsorted") if isinstance(input, Tensor) else np.asarray(input)
+    values = concrete(input, "searchsorted") if isinstance(input, AnyTensor) else np.asarray(input)
     if edges.ndim == 1:
         found = np.searchsorted(edges, values, "right" if after else "left")
     else:
@@ -255,16 +97,173 @@ def searchsorted(sorted_sequence: Tensor, input: Any, *, out_int32: bool = False
     return _leaf(np.asarray(found).astype(np.int32 if out_int32 else np.int64), sorted_sequence)
 
 
-@both("bucketize")
-def bucketize(self: Tensor, boundaries: Tensor, *, out_int32: bool = False, right: bool = False) -> Tensor:
-    """For each element the number of the bucket between ``boundaries`` that it falls into."""
-    return searchsorted(boundaries, self, out_int32=out_int32, right=right)
+class Ordering:
+    """Sorting, the largest elements, distinct elements and counts of them."""
 
+    __slots__ = ()
 
-@both("isin")
-def isin(self: Tensor, test_elements: Tensor) -> Tensor:
-    """Whether each element is among ``test_elements``."""
-    one_device((self._read(), test_elements._read()))
-    found = np.isin(concrete(self, "isin"), concrete(test_elements, "isin"))
-    return make(leaf_from_numpy(found, bool_, self._storage.lazy.device))
+    @both("argsort")
+    def argsort(self: Tensor, dim: int = -1, descending: bool = False, stable: bool = False) -> Tensor:
+        """The indices that sort along ``dim``; equal elements keep their order.
 
+        >>> import minigrad
+        >>> minigrad.tensor([3, 1, 2]).argsort()
+        tensor([1, 2, 0])
+        """
+        return _order(self, dim, descending)
+
+    @both("sort")
+    def sort(self: Tensor, dim: int = -1, descending: bool = False, stable: bool = False) -> return_types.ReturnType:
+        """The named tuple ``(values, indices)`` along ``dim``; NaN counts as the largest."""
+        order = _order(self, dim, descending)
+        return return_types.sort(self.gather(dim, order) if self.ndim else self.clone(), order)
+
+    @both("msort")
+    def msort(self: Tensor) -> Tensor:
+        """Sorted along the first dimension."""
+        return self.sort(0)[0]
+
+    @both("topk")
+    def topk(self: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> return_types.ReturnType:
+        """The named tuple ``(values, indices)`` of the k largest (or smallest) along ``dim``, in order.
+
+        >>> import minigrad
+        >>> minigrad.tensor([1, 9, 5]).topk(2).values
+        tensor([9, 5])
+        """
+        shape = self._shape()
+        axis = dim_index(dim, len(shape))
+        k = index(k)
+        if not 0 <= k <= (shape[axis] if shape else 1):
+            raise RuntimeError("selected index k out of range")
+        if not shape:
+            return return_types.topk(self.clone(), self.argsort())
+        indices = _TOPK((self,), (k, axis, bool(largest)))
+        return return_types.topk(self.gather(axis, indices), indices)
+
+    @both("kthvalue")
+    def kthvalue(self: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> return_types.ReturnType:
+        """``(values, indices)`` of the k-th smallest along ``dim``; k counts from 1."""
+        if not self.ndim:
+            return return_types.kthvalue(self.clone(), self.argsort())
+        axis = dim_index(dim, self.ndim)
+        if not 1 <= k <= self._shape()[axis]:
+            raise RuntimeError(f"kthvalue(): selected number k out of range for dimension {axis}")
+        order = _order(self, axis, False).narrow(axis, k - 1, 1)
+        values = self.gather(axis, order)
+        return return_types.kthvalue(values, order) if keepdim else return_types.kthvalue(values.squeeze(axis),
+                                                                                          order.squeeze(axis))
+
+    @both("median")
+    def median(self: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
+        """The lower of the middle elements: of all, or ``(values, indices)`` along ``dim``. NaN if there is one."""
+        if dim is None:
+            flat = self.reshape(-1)
+            if not flat.numel():
+                raise RuntimeError("median() of an empty tensor is not defined")
+            return flat.median(0)[0]
+        if not self.ndim:
+            return return_types.median(self.clone(), self.argsort())
+        axis = dim_index(dim, self.ndim)
+        n = self._shape()[axis]
+        order = _order(self, axis, False)
+        middle = order.narrow(axis, (n - 1) // 2, 1)
+        if self.dtype.kind == "f":
+            last = order.narrow(axis, n - 1, 1)
+            middle = last.where(self.gather(axis, last).isnan(), middle)
+        values = self.gather(axis, middle)
+        if not keepdim:
+            values, middle = values.squeeze(axis), middle.squeeze(axis)
+        return return_types.median(values, middle)
+
+    @both("quantile")
+    def quantile(self: Tensor, q: Any, dim: int | None = None, keepdim: bool = False, *,
+                 interpolation: str = "linear") -> Tensor:
+        """The value below which a share ``q`` lies, interpolated linearly between neighbours."""
+        if interpolation != "linear":
+            raise RuntimeError(f"quantile(): interpolation {interpolation!r} is not implemented; use 'linear'")
+        x = self.reshape(-1) if dim is None else self
+        axis = dim_index(0 if dim is None else dim, x.ndim)
+        ordered = x.sort(axis)[0]
+        n = x._shape()[axis]
+        shares = [float(v) for v in (q.reshape(-1) if isinstance(q, AnyTensor) else (q,))]
+        results = []
+        for share in shares:
+            if not 0 <= share <= 1:
+                raise RuntimeError("quantile() q must be in the range [0, 1]")
+            place = share * (n - 1)
+            below = int(place)
+            low, high = ordered.select(axis, below), ordered.select(axis, min(below + 1, n - 1))
+            found = low + (high - low) * (place - below)
+            results.append(found.unsqueeze(axis) if keepdim and dim is not None else found)
+        return stack(results) if isinstance(q, AnyTensor) and q.ndim else results[0]
+
+    # --- distinct elements and counts: their sizes depend on values, so these run
+
+    @both("unique")
+    def unique(self: Tensor, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False,
+               dim: int | None = None) -> Any:
+        """The distinct elements in order; on demand where each element went, and how often each occurs.
+
+        >>> import minigrad
+        >>> minigrad.tensor([3, 1, 3]).unique()
+        tensor([1, 3])
+        """
+        array = concrete(self, "unique")
+        values, inverse, counts = np.unique(array, return_inverse=True, return_counts=True, axis=dim)
+        inverse = inverse.reshape(array.shape if dim is None else (-1,))
+        results = [_leaf(values, self)]
+        if return_inverse:
+            results.append(_leaf(inverse.astype(np.int64), self))
+        if return_counts:
+            results.append(_leaf(counts.astype(np.int64), self))
+        return results[0] if len(results) == 1 else tuple(results)
+
+    @both("unique_consecutive")
+    def unique_consecutive(self: Tensor, return_inverse: bool = False, return_counts: bool = False) -> Any:
+        """The flat elements without repeats of the one before."""
+        array = concrete(self, "unique_consecutive").reshape(-1)
+        starts = np.flatnonzero(np.concatenate(([True], array[1:] != array[:-1])) if array.size else [])
+        results = [_leaf(array[starts], self)]
+        counts = np.diff(np.append(starts, array.size))
+        if return_inverse:
+            numbers = np.repeat(np.arange(len(starts)), counts).astype(np.int64)
+            results.append(_leaf(numbers.reshape(self._shape()), self))
+        if return_counts:
+            results.append(_leaf(counts.astype(np.int64), self))
+        return results[0] if len(results) == 1 else tuple(results)
+
+    @both("bincount")
+    def bincount(self: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Tensor:
+        """How often each of 0, 1, 2 … occurs in a vector of non-negative integers, or the sum of its weights."""
+        if self.ndim != 1 or not self.dtype.is_int:
+            raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
+        array = concrete(self, "bincount")
+        if array.size and array.min() < 0:
+            raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
+        counts = np.bincount(array, None if weights is None else concrete(weights, "bincount"), minlength)
+        if weights is None:
+            return _leaf(counts.astype(np.int64), self)
+        return _leaf(counts.astype(np.float32 if weights.dtype.name == "float32" else np.float64), self)
+
+    @both("histc")
+    def histc(self: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Tensor:
+        """How many elements fall into each of ``bins`` equal parts of [min, max] (by default of their range)."""
+        array = concrete(self, "histc")
+        if min == max and array.size:
+            min, max = float(array.min()), float(array.max())
+            if min == max:
+                min, max = min - 1, max + 1
+        return _leaf(np.histogram(array, bins, (min, max))[0].astype(array.dtype), self)
+
+    @both("bucketize")
+    def bucketize(self: Tensor, boundaries: Tensor, *, out_int32: bool = False, right: bool = False) -> Tensor:
+        """For each element the number of the bucket between ``boundaries`` that it falls into."""
+        return searchsorted(boundaries, self, out_int32=out_int32, right=right)
+
+    @both("isin")
+    def isin(self: Tensor, test_elements: Tensor) -> Tensor:
+        """Whether each element is among ``test_elements``."""
+        one_device((self._read(), test_elements._read()))
+        found = np.isin(concrete(self, "isin"), concrete(test_elements, "isin"))
+        return make(leaf_from_numpy(found, bool_, self._storage.lazy.device))

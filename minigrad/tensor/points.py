@@ -1,23 +1,26 @@
 """Stage: front. In: a trace, at a place where values are needed. Out: the values. The first time the graph runs in the
 ordinary way and what ran is kept as a ``Point``; when the same calls have led here again, it runs on the memory of the
-leaves of today, with no graph. Next: ``function.py``."""
+leaves of today, with no graph. Next: ``operands.py``."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from minigrad import config
 from minigrad.autograd.backward import run as run_backward
 from minigrad.engine import Run, active, realise, run_again
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
-from minigrad.tensor.base import Tensor, made, plain_alias, plain_view
+from minigrad.tensor.base import made, plain_alias, plain_view
 from minigrad.tensor.replay import FOLLOW, OFF, RECORD, Entry, Trace, thread
 from minigrad.tensor.storage import Storage, Writes, tracing
 from minigrad.tensor.unfold import is_filled
+
+if TYPE_CHECKING:
+    from minigrad.tensor.tensor_class import Tensor
 
 VALUE, GRADIENT, TARGET = "value", "gradient", "target"
 NUMBER, ALWAYS = "number", "always"

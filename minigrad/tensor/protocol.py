@@ -1,13 +1,13 @@
 """Stage: front. In: what Python asks of an object: print, len, iterate, compare with ``in``, format, copy, pickle.
 Out: a Tensor's answer, as PyTorch gives it.
-Next: ``linalg.py``."""
+Next: ``printing.py``."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,48 +15,12 @@ from minigrad.autograd.mode import no_grad
 from minigrad.dtype import DType
 from minigrad.engine import leaf_from_numpy
 from minigrad.ops import Op
-from minigrad.tensor.base import Tensor, make, method
+from minigrad.tensor.base import AnyTensor, is_plain, make
 from minigrad.tensor.printing import format_tensor
 from minigrad.tensor.size import default_device, resolve
 
-Tensor.__array_priority__ = 1000  # type: ignore[attr-defined]  # numpy_scalar * tensor asks the Tensor first
-
-
-@method("__repr__")
-def tensor_repr(self: Tensor, *, tensor_contents: Any = None) -> str:
-    """The elements, and what else is worth knowing, as PyTorch prints it."""
-    lazy = self._storage.lazy
-    if lazy.op == Op.PARAM:
-        return f"<Tensor of shape {tuple(self._shape())}, {lazy.dtype}, in a composite that is being traced>"
-    node = self.grad_fn
-    device = lazy.device
-    suffix = "" if device == default_device() else f"device='{self.device}'"
-    return format_tensor(self._array(), requires_grad=self.requires_grad,
-                         grad_fn_name=None if node is None else node.name(), device_suffix=suffix)
-
-
-@method("__str__")
-def tensor_str(self: Tensor) -> str:
-    """``repr(self)``."""
-    return repr(self)
-
-
-@method("__format__")
-def tensor_format(self: Tensor, spec: str) -> str:
-    """A 0-d tensor is formatted as its number; others take no format."""
-    if self.ndim == 0 and type(self) is Tensor:
-        return format(self.item(), spec)
-    return object.__format__(self, spec)
-
-
-@method("__bool__")
-def tensor_bool(self: Tensor) -> bool:
-    """The truth of the only element; ``RuntimeError`` if there are more or none."""
-    n = prod(self._shape())
-    if n != 1:
-        raise RuntimeError("Boolean value of Tensor with no values is ambiguous" if n == 0 else
-                           "Boolean value of Tensor with more than one value is ambiguous")
-    return bool(self.item())
+if TYPE_CHECKING:
+    from minigrad.tensor.tensor_class import Tensor
 
 
 def _only(self: Tensor) -> Any:
@@ -65,96 +29,7 @@ def _only(self: Tensor) -> Any:
     return self.item()
 
 
-@method("__int__")
-def tensor_int(self: Tensor) -> int:
-    """The only element as an int."""
-    return int(_only(self))
-
-
-@method("__float__")
-def tensor_float(self: Tensor) -> float:
-    """The only element as a float."""
-    return float(_only(self))
-
-
-@method("__complex__")
-def tensor_complex(self: Tensor) -> complex:
-    """The only element as a complex number."""
-    return complex(self.item())
-
-
-@method("__index__")
-def tensor_index(self: Tensor) -> int:
-    """The only element of an integer Tensor, as an index."""
-    if self.dtype.kind == "f" or prod(self._shape()) != 1:
-        raise TypeError("only integer tensors of a single element can be converted to an index")
-    return int(self.item())
-
-
-@method("__len__")
-def tensor_len(self: Tensor) -> int:
-    """The size of the first dimension."""
-    shape = self._shape()
-    if not shape:
-        raise TypeError("len() of a 0-d tensor")
-    return shape[0]
-
-
-@method("__iter__")
-def tensor_iter(self: Tensor) -> Iterator[Tensor]:
-    """The parts along the first dimension."""
-    if not self._shape():
-        raise TypeError("iteration over a 0-d tensor")
-    return iter(self.unbind(0))
-
-
-@method("__reversed__")
-def tensor_reversed(self: Tensor) -> Tensor:
-    """The first dimension in reverse."""
-    return self.flip(0) if self.ndim else self
-
-
-@method("__contains__")
-def tensor_contains(self: Tensor, element: Any) -> bool:
-    """Whether an element equals ``element``."""
-    if not isinstance(element, Tensor | int | float | np.generic):
-        raise RuntimeError(f"Tensor.__contains__ only supports Tensor or scalar, but you passed in a {type(element)}.")
-    return bool((self == element).any().item())
-
-
 # --- copies
-
-
-@method("__deepcopy__")
-def tensor_deepcopy(self: Tensor, memo: dict[int, Any]) -> Tensor:
-    """A copy of a leaf with its gradient. Tensors that share memory share it in the copy too."""
-    if not self.is_leaf:
-        raise RuntimeError("Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol "
-                           "at the moment.  If you were attempting to deepcopy a module, this may be because of a "
-                           "torch.nn.utils.weight_norm usage, see https://github.com/pytorch/pytorch/pull/103001")
-    if id(self) in memo:
-        return memo[id(self)]
-    with no_grad():
-        result = self.detach().clone()
-    result.__class__ = type(self)
-    result._requires_grad = self._requires_grad
-    memo[id(self)] = result
-    if self._grad is not None:
-        result._grad = copy.deepcopy(self._grad, memo)
-    result.__dict__.update(copy.deepcopy(self.__dict__, memo))
-    return result
-
-
-@method("__reduce_ex__")
-def tensor_reduce(self: Tensor, protocol: Any) -> tuple[Any, ...]:
-    """For ``pickle``: elements, dtype, device, whether it requires a gradient, and attributes."""
-    if not self.is_leaf:
-        raise RuntimeError("only leaf Tensors can be pickled; take detach() of it")
-    array = np.array(self._array())
-    bits = array.view(np.uint16) if self.dtype.name == "bfloat16" else array
-    state = dict(self.__dict__)
-    arguments = (type(self), bits, self.dtype, str(self.device), self._requires_grad)
-    return (rebuild, arguments, state) if state else (rebuild, arguments)
 
 
 def rebuild(cls: type[Tensor], array: np.ndarray, dtype: DType, device: str, requires_grad: bool) -> Tensor:
@@ -167,13 +42,117 @@ def rebuild(cls: type[Tensor], array: np.ndarray, dtype: DType, device: str, req
     return result
 
 
-@method("__setstate__")
-def tensor_setstate(self: Tensor, state: dict[str, Any]) -> None:
-    """For ``pickle``: the attributes."""
-    self.__dict__.update(state)
+class PythonProtocol:
+    """What Python asks of an object: print, len, iterate, compare with ``in``, format, copy, pickle."""
 
+    __slots__ = ()
+    __array_priority__ = 1000  # numpy_scalar * tensor asks the Tensor first
 
-@method("__dir__")
-def tensor_dir(self: Tensor) -> list[str]:
-    """Methods and attributes."""
-    return sorted({*dir(type(self)), *self.__dict__})
+    def __repr__(self: Tensor, *, tensor_contents: Any = None) -> str:
+        """The elements, and what else is worth knowing, as PyTorch prints it."""
+        lazy = self._storage.lazy
+        if lazy.op == Op.PARAM:
+            return f"<Tensor of shape {tuple(self._shape())}, {lazy.dtype}, in a composite that is being traced>"
+        node = self.grad_fn
+        device = lazy.device
+        suffix = "" if device == default_device() else f"device='{self.device}'"
+        return format_tensor(self._array(), requires_grad=self.requires_grad,
+                             grad_fn_name=None if node is None else node.name(), device_suffix=suffix)
+
+    def __str__(self: Tensor) -> str:
+        """``repr(self)``."""
+        return repr(self)
+
+    def __format__(self: Tensor, spec: str) -> str:
+        """A 0-d tensor is formatted as its number; others take no format."""
+        if self.ndim == 0 and is_plain(self):
+            return format(self.item(), spec)
+        return object.__format__(self, spec)
+
+    def __bool__(self: Tensor) -> bool:
+        """The truth of the only element; ``RuntimeError`` if there are more or none."""
+        n = prod(self._shape())
+        if n != 1:
+            raise RuntimeError("Boolean value of Tensor with no values is ambiguous" if n == 0 else
+                               "Boolean value of Tensor with more than one value is ambiguous")
+        return bool(self.item())
+
+    def __int__(self: Tensor) -> int:
+        """The only element as an int."""
+        return int(_only(self))
+
+    def __float__(self: Tensor) -> float:
+        """The only element as a float."""
+        return float(_only(self))
+
+    def __complex__(self: Tensor) -> complex:
+        """The only element as a complex number."""
+        return complex(self.item())
+
+    def __index__(self: Tensor) -> int:
+        """The only element of an integer Tensor, as an index."""
+        if self.dtype.kind == "f" or prod(self._shape()) != 1:
+            raise TypeError("only integer tensors of a single element can be converted to an index")
+        return int(self.item())
+
+    def __len__(self: Tensor) -> int:
+        """The size of the first dimension."""
+        shape = self._shape()
+        if not shape:
+            raise TypeError("len() of a 0-d tensor")
+        return shape[0]
+
+    def __iter__(self: Tensor) -> Iterator[Tensor]:
+        """The parts along the first dimension."""
+        if not self._shape():
+            raise TypeError("iteration over a 0-d tensor")
+        return iter(self.unbind(0))
+
+    def __reversed__(self: Tensor) -> Tensor:
+        """The first dimension in reverse."""
+        return self.flip(0) if self.ndim else self
+
+    def __contains__(self: Tensor, element: Any) -> bool:
+        """Whether an element equals ``element``."""
+        if not isinstance(element, AnyTensor | int | float | np.generic):
+            raise RuntimeError("Tensor.__contains__ only supports Tensor or scalar, but you passed in a "
+                               f"{type(element)}.")
+        return bool((self == element).any().item())
+
+    # --- copies
+
+    def __deepcopy__(self: Tensor, memo: dict[int, Any]) -> Tensor:
+        """A copy of a leaf with its gradient. Tensors that share memory share it in the copy too."""
+        if not self.is_leaf:
+            raise RuntimeError("Only Tensors created explicitly by the user (graph leaves) support the deepcopy "
+                               "protocol at the moment.  If you were attempting to deepcopy a module, this may be "
+                               "because of a torch.nn.utils.weight_norm usage, see https://github.com/pytorch/pytorch/pull/103001")
+        if id(self) in memo:
+            return memo[id(self)]
+        with no_grad():
+            result = self.detach().clone()
+        result.__class__ = type(self)
+        result._requires_grad = self._requires_grad
+        memo[id(self)] = result
+        if self._grad is not None:
+            result._grad = copy.deepcopy(self._grad, memo)
+        result.__dict__.update(copy.deepcopy(self.__dict__, memo))
+        return result
+
+    def __reduce_ex__(self: Tensor, protocol: Any) -> tuple[Any, ...]:
+        """For ``pickle``: elements, dtype, device, whether it requires a gradient, and attributes."""
+        if not self.is_leaf:
+            raise RuntimeError("only leaf Tensors can be pickled; take detach() of it")
+        array = np.array(self._array())
+        bits = array.view(np.uint16) if self.dtype.name == "bfloat16" else array
+        state = dict(self.__dict__)
+        arguments = (type(self), bits, self.dtype, str(self.device), self._requires_grad)
+        return (rebuild, arguments, state) if state else (rebuild, arguments)
+
+    def __setstate__(self: Tensor, state: dict[str, Any]) -> None:
+        """For ``pickle``: the attributes."""
+        self.__dict__.update(state)
+
+    def __dir__(self: Tensor) -> list[str]:
+        """Methods and attributes."""
+        return sorted({*dir(type(self)), *self.__dict__})

@@ -1,11 +1,11 @@
 """Stage: front. In: shapes and distributions. Out: Tensors of random numbers, drawn on the host as PyTorch's CPU
 generator draws them, and the in-place fillers ``uniform_``, ``normal_`` …
-Next: ``inplace.py``."""
+Next: ``convert.py``."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,13 +13,17 @@ from minigrad.dtype import DType, int64
 from minigrad.engine import leaf_from_numpy
 from minigrad.ops import cast as cast_array
 from minigrad.tensor import generator as generators
-from minigrad.tensor.base import Tensor, both, check_in_place, function, make, method
+from minigrad.tensor.base import AnyTensor, check_in_place, make
+from minigrad.tensor.definition import both, function
 from minigrad.tensor.generator import Generator
 from minigrad.tensor.indexing import concrete
 from minigrad.tensor.movement import shape_argument
 from minigrad.tensor.promotion import get_default_dtype, type_name
 from minigrad.tensor.size import resolve
 from minigrad.tensor.storage import tracing
+
+if TYPE_CHECKING:
+    from minigrad.tensor.tensor_class import Tensor
 
 
 def _source(generator: Generator | None) -> Generator:
@@ -140,31 +144,14 @@ def randperm(n: int, *, generator: Generator | None = None, dtype: DType | None 
 def normal(mean: Any, std: Any = 1.0, size: Sequence[int] | None = None, *, generator: Generator | None = None,
            dtype: DType | None = None, device: Any = None) -> Tensor:
     """Normal numbers; ``mean`` and ``std`` are numbers (then with a ``size``) or Tensors."""
-    if isinstance(mean, Tensor) or isinstance(std, Tensor):
+    if isinstance(mean, AnyTensor) or isinstance(std, AnyTensor):
         shape = (mean + std)._shape()
-        like = mean if isinstance(mean, Tensor) else std
+        like = mean if isinstance(mean, AnyTensor) else std
         noise = _made(_source(generator).normal(shape, 0.0, 1.0, like.dtype), like.dtype, like.device, False)
         return noise * std + mean
     dtype = dtype or get_default_dtype()
     shape = shape_argument((tuple(size or ()),))
     return _made(_source(generator).normal(shape, float(mean), float(std), dtype), dtype, device, False)
-
-
-@both("bernoulli")
-def bernoulli(self: Tensor, p: Any = None, *, generator: Generator | None = None) -> Tensor:
-    """1 with the probability each element gives (or with ``p``), else 0."""
-    if p is None and self.dtype.kind != "f":
-        raise NotImplementedError(f"\"bernoulli_tensor_cpu_p_\" not implemented for '{type_name(self.dtype)}'")
-    chance = concrete(self, "bernoulli") if p is None else p
-    return _made(_source(generator).bernoulli(self._shape(), chance), self.dtype, self.device, False)
-
-
-@both("multinomial")
-def multinomial(self: Tensor, num_samples: int, replacement: bool = False, *,
-                generator: Generator | None = None) -> Tensor:
-    """Indices drawn with the weights in each row."""
-    return _made(_source(generator).multinomial(concrete(self, "multinomial"), num_samples, replacement), int64,
-                 self.device, False)
 
 
 # --- in place
@@ -177,45 +164,57 @@ def _fill(self: Tensor, array: np.ndarray) -> Tensor:
     return self._adopt(make(leaf_from_numpy(array, lazy.dtype, lazy.device)))
 
 
-@method("uniform_")
-def uniform_(self: Tensor, a: float = 0.0, b: float = 1.0, *, generator: Generator | None = None) -> Tensor:
-    """Filled with numbers uniform in [a, b)."""
-    check_in_place(self)
-    _check_float("rand", self.dtype)
-    return _fill(self, _source(generator).uniform(self._shape(), float(a), float(b), self.dtype))
+class Random:
+    """Random numbers drawn by this tensor's elements, or filled into it."""
 
+    __slots__ = ()
 
-@method("normal_")
-def normal_(self: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Generator | None = None) -> Tensor:
-    """Filled with normal numbers."""
-    check_in_place(self)
-    _check_float("randn", self.dtype)
-    return _fill(self, _source(generator).normal(self._shape(), float(mean), float(std), self.dtype))
+    @both("bernoulli")
+    def bernoulli(self: Tensor, p: Any = None, *, generator: Generator | None = None) -> Tensor:
+        """1 with the probability each element gives (or with ``p``), else 0."""
+        if p is None and self.dtype.kind != "f":
+            raise NotImplementedError(f"\"bernoulli_tensor_cpu_p_\" not implemented for '{type_name(self.dtype)}'")
+        chance = concrete(self, "bernoulli") if p is None else p
+        return _made(_source(generator).bernoulli(self._shape(), chance), self.dtype, self.device, False)
 
+    @both("multinomial")
+    def multinomial(self: Tensor, num_samples: int, replacement: bool = False, *,
+                    generator: Generator | None = None) -> Tensor:
+        """Indices drawn with the weights in each row."""
+        return _made(_source(generator).multinomial(concrete(self, "multinomial"), num_samples, replacement), int64,
+                     self.device, False)
 
-@method("exponential_")
-def exponential_(self: Tensor, lambd: float = 1.0, *, generator: Generator | None = None) -> Tensor:
-    """Filled with exponentially distributed numbers of rate ``lambd``."""
-    check_in_place(self)
-    return _fill(self, _source(generator).exponential(self._shape(), float(lambd), self.dtype))
+    # --- in place
 
+    def uniform_(self: Tensor, a: float = 0.0, b: float = 1.0, *, generator: Generator | None = None) -> Tensor:
+        """Filled with numbers uniform in [a, b)."""
+        check_in_place(self)
+        _check_float("rand", self.dtype)
+        return _fill(self, _source(generator).uniform(self._shape(), float(a), float(b), self.dtype))
 
-@method("bernoulli_")
-def bernoulli_(self: Tensor, p: Any = 0.5, *, generator: Generator | None = None) -> Tensor:
-    """Filled with 1 with probability ``p``, a number or a Tensor, else 0."""
-    check_in_place(self)
-    chance = concrete(p, "bernoulli_") if isinstance(p, Tensor) else float(p)
-    return _fill(self, _source(generator).bernoulli(self._shape(), chance))
+    def normal_(self: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Generator | None = None) -> Tensor:
+        """Filled with normal numbers."""
+        check_in_place(self)
+        _check_float("randn", self.dtype)
+        return _fill(self, _source(generator).normal(self._shape(), float(mean), float(std), self.dtype))
 
+    def exponential_(self: Tensor, lambd: float = 1.0, *, generator: Generator | None = None) -> Tensor:
+        """Filled with exponentially distributed numbers of rate ``lambd``."""
+        check_in_place(self)
+        return _fill(self, _source(generator).exponential(self._shape(), float(lambd), self.dtype))
 
-@method("random_")
-def random_(self: Tensor, from_: int = 0, to: int | None = None, *, generator: Generator | None = None) -> Tensor:
-    """Filled with integers in [from_, to); ``random_(n)`` in [0, n), ``random_()`` over what the dtype holds
-    exactly."""
-    check_in_place(self)
-    source = _source(generator)
-    if to is None and from_ == 0:
-        return _fill(self, source.random(self._shape(), self.dtype))
-    low, high = (0, from_) if to is None else (from_, to)
-    return _fill(self, source.randint(low, high, self._shape()))
+    def bernoulli_(self: Tensor, p: Any = 0.5, *, generator: Generator | None = None) -> Tensor:
+        """Filled with 1 with probability ``p``, a number or a Tensor, else 0."""
+        check_in_place(self)
+        chance = concrete(p, "bernoulli_") if isinstance(p, AnyTensor) else float(p)
+        return _fill(self, _source(generator).bernoulli(self._shape(), chance))
 
+    def random_(self: Tensor, from_: int = 0, to: int | None = None, *, generator: Generator | None = None) -> Tensor:
+        """Filled with integers in [from_, to); ``random_(n)`` in [0, n), ``random_()`` over what the dtype holds
+        exactly."""
+        check_in_place(self)
+        source = _source(generator)
+        if to is None and from_ == 0:
+            return _fill(self, source.random(self._shape(), self.dtype))
+        low, high = (0, from_) if to is None else (from_, to)
+        return _fill(self, source.randint(low, high, self._shape()))

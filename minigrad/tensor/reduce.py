@@ -1,20 +1,24 @@
-"""Stage: front. In: a Tensor and dimensions. Out: sums, products, extrema, means, variances, softmax over them,
-recorded. No dimension means all. The half types accumulate in float32.
-Next: ``movement.py``."""
+"""Stage: front. In: a Tensor and dimensions. Out: sums, products, means, variances over them, recorded. No
+dimension means all. The half types accumulate in float32.
+Next: ``return_types.py``."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from minigrad.dtype import DType, accumulator, bool_, int64, uint8
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
-from minigrad.tensor.base import Tensor, both
+from minigrad.tensor.definition import both
 from minigrad.tensor.function import Function
+from minigrad.tensor.movement import shape_argument
 from minigrad.tensor.operands import dim_index, dim_indices
 from minigrad.tensor.promotion import type_name
+
+if TYPE_CHECKING:
+    from minigrad.tensor.tensor_class import Tensor
 
 
 def without(shape: tuple[int, ...], axes: tuple[int, ...], keepdim: bool) -> tuple[int, ...]:
@@ -69,58 +73,12 @@ def _summed(self: Tensor, dtype: DType | None) -> DType:
     return dtype if dtype is not None else self.dtype if self.dtype.kind == "f" else int64
 
 
-@both("sum")
-def sum_(self: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None,
-         axis: Any = None) -> Tensor:
-    """The sum over ``dim``. Integers and bools add up in int64.
-
-    >>> import minigrad
-    >>> minigrad.tensor([[1, 2], [3, 4]]).sum(), minigrad.tensor([[1, 2], [3, 4]]).sum(1)
-    (tensor(10), tensor([3, 7]))
-    """
-    dim = axis if dim is None else dim
-    axes = dim_indices(dim, len(self._shape()))
-    return _SUM[dim is not None]((self,), (_summed(self, dtype), axes, keepdim))
-
-
-@both("nansum")
-def nansum(self: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
-    """The sum over ``dim`` with NaN as 0."""
-    return self.masked_fill(self.isnan(), 0).sum(dim, keepdim)
-
-
-@both("mean")
-def mean(self: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None,
-         axis: Any = None) -> Tensor:
-    """The sum over ``dim`` divided by the number of elements; only of floats."""
-    if dtype is None and self.dtype.kind != "f":
-        raise RuntimeError("mean(): could not infer output dtype. Input dtype must be either a floating point or "
-                           f"complex dtype. Got: {type_name(self.dtype)}")
-    dim = axis if dim is None else dim
-    axes = dim_indices(dim, len(self._shape()))
-    return _MEAN[dim is not None]((self,), (dtype or self.dtype, axes, keepdim))
-
-
 def mean_values(x: LazyBuffer, axes: tuple[int, ...]) -> LazyBuffer:
     """The mean, with ``axes`` of size 1."""
     wide = x.cast(accumulator(x.dtype))
     total = wide.reduce(Op.SUM, axes)
     n = count(x.shape, axes)
     return total.binary(Op.DIV, total.like(float(n))).cast(x.dtype)
-
-
-@both("nanmean")
-def nanmean(self: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
-    """The mean over ``dim`` of what is not NaN."""
-    return self.nansum(dim, keepdim) / (~self.isnan()).sum(dim, keepdim)
-
-
-@both("prod")
-def prod(self: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None) -> Tensor:
-    """The product over one dimension, or of all elements."""
-    dims = len(self._shape())
-    axes = dim_indices(None, dims) if dim is None else (dim_index(dim, dims),)[:dims]
-    return _PROD[dim is not None]((self,), (_summed(self, dtype), axes, keepdim))
 
 
 # --- variance
@@ -163,60 +121,119 @@ def _split_unbiased(dim: Any, unbiased: Any) -> tuple[Any, Any]:
     return (None, dim) if isinstance(dim, bool) else (dim, unbiased)
 
 
-@both("var")
-def var(self: Tensor, dim: Any = None, unbiased: bool | None = None, keepdim: bool = False, *,
-        correction: float | None = None) -> Tensor:
-    """The mean squared distance from the mean, divided by n - correction instead of n; correction is 1 by default.
-
-    >>> import minigrad
-    >>> minigrad.tensor([1.0, 3.0]).var(), minigrad.tensor([1.0, 3.0]).var(correction=0)
-    (tensor(2.), tensor(1.))
-    """
-    return _VAR((self,), _spread(self, dim, unbiased, keepdim, correction, "var"))
-
-
-@both("std")
-def std(self: Tensor, dim: Any = None, unbiased: bool | None = None, keepdim: bool = False, *,
-        correction: float | None = None) -> Tensor:
-    """The square root of ``var``."""
-    return _STD((self,), _spread(self, dim, unbiased, keepdim, correction, "std"))
-
-
-@both("var_mean")
-def var_mean(self: Tensor, dim: Any = None, unbiased: bool | None = None, keepdim: bool = False, *,
-             correction: float | None = None) -> tuple[Tensor, Tensor]:
-    """``var`` and ``mean``."""
-    first, second = _VAR_MEAN.all((self,), _spread(self, dim, unbiased, keepdim, correction, "var_mean"))
-    return first, second
-
-
-@both("std_mean")
-def std_mean(self: Tensor, dim: Any = None, unbiased: bool | None = None, keepdim: bool = False, *,
-             correction: float | None = None) -> tuple[Tensor, Tensor]:
-    """``std`` and ``mean``."""
-    first, second = _STD_MEAN.all((self,), _spread(self, dim, unbiased, keepdim, correction, "std_mean"))
-    return first, second
-
-
 # --- questions
 
 
-def _quantifier(name: str, op: str, doc: str) -> None:
-    ask = Function(name, lambda x, axes, keepdim: reduce(x.cast(bool_), op, axes, keepdim).cast(
+def _quantifier(name: str, op: str) -> Function:
+    return Function(name, lambda x, axes, keepdim: reduce(x.cast(bool_), op, axes, keepdim).cast(
         uint8 if x.dtype is uint8 else bool_), "NotDifferentiable")
 
-    def over(self: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
-        return ask((self,), (dim_indices(dim, len(self._shape())), keepdim))
 
-    over.__doc__ = doc
-    both(name)(over)
+_ANY, _ALL = _quantifier("any", Op.MAX), _quantifier("all", Op.MIN)
 
 
-_quantifier("any", Op.MAX, "Whether an element over ``dim`` is not 0.")
-_quantifier("all", Op.MIN, "Whether no element over ``dim`` is 0.")
+class Reduce:
+    """Sums, products, means, variances and quantifiers over dimensions; no dimension means all."""
 
+    __slots__ = ()
 
-@both("count_nonzero")
-def count_nonzero(self: Tensor, dim: Any = None) -> Tensor:
-    """How many elements over ``dim`` are not 0."""
-    return self.ne(0).sum(dim)
+    @both("sum")
+    def sum(self: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None,
+            axis: Any = None) -> Tensor:
+        """The sum over ``dim``. Integers and bools add up in int64.
+
+        >>> import minigrad
+        >>> minigrad.tensor([[1, 2], [3, 4]]).sum(), minigrad.tensor([[1, 2], [3, 4]]).sum(1)
+        (tensor(10), tensor([3, 7]))
+        """
+        dim = axis if dim is None else dim
+        axes = dim_indices(dim, len(self._shape()))
+        return _SUM[dim is not None]((self,), (_summed(self, dtype), axes, keepdim))
+
+    def sum_to_size(self: Tensor, *shape: Any) -> Tensor:
+        """Summed over the dimensions that ``shape`` would be broadcast along."""
+        target = shape_argument(shape)
+        result = self
+        added = self.ndim - len(target)
+        if added > 0:
+            result = result.sum(tuple(range(added)))
+        axes = tuple([i for i, (m, n) in enumerate(zip(result._shape(), target, strict=True)) if m != n])
+        return result.sum(axes, keepdim=True) if axes else result
+
+    @both("nansum")
+    def nansum(self: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
+        """The sum over ``dim`` with NaN as 0."""
+        return self.masked_fill(self.isnan(), 0).sum(dim, keepdim)
+
+    @both("mean")
+    def mean(self: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None,
+             axis: Any = None) -> Tensor:
+        """The sum over ``dim`` divided by the number of elements; only of floats."""
+        if dtype is None and self.dtype.kind != "f":
+            raise RuntimeError("mean(): could not infer output dtype. Input dtype must be either a floating point or "
+                               f"complex dtype. Got: {type_name(self.dtype)}")
+        dim = axis if dim is None else dim
+        axes = dim_indices(dim, len(self._shape()))
+        return _MEAN[dim is not None]((self,), (dtype or self.dtype, axes, keepdim))
+
+    @both("nanmean")
+    def nanmean(self: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
+        """The mean over ``dim`` of what is not NaN."""
+        return self.nansum(dim, keepdim) / (~self.isnan()).sum(dim, keepdim)
+
+    @both("prod")
+    def prod(self: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None) -> Tensor:
+        """The product over one dimension, or of all elements."""
+        dims = len(self._shape())
+        axes = dim_indices(None, dims) if dim is None else (dim_index(dim, dims),)[:dims]
+        return _PROD[dim is not None]((self,), (_summed(self, dtype), axes, keepdim))
+
+    # --- variance
+
+    @both("var")
+    def var(self: Tensor, dim: Any = None, unbiased: bool | None = None, keepdim: bool = False, *,
+            correction: float | None = None) -> Tensor:
+        """The mean squared distance from the mean, divided by n - correction instead of n; correction is 1 by default.
+
+        >>> import minigrad
+        >>> minigrad.tensor([1.0, 3.0]).var(), minigrad.tensor([1.0, 3.0]).var(correction=0)
+        (tensor(2.), tensor(1.))
+        """
+        return _VAR((self,), _spread(self, dim, unbiased, keepdim, correction, "var"))
+
+    @both("std")
+    def std(self: Tensor, dim: Any = None, unbiased: bool | None = None, keepdim: bool = False, *,
+            correction: float | None = None) -> Tensor:
+        """The square root of ``var``."""
+        return _STD((self,), _spread(self, dim, unbiased, keepdim, correction, "std"))
+
+    @both("var_mean")
+    def var_mean(self: Tensor, dim: Any = None, unbiased: bool | None = None, keepdim: bool = False, *,
+                 correction: float | None = None) -> tuple[Tensor, Tensor]:
+        """``var`` and ``mean``."""
+        first, second = _VAR_MEAN.all((self,), _spread(self, dim, unbiased, keepdim, correction, "var_mean"))
+        return first, second
+
+    @both("std_mean")
+    def std_mean(self: Tensor, dim: Any = None, unbiased: bool | None = None, keepdim: bool = False, *,
+                 correction: float | None = None) -> tuple[Tensor, Tensor]:
+        """``std`` and ``mean``."""
+        first, second = _STD_MEAN.all((self,), _spread(self, dim, unbiased, keepdim, correction, "std_mean"))
+        return first, second
+
+    # --- questions
+
+    @both("any")
+    def any(self: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
+        """Whether an element over ``dim`` is not 0."""
+        return _ANY((self,), (dim_indices(dim, len(self._shape())), keepdim))
+
+    @both("all")
+    def all(self: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
+        """Whether no element over ``dim`` is 0."""
+        return _ALL((self,), (dim_indices(dim, len(self._shape())), keepdim))
+
+    @both("count_nonzero")
+    def count_nonzero(self: Tensor, dim: Any = None) -> Tensor:
+        """How many elements over ``dim`` are not 0."""
+        return self.ne(0).sum(dim)

@@ -7,7 +7,7 @@ Tensor that came from outside. While the calls are known, results are *shells*: 
 needed (``backward()``, ``step()``, ``item()``) the entry holds ``Point``s, which say what ran there before: it runs
 again on the memory of today's leaves, in one native call. At the first difference (``Trace.diverge``) the trace so far
 is recorded in the ordinary way, and so are the calls that follow. So the tree is only a short cut.
-Next: ``unfold.py``, then ``points.py``."""
+Next: ``unfold.py``."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from minigrad.graph.lazy import LazyBuffer, contiguous_strides
 from minigrad.ops import Op
 
 if TYPE_CHECKING:
-    from minigrad.tensor.base import Tensor
+    from minigrad.tensor.tensor_class import Tensor
 
 OFF, FOLLOW, RECORD = 0, 1, 2
 MOST_CALLS = 20_000
@@ -177,10 +177,10 @@ class Trace:
         self.first.append(len(self.values))
         return found
 
-    def shells(self, entry: Entry, kind: Any, parent: Tensor | None = None) -> list[Tensor]:
+    def shells(self, entry: Entry, parent: Tensor | None = None) -> list[Tensor]:
         """The results of a known call; a view keeps its parent."""
         made = []
-        new = object.__new__
+        new, kind = object.__new__, Trace.tensor_class
         for spec in entry.specs:
             shell = new(kind)
             shell._tag, shell._slot, shell._spec, shell._owner = self.tag, len(self.values), spec, self
@@ -253,7 +253,8 @@ class Trace:
         """Make the graph and the tape behind the shells, from the entries."""
         Trace.unfolder(self)
 
-    # ``unfold.py`` and ``points.py``, which need Tensors
+    # ``base.py``, ``unfold.py`` and ``points.py`` fill these in, which know Tensors
+    tensor_class: ClassVar[type[Tensor]]
     unfolder: ClassVar[Callable[[Trace], None]]
     valued: ClassVar[Callable[[Sequence[Tensor]], bool]]
 

@@ -1,5 +1,5 @@
 """Stage: front. In: several results of one op. Out: named tuples that unpack, index and print as PyTorch's.
-Next: ``reduce.py``."""
+Next: ``extrema.py``."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Stage: front. In: the values that a Tensor takes one after another. Out: ``Storage``, the cell that holds the
 current one, and ``View``, how an alias of part of it is read. Also memory that NumPy can see: reads of it are
 snapshots, writes go through into it.
-Next: ``base.py``."""
+Next: ``body.py``."""
 
 from __future__ import annotations
 

@@ -5,14 +5,17 @@ Next: ``points.py``."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 from minigrad.autograd.mode import mode
 from minigrad.graph.lazy import LazyBuffer
-from minigrad.tensor.base import Tensor, made, plain_alias, plain_view
+from minigrad.tensor.base import made, plain_alias, plain_view
 from minigrad.tensor.function import recorded
 from minigrad.tensor.replay import Entry, Trace
+
+if TYPE_CHECKING:
+    from minigrad.tensor.tensor_class import Tensor
 
 
 def unfold(trace: Trace) -> None:
@@ -39,7 +42,7 @@ def _call(trace: Trace, entry: Entry, operands: Sequence[int], tensors: list[Ten
     if trace.released:  # only the shapes of values are known, and only they matter
         values: list[LazyBuffer] = list(body.params)
     else:
-        values = [trace.values[s] for s in operands]  # type: ignore[misc]
+        values = [trace.values[s] for s in operands]
         constants = [LazyBuffer.const(number, p.dtype, (), p.device)
                      for number, p in zip(numbers, body.params[len(operands):], strict=True)]
         trace.constants += constants

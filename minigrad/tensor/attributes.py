@@ -1,0 +1,134 @@
+"""Stage: front. In: a Tensor. Out: what it is: sizes, number of elements, kind of dtype, device, address.
+Next: ``gradient.py``."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+from minigrad.tensor.base import AnyTensor
+from minigrad.tensor.definition import function
+from minigrad.tensor.operands import dim_index, result_dtype
+from minigrad.tensor.values import realize
+
+if TYPE_CHECKING:
+    from minigrad.tensor.tensor_class import Tensor
+
+
+def _no_dim(dim: int) -> int:
+    raise IndexError(f"Dimension specified as {dim} but tensor has no dimensions")
+
+
+@function("is_tensor")
+def is_tensor(obj: Any) -> bool:
+    """Whether ``obj`` is a Tensor."""
+    return isinstance(obj, AnyTensor)
+
+
+function("numel")(lambda input: input.numel())
+function("is_floating_point")(lambda input: input.is_floating_point())
+function("result_type")(lambda a, b: result_dtype((a, b)))
+
+
+class Attributes:
+    """Sizes, number of elements, kind of dtype, device, address."""
+
+    __slots__ = ()
+
+    def size(self: Tensor, dim: int | None = None) -> Any:
+        """The shape, or the size of one dimension."""
+        return self.shape if dim is None else self._shape()[dim_index(dim, self.ndim)] if self.ndim else _no_dim(dim)
+
+    def dim(self: Tensor) -> int:
+        """The number of dimensions."""
+        return len(self._shape())
+
+    ndimension = dim
+
+    def numel(self: Tensor) -> int:
+        """The number of elements."""
+        return prod(self._shape())
+
+    nelement = numel
+
+    def element_size(self: Tensor) -> int:
+        """Bytes of one element."""
+        return self.dtype.size
+
+    def data_ptr(self: Tensor) -> int:
+        """The address of the first element: the host's, or a number that its device understands."""
+        realize(self)
+        lazy = self._storage.lazy
+        if lazy.buffer.on_host:
+            return int(self._array().__array_interface__["data"][0])
+        skipped = 0 if self._view is None else self._view.offset * lazy.dtype.size
+        return lazy.buffer.address + lazy.offset + skipped
+
+    def is_floating_point(self: Tensor) -> bool:
+        """Whether the dtype is floating."""
+        return self.dtype.kind == "f"
+
+    def is_complex(self: Tensor) -> bool:
+        """False: there are no complex types."""
+        return False
+
+    def is_signed(self: Tensor) -> bool:
+        """Whether the dtype has negative numbers."""
+        return self.dtype.is_signed
+
+    def get_device(self: Tensor) -> int:
+        """The index of the device; -1 on the host."""
+        index = self.device.index
+        return -1 if index is None else index
+
+    # --- as properties
+
+    @property
+    def nbytes(self: Tensor) -> int:
+        """Bytes of all elements."""
+        return self.numel() * self.dtype.size
+
+    @property
+    def itemsize(self: Tensor) -> int:
+        """Bytes of one element."""
+        return self.dtype.size
+
+    @property
+    def is_cuda(self: Tensor) -> bool:
+        """Whether the elements are in the memory of an NVIDIA GPU."""
+        return self.device.type == "cuda"
+
+    @property
+    def is_xpu(self: Tensor) -> bool:
+        """False: there is no such device."""
+        return False
+
+    @property
+    def is_mps(self: Tensor) -> bool:
+        """False: there is no such device."""
+        return False
+
+    @property
+    def is_sparse(self: Tensor) -> bool:
+        """False: there are no sparse tensors."""
+        return False
+
+    @property
+    def is_quantized(self: Tensor) -> bool:
+        """False: there are no quantized types."""
+        return False
+
+    @property
+    def is_meta(self: Tensor) -> bool:
+        """False: there is no such device."""
+        return False
+
+    @property
+    def _version(self: Tensor) -> int:
+        """How often the memory behind self was changed in place."""
+        return self._storage.version
+
+    @property
+    def _base(self: Tensor) -> Tensor | None:
+        """The Tensor that self is a view of, or None."""
+        return None if self._view is None or not self._view.differentiable else self._view.base

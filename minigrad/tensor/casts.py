@@ -1,0 +1,57 @@
+"""Stage: front. In: a Tensor. Out: it in another dtype, by the names of Python's and C's types.
+Next: ``values.py``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from minigrad import dtype as dtypes
+
+if TYPE_CHECKING:
+    from minigrad.tensor.tensor_class import Tensor
+
+
+class Casts:
+    """``x.float()``, ``x.long()`` … A class of their own, for in it ``float``, ``int`` and ``bool`` are methods."""
+
+    __slots__ = ()
+
+    def float(self: Tensor, memory_format: Any = None) -> Tensor:
+        """``to(minigrad.float32)``."""
+        return self.to(dtypes.float32)
+
+    def double(self: Tensor, memory_format: Any = None) -> Tensor:
+        """``to(minigrad.float64)``."""
+        return self.to(dtypes.float64)
+
+    def half(self: Tensor, memory_format: Any = None) -> Tensor:
+        """``to(minigrad.float16)``."""
+        return self.to(dtypes.float16)
+
+    def bfloat16(self: Tensor, memory_format: Any = None) -> Tensor:
+        """``to(minigrad.bfloat16)``."""
+        return self.to(dtypes.bfloat16)
+
+    def long(self: Tensor, memory_format: Any = None) -> Tensor:
+        """``to(minigrad.int64)``."""
+        return self.to(dtypes.int64)
+
+    def int(self: Tensor, memory_format: Any = None) -> Tensor:
+        """``to(minigrad.int32)``."""
+        return self.to(dtypes.int32)
+
+    def short(self: Tensor, memory_format: Any = None) -> Tensor:
+        """``to(minigrad.int16)``."""
+        return self.to(dtypes.int16)
+
+    def char(self: Tensor, memory_format: Any = None) -> Tensor:
+        """``to(minigrad.int8)``."""
+        return self.to(dtypes.int8)
+
+    def byte(self: Tensor, memory_format: Any = None) -> Tensor:
+        """``to(minigrad.uint8)``."""
+        return self.to(dtypes.uint8)
+
+    def bool(self: Tensor, memory_format: Any = None) -> Tensor:
+        """``to(minigrad.bool)``."""
+        return self.to(dtypes.bool_)

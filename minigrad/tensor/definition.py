@@ -1,0 +1,156 @@
+"""Stage: front. In: one definition of an op, a method in a mixin class. Out: its other spellings: the function
+``minigrad.add(x, y)`` beside ``x.add(y)``, the in-place twin ``x.add_(y)``, the augmented operator ``x += y``.
+Next: ``elementwise.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+
+from minigrad.tensor.base import AnyTensor, blank, check_in_place
+from minigrad.tensor.operands import one_device
+from minigrad.tensor.promotion import can_cast, type_name
+
+if TYPE_CHECKING:
+    from minigrad.tensor.tensor_class import Tensor
+
+F = TypeVar("F", bound=Callable[..., Any])
+P = ParamSpec("P")
+
+FUNCTIONS: dict[str, Any] = {}
+"""The functions of the ``minigrad`` namespace, by name."""
+
+
+# --- x.exp() and minigrad.exp(x)
+
+
+def function(*names: str) -> Callable[[F], F]:
+    """Make the function one of the ``minigrad`` namespace under these names."""
+
+    def attach(made: F) -> F:
+        made.__name__ = made.__qualname__ = names[0]
+        for name in names:
+            FUNCTIONS[name] = made
+        return made
+
+    return attach
+
+
+def both(*names: str) -> Callable[[F], F]:
+    """Make the method a function of the ``minigrad`` namespace, too, under these names. Other names of the method are
+    lines of their own in the class: ``multiply = mul``."""
+
+    def attach(made: F) -> F:
+        name = names[0]
+
+        @wraps(made)
+        def function(input: Any, *args: Any, **kwargs: Any) -> Any:
+            if not isinstance(input, AnyTensor):
+                raise TypeError(f"{name}(): argument 'input' (position 1) must be Tensor, not {type(input).__name__}")
+            if "out" in kwargs:
+                return _into(kwargs.pop("out"), made(input, *args, **kwargs))
+            return made(input, *args, **kwargs)
+
+        function.__qualname__ = name
+        for spelling in names:
+            FUNCTIONS[spelling] = function
+        return made
+
+    return attach
+
+
+def _into(out: Any, result: Any) -> Any:
+    """What ``out=`` asks for: the result copied into a given tensor, which takes its shape."""
+    if out is None:
+        return result
+    if isinstance(result, tuple):
+        return type(result)(*[_into(o, r) for o, r in zip(out, result, strict=True)])
+    with_shape = out if out._shape() == result._shape() else out.resize_(result._shape())
+    return with_shape.copy_(result)
+
+
+# --- in-place twins
+
+
+def in_place(plain: Callable[Concatenate[Tensor, P], Tensor]) -> Callable[Concatenate[Tensor, P], Tensor]:
+    """The in-place twin of a method: it computes as the method does and puts the result in self's place.
+
+    >>> import minigrad
+    >>> minigrad.tensor([1, 2]).add_(1)
+    tensor([2, 3])
+    """
+
+    @wraps(plain)
+    def changed(self: Tensor, *args: P.args, **kwargs: P.kwargs) -> Tensor:
+        check_in_place(self)
+        return adopt(self, plain(self, *args, **kwargs))
+
+    return _twin(changed, plain)
+
+
+def view_in_place(plain: Callable[Concatenate[Tensor, P], Tensor]) -> Callable[Concatenate[Tensor, P], Tensor]:
+    """The in-place twin of a method that gives a view: self turns into that view of what it was."""
+
+    @wraps(plain)
+    def changed(self: Tensor, *args: P.args, **kwargs: P.kwargs) -> Tensor:
+        check_in_place(self)
+        return _become(self, plain(self, *args, **kwargs))
+
+    return _twin(changed, plain)
+
+
+def augmented(operator: Callable[[Tensor, Any], Tensor]) -> Callable[[Tensor, Any], Tensor]:
+    """The augmented form of an operator: ``__iadd__`` of ``__add__``."""
+
+    @wraps(operator)
+    def changed(self: Tensor, other: Any) -> Any:
+        check_in_place(self)
+        result = operator(self, other)
+        return result if result is NotImplemented else adopt(self, result)
+
+    where, _, name = operator.__qualname__.rpartition(".")
+    changed.__name__ = name.replace("__", "__i", 1)
+    changed.__qualname__ = f"{where}.{changed.__name__}"
+    changed.__doc__ = f"``{name}`` in place; returns self."
+    return changed
+
+
+def _twin(changed: F, plain: Callable[..., Any]) -> F:
+    """``changed`` with the name and docstring of an in-place twin."""
+    name = plain.__name__
+    changed.__name__, changed.__qualname__ = f"{name}_", f"{plain.__qualname__}_"
+    changed.__doc__ = f"``{name}`` in place; returns self."
+    return changed
+
+
+def adopt(self: Tensor, result: Tensor) -> Tensor:
+    """Put the result of an op into ``self``: same shape, and a dtype that may be stored in self's."""
+    lazy = self._storage.lazy
+    if result._shape() != self._shape():
+        raise RuntimeError(f"output with shape {list(self._shape())} doesn't match the broadcast shape "
+                           f"{list(result._shape())}")
+    if result._storage.lazy.device != lazy.device:
+        one_device((lazy, result._storage.lazy))
+    dtype = result.dtype
+    if dtype is not lazy.dtype:
+        if not can_cast(dtype, lazy.dtype):
+            raise RuntimeError(f"result type {type_name(dtype)} can't be cast to the desired output type "
+                               f"{type_name(lazy.dtype)}")
+        result = result.to(lazy.dtype)
+    return self._adopt(result)
+
+
+def _become(self: Tensor, view: Tensor) -> Tensor:
+    """self turns into a view of what it was."""
+    before = blank()
+    before._tag, before._spec = 0, None
+    before._storage, before._view, before._edge = self._storage, self._view, self._edge
+    before._requires_grad, before._grad, before._hooks = self._requires_grad, None, None
+    new = view._view
+    assert new is not None
+    new.parent = before
+    if new.base is self:
+        new.base = before
+    self._view, self._edge, self._tag = new, None, 0
+    return self

@@ -1,0 +1,208 @@
+"""Stage: front. In: a Tensor. Out: its side that autograd sees: ``backward``, ``grad``, ``requires_grad``, ``grad_fn``,
+``detach`` and hooks. What happens in a backward stands in ``autograd/``.
+Next: ``inplace.py``."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from minigrad.autograd.backward import run as run_backward
+from minigrad.autograd.node import RemovableHandle
+from minigrad.engine import leaf_from_numpy, realise
+from minigrad.ops import Op
+from minigrad.ops import cast as cast_array
+from minigrad.tensor import points
+from minigrad.tensor.base import AnyTensor, LeafHooks, alias, awaken
+from minigrad.tensor.definition import both
+from minigrad.tensor.promotion import type_name
+from minigrad.tensor.storage import Storage
+
+if TYPE_CHECKING:
+    from minigrad.tensor.tensor_class import Tensor
+
+
+def born(storage: Storage) -> None:
+    """Make a pending value real; a constant is filled in without a kernel."""
+    lazy = storage.lazy
+    if lazy.op != Op.CONST:
+        realise([lazy])
+        return
+    array = np.full(lazy.shape, cast_array(np.asarray(lazy.arg), lazy.dtype), lazy.dtype.numpy)
+    storage.write(leaf_from_numpy(array, lazy.dtype, lazy.device))
+    storage.version -= 1
+
+
+def _leaf_hooks(self: Tensor) -> LeafHooks:
+    if self._hooks is None:
+        self._hooks = LeafHooks()
+    return self._hooks
+
+
+class Autograd:
+    """Gradients: what they flow to, where they arrive, and what sees them on the way."""
+
+    __slots__ = ()
+
+    def backward(self: Tensor, gradient: Tensor | None = None, retain_graph: bool | None = None,
+                 create_graph: bool = False, inputs: Any = None) -> None:
+        """Add the gradient of self (one element, or with the ``gradient`` to start from) to the ``.grad`` of its
+        leaves.
+
+        >>> import minigrad
+        >>> x = minigrad.tensor(3.0, requires_grad=True)
+        >>> (x * x).backward()
+        >>> x.grad
+        tensor(6.)
+        """
+        if gradient is None and retain_graph is None and not create_graph and inputs is None:
+            points.backward(self)
+        else:
+            run_backward((self,), (gradient,), retain_graph, create_graph, inputs)
+
+    @property
+    def grad(self: Tensor) -> Tensor | None:
+        """The gradient that ``backward`` added up, or None."""
+        return self._grad
+
+    @grad.setter
+    def grad(self: Tensor, value: Tensor | None) -> None:
+        if value is not None:
+            if not isinstance(value, AnyTensor):
+                raise TypeError(f"assigned grad expected to be a Tensor or None but got grad of type "
+                                f"'{type(value).__name__}'")
+            if value is self:
+                raise RuntimeError("can't assign Variable as its own grad")
+            if value._shape() != self._shape():
+                raise RuntimeError(f"attempting to assign a gradient of size '{list(value._shape())}' to a tensor of "
+                                   f"size '{list(self._shape())}'. Please ensure that the gradient and the tensor are "
+                                   "the same size")
+            if value._storage.lazy.device != self._storage.lazy.device:
+                raise RuntimeError(f"attempting to assign a gradient with device type '{value.device}' to a tensor "
+                                   f"with device type '{self.device}'. Please ensure that the gradient and the tensor "
+                                   "are on the same device")
+            if value.dtype is not self.dtype:
+                word = {"float64": "double", "float32": "float", "float16": "c10::Half", "bfloat16": "c10::BFloat16"}
+                raise RuntimeError("attempting to assign a gradient with dtype "
+                                   f"'{word.get(value.dtype.name, value.dtype.name)}' to a tensor with grad_dtype "
+                                   f"'{type_name(self.dtype)}'. The gradient must match the tensor's dtype")
+        self._grad = value
+
+    @grad.deleter
+    def grad(self: Tensor) -> None:
+        self._grad = None
+
+    # --- what gradients flow to
+
+    @property
+    def requires_grad(self: Tensor) -> bool:
+        """Whether gradients are computed for it."""
+        spec = self._spec
+        return self._source() is not None if spec is None else spec.requires_grad
+
+    @requires_grad.setter
+    def requires_grad(self: Tensor, value: bool) -> None:
+        self.requires_grad_(value)
+
+    def requires_grad_(self: Tensor, requires_grad: bool = True) -> Tensor:
+        """Say whether gradients are computed for this leaf. Its value is computed now if it was pending, so that a
+        training loop has the same plan from its first step on.
+
+        ``RuntimeError`` for dtypes without gradients and for Tensors that are not leaves.
+        """
+        if self._spec is not None:
+            awaken(self)
+        if self._source() is not None and self._edge is not None:
+            if not requires_grad:
+                raise RuntimeError("you can only change requires_grad flags of leaf variables. If you want to use a "
+                                   "computed variable in a subgraph that doesn't require differentiation use "
+                                   "var_no_grad = var.detach().")
+            return self
+        if requires_grad and self.dtype.kind != "f":
+            raise RuntimeError("only Tensors of floating point dtype can require gradients")
+        view = self._view
+        if view is not None and view.differentiable:
+            view.differentiable = False
+        if requires_grad and self._storage.lazy.buffer is None and self._storage.lazy.op != Op.PARAM:
+            born(self._storage)
+        self._requires_grad, self._tag = bool(requires_grad), 0
+        return self
+
+    @property
+    def grad_fn(self: Tensor) -> Any:
+        """The tape node that made this Tensor; None for a leaf."""
+        return None if self._source() is None or self._edge is None else self._edge[0]
+
+    @property
+    def is_leaf(self: Tensor) -> bool:
+        """Whether no recorded op made this Tensor."""
+        return self.grad_fn is None
+
+    @property
+    def output_nr(self: Tensor) -> int:
+        """Which output of its ``grad_fn`` this is."""
+        return 0 if self._source() is None or self._edge is None else self._edge[1]
+
+    # --- outside autograd
+
+    @both("detach")
+    def detach(self: Tensor) -> Tensor:
+        """The same memory outside autograd."""
+        return alias(self)
+
+    def detach_(self: Tensor) -> Tensor:
+        """Forget how self was computed."""
+        if self._view is not None and self._view.differentiable:
+            raise RuntimeError("Can't detach views in-place. Use detach() instead. If you are using "
+                               "DistributedDataParallel (DDP) for training, and gradient_as_bucket_view is set as "
+                               "True, gradients are views of DDP buckets, and hence detach_() cannot be called on "
+                               "these gradients.")
+        self._edge, self._requires_grad, self._tag, self._spec = None, False, 0, None
+        return self
+
+    @property
+    def data(self: Tensor) -> Tensor:
+        """The same memory outside autograd; assigning replaces it."""
+        return alias(self)
+
+    @data.setter
+    def data(self: Tensor, value: Tensor) -> None:
+        other = alias(value)
+        self._storage, self._view, self._tag = other._storage, other._view, 0
+
+    # --- hooks and retained gradients
+
+    def retain_grad(self: Tensor) -> None:
+        """Keep the gradient of a Tensor that is no leaf in its ``.grad``, too."""
+        source = self._source()
+        if source is None:
+            raise RuntimeError("can't retain_grad on Tensor that has requires_grad=False")
+        if self._edge is not None:
+            node, number = self._edge
+            node.more().retained[number] = weakref.ref(self)
+
+    @property
+    def retains_grad(self: Tensor) -> bool:
+        """Whether ``retain_grad`` was asked for."""
+        if self._source() is None or self._edge is None:
+            return False
+        node, number = self._edge
+        return node.extra is not None and number in node.extra.retained
+
+    def register_hook(self: Tensor, hook: Callable[[Tensor], Tensor | None]) -> RemovableHandle:
+        """``hook(grad)`` sees the gradient of self in each backward and may return another. The handle removes it."""
+        if self._source() is None:
+            raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
+        if self._edge is not None:
+            node, number = self._edge
+            return RemovableHandle.add(node.more().tensor.setdefault(number, {}), hook)
+        return RemovableHandle.add(_leaf_hooks(self).before, hook)
+
+    def register_post_accumulate_grad_hook(self: Tensor, hook: Callable[[Tensor], None]) -> RemovableHandle:
+        """``hook(self)`` is called after a backward has changed this leaf's ``.grad``."""
+        if self._edge is not None:
+            raise RuntimeError("post accumulate grad hooks cannot be registered on non-leaf tensors")
+        return RemovableHandle.add(_leaf_hooks(self).after, hook)

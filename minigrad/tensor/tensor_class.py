@@ -1,0 +1,55 @@
+"""Stage: front. In: the mixins, one topic and one file each. Out: ``Tensor``, the class that users see.
+Next: ``composite.py``."""
+
+from __future__ import annotations
+
+from minigrad.tensor.activations import Activations
+from minigrad.tensor.attributes import Attributes
+from minigrad.tensor.base import TensorBase, register
+from minigrad.tensor.casts import Casts
+from minigrad.tensor.comparison import Comparison
+from minigrad.tensor.convert import Convert
+from minigrad.tensor.creation import Creation
+from minigrad.tensor.dlpack import DLPack
+from minigrad.tensor.elementwise import Elementwise
+from minigrad.tensor.exponential import Exponential
+from minigrad.tensor.extrema import Extrema
+from minigrad.tensor.functions import Functions
+from minigrad.tensor.gathering import Gathering
+from minigrad.tensor.gradient import Autograd
+from minigrad.tensor.indexing import Indexing
+from minigrad.tensor.inplace import InPlace
+from minigrad.tensor.joining import Joining
+from minigrad.tensor.linalg import LinearAlgebra
+from minigrad.tensor.movement import Movement
+from minigrad.tensor.ordering import Ordering
+from minigrad.tensor.protocol import PythonProtocol
+from minigrad.tensor.random import Random
+from minigrad.tensor.reduce import Reduce
+from minigrad.tensor.triangular import Triangular
+from minigrad.tensor.values import Values
+
+
+# TensorBase comes first, so that ``isinstance(x, TensorBase)`` in every op finds it at once, not after all the mixins.
+class Tensor(
+    TensorBase, Elementwise, Functions, Activations, Comparison, Reduce, Extrema, Exponential, Movement, Joining,
+    Indexing, Gathering, Ordering, LinearAlgebra, Creation, Triangular, Random, Convert, Casts, Values, Attributes,
+    Autograd, InPlace, PythonProtocol, DLPack,
+):
+    """A multi-dimensional array of one dtype that records what is done with it.
+
+    ``Tensor([1, 2])`` makes float32 numbers of data and ``Tensor(2, 3)`` an uninitialised tensor of that shape; use
+    ``minigrad.tensor`` and ``minigrad.empty``.
+
+    >>> import minigrad
+    >>> x = minigrad.tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
+    >>> (x @ x).sum().backward()
+    >>> x.grad
+    tensor([[ 7., 11.],
+            [ 9., 13.]])
+    """
+
+    __slots__ = ()
+
+
+register(Tensor)

@@ -1,0 +1,104 @@
+"""Stage: front. In: a Tensor. Out: its elements: as NumPy array, Python number or list; ``realize`` computes them.
+Next: ``attributes.py``."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from minigrad.dtype import bfloat16
+from minigrad.engine import realise, to_numpy
+from minigrad.runtime.device import get_device as device_of
+from minigrad.tensor import points
+from minigrad.tensor.storage import Writes, apply_to_array, tracing
+from minigrad.tensor.unfold import is_filled
+
+if TYPE_CHECKING:
+    from minigrad.tensor.tensor_class import Tensor
+
+
+def realize(*tensors: Any) -> None:
+    """Compute these Tensors now, in one run.
+
+    >>> import minigrad
+    >>> x = minigrad.ones(2) + 1
+    >>> realize(x)
+    """
+    given = tensors[0] if len(tensors) == 1 and isinstance(tensors[0], tuple | list) else tensors
+    if not tracing:
+        shells = [t for t in given if t._spec is not None and not is_filled(t)]
+        if shells:
+            points.value(shells)
+        pending = [t._storage.lazy for t in given]
+        written = Writes.take()
+        if not written and len({t._storage for t in given}) == len(given):
+            points.compute([v for v in pending if v.buffer is None])
+        else:
+            realise(pending + written)
+
+
+class Values:
+    """The elements as arrays, numbers and lists."""
+
+    __slots__ = ()
+
+    def _array(self: Tensor) -> np.ndarray:
+        """The elements as a NumPy array on the Tensor's memory, computed if they were pending. Not for keeping."""
+        array = self._storage.array()
+        view = self._view
+        return array if view is None else apply_to_array(array, view.chain())
+
+    def numpy(self: Tensor, *, force: bool = False) -> np.ndarray:
+        """A NumPy array on the same memory: changes of either show in both.
+
+        ``RuntimeError`` for a Tensor that requires a gradient and ``TypeError`` for one in a device's own memory,
+        unless ``force``, which copies the latter.
+
+        >>> import minigrad
+        >>> t = minigrad.ones(2)
+        >>> a = t.numpy()
+        >>> _ = t.add_(1)
+        >>> a.tolist()
+        [2.0, 2.0]
+        """
+        if not force and self.requires_grad:
+            raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
+        storage = self._storage
+        if storage.lazy.device != "CPU" and not device_of(storage.lazy.device).host_memory:
+            if force:
+                return self.detach().cpu().numpy()
+            raise TypeError(f"can't convert {self.device} device type tensor to numpy. Use Tensor.cpu() to copy the "
+                            "tensor to host memory first.")
+        storage.array()
+        storage.make_private()
+        array = to_numpy(storage.lazy)
+        return array if self._view is None else apply_to_array(array, self._view.chain())
+
+    def __array__(self: Tensor, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        """NumPy's protocol: the memory itself, or a converted copy."""
+        array = self.numpy()
+        if dtype is not None and array.dtype != dtype:
+            if copy is False:
+                raise ValueError("Unable to avoid copy while creating an array as requested.")
+            return array.astype(dtype)
+        return array.copy() if copy else array
+
+    def item(self: Tensor) -> Any:
+        """The only element as a Python number; ``RuntimeError`` if there are more or none."""
+        n = prod(self._shape())
+        if n != 1:
+            raise RuntimeError(f"a Tensor with {n} elements cannot be converted to Scalar")
+        array = self._array()
+        return float(array.reshape(())) if self.dtype.kind == "f" else array.item()
+
+    def tolist(self: Tensor) -> Any:
+        """The elements as nested lists of Python numbers; one number for a 0-d tensor."""
+        array = self._array()
+        return (array.astype(np.float32) if self.dtype is bfloat16 else array).tolist()
+
+    def realize(self: Tensor) -> Tensor:
+        """Compute self now, and return it."""
+        realize(self)
+        return self
