@@ -1,6 +1,7 @@
-"""Stage: front. In: what goes into and out of Tensors. Out: data sets, and memory shared with other libraries.
-Next: ``dlpack.py``."""
+"""Stage: front. In: what goes into and out of Tensors. Out: data sets, memory shared with other libraries, pictures.
+Next: ``dlpack.py``, then ``drawing.py``."""
 
 from minigrad.utils import dlpack
+from minigrad.utils.drawing import Drawing, draw
 
-__all__ = ["dlpack"]
+__all__ = ["Drawing", "dlpack", "draw"]

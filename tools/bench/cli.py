@@ -14,12 +14,12 @@ from datetime import datetime
 from pathlib import Path
 
 from tools.bench import report
-from tools.bench.figures import duration
-from tools.bench.libraries import LIBRARIES, ON_REQUEST, PEERS
+from tools.bench.libraries import LIBRARIES, ON_REQUEST
 from tools.bench.limits import better
 from tools.bench.measure import Failed, Session, Settings, measure, open_session
 from tools.bench.picture import draw
-from tools.bench.workloads import WORKLOADS, Workload
+from tools.bench.suites import SUITES
+from tools.bench.workloads import Workload
 
 
 def parser() -> argparse.ArgumentParser:
@@ -27,10 +27,13 @@ def parser() -> argparse.ArgumentParser:
     options = argparse.ArgumentParser(
         prog="python -m tools.bench",
         description="Measure minigrad beside the libraries that are installed, and the machine's own limits.")
+    options.add_argument("suite", nargs="?", default="kernels", choices=SUITES,
+                         help="kernels (the default): what a machine's limits bound; overhead: all the rest")
     options.add_argument("--quick", action="store_true", help="fewer workloads, fewer and shorter samples")
     options.add_argument("--only", metavar="REGEX", default="", help="workloads whose name matches, e.g. 'matmul|xor'")
-    options.add_argument("--peers", metavar="A,B", default=",".join(PEERS),
-                         help=f"default: {','.join(PEERS)}; also: {','.join(ON_REQUEST)}")
+    options.add_argument("--rows", metavar="A,B", default="", help="workloads by their names")
+    options.add_argument("--peers", metavar="A,B", help="default: " + "; ".join(
+        f"{name}: {','.join(suite.peers)}" for name, suite in SUITES.items()) + f"; also: {','.join(ON_REQUEST)}")
     options.add_argument("--rounds", type=int, metavar="N", help="samples a library and workload (7; quick: 3)")
     options.add_argument("--threads", type=int, default=2, metavar="N", help="threads of every library (2)")
     options.add_argument("--seed", type=int, default=0, metavar="N", help="shuffles the order in a round (0)")
@@ -43,13 +46,23 @@ def parser() -> argparse.ArgumentParser:
     return options
 
 
-def chosen_workloads(only: str, quick: bool) -> list[Workload]:
-    """The rows of the table to run: those that match ``only``; without it, all, or the quick ones.
+def chosen_workloads(suite: str, only: str, quick: bool, rows: str = "") -> list[Workload]:
+    """The rows of a suite's table to run: those that match ``only`` and, if ``rows`` names some, are among them;
+    without both, all, or the quick ones if the table has any. Raises ``ValueError`` for a row that is not there.
 
-    >>> [workload.name for workload in chosen_workloads("matmul_(64|256)$", quick=True)]
+    >>> [workload.name for workload in chosen_workloads("kernels", "matmul_(64|256)$", quick=True)]
     ['matmul_64', 'matmul_256']
+    >>> [workload.name for workload in chosen_workloads("overhead", "", quick=False, rows="rnn_first,op_tracked")]
+    ['op_tracked', 'rnn_first']
     """
-    return [w for w in WORKLOADS if re.search(only, w.name) and (only or not quick or w.quick)]
+    table = SUITES[suite].workloads
+    named = {name for name in rows.split(",") if name}
+    unknown = named - {w.name for w in table}
+    if unknown:
+        raise ValueError(f"no row {', '.join(sorted(unknown))} in {suite}; the rows are "
+                         f"{', '.join(w.name for w in table)}")
+    quick = quick and not only and not named and any(w.quick for w in table)
+    return [w for w in table if re.search(only, w.name) and (w.name in named or not named) and (w.quick or not quick)]
 
 
 def chosen_libraries(peers: str) -> tuple[str, ...]:
@@ -59,14 +72,16 @@ def chosen_libraries(peers: str) -> tuple[str, ...]:
     ('minigrad', 'numpy', 'torch')
     """
     wanted = {name for name in peers.split(",") if name}
-    unknown = wanted - {*PEERS, *ON_REQUEST}
+    known = [name for name in LIBRARIES if name != "minigrad"]
+    unknown = wanted - {*known}
     if unknown:
-        raise ValueError(f"unknown peer {', '.join(sorted(unknown))}; the peers are {', '.join((*PEERS, *ON_REQUEST))}")
+        raise ValueError(f"unknown peer {', '.join(sorted(unknown))}; the peers are {', '.join(known)}")
     return tuple(name for name in LIBRARIES if name == "minigrad" or name in wanted)
 
 
-def measure_all(workloads: Sequence[Workload], names: tuple[str, ...], settings: Settings) -> report.Run:
-    """Measure every workload, and the limits before, halfway and after (the best counts).
+def measure_all(workloads: Sequence[Workload], names: tuple[str, ...], settings: Settings,
+                limits: bool = True) -> report.Run:
+    """Measure every workload, and, if asked, the machine's limits before, halfway and after (the best counts).
 
     Ctrl-C ends it early, with what there is.
     """
@@ -75,15 +90,17 @@ def measure_all(workloads: Sequence[Workload], names: tuple[str, ...], settings:
                      report.describe_machine(settings.threads), {**asdict(settings), "libraries": list(names)})
     with open_session(names, settings) as session:
         try:
-            run.limits = session_limits(session)
+            if limits:
+                run.limits = session_limits(session)
             for number, workload in enumerate(workloads, 1):
-                if number == len(workloads) // 2 + 1 and number > 1:
+                if limits and number == len(workloads) // 2 + 1 and number > 1:
                     run.limits = better(run.limits, session_limits(session))
                 print(f"[{number}/{len(workloads)}] {workload.name}", end="", file=sys.stderr, flush=True)
                 columns = run.rows[workload.name] = measure(workload, session)
-                print("".join(f"  {name} {duration(column.median)}" for name, column in columns.items()),
+                print("".join(f"  {name} {column.shown}" for name, column in columns.items()),
                       file=sys.stderr, flush=True)
-            run.limits = better(run.limits, session_limits(session))
+            if limits:
+                run.limits = better(run.limits, session_limits(session))
         except KeyboardInterrupt:
             print("interrupted", file=sys.stderr)
         run.versions = {name: session.versions[name] for name in names if name in session.versions}
@@ -104,22 +121,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark. Returns 0; 1 if ``--check`` finds a floor broken; 2 for a wrong argument."""
     options = parser().parse_args(arguments)
     try:
-        workloads = chosen_workloads(options.only, options.quick)
-        names = chosen_libraries(options.peers)
+        suite = SUITES[options.suite]
+        workloads = chosen_workloads(options.suite, options.only, options.quick, options.rows)
+        names = chosen_libraries(",".join(suite.peers) if options.peers is None else options.peers)
     except (ValueError, re.error) as error:
         print(error, file=sys.stderr)
         return 2
     if not workloads:
-        print(f"no workload matches {options.only!r}; the workloads are {', '.join(w.name for w in WORKLOADS)}",
+        print(f"no workload matches {options.only!r}; the workloads are {', '.join(w.name for w in suite.workloads)}",
               file=sys.stderr)
         return 2
     if options.list:
-        print("\n".join(f"{w.name:<14} {w.what}" for w in workloads))
+        width = max(14, *(len(w.name) for w in workloads))
+        print("\n".join(f"{w.name:<{width}} {w.what}" for w in workloads))
         return 0
     quick = {"target": 0.1, "budget": 3.0} if options.quick else {}
     rounds = options.rounds or (3 if options.quick else 7)
     settings = Settings(rounds=rounds, timeout=options.timeout, threads=options.threads, seed=options.seed, **quick)
-    run = measure_all(workloads, names, settings)
+    run = measure_all(workloads, names, settings, suite.limits)
     print(report.text(run))
     if options.json:
         options.json.write_text(json.dumps(report.as_json(run), indent=1) + "\n")

@@ -14,11 +14,14 @@ import numpy as np
 @dataclass
 class Measured:
     """One library on one workload: ``samples[round]`` is seconds a call, ``others[round]`` the share of the machine
-    that other processes took meanwhile; ``reason`` says why there are none."""
+    that other processes took meanwhile; ``figures[unit][round]`` is what else was measured. ``reason`` says why there
+    are none, ``over`` after how many seconds the library was stopped."""
 
     samples: dict[int, float] = field(default_factory=dict)
     others: dict[int, float] = field(default_factory=dict)
+    figures: dict[str, dict[int, float]] = field(default_factory=dict)
     reason: str = ""
+    over: float | None = None
     note: str = ""
     first_call: float | None = None
     error: float | None = None
@@ -33,6 +36,15 @@ class Measured:
         return statistics.median(self.samples.values()) if self.samples else None
 
     @property
+    def shown(self) -> str:
+        """The median for a person, or after how long the library was stopped.
+
+        >>> Measured({0: 0.25}).shown, Measured(over=60.0).shown
+        ('250 ms', '> 60 s')
+        """
+        return f"> {self.over:.0f} s" if self.over and not self.samples else duration(self.median)
+
+    @property
     def spread(self) -> float | None:
         """(largest - smallest) / median: how far the rounds lie apart.
 
@@ -42,6 +54,14 @@ class Measured:
         if not self.samples:
             return None
         return (max(self.samples.values()) - min(self.samples.values())) / statistics.median(self.samples.values())
+
+    def figure(self, unit: str) -> float | None:
+        """The median of another figure, or None.
+
+        >>> Measured(figures={"MB": {0: 1.0, 1: 5.0, 2: 2.0}}).figure("MB")
+        2.0
+        """
+        return statistics.median(self.figures[unit].values()) if self.figures.get(unit) else None
 
     def disturbed(self, threshold: float) -> int:
         """In how many rounds others took more than ``threshold`` of the machine.
@@ -124,3 +144,13 @@ def duration(seconds: float | None) -> str:
             return f"{value:.2f} {unit}" if value < 9.995 else f"{value:.1f} {unit}" if value < 99.95 else \
                 f"{value:.0f} {unit}"
     return f"{seconds:.2f} s"
+
+
+def plain(seconds: float) -> str:
+    """Seconds that a person chose, as few digits as there are.
+
+    >>> plain(0.7e-6), plain(0.05), plain(1.5)
+    ('0.7 us', '50 ms', '1.5 s')
+    """
+    unit, scale = ("s", 1.0) if seconds >= 1 else ("ms", 1e-3) if seconds >= 1e-3 else ("us", 1e-6)
+    return f"{seconds / scale:g} {unit}"

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tools.bench.disturbance import DISTURBED
-from tools.bench.figures import Measured, median_difference, median_ratio
+from tools.bench.figures import Measured, duration, median_difference, median_ratio, plain
 
 
 @dataclass(frozen=True)
@@ -75,12 +75,30 @@ class AtMost(Floor):
     peer: str = ""
 
     def promise(self) -> str:
-        return f"at most {self.seconds:g} s"
+        return f"at most {plain(self.seconds)}"
 
     def _decide(self, columns: Mapping[str, Measured]) -> Verdict:
         median = columns["minigrad"].median
         assert median is not None
-        return Verdict(median <= self.seconds, f"{self.promise()}: {median:.3f} s")
+        return Verdict(median <= self.seconds, f"{self.promise()}: {duration(median)}")
+
+
+@dataclass(frozen=True)
+class FigureAtMost(Floor):
+    """Another figure of minigrad's row, such as its memory, is at most this."""
+
+    figure: str
+    limit: float
+    peer: str = ""
+
+    def promise(self) -> str:
+        return f"at most {self.limit:g} {self.figure}"
+
+    def _decide(self, columns: Mapping[str, Measured]) -> Verdict:
+        value = columns["minigrad"].figure(self.figure)
+        if value is None:
+            return Verdict(None, f"{self.promise()}: not measured here")
+        return Verdict(value <= self.limit, f"{self.promise()}: {value:.3g}")
 
 
 @dataclass(frozen=True)

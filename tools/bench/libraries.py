@@ -195,14 +195,28 @@ class Tinygrad(Library):
         return np.asarray(result.numpy())
 
 
+class Micrograd(Library):
+    """micrograd, whose values are single numbers in plain Python: a peer in rows about single numbers only."""
+
+    name = "micrograd"
+    module_name = "micrograd"
+    style = "micrograd"
+
+    def __init__(self, threads: int = 2) -> None:
+        super().__init__(threads)
+        importlib.import_module("micrograd.engine")
+
+
 LIBRARIES: dict[str, type[Library]] = {
     library.name: library for library in (
-        Minigrad, MinigradOpenCL, MinigradCuda, Library, Torch, TorchCuda, TorchCompile, Jax, Tinygrad)
+        Minigrad, MinigradOpenCL, MinigradCuda, Library, Torch, TorchCuda, TorchCompile, Jax, Tinygrad, Micrograd)
 }
 ON_REQUEST: tuple[str, ...] = ("minigrad-opencl", "minigrad-cuda", "torch-cuda")
 """Other devices: measured where ``--peers`` names them, in every row."""
 
-PEERS: tuple[str, ...] = tuple(name for name in LIBRARIES if name != "minigrad" and name not in ON_REQUEST)
+PEERS: tuple[str, ...] = tuple(name for name, library in LIBRARIES.items()
+                               if name not in ("minigrad", *ON_REQUEST) and library is not Micrograd)
+"""The libraries that can do every row."""
 
 
 def is_installed(name: str) -> bool:

@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,17 @@ class Settings:
 
 
 class Failed(Exception):
-    """A library could not do what it was asked; the message is the reason that is printed."""
+    """A library could not do what it was asked; the message is the reason that is printed. ``over`` is the limit in
+    seconds, if it took too long."""
+
+    over: float | None = None
+
+    @staticmethod
+    def late(seconds: float) -> Failed:
+        """The failure of one that took more than ``seconds``."""
+        failure = Failed(f"no answer within {seconds:.0f} s")
+        failure.over = seconds
+        return failure
 
 
 def environment(threads: int, folder: Path) -> dict[str, str]:
@@ -100,7 +110,7 @@ class Worker:
         while b"\n" not in self.buffer:
             if not select.select([descriptor], [], [], max(0.0, end - time.monotonic()))[0]:
                 self.kill()
-                raise Failed(f"no answer within {timeout:.0f} s")
+                raise Failed.late(timeout)
             received = os.read(descriptor, 65536)
             if not received:
                 raise Failed(self.epitaph())
@@ -172,7 +182,7 @@ class Session:
                                   env={**environment(self.settings.threads, self.folder), **(extra or {})},
                                   timeout=timeout or self.settings.timeout)
         except subprocess.TimeoutExpired as late:
-            raise Failed(f"no answer within {late.timeout:.0f} s") from None
+            raise Failed.late(late.timeout) from None
         if done.returncode:
             lines = done.stderr.strip().splitlines()
             raise Failed(f"{lines[-1] if lines else f'exit code {done.returncode}'}"[:200])
@@ -206,6 +216,8 @@ def measure(workload: Workload, session: Session) -> dict[str, Measured]:
                if name == "minigrad" or name in workload.peers or (name in ON_REQUEST and workload.kind != "import")}
     if workload.kind == "cold":
         _measure_fresh(workload, session, columns, _cold_sampler(workload, session))
+    elif workload.kind in ("fresh", "cached"):
+        _measure_fresh(workload, session, columns, _program_sampler(workload, session))
     elif workload.kind == "import":
         _measure_fresh(workload, session, columns, _import_sampler(session))
     else:
@@ -231,10 +243,11 @@ def _measure_warm(workload: Workload, session: Session, columns: dict[str, Measu
                     if others_again < others:
                         seconds, others = again, others_again
             except Failed as failure:
-                columns[name].reason = str(failure)
+                columns[name].reason, columns[name].over = str(failure), failure.over
                 del estimates[name]
                 continue
-            columns[name].samples[number] = estimates[name] = seconds
+            estimates[name] = seconds
+            columns[name].samples[number] = seconds / workload.parts
             columns[name].others[number] = round(others, 3)
             spent[name] += max(seconds, settings.target)
     for name in estimates:
@@ -251,7 +264,7 @@ def _prepare(workload: Workload, session: Session, columns: dict[str, Measured])
             answer = session.worker(name).request(2 * session.settings.timeout, do="prepare", workload=workload.name,
                                                   reference=str(path))
         except Failed as failure:
-            column.reason = str(failure)
+            column.reason, column.over = str(failure), failure.over
             continue
         estimates[name] = answer["estimate"]
         column.first_call, column.error, column.note = answer["first_call"], answer["error"], answer["note"]
@@ -268,12 +281,21 @@ def _sample(session: Session, name: str, estimate: float) -> tuple[float, float]
     return answer["seconds"] / times, others_share(before, Snapshot.take(*processes), os.cpu_count() or 1)
 
 
-Sampler = Callable[[str], float]
+@dataclass
+class Sample:
+    """What one fresh process told."""
+
+    seconds: float
+    figures: dict[str, float] = field(default_factory=dict)
+    note: str = ""
+
+
+Sampler = Callable[[str], Sample]
 
 
 def _measure_fresh(workload: Workload, session: Session, columns: dict[str, Measured], sample: Sampler) -> None:
     """One fresh process a sample. The first of each library only fills the system's file cache and is dropped, unless
-    it takes so long that the files do not matter."""
+    it takes so long that the files do not matter (a row called cached needs what the first left)."""
     for name, column in columns.items():
         column.reason = session.missing.get(name, "")
     spent = {name: 0.0 for name, column in columns.items() if not column.reason}
@@ -282,22 +304,26 @@ def _measure_fresh(workload: Workload, session: Session, columns: dict[str, Meas
         for name in shuffled(list(spent), session.settings, workload.name, number):
             if spent[name] > budget and columns[name].samples:
                 continue
+            start = time.monotonic()
             try:
-                seconds = sample(name)
+                taken = sample(name)
             except Failed as failure:
-                columns[name].reason = str(failure)
+                columns[name].reason, columns[name].over = str(failure), failure.over
                 del spent[name]
                 continue
-            spent[name] += seconds
-            if number >= 0 or spent[name] > budget:
-                columns[name].samples[max(number, 0)] = seconds
+            spent[name] += time.monotonic() - start
+            columns[name].note = taken.note
+            if number >= 0 or (spent[name] > budget and workload.kind != "cached"):
+                columns[name].samples[max(number, 0)] = taken.seconds
+                for unit, value in taken.figures.items():
+                    columns[name].figures.setdefault(unit, {})[max(number, 0)] = value
 
 
 def _import_sampler(session: Session) -> Sampler:
-    def sample(name: str) -> float:
+    def sample(name: str) -> Sample:
         if name == "minigrad" and "minigrad" not in session.versions:
             session.worker(name)  # says why, where minigrad is only an empty folder
-        return float(session.child("-c", IMPORT_TIMER.format(LIBRARIES[name].module_name)).split()[-1])
+        return Sample(float(session.child("-c", IMPORT_TIMER.format(LIBRARIES[name].module_name)).split()[-1]))
 
     return sample
 
@@ -307,7 +333,7 @@ def _cold_sampler(workload: Workload, session: Session) -> Sampler:
     expected = float(np.load(path)[0])
     path.unlink()
 
-    def sample(name: str) -> float:
+    def sample(name: str) -> Sample:
         with tempfile.TemporaryDirectory() as empty:
             extra = {"CACHE": "0", "TORCHINDUCTOR_CACHE_DIR": empty, "TRITON_CACHE_DIR": empty, "XDG_CACHE_HOME": empty,
                      "TMPDIR": empty}
@@ -318,7 +344,42 @@ def _cold_sampler(workload: Workload, session: Session) -> Sampler:
         if error > workload.tolerance:
             raise Failed(f"wrong result: loss {answer['loss']:.6g}, expected {expected:.6g}")
         session.versions.setdefault(name, answer["version"])
-        return float(answer["seconds"])
+        return Sample(float(answer["seconds"]))
+
+    return sample
+
+
+def caches(folder: str | Path) -> dict[str, str]:
+    """The variables that put every library's disk cache into ``folder``.
+
+    >>> caches("/a")["CACHE_DIR"]
+    '/a'
+    """
+    names = ("CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR", "XDG_CACHE_HOME", "TMPDIR",
+             "JAX_COMPILATION_CACHE_DIR")
+    return {**dict.fromkeys(names, str(folder)), "CACHE": "1", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+
+
+def _program_sampler(workload: Workload, session: Session) -> Sampler:
+    """Each sample with caches of its own, empty at its start; in a row called cached, one for all of a library's."""
+    path = session.reference(workload)
+    expected = np.load(path)
+    path.unlink()
+    kept = session.folder / f"{workload.name}.caches"
+
+    def sample(name: str) -> Sample:
+        with tempfile.TemporaryDirectory() as empty:
+            folder = Path(empty)
+            if workload.kind == "cached":
+                folder = kept / name
+                folder.mkdir(parents=True, exist_ok=True)
+            answer = json.loads(session.child("-m", "tools.bench.worker", "fresh", name, workload.name,
+                                              str(session.settings.threads), extra=caches(folder)))
+        error = relative_error(answer["value"], expected)
+        if error > workload.tolerance:
+            raise Failed(f"wrong result: off by {error:.1e} of the largest value (allowed {workload.tolerance:.0e})")
+        session.versions.setdefault(name, answer["version"])
+        return Sample(float(answer["seconds"]), answer["figures"], answer["note"])
 
     return sample
 

@@ -13,7 +13,8 @@ from typing import Any
 from tools.bench.disturbance import DISTURBED
 from tools.bench.figures import Measured, duration, median_ratio, rate
 from tools.bench.floors import Verdict
-from tools.bench.workloads import BY_NAME, Workload
+from tools.bench.suites import BY_NAME
+from tools.bench.workloads import Workload
 
 
 @dataclass
@@ -68,16 +69,18 @@ def row_lines(name: str, run: Run) -> list[str]:
     """One row as text: what it does, then a line per library: time, ratio to minigrad, share of the limit."""
     workload, columns = BY_NAME[name], run.rows[name]
     minigrad = columns.get("minigrad", Measured())
-    lines = [f"{name}: {workload.what}"]
+    lines = [f"{name}: {workload.what}" + ("; the time of one" if workload.parts > 1 else "")]
     for library, column in columns.items():
         median, spread = column.median, column.spread
         if median is None or spread is None:
-            lines.append(f"  {library:<14} not measured: {column.reason}")
+            shown = f"{column.shown:>9}" if column.over else "not measured"
+            lines.append(f"  {library:<14} {shown}: {column.reason}")
             continue
         disturbed = column.disturbed(DISTURBED)
         ratio = None if library == "minigrad" else median_ratio(column, minigrad)
         remarks = [f"x{ratio:.2f}" if ratio is not None else "",
                    share_of_limit(workload, median, run.limits),
+                   *[f"{column.figure(unit):.3g} {unit}" for unit in column.figures],
                    f"({column.note})" if column.note else "",
                    f"(disturbed in {disturbed} of {len(column.samples)})" if disturbed else "",
                    f"then failed: {column.reason}" if column.reason else ""]
@@ -106,7 +109,7 @@ def text(run: Run) -> str:
              _versions(run),
              "Medians over rounds, +- half the spread. xN: N times minigrad's time; over 1, minigrad is faster.",
              "Disturbed: other processes took much of the machine, even when the sample was taken again.",
-             "Machine's limits, measured in the same run:", *limit_lines(run), ""]
+             *(["Machine's limits, measured in the same run:", *limit_lines(run)] if run.limits else []), ""]
     for name in run.rows:
         lines += row_lines(name, run)
     return "\n".join(lines)
@@ -123,7 +126,7 @@ def markdown(run: Run) -> str:
                  if any(name in columns for columns in run.rows.values())]
     lines = [f"| workload | {' | '.join(libraries)} | best peer / minigrad |", "|---" * (len(libraries) + 2) + "|"]
     for name, columns in run.rows.items():
-        cells = [duration(columns[library].median) if library in columns else "" for library in libraries]
+        cells = [columns[library].shown if library in columns else "" for library in libraries]
         ratios = [ratio for library, column in columns.items() if library != "minigrad"
                   and (ratio := median_ratio(column, columns.get("minigrad", Measured()))) is not None]
         best = f"{min(ratios):.2f}" if ratios else "-"
@@ -132,9 +135,8 @@ def markdown(run: Run) -> str:
     machine = run.machine
     limits = ", ".join(f"{name.replace('_', ' ').replace('GBps', 'GB/s').replace('GFLOPs', 'GFLOP/s')} {value:.0f}"
                        for name, value in run.limits.items() if value is not None)
-    lines += ["", f"{run.date[:10]}, {machine['processor']}, {machine['threads']} threads; "
-                  f"{_versions(run)}. "
-                  f"The machine's limits in the same run: {limits}."]
+    lines += ["", f"{run.date[:10]}, {machine['processor']}, {machine['threads']} threads; {_versions(run)}."
+                  + (f" The machine's limits in the same run: {limits}." if limits else "")]
     return "\n".join(lines)
 
 

@@ -18,10 +18,14 @@ import numpy as np
 from tools.bench.figures import relative_error
 from tools.bench.libraries import LIBRARIES, Library
 from tools.bench.limits import measure_limits
-from tools.bench.workloads import BY_NAME, Workload
+from tools.bench.programs import Timed
+from tools.bench.suites import BY_NAME
+from tools.bench.workloads import Workload
 
 CHECKED_CALLS = 3  # jits trace in the first, capture in the second, replay in the third
 CHECKED_STEPS = 5
+STEPS = ("step", "cold")
+ONCE = ("fresh", "cached")  # kinds of rows that are whole programs
 PATIENCE = 5.0  # seconds of a first call (compiling included) from which it is checked alone
 
 
@@ -40,8 +44,12 @@ def make_call(workload: Workload, library: Library, arrays: list[np.ndarray]) ->
 def reference(workload: Workload) -> np.ndarray:
     """The workload by NumPy in float64: the array, or the losses of the first steps."""
     arrays = [a.astype(np.float64) if a.dtype == np.float32 else a for a in workload.inputs()]
-    call = make_call(workload, LIBRARIES["numpy"](), arrays)
-    return np.asarray(call() if workload.kind == "call" else [float(call()) for _ in range(CHECKED_STEPS)])
+    library = LIBRARIES["numpy"]()
+    if workload.kind in ONCE:
+        result = workload.function("numpy", "numpy")(library, arrays)
+        return np.asarray(result.value if isinstance(result, Timed) else result)
+    call = make_call(workload, library, arrays)
+    return np.asarray([float(call()) for _ in range(CHECKED_STEPS)] if workload.kind in STEPS else call())
 
 
 class Server:
@@ -58,7 +66,7 @@ class Server:
         call = make_call(row, library, row.inputs())
         expected = np.load(reference)
         start = time.perf_counter()
-        if row.kind == "call":
+        if row.kind not in STEPS:
             result = call()
             first = time.perf_counter() - start
             for _ in range(CHECKED_CALLS - 1):
@@ -152,6 +160,47 @@ def cold(name: str, workload: str, threads: int) -> dict[str, Any]:
     return {"seconds": time.perf_counter() - start, "loss": loss, "version": library.version()}
 
 
+def fresh(name: str, workload: str, threads: int) -> dict[str, Any]:
+    """Run a whole program, once: seconds from the imported library to the result read as NumPy's, unless the program
+    looks at the clock itself; the result; and by how many MB the process grew at its largest."""
+    row = BY_NAME[workload]
+    arrays = row.inputs()
+    library = LIBRARIES[name](threads)
+    before = memory(reset=True)
+    start = time.perf_counter()
+    result = row.function(library.name, library.style)(library, arrays)
+    timed = result if isinstance(result, Timed) else None
+    value = timed.value if timed else result
+    value = np.asarray(value if isinstance(value, (float, list)) else library.to_numpy(value))
+    seconds = timed.seconds if timed else time.perf_counter() - start
+    after = memory()
+    figures = dict(timed.figures) if timed else {}
+    if before is not None and after is not None:
+        figures["MB more memory"] = max(0.0, after - before)
+    return {"seconds": seconds, "value": value.tolist(), "figures": figures, "note": library.note,
+            "version": library.version()}
+
+
+def memory(reset: bool = False) -> float | None:
+    """The largest memory of this process so far in MB; with ``reset``, what it has now, from where the largest counts
+    anew. None where the system does not tell."""
+    try:
+        if reset:
+            Path("/proc/self/clear_refs").write_text("5")
+        return peak_memory(Path("/proc/self/status").read_text())
+    except (OSError, AttributeError):
+        return None
+
+
+def peak_memory(text: str) -> float:
+    """The peak in ``/proc/self/status`` in MB.
+
+    >>> peak_memory("VmPeak: 100 kB, VmHWM:   2048 kB, VmRSS: 1024 kB")
+    2.0
+    """
+    return float(text.split("VmHWM:", 1)[1].split(None, 1)[0]) / 1024
+
+
 def write_references(folder: str, names: list[str]) -> None:
     """Save each workload's reference as ``folder/NAME.npy``."""
     for name in names:
@@ -159,7 +208,8 @@ def write_references(folder: str, names: list[str]) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    """``serve LIBRARY THREADS``, ``cold LIBRARY WORKLOAD THREADS``, ``limits THREADS``, ``references FOLDER NAME``."""
+    """``serve LIBRARY THREADS``, ``cold LIBRARY WORKLOAD THREADS``, ``fresh LIBRARY WORKLOAD THREADS``,
+    ``limits THREADS``, ``references FOLDER NAME``."""
     threads = int(arguments[-1]) if arguments[-1].isdigit() else 1
     if threads > 1 and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
@@ -170,7 +220,9 @@ def main(arguments: list[str]) -> None:
     else:
         answers = os.fdopen(os.dup(1), "w")
         os.dup2(2, 1)
-        value = measure_limits(threads) if arguments[0] == "limits" else cold(arguments[1], arguments[2], threads)
+        once = {"cold": cold, "fresh": fresh}
+        value = measure_limits(threads) if arguments[0] == "limits" else (
+            once[arguments[0]](arguments[1], arguments[2], threads))
         print(json.dumps(value), file=answers, flush=True)
 
 

@@ -1,7 +1,7 @@
 """Stage: beside the house. In: nothing. Out: ``WORKLOADS``, the table of what is measured: a row each, with its name,
 what it does, its inputs, the function of each library, its work in flops or bytes, and the floors it must keep.
 minigrad and PyTorch run the same function (``pytorch``); ``numpy`` in float64 is the reference for all.
-Next: ``worker.py``, which runs a row in one library's process."""
+Next: ``overhead.py``, another table; then ``suites.py``, which names them."""
 
 from __future__ import annotations
 
@@ -23,8 +23,11 @@ EAGER = ("numpy", "torch")
 @dataclass(frozen=True)
 class Workload:
     """One row. ``kind`` is "call" (``functions[style](module, *arrays)`` gives an array), "step"
-    (``functions[style](library, arrays)`` gives a training step), "cold" (the first step in a fresh process) or
-    "import" (in a fresh process). ``work`` counts floating-point operations or bytes a call, as ``unit`` says.
+    (``functions[style](library, arrays)`` gives a training step), "made" (it gives a function whose result is an
+    array), "cold" (the first step in a fresh process), "fresh" (``functions[style](library, arrays)`` is a whole
+    program, run once in a fresh process), "cached" (the same after another process has filled the disk caches) or
+    "import" (in a fresh process). ``work`` counts floating-point operations or bytes a call, as ``unit`` says. A time
+    is that of a call divided by ``parts``.
     """
 
     name: str
@@ -38,6 +41,7 @@ class Workload:
     tolerance: float = 1e-4
     floors: tuple[Floor, ...] = ()
     quick: bool = False
+    parts: int = 1
 
     def function(self, library_name: str, style: str) -> Callable[..., Any]:
         """The function for a library: its own entry if there is one, else its style's."""
@@ -176,5 +180,3 @@ WORKLOADS: tuple[Workload, ...] = (
     Workload("import", "import the package in a fresh process", "import", peers=("numpy", "torch", "jax", "tinygrad"),
              floors=(Over("numpy", 0.050),), quick=True),
 )
-
-BY_NAME: dict[str, Workload] = {workload.name: workload for workload in WORKLOADS}

@@ -19,8 +19,9 @@ from tools.bench.figures import Measured, duration, median_difference, median_ra
 from tools.bench.floors import AtMost, Over, Ratio
 from tools.bench.libraries import LIBRARIES, PEERS, Library
 from tools.bench.measure import Failed, Session, Settings, Worker, measure, shuffled
+from tools.bench.suites import BY_NAME
 from tools.bench.worker import Server, make_call, reference
-from tools.bench.workloads import BY_NAME, WORKLOADS, Workload, normal
+from tools.bench.workloads import WORKLOADS, Workload, normal
 
 ROOT = Path(__file__).resolve().parents[3]
 MODULES = ("cli", "disturbance", "figures", "floors", "libraries", "limits", "measure", "picture", "report", "training",
@@ -142,7 +143,6 @@ def test_the_issues_floors_are_in_the_table() -> None:
 # --- the table ----------------------------------------------------------------------------------------------------
 
 def test_every_row_has_a_function_for_every_library_it_measures() -> None:
-    assert len(BY_NAME) == len(WORKLOADS)
     for workload in WORKLOADS:
         assert set(workload.peers) <= set(PEERS)
         if workload.kind != "import":
