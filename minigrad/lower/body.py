@@ -62,9 +62,15 @@ class Body:
 
     def gathering(self) -> set[Sym]:
         """The variables that gathered indices depend on: none of them can count the lanes of a vector loop."""
-        pending = [*traffic([g.value for g in self.gathers]).indices(),
-                   *(g.guard for g in self.gathers if g.guard is not None)]
-        return {v for e in pending for v in variables(self.index(e))}
+        return {v for g in self.gathers for v in self.depends(g)}
+
+    def depends(self, g: Gathered) -> set[Sym]:
+        """The variables that the value of a gathered index depends on. A reduction in it stands for all axes of the
+        stage: each point has a result of its own. Another gathered index stands for what that one depends on."""
+        read = [*traffic((g.value,)).indices(), *(() if g.guard is None else (g.guard,))]
+        if any(v.__class__ is Local for v in values((g.value,))):
+            read += [axis for axis, _ in self.axes]
+        return {v for e in read for v in variables(self.index(e))}
 
     def instance(self, mapping: Mapping[Sym, Sym], locals: Mapping[str, Value] | None = None,
                  guard: Sym | None = None) -> Instance:

@@ -174,15 +174,16 @@ def plan_contraction(body: Body, kept: list[Axis], domains: Sequence[Domain], ta
 
 def _depends(indices: Iterable[Sym], v: Sym, body: Body) -> bool:
     """Whether an operand depends on a variable, be it by way of a gathered index."""
-    pending, gathers = list(indices), {g.var: g for g in body.gathers}
+    gathers = {g.var: g for g in body.gathers}
+    pending = [x for e in indices for x in variables(e)]
     seen: set[Sym] = set()
     while pending:
-        for x in variables(pending.pop()):
-            if x is v:
-                return True
-            if x in gathers and x not in seen:
-                seen.add(x)
-                pending += [body.index(e) for e in traffic((gathers[x].value,)).indices()]
+        x = pending.pop()
+        if x is v:
+            return True
+        if x in gathers and x not in seen:
+            seen.add(x)
+            pending += body.depends(gathers[x])
     return False
 
 
