@@ -15,8 +15,6 @@ from minigrad.ops import SCALAR_OPS, Op, ScalarOp
 TRANSCENDENTAL: dict[str, float] = {Op.EXP: 2, Op.LOG: 2, Op.SIN: 2, Op.COS: 2, Op.TANH: 3, Op.ERF: 4, Op.POW: 4}
 """How many units in the last place each may be off (in float64 NumPy's own error is part of that)."""
 
-_ZEROS_MAY_DIFFER = frozenset((Op.MAXIMUM, Op.MINIMUM))
-
 
 def elementwise() -> Iterator[Case]:
     """Each op × dtype on each shape, the views going round so that together all pairs of shape and view occur."""
@@ -62,7 +60,7 @@ def _program(row: ScalarOp, dtype: DType, operands: list[LazyBuffer]) -> Program
     if row.name in TRANSCENDENTAL and dtype.is_float:
         wide = _node(row.name, [o.cast(float64) for o in operands]).cast(dtype)
         return Program([output], [wide], None, TRANSCENDENTAL[row.name])
-    return Program([output], signed_zero=row.name not in _ZEROS_MAY_DIFFER)
+    return Program([output])
 
 
 def _exact_fma(operands: list[LazyBuffer]) -> LazyBuffer:
