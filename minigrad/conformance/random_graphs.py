@@ -11,12 +11,12 @@ import numpy as np
 from minigrad.conformance.case import Case, Program
 from minigrad.conformance.movements import move_at_random
 from minigrad.conformance.sources import VIEWS, Shape, Source, plain_zero
-from minigrad.dtype import ALL, DType, bool_, float32, float64, int16, int32, int64, uint8
+from minigrad.dtype import ALL, DType, bfloat16, bool_, float16, float32, float64, int16, int32, int64, uint8
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 
 COUNT = 100
-DTYPES = (float32, float32, float64, int32, int64, int16, uint8)
+DTYPES = (float32, float16, float64, int32, bfloat16, float32, int64, int16, uint8)
 _BINARY = {"f": (Op.ADD, Op.SUB, Op.MUL, Op.DIV, Op.MAXIMUM, Op.MINIMUM),
            "i": (Op.ADD, Op.SUB, Op.MUL, Op.FLOORDIV, Op.MOD, Op.MAXIMUM, Op.AND, Op.XOR, Op.SHL, Op.SHR)}
 _UNARY = {"f": (Op.NEG, Op.ABS, Op.SQRT, Op.FLOOR, Op.CEIL, Op.TRUNC, Op.ROUND), "i": (Op.NEG, Op.ABS, Op.NOT)}

@@ -12,7 +12,7 @@ import numpy as np
 
 from minigrad.dtype import accumulator, bool_
 from minigrad.graph.lazy import LazyBuffer, toposort
-from minigrad.graph.reference import compute
+from minigrad.graph.reference import compute, number
 from minigrad.ops import APPROXIMATE, ELEMENTWISE, MOVEMENT, REDUCE, REDUCE_OPS, Op
 
 
@@ -115,8 +115,7 @@ def _fold(node: LazyBuffer, builder: Builder) -> LazyBuffer | None:
         return None
     if node.op in APPROXIMATE and node.dtype.is_float:
         return None
-    with np.errstate(all="ignore"):
-        operands = [np.array([s.arg]).astype(s.dtype.numpy) for s in node.srcs]
+    operands = [number(s.arg, s.dtype, (1,)) for s in node.srcs]
     result = np.asarray(compute(node, operands)).astype(node.dtype.numpy)[0].item()
     return builder.make(Op.CONST, (), result, node)
 
