@@ -9,7 +9,7 @@ from typing import Any
 
 from minigrad.autograd.mode import mode
 from minigrad.autograd.node import Node, kind, stand_in
-from minigrad.dtype import bool_, int64
+from minigrad.dtype import accumulator, bool_, int64
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.tensor.base import Tensor, both, make, record, record_unary, twin
@@ -265,7 +265,8 @@ def silu(self: Tensor) -> Tensor:
 def gelu(self: Tensor, approximate: str = "none") -> Tensor:
     """self * P(N <= self) for a standard normal N; ``approximate="tanh"`` takes the formula with tanh.
     (Hendrycks, Gimpel 2016)"""
-    la, x = _floats(self)
+    la, given = _floats(self)
+    x = given.cast(accumulator(given.dtype))  # 1 + erf(x) has no digit of a half left where it is near 0
     half, one = x.like(0.5), x.like(1.0)
     if approximate == "tanh":
         cube = x.binary(Op.MUL, x).binary(Op.MUL, x)
@@ -276,7 +277,7 @@ def gelu(self: Tensor, approximate: str = "none") -> Tensor:
     else:
         raise RuntimeError("approximate argument must be either none or tanh.")
     out = x.binary(Op.MUL, half).binary(Op.MUL, one.binary(Op.ADD, gate))
-    return record_unary(_unary("Gelu"), out, self, la)
+    return record_unary(_unary("Gelu"), out.cast(given.dtype), self, la)
 
 
 @both("softplus")
