@@ -9,7 +9,7 @@ from typing import Any
 
 from minigrad.autograd.mode import mode
 from minigrad.autograd.node import Node, kind, stand_in
-from minigrad.dtype import accumulator, bool_, int64
+from minigrad.dtype import DType, accumulator, bool_, int64
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.tensor.base import Tensor, both, make, record, record_unary, twin
@@ -94,6 +94,13 @@ def _floats(self: Tensor) -> tuple[LazyBuffer, LazyBuffer]:
     return la, la if la.dtype.kind == "f" else la.cast(floating(la.dtype))
 
 
+def _wide(self: Tensor) -> tuple[LazyBuffer, LazyBuffer, DType]:
+    """Its value; that as floats, a half type in float32, so that a function of several steps rounds once, at the end;
+    and the dtype of the result."""
+    la, x = _floats(self)
+    return la, x.cast(accumulator(x.dtype)), x.dtype
+
+
 def _unary(name: str, saves: str = "inputs") -> type[Node]:
     return kind(f"{name}Backward0", saves)
 
@@ -154,15 +161,15 @@ def cosh(self: Tensor) -> Tensor:
 @both("log2")
 def log2(self: Tensor) -> Tensor:
     """The logarithm to base 2."""
-    la, x = _floats(self)
-    return record_unary(_unary("Log2"), x.unary(Op.LOG).binary(Op.DIV, x.like(math.log(2.0))), self, la)
+    la, x, dtype = _wide(self)
+    return record_unary(_unary("Log2"), x.unary(Op.LOG).binary(Op.DIV, x.like(math.log(2.0))).cast(dtype), self, la)
 
 
 @both("log10")
 def log10(self: Tensor) -> Tensor:
     """The logarithm to base 10."""
-    la, x = _floats(self)
-    return record_unary(_unary("Log10"), x.unary(Op.LOG).binary(Op.DIV, x.like(math.log(10.0))), self, la)
+    la, x, dtype = _wide(self)
+    return record_unary(_unary("Log10"), x.unary(Op.LOG).binary(Op.DIV, x.like(math.log(10.0))).cast(dtype), self, la)
 
 
 @both("exp2")
@@ -224,8 +231,8 @@ def sigmoid(self: Tensor) -> Tensor:
     >>> minigrad.tensor([0.0, -100.0, 100.0]).sigmoid()
     tensor([5.0000e-01, 3.7835e-44, 1.0000e+00])
     """
-    la, x = _floats(self)
-    return record_unary(_unary("Sigmoid"), sigmoid_value(x), self, la)
+    la, x, dtype = _wide(self)
+    return record_unary(_unary("Sigmoid"), sigmoid_value(x).cast(dtype), self, la)
 
 
 @both("relu")
@@ -257,16 +264,15 @@ def leaky_relu(self: Tensor, negative_slope: float = 0.01) -> Tensor:
 @both("silu")
 def silu(self: Tensor) -> Tensor:
     """self * sigmoid(self)."""
-    la, x = _floats(self)
-    return record_unary(_unary("Silu"), x.binary(Op.MUL, sigmoid_value(x)), self, la)
+    la, x, dtype = _wide(self)
+    return record_unary(_unary("Silu"), x.binary(Op.MUL, sigmoid_value(x)).cast(dtype), self, la)
 
 
 @both("gelu")
 def gelu(self: Tensor, approximate: str = "none") -> Tensor:
     """self * P(N <= self) for a standard normal N; ``approximate="tanh"`` takes the formula with tanh.
     (Hendrycks, Gimpel 2016)"""
-    la, given = _floats(self)
-    x = given.cast(accumulator(given.dtype))  # 1 + erf(x) has no digit of a half left where it is near 0
+    la, x, dtype = _wide(self)
     half, one = x.like(0.5), x.like(1.0)
     if approximate == "tanh":
         cube = x.binary(Op.MUL, x).binary(Op.MUL, x)
@@ -277,7 +283,7 @@ def gelu(self: Tensor, approximate: str = "none") -> Tensor:
     else:
         raise RuntimeError("approximate argument must be either none or tanh.")
     out = x.binary(Op.MUL, half).binary(Op.MUL, one.binary(Op.ADD, gate))
-    return record_unary(_unary("Gelu"), out.cast(given.dtype), self, la)
+    return record_unary(_unary("Gelu"), out.cast(dtype), self, la)
 
 
 @both("softplus")
