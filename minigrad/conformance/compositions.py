@@ -229,8 +229,10 @@ AFTER: dict[str, Callable[[LazyBuffer], list[LazyBuffer]]] = {
 
 
 def compositions() -> Iterator[Case]:
-    """Each use of an index × each way to make it, twice; sizes, dtypes and what comes after go round."""
+    """Each use of an index × each way to make it, twice; sizes, dtypes and what comes after go round. And indexes
+    out of range."""
     turn = 0
+    yield from out_of_range()
     for use in USES:
         for made in INDEXES:
             for _ in range(2):
@@ -240,6 +242,44 @@ def compositions() -> Iterator[Case]:
                 after = list(AFTER)[turn * 7 // 4 % len(AFTER)]
                 name = f"{use}-at-{made}-{'x'.join(map(str, sizes))}-{after}"
                 yield Case("composition", name, dtype, partial(_compose, use, made, sizes, after, dtype))
+
+
+def _assigned(x: LazyBuffer) -> LazyBuffer:
+    """Written to a part of another buffer."""
+    base = LazyBuffer.const(0, x.dtype, (x.shape[0] + 3, *x.shape[1:]), x.device).contiguous()
+    box = ((2, 2 + x.shape[0]), *((0, n) for n in x.shape[1:]))
+    return base.assign(x.binary(Op.MUL, x.like(2)), ((Op.SHRINK, box),))
+
+
+READERS: dict[str, Callable[[LazyBuffer], LazyBuffer]] = {
+    "plain": lambda x: x, "rows-sum": lambda x: x.reduce(Op.SUM, (len(x.shape) - 1,)),
+    "sum": lambda x: x.reduce(Op.SUM, tuple(range(len(x.shape)))), "columns-sum": lambda x: x.reduce(Op.SUM, (0,)),
+    "scan": lambda x: x.scan(Op.SUM, 0), "assign": _assigned,
+    "matmul": lambda x: matmul(x.reshape((x.shape[0], -(-x.size // x.shape[0]))).permute((1, 0)),
+                               LazyBuffer.const(2, x.dtype, (x.shape[0], 9), x.device).contiguous())}
+"""By name: what reads values that are looked up out of range."""
+
+
+def out_of_range() -> Iterator[Case]:
+    """An index too large, from memory or made on the way, of memory and of a constant, whoever reads the value."""
+    for made in ("memory", "count", "gather"):
+        for table in ("memory", "constant"):
+            for reader in READERS:
+                for shape in ((6,), (37,), (9, 20)):
+                    text = "x".join(map(str, shape))
+                    yield Case("out-of-range", f"{reader}-{table}-at-{made}-{text}", float32,
+                               partial(_out_of_range, made, table, reader, shape), raises=IndexError, alone=True)
+
+
+def _out_of_range(made: str, table: str, reader: str, shape: Shape, device: str) -> Program:
+    m = Maker(device, "out of range", made, table, reader, shape)
+    at = m.index(made, shape, 5)
+    x = m.numbers.leaf((4,))
+    least = np.zeros(shape, np.int64)
+    least[(-1,) * len(shape)] = 4  # out of range
+    at = at.binary(Op.MOD, at.like(4)).binary(Op.MAXIMUM, indexes(least, device))
+    found = (x if table == "memory" else x.like(1.0)).gather([at])
+    return Program([READERS[reader](found)])
 
 
 def _compose(use: str, made: str, sizes: tuple[int, int, int], after: str, dtype: DType, device: str) -> Program:
