@@ -191,7 +191,7 @@ class Access:
         if op in REDUCE:
             sizes, variables = self._axes(node)
             local = Local(self.names.fresh(op.lower()), dtype)
-            term = unrounded_product(srcs[0]) if op == Op.SUM else srcs[0]
+            term = unrounded_product(srcs[0], node.dtype) if op == Op.SUM else srcs[0]
             self.reductions[key] = Reduction(node, variables, sizes, term, local)
             return rounded(local, node.dtype)
         if op == Op.GATHER:

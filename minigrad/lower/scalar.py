@@ -84,10 +84,10 @@ def rounded(value: Value, dtype: DType) -> Value:
     return convert(convert(value, dtype), value.dtype) if dtype in HALVES else value
 
 
-def unrounded_product(value: Value) -> Value:
-    """A product before it was rounded to a half type: as a term of a sum it is not rounded by itself, nor is that of
-    another dtype."""
-    if isinstance(value, Apply) and value.op == Op.CAST and value.dtype is float32:
+def unrounded_product(value: Value, dtype: DType) -> Value:
+    """A product before it was rounded to a half ``dtype``: as a term of a sum of that dtype it is not rounded by
+    itself, nor is that of another dtype."""
+    if dtype in HALVES and isinstance(value, Apply) and value.op == Op.CAST:
         narrow = value.srcs[0]
         if isinstance(narrow, Apply) and narrow.op == Op.CAST and narrow.dtype in HALVES:
             wide = narrow.srcs[0]
