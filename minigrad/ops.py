@@ -89,6 +89,16 @@ def _quiet(function: Callable[..., Any]) -> Callable[..., Any]:
     return quiet
 
 
+def _extremum(beats: Callable[..., Any]) -> Callable[..., Any]:
+    """The larger or smaller of two, the first of equal ones: which of 0 and -0 it is must not depend on the machine."""
+
+    def extremum(a: np.ndarray, b: np.ndarray) -> Any:
+        with np.errstate(all="ignore"):
+            return np.where(beats(b, a) | (b != b), b, a)
+
+    return extremum
+
+
 def _floordiv(a: np.ndarray, b: np.ndarray) -> Any:
     with np.errstate(all="ignore"):
         if a.dtype.kind == "f":
@@ -177,8 +187,10 @@ _ROWS = (
     ScalarOp(Op.MOD, 2, "iuf", "same", _mod, 8, "%", "takes the sign of the divisor; integer x%0 is 0"),
     ScalarOp(Op.POW, 2, "iuf", "same", _pow, 40, "**",
              "integers wrap; a negative integer exponent gives 0, but ±1 for base ±1"),
-    ScalarOp(Op.MAXIMUM, 2, "biuf", "same", _quiet(np.maximum), 2, "max", "NaN if either is NaN"),
-    ScalarOp(Op.MINIMUM, 2, "biuf", "same", _quiet(np.minimum), 2, "min", "NaN if either is NaN"),
+    ScalarOp(Op.MAXIMUM, 2, "biuf", "same", _extremum(np.greater), 2, "max",
+             "NaN if either is NaN; the first of two that are equal, as 0 and -0 are"),
+    ScalarOp(Op.MINIMUM, 2, "biuf", "same", _extremum(np.less), 2, "min",
+             "NaN if either is NaN; the first of two that are equal"),
     ScalarOp(Op.NEG, 1, "iuf", "same", _wrap(np.negative), 1, "-", "the lowest integer is its own negative"),
     ScalarOp(Op.ABS, 1, "iuf", "same", _quiet(np.abs), 1, "abs", "the lowest integer is its own absolute value"),
     ScalarOp(Op.FMA, 3, "f", "same", _quiet(lambda a, b, c: a * b + c), 1, "fma",
@@ -211,6 +223,12 @@ _ROWS = (
 )
 SCALAR_OPS: dict[str, ScalarOp] = {row.name: row for row in _ROWS}
 ELEMENTWISE = frozenset(SCALAR_OPS)
+
+APPROXIMATE = frozenset((Op.EXP, Op.LOG, Op.SIN, Op.COS, Op.TANH, Op.ERF, Op.POW))
+"""Of floats, these differ by the last bits from device to device; all others are rounded correctly on each."""
+
+REPRESENTABLE = frozenset((Op.NEG, Op.ABS, Op.FLOOR, Op.CEIL, Op.TRUNC, Op.ROUND, Op.WHERE, Op.MAXIMUM, Op.MINIMUM))
+"""What these give for numbers of a half type, computed in float32, is a number of the half type."""
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from zlib import crc32
 
 from minigrad.conformance.case import Case, Program
 from minigrad.conformance.check import Result, check
+from minigrad.conformance.compositions import compositions
 from minigrad.conformance.contractions import contractions
 from minigrad.conformance.elementwise import elementwise
 from minigrad.conformance.gradients import gradients
@@ -42,7 +43,7 @@ def cases(sample: int | None = None, seed: int = 0) -> list[Case]:
 
 def _all(seed: int) -> Iterator[Case]:
     return chain(sources(), elementwise(), reductions(), scans(), movements(), memory(), contractions(), programs(),
-                 random_graphs(seed), gradients(), training())
+                 compositions(), random_graphs(seed), gradients(), training())
 
 
 def _group(case: Case) -> str:

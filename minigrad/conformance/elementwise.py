@@ -7,15 +7,13 @@ from collections.abc import Iterator
 from functools import partial
 
 from minigrad.conformance.case import Case, Program
-from minigrad.conformance.sources import SHAPES, VIEWS, Shape, Source
+from minigrad.conformance.sources import SHAPES, VIEWS, Shape, Source, edge_values, rng_of
 from minigrad.dtype import ALL, DType, bool_, float64
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import SCALAR_OPS, Op, ScalarOp
 
 TRANSCENDENTAL: dict[str, float] = {Op.EXP: 2, Op.LOG: 2, Op.SIN: 2, Op.COS: 2, Op.TANH: 3, Op.ERF: 4, Op.POW: 4}
 """How many units in the last place each may be off (in float64 NumPy's own error is part of that)."""
-
-_ZEROS_MAY_DIFFER = frozenset((Op.MAXIMUM, Op.MINIMUM))
 
 
 def elementwise() -> Iterator[Case]:
@@ -29,6 +27,7 @@ def elementwise() -> Iterator[Case]:
                 for shape in SHAPES:
                     yield _case(row, dtype, shape, turn)
                     turn += 1
+                yield Case("elementwise", f"{row.name}-of-constants", dtype, partial(_of_constants, row, dtype))
     yield from _conversions()
 
 
@@ -51,6 +50,23 @@ def _apply(row: ScalarOp, dtype: DType, shape: Shape, views: tuple[str, ...], de
     return _program(row, dtype, operands)
 
 
+def _of_constants(row: ScalarOp, dtype: DType, device: str) -> Program:
+    """Constants all, of which a scheduler may know the result: each of the edge values with others."""
+    rng, values = rng_of("constants", row.name, dtype.name), edge_values(dtype)
+    operands = [[LazyBuffer.const(v.item(), dtype, (2,), device) for v in chosen]
+                for chosen in (values, *(rng.permutation(values) for _ in range(row.arity - 1)))]
+    zeros = [LazyBuffer.const(0, dtype, (2,), device)] * row.arity
+    several = [list(chosen) for chosen in zip(*operands, strict=True)] + [zeros]
+    if row.name == Op.WHERE:
+        for chosen in several:
+            chosen[0] = LazyBuffer.const(bool(rng.integers(2)), bool_, (2,), device)
+    made = [_program(row, dtype, chosen) for chosen in several]
+    first = made[0]
+    return Program([p.outputs[0] for p in made], [(p.expected or p.outputs)[0] for p in made],
+                   None if first.scales is None else [s for p in made for s in p.scales or ()], first.ulps,
+                   first.scale_ulps)
+
+
 def _program(row: ScalarOp, dtype: DType, operands: list[LazyBuffer]) -> Program:
     """The op on its operands, and how exact it must be."""
     output = _node(row.name, operands)
@@ -62,7 +78,7 @@ def _program(row: ScalarOp, dtype: DType, operands: list[LazyBuffer]) -> Program
     if row.name in TRANSCENDENTAL and dtype.is_float:
         wide = _node(row.name, [o.cast(float64) for o in operands]).cast(dtype)
         return Program([output], [wide], None, TRANSCENDENTAL[row.name])
-    return Program([output], signed_zero=row.name not in _ZEROS_MAY_DIFFER)
+    return Program([output])
 
 
 def _exact_fma(operands: list[LazyBuffer]) -> LazyBuffer:

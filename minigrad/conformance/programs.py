@@ -1,5 +1,5 @@
 """Stage: conformance. In: nothing. Out: cases of several stages: softmax, layer norm and their like over every axis,
-programs with several outputs, in-place updates, attention. Next: ``random_graphs.py``."""
+programs with several outputs, in-place updates, attention. Next: ``compositions.py``."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def programs() -> Iterator[Case]:
 def _rows(dtype: DType, build: Rows, shape: Shape, axes: tuple[int, ...], device: str) -> Program:
     x = Source(device, dtype, "plain", "rows", shape).view("transposed-memory" if len(shape) == 3 else "plain", shape)
     out = build(x, axes)
-    # the rounding of each value to a half on the way may or may not happen, so halves differ more
+    # where exp or a sum differs in its last bit, its rounding to a half may differ by one of the half's
     ulps = 24.0 if dtype.size > 2 else 8.0
     return Program([out], None, [x.cast(float64).like(4.0 if dtype.size > 2 else 2.0**16).shrink(_box(out))], ulps, 8.0)
 

@@ -11,12 +11,12 @@ import numpy as np
 from minigrad.conformance.case import Case, Program
 from minigrad.conformance.movements import move_at_random
 from minigrad.conformance.sources import VIEWS, Shape, Source, plain_zero
-from minigrad.dtype import ALL, DType, bool_, float32, float64, int16, int32, int64, uint8
+from minigrad.dtype import ALL, DType, bfloat16, bool_, float16, float32, float64, int16, int32, int64, uint8
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 
 COUNT = 100
-DTYPES = (float32, float32, float64, int32, int64, int16, uint8)
+DTYPES = (float32, float16, float64, int32, bfloat16, float32, int64, int16, uint8)
 _BINARY = {"f": (Op.ADD, Op.SUB, Op.MUL, Op.DIV, Op.MAXIMUM, Op.MINIMUM),
            "i": (Op.ADD, Op.SUB, Op.MUL, Op.FLOORDIV, Op.MOD, Op.MAXIMUM, Op.AND, Op.XOR, Op.SHL, Op.SHR)}
 _UNARY = {"f": (Op.NEG, Op.ABS, Op.SQRT, Op.FLOOR, Op.CEIL, Op.TRUNC, Op.ROUND), "i": (Op.NEG, Op.ABS, Op.NOT)}
@@ -62,8 +62,8 @@ class Maker:
         return outputs
 
     def _step(self) -> LazyBuffer:
-        kind = str(self.rng.choice(["binary", "binary", "unary", "choose", "reduce", "move", "gather", "scan", "cast",
-                                    "store"]))
+        kind = str(self.rng.choice(["binary", "binary", "unary", "choose", "reduce", "move", "gather", "scatter",
+                                    "scan", "cast", "store"]))
         x = self._pick()
         family = "f" if self.dtype.is_float else "i"
         if kind == "binary":
@@ -77,9 +77,9 @@ class Maker:
         if kind == "move":
             return self._back(self._moved(x))
         if kind == "gather":
-            size = self.shape[0]
-            at = LazyBuffer.index((size,), 0, x.device)
-            return x.gather([at.binary(Op.MUL, at.like(3)).binary(Op.MOD, at.like(size))])
+            return x.gather(self._places())
+        if kind == "scatter":
+            return plain_zero(x.scatter(self._pick(), self._places(), str(self.rng.choice(["set", "max"]))))
         if kind == "scan":
             return plain_zero(x.scan(str(self.rng.choice([Op.MAX, Op.MIN])),
                                      int(self.rng.integers(0, len(self.shape)))))
@@ -87,6 +87,21 @@ class Maker:
             other = ALL[int(self.rng.integers(0, len(ALL)))]
             return x.cast(other).cast(self.dtype) if other is not bool_ else x.cast(bool_).cast(self.dtype)
         return self._stored(x)
+
+    def _places(self) -> list[LazyBuffer]:
+        """Indexes into the first axis, or into the first two: coordinates, or computed from what there is."""
+        count = min(len(self.shape), int(self.rng.integers(1, 3)))
+        shape = self.shape[:count]
+        places = []
+        for axis, size in enumerate(shape):
+            at = LazyBuffer.index(shape, axis, self.source.device)
+            at = at.binary(Op.MUL, at.like(3))
+            if self.rng.random() < 0.7:
+                x = self._pick()
+                at = x.reduce(str(self.rng.choice([Op.MAX, Op.MIN])), tuple(range(count, len(x.shape)))).reshape(shape)
+                at = at.cast(int64)
+            places.append(at.binary(Op.MOD, at.like(size)))
+        return places
 
     def _reduced(self, x: LazyBuffer) -> LazyBuffer:
         axes = tuple(a for a in range(len(x.shape)) if self.rng.random() < 0.5) or (0,)

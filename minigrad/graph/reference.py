@@ -60,8 +60,7 @@ def compute(node: LazyBuffer, operands: list[np.ndarray]) -> Any:
 
 
 def _elementwise(node: LazyBuffer, operands: list[np.ndarray]) -> Any:
-    """The half types are computed in float32. Here they are rounded after every op, in kernels only where they are
-    stored."""
+    """The half types are computed in float32 and rounded after every op, as in kernels."""
     if node.op == Op.CAST:
         return cast(operands[0], node.dtype)
     if node.op == Op.BITCAST:
@@ -117,9 +116,10 @@ def move(op: str, arg: Any, a: np.ndarray) -> np.ndarray:
     return a
 
 
-def _number(value: Any, dtype: DType, shape: tuple[int, ...]) -> np.ndarray:
-    with np.errstate(over="ignore"):
-        return np.full(shape, value, dtype.numpy)
+def number(value: Any, dtype: DType, shape: tuple[int, ...]) -> np.ndarray:
+    """A constant or run-time number in every element; rounded to a half type by way of float32."""
+    with np.errstate(all="ignore"):
+        return np.full(shape, np.asarray(value).astype(accumulator(dtype).numpy)).astype(dtype.numpy)
 
 
 def _scatter(node: LazyBuffer, operands: list[np.ndarray]) -> np.ndarray:
@@ -190,8 +190,8 @@ def random_bits(key: int, count: int) -> np.ndarray:
 
 
 _OTHERS: dict[str, Callable[[LazyBuffer, list[np.ndarray]], Any]] = {
-    Op.CONST: lambda n, v: _number(n.arg, n.dtype, n.shape),
-    Op.SCALAR: lambda n, v: _number(n.value, n.dtype, ()),
+    Op.CONST: lambda n, v: number(n.arg, n.dtype, n.shape),
+    Op.SCALAR: lambda n, v: number(n.value, n.dtype, ()),
     Op.INDEX: lambda n, v: np.broadcast_to(
         np.arange(n.shape[n.arg]).reshape([-1 if a == n.arg else 1 for a in range(len(n.shape))]), n.shape),
     Op.RANDOM_BITS: lambda n, v: random_bits(int(v[0]), n.size).reshape(n.shape),

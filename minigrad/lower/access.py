@@ -12,7 +12,7 @@ from minigrad.errors import VerifyError
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.graph.movement import Coordinate, flatten, source_index
 from minigrad.kernel.ir import Apply, Array, Index, Load, Local, Scalar, Value
-from minigrad.lower.scalar import bitcast, constant, convert, fold, random_bits
+from minigrad.lower.scalar import bitcast, constant, convert, fold, random_bits, rounded, unrounded_product
 from minigrad.ops import MOVEMENT, REDUCE, SCALAR_OPS, Op
 from minigrad.symbolic import Sym, both, num, var
 
@@ -105,7 +105,7 @@ class Access:
     def value(self, node: LazyBuffer, index: Coordinate, guard: Sym | None = None) -> Value:
         """The value of ``node`` at ``index``; where ``guard`` is 0 nothing is read and the value does not matter.
 
-        The half types are computed in float32: a value's dtype is ``accumulator(node.dtype)``.
+        The half types are computed in float32 and rounded at each op: a value's dtype is ``accumulator(node.dtype)``.
         """
         memo = self.memo
         root = self._settle(node, index, guard)
@@ -191,8 +191,9 @@ class Access:
         if op in REDUCE:
             sizes, variables = self._axes(node)
             local = Local(self.names.fresh(op.lower()), dtype)
-            self.reductions[key] = Reduction(node, variables, sizes, srcs[0], local)
-            return local
+            term = unrounded_product(srcs[0], node.dtype) if op == Op.SUM else srcs[0]
+            self.reductions[key] = Reduction(node, variables, sizes, term, local)
+            return rounded(local, node.dtype)
         if op == Op.GATHER:
             return srcs[0] if srcs else constant(0, node.dtype)
         raise VerifyError(f"{op} of shape {node.shape} has no memory in this kernel, and only memory can hold its "

@@ -62,9 +62,36 @@ class Body:
 
     def gathering(self) -> set[Sym]:
         """The variables that gathered indices depend on: none of them can count the lanes of a vector loop."""
-        pending = [*traffic([g.value for g in self.gathers]).indices(),
-                   *(g.guard for g in self.gathers if g.guard is not None)]
-        return {v for e in pending for v in variables(self.index(e))}
+        return {v for g in self.gathers for v in self.depends(g)}
+
+    def depends(self, g: Gathered) -> set[Sym]:
+        """The variables that the value of a gathered index depends on, be it by way of another one. A reduction in it
+        stands for all axes of the stage: each point has a result of its own."""
+        gathers = {other.var: other for other in self.gathers}
+        found: set[Sym] = set()
+        pending = [g]
+        while pending:
+            g = pending.pop()
+            read = [*traffic((g.value,)).indices(), *(() if g.guard is None else (g.guard,))]
+            if any(v.__class__ is Local for v in values((g.value,))):
+                read += [axis for axis, _ in self.axes]
+            new = {v for e in read for v in variables(self.index(e))} - found
+            found |= new
+            pending += [gathers[v] for v in new if v in gathers]
+        return found
+
+    def unread(self, over: set[Sym] | None = None) -> list[Gathered]:
+        """The gathered indices that must be in range though no value is read with them, as in ``zeros(5)[i]``: those
+        that depend on variables that reductions run ``over``, or, without it, all others."""
+        if not self.gathers:
+            return []
+        used = {g.var for root in [*(o.value for o in self.outputs), *(r.value for r in self.reductions)]
+                for g in used_gathers(self.gathers, root)}
+        left = [g for g in self.gathers if g.check is not None and g.var not in used]
+        if over is not None:
+            return [g for g in left if self.depends(g) & over]
+        reduced = {v for r in self.reductions for axis in r.vars for v in variables(self.index(axis))}
+        return [g for g in left if not self.depends(g) & reduced]
 
     def instance(self, mapping: Mapping[Sym, Sym], locals: Mapping[str, Value] | None = None,
                  guard: Sym | None = None) -> Instance:
@@ -131,8 +158,7 @@ class Instance:
         """The stage's stores, in their memory's dtypes. Of several, all values are computed before the first is stored:
         one may write where another reads (arrays of different names may be the same memory)."""
         outputs = self.body.outputs
-        if not self.body.reductions:
-            self._check_all()
+        self.check(self.body.unread() if self.body.reductions else self.body.gathers)
         made = [convert(self.value(o.value), o.array.dtype) for o in outputs]
         lets: list[Statement] = []
         if len(outputs) > 1 and any(isinstance(v, Load) for v in values(made)):
@@ -141,10 +167,9 @@ class Instance:
             made = [Local(name, v.dtype) for name, v in zip(names, made, strict=True)]
         return lets + [Store(o.array, self.index(o.index), v) for o, v in zip(outputs, made, strict=True)]
 
-    def _check_all(self) -> None:
-        """Look up the indices that must be in range even if no value depends on them: ``zeros(5)[i]`` is an error for
-        i = 7."""
-        for g in self.body.gathers:
+    def check(self, gathers: Sequence[Gathered]) -> None:
+        """Look up indices that must be in range even if no value depends on them."""
+        for g in gathers:
             if g.check is not None and g.var not in self.mapping:
                 self._look_up(g)
 

@@ -128,6 +128,8 @@ def find_product(body: Body, kept: Sequence[Axis], domains: Sequence[Domain]) ->
     value = reduction.value
     if reduction.node.op != Op.SUM or not isinstance(value, Apply) or value.op != Op.MUL:
         return None
+    if body.unread({x.var for x in domains[0].axes}):
+        return None  # tiles look up only what they read
     a, b = (Operand(v, traffic((v,))) for v in value.srcs)
     outer: list[Axis] = []
     for axis in kept:
@@ -174,16 +176,8 @@ def plan_contraction(body: Body, kept: list[Axis], domains: Sequence[Domain], ta
 
 def _depends(indices: Iterable[Sym], v: Sym, body: Body) -> bool:
     """Whether an operand depends on a variable, be it by way of a gathered index."""
-    pending, gathers = list(indices), {g.var: g for g in body.gathers}
-    seen: set[Sym] = set()
-    while pending:
-        for x in variables(pending.pop()):
-            if x is v:
-                return True
-            if x in gathers and x not in seen:
-                seen.add(x)
-                pending += [body.index(e) for e in traffic((gathers[x].value,)).indices()]
-    return False
+    gathers = {g.var: g for g in body.gathers}
+    return any(x is v or (x in gathers and v in body.depends(gathers[x])) for e in indices for x in variables(e))
 
 
 def gathers_along(body: Body, axes: Sequence[Axis]) -> bool:

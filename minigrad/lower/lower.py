@@ -156,7 +156,7 @@ class _Kernel(Stages[Lowering]):
             access = self.access(stage)
             if node.op == Op.SCATTER:
                 return scatter_stage(node, access, self.names, self.target, self.status)
-            body = assign_body(node, access, self.names)
+            body = assign_body(node, access, self.names, self.status)
             return map_stage(body, self.target, divide)
         if node.op == Op.SCAN:
             body, running = self.scan_body(stage, outer)

@@ -286,6 +286,7 @@ class _Group:
         self.kind = "serial" if in_memory else "unroll"
         self.in_memory, self.lanes = in_memory, 1
         self.body, self.names = rows.body, rows.names
+        self.unread = self.body.unread({a.var for a in domain.axes})
 
     def accumulators(self, unroll: int, lanes: int) -> list[Array]:
         """An array for each reduction: ``unroll`` vectors."""
@@ -424,6 +425,7 @@ class _Group:
             if guard is not None:
                 value = Apply(Op.WHERE, (Index(guard, bool_), value, identity(r)), value.dtype)
             statements.append(Store(array, slot, combine(r, Load(array, slot), value)))
+        copy.check(self.unread)
         return [*copy.statements, *([loop(lane, statements, "vector")] if lane else statements)]
 
     def add_together(self, mapping: dict[Sym, Sym], steps: Sequence[dict[Sym, Sym]], into: Sequence[Array], slot: Sym,
@@ -443,6 +445,8 @@ class _Group:
                 made = [Apply(op, (a, b), a.dtype) for a, b in zip(made[::2], made[1::2], strict=False)] + (
                     made[-1:] if len(made) % 2 else [])
             stores.append(Store(array, slot, Apply(op, (Load(array, slot), made[0]), array.dtype)))
+        for copy in copies:
+            copy.check(self.unread)
         head = [s for copy in copies for s in copy.statements]
         return [*head, *([loop(lane, stores, "vector")] if lane else stores)]
 

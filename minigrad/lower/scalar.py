@@ -8,7 +8,7 @@ from typing import Any
 
 from minigrad.dtype import DType, accumulator, bfloat16, bool_, float16, float32, int64, uint32, uint64
 from minigrad.kernel.ir import Apply, Const, Index, Value
-from minigrad.ops import Op
+from minigrad.ops import REPRESENTABLE, Op
 from minigrad.symbolic import Sym, both, eq, negate, num
 
 HALVES = (float16, bfloat16)
@@ -34,12 +34,13 @@ def constant(value: Any, dtype: DType) -> Const:
 
 
 def _rounded(value: float, dtype: DType) -> float:
+    """A number as the dtype holds it; to a half type by way of float32, as a run-time number."""
     try:
-        if dtype is float16:
-            return float(struct.unpack("e", struct.pack("e", value))[0])
         single: float = struct.unpack("f", struct.pack("f", value))[0]
         if dtype is float32:
             return single
+        if dtype is float16:
+            return float(struct.unpack("e", struct.pack("e", single))[0])
         bits = struct.unpack("I", struct.pack("f", single))[0]
         bits = (bits + 0x7FFF + (bits >> 16 & 1)) & 0xFFFF0000
         return float(struct.unpack("f", struct.pack("I", bits))[0])
@@ -57,7 +58,7 @@ def convert(value: Value, dtype: DType) -> Value:
 
 
 def fold(op: str, srcs: tuple[Value, ...], dtype: DType) -> Value:
-    """The scalar op on values in their computing dtypes; ``dtype`` is the node's own."""
+    """The scalar op on values in their computing dtypes; ``dtype`` is the node's own, which its value is rounded to."""
     if op == Op.CAST:
         return _cast(srcs[0], dtype)
     first = srcs[0]
@@ -73,7 +74,26 @@ def fold(op: str, srcs: tuple[Value, ...], dtype: DType) -> Value:
         return fold(op, (srcs[1], first), dtype)
     elif op == Op.LT and isinstance(first, Const) and isinstance(srcs[1], Index) and first.dtype is int64:
         return Index(num(int(first.value)) < srcs[1].index, bool_)
-    return Apply(op, srcs, accumulator(dtype))
+    value = Apply(op, srcs, accumulator(dtype))
+    return value if op in REPRESENTABLE else rounded(value, dtype)
+
+
+def rounded(value: Value, dtype: DType) -> Value:
+    """A value in its computing dtype as a node of ``dtype`` holds it: that of a half type is rounded to it, stored or
+    not."""
+    return convert(convert(value, dtype), value.dtype) if dtype in HALVES else value
+
+
+def unrounded_product(value: Value, dtype: DType) -> Value:
+    """A product before it was rounded to a half ``dtype``: as a term of a sum of that dtype it is not rounded by
+    itself, nor is that of another dtype."""
+    if dtype in HALVES and isinstance(value, Apply) and value.op == Op.CAST:
+        narrow = value.srcs[0]
+        if isinstance(narrow, Apply) and narrow.op == Op.CAST and narrow.dtype in HALVES:
+            wide = narrow.srcs[0]
+            if isinstance(wide, Apply) and wide.op == Op.MUL and wide.dtype is float32:
+                return wide
+    return value
 
 
 def _cast(value: Value, dtype: DType) -> Value:

@@ -106,6 +106,7 @@ class _Scan:
         stores: list[Statement] = [
             Store(running, slot, value),
             Store(output.array, copy.index(output.index), convert(Load(running, slot), output.array.dtype))]
+        copy.check(self.body.unread())
         inside = [*copy.statements, *([loop(lane, stores, "vector")] if lane else stores)]
         start = Const(float(neutral) if dtype.is_float else neutral, dtype)
         return [Alloc(running, start), *([loop(self.along, inside)] if self.along else inside)]

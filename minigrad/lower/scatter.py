@@ -27,7 +27,7 @@ OWNERS = 16
 """Parts that a scatter's destination is divided into."""
 
 
-def assign_body(node: LazyBuffer, access: Access, names: Names) -> Body:
+def assign_body(node: LazyBuffer, access: Access, names: Names, status: Array | None) -> Body:
     """ASSIGN as a body over the space of the value: its coordinate, pushed through the chain, is where it is stored."""
     value = node.srcs[1]
     axes = [(names.var("c", n), n) for n in value.shape if n != 1]
@@ -36,7 +36,7 @@ def assign_body(node: LazyBuffer, access: Access, names: Names) -> Body:
     outputs = (Output(access.places[node].array, access.places[node].at(assigned(node, index)),
                       access.value(value, index)),)
     gathers = tuple([g for found in access.gathers.values() for g in found])
-    return Body(names, tuple(axes), outputs, tuple(access.reductions.values()), gathers, None)
+    return Body(names, tuple(axes), outputs, tuple(access.reductions.values()), gathers, status)
 
 
 def assigned(node: LazyBuffer, index: Coordinate) -> Coordinate:

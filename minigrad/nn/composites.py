@@ -4,10 +4,22 @@ Next: ``loss.py``."""
 
 from __future__ import annotations
 
+from functools import reduce
+from typing import Any
+
+from minigrad.dtype import DType, accumulator, promote
 from minigrad.tensor import Tensor, arange, composite, minimum, where, zeros_like
 
 # The least normal float32: below it log() counts as PyTorch's clamped -100.
 TINY = 1.1754943508222875e-38
+
+
+def wide(*tensors: Tensor | None) -> tuple[Any, DType]:
+    """The tensors with half types widened to float32, for formulas that would lose digits if each step were rounded;
+    and the dtype that the result has."""
+    given = [t for t in tensors if t is not None]
+    return [None if t is None else t.to(accumulator(t.dtype)) for t in tensors], reduce(
+        promote, [t.dtype for t in given])
 
 
 def reduced(loss: Tensor, reduction: str) -> Tensor:
@@ -33,13 +45,14 @@ def leaky_relu(input: Tensor, *, negative_slope: float) -> Tensor:
 @composite
 def layer_norm(input: Tensor, weight: Tensor | None, bias: Tensor | None, *, axes: tuple[int, ...],
                eps: float) -> Tensor:
-    """(x - mean) / sqrt(variance + eps) * weight + bias, statistics over ``axes``."""
+    """(x - mean) / sqrt(variance + eps) * weight + bias, statistics over ``axes``; halves are rounded at the end."""
+    (input, weight, bias), dtype = wide(input, weight, bias)
     centred = input - input.mean(axes, keepdim=True)
     variance = (centred * centred).mean(axes, keepdim=True)
     result = centred / (variance + eps).sqrt()
     if weight is not None:
         result = result * weight
-    return result if bias is None else result + bias
+    return (result if bias is None else result + bias).to(dtype)
 
 
 @composite
@@ -78,11 +91,12 @@ def binary_cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None, *
 @composite
 def binary_cross_entropy_with_logits(input: Tensor, target: Tensor, weight: Tensor | None,
                                      pos_weight: Tensor | None, *, reduction: str) -> Tensor:
-    """(1 - t) x - (1 + (pos_weight - 1) t) log sigmoid(x), times weight, reduced."""
+    """(1 - t) x - (1 + (pos_weight - 1) t) log sigmoid(x), times weight, reduced; halves are rounded at the end."""
+    (input, target, weight, pos_weight), dtype = wide(input, target, weight, pos_weight)
     log_sigmoid = minimum(input, zeros_like(input)) - (1 + (-input.abs()).exp()).log()
     positive = log_sigmoid if pos_weight is None else (1 + (pos_weight - 1) * target) * log_sigmoid
     loss = (1 - target) * input - positive
-    return reduced(loss if weight is None else loss * weight, reduction)
+    return reduced(loss if weight is None else loss * weight, reduction).to(dtype)
 
 
 def _along(values: Tensor, ndim: int, axis: int) -> Tensor:

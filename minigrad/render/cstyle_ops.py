@@ -10,7 +10,7 @@ import numpy as np
 
 from minigrad.dtype import BY_NAME, DType, bfloat16, bool_, float16, float32, float64
 from minigrad.errors import CompileError
-from minigrad.ops import Op, cast
+from minigrad.ops import REPRESENTABLE, Op, cast
 
 WORD, UNARY, TIMES, PLUS, COMPARE, LOOSE = 6, 5, 4, 3, 2, 0  # how tightly a text holds together
 
@@ -106,7 +106,6 @@ NATIVE = {Op.EXP: "exp", Op.LOG: "log", Op.SIN: "sin", Op.COS: "cos", Op.TANH: "
 _BITS = {Op.AND: "&", Op.OR: "|", Op.XOR: "^"}
 _NAMED = {Op.ADD: "add", Op.SUB: "sub", Op.MUL: "mul", Op.NEG: "neg", Op.ABS: "abs", Op.FLOORDIV: "floordiv",
           Op.MOD: "mod", Op.SHL: "shl", Op.SHR: "shr", Op.MAXIMUM: "maximum", Op.MINIMUM: "minimum"}
-_REPRESENTABLE = frozenset((Op.NEG, Op.ABS, Op.FLOOR, Op.CEIL, Op.TRUNC, Op.ROUND, Op.WHERE, Op.MAXIMUM, Op.MINIMUM))
 
 
 def is_half(dtype: DType) -> bool:
@@ -248,7 +247,7 @@ class Language:
         if result is None:
             raise CompileError(f"the C renderer has no form of {op} on {source.name}; "
                                "a pass lowers it before rendering")
-        if is_half(dtype) and op not in _REPRESENTABLE:
+        if is_half(dtype) and op not in REPRESENTABLE:
             return call(self.half(f"{short(dtype)}_round"), result)
         return result
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from minigrad.dtype import DType, bfloat16, bool_, float16, float64
 from minigrad.errors import CompileError
-from minigrad.ops import Op
+from minigrad.ops import REPRESENTABLE, Op
 from minigrad.ops import cast as numpy_cast
 from minigrad.render.llvm_text import Operand, Writer, literal, memory_type, register_type
 
@@ -16,8 +16,6 @@ HALF_TARGETS = ("avx2", "avx512", "neon")  # machines that convert float16 in ha
 _INTEGER = {Op.ADD: "add", Op.SUB: "sub", Op.MUL: "mul", Op.AND: "and", Op.OR: "or", Op.XOR: "xor"}
 _FLOAT = {Op.ADD: "fadd", Op.SUB: "fsub", Op.MUL: "fmul", Op.DIV: "fdiv"}
 _INTRINSIC = {Op.FLOOR: "floor", Op.CEIL: "ceil", Op.TRUNC: "trunc", Op.ROUND: "rint", Op.SQRT: "sqrt", Op.FMA: "fma"}
-# results of these on half-type values are representable in the half type already
-_REPRESENTABLE = frozenset((Op.NEG, Op.ABS, Op.FLOOR, Op.CEIL, Op.TRUNC, Op.ROUND, Op.WHERE, Op.MAXIMUM, Op.MINIMUM))
 
 
 def constant(value: int | float | bool, dtype: DType) -> Operand:
@@ -39,7 +37,7 @@ def apply(w: Writer, op: str, dtype: DType, operands: list[Operand], sources: li
     result = _float_op(w, op, operands, source) if source.is_float else _integer_op(w, op, operands, source)
     if result is None:
         raise CompileError(f"the LLVM renderer has no form of {op} on {source.name}; a pass lowers it before rendering")
-    return round_to(w, result, dtype) if dtype.is_float and op not in _REPRESENTABLE else result
+    return round_to(w, result, dtype) if dtype.is_float and op not in REPRESENTABLE else result
 
 
 def fold(w: Writer, op: str, dtype: DType, a: Operand, b: Operand) -> Operand:

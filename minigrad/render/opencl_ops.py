@@ -4,7 +4,7 @@ OpenCL C expression on vectors, with the same bits in every lane as the scalar f
 from __future__ import annotations
 
 from minigrad.dtype import DType, bool_, float16, float32, float64
-from minigrad.ops import Op
+from minigrad.ops import REPRESENTABLE, Op
 from minigrad.render.cstyle_ops import COMPARE, LOOSE, PLUS, TIMES, UNARY, WORD, Language, Text, call, is_half, short
 
 MASKS = {8: "char", 16: "short", 32: "int", 64: "long"}
@@ -93,7 +93,6 @@ _NAMED = {Op.ADD: "add", Op.SUB: "sub", Op.MUL: "mul", Op.NEG: "neg", Op.ABS: "a
           Op.MOD: "mod", Op.SHL: "shl", Op.SHR: "shr", Op.MAXIMUM: "maximum", Op.MINIMUM: "minimum"}
 _ELEMENTWISE = {Op.FLOOR: "floor", Op.CEIL: "ceil", Op.TRUNC: "trunc", Op.ABS: "abs"}
 _LANEWISE = {Op.SQRT: "__builtin_sqrt{f}", Op.ROUND: "__builtin_rint{f}"}
-_REPRESENTABLE = frozenset((Op.NEG, Op.ABS, Op.FLOOR, Op.CEIL, Op.TRUNC, Op.ROUND, Op.WHERE, Op.MAXIMUM, Op.MINIMUM))
 
 
 def element(n: int) -> str:
@@ -220,7 +219,7 @@ class VectorOps(Language):
         form = (self.vector_float if sources[0].is_float else self.vector_bool if sources[0] is bool_
                 else self.vector_integer)
         result = form(op, operands, sources[0], lanes)
-        if is_half(dtype) and op not in _REPRESENTABLE:
+        if is_half(dtype) and op not in REPRESENTABLE:
             result = Text(f"{self.vector_half(f'{short(dtype)}_round', lanes)}({result.text})", WORD, lanes)
         return result
 

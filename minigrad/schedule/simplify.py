@@ -12,7 +12,8 @@ import numpy as np
 
 from minigrad.dtype import accumulator, bool_
 from minigrad.graph.lazy import LazyBuffer, toposort
-from minigrad.ops import ELEMENTWISE, MOVEMENT, REDUCE, REDUCE_OPS, SCALAR_OPS, Op, cast
+from minigrad.graph.reference import compute, number
+from minigrad.ops import APPROXIMATE, ELEMENTWISE, MOVEMENT, REDUCE, REDUCE_OPS, Op
 
 
 @dataclass(frozen=True)
@@ -110,16 +111,13 @@ def _is_const(node: LazyBuffer, value: float) -> bool:
 
 
 def _fold(node: LazyBuffer, builder: Builder) -> LazyBuffer | None:
-    if not all(s.op == Op.CONST for s in node.srcs):
+    """What the reference makes of it, where that is what every kernel makes of it."""
+    if not all(s.op == Op.CONST for s in node.srcs) or node.op == Op.FMA:
         return None
-    operands = [np.asarray(s.arg).astype(s.dtype.numpy) for s in node.srcs]
-    if node.op == Op.CAST:
-        value = cast(operands[0], node.dtype)
-    elif node.op == Op.BITCAST:
-        value = operands[0].view(node.dtype.numpy)
-    else:
-        value = SCALAR_OPS[node.op].numpy(*[np.atleast_1d(o) for o in operands])
-    result = np.asarray(value).astype(node.dtype.numpy).reshape(-1)[0].item()
+    if node.op in APPROXIMATE and node.dtype.is_float:
+        return None
+    operands = [number(s.arg, s.dtype, (1,)) for s in node.srcs]
+    result = np.asarray(compute(node, operands)).astype(node.dtype.numpy)[0].item()
     return builder.make(Op.CONST, (), result, node)
 
 
@@ -244,7 +242,8 @@ RULES: tuple[Rule, ...] = (
          "x.assign(x.shrink(((0, 0), (0, 6))), (('SHRINK', ((2, 2), (0, 6))),))", "x", _write_nothing),
     Rule("wide-sum", (Op.SCATTER,), "halves are summed in float32 and rounded once",
          "h.scatter(h, [r], 'add')", "h.cast(float32).scatter(h.cast(float32), [r], 'add').cast(h.dtype)", _wide_sum),
-    Rule("fold-constants", tuple(sorted(ELEMENTWISE)), "known before the program runs",
+    Rule("fold-constants", tuple(sorted(ELEMENTWISE)),
+         "known before the program runs, to the bit: exp and its like differ from device to device, an FMA rounds once",
          "x.like(2.0).binary('ADD', x.like(3.0))",
          "x.like(5.0)", _fold),
     Rule("move-constant", (Op.RESHAPE, Op.PERMUTE, Op.EXPAND, Op.SHRINK, Op.FLIP, Op.STRIDE, Op.WINDOW),

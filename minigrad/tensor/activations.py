@@ -4,7 +4,6 @@ Next: ``comparison.py``."""
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from minigrad.dtype import bool_
@@ -12,8 +11,7 @@ from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.tensor.definition import both, in_place
 from minigrad.tensor.function import Function
-from minigrad.tensor.functions import of_floats, row
-from minigrad.tensor.promotion import floating
+from minigrad.tensor.functions import rounded_once, row, slope
 
 if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor
@@ -27,22 +25,12 @@ def sigmoid_value(x: LazyBuffer) -> LazyBuffer:
     return below.where(z, one).binary(Op.DIV, one.binary(Op.ADD, z))
 
 
-def _relu_gradient(inputs: Sequence[LazyBuffer], outputs: Sequence[LazyBuffer],
-                   grads: Sequence[LazyBuffer]) -> tuple[LazyBuffer]:
-    """g where the result is above 0: it reads the result only, so relu may be done in place."""
-    g, out = grads[0], outputs[0]
-    return (out.like(0).binary(Op.LT, out).where(g, g.like(0)),)
-
-
-def _sigmoid_gradient(inputs: Sequence[LazyBuffer], outputs: Sequence[LazyBuffer],
-                      grads: Sequence[LazyBuffer]) -> tuple[LazyBuffer]:
-    """g * out * (1 - out)"""
-    g, out = grads[0], outputs[0]
-    return (g.binary(Op.MUL, out.binary(Op.MUL, out.like(1.0).binary(Op.SUB, out))).cast(inputs[0].dtype),)
-
-
-_SIGMOID = row("sigmoid", of_floats(sigmoid_value), gradient=_sigmoid_gradient)
-_RELU = Function("relu", lambda x: x.binary(Op.MAXIMUM, x.like(0)), "ReluBackward0", _relu_gradient)
+# g * out * (1 - out)
+_SIGMOID = row("sigmoid", rounded_once(sigmoid_value), gradient=slope(
+    lambda g, x, out: g.binary(Op.MUL, out.binary(Op.MUL, out.like(1.0).binary(Op.SUB, out)))))
+# g where the result is above 0: it reads the result only, so relu may be done in place
+_RELU = row("relu", lambda x: x.binary(Op.MAXIMUM, x.like(0)), gradient=slope(
+    lambda g, x, out: out.like(0.0).binary(Op.LT, out).where(g, g.like(0.0))))
 
 
 def _leaky_relu(x: LazyBuffer, slope: LazyBuffer) -> LazyBuffer:
@@ -50,11 +38,10 @@ def _leaky_relu(x: LazyBuffer, slope: LazyBuffer) -> LazyBuffer:
 
 
 _LEAKY_RELU = Function("leaky_relu", _leaky_relu, "LeakyReluBackward0")
-_SILU = row("silu", of_floats(lambda x: x.binary(Op.MUL, sigmoid_value(x))))
+_SILU = row("silu", rounded_once(lambda x: x.binary(Op.MUL, sigmoid_value(x))))
 
 
 def _gelu(x: LazyBuffer, approximate: str) -> LazyBuffer:
-    x = x.cast(floating(x.dtype))
     if approximate == "tanh":
         cube = x.binary(Op.MUL, x).binary(Op.MUL, x)
         inner = x.binary(Op.ADD, cube.binary(Op.MUL, x.like(0.044715))).binary(Op.MUL, x.like(math.sqrt(2 / math.pi)))
@@ -64,7 +51,7 @@ def _gelu(x: LazyBuffer, approximate: str) -> LazyBuffer:
     return x.binary(Op.MUL, x.like(0.5)).binary(Op.MUL, x.like(1.0).binary(Op.ADD, gate))
 
 
-_GELU = Function("gelu", _gelu, "GeluBackward0")
+_GELU = Function("gelu", lambda x, approximate: rounded_once(lambda w: _gelu(w, approximate))(x), "GeluBackward0")
 
 
 class Activations:

@@ -8,7 +8,8 @@ import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from minigrad.dtype import bool_, int64
+from minigrad.dtype import accumulator, bool_, int64
+from minigrad.graph.function import Gradient
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.tensor.base import AnyTensor
@@ -26,6 +27,31 @@ Formula = Callable[[LazyBuffer], LazyBuffer]
 def of_floats(formula: Formula) -> Formula:
     """The formula, for integers too: they are taken in the default floating type."""
     return lambda x: formula(x.cast(floating(x.dtype)))
+
+
+def rounded_once(formula: Formula) -> Formula:
+    """The formula of several steps, for all dtypes: a half type is computed in float32, and rounded at the end."""
+
+    def wide(x: LazyBuffer) -> LazyBuffer:
+        dtype = floating(x.dtype)
+        return formula(x.cast(dtype).cast(accumulator(dtype))).cast(dtype)
+
+    return wide
+
+
+def slope(formula: Callable[[LazyBuffer, LazyBuffer, LazyBuffer], LazyBuffer]) -> Gradient:
+    """The gradient ``formula(g, x, out)`` of a function of one operand, computed as in ``rounded_once``."""
+
+    def gradient(inputs: Sequence[LazyBuffer], outputs: Sequence[LazyBuffer],
+                 grads: Sequence[LazyBuffer | None]) -> tuple[LazyBuffer | None]:
+        g, x, out = grads[0], inputs[0], outputs[0]
+        if g is None:
+            return (None,)
+        wide = accumulator(out.dtype)
+        found = formula(g.cast(wide), x.cast(out.dtype).cast(wide), out.cast(wide))
+        return (found.cast(out.dtype).cast(x.dtype),)
+
+    return gradient
 
 
 def row(name: str, formula: Formula, node: str = "", gradient: Any = None) -> Function:
@@ -81,12 +107,12 @@ def _squared(x: LazyBuffer) -> LazyBuffer:
 
 
 _RECIPROCAL = row("reciprocal", of_floats(lambda x: _over(x, x)))
-_RSQRT = row("rsqrt", of_floats(lambda x: _over(x, x.unary(Op.SQRT))))
+_RSQRT = row("rsqrt", rounded_once(lambda x: _over(x, x.unary(Op.SQRT))))
 _SQUARE = row("square", _squared, "Pow")
 _SIGN = row("sign", _sign)
-_TAN = row("tan", of_floats(lambda x: x.unary(Op.SIN).binary(Op.DIV, x.unary(Op.COS))))
-_LOG2 = row("log2", of_floats(lambda x: x.unary(Op.LOG).binary(Op.DIV, x.like(math.log(2.0)))))
-_LOG10 = row("log10", of_floats(lambda x: x.unary(Op.LOG).binary(Op.DIV, x.like(math.log(10.0)))))
+_TAN = row("tan", rounded_once(lambda x: x.unary(Op.SIN).binary(Op.DIV, x.unary(Op.COS))))
+_LOG2 = row("log2", rounded_once(lambda x: x.unary(Op.LOG).binary(Op.DIV, x.like(math.log(2.0)))))
+_LOG10 = row("log10", rounded_once(lambda x: x.unary(Op.LOG).binary(Op.DIV, x.like(math.log(10.0)))))
 _EXP2 = row("exp2", of_floats(lambda x: x.like(2.0).binary(Op.POW, x)))
 
 
@@ -100,13 +126,6 @@ def _log1p(x: LazyBuffer) -> LazyBuffer:
     return u.binary(Op.EQ, one).where(x, u.binary(Op.LT, x.like(1e6)).where(repaired, plain))
 
 
-def _log1p_gradient(inputs: Sequence[LazyBuffer], outputs: Sequence[LazyBuffer],
-                    grads: Sequence[LazyBuffer]) -> tuple[LazyBuffer]:
-    """g / (1 + x)"""
-    g, x = grads[0], inputs[0]
-    return (g.binary(Op.DIV, g.like(1.0).binary(Op.ADD, x.cast(g.dtype))).cast(x.dtype),)
-
-
 def _expm1(x: LazyBuffer) -> LazyBuffer:
     """With u = exp(x) rounded, (u - 1) * x / log(u) repairs what the rounding lost (W. Kahan)."""
     one = x.like(1.0)
@@ -117,15 +136,12 @@ def _expm1(x: LazyBuffer) -> LazyBuffer:
     return u.binary(Op.EQ, one).where(x, near.where(repaired, less))
 
 
-def _expm1_gradient(inputs: Sequence[LazyBuffer], outputs: Sequence[LazyBuffer],
-                    grads: Sequence[LazyBuffer]) -> tuple[LazyBuffer]:
-    """g * (out + 1)"""
-    g, out = grads[0], outputs[0]
-    return (g.binary(Op.MUL, out.binary(Op.ADD, out.like(1.0))).cast(inputs[0].dtype),)
+def _plus_one(x: LazyBuffer) -> LazyBuffer:
+    return x.binary(Op.ADD, x.like(1.0))
 
 
-_LOG1P = row("log1p", of_floats(_log1p), "Log1P", _log1p_gradient)
-_EXPM1 = row("expm1", of_floats(_expm1), gradient=_expm1_gradient)
+_LOG1P = row("log1p", rounded_once(_log1p), "Log1P", slope(lambda g, x, out: g.binary(Op.DIV, _plus_one(x))))
+_EXPM1 = row("expm1", rounded_once(_expm1), gradient=slope(lambda g, x, out: g.binary(Op.MUL, _plus_one(out))))
 
 
 # --- bounds

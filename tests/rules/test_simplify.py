@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from minigrad.conformance.movements import move_at_random
 from minigrad.conformance.sources import Source, edge_values, indexes, plain_zero
-from minigrad.dtype import DType, bool_, float16, float32, float64, int8, int32, int64, uint8
+from minigrad.dtype import DType, bfloat16, bool_, float16, float32, float64, int8, int32, int64, uint8
 from minigrad.engine import to_numpy
 from minigrad.graph.function import Subgraph, call, param
 from minigrad.graph.lazy import LazyBuffer, toposort
@@ -26,7 +26,7 @@ from minigrad.ops import ELEMENTWISE, MOVEMENT, REDUCE, SCALAR_OPS, Op
 from minigrad.schedule.simplify import RULES, Builder, Rule, simplify
 
 SHAPES = ((), (0,), (1,), (3,), (2, 3), (0, 4), (1, 5), (2, 1, 3))
-DTYPES = (float32, float32, float64, float16, int32, int64, int8, uint8, bool_)
+DTYPES = (float32, float32, float64, float16, bfloat16, int32, int64, int8, uint8, bool_)
 
 
 def _names() -> dict[str, Any]:
@@ -177,7 +177,7 @@ def test_values_are_kept(outputs: list[LazyBuffer]) -> None:
     assert len(toposort(simple)) <= 2 * len(toposort(outputs))
 
 
-@pytest.mark.parametrize("dtype", [float32, float16, int8, uint8, bool_], ids=lambda d: d.name)
+@pytest.mark.parametrize("dtype", [float32, float16, bfloat16, int8, uint8, bool_], ids=lambda d: d.name)
 def test_every_op_on_every_pair_of_special_constants(dtype: DType) -> None:
     """Constant folding and the algebraic rules, with a constant on the left, on the right and on both sides."""
     values = edge_values(dtype)

@@ -245,7 +245,7 @@ class _Kernel(Stages[Lowering]):
         if node.op == Op.SCATTER:
             return scatter_stage(node, self.access(stage), self.status, threads)
         if node.op == Op.ASSIGN:
-            return map_stage(assign_body(node, self.access(stage), self.names), threads)
+            return map_stage(assign_body(node, self.access(stage), self.names, self.status), threads)
         if node.op == Op.SCAN:
             return scan_stage(*self.scan_body(stage, outer), threads)
         body = self.body(stage, outer, block)

@@ -262,6 +262,7 @@ class _Share:
     def __init__(self, rows: _Rows, domain: Domain, mapping: dict[Sym, Sym]) -> None:
         self.rows, self.domain, self.mapping = rows, domain, mapping
         self.body, self.names = rows.body, rows.names
+        self.unread = self.body.unread({a.var for a in domain.axes})
         inner = domain.axes[-1] if domain.axes else None
         self.lanes = 1
         if rows.along_reduced and inner is not None and any(
@@ -372,6 +373,7 @@ class _Share:
         copy = self.body.instance(mapping)
         stores: list[Statement] = [Store(a, slot, combine(r, Load(a, slot), copy.value(r.value)))
                                    for r, a in zip(self.domain.reductions, into, strict=True)]
+        copy.check(self.unread)
         return [*copy.statements, *([loop(lane, stores, "vector")] if lane else stores)]
 
     def _merge(self, into: Sequence[Array], part: Sequence[Array]) -> list[Statement]:

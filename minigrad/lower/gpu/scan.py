@@ -73,6 +73,7 @@ class _Scan:
         copy = self.body.instance(mapping)
         value: Value = Apply(self.op, (Load(running, ZERO), copy.value(output.value)), self.dtype)
         index = copy.index(output.index) if store else ZERO
+        copy.check(self.body.unread())
         made: list[Statement] = [*copy.statements, Store(running, ZERO, value)]
         if store:
             made.append(Store(output.array, index, convert(Load(running, ZERO), output.array.dtype)))

@@ -42,19 +42,44 @@ LN2_SHORT = (0.6931471805598903, 5.497923018708371e-14)
 THIRD = (1 / 3, 1.850371707708594e-17)
 
 
+SHORT = (1.0, -1.0, 2.0, 3.0, 4.0, 0.5, -0.5)
+"""Exponents, beside 0, with a form of their own, whether they are known before the program runs or not: the result must
+not depend on that."""
+
+
 def power(x: Value, y: Value) -> Value:
     """x to the power y."""
-    short = short_power(x, y)
-    return _float_power(x, y) if short is None else short
+    short = _known(x, y)
+    if short is not None:
+        return short
+    if not x.dtype.is_float:
+        return _integer_power(x, y)
+    return _float_power(x, y) if isinstance(y, Const) else _with_short(x, y, _float_power(x, y))
 
 
 def short_power(x: Value, y: Value) -> Value | None:
-    """x to the power y where that is no transcendental function: of integers, and for some constants y."""
-    if isinstance(y, Const):
-        simple = _constant_float(x, float(y.value)) if x.dtype.is_float else _constant_integer(x, int(y.value))
-        if simple is not None:
-            return simple
-    return None if x.dtype.is_float else _integer_power(x, y)
+    """x to the power y with POW itself only where it is a transcendental function: not of integers, nor for the
+    exponents ``SHORT``. None if it is nothing else."""
+    short = _known(x, y)
+    if short is not None or not x.dtype.is_float:
+        return _integer_power(x, y) if short is None else short
+    return None if isinstance(y, Const) else _with_short(x, y, Apply(Op.POW, (x, y), x.dtype))
+
+
+def _known(x: Value, y: Value) -> Value | None:
+    """x to the power of a constant that has a form of its own."""
+    if not isinstance(y, Const):
+        return None
+    return _constant_float(x, float(y.value)) if x.dtype.is_float else _constant_integer(x, int(y.value))
+
+
+def _with_short(x: Value, y: Value, general: Value) -> Value:
+    """The forms of ``SHORT`` where y is one of them, else ``general``."""
+    for exponent in SHORT:
+        special = _constant_float(x, exponent)
+        assert special is not None
+        general = where(equal(y, exponent), special, general)
+    return general
 
 
 # --- floats ------------------------------------------------------------------------------------------------------

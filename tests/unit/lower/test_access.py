@@ -73,12 +73,20 @@ def test_index_arithmetic_folds_into_coordinates():
     check([i.binary(Op.EQ, j).where(i, j.unary(Op.NEG))], {}, [np.where(rows == columns, rows, -columns)])
 
 
-def test_halves_compute_in_float32_and_round_at_the_store(rng):
+def test_halves_compute_in_float32_and_round_at_each_op(rng):
     for dtype in (float16, bfloat16):
         a = buffer((9, 5), dtype)
         x = rng.standard_normal((9, 5)).astype(dtype.numpy)
         wide = x.astype("f")
-        check([a.binary(Op.MUL, a).binary(Op.ADD, a)], {a: x}, [(wide * wide + wide).astype(dtype.numpy)], 0)
+        square = (wide * wide).astype(dtype.numpy)
+        check([a.binary(Op.MUL, a).binary(Op.ADD, a)], {a: x}, [(square.astype("f") + wide).astype(dtype.numpy)], 0)
+        check([a.binary(Op.MUL, a).unary(Op.ABS).cast(float32)], {a: x}, [np.abs(square.astype("f"))], 0)
+        # a product that is summed is not rounded by itself; the sum is, before it is used
+        total = (wide * wide).sum(1, keepdims=True).astype(dtype.numpy).astype("f")
+        rounded = a.binary(Op.MUL, a).cast(float32).reduce(Op.SUM, (1,))
+        check([rounded], {a: x}, [square.astype("f").sum(1, keepdims=True)], 1e-6)
+        summed = a.binary(Op.MUL, a).reduce(Op.SUM, (1,)).cast(float32)
+        check([summed.binary(Op.MUL, summed.like(3.0))], {a: x}, [total * np.float32(3)], 1e-6)
         check([a.bitcast(int16)], {a: x}, [x.view("i2")])
         check([a.unary(Op.NEG).bitcast(int16)], {a: x}, [(-x).view("i2")])
         check([a.cast(float32)], {a: x}, [wide], 0)

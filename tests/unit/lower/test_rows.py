@@ -71,6 +71,26 @@ def test_reductions_over_one_domain_share_the_loop(rng):
     check([squares.binary(Op.SUB, total)], {a: x}, [(x * x).sum(1, keepdims=True) - x.sum(1, keepdims=True)], 1e-4)
 
 
+@pytest.mark.parametrize("made", ["count", "count-of-columns", "constant", "product"])
+@pytest.mark.parametrize("size", [1, 5, 40, 200])
+def test_a_reduction_may_be_an_index_of_its_own_stage(made, size, rng):
+    """The results lie in lanes, and an index is looked up outside of vectors: each element has its own."""
+    shape = {"count-of-columns": (20, size), "product": (size, 20, 6)}.get(made, (size, 20))
+    a, table = buffer(shape, int64), buffer((50,))
+    x, t = rng.integers(0, 3, shape), rng.standard_normal(50).astype("f")
+    axis = shape.index(20)
+    node = a.binary(Op.MUL, a) if made == "product" else a.like(2) if made == "constant" else a
+    want = x * x if made == "product" else np.full_like(x, 2) if made == "constant" else x
+    at = node.reduce(Op.SUM, (axis,)).reshape(tuple(n for n in shape if n != 20))
+    at = at.binary(Op.MOD, at.like(50))
+    looked_up = table.gather([at])
+    for out in (looked_up, looked_up.binary(Op.MUL, at.cast(float32))):
+        result = t[want.sum(axis) % 50]
+        spec = spec_of(out, checks=[looked_up])
+        got = result if out is looked_up else result * (want.sum(axis) % 50).astype("f")
+        check(spec, {table: t} if made == "constant" else {a: x, table: t}, [got])
+
+
 def test_epilogue_before_the_store(rng):
     a, b = buffer((5, 33)), buffer((5,))
     x, y = rng.standard_normal((5, 33)).astype("f"), rng.standard_normal(5).astype("f")
