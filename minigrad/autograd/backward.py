@@ -14,6 +14,7 @@ from minigrad.autograd.walk import Walk
 from minigrad.engine import Run, realise
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
+from minigrad.runtime.locks import computing
 
 
 def backward(tensors: Any, grad_tensors: Any = None, retain_graph: bool | None = None, create_graph: bool = False,
@@ -36,6 +37,12 @@ def backward(tensors: Any, grad_tensors: Any = None, retain_graph: bool | None =
 def run(tensors: Sequence[Any], grad_tensors: Any = None, retain_graph: bool | None = None, create_graph: bool = False,
         inputs: Any = None, along: Sequence[LazyBuffer] = (), watch: list[Run] | None = None) -> None:
     """``backward``, which computes the values ``along`` in the same run; ``watch`` is told what ran."""
+    with computing:  # also while gradients are added up: other threads may add theirs to the same leaves
+        _run(tensors, grad_tensors, retain_graph, create_graph, inputs, along, watch)
+
+
+def _run(tensors: Sequence[Any], grad_tensors: Any, retain_graph: bool | None, create_graph: bool, inputs: Any,
+         along: Sequence[LazyBuffer], watch: list[Run] | None) -> None:
     grad_tensors = [None] * len(tensors) if grad_tensors is None else _listed(grad_tensors)
     if len(grad_tensors) != len(tensors):
         raise RuntimeError(f"got {len(tensors)} tensors and {len(grad_tensors)} gradients")

@@ -23,6 +23,7 @@ from minigrad.graph.reference import evaluate
 from minigrad.ops import Op
 from minigrad.runtime.buffer import Buffer
 from minigrad.runtime.device import get_device, memory_error
+from minigrad.runtime.locks import computing, others_record
 
 plans = PlanCache()
 
@@ -34,6 +35,11 @@ Run = tuple[Pending, Any]
 def realise(outputs: Sequence[LazyBuffer], watch: list[Run] | None = None) -> None:
     """Compute ``outputs``, and every owned node on the way, and turn them into memory. An error changes nothing.
     ``watch`` is told what ran, if that can be run again without the graph."""
+    with computing:
+        _realise(outputs, watch)
+
+
+def _realise(outputs: Sequence[LazyBuffer], watch: list[Run] | None) -> None:
     wanted = [o for o in outputs if o.buffer is None]
     if not wanted:
         return
@@ -72,7 +78,8 @@ def _run(pending: Pending) -> Any:
     details = None
     if seen and executable.tier:
         details = _details().Details(pending, executable.recipe.free, executable.device)
-    buffers, seconds = executable.run(pending, level >= 2 or bool(seen))
+    with others_record:
+        buffers, seconds = executable.run(pending, level >= 2 or bool(seen))
     for node, buffer in zip(pending.results, buffers, strict=True):
         node.realised(buffer)
     let_go(pending)
@@ -102,7 +109,8 @@ def run_again(executable: Any, leaves: Sequence[Buffer], addresses: list[int], n
     level = config.get("DEBUG")
     seen = active()
     if not level and not seen:
-        return executable.run_at(leaves, addresses, numbers)[0]
+        with others_record:
+            return executable.run_at(leaves, addresses, numbers)[0]
     if level:
         _debug().before_replay(executable, device)
     buffers, seconds = executable.run_at(leaves, addresses, numbers, True)

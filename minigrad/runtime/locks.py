@@ -1,18 +1,65 @@
-"""Stage: runtime. In: nothing. Out: the three locks of this room, which a fork takes first and gives back after.
-A thread that holds one of them does not exist in a forked child; nobody would ever release it there.
+"""Stage: runtime. In: nothing. Out: the locks, which a fork takes first and gives back after. A thread that holds one
+of them does not exist in a forked child; nobody would ever release it there.
+
+``engine_lock`` is held by the thread that computes values, from the walk over the graph to the last gradient;
+``record_lock`` while nodes are made or written to Storages, so that nobody decides meanwhile that a value is not needed
+any more. Native code runs without ``record_lock``: one thread's long kernel does not keep others from recording.
 Next: ``allocator.py``."""
 
 from __future__ import annotations
 
 import os
 from threading import RLock
+from typing import Any
 
 # Always taken in this order. Re-entrant, because a finaliser may allocate or run a graph at any moment.
+engine_lock = RLock()
+record_lock = RLock()
 run_lock = RLock()
 compile_lock = RLock()
 memory_lock = RLock()
 
-_ALL = (run_lock, compile_lock, memory_lock)
+_ALL = (engine_lock, record_lock, run_lock, compile_lock, memory_lock)
+
+
+class _Computing:
+    """``with computing:`` this thread alone computes values. Whoever is recording lets others record until its turn
+    comes: they may be what the engine is waiting for."""
+
+    def __enter__(self) -> None:
+        lock: Any = record_lock
+        if lock._is_owned() and not engine_lock._is_owned():  # type: ignore[attr-defined]
+            state = lock._release_save()
+            engine_lock.acquire()
+            lock._acquire_restore(state)
+        else:
+            engine_lock.acquire()
+        record_lock.acquire()
+
+    def __exit__(self, *exception: object) -> None:
+        record_lock.release()
+        engine_lock.release()
+
+
+class _Unrecorded:
+    """``with others_record:`` other threads may record in this block."""
+
+    def __init__(self) -> None:
+        self._states: list[Any] = []  # of the thread that has the engine lock
+
+    def __enter__(self) -> None:
+        lock: Any = record_lock
+        self._states.append(lock._release_save() if lock._is_owned() else None)
+
+    def __exit__(self, *exception: object) -> None:
+        state = self._states.pop()
+        if state is not None:
+            lock: Any = record_lock
+            lock._acquire_restore(state)
+
+
+computing = _Computing()
+others_record = _Unrecorded()
 
 
 def _before() -> None:

@@ -16,6 +16,7 @@ from minigrad.dtype import DType
 from minigrad.graph.function import param
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
+from minigrad.runtime.locks import record_lock
 from minigrad.tensor.body import Body
 from minigrad.tensor.replay import FOLLOW, RECORD, Entry, Spec, Trace, thread
 from minigrad.tensor.size import Size, device, shown_device
@@ -145,13 +146,14 @@ class TensorBase:
 
     def _replace(self, lazy: LazyBuffer) -> None:
         """Put a new value of the same shape and dtype into the Storage, outside autograd."""
-        view = self._view
-        if view is None:
-            self._storage.write(lazy)
-        else:
-            chain = view.chain()
-            _check_writable(view)
-            self._storage.write(self._storage.lazy.assign(lazy, chain))
+        with record_lock:
+            view = self._view
+            if view is None:
+                self._storage.write(lazy)
+            else:
+                chain = view.chain()
+                _check_writable(view)
+                self._storage.write(self._storage.lazy.assign(lazy, chain))
 
     def _adopt(self: Tensor, value: Tensor) -> Tensor:
         """Become ``value``, a fresh result of the same shape and dtype: the last step of every in-place op."""
@@ -218,6 +220,11 @@ _OF_SHELLS = frozenset(("_edge", "_grad", "_hooks", "_requires_grad", "_storage"
 
 def wake(shell: Tensor, part: str) -> Any:
     """Give a shell what it lacks: its value if that can be had as last time, else all that recording would make."""
+    with record_lock:
+        return _wake(shell, part)
+
+
+def _wake(shell: Tensor, part: str) -> Any:
     if part != "_storage" or not Trace.valued((shell,)):
         awaken(shell)
     return object.__getattribute__(shell, part)

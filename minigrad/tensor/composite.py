@@ -12,11 +12,12 @@ from minigrad.autograd.mode import no_grad
 from minigrad.autograd.node import Node, kind
 from minigrad.graph.function import Subgraph, param
 from minigrad.graph.lazy import LazyBuffer
+from minigrad.runtime.locks import record_lock
 from minigrad.tensor.base import make
 from minigrad.tensor.body import remember
 from minigrad.tensor.function import recorded
 from minigrad.tensor.promotion import get_default_dtype
-from minigrad.tensor.replay import FOLLOW, OFF, RECORD, Entry, thread
+from minigrad.tensor.replay import FOLLOW, OFF, RECORD, Entry, several, thread
 from minigrad.tensor.storage import tracing
 from minigrad.tensor.tensor_class import Tensor
 
@@ -41,6 +42,12 @@ class Composite:
         return f"<composite {self.name}>"
 
     def __call__(self, *args: Any, **static: Any) -> Any:
+        if several:
+            with record_lock:
+                return self._call(args, static)
+        return self._call(args, static)
+
+    def _call(self, args: Sequence[Any], static: dict[str, Any]) -> Any:
         tensors: list[Tensor] = []
         parts: list[Any] = []
         for arg in args:

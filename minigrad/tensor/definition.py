@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
+from minigrad.runtime.locks import record_lock
 from minigrad.tensor.base import AnyTensor, blank, check_in_place
 from minigrad.tensor.operands import one_device
 from minigrad.tensor.promotion import can_cast, type_name
@@ -83,8 +84,9 @@ def in_place(plain: Callable[Concatenate[Tensor, P], Tensor]) -> Callable[Concat
 
     @wraps(plain)
     def changed(self: Tensor, *args: P.args, **kwargs: P.kwargs) -> Tensor:
-        check_in_place(self)
-        return adopt(self, plain(self, *args, **kwargs))
+        with record_lock:  # it reads self, and writes it
+            check_in_place(self)
+            return adopt(self, plain(self, *args, **kwargs))
 
     return _twin(changed, plain)
 
@@ -105,9 +107,10 @@ def augmented(operator: Callable[[Tensor, Any], Tensor]) -> Callable[[Tensor, An
 
     @wraps(operator)
     def changed(self: Tensor, other: Any) -> Any:
-        check_in_place(self)
-        result = operator(self, other)
-        return result if result is NotImplemented else adopt(self, result)
+        with record_lock:
+            check_in_place(self)
+            result = operator(self, other)
+            return result if result is NotImplemented else adopt(self, result)
 
     where, _, name = operator.__qualname__.rpartition(".")
     changed.__name__ = name.replace("__", "__i", 1)

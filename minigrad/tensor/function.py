@@ -12,9 +12,10 @@ from minigrad.autograd.node import Node, kind
 from minigrad.dtype import DType
 from minigrad.graph.function import Subgraph, apply
 from minigrad.graph.lazy import LazyBuffer
+from minigrad.runtime.locks import record_lock
 from minigrad.tensor.base import made
 from minigrad.tensor.body import Body
-from minigrad.tensor.replay import FOLLOW, OFF, RECORD, Entry, thread
+from minigrad.tensor.replay import FOLLOW, OFF, RECORD, Entry, several, thread
 from minigrad.tensor.storage import _unsettled, settle, tracing
 
 if TYPE_CHECKING:
@@ -53,6 +54,12 @@ class Function:
     def all(self, tensors: Sequence[Tensor], static: tuple[Hashable, ...] = (),
             numbers: Sequence[Number] = ()) -> list[Tensor]:
         """All outputs of a call."""
+        if several:
+            with record_lock:
+                return self._all(tensors, static, numbers)
+        return self._all(tensors, static, numbers)
+
+    def _all(self, tensors: Sequence[Tensor], static: tuple[Hashable, ...], numbers: Sequence[Number]) -> list[Tensor]:
         trace = thread.trace
         key = None
         if trace.state and not tracing:

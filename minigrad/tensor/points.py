@@ -14,6 +14,7 @@ from minigrad.autograd.backward import run as run_backward
 from minigrad.engine import Run, active, realise, run_again
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
+from minigrad.runtime.locks import computing
 from minigrad.tensor.base import made, plain_alias, plain_view
 from minigrad.tensor.replay import FOLLOW, OFF, RECORD, Entry, Trace, thread
 from minigrad.tensor.storage import Storage, Writes, tracing
@@ -174,6 +175,11 @@ def _keep(trace: Trace, place: Any, point: Point | None) -> None:
 
 def backward(t: Tensor) -> None:
     """``t.backward()``."""
+    with computing:
+        _backward(t)
+
+
+def _backward(t: Tensor) -> None:
     trace = thread.trace
     if tracing or trace.state == OFF or t._tag != trace.tag:
         trace.stop("backward from a Tensor that this trace does not know") if trace.path else None
@@ -277,6 +283,11 @@ def fill(trace: Trace) -> None:
 def update(targets: Sequence[Tensor], values: Sequence[Tensor]) -> None:
     """Replace the contents of Tensors by others of the same shape, outside autograd, and compute them now, in one run.
     The values are used up: they can't be read afterwards."""
+    with computing:
+        _update(targets, values)
+
+
+def _update(targets: Sequence[Tensor], values: Sequence[Tensor]) -> None:
     trace = thread.trace
     tag = trace.tag
     known = not tracing and trace.state != OFF and all([v._tag == tag for v in values]) and all([
@@ -350,6 +361,11 @@ def _replay_update(trace: Trace, point: Point, targets: Sequence[Tensor]) -> boo
 
 def value(shells: Sequence[Tensor]) -> bool:
     """Compute shells that somebody wants to see; False if what ran here before can't run again."""
+    with computing:
+        return _value_again(shells)
+
+
+def _value_again(shells: Sequence[Tensor]) -> bool:
     trace = thread.trace
     if trace.state != FOLLOW or any([s._owner is not trace for s in shells]):
         return False
@@ -371,6 +387,11 @@ def value(shells: Sequence[Tensor]) -> bool:
 
 def compute(lazies: Sequence[LazyBuffer]) -> None:
     """Run pending values that somebody wants to see."""
+    with computing:
+        _compute([lazy for lazy in lazies if lazy.buffer is None])  # another thread may have computed some meanwhile
+
+
+def _compute(lazies: Sequence[LazyBuffer]) -> None:
     trace = thread.trace
     if not lazies:
         return

@@ -287,11 +287,19 @@ def _spec_of(t: Tensor) -> Spec:
     return Spec(view.shape, lazy.dtype, lazy.device, requires, view.strides, view.offset)
 
 
+threads: list[bool] = []
+several: list[bool] = []
+"""Whether a second thread has used Tensors: from then on, recording takes a lock. A list, which is empty or not."""
+
+
 class _Thread(threading.local):
     """Each thread has a tree of its own, and a trace that grows along it."""
 
     def __init__(self) -> None:
         self.root = Entry()
+        if threads:
+            several.append(True)
+        threads.append(True)
         self.begin()
 
     def begin(self) -> None:

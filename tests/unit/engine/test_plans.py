@@ -180,7 +180,7 @@ def test_names_and_sources_of_kernels_that_share_code() -> None:
 
 def _kept(kinds: tuple[type, ...]) -> int:
     gc.collect()
-    return sum(isinstance(thing, kinds) for thing in gc.get_objects())
+    return sum(type(thing) in kinds for thing in gc.get_objects())
 
 
 def test_a_plan_that_is_kept_holds_no_graph_and_no_loops() -> None:

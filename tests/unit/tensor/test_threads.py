@@ -1,0 +1,124 @@
+"""Stage: tests of the front. In: several threads that read, record, change and differentiate the same Tensors, switched
+every microsecond. Out: nothing is lost and nothing is read that was written over. Next: ``test_protocol.py``."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+
+import minigrad as mg
+from minigrad import nn, optim
+
+
+@pytest.fixture(autouse=True)
+def switching() -> Iterator[None]:
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+def together(count: int, work: Callable[[int], Any]) -> list[Any]:
+    """What ``work(0)``, ``work(1)`` … give, each on a thread; what one of them raises is raised here."""
+    errors: list[BaseException] = []
+    results: list[Any] = []
+
+    def run(i: int) -> None:
+        try:
+            results.append(work(i))
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=run, args=(i,)) for i in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise errors[0]
+    return results
+
+
+def _item(tensor: mg.Tensor, i: int) -> Any:
+    return tensor.item()
+
+
+def test_reading_one_tensor() -> None:
+    c = mg.zeros(4).realize()
+    for turn in range(40):
+        c.add_(1)
+        assert together(4, lambda i: c[0].item()) == [turn + 1.0] * 4
+
+
+def test_reading_what_was_computed_from_memory_that_nobody_holds() -> None:
+    for _ in range(60):
+        x = mg.zeros(1000).realize()
+        part = (x + 1)[5]
+        del x
+        assert together(4, partial(_item, part)) == [1.0] * 4
+
+
+def test_gradients_add_up_in_one_leaf() -> None:
+    w = mg.zeros(5, requires_grad=True)
+    together(6, lambda i: [(w * 1.0).sum().backward() for _ in range(40)])
+    assert w.grad.tolist() == [240.0] * 5
+
+
+@pytest.mark.parametrize("change", [lambda s, i: s[i].add_(1), lambda s, i: s.__setitem__(i, s[i] + 1)])
+def test_disjoint_rows_are_changed(change: Callable[[mg.Tensor, int], object]) -> None:
+    s = mg.zeros(6)
+    together(6, lambda i: [change(s, i) for _ in range(25)])
+    assert s.tolist() == [25.0] * 6
+
+
+def test_one_tensor_is_changed() -> None:
+    s = mg.zeros(())
+    together(6, lambda i: [s.add_(1) for _ in range(40)])
+    assert s.item() == 240
+
+
+def test_models_of_their_own_are_trained_to_the_same_bits() -> None:
+    def train(i: int) -> bytes:
+        numbers = np.random.default_rng(3)
+        model = nn.Linear(4, 2)
+        with mg.no_grad():
+            model.weight.copy_(mg.tensor(numbers.standard_normal((2, 4)).astype(np.float32)))
+            model.bias.zero_()
+        optimizer = optim.Adam(model.parameters(), lr=0.1)
+        x = mg.tensor(numbers.standard_normal((8, 4)).astype(np.float32))
+        for _ in range(15):
+            optimizer.zero_grad()
+            (model(x) ** 2).mean().backward()
+            optimizer.step()
+        return model.weight.detach().numpy().tobytes()
+
+    weights = together(8, train)
+    assert len(weights) == 8 and len(set(weights)) == 1
+
+
+def test_a_long_kernel_does_not_keep_others_from_recording() -> None:
+    a = mg.ones(1500, 1500).realize()
+    (a @ a).realize()
+    started, recorded = threading.Event(), []
+
+    def multiply() -> None:
+        started.set()
+        for _ in range(3):
+            (a @ a).realize()
+
+    thread = threading.Thread(target=multiply)
+    thread.start()
+    started.wait()
+    while thread.is_alive():
+        begin = time.perf_counter()
+        _ = mg.ones(3) + 1
+        recorded.append(time.perf_counter() - begin)
+    thread.join()
+    assert np.median(recorded) < 0.01  # a product takes much longer
