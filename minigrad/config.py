@@ -55,8 +55,8 @@ def get(name: str) -> Any:
     """
     if name in _overrides:
         return _overrides[name]
-    text = os.environ.get(name)
     setting = SETTINGS[name]
+    text = _from_environment(name)
     if text is None or text == "":
         return setting.default
     if isinstance(setting.default, int):
@@ -65,6 +65,15 @@ def get(name: str) -> Any:
         except ValueError:
             raise ValueError(f"environment variable {name} should be an integer, got {text!r}") from None
     return text
+
+
+def _from_environment(name: str) -> str | None:
+    """``os.environ.get(name)``, which takes a microsecond where the variable is not set; settings are read at every
+    run. Where CPython keeps the variables, one look-up says so."""
+    raw = getattr(os.environ, "_data", None)
+    if raw is not None and name.encode() not in raw and name not in raw:
+        return None
+    return os.environ.get(name)
 
 
 @contextmanager

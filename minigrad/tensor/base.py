@@ -29,12 +29,13 @@ if TYPE_CHECKING:
 class TensorBase:
     """What a Tensor holds, and how it is read and changed. See ``Tensor``, which adds the methods."""
 
-    __slots__ = ("__dict__", "__weakref__", "_edge", "_grad", "_hooks", "_owner", "_parent", "_requires_grad", "_slot",
-                 "_spec", "_storage", "_tag", "_view")
+    __slots__ = ("__dict__", "__weakref__", "_edge", "_grad", "_hooks", "_look", "_owner", "_parent",
+                 "_requires_grad", "_slot", "_spec", "_storage", "_tag", "_view")
 
     # its place in the trace of this tag; a shell has a spec, the trace it belongs to and, if it is a view, its parent
     _tag: int
     _slot: int
+    _look: tuple[LazyBuffer, int] | None
     _spec: Spec | None
     _owner: Trace | None
     _parent: Tensor | None
@@ -140,7 +141,7 @@ class TensorBase:
     def _set_edge(self: Tensor, edge: Edge) -> None:
         if self._spec is not None:
             awaken(self)
-        self._tag = 0
+        self._tag, self._look = 0, None
         self._edge = edge
         self._requires_grad = edge is not None
 
@@ -307,7 +308,7 @@ def made(lazy: LazyBuffer) -> Tensor:
     """A Tensor that owns the value and requires no gradient."""
     tensor = _new(_tensor_class)
     tensor._storage = Storage(lazy)
-    tensor._view = tensor._edge = tensor._grad = tensor._hooks = tensor._spec = None
+    tensor._view = tensor._edge = tensor._grad = tensor._hooks = tensor._spec = tensor._look = None
     tensor._requires_grad = False
     tensor._tag = 0
     return tensor
@@ -316,7 +317,7 @@ def made(lazy: LazyBuffer) -> Tensor:
 def alias(tensor: Tensor) -> Tensor:
     """Another Tensor on the same Storage, through the same view, outside autograd: ``detach``."""
     trace = thread.trace
-    if trace.state and tensor._tag == trace.tag and trace.refs[tensor._slot] is not None and not tracing:
+    if trace.state and tensor._tag == trace.tag and trace.specs[tensor._slot] is not None and not tracing:
         return _traced(tensor, "detach")
     return plain_alias(tensor)
 
@@ -325,7 +326,7 @@ def plain_alias(tensor: Tensor) -> Tensor:
     """``alias`` outside any trace."""
     result = _new(_tensor_class)
     result._storage = tensor._storage
-    result._edge = result._grad = result._hooks = result._spec = None
+    result._edge = result._grad = result._hooks = result._spec = result._look = None
     result._tag = 0
     result._requires_grad = False
     view = tensor._view
@@ -358,7 +359,7 @@ def plain_view(parent: Tensor, steps: tuple[tuple[str, Any], ...], shape: tuple[
     """``make_view`` outside any trace."""
     tensor = _new(_tensor_class)
     tensor._storage = parent._storage
-    tensor._edge = tensor._grad = tensor._hooks = tensor._spec = None
+    tensor._edge = tensor._grad = tensor._hooks = tensor._spec = tensor._look = None
     tensor._tag = 0
     above = parent._view
     if above is not None and above.differentiable:

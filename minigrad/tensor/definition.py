@@ -147,7 +147,7 @@ def adopt(self: Tensor, result: Tensor) -> Tensor:
 def _become(self: Tensor, view: Tensor) -> Tensor:
     """self turns into a view of what it was."""
     before = blank()
-    before._tag, before._spec = 0, None
+    before._tag, before._spec, before._look = 0, None, None
     before._storage, before._view, before._edge = self._storage, self._view, self._edge
     before._requires_grad, before._grad, before._hooks = self._requires_grad, None, None
     new = view._view
@@ -155,5 +155,5 @@ def _become(self: Tensor, view: Tensor) -> Tensor:
     new.parent = before
     if new.base is self:
         new.base = before
-    self._view, self._edge, self._tag = new, None, 0
+    self._view, self._edge, self._tag, self._look = new, None, 0, None
     return self

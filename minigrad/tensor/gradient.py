@@ -128,7 +128,7 @@ class Autograd:
             view.differentiable = False
         if requires_grad and self._storage.lazy.buffer is None and self._storage.lazy.op != Op.PARAM:
             born(self._storage)
-        self._requires_grad, self._tag = bool(requires_grad), 0
+        self._requires_grad, self._tag, self._look = bool(requires_grad), 0, None
         return self
 
     @property
@@ -160,7 +160,8 @@ class Autograd:
                                "DistributedDataParallel (DDP) for training, and gradient_as_bucket_view is set as "
                                "True, gradients are views of DDP buckets, and hence detach_() cannot be called on "
                                "these gradients.")
-        self._edge, self._requires_grad, self._tag, self._spec = None, False, 0, None
+        self._edge = self._spec = self._look = None
+        self._requires_grad, self._tag = False, 0
         return self
 
     @property
@@ -171,7 +172,7 @@ class Autograd:
     @data.setter
     def data(self: Tensor, value: Tensor) -> None:
         other = alias(value)
-        self._storage, self._view, self._tag = other._storage, other._view, 0
+        self._storage, self._view, self._tag, self._look = other._storage, other._view, 0, None
 
     # --- hooks and retained gradients
 

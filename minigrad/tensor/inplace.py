@@ -103,11 +103,11 @@ class InPlace:
         flat = old.reshape((prod(old.shape),))
         size, had = prod(shape), prod(old.shape)
         flat = flat.shrink(((0, size),)) if size <= had else flat.pad(((0, size - had, 0),))
-        self._storage, self._view, self._tag = Storage(flat.reshape(shape)), None, 0
+        self._storage, self._view, self._tag, self._look = Storage(flat.reshape(shape)), None, 0, None
         return self
 
     def set_(self: Tensor, source: Tensor) -> Tensor:
         """Become an alias of ``source``."""
         twin_of = source.detach()
-        self._storage, self._view, self._tag = twin_of._storage, twin_of._view, 0
+        self._storage, self._view, self._tag, self._look = twin_of._storage, twin_of._view, 0, None
         return self

@@ -16,7 +16,7 @@ from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.runtime.locks import computing
 from minigrad.tensor.base import made, plain_alias, plain_view
-from minigrad.tensor.replay import FOLLOW, OFF, RECORD, Entry, Trace, thread
+from minigrad.tensor.replay import FOLLOW, OFF, RECORD, Entry, Trace, look_of_memory, thread
 from minigrad.tensor.storage import Storage, Writes, tracing
 from minigrad.tensor.unfold import is_filled
 
@@ -61,7 +61,7 @@ class Point:
             if what == VALUE:
                 value = trace.values[slot] or _seen_through(trace, slot)
             else:
-                leaf = trace.leaves[slot]
+                leaf = trace.leaf(slot)
                 gradient = None if leaf is None else leaf._grad
                 value = gradient._storage.lazy if gradient is not None and gradient._view is None else None
                 if value is None or value.arg is not None or value.buffer is None or value.buffer.exports:
@@ -79,9 +79,10 @@ class Point:
 
 def _seen_through(trace: Trace, slot: int) -> LazyBuffer | None:
     """The value of a view whose parent is in memory, where it is memory too: a part of the parent's."""
-    entry = trace.entries[slot]
-    if entry is None or entry.view is None:
+    spec = trace.specs[slot]
+    if spec is None or spec.entry.view is None:
         return None
+    entry = spec.entry
     parent = trace.called[trace.path.index(entry)][0]
     value = trace.values[parent] or _seen_through(trace, parent)
     if value is not None and entry.view != "detach":
@@ -196,14 +197,14 @@ def _backward(t: Tensor) -> None:
 
 
 def _backward_place(trace: Trace, slot: int) -> Any:
-    grads = tuple([None if t is None or not t._requires_grad else (t._grad is None, t._hooks is None)
-                   for t in trace.leaves])
+    grads = tuple([(h._grad is None, h._hooks is None) if spec is None and h._requires_grad else None
+                   for h, spec in zip(trace.holders, trace.specs, strict=True)])
     return "backward", slot, trace.alive(), grads
 
 
 def _record_backward(trace: Trace, t: Tensor) -> None:
     place = _backward_place(trace, t._slot)
-    leaves = [(i, leaf) for i, leaf in enumerate(trace.leaves) if leaf is not None and leaf._requires_grad]
+    leaves = [(i, leaf) for i in range(len(trace.specs)) if (leaf := trace.leaf(i)) is not None and leaf._requires_grad]
     before = [(leaf._grad._storage.lazy, i) for i, leaf in leaves if leaf._grad is not None]
     old = {id(value): (GRADIENT, i) for value, i in before}
     plain = all([leaf._hooks is None for _, leaf in leaves])
@@ -220,8 +221,8 @@ def _pending(trace: Trace, alive: Sequence[int]) -> list[LazyBuffer]:
     """The values to compute along with what was asked for: all that somebody holds; a view has none of its own."""
     found = []
     for i in alive:
-        value, entry = trace.values[i], trace.entries[i]
-        if value is not None and value.srcs and entry is not None and entry.view is None:
+        value, spec = trace.values[i], trace.specs[i]
+        if value is not None and value.srcs and spec is not None and spec.entry.view is None:
             found.append(value)
     return found
 
@@ -235,11 +236,13 @@ def _replay_backward(trace: Trace, point: Point) -> bool:
         if what == VALUE:
             trace.values[slot] = _value(trace, slot, buffer)
             continue
-        leaf = trace.leaves[slot]
+        leaf = trace.leaf(slot)
         assert leaf is not None
-        lazy = LazyBuffer.from_buffer(buffer, leaf._shape(), leaf.dtype, "CPU")
+        shape, dtype = leaf._shape(), leaf.dtype
+        lazy = LazyBuffer.from_buffer(buffer, shape, dtype, "CPU")
         if leaf._grad is None:
             leaf._grad = made(lazy)
+            leaf._grad._look = lazy, look_of_memory(shape, dtype)
         else:
             leaf._grad._replace(lazy)
     fill(trace)
@@ -256,24 +259,25 @@ def _value(trace: Trace, slot: int, buffer: Any) -> LazyBuffer:
 
 def fill(trace: Trace) -> None:
     """Give the shells that somebody holds the values that are known now."""
-    for slot, reference in enumerate(trace.refs):
-        shell = None if reference is None else reference()
-        if shell is None or is_filled(shell):
+    for slot, spec in enumerate(trace.specs):
+        shell = None if spec is None else trace.holders[slot]()
+        if spec is None or shell is None or slot in trace.filled:
             continue
         value = trace.values[slot]
         parent = shell._parent
         if parent is not None:
             if not is_filled(parent):
                 continue
-            steps = trace.entries[slot].view  # type: ignore[union-attr]
+            steps = spec.entry.view
             fresh = plain_alias(parent) if steps == "detach" else plain_view(parent, *steps)
             shell._storage, shell._view = fresh._storage, fresh._view
         elif value is not None:
             shell._storage, shell._view = Storage(value), None
         else:
             continue
+        trace.filled.add(slot)
         shell._grad = shell._hooks = None
-        if shell._spec is not None and not shell._spec.requires_grad:
+        if not spec.requires_grad:
             shell._edge, shell._requires_grad = None, False
 
 
@@ -303,7 +307,7 @@ def _update(targets: Sequence[Tensor], values: Sequence[Tensor]) -> None:
     place = "update", tuple([t._slot for t in targets]), used, others
     if trace.state == FOLLOW:
         point = _find(trace, place)
-        if point is not None and _replay_update(trace, point, targets):
+        if point is not None and _replay_update(trace, point, targets, bool(others)):
             return
         trace.diverge("this update was not seen here before")
     trace.busy = True
@@ -331,7 +335,7 @@ def replace(targets: Sequence[Tensor], values: Sequence[Tensor]) -> None:
         target._replace(lazy.cast(old.dtype))
 
 
-def _replay_update(trace: Trace, point: Point, targets: Sequence[Tensor]) -> bool:
+def _replay_update(trace: Trace, point: Point, targets: Sequence[Tensor], others: bool) -> bool:
     for target in targets:
         value = target._storage.lazy
         if value is not trace.values[target._slot] or value.buffer is None or value.buffer.exports:
@@ -350,7 +354,8 @@ def _replay_update(trace: Trace, point: Point, targets: Sequence[Tensor]) -> boo
             storage.version += 1  # the memory of the old contents, which nobody else could read
         else:
             storage.write(LazyBuffer.from_buffer(buffer, lazy.shape, lazy.dtype, lazy.device))
-    fill(trace)
+    if others:
+        fill(trace)
     trace.count(True)
     _ended(trace)
     return True
@@ -411,7 +416,7 @@ def _compute(lazies: Sequence[LazyBuffer]) -> None:
     point = _made(trace, watch, {}, {})
     known = next((p for where, p in trace.entry.points if where == place), None)
     _keep(trace, place, point)
-    if all([_is_done(reference) for reference in trace.refs]):
+    if all([_is_done(trace.result(slot)) for slot in range(len(trace.specs))]):
         _ended(trace)
     elif point is None:
         trace.stop("")
@@ -424,7 +429,9 @@ Trace.valued = value
 Storage.compute = staticmethod(compute)
 
 
-def _is_done(reference: Any) -> bool:
+def _is_done(result: Tensor | None) -> bool:
     """Whether a result needs nothing of its trace any more."""
-    t = None if reference is None else reference()
-    return t is None or (t._source() is None and (t._storage.lazy.buffer is not None or not t._storage.lazy.srcs))
+    if result is None:
+        return True
+    lazy = result._whole()
+    return result._source() is None and (lazy.buffer is not None or not lazy.srcs)

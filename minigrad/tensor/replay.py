@@ -39,12 +39,13 @@ _next_tag = count(1).__next__
 
 
 class Spec:
-    """What is known of a result without computing it."""
+    """What is known of a result of ``entry`` without computing it."""
 
-    __slots__ = ("device", "dtype", "offset", "placeholder", "requires_grad", "shape", "strides")
+    __slots__ = ("device", "dtype", "entry", "offset", "placeholder", "requires_grad", "shape", "strides")
 
-    def __init__(self, shape: tuple[int, ...], dtype: DType, device: str, requires_grad: bool,
+    def __init__(self, entry: Entry, shape: tuple[int, ...], dtype: DType, device: str, requires_grad: bool,
                  strides: tuple[int, ...] | None = None, offset: int = 0) -> None:
+        self.entry = entry
         self.shape, self.dtype, self.device, self.requires_grad = shape, dtype, device, requires_grad
         self.strides = contiguous_strides(shape) if strides is None else strides
         self.offset = offset
@@ -77,14 +78,14 @@ class Entry:
 class Trace:
     """The calls of a thread since values were last needed.
 
-    Lists by slot: ``values`` (None for a result not computed), ``refs`` (weak references to results; None for a leaf),
-    ``leaves`` (None for a result), ``entries`` and ``specs`` (the call that made it, and what it looks like; None for a
-    leaf). ``numbers`` are the Python numbers among the operands, ``constants`` their nodes, if they were recorded.
+    Lists by slot: ``values`` (None for a result not computed), ``holders`` (the Tensor, for a leaf; a weak reference to
+    it, for a result), ``specs`` (what a result looks like; None for a leaf). ``filled``: the slots of shells that have
+    memory. ``numbers`` are the Python numbers among the operands, ``constants`` their nodes, if they were recorded.
     ``busy``: Storages are written as part of a point.
     """
 
-    __slots__ = ("busy", "called", "constants", "entries", "entry", "first", "leaves", "let", "loose", "most_loose",
-                 "numbers", "path", "refs", "released", "specs", "state", "tag", "values")
+    __slots__ = ("busy", "called", "constants", "entry", "filled", "first", "holders", "let", "loose", "most_loose",
+                 "numbers", "path", "released", "specs", "state", "tag", "values")
 
     def __init__(self, root: Entry, state: int = FOLLOW) -> None:
         self.entry = root
@@ -94,9 +95,8 @@ class Trace:
         self.called: list[tuple[int, ...]] = []  # the operands of each call in ``path``
         self.first: list[int] = []  # the slot of its first result
         self.values: list[LazyBuffer | None] = []
-        self.refs: list[ref[Tensor] | None] = []
-        self.leaves: list[Tensor | None] = []
-        self.entries: list[Entry | None] = []
+        self.holders: list[Any] = []
+        self.filled: set[int] = set()
         self.specs: list[Spec | None] = []
         self.numbers: list[Any] = []
         self.constants: list[LazyBuffer] = []
@@ -108,59 +108,62 @@ class Trace:
 
     def key(self, function: Any, static: Any, tensors: Sequence[Tensor], numbers: Sequence[tuple[Any, DType]] = (),
             ) -> tuple[Any, ...] | None:
-        """What tells this call from others; None if the trace can't go on (it is off then)."""
+        """What tells this call from others; None if the trace can't go on (it is off then). An operand counts as its
+        slot, or, where it is seen first, as what it looks like."""
         parts = [function, static, mode.enabled]
         slots = []
         tag = self.tag
         for t in tensors:
             if t._tag == tag:
-                slots.append(t._slot)
-                parts.append(t._slot)
+                slot = t._slot
+                slots.append(slot)
+                parts.append(slot)
             else:
-                leaf = self._leaf(t)
-                if leaf is None:
+                look = self._leaf(t)
+                if look is None:
                     self.stop("an operand is pending from before")
                     return None
                 slots.append(len(self.values) - 1)
-                parts.append(leaf)
+                parts.append(look)
         for value, dtype in numbers:
             parts.append(dtype)
             self.numbers.append(value)
         self.called.append(tuple(slots))
         return tuple(parts)
 
-    def _leaf(self, t: Tensor) -> Any:
-        """Give a Tensor from outside a slot; what its value looks like, or None if it is not in memory."""
-        source = t._source()
-        if source is not None and source is not t:
-            return None  # computed on the tape before this trace
-        value = t._read()
-        needs = source is not None
-        sign: tuple[Any, ...]
-        if value.buffer is not None:
-            if value.device != "CPU":
-                return None
-            sign = (value.shape, value.dtype, value.arg, needs)
-        elif value.op == Op.CONST:
-            sign = ("const", value.shape, value.dtype, value.device, repr(value.arg), needs)
-        elif value.op == Op.SCALAR:
-            sign = ("scalar", value.dtype, value.device)
-        else:
-            return None
-        self._add(value, None, t, None)
-        value.readers += 1
+    def _leaf(self, t: Tensor) -> int | None:
+        """Give a Tensor from outside a slot; a number for what it looks like, None if its value is not at hand."""
+        known = t._look
         whole = t._storage.lazy.buffer
+        if known is not None and known[0] is t._storage.lazy and (whole is None or not whole.exports):
+            value, look = known
+            value.readers += 1
+            t._tag, t._slot = self.tag, len(self.values)
+            self.values.append(value)
+            self.holders.append(t)
+            self.specs.append(None)
+            return look
+        found = _look(t)
+        if found is None:
+            return None
+        value, look = found
+        value.readers += 1
         if whole is None or not whole.exports:  # memory that NumPy sees may change: it is read anew each time
-            t._tag, t._slot = self.tag, len(self.values) - 1
-        return sign
-
-    def _add(self, value: LazyBuffer | None, tensor: ref[Tensor] | None, leaf: Tensor | None,
-             entry: Entry | None, spec: Spec | None = None) -> None:
+            t._tag, t._slot = self.tag, len(self.values)
+            if t._view is None:
+                t._look = value, look
         self.values.append(value)
-        self.refs.append(tensor)
-        self.leaves.append(leaf)
-        self.entries.append(entry)
-        self.specs.append(spec)
+        self.holders.append(t)
+        self.specs.append(None)
+        return look
+
+    def leaf(self, slot: int) -> Tensor | None:
+        """The leaf in a slot."""
+        return self.holders[slot] if self.specs[slot] is None else None
+
+    def result(self, slot: int) -> Tensor | None:
+        """The result in a slot, if somebody holds it."""
+        return None if self.specs[slot] is None else self.holders[slot]()
 
     def advance(self, key: tuple[Any, ...], name: str) -> Entry | None:
         """The entry for the next call, if it is known; if not, the trace is recorded from now on."""
@@ -185,7 +188,10 @@ class Trace:
             shell = new(kind)
             shell._tag, shell._slot, shell._spec, shell._owner = self.tag, len(self.values), spec, self
             shell._parent = parent
-            self._add(None, ref(shell), None, entry, spec)
+            shell._look = None
+            self.values.append(None)
+            self.holders.append(ref(shell))
+            self.specs.append(spec)
             made.append(shell)
         return made
 
@@ -194,19 +200,24 @@ class Trace:
         """Remember a call that was recorded, its results and the nodes of its numbers."""
         self.constants += constants
         known = self.entry.children.get(key)
+        if len(self.path) % 128 == 127 and not self.alive():  # what nobody holds is never needed
+            thread.begin()
+            return
         if known is None:
             if len(self.entry.children) >= MOST_CHILDREN or len(self.path) >= MOST_CALLS:
                 self.stop("")
                 return
             entry.enabled, entry.numbers = mode.enabled, len(constants)
-            entry.specs = tuple([_spec_of(t) for t in results])
+            entry.specs = tuple([_spec_of(t, entry) for t in results])
             known = self.entry.children[key] = entry
         self.entry = known
         self.path.append(known)
         self.first.append(len(self.values))
         for t, spec in zip(results, known.specs, strict=True):
             t._tag, t._slot = self.tag, len(self.values)
-            self._add(t._read(), ref(t), None, known, spec)
+            self.values.append(t._read())
+            self.holders.append(ref(t))
+            self.specs.append(spec)
 
     # --- leaving the short cut
 
@@ -217,7 +228,7 @@ class Trace:
         self.state = OFF
         self.count(False)
         self.let_go()
-        self.values, self.leaves = [], []
+        self.values, self.holders, self.specs = [], [], []
 
     def count(self, good: bool) -> None:
         """Note of all calls so far whether following them paid."""
@@ -260,31 +271,59 @@ class Trace:
 
     def alive(self) -> tuple[int, ...]:
         """The slots of results that somebody holds."""
-        return tuple([i for i, r in enumerate(self.refs) if r is not None and r() is not None])
+        holders = self.holders
+        return tuple([i for i, spec in enumerate(self.specs) if spec is not None and holders[i]() is not None])
 
     def let_go(self) -> None:
         """Stop being a reader of the leaves."""
         if not self.let:
             self.let = True
-            for leaf, value in zip(self.leaves, self.values, strict=True):
-                if leaf is not None and value is not None:
+            for spec, value in zip(self.specs, self.values, strict=True):
+                if spec is None and value is not None:
                     value.readers -= 1
 
     def end(self) -> None:
         """Nothing more is computed from here: keep only what the (released) tape of results still names."""
         self.let_go()
         self.values = []
-        self.leaves = [t if t is not None and t._requires_grad else None for t in self.leaves]
+        self.holders = [h if spec is not None or h._requires_grad else None
+                        for h, spec in zip(self.holders, self.specs, strict=True)]
         self.released = True
 
 
-def _spec_of(t: Tensor) -> Spec:
+def _spec_of(t: Tensor, entry: Entry) -> Spec:
     view = t._view
     requires = t._source() is not None
     lazy = t._storage.lazy
     if view is None:
-        return Spec(lazy.shape, lazy.dtype, lazy.device, requires)
-    return Spec(view.shape, lazy.dtype, lazy.device, requires, view.strides, view.offset)
+        return Spec(entry, lazy.shape, lazy.dtype, lazy.device, requires)
+    return Spec(entry, view.shape, lazy.dtype, lazy.device, requires, view.strides, view.offset)
+
+
+def look_of_memory(shape: tuple[int, ...], dtype: DType) -> int:
+    """The number of a leaf in memory of its own that requires no gradient."""
+    return _looks.setdefault((shape, dtype, None, False), -1 - len(_looks))
+
+
+_looks: dict[Any, int] = {}
+"""A number for each look of a leaf: a key of numbers is compared faster."""
+
+
+def _look(t: Tensor) -> tuple[LazyBuffer, int] | None:
+    """The value of a leaf and a number for what matters of it; None if it is pending, or on the tape already."""
+    source = t._source()
+    if source is not None and source is not t:
+        return None
+    value = t._read()
+    if value.buffer is not None and value.device == "CPU":
+        look: Any = (value.shape, value.dtype, value.arg, source is not None)
+    elif value.op == Op.CONST:
+        look = (value.shape, value.dtype, value.device, source is not None, repr(value.arg))
+    elif value.op == Op.SCALAR:
+        look = (value.dtype, value.device)
+    else:
+        return None
+    return value, _looks.setdefault(look, -1 - len(_looks))  # below 0, since slots are not
 
 
 threads: list[bool] = []

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def unfold(trace: Trace) -> None:
     """Give every shell of the trace what an ordinary Tensor has."""
-    tensors: list[Tensor | None] = list(trace.leaves)
+    tensors = [trace.leaf(slot) for slot in range(len(trace.specs))]
     numbers = iter(trace.numbers)
     enabled = mode.enabled
     try:
@@ -63,8 +63,7 @@ def _known(tensor: Tensor | None, value: LazyBuffer) -> Tensor:
 
 def _filled(trace: Trace, slot: int, fresh: Tensor) -> Tensor:
     """The shell of this slot, turned into what was recorded; if nobody holds it, what was recorded."""
-    reference = trace.refs[slot]
-    shell = None if reference is None else reference()
+    shell = trace.result(slot)
     known = None if trace.released else trace.values[slot]
     if not trace.released:
         lazy = fresh._read()
@@ -74,20 +73,17 @@ def _filled(trace: Trace, slot: int, fresh: Tensor) -> Tensor:
         trace.values[slot] = lazy
     if shell is None:
         return fresh
-    if not is_filled(shell):
+    if slot not in trace.filled:
         shell._storage, shell._view, shell._grad, shell._hooks = fresh._storage, fresh._view, None, None
     shell._edge, shell._requires_grad = fresh._edge, fresh._requires_grad
     shell._spec = shell._owner = shell._parent = None
     return shell
 
 
-def is_filled(shell: Tensor) -> bool:
-    """Whether the shell has memory already."""
-    try:
-        object.__getattribute__(shell, "_storage")
-    except AttributeError:
-        return False
-    return True
+def is_filled(tensor: Tensor) -> bool:
+    """Whether the Tensor is no shell, or one that has memory already."""
+    owner = None if tensor._spec is None else tensor._owner
+    return owner is None or tensor._tag != owner.tag or tensor._slot in owner.filled
 
 
 Trace.unfolder = unfold
