@@ -42,13 +42,19 @@ class Node:
         self.edges = edges
         self.extra: Extra | None = None
         self.sequence = next_sequence()
-        needs = tuple([e is not None for e in edges])
+        pattern = []
+        for e in edges:  # here and below: a loop costs less than a list comprehension
+            pattern.append(e is not None)
+        needs = tuple(pattern)
         kept = body.residuals.get(needs)
         if kept is None:
             kept = body.residuals[needs] = _whole(body, needs).residuals
-        self.saved: tuple[LazyBuffer, ...] | None = tuple([values[i] for i in kept])
-        for lazy in self.saved:
-            lazy.owners += 1
+        saved = []
+        for i in kept:
+            value = values[i]
+            value.owners += 1
+            saved.append(value)
+        self.saved: tuple[LazyBuffer, ...] | None = tuple(saved)
 
     def __del__(self) -> None:
         for lazy in self.saved or ():

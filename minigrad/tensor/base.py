@@ -123,7 +123,7 @@ class TensorBase:
     def _pending(self) -> LazyBuffer:
         """A value of this dtype on this device, to look at: the Storage's, or a shell's placeholder."""
         spec = self._spec
-        return self._storage.lazy if spec is None else spec.placeholder
+        return self._storage.lazy if spec is None else spec.placeholder()
 
     def _whole(self) -> LazyBuffer:
         """The value of the whole Storage, which is what is computed when this Tensor is asked for."""

@@ -139,7 +139,8 @@ _ISFINITE = _question("isfinite", lambda x: x.unary(Op.ABS).binary(Op.LT, x.like
 
 def _where(*args: Any) -> LazyBuffer:
     """The condition, then the Tensors and numbers to choose from."""
-    condition, *values, dtype, order = args
+    *operands, dtype, order = args
+    condition, *values = on_one_device(operands)
     shape = broadcast_shapes(condition.shape, *[v.shape for v in values])
     x, y = [fit(values[i - 1], dtype, shape) for i in order[1:]]
     return fit(condition, bool_, shape).where(x, y)
@@ -175,6 +176,7 @@ def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
 
 
 def _masked_fill(x: LazyBuffer, mask: LazyBuffer, value: LazyBuffer) -> LazyBuffer:
+    x, mask, value = on_one_device((x, mask, value))
     shape = broadcast_shapes(x.shape, mask.shape)
     return fit(mask, bool_, shape).where(fit(value, x.dtype, shape), fit(x, x.dtype, shape))
 
@@ -446,7 +448,7 @@ class Comparison:
         if not isinstance(value, AnyTensor) and not can_cast(number_dtype(value), self.dtype):
             raise RuntimeError(f"value cannot be converted to type {self.dtype.name} without overflow")
         if isinstance(value, AnyTensor):
-            return _MASKED_FILL(on_one_device(self, mask, value))
-        return _MASKED_FILL(on_one_device(self, mask), (), ((number(value, self.dtype), self.dtype),))
+            return _MASKED_FILL((self, mask, value))
+        return _MASKED_FILL((self, mask), (), ((number(value, self.dtype), self.dtype),))
 
     masked_fill_ = in_place(masked_fill)

@@ -26,6 +26,7 @@ _ON_BOOLS = {Op.ADD: Op.OR, Op.MUL: Op.AND, Op.MAXIMUM: Op.OR, Op.MINIMUM: Op.AN
 
 def fitted(a: LazyBuffer, b: LazyBuffer, with_number: bool) -> tuple[LazyBuffer, LazyBuffer]:
     """Two operands of one dtype and shape. A number has the dtype of the result already."""
+    a, b = on_one_device((a, b))
     if with_number:
         return a.cast(b.dtype), b.expand(a.shape)
     dtype = combined(a.dtype, len(a.shape), b.dtype, len(b.shape))
@@ -51,7 +52,7 @@ class Binary:
     def __call__(self, a: Tensor, b: Any) -> Any:
         """``a op b`` for a Tensor a and a Tensor or number b; NotImplemented for anything else."""
         if isinstance(b, AnyTensor):
-            return self.tensors(on_one_device(a, b))
+            return self.tensors((a, b))
         if not is_number(b):
             return NotImplemented
         return self.number((a,), (), (as_operand(a.dtype, b),))

@@ -49,7 +49,10 @@ class Function:
     def __call__(self, tensors: Sequence[Tensor], static: tuple[Hashable, ...] = (),
                  numbers: Sequence[Number] = ()) -> Tensor:
         """The first output of a call."""
-        return self.all(tensors, static, numbers)[0]
+        if several:
+            with record_lock:
+                return self._all(tensors, static, numbers)[0]
+        return self._all(tensors, static, numbers)[0]
 
     def all(self, tensors: Sequence[Tensor], static: tuple[Hashable, ...] = (),
             numbers: Sequence[Number] = ()) -> list[Tensor]:
@@ -68,7 +71,9 @@ class Function:
                 known = trace.advance(key, self.body.name)
                 if known is not None:
                     return trace.shells(known)
-        values = [t._read() for t in tensors]
+        values = []
+        for t in tensors:
+            values.append(t._read())
         for value, dtype in numbers:
             values.append(LazyBuffer.const(value, dtype, (), values[0].device))
         body = self.body.at(values, static)
@@ -86,15 +91,33 @@ def recorded(node: type[Node], body: Subgraph, tensors: Sequence[Tensor], values
     call's entry on the tape."""
     outputs = apply(body, values)
     entry = None
-    if mode.enabled and any([t._requires_grad for t in tensors]) and any([o.dtype.kind == "f" for o in outputs]):
-        edges = tuple([None if not t._requires_grad else t if t._edge is None else t._edge for t in tensors])
-        entry = node(body, edges, (*values, *outputs))  # before the op may run: what it saves is kept then
+    if mode.enabled:
+        for t in tensors:
+            if t._requires_grad:
+                entry = _taped(node, body, tensors, values, outputs)  # before the op may run: what it saves is kept
+                break
     if _unsettled:
         outputs = settle(outputs)
-    results = [made(o) for o in outputs]
+    results = []
+    for o in outputs:
+        results.append(made(o))
     if entry is not None:
         for i, result in enumerate(results):
             if outputs[i].dtype.kind == "f":
                 result._edge = (entry, i)
                 result._requires_grad = True
     return results
+
+
+def _taped(node: type[Node], body: Subgraph, tensors: Sequence[Tensor], values: Sequence[LazyBuffer],
+           outputs: Sequence[LazyBuffer]) -> Node | None:
+    """The entry on the tape; None if no output is differentiable."""
+    for o in outputs:
+        if o.dtype.kind == "f":
+            break
+    else:
+        return None
+    edges = []
+    for t in tensors:
+        edges.append(None if not t._requires_grad else t if t._edge is None else t._edge)
+    return node(body, tuple(edges), (*values, *outputs))

@@ -25,10 +25,9 @@ if TYPE_CHECKING:
 
 def strides_of(self: Tensor) -> tuple[int, ...]:
     """PyTorch's strides, in elements."""
-    if self._spec is not None:
-        return self._spec.strides
-    view = self._view
-    return contiguous_strides(self._storage.lazy.shape) if view is None else view.strides
+    known = self._view if self._spec is None else self._spec
+    strides = None if known is None else known.strides
+    return contiguous_strides(self._shape()) if strides is None else strides
 
 
 def offset_of(self: Tensor) -> int:

@@ -62,17 +62,17 @@ def fit(lazy: LazyBuffer, dtype: DType, shape: tuple[int, ...]) -> LazyBuffer:
     return lazy if lazy.shape == shape else lazy.expand(shape)
 
 
-def on_one_device(*tensors: Tensor) -> tuple[Tensor, ...]:
+def on_one_device(values: Sequence[LazyBuffer]) -> Sequence[LazyBuffer]:
     """The operands of an elementwise op on one device: 0-d ones of the CPU move to where the others are, all else that
     differs raises ``RuntimeError``."""
-    first = tensors[0]._pending().device
-    if all([t._pending().device == first for t in tensors]):
-        return tensors
-    device = next(t._pending().device for t in tensors if t._pending().device != "CPU")
-    for t in tensors:
-        if t._pending().device != device and (t._shape() or t._pending().device != "CPU"):
-            _different(device, t._pending().device)
-    return tuple([t if t._pending().device == device else t.to(device=shown_device(device)) for t in tensors])
+    devices = [v.device for v in values]
+    if devices.count(devices[0]) == len(devices):
+        return values
+    device = next(d for d in devices if d != "CPU")
+    for v in values:
+        if v.device != device and (v.shape or v.device != "CPU"):
+            _different(device, v.device)
+    return [v.copy_to(device) for v in values]
 
 
 def one_device(lazies: Sequence[LazyBuffer]) -> None:
@@ -108,7 +108,8 @@ def all_fitted(formula: Callable[..., LazyBuffer]) -> Callable[..., LazyBuffer]:
     """The formula as what a ``MixedFunction`` computes: its operands come in one dtype and shape."""
 
     def compute(*args: Any) -> LazyBuffer:
-        *values, dtype, order = args
+        *operands, dtype, order = args
+        values = on_one_device(operands)
         shape = broadcast_shapes(*[v.shape for v in values])
         return formula(*[None if i is None else fit(values[i], dtype, shape) for i in order])
 
@@ -148,7 +149,7 @@ class MixedFunction(Function):
             else:
                 order.append(len(tensors) + len(numbers))
                 numbers.append((number(o, dtype), dtype))
-        return self(on_one_device(*tensors), (dtype, tuple(order)), numbers)
+        return self(tensors, (dtype, tuple(order)), numbers)
 
 
 def dim_index(dim: Any, dims: int) -> int:

@@ -22,7 +22,7 @@ from minigrad.autograd.mode import mode
 from minigrad.dtype import DType
 from minigrad.engine import active
 from minigrad.graph.function import Subgraph, param
-from minigrad.graph.lazy import LazyBuffer, contiguous_strides
+from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 
 if TYPE_CHECKING:
@@ -39,17 +39,25 @@ _next_tag = count(1).__next__
 
 
 class Spec:
-    """What is known of a result of ``entry`` without computing it."""
+    """What is known of a result of ``entry`` without computing it. ``strides`` None: those of a contiguous value."""
 
-    __slots__ = ("device", "dtype", "entry", "offset", "placeholder", "requires_grad", "shape", "strides")
+    __slots__ = ("_placeholder", "device", "dtype", "entry", "offset", "requires_grad", "shape", "strides")
 
-    def __init__(self, entry: Entry, shape: tuple[int, ...], dtype: DType, device: str, requires_grad: bool,
-                 strides: tuple[int, ...] | None = None, offset: int = 0) -> None:
+    def __init__(self, entry: Entry, t: Tensor) -> None:
         self.entry = entry
-        self.shape, self.dtype, self.device, self.requires_grad = shape, dtype, device, requires_grad
-        self.strides = contiguous_strides(shape) if strides is None else strides
-        self.offset = offset
-        self.placeholder = param(0, shape, dtype, device)  # for those who look at a value's type only
+        lazy, view = t._storage.lazy, t._view
+        self.dtype, self.device = lazy.dtype, lazy.device
+        self._placeholder: LazyBuffer | None = None
+        self.requires_grad = t._requires_grad if view is None else t._source() is not None
+        self.shape = lazy.shape if view is None else view.shape
+        self.strides = None if view is None else view.strides
+        self.offset = 0 if view is None else view.offset
+
+    def placeholder(self) -> LazyBuffer:
+        """A value like the result, for those who look at its type only."""
+        if self._placeholder is None:
+            self._placeholder = param(0, self.shape, self.dtype, self.device)
+        return self._placeholder
 
 
 class Entry:
@@ -84,8 +92,8 @@ class Trace:
     ``busy``: Storages are written as part of a point.
     """
 
-    __slots__ = ("busy", "called", "constants", "entry", "filled", "first", "holders", "let", "loose", "most_loose",
-                 "numbers", "path", "released", "specs", "state", "tag", "values")
+    __slots__ = ("busy", "called", "constants", "entry", "filled", "first", "holders", "let", "look_again", "loose",
+                 "most_loose", "numbers", "path", "released", "specs", "state", "tag", "values")
 
     def __init__(self, root: Entry, state: int = FOLLOW) -> None:
         self.entry = root
@@ -100,6 +108,7 @@ class Trace:
         self.specs: list[Spec | None] = []
         self.numbers: list[Any] = []
         self.constants: list[LazyBuffer] = []
+        self.look_again = 128
         self.released = self.busy = self.let = False
         self.loose: list[ref[Tensor]] = []
         self.most_loose = 64
@@ -200,15 +209,17 @@ class Trace:
         """Remember a call that was recorded, its results and the nodes of its numbers."""
         self.constants += constants
         known = self.entry.children.get(key)
-        if len(self.path) % 128 == 127 and not self.alive():  # what nobody holds is never needed
-            thread.begin()
-            return
+        if len(self.path) >= self.look_again:
+            if not self.alive():  # what nobody holds is never needed
+                thread.begin()
+                return
+            self.look_again *= 2
         if known is None:
             if len(self.entry.children) >= MOST_CHILDREN or len(self.path) >= MOST_CALLS:
                 self.stop("")
                 return
             entry.enabled, entry.numbers = mode.enabled, len(constants)
-            entry.specs = tuple([_spec_of(t, entry) for t in results])
+            entry.specs = tuple([Spec(entry, t) for t in results])
             known = self.entry.children[key] = entry
         self.entry = known
         self.path.append(known)
@@ -243,7 +254,8 @@ class Trace:
         if len(self.loose) >= self.most_loose:
             self.loose = [r for r in self.loose if r() is not None]
             self.most_loose = 64 + 2 * len(self.loose)
-        self.loose += [ref(t) for t in results]
+        for t in results:
+            self.loose.append(ref(t))
 
     def held(self) -> list[LazyBuffer]:
         """The pending values of what ``hold`` was told of."""
@@ -289,15 +301,6 @@ class Trace:
         self.holders = [h if spec is not None or h._requires_grad else None
                         for h, spec in zip(self.holders, self.specs, strict=True)]
         self.released = True
-
-
-def _spec_of(t: Tensor, entry: Entry) -> Spec:
-    view = t._view
-    requires = t._source() is not None
-    lazy = t._storage.lazy
-    if view is None:
-        return Spec(entry, lazy.shape, lazy.dtype, lazy.device, requires)
-    return Spec(entry, view.shape, lazy.dtype, lazy.device, requires, view.strides, view.offset)
 
 
 def look_of_memory(shape: tuple[int, ...], dtype: DType) -> int:

@@ -37,7 +37,7 @@ def _call(trace: Trace, entry: Entry, operands: Sequence[int], tensors: list[Ten
           numbers: Sequence[Any]) -> list[Tensor]:
     body = entry.body
     if body is None:
-        parent = _known(tensors[operands[0]], entry.specs[0].placeholder)
+        parent = _known(tensors[operands[0]], entry.specs[0].placeholder())
         return [plain_alias(parent) if entry.view == "detach" else plain_view(parent, *entry.view)]
     if trace.released:  # only the shapes of values are known, and only they matter
         values: list[LazyBuffer] = list(body.params)
