@@ -70,10 +70,10 @@ def get(name: str) -> Any:
 def _from_environment(name: str) -> str | None:
     """``os.environ.get(name)``, which takes a microsecond where the variable is not set; settings are read at every
     run. Where CPython keeps the variables, one look-up says so."""
-    raw = getattr(os.environ, "_data", None)
-    if raw is not None and name.encode() not in raw and name not in raw:
-        return None
-    return os.environ.get(name)
+    return None if _raw is not None and name.encode() not in _raw and name not in _raw else os.environ.get(name)
+
+
+_raw = getattr(os.environ, "_data", None)
 
 
 @contextmanager

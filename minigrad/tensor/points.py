@@ -50,9 +50,11 @@ class Point:
 
     def fits(self, trace: Trace) -> bool:
         """Whether it may run on the leaves of this trace."""
-        given = trace.numbers
-        return all([repr(given[i]) == number for i, number in self.fixed]) and all([
-            _is_ours(trace.values[slot]) for slot in self.dead])
+        given, values = trace.numbers, trace.values
+        for i, number in self.fixed:
+            if repr(given[i]) != number:
+                return False
+        return not self.dead or all([_is_ours(values[slot]) for slot in self.dead])
 
     def run(self, trace: Trace) -> list[Any] | None:
         """The results' buffers; None if a leaf is not in memory."""
@@ -106,7 +108,8 @@ def _is_ours(value: LazyBuffer | None) -> bool:
 
 
 def _find(trace: Trace, place: Any) -> Point | None:
-    if any([not seen.run for seen in active()]) or config.get("DEBUG") >= 3:
+    seen = active()
+    if (seen and not all([s.run for s in seen])) or config.get("DEBUG") >= 3:
         return None  # somebody wants to look at the graph
     for known, point in trace.entry.points:
         if known == place and point.fits(trace):
@@ -114,8 +117,8 @@ def _find(trace: Trace, place: Any) -> Point | None:
     return None
 
 
-def _ended(trace: Trace) -> None:
-    trace.end()
+def _ended(trace: Trace, held: bool = True) -> None:
+    trace.end(held)
     thread.begin()
 
 
@@ -197,14 +200,15 @@ def _backward(t: Tensor) -> None:
 
 
 def _backward_place(trace: Trace, slot: int) -> Any:
-    grads = tuple([(h._grad is None, h._hooks is None) if spec is None and h._requires_grad else None
-                   for h, spec in zip(trace.holders, trace.specs, strict=True)])
-    return "backward", slot, trace.alive(), grads
+    grads: list[Any] = []
+    for _, leaf in trace.tracked:
+        grads += leaf._grad is None, leaf._hooks is None
+    return "backward", slot, trace.alive(), tuple(grads)
 
 
 def _record_backward(trace: Trace, t: Tensor) -> None:
     place = _backward_place(trace, t._slot)
-    leaves = [(i, leaf) for i in range(len(trace.specs)) if (leaf := trace.leaf(i)) is not None and leaf._requires_grad]
+    leaves = trace.tracked
     before = [(leaf._grad._storage.lazy, i) for i, leaf in leaves if leaf._grad is not None]
     old = {id(value): (GRADIENT, i) for value, i in before}
     plain = all([leaf._hooks is None for _, leaf in leaves])
@@ -357,7 +361,7 @@ def _replay_update(trace: Trace, point: Point, targets: Sequence[Tensor], others
     if others:
         fill(trace)
     trace.count(True)
-    _ended(trace)
+    _ended(trace, others)
     return True
 
 

@@ -88,12 +88,13 @@ class Trace:
 
     Lists by slot: ``values`` (None for a result not computed), ``holders`` (the Tensor, for a leaf; a weak reference to
     it, for a result), ``specs`` (what a result looks like; None for a leaf). ``filled``: the slots of shells that have
-    memory. ``numbers`` are the Python numbers among the operands, ``constants`` their nodes, if they were recorded.
+    memory. ``tracked``: the leaves that require a gradient, with their slots. ``numbers`` are the Python numbers among
+    the operands, ``constants`` their nodes, if they were recorded.
     ``busy``: Storages are written as part of a point.
     """
 
     __slots__ = ("busy", "called", "constants", "entry", "filled", "first", "holders", "let", "look_again", "loose",
-                 "most_loose", "numbers", "path", "released", "specs", "state", "tag", "values")
+                 "most_loose", "numbers", "path", "released", "specs", "state", "tag", "tracked", "values")
 
     def __init__(self, root: Entry, state: int = FOLLOW) -> None:
         self.entry = root
@@ -106,6 +107,7 @@ class Trace:
         self.holders: list[Any] = []
         self.filled: set[int] = set()
         self.specs: list[Spec | None] = []
+        self.tracked: list[tuple[int, Tensor]] = []
         self.numbers: list[Any] = []
         self.constants: list[LazyBuffer] = []
         self.look_again = 128
@@ -121,50 +123,42 @@ class Trace:
         slot, or, where it is seen first, as what it looks like."""
         parts = [function, static, mode.enabled]
         slots = []
-        tag = self.tag
+        tag, values = self.tag, self.values
         for t in tensors:
             if t._tag == tag:
                 slot = t._slot
                 slots.append(slot)
                 parts.append(slot)
-            else:
-                look = self._leaf(t)
-                if look is None:
+                continue
+            slot = len(values)
+            known, value = t._look, t._storage.lazy
+            buffer = value.buffer
+            if known is not None and known[0] is value and (buffer is None or not buffer.exports):
+                look = known[1]
+                t._tag, t._slot = tag, slot
+            else:  # memory that NumPy sees may change: it is read anew each time
+                found = _look(t)
+                if found is None:
                     self.stop("an operand is pending from before")
                     return None
-                slots.append(len(self.values) - 1)
-                parts.append(look)
+                if buffer is None or not buffer.exports:
+                    t._tag, t._slot = tag, slot
+                    if t._view is None:
+                        t._look = found
+                value, look = found
+            value.readers += 1
+            values.append(value)
+            self.holders.append(t)
+            self.specs.append(None)
+            if t._requires_grad:
+                self.tracked.append((slot, t))
+            slots.append(slot)
+            parts.append(look)
         for value, dtype in numbers:
             parts.append(dtype)
             self.numbers.append(value)
         self.called.append(tuple(slots))
         return tuple(parts)
-
-    def _leaf(self, t: Tensor) -> int | None:
-        """Give a Tensor from outside a slot; a number for what it looks like, None if its value is not at hand."""
-        known = t._look
-        whole = t._storage.lazy.buffer
-        if known is not None and known[0] is t._storage.lazy and (whole is None or not whole.exports):
-            value, look = known
-            value.readers += 1
-            t._tag, t._slot = self.tag, len(self.values)
-            self.values.append(value)
-            self.holders.append(t)
-            self.specs.append(None)
-            return look
-        found = _look(t)
-        if found is None:
-            return None
-        value, look = found
-        value.readers += 1
-        if whole is None or not whole.exports:  # memory that NumPy sees may change: it is read anew each time
-            t._tag, t._slot = self.tag, len(self.values)
-            if t._view is None:
-                t._look = value, look
-        self.values.append(value)
-        self.holders.append(t)
-        self.specs.append(None)
-        return look
 
     def leaf(self, slot: int) -> Tensor | None:
         """The leaf in a slot."""
@@ -294,10 +288,12 @@ class Trace:
                 if spec is None and value is not None:
                     value.readers -= 1
 
-    def end(self) -> None:
-        """Nothing more is computed from here: keep only what the (released) tape of results still names."""
+    def end(self, held: bool) -> None:
+        """Nothing more is computed from here: if results are held, keep only what their (released) tape names."""
         self.let_go()
         self.values = []
+        if not held:
+            return
         self.holders = [h if spec is not None or h._requires_grad else None
                         for h, spec in zip(self.holders, self.specs, strict=True)]
         self.released = True

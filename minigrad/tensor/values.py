@@ -31,12 +31,12 @@ def realize(*tensors: Any) -> None:
         shells = [t for t in given if t._spec is not None and not is_filled(t)]
         if shells:
             points.value(shells)
-        pending = [t._storage.lazy for t in given]
+        pending = [v for t in given if (v := t._storage.lazy).buffer is None]
         written = Writes.take()
-        if not written and len({t._storage for t in given}) == len(given):
-            points.compute([v for v in pending if v.buffer is None])
-        else:
+        if written or len(set(pending)) < len(pending):
             realise(pending + written)
+        elif pending:
+            points.compute(pending)
 
 
 class Values:
