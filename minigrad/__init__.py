@@ -1,7 +1,7 @@
 """minigrad: tensors, automatic differentiation and a compiler that you can read, in PyTorch's words.
 
 Stage: the way in. In: ``import minigrad``. Out: the names PyTorch has, and ``config``, ``devices``, ``inspect``.
-Next: ``tensor/`` for what you call, ``graph/`` for what it records, ``schedule/`` for which loops run.
+Next: ``tensor/``.
 
 >>> import minigrad
 >>> x = minigrad.tensor([1.0, 2.0, 3.0], requires_grad=True)

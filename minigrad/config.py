@@ -1,6 +1,6 @@
 """Stage: everywhere. In: environment variables. Out: typed settings, read when they are asked for.
 Every variable minigrad knows stands in ``SETTINGS``; the table in ``docs/`` is made from it.
-Next: ``dtype.py``."""
+Next: ``errors.py``."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """Stage: everywhere. In: nothing. Out: the element types, what they promote to, and their NumPy twins.
-Next: ``ops.py``."""
+Next: ``config.py``."""
 
 from __future__ import annotations
 

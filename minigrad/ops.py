@@ -1,6 +1,7 @@
 """Stage: everywhere. In: nothing. Out: the names of all ops, and one table row for each scalar op: how many
 operands, the dtype of its result, its identity, its meaning in NumPy and what it gives where C and LLVM
-leave it undefined. Next: ``target.py``, then ``symbolic/``."""
+leave it undefined.
+Next: ``dtype.py``."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
 """Stage: schedule and lower read it. In: the machine, or a name. Out: a plain value of what it can do.
-Never the number of threads: results must not depend on it. Next: ``symbolic/``."""
+Never the number of threads: results must not depend on it.
+Next: ``ops.py``."""
 
 from __future__ import annotations
 

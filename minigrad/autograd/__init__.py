@@ -1,6 +1,5 @@
 """Stage: the tape. In: ops as users call them. Out: gradients, as LazyBuffers that run with everything else.
-Read ``mode.py``, ``node.py``, ``walk.py``, ``backward.py``, ``function.py``.
-Next: ``tensor/``."""
+Next: ``mode.py``."""
 
 from minigrad.autograd.backward import backward, grad
 from minigrad.autograd.function import Function

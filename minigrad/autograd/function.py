@@ -1,6 +1,6 @@
 """Stage: recording. In: a user's class with ``forward`` and ``backward``. Out: ``Function.apply``, which records it
 as one op. The user's backward runs on Tensors; with ``create_graph`` it is recorded in its turn.
-Next: ``tensor/``."""
+Next: ``graph/``."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Stage: recording. In: ``with no_grad():`` and its relatives. Out: whether this thread records a tape now.
 The flags live in ``mode``, which every op reads.
-Next: ``node.py``."""
+Next: ``protocol.py``."""
 
 from __future__ import annotations
 

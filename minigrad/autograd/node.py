@@ -31,10 +31,11 @@ class Node:
 
     ``body`` is what the op computed, ``edges`` says where the gradient of each input goes; inputs beyond the edges are
     constants. ``saved`` are the residuals: the values of inputs and outputs that the backward of ``body`` reads (None
-    once they were released). The node asks the engine to keep them.
+    once they were released). The node asks the engine to keep them. ``whole`` is that backward, from all outputs to all
+    inputs that have an edge.
     """
 
-    __slots__ = ("__weakref__", "body", "edges", "extra", "saved", "sequence")
+    __slots__ = ("__weakref__", "body", "edges", "extra", "saved", "sequence", "whole")
 
     def __init__(self, body: Subgraph, edges: tuple[Edge, ...], values: Sequence[LazyBuffer]) -> None:
         """``values`` are those of the inputs, then of the outputs."""
@@ -46,11 +47,12 @@ class Node:
         for e in edges:  # here and below: a loop costs less than a list comprehension
             pattern.append(e is not None)
         needs = tuple(pattern)
-        kept = body.residuals.get(needs)
-        if kept is None:
-            kept = body.residuals[needs] = _whole(body, needs).residuals
+        whole = body.whole.get(needs)
+        if whole is None:
+            whole = body.whole[needs] = _whole(body, needs)
+        self.whole: Backward = whole
         saved = []
-        for i in kept:
+        for i in whole.residuals:
             value = values[i]
             value.owners += 1
             saved.append(value)
@@ -101,6 +103,9 @@ class Node:
         """The gradients of the inputs that are needed, given those of the outputs."""
         if self.saved is None:
             raise RuntimeError(RELEASED)
+        whole = self.whole
+        if len(whole.which) == len(needs) and False not in needs and None not in grads:  # the common case
+            return whole.apply(self.saved, grads)  # type: ignore[arg-type,return-value]
         given = tuple([i for i, g in enumerate(grads) if g is not None])
         back, residuals = self._backward(given, needs)
         found = back.apply(residuals, [grads[i] for i in given])  # type: ignore[misc]
@@ -113,8 +118,7 @@ class Node:
     def _backward(self, given: tuple[int, ...], needs: Sequence[bool]) -> tuple[Backward, Sequence[LazyBuffer]]:
         """The backward of the body for these outputs and inputs, and the residuals that it reads."""
         assert self.saved is not None
-        all_needs = tuple([e is not None for e in self.edges])
-        whole = _whole(self.body, all_needs)
+        whole = self.whole
         back = backward_of(self.body, _filled(needs, self.body), given)
         if back is whole:
             return whole, self.saved

@@ -1,5 +1,6 @@
 """Stage: front. In: switches of single backends. Out: what the devices read when they compile. Named as PyTorch names
-them. Next: ``cuda.py``."""
+them.
+Next: ``cuda.py``."""
 
 from minigrad.backends import cuda
 

@@ -1,5 +1,6 @@
 """Stage: conformance, beside the top of the house. In: a device's name. Out: what of minigrad works on it: every op,
-dtype, shape and view against the reference. ``python -m minigrad.conformance CPU`` prints it. Next: ``case.py``."""
+dtype, shape and view against the reference. ``python -m minigrad.conformance CPU`` prints it.
+Next: ``case.py``."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
 """Stage: conformance. In: nothing. Out: ``Case``, one small program that every device must compute as the reference
-does, and ``Program``, what building it on a device gives. Next: ``sources.py``, then ``elementwise.py``."""
+does, and ``Program``, what building it on a device gives.
+Next: ``sources.py``."""
 
 from __future__ import annotations
 

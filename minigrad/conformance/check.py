@@ -1,6 +1,6 @@
 """Stage: conformance. In: cases and a device. Out: a Result for each. Many cases are computed in one plan, which is
-fast and makes them meet each other in kernels; when a plan fails it is halved until the guilty cases are found. Next:
-``report.py``."""
+fast and makes them meet each other in kernels; when a plan fails it is halved until the guilty cases are found.
+Next: ``report.py``."""
 
 from __future__ import annotations
 

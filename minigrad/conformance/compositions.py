@@ -1,6 +1,7 @@
 """Stage: conformance. In: nothing. Out: cases that compose ops which each work alone: an index made by a reduction,
 scan, contraction, sort, scatter or other gather, what is looked up or written there, and what is done with it. Results
-agree to the bit. Next: ``random_graphs.py``."""
+agree to the bit.
+Next: ``random_graphs.py``."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
 """Stage: conformance. In: nothing. Out: cases for sums of products: matrix products in all four layouts, batched, of
-odd sizes and every dtype, with what comes before and after, and convolution. Next: ``programs.py``."""
+odd sizes and every dtype, with what comes before and after, and convolution.
+Next: ``programs.py``."""
 
 from __future__ import annotations
 

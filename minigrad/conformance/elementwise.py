@@ -1,5 +1,6 @@
 """Stage: conformance. In: the table of scalar ops. Out: cases for each op and each dtype it takes, on all shapes and
-behind all views. Next: ``reductions.py``."""
+behind all views.
+Next: ``reductions.py``."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Stage: conformance. In: the gradient table. Out: cases for the vector-Jacobian product of each rule, computed on the
-device. That the rules are right is another test's matter; here a device runs the graphs they make. Next:
-``training.py``."""
+device. That the rules are right is another test's matter; here a device runs the graphs they make.
+Next: ``training.py``."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Stage: conformance. In: the sources and the memory ops. Out: cases for CONST, SCALAR, INDEX, RANDOM_BITS, CONTIGUOUS,
-COPY, GATHER, SCATTER, ASSIGN and HOST, for composites, and for indexes that are out of range. Next:
-``contractions.py``."""
+COPY, GATHER, SCATTER, ASSIGN and HOST, for composites, and for indexes that are out of range.
+Next: ``contractions.py``."""
 
 from __future__ import annotations
 

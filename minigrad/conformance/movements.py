@@ -1,5 +1,6 @@
 """Stage: conformance. In: the movement ops. Out: cases for each op alone on each dtype, and for random chains of them,
-with arithmetic at the end: index maps must compose. Next: ``memory.py``."""
+with arithmetic at the end: index maps must compose.
+Next: ``memory.py``."""
 
 from __future__ import annotations
 

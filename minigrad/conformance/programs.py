@@ -1,5 +1,6 @@
 """Stage: conformance. In: nothing. Out: cases of several stages: softmax, layer norm and their like over every axis,
-programs with several outputs, in-place updates, attention. Next: ``compositions.py``."""
+programs with several outputs, in-place updates, attention.
+Next: ``compositions.py``."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
 """Stage: conformance. In: a seed. Out: cases that are random graphs of exact ops, so that results must agree to the
-bit: what is shared, fused, stored or moved is left to chance. Next: ``gradients.py``."""
+bit: what is shared, fused, stored or moved is left to chance.
+Next: ``gradients.py``."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
 """Stage: conformance. In: the table of reductions. Out: cases for SUM, PROD, MAX, MIN and SCAN: each dtype, over first,
-last, middle, several and all axes, short, long and empty. Next: ``movements.py``."""
+last, middle, several and all axes, short, long and empty.
+Next: ``movements.py``."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
 """Stage: conformance. In: a shape, a dtype and a seed. Out: values that are likely to be got wrong, as arrays, and as
-LazyBuffers behind every kind of view. Next: ``elementwise.py``."""
+LazyBuffers behind every kind of view.
+Next: ``elementwise.py``."""
 
 from __future__ import annotations
 

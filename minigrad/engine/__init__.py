@@ -1,5 +1,5 @@
 """Stage: realise. In: a pending graph. Out: values. A graph seen before has its plan and runs at once.
-Read ``walk.py`` first. Next room: ``autograd/``."""
+Next: ``realise.py``."""
 
 from minigrad.engine.inspect import active, inspect
 from minigrad.engine.realise import Run, leaf_from_numpy, plans, realise, run_again, to_numpy, wrap_numpy

@@ -1,4 +1,5 @@
-"""Stage: realise. In: a pending graph. Out: its executable: scheduled, lowered and compiled. Next: ``details.py``."""
+"""Stage: realise. In: a pending graph. Out: its executable: scheduled, lowered and compiled.
+Next: ``compilation.py``."""
 
 from __future__ import annotations
 

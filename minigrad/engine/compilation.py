@@ -1,5 +1,6 @@
 """Stage: realise. In: a device and loop nests. Out: their programs, or an error that names kernel and device and holds
-the source, whatever the device's renderer or compiler raised. Next: ``build.py``."""
+the source, whatever the device's renderer or compiler raised.
+Next: ``kernels.py``."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """Stage: realise. In: a plan and its times. Out: what DEBUG asks to be printed, level by level.
-Next: the room ``autograd/``."""
+Next: ``engine/tier0/``."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
 """Stage: realise. In: a pending graph. Out: its kernels in every form, made again when somebody looks: a plan that is
-kept holds only what a run needs. Next: ``inspect.py``."""
+kept holds only what a run needs.
+Next: ``inspect.py``."""
 
 from __future__ import annotations
 

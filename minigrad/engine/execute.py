@@ -1,5 +1,5 @@
 """Stage: realise. In: a recipe and the code of its kernels. Out: a run of them on given buffers.
-Next: ``stored.py``."""
+Next: ``details.py``."""
 
 from __future__ import annotations
 

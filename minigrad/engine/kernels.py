@@ -1,5 +1,6 @@
 """Stage: realise. In: compiled kernels. Out: the same kernels for whoever needs one of the same structure, be it
-another layer of a network or part of another plan. Next: ``execute.py``."""
+another layer of a network or part of another plan.
+Next: ``recipe.py``."""
 
 from __future__ import annotations
 

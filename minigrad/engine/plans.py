@@ -1,7 +1,8 @@
 """Stage: realise. In: a pending graph with its key. Out: what runs it: an executable from memory, from disk, or
 scheduled, lowered and compiled; or a program of tier 0 (``tiers.py``). Constants are part of a plan at first sight; a
 graph that comes again with other constants gets a plan that takes those as arguments, so that nothing is compiled a
-third time. Next: ``recipe.py``."""
+third time.
+Next: ``stored.py``."""
 
 from __future__ import annotations
 

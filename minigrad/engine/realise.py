@@ -1,5 +1,6 @@
 """Stage: realise. In: LazyBuffers that somebody wants to see. Out: memory in each. This is the one way from a graph to
-values. Next: ``debug.py``, then the room ``autograd/``."""
+values.
+Next: ``walk.py``."""
 
 from __future__ import annotations
 

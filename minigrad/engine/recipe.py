@@ -1,5 +1,6 @@
 """Stage: realise. In: nothing. Out: ``Recipe``: all that a run of a plan needs, in plain values. It holds no graph and
-no loop nest, so a plan that is kept costs little. Next: ``kernels.py``."""
+no loop nest, so a plan that is kept costs little.
+Next: ``execute.py``."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
 """Stage: realise. In: a pending graph. Out: the executable that an earlier process made for the same graph: its recipe
-and its object code lie on disk, and nothing is scheduled, lowered or compiled. Next: ``compilation.py``."""
+and its object code lie on disk, and nothing is scheduled, lowered or compiled.
+Next: ``build.py``."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """Stage: realise. In: a pending graph without a plan. Out: whether it is compiled (tier 1) or run at once by generic
 kernels (tier 0), by the cost model below. It counts nodes and elements, never time, and knows nothing of disk caches: a
-program takes the same path, and gives the same bits, each time it runs. Next: ``plans.py``.
+program takes the same path, and gives the same bits, each time it runs.
+Next: ``plans.py``.
 
 Costs are in nanoseconds of the machine this was measured on (2 cores, AVX-512, one run of 2026-11-29, on one thread;
 ``python tools/tiers.py`` measures them again):

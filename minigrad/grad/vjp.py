@@ -1,6 +1,6 @@
 """Stage: gradients. In: the nodes between inputs and outputs, and the outputs' gradients. Out: the inputs' gradients:
-the vector-Jacobian product, by one walk back through the table; for a traced body derived once. Next room:
-``schedule/``."""
+the vector-Jacobian product, by one walk back through the table; for a traced body derived once.
+Next: ``engine/``."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
 """Stage: recording. In: a traced subgraph. Out: the nodes that one call of it makes: a FUNCTION node, or the body
-itself where that is no longer. Next: ``reference.py``, then ``grad/``."""
+itself where that is no longer.
+Next: ``show.py``."""
 
 from __future__ import annotations
 
@@ -21,12 +22,12 @@ class Subgraph:
     """A function over LazyBuffers: ``outputs`` in terms of ``params`` (PARAM nodes, in order). Compared by identity.
 
     ``gradient`` takes the place of the gradient that follows from the body. ``derived`` caches what others derive from
-    the body (its vector-Jacobian products) and ``residuals`` what those read, for each pattern of tracked inputs.
+    the body (its vector-Jacobian products), ``whole`` the one that a tape entry uses, by pattern of tracked inputs.
     ``inlined``: whether a call writes the body's nodes instead of one FUNCTION node; ``single`` is the body's only
     node, if there is one.
     """
 
-    __slots__ = ("derived", "gradient", "inlined", "name", "order", "outputs", "params", "residuals", "single")
+    __slots__ = ("derived", "gradient", "inlined", "name", "order", "outputs", "params", "single", "whole")
 
     def __init__(self, name: str, params: Sequence[LazyBuffer], outputs: Sequence[LazyBuffer],
                  gradient: Gradient | None = None) -> None:
@@ -36,7 +37,7 @@ class Subgraph:
         self.order = tuple(toposort(self.outputs))
         self.gradient = gradient
         self.derived: dict[Any, Any] = {}
-        self.residuals: dict[tuple[bool, ...], tuple[int, ...]] = {}
+        self.whole: dict[tuple[bool, ...], Any] = {}
         computed = [node for node in self.order if node.srcs]
         # What HOST and COPY nodes give must be there before kernels read it, so the engine has to see them.
         self.inlined = any(node.op in _RUN_BEFORE for node in computed) or (

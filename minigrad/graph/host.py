@@ -1,5 +1,6 @@
 """Stage: realise. In: the name of a HOST function, its parameters and realised arrays. Out: its result, by NumPy.
-These are the ops that no kernel does; everything else goes through the compiler. Next: ``reference.py``."""
+These are the ops that no kernel does; everything else goes through the compiler.
+Next: ``reference.py``."""
 
 from __future__ import annotations
 

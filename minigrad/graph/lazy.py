@@ -1,6 +1,7 @@
 """Stage: recording. In: what the user asked for, one op at a time. Out: ``LazyBuffer``, a node of the graph.
 The grammar stands in the table below; ``verify.py`` checks it, ``show.py`` prints it, ``reference.py`` says what every
-op means by running it in NumPy. Next: ``movement.py``, ``function.py``, then ``grad/``."""
+op means by running it in NumPy.
+Next: ``movement.py``."""
 
 from __future__ import annotations
 

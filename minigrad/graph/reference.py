@@ -1,5 +1,6 @@
 """Stage: recording. In: outputs of a graph and a way to read its memory. Out: their values, op by op, by NumPy.
-This is the device NUMPY, the oracle of the tests and the living definition of the ops. Next: the room ``grad/``."""
+This is the device NUMPY, the oracle of the tests and the living definition of the ops.
+Next: ``grad/``."""
 
 from __future__ import annotations
 

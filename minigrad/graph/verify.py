@@ -1,5 +1,6 @@
 """Stage: recording. In: outputs of a graph. Out: nothing, or a VerifyError that shows the node which breaks the
-grammar. Next: ``reference.py``."""
+grammar.
+Next: ``host.py``."""
 
 from __future__ import annotations
 

@@ -1,2 +1,2 @@
 """Stage: the loop nest. In: nothing. Out: its grammar, its checker, its printed form and its interpreter.
-Read ``ir.py`` first. Next room: ``lower/``."""
+Next: ``ir.py``."""

@@ -1,5 +1,6 @@
 """Stage: the interpreter's arithmetic. In: a scalar op and arrays of operands. Out: what a kernel gets, bit by bit
-(NaNs are all alike), whatever renderer writes it. Next: ``machine.py``."""
+(NaNs are all alike), whatever renderer writes it.
+Next: ``machine.py``."""
 
 from __future__ import annotations
 

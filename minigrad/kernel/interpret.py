@@ -1,6 +1,6 @@
 """Stage: tests run kernels with it. In: a kernel and NumPy arrays. Out: the arrays, changed in place: what every
 renderer's text must compute, bit by bit (NaNs are all alike). It is slow and checks every access.
-Next: ``compute.py``, ``machine.py`` and ``workgroup.py``, its parts; then ``lower/``."""
+Next: ``compute.py``."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """Stage: lower makes it, render reads it. In: nothing. Out: the grammar of the loop nest, the form a kernel has
 between scheduling and text. Everything is scalar: a ``vector`` loop says that its iterations are lanes, and the
-renderer makes vectors of them. Next: ``verify.py``, ``show.py``, ``interpret.py``, then ``lower/``."""
+renderer makes vectors of them.
+Next: ``walk.py``."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
 """Stage: the interpreter's one thread. In: statements of a kernel. Out: their effect on memory; every access is
-checked. Next: ``workgroup.py``, where many threads run side by side."""
+checked.
+Next: ``workgroup.py``, where many threads run side by side."""
 
 from __future__ import annotations
 

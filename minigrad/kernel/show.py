@@ -1,5 +1,6 @@
 """Stage: DEBUG=3 and the golden tests print this. In: a kernel. Out: its loop nest as indented text, one statement a
-line. ``//`` and ``%`` on values are floor division; in index expressions ``/`` is. Next: ``interpret.py``."""
+line. ``//`` and ``%`` on values are floor division; in index expressions ``/`` is.
+Next: ``interpret.py``."""
 
 from __future__ import annotations
 

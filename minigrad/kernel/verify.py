@@ -1,5 +1,6 @@
 """Stage: tests run it after every pass, and VERIFY=1 does. In: a kernel. Out: the same kernel, or ``VerifyError`` with
-the statement that breaks the grammar. Next: ``show.py``."""
+the statement that breaks the grammar.
+Next: ``uniform.py``."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Stage: the interpreter's threads. In: statements of a kernel in the GPU form. Out: their effect on memory, all
 threads of a workgroup in step, and an error where another order of the threads could give another result.
-Next: ``interpret.py``, which starts it."""
+Next: ``render/``."""
 
 from __future__ import annotations
 

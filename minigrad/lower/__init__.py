@@ -1,5 +1,5 @@
 """Stage: between schedule and render. In: a KernelSpec and a Target. Out: a loop nest, and which strategies made it.
-Next: ``lower.py``, then ``access.py``."""
+Next: ``lower.py``."""
 
 from minigrad.lower.lower import PASSES, Lowered, lower
 

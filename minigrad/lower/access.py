@@ -1,6 +1,6 @@
 """Stage: lower. In: a node and a coordinate of it. Out: its value as an expression of loads: the coordinate is pushed
 from the store down through elementwise and movement nodes, and movement disappears on the way.
-Next: ``body.py``."""
+Next: ``scalar.py``."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Stage: lower, after ``access.py``. In: what a stage stores, as values over coordinate variables. Out: copies of it
-with loop variables in their place: a strategy writes the same body for its main loop and for what is left over. Next:
-``axes.py``."""
+with loop variables in their place: a strategy writes the same body for its main loop and for what is left over.
+Next: ``axes.py``."""
 
 from __future__ import annotations
 

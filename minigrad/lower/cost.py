@@ -1,5 +1,6 @@
 """Stage: lower, below the strategies. In: what a body reads and writes, and an axis. Out: what an element costs when
-that axis becomes the lanes of a vector loop. Rough figures that rank choices, not times. Next: ``map.py``."""
+that axis becomes the lanes of a vector loop. Rough figures that rank choices, not times.
+Next: ``map.py``."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Stage: lower, the whole of it. In: a KernelSpec and a Target. Out: ``Lowered``: the kernel as a loop nest. Each
-stage picks a strategy from what it computes; then the passes of ``PASSES`` run in order. Next: ``access.py``, then
-``map.py``."""
+stage picks a strategy from what it computes; then the passes of ``PASSES`` run in order.
+Next: ``stages.py``."""
 
 from __future__ import annotations
 

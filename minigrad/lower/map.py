@@ -1,5 +1,6 @@
 """Stage: lower, strategy ``map``. In: a body without reductions. Out: loops that pass over memory once: neighbouring
-axes merged, one axis in vector lanes, tiles where reads and writes run across each other. Next: ``rows.py``."""
+axes merged, one axis in vector lanes, tiles where reads and writes run across each other.
+Next: ``rows.py``."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
 """Stage: lower, below the strategies. In: axes and bodies. Out: loops around bodies: which part of the space an
-iteration of the parallel loop takes, and how an extent falls into vectors and a rest. Next: ``map.py``."""
+iteration of the parallel loop takes, and how an extent falls into vectors and a rest.
+Next: ``cost.py``."""
 
 from __future__ import annotations
 

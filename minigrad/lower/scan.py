@@ -1,6 +1,7 @@
 """Stage: lower, strategy ``scan``. In: a body that stores the running reduction of its value along one axis. Out: a
 serial loop along that axis with the running value in a register, for each point, or vector of points, of the other
-axes. Next: ``scatter.py``."""
+axes.
+Next: ``scatter.py``."""
 
 from __future__ import annotations
 

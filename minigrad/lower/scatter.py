@@ -1,7 +1,7 @@
 """Stage: lower, strategies ``scatter`` and ``assign``. In: a SCATTER or ASSIGN node whose memory holds its base
 already. Out: loops that write the new values over it. A scatter's entries are applied in order by whoever owns the
-place: columns or rows of the destination are owned, so that the result does not depend on the number of threads. Next:
-``contraction.py``."""
+place: columns or rows of the destination are owned, so that the result does not depend on the number of threads.
+Next: ``lower/gpu/``."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
 """Stage: lower. In: a KernelSpec. Out: what the CPU form and the GPU form of a kernel have in common: its arrays, where
-each value lies, what each stage computes at a point, and the finished kernel. Next: ``access.py``, then ``map.py``."""
+each value lies, what each stage computes at a point, and the finished kernel.
+Next: ``outer.py``."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """Stage: lower, strategy ``contraction``. In: a plan of sizes. Out: its loops: parallel over blocks of tiles, blocks
 of K, copies of operand tiles to scratch where the plan wants them, register tiles, and what is done with the sums
-before they are stored. Next: ``lower.py``."""
+before they are stored.
+Next: ``scan.py``."""
 
 from __future__ import annotations
 

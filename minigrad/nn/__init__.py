@@ -1,5 +1,5 @@
 """Stage: front. In: Tensors. Out: networks and losses with PyTorch's names.
-Next: ``parameter.py``, then ``module.py``."""
+Next: ``parameter.py``."""
 
 from minigrad.nn import functional, init
 from minigrad.nn.activation import LeakyReLU, LogSoftmax, ReLU, Sigmoid, Softmax, Tanh

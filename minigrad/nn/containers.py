@@ -1,5 +1,5 @@
 """Stage: front. In: Modules or Parameters in a row or by name. Out: one Module that holds them.
-Next: ``linear.py``."""
+Next: ``state.py``."""
 
 from __future__ import annotations
 

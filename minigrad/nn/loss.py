@@ -1,5 +1,5 @@
 """Stage: front. In: predictions and targets. Out: a loss, as a Module.
-Next: ``../optim/optimizer.py``."""
+Next: ``optim/``."""
 
 from __future__ import annotations
 

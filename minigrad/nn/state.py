@@ -1,5 +1,5 @@
 """Stage: front. In: a Module, or a dictionary of tensors by dotted name. Out: the other one.
-Next: ``containers.py``."""
+Next: ``init.py``."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """Stage: front. In: Parameters with gradients. Out: the optimizers that change them, with PyTorch's names.
-Next: ``optimizer.py``, then ``sgd.py``."""
+Next: ``optimizer.py``."""
 
 from minigrad.optim.adam import Adam, AdamW
 from minigrad.optim.optimizer import Optimizer

@@ -1,5 +1,5 @@
 """Stage: front. In: Parameters and gradients. Out: Adam and AdamW.
-Next: ``../tensor/__init__.py`` for what their formulas are recorded as."""
+Next: ``precision.py``."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """Stage: front. In: tensors of any floating-point type. Out: the type in which an update computes, and back.
-Next: ``sgd.py``."""
+Next: ``utils/``."""
 
 from __future__ import annotations
 

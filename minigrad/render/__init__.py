@@ -1,7 +1,6 @@
 """Stage: render. In: loop nests. Out: text that a compiler reads: ``render_llvm`` for the CPU device, ``render_c`` for
-the CC device and for people, ``render_opencl`` and ``render_cuda`` for theirs. Read ``cstyle_ops.py``, ``cstyle.py``
-and ``c.py`` first, then ``opencl.py`` and ``cuda.py``, then ``llvm_text.py`` to ``llvm.py``.
-Next room: ``runtime/``."""
+the CC device and for people, ``render_opencl`` and ``render_cuda`` for theirs.
+Next: ``cstyle_ops.py``."""
 
 from minigrad.render.c import render_c
 from minigrad.render.cuda import render_cuda

@@ -1,5 +1,6 @@
 """Stage: render for the CC device, and what DEBUG=4 prints. In: loop nests. Out: one C11 translation unit with the same
-bits as the LLVM form; compile it with ``-ffp-contract=off`` and link with ``-lm``. Next: ``llvm_text.py``."""
+bits as the LLVM form; compile it with ``-ffp-contract=off`` and link with ``-lm``.
+Next: ``llvm_text.py``."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
 """Stage: render. In: loop nests. Out: text in a language like C. This class holds what C, OpenCL C and CUDA C share;
-a language is a subclass with its words and its way to begin a kernel. Read ``cstyle_ops.py`` first. Next: ``c.py``."""
+a language is a subclass with its words and its way to begin a kernel.
+Next: ``c.py``."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
 """Stage: inside the C-like renderers. In: one scalar op with the texts of its operands. Out: a C expression, and the
-text of the helper functions it calls, with the guards of ``ops.py``'s ``edge`` column. Next: ``cstyle.py``."""
+text of the helper functions it calls, with the guards of ``ops.py``'s ``edge`` column.
+Next: ``cstyle.py``."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """Stage: render for the CUDA device. In: loop nests. Out: CUDA C++, a translation unit that NVRTC and nvcc compile with
 no header. A workgroup is a block, its shared arrays are ``__shared__``; compile with ``--fmad=false``, so that
-only what says ``fmaf`` rounds once. Next: ``cuda_prelude.py``, then ``opencl.py``, its twin."""
+only what says ``fmaf`` rounds once.
+Next: ``runtime/``."""
 
 from __future__ import annotations
 

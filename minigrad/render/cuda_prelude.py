@@ -1,6 +1,7 @@
 """Stage: inside the CUDA renderer. In: nothing. Out: what kernels may call beside C++ and its mathematics: the closed
 list of what needs PTX, or a word that only CUDA has. Whatever a CPU can't run has a plain form for
-``MINIGRAD_EMULATION``, so that tests check results where there is no GPU. Next: ``cuda.py``."""
+``MINIGRAD_EMULATION``, so that tests check results where there is no GPU.
+Next: ``cuda.py``."""
 
 from __future__ import annotations
 

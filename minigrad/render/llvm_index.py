@@ -1,6 +1,7 @@
 """Stage: inside the LLVM renderer. In: index expressions. Out: int64 scalars, and where they depend on the lane,
 vectors and masks. Sums are added up from the outermost loop's terms inwards, so that each loop computes only
-what changes in it. Next: ``llvm_memory.py``."""
+what changes in it.
+Next: ``llvm_memory.py``."""
 
 from __future__ import annotations
 

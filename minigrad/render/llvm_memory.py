@@ -1,6 +1,7 @@
 """Stage: inside the LLVM renderer. In: loads and stores with their index and guard. Out: vector accesses where the
 lanes are neighbours, one scalar where they are all the same place, and lane by lane otherwise. A false guard
-never reads: it reads element 0 instead, or nothing. Next: ``llvm.py``."""
+never reads: it reads element 0 instead, or nothing.
+Next: ``llvm_transpose.py``."""
 
 from __future__ import annotations
 

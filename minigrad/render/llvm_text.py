@@ -1,5 +1,6 @@
 """Stage: the bottom of the LLVM renderer. In: instructions as text. Out: the text of a function in which every pure
-instruction stands once, in the outermost loop that it does not depend on. Next: ``llvm_ops.py``."""
+instruction stands once, in the outermost loop that it does not depend on.
+Next: ``llvm_ops.py``."""
 
 from __future__ import annotations
 

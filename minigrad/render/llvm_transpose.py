@@ -1,6 +1,7 @@
 """Stage: inside the LLVM renderer. In: an unrolled loop around a vector loop, in which loads step by one from copy to
 copy and by more from lane to lane. Out: those loads as whole vectors, turned by shuffles: a square of elements costs a
-load and a few shuffles for each row, not a load for each element. Next: ``llvm.py``."""
+load and a few shuffles for each row, not a load for each element.
+Next: ``llvm.py``."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
 """Stage: render for the OPENCL device. In: loop nests. Out: OpenCL C, one program. A kernel of the CPU form becomes one
-work-item an iteration, in workgroups of one; one of the GPU form, workgroups of the size it says. Next: ``cuda.py``."""
+work-item an iteration, in workgroups of one; one of the GPU form, workgroups of the size it says.
+Next: ``cuda_words.py``."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
 """Stage: inside the OpenCL renderer. In: one scalar op with the texts of its operands, some of them vectors. Out: an
-OpenCL C expression on vectors, with the same bits in every lane as the scalar form. Next: ``opencl_vectors.py``."""
+OpenCL C expression on vectors, with the same bits in every lane as the scalar form.
+Next: ``opencl_vectors.py``."""
 
 from __future__ import annotations
 

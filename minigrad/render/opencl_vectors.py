@@ -1,5 +1,6 @@
 """Stage: inside the OpenCL renderer. In: ``vector`` loops of the CPU form. Out: straight OpenCL C on its vector types:
-the loop is gone, and what depends on the lane is a ``float8`` or the like. Next: ``opencl.py``."""
+the loop is gone, and what depends on the lane is a ``float8`` or the like.
+Next: ``opencl.py``."""
 
 from __future__ import annotations
 

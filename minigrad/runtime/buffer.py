@@ -1,6 +1,7 @@
 """Stage: runtime. In: a number of bytes, or a user's NumPy array. Out: ``Buffer``, memory with an owner.
 It goes back to the allocator when the last tensor, plan or NumPy array that uses it is gone. ``DeviceBuffer`` is
-memory that only its device can reach. Next: ``device.py``."""
+memory that only its device can reach.
+Next: ``allocator.py``."""
 
 from __future__ import annotations
 

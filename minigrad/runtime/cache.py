@@ -1,6 +1,7 @@
 """Stage: runtime. In: a key and the bytes that a compiler made. Out: the same bytes in the next process.
 An entry is trusted only if folder and file are private to the user and its checksum holds; whatever is wrong with the
-disk, the worst that happens is that a kernel is compiled again. Next: ``llvm.py``, its main user."""
+disk, the worst that happens is that a kernel is compiled again.
+Next: ``pool.py``."""
 
 from __future__ import annotations
 

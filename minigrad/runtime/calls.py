@@ -1,6 +1,6 @@
 """Stage: runtime. In: a table of kernel calls, as arrays. Out: their run, with one foreign call for each part of it.
 Where ``native.py`` is given steps, this is given columns: a program of 100,000 calls is made by NumPy, not by a loop.
-Next: ``pool.ll``, which is what runs, and ``engine/``, which builds these."""
+Next: ``launches.py``."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Stage: runtime. In: loop nests. Out: their machine code, made by the system's C compiler from the C that DEBUG=4
 prints. Programs run as the CPU device's do; only who compiles differs, so each device checks the other.
-Next: ``cpu.py``, its twin."""
+Next: ``opencl.py``."""
 
 from __future__ import annotations
 

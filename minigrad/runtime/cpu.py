@@ -1,5 +1,5 @@
 """Stage: runtime. In: loop nests. Out: their machine code, made by LLVM in this process.
-Next: ``llvm.py`` for the compiler, ``native.py`` for how programs run."""
+Next: ``llvm.py``."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Stage: runtime. In: loop nests. Out: kernels on an NVIDIA GPU: compiled by NVRTC for its architecture, launched one
 by one, or, from a plan's second run on the same memory, as a CUDA graph: one launch for the whole plan.
-Next: ``nvrtc.py``, ``cuda_driver.py`` and ``cuda_memory.py``, which it is made of, then ``engine/``."""
+Next: ``nvrtc.py``."""
 
 from __future__ import annotations
 

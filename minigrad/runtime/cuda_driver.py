@@ -1,6 +1,6 @@
 """Stage: runtime. In: calls in plain words. Out: the calls of NVIDIA's driver library that the CUDA device needs, with
 their status checked: all of it that minigrad knows. Tests put an object with the same methods in its place.
-Next: ``cuda_memory.py``, then ``cuda.py``."""
+Next: ``cuda_memory.py``."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """Stage: runtime. In: a device's name. Out: the device: it allocates, compiles kernels and makes native programs.
 The registry below loads a device when it is first asked for; packages add theirs as entry points of the group
-``minigrad.devices``. Next: ``cpu.py`` for the default device, ``native.py`` for how programs are run."""
+``minigrad.devices``.
+Next: ``buffer.py``."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
 """Stage: runtime. In: steps of a plan. Out: ``Launches``, which asks the device to launch them one after another: how a
-plan runs where there is no native program. Next: ``opencl.py``, ``cuda.py``."""
+plan runs where there is no native program.
+Next: ``cc.py``."""
 
 from __future__ import annotations
 

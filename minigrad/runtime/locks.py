@@ -4,7 +4,7 @@ of them does not exist in a forked child; nobody would ever release it there.
 ``engine_lock`` is held by the thread that computes values, from the walk over the graph to the last gradient;
 ``record_lock`` while nodes are made or written to Storages, so that nobody decides meanwhile that a value is not needed
 any more. Native code runs without ``record_lock``: one thread's long kernel does not keep others from recording.
-Next: ``allocator.py``."""
+Next: ``cpu.py``."""
 
 from __future__ import annotations
 

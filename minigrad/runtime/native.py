@@ -1,6 +1,6 @@
 """Stage: runtime. In: compiled kernels and where their arguments come from. Out: a program of many kernel calls that
 Python starts with one foreign call. What can be prepared is prepared once; a run packs addresses and numbers and goes.
-Next: ``pool.ll``, which is what runs, and ``engine/``, which builds these."""
+Next: ``calls.py``."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
 """Stage: runtime. In: CUDA C++ and a GPU's architecture. Out: its machine code, made by NVRTC, NVIDIA's compiler as a
-library; no GPU is needed for that. ``compile_check`` also knows nvcc. Next: ``cuda_driver.py``, which loads code."""
+library; no GPU is needed for that. ``compile_check`` also knows nvcc.
+Next: ``cuda_driver.py``, which loads code."""
 
 from __future__ import annotations
 

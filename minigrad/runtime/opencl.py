@@ -1,6 +1,7 @@
 """Stage: runtime. In: loop nests. Out: programs of an OpenCL driver and runs of them, by way of pyopencl. A processor
 takes the CPU form of kernels and works on the host's own memory; anything else takes the GPU form and has memory of its
-own. Next: ``cuda.py``."""
+own.
+Next: ``cuda.py``."""
 
 from __future__ import annotations
 

@@ -1,2 +1,2 @@
 """Stage: schedule. In: a lazy graph. Out: a Plan: kernels in order, and the memory they need.
-Read ``spec.py`` first. Next room: ``kernel/``."""
+Next: ``spec.py``."""

@@ -1,5 +1,6 @@
 """Stage: schedule. In: a node and the set of nodes that have memory. Out: what computing the node reads, and at which
-coordinates: the facts that materialising and grouping decide on. Next: ``materialise.py``."""
+coordinates: the facts that materialising and grouping decide on.
+Next: ``materialise.py``."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
 """Stage: schedule, below step 3. In: what the nodes with memory read. Out: kernels in the making: stages, and what is
-common to the stages of one kernel. Next: ``group.py``, which merges them."""
+common to the stages of one kernel.
+Next: ``linked.py``."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
 """Stage: schedule, below step 3. In: items in an order. Out: ``LinkedOrder``, the same order, in which taking an item
-out, putting it elsewhere and asking which of two comes first cost the same however long it is. Next: ``group.py``."""
+out, putting it elsewhere and asking which of two comes first cost the same however long it is.
+Next: ``group.py``."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
 """Stage: schedule, step 2. In: a simplified graph. Out: which of its nodes get memory. All others are computed where
-they are read, again for each reader. Next: ``draft.py``."""
+they are read, again for each reader.
+Next: ``draft.py``."""
 
 from __future__ import annotations
 

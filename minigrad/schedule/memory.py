@@ -1,5 +1,6 @@
 """Stage: schedule, step 4. In: launches in order and the values that live only between them. Out: a place for each in
-one arena; values that are never alive together share bytes. Next: ``plan.py``."""
+one arena; values that are never alive together share bytes.
+Next: ``structure.py``."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
 """Stage: schedule, step 4. In: groups. Out: launches in order (independent map kernels stacked into one), and which
-outputs are written over inputs that nobody needs any more. Next: ``memory.py``."""
+outputs are written over inputs that nobody needs any more.
+Next: ``memory.py``."""
 
 from __future__ import annotations
 

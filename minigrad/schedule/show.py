@@ -1,5 +1,6 @@
 """Stage: schedule. In: a Plan. Out: text that a person can read: its launches, the stages of each and what they
-compute, where every value lies, and why. DEBUG=3 and the golden tests print it. Next room: ``kernel/``."""
+compute, where every value lies, and why. DEBUG=3 and the golden tests print it.
+Next: ``lower/``."""
 
 from __future__ import annotations
 

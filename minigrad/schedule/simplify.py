@@ -1,5 +1,6 @@
 """Stage: schedule, step 1. In: the pending graph as recorded. Out: an equal graph of fewer nodes, without FUNCTIONs:
-composites inlined, constants folded, equal nodes shared, movement merged. Next: ``split.py``."""
+composites inlined, constants folded, equal nodes shared, movement merged.
+Next: ``split.py``."""
 
 from __future__ import annotations
 

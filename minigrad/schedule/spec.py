@@ -1,5 +1,6 @@
 """Stage: schedule makes it, lower reads it. In: nothing. Out: the grammar of a schedule: what a kernel computes, in
-which stages, over which outer space, and where its values lie. Next: ``simplify.py``."""
+which stages, over which outer space, and where its values lie.
+Next: ``plan.py``."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """Stage: schedule, between steps 1 and 2. In: a simplified graph. Out: the same graph with each long reduction to few
 results split in two levels, so that its first level is wide enough to feed a machine. The split depends on shapes and
-constants only, so results are the same bits for any number of threads. Next: ``materialise.py``."""
+constants only, so results are the same bits for any number of threads.
+Next: ``access.py``."""
 
 from __future__ import annotations
 

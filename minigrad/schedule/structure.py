@@ -1,5 +1,6 @@
 """Stage: schedule. In: a KernelSpec. Out: its structure, a value: kernels of one structure are the same code, whatever
-memory they are given and whatever they are called. Next: ``plan.py``."""
+memory they are given and whatever they are called.
+Next: ``show.py``."""
 
 from __future__ import annotations
 

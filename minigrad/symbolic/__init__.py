@@ -1,7 +1,6 @@
 """Stage: between recording and scheduling; index maps, guards and loop bounds are written in it. In: integers and
 variables with ranges. Out: expressions in normal form, simplified as they are built, with bounds on their value.
-Next: ``kinds.py`` and ``text.py``, then ``expression.py``, ``arithmetic.py``, ``condition.py``, ``query.py``,
-``rules.py``.
+Next: ``kinds.py``.
 
     >>> from minigrad.symbolic import var
     >>> row, column = var("row", 0, 63), var("column", 0, 15)

@@ -1,5 +1,6 @@
 """Stage: schedule, lower and tests ask these. In: expressions. Out: their variables and coefficients, their value, or
-the expression with variables replaced. Next: ``rules.py``, the simplifications one by one."""
+the expression with variables replaced.
+Next: ``rules.py``, the simplifications one by one."""
 
 from __future__ import annotations
 

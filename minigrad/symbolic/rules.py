@@ -1,6 +1,6 @@
 """Stage: for readers and tests. In: nothing. Out: ``RULES``, one row for each simplification of ``arithmetic.py`` and
 ``condition.py``, where it stands under the same name in brackets. A row's example is its test.
-Next: ``graph/``."""
+Next: ``minigrad/target.py``."""
 
 from __future__ import annotations
 

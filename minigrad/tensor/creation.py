@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,6 +30,22 @@ if TYPE_CHECKING:
 
 
 # --- from data
+
+
+def _types(data: Any) -> set[type] | None:
+    """The types in nested lists that hold nothing but Python's numbers, all equally deep; None for other data. It looks
+    at a level at a time, since a list may have millions of numbers."""
+    level = [data]
+    while True:
+        types = set(map(type, level))
+        if not types <= _SEQUENCES:
+            return types if types <= _NUMBERS else None
+        if not types:
+            return types
+        level = list(chain.from_iterable(level))
+
+
+_SEQUENCES, _NUMBERS = {list, tuple}, {bool, int, float}
 
 
 def _plain(data: Any) -> Any:
@@ -92,12 +109,14 @@ def array_of(data: Any, dtype: DType | None) -> tuple[np.ndarray, DType]:
         array = np.asarray(data)
         dtype = dtype or dtypes.from_numpy(array.dtype)
     else:
-        data = _plain(data)
+        types = _types(data)
+        if types is None:
+            data = _plain(data)
         if isinstance(data, str | dict | set) or data is None:
             raise TypeError(f"new(): invalid data type '{type(data).__name__}'")
         if hasattr(data, "__array__") and not isinstance(data, list):
             return array_of(np.asarray(data), dtype)
-        dtype = dtype or _inferred(data)
+        dtype = dtype or _inferred(data if types is None else [kind() for kind in types])
         try:
             array = np.array(data)
         except ValueError:

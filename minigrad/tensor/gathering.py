@@ -1,5 +1,6 @@
 """Stage: front. In: a Tensor and index tensors along one dimension. Out: elements gathered or written there; masks and
-coordinates of nonzero elements. Next: ``ordering.py``."""
+coordinates of nonzero elements.
+Next: ``ordering.py``."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """Stage: front. In: a trace, at a place where values are needed. Out: the values. The first time the graph runs in the
 ordinary way and what ran is kept as a ``Point``; when the same calls have led here again, it runs on the memory of the
-leaves of today, with no graph. Next: ``operands.py``."""
+leaves of today, with no graph.
+Next: ``operands.py``."""
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ import numpy as np
 from minigrad.engine import leaf_from_numpy, realise, to_numpy
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
+from minigrad.runtime.device import get_device
 from minigrad.tensor.replay import OFF, thread
 
 Step = tuple[str, Any]
@@ -149,6 +150,11 @@ def _reads_placeholder(lazy: LazyBuffer) -> bool:
 def snapshot(storage: Storage, steps: Steps) -> LazyBuffer:
     """The current value of (a view of) memory that others may change at any time."""
     lazy = storage.lazy
+    size = lazy.size * lazy.dtype.size
+    if not steps and lazy.arg is None and size <= SNAPSHOT_BYTES:
+        copy = get_device(lazy.device).allocate(size)
+        copy.copy_from(lazy.buffer, size, 0, lazy.offset)
+        return LazyBuffer.from_buffer(copy, lazy.shape, lazy.dtype, lazy.device)
     if lazy.buffer.on_host:
         array = apply_to_array(to_numpy(lazy), steps)
         if array.nbytes <= SNAPSHOT_BYTES:

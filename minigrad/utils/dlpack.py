@@ -1,5 +1,5 @@
 """Stage: front. In: Tensors, and arrays of other libraries. Out: the names of PyTorch's ``torch.utils.dlpack``.
-Next: ``../tensor/dlpack.py``, where they are made."""
+Next: ``drawing.py``."""
 
 from __future__ import annotations
 

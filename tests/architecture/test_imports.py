@@ -6,6 +6,7 @@ Next: ``tests/docs/test_docs.py``."""
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -206,8 +207,35 @@ def check_packages(package: Path) -> Iterator[str]:
             yield f"{folder.relative_to(package.parent)}: no __init__.py"
 
 
+def check_reading(package: Path) -> Iterator[str]:
+    """The "Next:" lines are one way through the house, from ``__init__.py`` on: each names one file, and they come to
+    every file once. A bare name is a file of the same folder; a path begins at the package, or with its name."""
+    at, seen = package / "__init__.py", []
+    while True:
+        if at in seen:
+            yield f"{seen[-1].relative_to(package)}: leads back to {at.relative_to(package)}"
+            break
+        if not at.exists():
+            yield f"{seen[-1].relative_to(package)}: leads to {at.relative_to(package)}, which does not exist"
+            break
+        seen.append(at)
+        text = ast.get_docstring(ast.parse(at.read_text(encoding="utf-8"))) or ""
+        place = re.search(r"^Next: (?:nothing|``([^`]+)``)", text, re.MULTILINE)
+        if place is None:
+            yield f"{at.relative_to(package)}: no line that begins with Next:"
+            break
+        if place[1] is None:
+            break
+        name = place[1].removeprefix(f"{package.name}/")
+        at = (package if "/" in place[1] else at.parent) / name / ("__init__.py" if name.endswith("/") else "")
+    left = {path.relative_to(package).as_posix() for path in package.rglob("*.py")} - {
+        path.relative_to(package).as_posix() for path in seen}
+    if left:
+        yield f"no Next: line leads to {', '.join(sorted(left))}"
+
+
 CHECKS = (check_order, check_cycles, check_star, check_functions, check_peers, check_docstrings, check_length,
-          check_packages)
+          check_packages, check_reading)
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
@@ -240,6 +268,12 @@ PLANTED: list[tuple[Callable[[Path], Iterator[str]], dict[str, str], str]] = [
     (check_docstrings, {"ops.py": '"""Stage: x. In: y.\nOut: z."""'}, "minigrad.ops: its docstring lacks Next"),
     (check_length, {"ops.py": "#\n" * 601}, "minigrad.ops: 601 lines"),
     (check_packages, {"nn/a.py": ""}, "minigrad/nn: no __init__.py"),
+    (check_reading, {"__init__.py": '"""Next: ``a.py``."""', "a.py": '"""Next: ``minigrad/__init__.py``."""'},
+     "a.py: leads back to __init__.py"),
+    (check_reading, {"__init__.py": '"""Next: ``nn/``."""', "nn/__init__.py": '"""Next: ``b.py``."""'},
+     "nn/__init__.py: leads to nn/b.py, which does not exist"),
+    (check_reading, {"__init__.py": '"""Next: ``a.py``."""', "a.py": ""}, "a.py: no line that begins with Next:"),
+    (check_reading, {"__init__.py": '"""Next: nothing."""', "nn/a.py": ""}, "no Next: line leads to nn/a.py"),
 ]
 
 

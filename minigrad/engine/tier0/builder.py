@@ -1,6 +1,7 @@
 """Stage: realise, tier 0. In: a pending graph. Out: its calls of generic kernels, one a node, in order. This runs once
 for a graph, about a microsecond or two a node: elementwise ops on plain memory, which are nearly all nodes of a long
-graph, are handled in the loop itself. Next: ``nodes.py`` for all other ops, then ``program.py``.
+graph, are handled in the loop itself.
+Next: ``composite.py``.
 
 A value is a *reference*, an int: the number of a memory times 2^40 plus a byte offset, for elements in row-major order
 without gaps; or a ``View`` of a reference: with strides, or with one element that stands for all (``strides`` None);

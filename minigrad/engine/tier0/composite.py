@@ -1,5 +1,6 @@
 """Stage: realise, tier 0. In: a FUNCTION node. Out: the calls of its body. They are made once for each body and form of
-its inputs, as a template; all further calls of it copy that with other addresses. Next: ``nodes.py``."""
+its inputs, as a template; all further calls of it copy that with other addresses.
+Next: ``nodes.py``."""
 
 from __future__ import annotations
 

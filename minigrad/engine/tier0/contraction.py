@@ -1,5 +1,6 @@
 """Stage: realise, tier 0. In: the shape of a product of two views and the axes that it is summed over. Out: the
-sum as a batch of matrix products, with one stride for each role that an axis can have. Next: ``builder.py``."""
+sum as a batch of matrix products, with one stride for each role that an axis can have.
+Next: ``builder.py``."""
 
 from __future__ import annotations
 

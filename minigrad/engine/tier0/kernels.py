@@ -1,7 +1,8 @@
 """Stage: realise, tier 0. In: the name of a generic kernel, as ``names.py`` lists them. Out: its loop nest, for all
 sizes: extents and strides are run-time numbers. It goes through the same passes and renderers as any kernel, so
 elementwise ops give the same bits as in compiled graphs. Loaded when the disk cache does not have a kernel, or when
-somebody wants to see one. Next: ``views.py``.
+somebody wants to see one.
+Next: ``views.py``.
 
 Reductions are in a fixed order, whatever the number of threads. SUM and PROD of floats run in float64 and are rounded
 once: of n elements in a row, element i goes to accumulator i mod L (L: the lanes of a vector), those are folded in

@@ -1,6 +1,7 @@
 """Stage: realise, tier 0. In: names of generic kernels. Out: their addresses. Those that a program needs and that no
 earlier one needed are compiled together; the disk cache finds them by name, so that a process that needs them again
-writes no loop nest and no text. Next: ``kernels.py``."""
+writes no loop nest and no text.
+Next: ``kernels.py``."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
 """Stage: realise, tier 0. In: a node that is not elementwise, or not simply so. Out: its value, by strides where
-nothing need move, else by calls of generic kernels. Next: ``program.py``."""
+nothing need move, else by calls of generic kernels.
+Next: ``program.py``."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
 """Stage: realise, tier 0. In: the calls of a graph. Out: a program that runs them, the same to its caller as a compiled
-plan. Next: ``../tiers.py``."""
+plan.
+Next: ``schedule/``."""
 
 from __future__ import annotations
 

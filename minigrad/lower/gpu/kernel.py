@@ -1,6 +1,7 @@
 """Stage: lower, GPU form, whole kernels. In: a KernelSpec or StackedSpec and a Target with workgroups. Out: the grid: a
 workgroup for each part of a space that a strategy divided, or for each point (or block of points) of an outer space,
-whose stages then run one after another with barriers between and hand on in shared memory. Next: ``map.py``."""
+whose stages then run one after another with barriers between and hand on in shared memory.
+Next: ``threads.py``."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Stage: lower, GPU form, strategy ``map``. In: a body without reductions. Out: a flat walk over its space:
-neighbouring threads at neighbouring elements, four of which a thread takes at once where memory allows. Next:
-``rows.py``."""
+neighbouring threads at neighbouring elements, four of which a thread takes at once where memory allows.
+Next: ``transpose.py``."""
 
 from __future__ import annotations
 

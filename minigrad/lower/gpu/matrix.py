@@ -1,6 +1,7 @@
 """Stage: lower, GPU form, strategy ``contraction`` by matrix instructions. In: a contraction that has its sizes. Out:
 other sizes, where the machine multiplies tiles of such operands in one instruction and that is estimated to take less
-time: each subgroup of a workgroup multiplies a tile of its own. Next: ``matrix_tile.py``, which writes the loops."""
+time: each subgroup of a workgroup multiplies a tile of its own.
+Next: ``matrix_tile.py``, which writes the loops."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Stage: lower, GPU form, strategy ``rows``. In: a body with reductions. Out: several results at once in a workgroup,
 each reduced by several threads: every one adds up its share in registers, then the shares are joined in shared memory.
 Neighbouring threads read neighbouring elements: they are reducers of one result where it is read along memory, else
-each has a result of its own. All combine in an order that shapes and the size of the workgroup decide. Next:
-``scan.py``."""
+each has a result of its own. All combine in an order that shapes and the size of the workgroup decide.
+Next: ``contraction.py``."""
 
 from __future__ import annotations
 

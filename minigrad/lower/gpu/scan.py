@@ -1,7 +1,8 @@
 """Stage: lower, GPU form, strategy ``scan``. In: a body that stores the running reduction of its value along one axis.
 Out: a thread for each column where there are many; else all threads of a workgroup at one column after another: each
 combines a run of it, the runs' totals are combined in shared memory, then each thread goes through its run again from
-where the runs before it end. Next: ``scatter.py``."""
+where the runs before it end.
+Next: ``scatter.py``."""
 
 from __future__ import annotations
 

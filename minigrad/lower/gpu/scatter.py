@@ -1,7 +1,8 @@
 """Stage: lower, GPU form, strategy ``scatter``. In: a SCATTER node whose memory holds its base already. Out: threads
 that each own a part of the destination, a column of every so many rows, and apply what comes to it of all entries, in
 order: the result is the same however many threads there are. A workgroup looks up many entries at a time, puts those
-for its own rows into shared memory, and its threads pick theirs from there. Next: ``contraction.py``."""
+for its own rows into shared memory, and its threads pick theirs from there.
+Next: ``lower/passes/``."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
 """Stage: lower, GPU form. In: a workgroup. Out: what its strategies share: who the threads are, what memory they have
-in common, which of them takes which part of a space. Next: ``map.py``, or ``kernel.py`` for the whole.
+in common, which of them takes which part of a space.
+Next: ``map.py``.
 
 A strategy writes what ONE thread does, and every thread of the workgroup runs it. It is called as
 

@@ -1,6 +1,6 @@
 """Stage: lower, GPU form, strategy ``contraction``. In: a plan of sizes. Out: what one thread does: it copies its part
 of the operands' tiles to shared memory, adds up products in registers, and stores what the body makes of the sums.
-Next: ``scan.py``."""
+Next: ``matrix.py``."""
 
 from __future__ import annotations
 

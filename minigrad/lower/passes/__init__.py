@@ -1,2 +1,2 @@
 """Stage: lower, after the strategies. In: a kernel. Out: the same kernel, nearer to what a machine does.
-Next: ``bind.py``, then ``hoist.py``."""
+Next: ``expressions.py``."""

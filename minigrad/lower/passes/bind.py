@@ -1,6 +1,7 @@
 """Stage: lower, a pass. In: a kernel whose values share sub-values. Out: each value that is used twice in a block has
 a name. Requires: nothing. Guarantees: every Apply and Load is used once, so that text made of the values computes
-nothing twice. Next: ``hoist.py``."""
+nothing twice.
+Next: ``hoist.py``."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """Stage: lower, below the pass ``transcendental``. In: nothing. Out: coefficients of minimax polynomials, the lowest
 first, as ``python -m tools.fit_polynomials`` prints them; its ``FITS`` says what each is near to. The number at the end
-of a name says for how many bits it is good, or for which float. Next: ``transcendental.py``."""
+of a name says for how many bits it is good, or for which float.
+Next: ``trigonometry.py``."""
 
 # degree 4 on [-0.3466, 0.3466], error 2^-28.0
 EXP_32 = (0.4999999403953552, 0.1666652113199234, 0.04166838899254799, 0.008368716575205326, 0.0013814597623422742)

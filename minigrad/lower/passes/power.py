@@ -1,5 +1,6 @@
 """Stage: lower, below the pass ``transcendental``. In: the operands of a POW. Out: its value in other ops.
-The special cases are those of IEEE 754's pow. Next: ``polynomials.py``."""
+The special cases are those of IEEE 754's pow.
+Next: ``bind.py``."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Stage: lower, a pass. In: a kernel. Out: the kernel with EXP, LOG, SIN, COS, TANH, ERF and POW written in the other
 ops, so that every renderer gives the same bits. Requires: no half types in them. Guarantees: none of them is left.
-Next: ``trigonometry.py`` and ``power.py``; ``bind.py`` is the pass that names what is used twice."""
+Next: ``polynomials.py``."""
 
 from __future__ import annotations
 

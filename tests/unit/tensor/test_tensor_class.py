@@ -157,15 +157,3 @@ def test_a_subclass_keeps_its_class() -> None:
     assert type(Mine(2)) is Mine and type(Mine([1.0])) is Mine
     with pytest.raises(TypeError, match="unsupported format string"):
         format(Mine(1), ".2f")
-
-
-def test_the_next_lines_are_one_chain_through_the_room() -> None:
-    room = Path(inspect.getfile(CLASSES[0])).parent
-    at, seen = "__init__.py", []
-    while at.endswith(".py"):
-        assert at not in seen, f"{seen[-1]} leads back to {at}"
-        seen.append(at)
-        head = ast.get_docstring(ast.parse((room / at).read_text(encoding="utf-8")))
-        assert head is not None
-        at = head.rpartition("Next: ``")[2].partition("``")[0]
-    assert sorted(seen) == sorted(f.name for f in room.glob("*.py"))
