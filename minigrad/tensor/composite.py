@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from functools import update_wrapper
 from typing import Any, TypeVar
 
-from minigrad.autograd.mode import no_grad
+from minigrad.autograd.mode import mode, no_grad
 from minigrad.autograd.node import Node, kind
 from minigrad.graph.function import Subgraph, param
 from minigrad.graph.lazy import LazyBuffer
@@ -18,7 +18,7 @@ from minigrad.tensor.body import remember
 from minigrad.tensor.function import recorded
 from minigrad.tensor.promotion import get_default_dtype
 from minigrad.tensor.replay import FOLLOW, OFF, RECORD, Entry, several, thread
-from minigrad.tensor.storage import tracing
+from minigrad.tensor.storage import Writes, begin_step, tracing
 from minigrad.tensor.tensor_class import Tensor
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -61,6 +61,9 @@ class Composite:
                 parts.append((type(arg), arg))
         parts += [get_default_dtype(), *[(k, type(v), v) for k, v in static.items()]]
         trace = thread.trace
+        if trace.stopped and mode.enabled and Writes.any() and not tracing:
+            begin_step(tensors)
+            trace = thread.trace
         known_call = None
         if trace.state and not tracing:
             known_call = trace.key(self, tuple(parts), tensors)

@@ -16,7 +16,7 @@ from minigrad.runtime.locks import record_lock
 from minigrad.tensor.base import made
 from minigrad.tensor.body import Body
 from minigrad.tensor.replay import FOLLOW, OFF, RECORD, Entry, several, thread
-from minigrad.tensor.storage import _unsettled, settle, tracing
+from minigrad.tensor.storage import Writes, _unsettled, begin_step, settle, tracing
 
 if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor
@@ -64,6 +64,9 @@ class Function:
 
     def _all(self, tensors: Sequence[Tensor], static: tuple[Hashable, ...], numbers: Sequence[Number]) -> list[Tensor]:
         trace = thread.trace
+        if trace.stopped and mode.enabled and Writes.any() and not tracing:
+            begin_step(tensors)
+            trace = thread.trace
         key = None
         if trace.state and not tracing:
             key = trace.key(self, static, tensors, numbers)

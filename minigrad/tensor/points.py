@@ -16,9 +16,9 @@ from minigrad.engine import Run, active, realise, run_again
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.runtime.locks import computing
-from minigrad.tensor.base import made, plain_alias, plain_view
+from minigrad.tensor.base import made, plain_alias
 from minigrad.tensor.replay import FOLLOW, OFF, RECORD, Entry, Trace, look_of_memory, thread
-from minigrad.tensor.storage import Storage, Writes, tracing
+from minigrad.tensor.storage import Storage, View, Writes, tracing
 from minigrad.tensor.unfold import is_filled
 
 if TYPE_CHECKING:
@@ -203,7 +203,8 @@ def _backward(t: Tensor) -> None:
 def _backward_place(trace: Trace, slot: int) -> Any:
     grads: list[Any] = []
     for _, leaf in trace.tracked:
-        grads += leaf._grad is None, leaf._hooks is None
+        value = None if leaf._grad is None else leaf._grad._whole()
+        grads += value and (repr(value.arg) if value.op == Op.CONST else True), leaf._hooks is None
     return "backward", slot, trace.alive(), tuple(grads)
 
 
@@ -273,9 +274,10 @@ def fill(trace: Trace) -> None:
         if parent is not None:
             if not is_filled(parent):
                 continue
-            steps = spec.entry.view
-            fresh = plain_alias(parent) if steps == "detach" else plain_view(parent, *steps)
-            shell._storage, shell._view = fresh._storage, fresh._view
+            arguments = spec.entry.view
+            shell._storage = parent._storage
+            shell._view = plain_alias(parent)._view if arguments == "detach" else View(  # its edge is left to unfolding
+                parent, *arguments, differentiable=spec.entry.enabled)
         elif value is not None:
             shell._storage, shell._view = Storage(value), None
         else:

@@ -90,11 +90,12 @@ class Trace:
     it, for a result), ``specs`` (what a result looks like; None for a leaf). ``filled``: the slots of shells that have
     memory. ``tracked``: the leaves that require a gradient, with their slots. ``numbers`` are the Python numbers among
     the operands, ``constants`` their nodes, if they were recorded.
-    ``busy``: Storages are written as part of a point.
+    ``busy``: Storages are written as part of a point. ``stopped``: the trace was followed or recorded, and is off now.
     """
 
     __slots__ = ("busy", "called", "constants", "entry", "filled", "first", "holders", "let", "look_again", "loose",
-                 "most_loose", "numbers", "path", "released", "specs", "state", "tag", "tracked", "values")
+                 "most_loose", "numbers", "path", "released", "specs", "state", "stopped", "tag",
+                 "tracked", "values")
 
     def __init__(self, root: Entry, state: int = FOLLOW) -> None:
         self.entry = root
@@ -111,7 +112,7 @@ class Trace:
         self.numbers: list[Any] = []
         self.constants: list[LazyBuffer] = []
         self.look_again = 128
-        self.released = self.busy = self.let = False
+        self.released = self.busy = self.let = self.stopped = False
         self.loose: list[ref[Tensor]] = []
         self.most_loose = 64
 
@@ -231,6 +232,7 @@ class Trace:
         if self.state == FOLLOW:
             self.diverge(why)
         self.state = OFF
+        self.stopped = True
         self.count(False)
         self.let_go()
         self.values, self.holders, self.specs = [], [], []

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from math import prod
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import ref
 
 import numpy as np
@@ -17,6 +17,9 @@ from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.runtime.device import get_device
 from minigrad.tensor.replay import OFF, thread
+
+if TYPE_CHECKING:
+    from minigrad.tensor.tensor_class import Tensor
 
 Step = tuple[str, Any]
 Steps = tuple[Step, ...]
@@ -112,11 +115,26 @@ class Writes:
         cls._written.append(ref(storage))
 
     @classmethod
+    def any(cls) -> bool:
+        """Whether there may be some."""
+        return bool(cls._written)
+
+    @classmethod
     def take(cls) -> list[LazyBuffer]:
         """The values that are still pending and wanted."""
         written, cls._written = cls._written, []
         alive = {id(storage): storage for reference in written if (storage := reference()) is not None}
         return [s.lazy for s in alive.values() if s.lazy.srcs]
+
+
+def begin_step(tensors: Sequence[Tensor]) -> None:
+    """If the tape is about to read a leaf that was changed in place, a training step written by hand begins: compute
+    the updates before it, in a run of their own, so that the step can be replayed."""
+    for t in tensors:
+        if t._spec is None and t._requires_grad and t._edge is None and t._view is None and t._storage.lazy.srcs:
+            realise(Writes.take() + thread.trace.held())
+            thread.begin()
+            return
 
 
 tracing: list[str] = []

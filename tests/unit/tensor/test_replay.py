@@ -91,6 +91,54 @@ def test_numbers_may_differ_from_step_to_step() -> None:
     assert got == [[0.5 * step + step, step + step] for step in range(8)]
 
 
+def _subtract(p: Any, v: Any) -> None:
+    p -= 0.1 * p.grad
+
+
+def _through_data(p: Any, v: Any) -> None:
+    p.data -= 0.1 * p.grad
+
+
+def _momentum(p: Any, v: Any) -> None:
+    v.mul_(0.9).add_(p.grad)
+    p.sub_(0.1 * v)
+
+
+def _copied(p: Any, v: Any) -> None:
+    p.copy_(p - 0.1 * p.grad)
+
+
+@pytest.mark.parametrize("zeros", [False, True], ids=["no gradients", "gradients of zeros"])
+@pytest.mark.parametrize("change", [_subtract, _through_data, _momentum, _copied], ids=lambda change: change.__name__)
+def test_a_training_loop_written_by_hand_is_replayed(change: Any, zeros: bool) -> None:
+
+    def losses(replayed: int) -> list[float]:
+        thread.begin()
+        mg.manual_seed(0)
+        params = [mg.randn(3, 5).requires_grad_(), mg.zeros(5, requires_grad=True), mg.randn(5, 1).requires_grad_()]
+        velocities = [mg.zeros_like(p) for p in params]
+        x, y, found = mg.randn(6, 3), mg.randn(6, 1), []
+        for step in range(8):
+            with mg.inspect() as seen:
+                loss = ((x @ params[0] + params[1]).tanh() @ params[2] - y).square().mean()
+                loss.backward()
+                with mg.no_grad():
+                    for p, v in zip(params, velocities, strict=True):
+                        change(p, v)
+                        if zeros:
+                            p.grad.zero_()
+                        else:
+                            p.grad = None
+                found.append(loss.item())
+            if step >= 3:
+                assert seen.replayed == replayed, (step, seen.recorded)
+        return found
+
+    steps = losses(1)
+    with mg.config(REPLAY=0):
+        assert losses(0) == steps
+
+
 def test_an_alias_that_is_written_is_seen() -> None:
     w = mg.tensor([1.0, 1.0], requires_grad=True)
     got = []
@@ -99,6 +147,23 @@ def test_an_alias_that_is_written_is_seen() -> None:
         w.data.add_(1)
         got.append((y.sum().item(), (w * 2).sum().item()))
     assert got == [(4.0 + 4 * step, 8.0 + 4 * step) for step in range(6)]
+
+
+def test_views_of_views_that_somebody_holds_go_on_seeing_their_base() -> None:
+    weight, held = mg.randn(3, 4).requires_grad_(), []
+    optimizer = optim.SGD([weight], lr=0.05)
+    for step in range(6):
+        a, b = weight.t().t(), weight.t().t()
+        loss = (a * a).mean() + (b * b * b).sum()
+        loss.item()  # computes what the tape has saved along with it: the elements of the views
+        if step == 4:
+            held = [a, b]
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    for view in held:
+        np.testing.assert_array_equal(view.detach().numpy(), weight.detach().numpy())
+        assert view.requires_grad and "TBackward0" in str(view.grad_fn)
 
 
 def test_the_tape_of_a_replayed_backward_is_there_and_released() -> None:
@@ -205,6 +270,7 @@ def _program(seed: int) -> list[Any]:
     optimizer = choose.choice([optim.SGD(weights, lr=0.05), optim.SGD(weights, lr=0.05, momentum=0.9),
                                optim.Adam(weights, lr=0.01)])
     body = [(choose.randrange(20), choose.random(), choose.random()) for _ in range(choose.randint(3, 9))]
+    by_hand = choose.choice(["", "", "subtract", "subtract and zero"])
     odd, event = choose.randrange(7), choose.randrange(6)
     total = mg.zeros(())
     for turn in range(7):
@@ -248,8 +314,18 @@ def _program(seed: int) -> list[Any]:
             log.append(loss.item())
         if loss.requires_grad:
             loss.backward()
-            optimizer.step()
-            if body[0][2] < 0.8:
+            if by_hand:
+                with mg.no_grad():
+                    for weight in weights:
+                        if weight.grad is not None:
+                            weight -= 0.05 * weight.grad
+            else:
+                optimizer.step()
+            if by_hand == "subtract and zero":
+                for weight in weights:
+                    if weight.grad is not None:
+                        weight.grad.zero_()
+            elif body[0][2] < 0.8:
                 optimizer.zero_grad()
         if choose.random() < 0.5:
             log.append(loss.item())
