@@ -171,8 +171,8 @@ def _keep(trace: Trace, place: Any, point: Point | None) -> None:
         return
     same = [p for p in trace.entry.points if p[0] == place]
     if len(same) >= MOST_VARIANTS:
-        trace.entry.points.remove(same[0])
-    trace.entry.points.append((place, point))
+        trace.entry.points = [p for p in trace.entry.points if p is not same[0]]
+    trace.entry.points = [*trace.entry.points, (place, point)]
 
 
 # --- backward()

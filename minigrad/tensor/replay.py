@@ -29,11 +29,12 @@ if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor
 
 OFF, FOLLOW, RECORD = 0, 1, 2
-MOST_CALLS = 20_000
-"""Calls in one trace; a longer one is recorded as if nothing were known."""
+MOST_CALLS, FEWER_CALLS = 100_000, 20_000
+"""Calls in one trace; a longer one is recorded as if nothing were known. A thread that came to the end of the first
+number remembers no more than the second from then on: it may go on for long without needing values."""
 
-MOST_CHILDREN = 64
-"""Calls known to follow one call; programs in which more do are not worth remembering."""
+MOST_OTHERS = 63
+"""Calls known to follow one call, but for the first; programs in which more do are not worth remembering."""
 
 _next_tag = count(1).__next__
 
@@ -65,17 +66,39 @@ class Entry:
     arguments are ``view``), how many numbers it takes, whether the tape was on, and what its results look like.
     ``good`` and ``bad`` count how often a trace through here was replayed, and had to be recorded after all."""
 
-    __slots__ = ("bad", "body", "children", "enabled", "good", "is_tuple", "node", "numbers", "points", "specs", "view")
+    __slots__ = ("bad", "body", "enabled", "good", "hash", "is_tuple", "key", "next", "node", "numbers", "others",
+                 "points", "specs", "view")
 
     def __init__(self, body: Subgraph | None = None, node: Any = None, view: Any = None,
                  is_tuple: bool = False) -> None:
         self.body, self.node, self.view, self.is_tuple = body, node, view, is_tuple
-        self.children: dict[Any, Entry] = {}
-        self.points: list[tuple[Any, Any]] = []  # a place, and the ``Point`` that ran there
+        # The calls that may follow. There is mostly one: that needs no dictionary, of which there would be thousands.
+        self.hash, self.key = 0, None
+        self.next: Entry | None = None
+        self.others: dict[Any, Entry] | None = None
+        self.points: Sequence[tuple[Any, Any]] = ()  # a place, and the ``Point`` that ran there
         self.good = self.bad = 0
         self.numbers = 0
         self.enabled = True
         self.specs: tuple[Spec, ...] = ()
+
+    def follow(self, key: Any) -> Entry | None:
+        """The entry of a call that is known to follow."""
+        if self.hash == hash(key) and self.key == key:  # as a dictionary does; ``==`` alone may mean something else
+            return self.next
+        return None if self.others is None else self.others.get(key)
+
+    def add(self, key: Any, entry: Entry) -> bool:
+        """Remember that this call may follow; False if too many do."""
+        if self.next is None:
+            self.hash, self.key, self.next = hash(key), key, entry
+            return True
+        if self.others is None:
+            self.others = {}
+        if len(self.others) >= MOST_OTHERS:
+            return False
+        self.others[key] = entry
+        return True
 
     @property
     def hopeless(self) -> bool:
@@ -171,7 +194,7 @@ class Trace:
 
     def advance(self, key: tuple[Any, ...], name: str) -> Entry | None:
         """The entry for the next call, if it is known; if not, the trace is recorded from now on."""
-        found = self.entry.children.get(key)
+        found = self.entry.follow(key)
         if found is None:
             self.diverge(f"{name} was not called here before, or not with such operands" if self.path else "")
             return None
@@ -203,19 +226,23 @@ class Trace:
              constants: Sequence[LazyBuffer] = ()) -> None:
         """Remember a call that was recorded, its results and the nodes of its numbers."""
         self.constants += constants
-        known = self.entry.children.get(key)
+        known = self.entry.follow(key)
         if len(self.path) >= self.look_again:
             if not self.alive():  # what nobody holds is never needed
                 thread.begin()
                 return
             self.look_again *= 2
         if known is None:
-            if len(self.entry.children) >= MOST_CHILDREN or len(self.path) >= MOST_CALLS:
+            if len(self.path) >= thread.most_calls:
+                thread.most_calls = FEWER_CALLS
+                self.stop("")
+                return
+            if not self.entry.add(key, entry):
                 self.stop("")
                 return
             entry.enabled, entry.numbers = mode.enabled, len(constants)
             entry.specs = tuple([Spec(entry, t) for t in results])
-            known = self.entry.children[key] = entry
+            known = entry
         self.entry = known
         self.path.append(known)
         self.first.append(len(self.values))
@@ -336,10 +363,15 @@ class _Thread(threading.local):
     """Each thread has a tree of its own, and a trace that grows along it."""
 
     def __init__(self) -> None:
-        self.root = Entry()
         if threads:
             several.append(True)
         threads.append(True)
+        self.forget()
+
+    def forget(self) -> None:
+        """Start from a tree in which nothing is known."""
+        self.root = Entry()
+        self.most_calls = MOST_CALLS
         self.begin()
 
     def begin(self) -> None:

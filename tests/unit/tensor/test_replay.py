@@ -18,9 +18,7 @@ from minigrad.tensor.replay import thread
 @pytest.fixture(autouse=True)
 def fresh() -> None:
     """A tree in which nothing is known."""
-    thread.root.children.clear()
-    thread.root.points.clear()
-    thread.begin()
+    thread.forget()
 
 
 def net() -> tuple[Any, Any]:
