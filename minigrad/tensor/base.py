@@ -32,10 +32,11 @@ class TensorBase:
     __slots__ = ("__dict__", "__weakref__", "_edge", "_grad", "_hooks", "_look", "_owner", "_parent",
                  "_requires_grad", "_slot", "_spec", "_storage", "_tag", "_view")
 
-    # its place in the trace of this tag; a shell has a spec, the trace it belongs to and, if it is a view, its parent
+    # its place in the trace of this tag; what it looked like as a leaf, with the value for which that holds
     _tag: int
     _slot: int
     _look: tuple[LazyBuffer, int] | None
+    # a shell has a spec, the trace it belongs to and, if it is a view, its parent
     _spec: Spec | None
     _owner: Trace | None
     _parent: Tensor | None

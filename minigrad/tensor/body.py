@@ -9,6 +9,9 @@ from typing import Any
 
 from minigrad.graph.function import Subgraph, param
 from minigrad.graph.lazy import LazyBuffer
+from minigrad.ops import Op
+
+_MEMORY = (Op.BUFFER, Op.SCALAR)
 
 MOST_TRACES = 512
 """Traces that one op keeps; at the next one the older half goes."""
@@ -42,10 +45,14 @@ class Body:
     def _trace(self, key: Any, values: Sequence[LazyBuffer], static: tuple[Hashable, ...]) -> Subgraph:
         params = [param(i, v.shape, v.dtype, v.device) for i, v in enumerate(values)]
         made = self.compute(*params, *static)
+        outputs = made if isinstance(made, tuple) else (made,)
         by_hand = self.gradient
         gradient = None if by_hand is None else lambda inputs, outputs, grads: by_hand(inputs, outputs, grads, *static)
-        return remember(self.traces, key, Subgraph(self.name, params, made if isinstance(made, tuple) else (made,),
-                                                   gradient))
+        body = Subgraph(self.name, params, outputs, gradient)
+        if any([node.op in _MEMORY for node in body.order]):
+            raise RuntimeError(f"{self.name}(): its body reads a tensor that is not one of its arguments, and would go "
+                               "on reading it as it is now; pass it as an argument")
+        return remember(self.traces, key, body)
 
 
 def remember(traces: dict[Any, Any], key: Any, made: Any) -> Any:

@@ -4,21 +4,16 @@ Next: ``autograd/``."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import update_wrapper
 from typing import Any, TypeVar
 
-from minigrad.autograd.mode import mode, no_grad
-from minigrad.autograd.node import Node, kind
-from minigrad.graph.function import Subgraph, param
+from minigrad.autograd.mode import no_grad
 from minigrad.graph.lazy import LazyBuffer
-from minigrad.runtime.locks import record_lock
 from minigrad.tensor.base import make
-from minigrad.tensor.body import remember
-from minigrad.tensor.function import recorded
+from minigrad.tensor.function import Function
 from minigrad.tensor.promotion import get_default_dtype
-from minigrad.tensor.replay import FOLLOW, OFF, RECORD, Entry, several, thread
-from minigrad.tensor.storage import Writes, begin_step, tracing
+from minigrad.tensor.storage import tracing
 from minigrad.tensor.tensor_class import Tensor
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -29,84 +24,70 @@ def _holds_tensors(arg: Any) -> bool:
 
 
 class Composite:
-    """A function that is recorded as one node; see ``composite``."""
+    """A function that is recorded as one node; see ``composite``. It is a ``Function`` whose body is written with
+    Tensors. ``one_tuples``: the static arguments with which it returns a tuple of a single Tensor."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
         update_wrapper(self, function)
         self.function = function
         self.name = function.__name__
-        self.node: type[Node] = kind("".join(p.capitalize() for p in self.name.split("_")) + "Backward0")
-        self.traces: dict[Any, tuple[Subgraph, bool]] = {}
+        node = "".join(p.capitalize() for p in self.name.split("_")) + "Backward0"
+        self.recorded = Function(self.name, self._compute, node)
+        self.one_tuples: set[Any] = set()
 
     def __repr__(self) -> str:
         return f"<composite {self.name}>"
 
-    def __call__(self, *args: Any, **static: Any) -> Any:
-        if several:
-            with record_lock:
-                return self._call(args, static)
-        return self._call(args, static)
-
-    def _call(self, args: Sequence[Any], static: dict[str, Any]) -> Any:
+    def __call__(self, *args: Any, **named: Any) -> Any:
         tensors: list[Tensor] = []
-        parts: list[Any] = []
-        for arg in args:
+        layout: list[Any] = []
+        for arg in (*args, *named.values()) if named else args:
             if isinstance(arg, Tensor):
                 tensors.append(arg)
-                parts.append(Tensor)
+                layout.append(Tensor)
             elif _holds_tensors(arg):
                 tensors += arg
-                parts.append((type(arg), len(arg)))
+                layout.append((type(arg), len(arg)))
             else:
-                parts.append((type(arg), arg))
-        parts += [get_default_dtype(), *[(k, type(v), v) for k, v in static.items()]]
-        trace = thread.trace
-        if trace.stopped and mode.enabled and Writes.any() and not tracing:
-            begin_step(tensors)
-            trace = thread.trace
-        known_call = None
-        if trace.state and not tracing:
-            known_call = trace.key(self, tuple(parts), tensors)
-            if known_call is not None and trace.state == FOLLOW:
-                known = trace.advance(known_call, self.name)
-                if known is not None:
-                    shells = trace.shells(known)
-                    return tuple(shells) if known.is_tuple else shells[0]
-        values = [t._read() for t in tensors]
-        key = (*parts, *[(v.shape, v.dtype, v.device) for v in values])
-        found = self.traces.get(key)
-        body, is_tuple = remember(self.traces, key, self._trace(args, static, values)) if found is None else found
-        results = recorded(self.node, body, tensors, values)
-        if trace.state == OFF:
-            if not tracing:
-                trace.hold(results)
-        elif known_call is not None and trace.state == RECORD:
-            trace.note(known_call, Entry(body, self.node, is_tuple=is_tuple), results)
-        return tuple(results) if is_tuple else results[0]
+                layout.append((type(arg), arg))
+        static = (tuple(layout), tuple(named), get_default_dtype())
+        results = self.recorded.all(tensors, static)
+        if len(results) > 1 or (self.one_tuples and static in self.one_tuples):
+            return tuple(results)
+        return results[0]
 
-    def _trace(self, args: Sequence[Any], static: dict[str, Any],
-               values: Sequence[LazyBuffer]) -> tuple[Subgraph, bool]:
-        """The traced body, and whether the function returned a tuple."""
-        params = [param(i, v.shape, v.dtype, v.device) for i, v in enumerate(values)]
+    def _compute(self, *traced: Any) -> tuple[LazyBuffer, ...]:
+        """What the function makes of placeholders and the static arguments."""
+        *params, layout, names, default = traced
+        given = iter([make(p) for p in params])
+        placed = [next(given) if part is Tensor else part[1] if not _is_sequence(part) else
+                  part[0]([next(given) for _ in range(part[1])]) for part in layout]
+        first_named = len(placed) - len(names)
         tracing.append(self.name)
         try:
-            given = iter([make(p) for p in params])
-            placed = [next(given) if isinstance(a, Tensor) else
-                      type(a)([next(given) for _ in a]) if _holds_tensors(a) else a for a in args]
             with no_grad():
-                result = self.function(*placed, **static)
+                result = self.function(*placed[:first_named], **dict(zip(names, placed[first_named:], strict=True)))
         finally:
             tracing.pop()
-        results = result if isinstance(result, tuple) else (result,)
-        return Subgraph(self.name, params, [r._read() for r in results]), isinstance(result, tuple)
+        if not isinstance(result, tuple):
+            return (result._read(),)
+        if len(result) == 1:
+            self.one_tuples.add((layout, names, default))
+        return tuple([r._read() for r in result])
+
+
+def _is_sequence(part: tuple[type, Any]) -> bool:
+    """Whether a part of the layout stands for several Tensors. A static list or tuple has itself as its second item."""
+    return issubclass(part[0], list | tuple) and isinstance(part[1], int)
 
 
 def composite(function: F) -> F:
     """Record calls of ``function`` as one node of the graph and one entry of the tape.
 
-    Positional arguments that are Tensors, or non-empty lists or tuples of Tensors, are inputs; everything else is
-    static: hashable, and traced anew for each value. The result is a Tensor or a tuple of Tensors. The body sees
-    placeholders: shapes and dtypes are known, values are not.
+    Arguments that are Tensors, or non-empty lists or tuples of Tensors, are inputs, given by position or by name.
+    Everything else is static: hashable, and traced anew for each value. The result is a Tensor or a tuple of Tensors.
+    The body sees placeholders: shapes and dtypes are known, values are not. ``RuntimeError`` if it reads memory that is
+    no input: a Tensor from outside would be frozen as it was at the first call.
 
     >>> import minigrad
     >>> @composite

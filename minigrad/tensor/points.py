@@ -36,15 +36,15 @@ MOST_VARIANTS = 4
 @dataclass(eq=False, slots=True)
 class Point:
     """What ran at a place. ``leaves`` and ``results`` say where the executable's memory comes from and goes to;
-    ``numbers`` those it takes: at positions among the trace's numbers, leaves, or always the same; ``fixed`` the
-    numbers that are part of its code; ``dead`` the leaves it may overwrite. ``after``: where the trace continues.
+    ``numbers`` those it takes: at positions among the trace's numbers, leaves, or always the same; ``fixed`` those
+    that are part of its code; ``dead`` the leaves it may overwrite. ``after``: where the trace continues.
     """
 
     executable: Any
     device: str
     leaves: list[Where]
     numbers: list[tuple[str, Any]]
-    fixed: list[tuple[int, str]]
+    fixed: list[tuple[str, int, str]]
     results: list[Where]
     dead: list[int]
     after: Entry | None = None
@@ -52,8 +52,8 @@ class Point:
     def fits(self, trace: Trace) -> bool:
         """Whether it may run on the leaves of this trace."""
         given, values = trace.numbers, trace.values
-        for i, number in self.fixed:
-            if repr(given[i]) != number:
+        for what, i, number in self.fixed:
+            if repr(given[i] if what == NUMBER else _number(values[i])) != number:
                 return False
         return not self.dead or all([_is_ours(values[slot]) for slot in self.dead])
 
@@ -160,7 +160,7 @@ def _made(trace: Trace, watch: Sequence[Run], old: dict[int, Where], new: dict[i
     else:
         taken = executable.recipe.free
         needed, numbers = [i for i in range(len(constants)) if i not in taken], scalars + [constants[i] for i in taken]
-    fixed = [(x, repr(pending.constants[i].arg)) for i in needed for what, x in (constants[i],) if what == NUMBER]
+    fixed = [(what, x, repr(pending.constants[i].arg)) for i in needed for what, x in (constants[i],) if what != ALWAYS]
     dead = [where[id(leaf)][1] for leaf, d in zip(pending.leaves, pending.dead, strict=False) if d]
     return Point(executable, pending.device, leaves, numbers, fixed, results, dead)  # type: ignore[arg-type]
 
@@ -251,10 +251,16 @@ def _replay_backward(trace: Trace, point: Point) -> bool:
             leaf._grad._look = lazy, look_of_memory(shape, dtype)
         else:
             leaf._grad._replace(lazy)
-    fill(trace)
-    trace.count(True)
-    _ended(trace)
+    _replayed(trace)
     return True
+
+
+def _replayed(trace: Trace, held: bool = True) -> None:
+    """The end of a trace that ran again; ``held``: somebody may hold results."""
+    if held:
+        fill(trace)
+    trace.count(True)
+    _ended(trace, held)
 
 
 def _value(trace: Trace, slot: int, buffer: Any) -> LazyBuffer:
@@ -361,10 +367,7 @@ def _replay_update(trace: Trace, point: Point, targets: Sequence[Tensor], others
             storage.version += 1  # the memory of the old contents, which nobody else could read
         else:
             storage.write(LazyBuffer.from_buffer(buffer, lazy.shape, lazy.dtype, lazy.device))
-    if others:
-        fill(trace)
-    trace.count(True)
-    _ended(trace, others)
+    _replayed(trace, others)
     return True
 
 

@@ -66,12 +66,11 @@ class Entry:
     arguments are ``view``), how many numbers it takes, whether the tape was on, and what its results look like.
     ``good`` and ``bad`` count how often a trace through here was replayed, and had to be recorded after all."""
 
-    __slots__ = ("bad", "body", "enabled", "good", "hash", "is_tuple", "key", "next", "node", "numbers", "others",
-                 "points", "specs", "view")
+    __slots__ = ("bad", "body", "enabled", "good", "hash", "key", "next", "node", "numbers", "others", "points",
+                 "specs", "view")
 
-    def __init__(self, body: Subgraph | None = None, node: Any = None, view: Any = None,
-                 is_tuple: bool = False) -> None:
-        self.body, self.node, self.view, self.is_tuple = body, node, view, is_tuple
+    def __init__(self, body: Subgraph | None = None, node: Any = None, view: Any = None) -> None:
+        self.body, self.node, self.view = body, node, view
         # The calls that may follow. There is mostly one: that needs no dictionary, of which there would be thousands.
         self.hash, self.key = 0, None
         self.next: Entry | None = None
@@ -199,7 +198,6 @@ class Trace:
             self.diverge(f"{name} was not called here before, or not with such operands" if self.path else "")
             return None
         if found.hopeless:
-            self.called.pop()
             self.stop("")
             return None
         self.entry = found
@@ -330,11 +328,17 @@ class Trace:
 
 def look_of_memory(shape: tuple[int, ...], dtype: DType) -> int:
     """The number of a leaf in memory of its own that requires no gradient."""
-    return _looks.setdefault((shape, dtype, None, False), -1 - len(_looks))
+    return _number_of((shape, dtype, None, False))
 
 
 _looks: dict[Any, int] = {}
-"""A number for each look of a leaf: a key of numbers is compared faster."""
+_next_look = count(1).__next__
+
+
+def _number_of(look: Any) -> int:
+    """A number for each look of a leaf: a key of numbers is compared faster. Below 0, since slots are not."""
+    known = _looks.get(look)
+    return _looks.setdefault(look, -_next_look()) if known is None else known  # whichever thread is first
 
 
 def _look(t: Tensor) -> tuple[LazyBuffer, int] | None:
@@ -346,12 +350,12 @@ def _look(t: Tensor) -> tuple[LazyBuffer, int] | None:
     if value.buffer is not None and value.device == "CPU":
         look: Any = (value.shape, value.dtype, value.arg, source is not None)
     elif value.op == Op.CONST:
-        look = (value.shape, value.dtype, value.device, source is not None, repr(value.arg))
+        look = (value.shape, value.dtype, value.device, source is not None)
     elif value.op == Op.SCALAR:
         look = (value.dtype, value.device)
     else:
         return None
-    return value, _looks.setdefault(look, -1 - len(_looks))  # below 0, since slots are not
+    return value, _number_of(look)
 
 
 threads: list[bool] = []

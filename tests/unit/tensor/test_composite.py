@@ -76,6 +76,28 @@ def test_lists_and_none() -> None:
     assert x.grad.tolist() == [2, 2]
 
 
+def test_tensors_given_by_name_are_inputs() -> None:
+    x = minigrad.tensor([1.0, 2.0], requires_grad=True)
+    y = minigrad.tensor([3.0, 4.0], requires_grad=True)
+    for _ in range(2):
+        scaled_sum(y=y, x=x, by=2.0).backward()
+        scaled_sum(x, y=y, by=2.0).backward()
+    assert scaled_sum(y=y, x=x, by=2.0).item() == 13 and scaled_sum(x, y=y + 1, by=2.0).item() == 15
+    assert x.grad.tolist() == [8, 8] and y.grad.tolist() == [4, 4]
+    out = total(bias=y, tensors=[x, x])
+    assert out.tolist() == [5, 8] and out.grad_fn is not None
+
+
+def test_a_tuple_of_one_stays_a_tuple() -> None:
+    @composite
+    def parts(x, *, alone):
+        return (x + 1,) if alone else x + 1
+
+    for _ in range(3):
+        (only,), plain = parts(minigrad.ones(2), alone=True), parts(minigrad.ones(2), alone=False)
+        assert only.tolist() == plain.tolist() == [2, 2]
+
+
 def test_nested() -> None:
     @composite
     def outer(x):
@@ -102,6 +124,24 @@ def test_what_a_body_must_not_do() -> None:
     def rolls(x):
         return x + minigrad.rand(2)
 
+    outside = minigrad.tensor([3.0, 4.0])
+    pending = outside + 1
+
+    @composite
+    def captures(x):
+        return (x * outside).exp()
+
+    @composite
+    def captures_pending(x):
+        return x - pending
+
+    @composite
+    def makes(x):
+        return x + minigrad.tensor([1.0, 2.0])
+
+    for function in (captures, captures_pending, makes):
+        with pytest.raises(RuntimeError, match="body reads a tensor that is not one of its arguments"):
+            function(minigrad.ones(2))
     with pytest.raises(RuntimeError, match="not known while a composite is traced"):
         looks(minigrad.ones(2))
     with pytest.raises(RuntimeError, match="not known while a composite is traced"):

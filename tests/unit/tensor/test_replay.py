@@ -137,6 +137,27 @@ def test_a_training_loop_written_by_hand_is_replayed(change: Any, zeros: bool) -
         assert losses(0) == steps
 
 
+def test_constants_that_differ_from_step_to_step_are_numbers() -> None:
+
+    def sums(replayed: int) -> list[Any]:
+        thread.forget()
+        weight, found = mg.ones(3, requires_grad=True), []
+        for step in range(8):
+            with mg.inspect() as seen:
+                loss = (weight * mg.full((3,), 0.5 + step) + mg.full((3,), 2.0) * step).sum()
+                loss.backward()
+                found.append((loss.item(), weight.grad.tolist()))
+            if step >= 3:
+                assert seen.replayed == replayed, (step, seen.recorded)
+            weight.grad = None
+        return found
+
+    steps = sums(1)
+    assert steps == [(3 * (0.5 + step + 2 * step), [0.5 + step] * 3) for step in range(8)]
+    with mg.config(REPLAY=0):
+        assert sums(0) == steps
+
+
 def test_an_alias_that_is_written_is_seen() -> None:
     w = mg.tensor([1.0, 1.0], requires_grad=True)
     got = []
