@@ -40,7 +40,6 @@ SETTINGS: dict[str, Setting] = {
         Setting("OPENCL_FORM", "", "Which kernels OpenCL devices take: cpu or gpu; empty goes by what the device is."),
         Setting("ALLOW_TF32", 0, "1 lets CUDA devices multiply float32 matrices with 10 bits of mantissa; see "
                                  "minigrad.backends.cuda.matmul.allow_tf32."),
-        Setting("TORCH_RNG", 0, "1 makes dropout draw PyTorch's own masks on the host."),
     )
 }
 

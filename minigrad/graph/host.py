@@ -25,13 +25,8 @@ def _argsort(arrays: Sequence[np.ndarray], axis: int, descending: bool) -> np.nd
     return _sorted_order(arrays[0], axis, descending).astype(np.int64)
 
 
-def _nonzero(arrays: Sequence[np.ndarray]) -> np.ndarray:
-    return np.argwhere(arrays[0]).astype(np.int64)
-
-
 HOST_FUNCTIONS: dict[str, Callable[..., np.ndarray]] = {
     "argsort": _argsort,
-    "nonzero": _nonzero,
 }
 """By name: each takes the list of arrays, then its parameters."""
 
