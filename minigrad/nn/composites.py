@@ -37,12 +37,6 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 @composite
-def leaky_relu(input: Tensor, *, negative_slope: float) -> Tensor:
-    """x where x > 0, else negative_slope * x."""
-    return where(input > 0, input, input * negative_slope)
-
-
-@composite
 def layer_norm(input: Tensor, weight: Tensor | None, bias: Tensor | None, *, axes: tuple[int, ...],
                eps: float) -> Tensor:
     """(x - mean) / sqrt(variance + eps) * weight + bias, statistics over ``axes``; halves are rounded at the end."""

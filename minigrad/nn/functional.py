@@ -113,8 +113,7 @@ def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = Fals
     >>> leaky_relu(minigrad.tensor([-1.0, 2.0]), 0.5)
     tensor([-0.5000,  2.0000])
     """
-    result = composites.leaky_relu(input, negative_slope=negative_slope)
-    return input.copy_(result) if inplace else result
+    return input.leaky_relu_(negative_slope) if inplace else input.leaky_relu(negative_slope)
 
 
 def tanh(input: Tensor) -> Tensor:
