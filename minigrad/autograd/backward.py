@@ -51,7 +51,7 @@ def _run(tensors: Sequence[Any], grad_tensors: Any, retain_graph: bool | None, c
         inputs = _listed(inputs)
         if not inputs:
             raise RuntimeError("'inputs' argument to 'backward' cannot be empty.")
-        targets = [_edge_of(t) for t in inputs]
+        targets = [t._source() for t in inputs]
     walk = Walk(create_graph, targets)
     _walk(walk, tensors, grad_tensors)
     if not (create_graph if retain_graph is None else retain_graph):
@@ -119,7 +119,7 @@ def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool
     for tensor in inputs:
         if not tensor.requires_grad:
             raise RuntimeError("One of the differentiated Tensors does not require grad")
-    targets = [_edge_of(t) for t in inputs]
+    targets = [t._source() for t in inputs]
     walk = Walk(create_graph, targets)
     _walk(walk, outputs, starts)
     if not (create_graph if retain_graph is None else retain_graph):
@@ -157,10 +157,6 @@ def _root_edge(position: int, tensor: Any) -> Edge:
     if edge is None:
         raise RuntimeError(f"element {position} of tensors does not require grad and does not have a grad_fn")
     return edge
-
-
-def _edge_of(tensor: Any) -> Edge:
-    return tensor._source()
 
 
 def _start(walk: Walk, tensor: Any, gradient: Any) -> Any:

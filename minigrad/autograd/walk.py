@@ -95,7 +95,7 @@ class Walk:
         for number, hooks in extra.tensor.items():
             gradients[number] = self.hooked(hooks, gradients[number])
         for hook in tuple(extra.pre.values()):
-            changed = _call_hook(hook, tuple([self.tensor(g) for g in gradients]))
+            changed = hook(tuple([self.tensor(g) for g in gradients]))
             if changed is not None:
                 gradients[:] = [self.gradient(g) for g in changed]
         for number, reference in extra.retained.items():
@@ -107,7 +107,7 @@ class Walk:
     def _after(self, node: Node, results: list[Gradient], gradients: list[Gradient]) -> list[Gradient]:
         given = tuple([self.tensor(g) for g in gradients])
         for hook in tuple(node.more().post.values()):
-            changed = _call_hook(hook, tuple([self.tensor(r) for r in results]), given)
+            changed = hook(tuple([self.tensor(r) for r in results]), given)
             if changed is not None:
                 changed = changed if isinstance(changed, tuple) else (changed,)
                 results = [self.gradient(g) for g in changed]
@@ -118,7 +118,7 @@ class Walk:
         if gradient is None:
             return None
         for hook in tuple(hooks.values()):
-            changed = _call_hook(hook, self.tensor(gradient))
+            changed = hook(self.tensor(gradient))
             if changed is not None:
                 gradient = self.gradient(changed)
         return gradient
@@ -127,10 +127,6 @@ class Walk:
         """Free what the visited nodes saved."""
         for node in self.visited:
             node.release()
-
-
-def _call_hook(hook: Any, *arguments: Any) -> Any:
-    return hook(*arguments)
 
 
 def _leading_to(targets: set[Edge], roots: Sequence[Edge]) -> set[Any]:

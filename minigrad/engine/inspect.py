@@ -72,8 +72,8 @@ class Seen:
     native code; ``compiled``: kernels compiled, equal ones once; ``tier0``: graphs run without compiling them, by
     generic kernels (then ``kernels`` has each of those once, and ``launches`` counts their calls); ``plan_hits``,
     ``plan_misses``: realised graphs that had a plan, or needed one; ``replayed``: runs without a graph, since the calls
-    were those seen before; ``recorded``: why others were not replayed. ``device``: the only device looked at (None:
-    all); ``run``: whether its kernels are those that ran."""
+    were those seen before; ``recorded``: why calls that had been followed so far were recorded after all. ``device``:
+    the only device looked at (None: all); ``run``: whether its kernels are those that ran."""
 
     device: str | None = None
     run: bool = True
@@ -98,11 +98,22 @@ def inspect(device: str | None = None, run: bool = True) -> Iterator[Seen]:
     With ``run=False`` the program runs where its tensors are, and beside that each graph it realises is planned and
     rendered for ``device``: ``kernels`` then holds what that device would run. It need not exist on this machine.
 
+    Raises ``ValueError`` for ``run=False`` without a device.
+
     >>> import minigrad
     >>> x = minigrad.ones(1000)
     >>> with minigrad.inspect() as seen:
     ...     y = (x.relu() * 2 + 1).realize()
     >>> seen.launches
+    1
+    >>> for _ in range(4):
+    ...     with minigrad.inspect() as seen:
+    ...         total = (x * 3).sum().item()
+    >>> seen.replayed, seen.recorded
+    (1, [])
+    >>> with minigrad.config(TIERS=2), minigrad.inspect() as seen:
+    ...     y = (x.relu() * 4 - 3).realize()
+    >>> seen.tier0
     1
     >>> with minigrad.inspect(device="CUDA", run=False) as seen:
     ...     y = (x.relu() * 2 + 1).realize()

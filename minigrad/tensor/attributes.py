@@ -6,8 +6,9 @@ from __future__ import annotations
 from math import prod
 from typing import TYPE_CHECKING, Any
 
+from minigrad.dtype import DType
 from minigrad.tensor.base import AnyTensor
-from minigrad.tensor.definition import function
+from minigrad.tensor.definition import both, function
 from minigrad.tensor.operands import dim_index, result_dtype
 from minigrad.tensor.values import realize
 
@@ -25,9 +26,15 @@ def is_tensor(obj: Any) -> bool:
     return isinstance(obj, AnyTensor)
 
 
-function("numel")(lambda input: input.numel())
-function("is_floating_point")(lambda input: input.is_floating_point())
-function("result_type")(lambda a, b: result_dtype((a, b)))
+@function("result_type")
+def result_type(tensor1: Any, tensor2: Any) -> DType:
+    """The dtype of an elementwise op on two Tensors or numbers.
+
+    >>> import minigrad
+    >>> result_type(minigrad.tensor([1, 2]), 1.0)
+    minigrad.float32
+    """
+    return result_dtype((tensor1, tensor2))
 
 
 class Attributes:
@@ -45,6 +52,7 @@ class Attributes:
 
     ndimension = dim
 
+    @both("numel")
     def numel(self: Tensor) -> int:
         """The number of elements."""
         return prod(self._shape())
@@ -64,6 +72,7 @@ class Attributes:
         skipped = 0 if self._view is None else self._view.offset * lazy.dtype.size
         return lazy.buffer.address + lazy.offset + skipped
 
+    @both("is_floating_point")
     def is_floating_point(self: Tensor) -> bool:
         """Whether the dtype is floating."""
         return self.dtype.kind == "f"

@@ -7,6 +7,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import chain
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -52,7 +53,7 @@ def _plain(data: Any) -> Any:
     """Nested sequences with the Tensors in them as Python numbers."""
     if isinstance(data, AnyTensor):
         return data.tolist()
-    if isinstance(data, np.ndarray | np.generic | int | float | str):
+    if isinstance(data, np.ndarray | np.generic | int | float | str | bytes | dict):
         return data
     if hasattr(data, "__len__") and hasattr(data, "__getitem__"):
         return [_plain(d) for d in data]
@@ -71,14 +72,16 @@ def _inferred(data: Any) -> DType:
             kind_of = dtypes.from_numpy(item.dtype)
         elif isinstance(item, int | float):
             kind_of = number_dtype(item)
+        elif isinstance(item, str | bytes):
+            raise TypeError(f"new(): invalid data type '{type(item).__name__}'")
         else:
             raise RuntimeError(f"Could not infer dtype of {type(item).__name__}")
         found = kind_of if found is None else promote(found, kind_of)
     return get_default_dtype() if found is None else found
 
 
-def _check_even(data: Any) -> None:
-    """``ValueError`` in PyTorch's words if rows differ in length."""
+def _check_even(data: Any, dtype: DType) -> None:
+    """Raise in PyTorch's words: ``ValueError`` if rows differ in length, ``TypeError`` for what is no number or row."""
     shape, level = [], data
     while isinstance(level, list | tuple):
         shape.append(len(level))
@@ -87,13 +90,16 @@ def _check_even(data: Any) -> None:
         level = level[0]
 
     def check(part: Any, dim: int) -> None:
-        if not isinstance(part, list | tuple):
-            if dim < len(shape):
-                raise TypeError("not a sequence")
+        if dim == len(shape):
+            if not isinstance(part, Real | np.bool_ | np.ndarray):
+                name = type(part).__name__
+                raise TypeError(f"must be real number, not {name}" if dtype.kind == "f" else
+                                f"'{name}' object cannot be interpreted as an integer")
             return
-        if dim >= len(shape) or len(part) != shape[dim]:
-            expected = shape[dim] if dim < len(shape) else 0
-            raise ValueError(f"expected sequence of length {expected} at dim {dim} (got {len(part)})")
+        if not isinstance(part, list | tuple):
+            raise TypeError("not a sequence")
+        if len(part) != shape[dim]:
+            raise ValueError(f"expected sequence of length {shape[dim]} at dim {dim} (got {len(part)})")
         for p in part:
             check(p, dim + 1)
 
@@ -112,21 +118,18 @@ def array_of(data: Any, dtype: DType | None) -> tuple[np.ndarray, DType]:
         types = _types(data)
         if types is None:
             data = _plain(data)
-        if isinstance(data, str | dict | set) or data is None:
-            raise TypeError(f"new(): invalid data type '{type(data).__name__}'")
         if hasattr(data, "__array__") and not isinstance(data, list):
             return array_of(np.asarray(data), dtype)
-        dtype = dtype or _inferred(data if types is None else [kind() for kind in types])
+        if dtype is None or isinstance(data, str | bytes):  # PyTorch takes no text, whatever the dtype
+            dtype = _inferred(data if types is None else [kind() for kind in types])
         try:
             array = np.array(data)
         except ValueError:
-            _check_even(data)
+            _check_even(data, dtype)
             raise
-        if array.dtype.kind == "O" or (array.dtype.kind == "u" and dtype is int64):
-            _check_even(data)
+        if array.dtype.kind not in "biuf" or (array.dtype.kind == "u" and dtype is int64):
+            _check_even(data, dtype)
             raise ValueError("Overflow when unpacking long long: a Python integer does not fit int64")
-        if array.dtype.kind not in "biuf":
-            raise TypeError(f"new(): invalid data type '{type(data).__name__}'")
     if array.dtype != dtype.numpy:
         array = cast_array(array, dtype)
     return array, dtype

@@ -9,8 +9,8 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from minigrad.runtime.locks import record_lock
-from minigrad.tensor.base import AnyTensor, blank, check_in_place
-from minigrad.tensor.operands import one_device
+from minigrad.tensor.base import blank, check_in_place
+from minigrad.tensor.operands import one_device, require_tensor
 from minigrad.tensor.promotion import can_cast, type_name
 
 if TYPE_CHECKING:
@@ -47,8 +47,7 @@ def both(*names: str) -> Callable[[F], F]:
 
         @wraps(made)
         def function(input: Any, *args: Any, **kwargs: Any) -> Any:
-            if not isinstance(input, AnyTensor):
-                raise TypeError(f"{name}(): argument 'input' (position 1) must be Tensor, not {type(input).__name__}")
+            require_tensor(input, name, "input", 1)
             if "out" in kwargs:
                 return _into(kwargs.pop("out"), made(input, *args, **kwargs))
             return made(input, *args, **kwargs)

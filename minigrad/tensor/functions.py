@@ -332,14 +332,24 @@ class Functions:
 
     @both("log1p")
     def log1p(self: Tensor) -> Tensor:
-        """log(1 + self), exact to the last digits also near 0."""
+        """log(1 + self), exact to the last digits also near 0.
+
+        >>> import minigrad
+        >>> minigrad.tensor([1e-10]).log1p()
+        tensor([1.0000e-10])
+        """
         return _LOG1P((self,))
 
     log1p_ = in_place(log1p)
 
     @both("expm1", "special_expm1")
     def expm1(self: Tensor) -> Tensor:
-        """exp(self) - 1, exact to the last digits also near 0."""
+        """exp(self) - 1, exact to the last digits also near 0.
+
+        >>> import minigrad
+        >>> minigrad.tensor([1e-10]).expm1()
+        tensor([1.0000e-10])
+        """
         return _EXPM1((self,))
 
     special_expm1 = expm1

@@ -152,6 +152,11 @@ class Generator:
         pairs |= high
         return pairs
 
+    def _below(self, span: int, count: int, double: bool) -> np.ndarray:
+        """``count`` numbers in [0, span): one word each, or a double word, modulo ``span``."""
+        drawn = self._double_words(count) if double else self._words(count)
+        return drawn if span == 2 ** (8 * drawn.itemsize) else drawn % drawn.dtype.type(span)
+
     def _unit32(self, count: int) -> np.ndarray:
         """``count`` float32 in [0, 1): 24 bits of one word each."""
         words = self._words(count)
@@ -294,15 +299,8 @@ class Generator:
             raise ValueError(f"randint's bounds should fit int64, got low={low}, high={high}")
         shape, count = _shape(shape)
         span = high - low
-        if span < 2**28:
-            result = (self._words(count) % np.uint32(span)).astype(np.int64)
-            result += low
-        else:
-            bits = self._double_words(count)
-            if span < 2**64:
-                bits = bits % np.uint64(span)
-            result = (bits + np.uint64(low % 2**64)).view(np.int64)  # wraps to negative numbers
-        return result.reshape(shape)
+        steps = self._below(span, count, double=span >= 2**28).astype(np.uint64, copy=False)
+        return (steps + np.uint64(low % 2**64)).view(np.int64).reshape(shape)  # wraps to negative numbers
 
     @_locked
     def random(self, shape: Shape, dtype: DType = int64) -> np.ndarray:
@@ -317,11 +315,7 @@ class Generator:
             span = {"float16": 2**11, "bfloat16": 2**8, "float32": 2**24, "float64": 2**53}[dtype.name] + 1
         else:
             span = int(dtype.max) + 1
-        if dtype.size < 8:
-            result = self._words(count) if span == 2**32 else self._words(count) % np.uint32(span)
-        else:
-            result = self._double_words(count) if span == 2**64 else self._double_words(count) % np.uint64(span)
-        return result.astype(dtype.numpy).reshape(shape)
+        return self._below(span, count, double=dtype.size == 8).astype(dtype.numpy).reshape(shape)
 
     @_locked
     def randperm(self, n: int) -> np.ndarray:

@@ -171,8 +171,7 @@ class Autograd:
 
     @data.setter
     def data(self: Tensor, value: Tensor) -> None:
-        other = alias(value)
-        self._storage, self._view, self._tag, self._look = other._storage, other._view, 0, None
+        self.set_(value)
 
     # --- hooks and retained gradients
 

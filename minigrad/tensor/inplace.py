@@ -12,7 +12,7 @@ from minigrad.ops import Op
 from minigrad.tensor.base import AnyTensor, check_in_place, make
 from minigrad.tensor.function import Function
 from minigrad.tensor.movement import shape_argument
-from minigrad.tensor.operands import fit, is_number
+from minigrad.tensor.operands import fit, is_number, require_tensor
 from minigrad.tensor.promotion import number
 from minigrad.tensor.storage import Storage
 
@@ -74,10 +74,9 @@ class InPlace:
     def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
         """The elements of ``src``, broadcast, cast to self's dtype and brought to its device."""
         check_in_place(self)
-        if not isinstance(src, AnyTensor):
-            if is_number(src):
-                return self.fill_(src)
-            raise TypeError(f"copy_(): argument 'other' (position 1) must be Tensor, not {type(src).__name__}")
+        if is_number(src):
+            return self.fill_(src)
+        require_tensor(src, "copy_", "other", 1)
         _check_expands(src._shape(), self._shape())
         static = (self._shape(), self.dtype, self._pending().device)
         return self._adopt(_COPY((self, src) if self._requires_grad else (src,), static))
@@ -108,6 +107,6 @@ class InPlace:
 
     def set_(self: Tensor, source: Tensor) -> Tensor:
         """Become an alias of ``source``."""
-        twin_of = source.detach()
-        self._storage, self._view, self._tag, self._look = twin_of._storage, twin_of._view, 0, None
+        other = source.detach()
+        self._storage, self._view, self._tag, self._look = other._storage, other._view, 0, None
         return self

@@ -17,7 +17,7 @@ from minigrad.tensor import Tensor
 
 __all__ = ["Drawing", "draw"]
 
-LARGEST = 500  # ops: a larger picture can't be read; one leaf used by each of them takes 2 s to place, by 1,500 minutes
+LARGEST = 500  # ops: a larger picture can't be read, and the time to place it grows faster than its size
 
 # The sign of an op, by the name of its tape entry; other ops go by their name: TanhBackward0 is "tanh".
 SIGNS = {"Add": "+", "Sub": "-", "Rsub": "-", "Mul": "×", "Div": "÷", "Pow": "**", "Neg": "-", "Mm": "@", "Mv": "@",

@@ -92,6 +92,17 @@ t.stack([]) ⇒ RuntimeError: stack expects a non-empty TensorList
 t.tensor([[1, 2], [3]]) ⇒ ValueError: expected sequence of length 2 at dim 1 (got 1)
 t.tensor([[1, 2], 3]) ⇒ TypeError: not a sequence
 t.tensor("a") ⇒ TypeError: new(): invalid data type 'str'
+t.tensor("a", dtype=t.float32) ⇒ TypeError: new(): invalid data type 'str'
+t.tensor([1, "a"]) ⇒ TypeError: new(): invalid data type 'str'
+t.tensor([1, "a"], dtype=t.int64) ⇒ TypeError: 'str' object cannot be interpreted as an integer
+t.tensor([1, "a"], dtype=t.float32) ⇒ TypeError: must be real number, not str
+t.tensor([1, b"a"]) ⇒ TypeError: new(): invalid data type 'bytes'
+t.tensor([1, [2]]) ⇒ TypeError: 'list' object cannot be interpreted as an integer
+t.tensor([1.0, [2]]) ⇒ TypeError: must be real number, not list
+t.tensor([[1], [[2]]]) ⇒ TypeError: 'list' object cannot be interpreted as an integer
+t.tensor(None) ⇒ RuntimeError: Could not infer dtype of NoneType
+t.tensor({}) ⇒ RuntimeError: Could not infer dtype of dict
+t.tensor([None], dtype=t.float32) ⇒ TypeError: must be real number, not NoneType
 t.zeros(-1) ⇒ RuntimeError: Trying to create tensor with negative dimension -1: [-1]
 t.arange(0, 5, -1) ⇒ RuntimeError: upper bound and lower bound inconsistent with step sign
 t.arange(0, 5, 0) ⇒ RuntimeError: step must be nonzero
