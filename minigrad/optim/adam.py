@@ -89,7 +89,7 @@ class Adam(Optimizer):
                 if amsgrad:
                     state["max_exp_avg_sq"] = self._zero_state(param)
             state["step"] += 1
-            key = (param._pending().device, param.dtype is float64, state["step"])
+            key = (param.device.name, param.dtype is float64, state["step"])
             batch = batches.get(key)
             if batch is None:
                 batch = batches[key] = ([], [], [], [], [])

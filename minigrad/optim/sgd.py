@@ -74,7 +74,7 @@ class SGD(Optimizer):
                 if buffer is None:
                     first = dampening != 0
                     buffer = state["momentum_buffer"] = self._zero_state(param)
-            key = (param._pending().device, param.dtype is float64, first)
+            key = (param.device.name, param.dtype is float64, first)
             params, grads, buffers = batches.setdefault(key, ([], [], []))
             params.append(param)
             grads.append(grad)

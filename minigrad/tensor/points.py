@@ -187,7 +187,8 @@ def backward(t: Tensor) -> None:
 def _backward(t: Tensor) -> None:
     trace = thread.trace
     if tracing or trace.state == OFF or t._tag != trace.tag:
-        trace.stop("backward from a Tensor that this trace does not know") if trace.path else None
+        if trace.path:
+            trace.stop("backward from a Tensor that this trace does not know")
         with _ending():
             run_backward((t,), (None,), along=trace.held() + Writes.take())
         return
@@ -310,7 +311,8 @@ def _update(targets: Sequence[Tensor], values: Sequence[Tensor]) -> None:
     known = not tracing and trace.state != OFF and all([v._tag == tag for v in values]) and all([
         t._tag == tag and t._view is None for t in targets])
     if not known:
-        trace.stop("an update of a Tensor that this trace does not know") if trace.path else None
+        if trace.path:
+            trace.stop("an update of a Tensor that this trace does not know")
         with _ending():
             replace(targets, values)
             realise([t._storage.lazy for t in targets] + trace.held() + Writes.take())
