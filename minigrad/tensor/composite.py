@@ -61,11 +61,11 @@ class Composite:
                 parts.append((type(arg), arg))
         parts += [get_default_dtype(), *[(k, type(v), v) for k, v in static.items()]]
         trace = thread.trace
-        if trace.stopped and mode.enabled and Writes.any() and not tracing:
+        if trace.stopped and mode.enabled and Writes.any() and not tracing.names:
             begin_step(tensors)
             trace = thread.trace
         known_call = None
-        if trace.state and not tracing:
+        if trace.state and not tracing.names:
             known_call = trace.key(self, tuple(parts), tensors)
             if known_call is not None and trace.state == FOLLOW:
                 known = trace.advance(known_call, self.name)
@@ -78,7 +78,7 @@ class Composite:
         body, is_tuple = remember(self.traces, key, self._trace(args, static, values)) if found is None else found
         results = recorded(self.node, body, tensors, values)
         if trace.state == OFF:
-            if not tracing:
+            if not tracing.names:
                 trace.hold(results)
         elif known_call is not None and trace.state == RECORD:
             trace.note(known_call, Entry(body, self.node, is_tuple=is_tuple), results)
@@ -88,7 +88,7 @@ class Composite:
                values: Sequence[LazyBuffer]) -> tuple[Subgraph, bool]:
         """The traced body, and whether the function returned a tuple."""
         params = [param(i, v.shape, v.dtype, v.device) for i, v in enumerate(values)]
-        tracing.append(self.name)
+        tracing.names.append(self.name)
         try:
             given = iter([make(p) for p in params])
             placed = [next(given) if isinstance(a, Tensor) else
@@ -96,7 +96,7 @@ class Composite:
             with no_grad():
                 result = self.function(*placed, **static)
         finally:
-            tracing.pop()
+            tracing.names.pop()
         results = result if isinstance(result, tuple) else (result,)
         return Subgraph(self.name, params, [r._read() for r in results]), isinstance(result, tuple)
 

@@ -103,6 +103,28 @@ def test_models_of_their_own_are_trained_to_the_same_bits() -> None:
     assert len(weights) == 8 and len(set(weights)) == 1
 
 
+def test_a_composite_that_one_thread_traces_is_nothing_to_the_others() -> None:
+    inside, seen = threading.Event(), threading.Event()
+
+    @mg.composite
+    def slow(x: Any) -> Any:
+        inside.set()
+        seen.wait(0.5)  # to compute something, the other thread has to wait for this one
+        return x * 2
+
+    pending, x = mg.ones(3) + 1, mg.ones(2)
+    tracer = threading.Thread(target=lambda: slow(x))
+    tracer.start()
+    inside.wait()
+    drawn = mg.zeros(4).uniform_(1, 2)
+    pending.realize()
+    computed = pending._storage.lazy.buffer is not None
+    seen.set()
+    tracer.join()
+    assert computed and pending.tolist() == [2.0] * 3
+    assert all(1 <= number < 2 for number in drawn.tolist())
+
+
 def test_a_long_kernel_does_not_keep_others_from_recording() -> None:
     a = mg.ones(1500, 1500).realize()
     (a @ a).realize()
