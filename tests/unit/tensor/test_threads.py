@@ -15,6 +15,7 @@ import pytest
 
 import minigrad as mg
 from minigrad import nn, optim
+from minigrad.runtime.locks import computing, engine_lock, others_record, record_lock
 
 
 @pytest.fixture(autouse=True)
@@ -144,3 +145,37 @@ def test_a_long_kernel_does_not_keep_others_from_recording() -> None:
         recorded.append(time.perf_counter() - begin)
     thread.join()
     assert np.median(recorded) < 0.01  # a product takes much longer
+
+
+def _may_record(_: int) -> bool:
+    if free := record_lock.acquire(timeout=0.2):
+        record_lock.release()
+    return free
+
+
+def test_native_code_runs_without_the_lock_for_recording() -> None:
+    with computing:
+        assert together(1, _may_record) == [False]
+        with others_record:
+            assert together(1, _may_record) == [True]
+        assert together(1, _may_record) == [False]
+
+
+def test_whoever_waits_to_compute_lets_others_record() -> None:
+    recording = threading.Event()
+
+    def work() -> None:
+        with record_lock:
+            recording.set()
+            with computing:
+                pass
+
+    waiting = threading.Thread(target=work)
+    with engine_lock:
+        waiting.start()
+        recording.wait()
+        free = record_lock.acquire(timeout=5)
+        if free:
+            record_lock.release()
+    waiting.join()
+    assert free
