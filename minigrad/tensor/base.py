@@ -318,7 +318,7 @@ def made(lazy: LazyBuffer) -> Tensor:
 def alias(tensor: Tensor) -> Tensor:
     """Another Tensor on the same Storage, through the same view, outside autograd: ``detach``."""
     trace = thread.trace
-    if trace.state and tensor._tag == trace.tag and trace.specs[tensor._slot] is not None and not tracing:
+    if trace.state and tensor._tag == trace.tag and trace.specs[tensor._slot] is not None and not tracing.names:
         return _traced(tensor, "detach")
     return plain_alias(tensor)
 
@@ -347,7 +347,7 @@ def make_view(parent: Tensor, steps: tuple[tuple[str, Any], ...], shape: tuple[i
     """An alias of a part of ``parent``. Its tape node is made when somebody asks for it."""
     trace = thread.trace
     arguments = (steps, shape, strides, offset, kind)
-    if trace.state and not tracing:
+    if trace.state and not tracing.names:
         if parent._tag == trace.tag:
             return _traced(parent, arguments)
         if parent._spec is None and parent._requires_grad and parent._edge is None and parent._view is None:

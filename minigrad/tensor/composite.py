@@ -63,12 +63,12 @@ class Composite:
         placed = [next(given) if part is Tensor else part[1] if not _is_sequence(part) else
                   part[0]([next(given) for _ in range(part[1])]) for part in layout]
         first_named = len(placed) - len(names)
-        tracing.append(self.name)
+        tracing.names.append(self.name)
         try:
             with no_grad():
                 result = self.function(*placed[:first_named], **dict(zip(names, placed[first_named:], strict=True)))
         finally:
-            tracing.pop()
+            tracing.names.pop()
         if not isinstance(result, tuple):
             return (result._read(),)
         if len(result) == 1:

@@ -64,11 +64,11 @@ class Function:
 
     def _all(self, tensors: Sequence[Tensor], static: tuple[Hashable, ...], numbers: Sequence[Number]) -> list[Tensor]:
         trace = thread.trace
-        if trace.stopped and mode.enabled and Writes.any() and not tracing:
+        if trace.stopped and mode.enabled and Writes.any() and not tracing.names:
             begin_step(tensors)
             trace = thread.trace
         key = None
-        if trace.state and not tracing:
+        if trace.state and not tracing.names:
             key = trace.key(self, static, tensors, numbers)
             if key is not None and trace.state == FOLLOW:
                 known = trace.advance(key, self.body.name)
@@ -82,7 +82,7 @@ class Function:
         body = self.body.at(values, static)
         results = recorded(self.node, body, tensors, values)
         if trace.state == OFF:
-            if not tracing:
+            if not tracing.names:
                 trace.hold(results)
         elif key is not None and trace.state == RECORD:
             trace.note(key, Entry(body, self.node), results, values[len(tensors):])

@@ -186,7 +186,7 @@ def backward(t: Tensor) -> None:
 
 def _backward(t: Tensor) -> None:
     trace = thread.trace
-    if tracing or trace.state == OFF or t._tag != trace.tag:
+    if tracing.names or trace.state == OFF or t._tag != trace.tag:
         if trace.path:
             trace.stop("backward from a Tensor that this trace does not know")
         with _ending():
@@ -308,7 +308,7 @@ def update(targets: Sequence[Tensor], values: Sequence[Tensor]) -> None:
 def _update(targets: Sequence[Tensor], values: Sequence[Tensor]) -> None:
     trace = thread.trace
     tag = trace.tag
-    known = not tracing and trace.state != OFF and all([v._tag == tag for v in values]) and all([
+    known = not tracing.names and trace.state != OFF and all([v._tag == tag for v in values]) and all([
         t._tag == tag and t._view is None for t in targets])
     if not known:
         if trace.path:
@@ -414,7 +414,7 @@ def _compute(lazies: Sequence[LazyBuffer]) -> None:
         return
     if trace.state == OFF:
         realise(lazies)
-        if not tracing:
+        if not tracing.names:
             thread.begin()
         return
     at = {id(v): i for i, v in reversed(list(enumerate(trace.values)))}

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 
 def _source(generator: Generator | None) -> Generator:
-    if tracing:
-        raise RuntimeError(f"random numbers can't be drawn while the composite {tracing[-1]} is traced: it would "
+    if tracing.names:
+        raise RuntimeError(f"random numbers can't be drawn while the composite {tracing.names[-1]} is traced: it would "
                            "return the same ones at every call; draw them outside and pass them in")
     return generators.default_generator if generator is None else generator
 

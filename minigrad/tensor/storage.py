@@ -5,6 +5,7 @@ Next: ``body.py``."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from math import prod
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -137,18 +138,24 @@ def begin_step(tensors: Sequence[Tensor]) -> None:
             return
 
 
-tracing: list[str] = []
-"""The names of the composites that are being traced."""
+class Tracing(threading.local):
+    """``names``: those of the composites that this thread is tracing; other threads go on with values meanwhile."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+
+tracing = Tracing()
 
 _unsettled: list[LazyBuffer] = []
 
 
 def compute(lazy: LazyBuffer, what: str) -> None:
     """Run a pending value. ``RuntimeError`` for one that a composite's placeholders lead to: it has none yet."""
-    if tracing and _reads_placeholder(lazy):
+    if tracing.names and _reads_placeholder(lazy):
         raise RuntimeError(f"{what} needs the values of a tensor, which are not known while a composite is traced "
-                           f"({tracing[-1]}); use where() or masked_fill(), whose shapes do not depend on values, or "
-                           "compute it outside")
+                           f"({tracing.names[-1]}); use where() or masked_fill(), whose shapes do not depend on "
+                           "values, or compute it outside")
     Storage.compute([lazy])
 
 
@@ -186,7 +193,7 @@ def snapshot(storage: Storage, steps: Steps) -> LazyBuffer:
 def settle(lazies: list[LazyBuffer]) -> list[LazyBuffer]:
     """Run an op that reads shared memory too large to copy, before that memory can change. A result that is that memory
     itself becomes a copy. While a composite is traced nothing runs: the call of what is traced settles it."""
-    if tracing:
+    if tracing.names:
         return lazies
     _unsettled.clear()
     realise(lazies)

@@ -27,7 +27,7 @@ def realize(*tensors: Any) -> None:
     >>> realize(x)
     """
     given = tensors[0] if len(tensors) == 1 and isinstance(tensors[0], tuple | list) else tensors
-    if not tracing:
+    if not tracing.names:
         shells = [t for t in given if t._spec is not None and not is_filled(t)]
         if shells:
             points.value(shells)

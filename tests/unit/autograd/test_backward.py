@@ -279,3 +279,11 @@ def test_error_in_backward_changes_no_gradient() -> None:
     assert x.grad.tolist() == [1, 1]
     x.sum().backward()
     assert x.grad.tolist() == [2, 2]
+
+
+def test_a_hook_sees_no_gradient_of_an_input_that_nobody_asked_for() -> None:
+    a, b = (minigrad.tensor([2.0], requires_grad=True) for _ in range(2))
+    product, seen = a * b, []
+    product.grad_fn.register_hook(lambda inputs, outputs: seen.append([g is None for g in inputs]))
+    minigrad.autograd.grad(product.sum(), [b])
+    assert seen == [[True, False]]

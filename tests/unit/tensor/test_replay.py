@@ -4,7 +4,9 @@ replayed, and their results are those of recording every call anew. Next: ``test
 from __future__ import annotations
 
 import random
+import threading
 from typing import Any
+from weakref import ref
 
 import numpy as np
 import pytest
@@ -258,6 +260,158 @@ def test_a_sum_that_is_rebound_does_not_pile_up() -> None:
         loss.backward()
         assert not total._storage.lazy.srcs
     assert total.item() == 36
+
+
+def test_a_call_is_another_with_the_tape_off() -> None:
+    x = mg.tensor([1.0, 2.0], requires_grad=True)
+    for enabled in (True, True, True, False, False, True, False):
+        with mg.set_grad_enabled(enabled):
+            y = (x * 2).sum()
+            part = x[1:]
+        assert y.requires_grad is enabled and part.requires_grad is enabled
+        assert y.item() == 6 and (y.grad_fn is not None) is enabled
+
+
+def test_numbers_of_another_kind_make_another_result() -> None:
+    x = mg.tensor([1, 2])
+    for number in (2, 2, 2, 2.5, 2.5, 2):
+        y = x * number
+        assert y.dtype is (mg.int64 if isinstance(number, int) else mg.float32)
+        assert y.tolist() == [number, 2 * number]
+
+
+def test_calls_with_arguments_of_one_hash_are_told_apart() -> None:
+    assert hash((-1,)) == hash((-2,))
+    x = mg.ones(3, 3).realize()
+    for step in range(6):
+        diagonal = -1 - step % 2
+        assert x.tril(diagonal).sum().item() == (3 if diagonal == -1 else 1)
+
+
+def test_a_constant_that_was_replaced_is_seen() -> None:
+    x = mg.zeros(3)
+    got = []
+    for step in range(6):
+        x.fill_(step)
+        got.append((x.exp().sum() * 1).item())
+    np.testing.assert_allclose(got, 3 * np.exp(np.arange(6)), rtol=1e-6)
+
+
+def test_memory_that_numpy_sees_since_the_last_step_is_read_anew() -> None:
+    x, array, got = mg.tensor([0.0, 0.0]), None, []
+    for step in range(6):
+        y = x + 1
+        if array is not None:
+            array[:] = -1
+        got.append(y.tolist()[0])
+        if step == 2:
+            array = x.numpy()
+        if array is not None:
+            array[:] = step
+    assert got == [1, 1, 1, 3, 4, 5]
+
+
+def test_gradients_that_are_constants_are_added_to() -> None:
+    w = mg.tensor([1.0, 2.0], requires_grad=True)
+    for step in range(6):
+        w.grad = mg.full((2,), float(step))
+        (w * 2).sum().backward()
+        assert w.grad.tolist() == [step + 2.0] * 2
+
+
+def test_old_weights_that_another_thread_has_yet_to_read_are_kept() -> None:
+    w, pending = mg.tensor([1.0, 2.0], requires_grad=True), []
+    optimizer = optim.SGD([w], lr=0.25)
+    for step in range(8):
+        w.grad = None
+        (w * w).sum().backward()
+        if step >= 5:
+            recorder = threading.Thread(target=lambda: pending.append(w.detach() * 3))
+            recorder.start()
+            recorder.join()
+        with mg.inspect() as seen:
+            optimizer.step()  # halves them
+        assert step < 3 or seen.kernels, seen.recorded
+    assert [p.tolist() for p in pending] == [[3 * 0.5 ** step, 6 * 0.5 ** step] for step in (5, 6, 7)]
+
+
+def test_a_hook_that_is_new_is_called_and_one_that_is_gone_is_not() -> None:
+    w, handle = mg.tensor([1.0, 2.0], requires_grad=True), None
+    for step in range(8):
+        w.grad = None
+        if step == 4:
+            handle = w.register_hook(lambda gradient: gradient * 10)
+        elif step == 6:
+            handle.remove()
+        (w * 3).sum().backward()
+        assert w.grad.tolist() == ([30.0] * 2 if step in (4, 5) else [3.0] * 2), step
+
+
+def test_numbers_that_alternate_are_replayed() -> None:
+    x = mg.tensor([1.0, 2.0])
+    for step in range(8):
+        number = step % 2
+        with mg.inspect() as seen:
+            assert (x * number + number).tolist() == [2.0 * number, 3.0 * number]
+        assert step < 2 or seen.replayed == 1, (step, seen.recorded)
+
+
+def test_calls_whose_results_nobody_holds_are_forgotten() -> None:
+    x = mg.tensor([1.0, 2.0])
+    for _ in range(400):
+        x + 1
+    assert len(thread.trace.path) <= 128
+    thread.forget()
+    y = x * 2
+    for _ in range(400):
+        x + 1
+    assert len(thread.trace.path) == 401 and y.tolist() == [2.0, 4.0]
+
+
+def test_a_trace_that_is_too_long_is_recorded_as_if_nothing_were_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(thread, "most_calls", 50)
+    x = mg.tensor([1.0, 2.0])
+    y = x
+    for _ in range(60):
+        y = y + 1
+    assert thread.trace.stopped and y.tolist() == [61.0, 62.0]
+
+
+def test_a_view_made_with_the_tape_off_stays_off_it() -> None:
+    w = mg.tensor([1.0, 2.0], requires_grad=True)
+    for _ in range(5):
+        x = w * 2
+        with mg.no_grad():
+            part = x[:1]
+        (x * 3).sum().backward()
+        assert not part.requires_grad
+        x.mul_(w)
+        assert not part.requires_grad and part.grad_fn is None and part.item() == 2
+
+
+def test_a_loss_that_somebody_holds_does_not_keep_the_batch() -> None:
+    w, losses = mg.tensor([1.0, 2.0], requires_grad=True), []
+    for step in range(5):
+        batch = mg.tensor([3.0 + step, 4.0])
+        gone = ref(batch)
+        loss = (w * batch).sum()
+        loss.backward()
+        losses.append(loss)
+        del batch
+        assert gone() is None, step
+    assert [loss.item() for loss in losses] == [11.0, 12.0, 13.0, 14.0, 15.0]
+
+
+def test_calls_that_are_recorded_in_the_end_are_not_followed_for_ever() -> None:
+    x = mg.tensor([1.0, 2.0])
+    followed = []
+    for _ in range(8):
+        with mg.inspect() as seen:
+            y = x * 2
+            y.add_(1)
+        assert y.tolist() == [3.0, 5.0]
+        followed.append(bool(seen.recorded))
+    assert followed[1] and not any(followed[5:]), followed
 
 
 # 14 to 17 are written out in the program

@@ -15,6 +15,7 @@ import pytest
 
 import minigrad as mg
 from minigrad import nn, optim
+from minigrad.runtime.locks import computing, engine_lock, others_record, record_lock
 
 
 @pytest.fixture(autouse=True)
@@ -103,6 +104,28 @@ def test_models_of_their_own_are_trained_to_the_same_bits() -> None:
     assert len(weights) == 8 and len(set(weights)) == 1
 
 
+def test_a_composite_that_one_thread_traces_is_nothing_to_the_others() -> None:
+    inside, seen = threading.Event(), threading.Event()
+
+    @mg.composite
+    def slow(x: Any) -> Any:
+        inside.set()
+        seen.wait(0.5)  # to compute something, the other thread has to wait for this one
+        return x * 2
+
+    pending, x = mg.ones(3) + 1, mg.ones(2)
+    tracer = threading.Thread(target=lambda: slow(x))
+    tracer.start()
+    inside.wait()
+    drawn = mg.zeros(4).uniform_(1, 2)
+    pending.realize()
+    computed = pending._storage.lazy.buffer is not None
+    seen.set()
+    tracer.join()
+    assert computed and pending.tolist() == [2.0] * 3
+    assert all(1 <= number < 2 for number in drawn.tolist())
+
+
 def test_a_long_kernel_does_not_keep_others_from_recording() -> None:
     a = mg.ones(1500, 1500).realize()
     (a @ a).realize()
@@ -122,3 +145,37 @@ def test_a_long_kernel_does_not_keep_others_from_recording() -> None:
         recorded.append(time.perf_counter() - begin)
     thread.join()
     assert np.median(recorded) < 0.01  # a product takes much longer
+
+
+def _may_record(_: int) -> bool:
+    if free := record_lock.acquire(timeout=0.2):
+        record_lock.release()
+    return free
+
+
+def test_native_code_runs_without_the_lock_for_recording() -> None:
+    with computing:
+        assert together(1, _may_record) == [False]
+        with others_record:
+            assert together(1, _may_record) == [True]
+        assert together(1, _may_record) == [False]
+
+
+def test_whoever_waits_to_compute_lets_others_record() -> None:
+    recording = threading.Event()
+
+    def work() -> None:
+        with record_lock:
+            recording.set()
+            with computing:
+                pass
+
+    waiting = threading.Thread(target=work)
+    with engine_lock:
+        waiting.start()
+        recording.wait()
+        free = record_lock.acquire(timeout=5)
+        if free:
+            record_lock.release()
+    waiting.join()
+    assert free
