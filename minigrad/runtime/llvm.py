@@ -194,12 +194,6 @@ def assembly(text: str, passes: tuple[str, ...] = PASSES) -> str:
         return host().machine(LEVEL).emit_assembly(_optimised(text, passes))
 
 
-def optimised(text: str, passes: tuple[str, ...] = PASSES) -> str:
-    """IR ``text`` as code generation sees it, after the passes."""
-    with compile_lock:
-        return str(_optimised(text, passes))
-
-
 def _emit(text: str, names: tuple[str, ...], device: str, passes: tuple[str, ...], level: int) -> bytes:
     """Object code for ``text``. Checks first what would otherwise end the process."""
     try:
