@@ -87,4 +87,5 @@ def unit(dtype: DType) -> float:
 
 
 def smallest_normal(dtype: DType) -> float:
+    """The smallest positive number of a float dtype with its full precision: below it numbers are subnormal."""
     return {"float16": 2.0**-14, "float64": 2.0**-1022}.get(dtype.name, 2.0**-126)

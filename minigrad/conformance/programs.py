@@ -22,6 +22,7 @@ def _full(reduced: LazyBuffer, like: LazyBuffer) -> LazyBuffer:
 
 
 def mean(x: LazyBuffer, axes: tuple[int, ...]) -> LazyBuffer:
+    """Σ x / n, for the n elements that share a result; 0/0 if there are none."""
     total = x.reduce(Op.SUM, axes)
     count = x.size // max(1, total.size)
     return total.binary(Op.DIV, total.like(float(count)))
@@ -46,6 +47,7 @@ def log_sum_exp(x: LazyBuffer, axes: tuple[int, ...]) -> LazyBuffer:
 
 
 def variance(x: LazyBuffer, axes: tuple[int, ...]) -> LazyBuffer:
+    """Σ (x - mean)² / n: the biased one, as normalisation layers use it."""
     centred = x.binary(Op.SUB, _full(mean(x, axes), x))
     return mean(centred.binary(Op.MUL, centred), axes)
 

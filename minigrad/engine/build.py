@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from math import prod
 
 from minigrad.engine.compilation import compile_kernels
-from minigrad.engine.execute import Executable
+from minigrad.engine.execute import WORK_PER_THREAD, Executable
 from minigrad.engine.kernels import Code, kernels
 from minigrad.engine.recipe import KernelCall, Recipe, Slot
 from minigrad.engine.walk import Pending
@@ -20,9 +20,6 @@ from minigrad.runtime.native import NativeProgram
 from minigrad.schedule.plan import Launch, Place, Plan, schedule
 from minigrad.schedule.spec import KernelSpec, StackedSpec
 from minigrad.schedule.structure import digest
-
-WORK_PER_THREAD = 16 << 10
-"""Scalar operations below which a thread is not worth waking."""
 
 
 @dataclass(frozen=True)

@@ -27,14 +27,17 @@ class DetailedKernel:
 
     @property
     def name(self) -> str:
+        """As in ``Plan``: it says what the kernel computes."""
         return self.launch.spec.name
 
     @property
     def bytes(self) -> int:
+        """What it must at least read and write."""
         return traffic(self.launch)
 
     @cached_property
     def lowered(self) -> Lowered:
+        """Its loop nest, written anew."""
         return lower(self.launch.spec, self.target)
 
     @cached_property
@@ -59,10 +62,12 @@ class Details:
 
     @cached_property
     def plan(self) -> Plan:
+        """The graph, scheduled anew."""
         return schedule(self.results, self.model.leaves, self.model.dead, self.target, self.model.stand_ins)
 
     @cached_property
     def kernels(self) -> list[DetailedKernel]:
+        """One for each launch of the plan, in order."""
         return [DetailedKernel(launch, self.device, self.target) for launch in self.plan.launches]
 
 

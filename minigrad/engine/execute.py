@@ -16,6 +16,9 @@ from minigrad.runtime.buffer import Buffer
 from minigrad.runtime.device import Device, Program, memory_error
 from minigrad.runtime.native import NativeProgram, Step
 
+WORK_PER_THREAD = 16 << 10
+"""Scalar operations below which a thread is not worth waking."""
+
 WORK_PER_CALL = 1 << 30
 """Scalar operations, about a tenth of a second, after which native code returns to Python, so that Ctrl-C gets
 through."""
@@ -94,7 +97,7 @@ class Executable:
             found = np.empty(len(recipe.checks), np.int64)
             status.copyout(found)
             if found.any():
-                self._raise_index_error(found)
+                raise index_error(recipe.checks, found)
         return [outputs[at] if fresh else leaves[at] for fresh, at in recipe.outputs], seconds
 
     def _copies(self, buffers: Sequence[Buffer]) -> list[tuple[Buffer, Buffer]]:
@@ -107,12 +110,15 @@ class Executable:
                 made.append((buffer, copy))
         return made
 
-    def _raise_index_error(self, status: np.ndarray) -> None:
-        at = int(np.flatnonzero(status)[0])
-        shape, position = self.recipe.checks[at], int(status[at]) - 1
-        size = shape[position] if position < len(shape) else 0
-        raise IndexError(f"index out of range: a value of the index tensor for dimension {position} is not in "
-                         f"0 … {size - 1}, the tensor has shape {list(shape)}")
+
+def index_error(shapes: Sequence[tuple[int, ...]], status: np.ndarray) -> IndexError:
+    """What to raise for the first check that failed. ``shapes``: of each check, the shape that was indexed; ``status``:
+    0, or 1 + the dimension that an index is out of range for."""
+    at = int(np.flatnonzero(status)[0])
+    shape, position = shapes[at], int(status[at]) - 1
+    size = shape[position] if position < len(shape) else 0
+    return IndexError(f"index out of range: a value of the index tensor for dimension {position} is not in "
+                      f"0 … {size - 1}, the tensor has shape {list(shape)}")
 
 
 def _parts(recipe: Recipe, programs: Sequence[Program]) -> Iterator[list[Step]]:

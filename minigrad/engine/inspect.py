@@ -41,6 +41,7 @@ class KernelRun:
 
     @property
     def name(self) -> str:
+        """The kernel's name, which a replayed one has too."""
         return self.kernel.name if self.call is None else self.call.name
 
     @property
@@ -50,14 +51,17 @@ class KernelRun:
 
     @property
     def flops(self) -> int:
+        """Arithmetic operations of one run."""
         return self.kernel.lowered.flops if self.call is None else self.call.flops
 
     @property
     def bytes(self) -> int:
+        """Bytes that one run must read and write at least."""
         return self.kernel.bytes if self.call is None else self.call.bytes
 
     @property
     def stages(self) -> tuple[str, ...]:
+        """A line for each stage: its strategy and parameters."""
         return tuple(self.kernel.lowered.strategies)
 
     def __repr__(self) -> str:

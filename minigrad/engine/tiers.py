@@ -44,10 +44,12 @@ class Cost(NamedTuple):
 
     @property
     def compile(self) -> float:
+        """Nanoseconds to compile it."""
         return COMPILE + COMPILE_NODE * self.nodes
 
     @property
     def run(self) -> float:
+        """Nanoseconds of one run by tier 0."""
         return RUN + RUN_NODE * self.nodes + RUN_ELEMENT * self.elements
 
 

@@ -31,6 +31,7 @@ def show(outputs: Sequence[LazyBuffer]) -> str:
 
 
 def argument(node: LazyBuffer) -> str:
+    """``[arg]``, of a FUNCTION its name; empty where the shape, printed beside it, says it all."""
     if node.op in (Op.RESHAPE, Op.EXPAND) or node.arg is None:
         return ""
     if node.op == Op.FUNCTION:

@@ -44,6 +44,8 @@ class Array:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Const:
+    """A number that is written into the code; of an integer dtype it may have any value that fits."""
+
     value: int | float | bool
     dtype: DType
 

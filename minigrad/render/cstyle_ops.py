@@ -110,6 +110,7 @@ _NAMED = {Op.ADD: "add", Op.SUB: "sub", Op.MUL: "mul", Op.NEG: "neg", Op.ABS: "a
 
 
 def is_half(dtype: DType) -> bool:
+    """Whether it is one of the 16-bit floats, whose arithmetic is done in float32."""
     return dtype is float16 or dtype is bfloat16
 
 
@@ -120,6 +121,7 @@ def short(dtype: DType) -> str:
 
 
 def call(name: str, *operands: Text) -> Text:
+    """``name(a, b)``, which binds as tightly as a name does."""
     return Text(f"{name}({', '.join(o.text for o in operands)})")
 
 

@@ -41,6 +41,7 @@ def apply(w: Writer, op: str, dtype: DType, operands: list[Operand], sources: li
 
 
 def fold(w: Writer, op: str, dtype: DType, a: Operand, b: Operand) -> Operand:
+    """One step of a reduction: ``op`` on two operands of the dtype of the result."""
     return apply(w, op, dtype, [a, b], [dtype, dtype])
 
 
@@ -243,6 +244,7 @@ def _at_least(type: str, number: int) -> float:
 
 
 def bitcast(w: Writer, a: Operand, source: DType, dtype: DType) -> Operand:
+    """The bits that ``a`` has in memory as ``source``, read as ``dtype``, in a register."""
     bits = to_memory(w, a, source)
     kind = memory_type(dtype)
     return from_memory(w, bits if bits.type == kind else w.convert("bitcast", bits, kind), dtype)

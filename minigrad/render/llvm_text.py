@@ -17,10 +17,12 @@ MEMORY = {"bool": "i8", "float16": "i16", "bfloat16": "i16", "float32": "float",
 
 
 def register_type(dtype: DType) -> str:
+    """The LLVM type of a value in a register: ``i1`` for a bool, ``float`` for the half types."""
     return REGISTER.get(dtype.name) or f"i{dtype.bits}"
 
 
 def memory_type(dtype: DType) -> str:
+    """The LLVM type of an element in memory: ``i8`` for a bool, ``i16`` for the half types."""
     return MEMORY.get(dtype.name) or f"i{dtype.bits}"
 
 

@@ -123,12 +123,14 @@ def combine(a: Sym, b: Sym, k: int) -> Sym:
 @define("+")
 @lru_cache(maxsize=1 << 13)
 def add(a: Sym, b: Sym) -> Sym:
+    """``a + b``. Equal terms become one, and constants are added: i + i + 1 + 2 → 2*i + 3."""
     return combine(a, b, 1)
 
 
 @define("-")
 @lru_cache(maxsize=1 << 13)
 def subtract(a: Sym, b: Sym) -> Sym:
+    """``a - b``, a sum with each term of b times -1, so equal terms cancel."""
     return combine(a, b, -1)
 
 

@@ -153,12 +153,10 @@ def _check_kind(item: Any) -> None:
                     f"(got {type(item).__name__})")
 
 
-def take_apart(self: Tensor, index: Any) -> tuple[Tensor, list[Tensor | None]]:
-    """The view that the integers and slices of an index make, and for each of its dimensions its index tensor, or
-    None."""
+def _checked(index: Any, ndim: int, device: str) -> tuple[list[Any], int]:
+    """The items of an index, arrays and lists among them as tensors, and how many dimensions they use up. Raises if one
+    is not an index, or if they use more than the ``ndim`` there are."""
     items = list(index) if isinstance(index, tuple) else [index]
-    shape, strides = self._shape(), strides_of(self)
-    device = self._storage.lazy.device
     used = 0
     for place, item in enumerate(items):
         if item is None or item is Ellipsis or isinstance(item, slice | int):
@@ -171,11 +169,20 @@ def take_apart(self: Tensor, index: Any) -> tuple[Tensor, list[Tensor | None]]:
                 used += item.ndim
                 continue
         used += 1
-    if used > len(shape):
-        if not shape:
+    if used > ndim:
+        if not ndim:
             raise IndexError("invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in "
                              "C++ to convert a 0-dim tensor to a number")
-        raise IndexError(f"too many indices for tensor of dimension {len(shape)}")
+        raise IndexError(f"too many indices for tensor of dimension {ndim}")
+    return items, used
+
+
+def take_apart(self: Tensor, index: Any) -> tuple[Tensor, list[Tensor | None]]:
+    """The view that the integers and slices of an index make, and for each of its dimensions its index tensor, or
+    None."""
+    shape, strides = self._shape(), strides_of(self)
+    device = self._storage.lazy.device
+    items, used = _checked(index, len(shape), device)
     basic, dim = Basic(self), 0
     advanced: list[Tensor | None] = []
     gap = len(shape) - used

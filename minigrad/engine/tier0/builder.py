@@ -112,130 +112,94 @@ class Builder:
         """Give every node of ``order`` a value, in ``at``."""
         arity, map_of, of_size = _ELEMENTWISE, self.map_of, self.of_size
         kernels, records, cells, nbytes = self.kernels.append, self.records.append, self.cells, self.nbytes
-        sizes: dict[tuple[int, ...], int] = {}
-        handlers, track, last_use, alive = self.handlers, self.watching, self.last_use, self.alive
+        keep, sizes = self.keep, dict[tuple[int, ...], int]()
+        handlers, watching, last_use, alive = self.handlers, self.watching, self.last_use, self.alive
         for node in order:
             operands = arity.get(node.op)
             if operands is None:
                 if node not in at:
                     handlers[node.op](self, node, at)
-                    if track:
-                        value = at[node]
-                        if value.__class__ is int:
-                            until = FOREVER if self.depth else last_use.get(node, FOREVER)
-                            if until > alive.get(value >> SHIFT, 0):
-                                alive[value >> SHIFT] = until
-                        else:
-                            self.keep(node, value)
+                    if watching:
+                        keep(node, at[node])
                 continue
             shape = node.shape
             n = sizes.get(shape)
             if n is None:
                 n = sizes[shape] = math.prod(shape)
-            srcs = node.srcs
-            if operands == 2:
-                s, t = srcs
-                a, b, c = at[s], at[t], 0
-                same = 0
-                if a.__class__ is int and b.__class__ is int:
-                    pass
-                elif n == 1:
-                    a = a if a.__class__ is int else a.ref
-                    b = b if b.__class__ is int else b.ref
-                elif a.__class__ is int and b.__class__ is View and b.strides is None:
-                    same, b = 2, b.ref
-                else:
-                    made = self.spread(node, srcs, n, at)
-                    if made is None:
-                        continue
-                    same, (a, b) = made
-            elif operands == 1:
-                s, t = srcs[0], None
-                a = at[s]
-                same = 0
-                if a.__class__ is not int:
-                    if n != 1:
-                        made = self.spread(node, srcs, n, at)
-                        if made is None:
-                            continue
-                        same, (a,) = made
-                    else:
-                        a = a.ref
-            else:
-                s = srcs[1]
-                a, b, c = at[srcs[0]], at[s], at[srcs[2]]
-                if n != 1 and not (a.__class__ is int and b.__class__ is int and c.__class__ is int):
-                    made = self.spread(node, srcs, n, at)
-                    if made is None:
-                        continue
-                    same, (a, b, c) = made
-                else:
-                    same = 0
-                    a = a if a.__class__ is int else a.ref
-                    b = b if b.__class__ is int else b.ref
-                    c = c if c.__class__ is int else c.ref
             if not n:
                 at[node] = 0
                 continue
+            srcs = node.srcs
+            s = srcs[-1]
+            same = 0
+            refs: Sequence[int] | None = None
+            if operands == 2:
+                a, b = at[srcs[0]], at[s]
+                if a.__class__ is int:
+                    if b.__class__ is int:
+                        refs = a, b
+                    elif b.__class__ is View and b.strides is None:
+                        same, refs = 2, (a, b.ref)
+            elif operands == 1:
+                a = at[s]
+                if a.__class__ is int:
+                    refs = (a,)
+            else:
+                a, b, c = at[srcs[0]], at[srcs[1]], at[s]
+                if a.__class__ is int and b.__class__ is int and c.__class__ is int:
+                    refs = a, b, c
+            if refs is None:
+                made = self.spread(node, at)
+                if made is None:
+                    continue
+                same, refs = made
             key = (node.op, s.dtype, same)
             kernel = map_of.get(key)
             if kernel is None:
-                kernel = map_of[key] = self.number(
-                    ("map", node.op, tuple([x.dtype.name for x in srcs]), node.dtype.name, same, None))
+                kernel = map_of[key] = self.number(_map_name(node, same))
             record = of_size.get(n)
             if record is None:
-                record = of_size[n] = self.record((n,), -(-n // BLOCK), min(n, BLOCK))
+                record = of_size[n] = self.blocks(n)
             out = len(nbytes) << SHIFT
             nbytes.append(n * node.dtype.size)
             kernels(kernel)
             records(record)
-            if operands == 2:
-                cells += (out, a, b)
-            elif operands == 1:
-                cells += (out, a)
-            else:
-                cells += (out, a, b, c)
+            cells.append(out)
+            cells += refs
             at[node] = out
-            if track:
+            if watching:
                 alive[out >> SHIFT] = FOREVER if self.depth else last_use.get(node, FOREVER)
 
-    def spread(self, node: LazyBuffer, srcs: Sequence[LazyBuffer], n: int,
-               at: dict[LazyBuffer, Any]) -> tuple[int, list[int]] | None:
+    def spread(self, node: LazyBuffer, at: dict[LazyBuffer, Any]) -> tuple[int, Sequence[int]] | None:
         """Operands of an elementwise op that are not all plain memory: those that are one element for all, as bits, and
         the references. None: the node has its value already, as all of its operands are one element, or as a product
         that a sum may take."""
+        srcs = node.srcs
         refs: list[int] = []
         same = views = 0
         for i, s in enumerate(srcs):
-            v = at[s]
-            if v.__class__ is int:
-                refs.append(v)
-            elif v.__class__ is View and v.strides is None:
-                refs.append(v.ref)
+            value = at[s]
+            if value.__class__ is int:
+                refs.append(value)
+            elif value.__class__ is View and value.strides is None:
+                refs.append(value.ref)
                 same |= 1 << i
             else:
                 refs.append(-1)
                 views += 1
         if not views and same == (1 << len(srcs)) - 1:
             out = self.new(node.dtype.size)
-            self.call(("map", node.op, tuple([s.dtype.name for s in srcs]), node.dtype.name, 0, None), (1,), 1, 1,
-                      [out, *refs])
+            self.elementwise(_map_name(node, 0), 1, [out, *refs])
             at[node] = View(out, None)
-            self._keep(node, at[node])
-            return None
-        if views == 2 and node.op == Op.MUL and n > 1:
-            x, y = at[srcs[0]], at[srcs[1]]
-            if _repeats(x, node.shape) and _repeats(y, node.shape):
-                at[node] = Product(x, y)
-                self._keep(node, at[node])
-                return None
-        if views:
-            refs = [self.plain(s, at) if ref < 0 else ref for s, ref in zip(srcs, refs, strict=True)]
-        return same, refs
-
-    def _keep(self, node: LazyBuffer, value: Value) -> None:
+        elif views == 2 and node.op == Op.MUL and all([_repeats(at[s], node.shape) for s in srcs]):
+            at[node] = Product(at[srcs[0]], at[srcs[1]])
+        else:
+            if views:
+                refs = [self.plain(s, at) if ref < 0 else ref for s, ref in zip(srcs, refs, strict=True)]
+            return same, refs
         if self.watching:
-            self.keep(node, value)
+            self.keep(node, at[node])
+        return None
 
     # --- calls
 
@@ -262,6 +226,16 @@ class Builder:
         self.records.append(self.record(numbers, iterations, each))
         self.cells += refs
 
+    def blocks(self, n: int) -> int:
+        """The record of a call of an elementwise kernel on ``n`` elements."""
+        return self.record((n,), -(-n // BLOCK), min(n, BLOCK))
+
+    def elementwise(self, name: Name, n: int, refs: Sequence[int]) -> None:
+        """One call of a generic kernel that takes ``n`` elements in blocks."""
+        self.kernels.append(self.number(name))
+        self.records.append(self.blocks(n))
+        self.cells += refs
+
     def constant(self, value: Any, dtype: DType) -> int:
         """A number that is the same in every run."""
         key = (repr(value), dtype)
@@ -281,21 +255,19 @@ class Builder:
             return value
         if value.__class__ is Product:
             ref = self.multiplied(value, node)
-        elif self.watching:
-            ref = self.copy(None, None, value.ref, value.strides, node.shape, node.dtype.size)
         else:
             ref = self.copied(value, node.shape, node.dtype.size)
         at[node] = ref
         if self.watching:
-            self.alive[ref >> SHIFT] = FOREVER if self.depth else self.last_use.get(node, FOREVER)
+            self.keep(node, ref)
         return ref
 
     def multiplied(self, value: Product, node: LazyBuffer) -> int:
-        """A product in memory after all."""
+        """A product in memory after all. ``node`` may be the FUNCTION that the product is the result of."""
         refs = [self.copied(v, node.shape, node.dtype.size) for v in value]
-        n, out = node.size, self.new(node.size * node.dtype.size)
+        out = self.new(node.size * node.dtype.size)
         name = node.dtype.name
-        self.call(("map", Op.MUL, (name, name), name, 0, None), (n,), -(-n // BLOCK), min(n, BLOCK), [out, *refs])
+        self.elementwise(("map", Op.MUL, (name, name), name, 0, None), node.size, [out, *refs])
         return out
 
     def view(self, node: LazyBuffer, at: dict[LazyBuffer, Any]) -> tuple[int, Strides]:
@@ -309,13 +281,13 @@ class Builder:
 
     def copied(self, value: View, shape: tuple[int, ...], size: int) -> int:
         """A view's elements in row-major order. A copy serves all who need the same one, unless memory may change."""
+        if self.watching:
+            return self.copy(None, None, value.ref, value.strides, shape, size)
         key = (value.ref, shape, value.strides, size)
-        if not self.watching:
-            found = self.copies.get(key)
-            if found is not None:
-                return found
-        made = self.copies[key] = self.copy(None, None, value.ref, value.strides, shape, size)
-        return made
+        found = self.copies.get(key)
+        if found is None:
+            found = self.copies[key] = self.copy(None, None, value.ref, value.strides, shape, size)
+        return found
 
     def copy(self, to: int | None, to_strides: Strides | None, source: int, strides: Strides | None,
              shape: tuple[int, ...], size: int) -> int:
@@ -351,8 +323,7 @@ class Builder:
     def fill(self, to: int, value: int, count: int, size: int) -> None:
         """A call that writes the element at ``value`` ``count`` times."""
         dtype = f"uint{8 * size}"
-        self.call(("map", Op.CONTIGUOUS, (dtype,), dtype, 1, None), (count,), -(-count // BLOCK), min(count, BLOCK),
-                  [to, value])
+        self.elementwise(("map", Op.CONTIGUOUS, (dtype,), dtype, 1, None), count, [to, value])
 
     # --- who still reads what: only graphs that write into memory (ASSIGN, SCATTER) need to know
 
@@ -370,11 +341,17 @@ class Builder:
 
     def keep(self, node: LazyBuffer, value: Any) -> None:
         """The memory of ``value`` is read until ``node`` has been used."""
+        if value.__class__ is int:
+            memory = value >> SHIFT
+        elif value.__class__ is View:
+            memory = value.ref >> SHIFT
+        else:
+            self.keep(node, value.a)
+            self.keep(node, value.b)
+            return
         until = FOREVER if self.depth else self.last_use.get(node, FOREVER)
-        for part in value if value.__class__ is Product else (value,):
-            memory = (part if part.__class__ is int else part.ref) >> SHIFT
-            if until > self.alive.get(memory, 0):
-                self.alive[memory] = until
+        if until > self.alive.get(memory, 0):
+            self.alive[memory] = until
 
     def writable(self, value: Any, node: LazyBuffer, base: LazyBuffer) -> bool:
         """Whether ``node`` may write into the memory of its source ``base``: nobody reads it later, and it is our own,
@@ -411,6 +388,11 @@ def as_value(ref: int, strides: Strides, shape: tuple[int, ...]) -> Any:
 def constant(ref: int, n: int) -> Value:
     """The value of ``n`` elements that are one number."""
     return ref if n == 1 else View(ref, None) if n else 0
+
+
+def _map_name(node: LazyBuffer, same: int) -> Name:
+    """The generic kernel of an elementwise node; bit i of ``same``: operand i is one element for all."""
+    return "map", node.op, tuple([s.dtype.name for s in node.srcs]), node.dtype.name, same, None
 
 
 def _repeats(value: Any, shape: tuple[int, ...]) -> bool:

@@ -34,6 +34,7 @@ class Generic:
 
     @property
     def title(self) -> str:
+        """Its name as an identifier."""
         return title(self.name)
 
     @cached_property

@@ -23,7 +23,6 @@ from minigrad.engine.tier0.builder import (
 )
 from minigrad.engine.tier0.composite import function, output
 from minigrad.engine.tier0.contraction import contraction
-from minigrad.engine.tier0.names import BLOCK
 from minigrad.engine.tier0.views import Strides, moved, placed
 from minigrad.graph.lazy import LazyBuffer, contiguous_strides
 from minigrad.ops import MOVEMENT, REDUCE, Op
@@ -51,7 +50,7 @@ def _random_bits(b: Builder, node: LazyBuffer, at: At) -> None:
         return
     key, _ = b.view(node.srcs[0], at)
     at[node] = b.new(4 * n)
-    b.call(("random",), (n,), -(-n // BLOCK), min(n, BLOCK), [at[node], key])
+    b.elementwise(("random",), n, [at[node], key])
 
 
 # --- elementwise ops with something special ------------------------------------------------------------------------
@@ -75,7 +74,7 @@ def _power(b: Builder, node: LazyBuffer, at: At) -> None:
     if n:
         out = b.new(n * node.dtype.size)
         name = node.dtype.name
-        b.call(("map", Op.POW, (name, name), name, 0, None), (n,), -(-n // BLOCK), min(n, BLOCK), [out, *refs])
+        b.elementwise(("map", Op.POW, (name, name), name, 0, None), n, [out, *refs])
         at[node] = out
     else:
         at[node] = 0
@@ -90,7 +89,7 @@ def _one_operand(b: Builder, node: LazyBuffer, at: At, name: tuple[Any, ...], ex
     ref = value.ref if uniform else b.plain(node.srcs[0], at)
     count = 1 if uniform else n
     out = b.new(count * node.dtype.size)
-    b.call((*name, 0, exponent), (count,), -(-count // BLOCK), min(count, BLOCK), [out, ref])
+    b.elementwise((*name, 0, exponent), count, [out, ref])
     at[node] = View(out, None) if uniform and n > 1 else out
 
 
@@ -276,7 +275,7 @@ def _scatter(b: Builder, node: LazyBuffer, at: At) -> None:
 
 def _converted(b: Builder, ref: int, n: int, source: str, to: str) -> int:
     out = b.new(n * (4 if to == "float32" else 2))
-    b.call(("map", Op.CAST, (source,), to, 0, None), (n,), -(-n // BLOCK), min(n, BLOCK), [out, ref])
+    b.elementwise(("map", Op.CAST, (source,), to, 0, None), n, [out, ref])
     return out
 
 

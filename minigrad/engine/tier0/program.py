@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minigrad.dtype import DType, bfloat16
+from minigrad.engine.execute import WORK_PER_CALL, WORK_PER_THREAD, index_error
 from minigrad.engine.tier0.builder import LEAVES, MOST_MEMORIES, SHIFT, Declined
 from minigrad.engine.tier0.library import Generic, library
 from minigrad.engine.tier0.nodes import NodeBuilder
@@ -25,12 +26,6 @@ from minigrad.runtime.device import get_device, memory_error
 
 if TYPE_CHECKING:
     from minigrad.lower.lower import Lowered
-
-WORK_PER_THREAD = 16 << 10
-"""Scalar operations below which a thread is not worth waking; as in ``execute.py``."""
-
-WORK_PER_CALL = 1 << 30
-"""Scalar operations after which native code returns to Python, so that Ctrl-C gets through."""
 
 SMALL_ARENA = 8 << 20
 """Bytes up to which no memory is used twice: finding out where it could be would cost more than it saves."""
@@ -50,6 +45,7 @@ class DirectKernel:
 
     @property
     def name(self) -> str:
+        """The generic kernel's name as an identifier."""
         return self.generic.title
 
     @property
@@ -226,7 +222,7 @@ class DirectProgram:
         self.table.run(addresses, lambda: self._fill(numbers), check)
         seconds = perf_counter() - start
         if found and found[0].any():
-            self._raise_index_error(found[0])
+            raise index_error(self.check_shapes, found[0])
         buffers = [outputs[i] for i in self.output_numbers]
         total = sum([k.flops for k in self.kernels]) or 1
         return buffers, [seconds * k.flops / total for k in self.kernels] if timed else []
@@ -241,12 +237,6 @@ class DirectProgram:
         for dtype, chosen, positions in self.groups:
             _write(self.pool, positions, [numbers[i] for i in chosen], dtype)
         self.filled = given
-
-    def _raise_index_error(self, status: np.ndarray) -> None:
-        at = int(np.flatnonzero(status)[0])
-        shape, position = self.check_shapes[at], int(status[at]) - 1
-        raise IndexError(f"index out of range: a value of the index tensor for dimension {position} is not in "
-                         f"0 … {shape[position] - 1}, the tensor has shape {list(shape)}")
 
 
 def _reused(own: np.ndarray, padded: np.ndarray, memories: np.ndarray,

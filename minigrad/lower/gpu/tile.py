@@ -260,6 +260,7 @@ class Writer:
 
 
 def vectorised(lane: Axis, body: Sequence[Statement]) -> list[Statement]:
+    """The body for all lanes at once; just the body if there is a single one."""
     return [loop(lane, body, "vector")] if lane.size > 1 else list(body)
 
 

@@ -66,26 +66,32 @@ def _two(op: str, a: Value | float, b: Value | float) -> Value:
 
 
 def add(a: Value | float, b: Value | float) -> Value:
+    """``a + b``; one of them may be a Python number."""
     return _two(Op.ADD, a, b)
 
 
 def sub(a: Value | float, b: Value | float) -> Value:
+    """``a - b``; one of them may be a Python number."""
     return _two(Op.SUB, a, b)
 
 
 def mul(a: Value | float, b: Value | float) -> Value:
+    """``a * b``; one of them may be a Python number."""
     return _two(Op.MUL, a, b)
 
 
 def div(a: Value | float, b: Value | float) -> Value:
+    """``a / b``; one of them may be a Python number."""
     return _two(Op.DIV, a, b)
 
 
 def maximum(a: Value, b: Value | float) -> Value:
+    """The larger of ``a`` and ``b``; NaN if one is."""
     return _two(Op.MAXIMUM, a, b)
 
 
 def minimum(a: Value, b: Value | float) -> Value:
+    """The smaller of ``a`` and ``b``; NaN if one is."""
     return _two(Op.MINIMUM, a, b)
 
 
@@ -105,31 +111,38 @@ def flip(a: Value, b: Value | int) -> Value:
 
 
 def left(a: Value, by: int) -> Value:
+    """``a << by``."""
     return _two(Op.SHL, a, by)
 
 
 def right(a: Value, by: int) -> Value:
+    """``a >> by``: the sign is repeated if the dtype has one."""
     return _two(Op.SHR, a, by)
 
 
 def less(a: Value | float, b: Value | float) -> Value:
+    """``a < b``, as a bool; false if one is NaN."""
     compared = _two(Op.LT, a, b)
     return Apply(Op.LT, compared.srcs, bool_)  # type: ignore[union-attr]
 
 
 def equal(a: Value, b: Value | float) -> Value:
+    """``a == b``, as a bool; false if one is NaN."""
     return Apply(Op.EQ, (a, Const(b, a.dtype) if isinstance(b, (int, float)) else b), bool_)
 
 
 def negate(a: Value) -> Value:
+    """``-a``; of a float only the sign bit changes."""
     return Apply(Op.NEG, (a,), a.dtype)
 
 
 def absolute(a: Value) -> Value:
+    """``|a|``; of a float only the sign bit changes."""
     return Apply(Op.ABS, (a,), a.dtype)
 
 
 def invert(a: Value) -> Value:
+    """``~a``, or ``not a`` of a bool."""
     return Apply(Op.NOT, (a,), a.dtype)
 
 
@@ -146,14 +159,17 @@ def fma(a: Value, b: Value | float, c: Value | float) -> Value:
 
 
 def floor(a: Value) -> Value:
+    """The largest whole number that is not above ``a``, in its dtype."""
     return Apply(Op.FLOOR, (a,), a.dtype)
 
 
 def cast(a: Value, dtype: DType) -> Value:
+    """The number ``a`` in another dtype, converted by the rules of CAST."""
     return Apply(Op.CAST, (a,), dtype)
 
 
 def bitcast(a: Value, dtype: DType) -> Value:
+    """The bits of ``a``, read as another dtype of the same size."""
     return Apply(Op.BITCAST, (a,), dtype)
 
 

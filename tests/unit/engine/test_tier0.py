@@ -172,7 +172,13 @@ def test_views_move_as_arrays_do() -> None:
 
 def _movement(rng: np.random.Generator, shape: tuple[int, ...]) -> tuple[str, object]:
     axes = list(range(len(shape)))
-    kind = rng.integers(6)
+    kind = rng.integers(7)
+    if kind == 6:
+        axis, size, stride = int(rng.integers(len(shape))), int(rng.integers(1, 3)), int(rng.integers(1, 4))
+        dilation = int(rng.integers(1, 3))
+        if dilation * (size - 1) < shape[axis]:
+            return Op.WINDOW, ((axis, size, stride, dilation),)
+        kind = 0
     if kind == 0:
         return Op.PERMUTE, tuple(int(a) for a in rng.permutation(axes))
     if kind == 1:
@@ -271,6 +277,17 @@ def test_gathers_inside_composites_are_checked_each() -> None:
     _agree(*call(body, [_leaf(4), good]), *call(body, [_leaf(4), indexes(np.array([2, 1]), "CPU")]))
     with pytest.raises(IndexError):
         realise([*call(body, [_leaf(4), good]), *call(body, [_leaf(4), bad])])
+
+
+def test_scatters_inside_composites_leave_what_others_read() -> None:
+    x, value, at = param(0, (4,), float32, "CPU"), param(1, (2,), float32, "CPU"), param(2, (2,), int64, "CPU")
+    negative = x.unary(Op.NEG)
+    written = negative.scatter(value, [at], "set")
+    body = Subgraph("put", [x, value, at], [written, written.binary(Op.SUB, negative)])
+    inside = indexes(np.array([0, 3]), "CPU")
+    _agree(*call(body, [_leaf(4), _leaf(2), inside]))
+    base = _leaf(4).unary(Op.ABS)
+    _agree(*call(body, [base, _leaf(2), inside]), base.scatter(_leaf(2), [inside], "add"))
 
 
 def test_run_time_numbers() -> None:

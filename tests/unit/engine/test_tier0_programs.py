@@ -82,13 +82,13 @@ def test_a_training_loop_crosses_the_tiers(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr("minigrad.engine.tiers.COMPILE", 0)
     monkeypatch.setattr("minigrad.engine.tiers.COMPILE_NODE", 3_000)
 
-    def losses(tiers: int) -> tuple[list[float], int, int]:
+    def losses(tiers: int, replay: int) -> tuple[list[float], int, int]:
         plans.clear()
         rng = np.random.default_rng(0)
         x = minigrad.tensor(rng.standard_normal((20, 5)).astype(np.float32))
         w = minigrad.tensor(rng.standard_normal((5, 3)).astype(np.float32), requires_grad=True)
         found = []
-        with minigrad.config(TIERS=tiers), minigrad.inspect() as seen:
+        with minigrad.config(TIERS=tiers, REPLAY=replay), minigrad.inspect() as seen:
             for _ in range(20):
                 w.grad = None
                 loss = ((x @ w).tanh() ** 2 + (x @ w).sigmoid()).mean()
@@ -98,7 +98,9 @@ def test_a_training_loop_crosses_the_tiers(monkeypatch: pytest.MonkeyPatch) -> N
                 found.append(loss.item())
         return found, seen.tier0, seen.compiled
 
-    at_once, tier0, compiled = losses(1)
+    at_once, tier0, compiled = losses(1, 0)
     assert 2 < tier0 < 20 and compiled
-    np.testing.assert_allclose(at_once, losses(0)[0], rtol=1e-5)
+    compiled_only = losses(0, 0)[0]
+    np.testing.assert_allclose(at_once, compiled_only, rtol=1e-5)
+    np.testing.assert_allclose(losses(1, 1)[0], compiled_only, rtol=1e-5)
     plans.clear()

@@ -14,6 +14,7 @@ from minigrad.conformance.sources import leaf
 from minigrad.dtype import float32
 from minigrad.engine import inspect, plans, realise, tiers, to_numpy
 from minigrad.engine.plans import PlanCache
+from minigrad.engine.tier0 import DirectProgram
 from minigrad.engine.walk import walk
 from minigrad.graph.function import Subgraph, call, param
 from minigrad.graph.lazy import LazyBuffer
@@ -77,6 +78,20 @@ def test_what_comes_often_is_compiled() -> None:
     found = [_tier(cache, _long(x, 130))[0] for _ in range(int(runs) + 2)]
     assert found == [0] * int(runs) + [1, 1]
     assert not cache.programs and not cache.calls, "the program of tier 0 is forgotten"
+
+
+def test_what_is_replayed_often_is_compiled() -> None:
+    """Replayed runs are paid for as those with a graph are: ``account`` says when nothing is left."""
+    cache = PlanCache()
+    pending = walk([_long(_leaf(1 << 16), 130)])
+    cost = tiers.cost_of(pending.order)
+    program, _ = cache.find(pending)
+    assert isinstance(program, DirectProgram) and program.account is not None
+    runs = 1
+    while runs < 10_000 and program.account():
+        runs += 1
+    assert runs == -(-cost.compile // cost.run) - 1
+    assert _tier(cache, _long(_leaf(1 << 16), 130)) == (1, False)
 
 
 def test_composites_count_with_what_is_in_them() -> None:
