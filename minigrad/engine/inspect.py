@@ -73,11 +73,11 @@ class KernelRun:
 @dataclass
 class Seen:
     """What ran inside a ``with minigrad.inspect()`` block. ``launches``: kernels run; ``native_calls``: calls into
-    native code; ``compiled``: kernels compiled, equal ones once; ``tier0``: graphs run without compiling them, by
-    generic kernels (then ``kernels`` has each of those once, and ``launches`` counts their calls); ``plan_hits``,
-    ``plan_misses``: realised graphs that had a plan, or needed one; ``replayed``: runs without a graph, since the calls
-    were those seen before; ``recorded``: why calls that had been followed so far were recorded after all. ``device``:
-    the only device looked at (None: all); ``run``: whether its kernels are those that ran."""
+    native code; ``compiled``: kernels compiled, equal ones once; ``tier0``: runs by generic kernels, replayed or
+    not, with nothing compiled (then ``kernels`` has each of those once, and ``launches`` counts their calls);
+    ``plan_hits``, ``plan_misses``: realised graphs that had a plan, or needed one; ``replayed``: runs without a graph,
+    since the calls were those seen before; ``recorded``: why calls that had been followed so far were recorded after
+    all. ``device``: the only device looked at (None: all); ``run``: whether its kernels are those that ran."""
 
     device: str | None = None
     run: bool = True

@@ -120,6 +120,7 @@ def run_again(executable: Any, leaves: Sequence[Buffer], addresses: list[int], n
     for record in seen:
         if record.run and record.device in (None, device):
             record.replayed += 1
+            record.tier0 += executable.tier == 0
             _note(record, executable, device, seconds, None)
     return buffers
 

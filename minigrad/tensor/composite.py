@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from minigrad.autograd.mode import no_grad
 from minigrad.graph.lazy import LazyBuffer
-from minigrad.tensor.base import make
+from minigrad.tensor.base import made
 from minigrad.tensor.function import Function
 from minigrad.tensor.promotion import get_default_dtype
 from minigrad.tensor.storage import tracing
@@ -59,7 +59,7 @@ class Composite:
     def _compute(self, *traced: Any) -> tuple[LazyBuffer, ...]:
         """What the function makes of placeholders and the static arguments."""
         *params, layout, names, default = traced
-        given = iter([make(p) for p in params])
+        given = iter([made(p) for p in params])
         placed = [next(given) if part is Tensor else part[1] if not _is_sequence(part) else
                   part[0]([next(given) for _ in range(part[1])]) for part in layout]
         first_named = len(placed) - len(names)

@@ -55,6 +55,16 @@ def test_a_training_loop_is_replayed_from_its_third_step_on() -> None:
             assert loss.item() == losses[step]
 
 
+def test_what_is_replayed_at_once_counts_as_tier_0() -> None:
+    weight = mg.randn(3, requires_grad=True)
+    for step in range(4):
+        weight.grad = None
+        with mg.config(TIERS=2), mg.inspect() as seen:
+            (weight * weight).sum().backward()
+        if step >= 2:
+            assert (seen.replayed, seen.tier0, seen.compiled) == (1, 1, 0), seen.recorded
+
+
 def test_an_evaluation_loop_is_replayed() -> None:
     model, _ = net()
     for step in range(4):
