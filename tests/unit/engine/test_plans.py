@@ -211,6 +211,9 @@ def test_a_kept_plan_is_small() -> None:
     for rows in range(300, 310):
         run(rows)
     gc.collect()
-    size = tracemalloc.get_traced_memory()[0]
+    kept, held = len(plans.families), tracemalloc.get_traced_memory()[0]
+    plans.clear()
+    gc.collect()
+    size = held - tracemalloc.get_traced_memory()[0]  # what the plans kept; caches that others share may have grown
     tracemalloc.stop()
-    assert len(plans.families) == 10 and size < 10 * 50_000
+    assert kept == 10 and 10_000 < size < 10 * 50_000
