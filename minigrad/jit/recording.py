@@ -1,0 +1,324 @@
+"""Stage: front. In: a function and the arguments of one call. Out: its results, computed in one run, and the ``Program``
+that does the same again, if there is one.
+Next: ``autograd/``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+from weakref import ref
+
+from minigrad.engine import Run, realise
+from minigrad.engine.walk import Pending, walk
+from minigrad.graph.lazy import LazyBuffer
+from minigrad.jit.program import (
+    ARGUMENT,
+    CONSTANT,
+    DRAWN,
+    GRADIENT,
+    HELD,
+    LEAF,
+    RESULT,
+    Made,
+    Place,
+    Program,
+    Source,
+    Value,
+)
+from minigrad.jit.surroundings import Surroundings
+from minigrad.jit.trees import fill, flatten
+from minigrad.ops import Op
+from minigrad.runtime.device import get_device
+from minigrad.tensor import Tensor
+from minigrad.tensor.base import is_plain, made, plain_alias
+from minigrad.tensor.capture import Capture
+from minigrad.tensor.storage import donated
+
+
+class Recording:
+    """One call of a function. ``result``: what it returned; ``program``: what does the same again; without one,
+    ``problem`` says why, or ``open``, that the tape behind its results is still needed, or ``changed``, which variable
+    it changed."""
+
+    def __init__(self, name: str, call: Callable[[list[Tensor]], Any], arguments: Sequence[Tensor],
+                 around: Surroundings, donate: Sequence[int]) -> None:
+        self.arguments, self.around, self.donate = arguments, around, donate
+        self.inner = _stand_ins(arguments)
+        self.problem = around.problem
+        self.changed: str | None = None
+        self.program: Program | None = None
+        self._find_places()
+        capture = self.capture = Capture(name)
+        try:
+            with capture:
+                returned = call(self.inner)
+            self._find_results(returned)
+            self.changed = around.difference()
+            runs = self._compute()
+        except BaseException:
+            capture.undo()
+            for tensor, _, gradient in self.owners:
+                tensor._grad = gradient
+            raise
+        self.final = {id(s): s.lazy for s, _, _ in capture.written.values()}
+        self._carry_out()
+        if not (self.problem or self.open or self.changed):
+            try:
+                self.program = self._program(runs)
+            except _Unrepeatable as why:
+                self.problem = str(why)
+        self.result = self._returned()
+
+    # --- what is outside
+
+    def _find_places(self) -> None:
+        """Where each value lives that the function may read: ``places`` by Storage, ``leaf_at`` by value, and
+        ``memory_at`` by memory. Values that are pending are computed."""
+        tensors = self.around.tensors
+        self.owners = [(t, Place(GRADIENT, t), t._grad) for t in tensors if t._requires_grad] + [
+            (t, Place(GRADIENT, i), t._grad) for i, t in enumerate(self.inner) if t._requires_grad]
+        storages = [(s, Place(HELD, s)) for s in self.around.storages]
+        storages += [(t._storage, Place(ARGUMENT, i)) for i, t in enumerate(self.inner)]
+        storages += [(g._storage, place) for _, place, g in self.owners if g is not None]
+        realise([s.lazy for s, _ in storages if s.lazy.buffer is None and s.lazy.op != Op.SCALAR])
+        self.places: dict[int, Place] = {}
+        self.leaf_at: dict[int, tuple[Place, LazyBuffer]] = {}
+        self.memory_at: dict[int, list[tuple[Place, LazyBuffer]]] = {}
+        for storage, place in storages:
+            if id(storage) not in self.places:
+                self.places[id(storage)] = place
+                found = place, storage.lazy
+                self.leaf_at.setdefault(id(storage.lazy), found)
+                self.memory_at.setdefault(id(storage.lazy.buffer), []).append(found)
+
+    def _find_results(self, returned: Any) -> None:
+        """What it returned, and the gradients it made."""
+        self.results: list[Tensor] = []
+        self.structure = flatten(returned, self.results)
+        self.new_gradients = [(place, t._grad) for t, place, g in self.owners if t._grad is not g]
+        self.open = any([_is_open(t) for t in self.results])
+        if not self.open:  # a tape that was used up is of no use
+            outside = {id(t) for t in (*self.around.tensors, *self.inner)}
+            for tensor in self.results:
+                if id(tensor) not in outside and tensor._edge is not None:
+                    tensor._edge, tensor._requires_grad = None, False
+
+    # --- the run
+
+    def _compute(self) -> list[Run]:
+        """Compute everything that the function wrote or returned."""
+        drawn = [leaf for _, leaves in self.capture.before for leaf in leaves]
+        self.drawn_at = {id(leaf): i for i, leaf in enumerate(drawn)}
+        self.kept: dict[int, LazyBuffer] = {}
+        wanted = [s.lazy for s, _, _ in self.capture.written.values()]
+        wanted += [g._storage.lazy for _, g in self.new_gradients if g is not None]
+        if not self.open:
+            wanted += [t._storage.lazy for t in self.results]
+        wanted = [lazy for lazy in dict.fromkeys(wanted) if lazy.buffer is None]
+        if not wanted:
+            return []
+        pending = walk(wanted)
+        if pending.host:
+            node = pending.host[0]
+            self.problem = f"it needs {node.arg[0] if node.op == Op.HOST else node.op}, which no kernel computes"
+        self.numbers = [c.arg for c in pending.constants]  # one that is a result is memory after the run
+        for leaf in pending.leaves:
+            if self._is_constant(leaf):
+                self._keep(leaf)
+        returned = {id(t._storage) for t in self.results}
+        for i in self.donate:
+            storage = self.inner[i]._storage
+            if id(storage) not in self.capture.written and id(storage) not in returned:
+                storage.put(donated(storage.lazy))
+        watch: list[Run] = []
+        realise(wanted, watch)
+        if len(watch) != 1 and not self.problem:
+            self.problem = "it computes on several devices, or on the NUMPY device"
+        return watch
+
+    def _is_constant(self, leaf: LazyBuffer) -> bool:
+        """Whether a leaf was made while the function ran."""
+        return id(leaf) not in self.drawn_at and id(leaf) not in self.leaf_at and id(leaf.buffer) not in self.memory_at
+
+    def _keep(self, leaf: LazyBuffer) -> None:
+        """A constant is read at each call, whoever changes what was made of it."""
+        if id(leaf) not in self.kept:
+            self.kept[id(leaf)] = leaf
+            leaf.owners += 1
+
+    def _carry_out(self) -> None:
+        """Change what is outside: arguments, of which the function saw copies, and memory that NumPy sees."""
+        for storage, old, _ in self.capture.written.values():
+            place = self.places.get(id(storage))
+            if place is None:
+                continue
+            if place.kind == ARGUMENT and self.inner[place.what] is not self.arguments[place.what]:
+                self.arguments[place.what]._replace(storage.lazy)
+            elif old.buffer is not None and old.buffer.exported:
+                lazy = storage.lazy
+                storage.put(old)
+                storage._write_through(lazy)
+        for i in self.donate:
+            outside = self.arguments[i]._storage
+            outside.put(donated(outside.lazy))
+
+    def _returned(self) -> Any:
+        """The results as the caller sees them."""
+        at = {id(t): i for i, t in reversed(list(enumerate(self.inner)))}
+        return fill(self.structure, iter([self.arguments[at[id(t)]] if id(t) in at else t for t in self.results]))
+
+    # --- the program
+
+    def _program(self, runs: Sequence[Run]) -> Program:
+        capture = self.capture
+        program = Program(structure=self.structure, before=capture.before, after=capture.after, donated=self.donate)
+        self.result_at: dict[int, int] = {}
+        if runs:
+            self._take_run(program, *runs[0])
+        self.values: dict[int, Value] = {}
+        self._take_writes(program)
+        how: dict[int, Made] = {}
+        for place, gradient in self.new_gradients:
+            program.gradients.append((place, None if gradient is None else self._made(program, gradient, how)))
+        program.results = [self._made(program, t, how) for t in self.results]
+        return program
+
+    def _take_run(self, program: Program, pending: Pending, executable: Any) -> None:
+        program.executable, program.device = executable, pending.device
+        self.result_at = {id(r): i for i, r in enumerate(pending.results)}
+        program.sources = [self._source(leaf) for leaf in pending.leaves]
+        program.taken = len(pending.leaves)
+        program.dead = [i for i, d in enumerate(pending.dead) if d]
+        constants = self.numbers
+        if executable.tier == 0:
+            first = len(constants)
+            program.numbers = constants + [s.value for s in pending.scalars]
+        else:
+            first = 0
+            program.numbers = [s.value for s in pending.scalars] + [constants[i] for i in executable.recipe.free]
+        scalars: list[Any] = []
+        for i, node in enumerate(pending.scalars, first):
+            if id(node) in self.drawn_at:
+                program.computed.append((i, self.drawn_at[id(node)]))
+                scalars.append(self.drawn_at[id(node)])
+            elif id(node) in self.leaf_at:
+                program.watched.append((i, self.leaf_at[id(node)][0].what))
+                scalars.append(id(program.watched[-1][1]))
+            else:
+                scalars.append(repr(node.value))
+        program.key = pending.key, [repr(number) for number in self.numbers], scalars
+
+    def _source(self, leaf: LazyBuffer) -> Source:
+        if id(leaf) in self.drawn_at:
+            return Source(DRAWN, self.drawn_at[id(leaf)])
+        found = self.leaf_at.get(id(leaf))
+        if found is None:
+            several = self.memory_at.get(id(leaf.buffer), [])
+            if not several:
+                self._keep(leaf)
+                return Source(CONSTANT, leaf)
+            if len(several) > 1:
+                raise _Unrepeatable("two of the tensors that it reads share memory")
+            found = several[0]
+        place, lazy = found
+        return Source(place.kind, place, leaf.offset - lazy.offset, (lazy.shape, lazy.dtype, lazy.arg))
+
+    def _value(self, program: Program, storage: Any) -> Value:
+        """The value of a Storage after the run."""
+        known = self.values.get(id(storage))
+        if known is not None:
+            return known
+        lazy = self.final.get(id(storage), storage.lazy)
+        number = self.result_at.get(id(lazy))
+        kind = RESULT
+        if number is None:
+            if id(lazy) not in self.leaf_at and id(lazy) not in self.drawn_at and id(lazy.buffer) in self.memory_at:
+                raise _Unrepeatable("it returns a part of a tensor from outside")
+            kind, number = LEAF, len(program.sources)
+            program.sources.append(self._source(lazy))
+        made_of = self.values[id(storage)] = Value(kind, number, lazy.shape, lazy.dtype, lazy.device)
+        return made_of
+
+    def _take_writes(self, program: Program) -> None:
+        returned = {id(t._storage) for t in self.results}
+        unknown = []
+        for storage, _, _ in self.capture.written.values():
+            place = self.places.get(id(storage))
+            if place is not None:
+                program.writes.append((place, self._value(program, storage)))
+            elif id(storage) not in returned:
+                unknown.append(ref(storage))
+        storage = None  # type: ignore[assignment]
+        self.capture.written.clear()
+        if any([r() is not None for r in unknown]):
+            raise _Unrepeatable("it changes a tensor that minigrad.jit can't find from the function")
+
+    def _made(self, program: Program, tensor: Tensor, how: dict[int, Made]) -> Made:
+        known = how.get(id(tensor))
+        if known is None:
+            known = how[id(tensor)] = self._how(program, tensor)
+        return known
+
+    def _how(self, program: Program, tensor: Tensor) -> Made:
+        for i, t in enumerate(self.inner):
+            if t is tensor:
+                return Made(same=i)
+        if any([t is tensor for t in self.around.tensors]):
+            return Made(tensor=tensor)
+        for owner, place, gradient in self.owners:
+            if gradient is tensor and owner._grad is tensor:
+                return Made(place=place)
+        if not is_plain(tensor):
+            raise _Unrepeatable(f"it returns a new {type(tensor).__name__}")
+        place_there = self.places.get(id(tensor._storage))
+        if place_there is not None and place_there.kind == HELD:
+            return Made(tensor=plain_alias(tensor), alias=True)
+        value, view = self._value(program, tensor._storage), tensor._view
+        requires_grad = tensor._requires_grad and tensor._edge is None
+        if view is None:
+            return Made(value=value, requires_grad=requires_grad)
+        return Made(value=value, view=(view.chain(), view.shape, view.strides, view.offset, view.kind),
+                    requires_grad=requires_grad)
+
+
+class _Unrepeatable(Exception):
+    """Why what a function did can't be done again as a program. It ran as it should."""
+
+
+def _stand_ins(arguments: Sequence[Tensor]) -> list[Tensor]:
+    """What the function sees: those arguments that require a gradient themselves, and copies of the others, so that no
+    two leaves have the same memory."""
+    seen: dict[int, Tensor] = {}
+    for t in arguments:
+        if id(t) not in seen:
+            seen[id(t)] = t if t._requires_grad else made(_copied(t))
+    return [seen[id(t)] for t in arguments]
+
+
+def _copied(tensor: Tensor) -> LazyBuffer:
+    lazy = tensor._read()
+    if lazy.buffer is None or lazy.arg is not None:
+        lazy = lazy.contiguous()
+        realise([lazy])
+    nbytes = lazy.size * lazy.dtype.size
+    copy = get_device(lazy.device).allocate(nbytes)
+    if nbytes:
+        copy.copy_from(lazy.buffer, nbytes, 0, lazy.offset)
+    return LazyBuffer.from_buffer(copy, lazy.shape, lazy.dtype, lazy.device)
+
+
+def _is_open(tensor: Tensor) -> bool:
+    """Whether a gradient may still flow through this result: the tape behind it was not used up."""
+    edge = tensor._source()
+    if not isinstance(edge, tuple):
+        return False
+    seen, stack = {edge[0]}, [edge[0]]
+    while stack:
+        node = stack.pop()
+        if node.saved is None:
+            return False
+        for below in node.edges:
+            if isinstance(below, tuple) and below[0] not in seen:
+                seen.add(below[0])
+                stack.append(below[0])
+    return True
