@@ -5,5 +5,6 @@ from minigrad.engine.inspect import active, inspect
 from minigrad.engine.realise import Run, deferred, leaf_from_numpy, plans, realise, run_again, to_numpy, wrap_numpy
 
 __all__ = [
-    "Run", "active", "deferred", "inspect", "leaf_from_numpy", "plans", "realise", "run_again", "to_numpy", "wrap_numpy",
+    "Run", "active", "deferred", "inspect", "leaf_from_numpy", "plans", "realise", "run_again", "to_numpy",
+    "wrap_numpy",
 ]

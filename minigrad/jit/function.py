@@ -19,9 +19,10 @@ from minigrad.jit.program import Program
 from minigrad.jit.recording import Recording
 from minigrad.jit.surroundings import Surroundings
 from minigrad.jit.trees import fill, flatten, statics
+from minigrad.jit.writer import OTHERWISE, Call, Writer
 from minigrad.runtime.locks import computing
-from minigrad.tensor import Tensor, capturing, get_default_device, get_default_dtype
-from minigrad.tensor.replay import thread
+from minigrad.tensor import Tensor, get_default_device, get_default_dtype
+from minigrad.tensor.replay import several, thread
 from minigrad.tensor.storage import Writes, tracing
 
 MOST_KEYS = 64
@@ -39,17 +40,18 @@ MOST_DIFFERENCES = 3
 
 
 class Variant:
-    """A program, and when it may run: if ``around`` is as it was, and the gradients of its ``owners`` are there or not as
-    they were. It is ``ready`` when a second recording did the same; ``differed`` counts those that did not. ``program``
-    is None for a call whose results need the tape."""
+    """A program, and when it may run: if ``around`` is as it was, and the gradients of its ``owners`` are there or not
+    as they were. It is ``ready`` when a second recording did the same; ``differed`` counts those that did not.
+    ``program`` is None for a call whose results need the tape."""
 
-    __slots__ = ("around", "differed", "empty", "owners", "program", "ready")
+    __slots__ = ("around", "call", "differed", "empty", "owners", "program", "ready")
 
     def __init__(self, around: Surroundings, program: Program | None, owners: list[Tensor], empty: list[bool]) -> None:
         self.around, self.program = around, program
         self.owners, self.empty = owners, empty
         self.ready = program is None
         self.differed = 0
+        self.call: Call | None = None
 
     def fits(self) -> bool:
         """Whether everything outside is as it was."""
@@ -60,8 +62,8 @@ _gradient_of = attrgetter("_grad")
 
 
 class Jit:
-    """A function that runs as one program; see ``jit``. ``variants``: the programs it knows; ``reason``: why the last call
-    that was not one of them was not (None if there was none)."""
+    """A function that runs as one program; see ``jit``. ``variants``: the programs it knows; ``reason``: why the last
+    call that was not one of them was not (None if there was none)."""
 
     def __init__(self, function: Callable[..., Any], donate: Sequence[int] = ()) -> None:
         update_wrapper(self, function)
@@ -102,6 +104,12 @@ class Jit:
         """The programs that are ready to run."""
         return [v for found in self.known.values() for v in found if v.ready and v.program is not None]
 
+    @property
+    def source(self) -> str:
+        """What its programs do at a call, as Python: they bind memory, make one native call and hand out the
+        results."""
+        return "\n".join([Writer(v.program).text for v in self.variants if v.program is not None])
+
     def forget(self) -> None:
         """Record anew from the next call on."""
         self.known.clear()
@@ -112,56 +120,39 @@ class Jit:
 
     def __call__(self, *args: Any, **named: Any) -> Any:
         """Call the function."""
-        if self._hopeless or capturing() is not None or tracing.names or not config.get("REPLAY"):
+        if several:
+            with computing:
+                return self._call(args, named)
+        return self._call(args, named)
+
+    def _call(self, args: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        trace = thread.trace
+        if self._hopeless or trace.capture is not None or tracing.names or not config.get("REPLAY"):
             return self.function(*args, **named)
-        tensors: list[Tensor] = []
-        structure: Any = 0
-        if not named:
-            for a in args:
-                if isinstance(a, Tensor):
-                    tensors.append(a)
-                else:
-                    structure = None
-                    break
-            else:
-                structure = len(args)
-        if structure is None or named:
-            tensors = []
-            structure = flatten((args, named), tensors)
-        with computing:
-            looks: list[Any] = []
-            for t in tensors:
-                if t._spec is not None:
-                    t.realize()
-                looks.append((t._shape(), t.dtype, t._storage.lazy.device, t._requires_grad and (t._grad is None,)))
-            if len(tensors) > 1:
-                ids = [id(t) for t in tensors]
-                if len(set(ids)) < len(ids):
-                    looks += [ids.index(i) for i in ids]  # which of them are one
-            key = structure, mode.enabled, get_default_dtype(), get_default_device(), tuple(looks)
-            known = self.known.get(key)
-            given = None
-            if known:
-                for variant in known:
-                    if variant.ready and variant.fits() and not self._aliased(tensors, variant.around):
-                        program = variant.program
-                        if program is None:
-                            return self.function(*args, **named)
-                        if given is None:
-                            given = [_value_of(t) for t in tensors]
-                        leaves = program.gather(tensors, given)
-                        if leaves is not None:
-                            trace = thread.trace
-                            if trace.path:
-                                trace.stop("")
-                            self.unpaid = 0
-                            return program.run(tensors, leaves)
-            return self._record(args, named, structure, key, tensors)
+        tensors, structure = _parts(args, named)
+        key = structure, mode.enabled, get_default_dtype(), get_default_device(), _looks(tensors) if tensors else None
+        known = self.known.get(key)
+        if known is not None:
+            for variant in known:
+                if not variant.ready or not variant.fits() or (tensors and self._aliased(tensors, variant.around)):
+                    continue
+                program = variant.program
+                if program is None:
+                    return self.function(*args, **named)
+                values = [_value_of(t) for t in tensors] if tensors else ()
+                if thread.trace.path:
+                    thread.trace.stop("")
+                    thread.begin()
+                if variant.call is None:
+                    variant.call = Writer(program).function()
+                result = variant.call(tensors, values)
+                if result is not OTHERWISE:
+                    self.unpaid = 0
+                    return result
+        return self._record(args, named, structure, key, tensors)
 
     def _aliased(self, tensors: Sequence[Tensor], around: Surroundings) -> bool:
         """Whether two different Tensors among the arguments and those outside are on the same memory."""
-        if not tensors:
-            return False
         storages = {id(t._storage) for t in tensors}
         return len(storages) < len({id(t) for t in tensors}) or not around.storage_ids.isdisjoint(storages)
 
@@ -245,7 +236,8 @@ class Jit:
             assert old.program is not None and new.program is not None
             known.remove(old)
             if any([a is b for a, b in zip(old.program.constants(), new.program.constants(), strict=False)]):
-                self._give_up("it reads a tensor that minigrad.jit can't find from the function: pass it as an argument")
+                self._give_up("it reads a tensor that minigrad.jit can't find from the function: pass it as an "
+                              "argument")
                 return
             if old.program.name() == new.program.name():
                 new.ready = True
@@ -260,9 +252,9 @@ class Jit:
     def _note_change(self, name: str) -> None:
         """A function may change Python variables once, to prepare; one that does so at each call can't be replaced."""
         self._changes[name] = self._changes.get(name, 0) + 1
-        if self._changes[name] >= 3:
-            self._give_up(f"it changes {name} at each call, which a recorded function can't do: return the new value, or "
-                          "keep it in a tensor")
+        if self._changes[name] >= MOST_DIFFERENCES:
+            self._give_up(f"it changes {name} at each call, which a recorded function can't do: return the new value, "
+                          "or keep it in a tensor")
 
     def _give_up(self, why: str) -> None:
         self._hopeless = self.reason = why
@@ -280,6 +272,34 @@ class Jit:
                 if t._view is None and not t._requires_grad:
                     found.append(next(i for i, other in enumerate(tensors) if other is t))
         return found
+
+
+def _parts(args: tuple[Any, ...], named: dict[str, Any]) -> tuple[list[Tensor], Any]:
+    """The Tensors among the arguments and the structure around them; if all arguments are Tensors, their number."""
+    tensors: list[Tensor] = []
+    if not named:
+        for a in args:
+            if not isinstance(a, Tensor):
+                break
+            tensors.append(a)
+        else:
+            return tensors, len(args)
+    tensors = []
+    return tensors, flatten((args, named), tensors)
+
+
+def _looks(tensors: Sequence[Tensor]) -> tuple[Any, ...]:
+    """What matters of the arguments, and which of them are one."""
+    looks: list[Any] = []
+    for t in tensors:
+        if t._spec is not None:
+            t.realize()
+        looks.append((t._shape(), t.dtype, t._storage.lazy.device, t._requires_grad and (t._grad is None,)))
+    if len(tensors) > 1:
+        ids = [id(t) for t in tensors]
+        if len(set(ids)) < len(ids):
+            looks += [ids.index(i) for i in ids]
+    return tuple(looks)
 
 
 def _value_of(tensor: Tensor) -> LazyBuffer:
@@ -304,13 +324,13 @@ def jit(function: Any = None, *, donate: Sequence[int] | int = ()) -> Any:
     variable that the function can reach has changed.
 
     Arguments and results are Tensors, in lists, tuples, dictionaries and dataclasses, and other values. Results are in
-    memory of their own. ``donate`` names positions of arguments whose memory may be used for the results; reading such an
-    argument afterwards raises ``RuntimeError``.
+    memory of their own. ``donate`` names positions of arguments whose memory may be used for the results; reading such
+    an argument afterwards raises ``RuntimeError``.
 
     ``RuntimeError`` if the function asks for a value (``item()``, ``print``, a branch): there is none before it has
-    returned. A function that can't be replaced by a program (it changes a Python variable at each call, draws numbers from
-    NumPy, reads a tensor that can't be found from it) is called as it is, with a warning that says why. One whose results
-    still need a gradient is called as it is, too: it is part of a larger graph.
+    returned. A function that can't be replaced by a program (it changes a Python variable at each call, draws numbers
+    from NumPy, reads a tensor that can't be found from it) is called as it is, with a warning that says why. One whose
+    results still need a gradient is called as it is, too: it is part of a larger graph.
 
     >>> import minigrad
     >>> weight = minigrad.ones(3, requires_grad=True)

@@ -1,6 +1,6 @@
-"""Stage: front. In: a function and the arguments of one call. Out: its results, computed in one run, and the ``Program``
-that does the same again, if there is one.
-Next: ``autograd/``."""
+"""Stage: front. In: a function and the arguments of one call. Out: its results, computed in one run, and the
+``Program`` that does the same again, if there is one.
+Next: ``writer.py``."""
 
 from __future__ import annotations
 
@@ -171,7 +171,8 @@ class Recording:
 
     def _program(self, runs: Sequence[Run]) -> Program:
         capture = self.capture
-        program = Program(structure=self.structure, before=capture.before, after=capture.after, donated=self.donate)
+        program = Program(structure=self.structure, before=[compute for compute, _ in capture.before],
+                          after=capture.after, donated=self.donate)
         self.result_at: dict[int, int] = {}
         if runs:
             self._take_run(program, *runs[0])

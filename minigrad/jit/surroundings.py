@@ -8,9 +8,9 @@ from __future__ import annotations
 import sys
 import types
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from operator import attrgetter, getitem, is_not
+from operator import getitem
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,6 @@ MOST_BYTES = 1 << 20
 
 _OURS = __name__.partition(".")[0]
 _MISSING = object()
-_storage_of, _requires_grad_of = attrgetter("_storage"), attrgetter("_requires_grad")
 
 
 def _is_library(module: str | None, file: str = "") -> bool:
@@ -37,12 +36,11 @@ def _is_library(module: str | None, file: str = "") -> bool:
 
 
 class Surroundings:
-    """What the ``roots`` (name and value) reach. ``tensors``: the Tensors with their names; ``problem``: why it can't be
-    watched, if it can't.
+    """What the ``roots`` (name and value) reach. ``tensors``: the Tensors with their names; ``problem``: why it can't
+    be watched, if it can't.
 
-    Each thing is watched where it was found: an item of a container, an attribute of an object, a container's length, the
-    contents of an array. Plain values may be replaced by equal ones.
-    """
+    Each thing is watched where it was found: an item of a container, an attribute of an object, a container's length,
+    the contents of an array. Plain values may be replaced by equal ones. """
 
     def __init__(self, roots: Sequence[tuple[str, Any]]) -> None:
         self.names: set[str] = set()
@@ -54,6 +52,8 @@ class Surroundings:
             if len(self.names) == known:
                 break
         self.storages = [t._storage for t in self.tensors]
+        self._check: Callable[[], bool] | None = None
+        self._space: dict[str, Any] = {}
         self.storage_ids = frozenset([id(s) for s in self.storages])
         self.requires_grad = [t._requires_grad for t in self.tensors]
 
@@ -70,19 +70,42 @@ class Surroundings:
 
     def same(self) -> bool:
         """Whether everything is as it was."""
+        if self._check is None:
+            self._check = self._written()
         try:
-            if True in map(is_not, map(_storage_of, self.tensors), self.storages) or (
-                    list(map(_requires_grad_of, self.tensors)) != self.requires_grad):
-                return False
-            containers, keys, values, _ = self._items
-            objects, names, held, _ = self._attributes
-            if True not in map(is_not, map(getitem, containers, keys), values) and (
-                    True not in map(is_not, map(getattr, objects, names), held)) and (
-                    list(map(len, self._lengths[0])) == self._lengths[1]) and not self._arrays:
+            if self._check():
                 return True
         except (LookupError, AttributeError, ValueError):
             return False
         return self.difference() is None
+
+    def _written(self) -> Callable[[], bool]:
+        """The comparison of identities as one expression: it is made at every call."""
+        space = self._space = {}
+        terms = []
+        numbers: dict[int, int] = {}
+
+        def name(thing: Any) -> str:
+            number = numbers.setdefault(id(thing), len(numbers))
+            space[f"x{number}"] = thing
+            return f"x{number}"
+
+        for tensor, storage, flag in zip(self.tensors, self.storages, self.requires_grad, strict=True):
+            t = name(tensor)
+            terms.append(f"{t}._storage is {name(storage)} and {t}._requires_grad is {flag}")
+        for i, (container, key) in enumerate(zip(*self._items[:2], strict=True)):
+            written = repr(key) if type(key) in (str, int) else name(key)
+            terms.append(f"{name(container)}[{written}] is item{i}")
+        for i, (place, key) in enumerate(zip(*self._attributes[:2], strict=True)):
+            terms.append(f"{name(place)}.{key} is attribute{i}")
+        terms += [f"len({name(container)}) == {n}" for container, n, _ in zip(*self._lengths, strict=True)]
+        if self._arrays:
+            terms.append("False")
+        space |= {f"item{i}": value for i, value in enumerate(self._items[2])}
+        space |= {f"attribute{i}": value for i, value in enumerate(self._attributes[2])}
+        exec(f"def check():\n return {' and '.join(terms) or True}", space)
+        check: Callable[[], bool] = space["check"]
+        return check
 
     def difference(self) -> str | None:
         """The name of the first thing that is not as it was. Equal values are taken for what they replaced."""
@@ -90,7 +113,8 @@ class Surroundings:
                 self.tensors, self.storages, self.requires_grad, self.tensor_names, strict=True):
             if tensor._storage is not storage or tensor._requires_grad != requires_grad:
                 return name
-        for (places, keys, values, paths), get in ((self._items, getitem), (self._attributes, getattr)):
+        for what, (places, keys, values, paths), get in (
+                ("item", self._items, getitem), ("attribute", self._attributes, getattr)):
             for i, (place, key, value, path) in enumerate(zip(places, keys, values, paths, strict=True)):
                 try:
                     now = get(place, key)
@@ -99,7 +123,7 @@ class Surroundings:
                 if now is not value:
                     if not equal(now, value):
                         return path
-                    values[i] = now
+                    values[i] = self._space[f"{what}{i}"] = now
         for container, length, path in zip(*self._lengths, strict=True):
             if len(container) != length:
                 return path
@@ -224,6 +248,7 @@ class Surroundings:
         yield cls.__name__, cls
         inside = getattr(value, "__dict__", None)
         if isinstance(inside, dict):
+            self._note_length(path, inside)  # a new attribute may hide one of the class
             yield from self._named(path, inside, free | getattr(cls, "__jit_free__", frozenset()))
         for base in cls.__mro__:
             slots = vars(base).get("__slots__", ())

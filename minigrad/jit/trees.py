@@ -1,5 +1,5 @@
-"""Stage: front. In: arguments or results: Tensors in lists, tuples, dictionaries and dataclasses, and other values. Out:
-the Tensors, and the structure around them, which can be compared and filled again.
+"""Stage: front. In: arguments or results: Tensors in lists, tuples, dictionaries and dataclasses, and other values.
+Out: the Tensors, and the structure around them, which can be compared and filled again.
 Next: ``surroundings.py``."""
 
 from __future__ import annotations

@@ -143,14 +143,14 @@ class Optimizer:
                         entries[name] = value.to(device=device).realize()
 
     def _arguments(self, numbers: Callable[[], Sequence[Any]], wide: bool, device: str,
-                   new: int = 0) -> list[Tensor | None]:
+                   new: int = 0) -> list[Any]:
         """The run-time arguments of an update: what ``numbers`` computes of the hyperparameters, None for what is left
         out. The first ``new`` change with every step; the others seldom do, and are made once for each value. ``wide``
         makes them float64."""
         dtype = float64 if wide else float32
         if capturing() is not None:
             return scalars(numbers, dtype, device)
-        made: list[Tensor | None] = []
+        made: list[Any] = []
         for position, value in enumerate(numbers()):
             if position < new or isinstance(value, Tensor):
                 made.append(scalar(float(value), dtype, device))

@@ -85,7 +85,12 @@ class Capture:
 
     def repeated(self, action: Callable[[], Any]) -> None:
         """Something to do before each later run."""
-        self.before.append((lambda: () if action() is None else (), ()))
+
+        def act() -> tuple[()]:
+            action()
+            return ()
+
+        self.before.append((act, ()))
 
     def counted(self, count: Callable[[], None]) -> None:
         """Count something in Python, now and after each later run."""

@@ -117,9 +117,9 @@ class Trace:
     ``capture``: what ``minigrad.jit`` is recording; the trace is off meanwhile.
     """
 
-    __slots__ = ("busy", "called", "capture", "constants", "entry", "filled", "first", "holders", "let", "look_again", "loose",
-                 "most_loose", "numbers", "path", "released", "specs", "state", "stopped", "tag",
-                 "tracked", "values")
+    __slots__ = ("busy", "called", "capture", "constants", "entry", "filled", "first", "holders", "let", "look_again",
+                 "loose", "most_loose", "numbers", "path", "released", "specs", "state", "stopped", "tag", "tracked",
+                 "values")
 
     def __init__(self, root: Entry, state: int = FOLLOW) -> None:
         self.entry = root

@@ -109,8 +109,8 @@ class _Donated:
     """The memory of a Tensor that was given to a jitted function for its results."""
 
     def __getattr__(self, name: str) -> Any:
-        raise RuntimeError("this tensor was donated to a jitted function (donate=…), which has used up its memory; pass "
-                           "a clone() to keep it")
+        raise RuntimeError("this tensor was donated to a jitted function (donate=…), which has used up its memory; "
+                           "pass a clone() to keep it")
 
 
 def donated(lazy: LazyBuffer) -> LazyBuffer:

@@ -1,5 +1,6 @@
-"""Stage: tests of ``jit/``. In: what goes wrong silently elsewhere: TinyJit, torch.compile and jax.jit freeze values, read
-stale ones or recompile for ever. Out: the right result at every call; where there can be none, an error that says why.
+"""Stage: tests of ``jit/``. In: what goes wrong silently elsewhere: TinyJit, torch.compile and jax.jit freeze values,
+read stale ones or recompile for ever. Out: the right result at every call; where there can be none, an error that says
+why.
 Next: ``test_surroundings.py``."""
 
 from __future__ import annotations
@@ -303,10 +304,10 @@ def test_old_values_are_kept_for_who_holds_them() -> None:
 
 
 @pytest.mark.parametrize("look", [
-    lambda x: x.sum().item(), lambda x: bool(x.sum() > 0), lambda x: print(x), lambda x: x.tolist(), lambda x: x.numpy(),
-    lambda x: x[x > 0], lambda x: x.nonzero(), lambda x: float(x.sum()), lambda x: x.bernoulli(), lambda x: f"{x}",
-    lambda x: x.long().bincount(), lambda x: [1, 2, 3][x.sum().long()], lambda x: x.data_ptr(), lambda x: W.item(),
-    lambda x: np.asarray(x), lambda x: x.__dlpack__()])
+    lambda x: x.sum().item(), lambda x: bool(x.sum() > 0), lambda x: print(x), lambda x: x.tolist(),
+    lambda x: x.numpy(), lambda x: x[x > 0], lambda x: x.nonzero(), lambda x: float(x.sum()), lambda x: x.bernoulli(),
+    lambda x: f"{x}", lambda x: x.long().bincount(), lambda x: [1, 2, 3][x.sum().long()], lambda x: x.data_ptr(),
+    lambda x: W.item(), lambda x: np.asarray(x), lambda x: x.__dlpack__()])
 def test_values_are_refused(look: Callable[[Any], Any]) -> None:
     """Before the function has returned there are none; a value of an earlier call would be wrong."""
     w = minigrad.ones(2, requires_grad=True)
