@@ -182,7 +182,7 @@ class Jit:
             positional, keywords = fill(structure, iter(inner))
             return self.function(*positional, **keywords)
 
-        owners = [t for t in around.tensors if t._requires_grad]
+        owners = [t for t in around.tensors if t.dtype.kind == "f"]
         empty = [t._grad is None for t in owners]
         recording = Recording(self.name, call, tensors, around, self._donated(args, tensors))
         self.unpaid += 1
@@ -241,6 +241,8 @@ class Jit:
                 return
             if old.program.name() == new.program.name():
                 new.ready = True
+                if len(old.program.dead) > len(new.program.dead):  # somebody held a value only now
+                    new.program = old.program
             else:
                 new.differed = old.differed + 1
                 if new.differed >= MOST_DIFFERENCES:
@@ -294,7 +296,7 @@ def _looks(tensors: Sequence[Tensor]) -> tuple[Any, ...]:
     for t in tensors:
         if t._spec is not None:
             t.realize()
-        looks.append((t._shape(), t.dtype, t._storage.lazy.device, t._requires_grad and (t._grad is None,)))
+        looks.append((t._shape(), t.dtype, t._storage.lazy.device, t._requires_grad, t._grad is None))
     if len(tensors) > 1:
         ids = [id(t) for t in tensors]
         if len(set(ids)) < len(ids):

@@ -47,12 +47,13 @@ class Place:
 class Source:
     """Where a leaf of the run comes from: ``what`` is a place (``HELD``, ``ARGUMENT``, ``GRADIENT``), the number of
     what is drawn, or a constant. ``shift``: bytes from the beginning of the value there. ``look``: that value's shape,
-    dtype and strides."""
+    dtype and strides. ``made_of``: of a constant, the object behind it."""
 
     kind: str
     what: Any
     shift: int = 0
     look: Any = None
+    made_of: Any = None
 
     def name(self) -> Any:
         """What tells it from others; for a constant, its contents."""
@@ -129,6 +130,6 @@ class Program:
                 [(p.name(), m and m.name()) for p, m in self.gradients], [m.name() for m in self.results],
                 self.structure, len(self.before), len(self.after))
 
-    def constants(self) -> list[LazyBuffer]:
-        """The leaves that stay as they are. They were made in the function, or it could not be followed."""
-        return [s.what for s in self.sources if s.kind == CONSTANT]
+    def constants(self) -> list[Any]:
+        """What the leaves that stay as they are were made of. It was made in the function, or could not be found."""
+        return [s.made_of for s in self.sources if s.kind == CONSTANT]

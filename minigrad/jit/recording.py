@@ -35,6 +35,10 @@ from minigrad.tensor.capture import Capture
 from minigrad.tensor.storage import donated
 
 
+Known = tuple[Place, LazyBuffer, Any]
+"""A place, the leaf that was read for the value there, and that value's shape, dtype and strides."""
+
+
 class Recording:
     """One call of a function. ``result``: what it returned; ``program``: what does the same again; without one,
     ``problem`` says why, or ``open``, that the tape behind its results is still needed, or ``changed``, which variable
@@ -52,6 +56,7 @@ class Recording:
         try:
             with capture:
                 returned = call(self.inner)
+            self._find_copies()
             self._find_results(returned)
             self.changed = around.difference()
             runs = self._compute()
@@ -75,21 +80,38 @@ class Recording:
         """Where each value lives that the function may read: ``places`` by Storage, ``leaf_at`` by value, and
         ``memory_at`` by memory. Values that are pending are computed."""
         tensors = self.around.tensors
-        self.owners = [(t, Place(GRADIENT, t), t._grad) for t in tensors if t._requires_grad] + [
-            (t, Place(GRADIENT, i), t._grad) for i, t in enumerate(self.inner) if t._requires_grad]
+        self.owners = [(t, Place(GRADIENT, t), t._grad) for t in tensors] + [
+            (t, Place(GRADIENT, i), t._grad) for i, t in enumerate(self.inner) if t is self.arguments[i]]
         storages = [(s, Place(HELD, s)) for s in self.around.storages]
         storages += [(t._storage, Place(ARGUMENT, i)) for i, t in enumerate(self.inner)]
         storages += [(g._storage, place) for _, place, g in self.owners if g is not None]
         realise([s.lazy for s, _ in storages if s.lazy.buffer is None and s.lazy.op != Op.SCALAR])
         self.places: dict[int, Place] = {}
-        self.leaf_at: dict[int, tuple[Place, LazyBuffer]] = {}
-        self.memory_at: dict[int, list[tuple[Place, LazyBuffer]]] = {}
+        self.leaf_at: dict[int, Known] = {}
+        self.memory_at: dict[int, list[Known]] = {}
         for storage, place in storages:
             if id(storage) not in self.places:
                 self.places[id(storage)] = place
-                found = place, storage.lazy
-                self.leaf_at.setdefault(id(storage.lazy), found)
-                self.memory_at.setdefault(id(storage.lazy.buffer), []).append(found)
+                self._note(storage.lazy, place, storage.lazy)
+
+    def _note(self, leaf: LazyBuffer, place: Place, value: LazyBuffer) -> None:
+        """The function reads ``leaf`` for the ``value`` at a place."""
+        known = place, leaf, (value.shape, value.dtype, value.arg)
+        self.leaf_at.setdefault(id(leaf), known)
+        self.memory_at.setdefault(id(leaf.buffer), []).append(known)
+
+    def _find_copies(self) -> None:
+        """The copies that were read in place of memory that NumPy sees are at the place of that memory; those of memory
+        that was made in the function are like its constants."""
+        self.made_of: dict[int, Any] = {}
+        for lazy, (copy, storage) in self.capture.copies.items():
+            place = self.places.get(id(storage))
+            if place is None:
+                self.made_of[id(copy.buffer)] = storage
+            elif lazy.arg is None:
+                self._note(copy, place, lazy)
+            else:
+                self.problem = "it reads memory of NumPy that is not contiguous"
 
     def _find_results(self, returned: Any) -> None:
         """What it returned, and the gradients it made."""
@@ -158,6 +180,10 @@ class Recording:
                 lazy = storage.lazy
                 storage.put(old)
                 storage._write_through(lazy)
+        for outer, inner in zip(self.arguments, self.inner, strict=True):
+            if inner is not outer and (inner._requires_grad or inner._grad is not None) and inner._edge is None:
+                outer._requires_grad, outer._grad = inner._requires_grad, inner._grad
+                self.problem = "it makes an argument require a gradient, which only Python code can do"
         for i in self.donate:
             outside = self.arguments[i]._storage
             outside.put(donated(outside.lazy))
@@ -207,7 +233,8 @@ class Recording:
                 scalars.append(id(program.watched[-1][1]))
             else:
                 scalars.append(repr(node.value))
-        program.key = pending.key, [repr(number) for number in self.numbers], scalars
+        graph = pending.key[:-1]  # without what may be overwritten, which is asked anew at each call
+        program.key = graph, [repr(number) for number in self.numbers], scalars
 
     def _source(self, leaf: LazyBuffer) -> Source:
         if id(leaf) in self.drawn_at:
@@ -217,12 +244,12 @@ class Recording:
             several = self.memory_at.get(id(leaf.buffer), [])
             if not several:
                 self._keep(leaf)
-                return Source(CONSTANT, leaf)
+                return Source(CONSTANT, leaf, made_of=self.made_of.get(id(leaf.buffer), leaf))
             if len(several) > 1:
                 raise _Unrepeatable("two of the tensors that it reads share memory")
             found = several[0]
-        place, lazy = found
-        return Source(place.kind, place, leaf.offset - lazy.offset, (lazy.shape, lazy.dtype, lazy.arg))
+        place, whole, look = found
+        return Source(place.kind, place, leaf.offset - whole.offset, look)
 
     def _value(self, program: Program, storage: Any) -> Value:
         """The value of a Storage after the run."""
@@ -241,13 +268,14 @@ class Recording:
         return made_of
 
     def _take_writes(self, program: Program) -> None:
-        returned = {id(t._storage) for t in self.results}
+        given_out = {id(t._storage) for t in self.results}
+        given_out |= {id(g._storage) for _, g in self.new_gradients if g is not None}
         unknown = []
         for storage, _, _ in self.capture.written.values():
             place = self.places.get(id(storage))
             if place is not None:
                 program.writes.append((place, self._value(program, storage)))
-            elif id(storage) not in returned:
+            elif id(storage) not in given_out:
                 unknown.append(ref(storage))
         storage = None  # type: ignore[assignment]
         self.capture.written.clear()
@@ -287,12 +315,12 @@ class _Unrepeatable(Exception):
 
 
 def _stand_ins(arguments: Sequence[Tensor]) -> list[Tensor]:
-    """What the function sees: those arguments that require a gradient themselves, and copies of the others, so that no
-    two leaves have the same memory."""
+    """What the function sees: those arguments that require or have a gradient themselves, and copies of the others, so
+    that no two leaves have the same memory."""
     seen: dict[int, Tensor] = {}
     for t in arguments:
         if id(t) not in seen:
-            seen[id(t)] = t if t._requires_grad else made(_copied(t))
+            seen[id(t)] = t if t._requires_grad or t._grad is not None else made(_copied(t))
     return [seen[id(t)] for t in arguments]
 
 

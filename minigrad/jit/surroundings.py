@@ -61,6 +61,7 @@ class Surroundings:
         self.tensors: list[Tensor] = []
         self.tensor_names: list[str] = []
         self._seen: dict[int, Any] = {}
+        self._classes: set[type] = set()
         self._items: tuple[list[Any], list[Any], list[Any], list[str]] = ([], [], [], [])
         self._attributes: tuple[list[Any], list[Any], list[Any], list[str]] = ([], [], [], [])
         self._lengths: tuple[list[Any], list[int], list[str]] = ([], [], [])
@@ -168,6 +169,7 @@ class Surroundings:
                 yield from self._named(path, vars(value), free)
         elif isinstance(value, type):
             yield from self._of_class(path, value, free)
+            yield from [(f"{path}.{name}", getattr(value, name)) for name in ("__init__", "__new__")]
         elif isinstance(value, dict):
             yield from self._of_items(path, value, [k for k in value if k not in free], value.values())
         elif isinstance(value, list | deque):
@@ -219,7 +221,7 @@ class Surroundings:
                 yield full, value
 
     def _of_class(self, path: str, cls: type, free: frozenset[str]) -> Iterator[tuple[str, Any]]:
-        for base in cls.__mro__[:-1]:
+        for base in cls.__mro__[:-1]:  # what makes objects is walked where code names the class
             library = _is_library(base.__module__, getattr(sys.modules.get(base.__module__), "__file__", None) or "")
             for name, value in list(vars(base).items()):
                 if library:  # its methods may read attributes of an object
@@ -227,7 +229,7 @@ class Surroundings:
                     if isinstance(value, types.FunctionType):
                         self._named_in(value.__code__)
                 elif (name in self.names or name.startswith("__")) and name not in free and name not in (
-                        "__dict__", "__weakref__", "__doc__", "__module__", "__annotations__"):
+                        "__init__", "__new__", "__dict__", "__weakref__", "__doc__", "__module__", "__annotations__"):
                     if not name.startswith("__"):
                         self._note(self._items, vars(base), name, value, f"{path}.{name}")
                     yield f"{path}.{name}", value
@@ -245,7 +247,9 @@ class Surroundings:
 
     def _of_object(self, path: str, value: Any, free: frozenset[str]) -> Iterator[tuple[str, Any]]:
         cls = type(value)
-        yield cls.__name__, cls
+        if cls not in self._classes:
+            self._classes.add(cls)
+            yield from self._of_class(cls.__name__, cls, free)
         inside = getattr(value, "__dict__", None)
         if isinstance(inside, dict):
             self._note_length(path, inside)  # a new attribute may hide one of the class

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from minigrad.dtype import DType
-from minigrad.engine import deferred
+from minigrad.engine import deferred, leaf_from_numpy, to_numpy
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.tensor.promotion import number
 from minigrad.tensor.replay import OFF, Trace, thread
@@ -23,13 +23,15 @@ Again = tuple[Callable[[], Sequence[Any]], tuple[LazyBuffer, ...]]
 
 class Capture:
     """One recording of the function called ``name``. ``written``: by id, each Storage that was written, its value and
-    its version before. ``before``: what each call does before its run; ``after``: what it does when that succeeded."""
+    its version before. ``copies``: by value, the copy that was read in place of memory that others may change, with the
+    Storage. ``before``: what each call does before its run; ``after``: what it does when that succeeded."""
 
-    __slots__ = ("after", "before", "name", "written")
+    __slots__ = ("after", "before", "copies", "name", "written")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.written: dict[int, tuple[Storage, LazyBuffer, int]] = {}
+        self.copies: dict[LazyBuffer, tuple[LazyBuffer, Storage]] = {}
         self.before: list[Again] = []
         self.after: list[Callable[[], None]] = []
 
@@ -49,6 +51,14 @@ class Capture:
             self.written[id(storage)] = storage, storage.lazy, storage.version
         storage.put(lazy)
         storage.version += 1
+
+    def copy_of(self, storage: Storage) -> LazyBuffer:
+        """The value of memory that NumPy sees, as it is now."""
+        lazy = storage.lazy
+        found = self.copies.get(lazy)
+        if found is None:
+            found = self.copies[lazy] = leaf_from_numpy(to_numpy(lazy), lazy.dtype, lazy.device), storage
+        return found[0]
 
     def undo(self) -> None:
         """Give every Storage the value that it had before."""

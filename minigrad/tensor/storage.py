@@ -200,8 +200,9 @@ def _reads_placeholder(lazy: LazyBuffer) -> bool:
 def snapshot(storage: Storage, steps: Steps) -> LazyBuffer:
     """The current value of (a view of) memory that others may change at any time."""
     lazy = storage.lazy
-    if thread.trace.capture is not None:  # it is read at the end of the call
-        return _moved(lazy, steps)
+    capture = thread.trace.capture
+    if capture is not None:
+        return _moved(capture.copy_of(storage), steps)
     size = lazy.size * lazy.dtype.size
     if not steps and lazy.arg is None and size <= SNAPSHOT_BYTES:
         copy = get_device(lazy.device).allocate(size)

@@ -475,3 +475,35 @@ def test_debug_says_why(capsys: pytest.CaptureFixture[str]) -> None:
         scale = 3.0
         jitted(ones())
     assert seen.recorded == ["<lambda>: scale has changed"]
+
+
+def test_an_argument_that_is_made_to_require_a_gradient() -> None:
+    """As an attack on a model does: the caller's tensor gets the flag and the gradient."""
+
+    def slope(x: Any) -> Any:
+        x.requires_grad_()
+        (x * x).sum().backward()
+        return x.grad
+
+    jitted = minigrad.jit(slope)
+    x = ones()
+    with pytest.warns(UserWarning, match="makes an argument require a gradient"):
+        assert jitted(x).tolist() == [2.0, 2.0] and x.requires_grad and x.grad.tolist() == [2.0, 2.0]
+    inside = minigrad.jit(lambda x: slope(x.clone()))
+    for _ in range(5):
+        assert inside(ones()).tolist() == [2.0, 2.0]
+    assert inside.variants
+
+
+def test_the_gradient_of_what_requires_none_any_more() -> None:
+    w = minigrad.ones(2, requires_grad=True)
+    (w * 3).sum().backward()
+    w.requires_grad_(False)
+    jitted = minigrad.jit(lambda: w.sub_(w.grad))
+    for i in range(5):
+        jitted()
+        assert w.tolist() == [1 - 3.0 * (i + 1)] * 2
+    w.grad = minigrad.ones(2)
+    jitted()
+    assert w.tolist() == [-15.0] * 2
+    assert jitted.variants
