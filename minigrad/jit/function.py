@@ -32,7 +32,8 @@ MOST_VARIANTS = 8
 """Programs that are known for one kind of arguments; they differ in what the function found around it."""
 
 MOST_RECORDINGS = 16
-"""Calls recorded one after another; if none of them could be run again, recording does not pay."""
+"""Calls recorded one after another; if none of them could be run again, recording does not pay: a function whose
+surroundings change is given up, one with ever new arguments is recorded when the same kind comes a second time."""
 
 
 MOST_DIFFERENCES = 3
@@ -61,6 +62,16 @@ class Variant:
 _gradient_of = attrgetter("_grad")
 
 
+class Kind:
+    """What is known of the calls with arguments of one kind. ``unpaid``: recordings since one of the programs ran."""
+
+    __slots__ = ("unpaid", "variants")
+
+    def __init__(self) -> None:
+        self.variants: list[Variant] = []
+        self.unpaid = 0
+
+
 class Jit:
     """A function that runs as one program; see ``jit``. ``variants``: the programs it knows; ``reason``: why the last
     call that was not one of them was not (None if there was none)."""
@@ -69,9 +80,9 @@ class Jit:
         update_wrapper(self, function)
         self.function, self.donate = function, tuple(donate)
         self.name: str = getattr(function, "__name__", type(function).__name__)
-        self.known: dict[Any, list[Variant]] = {}
+        self.known: dict[Any, Kind] = {}
         self.reason: str | None = None
-        self.unpaid = 0
+        self._new_kinds = 0
         self._changes: dict[str, int] = {}
         self._hopeless: str | None = None
         self.attribute = self.name
@@ -102,7 +113,7 @@ class Jit:
     @property
     def variants(self) -> list[Variant]:
         """The programs that are ready to run."""
-        return [v for found in self.known.values() for v in found if v.ready and v.program is not None]
+        return [v for kind in self.known.values() for v in kind.variants if v.ready and v.program is not None]
 
     @property
     def source(self) -> str:
@@ -114,7 +125,7 @@ class Jit:
         """Record anew from the next call on."""
         self.known.clear()
         self._changes.clear()
-        self.unpaid, self._hopeless = 0, None
+        self._new_kinds, self._hopeless = 0, None
 
     # --- a call
 
@@ -131,9 +142,9 @@ class Jit:
             return self.function(*args, **named)
         tensors, structure = _parts(args, named)
         key = structure, mode.enabled, get_default_dtype(), get_default_device(), _looks(tensors) if tensors else None
-        known = self.known.get(key)
-        if known is not None:
-            for variant in known:
+        kind = self.known.get(key)
+        if kind is not None:
+            for variant in kind.variants:
                 if not variant.ready or not variant.fits() or (tensors and self._aliased(tensors, variant.around)):
                     continue
                 program = variant.program
@@ -147,7 +158,7 @@ class Jit:
                     variant.call = Writer(program).function()
                 result = variant.call(tensors, values)
                 if result is not OTHERWISE:
-                    self.unpaid = 0
+                    kind.unpaid = self._new_kinds = 0
                     return result
         return self._record(args, named, structure, key, tensors)
 
@@ -160,23 +171,32 @@ class Jit:
 
     def _record(self, args: tuple[Any, ...], named: dict[str, Any], structure: Any, key: Any,
                 tensors: Sequence[Tensor]) -> Any:
-        trace = thread.trace
-        if trace.path:
-            trace.stop("")
-        realise(Writes.take() + trace.held())
-        if type(structure) is int:
-            structure = flatten((args, named), [])
-        roots = [(self.name, self.function)]
-        roots += [(f"argument {i}", value) for i, value in enumerate(statics(structure))]
-        around = Surroundings(roots)
-        problem = self._refused(tensors, around)
-        if problem is not None:
-            self._say(problem)
-            return self.function(*args, **named)
-        self._say(self._why(self.known.get(key, ()), around))
-        known = self.known.setdefault(key, [])
-        if len(self.known) > MOST_KEYS:
-            self.known.pop(next(iter(self.known)))
+        kind = self.known.get(key)
+        why = self._why(kind)
+        if mode.enabled and any([t._requires_grad and (t._edge is not None or t._view is not None) for t in tensors]):
+            why = "a gradient flows through an argument"
+        elif kind is None and self._is_restless(key):
+            why = "its arguments differ from call to call"
+        else:
+            trace = thread.trace
+            if trace.path:
+                trace.stop("")
+            realise(Writes.take() + trace.held())
+            if type(structure) is int:
+                structure = flatten((args, named), [])
+            around = Surroundings([(self.name, self.function), *[
+                (f"argument {i}", value) for i, value in enumerate(statics(structure))]])
+            refused = self._refused(tensors, around)
+            if refused is None:
+                self._say(why)
+                return self._recorded(args, structure, self._kind(key), tensors, around)
+            why = refused
+        self._say(why)
+        return self.function(*args, **named)
+
+    def _recorded(self, args: tuple[Any, ...], structure: Any, kind: Kind, tensors: Sequence[Tensor],
+                  around: Surroundings) -> Any:
+        """What the function returns, recorded."""
 
         def call(inner: list[Tensor]) -> Any:
             positional, keywords = fill(structure, iter(inner))
@@ -185,23 +205,40 @@ class Jit:
         owners = [t for t in around.tensors if t.dtype.kind == "f"]
         empty = [t._grad is None for t in owners]
         recording = Recording(self.name, call, tensors, around, self._donated(args, tensors))
-        self.unpaid += 1
+        kind.unpaid += 1
         if recording.problem is not None:
             self._give_up(recording.problem)
         elif recording.changed is not None:
             self._note_change(recording.changed)
         elif recording.open:
-            self._keep(known, Variant(around, None, owners, empty))
+            self._keep(kind.variants, Variant(around, None, owners, empty))
         else:
-            self._compare(known, Variant(around, recording.program, owners, empty))
-        if self.unpaid > MOST_RECORDINGS:
-            self._give_up(f"{self.unpaid} calls one after another had to be recorded; the last, because {self.reason}")
+            self._compare(kind.variants, Variant(around, recording.program, owners, empty))
+        if kind.unpaid > MOST_RECORDINGS:
+            self._give_up(f"{kind.unpaid} calls one after another had to be recorded; the last, because {self.reason}")
         return recording.result
+
+    def _kind(self, key: Any) -> Kind:
+        kind = self.known.get(key)
+        if kind is None:
+            if len(self.known) >= MOST_KEYS:
+                self.known.pop(next(iter(self.known)))
+            kind = self.known[key] = Kind()
+        return kind
+
+    def _is_restless(self, key: Any) -> bool:
+        """Whether arguments were of a new kind for many calls. Then only what comes again is recorded."""
+        self._new_kinds += 1
+        if self._new_kinds <= MOST_RECORDINGS:
+            return False
+        self._kind(key)
+        if self._new_kinds == MOST_RECORDINGS + 1:
+            warnings.warn(f"minigrad.jit: {self.name}() was called with {self._new_kinds} kinds of arguments one after "
+                          "another; pass numbers that change as tensors", stacklevel=5)
+        return True
 
     def _refused(self, tensors: Sequence[Tensor], around: Surroundings) -> str | None:
         """Why a call is made in the ordinary way."""
-        if mode.enabled and any([t._requires_grad and (t._edge is not None or t._view is not None) for t in tensors]):
-            return "a gradient flows through an argument"
         through = next((name for t, name in zip(around.tensors, around.tensor_names, strict=True)
                         if t._requires_grad and t._edge is not None), None)
         if mode.enabled and through is not None:
@@ -210,11 +247,12 @@ class Jit:
             return "two of the tensors that it can change share memory"
         return None
 
-    def _why(self, known: Sequence[Variant], around: Surroundings) -> str:
-        if not known:
+    def _why(self, kind: Kind | None) -> str:
+        """Why a call is recorded."""
+        if kind is None:
             return "it was not called with such arguments before" if self.known else "it was not called before"
-        changed = [v.around.difference() for v in known]
-        if None in changed:
+        changed = [v.around.difference() for v in kind.variants]
+        if None in changed or not changed:
             return "the recording before is compared with this one"
         return f"{changed[-1]} has changed"
 

@@ -30,10 +30,9 @@ from minigrad.jit.trees import fill, flatten
 from minigrad.ops import Op
 from minigrad.runtime.device import get_device
 from minigrad.tensor import Tensor
-from minigrad.tensor.base import is_plain, made, plain_alias
+from minigrad.tensor.base import aliased, is_plain, made, plain_alias
 from minigrad.tensor.capture import Capture
-from minigrad.tensor.storage import donated
-
+from minigrad.tensor.storage import Steps, donated
 
 Known = tuple[Place, LazyBuffer, Any]
 """A place, the leaf that was read for the value there, and that value's shape, dtype and strides."""
@@ -190,8 +189,29 @@ class Recording:
 
     def _returned(self) -> Any:
         """The results as the caller sees them."""
-        at = {id(t): i for i, t in reversed(list(enumerate(self.inner)))}
-        return fill(self.structure, iter([self.arguments[at[id(t)]] if id(t) in at else t for t in self.results]))
+        return fill(self.structure, iter([self._outer(t) for t in self.results]))
+
+    def _outer(self, result: Tensor) -> Tensor:
+        """What stands for a result outside: the argument, or an alias of it, in place of its copy."""
+        i = self._argument_of(result)
+        if i is None:
+            return result
+        steps = self._steps(result, i)
+        return self.arguments[i] if steps is None else aliased(self.arguments[i], *steps)
+
+    def _argument_of(self, result: Tensor) -> int | None:
+        """The number of the argument that a result is, or is an alias of."""
+        for i, t in enumerate(self.inner):
+            if t is result or (t._storage is result._storage and t is not self.arguments[i]):
+                return i
+        return None
+
+    def _steps(self, result: Tensor, i: int) -> tuple[Steps, str] | None:
+        """How a result sees an argument; None if it is the argument."""
+        if result is self.inner[i]:
+            return None
+        view = result._view
+        return ((), "") if view is None else (view.chain(), view.kind)
 
     # --- the program
 
@@ -289,9 +309,9 @@ class Recording:
         return known
 
     def _how(self, program: Program, tensor: Tensor) -> Made:
-        for i, t in enumerate(self.inner):
-            if t is tensor:
-                return Made(same=i)
+        argument = self._argument_of(tensor)
+        if argument is not None:
+            return Made(same=argument, steps=self._steps(tensor, argument))
         if any([t is tensor for t in self.around.tensors]):
             return Made(tensor=tensor)
         for owner, place, gradient in self.owners:

@@ -4,16 +4,30 @@ Next: ``autograd/``."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from minigrad.engine import realise, run_again
 from minigrad.graph.lazy import LazyBuffer
-from minigrad.jit.program import ARGUMENT, CONSTANT, DRAWN, GRADIENT, HELD, LEAF, Made, Place, Program, Source, Value
+from minigrad.jit.program import (
+    ARGUMENT,
+    CONSTANT,
+    DRAWN,
+    GRADIENT,
+    HELD,
+    LEAF,
+    RESULT,
+    Made,
+    Place,
+    Program,
+    Source,
+    Value,
+)
 from minigrad.jit.trees import TENSOR, fill
 from minigrad.runtime.device import get_device
 from minigrad.tensor import Tensor
-from minigrad.tensor.base import made, made_of, plain_alias, plain_view
+from minigrad.tensor.base import aliased, made, made_of, plain_alias, plain_view
 from minigrad.tensor.storage import donated
 
 Call = Callable[[Sequence[Tensor], Sequence[LazyBuffer]], Any]
@@ -30,14 +44,15 @@ class Writer:
         self.program = program
         self.lines: list[str] = []
         self.space: dict[str, Any] = {
-            "LazyBuffer": LazyBuffer, "OTHERWISE": OTHERWISE, "copied": copied, "differs": differs, "donated": donated,
-            "fill": fill, "made": made, "made_of": made_of, "plain_alias": plain_alias, "plain_view": plain_view,
-            "run_again": run_again}
+            "LazyBuffer": LazyBuffer, "OTHERWISE": OTHERWISE, "aliased": aliased, "copied": copied, "differs": differs,
+            "donated": donated, "fill": fill, "made": made, "made_of": made_of, "plain_alias": plain_alias,
+            "plain_view": plain_view, "private": private, "run_again": run_again}
         self._names: dict[int, str] = {}
         self._count: dict[str, int] = {}
         self._tensors: dict[Any, str] = {}
         self._write_leaves()
         self._write_run()
+        self._write_shared_values()
         gradients = [("None" if how is None else self._tensor(how), place) for place, how in program.gradients]
         results = [self._tensor(how) for how in program.results]
         self._write_writes()
@@ -147,10 +162,21 @@ class Writer:
 
     # --- after it
 
-    def _lazy(self, value: Value) -> str:
+    def _write_shared_values(self) -> None:
+        """Results that several places hold, as ``clone()`` leaves them, are one value: so each knows of the others."""
+        made = [how.value for how in (*[how for _, how in self.program.gradients if how is not None],
+                                      *self.program.results) if how.value is not None]
+        values = dict.fromkeys([*[value for _, value in self.program.writes], *made])
+        holders = Counter([value.number for value in values if value.kind == RESULT])
+        self._shared = {number for number, count in holders.items() if count > 1}
+        shared = {value.number: value for value in values if value.kind == RESULT and value.number in self._shared}
+        self.lines += [f"value{number} = LazyBuffer.from_buffer({self._parts(v)})" for number, v in shared.items()]
+
+    def _lazy(self, value: Value) -> str | None:
+        """The name of a value; None if it is still to be made of a result."""
         if value.kind == LEAF:
-            return f"leaf{value.number}"
-        return f"LazyBuffer.from_buffer({self._parts(value)})"
+            return f"private(leaf{value.number})"
+        return f"value{value.number}" if value.number in self._shared else None
 
     def _parts(self, value: Value) -> str:
         return f"results[{value.number}], {value.shape}, {self._name('dtype', value.dtype)}, {value.device!r}"
@@ -163,7 +189,8 @@ class Writer:
         value = how.value
         if value is None:
             if how.same >= 0:
-                return f"arguments[{how.same}]"
+                argument = f"arguments[{how.same}]"
+                return argument if how.steps is None else f"aliased({argument}, *{self._name('steps', how.steps)})"
             if how.place is not None:
                 return f"{self._owner(how.place)}._grad"
             tensor = self._name("outside", how.tensor)
@@ -172,8 +199,8 @@ class Writer:
         base = self._tensors.get(value)
         if base is None:
             base = name
-            how_made = f"made(leaf{value.number})" if value.kind == LEAF else f"made_of({self._parts(value)})"
-            self.lines.append(f"{name} = {how_made}")
+            lazy = self._lazy(value)
+            self.lines.append(f"{name} = made_of({self._parts(value)})" if lazy is None else f"{name} = made({lazy})")
             self._tensors[value] = name
         elif how.view is None:
             self.lines.append(f"{name} = plain_alias({base})")
@@ -185,12 +212,13 @@ class Writer:
 
     def _write_writes(self) -> None:
         for place, value in self.program.writes:
-            if place.kind == ARGUMENT:
-                self.lines.append(f"arguments[{place.what}]._replace({self._lazy(value)})")
-                continue
+            known = self._lazy(value)
+            lazy = f"LazyBuffer.from_buffer({self._parts(value)})" if known is None else known
             storage = self._storage(place)
-            write = f"{storage}.write({self._lazy(value)})"
-            if value.kind == LEAF:
+            write = f"{storage}.write({lazy})"
+            if place.kind == ARGUMENT:
+                self.lines.append(f"arguments[{place.what}]._replace({lazy})")
+            elif known is not None:
                 self.lines.append(write)
             else:  # mostly the memory of the old contents, which nobody else could read
                 self.lines += [f"if {storage}.lazy.buffer is results[{value.number}]: {storage}.version += 1",
@@ -206,6 +234,13 @@ def differs(leaf: LazyBuffer, look: Any) -> bool:
     if leaf.buffer is None:
         realise([leaf])
     return (leaf.shape, leaf.dtype, leaf.arg) != look
+
+
+def private(leaf: LazyBuffer) -> LazyBuffer:
+    """A value that stays as it is: a copy, if NumPy sees its memory."""
+    if not leaf.buffer.exports:
+        return leaf
+    return LazyBuffer.from_buffer(copied(leaf), leaf.shape, leaf.dtype, leaf.device)
 
 
 def copied(leaf: LazyBuffer) -> Any:

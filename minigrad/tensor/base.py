@@ -14,13 +14,13 @@ from minigrad.autograd.node import Edge, Node, kind
 from minigrad.autograd.protocol import Front
 from minigrad.dtype import DType
 from minigrad.graph.function import param
-from minigrad.graph.lazy import LazyBuffer
+from minigrad.graph.lazy import LazyBuffer, contiguous_strides
 from minigrad.ops import Op
 from minigrad.runtime.locks import record_lock
 from minigrad.tensor.body import Body
 from minigrad.tensor.replay import FOLLOW, RECORD, Entry, Spec, Trace, thread
 from minigrad.tensor.size import Size, device, shown_device
-from minigrad.tensor.storage import Storage, View, _unsettled, settle, snapshot, tracing
+from minigrad.tensor.storage import Steps, Storage, View, _unsettled, described, settle, snapshot, tracing
 
 if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor
@@ -369,6 +369,20 @@ def plain_view(parent: Tensor, steps: tuple[tuple[str, Any], ...], shape: tuple[
     tensor._requires_grad = enabled and parent._requires_grad
     tensor._view = View(parent, steps, shape, strides, offset, kind, enabled)
     return tensor
+
+
+def aliased(tensor: Tensor, steps: Steps, kind: str) -> Tensor:
+    """An alias of a Tensor, outside autograd, through movement ``steps`` that were recorded for a contiguous one. A
+    reshape that is no view of this one's memory makes a copy."""
+    if not steps:
+        return plain_alias(tensor)
+    view = tensor._view
+    shape = tensor._shape()
+    found = described(shape, contiguous_strides(shape) if view is None else view.strides, steps)
+    if found is None:
+        return made(_moved(tensor._read(), steps).contiguous())
+    shape, strides, offset = found
+    return plain_view(plain_alias(tensor), steps, shape, strides, offset + (0 if view is None else view.offset), kind)
 
 
 def _traced(parent: Tensor, view: ViewArguments | str) -> Tensor:

@@ -326,6 +326,25 @@ def apply_to_array(array: np.ndarray, steps: Steps) -> np.ndarray:
     return array
 
 
+def described(shape: tuple[int, ...], strides: tuple[int, ...], steps: Steps,
+              ) -> tuple[tuple[int, ...], tuple[int, ...], int] | None:
+    """Shape, strides and offset, in elements, of what movement ``steps`` make of memory like this; None if a reshape
+    among them needs a copy.
+
+    >>> described((4, 6), (6, 1), ((Op.PERMUTE, (1, 0)), (Op.SHRINK, ((2, 5), (0, 4)))))
+    ((3, 4), (1, 6), 2)
+    >>> described((4, 6), (1, 4), ((Op.RESHAPE, (24,)),)) is None
+    True
+    """
+    array = np.lib.stride_tricks.as_strided(np.empty(1, np.uint8), shape, strides)  # never read
+    start = array.__array_interface__["data"][0]
+    for step in steps:
+        if step[0] == Op.RESHAPE and view_strides(array.shape, array.strides, step[1]) is None:
+            return None
+        array = apply_to_array(array, (step,))
+    return array.shape, array.strides, array.__array_interface__["data"][0] - start
+
+
 def _reshaped(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     strides = view_strides(array.shape, tuple([s // array.itemsize for s in array.strides]), shape)
     if strides is None:

@@ -16,6 +16,9 @@ import pytest
 
 import minigrad
 from minigrad import nn, optim
+from minigrad.autograd.node import Node
+from minigrad.graph.lazy import LazyBuffer
+from minigrad.runtime.buffer import Buffer
 
 Step = Callable[..., Any]
 
@@ -242,6 +245,22 @@ def test_aliases_among_the_results() -> None:
     assert head.tolist() == [7.0, 2.0] and square.tolist() == [[7.0, 2.0], [2.0, 2.0]]
 
 
+def test_aliases_of_arguments() -> None:
+    """A view of an argument is one when it comes back, whatever the argument is a view of."""
+    jitted = minigrad.jit(lambda x: (x[1:], x.T.detach(), x.reshape(-1)))
+    for i in range(5):
+        base = minigrad.arange(24, dtype=minigrad.float32).reshape(4, 6)
+        x = (base, base[1:], base[:, 1:4], base.T, base[::2])[i]
+        for _ in range(4):
+            rows, turned, flat = jitted(x)
+            np.testing.assert_array_equal(flat.numpy(), x.numpy().reshape(-1))
+            rows[0, 0] += 100.0
+            assert x[1, 0].item() == turned[0, 1].item() and x[1, 0].item() >= 100.0
+            turned[1, 1] = -1.0
+            assert x[1, 1].item() == rows[0, 1].item() == -1.0
+            assert rows.stride() == x[1:].stride() and turned.stride() == x.T.stride()
+
+
 def test_random_numbers_are_drawn_anew() -> None:
     """The same stream as without jit, also through other generators and seeds."""
     generator = minigrad.Generator(7)
@@ -374,6 +393,31 @@ def test_devices(device: str) -> None:
     with pytest.warns(UserWarning, match="NUMPY device") if device == "NUMPY" else _nothing():
         losses = [step(minigrad.ones(3, device=device)).item() for _ in range(5)]
     assert losses == [3.0, 0.0, -3.0, -6.0, -9.0]
+
+
+@pytest.mark.filterwarnings("ignore:minigrad.jit: .* kinds of arguments")
+@pytest.mark.parametrize("name", ["momentum", "adam"])
+def test_nothing_grows(name: str) -> None:
+    """Call after call leaves nothing behind: no nodes, no tape, no buffers."""
+    _, _, step = network(name)
+    jitted = minigrad.jit(step)
+
+    def count() -> dict[str, int]:
+        gc.collect()
+        return dict(collections.Counter(type(o).__name__ for o in gc.get_objects() if isinstance(
+            o, minigrad.Tensor | LazyBuffer | Buffer | Node)))
+
+    for i in range(6):
+        jitted(*data(i, (6, 5), (6, 2)))
+    before = count()
+    for i in range(100):
+        jitted(*data(i, (6, 5), (6, 2)))
+    assert count() == before
+    for i in range(40):  # recorded again and again: programs that are not used any more go
+        jitted(*data(i, (6 + i % 20, 5), (6 + i % 20, 2)))
+    jitted.forget()
+    after = count()
+    assert all(after[kind] <= before[kind] + 8 for kind in before), (before, after)
 
 
 class _nothing:

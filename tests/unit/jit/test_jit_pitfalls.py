@@ -204,9 +204,22 @@ def test_numbers_that_are_no_tensors() -> None:
 
 def test_numbers_that_never_repeat() -> None:
     jitted = minigrad.jit(lambda x, n: x * n)
-    with pytest.warns(UserWarning, match="calls one after another had to be recorded"):
+    with pytest.warns(UserWarning, match="17 kinds of arguments one after another"):
         for i in range(40):
             assert jitted(ones(), i / 8).tolist() == [i / 8] * 2
+    for _ in range(4):
+        for i in range(35, 40):  # what comes again is recorded
+            assert jitted(ones(), i / 8).tolist() == [i / 8] * 2
+    assert len(jitted.variants) == 5
+
+
+def test_surroundings_that_never_rest() -> None:
+    scale = 0.0
+    jitted = minigrad.jit(lambda x: x * scale)
+    with pytest.warns(UserWarning, match="17 calls one after another had to be recorded; the last, because scale has"):
+        for i in range(40):
+            scale = i / 8
+            assert jitted(ones()).tolist() == [scale] * 2
 
 
 def test_shapes_dtypes_and_views() -> None:
