@@ -14,9 +14,8 @@ from typing import Any
 from minigrad import config
 from minigrad.autograd.mode import mode
 from minigrad.engine import active, realise
-from minigrad.graph.lazy import LazyBuffer
 from minigrad.jit.program import Program
-from minigrad.jit.recording import Recording
+from minigrad.jit.recording import Recording, value_of
 from minigrad.jit.surroundings import Surroundings
 from minigrad.jit.trees import fill, flatten, statics
 from minigrad.jit.writer import OTHERWISE, Call, Writer
@@ -150,7 +149,7 @@ class Jit:
                 program = variant.program
                 if program is None:
                     return self.function(*args, **named)
-                values = [_value_of(t) for t in tensors] if tensors else ()
+                values = [value_of(t) for t in tensors] if tensors else ()
                 if thread.trace.path:
                     thread.trace.stop("")
                     thread.begin()
@@ -340,18 +339,6 @@ def _looks(tensors: Sequence[Tensor]) -> tuple[Any, ...]:
         if len(set(ids)) < len(ids):
             looks += [ids.index(i) for i in ids]
     return tuple(looks)
-
-
-def _value_of(tensor: Tensor) -> LazyBuffer:
-    """The value of an argument, in memory and contiguous."""
-    view, lazy = tensor._view, tensor._storage.lazy
-    if view is None and lazy.buffer is not None and lazy.arg is None:
-        return lazy
-    lazy = tensor._read()
-    if lazy.buffer is None or lazy.arg is not None:
-        lazy = lazy.contiguous()
-        realise([lazy])
-    return lazy
 
 
 def jit(function: Any = None, *, donate: Sequence[int] | int = ()) -> Any:

@@ -1,6 +1,6 @@
 """Stage: front. In: nothing. Out: the form of a ``Program``: what a recorded function computes, changes and returns,
 said of places, so that it can be done again on other memory.
-Next: ``recording.py``."""
+Next: ``writer.py``."""
 
 from __future__ import annotations
 

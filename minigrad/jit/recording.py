@@ -1,6 +1,6 @@
 """Stage: front. In: a function and the arguments of one call. Out: its results, computed in one run, and the
 ``Program`` that does the same again, if there is one.
-Next: ``writer.py``."""
+Next: ``autograd/``."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from minigrad.jit.program import (
 )
 from minigrad.jit.surroundings import Surroundings
 from minigrad.jit.trees import fill, flatten
+from minigrad.jit.writer import copied
 from minigrad.ops import Op
-from minigrad.runtime.device import get_device
 from minigrad.tensor import Tensor
 from minigrad.tensor.base import aliased, is_plain, made, plain_alias
 from minigrad.tensor.capture import Capture
@@ -91,6 +91,9 @@ class Recording:
         for storage, place in storages:
             if id(storage) not in self.places:
                 self.places[id(storage)] = place
+                lazy = storage.lazy
+                if id(lazy.buffer) in self.memory_at and lazy.buffer is not None and not lazy.buffer.exported:
+                    storage.put(copied(lazy))  # so that the leaves tell which of two equal values was read
                 self._note(storage.lazy, place, storage.lazy)
 
     def _note(self, leaf: LazyBuffer, place: Place, value: LazyBuffer) -> None:
@@ -253,8 +256,7 @@ class Recording:
                 scalars.append(id(program.watched[-1][1]))
             else:
                 scalars.append(repr(node.value))
-        graph = pending.key[:-1]  # without what may be overwritten, which is asked anew at each call
-        program.key = graph, [repr(number) for number in self.numbers], scalars
+        program.key = pending.graph, [repr(number) for number in self.numbers], scalars
 
     def _source(self, leaf: LazyBuffer) -> Source:
         if id(leaf) in self.drawn_at:
@@ -340,20 +342,20 @@ def _stand_ins(arguments: Sequence[Tensor]) -> list[Tensor]:
     seen: dict[int, Tensor] = {}
     for t in arguments:
         if id(t) not in seen:
-            seen[id(t)] = t if t._requires_grad or t._grad is not None else made(_copied(t))
+            seen[id(t)] = t if t._requires_grad or t._grad is not None else made(copied(value_of(t)))
     return [seen[id(t)] for t in arguments]
 
 
-def _copied(tensor: Tensor) -> LazyBuffer:
+def value_of(tensor: Tensor) -> LazyBuffer:
+    """The value of an argument, in memory and contiguous."""
+    lazy = tensor._storage.lazy
+    if tensor._view is None and lazy.buffer is not None and lazy.arg is None:
+        return lazy  # NumPy may see it: it is read in the run, which comes at once
     lazy = tensor._read()
     if lazy.buffer is None or lazy.arg is not None:
         lazy = lazy.contiguous()
         realise([lazy])
-    nbytes = lazy.size * lazy.dtype.size
-    copy = get_device(lazy.device).allocate(nbytes)
-    if nbytes:
-        copy.copy_from(lazy.buffer, nbytes, 0, lazy.offset)
-    return LazyBuffer.from_buffer(copy, lazy.shape, lazy.dtype, lazy.device)
+    return lazy
 
 
 def _is_open(tensor: Tensor) -> bool:

@@ -1,6 +1,6 @@
 """Stage: front. In: a ``Program``. Out: a Python function that does what the program says, with no loop and no question
 that the recording has answered: it runs at every call.
-Next: ``autograd/``."""
+Next: ``recording.py``."""
 
 from __future__ import annotations
 
@@ -139,7 +139,8 @@ class Writer:
                 address = f"address{i}"
                 lines.append(f"address{i} = buffer{i}.address")
                 test = self._test_of_others(i, source)
-                lines += [f"if {test}:", f"    buffer{i} = copied(leaf{i})", f"    address{i} = buffer{i}.address"]
+                lines += [f"if {test}:", f"    buffer{i} = copied(leaf{i}).buffer",
+                          f"    address{i} = buffer{i}.address"]
             buffers.append(f"buffer{i}")
             addresses.append(address)
         numbers = [self._name("number", number) if not isinstance(number, float | int) or number != number else
@@ -238,14 +239,13 @@ def differs(leaf: LazyBuffer, look: Any) -> bool:
 
 def private(leaf: LazyBuffer) -> LazyBuffer:
     """A value that stays as it is: a copy, if NumPy sees its memory."""
-    if not leaf.buffer.exports:
-        return leaf
-    return LazyBuffer.from_buffer(copied(leaf), leaf.shape, leaf.dtype, leaf.device)
+    return copied(leaf) if leaf.buffer.exports else leaf
 
 
-def copied(leaf: LazyBuffer) -> Any:
-    """A buffer with a copy of a value."""
+def copied(leaf: LazyBuffer) -> LazyBuffer:
+    """A copy of a contiguous value."""
     nbytes = leaf.size * leaf.dtype.size
     copy = get_device(leaf.device).allocate(nbytes)
-    copy.copy_from(leaf.buffer, nbytes, 0, leaf.offset)
-    return copy
+    if nbytes:
+        copy.copy_from(leaf.buffer, nbytes, 0, leaf.offset)
+    return LazyBuffer.from_buffer(copy, leaf.shape, leaf.dtype, leaf.device)

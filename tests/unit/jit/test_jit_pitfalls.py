@@ -520,3 +520,14 @@ def test_the_gradient_of_what_requires_none_any_more() -> None:
     jitted()
     assert w.tolist() == [-15.0] * 2
     assert jitted.variants
+
+
+def test_two_tensors_around_with_one_value() -> None:
+    """A clone shares its value's memory until one of the two changes."""
+    a = minigrad.ones(2)
+    b = a.clone()
+    jitted = minigrad.jit(lambda: a * 10 + b)
+    for i in range(6):
+        assert jitted().tolist() == [11.0 + i] * 2
+        b.add_(1)
+    assert jitted.variants
