@@ -404,8 +404,8 @@ def test_nothing_grows(name: str) -> None:
 
     def count() -> dict[str, int]:
         gc.collect()
-        return dict(collections.Counter(type(o).__name__ for o in gc.get_objects() if isinstance(
-            o, minigrad.Tensor | LazyBuffer | Buffer | Node)))
+        kinds = minigrad.Tensor, LazyBuffer, Buffer, Node
+        return {k.__name__: sum(issubclass(type(o), k) for o in gc.get_objects()) for k in kinds}
 
     for i in range(6):
         jitted(*data(i, (6, 5), (6, 2)))
@@ -413,11 +413,13 @@ def test_nothing_grows(name: str) -> None:
     for i in range(100):
         jitted(*data(i, (6, 5), (6, 2)))
     assert count() == before
-    for i in range(40):  # recorded again and again: programs that are not used any more go
-        jitted(*data(i, (6 + i % 20, 5), (6 + i % 20, 2)))
-    jitted.forget()
-    after = count()
-    assert all(after[kind] <= before[kind] + 8 for kind in before), (before, after)
+    counts = []
+    for _ in range(3):  # recorded again and again: programs that are not used any more go
+        for i in range(40):
+            jitted(*data(i, (6 + i % 20, 5), (6 + i % 20, 2)))
+        jitted.forget()
+        counts.append(count())
+    assert counts[1] == counts[2]
 
 
 class _nothing:
