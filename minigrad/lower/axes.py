@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from minigrad.lower.access import Names
+from minigrad.lower.values import Names
 from minigrad.symbolic import Sym, children, coefficient, linear, substitute, variables
 
 

@@ -1,4 +1,4 @@
-"""Stage: lower, after ``access.py``. In: what a stage stores, as values over coordinate variables. Out: copies of it
+"""Stage: lower, after ``values.py``. In: what a stage stores, as values over coordinate variables. Out: copies of it
 with loop variables in their place: a strategy writes the same body for its main loop and for what is left over.
 Next: ``axes.py``."""
 
@@ -23,8 +23,8 @@ from minigrad.kernel.ir import (
     Value,
 )
 from minigrad.kernel.walk import values
-from minigrad.lower.access import Gathered, Names, Reduction
 from minigrad.lower.scalar import convert
+from minigrad.lower.values import Gathered, Names, Reduction
 from minigrad.ops import SCALAR_OPS, Op
 from minigrad.symbolic import Sym, both, num, substitute, variables
 

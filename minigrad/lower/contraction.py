@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from math import prod
 
 from minigrad.kernel.ir import Apply, Load, Value
-from minigrad.lower.access import Reduction
 from minigrad.lower.axes import Axis
 from minigrad.lower.body import Body, Traffic, traffic
 from minigrad.lower.cost import lanes_for
 from minigrad.lower.rows import Domain
+from minigrad.lower.values import Reduction
 from minigrad.ops import Op
 from minigrad.symbolic import Sym, coefficient, variables
 from minigrad.target import Target
@@ -63,7 +63,7 @@ class Product:
 
 
 @dataclass(eq=False)
-class Plan:
+class Tiling:
     """The sizes of a contraction. ``rows`` × ``vectors`` registers make a tile; ``columns`` are the axes that the
     vectors run along, flattened, of which the first is cut into blocks of ``panel``; the K axes before ``cut`` are
     outer loops, that axis is cut into blocks of ``depth``. A parallel iteration takes ``row_tiles`` × ``column_tiles``
@@ -143,7 +143,7 @@ def find_product(body: Body, kept: Sequence[Axis], domains: Sequence[Domain]) ->
     return Product(reduction, a, b, list(domains[0].axes), outer)
 
 
-def plan_contraction(body: Body, kept: list[Axis], domains: Sequence[Domain], target: Target) -> Plan | None:
+def find_tiling(body: Body, kept: list[Axis], domains: Sequence[Domain], target: Target) -> Tiling | None:
     """The sizes, or None if there is no contraction in the body, or none that a register tile is good for."""
     product = find_product(body, kept, domains)
     if product is None:
@@ -163,7 +163,7 @@ def plan_contraction(body: Body, kept: list[Axis], domains: Sequence[Domain], ta
         return None
     columns = [n]
     outer = [x for x in kept if x is not n and x is not m]
-    made = Plan(body, target, reduction, a, b, m, columns, outer, list(k), lanes)
+    made = Tiling(body, target, reduction, a, b, m, columns, outer, list(k), lanes)
     if b.packed and n.size < 4 * lanes:
         _widen(made, stores)
     while made.lanes // 2 >= made.extent:
@@ -215,22 +215,22 @@ def _collides(operand: Operand, body: Body, k: Axis, use: int, apart: int = 1024
     return use >= 64 and any(c is None or (c > 1 and c * size % apart == 0) for c in steps)
 
 
-def _widen(plan: Plan, stores: Sequence[Sym]) -> None:
+def _widen(tiling: Tiling, stores: Sequence[Sym]) -> None:
     """Let the columns of a packed operand run over several axes, so that short rows fill whole vectors."""
-    others = sorted([x for x in plan.b.own if x is not plan.n],
+    others = sorted([x for x in tiling.b.own if x is not tiling.n],
                     key=lambda x: min([abs(coefficient(e, x.var) or 1 << 40) for e in stores]))
-    width = plan.n.size
+    width = tiling.n.size
     for axis in others:
-        if width >= 4 * plan.lanes:
+        if width >= 4 * tiling.lanes:
             break
-        plan.columns.insert(0, axis)
-        plan.outer.remove(axis)
-        plan.panel = axis.size
-        if width * axis.size > 16 * plan.lanes:
-            plan.panel = _panel(axis.size, width, plan.lanes)
-        width *= plan.panel
-    if len(plan.columns) > 1 and plan.panel == 0:
-        plan.panel = plan.columns[0].size
+        tiling.columns.insert(0, axis)
+        tiling.outer.remove(axis)
+        tiling.panel = axis.size
+        if width * axis.size > 16 * tiling.lanes:
+            tiling.panel = _panel(axis.size, width, tiling.lanes)
+        width *= tiling.panel
+    if len(tiling.columns) > 1 and tiling.panel == 0:
+        tiling.panel = tiling.columns[0].size
 
 
 def _panel(size: int, width: int, lanes: int) -> int:
@@ -241,75 +241,76 @@ def _panel(size: int, width: int, lanes: int) -> int:
     return min(range(-(-4 * lanes // width), max(-(-4 * lanes // width), 16 * lanes // width) + 1), key=waste)
 
 
-def _choose_tile(plan: Plan) -> None:
+def _choose_tile(tiling: Tiling) -> None:
     """The register tile that takes the fewest steps for M × N, remainders included."""
-    registers = plan.target.vector_registers
+    registers = tiling.target.vector_registers
     budget = registers * 3 // 4
-    count = -(-plan.extent // plan.lanes)
+    count = -(-tiling.extent // tiling.lanes)
     best = float("inf")
     for vectors in range(1, min(4 if registers >= 32 else 3, count) + 1):
-        for rows in range(1, min(plan.m.size, budget // vectors, 12) + 1):
+        for rows in range(1, min(tiling.m.size, budget // vectors, 12) + 1):
             if rows * vectors + vectors + 1 > registers:
                 continue
             steps = 0.0
-            for height, many in ((rows, plan.m.size // rows), (plan.m.size % rows, 1)):
+            for height, many in ((rows, tiling.m.size // rows), (tiling.m.size % rows, 1)):
                 for wide, often in ((vectors, count // vectors), (count % vectors, 1)):
                     if height and wide:
                         products = max(height * wide, 4 + wide)  # a chain of additions waits for each before it
                         steps += many * often * (products + 0.5 + 0.1 * (height + wide))
-            steps *= 1 + 0.03 * (plan.m.size % rows > 0) + 0.02 * (count % vectors > 0)  # more code for the rest
+            steps *= 1 + 0.03 * (tiling.m.size % rows > 0) + 0.02 * (count % vectors > 0)  # more code for the rest
             if steps < best:
-                best, plan.rows, plan.vectors = steps, rows, vectors
+                best, tiling.rows, tiling.vectors = steps, rows, vectors
 
 
-def _choose_depth(plan: Plan) -> None:
+def _choose_depth(tiling: Tiling) -> None:
     """Cut K so that about ``BLOCK_K`` products run in registers, blocks of one size."""
     inside = 1
-    plan.cut = 0
-    for position in range(len(plan.k) - 1, -1, -1):
-        plan.cut = position
-        if inside * plan.k[position].size > 2 * BLOCK_K:
+    tiling.cut = 0
+    for position in range(len(tiling.k) - 1, -1, -1):
+        tiling.cut = position
+        if inside * tiling.k[position].size > 2 * BLOCK_K:
             break
-        inside *= plan.k[position].size
-    size = plan.k[plan.cut].size
-    total = prod(x.size for x in plan.k[plan.cut:])
+        inside *= tiling.k[position].size
+    size = tiling.k[tiling.cut].size
+    total = prod(x.size for x in tiling.k[tiling.cut:])
     if total <= 2 * BLOCK_K:
-        plan.depth = size
+        tiling.depth = size
         return
     inside = total // size
     blocks = max(1, round(total / BLOCK_K))
-    plan.depth = max(1, -(-size // blocks))
-    for smaller in range(plan.depth, max(1, plan.depth // 2), -1):
+    tiling.depth = max(1, -(-size // blocks))
+    for smaller in range(tiling.depth, max(1, tiling.depth // 2), -1):
         if size % smaller == 0 and smaller * inside >= BLOCK_K // 2:
-            plan.depth = smaller
+            tiling.depth = smaller
             break
 
 
-def _choose_blocks(plan: Plan) -> None:
+def _choose_blocks(tiling: Tiling) -> None:
     """How many tiles one parallel iteration takes."""
-    row_tiles = plan.m.size // plan.rows
-    column_tiles = max(1, plan.extent // plan.width)
-    outer = prod(x.size for x in plan.outer)
-    if plan.panel:
-        outer *= -(-plan.columns[0].size // plan.panel)
-    rows = 256 if plan.b.packed else 64
-    columns = 512 if plan.a.packed else 128 if plan.b.packed else 256
-    plan.row_tiles = min(row_tiles, max(1, rows // plan.rows))
-    plan.column_tiles = column_tiles if plan.panel else min(column_tiles, max(1, columns // plan.width))
-    products = plan.m.size * plan.extent * prod(x.size for x in plan.k) * outer
+    row_tiles = tiling.m.size // tiling.rows
+    column_tiles = max(1, tiling.extent // tiling.width)
+    outer = prod(x.size for x in tiling.outer)
+    if tiling.panel:
+        outer *= -(-tiling.columns[0].size // tiling.panel)
+    rows = 256 if tiling.b.packed else 64
+    columns = 512 if tiling.a.packed else 128 if tiling.b.packed else 256
+    tiling.row_tiles = min(row_tiles, max(1, rows // tiling.rows))
+    tiling.column_tiles = column_tiles if tiling.panel else min(column_tiles, max(1, columns // tiling.width))
+    products = tiling.m.size * tiling.extent * prod(x.size for x in tiling.k) * outer
     wanted = min(24, products // WIDE_ENOUGH)
 
     def tasks() -> int:
-        return -(-row_tiles // plan.row_tiles) * (1 if plan.panel else -(-column_tiles // plan.column_tiles)) * outer
+        across = 1 if tiling.panel else -(-column_tiles // tiling.column_tiles)
+        return -(-row_tiles // tiling.row_tiles) * across * outer
 
     while tasks() < wanted:
-        columns_first = not plan.panel and plan.column_tiles > 1 and (
-            plan.b.packed or plan.column_tiles * plan.width >= plan.row_tiles * plan.rows)
+        columns_first = not tiling.panel and tiling.column_tiles > 1 and (
+            tiling.b.packed or tiling.column_tiles * tiling.width >= tiling.row_tiles * tiling.rows)
         if columns_first:
-            plan.column_tiles = -(-plan.column_tiles // 2)
-        elif plan.row_tiles * plan.rows >= (2 * AMORTISED if plan.b.packed else 2 * plan.rows):
-            plan.row_tiles = -(-plan.row_tiles // 2)
-        elif not plan.panel and plan.column_tiles > 1:
-            plan.column_tiles = -(-plan.column_tiles // 2)
+            tiling.column_tiles = -(-tiling.column_tiles // 2)
+        elif tiling.row_tiles * tiling.rows >= (2 * AMORTISED if tiling.b.packed else 2 * tiling.rows):
+            tiling.row_tiles = -(-tiling.row_tiles // 2)
+        elif not tiling.panel and tiling.column_tiles > 1:
+            tiling.column_tiles = -(-tiling.column_tiles // 2)
         else:
             break

@@ -14,9 +14,8 @@ from minigrad import config
 from minigrad.dtype import accumulator
 from minigrad.kernel.ir import Alloc, For, Kernel, Scalar, Statement
 from minigrad.kernel.verify import verify
-from minigrad.lower.access import Names
 from minigrad.lower.axes import Axis
-from minigrad.lower.contraction import plan_contraction
+from minigrad.lower.contraction import find_tiling
 from minigrad.lower.map import Lowering, map_stage
 from minigrad.lower.nest import Parallel, loop, loops, parallel, share
 from minigrad.lower.outer import Block, choose_block
@@ -28,6 +27,7 @@ from minigrad.lower.scan import scan_stage
 from minigrad.lower.scatter import assign_body, scatter_stage
 from minigrad.lower.stages import Lowered, Stages, choose_part
 from minigrad.lower.tile import contraction_stage
+from minigrad.lower.values import Names
 from minigrad.ops import Op
 from minigrad.schedule.spec import KernelSpec, StackedSpec, Stage
 from minigrad.symbolic import Sym, num
@@ -153,10 +153,10 @@ class _Kernel(Stages[Lowering]):
         """One stage by the strategy that fits it."""
         node = stage.stores[0]
         if node.op in (Op.SCATTER, Op.ASSIGN):
-            access = self.access(stage)
+            values = self.values(stage)
             if node.op == Op.SCATTER:
-                return scatter_stage(node, access, self.names, self.target, self.status)
-            body = assign_body(node, access, self.names, self.status)
+                return scatter_stage(node, values, self.names, self.target, self.status)
+            body = assign_body(node, values, self.names, self.status)
             return map_stage(body, self.target, divide)
         if node.op == Op.SCAN:
             body, running = self.scan_body(stage, outer)
@@ -164,9 +164,9 @@ class _Kernel(Stages[Lowering]):
         body = self.body(stage, outer, block)
         if body.reductions:
             kept, domains = simplify_axes(body)
-            plan = plan_contraction(body, kept, domains, self.target)
-            if plan is not None:
-                return contraction_stage(plan, divide)
+            tiling = find_tiling(body, kept, domains, self.target)
+            if tiling is not None:
+                return contraction_stage(tiling, divide)
             return rows_stage(body, kept, domains, self.target, divide)
         return map_stage(body, self.target, divide)
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from minigrad.dtype import bool_, int64
 from minigrad.kernel.ir import For, If, Index, LetIndex, Statement
-from minigrad.lower.access import Names
 from minigrad.lower.axes import Axis
+from minigrad.lower.values import Names
 from minigrad.symbolic import Sym, eq, minimum, num
 
 ZERO = num(0)

@@ -1,7 +1,7 @@
 """Stage: lower, kernels of several stages. In: what the stages read and write at one point of the outer space. Out:
 whether to take several neighbouring points at once, so that columns fill vectors, or rows fill the register tiles of a
 contraction.
-Next: ``access.py``."""
+Next: ``values.py``."""
 
 from __future__ import annotations
 

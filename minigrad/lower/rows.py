@@ -11,12 +11,12 @@ from math import prod
 
 from minigrad.dtype import DType, bool_
 from minigrad.kernel.ir import Alloc, Apply, Array, Const, Fold, Index, Load, Local, Statement, Store, Value
-from minigrad.lower.access import Reduction
 from minigrad.lower.axes import Axes, Axis
 from minigrad.lower.body import Body, Instance, Traffic, traffic
 from minigrad.lower.cost import axis_cost, lanes_for
 from minigrad.lower.map import Lowering
 from minigrad.lower.nest import CHUNK, Part, loop, loops, parallel, parts, share, when
+from minigrad.lower.values import Reduction
 from minigrad.ops import REDUCE_OPS, Op
 from minigrad.symbolic import Sym, coefficient, minimum, num
 from minigrad.target import Target

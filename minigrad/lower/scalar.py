@@ -1,4 +1,4 @@
-"""Stage: lower, below ``access.py``. In: an op and the values of its operands. Out: one value, with index arithmetic
+"""Stage: lower, below ``values.py``. In: an op and the values of its operands. Out: one value, with index arithmetic
 and constants folded where that is exact. Here also stands what RANDOM_BITS means.
 Next: ``body.py``."""
 

@@ -12,12 +12,12 @@ from minigrad.dtype import bool_, int64
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.graph.movement import Coordinate, source_index
 from minigrad.kernel.ir import Apply, Array, Const, If, Index, Let, LetIndex, Load, Local, Statement, Store, Value
-from minigrad.lower.access import Access, Names, Place
 from minigrad.lower.axes import Axis
 from minigrad.lower.body import Body, Output
 from minigrad.lower.map import Lowering
 from minigrad.lower.nest import Share, loop, loops, parallel, parts, share
 from minigrad.lower.scalar import convert
+from minigrad.lower.values import Names, Place, Values
 from minigrad.ops import Op
 from minigrad.symbolic import Sym, num
 from minigrad.target import Target
@@ -27,16 +27,16 @@ OWNERS = 16
 """Parts that a scatter's destination is divided into."""
 
 
-def assign_body(node: LazyBuffer, access: Access, names: Names, status: Array | None) -> Body:
+def assign_body(node: LazyBuffer, values: Values, names: Names, status: Array | None) -> Body:
     """ASSIGN as a body over the space of the value: its coordinate, pushed through the chain, is where it is stored."""
     value = node.srcs[1]
     axes = [(names.var("c", n), n) for n in value.shape if n != 1]
     variables = iter(v for v, _ in axes)
     index: Coordinate = tuple([num(0) if n == 1 else next(variables) for n in value.shape])
-    outputs = (Output(access.places[node].array, access.places[node].at(assigned(node, index)),
-                      access.value(value, index)),)
-    gathers = tuple([g for found in access.gathers.values() for g in found])
-    return Body(names, tuple(axes), outputs, tuple(access.reductions.values()), gathers, status)
+    outputs = (Output(values.places[node].array, values.places[node].at(assigned(node, index)),
+                      values.value(value, index)),)
+    gathers = tuple([g for found in values.gathers.values() for g in found])
+    return Body(names, tuple(axes), outputs, tuple(values.reductions.values()), gathers, status)
 
 
 def assigned(node: LazyBuffer, index: Coordinate) -> Coordinate:
@@ -72,7 +72,7 @@ class Entries:
         return loops(self.axes, [*self.head, If(inside, (*lets, *body(tuple(v for v, _ in self.places))))])
 
 
-def entries(node: LazyBuffer, access: Access, names: Names, status: Array | None) -> Entries:
+def entries(node: LazyBuffer, values: Values, names: Names, status: Array | None) -> Entries:
     """The entries of a SCATTER."""
     shape = node.srcs[2].shape
     axes = [Axis(names.var("e", n), n) for n in shape if n != 1]
@@ -84,10 +84,10 @@ def entries(node: LazyBuffer, access: Access, names: Names, status: Array | None
     for position, source in enumerate(node.srcs[2:]):
         size = node.shape[position]
         found = Local(names.fresh("at"), int64)
-        head.append(Let(found.name, convert(access.value(source, entry), int64)))
+        head.append(Let(found.name, convert(values.value(source, entry), int64)))
         outside = Apply(Op.OR, (Apply(Op.LT, (found, Const(0, int64)), bool_),
                                 Apply(Op.LT, (Const(size - 1, int64), found), bool_)), bool_)
-        check = access.checks.get(node)
+        check = values.checks.get(node)
         if check is not None and status is not None:
             head.append(If(outside, (Store(status, num(check), Const(position + 1, status.dtype)),)))
         fits = Apply(Op.NOT, (outside,), bool_)
@@ -96,28 +96,28 @@ def entries(node: LazyBuffer, access: Access, names: Names, status: Array | None
     return Entries(node, axes, entry, head, inside, places)
 
 
-def joined(node: LazyBuffer, access: Access, row: Coordinate, entry: Coordinate, tail: Coordinate) -> Store:
+def joined(node: LazyBuffer, values: Values, row: Coordinate, entry: Coordinate, tail: Coordinate) -> Store:
     """An element of the destination joined with one of the value."""
-    value = access.value(node.srcs[1], (*entry, *tail))
-    place = access.places[node]
+    value = values.value(node.srcs[1], (*entry, *tail))
+    place = values.places[node]
     at, array = place.at((*row, *tail)), place.array
     if node.arg[1] != "set":
         value = Apply(COMBINE[node.arg[1]], (convert(Load(array, at), value.dtype), value), value.dtype)
     return Store(array, at, convert(value, array.dtype))
 
 
-def scatter_stage(node: LazyBuffer, access: Access, names: Names, target: Target, status: Array | None) -> Lowering:
+def scatter_stage(node: LazyBuffer, values: Values, names: Names, target: Target, status: Array | None) -> Lowering:
     """Lower a SCATTER. Entry after entry, in the order of the indices; out of range, the entry is left out and
     noted."""
-    return _Scatter(node, access, names, target, status).lower()
+    return _Scatter(node, values, names, target, status).lower()
 
 
 class _Scatter:
-    def __init__(self, node: LazyBuffer, access: Access, names: Names, target: Target, status: Array | None) -> None:
-        self.node, self.access, self.names, self.target = node, access, names, target
+    def __init__(self, node: LazyBuffer, values: Values, names: Names, target: Target, status: Array | None) -> None:
+        self.node, self.values, self.names, self.target = node, values, names, target
         self.status = status
         self.count, self.mode = node.arg
-        self.place: Place = access.places[node]
+        self.place: Place = values.places[node]
         self.entry_shape = node.srcs[2].shape
         self.tail_shape = node.shape[self.count:]
         self.entries = _size(self.entry_shape)
@@ -147,7 +147,7 @@ class _Scatter:
 
     def _entries(self, rows: tuple[Sym, Sym] | None, columns: tuple[Sym, Sym] | None) -> list[Statement]:
         """All entries, in order; only those that go to ``rows``, only their ``columns``."""
-        found = entries(self.node, self.access, self.names, self.status)
+        found = entries(self.node, self.values, self.names, self.status)
         inside = found.inside
         if rows is not None:
             first = found.places[0][1]
@@ -184,14 +184,14 @@ class _Scatter:
         return statements
 
     def _value(self, index: Coordinate) -> Value:
-        return self.access.value(self.node.srcs[1], index)
+        return self.values.value(self.node.srcs[1], index)
 
     def _one(self, row: Coordinate, entry: Coordinate, flat: Sym) -> list[Statement]:
         tail: list[Sym] = []
         for n in reversed(self.tail_shape):
             tail.insert(0, flat % n if n != 1 else num(0))
             flat = flat // n if n != 1 else flat
-        return [joined(self.node, self.access, row, entry, tuple(tail))]
+        return [joined(self.node, self.values, row, entry, tuple(tail))]
 
 
 def _owners(axis: Axis, block: int) -> Share:

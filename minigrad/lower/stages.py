@@ -15,11 +15,11 @@ from minigrad.graph.lazy import LazyBuffer, contiguous_strides
 from minigrad.graph.movement import Coordinate
 from minigrad.kernel.ir import Array, For, If, Index, Kernel, LetIndex, Scalar, Statement, Store
 from minigrad.kernel.walk import statements
-from minigrad.lower.access import Access, Names, Place
 from minigrad.lower.axes import Axis
 from minigrad.lower.body import Body, Output
 from minigrad.lower.outer import Block
 from minigrad.lower.scan import Running
+from minigrad.lower.values import Names, Place, Values
 from minigrad.schedule.spec import KernelSpec, Memory, Stage
 from minigrad.symbolic import Sym, num
 from minigrad.target import Target
@@ -91,9 +91,9 @@ class Stages(ABC, Generic[Strategy]):
                 size += (n - 1) * stride
         return Array(name, memory.dtype, size, "global", 1, written)
 
-    def access(self, stage: Stage) -> Access:
+    def values(self, stage: Stage) -> Values:
         """The values that the stage computes."""
-        return Access(self.names, self.places, self.scalars, self.spec.checks, frozenset(stage.stores))
+        return Values(self.names, self.places, self.scalars, self.spec.checks, frozenset(stage.stores))
 
     def place_scratch(self, block: Block | None, base: Sym) -> None:
         """Find room for scratch values: of one point, or of a block of points that begins at ``base``."""
@@ -136,24 +136,24 @@ class Stages(ABC, Generic[Strategy]):
 
     def body(self, stage: Stage, outer: Sequence[Sym], block: Block | None = None) -> Body:
         """What the stage computes at one point, over variables for the axes of its space that are not held."""
-        access = self.access(stage)
+        values = self.values(stage)
         at, axes = self.space(stage, outer, block)
-        outputs = tuple([Output(self.places[n].array, self.places[n].at(at), access.value(n, at))
+        outputs = tuple([Output(self.places[n].array, self.places[n].at(at), values.value(n, at))
                          for n in stage.stores])
-        gathers = tuple([g for found in access.gathers.values() for g in found])
-        return Body(self.names, axes, outputs, tuple(access.reductions.values()), gathers, self.status)
+        gathers = tuple([g for found in values.gathers.values() for g in found])
+        return Body(self.names, axes, outputs, tuple(values.reductions.values()), gathers, self.status)
 
     def scan_body(self, stage: Stage, outer: Sequence[Sym]) -> tuple[Body, Running]:
         """The body of a stage that stores a SCAN: its value is that of the SCAN's source."""
         node = stage.stores[0]
         op, axis = node.arg
-        access = self.access(stage)
+        values = self.values(stage)
         at, axes = self.space(stage, outer)
         along = Axis(at[axis], node.shape[axis]) if node.shape[axis] != 1 else None
         place = self.places[node]
-        outputs = (Output(place.array, place.at(at), access.value(node.srcs[0], at)),)
-        gathers = tuple([g for found in access.gathers.values() for g in found])
-        body = Body(self.names, axes, outputs, tuple(access.reductions.values()), gathers, self.status)
+        outputs = (Output(place.array, place.at(at), values.value(node.srcs[0], at)),)
+        gathers = tuple([g for found in values.gathers.values() for g in found])
+        body = Body(self.names, axes, outputs, tuple(values.reductions.values()), gathers, self.status)
         return body, Running(op, along)
 
     def space(self, stage: Stage, outer: Sequence[Sym],

@@ -1,5 +1,5 @@
-"""Stage: lower, strategy ``contraction``. In: a plan of sizes. Out: its loops: parallel over blocks of tiles, blocks
-of K, copies of operand tiles to scratch where the plan wants them, register tiles, and what is done with the sums
+"""Stage: lower, strategy ``contraction``. In: its tiling. Out: its loops: parallel over blocks of tiles, blocks
+of K, copies of operand tiles to scratch where the tiling wants them, register tiles, and what is done with the sums
 before they are stored.
 Next: ``scan.py``."""
 
@@ -13,7 +13,7 @@ from minigrad.dtype import bool_, int64
 from minigrad.kernel.ir import Alloc, Apply, Array, Const, Index, LetIndex, Load, Statement, Store, Value
 from minigrad.lower.axes import Axis
 from minigrad.lower.body import Body, Output, used_gathers
-from minigrad.lower.contraction import Operand, Plan
+from minigrad.lower.contraction import Operand, Tiling
 from minigrad.lower.map import Lowering, map_stage
 from minigrad.lower.nest import ZERO, Parallel, loop, loops, parts, when
 from minigrad.ops import Op
@@ -44,23 +44,23 @@ class Tiles:
         return when(self.condition, inside)
 
 
-def contraction_stage(plan: Plan, divide: bool) -> Lowering:
-    """Lower a contraction by its plan."""
-    return _Writer(plan, divide).lower()
+def contraction_stage(tiling: Tiling, divide: bool) -> Lowering:
+    """Lower a contraction by its tiling."""
+    return _Writer(tiling, divide).lower()
 
 
 class _Writer:
-    def __init__(self, plan: Plan, divide: bool) -> None:
-        self.plan, self.divide = plan, divide
-        self.body, self.names = plan.body, plan.body.names
-        self.dtype = plan.reduction.value.dtype
-        self.row_count = plan.m.size // plan.rows
-        self.column_count = plan.extent // plan.width
+    def __init__(self, tiling: Tiling, divide: bool) -> None:
+        self.tiling, self.divide = tiling, divide
+        self.body, self.names = tiling.body, tiling.body.names
+        self.dtype = tiling.reduction.value.dtype
+        self.row_count = tiling.m.size // tiling.rows
+        self.column_count = tiling.extent // tiling.width
         if not divide:
-            plan.row_tiles, plan.column_tiles = max(1, self.row_count), max(1, self.column_count)
+            tiling.row_tiles, tiling.column_tiles = max(1, self.row_count), max(1, self.column_count)
         self.panels: Axis | None = None
-        if plan.panel and plan.panel < plan.columns[0].size:
-            self.panels = self._axis("n", -(-plan.columns[0].size // plan.panel))
+        if tiling.panel and tiling.panel < tiling.columns[0].size:
+            self.panels = self._axis("n", -(-tiling.columns[0].size // tiling.panel))
 
     def _axis(self, stem: str, size: int) -> Axis:
         return Axis(self.names.var(stem, size), size)
@@ -68,10 +68,10 @@ class _Writer:
     # --- the parallel loop, and what an iteration of it takes
 
     def lower(self) -> Lowering:
-        plan = self.plan
-        blocks_m = -(-self.row_count // plan.row_tiles)
-        blocks_n = -(-self.column_count // plan.column_tiles) if self.column_count else 1
-        space = [*plan.outer, *([self.panels] if self.panels else [])]
+        tiling = self.tiling
+        blocks_m = -(-self.row_count // tiling.row_tiles)
+        blocks_n = -(-self.column_count // tiling.column_tiles) if self.column_count else 1
+        space = [*tiling.outer, *([self.panels] if self.panels else [])]
         block_m, block_n = self._axis("m", blocks_m), self._axis("n", blocks_n)
         space += [x for x in (block_n, block_m) if x.size > 1]
         extent = prod(x.size for x in space)
@@ -82,9 +82,9 @@ class _Writer:
             head.insert(0, LetIndex(x.var, Index(rest % x.size, int64)))
             rest = rest // x.size
         work = self._task(block_m, block_n)
-        total = prod([plan.m.size, *(x.size for x in plan.columns), *(x.size for x in plan.outer),
-                      *(x.size for x in plan.k)])
-        note = plan.note()
+        total = prod([tiling.m.size, *(x.size for x in tiling.columns), *(x.size for x in tiling.outer),
+                      *(x.size for x in tiling.k)])
+        note = tiling.note()
         if not self.divide:
             return Lowering(loops(space, work), note, total, None, 2 * total)
         made = Parallel(p, extent, head, ZERO, num(1), None)
@@ -118,33 +118,34 @@ class _Writer:
         return result
 
     def _row_tiles(self, block: Axis) -> list[Tiles]:
-        plan = self.plan
-        return self._tiles("i", self.row_count, block, plan.row_tiles, plan.rows, plan.m.size, 1)
+        tiling = self.tiling
+        return self._tiles("i", self.row_count, block, tiling.row_tiles, tiling.rows, tiling.m.size, 1)
 
     def _column_tiles(self, block: Axis) -> list[Tiles]:
-        plan = self.plan
-        return self._tiles("j", self.column_count, block, plan.column_tiles, plan.width, plan.extent, plan.lanes)
+        tiling = self.tiling
+        return self._tiles("j", self.column_count, block, tiling.column_tiles, tiling.width, tiling.extent,
+                           tiling.lanes)
 
     def _task(self, block_m: Axis, block_n: Axis) -> list[Statement]:
         """All tiles of one block."""
-        plan = self.plan
-        height = plan.row_tiles * plan.rows + plan.m.size % plan.rows
-        width = plan.column_tiles * plan.width + -(-(plan.extent % plan.width) // plan.lanes) * plan.lanes
+        tiling = self.tiling
+        height = tiling.row_tiles * tiling.rows + tiling.m.size % tiling.rows
+        width = tiling.column_tiles * tiling.width + -(-(tiling.extent % tiling.width) // tiling.lanes) * tiling.lanes
         if not self.column_count:
-            width = -(-plan.extent // plan.lanes) * plan.lanes
-        self.height, self.block_width = min(height, plan.m.size), width
-        self.first_row = block_m.var * (plan.row_tiles * plan.rows) if block_m.size > 1 else ZERO
-        self.first_column = block_n.var * (plan.column_tiles * plan.width) if block_n.size > 1 else ZERO
-        blocks = [*plan.k[:plan.cut], *([self._axis("k", plan.depths)] if plan.depths > 1 else [])]
-        self.k_block = blocks[-1].var if plan.depths > 1 else ZERO
+            width = -(-tiling.extent // tiling.lanes) * tiling.lanes
+        self.height, self.block_width = min(height, tiling.m.size), width
+        self.first_row = block_m.var * (tiling.row_tiles * tiling.rows) if block_m.size > 1 else ZERO
+        self.first_column = block_n.var * (tiling.column_tiles * tiling.width) if block_n.size > 1 else ZERO
+        blocks = [*tiling.k[:tiling.cut], *([self._axis("k", tiling.depths)] if tiling.depths > 1 else [])]
+        self.k_block = blocks[-1].var if tiling.depths > 1 else ZERO
         sums: Array | None = None
         statements: list[Statement] = []
-        if blocks or plan.panel:
+        if blocks or tiling.panel:
             sums = Array(self.names.fresh("sums"), self.dtype, height * width, "scratch", 1, True)
             statements.append(Alloc(sums, Const(0, self.dtype) if blocks else None))
         inside: list[Statement] = []
-        packed_a = self._pack(plan.a, inside) if plan.a.packed else None
-        packed_b = self._pack(plan.b, inside) if plan.b.packed else None
+        packed_a = self._pack(tiling.a, inside) if tiling.a.packed else None
+        packed_b = self._pack(tiling.b, inside) if tiling.b.packed else None
         micro = _Micro(self, packed_a, packed_b, sums, bool(blocks))
         for wide in self._column_tiles(block_n):
             inside += wide.around([s for high in self._row_tiles(block_m) for s in high.around(micro.tile(high, wide))])
@@ -157,22 +158,22 @@ class _Writer:
 
     def _pack(self, operand: Operand, statements: list[Statement]) -> _Packed:
         """Copy the block's part of an operand to scratch, computed once."""
-        plan, body = self.plan, self.body
-        rows = operand is plan.a
-        k_axes = [self._axis("k", plan.depth), *[self._axis("k", x.size) for x in plan.k[plan.cut + 1:]]]
-        cut = plan.k[plan.cut]
-        base = self.k_block * plan.depth
+        tiling, body = self.tiling, self.body
+        rows = operand is tiling.a
+        k_axes = [self._axis("k", tiling.depth), *[self._axis("k", x.size) for x in tiling.k[tiling.cut + 1:]]]
+        cut = tiling.k[tiling.cut]
+        base = self.k_block * tiling.depth
         mapping: dict[Sym, Sym] = {cut.var: base + k_axes[0].var}
-        guards = [] if cut.size % plan.depth == 0 else [(base + k_axes[0].var) < cut.size]
+        guards = [] if cut.size % tiling.depth == 0 else [(base + k_axes[0].var) < cut.size]
         flat = ZERO
-        for axis, own in zip(plan.k[plan.cut:], k_axes, strict=True):
+        for axis, own in zip(tiling.k[tiling.cut:], k_axes, strict=True):
             flat = flat * axis.size + own.var
             mapping.setdefault(axis.var, own.var)
-        deep = plan.depth * plan.inner
+        deep = tiling.depth * tiling.inner
         if rows:
             local = [self._axis("m", self.height)]
-            origin = self._origin(self.first_row, self.height, plan.m.size, statements)
-            mapping[plan.m.var] = origin + local[0].var
+            origin = self._origin(self.first_row, self.height, tiling.m.size, statements)
+            mapping[tiling.m.var] = origin + local[0].var
             index = local[0].var * deep + flat
             packed = _Packed(self._scratch("a", self.height * deep), deep, 1, origin)
         else:
@@ -187,9 +188,9 @@ class _Writer:
             copy.index(g.guard), *guards)) for g in used_gathers(body.gathers, operand.value)])
         inner = Body(self.names, tuple([(x.var, x.size) for x in (*k_axes, *local) if x.size != 1]),
                      (Output(packed.array, index, value),), (), gathers, body.status)
-        partial = not rows and plan.panel and plan.extent % plan.lanes
+        partial = not rows and tiling.panel and tiling.extent % tiling.lanes
         statements += [Alloc(packed.array, Const(0, self.dtype) if partial else None),
-                       *map_stage(inner, plan.target, divide=False).statements]
+                       *map_stage(inner, tiling.target, divide=False).statements]
         return packed
 
     def _scratch(self, stem: str, size: int) -> Array:
@@ -208,23 +209,23 @@ class _Writer:
                     statements: list[Statement]) -> tuple[list[Axis], Sym, list[Sym], Sym]:
         """The columns of a block: axes to copy them with, the position in the block, what must hold, and where the
         copy begins."""
-        plan = self.plan
-        if not plan.panel:
+        tiling = self.tiling
+        if not tiling.panel:
             own = self._axis("n", self.block_width)
             origin = self.first_column
-            if plan.n.size % plan.lanes == 0:
-                origin = self._origin(self.first_column, self.block_width, plan.n.size, statements)
-            mapping[plan.n.var] = origin + own.var
-            inside = mapping[plan.n.var] < plan.n.size
+            if tiling.n.size % tiling.lanes == 0:
+                origin = self._origin(self.first_column, self.block_width, tiling.n.size, statements)
+            mapping[tiling.n.var] = origin + own.var
+            inside = mapping[tiling.n.var] < tiling.n.size
             return [own], own.var, [] if inside.lo == 1 else [inside], origin
-        axes = [self._axis("n", plan.panel), *[self._axis("n", x.size) for x in plan.columns[1:]]]
+        axes = [self._axis("n", tiling.panel), *[self._axis("n", x.size) for x in tiling.columns[1:]]]
         flat = ZERO
-        for axis, own in zip(plan.columns, axes, strict=True):
+        for axis, own in zip(tiling.columns, axes, strict=True):
             flat = flat * axis.size + own.var
             mapping[axis.var] = own.var
-        first = (self.panels.var * plan.panel if self.panels else ZERO) + axes[0].var
-        mapping[plan.columns[0].var] = first
-        inside = first < plan.columns[0].size
+        first = (self.panels.var * tiling.panel if self.panels else ZERO) + axes[0].var
+        mapping[tiling.columns[0].var] = first
+        inside = first < tiling.columns[0].size
         return axes, flat, [] if inside.lo == 1 else [inside], ZERO
 
     # --- after the sums
@@ -233,7 +234,7 @@ class _Writer:
         """Store what the body makes of the sums in scratch."""
         statements: list[Statement] = []
         for high in self._row_tiles(block_m):
-            if self.plan.panel:
+            if self.tiling.panel:
                 statements += high.around(self.finish_tile(high, None, sums))
                 continue
             inside: list[Statement] = []
@@ -244,34 +245,34 @@ class _Writer:
 
     def finish_tile(self, high: Tiles, wide: Tiles | None, sums: Array, stride: int | None = None) -> list[Statement]:
         """The rows of one tile (of the whole panel, if ``wide`` is None), stored from scratch."""
-        plan = self.plan
+        tiling = self.tiling
         row = self._axis("u", high.size)
-        mapping = {plan.m.var: high.at + row.var}
+        mapping = {tiling.m.var: high.at + row.var}
         width = stride or self.block_width
         at = (row.var if stride else high.local + row.var) * width
         if wide is not None:
             first = ZERO if stride else wide.local
-            made = self._columns(plan.n.var, wide.at, at + first, wide.valid, mapping, sums)
+            made = self._columns(tiling.n.var, wide.at, at + first, wide.valid, mapping, sums)
         else:
-            outer = [self._axis("n", plan.panel), *[self._axis("n", x.size) for x in plan.columns[1:-1]]]
-            for axis, own in zip(plan.columns[:-1], outer, strict=True):
+            outer = [self._axis("n", tiling.panel), *[self._axis("n", x.size) for x in tiling.columns[1:-1]]]
+            for axis, own in zip(tiling.columns[:-1], outer, strict=True):
                 mapping[axis.var] = own.var
             flat = ZERO
-            for axis, own in zip(plan.columns[:-1], outer, strict=True):
+            for axis, own in zip(tiling.columns[:-1], outer, strict=True):
                 flat = flat * axis.size + own.var
-            stop = num(plan.panel)
+            stop = num(tiling.panel)
             if self.panels is not None:
-                whole = plan.columns[0]
-                start = self.panels.var * plan.panel
+                whole = tiling.columns[0]
+                start = self.panels.var * tiling.panel
                 # counted in the whole axis, so that its range is known
                 mapping[whole.var] = whole.var
                 local = outer[0]
                 head: list[Statement] = [LetIndex(local.var, Index(whole.var - start, int64))]
-                made = self._columns(plan.n.var, ZERO, at + flat * plan.n.size, plan.n.size, mapping, sums)
+                made = self._columns(tiling.n.var, ZERO, at + flat * tiling.n.size, tiling.n.size, mapping, sums)
                 made = [*head, *loops(outer[1:], made)]
-                made = [loop(whole, made, start=start, stop=minimum(start + plan.panel, num(whole.size)))]
+                made = [loop(whole, made, start=start, stop=minimum(start + tiling.panel, num(whole.size)))]
             else:
-                made = self._columns(plan.n.var, ZERO, at + flat * plan.n.size, plan.n.size, mapping, sums)
+                made = self._columns(tiling.n.var, ZERO, at + flat * tiling.n.size, tiling.n.size, mapping, sums)
                 made = [loop(outer[0], loops(outer[1:], made), stop=stop)]
         return [loop(row, made)]
 
@@ -279,14 +280,14 @@ class _Writer:
                  sums: Array) -> list[Statement]:
         """``count`` neighbouring results."""
         statements: list[Statement] = []
-        for part in parts(count, self.plan.lanes):
+        for part in parts(count, self.tiling.lanes):
             step = self._axis("v", part.count)
             position = (step.var if part.count > 1 else ZERO) * part.lanes + part.start
             lane = self._axis("l", part.lanes) if part.lanes > 1 else None
             if lane is not None:
                 position = position + lane.var
             copy = self.body.instance({**mapping, n: first + position},
-                                      {self.plan.reduction.local.name: Load(sums, at + position)})
+                                      {self.tiling.reduction.local.name: Load(sums, at + position)})
             stores = copy.stores()
             made = [*copy.statements, *([loop(lane, stores, "vector")] if lane else stores)]
             statements += [loop(step, made)] if part.count > 1 else made
@@ -308,14 +309,14 @@ class _Micro:
     """The register tile."""
 
     def __init__(self, writer: _Writer, a: _Packed | None, b: _Packed | None, sums: Array | None, add: bool) -> None:
-        self.writer, self.plan, self.body, self.names = writer, writer.plan, writer.body, writer.names
+        self.writer, self.tiling, self.body, self.names = writer, writer.tiling, writer.body, writer.names
         self.a, self.b, self.sums, self.add = a, b, sums, add
 
     def tile(self, high: Tiles, wide: Tiles) -> list[Statement]:
         """Sum one tile over the block of K, and store it or keep it in scratch."""
-        plan, w = self.plan, self.writer
-        vectors = wide.size // plan.lanes
-        acc = Array(self.names.fresh("acc"), w.dtype, high.size * wide.size, "register", plan.lanes, True)
+        tiling, w = self.tiling, self.writer
+        vectors = wide.size // tiling.lanes
+        acc = Array(self.names.fresh("acc"), w.dtype, high.size * wide.size, "register", tiling.lanes, True)
         statements: list[Statement] = [Alloc(acc, Const(0.0 if w.dtype.is_float else 0, w.dtype))]
         statements += self._products(high, wide, acc, vectors)
         if self.sums is None and wide.valid == wide.size:
@@ -325,8 +326,8 @@ class _Micro:
             sums = w._scratch("rest", high.size * wide.size)
             statements.append(Alloc(sums))
             stride = wide.size
-        row, vector, lane = w._axis("u", high.size), w._axis("v", vectors), w._axis("l", plan.lanes)
-        column = vector.var * plan.lanes + lane.var
+        row, vector, lane = w._axis("u", high.size), w._axis("v", vectors), w._axis("l", tiling.lanes)
+        column = vector.var * tiling.lanes + lane.var
         if stride:
             at = row.var * stride + column
         else:
@@ -340,29 +341,29 @@ class _Micro:
         return statements
 
     def _products(self, high: Tiles, wide: Tiles, acc: Array, vectors: int) -> list[Statement]:
-        plan, w = self.plan, self.writer
-        row, vector, lane = w._axis("u", high.size), w._axis("v", vectors), w._axis("l", plan.lanes)
-        column = vector.var * plan.lanes + lane.var
+        tiling, w = self.tiling, self.writer
+        row, vector, lane = w._axis("u", high.size), w._axis("v", vectors), w._axis("l", tiling.lanes)
+        column = vector.var * tiling.lanes + lane.var
         axes, head, flat, start, stop = self._k_loops()
         before: list[Statement] = []
         local_row = self._place(self.a, w.first_row, w.height, high, before)
         local_column = self._place(self.b, w.first_column, w.block_width, wide, before)
-        mapping = {plan.m.var: high.at + row.var}
-        if not plan.panel:
-            mapping[plan.n.var] = wide.at + column
+        mapping = {tiling.m.var: high.at + row.var}
+        if not tiling.panel:
+            mapping[tiling.n.var] = wide.at + column
         guard = None
         if wide.valid != wide.size and self.b is None:
-            guard = (wide.at + column) < plan.n.size
+            guard = (wide.at + column) < tiling.n.size
         plain = self.body.instance(mapping)
         masked = self.body.instance(mapping, guard=guard) if guard is not None else plain
-        a: Value = plain.value(plan.a.value) if self.a is None else Load(
+        a: Value = plain.value(tiling.a.value) if self.a is None else Load(
             self.a.array, (local_row + row.var) * self.a.across + flat * self.a.along)
-        b: Value = masked.value(plan.b.value) if self.b is None else Load(
+        b: Value = masked.value(tiling.b.value) if self.b is None else Load(
             self.b.array, (local_column + column) * self.b.across + flat * self.b.along)
         at = row.var * wide.size + column
         total = Load(acc, at)
         value: Value
-        if w.dtype.is_float and plan.target.has_fma:
+        if w.dtype.is_float and tiling.target.has_fma:
             value = Apply(Op.FMA, (a, b, total), w.dtype)
         else:
             value = Apply(Op.ADD, (total, Apply(Op.MUL, (a, b), w.dtype)), w.dtype)
@@ -380,17 +381,17 @@ class _Micro:
     def _k_loops(self) -> tuple[list[Axis], list[Statement], Sym, Sym, Sym]:
         """The loops over a block of K: axes, statements inside them, the position in packed operands, and the bounds of
         the first axis."""
-        plan, w = self.plan, self.writer
-        cut = plan.k[plan.cut]
-        start = w.k_block * plan.depth
-        stop = minimum(start + plan.depth, num(cut.size))
-        axes = plan.k[plan.cut:]
+        tiling, w = self.tiling, self.writer
+        cut = tiling.k[tiling.cut]
+        start = w.k_block * tiling.depth
+        stop = minimum(start + tiling.depth, num(cut.size))
+        axes = tiling.k[tiling.cut:]
         flat: Sym = ZERO
         head: list[Statement] = []
         if self.a is not None or self.b is not None:
             local: Sym = cut.var
             if w.k_block is not ZERO:
-                inside = w._axis("k", plan.depth)
+                inside = w._axis("k", tiling.depth)
                 head = [LetIndex(inside.var, Index(cut.var - start, int64))]
                 local = inside.var
             flat = local
@@ -400,11 +401,11 @@ class _Micro:
 
     def _store(self, high: Tiles, wide: Tiles, acc: Array, vectors: int) -> list[Statement]:
         """What the body makes of the sums in registers."""
-        plan, w = self.plan, self.writer
-        row, vector, lane = w._axis("u", high.size), w._axis("v", vectors), w._axis("l", plan.lanes)
-        column = vector.var * plan.lanes + lane.var
-        copy = self.body.instance({plan.m.var: high.at + row.var, plan.n.var: wide.at + column},
-                                  {plan.reduction.local.name: Load(acc, row.var * wide.size + column)})
+        tiling, w = self.tiling, self.writer
+        row, vector, lane = w._axis("u", high.size), w._axis("v", vectors), w._axis("l", tiling.lanes)
+        column = vector.var * tiling.lanes + lane.var
+        copy = self.body.instance({tiling.m.var: high.at + row.var, tiling.n.var: wide.at + column},
+                                  {tiling.reduction.local.name: Load(acc, row.var * wide.size + column)})
         stores = copy.stores()
         return [_unrolled(row, vector, lane, stores, copy.statements)]
 

@@ -10,12 +10,12 @@ from math import prod
 
 from minigrad.dtype import DType
 from minigrad.kernel.ir import Apply, Load, Value
-from minigrad.lower.access import Reduction
 from minigrad.lower.axes import Axis
 from minigrad.lower.body import Body
 from minigrad.lower.contraction import BLOCK_K, Operand, contiguous, find_product, gathers_along
 from minigrad.lower.gpu.threads import SharedMemory, Threads
 from minigrad.lower.rows import Domain
+from minigrad.lower.values import Reduction
 from minigrad.ops import Op
 
 LANES = 4
@@ -70,7 +70,7 @@ class Side:
 
 
 @dataclass(eq=False)
-class Plan:
+class Tiling:
     """The sizes of a contraction: ``threads`` threads multiply tiles of ``rows.block`` × ``depth`` and ``depth`` ×
     ``columns.block``. ``outer``: axes of which each point is a contraction of its own."""
 
@@ -158,7 +158,7 @@ class Plan:
                 f"{self.depth}, {self.rows.own} × {self.columns.own} results a thread")
 
 
-def plan_contraction(body: Body, kept: Sequence[Axis], domains: Sequence[Domain], threads: Threads) -> Plan | None:
+def find_tiling(body: Body, kept: Sequence[Axis], domains: Sequence[Domain], threads: Threads) -> Tiling | None:
     """The sizes, or None if there is no contraction in the body, or none that tiles are good for."""
     product = find_product(body, kept, domains)
     if product is None:
@@ -167,10 +167,10 @@ def plan_contraction(body: Body, kept: Sequence[Axis], domains: Sequence[Domain]
     last, stores = columns.axes[-1], [body.index(o.index) for o in body.outputs]
     if last.size % LANES == 0 and contiguous(stores, [last]) and not gathers_along(body, columns.axes):
         columns.lanes = LANES
-    plan = Plan(body, product.reduction, rows, columns, product.outer, product.k, threads.count)
-    if plan.length < 4 or min(rows.size, columns.size) < 2 or rows.size * columns.size < 16:
+    tiling = Tiling(body, product.reduction, rows, columns, product.outer, product.k, threads.count)
+    if tiling.length < 4 or min(rows.size, columns.size) < 2 or rows.size * columns.size < 16:
         return None
-    return _with_sizes(plan, threads)
+    return _with_sizes(tiling, threads)
 
 
 def _side(operand: Operand, body: Body) -> Side:
@@ -188,25 +188,25 @@ def _side(operand: Operand, body: Body) -> Side:
 # --- the choice of sizes
 
 
-def _with_sizes(plan: Plan, threads: Threads) -> Plan | None:
-    """The plan with the sizes, all powers of two, that take the least estimated time; None if there is no memory for
+def _with_sizes(tiling: Tiling, threads: Threads) -> Tiling | None:
+    """The tiling with the sizes, all powers of two, that take the least estimated time; None if there is no memory for
     any."""
-    rows, columns = plan.rows, plan.columns
+    rows, columns = tiling.rows, tiling.columns
     ways = [(high, wide, 1 << n) for high in (8, 4, 2, 1) for wide in (8, 4, 2, 1)
-            for n in range(plan.threads.bit_length()) if _in_registers(plan, high, wide, threads)]
-    ranked: list[tuple[float, int, Plan]] = []
+            for n in range(tiling.threads.bit_length()) if _in_registers(tiling, high, wide, threads)]
+    ranked: list[tuple[float, int, Tiling]] = []
     for high, wide, across in ways:
-        sides = (replace(rows, block=high * (plan.threads // across), own=high),
+        sides = (replace(rows, block=high * (tiling.threads // across), own=high),
                  replace(columns, block=wide * across, own=wide, lanes=columns.lanes if wide % LANES == 0 else 1))
         for depth in (8, 16, 32):
-            if depth < max(16, 2 * plan.length):
-                made = replace(plan, rows=sides[0], columns=sides[1], depth=depth)
+            if depth < max(16, 2 * tiling.length):
+                made = replace(tiling, rows=sides[0], columns=sides[1], depth=depth)
                 ranked.append((made.time(threads), len(ranked), made))
     return next((made for _, _, made in sorted(ranked) if made.fits(threads.memory)), None)
 
 
-def _in_registers(plan: Plan, high: int, wide: int, threads: Threads) -> bool:
+def _in_registers(tiling: Tiling, high: int, wide: int, threads: Threads) -> bool:
     """Whether a thread has room for so many results and a row and a column of operands."""
-    words = plan.reduction.value.dtype.size / 4
+    words = tiling.reduction.value.dtype.size / 4
     return (high * wide + high + wide) * words <= threads.target.vector_registers
 

@@ -12,11 +12,10 @@ from math import prod
 from minigrad.dtype import accumulator, int64
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.kernel.ir import Alloc, Array, Barrier, For, Index, Kernel, LetIndex, Scalar, Statement
-from minigrad.lower.access import Names
 from minigrad.lower.axes import Axis
-from minigrad.lower.gpu.contraction import plan_contraction
+from minigrad.lower.gpu.contraction import find_tiling
 from minigrad.lower.gpu.map import map_stage
-from minigrad.lower.gpu.matrix import plan_matrix
+from minigrad.lower.gpu.matrix import find_matrix_tiling
 from minigrad.lower.gpu.matrix_tile import matrix_stage
 from minigrad.lower.gpu.rows import SECTOR, rows_stage
 from minigrad.lower.gpu.scan import scan_stage
@@ -37,6 +36,7 @@ from minigrad.lower.outer import Block, block_size, contiguous_runs, is_row
 from minigrad.lower.rows import simplify_axes
 from minigrad.lower.scatter import assign_body
 from minigrad.lower.stages import Lowered, Stages, choose_part
+from minigrad.lower.values import Names
 from minigrad.ops import Op
 from minigrad.schedule.group import TILE_BYTES, TILE_ROWS
 from minigrad.schedule.spec import KernelSpec, StackedSpec, Stage
@@ -244,17 +244,17 @@ class _Kernel(Stages[Lowering]):
         """One stage by the strategy that fits it."""
         node = stage.stores[0]
         if node.op == Op.SCATTER:
-            return scatter_stage(node, self.access(stage), self.status, threads)
+            return scatter_stage(node, self.values(stage), self.status, threads)
         if node.op == Op.ASSIGN:
-            return map_stage(assign_body(node, self.access(stage), self.names, self.status), threads)
+            return map_stage(assign_body(node, self.values(stage), self.names, self.status), threads)
         if node.op == Op.SCAN:
             return scan_stage(*self.scan_body(stage, outer), threads)
         body = self.body(stage, outer, block)
         if not body.reductions:
             return map_stage(body, threads)
         kept, domains = simplify_axes(body)
-        plan = plan_contraction(body, kept, domains, threads)
-        if plan is None:
+        tiling = find_tiling(body, kept, domains, threads)
+        if tiling is None:
             return rows_stage(body, kept, domains, threads)
-        by_matrix = plan_matrix(plan, threads)
-        return contraction_stage(plan, threads) if by_matrix is None else matrix_stage(by_matrix, threads)
+        by_matrix = find_matrix_tiling(tiling, threads)
+        return contraction_stage(tiling, threads) if by_matrix is None else matrix_stage(by_matrix, threads)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields, replace
 from minigrad.dtype import DType, float16, float32, uint16
 from minigrad.kernel.ir import MATRIX_DEPTH, MATRIX_LANES, MATRIX_SIDE, Apply, Load, Value
 from minigrad.lower.contraction import contiguous, gathers_along
-from minigrad.lower.gpu.contraction import COPY, MEETING, Plan, Side
+from minigrad.lower.gpu.contraction import COPY, MEETING, Side, Tiling
 from minigrad.lower.gpu.threads import Threads
 from minigrad.ops import Op
 
@@ -27,7 +27,7 @@ banks of shared memory; of float32 rows half as many."""
 
 
 @dataclass(eq=False)
-class MatrixPlan(Plan):
+class MatrixTiling(Tiling):
     """The sizes of a contraction whose operands are ``dtype``: each subgroup multiplies ``high`` rows and ``wide``
     columns of a tile. A tile lies in shared memory as its operand does in global memory: with steps of K side by side
     (``turned``), or with rows, or columns, side by side."""
@@ -60,7 +60,7 @@ class MatrixPlan(Plan):
         return (self.pitch(side), 1) if side.turned else (1, self.pitch(side))
 
     def step_time(self) -> float:
-        """As for other plans: it counts in products without matrix instructions, of which one thread makes as many as
+        """As for other tilings: it counts in products without matrix instructions, of which one thread makes as many as
         32 of half types, or 16 of tf32, take with them. Reading a tile takes as long as shared memory needs."""
         products = self.rows.own * self.columns.own * self.dtype.size / 32
         reads = (self.high + self.wide) * self.dtype.size / 64
@@ -71,28 +71,28 @@ class MatrixPlan(Plan):
         return f"{super().note()}, by matrix instructions of {'tf32' if self.dtype is float32 else self.dtype.name}"
 
 
-def plan_matrix(plan: Plan, threads: Threads) -> MatrixPlan | None:
+def find_matrix_tiling(tiling: Tiling, threads: Threads) -> MatrixTiling | None:
     """The sizes that take the least estimated time; None if the operands or the machine are not made for it, or if it
-    takes no less time than ``plan``."""
-    sides = (plan.rows, plan.columns)
+    takes no less time than ``tiling``."""
+    sides = (tiling.rows, tiling.columns)
     dtypes = [_dtype_of(s.operand.value) for s in sides]
     dtype = dtypes[0]
     if dtype is None or dtypes[1] is not dtype or dtype.name not in threads.target.matrix:
         return None
     if threads.target.subgroup != MATRIX_LANES or threads.count % MATRIX_LANES or not all(s.copied for s in sides):
         return None
-    if plan.reduction.value.dtype is not float32:
+    if tiling.reduction.value.dtype is not float32:
         return None
-    rows, columns = (replace(s, lanes=1, together=_together(plan, s, dtype)) for s in sides)
-    stores = [plan.body.index(o.index) for o in plan.body.outputs]
-    if plan.columns.lanes > 1 or (columns.axes[-1].size % 2 == 0 and contiguous(stores, columns.axes[-1:])
-                                  and not gathers_along(plan.body, columns.axes)):
+    rows, columns = (replace(s, lanes=1, together=_together(tiling, s, dtype)) for s in sides)
+    stores = [tiling.body.index(o.index) for o in tiling.body.outputs]
+    if tiling.columns.lanes > 1 or (columns.axes[-1].size % 2 == 0 and contiguous(stores, columns.axes[-1:])
+                                  and not gathers_along(tiling.body, columns.axes)):
         columns.lanes = 2
-    shared = {f.name: getattr(plan, f.name) for f in fields(plan)}
-    made = [MatrixPlan(**{**shared, **sizes}, dtype=dtype) for sizes in _sizes(rows, columns, dtype, plan.threads)]
+    shared = {f.name: getattr(tiling, f.name) for f in fields(tiling)}
+    made = [MatrixTiling(**{**shared, **sizes}, dtype=dtype) for sizes in _sizes(rows, columns, dtype, tiling.threads)]
     fitting = [m for m in made if m.fits(threads.memory)]
     best = min(fitting, key=lambda m: m.time(threads), default=None)
-    return best if best is not None and best.time(threads) < plan.time(threads) else None
+    return best if best is not None and best.time(threads) < tiling.time(threads) else None
 
 
 def _dtype_of(value: Value) -> DType | None:
@@ -103,13 +103,13 @@ def _dtype_of(value: Value) -> DType | None:
     return float32 if isinstance(value, Load) and value.dtype is float32 else None
 
 
-def _together(plan: Plan, side: Side, dtype: DType) -> int:
+def _together(tiling: Tiling, side: Side, dtype: DType) -> int:
     """How many neighbours in memory one access of a thread takes: all of them inside the matrix, or none."""
-    axis = plan.k[-1] if side.turned else side.axes[-1]
+    axis = tiling.k[-1] if side.turned else side.axes[-1]
     loads = side.operand.work.loads
-    if any(x.guard is not None for x in loads) or axis.var in plan.body.gathering():
+    if any(x.guard is not None for x in loads) or axis.var in tiling.body.gathering():
         return 1
-    if not contiguous(side.operand.loads(plan.body), [axis]):
+    if not contiguous(side.operand.loads(tiling.body), [axis]):
         return 1
     return next((n for n in (8, 4, 2) if n * dtype.size <= WIDEST and axis.size % n == 0), 1)
 

@@ -1,4 +1,4 @@
-"""Stage: lower, GPU form, strategy ``contraction`` by matrix instructions. In: a plan of sizes. Out: what one thread
+"""Stage: lower, GPU form, strategy ``contraction`` by matrix instructions. In: its tiling. Out: what one thread
 does: as in ``tile.py``, but tiles keep the operands' dtype, and a subgroup multiplies its part of them together.
 Next: ``scan.py``."""
 
@@ -24,7 +24,7 @@ from minigrad.kernel.ir import (
     Value,
 )
 from minigrad.lower.gpu.contraction import Side
-from minigrad.lower.gpu.matrix import MatrixPlan
+from minigrad.lower.gpu.matrix import MatrixTiling
 from minigrad.lower.gpu.threads import Lowering, Threads, unflatten
 from minigrad.lower.gpu.tile import Writer, repeated, vectorised
 from minigrad.lower.nest import ZERO
@@ -32,20 +32,20 @@ from minigrad.ops import Op
 from minigrad.symbolic import Sym, both
 
 
-def matrix_stage(plan: MatrixPlan, threads: Threads) -> Lowering:
-    """Lower a contraction by its plan: a tile of the result for each workgroup, or all of them one after another."""
-    return _Writer(plan, threads).lower()
+def matrix_stage(tiling: MatrixTiling, threads: Threads) -> Lowering:
+    """Lower a contraction by its tiling: a tile of the result for each workgroup, or all of them one after another."""
+    return _Writer(tiling, threads).lower()
 
 
 class _Writer(Writer):
-    plan: MatrixPlan
+    tiling: MatrixTiling
 
     def _workers(self) -> list[Statement]:
         """Which part of a tile is this subgroup's, and where in it this thread's results are."""
-        plan, t = self.plan, self.threads.t
-        across = self.columns.block // plan.wide
-        subgroup = self._axis("subgroup", plan.threads // MATRIX_LANES)
-        down, along = self._axis("down", self.rows.block // plan.high), self._axis("across", across)
+        tiling, t = self.tiling, self.threads.t
+        across = self.columns.block // tiling.wide
+        subgroup = self._axis("subgroup", tiling.threads // MATRIX_LANES)
+        down, along = self._axis("down", self.rows.block // tiling.high), self._axis("across", across)
         group, member = self._axis("group", 8), self._axis("member", 4)
         self.down, self.across, self.group, self.member = down.var, along.var, group.var, member.var
         found = ((subgroup, t // MATRIX_LANES), (down, subgroup.var // across), (along, subgroup.var % across),
@@ -55,17 +55,17 @@ class _Writer(Writer):
     # --- copying
 
     def _waiting(self, side: Side) -> Array:
-        return Array(self.names.fresh(f"{self._stem(side)}_next"), self.plan.tile_dtype,
+        return Array(self.names.fresh(f"{self._stem(side)}_next"), self.tiling.tile_dtype,
                      self._share(side) * side.together, "register", side.together, True)
 
     def _share(self, side: Side) -> int:
         """Vectors of a tile that one thread copies, at most."""
-        return -(-side.block * self.plan.depth // (side.together * self.plan.threads))
+        return -(-side.block * self.tiling.depth // (side.together * self.tiling.threads))
 
     def _each(self, side: Side, body: Callable[[Sym, Sym, Sym], Sequence[Statement]]) -> list[Statement]:
         """``body`` of number, row (or column) and step of K, in a tile, of each vector in this thread's share, row and
         step counted in vectors where a vector runs along them. Neighbouring threads take neighbours in memory."""
-        depth, threads = self.plan.depth, self.plan.threads
+        depth, threads = self.tiling.depth, self.tiling.threads
         vectors, i = side.block * depth // side.together, self._axis("i", self._share(side))
         e = self.threads.t + i.var * threads
         bound = e if vectors % threads == 0 else self.names.var("e", vectors)
@@ -86,14 +86,14 @@ class _Writer(Writer):
 
     def _fetch(self, side: Side, step: Sym, into: Array) -> list[Statement]:
         """A tile to registers; 0 outside the matrix."""
-        plan, n, lane = self.plan, side.together, self._axis("l", side.together)
+        tiling, n, lane = self.tiling, side.together, self._axis("l", side.together)
         high, deep = self._extent(side)
 
         def fetch(i: Sym, row: Sym, k: Sym) -> list[Statement]:
-            row, k = self.first[side] // high + row, step * (plan.depth // deep) + k
+            row, k = self.first[side] // high + row, step * (tiling.depth // deep) + k
             if n == 1:
-                return self._elements(side, row, k, both(row < side.size, k < plan.length), into, i)
-            sizes = (("row", row, side.size // high), ("k", k, plan.length // deep))
+                return self._elements(side, row, k, both(row < side.size, k < tiling.length), into, i)
+            sizes = (("row", row, side.size // high), ("k", k, tiling.length // deep))
             row, k = (at if at.hi < size else self.names.var(stem, size) for stem, at, size in sizes)
             bound = [(at, var) for (_, at, _), var in zip(sizes, (row, k), strict=True) if at is not var]
             along = lane.var if side.turned else ZERO
@@ -108,11 +108,11 @@ class _Writer(Writer):
         return self._each(side, fetch)
 
     def _nothing(self) -> Const:
-        return Const(0.0, float32) if self.plan.tile_dtype is float32 else Const(0, uint16)
+        return Const(0.0, float32) if self.tiling.tile_dtype is float32 else Const(0, uint16)
 
     def _elements(self, side: Side, row: Sym, k: Sym, inside: Sym | None, into: Array, at: Sym) -> list[Statement]:
         """What looks up gathered indices, and last the store of an element as memory has it."""
-        copy = self.body.instance({**unflatten(row, side.axes), **unflatten(k, self.plan.k)}, guard=inside)
+        copy = self.body.instance({**unflatten(row, side.axes), **unflatten(k, self.tiling.k)}, guard=inside)
         value: Value = copy.value(side.operand.value)
         if isinstance(value, Apply):
             value = Apply(Op.BITCAST, value.srcs, uint16)
@@ -121,7 +121,7 @@ class _Writer(Writer):
     def _put(self, side: Side, step: Sym, held: Array) -> list[Statement]:
         """What was fetched to shared memory."""
         n, lane = side.together, self._axis("l", side.together)
-        (by_row, by_step), (high, deep) = self.plan.steps_of(side), self._extent(side)
+        (by_row, by_step), (high, deep) = self.tiling.steps_of(side), self._extent(side)
 
         def put(i: Sym, row: Sym, k: Sym) -> list[Statement]:
             at = row * (high * by_row) + k * (deep * by_step) + lane.var
@@ -132,27 +132,28 @@ class _Writer(Writer):
     # --- multiplying
 
     def _multiply(self, sums: Array, step: Sym) -> list[Statement]:
-        plan = self.plan
-        a, b = (Tile(self.tiles[side], self._buffer(side, step) + first * plan.steps_of(side)[0], *plan.steps_of(side))
-                for side, first in ((self.rows, self.down * plan.high), (self.columns, self.across * plan.wide)))
-        return [Multiply(sums, plan.high, plan.wide, plan.depth, a, b, plan.dtype)]
+        tiling = self.tiling
+        a, b = (Tile(self.tiles[side], self._buffer(side, step) + first * tiling.steps_of(side)[0],
+                     *tiling.steps_of(side))
+                for side, first in ((self.rows, self.down * tiling.high), (self.columns, self.across * tiling.wide)))
+        return [Multiply(sums, tiling.high, tiling.wide, tiling.depth, a, b, tiling.dtype)]
 
     # --- storing
 
     def _store(self, sums: Array) -> list[Statement]:
         """What the body makes of this thread's sums, which lie as ``Multiply`` says."""
-        plan, rows, columns = self.plan, self.rows, self.columns
-        u, h, v = self._axis("u", plan.high // 16), self._axis("h", 2), self._axis("v", plan.wide // 8)
+        tiling, rows, columns = self.tiling, self.rows, self.columns
+        u, h, v = self._axis("u", tiling.high // 16), self._axis("h", 2), self._axis("v", tiling.wide // 8)
         lane, n = self._axis("l", 2), columns.lanes
-        row, in_rows = self._inside("row", self.first[rows] + self.down * plan.high + u.var * 16 + h.var * 8
+        row, in_rows = self._inside("row", self.first[rows] + self.down * tiling.high + u.var * 16 + h.var * 8
                                     + self.group, rows, 1)
-        at = self.first[columns] // n + self.across * (plan.wide // n) + v.var * (8 // n) + self.member * (2 // n)
+        at = self.first[columns] // n + self.across * (tiling.wide // n) + v.var * (8 // n) + self.member * (2 // n)
         column, in_columns = self._inside("column", at if n == 2 else at + lane.var, columns, n)
         if n == 2:
             column = column * 2 + lane.var
         total = Load(sums, (u.var * v.size + v.var) * 4 + h.var * 2 + lane.var)
         copy = self.body.instance({**unflatten(row, rows.axes), **unflatten(column, columns.axes)},
-                                  {plan.reduction.local.name: total})
+                                  {tiling.reduction.local.name: total})
         stores = copy.stores()
         made = in_columns([*copy.statements, *(vectorised(lane, stores) if n == 2 else stores)])
         return repeated(u, repeated(h, in_rows(repeated(v, made if n == 2 else repeated(lane, made)))))

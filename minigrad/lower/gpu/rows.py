@@ -24,7 +24,6 @@ from minigrad.kernel.ir import (
     Store,
     Value,
 )
-from minigrad.lower.access import Reduction
 from minigrad.lower.axes import Axis
 from minigrad.lower.body import Body, traffic
 from minigrad.lower.gpu.threads import (
@@ -41,6 +40,7 @@ from minigrad.lower.gpu.threads import (
 )
 from minigrad.lower.nest import loop, loops
 from minigrad.lower.rows import LONGEST, Domain, combine, identity
+from minigrad.lower.values import Reduction
 from minigrad.ops import REDUCE_OPS, Op
 from minigrad.symbolic import Sym, both, coefficient, eq, minimum, num
 

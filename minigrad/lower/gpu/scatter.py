@@ -26,7 +26,6 @@ from minigrad.kernel.ir import (
     Store,
     Value,
 )
-from minigrad.lower.access import Access
 from minigrad.lower.axes import Axis
 from minigrad.lower.gpu.threads import (
     MOST_GROUPS,
@@ -42,6 +41,7 @@ from minigrad.lower.gpu.threads import (
 from minigrad.lower.nest import loop
 from minigrad.lower.scalar import convert
 from minigrad.lower.scatter import Entries, entries, joined
+from minigrad.lower.values import Values
 from minigrad.ops import Op
 from minigrad.symbolic import Sym, num
 
@@ -58,14 +58,14 @@ FEW = 256
 """Entries that every thread may as well look up for itself."""
 
 
-def scatter_stage(node: LazyBuffer, access: Access, status: Array | None, threads: Threads) -> Lowering:
+def scatter_stage(node: LazyBuffer, values: Values, status: Array | None, threads: Threads) -> Lowering:
     """Lower a SCATTER. Out of range, an entry is left out and noted."""
-    return _Scatter(node, access, status, threads).lower()
+    return _Scatter(node, values, status, threads).lower()
 
 
 class _Scatter:
-    def __init__(self, node: LazyBuffer, access: Access, status: Array | None, threads: Threads) -> None:
-        self.node, self.access, self.status, self.threads = node, access, status, threads
+    def __init__(self, node: LazyBuffer, values: Values, status: Array | None, threads: Threads) -> None:
+        self.node, self.values, self.status, self.threads = node, values, status, threads
         self.names = threads.names
         self.count, self.mode = node.arg
         self.columns = [Axis(self.names.var("x", n), n) for n in node.shape[self.count:] if n != 1]
@@ -91,12 +91,12 @@ class _Scatter:
 
     def _directly(self, owner: dict[Sym, Sym]) -> list[Statement]:
         """All entries, in order; only those to rows of this owner."""
-        found = entries(self.node, self.access, self.names, self.status)
+        found = entries(self.node, self.values, self.names, self.status)
         inside = found.inside
         if self.shares > 1:  # rows are dealt out like cards, so that neighbours go to different owners
             mine = Apply(Op.AND, (found.places[0][1], Const(self.shares - 1, int64)), int64)
             inside = _and(inside, Apply(Op.EQ, (mine, Index(owner[self.owners[0].var], int64)), bool_))
-        return found.loops(inside, lambda row: [joined(self.node, self.access, row, found.at, self._tail(owner))])
+        return found.loops(inside, lambda row: [joined(self.node, self.values, row, found.at, self._tail(owner))])
 
     def _tail(self, owner: dict[Sym, Sym]) -> Coordinate:
         """The columns of an owner as coordinates of the destination."""
@@ -135,7 +135,7 @@ class _Scatter:
     def _look_up(self, chunk: Sym, group: Sym, rows: Array, marks: Array) -> list[Statement]:
         """Where each of the next entries goes, or -1 if it is not for this workgroup; runs that have one are marked
         with the number of the chunk."""
-        found = entries(self.node, self.access, self.names, self.status)
+        found = entries(self.node, self.values, self.names, self.status)
         i = Axis(self.names.var("i", rows.size), rows.size)
         mine, inside = self._for_group(found, group), found.inside
         if mine is not None:
@@ -187,7 +187,7 @@ class _Scatter:
         position = run.var * RUN + j.var
         inside = If(mine, (
             LetIndex(to, convert(row, int64)), LetIndex(e, Index(chunk * rows.size + position, int64)),
-            joined(node, self.access, tuple([places[a.var] for a in leading]), at, self._tail(owner))))
+            joined(node, self.values, tuple([places[a.var] for a in leading]), at, self._tail(owner))))
         marked = Apply(Op.EQ, (Load(marks, run.var), Index(chunk, int64)), bool_)
         return [loop(run, [If(marked, (loop(j, [Let(row.name, Load(rows, position)), inside]),))])]
 

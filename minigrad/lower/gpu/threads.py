@@ -21,9 +21,9 @@ from dataclasses import dataclass, field
 
 from minigrad.dtype import DType, bool_, int64
 from minigrad.kernel.ir import Alloc, Array, Barrier, For, If, Index, LetIndex, Load, Statement
-from minigrad.lower.access import Names
 from minigrad.lower.axes import Axis
 from minigrad.lower.body import Body, Output
+from minigrad.lower.values import Names
 from minigrad.symbolic import Sym, coefficient, num
 from minigrad.target import Target
 

@@ -1,4 +1,4 @@
-"""Stage: lower, GPU form, strategy ``contraction``. In: a plan of sizes. Out: what one thread does: it copies its part
+"""Stage: lower, GPU form, strategy ``contraction``. In: its tiling. Out: what one thread does: it copies its part
 of the operands' tiles to shared memory, adds up products in registers, and stores what the body makes of the sums.
 Next: ``matrix.py``."""
 
@@ -25,7 +25,7 @@ from minigrad.kernel.ir import (
 )
 from minigrad.lower.axes import Axis
 from minigrad.lower.contraction import BLOCK_K
-from minigrad.lower.gpu.contraction import Plan, Side
+from minigrad.lower.gpu.contraction import Side, Tiling
 from minigrad.lower.gpu.threads import Lowering, Threads, Workgroups, unflatten
 from minigrad.lower.nest import ZERO, loop, loops
 from minigrad.ops import Op
@@ -37,20 +37,20 @@ WRITTEN_OUT = 1024
 """Products of a tile, at most, that are written out for each thread."""
 
 
-def contraction_stage(plan: Plan, threads: Threads) -> Lowering:
-    """Lower a contraction by its plan: a tile of the result for each workgroup, or all of them one after another."""
-    return Writer(plan, threads).lower()
+def contraction_stage(tiling: Tiling, threads: Threads) -> Lowering:
+    """Lower a contraction by its tiling: a tile of the result for each workgroup, or all of them one after another."""
+    return Writer(tiling, threads).lower()
 
 
 class Writer:
     """Writes one contraction."""
 
-    def __init__(self, plan: Plan, threads: Threads) -> None:
-        self.plan, self.threads = plan, threads
-        self.body, self.names = plan.body, threads.names
-        self.dtype = plan.reduction.value.dtype
+    def __init__(self, tiling: Tiling, threads: Threads) -> None:
+        self.tiling, self.threads = tiling, threads
+        self.body, self.names = tiling.body, threads.names
+        self.dtype = tiling.reduction.value.dtype
         self.zero = Const(0.0 if self.dtype.is_float else 0, self.dtype)
-        self.rows, self.columns = plan.rows, plan.columns
+        self.rows, self.columns = tiling.rows, tiling.columns
         self.copied = [s for s in (self.rows, self.columns) if s.copied]
         self.tiles: dict[Side, Array] = {}
         self.first: dict[Side, Sym] = {}
@@ -64,25 +64,25 @@ class Writer:
     # --- which tile of the result
 
     def lower(self) -> Lowering:
-        plan = self.plan
-        for side, size in zip(self.copied, plan.shared_sizes(), strict=True):
-            tile = self.threads.take(f"{self._stem(side)}_tile", plan.tile_dtype, size)
-            assert tile is not None, "the plan was made for this much memory"
+        tiling = self.tiling
+        for side, size in zip(self.copied, tiling.shared_sizes(), strict=True):
+            tile = self.threads.take(f"{self._stem(side)}_tile", tiling.tile_dtype, size)
+            assert tile is not None, "the tiling was made for this much memory"
             self.tiles[side] = tile
-        space = [x for x in plan.outer if x.size > 1]
+        space = [x for x in tiling.outer if x.size > 1]
         for stem, side in (("m", self.rows), ("n", self.columns)):
             block = self._axis(stem, side.blocks)
             self.first[side] = block.var * side.block
             space += [block] if block.size > 1 else []
-        work = plan.length * self.rows.size * self.columns.size * prod(x.size for x in plan.outer)
+        work = tiling.length * self.rows.size * self.columns.size * prod(x.size for x in tiling.outer)
         if not self.threads.divide:
             head, tile_of_result = self._workers(), self._tile(again=bool(space))
-            return Lowering([*head, *loops(space, tile_of_result)], plan.note(), work, None, 2 * work)
+            return Lowering([*head, *loops(space, tile_of_result)], tiling.note(), work, None, 2 * work)
         count = prod(x.size for x in space)
         p = self.names.var("p", count)
         mapping = unflatten(p, space)
         groups = Workgroups(p, count, [LetIndex(x.var, Index(mapping[x.var], int64)) for x in space])
-        note = f"{plan.note()}; {count} workgroups of {plan.threads} threads"
+        note = f"{tiling.note()}; {count} workgroups of {tiling.threads} threads"
         return Lowering([*self._workers(), *self._tile(again=False)], note, work, groups, 2 * work)
 
     def _workers(self) -> list[Statement]:
@@ -110,24 +110,24 @@ class Writer:
 
     def _tile(self, again: bool) -> list[Statement]:
         """Copy, multiply and store; ``again``: what was copied is written over afterwards, for another tile."""
-        plan = self.plan
+        tiling = self.tiling
         copied = self.copied
         sums = self._registers("sums", self.rows.own * self.columns.own, self.columns.lanes)
         first = [x for side in copied for x in self._copy(side)]
         meet = self.threads.barrier() if copied else []
-        if plan.steps == 1:
+        if tiling.steps == 1:
             multiplied = [*self._multiply(sums, ZERO), *(meet if again else [])]
             return [Alloc(sums, self.zero), *first, *meet, *multiplied, *self._store(sums)]
-        step = self._axis("step", plan.steps)
+        step = self._axis("step", tiling.steps)
         head = [Alloc(sums, self.zero), *first, *meet]
-        if not plan.is_long:
+        if not tiling.is_long:
             return [*head, loop(step, self._step(step.var, sums)), *self._store(sums)]
-        per_block = max(1, BLOCK_K // plan.depth)
-        block, i = self._axis("block", -(-plan.steps // per_block)), self._axis("i", sums.size // sums.lanes)
+        per_block = max(1, BLOCK_K // tiling.depth)
+        block, i = self._axis("block", -(-tiling.steps // per_block)), self._axis("i", sums.size // sums.lanes)
         part, lane = self._registers("part", sums.size, sums.lanes), self._axis("l", sums.lanes)
         at = i.var * lane.size + lane.var
         start = block.var * per_block
-        stop = minimum(start + per_block, num(plan.steps))
+        stop = minimum(start + per_block, num(tiling.steps))
         total = Apply(Op.ADD, (Load(sums, at), Load(part, at)), self.dtype)
         return [*head,
                 loop(block, [Alloc(part, self.zero), loop(step, self._step(step.var, part), start=start, stop=stop),
@@ -154,36 +154,36 @@ class Writer:
 
     def _share(self, side: Side) -> int:
         """Elements of a tile that one thread copies, at most."""
-        return -(-side.block * self.plan.depth // self.plan.threads)
+        return -(-side.block * self.tiling.depth // self.tiling.threads)
 
     def _element(self, side: Side, i: Sym) -> tuple[Sym, Sym, Sym | None]:
         """Row (or column) and step of K, in a tile, of element ``i`` of this thread's share, and whether there is such
         an element. Neighbouring threads copy neighbours in memory."""
-        depth = self.plan.depth
-        e = self.threads.t + i * self.plan.threads
-        inside = None if side.block * depth % self.plan.threads == 0 else e < side.block * depth
+        depth = self.tiling.depth
+        e = self.threads.t + i * self.tiling.threads
+        inside = None if side.block * depth % self.tiling.threads == 0 else e < side.block * depth
         return (e // depth, e % depth, inside) if side.turned else (e % side.block, e // side.block, inside)
 
     def _value(self, side: Side, step: Sym, i: Sym) -> tuple[list[Statement], Value]:
         """An element of the operand: 0 behind the end of K, anything outside the matrix otherwise."""
-        plan = self.plan
+        tiling = self.tiling
         row, k, _ = self._element(side, i)
-        row, k = self.first[side] + row, step * plan.depth + k
-        inside = both(row < side.size, k < plan.length)
-        copy = self.body.instance({**unflatten(row, side.axes), **unflatten(k, plan.k)}, guard=inside)
+        row, k = self.first[side] + row, step * tiling.depth + k
+        inside = both(row < side.size, k < tiling.length)
+        copy = self.body.instance({**unflatten(row, side.axes), **unflatten(k, tiling.k)}, guard=inside)
         value = copy.value(side.operand.value)
-        if not side.plain and plan.length % plan.depth:
-            value = Apply(Op.WHERE, (Index(k < plan.length, bool_), value, self.zero), self.dtype)
+        if not side.plain and tiling.length % tiling.depth:
+            value = Apply(Op.WHERE, (Index(k < tiling.length, bool_), value, self.zero), self.dtype)
         return copy.statements, value
 
     def _target(self, side: Side, step: Sym, i: Sym, value: Value) -> Store:
         row, k, inside = self._element(side, i)
-        pitch = self.plan.pitch(side)
+        pitch = self.tiling.pitch(side)
         return Store(self.tiles[side], self._buffer(side, step) + k * pitch + row, value, inside)
 
     def _buffer(self, side: Side, step: Sym) -> Sym:
         """Where the tile of a step begins."""
-        return step % self.plan.buffers * self.plan.tile_size(side)
+        return step % self.tiling.buffers * self.tiling.tile_size(side)
 
     def _copy(self, side: Side) -> list[Statement]:
         """The first tile."""
@@ -206,7 +206,7 @@ class Writer:
 
     def _multiply(self, sums: Array, step: Sym) -> list[Statement]:
         """Add the products of a pair of tiles."""
-        k, u, (v, lane) = self._axis("k", self.plan.depth), self._axis("u", self.rows.own), self._lanes()
+        k, u, (v, lane) = self._axis("k", self.tiling.depth), self._axis("u", self.rows.own), self._lanes()
         held = self._registers("b", self.columns.own, lane.size)
         before, column = self._operand(self.columns, step, k.var, self._vector(v.var) * lane.size + lane.var)
         heading, row = self._operand(self.rows, step, k.var, self._row(u.var))
@@ -219,16 +219,16 @@ class Writer:
         body = [Alloc(held), *repeated(v, [*before, *vectorised(lane, [Store(held, at, column)])]),
                 *repeated(u, [*heading, Let(name, row),
                                *repeated(v, vectorised(lane, [Store(sums, total.index, value)]))])]
-        written_out = self.plan.depth * sums.size <= WRITTEN_OUT
+        written_out = self.tiling.depth * sums.size <= WRITTEN_OUT
         return [loop(k, body, "unroll" if written_out else "serial")]
 
     def _operand(self, side: Side, step: Sym, k: Sym, row: Sym) -> tuple[Sequence[Statement], Value]:
         """One element, from the tile, or from where it lies in shared memory."""
         if side.copied:
-            return (), Load(self.tiles[side], self._buffer(side, step) + k * self.plan.pitch(side) + row)
-        row, k = self.first[side] + row, step * self.plan.depth + k
-        inside = both(row < side.size, k < self.plan.length)
-        copy = self.body.instance({**unflatten(row, side.axes), **unflatten(k, self.plan.k)}, guard=inside)
+            return (), Load(self.tiles[side], self._buffer(side, step) + k * self.tiling.pitch(side) + row)
+        row, k = self.first[side] + row, step * self.tiling.depth + k
+        inside = both(row < side.size, k < self.tiling.length)
+        copy = self.body.instance({**unflatten(row, side.axes), **unflatten(k, self.tiling.k)}, guard=inside)
         return copy.statements, copy.value(side.operand.value)
 
     # --- storing
@@ -243,7 +243,7 @@ class Writer:
         column = vector * lane.size + lane.var
         total = Load(sums, u.var * columns.own + v.var * lane.size + lane.var)
         copy = self.body.instance({**unflatten(row, rows.axes), **unflatten(column, columns.axes)},
-                                  {self.plan.reduction.local.name: total})
+                                  {self.tiling.reduction.local.name: total})
         stores = vectorised(lane, copy.stores())
         return repeated(u, in_rows(repeated(v, in_columns([*copy.statements, *stores]))))
 

@@ -1,5 +1,5 @@
 """Stage: tests of lower. In: nodes to store. Out: kernel specs made by hand, and the arrays after running their
-kernels: by the interpreter, and as LLVM IR. Next: ``test_access.py``."""
+kernels: by the interpreter, and as LLVM IR. Next: ``test_values.py``."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ class Gathered:
 
 
 @dataclass
-class Access:
+class Values:
     """The values of nodes at coordinates. The same node at the same coordinate is the same object."""
 
     names: Names
