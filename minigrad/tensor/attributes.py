@@ -66,11 +66,11 @@ class Attributes:
     def data_ptr(self: Tensor) -> int:
         """The address of the first element: the host's, or a number that its device understands."""
         realize(self)
-        lazy = self._storage.lazy
-        if lazy.buffer.on_host:
-            return int(self._array().__array_interface__["data"][0])
-        skipped = 0 if self._view is None else self._view.offset * lazy.dtype.size
-        return lazy.buffer.address + lazy.offset + skipped
+        storage, view = self._storage, self._view
+        if view is not None:
+            storage.make_contiguous()
+        lazy = storage.lazy
+        return lazy.buffer.address + lazy.offset + (0 if view is None else view.offset * view.dtype.size)
 
     @both("is_floating_point")
     def is_floating_point(self: Tensor) -> bool:

@@ -158,10 +158,10 @@ def normal(mean: Any, std: Any = 1.0, size: Sequence[int] | None = None, *, gene
 
 
 def _fill(self: Tensor, array: np.ndarray) -> Tensor:
-    lazy = self._storage.lazy
-    if array.dtype != lazy.dtype.numpy:
-        array = cast_array(array, lazy.dtype)
-    return self._adopt(make(leaf_from_numpy(array, lazy.dtype, lazy.device)))
+    dtype = self.dtype
+    if array.dtype != dtype.numpy:
+        array = cast_array(array, dtype)
+    return self._adopt(make(leaf_from_numpy(array, dtype, self._pending().device)))
 
 
 class Random:

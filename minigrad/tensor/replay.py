@@ -47,7 +47,7 @@ class Spec:
     def __init__(self, entry: Entry, t: Tensor) -> None:
         self.entry = entry
         lazy, view = t._storage.lazy, t._view
-        self.dtype, self.device = lazy.dtype, lazy.device
+        self.dtype, self.device = lazy.dtype if view is None else view.dtype, lazy.device
         self._placeholder: LazyBuffer | None = None
         self.requires_grad = t._requires_grad if view is None else t._source() is not None
         self.shape = lazy.shape if view is None else view.shape
