@@ -183,7 +183,7 @@ def take_apart(self: Tensor, index: Any) -> tuple[Tensor, list[Tensor | None]]:
     """The view that the integers and slices of an index make, and for each of its dimensions its index tensor, or
     None."""
     shape, strides = self._shape(), strides_of(self)
-    device = self._storage.lazy.device
+    device = self._pending().device
     items, used = _checked(index, len(shape), device)
     basic, dim = Basic(self), 0
     advanced: list[Tensor | None] = []
@@ -339,7 +339,7 @@ _INDEX_PUT = Function("index_put", _written, "IndexPutBackward0")
 
 def check_index_device(view: Tensor, index: Tensor) -> None:
     """``RuntimeError`` for an index that is neither on the CPU nor where the indexed tensor is."""
-    if index._storage.lazy.device not in ("CPU", view._storage.lazy.device):
+    if index._pending().device not in ("CPU", view._pending().device):
         raise RuntimeError("indices should be either on cpu or on the same device as the indexed tensor "
                            f"({view.device})")
 

@@ -18,6 +18,7 @@ from minigrad.graph.lazy import LazyBuffer
 from minigrad.graph.strides import Steps, Window, overlaps, strided_steps
 from minigrad.ops import Op
 from minigrad.runtime.device import get_device
+from minigrad.runtime.locks import record_lock
 from minigrad.tensor.replay import OFF, thread
 
 if TYPE_CHECKING:
@@ -89,21 +90,24 @@ class Storage:
 
     def make_private(self) -> None:
         """Before memory is shown to NumPy: if others may read this value later, or it has gaps, move to a copy."""
-        lazy = self.lazy
-        if lazy.buffer.exported:
-            return
-        if lazy.arg is not None or lazy.owners > 1 or lazy.readers or lazy.buffer.is_shared:
-            self._move(leaf_from_numpy(to_numpy(lazy), lazy.dtype, lazy.device))
+        with record_lock:
+            lazy = self.lazy
+            if not lazy.buffer.exported and (lazy.arg is not None or lazy.owners > 1 or lazy.readers
+                                             or lazy.buffer.is_shared):
+                self._move_to_copy()
 
     def make_contiguous(self) -> None:
         """Move a value in memory to a copy in row-major order, if it is not in that order."""
-        lazy = self.lazy
-        if lazy.arg is not None:
-            self._move(leaf_from_numpy(to_numpy(lazy), lazy.dtype, lazy.device))
+        if self.lazy.arg is not None:
+            with record_lock:
+                if self.lazy.arg is not None:  # another thread may have been faster
+                    self._move_to_copy()
 
-    def _move(self, copy: LazyBuffer) -> None:
+    def _move_to_copy(self) -> None:
+        lazy = self.lazy
+        copy = leaf_from_numpy(to_numpy(lazy), lazy.dtype, lazy.device)
         copy.owners += 1
-        self.lazy.owners -= 1
+        lazy.owners -= 1
         self.lazy = copy
 
     # --- copies
@@ -279,6 +283,16 @@ class View:
             for op, arg in view.steps:
                 lazy = lazy.move(op, arg)
             view._remember(lazy, version)
+        return lazy
+
+    def in_memory(self, storage: Storage) -> LazyBuffer | None:
+        """The value as memory, with strides, from now on; None where it is not in memory, or repeats elements."""
+        whole = storage.lazy
+        if whole.buffer is None or whole.arg is not None or self.dtype is not whole.dtype or any(
+                [step == 0 and n > 1 for n, step in zip(self.shape, self.strides, strict=True)]):
+            return None
+        lazy = whole.strided((self.shape, self.strides, self.offset))
+        self._remember(lazy, storage.version)
         return lazy
 
     def written(self, base: LazyBuffer, value: LazyBuffer) -> LazyBuffer:
