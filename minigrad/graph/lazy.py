@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
-from weakref import ref
 
 from minigrad.dtype import DType, bool_, int64, uint8, uint16, uint32, uint64
 from minigrad.graph.strides import Strides, Window, contiguous_strides, strided_steps
@@ -295,7 +294,7 @@ class LazyBuffer:
         plain = strides == contiguous_strides(shape)
         view = LazyBuffer.from_buffer(self.buffer, shape, dtype or self.dtype, self.device, offset,
                                       None if plain else strides)
-        self.buffer.views.append(ref(view))
+        self.buffer.add_view(view)
         return view
 
 

@@ -5,12 +5,13 @@ Next: ``movement.py``."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from math import prod
 from operator import index
 from typing import TYPE_CHECKING, Any
 
 from minigrad.dtype import DType
-from minigrad.graph.strides import Step, Window, contiguous_strides, reach
+from minigrad.graph.strides import Steps, Window, contiguous_strides, reach
 from minigrad.ops import Op
 from minigrad.tensor.base import alias, base_of, make_view
 from minigrad.tensor.definition import both, view_in_place
@@ -83,6 +84,21 @@ def _check_window(self: Tensor, base: Tensor, window: Window) -> None:
                            f"for storage of size {have}")
 
 
+@lru_cache(1 << 10)
+def _diagonal(shape: tuple[int, ...], strides: tuple[int, ...], offset: int, a: int, b: int) -> tuple[Steps, Window]:
+    """The steps to a diagonal, and its window of memory that is seen with these strides."""
+    order = (*[i for i in range(len(shape)) if i not in (a, b)], a, b)
+    shape, strides = [tuple([what[i] for i in order]) for what in (shape, strides)]
+    row, column = max(0, -offset), max(0, offset)
+    length = max(0, min(shape[-2] - row, shape[-1] - column))
+    windows: list[Window] = []
+    for steps in (contiguous_strides(shape), strides):  # in the value, and in memory
+        first = row * steps[-2] + column * steps[-1] if length else 0
+        windows.append(((*shape[:-2], length), (*steps[:-2], steps[-2] + steps[-1]), first))
+    strided = ("STRIDED", windows[0])
+    return (strided,) if order == tuple(range(len(order))) else ((Op.PERMUTE, order), strided), windows[1]
+
+
 class Layout:
     """How the elements lie in memory, and the views that are defined by it."""
 
@@ -149,19 +165,8 @@ class Layout:
         a, b = dim_index(dim1, dims), dim_index(dim2, dims)
         if a == b:
             raise RuntimeError(f"diagonal dimensions cannot be identical {dim1}, {dim2}")
-        order = (*[i for i in range(dims) if i not in (a, b)], a, b)
-        shape, strides = [tuple([what[i] for i in order]) for what in (self._shape(), strides_of(self))]
-        row, column = max(0, -offset), max(0, offset)
-        length = max(0, min(shape[-2] - row, shape[-1] - column))
-        new = (*shape[:-2], length)
-        moves: list[Step] = [] if order == tuple(range(dims)) else [(Op.PERMUTE, order)]
-        windows = []
-        for steps in (contiguous_strides(shape), strides):  # in the value, and in memory
-            first = row * steps[-2] + column * steps[-1] if length else 0
-            windows.append(((*steps[:-2], steps[-2] + steps[-1]), first))
-        (inside, start), (outside, first) = windows
-        moves.append(("STRIDED", (new, inside, start)))
-        return make_view(self, tuple(moves), new, outside, offset_of(self) + first, "DiagonalBackward0")
+        steps, (new, strides, first) = _diagonal(self._shape(), strides_of(self), offset, a, b)
+        return make_view(self, steps, new, strides, offset_of(self) + first, "DiagonalBackward0")
 
     @both("as_strided")
     def as_strided(self: Tensor, size: Sequence[int], stride: Sequence[int],

@@ -346,9 +346,9 @@ def _look(t: Tensor) -> tuple[LazyBuffer, int] | None:
     source = t._source()
     if source is not None and source is not t:
         return None
-    value = t._read()
-    if value.buffer is None and t._view is not None:
-        value = t._view.in_memory(t._storage) or value
+    value = None if t._view is None else t._view.in_memory(t._storage)
+    if value is None:
+        value = t._read()
     if value.buffer is not None and value.device == "CPU":
         look: Any = (value.shape, value.dtype, value.arg, source is not None)
     elif value.op == Op.CONST:

@@ -287,10 +287,14 @@ class View:
 
     def in_memory(self, storage: Storage) -> LazyBuffer | None:
         """The value as memory, with strides, from now on; None where it is not in memory, or repeats elements."""
-        whole = storage.lazy
-        if whole.buffer is None or whole.arg is not None or self.dtype is not whole.dtype or any(
-                [step == 0 and n > 1 for n, step in zip(self.shape, self.strides, strict=True)]):
+        whole, lazy = storage.lazy, self.lazy
+        if lazy is not None and self.version == storage.version and lazy.buffer is not None:
+            return lazy
+        if whole.buffer is None or whole.buffer.exports or whole.arg is not None or self.dtype is not whole.dtype:
             return None
+        for n, step in zip(self.shape, self.strides, strict=True):
+            if not step and n > 1:
+                return None
         lazy = whole.strided((self.shape, self.strides, self.offset))
         self._remember(lazy, storage.version)
         return lazy

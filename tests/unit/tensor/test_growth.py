@@ -289,3 +289,10 @@ def test_no_step_leaves_more_behind_than_the_step_before(made: Callable[[], Step
 
 def test_there_are_twenty_kinds_of_loops() -> None:
     assert len(LOOPS) == 20
+
+
+def test_parts_of_memory_that_are_gone_are_forgotten() -> None:
+    x = mg.randn(8, 3).realize()
+    for i in range(1000):
+        x[i % 8].sum().item()
+    assert len(x._storage.lazy.buffer.views) < 100
