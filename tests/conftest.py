@@ -92,6 +92,14 @@ def _no_sizes_seen() -> None:
         realise.plans.sightings.seen.clear()  # type: ignore[attr-defined]
 
 
+@pytest.fixture(autouse=True)
+def _nothing_traced() -> None:
+    """Nor do the calls that earlier tests made: after too many different ones no more are remembered."""
+    replay = sys.modules.get("minigrad.tensor.replay")
+    if replay is not None:
+        replay.thread.forget()
+
+
 @pytest.fixture
 def golden(request: pytest.FixtureRequest) -> Iterator[Callable[[str, str], None]]:
     """``golden(name, text)``: ``text`` must be what ``tests/golden/name`` holds; ``--update-golden`` rewrites it."""

@@ -10,7 +10,6 @@ from functools import cache
 from time import perf_counter
 from types import ModuleType
 from typing import Any
-from weakref import ref
 
 import numpy as np
 
@@ -160,7 +159,7 @@ def _run_host_nodes(pending: Pending) -> None:
         if node.op == Op.COPY:
             buffer = _on_device(node.srcs[0], node.device)
             if buffer is node.srcs[0].buffer:
-                buffer.views.append(ref(node))
+                buffer.add_view(node)
             node.realised(buffer)
             continue
         result = run_host(node.arg, [to_numpy(s) for s in node.srcs])

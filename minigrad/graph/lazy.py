@@ -1,15 +1,15 @@
 """Stage: recording. In: what the user asked for, one op at a time. Out: ``LazyBuffer``, a node of the graph.
 The grammar stands in the table below; ``verify.py`` checks it, ``show.py`` prints it, ``reference.py`` says what every
 op means by running it in NumPy.
-Next: ``movement.py``."""
+Next: ``strides.py``."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
-from weakref import ref
 
-from minigrad.dtype import DType, bool_, int64
+from minigrad.dtype import DType, bool_, int64, uint8, uint16, uint32, uint64
+from minigrad.graph.strides import Strides, Window, contiguous_strides, strided_steps
 from minigrad.ops import SCALAR_OPS, Op
 
 # --- the grammar -----------------------------------------------------------------------------------------------
@@ -142,7 +142,40 @@ class LazyBuffer:
         return self if dtype is self.dtype else LazyBuffer(Op.CAST, (self,), dtype, self.shape, dtype, self.device)
 
     def bitcast(self, dtype: DType) -> LazyBuffer:
-        return self if dtype is self.dtype else LazyBuffer(Op.BITCAST, (self,), dtype, self.shape, dtype, self.device)
+        """The same bytes read as another type. One of another size changes the last axis: little-endian, as memory is.
+        What is not 0 is true."""
+        if dtype is self.dtype:
+            return self
+        if self.buffer is not None and dtype is not bool_:
+            strides = _strides_as(self.dtype, dtype, self.strides)
+            if strides is not None and (self.buffer.address + self.offset) % dtype.size == 0:
+                return self._view(_shape_as(self.dtype, dtype, self.shape), strides, self.offset, dtype)
+        if dtype is bool_:
+            bits = self.bitcast(uint8)
+            return bits.binary(Op.EQ, bits.like(0)).unary(Op.NOT)
+        if self.dtype is bool_:
+            return self.cast(uint8).bitcast(dtype)
+        if dtype.size == self.dtype.size:
+            return LazyBuffer(Op.BITCAST, (self,), dtype, self.shape, dtype, self.device)
+        return self._in_parts(dtype) if dtype.size < self.dtype.size else self._joined(dtype)
+
+    def _in_parts(self, dtype: DType) -> LazyBuffer:
+        word, count = self.bitcast(_WORDS[self.dtype.size]), self.dtype.size // dtype.size
+        words = word.reshape((*self.shape, 1)).expand((*self.shape, count))
+        parts = words.binary(Op.SHR, words._shifts(dtype)).cast(_WORDS[dtype.size])
+        return parts.reshape(_shape_as(self.dtype, dtype, self.shape)).bitcast(dtype)
+
+    def _joined(self, dtype: DType) -> LazyBuffer:
+        shape = _shape_as(self.dtype, dtype, self.shape)
+        parts = self.bitcast(_WORDS[self.dtype.size]).cast(_WORDS[dtype.size])
+        parts = parts.reshape((*shape, dtype.size // self.dtype.size))
+        words = parts.binary(Op.SHL, parts._shifts(self.dtype)).reduce(Op.SUM, (len(shape),))
+        return words.reshape(shape).bitcast(dtype)
+
+    def _shifts(self, part: DType) -> LazyBuffer:
+        """By how many bits the part of each position on the last axis stands above the first."""
+        position = LazyBuffer.index(self.shape, len(self.shape) - 1, self.device)
+        return position.binary(Op.MUL, position.like(part.bits)).cast(self.dtype)
 
     # --- reduce
 
@@ -211,8 +244,18 @@ class LazyBuffer:
         shape += [w[1] for w in windows]
         return LazyBuffer(Op.WINDOW, (self,), windows, tuple(shape), self.dtype, self.device)
 
+    def strided(self, window: Window) -> LazyBuffer:
+        """A window of the elements in row-major order: the movement ops that make it, or the memory itself."""
+        shape, strides, offset = window
+        if self.buffer is not None and self.arg is None and 0 not in shape:
+            return self._view(shape, strides, self.offset + offset * self.dtype.size)
+        result = self
+        for op, arg in strided_steps(self.size, shape, strides, offset):
+            result = result.move(op, arg)
+        return result
+
     def move(self, op: str, arg: Any) -> LazyBuffer:
-        """The movement op of this name: ``x.move("FLIP", (0,))`` is ``x.flip((0,))``."""
+        """The movement op of this name, or STRIDED or BITCAST: ``x.move("FLIP", (0,))`` is ``x.flip((0,))``."""
         return getattr(self, op.lower())(arg)
 
     # --- memory
@@ -247,27 +290,32 @@ class LazyBuffer:
         """Strides of a BUFFER in elements."""
         return contiguous_strides(self.shape) if self.arg is None else self.arg
 
-    def _view(self, shape: tuple[int, ...], strides: tuple[int, ...], offset: int) -> LazyBuffer:
+    def _view(self, shape: tuple[int, ...], strides: Strides, offset: int, dtype: DType | None = None) -> LazyBuffer:
         plain = strides == contiguous_strides(shape)
-        view = LazyBuffer.from_buffer(self.buffer, shape, self.dtype, self.device, offset, None if plain else strides)
-        self.buffer.views.append(ref(view))
+        view = LazyBuffer.from_buffer(self.buffer, shape, dtype or self.dtype, self.device, offset,
+                                      None if plain else strides)
+        self.buffer.add_view(view)
         return view
 
 
 _COMPARISONS = frozenset(name for name, row in SCALAR_OPS.items() if row.result == "bool")
 
 
-def contiguous_strides(shape: Sequence[int]) -> tuple[int, ...]:
-    """Row-major strides in elements. An axis of size 1 has the stride it would have if it were longer.
+_WORDS = {1: uint8, 2: uint16, 4: uint32, 8: uint64}
 
-    >>> contiguous_strides((2, 3, 4))
-    (12, 4, 1)
-    """
-    strides, step = [0] * len(shape), 1
-    for i in range(len(shape) - 1, -1, -1):
-        strides[i] = step
-        step *= shape[i]
-    return tuple(strides)
+
+def _shape_as(old: DType, new: DType, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of memory that is read as another type."""
+    return shape if old.size == new.size else (*shape[:-1], shape[-1] * old.size // new.size)
+
+
+def _strides_as(old: DType, new: DType, strides: Strides) -> Strides | None:
+    """Strides in elements of another type; None if they are no whole numbers, or the last axis has gaps."""
+    if old.size == new.size:
+        return strides
+    if not strides or strides[-1] != 1 or any([step * old.size % new.size for step in strides[:-1]]):
+        return None
+    return (*[step * old.size // new.size for step in strides[:-1]], 1)
 
 
 def toposort(outputs: Sequence[LazyBuffer]) -> list[LazyBuffer]:

@@ -80,13 +80,12 @@ class Value:
 @dataclass(frozen=True, eq=False, slots=True)
 class Made:
     """How a returned Tensor, or a new gradient, is made: a ``tensor`` from outside or an ``alias`` of it; the argument
-    of the number ``same``, or an alias of it through ``steps``; the gradient at a ``place``; or a new Tensor with a
-    ``value``, perhaps seen through a ``view``."""
+    of the number ``same`` or an ``alias`` of it; the gradient at a ``place``; or a new Tensor with a ``value``. Aliases
+    of arguments and new Tensors are perhaps seen through a ``view``."""
 
     tensor: Tensor | None = None
     alias: bool = False
     same: int = -1
-    steps: Any = None
     place: Place | None = None
     value: Value | None = None
     view: Any = None
@@ -95,7 +94,7 @@ class Made:
     def name(self) -> Any:
         """What tells it from others."""
         tensor = None if self.tensor is None else id(self.tensor._storage if self.alias else self.tensor)
-        return (tensor, self.alias, self.same, self.steps, self.place and self.place.name(),
+        return (tensor, self.alias, self.same, self.place and self.place.name(),
                 self.value and self.value.name(), self.view, self.requires_grad)
 
 

@@ -30,9 +30,9 @@ from minigrad.jit.trees import fill, flatten
 from minigrad.jit.writer import copied
 from minigrad.ops import Op
 from minigrad.tensor import Tensor
-from minigrad.tensor.base import aliased, is_plain, made, plain_alias
+from minigrad.tensor.base import aliased, arguments_of, is_plain, made, plain_alias
 from minigrad.tensor.capture import Capture
-from minigrad.tensor.storage import Steps, donated
+from minigrad.tensor.storage import donated
 
 Known = tuple[Place, LazyBuffer, Any]
 """A place, the leaf that was read for the value there, and that value's shape, dtype and strides."""
@@ -199,8 +199,10 @@ class Recording:
         i = self._argument_of(result)
         if i is None:
             return result
-        steps = self._steps(result, i)
-        return self.arguments[i] if steps is None else aliased(self.arguments[i], *steps)
+        if result is self.inner[i]:
+            return self.arguments[i]
+        view = result._view
+        return plain_alias(self.arguments[i]) if view is None else aliased(self.arguments[i], arguments_of(view))
 
     def _argument_of(self, result: Tensor) -> int | None:
         """The number of the argument that a result is, or is an alias of."""
@@ -208,13 +210,6 @@ class Recording:
             if t is result or (t._storage is result._storage and t is not self.arguments[i]):
                 return i
         return None
-
-    def _steps(self, result: Tensor, i: int) -> tuple[Steps, str] | None:
-        """How a result sees an argument; None if it is the argument."""
-        if result is self.inner[i]:
-            return None
-        view = result._view
-        return ((), "") if view is None else (view.chain(), view.kind)
 
     # --- the program
 
@@ -313,7 +308,9 @@ class Recording:
     def _how(self, program: Program, tensor: Tensor) -> Made:
         argument = self._argument_of(tensor)
         if argument is not None:
-            return Made(same=argument, steps=self._steps(tensor, argument))
+            view = tensor._view
+            return Made(same=argument, alias=tensor is not self.inner[argument],
+                        view=None if view is None or tensor is self.inner[argument] else arguments_of(view))
         if any([t is tensor for t in self.around.tensors]):
             return Made(tensor=tensor)
         for owner, place, gradient in self.owners:
@@ -328,8 +325,7 @@ class Recording:
         requires_grad = tensor._requires_grad and tensor._edge is None
         if view is None:
             return Made(value=value, requires_grad=requires_grad)
-        return Made(value=value, view=(view.chain(), view.shape, view.strides, view.offset, view.kind),
-                    requires_grad=requires_grad)
+        return Made(value=value, view=arguments_of(view), requires_grad=requires_grad)
 
 
 class _Unrepeatable(Exception):

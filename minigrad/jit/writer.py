@@ -191,7 +191,9 @@ class Writer:
         if value is None:
             if how.same >= 0:
                 argument = f"arguments[{how.same}]"
-                return argument if how.steps is None else f"aliased({argument}, *{self._name('steps', how.steps)})"
+                if how.view is not None:
+                    return f"aliased({argument}, {self._name('view', how.view)})"
+                return f"plain_alias({argument})" if how.alias else argument
             if how.place is not None:
                 return f"{self._owner(how.place)}._grad"
             tensor = self._name("outside", how.tensor)

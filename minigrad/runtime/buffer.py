@@ -92,6 +92,14 @@ class Buffer:
         the buffer wraps an array."""
         return bool(self.exports)
 
+    def add_view(self, value: Any) -> None:
+        """Note that the value is a part of this memory. Those that are gone are forgotten each time there are twice as
+        many."""
+        views = self.views
+        if len(views) >= 32 and not len(views) & (len(views) - 1):
+            self.views = views = [view for view in views if view() is not None]
+        views.append(ref(value))
+
     @property
     def is_shared(self) -> bool:
         """Whether a value that is a part of this memory is alive."""

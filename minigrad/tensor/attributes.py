@@ -10,6 +10,7 @@ from minigrad.dtype import DType
 from minigrad.tensor.base import AnyTensor
 from minigrad.tensor.definition import both, function
 from minigrad.tensor.operands import dim_index, result_dtype
+from minigrad.tensor.storage import look
 from minigrad.tensor.values import realize
 
 if TYPE_CHECKING:
@@ -65,12 +66,13 @@ class Attributes:
 
     def data_ptr(self: Tensor) -> int:
         """The address of the first element: the host's, or a number that its device understands."""
+        look("data_ptr()")
         realize(self)
-        lazy = self._storage.lazy
-        if lazy.buffer.on_host:
-            return int(self._array().__array_interface__["data"][0])
-        skipped = 0 if self._view is None else self._view.offset * lazy.dtype.size
-        return lazy.buffer.address + lazy.offset + skipped
+        storage, view = self._storage, self._view
+        if view is not None:
+            storage.make_contiguous()
+        lazy = storage.lazy
+        return lazy.buffer.address + lazy.offset + (0 if view is None else view.offset * view.dtype.size)
 
     @both("is_floating_point")
     def is_floating_point(self: Tensor) -> bool:

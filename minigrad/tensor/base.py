@@ -14,13 +14,14 @@ from minigrad.autograd.node import Edge, Node, kind
 from minigrad.autograd.protocol import Front
 from minigrad.dtype import DType
 from minigrad.graph.function import param
-from minigrad.graph.lazy import LazyBuffer, contiguous_strides
+from minigrad.graph.lazy import LazyBuffer
+from minigrad.graph.strides import Steps, Window, composed, contiguous_strides, strided_steps
 from minigrad.ops import Op
 from minigrad.runtime.locks import record_lock
 from minigrad.tensor.body import Body
 from minigrad.tensor.replay import FOLLOW, RECORD, Entry, Spec, Trace, thread
 from minigrad.tensor.size import Size, device, shown_device
-from minigrad.tensor.storage import Steps, Storage, View, _unsettled, described, settle, snapshot, tracing
+from minigrad.tensor.storage import Storage, View, _unsettled, settle, snapshot, tracing, window_steps
 
 if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor
@@ -79,7 +80,10 @@ class TensorBase:
     def dtype(self) -> DType:
         """The type of the elements."""
         spec = self._spec
-        return self._storage.lazy.dtype if spec is None else spec.dtype
+        if spec is not None:
+            return spec.dtype
+        view = self._view
+        return self._storage.lazy.dtype if view is None else view.dtype
 
     @property
     def device(self) -> device:
@@ -96,7 +100,7 @@ class TensorBase:
             buffer = lazy.buffer
             if buffer is None or not buffer.exported:
                 return lazy
-            return snapshot(self._storage, ())
+            return snapshot(self._storage)
         if view.differentiable:
             self._refresh(view)
         return view.read(self._storage)
@@ -122,9 +126,12 @@ class TensorBase:
             view.history = history
 
     def _pending(self) -> LazyBuffer:
-        """A value of this dtype on this device, to look at: the Storage's, or a shell's placeholder."""
+        """A value of this dtype on this device, to look at: the Storage's, or a placeholder."""
         spec = self._spec
-        return self._storage.lazy if spec is None else spec.placeholder()
+        if spec is not None:
+            return spec.placeholder()
+        view, lazy = self._view, self._storage.lazy
+        return lazy if view is None or view.dtype is lazy.dtype else param(0, view.shape, view.dtype, lazy.device)
 
     def _whole(self) -> LazyBuffer:
         """The value of the whole Storage, which is what is computed when this Tensor is asked for."""
@@ -150,12 +157,9 @@ class TensorBase:
         """Put a new value of the same shape and dtype into the Storage, outside autograd."""
         with record_lock:
             view = self._view
-            if view is None:
-                self._storage.write(lazy)
-            else:
-                chain = view.chain()
-                _check_writable(view)
-                self._storage.write(self._storage.lazy.assign(lazy, chain))
+            if view is not None:
+                view.check_writable()
+            self._storage.write(lazy, view)
 
     def _adopt(self: Tensor, value: Tensor) -> Tensor:
         """Become ``value``, a fresh result of the same shape and dtype: the last step of every in-place op."""
@@ -172,12 +176,13 @@ class TensorBase:
                 self._set_edge((_FILL((lazy,), (self._source(),)), 0))
             self._storage.history += 1
             return self
-        _check_writable(view)
-        base, chain = view.base, view.chain()
+        view.check_writable()
+        base = view.base
         old = base._storage.lazy
         edges = (base._source(), value._source())
-        base._storage.write(old.assign(lazy, chain))
-        base._set_edge((_COPY_SLICES((old, lazy), edges, (chain,)), 0))
+        base._storage.write(lazy, view)
+        steps = strided_steps(old.size, view.shape, view.strides, view.offset)
+        base._set_edge((_COPY_SLICES((old, lazy), edges, (steps,)), 0))
         base._storage.history += 1
         return self
 
@@ -242,7 +247,7 @@ def awaken(shell: Tensor) -> None:
         owner.unfold()
 
 
-def _moved(x: LazyBuffer, steps: tuple[tuple[str, Any], ...]) -> LazyBuffer:
+def _moved(x: LazyBuffer, steps: Steps) -> LazyBuffer:
     for op, arg in steps:
         x = x.move(op, arg)
     return x
@@ -250,7 +255,7 @@ def _moved(x: LazyBuffer, steps: tuple[tuple[str, Any], ...]) -> LazyBuffer:
 
 # Fresh contents: no gradient flows to what was there before.
 _FILL = TapeOp("fill", lambda x: x.like(0.0), "FillBackward0")
-_COPY_SLICES = TapeOp("copy_slices", lambda base, value, chain: base.assign(value, chain), "CopySlices")
+_COPY_SLICES = TapeOp("copy_slices", lambda base, value, steps: base.assign(value, steps), "CopySlices")
 
 
 def _view_edge(view: View, parent: Tensor) -> Edge:
@@ -264,14 +269,6 @@ def _view_edge(view: View, parent: Tensor) -> Edge:
 @cache
 def _view_op(node: str) -> TapeOp:
     return TapeOp("view", _moved, node)
-
-
-def _check_writable(view: View) -> None:
-    for op, arg in view.chain():
-        if op == Op.EXPAND or (op == Op.WINDOW and any(size > 1 and stride < dilation * (size - 1) + 1
-                                                      for _, size, stride, dilation in arg)):
-            raise RuntimeError("unsupported operation: more than one element of the written-to tensor refers to a "
-                               "single memory location. Please clone() the tensor before performing the operation.")
 
 
 # --- making Tensors
@@ -335,18 +332,42 @@ def plain_alias(tensor: Tensor) -> Tensor:
         result._view = None
     else:
         base = plain_alias(view.base)
-        result._view = View(base, view.chain(), view.shape, view.strides, view.offset, view.kind, False)
+        result._view = View(base, view.chain(), view.shape, view.strides, view.offset, view.kind, view.dtype, False)
     return result
 
 
-ViewArguments = tuple[tuple[tuple[str, Any], ...], tuple[int, ...], tuple[int, ...], int, str]
+def strided_alias(storage: Storage, dtype: DType, shape: tuple[int, ...], strides: tuple[int, ...],
+                  offset: int) -> Tensor:
+    """A Tensor on a part of the Storage, in elements of ``dtype``, outside autograd."""
+    lazy = storage.lazy
+    whole = made(lazy)
+    whole._storage = storage
+    if (dtype, shape, strides, offset) == (lazy.dtype, lazy.shape, contiguous_strides(shape), 0):
+        return whole
+    window: Window = (shape, strides, offset)
+    result = plain_view(whole, window_steps(lazy, dtype, window), *window, "AsStridedBackward0", dtype)
+    result._view.differentiable = False  # type: ignore[union-attr]
+    return result
 
 
-def make_view(parent: Tensor, steps: tuple[tuple[str, Any], ...], shape: tuple[int, ...], strides: tuple[int, ...],
-              offset: int, kind: str) -> Tensor:
-    """An alias of a part of ``parent``. Its tape node is made when somebody asks for it."""
+def from_memory(lazy: LazyBuffer) -> Tensor:
+    """A Tensor on memory that others see: all of it, as its strides show it."""
+    if lazy.arg is None:
+        return make(lazy)
+    span = lazy.buffer.nbytes // lazy.dtype.size
+    flat = LazyBuffer.from_buffer(lazy.buffer, (span,), lazy.dtype, lazy.device, lazy.offset)
+    return strided_alias(Storage(flat), lazy.dtype, lazy.shape, lazy.arg, 0)
+
+
+ViewArguments = tuple[Steps, tuple[int, ...], tuple[int, ...], int, str, DType | None]
+
+
+def make_view(parent: Tensor, steps: Steps, shape: tuple[int, ...], strides: tuple[int, ...], offset: int, kind: str,
+              dtype: DType | None = None) -> Tensor:
+    """An alias of a part of ``parent``; with a ``dtype``, in elements of that, outside autograd. See ``View``. Its tape
+    node is made when somebody asks for it."""
     trace = thread.trace
-    arguments = (steps, shape, strides, offset, kind)
+    arguments = (steps, shape, strides, offset, kind, dtype)
     if trace.state and not tracing.names:
         if parent._tag == trace.tag:
             return _traced(parent, arguments)
@@ -355,8 +376,8 @@ def make_view(parent: Tensor, steps: tuple[tuple[str, Any], ...], shape: tuple[i
     return plain_view(parent, *arguments)
 
 
-def plain_view(parent: Tensor, steps: tuple[tuple[str, Any], ...], shape: tuple[int, ...], strides: tuple[int, ...],
-               offset: int, kind: str) -> Tensor:
+def plain_view(parent: Tensor, steps: Steps, shape: tuple[int, ...], strides: tuple[int, ...], offset: int, kind: str,
+               dtype: DType | None = None) -> Tensor:
     """``make_view`` outside any trace."""
     tensor = _new(_tensor_class)
     tensor._storage = parent._storage
@@ -365,24 +386,46 @@ def plain_view(parent: Tensor, steps: tuple[tuple[str, Any], ...], shape: tuple[
     above = parent._view
     if above is not None and above.differentiable:
         parent._refresh(above)
-    enabled = mode.enabled
-    tensor._requires_grad = enabled and parent._requires_grad
-    tensor._view = View(parent, steps, shape, strides, offset, kind, enabled)
+    view = View(parent, steps, shape, strides, offset, kind, dtype, mode.enabled)
+    tensor._view = view
+    tensor._requires_grad = view.differentiable and parent._requires_grad
     return tensor
 
 
-def aliased(tensor: Tensor, steps: Steps, kind: str) -> Tensor:
-    """An alias of a Tensor, outside autograd, through movement ``steps`` that were recorded for a contiguous one. A
-    reshape that is no view of this one's memory makes a copy."""
-    if not steps:
-        return plain_alias(tensor)
-    view = tensor._view
-    shape = tensor._shape()
-    found = described(shape, contiguous_strides(shape) if view is None else view.strides, steps)
+def arguments_of(view: View) -> ViewArguments:
+    """The arguments of ``plain_view`` that see the same from the base."""
+    dtype = None if view.dtype is view.base.dtype else view.dtype
+    return view.chain(), view.shape, view.strides, view.offset, view.kind, dtype
+
+
+def aliased(tensor: Tensor, arguments: ViewArguments) -> Tensor:
+    """An alias of a Tensor, outside autograd, by ``arguments`` that were recorded for one in row-major order. If that
+    is no view of this one's memory, it is a copy."""
+    view, parent = tensor._view, plain_alias(tensor)
+    if view is None:
+        return plain_view(parent, *arguments)
+    steps, shape, strides, offset, kind, dtype = arguments
+    found = composed((shape, strides, offset), view.shape, view.strides) if dtype is None else None
     if found is None:
         return made(_moved(tensor._read(), steps).contiguous())
     shape, strides, offset = found
-    return plain_view(plain_alias(tensor), steps, shape, strides, offset + (0 if view is None else view.offset), kind)
+    return plain_view(parent, steps, shape, strides, view.offset + offset, kind)
+
+
+def base_of(tensor: Tensor) -> Tensor:
+    """The Tensor whose value is all of the memory: what a view is of. It is tracked only if the view is."""
+    base, cut = tensor, False
+    while base._spec is not None and base._spec.entry.view is not None:
+        view = base._spec.entry.view
+        cut = cut or view == "detach" or view[-1] is not None
+        base = base._parent  # type: ignore[assignment]
+    if base._spec is None and base._view is not None:
+        base = base._view.base
+    return alias(base) if base is not tensor and (cut or _tracked(base) != _tracked(tensor)) else base
+
+
+def _tracked(tensor: Tensor) -> bool:
+    return tensor._source() is not None if tensor._spec is None else tensor._spec.requires_grad
 
 
 def _traced(parent: Tensor, view: ViewArguments | str) -> Tensor:

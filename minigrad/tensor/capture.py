@@ -15,7 +15,7 @@ from minigrad.tensor.promotion import number
 from minigrad.tensor.replay import OFF, Trace, thread
 
 if TYPE_CHECKING:
-    from minigrad.tensor.storage import Storage
+    from minigrad.tensor.storage import Storage, View
 
 Again = tuple[Callable[[], Sequence[Any]], tuple[LazyBuffer, ...]]
 """What is done in Python at each call before the run, and the leaves that take what it gives."""
@@ -45,8 +45,12 @@ class Capture:
         deferred.on = False
         thread.begin()
 
-    def write(self, storage: Storage, lazy: LazyBuffer) -> None:
-        """Replace a Storage's value, and remember what it was. What NumPy sees changes after the run."""
+    def write(self, storage: Storage, lazy: LazyBuffer, view: View | None) -> None:
+        """Replace a Storage's value, or what a view sees of it, and remember what it was. What NumPy sees changes after
+        the run."""
+        if view is not None:
+            buffer = storage.lazy.buffer
+            lazy = view.written(self.copy_of(storage) if buffer is not None and buffer.exported else storage.lazy, lazy)
         if id(storage) not in self.written:
             self.written[id(storage)] = storage, storage.lazy, storage.version
         storage.put(lazy)

@@ -49,7 +49,7 @@ class Convert:
                 pass  # non_blocking by position
             elif arg is not None:
                 device = arg
-        lazy = self._storage.lazy
+        lazy = self._pending()
         target = lazy.device if device is None else resolve(device)
         dtype = lazy.dtype if dtype is None else dtype
         if dtype is lazy.dtype and target == lazy.device:

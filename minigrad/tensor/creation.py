@@ -19,7 +19,7 @@ from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.ops import cast as cast_array
 from minigrad.runtime.device import get_device
-from minigrad.tensor.base import AnyTensor, make
+from minigrad.tensor.base import AnyTensor, from_memory, make
 from minigrad.tensor.capture import capturing
 from minigrad.tensor.definition import function
 from minigrad.tensor.joining import stack
@@ -160,7 +160,7 @@ def as_tensor(data: Any, dtype: DType | None = None, device: Any = None) -> Tens
     if isinstance(data, AnyTensor):
         return data.to(device=device, dtype=dtype)
     if isinstance(data, np.ndarray) and (dtype is None or dtypes.from_numpy(data.dtype) is dtype):
-        return make(_wrapped(data, resolve(device)))
+        return from_memory(_wrapped(data, resolve(device)))
     return tensor(data, dtype=dtype, device=device)
 
 
@@ -179,7 +179,7 @@ def from_numpy(ndarray: np.ndarray) -> Tensor:
     """
     if not isinstance(ndarray, np.ndarray):
         raise TypeError(f"expected np.ndarray (got {type(ndarray).__name__})")
-    return make(_wrapped(ndarray, host_device()))
+    return from_memory(_wrapped(ndarray, host_device()))
 
 
 def _wrapped(array: np.ndarray, device: str) -> LazyBuffer:
@@ -241,9 +241,8 @@ def _constant(value: Any, shape: tuple[int, ...], dtype: DType, device: str, req
 def _new_constant(like: Tensor, value: Any, size: tuple[Any, ...], dtype: DType | None, device: Any,
                   requires_grad: bool) -> Tensor:
     """A constant with the dtype and device of a Tensor, unless others are asked for."""
-    lazy = like._storage.lazy
-    return _constant(value, shape_argument(size), dtype or lazy.dtype,
-                     lazy.device if device is None else resolve(device), requires_grad)
+    return _constant(value, shape_argument(size), dtype or like.dtype,
+                     like._pending().device if device is None else resolve(device), requires_grad)
 
 
 def _constant_function(name: str, value: Any, doc: str) -> None:
@@ -254,9 +253,8 @@ def _constant_function(name: str, value: Any, doc: str) -> None:
 
     def create_like(input: Tensor, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False,
                     memory_format: Any = None) -> Tensor:
-        lazy = input._storage.lazy
-        return _constant(value, input._shape(), dtype or lazy.dtype, lazy.device if device is None else resolve(device),
-                         requires_grad)
+        place = input._pending().device if device is None else resolve(device)
+        return _constant(value, input._shape(), dtype or input.dtype, place, requires_grad)
 
     create.__doc__ = doc
     create_like.__doc__ = f"``{name}`` with the shape, dtype and device of ``input``."

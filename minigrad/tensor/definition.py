@@ -128,18 +128,18 @@ def _twin(changed: F, plain: Callable[..., Any]) -> F:
 
 def adopt(self: Tensor, result: Tensor) -> Tensor:
     """Put the result of an op into ``self``: same shape, and a dtype that may be stored in self's."""
-    lazy = self._storage.lazy
+    lazy, stored = self._storage.lazy, self.dtype
     if result._shape() != self._shape():
         raise RuntimeError(f"output with shape {list(self._shape())} doesn't match the broadcast shape "
                            f"{list(result._shape())}")
     if result._storage.lazy.device != lazy.device:
         one_device((lazy, result._storage.lazy))
     dtype = result.dtype
-    if dtype is not lazy.dtype:
-        if not can_cast(dtype, lazy.dtype):
+    if dtype is not stored:
+        if not can_cast(dtype, stored):
             raise RuntimeError(f"result type {type_name(dtype)} can't be cast to the desired output type "
-                               f"{type_name(lazy.dtype)}")
-        result = result.to(lazy.dtype)
+                               f"{type_name(stored)}")
+        result = result.to(stored)
     return self._adopt(result)
 
 
@@ -151,7 +151,8 @@ def _become(self: Tensor, view: Tensor) -> Tensor:
     before._requires_grad, before._grad, before._hooks = self._requires_grad, None, None
     new = view._view
     assert new is not None
-    new.parent = before
+    if new.parent is self:
+        new.parent = before
     if new.base is self:
         new.base = before
     self._view, self._edge, self._tag, self._look = new, None, 0, None

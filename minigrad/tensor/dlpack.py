@@ -20,10 +20,10 @@ from minigrad.errors import DeviceUnavailable
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.runtime.buffer import Buffer, DeviceBuffer, _Export
 from minigrad.runtime.device import get_device
-from minigrad.tensor.base import make
+from minigrad.tensor.base import from_memory
 from minigrad.tensor.definition import function
 from minigrad.tensor.size import host_device, resolve, shown_device
-from minigrad.tensor.storage import apply_to_array, compute, look
+from minigrad.tensor.storage import compute, look
 
 if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor
@@ -116,13 +116,9 @@ def _visible(tensor: Tensor) -> np.ndarray:
         compute(storage.lazy, "__dlpack__()")
     storage.make_private()
     lazy = storage.lazy
-    array = _described(lazy.buffer, lazy.dtype, lazy.offset, lazy.shape, lazy.strides)
     if view is None:
-        return array
-    array = apply_to_array(array, view.chain())
-    offset = array.__array_interface__["data"][0] - lazy.buffer.address
-    steps = tuple([s // array.itemsize for s in array.strides])
-    return _described(lazy.buffer, lazy.dtype, offset, array.shape, steps)
+        return _described(lazy.buffer, lazy.dtype, lazy.offset, lazy.shape, lazy.strides)
+    return _described(lazy.buffer, view.dtype, lazy.offset + view.offset * view.dtype.size, view.shape, view.strides)
 
 
 def _described(buffer: Buffer, dtype: DType, offset: int, shape: tuple[int, ...],
@@ -179,19 +175,19 @@ def from_dlpack(ext_tensor: Any, *, device: Any = None, copy: bool | None = None
     if not hasattr(ext_tensor, "__dlpack__"):
         if device is not None or copy is not None:
             raise AssertionError("device and copy kwargs not supported when ext_tensor is already a DLPack capsule.")
-        return make(_taken(ext_tensor, None))
+        return from_memory(_taken(ext_tensor, None))
     target = None if device is None else resolve(device)
     given = getattr(ext_tensor, "__dlpack_device__", lambda: (DLDeviceType.kDLCPU, 0))()
     kind, index = int(given[0]), int(given[1])
     if target is None or _reaches(target, kind, index):
         place = _device_of(kind, index) if target is None else target
-        result = make(_taken(_asked(ext_tensor, place, copy), place))
+        result = from_memory(_taken(_asked(ext_tensor, place, copy), place))
         return result.clone() if copy else result
     if copy is False:
         raise ValueError(f"cannot move DLPack tensor from {_shown(kind, index)} to {shown_device(target)} without "
                          "copying. Set copy=None or copy=True.")
     place = _device_of(kind, index)
-    return make(_taken(_asked(ext_tensor, place, copy), place)).to(target)
+    return from_memory(_taken(_asked(ext_tensor, place, copy), place)).to(target)
 
 
 def _reaches(name: str, kind: int, index: int) -> bool:

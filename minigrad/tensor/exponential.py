@@ -1,6 +1,6 @@
 """Stage: front. In: a Tensor and a dimension. Out: softmax and its logarithm, norms, running sums and products,
 recorded. The half types are computed in float32.
-Next: ``movement.py``."""
+Next: ``layout.py``."""
 
 from __future__ import annotations
 

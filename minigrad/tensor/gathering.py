@@ -255,7 +255,7 @@ class Gathering:
             mask = self if self.ndim else self.reshape(1)
             return tuple(mask_coordinates(mask))
         array = np.argwhere(concrete(self, "nonzero")).astype(np.int64)
-        return make(leaf_from_numpy(array.reshape(-1, self.ndim), int64, self._storage.lazy.device))
+        return make(leaf_from_numpy(array.reshape(-1, self.ndim), int64, self._pending().device))
 
     @both("argwhere")
     def argwhere(self: Tensor) -> Tensor:

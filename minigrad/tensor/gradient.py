@@ -80,7 +80,7 @@ class Autograd:
                 raise RuntimeError(f"attempting to assign a gradient of size '{list(value._shape())}' to a tensor of "
                                    f"size '{list(self._shape())}'. Please ensure that the gradient and the tensor are "
                                    "the same size")
-            if value._storage.lazy.device != self._storage.lazy.device:
+            if value._pending().device != self._pending().device:
                 raise RuntimeError(f"attempting to assign a gradient with device type '{value.device}' to a tensor "
                                    f"with device type '{self.device}'. Please ensure that the gradient and the tensor "
                                    "are on the same device")

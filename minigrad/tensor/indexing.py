@@ -18,7 +18,7 @@ from minigrad.ops import Op
 from minigrad.tensor.base import AnyTensor, check_in_place, make, make_view
 from minigrad.tensor.capture import capturing
 from minigrad.tensor.function import Function
-from minigrad.tensor.movement import offset_of, strides_of
+from minigrad.tensor.layout import offset_of, strides_of
 from minigrad.tensor.operands import broadcast_shapes, dim_index, fit, is_number, one_device
 from minigrad.tensor.promotion import number
 from minigrad.tensor.storage import compute, look
@@ -92,9 +92,11 @@ class Basic:
         self.shape.append(size)
         self.strides.append(stride)
 
-    def new_axis(self) -> None:
+    def new_axis(self, dim: int) -> None:
+        """One before dimension ``dim`` of the tensor."""
+        shape, strides = self._tensor._shape(), strides_of(self._tensor)
         self.shape.append(1)
-        self.strides.append(0)
+        self.strides.append(shape[dim] * strides[dim] if dim < len(shape) else 1)
         self.node = "UnsqueezeBackward0"
 
     def view(self) -> Tensor:
@@ -182,14 +184,14 @@ def take_apart(self: Tensor, index: Any) -> tuple[Tensor, list[Tensor | None]]:
     """The view that the integers and slices of an index make, and for each of its dimensions its index tensor, or
     None."""
     shape, strides = self._shape(), strides_of(self)
-    device = self._storage.lazy.device
+    device = self._pending().device
     items, used = _checked(index, len(shape), device)
     basic, dim = Basic(self), 0
     advanced: list[Tensor | None] = []
     gap = len(shape) - used
     for item in items:
         if item is None:
-            basic.new_axis()
+            basic.new_axis(dim)
             advanced.append(None)
         elif item is Ellipsis:
             for _ in range(gap):
@@ -202,7 +204,7 @@ def take_apart(self: Tensor, index: Any) -> tuple[Tensor, list[Tensor | None]]:
             advanced.append(None)
             dim += 1
         elif isinstance(item, bool):
-            basic.new_axis()
+            basic.new_axis(dim)
             advanced.append(_as_tensor(item, device).reshape(1))
         elif _is_integer(item):
             basic.integer(position(item), shape[dim], strides[dim], dim)
@@ -210,7 +212,7 @@ def take_apart(self: Tensor, index: Any) -> tuple[Tensor, list[Tensor | None]]:
         else:
             covered = item.ndim if item.dtype in (bool_, uint8) else 1
             if not covered:  # a 0-d mask chooses all or nothing of a new axis
-                basic.new_axis()
+                basic.new_axis(dim)
                 advanced.append(item.reshape(1))
             for _ in range(covered):
                 basic.whole(shape[dim], strides[dim])
@@ -341,7 +343,7 @@ _INDEX_PUT = Function("index_put", _written, "IndexPutBackward0")
 
 def check_index_device(view: Tensor, index: Tensor) -> None:
     """``RuntimeError`` for an index that is neither on the CPU nor where the indexed tensor is."""
-    if index._storage.lazy.device not in ("CPU", view._storage.lazy.device):
+    if index._pending().device not in ("CPU", view._pending().device):
         raise RuntimeError("indices should be either on cpu or on the same device as the indexed tensor "
                            f"({view.device})")
 

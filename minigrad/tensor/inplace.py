@@ -64,8 +64,8 @@ class InPlace:
                                    f"{value.ndim} dimensions.")
             return self.copy_(value)
         check_in_place(self)
-        lazy = self._storage.lazy
-        return self._adopt(make(LazyBuffer.const(number(value, lazy.dtype), lazy.dtype, self._shape(), lazy.device)))
+        dtype = self.dtype
+        return self._adopt(make(LazyBuffer.const(number(value, dtype), dtype, self._shape(), self._pending().device)))
 
     def zero_(self: Tensor) -> Tensor:
         """Every element becomes 0."""

@@ -225,7 +225,7 @@ _REPEAT_INTERLEAVE = Function("repeat_interleave", _repeat_each, "RepeatInterlea
 
 
 def _positions(array: np.ndarray, like: Tensor) -> Tensor:
-    return make(leaf_from_numpy(array.astype(np.int64), int64, like._storage.lazy.device))
+    return make(leaf_from_numpy(array.astype(np.int64), int64, like._pending().device))
 
 
 class Joining:

@@ -10,31 +10,18 @@ from operator import index
 from typing import TYPE_CHECKING, Any
 
 from minigrad.dtype import DType
-from minigrad.graph.lazy import LazyBuffer, contiguous_strides
+from minigrad.graph.lazy import LazyBuffer
+from minigrad.graph.strides import view_strides
 from minigrad.ops import Op
 from minigrad.tensor.base import make_view
 from minigrad.tensor.definition import both, view_in_place
 from minigrad.tensor.function import Function
+from minigrad.tensor.layout import offset_of, strides_of, view_as_type
 from minigrad.tensor.operands import dim_index
 from minigrad.tensor.promotion import type_name
-from minigrad.tensor.storage import view_strides
 
 if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor
-
-
-def strides_of(self: Tensor) -> tuple[int, ...]:
-    """PyTorch's strides, in elements."""
-    known = self._view if self._spec is None else self._spec
-    strides = None if known is None else known.strides
-    return contiguous_strides(self._shape()) if strides is None else strides
-
-
-def offset_of(self: Tensor) -> int:
-    """The position in the Storage of the first element."""
-    if self._spec is not None:
-        return self._spec.offset
-    return 0 if self._view is None else self._view.offset
 
 
 def shape_argument(sizes: Sequence[Any]) -> tuple[int, ...]:
@@ -71,7 +58,6 @@ def infer_shape(shape: tuple[int, ...], size: int) -> tuple[int, ...]:
 
 
 _UNSAFE_VIEW = Function("reshape", LazyBuffer.reshape, "UnsafeViewBackward0")
-_BITCAST = Function("view", LazyBuffer.bitcast, "ViewBackward1")
 
 
 def _as_view(self: Tensor, shape: tuple[int, ...], node: str) -> Tensor | None:
@@ -80,12 +66,6 @@ def _as_view(self: Tensor, shape: tuple[int, ...], node: str) -> Tensor | None:
     if strides is None:
         return None
     return make_view(self, ((Op.RESHAPE, shape),), shape, strides, offset_of(self), node)
-
-
-def _view_as_type(self: Tensor, dtype: DType) -> Tensor:
-    if dtype.size != self.dtype.size:
-        raise RuntimeError(f"view(dtype) needs types of one size, got {self.dtype} and {dtype}")
-    return _BITCAST((self.detach(),), (dtype,))
 
 
 # --- order of dimensions
@@ -123,7 +103,7 @@ def repeat_values(x: LazyBuffer, times: tuple[int, ...]) -> LazyBuffer:
 _REPEAT = Function("repeat", repeat_values, "RepeatBackward0")
 
 
-# --- reversal, windows, parts
+# --- reversal, parts
 
 _FLIP = Function("flip", lambda x, axes: x.flip(axes) if x.shape else x, "FlipBackward0")
 _CLONE = Function("clone", lambda x: x, "CloneBackward0")
@@ -135,19 +115,6 @@ def part(self: Tensor, axis: int, begin: int, end: int, node: str) -> Tensor:
     box = tuple([(begin, end) if i == axis else (0, s) for i, s in enumerate(shape)])
     return make_view(self, ((Op.SHRINK, box),), (*shape[:axis], end - begin, *shape[axis + 1:]), strides,
                      offset_of(self) + begin * strides[axis], node)
-
-
-def _diagonal(x: LazyBuffer, offset: int, a: int, b: int) -> LazyBuffer:
-    x = x.permute((*[i for i in range(len(x.shape)) if i not in (a, b)], a, b))
-    *batch, rows, columns = x.shape
-    first_row, first_column = max(0, -offset), max(0, offset)
-    length = max(0, min(rows - first_row, columns - first_column))
-    begin_row, begin_column = (first_row, first_column) if length else (0, 0)
-    x = x.shrink((*[(0, s) for s in batch], (begin_row, begin_row + length), (begin_column, begin_column + length)))
-    return x.reshape((*batch, length * length)).stride((*[1] * len(batch), length + 1))
-
-
-_DIAGONAL = Function("diagonal", _diagonal, "DiagonalBackward0")
 
 
 class Movement:
@@ -171,9 +138,11 @@ class Movement:
             return view
         return _UNSAFE_VIEW((self,), (new,))
 
-    def view(self: Tensor, *shape: Any) -> Tensor:
-        """As ``reshape``, but never a copy: ``RuntimeError`` where strides can't express it. With a dtype of the same
-        size: the same bits read as that type (a copy here).
+    def view(self: Tensor, *shape: Any, dtype: DType | None = None) -> Tensor:
+        """As ``reshape``, but never a copy: ``RuntimeError`` where strides can't express it.
+
+        With a dtype: the same bytes read as that type, outside autograd. One of another size changes the last
+        dimension, which must then have no gaps; ``RuntimeError`` unless it, the strides and the offset divide.
 
         >>> import minigrad
         >>> x = minigrad.zeros(2, 3)
@@ -182,8 +151,8 @@ class Movement:
         tensor([[7., 0., 0.],
                 [0., 0., 0.]])
         """
-        if len(shape) == 1 and isinstance(shape[0], DType):
-            return _view_as_type(self, shape[0])
+        if dtype is not None or (len(shape) == 1 and isinstance(shape[0], DType)):
+            return view_as_type(self, shape[0] if dtype is None else dtype)
         new = infer_shape(shape_argument(shape), prod(self._shape()))
         result = _as_view(self, new, "ViewBackward0")
         if result is None:
@@ -341,7 +310,7 @@ class Movement:
 
     def expand(self: Tensor, *sizes: Any, implicit: bool = False) -> Tensor:
         """Dimensions of size 1 repeated, and new ones in front; -1 keeps a size. A view in which many elements are one:
-        writing to it raises."""
+        writing to one that repeats something raises."""
         old, strides = self._shape(), strides_of(self)
         given = shape_argument(sizes)
         added = len(given) - len(old)
@@ -365,6 +334,9 @@ class Movement:
                 raise RuntimeError(f"invalid shape dimension {size}")
             new.append(size)
             steps.append(strides[i - added] if i >= added and size == before else 0)
+        for i in range(added - 1, -1, -1):
+            if new[i] == 1:
+                steps[i] = new[i + 1] * steps[i + 1] if i + 1 < len(new) else 1
         return make_view(self, ((Op.EXPAND, tuple(new)),), tuple(new), tuple(steps), offset_of(self), "ExpandBackward0")
 
     def expand_as(self: Tensor, other: Tensor) -> Tensor:
@@ -390,7 +362,7 @@ class Movement:
         times = shape_argument(dims)
         return self.repeat((1,) * (self.ndim - len(times)) + times)
 
-    # --- reversal, windows, parts
+    # --- reversal, parts
 
     @both("flip")
     def flip(self: Tensor, *dims: Any) -> Tensor:
@@ -421,22 +393,6 @@ class Movement:
             return self.flip(a, b)
         return self.transpose(a, b).flip(a) if turns == 1 else self.flip(a).transpose(a, b)
 
-    def unfold(self: Tensor, dimension: int, size: int, step: int) -> Tensor:
-        """Windows of ``size`` every ``step`` along a dimension, in a new last dimension; a view."""
-        shape, strides = self._shape(), strides_of(self)
-        axis = dim_index(dimension, len(shape))
-        length = shape[axis] if shape else 1
-        if size > length:
-            raise RuntimeError(f"maximum size for tensor at dimension {axis} is {length} but size is {size}")
-        if step <= 0:
-            raise RuntimeError(f"step is {step} but must be > 0")
-        if not shape:
-            return self.reshape(1)[:size]
-        new = (*shape[:axis], (length - size) // step + 1, *shape[axis + 1:], size)
-        return make_view(self, ((Op.WINDOW, ((axis, size, step, 1),)),), new,
-                         (*strides[:axis], strides[axis] * step, *strides[axis + 1:], strides[axis]), offset_of(self),
-                         "UnfoldBackward0")
-
     @both("narrow")
     def narrow(self: Tensor, dim: int, start: Any, length: int) -> Tensor:
         """Elements start … start+length-1 along ``dim``; a view."""
@@ -453,44 +409,9 @@ class Movement:
             raise RuntimeError(f"start ({start}) + length ({length}) exceeds dimension size ({size}).")
         return part(self, axis, start, start + length, "SliceBackward0")
 
-    @both("diagonal")
-    def diagonal(self: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
-        """Elements [i, i + offset] of dimensions dim1 and dim2, in a new last dimension; a copy."""
-        dims = self.ndim
-        a, b = dim_index(dim1, dims), dim_index(dim2, dims)
-        if a == b:
-            raise RuntimeError(f"diagonal dimensions cannot be identical {dim1}, {dim2}")
-        return _DIAGONAL((self,), (offset, a, b))
-
-    # --- copies and memory layout
+    # --- copies
 
     @both("clone")
     def clone(self: Tensor, *, memory_format: Any = None) -> Tensor:
         """A copy; gradients pass through."""
         return _CLONE((self,))
-
-    def contiguous(self: Tensor, memory_format: Any = None) -> Tensor:
-        """self if its elements lie in row-major order, else a copy."""
-        return self if self.is_contiguous() else self.clone()
-
-    def is_contiguous(self: Tensor, memory_format: Any = None) -> bool:
-        """Whether the elements lie in row-major order without gaps."""
-        if self._view is None:
-            return True
-        step = 1
-        for size, stride in zip(reversed(self._shape()), reversed(self._view.strides), strict=True):
-            if size == 0:
-                return True
-            if size != 1 and stride != step:
-                return False
-            step *= size
-        return True
-
-    def stride(self: Tensor, dim: int | None = None) -> Any:
-        """How far apart neighbours along each dimension (or ``dim``) are, in elements."""
-        strides = strides_of(self)
-        return strides if dim is None else strides[dim_index(dim, len(strides))]
-
-    def storage_offset(self: Tensor) -> int:
-        """The position of the first element in the memory that this view is of."""
-        return offset_of(self)

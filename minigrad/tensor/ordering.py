@@ -74,7 +74,7 @@ _TOPK = Function("topk", _largest, "NotDifferentiable")
 
 
 def _leaf(array: np.ndarray, like: Tensor) -> Tensor:
-    return make(leaf_from_numpy(array, from_numpy(array.dtype), like._storage.lazy.device))
+    return make(leaf_from_numpy(array, from_numpy(array.dtype), like._pending().device))
 
 
 @function("searchsorted")
@@ -266,4 +266,4 @@ class Ordering:
         """Whether each element is among ``test_elements``."""
         one_device((self._read(), test_elements._read()))
         found = np.isin(concrete(self, "isin"), concrete(test_elements, "isin"))
-        return make(leaf_from_numpy(found, bool_, self._storage.lazy.device))
+        return make(leaf_from_numpy(found, bool_, self._pending().device))

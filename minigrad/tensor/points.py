@@ -81,14 +81,22 @@ class Point:
 
 
 def _seen_through(trace: Trace, slot: int) -> LazyBuffer | None:
-    """The value of a view whose parent is in memory, where it is memory too: a part of the parent's."""
+    """The value of a result that is an operand's memory: a view, which is a part of it, or what a clone gives."""
     spec = trace.specs[slot]
-    if spec is None or spec.entry.view is None:
+    if spec is None:
         return None
-    entry = spec.entry
-    parent = trace.called[trace.path.index(entry)][0]
+    entry, source = spec.entry, 0
+    if entry.view is None:
+        output = entry.body.outputs[entry.specs.index(spec)]  # type: ignore[union-attr]
+        if output.op != Op.PARAM:
+            return None
+        source = output.arg
+    operands = trace.called[trace.path.index(entry)]
+    if source >= len(operands):  # a number
+        return None
+    parent = operands[source]
     value = trace.values[parent] or _seen_through(trace, parent)
-    if value is not None and entry.view != "detach":
+    if value is not None and entry.view not in (None, "detach"):
         for op, arg in entry.view[0]:
             value = value.move(op, arg)
     if value is None or value.buffer is None:
@@ -277,8 +285,8 @@ def fill(trace: Trace) -> None:
         shell = None if spec is None else trace.holders[slot]()
         if spec is None or shell is None or slot in trace.filled:
             continue
-        value = trace.values[slot]
         parent = shell._parent
+        value = trace.values[slot] or (_seen_through(trace, slot) if parent is None else None)
         if parent is not None:
             if not is_filled(parent):
                 continue

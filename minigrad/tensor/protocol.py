@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minigrad.autograd.mode import no_grad
 from minigrad.dtype import DType
-from minigrad.engine import leaf_from_numpy
 from minigrad.ops import Op
-from minigrad.tensor.base import AnyTensor, is_plain, make
+from minigrad.tensor.base import AnyTensor, is_plain, strided_alias
+from minigrad.tensor.layout import offset_of, strides_of
 from minigrad.tensor.printing import format_tensor
-from minigrad.tensor.size import default_device, resolve
+from minigrad.tensor.size import default_device
+from minigrad.tensor.storage import Storage
 
 if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor
@@ -32,11 +32,10 @@ def _only(self: Tensor) -> Any:
 # --- copies
 
 
-def rebuild(cls: type[Tensor], array: np.ndarray, dtype: DType, device: str, requires_grad: bool) -> Tensor:
-    """What ``pickle`` calls to make a Tensor again."""
-    if array.dtype != dtype.numpy:
-        array = array.view(dtype.numpy)
-    result = make(leaf_from_numpy(array, dtype, resolve(device)))
+def rebuild(cls: type[Tensor], storage: Storage, dtype: DType, shape: tuple[int, ...], strides: tuple[int, ...],
+            offset: int, requires_grad: bool) -> Tensor:
+    """What ``copy`` and ``pickle`` call to make a Tensor on a Storage."""
+    result = strided_alias(storage, dtype, shape, strides, offset)
     result.__class__ = cls
     result._requires_grad = requires_grad
     return result
@@ -122,17 +121,15 @@ class PythonProtocol:
     # --- copies
 
     def __deepcopy__(self: Tensor, memo: dict[int, Any]) -> Tensor:
-        """A copy of a leaf with its gradient. Tensors that share memory share it in the copy too."""
+        """A copy of a leaf with its gradient. Tensors that share memory share it in the copies too."""
         if not self.is_leaf:
             raise RuntimeError("Only Tensors created explicitly by the user (graph leaves) support the deepcopy "
                                "protocol at the moment.  If you were attempting to deepcopy a module, this may be "
                                "because of a torch.nn.utils.weight_norm usage, see https://github.com/pytorch/pytorch/pull/103001")
         if id(self) in memo:
             return memo[id(self)]
-        with no_grad():
-            result = self.detach().clone()
-        result.__class__ = type(self)
-        result._requires_grad = self._requires_grad
+        make, (cls, storage, *window), *_ = self.__reduce_ex__(4)
+        result = make(cls, copy.deepcopy(storage, memo), *window)
         memo[id(self)] = result
         if self._grad is not None:
             result._grad = copy.deepcopy(self._grad, memo)
@@ -140,13 +137,11 @@ class PythonProtocol:
         return result
 
     def __reduce_ex__(self: Tensor, protocol: Any) -> tuple[Any, ...]:
-        """For ``pickle``: elements, dtype, device, whether it requires a gradient, and attributes."""
-        if not self.is_leaf:
-            raise RuntimeError("only leaf Tensors can be pickled; take detach() of it")
-        array = np.array(self._array())
-        bits = array.view(np.uint16) if self.dtype.name == "bfloat16" else array
+        """For ``copy`` and ``pickle``: the memory, how it is seen, whether it requires a gradient, and attributes. What
+        they make is a leaf; ``copy.copy`` shares the memory, and what is pickled together shares it afterwards."""
         state = dict(self.__dict__)
-        arguments = (type(self), bits, self.dtype, str(self.device), self._requires_grad)
+        arguments = (type(self), self._storage, self.dtype, self._shape(), strides_of(self), offset_of(self),
+                     self._source() is not None)
         return (rebuild, arguments, state) if state else (rebuild, arguments)
 
     def __setstate__(self: Tensor, state: dict[str, Any]) -> None:

@@ -179,8 +179,7 @@ def normal(mean: Any, std: Any = 1.0, size: Sequence[int] | None = None, *, gene
 
 
 def _fill(self: Tensor, draw: Draw, generator: Generator | None) -> Tensor:
-    lazy = self._storage.lazy
-    return self._adopt(make(_leaf(draw, generator, lazy.dtype, lazy.device)))
+    return self._adopt(make(_leaf(draw, generator, self.dtype, self._pending().device)))
 
 
 class Random:

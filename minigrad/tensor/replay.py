@@ -48,7 +48,7 @@ class Spec:
     def __init__(self, entry: Entry, t: Tensor) -> None:
         self.entry = entry
         lazy, view = t._storage.lazy, t._view
-        self.dtype, self.device = lazy.dtype, lazy.device
+        self.dtype, self.device = lazy.dtype if view is None else view.dtype, lazy.device
         self._placeholder: LazyBuffer | None = None
         self.requires_grad = t._requires_grad if view is None else t._source() is not None
         self.shape = lazy.shape if view is None else view.shape
@@ -351,7 +351,9 @@ def _look(t: Tensor) -> tuple[LazyBuffer, int] | None:
     source = t._source()
     if source is not None and source is not t:
         return None
-    value = t._read()
+    value = None if t._view is None else t._view.in_memory(t._storage)
+    if value is None:
+        value = t._read()
     if value.buffer is not None and value.device == "CPU":
         look: Any = (value.shape, value.dtype, value.arg, source is not None)
     elif value.op == Op.CONST:

@@ -7,23 +7,22 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from math import prod
 from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import ref
 
 import numpy as np
 
+from minigrad.dtype import DType, bool_, uint8
 from minigrad.engine import leaf_from_numpy, realise, to_numpy
 from minigrad.graph.lazy import LazyBuffer
+from minigrad.graph.strides import Steps, Window, overlaps, strided_steps
 from minigrad.ops import Op
 from minigrad.runtime.device import get_device
+from minigrad.runtime.locks import record_lock
 from minigrad.tensor.replay import OFF, thread
 
 if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor
-
-Step = tuple[str, Any]
-Steps = tuple[Step, ...]
 
 # A read of shared memory up to this size is a copy; an op that reads more runs at once.
 SNAPSHOT_BYTES = 1 << 20
@@ -47,20 +46,23 @@ class Storage:
     def __del__(self) -> None:
         self.lazy.owners -= 1
 
-    def write(self, lazy: LazyBuffer) -> None:
-        """Replace the value. If NumPy sees the memory, run now and change that very memory."""
+    def write(self, lazy: LazyBuffer, view: View | None = None) -> None:
+        """Replace the value, or what a view sees of it. If NumPy sees the memory, run now and change that very
+        memory."""
         trace = thread.trace
         if trace.capture is not None:
-            trace.capture.write(self, lazy)
+            trace.capture.write(self, lazy, view)
             return
         if trace.path and not trace.busy and trace.state != OFF:
             trace.stop("a Tensor was changed in place")
-        if lazy.srcs:
-            Writes.note(self)
         old = self.lazy
         if old.buffer is not None and old.buffer.exported:
-            self._write_through(lazy)
+            self._write_through(lazy, view)
             return
+        if view is not None:
+            lazy = view.written(old, lazy)
+        if lazy.srcs:
+            Writes.note(self)
         self.put(lazy)
         self.version += 1
 
@@ -70,19 +72,17 @@ class Storage:
         self.lazy.owners -= 1
         self.lazy = lazy
 
-    def _write_through(self, lazy: LazyBuffer) -> None:
+    def _write_through(self, lazy: LazyBuffer, view: View | None = None) -> None:
         buffer = self.lazy.buffer
         if not buffer.writable:
             raise RuntimeError("this tensor shares the memory of a read-only NumPy array and can't be changed in "
                                "place; change a clone() of it")
         if buffer.on_host:
             realise([lazy])
-            to_numpy(self.lazy)[...] = to_numpy(lazy)
+            memory = to_numpy(self.lazy) if view is None else view.array(self)
+            memory[...] = to_numpy(lazy)
         else:
-            if self.lazy.arg is not None:
-                raise RuntimeError("this tensor shares strided memory of another library on a device and can't be "
-                                   "changed in place; change a clone() of it")
-            lazy = lazy.contiguous()
+            lazy = (lazy if view is None else view.written(self.lazy, lazy)).contiguous()
             realise([lazy])
             buffer.copy_from(lazy.buffer, lazy.size * lazy.dtype.size, self.lazy.offset, lazy.offset)
         _unsettled.clear()
@@ -97,12 +97,41 @@ class Storage:
         return to_numpy(lazy)
 
     def make_private(self) -> None:
-        """Before memory is shown to NumPy: if others may read this value later, move to a copy of it."""
+        """Before memory is shown to NumPy: if others may read this value later, or it has gaps, move to a copy."""
+        with record_lock:
+            lazy = self.lazy
+            if not lazy.buffer.exported and (lazy.arg is not None or lazy.owners > 1 or lazy.readers
+                                             or lazy.buffer.is_shared):
+                self._move_to_copy()
+
+    def make_contiguous(self) -> None:
+        """Move a value in memory to a copy in row-major order, if it is not in that order."""
+        if self.lazy.arg is not None:
+            with record_lock:
+                if self.lazy.arg is not None:  # another thread may have been faster
+                    self._move_to_copy()
+
+    def _move_to_copy(self) -> None:
         lazy = self.lazy
-        if lazy.buffer.exported:
-            return
-        if lazy.owners > 1 or lazy.readers or lazy.buffer.is_shared:
-            self.put(leaf_from_numpy(to_numpy(lazy), lazy.dtype, lazy.device))
+        self.put(leaf_from_numpy(to_numpy(lazy), lazy.dtype, lazy.device))
+
+    # --- copies
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Storage:
+        """A cell of its own with the value of now: nothing is copied before one of the two is written."""
+        lazy = self.lazy
+        return Storage(snapshot(self) if lazy.buffer is not None and lazy.buffer.exported else lazy)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For ``pickle``: all elements, also those that no view sees. A pickler takes a Storage once."""
+        array = np.ascontiguousarray(self.array()).reshape(self.lazy.shape)
+        return _restored, (np.array(array.reshape(-1).view(np.uint8)), self.lazy.shape, self.lazy.dtype,
+                            self.lazy.device)
+
+
+def _restored(data: np.ndarray, shape: tuple[int, ...], dtype: DType, device: str) -> Storage:
+    """What ``pickle`` calls to make a Storage again."""
+    return Storage(leaf_from_numpy(data.view(dtype.numpy).reshape(shape), dtype, device))
 
 
 class _Donated:
@@ -197,21 +226,22 @@ def _reads_placeholder(lazy: LazyBuffer) -> bool:
     return False
 
 
-def snapshot(storage: Storage, steps: Steps) -> LazyBuffer:
+def snapshot(storage: Storage, view: View | None = None) -> LazyBuffer:
     """The current value of (a view of) memory that others may change at any time."""
     lazy = storage.lazy
+    steps = () if view is None else view.chain()
     capture = thread.trace.capture
     if capture is not None:
         return _moved(capture.copy_of(storage), steps)
     size = lazy.size * lazy.dtype.size
-    if not steps and lazy.arg is None and size <= SNAPSHOT_BYTES:
+    if view is None and size <= SNAPSHOT_BYTES:
         copy = get_device(lazy.device).allocate(size)
         copy.copy_from(lazy.buffer, size, 0, lazy.offset)
         return LazyBuffer.from_buffer(copy, lazy.shape, lazy.dtype, lazy.device)
-    if lazy.buffer.on_host:
-        array = apply_to_array(to_numpy(lazy), steps)
+    if view is not None and lazy.buffer.on_host:
+        array = view.elements(storage)
         if array.nbytes <= SNAPSHOT_BYTES:
-            return leaf_from_numpy(array, lazy.dtype, lazy.device)
+            return leaf_from_numpy(array, view.dtype, lazy.device)
     _unsettled.append(lazy)
     return _moved(lazy, steps)
 
@@ -233,18 +263,20 @@ def settle(lazies: list[LazyBuffer]) -> list[LazyBuffer]:
 
 
 class View:
-    """How a Tensor reads a part of its Storage: the movement ``steps`` from its ``parent``, a Tensor on that Storage.
+    """How a Tensor sees a part of its Storage. It is said twice: as a window of the memory (``shape``, and PyTorch's
+    ``strides`` and ``offset``, in elements of ``dtype``), which decides what may be viewed and written, and where NumPy
+    looks; and as ``steps`` of LazyBuffers from the value of its ``parent``, a Tensor on that Storage, which is how it
+    is read. What movement ops do not say directly is a step ``"STRIDED"``, another type of the elements ``"BITCAST"``.
 
-    ``strides`` and ``offset`` are those of PyTorch, in elements of the Storage, and only decide what ``view`` allows.
     A ``differentiable`` view passes gradients on to its parent, whatever that has become by in-place ops: ``history``
-    is that of the Storage for which the view's own edge was made.
+    is that of the Storage for which the view's own edge was made. Another type can't be differentiated.
     """
 
-    __slots__ = ("base", "differentiable", "history", "kind", "lazy", "offset", "parent", "shape", "steps", "strides",
-                 "version")
+    __slots__ = ("base", "differentiable", "dtype", "history", "kind", "lazy", "offset", "parent", "shape", "steps",
+                 "strides", "version")
 
     def __init__(self, parent: Any, steps: Steps, shape: tuple[int, ...], strides: tuple[int, ...], offset: int,
-                 kind: str, differentiable: bool) -> None:
+                 kind: str, dtype: DType | None, differentiable: bool) -> None:
         self.parent = parent
         view = parent._view
         self.base = parent if view is None else view.base
@@ -253,7 +285,8 @@ class View:
         self.strides = strides
         self.offset = offset
         self.kind = kind
-        self.differentiable = differentiable
+        self.dtype: DType = dtype or (parent._storage.lazy if view is None else view).dtype
+        self.differentiable = differentiable and dtype is None
         self.history = parent._storage.history
         self.lazy: LazyBuffer | None = None
         self.version = -1
@@ -270,7 +303,7 @@ class View:
         """The value seen through the view."""
         whole = storage.lazy
         if whole.buffer is not None and whole.buffer.exported:
-            return snapshot(storage, self.chain())
+            return snapshot(storage, self)
         version = storage.version
         if self.version == version and self.lazy is not None:
             return self.lazy
@@ -285,6 +318,55 @@ class View:
             view._remember(lazy, version)
         return lazy
 
+    def in_memory(self, storage: Storage) -> LazyBuffer | None:
+        """The value as memory, with strides, from now on; None where it is not in memory, or repeats elements."""
+        whole, lazy = storage.lazy, self.lazy
+        if lazy is not None and self.version == storage.version and lazy.buffer is not None:
+            return lazy
+        if whole.buffer is None or whole.buffer.exports or whole.arg is not None or self.dtype is not whole.dtype:
+            return None
+        for n, step in zip(self.shape, self.strides, strict=True):
+            if not step and n > 1:
+                return None
+        lazy = whole.strided((self.shape, self.strides, self.offset))
+        self._remember(lazy, storage.version)
+        return lazy
+
+    def written(self, base: LazyBuffer, value: LazyBuffer) -> LazyBuffer:
+        """``base``, a value of the Storage, with what the view sees replaced."""
+        size, count = base.dtype.size, self.dtype.size
+        if size <= count:  # each element of the view is one or several of the base
+            shape, strides, offset = self.shape, self.strides, self.offset
+            if size < count:
+                parts = count // size
+                shape, offset = (*shape, parts), offset * parts
+                strides = (*[step * parts for step in strides], 1)
+                value = value.reshape((*value.shape, 1))
+            return base.assign(value.bitcast(base.dtype), strided_steps(base.size, shape, strides, offset))
+        part = uint8 if self.dtype is bool_ else self.dtype
+        flat = base.reshape((base.size,)).bitcast(part)
+        steps = strided_steps(flat.size, self.shape, self.strides, self.offset)
+        return flat.assign(value.bitcast(part), steps).bitcast(base.dtype).reshape(base.shape)
+
+    def check_writable(self) -> None:
+        """``RuntimeError`` if two elements are one in memory: which of two values it would take is not defined."""
+        if overlaps(self.shape, self.strides):
+            raise RuntimeError("unsupported operation: more than one element of the written-to tensor refers to a "
+                               "single memory location. Please clone() the tensor before performing the operation.")
+
+    def array(self, storage: Storage) -> np.ndarray:
+        """The view as a NumPy array on the memory, computed if it was pending."""
+        if storage.lazy.buffer is None:
+            compute(storage.lazy, "this")
+        storage.make_contiguous()
+        lazy = storage.lazy
+        return lazy.buffer.as_numpy(self.dtype, self.shape, self.strides, lazy.offset + self.offset * self.dtype.size)
+
+    def elements(self, storage: Storage) -> np.ndarray:
+        """As ``array``, for reading only: a bool is 0 or 1, whatever other bytes the memory has."""
+        array = self.array(storage)
+        return array.view(np.uint8) != 0 if self.dtype is bool_ is not storage.lazy.dtype else array
+
     def _remember(self, lazy: LazyBuffer | None, version: int) -> None:
         """Keep the value seen now, as one of its readers."""
         if lazy is not None:
@@ -297,94 +379,9 @@ class View:
         self._remember(None, -1)
 
 
-def apply_to_array(array: np.ndarray, steps: Steps) -> np.ndarray:
-    """The movement ops on a NumPy array, without copying (views in PyTorch's sense are views in NumPy's)."""
-    for op, arg in steps:
-        if op == Op.RESHAPE:
-            array = _reshaped(array, arg)
-        elif op == Op.PERMUTE:
-            array = array.transpose(arg)
-        elif op == Op.EXPAND:
-            array = np.broadcast_to(array, arg)
-        elif op == Op.SHRINK:
-            array = array[tuple([slice(begin, end) for begin, end in arg])]
-        elif op == Op.STRIDE:
-            array = array[tuple([slice(None, None, step) for step in arg])]
-        elif op == Op.FLIP:
-            array = np.flip(array, arg)
-        elif op == Op.WINDOW:
-            shape, strides = list(array.shape), list(array.strides)
-            for axis, size, step, dilation in arg:
-                unit = strides[axis]
-                shape[axis] = (shape[axis] - dilation * (size - 1) - 1) // step + 1
-                strides[axis] = unit * step
-                shape.append(size)
-                strides.append(unit * dilation)
-            array = np.lib.stride_tricks.as_strided(array, shape, strides)
-        else:
-            raise AssertionError(f"{op} makes no view")
-    return array
-
-
-def described(shape: tuple[int, ...], strides: tuple[int, ...], steps: Steps,
-              ) -> tuple[tuple[int, ...], tuple[int, ...], int] | None:
-    """Shape, strides and offset, in elements, of what movement ``steps`` make of memory like this; None if a reshape
-    among them needs a copy.
-
-    >>> described((4, 6), (6, 1), ((Op.PERMUTE, (1, 0)), (Op.SHRINK, ((2, 5), (0, 4)))))
-    ((3, 4), (1, 6), 2)
-    >>> described((4, 6), (1, 4), ((Op.RESHAPE, (24,)),)) is None
-    True
-    """
-    array = np.lib.stride_tricks.as_strided(np.empty(1, np.uint8), shape, strides)  # never read
-    start = array.__array_interface__["data"][0]
-    for step in steps:
-        if step[0] == Op.RESHAPE and view_strides(array.shape, array.strides, step[1]) is None:
-            return None
-        array = apply_to_array(array, (step,))
-    return array.shape, array.strides, array.__array_interface__["data"][0] - start
-
-
-def _reshaped(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    strides = view_strides(array.shape, tuple([s // array.itemsize for s in array.strides]), shape)
-    if strides is None:
-        return array.reshape(shape)
-    return np.lib.stride_tricks.as_strided(array, shape, [s * array.itemsize for s in strides],
-                                           writeable=array.flags.writeable)
-
-
-def view_strides(shape: tuple[int, ...], strides: tuple[int, ...], new: tuple[int, ...]) -> tuple[int, ...] | None:
-    """The strides with which ``new`` sees the same memory, or None if no strides can: PyTorch's rule for ``view``.
-
-    >>> view_strides((4, 6), (6, 1), (2, 2, 6)), view_strides((4, 6), (1, 4), (24,))
-    ((12, 6, 1), None)
-    """
-    if prod(shape) == 0:
-        return _row_major(new) if shape != new else strides
-    if not shape:
-        return (1,) * len(new)
-    result = [0] * len(new)
-    at = len(new) - 1
-    unit = strides[-1]
-    old_size = new_size = 1
-    for axis in range(len(shape) - 1, -1, -1):
-        old_size *= shape[axis]
-        if axis == 0 or (shape[axis - 1] != 1 and strides[axis - 1] != old_size * unit):
-            while at >= 0 and (new_size < old_size or new[at] == 1):
-                result[at] = new_size * unit
-                new_size *= new[at]
-                at -= 1
-            if new_size != old_size:
-                return None
-            if axis > 0:
-                unit = strides[axis - 1]
-                old_size = new_size = 1
-    return tuple(result) if at == -1 else None
-
-
-def _row_major(shape: tuple[int, ...]) -> tuple[int, ...]:
-    strides, step = [0] * len(shape), 1
-    for i in range(len(shape) - 1, -1, -1):
-        strides[i] = step
-        step *= max(shape[i], 1)
-    return tuple(strides)
+def window_steps(base: LazyBuffer, dtype: DType, window: Window) -> Steps:
+    """The steps from a value to a window of it in elements of ``dtype``."""
+    if dtype is base.dtype:
+        return (("STRIDED", window),)
+    used = base.size if dtype.size <= base.dtype.size else base.size - base.size % (dtype.size // base.dtype.size)
+    return ((Op.RESHAPE, (base.size,)), (Op.SHRINK, ((0, used),)), (Op.BITCAST, dtype), ("STRIDED", window))

@@ -13,7 +13,7 @@ from minigrad.engine import realise, to_numpy
 from minigrad.runtime.device import get_device as device_of
 from minigrad.tensor import points
 from minigrad.tensor.capture import capturing
-from minigrad.tensor.storage import Writes, apply_to_array, tracing
+from minigrad.tensor.storage import Writes, tracing
 from minigrad.tensor.unfold import is_filled
 
 if TYPE_CHECKING:
@@ -47,9 +47,8 @@ class Values:
 
     def _array(self: Tensor) -> np.ndarray:
         """The elements as a NumPy array on the Tensor's memory, computed if they were pending. Not for keeping."""
-        array = self._storage.array()
-        view = self._view
-        return array if view is None else apply_to_array(array, view.chain())
+        storage, view = self._storage, self._view
+        return storage.array() if view is None else view.elements(storage)
 
     def numpy(self: Tensor, *, force: bool = False) -> np.ndarray:
         """A NumPy array on the same memory: changes of either show in both.
@@ -74,8 +73,7 @@ class Values:
                             "tensor to host memory first.")
         storage.array()
         storage.make_private()
-        array = to_numpy(storage.lazy)
-        return array if self._view is None else apply_to_array(array, self._view.chain())
+        return to_numpy(storage.lazy) if self._view is None else self._view.array(storage)
 
     def __array__(self: Tensor, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         """NumPy's protocol: the memory itself, or a converted copy."""

@@ -214,7 +214,16 @@ t.zeros(3).scatter(0, t.tensor([0]), 1.0, reduce="multiply") ⇒ RuntimeError: s
 t.zeros(3).scatter_reduce(0, t.tensor([0]), t.ones(1), "what") ⇒ RuntimeError: reduce argument must be either sum, mean,
 t.zeros(3).scatter(0, t.tensor([0, 1]), t.ones(1)) ⇒ RuntimeError: Expected index [2] to be no larger than self [3] apar
 t.zeros(3).index_add(0, t.tensor([0.0]), t.ones(1)) ⇒ RuntimeError: index_add(): Expected dtype int32/int64 for index
-t.ones(2).view(t.float64) ⇒ RuntimeError: view(dtype) needs types of one size, got minigrad.float32 and minigrad.float64
+t.ones(3).view(t.float64) ⇒ RuntimeError: self.size(-1) must be divisible by 2 to view Float as Double (different elemen
+t.ones(4)[1:3].view(t.int64) ⇒ RuntimeError: self.storage_offset() must be divisible by 2 to view Float as Long (differe
+t.ones(2, 3)[:, :2].view(t.int64) ⇒ RuntimeError: self.stride(0) must be divisible by 2 to view Float as Long (different
+t.ones(2, 3).t().view(t.int16) ⇒ RuntimeError: self.stride(-1) must be 1 to view Float as Short (different element sizes
+t.tensor(1.0).view(t.int16) ⇒ RuntimeError: self.dim() cannot be 0 to view Float as Short (different element sizes)
+t.ones(6).as_strided((2, 3), (1,)) ⇒ RuntimeError: mismatch in length of strides and shape
+t.ones(6).as_strided((2, 3), (1, -2)) ⇒ RuntimeError: as_strided: Negative strides are not supported at the moment, got
+t.ones(6).as_strided((2, -3), (1, 2)) ⇒ RuntimeError: Storage size calculation overflowed with sizes=[2, -3] and strides
+t.ones(6).as_strided((2, 3), (1, 2), -1) ⇒ RuntimeError: Tensor: invalid storage offset -1
+t.ones(6).as_strided((2, 3), (1, 2), 1) ⇒ RuntimeError: setStorage: sizes [2, 3], strides [1, 2], storage offset 1, and
 t.ones(2).fill_(t.ones(2)) ⇒ RuntimeError: fill_ only supports 0-dimension value tensor but got tensor with 1 dimensions
 t.ones(3)[[0, [1, 2]]] ⇒ IndexError: an index should be even in all its rows, got [0, [1, 2]]
 t.ones(3).select(0, 5) ⇒ IndexError: select(): index 5 out of range for tensor of size [3] at dimension 0

@@ -314,19 +314,17 @@ def _assign(b: Builder, node: LazyBuffer, at: At) -> None:
 
 @lru_cache(1 << 12)
 def _region(chain: tuple[tuple[str, Any], ...], shape: tuple[int, ...]) -> tuple[int, Strides] | None:
-    """Where movement ops lead in memory of a shape: offset and strides; None if those can't say it."""
+    """Where movement ops lead in memory of a shape: offset and strides; None if those can't say it. They lead each
+    element elsewhere: an ASSIGN writes none twice."""
     strides: Strides = contiguous_strides(shape)
     offset = 0
     for op, arg in chain:
-        found = moved(op, arg, shape, strides) if op in _INJECTIVE else None
+        found = moved(op, arg, shape, strides)
         if found is None:
             return None
         offset, strides = offset + found[0], found[1]
         shape = LazyBuffer(Op.PARAM, (), 0, shape, int64, "CPU").move(op, arg).shape
     return offset, strides
-
-
-_INJECTIVE = frozenset((Op.RESHAPE, Op.PERMUTE, Op.SHRINK, Op.FLIP, Op.STRIDE))
 
 
 # --- the table ----------------------------------------------------------------------------------------------------

@@ -66,15 +66,18 @@ def build(pending: Pending) -> DirectProgram:
     builder.watch(pending.order, pending.results)
     at = builder.sources()
     builder.run(pending.order, at)
-    return DirectProgram(builder, [_stored(builder, node, at) for node in pending.results])
+    results: dict[int, None] = {}
+    for node in pending.results:
+        results[_stored(builder, node, at, results)] = None
+    return DirectProgram(builder, list(results))
 
 
-def _stored(b: NodeBuilder, node: LazyBuffer, at: dict[LazyBuffer, Any]) -> int:
-    """The memory that a result becomes: its own, whole."""
+def _stored(b: NodeBuilder, node: LazyBuffer, at: dict[LazyBuffer, Any], taken: dict[int, None]) -> int:
+    """The memory that a result becomes: its own, whole, and no other result's, which may be written."""
     ref, nbytes = b.plain(node, at), node.size * node.dtype.size
     memory = ref >> SHIFT
     if nbytes and memory >= LEAVES + len(b.pending.leaves) and not ref & ((1 << SHIFT) - 1) \
-            and b.nbytes[memory] == nbytes:
+            and b.nbytes[memory] == nbytes and memory not in taken:
         return memory
     out = b.new(nbytes)
     if nbytes:
@@ -164,16 +167,13 @@ class DirectProgram:
         """The slot and offset of each cell. The slots: numbers, iota, status, leaves, outputs, and last the arena,
         which holds all other memories."""
         sizes = np.array(b.nbytes, np.int64)
-        outputs = list(dict.fromkeys(results))
-        number = {memory: i for i, memory in enumerate(outputs)}
-        self.output_bytes = [b.nbytes[m] for m in outputs]
-        self.output_numbers = [number[m] for m in results]
+        self.output_bytes = [b.nbytes[m] for m in results]
         own = np.ones(len(sizes), bool)
         own[:LEAVES + self.leaves] = False
-        own[outputs] = False
+        own[results] = False
         slots = np.arange(len(sizes))
-        slots[outputs] = LEAVES + self.leaves + np.arange(len(outputs))
-        slots[own] = LEAVES + self.leaves + len(outputs)
+        slots[results] = LEAVES + self.leaves + np.arange(len(results))
+        slots[own] = LEAVES + self.leaves + len(results)
         padded = np.where(own, np.where(sizes < 64, (sizes + 7) & -8, (sizes + 63) & -64), 0)
         ends = np.cumsum(padded)
         places, self.arena_bytes = np.where(own, ends - padded, 0), int(ends[-1])
@@ -223,9 +223,8 @@ class DirectProgram:
         seconds = perf_counter() - start
         if found and found[0].any():
             raise index_error(self.check_shapes, found[0])
-        buffers = [outputs[i] for i in self.output_numbers]
         total = sum([k.flops for k in self.kernels]) or 1
-        return buffers, [seconds * k.flops / total for k in self.kernels] if timed else []
+        return outputs, [seconds * k.flops / total for k in self.kernels] if timed else []
 
     def _fill(self, numbers: Sequence[Any]) -> None:
         """The numbers of this run, and no index out of range so far."""

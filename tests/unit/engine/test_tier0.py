@@ -106,6 +106,18 @@ def test_writes_in_a_row_are_in_place() -> None:
     _agree(y)
 
 
+def test_results_have_memory_of_their_own() -> None:
+    with minigrad.config(TIERS=2):
+        x = minigrad.tensor([[1.0, 2.0]])
+        flat = x.reshape(-1)
+        flat[...] = 1
+        twin = flat.clone()
+        twin.realize()
+        array = x.numpy()
+        twin[0] = 5
+    assert array.tolist() == [[1, 1]] and twin.tolist() == [5, 1]
+
+
 def test_results_that_are_views_of_each_other_or_of_leaves() -> None:
     x = _leaf(3, 4)
     y = x.unary(Op.NEG)

@@ -88,6 +88,54 @@ def test_copies_and_pickles() -> None:
     assert pickle.loads(pickle.dumps(minigrad.float32)) is minigrad.float32
     with pytest.raises(RuntimeError, match="graph leaves"):
         copy.deepcopy(t * 2)
+    loaded = pickle.loads(pickle.dumps(t * 2))
+    assert loaded.is_leaf and loaded.requires_grad and loaded.tolist() == [2, 4]
+
+
+def test_a_shallow_copy_shares_the_memory() -> None:
+    x = minigrad.arange(6.0).reshape(2, 3)
+    x.note = ["kept"]
+    for original in (x, x.t()[1:], x.view(minigrad.int32), minigrad.nn.Parameter(x)):
+        twin = copy.copy(original)
+        assert type(twin) is type(original) and twin.stride() == original.stride() and twin._base is None
+        assert twin.data_ptr() == original.data_ptr() and twin.requires_grad == original.requires_grad
+    assert copy.copy(x).note is x.note
+    copy.copy(x.t()[1:]).mul_(-1)
+    assert x.tolist() == [[0, -1, -2], [3, -4, -5]]
+    leaf = minigrad.ones(2, requires_grad=True)
+    (leaf * 3).sum().backward()
+    twin = copy.copy(leaf)
+    assert twin.is_leaf and twin.requires_grad and twin.grad is None and copy.copy(leaf * 2).is_leaf
+
+
+@pytest.mark.parametrize("again", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
+@pytest.mark.parametrize("state", ["realised", "pending", "numpy"])
+def test_what_shares_memory_shares_it_in_the_copies(again, state: str) -> None:
+    x = minigrad.from_numpy(np.arange(6, dtype=np.float32)).reshape(2, 3) if state == "numpy" else (
+        minigrad.arange(6.0).reshape(2, 3) * 1)
+    if state == "realised":
+        x.realize()
+    given = [x, x[:1], x.diagonal(1), x.view(minigrad.int32), {"same": x}, x.detach()]
+    twins = again(given)
+    first, row, diagonal, bits, inside, detached = twins
+    assert inside["same"] is first and row.stride() == (3, 1) and diagonal.storage_offset() == 1
+    row.add_(10)
+    diagonal.mul_(2)
+    bits[1, 0] = 0
+    assert first.tolist() == [[10, 22, 12], [0, 4, 10]] and detached.tolist() == first.tolist()
+    assert x.tolist() == [[0, 1, 2], [3, 4, 5]] and given[1].tolist() == [[0, 1, 2]]
+    x.zero_()
+    assert first[0, 0].item() == 10
+
+
+def test_copies_of_parameters_keep_what_they_share_when_pickled() -> None:
+    weight = minigrad.nn.Parameter(minigrad.ones(3))
+    tied, data = pickle.loads(pickle.dumps([weight, weight.data]))
+    assert type(tied) is minigrad.nn.Parameter and tied.requires_grad and not data.requires_grad
+    data.add_(1)
+    assert tied.tolist() == [2, 2, 2] and weight.tolist() == [1, 1, 1]
+    half = minigrad.ones(2, dtype=minigrad.bfloat16)
+    assert pickle.loads(pickle.dumps([half, half[:1]]))[1].tolist() == [1]
 
 
 def test_subclasses() -> None:

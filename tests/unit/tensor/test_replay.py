@@ -56,13 +56,45 @@ def test_a_training_loop_is_replayed_from_its_third_step_on() -> None:
 
 
 def test_what_is_replayed_at_once_counts_as_tier_0() -> None:
-    weight = mg.randn(53, requires_grad=True)  # a size of its own: no other test has this graph compiled
+    weight = mg.randn(71, requires_grad=True)  # of a size for which no other test has a compiled plan
     for step in range(4):
         weight.grad = None
         with mg.config(TIERS=2), mg.inspect() as seen:
             (weight * weight).sum().backward()
         if step >= 2:
             assert (seen.replayed, seen.tier0, seen.compiled) == (1, 1, 0), seen.recorded
+
+
+def test_a_result_that_is_an_operand_is_known_when_it_is_replayed() -> None:
+    for step in range(4):
+        x = mg.tensor([1.0, 2.0, step])
+        same = x.clone()
+        part = same.clone()[1:]
+        assert (same + 1).tolist() == [2, 3, step + 1]
+        assert same.tolist() == [1, 2, step] and part.tolist() == [2, step]
+
+
+@pytest.mark.parametrize("view", [
+    lambda x: x.diagonal(1), lambda x: x.as_strided((3, 2), (1, 4), 1), lambda x: x.unfold(1, 2, 1).diagonal(),
+    lambda x: x[1:].as_strided((2, 2), (1, 1)), lambda x: x.t().detach().as_strided((2,), (3,)),
+    lambda x: x.view(mg.int32).view(mg.int16)[:, ::3].float() * 1e-3])
+def test_windows_are_replayed(view) -> None:
+    weight = mg.arange(12.0).reshape(3, 4).requires_grad_()
+    found = []
+    for replay in (0, 1):
+        with mg.config(REPLAY=replay):
+            thread.begin()
+            for step in range(5):
+                weight.grad = None
+                with mg.inspect() as seen:
+                    hidden = weight * (step + 1)
+                    seen_part = view(hidden)
+                    loss = (seen_part * seen_part).sum() + hidden.sum()
+                    loss.backward()
+                if replay and step > 2:
+                    assert seen.replayed == 1 and not seen.recorded, seen.recorded
+                found.append((loss.item(), seen_part.tolist(), weight.grad.tolist()))
+    assert found[:5] == found[5:]
 
 
 def test_an_evaluation_loop_is_replayed() -> None:

@@ -21,6 +21,10 @@ VIEWS = {
     "unbind": lambda x: x.unbind(1)[3], "unflatten": lambda x: x.unflatten(1, (2, 2))[:, 1],
     "detach": lambda x: x.detach()[0],
     "permute": lambda x: x.view(3, 2, 2).permute(2, 0, 1), "data": lambda x: x.data[:, 0], "all": lambda x: x[:],
+    "diagonal": lambda x: x.diagonal(), "lower diagonal": lambda x: x.t().diagonal(1, 1, 0),
+    "strided": lambda x: x[1:].as_strided((2, 2), (5, 2), 1), "repeats nothing": lambda x: x.expand(1, 3, 4),
+    "one of many": lambda x: x[:1].expand(5, 4)[2],
+    "other type": lambda x: x.view(minigrad.int32).view(minigrad.float32)[0],
 }
 
 
@@ -30,7 +34,9 @@ def numpy_view(name: str, a: np.ndarray) -> np.ndarray:
             "part of flat": a.reshape(-1)[3:9:2], "unsqueeze": a[None, :, 1:3], "deep": a.T[1:].T[::2],
             "element": a[2:3, 3:], "squeeze": a[0], "split": a[:, 2:], "window": windows, "narrow": a[:, 1:3],
             "unbind": a[:, 3], "unflatten": a[:, 2:], "detach": a[0], "permute": a.reshape(3, 2, 2).transpose(2, 0, 1),
-            "data": a[:, 0], "all": a}[name]
+            "data": a[:, 0], "all": a, "diagonal": a.reshape(-1)[::5], "lower diagonal": a.reshape(-1)[1:12:5],
+            "strided": np.lib.stride_tricks.as_strided(a.reshape(-1)[1:], (2, 2), (20, 8)), "repeats nothing": a,
+            "one of many": a[0], "other type": a[0]}[name]
 
 
 @pytest.mark.parametrize("name", VIEWS)
@@ -79,6 +85,81 @@ def test_expanded_views_are_read_only() -> None:
     with pytest.raises(RuntimeError, match="more than one element"):
         minigrad.zeros(4).unfold(0, 2, 1).fill_(1)
     assert x.expand(3, 4)[0].sum().item() == 0
+    for view in (minigrad.zeros(5).as_strided((2, 3), (2, 1)), minigrad.zeros(24).as_strided((2, 3, 2), (4, 3, 2)),
+                 minigrad.zeros(3).expand(2, 3).view(minigrad.int32), minigrad.zeros(2, 3).unfold(1, 2, 1)[0]):
+        with pytest.raises(RuntimeError, match="more than one element"):
+            view.copy_(view)
+    y = minigrad.zeros(10).as_strided((2, 3), (3, 2))  # neither axis lies inside the other, but no place is met twice
+    assert y.add_(1)._base.tolist() == [1, 0, 1, 1, 1, 1, 0, 1, 0, 0]
+
+
+# --- other types, windows
+
+
+def test_a_view_of_another_type_is_the_same_memory() -> None:
+    x = minigrad.tensor([[1.0, 2.0], [3.0, 4.0]])
+    bits, halves, pair = x.view(minigrad.int32), x.view(dtype=minigrad.int16), x.view(minigrad.int64)
+    assert bits.tolist()[0] == [0x3F800000, 0x40000000] and halves.shape == (2, 4) and pair.stride() == (1, 1)
+    assert bits.data_ptr() == x.data_ptr() and np.shares_memory(halves.numpy(), x.numpy())
+    version = x._version
+    bits[0, 0] = 0x40A00000
+    halves[1, 3] = 0x40E0
+    assert x.tolist() == [[5, 2], [3, 7]] and x._version == version + 2
+    pair[1] = 0
+    assert x.tolist() == [[5, 2], [0, 0]] and halves[1].tolist() == [0] * 4
+    x[0] = -1.0
+    assert halves.t()[1].tolist() == [-0x4080, 0] and pair.tolist() == [[-0x407FFFFF40800000], [0]]
+
+
+def test_a_view_of_another_type_stands_outside_autograd() -> None:
+    x = minigrad.ones(2, requires_grad=True)
+    y = x * 2
+    v = y.view(minigrad.float64)
+    assert not v.requires_grad and v._base is None and x.view(minigrad.float32).is_leaf
+    y.view(minigrad.int32)[0] = 0
+    y.sum().backward()
+    assert y.tolist() == [0, 2] and x.grad.tolist() == [2, 2]
+
+
+def test_bools_as_bytes() -> None:
+    flags = minigrad.tensor([True, False, True, False])
+    as_bytes = flags.view(minigrad.uint8)
+    as_bytes[1] = 7
+    assert flags.tolist() == [True, True, True, False] and flags.view(minigrad.int32).tolist() == [0x10101]
+    numbers = minigrad.tensor([0, 1, 2, 255], dtype=minigrad.uint8)
+    assert numbers.view(minigrad.bool).tolist() == [False, True, True, True]
+    numbers.view(minigrad.bool)[0] = True
+    assert numbers.tolist() == [1, 1, 2, 255] and (numbers.view(minigrad.bool) & True).sum().item() == 4
+    wide = minigrad.tensor([0x02000000], dtype=minigrad.int32)
+    wide.view(minigrad.bool)[0] = True
+    assert wide.item() == 0x02000001
+    array = np.array([0, 2, 1], np.uint8)
+    shared = minigrad.from_numpy(array).view(minigrad.bool)
+    assert shared.tolist() == [False, True, True] and (shared | False).tolist() == [False, True, True]
+
+
+def test_strided_memory_of_numpy() -> None:
+    array = np.arange(12.0).reshape(3, 4)
+    x = minigrad.from_numpy(array.T[1:])
+    assert x.stride() == (1, 4) and not x.is_contiguous() and x._base is None and x.is_leaf
+    x[0] = -1
+    x.mul_(2)
+    assert array.tolist() == [[0, -2, 4, 6], [4, -2, 12, 14], [8, -2, 20, 22]]
+    array[:] = 1
+    assert x.sum().item() == 9 and x.as_strided((2,), (4,), 1).tolist() == [1, 1]
+    repeated = minigrad.from_numpy(np.lib.stride_tricks.as_strided(np.zeros(3), (2, 3), (0, 8)))
+    with pytest.raises(RuntimeError, match="more than one element"):
+        repeated.add_(1)
+
+
+def test_writing_a_part_of_memory_that_numpy_sees_touches_only_that() -> None:
+    array = np.zeros(1 << 20, np.float32)
+    x = minigrad.from_numpy(array)
+    with minigrad.inspect() as seen:
+        x[3] = 5
+        x.as_strided((2,), (7,), 7).fill_(2)
+    assert array[[3, 7, 14]].tolist() == [5, 2, 2] and array.sum() == 9
+    assert sum(kernel.bytes for kernel in seen.kernels) < 1 << 12
 
 
 def test_strides() -> None:
@@ -196,6 +277,37 @@ def test_requires_grad_after_a_view_was_made() -> None:
     v = x[:1]
     x.requires_grad_()
     assert not v.requires_grad and x[:1].requires_grad
+
+
+def test_gradients_of_windows() -> None:
+    x = minigrad.arange(6.0).requires_grad_()
+    (x.as_strided((3, 3), (1, 1)) * minigrad.arange(9.0).reshape(3, 3)).sum().backward()
+    assert x.grad.tolist() == [0, 4, 12, 12, 8, 0]
+    x.grad = None
+    y = (x * 2).reshape(2, 3)
+    d = y.diagonal(1)
+    d.mul_(5)
+    assert (y.grad_fn.name(), d.stride(), d.storage_offset()) == ("ViewBackward0", (4,), 1)
+    y.t().unfold(0, 2, 1).sum().backward()
+    assert x.grad.tolist() == [2, 20, 2, 2, 4, 10]
+    with pytest.raises(RuntimeError, match="a view of a leaf"):
+        x.as_strided((2,), (1,)).zero_()
+
+
+def test_a_window_of_a_view_is_one_of_the_memory_and_as_tracked_as_the_view() -> None:
+    x = minigrad.arange(6.0).requires_grad_()
+    part = (x * 1)[2:4]
+    window = part.as_strided((2, 2), (1, 1))
+    assert window.storage_offset() == 2 and window.grad_fn.name() == "AsStridedBackward0"
+    window.sum().backward()
+    assert x.grad.tolist() == [0, 0, 1, 2, 1, 0]
+    assert not part.detach().as_strided((2,), (1,)).requires_grad and x.as_strided((2,), (1,))._base is x
+    with minigrad.no_grad():
+        silent = x[1:]
+    assert not silent.as_strided((2,), (1,)).requires_grad
+    flat = minigrad.arange(4.0)
+    flat.as_strided_((2, 2), (1, 2))
+    assert flat.tolist() == [[0, 2], [1, 3]]
 
 
 def test_gradient_of_an_intermediate_view() -> None:
