@@ -17,11 +17,7 @@ from minigrad.lower.cost import lanes_for
 from minigrad.lower.rows import Domain
 from minigrad.ops import Op
 from minigrad.symbolic import Sym, coefficient, variables
-from minigrad.target import Target
-
-BLOCK_K = 256
-"""Products added up in a register before the sum goes to memory: bounds the cache that a tile's operands take, and the
-error of the sum."""
+from minigrad.target import BLOCK_K, Target, k_block
 
 AMORTISED = 48
 """Rows that a packed tile of the other operand is used for, at least: copying an element costs about as much as four
@@ -271,18 +267,7 @@ def _choose_depth(plan: Plan) -> None:
         if inside * plan.k[position].size > 2 * BLOCK_K:
             break
         inside *= plan.k[position].size
-    size = plan.k[plan.cut].size
-    total = prod(x.size for x in plan.k[plan.cut:])
-    if total <= 2 * BLOCK_K:
-        plan.depth = size
-        return
-    inside = total // size
-    blocks = max(1, round(total / BLOCK_K))
-    plan.depth = max(1, -(-size // blocks))
-    for smaller in range(plan.depth, max(1, plan.depth // 2), -1):
-        if size % smaller == 0 and smaller * inside >= BLOCK_K // 2:
-            plan.depth = smaller
-            break
+    plan.depth = k_block(plan.k[plan.cut].size, prod(x.size for x in plan.k[plan.cut + 1:]))
 
 
 def _choose_blocks(plan: Plan) -> None:

@@ -16,13 +16,14 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from minigrad.dtype import DType
+from minigrad.dtype import DType, accumulator
 from minigrad.engine.tier0.library import library
-from minigrad.engine.tier0.names import BLOCK, Name
+from minigrad.engine.tier0.names import BLOCK, Name, tile_of
 from minigrad.engine.tier0.views import Strides, merged, simplest
 from minigrad.engine.walk import Pending
 from minigrad.graph.lazy import LazyBuffer, contiguous_strides
 from minigrad.ops import MOVEMENT, SCALAR_OPS, Op, cast
+from minigrad.runtime.device import get_device
 
 SHIFT = 40
 NUMBERS, IOTA, STATUS, LEAVES = 0, 1, 2, 3
@@ -235,6 +236,12 @@ class Builder:
         self.kernels.append(self.number(name))
         self.records.append(self.blocks(n))
         self.cells += refs
+
+    def tile(self, dtype: DType) -> tuple[int, int]:
+        """Rows and columns of the tile of a matrix product."""
+        target = get_device(self.pending.device).target
+        height, vectors = tile_of(target)
+        return height, vectors * target.lanes(accumulator(dtype).size)
 
     def constant(self, value: Any, dtype: DType) -> int:
         """A number that is the same in every run."""

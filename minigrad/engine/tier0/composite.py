@@ -1,5 +1,5 @@
-"""Stage: realise, tier 0. In: a FUNCTION node. Out: the calls of its body. They are made once for each body and form of
-its inputs, as a template; all further calls of it copy that with other addresses.
+"""Stage: realise, tier 0. In: a FUNCTION node. Out: the calls of its body. For a body that comes again with
+inputs of the same form they are made as a template; all further calls of it copy that with other addresses.
 Next: ``nodes.py``."""
 
 from __future__ import annotations
@@ -48,7 +48,9 @@ def function(b: Builder, node: LazyBuffer, at: At) -> None:
     key = body if plain else (body, *["plain" if v.__class__ is int else v.strides for v in values])
     template = b.templates.get(key)
     if template is None:
-        if any([n.op in (Op.GATHER, Op.SCATTER) for n in body.order]):  # each call has status words of its own
+        # Most bodies come once. And of those that check indices, each call has status words of its own.
+        if key not in b.templates or any([n.op in (Op.GATHER, Op.SCATTER) for n in body.order]):
+            b.templates[key] = None
             _set(b, node, at, _run(b, body, values))
             return
         template = b.templates[key] = _template(b, body, values)

@@ -15,6 +15,12 @@ from minigrad.graph.lazy import contiguous_strides
 NARROW = 8
 """Columns up to which a matrix product runs its vectors along the rows, if there are more of those."""
 
+ROWS, COLUMNS = 96, 256
+"""Rows and columns that an iteration takes, about: what of the operands it reads again lies in the cache."""
+
+ITERATION, ITERATIONS = 1 << 19, 24
+"""Products that an iteration is worth, and iterations that are wanted where there is so much work."""
+
 
 class Operand(NamedTuple):
     """``steps``: a stride for each group of axes. ``copy``: sizes and strides of the copy that has those, if the view
@@ -36,6 +42,23 @@ class Contraction(NamedTuple):
     a: Operand
     b: Operand
     strides: tuple[Strides | None, bool]
+
+    def blocks(self, height: int, width: int) -> tuple[int, int, int, int]:
+        """How many tiles of ``height`` rows one iteration takes, and how many iterations that makes; the same for
+        ``width`` columns."""
+        rows, columns = max(1, self.rows // height), max(1, self.columns // width)
+        row_tiles, column_tiles = min(rows, ROWS // height), min(columns, max(1, COLUMNS // width))
+        wanted = min(ITERATIONS, self.batches * self.rows * self.columns * self.depth // ITERATION)
+
+        def count() -> int:
+            return self.batches * -(-rows // row_tiles) * -(-columns // column_tiles)
+
+        while count() < wanted and max(row_tiles, column_tiles) > 1:
+            if row_tiles == 1 or (column_tiles > 1 and column_tiles * width > row_tiles * height):
+                column_tiles = -(-column_tiles // 2)
+            else:
+                row_tiles = -(-row_tiles // 2)
+        return row_tiles, -(-rows // row_tiles), column_tiles, -(-columns // column_tiles)
 
 
 @lru_cache(1 << 12)

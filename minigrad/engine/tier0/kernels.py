@@ -2,12 +2,13 @@
 sizes: extents and strides are run-time numbers. It goes through the same passes and renderers as any kernel, so
 elementwise ops give the same bits as in compiled graphs. Loaded when the disk cache does not have a kernel, or when
 somebody wants to see one.
-Next: ``views.py``.
+Next: ``product.py``.
 
 Reductions are in a fixed order, whatever the number of threads. SUM and PROD of floats run in float64 and are rounded
 once: of n elements in a row, element i goes to accumulator i mod L (L: the lanes of a vector), those are folded in
 halves, then the n mod L last elements are added one by one. SCAN runs in order, in the dtype itself (float32 for
-halves). A dot product adds its terms in order of k by FMA, in the dtype itself (float32 for halves)."""
+halves). A dot product adds its terms in order of k by FMA, in the dtype itself, in blocks of ``target.k_block`` whose
+sums are added in order: as a compiled one does. Halves are summed in float32, in one block."""
 
 from __future__ import annotations
 
@@ -15,6 +16,7 @@ from collections.abc import Callable, Sequence
 
 from minigrad.dtype import BY_NAME, DType, accumulator, bool_, float64, int64, uint8, uint16, uint32, uint64
 from minigrad.engine.tier0.names import BLOCK, Name, title
+from minigrad.engine.tier0.product import NUMBERS, Product
 from minigrad.kernel.ir import (
     Alloc,
     Apply,
@@ -186,39 +188,11 @@ def _scan(target: Target, op: str, dtype_name: str) -> Kernel:
 
 
 def _dot(target: Target, dtype_name: str) -> Kernel:
-    """``out[b, m, n] = sum over k of a[b, m, k] * b[b, k, n]``; b's elements are neighbours along n."""
     dtype = BY_NAME[dtype_name]
-    wide = accumulator(dtype)
     out, a, b = _array("out", dtype, True), _array("a", dtype), _array("b", dtype)
-    names = ("M", "N", "K", "a_batch", "a_row", "a_k", "b_batch", "b_k")
-    rows, columns, depth, a_batch, a_row, a_k, b_batch, b_k = map(_number, names)
-    p, batch, row = var("p", 0, MOST), var("batch", 0, MOST), var("row", 0, MOST)
-    lanes = lanes_for(target, wide.size)
-
-    def columns_at(at: Sym, lane: Sym | None, stem: str) -> list[Statement]:
-        k = var(f"k{stem}", 0, MOST)
-        width = 1 if lane is None else lanes
-        total = Array(f"acc{stem}", wide, width, "register", width)
-        place = _ZERO if lane is None else lane
-        x = convert(Load(a, batch * a_batch + row * a_row + k * a_k), wide)
-        y = convert(Load(b, batch * b_batch + k * b_k + at), wide)
-        z = Load(total, place)
-        value = (Apply(Op.FMA, (x, y, z), wide) if wide.is_float
-                 else Apply(Op.ADD, (z, Apply(Op.MUL, (x, y), wide)), wide))
-
-        def inside(s: Statement) -> Statement:
-            return s if lane is None else For(lane, _ZERO, num(lanes), 1, "vector", (s,))
-
-        return [Alloc(total, Const(0, wide)),
-                For(k, _ZERO, depth, 1, "serial", (inside(Store(total, place, value)),)),
-                inside(Store(out, p * columns + at, convert(Load(total, place), dtype)))]
-
-    step, lane, rest, whole = var("v", 0, MOST), var("l", 0, lanes - 1), var("r", 0, MOST), columns // lanes
-    body: list[Statement] = [
-            LetIndex(batch, Index(p // rows, int64)), LetIndex(row, Index(p % rows, int64)),
-            For(step, _ZERO, whole, 1, "serial", tuple(columns_at(step * lanes + lane, lane, "0"))),
-            For(rest, whole * lanes, columns, 1, "serial", tuple(columns_at(rest, None, "1")))]
-    return _finished(("dot", dtype_name), (out, a, b), names, p, body)
+    p = var("p", 0, MOST)
+    body = Product(target, out, a, b, _number, MOST).body(p)
+    return _finished(("dot", dtype_name), (out, a, b), NUMBERS, p, body)
 
 
 # --- memory by index -----------------------------------------------------------------------------------------------

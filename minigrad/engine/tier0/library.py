@@ -97,7 +97,7 @@ def _arity(name: Name) -> int:
 def _cost(name: Name) -> int:
     if name[0] == "map":
         return SCALAR_OPS[name[1]].cost + 1 if name[1] in SCALAR_OPS else 1
-    return 100 if name[0] == "random" else 4
+    return {"random": 100, "dot": 2}.get(name[0], 4)
 
 
 @cache

@@ -98,7 +98,7 @@ def test_composites_count_with_what_is_in_them() -> None:
     x = param(0, (3,), float32, "CPU")
     body = Subgraph("twice", [x], [x.unary(Op.NEG).binary(Op.ADD, x)])
     y = call(body, call(body, [_leaf(3)]))
-    assert tiers.cost_of(walk(y).order) == tiers.Cost(4, 12)
+    assert tiers.cost_of(walk(y).order) == tiers.Cost(4, 12, 0)
 
 
 def test_constants_are_numbers_that_a_program_is_given() -> None:
