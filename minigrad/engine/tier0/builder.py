@@ -173,8 +173,8 @@ class Builder:
 
     def spread(self, node: LazyBuffer, at: dict[LazyBuffer, Any]) -> tuple[int, Sequence[int]] | None:
         """Operands of an elementwise op that are not all plain memory: those that are one element for all, as bits, and
-        the references. None: the node has its value already, as all of its operands are one element, or as a product
-        that a sum may take."""
+        the references. None: the node has its value already: all of its operands are one element, or it is a product
+        that a sum may take, or it was computed by rows."""
         srcs = node.srcs
         refs: list[int] = []
         same = views = 0
@@ -194,13 +194,37 @@ class Builder:
             at[node] = View(out, None)
         elif views == 2 and node.op == Op.MUL and all([_repeats(at[s], node.shape) for s in srcs]):
             at[node] = Product(at[srcs[0]], at[srcs[1]])
-        else:
+        elif not views or not self._by_rows(node, at):
             if views:
                 refs = [self.plain(s, at) if ref < 0 else ref for s, ref in zip(srcs, refs, strict=True)]
             return same, refs
         if self.watching:
             self.keep(node, at[node])
         return None
+
+    def _by_rows(self, node: LazyBuffer, at: dict[LazyBuffer, Any]) -> bool:
+        """Compute an elementwise op on views that have at most two axes, so that none need be copied: rows whose
+        elements are neighbours or one element. False if they have more."""
+        shape = node.shape
+        refs: list[int] = []
+        strides = [contiguous_strides(shape)]
+        for s in node.srcs:
+            value = at[s]
+            if value.__class__ is Product:
+                value = self.plain(s, at)
+            plain = value.__class__ is int
+            refs.append(value if plain else value.ref)
+            strides.append(strides[0] if plain else value.strides or (0,) * len(shape))
+        axes, steps = merged(shape, strides)
+        if len(axes) > 2 or any([s[-1] not in (0, 1) for s in steps]):
+            return False
+        same = sum([1 << i for i, s in enumerate(steps[1:]) if not s[-1]])
+        out = self.new(node.size * node.dtype.size)
+        _, op, dtypes, to, _, _ = _map_name(node, 0)
+        self.call(("rows", op, dtypes, to, same), (axes[-1], *[s[0] if len(axes) > 1 else 0 for s in steps[1:]]),
+                  axes[0] if len(axes) > 1 else 1, axes[-1], [out, *refs])
+        at[node] = out
+        return True
 
     # --- calls
 

@@ -86,19 +86,41 @@ def _run(stop: Sym, lanes: int, store: Callable[[Sym], Store], start: Sym = _ZER
 
 
 def _map(target: Target, op: str, dtypes: tuple[str, ...], to: str, same: int, exponent: float | None) -> Kernel:
-    operands = [_array(f"in{i}", BY_NAME[d]) for i, d in enumerate(dtypes)]
-    out = _array("out", BY_NAME[to], True)
+    out, operands = _array("out", BY_NAME[to], True), _operands(dtypes)
+    store = _elementwise(op, out, operands, same, [_ZERO] * len(operands), exponent)
+    return _blocks(("map", op, dtypes, to, same, exponent), (out, *operands), _lanes(target, out, operands), store)
 
-    def store(at: Sym) -> Store:
-        srcs: list[Value] = [convert(Load(a, _ZERO if same >> i & 1 else at), accumulator(a.dtype))
-                             for i, a in enumerate(operands)]
+
+def _rows(target: Target, op: str, dtypes: tuple[str, ...], to: str, same: int) -> Kernel:
+    """Rows of ``n`` elements; those of operand i begin ``step{i}`` elements after one another."""
+    out, operands = _array("out", BY_NAME[to], True), _operands(dtypes)
+    steps = [f"step{i}" for i in range(len(operands))]
+    p, n = var("p", 0, MOST), _number("n")
+    store = _elementwise(op, out, operands, same, [p * _number(s) for s in steps])
+    body = _run(n, _lanes(target, out, operands), lambda at: store(at, p * n))
+    return _finished(("rows", op, dtypes, to, same), (out, *operands), ("n", *steps), p, body)
+
+
+def _operands(dtypes: Sequence[str]) -> list[Array]:
+    return [_array(f"in{i}", BY_NAME[d]) for i, d in enumerate(dtypes)]
+
+
+def _lanes(target: Target, out: Array, operands: Sequence[Array]) -> int:
+    return lanes_for(target, max(accumulator(a.dtype).size for a in (out, *operands)))
+
+
+def _elementwise(op: str, out: Array, operands: Sequence[Array], same: int, starts: Sequence[Sym],
+                 exponent: float | None = None) -> Callable[..., Store]:
+    """What stores element ``at`` of a row that begins at ``start`` in the result and at ``starts`` in the operands."""
+    def store(at: Sym, start: Sym = _ZERO) -> Store:
+        srcs: list[Value] = [convert(Load(a, first if same >> i & 1 else first + at), accumulator(a.dtype))
+                             for i, (a, first) in enumerate(zip(operands, starts, strict=True))]
         if exponent is not None:
             srcs.append(constant(exponent, operands[0].dtype))
         value = srcs[0] if op == Op.CONTIGUOUS else fold(op, tuple(srcs), out.dtype)
-        return Store(out, at, convert(value, out.dtype))
+        return Store(out, start + at, convert(value, out.dtype))
 
-    widest = max(accumulator(a.dtype).size for a in (*operands, out))
-    return _blocks(("map", op, dtypes, to, same, exponent), (out, *operands), lanes_for(target, widest), store)
+    return store
 
 
 def _random(target: Target) -> Kernel:
@@ -246,5 +268,5 @@ def _put(target: Target, mode: str, dtype_name: str) -> Kernel:
 
 
 _MAKERS: dict[str, Callable[..., Kernel]] = {
-    "map": _map, "random": _random, "copy": _copy, "reduce": _reduce, "scan": _scan, "dot": _dot, "locate": _locate,
+    "map": _map, "rows": _rows, "random": _random, "copy": _copy, "reduce": _reduce, "scan": _scan, "dot": _dot, "locate": _locate,
     "take": _take, "put": _put}

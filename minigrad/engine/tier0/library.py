@@ -87,7 +87,7 @@ class Library:
 def _arity(name: Name) -> int:
     """How many arrays the kernel takes."""
     kind = name[0]
-    if kind == "map":
+    if kind in ("map", "rows"):
         return 1 + len(name[2])
     if kind == "locate":
         return 3 if name[1] else 4
@@ -95,7 +95,7 @@ def _arity(name: Name) -> int:
 
 
 def _cost(name: Name) -> int:
-    if name[0] == "map":
+    if name[0] in ("map", "rows"):
         return SCALAR_OPS[name[1]].cost + 1 if name[1] in SCALAR_OPS else 1
     return {"random": 100, "dot": 2}.get(name[0], 4)
 

@@ -3,6 +3,7 @@ Next: ``library.py``.
 
     name                                 arrays                      numbers               iterations
     ("map", op, dtypes, to, same, y)     out, operands               n                     blocks of ``BLOCK``
+    ("rows", op, dtypes, to, same)       out, operands               n, steps              rows
     ("random",)                          out, key                    n                     blocks of ``BLOCK``
     ("copy", bytes, axes, dense)         out, in                     sizes[1:], strides    sizes[0]
     ("reduce", op, dtype)                out, in                     n                     rows
@@ -12,7 +13,8 @@ Next: ``library.py``.
     ("take", bytes)                      out, in, at                 inner                 rows
     ("put", mode, dtype)                 out, value, at              count, inner          1
 
-``same`` has bit i set if operand i is one element that serves for all; ``y`` is the constant exponent of a POW."""
+``same`` has bit i set if operand i is one element that serves for all, or for a row; ``y`` is the constant exponent of
+a POW."""
 
 from __future__ import annotations
 
