@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -261,12 +262,6 @@ class Builder:
         self.records.append(self.blocks(n))
         self.cells += refs
 
-    def tile(self, dtype: DType) -> tuple[int, int]:
-        """Rows and columns of the tile of a matrix product."""
-        target = get_device(self.pending.device).target
-        height, vectors = tile_of(target)
-        return height, vectors * target.lanes(accumulator(dtype).size)
-
     def constant(self, value: Any, dtype: DType) -> int:
         """A number that is the same in every run."""
         key = (repr(value), dtype)
@@ -408,6 +403,14 @@ class Builder:
         for dtype in reversed(casts):
             number = cast(number, dtype)
         return number.item() if number.item() in EXPONENTS else None
+
+
+@lru_cache(64)
+def tile(device: str, dtype: DType) -> tuple[int, int]:
+    """Rows and columns of the tile of a matrix product."""
+    target = get_device(device).target
+    height, vectors = tile_of(target)
+    return height, vectors * target.lanes(accumulator(dtype).size)
 
 
 def as_value(ref: int, strides: Strides, shape: tuple[int, ...]) -> Any:

@@ -5,6 +5,7 @@ Next: ``kernels.py``."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache, cached_property
 from types import ModuleType
@@ -67,10 +68,13 @@ class Library:
                     found = self.numbers[name] = len(self.kernels) - 1
         return found
 
-    def compile(self, numbers: set[int]) -> int:
+    def compile(self, numbers: Iterable[int]) -> int:
         """See that these kernels have addresses; how many did not have one."""
+        missing = [self.kernels[i] for i in numbers if not self.kernels[i].address]
+        if not missing:
+            return 0
         with compile_lock:
-            missing = sorted((self.kernels[i] for i in numbers if not self.kernels[i].address), key=lambda g: g.title)
+            missing = sorted([g for g in missing if not g.address], key=lambda g: g.title)
             if missing:
                 names = [g.title for g in missing]
 
