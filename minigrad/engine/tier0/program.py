@@ -104,8 +104,9 @@ class DirectProgram:
         used = sorted(set(b.kernels))
         self.compiled = library().compile(used)
         known = library().kernels
-        traits = np.zeros((3, used[-1] + 1 if used else 0), np.int64)
-        traits[:, used] = np.array([(known[i].address, known[i].arity, known[i].cost) for i in used], np.int64).T
+        traits = np.zeros((4, used[-1] + 1 if used else 0), np.int64)
+        traits[:, used] = np.array([(known[i].address, known[i].arity, known[i].cost, known[i].pointwise)
+                                     for i in used], np.int64).T
         flat: list[int] = []
         rows = []
         for numbers, iterations, elements_each in b.numbers:
@@ -113,13 +114,13 @@ class DirectProgram:
             flat += numbers
         kernels = np.array(b.kernels, np.int64)
         number, iterations, elements_each = np.array(rows, np.int64).reshape(-1, 3)[np.array(b.records, np.int64)].T
-        address, arity, cost = traits[:, kernels]
+        address, arity, cost, pointwise = traits[:, kernels]
         first = arity.cumsum() - arity
         each = cost * elements_each
         work = each * iterations
         parallel = (iterations > 1) & (work >= 2 * WORK_PER_THREAD)
         grain = -(-WORK_PER_THREAD // np.maximum(each, 1)) * parallel
-        sources, offsets = self._place(b, results, cells, first, arity)
+        sources, offsets = self._place(b, results, cells, arity, pointwise)
         self.table = CallTable(Columns(address, iterations, grain, first, sources, offsets, number,
                                        np.array(flat, np.int64)), LEAVES + self.leaves + len(self.output_bytes) + 1,
                                _parts(work))
@@ -161,8 +162,8 @@ class DirectProgram:
         for i, (value, dtype) in enumerate(b.fixed_numbers):
             self.pool[start + i] = _bits(repr(value), value, dtype)
 
-    def _place(self, b: NodeBuilder, results: list[int], cells: np.ndarray, first: np.ndarray,
-               arities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _place(self, b: NodeBuilder, results: list[int], cells: np.ndarray, arity: np.ndarray,
+               pointwise: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The slot and offset of each cell. The slots: numbers, iota, status, leaves, outputs, and last the arena,
         which holds all other memories."""
         sizes = np.array(b.nbytes, np.int64)
@@ -180,8 +181,9 @@ class DirectProgram:
         places, self.arena_bytes = ends - padded, int(ends[-1])
         memories = cells >> SHIFT
         if self.arena_bytes > SMALL_ARENA:
-            calls = np.repeat(np.arange(len(first)), arities)
-            places, self.arena_bytes = _reused(own, padded, memories, calls)
+            calls = np.repeat(np.arange(len(arity)), arity)
+            overwritable = _overwritable(cells, sizes, arity, pointwise, calls)
+            places, self.arena_bytes = _reused(own, padded, memories, calls, overwritable)
         places *= own
         if self.arena_bytes > MOST_ARENA:
             raise Declined(f"{self.arena_bytes} bytes of intermediate values")
@@ -243,13 +245,29 @@ class DirectProgram:
         self.filled = given
 
 
-def _reused(own: np.ndarray, padded: np.ndarray, memories: np.ndarray,
-            calls: np.ndarray) -> tuple[np.ndarray, int]:
-    """Places in an arena where the memory of a value that no later call reads goes to later values; and the bytes of
-    the arena. ``memories``, ``calls``: which call touches which memory, in order."""
+def _overwritable(cells: np.ndarray, sizes: np.ndarray, arity: np.ndarray, pointwise: np.ndarray,
+                  calls: np.ndarray) -> np.ndarray:
+    """Whether a call may write its result over what it reads by a cell: whole memory of the same size."""
+    memories = cells >> SHIFT
+    start = arity.cumsum() - arity
+    position = np.arange(len(cells)) - start[calls]
+    whole = (cells & ((1 << SHIFT) - 1) == 0) & (sizes[memories] == sizes[memories[start[calls]]])
+    return whole & (position > 0) & (pointwise[calls] >> np.maximum(position - 1, 0) & 1 > 0)
+
+
+def _reused(own: np.ndarray, padded: np.ndarray, memories: np.ndarray, calls: np.ndarray,
+            overwritable: np.ndarray) -> tuple[np.ndarray, int]:
+    """Places in an arena where the memory of a value that no later call reads goes to later values, or to the result of
+    the call that reads it last; and the bytes of the arena. ``memories``, ``calls``: which call touches which memory,
+    in order."""
     birth, death = np.full(len(own), len(calls), np.int64), np.zeros(len(own), np.int64)
     death[memories] = calls  # the last one stays
     birth[memories[::-1]] = calls[::-1]
+    last = calls == death[memories]
+    over = np.zeros(len(own), bool)
+    over[memories[last & overwritable]] = True
+    over[memories[last & ~overwritable]] = False
+    death -= over
     wanted = np.flatnonzero(own)
     by_birth = wanted[np.argsort(birth[wanted], kind="stable")].tolist()
     by_death = wanted[np.argsort(death[wanted], kind="stable")].tolist()
