@@ -24,6 +24,7 @@ from minigrad.engine.tier0.views import Strides, merged, simplest
 from minigrad.engine.walk import Pending
 from minigrad.graph.lazy import LazyBuffer, contiguous_strides
 from minigrad.ops import MOVEMENT, SCALAR_OPS, Op, cast
+from minigrad.runtime.allocator import LINE
 from minigrad.runtime.device import get_device
 
 SHIFT = 40
@@ -75,7 +76,7 @@ class Builder:
         self.of_size: dict[int, int] = {}
         self.map_of: dict[Any, int] = {}
         self.copies: dict[Any, int] = {}
-        self.ways: dict[Any, tuple[int, int, int]] = {}
+        self.ways: dict[Any, list[tuple[int, int, int, int]]] = {}
         self.fixed: dict[Any, int] = {}
         self.fixed_numbers: list[tuple[Any, DType]] = []
         self.exponents: set[int] = set()
@@ -326,25 +327,45 @@ class Builder:
                 contiguous_strides(shape) if to_strides is None else to_strides,
                 (0,) * len(shape) if strides is None else strides, shape, size)
         if to is None:
-            to = len(self.nbytes) << SHIFT
-            self.nbytes.append(how[2])
-        self.kernels.append(how[0])
-        self.records.append(how[1])
-        self.cells += (to, source)
+            to = self.new(math.prod(shape) * size)
+        for kernel, record, to_offset, offset in how:
+            self.kernels.append(kernel)
+            self.records.append(record)
+            self.cells += (to + to_offset, source + offset)
         return to
 
-    def _way(self, to_strides: Strides, strides: Strides, shape: tuple[int, ...], size: int) -> tuple[int, int, int]:
-        """The kernel and the record of a copy, and its bytes."""
+    def _way(self, to_strides: Strides, strides: Strides, shape: tuple[int, ...],
+             size: int) -> list[tuple[int, int, int, int]]:
+        """The calls of a copy: the kernel, the record, and where they begin to write and to read, in bytes."""
         axes, (steps, from_steps) = merged(shape, (to_strides, strides))
         if not axes:
             axes, steps, from_steps = [1], [1], [1]
-        dense = steps[-1] == 1 and from_steps[-1] == 1
-        if dense and len(axes) == 1:
+        line = LINE // size
+        if len(axes) < 2 or axes[-1] < 2 * line or (steps[-1], from_steps[-1] == 1, from_steps[-2]) != (1, False, 1):
+            return [self._copy(axes, steps, from_steps, size, 0)]
+        # It swaps axes. Cache line by cache line of the result, so that the lines it reads are used up while they are
+        # in the cache.
+        count, rest = divmod(axes[-1], line)
+
+        def cut(of: list[int], width: int) -> list[int]:
+            return [*of[:-2], width * of[-1], *of[-2:]]
+
+        made = [self._copy([*axes[:-2], count, axes[-2], line], cut(steps, line), cut(from_steps, line), size, 0)]
+        if rest:
+            made.append(self._copy([*axes[:-1], rest], steps, from_steps, size, count * line))
+        return made
+
+    def _copy(self, axes: list[int], steps: list[int], from_steps: list[int], size: int,
+              start: int) -> tuple[int, int, int, int]:
+        """One call, from position ``start`` of the last axis on."""
+        dense = steps[-1] == 1, from_steps[-1] == 1
+        if dense[0] and len(axes) == 1:
             axes, steps, from_steps = [1, *axes], [0, *steps], [0, *from_steps]
         if len(axes) > MOST_AXES:
             raise Declined(f"a copy over {len(axes)} axes")
-        return (self.number(("copy", size, len(axes), dense)),
-                self.record((*axes[1:], *steps, *from_steps), axes[0], math.prod(axes[1:])), math.prod(shape) * size)
+        return (self.number(("copy", size, len(axes), *dense)),
+                self.record((*axes[1:], *steps, *from_steps), axes[0], math.prod(axes[1:])),
+                start * steps[-1] * size, start * from_steps[-1] * size)
 
     def fill(self, to: int, value: int, count: int, size: int) -> None:
         """A call that writes the element at ``value`` ``count`` times."""

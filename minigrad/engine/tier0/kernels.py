@@ -141,8 +141,9 @@ def _blocks(name: Name, arrays: Sequence[Array], lanes: int, store: Callable[[Sy
 # --- movement ------------------------------------------------------------------------------------------------------
 
 
-def _copy(target: Target, size: int, axes: int, dense: bool) -> Kernel:
-    """``dense``: along the last axis neighbours stay neighbours."""
+def _copy(target: Target, size: int, axes: int, to_dense: bool, from_dense: bool) -> Kernel:
+    """``to_dense``, ``from_dense``: what are neighbours along the last axis are so in memory. Elements that lie apart are
+    gathered into vectors, if there are such instructions for their size."""
     dtype = _BY_SIZE[size]
     out, source = _array("out", dtype, True), _array("in", dtype)
     sizes = [f"n{i}" for i in range(1, axes)]
@@ -150,11 +151,13 @@ def _copy(target: Target, size: int, axes: int, dense: bool) -> Kernel:
     p = var("p", 0, MOST)
     index = [p, *(var(f"i{i}", 0, MOST) for i in range(1, axes))]
 
+    dense = {"to": to_dense, "from": from_dense}
+
     def position(side: str, last: Sym) -> Sym:
         at = _ZERO
         for i in range(axes):
             x = last if i == axes - 1 else index[i]
-            at = at + (x if dense and i == axes - 1 else x * _number(f"{side}{i}"))
+            at = at + (x if dense[side] and i == axes - 1 else x * _number(f"{side}{i}"))
         return at
 
     def store(at: Sym) -> Store:
@@ -163,10 +166,11 @@ def _copy(target: Target, size: int, axes: int, dense: bool) -> Kernel:
     if axes == 1:
         body: list[Statement] = [store(p)]
     else:
-        body = _run(_number(sizes[-1]), lanes_for(target, size) if dense else 1, store)
+        vectors = to_dense and (from_dense or size >= 4)
+        body = _run(_number(sizes[-1]), lanes_for(target, size) if vectors else 1, store)
         for i in range(axes - 2, 0, -1):
             body = [For(index[i], _ZERO, _number(sizes[i - 1]), 1, "serial", tuple(body))]
-    return _finished(("copy", size, axes, dense), (out, source), (*sizes, *outer), p, body)
+    return _finished(("copy", size, axes, to_dense, from_dense), (out, source), (*sizes, *outer), p, body)
 
 
 # --- reductions ----------------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ Next: ``library.py``.
     ("map", op, dtypes, to, same, y)     out, operands               n                     blocks of ``BLOCK``
     ("rows", op, dtypes, to, same)       out, operands               n, steps              rows
     ("random",)                          out, key                    n                     blocks of ``BLOCK``
-    ("copy", bytes, axes, dense)         out, in                     sizes[1:], strides    sizes[0]
+    ("copy", bytes, axes, dense, dense)  out, in                     sizes[1:], strides    sizes[0]
     ("reduce", op, dtype)                out, in                     n                     rows
     ("scan", op, dtype)                  out, in                     n                     rows
     ("dot", dtype)                       out, a, b                   product.NUMBERS       batches * blocks
