@@ -36,20 +36,21 @@ def function(b: Builder, node: LazyBuffer, at: At) -> None:
     """The value of a FUNCTION: its first output. ``b.outputs`` has all of them."""
     body = node.arg
     values: list[Any] = []
-    plain = True
+    forms: list[bool] = []
+    alone = False
     for s in node.srcs:
         value = at[s]
-        if value.__class__ is not int:
-            if value.__class__ is Product:
-                value = b.plain(s, at)
-            else:
-                plain = False
+        if value.__class__ is Product:
+            value = b.plain(s, at)
         values.append(value)
-    key = body if plain else (body, *["plain" if v.__class__ is int else v.strides for v in values])
+        forms.append(value.__class__ is int)
+        alone = alone or not (forms[-1] or value.strides is None)
+    key = (body, *forms)
     template = b.templates.get(key)
     if template is None:
-        # Most bodies come once. And of those that check indices, each call has status words of its own.
-        if key not in b.templates or any([n.op in (Op.GATHER, Op.SCATTER) for n in body.order]):
+        # Most bodies come once. Those that are given views share the copies they need with others. And of those that
+        # check indices, each call has status words of its own.
+        if alone or key not in b.templates or any([n.op in (Op.GATHER, Op.SCATTER) for n in body.order]):
             b.templates[key] = None
             _set(b, node, at, _run(b, body, values))
             return
