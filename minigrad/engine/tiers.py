@@ -109,7 +109,8 @@ def _structure(pending: Pending) -> tuple[int, int]:
     number: dict[LazyBuffer, int] = {}
     parts: list[object] = []
     for node in pending.order:
-        parts.append((node.op, node.dtype.name, len(node.shape), *[number[s] for s in node.srcs]))
+        name = node.arg.name if node.op == Op.FUNCTION else node.op
+        parts.append((name, node.dtype.name, len(node.shape), *[number[s] for s in node.srcs]))
         number[node] = len(number)
     return hash(tuple(parts)), hash(tuple([node.shape for node in pending.order]))
 

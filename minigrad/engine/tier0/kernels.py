@@ -142,8 +142,8 @@ def _blocks(name: Name, arrays: Sequence[Array], lanes: int, store: Callable[[Sy
 
 
 def _copy(target: Target, size: int, axes: int, to_dense: bool, from_dense: bool) -> Kernel:
-    """``to_dense``, ``from_dense``: what are neighbours along the last axis are so in memory. Elements that lie apart are
-    gathered into vectors, if there are such instructions for their size."""
+    """``to_dense``, ``from_dense``: neighbours along the last axis are neighbours in memory. Elements that lie apart
+    are gathered into vectors, if there are such instructions for their size."""
     dtype = _BY_SIZE[size]
     out, source = _array("out", dtype, True), _array("in", dtype)
     sizes = [f"n{i}" for i in range(1, axes)]
@@ -272,5 +272,5 @@ def _put(target: Target, mode: str, dtype_name: str) -> Kernel:
 
 
 _MAKERS: dict[str, Callable[..., Kernel]] = {
-    "map": _map, "rows": _rows, "random": _random, "copy": _copy, "reduce": _reduce, "scan": _scan, "dot": _dot, "locate": _locate,
-    "take": _take, "put": _put}
+    "map": _map, "rows": _rows, "random": _random, "copy": _copy, "reduce": _reduce, "scan": _scan, "dot": _dot,
+    "locate": _locate, "take": _take, "put": _put}

@@ -247,11 +247,12 @@ class DirectProgram:
 
 def _overwritable(cells: np.ndarray, sizes: np.ndarray, arity: np.ndarray, pointwise: np.ndarray,
                   calls: np.ndarray) -> np.ndarray:
-    """Whether a call may write its result over what it reads by a cell: whole memory of the same size."""
+    """Whether a call may write its result over what it reads by a cell: it needs that element by element, and it is the
+    whole of its memory."""
     memories = cells >> SHIFT
     start = arity.cumsum() - arity
     position = np.arange(len(cells)) - start[calls]
-    whole = (cells & ((1 << SHIFT) - 1) == 0) & (sizes[memories] == sizes[memories[start[calls]]])
+    whole = sizes[memories] == sizes[memories[start[calls]]]
     return whole & (position > 0) & (pointwise[calls] >> np.maximum(position - 1, 0) & 1 > 0)
 
 
