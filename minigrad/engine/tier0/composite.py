@@ -46,7 +46,7 @@ def function(b: Builder, node: LazyBuffer, at: At) -> None:
         forms.append(value.__class__ is int)
         alone = alone or not (forms[-1] or value.strides is None)
     key = (body, *forms)
-    template = b.templates.get(key)
+    template = None if alone else b.templates.get(key)
     if template is None:
         # Most bodies come once. Those that are given views share the copies they need with others. And of those that
         # check indices, each call has status words of its own.
