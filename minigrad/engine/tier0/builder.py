@@ -77,6 +77,7 @@ class Builder:
         self.map_of: dict[Any, int] = {}
         self.copies: dict[Any, int] = {}
         self.ways: dict[Any, list[tuple[int, int, int, int]]] = {}
+        self.rows: dict[Any, tuple[int, int]] = {}
         self.fixed: dict[Any, int] = {}
         self.fixed_numbers: list[tuple[Any, DType]] = []
         self.exponents: set[int] = set()
@@ -207,26 +208,42 @@ class Builder:
     def _by_rows(self, node: LazyBuffer, at: dict[LazyBuffer, Any]) -> bool:
         """Compute an elementwise op on views that have at most two axes, so that none need be copied: rows whose
         elements are neighbours or one element. False if they have more."""
-        shape = node.shape
         refs: list[int] = []
-        strides = [contiguous_strides(shape)]
+        key: list[Any] = [node.op, node.srcs[-1].dtype, node.shape]
         for s in node.srcs:
             value = at[s]
             if value.__class__ is Product:
                 value = self.plain(s, at)
-            plain = value.__class__ is int
-            refs.append(value if plain else value.ref)
-            strides.append(strides[0] if plain else value.strides or (0,) * len(shape))
-        axes, steps = merged(shape, strides)
-        if len(axes) > 2 or any([s[-1] not in (0, 1) for s in steps]):
+            if value.__class__ is int:
+                refs.append(value)
+                key.append(())
+            else:
+                refs.append(value.ref)
+                key.append(value.strides)
+        form = tuple(key)
+        how = self.rows.get(form)
+        if how is None:
+            how = self.rows[form] = self._rows(node, key[3:])
+        if how[0] < 0:
             return False
-        same = sum([1 << i for i, s in enumerate(steps[1:]) if not s[-1]])
-        out = self.new(node.size * node.dtype.size)
-        _, op, dtypes, to, _, _ = _map_name(node, 0)
-        self.call(("rows", op, dtypes, to, same), (axes[-1], *[s[0] if len(axes) > 1 else 0 for s in steps[1:]]),
-                  axes[0] if len(axes) > 1 else 1, axes[-1], [out, *refs])
-        at[node] = out
+        at[node] = self.new(node.size * node.dtype.size)
+        self.kernels.append(how[0])
+        self.records.append(how[1])
+        self.cells += (at[node], *refs)
         return True
+
+    def _rows(self, node: LazyBuffer, operands: Sequence[Strides | None]) -> tuple[int, int]:
+        """The kernel and the record of an elementwise op by rows; -1 if it cannot be done so. Of the operands, their
+        strides; (): in row-major order."""
+        whole = contiguous_strides(node.shape)
+        axes, (_, *steps) = merged(node.shape, [whole, *[(0,) * len(whole) if x is None else x or whole
+                                                         for x in operands]])
+        if len(axes) > 2 or any([s[-1] not in (0, 1) for s in steps]):
+            return -1, 0
+        same = sum([1 << i for i, s in enumerate(steps) if not s[-1]])
+        rows, starts = (axes[0], [s[0] for s in steps]) if len(axes) > 1 else (1, [0] * len(steps))
+        _, op, dtypes, to, _, _ = _map_name(node, 0)
+        return self.number(("rows", op, dtypes, to, same)), self.record((axes[-1], *starts), rows, axes[-1])
 
     # --- calls
 
