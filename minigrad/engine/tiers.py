@@ -12,7 +12,7 @@ Costs are in nanoseconds of the machine this was measured on (2 cores, AVX-512, 
               expanded operands, which a matrix product sums: what one takes longer than when it is compiled
 
 - A graph of few nodes is compiled at once: people look at its kernel, and it is likely to come again. Unless graphs of
-  the same structure came with ``SIZES`` other sizes before: then sizes vary, and this one need not come again either.
+  the same structure came with another size before: then sizes vary, and this one need not come again either.
 - A graph of ``MANY`` nodes or more is run at once, if that costs less than compiling it.
 - Whatever was run at once is compiled when its runs so far would have paid for compiling: so no program spends more
   than twice what it would have, had it known how often each graph comes."""
@@ -31,7 +31,6 @@ from minigrad.ops import MOVEMENT, Op
 COMPILE, COMPILE_NODE = 20_000_000, 1_000_000
 RUN, RUN_NODE, RUN_ELEMENT, RUN_PRODUCT = 15_000, 50.0, 0.5, 0.0005
 MANY = 256
-SIZES = 2
 CAPACITY = 4096
 """Structures remembered."""
 
@@ -86,22 +85,19 @@ def cost_of(order: Sequence[LazyBuffer]) -> Cost:
 
 
 class Sightings:
-    """The structures seen, each with the sizes it came with, few of them."""
+    """The structures seen, each with the size it came with first."""
 
     def __init__(self) -> None:
-        self.seen: OrderedDict[int, set[int]] = OrderedDict()
+        self.seen: OrderedDict[int, int] = OrderedDict()
 
     def vary(self, pending: Pending) -> bool:
-        """Whether graphs of this structure came with ``SIZES`` other sizes before. Remembers this one."""
+        """Whether a graph of this structure came with another size before. Remembers this one."""
         structure, sizes = _structure(pending)
-        known = self.seen.setdefault(structure, set())
+        first = self.seen.setdefault(structure, sizes)
         self.seen.move_to_end(structure)
         if len(self.seen) > CAPACITY:
             self.seen.popitem(last=False)
-        before = len(known - {sizes})
-        if before < SIZES:
-            known.add(sizes)
-        return before >= SIZES
+        return first != sizes
 
 
 def _structure(pending: Pending) -> tuple[int, int]:
