@@ -11,6 +11,27 @@ from dataclasses import dataclass
 C_FUNCTIONS = frozenset(("fmod", "fma", "fmaf", "floor", "floorf", "ceil", "ceilf", "trunc", "truncf", "rint",
                              "rintf", "sqrt", "sqrtf", "memcpy", "memset", "memmove"))
 
+BLOCK_K = 256
+"""Products of a matrix product that are added up in a register before the sum goes to memory: bounds the cache that a
+tile's operands take, and the error of the sum."""
+
+
+def k_block(size: int, inside: int = 1) -> int:
+    """How many steps of ``size``, each of ``inside`` products, are added up in registers: about ``BLOCK_K`` products,
+    and blocks of one size where it can be. The order of a matrix product's sums follows from this, in both tiers.
+
+    >>> k_block(512), k_block(1024), k_block(1025)
+    (512, 256, 205)
+    """
+    total = size * inside
+    if total <= 2 * BLOCK_K:
+        return size
+    block = max(1, -(-size // max(1, round(total / BLOCK_K))))
+    for smaller in range(block, max(1, block // 2), -1):
+        if size % smaller == 0 and smaller * inside >= BLOCK_K // 2:
+            return smaller
+    return block
+
 
 @dataclass(frozen=True)
 class Target:

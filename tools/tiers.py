@@ -1,6 +1,7 @@
 """Stage: beside the house. In: programs that no process has seen before, and graphs of many lengths and sizes. Out: how
 long their first runs take, and how far the cost model of ``minigrad/engine/tiers.py`` is from what is measured.
-``python tools/tiers.py`` prints both; process CPU time, nothing cached. Next: ``minigrad/engine/tiers.py``."""
+``python tools/tiers.py`` prints both, in process CPU time, nothing cached; and what matrix products reach. Next:
+``minigrad/engine/tiers.py``."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from time import process_time
+from time import perf_counter, process_time
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -120,8 +121,26 @@ def model() -> None:
               f"{running * 1e6:9.1f} {cost.run / 1e3:9.1f}")
 
 
+def products() -> None:
+    """GFLOP/s of matrix products, by tier 0 and compiled."""
+    print(f"{'M':>6} {'K':>6} {'N':>6} {'tier 0':>8} {'compiled':>9}")
+    for m, k, n in ((60, 256, 256), (1206, 256, 256), (1206, 256, 1024), (1206, 1024, 256), (512, 512, 512)):
+        a, b = minigrad.rand(m, k), minigrad.rand(k, n)
+        speeds = []
+        for tier in (2, 0):
+            plans.clear()
+            best = float("inf")
+            with minigrad.config(TIERS=tier, REPLAY=0):
+                for _ in range(20):
+                    start = perf_counter()
+                    (a @ b).realize()
+                    best = min(best, perf_counter() - start)
+            speeds.append(2 * m * k * n / best / 1e9)
+        print(f"{m:6} {k:6} {n:6} {speeds[0]:8.0f} {speeds[1]:9.0f}")
+
+
 def main() -> None:
-    """Each row in a process of its own, then the cost model."""
+    """Each row in a process of its own, then the cost model and matrix products."""
     parser = argparse.ArgumentParser("python tools/tiers.py", description=__doc__)
     parser.add_argument("--row", choices=ROWS, help="this row only, in this process")
     options = parser.parse_args()
@@ -135,6 +154,7 @@ def main() -> None:
     for name in ROWS:
         subprocess.run([sys.executable, __file__, "--row", name], check=True, env={**os.environ, "CACHE": "0"})
     model()
+    products()
 
 
 if __name__ == "__main__":

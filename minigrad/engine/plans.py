@@ -31,6 +31,10 @@ MOST_NODES = 1 << 19
 MOST_CALLS = 1 << 18
 """Calls of all programs of tier 0 that are kept, about 100 bytes each."""
 
+MOST_PROGRAMS = 512
+"""Programs of tier 0 that are kept, about 20 KB each beside their calls: those of sizes that do not come back go. To
+make one again takes about a millisecond."""
+
 
 class Key(tuple[Any, ...]):
     """A graph's key that hashes itself once: one of 100,000 nodes takes 20 ms."""
@@ -147,7 +151,7 @@ class PlanCache:
                 self._remember(key, family)
                 self.programs[key] = family
                 self.calls += len(program)
-                while self.calls > MOST_CALLS and len(self.programs) > 1:
+                while len(self.programs) > MOST_PROGRAMS or (self.calls > MOST_CALLS and len(self.programs) > 1):
                     self._drop(next(iter(self.programs)))
         family.pay()
         self.hits += hit

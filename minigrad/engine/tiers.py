@@ -8,11 +8,11 @@ Costs are in nanoseconds of the machine this was measured on (2 cores, AVX-512, 
 
     compile   COMPILE + COMPILE_NODE * nodes        a first step costs 1 to 2 ms a node, most of it in LLVM; a long
               chain that becomes a single kernel 0.2 to 0.6
-    run       RUN + RUN_NODE * nodes + RUN_ELEMENT * elements that those nodes compute (a quarter of those of products
-              of expanded operands: mostly those of a matrix product)
+    run       RUN + RUN_NODE * nodes + RUN_ELEMENT * elements that those nodes compute + RUN_PRODUCT * products of
+              expanded operands, which a matrix product sums: what one takes longer than when it is compiled
 
 - A graph of few nodes is compiled at once: people look at its kernel, and it is likely to come again. Unless graphs of
-  the same structure came with ``SIZES`` other sizes before: then sizes vary, and this one need not come again either.
+  the same structure came with another size before: then sizes vary, and this one need not come again either.
 - A graph of ``MANY`` nodes or more is run at once, if that costs less than compiling it.
 - Whatever was run at once is compiled when its runs so far would have paid for compiling: so no program spends more
   than twice what it would have, had it known how often each graph comes."""
@@ -29,9 +29,8 @@ from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import MOVEMENT, Op
 
 COMPILE, COMPILE_NODE = 20_000_000, 1_000_000
-RUN, RUN_NODE, RUN_ELEMENT = 15_000, 50.0, 0.5
+RUN, RUN_NODE, RUN_ELEMENT, RUN_PRODUCT = 15_000, 50.0, 0.5, 0.0005
 MANY = 256
-SIZES = 2
 CAPACITY = 4096
 """Structures remembered."""
 
@@ -41,6 +40,7 @@ class Cost(NamedTuple):
 
     nodes: int
     elements: int
+    products: int
 
     @property
     def compile(self) -> float:
@@ -50,7 +50,7 @@ class Cost(NamedTuple):
     @property
     def run(self) -> float:
         """Nanoseconds of one run by tier 0."""
-        return RUN + RUN_NODE * self.nodes + RUN_ELEMENT * self.elements
+        return RUN + RUN_NODE * self.nodes + RUN_ELEMENT * self.elements + RUN_PRODUCT * self.products
 
 
 def cost_of(order: Sequence[LazyBuffer]) -> Cost:
@@ -59,9 +59,9 @@ def cost_of(order: Sequence[LazyBuffer]) -> Cost:
     >>> from minigrad.dtype import float32
     >>> a = LazyBuffer.const(2.0, float32, (3,), "CPU")
     >>> cost_of([a, a.unary("NEG")])
-    Cost(nodes=1, elements=3)
+    Cost(nodes=1, elements=3, products=0)
     """
-    nodes = elements = 0
+    nodes = elements = products = 0
     bodies: dict[int, Cost] = {}
     for node in order:
         op = node.op
@@ -71,32 +71,33 @@ def cost_of(order: Sequence[LazyBuffer]) -> Cost:
                 inside = bodies[id(node.arg)] = cost_of(node.arg.order)
             nodes += inside.nodes
             elements += inside.elements
+            products += inside.products
         elif node.srcs and op not in MOVEMENT and op != Op.OUTPUT:
             nodes += 1
             n = 1
             for size in node.shape:
                 n *= size
-            elements += n >> 2 if op == Op.MUL and node.srcs[0].op == Op.EXPAND else n
-    return Cost(nodes, elements)
+            if op == Op.MUL and node.srcs[0].op == Op.EXPAND == node.srcs[1].op:
+                products += n
+            else:
+                elements += n
+    return Cost(nodes, elements, products)
 
 
 class Sightings:
-    """The structures seen, each with the sizes it came with, few of them."""
+    """The structures seen, each with the size it came with first."""
 
     def __init__(self) -> None:
-        self.seen: OrderedDict[int, set[int]] = OrderedDict()
+        self.seen: OrderedDict[int, int] = OrderedDict()
 
     def vary(self, pending: Pending) -> bool:
-        """Whether graphs of this structure came with ``SIZES`` other sizes before. Remembers this one."""
+        """Whether a graph of this structure came with another size before. Remembers this one."""
         structure, sizes = _structure(pending)
-        known = self.seen.setdefault(structure, set())
+        first = self.seen.setdefault(structure, sizes)
         self.seen.move_to_end(structure)
         if len(self.seen) > CAPACITY:
             self.seen.popitem(last=False)
-        before = len(known - {sizes})
-        if before < SIZES:
-            known.add(sizes)
-        return before >= SIZES
+        return first != sizes
 
 
 def _structure(pending: Pending) -> tuple[int, int]:
@@ -104,7 +105,8 @@ def _structure(pending: Pending) -> tuple[int, int]:
     number: dict[LazyBuffer, int] = {}
     parts: list[object] = []
     for node in pending.order:
-        parts.append((node.op, node.dtype.name, len(node.shape), *[number[s] for s in node.srcs]))
+        name = node.arg.name if node.op == Op.FUNCTION else node.op
+        parts.append((name, node.dtype.name, len(node.shape), *[number[s] for s in node.srcs]))
         number[node] = len(number)
     return hash(tuple(parts)), hash(tuple([node.shape for node in pending.order]))
 

@@ -17,11 +17,7 @@ from minigrad.lower.rows import Domain
 from minigrad.lower.values import Reduction
 from minigrad.ops import Op
 from minigrad.symbolic import Sym, coefficient, variables
-from minigrad.target import Target
-
-BLOCK_K = 256
-"""Products added up in a register before the sum goes to memory: bounds the cache that a tile's operands take, and the
-error of the sum."""
+from minigrad.target import BLOCK_K, Target, k_block
 
 AMORTISED = 48
 """Rows that a packed tile of the other operand is used for, at least: copying an element costs about as much as four
@@ -271,18 +267,7 @@ def _choose_depth(tiling: Tiling) -> None:
         if inside * tiling.k[position].size > 2 * BLOCK_K:
             break
         inside *= tiling.k[position].size
-    size = tiling.k[tiling.cut].size
-    total = prod(x.size for x in tiling.k[tiling.cut:])
-    if total <= 2 * BLOCK_K:
-        tiling.depth = size
-        return
-    inside = total // size
-    blocks = max(1, round(total / BLOCK_K))
-    tiling.depth = max(1, -(-size // blocks))
-    for smaller in range(tiling.depth, max(1, tiling.depth // 2), -1):
-        if size % smaller == 0 and smaller * inside >= BLOCK_K // 2:
-            tiling.depth = smaller
-            break
+    tiling.depth = k_block(tiling.k[tiling.cut].size, prod(x.size for x in tiling.k[tiling.cut + 1:]))
 
 
 def _choose_blocks(tiling: Tiling) -> None:

@@ -38,13 +38,12 @@ class CallTable:
     def __init__(self, columns: Columns, slots: int, parts: Sequence[int]) -> None:
         c = columns
         self._cells = np.zeros(max(1, len(c.sources)), np.int64)
-        self._moves = np.stack([c.sources, c.offsets], 1).astype(np.int64, order="C")
+        self._moves = _table(c.sources, c.offsets)
         self._numbers = np.ascontiguousarray(c.numbers, np.int64)
         self._slots: Any = np.zeros(max(1, slots), np.uint64)
         self._pack = struct.Struct(f"={slots}Q").pack_into
-        self._steps = np.stack([c.functions, _address(self._cells) + 8 * c.first,
-                                _address(self._numbers) + 8 * c.number, c.iterations, c.grain], 1).astype(
-                                    np.int64, order="C")
+        self._steps = _table(c.functions, _address(self._cells) + 8 * c.first, _address(self._numbers) + 8 * c.number,
+                             c.iterations, c.grain)
         self._parts = tuple(parts)
         self._run = np.array([_address(self._steps), self._parts[0] if self._parts else 0, 0, 1, _address(self._slots),
                               _address(self._moves), _address(self._cells), len(self._moves)], np.int64)
@@ -85,6 +84,13 @@ class CallTable:
                 self._call(self._run_address)
         finally:
             run[:2], run[7] = first, moves
+
+
+def _table(*columns: np.ndarray) -> np.ndarray:
+    table = np.empty((len(columns[0]), len(columns)), np.int64)
+    for i, column in enumerate(columns):
+        table[:, i] = column
+    return table
 
 
 def _address(array: np.ndarray) -> int:

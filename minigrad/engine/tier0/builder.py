@@ -12,17 +12,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from minigrad.dtype import DType
+from minigrad.dtype import DType, accumulator
 from minigrad.engine.tier0.library import library
-from minigrad.engine.tier0.names import BLOCK, Name
+from minigrad.engine.tier0.names import BLOCK, Name, tile_of
 from minigrad.engine.tier0.views import Strides, merged, simplest
 from minigrad.engine.walk import Pending
 from minigrad.graph.lazy import LazyBuffer, contiguous_strides
 from minigrad.ops import MOVEMENT, SCALAR_OPS, Op, cast
+from minigrad.runtime.allocator import LINE
+from minigrad.runtime.device import get_device
 
 SHIFT = 40
 NUMBERS, IOTA, STATUS, LEAVES = 0, 1, 2, 3
@@ -73,7 +76,8 @@ class Builder:
         self.of_size: dict[int, int] = {}
         self.map_of: dict[Any, int] = {}
         self.copies: dict[Any, int] = {}
-        self.ways: dict[Any, tuple[int, int, int]] = {}
+        self.ways: dict[Any, list[tuple[int, int, int, int]]] = {}
+        self.rows: dict[Any, tuple[int, int]] = {}
         self.fixed: dict[Any, int] = {}
         self.fixed_numbers: list[tuple[Any, DType]] = []
         self.exponents: set[int] = set()
@@ -172,8 +176,8 @@ class Builder:
 
     def spread(self, node: LazyBuffer, at: dict[LazyBuffer, Any]) -> tuple[int, Sequence[int]] | None:
         """Operands of an elementwise op that are not all plain memory: those that are one element for all, as bits, and
-        the references. None: the node has its value already, as all of its operands are one element, or as a product
-        that a sum may take."""
+        the references. None: the node has its value already: all of its operands are one element, or it is a product
+        that a sum may take, or it was computed by rows."""
         srcs = node.srcs
         refs: list[int] = []
         same = views = 0
@@ -193,13 +197,53 @@ class Builder:
             at[node] = View(out, None)
         elif views == 2 and node.op == Op.MUL and all([_repeats(at[s], node.shape) for s in srcs]):
             at[node] = Product(at[srcs[0]], at[srcs[1]])
-        else:
+        elif not views or not self._by_rows(node, at):
             if views:
                 refs = [self.plain(s, at) if ref < 0 else ref for s, ref in zip(srcs, refs, strict=True)]
             return same, refs
         if self.watching:
             self.keep(node, at[node])
         return None
+
+    def _by_rows(self, node: LazyBuffer, at: dict[LazyBuffer, Any]) -> bool:
+        """Compute an elementwise op on views that have at most two axes, so that none need be copied: rows whose
+        elements are neighbours or one element. False if they have more."""
+        refs: list[int] = []
+        key: list[Any] = [node.op, node.srcs[-1].dtype, node.shape]
+        for s in node.srcs:
+            value = at[s]
+            if value.__class__ is Product:
+                value = self.plain(s, at)
+            if value.__class__ is int:
+                refs.append(value)
+                key.append(())
+            else:
+                refs.append(value.ref)
+                key.append(value.strides)
+        form = tuple(key)
+        how = self.rows.get(form)
+        if how is None:
+            how = self.rows[form] = self._rows(node, key[3:])
+        if how[0] < 0:
+            return False
+        at[node] = self.new(node.size * node.dtype.size)
+        self.kernels.append(how[0])
+        self.records.append(how[1])
+        self.cells += (at[node], *refs)
+        return True
+
+    def _rows(self, node: LazyBuffer, operands: Sequence[Strides | None]) -> tuple[int, int]:
+        """The kernel and the record of an elementwise op by rows; -1 if it cannot be done so. Of the operands, their
+        strides; (): in row-major order."""
+        whole = contiguous_strides(node.shape)
+        axes, (_, *steps) = merged(node.shape, [whole, *[(0,) * len(whole) if x is None else x or whole
+                                                         for x in operands]])
+        if len(axes) > 2 or any([s[-1] not in (0, 1) for s in steps]):
+            return -1, 0
+        same = sum([1 << i for i, s in enumerate(steps) if not s[-1]])
+        rows, starts = (axes[0], [s[0] for s in steps]) if len(axes) > 1 else (1, [0] * len(steps))
+        _, op, dtypes, to, _, _ = _map_name(node, 0)
+        return self.number(("rows", op, dtypes, to, same)), self.record((axes[-1], *starts), rows, axes[-1])
 
     # --- calls
 
@@ -300,25 +344,45 @@ class Builder:
                 contiguous_strides(shape) if to_strides is None else to_strides,
                 (0,) * len(shape) if strides is None else strides, shape, size)
         if to is None:
-            to = len(self.nbytes) << SHIFT
-            self.nbytes.append(how[2])
-        self.kernels.append(how[0])
-        self.records.append(how[1])
-        self.cells += (to, source)
+            to = self.new(math.prod(shape) * size)
+        for kernel, record, to_offset, offset in how:
+            self.kernels.append(kernel)
+            self.records.append(record)
+            self.cells += (to + to_offset, source + offset)
         return to
 
-    def _way(self, to_strides: Strides, strides: Strides, shape: tuple[int, ...], size: int) -> tuple[int, int, int]:
-        """The kernel and the record of a copy, and its bytes."""
+    def _way(self, to_strides: Strides, strides: Strides, shape: tuple[int, ...],
+             size: int) -> list[tuple[int, int, int, int]]:
+        """The calls of a copy: the kernel, the record, and where they begin to write and to read, in bytes."""
         axes, (steps, from_steps) = merged(shape, (to_strides, strides))
         if not axes:
             axes, steps, from_steps = [1], [1], [1]
-        dense = steps[-1] == 1 and from_steps[-1] == 1
-        if dense and len(axes) == 1:
+        line = LINE // size
+        if len(axes) < 2 or axes[-1] < 2 * line or (steps[-1], from_steps[-1] == 1, from_steps[-2]) != (1, False, 1):
+            return [self._copy(axes, steps, from_steps, size, 0)]
+        # It swaps axes. Cache line by cache line of the result, so that the lines it reads are used up while they are
+        # in the cache.
+        count, rest = divmod(axes[-1], line)
+
+        def cut(of: list[int], width: int) -> list[int]:
+            return [*of[:-2], width * of[-1], *of[-2:]]
+
+        made = [self._copy([*axes[:-2], count, axes[-2], line], cut(steps, line), cut(from_steps, line), size, 0)]
+        if rest:
+            made.append(self._copy([*axes[:-1], rest], steps, from_steps, size, count * line))
+        return made
+
+    def _copy(self, axes: list[int], steps: list[int], from_steps: list[int], size: int,
+              start: int) -> tuple[int, int, int, int]:
+        """One call, from position ``start`` of the last axis on."""
+        dense = steps[-1] == 1, from_steps[-1] == 1
+        if dense[0] and len(axes) == 1:
             axes, steps, from_steps = [1, *axes], [0, *steps], [0, *from_steps]
         if len(axes) > MOST_AXES:
             raise Declined(f"a copy over {len(axes)} axes")
-        return (self.number(("copy", size, len(axes), dense)),
-                self.record((*axes[1:], *steps, *from_steps), axes[0], math.prod(axes[1:])), math.prod(shape) * size)
+        return (self.number(("copy", size, len(axes), *dense)),
+                self.record((*axes[1:], *steps, *from_steps), axes[0], math.prod(axes[1:])),
+                start * steps[-1] * size, start * from_steps[-1] * size)
 
     def fill(self, to: int, value: int, count: int, size: int) -> None:
         """A call that writes the element at ``value`` ``count`` times."""
@@ -377,6 +441,14 @@ class Builder:
         for dtype in reversed(casts):
             number = cast(number, dtype)
         return number.item() if number.item() in EXPONENTS else None
+
+
+@lru_cache(64)
+def tile(device: str, dtype: DType) -> tuple[int, int]:
+    """Rows and columns of the tile of a matrix product."""
+    target = get_device(device).target
+    height, vectors = tile_of(target)
+    return height, vectors * target.lanes(accumulator(dtype).size)
 
 
 def as_value(ref: int, strides: Strides, shape: tuple[int, ...]) -> Any:

@@ -1,5 +1,5 @@
-"""Stage: realise, tier 0. In: a FUNCTION node. Out: the calls of its body. They are made once for each body and form of
-its inputs, as a template; all further calls of it copy that with other addresses.
+"""Stage: realise, tier 0. In: a FUNCTION node. Out: the calls of its body. For a body that comes again with
+inputs of the same form they are made as a template; all further calls of it copy that with other addresses.
 Next: ``nodes.py``."""
 
 from __future__ import annotations
@@ -36,19 +36,22 @@ def function(b: Builder, node: LazyBuffer, at: At) -> None:
     """The value of a FUNCTION: its first output. ``b.outputs`` has all of them."""
     body = node.arg
     values: list[Any] = []
-    plain = True
+    forms: list[bool] = []
+    alone = False
     for s in node.srcs:
         value = at[s]
-        if value.__class__ is not int:
-            if value.__class__ is Product:
-                value = b.plain(s, at)
-            else:
-                plain = False
+        if value.__class__ is Product:
+            value = b.plain(s, at)
         values.append(value)
-    key = body if plain else (body, *["plain" if v.__class__ is int else v.strides for v in values])
-    template = b.templates.get(key)
+        forms.append(value.__class__ is int)
+        alone = alone or not (forms[-1] or value.strides is None)
+    key = (body, *forms)
+    template = None if alone else b.templates.get(key)
     if template is None:
-        if any([n.op in (Op.GATHER, Op.SCATTER) for n in body.order]):  # each call has status words of its own
+        # Most bodies come once. Those that are given views share the copies they need with others. And of those that
+        # check indices, each call has status words of its own.
+        if alone or key not in b.templates or any([n.op in (Op.GATHER, Op.SCATTER) for n in body.order]):
+            b.templates[key] = None
             _set(b, node, at, _run(b, body, values))
             return
         template = b.templates[key] = _template(b, body, values)

@@ -15,6 +15,12 @@ from minigrad.graph.lazy import contiguous_strides
 NARROW = 8
 """Columns up to which a matrix product runs its vectors along the rows, if there are more of those."""
 
+ROWS, COLUMNS = 96, 256
+"""Rows and columns that an iteration takes, about: what of the operands it reads again lies in the cache."""
+
+ITERATION, ITERATIONS = 1 << 19, 24
+"""Products that an iteration is worth, and iterations that are wanted where there is so much work."""
+
 
 class Operand(NamedTuple):
     """``steps``: a stride for each group of axes. ``copy``: sizes and strides of the copy that has those, if the view
@@ -36,6 +42,22 @@ class Contraction(NamedTuple):
     a: Operand
     b: Operand
     strides: tuple[Strides | None, bool]
+
+    def blocks(self, height: int, width: int) -> tuple[int, int, int, int]:
+        """How many tiles of ``height`` rows one iteration takes, and how many iterations that makes; the same for
+        ``width`` columns."""
+        rows, columns = max(1, self.rows // height), max(1, self.columns // width)
+        row_tiles, column_tiles = min(rows, ROWS // height), min(columns, max(1, COLUMNS // width))
+        row_blocks, column_blocks = -(-rows // row_tiles), -(-columns // column_tiles)
+        wanted = min(ITERATIONS, self.batches * self.rows * self.columns * self.depth // ITERATION)
+        while self.batches * row_blocks * column_blocks < wanted and row_tiles * column_tiles > 1:
+            if row_tiles == 1 or (column_tiles > 1 and column_tiles * width > row_tiles * height):
+                column_tiles = -(-column_tiles // 2)
+                column_blocks = -(-columns // column_tiles)
+            else:
+                row_tiles = -(-row_tiles // 2)
+                row_blocks = -(-rows // row_tiles)
+        return row_tiles, row_blocks, column_tiles, column_blocks
 
 
 @lru_cache(1 << 12)
@@ -80,10 +102,13 @@ def _operand(shape: tuple[int, ...], strides: Strides, groups: Sequence[list[int
     """``dense``: the last group must have stride 1."""
     steps: list[int] = []
     for group in groups:
+        if len(group) < 2:
+            steps.append(strides[group[0]] if group else 1)
+            continue
         _, (joined,) = merged([shape[a] for a in group], [tuple([strides[a] for a in group])])
         if len(joined) > 1:
             break
-        steps.append(joined[0] if joined else 1)
+        steps.append(joined[0])
     if len(steps) == len(groups) and (not dense or steps[-1] == 1):
         return Operand(tuple(steps), None)
     axes = [a for group in groups for a in group]

@@ -2,12 +2,13 @@
 sizes: extents and strides are run-time numbers. It goes through the same passes and renderers as any kernel, so
 elementwise ops give the same bits as in compiled graphs. Loaded when the disk cache does not have a kernel, or when
 somebody wants to see one.
-Next: ``views.py``.
+Next: ``product.py``.
 
 Reductions are in a fixed order, whatever the number of threads. SUM and PROD of floats run in float64 and are rounded
 once: of n elements in a row, element i goes to accumulator i mod L (L: the lanes of a vector), those are folded in
 halves, then the n mod L last elements are added one by one. SCAN runs in order, in the dtype itself (float32 for
-halves). A dot product adds its terms in order of k by FMA, in the dtype itself (float32 for halves)."""
+halves). A dot product adds its terms in order of k by FMA, in the dtype itself, in blocks of ``target.k_block`` whose
+sums are added in order: as a compiled one does. Halves are summed in float32, in one block."""
 
 from __future__ import annotations
 
@@ -15,6 +16,7 @@ from collections.abc import Callable, Sequence
 
 from minigrad.dtype import BY_NAME, DType, accumulator, bool_, float64, int64, uint8, uint16, uint32, uint64
 from minigrad.engine.tier0.names import BLOCK, Name, title
+from minigrad.engine.tier0.product import NUMBERS, Product
 from minigrad.kernel.ir import (
     Alloc,
     Apply,
@@ -84,19 +86,41 @@ def _run(stop: Sym, lanes: int, store: Callable[[Sym], Store], start: Sym = _ZER
 
 
 def _map(target: Target, op: str, dtypes: tuple[str, ...], to: str, same: int, exponent: float | None) -> Kernel:
-    operands = [_array(f"in{i}", BY_NAME[d]) for i, d in enumerate(dtypes)]
-    out = _array("out", BY_NAME[to], True)
+    out, operands = _array("out", BY_NAME[to], True), _operands(dtypes)
+    store = _elementwise(op, out, operands, same, [_ZERO] * len(operands), exponent)
+    return _blocks(("map", op, dtypes, to, same, exponent), (out, *operands), _lanes(target, out, operands), store)
 
-    def store(at: Sym) -> Store:
-        srcs: list[Value] = [convert(Load(a, _ZERO if same >> i & 1 else at), accumulator(a.dtype))
-                             for i, a in enumerate(operands)]
+
+def _rows(target: Target, op: str, dtypes: tuple[str, ...], to: str, same: int) -> Kernel:
+    """Rows of ``n`` elements; those of operand i begin ``step{i}`` elements after one another."""
+    out, operands = _array("out", BY_NAME[to], True), _operands(dtypes)
+    steps = [f"step{i}" for i in range(len(operands))]
+    p, n = var("p", 0, MOST), _number("n")
+    store = _elementwise(op, out, operands, same, [p * _number(s) for s in steps])
+    body = _run(n, _lanes(target, out, operands), lambda at: store(at, p * n))
+    return _finished(("rows", op, dtypes, to, same), (out, *operands), ("n", *steps), p, body)
+
+
+def _operands(dtypes: Sequence[str]) -> list[Array]:
+    return [_array(f"in{i}", BY_NAME[d]) for i, d in enumerate(dtypes)]
+
+
+def _lanes(target: Target, out: Array, operands: Sequence[Array]) -> int:
+    return lanes_for(target, max(accumulator(a.dtype).size for a in (out, *operands)))
+
+
+def _elementwise(op: str, out: Array, operands: Sequence[Array], same: int, starts: Sequence[Sym],
+                 exponent: float | None = None) -> Callable[..., Store]:
+    """What stores element ``at`` of a row that begins at ``start`` in the result and at ``starts`` in the operands."""
+    def store(at: Sym, start: Sym = _ZERO) -> Store:
+        srcs: list[Value] = [convert(Load(a, first if same >> i & 1 else first + at), accumulator(a.dtype))
+                             for i, (a, first) in enumerate(zip(operands, starts, strict=True))]
         if exponent is not None:
             srcs.append(constant(exponent, operands[0].dtype))
         value = srcs[0] if op == Op.CONTIGUOUS else fold(op, tuple(srcs), out.dtype)
-        return Store(out, at, convert(value, out.dtype))
+        return Store(out, start + at, convert(value, out.dtype))
 
-    widest = max(accumulator(a.dtype).size for a in (*operands, out))
-    return _blocks(("map", op, dtypes, to, same, exponent), (out, *operands), lanes_for(target, widest), store)
+    return store
 
 
 def _random(target: Target) -> Kernel:
@@ -117,8 +141,9 @@ def _blocks(name: Name, arrays: Sequence[Array], lanes: int, store: Callable[[Sy
 # --- movement ------------------------------------------------------------------------------------------------------
 
 
-def _copy(target: Target, size: int, axes: int, dense: bool) -> Kernel:
-    """``dense``: along the last axis neighbours stay neighbours."""
+def _copy(target: Target, size: int, axes: int, to_dense: bool, from_dense: bool) -> Kernel:
+    """``to_dense``, ``from_dense``: neighbours along the last axis are neighbours in memory. Elements that lie apart
+    are gathered into vectors, if there are such instructions for their size."""
     dtype = _BY_SIZE[size]
     out, source = _array("out", dtype, True), _array("in", dtype)
     sizes = [f"n{i}" for i in range(1, axes)]
@@ -126,11 +151,13 @@ def _copy(target: Target, size: int, axes: int, dense: bool) -> Kernel:
     p = var("p", 0, MOST)
     index = [p, *(var(f"i{i}", 0, MOST) for i in range(1, axes))]
 
+    dense = {"to": to_dense, "from": from_dense}
+
     def position(side: str, last: Sym) -> Sym:
         at = _ZERO
         for i in range(axes):
             x = last if i == axes - 1 else index[i]
-            at = at + (x if dense and i == axes - 1 else x * _number(f"{side}{i}"))
+            at = at + (x if dense[side] and i == axes - 1 else x * _number(f"{side}{i}"))
         return at
 
     def store(at: Sym) -> Store:
@@ -139,10 +166,11 @@ def _copy(target: Target, size: int, axes: int, dense: bool) -> Kernel:
     if axes == 1:
         body: list[Statement] = [store(p)]
     else:
-        body = _run(_number(sizes[-1]), lanes_for(target, size) if dense else 1, store)
+        vectors = to_dense and (from_dense or size >= 4)
+        body = _run(_number(sizes[-1]), lanes_for(target, size) if vectors else 1, store)
         for i in range(axes - 2, 0, -1):
             body = [For(index[i], _ZERO, _number(sizes[i - 1]), 1, "serial", tuple(body))]
-    return _finished(("copy", size, axes, dense), (out, source), (*sizes, *outer), p, body)
+    return _finished(("copy", size, axes, to_dense, from_dense), (out, source), (*sizes, *outer), p, body)
 
 
 # --- reductions ----------------------------------------------------------------------------------------------------
@@ -186,39 +214,11 @@ def _scan(target: Target, op: str, dtype_name: str) -> Kernel:
 
 
 def _dot(target: Target, dtype_name: str) -> Kernel:
-    """``out[b, m, n] = sum over k of a[b, m, k] * b[b, k, n]``; b's elements are neighbours along n."""
     dtype = BY_NAME[dtype_name]
-    wide = accumulator(dtype)
     out, a, b = _array("out", dtype, True), _array("a", dtype), _array("b", dtype)
-    names = ("M", "N", "K", "a_batch", "a_row", "a_k", "b_batch", "b_k")
-    rows, columns, depth, a_batch, a_row, a_k, b_batch, b_k = map(_number, names)
-    p, batch, row = var("p", 0, MOST), var("batch", 0, MOST), var("row", 0, MOST)
-    lanes = lanes_for(target, wide.size)
-
-    def columns_at(at: Sym, lane: Sym | None, stem: str) -> list[Statement]:
-        k = var(f"k{stem}", 0, MOST)
-        width = 1 if lane is None else lanes
-        total = Array(f"acc{stem}", wide, width, "register", width)
-        place = _ZERO if lane is None else lane
-        x = convert(Load(a, batch * a_batch + row * a_row + k * a_k), wide)
-        y = convert(Load(b, batch * b_batch + k * b_k + at), wide)
-        z = Load(total, place)
-        value = (Apply(Op.FMA, (x, y, z), wide) if wide.is_float
-                 else Apply(Op.ADD, (z, Apply(Op.MUL, (x, y), wide)), wide))
-
-        def inside(s: Statement) -> Statement:
-            return s if lane is None else For(lane, _ZERO, num(lanes), 1, "vector", (s,))
-
-        return [Alloc(total, Const(0, wide)),
-                For(k, _ZERO, depth, 1, "serial", (inside(Store(total, place, value)),)),
-                inside(Store(out, p * columns + at, convert(Load(total, place), dtype)))]
-
-    step, lane, rest, whole = var("v", 0, MOST), var("l", 0, lanes - 1), var("r", 0, MOST), columns // lanes
-    body: list[Statement] = [
-            LetIndex(batch, Index(p // rows, int64)), LetIndex(row, Index(p % rows, int64)),
-            For(step, _ZERO, whole, 1, "serial", tuple(columns_at(step * lanes + lane, lane, "0"))),
-            For(rest, whole * lanes, columns, 1, "serial", tuple(columns_at(rest, None, "1")))]
-    return _finished(("dot", dtype_name), (out, a, b), names, p, body)
+    p = var("p", 0, MOST)
+    body = Product(target, out, a, b, _number, MOST).body(p)
+    return _finished(("dot", dtype_name), (out, a, b), NUMBERS, p, body)
 
 
 # --- memory by index -----------------------------------------------------------------------------------------------
@@ -272,5 +272,5 @@ def _put(target: Target, mode: str, dtype_name: str) -> Kernel:
 
 
 _MAKERS: dict[str, Callable[..., Kernel]] = {
-    "map": _map, "random": _random, "copy": _copy, "reduce": _reduce, "scan": _scan, "dot": _dot, "locate": _locate,
-    "take": _take, "put": _put}
+    "map": _map, "rows": _rows, "random": _random, "copy": _copy, "reduce": _reduce, "scan": _scan, "dot": _dot,
+    "locate": _locate, "take": _take, "put": _put}

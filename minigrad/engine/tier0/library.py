@@ -5,11 +5,13 @@ Next: ``kernels.py``."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache, cached_property
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from minigrad.dtype import BY_NAME
 from minigrad.engine.tier0.names import Name, title
 from minigrad.ops import SCALAR_OPS
 from minigrad.runtime import llvm
@@ -25,11 +27,13 @@ DEVICE = "CPU"
 @dataclass(eq=False)
 class Generic:
     """A generic kernel of this machine: its ``address`` is 0 until a program needs it. ``cost``: scalar operations for
-    an element."""
+    an element; ``pointwise`` has bit i set if element j of the result needs nothing but element j of operand i, which
+    takes as many bytes: so it may overwrite that."""
 
     name: Name
     arity: int
     cost: int
+    pointwise: int
     address: int = 0
 
     @property
@@ -63,14 +67,17 @@ class Library:
             with compile_lock:
                 found = self.numbers.get(name)
                 if found is None:
-                    self.kernels.append(Generic(name, _arity(name), _cost(name)))
+                    self.kernels.append(Generic(name, _arity(name), _cost(name), _pointwise(name)))
                     found = self.numbers[name] = len(self.kernels) - 1
         return found
 
-    def compile(self, numbers: set[int]) -> int:
+    def compile(self, numbers: Iterable[int]) -> int:
         """See that these kernels have addresses; how many did not have one."""
+        missing = [self.kernels[i] for i in numbers if not self.kernels[i].address]
+        if not missing:
+            return 0
         with compile_lock:
-            missing = sorted((self.kernels[i] for i in numbers if not self.kernels[i].address), key=lambda g: g.title)
+            missing = sorted([g for g in missing if not g.address], key=lambda g: g.title)
             if missing:
                 names = [g.title for g in missing]
 
@@ -87,7 +94,7 @@ class Library:
 def _arity(name: Name) -> int:
     """How many arrays the kernel takes."""
     kind = name[0]
-    if kind == "map":
+    if kind in ("map", "rows"):
         return 1 + len(name[2])
     if kind == "locate":
         return 3 if name[1] else 4
@@ -95,9 +102,16 @@ def _arity(name: Name) -> int:
 
 
 def _cost(name: Name) -> int:
-    if name[0] == "map":
+    if name[0] in ("map", "rows"):
         return SCALAR_OPS[name[1]].cost + 1 if name[1] in SCALAR_OPS else 1
-    return 100 if name[0] == "random" else 4
+    return {"random": 100, "dot": 2}.get(name[0], 4)
+
+
+def _pointwise(name: Name) -> int:
+    if name[0] != "map":
+        return 0
+    _, _, dtypes, to, same, _ = name
+    return sum([1 << i for i, d in enumerate(dtypes) if BY_NAME[d].size == BY_NAME[to].size and not same >> i & 1])
 
 
 @cache

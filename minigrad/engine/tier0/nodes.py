@@ -20,12 +20,14 @@ from minigrad.engine.tier0.builder import (
     View,
     as_value,
     constant,
+    tile,
 )
 from minigrad.engine.tier0.composite import function, output
 from minigrad.engine.tier0.contraction import contraction
 from minigrad.engine.tier0.views import Strides, moved, placed
 from minigrad.graph.lazy import LazyBuffer, contiguous_strides
 from minigrad.ops import MOVEMENT, REDUCE, Op
+from minigrad.target import k_block
 
 At = dict[LazyBuffer, Any]
 
@@ -187,8 +189,11 @@ def _contract(b: Builder, node: LazyBuffer, product: Product, at: At) -> bool:
     x_ref = x.ref if c.a.copy is None else b.copied(View(x.ref, c.a.copy[1]), c.a.copy[0], size)
     y_ref = y.ref if c.b.copy is None else b.copied(View(y.ref, c.b.copy[1]), c.b.copy[0], size)
     out = b.new(c.batches * c.rows * c.columns * size)
-    b.call(("dot", node.dtype.name), (c.rows, c.columns, c.depth, *c.a.steps, *c.b.steps[:2]), c.batches * c.rows,
-           c.columns * c.depth, [out, x_ref, y_ref])
+    row_tiles, row_blocks, column_tiles, column_blocks = c.blocks(*tile(node.device, node.dtype))
+    iterations = c.batches * row_blocks * column_blocks
+    b.call(("dot", node.dtype.name), (c.rows, c.columns, c.depth, k_block(c.depth), *c.a.steps, *c.b.steps[:2],
+                                      row_tiles, row_blocks, column_tiles, column_blocks),
+           iterations, -(-c.batches * c.rows * c.columns * c.depth // iterations), [out, x_ref, y_ref])
     steps, plain = c.strides
     at[node] = out if plain else View(out, steps)
     return True

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -104,35 +104,38 @@ class DirectProgram:
         self._number_groups(b, pending)
         self.iota = np.arange(b.iota)
         self.status = np.zeros(max(1, len(b.checks)), np.int64)
-        kernels = np.array(b.kernels, np.int64)
-        used = np.unique(kernels)
-        self.compiled = library().compile(set(used.tolist()))
+        used = sorted(set(b.kernels))
+        self.compiled = library().compile(used)
         known = library().kernels
-        width = len(known)
-        address, arity, cost = np.zeros(width, np.int64), np.zeros(width, np.int64), np.zeros(width, np.int64)
-        for i in used.tolist():
-            address[i], arity[i], cost[i] = known[i].address, known[i].arity, known[i].cost
-        records = np.array(b.records, np.int64)
+        traits = np.zeros((4, used[-1] + 1 if used else 0), np.int64)
+        traits[:, used] = np.array([(known[i].address, known[i].arity, known[i].cost, known[i].pointwise)
+                                     for i in used], np.int64).T
         flat: list[int] = []
         rows = []
         for numbers, iterations, elements_each in b.numbers:
             rows.append((len(flat), iterations, elements_each))
             flat += numbers
-        table = np.array(rows, np.int64).reshape(-1, 3)[records]
-        arities = arity[kernels]
-        first = np.cumsum(arities) - arities
-        each = cost[kernels] * table[:, 2]
-        work = each * table[:, 1]
-        parallel = (table[:, 1] > 1) & (work >= 2 * WORK_PER_THREAD)
-        grain = np.where(parallel, np.maximum(1, -(-WORK_PER_THREAD // np.maximum(1, each))), 0)
-        sources, offsets = self._place(b, results, cells, first, arities)
-        self.table = CallTable(Columns(address[kernels], table[:, 1], grain, first, sources, offsets, table[:, 0],
+        kernels = np.array(b.kernels, np.int64)
+        number, iterations, elements_each = np.array(rows, np.int64).reshape(-1, 3)[np.array(b.records, np.int64)].T
+        address, arity, cost, pointwise = traits[:, kernels]
+        first = arity.cumsum() - arity
+        each = cost * elements_each
+        work = each * iterations
+        parallel = (iterations > 1) & (work >= 2 * WORK_PER_THREAD)
+        grain = -(-WORK_PER_THREAD // np.maximum(each, 1)) * parallel
+        sources, offsets = self._place(b, results, cells, arity, pointwise)
+        self.table = CallTable(Columns(address, iterations, grain, first, sources, offsets, number,
                                        np.array(flat, np.int64)), LEAVES + self.leaves + len(self.output_bytes) + 1,
                                _parts(work))
-        counts = np.bincount(kernels, minlength=width)
-        elements = np.bincount(kernels, table[:, 1] * table[:, 2], minlength=width)
-        self.kernels = [DirectKernel(known[i], int(counts[i]), int(elements[i] * cost[i]),
-                                     int(elements[i] * 4 * arity[i])) for i in used.tolist()]
+        self._counted = used, np.bincount(kernels), np.bincount(kernels, iterations * elements_each)
+
+    @cached_property
+    def kernels(self) -> list[DirectKernel]:
+        """Its generic kernels."""
+        known = library().kernels
+        used, counts, elements = self._counted
+        return [DirectKernel(known[i], int(counts[i]), int(elements[i]) * known[i].cost,
+                             int(elements[i]) * 4 * known[i].arity) for i in used]
 
     def __len__(self) -> int:
         return len(self.table)
@@ -160,27 +163,31 @@ class DirectProgram:
         self.groups = [(dtype, chosen, np.array(chosen, np.int64)) for dtype, chosen in groups.items()]
         start = len(constants) + len(scalars)
         for i, (value, dtype) in enumerate(b.fixed_numbers):
-            _write(self.pool, np.array([start + i]), [value], dtype)
+            self.pool[start + i] = _bits(repr(value), value, dtype)
 
-    def _place(self, b: NodeBuilder, results: list[int], cells: np.ndarray, first: np.ndarray,
-               arities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _place(self, b: NodeBuilder, results: list[int], cells: np.ndarray, arity: np.ndarray,
+               pointwise: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The slot and offset of each cell. The slots: numbers, iota, status, leaves, outputs, and last the arena,
         which holds all other memories."""
         sizes = np.array(b.nbytes, np.int64)
-        self.output_bytes = [b.nbytes[m] for m in results]
-        own = np.ones(len(sizes), bool)
-        own[:LEAVES + self.leaves] = False
-        own[results] = False
-        slots = np.arange(len(sizes))
-        slots[results] = LEAVES + self.leaves + np.arange(len(results))
-        slots[own] = LEAVES + self.leaves + len(results)
-        padded = np.where(own, np.where(sizes < 64, (sizes + 7) & -8, (sizes + 63) & -64), 0)
-        ends = np.cumsum(padded)
-        places, self.arena_bytes = np.where(own, ends - padded, 0), int(ends[-1])
+        outputs = list(dict.fromkeys(results))
+        number = {memory: i for i, memory in enumerate(outputs)}
+        self.output_bytes = [b.nbytes[m] for m in outputs]
+        self.output_numbers = [number[m] for m in results]
+        slots = np.full(len(sizes), LEAVES + self.leaves + len(outputs))
+        slots[:LEAVES + self.leaves] = np.arange(LEAVES + self.leaves)
+        slots[outputs] = LEAVES + self.leaves + np.arange(len(outputs))
+        own = slots == LEAVES + self.leaves + len(outputs)
+        small = sizes < 64
+        padded = (sizes + np.where(small, 7, 63) & np.where(small, -8, -64)) * own
+        ends = padded.cumsum()
+        places, self.arena_bytes = ends - padded, int(ends[-1])
         memories = cells >> SHIFT
         if self.arena_bytes > SMALL_ARENA:
-            calls = np.repeat(np.arange(len(first)), arities)
-            places, self.arena_bytes = _reused(own, padded, memories, calls)
+            calls = np.repeat(np.arange(len(arity)), arity)
+            overwritable = _overwritable(cells, sizes, arity, pointwise, calls)
+            places, self.arena_bytes = _reused(own, padded, memories, calls, overwritable)
+        places *= own
         if self.arena_bytes > MOST_ARENA:
             raise Declined(f"{self.arena_bytes} bytes of intermediate values")
         return slots[memories], places[memories] + (cells & ((1 << SHIFT) - 1))
@@ -223,8 +230,11 @@ class DirectProgram:
         seconds = perf_counter() - start
         if found and found[0].any():
             raise index_error(self.check_shapes, found[0])
+        buffers = [outputs[i] for i in self.output_numbers]
+        if not timed:
+            return buffers, []
         total = sum([k.flops for k in self.kernels]) or 1
-        return outputs, [seconds * k.flops / total for k in self.kernels] if timed else []
+        return buffers, [seconds * k.flops / total for k in self.kernels]
 
     def _fill(self, numbers: Sequence[Any]) -> None:
         """The numbers of this run, and no index out of range so far."""
@@ -238,13 +248,30 @@ class DirectProgram:
         self.filled = given
 
 
-def _reused(own: np.ndarray, padded: np.ndarray, memories: np.ndarray,
-            calls: np.ndarray) -> tuple[np.ndarray, int]:
-    """Places in an arena where the memory of a value that no later call reads goes to later values; and the bytes of
-    the arena. ``memories``, ``calls``: which call touches which memory, in order."""
+def _overwritable(cells: np.ndarray, sizes: np.ndarray, arity: np.ndarray, pointwise: np.ndarray,
+                  calls: np.ndarray) -> np.ndarray:
+    """Whether a call may write its result over what it reads by a cell: it needs that element by element, and it is the
+    whole of its memory."""
+    memories = cells >> SHIFT
+    start = arity.cumsum() - arity
+    position = np.arange(len(cells)) - start[calls]
+    whole = sizes[memories] == sizes[memories[start[calls]]]
+    return whole & (position > 0) & (pointwise[calls] >> np.maximum(position - 1, 0) & 1 > 0)
+
+
+def _reused(own: np.ndarray, padded: np.ndarray, memories: np.ndarray, calls: np.ndarray,
+            overwritable: np.ndarray) -> tuple[np.ndarray, int]:
+    """Places in an arena where the memory of a value that no later call reads goes to later values, or to the result of
+    the call that reads it last; and the bytes of the arena. ``memories``, ``calls``: which call touches which memory,
+    in order."""
     birth, death = np.full(len(own), len(calls), np.int64), np.zeros(len(own), np.int64)
     death[memories] = calls  # the last one stays
     birth[memories[::-1]] = calls[::-1]
+    last = calls == death[memories]
+    over = np.zeros(len(own), bool)
+    over[memories[last & overwritable]] = True
+    over[memories[last & ~overwritable]] = False
+    death -= over
     wanted = np.flatnonzero(own)
     by_birth = wanted[np.argsort(birth[wanted], kind="stable")].tolist()
     by_death = wanted[np.argsort(death[wanted], kind="stable")].tolist()
@@ -277,6 +304,14 @@ def _parts(work: np.ndarray) -> list[int]:
         return []
     parts = np.cumsum(work) // WORK_PER_CALL
     return [*(np.flatnonzero(np.diff(parts)) + 1).tolist(), len(work)]
+
+
+@lru_cache(1 << 10)
+def _bits(_: str, value: Any, dtype: DType) -> int:
+    """A number as the 8 bytes of a slot. With its text, in which 0.0 and -0.0 differ."""
+    pool = np.zeros(1, np.uint64)
+    _write(pool, np.zeros(1, np.int64), [value], dtype)
+    return int(pool[0])
 
 
 def _write(pool: np.ndarray, positions: np.ndarray, values: list[Any], dtype: DType) -> None:

@@ -55,13 +55,14 @@ def placed(op: str, arg: Any, shape: tuple[int, ...], strides: Strides | None,
     return found[0], *simplest(found[1], to)
 
 
-@lru_cache(1 << 14)
 def simplest(strides: Strides, shape: tuple[int, ...]) -> tuple[Strides | None, bool]:
     """The strides of a view, None if it is one element for all; and whether it is in row-major order without gaps."""
     if is_contiguous(shape, strides):
         return strides, True
-    one = not any([size > 1 and step for size, step in zip(shape, strides, strict=True)])
-    return None if one else strides, False
+    for size, step in zip(shape, strides, strict=True):
+        if step and size > 1:
+            return strides, False
+    return None, False
 
 
 def reshaped(shape: tuple[int, ...], strides: Strides, to: tuple[int, ...]) -> Strides | None:
@@ -116,5 +117,10 @@ def is_contiguous(shape: tuple[int, ...], strides: Strides) -> bool:
     >>> is_contiguous((2, 1, 3), (3, 99, 1)), is_contiguous((2, 3), (1, 2))
     (True, False)
     """
-    return all([size == 1 or step == plain
-                for size, step, plain in zip(shape, strides, contiguous_strides(shape), strict=True)])
+    plain = 1
+    for size, step in zip(reversed(shape), reversed(strides), strict=True):
+        if size != 1:
+            if step != plain:
+                return False
+            plain *= size
+    return True

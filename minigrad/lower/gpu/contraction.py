@@ -12,11 +12,12 @@ from minigrad.dtype import DType
 from minigrad.kernel.ir import Apply, Load, Value
 from minigrad.lower.axes import Axis
 from minigrad.lower.body import Body
-from minigrad.lower.contraction import BLOCK_K, Operand, contiguous, find_product, gathers_along
+from minigrad.lower.contraction import Operand, contiguous, find_product, gathers_along
 from minigrad.lower.gpu.threads import SharedMemory, Threads
 from minigrad.lower.rows import Domain
 from minigrad.lower.values import Reduction
 from minigrad.ops import Op
+from minigrad.target import BLOCK_K
 
 LANES = 4
 """Neighbouring columns that a thread takes together, to load and store them at once."""

@@ -24,12 +24,12 @@ from minigrad.kernel.ir import (
     Value,
 )
 from minigrad.lower.axes import Axis
-from minigrad.lower.contraction import BLOCK_K
 from minigrad.lower.gpu.contraction import Side, Tiling
 from minigrad.lower.gpu.threads import Lowering, Threads, Workgroups, unflatten
 from minigrad.lower.nest import ZERO, loop, loops
 from minigrad.ops import Op
 from minigrad.symbolic import Sym, both, minimum, num
+from minigrad.target import BLOCK_K
 
 Around = Callable[[list[Statement]], list[Statement]]
 

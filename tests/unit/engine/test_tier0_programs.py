@@ -1,5 +1,5 @@
 """Stage: tests of realise. In: random programs of tensors that are written in place, viewed and looked up. Out: tier 0
-gives what the reference gives. Next: ``test_chains.py``."""
+gives what the reference gives. Next: ``test_sizes.py``."""
 
 from __future__ import annotations
 
