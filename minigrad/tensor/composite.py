@@ -13,6 +13,7 @@ from minigrad.graph.lazy import LazyBuffer
 from minigrad.tensor.base import made
 from minigrad.tensor.function import Function
 from minigrad.tensor.promotion import get_default_dtype
+from minigrad.tensor.replay import thread
 from minigrad.tensor.storage import tracing
 from minigrad.tensor.tensor_class import Tensor
 
@@ -65,7 +66,7 @@ class Composite:
         first_named = len(placed) - len(names)
         tracing.names.append(self.name)
         try:
-            with no_grad():
+            with no_grad(), thread.aside():
                 result = self.function(*placed[:first_named], **dict(zip(names, placed[first_named:], strict=True)))
         finally:
             tracing.names.pop()

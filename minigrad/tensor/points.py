@@ -86,7 +86,7 @@ def _seen_through(trace: Trace, slot: int) -> LazyBuffer | None:
     if spec is None or spec.entry.view is None:
         return None
     entry = spec.entry
-    parent = trace.called[trace.path.index(entry)][0]
+    parent = entry.operands[0]
     value = trace.values[parent] or _seen_through(trace, parent)
     if value is not None and entry.view != "detach":
         for op, arg in entry.view[0]:
@@ -277,11 +277,11 @@ def fill(trace: Trace) -> None:
         if spec is None or shell is None or slot in trace.filled:
             continue
         value = trace.values[slot]
-        parent = shell._parent
-        if parent is not None:
+        arguments = spec.entry.view
+        if arguments is not None:
+            parent = shell._parent
             if not is_filled(parent):
                 continue
-            arguments = spec.entry.view
             shell._storage = parent._storage
             shell._view = plain_alias(parent)._view if arguments == "detach" else View(  # its edge is left to unfolding
                 parent, *arguments, differentiable=spec.entry.enabled)
@@ -290,7 +290,7 @@ def fill(trace: Trace) -> None:
         else:
             continue
         trace.filled.add(slot)
-        shell._grad = shell._hooks = None
+        shell._grad = shell._hooks = shell._look = None
         if not spec.requires_grad:
             shell._edge, shell._requires_grad = None, False
 

@@ -12,7 +12,8 @@ Next: ``unfold.py``."""
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import count
 from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import ref
@@ -33,10 +34,14 @@ MOST_CALLS, FEWER_CALLS = 100_000, 20_000
 """Calls in one trace; a longer one is recorded as if nothing were known. A thread that came to the end of the first
 number remembers no more than the second from then on: it may go on for long without needing values."""
 
+UNPAID = 16
+"""How often a trace is replayed before that is noted of all its calls."""
+
 MOST_OTHERS = 63
 """Calls known to follow one call, but for the first; programs in which more do are not worth remembering."""
 
 _next_tag = count(1).__next__
+_new = object.__new__
 
 
 class Spec:
@@ -63,125 +68,176 @@ class Spec:
 
 class Entry:
     """A call in the tree: what it computes (``body``, with the kind of its tape entry, ``node``; None for a view, whose
-    arguments are ``view``), how many numbers it takes, whether the tape was on, and what its results look like.
-    ``good`` and ``bad`` count how often a trace through here was replayed, and had to be recorded after all."""
+    arguments are ``view``), the slots of its ``operands``, how many numbers it takes, whether the tape was on, and what
+    its results look like, from slot ``first`` on. One way leads to an entry, so that the slots are always the same.
+    ``good`` and ``bad`` count how often a trace through here was replayed, and had to be recorded after all; ``unpaid``
+    are good ones that ended here, and are not counted yet. ``hopeless``: following this call has not paid."""
 
-    __slots__ = ("bad", "body", "enabled", "good", "hash", "key", "next", "node", "numbers", "others", "points",
-                 "specs", "view")
+    __slots__ = ("bad", "body", "enabled", "first", "good", "hopeless", "key", "next", "node", "numbers",
+                 "operands", "others", "points", "specs", "unpaid", "view")
 
     def __init__(self, body: Subgraph | None = None, node: Any = None, view: Any = None) -> None:
         self.body, self.node, self.view = body, node, view
         # The calls that may follow. There is mostly one: that needs no dictionary, of which there would be thousands.
-        self.hash, self.key = 0, None
+        self.key: list[Any] = []
         self.next: Entry | None = None
         self.others: dict[Any, Entry] | None = None
         self.points: Sequence[tuple[Any, Any]] = ()  # a place, and the ``Point`` that ran there
-        self.good = self.bad = 0
-        self.numbers = 0
+        self.good = self.bad = self.unpaid = 0
+        self.hopeless = False
+        self.numbers = self.first = 0
         self.enabled = True
+        self.operands: tuple[int, ...] = ()
         self.specs: tuple[Spec, ...] = ()
 
-    def follow(self, key: Any) -> Entry | None:
+    def after(self, key: list[Any]) -> Entry | None:
         """The entry of a call that is known to follow."""
-        if self.hash == hash(key) and self.key == key:  # as a dictionary does; ``==`` alone may mean something else
+        if self.key == key:
             return self.next
-        return None if self.others is None else self.others.get(key)
+        return None if self.others is None else self.others.get(tuple(key))
 
-    def add(self, key: Any, entry: Entry) -> bool:
+    def add(self, key: list[Any], entry: Entry) -> bool:
         """Remember that this call may follow; False if too many do."""
         if self.next is None:
-            self.hash, self.key, self.next = hash(key), key, entry
+            self.key, self.next = key, entry
             return True
         if self.others is None:
             self.others = {}
         if len(self.others) >= MOST_OTHERS:
             return False
-        self.others[key] = entry
+        self.others[tuple(key)] = entry
         return True
 
-    @property
-    def hopeless(self) -> bool:
-        """Whether following this call has not paid."""
-        return self.bad > 2 * self.good + 2
+    def judge(self, good: int, bad: int) -> None:
+        """Count traces through here."""
+        self.good += good
+        self.bad += bad
+        self.hopeless = self.bad > 2 * self.good + 2
 
 
 class Trace:
     """The calls of a thread since values were last needed.
 
-    Lists by slot: ``values`` (None for a result not computed), ``holders`` (the Tensor, for a leaf; a weak reference to
-    it, for a result), ``specs`` (what a result looks like; None for a leaf). ``filled``: the slots of shells that have
-    memory. ``tracked``: the leaves that require a gradient, with their slots. ``numbers`` are the Python numbers among
-    the operands, ``constants`` their nodes, if they were recorded.
+    ``path``: its entries so far; ``entry``: the last. Lists by slot: ``values`` (None for a result not computed),
+    ``holders`` (the Tensor, for a leaf; a weak reference to it, for a result), ``specs`` (what a result looks like;
+    None for a leaf). ``filled``: the slots of shells that have memory. ``tracked``: the leaves that require a gradient,
+    with their slots. ``numbers`` are the Python numbers among the operands, ``constants`` their nodes, if they were
+    recorded; ``asked`` is the key of the call that is being recorded.
     ``busy``: Storages are written as part of a point. ``stopped``: the trace was followed or recorded, and is off now.
     """
 
-    __slots__ = ("busy", "called", "constants", "entry", "filled", "first", "holders", "let", "look_again", "loose",
-                 "most_loose", "numbers", "path", "released", "specs", "state", "stopped", "tag",
-                 "tracked", "values")
+    __slots__ = ("asked", "busy", "constants", "entry", "filled", "holders", "let", "look_again", "loose", "most_loose",
+                 "numbers", "path", "released", "specs", "state", "stopped", "tag", "tracked", "values")
 
     def __init__(self, root: Entry, state: int = FOLLOW) -> None:
         self.entry = root
         self.state = state
         self.tag = _next_tag()
         self.path: list[Entry] = []
-        self.called: list[tuple[int, ...]] = []  # the operands of each call in ``path``
-        self.first: list[int] = []  # the slot of its first result
         self.values: list[LazyBuffer | None] = []
         self.holders: list[Any] = []
         self.filled: set[int] = set()
         self.specs: list[Spec | None] = []
         self.tracked: list[tuple[int, Tensor]] = []
+        self.asked: list[Any] = []
         self.numbers: list[Any] = []
         self.constants: list[LazyBuffer] = []
-        self.look_again = 128
+        self.look_again = 16
         self.released = self.busy = self.let = self.stopped = False
         self.loose: list[ref[Tensor]] = []
         self.most_loose = 64
 
     # --- calls
 
-    def key(self, function: Any, static: Any, tensors: Sequence[Tensor], numbers: Sequence[tuple[Any, DType]] = (),
-            ) -> tuple[Any, ...] | None:
-        """What tells this call from others; None if the trace can't go on (it is off then). An operand counts as its
-        slot, or, where it is seen first, as what it looks like."""
-        parts = [function, static, mode.enabled]
-        slots = []
-        tag, values = self.tag, self.values
+    def follow(self, function: Any, static: Any, tensors: Sequence[Tensor],
+               numbers: Sequence[tuple[Any, DType]] = ()) -> list[Tensor] | None:
+        """The results of a call that is known to come next. None if it has to be recorded: then ``asked`` is its key,
+        for ``note``, unless the trace is off now. Every call of a program comes here: this is written for speed.
+
+        The key is what tells a call from others. An operand counts as its slot, or, where it is seen first, as what it
+        looks like."""
+        key = [function, static, mode.enabled]
+        tag = self.tag
         for t in tensors:
             if t._tag == tag:
-                slot = t._slot
-                slots.append(slot)
-                parts.append(slot)
-                continue
-            slot = len(values)
-            known, value = t._look, t._storage.lazy
-            buffer = value.buffer
-            if known is not None and known[0] is value and (buffer is None or not buffer.exports):
-                look = known[1]
-                t._tag, t._slot = tag, slot
-            else:  # memory that NumPy sees may change: it is read anew each time
-                found = _look(t)
-                if found is None:
+                key.append(t._slot)
+            else:
+                look = self.enter(t)
+                if look is None:
                     self.stop("an operand is pending from before")
                     return None
-                if buffer is None or not buffer.exports:
-                    t._tag, t._slot = tag, slot
-                    if t._view is None:
-                        t._look = found
-                value, look = found
-            value.readers += 1
-            values.append(value)
-            self.holders.append(t)
-            self.specs.append(None)
-            if t._requires_grad:
-                self.tracked.append((slot, t))
-            slots.append(slot)
-            parts.append(look)
-        for value, dtype in numbers:
-            parts.append(dtype)
-            self.numbers.append(value)
-        self.called.append(tuple(slots))
-        return tuple(parts)
+                key.append(look)
+        if numbers:
+            for value, dtype in numbers:
+                key.append(dtype)
+                self.numbers.append(value)
+        last = self.entry
+        known = last.next if last.key == key else last.after(key)
+        if known is None or known.hopeless or self.state == RECORD:
+            return self._miss(key, known, function, static, tensors, numbers)
+        self.entry = known
+        self.path.append(known)
+        made = []
+        for spec in known.specs:
+            shell = _new(Trace.tensor_class)
+            shell._tag = tag
+            shell._slot = len(self.values)
+            shell._spec = spec
+            shell._owner = self
+            self.values.append(None)
+            self.holders.append(ref(shell))
+            self.specs.append(spec)
+            made.append(shell)
+        return made
+
+    def _miss(self, key: list[Any], known: Entry | None, function: Any, static: Any, tensors: Sequence[Tensor],
+              numbers: Sequence[tuple[Any, DType]]) -> list[Tensor] | None:
+        """As ``follow``, for a call that does not simply follow."""
+        if (self.state == RECORD or known is None) and self.is_over():
+            self.let_go()
+            thread.begin()
+            return thread.trace.follow(function, static, tensors, numbers)
+        self.asked = key
+        if self.state == RECORD:
+            return None
+        if known is None:
+            self.diverge(f"{function} was not called here before, or not with such operands" if self.path else "")
+        else:
+            self.stop("")
+        return None
+
+    def is_over(self) -> bool:
+        """Whether nobody holds any result: the program has begun something new. Looked at now and then, when the
+        result of the last call is gone."""
+        path = self.path
+        if len(path) < self.look_again or self.holders[path[-1].first]() is not None:
+            return False
+        self.look_again = len(path) + len(path) // 4
+        return not self.alive()
+
+    def enter(self, t: Tensor) -> int | None:
+        """Give a leaf a slot. What it looks like; None if it can't be one."""
+        value = t._storage.lazy  # first: this gives a shell of an earlier trace all that it lacks
+        known, buffer = t._look, value.buffer
+        if known is not None and known[0] is value and (buffer is None or not buffer.exports):
+            look = known[1]
+            t._tag, t._slot = self.tag, len(self.values)
+        else:
+            found = _look(t)
+            if found is None:
+                return None
+            if buffer is None or not buffer.exports:
+                t._tag, t._slot = self.tag, len(self.values)
+                if t._view is None:
+                    t._look = found
+            value, look = found  # memory that NumPy sees may change: it is read anew each time
+        value.readers += 1
+        if t._requires_grad:
+            self.tracked.append((len(self.values), t))
+        self.values.append(value)
+        self.holders.append(t)
+        self.specs.append(None)
+        return look
 
     def leaf(self, slot: int) -> Tensor | None:
         """The leaf in a slot."""
@@ -191,45 +247,14 @@ class Trace:
         """The result in a slot, if somebody holds it."""
         return None if self.specs[slot] is None else self.holders[slot]()
 
-    def advance(self, key: tuple[Any, ...], name: str) -> Entry | None:
-        """The entry for the next call, if it is known; if not, the trace is recorded from now on."""
-        found = self.entry.follow(key)
-        if found is None:
-            self.diverge(f"{name} was not called here before, or not with such operands" if self.path else "")
-            return None
-        if found.hopeless:
-            self.stop("")
-            return None
-        self.entry = found
-        self.path.append(found)
-        self.first.append(len(self.values))
-        return found
-
-    def shells(self, entry: Entry, parent: Tensor | None = None) -> list[Tensor]:
-        """The results of a known call; a view keeps its parent."""
-        made = []
-        new, kind = object.__new__, Trace.tensor_class
-        for spec in entry.specs:
-            shell = new(kind)
-            shell._tag, shell._slot, shell._spec, shell._owner = self.tag, len(self.values), spec, self
-            shell._parent = parent
-            shell._look = None
-            self.values.append(None)
-            self.holders.append(ref(shell))
-            self.specs.append(spec)
-            made.append(shell)
-        return made
-
-    def note(self, key: tuple[Any, ...], entry: Entry, results: Sequence[Tensor],
-             constants: Sequence[LazyBuffer] = ()) -> None:
+    def note(self, key: list[Any], entry: Entry, results: Sequence[Tensor], constants: Sequence[LazyBuffer] = (),
+             ) -> None:
         """Remember a call that was recorded, its results and the nodes of its numbers."""
         self.constants += constants
-        known = self.entry.follow(key)
-        if len(self.path) >= self.look_again:
-            if not self.alive():  # what nobody holds is never needed
-                thread.begin()
-                return
-            self.look_again *= 2
+        known = self.entry.after(key)
+        if known is not None and known.first != len(self.values):
+            self.stop("")  # a call has failed, after its operands had got slots
+            return
         if known is None:
             if len(self.path) >= thread.most_calls:
                 thread.most_calls = FEWER_CALLS
@@ -238,17 +263,22 @@ class Trace:
             if not self.entry.add(key, entry):
                 self.stop("")
                 return
-            entry.enabled, entry.numbers = mode.enabled, len(constants)
+            entry.enabled, entry.numbers, entry.first = mode.enabled, len(constants), len(self.values)
+            entry.operands = self._operands(key[3:len(key) - len(constants)])
             entry.specs = tuple([Spec(entry, t) for t in results])
             known = entry
         self.entry = known
         self.path.append(known)
-        self.first.append(len(self.values))
         for t, spec in zip(results, known.specs, strict=True):
             t._tag, t._slot = self.tag, len(self.values)
             self.values.append(t._read())
             self.holders.append(ref(t))
             self.specs.append(spec)
+
+    def _operands(self, parts: Sequence[int]) -> tuple[int, ...]:
+        """The slots of the operands of the last call, given their parts of its key: those seen first came last."""
+        leaf = count(len(self.values) - sum([part < 0 for part in parts])).__next__
+        return tuple([leaf() if part < 0 else part for part in parts])
 
     # --- leaving the short cut
 
@@ -263,12 +293,16 @@ class Trace:
         self.values, self.holders, self.specs = [], [], []
 
     def count(self, good: bool) -> None:
-        """Note of all calls so far whether following them paid."""
+        """Note of all calls so far whether following them paid. That it pays again and again is noted now and then."""
+        if not self.path:
+            return
+        last = self.path[-1]
+        last.unpaid += good
+        if good and last.good > UNPAID > last.unpaid:
+            return
+        paid, last.unpaid = last.unpaid, 0
         for entry in self.path:
-            if good:
-                entry.good += 1
-            else:
-                entry.bad += 1
+            entry.judge(paid, not good)
 
     def hold(self, results: Sequence[Tensor]) -> None:
         """While the trace is off: results to compute along, if somebody still holds them when values are needed."""
@@ -381,6 +415,15 @@ class _Thread(threading.local):
     def begin(self) -> None:
         """A new trace."""
         self.trace = Trace(self.root, FOLLOW if config.get("REPLAY") else OFF)
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """A block whose calls are no part of the trace."""
+        before, self.trace = self.trace, Trace(self.root, OFF)
+        try:
+            yield
+        finally:
+            self.trace = before
 
 
 thread = _Thread()
