@@ -126,7 +126,7 @@ def _parts(recipe: Recipe, programs: Sequence[Program]) -> Iterator[list[Step]]:
     part: list[Step] = []
     work = 0
     for call, program in zip(recipe.calls, programs, strict=True):
-        part.append(Step(program, call.arrays, call.scalars, call.iterations, call.grain))
+        part.append(Step(program, call.arrays, call.scalars, call.iterations, call.grain, call.work))
         work += call.work
         if work > WORK_PER_CALL:
             yield part

@@ -8,6 +8,7 @@ import atexit
 import ctypes
 import os
 import platform
+import struct
 import sys
 import threading
 from collections.abc import Callable
@@ -129,14 +130,25 @@ def source(system: str = sys.platform, machine: str = "") -> str:
     else:
         waiting = (_WINDOWS if system == "win32" else _POSIX).format()
     text = (Path(__file__).parent / "pool.ll").read_text(encoding="utf-8")
+    text = text.replace("CONTENTS", str(bytes.__basicsize__ - 1))  # where the contents of a bytes object begin
     return text + _PROCESSORS.get(machine, _OTHER) + waiting
 
 
+class _MethodDefinition(ctypes.Structure):
+    """Python's PyMethodDef."""
+
+    _fields_ = (("name", ctypes.c_char_p), ("function", ctypes.c_void_p), ("flags", ctypes.c_int),
+                ("doc", ctypes.c_char_p))
+
+
+_FASTCALL = 0x80  # METH_FASTCALL: arguments come as an array
+
+
 class Native:
-    """The functions of ``pool.ll``. Calling one releases the interpreter lock."""
+    """The functions of ``pool.ll``. Calling one releases the interpreter lock, unless ``entry`` says otherwise."""
 
     def __init__(self, text: str) -> None:
-        names = ("mg_run", "mg_worker", "mg_start", "mg_stop", "mg_spin")
+        names = ("mg_call", "mg_worker", "mg_start", "mg_stop", "mg_spin")
         # Level 0: the atomic operations take the time, not the code around them, and it compiles four times as fast.
         self.module = llvm.compile_text(text, names, level=0)
         pointer, integer = ctypes.c_void_p, ctypes.c_int64
@@ -144,12 +156,28 @@ class Native:
         def function(name: str, *arguments: type) -> Callable[..., None]:
             return ctypes.CFUNCTYPE(None, *arguments)(self.module.addresses[name])
 
-        self.run = function("mg_run", pointer)
         self.worker = function("mg_worker", pointer, integer)
         self.start = function("mg_start", pointer, integer)
         self.stop = function("mg_stop", pointer)
         self.spin = function("mg_spin", integer)
         self.spins = self._spins()
+        python = ctypes.pythonapi
+        called = (python.PyLong_AsUnsignedLongLongMask, python.PyFloat_AsDouble, python.PyErr_BadArgument,
+                  python.PyErr_Occurred, python.PyEval_SaveThread, python.PyEval_RestoreThread, python.Py_IncRef)
+        self._python = (*[ctypes.cast(f, pointer).value for f in called], id(None))
+        self._definition = _MethodDefinition(b"run", self.module.addresses["mg_call"], _FASTCALL, None)
+        # a signature of its own: those of ``ctypes.pythonapi`` belong to everybody
+        self._function = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p)(
+            ("PyCFunction_NewEx", python))
+
+    def entry(self, run: int, slots: int, kinds: str, short: bool) -> Callable[..., None]:
+        """A function that takes a number for each slot, from address ``slots`` on, and starts the run at address
+        ``run``. ``kinds`` has a letter for each slot: "Q" and "q" integers, "d" float64. A ``short`` run keeps the
+        interpreter lock: nothing happens between its numbers and its end, and it is over sooner than the lock would be
+        given back. Raises ``TypeError`` for what is no number, or too many or few of them."""
+        fields = (run, slots, len(kinds), not short, *self._python)
+        return self._function(ctypes.byref(self._definition),
+                              struct.pack("12q", *fields) + bytes([kind == "d" for kind in kinds]), None)
 
     def _spins(self) -> int:
         """How many spins take ``SPIN_SECONDS``: a pause takes 10 to 200 cycles, by processor."""
