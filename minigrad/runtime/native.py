@@ -64,24 +64,24 @@ class NativeProgram:
         self._steps = np.array(
             [(step.program.address, cells + 8 * first, cells + 8 * second, step.iterations, step.grain)
              for step, (first, second) in zip(self.steps, starts, strict=True)], np.int64).reshape(-1, 5)
-        # the run of all steps, then that of each; their entries, of which only the first is made at once
-        self._runs = np.array(
-            [(_address(self._steps) + i * self._steps.itemsize * 5, n, 0, 1, _address(self._slots),
-              _address(self._moves), cells, len(moves))
-             for i, n in [(0, len(self.steps)), *[(i, 1) for i in range(len(self.steps))]]], np.int64)
         self._kinds = "Q" * slots + scalars
         # Whether a step has enough iterations for two threads; if none has, runs need not look at the settings.
         self._parallel = any(0 < 2 * step.grain <= step.iterations for step in self.steps)
         # Nothing else happens during a short run, so it needs no lock; a Python without the interpreter lock has none.
         self.short = not self._parallel and sum([step.work for step in self.steps]) <= SHORT and (
             getattr(sys, "_is_gil_enabled", lambda: True)())
-        self._call = self._entry(0)
-        self._each: list[Callable[..., None]] = []
+        self._runs: list[np.ndarray] = []
+        self._call = self._entry(0, len(self.steps))
+        self._each: list[Callable[..., None]] = []  # an entry for each step, made when they are first timed
         self._pool: pool.Pool | None = None
         self._threads = 1
 
-    def _entry(self, i: int) -> Callable[..., None]:
-        return pool.native().entry(_address(self._runs[i]), _address(self._slots), self._kinds, self.short)
+    def _entry(self, first: int, count: int) -> Callable[..., None]:
+        """A function that runs some of the steps."""
+        run = np.array([_address(self._steps) + first * self._steps.strides[0], count, 0, 1, _address(self._slots),
+                        _address(self._moves), _address(self._cells), len(self._moves)], np.int64)
+        self._runs.append(run)
+        return pool.native().entry(_address(run), _address(self._slots), self._kinds, self.short)
 
     def set_iterations(self, step: int, iterations: int) -> None:
         """Give a step another number of iterations, for kernels whose size is known only when they run."""
@@ -103,10 +103,11 @@ class NativeProgram:
         """As ``run``, a call for each step; the seconds that each took."""
         seconds = []
         with run_lock:
+            if not self._each:
+                self._each = [self._entry(i, 1) for i in range(len(self.steps))]
+                self._threads = 0
             if self._parallel:
                 self._prepare()
-            if not self._each:
-                self._each = [self._entry(1 + i) for i in range(len(self.steps))]
             for call in self._each:
                 start = perf_counter()
                 call(*addresses, *scalars)
@@ -119,8 +120,8 @@ class NativeProgram:
         if threads != self._threads or self._pool is not pool._pool:
             self._threads = threads
             self._pool = pool.current(threads) if threads > 1 else pool._pool
-            self._runs[:, 2] = self._pool.address if self._pool else 0
-            self._runs[:, 3] = threads
+            for run in self._runs:
+                run[2:4] = self._pool.address if self._pool else 0, threads
 
 
 def _address(array: np.ndarray) -> int:

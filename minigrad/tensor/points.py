@@ -195,7 +195,7 @@ def _backward(t: Tensor) -> None:
     if trace.state == FOLLOW:
         place = _backward_place(trace, t._slot)
         point = _find(trace, place)
-        if point is not None and _replay_backward(trace, point):
+        if point is not None and _replay_backward(trace, point, place[2]):
             return
         trace.diverge("this backward() was not seen here before")
     _record_backward(trace, t)
@@ -234,7 +234,7 @@ def _pending(trace: Trace, alive: Sequence[int]) -> list[LazyBuffer]:
     return found
 
 
-def _replay_backward(trace: Trace, point: Point) -> bool:
+def _replay_backward(trace: Trace, point: Point, alive: Sequence[int]) -> bool:
     buffers = point.run(trace)
     if buffers is None:
         return False
@@ -252,14 +252,13 @@ def _replay_backward(trace: Trace, point: Point) -> bool:
             leaf._grad._look = lazy, look_of_memory(shape, dtype)
         else:
             leaf._grad._replace(lazy)
-    _replayed(trace)
+    _replayed(trace, alive)
     return True
 
 
-def _replayed(trace: Trace, held: bool = True) -> None:
-    """The end of a trace that ran again; ``held``: somebody may hold results."""
-    if held:
-        fill(trace)
+def _replayed(trace: Trace, alive: Sequence[int]) -> None:
+    """The end of a trace that ran again; ``alive``: the slots of results that somebody holds."""
+    held = fill(trace, alive)
     trace.count(True)
     _ended(trace, held)
 
@@ -270,17 +269,23 @@ def _value(trace: Trace, slot: int, buffer: Any) -> LazyBuffer:
     return LazyBuffer.from_buffer(buffer, spec.shape, spec.dtype, spec.device)
 
 
-def fill(trace: Trace) -> None:
-    """Give the shells that somebody holds the values that are known now."""
-    for slot, spec in enumerate(trace.specs):
-        shell = None if spec is None else trace.holders[slot]()
-        if spec is None or shell is None or slot in trace.filled:
+def fill(trace: Trace, alive: Sequence[int]) -> bool:
+    """Give the shells in these slots the values that are known now. Whether one of them is a shell still: it may have
+    to show its tape."""
+    held = False
+    trace.filled = set(trace.filled)
+    for slot in alive:
+        spec = trace.specs[slot]
+        assert spec is not None
+        if slot in trace.filled:
+            held = held or spec.requires_grad
             continue
-        value = trace.values[slot]
-        arguments = spec.entry.view
+        shell = trace.holders[slot]()
+        value, arguments = trace.values[slot], spec.entry.view
         if arguments is not None:
             parent = shell._parent
             if not is_filled(parent):
+                held = True
                 continue
             shell._storage = parent._storage
             shell._view = plain_alias(parent)._view if arguments == "detach" else View(  # its edge is left to unfolding
@@ -288,11 +293,16 @@ def fill(trace: Trace) -> None:
         elif value is not None:
             shell._storage, shell._view = Storage(value), None
         else:
+            held = True
             continue
         trace.filled.add(slot)
         shell._grad = shell._hooks = shell._look = None
-        if not spec.requires_grad:
+        if spec.requires_grad:
+            held = True
+        else:
             shell._edge, shell._requires_grad = None, False
+            shell._spec = shell._owner = None
+    return held
 
 
 # --- step()
@@ -322,7 +332,7 @@ def _update(targets: Sequence[Tensor], values: Sequence[Tensor]) -> None:
     place = "update", tuple([t._slot for t in targets]), used, others
     if trace.state == FOLLOW:
         point = _find(trace, place)
-        if point is not None and _replay_update(trace, point, targets, bool(others)):
+        if point is not None and _replay_update(trace, point, targets, others):
             return
         trace.diverge("this update was not seen here before")
     trace.busy = True
@@ -350,7 +360,7 @@ def replace(targets: Sequence[Tensor], values: Sequence[Tensor]) -> None:
         target._replace(lazy.cast(old.dtype))
 
 
-def _replay_update(trace: Trace, point: Point, targets: Sequence[Tensor], others: bool) -> bool:
+def _replay_update(trace: Trace, point: Point, targets: Sequence[Tensor], others: Sequence[int]) -> bool:
     for target in targets:
         value = target._storage.lazy
         if value is not trace.values[target._slot] or value.buffer is None or value.buffer.exports:
@@ -384,22 +394,27 @@ def value(shells: Sequence[Tensor]) -> bool:
 
 def _value_again(shells: Sequence[Tensor]) -> bool:
     trace = thread.trace
-    if trace.state != FOLLOW or any([s._owner is not trace for s in shells]):
+    if trace.state != FOLLOW:
         return False
-    place = "value", tuple([s._slot for s in shells]), trace.alive()
-    point = _find(trace, place)
+    slots = []
+    for s in shells:
+        if s._owner is not trace:
+            return False
+        slots.append(s._slot)
+    alive = trace.alive()
+    point = _find(trace, ("value", tuple(slots), alive))
     buffers = None if point is None else point.run(trace)
     if point is None or buffers is None:
         return False
     for (_, slot), buffer in zip(point.results, buffers, strict=True):
         trace.values[slot] = _value(trace, slot, buffer)
-    fill(trace)
-    trace.count(True)
     if point.after is None:
-        _ended(trace)
+        _replayed(trace, alive)
     else:
+        fill(trace, alive)
+        trace.count(True)
         trace.entry = point.after
-    return all([is_filled(s) for s in shells])
+    return all([slot in trace.filled for slot in slots])
 
 
 def compute(lazies: Sequence[LazyBuffer]) -> None:

@@ -40,6 +40,10 @@ UNPAID = 16
 MOST_OTHERS = 63
 """Calls known to follow one call, but for the first; programs in which more do are not worth remembering."""
 
+_NOTHING: list[Any] = []
+_NO_SLOTS: set[int] = set()
+"""What a trace starts with. They are never changed."""
+
 _next_tag = count(1).__next__
 _new = object.__new__
 
@@ -120,14 +124,19 @@ class Trace:
 
     ``path``: its entries so far; ``entry``: the last. Lists by slot: ``values`` (None for a result not computed),
     ``holders`` (the Tensor, for a leaf; a weak reference to it, for a result), ``specs`` (what a result looks like;
-    None for a leaf). ``filled``: the slots of shells that have memory. ``tracked``: the leaves that require a gradient,
-    with their slots. ``numbers`` are the Python numbers among the operands, ``constants`` their nodes, if they were
-    recorded; ``asked`` is the key of the call that is being recorded.
+    None for a leaf). ``leaves``: the slots of leaves; ``tracked``: those leaves that require a gradient, with their
+    slots; ``filled``: the slots of shells that have memory. ``numbers`` are the Python numbers among the operands,
+    ``constants`` their nodes, if they were recorded; ``asked`` is the key of the call that is being recorded.
     ``busy``: Storages are written as part of a point. ``stopped``: the trace was followed or recorded, and is off now.
     """
 
-    __slots__ = ("asked", "busy", "constants", "entry", "filled", "holders", "let", "look_again", "loose", "most_loose",
-                 "numbers", "path", "released", "specs", "state", "stopped", "tag", "tracked", "values")
+    # A trace is made at every point, so what most of them never have is the class's.
+    asked: list[Any] = _NOTHING
+    constants: list[LazyBuffer] = _NOTHING
+    loose: list[ref[Tensor]] = _NOTHING
+    filled: set[int] = _NO_SLOTS
+    look_again, most_loose = 16, 64
+    busy = let = released = stopped = False
 
     def __init__(self, root: Entry, state: int = FOLLOW) -> None:
         self.entry = root
@@ -136,16 +145,10 @@ class Trace:
         self.path: list[Entry] = []
         self.values: list[LazyBuffer | None] = []
         self.holders: list[Any] = []
-        self.filled: set[int] = set()
         self.specs: list[Spec | None] = []
+        self.leaves: list[int] = []
         self.tracked: list[tuple[int, Tensor]] = []
-        self.asked: list[Any] = []
         self.numbers: list[Any] = []
-        self.constants: list[LazyBuffer] = []
-        self.look_again = 16
-        self.released = self.busy = self.let = self.stopped = False
-        self.loose: list[ref[Tensor]] = []
-        self.most_loose = 64
 
     # --- calls
 
@@ -219,21 +222,23 @@ class Trace:
         """Give a leaf a slot. What it looks like; None if it can't be one."""
         value = t._storage.lazy  # first: this gives a shell of an earlier trace all that it lacks
         known, buffer = t._look, value.buffer
+        slot = len(self.values)
         if known is not None and known[0] is value and (buffer is None or not buffer.exports):
             look = known[1]
-            t._tag, t._slot = self.tag, len(self.values)
+            t._tag, t._slot = self.tag, slot
         else:
             found = _look(t)
             if found is None:
                 return None
             if buffer is None or not buffer.exports:
-                t._tag, t._slot = self.tag, len(self.values)
+                t._tag, t._slot = self.tag, slot
                 if t._view is None:
                     t._look = found
             value, look = found  # memory that NumPy sees may change: it is read anew each time
         value.readers += 1
         if t._requires_grad:
-            self.tracked.append((len(self.values), t))
+            self.tracked.append((slot, t))
+        self.leaves.append(slot)
         self.values.append(value)
         self.holders.append(t)
         self.specs.append(None)
@@ -250,10 +255,11 @@ class Trace:
     def note(self, key: list[Any], entry: Entry, results: Sequence[Tensor], constants: Sequence[LazyBuffer] = (),
              ) -> None:
         """Remember a call that was recorded, its results and the nodes of its numbers."""
-        self.constants += constants
+        if constants:
+            self.keep(constants)
         known = self.entry.after(key)
-        if known is not None and known.first != len(self.values):
-            self.stop("")  # a call has failed, after its operands had got slots
+        if self.asked is not key or (known is not None and known.first != len(self.values)):
+            self.stop("")  # a call has failed after its operands had got slots, or one was made while this one was
             return
         if known is None:
             if len(self.path) >= thread.most_calls:
@@ -275,6 +281,12 @@ class Trace:
             self.holders.append(ref(t))
             self.specs.append(spec)
 
+    def keep(self, constants: Sequence[LazyBuffer]) -> None:
+        """Remember the nodes of numbers."""
+        if self.constants is _NOTHING:
+            self.constants = []
+        self.constants += constants
+
     def _operands(self, parts: Sequence[int]) -> tuple[int, ...]:
         """The slots of the operands of the last call, given their parts of its key: those seen first came last."""
         leaf = count(len(self.values) - sum([part < 0 for part in parts])).__next__
@@ -290,7 +302,7 @@ class Trace:
         self.stopped = True
         self.count(False)
         self.let_go()
-        self.values, self.holders, self.specs = [], [], []
+        self.values, self.holders, self.specs, self.leaves = [], [], [], []
 
     def count(self, good: bool) -> None:
         """Note of all calls so far whether following them paid. That it pays again and again is noted now and then."""
@@ -306,7 +318,7 @@ class Trace:
 
     def hold(self, results: Sequence[Tensor]) -> None:
         """While the trace is off: results to compute along, if somebody still holds them when values are needed."""
-        if len(self.loose) >= self.most_loose:
+        if len(self.loose) >= self.most_loose or self.loose is _NOTHING:
             self.loose = [r for r in self.loose if r() is not None]
             self.most_loose = 64 + 2 * len(self.loose)
         for t in results:
@@ -345,19 +357,20 @@ class Trace:
         """Stop being a reader of the leaves."""
         if not self.let:
             self.let = True
-            for spec, value in zip(self.specs, self.values, strict=True):
-                if spec is None and value is not None:
-                    value.readers -= 1
+            values = self.values
+            for slot in self.leaves:
+                values[slot].readers -= 1  # type: ignore[union-attr]
 
     def end(self, held: bool) -> None:
         """Nothing more is computed from here: if results are held, keep only what their (released) tape names."""
         self.let_go()
         self.values = []
-        if not held:
-            return
-        self.holders = [h if spec is not None or h._requires_grad else None
-                        for h, spec in zip(self.holders, self.specs, strict=True)]
-        self.released = True
+        if held:
+            self.released = True
+            holders = self.holders
+            for slot in self.leaves:
+                if not holders[slot]._requires_grad:
+                    holders[slot] = None
 
 
 def look_of_memory(shape: tuple[int, ...], dtype: DType) -> int:

@@ -44,7 +44,7 @@ def _call(trace: Trace, entry: Entry, tensors: list[Tensor | None], numbers: Seq
         values = [trace.values[s] for s in operands]
         constants = [LazyBuffer.const(number, p.dtype, (), p.device)
                      for number, p in zip(numbers, body.params[len(operands):], strict=True)]
-        trace.constants += constants
+        trace.keep(constants)
         values += constants
     given = [_known(tensors[s], values[i]) for i, s in enumerate(operands)]
     results = recorded(entry.node, body, given, values)
@@ -82,8 +82,7 @@ def _filled(trace: Trace, slot: int, fresh: Tensor) -> Tensor:
 
 def is_filled(tensor: Tensor) -> bool:
     """Whether the Tensor is no shell, or one that has memory already."""
-    owner = None if tensor._spec is None else tensor._owner
-    return owner is None or tensor._tag != owner.tag or tensor._slot in owner.filled
+    return tensor._spec is None or tensor._slot in tensor._owner.filled  # type: ignore[union-attr]
 
 
 Trace.unfolder = unfold

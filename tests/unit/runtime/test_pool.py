@@ -134,7 +134,7 @@ def test_waiting_without_futexes(cpu, add_text, monkeypatch):
     x, y = np.arange(1000.0), np.zeros(1000)
     program = NativeProgram([Step(kernel, (0, 1), (0,), 1000, 10)] * 20, 2, "d")
     program._parallel = False
-    program._runs[:, 2:4] = slow.address, 3
+    program._runs[0][2:4] = slow.address, 3
     for s in range(50):
         program.run([x.ctypes.data, y.ctypes.data], [float(s)])
         assert np.array_equal(y, x + s)
