@@ -20,8 +20,7 @@ from minigrad.tensor.tensor_class import Tensor
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def _holds_tensors(arg: Any) -> bool:
-    return isinstance(arg, list | tuple) and len(arg) > 0 and isinstance(arg[0], Tensor)
+_SEQUENCES = (list, tuple)
 
 
 class Composite:
@@ -46,7 +45,7 @@ class Composite:
             if isinstance(arg, Tensor):
                 tensors.append(arg)
                 layout.append(Tensor)
-            elif _holds_tensors(arg):
+            elif isinstance(arg, _SEQUENCES) and len(arg) > 0 and isinstance(arg[0], Tensor):
                 tensors += arg
                 layout.append((type(arg), len(arg)))
             else:

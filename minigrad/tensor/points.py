@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from minigrad import config
 from minigrad.autograd.backward import run as run_backward
+from minigrad.dtype import DType
 from minigrad.engine import Run, active, realise, run_again
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
@@ -37,7 +38,8 @@ MOST_VARIANTS = 4
 class Point:
     """What ran at a place. ``leaves`` and ``results`` say where the executable's memory comes from and goes to;
     ``numbers`` those it takes: at positions among the trace's numbers, leaves, or always the same; ``fixed`` those
-    that are part of its code; ``dead`` the leaves it may overwrite. ``after``: where the trace continues.
+    that are part of its code; ``dead`` the leaves it may overwrite. ``types``: the shape and dtype of each result.
+    ``after``: where the trace continues.
     """
 
     executable: Any
@@ -46,6 +48,7 @@ class Point:
     numbers: list[tuple[str, Any]]
     fixed: list[tuple[str, int, str]]
     results: list[Where]
+    types: list[tuple[tuple[int, ...], DType]]
     dead: list[int]
     after: Entry | None = None
 
@@ -59,25 +62,35 @@ class Point:
 
     def run(self, trace: Trace) -> list[Any] | None:
         """The results' buffers; None if a leaf is not in memory."""
-        buffers, addresses = [], []
+        buffers: list[Any] = []
+        addresses: list[int] = []
+        values = trace.values
         for what, slot in self.leaves:
-            if what == VALUE:
-                value = trace.values[slot] or _seen_through(trace, slot)
-            else:
-                leaf = trace.leaf(slot)
-                gradient = None if leaf is None else leaf._grad
-                value = gradient._storage.lazy if gradient is not None and gradient._view is None else None
-                if value is None or value.arg is not None or value.buffer is None or value.buffer.exports:
-                    return None
-            if value is None or value.buffer is None:
+            value = (values[slot] or _seen_through(trace, slot)) if what == VALUE else _gradient(trace, slot)
+            if value is None:
                 return None
-            buffers.append(value.buffer)
-            addresses.append(value.buffer.address + value.offset)
-        if self.executable.tier == 0 and not self.executable.account():
+            buffer = value.buffer
+            if buffer is None:
+                return None
+            buffers.append(buffer)
+            addresses.append(buffer.address + value.offset)
+        executable = self.executable
+        if executable.tier == 0 and not executable.account():
             return None  # it has run so often that it is worth a compiler
-        numbers = [trace.numbers[x] if what == NUMBER else _number(trace.values[x]) if what == VALUE else x
-                   for what, x in self.numbers]
-        return run_again(self.executable, buffers, addresses, numbers, self.device)
+        numbers: list[Any] = []
+        for what, x in self.numbers:
+            numbers.append(trace.numbers[x] if what == NUMBER else _number(values[x]) if what == VALUE else x)
+        return run_again(executable, buffers, addresses, numbers, self.device)
+
+
+def _gradient(trace: Trace, slot: int) -> LazyBuffer | None:
+    """The ``.grad`` of a leaf, if it is plain memory."""
+    leaf = trace.leaf(slot)
+    gradient = None if leaf is None else leaf._grad
+    if gradient is None or gradient._view is not None:
+        return None
+    value = gradient._storage.lazy
+    return None if value.arg is not None or value.buffer is None or value.buffer.exports else value
 
 
 def _seen_through(trace: Trace, slot: int) -> LazyBuffer | None:
@@ -162,7 +175,8 @@ def _made(trace: Trace, watch: Sequence[Run], old: dict[int, Where], new: dict[i
         needed, numbers = [i for i in range(len(constants)) if i not in taken], scalars + [constants[i] for i in taken]
     fixed = [(what, x, repr(pending.constants[i].arg)) for i in needed for what, x in (constants[i],) if what != ALWAYS]
     dead = [where[id(leaf)][1] for leaf, d in zip(pending.leaves, pending.dead, strict=False) if d]
-    return Point(executable, pending.device, leaves, numbers, fixed, results, dead)  # type: ignore[arg-type]
+    types = [(r.shape, r.dtype) for r in pending.results]
+    return Point(executable, pending.device, leaves, numbers, fixed, results, types, dead)  # type: ignore[arg-type]
 
 
 def _keep(trace: Trace, place: Any, point: Point | None) -> None:
@@ -239,14 +253,13 @@ def _replay_backward(trace: Trace, point: Point, alive: Sequence[int]) -> bool:
     if buffers is None:
         return False
     trace.busy = True
-    for (what, slot), buffer in zip(point.results, buffers, strict=True):
+    values, holders, device = trace.values, trace.holders, point.device
+    for (what, slot), (shape, dtype), buffer in zip(point.results, point.types, buffers, strict=True):
+        lazy = LazyBuffer.from_buffer(buffer, shape, dtype, device)
         if what == VALUE:
-            trace.values[slot] = _value(trace, slot, buffer)
+            values[slot] = lazy
             continue
-        leaf = trace.leaf(slot)
-        assert leaf is not None
-        shape, dtype = leaf._shape(), leaf.dtype
-        lazy = LazyBuffer.from_buffer(buffer, shape, dtype, "CPU")
+        leaf = holders[slot]
         if leaf._grad is None:
             leaf._grad = made(lazy)
             leaf._grad._look = lazy, look_of_memory(shape, dtype)
@@ -261,12 +274,6 @@ def _replayed(trace: Trace, alive: Sequence[int]) -> None:
     held = fill(trace, alive)
     trace.count(True)
     _ended(trace, held)
-
-
-def _value(trace: Trace, slot: int, buffer: Any) -> LazyBuffer:
-    spec = trace.specs[slot]
-    assert spec is not None
-    return LazyBuffer.from_buffer(buffer, spec.shape, spec.dtype, spec.device)
 
 
 def fill(trace: Trace, alive: Sequence[int]) -> bool:
@@ -369,16 +376,15 @@ def _replay_update(trace: Trace, point: Point, targets: Sequence[Tensor], others
     if buffers is None:
         return False
     trace.busy = True
-    for (what, number), buffer in zip(point.results, buffers, strict=True):
+    for (what, number), (shape, dtype), buffer in zip(point.results, point.types, buffers, strict=True):
         if what == VALUE:
-            trace.values[number] = _value(trace, number, buffer)
+            trace.values[number] = LazyBuffer.from_buffer(buffer, shape, dtype, point.device)
             continue
         storage = targets[number]._storage
-        lazy = storage.lazy
-        if buffer is lazy.buffer:
+        if buffer is storage.lazy.buffer:
             storage.version += 1  # the memory of the old contents, which nobody else could read
         else:
-            storage.write(LazyBuffer.from_buffer(buffer, lazy.shape, lazy.dtype, lazy.device))
+            storage.write(LazyBuffer.from_buffer(buffer, shape, dtype, point.device))
     _replayed(trace, others)
     return True
 
@@ -406,8 +412,8 @@ def _value_again(shells: Sequence[Tensor]) -> bool:
     buffers = None if point is None else point.run(trace)
     if point is None or buffers is None:
         return False
-    for (_, slot), buffer in zip(point.results, buffers, strict=True):
-        trace.values[slot] = _value(trace, slot, buffer)
+    for (_, slot), (shape, dtype), buffer in zip(point.results, point.types, buffers, strict=True):
+        trace.values[slot] = LazyBuffer.from_buffer(buffer, shape, dtype, point.device)
     if point.after is None:
         _replayed(trace, alive)
     else:
