@@ -86,9 +86,16 @@ exit:
 ; is a bytes object; ``pool.py`` makes it. Its contents:
 %entry = type { ptr, ptr, i64,                                   ; 0  run, slots, how many
                 i64,                                             ; 3  1: without the interpreter lock
-                ptr, ptr, ptr, ptr, ptr, ptr, ptr,               ; 4  Python's functions, as @mg_call says
-                ptr,                                             ; 11 None
-                [0 x i8] }                                       ; 12 of each slot: 1 for a float64, 0 for an integer
+                ptr,                                             ; 4  None
+                [0 x i8] }                                       ; 5  of each slot: 1 for a float64, 0 for an integer
+
+declare i64 @PyLong_AsUnsignedLongLongMask(ptr)
+declare double @PyFloat_AsDouble(ptr)
+declare i32 @PyErr_BadArgument()
+declare ptr @PyErr_Occurred()
+declare ptr @PyEval_SaveThread()
+declare void @PyEval_RestoreThread(ptr)
+declare void @Py_IncRef(ptr)
 
 ; PyObject *mg_call(self, arguments, given): puts a number into each slot, then mg_run. Returns None; or null, after a
 ; number that Python could not convert.
@@ -99,17 +106,11 @@ start:
   %slots = load ptr, ptr %slots.at
   %count.at = getelementptr %entry, ptr %entry, i32 0, i32 2
   %count = load i64, ptr %count.at
-  %integer.at = getelementptr %entry, ptr %entry, i32 0, i32 4
-  %integer = load ptr, ptr %integer.at                             ; PyLong_AsUnsignedLongLongMask
-  %float.at = getelementptr %entry, ptr %entry, i32 0, i32 5
-  %float = load ptr, ptr %float.at                                 ; PyFloat_AsDouble
   %fits = icmp eq i64 %given, %count
   br i1 %fits, label %head, label %refuse
 
 refuse:
-  %bad.at = getelementptr %entry, ptr %entry, i32 0, i32 6
-  %bad = load ptr, ptr %bad.at                                     ; PyErr_BadArgument
-  %ignored = call i32 %bad()
+  %ignored = call i32 @PyErr_BadArgument()
   ret ptr null
 
 head:
@@ -121,27 +122,25 @@ body:
   %argument.at = getelementptr ptr, ptr %arguments, i64 %i
   %argument = load ptr, ptr %argument.at
   %slot = getelementptr i64, ptr %slots, i64 %i
-  %kind.at = getelementptr %entry, ptr %entry, i32 0, i32 12, i64 %i
+  %kind.at = getelementptr %entry, ptr %entry, i32 0, i32 5, i64 %i
   %kind = load i8, ptr %kind.at
   %whole = icmp eq i8 %kind, 0
   br i1 %whole, label %as.integer, label %as.float
 
 as.integer:
-  %integer.value = call i64 %integer(ptr %argument)
-  store i64 %integer.value, ptr %slot
-  %integer.odd = icmp eq i64 %integer.value, -1
+  %integer = call i64 @PyLong_AsUnsignedLongLongMask(ptr %argument)
+  store i64 %integer, ptr %slot
+  %integer.odd = icmp eq i64 %integer, -1
   br i1 %integer.odd, label %look, label %stored
 
 as.float:
-  %float.value = call double %float(ptr %argument)
-  store double %float.value, ptr %slot
-  %float.odd = fcmp oeq double %float.value, -1.0
+  %float = call double @PyFloat_AsDouble(ptr %argument)
+  store double %float, ptr %slot
+  %float.odd = fcmp oeq double %float, -1.0
   br i1 %float.odd, label %look, label %stored
 
 look:                                                              ; -1 may be an error
-  %occurred.at = getelementptr %entry, ptr %entry, i32 0, i32 7
-  %occurred = load ptr, ptr %occurred.at                           ; PyErr_Occurred
-  %error = call ptr %occurred()
+  %error = call ptr @PyErr_Occurred()
   %failed = icmp ne ptr %error, null
   br i1 %failed, label %fail, label %stored
 
@@ -164,21 +163,15 @@ short:
   br label %exit
 
 long:
-  %save.at = getelementptr %entry, ptr %entry, i32 0, i32 8
-  %save = load ptr, ptr %save.at                                   ; PyEval_SaveThread
-  %restore.at = getelementptr %entry, ptr %entry, i32 0, i32 9
-  %restore = load ptr, ptr %restore.at                             ; PyEval_RestoreThread
-  %state = call ptr %save()
+  %state = call ptr @PyEval_SaveThread()
   call void @mg_run(ptr %run)
-  call void %restore(ptr %state)
+  call void @PyEval_RestoreThread(ptr %state)
   br label %exit
 
 exit:
-  %none.at = getelementptr %entry, ptr %entry, i32 0, i32 11
+  %none.at = getelementptr %entry, ptr %entry, i32 0, i32 4
   %none = load ptr, ptr %none.at
-  %reference.at = getelementptr %entry, ptr %entry, i32 0, i32 10
-  %reference = load ptr, ptr %reference.at                         ; Py_IncRef
-  call void %reference(ptr %none)
+  call void @Py_IncRef(ptr %none)
   ret ptr %none
 }
 

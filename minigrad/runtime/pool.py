@@ -18,6 +18,7 @@ from time import perf_counter
 
 from minigrad import config
 from minigrad.runtime import llvm
+from minigrad.runtime.llvm import python_function
 from minigrad.runtime.locks import run_lock
 
 SPIN_SECONDS = 50e-6
@@ -130,18 +131,8 @@ def source(system: str = sys.platform, machine: str = "") -> str:
     else:
         waiting = (_WINDOWS if system == "win32" else _POSIX).format()
     text = (Path(__file__).parent / "pool.ll").read_text(encoding="utf-8")
-    text = text.replace("CONTENTS", str(bytes.__basicsize__ - 1))  # where the contents of a bytes object begin
+    text = text.replace("CONTENTS", str(llvm.CONTENTS))
     return text + _PROCESSORS.get(machine, _OTHER) + waiting
-
-
-class _MethodDefinition(ctypes.Structure):
-    """Python's PyMethodDef."""
-
-    _fields_ = (("name", ctypes.c_char_p), ("function", ctypes.c_void_p), ("flags", ctypes.c_int),
-                ("doc", ctypes.c_char_p))
-
-
-_FASTCALL = 0x80  # METH_FASTCALL: arguments come as an array
 
 
 class Native:
@@ -161,23 +152,14 @@ class Native:
         self.stop = function("mg_stop", pointer)
         self.spin = function("mg_spin", integer)
         self.spins = self._spins()
-        python = ctypes.pythonapi
-        called = (python.PyLong_AsUnsignedLongLongMask, python.PyFloat_AsDouble, python.PyErr_BadArgument,
-                  python.PyErr_Occurred, python.PyEval_SaveThread, python.PyEval_RestoreThread, python.Py_IncRef)
-        self._python = (*[ctypes.cast(f, pointer).value for f in called], id(None))
-        self._definition = _MethodDefinition(b"run", self.module.addresses["mg_call"], _FASTCALL, None)
-        # a signature of its own: those of ``ctypes.pythonapi`` belong to everybody
-        self._function = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p)(
-            ("PyCFunction_NewEx", python))
 
     def entry(self, run: int, slots: int, kinds: str, short: bool) -> Callable[..., None]:
         """A function that takes a number for each slot, from address ``slots`` on, and starts the run at address
         ``run``. ``kinds`` has a letter for each slot: "Q" and "q" integers, "d" float64. A ``short`` run keeps the
         interpreter lock: nothing happens between its numbers and its end, and it is over sooner than the lock would be
         given back. Raises ``TypeError`` for what is no number, or too many or few of them."""
-        fields = (run, slots, len(kinds), not short, *self._python)
-        return self._function(ctypes.byref(self._definition),
-                              struct.pack("12q", *fields) + bytes([kind == "d" for kind in kinds]), None)
+        contents = struct.pack("5q", run, slots, len(kinds), not short, id(None))
+        return python_function(self.module.addresses["mg_call"], contents + bytes([kind == "d" for kind in kinds]))
 
     def _spins(self) -> int:
         """How many spins take ``SPIN_SECONDS``: a pause takes 10 to 200 cycles, by processor."""
