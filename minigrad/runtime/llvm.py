@@ -284,8 +284,8 @@ CONTENTS = bytes.__basicsize__ - 1
 
 
 def python_function(address: int, contents: bytes) -> Callable[..., Any]:
-    """The compiled function at ``address`` as one of Python: PyObject *f(self, arguments, how many). ``self`` is a bytes
-    object with these contents. A call takes some 40 ns, through ctypes some 300."""
+    """The compiled function at ``address`` as one of Python: PyObject *f(self, arguments, how many), where self is a
+    bytes object with these contents. A call takes some 40 ns, through ctypes some 300."""
     definition = _definitions.setdefault(address, _MethodDefinition(b"compiled", address, _FASTCALL, None))
     # a signature of its own: those of ``ctypes.pythonapi`` belong to everybody
     new = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p)(

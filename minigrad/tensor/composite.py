@@ -51,7 +51,7 @@ class Composite:
             else:
                 layout.append((type(arg), arg))
         static = (tuple(layout), tuple(named), get_default_dtype())
-        results = self.recorded.all(tensors, static)
+        results = self.recorded.all(tuple(tensors), static)
         if len(results) > 1 or (self.one_tuples and static in self.one_tuples):
             return tuple(results)
         return results[0]

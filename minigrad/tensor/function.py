@@ -15,7 +15,7 @@ from minigrad.graph.lazy import LazyBuffer
 from minigrad.runtime.locks import record_lock
 from minigrad.tensor.base import made
 from minigrad.tensor.body import Body
-from minigrad.tensor.replay import OFF, Entry, several, thread
+from minigrad.tensor.replay import FOLLOW, OFF, Entry, several, thread
 from minigrad.tensor.storage import Writes, _unsettled, begin_step, settle
 
 if TYPE_CHECKING:
@@ -49,13 +49,17 @@ class Function:
     def __str__(self) -> str:
         return self.body.name
 
-    def __call__(self, tensors: Sequence[Tensor], static: tuple[Hashable, ...] = (),
-                 numbers: Sequence[Number] = ()) -> Tensor:
-        """The first output of a call."""
-        if several:
-            with record_lock:
-                return self._call(tensors, static, numbers)[0]
-        return self._call(tensors, static, numbers)[0]
+    def first(self, tensors: Sequence[Tensor], static: tuple[Hashable, ...] = (),
+              numbers: Sequence[Number] = ()) -> Tensor:
+        """The first output of a call. The same as the call itself, which costs more."""
+        trace = thread.trace
+        if trace.state == FOLLOW and not several:
+            known = trace.quick(trace, self, static, mode.enabled, tensors, numbers)
+            if known is not None:
+                return known[0]
+        return self.all(tensors, static, numbers)[0]
+
+    __call__ = first
 
     def all(self, tensors: Sequence[Tensor], static: tuple[Hashable, ...] = (),
             numbers: Sequence[Number] = ()) -> list[Tensor]:
@@ -68,7 +72,11 @@ class Function:
     def _call(self, tensors: Sequence[Tensor], static: tuple[Hashable, ...], numbers: Sequence[Number]) -> list[Tensor]:
         trace = thread.trace
         if trace.state:
-            known = trace.follow(self, static, tensors, numbers)
+            known = None
+            if trace.state == FOLLOW:
+                known = trace.quick(trace, self, static, mode.enabled, tensors, numbers)
+            if known is None:
+                known = trace.follow(self, static, tensors, numbers)
             if known is not None:
                 return known
             trace = thread.trace

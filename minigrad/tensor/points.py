@@ -18,6 +18,7 @@ from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.runtime.locks import computing
 from minigrad.tensor.base import made, plain_alias
+from minigrad.tensor.quick import quicken
 from minigrad.tensor.replay import FOLLOW, OFF, RECORD, Entry, Trace, look_of_memory, thread
 from minigrad.tensor.storage import Storage, View, Writes, tracing
 from minigrad.tensor.unfold import is_filled
@@ -131,19 +132,19 @@ def _find(trace: Trace, place: Any) -> Point | None:
     return None
 
 
-def _ended(trace: Trace, held: bool = True) -> None:
+def _ended(trace: Trace, after: str, held: bool = True) -> None:
     trace.end(held)
-    thread.begin()
+    thread.begin(after)
 
 
 @contextmanager
-def _ending() -> Iterator[None]:
+def _ending(after: str) -> Iterator[None]:
     """A block after which a new trace begins, also when it fails: what can't be computed is not tried again along with
     other things."""
     try:
         yield
     finally:
-        _ended(thread.trace)
+        _ended(thread.trace, after)
 
 
 # --- making a point of what ran
@@ -203,7 +204,7 @@ def _backward(t: Tensor) -> None:
     if tracing.names or trace.state == OFF or t._tag != trace.tag:
         if trace.path:
             trace.stop("backward from a Tensor that this trace does not know")
-        with _ending():
+        with _ending("backward"):
             run_backward((t,), (None,), along=trace.held() + Writes.take())
         return
     if trace.state == FOLLOW:
@@ -231,7 +232,7 @@ def _record_backward(trace: Trace, t: Tensor) -> None:
     plain = all([leaf._hooks is None for _, leaf in leaves])
     watch: list[Run] = []
     trace.busy = plain  # gradients that are there already are added to in place
-    with _ending():
+    with _ending("backward"):
         run_backward((t,), (None,), along=_pending(trace, place[2]) + Writes.take(), watch=watch)
         if plain and trace.state == RECORD and trace is thread.trace:  # else a hook has needed values meanwhile
             new = {id(leaf._grad._whole()): (GRADIENT, i) for i, leaf in reversed(leaves) if leaf._grad is not None}
@@ -265,15 +266,17 @@ def _replay_backward(trace: Trace, point: Point, alive: Sequence[int]) -> bool:
             leaf._grad._look = lazy, look_of_memory(shape, dtype)
         else:
             leaf._grad._replace(lazy)
-    _replayed(trace, alive)
+    _replayed(trace, "backward", alive)
     return True
 
 
-def _replayed(trace: Trace, alive: Sequence[int]) -> None:
+def _replayed(trace: Trace, place: str, alive: Sequence[int]) -> None:
     """The end of a trace that ran again; ``alive``: the slots of results that somebody holds."""
     held = fill(trace, alive)
     trace.count(True)
-    _ended(trace, held)
+    _ended(trace, place, held)
+    if not Trace.quickened:
+        quicken()
 
 
 def fill(trace: Trace, alive: Sequence[int]) -> bool:
@@ -330,7 +333,7 @@ def _update(targets: Sequence[Tensor], values: Sequence[Tensor]) -> None:
     if not known:
         if trace.path:
             trace.stop("an update of a Tensor that this trace does not know")
-        with _ending():
+        with _ending("update"):
             replace(targets, values)
             realise([t._storage.lazy for t in targets] + trace.held() + Writes.take())
         return
@@ -348,7 +351,7 @@ def _update(targets: Sequence[Tensor], values: Sequence[Tensor]) -> None:
     new = {id(t._storage.lazy): (TARGET, i) for i, t in enumerate(targets)}
     watch: list[Run] = []
     along = _pending(trace, others)
-    with _ending():
+    with _ending("update"):
         realise([t._storage.lazy for t in targets] + along + Writes.take(), watch)
         if trace.state == RECORD:
             point = _made(trace, watch, {}, new)
@@ -385,7 +388,7 @@ def _replay_update(trace: Trace, point: Point, targets: Sequence[Tensor], others
             storage.version += 1  # the memory of the old contents, which nobody else could read
         else:
             storage.write(LazyBuffer.from_buffer(buffer, shape, dtype, point.device))
-    _replayed(trace, others)
+    _replayed(trace, "update", others)
     return True
 
 
@@ -415,7 +418,7 @@ def _value_again(shells: Sequence[Tensor]) -> bool:
     for (_, slot), (shape, dtype), buffer in zip(point.results, point.types, buffers, strict=True):
         trace.values[slot] = LazyBuffer.from_buffer(buffer, shape, dtype, point.device)
     if point.after is None:
-        _replayed(trace, alive)
+        _replayed(trace, "value", alive)
     else:
         fill(trace, alive)
         trace.count(True)
@@ -450,11 +453,12 @@ def _compute(lazies: Sequence[LazyBuffer]) -> None:
     known = next((p for where, p in trace.entry.points if where == place), None)
     _keep(trace, place, point)
     if all([_is_done(trace.result(slot)) for slot in range(len(trace.specs))]):
-        _ended(trace)
+        _ended(trace, "value")
     elif point is None:
         trace.stop("")
     else:
         point.after = Entry() if known is None or known.after is None else known.after
+        point.after.first = len(trace.values)
         trace.entry = point.after
 
 

@@ -7,7 +7,7 @@ Tensor that came from outside. While the calls are known, results are *shells*: 
 needed (``backward()``, ``step()``, ``item()``) the entry holds ``Point``s, which say what ran there before: it runs
 again on the memory of today's leaves, in one native call. At the first difference (``Trace.diverge``) the trace so far
 is recorded in the ordinary way, and so are the calls that follow. So the tree is only a short cut.
-Next: ``unfold.py``."""
+Next: ``quick.py``."""
 
 from __future__ import annotations
 
@@ -33,6 +33,9 @@ OFF, FOLLOW, RECORD = 0, 1, 2
 MOST_CALLS, FEWER_CALLS = 100_000, 20_000
 """Calls in one trace; a longer one is recorded as if nothing were known. A thread that came to the end of the first
 number remembers no more than the second from then on: it may go on for long without needing values."""
+
+ROUNDS = 16
+"""How often a program begins something new before it is worth compiled code."""
 
 UNPAID = 16
 """How often a trace is replayed before that is noted of all its calls."""
@@ -130,6 +133,9 @@ class Trace:
     ``busy``: Storages are written as part of a point. ``stopped``: the trace was followed or recorded, and is off now.
     """
 
+    __slots__ = ("__dict__", "entry", "holders", "leaves", "numbers", "path", "specs", "state", "tag", "tracked",
+                 "values")
+
     # A trace is made at every point, so what most of them never have is the class's.
     asked: list[Any] = _NOTHING
     constants: list[LazyBuffer] = _NOTHING
@@ -176,7 +182,7 @@ class Trace:
                 self.numbers.append(value)
         last = self.entry
         known = last.next if last.key == key else last.after(key)
-        if known is None or known.hopeless or self.state == RECORD:
+        if known is None or known.hopeless or known.first != len(self.values) or self.state == RECORD:
             return self._miss(key, known, function, static, tensors, numbers)
         self.entry = known
         self.path.append(known)
@@ -199,11 +205,14 @@ class Trace:
         if (self.state == RECORD or known is None) and self.is_over():
             self.let_go()
             thread.begin()
+            thread.rounds += 1
+            if thread.rounds == ROUNDS and not Trace.quickened:
+                Trace.quicken()
             return thread.trace.follow(function, static, tensors, numbers)
         self.asked = key
         if self.state == RECORD:
             return None
-        if known is None:
+        if known is None or not known.hopeless:
             self.diverge(f"{function} was not called here before, or not with such operands" if self.path else "")
         else:
             self.stop("")
@@ -257,20 +266,23 @@ class Trace:
         """Remember a call that was recorded, its results and the nodes of its numbers."""
         if constants:
             self.keep(constants)
-        known = self.entry.after(key)
-        if self.asked is not key or (known is not None and known.first != len(self.values)):
+        last = self.entry
+        leaves = count(last.first + len(last.specs)).__next__  # the slots of operands that were seen first
+        slots = tuple([leaves() if part < 0 else part for part in key[3:len(key) - len(constants)]])
+        if self.asked is not key or leaves() != len(self.values):
             self.stop("")  # a call has failed after its operands had got slots, or one was made while this one was
             return
+        known = last.after(key)
         if known is None:
             if len(self.path) >= thread.most_calls:
                 thread.most_calls = FEWER_CALLS
                 self.stop("")
                 return
-            if not self.entry.add(key, entry):
+            if not last.add(key, entry):
                 self.stop("")
                 return
             entry.enabled, entry.numbers, entry.first = mode.enabled, len(constants), len(self.values)
-            entry.operands = self._operands(key[3:len(key) - len(constants)])
+            entry.operands = slots
             entry.specs = tuple([Spec(entry, t) for t in results])
             known = entry
         self.entry = known
@@ -286,11 +298,6 @@ class Trace:
         if self.constants is _NOTHING:
             self.constants = []
         self.constants += constants
-
-    def _operands(self, parts: Sequence[int]) -> tuple[int, ...]:
-        """The slots of the operands of the last call, given their parts of its key: those seen first came last."""
-        leaf = count(len(self.values) - sum([part < 0 for part in parts])).__next__
-        return tuple([leaf() if part < 0 else part for part in parts])
 
     # --- leaving the short cut
 
@@ -342,6 +349,11 @@ class Trace:
     def unfold(self) -> None:
         """Make the graph and the tape behind the shells, from the entries."""
         Trace.unfolder(self)
+
+    # ``quick.py`` puts a compiled function here: ``follow`` for a call that is known to come next, None for others
+    quick: ClassVar[Callable[..., list[Tensor] | None]] = staticmethod(lambda *call: None)
+    quicken: ClassVar[Callable[[], None]]
+    quickened: ClassVar[bool] = False
 
     # ``base.py``, ``unfold.py`` and ``points.py`` fill these in, which know Tensors
     tensor_class: ClassVar[type[Tensor]]
@@ -411,7 +423,7 @@ several: list[bool] = []
 
 
 class _Thread(threading.local):
-    """Each thread has a tree of its own, and a trace that grows along it."""
+    """Each thread has trees of its own, and a trace that grows along one of them."""
 
     def __init__(self) -> None:
         if threads:
@@ -422,12 +434,15 @@ class _Thread(threading.local):
     def forget(self) -> None:
         """Start from a tree in which nothing is known."""
         self.root = Entry()
+        self.roots = {"value": self.root, "backward": Entry(), "update": Entry()}
         self.most_calls = MOST_CALLS
+        self.rounds = 0
         self.begin()
 
-    def begin(self) -> None:
-        """A new trace."""
-        self.trace = Trace(self.root, FOLLOW if config.get("REPLAY") else OFF)
+    def begin(self, after: str = "value") -> None:
+        """A new trace. What comes after a ``backward()`` is mostly not what comes after a step: so each kind of point
+        has a tree of its own, in which a loop finds its next call at once."""
+        self.trace = Trace(self.roots[after], FOLLOW if config.get("REPLAY") else OFF)
 
     @contextmanager
     def aside(self) -> Iterator[None]:
