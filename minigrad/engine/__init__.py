@@ -1,7 +1,7 @@
 """Stage: realise. In: a pending graph. Out: values. A graph seen before has its plan and runs at once.
 Next: ``realise.py``."""
 
-from minigrad.engine.inspect import active, inspect
+from minigrad.engine.inspect import inspect, records
 from minigrad.engine.realise import Run, leaf_from_numpy, plans, realise, run_again, to_numpy, wrap_numpy
 
-__all__ = ["Run", "active", "inspect", "leaf_from_numpy", "plans", "realise", "run_again", "to_numpy", "wrap_numpy"]
+__all__ = ["Run", "inspect", "leaf_from_numpy", "plans", "realise", "records", "run_again", "to_numpy", "wrap_numpy"]

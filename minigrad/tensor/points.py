@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from minigrad import config
 from minigrad.autograd.backward import run as run_backward
 from minigrad.dtype import DType
-from minigrad.engine import Run, active, realise, run_again
+from minigrad.engine import Run, realise, records, run_again
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.runtime.locks import computing
@@ -123,11 +123,10 @@ def _is_ours(value: LazyBuffer | None) -> bool:
 
 
 def _find(trace: Trace, place: Any) -> Point | None:
-    seen = active()
-    if (seen and not all([s.run for s in seen])) or config.get("DEBUG") >= 3:
-        return None  # somebody wants to look at the graph
     for known, point in trace.entry.points:
-        if known == place and point.fits(trace):
+        if known == place and (not (point.fixed or point.dead) or point.fits(trace)):
+            if config.get("DEBUG") >= 3 or (records and not all([s.run for s in records])):
+                return None  # somebody wants to look at the graph
             return point
     return None
 
@@ -285,8 +284,7 @@ def fill(trace: Trace, alive: Sequence[int]) -> bool:
     held = False
     trace.filled = set(trace.filled)
     for slot in alive:
-        spec = trace.specs[slot]
-        assert spec is not None
+        spec: Any = trace.specs[slot]
         if slot in trace.filled:
             held = held or spec.requires_grad
             continue
@@ -398,11 +396,10 @@ def _replay_update(trace: Trace, point: Point, targets: Sequence[Tensor], others
 def value(shells: Sequence[Tensor]) -> bool:
     """Compute shells that somebody wants to see; False if what ran here before can't run again."""
     with computing:
-        return _value_again(shells)
+        return _value_again(thread.trace, shells)
 
 
-def _value_again(shells: Sequence[Tensor]) -> bool:
-    trace = thread.trace
+def _value_again(trace: Trace, shells: Sequence[Tensor]) -> bool:
     if trace.state != FOLLOW:
         return False
     slots = []

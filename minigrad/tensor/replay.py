@@ -21,7 +21,7 @@ from weakref import ref
 from minigrad import config
 from minigrad.autograd.mode import mode
 from minigrad.dtype import DType
-from minigrad.engine import active
+from minigrad.engine import records
 from minigrad.graph.function import Subgraph, param
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
@@ -313,14 +313,16 @@ class Trace:
 
     def count(self, good: bool) -> None:
         """Note of all calls so far whether following them paid. That it pays again and again is noted now and then."""
-        if not self.path:
+        path = self.path
+        if not path:
             return
-        last = self.path[-1]
-        last.unpaid += good
-        if good and last.good > UNPAID > last.unpaid:
-            return
+        last = path[-1]
+        if good:
+            last.unpaid += 1
+            if last.good > UNPAID > last.unpaid:
+                return
         paid, last.unpaid = last.unpaid, 0
-        for entry in self.path:
+        for entry in path:
             entry.judge(paid, not good)
 
     def hold(self, results: Sequence[Tensor]) -> None:
@@ -340,7 +342,7 @@ class Trace:
         """Record what was followed so far: shells become ordinary Tensors."""
         self.state = RECORD
         if why:
-            for seen in active():
+            for seen in records:
                 seen.recorded.append(why)
             if config.get("DEBUG"):
                 print(f"*** recorded, not replayed: {why}", flush=True)
@@ -362,8 +364,11 @@ class Trace:
 
     def alive(self) -> tuple[int, ...]:
         """The slots of results that somebody holds."""
-        holders = self.holders
-        return tuple([i for i, spec in enumerate(self.specs) if spec is not None and holders[i]() is not None])
+        holders, found = self.holders, []
+        for slot, spec in enumerate(self.specs):
+            if spec is not None and holders[slot]() is not None:
+                found.append(slot)
+        return tuple(found)
 
     def let_go(self) -> None:
         """Stop being a reader of the leaves."""
