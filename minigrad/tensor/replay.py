@@ -232,18 +232,20 @@ class Trace:
         value = t._storage.lazy  # first: this gives a shell of an earlier trace all that it lacks
         known, buffer = t._look, value.buffer
         slot = len(self.values)
-        if known is not None and known[0] is value and (buffer is None or not buffer.exports):
+        shown = buffer is not None and buffer.exports  # NumPy may change it: it is read anew each time, as another leaf
+        if known is not None and known[0] is value:
             look = known[1]
-            t._tag, t._slot = self.tag, slot
+            if shown:
+                value = t._read()
         else:
             found = _look(t)
             if found is None:
                 return None
-            if buffer is None or not buffer.exports:
-                t._tag, t._slot = self.tag, slot
-                if t._view is None:
-                    t._look = found
-            value, look = found  # memory that NumPy sees may change: it is read anew each time
+            if t._view is None and value.arg is None:
+                t._look = value, found[1]
+            value, look = found
+        if not shown:
+            t._tag, t._slot = self.tag, slot
         value.readers += 1
         if t._requires_grad:
             self.tracked.append((slot, t))
