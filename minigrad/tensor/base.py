@@ -84,7 +84,8 @@ class TensorBase:
     @property
     def device(self) -> device:
         """Where the elements are."""
-        return shown_device(self._pending().device)
+        spec = self._spec
+        return shown_device(self._storage.lazy.device if spec is None else spec.device)
 
     # --- reading and recording
 

@@ -39,8 +39,8 @@ MOST_VARIANTS = 4
 class Point:
     """What ran at a place. ``leaves`` and ``results`` say where the executable's memory comes from and goes to;
     ``numbers`` those it takes: at positions among the trace's numbers, leaves, or always the same; ``fixed`` those
-    that are part of its code; ``dead`` the leaves it may overwrite. ``types``: the shape and dtype of each result.
-    ``after``: where the trace continues.
+    that are part of its code; ``dead`` the leaves it may overwrite. ``types``: the shape and dtype of each result, and
+    its look as a leaf. ``after``: where the trace continues.
     """
 
     executable: Any
@@ -49,7 +49,7 @@ class Point:
     numbers: list[tuple[str, Any]]
     fixed: list[tuple[str, int, str]]
     results: list[Where]
-    types: list[tuple[tuple[int, ...], DType]]
+    types: list[tuple[tuple[int, ...], DType, int]]
     dead: list[int]
     after: Entry | None = None
 
@@ -175,7 +175,7 @@ def _made(trace: Trace, watch: Sequence[Run], old: dict[int, Where], new: dict[i
         needed, numbers = [i for i in range(len(constants)) if i not in taken], scalars + [constants[i] for i in taken]
     fixed = [(what, x, repr(pending.constants[i].arg)) for i in needed for what, x in (constants[i],) if what != ALWAYS]
     dead = [where[id(leaf)][1] for leaf, d in zip(pending.leaves, pending.dead, strict=False) if d]
-    types = [(r.shape, r.dtype) for r in pending.results]
+    types = [(r.shape, r.dtype, look_of_memory(r.shape, r.dtype)) for r in pending.results]
     return Point(executable, pending.device, leaves, numbers, fixed, results, types, dead)  # type: ignore[arg-type]
 
 
@@ -254,15 +254,15 @@ def _replay_backward(trace: Trace, point: Point, alive: Sequence[int]) -> bool:
         return False
     trace.busy = True
     values, holders, device = trace.values, trace.holders, point.device
-    for (what, slot), (shape, dtype), buffer in zip(point.results, point.types, buffers, strict=True):
+    for (what, slot), (shape, dtype, look), buffer in zip(point.results, point.types, buffers, strict=True):
         lazy = LazyBuffer.from_buffer(buffer, shape, dtype, device)
         if what == VALUE:
             values[slot] = lazy
             continue
         leaf = holders[slot]
         if leaf._grad is None:
-            leaf._grad = made(lazy)
-            leaf._grad._look = lazy, look_of_memory(shape, dtype)
+            leaf._grad = gradient = made(lazy)
+            gradient._look = lazy, look
         else:
             leaf._grad._replace(lazy)
     _replayed(trace, "backward", alive)
@@ -325,19 +325,16 @@ def update(targets: Sequence[Tensor], values: Sequence[Tensor]) -> None:
 
 def _update(targets: Sequence[Tensor], values: Sequence[Tensor]) -> None:
     trace = thread.trace
-    tag = trace.tag
-    known = not tracing.names and trace.state != OFF and all([v._tag == tag for v in values]) and all([
-        t._tag == tag and t._view is None for t in targets])
-    if not known:
+    used, changed = _slots(trace, values), _slots(trace, targets)
+    if used is None or changed is None or tracing.names or any([t._view is not None for t in targets]):
         if trace.path:
             trace.stop("an update of a Tensor that this trace does not know")
         with _ending("update"):
             replace(targets, values)
             realise([t._storage.lazy for t in targets] + trace.held() + Writes.take())
         return
-    used = tuple([v._slot for v in values])
     others = tuple([i for i in trace.alive() if i not in used])
-    place = "update", tuple([t._slot for t in targets]), used, others
+    place = "update", changed, used, others
     if trace.state == FOLLOW:
         point = _find(trace, place)
         if point is not None and _replay_update(trace, point, targets, others):
@@ -355,6 +352,16 @@ def _update(targets: Sequence[Tensor], values: Sequence[Tensor]) -> None:
             point = _made(trace, watch, {}, new)
             if point is not None and sum(what == TARGET for what, _ in point.results) == len(targets):
                 _keep(trace, place, point)  # else one is memory that NumPy sees, and was written at once
+
+
+def _slots(trace: Trace, tensors: Sequence[Tensor]) -> tuple[int, ...] | None:
+    """The slots of Tensors, if all are of this trace."""
+    tag, slots = trace.tag, []
+    for t in tensors:
+        if t._tag != tag:
+            return None
+        slots.append(t._slot)
+    return tuple(slots) if trace.state != OFF else None
 
 
 def replace(targets: Sequence[Tensor], values: Sequence[Tensor]) -> None:
@@ -377,7 +384,7 @@ def _replay_update(trace: Trace, point: Point, targets: Sequence[Tensor], others
     if buffers is None:
         return False
     trace.busy = True
-    for (what, number), (shape, dtype), buffer in zip(point.results, point.types, buffers, strict=True):
+    for (what, number), (shape, dtype, _), buffer in zip(point.results, point.types, buffers, strict=True):
         if what == VALUE:
             trace.values[number] = LazyBuffer.from_buffer(buffer, shape, dtype, point.device)
             continue
@@ -412,7 +419,7 @@ def _value_again(trace: Trace, shells: Sequence[Tensor]) -> bool:
     buffers = None if point is None else point.run(trace)
     if point is None or buffers is None:
         return False
-    for (_, slot), (shape, dtype), buffer in zip(point.results, point.types, buffers, strict=True):
+    for (_, slot), (shape, dtype, _), buffer in zip(point.results, point.types, buffers, strict=True):
         trace.values[slot] = LazyBuffer.from_buffer(buffer, shape, dtype, point.device)
     if point.after is None:
         _replayed(trace, "value", alive)
