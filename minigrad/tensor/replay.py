@@ -181,9 +181,14 @@ class Trace:
                 key.append(dtype)
                 self.numbers.append(value)
         last = self.entry
-        known = last.next if last.key == key else last.after(key)
-        if known is None or known.hopeless or known.first != len(self.values) or self.state == RECORD:
-            return self._miss(key, known, function, static, tensors, numbers)
+        known = None if self.state == RECORD else last.next if last.key == key else last.after(key)
+        if known is None or known.hopeless or known.first != len(self.values):
+            self.asked = key
+            if len(self.path) >= self.look_again and self.is_over():
+                return self._anew(function, static, tensors, numbers)
+            if self.state == FOLLOW:
+                self._leave(known, str(function))
+            return None
         self.entry = known
         self.path.append(known)
         made = []
@@ -199,30 +204,28 @@ class Trace:
             made.append(shell)
         return made
 
-    def _miss(self, key: list[Any], known: Entry | None, function: Any, static: Any, tensors: Sequence[Tensor],
-              numbers: Sequence[tuple[Any, DType]]) -> list[Tensor] | None:
-        """As ``follow``, for a call that does not simply follow."""
-        if (self.state == RECORD or known is None) and self.is_over():
-            self.let_go()
-            thread.begin()
-            thread.rounds += 1
-            if thread.rounds == ROUNDS and not Trace.quickened:
-                Trace.quicken()
-            return thread.trace.follow(function, static, tensors, numbers)
-        self.asked = key
-        if self.state == RECORD:
-            return None
-        if known is None or not known.hopeless:
-            self.diverge(f"{function} was not called here before, or not with such operands" if self.path else "")
-        else:
+    def _leave(self, known: Entry | None, name: str) -> None:
+        """Record a call that is not the next, or that it does not pay to follow, and those before it."""
+        if known is not None and known.hopeless:
             self.stop("")
-        return None
+        else:
+            self.diverge(f"{name} was not called here before, or not with such operands" if self.path else "")
+
+    def _anew(self, function: Any, static: Any, tensors: Sequence[Tensor], numbers: Sequence[tuple[Any, DType]],
+              ) -> list[Tensor] | None:
+        """``follow`` in a new trace."""
+        self.let_go()
+        thread.begin()
+        thread.rounds += 1
+        if thread.rounds == ROUNDS and not Trace.quickened:
+            Trace.quicken()
+        return thread.trace.follow(function, static, tensors, numbers)
 
     def is_over(self) -> bool:
         """Whether nobody holds any result: the program has begun something new. Looked at now and then, when the
         result of the last call is gone."""
         path = self.path
-        if len(path) < self.look_again or self.holders[path[-1].first]() is not None:
+        if self.holders[path[-1].first]() is not None:
             return False
         self.look_again = len(path) + len(path) // 4
         return not self.alive()
@@ -269,9 +272,15 @@ class Trace:
         if constants:
             self.keep(constants)
         last = self.entry
-        leaves = count(last.first + len(last.specs)).__next__  # the slots of operands that were seen first
-        slots = tuple([leaves() if part < 0 else part for part in key[3:len(key) - len(constants)]])
-        if self.asked is not key or leaves() != len(self.values):
+        leaf = last.first + len(last.specs)  # the slot of the first operand that was new
+        slots = []
+        for part in key[3:len(key) - len(constants)]:
+            if part < 0:
+                slots.append(leaf)
+                leaf += 1
+            else:
+                slots.append(part)
+        if self.asked is not key or leaf != len(self.values):
             self.stop("")  # a call has failed after its operands had got slots, or one was made while this one was
             return
         known = last.after(key)
@@ -284,7 +293,7 @@ class Trace:
                 self.stop("")
                 return
             entry.enabled, entry.numbers, entry.first = mode.enabled, len(constants), len(self.values)
-            entry.operands = slots
+            entry.operands = tuple(slots)
             entry.specs = tuple([Spec(entry, t) for t in results])
             known = entry
         self.entry = known
