@@ -5,6 +5,7 @@ Next: ``cache.py``."""
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
 import re
 from collections.abc import Callable, Iterable
@@ -286,11 +287,17 @@ CONTENTS = bytes.__basicsize__ - 1
 def python_function(address: int, contents: bytes) -> Callable[..., Any]:
     """The compiled function at ``address`` as one of Python: PyObject *f(self, arguments, how many), where self is a
     bytes object with these contents. A call takes some 40 ns, through ctypes some 300."""
-    definition = _definitions.setdefault(address, _MethodDefinition(b"compiled", address, _FASTCALL, None))
-    # a signature of its own: those of ``ctypes.pythonapi`` belong to everybody
-    new = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p)(
-        ("PyCFunction_NewEx", ctypes.pythonapi))
-    return new(ctypes.byref(definition), contents, None)
+    definition = _definitions.get(address)
+    if definition is None:
+        definition = _definitions[address] = _MethodDefinition(b"compiled", address, _FASTCALL, None)
+    return _new_function()(ctypes.byref(definition), contents, None)
+
+
+@functools.cache
+def _new_function() -> Any:
+    """Python's PyCFunction_NewEx. It has a signature of its own: those of ``ctypes.pythonapi`` belong to everybody."""
+    made = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p)
+    return made(("PyCFunction_NewEx", ctypes.pythonapi))
 
 
 def host_target() -> Target:
