@@ -173,7 +173,7 @@ class Trace:
             else:
                 look = self.enter(t)
                 if look is None:
-                    self.stop("an operand is pending from before")
+                    self.stop("an operand is pending from before, or large memory that NumPy sees")
                     return None
                 key.append(look)
         if numbers:
@@ -417,12 +417,13 @@ def _number_of(look: Any) -> int:
 
 
 def _look(t: Tensor) -> tuple[LazyBuffer, int] | None:
-    """The value of a leaf and a number for what matters of it; None if it is pending, or on the tape already."""
+    """The value of a leaf and a number for what matters of it; None if it is pending, or on the tape already, or memory
+    that NumPy sees and that is too large to be copied at each call."""
     source = t._source()
     if source is not None and source is not t:
         return None
     value = t._read()
-    if value.buffer is not None and value.device == "CPU":
+    if value.buffer is not None and value.device == "CPU" and not value.buffer.exports:
         look: Any = (value.shape, value.dtype, value.arg, source is not None)
     elif value.op == Op.CONST:
         look = (value.shape, value.dtype, value.device, source is not None)

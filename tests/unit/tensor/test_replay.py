@@ -403,6 +403,17 @@ def test_a_call_that_fails_leaves_nothing_behind() -> None:
         assert (y.sum() + y).tolist() == [8.0, 10.0]
 
 
+@pytest.mark.parametrize("size", [8, 600_000])
+def test_memory_that_numpy_changes_is_read_when_the_call_is_made(size: int) -> None:
+    array = np.zeros(size, np.float32)
+    shared = mg.from_numpy(array)
+    for step in range(6):
+        array[:] = step
+        doubled = shared * 2
+        array[:] = 100
+        assert (doubled.sum() / size).item() == 2 * step
+
+
 def test_one_operand_twice_is_not_two_that_look_alike() -> None:
     x, y = mg.tensor([1.0, 2.0]), mg.tensor([3.0, 4.0])
     for step in range(12):
