@@ -161,10 +161,10 @@ class Trace:
     def follow(self, function: Any, static: Any, tensors: Sequence[Tensor],
                numbers: Sequence[tuple[Any, DType]] = ()) -> list[Tensor] | None:
         """The results of a call that is known to come next. None if it has to be recorded: then ``asked`` is its key,
-        for ``note``, unless the trace is off now. Every call of a program comes here: this is written for speed.
+        for ``note``, unless the trace is off now.
 
         The key is what tells a call from others. An operand counts as its slot, or, where it is seen first, as what it
-        looks like."""
+        looks like. ``quick`` does the same, and has been asked before: what is changed here has to be changed there."""
         key = [function, static, mode.enabled]
         tag = self.tag
         for t in tensors:
