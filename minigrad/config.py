@@ -55,7 +55,9 @@ def get(name: str) -> Any:
     if name in _overrides:
         return _overrides[name]
     setting = SETTINGS[name]
-    text = _from_environment(name)
+    if _raw is not None and _KEYS[name] not in _raw:
+        return setting.default
+    text = os.environ.get(name)
     if text is None or text == "":
         return setting.default
     if isinstance(setting.default, int):
@@ -66,13 +68,10 @@ def get(name: str) -> Any:
     return text
 
 
-def _from_environment(name: str) -> str | None:
-    """``os.environ.get(name)``, which takes a microsecond where the variable is not set; settings are read at every
-    run. Where CPython keeps the variables, one look-up says so."""
-    return None if _raw is not None and name.encode() not in _raw and name not in _raw else os.environ.get(name)
-
-
-_raw = getattr(os.environ, "_data", None)
+# Settings are read at every run, and ``os.environ.get`` takes a microsecond to say that a variable is not set. Where
+# CPython keeps the variables, under these keys, one look-up says so.
+_raw: Any = getattr(os.environ, "_data", None)
+_KEYS: dict[str, Any] = {name: name if os.name == "nt" else os.fsencode(name) for name in SETTINGS}
 
 
 @contextmanager

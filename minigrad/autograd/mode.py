@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 F = TypeVar("F", bound=Callable[..., Any])
+_new = object.__new__
 _GENERATOR = 0x20  # the flag of a generator function's code; the module ``inspect`` would cost import time
 
 
@@ -44,20 +45,23 @@ class GradSwitch:
     _enabled = False
     _inference = False
 
-    def __init__(self) -> None:
-        self._before: list[tuple[bool, bool]] = []
+    _before: list[tuple[bool, bool]]
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
-        if len(args) == 1 and callable(args[0]):  # ``@no_grad`` without parentheses
+        if args and len(args) == 1 and callable(args[0]):  # ``@no_grad`` without parentheses
             return cls()(args[0])
-        return super().__new__(cls)
+        switch = _new(cls)
+        switch._before = []
+        return switch
 
     def _again(self) -> GradSwitch:
         return type(self)()
 
     def __enter__(self) -> None:
         self._before.append((mode.enabled, mode.inference))
-        mode.enabled, mode.inference = self._enabled, self._inference or mode.inference
+        mode.enabled = self._enabled
+        if self._inference:
+            mode.inference = True
 
     def __exit__(self, *exception: object) -> None:
         mode.enabled, mode.inference = self._before.pop()
@@ -116,7 +120,6 @@ class inference_mode(GradSwitch):
     _inference = True
 
     def __init__(self, mode: bool = True) -> None:
-        super().__init__()
         self._on = mode
 
     def _again(self) -> GradSwitch:
@@ -137,7 +140,6 @@ class set_grad_enabled(GradSwitch):
     """
 
     def __init__(self, mode_: bool) -> None:
-        super().__init__()
         self._enabled = bool(mode_)
         self._at_start = (mode.enabled, mode.inference)
         mode.enabled = self._enabled

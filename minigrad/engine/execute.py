@@ -26,9 +26,10 @@ through."""
 
 class Executable:
     """A recipe that can run: ``run`` takes the leaves' buffers and gives the results'. ``compiled``: how many kernels
-    were compiled for it; ``origin``: how it came about, in words."""
+    were compiled for it; ``origin``: how it came about, in words; ``short``: nobody needs to be let in
+    meanwhile."""
 
-    __slots__ = ("__weakref__", "calls", "codes", "compiled", "device", "kept_leaves", "origin", "recipe")
+    __slots__ = ("__weakref__", "calls", "codes", "compiled", "device", "kept_leaves", "origin", "recipe", "short")
 
     tier = 1
 
@@ -42,6 +43,7 @@ class Executable:
         # Native programs only call functions of this process, which is never refused.
         sure = all(isinstance(call, NativeProgram) for call in self.calls)
         self.kept_leaves = () if sure else recipe.overwritten
+        self.short = sure and all(isinstance(call, NativeProgram) and call.short for call in self.calls)
 
     @property
     def launches(self) -> int:
@@ -66,21 +68,44 @@ class Executable:
                timed: bool = False) -> tuple[list[Buffer], list[float]]:
         """As ``run``, without the graph: the leaves' buffers, where in them the leaves begin, and the numbers."""
         recipe, allocate = self.recipe, self.device.allocate
+        outputs: list[Buffer] = []
+        arena = status = None
         try:
-            outputs = [allocate(n) for n in recipe.output_bytes]
-            arena = allocate(recipe.arena_bytes) if recipe.arena_bytes else None
-            status = allocate(8 * len(recipe.checks)) if recipe.checks else None
+            for nbytes in recipe.output_bytes:
+                output = allocate(nbytes)
+                outputs.append(output)
+                addresses.append(output.address)
+            if recipe.arena_bytes:
+                arena = allocate(recipe.arena_bytes)
+            if recipe.checks:
+                status = allocate(8 * len(recipe.checks))
         except Exception as error:
             raise memory_error(self.device.name, sum(recipe.output_bytes) + recipe.arena_bytes, error) from None
-        addresses += [b.address for b in outputs]
-        addresses.append(arena.address if arena else 0)
         if status is not None:
             status.copyin(np.zeros(len(recipe.checks), np.int64))
-            addresses.append(status.address)
-        else:
-            addresses.append(0)
+        addresses.append(arena.address if arena is not None else 0)
+        addresses.append(status.address if status is not None else 0)
         seconds: list[float] = []
-        kept = self._copies([leaves[i] for i in self.kept_leaves]) if self.kept_leaves else []
+        if timed or self.kept_leaves:
+            seconds = self._carefully(leaves, addresses, numbers, timed)
+        else:
+            for call in self.calls:
+                call.run(addresses, numbers)
+        if status is not None:
+            found = np.empty(len(recipe.checks), np.int64)
+            status.copyout(found)
+            if found.any():
+                raise index_error(recipe.checks, found)
+        results = []
+        for fresh, at in recipe.outputs:
+            results.append(outputs[at] if fresh else leaves[at])
+        return results, seconds
+
+    def _carefully(self, leaves: Sequence[Buffer], addresses: Sequence[int], numbers: Sequence[Any],
+                   timed: bool) -> list[float]:
+        """The calls, with the leaves as they were should one fail; and the seconds of each kernel, if ``timed``."""
+        seconds: list[float] = []
+        kept = self._copies([leaves[i] for i in self.kept_leaves])
         try:
             for call in self.calls:
                 if timed:
@@ -93,12 +118,7 @@ class Executable:
                     buffer.copy_from(copy, buffer.nbytes)
             raise
         self.kept_leaves = ()
-        if status is not None:
-            found = np.empty(len(recipe.checks), np.int64)
-            status.copyout(found)
-            if found.any():
-                raise index_error(recipe.checks, found)
-        return [outputs[at] if fresh else leaves[at] for fresh, at in recipe.outputs], seconds
+        return seconds
 
     def _copies(self, buffers: Sequence[Buffer]) -> list[tuple[Buffer, Buffer]]:
         """Each buffer with a copy of it; those for which there is room."""
@@ -126,7 +146,7 @@ def _parts(recipe: Recipe, programs: Sequence[Program]) -> Iterator[list[Step]]:
     part: list[Step] = []
     work = 0
     for call, program in zip(recipe.calls, programs, strict=True):
-        part.append(Step(program, call.arrays, call.scalars, call.iterations, call.grain))
+        part.append(Step(program, call.arrays, call.scalars, call.iterations, call.grain, call.work))
         work += call.work
         if work > WORK_PER_CALL:
             yield part

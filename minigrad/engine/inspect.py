@@ -92,7 +92,8 @@ class Seen:
     recorded: list[str] = field(default_factory=list)
 
 
-_active: list[Seen] = []
+records: list[Seen] = []
+"""Those being collected now."""
 
 
 @contextmanager
@@ -127,13 +128,8 @@ def inspect(device: str | None = None, run: bool = True) -> Iterator[Seen]:
     if device is None and not run:
         raise ValueError("inspect(run=False) needs the device to look at, as in inspect(device=\"CUDA\", run=False)")
     seen = Seen(None if device is None else device_name(device), run)
-    _active.append(seen)
+    records.append(seen)
     try:
         yield seen
     finally:
-        _active.remove(seen)
-
-
-def active() -> list[Seen]:
-    """The records being collected now."""
-    return _active
+        records.remove(seen)

@@ -13,7 +13,7 @@ from typing import Any
 
 from minigrad import config
 from minigrad.autograd.mode import mode
-from minigrad.engine import active, realise
+from minigrad.engine import realise, records
 from minigrad.jit.program import Program
 from minigrad.jit.recording import Recording, value_of
 from minigrad.jit.surroundings import Surroundings
@@ -257,7 +257,7 @@ class Jit:
 
     def _say(self, why: str) -> None:
         self.reason = why
-        for seen in active():
+        for seen in records:
             seen.recorded.append(f"{self.name}: {why}")
         if config.get("DEBUG"):
             print(f"*** jit: {self.name} is recorded: {why}", flush=True)

@@ -5,6 +5,7 @@ Next: ``loss.py``."""
 from __future__ import annotations
 
 from functools import reduce
+from math import prod
 from typing import Any
 
 from minigrad.dtype import DType, accumulator, promote
@@ -31,7 +32,14 @@ def reduced(loss: Tensor, reduction: str) -> Tensor:
 
 @composite
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """input @ weight.T + bias."""
+    """input @ weight.T + bias. It checks shapes itself: once for each pair of them, not at each call."""
+    shape, weight_shape = input.shape, weight.shape
+    if not shape or not weight_shape:
+        raise RuntimeError("both arguments to linear need to be at least 1D, "
+                           f"but they are {len(shape)}D and {len(weight_shape)}D")
+    if shape[-1] != weight_shape[-1]:
+        turned = "x".join(str(n) for n in reversed(weight_shape))
+        raise RuntimeError(f"mat1 and mat2 shapes cannot be multiplied ({prod(shape[:-1])}x{shape[-1]} and {turned})")
     product = input @ weight.T
     return product if bias is None else product + bias
 

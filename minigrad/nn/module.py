@@ -227,7 +227,10 @@ class Module(StateMixin):
 
     def __getattr__(self, name: str) -> Any:
         state = self.__dict__
-        for table in ("_parameters", "_buffers", "_modules"):
+        parameters = state.get("_parameters")
+        if parameters is not None and name in parameters:  # the common case: every call of a layer comes here
+            return parameters[name]
+        for table in ("_buffers", "_modules"):
             held = state.get(table)
             if held is not None and name in held:
                 return held[name]

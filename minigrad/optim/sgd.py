@@ -76,11 +76,13 @@ class SGD(Optimizer):
                     first = dampening != 0
                     buffer = state["momentum_buffer"] = self._zero_state(param)
             key = (param.device.name, param.dtype is float64, first)
-            params, grads, buffers = batches.setdefault(key, ([], [], []))
-            params.append(param)
-            grads.append(grad)
+            batch = batches.get(key)
+            if batch is None:
+                batch = batches[key] = ([], [], [])
+            batch[0].append(param)
+            batch[1].append(grad)
             if buffer is not None:
-                buffers.append(buffer)
+                batch[2].append(buffer)
         self._settle_state()
         for (device, wide, first), (params, grads, buffers) in batches.items():
             targets += params

@@ -4,7 +4,6 @@ Next: ``launches.py``."""
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -41,15 +40,13 @@ class CallTable:
         self._moves = _table(c.sources, c.offsets)
         self._numbers = np.ascontiguousarray(c.numbers, np.int64)
         self._slots: Any = np.zeros(max(1, slots), np.uint64)
-        self._pack = struct.Struct(f"={slots}Q").pack_into
         self._steps = _table(c.functions, _address(self._cells) + 8 * c.first, _address(self._numbers) + 8 * c.number,
                              c.iterations, c.grain)
         self._parts = tuple(parts)
         self._run = np.array([_address(self._steps), self._parts[0] if self._parts else 0, 0, 1, _address(self._slots),
                               _address(self._moves), _address(self._cells), len(self._moves)], np.int64)
-        self._run_address = _address(self._run)
         self._parallel = bool(((c.grain > 0) & (c.iterations >= 2 * c.grain)).any())
-        self._call = pool.native().run
+        self._call = pool.native().entry(_address(self._run), _address(self._slots), "Q" * slots, False)
 
     def __len__(self) -> int:
         return len(self._steps)
@@ -64,16 +61,15 @@ class CallTable:
         under way."""
         with run_lock:
             before()
-            self._pack(self._slots, 0, *addresses)
             if self._parallel:
                 threads = pool.thread_count()
                 self._run[2:4] = pool.current(threads).address if threads > 1 else 0, threads
-            self._call(self._run_address)
+            self._call(*addresses)
             if len(self._parts) > 1:
-                self._rest()
+                self._rest(addresses)
             after()
 
-    def _rest(self) -> None:
+    def _rest(self, addresses: Sequence[int]) -> None:
         """The parts after the first. Between parts Ctrl-C gets through."""
         run = self._run
         first, moves = run[:2].copy(), run[7]
@@ -81,7 +77,7 @@ class CallTable:
             run[7] = 0
             for start, end in pairwise(self._parts):
                 run[0], run[1] = first[0] + start * self._steps.strides[0], end - start
-                self._call(self._run_address)
+                self._call(*addresses)
         finally:
             run[:2], run[7] = first, moves
 

@@ -4,6 +4,8 @@ Next: ``cache.py``."""
 
 from __future__ import annotations
 
+import ctypes
+import functools
 import os
 import re
 from collections.abc import Callable, Iterable
@@ -18,9 +20,17 @@ from minigrad.runtime.device import compile_error
 from minigrad.runtime.locks import compile_lock
 from minigrad.target import C_FUNCTIONS, Target
 
+# Functions of Python that pool.ll and follow.ll call.
+PYTHON = frozenset((
+    "PyErr_BadArgument", "PyErr_Occurred", "PyEval_RestoreThread", "PyEval_SaveThread", "PyFloat_AsDouble",
+    "PyList_Append", "PyList_GetItem", "PyList_New", "PyList_SetItem", "PyList_Size", "PyLong_AsSsize_t",
+    "PyLong_AsUnsignedLongLongMask", "PyLong_FromSsize_t", "PyObject_CallOneArg", "PyObject_RichCompareBool",
+    "PyTuple_GetItem", "PyTuple_Pack", "PyTuple_Size", "PyType_IsSubtype", "PyWeakref_NewRef", "Py_DecRef",
+    "Py_IncRef"))
+
 # What compiled code may call: what the renderer may write, the spellings that code generation has of those on other
 # systems, and what pool.ll needs. Anything else fails when the code is linked: nothing is left to crash when called.
-ALLOWED = C_FUNCTIONS | {
+ALLOWED = C_FUNCTIONS | PYTHON | {
     "bzero", "__bzero", "__chkstk", "___chkstk_ms", "__chkstk_darwin", "fmodf", "roundeven", "roundevenf",
     "syscall", "sched_yield", "nanosleep", "Sleep"}
 
@@ -67,7 +77,7 @@ class Session:
         self.jit = llvm.binding.create_lljit_compiler(_machine(llvm.binding, LEVEL), suppress_errors=True)
         symbols = llvm.binding.JITLibraryBuilder()
         for name in sorted(ALLOWED):
-            address = llvm.binding.address_of_symbol(name)
+            address = _python(name) if name in PYTHON else llvm.binding.address_of_symbol(name)
             if address:
                 symbols.import_symbol(name, address)
         self.symbols = symbols.link(self.jit, "allowed")
@@ -82,6 +92,11 @@ class Session:
         tracker = builder.link(self.jit, f"library{self.libraries}")
         tracker.needs = self.symbols
         return tracker
+
+
+def _python(name: str) -> int | None:
+    """The address of a function of Python."""
+    return ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p).value
 
 
 class Module:
@@ -253,6 +268,36 @@ def _blame(message: str, text: str, names: tuple[str, ...]) -> tuple[str, str]:
     if found and found.group(1) in names:
         return found.group(1), text
     return ", ".join(names), text
+
+
+class _MethodDefinition(ctypes.Structure):
+    """Python's PyMethodDef."""
+
+    _fields_ = (("name", ctypes.c_char_p), ("function", ctypes.c_void_p), ("flags", ctypes.c_int),
+                ("doc", ctypes.c_char_p))
+
+
+_FASTCALL = 0x80  # METH_FASTCALL: the arguments come as an array
+_definitions: dict[int, _MethodDefinition] = {}  # by address; functions refer to them for ever
+
+CONTENTS = bytes.__basicsize__ - 1
+"""Where the contents of a bytes object begin."""
+
+
+def python_function(address: int, contents: bytes) -> Callable[..., Any]:
+    """The compiled function at ``address`` as one of Python: PyObject *f(self, arguments, how many), where self is a
+    bytes object with these contents. A call takes some 40 ns, through ctypes some 300."""
+    definition = _definitions.get(address)
+    if definition is None:
+        definition = _definitions[address] = _MethodDefinition(b"compiled", address, _FASTCALL, None)
+    return _new_function()(ctypes.byref(definition), contents, None)
+
+
+@functools.cache
+def _new_function() -> Any:
+    """Python's PyCFunction_NewEx. It has a signature of its own: those of ``ctypes.pythonapi`` belong to everybody."""
+    made = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p)
+    return made(("PyCFunction_NewEx", ctypes.pythonapi))
 
 
 def host_target() -> Target:

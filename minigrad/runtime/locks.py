@@ -27,13 +27,14 @@ class _Computing:
     comes: they may be what the engine is waiting for."""
 
     def __enter__(self) -> None:
-        lock: Any = record_lock
-        if lock._is_owned() and not engine_lock._is_owned():  # type: ignore[attr-defined]
-            state = lock._release_save()
-            engine_lock.acquire()
-            lock._acquire_restore(state)
-        else:
-            engine_lock.acquire()
+        if not engine_lock.acquire(blocking=False):
+            lock: Any = record_lock
+            if lock._is_owned():
+                state = lock._release_save()
+                engine_lock.acquire()
+                lock._acquire_restore(state)
+            else:
+                engine_lock.acquire()
         record_lock.acquire()
 
     def __exit__(self, *exception: object) -> None:

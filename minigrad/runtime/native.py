@@ -4,8 +4,8 @@ Next: ``calls.py``."""
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
@@ -23,7 +23,7 @@ class Step:
 
     ``arrays``: for each of the kernel's arrays a slot, or ``(slot, offset in bytes)``; ``scalars``: for each of its
     run-time numbers the position among the program's; ``iterations``: of the parallel loop; ``grain``: the fewest
-    iterations worth a thread, 0 for a kernel that runs on the calling thread alone.
+    iterations worth a thread, 0 for a kernel that runs on the calling thread alone; ``work``: its scalar operations.
     """
 
     program: Program
@@ -31,10 +31,16 @@ class Step:
     scalars: tuple[int, ...] = ()
     iterations: int = 1
     grain: int = 0
+    work: int = 1 << 62
+
+
+SHORT = 1 << 16
+"""Scalar operations of a run during which Python's other threads may wait: some ten microseconds, of which handing over
+the interpreter lock would be a good part."""
 
 
 class NativeProgram:
-    """Steps that run one after another in one native call, with the interpreter lock released.
+    """Steps that run one after another in one native call. Unless they are ``short``, it releases the interpreter lock.
 
     ``slots`` is the number of addresses that a run is given; ``scalars`` has a letter for each number it is given:
     ``"q"`` int64, ``"Q"`` uint64, ``"d"`` float64. One program runs at a time in a process.
@@ -51,7 +57,6 @@ class NativeProgram:
             moves += arrays + numbers
         if any(not 0 <= source < slots + len(scalars) for source, _ in moves):
             raise ValueError(f"a step names a slot or scalar that is not among {slots} slots, {len(scalars)} scalars")
-        self._pack = struct.Struct(f"={slots}Q{scalars}").pack_into
         self._slots: Any = np.zeros(max(1, slots + len(scalars)), np.uint64)
         self._moves = np.array(moves, np.int64).reshape(-1, 2)
         self._cells = np.zeros(max(1, len(moves)), np.uint64)
@@ -59,14 +64,24 @@ class NativeProgram:
         self._steps = np.array(
             [(step.program.address, cells + 8 * first, cells + 8 * second, step.iterations, step.grain)
              for step, (first, second) in zip(self.steps, starts, strict=True)], np.int64).reshape(-1, 5)
-        self._run = np.array([_address(self._steps), len(self.steps), 0, 1, _address(self._slots),
-                              _address(self._moves), cells, len(moves)], np.int64)
-        self._run_address = _address(self._run)
-        self._call = pool.native().run
+        self._kinds = "Q" * slots + scalars
         # Whether a step has enough iterations for two threads; if none has, runs need not look at the settings.
         self._parallel = any(0 < 2 * step.grain <= step.iterations for step in self.steps)
+        # Nothing else happens during a short run, so it needs no lock; a Python without the interpreter lock has none.
+        self.short = not self._parallel and sum([step.work for step in self.steps]) <= SHORT and (
+            getattr(sys, "_is_gil_enabled", lambda: True)())
+        self._runs: list[np.ndarray] = []
+        self._call = self._entry(0, len(self.steps))
+        self._each: list[Callable[..., None]] = []  # an entry for each step, made when they are first timed
         self._pool: pool.Pool | None = None
         self._threads = 1
+
+    def _entry(self, first: int, count: int) -> Callable[..., None]:
+        """A function that runs some of the steps."""
+        run = np.array([_address(self._steps) + first * self._steps.strides[0], count, 0, 1, _address(self._slots),
+                        _address(self._moves), _address(self._cells), len(self._moves)], np.int64)
+        self._runs.append(run)
+        return pool.native().entry(_address(run), _address(self._slots), self._kinds, self.short)
 
     def set_iterations(self, step: int, iterations: int) -> None:
         """Give a step another number of iterations, for kernels whose size is known only when they run."""
@@ -76,29 +91,27 @@ class NativeProgram:
 
     def run(self, addresses: Sequence[int], scalars: Sequence[float] = ()) -> None:
         """Run all steps on these addresses, one a slot, and these numbers."""
+        if self.short:
+            self._call(*addresses, *scalars)
+            return
         with run_lock:
             if self._parallel:
                 self._prepare()
-            self._pack(self._slots, 0, *addresses, *scalars)
-            self._call(self._run_address)
+            self._call(*addresses, *scalars)
 
     def run_timed(self, addresses: Sequence[int], scalars: Sequence[float] = ()) -> list[float]:
         """As ``run``, a call for each step; the seconds that each took."""
         seconds = []
         with run_lock:
+            if not self._each:
+                self._each = [self._entry(i, 1) for i in range(len(self.steps))]
+                self._threads = 0
             if self._parallel:
                 self._prepare()
-            self._pack(self._slots, 0, *addresses, *scalars)
-            try:
-                self._run[1] = 1
-                for i in range(len(self.steps)):
-                    self._run[0] = _address(self._steps) + i * self._steps.strides[0]
-                    start = perf_counter()
-                    self._call(self._run_address)
-                    seconds.append(perf_counter() - start)
-            finally:
-                self._run[0] = _address(self._steps)
-                self._run[1] = len(self.steps)
+            for call in self._each:
+                start = perf_counter()
+                call(*addresses, *scalars)
+                seconds.append(perf_counter() - start)
         return seconds
 
     def _prepare(self) -> None:
@@ -107,8 +120,8 @@ class NativeProgram:
         if threads != self._threads or self._pool is not pool._pool:
             self._threads = threads
             self._pool = pool.current(threads) if threads > 1 else pool._pool
-            self._run[2] = self._pool.address if self._pool else 0
-            self._run[3] = threads
+            for run in self._runs:
+                run[2:4] = self._pool.address if self._pool else 0, threads
 
 
 def _address(array: np.ndarray) -> int:

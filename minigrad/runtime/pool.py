@@ -8,6 +8,7 @@ import atexit
 import ctypes
 import os
 import platform
+import struct
 import sys
 import threading
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from time import perf_counter
 
 from minigrad import config
 from minigrad.runtime import llvm
+from minigrad.runtime.llvm import python_function
 from minigrad.runtime.locks import run_lock
 
 SPIN_SECONDS = 50e-6
@@ -129,14 +131,15 @@ def source(system: str = sys.platform, machine: str = "") -> str:
     else:
         waiting = (_WINDOWS if system == "win32" else _POSIX).format()
     text = (Path(__file__).parent / "pool.ll").read_text(encoding="utf-8")
+    text = text.replace("CONTENTS", str(llvm.CONTENTS))
     return text + _PROCESSORS.get(machine, _OTHER) + waiting
 
 
 class Native:
-    """The functions of ``pool.ll``. Calling one releases the interpreter lock."""
+    """The functions of ``pool.ll``. Calling one releases the interpreter lock, unless ``entry`` says otherwise."""
 
     def __init__(self, text: str) -> None:
-        names = ("mg_run", "mg_worker", "mg_start", "mg_stop", "mg_spin")
+        names = ("mg_call", "mg_worker", "mg_start", "mg_stop", "mg_spin")
         # Level 0: the atomic operations take the time, not the code around them, and it compiles four times as fast.
         self.module = llvm.compile_text(text, names, level=0)
         pointer, integer = ctypes.c_void_p, ctypes.c_int64
@@ -144,12 +147,19 @@ class Native:
         def function(name: str, *arguments: type) -> Callable[..., None]:
             return ctypes.CFUNCTYPE(None, *arguments)(self.module.addresses[name])
 
-        self.run = function("mg_run", pointer)
         self.worker = function("mg_worker", pointer, integer)
         self.start = function("mg_start", pointer, integer)
         self.stop = function("mg_stop", pointer)
         self.spin = function("mg_spin", integer)
         self.spins = self._spins()
+
+    def entry(self, run: int, slots: int, kinds: str, short: bool) -> Callable[..., None]:
+        """A function that takes a number for each slot, from address ``slots`` on, and starts the run at address
+        ``run``. ``kinds`` has a letter for each slot: "Q" and "q" integers, "d" float64. A ``short`` run keeps the
+        interpreter lock: nothing happens between its numbers and its end, and it is over sooner than the lock would be
+        given back. Raises ``TypeError`` for what is no number, or too many or few of them."""
+        contents = struct.pack("5q", run, slots, len(kinds), not short, id(None))
+        return python_function(self.module.addresses["mg_call"], contents + bytes([kind == "d" for kind in kinds]))
 
     def _spins(self) -> int:
         """How many spins take ``SPIN_SECONDS``: a pause takes 10 to 200 cycles, by processor."""

@@ -21,7 +21,7 @@ from minigrad.runtime.locks import record_lock
 from minigrad.tensor.body import Body
 from minigrad.tensor.replay import FOLLOW, RECORD, Entry, Spec, Trace, thread
 from minigrad.tensor.size import Size, device, shown_device
-from minigrad.tensor.storage import Storage, View, _unsettled, settle, snapshot, tracing, window_steps
+from minigrad.tensor.storage import Storage, View, _unsettled, settle, snapshot, window_steps
 
 if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor
@@ -37,7 +37,7 @@ class TensorBase:
     _tag: int
     _slot: int
     _look: tuple[LazyBuffer, int] | None
-    # a shell has a spec, the trace it belongs to and, if it is a view, its parent
+    # a shell has a spec, the trace it belongs to and, only if it is a view, its parent
     _spec: Spec | None
     _owner: Trace | None
     _parent: Tensor | None
@@ -88,7 +88,8 @@ class TensorBase:
     @property
     def device(self) -> device:
         """Where the elements are."""
-        return shown_device(self._pending().device)
+        spec = self._spec
+        return shown_device(self._storage.lazy.device if spec is None else spec.device)
 
     # --- reading and recording
 
@@ -315,7 +316,7 @@ def made(lazy: LazyBuffer) -> Tensor:
 def alias(tensor: Tensor) -> Tensor:
     """Another Tensor on the same Storage, through the same view, outside autograd: ``detach``."""
     trace = thread.trace
-    if trace.state and tensor._tag == trace.tag and trace.specs[tensor._slot] is not None and not tracing.names:
+    if trace.state and tensor._tag == trace.tag and trace.specs[tensor._slot] is not None:
         return _traced(tensor, "detach")
     return plain_alias(tensor)
 
@@ -368,7 +369,7 @@ def make_view(parent: Tensor, steps: Steps, shape: tuple[int, ...], strides: tup
     node is made when somebody asks for it."""
     trace = thread.trace
     arguments = (steps, shape, strides, offset, kind, dtype)
-    if trace.state and not tracing.names:
+    if trace.state:
         if parent._tag == trace.tag:
             return _traced(parent, arguments)
         if parent._spec is None and parent._requires_grad and parent._edge is None and parent._view is None:
@@ -431,14 +432,14 @@ def _tracked(tensor: Tensor) -> bool:
 def _traced(parent: Tensor, view: ViewArguments | str) -> Tensor:
     """A view or alias as a call of the trace."""
     trace = thread.trace
-    key = trace.key("view", view, (parent,))
-    if key is not None and trace.state == FOLLOW:
-        known = trace.advance(key, "a view")
-        if known is not None:
-            return trace.shells(known, parent)[0]
+    known = trace.follow("a view", view, (parent,))
+    if known is not None:
+        known[0]._parent = parent
+        return known[0]
     result = plain_alias(parent) if isinstance(view, str) else plain_view(parent, *view)
-    if key is not None and trace.state == RECORD:
-        trace.note(key, Entry(view=view), [result])
+    trace = thread.trace
+    if trace.state == RECORD:
+        trace.note(trace.asked, Entry(view=view), [result])
     return result
 
 

@@ -13,14 +13,14 @@ from minigrad.graph.lazy import LazyBuffer
 from minigrad.tensor.base import made
 from minigrad.tensor.function import Function
 from minigrad.tensor.promotion import get_default_dtype
+from minigrad.tensor.replay import thread
 from minigrad.tensor.storage import tracing
 from minigrad.tensor.tensor_class import Tensor
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def _holds_tensors(arg: Any) -> bool:
-    return isinstance(arg, list | tuple) and len(arg) > 0 and isinstance(arg[0], Tensor)
+_SEQUENCES = (list, tuple)
 
 
 class Composite:
@@ -45,13 +45,13 @@ class Composite:
             if isinstance(arg, Tensor):
                 tensors.append(arg)
                 layout.append(Tensor)
-            elif _holds_tensors(arg):
+            elif isinstance(arg, _SEQUENCES) and len(arg) > 0 and isinstance(arg[0], Tensor):
                 tensors += arg
                 layout.append((type(arg), len(arg)))
             else:
                 layout.append((type(arg), arg))
         static = (tuple(layout), tuple(named), get_default_dtype())
-        results = self.recorded.all(tensors, static)
+        results = self.recorded.all(tuple(tensors), static)
         if len(results) > 1 or (self.one_tuples and static in self.one_tuples):
             return tuple(results)
         return results[0]
@@ -65,7 +65,7 @@ class Composite:
         first_named = len(placed) - len(names)
         tracing.names.append(self.name)
         try:
-            with no_grad():
+            with no_grad(), thread.aside():
                 result = self.function(*placed[:first_named], **dict(zip(names, placed[first_named:], strict=True)))
         finally:
             tracing.names.pop()

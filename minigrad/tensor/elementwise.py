@@ -49,13 +49,13 @@ class Binary:
         """The op, or what it is on bools."""
         return x.binary(_ON_BOOLS.get(op, op) if x.dtype is bool_ else op, y)
 
-    def __call__(self, a: Tensor, b: Any) -> Any:
+    def of(self, a: Tensor, b: Any) -> Any:
         """``a op b`` for a Tensor a and a Tensor or number b; NotImplemented for anything else."""
         if isinstance(b, AnyTensor):
-            return self.tensors((a, b))
+            return self.tensors.first((a, b))
         if not is_number(b):
             return NotImplemented
-        return self.number((a,), (), (as_operand(a.dtype, b),))
+        return self.number.first((a,), (), (as_operand(a.dtype, b),))
 
     def reflected(self, b: Any, a: Tensor) -> Any:
         """``b op a`` for a number b."""
@@ -70,15 +70,26 @@ class Division(Binary):
         dtype = floating(x.dtype)
         return x.cast(dtype).binary(op, y.cast(dtype))
 
-    def __call__(self, a: Tensor, b: Any) -> Any:
-        if a.dtype.kind != "f" and is_number(b):
+    def of(self, a: Tensor, b: Any) -> Any:
+        if not isinstance(b, AnyTensor) and a.dtype.kind != "f" and is_number(b):
             dtype = floating(a.dtype)
             return self.number((a,), (), ((number(b, dtype), dtype),))
-        return super().__call__(a, b)
+        return super().of(a, b)
 
     def reflected(self, b: Any, a: Tensor) -> Any:
         dtype = floating(a.dtype)
         return self.from_number((a,), (), ((number(b, dtype), dtype),)) if is_number(b) else NotImplemented
+
+
+class Subtraction(Binary):
+    """As ``Binary``, but not of bools."""
+
+    @staticmethod
+    def compute(op: str, x: LazyBuffer, y: LazyBuffer) -> LazyBuffer:
+        if x.dtype is bool_:
+            raise RuntimeError("Subtraction, the `-` operator, with two bool tensors is not supported. Use the `^` or "
+                               "`logical_xor()` operator instead.")
+        return x.binary(op, y)
 
 
 def as_operand(dtype: DType, value: Any) -> tuple[Any, DType]:
@@ -98,7 +109,7 @@ def checked(result: Any, name: str, other: Any) -> Tensor:
 
 
 _ADD = Binary(Op.ADD, "AddBackward0")
-_SUB = Binary(Op.SUB, "SubBackward0", reflected="RsubBackward1")
+_SUB = Subtraction(Op.SUB, "SubBackward0", reflected="RsubBackward1")
 _MUL = Binary(Op.MUL, "MulBackward0")
 _DIV = Division(Op.DIV, "DivBackward0", reflected="MulBackward0")
 
@@ -114,12 +125,6 @@ def _times_alpha(self: Tensor, other: Any, alpha: Any) -> Any:
         if dtype.kind != "f":
             raise RuntimeError("For integral input tensors, argument alpha must not be a floating point number.")
     return other * alpha
-
-
-def _check_bools(a: Tensor, b: Any) -> None:
-    if a.dtype is bool_ and (b.dtype is bool_ if isinstance(b, AnyTensor) else isinstance(b, bool)):
-        raise RuntimeError("Subtraction, the `-` operator, with two bool tensors is not supported. Use the `^` or "
-                           "`logical_xor()` operator instead.")
 
 
 # --- division
@@ -183,7 +188,7 @@ class Elementwise:
     # --- + - *
 
     def __add__(self: Tensor, other: Any) -> Tensor:
-        return _ADD(self, other)
+        return _ADD.of(self, other)
 
     __radd__ = __add__
     __iadd__ = augmented(__add__)
@@ -196,13 +201,12 @@ class Elementwise:
         >>> minigrad.tensor([1, 2]).add(minigrad.tensor([10, 20]), alpha=2)
         tensor([21, 42])
         """
-        return checked(_ADD(self, _times_alpha(self, other, alpha)), "add", other)
+        return checked(_ADD.of(self, _times_alpha(self, other, alpha)), "add", other)
 
     add_ = in_place(add)
 
     def __sub__(self: Tensor, other: Any) -> Tensor:
-        _check_bools(self, other)
-        return _SUB(self, other)
+        return _SUB.of(self, other)
 
     __isub__ = augmented(__sub__)
 
@@ -216,7 +220,6 @@ class Elementwise:
     subtract_ = sub_
 
     def __rsub__(self: Tensor, other: Any) -> Tensor:
-        _check_bools(self, other)
         return _SUB.reflected(other, self)
 
     @both("rsub")
@@ -226,7 +229,7 @@ class Elementwise:
         return other - mine
 
     def __mul__(self: Tensor, other: Any) -> Tensor:
-        return _MUL(self, other)
+        return _MUL.of(self, other)
 
     __rmul__ = __mul__
     __imul__ = augmented(__mul__)
@@ -234,7 +237,7 @@ class Elementwise:
     @both("mul", "multiply")
     def mul(self: Tensor, other: Any) -> Tensor:
         """self * other, broadcast."""
-        return checked(_MUL(self, other), "mul", other)
+        return checked(_MUL.of(self, other), "mul", other)
 
     multiply = mul
     mul_ = in_place(mul)
@@ -243,7 +246,7 @@ class Elementwise:
     # --- division
 
     def __truediv__(self: Tensor, other: Any) -> Tensor:
-        return _DIV(self, other)
+        return _DIV.of(self, other)
 
     __itruediv__ = augmented(__truediv__)
 
@@ -274,7 +277,7 @@ class Elementwise:
 
     def __floordiv__(self: Tensor, other: Any) -> Tensor:
         _check_divisor(self, other)
-        return _FLOORDIV(self, other)
+        return _FLOORDIV.of(self, other)
 
     __ifloordiv__ = augmented(__floordiv__)
 
@@ -290,7 +293,7 @@ class Elementwise:
 
     def __mod__(self: Tensor, other: Any) -> Tensor:
         _check_divisor(self, other)
-        return _REMAINDER(self, other)
+        return _REMAINDER.of(self, other)
 
     __imod__ = augmented(__mod__)
 
@@ -319,7 +322,7 @@ class Elementwise:
         if isinstance(other, AnyTensor):
             if self.dtype is bool_ and other.dtype is bool_:
                 raise NotImplementedError('"pow" not implemented for \'Bool\'')
-            return _POW(self, other)
+            return _POW.of(self, other)
         if not is_number(other):
             return NotImplemented
         exponent, dtype = as_operand(self.dtype, other)
@@ -327,7 +330,7 @@ class Elementwise:
             raise NotImplementedError('"pow" not implemented for \'Bool\'')
         if dtype.kind != "f" and other < 0:
             raise RuntimeError("Integers to negative integer powers are not allowed.")
-        return _KNOWN_POWER((self,), (exponent, dtype)) if exponent in _KNOWN else _POW(self, other)
+        return _KNOWN_POWER((self,), (exponent, dtype)) if exponent in _KNOWN else _POW.of(self, other)
 
     __ipow__ = augmented(__pow__)
 
@@ -346,12 +349,12 @@ class Elementwise:
     @both("maximum")
     def maximum(self: Tensor, other: Any) -> Tensor:
         """The larger of each pair, broadcast; NaN if either is. Where they are equal each gets half the gradient."""
-        return checked(_MAXIMUM(self, other), "maximum", other)
+        return checked(_MAXIMUM.of(self, other), "maximum", other)
 
     @both("minimum")
     def minimum(self: Tensor, other: Any) -> Tensor:
         """The smaller of each pair, broadcast; NaN if either is."""
-        return checked(_MINIMUM(self, other), "minimum", other)
+        return checked(_MINIMUM.of(self, other), "minimum", other)
 
     # --- of one operand
 

@@ -15,8 +15,8 @@ from minigrad.graph.lazy import LazyBuffer
 from minigrad.runtime.locks import record_lock
 from minigrad.tensor.base import made
 from minigrad.tensor.body import Body
-from minigrad.tensor.replay import FOLLOW, OFF, RECORD, Entry, several, thread
-from minigrad.tensor.storage import Writes, _unsettled, begin_step, settle, tracing
+from minigrad.tensor.replay import FOLLOW, OFF, Entry, several, thread
+from minigrad.tensor.storage import Writes, _unsettled, begin_step, settle
 
 if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor
@@ -46,34 +46,45 @@ class Function:
     def __repr__(self) -> str:
         return f"<Function {self.body.name}>"
 
-    def __call__(self, tensors: Sequence[Tensor], static: tuple[Hashable, ...] = (),
-                 numbers: Sequence[Number] = ()) -> Tensor:
-        """The first output of a call."""
-        if several:
-            with record_lock:
-                return self._all(tensors, static, numbers)[0]
-        return self._all(tensors, static, numbers)[0]
+    def __str__(self) -> str:
+        return self.body.name
+
+    def first(self, tensors: Sequence[Tensor], static: tuple[Hashable, ...] = (),
+              numbers: Sequence[Number] = ()) -> Tensor:
+        """The first output of a call. The same as the call itself, which costs more."""
+        trace = thread.trace
+        if trace.state == FOLLOW and not several:
+            known = trace.quick(trace, self, static, mode.enabled, tensors, numbers)
+            if known is not None:
+                return known[0]
+        return self.all(tensors, static, numbers)[0]
+
+    __call__ = first
 
     def all(self, tensors: Sequence[Tensor], static: tuple[Hashable, ...] = (),
             numbers: Sequence[Number] = ()) -> list[Tensor]:
         """All outputs of a call."""
         if several:
             with record_lock:
-                return self._all(tensors, static, numbers)
-        return self._all(tensors, static, numbers)
+                return self._call(tensors, static, numbers)
+        return self._call(tensors, static, numbers)
 
-    def _all(self, tensors: Sequence[Tensor], static: tuple[Hashable, ...], numbers: Sequence[Number]) -> list[Tensor]:
+    def _call(self, tensors: Sequence[Tensor], static: tuple[Hashable, ...], numbers: Sequence[Number]) -> list[Tensor]:
         trace = thread.trace
-        if trace.stopped and mode.enabled and Writes.any() and not tracing.names:
-            begin_step(tensors)
+        if trace.state:
+            known = None
+            if trace.state == FOLLOW:
+                known = trace.quick(trace, self, static, mode.enabled, tensors, numbers)
+            if known is None:
+                known = trace.follow(self, static, tensors, numbers)
+            if known is not None:
+                return known
             trace = thread.trace
-        key = None
-        if trace.state and not tracing.names:
-            key = trace.key(self, static, tensors, numbers)
-            if key is not None and trace.state == FOLLOW:
-                known = trace.advance(key, self.body.name)
-                if known is not None:
-                    return trace.shells(known)
+            key = trace.asked
+        elif trace.stopped and mode.enabled and Writes.any():
+            begin_step(tensors)
+            if trace is not thread.trace:
+                return self._call(tensors, static, numbers)
         values = []
         for t in tensors:
             values.append(t._read())
@@ -82,9 +93,8 @@ class Function:
         body = self.body.at(values, static)
         results = recorded(self.node, body, tensors, values)
         if trace.state == OFF:
-            if not tracing.names:
-                trace.hold(results)
-        elif key is not None and trace.state == RECORD:
+            trace.hold(results)
+        else:
             trace.note(key, Entry(body, self.node), results, values[len(tensors):])
         return results
 

@@ -44,7 +44,7 @@ def _operands(a: Tensor, b: Any, name: str, argument: str = "other") -> tuple[Sh
     return a._shape(), b._shape()
 
 
-def _check_types(la: Tensor, lb: Tensor, name: str = "mat") -> None:
+def _check_types(la: Tensor | LazyBuffer, lb: Tensor | LazyBuffer, name: str = "mat") -> None:
     if la.dtype is not lb.dtype:
         short = {"float32": "float", "float64": "double", "float16": "c10::Half", "bfloat16": "c10::BFloat16",
                  "int64": "long", "int32": "int", "int16": "short", "int8": "signed char", "uint8": "unsigned char"}
@@ -60,7 +60,11 @@ def _check_types(la: Tensor, lb: Tensor, name: str = "mat") -> None:
 
 
 def _mm(a: LazyBuffer, b: LazyBuffer) -> LazyBuffer:
-    """Matrices, or on the left a batch of them as one tall matrix."""
+    """Matrices, or on the left a batch of them as one tall matrix. It checks them itself: once for each pair of types
+    and shapes, not at each call."""
+    one_device((a, b))
+    _check_inner((prod(a.shape[:-1]), a.shape[-1]), b.shape)
+    _check_types(a, b)
     rows = a.reshape((prod(a.shape[:-1]), a.shape[-1]))
     return product(rows, b).reshape((*a.shape[:-1], b.shape[-1]))
 
@@ -93,12 +97,6 @@ _VM, _DOT = Function("matmul", _vm, "SqueezeBackward4"), Function("dot", _dot, "
 def _check_inner(a: Sequence[int], b: Sequence[int]) -> None:
     if a[1] != b[0]:
         raise RuntimeError(f"mat1 and mat2 shapes cannot be multiplied ({a[0]}x{a[1]} and {b[0]}x{b[1]})")
-
-
-def _two_matrices(self: Tensor, other: Tensor, a: Shape, b: Shape) -> Tensor:
-    _check_inner(a, b)
-    _check_types(self, other)
-    return _MM((self, other))
 
 
 def _times_vector(self: Tensor, other: Tensor, a: Shape, b: Shape) -> Tensor:
@@ -246,11 +244,11 @@ class LinearAlgebra:
         >>> minigrad.tensor([[1, 2], [3, 4]]) @ minigrad.tensor([1, 1])
         tensor([3, 7])
         """
+        if isinstance(other, AnyTensor) and len(self._shape()) == 2 == len(other._shape()):
+            return _MM.first((self, other))
         a, b = _operands(self, other, "matmul")
         if not a or not b:
             raise RuntimeError(f"both arguments to matmul need to be at least 1D, but they are {len(a)}D and {len(b)}D")
-        if len(a) == 2 and len(b) == 2:
-            return _two_matrices(self, other, a, b)
         if len(a) == 1 and len(b) == 1:
             return self.dot(other)
         _check_types(self, other)
@@ -259,7 +257,6 @@ class LinearAlgebra:
         if len(a) == 1:
             return _vector_times(self, other, a, b)
         if len(b) == 2:
-            _check_inner((prod(a[:-1]), a[-1]), b)
             return _FOLDED_MM((self, other))
         return _batched(self, other, a, b)
 
@@ -271,7 +268,7 @@ class LinearAlgebra:
             raise RuntimeError("self must be a matrix")
         if len(b) != 2:
             raise RuntimeError("mat2 must be a matrix")
-        return _two_matrices(self, mat2, a, b)
+        return _MM((self, mat2))
 
     @both("bmm")
     def bmm(self: Tensor, mat2: Tensor) -> Tensor:

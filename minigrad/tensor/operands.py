@@ -149,7 +149,7 @@ class MixedFunction(Function):
             else:
                 order.append(len(tensors) + len(numbers))
                 numbers.append((number(o, dtype), dtype))
-        return self(tensors, (dtype, tuple(order)), numbers)
+        return self(tuple(tensors), (dtype, tuple(order)), tuple(numbers))
 
 
 def dim_index(dim: Any, dims: int) -> int:

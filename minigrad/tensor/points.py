@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from minigrad import config
 from minigrad.autograd.backward import run as run_backward
-from minigrad.engine import Run, active, realise, run_again
+from minigrad.dtype import DType
+from minigrad.engine import Run, realise, records, run_again
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.runtime.locks import computing
 from minigrad.tensor.base import made, plain_alias
+from minigrad.tensor.quick import quicken
 from minigrad.tensor.replay import FOLLOW, OFF, RECORD, Entry, Trace, look_of_memory, thread
 from minigrad.tensor.storage import Storage, View, Writes, tracing
 from minigrad.tensor.unfold import is_filled
@@ -37,7 +39,8 @@ MOST_VARIANTS = 4
 class Point:
     """What ran at a place. ``leaves`` and ``results`` say where the executable's memory comes from and goes to;
     ``numbers`` those it takes: at positions among the trace's numbers, leaves, or always the same; ``fixed`` those
-    that are part of its code; ``dead`` the leaves it may overwrite. ``after``: where the trace continues.
+    that are part of its code; ``dead`` the leaves it may overwrite. ``types``: the shape and dtype of each result, and
+    its look as a leaf. ``after``: where the trace continues.
     """
 
     executable: Any
@@ -46,6 +49,7 @@ class Point:
     numbers: list[tuple[str, Any]]
     fixed: list[tuple[str, int, str]]
     results: list[Where]
+    types: list[tuple[tuple[int, ...], DType, int]]
     dead: list[int]
     after: Entry | None = None
 
@@ -59,25 +63,35 @@ class Point:
 
     def run(self, trace: Trace) -> list[Any] | None:
         """The results' buffers; None if a leaf is not in memory."""
-        buffers, addresses = [], []
+        buffers: list[Any] = []
+        addresses: list[int] = []
+        values = trace.values
         for what, slot in self.leaves:
-            if what == VALUE:
-                value = trace.values[slot] or _seen_through(trace, slot)
-            else:
-                leaf = trace.leaf(slot)
-                gradient = None if leaf is None else leaf._grad
-                value = gradient._storage.lazy if gradient is not None and gradient._view is None else None
-                if value is None or value.arg is not None or value.buffer is None or value.buffer.exports:
-                    return None
-            if value is None or value.buffer is None:
+            value = (values[slot] or _seen_through(trace, slot)) if what == VALUE else _gradient(trace, slot)
+            if value is None:
                 return None
-            buffers.append(value.buffer)
-            addresses.append(value.buffer.address + value.offset)
-        if self.executable.tier == 0 and not self.executable.account():
+            buffer = value.buffer
+            if buffer is None:
+                return None
+            buffers.append(buffer)
+            addresses.append(buffer.address + value.offset)
+        executable = self.executable
+        if executable.tier == 0 and not executable.account():
             return None  # it has run so often that it is worth a compiler
-        numbers = [trace.numbers[x] if what == NUMBER else _number(trace.values[x]) if what == VALUE else x
-                   for what, x in self.numbers]
-        return run_again(self.executable, buffers, addresses, numbers, self.device)
+        numbers: list[Any] = []
+        for what, x in self.numbers:
+            numbers.append(trace.numbers[x] if what == NUMBER else _number(values[x]) if what == VALUE else x)
+        return run_again(executable, buffers, addresses, numbers, self.device)
+
+
+def _gradient(trace: Trace, slot: int) -> LazyBuffer | None:
+    """The ``.grad`` of a leaf, if it is plain memory."""
+    leaf = trace.leaf(slot)
+    gradient = None if leaf is None else leaf._grad
+    if gradient is None or gradient._view is not None:
+        return None
+    value = gradient._storage.lazy
+    return None if value.arg is not None or value.buffer is None or value.buffer.exports else value
 
 
 def _seen_through(trace: Trace, slot: int) -> LazyBuffer | None:
@@ -91,10 +105,9 @@ def _seen_through(trace: Trace, slot: int) -> LazyBuffer | None:
         if output.op != Op.PARAM:
             return None
         source = output.arg
-    operands = trace.called[trace.path.index(entry)]
-    if source >= len(operands):  # a number
+    if source >= len(entry.operands):  # a number
         return None
-    parent = operands[source]
+    parent = entry.operands[source]
     value = trace.values[parent] or _seen_through(trace, parent)
     if value is not None and entry.view not in (None, "detach"):
         for op, arg in entry.view[0]:
@@ -117,29 +130,28 @@ def _is_ours(value: LazyBuffer | None) -> bool:
 
 
 def _find(trace: Trace, place: Any) -> Point | None:
-    seen = active()
-    if (seen and not all([s.run for s in seen])) or config.get("DEBUG") >= 3:
-        return None  # somebody wants to look at the graph
     for known, point in trace.entry.points:
-        if known == place and point.fits(trace):
+        if known == place and (not (point.fixed or point.dead) or point.fits(trace)):
+            if config.get("DEBUG") >= 3 or (records and not all([s.run for s in records])):
+                return None  # somebody wants to look at the graph
             return point
     return None
 
 
-def _ended(trace: Trace, held: bool = True) -> None:
+def _ended(trace: Trace, after: str, held: bool = True) -> None:
     if trace.capture is None:
         trace.end(held)
-        thread.begin()
+        thread.begin(after)
 
 
 @contextmanager
-def _ending() -> Iterator[None]:
+def _ending(after: str) -> Iterator[None]:
     """A block after which a new trace begins, also when it fails: what can't be computed is not tried again along with
     other things."""
     try:
         yield
     finally:
-        _ended(thread.trace)
+        _ended(thread.trace, after)
 
 
 # --- making a point of what ran
@@ -171,7 +183,8 @@ def _made(trace: Trace, watch: Sequence[Run], old: dict[int, Where], new: dict[i
         needed, numbers = [i for i in range(len(constants)) if i not in taken], scalars + [constants[i] for i in taken]
     fixed = [(what, x, repr(pending.constants[i].arg)) for i in needed for what, x in (constants[i],) if what != ALWAYS]
     dead = [where[id(leaf)][1] for leaf, d in zip(pending.leaves, pending.dead, strict=False) if d]
-    return Point(executable, pending.device, leaves, numbers, fixed, results, dead)  # type: ignore[arg-type]
+    types = [(r.shape, r.dtype, look_of_memory(r.shape, r.dtype)) for r in pending.results]
+    return Point(executable, pending.device, leaves, numbers, fixed, results, types, dead)  # type: ignore[arg-type]
 
 
 def _keep(trace: Trace, place: Any, point: Point | None) -> None:
@@ -198,13 +211,13 @@ def _backward(t: Tensor) -> None:
     if tracing.names or trace.state == OFF or t._tag != trace.tag:
         if trace.path:
             trace.stop("backward from a Tensor that this trace does not know")
-        with _ending():
+        with _ending("backward"):
             run_backward((t,), (None,), along=trace.held() + Writes.take())
         return
     if trace.state == FOLLOW:
         place = _backward_place(trace, t._slot)
         point = _find(trace, place)
-        if point is not None and _replay_backward(trace, point):
+        if point is not None and _replay_backward(trace, point, place[2]):
             return
         trace.diverge("this backward() was not seen here before")
     _record_backward(trace, t)
@@ -226,7 +239,7 @@ def _record_backward(trace: Trace, t: Tensor) -> None:
     plain = all([leaf._hooks is None for _, leaf in leaves])
     watch: list[Run] = []
     trace.busy = plain  # gradients that are there already are added to in place
-    with _ending():
+    with _ending("backward"):
         run_backward((t,), (None,), along=_pending(trace, place[2]) + Writes.take(), watch=watch)
         if plain and trace.state == RECORD and trace is thread.trace:  # else a hook has needed values meanwhile
             new = {id(leaf._grad._whole()): (GRADIENT, i) for i, leaf in reversed(leaves) if leaf._grad is not None}
@@ -243,65 +256,70 @@ def _pending(trace: Trace, alive: Sequence[int]) -> list[LazyBuffer]:
     return found
 
 
-def _replay_backward(trace: Trace, point: Point) -> bool:
+def _replay_backward(trace: Trace, point: Point, alive: Sequence[int]) -> bool:
     buffers = point.run(trace)
     if buffers is None:
         return False
     trace.busy = True
-    for (what, slot), buffer in zip(point.results, buffers, strict=True):
+    values, holders, device = trace.values, trace.holders, point.device
+    for (what, slot), (shape, dtype, look), buffer in zip(point.results, point.types, buffers, strict=True):
+        lazy = LazyBuffer.from_buffer(buffer, shape, dtype, device)
         if what == VALUE:
-            trace.values[slot] = _value(trace, slot, buffer)
+            values[slot] = lazy
             continue
-        leaf = trace.leaf(slot)
-        assert leaf is not None
-        shape, dtype = leaf._shape(), leaf.dtype
-        lazy = LazyBuffer.from_buffer(buffer, shape, dtype, "CPU")
+        leaf = holders[slot]
         if leaf._grad is None:
-            leaf._grad = made(lazy)
-            leaf._grad._look = lazy, look_of_memory(shape, dtype)
+            leaf._grad = gradient = made(lazy)
+            gradient._look = lazy, look
         else:
             leaf._grad._replace(lazy)
-    _replayed(trace)
+    _replayed(trace, "backward", alive)
     return True
 
 
-def _replayed(trace: Trace, held: bool = True) -> None:
-    """The end of a trace that ran again; ``held``: somebody may hold results."""
-    if held:
-        fill(trace)
+def _replayed(trace: Trace, place: str, alive: Sequence[int]) -> None:
+    """The end of a trace that ran again; ``alive``: the slots of results that somebody holds."""
+    held = fill(trace, alive)
     trace.count(True)
-    _ended(trace, held)
+    _ended(trace, place, held)
+    if not Trace.quickened:
+        quicken()
 
 
-def _value(trace: Trace, slot: int, buffer: Any) -> LazyBuffer:
-    spec = trace.specs[slot]
-    assert spec is not None
-    return LazyBuffer.from_buffer(buffer, spec.shape, spec.dtype, spec.device)
-
-
-def fill(trace: Trace) -> None:
-    """Give the shells that somebody holds the values that are known now."""
-    for slot, spec in enumerate(trace.specs):
-        shell = None if spec is None else trace.holders[slot]()
-        if spec is None or shell is None or slot in trace.filled:
+def fill(trace: Trace, alive: Sequence[int]) -> bool:
+    """Give the shells in these slots the values that are known now. Whether one of them is a shell still: it may have
+    to show its tape."""
+    held = False
+    trace.filled = set(trace.filled)
+    for slot in alive:
+        spec: Any = trace.specs[slot]
+        if slot in trace.filled:
+            held = held or spec.requires_grad
             continue
-        parent = shell._parent
-        value = trace.values[slot] or (_seen_through(trace, slot) if parent is None else None)
-        if parent is not None:
+        shell = trace.holders[slot]()
+        arguments = spec.entry.view
+        value = trace.values[slot] or (_seen_through(trace, slot) if arguments is None else None)
+        if arguments is not None:
+            parent = shell._parent
             if not is_filled(parent):
+                held = True
                 continue
-            arguments = spec.entry.view
             shell._storage = parent._storage
             shell._view = plain_alias(parent)._view if arguments == "detach" else View(  # its edge is left to unfolding
                 parent, *arguments, differentiable=spec.entry.enabled)
         elif value is not None:
             shell._storage, shell._view = Storage(value), None
         else:
+            held = True
             continue
         trace.filled.add(slot)
-        shell._grad = shell._hooks = None
-        if not spec.requires_grad:
+        shell._grad = shell._hooks = shell._look = None
+        if spec.requires_grad:
+            held = True
+        else:
             shell._edge, shell._requires_grad = None, False
+            shell._spec = shell._owner = None
+    return held
 
 
 # --- step()
@@ -316,22 +334,19 @@ def update(targets: Sequence[Tensor], values: Sequence[Tensor]) -> None:
 
 def _update(targets: Sequence[Tensor], values: Sequence[Tensor]) -> None:
     trace = thread.trace
-    tag = trace.tag
-    known = not tracing.names and trace.state != OFF and all([v._tag == tag for v in values]) and all([
-        t._tag == tag and t._view is None for t in targets])
-    if not known:
+    used, changed = _slots(trace, values), _slots(trace, targets)
+    if used is None or changed is None or tracing.names or any([t._view is not None for t in targets]):
         if trace.path:
             trace.stop("an update of a Tensor that this trace does not know")
-        with _ending():
+        with _ending("update"):
             replace(targets, values)
             realise([t._storage.lazy for t in targets] + trace.held() + Writes.take())
         return
-    used = tuple([v._slot for v in values])
     others = tuple([i for i in trace.alive() if i not in used])
-    place = "update", tuple([t._slot for t in targets]), used, others
+    place = "update", changed, used, others
     if trace.state == FOLLOW:
         point = _find(trace, place)
-        if point is not None and _replay_update(trace, point, targets, bool(others)):
+        if point is not None and _replay_update(trace, point, targets, others):
             return
         trace.diverge("this update was not seen here before")
     trace.busy = True
@@ -340,12 +355,22 @@ def _update(targets: Sequence[Tensor], values: Sequence[Tensor]) -> None:
     new = {id(t._storage.lazy): (TARGET, i) for i, t in enumerate(targets)}
     watch: list[Run] = []
     along = _pending(trace, others)
-    with _ending():
+    with _ending("update"):
         realise([t._storage.lazy for t in targets] + along + Writes.take(), watch)
         if trace.state == RECORD:
             point = _made(trace, watch, {}, new)
             if point is not None and sum(what == TARGET for what, _ in point.results) == len(targets):
                 _keep(trace, place, point)  # else one is memory that NumPy sees, and was written at once
+
+
+def _slots(trace: Trace, tensors: Sequence[Tensor]) -> tuple[int, ...] | None:
+    """The slots of Tensors, if all are of this trace."""
+    tag, slots = trace.tag, []
+    for t in tensors:
+        if t._tag != tag:
+            return None
+        slots.append(t._slot)
+    return tuple(slots) if trace.state != OFF else None
 
 
 def replace(targets: Sequence[Tensor], values: Sequence[Tensor]) -> None:
@@ -359,7 +384,7 @@ def replace(targets: Sequence[Tensor], values: Sequence[Tensor]) -> None:
         target._replace(lazy.cast(old.dtype))
 
 
-def _replay_update(trace: Trace, point: Point, targets: Sequence[Tensor], others: bool) -> bool:
+def _replay_update(trace: Trace, point: Point, targets: Sequence[Tensor], others: Sequence[int]) -> bool:
     for target in targets:
         value = target._storage.lazy
         if value is not trace.values[target._slot] or value.buffer is None or value.buffer.exports:
@@ -368,17 +393,16 @@ def _replay_update(trace: Trace, point: Point, targets: Sequence[Tensor], others
     if buffers is None:
         return False
     trace.busy = True
-    for (what, number), buffer in zip(point.results, buffers, strict=True):
+    for (what, number), (shape, dtype, _), buffer in zip(point.results, point.types, buffers, strict=True):
         if what == VALUE:
-            trace.values[number] = _value(trace, number, buffer)
+            trace.values[number] = LazyBuffer.from_buffer(buffer, shape, dtype, point.device)
             continue
         storage = targets[number]._storage
-        lazy = storage.lazy
-        if buffer is lazy.buffer:
+        if buffer is storage.lazy.buffer:
             storage.version += 1  # the memory of the old contents, which nobody else could read
         else:
-            storage.write(LazyBuffer.from_buffer(buffer, lazy.shape, lazy.dtype, lazy.device))
-    _replayed(trace, others)
+            storage.write(LazyBuffer.from_buffer(buffer, shape, dtype, point.device))
+    _replayed(trace, "update", others)
     return True
 
 
@@ -388,27 +412,31 @@ def _replay_update(trace: Trace, point: Point, targets: Sequence[Tensor], others
 def value(shells: Sequence[Tensor]) -> bool:
     """Compute shells that somebody wants to see; False if what ran here before can't run again."""
     with computing:
-        return _value_again(shells)
+        return _value_again(thread.trace, shells)
 
 
-def _value_again(shells: Sequence[Tensor]) -> bool:
-    trace = thread.trace
-    if trace.state != FOLLOW or any([s._owner is not trace for s in shells]):
+def _value_again(trace: Trace, shells: Sequence[Tensor]) -> bool:
+    if trace.state != FOLLOW:
         return False
-    place = "value", tuple([s._slot for s in shells]), trace.alive()
-    point = _find(trace, place)
+    slots = []
+    for s in shells:
+        if s._owner is not trace:
+            return False
+        slots.append(s._slot)
+    alive = trace.alive()
+    point = _find(trace, ("value", tuple(slots), alive))
     buffers = None if point is None else point.run(trace)
     if point is None or buffers is None:
         return False
-    for (_, slot), buffer in zip(point.results, buffers, strict=True):
-        trace.values[slot] = _value(trace, slot, buffer)
-    fill(trace)
-    trace.count(True)
+    for (_, slot), (shape, dtype, _), buffer in zip(point.results, point.types, buffers, strict=True):
+        trace.values[slot] = LazyBuffer.from_buffer(buffer, shape, dtype, point.device)
     if point.after is None:
-        _ended(trace)
+        _replayed(trace, "value", alive)
     else:
+        fill(trace, alive)
+        trace.count(True)
         trace.entry = point.after
-    return all([is_filled(s) for s in shells])
+    return all([slot in trace.filled for slot in slots])
 
 
 def compute(lazies: Sequence[LazyBuffer]) -> None:
@@ -438,11 +466,12 @@ def _compute(lazies: Sequence[LazyBuffer]) -> None:
     known = next((p for where, p in trace.entry.points if where == place), None)
     _keep(trace, place, point)
     if all([_is_done(trace.result(slot)) for slot in range(len(trace.specs))]):
-        _ended(trace)
+        _ended(trace, "value")
     elif point is None:
         trace.stop("")
     else:
         point.after = Entry() if known is None or known.after is None else known.after
+        point.after.first = len(trace.values)
         trace.entry = point.after
 
 

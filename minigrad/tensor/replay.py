@@ -7,12 +7,13 @@ Tensor that came from outside. While the calls are known, results are *shells*: 
 needed (``backward()``, ``step()``, ``item()``) the entry holds ``Point``s, which say what ran there before: it runs
 again on the memory of today's leaves, in one native call. At the first difference (``Trace.diverge``) the trace so far
 is recorded in the ordinary way, and so are the calls that follow. So the tree is only a short cut.
-Next: ``unfold.py``."""
+Next: ``quick.py``."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import count
 from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import ref
@@ -20,7 +21,7 @@ from weakref import ref
 from minigrad import config
 from minigrad.autograd.mode import mode
 from minigrad.dtype import DType
-from minigrad.engine import active
+from minigrad.engine import records
 from minigrad.graph.function import Subgraph, param
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
@@ -34,10 +35,21 @@ MOST_CALLS, FEWER_CALLS = 100_000, 20_000
 """Calls in one trace; a longer one is recorded as if nothing were known. A thread that came to the end of the first
 number remembers no more than the second from then on: it may go on for long without needing values."""
 
+ROUNDS = 16
+"""How often a program begins something new before it is worth compiled code."""
+
+UNPAID = 16
+"""How often a trace is replayed before that is noted of all its calls."""
+
 MOST_OTHERS = 63
 """Calls known to follow one call, but for the first; programs in which more do are not worth remembering."""
 
+_NOTHING: list[Any] = []
+_NO_SLOTS: set[int] = set()
+"""What a trace starts with. They are never changed."""
+
 _next_tag = count(1).__next__
+_new = object.__new__
 
 
 class Spec:
@@ -64,127 +76,190 @@ class Spec:
 
 class Entry:
     """A call in the tree: what it computes (``body``, with the kind of its tape entry, ``node``; None for a view, whose
-    arguments are ``view``), how many numbers it takes, whether the tape was on, and what its results look like.
-    ``good`` and ``bad`` count how often a trace through here was replayed, and had to be recorded after all."""
+    arguments are ``view``), the slots of its ``operands``, how many numbers it takes, whether the tape was on, and what
+    its results look like, from slot ``first`` on. One way leads to an entry, so that the slots are always the same.
+    ``good`` and ``bad`` count how often a trace through here was replayed, and had to be recorded after all; ``unpaid``
+    are good ones that ended here, and are not counted yet. ``hopeless``: following this call has not paid."""
 
-    __slots__ = ("bad", "body", "enabled", "good", "hash", "key", "next", "node", "numbers", "others", "points",
-                 "specs", "view")
+    __slots__ = ("bad", "body", "enabled", "first", "good", "hopeless", "key", "next", "node", "numbers",
+                 "operands", "others", "points", "specs", "unpaid", "view")
 
     def __init__(self, body: Subgraph | None = None, node: Any = None, view: Any = None) -> None:
         self.body, self.node, self.view = body, node, view
         # The calls that may follow. There is mostly one: that needs no dictionary, of which there would be thousands.
-        self.hash, self.key = 0, None
+        self.key: list[Any] = []
         self.next: Entry | None = None
         self.others: dict[Any, Entry] | None = None
         self.points: Sequence[tuple[Any, Any]] = ()  # a place, and the ``Point`` that ran there
-        self.good = self.bad = 0
-        self.numbers = 0
+        self.good = self.bad = self.unpaid = 0
+        self.hopeless = False
+        self.numbers = self.first = 0
         self.enabled = True
+        self.operands: tuple[int, ...] = ()
         self.specs: tuple[Spec, ...] = ()
 
-    def follow(self, key: Any) -> Entry | None:
+    def after(self, key: list[Any]) -> Entry | None:
         """The entry of a call that is known to follow."""
-        if self.hash == hash(key) and self.key == key:  # as a dictionary does; ``==`` alone may mean something else
+        if self.key == key:
             return self.next
-        return None if self.others is None else self.others.get(key)
+        return None if self.others is None else self.others.get(tuple(key))
 
-    def add(self, key: Any, entry: Entry) -> bool:
+    def add(self, key: list[Any], entry: Entry) -> bool:
         """Remember that this call may follow; False if too many do."""
         if self.next is None:
-            self.hash, self.key, self.next = hash(key), key, entry
+            self.key, self.next = key, entry
             return True
         if self.others is None:
             self.others = {}
         if len(self.others) >= MOST_OTHERS:
             return False
-        self.others[key] = entry
+        self.others[tuple(key)] = entry
         return True
 
-    @property
-    def hopeless(self) -> bool:
-        """Whether following this call has not paid."""
-        return self.bad > 2 * self.good + 2
+    def judge(self, good: int, bad: int) -> None:
+        """Count traces through here."""
+        self.good += good
+        self.bad += bad
+        self.hopeless = self.bad > 2 * self.good + 2
 
 
 class Trace:
     """The calls of a thread since values were last needed.
 
-    Lists by slot: ``values`` (None for a result not computed), ``holders`` (the Tensor, for a leaf; a weak reference to
-    it, for a result), ``specs`` (what a result looks like; None for a leaf). ``filled``: the slots of shells that have
-    memory. ``tracked``: the leaves that require a gradient, with their slots. ``numbers`` are the Python numbers among
-    the operands, ``constants`` their nodes, if they were recorded.
+    ``path``: its entries so far; ``entry``: the last. Lists by slot: ``values`` (None for a result not computed),
+    ``holders`` (the Tensor, for a leaf; a weak reference to it, for a result), ``specs`` (what a result looks like;
+    None for a leaf). ``leaves``: the slots of leaves; ``tracked``: those leaves that require a gradient, with their
+    slots; ``filled``: the slots of shells that have memory. ``numbers`` are the Python numbers among the operands,
+    ``constants`` their nodes, if they were recorded; ``asked`` is the key of the call that is being recorded.
     ``busy``: Storages are written as part of a point. ``stopped``: the trace was followed or recorded, and is off now.
     ``capture``: what ``minigrad.jit`` is recording; the trace is off meanwhile.
     """
 
-    __slots__ = ("busy", "called", "capture", "constants", "entry", "filled", "first", "holders", "let", "look_again",
-                 "loose", "most_loose", "numbers", "path", "released", "specs", "state", "stopped", "tag", "tracked",
+    __slots__ = ("__dict__", "entry", "holders", "leaves", "numbers", "path", "specs", "state", "tag", "tracked",
                  "values")
+
+    # A trace is made at every point, so what most of them never have is the class's.
+    asked: list[Any] = _NOTHING
+    constants: list[LazyBuffer] = _NOTHING
+    loose: list[ref[Tensor]] = _NOTHING
+    filled: set[int] = _NO_SLOTS
+    capture: Capture | None = None
+    look_again, most_loose = 16, 64
+    busy = let = released = stopped = False
 
     def __init__(self, root: Entry, state: int = FOLLOW) -> None:
         self.entry = root
         self.state = state
         self.tag = _next_tag()
         self.path: list[Entry] = []
-        self.called: list[tuple[int, ...]] = []  # the operands of each call in ``path``
-        self.first: list[int] = []  # the slot of its first result
         self.values: list[LazyBuffer | None] = []
         self.holders: list[Any] = []
-        self.filled: set[int] = set()
         self.specs: list[Spec | None] = []
+        self.leaves: list[int] = []
         self.tracked: list[tuple[int, Tensor]] = []
         self.numbers: list[Any] = []
-        self.constants: list[LazyBuffer] = []
-        self.look_again = 128
-        self.capture: Capture | None = None
-        self.released = self.busy = self.let = self.stopped = False
-        self.loose: list[ref[Tensor]] = []
-        self.most_loose = 64
 
     # --- calls
 
-    def key(self, function: Any, static: Any, tensors: Sequence[Tensor], numbers: Sequence[tuple[Any, DType]] = (),
-            ) -> tuple[Any, ...] | None:
-        """What tells this call from others; None if the trace can't go on (it is off then). An operand counts as its
-        slot, or, where it is seen first, as what it looks like."""
-        parts = [function, static, mode.enabled]
-        slots = []
-        tag, values = self.tag, self.values
+    def follow(self, function: Any, static: Any, tensors: Sequence[Tensor],
+               numbers: Sequence[tuple[Any, DType]] = ()) -> list[Tensor] | None:
+        """The results of a call that is known to come next. None if it has to be recorded: then ``asked`` is its key,
+        for ``note``, unless the trace is off now.
+
+        The key is what tells a call from others. An operand counts as its slot, or, where it is seen first, as what it
+        looks like. ``quick`` does the same, and has been asked before: what is changed here has to be changed there."""
+        key = [function, static, mode.enabled]
+        tag = self.tag
         for t in tensors:
             if t._tag == tag:
-                slot = t._slot
-                slots.append(slot)
-                parts.append(slot)
-                continue
-            slot = len(values)
-            known, value = t._look, t._storage.lazy
-            buffer = value.buffer
-            if known is not None and known[0] is value and (buffer is None or not buffer.exports):
-                look = known[1]
-                t._tag, t._slot = tag, slot
-            else:  # memory that NumPy sees may change: it is read anew each time
-                found = _look(t)
-                if found is None:
-                    self.stop("an operand is pending from before")
+                key.append(t._slot)
+            else:
+                look = self.enter(t)
+                if look is None:
+                    self.stop("an operand is pending from before, or large memory that NumPy sees")
                     return None
-                if buffer is None or not buffer.exports:
-                    t._tag, t._slot = tag, slot
-                    if t._view is None:
-                        t._look = found
-                value, look = found
-            value.readers += 1
-            values.append(value)
-            self.holders.append(t)
-            self.specs.append(None)
-            if t._requires_grad:
-                self.tracked.append((slot, t))
-            slots.append(slot)
-            parts.append(look)
-        for value, dtype in numbers:
-            parts.append(dtype)
-            self.numbers.append(value)
-        self.called.append(tuple(slots))
-        return tuple(parts)
+                key.append(look)
+        if numbers:
+            for value, dtype in numbers:
+                key.append(dtype)
+                self.numbers.append(value)
+        last = self.entry
+        known = None if self.state == RECORD else last.next if last.key == key else last.after(key)
+        if known is None or known.hopeless or known.first != len(self.values):
+            self.asked = key
+            if len(self.path) >= self.look_again and self.is_over():
+                return self._anew(function, static, tensors, numbers)
+            if self.state == FOLLOW:
+                self._leave(known, str(function))
+            return None
+        self.entry = known
+        self.path.append(known)
+        made = []
+        for spec in known.specs:
+            shell = _new(Trace.tensor_class)
+            shell._tag = tag
+            shell._slot = len(self.values)
+            shell._spec = spec
+            shell._owner = self
+            self.values.append(None)
+            self.holders.append(ref(shell))
+            self.specs.append(spec)
+            made.append(shell)
+        return made
+
+    def _leave(self, known: Entry | None, name: str) -> None:
+        """Record a call that is not the next, or that it does not pay to follow, and those before it."""
+        if known is not None and known.hopeless:
+            self.stop("")
+        else:
+            self.diverge(f"{name} was not called here before, or not with such operands" if self.path else "")
+
+    def _anew(self, function: Any, static: Any, tensors: Sequence[Tensor], numbers: Sequence[tuple[Any, DType]],
+              ) -> list[Tensor] | None:
+        """``follow`` in a new trace."""
+        self.let_go()
+        thread.begin()
+        thread.rounds += 1
+        if thread.rounds == ROUNDS and not Trace.quickened:
+            Trace.quicken()
+        return thread.trace.follow(function, static, tensors, numbers)
+
+    def is_over(self) -> bool:
+        """Whether nobody holds any result: the program has begun something new. Looked at now and then, when the
+        result of the last call is gone."""
+        path = self.path
+        if self.holders[path[-1].first]() is not None:
+            return False
+        self.look_again = len(path) + len(path) // 4
+        return not self.alive()
+
+    def enter(self, t: Tensor) -> int | None:
+        """Give a leaf a slot. What it looks like; None if it can't be one."""
+        value = t._storage.lazy  # first: this gives a shell of an earlier trace all that it lacks
+        known, buffer = t._look, value.buffer
+        slot = len(self.values)
+        shown = buffer is not None and buffer.exports  # NumPy may change it: it is read anew each time, as another leaf
+        if known is not None and known[0] is value:
+            look = known[1]
+            if shown:
+                value = t._read()
+        else:
+            found = _look(t)
+            if found is None:
+                return None
+            if t._view is None and value.arg is None:
+                t._look = value, found[1]
+            value, look = found
+        if not shown:
+            t._tag, t._slot = self.tag, slot
+        value.readers += 1
+        if t._requires_grad:
+            self.tracked.append((slot, t))
+        self.leaves.append(slot)
+        self.values.append(value)
+        self.holders.append(t)
+        self.specs.append(None)
+        return look
 
     def leaf(self, slot: int) -> Tensor | None:
         """The leaf in a slot."""
@@ -194,64 +269,49 @@ class Trace:
         """The result in a slot, if somebody holds it."""
         return None if self.specs[slot] is None else self.holders[slot]()
 
-    def advance(self, key: tuple[Any, ...], name: str) -> Entry | None:
-        """The entry for the next call, if it is known; if not, the trace is recorded from now on."""
-        found = self.entry.follow(key)
-        if found is None:
-            self.diverge(f"{name} was not called here before, or not with such operands" if self.path else "")
-            return None
-        if found.hopeless:
-            self.stop("")
-            return None
-        self.entry = found
-        self.path.append(found)
-        self.first.append(len(self.values))
-        return found
-
-    def shells(self, entry: Entry, parent: Tensor | None = None) -> list[Tensor]:
-        """The results of a known call; a view keeps its parent."""
-        made = []
-        new, kind = object.__new__, Trace.tensor_class
-        for spec in entry.specs:
-            shell = new(kind)
-            shell._tag, shell._slot, shell._spec, shell._owner = self.tag, len(self.values), spec, self
-            shell._parent = parent
-            shell._look = None
-            self.values.append(None)
-            self.holders.append(ref(shell))
-            self.specs.append(spec)
-            made.append(shell)
-        return made
-
-    def note(self, key: tuple[Any, ...], entry: Entry, results: Sequence[Tensor],
-             constants: Sequence[LazyBuffer] = ()) -> None:
+    def note(self, key: list[Any], entry: Entry, results: Sequence[Tensor], constants: Sequence[LazyBuffer] = (),
+             ) -> None:
         """Remember a call that was recorded, its results and the nodes of its numbers."""
-        self.constants += constants
-        known = self.entry.follow(key)
-        if len(self.path) >= self.look_again:
-            if not self.alive():  # what nobody holds is never needed
-                thread.begin()
-                return
-            self.look_again *= 2
+        if constants:
+            self.keep(constants)
+        last = self.entry
+        leaf = last.first + len(last.specs)  # the slot of the first operand that was new
+        slots = []
+        for part in key[3:len(key) - len(constants)]:
+            if part < 0:
+                slots.append(leaf)
+                leaf += 1
+            else:
+                slots.append(part)
+        if self.asked is not key or leaf != len(self.values):
+            self.stop("")  # a call has failed after its operands had got slots, or one was made while this one was
+            return
+        known = last.after(key)
         if known is None:
             if len(self.path) >= thread.most_calls:
                 thread.most_calls = FEWER_CALLS
                 self.stop("")
                 return
-            if not self.entry.add(key, entry):
+            if not last.add(key, entry):
                 self.stop("")
                 return
-            entry.enabled, entry.numbers = mode.enabled, len(constants)
+            entry.enabled, entry.numbers, entry.first = mode.enabled, len(constants), len(self.values)
+            entry.operands = tuple(slots)
             entry.specs = tuple([Spec(entry, t) for t in results])
             known = entry
         self.entry = known
         self.path.append(known)
-        self.first.append(len(self.values))
         for t, spec in zip(results, known.specs, strict=True):
             t._tag, t._slot = self.tag, len(self.values)
             self.values.append(t._read())
             self.holders.append(ref(t))
             self.specs.append(spec)
+
+    def keep(self, constants: Sequence[LazyBuffer]) -> None:
+        """Remember the nodes of numbers."""
+        if self.constants is _NOTHING:
+            self.constants = []
+        self.constants += constants
 
     # --- leaving the short cut
 
@@ -263,21 +323,27 @@ class Trace:
         self.stopped = True
         self.count(False)
         self.let_go()
-        self.values, self.holders, self.specs = [], [], []
+        self.values, self.holders, self.specs, self.leaves = [], [], [], []
 
     def count(self, good: bool) -> None:
-        """Note of all calls so far whether following them paid."""
-        for entry in self.path:
-            if good:
-                entry.good += 1
-            else:
-                entry.bad += 1
+        """Note of all calls so far whether following them paid. That it pays again and again is noted now and then."""
+        path = self.path
+        if not path:
+            return
+        last = path[-1]
+        if good:
+            last.unpaid += 1
+            if last.good > UNPAID > last.unpaid:
+                return
+        paid, last.unpaid = last.unpaid, 0
+        for entry in path:
+            entry.judge(paid, not good)
 
     def hold(self, results: Sequence[Tensor]) -> None:
         """While the trace is off: results to compute along, if somebody still holds them when values are needed."""
         if self.capture is not None:
             return
-        if len(self.loose) >= self.most_loose:
+        if len(self.loose) >= self.most_loose or self.loose is _NOTHING:
             self.loose = [r for r in self.loose if r() is not None]
             self.most_loose = 64 + 2 * len(self.loose)
         for t in results:
@@ -292,7 +358,7 @@ class Trace:
         """Record what was followed so far: shells become ordinary Tensors."""
         self.state = RECORD
         if why:
-            for seen in active():
+            for seen in records:
                 seen.recorded.append(why)
             if config.get("DEBUG"):
                 print(f"*** recorded, not replayed: {why}", flush=True)
@@ -302,6 +368,11 @@ class Trace:
         """Make the graph and the tape behind the shells, from the entries."""
         Trace.unfolder(self)
 
+    # ``quick.py`` puts a compiled function here: ``follow`` for a call that is known to come next, None for others
+    quick: ClassVar[Callable[..., list[Tensor] | None]] = staticmethod(lambda *call: None)
+    quicken: ClassVar[Callable[[], None]]
+    quickened: ClassVar[bool] = False
+
     # ``base.py``, ``unfold.py`` and ``points.py`` fill these in, which know Tensors
     tensor_class: ClassVar[type[Tensor]]
     unfolder: ClassVar[Callable[[Trace], None]]
@@ -309,26 +380,30 @@ class Trace:
 
     def alive(self) -> tuple[int, ...]:
         """The slots of results that somebody holds."""
-        holders = self.holders
-        return tuple([i for i, spec in enumerate(self.specs) if spec is not None and holders[i]() is not None])
+        holders, found = self.holders, []
+        for slot, spec in enumerate(self.specs):
+            if spec is not None and holders[slot]() is not None:
+                found.append(slot)
+        return tuple(found)
 
     def let_go(self) -> None:
         """Stop being a reader of the leaves."""
         if not self.let:
             self.let = True
-            for spec, value in zip(self.specs, self.values, strict=True):
-                if spec is None and value is not None:
-                    value.readers -= 1
+            values = self.values
+            for slot in self.leaves:
+                values[slot].readers -= 1  # type: ignore[union-attr]
 
     def end(self, held: bool) -> None:
         """Nothing more is computed from here: if results are held, keep only what their (released) tape names."""
         self.let_go()
         self.values = []
-        if not held:
-            return
-        self.holders = [h if spec is not None or h._requires_grad else None
-                        for h, spec in zip(self.holders, self.specs, strict=True)]
-        self.released = True
+        if held:
+            self.released = True
+            holders = self.holders
+            for slot in self.leaves:
+                if not holders[slot]._requires_grad:
+                    holders[slot] = None
 
 
 def look_of_memory(shape: tuple[int, ...], dtype: DType) -> int:
@@ -347,14 +422,15 @@ def _number_of(look: Any) -> int:
 
 
 def _look(t: Tensor) -> tuple[LazyBuffer, int] | None:
-    """The value of a leaf and a number for what matters of it; None if it is pending, or on the tape already."""
+    """The value of a leaf and a number for what matters of it; None if it is pending, or on the tape already, or memory
+    that NumPy sees and that is too large to be copied at each call."""
     source = t._source()
     if source is not None and source is not t:
         return None
     value = None if t._view is None else t._view.in_memory(t._storage)
     if value is None:
         value = t._read()
-    if value.buffer is not None and value.device == "CPU":
+    if value.buffer is not None and value.device == "CPU" and not value.buffer.exports:
         look: Any = (value.shape, value.dtype, value.arg, source is not None)
     elif value.op == Op.CONST:
         look = (value.shape, value.dtype, value.device, source is not None)
@@ -371,7 +447,7 @@ several: list[bool] = []
 
 
 class _Thread(threading.local):
-    """Each thread has a tree of its own, and a trace that grows along it."""
+    """Each thread has trees of its own, and a trace that grows along one of them."""
 
     def __init__(self) -> None:
         if threads:
@@ -382,12 +458,24 @@ class _Thread(threading.local):
     def forget(self) -> None:
         """Start from a tree in which nothing is known."""
         self.root = Entry()
+        self.roots = {"value": self.root, "backward": Entry(), "update": Entry()}
         self.most_calls = MOST_CALLS
+        self.rounds = 0
         self.begin()
 
-    def begin(self) -> None:
-        """A new trace."""
-        self.trace = Trace(self.root, FOLLOW if config.get("REPLAY") else OFF)
+    def begin(self, after: str = "value") -> None:
+        """A new trace. What comes after a ``backward()`` is mostly not what comes after a step: so each kind of point
+        has a tree of its own, in which a loop finds its next call at once."""
+        self.trace = Trace(self.roots[after], FOLLOW if config.get("REPLAY") else OFF)
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """A block whose calls are no part of the trace."""
+        before, self.trace = self.trace, Trace(self.root, OFF)
+        try:
+            yield
+        finally:
+            self.trace = before
 
 
 thread = _Thread()

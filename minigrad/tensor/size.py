@@ -4,7 +4,6 @@ Next: ``promotion.py``."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from functools import cache
 from math import prod
 from typing import Any, SupportsIndex, overload
@@ -21,9 +20,6 @@ class Size(tuple[int, ...]):
     """
 
     __slots__ = ()
-
-    def __new__(cls, sizes: Iterable[int] = ()) -> Size:
-        return super().__new__(cls, sizes)
 
     def __repr__(self) -> str:
         return f"minigrad.Size([{', '.join(map(str, self))}])"

@@ -24,18 +24,17 @@ def unfold(trace: Trace) -> None:
     numbers = iter(trace.numbers)
     enabled = mode.enabled
     try:
-        for entry, operands, first in zip(trace.path, trace.called, trace.first, strict=False):
+        for entry in trace.path:
             mode.enabled = entry.enabled
-            results = _call(trace, entry, operands, tensors, [next(numbers) for _ in range(entry.numbers)])
-            for slot, fresh in enumerate(results, first):
+            results = _call(trace, entry, tensors, [next(numbers) for _ in range(entry.numbers)])
+            for slot, fresh in enumerate(results, entry.first):
                 tensors[slot] = _filled(trace, slot, fresh)
     finally:
         mode.enabled = enabled
 
 
-def _call(trace: Trace, entry: Entry, operands: Sequence[int], tensors: list[Tensor | None],
-          numbers: Sequence[Any]) -> list[Tensor]:
-    body = entry.body
+def _call(trace: Trace, entry: Entry, tensors: list[Tensor | None], numbers: Sequence[Any]) -> list[Tensor]:
+    body, operands = entry.body, entry.operands
     if body is None:
         parent = _known(tensors[operands[0]], entry.specs[0].placeholder())
         return [plain_alias(parent) if entry.view == "detach" else plain_view(parent, *entry.view)]
@@ -45,7 +44,7 @@ def _call(trace: Trace, entry: Entry, operands: Sequence[int], tensors: list[Ten
         values = [trace.values[s] for s in operands]
         constants = [LazyBuffer.const(number, p.dtype, (), p.device)
                      for number, p in zip(numbers, body.params[len(operands):], strict=True)]
-        trace.constants += constants
+        trace.keep(constants)
         values += constants
     given = [_known(tensors[s], values[i]) for i, s in enumerate(operands)]
     results = recorded(entry.node, body, given, values)
@@ -75,6 +74,7 @@ def _filled(trace: Trace, slot: int, fresh: Tensor) -> Tensor:
         return fresh
     if slot not in trace.filled:
         shell._storage, shell._view, shell._grad, shell._hooks = fresh._storage, fresh._view, None, None
+        shell._look = None
     shell._edge, shell._requires_grad = fresh._edge, fresh._requires_grad
     shell._spec = shell._owner = shell._parent = None
     return shell
@@ -82,8 +82,7 @@ def _filled(trace: Trace, slot: int, fresh: Tensor) -> Tensor:
 
 def is_filled(tensor: Tensor) -> bool:
     """Whether the Tensor is no shell, or one that has memory already."""
-    owner = None if tensor._spec is None else tensor._owner
-    return owner is None or tensor._tag != owner.tag or tensor._slot in owner.filled
+    return tensor._spec is None or tensor._slot in tensor._owner.filled  # type: ignore[union-attr]
 
 
 Trace.unfolder = unfold

@@ -29,11 +29,18 @@ def realize(*tensors: Any) -> None:
     """
     given = tensors[0] if len(tensors) == 1 and isinstance(tensors[0], tuple | list) else tensors
     if not tracing.names and capturing() is None:
-        shells = [t for t in given if t._spec is not None and not is_filled(t)]
+        shells = []
+        for t in given:
+            if t._spec is not None and not is_filled(t):
+                shells.append(t)
         if shells:
             points.value(shells)
-        pending = [v for t in given if (v := t._storage.lazy).buffer is None]
-        written = Writes.take()
+        pending = []
+        for t in given:
+            value = t._storage.lazy
+            if value.buffer is None:
+                pending.append(value)
+        written = Writes.take() if Writes.any() else []
         if written or len(set(pending)) < len(pending):
             realise(pending + written)
         elif pending:
@@ -99,5 +106,6 @@ class Values:
 
     def realize(self: Tensor) -> Tensor:
         """Compute self now, and return it."""
-        realize(self)
+        if self._spec is None or tracing.names or Writes.any() or not points.value((self,)):
+            realize(self)
         return self

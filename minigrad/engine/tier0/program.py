@@ -90,6 +90,7 @@ class DirectProgram:
     ``account`` pays for a run and says whether another may follow before the graph is compiled."""
 
     tier = 0
+    short = False
     account: Callable[[], bool] | None = None
 
     def __init__(self, b: NodeBuilder, results: list[int]) -> None:

@@ -140,13 +140,29 @@ def test_python_threads_may_run_at_once(cpu, add):
     assert not failures and not any(thread.is_alive() for thread in threads)
 
 
+def test_a_run_refuses_what_is_no_number_and_goes_on_afterwards(cpu, add):
+    x, y = np.arange(5.0), np.zeros(5)
+    for work in (10, 1 << 40):  # a short one and one that releases the interpreter lock
+        program = cpu.native([Step(add, (0, 1), (0,), 5, 0, work)], 2, "d")
+        assert program.short == (work == 10)
+        for addresses, numbers in (([address(x), "y"], [1.0]), ([address(x), address(y)], ["1"]),
+                                   ([address(x)], [1.0]), ([address(x), address(y)], [1.0, 2.0])):
+            with pytest.raises(TypeError):
+                program.run(addresses, numbers)
+        for number in (-1, -1.0, 2, np.float64(0.5)):
+            program.run([address(x), address(y)], [number])
+            assert np.array_equal(y, x + number)
+            y[:] = 0
+        assert len(program.run_timed([address(x), address(y)], [3.0])) == 1 and np.array_equal(y, x + 3)
+
+
 def test_threads_are_read_when_a_run_happens(cpu, add):
     x, y = np.arange(100.0), np.zeros(100)
     program = cpu.native([Step(add, (0, 1), (0,), 100, 1)], 2, "d")
     for threads in (1, 3, 1, 2):
         with config.config(THREADS=threads):
             program.run([address(x), address(y)], [1.0])
-            assert program._run[3] == threads
+            assert program._runs[0][3] == threads
     assert len(pool._pool.workers) >= 2
 
 

@@ -121,19 +121,20 @@ print(run(1.0), len(pool._pool.workers))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="compares Linux with the way of other systems")
-def test_waiting_without_futexes(cpu, add_text):
+def test_waiting_without_futexes(cpu, add_text, monkeypatch):
     import numpy as np
 
     from minigrad.runtime.native import NativeProgram, Step
 
     functions = pool.Native(pool.source(system="other"))
+    monkeypatch.setattr(pool, "native", lambda: functions)
     slow = pool.Pool(functions)
     slow.grow(2)
     kernel, = cpu.compile_text(add_text(), ["add"])
     x, y = np.arange(1000.0), np.zeros(1000)
     program = NativeProgram([Step(kernel, (0, 1), (0,), 1000, 10)] * 20, 2, "d")
-    program._call, program._parallel = functions.run, False
-    program._run[2], program._run[3] = slow.address, 3
+    program._parallel = False
+    program._runs[0][2:4] = slow.address, 3
     for s in range(50):
         program.run([x.ctypes.data, y.ctypes.data], [float(s)])
         assert np.array_equal(y, x + s)

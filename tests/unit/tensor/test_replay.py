@@ -1,5 +1,5 @@
 """Stage: tests of the front. In: loops that make the same calls again, and loops that do not quite. Out: they are
-replayed, and their results are those of recording every call anew. Next: ``test_protocol.py``."""
+replayed, and their results are those of recording every call anew. Next: ``test_quick.py``."""
 
 from __future__ import annotations
 
@@ -14,12 +14,16 @@ import pytest
 import minigrad as mg
 from minigrad import nn, optim
 from minigrad.nn import functional as F
-from minigrad.tensor.replay import thread
+from minigrad.tensor.quick import quick_function
+from minigrad.tensor.replay import Trace, thread
 
 
-@pytest.fixture(autouse=True)
-def fresh() -> None:
-    """A tree in which nothing is known."""
+@pytest.fixture(autouse=True, params=["compiled", "Python"])
+def fresh(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tree in which nothing is known; calls are followed by compiled code, if it can be had, or by Python."""
+    monkeypatch.setattr(Trace, "quickened", True)
+    function = quick_function() if request.param == "compiled" else None
+    monkeypatch.setattr(Trace, "quick", function or (lambda *call: None))
     thread.forget()
 
 
@@ -56,7 +60,7 @@ def test_a_training_loop_is_replayed_from_its_third_step_on() -> None:
 
 
 def test_what_is_replayed_at_once_counts_as_tier_0() -> None:
-    weight = mg.randn(3, 1, 4, 1, requires_grad=True)  # a shape that no other test has compiled
+    weight = mg.randn(37, requires_grad=True)  # nobody else has compiled this
     for step in range(4):
         weight.grad = None
         with mg.config(TIERS=2), mg.inspect() as seen:
@@ -408,6 +412,46 @@ def test_calls_whose_results_nobody_holds_are_forgotten() -> None:
     for _ in range(400):
         x + 1
     assert len(thread.trace.path) == 401 and y.tolist() == [2.0, 4.0]
+
+
+def test_a_program_that_drops_its_results_begins_anew() -> None:
+    x, a = mg.tensor([1.0, 2.0], requires_grad=True), mg.tensor([3.0, 4.0])
+    for _ in range(50):
+        y = x
+        for _ in range(20):
+            y = y * a + a
+        del y
+    assert len(thread.trace.path) == 40  # of the last round only
+
+
+def test_a_call_that_fails_leaves_nothing_behind() -> None:
+    x, wrong = mg.tensor([1.0, 2.0]), mg.ones(3)
+    for step in range(12):
+        if step % 3:
+            with pytest.raises(RuntimeError, match="must match"):
+                x + wrong  # which has got a slot by then
+        y = x * 2
+        assert (y + x * wrong[:2]).tolist() == [3.0, 6.0]
+        assert (y.sum() + y).tolist() == [8.0, 10.0]
+
+
+@pytest.mark.parametrize("size", [8, 600_000])
+def test_memory_that_numpy_changes_is_read_when_the_call_is_made(size: int) -> None:
+    array = np.zeros(size, np.float32)
+    shared = mg.from_numpy(array)
+    for step in range(6):
+        array[:] = step
+        doubled = shared * 2
+        array[:] = 100
+        assert (doubled.sum() / size).item() == 2 * step
+
+
+def test_one_operand_twice_is_not_two_that_look_alike() -> None:
+    x, y = mg.tensor([1.0, 2.0]), mg.tensor([3.0, 4.0])
+    for step in range(12):
+        a, b = ((x, y), (x, x), (y, x), (y, y))[step % 4]
+        product = a * b
+        assert (product + b).tolist() == [i * j + j for i, j in zip(a.tolist(), b.tolist(), strict=True)]
 
 
 def test_a_trace_that_is_too_long_is_recorded_as_if_nothing_were_known(monkeypatch: pytest.MonkeyPatch) -> None:
