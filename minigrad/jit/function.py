@@ -15,9 +15,9 @@ from minigrad import config
 from minigrad.autograd.mode import mode
 from minigrad.engine import realise, records
 from minigrad.jit.program import Program
-from minigrad.jit.recording import Recording, value_of
+from minigrad.jit.recording import Given, Recording, value_of
 from minigrad.jit.surroundings import Surroundings
-from minigrad.jit.trees import fill, flatten, statics
+from minigrad.jit.trees import flatten, statics
 from minigrad.jit.writer import OTHERWISE, Call, Writer
 from minigrad.runtime.locks import computing
 from minigrad.tensor import Tensor, get_default_device, get_default_dtype
@@ -188,22 +188,18 @@ class Jit:
             refused = self._refused(tensors, around)
             if refused is None:
                 self._say(why)
-                return self._recorded(args, structure, self._kind(key), tensors, around)
+                return self._recorded((args, named), structure, self._kind(key), tensors, around)
             why = refused
         self._say(why)
         return self.function(*args, **named)
 
-    def _recorded(self, args: tuple[Any, ...], structure: Any, kind: Kind, tensors: Sequence[Tensor],
-                  around: Surroundings) -> Any:
+    def _recorded(self, given: tuple[tuple[Any, ...], dict[str, Any]], structure: Any, kind: Kind,
+                  tensors: Sequence[Tensor], around: Surroundings) -> Any:
         """What the function returns, recorded."""
-
-        def call(inner: list[Tensor]) -> Any:
-            positional, keywords = fill(structure, iter(inner))
-            return self.function(*positional, **keywords)
-
         owners = [t for t in around.tensors if t.dtype.kind == "f"]
         empty = [t._grad is None for t in owners]
-        recording = Recording(self.name, call, tensors, around, self._donated(args, tensors))
+        recording = Recording(self.name, self.function, Given(given, structure, tensors), around,
+                              self._donated(given[0], tensors))
         kind.unpaid += 1
         if recording.problem is not None:
             self._give_up(recording.problem)

@@ -5,6 +5,7 @@ Next: ``autograd/``."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 from weakref import ref
 
@@ -26,11 +27,11 @@ from minigrad.jit.program import (
     Value,
 )
 from minigrad.jit.surroundings import Surroundings
-from minigrad.jit.trees import fill, flatten
+from minigrad.jit.trees import carry_over, fill, flatten, is_plain, statics
 from minigrad.jit.writer import copied
 from minigrad.ops import Op
 from minigrad.tensor import Tensor
-from minigrad.tensor.base import aliased, arguments_of, is_plain, made, plain_alias
+from minigrad.tensor.base import aliased, arguments_of, made, plain_alias
 from minigrad.tensor.capture import Capture
 from minigrad.tensor.storage import donated
 
@@ -38,23 +39,33 @@ Known = tuple[Place, LazyBuffer, Any]
 """A place, the leaf that was read for the value there, and that value's shape, dtype and strides."""
 
 
+@dataclass(frozen=True, eq=False)
+class Given:
+    """What a function is called with: positional and named arguments, the structure of both, and the Tensors in it."""
+
+    values: tuple[tuple[Any, ...], dict[str, Any]]
+    structure: Any
+    tensors: Sequence[Tensor]
+
+
 class Recording:
     """One call of a function. ``result``: what it returned; ``program``: what does the same again; without one,
     ``problem`` says why, or ``open``, that the tape behind its results is still needed, or ``changed``, which variable
     it changed."""
 
-    def __init__(self, name: str, call: Callable[[list[Tensor]], Any], arguments: Sequence[Tensor],
-                 around: Surroundings, donate: Sequence[int]) -> None:
-        self.arguments, self.around, self.donate = arguments, around, donate
-        self.inner = _stand_ins(arguments)
+    def __init__(self, name: str, function: Callable[..., Any], given: Given, around: Surroundings,
+                 donate: Sequence[int]) -> None:
+        self.arguments, self.around, self.donate = given.tensors, around, donate
+        self.inner = _stand_ins(given.tensors)
         self.problem = around.problem
         self.changed: str | None = None
         self.program: Program | None = None
         self._find_places()
         capture = self.capture = Capture(name)
         try:
+            inner = fill(given.structure, iter(self.inner))
             with capture:
-                returned = call(self.inner)
+                returned = function(*inner[0], **inner[1])
             self._find_copies()
             self._find_results(returned)
             self.changed = around.difference()
@@ -66,6 +77,7 @@ class Recording:
             raise
         self.final = {id(s): s.lazy for s, _, _ in capture.written.values()}
         self._carry_out()
+        self._carry_over(given, inner)
         if not (self.problem or self.open or self.changed):
             try:
                 self.program = self._program(runs)
@@ -120,6 +132,10 @@ class Recording:
         self.results: list[Tensor] = []
         self.structure = flatten(returned, self.results)
         self.new_gradients = [(place, t._grad) for t, place, g in self.owners if t._grad is not g]
+        new = next((v for v in statics(self.structure) if not is_plain(v) and not self.around.reaches(v)), None)
+        if new is not None:
+            self.problem = (f"it returns a {type(new).__name__}, of which there is only the one that was recorded: "
+                            "return tensors in tuples, lists, dictionaries or dataclasses")
         self.open = any([_is_open(t) for t in self.results])
         if not self.open:  # a tape that was used up is of no use
             outside = {id(t) for t in (*self.around.tensors, *self.inner)}
@@ -189,6 +205,14 @@ class Recording:
         for i in self.donate:
             outside = self.arguments[i]._storage
             outside.put(donated(outside.lazy))
+
+    def _carry_over(self, given: Given, inner: Any) -> None:
+        """Change the lists and dictionaries among the arguments as the function has changed its copies of them."""
+        tensors: list[Tensor] = []
+        structure = flatten(inner, tensors)
+        if structure != given.structure or any([a is not b for a, b in zip(tensors, self.inner, strict=True)]):
+            carry_over(inner, given.values, self._outer)
+            self.problem = "it changes a list or dictionary that it is given, which only Python code can do: return it"
 
     def _returned(self) -> Any:
         """The results as the caller sees them."""
@@ -316,7 +340,7 @@ class Recording:
         for owner, place, gradient in self.owners:
             if gradient is tensor and owner._grad is tensor:
                 return Made(place=place)
-        if not is_plain(tensor):
+        if type(tensor) is not Tensor:
             raise _Unrepeatable(f"it returns a new {type(tensor).__name__}")
         place_there = self.places.get(id(tensor._storage))
         if place_there is not None and place_there.kind == HELD:

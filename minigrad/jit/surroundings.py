@@ -67,6 +67,10 @@ class Surroundings:
         self._lengths: tuple[list[Any], list[int], list[str]] = ([], [], [])
         self._arrays: list[tuple[np.ndarray, bytes, str]] = []
 
+    def reaches(self, thing: Any) -> bool:
+        """Whether this very object was found."""
+        return id(thing) in self._seen
+
     # --- comparing
 
     def same(self) -> bool:

@@ -5,7 +5,7 @@ Next: ``surroundings.py``."""
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -130,3 +130,38 @@ def statics(structure: Any) -> Iterator[Any]:
     elif structure is not TENSOR:
         for part in structure.parts:
             yield from statics(part)
+
+
+def carry_over(new: Any, old: Any, outside: Callable[[Tensor], Tensor]) -> Any:
+    """Give the containers of ``old`` the contents that those of ``new``, copies of them, have got meanwhile, each
+    Tensor as ``outside`` has it.
+
+    >>> old = {"a": [1, 2]}
+    >>> carry_over({"a": [1], "b": None}, old, lambda t: t) is old, old
+    (True, {'a': [1], 'b': None})
+    """
+    if isinstance(new, Tensor):
+        return outside(new)
+    kind = type(new)
+    same = type(old) is kind
+    if isinstance(new, list | tuple):
+        known = old if same else ()
+        parts = [carry_over(v, known[i] if i < len(known) else None, outside) for i, v in enumerate(new)]
+        if same and isinstance(old, list):
+            old[:] = parts
+            return old
+        return kind(*parts) if hasattr(kind, "_fields") else kind(parts)
+    if isinstance(new, dict):
+        target = old if same else new
+        items = {k: carry_over(v, target.get(k), outside) for k, v in new.items()}
+        target.clear()
+        target.update(items)
+        return target
+    if is_dataclass(new) and not isinstance(new, type):
+        target = old if same else new
+        for name in [f.name for f in fields(new)]:
+            value = carry_over(getattr(new, name), getattr(target, name), outside)
+            if value is not getattr(target, name):
+                setattr(target, name, value)
+        return target
+    return new

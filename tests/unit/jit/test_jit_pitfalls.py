@@ -531,3 +531,37 @@ def test_two_tensors_around_with_one_value() -> None:
         assert jitted().tolist() == [11.0 + i] * 2
         b.add_(1)
     assert jitted.variants
+
+
+def test_lists_and_dictionaries_that_it_is_given() -> None:
+    def step(state: dict[str, Any], log: list[Any], x: Any) -> None:
+        state["h"] = state["h"] * 2 + x
+        state["inner"]["n"] = x
+        log.append(state["h"].sum())
+
+    jitted = minigrad.jit(step)
+    state: dict[str, Any] = {"h": ones(), "inner": {"n": None}}
+    inner, log, x = state["inner"], [], ones()
+    with pytest.warns(UserWarning, match="changes a list or dictionary that it is given"):
+        jitted(state, log, x)
+    assert state["h"].tolist() == [3.0, 3.0] and state["inner"] is inner and inner["n"] is x
+    jitted(state, log, x)
+    assert state["h"].tolist() == [7.0, 7.0] and [t.item() for t in log] == [6.0, 14.0]
+
+
+def test_objects_that_are_returned() -> None:
+    class Output:
+        def __init__(self, loss: Any) -> None:
+            self.loss = loss
+
+    settings = Output(None)
+    jitted = minigrad.jit(lambda x: Output(x * 2))
+    with pytest.warns(UserWarning, match="returns a Output, of which there is only the one that was recorded"):
+        results = [jitted(ones() * i) for i in range(5)]
+    assert [r.loss.tolist() for r in results] == [[2.0 * i] * 2 for i in range(5)]
+    known = minigrad.jit(lambda x: (settings, x * 2))
+    for i in range(5):
+        found, doubled = known(ones() * i)
+        assert found is settings and doubled.tolist() == [2.0 * i] * 2
+    with pytest.warns(UserWarning, match="returns a generator"):
+        assert list(minigrad.jit(lambda x: (x[i] for i in range(2)))(ones()))[1].item() == 1.0
