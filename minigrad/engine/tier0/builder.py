@@ -323,14 +323,18 @@ class Builder:
             return value, contiguous_strides(node.shape)
         return value.ref, (0,) * len(node.shape) if value.strides is None else value.strides
 
-    def copied(self, value: View, shape: tuple[int, ...], size: int) -> int:
-        """A view's elements in row-major order. A copy serves all who need the same one, unless memory may change."""
-        if self.watching:
-            return self.copy(None, None, value.ref, value.strides, shape, size)
-        key = (value.ref, shape, value.strides, size)
-        found = self.copies.get(key)
+    def copied(self, value: View, shape: tuple[int, ...], size: int, to: Strides | None = None) -> int:
+        """A view's elements in row-major order, or ``to`` apart. A copy serves all who need the same one, unless memory
+        may change."""
+        if to == contiguous_strides(shape):
+            to = None
+        key = (value.ref, shape, value.strides, size, to)
+        found = None if self.watching else self.copies.get(key)
         if found is None:
-            found = self.copies[key] = self.copy(None, None, value.ref, value.strides, shape, size)
+            where = None
+            if to is not None:
+                where = self.new(size * (1 + sum([(n - 1) * step for n, step in zip(shape, to, strict=True)])))
+            found = self.copies[key] = self.copy(where, to, value.ref, value.strides, shape, size)
         return found
 
     def copy(self, to: int | None, to_strides: Strides | None, source: int, strides: Strides | None,

@@ -15,6 +15,11 @@ from minigrad.graph.lazy import contiguous_strides
 NARROW = 8
 """Columns up to which a matrix product runs its vectors along the rows, if there are more of those."""
 
+DEEP, REREAD = 256, 64
+"""Terms of a sum, and columns, from which an operand whose terms lie apart is copied first: a tile would take more
+cache lines than the nearest cache has, and every tile of columns reads them again. For rows of the second operand that
+collide, twice as many terms, and rows of the result."""
+
 ROWS, COLUMNS = 96, 256
 """Rows and columns that an iteration takes, about: what of the operands it reads again lies in the cache."""
 
@@ -22,12 +27,24 @@ ITERATION, ITERATIONS = 1 << 19, 24
 """Products that an iteration is worth, and iterations that are wanted where there is so much work."""
 
 
+APART, PAD = 512, 16
+"""Rows of the second operand that are a multiple of so many elements apart take each other's place in the cache. A copy
+has so many more between them."""
+
+
+class Copy(NamedTuple):
+    """Elements of ``sizes`` and ``strides`` are copied to where they have the strides ``to``."""
+
+    sizes: tuple[int, ...]
+    strides: Strides
+    to: Strides
+
+
 class Operand(NamedTuple):
-    """``steps``: a stride for each group of axes. ``copy``: sizes and strides of the copy that has those, if the view
-    itself has none such."""
+    """``steps``: a stride for each group of axes. ``copy``: what has those, if the view itself has none that do."""
 
     steps: tuple[int, ...]
-    copy: tuple[tuple[int, ...], Strides] | None
+    copy: Copy | None
 
 
 class Contraction(NamedTuple):
@@ -94,12 +111,14 @@ def contraction(shape: tuple[int, ...], axes: tuple[int, ...], x: Strides, y: St
         strides[a] = step
     kept = tuple([1 if a in axes else n for a, n in enumerate(shape)])
     batches, deep = (math.prod([shape[a] for a in group]) for group in (batch, depth))
-    return Contraction(batches, many, wide, deep, swapped, _operand(shape, x, [batch, rows, depth], False),
-                       _operand(shape, y, [batch, depth, columns], True), simplest(tuple(strides), kept))
+    first = _operand(shape, x, [batch, rows, depth], deep >= DEEP and wide >= REREAD)
+    second = _operand(shape, y, [batch, depth, columns], True, deep >= 2 * DEEP and many >= REREAD)
+    return Contraction(batches, many, wide, deep, swapped, first, second, simplest(tuple(strides), kept))
 
 
-def _operand(shape: tuple[int, ...], strides: Strides, groups: Sequence[list[int]], dense: bool) -> Operand:
-    """``dense``: the last group must have stride 1."""
+def _operand(shape: tuple[int, ...], strides: Strides, groups: Sequence[list[int]], dense: bool,
+             apart: bool = False) -> Operand:
+    """``dense``: the last group must have stride 1; ``apart``: its rows must not be a multiple of ``APART`` apart."""
     steps: list[int] = []
     for group in groups:
         if len(group) < 2:
@@ -109,9 +128,15 @@ def _operand(shape: tuple[int, ...], strides: Strides, groups: Sequence[list[int
         if len(joined) > 1:
             break
         steps.append(joined[0])
-    if len(steps) == len(groups) and (not dense or steps[-1] == 1):
+    if (len(steps) == len(groups) and (not dense or steps[-1] == 1)
+            and not (apart and steps[1] and steps[1] % APART == 0)):
         return Operand(tuple(steps), None)
+    whole = [math.prod([shape[a] for a in group]) for group in groups]
+    if apart and whole[-1] % APART == 0:
+        whole[-1] += PAD
     axes = [a for group in groups for a in group]
-    sizes = tuple([shape[a] for a in axes])
-    whole = contiguous_strides([math.prod([shape[a] for a in group]) for group in groups])
-    return Operand(whole, (sizes, tuple([strides[a] for a in axes])))
+    to: list[int] = []
+    for group, step in zip(groups, contiguous_strides(whole), strict=True):
+        to += [step * inside for inside in contiguous_strides([shape[a] for a in group])]
+    return Operand(contiguous_strides(whole), Copy(tuple([shape[a] for a in axes]), tuple([strides[a] for a in axes]),
+                                                   tuple(to)))

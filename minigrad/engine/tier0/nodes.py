@@ -186,8 +186,8 @@ def _contract(b: Builder, node: LazyBuffer, product: Product, at: At) -> bool:
     if c.swapped:
         x, y = y, x
     size = node.dtype.size
-    x_ref = x.ref if c.a.copy is None else b.copied(View(x.ref, c.a.copy[1]), c.a.copy[0], size)
-    y_ref = y.ref if c.b.copy is None else b.copied(View(y.ref, c.b.copy[1]), c.b.copy[0], size)
+    x_ref, y_ref = (v.ref if o.copy is None else b.copied(View(v.ref, o.copy.strides), o.copy.sizes, size, o.copy.to)
+                    for v, o in ((x, c.a), (y, c.b)))
     out = b.new(c.batches * c.rows * c.columns * size)
     row_tiles, row_blocks, column_tiles, column_blocks = c.blocks(*tile(node.device, node.dtype))
     iterations = c.batches * row_blocks * column_blocks

@@ -169,7 +169,7 @@ def test_products_of_any_size(batch: int, m: int, k: int, n: int, dtype: DType, 
 
 @pytest.mark.parametrize(("batch", "m", "k", "n"), [
     (1, 1, 1, 1), (1, 1, 700, 1), (1, 300, 1025, 1), (1, 1, 1025, 300), (2, 5, 513, 15), (2, 7, 1030, 17),
-    (1, 200, 257, 1024), (1, 97, 600, 257), (4, 60, 64, 60), (1, 1000, 8, 1000), (1, 3, 5000, 3)])
+    (1, 200, 600, 1024), (3, 65, 520, 512), (1, 97, 600, 257), (4, 60, 64, 60), (1, 1000, 8, 1000), (1, 3, 5000, 3)])
 @pytest.mark.parametrize("swap", [(False, False), (True, True)])
 def test_products_of_several_blocks(batch: int, m: int, k: int, n: int, swap: tuple[bool, bool]) -> None:
     _product(batch, m, k, n, float32, swap)

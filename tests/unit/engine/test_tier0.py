@@ -157,8 +157,22 @@ def test_contractions_find_the_roles_of_axes() -> None:
     assert found is not None and (found.batches, found.rows, found.columns, found.depth) == (5, 4, 8, 3)
     assert found.a == ((12, 3, 1), None) and found.b == ((24, 8, 1), None)
     column = contraction((4, 1, 3), (2,), (3, 0, 1), (0, 0, 1))
-    assert column is not None and column.swapped and column.columns == 4 and column.b.copy == ((3, 4), (1, 3))
+    assert column is not None and column.swapped and column.columns == 4 and column.b.copy == ((3, 4), (1, 3), (4, 1))
     assert contraction((5, 3), (1,), (3, 1), (3, 1)) is None, "nothing is repeated"
+
+
+def test_operands_that_do_not_fit_the_cache_are_copied() -> None:
+    """Long sums whose terms lie apart, and rows that take each other's place."""
+    def of(rows: int, columns: int, depth: int, swap: bool) -> tuple[object, object]:
+        x = (1, 0, rows) if swap else (depth, 0, 1)
+        found = contraction((rows, columns, depth), (2,), x, (0, 1, columns))
+        assert found is not None
+        return found.a.copy, found.b.copy
+
+    assert of(100, 100, 200, True) == of(100, 100, 1000, False) == of(100, 1024, 300, False) == (None, None)
+    assert of(100, 100, 256, True) == (((100, 256), (1, 100), (256, 1)), None)
+    assert of(100, 1024, 600, False) == (None, ((600, 1024), (1024, 1), (1040, 1)))
+    assert of(10, 1024, 600, False) == (None, None), "few rows read it again"
 
 
 def test_views_move_as_arrays_do() -> None:
