@@ -432,7 +432,11 @@ def _tracked(tensor: Tensor) -> bool:
 def _traced(parent: Tensor, view: ViewArguments | str) -> Tensor:
     """A view or alias as a call of the trace."""
     trace = thread.trace
-    known = trace.follow("a view", view, (parent,))
+    known = None
+    if trace.state == FOLLOW:
+        known = trace.quick(trace, "a view", view, mode.enabled, (parent,), ())
+    if known is None:
+        known = trace.follow("a view", view, (parent,))
     if known is not None:
         known[0]._parent = parent
         return known[0]
