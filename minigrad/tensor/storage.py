@@ -210,7 +210,7 @@ def snapshot(storage: Storage, view: View | None = None) -> LazyBuffer:
         copy.copy_from(lazy.buffer, size, 0, lazy.offset)
         return LazyBuffer.from_buffer(copy, lazy.shape, lazy.dtype, lazy.device)
     if view is not None and lazy.buffer.on_host:
-        array = view.elements(storage)
+        array = view.array(storage)
         if array.nbytes <= SNAPSHOT_BYTES:
             return leaf_from_numpy(array, view.dtype, lazy.device)
     _unsettled.append(lazy)
@@ -328,11 +328,6 @@ class View:
         storage.make_contiguous()
         lazy = storage.lazy
         return lazy.buffer.as_numpy(self.dtype, self.shape, self.strides, lazy.offset + self.offset * self.dtype.size)
-
-    def elements(self, storage: Storage) -> np.ndarray:
-        """As ``array``, for reading only: a bool is 0 or 1, whatever other bytes the memory has."""
-        array = self.array(storage)
-        return array.view(np.uint8) != 0 if self.dtype is bool_ is not storage.lazy.dtype else array
 
     def _remember(self, lazy: LazyBuffer | None, version: int) -> None:
         """Keep the value seen now, as one of its readers."""

@@ -148,12 +148,13 @@ def _as_strided(x: Seen, choose: Choose) -> Any:
 
 
 def _view_dtype(x: Seen, choose: Choose) -> Any:
-    new = list(DTYPES)[choose(len(DTYPES))]
-    old, size = x.item, new.itemsize
-    shape, steps, offset = list(x.array.shape), x.steps, x.offset
+    old, shape, steps, offset = x.item, list(x.array.shape), x.steps, x.offset
+    changes = shape and 1 not in shape and steps[-1] == 1
+    fits = [d for d in DTYPES if d.itemsize == old or (
+        changes and not any([n * old % d.itemsize for n in (shape[-1], offset, *steps[:-1])]))]
+    new = fits[choose(len(fits))]
+    size = new.itemsize
     if old != size:
-        if not shape or 1 in shape or steps[-1] != 1 or any([n * old % size for n in (shape[-1], offset, *steps[:-1])]):
-            return None
         shape[-1] = shape[-1] * old // size
         steps, offset = [*[s * old // size for s in steps[:-1]], 1], offset * old // size
     array = np.ndarray(shape, new, x.memory, offset * size, [s * size for s in steps])
