@@ -316,7 +316,14 @@ class Program:
     def read(self) -> None:
         name = self.some()
         array = self.seen[name].array
-        how = self.choose(4)
+        how = self.choose(5)
+        if how == 4 and self.kept:
+            at, n = self.choose(len(self.kept)), self.choose(4)
+            self.lines.append(f"kept[{at}][...] = {n}")
+            self.kept[at][...] = n
+            if self.kept[at].dtype != self.seen["v0"].array.dtype:
+                self.native = []
+            return
         if how == 0:
             self.lines.append(f"reads.append({name}.tolist())")
             self.reads.append(array.copy())
