@@ -275,8 +275,10 @@ class Surroundings:
             column.append(entry)
 
     def _note_length(self, path: str, container: Any) -> None:
-        for column, entry in zip(self._lengths, (container, len(container), path), strict=True):
-            column.append(entry)
+        containers, lengths, paths = self._lengths
+        containers.append(container)
+        lengths.append(len(container))
+        paths.append(path)
 
     def _note_array(self, path: str, array: np.ndarray) -> None:
         if array.nbytes > MOST_BYTES or array.dtype.hasobject:

@@ -417,8 +417,7 @@ def base_of(tensor: Tensor) -> Tensor:
     """The Tensor whose value is all of the memory: what a view is of. It is tracked only if the view is."""
     base, cut = tensor, False
     while base._spec is not None and base._spec.entry.view is not None:
-        view = base._spec.entry.view
-        cut = cut or view == "detach" or view[-1] is not None
+        cut = cut or base._spec.entry.view == "detach"
         base = base._parent  # type: ignore[assignment]
     if base._spec is None and base._view is not None:
         base = base._view.base

@@ -334,9 +334,9 @@ class Movement:
                 raise RuntimeError(f"invalid shape dimension {size}")
             new.append(size)
             steps.append(strides[i - added] if i >= added and size == before else 0)
-        for i in range(added - 1, -1, -1):
+        for i in range(added - 1 if old else -1, -1, -1):
             if new[i] == 1:
-                steps[i] = new[i + 1] * steps[i + 1] if i + 1 < len(new) else 1
+                steps[i] = new[i + 1] * steps[i + 1]
         return make_view(self, ((Op.EXPAND, tuple(new)),), tuple(new), tuple(steps), offset_of(self), "ExpandBackward0")
 
     def expand_as(self: Tensor, other: Tensor) -> Tensor:

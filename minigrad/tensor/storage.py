@@ -239,7 +239,7 @@ def snapshot(storage: Storage, view: View | None = None) -> LazyBuffer:
         copy.copy_from(lazy.buffer, size, 0, lazy.offset)
         return LazyBuffer.from_buffer(copy, lazy.shape, lazy.dtype, lazy.device)
     if view is not None and lazy.buffer.on_host:
-        array = view.elements(storage)
+        array = view.array(storage)
         if array.nbytes <= SNAPSHOT_BYTES:
             return leaf_from_numpy(array, view.dtype, lazy.device)
     _unsettled.append(lazy)
@@ -269,11 +269,12 @@ class View:
     is read. What movement ops do not say directly is a step ``"STRIDED"``, another type of the elements ``"BITCAST"``.
 
     A ``differentiable`` view passes gradients on to its parent, whatever that has become by in-place ops: ``history``
-    is that of the Storage for which the view's own edge was made. Another type can't be differentiated.
+    is that of the Storage for which the view's own edge was made. Another type can't be differentiated. ``lazy`` is
+    what was read last, from the value ``whole`` of the Storage in its ``version``.
     """
 
     __slots__ = ("base", "differentiable", "dtype", "history", "kind", "lazy", "offset", "parent", "shape", "steps",
-                 "strides", "version")
+                 "strides", "version", "whole")
 
     def __init__(self, parent: Any, steps: Steps, shape: tuple[int, ...], strides: tuple[int, ...], offset: int,
                  kind: str, dtype: DType | None, differentiable: bool) -> None:
@@ -289,6 +290,7 @@ class View:
         self.differentiable = differentiable and dtype is None
         self.history = parent._storage.history
         self.lazy: LazyBuffer | None = None
+        self.whole: LazyBuffer | None = None
         self.version = -1
 
     def chain(self) -> Steps:
@@ -305,31 +307,31 @@ class View:
         if whole.buffer is not None and whole.buffer.exported:
             return snapshot(storage, self)
         version = storage.version
-        if self.version == version and self.lazy is not None:
+        if self.lazy is not None and self.whole is whole and self.version == version:
             return self.lazy
         pending, view = [self], self.parent._view
-        while view is not None and not (view.version == version and view.lazy is not None):
+        while view is not None and not (view.whole is whole and view.version == version):
             pending.append(view)
             view = view.parent._view
         lazy = whole if view is None else view.lazy
         for view in reversed(pending):
             for op, arg in view.steps:
                 lazy = lazy.move(op, arg)
-            view._remember(lazy, version)
+            view._remember(lazy, whole, version)
         return lazy
 
     def in_memory(self, storage: Storage) -> LazyBuffer | None:
         """The value as memory, with strides, from now on; None where it is not in memory, or repeats elements."""
         whole, lazy = storage.lazy, self.lazy
-        if lazy is not None and self.version == storage.version and lazy.buffer is not None:
-            return lazy
         if whole.buffer is None or whole.buffer.exports or whole.arg is not None or self.dtype is not whole.dtype:
             return None
+        if lazy is not None and self.whole is whole and self.version == storage.version and lazy.buffer is not None:
+            return lazy
         for n, step in zip(self.shape, self.strides, strict=True):
             if not step and n > 1:
                 return None
         lazy = whole.strided((self.shape, self.strides, self.offset))
-        self._remember(lazy, storage.version)
+        self._remember(lazy, whole, storage.version)
         return lazy
 
     def written(self, base: LazyBuffer, value: LazyBuffer) -> LazyBuffer:
@@ -362,21 +364,16 @@ class View:
         lazy = storage.lazy
         return lazy.buffer.as_numpy(self.dtype, self.shape, self.strides, lazy.offset + self.offset * self.dtype.size)
 
-    def elements(self, storage: Storage) -> np.ndarray:
-        """As ``array``, for reading only: a bool is 0 or 1, whatever other bytes the memory has."""
-        array = self.array(storage)
-        return array.view(np.uint8) != 0 if self.dtype is bool_ is not storage.lazy.dtype else array
-
-    def _remember(self, lazy: LazyBuffer | None, version: int) -> None:
+    def _remember(self, lazy: LazyBuffer | None, whole: LazyBuffer | None, version: int) -> None:
         """Keep the value seen now, as one of its readers."""
         if lazy is not None:
             lazy.readers += 1
         if self.lazy is not None:
             self.lazy.readers -= 1
-        self.lazy, self.version = lazy, version
+        self.lazy, self.whole, self.version = lazy, whole, version
 
     def __del__(self) -> None:
-        self._remember(None, -1)
+        self._remember(None, None, -1)
 
 
 def window_steps(base: LazyBuffer, dtype: DType, window: Window) -> Steps:

@@ -55,7 +55,7 @@ class Values:
     def _array(self: Tensor) -> np.ndarray:
         """The elements as a NumPy array on the Tensor's memory, computed if they were pending. Not for keeping."""
         storage, view = self._storage, self._view
-        return storage.array() if view is None else view.elements(storage)
+        return storage.array() if view is None else view.array(storage)
 
     def numpy(self: Tensor, *, force: bool = False) -> np.ndarray:
         """A NumPy array on the same memory: changes of either show in both.

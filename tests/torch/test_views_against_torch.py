@@ -26,6 +26,15 @@ def test_random_program(seed: int) -> None:
     program.run(minigrad, minigrad.realize, refused)
 
 
+def test_strides_of_axes_of_size_1() -> None:
+    for view in (lambda x: x[None], lambda x: x[:, None, 1:], lambda x: x[..., None], lambda x: x.expand(1, 1, 4, 6),
+                 lambda x: x.expand(2, 1, 4, 6), lambda x: x[None, None, 2], lambda x: x.unsqueeze(2)[:, :, 0],
+                 lambda x: x[:1].expand(1, 6), lambda x: x[0, 0].expand(1), lambda x: x[:, :0].sum(0)[None],
+                 lambda x: x.new_zeros(3, 0, 2), lambda x: x.new_zeros(3, 0, 2).view(0, 5)):
+        a, b = view(torch.zeros(4, 6)), view(minigrad.zeros(4, 6))
+        assert (tuple(a.shape), a.stride(), a.storage_offset()) == (tuple(b.shape), b.stride(), b.storage_offset())
+
+
 def test_the_same_bytes_as_another_type() -> None:
     for old in ("int8", "int16", "float32", "int64"):
         for new in ("uint8", "int16", "int32", "float64"):

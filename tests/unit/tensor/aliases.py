@@ -148,12 +148,13 @@ def _as_strided(x: Seen, choose: Choose) -> Any:
 
 
 def _view_dtype(x: Seen, choose: Choose) -> Any:
-    new = list(DTYPES)[choose(len(DTYPES))]
-    old, size = x.item, new.itemsize
-    shape, steps, offset = list(x.array.shape), x.steps, x.offset
+    old, shape, steps, offset = x.item, list(x.array.shape), x.steps, x.offset
+    changes = shape and 1 not in shape and steps[-1] == 1
+    fits = [d for d in DTYPES if d.itemsize == old or (
+        changes and not any([n * old % d.itemsize for n in (shape[-1], offset, *steps[:-1])]))]
+    new = fits[choose(len(fits))]
+    size = new.itemsize
     if old != size:
-        if not shape or 1 in shape or steps[-1] != 1 or any([n * old % size for n in (shape[-1], offset, *steps[:-1])]):
-            return None
         shape[-1] = shape[-1] * old // size
         steps, offset = [*[s * old // size for s in steps[:-1]], 1], offset * old // size
     array = np.ndarray(shape, new, x.memory, offset * size, [s * size for s in steps])
@@ -315,7 +316,14 @@ class Program:
     def read(self) -> None:
         name = self.some()
         array = self.seen[name].array
-        how = self.choose(4)
+        how = self.choose(5)
+        if how == 4 and self.kept:
+            at, n = self.choose(len(self.kept)), self.choose(4)
+            self.lines.append(f"kept[{at}][...] = {n}")
+            self.kept[at][...] = n
+            if self.kept[at].dtype != self.seen["v0"].array.dtype:
+                self.native = []
+            return
         if how == 0:
             self.lines.append(f"reads.append({name}.tolist())")
             self.reads.append(array.copy())

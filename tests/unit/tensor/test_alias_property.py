@@ -24,14 +24,14 @@ def programs(draw: st.DrawFn) -> Program:
 
 
 @pytest.mark.parametrize("tiers", [2, 0])
-@settings(max_examples=150)
+@settings(max_examples=500)
 @given(program=programs())
 def test_every_read_gives_what_numpy_gives(tiers: int, program: Program) -> None:
     with minigrad.config(TIERS=tiers):
         program.run(minigrad, minigrad.realize, refused)
 
 
-@settings(max_examples=100)
+@settings(max_examples=300)
 @given(program=programs())
 def test_so_it_does_in_a_loop(program: Program) -> None:
     for _ in range(4):

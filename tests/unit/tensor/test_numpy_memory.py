@@ -9,6 +9,7 @@ import minigrad
 import minigrad.nn.functional as F
 from minigrad import nn, optim
 from minigrad.tensor import storage
+from minigrad.tensor.replay import thread
 
 SIZES = [(4,), (600, 700)]  # below and above what a read copies
 
@@ -157,3 +158,22 @@ def test_training_while_numpy_sees_the_weights() -> None:
         layer(minigrad.ones(2, 700)).sum().backward()
         optimizer.step()
     assert np.allclose(before - seen, 0.4, atol=1e-5)
+
+
+@pytest.mark.parametrize("replay", [0, 1])
+def test_a_view_that_was_read_before_numpy_saw_its_memory(replay: int) -> None:
+    with minigrad.config(REPLAY=replay):
+        thread.begin()
+        _read_and_show()
+
+
+def _read_and_show() -> None:
+    x = minigrad.arange(6.0).reshape(2, 3).clone().realize()
+    row = x[1]
+    for step in range(4):
+        assert (row + 1).tolist() == [4 + step, 5 + step, 6 + step]
+        array = x.numpy()
+        array += 1
+        if step % 2:
+            del array
+    assert row.tolist() == [7, 8, 9]

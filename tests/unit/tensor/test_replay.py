@@ -78,6 +78,29 @@ def test_a_result_that_is_an_operand_is_known_when_it_is_replayed() -> None:
         assert same.tolist() == [1, 2, step] and part.tolist() == [2, step]
 
 
+def test_a_window_of_what_was_detached_stays_outside_autograd() -> None:
+    plain, tracked = mg.ones(3).realize(), mg.ones(3, requires_grad=True)
+    for _ in range(4):
+        hidden = plain * 2
+        window = hidden.detach().as_strided((2,), (1,))
+        hidden.mul_(tracked)
+        assert hidden.requires_grad and not window.requires_grad
+        hidden.sum().backward()
+        assert window.tolist() == [2, 2]
+
+
+def test_a_replayed_view_of_another_type_knows_its_type() -> None:
+    weight = mg.ones(2, 2, requires_grad=True)
+    for step in range(6):
+        hidden = weight * step
+        bits = hidden.view(mg.int16)
+        assert (bits.dtype, bits.shape, bits.stride(), bits.requires_grad) == (mg.int16, (2, 4), (4, 1), False)
+        with mg.inspect() as seen:
+            hidden.sum().backward()
+        assert step < 4 or seen.replayed == 1, seen.recorded
+        assert bits.to(mg.int64).max().item() == (0, 0x3F80, 0x4000, 0x4040, 0x4080, 0x40A0)[step]
+
+
 @pytest.mark.parametrize("view", [
     lambda x: x.diagonal(1), lambda x: x.as_strided((3, 2), (1, 4), 1), lambda x: x.unfold(1, 2, 1).diagonal(),
     lambda x: x[1:].as_strided((2, 2), (1, 1)), lambda x: x.t().detach().as_strided((2,), (3,)),

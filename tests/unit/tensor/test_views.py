@@ -105,9 +105,12 @@ def test_a_view_of_another_type_is_the_same_memory() -> None:
     bits[0, 0] = 0x40A00000
     halves[1, 3] = 0x40E0
     assert x.tolist() == [[5, 2], [3, 7]] and x._version == version + 2
-    pair[1] = 0
+    pair[1:].fill_(0)
     assert x.tolist() == [[5, 2], [0, 0]] and halves[1].tolist() == [0] * 4
     x[0] = -1.0
+    wide = minigrad.arange(16, dtype=minigrad.int8)
+    wide[8:].view(minigrad.int64).fill_(1)
+    assert wide.tolist() == [*range(8), 1, *[0] * 7]
     assert halves.t()[1].tolist() == [-0x4080, 0] and pair.tolist() == [[-0x407FFFFF40800000], [0]]
 
 
@@ -135,7 +138,11 @@ def test_bools_as_bytes() -> None:
     assert wide.item() == 0x02000001
     array = np.array([0, 2, 1], np.uint8)
     shared = minigrad.from_numpy(array).view(minigrad.bool)
-    assert shared.tolist() == [False, True, True] and (shared | False).tolist() == [False, True, True]
+    assert shared.tolist() == [False, True, True] and (shared & shared[1]).tolist() == [False, True, True]
+    assert shared.sum().item() == 2 and shared.long().tolist() == [0, 1, 1]
+    with minigrad.device("numpy"):
+        shared = minigrad.from_numpy(array).view(minigrad.bool)
+        assert (shared & minigrad.tensor([True, True, True])).tolist() == [False, True, True]
 
 
 def test_strided_memory_of_numpy() -> None:
@@ -144,7 +151,7 @@ def test_strided_memory_of_numpy() -> None:
     assert x.stride() == (1, 4) and not x.is_contiguous() and x._base is None and x.is_leaf
     x[0] = -1
     x.mul_(2)
-    assert array.tolist() == [[0, -2, 4, 6], [4, -2, 12, 14], [8, -2, 20, 22]]
+    assert array.tolist() == [[0, -2, 4, 6], [4, -2, 12, 14], [8, -2, 20, 22]] and x._version == 2
     array[:] = 1
     assert x.sum().item() == 9 and x.as_strided((2,), (4,), 1).tolist() == [1, 1]
     repeated = minigrad.from_numpy(np.lib.stride_tricks.as_strided(np.zeros(3), (2, 3), (0, 8)))
@@ -308,6 +315,9 @@ def test_a_window_of_a_view_is_one_of_the_memory_and_as_tracked_as_the_view() ->
     flat = minigrad.arange(4.0)
     flat.as_strided_((2, 2), (1, 2))
     assert flat.tolist() == [[0, 2], [1, 3]]
+    later = minigrad.arange(4.0)[1:]
+    later.as_strided_((2,), (1,), 0)
+    assert (later + 0).tolist() == later.tolist() == [0, 1] and later.storage_offset() == 0
 
 
 def test_gradient_of_an_intermediate_view() -> None:
