@@ -18,6 +18,7 @@ from types import ModuleType
 from typing import Any
 
 from minigrad import autograd, config
+from minigrad import jit as _jit
 from minigrad import tensor as _tensor
 from minigrad.autograd import (
     enable_grad,
@@ -89,7 +90,7 @@ class _CallableModule(ModuleType):
         return getattr(self, self.__name__.rpartition(".")[2])(*args, **options)
 
 
-config.__class__ = _tensor.__class__ = _CallableModule
+config.__class__ = _tensor.__class__ = _jit.__class__ = _CallableModule
 
 _SUBPACKAGES = ("backends", "cuda", "nn", "optim", "utils")
 

@@ -2,6 +2,9 @@
 Next: ``realise.py``."""
 
 from minigrad.engine.inspect import active, inspect
-from minigrad.engine.realise import Run, leaf_from_numpy, plans, realise, run_again, to_numpy, wrap_numpy
+from minigrad.engine.realise import Run, deferred, leaf_from_numpy, plans, realise, run_again, to_numpy, wrap_numpy
 
-__all__ = ["Run", "active", "inspect", "leaf_from_numpy", "plans", "realise", "run_again", "to_numpy", "wrap_numpy"]
+__all__ = [
+    "Run", "active", "deferred", "inspect", "leaf_from_numpy", "plans", "realise", "run_again", "to_numpy",
+    "wrap_numpy",
+]

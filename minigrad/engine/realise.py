@@ -4,6 +4,7 @@ Next: ``walk.py``."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from functools import cache
 from time import perf_counter
@@ -33,9 +34,20 @@ Run = tuple[Pending, Any]
 """A graph that ran, and its Executable."""
 
 
+class _Deferred(threading.local):
+    """``on``: what this thread wants to see is computed later, with other things. Whoever defers asks for it again."""
+
+    on = False
+
+
+deferred = _Deferred()
+
+
 def realise(outputs: Sequence[LazyBuffer], watch: list[Run] | None = None) -> None:
     """Compute ``outputs``, and every owned node on the way, and turn them into memory. An error changes nothing.
     ``watch`` is told what ran, if that can be run again without the graph."""
+    if deferred.on:
+        return
     with computing:
         _realise(outputs, watch)
 

@@ -33,6 +33,11 @@ class Pending:
     host: list[LazyBuffer]
     device: str
 
+    @property
+    def graph(self) -> Any:
+        """The key without ``dead``: what is computed, whoever else holds the leaves."""
+        return self.key[:-1]
+
 
 def walk(outputs: Sequence[LazyBuffer]) -> Pending:
     """Number the graph below ``outputs`` in depth-first order and describe it."""

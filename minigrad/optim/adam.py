@@ -11,7 +11,7 @@ from typing import Any
 from minigrad.dtype import float64
 from minigrad.optim.optimizer import Optimizer, check_not_negative
 from minigrad.optim.precision import narrow, widen
-from minigrad.tensor import Tensor, composite, maximum
+from minigrad.tensor import Tensor, composite, counted, maximum
 
 
 @composite
@@ -78,6 +78,7 @@ class Adam(Optimizer):
     def _record(self, group: dict[str, Any], targets: list[Tensor], values: list[Tensor]) -> None:
         amsgrad = group["amsgrad"]
         batches: dict[tuple[str, bool, float], tuple[list[Tensor], ...]] = {}
+        stepped: list[dict[str, Any]] = []
         for param in group["params"]:
             grad = param.grad
             if grad is None:
@@ -88,7 +89,7 @@ class Adam(Optimizer):
                 state["exp_avg"], state["exp_avg_sq"] = self._zero_state(param), self._zero_state(param)
                 if amsgrad:
                     state["max_exp_avg_sq"] = self._zero_state(param)
-            state["step"] += 1
+            stepped.append(state)
             key = (param.device.name, param.dtype is float64, state["step"])
             batch = batches.get(key)
             if batch is None:
@@ -100,24 +101,31 @@ class Adam(Optimizer):
             if amsgrad:
                 batch[4].append(state["max_exp_avg_sq"])
         self._settle_state()
-        for (device, wide, step), (params, grads, averages, squares, peaks) in batches.items():
+        for (device, wide, _), (params, grads, averages, squares, peaks) in batches.items():
             targets += params
             targets += averages
             targets += squares
             targets += peaks
-            values += adam(params, grads, averages, squares, peaks or None, *self._numbers(group, device, wide, step),
+            numbers = partial(_numbers, group, self.state[params[0]])
+            values += adam(params, grads, averages, squares, peaks or None,
+                           *self._arguments(numbers, wide, device, new=2),
                            decoupled=group["decoupled_weight_decay"], maximize=group["maximize"])
+        counted(partial(_count, stepped))
 
-    def _numbers(self, group: dict[str, Any], device: str, wide: bool, step: float) -> tuple[Any, ...]:
-        """The run-time arguments of ``adam``, computed in float64."""
-        beta1, beta2 = group["betas"]
-        lr, weight_decay = group["lr"], group["weight_decay"]
-        constant = partial(self._constant, wide=wide, device=device)
-        decay = None
-        if weight_decay != 0:
-            decay = constant(1 - lr * weight_decay if group["decoupled_weight_decay"] else weight_decay)
-        return (self._scalar(lr / (1 - beta1**step), wide, device), self._scalar(sqrt(1 - beta2**step), wide, device),
-                constant(1 - beta1), constant(beta2), constant(1 - beta2), constant(group["eps"]), decay)
+
+def _count(states: list[dict[str, Any]]) -> None:
+    for state in states:
+        state["step"] += 1
+
+
+def _numbers(group: dict[str, Any], state: dict[str, Any]) -> tuple[Any, ...]:
+    """The run-time arguments of ``adam`` for the step after ``state``, computed in float64."""
+    (beta1, beta2), step = group["betas"], state["step"] + 1
+    lr, weight_decay = group["lr"], group["weight_decay"]
+    decay = None
+    if weight_decay != 0:
+        decay = 1 - lr * weight_decay if group["decoupled_weight_decay"] else weight_decay
+    return (lr / (1 - beta1**step), sqrt(1 - beta2**step), 1 - beta1, beta2, 1 - beta2, group["eps"], decay)
 
 
 class AdamW(Adam):

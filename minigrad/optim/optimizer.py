@@ -7,13 +7,13 @@ from __future__ import annotations
 import copy
 import warnings
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from itertools import chain
 from typing import Any
 
 from minigrad.autograd import no_grad
 from minigrad.dtype import float32, float64
-from minigrad.tensor import Tensor, realize, scalar, tensor, update, zeros_like
+from minigrad.tensor import Tensor, capturing, realize, scalar, scalars, tensor, update, zeros_like
 
 
 class _Required:
@@ -40,6 +40,9 @@ class Optimizer:
     >>> optimizer = optim.SGD(nn.Linear(2, 1).parameters(), lr=0.1)
     >>> optimizer.param_groups[0]["lr"] = 0.01
     """
+
+    __jit_free__ = frozenset(("lr", "step", "_constants", "_new_state"))
+    """What ``minigrad.jit`` need not watch: it is read anew at each call, or a cache."""
 
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
         if isinstance(params, Tensor):
@@ -139,21 +142,27 @@ class Optimizer:
                     if name != "step" and isinstance(value, Tensor) and value.device is not device:
                         entries[name] = value.to(device=device).realize()
 
-    def _scalar(self, value: Any, wide: bool, device: str) -> Tensor:
-        """A run-time argument that is new at every step; ``wide`` makes it float64."""
-        return scalar(float(value), dtype=float64 if wide else float32, device=device)
-
-    def _constant(self, value: Any, wide: bool, device: str) -> Tensor:
-        """A run-time argument that seldom changes: made once for each value."""
-        if isinstance(value, Tensor):
-            return self._scalar(value, wide, device)
-        key = (value, wide, device)
-        found = self._constants.get(key)
-        if found is None:
-            if len(self._constants) >= 64:
-                self._constants.clear()
-            found = self._constants[key] = self._scalar(value, wide, device)
-        return found
+    def _arguments(self, numbers: Callable[[], Sequence[Any]], wide: bool, device: str,
+                   new: int = 0) -> list[Any]:
+        """The run-time arguments of an update: what ``numbers`` computes of the hyperparameters, None for what is left
+        out. The first ``new`` change with every step; the others seldom do, and are made once for each value. ``wide``
+        makes them float64."""
+        dtype = float64 if wide else float32
+        if capturing() is not None:
+            return scalars(numbers, dtype, device)
+        made: list[Any] = []
+        for position, value in enumerate(numbers()):
+            if position < new or isinstance(value, Tensor):
+                made.append(scalar(float(value), dtype, device))
+                continue
+            key = (value, dtype, device)
+            found = None if value is None else self._constants.get(key)
+            if found is None and value is not None:
+                if len(self._constants) >= 64:
+                    self._constants.clear()
+                found = self._constants[key] = scalar(float(value), dtype, device)
+            made.append(found)
+        return made
 
     def _zero_state(self, param: Tensor) -> Tensor:
         """Zeros like ``param``; ``_settle_state`` gives all new ones memory at once, so that the first step has

@@ -4,6 +4,7 @@ Next: ``adam.py``."""
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 from minigrad.dtype import float64
@@ -82,11 +83,15 @@ class SGD(Optimizer):
                 buffers.append(buffer)
         self._settle_state()
         for (device, wide, first), (params, grads, buffers) in batches.items():
-            decay = group["weight_decay"]
             targets += params
             targets += buffers
-            values += sgd(params, grads, buffers or None, self._constant(group["lr"], wide, device),
-                          self._constant(decay, wide, device) if decay != 0 else None,
-                          self._constant(momentum, wide, device) if momentum != 0 else None,
-                          self._constant(1.0 if first else 1 - dampening, wide, device) if dampening != 0 else None,
+            values += sgd(params, grads, buffers or None,
+                          *self._arguments(partial(_numbers, group, first), wide, device),
                           nesterov=group["nesterov"], maximize=group["maximize"])
+
+
+def _numbers(group: dict[str, Any], first: bool) -> tuple[Any, ...]:
+    """The run-time arguments of ``sgd``: learning rate, weight decay, momentum, the share of the gradient in it."""
+    momentum, dampening, decay = group["momentum"], group["dampening"], group["weight_decay"]
+    return (group["lr"], decay if decay != 0 else None, momentum if momentum != 0 else None,
+            (1.0 if first else 1 - dampening) if dampening != 0 else None)

@@ -8,8 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 from minigrad.tensor import return_types
+from minigrad.tensor.capture import capturing
 from minigrad.tensor.composite import composite
-from minigrad.tensor.creation import scalar
+from minigrad.tensor.creation import counted, scalar, scalars
 from minigrad.tensor.definition import FUNCTIONS
 from minigrad.tensor.gathering import check_index_range
 from minigrad.tensor.generator import Generator, default_generator
@@ -22,9 +23,10 @@ from minigrad.tensor.tensor_class import Tensor
 from minigrad.tensor.values import realize
 
 __all__ = [
-    "FUNCTIONS", "Generator", "Size", "Tensor", "check_index_range", "composite", "default_generator", "device",
-    "finfo", "get_default_device", "get_default_dtype", "get_printoptions", "iinfo", "realize", "return_types",
-    "scalar", "set_default_device", "set_default_dtype", "set_printoptions", "update", "update_",
+    "FUNCTIONS", "Generator", "Size", "Tensor", "capturing", "check_index_range", "composite", "counted",
+    "default_generator", "device", "finfo", "get_default_device", "get_default_dtype", "get_printoptions", "iinfo",
+    "realize", "return_types", "scalar", "scalars", "set_default_device", "set_default_dtype", "set_printoptions",
+    "update", "update_",
 ]
 
 

@@ -14,13 +14,13 @@ from minigrad.autograd.node import Edge, Node, kind
 from minigrad.autograd.protocol import Front
 from minigrad.dtype import DType
 from minigrad.graph.function import param
-from minigrad.graph.lazy import LazyBuffer
+from minigrad.graph.lazy import LazyBuffer, contiguous_strides
 from minigrad.ops import Op
 from minigrad.runtime.locks import record_lock
 from minigrad.tensor.body import Body
 from minigrad.tensor.replay import FOLLOW, RECORD, Entry, Spec, Trace, thread
 from minigrad.tensor.size import Size, device, shown_device
-from minigrad.tensor.storage import Storage, View, _unsettled, settle, snapshot, tracing
+from minigrad.tensor.storage import Steps, Storage, View, _unsettled, described, settle, snapshot, tracing
 
 if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor
@@ -371,6 +371,20 @@ def plain_view(parent: Tensor, steps: tuple[tuple[str, Any], ...], shape: tuple[
     return tensor
 
 
+def aliased(tensor: Tensor, steps: Steps, kind: str) -> Tensor:
+    """An alias of a Tensor, outside autograd, through movement ``steps`` that were recorded for a contiguous one. A
+    reshape that is no view of this one's memory makes a copy."""
+    if not steps:
+        return plain_alias(tensor)
+    view = tensor._view
+    shape = tensor._shape()
+    found = described(shape, contiguous_strides(shape) if view is None else view.strides, steps)
+    if found is None:
+        return made(_moved(tensor._read(), steps).contiguous())
+    shape, strides, offset = found
+    return plain_view(plain_alias(tensor), steps, shape, strides, offset + (0 if view is None else view.offset), kind)
+
+
 def _traced(parent: Tensor, view: ViewArguments | str) -> Tensor:
     """A view or alias as a call of the trace."""
     trace = thread.trace
@@ -383,6 +397,22 @@ def _traced(parent: Tensor, view: ViewArguments | str) -> Tensor:
     if key is not None and trace.state == RECORD:
         trace.note(key, Entry(view=view), [result])
     return result
+
+
+def made_of(buffer: Any, shape: tuple[int, ...], dtype: DType, device: str) -> Tensor:
+    """``made`` of a contiguous value in ``buffer``: what a program returns at every call, so its parts are put together
+    here, without the calls that make them elsewhere."""
+    lazy = _new(LazyBuffer)
+    lazy.op, lazy.srcs, lazy.arg, lazy.shape, lazy.dtype, lazy.device = Op.BUFFER, (), None, shape, dtype, device
+    lazy.buffer, lazy.offset, lazy.owners, lazy.readers = buffer, 0, 1, 0
+    storage = _new(Storage)
+    storage.lazy, storage.version, storage.history = lazy, 0, 0
+    tensor = _new(_tensor_class)
+    tensor._storage = storage
+    tensor._view = tensor._edge = tensor._grad = tensor._hooks = tensor._spec = tensor._look = None
+    tensor._requires_grad = False
+    tensor._tag = 0
+    return tensor
 
 
 def wrap(lazy: LazyBuffer, edge: Edge) -> Tensor:

@@ -5,7 +5,7 @@ Next: ``triangular.py``."""
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain
 from numbers import Real
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from minigrad.ops import Op
 from minigrad.ops import cast as cast_array
 from minigrad.runtime.device import get_device
 from minigrad.tensor.base import AnyTensor, make
+from minigrad.tensor.capture import capturing
 from minigrad.tensor.definition import function
 from minigrad.tensor.joining import stack
 from minigrad.tensor.movement import shape_argument
@@ -202,6 +203,28 @@ def scalar(value: Any, dtype: DType | None = None, device: Any = None) -> Tensor
     """
     dtype = dtype or number_dtype(value)
     return make(LazyBuffer.scalar(number(value, dtype), dtype, resolve(device)))
+
+
+def scalars(compute: Callable[[], Sequence[Any]], dtype: DType, device: Any = None) -> list[Tensor | None]:
+    """Run-time arguments of the values that ``compute`` gives, None for None. ``minigrad.jit`` asks it at each call.
+
+    >>> scalars(lambda: (0.5, None), float32)
+    [tensor(0.5000), None]
+    """
+    capture = capturing()
+    if capture is None:
+        return [None if value is None else scalar(float(value), dtype, device) for value in compute()]
+    return [None if leaf is None else make(leaf) for leaf in capture.numbers(compute, dtype, resolve(device))]
+
+
+def counted(count: Callable[[], None]) -> None:
+    """Count something in Python that goes with a computation, as the steps of an optimizer: ``minigrad.jit`` does it
+    after each call."""
+    capture = capturing()
+    if capture is None:
+        count()
+    else:
+        capture.counted(count)
 
 
 # --- constants

@@ -23,7 +23,7 @@ from minigrad.runtime.device import get_device
 from minigrad.tensor.base import make
 from minigrad.tensor.definition import function
 from minigrad.tensor.size import host_device, resolve, shown_device
-from minigrad.tensor.storage import apply_to_array, compute
+from minigrad.tensor.storage import apply_to_array, compute, look
 
 if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor
@@ -110,6 +110,7 @@ def _shown(kind: int, index: int) -> str:
 def _visible(tensor: Tensor) -> np.ndarray:
     """An array that describes the Tensor's memory and keeps it, for whom it counts as shared: not to be read by us,
     it may be a device's."""
+    look("__dlpack__()")
     storage, view = tensor._storage, tensor._view
     if storage.lazy.buffer is None:
         compute(storage.lazy, "__dlpack__()")

@@ -16,11 +16,12 @@ from minigrad.engine import leaf_from_numpy, to_numpy
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.tensor.base import AnyTensor, check_in_place, make, make_view
+from minigrad.tensor.capture import capturing
 from minigrad.tensor.function import Function
 from minigrad.tensor.movement import offset_of, strides_of
 from minigrad.tensor.operands import broadcast_shapes, dim_index, fit, is_number, one_device
 from minigrad.tensor.promotion import number
-from minigrad.tensor.storage import compute
+from minigrad.tensor.storage import compute, look
 
 if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor
@@ -241,6 +242,7 @@ def mask_coordinates(mask: Tensor) -> list[Tensor]:
 
 def concrete(tensor: Tensor, what: str) -> np.ndarray:
     """The elements now; ``RuntimeError`` while a composite is traced, which has none."""
+    look(what)
     lazy = tensor._read()
     if lazy.buffer is None:
         compute(lazy, what)
@@ -258,6 +260,8 @@ def check_range(index: Tensor, size: int, dim: int, error: type[Exception] = Ind
 
 def known(tensor: Tensor) -> np.ndarray | None:
     """The elements, if they are in memory already."""
+    if capturing() is not None:
+        return None
     lazy = tensor._read()
     return None if lazy.buffer is None else to_numpy(lazy)
 

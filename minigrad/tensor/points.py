@@ -119,8 +119,9 @@ def _find(trace: Trace, place: Any) -> Point | None:
 
 
 def _ended(trace: Trace, held: bool = True) -> None:
-    trace.end(held)
-    thread.begin()
+    if trace.capture is None:
+        trace.end(held)
+        thread.begin()
 
 
 @contextmanager

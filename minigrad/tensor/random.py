@@ -11,9 +11,11 @@ import numpy as np
 
 from minigrad.dtype import DType, int64
 from minigrad.engine import leaf_from_numpy
+from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import cast as cast_array
 from minigrad.tensor import generator as generators
 from minigrad.tensor.base import AnyTensor, check_in_place, make
+from minigrad.tensor.capture import capturing
 from minigrad.tensor.definition import both, function
 from minigrad.tensor.generator import Generator
 from minigrad.tensor.indexing import concrete
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor
 
 
+Draw = Callable[[Generator], np.ndarray]
+
+
 def _source(generator: Generator | None) -> Generator:
     if tracing.names:
         raise RuntimeError(f"random numbers can't be drawn while the composite {tracing.names[-1]} is traced: it would "
@@ -33,11 +38,20 @@ def _source(generator: Generator | None) -> Generator:
     return generators.default_generator if generator is None else generator
 
 
-def _made(array: np.ndarray, dtype: DType, device: Any, requires_grad: bool) -> Tensor:
-    if array.dtype != dtype.numpy:
-        array = cast_array(array, dtype)
-    result = make(leaf_from_numpy(array, dtype, resolve(device)))
+def _made(draw: Draw, generator: Generator | None, dtype: DType, device: Any, requires_grad: bool = False) -> Tensor:
+    result = make(_leaf(draw, generator, dtype, resolve(device)))
     return result.requires_grad_() if requires_grad else result
+
+
+def _leaf(draw: Draw, generator: Generator | None, dtype: DType, device: str) -> LazyBuffer:
+    """A leaf with the numbers that ``draw`` takes from the generator; a jitted function draws anew at each call."""
+
+    def leaf() -> LazyBuffer:
+        array = draw(_source(generator))
+        return leaf_from_numpy(array if array.dtype == dtype.numpy else cast_array(array, dtype), dtype, device)
+
+    capture = capturing()
+    return leaf() if capture is None else capture.drawn(leaf)
 
 
 @function("manual_seed")
@@ -49,6 +63,9 @@ def manual_seed(seed: int) -> Generator:
     >>> minigrad.rand(2)
     tensor([0.8823, 0.9150])
     """
+    capture = capturing()
+    if capture is not None:
+        capture.repeated(lambda: generators.manual_seed(seed))
     return generators.manual_seed(seed)
 
 
@@ -73,24 +90,26 @@ def get_rng_state() -> Any:
 @function("set_rng_state")
 def set_rng_state(new_state: Any) -> None:
     """Put the generator into a state that ``get_rng_state`` gave."""
+    capture = capturing()
+    if capture is not None:
+        capture.repeated(lambda: generators.default_generator.set_state(new_state))
     generators.default_generator.set_state(new_state)
 
 
-Draw = Callable[[Generator, tuple[int, ...], DType], np.ndarray]
-
-
-def _creator(name: str, draw: Draw, doc: str) -> None:
+def _creator(name: str, draw: Callable[[Generator, tuple[int, ...], DType], np.ndarray], doc: str) -> None:
     def create(*size: Any, generator: Generator | None = None, dtype: DType | None = None, device: Any = None,
                requires_grad: bool = False, out: Any = None, layout: Any = None, pin_memory: bool = False) -> Tensor:
         dtype = dtype or get_default_dtype()
         _check_float(name, dtype)
-        return _made(draw(_source(generator), shape_argument(size), dtype), dtype, device, requires_grad)
+        shape = shape_argument(size)
+        return _made(lambda g: draw(g, shape, dtype), generator, dtype, device, requires_grad)
 
     def create_like(input: Tensor, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False,
                     generator: Generator | None = None, memory_format: Any = None) -> Tensor:
         dtype = dtype or input.dtype
         _check_float(name, dtype)
-        return _made(draw(_source(generator), input._shape(), dtype), dtype, device or input.device, requires_grad)
+        shape = input._shape()
+        return _made(lambda g: draw(g, shape, dtype), generator, dtype, device or input.device, requires_grad)
 
     create.__doc__ = doc
     create_like.__doc__ = f"``{name}`` with the shape, dtype and device of ``input``."
@@ -122,7 +141,8 @@ def randint(low: int, high: Any = None, size: Any = None, *, generator: Generato
     elif high is None:
         low, high = 0, low
     shape = shape_argument((tuple(size),)) if not isinstance(size, int) else (size,)
-    return _made(_source(generator).randint(int(low), int(high), shape), dtype or int64, device, requires_grad)
+    begin, end = int(low), int(high)
+    return _made(lambda g: g.randint(begin, end, shape), generator, dtype or int64, device, requires_grad)
 
 
 @function("randint_like")
@@ -137,7 +157,7 @@ def randint_like(input: Tensor, low: int, high: int | None = None, *, dtype: DTy
 def randperm(n: int, *, generator: Generator | None = None, dtype: DType | None = None, device: Any = None,
              requires_grad: bool = False) -> Tensor:
     """0 … n-1 in random order."""
-    return _made(_source(generator).randperm(n), dtype or int64, device, requires_grad)
+    return _made(lambda g: g.randperm(n), generator, dtype or int64, device, requires_grad)
 
 
 @function("normal")
@@ -147,21 +167,20 @@ def normal(mean: Any, std: Any = 1.0, size: Sequence[int] | None = None, *, gene
     if isinstance(mean, AnyTensor) or isinstance(std, AnyTensor):
         shape = (mean + std)._shape()
         like = mean if isinstance(mean, AnyTensor) else std
-        noise = _made(_source(generator).normal(shape, 0.0, 1.0, like.dtype), like.dtype, like.device, False)
+        kind = like.dtype
+        noise = _made(lambda g: g.normal(shape, 0.0, 1.0, kind), generator, kind, like.device)
         return noise * std + mean
-    dtype = dtype or get_default_dtype()
-    shape = shape_argument((tuple(size or ()),))
-    return _made(_source(generator).normal(shape, float(mean), float(std), dtype), dtype, device, False)
+    drawn = dtype or get_default_dtype()
+    shape, mean, std = shape_argument((tuple(size or ()),)), float(mean), float(std)
+    return _made(lambda g: g.normal(shape, mean, std, drawn), generator, drawn, device)
 
 
 # --- in place
 
 
-def _fill(self: Tensor, array: np.ndarray) -> Tensor:
+def _fill(self: Tensor, draw: Draw, generator: Generator | None) -> Tensor:
     lazy = self._storage.lazy
-    if array.dtype != lazy.dtype.numpy:
-        array = cast_array(array, lazy.dtype)
-    return self._adopt(make(leaf_from_numpy(array, lazy.dtype, lazy.device)))
+    return self._adopt(make(_leaf(draw, generator, lazy.dtype, lazy.device)))
 
 
 class Random:
@@ -175,14 +194,15 @@ class Random:
         if p is None and self.dtype.kind != "f":
             raise NotImplementedError(f"\"bernoulli_tensor_cpu_p_\" not implemented for '{type_name(self.dtype)}'")
         chance = concrete(self, "bernoulli") if p is None else p
-        return _made(_source(generator).bernoulli(self._shape(), chance), self.dtype, self.device, False)
+        shape = self._shape()
+        return _made(lambda g: g.bernoulli(shape, chance), generator, self.dtype, self.device)
 
     @both("multinomial")
     def multinomial(self: Tensor, num_samples: int, replacement: bool = False, *,
                     generator: Generator | None = None) -> Tensor:
         """Indices drawn with the weights in each row."""
-        return _made(_source(generator).multinomial(concrete(self, "multinomial"), num_samples, replacement), int64,
-                     self.device, False)
+        weights = concrete(self, "multinomial")
+        return _made(lambda g: g.multinomial(weights, num_samples, replacement), generator, int64, self.device)
 
     # --- in place
 
@@ -190,31 +210,35 @@ class Random:
         """Filled with numbers uniform in [a, b)."""
         check_in_place(self)
         _check_float("rand", self.dtype)
-        return _fill(self, _source(generator).uniform(self._shape(), float(a), float(b), self.dtype))
+        shape, low, high, dtype = self._shape(), float(a), float(b), self.dtype
+        return _fill(self, lambda g: g.uniform(shape, low, high, dtype), generator)
 
     def normal_(self: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Generator | None = None) -> Tensor:
         """Filled with normal numbers."""
         check_in_place(self)
         _check_float("randn", self.dtype)
-        return _fill(self, _source(generator).normal(self._shape(), float(mean), float(std), self.dtype))
+        shape, mean, std, dtype = self._shape(), float(mean), float(std), self.dtype
+        return _fill(self, lambda g: g.normal(shape, mean, std, dtype), generator)
 
     def exponential_(self: Tensor, lambd: float = 1.0, *, generator: Generator | None = None) -> Tensor:
         """Filled with exponentially distributed numbers of rate ``lambd``."""
         check_in_place(self)
-        return _fill(self, _source(generator).exponential(self._shape(), float(lambd), self.dtype))
+        shape, rate, dtype = self._shape(), float(lambd), self.dtype
+        return _fill(self, lambda g: g.exponential(shape, rate, dtype), generator)
 
     def bernoulli_(self: Tensor, p: Any = 0.5, *, generator: Generator | None = None) -> Tensor:
         """Filled with 1 with probability ``p``, a number or a Tensor, else 0."""
         check_in_place(self)
         chance = concrete(p, "bernoulli_") if isinstance(p, AnyTensor) else float(p)
-        return _fill(self, _source(generator).bernoulli(self._shape(), chance))
+        shape = self._shape()
+        return _fill(self, lambda g: g.bernoulli(shape, chance), generator)
 
     def random_(self: Tensor, from_: int = 0, to: int | None = None, *, generator: Generator | None = None) -> Tensor:
         """Filled with integers in [from_, to); ``random_(n)`` in [0, n), ``random_()`` over what the dtype holds
         exactly."""
         check_in_place(self)
-        source = _source(generator)
+        shape, dtype = self._shape(), self.dtype
         if to is None and from_ == 0:
-            return _fill(self, source.random(self._shape(), self.dtype))
+            return _fill(self, lambda g: g.random(shape, dtype), generator)
         low, high = (0, from_) if to is None else (from_, to)
-        return _fill(self, source.randint(low, high, self._shape()))
+        return _fill(self, lambda g: g.randint(low, high, shape), generator)

@@ -26,6 +26,7 @@ from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 
 if TYPE_CHECKING:
+    from minigrad.tensor.capture import Capture
     from minigrad.tensor.tensor_class import Tensor
 
 OFF, FOLLOW, RECORD = 0, 1, 2
@@ -113,11 +114,12 @@ class Trace:
     memory. ``tracked``: the leaves that require a gradient, with their slots. ``numbers`` are the Python numbers among
     the operands, ``constants`` their nodes, if they were recorded.
     ``busy``: Storages are written as part of a point. ``stopped``: the trace was followed or recorded, and is off now.
+    ``capture``: what ``minigrad.jit`` is recording; the trace is off meanwhile.
     """
 
-    __slots__ = ("busy", "called", "constants", "entry", "filled", "first", "holders", "let", "look_again", "loose",
-                 "most_loose", "numbers", "path", "released", "specs", "state", "stopped", "tag",
-                 "tracked", "values")
+    __slots__ = ("busy", "called", "capture", "constants", "entry", "filled", "first", "holders", "let", "look_again",
+                 "loose", "most_loose", "numbers", "path", "released", "specs", "state", "stopped", "tag", "tracked",
+                 "values")
 
     def __init__(self, root: Entry, state: int = FOLLOW) -> None:
         self.entry = root
@@ -134,6 +136,7 @@ class Trace:
         self.numbers: list[Any] = []
         self.constants: list[LazyBuffer] = []
         self.look_again = 128
+        self.capture: Capture | None = None
         self.released = self.busy = self.let = self.stopped = False
         self.loose: list[ref[Tensor]] = []
         self.most_loose = 64
@@ -272,6 +275,8 @@ class Trace:
 
     def hold(self, results: Sequence[Tensor]) -> None:
         """While the trace is off: results to compute along, if somebody still holds them when values are needed."""
+        if self.capture is not None:
+            return
         if len(self.loose) >= self.most_loose:
             self.loose = [r for r in self.loose if r() is not None]
             self.most_loose = 64 + 2 * len(self.loose)

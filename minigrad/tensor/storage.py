@@ -1,7 +1,7 @@
 """Stage: front. In: the values that a Tensor takes one after another. Out: ``Storage``, the cell that holds the
 current one, and ``View``, how an alias of part of it is read. Also memory that NumPy can see: reads of it are
 snapshots, writes go through into it.
-Next: ``body.py``."""
+Next: ``capture.py``."""
 
 from __future__ import annotations
 
@@ -50,6 +50,9 @@ class Storage:
     def write(self, lazy: LazyBuffer) -> None:
         """Replace the value. If NumPy sees the memory, run now and change that very memory."""
         trace = thread.trace
+        if trace.capture is not None:
+            trace.capture.write(self, lazy)
+            return
         if trace.path and not trace.busy and trace.state != OFF:
             trace.stop("a Tensor was changed in place")
         if lazy.srcs:
@@ -58,10 +61,14 @@ class Storage:
         if old.buffer is not None and old.buffer.exported:
             self._write_through(lazy)
             return
-        lazy.owners += 1
-        old.owners -= 1
-        self.lazy = lazy
+        self.put(lazy)
         self.version += 1
+
+    def put(self, lazy: LazyBuffer) -> None:
+        """Hold another value."""
+        lazy.owners += 1
+        self.lazy.owners -= 1
+        self.lazy = lazy
 
     def _write_through(self, lazy: LazyBuffer) -> None:
         buffer = self.lazy.buffer
@@ -83,6 +90,7 @@ class Storage:
 
     def array(self) -> np.ndarray:
         """The value as a NumPy array on the same memory, computed if it was pending."""
+        look("this")
         lazy = self.lazy
         if lazy.buffer is None:
             compute(lazy, "this")
@@ -94,10 +102,20 @@ class Storage:
         if lazy.buffer.exported:
             return
         if lazy.owners > 1 or lazy.readers or lazy.buffer.is_shared:
-            copy = leaf_from_numpy(to_numpy(lazy), lazy.dtype, lazy.device)
-            copy.owners += 1
-            lazy.owners -= 1
-            self.lazy = copy
+            self.put(leaf_from_numpy(to_numpy(lazy), lazy.dtype, lazy.device))
+
+
+class _Donated:
+    """The memory of a Tensor that was given to a jitted function for its results."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise RuntimeError("this tensor was donated to a jitted function (donate=…), which has used up its memory; "
+                           "pass a clone() to keep it")
+
+
+def donated(lazy: LazyBuffer) -> LazyBuffer:
+    """What is left of a value whose memory was donated."""
+    return LazyBuffer.from_buffer(_Donated(), lazy.shape, lazy.dtype, lazy.device)
 
 
 class Writes:
@@ -150,6 +168,13 @@ tracing = Tracing()
 _unsettled: list[LazyBuffer] = []
 
 
+def look(what: str) -> None:
+    """``RuntimeError`` while ``minigrad.jit`` records a function: then ``what`` can't look at values."""
+    capture = thread.trace.capture
+    if capture is not None and not tracing.names:
+        capture.refuse(what)
+
+
 def compute(lazy: LazyBuffer, what: str) -> None:
     """Run a pending value. ``RuntimeError`` for one that a composite's placeholders lead to: it has none yet."""
     if tracing.names and _reads_placeholder(lazy):
@@ -175,6 +200,9 @@ def _reads_placeholder(lazy: LazyBuffer) -> bool:
 def snapshot(storage: Storage, steps: Steps) -> LazyBuffer:
     """The current value of (a view of) memory that others may change at any time."""
     lazy = storage.lazy
+    capture = thread.trace.capture
+    if capture is not None:
+        return _moved(capture.copy_of(storage), steps)
     size = lazy.size * lazy.dtype.size
     if not steps and lazy.arg is None and size <= SNAPSHOT_BYTES:
         copy = get_device(lazy.device).allocate(size)
@@ -185,6 +213,10 @@ def snapshot(storage: Storage, steps: Steps) -> LazyBuffer:
         if array.nbytes <= SNAPSHOT_BYTES:
             return leaf_from_numpy(array, lazy.dtype, lazy.device)
     _unsettled.append(lazy)
+    return _moved(lazy, steps)
+
+
+def _moved(lazy: LazyBuffer, steps: Steps) -> LazyBuffer:
     for op, arg in steps:
         lazy = lazy.move(op, arg)
     return lazy
@@ -292,6 +324,25 @@ def apply_to_array(array: np.ndarray, steps: Steps) -> np.ndarray:
         else:
             raise AssertionError(f"{op} makes no view")
     return array
+
+
+def described(shape: tuple[int, ...], strides: tuple[int, ...], steps: Steps,
+              ) -> tuple[tuple[int, ...], tuple[int, ...], int] | None:
+    """Shape, strides and offset, in elements, of what movement ``steps`` make of memory like this; None if a reshape
+    among them needs a copy.
+
+    >>> described((4, 6), (6, 1), ((Op.PERMUTE, (1, 0)), (Op.SHRINK, ((2, 5), (0, 4)))))
+    ((3, 4), (1, 6), 2)
+    >>> described((4, 6), (1, 4), ((Op.RESHAPE, (24,)),)) is None
+    True
+    """
+    array = np.lib.stride_tricks.as_strided(np.empty(1, np.uint8), shape, strides)  # never read
+    start = array.__array_interface__["data"][0]
+    for step in steps:
+        if step[0] == Op.RESHAPE and view_strides(array.shape, array.strides, step[1]) is None:
+            return None
+        array = apply_to_array(array, (step,))
+    return array.shape, array.strides, array.__array_interface__["data"][0] - start
 
 
 def _reshaped(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

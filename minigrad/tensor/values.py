@@ -12,6 +12,7 @@ from minigrad.dtype import bfloat16
 from minigrad.engine import realise, to_numpy
 from minigrad.runtime.device import get_device as device_of
 from minigrad.tensor import points
+from minigrad.tensor.capture import capturing
 from minigrad.tensor.storage import Writes, apply_to_array, tracing
 from minigrad.tensor.unfold import is_filled
 
@@ -27,7 +28,7 @@ def realize(*tensors: Any) -> None:
     >>> realize(x)
     """
     given = tensors[0] if len(tensors) == 1 and isinstance(tensors[0], tuple | list) else tensors
-    if not tracing.names:
+    if not tracing.names and capturing() is None:
         shells = [t for t in given if t._spec is not None and not is_filled(t)]
         if shells:
             points.value(shells)

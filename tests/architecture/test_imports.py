@@ -33,6 +33,7 @@ ROOMS: tuple[tuple[str, ...], ...] = (
     ("engine",),
     ("autograd",),
     ("tensor",),
+    ("jit",),
     ("nn", "optim", "utils", "cuda", "backends"),
     ("__init__", "__main__", "conformance"),
 )

@@ -367,10 +367,3 @@ def layers(library: Library, arrays: Arrays, small: int, large: int) -> Any:
     few, _ = seconds(small)
     many, y = seconds(large)
     return Timed(y, many, {f"times the time of {small} layers": many / few})
-
-
-def jit_step(recipe: training.Recipe, library: Library, arrays: Arrays) -> training.Step:
-    """The training step under ``minigrad.jit``. Raises ``NotImplementedError`` while there is none."""
-    if not hasattr(library.module, "jit"):
-        raise NotImplementedError("minigrad has no jit yet")
-    return training.minigrad_jit_step(recipe, library, arrays)

@@ -97,13 +97,8 @@ def pytorch_step(recipe: Recipe, library: Library, arrays: Arrays) -> Step:
 
 
 def minigrad_jit_step(recipe: Recipe, library: Library, arrays: Arrays) -> Step:
-    """The same step under ``minigrad.jit``; while there is none, the plain loop, and a note that says so."""
-    step = pytorch_step(recipe, library, arrays)
-    jit = getattr(library.module, "jit", None)
-    if jit is None:
-        library.note = "plain loop: minigrad has no jit"
-        return step
-    jitted: Step = jit(step)
+    """The same step under ``minigrad.jit``."""
+    jitted: Step = library.module.jit(pytorch_step(recipe, library, arrays))
     return jitted
 
 

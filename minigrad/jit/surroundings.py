@@ -1,0 +1,281 @@
+"""Stage: front. In: a function. Out: ``Surroundings``, everything outside that it can reach: the variables of its
+closure, the globals that its code names, attributes of objects, and so on. The Tensors among them are its further
+inputs; all else must be as it was when the function was recorded.
+Next: ``program.py``."""
+
+from __future__ import annotations
+
+import sys
+import types
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from operator import getitem
+from typing import Any
+
+import numpy as np
+
+from minigrad.jit.trees import equal, is_plain
+from minigrad.tensor import Tensor
+
+MOST_ITEMS = 10_000
+"""Items of one list or dictionary that are looked at."""
+
+MOST_BYTES = 1 << 20
+"""Bytes of a NumPy array that are compared at each call."""
+
+_OURS = __name__.partition(".")[0]
+_MISSING = object()
+
+
+def _is_library(module: str | None, file: str = "") -> bool:
+    """Whether code is nobody's own: it has no variables that a program changes."""
+    root = (module or "").partition(".")[0]
+    return root in (_OURS, "numpy") or (root in sys.stdlib_module_names and root != "__main__") or (
+        "site-packages" in file or "dist-packages" in file)
+
+
+class Surroundings:
+    """What the ``roots`` (name and value) reach. ``tensors``: the Tensors with their names; ``problem``: why it can't
+    be watched, if it can't.
+
+    Each thing is watched where it was found: an item of a container, an attribute of an object, a container's length,
+    the contents of an array. Plain values may be replaced by equal ones. """
+
+    def __init__(self, roots: Sequence[tuple[str, Any]]) -> None:
+        self.names: set[str] = set()
+        self.problem: str | None = None
+        while True:  # code found on the way may name more attributes of objects that were seen before
+            known = len(self.names)
+            self._start()
+            self._walk(roots)
+            if len(self.names) == known:
+                break
+        self.storages = [t._storage for t in self.tensors]
+        self._check: Callable[[], bool] | None = None
+        self._space: dict[str, Any] = {}
+        self.storage_ids = frozenset([id(s) for s in self.storages])
+        self.requires_grad = [t._requires_grad for t in self.tensors]
+
+    def _start(self) -> None:
+        self.tensors: list[Tensor] = []
+        self.tensor_names: list[str] = []
+        self._seen: dict[int, Any] = {}
+        self._classes: set[type] = set()
+        self._items: tuple[list[Any], list[Any], list[Any], list[str]] = ([], [], [], [])
+        self._attributes: tuple[list[Any], list[Any], list[Any], list[str]] = ([], [], [], [])
+        self._lengths: tuple[list[Any], list[int], list[str]] = ([], [], [])
+        self._arrays: list[tuple[np.ndarray, bytes, str]] = []
+
+    # --- comparing
+
+    def same(self) -> bool:
+        """Whether everything is as it was."""
+        if self._check is None:
+            self._check = self._written()
+        try:
+            if self._check():
+                return True
+        except (LookupError, AttributeError, ValueError):
+            return False
+        return self.difference() is None
+
+    def _written(self) -> Callable[[], bool]:
+        """The comparison of identities as one expression: it is made at every call."""
+        space = self._space = {}
+        terms = []
+        numbers: dict[int, int] = {}
+
+        def name(thing: Any) -> str:
+            number = numbers.setdefault(id(thing), len(numbers))
+            space[f"x{number}"] = thing
+            return f"x{number}"
+
+        for tensor, storage, flag in zip(self.tensors, self.storages, self.requires_grad, strict=True):
+            t = name(tensor)
+            terms.append(f"{t}._storage is {name(storage)} and {t}._requires_grad is {flag}")
+        for i, (container, key) in enumerate(zip(*self._items[:2], strict=True)):
+            written = repr(key) if type(key) in (str, int) else name(key)
+            terms.append(f"{name(container)}[{written}] is item{i}")
+        for i, (place, key) in enumerate(zip(*self._attributes[:2], strict=True)):
+            terms.append(f"{name(place)}.{key} is attribute{i}")
+        terms += [f"len({name(container)}) == {n}" for container, n, _ in zip(*self._lengths, strict=True)]
+        if self._arrays:
+            terms.append("False")
+        space |= {f"item{i}": value for i, value in enumerate(self._items[2])}
+        space |= {f"attribute{i}": value for i, value in enumerate(self._attributes[2])}
+        exec(f"def check():\n return {' and '.join(terms) or True}", space)
+        check: Callable[[], bool] = space["check"]
+        return check
+
+    def difference(self) -> str | None:
+        """The name of the first thing that is not as it was. Equal values are taken for what they replaced."""
+        for tensor, storage, requires_grad, name in zip(
+                self.tensors, self.storages, self.requires_grad, self.tensor_names, strict=True):
+            if tensor._storage is not storage or tensor._requires_grad != requires_grad:
+                return name
+        for what, (places, keys, values, paths), get in (
+                ("item", self._items, getitem), ("attribute", self._attributes, getattr)):
+            for i, (place, key, value, path) in enumerate(zip(places, keys, values, paths, strict=True)):
+                try:
+                    now = get(place, key)
+                except (LookupError, AttributeError, ValueError):
+                    return path
+                if now is not value:
+                    if not equal(now, value):
+                        return path
+                    values[i] = self._space[f"{what}{i}"] = now
+        for container, length, path in zip(*self._lengths, strict=True):
+            if len(container) != length:
+                return path
+        return next((path for array, content, path in self._arrays if array.tobytes() != content), None)
+
+    # --- finding
+
+    def _walk(self, roots: Sequence[tuple[str, Any]]) -> None:
+        stack: list[tuple[str, Any, frozenset[str]]] = [(path, value, frozenset()) for path, value in reversed(roots)]
+        while stack:
+            path, value, free = stack.pop()
+            if is_plain(value) and not isinstance(value, type):
+                continue
+            if id(value) in self._seen:
+                continue
+            self._seen[id(value)] = value  # which keeps it, so that no other thing has its id
+            if isinstance(value, Tensor):
+                self.tensors.append(value)
+                self.tensor_names.append(path)
+                continue
+            stack += reversed([(p, v, free | getattr(value, "__jit_free__", frozenset()))
+                               for p, v in self._inside(path, value, free)])
+
+    def _inside(self, path: str, value: Any, free: frozenset[str]) -> Iterator[tuple[str, Any]]:
+        """What ``value`` holds; all that can change is noted."""
+        if isinstance(value, types.FunctionType):
+            yield from self._of_function(path, value)
+        elif isinstance(value, types.MethodType):
+            yield path, value.__func__
+            yield f"{path}.__self__" if not path.endswith(value.__name__) else path.removesuffix(
+                f".{value.__name__}"), value.__self__
+        elif isinstance(value, partial):
+            yield path, value.func
+            yield f"{path}.args", value.args
+            yield f"{path}.keywords", value.keywords
+        elif isinstance(value, staticmethod | classmethod):
+            yield path, value.__func__
+        elif isinstance(value, property):
+            yield from [(path, f) for f in (value.fget, value.fset) if f is not None]
+        elif isinstance(value, types.ModuleType):
+            if not _is_library(value.__name__, getattr(value, "__file__", None) or ""):
+                yield from self._named(path, vars(value), free)
+        elif isinstance(value, type):
+            yield from self._of_class(path, value, free)
+            yield from [(f"{path}.{name}", getattr(value, name)) for name in ("__init__", "__new__")]
+        elif isinstance(value, dict):
+            yield from self._of_items(path, value, [k for k in value if k not in free], value.values())
+        elif isinstance(value, list | deque):
+            yield from self._of_items(path, value, range(len(value)), value)
+        elif isinstance(value, tuple | set | frozenset):
+            if not isinstance(value, tuple):
+                self._note_length(path, value)
+            yield from [(f"{path}[{i}]", v) for i, v in enumerate(value)]
+        elif isinstance(value, np.ndarray):
+            self._note_array(path, value)
+        else:
+            yield from self._of_object(path, value, free)
+
+    def _of_function(self, path: str, function: types.FunctionType) -> Iterator[tuple[str, Any]]:
+        code = function.__code__
+        names = self._named_in(code)
+        if _is_library(function.__module__, code.co_filename):
+            return
+        for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
+            try:
+                content = cell.cell_contents
+            except ValueError:  # not assigned yet
+                continue
+            self._note(self._attributes, cell, "cell_contents", content, name)
+            yield name, content
+        yield from self._named("", function.__globals__, frozenset(), names)
+        yield f"the defaults of {path}", function.__defaults__ or ()
+        yield f"the defaults of {path}", function.__kwdefaults__ or ()
+
+    def _named_in(self, code: types.CodeType) -> set[str]:
+        """The names in a function's code and in that of the functions in it."""
+        names, codes = set(code.co_names), [code]
+        while codes:
+            for constant in codes.pop().co_consts:
+                if isinstance(constant, types.CodeType):
+                    names.update(constant.co_names)
+                    codes.append(constant)
+        self.names |= names
+        return names
+
+    def _named(self, path: str, space: Any, free: frozenset[str], names: Iterable[str] | None = None,
+               ) -> Iterator[tuple[str, Any]]:
+        """The variables of a name space that code names."""
+        for name in sorted((self.names if names is None else set(names)) - free):
+            value = space.get(name, _MISSING)
+            if value is not _MISSING:
+                full = f"{path}.{name}" if path else name
+                self._note(self._items, space, name, value, full)
+                yield full, value
+
+    def _of_class(self, path: str, cls: type, free: frozenset[str]) -> Iterator[tuple[str, Any]]:
+        for base in cls.__mro__[:-1]:  # what makes objects is walked where code names the class
+            library = _is_library(base.__module__, getattr(sys.modules.get(base.__module__), "__file__", None) or "")
+            for name, value in list(vars(base).items()):
+                if library:  # its methods may read attributes of an object
+                    value = getattr(value, "__func__", value)
+                    if isinstance(value, types.FunctionType):
+                        self._named_in(value.__code__)
+                elif (name in self.names or name.startswith("__")) and name not in free and name not in (
+                        "__init__", "__new__", "__dict__", "__weakref__", "__doc__", "__module__", "__annotations__"):
+                    if not name.startswith("__"):
+                        self._note(self._items, vars(base), name, value, f"{path}.{name}")
+                    yield f"{path}.{name}", value
+
+    def _of_items(self, path: str, container: Any, keys: Sequence[Any], values: Iterable[Any],
+                  ) -> Iterator[tuple[str, Any]]:
+        if len(container) > MOST_ITEMS:
+            self.problem = f"it can reach {path}, which has {len(container)} items"
+            return
+        self._note_length(path, container)
+        for key in keys:
+            full = f"{path}[{'…' if isinstance(key, Tensor) else repr(key)}]"
+            self._note(self._items, container, key, container[key], full)
+            yield full, container[key]
+
+    def _of_object(self, path: str, value: Any, free: frozenset[str]) -> Iterator[tuple[str, Any]]:
+        cls = type(value)
+        if cls not in self._classes:
+            self._classes.add(cls)
+            yield from self._of_class(cls.__name__, cls, free)
+        inside = getattr(value, "__dict__", None)
+        if isinstance(inside, dict):
+            self._note_length(path, inside)  # a new attribute may hide one of the class
+            yield from self._named(path, inside, free | getattr(cls, "__jit_free__", frozenset()))
+        for base in cls.__mro__:
+            slots = vars(base).get("__slots__", ())
+            for name in [slots] if isinstance(slots, str) else slots:
+                found = getattr(value, name, _MISSING) if name in self.names and name not in free else _MISSING
+                if found is not _MISSING:
+                    self._note(self._attributes, value, name, found, f"{path}.{name}")
+                    yield f"{path}.{name}", found
+
+    # --- noting
+
+    @staticmethod
+    def _note(table: tuple[list[Any], list[Any], list[Any], list[str]], place: Any, key: Any, value: Any,
+              path: str) -> None:
+        for column, entry in zip(table, (place, key, value, path), strict=True):
+            column.append(entry)
+
+    def _note_length(self, path: str, container: Any) -> None:
+        for column, entry in zip(self._lengths, (container, len(container), path), strict=True):
+            column.append(entry)
+
+    def _note_array(self, path: str, array: np.ndarray) -> None:
+        if array.nbytes > MOST_BYTES or array.dtype.hasobject:
+            self.problem = f"it can reach {path}, a NumPy array of {array.nbytes} bytes"
+        else:
+            self._arrays.append((array, array.tobytes(), path))

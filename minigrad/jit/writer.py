@@ -1,0 +1,251 @@
+"""Stage: front. In: a ``Program``. Out: a Python function that does what the program says, with no loop and no question
+that the recording has answered: it runs at every call.
+Next: ``recording.py``."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from minigrad.engine import realise, run_again
+from minigrad.graph.lazy import LazyBuffer
+from minigrad.jit.program import (
+    ARGUMENT,
+    CONSTANT,
+    DRAWN,
+    GRADIENT,
+    HELD,
+    LEAF,
+    RESULT,
+    Made,
+    Place,
+    Program,
+    Source,
+    Value,
+)
+from minigrad.jit.trees import TENSOR, fill
+from minigrad.runtime.device import get_device
+from minigrad.tensor import Tensor
+from minigrad.tensor.base import aliased, made, made_of, plain_alias, plain_view
+from minigrad.tensor.storage import donated
+
+Call = Callable[[Sequence[Tensor], Sequence[LazyBuffer]], Any]
+"""Takes the arguments and their values; changes what the function changes and returns what it returns. If a leaf is not
+what it was like, it returns ``OTHERWISE`` before anything has changed."""
+
+OTHERWISE = object()
+
+
+class Writer:
+    """Writes a program as a function. ``lines``: its text; ``space``: the objects that it names."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.lines: list[str] = []
+        self.space: dict[str, Any] = {
+            "LazyBuffer": LazyBuffer, "OTHERWISE": OTHERWISE, "aliased": aliased, "copied": copied, "differs": differs,
+            "donated": donated, "fill": fill, "made": made, "made_of": made_of, "plain_alias": plain_alias,
+            "plain_view": plain_view, "private": private, "run_again": run_again}
+        self._names: dict[int, str] = {}
+        self._count: dict[str, int] = {}
+        self._tensors: dict[Any, str] = {}
+        self._write_leaves()
+        self._write_run()
+        self._write_shared_values()
+        gradients = [("None" if how is None else self._tensor(how), place) for place, how in program.gradients]
+        results = [self._tensor(how) for how in program.results]
+        self._write_writes()
+        self.lines += [f"{self._owner(place)}._grad = {gradient}" for gradient, place in gradients]
+        self.lines += [f"{self._name('count', count)}()" for count in program.after]
+        for i in program.donated:
+            self.lines += [f"storage = arguments[{i}]._storage", "storage.put(donated(storage.lazy))"]
+        if program.structure is TENSOR:
+            self.lines.append(f"return {results[0]}")
+        else:
+            listed = "".join([f"{result}, " for result in results])
+            self.lines.append(f"return fill({self._name('structure', program.structure)}, iter(({listed})))")
+
+    @property
+    def text(self) -> str:
+        """The function's source."""
+        return "def call(arguments, values):\n" + "".join([f"    {line}\n" for line in self.lines])
+
+    def function(self) -> Call:
+        """The function."""
+        exec(self.text, self.space)
+        call: Call = self.space["call"]
+        return call
+
+    def _name(self, kind: str, thing: Any) -> str:
+        """The name of an object in the text."""
+        known = self._names.get(id(thing))
+        if known is None:
+            self._count[kind] = self._count.get(kind, -1) + 1
+            known = self._names[id(thing)] = f"{kind}{self._count[kind]}"
+            self.space[known] = thing
+        return known
+
+    def _owner(self, place: Place) -> str:
+        """The Tensor whose gradient is at a place."""
+        return f"arguments[{place.what}]" if type(place.what) is int else self._name("owner", place.what)
+
+    def _storage(self, place: Place) -> str:
+        if place.kind == HELD:
+            return self._name("storage", place.what)
+        return f"arguments[{place.what}]._storage" if place.kind == ARGUMENT else f"{self._owner(place)}._grad._storage"
+
+    # --- before the run
+
+    def _write_leaves(self) -> None:
+        lines, drawn = self.lines, []
+        for i, source in enumerate(self.program.sources):
+            kind, what = source.kind, source.what
+            if kind == ARGUMENT:
+                lines.append(f"leaf{i} = values[{what.what}]")
+            elif kind == CONSTANT:
+                self.space[f"leaf{i}"] = what
+            elif kind == DRAWN:
+                drawn.append(f"leaf{i} = again[{what}]")
+            else:
+                if kind == GRADIENT:
+                    owner = self._owner(what)
+                    lines.append(f"if {owner}._grad is None or {owner}._grad._view is not None: return OTHERWISE")
+                shape, dtype, strides = source.look
+                test = f"leaf{i}.buffer is None or leaf{i}.shape != {shape} or leaf{i}.arg {_is(strides)}"
+                look = self._name("look", source.look)
+                lines += [f"leaf{i} = {self._storage(what)}.lazy",
+                          f"if ({test} or leaf{i}.dtype is not {self._name('dtype', dtype)}) and "
+                          f"differs(leaf{i}, {look}): return OTHERWISE"]
+        for _, storage in self.program.watched:
+            lines.append(f"if {self._name('storage', storage)}.lazy.op != 'SCALAR': return OTHERWISE")
+        if self.program.executable is not None and self.program.executable.tier == 0:
+            lines.append(f"if not {self._name('executable', self.program.executable)}.account(): return OTHERWISE")
+        if self.program.before:
+            lines.append("again = []")
+            lines += [f"again += {self._name('compute', compute)}()" for compute in self.program.before]
+        lines += drawn
+
+    def _write_run(self) -> None:
+        program, lines = self.program, self.lines
+        if program.executable is None:
+            return
+        dead = set(program.dead)
+        buffers, addresses = [], []
+        for i, source in enumerate(program.sources[:program.taken]):
+            lines.append(f"buffer{i} = leaf{i}.buffer")
+            address = f"buffer{i}.address + leaf{i}.offset" + (f" + {source.shift}" if source.shift else "")
+            if i in dead:
+                address = f"address{i}"
+                lines.append(f"address{i} = buffer{i}.address")
+                test = self._test_of_others(i, source)
+                lines += [f"if {test}:", f"    buffer{i} = copied(leaf{i}).buffer",
+                          f"    address{i} = buffer{i}.address"]
+            buffers.append(f"buffer{i}")
+            addresses.append(address)
+        numbers = [self._name("number", number) if not isinstance(number, float | int) or number != number else
+                   repr(number) for number in program.numbers]
+        for position, i in program.computed:
+            numbers[position] = f"again[{i}]"
+        for position, storage in program.watched:
+            numbers[position] = f"{self._name('storage', storage)}.lazy.value"
+        lines.append(f"results = run_again({self._name('executable', program.executable)}, [{', '.join(buffers)}], "
+                     f"[{', '.join(addresses)}], [{', '.join(numbers)}], {program.device!r})")
+
+    @staticmethod
+    def _test_of_others(i: int, source: Source) -> str:
+        """Whether others than the place where it is held can read a leaf, which the run overwrites."""
+        if source.kind == CONSTANT:
+            return "True"
+        test = (f"leaf{i}.owners > 1 or leaf{i}.readers or leaf{i}.offset or buffer{i}.exports or "
+                f"(buffer{i}.views and buffer{i}.is_shared)")
+        return f"arguments[{source.what.what}]._view is not None or {test}" if source.kind == ARGUMENT else test
+
+    # --- after it
+
+    def _write_shared_values(self) -> None:
+        """Results that several places hold, as ``clone()`` leaves them, are one value: so each knows of the others."""
+        made = [how.value for how in (*[how for _, how in self.program.gradients if how is not None],
+                                      *self.program.results) if how.value is not None]
+        values = dict.fromkeys([*[value for _, value in self.program.writes], *made])
+        holders = Counter([value.number for value in values if value.kind == RESULT])
+        self._shared = {number for number, count in holders.items() if count > 1}
+        shared = {value.number: value for value in values if value.kind == RESULT and value.number in self._shared}
+        self.lines += [f"value{number} = LazyBuffer.from_buffer({self._parts(v)})" for number, v in shared.items()]
+
+    def _lazy(self, value: Value) -> str | None:
+        """The name of a value; None if it is still to be made of a result."""
+        if value.kind == LEAF:
+            return f"private(leaf{value.number})"
+        return f"value{value.number}" if value.number in self._shared else None
+
+    def _parts(self, value: Value) -> str:
+        return f"results[{value.number}], {value.shape}, {self._name('dtype', value.dtype)}, {value.device!r}"
+
+    def _tensor(self, how: Made) -> str:
+        """The Tensor that is made or found this way; the lines that make it."""
+        known = self._tensors.get(how)
+        if known is not None:
+            return known
+        value = how.value
+        if value is None:
+            if how.same >= 0:
+                argument = f"arguments[{how.same}]"
+                return argument if how.steps is None else f"aliased({argument}, *{self._name('steps', how.steps)})"
+            if how.place is not None:
+                return f"{self._owner(how.place)}._grad"
+            tensor = self._name("outside", how.tensor)
+            return f"plain_alias({tensor})" if how.alias else tensor
+        name = self._tensors[how] = f"tensor{len(self._tensors)}"
+        base = self._tensors.get(value)
+        if base is None:
+            base = name
+            lazy = self._lazy(value)
+            self.lines.append(f"{name} = made_of({self._parts(value)})" if lazy is None else f"{name} = made({lazy})")
+            self._tensors[value] = name
+        elif how.view is None:
+            self.lines.append(f"{name} = plain_alias({base})")
+        if how.view is not None:
+            self.lines.append(f"{name} = plain_view({base}, *{self._name('view', how.view)})")
+        if how.requires_grad:
+            self.lines.append(f"{name}._requires_grad = True")
+        return name
+
+    def _write_writes(self) -> None:
+        for place, value in self.program.writes:
+            known = self._lazy(value)
+            lazy = f"LazyBuffer.from_buffer({self._parts(value)})" if known is None else known
+            storage = self._storage(place)
+            write = f"{storage}.write({lazy})"
+            if place.kind == ARGUMENT:
+                self.lines.append(f"arguments[{place.what}]._replace({lazy})")
+            elif known is not None:
+                self.lines.append(write)
+            else:  # mostly the memory of the old contents, which nobody else could read
+                self.lines += [f"if {storage}.lazy.buffer is results[{value.number}]: {storage}.version += 1",
+                               f"else: {write}"]
+
+
+def _is(strides: tuple[int, ...] | None) -> str:
+    return "is not None" if strides is None else f"!= {strides}"
+
+
+def differs(leaf: LazyBuffer, look: Any) -> bool:
+    """Whether a value has not the shape, dtype and strides that were recorded. It is computed if it was pending."""
+    if leaf.buffer is None:
+        realise([leaf])
+    return (leaf.shape, leaf.dtype, leaf.arg) != look
+
+
+def private(leaf: LazyBuffer) -> LazyBuffer:
+    """A value that stays as it is: a copy, if NumPy sees its memory."""
+    return copied(leaf) if leaf.buffer.exports else leaf
+
+
+def copied(leaf: LazyBuffer) -> LazyBuffer:
+    """A copy of a contiguous value."""
+    nbytes = leaf.size * leaf.dtype.size
+    copy = get_device(leaf.device).allocate(nbytes)
+    if nbytes:
+        copy.copy_from(leaf.buffer, nbytes, 0, leaf.offset)
+    return LazyBuffer.from_buffer(copy, leaf.shape, leaf.dtype, leaf.device)

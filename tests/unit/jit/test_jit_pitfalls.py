@@ -1,0 +1,533 @@
+"""Stage: tests of ``jit/``. In: what goes wrong silently elsewhere: TinyJit, torch.compile and jax.jit freeze values,
+read stale ones or recompile for ever. Out: the right result at every call; where there can be none, an error that says
+why.
+Next: ``test_surroundings.py``."""
+
+from __future__ import annotations
+
+import functools
+import random
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import minigrad
+from minigrad import nn, optim
+
+SCALE = 2.0
+TABLE = {"scale": 2.0, "steps": [1, 2]}
+WEIGHT = minigrad.ones(2)
+
+
+def ones(n: int = 2) -> Any:
+    return minigrad.ones(n)
+
+
+def warm(jitted: Any, *args: Any) -> None:
+    """Call it until it is replayed."""
+    for _ in range(4):
+        jitted(*args)
+    assert jitted.variants
+
+
+# --- what is around a function changes
+
+
+def change_global() -> None:
+    global SCALE
+    SCALE = 3.0
+
+
+def change_table() -> None:
+    TABLE["scale"] = 3.0
+
+
+def change_list() -> None:
+    TABLE["steps"].append(3)  # type: ignore[attr-defined]
+
+
+def replace_weight() -> None:
+    global WEIGHT
+    WEIGHT = minigrad.full((2,), 3.0)
+
+
+def write_weight() -> None:
+    WEIGHT.mul_(2)
+
+
+def write_weight_through_numpy() -> None:
+    WEIGHT.numpy()[:] = 5.0
+
+
+def set_weight_data() -> None:
+    WEIGHT.data = minigrad.full((2,), 4.0)
+
+
+@pytest.mark.parametrize("change", [change_global, change_table, change_list, replace_weight, write_weight,
+                                    write_weight_through_numpy, set_weight_data])
+def test_globals(change: Callable[[], None]) -> None:
+    def f(x: Any) -> Any:
+        return x * SCALE * TABLE["scale"] * sum(TABLE["steps"]) * WEIGHT  # type: ignore[call-overload]
+
+    jitted = minigrad.jit(f)
+    warm(jitted, ones())
+    for _ in range(4):
+        assert jitted(ones()).tolist() == f(ones()).tolist()
+    change()
+    for _ in range(4):
+        assert jitted(ones()).tolist() == f(ones()).tolist()
+
+
+def test_closures_defaults_and_attributes() -> None:
+    class Config:
+        rate = 1.0
+
+        def __init__(self) -> None:
+            self.power = 1
+
+        @property
+        def factor(self) -> float:
+            return self.rate * 2
+
+    settings, offset = Config(), 1.0
+
+    def helper(x: Any) -> Any:
+        return x ** settings.power * settings.factor
+
+    def f(x: Any, *, bias: float = 0.5) -> Any:
+        return helper(x) + offset + bias
+
+    jitted = minigrad.jit(f)
+
+    def check() -> None:
+        for _ in range(4):
+            assert jitted(ones() * 3).tolist() == f(ones() * 3).tolist()
+        assert jitted.variants
+
+    check()
+    settings.power = 2
+    check()
+    Config.rate = 5.0
+    check()
+    offset = 7.0
+    check()
+    f.__kwdefaults__["bias"] = 2.5  # type: ignore[index]
+    check()
+    settings = Config()
+    check()
+
+
+def test_mode_of_a_module() -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = nn.Linear(2, 2)
+
+        def forward(self, x: Any) -> Any:
+            return self.linear(x) * (2 if self.training else 1)
+
+    net = Net()
+    jitted = minigrad.jit(minigrad.no_grad()(net.forward))
+    for _ in range(4):
+        for _ in range(3):
+            np.testing.assert_allclose(jitted(ones()).tolist(), net(ones()).tolist(), rtol=1e-6)
+        net.train(not net.training)
+    assert len(jitted.variants) == 2, "a program for each mode is kept"
+    net.linear = nn.Linear(2, 2)
+    np.testing.assert_allclose(jitted(ones()).tolist(), net(ones()).tolist(), rtol=1e-6)
+    net.load_state_dict({k: v * 0 for k, v in net.state_dict().items()})
+    for _ in range(4):
+        assert jitted(ones()).tolist() == [0.0, 0.0]
+
+
+def test_frozen_parameters_and_gradient_modes() -> None:
+    w, v = minigrad.ones(2, requires_grad=True), minigrad.ones(2, requires_grad=True)
+
+    @minigrad.jit
+    def step(x: Any) -> None:
+        (w * v * x).sum().backward()
+
+    warm(step, ones())
+    v.requires_grad_(False)
+    w.grad = v.grad = None
+    for i in range(4):
+        step(ones())
+        assert v.grad is None and w.grad.tolist() == [i + 1.0] * 2
+    w.grad = None
+    step(ones())
+    assert w.grad.tolist() == [1.0] * 2
+
+
+def test_changed_hyperparameters() -> None:
+    def build() -> tuple[Any, optim.Optimizer, Any]:
+        w = minigrad.ones(2, requires_grad=True)
+        opt = optim.SGD([w], lr=0.5, momentum=0.9)
+
+        def step(x: Any) -> None:
+            opt.zero_grad()
+            (w * w * x).sum().backward()
+            opt.step()
+
+        return w, opt, step
+
+    (w, opt, step), (v, other, plain) = build(), build()
+    jitted = minigrad.jit(step)
+    for i in range(12):
+        for o in (opt, other):
+            o.param_groups[0]["lr"] = 0.1 / (i + 1)
+            if i == 6:
+                o.param_groups[0]["momentum"] = 0.5
+            if i == 8:
+                o.load_state_dict(o.state_dict())
+        jitted(ones())
+        plain(ones())
+        np.testing.assert_allclose(w.tolist(), v.tolist(), rtol=1e-6)
+
+
+# --- arguments
+
+
+def test_numbers_that_are_no_tensors() -> None:
+    jitted = minigrad.jit(lambda x, n, name="a": x * n + len(name))
+    for n in (1, 2, 1.5, True, 0.0, -0.0, 1, 1.5):
+        for name in ("a", "bb"):
+            for _ in range(3):
+                assert jitted(ones(), n, name=name).tolist() == [n + len(name)] * 2
+    product = minigrad.jit(lambda x, n: x * n)
+    for n in (0.0, -0.0, 0.0, -0.0):
+        assert str(product(ones(), n).tolist()) == str([n, n])
+
+
+def test_numbers_that_never_repeat() -> None:
+    jitted = minigrad.jit(lambda x, n: x * n)
+    with pytest.warns(UserWarning, match="17 kinds of arguments one after another"):
+        for i in range(40):
+            assert jitted(ones(), i / 8).tolist() == [i / 8] * 2
+    for _ in range(4):
+        for i in range(35, 40):  # what comes again is recorded
+            assert jitted(ones(), i / 8).tolist() == [i / 8] * 2
+    assert len(jitted.variants) == 5
+
+
+def test_surroundings_that_never_rest() -> None:
+    scale = 0.0
+    jitted = minigrad.jit(lambda x: x * scale)
+    with pytest.warns(UserWarning, match="17 calls one after another had to be recorded; the last, because scale has"):
+        for i in range(40):
+            scale = i / 8
+            assert jitted(ones()).tolist() == [scale] * 2
+
+
+def test_shapes_dtypes_and_views() -> None:
+    jitted = minigrad.jit(lambda x: (x * 2).sum(-1))
+    whole = minigrad.arange(120, dtype=minigrad.float32).reshape(10, 12)
+    whole.realize()
+    for _ in range(3):
+        for x in (whole, whole[2:5], whole[3:6], whole[:, 1:4], whole.T, whole[::2], whole.to(minigrad.float64),
+                  whole[0].expand(4, 12), minigrad.from_numpy(np.arange(12, dtype=np.int32)), whole[:0]):
+            np.testing.assert_allclose(jitted(x).numpy(), (x.numpy() * 2).sum(-1))
+
+
+def test_batches_of_one_tensor_need_one_program() -> None:
+    """The usual loop over slices of the data; the second of each is no reason to record again."""
+    data, labels = minigrad.arange(64, dtype=minigrad.float32).reshape(32, 2), minigrad.arange(32)
+    jitted = minigrad.jit(lambda x, y: (x.sum() + y.sum(), x * 2))
+    for i in range(0, 32, 4):
+        total, doubled = jitted(data[i:i + 4], labels[i:i + 4])
+        assert total.item() == data[i:i + 4].sum().item() + labels[i:i + 4].sum().item()
+        assert doubled.tolist() == (data[i:i + 4] * 2).tolist()
+    assert len(jitted.variants) == 1
+
+
+def test_aliased_arguments() -> None:
+    def f(x: Any, y: Any) -> Any:
+        x.add_(1)
+        return y * 1
+
+    jitted = minigrad.jit(f)
+    warm(jitted, ones(), ones())
+    x = ones()
+    assert jitted(x, x).tolist() == [2.0, 2.0] and x.tolist() == [2.0, 2.0]
+    assert jitted(x, x[:1]).tolist() == [3.0] and x.tolist() == [3.0, 3.0]
+    assert jitted(x, x.detach()).tolist() == [4.0, 4.0]
+    for i in range(4):
+        assert jitted(x, x).tolist() == [5.0 + i] * 2
+    base = minigrad.zeros(4)
+    for i in range(4):
+        assert jitted(base[:2], base[1:3]).tolist() == [i + 1.0, 0.0]  # overlapping views of one memory
+    assert base.tolist() == [4.0, 4.0, 0.0, 0.0]
+
+
+def test_an_argument_that_is_also_around() -> None:
+    w = ones()
+    jitted = minigrad.jit(lambda x: (x.mul_(2), w * 1)[1])
+    warm(jitted, ones())
+    for i in range(4):
+        assert jitted(w).tolist() == [2.0 ** (i + 1)] * 2
+
+
+def test_arguments_changed_in_place() -> None:
+    """Views, memory that NumPy sees, and pending values are changed as they are without jit."""
+    jitted = minigrad.jit(lambda x: x.mul_(2).sum())
+    warm(jitted, ones())
+    array = np.ones(2, np.float32)
+    for i in range(4):
+        assert jitted(minigrad.from_numpy(array)).item() == 2.0 ** (i + 2)
+        assert array.tolist() == [2.0 ** (i + 1)] * 2
+    base = minigrad.ones(3, 2)
+    row = base[1]
+    for _ in range(4):
+        jitted(row)
+    assert base.tolist() == [[1.0, 1.0], [16.0, 16.0], [1.0, 1.0]]
+    pending = ones() + 1
+    assert jitted(pending).item() == 8.0 and pending.tolist() == [4.0, 4.0]
+
+
+def test_memory_that_numpy_sees() -> None:
+    """A parameter whose array somebody keeps: it is read as it is now, and updated in that very memory."""
+    w = ones()
+    array = w.numpy()
+    jitted = minigrad.jit(lambda x: (w.add_(x), w.sum())[1])
+    for i in range(6):
+        assert jitted(ones()).item() == 2 * (i + 2) and array.tolist() == [i + 2.0] * 2
+    array[:] = 0
+    assert jitted(ones()).item() == 2.0 and array.tolist() == [1.0, 1.0]
+
+
+def test_old_values_are_kept_for_who_holds_them() -> None:
+    w = minigrad.zeros(1000)
+    jitted = minigrad.jit(lambda: w.add_(1))
+    for _ in range(4):
+        jitted()
+    pending, copied, detached = w * 10, w.clone(), w.detach()
+    before = w[:3].clone()
+    jitted()
+    assert pending[0].item() == 40.0 and copied[0].item() == 4.0 and before.tolist() == [4.0] * 3
+    assert detached[0].item() == 5.0
+    x = (w * 1).realize()
+    jitted()
+    assert x[0].item() == 5.0 and w[0].item() == 6.0
+
+
+# --- values
+
+
+@pytest.mark.parametrize("look", [
+    lambda x: x.sum().item(), lambda x: bool(x.sum() > 0), lambda x: print(x), lambda x: x.tolist(),
+    lambda x: x.numpy(), lambda x: x[x > 0], lambda x: x.nonzero(), lambda x: float(x.sum()), lambda x: x.bernoulli(),
+    lambda x: f"{x}", lambda x: x.long().bincount(), lambda x: [1, 2, 3][x.sum().long()], lambda x: x.data_ptr(),
+    lambda x: W.item(), lambda x: np.asarray(x), lambda x: x.__dlpack__()])
+def test_values_are_refused(look: Callable[[Any], Any]) -> None:
+    """Before the function has returned there are none; a value of an earlier call would be wrong."""
+    w = minigrad.ones(2, requires_grad=True)
+
+    @minigrad.jit
+    def step(x: Any) -> Any:
+        with minigrad.no_grad():
+            w.add_(1)
+        w.grad = x * 2
+        return look(x)
+
+    for _ in range(3):
+        with pytest.raises(RuntimeError, match=r"step\(\): .* needs the value of a tensor, and there are no values"):
+            step(ones())
+        assert w.tolist() == [1.0, 1.0] and w.grad is None, "what it did before the error is undone"
+    assert (ones() + 1).sum().item() == 4.0
+
+
+W = minigrad.ones(())
+
+
+def test_an_error_inside_leaves_all_as_it_was() -> None:
+    w = minigrad.ones(2, requires_grad=True)
+
+    @minigrad.jit
+    def step(x: Any, fail: bool) -> Any:
+        (w * x).sum().backward()
+        with minigrad.no_grad():
+            w.sub_(w.grad)
+        if fail:
+            raise ValueError("no")
+        return w.sum()
+
+    for i in range(6):
+        with pytest.raises(ValueError, match="no"):
+            step(ones(), True)
+        assert w.tolist() == [1.0 - sum(range(1, i + 1))] * 2
+        step(ones(), False)
+
+
+def test_an_index_out_of_range_changes_nothing() -> None:
+    table = minigrad.arange(4, dtype=minigrad.float32)
+
+    @minigrad.jit
+    def step(i: Any) -> Any:
+        table.add_(1)
+        return table[i]
+
+    good, bad = minigrad.tensor([1, 2]), minigrad.tensor([1, 9])
+    for i in range(5):
+        with pytest.raises(IndexError):
+            step(bad)
+        assert table.tolist() == [i, i + 1.0, i + 2.0, i + 3.0]
+        assert step(good).tolist() == [i + 2.0, i + 3.0]
+
+
+# --- what can't be a program
+
+
+def plain_after(jitted: Any, match: str, *args: Any) -> list[Any]:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        results = [jitted(*args) for _ in range(8)]
+    assert [w for w in caught if match in str(w.message)], [str(w.message) for w in caught]
+    assert len(caught) == 1, "it is said once"
+    return results
+
+
+def test_a_counter() -> None:
+    count = 0
+
+    def step(x: Any) -> Any:
+        nonlocal count
+        count += 1
+        return x * count
+
+    results = plain_after(minigrad.jit(step), "changes count at each call", ones())
+    assert [r[0].item() for r in results] == list(range(1, 9)) and count == 8
+
+
+def test_a_list_of_losses() -> None:
+    losses: list[Any] = []
+
+    def step(x: Any) -> None:
+        losses.append(x.sum())
+
+    plain_after(minigrad.jit(step), "changes losses at each call", ones())
+    assert [loss.item() for loss in losses] == [2.0] * 8
+
+
+def test_numbers_from_elsewhere() -> None:
+    generator = np.random.default_rng(0)
+    jitted = minigrad.jit(lambda x: x + minigrad.tensor(generator.standard_normal(2)))
+    results = plain_after(jitted, "different things at each call", ones())
+    assert len({tuple(r.tolist()) for r in results}) == 8
+    results = plain_after(minigrad.jit(lambda x: x * random.random()), "different things", ones())
+    assert len({tuple(r.tolist()) for r in results}) == 8
+    results = plain_after(minigrad.jit(lambda x: x * (time.perf_counter() % 1e-3)), "different things", ones())
+    assert len({tuple(r.tolist()) for r in results}) == 8
+
+
+def test_a_tensor_that_cannot_be_found() -> None:
+    hidden = iter([minigrad.full((2,), float(i)) for i in range(8)])
+    results = plain_after(minigrad.jit(lambda x: x + next(hidden)), "", ones())
+    assert [r[0].item() for r in results] == [i + 1.0 for i in range(8)]
+    box = functools.lru_cache(lambda: WEIGHTS[0])
+    box()
+    jitted = minigrad.jit(lambda x: (box().add_(1), box() * x)[1])
+    results = plain_after(jitted, "can't find from the function", ones())
+    assert [r[0].item() for r in results] == [i + 2.0 for i in range(8)]
+
+
+WEIGHTS = [minigrad.ones(2)]
+
+
+def test_numpy_arrays_around() -> None:
+    array = np.ones(2, np.float32)
+    jitted = minigrad.jit(lambda x: x + minigrad.from_numpy(array))
+    warm(jitted, ones())
+    array[0] = 5.0
+    for _ in range(4):
+        assert jitted(ones()).tolist() == [6.0, 2.0]
+    large = np.zeros(1 << 20, np.float32)
+    jitted = minigrad.jit(lambda x: x + minigrad.from_numpy(large[:2]))
+    for i, result in enumerate(plain_after(jitted, "a NumPy array of", ones())):
+        assert result.tolist() == [1.0, 1.0], i
+
+
+def test_host_ops() -> None:
+    jitted = minigrad.jit(lambda x: x.sort().values)
+    results = plain_after(jitted, "no kernel computes", minigrad.tensor([3.0, 1.0, 2.0]))
+    assert results[-1].tolist() == [1.0, 2.0, 3.0]
+
+
+def test_misuse() -> None:
+    with pytest.raises(TypeError, match="expects a function"):
+        minigrad.jit(3)
+    with pytest.raises(TypeError, match="missing 1 required positional argument"):
+        minigrad.jit(lambda x: x)()
+
+
+def test_constants_made_inside_are_not_overwritten() -> None:
+    """A table made in the function is made once; what the caller does to a result must not reach it."""
+    jitted = minigrad.jit(lambda: (minigrad.tensor([1.0, 2.0]), minigrad.tensor([1.0, 2.0]) * 3, minigrad.zeros(2)))
+    for _ in range(5):
+        table, tripled, zeros = jitted()
+        assert (table.tolist(), tripled.tolist(), zeros.tolist()) == ([1.0, 2.0], [3.0, 6.0], [0.0, 0.0])
+        table.mul_(100)
+        zeros.add_(1)
+        minigrad.realize(table, zeros)
+
+
+def test_debug_says_why(capsys: pytest.CaptureFixture[str]) -> None:
+    scale = 1.0
+    jitted = minigrad.jit(lambda x: x * scale)
+    with minigrad.config(DEBUG=1):
+        warm(jitted, ones())
+        scale = 2.0
+        jitted(ones())
+        jitted(ones(3))
+    text = capsys.readouterr().out
+    assert "<lambda> is recorded: it was not called before" in text and "scale has changed" in text
+    assert "it was not called with such arguments before" in text
+    with minigrad.inspect() as seen:
+        scale = 3.0
+        jitted(ones())
+    assert seen.recorded == ["<lambda>: scale has changed"]
+
+
+def test_an_argument_that_is_made_to_require_a_gradient() -> None:
+    """As an attack on a model does: the caller's tensor gets the flag and the gradient."""
+
+    def slope(x: Any) -> Any:
+        x.requires_grad_()
+        (x * x).sum().backward()
+        return x.grad
+
+    jitted = minigrad.jit(slope)
+    x = ones()
+    with pytest.warns(UserWarning, match="makes an argument require a gradient"):
+        assert jitted(x).tolist() == [2.0, 2.0] and x.requires_grad and x.grad.tolist() == [2.0, 2.0]
+    inside = minigrad.jit(lambda x: slope(x.clone()))
+    for _ in range(5):
+        assert inside(ones()).tolist() == [2.0, 2.0]
+    assert inside.variants
+
+
+def test_the_gradient_of_what_requires_none_any_more() -> None:
+    w = minigrad.ones(2, requires_grad=True)
+    (w * 3).sum().backward()
+    w.requires_grad_(False)
+    jitted = minigrad.jit(lambda: w.sub_(w.grad))
+    for i in range(5):
+        jitted()
+        assert w.tolist() == [1 - 3.0 * (i + 1)] * 2
+    w.grad = minigrad.ones(2)
+    jitted()
+    assert w.tolist() == [-15.0] * 2
+    assert jitted.variants
+
+
+def test_two_tensors_around_with_one_value() -> None:
+    """A clone shares its value's memory until one of the two changes."""
+    a = minigrad.ones(2)
+    b = a.clone()
+    jitted = minigrad.jit(lambda: a * 10 + b)
+    for i in range(6):
+        assert jitted().tolist() == [11.0 + i] * 2
+        b.add_(1)
+    assert jitted.variants
