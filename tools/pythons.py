@@ -1,6 +1,6 @@
 """Stage: beside the house. In: the Python interpreters of this machine, and with ``--install`` those that uv or Debian
 have. Out: a table of how the aliasing part of the tests did on each version that minigrad supports: ownership, views,
-in-place updates, memory shared with others, growth, threads, replay. ``python tools/pythons.py --install`` takes a few
+in-place updates, memory shared with others, growth, threads, replay, jit. ``python tools/pythons.py --install`` takes a few
 minutes. The exit code is 1 if anything failed; a version that is not to be had is a line of the table.
 Next: ``tests/unit/tools/test_pythons.py``."""
 
@@ -30,7 +30,7 @@ QUICK = ("tests/unit/engine/test_walk.py", "tests/unit/runtime/test_buffer.py", 
 ALIASING = (*QUICK, "tests/unit/engine/test_realise.py", "tests/unit/autograd/test_backward.py",
             "tests/unit/tensor/test_indexing.py", "tests/unit/tensor/test_numpy_memory.py",
             "tests/unit/tensor/test_dlpack.py", "tests/unit/tensor/test_growth.py", "tests/unit/tensor/test_replay.py",
-            "tests/unit/optim")
+            "tests/unit/optim", "tests/unit/jit")
 """All tests that would fail if a value were written over that somebody can still read, or kept when nobody can."""
 
 NEEDED = ("pytest", "pytest-xdist", "hypothesis")
