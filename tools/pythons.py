@@ -1,7 +1,7 @@
 """Stage: beside the house. In: the Python interpreters of this machine, and with ``--install`` those that uv or Debian
 have. Out: a table of how the aliasing part of the tests did on each version that minigrad supports: ownership, views,
-in-place updates, memory shared with others, growth, threads, replay, jit. ``python tools/pythons.py --install`` takes a few
-minutes. The exit code is 1 if anything failed; a version that is not to be had is a line of the table.
+in-place updates, memory shared with others, growth, threads, replay, jit. ``python tools/pythons.py --install`` takes
+a few minutes. The exit code is 1 if anything failed; a version that is not to be had is a line of the table.
 Next: ``tests/unit/tools/test_pythons.py``."""
 
 from __future__ import annotations
