@@ -63,14 +63,24 @@ class MLP:
         return [p for layer in self.layers for p in layer.parameters()]
 
 
-def loss_and_accuracy(model, points, labels):
-    """The mean hinge loss, plus 1e-4 times the sum of squared parameters, and how many signs are right."""
-    scores = [model([tensor(x), tensor(y)]) for x, y in points]
+def loss_and_scores(model, points, labels):
+    """The mean hinge loss, plus 1e-4 times the sum of squared parameters, and each point's score."""
+    scores = [model(point) for point in points]
     hinge = sum((1 - label * score).relu() for label, score in zip(labels, scores)) / len(labels)
     penalty = 1e-4 * sum(p * p for p in model.parameters())
-    loss = hinge + penalty
+    return hinge + penalty, scores
+
+
+def step(model, points, labels, rate):
+    """One step of gradient descent; returns the loss and the scores before it."""
+    for p in model.parameters():
+        p.grad = None
+    loss, scores = loss_and_scores(model, points, labels)
     loss.backward()
-    return loss.item(), sum((score.item() > 0) == (label > 0) for label, score in zip(labels, scores)) / len(labels)
+    with minigrad.no_grad():
+        for p in model.parameters():
+            p -= rate * p.grad
+    return loss, scores
 
 
 def picture(model, points, labels, path):
@@ -102,20 +112,17 @@ def main(arguments=None):
     points, labels = make_moons(n_samples=options.samples, noise=0.1, random_state=1)
     points, labels = points.astype(np.float32), [2 * int(label) - 1 for label in labels]
     model = MLP(2, 16, 16, 1)
-    parameters = model.parameters()
-    print(f"a network 2-16-16-1 of {len(parameters)} numbers, {options.samples} points")
+    print(f"a network 2-16-16-1 of {len(model.parameters())} numbers, {options.samples} points")
 
-    for step in range(options.steps):
+    for number in range(options.steps):
         start = time.perf_counter()
         chosen = random.sample(range(len(points)), options.batch) if options.batch else range(len(points))
-        for p in parameters:
-            p.grad = None
-        loss, accuracy = loss_and_accuracy(model, points[chosen].tolist(), [labels[i] for i in chosen])
-        rate = 1.0 - 0.9 * step / options.steps
-        with minigrad.no_grad():
-            for p in parameters:
-                p -= rate * p.grad
-        print(f"step {step}: loss {loss:.4f}, accuracy {accuracy:.0%}, {time.perf_counter() - start:.2f} s")
+        signs = [labels[i] for i in chosen]
+        rate = 1.0 - 0.9 * number / options.steps
+        loss, scores = step(model, [(tensor(x), tensor(y)) for x, y in points[chosen].tolist()], signs, rate)
+        right = sum((score.item() > 0) == (sign > 0) for score, sign in zip(scores, signs))
+        print(f"step {number}: loss {loss.item():.4f}, accuracy {right / len(signs):.0%}, "
+              f"{time.perf_counter() - start:.2f} s")
 
     if options.draw:
         x, y = (tensor(value, requires_grad=True) for value in points[0].tolist())

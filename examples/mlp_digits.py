@@ -26,7 +26,6 @@ y_train, y_test = (minigrad.from_numpy(part) for part in split[2:])
 model = nn.Sequential(nn.Linear(64, 256), nn.ReLU(), nn.Linear(256, 10))
 loss_function = nn.CrossEntropyLoss()
 optimizer = optim.Adam(model.parameters(), lr=2e-3)
-print(model)
 
 
 def accuracy(x, y):
@@ -37,30 +36,46 @@ def accuracy(x, y):
     return right
 
 
-losses = []
-start = time.perf_counter()
-for epoch in range(1, EPOCHS + 1):
+def batches():
+    """The training set in a random order, a batch of indices at a time."""
     order = minigrad.randperm(len(x_train))
     for begin in range(0, len(x_train), BATCH):
-        batch = order[begin:begin + BATCH]
-        optimizer.zero_grad()
-        loss = loss_function(model(x_train[batch]), y_train[batch])
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
-    print(f"\repoch {epoch:2}/{EPOCHS}  loss {losses[-1]:.4f}  test accuracy {accuracy(x_test, y_test):.1%}",
-          end="", flush=True)
+        yield order[begin:begin + BATCH]
 
-seconds = time.perf_counter() - start
-print(f"\n{len(losses)} steps in {seconds:.1f} s")
-print(f"test accuracy: {accuracy(x_test, y_test):.2%} of {len(y_test)} digits")
 
-plt.figure(figsize=(7, 4))
-plt.plot(losses, linewidth=0.8)
-plt.yscale("log")
-plt.xlabel("step")
-plt.ylabel("cross entropy")
-plt.title("Handwritten digits: training loss")
-plt.tight_layout()
-plt.savefig("mlp_digits_loss.png", dpi=120)
-print("loss curve: mlp_digits_loss.png")
+def step(batch):
+    """One training step; returns the loss."""
+    optimizer.zero_grad()
+    loss = loss_function(model(x_train[batch]), y_train[batch])
+    loss.backward()
+    optimizer.step()
+    return loss
+
+
+def main():
+    print(model)
+    losses = []
+    start = time.perf_counter()
+    for epoch in range(1, EPOCHS + 1):
+        for batch in batches():
+            losses.append(step(batch).item())
+        print(f"\repoch {epoch:2}/{EPOCHS}  loss {losses[-1]:.4f}  test accuracy {accuracy(x_test, y_test):.1%}",
+              end="", flush=True)
+
+    seconds = time.perf_counter() - start
+    print(f"\n{len(losses)} steps in {seconds:.1f} s")
+    print(f"test accuracy: {accuracy(x_test, y_test):.2%} of {len(y_test)} digits")
+
+    plt.figure(figsize=(7, 4))
+    plt.plot(losses, linewidth=0.8)
+    plt.yscale("log")
+    plt.xlabel("step")
+    plt.ylabel("cross entropy")
+    plt.title("Handwritten digits: training loss")
+    plt.tight_layout()
+    plt.savefig("mlp_digits_loss.png", dpi=120)
+    print("loss curve: mlp_digits_loss.png")
+
+
+if __name__ == "__main__":
+    main()

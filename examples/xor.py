@@ -11,19 +11,31 @@ model = nn.Sequential(nn.Linear(2, 8), nn.Tanh(), nn.Linear(8, 1))
 loss_function = nn.MSELoss()
 optimizer = optim.SGD(model.parameters(), lr=0.1)
 
-for step in range(1, 1001):
+
+def step():
+    """One step of gradient descent; returns the loss."""
     optimizer.zero_grad()
     loss = loss_function(model(inputs), targets)
     loss.backward()
     optimizer.step()
-    if step % 200 == 0:
-        print(f"step {step}: loss {loss.item():.6f}")
+    return loss
 
-with minigrad.no_grad():
-    outputs = model(inputs)
-right = 0
-for (a, b), output, target in zip(inputs.tolist(), outputs, targets):
-    prediction = round(output.item())
-    right += prediction == target.item()
-    print(f"{a:.0f} xor {b:.0f} = {prediction}   (network says {output.item():.3f})")
-print(f"{right} of {len(targets)} right, loss {loss.item():.6f}")
+
+def main():
+    for number in range(1, 1001):
+        loss = step()
+        if number % 200 == 0:
+            print(f"step {number}: loss {loss.item():.6f}")
+
+    with minigrad.no_grad():
+        outputs = model(inputs)
+    right = 0
+    for (a, b), output, target in zip(inputs.tolist(), outputs, targets):
+        prediction = round(output.item())
+        right += prediction == target.item()
+        print(f"{a:.0f} xor {b:.0f} = {prediction}   (network says {output.item():.3f})")
+    print(f"{right} of {len(targets)} right, loss {loss.item():.6f}")
+
+
+if __name__ == "__main__":
+    main()

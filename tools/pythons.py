@@ -1,0 +1,244 @@
+"""Stage: beside the house. In: the Python interpreters of this machine, and with ``--install`` those that uv or Debian
+have. Out: a table of how the aliasing part of the tests did on each version that minigrad supports: ownership, views,
+in-place updates, memory shared with others, growth, threads, replay, jit. ``python tools/pythons.py --install`` takes
+a few minutes. The exit code is 1 if anything failed; a version that is not to be had is a line of the table.
+Next: ``tests/unit/tools/test_pythons.py``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import perf_counter
+
+from platformdirs import user_cache_path
+
+ROOT = Path(__file__).resolve().parent.parent
+VERSIONS = ("3.11", "3.12", "3.13", "3.14")
+
+QUICK = ("tests/unit/engine/test_walk.py", "tests/unit/runtime/test_buffer.py", "tests/unit/tensor/test_views.py",
+         "tests/unit/tensor/test_threads.py")
+"""Who may read a value later, on each level: graph, memory, Tensors, threads. A few seconds."""
+
+ALIASING = (*QUICK, "tests/unit/engine/test_realise.py", "tests/unit/autograd/test_backward.py",
+            "tests/unit/tensor/test_indexing.py", "tests/unit/tensor/test_numpy_memory.py",
+            "tests/unit/tensor/test_dlpack.py", "tests/unit/tensor/test_growth.py", "tests/unit/tensor/test_replay.py",
+            "tests/unit/optim", "tests/unit/jit")
+"""All tests that would fail if a value were written over that somebody can still read, or kept when nobody can."""
+
+NEEDED = ("pytest", "pytest-xdist", "hypothesis")
+"""What the tests need of the extra ``test``; minigrad itself comes from this folder."""
+
+DEBIAN = "forky"  # the first release of Debian with Python 3.14
+IDENTIFY = """import sys, sysconfig
+print("{}.{}".format(*sys.version_info) + "t" * bool(sysconfig.get_config_var("Py_GIL_DISABLED")))"""
+MODULES = "import sys, numpy, llvmlite, ml_dtypes, platformdirs, pytest, xdist, hypothesis"
+
+
+@dataclass
+class Line:
+    """A line of the table. ``why``: why nothing ran, if nothing did."""
+
+    version: str
+    python: Path | None = None
+    why: str = ""
+    counts: dict[str, int] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    @property
+    def failed(self) -> bool:
+        return self.python is not None and bool(self.why or self.counts.get("failed") or self.counts.get("error"))
+
+    def __str__(self) -> str:
+        result = self.why or ", ".join(f"{count} {kind}" for kind, count in self.counts.items())
+        return f"{self.version:8} {result}" + (f" in {self.seconds:.0f} s ({self.python})" if self.counts else "")
+
+
+def run(*command: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """A finished process, its output as text; code 127 if there is no such program."""
+    try:
+        return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env={**os.environ, **environment})
+    except OSError as error:
+        return subprocess.CompletedProcess(command, 127, "", str(error))
+
+
+def last_line(done: subprocess.CompletedProcess[str]) -> str:
+    """The last thing a failed process said."""
+    return ((done.stderr.strip() or done.stdout.strip()).splitlines() or [f"exit code {done.returncode}"])[-1]
+
+
+def candidates(version: str, cache: Path) -> Iterator[Path]:
+    """Where the interpreter of a version may be: this one, PATH, pyenv's, uv's, Debian's in the cache."""
+    yield Path(sys.executable)
+    for folder in os.get_exec_path():
+        yield Path(folder, f"python{version}")
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
+    yield from sorted(pyenv.glob(f"versions/{version}.*/bin/python"), reverse=True)
+    if shutil.which("uv"):
+        found = run("uv", "python", "find", "--no-project", "--no-python-downloads", version)
+        if found.returncode == 0:
+            yield Path(found.stdout.strip())
+    yield cache / f"debian-{version}" / "usr" / "bin" / f"python{version}"
+
+
+def find(version: str, cache: Path) -> Path | None:
+    """An interpreter of this version that starts."""
+    for python in candidates(version, cache):
+        if python.exists() and run(python, "-c", IDENTIFY).stdout.strip() == version:
+            return python
+    return None
+
+
+def usable(python: Path) -> bool:
+    """Whether the tests can run on it."""
+    return run(python, "-c", MODULES).returncode == 0
+
+
+def usable_python(version: str, cache: Path) -> Path | None:
+    """An interpreter of this version on which the tests can run as it is; nothing is installed."""
+    for python in (venv_python(version, cache), *candidates(version, cache)):
+        if python.exists() and run(python, "-c", IDENTIFY).stdout.strip() == version and usable(python):
+            return python
+    return None
+
+
+def install(version: str, cache: Path) -> str:
+    """Get an interpreter from uv, or else from Debian. Returns why there is none, or an empty text."""
+    said = []
+    if shutil.which("uv"):
+        done = run("uv", "python", "install", version)
+        if done.returncode == 0:
+            return ""
+        said.append(f"uv: {last_line(done)}")
+    if shutil.which("apt-get"):
+        why = unpack_debian(version, cache)
+        if not why:
+            return ""
+        said.append(f"Debian: {why}")
+    return "; ".join(said) or "neither uv nor apt-get is here"
+
+
+def unpack_debian(version: str, cache: Path) -> str:
+    """Debian's interpreter with the libraries it needs, in a folder of its own: the system keeps its packages, and no
+    root is needed. Returns why there is none, or an empty text."""
+    apt, target = cache / "apt", cache / f"debian-{version}"
+    for folder in ("state/lists/partial", "archives/partial"):
+        (apt / folder).mkdir(parents=True, exist_ok=True)
+    (apt / "status").touch()  # nothing counts as installed, so that every library comes along
+    (apt / "sources.list").write_text("deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] "
+                                      f"http://deb.debian.org/debian {DEBIAN} main\n")
+    (apt / "apt.conf").write_text(f'Dir::State "{apt}/state";\nDir::State::status "{apt}/status";\n'
+                                  f'Dir::Cache "{apt}";\nDir::Etc::SourceList "{apt}/sources.list";\n'
+                                  'Dir::Etc::SourceParts "/dev/null";\nDebug::NoLocking "true";\n')
+    shutil.rmtree(target, ignore_errors=True)
+    for package in (apt / "archives").glob("*.deb"):  # of another version
+        package.unlink()
+    for command in (["update"], ["install", "--download-only", "--yes", "--no-install-recommends",
+                                 f"python{version}-venv", "libstdc++6"]):
+        done = run("apt-get", *command, APT_CONFIG=str(apt / "apt.conf"))
+        if done.returncode:
+            return last_line(done)
+    for package in (apt / "archives").glob("*.deb"):
+        done = run("dpkg-deb", "-x", package, target)
+        if done.returncode:
+            return last_line(done)
+    make_movable(target, version)
+    return ""
+
+
+def make_movable(target: Path, version: str) -> None:
+    """Have an unpacked interpreter find its libraries and pip here instead of in the system's folders."""
+    for file in target.glob(f"usr/lib/python{version}/_sysconfigdata*.py"):
+        file.write_text(file.read_text().replace("'/usr/share/python-wheels", f"'{target}/usr/share/python-wheels"))
+    program = target / "usr" / "bin" / f"python{version}"
+    loader = next(target.glob("usr/lib*/ld-linux*.so.*"))
+    libraries = next(target.glob("usr/lib/*-linux-gnu*"))
+    program.rename(f"{program}.program")
+    program.write_text(f'#!/bin/sh\nexec "{loader}" --library-path "{libraries}" --argv0 "$0" '
+                       f'"{program}.program" "$@"\n')
+    program.chmod(0o755)
+
+
+def requirements() -> list[str]:
+    """minigrad's dependencies, and what the tests need."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    tests = [text for text in project["optional-dependencies"]["test"] if re.split(r"[<>=\[]", text)[0] in NEEDED]
+    return [*project["dependencies"], *tests]
+
+
+def venv_python(version: str, cache: Path) -> Path:
+    """The interpreter of a version's virtual environment, which may not be there yet."""
+    return cache / f"venv-{version}" / "bin" / "python"
+
+
+def prepare(python: Path, version: str, cache: Path) -> str:
+    """Make the virtual environment, and install what the tests need. Returns what went wrong, or an empty text."""
+    inside = venv_python(version, cache)
+    if run(inside, "-m", "pip", "--version").returncode:
+        done = run(python, "-m", "venv", "--clear", inside.parents[1])
+        if done.returncode:
+            return f"no virtual environment: {last_line(done)}"
+    done = run(inside, "-m", "pip", "install", "--quiet", "--only-binary", ":all:", *requirements(),
+               PIP_DISABLE_PIP_VERSION_CHECK="1")
+    return f"pip: {last_line(done)}" if done.returncode else ""
+
+
+def test(line: Line, files: Sequence[str], workers: int) -> None:
+    """Import minigrad with every warning an error, then run the tests."""
+    assert line.python is not None
+    start, path = perf_counter(), {"PYTHONPATH": str(ROOT), "PYTEST_ADDOPTS": ""}
+    done = run(line.python, "-W", "error", "-c", "import minigrad; minigrad.ones(2).tolist()", **path)
+    if done.returncode == 0:
+        done = run(line.python, "-m", "pytest", "-n", str(workers), "-p", "no:cacheprovider", *files, **path)
+        counted = re.findall(r"(\d+) (passed|failed|error|skipped)", done.stdout.rstrip().rpartition("\n")[2])
+        line.counts = {kind: int(count) for count, kind in counted}
+    if done.returncode:
+        print(done.stdout, done.stderr, file=sys.stderr)
+        line.why = "" if line.failed else last_line(done)
+    line.seconds = perf_counter() - start
+
+
+def try_version(version: str, options: argparse.Namespace) -> Line:
+    """All that is done for one version."""
+    line = Line(version, find(version, options.cache))
+    if line.python is None and options.install:
+        line.why = install(version, options.cache)
+        line.python = find(version, options.cache)
+    if line.python is None:
+        line.why = f"skipped: {line.why or 'not found; --install asks uv and Debian for it'}"
+        return line
+    line.why = prepare(line.python, version, options.cache)
+    if not line.why:
+        line.python = venv_python(version, options.cache)
+        test(line, QUICK if options.quick else ALIASING, options.workers)
+    return line
+
+
+def main() -> None:
+    """A line for each version, then their number."""
+    parser = argparse.ArgumentParser("python tools/pythons.py", description=__doc__)
+    parser.add_argument("versions", nargs="*", default=VERSIONS, help=f"({' '.join(VERSIONS)})")
+    parser.add_argument("--install", action="store_true", help="get the interpreters that are not here")
+    parser.add_argument("--quick", action="store_true", help="only the tests that the suite runs on every interpreter")
+    parser.add_argument("--workers", type=int, default=2, help="test processes (2)")
+    parser.add_argument("--cache", type=Path, default=user_cache_path("minigrad-pythons"),
+                        help="where interpreters and virtual environments go (%(default)s)")
+    options = parser.parse_args()
+    lines = []
+    for version in options.versions:
+        lines.append(try_version(version, options))
+        print(lines[-1], flush=True)
+    failed, skipped = sum(line.failed for line in lines), sum(line.python is None for line in lines)
+    print(f"interpreters: {len(lines) - failed - skipped} passed, {failed} failed, {skipped} skipped")
+    sys.exit(failed > 0)
+
+
+if __name__ == "__main__":
+    main()
