@@ -105,13 +105,14 @@ class Entry:
         return None if self.others is None else self.others.get(tuple(key))
 
     def add(self, key: list[Any], entry: Entry) -> bool:
-        """Remember that this call may follow; False if too many do."""
+        """Remember that this call may follow; False if too many do: then those remembered before make room."""
         if self.next is None:
             self.key, self.next = key, entry
             return True
         if self.others is None:
             self.others = {}
         if len(self.others) >= MOST_OTHERS:
+            self.others = None
             return False
         self.others[tuple(key)] = entry
         return True

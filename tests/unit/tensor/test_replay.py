@@ -625,3 +625,16 @@ def test_random_loops_give_what_recording_gives(seed: int) -> None:
             results.append(_program(seed))
     for recorded, replayed in zip(*results, strict=True):
         np.testing.assert_allclose(replayed, recorded, rtol=2e-4, atol=2e-5)
+
+
+def test_what_is_new_is_remembered_however_much_came_before() -> None:
+    """A notebook's hundredth experiment is replayed as its first was."""
+    for n in range(100):
+        (mg.ones(n % 10 + 1, n // 10 + 1).realize() * 2).sum().item()
+    x = mg.ones(11, 11).realize()
+    replayed = []
+    for _ in range(5):
+        with mg.inspect() as seen:
+            (x - 3).sum().item()
+        replayed.append(seen.replayed)
+    assert replayed[-1] == 1, replayed
