@@ -16,7 +16,7 @@ from minigrad.dtype import DType
 from minigrad.errors import CompileError
 from minigrad.kernel.ir import For, Kernel
 from minigrad.render.cstyle import CStyleRenderer
-from minigrad.runtime.device import Device, Program
+from minigrad.runtime.device import CompiledKernel, Device
 from minigrad.runtime.launches import argument
 from minigrad.target import Target
 
@@ -59,7 +59,7 @@ class OpenMPDevice(Device):
         """The text of these kernels."""
         return OpenMPRenderer().render(kernels)
 
-    def compile_text(self, text: str, names: Sequence[str]) -> list[Program]:
+    def compile_text(self, text: str, names: Sequence[str]) -> list[CompiledKernel]:
         """Programs for the functions ``names`` of ``text``."""
         with tempfile.TemporaryDirectory() as folder:
             source, library = Path(folder, "kernels.c"), Path(folder, "kernels.so")
@@ -68,9 +68,10 @@ class OpenMPDevice(Device):
             if done.returncode:
                 raise CompileError(done.stderr)
             functions = ctypes.CDLL(str(library))
-        return [Program(name, source=text, owner=getattr(functions, name)) for name in names]
+        return [CompiledKernel(name, source=text, owner=getattr(functions, name)) for name in names]
 
-    def launch(self, program: Program, addresses: Sequence[int], scalars: Sequence[float], iterations: int) -> None:
+    def launch(self, program: CompiledKernel, addresses: Sequence[int], scalars: Sequence[float],
+               iterations: int) -> None:
         """Run a kernel on the arrays at these addresses, with these numbers."""
         arrays = [ctypes.c_void_p(address) for address in addresses]
         numbers = [c_number(s.dtype, n) for s, n in zip(program.kernel.scalars, scalars, strict=True)]

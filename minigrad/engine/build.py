@@ -15,7 +15,7 @@ from minigrad.engine.walk import Pending
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.lower import lower
 from minigrad.ops import Op
-from minigrad.runtime.device import Device, Program, get_device
+from minigrad.runtime.device import CompiledKernel, Device, get_device
 from minigrad.runtime.native import NativeProgram
 from minigrad.schedule.plan import Launch, Place, Plan, schedule
 from minigrad.schedule.spec import KernelSpec, StackedSpec
@@ -80,9 +80,9 @@ def compile_launches(device: Device, launches: Sequence[Launch]) -> tuple[list[C
     return [code for key in keys if (code := found[key]) is not None], len(missing)
 
 
-def _lean(program: Program) -> Program:
+def _lean(program: CompiledKernel) -> CompiledKernel:
     """Without source and loop nest: where native code calls functions of this process, it needs only addresses."""
-    return Program(program.name, program.address, "", None, program.owner)
+    return CompiledKernel(program.name, program.address, "", None, program.owner)
 
 
 def write_recipe(plan: Plan, codes: Sequence[Code], scalars: Sequence[LazyBuffer], free: Sequence[int]) -> Recipe:

@@ -11,10 +11,10 @@ from minigrad.errors import CompileError, MinigradError, UnsupportedDType
 from minigrad.kernel.ir import Apply, Kernel, Load, Store
 from minigrad.kernel.show import show
 from minigrad.kernel.walk import statements, values, values_of
-from minigrad.runtime.device import Device, Program, compile_error
+from minigrad.runtime.device import CompiledKernel, Device, compile_error
 
 
-def compile_kernels(device: Device, kernels: Sequence[Kernel]) -> list[Program]:
+def compile_kernels(device: Device, kernels: Sequence[Kernel]) -> list[CompiledKernel]:
     """A program for each kernel.
 
     Raises ``UnsupportedDType`` for kernels with dtypes that the device's target lacks, and ``CompileError``. Where

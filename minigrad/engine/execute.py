@@ -13,7 +13,7 @@ from minigrad.engine.kernels import Code
 from minigrad.engine.recipe import Recipe
 from minigrad.engine.walk import Pending
 from minigrad.runtime.buffer import Buffer
-from minigrad.runtime.device import Device, Program, memory_error
+from minigrad.runtime.device import CompiledKernel, Device, memory_error
 from minigrad.runtime.native import NativeProgram, Step
 
 WORK_PER_THREAD = 16 << 10
@@ -141,7 +141,7 @@ def index_error(shapes: Sequence[tuple[int, ...]], status: np.ndarray) -> IndexE
                       f"0 … {size - 1}, the tensor has shape {list(shape)}")
 
 
-def _parts(recipe: Recipe, programs: Sequence[Program]) -> Iterator[list[Step]]:
+def _parts(recipe: Recipe, programs: Sequence[CompiledKernel]) -> Iterator[list[Step]]:
     """The steps of each native call."""
     part: list[Step] = []
     work = 0

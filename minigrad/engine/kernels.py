@@ -9,7 +9,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from threading import Lock
 
-from minigrad.runtime.device import Program
+from minigrad.runtime.device import CompiledKernel
 
 CAPACITY = 4096
 """Kernels remembered; the one not used for longest goes first."""
@@ -20,7 +20,7 @@ class Code:
     """A compiled kernel and what a launch must know of it. ``flops``, ``work`` and ``iterations`` are those of
     ``Lowered``; ``structure``: the digest of that; ``written``: the positions of the arrays it writes."""
 
-    program: Program
+    program: CompiledKernel
     structure: bytes
     flops: int
     work: int
@@ -33,7 +33,7 @@ class KernelCache:
 
     >>> cache = KernelCache(capacity=1)
     >>> for number in (1, 2):
-    ...     cache.keep(number, Code(Program(f"kernel{number}"), b"", 0, 0, 1, frozenset()))
+    ...     cache.keep(number, Code(CompiledKernel(f"kernel{number}"), b"", 0, 0, 1, frozenset()))
     >>> cache.find(1), cache.find(2).program.name
     (None, 'kernel2')
     """

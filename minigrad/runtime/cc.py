@@ -18,7 +18,7 @@ from minigrad import config
 from minigrad.errors import DeviceUnavailable
 from minigrad.render.c import render_c
 from minigrad.runtime import cache, llvm
-from minigrad.runtime.device import Device, Program, compile_error
+from minigrad.runtime.device import CompiledKernel, Device, compile_error
 from minigrad.runtime.launches import blame
 from minigrad.runtime.native import NativeProgram, Step
 from minigrad.target import Target
@@ -60,7 +60,7 @@ class CcDevice(Device):
     def source(self, kernels: Sequence[Kernel]) -> str:
         return render_c(kernels)
 
-    def compile_text(self, text: str, names: Sequence[str]) -> list[Program]:
+    def compile_text(self, text: str, names: Sequence[str]) -> list[CompiledKernel]:
         """Programs for the functions ``names`` that C ``text`` defines."""
         command = compiler()
         if command is None:
@@ -83,7 +83,7 @@ class CcDevice(Device):
                 address = ctypes.cast(getattr(library, name), ctypes.c_void_p).value or 0
             except AttributeError:
                 raise compile_error(self.name, name, "the source does not define it", text) from None
-            programs.append(Program(name, address, text, None, library))
+            programs.append(CompiledKernel(name, address, text, None, library))
         return programs
 
     def native(self, steps: Sequence[Step], slots: int, scalars: str = "") -> NativeProgram:

@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from minigrad.runtime import llvm
-from minigrad.runtime.device import Device, Program
+from minigrad.runtime.device import CompiledKernel, Device
 from minigrad.runtime.native import NativeProgram, Step
 from minigrad.target import Target
 
@@ -38,20 +38,20 @@ class CpuDevice(Device):
         """The same loop nest as C: what the CC device compiles, with the same results to the bit."""
         return _render().render_c([kernel])
 
-    def compile_text(self, text: str, names: Sequence[str]) -> list[Program]:
+    def compile_text(self, text: str, names: Sequence[str]) -> list[CompiledKernel]:
         """Programs for the functions ``names`` that LLVM IR ``text`` defines."""
         module = llvm.compile_text(text, names, self.name)
-        return [Program(name, module.addresses[name], text, None, module) for name in names]
+        return [CompiledKernel(name, module.addresses[name], text, None, module) for name in names]
 
     def identity(self) -> str:
         host = llvm.host()
         return f"{host.triple} {host.cpu} {host.features} {host.version}"
 
-    def restore(self, key: str, names: Sequence[str]) -> list[Program] | None:
+    def restore(self, key: str, names: Sequence[str]) -> list[CompiledKernel] | None:
         module = llvm.restore(key, names)
         if module is None:
             return None
-        return [Program(name, module.addresses[name], "", None, module) for name in names]
+        return [CompiledKernel(name, module.addresses[name], "", None, module) for name in names]
 
     def assembly(self, text: str) -> str:
         """The machine code of LLVM IR ``text``, to read."""

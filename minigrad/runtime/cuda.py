@@ -24,7 +24,7 @@ from minigrad.runtime import cache, nvrtc
 from minigrad.runtime.buffer import Buffer
 from minigrad.runtime.cuda_driver import CudaError, Driver, GridLaunch, Properties, library_missing
 from minigrad.runtime.cuda_memory import CudaBuffer, CudaMemory, Owned, Queue
-from minigrad.runtime.device import Device, Program, compile_error
+from minigrad.runtime.device import CompiledKernel, Device, compile_error
 from minigrad.runtime.launches import Launches, argument, blame
 from minigrad.runtime.locks import run_lock
 from minigrad.target import Target
@@ -113,7 +113,7 @@ class CudaDevice(Device):
     def source(self, kernels: Sequence[Kernel]) -> str:
         return render_cuda(kernels)
 
-    def compile(self, kernels: Sequence[Kernel]) -> list[Program]:
+    def compile(self, kernels: Sequence[Kernel]) -> list[CompiledKernel]:
         """Programs for ``kernels``. Many are compiled in parts, side by side: NVRTC takes a twentieth of a second for
         each."""
         parts = [kernels[i:i + PART] for i in range(0, len(kernels), PART)]
@@ -130,7 +130,7 @@ class CudaDevice(Device):
             loaded(program)
         return programs
 
-    def compile_text(self, text: str, names: Sequence[str]) -> list[Program]:
+    def compile_text(self, text: str, names: Sequence[str]) -> list[CompiledKernel]:
         """Programs for the kernels ``names`` that CUDA C++ ``text`` defines."""
         return self.load(self.machine_code(text, names), text, names)
 
@@ -147,12 +147,13 @@ class CudaDevice(Device):
             cache.store(key, code)
         return code
 
-    def load(self, code: bytes, text: str, names: Sequence[str]) -> list[Program]:
+    def load(self, code: bytes, text: str, names: Sequence[str]) -> list[CompiledKernel]:
         """The kernels ``names`` of machine code, on the GPU."""
         driver = self.queue.use()
         try:
             module = Owned(self.queue, "unload", driver.load(code))
-            return [Program(name, 0, text, None, (module, driver.function(module.handle, name))) for name in names]
+            return [CompiledKernel(name, 0, text, None, (module, driver.function(module.handle, name)))
+                    for name in names]
         except CudaError as error:
             raise compile_error(self.name, ", ".join(names), str(error), text) from None
 
@@ -165,7 +166,8 @@ class CudaDevice(Device):
     def native(self, steps: Sequence[Step], slots: int, scalars: str = "") -> CudaPlan:
         return CudaPlan(self, steps)
 
-    def launch(self, program: Program, addresses: Sequence[int], scalars: Sequence[float], iterations: int) -> None:
+    def launch(self, program: CompiledKernel, addresses: Sequence[int], scalars: Sequence[float],
+               iterations: int) -> None:
         if not iterations:
             return  # the driver refuses an empty grid
         driver = self.queue.use()
@@ -176,7 +178,7 @@ class CudaDevice(Device):
             raise LaunchError(f"{error} in kernel {program.name} on device {self.name}{_consequence(error)}\n\n"
                               f"{program.source}") from None
 
-    def launch_timed(self, program: Program, addresses: Sequence[int], scalars: Sequence[float],
+    def launch_timed(self, program: CompiledKernel, addresses: Sequence[int], scalars: Sequence[float],
                      iterations: int) -> float:
         """As ``launch``, but wait for it; the seconds it took by the GPU's clock."""
         driver, stream = self.queue.use(), self.queue.stream
@@ -234,7 +236,7 @@ class Loaded:
     """A kernel that can be launched: its function, and room for the values of its parameters, which the driver copies
     when it is asked to launch."""
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: CompiledKernel) -> None:
         self.module, self.function = program.owner
         self.threads = 1
         arrays, dtypes = 0, list[DType]()
@@ -268,7 +270,7 @@ class Loaded:
         return [float(x) if dtype.is_float else int(x) for dtype, x in zip(self.dtypes, numbers, strict=True)]
 
 
-def loaded(program: Program) -> Loaded:
+def loaded(program: CompiledKernel) -> Loaded:
     """The program's, made when it is first asked for."""
     if not isinstance(program.owner, Loaded):
         program.owner = Loaded(program)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(eq=False, slots=True)
-class Program:
+class CompiledKernel:
     """A compiled kernel. ``source`` is the text its compiler got, which may hold other kernels too, ``owner`` whatever
     keeps the code or stands for it. ``address``: on devices whose ``native`` is a ``NativeProgram``, that of a function
     with the CPU form's signature (``kernel/ir.py``). ``kernel`` is filled in by ``Device.compile``."""
@@ -75,7 +75,7 @@ class Device:
         """``nbytes`` bytes of undefined contents. Raises ``OutOfMemoryError``."""
         return Buffer(self.name, nbytes)
 
-    def compile(self, kernels: Sequence[Kernel]) -> list[Program]:
+    def compile(self, kernels: Sequence[Kernel]) -> list[CompiledKernel]:
         """Programs for ``kernels``, in their order; their names differ. Raises ``CompileError``."""
         programs = self.compile_text(self.source(kernels), [kernel.name for kernel in kernels])
         if len(programs) != len(kernels):
@@ -92,7 +92,7 @@ class Device:
         """The text of one kernel for people to read (DEBUG=4), in ``language``."""
         return self.source([kernel])
 
-    def compile_text(self, text: str, names: Sequence[str]) -> list[Program]:
+    def compile_text(self, text: str, names: Sequence[str]) -> list[CompiledKernel]:
         """Programs for the functions ``names`` that ``text`` defines, in this order. Raises ``CompileError`` with what
         the compiler said; who realises adds device, kernel and source."""
         raise NotImplementedError(f"device {self.name} compiles no kernels")
@@ -102,7 +102,7 @@ class Device:
         and with compilers, for which the code would be the same. Empty: nothing is restored."""
         return ""
 
-    def restore(self, key: str, names: Sequence[str]) -> list[Program] | None:
+    def restore(self, key: str, names: Sequence[str]) -> list[CompiledKernel] | None:
         """The functions ``names`` of the object code that an earlier process kept under ``key`` (``owner.key`` of its
         programs), in this order, or None if it is gone."""
         return None
@@ -111,12 +111,13 @@ class Device:
         """The machine code of a program's source, to read (DEBUG=7); empty if the device can't show it."""
         return ""
 
-    def launch(self, program: Program, addresses: Sequence[int], scalars: Sequence[float], iterations: int) -> None:
+    def launch(self, program: CompiledKernel, addresses: Sequence[int], scalars: Sequence[float],
+               iterations: int) -> None:
         """Queue one run of a program: ``iterations`` of its parallel loop, or workgroups of its grid. Runs happen in
         the order in which they were queued."""
         raise NotImplementedError(f"device {self.name} runs no kernels")
 
-    def launch_timed(self, program: Program, addresses: Sequence[int], scalars: Sequence[float],
+    def launch_timed(self, program: CompiledKernel, addresses: Sequence[int], scalars: Sequence[float],
                      iterations: int) -> float:
         """As ``launch``, but wait for it; the seconds it took."""
         self.synchronize()

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from minigrad.runtime import pool
-from minigrad.runtime.device import Program
+from minigrad.runtime.device import CompiledKernel
 from minigrad.runtime.locks import run_lock
 
 
@@ -26,7 +26,7 @@ class Step:
     iterations worth a thread, 0 for a kernel that runs on the calling thread alone; ``work``: its scalar operations.
     """
 
-    program: Program
+    program: CompiledKernel
     arrays: tuple[int | tuple[int, int], ...]
     scalars: tuple[int, ...] = ()
     iterations: int = 1

@@ -26,7 +26,7 @@ from minigrad.runtime import llvm
 from minigrad.runtime.allocator import LINE
 from minigrad.runtime.allocator import memory as host
 from minigrad.runtime.buffer import Buffer, DeviceBuffer, DeviceMemory
-from minigrad.runtime.device import Device, Program, compile_error
+from minigrad.runtime.device import CompiledKernel, Device, compile_error
 from minigrad.runtime.launches import Launches, argument, blame
 from minigrad.target import AVX2, GPU, Target
 
@@ -140,7 +140,7 @@ class OpenCLDevice(Device):
     def source(self, kernels: Sequence[Kernel]) -> str:
         return render_opencl(kernels)
 
-    def compile_text(self, text: str, names: Sequence[str]) -> list[Program]:
+    def compile_text(self, text: str, names: Sequence[str]) -> list[CompiledKernel]:
         """Programs for the kernels ``names`` that OpenCL C ``text`` defines. The driver keeps what it compiled."""
         cl = _opencl()
         self.check_process()
@@ -155,7 +155,7 @@ class OpenCLDevice(Device):
             clang_like = re.sub(r"error: (\S+?:\d+:\d+)", r"\1: error", log)
             raise compile_error(self.name, blame(clang_like, text, names), log, text) from None
         try:
-            return [Program(name, 0, text, None, cl.Kernel(program, name)) for name in names]
+            return [CompiledKernel(name, 0, text, None, cl.Kernel(program, name)) for name in names]
         except cl.Error as error:
             raise compile_error(self.name, ", ".join(names), str(error), text) from None
 
@@ -164,10 +164,11 @@ class OpenCLDevice(Device):
     def native(self, steps: Sequence[Step], slots: int, scalars: str = "") -> Launches:
         return LaunchesInPlace(self, steps) if self.host_memory else Launches(self, steps)
 
-    def launch(self, program: Program, addresses: Sequence[int], scalars: Sequence[float], iterations: int) -> None:
+    def launch(self, program: CompiledKernel, addresses: Sequence[int], scalars: Sequence[float],
+               iterations: int) -> None:
         self._enqueue(program, addresses, scalars, iterations)
 
-    def launch_timed(self, program: Program, addresses: Sequence[int], scalars: Sequence[float],
+    def launch_timed(self, program: CompiledKernel, addresses: Sequence[int], scalars: Sequence[float],
                      iterations: int) -> float:
         event = self._enqueue(program, addresses, scalars, iterations)
         event.wait()
@@ -177,7 +178,8 @@ class OpenCLDevice(Device):
         self.check_process()
         self.queue.finish()
 
-    def _enqueue(self, program: Program, addresses: Sequence[int], scalars: Sequence[float], iterations: int) -> Any:
+    def _enqueue(self, program: CompiledKernel, addresses: Sequence[int], scalars: Sequence[float],
+                 iterations: int) -> Any:
         cl = _opencl()
         self.check_process()
         kernel = program.kernel

@@ -22,7 +22,7 @@ from minigrad.errors import DeviceUnavailable, LaunchError
 from minigrad.render.cuda import render_cuda
 from minigrad.runtime import cache, cc
 from minigrad.runtime.cuda import with_settings
-from minigrad.runtime.device import Device, Program, compile_error
+from minigrad.runtime.device import CompiledKernel, Device, compile_error
 from minigrad.runtime.launches import blame
 from minigrad.runtime.locks import run_lock
 from minigrad.target import CUDA, Target
@@ -70,7 +70,7 @@ class CudaEmulationDevice(Device):
     def source(self, kernels: Sequence[Kernel]) -> str:
         return render_cuda(kernels)
 
-    def compile_text(self, text: str, names: Sequence[str]) -> list[Program]:
+    def compile_text(self, text: str, names: Sequence[str]) -> list[CompiledKernel]:
         """Programs for the kernels ``names`` that CUDA ``text`` defines."""
         threads = {name: int(bound) for _, bound, name in _HEAD.findall(text)}
         for name in names:
@@ -78,8 +78,8 @@ class CudaEmulationDevice(Device):
                 raise compile_error(self.name, name, "the source does not define it", text)
         unit = translation_unit(text, {name: threads[name] for name in names})
         library = self._library(unit, text, names)
-        return [Program(name, ctypes.cast(getattr(library, f"emulate_{name}"), ctypes.c_void_p).value or 0, text, None,
-                        library) for name in names]
+        addresses = [ctypes.cast(getattr(library, f"emulate_{name}"), ctypes.c_void_p).value or 0 for name in names]
+        return [CompiledKernel(name, at, text, None, library) for name, at in zip(names, addresses, strict=True)]
 
     def _library(self, unit: str, text: str, names: Sequence[str]) -> ctypes.CDLL:
         command = compiler()
@@ -112,7 +112,8 @@ class CudaEmulationDevice(Device):
         memory = mmap(-1, STACKS)
         return memory, ctypes.addressof(ctypes.c_char.from_buffer(memory))
 
-    def launch(self, program: Program, addresses: Sequence[int], scalars: Sequence[float], iterations: int) -> None:
+    def launch(self, program: CompiledKernel, addresses: Sequence[int], scalars: Sequence[float],
+               iterations: int) -> None:
         """Run ``iterations`` blocks. Raises ``LaunchError`` if threads diverge at a barrier or misuse shared memory."""
         if not iterations:
             return
@@ -126,7 +127,7 @@ class CudaEmulationDevice(Device):
                               f"{_numbered(program.source)}")
 
 
-def _letter(program: Program, position: int, number: float) -> str:
+def _letter(program: CompiledKernel, position: int, number: float) -> str:
     """How a run-time number is packed: by the kernel's type, or, of a kernel that is only text, its own."""
     if program.kernel is None:
         return "d" if isinstance(number, float) else "q"

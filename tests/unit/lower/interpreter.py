@@ -11,7 +11,7 @@ import numpy as np
 from minigrad.kernel.interpret import interpret
 from minigrad.kernel.ir import Kernel
 from minigrad.kernel.verify import verify
-from minigrad.runtime.device import Device, Program
+from minigrad.runtime.device import CompiledKernel, Device
 from minigrad.target import GPU
 
 
@@ -21,15 +21,16 @@ class Interpreter(Device):
     name = "INTERPRETER"
     target = GPU
 
-    def compile(self, kernels: Sequence[Kernel]) -> list[Program]:
+    def compile(self, kernels: Sequence[Kernel]) -> list[CompiledKernel]:
         """Nothing but a check."""
-        return [Program(k.name, kernel=verify(k)) for k in kernels]
+        return [CompiledKernel(k.name, kernel=verify(k)) for k in kernels]
 
     def source(self, kernels: Sequence[Kernel]) -> str:
         """None: the loop nest is what runs."""
         return ""
 
-    def launch(self, program: Program, addresses: Sequence[int], scalars: Sequence[float], iterations: int) -> None:
+    def launch(self, program: CompiledKernel, addresses: Sequence[int], scalars: Sequence[float],
+               iterations: int) -> None:
         """The workgroups one after another."""
         assert program.kernel is not None
         arrays = []

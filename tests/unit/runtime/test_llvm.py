@@ -7,7 +7,7 @@ import pytest
 from minigrad import config
 from minigrad.errors import CompileError
 from minigrad.runtime import llvm
-from minigrad.runtime.device import Program
+from minigrad.runtime.device import CompiledKernel
 from minigrad.runtime.native import Step
 
 
@@ -198,4 +198,4 @@ def test_a_session_goes_with_the_last_of_its_code(cpu, add_text, monkeypatch):
 
 
 def llvm_program(name, module):
-    return Program(name, module.addresses[name], "", None, module)
+    return CompiledKernel(name, module.addresses[name], "", None, module)
