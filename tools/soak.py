@@ -206,7 +206,7 @@ def run(name: str, mode: str, count: int, hooked: int) -> bool:
     print(f"{name}, {mode}: {count} steps, {seconds * 1e6:.0f} µs each")
     print(" ".join(f"{column:>11}" for column in samples))
     for line in zip(*samples.values()):
-        print(" ".join(f"{number:11}" for number in line))
+        print(" ".join(f"{number:11}" for number in line), flush=True)
     wrong = growth(samples) + differences(name, mode, hooked)
     print(f"{name}, {mode}:", ", ".join(wrong) or "no growth; same losses under a profiler and a debugger", flush=True)
     return not wrong
