@@ -1,7 +1,7 @@
 """Stage: beside the house. In: the training programs of ``examples/``, in a plain loop and under ``minigrad.jit``. Out:
 a table of what is alive and how full the caches are as thousands of steps go by, and whether anything grew; and whether
 the losses stay the same to the bit while a profiler or a debugger holds all local variables.
-``python tools/soak.py`` takes half an hour; the exit code is 1 if anything grew or differed.
+``python tools/soak.py`` takes ten minutes; the exit code is 1 if anything grew or differed.
 Next: ``tests/unit/tools/test_soak.py``."""
 
 from __future__ import annotations
@@ -206,7 +206,7 @@ def run(name: str, mode: str, count: int, hooked: int) -> bool:
     print(f"{name}, {mode}: {count} steps, {seconds * 1e6:.0f} µs each")
     print(" ".join(f"{column:>11}" for column in samples))
     for line in zip(*samples.values()):
-        print(" ".join(f"{number:11}" for number in line))
+        print(" ".join(f"{number:11}" for number in line), flush=True)
     wrong = growth(samples) + differences(name, mode, hooked)
     print(f"{name}, {mode}:", ", ".join(wrong) or "no growth; same losses under a profiler and a debugger", flush=True)
     return not wrong
