@@ -6,11 +6,13 @@ Next: ``program.py``."""
 from __future__ import annotations
 
 import sys
+import sysconfig
 import types
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from operator import getitem
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,15 +26,23 @@ MOST_ITEMS = 10_000
 MOST_BYTES = 1 << 20
 """Bytes of a NumPy array that are compared at each call."""
 
-_OURS = __name__.partition(".")[0]
+_LIBRARIES = (str(Path(__file__).resolve().parents[1]), *[sysconfig.get_path(name) for name in (
+    "stdlib", "platstdlib", "purelib", "platlib")], "<frozen ")
+"""Where library code comes from: this package, Python's own modules, and what is installed."""
+
 _MISSING = object()
 
 
-def _is_library(module: str | None, file: str = "") -> bool:
-    """Whether code is nobody's own: it has no variables that a program changes."""
-    root = (module or "").partition(".")[0]
-    return root in (_OURS, "numpy") or (root in sys.stdlib_module_names and root != "__main__") or (
-        "site-packages" in file or "dist-packages" in file)
+def _is_library(file: str | None) -> bool:
+    """Whether code of this file is nobody's own: it has no variables that a program changes."""
+    return file is not None and file.startswith(_LIBRARIES)
+
+
+def _file_of(module: str) -> str | None:
+    """The file of a module; of one that has none, like those written in C, what stands for Python's own."""
+    if module == "__main__" or module not in sys.modules:
+        return None
+    return getattr(sys.modules[module], "__file__", None) or "<frozen >"
 
 
 class Surroundings:
@@ -169,7 +179,7 @@ class Surroundings:
         elif isinstance(value, property):
             yield from [(path, f) for f in (value.fget, value.fset) if f is not None]
         elif isinstance(value, types.ModuleType):
-            if not _is_library(value.__name__, getattr(value, "__file__", None) or ""):
+            if not _is_library(_file_of(value.__name__)):
                 yield from self._named(path, vars(value), free)
         elif isinstance(value, type):
             yield from self._of_class(path, value, free)
@@ -190,15 +200,18 @@ class Surroundings:
     def _of_function(self, path: str, function: types.FunctionType) -> Iterator[tuple[str, Any]]:
         code = function.__code__
         names = self._named_in(code)
-        if _is_library(function.__module__, code.co_filename):
-            return
+        library = _is_library(code.co_filename)
         for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
             try:
                 content = cell.cell_contents
             except ValueError:  # not assigned yet
                 continue
+            if library and not isinstance(content, types.FunctionType | types.MethodType | partial):
+                continue  # but for what a decorator wraps, its variables are its own
             self._note(self._attributes, cell, "cell_contents", content, name)
             yield name, content
+        if library:
+            return
         yield from self._named("", function.__globals__, frozenset(), names)
         yield f"the defaults of {path}", function.__defaults__ or ()
         yield f"the defaults of {path}", function.__kwdefaults__ or ()
@@ -226,7 +239,7 @@ class Surroundings:
 
     def _of_class(self, path: str, cls: type, free: frozenset[str]) -> Iterator[tuple[str, Any]]:
         for base in cls.__mro__[:-1]:  # what makes objects is walked where code names the class
-            library = _is_library(base.__module__, getattr(sys.modules.get(base.__module__), "__file__", None) or "")
+            library = _is_library(_file_of(base.__module__))
             for name, value in list(vars(base).items()):
                 if library:  # its methods may read attributes of an object
                     value = getattr(value, "__func__", value)

@@ -208,7 +208,7 @@ def scalar(value: Any, dtype: DType | None = None, device: Any = None) -> Tensor
 def scalars(compute: Callable[[], Sequence[Any]], dtype: DType, device: Any = None) -> list[Tensor | None]:
     """Run-time arguments of the values that ``compute`` gives, None for None. ``minigrad.jit`` asks it at each call.
 
-    >>> scalars(lambda: (0.5, None), float32)
+    >>> scalars(lambda: (0.5, None), dtypes.float32)
     [tensor(0.5000), None]
     """
     capture = capturing()
