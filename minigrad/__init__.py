@@ -18,7 +18,6 @@ from types import ModuleType
 from typing import Any
 
 from minigrad import autograd, config
-from minigrad import jit as _jit
 from minigrad import tensor as _tensor
 from minigrad.autograd import (
     enable_grad,
@@ -90,9 +89,9 @@ class _CallableModule(ModuleType):
         return getattr(self, self.__name__.rpartition(".")[2])(*args, **options)
 
 
-config.__class__ = _tensor.__class__ = _jit.__class__ = _CallableModule
+config.__class__ = _tensor.__class__ = _CallableModule
 
-_SUBPACKAGES = ("backends", "cuda", "nn", "optim", "utils")
+_SUBPACKAGES = ("backends", "cuda", "jit", "nn", "optim", "utils")
 
 __all__ = [
     "Generator", "Size", "Tensor", "autograd", "bfloat16", "bool", "composite", "config", "default_generator",
