@@ -309,6 +309,9 @@ class Jit:
         return found
 
 
+Surroundings.wrappers += (Jit,)
+
+
 def _parts(args: tuple[Any, ...], named: dict[str, Any]) -> tuple[list[Tensor], Any]:
     """The Tensors among the arguments and the structure around them; if all arguments are Tensors, their number."""
     tensors: list[Tensor] = []

@@ -5,6 +5,7 @@ Next: ``program.py``."""
 
 from __future__ import annotations
 
+import dis
 import sys
 import sysconfig
 import types
@@ -19,6 +20,7 @@ import numpy as np
 
 from minigrad.jit.trees import equal, is_plain
 from minigrad.tensor import Tensor
+from minigrad.tensor.composite import Composite
 
 MOST_ITEMS = 10_000
 """Items of one list or dictionary that are looked at."""
@@ -50,7 +52,11 @@ class Surroundings:
     be watched, if it can't.
 
     Each thing is watched where it was found: an item of a container, an attribute of an object, a container's length,
-    the contents of an array. Plain values may be replaced by equal ones. """
+    the contents of an array. Plain values may be replaced by equal ones.
+    ``wrappers``: classes of callables that stand for their ``function``, and change as they are called.
+    """
+
+    wrappers: tuple[Any, ...] = (Composite,)
 
     def __init__(self, roots: Sequence[tuple[str, Any]]) -> None:
         self.names: set[str] = set()
@@ -170,6 +176,8 @@ class Surroundings:
             yield path, value.__func__
             yield f"{path}.__self__" if not path.endswith(value.__name__) else path.removesuffix(
                 f".{value.__name__}"), value.__self__
+        elif isinstance(value, self.wrappers):
+            yield path, value.function
         elif isinstance(value, partial):
             yield path, value.func
             yield f"{path}.args", value.args
@@ -217,15 +225,15 @@ class Surroundings:
         yield f"the defaults of {path}", function.__kwdefaults__ or ()
 
     def _named_in(self, code: types.CodeType) -> set[str]:
-        """The names in a function's code and in that of the functions in it."""
-        names, codes = set(code.co_names), [code]
+        """The globals that a function's code and that of the functions in it use. All names in it, which may be those
+        of attributes, are noted."""
+        used, codes = set(), [code]
         while codes:
-            for constant in codes.pop().co_consts:
-                if isinstance(constant, types.CodeType):
-                    names.update(constant.co_names)
-                    codes.append(constant)
-        self.names |= names
-        return names
+            code = codes.pop()
+            self.names.update(code.co_names)
+            used |= {i.argval for i in dis.get_instructions(code) if i.opname in ("LOAD_GLOBAL", "LOAD_NAME")}
+            codes += [constant for constant in code.co_consts if isinstance(constant, types.CodeType)]
+        return used
 
     def _named(self, path: str, space: Any, free: frozenset[str], names: Iterable[str] | None = None,
                ) -> Iterator[tuple[str, Any]]:

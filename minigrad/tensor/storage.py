@@ -90,7 +90,7 @@ class Storage:
 
     def array(self) -> np.ndarray:
         """The value as a NumPy array on the same memory, computed if it was pending."""
-        look("this")
+        look("a line of it")
         lazy = self.lazy
         if lazy.buffer is None:
             compute(lazy, "this")

@@ -351,6 +351,27 @@ def test_methods() -> None:
     assert reference() is None, "a jitted method keeps its object alive"
 
 
+def test_a_script() -> None:
+    """As a program has it: all is global, and the function's name is that of a method it calls."""
+    program = """
+import minigrad
+from minigrad import nn, optim
+model = nn.Linear(2, 1)
+optimizer = optim.SGD(model.parameters(), lr=0.1)
+@minigrad.jit
+def step(x, y):
+    optimizer.zero_grad()
+    loss = ((model(x) - y) ** 2).mean()
+    loss.backward()
+    optimizer.step()
+    return loss
+losses = [step(minigrad.ones(4, 2), minigrad.ones(4, 1)).item() for _ in range(6)]
+"""
+    space: dict[str, Any] = {"__name__": "__main__"}
+    exec(compile(program, "script.py", "exec"), space)
+    assert len(space["step"].variants) == 1 and space["losses"][-1] < space["losses"][0]
+
+
 def test_nested() -> None:
     inner = minigrad.jit(lambda x: x * 2)
     outer = minigrad.jit(lambda x: inner(x) + 1)

@@ -150,3 +150,45 @@ def test_loops_and_shared_things() -> None:
     assert around.same()
     ring[0] = 2
     assert not around.same()
+
+
+counter = [0]
+
+
+def test_attributes_are_no_globals() -> None:
+    """``thing.counter`` says nothing of a global of that name; ``counter`` alone does."""
+    thing = Named(counter=1)
+
+    def attribute() -> Any:
+        return thing.counter
+
+    def variable() -> Any:
+        return [counter for _ in range(2)]
+
+    attributes, variables = Surroundings([("f", attribute)]), Surroundings([("f", variable)])
+    counter.append(1)
+    assert attributes.same() and variables.difference() == "counter"
+
+
+def test_jitted_functions_and_composites_stand_for_their_functions() -> None:
+    """What they keep of their calls is no surroundings; what their functions reach is."""
+    scale = [2.0]
+
+    @minigrad.jit
+    def inner(x: Any) -> Any:
+        return x * scale[0]
+
+    @minigrad.composite
+    def twice(x: Any) -> Any:
+        return x * 2
+
+    def outer(x: Any) -> Any:
+        return inner(twice(x))
+
+    around = Surroundings([("f", outer)])
+    for _ in range(4):
+        inner(minigrad.ones(3))
+        twice(minigrad.ones(4)).realize()
+    assert around.same()
+    scale[0] = 3.0
+    assert around.difference() == "scale[0]"
