@@ -128,7 +128,7 @@ class PlanCache:
             if tiers.choose(pending, cost, self.sightings):
                 return None
             family = Family(len(pending.order))
-            family.rent, family.left = cost.run, float("inf") if config.get("TIERS") == 2 else cost.compile
+            family.rent, family.left = cost.rent, float("inf") if config.get("TIERS") == 2 else cost.compile
         elif family.left <= 0 or not config.get("TIERS"):
             return None
         program = family.direct

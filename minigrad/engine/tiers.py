@@ -9,8 +9,9 @@ Costs are in nanoseconds of the machine this was measured on (2 cores, AVX-512, 
     compile   COMPILE + COMPILE_NODE * nodes        a first step costs 1 to 2 ms a node, most of it in LLVM; a long
               chain that becomes a single kernel 0.2 to 0.6
     run       RUN + RUN_NODE * nodes + RUN_ELEMENT * elements that those nodes compute + RUN_PRODUCT * products of
-              expanded operands, which a matrix product sums. Tier 0 takes a tenth longer for them; the whole is
-              counted, so that a product which comes again and again is compiled after some twenty runs
+              expanded operands, which a matrix product sums: what one takes longer than when it is compiled
+    rent      the same with PRODUCT in place of RUN_PRODUCT, all that a product takes: if it comes again and again,
+              it is compiled after some twenty runs
 
 - A graph of few nodes is compiled at once: people look at its kernel, and it is likely to come again. Unless graphs of
   the same structure came with another size before: then sizes vary, and this one need not come again either.
@@ -30,7 +31,7 @@ from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import MOVEMENT, Op
 
 COMPILE, COMPILE_NODE = 20_000_000, 1_000_000
-RUN, RUN_NODE, RUN_ELEMENT, RUN_PRODUCT = 15_000, 50.0, 0.5, 0.005
+RUN, RUN_NODE, RUN_ELEMENT, RUN_PRODUCT, PRODUCT = 15_000, 50.0, 0.5, 0.0005, 0.005
 MANY = 256
 CAPACITY = 4096
 """Structures remembered."""
@@ -52,6 +53,11 @@ class Cost(NamedTuple):
     def run(self) -> float:
         """Nanoseconds of one run by tier 0."""
         return RUN + RUN_NODE * self.nodes + RUN_ELEMENT * self.elements + RUN_PRODUCT * self.products
+
+    @property
+    def rent(self) -> float:
+        """Nanoseconds that one run by tier 0 pays towards compiling."""
+        return self.run + (PRODUCT - RUN_PRODUCT) * self.products
 
 
 def cost_of(order: Sequence[LazyBuffer]) -> Cost:
