@@ -39,6 +39,9 @@ MOST_DIFFERENCES = 3
 """Recordings one after another that differ though nothing outside has changed."""
 
 
+AS_IT_IS = object()
+
+
 class Variant:
     """A program, and when it may run: if ``around`` is as it was, and the gradients of its ``owners`` are there or not
     as they were. It is ``ready`` when a second recording did the same; ``differed`` counts those that did not.
@@ -73,7 +76,8 @@ class Kind:
 
 class Jit:
     """A function that runs as one program; see ``jit``. ``variants``: the programs it knows; ``reason``: why the last
-    call that was not one of them was not (None if there was none)."""
+    call that was not one of them was not (None if there was none); ``given_up``: why it is called as it is from now on
+    (None if it is not)."""
 
     def __init__(self, function: Callable[..., Any], donate: Sequence[int] = ()) -> None:
         update_wrapper(self, function)
@@ -83,7 +87,7 @@ class Jit:
         self.reason: str | None = None
         self._new_kinds = 0
         self._changes: dict[str, int] = {}
-        self._hopeless: str | None = None
+        self.given_up: str | None = None
         self.attribute = self.name
 
     def __repr__(self) -> str:
@@ -124,21 +128,26 @@ class Jit:
         """Record anew from the next call on."""
         self.known.clear()
         self._changes.clear()
-        self._new_kinds, self._hopeless = 0, None
+        self._new_kinds, self.given_up = 0, None
 
     # --- a call
 
     def __call__(self, *args: Any, **named: Any) -> Any:
         """Call the function."""
-        if several:
-            with computing:
-                return self._call(args, named)
-        return self._call(args, named)
+        trace = thread.trace
+        if self.given_up is None and trace.capture is None and not tracing.names and config.get("REPLAY"):
+            if several:
+                with computing:
+                    result = self._call(args, named)
+            else:
+                result = self._call(args, named)
+            if result is not AS_IT_IS:
+                return result
+        return self.function(*args, **named)
 
     def _call(self, args: tuple[Any, ...], named: dict[str, Any]) -> Any:
-        trace = thread.trace
-        if self._hopeless or trace.capture is not None or tracing.names or not config.get("REPLAY"):
-            return self.function(*args, **named)
+        """What the function returns, by a program or recorded; ``AS_IT_IS`` if it is to be called in the ordinary way,
+        which takes no lock."""
         tensors, structure = _parts(args, named)
         key = structure, mode.enabled, get_default_dtype(), get_default_device(), _looks(tensors) if tensors else None
         kind = self.known.get(key)
@@ -148,7 +157,7 @@ class Jit:
                     continue
                 program = variant.program
                 if program is None:
-                    return self.function(*args, **named)
+                    return AS_IT_IS
                 values = [value_of(t) for t in tensors] if tensors else ()
                 if thread.trace.path:
                     thread.trace.stop("")
@@ -191,7 +200,7 @@ class Jit:
                 return self._recorded((args, named), structure, self._kind(key), tensors, around)
             why = refused
         self._say(why)
-        return self.function(*args, **named)
+        return AS_IT_IS
 
     def _recorded(self, given: tuple[tuple[Any, ...], dict[str, Any]], structure: Any, kind: Kind,
                   tensors: Sequence[Tensor], around: Surroundings) -> Any:
@@ -292,7 +301,7 @@ class Jit:
                           "or keep it in a tensor")
 
     def _give_up(self, why: str) -> None:
-        self._hopeless = self.reason = why
+        self.given_up = self.reason = why
         self.known.clear()
         warnings.warn(f"minigrad.jit: {self.name}() is called in the ordinary way from now on: {why}", stacklevel=4)
 
@@ -332,7 +341,8 @@ def _looks(tensors: Sequence[Tensor]) -> tuple[Any, ...]:
     for t in tensors:
         if t._spec is not None:
             t.realize()
-        looks.append((t._shape(), t.dtype, t._storage.lazy.device, t._requires_grad, t._grad is None))
+        gradient = t._requires_grad and (t._edge is None, t._view is None)
+        looks.append((t._shape(), t.dtype, t._storage.lazy.device, gradient, t._grad is None))
     if len(tensors) > 1:
         ids = [id(t) for t in tensors]
         if len(set(ids)) < len(ids):

@@ -24,19 +24,6 @@ class Place:
     kind: str
     what: Any
 
-    def storage(self, arguments: Sequence[Tensor]) -> Storage | None:
-        """The Storage, if there is one now."""
-        if self.kind == HELD:
-            return self.what
-        if self.kind == ARGUMENT:
-            return arguments[self.what]._storage
-        gradient = self.owner(arguments)._grad
-        return None if gradient is None or gradient._view is not None else gradient._storage
-
-    def owner(self, arguments: Sequence[Tensor]) -> Tensor:
-        """The Tensor whose gradient it is."""
-        return arguments[self.what] if type(self.what) is int else self.what
-
     def name(self) -> tuple[str, int]:
         """What tells it from others."""
         return self.kind, self.what if type(self.what) is int else id(self.what)

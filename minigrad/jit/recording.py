@@ -75,7 +75,7 @@ class Recording:
             for tensor, _, gradient in self.owners:
                 tensor._grad = gradient
             raise
-        self.final = {id(s): s.lazy for s, _, _ in capture.written.values()}
+        self.final = {id(s): s.lazy for s, _ in capture.written.values()}
         self._carry_out()
         self._carry_over(given, inner)
         if not (self.problem or self.open or self.changed):
@@ -131,6 +131,8 @@ class Recording:
         """What it returned, and the gradients it made."""
         self.results: list[Tensor] = []
         self.structure = flatten(returned, self.results)
+        returned_on = {id(t._storage) for t in self.results}
+        self.donate = [i for i in self.donate if id(self.inner[i]._storage) not in returned_on]
         self.new_gradients = [(place, t._grad) for t, place, g in self.owners if t._grad is not g]
         new = next((v for v in statics(self.structure) if not is_plain(v) and not self.around.reaches(v)), None)
         if new is not None:
@@ -150,7 +152,7 @@ class Recording:
         drawn = [leaf for _, leaves in self.capture.before for leaf in leaves]
         self.drawn_at = {id(leaf): i for i, leaf in enumerate(drawn)}
         self.kept: dict[int, LazyBuffer] = {}
-        wanted = [s.lazy for s, _, _ in self.capture.written.values()]
+        wanted = [s.lazy for s, _ in self.capture.written.values()]
         wanted += [g._storage.lazy for _, g in self.new_gradients if g is not None]
         if not self.open:
             wanted += [t._storage.lazy for t in self.results]
@@ -165,10 +167,9 @@ class Recording:
         for leaf in pending.leaves:
             if self._is_constant(leaf):
                 self._keep(leaf)
-        returned = {id(t._storage) for t in self.results}
         for i in self.donate:
             storage = self.inner[i]._storage
-            if id(storage) not in self.capture.written and id(storage) not in returned:
+            if id(storage) not in self.capture.written:
                 storage.put(donated(storage.lazy))
         watch: list[Run] = []
         realise(wanted, watch)
@@ -188,7 +189,7 @@ class Recording:
 
     def _carry_out(self) -> None:
         """Change what is outside: arguments, of which the function saw copies, and memory that NumPy sees."""
-        for storage, old, _ in self.capture.written.values():
+        for storage, old in self.capture.written.values():
             place = self.places.get(id(storage))
             if place is None:
                 continue
@@ -312,7 +313,7 @@ class Recording:
         given_out = {id(t._storage) for t in self.results}
         given_out |= {id(g._storage) for _, g in self.new_gradients if g is not None}
         unknown = []
-        for storage, _, _ in self.capture.written.values():
+        for storage, _ in self.capture.written.values():
             place = self.places.get(id(storage))
             if place is not None:
                 program.writes.append((place, self._value(program, storage)))

@@ -12,7 +12,6 @@ import types
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from operator import getitem
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +44,20 @@ def _file_of(module: str) -> str | None:
     if module == "__main__" or module not in sys.modules:
         return None
     return getattr(sys.modules[module], "__file__", None) or "<frozen >"
+
+
+def _free_of(thing: Any) -> frozenset[str]:
+    """The names of what need not be watched below an object, as its class says, and no class that it is made of: those
+    made of it may use the same things in another way."""
+    found: frozenset[str] = vars(type(thing)).get("__jit_free__", frozenset())
+    return found
+
+
+def _item(container: Any, key: Any) -> Any:
+    """An item; of a dictionary that makes those that it lacks, none is made."""
+    if isinstance(container, dict):
+        return dict.get(container, key, _MISSING)
+    return container[key]
 
 
 class Surroundings:
@@ -81,6 +94,7 @@ class Surroundings:
         self._items: tuple[list[Any], list[Any], list[Any], list[str]] = ([], [], [], [])
         self._attributes: tuple[list[Any], list[Any], list[Any], list[str]] = ([], [], [], [])
         self._lengths: tuple[list[Any], list[int], list[str]] = ([], [], [])
+        self._sets: list[tuple[set[Any], frozenset[Any], str]] = []
         self._arrays: list[tuple[np.ndarray, bytes, str]] = []
 
     def reaches(self, thing: Any) -> bool:
@@ -116,12 +130,17 @@ class Surroundings:
             terms.append(f"{t}._storage is {name(storage)} and {t}._requires_grad is {flag}")
         for i, (container, key) in enumerate(zip(*self._items[:2], strict=True)):
             written = repr(key) if type(key) in (str, int) else name(key)
-            terms.append(f"{name(container)}[{written}] is item{i}")
+            if isinstance(container, dict) and type(container) is not dict:
+                terms.append(f"get({name(container)}, {written}) is item{i}")
+            else:
+                terms.append(f"{name(container)}[{written}] is item{i}")
         for i, (place, key) in enumerate(zip(*self._attributes[:2], strict=True)):
             terms.append(f"{name(place)}.{key} is attribute{i}")
         terms += [f"len({name(container)}) == {n}" for container, n, _ in zip(*self._lengths, strict=True)]
+        terms += [f"{name(container)} == {name(content)}" for container, content, _ in self._sets]
         if self._arrays:
             terms.append("False")
+        space["get"] = dict.get
         space |= {f"item{i}": value for i, value in enumerate(self._items[2])}
         space |= {f"attribute{i}": value for i, value in enumerate(self._attributes[2])}
         exec(f"def check():\n return {' and '.join(terms) or True}", space)
@@ -135,7 +154,7 @@ class Surroundings:
             if tensor._storage is not storage or tensor._requires_grad != requires_grad:
                 return name
         for what, (places, keys, values, paths), get in (
-                ("item", self._items, getitem), ("attribute", self._attributes, getattr)):
+                ("item", self._items, _item), ("attribute", self._attributes, getattr)):
             for i, (place, key, value, path) in enumerate(zip(places, keys, values, paths, strict=True)):
                 try:
                     now = get(place, key)
@@ -147,6 +166,9 @@ class Surroundings:
                     values[i] = self._space[f"{what}{i}"] = now
         for container, length, path in zip(*self._lengths, strict=True):
             if len(container) != length:
+                return path
+        for container, content, path in self._sets:
+            if container != content:
                 return path
         return next((path for array, content, path in self._arrays if array.tobytes() != content), None)
 
@@ -165,7 +187,7 @@ class Surroundings:
                 self.tensors.append(value)
                 self.tensor_names.append(path)
                 continue
-            stack += reversed([(p, v, free | getattr(value, "__jit_free__", frozenset()))
+            stack += reversed([(p, v, free | _free_of(value))
                                for p, v in self._inside(path, value, free)])
 
     def _inside(self, path: str, value: Any, free: frozenset[str]) -> Iterator[tuple[str, Any]]:
@@ -197,8 +219,8 @@ class Surroundings:
         elif isinstance(value, list | deque):
             yield from self._of_items(path, value, range(len(value)), value)
         elif isinstance(value, tuple | set | frozenset):
-            if not isinstance(value, tuple):
-                self._note_length(path, value)
+            if isinstance(value, set):
+                self._sets.append((value, frozenset(value), path))
             yield from [(f"{path}[{i}]", v) for i, v in enumerate(value)]
         elif isinstance(value, np.ndarray):
             self._note_array(path, value)
@@ -278,7 +300,7 @@ class Surroundings:
         inside = getattr(value, "__dict__", None)
         if isinstance(inside, dict):
             self._note_length(path, inside)  # a new attribute may hide one of the class
-            yield from self._named(path, inside, free | getattr(cls, "__jit_free__", frozenset()))
+            yield from self._named(path, inside, free | _free_of(value))
         for base in cls.__mro__:
             slots = vars(base).get("__slots__", ())
             for name in [slots] if isinstance(slots, str) else slots:

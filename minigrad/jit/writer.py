@@ -4,6 +4,7 @@ Next: ``recording.py``."""
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -59,7 +60,8 @@ class Writer:
         self.lines += [f"{self._owner(place)}._grad = {gradient}" for gradient, place in gradients]
         self.lines += [f"{self._name('count', count)}()" for count in program.after]
         for i in program.donated:
-            self.lines += [f"storage = arguments[{i}]._storage", "storage.put(donated(storage.lazy))"]
+            self.lines += [f"if arguments[{i}]._view is None:  # else its memory is not only its own",
+                           f"    storage = arguments[{i}]._storage", "    storage.put(donated(storage.lazy))"]
         if program.structure is TENSOR:
             self.lines.append(f"return {results[0]}")
         else:
@@ -143,8 +145,8 @@ class Writer:
                           f"    address{i} = buffer{i}.address"]
             buffers.append(f"buffer{i}")
             addresses.append(address)
-        numbers = [self._name("number", number) if not isinstance(number, float | int) or number != number else
-                   repr(number) for number in program.numbers]
+        numbers = [repr(number) if type(number) in (int, float, bool) and math.isfinite(number) else
+                   self._name("number", number) for number in program.numbers]
         for position, i in program.computed:
             numbers[position] = f"again[{i}]"
         for position, storage in program.watched:

@@ -9,7 +9,7 @@ from math import sqrt
 from typing import Any
 
 from minigrad.dtype import float64
-from minigrad.optim.optimizer import Optimizer, check_not_negative
+from minigrad.optim.optimizer import ASKED_ANEW, Optimizer, check_not_negative
 from minigrad.optim.precision import narrow, widen
 from minigrad.tensor import Tensor, composite, counted, maximum
 
@@ -59,6 +59,8 @@ class Adam(Optimizer):
     >>> p.detach()
     tensor([0.7500, 0.7500])
     """
+
+    __jit_free__ = ASKED_ANEW
 
     def __init__(self, params: Iterable[Any], lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999),
                  eps: float = 1e-8, weight_decay: float = 0, amsgrad: bool = False, *, foreach: bool | None = None,
@@ -137,6 +139,8 @@ class AdamW(Adam):
     >>> AdamW([nn.Parameter(ones(1))]).param_groups[0]["weight_decay"]
     0.01
     """
+
+    __jit_free__ = ASKED_ANEW
 
     def __init__(self, params: Iterable[Any], lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999),
                  eps: float = 1e-8, weight_decay: float = 1e-2, amsgrad: bool = False, *, maximize: bool = False,

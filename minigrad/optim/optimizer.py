@@ -30,6 +30,12 @@ def check_not_negative(name: str, value: Any) -> None:
         raise ValueError(f"Invalid {name}: {value}")
 
 
+ASKED_ANEW = frozenset(("lr", "step", "_constants", "_new_state"))
+"""What ``minigrad.jit`` need not watch of an optimizer whose ``__jit_free__`` this is: ``_arguments`` and ``counted``
+read and count it at each call, or it is a cache. A class that reads it in another way, like one that a user makes of
+``SGD``, does not have it: then it is watched, and a change is recorded."""
+
+
 class Optimizer:
     """Base class of optimizers: parameter groups, their hyperparameters, and the state of each parameter.
 
@@ -40,9 +46,6 @@ class Optimizer:
     >>> optimizer = optim.SGD(nn.Linear(2, 1).parameters(), lr=0.1)
     >>> optimizer.param_groups[0]["lr"] = 0.01
     """
-
-    __jit_free__ = frozenset(("lr", "step", "_constants", "_new_state"))
-    """What ``minigrad.jit`` need not watch: it is read anew at each call, or a cache."""
 
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
         if isinstance(params, Tensor):

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from minigrad.dtype import float64
-from minigrad.optim.optimizer import Optimizer, check_not_negative
+from minigrad.optim.optimizer import ASKED_ANEW, Optimizer, check_not_negative
 from minigrad.optim.precision import narrow, widen
 from minigrad.tensor import Tensor, composite
 
@@ -48,6 +48,8 @@ class SGD(Optimizer):
     >>> p.detach()
     tensor([0.7500, 0.7500])
     """
+
+    __jit_free__ = ASKED_ANEW
 
     def __init__(self, params: Iterable[Any], lr: float = 1e-3, momentum: float = 0, dampening: float = 0,
                  weight_decay: float = 0, nesterov: bool = False, *, maximize: bool = False,

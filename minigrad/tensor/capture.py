@@ -22,15 +22,15 @@ Again = tuple[Callable[[], Sequence[Any]], tuple[LazyBuffer, ...]]
 
 
 class Capture:
-    """One recording of the function called ``name``. ``written``: by id, each Storage that was written, its value and
-    its version before. ``copies``: by value, the copy that was read in place of memory that others may change, with the
+    """One recording of the function called ``name``. ``written``: by id, each Storage that was written and its
+    value before. ``copies``: by value, the copy that was read in place of memory that others may change, with the
     Storage. ``before``: what each call does before its run; ``after``: what it does when that succeeded."""
 
     __slots__ = ("after", "before", "copies", "name", "written")
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.written: dict[int, tuple[Storage, LazyBuffer, int]] = {}
+        self.written: dict[int, tuple[Storage, LazyBuffer]] = {}
         self.copies: dict[LazyBuffer, tuple[LazyBuffer, Storage]] = {}
         self.before: list[Again] = []
         self.after: list[Callable[[], None]] = []
@@ -52,7 +52,7 @@ class Capture:
             buffer = storage.lazy.buffer
             lazy = view.written(self.copy_of(storage) if buffer is not None and buffer.exported else storage.lazy, lazy)
         if id(storage) not in self.written:
-            self.written[id(storage)] = storage, storage.lazy, storage.version
+            self.written[id(storage)] = storage, storage.lazy
         storage.put(lazy)
         storage.version += 1
 
@@ -65,10 +65,11 @@ class Capture:
         return found[0]
 
     def undo(self) -> None:
-        """Give every Storage the value that it had before."""
-        for storage, lazy, version in self.written.values():
+        """Give every Storage the value that it had before. It is a new version: views remember what they saw of the
+        others."""
+        for storage, lazy in self.written.values():
             storage.put(lazy)
-            storage.version = version
+            storage.version += 1
 
     def refuse(self, what: str) -> NoReturn:
         """``RuntimeError``: Python code asks for a value, which is not known yet."""

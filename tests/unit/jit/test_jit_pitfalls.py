@@ -6,7 +6,10 @@ Next: ``test_surroundings.py``."""
 from __future__ import annotations
 
 import functools
+import itertools
 import random
+import sys
+import threading
 import time
 import warnings
 from collections.abc import Callable
@@ -565,3 +568,152 @@ def test_objects_that_are_returned() -> None:
         assert found is settings and doubled.tolist() == [2.0 * i] * 2
     with pytest.warns(UserWarning, match="returns a generator"):
         assert list(minigrad.jit(lambda x: (x[i] for i in range(2)))(ones()))[1].item() == 1.0
+
+
+def test_a_leaf_and_a_result_as_the_same_argument() -> None:
+    """A program that was recorded for a leaf sets its ``.grad``; through a computed argument the gradient flows on."""
+
+    def f(x: Any) -> Any:
+        return (x * x).sum()
+
+    def step(x: Any) -> None:
+        f(x).backward()
+
+    jitted = minigrad.jit(step)
+    for _ in range(4):
+        leaf = ones().requires_grad_()
+        jitted(leaf)
+        assert leaf.grad.tolist() == [2.0, 2.0]
+    source = ones().requires_grad_()
+    jitted(source * 3)
+    assert source.grad.tolist() == [18.0, 18.0]
+    row = minigrad.ones(3, 2, requires_grad=True)
+    jitted(row[1])
+    assert row.grad.tolist() == [[0.0, 0.0], [2.0, 2.0], [0.0, 0.0]]
+
+
+@pytest.mark.parametrize("tiers", [0, 2])
+def test_constants_that_are_no_finite_numbers(tiers: int) -> None:
+    """Also NumPy's numbers, which print in another way."""
+    with minigrad.config(TIERS=tiers):
+        jitted = minigrad.jit(lambda x: x.masked_fill(x > 1, float("-inf")).clamp(max=float("inf")) * np.float64(2.5))
+        scale = minigrad.jit(lambda x, n: x * n)
+        for _ in range(5):
+            assert jitted(minigrad.tensor([1.0, 2.0])).tolist() == [2.5, float("-inf")]
+            for n in (float("inf"), float("-inf"), np.float32(1.5), 2.0):
+                assert scale(ones(), n).tolist() == [float(n)] * 2
+            assert np.isnan(scale(ones(), float("nan")).tolist()).all()
+
+
+def test_what_is_donated_and_what_is_not() -> None:
+    step = minigrad.jit(lambda state, x: state * 2 + x, donate=0)
+    for _ in range(4):
+        step(ones(), ones())
+    whole = minigrad.ones(3, 2)
+    assert step(whole[1], ones()).tolist() == [3.0, 3.0]
+    assert whole.tolist() == [[1.0, 1.0]] * 3, "a view's memory is not only its own"
+    same = minigrad.jit(lambda state, x: (state, state.view(2, 1), x + 1), donate=0)
+    for _ in range(4):
+        state = ones()
+        found, column, _ = same(state, ones())
+        assert found is state and found.tolist() == [1.0, 1.0] and column.tolist() == [[1.0], [1.0]]
+
+
+def test_an_error_leaves_views_as_they_were() -> None:
+    """Which remember what they saw of a value that was taken back."""
+    w = minigrad.zeros(2, 2)
+    row = w[0]
+
+    @minigrad.jit
+    def step(fail: bool) -> Any:
+        w.add_(100 if fail else 1)
+        total = row.sum()
+        if fail:
+            raise ValueError("no")
+        return total
+
+    for i in range(4):
+        with pytest.raises(ValueError, match="no"):
+            step(True)
+        assert step(False).item() == 2.0 * (i + 1)
+        assert w.tolist() == [[i + 1.0] * 2] * 2
+
+
+def test_an_optimizer_of_ones_own() -> None:
+    """What a class says of the numbers that it asks for at each call does not hold for what is made of it."""
+
+    class Mine(optim.Optimizer):
+        def __init__(self, params: Any, lr: float) -> None:
+            super().__init__(params, {"lr": lr})
+
+        def step(self, closure: Any = None) -> None:
+            with minigrad.no_grad():
+                for group in self.param_groups:
+                    for p in group["params"]:
+                        p.sub_(p.grad * group["lr"])
+
+    class Halved(optim.SGD):
+        def step(self, closure: Any = None) -> None:
+            with minigrad.no_grad():
+                for p in self.param_groups[0]["params"]:
+                    p.sub_(p.grad * (self.param_groups[0]["lr"] / 2))
+
+    for kind, share in ((Mine, 1.0), (Halved, 0.5)):
+        w = minigrad.zeros(2, requires_grad=True)
+        opt = kind([w], lr=1.0)
+
+        @minigrad.jit
+        def step() -> None:
+            opt.zero_grad()  # noqa: B023
+            w.sum().backward()  # noqa: B023
+            opt.step()  # noqa: B023
+
+        expected = 0.0
+        for i in range(8):
+            opt.param_groups[0]["lr"] = 1.0 if i < 5 else 10.0
+            expected -= share * opt.param_groups[0]["lr"]
+            step()
+            assert w.tolist() == [expected] * 2
+
+
+def test_calls_from_several_threads() -> None:
+    """One state and one function: no update is lost, and none is done twice."""
+    total = minigrad.zeros(())
+    jitted = minigrad.jit(lambda x: total.add_(x).clone())
+    warm(jitted, minigrad.ones(()))
+    start, seen = total.item(), []
+
+    def work() -> None:
+        for _ in range(100):
+            seen.append(jitted(minigrad.ones(())).item())
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        workers = [threading.Thread(target=work) for _ in range(4)]
+        for w in workers:
+            w.start()
+        for w in workers:
+            w.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert total.item() == start + 400 and sorted(seen) == [start + i + 1 for i in range(400)]
+
+
+def test_what_is_called_as_it_is_keeps_no_other_thread_waiting() -> None:
+    """A function whose results need the tape may wait for another thread, which computes meanwhile."""
+    w, calls = minigrad.ones(2, requires_grad=True), itertools.count()
+
+    def forward(x: Any) -> Any:
+        if next(calls) > 1:  # the first two may be recorded, and one recording is made at a time
+            other = threading.Thread(target=lambda: (ones() * 3).sum().item())
+            other.start()
+            other.join(20)
+            assert not other.is_alive()
+        return w * x
+
+    threading.Thread(target=lambda: ones() * 3).start()
+    jitted = minigrad.jit(forward)
+    for _ in range(4):
+        assert jitted(ones()).tolist() == [1.0, 1.0]
+    assert next(calls) == 4

@@ -78,6 +78,9 @@ def changes() -> dict[str, tuple[Any, Callable[[Any], Any], bool]]:
         "dict key": ({"a": 1}, lambda x: x.update(b=2), True),
         "nested": ({"a": [{"b": (1, [2])}]}, lambda x: x["a"][0]["b"][1].append(3), True),
         "set": ({1, 2}, lambda x: x.add(3), True),
+        "set item": ({1, 2}, lambda x: (x.remove(1), x.add(3)), True),
+        "set stays": ({1, 2}, lambda x: (x.remove(1), x.add(1)), False),
+        "counter loses": (collections.defaultdict(int, a=1), lambda x: x.pop("a"), True),
         "deque": (collections.deque([1]), lambda x: x.append(2), True),
         "array": (np.zeros(3), lambda x: x.__setitem__(0, 1), True),
         "array stays": (np.zeros(3), lambda x: x.__setitem__(0, 0), False),
@@ -192,3 +195,21 @@ def test_jitted_functions_and_composites_stand_for_their_functions() -> None:
     assert around.same()
     scale[0] = 3.0
     assert around.difference() == "scale[0]"
+
+
+def test_looking_changes_nothing() -> None:
+    """A dictionary with a default gets no entry, and an object is not asked for attributes that nobody names."""
+
+    class Asked:
+        def __init__(self) -> None:
+            self.asked: list[str] = []
+
+        def __getattr__(self, name: str) -> Any:
+            vars(self)["asked"].append(name)
+            raise KeyError(name)
+
+    table, thing = collections.defaultdict(int, a=1), Asked()
+    around = Surroundings([("f", lambda: (table["a"], thing))])
+    table.clear()
+    assert not around.same() and around.difference() == "table['a']"
+    assert not table and not thing.asked
