@@ -217,7 +217,7 @@ def wrap_numpy(array: np.ndarray, dtype: DType, device: str) -> LazyBuffer:
     return LazyBuffer.from_buffer(Buffer.wrap(array, device), array.shape, dtype, device, 0, None if plain else strides)
 
 
-def to_numpy(lazy: LazyBuffer) -> np.ndarray:
+def to_numpy(lazy: LazyBuffer, shown: bool = False) -> np.ndarray:
     """A realised LazyBuffer's memory as an array that shares it and keeps it alive; a read-only copy where the memory
-    is not the host's."""
-    return lazy.buffer.as_numpy(lazy.dtype, lazy.shape, lazy.arg, lazy.offset)
+    is not the host's. ``shown``: it goes to code outside minigrad (``Buffer.as_numpy``)."""
+    return lazy.buffer.as_numpy(lazy.dtype, lazy.shape, lazy.arg, lazy.offset, shown=shown)

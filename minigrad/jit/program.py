@@ -6,20 +6,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from minigrad.dtype import DType
 from minigrad.tensor import Tensor
 from minigrad.tensor.storage import Storage
-
-HELD, ARGUMENT, GRADIENT, DRAWN, CONSTANT = "held", "argument", "gradient", "drawn", "constant"
-RESULT, LEAF = "result", "leaf"
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Place:
     """Where a value lives between calls: a Storage outside (``HELD``), the argument of a number, or the ``.grad`` of
     the Tensor ``what``, or of the argument of that number."""
+
+    HELD: ClassVar[str] = "held"
+    ARGUMENT: ClassVar[str] = "argument"
+    GRADIENT: ClassVar[str] = "gradient"
 
     kind: str
     what: Any
@@ -31,9 +32,12 @@ class Place:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Source:
-    """Where a leaf of the run comes from: ``what`` is a place (``HELD``, ``ARGUMENT``, ``GRADIENT``), the number of
-    what is drawn, or a constant. ``shift``: bytes from the beginning of the value there. ``look``: that value's shape,
+    """Where a leaf of the run comes from: ``what`` is a place, of whose kind it is then, the number of what is
+    ``DRAWN``, or a ``CONSTANT``. ``shift``: bytes from the beginning of the value there. ``look``: that value's shape,
     dtype and strides. ``made_of``: of a constant, the object behind it."""
+
+    DRAWN: ClassVar[str] = "drawn"
+    CONSTANT: ClassVar[str] = "constant"
 
     kind: str
     what: Any
@@ -44,7 +48,7 @@ class Source:
     def name(self) -> Any:
         """What tells it from others; for a constant, its contents."""
         what = self.what
-        if self.kind == CONSTANT:
+        if self.kind == self.CONSTANT:
             what = what.buffer.as_numpy(what.dtype, what.shape, what.arg, what.offset).tobytes()
         return self.kind, what.name() if isinstance(what, Place) else what, self.shift, self.look
 
@@ -52,6 +56,9 @@ class Source:
 @dataclass(frozen=True, eq=False, slots=True)
 class Value:
     """A value after the run: its result, or its leaf, of a number. Tensors with one Value share memory."""
+
+    RESULT: ClassVar[str] = "result"
+    LEAF: ClassVar[str] = "leaf"
 
     kind: str
     number: int
@@ -118,4 +125,4 @@ class Program:
 
     def constants(self) -> list[Any]:
         """What the leaves that stay as they are were made of. It was made in the function, or could not be found."""
-        return [s.made_of for s in self.sources if s.kind == CONSTANT]
+        return [s.made_of for s in self.sources if s.kind == Source.CONSTANT]

@@ -12,20 +12,7 @@ from weakref import ref
 from minigrad.engine import Run, realise
 from minigrad.engine.walk import Pending, walk
 from minigrad.graph.lazy import LazyBuffer
-from minigrad.jit.program import (
-    ARGUMENT,
-    CONSTANT,
-    DRAWN,
-    GRADIENT,
-    HELD,
-    LEAF,
-    RESULT,
-    Made,
-    Place,
-    Program,
-    Source,
-    Value,
-)
+from minigrad.jit.program import Made, Place, Program, Source, Value
 from minigrad.jit.surroundings import Surroundings
 from minigrad.jit.trees import carry_over, fill, flatten, is_plain, statics
 from minigrad.jit.writer import copied
@@ -91,10 +78,10 @@ class Recording:
         """Where each value lives that the function may read: ``places`` by Storage, ``leaf_at`` by value, and
         ``memory_at`` by memory. Values that are pending are computed."""
         tensors = self.around.tensors
-        self.owners = [(t, Place(GRADIENT, t), t._grad) for t in tensors] + [
-            (t, Place(GRADIENT, i), t._grad) for i, t in enumerate(self.inner) if t is self.arguments[i]]
-        storages = [(s, Place(HELD, s)) for s in self.around.storages]
-        storages += [(t._storage, Place(ARGUMENT, i)) for i, t in enumerate(self.inner)]
+        self.owners = [(t, Place(Place.GRADIENT, t), t._grad) for t in tensors] + [
+            (t, Place(Place.GRADIENT, i), t._grad) for i, t in enumerate(self.inner) if t is self.arguments[i]]
+        storages = [(s, Place(Place.HELD, s)) for s in self.around.storages]
+        storages += [(t._storage, Place(Place.ARGUMENT, i)) for i, t in enumerate(self.inner)]
         storages += [(g._storage, place) for _, place, g in self.owners if g is not None]
         realise([s.lazy for s, _ in storages if s.lazy.buffer is None and s.lazy.op != Op.SCALAR])
         self.places: dict[int, Place] = {}
@@ -193,7 +180,7 @@ class Recording:
             place = self.places.get(id(storage))
             if place is None:
                 continue
-            if place.kind == ARGUMENT and self.inner[place.what] is not self.arguments[place.what]:
+            if place.kind == Place.ARGUMENT and self.inner[place.what] is not self.arguments[place.what]:
                 self.arguments[place.what]._replace(storage.lazy)
             elif old.buffer is not None and old.buffer.exported:
                 lazy = storage.lazy
@@ -280,13 +267,13 @@ class Recording:
 
     def _source(self, leaf: LazyBuffer) -> Source:
         if id(leaf) in self.drawn_at:
-            return Source(DRAWN, self.drawn_at[id(leaf)])
+            return Source(Source.DRAWN, self.drawn_at[id(leaf)])
         found = self.leaf_at.get(id(leaf))
         if found is None:
             several = self.memory_at.get(id(leaf.buffer), [])
             if not several:
                 self._keep(leaf)
-                return Source(CONSTANT, leaf, made_of=self.made_of.get(id(leaf.buffer), leaf))
+                return Source(Source.CONSTANT, leaf, made_of=self.made_of.get(id(leaf.buffer), leaf))
             if len(several) > 1:
                 raise _Unrepeatable("two of the tensors that it reads share memory")
             found = several[0]
@@ -300,11 +287,11 @@ class Recording:
             return known
         lazy = self.final.get(id(storage), storage.lazy)
         number = self.result_at.get(id(lazy))
-        kind = RESULT
+        kind = Value.RESULT
         if number is None:
             if id(lazy) not in self.leaf_at and id(lazy) not in self.drawn_at and id(lazy.buffer) in self.memory_at:
                 raise _Unrepeatable("it returns a part of a tensor from outside")
-            kind, number = LEAF, len(program.sources)
+            kind, number = Value.LEAF, len(program.sources)
             program.sources.append(self._source(lazy))
         made_of = self.values[id(storage)] = Value(kind, number, lazy.shape, lazy.dtype, lazy.device)
         return made_of
@@ -344,7 +331,7 @@ class Recording:
         if type(tensor) is not Tensor:
             raise _Unrepeatable(f"it returns a new {type(tensor).__name__}")
         place_there = self.places.get(id(tensor._storage))
-        if place_there is not None and place_there.kind == HELD:
+        if place_there is not None and place_there.kind == Place.HELD:
             return Made(tensor=plain_alias(tensor), alias=True)
         value, view = self._value(program, tensor._storage), tensor._view
         requires_grad = tensor._requires_grad and tensor._edge is None

@@ -11,20 +11,7 @@ from typing import Any
 
 from minigrad.engine import realise, run_again
 from minigrad.graph.lazy import LazyBuffer
-from minigrad.jit.program import (
-    ARGUMENT,
-    CONSTANT,
-    DRAWN,
-    GRADIENT,
-    HELD,
-    LEAF,
-    RESULT,
-    Made,
-    Place,
-    Program,
-    Source,
-    Value,
-)
+from minigrad.jit.program import Made, Place, Program, Source, Value
 from minigrad.jit.trees import TENSOR, fill
 from minigrad.runtime.device import get_device
 from minigrad.tensor import Tensor
@@ -93,9 +80,11 @@ class Writer:
         return f"arguments[{place.what}]" if type(place.what) is int else self._name("owner", place.what)
 
     def _storage(self, place: Place) -> str:
-        if place.kind == HELD:
+        if place.kind == Place.HELD:
             return self._name("storage", place.what)
-        return f"arguments[{place.what}]._storage" if place.kind == ARGUMENT else f"{self._owner(place)}._grad._storage"
+        if place.kind == Place.ARGUMENT:
+            return f"arguments[{place.what}]._storage"
+        return f"{self._owner(place)}._grad._storage"
 
     # --- before the run
 
@@ -103,14 +92,14 @@ class Writer:
         lines, drawn = self.lines, []
         for i, source in enumerate(self.program.sources):
             kind, what = source.kind, source.what
-            if kind == ARGUMENT:
+            if kind == Place.ARGUMENT:
                 lines.append(f"leaf{i} = values[{what.what}]")
-            elif kind == CONSTANT:
+            elif kind == Source.CONSTANT:
                 self.space[f"leaf{i}"] = what
-            elif kind == DRAWN:
+            elif kind == Source.DRAWN:
                 drawn.append(f"leaf{i} = again[{what}]")
             else:
-                if kind == GRADIENT:
+                if kind == Place.GRADIENT:
                     owner = self._owner(what)
                     lines.append(f"if {owner}._grad is None or {owner}._grad._view is not None: return OTHERWISE")
                 shape, dtype, strides = source.look
@@ -157,11 +146,11 @@ class Writer:
     @staticmethod
     def _test_of_others(i: int, source: Source) -> str:
         """Whether others than the place where it is held can read a leaf, which the run overwrites."""
-        if source.kind == CONSTANT:
+        if source.kind == Source.CONSTANT:
             return "True"
         test = (f"leaf{i}.owners > 1 or leaf{i}.readers or leaf{i}.offset or buffer{i}.exports or "
                 f"(buffer{i}.views and buffer{i}.is_shared)")
-        return f"arguments[{source.what.what}]._view is not None or {test}" if source.kind == ARGUMENT else test
+        return f"arguments[{source.what.what}]._view is not None or {test}" if source.kind == Place.ARGUMENT else test
 
     # --- after it
 
@@ -170,14 +159,15 @@ class Writer:
         made = [how.value for how in (*[how for _, how in self.program.gradients if how is not None],
                                       *self.program.results) if how.value is not None]
         values = dict.fromkeys([*[value for _, value in self.program.writes], *made])
-        holders = Counter([value.number for value in values if value.kind == RESULT])
-        self._shared = {number for number, count in holders.items() if count > 1}
-        shared = {value.number: value for value in values if value.kind == RESULT and value.number in self._shared}
-        self.lines += [f"value{number} = LazyBuffer.from_buffer({self._parts(v)})" for number, v in shared.items()]
+        results = [value for value in values if value.kind == Value.RESULT]
+        holders = Counter([value.number for value in results])
+        self._shared = {value.number: value for value in results if holders[value.number] > 1}
+        for number, value in self._shared.items():
+            self.lines.append(f"value{number} = LazyBuffer.from_buffer({self._parts(value)})")
 
     def _lazy(self, value: Value) -> str | None:
         """The name of a value; None if it is still to be made of a result."""
-        if value.kind == LEAF:
+        if value.kind == Value.LEAF:
             return f"private(leaf{value.number})"
         return f"value{value.number}" if value.number in self._shared else None
 
@@ -221,7 +211,7 @@ class Writer:
             lazy = f"LazyBuffer.from_buffer({self._parts(value)})" if known is None else known
             storage = self._storage(place)
             write = f"{storage}.write({lazy})"
-            if place.kind == ARGUMENT:
+            if place.kind == Place.ARGUMENT:
                 self.lines.append(f"arguments[{place.what}]._replace({lazy})")
             elif known is not None:
                 self.lines.append(write)

@@ -30,6 +30,9 @@ class Buffer:
     >>> b.as_numpy(float32, (3,))[:] = 7
     >>> b.as_numpy(float32, (3,)).sum(), b.exported
     (np.float32(21.0), False)
+    >>> shown = b.as_numpy(float32, (3,), shown=True)
+    >>> b.exported
+    True
     """
 
     __slots__ = ("__weakref__", "_free", "_wrapped", "address", "device", "exports", "nbytes", "views", "writable")
@@ -88,8 +91,8 @@ class Buffer:
 
     @property
     def exported(self) -> bool:
-        """Whether code outside minigrad may see this memory: an array from ``as_numpy``, or a view of one, is alive, or
-        the buffer wraps an array."""
+        """Whether code outside minigrad may see this memory: an array that ``as_numpy`` has shown, or a view of one, is
+        alive, or the buffer wraps an array."""
         return bool(self.exports)
 
     def add_view(self, value: Any) -> None:
@@ -109,10 +112,12 @@ class Buffer:
         return bool(self.views)
 
     def as_numpy(self, dtype: DType, shape: Sequence[int], strides: Sequence[int] | None = None, offset: int = 0,
-                 writable: bool = True) -> np.ndarray:
-        """A NumPy array on this memory, without a copy; it keeps the buffer alive, and ``exported`` true.
+                 writable: bool = True, shown: bool = False) -> np.ndarray:
+        """A NumPy array on this memory, without a copy; it keeps the buffer alive.
 
-        ``strides`` count elements (None: row-major), ``offset`` counts bytes.
+        ``strides`` count elements (None: row-major), ``offset`` counts bytes. ``shown`` is for an array that goes to
+        code outside minigrad: while it or a view of it is alive the buffer is ``exported``. What minigrad itself looks
+        at for a moment does not count, or a write by another thread would meanwhile change what shares the memory.
         """
         numpy_dtype = dtype.numpy
         special = numpy_dtype.kind == "V"  # bfloat16 has no array-interface code
@@ -124,7 +129,7 @@ class Buffer:
         }
         if strides is not None:
             interface["strides"] = tuple([stride * dtype.size for stride in strides])
-        array = np.asarray(_Export(self, interface))
+        array = np.asarray((_Export if shown else _Look)(self, interface))
         return array.view(numpy_dtype) if special else array
 
     def copyin(self, array: np.ndarray, offset: int = 0) -> None:
@@ -189,7 +194,7 @@ class DeviceBuffer(Buffer):
         self._free = free
 
     def as_numpy(self, dtype: DType, shape: Sequence[int], strides: Sequence[int] | None = None, offset: int = 0,
-                 writable: bool = True) -> np.ndarray:
+                 writable: bool = True, shown: bool = False) -> np.ndarray:
         """A read-only copy, made when the device has finished what writes it."""
         if 0 in shape:
             return np.zeros(shape, dtype.numpy)
@@ -225,14 +230,24 @@ class DeviceBuffer(Buffer):
             self.copyin(between, offset)
 
 
-class _Export:
-    """What an exported array has as its base: NumPy keeps it as long as the array or a view of it is alive."""
+class _Look:
+    """What an array on a buffer has as its base: NumPy keeps it, and so the buffer, as long as the array or a view of
+    it is alive."""
 
     __slots__ = ("__array_interface__", "buffer")
 
     def __init__(self, buffer: Buffer, interface: dict[str, Any]) -> None:
         self.buffer = buffer
         self.__array_interface__ = interface
+
+
+class _Export(_Look):
+    """The same for an array that others see."""
+
+    __slots__ = ()
+
+    def __init__(self, buffer: Buffer, interface: dict[str, Any]) -> None:
+        super().__init__(buffer, interface)
         buffer.exports.append(None)
 
     def __del__(self) -> None:

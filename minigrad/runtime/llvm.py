@@ -278,7 +278,7 @@ class _MethodDefinition(ctypes.Structure):
 
 
 _FASTCALL = 0x80  # METH_FASTCALL: the arguments come as an array
-_definitions: dict[int, _MethodDefinition] = {}  # by address; functions refer to them for ever
+_definitions: dict[int, _MethodDefinition] = {}  # by address
 
 CONTENTS = bytes.__basicsize__ - 1
 """Where the contents of a bytes object begin."""
@@ -290,6 +290,8 @@ def python_function(address: int, contents: bytes) -> Callable[..., Any]:
     definition = _definitions.get(address)
     if definition is None:
         definition = _definitions[address] = _MethodDefinition(b"compiled", address, _FASTCALL, None)
+        # Python reads it when it ends and this module is gone already: a reference that nobody gives back
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(definition))
     return _new_function()(ctypes.byref(definition), contents, None)
 
 

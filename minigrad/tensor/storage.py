@@ -356,13 +356,15 @@ class View:
             raise RuntimeError("unsupported operation: more than one element of the written-to tensor refers to a "
                                "single memory location. Please clone() the tensor before performing the operation.")
 
-    def array(self, storage: Storage) -> np.ndarray:
-        """The view as a NumPy array on the memory, computed if it was pending."""
+    def array(self, storage: Storage, shown: bool = False) -> np.ndarray:
+        """The view as a NumPy array on the memory, computed if it was pending. ``shown``: it goes to code outside
+        minigrad."""
         if storage.lazy.buffer is None:
             compute(storage.lazy, "this")
         storage.make_contiguous()
         lazy = storage.lazy
-        return lazy.buffer.as_numpy(self.dtype, self.shape, self.strides, lazy.offset + self.offset * self.dtype.size)
+        offset = lazy.offset + self.offset * self.dtype.size
+        return lazy.buffer.as_numpy(self.dtype, self.shape, self.strides, offset, shown=shown)
 
     def _remember(self, lazy: LazyBuffer | None, whole: LazyBuffer | None, version: int) -> None:
         """Keep the value seen now, as one of its readers."""

@@ -11,6 +11,7 @@ import numpy as np
 from minigrad.dtype import bfloat16
 from minigrad.engine import realise, to_numpy
 from minigrad.runtime.device import get_device as device_of
+from minigrad.runtime.locks import record_lock
 from minigrad.tensor import points
 from minigrad.tensor.capture import capturing
 from minigrad.tensor.storage import Writes, tracing
@@ -78,9 +79,10 @@ class Values:
                 return self.detach().cpu().numpy()
             raise TypeError(f"can't convert {self.device} device type tensor to numpy. Use Tensor.cpu() to copy the "
                             "tensor to host memory first.")
-        storage.array()
-        storage.make_private()
-        return to_numpy(storage.lazy) if self._view is None else self._view.array(storage)
+        with record_lock:  # between computing and showing nobody writes or makes a clone
+            storage.array()
+            storage.make_private()
+            return to_numpy(storage.lazy, True) if self._view is None else self._view.array(storage, True)
 
     def __array__(self: Tensor, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         """NumPy's protocol: the memory itself, or a converted copy."""

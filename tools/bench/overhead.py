@@ -23,11 +23,11 @@ def both(pytorch: Callable[..., Any], numpy: Callable[..., Any], **others: Calla
     return {"pytorch": pytorch, "numpy": numpy, **others}
 
 
-def ops_row(name: str, what: str, limit: float, **how: bool) -> Workload:
+def ops_row(name: str, what: str, *floors: Floor, **how: int) -> Workload:
     """A row in microseconds an op."""
     return Workload(name, what, "made", programs.op_inputs,
                     both(partial(programs.pytorch_ops, **how), programs.numpy_ops), peers=("numpy", "torch"),
-                    floors=(AtMost(limit),), parts=programs.OPS)
+                    floors=floors, parts=programs.OPS)
 
 
 def scalar_row(name: str, what: str, program: Callable[..., Any], samples: int, floors: tuple[Floor, ...],
@@ -65,10 +65,12 @@ OVERHEAD: tuple[Workload, ...] = (
              ("numpy", "torch", "jax"), 1e-3, (Ratio("jax", 1.0),)),
     Workload("mlp_jit", "the same under minigrad.jit", "step", training.mlp_inputs,
              steps(training.MLP, jit=True), 6 * 128 * (784 * 256 + 256 * 10), "flops", ("torch", "jax"), 1e-3),
-    ops_row("op_untracked", "one op of 100 on 8 numbers, recorded and dropped; PyTorch and NumPy run it", 0.7e-6),
-    ops_row("op_tracked", "the same with x.requires_grad", 1.0e-6, tracked=True),
-    ops_row("op_replayed", "one op of 100 on 8 numbers, the same 100 each time: recorded or replayed, and run", 0.7e-6,
-            realised=True),
+    ops_row("op_untracked", "one op of 100 on 8 numbers, the same 100 each time, dropped; PyTorch and NumPy run it",
+            AtMost(0.7e-6)),
+    ops_row("op_tracked", "the same with x.requires_grad", AtMost(1.0e-6), tracked=True),
+    ops_row("op_replayed", "the same 100 each time, and the result computed", AtMost(0.7e-6), realised=True),
+    ops_row("op_recorded", "an op that is recorded, as new calls are (REPLAY=0)", replay=0),
+    ops_row("op_recorded_tracked", "the same with x.requires_grad", replay=0, tracked=True),
     Workload("matmul_16", "a @ b, 16x16", inputs=normal((16, 16), (16, 16)), functions=matmul(16).functions,
              work=2 * 16**3, unit="flops", peers=("numpy", "torch", "jax"), floors=(AtMost(5e-6),)),
     Workload("matmul_16_wrapped", "a @ b, 16x16, of from_numpy's tensors", "made", normal((16, 16), (16, 16)),

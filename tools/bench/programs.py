@@ -9,6 +9,7 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from itertools import islice, pairwise
 from typing import Any
@@ -42,8 +43,15 @@ def op_inputs() -> list[np.ndarray]:
     return [generator.standard_normal(8).astype(np.float32) * 0.5 for _ in range(4)]
 
 
-def pytorch_ops(library: Library, arrays: Arrays, tracked: bool = False, realised: bool = False) -> Callable[[], Any]:
-    """100 elementwise ops on 8 numbers. minigrad records them; it runs them only if ``realised``. PyTorch runs them."""
+def configured(library: Library, **settings: int) -> AbstractContextManager[Any]:
+    """minigrad's ``config`` with these settings; nothing for the others."""
+    return library.module.config(**settings) if library.module_name == "minigrad" else nullcontext()
+
+
+def pytorch_ops(library: Library, arrays: Arrays, tracked: bool = False, realised: bool = False,
+                replay: int = 1) -> Callable[[], Any]:
+    """100 elementwise ops on 8 numbers. minigrad follows the calls it knows, or without ``replay`` records them all; it
+    runs them only if ``realised``. PyTorch runs them."""
     x, a, b, c = (library.array(value) for value in arrays)
     if tracked:
         x.requires_grad_(True)
@@ -52,8 +60,9 @@ def pytorch_ops(library: Library, arrays: Arrays, tracked: bool = False, realise
 
     def record() -> Any:
         y = x
-        for _ in range(OPS // 4):
-            y = (y * a + b).tanh() - c
+        with configured(library, REPLAY=replay):
+            for _ in range(OPS // 4):
+                y = (y * a + b).tanh() - c
         return library.finish(y) if realised else y
 
     return record
@@ -351,16 +360,18 @@ def layers_inputs() -> list[np.ndarray]:
 
 def layers(library: Library, arrays: Arrays, small: int, large: int) -> Any:
     """``tanh(x @ w + b)`` many times over, a kernel each, in graphs that are new: the time of the large one. Nearly all
-    of it is planning, if equal kernels are compiled once, since a small graph has run before."""
+    of it is planning, if equal kernels are compiled once, since a small graph has run before. minigrad compiles them
+    (``TIERS=0``): of its own accord it would run the larger graphs, whose sizes vary, by generic kernels."""
     x, w, b = (library.array(a) for a in arrays)
     tanh = np.tanh if library.style == "numpy" else library.module.tanh
 
     def seconds(count: int) -> tuple[float, Any]:
         start = time.perf_counter()
         y = x
-        for _ in range(count):
-            y = tanh(y @ w + b)
-        y = library.finish(y)
+        with configured(library, TIERS=0):
+            for _ in range(count):
+                y = tanh(y @ w + b)
+            y = library.finish(y)
         return time.perf_counter() - start, y
 
     seconds(max(1, small // 10))

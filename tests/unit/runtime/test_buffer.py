@@ -48,13 +48,19 @@ def test_an_exported_array_keeps_the_memory():
 def test_exported_is_true_while_an_array_or_a_view_of_it_is_alive():
     buffer = Buffer("CPU", 400)
     assert not buffer.exported
-    array = buffer.as_numpy(dtype.float32, (10, 10))
+    array = buffer.as_numpy(dtype.float32, (10, 10), shown=True)
     view = array[1:, ::2].T
-    other = buffer.as_numpy(dtype.float32, (100,))
+    other = buffer.as_numpy(dtype.float32, (100,), shown=True)
     del array, other
     assert buffer.exported
     del view
     assert not buffer.exported
+
+
+def test_a_look_does_not_count_as_an_export():
+    buffer = Buffer("CPU", 400)
+    look = buffer.as_numpy(dtype.float32, (10, 10))
+    assert not buffer.exported and look.base.buffer is buffer
 
 
 def test_wrap_shares_and_keeps_the_users_memory():

@@ -1,5 +1,8 @@
 import gc
 import multiprocessing
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -199,3 +202,21 @@ def test_a_session_goes_with_the_last_of_its_code(cpu, add_text, monkeypatch):
 
 def llvm_program(name, module):
     return CompiledKernel(name, module.addresses[name], "", None, module)
+
+
+_AT_THE_END = """
+import ctypes, gc, types
+import minigrad
+for _ in range(4):
+    (minigrad.ones(3) + 1).realize()
+compiled = [o for o in gc.get_objects() if type(o) is types.BuiltinFunctionType and o.__name__ == "compiled"]
+for function in compiled:
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(function))
+assert compiled
+"""
+
+
+def test_a_compiled_function_that_outlives_its_module_does_no_harm():
+    """Something may hold one until Python's last garbage collection (here: for ever). Freed memory is overwritten."""
+    environment = {**os.environ, "PYTHONMALLOC": "malloc", "MALLOC_PERTURB_": "2"}
+    subprocess.run([sys.executable, "-c", _AT_THE_END], env=environment, check=True)

@@ -179,3 +179,48 @@ def test_whoever_waits_to_compute_lets_others_record() -> None:
             record_lock.release()
     waiting.join()
     assert free
+
+
+def _while_written(write: Callable[[int], Any], look: Callable[[], Any], turns: int) -> None:
+    """``write(0)``, ``write(1)`` … on one thread, while two others ``look``."""
+    done = threading.Event()
+
+    def work(i: int) -> None:
+        if i:
+            while not done.is_set():
+                look()
+            return
+        try:
+            for n in range(turns):
+                write(n)
+        finally:
+            done.set()
+
+    together(3, work)
+
+
+@pytest.mark.parametrize("look", [lambda t: t.item(), lambda t: t.tolist(), lambda t: float(str(t)[7:-1])],
+                         ids=["item", "tolist", "str"])
+def test_looking_at_a_clone_while_the_other_is_written(look: Callable[[Any], float]) -> None:
+    """A clone shares memory until one of the two changes. That somebody reads it is no reason to change it along."""
+    total = mg.zeros(())
+
+    def look_at_a_copy() -> None:
+        copy = total.clone()
+        copy.realize()
+        seen = [look(copy) for _ in range(4)]
+        assert len(set(seen)) == 1, seen
+
+    _while_written(lambda n: total.add_(1).realize(), look_at_a_copy, 300)
+
+
+def test_a_pending_reader_of_what_another_thread_looks_at() -> None:
+    """What was recorded before a write has the value from before, whoever reads the tensor meanwhile."""
+    x = mg.zeros(64).realize()
+
+    def write(n: int) -> None:
+        before = x + 0.5
+        x.add_(1)
+        assert before[0].item() == n + 0.5 and x[3].item() == n + 1
+
+    _while_written(write, x.tolist, 150)
