@@ -1,10 +1,10 @@
 """Stage: realise. In: a pending graph. Out: values. A graph seen before has its plan and runs at once.
 Next: ``realise.py``."""
 
-from minigrad.engine.inspect import inspect, records
+from minigrad.engine.inspect import graphs_are_shown, inspect, records
 from minigrad.engine.realise import Run, deferred, leaf_from_numpy, plans, realise, run_again, to_numpy, wrap_numpy
 
 __all__ = [
-    "Run", "deferred", "inspect", "leaf_from_numpy", "plans", "realise", "records", "run_again", "to_numpy",
-    "wrap_numpy",
+    "Run", "deferred", "graphs_are_shown", "inspect", "leaf_from_numpy", "plans", "realise", "records", "run_again",
+    "to_numpy", "wrap_numpy",
 ]

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from minigrad import config
 from minigrad.runtime.device import device_name
 
 if TYPE_CHECKING:
@@ -94,6 +95,11 @@ class Seen:
 
 records: list[Seen] = []
 """Those being collected now."""
+
+
+def graphs_are_shown() -> bool:
+    """Whether somebody looks at graphs, which what runs again does not have."""
+    return config.get("DEBUG") >= 3 or (bool(records) and not all([seen.run for seen in records]))
 
 
 @contextmanager

@@ -7,18 +7,17 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from functools import partial, update_wrapper
-from operator import attrgetter
 from types import MethodType
 from typing import Any
 
 from minigrad import config
 from minigrad.autograd.mode import mode
 from minigrad.engine import realise, records
-from minigrad.jit.program import Program
 from minigrad.jit.recording import Given, Recording, value_of
 from minigrad.jit.surroundings import Surroundings
 from minigrad.jit.trees import flatten, statics
-from minigrad.jit.writer import OTHERWISE, Call, Writer
+from minigrad.jit.variant import Variant
+from minigrad.jit.writer import OTHERWISE, Writer
 from minigrad.runtime.locks import computing
 from minigrad.tensor import Tensor, get_default_device, get_default_dtype
 from minigrad.tensor.replay import several, thread
@@ -40,28 +39,6 @@ MOST_DIFFERENCES = 3
 
 
 AS_IT_IS = object()
-
-
-class Variant:
-    """A program, and when it may run: if ``around`` is as it was, and the gradients of its ``owners`` are there or not
-    as they were. It is ``ready`` when a second recording did the same; ``differed`` counts those that did not.
-    ``program`` is None for a call whose results need the tape."""
-
-    __slots__ = ("around", "call", "differed", "empty", "owners", "program", "ready")
-
-    def __init__(self, around: Surroundings, program: Program | None, owners: list[Tensor], empty: list[bool]) -> None:
-        self.around, self.program = around, program
-        self.owners, self.empty = owners, empty
-        self.ready = program is None
-        self.differed = 0
-        self.call: Call | None = None
-
-    def fits(self) -> bool:
-        """Whether everything outside is as it was."""
-        return self.around.same() and [g is None for g in map(_gradient_of, self.owners)] == self.empty
-
-
-_gradient_of = attrgetter("_grad")
 
 
 class Kind:
@@ -155,16 +132,13 @@ class Jit:
             for variant in kind.variants:
                 if not variant.ready or not variant.fits() or (tensors and self._aliased(tensors, variant.around)):
                     continue
-                program = variant.program
-                if program is None:
+                if variant.program is None:
                     return AS_IT_IS
                 values = [value_of(t) for t in tensors] if tensors else ()
                 if thread.trace.path:
                     thread.trace.stop("")
                     thread.begin()
-                if variant.call is None:
-                    variant.call = Writer(program).function()
-                result = variant.call(tensors, values)
+                result = variant.run(tensors, values)
                 if result is not OTHERWISE:
                     kind.unpaid = self._new_kinds = 0
                     return result
@@ -205,8 +179,7 @@ class Jit:
     def _recorded(self, given: tuple[tuple[Any, ...], dict[str, Any]], structure: Any, kind: Kind,
                   tensors: Sequence[Tensor], around: Surroundings) -> Any:
         """What the function returns, recorded."""
-        owners = [t for t in around.tensors if t.dtype.kind == "f"]
-        empty = [t._grad is None for t in owners]
+        new = Variant(around)
         recording = Recording(self.name, self.function, Given(given, structure, tensors), around,
                               self._donated(given[0], tensors))
         kind.unpaid += 1
@@ -215,9 +188,11 @@ class Jit:
         elif recording.changed is not None:
             self._note_change(recording.changed)
         elif recording.open:
-            self._keep(kind.variants, Variant(around, None, owners, empty))
+            new.ready = True
+            self._keep(kind.variants, new)
         else:
-            self._compare(kind.variants, Variant(around, recording.program, owners, empty))
+            new.program = recording.program
+            self._compare(kind.variants, new)
         if kind.unpaid > MOST_RECORDINGS:
             self._give_up(f"{kind.unpaid} calls one after another had to be recorded; the last, because {self.reason}")
         return recording.result

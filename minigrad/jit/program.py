@@ -97,8 +97,8 @@ class Program:
     """What a function did. ``sources``: of the leaves, of which the run takes the first ``taken``; ``numbers``: the
     run-time arguments, of which those at ``computed`` (position, number of what is computed) and ``watched`` (position,
     Storage) change; ``dead``: the leaves that the run may overwrite; ``writes``, ``gradients``, ``results``: what
-    changes after it; ``before``, ``after``: what is done in Python; ``donated``: the arguments that are used up.
-    ``key``: what the graph was."""
+    changes after it; ``before``, ``after``: what is done in Python (what is done before may give None: then the program
+    does not hold); ``donated``: the arguments that are used up. ``key``: what the graph was."""
 
     key: Any = None
     executable: Any = None
@@ -113,7 +113,7 @@ class Program:
     gradients: list[tuple[Place, Made | None]] = field(default_factory=list)
     results: list[Made] = field(default_factory=list)
     structure: Any = None
-    before: list[Callable[[], Sequence[Any]]] = field(default_factory=list)
+    before: list[Callable[[], Sequence[Any] | None]] = field(default_factory=list)
     after: list[Callable[[], None]] = field(default_factory=list)
     donated: Sequence[int] = ()
 

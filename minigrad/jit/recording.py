@@ -1,6 +1,6 @@
 """Stage: front. In: a function and the arguments of one call. Out: its results, computed in one run, and the
 ``Program`` that does the same again, if there is one.
-Next: ``autograd/``."""
+Next: ``update.py``."""
 
 from __future__ import annotations
 

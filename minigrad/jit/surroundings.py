@@ -66,12 +66,14 @@ class Surroundings:
 
     Each thing is watched where it was found: an item of a container, an attribute of an object, a container's length,
     the contents of an array. Plain values may be replaced by equal ones.
-    ``wrappers``: classes of callables that stand for their ``function``, and change as they are called.
+    What ``free`` names is not watched. ``wrappers``: classes of callables that stand for their ``function``, and change
+    as they are called.
     """
 
     wrappers: tuple[Any, ...] = (Composite,)
 
-    def __init__(self, roots: Sequence[tuple[str, Any]]) -> None:
+    def __init__(self, roots: Sequence[tuple[str, Any]], free: frozenset[str] = frozenset()) -> None:
+        self._free = free
         self.names: set[str] = set()
         self.problem: str | None = None
         while True:  # code found on the way may name more attributes of objects that were seen before
@@ -144,7 +146,7 @@ class Surroundings:
         space |= {f"item{i}": value for i, value in enumerate(self._items[2])}
         space |= {f"attribute{i}": value for i, value in enumerate(self._attributes[2])}
         exec(f"def check():\n return {' and '.join(terms) or True}", space)
-        check: Callable[[], bool] = space["check"]
+        check: Callable[[], bool] = space.pop("check")  # which would hold itself
         return check
 
     def difference(self) -> str | None:
@@ -175,7 +177,7 @@ class Surroundings:
     # --- finding
 
     def _walk(self, roots: Sequence[tuple[str, Any]]) -> None:
-        stack: list[tuple[str, Any, frozenset[str]]] = [(path, value, frozenset()) for path, value in reversed(roots)]
+        stack: list[tuple[str, Any, frozenset[str]]] = [(path, value, self._free) for path, value in reversed(roots)]
         while stack:
             path, value, free = stack.pop()
             if is_plain(value) and not isinstance(value, type):

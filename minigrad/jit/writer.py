@@ -1,6 +1,6 @@
 """Stage: front. In: a ``Program``. Out: a Python function that does what the program says, with no loop and no question
 that the recording has answered: it runs at every call.
-Next: ``recording.py``."""
+Next: ``variant.py``."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Writer:
     def function(self) -> Call:
         """The function."""
         exec(self.text, self.space)
-        call: Call = self.space["call"]
+        call: Call = self.space.pop("call")  # which would hold itself
         return call
 
     def _name(self, kind: str, thing: Any) -> str:
@@ -114,7 +114,9 @@ class Writer:
             lines.append(f"if not {self._name('executable', self.program.executable)}.account(): return OTHERWISE")
         if self.program.before:
             lines.append("again = []")
-            lines += [f"again += {self._name('compute', compute)}()" for compute in self.program.before]
+            for compute in self.program.before:
+                lines += [f"numbers = {self._name('compute', compute)}()", "if numbers is None: return OTHERWISE",
+                          "again += numbers"]
         lines += drawn
 
     def _write_run(self) -> None:

@@ -60,7 +60,7 @@ class Adam(Optimizer):
     tensor([0.7500, 0.7500])
     """
 
-    __jit_free__ = ASKED_ANEW
+    __jit_free__ = ASKED_ANEW | {"betas", "eps"}
 
     def __init__(self, params: Iterable[Any], lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999),
                  eps: float = 1e-8, weight_decay: float = 0, amsgrad: bool = False, *, foreach: bool | None = None,
@@ -79,7 +79,7 @@ class Adam(Optimizer):
 
     def _record(self, group: dict[str, Any], targets: list[Tensor], values: list[Tensor]) -> None:
         amsgrad = group["amsgrad"]
-        batches: dict[tuple[str, bool, float], tuple[list[Tensor], ...]] = {}
+        batches: dict[tuple[str, bool, float], tuple[list[Any], ...]] = {}
         stepped: list[dict[str, Any]] = []
         for param in group["params"]:
             grad = param.grad
@@ -95,20 +95,21 @@ class Adam(Optimizer):
             key = (param.device.name, param.dtype is float64, state["step"])
             batch = batches.get(key)
             if batch is None:
-                batch = batches[key] = ([], [], [], [], [])
+                batch = batches[key] = ([], [], [], [], [], [])
             batch[0].append(param)
             batch[1].append(grad)
             batch[2].append(state["exp_avg"])
             batch[3].append(state["exp_avg_sq"])
             if amsgrad:
                 batch[4].append(state["max_exp_avg_sq"])
+            batch[5].append(state)
         self._settle_state()
-        for (device, wide, _), (params, grads, averages, squares, peaks) in batches.items():
+        for (device, wide, _), (params, grads, averages, squares, peaks, states) in batches.items():
             targets += params
             targets += averages
             targets += squares
             targets += peaks
-            numbers = partial(_numbers, group, self.state[params[0]])
+            numbers = partial(_numbers, group, states)
             values += adam(params, grads, averages, squares, peaks or None,
                            *self._arguments(numbers, wide, device, new=2),
                            decoupled=group["decoupled_weight_decay"], maximize=group["maximize"])
@@ -120,9 +121,13 @@ def _count(states: list[dict[str, Any]]) -> None:
         state["step"] += 1
 
 
-def _numbers(group: dict[str, Any], state: dict[str, Any]) -> tuple[Any, ...]:
-    """The run-time arguments of ``adam`` for the step after ``state``, computed in float64."""
-    (beta1, beta2), step = group["betas"], state["step"] + 1
+def _numbers(group: dict[str, Any], states: list[dict[str, Any]]) -> tuple[Any, ...]:
+    """The run-time arguments of ``adam`` for the step after these states, computed in float64. None at all for states
+    that have taken different numbers of steps: then a program that took them together does not hold."""
+    steps = {state["step"] for state in states}
+    if len(steps) > 1:
+        return ()
+    (beta1, beta2), step = group["betas"], steps.pop() + 1
     lr, weight_decay = group["lr"], group["weight_decay"]
     decay = None
     if weight_decay != 0:
@@ -140,7 +145,7 @@ class AdamW(Adam):
     0.01
     """
 
-    __jit_free__ = ASKED_ANEW
+    __jit_free__ = ASKED_ANEW | {"betas", "eps"}
 
     def __init__(self, params: Iterable[Any], lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999),
                  eps: float = 1e-8, weight_decay: float = 1e-2, amsgrad: bool = False, *, maximize: bool = False,

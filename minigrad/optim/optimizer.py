@@ -9,11 +9,14 @@ import warnings
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from itertools import chain
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from minigrad.autograd import no_grad
 from minigrad.dtype import float32, float64
 from minigrad.tensor import Tensor, capturing, realize, scalar, scalars, tensor, update, zeros_like
+
+if TYPE_CHECKING:
+    from minigrad.jit.update import Update
 
 
 class _Required:
@@ -30,10 +33,13 @@ def check_not_negative(name: str, value: Any) -> None:
         raise ValueError(f"Invalid {name}: {value}")
 
 
-ASKED_ANEW = frozenset(("lr", "step", "_constants", "_new_state"))
-"""What ``minigrad.jit`` need not watch of an optimizer whose ``__jit_free__`` this is: ``_arguments`` and ``counted``
-read and count it at each call, or it is a cache. A class that reads it in another way, like one that a user makes of
-``SGD``, does not have it: then it is watched, and a change is recorded."""
+ASKED_ANEW = frozenset(("lr", "step", "weight_decay", "_constants", "_new_state", "_program", "_steps"))
+"""What ``minigrad.jit`` need not watch of an optimizer in whose ``__jit_free__`` this is: ``_arguments`` and
+``counted`` read and count it at each call, or it is a cache. A class that reads it in another way, like one that a user
+makes of ``SGD``, does not have it: then it is watched, and a change is recorded."""
+
+FIRST_STEPS = 16
+"""Steps in the ordinary way, before the update becomes a program."""
 
 
 class Optimizer:
@@ -56,6 +62,8 @@ class Optimizer:
         self.param_groups: list[dict[str, Any]] = []
         self._constants: dict[Hashable, Tensor] = {}
         self._new_state: list[Tensor] = []
+        self._program: Update | None = None
+        self._steps = 0
         groups = list(params)
         if not groups:
             raise ValueError("optimizer got an empty parameter list")
@@ -122,18 +130,37 @@ class Optimizer:
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Updates every parameter that has a gradient, in one run; returns what ``closure`` (the loss) gave."""
         loss = None if closure is None else closure()
+        if not self._step_again():
+            self._follow_parameters()
+            self._step()
+        return loss
+
+    def _step(self) -> None:
         targets: list[Tensor] = []
         values: list[Tensor] = []
         with no_grad():
-            self._follow_parameters()
             for group in self.param_groups:
                 self._record(group, targets, values)
             if targets:
                 update(targets, values)
-        return loss
+
+    def _step_again(self) -> bool:
+        """Do what ``_step`` does as a program, once there have been some steps; False if that can't be."""
+        if self._steps < FIRST_STEPS:
+            self._steps += 1
+            return False
+        free = vars(type(self)).get("__jit_free__")
+        if free is None:
+            return False
+        if self._program is None:
+            from minigrad.jit.update import Update
+
+            self._program = Update(f"{type(self).__name__}.step")
+        return self._program(self._step, (("param_groups", self.param_groups), ("state", self.state)), free)
 
     def _record(self, group: dict[str, Any], targets: list[Tensor], values: list[Tensor]) -> None:
-        """Appends the tensors of ``group`` that change and, not yet computed, what they become."""
+        """Appends the tensors of ``group`` that change and, not yet computed, what they become. It depends on nothing
+        but the group and the state."""
         raise NotImplementedError
 
     def _follow_parameters(self) -> None:

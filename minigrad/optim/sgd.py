@@ -49,7 +49,7 @@ class SGD(Optimizer):
     tensor([0.7500, 0.7500])
     """
 
-    __jit_free__ = ASKED_ANEW
+    __jit_free__ = ASKED_ANEW | {"momentum", "dampening"}
 
     def __init__(self, params: Iterable[Any], lr: float = 1e-3, momentum: float = 0, dampening: float = 0,
                  weight_decay: float = 0, nesterov: bool = False, *, maximize: bool = False,

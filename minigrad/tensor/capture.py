@@ -17,8 +17,9 @@ from minigrad.tensor.replay import OFF, Trace, thread
 if TYPE_CHECKING:
     from minigrad.tensor.storage import Storage, View
 
-Again = tuple[Callable[[], Sequence[Any]], tuple[LazyBuffer, ...]]
-"""What is done in Python at each call before the run, and the leaves that take what it gives."""
+Again = tuple[Callable[[], "Sequence[Any] | None"], tuple[LazyBuffer, ...]]
+"""What is done in Python at each call before the run, and the leaves that take what it gives. None: it gives something
+else now, for which the recording does not hold."""
 
 
 class Capture:
@@ -87,13 +88,17 @@ class Capture:
         return leaf
 
     def numbers(self, compute: Callable[[], Sequence[Any]], dtype: DType, device: str) -> list[LazyBuffer | None]:
-        """Run-time arguments, computed anew at each call: the leaves made of them. A number may be missing (None), at
-        each call or at none."""
+        """Run-time arguments, computed anew at each call: the leaves made of them. A number may be missing (None); if
+        others are than in the recording, that does not hold."""
 
-        def numbers() -> list[Any]:
-            return [number(float(value), dtype) for value in compute() if value is not None]
+        def numbers() -> list[Any] | None:
+            now = compute()
+            if [value is None for value in now] != missing:
+                return None
+            return [number(float(value), dtype) for value in now if value is not None]
 
         values = self.aside(compute)
+        missing = [value is None for value in values]
         leaves = [None if v is None else LazyBuffer.scalar(number(float(v), dtype), dtype, device) for v in values]
         self.before.append((numbers, tuple([x for x in leaves if x is not None])))
         return leaves

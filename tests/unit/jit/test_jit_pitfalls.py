@@ -165,10 +165,13 @@ def test_frozen_parameters_and_gradient_modes() -> None:
     assert w.grad.tolist() == [1.0] * 2
 
 
-def test_changed_hyperparameters() -> None:
+@pytest.mark.parametrize("kind", [optim.SGD, optim.AdamW])
+def test_changed_hyperparameters(kind: Any) -> None:
+    """Numbers may be others at each call. Which of them there are (no decay, no momentum) is part of the program."""
+
     def build() -> tuple[Any, optim.Optimizer, Any]:
         w = minigrad.ones(2, requires_grad=True)
-        opt = optim.SGD([w], lr=0.5, momentum=0.9)
+        opt = kind([w], lr=0.5, **({"momentum": 0.9} if kind is optim.SGD else {"eps": 1e-4}))
 
         def step(x: Any) -> None:
             opt.zero_grad()
@@ -179,16 +182,45 @@ def test_changed_hyperparameters() -> None:
 
     (w, opt, step), (v, other, plain) = build(), build()
     jitted = minigrad.jit(step)
-    for i in range(12):
+    for i in range(40):
         for o in (opt, other):
-            o.param_groups[0]["lr"] = 0.1 / (i + 1)
-            if i == 6:
-                o.param_groups[0]["momentum"] = 0.5
-            if i == 8:
+            group = o.param_groups[0]
+            group["lr"] = 0.1 / (i + 1)
+            if kind is optim.SGD:
+                group["momentum"] = 0.0 if 20 <= i < 24 else 0.8 + i / 200
+            else:
+                group["betas"] = (0.5 + i / 100, 0.9)
+            if i in (10, 30):
+                group["weight_decay"] = 0.1 if i == 10 else 0
+            if i == 16:
                 o.load_state_dict(o.state_dict())
         jitted(ones())
         plain(ones())
         np.testing.assert_allclose(w.tolist(), v.tolist(), rtol=1e-6)
+    assert jitted.given_up is None
+
+
+def test_parameters_that_have_not_taken_as_many_steps() -> None:
+    """Adam's numbers depend on the count of steps. Those that come to differ are not updated together."""
+
+    def build() -> tuple[Any, Any]:
+        w, v = (minigrad.ones(2, requires_grad=True) for _ in range(2))
+        opt = optim.Adam([w, v], lr=0.1)
+
+        def step(x: Any, both: bool) -> None:
+            opt.zero_grad()
+            ((w * v if both else w) * x).square().sum().backward()
+            opt.step()
+
+        return (w, v), step
+
+    (got, step), (want, plain) = build(), build()
+    jitted = minigrad.jit(step)
+    for i in range(24):
+        for f in (jitted, plain):
+            f(ones(), i not in (8, 9, 15))
+        for a, b in zip(got, want, strict=True):
+            np.testing.assert_allclose(a.tolist(), b.tolist(), rtol=1e-6)
 
 
 # --- arguments

@@ -99,7 +99,8 @@ def changes() -> dict[str, tuple[Any, Callable[[Any], Any], bool]]:
         "requires_grad": (nn.Linear(2, 2), lambda x: x.weight.requires_grad_(False), True),
         "learning rate": (optim.SGD([minigrad.ones(1)], lr=1.0),
                           lambda x: x.param_groups[0].update(lr=0.1), False),
-        "momentum": (optim.SGD([minigrad.ones(1)], lr=1.0), lambda x: x.param_groups[0].update(momentum=0.1), True),
+        "momentum": (optim.SGD([minigrad.ones(1)], lr=1.0), lambda x: x.param_groups[0].update(momentum=0.1), False),
+        "nesterov": (optim.SGD([minigrad.ones(1)], lr=1.0), lambda x: x.param_groups[0].update(nesterov=True), True),
     }
 
 
