@@ -3,7 +3,7 @@ Next: ``details.py``."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 from minigrad.engine.kernels import Code
 from minigrad.engine.recipe import Recipe
 from minigrad.engine.walk import Pending
+from minigrad.runtime.allocator import SMALL
 from minigrad.runtime.buffer import Buffer
 from minigrad.runtime.device import CompiledKernel, Device, memory_error
 from minigrad.runtime.native import NativeProgram, Step
@@ -49,6 +50,23 @@ class Executable:
     def launches(self) -> int:
         """Kernels that a run launches."""
         return len(self.recipe.calls)
+
+    @property
+    def results(self) -> int:
+        """Values that a run gives."""
+        return len(self.recipe.outputs)
+
+    @property
+    def direct(self) -> Callable[..., None] | None:
+        """The native function that takes addresses (of leaves, outputs, arena, status) and numbers, where a short run
+        is one call of it on a little of the host's memory, and nothing can be wrong with its indices."""
+        recipe = self.recipe
+        sizes = *recipe.output_bytes, recipe.arena_bytes
+        if (not self.short or len(self.calls) != 1 or recipe.checks or max(sizes) > SMALL
+                or type(self.device).allocate is not Device.allocate):
+            return None
+        call = self.calls[0]
+        return call.function if isinstance(call, NativeProgram) else None
 
     @property
     def native_calls(self) -> int:

@@ -15,7 +15,7 @@ from minigrad.jit.trees import flatten
 from minigrad.jit.variant import Variant
 from minigrad.jit.writer import OTHERWISE
 from minigrad.runtime.locks import computing
-from minigrad.tensor.replay import FOLLOW, several, thread
+from minigrad.tensor.replay import FOLLOW, Trace, several, thread
 from minigrad.tensor.storage import Writes, tracing
 
 MOST_VARIANTS = 4
@@ -28,67 +28,73 @@ MOST_FAILURES = 16
 class Update:
     """Something done to Tensors, without arguments or results. Unlike a function of the user's it is known to depend on
     nothing but what the roots reach: so one recording is enough, nobody need hear of it, and where a program is of no
-    use (the gradients are pending, or are others at each call) it is done in the ordinary way."""
+    use (the gradients are pending, or are others at each call) it is done in the ordinary way.
 
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self._roots: Sequence[tuple[str, Any]] = ()
+    ``free``: the names of what it asks for anew at each call."""
+
+    def __init__(self, name: str, free: frozenset[str]) -> None:
+        self.name, self.free = name, free
+        self._roots: Sequence[Any] = ()
         self._variants: list[Variant] = []
         self._done = self._failed = 0
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A copy starts with no programs."""
-        return Update, (self.name,)
+        return Update, (self.name, self.free)
 
-    def __call__(self, act: Callable[[], None], roots: Sequence[tuple[str, Any]], free: frozenset[str]) -> bool:
-        """Do what ``act`` does, which reads and changes only what the roots (name and value) reach, and computes what
-        it reads of the names in ``free`` anew at each call. False if nothing was done, and it is to be called in the
-        ordinary way."""
+    def run(self, *roots: Any) -> bool:
+        """Do it by a program that is known; False, and nothing is done, if there is none for today's Tensors."""
+        trace = thread.trace
+        if not self._variants or trace.path or trace.capture is not None or tracing.names or not config.get("REPLAY"):
+            return False
+        if several:
+            with computing:
+                return self._run(roots, trace)
+        return self._run(roots, trace)
+
+    def _run(self, roots: Sequence[Any], trace: Trace) -> bool:
+        for new, old in zip(roots, self._roots, strict=True):
+            if new is not old:
+                self._variants.clear()
+                return False
+        if trace.loose or Writes.any():
+            realise(Writes.take() + trace.held())
+        for variant in self._variants:
+            if variant.fits():
+                if variant.run() is OTHERWISE:
+                    self._variants.remove(variant)
+                    return False
+                self._done += 1
+                self._end(trace)
+                return True
+        return False
+
+    def record(self, act: Callable[[], None], **roots: Any) -> bool:
+        """Do it by calling ``act``, which reads and changes only what the roots reach, and record it. False, and
+        nothing is done, if it is not worth that."""
         trace = thread.trace
         if (self._failed > MOST_FAILURES + self._done or trace.path or trace.capture is not None or tracing.names
                 or not config.get("REPLAY") or graphs_are_shown()):
             return False
-        if several:
-            with computing:
-                return self._again(act, roots, free)
-        return self._again(act, roots, free)
-
-    def _again(self, act: Callable[[], None], roots: Sequence[tuple[str, Any]], free: frozenset[str]) -> bool:
-        trace = thread.trace
-        if Writes.any() or trace.loose:
+        with computing:
             realise(Writes.take() + trace.held())
-        if not self._same(roots):
-            self._roots, self._variants = roots, []
-        for variant in self._variants:
-            if not variant.fits():
-                continue
-            if variant.run() is not OTHERWISE:
-                self._done += 1
-                break
             self._failed += 1
-            self._variants.remove(variant)
-            return False
-        else:
-            self._failed += 1
-            if not self._record(act, free):
+            self._roots = tuple(roots.values())
+            around = Surroundings(list(roots.items()), self.free)
+            if around.problem:
                 return False
+            new = Variant(around)
+            given: tuple[tuple[Any, ...], dict[str, Any]] = (), {}
+            new.program = Recording(self.name, act, Given(given, flatten(given, []), ()), around, ()).program
+            if new.program is not None:
+                self._variants = [new, *self._variants[:MOST_VARIANTS - 1]]
+            self._end(trace)
+        return True
+
+    @staticmethod
+    def _end(trace: Trace) -> None:
+        """Go on in the tree of what comes after an update."""
         if trace.values or trace.state != FOLLOW or trace is not thread.trace:
             thread.begin("update")
         else:
             trace.entry = thread.roots["update"]  # nothing has begun in it yet
-        return True
-
-    def _same(self, roots: Sequence[tuple[str, Any]]) -> bool:
-        return len(roots) == len(self._roots) and all(
-            [new is old for (_, new), (_, old) in zip(roots, self._roots, strict=True)])
-
-    def _record(self, act: Callable[[], None], free: frozenset[str]) -> bool:
-        around = Surroundings(self._roots, free)
-        if around.problem:
-            return False
-        new = Variant(around)
-        given: tuple[tuple[Any, ...], dict[str, Any]] = (), {}
-        new.program = Recording(self.name, act, Given(given, flatten(given, []), ()), around, ()).program
-        if new.program is not None:
-            self._variants = [new, *self._variants[:MOST_VARIANTS - 1]]
-        return True

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from minigrad.engine import realise, run_again
+from minigrad.engine import realise
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.jit.program import Made, Place, Program, Source, Value
 from minigrad.jit.trees import TENSOR, fill
@@ -17,6 +17,7 @@ from minigrad.runtime.device import get_device
 from minigrad.tensor import Tensor
 from minigrad.tensor.base import aliased, made, made_of, plain_alias, plain_view
 from minigrad.tensor.storage import donated
+from minigrad.tensor.written import Written
 
 Call = Callable[[Sequence[Tensor], Sequence[LazyBuffer]], Any]
 """Takes the arguments and their values; changes what the function changes and returns what it returns. If a leaf is not
@@ -25,18 +26,15 @@ what it was like, it returns ``OTHERWISE`` before anything has changed."""
 OTHERWISE = object()
 
 
-class Writer:
-    """Writes a program as a function. ``lines``: its text; ``space``: the objects that it names."""
+class Writer(Written):
+    """Writes a program as a function."""
 
     def __init__(self, program: Program) -> None:
+        super().__init__("call(arguments, values)", OTHERWISE=OTHERWISE, aliased=aliased, copied=copied,
+                         differs=differs, donated=donated, fill=fill, made=made, made_of=made_of,
+                         plain_alias=plain_alias, plain_view=plain_view, private=private)
         self.program = program
-        self.lines: list[str] = []
-        self.space: dict[str, Any] = {
-            "LazyBuffer": LazyBuffer, "OTHERWISE": OTHERWISE, "aliased": aliased, "copied": copied, "differs": differs,
-            "donated": donated, "fill": fill, "made": made, "made_of": made_of, "plain_alias": plain_alias,
-            "plain_view": plain_view, "private": private, "run_again": run_again}
-        self._names: dict[int, str] = {}
-        self._count: dict[str, int] = {}
+        self._results: list[str] = []
         self._tensors: dict[Any, str] = {}
         self._write_leaves()
         self._write_run()
@@ -45,7 +43,7 @@ class Writer:
         results = [self._tensor(how) for how in program.results]
         self._write_writes()
         self.lines += [f"{self._owner(place)}._grad = {gradient}" for gradient, place in gradients]
-        self.lines += [f"{self._name('count', count)}()" for count in program.after]
+        self.lines += [f"{self.name('count', count)}()" for count in program.after]
         for i in program.donated:
             self.lines += [f"if arguments[{i}]._view is None:  # else its memory is not only its own",
                            f"    storage = arguments[{i}]._storage", "    storage.put(donated(storage.lazy))"]
@@ -53,35 +51,15 @@ class Writer:
             self.lines.append(f"return {results[0]}")
         else:
             listed = "".join([f"{result}, " for result in results])
-            self.lines.append(f"return fill({self._name('structure', program.structure)}, iter(({listed})))")
-
-    @property
-    def text(self) -> str:
-        """The function's source."""
-        return "def call(arguments, values):\n" + "".join([f"    {line}\n" for line in self.lines])
-
-    def function(self) -> Call:
-        """The function."""
-        exec(self.text, self.space)
-        call: Call = self.space.pop("call")  # which would hold itself
-        return call
-
-    def _name(self, kind: str, thing: Any) -> str:
-        """The name of an object in the text."""
-        known = self._names.get(id(thing))
-        if known is None:
-            self._count[kind] = self._count.get(kind, -1) + 1
-            known = self._names[id(thing)] = f"{kind}{self._count[kind]}"
-            self.space[known] = thing
-        return known
+            self.lines.append(f"return fill({self.name('structure', program.structure)}, iter(({listed})))")
 
     def _owner(self, place: Place) -> str:
         """The Tensor whose gradient is at a place."""
-        return f"arguments[{place.what}]" if type(place.what) is int else self._name("owner", place.what)
+        return f"arguments[{place.what}]" if type(place.what) is int else self.name("owner", place.what)
 
     def _storage(self, place: Place) -> str:
         if place.kind == Place.HELD:
-            return self._name("storage", place.what)
+            return self.name("storage", place.what)
         if place.kind == Place.ARGUMENT:
             return f"arguments[{place.what}]._storage"
         return f"{self._owner(place)}._grad._storage"
@@ -104,18 +82,18 @@ class Writer:
                     lines.append(f"if {owner}._grad is None or {owner}._grad._view is not None: return OTHERWISE")
                 shape, dtype, strides = source.look
                 test = f"leaf{i}.buffer is None or leaf{i}.shape != {shape} or leaf{i}.arg {_is(strides)}"
-                look = self._name("look", source.look)
+                look = self.name("look", source.look)
                 lines += [f"leaf{i} = {self._storage(what)}.lazy",
-                          f"if ({test} or leaf{i}.dtype is not {self._name('dtype', dtype)}) and "
+                          f"if ({test} or leaf{i}.dtype is not {self.name('dtype', dtype)}) and "
                           f"differs(leaf{i}, {look}): return OTHERWISE"]
         for _, storage in self.program.watched:
-            lines.append(f"if {self._name('storage', storage)}.lazy.op != 'SCALAR': return OTHERWISE")
+            lines.append(f"if {self.name('storage', storage)}.lazy.op != 'SCALAR': return OTHERWISE")
         if self.program.executable is not None and self.program.executable.tier == 0:
-            lines.append(f"if not {self._name('executable', self.program.executable)}.account(): return OTHERWISE")
+            lines.append(f"if not {self.name('executable', self.program.executable)}.account(): return OTHERWISE")
         if self.program.before:
             lines.append("again = []")
             for compute in self.program.before:
-                lines += [f"numbers = {self._name('compute', compute)}()", "if numbers is None: return OTHERWISE",
+                lines += [f"numbers = {self.name('compute', compute)}()", "if numbers is None: return OTHERWISE",
                           "again += numbers"]
         lines += drawn
 
@@ -137,13 +115,12 @@ class Writer:
             buffers.append(f"buffer{i}")
             addresses.append(address)
         numbers = [repr(number) if type(number) in (int, float, bool) and math.isfinite(number) else
-                   self._name("number", number) for number in program.numbers]
+                   self.name("number", number) for number in program.numbers]
         for position, i in program.computed:
             numbers[position] = f"again[{i}]"
         for position, storage in program.watched:
-            numbers[position] = f"{self._name('storage', storage)}.lazy.value"
-        lines.append(f"results = run_again({self._name('executable', program.executable)}, [{', '.join(buffers)}], "
-                     f"[{', '.join(addresses)}], [{', '.join(numbers)}], {program.device!r})")
+            numbers[position] = f"{self.name('storage', storage)}.lazy.value"
+        self._results = self.write_run(program.executable, buffers, addresses, numbers, program.device)
 
     @staticmethod
     def _test_of_others(i: int, source: Source) -> str:
@@ -174,7 +151,7 @@ class Writer:
         return f"value{value.number}" if value.number in self._shared else None
 
     def _parts(self, value: Value) -> str:
-        return f"results[{value.number}], {value.shape}, {self._name('dtype', value.dtype)}, {value.device!r}"
+        return f"{self._results[value.number]}, {value.shape}, {self.name('dtype', value.dtype)}, {value.device!r}"
 
     def _tensor(self, how: Made) -> str:
         """The Tensor that is made or found this way; the lines that make it."""
@@ -186,11 +163,11 @@ class Writer:
             if how.same >= 0:
                 argument = f"arguments[{how.same}]"
                 if how.view is not None:
-                    return f"aliased({argument}, {self._name('view', how.view)})"
+                    return f"aliased({argument}, {self.name('view', how.view)})"
                 return f"plain_alias({argument})" if how.alias else argument
             if how.place is not None:
                 return f"{self._owner(how.place)}._grad"
-            tensor = self._name("outside", how.tensor)
+            tensor = self.name("outside", how.tensor)
             return f"plain_alias({tensor})" if how.alias else tensor
         name = self._tensors[how] = f"tensor{len(self._tensors)}"
         base = self._tensors.get(value)
@@ -202,7 +179,7 @@ class Writer:
         elif how.view is None:
             self.lines.append(f"{name} = plain_alias({base})")
         if how.view is not None:
-            self.lines.append(f"{name} = plain_view({base}, *{self._name('view', how.view)})")
+            self.lines.append(f"{name} = plain_view({base}, *{self.name('view', how.view)})")
         if how.requires_grad:
             self.lines.append(f"{name}._requires_grad = True")
         return name
@@ -218,7 +195,7 @@ class Writer:
             elif known is not None:
                 self.lines.append(write)
             else:  # mostly the memory of the old contents, which nobody else could read
-                self.lines += [f"if {storage}.lazy.buffer is results[{value.number}]: {storage}.version += 1",
+                self.lines += [f"if {storage}.lazy.buffer is {self._results[value.number]}: {storage}.version += 1",
                                f"else: {write}"]
 
 

@@ -130,9 +130,12 @@ class Optimizer:
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Updates every parameter that has a gradient, in one run; returns what ``closure`` (the loss) gave."""
         loss = None if closure is None else closure()
-        if not self._step_again():
+        program = self._program
+        if program is None or not program.run(self.param_groups, self.state):
             self._follow_parameters()
-            self._step()
+            if program is None or not program.record(self._step, param_groups=self.param_groups, state=self.state):
+                self._step()
+                self._count_steps()
         return loss
 
     def _step(self) -> None:
@@ -144,19 +147,14 @@ class Optimizer:
             if targets:
                 update(targets, values)
 
-    def _step_again(self) -> bool:
-        """Do what ``_step`` does as a program, once there have been some steps; False if that can't be."""
-        if self._steps < FIRST_STEPS:
-            self._steps += 1
-            return False
+    def _count_steps(self) -> None:
+        """After some steps each further one is made by a program, if the class says what that needs to know."""
         free = vars(type(self)).get("__jit_free__")
-        if free is None:
-            return False
-        if self._program is None:
+        self._steps += 1
+        if self._steps == FIRST_STEPS and free is not None:
             from minigrad.jit.update import Update
 
-            self._program = Update(f"{type(self).__name__}.step")
-        return self._program(self._step, (("param_groups", self.param_groups), ("state", self.state)), free)
+            self._program = Update(f"{type(self).__name__}.step", free)
 
     def _record(self, group: dict[str, Any], targets: list[Tensor], values: list[Tensor]) -> None:
         """Appends the tensors of ``group`` that change and, not yet computed, what they become. It depends on nothing

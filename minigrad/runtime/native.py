@@ -43,7 +43,8 @@ class NativeProgram:
     """Steps that run one after another in one native call. Unless they are ``short``, it releases the interpreter lock.
 
     ``slots`` is the number of addresses that a run is given; ``scalars`` has a letter for each number it is given:
-    ``"q"`` int64, ``"Q"`` uint64, ``"d"`` float64. One program runs at a time in a process.
+    ``"q"`` int64, ``"Q"`` uint64, ``"d"`` float64. One program runs at a time in a process. ``function`` takes the
+    addresses and the numbers; ``run`` has what it needs beside that, unless the program is ``short``.
     """
 
     def __init__(self, steps: Sequence[Step], slots: int, scalars: str = "") -> None:
@@ -71,7 +72,7 @@ class NativeProgram:
         self.short = not self._parallel and sum([step.work for step in self.steps]) <= SHORT and (
             getattr(sys, "_is_gil_enabled", lambda: True)())
         self._runs: list[np.ndarray] = []
-        self._call = self._entry(0, len(self.steps))
+        self.function = self._entry(0, len(self.steps))
         self._each: list[Callable[..., None]] = []  # an entry for each step, made when they are first timed
         self._pool: pool.Pool | None = None
         self._threads = 1
@@ -92,12 +93,12 @@ class NativeProgram:
     def run(self, addresses: Sequence[int], scalars: Sequence[float] = ()) -> None:
         """Run all steps on these addresses, one a slot, and these numbers."""
         if self.short:
-            self._call(*addresses, *scalars)
+            self.function(*addresses, *scalars)
             return
         with run_lock:
             if self._parallel:
                 self._prepare()
-            self._call(*addresses, *scalars)
+            self.function(*addresses, *scalars)
 
     def run_timed(self, addresses: Sequence[int], scalars: Sequence[float] = ()) -> list[float]:
         """As ``run``, a call for each step; the seconds that each took."""

@@ -1,6 +1,6 @@
 """Stage: front. In: a trace that was followed. Out: the graph and the tape that its calls make when they are recorded,
 behind the Tensors that were shells. After ``backward()`` only the tape is left, and it is released.
-Next: ``points.py``."""
+Next: ``point.py``."""
 
 from __future__ import annotations
 

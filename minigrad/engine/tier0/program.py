@@ -91,6 +91,7 @@ class DirectProgram:
 
     tier = 0
     short = False
+    direct = None
     account: Callable[[], bool] | None = None
 
     def __init__(self, b: NodeBuilder, results: list[int]) -> None:
@@ -145,6 +146,11 @@ class DirectProgram:
     def launches(self) -> int:
         """Kernels that a run launches."""
         return len(self.table)
+
+    @property
+    def results(self) -> int:
+        """Values that a run gives."""
+        return len(self.output_numbers)
 
     @property
     def native_calls(self) -> int:

@@ -14,15 +14,21 @@ import pytest
 import minigrad as mg
 from minigrad import nn, optim
 from minigrad.nn import functional as F
+from minigrad.optim import optimizer as optimizers
+from minigrad.tensor import points
 from minigrad.tensor.quick import quick_function
 from minigrad.tensor.replay import Trace, thread
 
 
-@pytest.fixture(autouse=True, params=["compiled", "Python"])
+@pytest.fixture(autouse=True, params=["compiled", "Python", "written"])
 def fresh(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A tree in which nothing is known; calls are followed by compiled code, if it can be had, or by Python."""
+    """A tree in which nothing is known; calls are followed by compiled code, if it can be had, or by Python. "written":
+    points become functions, and steps programs, at once."""
     monkeypatch.setattr(Trace, "quickened", True)
-    function = quick_function() if request.param == "compiled" else None
+    function = None if request.param == "Python" else quick_function()
+    if request.param == "written":
+        monkeypatch.setattr(points, "ENOUGH_RUNS", 1)
+        monkeypatch.setattr(optimizers, "FIRST_STEPS", 5)
     monkeypatch.setattr(Trace, "quick", function or (lambda *call: None))
     thread.forget()
 

@@ -1,0 +1,158 @@
+"""Stage: front. In: nothing. Out: ``Point``, what ran at a place of a trace, said of its slots, so that it can run
+again on the memory of today's leaves.
+Next: ``again.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from minigrad.dtype import DType
+from minigrad.engine import run_again
+from minigrad.graph.lazy import LazyBuffer
+from minigrad.ops import Op
+from minigrad.tensor.base import plain_alias
+from minigrad.tensor.replay import Entry, Trace
+from minigrad.tensor.storage import Storage, View
+from minigrad.tensor.unfold import is_filled
+
+VALUE, GRADIENT, TARGET = "value", "gradient", "target"
+NUMBER, ALWAYS = "number", "always"
+Where = tuple[str, int]
+"""A value of a slot, the ``.grad`` of the leaf in a slot, or the new contents of one of several targets."""
+
+
+@dataclass(eq=False, slots=True)
+class Point:
+    """What ran at a place. ``leaves`` and ``results`` say where the executable's memory comes from and goes to;
+    ``numbers`` those it takes: at positions among the trace's numbers, leaves, or always the same; ``fixed`` those
+    that are part of its code; ``dead`` the leaves it may overwrite. ``types``: the shape and dtype of each result, and
+    its look as a leaf. ``after``: where the trace continues. ``runs`` counts its runs; after some of them ``again`` is
+    a function that does it all (``again.py``).
+    """
+
+    executable: Any
+    device: str
+    leaves: list[Where]
+    numbers: list[tuple[str, Any]]
+    fixed: list[tuple[str, int, str]]
+    results: list[Where]
+    types: list[tuple[tuple[int, ...], DType, int]]
+    dead: list[int]
+    after: Entry | None = None
+    runs: int = 0
+    again: Callable[[Trace, Any], bool] | None = None
+
+    def fits(self, trace: Trace) -> bool:
+        """Whether it may run on the leaves of this trace."""
+        given, values = trace.numbers, trace.values
+        for what, i, number in self.fixed:
+            if repr(given[i] if what == NUMBER else number_of(values[i])) != number:
+                return False
+        return not self.dead or all([is_ours(values[slot]) for slot in self.dead])
+
+    def run(self, trace: Trace) -> list[Any] | None:
+        """The results' buffers; None if a leaf is not in memory."""
+        buffers: list[Any] = []
+        addresses: list[int] = []
+        values = trace.values
+        for what, slot in self.leaves:
+            value = (values[slot] or seen_through(trace, slot)) if what == VALUE else _gradient(trace, slot)
+            if value is None:
+                return None
+            buffer = value.buffer
+            if buffer is None:
+                return None
+            buffers.append(buffer)
+            addresses.append(buffer.address + value.offset)
+        executable = self.executable
+        if executable.tier == 0 and not executable.account():
+            return None  # it has run so often that it is worth a compiler
+        numbers: list[Any] = []
+        for what, x in self.numbers:
+            numbers.append(trace.numbers[x] if what == NUMBER else number_of(values[x]) if what == VALUE else x)
+        return run_again(executable, buffers, addresses, numbers, self.device)
+
+
+def _gradient(trace: Trace, slot: int) -> LazyBuffer | None:
+    """The ``.grad`` of a leaf, if it is plain memory."""
+    leaf = trace.leaf(slot)
+    gradient = None if leaf is None else leaf._grad
+    if gradient is None or gradient._view is not None:
+        return None
+    value = gradient._storage.lazy
+    return None if value.arg is not None or value.buffer is None or value.buffer.exports else value
+
+
+def seen_through(trace: Trace, slot: int) -> LazyBuffer | None:
+    """The value of a result that is an operand's memory: a view, which is a part of it, or what a clone gives."""
+    spec = trace.specs[slot]
+    if spec is None:
+        return None
+    entry, source = spec.entry, 0
+    if entry.view is None:
+        output = entry.body.outputs[entry.specs.index(spec)]  # type: ignore[union-attr]
+        if output.op != Op.PARAM:
+            return None
+        source = output.arg
+    if source >= len(entry.operands):  # a number
+        return None
+    parent = entry.operands[source]
+    value = trace.values[parent] or seen_through(trace, parent)
+    if value is not None and entry.view not in (None, "detach"):
+        for op, arg in entry.view[0]:
+            value = value.move(op, arg)
+    if value is None or value.buffer is None:
+        return None
+    trace.values[slot] = value
+    return value
+
+
+def number_of(leaf: LazyBuffer | None) -> Any:
+    assert leaf is not None
+    return leaf.value if leaf.op == Op.SCALAR else leaf.arg
+
+
+def is_ours(value: LazyBuffer | None) -> bool:
+    """Whether nobody but one Storage, and this trace, can read the value."""
+    return value is not None and value.owners == 1 and value.readers == 1 and not value.buffer.exports and (
+        not value.buffer.is_shared)
+
+
+def fill(trace: Trace, alive: Sequence[int]) -> bool:
+    """Give the shells in these slots the values that are known now. Whether one of them is a shell still: it may have
+    to show its tape."""
+    held = False
+    trace.filled = set(trace.filled)
+    for slot in alive:
+        spec: Any = trace.specs[slot]
+        if slot in trace.filled:
+            held = held or spec.requires_grad
+            continue
+        shell = trace.holders[slot]()
+        if shell is None:  # it has gone since
+            continue
+        arguments = spec.entry.view
+        value = trace.values[slot] or (seen_through(trace, slot) if arguments is None else None)
+        if arguments is not None:
+            parent = shell._parent
+            if not is_filled(parent):
+                held = True
+                continue
+            shell._storage = parent._storage
+            shell._view = plain_alias(parent)._view if arguments == "detach" else View(  # its edge is left to unfolding
+                parent, *arguments, differentiable=spec.entry.enabled)
+        elif value is not None:
+            shell._storage, shell._view = Storage(value), None
+        else:
+            held = True
+            continue
+        trace.filled.add(slot)
+        shell._grad = shell._hooks = shell._look = None
+        if spec.requires_grad:
+            held = True
+        else:
+            shell._edge, shell._requires_grad = None, False
+            shell._spec = shell._owner = None
+    return held

@@ -1,0 +1,74 @@
+"""Stage: front. In: lines of Python and the objects that they name. Out: a function. What runs again at every step is
+written down once, with no loop and no question whose answer is known: ``again.py`` does so for the points of a trace,
+``jit/writer.py`` for programs.
+Next: ``operands.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from minigrad import config
+from minigrad.engine import records, run_again
+from minigrad.graph.lazy import LazyBuffer
+from minigrad.runtime.buffer import Buffer
+
+
+class Written:
+    """A function with a ``head``, like ``f(x)``. ``lines``: its text; ``space``: the objects that it names."""
+
+    def __init__(self, head: str, **space: Any) -> None:
+        self.head = head
+        self.lines: list[str] = []
+        self.space: dict[str, Any] = {"Buffer": Buffer, "LazyBuffer": LazyBuffer, "records": records,
+                                      "run_again": run_again, "setting": config.get, **space}
+        self._names: dict[int, str] = {}
+        self._count: dict[str, int] = {}
+
+    @property
+    def text(self) -> str:
+        """The function's source."""
+        return f"def {self.head}:\n" + "".join([f"    {line}\n" for line in self.lines])
+
+    def function(self) -> Callable[..., Any]:
+        """The function. It is no part of its own globals, or it would hold itself."""
+        exec(self.text, self.space)
+        function: Callable[..., Any] = self.space.pop(self.head.partition("(")[0])
+        return function
+
+    def name(self, kind: str, thing: Any) -> str:
+        """The name of an object in the text."""
+        known = self._names.get(id(thing))
+        if known is None:
+            self._count[kind] = self._count.get(kind, -1) + 1
+            known = self._names[id(thing)] = f"{kind}{self._count[kind]}"
+            self.space[known] = thing
+        return known
+
+    def write_run(self, executable: Any, buffers: Sequence[str], addresses: Sequence[str], numbers: Sequence[str],
+                  device: str) -> list[str]:
+        """A run on these expressions: the names of the results' buffers. Where it is a single short call of native
+        code, it is made right here, unless somebody watches what runs."""
+        lines = self.lines
+        results = [f"result{i}" for i in range(executable.results)]
+        plain = [f"results = run_again({self.name('executable', executable)}, [{', '.join(buffers)}], "
+                 f"[{', '.join(addresses)}], [{', '.join(numbers)}], {device!r})"]
+        plain += [f"{name} = results[{i}]" for i, name in enumerate(results)]
+        native = executable.direct
+        if native is None:
+            lines += plain
+            return results
+        recipe, fresh = executable.recipe, []
+        lines.append("if not setting('DEBUG') and not records:")
+        for i, nbytes in enumerate(recipe.output_bytes):
+            lines.append(f"    fresh{i} = Buffer({device!r}, {nbytes})")
+            fresh.append(f"fresh{i}")
+        if recipe.arena_bytes:
+            lines.append(f"    arena = Buffer({device!r}, {recipe.arena_bytes})")
+        arena = "arena.address" if recipe.arena_bytes else "0"
+        given = [*addresses, *[f"{name}.address" for name in fresh], arena, "0", *numbers]
+        lines.append(f"    {self.name('native', native)}({', '.join(given)})")
+        lines += [f"    {name} = {fresh[at] if is_fresh else buffers[at]}"
+                  for name, (is_fresh, at) in zip(results, recipe.outputs, strict=True)]
+        lines += ["else:", *[f"    {line}" for line in plain]]
+        return results
