@@ -143,9 +143,7 @@ class Executable:
         made = []
         with suppress(MemoryError):
             for buffer in buffers:
-                copy = self.device.allocate(buffer.nbytes)
-                copy.copy_from(buffer, buffer.nbytes)
-                made.append((buffer, copy))
+                made.append((buffer, buffer.copy(buffer.nbytes)))
         return made
 
 

@@ -13,7 +13,6 @@ from minigrad.engine import realise
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.jit.program import Made, Place, Program, Source, Value
 from minigrad.jit.trees import TENSOR, fill
-from minigrad.runtime.device import get_device
 from minigrad.tensor import Tensor
 from minigrad.tensor.base import aliased, made, made_of, plain_alias, plain_view
 from minigrad.tensor.storage import donated
@@ -217,8 +216,5 @@ def private(leaf: LazyBuffer) -> LazyBuffer:
 
 def copied(leaf: LazyBuffer) -> LazyBuffer:
     """A copy of a contiguous value."""
-    nbytes = leaf.size * leaf.dtype.size
-    copy = get_device(leaf.device).allocate(nbytes)
-    if nbytes:
-        copy.copy_from(leaf.buffer, nbytes, 0, leaf.offset)
+    copy = leaf.buffer.copy(leaf.size * leaf.dtype.size, leaf.offset)
     return LazyBuffer.from_buffer(copy, leaf.shape, leaf.dtype, leaf.device)

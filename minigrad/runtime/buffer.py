@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 from weakref import ref
 
 import numpy as np
@@ -39,6 +39,9 @@ class Buffer:
 
     on_host = True
     """Whether NumPy can see the memory."""
+
+    move: ClassVar[Any] = staticmethod(ctypes.memmove)
+    """Copies bytes: to an address, from one, so many. ``pool.py`` has one that takes a third of the time to begin."""
 
     def __init__(self, device: str, nbytes: int) -> None:
         self._free: FreeList | None = None  # should taking a block fail, there is nothing to give back
@@ -136,14 +139,20 @@ class Buffer:
         """Copy the elements of ``array``, in row-major order, to ``offset`` bytes from the start."""
         array = np.ascontiguousarray(array)
         self._check(offset, array.nbytes)
-        ctypes.memmove(self.address + offset, array.__array_interface__["data"][0], array.nbytes)
+        self.move(self.address + offset, array.__array_interface__["data"][0], array.nbytes)
 
     def copyout(self, array: np.ndarray, offset: int = 0) -> None:
         """Fill the contiguous ``array`` from ``offset`` bytes after the start."""
         if not array.flags.c_contiguous:
             raise ValueError("copyout() expects a contiguous array")
         self._check(offset, array.nbytes)
-        ctypes.memmove(array.__array_interface__["data"][0], self.address + offset, array.nbytes)
+        self.move(array.__array_interface__["data"][0], self.address + offset, array.nbytes)
+
+    def copy(self, nbytes: int, offset: int = 0) -> Buffer:
+        """A new buffer of the same device with ``nbytes`` bytes of this one."""
+        copy = Buffer(self.device, nbytes)
+        self.move(copy.address, self.address + offset, nbytes)
+        return copy
 
     def copy_from(self, other: Buffer, nbytes: int, offset: int = 0, other_offset: int = 0) -> None:
         """Copy ``nbytes`` bytes from ``other``, wherever it lies."""
@@ -152,7 +161,7 @@ class Buffer:
         if not other.on_host:
             other.copyout(self.as_numpy(uint8, (nbytes,), None, offset), other_offset)
             return
-        ctypes.memmove(self.address + offset, other.address + other_offset, nbytes)
+        self.move(self.address + offset, other.address + other_offset, nbytes)
 
     def _check(self, offset: int, nbytes: int) -> None:
         if offset < 0 or offset + nbytes > self.nbytes:
@@ -216,6 +225,12 @@ class DeviceBuffer(Buffer):
             raise ValueError("copyout() expects a contiguous array")
         self._check(offset, array.nbytes)
         self.memory.copy_out(array.__array_interface__["data"][0], self.address + offset, array.nbytes)
+
+    def copy(self, nbytes: int, offset: int = 0) -> Buffer:
+        copy = DeviceBuffer(self.device, nbytes, self.memory)
+        if nbytes:
+            copy.copy_from(self, nbytes, 0, offset)
+        return copy
 
     def copy_from(self, other: Buffer, nbytes: int, offset: int = 0, other_offset: int = 0) -> None:
         self._check(offset, nbytes)

@@ -96,6 +96,7 @@ declare ptr @PyErr_Occurred()
 declare ptr @PyEval_SaveThread()
 declare void @PyEval_RestoreThread(ptr)
 declare void @Py_IncRef(ptr)
+declare void @llvm.memmove.p0.p0.i64(ptr, ptr, i64, i1)
 
 ; PyObject *mg_call(self, arguments, given): puts a number into each slot, then mg_run. Returns None; or null, after a
 ; number that Python could not convert.
@@ -170,6 +171,55 @@ long:
 
 exit:
   %none.at = getelementptr %entry, ptr %entry, i32 0, i32 4
+  %none = load ptr, ptr %none.at
+  call void @Py_IncRef(ptr %none)
+  ret ptr %none
+}
+
+; PyObject *mg_copy(self, (to, from, bytes), 3): as memmove. Copying much lets Python's other threads run.
+define ptr @mg_copy(ptr %self, ptr %arguments, i64 %given) {
+start:
+  %fits = icmp eq i64 %given, 3
+  br i1 %fits, label %convert, label %refuse
+
+refuse:
+  %ignored = call i32 @PyErr_BadArgument()
+  ret ptr null
+
+convert:
+  %to.number = load ptr, ptr %arguments
+  %to = call i64 @PyLong_AsUnsignedLongLongMask(ptr %to.number)
+  %from.at = getelementptr ptr, ptr %arguments, i64 1
+  %from.number = load ptr, ptr %from.at
+  %from = call i64 @PyLong_AsUnsignedLongLongMask(ptr %from.number)
+  %bytes.at = getelementptr ptr, ptr %arguments, i64 2
+  %bytes.number = load ptr, ptr %bytes.at
+  %bytes = call i64 @PyLong_AsUnsignedLongLongMask(ptr %bytes.number)
+  %error = call ptr @PyErr_Occurred()
+  %failed = icmp ne ptr %error, null
+  br i1 %failed, label %fail, label %converted
+
+fail:
+  ret ptr null
+
+converted:
+  %target = inttoptr i64 %to to ptr
+  %source = inttoptr i64 %from to ptr
+  %little = icmp ult i64 %bytes, 65536
+  br i1 %little, label %short, label %long
+
+short:
+  call void @llvm.memmove.p0.p0.i64(ptr %target, ptr %source, i64 %bytes, i1 false)
+  br label %exit
+
+long:
+  %state = call ptr @PyEval_SaveThread()
+  call void @llvm.memmove.p0.p0.i64(ptr %target, ptr %source, i64 %bytes, i1 false)
+  call void @PyEval_RestoreThread(ptr %state)
+  br label %exit
+
+exit:
+  %none.at = getelementptr i8, ptr %self, i64 CONTENTS
   %none = load ptr, ptr %none.at
   call void @Py_IncRef(ptr %none)
   ret ptr %none

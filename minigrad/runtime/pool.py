@@ -18,6 +18,7 @@ from time import perf_counter
 
 from minigrad import config
 from minigrad.runtime import llvm
+from minigrad.runtime.buffer import Buffer
 from minigrad.runtime.llvm import python_function
 from minigrad.runtime.locks import run_lock
 
@@ -139,7 +140,7 @@ class Native:
     """The functions of ``pool.ll``. Calling one releases the interpreter lock, unless ``entry`` says otherwise."""
 
     def __init__(self, text: str) -> None:
-        names = ("mg_call", "mg_worker", "mg_start", "mg_stop", "mg_spin")
+        names = ("mg_call", "mg_copy", "mg_worker", "mg_start", "mg_stop", "mg_spin")
         # Level 0: the atomic operations take the time, not the code around them, and it compiles four times as fast.
         self.module = llvm.compile_text(text, names, level=0)
         pointer, integer = ctypes.c_void_p, ctypes.c_int64
@@ -152,6 +153,7 @@ class Native:
         self.stop = function("mg_stop", pointer)
         self.spin = function("mg_spin", integer)
         self.spins = self._spins()
+        self.copy = python_function(self.module.addresses["mg_copy"], struct.pack("q", id(None)))
 
     def entry(self, run: int, slots: int, kinds: str, short: bool) -> Callable[..., None]:
         """A function that takes a number for each slot, from address ``slots`` on, and starts the run at address
@@ -173,8 +175,10 @@ class Native:
 
 @cache
 def native() -> Native:
-    """The native functions, compiled or loaded at the first call."""
-    return Native(source())
+    """The native functions, compiled or loaded at the first call. From then on buffers are copied by one of them."""
+    made = Native(source())
+    Buffer.move = staticmethod(made.copy)
+    return made
 
 
 class Pool:

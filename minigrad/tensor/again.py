@@ -9,10 +9,9 @@ from collections.abc import Callable
 from typing import Any
 
 from minigrad.ops import Op
-from minigrad.tensor.base import made_of
+from minigrad.tensor.base import made_of, put_memory
 from minigrad.tensor.point import GRADIENT, NUMBER, VALUE, Point, fill, is_ours, number_of, seen_through
 from minigrad.tensor.replay import FOLLOW, OFF, UNPAID, Trace, thread
-from minigrad.tensor.storage import Storage
 from minigrad.tensor.written import Written
 
 Again = Callable[[Trace, Any], bool]
@@ -31,8 +30,8 @@ def written_again(point: Point, place: Any, trace: Trace) -> Again | None:
 
 class _Writer(Written):
     def __init__(self, point: Point, place: Any, trace: Trace) -> None:
-        super().__init__("again(trace, asked)", FOLLOW=FOLLOW, OFF=OFF, Storage=Storage, Trace=Trace, fill=fill,
-                         is_ours=is_ours, made_of=made_of, number_of=number_of, seen_through=seen_through,
+        super().__init__("again(trace, asked)", FOLLOW=FOLLOW, OFF=OFF, Trace=Trace, fill=fill, is_ours=is_ours,
+                         made_of=made_of, number_of=number_of, put_memory=put_memory, seen_through=seen_through,
                          thread=thread)
         self.point, self.trace = point, trace
         self.alive: tuple[int, ...] = place[2]
@@ -100,18 +99,24 @@ class _Writer(Written):
             self._refuse_if(f"not {self.name('executable', point.executable)}.account()")
         numbers = [f"trace.numbers[{x}]" if what == NUMBER else f"number_of(values[{x}])" if what == VALUE else
                    self.name("number", x) for what, x in point.numbers]
-        self.results = self.write_run(point.executable, buffers, addresses, numbers, point.device)
+        self.results = self.write_run(point.executable, buffers, addresses, numbers, point.device, watched=False)
 
     # --- after it
 
     def _write_results(self) -> None:
-        self.made: set[int] = set()
-        point = self.point
+        """Gradients go to their leaves. A value is kept for what comes, unless nothing does but its shell."""
+        point, trace = self.point, self.trace
+        made = {slot for what, slot in point.results if what == VALUE}
+        self.simple = point.after is None and not trace.filled and all(
+            [slot in made and spec is not None and spec.entry.view is None
+             for slot in self.alive for spec in (trace.specs[slot],)])
         for (what, slot), (shape, dtype, look), buffer in zip(point.results, point.types, self.results, strict=True):
             parts = f"{buffer}, {shape}, {self.name('dtype', dtype)}, {point.device!r}"
             if what == VALUE:
-                self.lines.append(f"values[{slot}] = LazyBuffer.from_buffer({parts})")
-                self.made.add(slot)
+                if not self.simple:
+                    self.lines.append(f"values[{slot}] = LazyBuffer.from_buffer({parts})")
+                elif slot in self.alive:
+                    self.lines.append(f"put_memory(shell{slot}, {parts})")
             elif self.had[slot]:
                 self.lines += ["trace.busy = True", f"gradient{slot}._replace(LazyBuffer.from_buffer({parts}))"]
             else:
@@ -119,7 +124,7 @@ class _Writer(Written):
 
     def _write_end(self, place: Any) -> None:
         trace, lines = self.trace, self.lines
-        if self.point.after is not None or trace.filled or not all([self._is_simple(slot) for slot in self.alive]):
+        if not self.simple:
             lines.append(f"held = fill(trace, {self.alive})")
             self._write_count()
             if self.point.after is not None:
@@ -132,9 +137,7 @@ class _Writer(Written):
             return
         held = False
         for slot in self.alive:
-            shell, spec = f"shell{slot}", trace.specs[slot]
-            lines += [f"{shell}._storage = Storage(values[{slot}])",
-                      f"{shell}._view = {shell}._grad = {shell}._hooks = {shell}._look = None"]
+            spec, shell = trace.specs[slot], f"shell{slot}"
             if spec is not None and spec.requires_grad:
                 held = True
             else:
@@ -147,11 +150,6 @@ class _Writer(Written):
             lines += [f"holders[{slot}] = None" for slot in trace.leaves if not trace.holders[slot]._requires_grad]
         self._write_next(place[0])
         lines.append("return True")
-
-    def _is_simple(self, slot: int) -> bool:
-        """Whether a result is memory of its own that was computed here."""
-        spec = self.trace.specs[slot]
-        return slot in self.made and spec is not None and spec.entry.view is None
 
     def _write_count(self) -> None:
         """``Trace.count``, where nothing but one number changes."""

@@ -449,17 +449,23 @@ def _traced(parent: Tensor, view: ViewArguments | str) -> Tensor:
 def made_of(buffer: Any, shape: tuple[int, ...], dtype: DType, device: str) -> Tensor:
     """``made`` of a contiguous value in ``buffer``: what a program returns at every call, so its parts are put together
     here, without the calls that make them elsewhere."""
+    tensor = _new(_tensor_class)
+    put_memory(tensor, buffer, shape, dtype, device)
+    tensor._edge = tensor._spec = None
+    tensor._requires_grad = False
+    tensor._tag = 0
+    return tensor
+
+
+def put_memory(tensor: Tensor, buffer: Any, shape: tuple[int, ...], dtype: DType, device: str) -> None:
+    """Give a new Tensor, or a shell, a contiguous value in ``buffer``."""
     lazy = _new(LazyBuffer)
     lazy.op, lazy.srcs, lazy.arg, lazy.shape, lazy.dtype, lazy.device = Op.BUFFER, (), None, shape, dtype, device
     lazy.buffer, lazy.offset, lazy.owners, lazy.readers = buffer, 0, 1, 0
     storage = _new(Storage)
     storage.lazy, storage.version, storage.history = lazy, 0, 0
-    tensor = _new(_tensor_class)
     tensor._storage = storage
-    tensor._view = tensor._edge = tensor._grad = tensor._hooks = tensor._spec = tensor._look = None
-    tensor._requires_grad = False
-    tensor._tag = 0
-    return tensor
+    tensor._view = tensor._grad = tensor._hooks = tensor._look = None
 
 
 def wrap(lazy: LazyBuffer, edge: Edge) -> Tensor:

@@ -1,7 +1,7 @@
-; ``Trace.follow`` for the common case, in the language of the compiler: a call that is known to come next, whose operands
-; are results of this trace, or leaves that look as they did when they were last read. Everything else is left to
-; replay.py, which says what all this means; nothing has been changed then. quick.py compiles it: it puts numbers in the
-; place of words in capitals, where in an object an attribute (a slot) lies.
+; ``Trace.follow`` for the common case, in the language of the compiler: a call that is known to come next, whose
+; operands are results of this trace, or leaves. It asks ``look_at`` about leaves that do not look as they did when they
+; were last read. Everything else is left to replay.py, which says what all this means; nothing has been changed then.
+; quick.py compiles it: it puts numbers in the place of words in capitals, where in an object an attribute (a slot) lies.
 
 declare ptr @PyList_GetItem(ptr, i64)                            ; borrowed
 declare i64 @PyList_Size(ptr)
@@ -20,10 +20,12 @@ declare i32 @PyType_IsSubtype(ptr, ptr)
 declare ptr @PyErr_Occurred()
 declare void @Py_IncRef(ptr)
 declare void @Py_DecRef(ptr)
+declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
 
 ; The function's self is a bytes object. Its contents:
 %known = type { ptr, ptr, ptr, ptr,                              ; 0  None, True, False, the type of tuples
-                ptr, ptr, ptr, ptr }                             ; 4  TensorBase, Tensor, object.__new__, 0
+                ptr, ptr, ptr, ptr,                              ; 4  TensorBase, Tensor, object.__new__, 0
+                ptr }                                            ; 8  look_at
 
 ; The attribute at an offset: borrowed, null if it is not set.
 define internal ptr @get(ptr %object, i64 %offset) {
@@ -60,9 +62,10 @@ define internal i1 @is_equal(ptr %a, ptr %b) {
   ret i1 %yes
 }
 
-; The part of the key that an operand is: its slot, or its look; null if only Python can say. A leaf that is seen first
-; gets the slot %fresh, and is an ordinary operand from then on.
-define internal ptr @part_of(ptr %known, ptr %tensor, ptr %tag, ptr %fresh) {
+; The part of the key that an operand is: its slot, or the number of its look; null if only Python can say, or has
+; raised. A leaf that is seen first gets the slot %fresh; what ``look_at`` says of it is kept at %keep.
+define internal ptr @part_of(ptr %known, ptr %trace, ptr %last, i64 %slots, ptr %tensor, ptr %tag, ptr %fresh,
+                             ptr %keep) {
 start:
   %type = call ptr @get(ptr %tensor, i64 TYPE)
   %base.at = getelementptr %known, ptr %known, i32 0, i32 4
@@ -84,60 +87,89 @@ leaf:                                                            ; not a shell o
   %none = load ptr, ptr %known
   %spec = call ptr @get(ptr %tensor, i64 TENSOR_SPEC)
   %plain = icmp eq ptr %spec, %none
-  br i1 %plain, label %seen, label %unknown
+  br i1 %plain, label %seen, label %ask
 
 seen:                                                            ; its look is that of the value it has now
   %look = call ptr @get(ptr %tensor, i64 TENSOR_LOOK)
   %unseen = icmp eq ptr %look, %none
-  br i1 %unseen, label %unknown, label %compare
+  br i1 %unseen, label %ask, label %compare
 
 compare:
   %storage = call ptr @get(ptr %tensor, i64 TENSOR_STORAGE)
   %value = call ptr @get(ptr %storage, i64 STORAGE_LAZY)
   %looked.at = call ptr @PyTuple_GetItem(ptr %look, i64 0)
   %same = icmp eq ptr %looked.at, %value
-  br i1 %same, label %memory, label %unknown
+  br i1 %same, label %memory, label %ask
 
 memory:                                                          ; and NumPy does not see its memory
   %buffer = call ptr @get(ptr %value, i64 LAZY_BUFFER)
   %no.memory = icmp eq ptr %buffer, %none
-  br i1 %no.memory, label %found, label %exports
+  br i1 %no.memory, label %as.seen, label %exports
 
 exports:
   %exported = call ptr @get(ptr %buffer, i64 BUFFER_EXPORTS)
   %count = call i64 @PyList_Size(ptr %exported)
   %private = icmp eq i64 %count, 0
-  br i1 %private, label %found, label %unknown
+  br i1 %private, label %as.seen, label %ask
+
+as.seen:
+  call void @Py_IncRef(ptr %look)
+  br label %found
+
+ask:
+  %look.at.at = getelementptr %known, ptr %known, i32 0, i32 8
+  %look.at = load ptr, ptr %look.at.at
+  %answer = call ptr @PyObject_CallOneArg(ptr %look.at, ptr %tensor)
+  %raised = icmp eq ptr %answer, null
+  br i1 %raised, label %unknown, label %answered
+
+answered:                                                        ; it may have done anything, even ended this trace
+  %refused = icmp eq ptr %answer, %none
+  %values = call ptr @get(ptr %trace, i64 TRACE_VALUES)
+  %slots.now = call i64 @PyList_Size(ptr %values)
+  %entry.now = call ptr @get(ptr %trace, i64 TRACE_ENTRY)
+  %other.slots = icmp ne i64 %slots.now, %slots
+  %other.entry = icmp ne ptr %entry.now, %last
+  %changed = or i1 %other.slots, %other.entry
+  %useless = or i1 %refused, %changed
+  br i1 %useless, label %drop, label %found
+
+drop:
+  call void @Py_DecRef(ptr %answer)
+  br label %unknown
 
 found:
+  %the.look = phi ptr [ %look, %as.seen ], [ %answer, %answered ]
+  store ptr %the.look, ptr %keep
   %length = load i64, ptr %fresh
+  %next = add i64 %length, 1
+  store i64 %next, ptr %fresh
+  %parts = call i64 @PyTuple_Size(ptr %the.look)
+  %lasting = icmp eq i64 %parts, 2
+  br i1 %lasting, label %give.slot, label %give.number
+
+give.slot:                                                       ; it is an ordinary operand from now on
   %new.slot = call ptr @PyLong_FromSsize_t(i64 %length)
   call void @set(ptr %tensor, i64 TENSOR_TAG, ptr %tag)
   call void @give(ptr %tensor, i64 TENSOR_SLOT, ptr %new.slot)
-  %next = add i64 %length, 1
-  store i64 %next, ptr %fresh
-  %number = call ptr @PyTuple_GetItem(ptr %look, i64 1)
+  br label %give.number
+
+give.number:
+  %number = call ptr @PyTuple_GetItem(ptr %the.look, i64 1)
   ret ptr %number
 
 unknown:
   ret ptr null
 }
 
-; The slot of an operand of this trace as a number.
-define internal i64 @slot_of(ptr %tensor) {
-  %slot = call ptr @get(ptr %tensor, i64 TENSOR_SLOT)
-  %number = call i64 @PyLong_AsSsize_t(ptr %slot)
-  ret i64 %number
-}
-
-; ``Trace.enter``, for a leaf that has got the slot after the last.
-define internal void @enter(ptr %known, ptr %trace, ptr %tensor) {
+; ``Trace.enter``, for a leaf that looks like this, in the slot after the last.
+define internal void @enter(ptr %known, ptr %trace, ptr %tensor, ptr %look) {
 start:
   %none = load ptr, ptr %known
   %values = call ptr @get(ptr %trace, i64 TRACE_VALUES)
-  %slot = call ptr @get(ptr %tensor, i64 TENSOR_SLOT)
-  %storage = call ptr @get(ptr %tensor, i64 TENSOR_STORAGE)
-  %value = call ptr @get(ptr %storage, i64 STORAGE_LAZY)
+  %length = call i64 @PyList_Size(ptr %values)
+  %slot = call ptr @PyLong_FromSsize_t(i64 %length)
+  %value = call ptr @PyTuple_GetItem(ptr %look, i64 0)
   %readers = call ptr @get(ptr %value, i64 LAZY_READERS)
   %before = call i64 @PyLong_AsSsize_t(ptr %readers)
   %after = add i64 %before, 1
@@ -163,6 +195,7 @@ track:
   br label %exit
 
 exit:
+  call void @Py_DecRef(ptr %slot)
   ret void
 }
 
@@ -266,6 +299,9 @@ check.operands:
   %slots = call i64 @PyList_Size(ptr %values)
   %fresh = alloca i64
   store i64 %slots, ptr %fresh
+  %looks = alloca ptr, i64 %operands
+  %bytes = mul i64 %operands, 8
+  call void @llvm.memset.p0.i64(ptr %looks, i8 0, i64 %bytes, i1 false)
   br label %operand.head
 
 operand.head:
@@ -275,7 +311,8 @@ operand.head:
 
 operand.body:
   %tensor = call ptr @PyTuple_GetItem(ptr %tensors, i64 %i)
-  %part = call ptr @part_of(ptr %known, ptr %tensor, ptr %tag, ptr %fresh)
+  %keep = getelementptr ptr, ptr %looks, i64 %i
+  %part = call ptr @part_of(ptr %known, ptr %trace, ptr %last, i64 %slots, ptr %tensor, ptr %tag, ptr %fresh, ptr %keep)
   %unknown = icmp eq ptr %part, null
   br i1 %unknown, label %undo.head, label %operand.compare
 
@@ -320,13 +357,14 @@ enter.head:                                                      ; it is the cal
 
 enter.body:
   %operand = call ptr @PyTuple_GetItem(ptr %tensors, i64 %k)
-  %slot = call i64 @slot_of(ptr %operand)
-  %last.slot = call i64 @PyList_Size(ptr %values)
-  %is.new = icmp eq i64 %slot, %last.slot
-  br i1 %is.new, label %enter.leaf, label %enter.next
+  %look.at = getelementptr ptr, ptr %looks, i64 %k
+  %look = load ptr, ptr %look.at
+  %is.old = icmp eq ptr %look, null
+  br i1 %is.old, label %enter.next, label %enter.leaf
 
 enter.leaf:
-  call void @enter(ptr %known, ptr %trace, ptr %operand)
+  call void @enter(ptr %known, ptr %trace, ptr %operand, ptr %look)
+  call void @Py_DecRef(ptr %look)
   br label %enter.next
 
 enter.next:
@@ -387,22 +425,16 @@ undo.head:                                                       ; what has got 
 
 undo.body:
   %undone = call ptr @PyTuple_GetItem(ptr %tensors, i64 %u)
-  %undone.type = call ptr @get(ptr %undone, i64 TYPE)
-  %base.at = getelementptr %known, ptr %known, i32 0, i32 4
-  %base = load ptr, ptr %base.at
-  %is.tensor = call i32 @PyType_IsSubtype(ptr %undone.type, ptr %base)
-  %tensor.bit = icmp ne i32 %is.tensor, 0
-  br i1 %tensor.bit, label %undo.tensor, label %undo.next
+  %undone.look.at = getelementptr ptr, ptr %looks, i64 %u
+  %undone.look = load ptr, ptr %undone.look.at
+  %was.old = icmp eq ptr %undone.look, null
+  br i1 %was.old, label %undo.next, label %undo.look
 
-undo.tensor:
-  %undone.tag = call ptr @get(ptr %undone, i64 TENSOR_TAG)
-  %is.here = icmp eq ptr %undone.tag, %tag
-  br i1 %is.here, label %undo.slot, label %undo.next
-
-undo.slot:
-  %undone.slot = call i64 @slot_of(ptr %undone)
-  %was.given = icmp sge i64 %undone.slot, %slots
-  br i1 %was.given, label %undo.leaf, label %undo.next
+undo.look:
+  %undone.parts = call i64 @PyTuple_Size(ptr %undone.look)
+  call void @Py_DecRef(ptr %undone.look)
+  %was.lasting = icmp eq i64 %undone.parts, 2
+  br i1 %was.lasting, label %undo.leaf, label %undo.next
 
 undo.leaf:
   %zero.at = getelementptr %known, ptr %known, i32 0, i32 7

@@ -55,8 +55,7 @@ class Function:
         trace = thread.trace
         if trace.state == FOLLOW and not several:
             known = trace.quick(trace, self, static, mode.enabled, tensors, numbers)
-            if known is not None:
-                return known[0]
+            return known[0] if known is not None else self._call(tensors, static, numbers, False)[0]
         return self.all(tensors, static, numbers)[0]
 
     __call__ = first
@@ -69,11 +68,13 @@ class Function:
                 return self._call(tensors, static, numbers)
         return self._call(tensors, static, numbers)
 
-    def _call(self, tensors: Sequence[Tensor], static: tuple[Hashable, ...], numbers: Sequence[Number]) -> list[Tensor]:
+    def _call(self, tensors: Sequence[Tensor], static: tuple[Hashable, ...], numbers: Sequence[Number],
+              quickly: bool = True) -> list[Tensor]:
+        """``all``. Not ``quickly`` if that has been tried."""
         trace = thread.trace
         if trace.state:
             known = None
-            if trace.state == FOLLOW:
+            if quickly and trace.state == FOLLOW:
                 known = trace.quick(trace, self, static, mode.enabled, tensors, numbers)
             if known is None:
                 known = trace.follow(self, static, tensors, numbers)

@@ -46,7 +46,7 @@ def _find(trace: Trace, place: Any) -> Point | None:
 def _again(kind: str, asked: Any) -> bool:
     """Have a function that was written for a place of this kind do it all; False if there is none."""
     trace = thread.trace
-    if trace.state != FOLLOW or tracing.names:
+    if trace.state != FOLLOW:
         return False
     for place, point in trace.entry.points:
         again = point.again
@@ -119,10 +119,10 @@ def _keep(trace: Trace, place: Any, point: Point | None) -> None:
 
 def backward(t: Tensor) -> None:
     """``t.backward()``."""
-    if not several and _again("backward", t):
+    if not several and not tracing.names and _again("backward", t):
         return
     with computing:
-        if not several or not _again("backward", t):
+        if not several or tracing.names or not _again("backward", t):
             _backward(t)
 
 
@@ -294,7 +294,10 @@ def _replay_update(trace: Trace, point: Point, targets: Sequence[Tensor], others
 
 
 def value(shells: Sequence[Tensor]) -> bool:
-    """Compute shells that somebody wants to see; False if what ran here before can't run again."""
+    """Compute shells that somebody wants to see; False if what ran here before can't run again, or while a composite is
+    traced."""
+    if tracing.names:
+        return False
     if not several and _again("value", shells):
         return True
     with computing:

@@ -18,7 +18,7 @@ from minigrad.graph.lazy import LazyBuffer
 from minigrad.runtime import llvm
 from minigrad.runtime.buffer import Buffer
 from minigrad.tensor.base import TensorBase, made
-from minigrad.tensor.replay import Entry, Trace
+from minigrad.tensor.replay import Entry, Trace, look_at
 
 
 def quicken() -> None:
@@ -39,8 +39,8 @@ def quick_function() -> Callable[..., Any] | None:
     text = (Path(__file__).parent / "follow.ll").read_text(encoding="utf-8")
     text = re.sub(r"\b[A-Z]{2,}(?:_[A-Z]+)*\b(?=[,)\n])", lambda word: str(places[word.group()]), text)
     module = llvm.compile_text(text, ("mg_follow",))
-    known = (None, True, False, tuple, TensorBase, Trace.tensor_class, object.__new__, 0)
-    function = llvm.python_function(module.addresses["mg_follow"], struct.pack("8q", *[id(x) for x in known]))
+    known = (None, True, False, tuple, TensorBase, Trace.tensor_class, object.__new__, 0, look_at)
+    function = llvm.python_function(module.addresses["mg_follow"], struct.pack("9q", *[id(x) for x in known]))
     _kept.append((module, known))
     return function
 

@@ -235,23 +235,12 @@ class Trace:
         return not self.alive()
 
     def enter(self, t: Tensor) -> int | None:
-        """Give a leaf a slot. What it looks like; None if it can't be one."""
-        value = t._storage.lazy  # first: this gives a shell of an earlier trace all that it lacks
-        known, buffer = t._look, value.buffer
-        slot = len(self.values)
-        shown = buffer is not None and buffer.exports  # NumPy may change it: it is read anew each time, as another leaf
-        if known is not None and known[0] is value:
-            look = known[1]
-            if shown:
-                value = t._read()
-        else:
-            found = _look(t)
-            if found is None:
-                return None
-            if t._view is None and value.arg is None:
-                t._look = value, found[1]
-            value, look = found
-        if not shown:
+        """Give a leaf a slot. The number of what it looks like; None if it can't be one."""
+        look = look_at(t)
+        if look is None:
+            return None
+        value, slot = look[0], len(self.values)
+        if len(look) == 2:
             t._tag, t._slot = self.tag, slot
         value.readers += 1
         if t._requires_grad:
@@ -260,7 +249,8 @@ class Trace:
         self.values.append(value)
         self.holders.append(t)
         self.specs.append(None)
-        return look
+        number: int = look[1]
+        return number
 
     def leaf(self, slot: int) -> Tensor | None:
         """The leaf in a slot."""
@@ -405,6 +395,22 @@ class Trace:
             for slot in self.leaves:
                 if not holders[slot]._requires_grad:
                     holders[slot] = None
+
+
+def look_at(t: Tensor) -> tuple[Any, ...] | None:
+    """The value of a leaf, and a number for what matters of it; None if it can't be one. A third item says that NumPy
+    may change it: then it is read anew each time, as another leaf."""
+    value = t._storage.lazy  # first: this gives a shell of an earlier trace all that it lacks
+    known, buffer = t._look, value.buffer
+    shown = buffer is not None and buffer.exports
+    if known is not None and known[0] is value:
+        return (t._read(), known[1], True) if shown else known
+    found = _look(t)
+    if found is None:
+        return None
+    if t._view is None and value.arg is None:
+        t._look = value, found[1]
+    return (*found, True) if shown else found
 
 
 def look_of_memory(shape: tuple[int, ...], dtype: DType) -> int:

@@ -17,7 +17,6 @@ from minigrad.engine import leaf_from_numpy, realise, to_numpy
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.graph.strides import Steps, Window, overlaps, strided_steps
 from minigrad.ops import Op
-from minigrad.runtime.device import get_device
 from minigrad.runtime.locks import record_lock
 from minigrad.tensor.replay import OFF, thread
 
@@ -229,21 +228,20 @@ def _reads_placeholder(lazy: LazyBuffer) -> bool:
 def snapshot(storage: Storage, view: View | None = None) -> LazyBuffer:
     """The current value of (a view of) memory that others may change at any time."""
     lazy = storage.lazy
-    steps = () if view is None else view.chain()
+    buffer = lazy.buffer
     capture = thread.trace.capture
     if capture is not None:
-        return _moved(capture.copy_of(storage), steps)
-    size = lazy.size * lazy.dtype.size
-    if view is None and size <= SNAPSHOT_BYTES:
-        copy = get_device(lazy.device).allocate(size)
-        copy.copy_from(lazy.buffer, size, 0, lazy.offset)
-        return LazyBuffer.from_buffer(copy, lazy.shape, lazy.dtype, lazy.device)
-    if view is not None and lazy.buffer.on_host:
+        return _moved(capture.copy_of(storage), () if view is None else view.chain())
+    if view is None:
+        size = lazy.size * lazy.dtype.size
+        if size <= SNAPSHOT_BYTES:
+            return LazyBuffer.from_buffer(buffer.copy(size, lazy.offset), lazy.shape, lazy.dtype, lazy.device)
+    elif buffer.on_host:
         array = view.array(storage)
         if array.nbytes <= SNAPSHOT_BYTES:
             return leaf_from_numpy(array, view.dtype, lazy.device)
     _unsettled.append(lazy)
-    return _moved(lazy, steps)
+    return _moved(lazy, () if view is None else view.chain())
 
 
 def _moved(lazy: LazyBuffer, steps: Steps) -> LazyBuffer:

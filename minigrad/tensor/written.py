@@ -46,9 +46,9 @@ class Written:
         return known
 
     def write_run(self, executable: Any, buffers: Sequence[str], addresses: Sequence[str], numbers: Sequence[str],
-                  device: str) -> list[str]:
+                  device: str, watched: bool = True) -> list[str]:
         """A run on these expressions: the names of the results' buffers. Where it is a single short call of native
-        code, it is made right here, unless somebody watches what runs."""
+        code, it is made right here; unless somebody watches what runs, which may be ruled out (``watched``)."""
         lines = self.lines
         results = [f"result{i}" for i in range(executable.results)]
         plain = [f"results = run_again({self.name('executable', executable)}, [{', '.join(buffers)}], "
@@ -58,17 +58,19 @@ class Written:
         if native is None:
             lines += plain
             return results
-        recipe, fresh = executable.recipe, []
-        lines.append("if not setting('DEBUG') and not records:")
-        for i, nbytes in enumerate(recipe.output_bytes):
-            lines.append(f"    fresh{i} = Buffer({device!r}, {nbytes})")
-            fresh.append(f"fresh{i}")
+        recipe = executable.recipe
+        fresh = [f"fresh{i}" for i in range(len(recipe.output_bytes))]
+        direct = [f"{name} = Buffer({device!r}, {nbytes})"
+                  for name, nbytes in zip(fresh, recipe.output_bytes, strict=True)]
         if recipe.arena_bytes:
-            lines.append(f"    arena = Buffer({device!r}, {recipe.arena_bytes})")
+            direct.append(f"arena = Buffer({device!r}, {recipe.arena_bytes})")
         arena = "arena.address" if recipe.arena_bytes else "0"
         given = [*addresses, *[f"{name}.address" for name in fresh], arena, "0", *numbers]
-        lines.append(f"    {self.name('native', native)}({', '.join(given)})")
-        lines += [f"    {name} = {fresh[at] if is_fresh else buffers[at]}"
-                  for name, (is_fresh, at) in zip(results, recipe.outputs, strict=True)]
-        lines += ["else:", *[f"    {line}" for line in plain]]
+        direct.append(f"{self.name('native', native)}({', '.join(given)})")
+        direct += [f"{name} = {fresh[at] if is_fresh else buffers[at]}"
+                   for name, (is_fresh, at) in zip(results, recipe.outputs, strict=True)]
+        if watched:
+            direct = ["if not setting('DEBUG') and not records:", *[f"    {line}" for line in direct],
+                      "else:", *[f"    {line}" for line in plain]]
+        lines += direct
         return results

@@ -59,9 +59,8 @@ def test_a_known_call_gives_a_shell(known: Any) -> None:
     lambda a, b: (_MUL.tensors, (), (a, a)),
     lambda a, b: (_MUL.tensors, (), (a, np.ones(2))),  # no Tensor
     lambda a, b: (_MUL.tensors, (), (a, mg.ones(3).realize())),
-    lambda a, b: (_MUL.tensors, (), (a, b.view(2))),
     lambda a, b: (_MUL.tensors, (), (a, b + 1)),  # not in memory
-    lambda a, b: (_MUL.tensors, (), (a, mg.from_numpy(np.ones(2, np.float32)))),
+    lambda a, b: (_MUL.tensors, (), (a, mg.from_numpy(np.ones(3, np.float32)))),
     lambda a, b: (_MUL.tensors, (), (a, b), ((1.0, mg.float32),)),
 ])
 def test_another_call_is_left_to_python_and_changes_nothing(known: Any, call: Any) -> None:
@@ -74,6 +73,46 @@ def test_another_call_is_left_to_python_and_changes_nothing(known: Any, call: An
     assert trace.tag not in (a._tag, b._tag) and a._storage.lazy.readers == before
     assert not (trace.path or trace.values or trace.holders or trace.specs or trace.leaves or trace.numbers)
     assert called(_MUL.tensors, (), (a, b)) is not None
+
+
+@pytest.mark.parametrize("kind", ["new", "view", "numpy", "numpy twice", "shell"])
+def test_leaves_that_have_to_be_looked_at(known: Any, kind: str) -> None:
+    """New Tensors, views, memory that NumPy sees: what ``look_at`` says of them is what Python would find."""
+    a, b = known
+    array = np.array([5.0, 6.0], np.float32)
+    shared = mg.from_numpy(array)
+    made = {"new": lambda: mg.tensor([5.0, 6.0]), "view": lambda: mg.tensor([0.0, 5.0, 6.0])[1:],
+            "numpy": lambda: shared, "numpy twice": lambda: shared, "shell": lambda: (b + 2).realize()}[kind]
+    if kind == "shell":
+        made().tolist()  # known from now on: the next one is a shell
+    operand = made()
+    thread.begin()
+    trace = thread.trace
+    first = operand if kind == "numpy twice" else a
+    product, = called(_MUL.tensors, (), (first, operand))
+    array[:] = 0  # too late
+    assert trace.leaves == [0, 1] and trace.holders[:2] == [first, operand] and product._slot == 2
+    assert operand._tag == (0 if "numpy" in kind else trace.tag)
+    assert trace.values[0] is not trace.values[1] and all([v.readers for v in trace.values[:2]])
+    assert product.tolist() == ([25.0, 36.0] if first is operand else [5.0, 12.0])
+    shared[0] = 1.0
+    assert array.tolist() == [1.0, 0.0]
+
+
+def test_an_error_of_a_look_is_the_callers(known: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    a, _ = known
+
+    class Broken(mg.Tensor):
+        @property
+        def _storage(self) -> Any:
+            raise RuntimeError("no")
+
+    broken = Broken.__new__(Broken)
+    broken._tag, broken._spec, broken._look = 0, None, None
+    thread.begin()
+    with pytest.raises(RuntimeError, match="no"):
+        called(_MUL.tensors, (), (a, broken))
+    assert a._tag == 0 and not thread.trace.values
 
 
 def test_the_grad_mode_counts(known: Any) -> None:
