@@ -28,6 +28,11 @@ def contiguous_strides(shape: Sequence[int]) -> Strides:
     >>> contiguous_strides((2, 3, 4))
     (12, 4, 1)
     """
+    return _row_major(tuple(shape))
+
+
+@lru_cache(maxsize=4096)
+def _row_major(shape: Shape) -> Strides:
     strides, step = [0] * len(shape), 1
     for i in range(len(shape) - 1, -1, -1):
         strides[i] = step

@@ -14,6 +14,7 @@ import numpy as np
 from minigrad.dtype import bool_, int64, uint8
 from minigrad.engine import leaf_from_numpy, to_numpy
 from minigrad.graph.lazy import LazyBuffer
+from minigrad.graph.strides import Steps
 from minigrad.ops import Op
 from minigrad.tensor.base import AnyTensor, check_in_place, make, make_view
 from minigrad.tensor.capture import capturing
@@ -100,6 +101,10 @@ class Basic:
         self.node = "UnsqueezeBackward0"
 
     def view(self) -> Tensor:
+        return make_view(self._tensor, *self.arguments())
+
+    def arguments(self) -> tuple[Steps, tuple[int, ...], tuple[int, ...], int, str]:
+        """Those of ``make_view``."""
         old = self._tensor._shape()
         moves: list[tuple[str, Any]] = []
         if any([b != (0, s) for b, s in zip(self.box, old, strict=True)]):
@@ -109,7 +114,7 @@ class Basic:
         shape = tuple(self.shape)
         if tuple(self.kept) != shape:
             moves.append((Op.RESHAPE, shape))
-        return make_view(self._tensor, tuple(moves), shape, tuple(self.strides), self.offset, self.node)
+        return tuple(moves), shape, tuple(self.strides), self.offset, self.node
 
 
 def _bound(at: Any, size: int) -> int:
@@ -180,10 +185,57 @@ def _checked(index: Any, ndim: int, device: str) -> tuple[list[Any], int]:
     return items, used
 
 
-def take_apart(self: Tensor, index: Any) -> tuple[Tensor, list[Tensor | None]]:
+_views: dict[Any, tuple[Steps, tuple[int, ...], tuple[int, ...], int, str]] = {}
+"""The views of indexes used before, by index, shape and strides: the arguments of ``make_view``, their offset counted
+from the tensor's own."""
+
+MOST_VIEWS = 4096
+
+
+def _plain_key(index: Any) -> tuple[Any, ...] | None:
+    """An index of integers, slices, None and ``...`` as a key; None for another."""
+    parts: list[Any] = []
+    for item in index if type(index) is tuple else (index,):
+        kind = type(item)
+        if kind is slice:
+            start, stop, step = part = item.start, item.stop, item.step
+            if not (type(start) in _PLAIN and type(stop) in _PLAIN and type(step) in _PLAIN):
+                return None
+            parts.append(part)
+        elif kind is int or item is None or item is Ellipsis:
+            parts.append(item)
+        else:
+            return None
+    return tuple(parts)
+
+
+_PLAIN = (int, type(None))
+
+
+def take_apart(self: Tensor, index: Any) -> tuple[Tensor, Sequence[Tensor | None]]:
     """The view that the integers and slices of an index make, and for each of its dimensions its index tensor, or
-    None."""
+    None; nothing if it has none."""
     shape, strides = self._shape(), strides_of(self)
+    key = _plain_key(index)
+    if key is None:
+        basic, advanced = _taken_apart(self, index, shape, strides)
+        if _nothing_happens(basic, shape) and any(a is not None for a in advanced):
+            return self, advanced
+        return basic.view(), advanced if any(a is not None for a in advanced) else ()
+    known, offset = (key, shape, strides), offset_of(self)
+    found = _views.get(known)
+    if found is None:
+        basic, _ = _taken_apart(self, index, shape, strides)
+        basic.offset -= offset
+        if len(_views) >= MOST_VIEWS:
+            _views.clear()
+        found = _views[known] = basic.arguments()
+    steps, new_shape, new_strides, begin, node = found
+    return make_view(self, steps, new_shape, new_strides, offset + begin, node), ()
+
+
+def _taken_apart(self: Tensor, index: Any, shape: tuple[int, ...], strides: tuple[int, ...],
+                 ) -> tuple[Basic, list[Tensor | None]]:
     device = self._pending().device
     items, used = _checked(index, len(shape), device)
     basic, dim = Basic(self), 0
@@ -223,13 +275,19 @@ def take_apart(self: Tensor, index: Any) -> tuple[Tensor, list[Tensor | None]]:
         basic.whole(shape[dim], strides[dim])
         advanced.append(None)
         dim += 1
-    if _nothing_happens(basic, shape) and any(a is not None for a in advanced):
-        return self, advanced
-    return basic.view(), advanced
+    return basic, advanced
 
 
 def _nothing_happens(basic: Basic, shape: tuple[int, ...]) -> bool:
     return tuple(basic.shape) == shape and all(s == 1 for s in basic.steps)
+
+
+def _is_itself(view: Tensor, value: Tensor) -> bool:
+    """Whether a value is this very view of this very memory, for gradients too."""
+    a, b = view._view, value._view
+    return (a is not None and b is not None and view._spec is value._spec is None and view._storage is value._storage
+            and a.base is b.base and a.differentiable == b.differentiable and a.dtype is b.dtype
+            and (a.shape, a.strides, a.offset) == (b.shape, b.strides, b.offset))
 
 
 # --- index tensors
@@ -450,14 +508,8 @@ class Indexing:
             shape = self._shape()
             if shape:
                 return select_part(self, 0, index)
-        elif type(index) is slice and self._shape():
-            basic, shape, strides = Basic(self), self._shape(), strides_of(self)
-            basic.slice(index, shape[0], strides[0])
-            for size, stride in zip(shape[1:], strides[1:], strict=True):
-                basic.whole(size, stride)
-            return basic.view()
         view, given = take_apart(self, index)
-        if all([g is None for g in given]):
+        if not given:
             return view
         advanced = Advanced(view, given)
         return _INDEX((view, *advanced.indexes), (advanced.order, advanced.position, advanced.shape))
@@ -477,9 +529,11 @@ class Indexing:
         if not isinstance(value, AnyTensor) and not is_number(value):
             value = self.new_tensor(value)
         view, given = take_apart(self, index)
-        if all([g is None for g in given]):
+        if not given:
             if is_number(value):
                 view.fill_(value)
+            elif _is_itself(view, value):  # x[index] += y has written already
+                check_in_place(view)
             else:
                 view.copy_(_without_leading_ones(value, len(view._shape())))
             return

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import minigrad
+from minigrad.tensor import indexing
 
 SHAPE = (4, 3, 5)
 
@@ -143,3 +144,54 @@ def test_lists_of_numbers_as_values() -> None:
 def test_negative_steps(index) -> None:
     with pytest.raises(ValueError, match="step must be greater than zero"):
         minigrad.ones(3)[index]
+
+
+def test_an_augmented_write_is_one_write() -> None:
+    """``x[index] += y`` is ``x[index] = x[index].__iadd__(y)``: the second write, of memory over itself, is none."""
+    x = minigrad.zeros(4)
+    x[1:3] += 2
+    version = x._storage.version
+    x[1:3] += 2
+    assert x._storage.version == version + 1 and x.tolist() == [0, 4, 4, 0]
+
+
+@pytest.mark.parametrize("write,slope", [
+    (lambda u, y: u.__setitem__(slice(1, 3), u[1:3]), [2, 2, 2, 2]),
+    (lambda u, y: u.__setitem__(slice(1, 3), u[1:3].detach()), [2, 0, 0, 2]),
+    (lambda u, y: u.__setitem__(slice(1, 3), _untracked(u)), [2, 0, 0, 2]),
+    (lambda u, y: u.__setitem__(slice(0, 2), u[1:3].clone()), [0, 2, 4, 2]),
+    (lambda u, y: u.__setitem__(slice(1, 3), u[1:3].mul_(y)), [2, 20, 40, 2]),
+])
+def test_gradients_of_memory_written_over_itself(write, slope) -> None:
+    w = minigrad.tensor([1.0, 2.0, 3.0, 4.0], requires_grad=True)
+    u = w * 2
+    write(u, minigrad.tensor([10.0, 20.0]))
+    u.sum().backward()
+    assert w.grad.tolist() == slope
+    with pytest.raises(RuntimeError, match="a view of a leaf Variable"):
+        w[1:3] = w[1:3]
+
+
+def _untracked(u):
+    with minigrad.no_grad():
+        return u[1:3]
+
+
+def test_the_same_index_of_tensors_that_lie_otherwise() -> None:
+    """What is remembered of an index holds for one shape and its strides, wherever the tensor begins."""
+    array = np.arange(24.0, dtype=np.float32).reshape(4, 6)
+    x = minigrad.tensor(array)
+    for tensor, numbers in ((x, array), (x.t(), array.T), (x[1:, 1:], array[1:, 1:]), (x[2:], array[2:]),
+                            (x[:, ::2], array[:, ::2]), (x[1:, 1:].t(), array[1:, 1:].T)):
+        for index in ((slice(1, 3), 1), (Ellipsis, slice(None, None, 2)), (None, slice(1, 2)), 1, (1, True), (1, 1)):
+            for _ in range(2):
+                got = tensor[index]
+                assert got.numpy().tobytes() == numbers[index].tobytes() and got.shape == numbers[index].shape
+
+
+def test_remembered_indexes_are_bounded() -> None:
+    x = minigrad.zeros(100, 100)
+    for i in range(100):
+        for j in range(45):
+            x[i, j:]
+    assert 0 < len(indexing._views) <= indexing.MOST_VIEWS
