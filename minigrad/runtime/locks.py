@@ -8,6 +8,7 @@ Next: ``cpu.py``."""
 
 from __future__ import annotations
 
+import gc
 import os
 from threading import RLock
 from typing import Any
@@ -24,7 +25,14 @@ _ALL = (engine_lock, record_lock, run_lock, compile_lock, memory_lock)
 
 class _Computing:
     """``with computing:`` this thread alone computes values. Whoever is recording lets others record until its turn
-    comes: they may be what the engine is waiting for."""
+    comes: they may be what the engine is waiting for.
+
+    Python's garbage collector waits meanwhile: to take a graph apart makes many objects, none of them garbage, and the
+    collector would walk over all of them time and again."""
+
+    def __init__(self) -> None:
+        self._depth = 0
+        self._collects = False  # whether the collector was on
 
     def __enter__(self) -> None:
         if not engine_lock.acquire(blocking=False):
@@ -36,8 +44,15 @@ class _Computing:
             else:
                 engine_lock.acquire()
         record_lock.acquire()
+        self._depth += 1
+        if self._depth == 1:
+            self._collects = gc.isenabled()
+            gc.disable()
 
     def __exit__(self, *exception: object) -> None:
+        self._depth -= 1
+        if not self._depth and self._collects:
+            gc.enable()
         record_lock.release()
         engine_lock.release()
 

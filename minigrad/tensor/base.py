@@ -416,8 +416,8 @@ def aliased(tensor: Tensor, arguments: ViewArguments) -> Tensor:
 def base_of(tensor: Tensor) -> Tensor:
     """The Tensor whose value is all of the memory: what a view is of. It is tracked only if the view is."""
     base, cut = tensor, False
-    while base._spec is not None and base._spec.entry.view is not None:
-        cut = cut or base._spec.entry.view == "detach"
+    while base._spec is not None and base._spec.view is not None:
+        cut = cut or base._spec.view == "detach"
         base = base._parent  # type: ignore[assignment]
     if base._spec is None and base._view is not None:
         base = base._view.base

@@ -87,12 +87,11 @@ def _gradient(trace: Trace, slot: int) -> LazyBuffer | None:
 
 def seen_through(trace: Trace, slot: int) -> LazyBuffer | None:
     """The value of a result that is an operand's memory: a view, which is a part of it, or what a clone gives."""
-    spec = trace.specs[slot]
-    if spec is None:
+    if trace.specs[slot] is None:
         return None
-    entry, source = spec.entry, 0
+    entry, source = trace.entry_of(slot), 0
     if entry.view is None:
-        output = entry.body.outputs[entry.specs.index(spec)]  # type: ignore[union-attr]
+        output = entry.body.outputs[slot - entry.first]  # type: ignore[union-attr]
         if output.op != Op.PARAM:
             return None
         source = output.arg
@@ -133,7 +132,7 @@ def fill(trace: Trace, alive: Sequence[int]) -> bool:
         shell = trace.holders[slot]()
         if shell is None:  # it has gone since
             continue
-        arguments = spec.entry.view
+        arguments = spec.view
         value = trace.values[slot] or (seen_through(trace, slot) if arguments is None else None)
         if arguments is not None:
             parent = shell._parent
@@ -142,7 +141,7 @@ def fill(trace: Trace, alive: Sequence[int]) -> bool:
                 continue
             shell._storage = parent._storage
             shell._view = plain_alias(parent)._view if arguments == "detach" else View(  # its edge is left to unfolding
-                parent, *arguments, differentiable=spec.entry.enabled)
+                parent, *arguments, differentiable=spec.enabled)
         elif value is not None:
             shell._storage, shell._view = Storage(value), None
         else:

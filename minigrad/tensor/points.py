@@ -171,7 +171,7 @@ def _pending(trace: Trace, alive: Sequence[int]) -> list[LazyBuffer]:
     found = []
     for i in alive:
         value, spec = trace.values[i], trace.specs[i]
-        if value is not None and value.srcs and spec is not None and spec.entry.view is None:
+        if value is not None and value.srcs and spec is not None and spec.view is None:
             found.append(value)
     return found
 

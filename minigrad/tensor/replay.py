@@ -12,9 +12,11 @@ Next: ``quick.py``."""
 from __future__ import annotations
 
 import threading
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import ref
 
@@ -53,25 +55,47 @@ _new = object.__new__
 
 
 class Spec:
-    """What is known of a result of ``entry`` without computing it. ``strides`` None: those of a contiguous value."""
+    """What is known of a result without computing it; results that look alike have one Spec. ``strides`` None: those of
+    a contiguous value. ``view``: of a view its arguments, as in its ``Entry``; ``enabled``: whether the tape was on."""
 
-    __slots__ = ("_placeholder", "device", "dtype", "entry", "offset", "requires_grad", "shape", "strides")
+    __slots__ = ("_placeholder", "device", "dtype", "enabled", "offset", "requires_grad", "shape", "strides", "view")
 
-    def __init__(self, entry: Entry, t: Tensor) -> None:
-        self.entry = entry
-        lazy, view = t._storage.lazy, t._view
-        self.dtype, self.device = lazy.dtype if view is None else view.dtype, lazy.device
+    def __init__(self, view: Any, enabled: bool, requires_grad: bool, dtype: DType, device: str,
+                 shape: tuple[int, ...], strides: tuple[int, ...] | None, offset: int) -> None:
+        self.view, self.enabled, self.requires_grad = view, enabled, requires_grad
+        self.dtype, self.device = dtype, device
+        self.shape, self.strides, self.offset = shape, strides, offset
         self._placeholder: LazyBuffer | None = None
-        self.requires_grad = t._requires_grad if view is None else t._source() is not None
-        self.shape = lazy.shape if view is None else view.shape
-        self.strides = None if view is None else view.strides
-        self.offset = 0 if view is None else view.offset
 
     def placeholder(self) -> LazyBuffer:
         """A value like the result, for those who look at its type only."""
         if self._placeholder is None:
             self._placeholder = param(0, self.shape, self.dtype, self.device)
         return self._placeholder
+
+
+_specs: dict[Any, tuple[Spec]] = {}
+
+MOST_SPECS = 4096
+
+
+def _specs_of(view: Any, results: Sequence[Tensor]) -> tuple[Spec, ...]:
+    """The Specs of a call's results."""
+    if len(results) != 1:
+        return tuple([_specs_of(view, (t,))[0] for t in results])
+    t = results[0]
+    lazy, seen = t._storage.lazy, t._view
+    if seen is None:
+        look: Any = (view, mode.enabled, t._requires_grad, lazy.dtype, lazy.device, lazy.shape, None, 0)
+    else:
+        look = (view, mode.enabled, t._source() is not None, seen.dtype, lazy.device, seen.shape, seen.strides,
+                seen.offset)
+    found = _specs.get(look)
+    if found is None:
+        if len(_specs) >= MOST_SPECS:
+            _specs.clear()
+        found = _specs[look] = (Spec(*look),)
+    return found
 
 
 class Entry:
@@ -122,6 +146,9 @@ class Entry:
         self.good += good
         self.bad += bad
         self.hopeless = self.bad > 2 * self.good + 2
+
+
+_first = attrgetter("first")
 
 
 class Trace:
@@ -252,6 +279,10 @@ class Trace:
         number: int = look[1]
         return number
 
+    def entry_of(self, slot: int) -> Entry:
+        """The call that has its result in a slot."""
+        return self.path[bisect_right(self.path, slot, key=_first) - 1]
+
     def leaf(self, slot: int) -> Tensor | None:
         """The leaf in a slot."""
         return self.holders[slot] if self.specs[slot] is None else None
@@ -288,7 +319,7 @@ class Trace:
                 return
             entry.enabled, entry.numbers, entry.first = mode.enabled, len(constants), len(self.values)
             entry.operands = tuple(slots)
-            entry.specs = tuple([Spec(entry, t) for t in results])
+            entry.specs = _specs_of(entry.view, results)
             known = entry
         self.entry = known
         self.path.append(known)

@@ -296,3 +296,21 @@ def test_parts_of_memory_that_are_gone_are_forgotten() -> None:
     for i in range(1000):
         x[i % 8].sum().item()
     assert len(x._storage.lazy.buffer.views) < 100
+
+
+def test_pythons_garbage_collector_waits_while_values_are_computed() -> None:
+    """And is as it was afterwards, also after an error, and if it was off."""
+    seen = []
+    x = mg.ones(3, requires_grad=True)
+    x.register_hook(lambda g: seen.append(gc.isenabled()))
+    (x * 2).sum().backward()
+    assert seen == [False] and gc.isenabled()
+    with pytest.raises(IndexError):
+        mg.ones(3)[mg.tensor([5])].tolist()
+    assert gc.isenabled()
+    gc.disable()
+    try:
+        (x * 2).sum().backward()
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
