@@ -14,7 +14,7 @@ from minigrad.autograd.walk import Walk
 from minigrad.engine import Run, realise
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
-from minigrad.runtime.locks import computing
+from minigrad.runtime.locks import computing, users_code
 
 
 def backward(tensors: Any, grad_tensors: Any = None, retain_graph: bool | None = None, create_graph: bool = False,
@@ -56,7 +56,8 @@ def _run(tensors: Sequence[Any], grad_tensors: Any, retain_graph: bool | None, c
     _walk(walk, tensors, grad_tensors)
     if not (create_graph if retain_graph is None else retain_graph):
         walk.release()
-    accumulated: list[tuple[Any, Any]] = list(walk.leaves.items())
+    # a leaf that requires no gradient any more takes none
+    accumulated: list[tuple[Any, Any]] = [(leaf, g) for leaf, g in walk.leaves.items() if leaf._requires_grad]
     if targets is not None:
         wanted = {t for t in targets if type(t) is not tuple}
         accumulated = [(leaf, g) for leaf, g in accumulated if leaf in wanted]
@@ -88,7 +89,8 @@ def _accumulate(walk: Walk, leaves: list[tuple[Any, Any]], roots: list[LazyBuffe
     for leaf, _ in leaves:
         if leaf._hooks is not None:
             for hook in tuple(leaf._hooks.after.values()):
-                hook(leaf)
+                with users_code:
+                    hook(leaf)
 
 
 def _after_leaf_hooks(walk: Walk, leaf: Any, gradient: Any) -> Any:

@@ -231,6 +231,22 @@ class AccumulateGrad:
         return self.variable.register_post_accumulate_grad_hook(lambda leaf: hook((leaf.grad,), (leaf.grad,)))
 
 
+def is_open(edge: Edge) -> bool:
+    """Whether a gradient may still flow along an edge: the tape behind it was not used up."""
+    if not isinstance(edge, tuple):
+        return False
+    seen, stack = {edge[0]}, [edge[0]]
+    while stack:
+        node = stack.pop()
+        if node.saved is None:
+            return False
+        for below in node.edges:
+            if isinstance(below, tuple) and below[0] not in seen:
+                seen.add(below[0])
+                stack.append(below[0])
+    return True
+
+
 class RemovableHandle:
     """Takes a hook away again: ``handle.remove()``, or at the end of a ``with`` block."""
 

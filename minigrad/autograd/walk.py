@@ -11,6 +11,7 @@ from typing import Any
 from minigrad.autograd.node import Edge, Node
 from minigrad.autograd.protocol import Front
 from minigrad.ops import Op
+from minigrad.runtime.locks import users_code
 
 # A gradient is a LazyBuffer, or in a recorded walk (``create_graph``) a Tensor.
 Gradient = Any
@@ -95,7 +96,9 @@ class Walk:
         for number, hooks in extra.tensor.items():
             gradients[number] = self.hooked(hooks, gradients[number])
         for hook in tuple(extra.pre.values()):
-            changed = hook(tuple([self.tensor(g) for g in gradients]))
+            given = tuple([self.tensor(g) for g in gradients])
+            with users_code:
+                changed = hook(given)
             if changed is not None:
                 gradients[:] = [self.gradient(g) for g in changed]
         for number, reference in extra.retained.items():
@@ -107,7 +110,9 @@ class Walk:
     def _after(self, node: Node, results: list[Gradient], gradients: list[Gradient]) -> list[Gradient]:
         given = tuple([self.tensor(g) for g in gradients])
         for hook in tuple(node.more().post.values()):
-            changed = hook(tuple([self.tensor(r) for r in results]), given)
+            found = tuple([self.tensor(r) for r in results])
+            with users_code:
+                changed = hook(found, given)
             if changed is not None:
                 changed = changed if isinstance(changed, tuple) else (changed,)
                 results = [self.gradient(g) for g in changed]
@@ -118,7 +123,9 @@ class Walk:
         if gradient is None:
             return None
         for hook in tuple(hooks.values()):
-            changed = hook(self.tensor(gradient))
+            seen = self.tensor(gradient)
+            with users_code:
+                changed = hook(seen)
             if changed is not None:
                 gradient = self.gradient(changed)
         return gradient

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 from weakref import ref
 
+from minigrad.autograd.node import is_open
 from minigrad.engine import Run, realise
 from minigrad.engine.walk import Pending, walk
 from minigrad.graph.lazy import LazyBuffer
@@ -125,7 +126,7 @@ class Recording:
         if new is not None:
             self.problem = (f"it returns a {type(new).__name__}, of which there is only the one that was recorded: "
                             "return tensors in tuples, lists, dictionaries or dataclasses")
-        self.open = any([_is_open(t) for t in self.results])
+        self.open = any([is_open(t._source()) for t in self.results])
         if not self.open:  # a tape that was used up is of no use
             outside = {id(t) for t in (*self.around.tensors, *self.inner)}
             for tensor in self.results:
@@ -364,20 +365,3 @@ def value_of(tensor: Tensor) -> LazyBuffer:
         lazy = lazy.contiguous()
         realise([lazy])
     return lazy
-
-
-def _is_open(tensor: Tensor) -> bool:
-    """Whether a gradient may still flow through this result: the tape behind it was not used up."""
-    edge = tensor._source()
-    if not isinstance(edge, tuple):
-        return False
-    seen, stack = {edge[0]}, [edge[0]]
-    while stack:
-        node = stack.pop()
-        if node.saved is None:
-            return False
-        for below in node.edges:
-            if isinstance(below, tuple) and below[0] not in seen:
-                seen.add(below[0])
-                stack.append(below[0])
-    return True

@@ -45,7 +45,7 @@ class Update:
     def run(self, *roots: Any) -> bool:
         """Do it by a program that is known; False, and nothing is done, if there is none for today's Tensors."""
         trace = thread.trace
-        if not self._variants or trace.path or trace.capture is not None or tracing.names or not config.get("REPLAY"):
+        if not self._variants or not _is_free(trace):
             return False
         if several:
             with computing:
@@ -73,8 +73,7 @@ class Update:
         """Do it by calling ``act``, which reads and changes only what the roots reach, and record it. False, and
         nothing is done, if it is not worth that."""
         trace = thread.trace
-        if (self._failed > MOST_FAILURES + self._done or trace.path or trace.capture is not None or tracing.names
-                or not config.get("REPLAY") or graphs_are_shown()):
+        if self._failed > MOST_FAILURES + self._done or not _is_free(trace):
             return False
         with computing:
             realise(Writes.take() + trace.held())
@@ -98,3 +97,9 @@ class Update:
             thread.begin("update")
         else:
             trace.entry = thread.roots["update"]  # nothing has begun in it yet
+
+
+def _is_free(trace: Trace) -> bool:
+    """Whether nothing of the calls before is pending, nobody records, and nobody wants to see the graph."""
+    return not (trace.path or trace.capture is not None or tracing.names or graphs_are_shown()) and bool(
+        config.get("REPLAY"))

@@ -57,6 +57,20 @@ class _Computing:
         engine_lock.release()
 
 
+class _Elsewhere:
+    """``with users_code:`` a hook of the user's is called in the middle of computing. There the garbage collector is as
+    the user has left it, and may be left otherwise."""
+
+    def __enter__(self) -> None:
+        if computing._depth and computing._collects:
+            gc.enable()
+
+    def __exit__(self, *exception: object) -> None:
+        if computing._depth:
+            computing._collects = gc.isenabled()
+            gc.disable()
+
+
 class _Unrecorded:
     """``with others_record:`` other threads may record in this block."""
 
@@ -76,6 +90,7 @@ class _Unrecorded:
 
 computing = _Computing()
 others_record = _Unrecorded()
+users_code = _Elsewhere()
 
 
 def _before() -> None:

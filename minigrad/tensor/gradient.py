@@ -19,6 +19,7 @@ from minigrad.tensor import points
 from minigrad.tensor.base import AnyTensor, LeafHooks, alias, awaken
 from minigrad.tensor.definition import both
 from minigrad.tensor.promotion import type_name
+from minigrad.tensor.replay import leave_trace
 from minigrad.tensor.storage import Storage
 
 if TYPE_CHECKING:
@@ -128,6 +129,8 @@ class Autograd:
             view.differentiable = False
         if requires_grad and self._storage.lazy.buffer is None and self._storage.lazy.op != Op.PARAM:
             born(self._storage)
+        if self._requires_grad != requires_grad:
+            leave_trace(self, "requires_grad of a tensor was changed")
         self._requires_grad, self._tag, self._look = bool(requires_grad), 0, None
         return self
 
@@ -160,6 +163,7 @@ class Autograd:
                                "DistributedDataParallel (DDP) for training, and gradient_as_bucket_view is set as "
                                "True, gradients are views of DDP buckets, and hence detach_() cannot be called on "
                                "these gradients.")
+        leave_trace(self, "a tensor was detached in place")
         self._edge = self._spec = self._look = None
         self._requires_grad, self._tag = False, 0
         return self

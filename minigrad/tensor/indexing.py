@@ -177,6 +177,8 @@ def _checked(index: Any, ndim: int, device: str) -> tuple[list[Any], int]:
                 used += item.ndim
                 continue
         used += 1
+    if sum([item is Ellipsis for item in items]) > 1:
+        raise IndexError("an index can only have a single ellipsis ('...')")
     if used > ndim:
         if not ndim:
             raise IndexError("invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in "

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from minigrad.autograd.backward import run as run_backward
+from minigrad.autograd.node import is_open
 from minigrad.engine import Run, graphs_are_shown, realise
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
@@ -86,6 +87,9 @@ def _made(trace: Trace, watch: Sequence[Run], old: dict[int, Where], new: dict[i
     where = {key: (VALUE, slot) for key, slot in slots.items()} | old
     leaves = [where.get(id(leaf)) for leaf in pending.leaves]
     results = [new.get(id(r)) or where.get(id(r)) for r in pending.results]
+    dead = [where.get(id(leaf)) for leaf, d in zip(pending.leaves, pending.dead, strict=False) if d]
+    if any([at is not None and at[0] == GRADIENT for at in dead]):
+        return None
     if None in leaves or None in results or any([id(s) not in slots for s in pending.scalars]):
         return None
     scalars: list[tuple[str, Any]] = [(VALUE, slots[id(s)]) for s in pending.scalars]
@@ -99,9 +103,15 @@ def _made(trace: Trace, watch: Sequence[Run], old: dict[int, Where], new: dict[i
         taken = executable.recipe.free
         needed, numbers = [i for i in range(len(constants)) if i not in taken], scalars + [constants[i] for i in taken]
     fixed = [(what, x, repr(pending.constants[i].arg)) for i in needed for what, x in (constants[i],) if what != ALWAYS]
-    dead = [where[id(leaf)][1] for leaf, d in zip(pending.leaves, pending.dead, strict=False) if d]
     types = [(r.shape, r.dtype, look_of_memory(r.shape, r.dtype)) for r in pending.results]
-    return Point(executable, pending.device, leaves, numbers, fixed, results, types, dead)  # type: ignore[arg-type]
+    return Point(executable, pending.device, leaves, numbers, fixed, results, types,  # type: ignore[arg-type]
+                 [slot for _, slot in dead])
+
+
+def _is_open(trace: Trace, alive: Sequence[int]) -> bool:
+    """Whether one of the results that somebody holds may yet be differentiated. A replayed trace ends with all of its
+    tape used up, so such a one is recorded each time."""
+    return any([t is not None and is_open(t._source()) for t in map(trace.result, alive)])
 
 
 def _keep(trace: Trace, place: Any, point: Point | None) -> None:
@@ -163,7 +173,7 @@ def _record_backward(trace: Trace, t: Tensor) -> None:
         run_backward((t,), (None,), along=_pending(trace, place[2]) + Writes.take(), watch=watch)
         if plain and trace.state == RECORD and trace is thread.trace:  # else a hook has needed values meanwhile
             new = {id(leaf._grad._whole()): (GRADIENT, i) for i, leaf in reversed(leaves) if leaf._grad is not None}
-            _keep(trace, place, _made(trace, watch, old, new))
+            _keep(trace, place, None if _is_open(trace, place[2]) else _made(trace, watch, old, new))
 
 
 def _pending(trace: Trace, alive: Sequence[int]) -> list[LazyBuffer]:
@@ -242,7 +252,7 @@ def _update(targets: Sequence[Tensor], values: Sequence[Tensor]) -> None:
     with _ending("update"):
         realise([t._storage.lazy for t in targets] + along + Writes.take(), watch)
         if trace.state == RECORD:
-            point = _made(trace, watch, {}, new)
+            point = None if _is_open(trace, others) else _made(trace, watch, {}, new)
             if point is not None and sum(what == TARGET for what, _ in point.results) == len(targets):
                 _keep(trace, place, point)  # else one is memory that NumPy sees, and was written at once
 

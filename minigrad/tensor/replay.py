@@ -428,6 +428,13 @@ class Trace:
                     holders[slot] = None
 
 
+def leave_trace(t: Tensor, why: str) -> None:
+    """Before autograd's side of a Tensor is changed: record the calls so far, which have seen it as it is."""
+    trace = thread.trace
+    if t._tag == trace.tag and trace.state != OFF:
+        trace.stop(why)
+
+
 def look_at(t: Tensor) -> tuple[Any, ...] | None:
     """The value of a leaf, and a number for what matters of it; None if it can't be one. A third item says that NumPy
     may change it: then it is read anew each time, as another leaf."""

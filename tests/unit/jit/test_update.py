@@ -176,6 +176,18 @@ def test_numbers_may_change_at_each_step(maker: Callable[[Any], Any], monkeypatc
     assert t.optimizer._program._variants == made
 
 
+def test_whoever_looks_at_graphs_sees_them() -> None:
+    t = Training(MAKERS["sgd"])
+    for _ in range(LONG):
+        t.step()
+    with mg.config(DEBUG=3), mg.inspect() as seen:
+        t.step()
+    assert not seen.replayed and all([k.source for k in seen.kernels])
+    with mg.inspect(device="CUDA", run=False) as seen:
+        t.step()
+    assert len(seen.kernels) >= 2 and not seen.replayed
+
+
 def test_an_optimizer_is_gone_when_nobody_holds_it() -> None:
     """Without the help of Python's garbage collector, which may come late."""
     t = Training(MAKERS["adamw"])

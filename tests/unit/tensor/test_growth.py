@@ -16,6 +16,7 @@ from minigrad.autograd.node import Node
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.nn import functional as F
 from minigrad.runtime.buffer import Buffer
+from minigrad.runtime.locks import computing
 from minigrad.tensor.replay import thread
 
 Step = Callable[[], Any]
@@ -302,9 +303,20 @@ def test_pythons_garbage_collector_waits_while_values_are_computed() -> None:
     """And is as it was afterwards, also after an error, and if it was off."""
     seen = []
     x = mg.ones(3, requires_grad=True)
-    x.register_hook(lambda g: seen.append(gc.isenabled()))
+    with computing:
+        assert not gc.isenabled()
+        with computing:
+            pass
+        assert not gc.isenabled()
+    hook = x.register_hook(lambda g: seen.append(gc.isenabled()))  # the user's code, which may do what it likes
     (x * 2).sum().backward()
-    assert seen == [False] and gc.isenabled()
+    hook.remove()
+    assert seen == [True] and gc.isenabled()
+    hook = x.register_hook(lambda g: gc.disable())
+    (x * 2).sum().backward()
+    hook.remove()
+    assert not gc.isenabled()
+    gc.enable()
     with pytest.raises(IndexError):
         mg.ones(3)[mg.tensor([5])].tolist()
     assert gc.isenabled()

@@ -189,6 +189,11 @@ def test_the_same_index_of_tensors_that_lie_otherwise() -> None:
                 assert got.numpy().tobytes() == numbers[index].tobytes() and got.shape == numbers[index].shape
 
 
+def test_two_ellipses() -> None:
+    with pytest.raises(IndexError, match="an index can only have a single ellipsis"):
+        minigrad.ones(2, 3, 4)[..., ..., 1]
+
+
 def test_remembered_indexes_are_bounded() -> None:
     x = minigrad.zeros(100, 100)
     for i in range(100):

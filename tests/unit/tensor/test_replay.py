@@ -644,3 +644,70 @@ def test_what_is_new_is_remembered_however_much_came_before() -> None:
             (x - 3).sum().item()
         replayed.append(seen.replayed)
     assert replayed[-1] == 1, replayed
+
+
+def _two_losses(w: Any, u: Any) -> None:
+    a, b = (w * 2).sum(), (w * 3).sum()
+    a.backward()
+    b.backward()
+
+
+def _adversaries(w: Any, u: Any) -> None:
+    z = w * 2
+    (z.detach() * u).sum().backward()
+    (z * u).sum().backward()
+
+
+def _apart(w: Any, u: Any) -> None:
+    a, b = (u * u).sum(), (w * w).sum()
+    b.backward()
+    a.backward()
+
+
+def _held(w: Any, u: Any) -> None:
+    h = w * 2
+    (w * 3).sum().backward()
+    (h * h).sum().backward()
+
+
+def _across_a_step(w: Any, u: Any) -> None:
+    w.grad = mg.ones(3)
+    a = (u * u).sum()
+    optim.SGD([w], lr=0.1).step()
+    a.backward()
+
+
+def _frozen_between(w: Any, u: Any) -> None:
+    loss = (w * u).sum()
+    w.requires_grad_(False)
+    loss.backward()
+    w.requires_grad_(True)
+    assert w.grad is None
+
+
+def _detached_between(w: Any, u: Any) -> None:
+    h = w * 1
+    loss = (h * u).sum()
+    h.detach_()
+    loss.backward()
+
+
+@pytest.mark.parametrize("step", [_two_losses, _adversaries, _apart, _held, _across_a_step, _frozen_between,
+                                  _detached_between])
+def test_a_tape_that_is_used_later(step: Any) -> None:
+    """Two losses, a generator and its critic: what one ``backward()`` or step leaves open stays so, at every step."""
+
+    def gradients() -> list[Any]:
+        found = []
+        w, u = mg.ones(3, requires_grad=True), mg.full((3,), 2.0).requires_grad_()
+        for _ in range(24):
+            step(w, u)
+            found.append([None if t.grad is None else t.grad.tolist() for t in (w, u)] + [w.tolist()])
+            w.grad = u.grad = None
+        return found
+
+    with mg.config(REPLAY=0):
+        thread.begin()
+        want = gradients()
+    thread.begin()
+    assert gradients() == want
