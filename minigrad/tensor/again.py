@@ -73,10 +73,10 @@ class _Writer(Written):
         leaf, gradient, given = f"leaf{slot}", f"gradient{slot}", f"given{slot}"
         self.lines.append(f"{leaf} = holders[{slot}]")
         if not has:
-            self._refuse_if(f"{leaf}._grad is not None", f"{leaf}._hooks is not None")
+            self._refuse_if(f"{leaf}._grad is not None", f"{leaf}._hooks")
             return
         self.lines.append(f"{gradient} = {leaf}._grad")
-        self._refuse_if(f"{gradient} is None", f"{leaf}._hooks is not None", f"{gradient}._view is not None")
+        self._refuse_if(f"{gradient} is None", f"{leaf}._hooks", f"{gradient}._view is not None")
         self.lines.append(f"{given} = {gradient}._storage.lazy")
         self._refuse_if(f"{given}.op == {Op.CONST!r}", f"{given}.arg is not None", f"{given}.buffer is None",
                         f"{given}.buffer.exports")

@@ -211,6 +211,10 @@ class LeafHooks:
         self.before: dict[int, Callable[..., Any]] = {}
         self.after: dict[int, Callable[..., Any]] = {}
 
+    def __bool__(self) -> bool:
+        """Whether there are any left."""
+        return bool(self.before or self.after)
+
 
 class TapeOp:
     """An op that only the tape knows: the value itself comes about in another way."""

@@ -157,7 +157,7 @@ def _backward_place(trace: Trace, slot: int) -> Any:
     grads: list[Any] = []
     for _, leaf in trace.tracked:
         value = None if leaf._grad is None else leaf._grad._whole()
-        grads += value and (repr(value.arg) if value.op == Op.CONST else True), leaf._hooks is None
+        grads += value and (repr(value.arg) if value.op == Op.CONST else True), not leaf._hooks
     return "backward", slot, trace.alive(), tuple(grads)
 
 
@@ -166,7 +166,7 @@ def _record_backward(trace: Trace, t: Tensor) -> None:
     leaves = trace.tracked
     before = [(leaf._grad._storage.lazy, i) for i, leaf in leaves if leaf._grad is not None]
     old = {id(value): (GRADIENT, i) for value, i in before}
-    plain = all([leaf._hooks is None for _, leaf in leaves])
+    plain = all([not leaf._hooks for _, leaf in leaves])
     watch: list[Run] = []
     trace.busy = plain  # gradients that are there already are added to in place
     with _ending("backward"):

@@ -711,3 +711,20 @@ def test_a_tape_that_is_used_later(step: Any) -> None:
         want = gradients()
     thread.begin()
     assert gradients() == want
+
+
+def test_a_leaf_whose_hook_was_removed_is_replayed_again() -> None:
+    w = mg.ones(3, requires_grad=True)
+    seen: list[float] = []
+    replayed = []
+    for turn in range(12):
+        if turn in (2, 8):
+            hook = w.register_hook(lambda g: seen.append(g.sum().item()))
+        with mg.inspect() as looked:
+            (w * (turn + 1.5)).sum().backward()
+        replayed.append(looked.replayed)
+        assert w.grad.tolist() == [turn + 1.5] * 3
+        w.grad = None
+        if turn in (3, 9):
+            hook.remove()
+    assert seen == [10.5, 13.5, 28.5, 31.5] and replayed[7] == replayed[11] == 1 and not any(replayed[2:4])
