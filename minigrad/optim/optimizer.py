@@ -152,7 +152,7 @@ class Optimizer:
         free = vars(type(self)).get("__jit_free__")
         self._steps += 1
         if self._steps == FIRST_STEPS and free is not None:
-            from minigrad.jit.update import Update
+            from minigrad.jit.update import Update  # for those that train for a while
 
             self._program = Update(f"{type(self).__name__}.step", free)
 

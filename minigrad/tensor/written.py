@@ -1,7 +1,7 @@
 """Stage: front. In: lines of Python and the objects that they name. Out: a function. What runs again at every step is
 written down once, with no loop and no question whose answer is known: ``again.py`` does so for the points of a trace,
 ``jit/writer.py`` for programs.
-Next: ``operands.py``."""
+Next: ``points.py``."""
 
 from __future__ import annotations
 
