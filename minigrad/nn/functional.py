@@ -10,7 +10,8 @@ from typing import Any, NoReturn
 
 from minigrad.dtype import int64, uint8
 from minigrad.nn import composites
-from minigrad.tensor import Tensor, arange, check_index_range
+from minigrad.tensor import Tensor, check_index_range
+from minigrad.tensor import one_hot as one_hot
 
 _DTYPE_WORDS = {"bool": "Bool", "uint8": "Byte", "int8": "Char", "int16": "Short", "int32": "Int", "int64": "Long",
                 "float16": "Half", "bfloat16": "BFloat16", "float32": "Float", "float64": "Double"}
@@ -140,30 +141,6 @@ def log_softmax(input: Tensor, dim: int | None = None, dtype: Any = None) -> Ten
     if dim is None:
         dim = _softmax_dim("log_softmax", input.ndim)
     return (input if dtype is None else input.to(dtype)).log_softmax(dim)
-
-
-def one_hot(input: Tensor, num_classes: int = -1) -> Tensor:
-    """1 at the class along a new last dimension, else 0; -1 takes the largest class plus one.
-
-    >>> import minigrad
-    >>> one_hot(minigrad.tensor([1, 0]), 3)
-    tensor([[0, 1, 0],
-            [1, 0, 0]])
-    """
-    if input.dtype != int64:
-        raise RuntimeError("one_hot is only applicable to index tensor of type LongTensor.")
-    if input.numel() == 0:
-        if num_classes <= 0:
-            raise RuntimeError("Can not infer total number of classes from empty tensor.")
-    else:
-        if int(input.min()) < 0:
-            raise RuntimeError("Class values must be non-negative.")
-        largest = int(input.max())
-        if num_classes == -1:
-            num_classes = largest + 1
-        elif largest >= num_classes:
-            raise RuntimeError("Class values must be smaller than num_classes.")
-    return (input.unsqueeze(-1) == arange(num_classes, device=input.device)).to(int64)
 
 
 # ---- losses

@@ -14,11 +14,13 @@ from minigrad.engine import leaf_from_numpy
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.tensor.base import AnyTensor, make
+from minigrad.tensor.capture import capturing
 from minigrad.tensor.definition import both, function, in_place
 from minigrad.tensor.function import Function
 from minigrad.tensor.indexing import check_range, concrete, inverse, known, mask_coordinates, put, wrapped
 from minigrad.tensor.operands import broadcast_shapes, dim_index, one_device
 from minigrad.tensor.promotion import number
+from minigrad.tensor.storage import tracing
 
 if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor
@@ -155,20 +157,30 @@ def _along(self: Tensor, dim: int, index: Tensor, source: Any, mode: str, functi
 
 @function("one_hot")
 def one_hot(input: Tensor, num_classes: int = -1) -> Tensor:
-    """int64 rows that are 1 at the class and 0 elsewhere; -1 counts classes, which runs the input.
+    """int64, in a new last dimension 1 at the class and 0 elsewhere; -1 takes the largest class plus one.
+
+    ``RuntimeError`` for classes below 0 or not below ``num_classes``: the input is computed, unless it is part of what
+    ``minigrad.jit`` or a composite records, where the number of classes must be given. Source:
+    https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.one_hot.html
 
     >>> import minigrad
-    >>> minigrad.one_hot(minigrad.tensor([2, 0]))
+    >>> minigrad.nn.functional.one_hot(minigrad.tensor([2, 0]))
     tensor([[0, 0, 1],
             [1, 0, 0]])
     """
     if input.dtype is not int64:
         raise RuntimeError("one_hot is only applicable to index tensor of type LongTensor.")
-    if num_classes == -1:
-        if not input.numel():
-            raise RuntimeError("Can not infer total number of classes from empty tensor.")
-        num_classes = int(concrete(input, "one_hot").max()) + 1
-    check_index_range(input, num_classes, message="Class values must be smaller than num_classes.", error=RuntimeError)
+    if num_classes == -1 or not (capturing() or tracing.names):
+        classes = concrete(input, "one_hot")
+        if not classes.size:
+            if num_classes <= 0:
+                raise RuntimeError("Can not infer total number of classes from empty tensor.")
+        elif classes.min() < 0:
+            raise RuntimeError("Class values must be non-negative.")
+        elif num_classes == -1:
+            num_classes = int(classes.max()) + 1
+        elif classes.max() >= num_classes:
+            raise RuntimeError("Class values must be smaller than num_classes.")
     return _ONE_HOT((input,), (num_classes,))
 
 
