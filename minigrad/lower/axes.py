@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from minigrad.lower.values import Names
-from minigrad.symbolic import Sym, children, coefficient, linear, substitute, variables
+from minigrad.symbolic import Sym, coefficient, inside, linear, substitute, variables
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -33,7 +33,7 @@ class Axes:
         """Take axes apart where index expressions divide them: with ``x = 8*y + z``, ``x//8`` is y and ``x % 8`` is
         z."""
         for _ in range(8):
-            if not any(c.kind in ("floordiv", "mod") for e in self.indices for c in _inside(e)):
+            if not any(c.kind in ("floordiv", "mod") for c in inside(self.indices)):
                 return
             found = self._divided()
             if found is None:
@@ -83,20 +83,10 @@ class Axes:
         self.indices = list(dict.fromkeys([substitute(e, changed) for e in self.indices]))
 
 
-def _inside(e: Sym) -> list[Sym]:
-    """Every expression in ``e``."""
-    found, stack = [], [e]
-    while stack:
-        x = stack.pop()
-        found.append(x)
-        stack += children(x)
-    return found
-
-
 def _divisor(e: Sym, axis: Axis) -> int:
     """The largest size of a lower part by which a division or remainder in ``e`` takes the axis apart evenly, or 0."""
     best = 0
-    for x in _inside(e):
+    for x in inside([e]):
         if x.kind in ("floordiv", "mod") and x.args[1].kind == "num":
             c = linear(x.args[0])[0].get(axis.var, 0)
             d = x.args[1].args[0]

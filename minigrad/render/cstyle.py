@@ -33,7 +33,7 @@ from minigrad.kernel.ir import (
 )
 from minigrad.kernel.walk import indices_of, operands, statements, values, values_of
 from minigrad.render.cstyle_ops import COMPARE, LOOSE, PLUS, TIMES, UNARY, WORD, Language, Text, call
-from minigrad.symbolic import Sym, children, coefficient, num, substitute, variables
+from minigrad.symbolic import Sym, coefficient, inside, num, substitute, variables
 
 LONGEST = 96  # characters of an expression before parts of it get names
 _TAKEN = re.compile(r"(?:\w+_(?:[iu]\d+|b?f\d+|t)|b?f16_\w+|t\d+_)\Z")
@@ -402,20 +402,15 @@ def _fits_32_bits(kernel: Kernel) -> bool:
     most = 1 << 30  # a loop variable passes its bound by a step
     if any(a.size >= most for a in kernel.arrays):
         return False
-    seen: set[Sym] = set()
+    roots: list[Sym] = []
     for s in statements(kernel):
-        stack = [e for node in (s, *values(values_of(s))) for e in indices_of(node)]
-        stack += [s.var] if isinstance(s, (For, LetIndex)) else []
-        while stack:
-            e = stack.pop()
-            if e in seen:
-                continue
-            seen.add(e)
-            if not (-most < e.lo and e.hi < most):
-                return False
-            if e.kind == "sum" and sum(max(abs(t.lo * c), abs(t.hi * c)) for t, c in e.args[0]) >= most:
-                return False
-            stack += children(e)
+        roots += [e for node in (s, *values(values_of(s))) for e in indices_of(node)]
+        roots += [s.var] if isinstance(s, (For, LetIndex)) else []
+    for e in inside(roots):
+        if not (-most < e.lo and e.hi < most):
+            return False
+        if e.kind == "sum" and sum(max(abs(t.lo * c), abs(t.hi * c)) for t, c in e.args[0]) >= most:
+            return False
     return True
 
 

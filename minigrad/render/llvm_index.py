@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from minigrad.render.llvm_ops import divide
 from minigrad.render.llvm_text import Operand, Writer, literal
-from minigrad.symbolic import Sym, children, evaluate, maximum, minimum, num, split, substitute, var, variables
+from minigrad.symbolic import Sym, evaluate, inside, maximum, minimum, num, split, substitute, var, variables
 
 I64 = "i64"
 NO_LANE = var("no lane", 0, 1)  # what stands for the lane outside vector loops; no expression has it
@@ -158,13 +158,10 @@ class IndexWriter:
 
 def narrow(e: Sym) -> bool:
     """Whether ``e`` and everything inside it fits an int32."""
-    stack = [e]
-    while stack:
-        e = stack.pop()
-        numbers = [e.lo, e.hi]
-        if e.kind == "sum":
-            numbers += [e.args[1], *(c for _, c in e.args[0])]
+    for x in inside([e]):
+        numbers = [x.lo, x.hi]
+        if x.kind == "sum":
+            numbers += [x.args[1], *(c for _, c in x.args[0])]
         if min(numbers) < -(1 << 31) or max(numbers) >= 1 << 31:
             return False
-        stack.extend(children(e))
     return True

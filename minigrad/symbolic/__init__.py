@@ -57,7 +57,7 @@ object may still be equal everywhere.
 from minigrad.symbolic.condition import both, eq, is_condition, maximum, minimum, negate
 from minigrad.symbolic.expression import Sym, as_sym, num, var
 from minigrad.symbolic.kinds import KINDS
-from minigrad.symbolic.query import children, coefficient, evaluate, linear, split, substitute, variables
+from minigrad.symbolic.query import children, coefficient, evaluate, inside, linear, split, substitute, variables
 from minigrad.symbolic.text import text
 
 __all__ = [
@@ -69,6 +69,7 @@ __all__ = [
     "coefficient",
     "eq",
     "evaluate",
+    "inside",
     "is_condition",
     "linear",
     "maximum",

@@ -4,7 +4,7 @@ Next: ``rules.py``, the simplifications one by one."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import reduce
 
 from minigrad.symbolic.arithmetic import affine, combine, from_terms
@@ -35,6 +35,24 @@ def children(e: Sym) -> tuple[Sym, ...]:
     if e.kind == SUM:
         return tuple([t for t, _ in e.args[0]])
     return () if e.kind in (NUM, VAR) else e.args
+
+
+def inside(roots: Iterable[Sym]) -> Iterator[Sym]:
+    """The roots and every expression in them, each once.
+
+    >>> from minigrad.symbolic import inside, var
+    >>> i = var("i", 0, 7)
+    >>> sorted(e.kind for e in inside([i//3 + i]))
+    ['floordiv', 'num', 'sum', 'var']
+    """
+    waiting = list(roots)
+    seen: set[Sym] = set()
+    while waiting:
+        e = waiting.pop()
+        if e not in seen:
+            seen.add(e)
+            yield e
+            waiting += children(e)
 
 
 def variables(e: Sym) -> tuple[Sym, ...]:
