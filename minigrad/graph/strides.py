@@ -157,6 +157,9 @@ def strided_steps(size: int, shape: Shape, strides: Strides, offset: int) -> Ste
     (('RESHAPE', (6,)), ('WINDOW', ((0, 3, 1, 1),)))
     """
     steps: list[Step] = [(Op.RESHAPE, (size,))]
+    if shape.count(1) == len(shape):
+        part: Steps = ((Op.SHRINK, ((offset, offset + 1),)),) if size > 1 else ()
+        return (*steps, *part, (Op.RESHAPE, shape)) if shape != (1,) else (*steps, *part)
     if 0 in shape:
         return (*steps, (Op.SHRINK, ((0, 0),)), (Op.RESHAPE, shape))
     order = sorted([a for a, n in enumerate(shape) if n > 1 and strides[a]], key=lambda a: -strides[a])

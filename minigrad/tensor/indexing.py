@@ -217,7 +217,10 @@ _PLAIN = (int, type(None))
 def take_apart(self: Tensor, index: Any) -> tuple[Tensor, Sequence[Tensor | None]]:
     """The view that the integers and slices of an index make, and for each of its dimensions its index tensor, or
     None; nothing if it has none."""
-    shape, strides = self._shape(), strides_of(self)
+    shape = self._shape()
+    if type(index) is int and shape:  # each may be another: nothing to remember
+        return select_part(self, 0, index), ()
+    strides = strides_of(self)
     key = _plain_key(index)
     if key is None:
         basic, advanced = _taken_apart(self, index, shape, strides)
@@ -506,10 +509,6 @@ class Indexing:
         >>> x[1], x[:, -1], x[x > 3], x[[0, 0], [1, 2]]
         (tensor([3, 4, 5]), tensor([2, 5]), tensor([4, 5]), tensor([1, 2]))
         """
-        if type(index) is int:
-            shape = self._shape()
-            if shape:
-                return select_part(self, 0, index)
         view, given = take_apart(self, index)
         if not given:
             return view
