@@ -98,6 +98,18 @@ def _specs_of(view: Any, results: Sequence[Tensor]) -> tuple[Spec, ...]:
     return found
 
 
+def _operands(parts: Sequence[int], leaf: int) -> tuple[int, ...]:
+    """The slots of operands, of which a key has the slot or, where it is seen first, the look: below 0."""
+    slots = []
+    for part in parts:
+        if part < 0:
+            slots.append(leaf)
+            leaf += 1
+        else:
+            slots.append(part)
+    return tuple(slots)
+
+
 class Entry:
     """A call in the tree: what it computes (``body``, with the kind of its tape entry, ``node``; None for a view, whose
     arguments are ``view``), the slots of its ``operands``, how many numbers it takes, whether the tape was on, and what
@@ -111,7 +123,7 @@ class Entry:
     def __init__(self, body: Subgraph | None = None, node: Any = None, view: Any = None) -> None:
         self.body, self.node, self.view = body, node, view
         # The calls that may follow. There is mostly one: that needs no dictionary, of which there would be thousands.
-        self.key: list[Any] = []
+        self.key = _NOTHING
         self.next: Entry | None = None
         self.others: dict[Any, Entry] | None = None
         self.points: Sequence[tuple[Any, Any]] = ()  # a place, and the ``Point`` that ran there
@@ -158,7 +170,8 @@ class Trace:
     ``holders`` (the Tensor, for a leaf; a weak reference to it, for a result), ``specs`` (what a result looks like;
     None for a leaf). ``leaves``: the slots of leaves; ``tracked``: those leaves that require a gradient, with their
     slots; ``filled``: the slots of shells that have memory. ``numbers`` are the Python numbers among the operands,
-    ``constants`` their nodes, if they were recorded; ``asked`` is the key of the call that is being recorded.
+    ``constants`` their nodes, if they were recorded; ``asked`` is the key of the call that is being recorded, and
+    ``asked_slots`` how many slots there were before and after its operands got theirs.
     ``busy``: Storages are written as part of a point. ``stopped``: the trace was followed or recorded, and is off now.
     ``capture``: what ``minigrad.jit`` is recording; the trace is off meanwhile.
     """
@@ -168,6 +181,7 @@ class Trace:
 
     # A trace is made at every point, so what most of them never have is the class's.
     asked: list[Any] = _NOTHING
+    asked_slots = 0, 0
     constants: list[LazyBuffer] = _NOTHING
     loose: list[ref[Tensor]] = _NOTHING
     filled: set[int] = _NO_SLOTS
@@ -197,7 +211,7 @@ class Trace:
         The key is what tells a call from others. An operand counts as its slot, or, where it is seen first, as what it
         looks like. ``quick`` does the same, and has been asked before: what is changed here has to be changed there."""
         key = [function, static, mode.enabled]
-        tag = self.tag
+        tag, begin = self.tag, len(self.values)
         for t in tensors:
             if t._tag == tag:
                 key.append(t._slot)
@@ -214,7 +228,7 @@ class Trace:
         last = self.entry
         known = None if self.state == RECORD else last.next if last.key == key else last.after(key)
         if known is None or known.hopeless or known.first != len(self.values):
-            self.asked = key
+            self.asked, self.asked_slots = key, (begin, len(self.values))
             if len(self.path) >= self.look_again and self.is_over():
                 return self._anew(function, static, tensors, numbers)
             if self.state == FOLLOW:
@@ -296,36 +310,31 @@ class Trace:
         """Remember a call that was recorded, its results and the nodes of its numbers."""
         if constants:
             self.keep(constants)
-        last = self.entry
-        leaf = last.first + len(last.specs)  # the slot of the first operand that was new
-        slots = []
-        for part in key[3:len(key) - len(constants)]:
-            if part < 0:
-                slots.append(leaf)
-                leaf += 1
-            else:
-                slots.append(part)
-        if self.asked is not key or leaf != len(self.values):
+        last, values, path = self.entry, self.values, self.path
+        first = len(values)
+        begin = last.first + len(last.specs)  # the slot of the first operand that was new
+        if self.asked is not key or self.asked_slots != (begin, first):
             self.stop("")  # a call has failed after its operands had got slots, or one was made while this one was
             return
-        known = last.after(key)
+        known = None if last.next is None else last.after(key)
         if known is None:
-            if len(self.path) >= thread.most_calls:
+            if len(path) >= thread.most_calls:
                 thread.most_calls = FEWER_CALLS
                 self.stop("")
                 return
             if not last.add(key, entry):
                 self.stop("")
                 return
-            entry.enabled, entry.numbers, entry.first = mode.enabled, len(constants), len(self.values)
-            entry.operands = tuple(slots)
+            entry.enabled, entry.numbers, entry.first = mode.enabled, len(constants), first
+            entry.operands = _operands(key[3:len(key) - len(constants)], begin)
             entry.specs = _specs_of(entry.view, results)
             known = entry
         self.entry = known
-        self.path.append(known)
+        path.append(known)
+        tag = self.tag
         for t, spec in zip(results, known.specs, strict=True):
-            t._tag, t._slot = self.tag, len(self.values)
-            self.values.append(t._read())
+            t._tag, t._slot = tag, len(values)
+            values.append(t._read())
             self.holders.append(ref(t))
             self.specs.append(spec)
 
