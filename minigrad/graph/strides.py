@@ -157,7 +157,7 @@ def strided_steps(size: int, shape: Shape, strides: Strides, offset: int) -> Ste
     (('RESHAPE', (6,)), ('WINDOW', ((0, 3, 1, 1),)))
     """
     steps: list[Step] = [(Op.RESHAPE, (size,))]
-    if shape.count(1) == len(shape):
+    if shape.count(1) == len(shape):  # one element: what is below comes to the same, for more work
         part: Steps = ((Op.SHRINK, ((offset, offset + 1),)),) if size > 1 else ()
         return (*steps, *part, (Op.RESHAPE, shape)) if shape != (1,) else (*steps, *part)
     if 0 in shape:

@@ -41,7 +41,8 @@ class Buffer:
     """Whether NumPy can see the memory."""
 
     move: ClassVar[Any] = staticmethod(ctypes.memmove)
-    """Copies bytes: to an address, from one, so many. ``pool.py`` has one that takes a third of the time to begin."""
+    """Copies bytes: to an address, from one, so many. ``pool.py`` puts one here that
+    begins sooner."""
 
     def __init__(self, device: str, nbytes: int) -> None:
         self._free: FreeList | None = None  # should taking a block fail, there is nothing to give back

@@ -57,7 +57,7 @@ class _Computing:
         engine_lock.release()
 
 
-class _Elsewhere:
+class _UsersCode:
     """``with users_code:`` a hook of the user's is called in the middle of computing. There the garbage collector is as
     the user has left it, and may be left otherwise."""
 
@@ -90,7 +90,7 @@ class _Unrecorded:
 
 computing = _Computing()
 others_record = _Unrecorded()
-users_code = _Elsewhere()
+users_code = _UsersCode()
 
 
 def _before() -> None:

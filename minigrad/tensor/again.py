@@ -14,10 +14,8 @@ from minigrad.tensor.point import GRADIENT, NUMBER, VALUE, Point, fill, is_ours,
 from minigrad.tensor.replay import FOLLOW, OFF, UNPAID, Trace, thread
 from minigrad.tensor.written import Written
 
-Again = Callable[[Trace, Any], bool]
 
-
-def written_again(point: Point, place: Any, trace: Trace) -> Again | None:
+def written_again(point: Point, place: Any, trace: Trace) -> Callable[[Trace, Any], bool] | None:
     """The function for a point that may run in this trace at this place: ``("value", slots, alive)`` of what was asked
     for, or ``("backward", slot, alive, gradients)``. It takes the trace and what is asked for; if anything is not as it
     was here, it returns False and has done nothing. None where there are hooks, or gradients that are no memory."""

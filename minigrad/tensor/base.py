@@ -19,7 +19,8 @@ from minigrad.graph.strides import Steps, Window, composed, contiguous_strides, 
 from minigrad.ops import Op
 from minigrad.runtime.locks import record_lock
 from minigrad.tensor.body import Body
-from minigrad.tensor.replay import FOLLOW, RECORD, Entry, Spec, Trace, thread
+from minigrad.tensor.looks import Spec
+from minigrad.tensor.replay import FOLLOW, RECORD, Entry, Trace, thread
 from minigrad.tensor.size import Size, device, shown_device
 from minigrad.tensor.storage import Storage, View, _unsettled, settle, snapshot, window_steps
 

@@ -109,6 +109,7 @@ def seen_through(trace: Trace, slot: int) -> LazyBuffer | None:
 
 
 def number_of(leaf: LazyBuffer | None) -> Any:
+    """The number that a leaf without memory is: of a run-time argument, or of a constant."""
     assert leaf is not None
     return leaf.value if leaf.op == Op.SCALAR else leaf.arg
 

@@ -17,9 +17,10 @@ from minigrad.ops import Op
 from minigrad.runtime.locks import computing
 from minigrad.tensor.again import written_again
 from minigrad.tensor.base import made
+from minigrad.tensor.looks import look_of_memory
 from minigrad.tensor.point import ALWAYS, GRADIENT, NUMBER, TARGET, VALUE, Point, Where, fill
 from minigrad.tensor.quick import quicken
-from minigrad.tensor.replay import FOLLOW, OFF, RECORD, Entry, Trace, look_of_memory, several, thread
+from minigrad.tensor.replay import FOLLOW, OFF, RECORD, Entry, Trace, several, thread
 from minigrad.tensor.storage import Storage, Writes, tracing
 
 if TYPE_CHECKING:

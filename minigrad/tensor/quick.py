@@ -18,7 +18,8 @@ from minigrad.graph.lazy import LazyBuffer
 from minigrad.runtime import llvm
 from minigrad.runtime.buffer import Buffer
 from minigrad.tensor.base import TensorBase, made
-from minigrad.tensor.replay import Entry, Trace, look_at
+from minigrad.tensor.looks import look_at
+from minigrad.tensor.replay import Entry, Trace
 
 
 def quicken() -> None:

@@ -1,0 +1,109 @@
+"""Stage: front. In: a Tensor, and an index's integers, slices, None and ``...`` one by one. Out: the view that they
+make.
+Next: ``gathering.py``."""
+
+from __future__ import annotations
+
+from operator import index as position
+from typing import TYPE_CHECKING, Any
+
+from minigrad.graph.strides import Steps
+from minigrad.ops import Op
+from minigrad.tensor.base import make_view
+from minigrad.tensor.layout import offset_of, strides_of
+
+if TYPE_CHECKING:
+    from minigrad.tensor.tensor_class import Tensor
+
+
+def select_part(self: Tensor, axis: int, at: int) -> Tensor:
+    """The part at one position of an axis, without the axis; a view."""
+    shape, strides = self._shape(), strides_of(self)
+    size = shape[axis]
+    if not -size <= at < size:
+        raise IndexError(f"index {at} is out of bounds for dimension {axis} with size {size}")
+    if at < 0:
+        at += size
+    new = (*shape[:axis], *shape[axis + 1:])
+    box = tuple([(at, at + 1) if i == axis else (0, s) for i, s in enumerate(shape)])
+    return make_view(self, ((Op.SHRINK, box), (Op.RESHAPE, new)), new, (*strides[:axis], *strides[axis + 1:]),
+                     offset_of(self) + at * strides[axis], "SelectBackward0")
+
+
+class Basic:
+    """The view that integers, slices, None and ``...`` make, axis by axis."""
+
+    __slots__ = ("_tensor", "box", "kept", "node", "offset", "shape", "steps", "strides")
+
+    def __init__(self, tensor: Tensor) -> None:
+        self._tensor = tensor
+        self.box: list[tuple[int, int]] = []
+        self.steps: list[int] = []
+        self.shape: list[int] = []
+        self.strides: list[int] = []
+        self.kept: list[int] = []  # the size of each axis after slicing
+        self.offset = offset_of(tensor)
+        self.node = "AliasBackward0"
+
+    def integer(self, at: int, size: int, stride: int, dim: int) -> None:
+        if not -size <= at < size:
+            raise IndexError(f"index {at} is out of bounds for dimension {dim} with size {size}")
+        at += size if at < 0 else 0
+        self.box.append((at, at + 1))
+        self.steps.append(1)
+        self.kept.append(1)
+        self.offset += at * stride
+        self.node = "SelectBackward0"
+
+    def slice(self, index: slice, size: int, stride: int) -> None:
+        step = 1 if index.step is None else position(index.step)
+        if step <= 0:
+            raise ValueError("step must be greater than zero")
+        begin = 0 if index.start is None else _bound(index.start, size)
+        end = max(begin, size if index.stop is None else _bound(index.stop, size))
+        self.box.append((begin, end))
+        self.steps.append(step)
+        length = -(-(end - begin) // step)
+        self.kept.append(length)
+        self.shape.append(length)
+        self.strides.append(stride * step)
+        self.offset += begin * stride
+        if length != size:
+            self.node = "SliceBackward0"
+
+    def whole(self, size: int, stride: int) -> None:
+        self.box.append((0, size))
+        self.steps.append(1)
+        self.kept.append(size)
+        self.shape.append(size)
+        self.strides.append(stride)
+
+    def new_axis(self, dim: int) -> None:
+        """One before dimension ``dim`` of the tensor."""
+        shape, strides = self._tensor._shape(), strides_of(self._tensor)
+        self.shape.append(1)
+        self.strides.append(shape[dim] * strides[dim] if dim < len(shape) else 1)
+        self.node = "UnsqueezeBackward0"
+
+    def view(self) -> Tensor:
+        return make_view(self._tensor, *self.arguments())
+
+    def arguments(self) -> tuple[Steps, tuple[int, ...], tuple[int, ...], int, str]:
+        """Those of ``make_view``."""
+        old = self._tensor._shape()
+        moves: list[tuple[str, Any]] = []
+        if any([b != (0, s) for b, s in zip(self.box, old, strict=True)]):
+            moves.append((Op.SHRINK, tuple(self.box)))
+        if any([s != 1 for s in self.steps]):
+            moves.append((Op.STRIDE, tuple(self.steps)))
+        shape = tuple(self.shape)
+        if tuple(self.kept) != shape:
+            moves.append((Op.RESHAPE, shape))
+        return tuple(moves), shape, tuple(self.strides), self.offset, self.node
+
+
+def _bound(at: Any, size: int) -> int:
+    at = position(at)
+    if at < 0:
+        at += size
+    return 0 if at < 0 else min(at, size)
