@@ -15,7 +15,7 @@ from minigrad.jit.trees import flatten
 from minigrad.jit.variant import Variant
 from minigrad.jit.writer import OTHERWISE
 from minigrad.runtime.locks import computing
-from minigrad.tensor.replay import FOLLOW, Trace, several, thread
+from minigrad.tensor.replay import Trace, several, thread
 from minigrad.tensor.storage import Writes, tracing
 
 MOST_VARIANTS = 4
@@ -93,10 +93,8 @@ class Update:
     @staticmethod
     def _end(trace: Trace) -> None:
         """Go on in the tree of what comes after an update."""
-        if trace.values or trace.state != FOLLOW or trace is not thread.trace:
-            thread.begin("update")
-        else:
-            trace.entry = thread.roots["update"]  # nothing has begun in it yet
+        trace.let_go()  # of the operands of a call that has failed
+        thread.begin("update")
 
 
 def _is_free(trace: Trace) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 
 from minigrad.ops import Op
 from minigrad.tensor.base import made_of, put_memory
-from minigrad.tensor.point import GRADIENT, NUMBER, VALUE, Point, fill, is_ours, number_of, seen_through
+from minigrad.tensor.point import GRADIENT, NUMBER, VALUE, Point, fill, number_of, seen_through
 from minigrad.tensor.replay import FOLLOW, OFF, UNPAID, Trace, thread
 from minigrad.tensor.written import Written
 
@@ -18,7 +18,10 @@ from minigrad.tensor.written import Written
 def written_again(point: Point, place: Any, trace: Trace) -> Callable[[Trace, Any], bool] | None:
     """The function for a point that may run in this trace at this place: ``("value", slots, alive)`` of what was asked
     for, or ``("backward", slot, alive, gradients)``. It takes the trace and what is asked for; if anything is not as it
-    was here, it returns False and has done nothing. None where there are hooks, or gradients that are no memory."""
+    was here, it returns False and has done nothing. None where there are hooks, gradients that are no memory, or leaves
+    that may be overwritten."""
+    if point.dead:
+        return None
     if place[0] == "backward":
         gradients, unhooked = place[3][::2], place[3][1::2]
         if not all(unhooked) or any([has not in (None, True) for has in gradients]):
@@ -28,8 +31,8 @@ def written_again(point: Point, place: Any, trace: Trace) -> Callable[[Trace, An
 
 class _Writer(Written):
     def __init__(self, point: Point, place: Any, trace: Trace) -> None:
-        super().__init__("again(trace, asked)", FOLLOW=FOLLOW, OFF=OFF, Trace=Trace, fill=fill, is_ours=is_ours,
-                         made_of=made_of, number_of=number_of, put_memory=put_memory, seen_through=seen_through,
+        super().__init__("again(trace, asked)", FOLLOW=FOLLOW, OFF=OFF, Trace=Trace, fill=fill, made_of=made_of,
+                         number_of=number_of, put_memory=put_memory, seen_through=seen_through,
                          thread=thread)
         self.point, self.trace = point, trace
         self.alive: tuple[int, ...] = place[2]
@@ -64,7 +67,6 @@ class _Writer(Written):
         for what, i, number in self.point.fixed:
             now = f"trace.numbers[{i}]" if what == NUMBER else f"number_of(values[{i}])"
             self._refuse_if(f"repr({now}) != {number!r}")
-        self._refuse_if(*[f"not is_ours(values[{slot}])" for slot in self.point.dead])
 
     def _write_gradient(self, slot: int, has: bool | None) -> None:
         """The leaf in a slot has a gradient, or none."""

@@ -158,6 +158,7 @@ def test_an_augmented_write_is_one_write() -> None:
 @pytest.mark.parametrize("write,slope", [
     (lambda u, y: u.__setitem__(slice(1, 3), u[1:3]), [2, 2, 2, 2]),
     (lambda u, y: u.__setitem__(slice(1, 3), u[1:3].detach()), [2, 0, 0, 2]),
+    (lambda u, y: u.__setitem__(slice(1, 3), u.detach()[1:3]), [2, 0, 0, 2]),
     (lambda u, y: u.__setitem__(slice(1, 3), _untracked(u)), [2, 0, 0, 2]),
     (lambda u, y: u.__setitem__(slice(0, 2), u[1:3].clone()), [0, 2, 4, 2]),
     (lambda u, y: u.__setitem__(slice(1, 3), u[1:3].mul_(y)), [2, 20, 40, 2]),

@@ -690,10 +690,19 @@ def _detached_between(w: Any, u: Any) -> None:
     loss = (h * u).sum()
     h.detach_()
     loss.backward()
+    assert not h.requires_grad and h.is_leaf
+
+
+def _leaf_detached_between(w: Any, u: Any) -> None:
+    loss = (w * u).sum()
+    w.detach_()
+    loss.backward()
+    assert w.grad is None
+    w.requires_grad_(True)
 
 
 @pytest.mark.parametrize("step", [_two_losses, _adversaries, _apart, _held, _across_a_step, _frozen_between,
-                                  _detached_between])
+                                  _detached_between, _leaf_detached_between])
 def test_a_tape_that_is_used_later(step: Any) -> None:
     """Two losses, a generator and its critic: what one ``backward()`` or step leaves open stays so, at every step."""
 
@@ -728,3 +737,11 @@ def test_a_leaf_whose_hook_was_removed_is_replayed_again() -> None:
         if turn in (3, 9):
             hook.remove()
     assert seen == [10.5, 13.5, 28.5, 31.5] and replayed[7] == replayed[11] == 1 and not any(replayed[2:4])
+
+
+def test_a_number_that_is_part_of_the_code_and_then_another() -> None:
+    """As long as it is the same a constant may be compiled in; when it comes to differ, so do the results."""
+    x = mg.tensor([1.0, 2.0, 3.0])
+    for n in [2.0] * 24 + [3.0] * 2 + [2.0] * 24 + [5.0, 2.0, 3.0]:
+        assert (x * n).sum().item() == 6 * n
+        assert (x ** n).sum().item() == sum(v ** n for v in (1.0, 2.0, 3.0))
