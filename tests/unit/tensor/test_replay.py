@@ -694,7 +694,8 @@ def _detached_between(w: Any, u: Any) -> None:
 
 
 def _leaf_detached_between(w: Any, u: Any) -> None:
-    loss = (w * u).sum()
+    loss = (w * 3).sum()
+    loss.detach()  # here the calls may part from those made before
     w.detach_()
     loss.backward()
     assert w.grad is None
