@@ -693,17 +693,19 @@ def _detached_between(w: Any, u: Any) -> None:
     assert not h.requires_grad and h.is_leaf
 
 
-def _leaf_detached_between(w: Any, u: Any) -> None:
-    loss = (w * 3).sum()
-    loss.detach()  # here the calls may part from those made before
-    w.detach_()
-    loss.backward()
-    assert w.grad is None
-    w.requires_grad_(True)
+def _leaf_detached_now_and_then(w: Any, u: Any) -> None:
+    for change in (lambda: None, lambda: None, w.detach_, lambda: w.requires_grad_(False)):
+        loss = (w * 3).sum()
+        change()
+        tracked = w.requires_grad
+        loss.backward()
+        assert (w.grad is not None) is tracked
+        w.grad = None
+        w.requires_grad_(True)
 
 
 @pytest.mark.parametrize("step", [_two_losses, _adversaries, _apart, _held, _across_a_step, _frozen_between,
-                                  _detached_between, _leaf_detached_between])
+                                  _detached_between, _leaf_detached_now_and_then])
 def test_a_tape_that_is_used_later(step: Any) -> None:
     """Two losses, a generator and its critic: what one ``backward()`` or step leaves open stays so, at every step."""
 
