@@ -1,6 +1,6 @@
 """Stage: front. In: a Tensor. Out: a Parameter, the same numbers marked as something to learn.
 A Module registers every Parameter that is assigned to it.
-Next: ``module.py``."""
+Next: ``minigrad/nn/modules/``."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from minigrad.tensor.generator import Generator, default_generator
 from minigrad.tensor.points import replace as update_
 from minigrad.tensor.points import update
 from minigrad.tensor.printing import get_printoptions, set_printoptions
-from minigrad.tensor.promotion import finfo, get_default_dtype, iinfo, set_default_dtype
+from minigrad.tensor.promotion import finfo, get_default_dtype, iinfo, set_default_dtype, type_name
 from minigrad.tensor.size import Size, device, get_default_device, set_default_device
 from minigrad.tensor.tensor_class import Tensor
 from minigrad.tensor.values import realize
@@ -26,7 +26,7 @@ __all__ = [
     "FUNCTIONS", "Generator", "Size", "Tensor", "capturing", "check_index_range", "composite", "counted",
     "default_generator", "device", "finfo", "get_default_device", "get_default_dtype", "get_printoptions", "iinfo",
     "realize", "return_types", "scalar", "scalars", "set_default_device", "set_default_dtype", "set_printoptions",
-    "update", "update_",
+    "type_name", "update", "update_",
 ]
 
 

@@ -1,5 +1,5 @@
 """Stage: front. In: Modules or Parameters in a row or by name. Out: one Module that holds them.
-Next: ``state.py``."""
+Next: ``linear.py``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import operator
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from minigrad.nn.module import Module, indented
+from minigrad.nn.modules.module import Module, indented
 from minigrad.nn.parameter import Parameter
 from minigrad.tensor import Tensor
 

@@ -1,26 +1,13 @@
-"""Stage: front. In: Tensors whose shapes ``functional.py`` has checked. Out: one graph node for each function.
-This is the mathematics of nn without its argument checking: each body is traced once per shape.
-Next: ``loss.py``."""
+"""Stage: front. In: predictions and targets. Out: the formulas of losses.
+Next: ``minigrad/nn/init.py``."""
 
 from __future__ import annotations
 
-from functools import reduce
-from math import prod
-from typing import Any
-
-from minigrad.dtype import DType, accumulator, promote
+from minigrad.nn.composites.precision import wide
 from minigrad.tensor import Tensor, arange, composite, minimum, where, zeros_like
 
 # The least normal float32: below it log() counts as PyTorch's clamped -100.
 TINY = 1.1754943508222875e-38
-
-
-def wide(*tensors: Tensor | None) -> tuple[Any, DType]:
-    """The tensors with half types widened to float32, for formulas that would lose digits if each step were rounded;
-    and the dtype that the result has."""
-    given = [t for t in tensors if t is not None]
-    return [None if t is None else t.to(accumulator(t.dtype)) for t in tensors], reduce(
-        promote, [t.dtype for t in given])
 
 
 def reduced(loss: Tensor, reduction: str) -> Tensor:
@@ -28,33 +15,6 @@ def reduced(loss: Tensor, reduction: str) -> Tensor:
     if reduction == "mean":
         return loss.mean()
     return loss.sum() if reduction == "sum" else loss
-
-
-@composite
-def linear(input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """input @ weight.T + bias. It checks shapes itself: once for each pair of them, not at each call."""
-    shape, weight_shape = input.shape, weight.shape
-    if not shape or not weight_shape:
-        raise RuntimeError("both arguments to linear need to be at least 1D, "
-                           f"but they are {len(shape)}D and {len(weight_shape)}D")
-    if shape[-1] != weight_shape[-1]:
-        turned = "x".join(str(n) for n in reversed(weight_shape))
-        raise RuntimeError(f"mat1 and mat2 shapes cannot be multiplied ({prod(shape[:-1])}x{shape[-1]} and {turned})")
-    product = input @ weight.T
-    return product if bias is None else product + bias
-
-
-@composite
-def layer_norm(input: Tensor, weight: Tensor | None, bias: Tensor | None, *, axes: tuple[int, ...],
-               eps: float) -> Tensor:
-    """(x - mean) / sqrt(variance + eps) * weight + bias, statistics over ``axes``; halves are rounded at the end."""
-    (input, weight, bias), dtype = wide(input, weight, bias)
-    centred = input - input.mean(axes, keepdim=True)
-    variance = (centred * centred).mean(axes, keepdim=True)
-    result = centred / (variance + eps).sqrt()
-    if weight is not None:
-        result = result * weight
-    return (result if bias is None else result + bias).to(dtype)
 
 
 @composite

@@ -1,5 +1,5 @@
-"""Stage: front. In: a Tensor. Out: a Tensor of another width or shape.
-Next: ``activation.py``."""
+"""Stage: front. In: a Tensor. Out: a Tensor of another width.
+Next: ``flatten.py``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from minigrad.nn import functional as F
 from minigrad.nn import init
-from minigrad.nn.module import Module
+from minigrad.nn.modules.module import Module
 from minigrad.nn.parameter import Parameter
 from minigrad.tensor import Tensor, empty
 
@@ -65,22 +65,3 @@ class Linear(Module):
 
     def extra_repr(self) -> str:
         return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
-
-
-class Flatten(Module):
-    """Joins the dimensions ``start_dim`` to ``end_dim`` into one.
-
-    >>> import minigrad
-    >>> tuple(Flatten()(minigrad.ones(2, 3, 4)).shape)
-    (2, 12)
-    """
-
-    def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
-        super().__init__()
-        self.start_dim, self.end_dim = start_dim, end_dim
-
-    def forward(self, input: Tensor) -> Tensor:
-        return input.flatten(self.start_dim, self.end_dim)
-
-    def extra_repr(self) -> str:
-        return f"start_dim={self.start_dim}, end_dim={self.end_dim}"

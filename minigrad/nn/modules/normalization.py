@@ -1,5 +1,5 @@
 """Stage: front. In: a Tensor. Out: the same shape, with mean 0 and variance 1 over its last dimensions.
-Next: ``functional.py``."""
+Next: ``loss.py``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from minigrad.nn import functional as F
 from minigrad.nn import init
-from minigrad.nn.module import Module
+from minigrad.nn.modules.module import Module
 from minigrad.nn.parameter import Parameter
 from minigrad.tensor import Tensor, empty
 

@@ -1,7 +1,7 @@
 """Stage: front. In: Parameters, buffers and Modules assigned as attributes. Out: Module, the tree that holds them:
 it lists them, moves them, switches between training and evaluation, and prints itself.
 How a tree is saved and loaded stands in ``state.py``.
-Next: ``containers.py``."""
+Next: ``state.py``."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 
 from minigrad.autograd.node import RemovableHandle
 from minigrad.dtype import DType, bfloat16, float16, float32, float64
+from minigrad.nn.modules.state import StateMixin
 from minigrad.nn.parameter import Parameter
-from minigrad.nn.state import StateMixin
 from minigrad.tensor import Tensor, realize
 
 Self = TypeVar("Self", bound="Module")

@@ -1,149 +1,15 @@
-"""Stage: front. In: Tensors, and options by name. Out: what PyTorch's ``torch.nn.functional`` gives for them.
-Here arguments are checked, with PyTorch's errors; the formulas stand in ``composites.py``.
-Next: ``composites.py``."""
+"""Stage: front. In: predictions and targets. Out: losses.
+Next: ``minigrad/nn/composites/``."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from minigrad.dtype import int64, uint8
-from minigrad.nn import composites
-from minigrad.tensor import Tensor, check_index_range
-from minigrad.tensor import one_hot as one_hot
-
-_DTYPE_WORDS = {"bool": "Bool", "uint8": "Byte", "int8": "Char", "int16": "Short", "int32": "Int", "int64": "Long",
-                "float16": "Half", "bfloat16": "BFloat16", "float32": "Float", "float64": "Double"}
-
-
-def _word(dtype: Any) -> str:
-    name = str(dtype).rpartition(".")[2]
-    return _DTYPE_WORDS.get(name, name)
-
-
-def legacy_reduction(size_average: bool | None, reduce: bool | None, reduction: str) -> str:
-    """``reduction``, unless one of the two old arguments says otherwise.
-
-    >>> legacy_reduction(None, None, "sum")
-    'sum'
-    """
-    if size_average is None and reduce is None:
-        return reduction
-    if reduce is False:
-        reduction = "none"
-    else:
-        reduction = "sum" if size_average is False else "mean"
-    warnings.warn(f"size_average and reduce args will be deprecated, please use reduction='{reduction}' instead.",
-                  stacklevel=3)
-    return reduction
-
-
-def _reduction(size_average: bool | None, reduce: bool | None, reduction: str) -> str:
-    if size_average is not None or reduce is not None:
-        reduction = legacy_reduction(size_average, reduce, reduction)
-    if reduction not in ("mean", "sum", "none"):
-        raise ValueError(f"{reduction} is not a valid value for reduction")
-    return reduction
-
-
-# ---- layers
-
-
-def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """input @ weight.T + bias: (..., in) and (out, in) to (..., out). ``RuntimeError`` when the widths differ.
-
-    >>> import minigrad
-    >>> linear(minigrad.tensor([[1.0, 2.0]]), minigrad.tensor([[3.0, 4.0]]))
-    tensor([[11.]])
-    """
-    return composites.linear(input, weight, bias)
-
-
-def layer_norm(input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None,
-               bias: Tensor | None = None, eps: float = 1e-5) -> Tensor:
-    """(x - mean) / sqrt(variance + eps) * weight + bias over the last dimensions, ``normalized_shape``.
-
-    The variance divides by n. (Ba, Kiros, Hinton 2016)
-
-    >>> import minigrad
-    >>> layer_norm(minigrad.tensor([[0.0, 2.0]]), (2,))
-    tensor([[-1.0000,  1.0000]])
-    """
-    wanted = list(normalized_shape)
-    if not wanted:
-        raise RuntimeError("Expected normalized_shape to be at least 1-dimensional, i.e., containing at least one "
-                           "element, but got normalized_shape = []")
-    for name, parameter in (("weight", weight), ("bias", bias)):
-        if parameter is not None and list(parameter.shape) != wanted:
-            raise RuntimeError(f"Expected {name} to be of same shape as normalized_shape, but got {name} of shape "
-                               f"{list(parameter.shape)} and normalized_shape = {wanted}")
-    if list(input.shape[-len(wanted):]) != wanted:
-        star = ", ".join(["*", *(str(n) for n in wanted)])
-        raise RuntimeError(f"Given normalized_shape={wanted}, expected input with shape [{star}], "
-                           f"but got input of size{list(input.shape)}")
-    return composites.layer_norm(input, weight, bias, axes=tuple(range(-len(wanted), 0)), eps=eps)
-
-
-# ---- activations
-
-
-def relu(input: Tensor, inplace: bool = False) -> Tensor:
-    """max(x, 0).
-
-    >>> import minigrad
-    >>> relu(minigrad.tensor([-1.0, 2.0]))
-    tensor([0., 2.])
-    """
-    return input.relu_() if inplace else input.relu()
-
-
-def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
-    """x where x > 0, else negative_slope * x.
-
-    >>> import minigrad
-    >>> leaky_relu(minigrad.tensor([-1.0, 2.0]), 0.5)
-    tensor([-0.5000,  2.0000])
-    """
-    return input.leaky_relu_(negative_slope) if inplace else input.leaky_relu(negative_slope)
-
-
-def tanh(input: Tensor) -> Tensor:
-    """The hyperbolic tangent."""
-    return input.tanh()
-
-
-def sigmoid(input: Tensor) -> Tensor:
-    """1 / (1 + exp(-x))."""
-    return input.sigmoid()
-
-
-def _softmax_dim(name: str, ndim: int) -> int:
-    warnings.warn(f"Implicit dimension choice for {name} has been deprecated. "
-                  "Change the call to include dim=X as an argument.", stacklevel=4)
-    return 0 if ndim in (0, 1, 3) else 1
-
-
-def softmax(input: Tensor, dim: int | None = None, dtype: Any = None) -> Tensor:
-    """exp(x) / sum of exp(x) along ``dim``; ``dtype`` casts x first.
-
-    >>> import minigrad
-    >>> softmax(minigrad.zeros(1, 2), dim=1)
-    tensor([[0.5000, 0.5000]])
-    """
-    if dim is None:
-        dim = _softmax_dim("softmax", input.ndim)
-    return (input if dtype is None else input.to(dtype)).softmax(dim)
-
-
-def log_softmax(input: Tensor, dim: int | None = None, dtype: Any = None) -> Tensor:
-    """The logarithm of softmax along ``dim``; ``dtype`` casts x first."""
-    if dim is None:
-        dim = _softmax_dim("log_softmax", input.ndim)
-    return (input if dtype is None else input.to(dtype)).log_softmax(dim)
-
-
-# ---- losses
+from minigrad.nn.composites import loss as formulas
+from minigrad.nn.functional.arguments import one_reduction
+from minigrad.tensor import Tensor, check_index_range, type_name
 
 
 def _check_distance(input: Tensor, target: Tensor, weight: Tensor | None) -> None:
@@ -164,7 +30,7 @@ def mse_loss(input: Tensor, target: Tensor, size_average: bool | None = None, re
     tensor(2.)
     """
     _check_distance(input, target, weight)
-    return composites.mse_loss(input, target, weight, reduction=_reduction(size_average, reduce, reduction))
+    return formulas.mse_loss(input, target, weight, reduction=one_reduction(size_average, reduce, reduction))
 
 
 def l1_loss(input: Tensor, target: Tensor, size_average: bool | None = None, reduce: bool | None = None,
@@ -176,7 +42,7 @@ def l1_loss(input: Tensor, target: Tensor, size_average: bool | None = None, red
     tensor(1.)
     """
     _check_distance(input, target, weight)
-    return composites.l1_loss(input, target, weight, reduction=_reduction(size_average, reduce, reduction))
+    return formulas.l1_loss(input, target, weight, reduction=one_reduction(size_average, reduce, reduction))
 
 
 def binary_cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = None,
@@ -190,13 +56,13 @@ def binary_cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = 
     >>> binary_cross_entropy(minigrad.tensor([0.5]), minigrad.tensor([1.0]))
     tensor(0.6931)
     """
-    reduction = _reduction(size_average, reduce, reduction)
+    reduction = one_reduction(size_average, reduce, reduction)
     if target.shape != input.shape:
         raise ValueError(f"Using a target size ({target.shape}) that is different to the input size "
                          f"({input.shape}) is deprecated. Please ensure they have the same size.")
     if target.dtype != input.dtype:
-        raise RuntimeError(f"Found dtype {_word(target.dtype)} but expected {_word(input.dtype)}")
-    return composites.binary_cross_entropy(input, target, weight, reduction=reduction)
+        raise RuntimeError(f"Found dtype {type_name(target.dtype)} but expected {type_name(input.dtype)}")
+    return formulas.binary_cross_entropy(input, target, weight, reduction=reduction)
 
 
 def binary_cross_entropy_with_logits(input: Tensor, target: Tensor, weight: Tensor | None = None,
@@ -208,10 +74,10 @@ def binary_cross_entropy_with_logits(input: Tensor, target: Tensor, weight: Tens
     >>> binary_cross_entropy_with_logits(minigrad.tensor([0.0]), minigrad.tensor([1.0]))
     tensor(0.6931)
     """
-    reduction = _reduction(size_average, reduce, reduction)
+    reduction = one_reduction(size_average, reduce, reduction)
     if target.shape != input.shape:
         raise ValueError(f"Target size ({target.shape}) must be the same as input size ({input.shape})")
-    return composites.binary_cross_entropy_with_logits(input, target, weight, pos_weight, reduction=reduction)
+    return formulas.binary_cross_entropy_with_logits(input, target, weight, pos_weight, reduction=reduction)
 
 
 def _check_target(input: Tensor, target: Tensor, ignore_index: int) -> tuple[Tensor, bool]:
@@ -231,7 +97,7 @@ def _check_target(input: Tensor, target: Tensor, ignore_index: int) -> tuple[Ten
     if ndim > 2 and target_shape != [shape[0], *shape[2:]]:
         _raise_spatial(shape, target_shape)
     if target.dtype not in (int64, uint8):
-        raise RuntimeError(f"expected target dtype to be Long or Byte, but got {_word(target.dtype)}")
+        raise RuntimeError(f"expected target dtype to be Long or Byte, but got {type_name(target.dtype)}")
     checked = check_index_range(target, shape[1 if ndim > 1 else 0], ignore=ignore_index,
                                 message="Target {value} is out of bounds.")
     return target.reshape(()) if ndim == 1 and target_shape else target, checked
@@ -254,7 +120,7 @@ def _check_class_weight(input: Tensor, weight: Tensor | None, axis: int, prefix:
         raise RuntimeError(f"{prefix}weight tensor should be defined either for all {classes} classes or no classes "
                            f"but got weight tensor of shape: {list(weight.shape)}")
     if weight.dtype != input.dtype:
-        raise RuntimeError(f"expected scalar type {_word(input.dtype)} but found {_word(weight.dtype)}")
+        raise RuntimeError(f"expected scalar type {type_name(input.dtype)} but found {type_name(weight.dtype)}")
 
 
 def nll_loss(input: Tensor, target: Tensor, weight: Tensor | None = None, size_average: bool | None = None,
@@ -268,11 +134,11 @@ def nll_loss(input: Tensor, target: Tensor, weight: Tensor | None = None, size_a
     >>> nll_loss(minigrad.tensor([[-1.0, -2.0]]), minigrad.tensor([1]))
     tensor(2.)
     """
-    reduction = _reduction(size_average, reduce, reduction)
+    reduction = one_reduction(size_average, reduce, reduction)
     axis = 1 if input.ndim > 1 else 0
     target, checked = _check_target(input, target, ignore_index)
     _check_class_weight(input, weight, axis)
-    return composites.nll_loss(input, target, weight, axis=axis, ignore_index=ignore_index, reduction=reduction,
+    return formulas.nll_loss(input, target, weight, axis=axis, ignore_index=ignore_index, reduction=reduction,
                                label_smoothing=0.0, checked=checked)
 
 
@@ -290,20 +156,20 @@ def cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = None, s
     >>> cross_entropy(minigrad.zeros(1, 2), minigrad.tensor([1]))
     tensor(0.6931)
     """
-    reduction = _reduction(size_average, reduce, reduction)
+    reduction = one_reduction(size_average, reduce, reduction)
     axis = 1 if input.ndim > 1 else 0
     if not 0.0 <= label_smoothing <= 1.0:
         raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}")
     if target.shape == input.shape:
         if not target.dtype.is_floating_point:
             raise RuntimeError("Expected floating point type for target with class probabilities, "
-                               f"got {_word(target.dtype)}")
+                               f"got {type_name(target.dtype)}")
         if ignore_index >= 0:
             raise RuntimeError("ignore_index is not supported for floating point target")
         _check_class_weight(input, weight, axis, "cross_entropy: ")
-        return composites.soft_nll_loss(input.log_softmax(axis), target, weight, axis=axis, reduction=reduction,
+        return formulas.soft_nll_loss(input.log_softmax(axis), target, weight, axis=axis, reduction=reduction,
                                         label_smoothing=float(label_smoothing))
     target, checked = _check_target(input, target, ignore_index)
     _check_class_weight(input, weight, axis)
-    return composites.nll_loss(input.log_softmax(axis), target, weight, axis=axis, ignore_index=ignore_index,
+    return formulas.nll_loss(input.log_softmax(axis), target, weight, axis=axis, ignore_index=ignore_index,
                                reduction=reduction, label_smoothing=float(label_smoothing), checked=checked)

@@ -1,5 +1,5 @@
 """Stage: front. In: a Module, or a dictionary of tensors by dotted name. Out: the other one.
-Next: ``init.py``."""
+Next: ``container.py``."""
 
 from __future__ import annotations
 

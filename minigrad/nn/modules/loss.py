@@ -1,10 +1,11 @@
 """Stage: front. In: predictions and targets. Out: a loss, as a Module.
-Next: ``optim/``."""
+Next: ``minigrad/nn/functional/``."""
 
 from __future__ import annotations
 
 from minigrad.nn import functional as F
-from minigrad.nn.module import Module
+from minigrad.nn.functional.arguments import legacy_reduction
+from minigrad.nn.modules.module import Module
 from minigrad.tensor import Tensor
 
 
@@ -12,7 +13,7 @@ class _Loss(Module):
     def __init__(self, size_average: bool | None = None, reduce: bool | None = None,
                  reduction: str = "mean") -> None:
         super().__init__()
-        self.reduction = F.legacy_reduction(size_average, reduce, reduction)
+        self.reduction = legacy_reduction(size_average, reduce, reduction)
 
 
 class _WeightedLoss(_Loss):

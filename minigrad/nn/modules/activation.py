@@ -4,7 +4,7 @@ Next: ``normalization.py``."""
 from __future__ import annotations
 
 from minigrad.nn import functional as F
-from minigrad.nn.module import Module
+from minigrad.nn.modules.module import Module
 from minigrad.tensor import Tensor
 
 

@@ -1,0 +1,22 @@
+"""Stage: front. In: features and a weight. Out: the formula of a dense layer.
+Next: ``precision.py``."""
+
+from __future__ import annotations
+
+from math import prod
+
+from minigrad.tensor import Tensor, composite
+
+
+@composite
+def linear(input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """input @ weight.T + bias. It checks shapes itself: once for each pair of them, not at each call."""
+    shape, weight_shape = input.shape, weight.shape
+    if not shape or not weight_shape:
+        raise RuntimeError("both arguments to linear need to be at least 1D, "
+                           f"but they are {len(shape)}D and {len(weight_shape)}D")
+    if shape[-1] != weight_shape[-1]:
+        turned = "x".join(str(n) for n in reversed(weight_shape))
+        raise RuntimeError(f"mat1 and mat2 shapes cannot be multiplied ({prod(shape[:-1])}x{shape[-1]} and {turned})")
+    product = input @ weight.T
+    return product if bias is None else product + bias

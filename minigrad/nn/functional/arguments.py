@@ -1,0 +1,32 @@
+"""Stage: front. In: arguments as PyTorch takes them. Out: the same in one spelling, or PyTorch's error.
+Next: ``linear.py``."""
+
+from __future__ import annotations
+
+import warnings
+
+
+def legacy_reduction(size_average: bool | None, reduce: bool | None, reduction: str) -> str:
+    """``reduction``, unless one of the two old arguments says otherwise.
+
+    >>> legacy_reduction(None, None, "sum")
+    'sum'
+    """
+    if size_average is None and reduce is None:
+        return reduction
+    if reduce is False:
+        reduction = "none"
+    else:
+        reduction = "sum" if size_average is False else "mean"
+    warnings.warn(f"size_average and reduce args will be deprecated, please use reduction='{reduction}' instead.",
+                  stacklevel=3)
+    return reduction
+
+
+def one_reduction(size_average: bool | None, reduce: bool | None, reduction: str) -> str:
+    """``reduction``, with the old arguments taken in; ``ValueError`` if there is none of that name."""
+    if size_average is not None or reduce is not None:
+        reduction = legacy_reduction(size_average, reduce, reduction)
+    if reduction not in ("mean", "sum", "none"):
+        raise ValueError(f"{reduction} is not a valid value for reduction")
+    return reduction
