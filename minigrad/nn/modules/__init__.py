@@ -11,6 +11,6 @@ from minigrad.nn.modules.normalization import LayerNorm
 
 __all__ = [
     "BCELoss", "BCEWithLogitsLoss", "CrossEntropyLoss", "Flatten", "Identity", "L1Loss", "LayerNorm", "LeakyReLU",
-    "Linear", "LogSoftmax", "MSELoss", "Module", "ModuleDict", "ModuleList", "NLLLoss", "ParameterList",
-    "ReLU", "Sequential", "Sigmoid", "Softmax", "Tanh",
+    "Linear", "LogSoftmax", "MSELoss", "Module", "ModuleDict", "ModuleList", "NLLLoss", "ParameterList", "ReLU",
+    "Sequential", "Sigmoid", "Softmax", "Tanh",
 ]
