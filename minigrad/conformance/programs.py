@@ -11,7 +11,9 @@ from minigrad.conformance.case import Case, Program
 from minigrad.conformance.contractions import matmul
 from minigrad.conformance.sources import Shape, Source
 from minigrad.dtype import DType, bfloat16, float16, float32, float64, int64
+from minigrad.graph.function import Subgraph
 from minigrad.graph.lazy import LazyBuffer
+from minigrad.graph.loop import Loop, loop_outputs
 from minigrad.ops import Op
 
 Rows = Callable[[LazyBuffer, tuple[int, ...]], LazyBuffer]
@@ -194,11 +196,27 @@ def _max_pool(s: Source) -> list[LazyBuffer]:
     return [s.leaf((2, 3, 9, 10)).window(((2, 3, 2, 1), (3, 2, 2, 1))).reduce(Op.MAX, (4, 5))]
 
 
+def _loops(s: Source) -> list[LazyBuffer]:
+    """h = tanh(x + h w) along x, and back along what that gave: of the second, only what its steps give is wanted."""
+    rows, h, w = s.leaf((9, 5, 12)), s.leaf((5, 12)), s.leaf((12, 12))
+
+    def step(h: LazyBuffer, x: LazyBuffer, w: LazyBuffer) -> list[LazyBuffer]:
+        h = x.binary(Op.ADD, matmul(h, w.binary(Op.MUL, w.like(0.125)))).unary(Op.TANH)
+        return [h, h.reduce(Op.SUM, (1,))]
+
+    params = [LazyBuffer(Op.PARAM, (), i, p.shape[-2:], p.dtype, p.device) for i, p in enumerate((h, rows, w))]
+    body = Subgraph("recurrent", params, step(*params))
+    states, _ = loop_outputs(Loop(body, 1, 1, 9), [h, rows, w])
+    _, sums = loop_outputs(Loop(body, 1, 1, 9, backwards=True), [h, states, w])
+    return [states, sums]
+
+
 WHOLE: dict[str, tuple[Callable[[Source], list[LazyBuffer]], float]] = {
     "side-by-side": (_side_by_side, 16), "neighbours": (_neighbours, 0), "attention": (_attention, 32),
     "causal-softmax": (_causal, 16), "optimizer-updates": (_updates, 2), "shifts-itself": (_shifts_itself, 0),
     "swapped": (_swapped, 0), "in-place-twice": (_in_place_twice, 0), "one-hot": (_one_hot, 16),
                                                                         "diamond": (_diamond, 32),
     "nested-reductions": (_nested_reductions, 0), "max-pool": (_max_pool, 0),
+    "loops": (_loops, 64),
 }
 """By name: a program, and how many ulp it may be off; 0 means to the bit."""

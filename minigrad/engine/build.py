@@ -66,7 +66,8 @@ def build(pending: Pending, free: frozenset[int]) -> Executable:
 def compile_launches(device: Device, launches: Sequence[Launch]) -> tuple[list[Code], int]:
     """The code of each launch, and how many kernels were compiled for it: one for each structure that is new."""
     target = device.target
-    keys = [(device, target, digest(launch.structure)) for launch in launches]
+    digests = {id(s): digest(s) for s in {id(x.structure): x.structure for x in launches}.values()}  # a loop's repeat
+    keys = [(device, target, digests[id(launch.structure)]) for launch in launches]
     found = {key: kernels.find(key) for key in keys}
     missing = {key: launch for key, launch in zip(keys, launches, strict=True) if found[key] is None}
     lowered = [lower(launch.spec, target) for launch in missing.values()]
@@ -106,10 +107,9 @@ def write_recipe(plan: Plan, codes: Sequence[Code], scalars: Sequence[LazyBuffer
 
 
 def _slot(place: Place, leaves: int, arena: int) -> Slot:
-    if place.kind == "leaf":
-        return place.at
-    if place.kind == "output":
-        return leaves + place.at
+    if place.kind in ("leaf", "output"):
+        slot = place.at if place.kind == "leaf" else leaves + place.at
+        return (slot, place.offset) if place.offset else slot
     return (arena, place.at) if place.kind == "arena" else (arena + 1, place.at)
 
 

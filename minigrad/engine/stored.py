@@ -16,6 +16,7 @@ from minigrad.engine.recipe import KernelCall, Recipe
 from minigrad.engine.walk import Pending
 from minigrad.graph.function import Subgraph
 from minigrad.graph.lazy import LazyBuffer
+from minigrad.graph.loop import Loop
 from minigrad.runtime import cache
 from minigrad.runtime.device import Device, get_device
 from minigrad.runtime.native import NativeProgram
@@ -48,21 +49,24 @@ def key_of(pending: Pending, free: Collection[int]) -> str:
     if not identity:
         return ""
     numbers = [None if i in free else n for i, n in enumerate(pending.numbers)]
-    graph = [(digest(part[1]), *part[2:]) if isinstance(part, tuple) and len(part) > 1 and isinstance(part[1], Subgraph)
-             else part for part in pending.key]
+    graph = [(digest(part[1]), *part[2:]) if isinstance(part, tuple) and len(part) > 1
+             and isinstance(part[1], Subgraph | Loop) else part for part in pending.key]
     kind = f"{type(device).__module__}.{type(device).__qualname__}"
     return cache.key_of("plan", kind, identity, repr(device.target), repr(graph), repr(numbers), repr(sorted(free)))
 
 
-def digest(subgraph: Subgraph) -> str:
-    """Equal for subgraphs of equal nodes, in this process and in others."""
+def digest(made: Subgraph | Loop) -> str:
+    """Equal for subgraphs and loops of equal nodes, in this process and in others."""
+    if isinstance(made, Loop):
+        return repr((digest(made.body), made.states, made.sequences, made.steps, made.backwards))
+    subgraph = made
     found = subgraph.derived.get("digest")
     if found is None:
         number: dict[LazyBuffer, int] = {}
         rows: list[Any] = [subgraph.name, [(p.arg, p.shape, p.dtype) for p in subgraph.params]]
         for node in subgraph.order:
             number[node] = len(number)
-            arg = digest(node.arg) if isinstance(node.arg, Subgraph) else node.arg
+            arg = digest(node.arg) if isinstance(node.arg, Subgraph | Loop) else node.arg
             rows.append((node.op, arg, node.shape, node.dtype, node.device, [number[s] for s in node.srcs]))
         rows.append([number[o] for o in subgraph.outputs])
         found = subgraph.derived["digest"] = sha256(repr(rows).encode()).hexdigest()

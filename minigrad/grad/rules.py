@@ -1,6 +1,6 @@
 """Stage: gradients. In: an op, its operands, its result and the gradient g of the result. Out: the gradient of each
 operand. One row for each differentiable primitive.
-Next: ``vjp.py``."""
+Next: ``batching.py``."""
 
 from __future__ import annotations
 

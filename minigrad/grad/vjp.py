@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from minigrad.grad.loop import loop_gradient, with_values
 from minigrad.grad.rules import RULES, Applied
 from minigrad.graph.function import Subgraph, apply, inline, output, param
 from minigrad.graph.lazy import LazyBuffer, toposort
@@ -48,6 +49,8 @@ def vjp(outputs: Sequence[LazyBuffer], output_grads: Sequence[LazyBuffer | None]
 
 def _of_sources(node: LazyBuffer, g: Any, leads: set[LazyBuffer]) -> Sequence[LazyBuffer | None]:
     """The gradient of each source of a node."""
+    if node.op == Op.LOOP:
+        return loop_gradient(node, g, tuple([s in leads for s in node.srcs]), vjp)
     if node.op == Op.FUNCTION:
         return _function(node, g if isinstance(g, dict) else {0: g}, tuple([s in leads for s in node.srcs]))
     rule = RULES.get(node.op)
@@ -161,7 +164,7 @@ def _derive(body: Subgraph, needs: tuple[bool, ...], given: tuple[int, ...]) -> 
         outputs = inline(body, inputs)
         found = vjp(outputs, grads, inputs, needs)
         if len(outputs) == 1 and outputs[0].srcs:
-            found = _with_output(found, outputs[0], kept[0])
+            found = with_values(found, {outputs[0]: kept[0]})
     which = tuple([i for i, f in enumerate(found) if f is not None])
     results = [f for f in found if f is not None]
     if not results:
@@ -170,14 +173,3 @@ def _derive(body: Subgraph, needs: tuple[bool, ...], given: tuple[int, ...]) -> 
     residuals = tuple([i for i, value in enumerate((*inputs, *kept)) if value in read])
     params = [(*inputs, *kept)[i] for i in residuals] + [g for g in grads if g is not None]
     return Backward(Subgraph(f"{body.name}_backward", params, results), residuals, which)
-
-
-def _with_output(found: Sequence[LazyBuffer | None], output: LazyBuffer, kept: LazyBuffer) -> list[LazyBuffer | None]:
-    """The gradients with the forward pass's result read where it would be computed again."""
-    at: dict[LazyBuffer, LazyBuffer] = {output: kept}
-    for node in toposort([f for f in found if f is not None]):
-        if node not in at:
-            srcs = tuple([at[s] for s in node.srcs])
-            at[node] = node if srcs == node.srcs else LazyBuffer(node.op, srcs, node.arg, node.shape, node.dtype,
-                                                                 node.device)
-    return [None if f is None else at[f] for f in found]

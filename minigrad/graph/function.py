@@ -1,6 +1,6 @@
 """Stage: recording. In: a traced subgraph. Out: the nodes that one call of it makes: a FUNCTION node, or the body
 itself where that is no longer.
-Next: ``show.py``."""
+Next: ``loop.py``."""
 
 from __future__ import annotations
 
@@ -95,6 +95,25 @@ def inline(subgraph: Subgraph, inputs: Sequence[LazyBuffer]) -> list[LazyBuffer]
         srcs = tuple([at[s] for s in node.srcs])
         at[node] = LazyBuffer(node.op, srcs, node.arg, node.shape, node.dtype, node.device)
     return [at[o] if o.srcs or o.op == Op.PARAM else _copy(o) for o in subgraph.outputs]
+
+
+def without_functions(outputs: Sequence[LazyBuffer]) -> list[LazyBuffer]:
+    """The same values, with the bodies of all FUNCTIONs in their places."""
+    at: dict[LazyBuffer, Any] = {}
+    for node in toposort(outputs):
+        srcs = tuple([_first(at[s]) for s in node.srcs])
+        if node.op == Op.FUNCTION:
+            at[node] = without_functions(inline(node.arg, srcs))
+        elif node.op == Op.OUTPUT and node.srcs[0].op == Op.FUNCTION:
+            at[node] = at[node.srcs[0]][node.arg]
+        else:
+            at[node] = node if srcs == node.srcs else LazyBuffer(node.op, srcs, node.arg, node.shape, node.dtype,
+                                                                 node.device)
+    return [_first(at[o]) for o in outputs]
+
+
+def _first(value: Any) -> LazyBuffer:
+    return value[0] if isinstance(value, list) else value
 
 
 def _copy(source: LazyBuffer) -> LazyBuffer:

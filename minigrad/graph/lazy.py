@@ -44,7 +44,9 @@ from minigrad.ops import SCALAR_OPS, Op
 # SCAN         a                     (reduce op, axis)       inclusive running reduction
 # HOST         a …                   (name, parameters)      the NumPy function of this name in ``graph/host.py``
 # FUNCTION     inputs                Subgraph                a composite; its value is the first output
-# OUTPUT       function              i                       output i of a FUNCTION
+# LOOP         states sequences …    Loop                    its body once for each step, with the states of the step
+#                                                            before; see ``loop.py``
+# OUTPUT       function | loop       i                       output i of a FUNCTION; of a LOOP, those of all steps
 
 
 _new = object.__new__

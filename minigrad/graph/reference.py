@@ -13,6 +13,7 @@ from minigrad.dtype import DType, accumulator
 from minigrad.graph.function import inline
 from minigrad.graph.host import run_host
 from minigrad.graph.lazy import LazyBuffer, toposort
+from minigrad.graph.loop import Loop
 from minigrad.ops import ELEMENTWISE, MOVEMENT, REDUCE, REDUCE_OPS, SCALAR_OPS, Op, cast
 
 Read = Callable[[LazyBuffer], np.ndarray]
@@ -32,6 +33,8 @@ def evaluate(outputs: Sequence[LazyBuffer], read: Read) -> list[np.ndarray]:
             values[node] = read(node)
         elif node.op == Op.FUNCTION:
             values[node] = _function(node, [_first(values[s]) for s in node.srcs])
+        elif node.op == Op.LOOP:
+            values[node] = _loop(node.arg, [_first(values[s]) for s in node.srcs])
         elif node.op == Op.OUTPUT:
             values[node] = values[node.srcs[0]][node.arg]
         else:
@@ -47,6 +50,18 @@ def _first(value: Any) -> np.ndarray:
 def _function(node: LazyBuffer, operands: list[np.ndarray]) -> list[np.ndarray]:
     given = dict(zip(node.arg.params, operands, strict=True))
     return evaluate(inline(node.arg, node.arg.params), given.__getitem__)
+
+
+def _loop(loop: Loop, operands: list[np.ndarray]) -> list[np.ndarray]:
+    states, sequences = operands[:loop.states], operands[loop.states:loop.states + loop.sequences]
+    constants = operands[loop.states + loop.sequences:]
+    outputs = inline(loop.body, loop.body.params)
+    rows: dict[int, list[np.ndarray]] = {}
+    for t in loop.order:
+        given = dict(zip(loop.body.params, [*states, *[s[t] for s in sequences], *constants], strict=True))
+        rows[t] = evaluate(outputs, given.__getitem__)
+        states = rows[t][:loop.states]
+    return [np.stack(column) for column in zip(*[rows[t] for t in range(loop.steps)], strict=True)]
 
 
 def compute(node: LazyBuffer, operands: list[np.ndarray]) -> Any:

@@ -41,11 +41,27 @@ def _problem(node: LazyBuffer) -> str:
         return _movement(node)
     if node.op in (Op.GATHER, Op.SCATTER):
         return _indexed(node)
+    if node.op == Op.LOOP:
+        return _loop(node)
     if node.op == Op.RANDOM_BITS and (node.srcs[0].shape, node.srcs[0].dtype) != ((), uint64):
         return "the key is one uint64"
     if node.op in (Op.SCALAR,) and node.shape != ():
         return "a SCALAR has shape ()"
     return ""
+
+
+def _loop(node: LazyBuffer) -> str:
+    loop, params = node.arg, node.arg.body.params
+    if len(node.srcs) != len(params):
+        return "a source for each param of the body"
+    rows = range(loop.states, loop.states + loop.sequences)
+    for i, (source, param) in enumerate(zip(node.srcs, params, strict=True)):
+        shape = (loop.steps, *param.shape) if i in rows else param.shape
+        if source.shape != shape or source.dtype is not param.dtype:
+            return "sources are like the body's params, sequences with a row for each step"
+    if any((o.shape, o.dtype) != (p.shape, p.dtype) for o, p in zip(loop.body.outputs[:loop.states], params)):
+        return "a state keeps its shape and dtype"
+    return "" if loop.steps > 0 else "a loop has steps"
 
 
 def _elementwise(node: LazyBuffer) -> str:

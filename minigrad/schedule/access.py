@@ -67,7 +67,7 @@ def access(root: LazyBuffer, stored: Container[LazyBuffer]) -> Access:
             fresh += k
             stack += [(i, index[:rank]) for i in node.srcs[1:]]
             stack.append((node.srcs[0], names + index[rank:]))
-        elif node.op in (Op.SCAN, Op.SCATTER, Op.ASSIGN, Op.HOST, Op.COPY):
+        elif node.op in (Op.SCAN, Op.SCATTER, Op.ASSIGN, Op.HOST, Op.COPY, Op.LOOP, Op.OUTPUT):
             for source in node.srcs:
                 whole = space_coordinate(source.shape, f"w{fresh}_")
                 fresh += 1

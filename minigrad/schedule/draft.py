@@ -12,8 +12,8 @@ from minigrad.ops import Op
 from minigrad.schedule.access import Access, is_variable
 from minigrad.symbolic import variables
 
-ALONE = frozenset((Op.SCATTER, Op.ASSIGN))
-"""Their memory holds their base already: they share a kernel with nothing."""
+ALONE = frozenset((Op.SCATTER, Op.ASSIGN, Op.OUTPUT))
+"""They share a kernel with nothing: the memory of the first two holds their base already, the last are LOOPs'."""
 
 
 @dataclass(eq=False)

@@ -48,7 +48,11 @@ class Grouping:
         self.initials = set(graph.initial.values())
         self.of: dict[LazyBuffer, Group] = {}
         self._readers: dict[LazyBuffer, dict[Group, None]] = {}
+        loops: dict[LazyBuffer, list[LazyBuffer]] = {}
         for node in graph.stored:
+            if node.op == Op.OUTPUT:
+                loops.setdefault(node.srcs[0], []).append(node)
+                continue
             draft = Draft([node], [graph.access(node)])
             axes = [i for i, s in enumerate(node.shape) if s > 1]
             if node.op in ALONE:
@@ -56,7 +60,10 @@ class Grouping:
             elif node.op == Op.SCAN:
                 axes.remove(node.arg[1]) if node.arg[1] in axes else None
             self._enter(Group([draft], [(a,) for a in axes], node.device, draft.work))
-        self.order = LinkedOrder(self.of[node] for node in graph.stored)
+        for outputs in loops.values():
+            drafts = [Draft([node], [graph.access(node)]) for node in outputs]
+            self._enter(Group(drafts, [], outputs[0].device, sum(d.work for d in drafts)))
+        self.order = LinkedOrder(dict.fromkeys(self.of[node] for node in graph.stored))
 
     # --- the graph of groups
 
@@ -138,7 +145,8 @@ class Grouping:
         self._side_by_side()
         self._small_runs()
         for group in self.order:
-            _join_stages(group)
+            if not group.alone:
+                _join_stages(group)
         for group in self.order:
             self._keep_in_registers(group)
         return list(self.order)
@@ -289,7 +297,7 @@ class Grouping:
 
     def is_scratch(self, node: LazyBuffer, group: Group, of: Sequence[Group] = ()) -> bool:
         """Whether only this group, or those ``of`` which it is made, read the node."""
-        if node in self.outputs or node in self.initials or len(group.drafts) == 1:
+        if node in self.outputs or node in self.initials or len(group.drafts) == 1 or group.alone:
             return False
         return all(g in (group, self.of[node], *of) for g in self.readers(node))
 

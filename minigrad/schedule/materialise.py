@@ -27,7 +27,7 @@ MAX_LEAVES = 40
 REGION = 64
 """Nodes, at most, between a reduction and the place where all that reads it has come together."""
 
-_OWN_MEMORY = frozenset((Op.CONTIGUOUS, Op.SCATTER, Op.ASSIGN, Op.SCAN))
+_OWN_MEMORY = frozenset((Op.CONTIGUOUS, Op.SCATTER, Op.ASSIGN, Op.SCAN, Op.OUTPUT))
 _KEEPS_ELEMENTS = ELEMENTWISE | {Op.RESHAPE, Op.PERMUTE, Op.FLIP}
 
 
@@ -68,6 +68,10 @@ def materialise(outputs: Sequence[LazyBuffer]) -> Materialised:
             why.setdefault(node, f"{node.op} makes memory")
         if node.op in (Op.SCATTER, Op.ASSIGN):
             why.setdefault(node.srcs[0], f"{node.op} writes on it")
+        if node.op == Op.LOOP:
+            for s in node.srcs:
+                if s.op != Op.BUFFER:
+                    why.setdefault(s, "LOOP reads it at every step")
         if node.op == Op.GATHER or not gathers.isdisjoint(node.srcs):
             gathers.add(node)
         if node.op == Op.SCATTER:
@@ -97,6 +101,8 @@ def _wrap_sources(outputs: Sequence[LazyBuffer]) -> tuple[list[LazyBuffer], dict
             only_reader = node.srcs[0].op in (Op.SCATTER, Op.ASSIGN) and readers[node.srcs[0]] == 1
             base = srcs[0] if only_reader else own(srcs[0])
             srcs[0] = base
+        if node.op == Op.LOOP:
+            srcs = [own(s) if s.op in SOURCES and (s.op != Op.BUFFER or s.arg is not None) else s for s in srcs]
         new = node
         if tuple(srcs) != node.srcs:
             new = LazyBuffer(node.op, tuple(srcs), node.arg, node.shape, node.dtype, node.device)
@@ -235,7 +241,7 @@ def _store_repeated(order: Sequence[LazyBuffer], reads: dict[LazyBuffer, float],
     count: dict[LazyBuffer, int] = {}
     leaves: dict[LazyBuffer, frozenset[LazyBuffer]] = {}
     for node in order:
-        if node.op in SOURCES:
+        if node.op in SOURCES or node.op == Op.LOOP:
             cost[node], count[node] = 0.0, 0
             leaves[node] = frozenset((node,)) if node.op == Op.BUFFER else frozenset()
             continue

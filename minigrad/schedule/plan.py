@@ -9,13 +9,15 @@ from dataclasses import dataclass, field, replace
 
 from minigrad import config
 from minigrad.dtype import int64
+from minigrad.graph.function import inline
 from minigrad.graph.lazy import LazyBuffer
+from minigrad.graph.loop import Loop
 from minigrad.graph.verify import verify
 from minigrad.ops import Op
 from minigrad.schedule.draft import Group
 from minigrad.schedule.group import Grouping
 from minigrad.schedule.materialise import Materialised, materialise
-from minigrad.schedule.memory import place
+from minigrad.schedule.memory import ALIGNMENT, place
 from minigrad.schedule.order import donations, launches
 from minigrad.schedule.simplify import simplify
 from minigrad.schedule.spec import KernelSpec, Memory, StackedSpec, Stage
@@ -26,11 +28,18 @@ from minigrad.target import Target
 
 @dataclass(frozen=True)
 class Place:
-    """Where a value lies when a plan runs: ``kind`` is ``"leaf"``, ``"output"`` (numbers) or ``"arena"``, ``"status"``
-    (byte offsets)."""
+    """Where a value lies when a plan runs: ``kind`` is ``"leaf"``, ``"output"`` (``at`` is a number, and it begins
+    ``offset`` bytes into that) or ``"arena"``, ``"status"`` (``at`` is a byte offset)."""
 
     kind: str
     at: int
+    offset: int = 0
+
+    def after(self, nbytes: int) -> Place:
+        """The place so many bytes further on."""
+        if self.kind == "arena":
+            return Place("arena", self.at + nbytes)
+        return Place(self.kind, self.at, self.offset + nbytes) if nbytes else self
 
 
 @dataclass(eq=False)
@@ -61,11 +70,11 @@ class Plan:
 
 
 def schedule(outputs: Sequence[LazyBuffer], leaves: Sequence[LazyBuffer], dead: set[LazyBuffer], target: Target,
-             stand_ins: dict[LazyBuffer, LazyBuffer] | None = None) -> Plan:
+             stand_ins: dict[LazyBuffer, LazyBuffer] | None = None, name: str = "") -> Plan:
     """Plan the computation of ``outputs`` from ``leaves`` (BUFFER nodes). The memory of ``dead`` leaves may be
     overwritten. ``stand_ins`` maps nodes of the graph to those that take their place in the plan, so that it keeps no
-    memory alive."""
-    simple, names = simplify(outputs, stand_ins)
+    memory alive. ``name`` is that of the composite whose body it is."""
+    simple, names = simplify(outputs, stand_ins, name)
     split = split_reductions(simple, target)
     if config.get("VERIFY"):
         verify(outputs)
@@ -75,6 +84,43 @@ def schedule(outputs: Sequence[LazyBuffer], leaves: Sequence[LazyBuffer], dead: 
     grouping = Grouping(graph, target)
     groups = grouping.run()
     return Assembly(grouping, graph, launches(groups, target), list(leaves), dead, names).plan()
+
+
+@dataclass(eq=False)
+class OneStep:
+    """A step of a LOOP: its ``plan``, the numbers of the body's ``outputs`` that it computes, which of them are
+    ``kept`` and as what, and where in the loop's own arena, after that of the plan, the other states take ``turns``."""
+
+    loop: Loop
+    plan: Plan
+    outputs: list[int]
+    kept: dict[int, LazyBuffer]
+    turns: dict[int, int]
+    arena_bytes: int
+
+    @staticmethod
+    def of(group: Group, target: Target) -> OneStep:
+        """Plan a step of the LOOP that a group runs."""
+        loop = group.stores[0].srcs[0].arg
+        kept = {node.arg: node for node in group.stores}
+        wanted = sorted({*range(loop.states), *kept})
+        body = loop.body
+        leaves = [LazyBuffer(Op.BUFFER, (), None, p.shape, p.dtype, group.device) for p in body.params]
+        results = inline(body, leaves)
+        plan = schedule([results[i] for i in wanted], leaves, set(), target, name=body.name)
+        turns: dict[int, int] = {}
+        at = plan.arena_bytes
+        for i in wanted:
+            if i not in kept:
+                at = -(-at // ALIGNMENT) * ALIGNMENT
+                turns[i] = at
+                at += 2 * OneStep.bytes_of(body.outputs[i])
+        return OneStep(loop, plan, wanted, kept, turns, at)
+
+    @staticmethod
+    def bytes_of(node: LazyBuffer) -> int:
+        """Bytes of a value of one step."""
+        return node.size * node.dtype.size
 
 
 class Assembly:
@@ -94,11 +140,18 @@ class Assembly:
         copies = {graph.first_writer(o): leaf for o, leaf in self.donated.items() if o in graph.initial}
         self.skipped = {copy for copy, leaf in copies.items() if copy.op == Op.CONTIGUOUS and copy.srcs[0] is leaf}
         self.scratch = {n for parts in order for g in parts for n in g.stores if grouping.is_scratch(n, g)}
+        self.loops = {parts[0]: OneStep.of(parts[0], grouping.target) for parts in order
+                      if parts[0].stores[0].op == Op.OUTPUT}
         self.places = self._places()
         self.names_used: dict[str, dict[Structure, str]] = {}
 
     def plan(self) -> Plan:
-        steps = [self._launch(parts) for parts in self.order if not self._is_skipped(parts)]
+        steps: list[Launch] = []
+        for parts in self.order:
+            if parts[0] in self.loops:
+                steps += self._loop(parts[0], self.loops[parts[0]])
+            elif not self._is_skipped(parts):
+                steps.append(self._launch(parts))
         outputs = [self.places[o] for o in self.graph.outputs]
         sizes = {p.at: o.size * o.dtype.size for o, p in zip(self.graph.outputs, outputs, strict=True)
                  if p.kind == "output"}
@@ -119,18 +172,58 @@ class Assembly:
             else:
                 places[output] = Place("output", number)
                 number += 1
-        lifetimes: dict[LazyBuffer, tuple[int, int]] = {}
+        lifetimes: dict[LazyBuffer | OneStep, tuple[int, int]] = {}
+        sizes: dict[LazyBuffer | OneStep, int] = {}
         for position, parts in enumerate(self.order):
             for group in parts:
+                if group in self.loops and self.loops[group].arena_bytes:
+                    lifetimes[self.loops[group]] = position, position
+                    sizes[self.loops[group]] = self.loops[group].arena_bytes
                 for node in [*group.stores, *group.inputs]:
                     node = self.owner.get(node, node)
                     if node not in places and node not in self.scratch:
                         lifetimes[node] = lifetimes.get(node, (position, position))[0], position
-        offsets, self.arena_bytes = place(lifetimes, {n: n.size * n.dtype.size for n in lifetimes})
-        places.update({n: Place("arena", at) for n, at in offsets.items()})
+        sizes |= {n: n.size * n.dtype.size for n in lifetimes if isinstance(n, LazyBuffer)}
+        offsets, self.arena_bytes = place(lifetimes, sizes)
+        places.update({n: Place("arena", at) for n, at in offsets.items() if isinstance(n, LazyBuffer)})
+        self.arena_of = {n: Place("arena", at) for n, at in offsets.items() if isinstance(n, OneStep)}
         for base, node in self.owner.items():
             places[base] = places[node]
         return places
+
+    # --- loops
+
+    def _loop(self, group: Group, step: OneStep) -> list[Launch]:
+        """The launches of all steps of a LOOP: those of its body, each time with the memory of the step's rows."""
+        loop, srcs = step.loop, group.stores[0].srcs[0].srcs
+        arena = self.arena_of.get(step, Place("arena", 0))
+        status = 8 * len(self.checks)
+        self.checks += step.plan.checks
+        launches: list[Launch] = []
+        before = None
+        for t in loop.order:
+            inputs = [self.places[s] for s in srcs]
+            for i in range(loop.states):
+                if before is not None:
+                    inputs[i] = self._row(step, arena, i, before)
+            for i in range(loop.states, loop.states + loop.sequences):
+                inputs[i] = inputs[i].after(t * step.bytes_of(loop.body.params[i]))
+            outputs = [self._row(step, arena, i, t) for i in step.outputs]
+            tables = {"leaf": inputs, "output": outputs}
+            for launch in step.plan.launches:
+                places = [tables[p.kind][p.at].after(p.offset) if p.kind in tables else
+                          Place("status", status + p.at) if p.kind == "status" else arena.after(p.at)
+                          for p in launch.places]
+                launches.append(replace(launch, places=tuple(places)))
+            before = t
+        return launches
+
+    def _row(self, step: OneStep, arena: Place, i: int, t: int) -> Place:
+        """Where output i of step t lies. Of a state that nobody else reads, two steps are kept in turn."""
+        nbytes = step.bytes_of(step.loop.body.outputs[i])
+        if i in step.kept:
+            return self.places[step.kept[i]].after(t * nbytes)
+        return arena.after(step.turns[i] + t % 2 * nbytes)
 
     # --- specs
 

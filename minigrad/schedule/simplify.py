@@ -63,12 +63,13 @@ def _constant_key(value: Any) -> Any:
     return (type(value).__name__, math.copysign(1.0, value), value) if value == value else "nan"
 
 
-def simplify(outputs: Sequence[LazyBuffer], leaves: dict[LazyBuffer, LazyBuffer] | None = None,
+def simplify(outputs: Sequence[LazyBuffer], leaves: dict[LazyBuffer, LazyBuffer] | None = None, name: str = "",
              ) -> tuple[list[LazyBuffer], dict[LazyBuffer, str]]:
     """Simplified outputs, and the names of the composites that nodes came from. ``leaves`` maps leaf nodes (BUFFER,
-    SCALAR) to those that stand for them in the result; without it they stand for themselves."""
+    SCALAR) to those that stand for them in the result; without it they stand for themselves. ``name`` is that of the
+    composite in whose body they stand."""
     builder = Builder()
-    at = _import(toposort(outputs), builder, dict(leaves or {}), "")
+    at = _import(toposort(outputs), builder, dict(leaves or {}), name)
     return [_value(at, o) for o in outputs], builder.names
 
 
@@ -87,7 +88,7 @@ def _import(order: Sequence[LazyBuffer], builder: Builder, at: dict[LazyBuffer, 
             for result in results:
                 builder.names.setdefault(result, outermost)
             at[node] = results
-        elif node.op == Op.OUTPUT:
+        elif node.op == Op.OUTPUT and node.srcs[0].op == Op.FUNCTION:
             at[node] = at[node.srcs[0]][node.arg]
         elif node.op in (Op.BUFFER, Op.SCALAR):
             at[node] = node

@@ -14,6 +14,7 @@ from minigrad.tensor.creation import counted, scalar, scalars
 from minigrad.tensor.definition import FUNCTIONS
 from minigrad.tensor.gathering import check_index_range
 from minigrad.tensor.generator import Generator, default_generator
+from minigrad.tensor.loop import loop
 from minigrad.tensor.points import replace as update_
 from minigrad.tensor.points import update
 from minigrad.tensor.printing import get_printoptions, set_printoptions
@@ -25,8 +26,8 @@ from minigrad.tensor.values import realize
 __all__ = [
     "FUNCTIONS", "Generator", "Size", "Tensor", "capturing", "check_index_range", "composite", "counted",
     "default_generator", "device", "finfo", "get_default_device", "get_default_dtype", "get_printoptions", "iinfo",
-    "realize", "return_types", "scalar", "scalars", "set_default_device", "set_default_dtype", "set_printoptions",
-    "type_name", "update", "update_",
+    "loop", "realize", "return_types", "scalar", "scalars", "set_default_device", "set_default_dtype",
+    "set_printoptions", "type_name", "update", "update_",
 ]
 
 

@@ -1,5 +1,5 @@
 """Stage: front. In: the mixins, one topic and one file each. Out: ``Tensor``, the class that users see.
-Next: ``composite.py``."""
+Next: ``loop.py``."""
 
 from __future__ import annotations
 

@@ -344,7 +344,7 @@ _HANDLERS: dict[str, Callable[[Builder, LazyBuffer, At], None]] = {
     Op.CONST: _const, Op.INDEX: _index, Op.RANDOM_BITS: _random_bits,
     Op.CAST: _cast, Op.BITCAST: _same, Op.POW: _power, Op.CONTIGUOUS: _same, Op.PAD: _pad, Op.SCAN: _scan,
     Op.GATHER: _gather, Op.SCATTER: _scatter, Op.ASSIGN: _assign, Op.FUNCTION: function, Op.OUTPUT: output,
-    Op.HOST: _declined, Op.COPY: _declined}
+    Op.HOST: _declined, Op.COPY: _declined, Op.LOOP: _declined}
 
 
 class NodeBuilder(Builder):

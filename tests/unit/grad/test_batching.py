@@ -1,0 +1,80 @@
+"""Stage: tests. In: every op that has a batching rule. Out: what it gives for all rows at once is what the reference
+gives row by row, and a total over the rows is their sum.
+Next: ``tests/unit/graph/``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from minigrad.dtype import DType, bool_, float32, int32, int64
+from minigrad.grad.batching import RULES, Batch
+from minigrad.graph.function import param
+from minigrad.graph.lazy import LazyBuffer
+from minigrad.graph.reference import evaluate
+from minigrad.graph.verify import verify
+from minigrad.ops import ELEMENTWISE, REDUCE, SCALAR_OPS, Op
+
+ROWS = 3
+Values = list[LazyBuffer]
+
+CASES: dict[str, Callable[[Values], LazyBuffer]] = {
+    **{op: lambda v, op=op: v[0].reduce(op, (0, 2)) for op in REDUCE},  # type: ignore[misc]
+    Op.RESHAPE: lambda v: v[0].reshape((6, 4)),
+    Op.PERMUTE: lambda v: v[0].permute((2, 0, 1)),
+    Op.EXPAND: lambda v: v[0].reduce(Op.SUM, (1,)).expand((5, 2, 3, 4)),
+    Op.PAD: lambda v: v[0].pad(((1, 0, 0), (0, 2, 1), (0, 0, 0))),
+    Op.SHRINK: lambda v: v[0].shrink(((0, 1), (1, 3), (0, 4))),
+    Op.FLIP: lambda v: v[0].flip((0, 2)),
+    Op.STRIDE: lambda v: v[0].stride((1, 2, 3)),
+    Op.WINDOW: lambda v: v[0].window(((2, 2, 1, 2), (1, 2, 1, 1))),
+    Op.CONTIGUOUS: lambda v: v[0].flip((0,)).contiguous(),
+    Op.GATHER: lambda v: v[0].gather([v[2]]),
+    Op.SCATTER: lambda v: v[0].scatter(v[0].gather([v[2]]), [v[2]], "add"),
+    Op.ASSIGN: lambda v: v[0].assign(v[1].shrink(((0, 1), (0, 3), (0, 4))), ((Op.FLIP, (2,)), (
+        Op.SHRINK, ((1, 2), (0, 3), (0, 4))))),
+    Op.SCAN: lambda v: v[0].scan(Op.SUM, 1),
+}
+
+
+def _elementwise(op: str, v: Values) -> LazyBuffer:
+    row = SCALAR_OPS[op]
+    kinds = {"f": float32, "i": int32, "u": int32, "b": bool_}
+    dtype = float32 if "f" in row.kinds else kinds[row.kinds[0]]
+    operands = [x.cast(dtype) for x in (v[0], v[1], v[1].binary(Op.MUL, v[0]))[:row.arity]]
+    if op == Op.WHERE:
+        operands[0] = operands[0].cast(bool_)
+    if op in (Op.CAST, Op.BITCAST):
+        return operands[0].cast(int32) if op == Op.CAST else operands[0].bitcast(int32)
+    result = bool_ if row.result == "bool" else operands[-1].dtype
+    return LazyBuffer(op, tuple(operands), None, operands[0].shape, result, "CPU")
+
+
+@pytest.mark.parametrize("op", sorted(RULES))
+def test_rows_at_once_are_the_rows_one_by_one(op: str, rng: np.random.Generator) -> None:
+    shapes: list[tuple[tuple[int, ...], DType]] = [((2, 3, 4), float32), ((2, 3, 4), float32), ((5,), int64)]
+    one = [param(i, shape, dtype, "CPU") for i, (shape, dtype) in enumerate(shapes)]
+    every = [param(i, (ROWS, *shape), dtype, "CPU") for i, (shape, dtype) in enumerate(shapes)]
+    values = [rng.integers(1, 5, (ROWS, 2, 3, 4)).astype(np.float32), rng.integers(1, 5, (ROWS, 2, 3, 4)).astype(
+        np.float32), rng.integers(0, 2, (ROWS, 5))]
+    wanted = _elementwise(op, one) if op in ELEMENTWISE else CASES[op](one)
+    batch = Batch(ROWS, {one[0]: every[0], one[2]: every[2]}, {one[1]: one[1]})
+    found = batch.of(wanted)
+    verify([found])
+    given = dict(zip(every, values, strict=True)) | {one[1]: values[1][0]}
+    rows = [evaluate([wanted], dict(zip(one, [values[0][t], values[1][0], values[2][t]], strict=True)).__getitem__)[0]
+            for t in range(ROWS)]
+    np.testing.assert_array_equal(evaluate([found], given.__getitem__)[0], np.stack(rows))
+    if wanted.dtype is float32 and op not in (Op.DIV, Op.POW, Op.EXP, Op.LOG, Op.SIN, Op.COS, Op.TANH, Op.ERF, Op.SQRT):
+        total = batch.total(wanted)
+        verify([total])
+        np.testing.assert_array_equal(evaluate([total], given.__getitem__)[0], np.stack(rows).sum(0))
+
+
+def test_an_op_without_a_rule_says_so() -> None:
+    key = param(0, (), int64, "CPU")
+    bits = LazyBuffer(Op.RANDOM_BITS, (key,), None, (3,), int64, "CPU")
+    with pytest.raises(NotImplementedError, match="RANDOM_BITS can't be computed for the steps of a loop at once"):
+        Batch(2, {key: param(0, (2,), int64, "CPU")}, {}).of(bits)
