@@ -8,6 +8,19 @@ from functools import cache
 
 import numpy as np
 
+_package = "minigrad"
+
+
+def shown(name: str) -> str:
+    """A name as it prints: ``minigrad.float32``, or ``torch.float32`` in programs that say ``import torch``."""
+    return f"{_package}.{name}"
+
+
+def show_as(package: str) -> None:
+    """From now on names print as those of this package."""
+    global _package
+    _package = package
+
 
 @dataclass(frozen=True, eq=False, slots=True)
 class DType:
@@ -25,7 +38,7 @@ class DType:
     order: int
 
     def __repr__(self) -> str:
-        return f"minigrad.{self.name}"
+        return shown(self.name)
 
     def __reduce__(self) -> str:
         return self.name

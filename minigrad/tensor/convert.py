@@ -11,6 +11,7 @@ from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.tensor.base import AnyTensor, make
 from minigrad.tensor.function import Function
+from minigrad.tensor.movement import type_text
 from minigrad.tensor.promotion import type_name
 from minigrad.tensor.size import resolve
 
@@ -61,7 +62,7 @@ class Convert:
     def type(self: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
         """In another dtype; without one, the name of self's type, ``"minigrad.FloatTensor"``."""
         if dtype is None:
-            return f"minigrad.{type_name(self.dtype)}Tensor"
+            return type_text(self)
         if isinstance(dtype, str):
             dtype = next(d for d in dtypes.ALL if dtype.rpartition(".")[2] in (d.name, f"{type_name(d)}Tensor"))
         return self.to(dtype)

@@ -9,7 +9,7 @@ from math import prod
 from operator import index
 from typing import TYPE_CHECKING, Any
 
-from minigrad.dtype import DType
+from minigrad.dtype import DType, shown
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.graph.strides import view_strides
 from minigrad.ops import Op
@@ -89,7 +89,7 @@ def _matrix_transpose(self: Tensor) -> Tensor:
 
 def type_text(self: Tensor) -> str:
     """PyTorch's name of a tensor type: ``torch.FloatTensor`` without the module."""
-    return f"minigrad.{type_name(self.dtype)}Tensor"
+    return shown(f"{type_name(self.dtype)}Tensor")
 
 
 def repeat_values(x: LazyBuffer, times: tuple[int, ...]) -> LazyBuffer:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.dtype import DType, bool_, float32, from_numpy, int64
+from minigrad.dtype import DType, bool_, float32, from_numpy, int64, shown
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def format_return_type(name: str, fields: Sequence[tuple[str, object]]) -> str:
     indices=tensor([0]))
     """
     lines = [f"{field}={value}" for field, value in fields]
-    return f"minigrad.return_types.{name}(\n" + ",\n".join(lines) + ")"
+    return shown(f"return_types.{name}(\n") + ",\n".join(lines) + ")"
 
 
 def _dtype_suffix(dtype: DType, empty: bool) -> str:

@@ -9,6 +9,7 @@ from math import prod
 from typing import Any, SupportsIndex, overload
 
 from minigrad import config
+from minigrad.dtype import shown
 from minigrad.runtime.device import Device, device_class, device_name, get_device
 
 
@@ -22,7 +23,7 @@ class Size(tuple[int, ...]):
     __slots__ = ()
 
     def __repr__(self) -> str:
-        return f"minigrad.Size([{', '.join(map(str, self))}])"
+        return shown(f"Size([{', '.join(map(str, self))}])")
 
     __str__ = __repr__
 

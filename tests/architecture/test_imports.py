@@ -36,6 +36,7 @@ ROOMS: tuple[tuple[str, ...], ...] = (
     ("jit",),
     ("nn", "optim", "utils", "cuda", "backends"),
     ("__init__", "__main__", "conformance"),
+    ("torch",),
 )
 LEVEL = {name: level for level, room in enumerate(ROOMS) for name in room}
 
