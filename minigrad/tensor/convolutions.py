@@ -234,7 +234,7 @@ or ``"same"`` (as many outputs as inputs; stride 1). Group g of the filters sees
 
 >>> import minigrad
 >>> minigrad.{name}(minigrad.ones(1, 1{fours}), minigrad.ones(1, 1{threes})).shape
-Size([1, 1{twos}])
+minigrad.Size([1, 1{twos}])
 """
 _TRANSPOSED = """{dims}D transposed convolution, the gradient of {plain}: y[n, o, p*stride + k*dilation - padding] is
 bias[o] + the sum over c and all such p, k of x[n, c, p] * w[c, o, k].
@@ -246,7 +246,7 @@ An axis of n elements becomes one of (n - 1)*stride - 2*padding + dilation*(k - 
 
 >>> import minigrad
 >>> minigrad.{name}(minigrad.ones(1, 1{twos}), minigrad.ones(1, 1{threes})).shape
-Size([1, 1{fours}])
+minigrad.Size([1, 1{fours}])
 """
 
 

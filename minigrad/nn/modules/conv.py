@@ -127,7 +127,7 @@ class Conv1d(_Conv):
 
     >>> import minigrad
     >>> Conv1d(2, 4, 3)(minigrad.ones(1, 2, 8)).shape
-    Size([1, 4, 6])
+    minigrad.Size([1, 4, 6])
     """
 
     _dims = 1
@@ -144,7 +144,7 @@ class Conv2d(_Conv):
     >>> layer
     Conv2d(2, 4, kernel_size=(3, 3), stride=(1, 1), padding=(1, 1))
     >>> layer(minigrad.ones(1, 2, 8, 8)).shape
-    Size([1, 4, 8, 8])
+    minigrad.Size([1, 4, 8, 8])
     """
 
     _dims = 2
@@ -158,7 +158,7 @@ class Conv3d(_Conv):
 
     >>> import minigrad
     >>> Conv3d(1, 2, 3)(minigrad.ones(1, 1, 4, 4, 4)).shape
-    Size([1, 2, 2, 2, 2])
+    minigrad.Size([1, 2, 2, 2, 2])
     """
 
     _dims = 3
@@ -208,7 +208,7 @@ class ConvTranspose1d(_ConvTransposeNd):
 
     >>> import minigrad
     >>> ConvTranspose1d(2, 4, 3, stride=2)(minigrad.ones(1, 2, 4)).shape
-    Size([1, 4, 9])
+    minigrad.Size([1, 4, 9])
     """
 
     _dims = 1
@@ -223,7 +223,7 @@ class ConvTranspose2d(_ConvTransposeNd):
     >>> import minigrad
     >>> layer = ConvTranspose2d(2, 4, 3, stride=2)
     >>> layer(minigrad.ones(1, 2, 4, 4)).shape, layer(minigrad.ones(1, 2, 4, 4), output_size=(10, 10)).shape
-    (Size([1, 4, 9, 9]), Size([1, 4, 10, 10]))
+    (minigrad.Size([1, 4, 9, 9]), minigrad.Size([1, 4, 10, 10]))
     """
 
     _dims = 2
@@ -237,7 +237,7 @@ class ConvTranspose3d(_ConvTransposeNd):
 
     >>> import minigrad
     >>> ConvTranspose3d(1, 2, 2)(minigrad.ones(1, 1, 2, 2, 2)).shape
-    Size([1, 2, 3, 3, 3])
+    minigrad.Size([1, 2, 3, 3, 3])
     """
 
     _dims = 3

@@ -14,7 +14,7 @@ class Unfold(Module):
 
     >>> import minigrad
     >>> Unfold(2)(minigrad.ones(1, 3, 4, 4)).shape
-    Size([1, 12, 9])
+    minigrad.Size([1, 12, 9])
     """
 
     def __init__(self, kernel_size: Pair, dilation: Pair = 1, padding: Pair = 0, stride: Pair = 1) -> None:
@@ -34,7 +34,7 @@ class Fold(Module):
 
     >>> import minigrad
     >>> Fold((4, 4), 2)(minigrad.ones(1, 12, 9)).shape
-    Size([1, 3, 4, 4])
+    minigrad.Size([1, 3, 4, 4])
     """
 
     def __init__(self, output_size: Pair, kernel_size: Pair, dilation: Pair = 1, padding: Pair = 0,
