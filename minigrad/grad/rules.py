@@ -11,6 +11,7 @@ from typing import Any
 
 from minigrad.dtype import int64
 from minigrad.graph.lazy import LazyBuffer
+from minigrad.graph.windows import Overlap, overlapped
 from minigrad.ops import Op
 
 Gradients = tuple[LazyBuffer | None, ...]
@@ -164,26 +165,13 @@ def _stride(node: Applied, g: LazyBuffer) -> Gradients:
 
 
 def _window(node: Applied, g: LazyBuffer) -> Gradients:
-    """Window axis by window axis, the last first: spread the positions, shift row k by k*dilation, sum over k."""
-    for axis, size, stride, dilation in reversed(node.arg):
-        length = node.srcs[0].shape[axis]
-        rank = len(g.shape) - 1
-        g = g.permute((axis, *[a for a in range(rank) if a != axis], rank))
-        rest, positions = g.shape[1:-1], g.shape[0]
-        g = g.permute((*range(1, rank), rank, 0))  # …, k, o
-        row = length + dilation * size
-        spread = (positions - 1) * stride + 1
-        none = ((0, 0, 0),) * (rank - 1)
-        g = g.pad((*none, (0, 0, 0), (0, row - spread, stride - 1)))
-        g = g.reshape((*rest, size * row))
-        keep = size * (row - dilation)
-        g = g.shrink((*[(0, s) for s in rest], (0, keep))).reshape((*rest, size, row - dilation))
-        g = g.shrink((*[(0, s) for s in rest], (0, size), (0, length)))
-        g = g.reduce(Op.SUM, (rank - 1,)).reshape((*rest, length))
-        order = list(range(rank - 1))
-        order.insert(axis, rank - 1)
-        g = g.permute(tuple(order))
-    return (g,)
+    """Each element takes its share of every window that reaches it; then the sum over the places in the windows."""
+    shape = node.srcs[0].shape
+    g, places = overlapped(g, [Overlap(axis, len(shape) + i, stride, dilation, 0, shape[axis])
+                               for i, (axis, _, stride, dilation) in enumerate(node.arg)])
+    summed = g.reduce(Op.SUM, places)
+    summed = summed.reshape(summed.shape[:len(shape)])
+    return (summed.shrink(tuple([(0, s) for s in shape])),)
 
 
 def _gather(node: Applied, g: LazyBuffer) -> Gradients:

@@ -1,10 +1,11 @@
 """Stage: schedule and lower read it. In: a movement node and a coordinate of its result. Out: the coordinate of the
 source that is read there, and the condition under which it is inside. This is how movement ops disappear.
-Next: ``function.py``."""
+Next: ``windows.py``."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 from minigrad.ops import Op
@@ -24,7 +25,7 @@ def source_index(op: str, arg: Any, source_shape: tuple[int, ...], index: Coordi
     ((4*i + j,), None)
     """
     if op == Op.RESHAPE:
-        return unflatten(flatten(index, arg), source_shape), None
+        return _reshaped(index, arg, source_shape), None
     if op == Op.PERMUTE:
         result = [index[0]] * len(arg)
         for position, axis in enumerate(arg):
@@ -66,6 +67,29 @@ def _pad_index(arg: Any, source_shape: tuple[int, ...], index: Coordinate) -> tu
         result.append(at_source)
     conditions = [c for c in conditions if not (c.lo == 1 and c.hi == 1)]
     return tuple(result), both(*conditions) if conditions else None
+
+
+def _reshaped(index: Coordinate, shape: Sequence[int], source_shape: Sequence[int]) -> Coordinate:
+    """A coordinate in another shape. Axes that both shapes have stay what they are, however far out of range a guard
+    lets them go: only what lies between them is flattened."""
+    if 0 in shape:
+        return unflatten(flatten(index, shape), source_shape)
+    result = [num(0)] * len(source_shape)
+    left = [(i, s) for i, s in zip(index, shape, strict=True) if s != 1]
+    right = [(axis, s) for axis, s in enumerate(source_shape) if s != 1]
+    while right:
+        here, there = [left.pop(0)], [right.pop(0)]
+        while (size := prod([s for _, s in here])) != (wanted := prod([s for _, s in there])):
+            if size < wanted:
+                here.append(left.pop(0))
+            else:
+                there.append(right.pop(0))
+        sizes = [s for _, s in there]
+        parts = [here[0][0]] if len(here) == len(there) == 1 else unflatten(
+            flatten([i for i, _ in here], [s for _, s in here]), sizes)
+        for (axis, _), part in zip(there, parts, strict=True):
+            result[axis] = part
+    return tuple(result)
 
 
 def flatten(index: Sequence[Sym], shape: Sequence[int]) -> Sym:

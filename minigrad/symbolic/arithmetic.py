@@ -258,6 +258,11 @@ def _divide(e: Sym, n: int) -> Sym:
         parts = apart(e, g)
         if parts is not None:
             return _divide(parts[0], n // g)
+    if any(abs(c) > n for _, c in terms):  # [quotient-part]
+        part = {t: abs(c) // n * (1 if c > 0 else -1) for t, c in terms if abs(c) > n}
+        rest = from_terms({t: c - part.get(t, 0) * n for t, c in terms}, constant)
+        if rest.hi // n == rest.lo // n:
+            return shift(from_terms(part, 0), rest.lo // n)
     if e.kind == MOD and e.args[1].kind == NUM and e.args[1].args[0] % n == 0:  # [quotient-of-remainder]
         return _remainder(_divide(e.args[0], n), e.args[1].args[0] // n)
     inner = [(t, c) for t, c in terms if t.kind == FLOORDIV or t.kind == MOD]

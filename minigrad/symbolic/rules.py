@@ -38,6 +38,8 @@ RULES = (
          "(4*i + k)//4", "i + k/4"),
     Rule("quotient-factor", "(g*y + r)//(g*n)", "0 <= r < g", "y//n", "smaller numbers, fewer variables",
          "(6*i + 4*k + 3)//8", "(3*i + 2*k + 1)/4"),
+    Rule("quotient-part", "((n + k)*y + r)//n", "(k*y + r).lo//n == (k*y + r).hi//n", "y + (k*y + r).lo//n",
+         "a diagonal is read at one coordinate", "(5*j)//4", "j"),
     Rule("quotient-of-remainder", "(x % (n*m))//n", "", "(x//n) % m",
          "remainders go outside, where they can meet quotients", "(k % 6)//3", "(k/3) % 2"),
     Rule("quotient-of-quotient", "(x//n + y)//m", "no other quotient or remainder in y", "(x + n*y)//(n*m)",

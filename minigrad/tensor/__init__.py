@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from minigrad.tensor import convolutions as _convolutions  # noqa: F401 its functions are found in FUNCTIONS
 from minigrad.tensor import return_types
 from minigrad.tensor.capture import capturing
 from minigrad.tensor.composite import composite

@@ -18,7 +18,7 @@ from minigrad.ops import cast as cast_array
 from minigrad.tensor import points
 from minigrad.tensor.base import AnyTensor, LeafHooks, alias, awaken
 from minigrad.tensor.definition import both
-from minigrad.tensor.promotion import type_name
+from minigrad.tensor.promotion import c_name, type_name
 from minigrad.tensor.replay import leave_trace
 from minigrad.tensor.storage import Storage
 
@@ -86,9 +86,8 @@ class Autograd:
                                    f"with device type '{self.device}'. Please ensure that the gradient and the tensor "
                                    "are on the same device")
             if value.dtype is not self.dtype:
-                word = {"float64": "double", "float32": "float", "float16": "c10::Half", "bfloat16": "c10::BFloat16"}
                 raise RuntimeError("attempting to assign a gradient with dtype "
-                                   f"'{word.get(value.dtype.name, value.dtype.name)}' to a tensor with grad_dtype "
+                                   f"'{c_name(value.dtype)}' to a tensor with grad_dtype "
                                    f"'{type_name(self.dtype)}'. The gradient must match the tensor's dtype")
         self._grad = value
 

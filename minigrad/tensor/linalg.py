@@ -1,6 +1,6 @@
 """Stage: front. In: vectors, matrices, batches of them. Out: their products. A product is written as a broadcast
 multiplication and a sum, which the scheduler recognises as a contraction; half types accumulate in float32.
-Next: ``creation.py``."""
+Next: ``convolution.py``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from minigrad.tensor.base import AnyTensor
 from minigrad.tensor.definition import both, function, in_place
 from minigrad.tensor.function import Function
 from minigrad.tensor.operands import broadcast_shapes, one_device, require_tensor
-from minigrad.tensor.promotion import type_name
+from minigrad.tensor.promotion import c_name, type_name
 
 if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor
@@ -46,11 +46,9 @@ def _operands(a: Tensor, b: Any, name: str, argument: str = "other") -> tuple[Sh
 
 def _check_types(la: Tensor | LazyBuffer, lb: Tensor | LazyBuffer, name: str = "mat") -> None:
     if la.dtype is not lb.dtype:
-        short = {"float32": "float", "float64": "double", "float16": "c10::Half", "bfloat16": "c10::BFloat16",
-                 "int64": "long", "int32": "int", "int16": "short", "int8": "signed char", "uint8": "unsigned char"}
-        x, y = short.get(la.dtype.name, la.dtype.name), short.get(lb.dtype.name, lb.dtype.name)
         if name == "mat":
-            raise RuntimeError(f"expected m1 and m2 to have the same dtype, but got: {x} != {y}")
+            raise RuntimeError("expected m1 and m2 to have the same dtype, but got: "
+                               f"{c_name(la.dtype)} != {c_name(lb.dtype)}")
         if name == "dot":
             raise RuntimeError(f"dot : expected both vectors to have same dtype, but found {type_name(la.dtype)} and "
                                f"{type_name(lb.dtype)}")

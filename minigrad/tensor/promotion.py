@@ -16,6 +16,9 @@ from minigrad.dtype import DType, bool_, float32, int64, promote
 SCALAR_TYPES = {"bool": "Bool", "uint8": "Byte", "int8": "Char", "int16": "Short", "int32": "Int", "int64": "Long",
                 "uint16": "UInt16", "uint32": "UInt32", "uint64": "UInt64", "float16": "Half",
                 "bfloat16": "BFloat16", "float32": "Float", "float64": "Double"}
+# What C++ calls them, for messages that say it so.
+C_TYPES = {"float32": "float", "float64": "double", "float16": "c10::Half", "bfloat16": "c10::BFloat16",
+           "int64": "long int", "int32": "int", "int16": "short int", "int8": "signed char", "uint8": "unsigned char"}
 _default_dtype = float32
 
 
@@ -34,6 +37,15 @@ def set_default_dtype(dtype: DType) -> None:
     if not isinstance(dtype, DType) or not dtype.is_float:
         raise TypeError(f"only floating-point types are supported as the default type, got {dtype}")
     _default_dtype = dtype
+
+
+def c_name(dtype: DType) -> str:
+    """What C++ calls the type.
+
+    >>> c_name(int64)
+    'long int'
+    """
+    return C_TYPES.get(dtype.name, dtype.name)
 
 
 def category(dtype: DType) -> int:

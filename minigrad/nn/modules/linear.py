@@ -1,5 +1,5 @@
 """Stage: front. In: a Tensor. Out: a Tensor of another width.
-Next: ``flatten.py``."""
+Next: ``conv.py``."""
 
 from __future__ import annotations
 
