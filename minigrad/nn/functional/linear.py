@@ -1,5 +1,5 @@
 """Stage: front. In: features and a weight. Out: a dense layer of them.
-Next: ``activation.py``."""
+Next: ``padding.py``."""
 
 from __future__ import annotations
 
