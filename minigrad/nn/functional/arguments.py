@@ -4,6 +4,10 @@ Next: ``linear.py``."""
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable, Iterable, Sequence
+from itertools import repeat
+from operator import index
+from typing import Any
 
 
 def legacy_reduction(size_average: bool | None, reduce: bool | None, reduction: str) -> str:
@@ -30,3 +34,51 @@ def one_reduction(size_average: bool | None, reduce: bool | None, reduction: str
     if reduction not in ("mean", "sum", "none"):
         raise ValueError(f"{reduction} is not a valid value for reduction")
     return reduction
+
+
+def one_per_dimension(n: int, name: str = "parse") -> Callable[[Any], tuple[Any, ...]]:
+    """A function that repeats what is no sequence n times, and makes a tuple of what is one.
+
+    >>> one_per_dimension(2)(3), one_per_dimension(2)([3, 4])
+    ((3, 3), (3, 4))
+    """
+
+    def parse(x: Any) -> tuple[Any, ...]:
+        return tuple(x) if isinstance(x, Iterable) else tuple(repeat(x, n))
+
+    parse.__name__ = name
+    return parse
+
+
+def list_with_default(out_size: Sequence[int | None], defaults: Sequence[int]) -> list[int]:
+    """``out_size`` with the last of the ``defaults`` where it says None; a number stays as it is.
+
+    >>> list_with_default([None, 5], [1, 2, 3])
+    [2, 5]
+    """
+    if isinstance(out_size, int):
+        return out_size
+    if len(defaults) <= len(out_size):
+        raise ValueError(f"Input dimension should be at least {len(out_size) + 1}")
+    return [default if size is None else size
+            for size, default in zip(out_size, defaults[-len(out_size):], strict=True)]
+
+
+def whole_numbers(function: str, argument: str, position: int, value: Any) -> tuple[int, ...] | int:
+    """An integer as it is, a sequence of integers as a tuple; ``TypeError`` in PyTorch's words for anything else."""
+    if type(value) is int:
+        return value
+    if type(value) is tuple or (isinstance(value, Sequence) and not isinstance(value, str)):
+        found = []
+        for at, item in enumerate(value):
+            try:
+                found.append(index(item))
+            except TypeError:
+                raise TypeError(f"{function}(): argument '{argument}' (position {position}) must be tuple of ints, but "
+                                f"found element of type {type(item).__name__} at pos {at}") from None
+        return tuple(found)
+    try:
+        return index(value)
+    except TypeError:
+        raise TypeError(f"{function}(): argument '{argument}' (position {position}) must be tuple of ints, not "
+                        f"{type(value).__name__}") from None

@@ -1,5 +1,5 @@
 """Stage: front. In: predictions and targets. Out: losses.
-Next: ``minigrad/nn/composites/``."""
+Next: ``padding.py``."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """Stage: front. In: a Tensor. Out: the same numbers in another shape.
-Next: ``activation.py``."""
+Next: ``utils.py``."""
 
 from __future__ import annotations
 
