@@ -71,8 +71,9 @@ class Node:
 
     @property
     def count(self) -> int:
-        """The number of outputs."""
-        return len(self.body.outputs)
+        """The number of outputs, but for those at the end that no gradient comes from."""
+        flows = self.body.flows
+        return len(flows) if flows[-1] else len(flows) - flows[::-1].index(True)
 
     @property
     def next_functions(self) -> tuple[tuple[Any, int], ...]:
@@ -148,7 +149,7 @@ class Node:
     def _edge_of(self, residual: int, inputs: int) -> Edge:
         """Where the gradient of a residual goes: an input's own edge, or back into this node for an output."""
         if residual >= inputs:
-            return (self, residual - inputs) if self.body.outputs[residual - inputs].dtype.kind == "f" else None
+            return (self, residual - inputs) if self.body.flows[residual - inputs] else None
         return self.edges[residual] if residual < len(self.edges) else None
 
     def release(self) -> None:
@@ -161,8 +162,7 @@ class Node:
 
 def _whole(body: Subgraph, needs: tuple[bool, ...]) -> Backward:
     """The backward of a body from all outputs that have gradients."""
-    floating = tuple([i for i, o in enumerate(body.outputs) if o.dtype.kind == "f"])
-    return backward_of(body, _filled(needs, body), floating)
+    return backward_of(body, _filled(needs, body), tuple([i for i, flows in enumerate(body.flows) if flows]))
 
 
 def _filled(needs: Sequence[bool], body: Subgraph) -> tuple[bool, ...]:
@@ -179,7 +179,7 @@ def record_call(kind_of: type[Node], body: Subgraph, tensors: Sequence[Different
     if not any([e is not None for e in edges]):
         return [Front.wrap(o, None) for o in outputs]
     node = kind_of(body, edges, (*values, *outputs))
-    return [Front.wrap(o, (node, i) if o.dtype.kind == "f" else None) for i, o in enumerate(outputs)]
+    return [Front.wrap(o, (node, i) if flows else None) for i, (o, flows) in enumerate(zip(outputs, body.flows, strict=True))]
 
 
 @cache

@@ -23,19 +23,22 @@ class Subgraph:
 
     ``gradient`` takes the place of the gradient that follows from the body. ``derived`` caches what others derive from
     the body (its vector-Jacobian products), ``whole`` the one that a tape entry uses, by pattern of tracked inputs.
+    ``flows``: for each output whether gradients come from it: from numbers, of the first ``differentiable`` outputs.
     ``inlined``: whether a call writes the body's nodes instead of one FUNCTION node; ``single`` is the body's only
     node, if there is one.
     """
 
-    __slots__ = ("derived", "gradient", "inlined", "name", "order", "outputs", "params", "single", "whole")
+    __slots__ = ("derived", "flows", "gradient", "inlined", "name", "order", "outputs", "params", "single", "whole")
 
     def __init__(self, name: str, params: Sequence[LazyBuffer], outputs: Sequence[LazyBuffer],
-                 gradient: Gradient | None = None) -> None:
+                 gradient: Gradient | None = None, differentiable: int | None = None) -> None:
         self.name = name
         self.params = tuple(params)
         self.outputs = tuple(outputs)
         self.order = tuple(toposort(self.outputs))
         self.gradient = gradient
+        first = len(self.outputs) if differentiable is None else differentiable
+        self.flows = tuple([o.dtype.kind == "f" and i < first for i, o in enumerate(self.outputs)])
         self.derived: dict[Any, Any] = {}
         self.whole: dict[tuple[bool, ...], Any] = {}
         computed = [node for node in self.order if node.srcs]

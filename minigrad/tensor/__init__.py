@@ -20,15 +20,16 @@ from minigrad.tensor.points import replace as update_
 from minigrad.tensor.points import update
 from minigrad.tensor.printing import get_printoptions, set_printoptions
 from minigrad.tensor.promotion import finfo, get_default_dtype, iinfo, set_default_dtype, type_name
+from minigrad.tensor.random import dropout_source, random_bits, random_key
 from minigrad.tensor.size import Size, device, get_default_device, set_default_device
 from minigrad.tensor.tensor_class import Tensor
 from minigrad.tensor.values import realize
 
 __all__ = [
     "FUNCTIONS", "Generator", "Size", "Tensor", "capturing", "check_index_range", "composite", "counted",
-    "default_generator", "device", "finfo", "get_default_device", "get_default_dtype", "get_printoptions", "iinfo",
-    "loop", "realize", "return_types", "scalar", "scalars", "set_default_device", "set_default_dtype",
-    "set_printoptions", "type_name", "update", "update_",
+    "default_generator", "device", "dropout_source", "finfo", "get_default_device", "get_default_dtype",
+    "get_printoptions", "iinfo", "loop", "random_bits", "random_key", "realize", "return_types", "scalar", "scalars",
+    "set_default_device", "set_default_dtype", "set_printoptions", "type_name", "update", "update_",
 ]
 
 

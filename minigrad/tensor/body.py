@@ -19,14 +19,17 @@ MOST_TRACES = 512
 
 class Body:
     """``compute(*values, *static)`` gives the output or a tuple of outputs, as LazyBuffers. ``gradient(inputs, outputs,
-    grads, *static)`` gives the gradient of each input, where it is not to follow from ``compute``."""
+    grads, *static)`` gives the gradient of each input, where it is not to follow from ``compute``. Gradients come from
+    the first ``differentiable`` outputs; None: from all."""
 
-    __slots__ = ("compute", "gradient", "name", "traces")
+    __slots__ = ("compute", "differentiable", "gradient", "name", "traces")
 
-    def __init__(self, name: str, compute: Callable[..., Any], gradient: Callable[..., Any] | None = None) -> None:
+    def __init__(self, name: str, compute: Callable[..., Any], gradient: Callable[..., Any] | None = None,
+                 differentiable: int | None = None) -> None:
         self.name = name
         self.compute = compute
         self.gradient = gradient
+        self.differentiable = differentiable
         self.traces: dict[Any, Subgraph] = {}
 
     def at(self, values: Sequence[LazyBuffer], static: tuple[Hashable, ...] = ()) -> Subgraph:
@@ -48,7 +51,7 @@ class Body:
         outputs = made if isinstance(made, tuple) else (made,)
         by_hand = self.gradient
         gradient = None if by_hand is None else lambda inputs, outputs, grads: by_hand(inputs, outputs, grads, *static)
-        body = Subgraph(self.name, params, outputs, gradient)
+        body = Subgraph(self.name, params, outputs, gradient, self.differentiable)
         if any([node.op in _MEMORY for node in body.order]):
             raise RuntimeError(f"{self.name}(): its body reads a tensor that is not one of its arguments, and would go "
                                "on reading it as it is now; pass it as an argument")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from minigrad.dtype import DType
 from minigrad.engine import deferred, leaf_from_numpy, to_numpy
 from minigrad.graph.lazy import LazyBuffer
+from minigrad.ops import Op
 from minigrad.tensor.promotion import number
 from minigrad.tensor.replay import OFF, Trace, thread
 
@@ -82,9 +83,9 @@ class Capture:
     # --- what has to be done in Python at each call
 
     def drawn(self, draw: Callable[[], LazyBuffer]) -> LazyBuffer:
-        """The leaf that ``draw`` gives; each call has one of its own."""
+        """The leaf that ``draw`` gives, memory or a run-time argument; each call has one of its own."""
         leaf = draw()
-        self.before.append((lambda: (draw(),), (leaf,)))
+        self.before.append((lambda: (draw().value,) if leaf.op == Op.SCALAR else (draw(),), (leaf,)))
         return leaf
 
     def numbers(self, compute: Callable[[], Sequence[Any]], dtype: DType, device: str) -> list[LazyBuffer | None]:

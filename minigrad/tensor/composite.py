@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import update_wrapper
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 from minigrad.autograd.mode import no_grad
 from minigrad.graph.lazy import LazyBuffer
@@ -27,12 +27,12 @@ class Composite:
     """A function that is recorded as one node; see ``composite``. It is a ``Function`` whose body is written with
     Tensors. ``one_tuples``: the static arguments with which it returns a tuple of a single Tensor."""
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(self, function: Callable[..., Any], differentiable: int | None = None) -> None:
         update_wrapper(self, function)
         self.function = function
         self.name = function.__name__
         node = "".join(p.capitalize() for p in self.name.split("_")) + "Backward0"
-        self.recorded = Function(self.name, self._compute, node)
+        self.recorded = Function(self.name, self._compute, node, differentiable=differentiable)
         self.one_tuples: set[Any] = set()
 
     def __repr__(self) -> str:
@@ -81,13 +81,23 @@ def _is_sequence(part: tuple[type, Any]) -> bool:
     return issubclass(part[0], list | tuple) and isinstance(part[1], int)
 
 
-def composite(function: F) -> F:
+@overload
+def composite(function: F) -> F: ...
+
+
+@overload
+def composite(*, differentiable: int) -> Callable[[F], F]: ...
+
+
+def composite(function: Any = None, *, differentiable: int | None = None) -> Any:
     """Record calls of ``function`` as one node of the graph and one entry of the tape.
 
     Arguments that are Tensors, or non-empty lists or tuples of Tensors, are inputs, given by position or by name.
     Everything else is static: hashable, and traced anew for each value. The result is a Tensor or a tuple of Tensors.
     The body sees placeholders: shapes and dtypes are known, values are not. ``RuntimeError`` if it reads memory that is
     no input: a Tensor from outside would be frozen as it was at the first call.
+
+    ``@composite(differentiable=n)``: gradients come from the first n results only; the others require none.
 
     >>> import minigrad
     >>> @composite
@@ -96,4 +106,6 @@ def composite(function: F) -> F:
     >>> scaled(minigrad.tensor([1.0, 2.0]), by=3.0)
     tensor([3., 6.])
     """
-    return Composite(function)  # type: ignore[return-value]
+    if function is None:
+        return lambda function: Composite(function, differentiable)
+    return Composite(function, differentiable)

@@ -28,7 +28,8 @@ class Function:
     """A user op. ``name`` is its name in kernels, ``node`` that of its entry on the tape: ``"MulBackward0"``.
 
     ``compute`` takes the values of the Tensors, then those of the numbers as 0-d values, then the static arguments; its
-    gradient follows from the table unless it is given. See ``Body``.
+    gradient follows from the table unless it is given; ``differentiable``: from how many of the outputs, the first.
+    See ``Body``.
 
     >>> import minigrad
     >>> twice = Function("twice", lambda x: x.binary("ADD", x), "TwiceBackward0")
@@ -39,8 +40,8 @@ class Function:
     __slots__ = ("body", "node")
 
     def __init__(self, name: str, compute: Callable[..., Any], node: str,
-                 gradient: Callable[..., Any] | None = None) -> None:
-        self.body = Body(name, compute, gradient)
+                 gradient: Callable[..., Any] | None = None, differentiable: int | None = None) -> None:
+        self.body = Body(name, compute, gradient, differentiable)
         self.node: type[Node] = kind(node)
 
     def __repr__(self) -> str:
@@ -117,7 +118,7 @@ def recorded(node: type[Node], body: Subgraph, tensors: Sequence[Tensor], values
         results.append(made(o))
     if entry is not None:
         for i, result in enumerate(results):
-            if outputs[i].dtype.kind == "f":
+            if body.flows[i]:
                 result._edge = (entry, i)
                 result._requires_grad = True
     return results
@@ -126,10 +127,7 @@ def recorded(node: type[Node], body: Subgraph, tensors: Sequence[Tensor], values
 def _taped(node: type[Node], body: Subgraph, tensors: Sequence[Tensor], values: Sequence[LazyBuffer],
            outputs: Sequence[LazyBuffer]) -> Node | None:
     """The entry on the tape; None if no output is differentiable."""
-    for o in outputs:
-        if o.dtype.kind == "f":
-            break
-    else:
+    if True not in body.flows:
         return None
     edges = []
     for t in tensors:

@@ -129,7 +129,7 @@ class Generator:
         if fields["seeded"] != 1 or not 1 <= left <= 624 or following > 624 or (left > 1 and following != 625 - left):
             raise RuntimeError("Invalid mt19937 state: take it from get_state()")
         self._seed = int(fields["seed"])
-        self._engine = np.random.RandomState(0)
+        self._start(0)
         twister = {"key": fields["key"].astype(np.uint32), "pos": 624 if left == 1 else following}
         self._engine.set_state({"bit_generator": "MT19937", "state": twister, "has_gauss": 0, "gauss": 0.0})
         self._spare = float(fields["normal"]) if fields["has_normal"] else None
@@ -138,8 +138,15 @@ class Generator:
 
     def _twister(self) -> np.random.RandomState:
         if self._engine is None:
-            self._engine = np.random.RandomState(self._seed & 0xFFFFFFFF)
+            self._start(self._seed & 0xFFFFFFFF)
         return self._engine
+
+    def _start(self, seed: int) -> None:
+        """Make the engine, and keep the words' own source: for a few words that is ten times as fast."""
+        bits = np.random.MT19937(0)
+        self._engine = np.random.RandomState(bits)
+        self._engine.seed(seed)
+        self._word = bits.random_raw
 
     def _words(self, count: int) -> np.ndarray:
         # over the full range randint hands the words out as they are, three times as fast as ``bytes``
@@ -176,7 +183,10 @@ class Generator:
         >>> Generator(0).random64()
         10123822223749065263
         """
-        return int(self._double_words(1)[0])
+        if self._engine is None:
+            self._twister()
+        high: int = self._word()
+        return high << 32 | self._word()
 
     # --- floating point ---
 

@@ -9,14 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minigrad.dtype import DType, int64
+from minigrad import config
+from minigrad.dtype import DType, bool_, int64, uint32, uint64
 from minigrad.engine import leaf_from_numpy
 from minigrad.graph.lazy import LazyBuffer
+from minigrad.ops import Op
 from minigrad.ops import cast as cast_array
 from minigrad.tensor import generator as generators
-from minigrad.tensor.base import AnyTensor, check_in_place, make
+from minigrad.tensor.base import AnyTensor, check_in_place, made, make
 from minigrad.tensor.capture import capturing
 from minigrad.tensor.definition import both, function
+from minigrad.tensor.function import Function
 from minigrad.tensor.generator import Generator
 from minigrad.tensor.indexing import concrete
 from minigrad.tensor.movement import shape_argument
@@ -50,8 +53,51 @@ def _leaf(draw: Draw, generator: Generator | None, dtype: DType, device: str) ->
         array = draw(_source(generator))
         return leaf_from_numpy(array if array.dtype == dtype.numpy else cast_array(array, dtype), dtype, device)
 
+    return _drawn(leaf)
+
+
+def _drawn(leaf: Callable[[], LazyBuffer]) -> LazyBuffer:
     capture = capturing()
     return leaf() if capture is None else capture.drawn(leaf)
+
+
+def random_key(device: Any = None, generator: Generator | None = None) -> Tensor:
+    """A key for ``random_bits``: 64 bits drawn from the generator, as a run-time argument. So it is another one at each
+    call, also in a replayed loop and under ``minigrad.jit``, and the same one if the generator's state is put back.
+
+    >>> _ = manual_seed(0)
+    >>> random_key()
+    tensor(10123822223749065263, dtype=minigrad.uint64)
+    """
+    name = resolve(device)
+    return made(_drawn(lambda: LazyBuffer.scalar(_source(generator).random64(), uint64, name)))
+
+
+def random_bits(key: Tensor, *size: int) -> Tensor:
+    """32 random bits for each element, uint32, which follow from the key (Threefry-2x32) and the element's position: they
+    are computed where they are used and never stored, and computed again where they are used again.
+
+    >>> from minigrad.tensor import scalar
+    >>> random_bits(scalar(0, uint64), 2)
+    tensor([1797259609, 1351547692], dtype=minigrad.uint32)
+    """
+    return _BITS((key,), size)
+
+
+def dropout_source(size: Sequence[int], p: float, device: Any = None) -> Tensor:
+    """What decides which elements dropout keeps: a ``random_key``; with TORCH_RNG=1 what PyTorch draws, a bool Tensor
+    of this size, True with probability 1 - ``p``.
+
+    >>> dropout_source((2, 3), 0.5).dtype
+    minigrad.uint64
+    """
+    if not config.get("TORCH_RNG"):
+        return random_key(device)
+    return _made(lambda g: g.bernoulli(tuple(size), 1 - p), None, bool_, device)
+
+
+_BITS = Function("random_bits", lambda key, *size: LazyBuffer(Op.RANDOM_BITS, (key,), None, size, uint32, key.device),
+                 "RandomBitsBackward0")
 
 
 @function("manual_seed")

@@ -1,5 +1,5 @@
 """Stage: front. In: a Tensor. Out: a nonlinear function of it, as a Module.
-Next: ``normalization.py``."""
+Next: ``batchnorm.py``."""
 
 from __future__ import annotations
 
