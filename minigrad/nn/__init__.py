@@ -5,6 +5,7 @@ from minigrad.nn import functional, init, modules
 from minigrad.nn.modules import (
     BCELoss,
     BCEWithLogitsLoss,
+    Container,
     CrossEntropyLoss,
     Flatten,
     Identity,
@@ -18,6 +19,7 @@ from minigrad.nn.modules import (
     ModuleList,
     MSELoss,
     NLLLoss,
+    ParameterDict,
     ParameterList,
     ReLU,
     Sequential,
@@ -25,10 +27,11 @@ from minigrad.nn.modules import (
     Softmax,
     Tanh,
 )
-from minigrad.nn.parameter import Parameter
+from minigrad.nn.parameter import Buffer, Parameter, UninitializedBuffer, UninitializedParameter
 
 __all__ = [
-    "BCELoss", "BCEWithLogitsLoss", "CrossEntropyLoss", "Flatten", "Identity", "L1Loss", "LayerNorm", "LeakyReLU",
-    "Linear", "LogSoftmax", "MSELoss", "Module", "ModuleDict", "ModuleList", "NLLLoss", "Parameter", "ParameterList",
-    "ReLU", "Sequential", "Sigmoid", "Softmax", "Tanh", "functional", "init", "modules",
+    "BCELoss", "BCEWithLogitsLoss", "Buffer", "Container", "CrossEntropyLoss", "Flatten", "Identity", "L1Loss",
+    "LayerNorm", "LeakyReLU", "Linear", "LogSoftmax", "MSELoss", "Module", "ModuleDict", "ModuleList", "NLLLoss",
+    "Parameter", "ParameterDict", "ParameterList", "ReLU", "Sequential", "Sigmoid", "Softmax", "Tanh",
+    "UninitializedBuffer", "UninitializedParameter", "functional", "init", "modules",
 ]
