@@ -248,21 +248,27 @@ def is_open(edge: Edge) -> bool:
 
 
 class RemovableHandle:
-    """Takes a hook away again: ``handle.remove()``, or at the end of a ``with`` block."""
+    """Takes a hook away again: ``handle.remove()``, or at the end of a ``with`` block.
 
-    def __init__(self, hooks: dict[int, Callable[..., Any]], number: int) -> None:
-        self._hooks = hooks
-        self.id = number
+    The hook stands in ``hooks_dict`` under ``handle.id``; whoever makes the handle puts it there. ``extra_dict``, a
+    dictionary or several, has notes about it under the same key.
+    """
+
+    def __init__(self, hooks_dict: dict[int, Any], *, extra_dict: Any = None) -> None:
+        extra = () if extra_dict is None else (extra_dict,) if isinstance(extra_dict, dict) else tuple(extra_dict)
+        self._tables = (hooks_dict, *extra)
+        self.id = next_sequence()
 
     @staticmethod
     def add(hooks: dict[int, Callable[..., Any]], hook: Callable[..., Any]) -> RemovableHandle:
-        number = next_sequence()
-        hooks[number] = hook
-        return RemovableHandle(hooks, number)
+        handle = RemovableHandle(hooks)
+        hooks[handle.id] = hook
+        return handle
 
     def remove(self) -> None:
         """Take the hook away; a second call does nothing."""
-        self._hooks.pop(self.id, None)
+        for table in self._tables:
+            table.pop(self.id, None)
 
     def __enter__(self) -> RemovableHandle:
         return self

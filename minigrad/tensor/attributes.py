@@ -10,6 +10,7 @@ from minigrad.dtype import DType
 from minigrad.tensor.base import AnyTensor
 from minigrad.tensor.definition import both, function
 from minigrad.tensor.operands import dim_index, result_dtype
+from minigrad.tensor.promotion import type_name
 from minigrad.tensor.storage import look
 from minigrad.tensor.values import realize
 
@@ -25,6 +26,25 @@ def _no_dim(dim: int) -> int:
 def is_tensor(obj: Any) -> bool:
     """Whether ``obj`` is a Tensor."""
     return isinstance(obj, AnyTensor)
+
+
+@function("typename")
+def typename(obj: Any) -> str:
+    """The full name of an object's type, in the words of PyTorch's messages: what is ours is called ``torch``.
+    (https://docs.pytorch.org/docs/stable/generated/torch.typename.html)
+
+    >>> import minigrad
+    >>> typename(minigrad.tensor([1])), typename(3), typename(minigrad.nn.ReLU())
+    ('torch.LongTensor', 'int', 'torch.nn.modules.activation.ReLU')
+    """
+    if isinstance(obj, AnyTensor):
+        return f"torch.{type_name(obj.dtype)}Tensor"
+    named = obj if hasattr(obj, "__qualname__") else type(obj)
+    module = getattr(named, "__module__", None) or ""
+    if module in ("", "builtins"):
+        return str(named.__qualname__)
+    first, dot, rest = module.partition(".")
+    return f"{'torch' if first == 'minigrad' else first}{dot}{rest}.{named.__qualname__}"
 
 
 @function("result_type")

@@ -4,12 +4,15 @@ Next: ``linear.py``."""
 from __future__ import annotations
 
 import operator
+import warnings
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 from minigrad.nn.modules.module import Module, indented
 from minigrad.nn.parameter import Parameter
-from minigrad.tensor import Tensor
+from minigrad.tensor import Tensor, typename
 
 
 def _position(index: Any, length: int) -> int:
@@ -19,14 +22,33 @@ def _position(index: Any, length: int) -> int:
     return position % length
 
 
+def _size_of(value: Tensor) -> str:
+    place = f" ({value.device})" if value.device.type == "cuda" else ""
+    return "x".join(str(n) for n in value.shape) + place
+
+
+class Container(Module):
+    """The deprecated way to say ``Module`` with children given by name.
+
+    >>> import warnings
+    >>> warnings.simplefilter("ignore")
+    >>> from minigrad import nn
+    >>> Container(act=nn.ReLU())
+    Container(
+      (act): ReLU()
+    )
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        warnings.warn("`nn.Container` is deprecated. All of its functionality is now implemented in `nn.Module`. "
+                      "Subclass that instead.", FutureWarning, stacklevel=2)
+        super().__init__()
+        for name, module in kwargs.items():
+            self.add_module(name, module)
+
+
 class _ModuleRow(Module):
     """What Sequential and ModuleList share: modules under the names "0", "1", ..."""
-
-    def _refill(self, modules: Iterable[Module]) -> None:
-        modules = list(modules)
-        self._modules.clear()
-        for position, module in enumerate(modules):
-            self.add_module(str(position), module)
 
     def __len__(self) -> int:
         return len(self._modules)
@@ -34,57 +56,38 @@ class _ModuleRow(Module):
     def __iter__(self) -> Iterator[Module]:
         return iter(self._modules.values())  # type: ignore[arg-type]
 
-    def __contains__(self, module: object) -> bool:
-        return any(held is module for held in self._modules.values())
-
     def _name_at(self, index: Any) -> str:
-        return list(self._modules)[_position(index, len(self))]
+        return next(islice(self._modules, _position(index, len(self)), None))
 
     def __setitem__(self, index: int, module: Module) -> None:
         setattr(self, self._name_at(index), module)
 
     def __delitem__(self, index: int | slice) -> None:
-        names = list(self._modules)[index] if isinstance(index, slice) else [self._name_at(index)]
-        for name in names:
-            del self._modules[name]
-        self._refill(self)
+        for name in list(self._modules)[index] if isinstance(index, slice) else [self._name_at(index)]:
+            delattr(self, name)
+        self._modules = {str(position): module for position, module in enumerate(self._modules.values())}
 
     def append(self, module: Module) -> Any:
         """Adds ``module`` at the end and returns self."""
         self.add_module(str(len(self)), module)
         return self
 
-    def insert(self, index: int, module: Module) -> Any:
-        """Adds ``module`` before position ``index`` and returns self."""
-        if not isinstance(module, Module):
-            raise TypeError(f"{type(module).__name__} is not a Module subclass")
-        if not -len(self) <= index <= len(self):
-            raise IndexError(f"Index out of range: {index}")
-        modules = list(self)
-        modules.insert(index, module)
-        self._refill(modules)
-        return self
-
-    def extend(self, modules: Iterable[Module]) -> Any:
-        """Adds every one of ``modules`` at the end and returns self."""
-        if not isinstance(modules, Iterable):
-            raise TypeError(f"{type(self).__name__}.extend should be called with an iterable, "
-                            f"but got {type(modules).__name__}")
-        for module in list(modules):
-            self.append(module)
-        return self
-
-    def pop(self, index: int = -1) -> Module:
-        """Takes the module at ``index`` out and returns it."""
-        module = list(self)[_position(index, len(self))]
-        del self[index]
+    def pop(self, key: int | slice) -> Any:
+        """Takes the module at ``key`` out and returns it."""
+        module = self[key]  # type: ignore[index]
+        del self[key]
         return module
+
+    def _put_in(self, index: int, module: Any) -> None:
+        for position in range(len(self), index, -1):
+            self._modules[str(position)] = self._modules[str(position - 1)]
+        self._modules[str(index)] = module
 
 
 class Sequential(_ModuleRow):
     """Modules that run one after another, each on what the one before gave.
 
-    Takes modules, or one ordered dictionary of names and modules.
+    Takes modules, or one OrderedDict of names and modules.
     (https://docs.pytorch.org/docs/stable/generated/torch.nn.Sequential.html)
 
     >>> from minigrad import nn
@@ -97,40 +100,64 @@ class Sequential(_ModuleRow):
 
     def __init__(self, *args: Any) -> None:
         super().__init__()
-        if len(args) == 1 and isinstance(args[0], Mapping):
-            for name, module in args[0].items():
-                self.add_module(name, module)
-        else:
-            self._refill(args)
+        pairs = args[0].items() if len(args) == 1 and isinstance(args[0], OrderedDict) else enumerate(args)
+        for name, module in pairs:
+            self.add_module(name if isinstance(name, str) else str(name), module)
 
     def forward(self, input: Any) -> Any:
-        for module in self._modules.values():
-            input = module(input)  # type: ignore[misc]
+        for module in self:
+            input = module(input)
         return input
 
     def __getitem__(self, index: int | slice) -> Any:
         if isinstance(index, slice):
-            return type(self)(dict(list(self._modules.items())[index]))
+            return type(self)(OrderedDict(list(self._modules.items())[index]))
         return self._modules[self._name_at(index)]
 
+    def insert(self, index: int, module: Module) -> Sequential:
+        """Adds ``module`` before position ``index`` and returns self."""
+        if not isinstance(module, Module):
+            raise AssertionError(f"module should be of type: {Module}")
+        length = len(self)
+        if not -length <= index <= length:
+            raise IndexError(f"Index out of range: {index}")
+        self._put_in(index + length if index < 0 else index, module)
+        return self
+
+    def extend(self, sequential: Iterable[Module]) -> Sequential:
+        """Adds every one of the modules at the end and returns self."""
+        for module in list(sequential):
+            self.append(module)
+        return self
+
     def __add__(self, other: Sequential) -> Sequential:
-        if not isinstance(other, Sequential):
-            raise ValueError(f"add operator supports only objects of Sequential class, but {type(other)} is given.")
+        _check_sequential(other)
         return Sequential(*self, *other)
 
     def __iadd__(self, other: Sequential) -> Sequential:
-        if not isinstance(other, Sequential):
-            raise ValueError(f"add operator supports only objects of Sequential class, but {type(other)} is given.")
+        _check_sequential(other)
         return self.extend(other)
 
     def __mul__(self, times: int) -> Sequential:
+        self._check_times(times)
+        return Sequential(*(list(self) * times))
+
+    __rmul__ = __mul__
+
+    def __imul__(self, times: int) -> Sequential:
+        self._check_times(times)
+        return self.extend(list(self) * (times - 1))
+
+    def _check_times(self, times: Any) -> None:
         if not isinstance(times, int):
             raise TypeError(f"unsupported operand type(s) for *: {type(self)} and {type(times)}")
         if times <= 0:
             raise ValueError(f"Non-positive multiplication factor {times} for {type(self)}")
-        return Sequential(*(list(self) * times))
 
-    __rmul__ = __mul__
+
+def _check_sequential(other: Any) -> None:
+    if not isinstance(other, Sequential):
+        raise ValueError(f"add operator supports only objects of Sequential class, but {type(other)} is given.")
 
 
 class ModuleList(_ModuleRow):
@@ -155,6 +182,18 @@ class ModuleList(_ModuleRow):
             return type(self)(list(self)[index])
         return self._modules[self._name_at(index)]
 
+    def insert(self, index: int, module: Module) -> None:
+        """Adds ``module`` before position ``index``, which is not negative."""
+        self._put_in(index, module)
+
+    def extend(self, modules: Iterable[Module]) -> ModuleList:
+        """Adds every one of ``modules`` at the end and returns self."""
+        if not isinstance(modules, Iterable):
+            raise TypeError(f"ModuleList.extend should be called with an iterable, but got {type(modules).__name__}")
+        for module in list(modules):
+            self.append(module)
+        return self
+
     def __add__(self, other: Iterable[Module]) -> ModuleList:
         return ModuleList([*self, *other])
 
@@ -168,8 +207,8 @@ class ModuleList(_ModuleRow):
                 runs[-1] = (runs[-1][0], position, text)
             else:
                 runs.append((position, position, text))
-        lines = [f"({first}): {indented(text)}" if first == last else
-                 f"({first}-{last}): {last - first + 1} x {indented(text)}" for first, last, text in runs]
+        lines = [indented(f"({first}): {text}" if first == last else
+                          f"({first}-{last}): {last - first + 1} x {text}") for first, last, text in runs]
         return f"{self._get_name()}(" + ("\n  " + "\n  ".join(lines) + "\n" if lines else "") + ")"
 
 
@@ -193,8 +232,7 @@ class ModuleDict(Module):
         if not isinstance(modules, Iterable):
             raise TypeError("ModuleDict.update should be called with an iterable of key/value pairs, "
                             f"but got {type(modules).__name__}")
-        pairs = modules.items() if isinstance(modules, Mapping | ModuleDict) else modules
-        for name, module in list(pairs):
+        for name, module in _pairs("ModuleDict", modules):
             self[name] = module
 
     def __getitem__(self, key: str) -> Module:
@@ -221,7 +259,9 @@ class ModuleDict(Module):
 
     def pop(self, key: str) -> Module:
         """Takes the module ``key`` out and returns it."""
-        return self._modules.pop(key)  # type: ignore[return-value]
+        module = self[key]
+        del self[key]
+        return module
 
     def keys(self) -> Iterable[str]:
         return self._modules.keys()
@@ -264,17 +304,12 @@ class ParameterList(Module):
         return getattr(self, str(_position(index, self._size)))
 
     def __setitem__(self, index: int, value: Any) -> None:
-        self._put(_position(index, self._size), value)
-
-    def _put(self, position: int, value: Any) -> None:
-        if isinstance(value, Tensor) and not isinstance(value, Parameter):
-            value = Parameter(value)
-        setattr(self, str(position), value)
+        setattr(self, str(_position(index, self._size)), _as_parameter(value))
 
     def append(self, value: Any) -> ParameterList:
         """Adds ``value`` at the end and returns self."""
-        self._put(self._size, value)
         self._size += 1
+        self[self._size - 1] = value
         return self
 
     def extend(self, values: Iterable[Any]) -> ParameterList:
@@ -289,13 +324,162 @@ class ParameterList(Module):
         return self.extend(values)
 
     def extra_repr(self) -> str:
-        lines = []
-        for position, value in enumerate(self):
-            if isinstance(value, Tensor):
-                size = "x".join(str(n) for n in value.shape)
-                kind = "Parameter" if isinstance(value, Parameter) else "Tensor"
-                text = f"{kind} containing: [{value.dtype} of size {size}]"
-            else:
-                text = f"Object of type: {type(value).__name__}"
-            lines.append(f"  ({position}): {text}")
-        return "\n".join(lines)
+        return "\n".join([_line(position, value, str(value.dtype) if isinstance(value, Tensor) else "")
+                          for position, value in enumerate(self)])
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        raise RuntimeError("ParameterList should not be called.")
+
+
+class ParameterDict(Module):
+    """Values by name, in the order they came; those that are Tensors are parameters.
+
+    (https://docs.pytorch.org/docs/stable/generated/torch.nn.ParameterDict.html)
+
+    >>> from minigrad import nn, ones
+    >>> nn.ParameterDict({"scale": ones(3), "note": "x"})
+    ParameterDict(
+        (note): Object of type: str
+        (scale): Parameter containing: [torch.FloatTensor of size 3]
+    )
+    """
+
+    def __init__(self, parameters: Any = None) -> None:
+        super().__init__()
+        self._keys: dict[str, None] = {}
+        if parameters is not None:
+            self.update(parameters)
+
+    @staticmethod
+    def _checked(key: Any) -> str:
+        if not isinstance(key, str):
+            raise TypeError("Index given to ParameterDict cannot be used as a key as it is not a string (type is "
+                            f"'{type(key).__name__}'). Open an issue on github if you need non-string keys.")
+        return key
+
+    def __getitem__(self, key: str) -> Any:
+        return getattr(self, self._checked(key))
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        setattr(self, self._checked(key), _as_parameter(value))
+        self._keys[key] = None
+
+    def __delitem__(self, key: str) -> None:
+        del self._keys[key]
+        delattr(self, key)
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._keys)
+
+    def __reversed__(self) -> Iterator[str]:
+        return reversed(self._keys)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._keys
+
+    def copy(self) -> ParameterDict:
+        """Another ParameterDict of the same parameters."""
+        return ParameterDict(OrderedDict(self.items()))
+
+    def setdefault(self, key: str, default: Any = None) -> Any:
+        """What stands under ``key``; if nothing does, ``default`` from now on."""
+        if key not in self:
+            self[key] = default
+        return self[key]
+
+    def clear(self) -> None:
+        """Takes everything out."""
+        for key in list(self._keys):
+            del self[key]
+
+    def pop(self, key: str) -> Any:
+        """Takes what stands under ``key`` out and returns it."""
+        value = self[key]
+        del self[key]
+        return value
+
+    def popitem(self) -> tuple[str, Any]:
+        """Takes the last pair out and returns it."""
+        key = next(reversed(self._keys))
+        return key, self.pop(key)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """What stands under ``key``, or ``default``."""
+        if key not in self:
+            return default
+        return self[key]
+
+    def fromkeys(self, keys: Iterable[str], default: Any = None) -> ParameterDict:
+        """A ParameterDict with ``default`` under each of ``keys``."""
+        return ParameterDict((key, default) for key in keys)
+
+    def keys(self) -> Iterable[str]:
+        return self._keys.keys()
+
+    def items(self) -> Iterable[tuple[str, Any]]:
+        return ((key, self[key]) for key in self._keys)
+
+    def values(self) -> Iterable[Any]:
+        return (self[key] for key in self._keys)
+
+    def update(self, parameters: Any) -> None:
+        """Adds or replaces values from a mapping, in the order of its names if it has none of its own, or from pairs.
+        """
+        if not isinstance(parameters, Iterable):
+            raise TypeError("ParametersDict.update should be called with an iterable of key/value pairs, but got "
+                            f"{type(parameters).__name__}")
+        pairs = _pairs("ParameterDict", parameters)
+        if isinstance(parameters, Mapping) and not isinstance(parameters, OrderedDict):
+            pairs = sorted(pairs)
+        for key, value in pairs:
+            self[key] = value
+
+    def extra_repr(self) -> str:
+        return "\n".join([_line(key, value, typename(value)) for key, value in self.items()])
+
+    def __call__(self, input: Any) -> Any:
+        raise RuntimeError("ParameterDict should not be called.")
+
+    def __or__(self, other: Any) -> ParameterDict:
+        result = self.copy()
+        result.update(other)
+        return result
+
+    def __ror__(self, other: Any) -> Any:
+        result = other.copy()
+        result.update(self)
+        return result
+
+    def __ior__(self, other: Any) -> ParameterDict:
+        self.update(other)
+        return self
+
+
+def _as_parameter(value: Any) -> Any:
+    return Parameter(value) if isinstance(value, Tensor) and not isinstance(value, Parameter) else value
+
+
+def _line(key: Any, value: Any, kind: str) -> str:
+    """How a container prints one of its values."""
+    if not isinstance(value, Tensor):
+        return f"  ({key}): Object of type: {type(value).__name__}"
+    word = "Parameter" if isinstance(value, Parameter) else "Tensor"
+    return f"  ({key}): {word} containing: [{kind} of size {_size_of(value)}]"
+
+
+def _pairs(kind: str, given: Any) -> list[tuple[str, Any]]:
+    """The names and values of a mapping, or of an iterable of pairs, each of which is looked at."""
+    if isinstance(given, Mapping | ModuleDict | ParameterDict):
+        return list(given.items())
+    found = []
+    for position, pair in enumerate(given):
+        if not isinstance(pair, Iterable):
+            raise TypeError(f"{kind} update sequence element #{position} should be Iterable; is{type(pair).__name__}")
+        items = tuple(pair)
+        if len(items) != 2:
+            raise ValueError(f"{kind} update sequence element #{position} has length {len(items)}; 2 is required")
+        found.append(items)
+    return found

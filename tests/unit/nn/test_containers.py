@@ -35,7 +35,7 @@ def test_rows_change_like_lists(kind):
     assert list(row.state_dict()) == ["2.weight", "2.bias"]
     del row[0]
     assert list(row.state_dict()) == ["1.weight", "1.bias"]
-    assert row.pop() is third
+    assert row.pop(-1) is third
     row.append(third).extend([first])
     assert list(row) == [second, third, first]
     assert third in row

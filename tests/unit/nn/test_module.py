@@ -131,6 +131,9 @@ def test_reassigning_replaces():
     assert not hasattr(net, "plain")
     assert not hasattr(nn.Linear(2, 2, bias=False), "shortcut")
     assert nn.Linear(2, 2, bias=False).bias is None
+    raises(TypeError, "cannot assign 'torch.nn.modules.activation.ReLU' as parameter 'scale'",
+           lambda: setattr(net, "scale", nn.ReLU()))
+    del net.scale
     net.scale = nn.ReLU()
     net.count = nn.Tanh()
     assert not {"scale", "count"} & (set(dict(net.named_parameters())) | set(dict(net.named_buffers())))
