@@ -10,7 +10,7 @@ from typing import Any
 from minigrad.tensor import return_types
 from minigrad.tensor.capture import capturing
 from minigrad.tensor.composite import composite
-from minigrad.tensor.creation import counted, scalar, scalars
+from minigrad.tensor.creation import counted, hold, known, scalar, scalars
 from minigrad.tensor.definition import FUNCTIONS
 from minigrad.tensor.gathering import check_index_range
 from minigrad.tensor.generator import Generator, default_generator
@@ -24,8 +24,8 @@ from minigrad.tensor.values import realize
 
 __all__ = [
     "FUNCTIONS", "Generator", "Size", "Tensor", "capturing", "check_index_range", "composite", "counted",
-    "default_generator", "device", "finfo", "get_default_device", "get_default_dtype", "get_printoptions", "iinfo",
-    "realize", "return_types", "scalar", "scalars", "set_default_device", "set_default_dtype", "set_printoptions",
+    "default_generator", "device", "finfo", "get_default_device", "get_default_dtype", "get_printoptions", "hold", "iinfo",
+    "known", "realize", "return_types", "scalar", "scalars", "set_default_device", "set_default_dtype", "set_printoptions",
     "type_name", "update", "update_",
 ]
 

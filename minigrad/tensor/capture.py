@@ -114,7 +114,7 @@ class Capture:
 
     def counted(self, count: Callable[[], None]) -> None:
         """Count something in Python, now and after each later run."""
-        count()
+        self.aside(count)
         self.after.append(count)
 
     def aside(self, compute: Callable[[], Any]) -> Any:
