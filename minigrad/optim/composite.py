@@ -213,7 +213,7 @@ class CompositeOptimizer(Optimizer):
             slots = self._slots(group, param)
             state: dict[str, Any] = {}
             first, numbers = False, ()
-            if slots or self._scalars:
+            if self._scalars or any(slots):
                 state = self.state[param]
                 first = self._complete(state, param, group, slots)
                 numbers = tuple([known(state[name]) for name in self._scalars])

@@ -35,7 +35,8 @@ _global_optimizer_pre_hooks: Hooks = OrderedDict()
 _global_optimizer_post_hooks: Hooks = OrderedDict()
 
 _OPTIONS = {"amsgrad": False, "capturable": False, "centered": False, "decoupled_weight_decay": False,
-            "differentiable": False, "foreach": None, "fused": None, "maximize": False, "momentum": 0, "nesterov": False}
+            "differentiable": False, "foreach": None, "fused": None, "maximize": False, "momentum": 0,
+            "nesterov": False}
 """What options were before there was a choice."""
 
 _HOOKS = ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks", "_optimizer_state_dict_pre_hooks",

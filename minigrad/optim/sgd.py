@@ -23,7 +23,7 @@ def sgd(param: Tensor, grad: Tensor, buffer: Tensor | None, lr: Tensor, weight_d
         grad = grad + weight_decay * param
     if buffer is not None:
         buffer = buffer * momentum + (grad if share is None else grad * share)
-        grad = grad + momentum * buffer if nesterov else buffer  # type: ignore[operator]
+        grad = grad + momentum * buffer if nesterov else buffer
     return param - lr * grad, buffer
 
 

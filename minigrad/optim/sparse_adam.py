@@ -21,7 +21,7 @@ def sparse_adam(param: Tensor, grad: Tensor, average: Tensor, square: Tensor, st
     new_average = average + share1 * (grad - average)
     new_square = square + share2 * (grad * grad - square)
     new_param = param - step_size * new_average / (new_square.sqrt() + eps)
-    return tuple([where(there, new, old) for new, old in (  # type: ignore[return-value]
+    return tuple([where(there, new, old) for new, old in (
         (new_param, param), (new_average, average), (new_square, square))])
 
 
