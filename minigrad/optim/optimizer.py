@@ -1,22 +1,27 @@
-"""Stage: front. In: Parameters, hyperparameters and gradients. Out: one update of all Parameters, run as one plan.
-Optimizer keeps the groups and the state; its subclasses say in ``_record`` what a step computes.
-Next: ``sgd.py``."""
+"""Stage: front. In: Parameters and hyperparameters. Out: ``Optimizer``, the base class of all optimizers: groups of
+parameters, state, hooks, saving and loading.
+Next: ``composite.py``."""
 
 from __future__ import annotations
 
 import copy
 import warnings
-from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable, Hashable, Iterable
+from functools import wraps
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeAlias, TypeVar
 
 from minigrad.autograd import no_grad
-from minigrad.dtype import float32, float64
-from minigrad.tensor import Tensor, capturing, realize, scalar, scalars, tensor, update, zeros_like
+from minigrad.autograd.node import RemovableHandle
+from minigrad.dtype import float32
+from minigrad.tensor import Tensor
 
-if TYPE_CHECKING:
-    from minigrad.jit.update import Update
+Hook: TypeAlias = Callable[..., Any]
+Hooks: TypeAlias = "OrderedDict[int, Hook]"
+StateDict: TypeAlias = dict[str, Any]
+ParamsT: TypeAlias = Iterable[Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, Tensor]]
+Step = TypeVar("Step", bound=Callable[..., Any])
 
 
 class _Required:
@@ -26,45 +31,97 @@ class _Required:
 
 required: Any = _Required()
 
+_global_optimizer_pre_hooks: Hooks = OrderedDict()
+_global_optimizer_post_hooks: Hooks = OrderedDict()
 
-def check_not_negative(name: str, value: Any) -> None:
-    """``ValueError`` in PyTorch's words unless ``value`` is at least 0."""
-    if not value >= 0.0:
-        raise ValueError(f"Invalid {name}: {value}")
+_OPTIONS = {"amsgrad": False, "capturable": False, "centered": False, "decoupled_weight_decay": False,
+            "differentiable": False, "foreach": None, "fused": None, "maximize": False, "momentum": 0,
+            "nesterov": False}
+"""What options were before there was a choice."""
+
+_HOOKS = ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks", "_optimizer_state_dict_pre_hooks",
+          "_optimizer_state_dict_post_hooks", "_optimizer_load_state_dict_pre_hooks",
+          "_optimizer_load_state_dict_post_hooks")
 
 
-ASKED_ANEW = frozenset(("lr", "step", "weight_decay", "_constants", "_new_state", "_program", "_steps"))
-"""What ``minigrad.jit`` need not watch of an optimizer in whose ``__jit_free__`` this is: ``_arguments`` and
-``counted`` read and count it at each call, or it is a cache. A class that reads it in another way, like one that a user
-makes of ``SGD``, does not have it: then it is watched, and a change is recorded."""
+def register_optimizer_step_pre_hook(hook: Hook) -> RemovableHandle:
+    """Calls ``hook(optimizer, args, kwargs)`` before each step of every optimizer; it may return other ones.
 
-FIRST_STEPS = 16
-"""Steps in the ordinary way, before the update becomes a program."""
+    >>> handle = register_optimizer_step_pre_hook(lambda optimizer, args, kwargs: print("step"))
+    >>> handle.remove()
+    """
+    return RemovableHandle.add(_global_optimizer_pre_hooks, hook)
+
+
+def register_optimizer_step_post_hook(hook: Hook) -> RemovableHandle:
+    """Calls ``hook(optimizer, args, kwargs)`` after each step of every optimizer.
+
+    >>> handle = register_optimizer_step_post_hook(lambda optimizer, args, kwargs: print("step"))
+    >>> handle.remove()
+    """
+    return RemovableHandle.add(_global_optimizer_post_hooks, hook)
+
+
+def counted_step(step: Step) -> Step:
+    """A ``step`` that runs the hooks around it, and notes for schedulers that it was called. Inside another such step,
+    as where a class calls that of its base, it is the plain one."""
+
+    @wraps(step)
+    def hooked(*args: Any, **kwargs: Any) -> Any:
+        self = args[0]
+        self._opt_called = True
+        if not self._stepping and (_global_optimizer_pre_hooks or _global_optimizer_post_hooks
+                                   or self._optimizer_step_pre_hooks or self._optimizer_step_post_hooks):
+            return self._step_with_hooks(step, args, kwargs)
+        return step(*args, **kwargs)
+
+    hooked._wrapped_by_lr_sched = True  # type: ignore[attr-defined]
+    return hooked  # type: ignore[return-value]
+
+
+def to_scalar(value: Any) -> Any:
+    """A hyperparameter as a Python number, if it is a Tensor of one element."""
+    return value.item() if isinstance(value, Tensor) else value
 
 
 class Optimizer:
     """Base class of optimizers: parameter groups, their hyperparameters, and the state of each parameter.
 
     ``params`` is an iterable of Tensors, of ``(name, Tensor)`` pairs, or of dictionaries with a "params" entry and
-    hyperparameters of their own. (https://docs.pytorch.org/docs/stable/optim.html)
+    hyperparameters of their own; ``defaults`` are those of groups that have none. A class made of it says in ``step``
+    what one step does. ``differentiable=True`` raises ``NotImplementedError``: a step is outside autograd.
+    (https://docs.pytorch.org/docs/stable/optim.html)
 
     >>> from minigrad import nn, optim
     >>> optimizer = optim.SGD(nn.Linear(2, 1).parameters(), lr=0.1)
     >>> optimizer.param_groups[0]["lr"] = 0.01
     """
 
-    def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
+    _added_options: tuple[str, ...] = ()
+    """Options that old pickles and dictionaries may lack."""
+
+    _opt_called = _stepping = False
+    _optimizer_step_pre_hooks: Hooks
+    _optimizer_step_post_hooks: Hooks
+    _optimizer_state_dict_pre_hooks: Hooks
+    _optimizer_state_dict_post_hooks: Hooks
+    _optimizer_load_state_dict_pre_hooks: Hooks
+    _optimizer_load_state_dict_post_hooks: Hooks
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "step" in vars(cls) and not hasattr(cls.step, "_wrapped_by_lr_sched"):
+            cls.step = counted_step(cls.step)  # type: ignore[method-assign]
+
+    def __init__(self, params: ParamsT, defaults: dict[str, Any]) -> None:
+        self.defaults = defaults
+        self._prepare()
         if isinstance(params, Tensor):
             raise TypeError("params argument given to the optimizer should be an iterable of Tensors or dicts, "
-                            f"but got {type(params).__name__}")
-        self.defaults = defaults
-        self.state: defaultdict[Tensor, dict[str, Any]] = defaultdict(dict)
+                            f"but got {_type_name(params)}")
+        self.state: defaultdict[Any, Any] = defaultdict(dict)
         self.param_groups: list[dict[str, Any]] = []
-        self._constants: dict[Hashable, Tensor] = {}
-        self._new_state: list[Tensor] = []
-        self._program: Update | None = None
-        self._steps = 0
-        groups = list(params)
+        groups: list[Any] = list(params)
         if not groups:
             raise ValueError("optimizer got an empty parameter list")
         if not isinstance(groups[0], dict):
@@ -72,49 +129,80 @@ class Optimizer:
         for group in groups:
             self.add_param_group(group)
 
+    def _prepare(self) -> None:
+        """Make what is not part of the state: here the hooks, if there are none."""
+        own = self.__dict__
+        own.setdefault("_opt_called", False)
+        own.setdefault("_stepping", False)
+        for name in _HOOKS:
+            own.setdefault(name, OrderedDict())
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"defaults": self.defaults, "state": self.state, "param_groups": self.param_groups}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._prepare()
+        self.defaults.setdefault("differentiable", False)
+        for group in self.param_groups:
+            for name in self._added_options:
+                group.setdefault(name, _OPTIONS[name])
+
+    def __repr__(self) -> str:
+        lines = []
+        for number, group in enumerate(self.param_groups):
+            lines.append(f"\nParameter Group {number}")
+            lines += [f"    {name}: {group[name]}" for name in sorted(group) if name != "params"]
+        return f"{type(self).__name__} (" + "\n".join(lines) + "\n)"
+
     # ---- groups
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Adds parameters with hyperparameters of their own; what they leave out comes from the defaults."""
+        """Adds parameters with hyperparameters of their own; what they leave out comes from the defaults.
+
+        >>> from minigrad import nn, ones, optim
+        >>> optimizer = optim.SGD([nn.Parameter(ones(2))], lr=0.1)
+        >>> optimizer.add_param_group({"params": nn.Parameter(ones(3)), "lr": 0.5})
+        >>> [group["lr"] for group in optimizer.param_groups]
+        [0.1, 0.5]
+        """
         if not isinstance(param_group, dict):
             raise TypeError(f"param_group must be a dict, but got {type(param_group)}")
-        group = dict(param_group)
-        params = group["params"]
+        params = param_group["params"]
         if isinstance(params, set):
             raise TypeError("optimizer parameters need to be organized in ordered collections, but the ordering of "
                             "tensors in sets will change between runs. Please use a list instead.")
-        group["params"] = params = [params] if isinstance(params, Tensor) else list(params)
-        self._split_names(group)
-        for param in group["params"]:
+        param_group["params"] = [params] if isinstance(params, Tensor) else list(params)
+        _split_names(param_group)
+        for param in param_group["params"]:
             if not isinstance(param, Tensor):
-                raise TypeError(f"optimizer can only optimize Tensors, but one of the params is "
-                                f"{type(param).__name__}")
-            if not param.is_leaf:
+                raise TypeError("optimizer can only optimize Tensors, but one of the params is "
+                                f"{_type_name(param)}")
+            if not (param.is_leaf or param.retains_grad):
                 raise ValueError("can't optimize a non-leaf Tensor")
         for name, default in self.defaults.items():
-            if default is required and name not in group:
+            if default is required and name not in param_group:
                 raise ValueError(f"parameter group didn't specify a value of required optimization parameter {name}")
-            group.setdefault(name, default)
-        ids = [id(param) for param in group["params"]]
-        if len(set(ids)) < len(ids):
-            warnings.warn("optimizer contains a parameter group with duplicate parameters; in future, this will cause "
-                          "an error; see github.com/pytorch/pytorch/issues/40967 for more information", stacklevel=3)
-        if not {id(param) for other in self.param_groups for param in other["params"]}.isdisjoint(ids):
-            raise ValueError("some parameters appear in more than one parameter group")
-        self.param_groups.append(group)
+            param_group.setdefault(name, default)
+        if param_group.get("differentiable"):
+            raise NotImplementedError(f"{type(self).__name__}: differentiable=True is not there: a step is outside "
+                                      "autograd; write the update with tensors to differentiate through it")
+        self._check_new(param_group)
+        self.param_groups.append(param_group)
 
-    def _split_names(self, group: dict[str, Any]) -> None:
-        """Turns ``(name, Tensor)`` pairs into the entries "params" and "param_names"."""
-        named = [isinstance(param, tuple) for param in group["params"]]
-        if any(named):
-            if not all(named):
-                raise ValueError("all optimizer params should be with/without names. Some param names are missing")
-            group["param_names"] = [name for name, _ in group["params"]]
-            group["params"] = [param for _, param in group["params"]]
-        if self.param_groups and ("param_names" in group) != ("param_names" in self.param_groups[0]):
-            have, has = (("with", "without") if "param_names" in group else ("without", "with"))
-            raise ValueError("all optimizer param groups should be with/without names. cannot add param group "
-                             f"{have} names to the optimizer {has} names")
+    def _check_new(self, param_group: dict[str, Any]) -> None:
+        """Whether a group goes with those that are there."""
+        ids = {id(param) for param in param_group["params"]}
+        if len(ids) < len(param_group["params"]):
+            warnings.warn("optimizer contains a parameter group with duplicate parameters; in future, this will cause "
+                          "an error; see github.com/pytorch/pytorch/issues/40967 for more information", stacklevel=4)
+        for other in self.param_groups:
+            if ("param_names" in param_group) != ("param_names" in other):
+                have = "with names" if "param_names" in param_group else "without names"
+                raise ValueError("all optimizer param groups should be with/without names. cannot add param group "
+                                 f"{have} to the optimizer")
+        if not ids.isdisjoint([id(param) for other in self.param_groups for param in other["params"]]):
+            raise ValueError("some parameters appear in more than one parameter group")
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Drops the gradients of all parameters, or fills them with zeros."""
@@ -123,141 +211,155 @@ class Optimizer:
                 if set_to_none:
                     param.grad = None
                 elif param.grad is not None:
-                    param.grad.detach().zero_()
+                    if param.grad.requires_grad:
+                        param.grad.detach_()
+                    param.grad.zero_()
 
     # ---- stepping
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Updates every parameter that has a gradient, in one run; returns what ``closure`` (the loss) gave."""
-        loss = None if closure is None else closure()
-        program = self._program
-        if program is None or not program.run(self.param_groups, self.state):
-            self._follow_parameters()
-            if program is None or not program.record(self._step, param_groups=self.param_groups, state=self.state):
-                self._step()
-                self._count_steps()
-        return loss
-
-    def _step(self) -> None:
-        targets: list[Tensor] = []
-        values: list[Tensor] = []
-        with no_grad():
-            for group in self.param_groups:
-                self._record(group, targets, values)
-            if targets:
-                update(targets, values)
-
-    def _count_steps(self) -> None:
-        """After some steps each further one is made by a program, if the class says what that needs to know."""
-        free = vars(type(self)).get("__jit_free__")
-        self._steps += 1
-        if self._steps == FIRST_STEPS and free is not None:
-            from minigrad.jit.update import Update  # for those that train for a while
-
-            self._program = Update(f"{type(self).__name__}.step", free)
-
-    def _record(self, group: dict[str, Any], targets: list[Tensor], values: list[Tensor]) -> None:
-        """Appends the tensors of ``group`` that change and, not yet computed, what they become. It depends on nothing
-        but the group and the state."""
+        """One step; ``closure`` computes the loss and its gradients anew, and its result is returned."""
         raise NotImplementedError
 
-    def _follow_parameters(self) -> None:
-        """Moves the state of parameters that moved to another device since."""
-        for param, entries in self.state.items():
-            if isinstance(param, Tensor):
-                device = param.device
-                for name, value in entries.items():
-                    if name != "step" and isinstance(value, Tensor) and value.device is not device:
-                        entries[name] = value.to(device=device).realize()
-
-    def _arguments(self, numbers: Callable[[], Sequence[Any]], wide: bool, device: str,
-                   new: int = 0) -> list[Any]:
-        """The run-time arguments of an update: what ``numbers`` computes of the hyperparameters, None for what is left
-        out. The first ``new`` change with every step; the others seldom do, and are made once for each value. ``wide``
-        makes them float64."""
-        dtype = float64 if wide else float32
-        if capturing() is not None:
-            return scalars(numbers, dtype, device)
-        made: list[Any] = []
-        for position, value in enumerate(numbers()):
-            if position < new or isinstance(value, Tensor):
-                made.append(scalar(float(value), dtype, device))
+    def _step_with_hooks(self, step: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        for hook in [*_global_optimizer_pre_hooks.values(), *self._optimizer_step_pre_hooks.values()]:
+            result = hook(self, args, kwargs)
+            if result is None:
                 continue
-            key = (value, dtype, device)
-            found = None if value is None else self._constants.get(key)
-            if found is None and value is not None:
-                if len(self._constants) >= 64:
-                    self._constants.clear()
-                found = self._constants[key] = scalar(float(value), dtype, device)
-            made.append(found)
-        return made
+            if not (isinstance(result, tuple) and len(result) == 2):
+                raise RuntimeError(f"{step} must return None or a tuple of (new_args, new_kwargs), but got {result}.")
+            args, kwargs = result
+        self._stepping = True
+        try:
+            out = step(*args, **kwargs)
+        finally:
+            self._stepping = False
+        for hook in [*self._optimizer_step_post_hooks.values(), *_global_optimizer_post_hooks.values()]:
+            hook(self, args, kwargs)
+        return out
 
-    def _zero_state(self, param: Tensor) -> Tensor:
-        """Zeros like ``param``; ``_settle_state`` gives all new ones memory at once, so that the first step has
-        the same plan as every later one."""
-        state = zeros_like(param)
-        self._new_state.append(state)
-        return state
+    # ---- hooks
 
-    def _settle_state(self) -> None:
-        if self._new_state:
-            realize(*self._new_state)
-            self._new_state.clear()
+    def register_step_pre_hook(self, hook: Hook) -> RemovableHandle:
+        """Calls ``hook(optimizer, args, kwargs)`` before each step; it may return other ``(args, kwargs)``."""
+        return RemovableHandle.add(self._optimizer_step_pre_hooks, hook)
+
+    def register_step_post_hook(self, hook: Hook) -> RemovableHandle:
+        """Calls ``hook(optimizer, args, kwargs)`` after each step."""
+        return RemovableHandle.add(self._optimizer_step_post_hooks, hook)
+
+    def register_state_dict_pre_hook(self, hook: Hook, prepend: bool = False) -> RemovableHandle:
+        """Calls ``hook(optimizer)`` before ``state_dict``; ``prepend``: before the hooks that are there."""
+        return _registered(self._optimizer_state_dict_pre_hooks, hook, prepend)
+
+    def register_state_dict_post_hook(self, hook: Hook, prepend: bool = False) -> RemovableHandle:
+        """Calls ``hook(optimizer, state_dict)`` after ``state_dict``; what it returns, if not None, takes its place."""
+        return _registered(self._optimizer_state_dict_post_hooks, hook, prepend)
+
+    def register_load_state_dict_pre_hook(self, hook: Hook, prepend: bool = False) -> RemovableHandle:
+        """Calls ``hook(optimizer, state_dict)`` before ``load_state_dict``; what it returns, if not None, is loaded."""
+        return _registered(self._optimizer_load_state_dict_pre_hooks, hook, prepend)
+
+    def register_load_state_dict_post_hook(self, hook: Hook, prepend: bool = False) -> RemovableHandle:
+        """Calls ``hook(optimizer)`` after ``load_state_dict``."""
+        return _registered(self._optimizer_load_state_dict_post_hooks, hook, prepend)
 
     # ---- saving
 
-    def state_dict(self) -> dict[str, Any]:
-        """The state by parameter number and the groups with numbers in place of parameters."""
-        params = list(chain.from_iterable(group["params"] for group in self.param_groups))
-        numbers = {id(param): number for number, param in reversed(list(enumerate(params)))}
-        groups = [{**{name: value for name, value in group.items() if name != "params"},
-                   "params": [numbers[id(param)] for param in group["params"]]} for group in self.param_groups]
-        state: dict[Any, Any] = {}
-        for param, entries in self.state.items():
-            state[numbers.get(id(param), param)] = {
-                name: tensor(float(value)) if name == "step" and not isinstance(value, Tensor) else value
-                for name, value in entries.items()}
-        return {"state": state, "param_groups": groups}
+    def state_dict(self) -> StateDict:
+        """The state by parameter number and the groups with numbers in place of parameters. Its tensors are those of
+        the optimizer, no copies.
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Takes over hyperparameters and state from ``state_dict``; ``ValueError`` when the groups don't match."""
-        saved_groups = copy.deepcopy(state_dict["param_groups"])
-        if len(saved_groups) != len(self.param_groups):
+        >>> from minigrad import nn, ones, optim
+        >>> optim.Rprop([nn.Parameter(ones(2))]).state_dict()["param_groups"][0]["params"]
+        [0]
+        """
+        for hook in list(self._optimizer_state_dict_pre_hooks.values()):
+            hook(self)
+        numbers: dict[int, int] = {}
+        groups, start = [], 0
+        for group in self.param_groups:
+            for number, param in enumerate(group["params"], start):
+                numbers.setdefault(id(param), number)
+            start += len(group["params"])
+            packed = {name: value for name, value in group.items() if name != "params"}
+            packed["params"] = [numbers[id(param)] for param in group["params"]]
+            groups.append(packed)
+        state = {(numbers[id(key)] if isinstance(key, Tensor) else key): value for key, value in self.state.items()}
+        saved: StateDict = {"state": state, "param_groups": groups}
+        for hook in list(self._optimizer_state_dict_post_hooks.values()):
+            result = hook(self, saved)
+            saved = saved if result is None else result
+        return saved
+
+    @no_grad()
+    def load_state_dict(self, state_dict: StateDict) -> None:
+        """Takes over hyperparameters and state from ``state_dict``; ``ValueError`` when the groups don't match.
+        Tensors get their parameter's device and floating dtype; "step" keeps its own."""
+        state_dict = state_dict.copy()
+        for hook in list(self._optimizer_load_state_dict_pre_hooks.values()):
+            result = hook(self, state_dict)
+            state_dict = state_dict if result is None else result
+        saved = copy.deepcopy(state_dict["param_groups"])
+        if len(saved) != len(self.param_groups):
             raise ValueError("loaded state dict has a different number of parameter groups")
-        pairs = list(zip(saved_groups, self.param_groups, strict=True))
-        if any(len(saved["params"]) != len(group["params"]) for saved, group in pairs):
-            raise ValueError("loaded state dict contains a parameter group that doesn't match the size of "
-                             "optimizer's group")
-        param_of = {number: param for saved, group in pairs
-                    for number, param in zip(saved["params"], group["params"], strict=True)}
-        self.state = defaultdict(dict)
-        for number, entries in state_dict["state"].items():
-            param = param_of.get(number)
-            if param is None:
-                self.state[number] = copy.deepcopy(entries)
+        pairs = list(zip(self.param_groups, saved, strict=True))
+        if any(len(group["params"]) != len(new["params"]) for group, new in pairs):
+            raise ValueError("loaded state dict contains a parameter group that doesn't match the size of optimizer's "
+                             "group")
+        params = dict(zip(chain.from_iterable(new["params"] for new in saved),
+                          chain.from_iterable(group["params"] for group in self.param_groups), strict=True))
+        hosted = {number for new in saved for number in new["params"] if new.get("fused") or new.get("capturable")}
+        state: defaultdict[Any, Any] = defaultdict(dict)
+        for key, value in state_dict["state"].items():
+            if key in params:
+                state[params[key]] = _loaded(params[key], value, None, key in hosted)
             else:
-                self.state[param] = {name: self._loaded(name, value, param) for name, value in entries.items()}
-        for saved, group in pairs:
-            params, names = group["params"], group.get("param_names")
-            group.clear()
-            group.update(self.defaults)
-            group.update(saved)
-            group["params"] = params
-            if names is not None and "param_names" not in saved:
-                group["param_names"] = names
+                state[key] = value
+        for group, new in pairs:
+            new["params"] = group["params"]
+            if "param_names" in group:
+                new.setdefault("param_names", group["param_names"])
+        self.__setstate__({"state": state, "param_groups": saved})
+        for hook in list(self._optimizer_load_state_dict_post_hooks.values()):
+            hook(self)
 
-    def _loaded(self, name: str, value: Any, param: Tensor) -> Any:
-        if name == "step":
-            return float(value)
-        if not isinstance(value, Tensor):
-            return copy.deepcopy(value)
-        dtype = param.dtype if param.dtype.is_floating_point else value.dtype
-        with no_grad():
-            return value.detach().to(dtype).to(device=param.device).clone().realize()
 
-    def __repr__(self) -> str:
-        lines = []
-        for number, group in enumerate(self.param_groups):
-            lines.append(f"\nParameter Group {number}")
-            lines += [f"    {name}: {group[name]}" for name in sorted(group) if name != "params"]
-        return f"{type(self).__name__} (" + "\n".join(lines) + "\n)"
+def _loaded(param: Tensor, value: Any, key: Hashable, with_param: bool) -> Any:
+    """An entry of the state of ``param`` from a dictionary. ``with_param``: the number of steps lives on its device."""
+    if isinstance(value, Tensor):
+        if key == "step":
+            return value.to(dtype=float32, device=param.device) if with_param else value
+        return value.to(dtype=param.dtype if param.dtype.is_floating_point else value.dtype, device=param.device)
+    if isinstance(value, dict):
+        return {name: _loaded(param, entry, name, with_param) for name, entry in value.items()}
+    if isinstance(value, Iterable) and not isinstance(value, str | bytes):
+        return type(value)(_loaded(param, entry, None, with_param) for entry in value)  # type: ignore[call-arg]
+    return value
+
+
+def _split_names(group: dict[str, Any]) -> None:
+    """Turns ``(name, Tensor)`` pairs into the entries "params" and "param_names"."""
+    names = [param[0] for param in group["params"] if isinstance(param, tuple)]
+    if not names:
+        return
+    if len(names) != len(group["params"]):
+        raise ValueError("all optimizer params should be with/without names. Some param names are missing")
+    group["params"] = [param for _, param in group["params"]]
+    group["param_names"] = names
+
+
+def _registered(hooks: Hooks, hook: Hook, prepend: bool) -> RemovableHandle:
+    handle = RemovableHandle.add(hooks, hook)
+    if prepend:
+        hooks.move_to_end(handle.id, last=False)
+    return handle
+
+
+def _type_name(value: Any) -> str:
+    """The type of something as PyTorch's messages have it."""
+    if isinstance(value, Tensor):
+        return str(value.type())
+    kind = type(value)
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+

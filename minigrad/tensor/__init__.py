@@ -11,7 +11,7 @@ from minigrad.tensor import convolutions as _convolutions  # noqa: F401 its func
 from minigrad.tensor import return_types
 from minigrad.tensor.capture import capturing
 from minigrad.tensor.composite import composite
-from minigrad.tensor.creation import counted, scalar, scalars
+from minigrad.tensor.creation import counted, hold, known, scalar, scalars
 from minigrad.tensor.definition import FUNCTIONS
 from minigrad.tensor.gathering import check_index_range
 from minigrad.tensor.generator import Generator, default_generator
@@ -28,8 +28,9 @@ from minigrad.tensor.values import realize
 __all__ = [
     "FUNCTIONS", "Generator", "Size", "Tensor", "capturing", "check_index_range", "composite", "counted",
     "default_generator", "device", "dropout_source", "finfo", "get_default_device", "get_default_dtype",
-    "get_printoptions", "iinfo", "loop", "random_bits", "random_key", "realize", "return_types", "scalar", "scalars",
-    "set_default_device", "set_default_dtype", "set_printoptions", "type_name", "update", "update_",
+    "get_printoptions", "hold", "iinfo", "known", "loop", "random_bits", "random_key", "realize", "return_types",
+    "scalar", "scalars", "set_default_device", "set_default_dtype", "set_printoptions", "type_name", "update",
+    "update_",
 ]
 
 

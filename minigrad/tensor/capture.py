@@ -115,7 +115,7 @@ class Capture:
 
     def counted(self, count: Callable[[], None]) -> None:
         """Count something in Python, now and after each later run."""
-        count()
+        self.aside(count)
         self.after.append(count)
 
     def aside(self, compute: Callable[[], Any]) -> Any:

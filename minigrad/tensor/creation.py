@@ -217,6 +217,40 @@ def scalars(compute: Callable[[], Sequence[Any]], dtype: DType, device: Any = No
     return [None if leaf is None else make(leaf) for leaf in capture.numbers(compute, dtype, resolve(device))]
 
 
+def known(value: Any) -> Any:
+    """The Python number that a 0-d Tensor holds, also while ``minigrad.jit`` records. One that ``scalar`` or ``hold``
+    gave it is known without a run.
+
+    >>> known(scalar(2.0)), known(3)
+    (2.0, 3)
+    """
+    if not isinstance(value, AnyTensor):
+        return value
+    lazy = value._storage.lazy
+    if lazy.op == Op.SCALAR and value._view is None:
+        return lazy.value
+    capture = capturing()
+    return value.item() if capture is None else capture.aside(value.item)
+
+
+def hold(tensors: Sequence[Tensor], value: float) -> None:
+    """Give 0-d Tensors one new value, rounded to their dtype, outside autograd. Nothing runs.
+
+    >>> steps = scalar(2.0)
+    >>> hold([steps], 3.0)
+    >>> steps
+    tensor(3.)
+    """
+    nodes: dict[tuple[DType, str], LazyBuffer] = {}
+    for t in tensors:
+        lazy = t._storage.lazy
+        key = t.dtype, lazy.device
+        node = nodes.get(key)
+        if node is None:
+            node = nodes[key] = LazyBuffer.scalar(t.dtype.numpy.type(value).item(), t.dtype, lazy.device)
+        t._replace(node)
+
+
 def counted(count: Callable[[], None]) -> None:
     """Count something in Python that goes with a computation, as the steps of an optimizer: ``minigrad.jit`` does it
     after each call."""

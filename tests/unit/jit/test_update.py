@@ -17,7 +17,7 @@ import pytest
 import minigrad as mg
 from minigrad import nn, optim
 from minigrad.jit.update import MOST_FAILURES
-from minigrad.optim import optimizer as optimizers
+from minigrad.optim import composite as optimizers
 
 LONG = optimizers.FIRST_STEPS + 6
 
@@ -223,11 +223,12 @@ def test_a_class_made_of_an_optimizer_keeps_to_its_own_step() -> None:
     class Halved(optim.SGD):
         rate = 1.0
 
-        def _record(self, group: dict[str, Any], targets: list[Any], values: list[Any]) -> None:
+        def _record(self, group: dict[str, Any], targets: list[Any], values: list[Any]) -> Any:
             first = len(values)
-            super()._record(group, targets, values)
+            counts = super()._record(group, targets, values)
             for i in range(first, len(values)):
                 values[i] = values[i] * self.rate
+            return counts
 
     p = nn.Parameter(mg.ones(2))
     optimizer = Halved([p], lr=0.0)
