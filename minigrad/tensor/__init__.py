@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from minigrad.tensor import return_types
+from minigrad.tensor.batch import rows, stacked
 from minigrad.tensor.capture import capturing
 from minigrad.tensor.composite import composite
 from minigrad.tensor.creation import counted, scalar, scalars
@@ -25,8 +26,8 @@ from minigrad.tensor.values import realize
 __all__ = [
     "FUNCTIONS", "Generator", "Size", "Tensor", "capturing", "check_index_range", "composite", "counted",
     "default_generator", "device", "finfo", "get_default_device", "get_default_dtype", "get_printoptions", "iinfo",
-    "realize", "return_types", "scalar", "scalars", "set_default_device", "set_default_dtype", "set_printoptions",
-    "type_name", "update", "update_",
+    "realize", "return_types", "rows", "scalar", "scalars", "set_default_device", "set_default_dtype",
+    "set_printoptions", "stacked", "type_name", "update", "update_",
 ]
 
 
