@@ -91,7 +91,7 @@ class _CallableModule(ModuleType):
 
 config.__class__ = _tensor.__class__ = _CallableModule
 
-_SUBPACKAGES = ("backends", "cuda", "jit", "nn", "optim", "utils")
+_SUBPACKAGES = ("backends", "cuda", "jit", "multiprocessing", "nn", "optim", "utils")
 
 __all__ = [
     "Generator", "Size", "Tensor", "autograd", "bfloat16", "bool", "composite", "config", "default_generator",

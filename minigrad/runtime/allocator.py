@@ -1,7 +1,7 @@
 """Stage: runtime. In: a number of bytes. Out: the address of a 64-byte aligned block, reused whenever one is free.
 Fresh pages cost more than most kernels (the system zeroes them at the first touch), so blocks go back to a free list
 of their size and stay mapped.
-Next: ``locks.py``."""
+Next: ``shared.py``."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Stage: front. In: a Python function over Tensors. Out: the same function, recorded as one node of the graph.
 The body runs once for each combination of shapes, dtypes and other arguments; later calls make one FUNCTION node.
-Next: ``jit/``."""
+Next: ``batch.py``."""
 
 from __future__ import annotations
 

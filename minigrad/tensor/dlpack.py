@@ -3,7 +3,7 @@ Tensors on the same memory (``from_dlpack``), and the other way round (``Tensor.
 NumPy makes and takes the capsules and looks after lifetimes: it is told that the memory is the host's and, in place of
 bfloat16, that the elements are uint16; what is really there is written into the capsule afterwards, or read out of it
 before. It never touches an element.
-Next: ``tensor_class.py``."""
+Next: ``sharing.py``."""
 
 from __future__ import annotations
 

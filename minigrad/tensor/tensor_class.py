@@ -27,6 +27,7 @@ from minigrad.tensor.ordering import Ordering
 from minigrad.tensor.protocol import PythonProtocol
 from minigrad.tensor.random import Random
 from minigrad.tensor.reduce import Reduce
+from minigrad.tensor.sharing import Sharing
 from minigrad.tensor.triangular import Triangular
 from minigrad.tensor.values import Values
 
@@ -35,7 +36,7 @@ from minigrad.tensor.values import Values
 class Tensor(
     TensorBase, Elementwise, Functions, Activations, Comparison, Reduce, Extrema, Exponential, Layout, Movement,
     Joining, Indexing, Gathering, Ordering, LinearAlgebra, Creation, Triangular, Random, Convert, Casts, Values,
-    Attributes, Autograd, InPlace, PythonProtocol, DLPack,
+    Attributes, Autograd, InPlace, PythonProtocol, DLPack, Sharing,
 ):
     """A multi-dimensional array of one dtype that records what is done with it.
 

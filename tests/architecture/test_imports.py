@@ -34,7 +34,7 @@ ROOMS: tuple[tuple[str, ...], ...] = (
     ("autograd",),
     ("tensor",),
     ("jit",),
-    ("nn", "optim", "utils", "cuda", "backends"),
+    ("nn", "optim", "multiprocessing", "utils", "cuda", "backends"),
     ("__init__", "__main__", "conformance"),
     ("torch",),
 )
