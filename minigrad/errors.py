@@ -1,7 +1,7 @@
 """Stage: everywhere. In: nothing. Out: the exceptions that have no built-in name.
 PyTorch users expect ``RuntimeError``, ``IndexError``, ``TypeError`` and ``ValueError``; those are
 raised as they are. Only failures inside the compiler get classes of their own.
-Next: ``cuda.py``."""
+Next: ``nn/``."""
 
 
 class MinigradError(RuntimeError):

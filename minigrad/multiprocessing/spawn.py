@@ -1,6 +1,6 @@
 """Stage: front. In: a function and how many processes shall run it. Out: the processes, and the error of the first that
 fails as an exception here.
-Next: ``../drawing.py``."""
+Next: ``minigrad/backends/``."""
 
 from __future__ import annotations
 
