@@ -1,6 +1,6 @@
 """Stage: front. In: vectors, matrices, batches of them. Out: their products. A product is written as a broadcast
 multiplication and a sum, which the scheduler recognises as a contraction; half types accumulate in float32.
-Next: ``creation.py``."""
+Next: ``matrices.py``."""
 
 from __future__ import annotations
 
