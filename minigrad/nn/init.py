@@ -167,7 +167,7 @@ def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
     """
     if tensor.ndim not in (3, 4, 5):
         raise ValueError("Only tensors with 3, 4, or 5 dimensions are supported")
-    outputs, inputs, *kernel = tensor.shape
+    outputs, _, *kernel = tensor.shape
     if outputs % groups:
         raise ValueError("dim 0 must be divisible by groups")
     device, dims = tensor.device, tensor.ndim

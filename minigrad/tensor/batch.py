@@ -1,7 +1,7 @@
 """Stage: front. In: Tensors in the host's memory. Out: a batch of them as a new Tensor: some rows of one, or several
 stacked. Data comes into a program here, so nothing is recorded: the bytes are copied now, once, as ``tensor([...])``
 copies a list. Where that would not be what ``stack`` gives (gradients, other devices), the answer is None.
-Next: ``minigrad/jit/``."""
+Next: ``matrices.py``."""
 
 from __future__ import annotations
 

@@ -22,6 +22,7 @@ from minigrad.tensor.inplace import InPlace
 from minigrad.tensor.joining import Joining
 from minigrad.tensor.layout import Layout
 from minigrad.tensor.linalg import LinearAlgebra
+from minigrad.tensor.matrices import Matrices
 from minigrad.tensor.movement import Movement
 from minigrad.tensor.ordering import Ordering
 from minigrad.tensor.protocol import PythonProtocol
@@ -35,8 +36,8 @@ from minigrad.tensor.values import Values
 # TensorBase comes first, so that ``isinstance(x, TensorBase)`` in every op finds it at once, not after all the mixins.
 class Tensor(
     TensorBase, Elementwise, Functions, Activations, Comparison, Reduce, Extrema, Exponential, Layout, Movement,
-    Joining, Indexing, Gathering, Ordering, LinearAlgebra, Creation, Triangular, Random, Convert, Casts, Values,
-    Attributes, Autograd, InPlace, PythonProtocol, DLPack, Sharing,
+    Joining, Indexing, Gathering, Ordering, LinearAlgebra, Matrices, Creation, Triangular, Random, Convert, Casts,
+    Values, Attributes, Autograd, InPlace, PythonProtocol, DLPack, Sharing,
 ):
     """A multi-dimensional array of one dtype that records what is done with it.
 

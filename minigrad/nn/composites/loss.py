@@ -1,5 +1,5 @@
 """Stage: front. In: predictions and targets. Out: the formulas of losses.
-Next: ``minigrad/nn/init.py``."""
+Next: ``clip.py``."""
 
 from __future__ import annotations
 

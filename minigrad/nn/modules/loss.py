@@ -1,5 +1,5 @@
 """Stage: front. In: predictions and targets. Out: a loss, as a Module.
-Next: ``minigrad/nn/functional/``."""
+Next: ``rnn.py``."""
 
 from __future__ import annotations
 

@@ -1,0 +1,7 @@
+"""Stage: front. In: a Module. Out: it as PyTorch's programs for several devices wrap it.
+Next: ``data_parallel.py``."""
+
+from minigrad.nn.parallel.data_parallel import DataParallel, data_parallel
+from minigrad.nn.parallel.distributed import DistributedDataParallel
+
+__all__ = ["DataParallel", "DistributedDataParallel", "data_parallel"]
