@@ -46,7 +46,7 @@ class RNNBase(Module):
                  batch_first: bool = False, dropout: float = 0.0, bidirectional: bool = False, proj_size: int = 0,
                  device: Any = None, dtype: Any = None) -> None:
         super().__init__()
-        if not isinstance(dropout, numbers.Number) or isinstance(dropout, bool) or not 0 <= dropout <= 1:  # type: ignore[operator]
+        if not isinstance(dropout, numbers.Number) or isinstance(dropout, bool) or not 0 <= dropout <= 1:
             raise ValueError("dropout should be a number in range [0, 1] representing the probability of an element "
                              "being zeroed")
         if dropout > 0 and num_layers == 1:
@@ -240,9 +240,9 @@ class RNN(RNNBase):
     """h_t = tanh(W_ih x_t + b_ih + W_hh h_(t-1) + b_hh), in any number of layers, or with ReLU.
 
     Input (T, N, input_size), with ``batch_first`` (N, T, input_size), without a batch (T, input_size), or a
-    PackedSequence; the first state (layers · directions, N, hidden_size) is 0 unless given. Gives the output of the last
-    layer at each step, of width directions · hidden_size, and the final states. A sequence is one loop, whose step is
-    compiled once. (https://docs.pytorch.org/docs/stable/generated/torch.nn.RNN.html)
+    PackedSequence; the first state (layers · directions, N, hidden_size) is 0 unless given. Gives the output of the
+    last layer at each step, of width directions · hidden_size, and the final states. A sequence is one loop, whose step
+    is compiled once. (https://docs.pytorch.org/docs/stable/generated/torch.nn.RNN.html)
 
     >>> import minigrad
     >>> output, h = RNN(3, 5)(minigrad.zeros(7, 2, 3))
