@@ -5,8 +5,8 @@ Next: ``jit/``."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import update_wrapper
-from typing import Any, TypeVar
+from functools import partial, update_wrapper
+from typing import Any, TypeVar, overload
 
 from minigrad.autograd.mode import no_grad
 from minigrad.graph.lazy import LazyBuffer
@@ -27,11 +27,11 @@ class Composite:
     """A function that is recorded as one node; see ``composite``. It is a ``Function`` whose body is written with
     Tensors. ``one_tuples``: the static arguments with which it returns a tuple of a single Tensor."""
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(self, function: Callable[..., Any], node: str = "") -> None:
         update_wrapper(self, function)
         self.function = function
         self.name = function.__name__
-        node = "".join(p.capitalize() for p in self.name.split("_")) + "Backward0"
+        node = node or "".join(p.capitalize() for p in self.name.split("_")) + "Backward0"
         self.recorded = Function(self.name, self._compute, node)
         self.one_tuples: set[Any] = set()
 
@@ -81,8 +81,17 @@ def _is_sequence(part: tuple[type, Any]) -> bool:
     return issubclass(part[0], list | tuple) and isinstance(part[1], int)
 
 
-def composite(function: F) -> F:
-    """Record calls of ``function`` as one node of the graph and one entry of the tape.
+@overload
+def composite(function: F) -> F: ...
+
+
+@overload
+def composite(*, node: str) -> Callable[[F], F]: ...
+
+
+def composite(function: Any = None, *, node: str = "") -> Any:
+    """Record calls of ``function`` as one node of the graph and one entry of the tape. The entry is called ``node``, or
+    by the function's name if none is given.
 
     Arguments that are Tensors, or non-empty lists or tuples of Tensors, are inputs, given by position or by name.
     Everything else is static: hashable, and traced anew for each value. The result is a Tensor or a tuple of Tensors.
@@ -96,4 +105,4 @@ def composite(function: F) -> F:
     >>> scaled(minigrad.tensor([1.0, 2.0]), by=3.0)
     tensor([3., 6.])
     """
-    return Composite(function)  # type: ignore[return-value]
+    return partial(Composite, node=node) if function is None else Composite(function, node)

@@ -1,5 +1,5 @@
 """Stage: front. In: features and a weight. Out: the formula of a dense layer.
-Next: ``precision.py``."""
+Next: ``activation.py``."""
 
 from __future__ import annotations
 

@@ -4,6 +4,10 @@ Next: ``linear.py``."""
 from __future__ import annotations
 
 import warnings
+from numbers import Real
+from typing import Any
+
+from minigrad.tensor import Tensor
 
 
 def legacy_reduction(size_average: bool | None, reduce: bool | None, reduction: str) -> str:
@@ -30,3 +34,17 @@ def one_reduction(size_average: bool | None, reduce: bool | None, reduction: str
     if reduction not in ("mean", "sum", "none"):
         raise ValueError(f"{reduction} is not a valid value for reduction")
     return reduction
+
+
+def number(value: Any, function: str, argument: str, position: int) -> float:
+    """A number as a float; ``TypeError`` in PyTorch's words for anything else.
+
+    >>> number(2, "elu", "alpha", 2)
+    2.0
+    """
+    if type(value) is float:
+        return value
+    if isinstance(value, int | float | Real) or (isinstance(value, Tensor) and value.ndim == 0):
+        return float(value)
+    raise TypeError(f"{function}(): argument '{argument}' (position {position}) must be Number, not "
+                    f"{type(value).__name__}")
