@@ -1,5 +1,5 @@
 """Stage: front. In: features. Out: the formulas that give them mean 0 and variance 1.
-Next: ``loss.py``."""
+Next: ``distance.py``."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """Stage: front. In: features. Out: the same with mean 0 and variance 1 over some of their dimensions.
-Next: ``loss.py``."""
+Next: ``distance.py``."""
 
 from __future__ import annotations
 
