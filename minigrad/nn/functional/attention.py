@@ -1,6 +1,6 @@
 """Stage: front. In: queries, keys and values. Out: attention: for each query a mean of the values, weighted by how well
 their keys fit.
-Next: ``loss.py``."""
+Next: ``dropout.py``."""
 
 from __future__ import annotations
 

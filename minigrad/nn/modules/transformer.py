@@ -1,5 +1,5 @@
 """Stage: front. In: sequences. Out: what an encoder and a decoder of attention and dense layers make of them.
-Next: ``loss.py``."""
+Next: ``batchnorm.py``."""
 
 from __future__ import annotations
 
