@@ -9,7 +9,7 @@ from typing import Any
 from minigrad.dtype import bool_
 from minigrad.nn.composites.dropout import kept
 from minigrad.nn.composites.precision import wide
-from minigrad.tensor import Tensor, arange, composite, where
+from minigrad.tensor import Tensor, arange, composite, where, zeros_like
 
 NOTHING = -math.inf
 
@@ -39,7 +39,7 @@ def _finite(x: Tensor) -> Tensor:
     return where(x == NOTHING, 0.0, x)
 
 
-@composite(differentiable=1)
+@composite
 def scaled_dot_product_attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, source: Tensor | None,
                                  *, causal: bool, scale: float, grouped: bool, p: float) -> tuple[Tensor, Tensor]:
     """softmax(query @ key.T * scale + mask) @ value, with some of the weights dropped; and the logarithm of each row's
@@ -64,9 +64,11 @@ def _factor(source: Tensor, weights: Tensor, p: float) -> Tensor:
 def _gradients(outputs: list[Tensor], grads: list[Any], query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None,
                source: Tensor | None, *, causal: bool, scale: float, grouped: bool, p: float) -> list[Tensor | None]:
     """The weights are computed again from the scores and the logarithm that was kept, so that of the forward pass
-    nothing of the size of the weights stays. With P the weights and O the output: dV = Pᵀ g, dS = P (g Vᵀ - Σ g O)."""
+    nothing of the size of the weights stays. With P the weights and O the output: dV = Pᵀ g, dS = P (g Vᵀ - Σ g O + h),
+    where h is the gradient of the logarithm: second derivatives come by way of that."""
     given = [t for t in (query, key, value, mask) if t is not None]
-    (q, k, v, m, out, g), _ = wide(query, key, value, mask, outputs[0], grads[0])
+    (q, k, v, m, out), _ = wide(query, key, value, mask, outputs[0])
+    g = zeros_like(out) if grads[0] is None else grads[0].to(out.dtype)
     k, v = _heads(k, q, grouped), _heads(v, q, grouped)
     weights = (_scores(q, k, m, causal, scale) - _finite(outputs[1])).exp()
     factor = None if source is None else _factor(source, weights, p)
@@ -74,7 +76,8 @@ def _gradients(outputs: list[Tensor], grads: list[Any], query: Tensor, key: Tens
     of_weights = g @ v.transpose(-2, -1)
     if factor is not None:
         of_weights = of_weights * factor
-    of_scores = weights * (of_weights - (g * out).sum(-1, keepdim=True))
+    level = (g * out).sum(-1, keepdim=True)
+    of_scores = weights * (of_weights - (level if grads[1] is None else level - grads[1]))
     found: list[Tensor | None] = [
         _like((of_scores @ k) * scale, query, False), _like((of_scores.transpose(-2, -1) @ q) * scale, key, grouped),
         _like(dropped.transpose(-2, -1) @ g, value, grouped)]

@@ -11,7 +11,8 @@ from typing import Any
 from minigrad.dtype import bool_
 from minigrad.nn.composites import attention as formulas
 from minigrad.nn.functional.padding import pad
-from minigrad.tensor import Tensor, c_name, cat, dropout_source, zeros, zeros_like
+from minigrad.tensor import Tensor, cat, dropout_source, zeros, zeros_like
+from minigrad.tensor.promotion import c_name
 
 
 def scaled_dot_product_attention(query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None,

@@ -9,6 +9,7 @@ from typing import Any
 
 from minigrad.nn import functional as F
 from minigrad.nn import init as fill
+from minigrad.nn.modules.attention import MultiheadAttention as MultiheadAttention
 from minigrad.nn.modules.module import Module
 from minigrad.nn.parameter import Parameter
 from minigrad.tensor import Tensor, empty

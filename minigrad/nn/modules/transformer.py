@@ -10,6 +10,8 @@ from typing import Any
 
 from minigrad.nn import functional as F
 from minigrad.nn import init
+from minigrad.nn.functional.attention import _canonical_mask as canonical_mask
+from minigrad.nn.functional.attention import _none_or_dtype as none_or_dtype
 from minigrad.nn.modules.activation import GELU, ReLU
 from minigrad.nn.modules.attention import MultiheadAttention
 from minigrad.nn.modules.container import ModuleList
@@ -118,9 +120,9 @@ class TransformerEncoder(Module):
 
     def forward(self, src: Tensor, mask: Tensor | None = None, src_key_padding_mask: Tensor | None = None,
                 is_causal: bool | None = None) -> Tensor:
-        padding = F._canonical_mask(src_key_padding_mask, "src_key_padding_mask", F._none_or_dtype(mask), "mask",
+        padding = canonical_mask(src_key_padding_mask, "src_key_padding_mask", none_or_dtype(mask), "mask",
                                     src.dtype)
-        mask = F._canonical_mask(mask, "mask", None, "", src.dtype, check_other=False)
+        mask = canonical_mask(mask, "mask", None, "", src.dtype, check_other=False)
         output = src
         for layer in self.layers:
             output = layer(output, src_mask=mask, is_causal=bool(is_causal), src_key_padding_mask=padding)
@@ -206,9 +208,9 @@ class TransformerEncoderLayer(_Layer):
 
     def forward(self, src: Tensor, src_mask: Tensor | None = None, src_key_padding_mask: Tensor | None = None,
                 is_causal: bool = False) -> Tensor:
-        padding = F._canonical_mask(src_key_padding_mask, "src_key_padding_mask", F._none_or_dtype(src_mask),
+        padding = canonical_mask(src_key_padding_mask, "src_key_padding_mask", none_or_dtype(src_mask),
                                     "src_mask", src.dtype)
-        mask = F._canonical_mask(src_mask, "src_mask", None, "", src.dtype, check_other=False)
+        mask = canonical_mask(src_mask, "src_mask", None, "", src.dtype, check_other=False)
         if self.norm_first:
             x = src + self._sa_block(self.norm1(src), mask, padding, is_causal)
             return x + self._ff_block(self.norm2(x))
