@@ -58,9 +58,9 @@ class Composite:
         return results[0]
 
     def gradient(self, by_hand: Callable[..., Any]) -> Callable[..., Any]:
-        """Let ``by_hand(outputs, grads, *arguments)`` give the gradients, in place of what follows from the body: one for
-        each Tensor among the arguments, or None. ``grads`` has None for an output from which nothing comes. What it does
-        not read is not kept. Written with Tensors, as the body is, it has derivatives of its own."""
+        """Let ``by_hand(outputs, grads, *arguments)`` give the gradients, in place of what follows from the body: one
+        for each Tensor among the arguments, or None. ``grads`` has None for an output from which nothing comes. What it
+        does not read is not kept. Written with Tensors, as the body is, it has derivatives of its own."""
         self.by_hand = by_hand
         self.recorded.body.gradient = self._gradient
         return by_hand

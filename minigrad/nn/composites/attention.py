@@ -20,7 +20,8 @@ def _heads(tensor: Tensor, of: Tensor, grouped: bool) -> Tensor:
         return tensor
     *batch, heads, length, width = tensor.shape
     group = of.shape[-3] // heads
-    return tensor.unsqueeze(-3).expand(*batch, heads, group, length, width).reshape(*batch, heads * group, length, width)
+    repeated = tensor.unsqueeze(-3).expand(*batch, heads, group, length, width)
+    return repeated.reshape(*batch, heads * group, length, width)
 
 
 def _scores(query: Tensor, key: Tensor, mask: Tensor | None, causal: bool, scale: float) -> Tensor:

@@ -20,7 +20,7 @@ def scaled_dot_product_attention(query: Tensor, key: Tensor, value: Tensor, attn
                                  enable_gqa: bool = False) -> Tensor:
     """softmax(query @ key.T * scale + mask) @ value: (..., L, E), (..., S, E), (..., S, V) to (..., L, V).
 
-    ``scale`` is 1/sqrt(E) unless given. ``attn_mask`` is added to the scores, or if it is bool True where a query may
+    ``scale`` is 1/sqrt(E) unless given. ``attn_mask`` is added to the scores, or if it is bool, True where a query may
     look; with ``is_causal`` query i looks at keys 0 to i. A query that may look nowhere gives 0. With ``enable_gqa``
     fewer heads of keys and values (dimension -3) serve groups of heads of queries. ``dropout_p``: the probability that a
     weight is dropped, whatever the mode. Of the weights nothing is kept for ``backward()`` but the logarithm of each
@@ -74,17 +74,14 @@ def _check_attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | N
 
 def _check_products(query: Tensor, key: Tensor, value: Tensor) -> None:
     """Raises PyTorch's errors where the two products can't be made."""
-    for (a_name, a), (b_name, b) in ((("query", query), ("key", key)), (("weights", query), ("value", value))):
-        axis = 0
-        for m, n in zip(a.shape[:-2][::-1], b.shape[:-2][::-1], strict=False):
+    rank = max(query.dim(), key.dim())
+    for other, inner, given in ((key, query.size(-1), key.size(-1)), (value, key.size(-2), value.size(-2))):
+        for axis, (m, n) in enumerate(zip(query.shape[:-2][::-1], other.shape[:-2][::-1], strict=False)):
             if m != n and 1 not in (m, n):
-                rank = max(a.dim(), b.dim())
                 raise RuntimeError(f"The size of tensor a ({m}) must match the size of tensor b ({n}) at non-singleton "
                                    f"dimension {rank - 3 - axis}")
-            axis += 1
-        inner, given = (a.size(-1), b.size(-1)) if b_name == "key" else (key.size(-2), b.size(-2))
         if inner != given:
-            batch = math.prod(a.shape[:-2])
+            batch = math.prod(query.shape[:-2])
             raise RuntimeError(f"Expected size for first two dimensions of batch2 tensor to be: [{batch}, {inner}] but "
                                f"got: [{batch}, {given}].")
 
