@@ -79,10 +79,10 @@ class _Packer(ForkingPickler):
     """Pickles an object, and puts the bytes of large data into ``memory``."""
 
     def __init__(self, file: io.BytesIO) -> None:
-        super().__init__(file, 5, True, self._keep_buffer)  # type: ignore[call-arg]
+        super().__init__(file, 5, True, self._keep_buffer)
         self.memory: list[SharedBuffer] = []
         self.arrays: list[int] = []
-        self.dispatch_table |= {Storage: self._storage, Tensor: self._tensor}  # type: ignore[has-type]
+        self.dispatch_table |= {Storage: self._storage, Tensor: self._tensor}
 
     def _has_room(self, nbytes: int) -> bool:
         return CAN_SHARE and nbytes > INLINE and len(self.memory) < MOST_FILES

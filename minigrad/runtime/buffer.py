@@ -73,22 +73,25 @@ class Buffer:
         Raises ``ValueError`` for memory that kernels can't use: negative strides, strides that are no multiple of
         the item size, unaligned or byte-swapped items.
         """
-        if any(stride < 0 for stride in array.strides):
-            raise ValueError(
-                "At least one stride in the given numpy array is negative, and tensors with negative strides are not "
-                "currently supported. (You can probably work around this by making a copy of your array with "
-                "array.copy().)")
-        item = array.dtype.itemsize
-        if not array.flags.aligned or not array.dtype.isnative or any(stride % item for stride in array.strides):
+        item, odd = array.itemsize, False
+        for stride in array.strides:
+            if stride < 0:
+                raise ValueError(
+                    "At least one stride in the given numpy array is negative, and tensors with negative strides are "
+                    "not currently supported. (You can probably work around this by making a copy of your array with "
+                    "array.copy().)")
+            odd = odd or stride % item != 0
+        flags = array.flags
+        if odd or not flags.aligned or not array.dtype.isnative:
             raise ValueError(
                 "given numpy array has byte order, alignment or strides that kernels can't use; pass array.copy()")
         buffer = Buffer.__new__(Buffer)
         buffer._free = None
         buffer.device = device
-        buffer.nbytes = item + sum((n - 1) * stride for n, stride in zip(array.shape, array.strides, strict=True)
-                                   ) if array.size else 0
+        buffer.nbytes = array.nbytes if flags.c_contiguous else item + sum(
+            [(n - 1) * stride for n, stride in zip(array.shape, array.strides, strict=True)])
         buffer.address = array.__array_interface__["data"][0]
-        buffer.writable = array.flags.writeable
+        buffer.writable = flags.writeable
         buffer._wrapped = array
         buffer.exports, buffer.views = [None], []
         return buffer
