@@ -203,6 +203,9 @@ class Channel:
         with suppress(OSError):
             self._socket.close()
 
+    def __del__(self) -> None:
+        self.close()
+
 
 def _unpacked(message: Any, memory: list[SharedBuffer]) -> Any:
     stream = io.BytesIO(message)

@@ -34,10 +34,7 @@ def _new_file(nbytes: int) -> int:
         with tempfile.TemporaryFile(buffering=0) as unnamed:
             file = os.dup(unnamed.fileno())
     try:
-        if hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(file, 0, nbytes)  # else a full system would show as a fatal signal at the first write
-        else:
-            os.ftruncate(file, nbytes)
+        os.ftruncate(file, nbytes)
     except OSError as error:
         os.close(file)
         raise MemoryError(f"can't get {nbytes} bytes of shared memory: {error.strerror}") from None

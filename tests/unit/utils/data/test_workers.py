@@ -1,6 +1,6 @@
 """Stage: tests of utils. In: loaders with worker processes, and what goes wrong there. Out: batches come in order and
 whole, errors are told, and nothing is left behind.
-Next: ``test_loader.py``."""
+Next: ``tests/unit/multiprocessing/test_sharing.py``."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -219,6 +220,11 @@ def open_files():
     return len(os.listdir("/proc/self/fd"))
 
 
+def shared_memory():
+    """How many pieces of it this process has."""
+    return Path("/proc/self/maps").read_text().count("minigrad (deleted)")
+
+
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="counts files by /proc")
 def test_no_process_file_or_memory_stays():
     dataset = TensorDataset(minigrad.ones(8, 20000))
@@ -241,11 +247,11 @@ def test_no_process_file_or_memory_stays():
     assert gone(pids)
     assert open_files() <= before
     assert [float(k.sum()) for k in kept] == [40000.0] * 3
-    maps = open("/proc/self/maps").read().count("minigrad (deleted)")
-    assert maps >= 3
+    mapped = shared_memory()
+    assert mapped >= 3
     del kept
     gc.collect()
-    assert open("/proc/self/maps").read().count("minigrad (deleted)") <= maps - 3
+    assert shared_memory() <= mapped - 3
     assert multiprocessing.active_children() == []
 
 
