@@ -35,11 +35,19 @@ class Samples(Dataset):
         return self.make(i)
 
 
+def is_alive(pid):
+    """Whether the process is there and not only its number, until its parent asks for that."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 def gone(pids, seconds=5.0):
     """Whether all these processes end within so many seconds."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        if not any(os.path.exists(f"/proc/{pid}") for pid in pids):
+        if not any(is_alive(pid) for pid in pids):
             return True
         time.sleep(0.01)
     return False
