@@ -96,10 +96,15 @@ def _sources(tensors: Sequence[Tensor], shape: tuple[int, ...], dtype: DType) ->
     addresses: list[int] = []
     pending = False
     for t in tensors:
-        if type(t) is not kind or t._shape() != shape or t.dtype is not dtype or (taped and t._source() is not None):
+        if type(t) is not kind:
             return None
-        value, view = t._storage.lazy, t._view
-        if value.device != "CPU":
+        storage, view = t._storage, t._view
+        value = storage.lazy
+        seen: Any = value if view is None else view
+        if seen.shape != shape or seen.dtype is not dtype or value.device != "CPU":
+            return None
+        if taped and (t._requires_grad or (view is not None and view.history != storage.history)
+                      ) and t._source() is not None:
             return None
         buffer, address = value.buffer, 0
         if buffer is None:
