@@ -573,6 +573,12 @@ def test_workers(options):
     assert ours == theirs
 
 
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_start_methods(method):
+    same(lambda lib, data: list(data.DataLoader(data.TensorDataset(lib.arange(20000).reshape(2, 10000)), batch_size=2,
+                                                num_workers=1, multiprocessing_context=method)))
+
+
 def test_worker_info_and_init():
     def program(lib, data):
         class Info(data.Dataset):

@@ -159,9 +159,11 @@ def leave(i, code):
 
 
 def test_spawn_runs_in_all_processes():
-    x = minigrad.zeros(2).share_memory_()
-    assert mp.spawn(fill, args=(x,), nprocs=2) is None
-    assert x.tolist() == [1.0, 2.0]
+    x = minigrad.zeros(3).share_memory_()
+    assert mp.spawn(fill, args=(x,)) is None
+    assert x.tolist() == [1.0, 0.0, 0.0]
+    assert mp.start_processes(fill, args=(x,), nprocs=3, start_method="fork") is None
+    assert x.tolist() == [1.0, 2.0, 3.0]
 
 
 def test_spawn_tells_errors():

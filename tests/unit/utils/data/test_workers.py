@@ -78,10 +78,9 @@ def test_a_worker_has_one_thread_and_knows_itself():
     assert get_worker_info() is None
 
 
-@pytest.mark.parametrize("method", ["spawn", "forkserver"])
-def test_other_start_methods(method):
+def test_a_spawned_worker():
     dataset = TensorDataset(minigrad.arange(20000).reshape(2, 10000))
-    loader = DataLoader(dataset, batch_size=2, num_workers=1, multiprocessing_context=method)
+    loader = DataLoader(dataset, batch_size=2, num_workers=1, multiprocessing_context="spawn")
     assert next(iter(loader))[0].sum().item() == 20000 * 19999 // 2
 
 
