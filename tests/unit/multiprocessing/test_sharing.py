@@ -121,6 +121,23 @@ def test_a_channel_hands_memory_over():
         there.send(1)
 
 
+def test_a_forked_process_does_not_keep_a_channel_open():
+    here, there = channels()
+    hold, release = channels()
+    process = fork.Process(target=release.receive)
+    process.start()
+    here.close()
+    assert there.ready(5.0)
+    with pytest.raises(EOFError):
+        there.receive()
+    hold.send("go")
+    process.join(20)
+    there.close()
+    hold.close()
+    release.close()
+    assert process.exitcode == 0
+
+
 def test_a_message_is_no_pickle_of_its_own():
     from minigrad.dtype import float32
     from minigrad.multiprocessing.channel import _mapped

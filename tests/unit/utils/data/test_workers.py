@@ -100,8 +100,8 @@ def test_what_can_be_sent():
 
 
 def test_more_tasks_than_a_channel_holds():
-    loader = DataLoader(Samples(600, lambda i: i), batch_size=1, num_workers=1, prefetch_factor=600)
-    assert [int(batch) for batch in loader] == list(range(600))
+    loader = DataLoader(Samples(1500, lambda i: i), num_workers=1, prefetch_factor=1500, collate_fn=lambda batch: batch)
+    assert [batch[0] for batch in loader] == list(range(1500))
 
 
 def test_large_indices_and_results():
