@@ -2,6 +2,7 @@
 raises, or warns of) has to be the same."""
 
 import collections
+import multiprocessing
 import random
 import re
 import warnings
@@ -14,6 +15,16 @@ torch = pytest.importorskip("torch")
 
 import minigrad  # noqa: E402
 import minigrad.utils.data  # noqa: E402
+
+
+@pytest.fixture(autouse=True, scope="module")
+def forked():
+    """Workers are forked on every Python: the data sets of these tests can't be pickled."""
+    before = multiprocessing.get_start_method(allow_none=True)
+    multiprocessing.set_start_method("fork", force=True)
+    yield
+    multiprocessing.set_start_method(before, force=True)
+
 
 Point = collections.namedtuple("Point", ["x", "y"])
 

@@ -275,7 +275,7 @@ class Slow(Dataset):
         return minigrad.ones(10000)
 
 if __name__ == "__main__":
-    iterator = iter(DataLoader(Slow(), batch_size=2, num_workers=2))
+    iterator = iter(DataLoader(Slow(), batch_size=2, num_workers=2, multiprocessing_context="fork"))
     next(iterator)
     print(*[worker.process.pid for worker in iterator._workers], flush=True)
     {rest}
