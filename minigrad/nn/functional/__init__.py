@@ -40,8 +40,6 @@ from minigrad.nn.functional.activation import (
     threshold,
     threshold_,
 )
-from minigrad.nn.functional.attention import _canonical_mask as _canonical_mask
-from minigrad.nn.functional.attention import _none_or_dtype as _none_or_dtype
 from minigrad.nn.functional.attention import multi_head_attention_forward, scaled_dot_product_attention
 from minigrad.nn.functional.classes import cross_entropy, linear_cross_entropy, nll_loss
 from minigrad.nn.functional.convolution import (
