@@ -79,11 +79,6 @@ def counted_step(step: Step) -> Step:
     return hooked  # type: ignore[return-value]
 
 
-def to_scalar(value: Any) -> Any:
-    """A hyperparameter as a Python number, if it is a Tensor of one element."""
-    return value.item() if isinstance(value, Tensor) else value
-
-
 class Optimizer:
     """Base class of optimizers: parameter groups, their hyperparameters, and the state of each parameter.
 
