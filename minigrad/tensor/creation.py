@@ -218,7 +218,7 @@ def scalars(compute: Callable[[], Sequence[Any]], dtype: DType, device: Any = No
 
 
 def known(value: Any) -> Any:
-    """The Python number that a 0-d Tensor holds, also while ``minigrad.jit`` records. One that ``scalar`` or ``hold``
+    """The Python number that a Tensor of one element holds, also while ``minigrad.jit`` records. One that ``scalar`` or ``hold``
     gave it is known without a run.
 
     >>> known(scalar(2.0)), known(3)
@@ -234,7 +234,7 @@ def known(value: Any) -> Any:
 
 
 def hold(tensors: Sequence[Tensor], value: float) -> None:
-    """Give 0-d Tensors one new value, rounded to their dtype, outside autograd. Nothing runs.
+    """Give Tensors of one element a new value, rounded to their dtype, outside autograd. Nothing runs.
 
     >>> steps = scalar(2.0)
     >>> hold([steps], 3.0)
@@ -248,7 +248,7 @@ def hold(tensors: Sequence[Tensor], value: float) -> None:
         node = nodes.get(key)
         if node is None:
             node = nodes[key] = LazyBuffer.scalar(t.dtype.numpy.type(value).item(), t.dtype, lazy.device)
-        t._replace(node)
+        t._replace(node if not t._shape() else node.reshape(t._shape()))
 
 
 def counted(count: Callable[[], None]) -> None:

@@ -12,9 +12,8 @@ from types import FunctionType
 from typing import Any
 from weakref import ref
 
-from minigrad.autograd import no_grad
 from minigrad.optim.optimizer import Optimizer
-from minigrad.tensor import Tensor, known
+from minigrad.tensor import Tensor, hold, known, scalar
 
 Rate = Any
 """A learning rate: a number, or a Tensor of one element where the group has one."""
@@ -41,7 +40,9 @@ _NOT_IN_STEP = "To get the last learning rate computed by the scheduler, please 
 
 def copied(value: Any) -> Any:
     """A value that shares nothing with a Tensor."""
-    return value.clone() if isinstance(value, Tensor) else value
+    if not isinstance(value, Tensor):
+        return value
+    return value.detach().clone() if value.ndim else scalar(known(value), value.dtype, value.device)
 
 
 def values_of(optimizer: Optimizer, key: str) -> list[Any]:
@@ -52,8 +53,7 @@ def values_of(optimizer: Optimizer, key: str) -> list[Any]:
 def put(group: dict[str, Any], key: str, value: Any) -> None:
     """Give a group another value; a Tensor that is there takes it in."""
     if isinstance(group[key], Tensor):
-        with no_grad():
-            group[key].fill_(known(value))
+        hold([group[key]], known(value))
     else:
         group[key] = value
 
