@@ -42,6 +42,10 @@ FIRST_STEPS = 16
 """Steps in the ordinary way, before the update becomes a program."""
 
 
+MOST_CONSTANTS = 1024
+"""Run-time arguments that are kept from step to step."""
+
+
 class Batch:
     """Parameters of a group whose step is one call of the formula: they share device, dtype, the names of their state
     tensors (None for one that is left out), and the numbers in their state. ``first``: their state was just made."""
@@ -124,7 +128,7 @@ class CompositeOptimizer(Optimizer):
 
     def _prepare(self) -> None:
         super()._prepare()
-        self._constants: dict[tuple[float, DType, str], Tensor] = {}
+        self._constants: dict[tuple[int, int, DType, str], tuple[float, Tensor]] = {}
         self._new_state: list[Tensor] = []
         self._program: Update | None = None
         self._steps = 0
@@ -225,9 +229,10 @@ class CompositeOptimizer(Optimizer):
         self._settle_state()
         counts: list[Callable[[], None]] = []
         for batch in batches.values():
+            place = len(targets)
             targets += batch.params
             targets += chain.from_iterable(batch.tensors)
-            arguments = self._arguments(
+            arguments = self._arguments(place,
                 partial(self._numbers_of, group, batch.first, batch.numbers, batch.states),
                 batch.dtype is float64, batch.device)
             values += type(self)._update(batch.params, batch.grads, *[tensors or None for tensors in batch.tensors],
@@ -281,9 +286,11 @@ class CompositeOptimizer(Optimizer):
                     if name not in self._scalars and isinstance(value, Tensor) and value.device is not device:
                         entries[name] = value.to(device=device).realize()
 
-    def _arguments(self, numbers: Callable[[], Sequence[Any]], wide: bool, device: str) -> list[Any]:
-        """The run-time arguments of an update: what ``numbers`` computes of the hyperparameters, None for what is left
-        out. Those that seldom change are made once for each value. ``wide`` makes them float64."""
+    def _arguments(self, place: int, numbers: Callable[[], Sequence[Any]], wide: bool, device: str) -> list[Any]:
+        """The run-time arguments of the batch at a place of the update: what ``numbers`` computes of the
+        hyperparameters, None for what is left out. Those that seldom change are made again when they do, each for
+        itself: of two equal numbers that were one leaf of the graph, one could not change without a new plan.
+        ``wide`` makes them float64."""
         dtype = float64 if wide else float32
         if capturing() is not None:
             return scalars(numbers, dtype, device)
@@ -296,13 +303,14 @@ class CompositeOptimizer(Optimizer):
             if position < self._changing:
                 made.append(scalar(value, dtype, device))
                 continue
-            key = (value, dtype, device)
-            found = self._constants.get(key)
-            if found is None:
-                if len(self._constants) >= 64:
+            key = (place, position, dtype, device)
+            old, number = self._constants.get(key, (None, None))
+            if old != value:
+                if len(self._constants) >= MOST_CONSTANTS:
                     self._constants.clear()
-                found = self._constants[key] = scalar(value, dtype, device)
-            made.append(found)
+                number = scalar(value, dtype, device)
+                self._constants[key] = value, number
+            made.append(number)
         return made
 
 
