@@ -16,6 +16,7 @@ from minigrad.dtype import DType, accumulator, float32, float64
 from minigrad.optim.optimizer import Optimizer, _global_optimizer_post_hooks, _global_optimizer_pre_hooks
 from minigrad.tensor import (
     Tensor,
+    agreed,
     capturing,
     composite,
     counted,
@@ -136,9 +137,13 @@ class CompositeOptimizer(Optimizer):
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         for entries in self.state.values():
-            for name in self._scalars:
-                if name in entries and not isinstance(entries[name], Tensor):
-                    entries[name] = scalar(float(entries[name]), number_dtype(), "CPU")
+            self._make_tensors(entries)
+
+    def _make_tensors(self, entries: dict[str, Any]) -> None:
+        """The numbers of a parameter's state are tensors, also where somebody put Python's numbers there."""
+        for name in self._scalars:
+            if name in entries and not isinstance(entries[name], Tensor):
+                entries[name] = scalar(float(entries[name]), number_dtype(), "CPU")
 
     # ---- what a class says
 
@@ -246,8 +251,8 @@ class CompositeOptimizer(Optimizer):
         """Whether the state of a parameter lacks something, which is made. ``_settle_state`` gives all new tensors
         memory at once, so that the first step has the same plan as every later one."""
         if not state and self._scalars:
-            for name, value in zip(self._scalars, self._first_numbers(group), strict=True):
-                state[name] = scalar(rounded(value), number_dtype(), "CPU")
+            state.update(zip(self._scalars, map(rounded, self._first_numbers(group)), strict=True))
+        self._make_tensors(state)
         missing = [name for name in slots if name is not None and name not in state]
         for name in missing:
             state[name] = self._initial(name, param, group)
@@ -265,10 +270,9 @@ class CompositeOptimizer(Optimizer):
         """The run-time arguments for the next step of a batch, computed in float64. None at all if its states have
         come to differ: then a program that took them together does not hold."""
         if cls._scalars:
-            found = {tuple([known(state[name]) for name in cls._scalars]) for state in states}
-            if len(found) > 1:
+            numbers = tuple([agreed([state[name] for state in states]) for name in cls._scalars])
+            if None in numbers:
                 return ()
-            numbers = found.pop()
         return cls._numbers(group, first, *numbers)
 
     @classmethod

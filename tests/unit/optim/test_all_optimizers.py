@@ -126,6 +126,22 @@ def test_the_number_of_steps_is_a_tensor_that_a_dictionary_shares():
     assert seen == 1.0
 
 
+def test_the_number_of_steps_may_be_set():
+    seen = []
+    for number in (3, 3.0, minigrad.tensor(3.0)):
+        params = parameters("Adam")
+        optimizer = optim.Adam(params, lr=0.1)
+        for i in range(20):
+            step(optimizer, i)
+        for p in params:
+            optimizer.state[p]["step"] = number if isinstance(number, (int, float)) else number.clone()
+        for i in range(2):
+            step(optimizer, i)
+        seen.append((numbers(params), optimizer.state[params[0]]["step"].item()))
+    assert seen[0] == seen[1] == seen[2]
+    assert seen[0][1] == 5.0
+
+
 @pytest.mark.parametrize("copied", [lambda o, p: copy.deepcopy(o, {id(x): x for x in p}),
                                     lambda o, p: pickle.loads(pickle.dumps(o))])
 def test_copies(copied):
