@@ -94,7 +94,8 @@ def test_25_and_25_steps_are_50_to_the_bit(name):
     """Also across the step from which on a program makes the others."""
     assert FIRST_STEPS < 25
     options = next(options for kind, options, _ in AFTER if kind == name)
-    straight, resumed = parameters(name, minigrad.float32), parameters(name, minigrad.float32)
+    dtype = minigrad.float64 if name in ("NAdam", "ASGD") else minigrad.float32  # numbers of the state are float32
+    straight, resumed = parameters(name, dtype), parameters(name, dtype)
     optimizer = getattr(optim, name)(straight, **options)
     for i in range(50):
         step(optimizer, i)
@@ -171,7 +172,11 @@ def test_hooks_come_in_order_and_go():
             super().step(closure)
             return super().step()
 
-    optimizer = Twice(parameters("SGD"), lr=0.5)
+    class Again(Twice):
+        def step(self, closure=None):
+            return super().step(closure)
+
+    optimizer = Again(parameters("SGD"), lr=0.5)
     handles = [register_optimizer_step_pre_hook(lambda *args: seen.append("all before")),
                register_optimizer_step_post_hook(lambda *args: seen.append("all after")),
                optimizer.register_step_pre_hook(lambda *args: seen.append("before")),
