@@ -34,7 +34,7 @@ ROOMS: tuple[tuple[str, ...], ...] = (
     ("autograd",),
     ("tensor",),
     ("jit",),
-    ("nn", "optim", "multiprocessing", "utils", "cuda", "backends"),
+    ("nn", "optim", "multiprocessing", "serialization", "utils", "cuda", "backends"),
     ("__init__", "__main__", "conformance"),
     ("torch",),
 )
@@ -55,6 +55,8 @@ LAZY: dict[str, tuple[str, ...]] = {
     "minigrad.lower.lower": ("minigrad.lower.gpu",),
     "minigrad.optim.composite": ("minigrad.jit.update",),
     "minigrad.runtime.cpu": ("minigrad.render",),
+    "minigrad.serialization.load": ("minigrad.serialization.safe",),
+    "minigrad.tensor.attributes": ("minigrad.tensor.storages",),
 }
 
 MAX_LINES = 600
