@@ -211,9 +211,11 @@ class ArchiveReader:
         return None if entry.compress_type else start
 
     def _start(self, name: str, entry: zipfile.ZipInfo) -> int:
+        bad = RuntimeError(f"PytorchStreamReader failed reading file {name}: invalid header. {_CORRUPT}")
+        if not 0 <= entry.header_offset < self.size:
+            raise bad
         self._file.seek(entry.header_offset)
         header = self._file.read(_LOCAL.size)
-        bad = RuntimeError(f"PytorchStreamReader failed reading file {name}: invalid header. {_CORRUPT}")
         if len(header) != _LOCAL.size:
             raise bad
         magic, _, flags, _, _, _, _, _, _, length, extra = _LOCAL.unpack(header)

@@ -106,17 +106,20 @@ class _Legacy:
 
     def find(self, identity: Any) -> Any:
         """What a persistent id stands for: a storage, a part of one, or a class with its source."""
-        if not isinstance(identity, tuple):
+        if not isinstance(identity, tuple) or not identity:
             raise pickle.UnpicklingError(f"saved_id must be a tuple, got {type(identity).__name__}")
         kind, *data = identity
-        if text_of(kind) == "module":
+        if text_of(kind) == "module" and data:
             return data[0]
         if text_of(kind) != "storage" or len(data) != 5:
             raise RuntimeError(f"Unknown saved id type: {kind}")
         storage_type, key, location, count, part = data
-        dtype = dtype_of(storage_type)
+        dtype, location = dtype_of(storage_type), text_of(location)
+        if type(key) not in (str, bytes) or type(location) is not str or not (
+                part is None or (type(part) is tuple and [type(p) for p in part[1:]] == [int, int])):
+            raise pickle.UnpicklingError(f"no storage: {data!r}")
         if key not in self._roots:
-            self._roots[key] = self._made(dtype, count, text_of(location))
+            self._roots[key] = self._made(dtype, count, location)
         root = self._roots[key]
         if part is None:
             return root

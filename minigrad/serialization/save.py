@@ -6,6 +6,7 @@ from __future__ import annotations
 import io
 import os
 import pickle
+import re
 import sys
 from collections.abc import Callable
 from types import FunctionType
@@ -70,7 +71,12 @@ def _pickler(module: Any, file: IO[bytes], protocol: int, storages: _Storages, l
         called = str(name or getattr(obj, "__qualname__", None) or getattr(obj, "__name__", ""))
         found = torch_name(obj, getattr(obj, "__module__", None) or "", called)
         if found is None:
-            plain_global(self, obj, name)  # type: ignore[misc]
+            try:
+                plain_global(self, obj, name)  # type: ignore[misc]
+            except pickle.PicklingError as error:  # in the words of the pickler that is written in C
+                where = re.search(r"it's not found as (.+)\.", str(error).replace("." + called, "."))
+                raise error if where is None else pickle.PicklingError(
+                    f"Can't pickle {obj!r}: attribute lookup {called} on {where[1]} failed") from None
             return
         if protocol >= 4:
             self.save(found[0])
