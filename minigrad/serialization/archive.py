@@ -38,6 +38,16 @@ def _wide(nbytes: int, position: int) -> bytes:
     return Struct(f"<2H{len(sizes)}Q").pack(1, 8 * len(sizes), *sizes) if sizes else b""
 
 
+def put(file: IO[bytes], data: Any) -> None:
+    """Write all of ``data``, which has the buffer protocol, also to a file object that takes a part at a time."""
+    view = memoryview(data).cast("B")
+    while view.nbytes:
+        written = file.write(view)
+        if written is None or written >= view.nbytes:
+            break
+        view = view[written:]
+
+
 class ArchiveWriter:
     """Writes records to a file object, one after another. ``close`` writes the last ones and the directory.
 
@@ -56,12 +66,7 @@ class ArchiveWriter:
         self._names = self._sums = 0
 
     def _put(self, data: Any) -> None:
-        view = memoryview(data).cast("B")
-        while view.nbytes:
-            written = self._file.write(view)
-            if written is None or written >= view.nbytes:
-                break
-            view = view[written:]
+        put(self._file, data)
 
     def write(self, name: str, data: Any) -> None:
         """Add a record with the bytes of ``data``, which has the buffer protocol."""
@@ -221,7 +226,7 @@ class ArchiveReader:
         magic, _, flags, _, _, _, _, _, _, length, extra = _LOCAL.unpack(header)
         own = self._file.read(length)
         start = entry.header_offset + _LOCAL.size + length + extra
-        if magic != b"PK\3\4" or flags & 1 or own != entry.orig_filename.encode(
+        if magic != b"PK\3\4" or (flags | entry.flag_bits) & 1 or own != entry.orig_filename.encode(
                 "utf-8" if entry.flag_bits & _UTF8 else "cp437") or start + entry.compress_size > self.size:
             raise bad
         if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) or (

@@ -14,7 +14,7 @@ from typing import IO, Any
 
 from minigrad.dtype import DType, uint8
 from minigrad.nn.parameter import Parameter
-from minigrad.serialization.archive import ALIGNMENT, ArchiveWriter
+from minigrad.serialization.archive import ALIGNMENT, ArchiveWriter, put
 from minigrad.serialization.locations import location_tag
 from minigrad.serialization.names import torch_name
 from minigrad.serialization.options import of_thread, settings
@@ -185,8 +185,8 @@ def _write_legacy(obj: Any, file: IO[bytes], module: Any, protocol: int) -> None
     storages.compute()
     keys = sorted(storages.held)
     module.dump(keys, pickled, protocol=protocol)
-    file.write(pickled.getbuffer())
+    put(file, pickled.getbuffer())
     for key in keys:
         storage, dtype = storages.held[key]
-        file.write((storage.nbytes() // dtype.size).to_bytes(8, "little"))
-        file.write(memoryview(storage.memory()))  # type: ignore[arg-type]
+        put(file, (storage.nbytes() // dtype.size).to_bytes(8, "little"))
+        put(file, storage.memory())
