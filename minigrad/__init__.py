@@ -91,7 +91,7 @@ class _CallableModule(ModuleType):
 
 config.__class__ = _tensor.__class__ = _CallableModule
 
-_SUBPACKAGES = ("backends", "cuda", "jit", "multiprocessing", "nn", "optim", "serialization", "utils")
+_SUBPACKAGES = ("backends", "cuda", "jit", "multiprocessing", "nn", "optim", "serialization", "storage", "utils")
 _LATER = {
     **dict.fromkeys(("load", "save"), "minigrad.serialization"),
     **dict.fromkeys(("UntypedStorage", "TypedStorage", "DoubleStorage", "FloatStorage", "HalfStorage",
@@ -107,7 +107,7 @@ __all__ = [
     "inspect", "int", "int8", "int16", "int32", "int64", "is_grad_enabled", "is_inference_mode_enabled", "long",
     "nan", "no_grad", "pi", "promote_types", "realize", "register_device", "return_types", "set_default_device",
     "set_default_dtype", "set_grad_enabled", "set_printoptions", "short", "uint8", "uint16", "uint32", "uint64",
-    *FUNCTIONS,
+    *FUNCTIONS, *_LATER,
 ]
 
 

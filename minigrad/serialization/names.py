@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import Any
 
 from minigrad.dtype import BY_NAME, DType
-from minigrad.tensor import FUNCTIONS
+from minigrad.tensor import FUNCTIONS, Size, Tensor, device
 from minigrad.tensor.storages import LEGACY
 
 Name = tuple[str, str]
@@ -22,9 +22,6 @@ _REBUILD = ("_rebuild_parameter", "_rebuild_parameter_with_state", "_rebuild_ten
 
 # Ours → PyTorch's, where it is not "the same below ``torch``".
 _SPECIAL: dict[Name, Name] = {
-    ("minigrad.tensor.tensor_class", "Tensor"): ("torch", "Tensor"),
-    ("minigrad.tensor.size", "Size"): ("torch", "Size"),
-    ("minigrad.tensor.size", "device"): ("torch", "device"),
     ("minigrad.tensor.generator", "Generator"): ("torch._C", "Generator"),
     ("minigrad.tensor.storages", "UntypedStorage"): ("torch.storage", "UntypedStorage"),
     ("minigrad.tensor.storages", "TypedStorage"): ("torch.storage", "TypedStorage"),
@@ -37,6 +34,9 @@ _SPECIAL: dict[Name, Name] = {
 _BACK = {theirs: ours for ours, theirs in _SPECIAL.items()} | {
     ("torch.tensor", "_rebuild_from_type_v2"): ("minigrad.serialization.rebuild", "_rebuild_from_type_v2"),
     ("torch._tensor", "Tensor"): ("minigrad.tensor.tensor_class", "Tensor"),
+    ("torch", "Tensor"): ("minigrad.tensor.tensor_class", "Tensor"),
+    ("torch", "Size"): ("minigrad.tensor.size", "Size"),
+    ("torch", "device"): ("minigrad.tensor.size", "device"),
     ("torch", "Generator"): ("minigrad.tensor.generator", "Generator"),
 }
 # Folders of ours that PyTorch has as one module, or elsewhere.
@@ -52,6 +52,8 @@ def torch_name(obj: Any, module: str, name: str) -> Name | None:
     """
     if isinstance(obj, DType):
         return "torch", obj.name
+    if obj is Tensor or obj is Size or obj is device:  # whatever module they are shown to be of
+        return "torch", obj.__name__
     if not (module == "minigrad" or module.startswith("minigrad.")):
         return None
     found = _SPECIAL.get((module, name))

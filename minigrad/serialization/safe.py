@@ -1,6 +1,6 @@
 """Stage: serialization. In: tensors by name, or a file of the safetensors format. Out: the other. The package
 ``safetensors`` writes files and checks what it reads; nothing in such a file can run code.
-Next: ``minigrad/utils/``."""
+Next: ``minigrad/storage.py``."""
 
 from __future__ import annotations
 

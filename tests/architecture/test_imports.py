@@ -34,7 +34,7 @@ ROOMS: tuple[tuple[str, ...], ...] = (
     ("autograd",),
     ("tensor",),
     ("jit",),
-    ("nn", "optim", "multiprocessing", "serialization", "utils", "cuda", "backends"),
+    ("nn", "optim", "multiprocessing", "serialization", "storage", "utils", "cuda", "backends"),
     ("__init__", "__main__", "conformance"),
     ("torch",),
 )
