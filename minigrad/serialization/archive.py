@@ -59,8 +59,11 @@ class ArchiveWriter:
     b'N.'
     """
 
-    def __init__(self, file: IO[bytes], folder: str, checksums: bool = True) -> None:
-        self._file, self._folder, self._checksums = file, folder, checksums
+    def __init__(self, file: IO[bytes], folder: str, checksums: bool = True,
+                 alignment: int = ALIGNMENT) -> None:
+        if not isinstance(alignment, int) or not 1 <= alignment < 1 << 15:
+            raise ValueError(f"storages can be aligned to 1 to 32767 bytes, got {alignment!r}")
+        self._file, self._folder, self._checksums, self.alignment = file, folder, checksums, alignment
         self._at = 0
         self._entries: list[tuple[bytes, int, int, int]] = []  # name, size, CRC-32, position
         self._names = self._sums = 0
@@ -92,7 +95,7 @@ class ArchiveWriter:
         encoded = f"{self._folder}/{name}".encode()
         wide = _wide(nbytes, self._at)
         start = self._at + _LOCAL.size + len(encoded) + len(wide) + 4
-        padding = -start % ALIGNMENT
+        padding = -start % self.alignment
         flags = _UTF8 | (_HAS_DESCRIPTOR if nbytes else 0)
         self._put(_LOCAL.pack(b"PK\3\4", 0, flags, 0, 0, 0, 0, 0, 0, len(encoded), len(wide) + 4 + padding) + encoded
                   + wide + b"FB" + padding.to_bytes(2, "little") + b"Z" * padding)

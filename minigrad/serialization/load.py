@@ -18,7 +18,7 @@ from minigrad.serialization.archive import ArchiveReader
 from minigrad.serialization.legacy import Unpickle, dtype_of, empty_storage, load_legacy, put_bytes, text_of, typed
 from minigrad.serialization.locations import restorer
 from minigrad.serialization.names import is_torch, ours
-from minigrad.serialization.options import LoadEndianness, of_thread, settings
+from minigrad.serialization.options import LoadEndianness, config, of_thread
 from minigrad.serialization.pages import Pages
 from minigrad.serialization.safe_globals import StorageType, added_by_name, always_allowed
 from minigrad.tensor import device
@@ -58,6 +58,7 @@ def load(f: Any, map_location: Any = None, pickle_module: Any = None, *, weights
     >>> part
     tensor([7., 2.])
     """
+    mmap = config.load.mmap if mmap is None else mmap
     weights_only, pickle_module = _how(weights_only, pickle_module, pickle_load_args)
     pickle_load_args.setdefault("encoding", "utf-8")
     if isinstance(f, str | os.PathLike):
@@ -234,7 +235,7 @@ class _Records:
             if order not in (b"little", b"big"):
                 raise ValueError("Unknown endianness type: " + order[:40].decode("ascii", "replace"))
             return order.decode()
-        given = settings.endianness
+        given = config.load.endianness
         return {None: "little", LoadEndianness.LITTLE: "little", LoadEndianness.BIG: "big",
                 LoadEndianness.NATIVE: sys.byteorder}[given]
 

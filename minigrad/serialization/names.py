@@ -22,6 +22,7 @@ _REBUILD = ("_rebuild_parameter", "_rebuild_parameter_with_state", "_rebuild_ten
 
 # Ours → PyTorch's, where it is not "the same below ``torch``".
 _SPECIAL: dict[Name, Name] = {
+    ("minigrad.nn.modules.attention", "MultiheadAttention"): ("torch.nn.modules.activation", "MultiheadAttention"),
     ("minigrad.tensor.generator", "Generator"): ("torch._C", "Generator"),
     ("minigrad.tensor.storages", "UntypedStorage"): ("torch.storage", "UntypedStorage"),
     ("minigrad.tensor.storages", "TypedStorage"): ("torch.storage", "TypedStorage"),

@@ -11,7 +11,7 @@ import numpy as np
 from minigrad.dtype import uint8
 from minigrad.engine import wrap_numpy
 from minigrad.runtime.buffer import Buffer
-from minigrad.serialization.options import MAP_SHARED, settings
+from minigrad.serialization.options import MAP_SHARED, config
 from minigrad.tensor.storage import Storage
 from minigrad.tensor.storages import UntypedStorage
 
@@ -20,7 +20,7 @@ class Pages:
     """A file as memory. Changes stay in memory, or go into the file with ``set_default_mmap_options(MAP_SHARED)``."""
 
     def __init__(self, path: Any) -> None:
-        self.shared = settings.mmap_flags == MAP_SHARED
+        self.shared = config.load.mmap_flags == MAP_SHARED
         with open(path, "r+b" if self.shared else "rb") as file:
             access = mmap.ACCESS_WRITE if self.shared else mmap.ACCESS_COPY
             self._bytes = np.frombuffer(mmap.mmap(file.fileno(), 0, access=access), np.uint8)

@@ -14,10 +14,10 @@ from typing import IO, Any
 
 from minigrad.dtype import DType, uint8
 from minigrad.nn.parameter import Parameter
-from minigrad.serialization.archive import ALIGNMENT, ArchiveWriter, put
+from minigrad.serialization.archive import ArchiveWriter, put
 from minigrad.serialization.locations import location_tag
 from minigrad.serialization.names import torch_name
-from minigrad.serialization.options import of_thread, settings
+from minigrad.serialization.options import config, of_thread
 from minigrad.serialization.rebuild import reduced
 from minigrad.serialization.replace import replacing
 from minigrad.tensor import Tensor
@@ -134,7 +134,8 @@ def save(obj: Any, f: Any, pickle_module: Any = pickle, pickle_protocol: int = D
         raise RuntimeError("Cannot use skip_data=True with _use_new_zipfile_serialization=False")
     if _use_new_zipfile_serialization:
         def write(file: IO[bytes]) -> None:
-            archive = ArchiveWriter(file, _folder_name(f) if is_path else "archive", settings.crc32)
+            archive = ArchiveWriter(file, _folder_name(f) if is_path else "archive", config.save.compute_crc32,
+                                    config.save.storage_alignment)
             _write_archive(obj, archive, pickle_module, pickle_protocol, not _disable_byteorder_record)
     else:
         def write(file: IO[bytes]) -> None:
@@ -163,7 +164,7 @@ def _write_archive(obj: Any, archive: ArchiveWriter, module: Any, protocol: int,
     storages.compute()
     archive.write("data.pkl", pickled.getbuffer())
     archive.write(".format_version", b"1")
-    archive.write(".storage_alignment", str(ALIGNMENT).encode())
+    archive.write(".storage_alignment", str(archive.alignment).encode())
     if byte_order:
         archive.write("byteorder", sys.byteorder.encode())
     for key, (storage, _) in storages.held.items():

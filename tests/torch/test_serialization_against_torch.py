@@ -117,6 +117,17 @@ def test_the_files_are_the_same_bytes(tmp_path: Path) -> None:
     assert len(archive.read("model/.data/serialization_id")) == 40
 
 
+def test_other_alignments() -> None:
+    from torch.utils.serialization import config
+
+    with config.patch("save.storage_alignment", 4096):
+        theirs = saved(torch, torch.ones(3))
+    with minigrad.utils.serialization.config.patch("save.storage_alignment", 4096):
+        ours = saved(minigrad, minigrad.ones(3))
+    assert len(theirs.getvalue()) == len(ours.getvalue())
+    assert torch.load(ours).tolist() == minigrad.load(theirs).tolist() == [1, 1, 1]
+
+
 @pytest.mark.parametrize("name", ["a.pt", "a.tar.gz", "noending", "with space.bin", "ümlaut.pt", ".hidden", "a."])
 def test_the_archives_folder(name: str, tmp_path: Path) -> None:
     names = []

@@ -204,6 +204,18 @@ def test_options() -> None:
     finally:
         serialization.set_crc32_options(True)
     assert serialization.get_default_load_endianness() is None
+    config = minigrad.utils.serialization.config
+    with config.patch({"save.storage_alignment": 4096, "load.mmap": True}):
+        file = saved(minigrad.ones(3))
+        assert file.getvalue().index(minigrad.ones(3).numpy().tobytes()) % 4096 == 0
+        with pytest.raises(ValueError, match="f must be a file path"):
+            minigrad.load(file)
+    file.seek(0)
+    assert minigrad.load(file).tolist() == [1, 1, 1] and config.save.storage_alignment == 64
+    with pytest.raises(AttributeError, match="save.nothing does not exist"), config.patch("save.nothing", 1):
+        pass
+    with config.patch("save.storage_alignment", 0), pytest.raises(ValueError, match="aligned to 1 to 32767 bytes"):
+        saved(1)
 
 
 def test_places() -> None:
