@@ -1,6 +1,6 @@
 """Stage: serialization. In: a path. Out: a file to write that takes the path's place when it is whole. Whatever
 interrupts the writing, the old file stays as it was.
-Next: ``save.py``."""
+Next: ``pickler.py``."""
 
 from __future__ import annotations
 
