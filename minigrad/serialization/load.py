@@ -12,13 +12,15 @@ import warnings
 from collections.abc import Callable
 from typing import IO, Any
 
+from minigrad import config
 from minigrad.dtype import uint8
 from minigrad.serialization import restricted
 from minigrad.serialization.archive import ArchiveReader
 from minigrad.serialization.legacy import Unpickle, dtype_of, empty_storage, load_legacy, put_bytes, text_of, typed
 from minigrad.serialization.locations import restorer
 from minigrad.serialization.names import is_torch, ours
-from minigrad.serialization.options import LoadEndianness, config, of_thread
+from minigrad.serialization.options import LoadEndianness, of_thread
+from minigrad.serialization.options import config as defaults
 from minigrad.serialization.pages import Pages
 from minigrad.serialization.safe_globals import StorageType, added_by_name, always_allowed
 from minigrad.tensor import device
@@ -58,7 +60,7 @@ def load(f: Any, map_location: Any = None, pickle_module: Any = None, *, weights
     >>> part
     tensor([7., 2.])
     """
-    mmap = config.load.mmap if mmap is None else mmap
+    mmap = defaults.load.mmap if mmap is None else mmap
     weights_only, pickle_module = _how(weights_only, pickle_module, pickle_load_args)
     pickle_load_args.setdefault("encoding", "utf-8")
     if isinstance(f, str | os.PathLike):
@@ -72,7 +74,7 @@ def load(f: Any, map_location: Any = None, pickle_module: Any = None, *, weights
 
 
 def _is_set(variable: str) -> bool:
-    return os.environ.get(variable, "0").lower() in ("1", "y", "yes", "true")
+    return config.get(variable).lower() in ("1", "y", "yes", "true")
 
 
 def _how(weights_only: bool | None, pickle_module: Any, arguments: dict[str, Any]) -> tuple[bool, Any]:
@@ -235,7 +237,7 @@ class _Records:
             if order not in (b"little", b"big"):
                 raise ValueError("Unknown endianness type: " + order[:40].decode("ascii", "replace"))
             return order.decode()
-        given = config.load.endianness
+        given = defaults.load.endianness
         return {None: "little", LoadEndianness.LITTLE: "little", LoadEndianness.BIG: "big",
                 LoadEndianness.NATIVE: sys.byteorder}[given]
 

@@ -115,7 +115,7 @@ REFUSED = {
     "a persistent id of another kind": b"(" + words("module") + b"K\1tQ.",
     "a persistent id of text": words("0") + b"Q.", "no storage": b"(" + words("storage") + b"K\1tQ.",
     "a function that makes no tensor": named("torch._tensor", "_rebuild_from_type_v2")
-    + b"(" + named("collections", "Counter") + named("torch", "Tensor") + b")}tR.",
+    + b"(" + named("torch", "Tensor") + named("torch", "Tensor") + b"K\2\x85}tR.",
     "an unhashable key": b"}]K\1s.", "an odd number of items": b"}(K\1u.", "text that is none": b"X\1\0\0\0\xff.",
     "a stack global": b"\x8c\2os\x8c\6system\x93.", "an extension": b"\x82\1.", "an instance": b"(ios\nsystem\n.",
     "an object": b"(" + named("os", "system") + b"o.",
