@@ -348,6 +348,29 @@ def test_whole_modules() -> None:
         assert loaded[4].bias.grad.tolist() == [1, 1]
 
 
+@pytest.mark.parametrize(("name", "arguments", "shape"), [
+    ("Conv2d", (2, 3, 3), (1, 2, 5, 5)), ("ConvTranspose1d", (2, 3, 3), (1, 2, 5)), ("BatchNorm2d", (2,), (2, 2, 3, 3)),
+    ("GroupNorm", (2, 4), (2, 4, 3)), ("InstanceNorm2d", (2,), (2, 2, 3, 3)), ("RMSNorm", (4,), (2, 4)),
+    ("Dropout", (0.5,), (2, 4)), ("LSTM", (3, 4, 2), (5, 2, 3)), ("GRU", (3, 4), (5, 2, 3)),
+    ("LSTMCell", (3, 4), (2, 3)),
+    ("Softmax", (1,), (2, 3)), ("ZeroPad2d", (1,), (1, 1, 2, 2)), ("Unfold", (2,), (1, 2, 4, 4)),
+    ("MaxPool2d", (2,), (1, 1, 4, 4)), ("AdaptiveAvgPool2d", (1,), (1, 1, 4, 4)), ("PReLU", (), (3,)),
+    ("GELU", (), (3,)),
+    ("TransformerEncoderLayer", (4, 2, 8), (3, 1, 4)),
+])
+def test_whole_layers(name: str, arguments: Any, shape: Any) -> None:
+    if not hasattr(minigrad.nn, name):
+        pytest.skip(f"there is no nn.{name} yet")
+    x = np.random.default_rng(0).standard_normal(shape).astype("float32")
+    for writer, reader in ((torch, minigrad), (minigrad, torch)):
+        made = getattr(writer.nn, name)(*arguments).eval()
+        loaded = reader.load(saved(writer, made), weights_only=False)
+        assert repr(loaded) == repr(made) and list(loaded.state_dict()) == list(made.state_dict())
+        results = [layer(of.from_numpy(x)) for layer, of in ((made, writer), (loaded, reader))]
+        results = [r[0] if isinstance(r, tuple) else r for r in results]
+        assert np.allclose(*[r.detach().tolist() for r in results], atol=1e-5)
+
+
 def test_safe_globals_name_modules() -> None:
     classes = [minigrad.nn.Sequential, minigrad.nn.Linear, minigrad.nn.ReLU, minigrad.nn.LayerNorm, minigrad.nn.Flatten]
     file = saved(torch, model(torch))
