@@ -1,7 +1,7 @@
 """Stage: lower, strategy ``contraction``. In: a body that sums the products of two operands. Out: loops around a
 register tile: rows of one operand, broadcast, times vectors of the other. This file classes the axes and chooses the
 sizes; the loops are written in ``tile.py``. After BLIS (Van Zee and van de Geijn, 2015) and TBLIS (Matthews, 2018).
-Next: ``tile.py``."""
+Next: ``guards.py``."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from minigrad.kernel.ir import Apply, Load, Value
 from minigrad.lower.axes import Axis
 from minigrad.lower.body import Body, Traffic, traffic
 from minigrad.lower.cost import lanes_for
+from minigrad.lower.guards import divide_conditions, under_conditions
 from minigrad.lower.rows import Domain
 from minigrad.lower.values import Reduction
 from minigrad.ops import Op
@@ -49,13 +50,16 @@ class Operand:
 @dataclass(eq=False)
 class Product:
     """A sum of products: the factors, the axes ``k`` that are summed over, and ``outer``, those that both factors or
-    neither depends on. ``b`` is the factor along whose axes results are contiguous, if there is one."""
+    neither depends on. ``b`` is the factor along whose axes results are contiguous, if there is one. ``partial``: the
+    products count only under a condition, and one of the factors is 0 elsewhere but not the other: a product with
+    what is not finite is NaN there and has to be left out afterwards."""
 
     reduction: Reduction
     a: Operand
     b: Operand
     k: list[Axis]
     outer: list[Axis]
+    partial: bool = False
 
 
 @dataclass(eq=False)
@@ -75,6 +79,7 @@ class Tiling:
     outer: list[Axis]
     k: list[Axis]
     lanes: int
+    partial: bool = False
     rows: int = 1
     vectors: int = 1
     panel: int = 0
@@ -116,17 +121,22 @@ class Tiling:
                 f"K in blocks of {self.depth * self.inner}" + (f", {' and '.join(packed)} packed" if packed else ""))
 
 
-def find_product(body: Body, kept: Sequence[Axis], domains: Sequence[Domain]) -> Product | None:
-    """The sum of products that a body makes, each factor with axes of its own; None if it makes none."""
+def find_product(body: Body, kept: Sequence[Axis], domains: Sequence[Domain],
+                 guarded: bool = False) -> Product | None:
+    """The sum of products that a body makes, each factor with axes of its own; None if it makes none. ``guarded``:
+    also if the products count only under a condition."""
     if len(domains) != 1 or len(body.reductions) != 1:
         return None
     reduction = body.reductions[0]
-    value = reduction.value
+    value, conditions = under_conditions(reduction.value)
     if reduction.node.op != Op.SUM or not isinstance(value, Apply) or value.op != Op.MUL:
         return None
-    if body.unread({x.var for x in domains[0].axes}):
+    if body.unread({x.var for x in domains[0].axes}) or (conditions and not guarded):
         return None  # tiles look up only what they read
-    a, b = (Operand(v, traffic((v,))) for v in value.srcs)
+    factors, partial = divide_conditions(body, kept, value.srcs, conditions)
+    if not factors:
+        return None
+    a, b = (Operand(v, traffic((v,))) for v in factors)
     outer: list[Axis] = []
     for axis in kept:
         in_a, in_b = (_depends(o.indices(body), axis.var, body) for o in (a, b))
@@ -136,12 +146,12 @@ def find_product(body: Body, kept: Sequence[Axis], domains: Sequence[Domain]) ->
     stores = [body.index(o.index) for o in body.outputs]
     if contiguous(stores, a.own) or (not contiguous(stores, b.own) and contiguous(a.loads(body), a.own)):
         a, b = b, a
-    return Product(reduction, a, b, list(domains[0].axes), outer)
+    return Product(reduction, a, b, list(domains[0].axes), outer, partial and reduction.value.dtype.is_float)
 
 
 def find_tiling(body: Body, kept: list[Axis], domains: Sequence[Domain], target: Target) -> Tiling | None:
     """The sizes, or None if there is no contraction in the body, or none that a register tile is good for."""
-    product = find_product(body, kept, domains)
+    product = find_product(body, kept, domains, guarded=True)
     if product is None:
         return None
     reduction, a, b, k = product.reduction, product.a, product.b, product.k
@@ -159,7 +169,7 @@ def find_tiling(body: Body, kept: list[Axis], domains: Sequence[Domain], target:
         return None
     columns = [n]
     outer = [x for x in kept if x is not n and x is not m]
-    made = Tiling(body, target, reduction, a, b, m, columns, outer, list(k), lanes)
+    made = Tiling(body, target, reduction, a, b, m, columns, outer, list(k), lanes, product.partial)
     if b.packed and n.size < 4 * lanes:
         _widen(made, stores)
     while made.lanes // 2 >= made.extent:
