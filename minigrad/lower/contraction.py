@@ -24,6 +24,9 @@ AMORTISED = 48
 """Rows that a packed tile of the other operand is used for, at least: copying an element costs about as much as four
 products of it."""
 
+SHORT = 3
+"""Neighbouring results that are no reason to have them in a vector's lanes."""
+
 WIDE_ENOUGH = 1 << 19
 """Products that one iteration of the parallel loop is worth."""
 
@@ -144,7 +147,8 @@ def find_product(body: Body, kept: Sequence[Axis], domains: Sequence[Domain],
     if not a.own or not b.own:
         return None
     stores = [body.index(o.index) for o in body.outputs]
-    if contiguous(stores, a.own) or (not contiguous(stores, b.own) and contiguous(a.loads(body), a.own)):
+    long_a, long_b = ([x for x in o.own if x.size > SHORT] for o in (a, b))
+    if contiguous(stores, long_a) or (not contiguous(stores, long_b) and contiguous(a.loads(body), long_a)):
         a, b = b, a
     return Product(reduction, a, b, list(domains[0].axes), outer, partial and reduction.value.dtype.is_float)
 
