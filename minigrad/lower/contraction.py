@@ -20,12 +20,19 @@ from minigrad.ops import Op
 from minigrad.symbolic import Sym, coefficient, variables
 from minigrad.target import BLOCK_K, Target, k_block
 
+COPY = 8
+"""Products that copying an element of a packed operand costs: measured with a 3 × 3 convolution of 64 channels of
+26 × 26, `python -m tools.bench training cnn_step`."""
+
 AMORTISED = 48
 """Rows that a packed tile of the other operand is used for, at least: copying an element costs about as much as four
 products of it."""
 
 SHORT = 3
 """Neighbouring results that are no reason to have them in a vector's lanes."""
+
+TASKS = 24
+"""Iterations of the parallel loop that are enough for any machine of a desk."""
 
 WIDE_ENOUGH = 1 << 19
 """Products that one iteration of the parallel loop is worth."""
@@ -167,7 +174,7 @@ def find_tiling(body: Body, kept: list[Axis], domains: Sequence[Domain], target:
     if depth < 4 or m.size < 2 or prod(x.size for x in b.own) < max(2, lanes // 2) or lanes == 1:
         return None
     b.packed = not _is_plain(b, body) or not _is_contiguous(b.loads(body), n) or (
-        m.size >= 256 and _collides(b, body, k[-1], depth, 4096))
+        m.size >= 256 and _collides(b, body, k[-1], depth, 4096)) or _wastes_lanes(n, b.own, m, lanes)
     a.packed = not _is_plain(a, body) or _collides(a, body, k[-1], min(prod(x.size for x in b.own), depth))
     if (b.packed and m.size < 8) or gathers_along(body, b.own):
         return None
@@ -225,30 +232,44 @@ def _collides(operand: Operand, body: Body, k: Axis, use: int, apart: int = 1024
     return use >= 64 and any(c is None or (c > 1 and c * size % apart == 0) for c in steps)
 
 
+def _wastes_lanes(n: Axis, own: Sequence[Axis], m: Axis, lanes: int) -> bool:
+    """Whether more products fall on lanes that are not there than copying would cost, which fills the vectors with
+    several short rows."""
+    others = prod(x.size for x in own) // n.size
+    empty = -n.size % lanes / n.size  # products in vain for one that counts
+    return n.size < 4 * lanes and others > 1 and m.size >= 8 and empty > COPY / m.size
+
+
 def _widen(tiling: Tiling, stores: Sequence[Sym]) -> None:
     """Let the columns of a packed operand run over several axes, so that short rows fill whole vectors."""
     others = sorted([x for x in tiling.b.own if x is not tiling.n],
                     key=lambda x: min([abs(coefficient(e, x.var) or 1 << 40) for e in stores]))
     width = tiling.n.size
+    columns = width * prod(x.size for x in others)
+    products = tiling.m.size * columns * prod(x.size for x in (*tiling.k, *tiling.outer)) // (columns // width)
+    wanted = min(TASKS, products // WIDE_ENOUGH)
     for axis in others:
         if width >= 4 * tiling.lanes:
             break
         tiling.columns.insert(0, axis)
         tiling.outer.remove(axis)
         tiling.panel = axis.size
-        if width * axis.size > 16 * tiling.lanes:
-            tiling.panel = _panel(axis.size, width, tiling.lanes)
+        most = 16 * tiling.lanes
+        while most > 4 * tiling.lanes and width * axis.size // most * prod(x.size for x in tiling.outer) < wanted:
+            most //= 2
+        if width * axis.size > most:
+            tiling.panel = _panel(axis.size, width, tiling.lanes, most)
         width *= tiling.panel
     if len(tiling.columns) > 1 and tiling.panel == 0:
         tiling.panel = tiling.columns[0].size
 
 
-def _panel(size: int, width: int, lanes: int) -> int:
-    """How many rows of ``width`` columns make a panel: whole vectors, whole panels."""
+def _panel(size: int, width: int, lanes: int, most: int) -> int:
+    """How many rows of ``width`` columns make a panel of about ``most`` columns: whole vectors, whole panels."""
     def waste(rows: int) -> tuple[float, int]:
         columns = -(-rows * width // lanes) * lanes / (rows * width)
         return columns * (-(-size // rows) * rows / size), rows
-    return min(range(-(-4 * lanes // width), max(-(-4 * lanes // width), 16 * lanes // width) + 1), key=waste)
+    return min(range(-(-4 * lanes // width), max(-(-4 * lanes // width), most // width) + 1), key=waste)
 
 
 def _choose_tile(tiling: Tiling) -> None:
@@ -296,7 +317,7 @@ def _choose_blocks(tiling: Tiling) -> None:
     tiling.row_tiles = min(row_tiles, max(1, rows // tiling.rows))
     tiling.column_tiles = column_tiles if tiling.panel else min(column_tiles, max(1, columns // tiling.width))
     products = tiling.m.size * tiling.extent * prod(x.size for x in tiling.k) * outer
-    wanted = min(24, products // WIDE_ENOUGH)
+    wanted = min(TASKS, products // WIDE_ENOUGH)
 
     def tasks() -> int:
         across = 1 if tiling.panel else -(-column_tiles // tiling.column_tiles)
