@@ -28,6 +28,9 @@ AMORTISED = 48
 """Rows that a packed tile of the other operand is used for, at least: copying an element costs about as much as four
 products of it."""
 
+SINGLY = 4
+"""How many times dearer an element is to copy that is no part of a vector."""
+
 SHORT = 3
 """Neighbouring results that are no reason to have them in a vector's lanes."""
 
@@ -153,11 +156,27 @@ def find_product(body: Body, kept: Sequence[Axis], domains: Sequence[Domain],
         (outer if in_a == in_b else a.own if in_a else b.own).append(axis)
     if not a.own or not b.own:
         return None
-    stores = [body.index(o.index) for o in body.outputs]
-    long_a, long_b = ([x for x in o.own if x.size > SHORT] for o in (a, b))
-    if contiguous(stores, long_a) or (not contiguous(stores, long_b) and contiguous(a.loads(body), long_a)):
+    if _belongs_in_lanes(a, b, body):
         a, b = b, a
     return Product(reduction, a, b, list(domains[0].axes), outer, partial and reduction.value.dtype.is_float)
+
+
+def _belongs_in_lanes(a: Operand, b: Operand, body: Body) -> bool:
+    """Whether the axes of ``a`` are better in the lanes of vectors than those of ``b``: if results are contiguous along
+    one of them, or else what is read; or else if fewer elements have to be copied to make them so, where each row of
+    the other operand's outer axes copies them again."""
+    stores = [body.index(o.index) for o in body.outputs]
+    long_a, long_b = ([x for x in o.own if x.size > SHORT] for o in (a, b))
+    for indices_a, indices_b in ((stores, stores), (a.loads(body), b.loads(body))):
+        if contiguous(indices_a, long_a) != contiguous(indices_b, long_b):
+            return contiguous(indices_a, long_a)
+        if contiguous(indices_a, long_a):
+            return False
+    copied_a, copied_b = (prod(x.size for x in (*one.own, *other.own)) // max(x.size for x in other.own)
+                          for one, other in ((a, b), (b, a)))
+    if copied_a != copied_b:
+        return copied_a < copied_b
+    return contiguous(stores, a.own)
 
 
 def find_tiling(body: Body, kept: list[Axis], domains: Sequence[Domain], target: Target) -> Tiling | None:
@@ -318,6 +337,9 @@ def _choose_blocks(tiling: Tiling) -> None:
     tiling.column_tiles = column_tiles if tiling.panel else min(column_tiles, max(1, columns // tiling.width))
     products = tiling.m.size * tiling.extent * prod(x.size for x in tiling.k) * outer
     wanted = min(TASKS, products // WIDE_ENOUGH)
+    loads = tiling.b.loads(tiling.body)
+    one_by_one = tiling.n.size < tiling.lanes // 2 or not _is_contiguous(loads, tiling.n)
+    amortised = SINGLY * AMORTISED if one_by_one else AMORTISED
 
     def tasks() -> int:
         across = 1 if tiling.panel else -(-column_tiles // tiling.column_tiles)
@@ -328,7 +350,7 @@ def _choose_blocks(tiling: Tiling) -> None:
             tiling.b.packed or tiling.column_tiles * tiling.width >= tiling.row_tiles * tiling.rows)
         if columns_first:
             tiling.column_tiles = -(-tiling.column_tiles // 2)
-        elif tiling.row_tiles * tiling.rows >= (2 * AMORTISED if tiling.b.packed else 2 * tiling.rows):
+        elif tiling.row_tiles * tiling.rows >= (2 * amortised if tiling.b.packed else 2 * tiling.rows):
             tiling.row_tiles = -(-tiling.row_tiles // 2)
         elif not tiling.panel and tiling.column_tiles > 1:
             tiling.column_tiles = -(-tiling.column_tiles // 2)
