@@ -13,7 +13,7 @@ from minigrad.kernel.ir import Apply, Load, Value
 from minigrad.lower.axes import Axis
 from minigrad.lower.body import Body, Traffic, traffic
 from minigrad.lower.cost import lanes_for
-from minigrad.lower.guards import divide_conditions, under_conditions
+from minigrad.lower.guards import divide_conditions, reguarded, under_conditions
 from minigrad.lower.rows import Domain
 from minigrad.lower.values import Reduction
 from minigrad.ops import Op
@@ -44,12 +44,13 @@ WIDE_ENOUGH = 1 << 19
 @dataclass(eq=False)
 class Operand:
     """One factor: its value, what it reads, the axes that only it depends on, and whether tiles of it are copied to
-    scratch before they are used."""
+    scratch before they are used; ``unguarded``: its value where nothing is skipped, if that needs fewer guards."""
 
     value: Value
     work: Traffic
     own: list[Axis] = field(default_factory=list)
     packed: bool = False
+    unguarded: Value | None = None
 
     def indices(self, body: Body) -> list[Sym]:
         """Its index expressions over the body's merged axes."""
@@ -63,16 +64,16 @@ class Operand:
 @dataclass(eq=False)
 class Product:
     """A sum of products: the factors, the axes ``k`` that are summed over, and ``outer``, those that both factors or
-    neither depends on. ``b`` is the factor along whose axes results are contiguous, if there is one. ``partial``: the
-    products count only under a condition, and one of the factors is 0 elsewhere but not the other: a product with
-    what is not finite is NaN there and has to be left out afterwards."""
+    neither depends on. ``b`` is the factor along whose axes results are contiguous, if there is one. The products
+    count only under ``conditions``; where one of ``lacking`` fails, one factor is 0 but not the other."""
 
     reduction: Reduction
     a: Operand
     b: Operand
     k: list[Axis]
     outer: list[Axis]
-    partial: bool = False
+    conditions: Sequence[Sym] = ()
+    lacking: Sequence[Sym] = ()
 
 
 @dataclass(eq=False)
@@ -80,7 +81,9 @@ class Tiling:
     """The sizes of a contraction. ``rows`` × ``vectors`` registers make a tile; ``columns`` are the axes that the
     vectors run along, flattened, of which the first is cut into blocks of ``panel``; the K axes before ``cut`` are
     outer loops, that axis is cut into blocks of ``depth``. A parallel iteration takes ``row_tiles`` × ``column_tiles``
-    tiles."""
+    tiles. A step of K does nothing for a whole tile where one of ``skips`` fails. ``partial``: where another condition
+    fails, one factor is 0 but not the other: a product with what is not finite is NaN and has to be left out
+    afterwards."""
 
     body: Body
     target: Target
@@ -92,6 +95,7 @@ class Tiling:
     outer: list[Axis]
     k: list[Axis]
     lanes: int
+    skips: Sequence[Sym] = ()
     partial: bool = False
     rows: int = 1
     vectors: int = 1
@@ -146,7 +150,7 @@ def find_product(body: Body, kept: Sequence[Axis], domains: Sequence[Domain],
         return None
     if body.unread({x.var for x in domains[0].axes}) or (conditions and not guarded):
         return None  # tiles look up only what they read
-    factors, partial = divide_conditions(body, kept, value.srcs, conditions)
+    factors, lacking = divide_conditions(body, kept, value.srcs, conditions)
     if not factors:
         return None
     a, b = (Operand(v, traffic((v,))) for v in factors)
@@ -158,7 +162,7 @@ def find_product(body: Body, kept: Sequence[Axis], domains: Sequence[Domain],
         return None
     if _belongs_in_lanes(a, b, body):
         a, b = b, a
-    return Product(reduction, a, b, list(domains[0].axes), outer, partial and reduction.value.dtype.is_float)
+    return Product(reduction, a, b, list(domains[0].axes), outer, conditions, lacking)
 
 
 def _belongs_in_lanes(a: Operand, b: Operand, body: Body) -> bool:
@@ -192,6 +196,10 @@ def find_tiling(body: Body, kept: list[Axis], domains: Sequence[Domain], target:
     depth = prod(x.size for x in k)
     if depth < 4 or m.size < 2 or prod(x.size for x in b.own) < max(2, lanes // 2) or lanes == 1:
         return None
+    inside = {m.var, *(x.var for x in b.own)}
+    skips = [c for c in product.conditions if inside.isdisjoint(variables(body.index(c)))]
+    for operand in (a, b):
+        operand.unguarded = reguarded(operand.value, skips, ()) if skips else None
     b.packed = not _is_plain(b, body) or not _is_contiguous(b.loads(body), n) or (
         m.size >= 256 and _collides(b, body, k[-1], depth, 4096)) or _wastes_lanes(n, b.own, m, lanes)
     a.packed = not _is_plain(a, body) or _collides(a, body, k[-1], min(prod(x.size for x in b.own), depth))
@@ -199,7 +207,8 @@ def find_tiling(body: Body, kept: list[Axis], domains: Sequence[Domain], target:
         return None
     columns = [n]
     outer = [x for x in kept if x is not n and x is not m]
-    made = Tiling(body, target, reduction, a, b, m, columns, outer, list(k), lanes, product.partial)
+    made = Tiling(body, target, reduction, a, b, m, columns, outer, list(k), lanes, skips,
+                  reduction.value.dtype.is_float and any(c not in skips for c in product.lacking))
     if b.packed and n.size < 4 * lanes:
         _widen(made, stores)
     while made.lanes // 2 >= made.extent:
@@ -237,7 +246,7 @@ def contiguous(indices: Sequence[Sym], axes: Iterable[Axis]) -> bool:
 
 def _is_plain(operand: Operand, body: Body) -> bool:
     """Whether the operand is a load, perhaps converted: nothing that is worth keeping once computed."""
-    value = operand.value
+    value = operand.value if operand.unguarded is None else operand.unguarded
     while isinstance(value, Apply) and value.op == Op.CAST:
         value = value.srcs[0]
     gathers = {g.var for g in body.gathers}

@@ -29,31 +29,31 @@ def under_conditions(value: Value) -> tuple[Value, list[Sym]]:
 
 
 def divide_conditions(body: Body, kept: Sequence[Axis], factors: Sequence[Value],
-                      conditions: Sequence[Sym]) -> tuple[list[Value], bool]:
+                      conditions: Sequence[Sym]) -> tuple[list[Value], list[Sym]]:
     """The factors, each 0 where a condition fails that speaks of its own axes only, and without the others in its
-    guards; and whether some condition is not with both. No factors if a condition fits none, or if one would be
+    guards; and the conditions that are not with both. No factors if a condition fits none, or if one would be
     read where it is not."""
     if not conditions:
-        return list(factors), False
+        return list(factors), []
     axes = {x.var for x in kept}
-    without = [_guarded(f, conditions, ()) for f in factors]
+    without = [reguarded(f, conditions, ()) for f in factors]
     own = [{v for e in traffic((f,)).indices() for v in variables(body.index(e))} & axes for f in without]
     held: list[list[Sym]] = [[], []]
     for condition in conditions:
         about = set(variables(body.index(condition))) & axes
         fits = [about <= o for o in own]
         if not any(fits):
-            return [], False
+            return [], []
         for i in (0, 1):
             if fits[i]:
                 held[i].append(condition)
-    made = [_guarded(f, conditions, h) for f, h in zip(factors, held, strict=True)]
+    made = [reguarded(f, conditions, h) for f, h in zip(factors, held, strict=True)]
     if not all(_inside(body, load) for f in made for load in traffic((f,)).loads):
-        return [], False
+        return [], []
     for i, h in enumerate(held):
         if h and not _is_load(made[i]):
             made[i] = Apply(Op.WHERE, (Index(both(*h), bool_), made[i], Const(0, made[i].dtype)), made[i].dtype)
-    return made, any(len(h) < len(conditions) for h in held)
+    return made, [c for c in conditions if not all(c in h for h in held)]
 
 
 def _parts(condition: Sym) -> tuple[Sym, ...]:
@@ -67,7 +67,7 @@ def _is_load(value: Value) -> bool:
     return isinstance(value, Load)
 
 
-def _guarded(root: Value, conditions: Sequence[Sym], kept: Sequence[Sym]) -> Value:
+def reguarded(root: Value, conditions: Sequence[Sym], kept: Sequence[Sym]) -> Value:
     """The value with those of its loads' guards that are among ``conditions`` left out unless they are ``kept``."""
     memo: dict[int, Value] = {}
     for v in values((root,)):

@@ -415,6 +415,8 @@ class _Micro:
         else:
             value = Apply(Op.ADD, (total, Apply(Op.MUL, (a, b), w.dtype)), w.dtype)
         inside: list[Statement] = [*head, *plain.statements, _unrolled(row, vector, lane, [Store(acc, at, value)])]
+        if tiling.skips:
+            inside = when(Index(plain.index(both(*tiling.skips)), bool_), inside)
         return [*before, loop(axes[0], loops(axes[1:], inside), start=start, stop=stop)]
 
     def _place(self, packed: _Packed | None, first: Sym, count: int, tiles: Tiles, before: list[Statement]) -> Sym:
