@@ -22,7 +22,7 @@ from minigrad.target import BLOCK_K, Target, k_block
 
 COPY = 8
 """Products that copying an element of a packed operand costs: measured with a 3 × 3 convolution of 64 channels of
-26 × 26, `python -m tools.bench training cnn_step`."""
+26 × 26; ``python -m tools.bench --only cnn_step`` has such rows."""
 
 AMORTISED = 48
 """Rows that a packed tile of the other operand is used for, at least: copying an element costs about as much as four

@@ -277,3 +277,29 @@ def test_gradients_of_convolutions_are_one_kernel_each(transposed: bool, options
             mg.autograd.grad(y, [of], g, retain_graph=True)[0].realize()
         assert len(seen.kernels) == 1, [k.name for k in seen.kernels]
         assert "contraction" in seen.kernels[0].stages[0]
+
+
+def test_equal_convolutions_are_compiled_once() -> None:
+    """Five layers of one shape: a kernel each, one piece of code for the three in the middle, forward and backward."""
+    layers = nn.Sequential(*[part for _ in range(5) for part in (nn.Conv2d(16, 16, 3, padding=1), nn.ReLU())])
+    x = mg.randn(4, 16, 12, 12)
+    mg.realize(x, *layers.parameters())
+    with mg.inspect() as seen:
+        layers(x).realize()
+    assert seen.launches == 5 and seen.compiled == 1
+    with mg.inspect() as seen:
+        layers(x).sum().backward()
+    assert seen.compiled <= seen.launches // 2
+
+
+def test_small_cnn_step_is_at_most_fourteen_launches() -> None:
+    """Two convolutions, pooling and a linear layer, cross entropy, Adam."""
+    model = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Conv2d(8, 16, 3), nn.ReLU(), nn.Flatten(),
+                          nn.Linear(16 * 64, 10))
+    optimizer = optim.Adam(model.parameters())
+    x, y = mg.randn(32, 1, 12, 12), mg.arange(32) % 10
+    mg.realize(x, y, *model.parameters())
+    with mg.inspect() as seen:
+        F.cross_entropy(model(x), y).backward()
+        optimizer.step()
+    assert seen.launches <= 14, [k.name for k in seen.kernels]
