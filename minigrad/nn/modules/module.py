@@ -11,6 +11,7 @@ from collections.abc import Callable
 from itertools import chain
 from typing import Any
 
+from minigrad.nn.modules.backward_hooks import ModuleHook as _WrappedHook
 from minigrad.nn.modules.hooks import (
     HOOK_TABLES,
     HooksMixin,
@@ -32,7 +33,7 @@ from minigrad.nn.parameter import Buffer, Parameter
 from minigrad.tensor import Tensor, typename
 
 __all__ = [
-    "Module", "_IncompatibleKeys", "register_module_backward_hook", "register_module_buffer_registration_hook",
+    "Module", "_IncompatibleKeys", "_WrappedHook", "register_module_backward_hook", "register_module_buffer_registration_hook",
     "register_module_forward_hook", "register_module_forward_pre_hook", "register_module_full_backward_hook",
     "register_module_full_backward_pre_hook", "register_module_module_registration_hook",
     "register_module_parameter_registration_hook",
