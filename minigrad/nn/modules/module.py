@@ -33,9 +33,10 @@ from minigrad.nn.parameter import Buffer, Parameter
 from minigrad.tensor import Tensor, typename
 
 __all__ = [
-    "Module", "_IncompatibleKeys", "_WrappedHook", "register_module_backward_hook", "register_module_buffer_registration_hook",
-    "register_module_forward_hook", "register_module_forward_pre_hook", "register_module_full_backward_hook",
-    "register_module_full_backward_pre_hook", "register_module_module_registration_hook",
+    "Module", "_IncompatibleKeys", "_WrappedHook", "register_module_backward_hook",
+    "register_module_buffer_registration_hook", "register_module_forward_hook", "register_module_forward_pre_hook",
+    "register_module_full_backward_hook", "register_module_full_backward_pre_hook",
+    "register_module_module_registration_hook",
     "register_module_parameter_registration_hook",
 ]
 
