@@ -655,3 +655,39 @@ def test_init_with_generators():
             generator.manual_seed(5)
             made.append(getattr(T.nn.init, name)(T.zeros(20, 20), generator=generator).numpy())
         np.testing.assert_allclose(*made, rtol=0, atol=2e-6)
+
+
+# --- modules that learn their shapes from the first input
+
+LAZY = [
+    ("LazyLinear", (3,), {}, (2, 5)), ("LazyLinear", (3,), {"bias": False}, (2, 4, 5)),
+    ("LazyConv1d", (4, 3), {}, (2, 6, 8)), ("LazyConv2d", (4, 3), {"padding": 1, "groups": 2}, (6, 5, 5)),
+    ("LazyConv2d", (4, 3, 2, 1), {"bias": False}, (1, 3, 5, 5)), ("LazyConv3d", (2, 2), {}, (1, 3, 4, 4, 4)),
+    ("LazyConvTranspose1d", (4, 3), {}, (2, 6, 8)), ("LazyConvTranspose2d", (4, 3, 2, 1, 1), {}, (2, 3, 4, 4)),
+    ("LazyConvTranspose3d", (2, 2), {}, (1, 3, 2, 2, 2)), ("LazyBatchNorm1d", (), {}, (3, 4)),
+    ("LazyBatchNorm2d", (), {"affine": False}, (2, 3, 4, 4)), ("LazyBatchNorm3d", (), {}, (2, 3, 2, 2, 2)),
+    ("LazyInstanceNorm1d", (), {}, (2, 3, 4)), ("LazyInstanceNorm2d", (), {"track_running_stats": False}, (2, 3, 4, 4)),
+    ("LazyInstanceNorm3d", (), {}, (2, 3, 2, 2, 2)), ("LazyLinear", (3,), {}, None), ("LazyConv1d", (3, 2), {}, (4,)),
+    ("LazyConv1d", (4, 2), {"groups": 2}, (1, 3, 4)),
+]
+
+
+@pytest.mark.parametrize("case", LAZY, ids=lambda case: case[0])
+def test_lazy(case):
+    name, args, options, shape = case
+
+    def run(T):
+        layer = getattr(T.nn, name)(*args, **options)
+        seen = [repr(layer), list(layer.state_dict()), layer.has_uninitialized_params()]
+        if shape is None:
+            other = T.nn.Linear(5, 3)
+            layer.load_state_dict(other.state_dict())
+            return [*seen, layer(T.ones(2, 5)), repr(layer)]
+        x = T.tensor(np.random.default_rng(0).standard_normal(shape).astype("float32"))
+        y = layer(x)
+        y.square().sum().backward()
+        gradients = [(p.grad * 1e-3).round(decimals=3) for p in layer.parameters()]
+        return [*seen, (y * 1e-1).round(decimals=4), gradients, repr(layer), type(layer).__name__,
+                len(layer._forward_pre_hooks), len(layer._load_state_dict_pre_hooks)]
+
+    agree(run)

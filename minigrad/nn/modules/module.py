@@ -64,6 +64,9 @@ def indented(text: str, spaces: int = 2) -> str:
     return "\n".join([first, *[" " * spaces + line if line.strip() else "" for line in lines]])
 
 
+_addindent = indented  # PyTorch's name, which programs import for a __repr__ of their own
+
+
 class Module(TreeMixin, StateMixin, HooksMixin):
     """Base class of everything with parameters: a tree of Modules, Parameters and buffers.
 
