@@ -206,6 +206,8 @@ class Module(TreeMixin, StateMixin, HooksMixin):
             self._forget(name, "_parameters", "_buffers")
             state["_modules"][name] = registered(everywhere.module, self, name, value)
         elif "_modules" not in state:
+            if tensor and isinstance(value, Buffer):
+                raise AttributeError("cannot assign buffer before Module.__init__() call")
             super().__setattr__(name, value)
         elif name in state["_modules"]:
             if value is not None:
