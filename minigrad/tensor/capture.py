@@ -22,6 +22,10 @@ Again = tuple[Callable[[], "Sequence[Any] | None"], tuple[LazyBuffer, ...]]
 """What is done in Python at each call before the run, and the leaves that take what it gives. None: it gives something
 else now, for which the recording does not hold."""
 
+called_everywhere: dict[int, Any] = {}
+"""What is called in between though no function names it, like the hooks of all Modules. As long as there is any, jitted
+functions are called as they are."""
+
 
 class Capture:
     """One recording of the function called ``name``. ``written``: by id, each Storage that was written and its
