@@ -5,7 +5,7 @@ Next: ``batch.py``."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import update_wrapper
+from functools import partial, update_wrapper
 from typing import Any, TypeVar, overload
 
 from minigrad.autograd.mode import no_grad
@@ -27,13 +27,14 @@ class Composite:
     """A function that is recorded as one node; see ``composite``. It is a ``Function`` whose body is written with
     Tensors. ``one_tuples``: the static arguments with which it returns a tuple of a single Tensor."""
 
-    def __init__(self, function: Callable[..., Any], differentiable: int | None = None) -> None:
+    def __init__(self, function: Callable[..., Any], node: str = "", differentiable: int | None = None) -> None:
         update_wrapper(self, function)
         self.function = function
         self.name = function.__name__
-        node = "".join(p.capitalize() for p in self.name.split("_")) + "Backward0"
+        node = node or "".join(p.capitalize() for p in self.name.split("_")) + "Backward0"
         self.recorded = Function(self.name, self._compute, node, differentiable=differentiable)
         self.one_tuples: set[Any] = set()
+        self.by_hand: Callable[..., Any] | None = None
 
     def __repr__(self) -> str:
         return f"<composite {self.name}>"
@@ -56,9 +57,32 @@ class Composite:
             return tuple(results)
         return results[0]
 
+    def gradient(self, by_hand: Callable[..., Any]) -> Callable[..., Any]:
+        """Let ``by_hand(outputs, grads, *arguments)`` give the gradients, in place of what follows from the body: one
+        for each Tensor among the arguments, or None. ``grads`` has None for an output from which nothing comes. What it
+        does not read is not kept. Written with Tensors, as the body is, it has derivatives of its own."""
+        self.by_hand = by_hand
+        self.recorded.body.gradient = self._gradient
+        return by_hand
+
     def _compute(self, *traced: Any) -> tuple[LazyBuffer, ...]:
         """What the function makes of placeholders and the static arguments."""
         *params, layout, names, default = traced
+        result = self._traced(self.function, (), params, layout, names)
+        if not isinstance(result, tuple):
+            return (result._read(),)
+        if len(result) == 1:
+            self.one_tuples.add((layout, names, default))
+        return tuple([r._read() for r in result])
+
+    def _gradient(self, inputs: Any, outputs: Any, grads: Any, *static: Any) -> list[LazyBuffer | None]:
+        """What the gradient by hand makes of placeholders."""
+        layout, names, _ = static
+        before = [made(o) for o in outputs], [None if g is None else made(g) for g in grads]
+        found = self._traced(self.by_hand, before, inputs, layout, names)
+        return [None if f is None else f._read() for f in found]
+
+    def _traced(self, function: Any, before: tuple[Any, ...], params: Any, layout: Any, names: Any) -> Any:
         given = iter([made(p) for p in params])
         placed = [next(given) if part is Tensor else part[1] if not _is_sequence(part) else
                   part[0]([next(given) for _ in range(part[1])]) for part in layout]
@@ -66,14 +90,10 @@ class Composite:
         tracing.names.append(self.name)
         try:
             with no_grad(), thread.aside():
-                result = self.function(*placed[:first_named], **dict(zip(names, placed[first_named:], strict=True)))
+                return function(*before, *placed[:first_named],
+                                **dict(zip(names, placed[first_named:], strict=True)))
         finally:
             tracing.names.pop()
-        if not isinstance(result, tuple):
-            return (result._read(),)
-        if len(result) == 1:
-            self.one_tuples.add((layout, names, default))
-        return tuple([r._read() for r in result])
 
 
 def _is_sequence(part: tuple[type, Any]) -> bool:
@@ -86,18 +106,20 @@ def composite(function: F) -> F: ...
 
 
 @overload
-def composite(*, differentiable: int) -> Callable[[F], F]: ...
+def composite(*, node: str = "", differentiable: int | None = None) -> Callable[[F], F]: ...
 
 
-def composite(function: Any = None, *, differentiable: int | None = None) -> Any:
-    """Record calls of ``function`` as one node of the graph and one entry of the tape.
+def composite(function: Any = None, *, node: str = "", differentiable: int | None = None) -> Any:
+    """Record calls of ``function`` as one node of the graph and one entry of the tape. The entry is called ``node``, or
+    by the function's name if none is given.
 
     Arguments that are Tensors, or non-empty lists or tuples of Tensors, are inputs, given by position or by name.
     Everything else is static: hashable, and traced anew for each value. The result is a Tensor or a tuple of Tensors.
     The body sees placeholders: shapes and dtypes are known, values are not. ``RuntimeError`` if it reads memory that is
     no input: a Tensor from outside would be frozen as it was at the first call.
 
-    ``@composite(differentiable=n)``: gradients come from the first n results only; the others require none.
+    ``@composite(differentiable=n)``: gradients come from the first n results only; the others require none. The
+    decorator ``@f.gradient`` of a composite f makes a function its gradient; see ``Composite.gradient``.
 
     >>> import minigrad
     >>> @composite
@@ -106,6 +128,5 @@ def composite(function: Any = None, *, differentiable: int | None = None) -> Any
     >>> scaled(minigrad.tensor([1.0, 2.0]), by=3.0)
     tensor([3., 6.])
     """
-    if function is None:
-        return lambda function: Composite(function, differentiable)
-    return Composite(function, differentiable)
+    make = partial(Composite, node=node, differentiable=differentiable)
+    return make if function is None else make(function)

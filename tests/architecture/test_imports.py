@@ -53,7 +53,7 @@ LAZY: dict[str, tuple[str, ...]] = {
     "minigrad.engine.realise": ("minigrad.engine.debug", "minigrad.engine.details"),
     "minigrad.engine.tier0.library": ("minigrad.engine.tier0.kernels",),
     "minigrad.lower.lower": ("minigrad.lower.gpu",),
-    "minigrad.optim.optimizer": ("minigrad.jit.update",),
+    "minigrad.optim.composite": ("minigrad.jit.update",),
     "minigrad.runtime.cpu": ("minigrad.render",),
 }
 
