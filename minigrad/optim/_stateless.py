@@ -1,5 +1,5 @@
 """Stage: front. In: an optimizer, and other parameters and state. Out: a block in which it works on those.
-Next: ``minigrad/utils/``."""
+Next: ``optim/lr_scheduler/``."""
 
 from __future__ import annotations
 
