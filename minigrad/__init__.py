@@ -91,7 +91,14 @@ class _CallableModule(ModuleType):
 
 config.__class__ = _tensor.__class__ = _CallableModule
 
-_SUBPACKAGES = ("backends", "cuda", "jit", "multiprocessing", "nn", "optim", "utils")
+_SUBPACKAGES = ("backends", "cuda", "jit", "multiprocessing", "nn", "optim", "serialization", "storage", "utils")
+_LATER = {
+    **dict.fromkeys(("load", "save"), "minigrad.serialization"),
+    **dict.fromkeys(("UntypedStorage", "TypedStorage", "DoubleStorage", "FloatStorage", "HalfStorage",
+                     "BFloat16Storage", "LongStorage", "IntStorage", "ShortStorage", "CharStorage", "ByteStorage",
+                     "BoolStorage", "is_storage"), "minigrad.tensor.storages"),
+}
+"""Names that are looked up in a module which is imported when one of them is first asked for."""
 
 __all__ = [
     "Generator", "Size", "Tensor", "autograd", "bfloat16", "bool", "composite", "config", "default_generator",
@@ -100,7 +107,7 @@ __all__ = [
     "inspect", "int", "int8", "int16", "int32", "int64", "is_grad_enabled", "is_inference_mode_enabled", "long",
     "nan", "no_grad", "pi", "promote_types", "realize", "register_device", "return_types", "set_default_device",
     "set_default_dtype", "set_grad_enabled", "set_printoptions", "short", "uint8", "uint16", "uint32", "uint64",
-    *FUNCTIONS,
+    *FUNCTIONS, *_LATER,
 ]
 
 
@@ -108,4 +115,6 @@ def __getattr__(name: str) -> Any:
     """``minigrad.nn`` and its like are imported when they are first asked for."""
     if name in _SUBPACKAGES:
         return importlib.import_module(f"minigrad.{name}")
+    if name in _LATER:
+        return getattr(importlib.import_module(_LATER[name]), name)
     raise AttributeError(f"module 'minigrad' has no attribute {name!r}")

@@ -1,6 +1,6 @@
 """Stage: front. In: a model, as it is trained. Out: running averages of its parameters, and the learning rate that goes
 with them.
-Next: ``utils/``."""
+Next: ``minigrad/optim/lr_scheduler/``."""
 
 from __future__ import annotations
 

@@ -9,13 +9,13 @@ from typing import Any
 from minigrad.utils import dlpack
 from minigrad.utils.drawing import Drawing, draw
 
-_SUBPACKAGES = ("data",)
+_SUBPACKAGES = ("data", "serialization")
 
 __all__ = ["Drawing", "dlpack", "draw"]
 
 
 def __getattr__(name: str) -> Any:
-    """``minigrad.utils.data`` is imported when it is first asked for."""
+    """``minigrad.utils.data`` and its like are imported when they are first asked for."""
     if name in _SUBPACKAGES:
         return importlib.import_module(f"minigrad.utils.{name}")
     raise AttributeError(f"module 'minigrad.utils' has no attribute {name!r}")

@@ -1,6 +1,6 @@
 """Stage: front. In: an optimizer, and how good its model is after each epoch. Out: a scheduler that lowers the learning
 rate when that gets no better.
-Next: ``optim/swa_utils.py``."""
+Next: ``minigrad/serialization/``."""
 
 from __future__ import annotations
 
