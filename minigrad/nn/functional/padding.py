@@ -74,10 +74,10 @@ def _check_cuts(shape: Sequence[int], sides: formulas.Sides) -> None:
 
 def _check_circular(shape: Sequence[int], sides: formulas.Sides) -> None:
     for size, (low, high) in reversed(list(zip(shape, sides, strict=True))):
-        if max(low, high) > size + min(0, low) + min(0, high):
-            raise RuntimeError("Padding value causes wrapping around more than once.")
-        if size + low + high < 0:
+        if max(low, high) <= size and size + low + high < 0:
             raise RuntimeError("Negative padding value is resulting in an empty dimension")
+        if max(low, high) > size + min(0, low) + min(0, high):  # PyTorch reads what it has not written in some cases
+            raise RuntimeError("Padding value causes wrapping around more than once.")
 
 
 def _check_edges(input: Tensor, sides: formulas.Sides, dims: int, name: str) -> None:

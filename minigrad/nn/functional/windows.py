@@ -25,9 +25,9 @@ def check_dtype(input: Tensor, name: str, floats: bool) -> None:
 
 
 def layout_of(name: str, input: Tensor, kernel_size: Any, stride: Any, padding: Any, dilation: Any,
-              ceil_mode: bool) -> Even:
+              ceil_mode: bool, suffix: str = "") -> Even:
     """The windows of the pooling function ``name`` along the last dimensions of ``input``."""
-    function = name.removesuffix("_short")
+    function = name.removesuffix("_short") + suffix
     kernel = whole_numbers(function, "kernel_size", 2, kernel_size)
     steps = () if stride is None else whole_numbers(function, "stride", 3, stride)
     return _layout(name, tuple(input.shape), kernel, steps, whole_numbers(function, "padding", 4, padding),
@@ -83,9 +83,9 @@ def _spread(name: str, argument: str, value: Any, dims: int) -> tuple[int, ...]:
     if len(value) == 1:
         return value * dims
     if name == "max_pool1d_short":
-        kind = {"kernel_size": "an int, list of ints or tuple of ints",
-                "stride": "None, an int, list of ints, or tuple of ints"}.get(
-                    argument, "an int, list of ints, or tuple of ints")
+        kind = {"stride": "None, an int, list of ints, or tuple of ints",
+                "padding": "an int, list of ints, or tuple of ints"}.get(
+                    argument, "an int, list of ints or tuple of ints")
         raise RuntimeError(f"max_pool1d() {argument} must be {kind} of size 1 but got size {len(value)}")
     if dims == 1:
         raise RuntimeError(f"{name}() argument '{argument}' should contain one int (got {len(value)})")
@@ -150,9 +150,8 @@ def _check_sizes(name: str, shape: tuple[int, ...], counts: tuple[int, ...], siz
                                f"got:{list(shape)}")
     elif 0 in shape[len(shape) - 4:]:
         caller = {"max_pool3d": "max_pool3d_with_indices_out_cpu_template()"}.get(name, f"{name}()")
-        empty = shape[len(shape) - 4:].index(0)
         raise RuntimeError(f"{caller}: Expected input's non-batch dimensions to have positive length, but input has a "
-                           f"shape of {list(shape)} and non-batch dimension {empty} has length zero!")
+                           f"shape of {list(shape)} and non-batch dimension 0 has length zero!")  # whichever it is
     if name == "avg_pool3d" and any([n < k for n, k in zip(shape[-3:], sizes, strict=True)]):
         raise RuntimeError(f"input image ({listed('', shape[-3:])}) smaller than kernel size ({listed('k', sizes)})")
     if min(counts) < 1:
