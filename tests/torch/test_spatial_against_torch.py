@@ -397,3 +397,73 @@ def test_pooling_modules(dims):
     ours, theirs = [getattr(m, f"MaxUnpool{dims}d")(2) for m in (nn, torch.nn)]
     same(ours(minigrad.tensor(pooled.numpy()), minigrad.tensor(places.numpy()), output_size=SHAPES[dims]),
          theirs(pooled, places, output_size=SHAPES[dims]))
+
+
+# --- resampling
+
+KINDS = {"nearest": (1, 2, 3), "nearest-exact": (1, 2, 3), "linear": (1,), "bilinear": (2,), "bicubic": (2,),
+         "trilinear": (3,), "area": (1, 2, 3)}
+IMAGES = {1: (2, 3, 11), 2: (2, 3, 9, 7), 3: (1, 2, 5, 4, 3)}
+
+
+@pytest.mark.parametrize("mode", KINDS)
+def test_interpolate(mode):
+    for dims in KINDS[mode]:
+        array = floats(*IMAGES[dims])
+        for corners in ((None, True) if "linear" in mode or "cubic" in mode else (None,)):
+            for how in ({"scale_factor": 2}, {"scale_factor": 0.5}, {"scale_factor": 1.7}, {"size": 3}, {"size": 13},
+                        {"size": IMAGES[dims][2:]}, {"size": 1}, {"scale_factor": (1.3, 0.7, 2.0)[:dims]},
+                        {"scale_factor": 1.7, "recompute_scale_factor": True},
+                        {"size": (6, 8, 9)[:dims]}):
+                check(F.interpolate, T.interpolate, array, mode=mode, align_corners=corners, **how)
+        if mode not in ("area", "nearest"):  # PyTorch's backward ignores a scale that leaves the size as it is, its forward does not
+            same(F.interpolate(minigrad.tensor(array), mode=mode, scale_factor=1.04),
+                 T.interpolate(torch.tensor(array), mode=mode, scale_factor=1.04))
+        check(F.interpolate, T.interpolate, floats(1, 2, *(5, 4, 3)[:dims], dtype="float64"), mode=mode, scale_factor=1.7,
+              second=True)
+
+
+@pytest.mark.parametrize("mode", ["bilinear", "bicubic", "lanczos"])
+def test_interpolate_antialias(mode):
+    for how in ({"scale_factor": 2}, {"scale_factor": 0.5}, {"scale_factor": 0.3}, {"size": 3}, {"size": (13, 4)},
+                {"size": 1}, {"scale_factor": (0.7, 1.3)}, {"size": (9, 7)}):
+        check(F.interpolate, T.interpolate, floats(2, 3, 9, 7), mode=mode, antialias=True, **how)
+        if mode != "lanczos":
+            check(F.interpolate, T.interpolate, floats(2, 3, 9, 7), mode=mode, antialias=True, align_corners=True, **how)
+
+
+def test_interpolate_dtypes():
+    for mode in ("nearest", "bilinear", "bicubic"):
+        array = np.random.default_rng(0).integers(0, 256, (2, 3, 5, 6)).astype("uint8")
+        ours = F.interpolate(minigrad.tensor(array), scale_factor=1.7, mode=mode).numpy().astype(int)
+        theirs = T.interpolate(torch.tensor(array), scale_factor=1.7, mode=mode).numpy().astype(int)
+        assert (abs(ours - theirs) <= (mode != "nearest")).all()
+        assert (ours != theirs).mean() < 0.02
+        same(F.interpolate(minigrad.tensor(floats(2, 3, 5, 6)).half(), scale_factor=1.7, mode=mode),
+             T.interpolate(torch.tensor(floats(2, 3, 5, 6)).half(), scale_factor=1.7, mode=mode), rtol=2e-3, atol=1e-3)
+
+
+def test_interpolate_errors():
+    base = (2, 3, 4, 5)
+    cases = [((2, 3), {"size": 2}), (base, {}), (base, {"size": 2, "scale_factor": 2}), (base, {"size": (2, 2, 2)}),
+             (base, {"scale_factor": (2, 2, 2)}), (base, {"size": (2.5, 2)}), (base, {"size": 0}), (base, {"size": -1}),
+             (base, {"scale_factor": 0.01}), (base, {"scale_factor": -1}), ((2, 0, 4, 5), {"size": 3}),
+             ((2, 3, 0, 5), {"size": 3}), (base, {"size": 2, "recompute_scale_factor": True}), (base, {"size": 2, "mode": "x"}),
+             (base, {"size": 2, "align_corners": True}), (base, {"size": 2, "antialias": True})]
+    cases += [(base[:dims] + (5,) * (dims == 5), {"size": 2, "mode": mode})
+              for dims, modes in ((3, ("bilinear", "trilinear", "bicubic")), (4, ("linear", "trilinear")),
+                                  (5, ("linear", "bilinear", "bicubic"))) for mode in modes]
+    cases += [((2, 3, 4, 5, 6), {"size": 0}), ((2, 3, 4), {"size": 0}), ((2, 3, 4, 5, 6, 7), {"size": 2})]
+    cases += [(base, {"size": 2, "mode": "lanczos"}), (base, {"size": 2, "mode": "lanczos", "align_corners": True})]
+    for shape, options in cases:
+        fails_alike(lambda: F.interpolate(minigrad.zeros(shape), **options),
+                    lambda: T.interpolate(torch.zeros(shape), **options))
+    for mode in ("nearest", "bilinear", "nearest-exact", "area", "bicubic"):
+        fails_alike(lambda: F.interpolate(minigrad.zeros(base).int(), size=2, mode=mode),
+                    lambda: T.interpolate(torch.zeros(base).int(), size=2, mode=mode))
+    for name in ("upsample", "upsample_nearest", "upsample_bilinear"):
+        with pytest.warns(UserWarning, match="deprecated") as ours:
+            mine = getattr(F, name)(minigrad.tensor(floats(*base)), scale_factor=2)
+        with pytest.warns(UserWarning, match="deprecated") as theirs:
+            same(mine, getattr(T, name)(torch.tensor(floats(*base)), scale_factor=2))
+        assert str(ours[0].message) == str(theirs[0].message)
