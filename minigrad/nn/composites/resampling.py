@@ -132,8 +132,8 @@ def _lanczos_filter(x: LazyBuffer) -> LazyBuffer:
     third = angle.binary(Op.DIV, x.like(3.0))
     zero = x.binary(Op.EQ, x.like(0.0))
     safe, safe_third = zero.where(x.like(1.0), angle), zero.where(x.like(1.0), third)
-    product = safe.unary(Op.SIN).binary(Op.DIV, safe).binary(Op.MUL, safe_third.unary(Op.SIN).binary(Op.DIV, safe_third))
-    return zero.where(x.like(1.0), product)
+    wave, slow = [angle.unary(Op.SIN).binary(Op.DIV, angle) for angle in (safe, safe_third)]
+    return zero.where(x.like(1.0), wave.binary(Op.MUL, slow))
 
 
 _FILTERS = {"linear": _linear_filter, "cubic": _cubic_filter, "lanczos": _lanczos_filter}
@@ -189,7 +189,8 @@ def _backward(g: LazyBuffer, axis: int, how: Axis) -> LazyBuffer:
     weight = _weight(how, i, o, g.dtype)
     weight = there.where(weight, weight.like(0.0))
     none = weight.binary(Op.EQ, weight.like(0.0))
-    product = _along(none, axis, read.shape).where(read.like(0.0), read.binary(Op.MUL, _along(weight, axis, read.shape)))
+    product = read.binary(Op.MUL, _along(weight, axis, read.shape))
+    product = _along(none, axis, read.shape).where(read.like(0.0), product)
     return product.reduce(Op.SUM, (axis + 1,)).reshape((*g.shape[:axis], how.length, *g.shape[axis + 1:]))
 
 

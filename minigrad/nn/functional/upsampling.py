@@ -1,5 +1,5 @@
 """Stage: front. In: a Tensor (N, C, …) and the size its dimensions … are to have. Out: it, interpolated.
-Next: ``activation.py``."""
+Next: ``vision.py``."""
 
 from __future__ import annotations
 
@@ -57,6 +57,7 @@ def interpolate(input: Tensor, size: Sizes | None = None, scale_factor: Scales |
                          "tensor as input")
     dims = len(lengths)
     if mode == "area" and 1 <= dims <= 3:
+        assert sizes is not None
         return (adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d)[dims - 1](input, sizes)
     kind = mode if mode in _EXACT and 1 <= dims <= 3 else _KINDS.get(mode, ("", 0))[0]
     if not kind or (mode in _KINDS and _KINDS[mode][1] != dims):
@@ -131,8 +132,8 @@ def _check_sizes(input: Tensor, sizes: Sequence[int], kind: str, antialias: bool
         return
     if not input.dtype.is_floating_point:
         name = ("compute_index_ranges_weights" if antialias else "compute_indices_weights_" + kind.split("-")[0])
-        if kind in ("nearest", "linear") and dims == 2 and not antialias:
-            name = f"upsample_{'nearest' if kind == 'nearest' else 'bilinear'}2d_channels_last"
+        if kind != "cubic" and dims == 2 and not antialias:
+            name = f"upsample_{'bilinear' if kind == 'linear' else 'nearest'}2d_channels_last"
         raise NotImplementedError(f"\"{name}\" not implemented for '{type_name(input.dtype)}'")
 
 

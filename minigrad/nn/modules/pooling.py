@@ -292,6 +292,8 @@ class LPPool3d(_LPPoolNd):
 
 
 class _AdaptivePoolNd(Module):
+    output_size: Any
+
     def __init__(self, output_size: OptionalSizes) -> None:
         super().__init__()
         self.output_size = output_size
