@@ -25,7 +25,8 @@ def grid_sample(input: Tensor, grid: Tensor, mode: str = "bilinear", padding_mod
 
     ``mode``: ``"bilinear"``, ``"nearest"`` or, in two dimensions, ``"bicubic"``. ``padding_mode``: what is read beyond,
     ``"zeros"``, the ``"border"``, or the ``"reflection"``. With ``align_corners`` -1 and 1 are the middles of the
-    corner elements, otherwise their outer edges. Both arguments get gradients. ``RuntimeError`` for shapes that do not fit.
+    corner elements, otherwise their outer edges. Both arguments get gradients. ``RuntimeError`` for shapes that do not
+    fit.
     (https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.grid_sample.html)
 
     >>> import minigrad
