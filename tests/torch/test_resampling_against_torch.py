@@ -6,11 +6,10 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from spatial_checks import check, fails_alike, floats, refused_alike, same  # noqa: E402
-
 import minigrad  # noqa: E402
 from minigrad import nn  # noqa: E402
 from minigrad.nn import functional as F  # noqa: E402
+from tests.torch.spatial_checks import check, fails_alike, floats, refused_alike, same  # noqa: E402
 
 T = torch.nn.functional
 
@@ -110,7 +109,8 @@ def test_grid_sample(mode, padding, corners):
 
 def test_grid_sample_errors():
     cases = [((2, 3, 4, 5), (1, 6, 7, 2)), ((2, 3, 4, 5), (2, 6, 7, 3)), ((2, 3, 4, 5), (2, 6, 2)),
-             ((2, 3, 4), (2, 6, 2)), ((2, 3, 0, 5), (2, 6, 7, 2)), ((2, 3, 4, 5, 6), (2, 6, 7, 8, 2)), ((2, 3, 4, 5, 6), (2, 6, 7, 3))]
+             ((2, 3, 4), (2, 6, 2)), ((2, 3, 0, 5), (2, 6, 7, 2)), ((2, 3, 4, 5, 6), (2, 6, 7, 8, 2)),
+             ((2, 3, 4, 5, 6), (2, 6, 7, 3))]
     for shape, places in cases:
         fails_alike(lambda: F.grid_sample(minigrad.zeros(shape), minigrad.zeros(places), align_corners=False),
                     lambda: T.grid_sample(torch.zeros(shape), torch.zeros(places), align_corners=False))

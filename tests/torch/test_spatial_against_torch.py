@@ -8,11 +8,10 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from spatial_checks import check, fails_alike, few, floats, refused_alike, same  # noqa: E402
-
 import minigrad  # noqa: E402
 from minigrad import nn  # noqa: E402
 from minigrad.nn import functional as F  # noqa: E402
+from tests.torch.spatial_checks import check, fails_alike, few, floats, refused_alike, same  # noqa: E402
 
 T = torch.nn.functional
 
@@ -320,7 +319,8 @@ def test_fractional(dims):
 
 MODULES = [("MaxPool", (2,)), ("MaxPool", (3, 2, 1)), ("MaxPool", (3, 2, 1, 1, True, True)), ("AvgPool", (2,)),
            ("AvgPool", (3, 2, 1, True, False)), ("LPPool", (2, 3)), ("LPPool", (2, 3, 2, True)),
-           ("AdaptiveMaxPool", (3,)), ("AdaptiveMaxPool", (2, True)), ("AdaptiveAvgPool", (3,)), ("MaxUnpool", (2,)), ("MaxUnpool", (3, 2, 1))]
+           ("AdaptiveMaxPool", (3,)), ("AdaptiveMaxPool", (2, True)), ("AdaptiveAvgPool", (3,)),
+           ("MaxUnpool", (2,)), ("MaxUnpool", (3, 2, 1))]
 
 
 @pytest.mark.parametrize("dims", [1, 2, 3])
