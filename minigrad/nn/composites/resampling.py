@@ -178,6 +178,10 @@ def _forward(x: LazyBuffer, axis: int, how: Axis) -> LazyBuffer:
 
 def _backward(g: LazyBuffer, axis: int, how: Axis) -> LazyBuffer:
     """Each element gets the gradients of the places that read it, times its weight for them."""
+    times = _repeats(how)
+    if times:
+        apart = (*g.shape[:axis], how.length, times, *g.shape[axis + 1:])
+        return g.reshape(apart).reduce(Op.SUM, (axis + 1,)).reshape((*g.shape[:axis], how.length, *g.shape[axis + 1:]))
     first, depth = _readers(how)
     space = (how.length, depth)
     i, j = [LazyBuffer.index(space, axis_, g.device) for axis_ in (0, 1)]
@@ -188,6 +192,8 @@ def _backward(g: LazyBuffer, axis: int, how: Axis) -> LazyBuffer:
     read = _read(g, axis, o)
     weight = _weight(how, i, o, g.dtype)
     weight = there.where(weight, weight.like(0.0))
+    if how.smooth:
+        weight = weight.contiguous()  # each is divided by a sum over its place: a small table, made once
     none = weight.binary(Op.EQ, weight.like(0.0))
     product = read.binary(Op.MUL, _along(weight, axis, read.shape))
     product = _along(none, axis, read.shape).where(read.like(0.0), product)
@@ -219,21 +225,36 @@ def _readers(how: Axis) -> tuple[int, int]:
     """(a, b): no place before floor(i * count / length) - a reads element i, and none from b places later on."""
     from_place = np.arange(how.count)
     first, last = np.full(how.length, how.count), np.full(how.length, -1)
-    o = LazyBuffer.index((how.count,), 0, "NUMPY")
-    for dtype in _REAL:
-        if how.smooth:
-            begin, number, _ = how.reach(o, dtype)
-            starts, numbers = evaluate([begin, number], _nothing)
-            places = [np.minimum(starts + k, starts + np.maximum(numbers - 1, 0)) for k in range(how.room)]
-        else:
-            places = evaluate([place for place, _ in how.taps(o, dtype)], _nothing)
-        for place in places:
-            np.minimum.at(first, np.minimum(place, how.length - 1), from_place)
-            np.maximum.at(last, np.minimum(place, how.length - 1), from_place)
+    for place in _places(how):
+        np.minimum.at(first, np.minimum(place, how.length - 1), from_place)
+        np.maximum.at(last, np.minimum(place, how.length - 1), from_place)
     read = last >= 0
     guess = (np.arange(how.length) * how.count // how.length)[read]
     before = int((guess - first[read]).max())
     return before, int((last[read] - guess).max()) + before + 1
+
+
+@lru_cache(512)
+def _repeats(how: Axis) -> int:
+    """How often the nearest element is repeated, if every one is as often and none is left out; else 0."""
+    if not how.mode.startswith("nearest") or how.count % how.length:
+        return 0
+    times = how.count // how.length
+    repeated = np.arange(how.count) // times
+    return times if all((place == repeated).all() for place in _places(how)) else 0
+
+
+def _places(how: Axis) -> list[np.ndarray]:
+    """Which elements the places read, computed here: an array for each tap, in each type that computes it."""
+    o, found = LazyBuffer.index((how.count,), 0, "NUMPY"), []
+    for dtype in _REAL:
+        if how.smooth:
+            begin, number, _ = how.reach(o, dtype)
+            starts, numbers = evaluate([begin, number], _nothing)
+            found += [np.minimum(starts + k, starts + np.maximum(numbers - 1, 0)) for k in range(how.room)]
+        else:
+            found += evaluate([place for place, _ in how.taps(o, dtype)], _nothing)
+    return found
 
 
 def _nothing(node: LazyBuffer) -> np.ndarray:
@@ -260,7 +281,12 @@ def _interpolate(x: LazyBuffer, axes: tuple[Axis, ...]) -> LazyBuffer:
 
 
 def _forward_exact(x: LazyBuffer, axis: int, how: Axis) -> LazyBuffer:
-    """The nearest element, of any dtype; where it stands is computed in floats."""
+    """The nearest element, of any dtype; where it stands is computed in floats, unless each is only repeated."""
+    times = _repeats(how)
+    if times:
+        apart = (*x.shape[:axis + 1], 1, *x.shape[axis + 1:])
+        wide = (*x.shape[:axis + 1], times, *x.shape[axis + 1:])
+        return x.reshape(apart).expand(wide).reshape((*x.shape[:axis], how.count, *x.shape[axis + 1:]))
     real = accumulator(x.dtype) if x.dtype.is_float else _REAL[0]
     return _read(x, axis, how.taps(LazyBuffer.index((how.count,), 0, x.device), real)[0][0])
 
