@@ -242,7 +242,7 @@ def test_pooling_errors(kind, dims):
     if kind in ("max_pool", "avg_pool"):
         cases += [(base, 2, 2, 2), (base, 2, 2, -1), (base, 2, 2, (1, 1, 1, 1)), (base, 2, "a")]
     if kind == "max_pool":
-        cases += [(base, 2, 2, 0, 0), (base, 2, 2, 0, (1, 1, 1, 1)), (base, 2, 2, 0, 5)]
+        cases += [(base, 2, 2, 0, 0), (base, 2, 2, 0, (1, 1, 1, 1)), (base, 2, 2, 0, 5), (base, 3, 1, 2, 2)]
     failed = 0
     for shape, *args in cases:
         given = (2, *args) if kind == "lp_pool" else args

@@ -24,7 +24,7 @@ def _max_pool(dims: int, input: Tensor, kernel_size: Sizes, stride: Sizes | None
               ceil_mode: bool, return_indices: bool) -> list[Tensor]:
     name = f"max_pool{dims}d"
     require_tensor(input, name, "input", 1)
-    short = dims == 1 and not (return_indices or input.requires_grad)  # PyTorch has another way, with other words
+    short = dims == 1 and not return_indices  # PyTorch has another way for it, with other words
     layout = layout_of(name + "_short" if short else name, input, kernel_size, stride, padding, dilation, ceil_mode,
                        "_with_indices" if return_indices else "")
     if dims == 1:
