@@ -1,5 +1,5 @@
 """Stage: front. In: a Tensor with channels. Out: the formulas that exchange channels with pixels, or with each other.
-Next: ``precision.py``."""
+Next: ``minigrad/nn/utils/``."""
 
 from __future__ import annotations
 
