@@ -144,7 +144,7 @@ def _script(made: Planned, plan, leaves: Sequence[LazyBuffer], values: dict[Lazy
 
 def _where(place: Place, starts: dict[str, int]) -> tuple[int, int]:
     start = starts[place.kind]
-    return (start + place.at, 0) if place.kind in ("leaf", "output") else (start, place.at)
+    return (start + place.at, place.offset) if place.kind in ("leaf", "output") else (start, place.at)
 
 
 def _extent(leaf: LazyBuffer) -> int:
