@@ -4,17 +4,21 @@ Next: ``comparison.py``."""
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from minigrad.dtype import bool_
+from minigrad.dtype import accumulator, bool_
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.tensor.definition import both, in_place
 from minigrad.tensor.function import Function
-from minigrad.tensor.functions import rounded_once, row, slope
+from minigrad.tensor.functions import log1p_value, rounded_once, row, slope
+from minigrad.tensor.promotion import type_name
 
 if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor
+
+Values = Sequence[LazyBuffer]
 
 
 def sigmoid_value(x: LazyBuffer) -> LazyBuffer:
@@ -33,25 +37,74 @@ _RELU = row("relu", lambda x: x.binary(Op.MAXIMUM, x.like(0)), gradient=slope(
     lambda g, x, out: out.like(0.0).binary(Op.LT, out).where(g, g.like(0.0))))
 
 
+def _float_only(x: LazyBuffer, kernel: str) -> LazyBuffer:
+    """x, widened if it is of a half type; for integers and bools PyTorch's error, which names its ``kernel``."""
+    if x.dtype.kind != "f":
+        raise NotImplementedError(f"\"{kernel}\" not implemented for '{type_name(x.dtype)}'")
+    return x.cast(accumulator(x.dtype))
+
+
 def _leaky_relu(x: LazyBuffer, slope: LazyBuffer) -> LazyBuffer:
+    _float_only(x, "leaky_relu_cpu")
     return x.like(0).binary(Op.LT, x).where(x, x.binary(Op.MUL, slope.expand(x.shape)))
 
 
 _LEAKY_RELU = Function("leaky_relu", _leaky_relu, "LeakyReluBackward0")
-_SILU = row("silu", rounded_once(lambda x: x.binary(Op.MUL, sigmoid_value(x))))
 
 
-def _gelu(x: LazyBuffer, approximate: str) -> LazyBuffer:
+def _silu(x: LazyBuffer) -> LazyBuffer:
+    wide = _float_only(x, "silu_cpu")
+    return wide.binary(Op.MUL, sigmoid_value(wide)).cast(x.dtype)
+
+
+def _gelu(given: LazyBuffer, approximate: str) -> LazyBuffer:
+    x = _float_only(given, "GeluKernelImpl")
     if approximate == "tanh":
         cube = x.binary(Op.MUL, x).binary(Op.MUL, x)
         inner = x.binary(Op.ADD, cube.binary(Op.MUL, x.like(0.044715))).binary(Op.MUL, x.like(math.sqrt(2 / math.pi)))
         gate = inner.unary(Op.TANH)
     else:
         gate = x.binary(Op.MUL, x.like(math.sqrt(0.5))).unary(Op.ERF)
-    return x.binary(Op.MUL, x.like(0.5)).binary(Op.MUL, x.like(1.0).binary(Op.ADD, gate))
+    return x.binary(Op.MUL, x.like(0.5)).binary(Op.MUL, x.like(1.0).binary(Op.ADD, gate)).cast(given.dtype)
 
 
-_GELU = Function("gelu", lambda x, approximate: rounded_once(lambda w: _gelu(w, approximate))(x), "GeluBackward0")
+def _below_zero(x: LazyBuffer) -> LazyBuffer:
+    """exp(-|x|), which never overflows."""
+    zero = x.like(0.0)
+    return x.binary(Op.LT, zero).where(x, x.unary(Op.NEG)).unary(Op.EXP)
+
+
+def _softplus(given: LazyBuffer, beta: float, threshold: float) -> LazyBuffer:
+    x = _float_only(given, "softplus_cpu")
+    scaled = x.binary(Op.MUL, x.like(beta))
+    zero = x.like(0.0)
+    smooth = zero.binary(Op.LT, scaled).where(scaled, zero).binary(Op.ADD, log1p_value(_below_zero(scaled)))
+    smooth = smooth.binary(Op.DIV, x.like(beta))
+    return x.like(threshold).binary(Op.LT, scaled).where(x, smooth).cast(given.dtype)
+
+
+def _softplus_gradient(inputs: Values, outputs: Values, grads: Values, beta: float,
+                       threshold: float) -> tuple[LazyBuffer]:
+    """g * sigmoid(beta * x), and g itself above the threshold."""
+    wide = accumulator(inputs[0].dtype)
+    x, g = inputs[0].cast(wide), grads[0].cast(wide)
+    scaled = x.binary(Op.MUL, x.like(beta))
+    curved = g.binary(Op.MUL, sigmoid_value(scaled))
+    return (x.like(threshold).binary(Op.LT, scaled).where(g, curved).cast(inputs[0].dtype),)
+
+
+def _logsigmoid(given: LazyBuffer) -> LazyBuffer:
+    """min(x, 0) - log(1 + exp(-|x|))"""
+    x = _float_only(given, "log_sigmoid_cpu")
+    zero = x.like(0.0)
+    return x.binary(Op.LT, zero).where(x, zero).binary(Op.SUB, log1p_value(_below_zero(x))).cast(given.dtype)
+
+
+_SILU = row("silu", _silu)
+_GELU = Function("gelu", _gelu, "GeluBackward0")
+_SOFTPLUS = Function("softplus", _softplus, "SoftplusBackward0", _softplus_gradient)
+_LOGSIGMOID = row("logsigmoid", _logsigmoid, "LogSigmoid", slope(
+    lambda g, x, out: g.binary(Op.MUL, sigmoid_value(x.unary(Op.NEG)))))
 
 
 class Activations:
@@ -98,6 +151,8 @@ class Activations:
     def gelu(self: Tensor, approximate: str = "none") -> Tensor:
         """self * P(N <= self) for a standard normal N; ``approximate="tanh"`` takes the formula with tanh.
         (Hendrycks, Gimpel 2016)"""
+        if not isinstance(approximate, str):
+            raise TypeError(f"gelu(): argument 'approximate' must be str, not {type(approximate).__name__}")
         if approximate not in ("none", "tanh"):
             raise RuntimeError("approximate argument must be either none or tanh.")
         return _GELU((self,), (approximate,))
@@ -105,16 +160,14 @@ class Activations:
     @both("softplus")
     def softplus(self: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
         """log(1 + exp(beta * self)) / beta; self itself where beta * self is above ``threshold``."""
-        scaled = self * beta
-        smooth = (scaled.clamp(min=0.0) + (-scaled.abs()).exp().log1p()) / beta
-        return self.where(scaled > threshold, smooth)
+        return _SOFTPLUS((self,), (float(beta), float(threshold)))
 
     softplus_ = in_place(softplus)
 
     @both("logsigmoid")
     def logsigmoid(self: Tensor) -> Tensor:
         """log(sigmoid(self))."""
-        return -(-self).softplus()
+        return _LOGSIGMOID((self,))
 
     @both("logit")
     def logit(self: Tensor, eps: float | None = None) -> Tensor:

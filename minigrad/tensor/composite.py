@@ -5,7 +5,7 @@ Next: ``batch.py``."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import update_wrapper
+from functools import partial, update_wrapper
 from typing import Any, TypeVar, overload
 
 from minigrad.autograd.mode import no_grad
@@ -27,11 +27,11 @@ class Composite:
     """A function that is recorded as one node; see ``composite``. It is a ``Function`` whose body is written with
     Tensors. ``one_tuples``: the static arguments with which it returns a tuple of a single Tensor."""
 
-    def __init__(self, function: Callable[..., Any], differentiable: int | None = None) -> None:
+    def __init__(self, function: Callable[..., Any], node: str = "", differentiable: int | None = None) -> None:
         update_wrapper(self, function)
         self.function = function
         self.name = function.__name__
-        node = "".join(p.capitalize() for p in self.name.split("_")) + "Backward0"
+        node = node or "".join(p.capitalize() for p in self.name.split("_")) + "Backward0"
         self.recorded = Function(self.name, self._compute, node, differentiable=differentiable)
         self.one_tuples: set[Any] = set()
 
@@ -86,11 +86,12 @@ def composite(function: F) -> F: ...
 
 
 @overload
-def composite(*, differentiable: int) -> Callable[[F], F]: ...
+def composite(*, node: str = "", differentiable: int | None = None) -> Callable[[F], F]: ...
 
 
-def composite(function: Any = None, *, differentiable: int | None = None) -> Any:
-    """Record calls of ``function`` as one node of the graph and one entry of the tape.
+def composite(function: Any = None, *, node: str = "", differentiable: int | None = None) -> Any:
+    """Record calls of ``function`` as one node of the graph and one entry of the tape. The entry is called ``node``, or
+    by the function's name if none is given.
 
     Arguments that are Tensors, or non-empty lists or tuples of Tensors, are inputs, given by position or by name.
     Everything else is static: hashable, and traced anew for each value. The result is a Tensor or a tuple of Tensors.
@@ -106,6 +107,5 @@ def composite(function: Any = None, *, differentiable: int | None = None) -> Any
     >>> scaled(minigrad.tensor([1.0, 2.0]), by=3.0)
     tensor([3., 6.])
     """
-    if function is None:
-        return lambda function: Composite(function, differentiable)
-    return Composite(function, differentiable)
+    made = partial(Composite, node=node, differentiable=differentiable)
+    return made if function is None else made(function)

@@ -116,7 +116,7 @@ _LOG10 = row("log10", rounded_once(lambda x: x.unary(Op.LOG).binary(Op.DIV, x.li
 _EXP2 = row("exp2", of_floats(lambda x: x.like(2.0).binary(Op.POW, x)))
 
 
-def _log1p(x: LazyBuffer) -> LazyBuffer:
+def log1p_value(x: LazyBuffer) -> LazyBuffer:
     """With u = 1 + x rounded, log(u) * x / (u - 1) repairs what the rounding lost (W. Kahan)."""
     one = x.like(1.0)
     u = one.binary(Op.ADD, x)
@@ -140,7 +140,7 @@ def _plus_one(x: LazyBuffer) -> LazyBuffer:
     return x.binary(Op.ADD, x.like(1.0))
 
 
-_LOG1P = row("log1p", rounded_once(_log1p), "Log1P", slope(lambda g, x, out: g.binary(Op.DIV, _plus_one(x))))
+_LOG1P = row("log1p", rounded_once(log1p_value), "Log1P", slope(lambda g, x, out: g.binary(Op.DIV, _plus_one(x))))
 _EXPM1 = row("expm1", rounded_once(_expm1), gradient=slope(lambda g, x, out: g.binary(Op.MUL, _plus_one(out))))
 
 

@@ -221,6 +221,24 @@ def normal(mean: Any, std: Any = 1.0, size: Sequence[int] | None = None, *, gene
     return _made(lambda g: g.normal(shape, mean, std, drawn), generator, drawn, device)
 
 
+def slopes(x: Tensor, lower: float, upper: float) -> Tensor:
+    """Where x is at most 0 a number uniform in [lower, upper), elsewhere 1. Only those numbers are drawn, in x's order
+    and with float64's digits, so the elements of x are asked for at once.
+
+    >>> import minigrad
+    >>> slopes(minigrad.tensor([1.0, -1.0]), 0.5, 0.5)
+    tensor([1.0000, 0.5000])
+    """
+    low = concrete(x, "rrelu") <= 0
+
+    def draw(generator: Generator) -> np.ndarray:
+        result = np.ones(low.shape)
+        result[low] = generator.uniform64((int(low.sum()),), lower, upper)
+        return result
+
+    return _made(draw, None, x.dtype, x.device)
+
+
 # --- in place
 
 

@@ -1,5 +1,5 @@
 """Stage: front. In: features, and what decides which of them are kept. Out: the formulas of dropout.
-Next: ``loss.py``."""
+Next: ``distance.py``."""
 
 from __future__ import annotations
 

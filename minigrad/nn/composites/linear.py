@@ -1,5 +1,5 @@
 """Stage: front. In: features and a weight. Out: the formula of a dense layer.
-Next: ``padding.py``."""
+Next: ``activation.py``."""
 
 from __future__ import annotations
 
@@ -20,3 +20,14 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         raise RuntimeError(f"mat1 and mat2 shapes cannot be multiplied ({prod(shape[:-1])}x{shape[-1]} and {turned})")
     product = input @ weight.T
     return product if bias is None else product + bias
+
+
+@composite
+def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """out[o] = sum over i and j of input1[i] weight[o, i, j] input2[j], plus bias[o]."""
+    out, first, second = weight.shape
+    lead = input1.shape[:-1]
+    turned = weight.permute(1, 0, 2).reshape(first, out * second)
+    rows = (input1.reshape(-1, first) @ turned).reshape(-1, out, second)
+    result = (rows * input2.reshape(-1, 1, second)).sum(-1).reshape(*lead, out)
+    return result if bias is None else result + bias

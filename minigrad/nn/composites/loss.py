@@ -1,8 +1,15 @@
 """Stage: front. In: predictions and targets. Out: the formulas of losses.
-Next: ``clip.py``."""
+Next: ``classes.py``."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from minigrad.dtype import int32
+from minigrad.nn.composites.activation import require_float
 from minigrad.nn.composites.precision import wide
 from minigrad.tensor import Tensor, arange, composite, minimum, where, zeros_like
 
@@ -17,24 +24,135 @@ def reduced(loss: Tensor, reduction: str) -> Tensor:
     return loss.sum() if reduction == "sum" else loss
 
 
-@composite
-def mse_loss(input: Tensor, target: Tensor, weight: Tensor | None, *, reduction: str) -> Tensor:
-    """(input - target)^2, reduced; a weighted mean divides by the sum of the weights."""
+def losses(node: str, *, fused: bool = False, kernel: str = "") -> Callable[[Callable[..., Tensor]], Any]:
+    """Make of a formula for each element a function with an argument ``reduction``, each of which is one composite.
+    Half types are computed in float32 and rounded at the end; with a ``kernel``, integers raise PyTorch's error.
+
+    The entry on the tape is called ``node``, and if PyTorch's loss is not one op (``fused``), the mean and the sum are
+    called as it calls those.
+    """
+    nodes = {"none": node, "mean": node if fused else "MeanBackward0", "sum": node if fused else "SumBackward0"}
+
+    def decorate(formula: Callable[..., Tensor]) -> Any:
+        def made(reduction: str) -> Any:
+            @wraps(formula)
+            def body(*tensors: Tensor, **static: Any) -> Tensor:
+                if kernel:
+                    require_float(tensors[0], kernel)
+                inputs, dtype = wide(*tensors)
+                return reduced(formula(*inputs, **static), reduction).to(dtype)
+
+            return composite(node=nodes[reduction])(body)
+
+        bodies = {reduction: made(reduction) for reduction in nodes}
+
+        @wraps(formula)
+        def loss(*tensors: Tensor, reduction: str, **static: Any) -> Tensor:
+            return bodies[reduction](*tensors, **static)
+
+        return loss
+
+    return decorate
+
+
+def loss(node: str, kernel: str = "") -> Callable[[Callable[..., Tensor]], Any]:
+    """``losses`` of an op that PyTorch has as one: its entry has one name, whatever the reduction."""
+    return losses(node, fused=True, kernel=kernel)
+
+
+# --- distances
+
+
+@loss("MseLossBackward0", "mse_cpu")
+def mse_loss(input: Tensor, target: Tensor) -> Tensor:
+    """(input - target)^2."""
     difference = input - target
-    return _weighted(difference * difference, weight, reduction)
+    return difference * difference
 
 
-@composite
-def l1_loss(input: Tensor, target: Tensor, weight: Tensor | None, *, reduction: str) -> Tensor:
-    """|input - target|, reduced; a weighted mean divides by the sum of the weights."""
-    return _weighted((input - target).abs(), weight, reduction)
+@losses("AbsBackward0")
+def l1_loss(input: Tensor, target: Tensor) -> Tensor:
+    """|input - target|."""
+    return (input - target).abs()
 
 
-def _weighted(loss: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
-    if weight is None:
-        return reduced(loss, reduction)
-    loss = loss * weight
-    return loss.sum() / weight.sum() if reduction == "mean" else reduced(loss, reduction)
+@loss("SmoothL1LossBackward0", "smooth_l1_cpu")
+def smooth_l1_loss(input: Tensor, target: Tensor, *, beta: float) -> Tensor:
+    """d^2 / (2 beta) where d = |input - target| is below beta, else d - beta / 2."""
+    difference = (input - target).abs()
+    return where(difference < beta, 0.5 * difference * difference / beta, difference - 0.5 * beta)
+
+
+@loss("HuberLossBackward0", "huber_cpu")
+def huber_loss(input: Tensor, target: Tensor, *, delta: float) -> Tensor:
+    """d^2 / 2 where d = |input - target| is at most delta, else delta (d - delta / 2)."""
+    difference = (input - target).abs()
+    return where(difference <= delta, 0.5 * difference * difference, delta * (difference - 0.5 * delta))
+
+
+def weighted(each: Callable[..., Any], input: Tensor, target: Tensor, weight: Tensor, *, reduction: str,
+             **static: Any) -> Tensor:
+    """The loss of each element times its weight, reduced; the mean divides by the sum of the weights.
+
+    >>> import minigrad
+    >>> x, w = minigrad.tensor([1.0, 3.0]), minigrad.tensor([3.0, 1.0])
+    >>> weighted(l1_loss, x, minigrad.zeros(2), w, reduction="mean")
+    tensor(1.5000)
+    """
+    return _WEIGHTED[reduction](each(input, target, reduction="none", **static), weight)
+
+
+def _total(reduction: str) -> Callable[[Tensor, Tensor], Tensor]:
+    def weigh(loss: Tensor, weight: Tensor) -> Tensor:
+        loss = loss * weight
+        return loss.sum() / weight.sum() if reduction == "mean" else reduced(loss, reduction)
+
+    return weigh
+
+
+_WEIGHTED = {reduction: composite(node=node)(_total(reduction)) for reduction, node in {
+    "mean": "DivBackward0", "sum": "SumBackward0", "none": "MulBackward0"}.items()}
+
+
+# --- distributions
+
+
+@losses("SubBackward0")
+def poisson_nll_loss(input: Tensor, target: Tensor, *, log_input: bool, full: bool, eps: float) -> Tensor:
+    """exp(input) - target * input, or with ``log_input`` False input - target * log(input + eps); ``full`` adds
+    Stirling's formula for log(target!) where the target is above 1."""
+    loss = input.exp() - target * input if log_input else input - target * (input + eps).log()
+    if full:
+        many = target > 1
+        t = where(many, target, 2.0)
+        loss = loss + where(many, t * t.log() - t + 0.5 * (2 * math.pi * t).log(), 0.0)
+    return loss
+
+
+@losses("MulBackward0")
+def gaussian_nll_loss(input: Tensor, target: Tensor, var: Tensor, fixed: Tensor, *, full: bool, eps: float) -> Tensor:
+    """(log v + (input - target)^2 / v) / 2 with v = max(var, eps), plus log(2 pi) / 2 if ``full``. ``fixed`` is var
+    without its history: the bound changes the value, and lets the gradient through."""
+    v = where(fixed < eps, var - fixed + eps, var)
+    difference = input - target
+    loss = 0.5 * (v.log() + difference * difference / v)
+    return loss + 0.5 * math.log(2 * math.pi) if full else loss
+
+
+@losses("SubBackward0")
+def kl_div(input: Tensor, target: Tensor) -> Tensor:
+    """target * (log target - input), 0 log 0 being 0."""
+    zero = target == 0
+    return where(zero, 0.0, target * where(zero, 1.0, target).log()) - target * input
+
+
+@losses("MulBackward0")
+def kl_div_of_logs(input: Tensor, target: Tensor) -> Tensor:
+    """exp(target) * (target - input)."""
+    return target.exp() * (target - input)
+
+
+# --- two classes
 
 
 def _clamped_log(x: Tensor) -> Tensor:
@@ -43,63 +161,108 @@ def _clamped_log(x: Tensor) -> Tensor:
     return where(positive, where(positive, x, 1.0).log(), -100.0)
 
 
-@composite
-def binary_cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None, *, reduction: str) -> Tensor:
-    """-(t log p + (1 - t) log(1 - p)) with logarithms of at least -100, times weight, reduced."""
+@loss("BinaryCrossEntropyBackward0", "binary_cross_entropy")
+def binary_cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:
+    """-(t log p + (1 - t) log(1 - p)) with logarithms of at least -100, times weight."""
     loss = -(target * _clamped_log(input) + (1 - target) * _clamped_log(1 - input))
-    return reduced(loss if weight is None else loss * weight, reduction)
+    return loss if weight is None else loss * weight
 
 
-@composite
+@loss("BinaryCrossEntropyWithLogitsBackward0")
 def binary_cross_entropy_with_logits(input: Tensor, target: Tensor, weight: Tensor | None,
-                                     pos_weight: Tensor | None, *, reduction: str) -> Tensor:
-    """(1 - t) x - (1 + (pos_weight - 1) t) log sigmoid(x), times weight, reduced; halves are rounded at the end."""
-    (input, target, weight, pos_weight), dtype = wide(input, target, weight, pos_weight)
+                                     pos_weight: Tensor | None) -> Tensor:
+    """(1 - t) x - (1 + (pos_weight - 1) t) log sigmoid(x), times weight."""
     log_sigmoid = minimum(input, zeros_like(input)) - (1 + (-input.abs()).exp()).log()
     positive = log_sigmoid if pos_weight is None else (1 + (pos_weight - 1) * target) * log_sigmoid
     loss = (1 - target) * input - positive
-    return reduced(loss if weight is None else loss * weight, reduction).to(dtype)
+    return loss if weight is None else loss * weight
 
 
-def _along(values: Tensor, ndim: int, axis: int) -> Tensor:
-    """A vector laid along ``axis`` of an ``ndim``-dimensional space."""
-    return values.reshape(tuple(-1 if i == axis else 1 for i in range(ndim)))
+@loss("SoftMarginLossBackward0", "soft_margin")
+def soft_margin_loss(input: Tensor, target: Tensor) -> Tensor:
+    """log(1 + exp(-t x))."""
+    return (-(input * target)).softplus(threshold=math.inf)
 
 
-@composite
-def nll_loss(log_probability: Tensor, target: Tensor, weight: Tensor | None, *, axis: int, ignore_index: int,
-             reduction: str, label_smoothing: float, checked: bool) -> Tensor:
-    """-weight[t] log p[t]; the mean divides by the sum of the weights of the targets that are not ignored.
-
-    A comparison with the class coordinate picks the class, so that nothing of the size of a one-hot is stored.
-    Targets that are not ``checked`` yet are looked up among the classes, which fails for one out of range.
-    """
-    ndim, classes = log_probability.ndim, log_probability.shape[axis]
-    kept = target != ignore_index
-    if not checked:
-        target = arange(classes, device=log_probability.device)[where(kept, target, 0)]
-    chosen = _along(arange(classes, device=log_probability.device), ndim, axis) == target.unsqueeze(axis)
-    loss = -where(chosen, log_probability, 0.0).sum(axis)
-    class_weight = None if weight is None else _along(weight, ndim, axis)
-    if class_weight is None:
-        share = kept.to(log_probability.dtype)
-    else:
-        share = where(kept, where(chosen, class_weight, 0.0).sum(axis), 0.0)
-        loss = loss * share
-    if label_smoothing > 0:
-        every = log_probability if class_weight is None else log_probability * class_weight
-        loss = loss * (1 - label_smoothing) - every.sum(axis) * (label_smoothing / classes)
-    loss = where(kept, loss, 0.0)
-    return loss.sum() / share.sum() if reduction == "mean" else reduced(loss, reduction)
+@losses("DivBackward0")
+def multilabel_soft_margin_loss(input: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:
+    """-(t log sigmoid(x) + (1 - t) log sigmoid(-x)), times weight, averaged over the last dimension."""
+    loss = -(target * input.logsigmoid() + (1 - target) * (-input).logsigmoid())
+    loss = loss if weight is None else loss * weight
+    return loss.sum(-1) / input.shape[-1]
 
 
-@composite
-def soft_nll_loss(log_probability: Tensor, target: Tensor, weight: Tensor | None, *, axis: int, reduction: str,
-                  label_smoothing: float) -> Tensor:
-    """-sum over classes of weight * t * log p, for a target of probabilities; the mean is over everything else."""
-    if label_smoothing > 0:
-        target = target * (1 - label_smoothing) + label_smoothing / log_probability.shape[axis]
-    loss = log_probability * target
+# --- margins
+
+
+@losses("ClampMinBackward0")
+def margin_ranking_loss(input1: Tensor, input2: Tensor, target: Tensor, *, margin: float) -> Tensor:
+    """max(0, margin - t (x1 - x2))."""
+    return (-target * (input1 - input2) + margin).clamp(min=0)
+
+
+@losses("AddBackward0")
+def hinge_embedding_loss(input: Tensor, target: Tensor, *, margin: float) -> Tensor:
+    """x where the target is 1, max(0, margin - x) where it is -1."""
+    apart = where(target != 1, (margin - input).clamp(min=0), 0.0)
+    return apart + where(target != -1, input, 0.0)
+
+
+@losses("AddBackward0")
+def cosine_embedding_loss(input1: Tensor, input2: Tensor, target: Tensor, *, margin: float) -> Tensor:
+    """1 - cos(x1, x2) where the target is 1, max(0, cos(x1, x2) - margin) where it is -1."""
+    axis, tiny = target.ndim, 1e-12
+    product = (input1 * input2).sum(axis)
+    lengths = ((input1 * input1).sum(axis) + tiny) * ((input2 * input2).sum(axis) + tiny)
+    cosine = product / lengths.sqrt()
+    return where(target == 1, 1 - cosine, 0.0) + where(target == -1, (cosine - margin).clamp(min=0), 0.0)
+
+
+@losses("ClampMinBackward0")
+def triplet_loss(positive: Tensor, negative: Tensor, swapped: Tensor | None, *, margin: float) -> Tensor:
+    """max(0, margin + the distance to the positive - the smaller of the distances to the negative)."""
+    if swapped is not None:
+        negative = minimum(negative, swapped)
+    return (margin + positive - negative).clamp(min=0)
+
+
+@loss("MultiMarginLossBackward0", "multi_margin_loss")
+def multi_margin_loss(input: Tensor, target: Tensor, weight: Tensor | None, *, p: int, margin: float,
+                      checked: bool) -> Tensor:
+    """The mean over classes j other than t of weight[t] max(0, margin - x[t] + x[j])^p."""
+    own = one_hot(target, input.shape[-1], checked)
+    gap = margin - where(own, input, 0.0).sum(-1, keepdim=True) + input
+    loss = where(own | (gap <= 0), 0.0, gap if p == 1 else gap * gap)
     if weight is not None:
-        loss = loss * _along(weight, log_probability.ndim, axis)
-    return reduced(-loss.sum(axis), reduction)
+        loss = loss * where(own, weight, 0.0).sum(-1, keepdim=True)
+    return loss.sum(-1) / input.shape[-1]
+
+
+@loss("MultilabelMarginLossBackward0", "multilabel_margin_loss")
+def multilabel_margin_loss(input: Tensor, target: Tensor, *, checked: bool) -> Tensor:
+    """The sum over targets t and classes j that are none of max(0, 1 - x[t] + x[j]), divided by the number of classes.
+    The targets of a row end before its first negative number."""
+    classes = input.shape[-1]
+    listed = (target < 0).to(target.dtype).cumsum(-1) == 0
+    own = one_hot(where(listed, target, 0), classes, checked) & listed.unsqueeze(-1)  # (..., targets, classes)
+    chosen = where(own, input.unsqueeze(-2), 0.0).sum(-1, keepdim=True)
+    gap = 1 - chosen + input.unsqueeze(-2)
+    counts = listed.unsqueeze(-1) & ~own.any(-2, keepdim=True) & (gap > 0)
+    return where(counts, gap, 0.0).sum((-2, -1)) / classes
+
+
+def one_hot(target: Tensor, classes: int, checked: bool, axis: int = -1) -> Tensor:
+    """Where the class, along a new ``axis``, is the target. It is compared in 32 bits, half of what an index has.
+    Targets that are not ``checked`` yet are looked up among the classes, which fails for one out of range.
+
+    >>> import minigrad
+    >>> one_hot(minigrad.tensor([1, 0]), 3, True)
+    tensor([[False,  True, False],
+            [ True, False, False]])
+    """
+    numbers = arange(classes, device=target.device)
+    if not checked:
+        target = numbers[target]
+    dims = target.ndim + 1
+    laid = numbers.to(int32).reshape([-1 if i == axis % dims else 1 for i in range(dims)])
+    return laid == target.to(int32).unsqueeze(axis)

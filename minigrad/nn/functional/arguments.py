@@ -6,8 +6,15 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from itertools import repeat
+from numbers import Real
 from operator import index
 from typing import Any
+
+import numpy as np
+
+from minigrad.dtype import int32, int64
+from minigrad.tensor import Tensor, type_name
+from minigrad.tensor.indexing import known
 
 
 def legacy_reduction(size_average: bool | None, reduce: bool | None, reduction: str) -> str:
@@ -82,3 +89,37 @@ def whole_numbers(function: str, argument: str, position: int, value: Any) -> tu
     except TypeError:
         raise TypeError(f"{function}(): argument '{argument}' (position {position}) must be tuple of ints, not "
                         f"{type(value).__name__}") from None
+
+
+def number(value: Any, function: str, argument: str, position: int) -> float:
+    """A number as a float; ``TypeError`` in PyTorch's words for anything else.
+
+    >>> number(2, "elu", "alpha", 2)
+    2.0
+    """
+    if type(value) is float:
+        return value
+    if isinstance(value, int | float | Real) or (isinstance(value, Tensor) and value.ndim == 0):
+        return float(value)
+    raise TypeError(f"{function}(): argument '{argument}' (position {position}) must be Number, not "
+                    f"{type(value).__name__}")
+
+
+def at_hand(tensor: Tensor) -> np.ndarray | None:
+    """The elements of a tensor that is in memory; None for one that is computed later, or may be.
+
+    >>> import minigrad
+    >>> at_hand(minigrad.tensor([1, 2]))
+    array([1, 2])
+    """
+    return None if tensor._spec is not None else known(tensor)
+
+
+def check_indices(indices: Tensor, name: str) -> None:
+    """``RuntimeError`` in PyTorch's words unless the tensor holds int64 or int32."""
+    if indices.dtype in (int64, int32):
+        return
+    kind = type_name(indices.dtype)
+    got = f"CPU{kind}Type" if kind == "Bool" else f"torch.{kind}Tensor"
+    raise RuntimeError("Expected tensor for argument #1 'indices' to have one of the following scalar types: Long, "
+                       f"Int; but got {got} instead (while checking arguments for {name})")

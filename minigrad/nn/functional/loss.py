@@ -1,24 +1,33 @@
-"""Stage: front. In: predictions and targets. Out: losses.
-Next: ``padding.py``."""
+"""Stage: front. In: predictions and targets of the same shape. Out: losses.
+Next: ``classes.py``."""
 
 from __future__ import annotations
 
 import warnings
-from typing import NoReturn
+from typing import Any
 
-from minigrad.dtype import int64, uint8
 from minigrad.nn.composites import loss as formulas
-from minigrad.nn.functional.arguments import one_reduction
-from minigrad.tensor import Tensor, check_index_range, type_name
+from minigrad.nn.functional.arguments import at_hand, one_reduction
+from minigrad.tensor import Tensor, ones_like, type_name
+from minigrad.tensor.operands import broadcast_shapes, require_tensor
 
 
 def _check_distance(input: Tensor, target: Tensor, weight: Tensor | None) -> None:
     if target.shape != input.shape:
         warnings.warn(f"Using a target size ({target.shape}) that is different to the input size ({input.shape}). "
                       "This will likely lead to incorrect results due to broadcasting. "
-                      "Please ensure they have the same size.", stacklevel=3)
+                      "Please ensure they have the same size.", stacklevel=4)
+        broadcast_shapes(input.shape, target.shape)
     if weight is not None and weight.shape != input.shape:
         raise ValueError("Weights and input must have the same size.")
+
+
+def _distance(formula: Any, input: Tensor, target: Tensor, weight: Tensor | None, reduction: str,
+              **static: Any) -> Tensor:
+    _check_distance(input, target, weight)
+    if weight is None:
+        return formula(input, target, reduction=reduction, **static)
+    return formulas.weighted(formula, input, target, weight, reduction=reduction, **static)
 
 
 def mse_loss(input: Tensor, target: Tensor, size_average: bool | None = None, reduce: bool | None = None,
@@ -29,8 +38,7 @@ def mse_loss(input: Tensor, target: Tensor, size_average: bool | None = None, re
     >>> mse_loss(minigrad.tensor([1.0, 2.0]), minigrad.tensor([1.0, 4.0]))
     tensor(2.)
     """
-    _check_distance(input, target, weight)
-    return formulas.mse_loss(input, target, weight, reduction=one_reduction(size_average, reduce, reduction))
+    return _distance(formulas.mse_loss, input, target, weight, one_reduction(size_average, reduce, reduction))
 
 
 def l1_loss(input: Tensor, target: Tensor, size_average: bool | None = None, reduce: bool | None = None,
@@ -41,8 +49,135 @@ def l1_loss(input: Tensor, target: Tensor, size_average: bool | None = None, red
     >>> l1_loss(minigrad.tensor([1.0, 2.0]), minigrad.tensor([1.0, 4.0]))
     tensor(1.)
     """
+    return _distance(formulas.l1_loss, input, target, weight, one_reduction(size_average, reduce, reduction))
+
+
+def smooth_l1_loss(input: Tensor, target: Tensor, size_average: bool | None = None, reduce: bool | None = None,
+                   reduction: str = "mean", beta: float = 1.0) -> Tensor:
+    """d^2 / (2 beta) where d = |input - target| is below beta, else d - beta / 2. (Girshick 2015)
+
+    ``RuntimeError`` for a negative beta; with beta 0 it is ``l1_loss``.
+
+    >>> import minigrad
+    >>> smooth_l1_loss(minigrad.tensor([1.0, 3.0]), minigrad.zeros(2), reduction="none")
+    tensor([0.5000, 2.5000])
+    """
+    reduction = one_reduction(size_average, reduce, reduction)
+    if beta < 0:
+        raise RuntimeError("smooth_l1_loss does not support negative values for beta.")
+    if beta == 0:
+        return _distance(formulas.l1_loss, input, target, None, reduction)
+    return _distance(formulas.smooth_l1_loss, input, target, None, reduction, beta=float(beta))
+
+
+def huber_loss(input: Tensor, target: Tensor, reduction: str = "mean", delta: float = 1.0,
+               weight: Tensor | None = None) -> Tensor:
+    """d^2 / 2 where d = |input - target| is at most delta, else delta (d - delta / 2). (Huber 1964)
+
+    ``RuntimeError`` unless delta is positive. The mean of a weighted loss divides by the number of elements.
+
+    >>> import minigrad
+    >>> huber_loss(minigrad.tensor([1.0, 3.0]), minigrad.zeros(2), reduction="none", delta=2.0)
+    tensor([0.5000, 4.0000])
+    """
     _check_distance(input, target, weight)
-    return formulas.l1_loss(input, target, weight, reduction=one_reduction(size_average, reduce, reduction))
+    if weight is None:
+        one_reduction(None, None, reduction)
+    if delta <= 0:
+        raise RuntimeError("huber_loss does not support non-positive values for delta.")
+    if weight is None:
+        return formulas.huber_loss(input, target, reduction=reduction, delta=float(delta))
+    loss = formulas.huber_loss(input, target, reduction="none", delta=float(delta)) * weight
+    if reduction == "none":
+        return loss
+    if reduction not in ("mean", "sum"):
+        raise ValueError(f"Invalid reduction mode: {reduction}. Expected one of 'none', 'mean', 'sum'.")
+    return loss.mean() if reduction == "mean" else loss.sum()
+
+
+# --- distributions
+
+
+def poisson_nll_loss(input: Tensor, target: Tensor, log_input: bool = True, full: bool = False,
+                     size_average: bool | None = None, eps: float = 1e-8, reduce: bool | None = None,
+                     reduction: str = "mean") -> Tensor:
+    """exp(input) - target * input: -log of the probability that a Poisson variable of rate exp(input) is ``target``,
+    without log(target!). With ``log_input`` False the rate is the input; ``full`` adds log(target!) by Stirling's
+    formula.
+
+    >>> import minigrad
+    >>> poisson_nll_loss(minigrad.zeros(1), minigrad.ones(1))
+    tensor(1.)
+    """
+    reduction = one_reduction(size_average, reduce, reduction)
+    return formulas.poisson_nll_loss(input, target, reduction=reduction, log_input=bool(log_input), full=bool(full),
+                                     eps=float(eps))
+
+
+def gaussian_nll_loss(input: Tensor, target: Tensor, var: Tensor | float, full: bool = False, eps: float = 1e-6,
+                      reduction: str = "mean") -> Tensor:
+    """(log v + (input - target)^2 / v) / 2 with v = max(var, eps), plus log(2 pi) / 2 if ``full``. (Nix, Weigend 1994)
+
+    ``ValueError`` for a variance of another shape (it may lack the last dimension, or have size 1 in one), or with
+    negative elements. A variance that is not computed yet is not looked at: its loss is NaN there.
+
+    >>> import minigrad
+    >>> gaussian_nll_loss(minigrad.zeros(1), minigrad.ones(1), 1.0)
+    tensor(0.5000)
+    """
+    var = _variance(input, var)
+    if var.shape != input.shape:
+        if input.shape[:-1] == var.shape:
+            var = var.unsqueeze(-1)
+        elif input.ndim != var.ndim or sum(v for i, v in zip(input.shape, var.shape, strict=True) if i != v) != 1:
+            raise ValueError("var is of incorrect size")
+    if reduction not in ("mean", "sum", "none"):
+        raise ValueError(f"{reduction} is not valid")
+    return formulas.gaussian_nll_loss(input, target, var, var.detach(), reduction=reduction, full=bool(full),
+                                      eps=float(eps))
+
+
+def _variance(input: Tensor, var: Tensor | float) -> Tensor:
+    """The variance as a tensor; ``ValueError`` if it is known to be negative."""
+    if isinstance(var, float):
+        if var < 0:
+            raise ValueError("var has negative entry/entries")
+        return var * ones_like(input)
+    values = at_hand(require_tensor(var, "any", "input", 1))
+    if values is not None and (values < 0).any():
+        raise ValueError("var has negative entry/entries")
+    return var
+
+
+def kl_div(input: Tensor, target: Tensor, size_average: bool | None = None, reduce: bool | None = None,
+           reduction: str = "mean", log_target: bool = False) -> Tensor:
+    """target * (log target - input), for an input of log-probabilities: the Kullback-Leibler divergence. With
+    ``log_target`` the target holds logarithms, too. ``"batchmean"`` divides the sum by the first size.
+
+    ``RuntimeError`` for integers. ``"mean"`` divides by the number of elements, and warns that this is no divergence.
+
+    >>> import minigrad
+    >>> kl_div(minigrad.tensor([-1.0]), minigrad.ones(1), reduction="sum")
+    tensor(1.)
+    """
+    batch = False
+    if size_average is not None or reduce is not None:
+        kind = one_reduction(size_average, reduce, reduction)
+    else:
+        if reduction == "mean":
+            warnings.warn("reduction: 'mean' divides the total loss by both the batch size and the support size."
+                          "'batchmean' divides only by the batch size, and aligns with the KL div math definition."
+                          "'mean' will be changed to behave the same as 'batchmean' in the next major release.",
+                          stacklevel=2)
+        batch = reduction == "batchmean"
+        kind = "sum" if batch else one_reduction(None, None, reduction)
+    if not (input.dtype.is_floating_point and target.dtype.is_floating_point):
+        raise RuntimeError("kl_div: Integral inputs not supported.")
+    loss = (formulas.kl_div_of_logs if log_target else formulas.kl_div)(input, target, reduction=kind)
+    return loss / input.shape[0] if batch and input.ndim else loss
+
+
+# --- two classes
 
 
 def binary_cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = None,
@@ -50,7 +185,8 @@ def binary_cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = 
                          reduction: str = "mean") -> Tensor:
     """-(t log p + (1 - t) log(1 - p)) of probabilities p, logarithms clamped at -100.
 
-    At p exactly 0 or 1 the slope is 0. ``ValueError`` when the shapes differ.
+    At p exactly 0 or 1 the slope is 0. ``ValueError`` when the shapes differ, ``RuntimeError`` for numbers that are no
+    probabilities, unless they are computed later.
 
     >>> import minigrad
     >>> binary_cross_entropy(minigrad.tensor([0.5]), minigrad.tensor([1.0]))
@@ -62,6 +198,9 @@ def binary_cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = 
                          f"({input.shape}) is deprecated. Please ensure they have the same size.")
     if target.dtype != input.dtype:
         raise RuntimeError(f"Found dtype {type_name(target.dtype)} but expected {type_name(input.dtype)}")
+    values = at_hand(input)
+    if values is not None and not ((values >= 0) & (values <= 1)).all():
+        raise RuntimeError("all elements of input should be between 0 and 1")
     return formulas.binary_cross_entropy(input, target, weight, reduction=reduction)
 
 
@@ -78,98 +217,3 @@ def binary_cross_entropy_with_logits(input: Tensor, target: Tensor, weight: Tens
     if target.shape != input.shape:
         raise ValueError(f"Target size ({target.shape}) must be the same as input size ({input.shape})")
     return formulas.binary_cross_entropy_with_logits(input, target, weight, pos_weight, reduction=reduction)
-
-
-def _check_target(input: Tensor, target: Tensor, ignore_index: int) -> tuple[Tensor, bool]:
-    """Raises PyTorch's errors for class indices that do not fit. The target with input's batch shape, and whether its
-    values have been checked (those of a pending target are when it runs)."""
-    shape, target_shape = list(input.shape), list(target.shape)
-    ndim = len(shape)
-    if ndim == 0:
-        raise ValueError("Expected 1 or more dimensions (got 0)")
-    if ndim > 1 and (not target_shape or shape[0] != target_shape[0]):
-        raise ValueError(f"Expected input batch_size ({shape[0]}) to match target batch_size "
-                         f"({target_shape[0] if target_shape else 0}).")
-    if ndim <= 2 and len(target_shape) > 1:
-        raise RuntimeError("0D or 1D target tensor expected, multi-target not supported")
-    if ndim == 1 and target_shape not in ([], [1]):
-        raise ValueError(f"For 1D input, 1D target must have size 1, but got target size: {target_shape[0]}")
-    if ndim > 2 and target_shape != [shape[0], *shape[2:]]:
-        _raise_spatial(shape, target_shape)
-    if target.dtype not in (int64, uint8):
-        raise RuntimeError(f"expected target dtype to be Long or Byte, but got {type_name(target.dtype)}")
-    checked = check_index_range(target, shape[1 if ndim > 1 else 0], ignore=ignore_index,
-                                message="Target {value} is out of bounds.")
-    return target.reshape(()) if ndim == 1 and target_shape else target, checked
-
-
-def _raise_spatial(shape: list[int], target_shape: list[int]) -> NoReturn:
-    if len(shape) != 4:
-        raise RuntimeError(f"Expected target size {[shape[0], *shape[2:]]}, got {target_shape}")
-    if len(target_shape) != 3:
-        raise RuntimeError("only batches of spatial targets supported (3D tensors) but got targets of dimension: "
-                           f"{len(target_shape)}")
-    raise RuntimeError(f"size mismatch (got input: {shape} , target: {target_shape}")
-
-
-def _check_class_weight(input: Tensor, weight: Tensor | None, axis: int, prefix: str = "") -> None:
-    if weight is None:
-        return
-    classes = input.shape[axis]
-    if list(weight.shape) != [classes]:
-        raise RuntimeError(f"{prefix}weight tensor should be defined either for all {classes} classes or no classes "
-                           f"but got weight tensor of shape: {list(weight.shape)}")
-    if weight.dtype != input.dtype:
-        raise RuntimeError(f"expected scalar type {type_name(input.dtype)} but found {type_name(weight.dtype)}")
-
-
-def nll_loss(input: Tensor, target: Tensor, weight: Tensor | None = None, size_average: bool | None = None,
-             ignore_index: int = -100, reduce: bool | None = None, reduction: str = "mean") -> Tensor:
-    """-weight[t] * input[t] of log-probabilities (N, C, ...) and classes (N, ...), or (C) and ().
-
-    ``"mean"`` divides by the sum of the targets' weights; targets equal to ``ignore_index`` do not count.
-    Errors as ``cross_entropy``.
-
-    >>> import minigrad
-    >>> nll_loss(minigrad.tensor([[-1.0, -2.0]]), minigrad.tensor([1]))
-    tensor(2.)
-    """
-    reduction = one_reduction(size_average, reduce, reduction)
-    axis = 1 if input.ndim > 1 else 0
-    target, checked = _check_target(input, target, ignore_index)
-    _check_class_weight(input, weight, axis)
-    return formulas.nll_loss(input, target, weight, axis=axis, ignore_index=ignore_index, reduction=reduction,
-                               label_smoothing=0.0, checked=checked)
-
-
-def cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = None, size_average: bool | None = None,
-                  ignore_index: int = -100, reduce: bool | None = None, reduction: str = "mean",
-                  label_smoothing: float = 0.0) -> Tensor:
-    """-log softmax(input)[t] of scores (N, C, ...) and classes (N, ...), or (C) and (). A target of input's own
-    shape holds class probabilities instead: -sum of t * log softmax(input).
-
-    ``label_smoothing`` e mixes 1 - e of the target with e / C for every class. ``RuntimeError`` when class indices are
-    not int64 or uint8, ``ValueError`` when the batch sizes differ, ``IndexError`` for a class that is not there.
-    (https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.cross_entropy.html)
-
-    >>> import minigrad
-    >>> cross_entropy(minigrad.zeros(1, 2), minigrad.tensor([1]))
-    tensor(0.6931)
-    """
-    reduction = one_reduction(size_average, reduce, reduction)
-    axis = 1 if input.ndim > 1 else 0
-    if not 0.0 <= label_smoothing <= 1.0:
-        raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}")
-    if target.shape == input.shape:
-        if not target.dtype.is_floating_point:
-            raise RuntimeError("Expected floating point type for target with class probabilities, "
-                               f"got {type_name(target.dtype)}")
-        if ignore_index >= 0:
-            raise RuntimeError("ignore_index is not supported for floating point target")
-        _check_class_weight(input, weight, axis, "cross_entropy: ")
-        return formulas.soft_nll_loss(input.log_softmax(axis), target, weight, axis=axis, reduction=reduction,
-                                        label_smoothing=float(label_smoothing))
-    target, checked = _check_target(input, target, ignore_index)
-    _check_class_weight(input, weight, axis)
-    return formulas.nll_loss(input.log_softmax(axis), target, weight, axis=axis, ignore_index=ignore_index,
-                               reduction=reduction, label_smoothing=float(label_smoothing), checked=checked)

@@ -1,5 +1,5 @@
 """Stage: front. In: a Tensor. Out: the same with some elements or channels dropped at random in training, as Modules.
-Next: ``loss.py``."""
+Next: ``distance.py``."""
 
 from __future__ import annotations
 

@@ -41,6 +41,8 @@ class Linear(Module):
     (5, 2)
     """
 
+    __constants__ = ["in_features", "out_features"]
+
     def __init__(self, in_features: int, out_features: int, bias: bool = True, device: Any = None,
                  dtype: Any = None) -> None:
         super().__init__()
@@ -65,3 +67,53 @@ class Linear(Module):
 
     def extra_repr(self) -> str:
         return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
+
+
+class NonDynamicallyQuantizableLinear(Linear):
+    """``Linear`` under the name that PyTorch gives the output layer of its attention.
+
+    >>> NonDynamicallyQuantizableLinear(3, 2)
+    NonDynamicallyQuantizableLinear(in_features=3, out_features=2, bias=True)
+    """
+
+
+class Bilinear(Module):
+    """y[o] = sum over i and j of x1[i] weight[o, i, j] x2[j], plus bias[o].
+
+    Both start uniform in ±1/sqrt(in1_features). ``ValueError`` unless in1_features is positive.
+    (https://docs.pytorch.org/docs/stable/generated/torch.nn.Bilinear.html)
+
+    >>> import minigrad
+    >>> layer = Bilinear(3, 4, 2)
+    >>> tuple(layer(minigrad.ones(5, 3), minigrad.ones(5, 4)).shape)
+    (5, 2)
+    """
+
+    __constants__ = ["in1_features", "in2_features", "out_features"]
+
+    def __init__(self, in1_features: int, in2_features: int, out_features: int, bias: bool = True, device: Any = None,
+                 dtype: Any = None) -> None:
+        super().__init__()
+        self.in1_features, self.in2_features, self.out_features = in1_features, in2_features, out_features
+        self.weight = Parameter(empty((out_features, in1_features, in2_features), device=device, dtype=dtype))
+        if bias:
+            self.bias = Parameter(empty(out_features, device=device, dtype=dtype))
+        else:
+            self.register_parameter("bias", None)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draws new weights, then new biases."""
+        if self.in1_features <= 0:
+            raise ValueError(f"in1_features must be > 0, but got (in1_features={self.in1_features})")
+        bound = 1 / math.sqrt(self.weight.size(1))
+        init.uniform_(self.weight, -bound, bound)
+        if self.bias is not None:
+            init.uniform_(self.bias, -bound, bound)
+
+    def forward(self, input1: Tensor, input2: Tensor) -> Tensor:
+        return F.bilinear(input1, input2, self.weight, self.bias)
+
+    def extra_repr(self) -> str:
+        return (f"in1_features={self.in1_features}, in2_features={self.in2_features}, "
+                f"out_features={self.out_features}, bias={self.bias is not None}")

@@ -1,0 +1,64 @@
+"""Stage: front. In: pairs of vectors. Out: the formulas of how far apart they are.
+Next: ``sparse.py``."""
+
+from __future__ import annotations
+
+import math
+
+from minigrad.nn.composites.precision import wide
+from minigrad.tensor import Tensor, composite, where
+
+
+def length(x: Tensor, axis: int, p: float, keepdim: bool = False) -> Tensor:
+    """(sum |x|^p)^(1/p) along an axis, with slope 0 where x or the sum is 0."""
+    if p == 0:
+        return (x != 0).to(x.dtype).sum(axis, keepdim)
+    size = x.abs()
+    if p == math.inf:
+        return size.amax(axis, keepdim)
+    if p == 1:
+        return size.sum(axis, keepdim)
+    if p == 2:
+        return _root((x * x).sum(axis, keepdim), 0.5)
+    nothing = size == 0
+    return _root(where(nothing, 0.0, where(nothing, 1.0, size) ** p).sum(axis, keepdim), 1 / p)
+
+
+def _root(total: Tensor, exponent: float) -> Tensor:
+    """total^exponent, and 0 with slope 0 where the total is not above 0."""
+    nothing = total <= 0
+    return where(nothing, 0.0, where(nothing, 1.0, total) ** exponent)
+
+
+@composite(node="NormBackward1")
+def pairwise_distance(x1: Tensor, x2: Tensor, *, p: float, eps: float, keepdim: bool) -> Tensor:
+    """The p-norm of x1 - x2 + eps along the last dimension."""
+    (x1, x2), dtype = wide(x1, x2)
+    difference = x1 - x2 + eps
+    return (length(difference, -1, p, keepdim) if difference.ndim else difference.abs()).to(dtype)
+
+
+@composite(node="SumBackward1")
+def cosine_similarity(x1: Tensor, x2: Tensor, *, dim: int, eps: float) -> Tensor:
+    """x1 . x2 / (|x1| |x2|) along ``dim``, with lengths of at least eps."""
+    (x1, x2), dtype = wide(x1, x2)
+    one, two = (x / length(x, dim, 2, True).clamp(min=eps) for x in (x1, x2))
+    return (one * two).sum(dim).to(dtype)
+
+
+@composite
+def pdist(x: Tensor, first: Tensor, second: Tensor, *, p: float) -> Tensor:
+    """The p-norms of x[first] - x[second]."""
+    return length(x[first] - x[second], -1, p)
+
+
+@composite
+def cdist(x1: Tensor, x2: Tensor, *, p: float, by_product: bool) -> Tensor:
+    """The p-norms of the differences of every row of x1 (..., P, M) and every row of x2 (..., R, M): (..., P, R).
+
+    ``by_product``: |a|^2 + |b|^2 - 2 a . b instead of |a - b|^2, a matrix product.
+    """
+    if by_product:
+        squares = (x1 * x1).sum(-1, keepdim=True) + (x2 * x2).sum(-1, keepdim=True).mT
+        return _root(squares - 2 * (x1 @ x2.mT), 0.5)
+    return length(x1.unsqueeze(-2) - x2.unsqueeze(-3), -1, p)
