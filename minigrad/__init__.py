@@ -104,8 +104,19 @@ __all__ = [
 ]
 
 
+# Functions that PyTorch has in ``torch``, too, and the file of ``nn/functional/`` where they stand.
+_OF_FUNCTIONAL = {
+    **dict.fromkeys(("celu", "celu_", "hardshrink", "prelu", "relu_", "rrelu", "rrelu_", "selu", "selu_", "threshold",
+                     "threshold_"), "activation"),
+    **dict.fromkeys(("cdist", "cosine_similarity", "pairwise_distance", "pdist"), "distance"),
+    "bilinear": "linear",
+}
+
+
 def __getattr__(name: str) -> Any:
     """``minigrad.nn`` and its like are imported when they are first asked for."""
     if name in _SUBPACKAGES:
         return importlib.import_module(f"minigrad.{name}")
+    if name in _OF_FUNCTIONAL:
+        return getattr(importlib.import_module(f"minigrad.nn.functional.{_OF_FUNCTIONAL[name]}"), name)
     raise AttributeError(f"module 'minigrad' has no attribute {name!r}")
