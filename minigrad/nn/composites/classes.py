@@ -70,7 +70,7 @@ def _class_loss(scores: Tensor, target: Tensor, weight: Tensor | None, *, axis: 
     mean divides by the sum of the weights of the targets that are not ignored."""
     (scores, weight), dtype = wide(scores, weight)
     kept = target != ignore_index
-    hot = one_hot(target if checked else where(kept, target, 0), scores.shape[axis], checked, axis)
+    hot = one_hot(target if checked else where(kept, target, 0), scores.shape[axis], scores, checked, axis)
     each: Any = 1.0
     share, q = kept.to(scores.dtype), hot.to(scores.dtype)
     if weight is not None:
@@ -108,7 +108,8 @@ def _nll(log_probability: Tensor, target: Tensor, weight: Tensor | None, *, axis
     """
     (log_probability, weight), dtype = wide(log_probability, weight)
     kept = target != ignore_index
-    hot = one_hot(target if checked else where(kept, target, 0), log_probability.shape[axis], checked, axis)
+    classes = log_probability.shape[axis]
+    hot = one_hot(target if checked else where(kept, target, 0), classes, log_probability, checked, axis)
     loss = -where(hot, log_probability, 0.0).sum(axis)
     share = kept.to(log_probability.dtype)
     if weight is not None:

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from minigrad.dtype import int32
 from minigrad.nn.composites.activation import require_float
 from minigrad.nn.composites.precision import wide
 from minigrad.tensor import Tensor, arange, composite, minimum, where, zeros_like
@@ -230,7 +229,7 @@ def triplet_loss(positive: Tensor, negative: Tensor, swapped: Tensor | None, *, 
 def multi_margin_loss(input: Tensor, target: Tensor, weight: Tensor | None, *, p: int, margin: float,
                       checked: bool) -> Tensor:
     """The mean over classes j other than t of weight[t] max(0, margin - x[t] + x[j])^p."""
-    own = one_hot(target, input.shape[-1], checked)
+    own = one_hot(target, input.shape[-1], input, checked)
     gap = margin - where(own, input, 0.0).sum(-1, keepdim=True) + input
     loss = where(own | (gap <= 0), 0.0, gap if p == 1 else gap * gap)
     if weight is not None:
@@ -244,25 +243,24 @@ def multilabel_margin_loss(input: Tensor, target: Tensor, *, checked: bool) -> T
     The targets of a row end before its first negative number."""
     classes = input.shape[-1]
     listed = (target < 0).to(target.dtype).cumsum(-1) == 0
-    own = one_hot(where(listed, target, 0), classes, checked) & listed.unsqueeze(-1)  # (..., targets, classes)
+    own = one_hot(where(listed, target, 0), classes, input, checked) & listed.unsqueeze(-1)  # (..., targets, classes)
     chosen = where(own, input.unsqueeze(-2), 0.0).sum(-1, keepdim=True)
     gap = 1 - chosen + input.unsqueeze(-2)
     counts = listed.unsqueeze(-1) & ~own.any(-2, keepdim=True) & (gap > 0)
     return where(counts, gap, 0.0).sum((-2, -1)) / classes
 
 
-def one_hot(target: Tensor, classes: int, checked: bool, axis: int = -1) -> Tensor:
-    """Where the class, along a new ``axis``, is the target. It is compared in 32 bits, half of what an index has.
-    Targets that are not ``checked`` yet are looked up among the classes, which fails for one out of range.
+def one_hot(target: Tensor, classes: int, like: Tensor, checked: bool, axis: int = -1) -> Tensor:
+    """Where the class, along a new ``axis``, is the target, on the device of ``like``. Targets that are not ``checked``
+    yet are looked up among the classes, which fails for one out of range.
 
     >>> import minigrad
-    >>> one_hot(minigrad.tensor([1, 0]), 3, True)
+    >>> one_hot(minigrad.tensor([1, 0]), 3, minigrad.zeros(1), True)
     tensor([[False,  True, False],
             [ True, False, False]])
     """
-    numbers = arange(classes, device=target.device)
+    numbers = arange(classes, device=like.device)
     if not checked:
         target = numbers[target]
     dims = target.ndim + 1
-    laid = numbers.to(int32).reshape([-1 if i == axis % dims else 1 for i in range(dims)])
-    return laid == target.to(int32).unsqueeze(axis)
+    return numbers.reshape([-1 if i == axis % dims else 1 for i in range(dims)]) == target.unsqueeze(axis)
