@@ -91,7 +91,18 @@ class _CallableModule(ModuleType):
 
 config.__class__ = _tensor.__class__ = _CallableModule
 
-_SUBPACKAGES = ("backends", "cuda", "jit", "multiprocessing", "nn", "optim", "utils")
+_SUBPACKAGES = ("backends", "cuda", "jit", "multiprocessing", "nn", "optim", "serialization", "storage", "utils")
+_LATER = {
+    **dict.fromkeys(("celu", "celu_", "hardshrink", "prelu", "relu_", "rrelu", "rrelu_", "selu", "selu_", "threshold",
+                     "threshold_"), "minigrad.nn.functional.activation"),
+    **dict.fromkeys(("cdist", "cosine_similarity", "pairwise_distance", "pdist"), "minigrad.nn.functional.distance"),
+    "bilinear": "minigrad.nn.functional.linear",
+    **dict.fromkeys(("load", "save"), "minigrad.serialization"),
+    **dict.fromkeys(("UntypedStorage", "TypedStorage", "DoubleStorage", "FloatStorage", "HalfStorage",
+                     "BFloat16Storage", "LongStorage", "IntStorage", "ShortStorage", "CharStorage", "ByteStorage",
+                     "BoolStorage", "is_storage"), "minigrad.tensor.storages"),
+}
+"""Names that are looked up in a module which is imported when one of them is first asked for."""
 
 __all__ = [
     "Generator", "Size", "Tensor", "autograd", "bfloat16", "bool", "composite", "config", "default_generator",
@@ -100,23 +111,14 @@ __all__ = [
     "inspect", "int", "int8", "int16", "int32", "int64", "is_grad_enabled", "is_inference_mode_enabled", "long",
     "nan", "no_grad", "pi", "promote_types", "realize", "register_device", "return_types", "set_default_device",
     "set_default_dtype", "set_grad_enabled", "set_printoptions", "short", "uint8", "uint16", "uint32", "uint64",
-    *FUNCTIONS,
+    *FUNCTIONS, *_LATER,
 ]
-
-
-# Functions that PyTorch has in ``torch``, too, and the file of ``nn/functional/`` where they stand.
-_OF_FUNCTIONAL = {
-    **dict.fromkeys(("celu", "celu_", "hardshrink", "prelu", "relu_", "rrelu", "rrelu_", "selu", "selu_", "threshold",
-                     "threshold_"), "activation"),
-    **dict.fromkeys(("cdist", "cosine_similarity", "pairwise_distance", "pdist"), "distance"),
-    "bilinear": "linear",
-}
 
 
 def __getattr__(name: str) -> Any:
     """``minigrad.nn`` and its like are imported when they are first asked for."""
     if name in _SUBPACKAGES:
         return importlib.import_module(f"minigrad.{name}")
-    if name in _OF_FUNCTIONAL:
-        return getattr(importlib.import_module(f"minigrad.nn.functional.{_OF_FUNCTIONAL[name]}"), name)
+    if name in _LATER:
+        return getattr(importlib.import_module(_LATER[name]), name)
     raise AttributeError(f"module 'minigrad' has no attribute {name!r}")

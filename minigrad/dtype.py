@@ -138,6 +138,7 @@ def _from_numpy_name(name: str) -> DType:
     return BY_NAME[name]
 
 
+@cache
 def from_numpy(dtype: np.dtype) -> DType:
     """The minigrad type of a NumPy dtype; ``TypeError`` when there is none.
 

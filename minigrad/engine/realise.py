@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 from time import perf_counter
 from types import ModuleType
 from typing import Any
@@ -212,9 +212,16 @@ def leaf_from_numpy(array: np.ndarray, dtype: DType, device: str) -> LazyBuffer:
 
 def wrap_numpy(array: np.ndarray, dtype: DType, device: str) -> LazyBuffer:
     """A realised LazyBuffer on the user's own memory, without a copy."""
-    strides = tuple([s // array.itemsize for s in array.strides])
-    plain = strides == contiguous_strides(array.shape)
-    return LazyBuffer.from_buffer(Buffer.wrap(array, device), array.shape, dtype, device, 0, None if plain else strides)
+    shape = array.shape
+    strides = _gaps(shape, array.strides, array.itemsize)
+    return LazyBuffer.from_buffer(Buffer.wrap(array, device), shape, dtype, device, 0, strides)
+
+
+@lru_cache(maxsize=4096)
+def _gaps(shape: tuple[int, ...], strides: tuple[int, ...], item: int) -> tuple[int, ...] | None:
+    """The strides of an array in elements, from those in bytes; None for row-major order without gaps."""
+    steps = tuple([stride // item for stride in strides])
+    return None if steps == contiguous_strides(shape) else steps
 
 
 def to_numpy(lazy: LazyBuffer, shown: bool = False) -> np.ndarray:

@@ -79,10 +79,10 @@ class _Packer(ForkingPickler):
     """Pickles an object, and puts the bytes of large data into ``memory``."""
 
     def __init__(self, file: io.BytesIO) -> None:
-        super().__init__(file, 5, True, self._keep_buffer)  # type: ignore[call-arg]
+        super().__init__(file, 5, True, self._keep_buffer)
         self.memory: list[SharedBuffer] = []
         self.arrays: list[int] = []
-        self.dispatch_table |= {Storage: self._storage, Tensor: self._tensor}  # type: ignore[has-type]
+        self.dispatch_table |= {Storage: self._storage, Tensor: self._tensor}
 
     def _has_room(self, nbytes: int) -> bool:
         return CAN_SHARE and nbytes > INLINE and len(self.memory) < MOST_FILES
@@ -202,6 +202,9 @@ class Channel:
         """Close this end: the other one reads what was sent, then gets ``EOFError``."""
         with suppress(OSError):
             self._socket.close()
+
+    def __del__(self) -> None:
+        self.close()
 
 
 def _unpacked(message: Any, memory: list[SharedBuffer]) -> Any:

@@ -21,8 +21,8 @@ from minigrad.tensor.storage import Storage
 def check_sendable(tensor: Tensor) -> None:
     """``RuntimeError`` for a Tensor that hangs on a tape, which stays in its process."""
     if tensor.requires_grad and not tensor.is_leaf:
-        raise RuntimeError("Cowardly refusing to serialize non-leaf tensor which requires_grad, since autograd does not "
-                           "support crossing process boundaries.  If you just want to transfer the data, call "
+        raise RuntimeError("Cowardly refusing to serialize non-leaf tensor which requires_grad, since autograd does "
+                           "not support crossing process boundaries.  If you just want to transfer the data, call "
                            "detach() on the tensor before serializing (e.g., putting it on the queue).")
 
 
@@ -55,7 +55,7 @@ class SharedStorages:
         buffer = share(storage)
         cls._known[_identity(buffer.file)] = storage
         lazy = storage.lazy
-        file = reduction.DupFd(buffer.file)  # type: ignore[attr-defined]
+        file = reduction.DupFd(buffer.file)
         return _rebuilt, (file, buffer.nbytes, lazy.shape, lazy.dtype)
 
 

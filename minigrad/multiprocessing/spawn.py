@@ -75,7 +75,7 @@ class ProcessContext:
         if not self.sentinels:
             return True
         for sentinel in connection.wait(self.sentinels.keys(), timeout):
-            index = self.sentinels.pop(sentinel)  # type: ignore[call-overload]
+            index = self.sentinels.pop(sentinel)
             process = self.processes[index]
             process.join()
             if process.exitcode:

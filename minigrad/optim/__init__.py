@@ -1,6 +1,7 @@
 """Stage: front. In: Parameters with gradients. Out: the optimizers that change them, with PyTorch's names.
 Next: ``optimizer.py``."""
 
+from minigrad.optim import lr_scheduler, swa_utils
 from minigrad.optim._adafactor import Adafactor
 from minigrad.optim._muon import Muon
 from minigrad.optim._stateless import swap_in_optimizer_params_and_state
@@ -21,5 +22,5 @@ from minigrad.optim.sparse_adam import SparseAdam
 
 __all__ = [
     "ASGD", "LBFGS", "SGD", "Adadelta", "Adafactor", "Adagrad", "Adam", "AdamW", "Adamax", "Muon", "NAdam", "Optimizer",
-    "RAdam", "RMSprop", "Rprop", "SparseAdam", "swap_in_optimizer_params_and_state",
+    "RAdam", "RMSprop", "Rprop", "SparseAdam", "lr_scheduler", "swa_utils", "swap_in_optimizer_params_and_state",
 ]

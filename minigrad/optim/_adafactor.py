@@ -7,8 +7,8 @@ from typing import Any
 
 from minigrad.dtype import DType
 from minigrad.optim.composite import ASKED_ANEW, CompositeOptimizer, for_each
-from minigrad.optim.optimizer import ParamsT, to_scalar
-from minigrad.tensor import Tensor, finfo, maximum
+from minigrad.optim.optimizer import ParamsT
+from minigrad.tensor import Tensor, finfo, known, maximum
 
 
 @for_each(states=3)
@@ -88,7 +88,7 @@ class Adafactor(CompositeOptimizer):
 
     @staticmethod
     def _numbers(group: dict[str, Any], first: bool, *numbers: float) -> tuple[float | None, ...]:
-        step, lr, weight_decay = numbers[0] + 1, to_scalar(group["lr"]), group["weight_decay"]
+        step, lr, weight_decay = numbers[0] + 1, known(group["lr"]), group["weight_decay"]
         eps1, eps2 = group["eps"]
         return (step ** group["beta2_decay"], min(lr, 1 / step**0.5), eps2, group["d"], eps1,
                 1 - lr * weight_decay if weight_decay != 0 else None)

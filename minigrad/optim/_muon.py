@@ -8,8 +8,8 @@ from typing import Any
 
 from minigrad.dtype import DType, bfloat16, float32
 from minigrad.optim.composite import ASKED_ANEW, CompositeOptimizer, for_each
-from minigrad.optim.optimizer import ParamsT, to_scalar
-from minigrad.tensor import Tensor, maximum
+from minigrad.optim.optimizer import ParamsT
+from minigrad.tensor import Tensor, known, maximum
 
 
 @for_each(states=1)
@@ -101,7 +101,7 @@ class Muon(CompositeOptimizer):
 
     @staticmethod
     def _numbers(group: dict[str, Any], first: bool, *numbers: float) -> tuple[float | None, ...]:
-        lr, momentum = to_scalar(group["lr"]), group["momentum"]
+        lr, momentum = known(group["lr"]), group["momentum"]
         return (lr, 1 - lr * group["weight_decay"], 1 - momentum, momentum, group["eps"], *group["ns_coefficients"])
 
 

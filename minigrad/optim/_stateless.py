@@ -1,5 +1,5 @@
 """Stage: front. In: an optimizer, and other parameters and state. Out: a block in which it works on those.
-Next: ``minigrad/utils/``."""
+Next: ``swa_utils.py``."""
 
 from __future__ import annotations
 

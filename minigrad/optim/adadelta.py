@@ -6,8 +6,8 @@ from __future__ import annotations
 from typing import Any
 
 from minigrad.optim.composite import ASKED_ANEW, CompositeOptimizer, check_lr, check_not_negative, for_each
-from minigrad.optim.optimizer import ParamsT, to_scalar
-from minigrad.tensor import Tensor
+from minigrad.optim.optimizer import ParamsT
+from minigrad.tensor import Tensor, known
 
 
 @for_each(states=2)
@@ -57,4 +57,4 @@ class Adadelta(CompositeOptimizer):
     @staticmethod
     def _numbers(group: dict[str, Any], first: bool, *numbers: float) -> tuple[float | None, ...]:
         rho, weight_decay = group["rho"], group["weight_decay"]
-        return to_scalar(group["lr"]), rho, 1 - rho, group["eps"], weight_decay if weight_decay != 0 else None
+        return known(group["lr"]), rho, 1 - rho, group["eps"], weight_decay if weight_decay != 0 else None

@@ -13,8 +13,8 @@ from minigrad.optim.composite import (
     check_not_negative,
     for_each,
 )
-from minigrad.optim.optimizer import ParamsT, to_scalar
-from minigrad.tensor import Tensor, full_like
+from minigrad.optim.optimizer import ParamsT
+from minigrad.tensor import Tensor, full_like, known
 
 
 @for_each(states=1)
@@ -77,5 +77,5 @@ class Adagrad(CompositeOptimizer):
     @staticmethod
     def _numbers(group: dict[str, Any], first: bool, *numbers: float) -> tuple[float | None, ...]:
         weight_decay = group["weight_decay"]
-        return (to_scalar(group["lr"]) / (1 + numbers[0] * group["lr_decay"]), group["eps"],
+        return (known(group["lr"]) / (1 + numbers[0] * group["lr_decay"]), group["eps"],
                 weight_decay if weight_decay != 0 else None)

@@ -16,8 +16,8 @@ from minigrad.optim.composite import (
     check_not_negative,
     for_each,
 )
-from minigrad.optim.optimizer import ParamsT, to_scalar
-from minigrad.tensor import Tensor, maximum
+from minigrad.optim.optimizer import ParamsT
+from minigrad.tensor import Tensor, known, maximum
 
 
 @for_each(states=3)
@@ -86,8 +86,8 @@ class Adam(CompositeOptimizer):
 
     @staticmethod
     def _numbers(group: dict[str, Any], first: bool, *numbers: float) -> tuple[float | None, ...]:
-        step, lr, weight_decay = numbers[0] + 1, to_scalar(group["lr"]), to_scalar(group["weight_decay"])
-        beta1, beta2 = map(to_scalar, group["betas"])
+        step, lr, weight_decay = numbers[0] + 1, known(group["lr"]), known(group["weight_decay"])
+        beta1, beta2 = map(known, group["betas"])
         decay = None
         if weight_decay != 0:
             decay = 1 - lr * weight_decay if group["decoupled_weight_decay"] else weight_decay

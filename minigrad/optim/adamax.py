@@ -13,8 +13,8 @@ from minigrad.optim.composite import (
     check_not_negative,
     for_each,
 )
-from minigrad.optim.optimizer import ParamsT, to_scalar
-from minigrad.tensor import Tensor, maximum
+from minigrad.optim.optimizer import ParamsT
+from minigrad.tensor import Tensor, known, maximum
 
 
 @for_each(states=2)
@@ -64,5 +64,5 @@ class Adamax(CompositeOptimizer):
     @staticmethod
     def _numbers(group: dict[str, Any], first: bool, *numbers: float) -> tuple[float | None, ...]:
         (beta1, beta2), weight_decay = group["betas"], group["weight_decay"]
-        return (to_scalar(group["lr"]) / (1 - beta1 ** (numbers[0] + 1)), 1 - beta1, beta2, group["eps"],
+        return (known(group["lr"]) / (1 - beta1 ** (numbers[0] + 1)), 1 - beta1, beta2, group["eps"],
                 weight_decay if weight_decay != 0 else None)

@@ -6,8 +6,8 @@ from __future__ import annotations
 from typing import Any
 
 from minigrad.optim.composite import ASKED_ANEW, CompositeOptimizer, check_lr, check_not_negative, for_each
-from minigrad.optim.optimizer import ParamsT, to_scalar
-from minigrad.tensor import Tensor, where
+from minigrad.optim.optimizer import ParamsT
+from minigrad.tensor import Tensor, known, where
 
 
 @for_each(states=1)
@@ -55,11 +55,11 @@ class ASGD(CompositeOptimizer):
 
     @staticmethod
     def _first_numbers(group: dict[str, Any]) -> tuple[float, ...]:
-        return 0.0, to_scalar(group["lr"]), 1.0
+        return 0.0, known(group["lr"]), 1.0
 
     @staticmethod
     def _next_numbers(group: dict[str, Any], *numbers: float) -> tuple[float, ...]:
-        step, lr = numbers[0] + 1, to_scalar(group["lr"])
+        step, lr = numbers[0] + 1, known(group["lr"])
         return step, lr / ((1 + group["lambd"] * lr * step) ** group["alpha"]), 1 / max(1, step - group["t0"])
 
     @staticmethod

@@ -16,6 +16,7 @@ from minigrad.dtype import DType, accumulator, float32, float64
 from minigrad.optim.optimizer import Optimizer, _global_optimizer_post_hooks, _global_optimizer_pre_hooks
 from minigrad.tensor import (
     Tensor,
+    agreed,
     capturing,
     composite,
     counted,
@@ -40,6 +41,10 @@ makes of ``SGD``, does not have it: then it is watched, and a change is recorded
 
 FIRST_STEPS = 16
 """Steps in the ordinary way, before the update becomes a program."""
+
+
+MOST_CONSTANTS = 1024
+"""Run-time arguments that are kept from step to step."""
 
 
 class Batch:
@@ -124,7 +129,7 @@ class CompositeOptimizer(Optimizer):
 
     def _prepare(self) -> None:
         super()._prepare()
-        self._constants: dict[tuple[float, DType, str], Tensor] = {}
+        self._constants: dict[tuple[int, int, DType, str], tuple[float, Tensor]] = {}
         self._new_state: list[Tensor] = []
         self._program: Update | None = None
         self._steps = 0
@@ -132,9 +137,13 @@ class CompositeOptimizer(Optimizer):
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         for entries in self.state.values():
-            for name in self._scalars:
-                if name in entries and not isinstance(entries[name], Tensor):
-                    entries[name] = scalar(float(entries[name]), number_dtype(), "CPU")
+            self._make_tensors(entries)
+
+    def _make_tensors(self, entries: dict[str, Any]) -> None:
+        """The numbers of a parameter's state are tensors, also where somebody put Python's numbers there."""
+        for name in self._scalars:
+            if name in entries and not isinstance(entries[name], Tensor):
+                entries[name] = scalar(float(entries[name]), number_dtype(), "CPU")
 
     # ---- what a class says
 
@@ -225,9 +234,10 @@ class CompositeOptimizer(Optimizer):
         self._settle_state()
         counts: list[Callable[[], None]] = []
         for batch in batches.values():
+            place = len(targets)
             targets += batch.params
             targets += chain.from_iterable(batch.tensors)
-            arguments = self._arguments(
+            arguments = self._arguments(place,
                 partial(self._numbers_of, group, batch.first, batch.numbers, batch.states),
                 batch.dtype is float64, batch.device)
             values += type(self)._update(batch.params, batch.grads, *[tensors or None for tensors in batch.tensors],
@@ -241,8 +251,8 @@ class CompositeOptimizer(Optimizer):
         """Whether the state of a parameter lacks something, which is made. ``_settle_state`` gives all new tensors
         memory at once, so that the first step has the same plan as every later one."""
         if not state and self._scalars:
-            for name, value in zip(self._scalars, self._first_numbers(group), strict=True):
-                state[name] = scalar(rounded(value), number_dtype(), "CPU")
+            state.update(zip(self._scalars, map(rounded, self._first_numbers(group)), strict=True))
+        self._make_tensors(state)
         missing = [name for name in slots if name is not None and name not in state]
         for name in missing:
             state[name] = self._initial(name, param, group)
@@ -260,10 +270,9 @@ class CompositeOptimizer(Optimizer):
         """The run-time arguments for the next step of a batch, computed in float64. None at all if its states have
         come to differ: then a program that took them together does not hold."""
         if cls._scalars:
-            found = {tuple([known(state[name]) for name in cls._scalars]) for state in states}
-            if len(found) > 1:
+            numbers = tuple([agreed([state[name] for state in states]) for name in cls._scalars])
+            if None in numbers:
                 return ()
-            numbers = found.pop()
         return cls._numbers(group, first, *numbers)
 
     @classmethod
@@ -281,9 +290,11 @@ class CompositeOptimizer(Optimizer):
                     if name not in self._scalars and isinstance(value, Tensor) and value.device is not device:
                         entries[name] = value.to(device=device).realize()
 
-    def _arguments(self, numbers: Callable[[], Sequence[Any]], wide: bool, device: str) -> list[Any]:
-        """The run-time arguments of an update: what ``numbers`` computes of the hyperparameters, None for what is left
-        out. Those that seldom change are made once for each value. ``wide`` makes them float64."""
+    def _arguments(self, place: int, numbers: Callable[[], Sequence[Any]], wide: bool, device: str) -> list[Any]:
+        """The run-time arguments of the batch at a place of the update: what ``numbers`` computes of the
+        hyperparameters, None for what is left out. Those that seldom change are made again when they do, each for
+        itself: of two equal numbers that were one leaf of the graph, one could not change without a new plan.
+        ``wide`` makes them float64."""
         dtype = float64 if wide else float32
         if capturing() is not None:
             return scalars(numbers, dtype, device)
@@ -296,13 +307,14 @@ class CompositeOptimizer(Optimizer):
             if position < self._changing:
                 made.append(scalar(value, dtype, device))
                 continue
-            key = (value, dtype, device)
-            found = self._constants.get(key)
-            if found is None:
-                if len(self._constants) >= 64:
+            key = (place, position, dtype, device)
+            old, number = self._constants.get(key, (None, None))
+            if old != value:
+                if len(self._constants) >= MOST_CONSTANTS:
                     self._constants.clear()
-                found = self._constants[key] = scalar(value, dtype, device)
-            made.append(found)
+                number = scalar(value, dtype, device)
+                self._constants[key] = value, number
+            made.append(number)
         return made
 
 

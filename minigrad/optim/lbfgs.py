@@ -8,8 +8,8 @@ from math import sqrt
 from typing import Any
 
 from minigrad.autograd import enable_grad, no_grad
-from minigrad.optim.optimizer import Optimizer, ParamsT, to_scalar
-from minigrad.tensor import Tensor, cat, composite, realize, scalar, update
+from minigrad.optim.optimizer import Optimizer, ParamsT
+from minigrad.tensor import Tensor, cat, composite, known, realize, scalar, update
 
 _MEMORY = ("d", "t", "old_dirs", "old_stps", "ro", "H_diag", "prev_flat_grad", "prev_loss")
 """The names in the state, in PyTorch's order."""
@@ -96,7 +96,7 @@ class LBFGS(Optimizer):
         return params
 
     @no_grad()
-    def step(self, closure: Callable[[], Any]) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any]) -> Any:
         """Up to ``max_iter`` iterations; returns the loss that ``closure`` gave first."""
         if len(self.param_groups) != 1:
             raise AssertionError(f"Expected exactly one param_group, but got {len(self.param_groups)}")
@@ -115,7 +115,7 @@ class LBFGS(Optimizer):
             state["n_iter"] += 1
             self._turn(state, memory, point.grad, group["history_size"])
             before = memory["prev_loss"] = point.loss
-            size: float = to_scalar(group["lr"])
+            size: float = known(group["lr"])
             if state["n_iter"] == 1:
                 size *= min(1.0, 1.0 / float(point.grad.abs().sum()))
             memory["t"] = size

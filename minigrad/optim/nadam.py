@@ -15,8 +15,8 @@ from minigrad.optim.composite import (
     for_each,
     rounded,
 )
-from minigrad.optim.optimizer import ParamsT, to_scalar
-from minigrad.tensor import Tensor
+from minigrad.optim.optimizer import ParamsT
+from minigrad.tensor import Tensor, known
 
 
 @for_each(states=2)
@@ -88,7 +88,7 @@ class NAdam(CompositeOptimizer):
         step, product = NAdam._next_numbers(group, *numbers)
         product = rounded(product)
         mu, mu_next = _momentum(group, step), _momentum(group, step + 1)
-        lr, (beta1, beta2), weight_decay = to_scalar(group["lr"]), group["betas"], group["weight_decay"]
+        lr, (beta1, beta2), weight_decay = known(group["lr"]), group["betas"], group["weight_decay"]
         decay = None
         if weight_decay != 0:
             decay = 1 - lr * weight_decay if group["decoupled_weight_decay"] else weight_decay

@@ -79,11 +79,6 @@ def counted_step(step: Step) -> Step:
     return hooked  # type: ignore[return-value]
 
 
-def to_scalar(value: Any) -> Any:
-    """A hyperparameter as a Python number, if it is a Tensor of one element."""
-    return value.item() if isinstance(value, Tensor) else value
-
-
 class Optimizer:
     """Base class of optimizers: parameter groups, their hyperparameters, and the state of each parameter.
 
@@ -99,6 +94,9 @@ class Optimizer:
 
     _added_options: tuple[str, ...] = ()
     """Options that old pickles and dictionaries may lack."""
+
+    _scalars: tuple[str, ...] = ()
+    """The numbers in the state, 0-d tensors."""
 
     _opt_called = _stepping = False
     _optimizer_step_pre_hooks: Hooks
@@ -313,7 +311,7 @@ class Optimizer:
         state: defaultdict[Any, Any] = defaultdict(dict)
         for key, value in state_dict["state"].items():
             if key in params:
-                state[params[key]] = _loaded(params[key], value, None, key in hosted)
+                state[params[key]] = _loaded(params[key], value, None, self._scalars, key in hosted)
             else:
                 state[key] = value
         for group, new in pairs:
@@ -325,16 +323,20 @@ class Optimizer:
             hook(self)
 
 
-def _loaded(param: Tensor, value: Any, key: Hashable, with_param: bool) -> Any:
-    """An entry of the state of ``param`` from a dictionary. ``with_param``: the number of steps lives on its device."""
+def _loaded(param: Tensor, value: Any, key: Hashable, scalars: tuple[str, ...], with_param: bool) -> Any:
+    """An entry of the state of ``param`` from a dictionary. ``scalars`` keep their dtype, so that training goes on to
+    the bit; ``with_param``: the number of steps lives on the device of ``param``."""
     if isinstance(value, Tensor):
         if key == "step":
             return value.to(dtype=float32, device=param.device) if with_param else value
+        if key in scalars:
+            return value
         return value.to(dtype=param.dtype if param.dtype.is_floating_point else value.dtype, device=param.device)
     if isinstance(value, dict):
-        return {name: _loaded(param, entry, name, with_param) for name, entry in value.items()}
+        return {name: _loaded(param, entry, name, scalars, with_param) for name, entry in value.items()}
     if isinstance(value, Iterable) and not isinstance(value, str | bytes):
-        return type(value)(_loaded(param, entry, None, with_param) for entry in value)  # type: ignore[call-arg]
+        return type(value)(  # type: ignore[call-arg]
+            _loaded(param, entry, None, scalars, with_param) for entry in value)
     return value
 
 

@@ -15,8 +15,8 @@ from minigrad.optim.composite import (
     check_not_negative,
     for_each,
 )
-from minigrad.optim.optimizer import ParamsT, to_scalar
-from minigrad.tensor import Tensor
+from minigrad.optim.optimizer import ParamsT
+from minigrad.tensor import Tensor, known
 
 
 @for_each(states=2)
@@ -77,7 +77,7 @@ class RAdam(CompositeOptimizer):
 
     @staticmethod
     def _numbers(group: dict[str, Any], first: bool, *numbers: float) -> tuple[float | None, ...]:
-        step, lr, (beta1, beta2) = numbers[0] + 1, to_scalar(group["lr"]), group["betas"]
+        step, lr, (beta1, beta2) = numbers[0] + 1, known(group["lr"]), group["betas"]
         weight_decay, correction2 = group["weight_decay"], 1 - beta2**step
         longest = 2 / (1 - beta2) - 1
         length = longest - 2 * step * beta2**step / correction2

@@ -6,8 +6,8 @@ from __future__ import annotations
 from typing import Any
 
 from minigrad.optim.composite import ASKED_ANEW, CompositeOptimizer, check_lr, check_not_negative, for_each
-from minigrad.optim.optimizer import ParamsT, to_scalar
-from minigrad.tensor import Tensor
+from minigrad.optim.optimizer import ParamsT
+from minigrad.tensor import Tensor, known
 
 
 @for_each(states=3)
@@ -66,5 +66,5 @@ class RMSprop(CompositeOptimizer):
     @staticmethod
     def _numbers(group: dict[str, Any], first: bool, *numbers: float) -> tuple[float | None, ...]:
         alpha, momentum, weight_decay = group["alpha"], group["momentum"], group["weight_decay"]
-        return (to_scalar(group["lr"]), alpha, 1 - alpha, group["eps"], momentum if momentum > 0 else None,
+        return (known(group["lr"]), alpha, 1 - alpha, group["eps"], momentum if momentum > 0 else None,
                 weight_decay if weight_decay != 0 else None)

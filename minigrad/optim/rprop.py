@@ -6,8 +6,8 @@ from __future__ import annotations
 from typing import Any
 
 from minigrad.optim.composite import ASKED_ANEW, CompositeOptimizer, check_lr, for_each
-from minigrad.optim.optimizer import ParamsT, to_scalar
-from minigrad.tensor import Tensor, full_like, where
+from minigrad.optim.optimizer import ParamsT
+from minigrad.tensor import Tensor, full_like, known, where
 
 
 @for_each(states=2)
@@ -53,7 +53,7 @@ class Rprop(CompositeOptimizer):
         return "prev", "step_size"
 
     def _initial(self, name: str, param: Tensor, group: dict[str, Any]) -> Tensor:
-        return full_like(param, to_scalar(group["lr"]) if name == "step_size" else 0)
+        return full_like(param, known(group["lr"]) if name == "step_size" else 0)
 
     @staticmethod
     def _numbers(group: dict[str, Any], first: bool, *numbers: float) -> tuple[float | None, ...]:

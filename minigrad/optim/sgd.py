@@ -11,8 +11,8 @@ from minigrad.optim.composite import (
     check_fused,
     for_each,
 )
-from minigrad.optim.optimizer import ParamsT, to_scalar
-from minigrad.tensor import Tensor
+from minigrad.optim.optimizer import ParamsT
+from minigrad.tensor import Tensor, known
 
 
 @for_each(states=1)
@@ -71,6 +71,6 @@ class SGD(CompositeOptimizer):
 
     @staticmethod
     def _numbers(group: dict[str, Any], first: bool, *numbers: float) -> tuple[float | None, ...]:
-        momentum, dampening, decay = group["momentum"], group["dampening"], to_scalar(group["weight_decay"])
-        return (to_scalar(group["lr"]), decay if decay != 0 else None, momentum if momentum != 0 else None,
+        momentum, dampening, decay = group["momentum"], group["dampening"], known(group["weight_decay"])
+        return (known(group["lr"]), decay if decay != 0 else None, momentum if momentum != 0 else None,
                 (1.0 if first else 1 - dampening) if dampening != 0 else None)

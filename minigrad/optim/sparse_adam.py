@@ -7,8 +7,8 @@ from math import sqrt
 from typing import Any
 
 from minigrad.optim.composite import ASKED_ANEW, CompositeOptimizer, check_betas, for_each
-from minigrad.optim.optimizer import ParamsT, to_scalar
-from minigrad.tensor import Tensor, where
+from minigrad.optim.optimizer import ParamsT
+from minigrad.tensor import Tensor, known, where
 
 
 @for_each(states=2)
@@ -63,5 +63,5 @@ class SparseAdam(CompositeOptimizer):
     @staticmethod
     def _numbers(group: dict[str, Any], first: bool, *numbers: float) -> tuple[float | None, ...]:
         step, (beta1, beta2) = numbers[0] + 1, group["betas"]
-        size = to_scalar(group["lr"]) * sqrt(1 - beta2**step) / (1 - beta1**step)
+        size = known(group["lr"]) * sqrt(1 - beta2**step) / (1 - beta1**step)
         return size, 1 - beta1, 1 - beta2, group["eps"]

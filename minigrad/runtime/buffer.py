@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, ClassVar
 from weakref import ref
 
@@ -17,6 +18,19 @@ from minigrad.graph.lazy import contiguous_strides
 from minigrad.runtime.allocator import LINE, SMALL, Allocator, FreeList, memory
 
 _SMALL_LISTS = memory.small
+
+
+@lru_cache(maxsize=4096)
+def _extent(shape: tuple[int, ...], strides: tuple[int, ...], item: int) -> int:
+    """Bytes from the first element of an array to the end of its last; -1 if strides are no multiples of ``item``."""
+    if min(strides, default=0) < 0:
+        raise ValueError(
+            "At least one stride in the given numpy array is negative, and tensors with negative strides are not "
+            "currently supported. (You can probably work around this by making a copy of your array with "
+            "array.copy().)")
+    if any([stride % item for stride in strides]):
+        return -1
+    return 0 if 0 in shape else item + sum([(n - 1) * stride for n, stride in zip(shape, strides, strict=True)])
 
 
 class Buffer:
@@ -73,22 +87,16 @@ class Buffer:
         Raises ``ValueError`` for memory that kernels can't use: negative strides, strides that are no multiple of
         the item size, unaligned or byte-swapped items.
         """
-        if any(stride < 0 for stride in array.strides):
-            raise ValueError(
-                "At least one stride in the given numpy array is negative, and tensors with negative strides are not "
-                "currently supported. (You can probably work around this by making a copy of your array with "
-                "array.copy().)")
-        item = array.dtype.itemsize
-        if not array.flags.aligned or not array.dtype.isnative or any(stride % item for stride in array.strides):
+        nbytes, flags = _extent(array.shape, array.strides, array.itemsize), array.flags
+        if nbytes < 0 or not flags.aligned or not array.dtype.isnative:
             raise ValueError(
                 "given numpy array has byte order, alignment or strides that kernels can't use; pass array.copy()")
         buffer = Buffer.__new__(Buffer)
         buffer._free = None
         buffer.device = device
-        buffer.nbytes = item + sum((n - 1) * stride for n, stride in zip(array.shape, array.strides, strict=True)
-                                   ) if array.size else 0
+        buffer.nbytes = nbytes
         buffer.address = array.__array_interface__["data"][0]
-        buffer.writable = array.flags.writeable
+        buffer.writable = flags.writeable
         buffer._wrapped = array
         buffer.exports, buffer.views = [None], []
         return buffer

@@ -12,7 +12,7 @@ from minigrad.tensor import return_types
 from minigrad.tensor.batch import rows, stacked
 from minigrad.tensor.capture import capturing
 from minigrad.tensor.composite import composite
-from minigrad.tensor.creation import counted, hold, known, scalar, scalars
+from minigrad.tensor.creation import agreed, counted, hold, known, scalar, scalars
 from minigrad.tensor.definition import FUNCTIONS
 from minigrad.tensor.gathering import check_index_range
 from minigrad.tensor.generator import Generator, default_generator
@@ -27,7 +27,7 @@ from minigrad.tensor.tensor_class import Tensor
 from minigrad.tensor.values import realize
 
 __all__ = [
-    "FUNCTIONS", "Generator", "Size", "Tensor", "capturing", "check_index_range", "composite", "counted",
+    "FUNCTIONS", "Generator", "Size", "Tensor", "agreed", "capturing", "check_index_range", "composite", "counted",
     "default_generator", "device", "dropout_source", "finfo", "get_default_device", "get_default_dtype",
     "get_printoptions", "hold", "iinfo", "known", "loop", "random_bits", "random_key", "realize", "return_types",
     "rows", "scalar", "scalars", "set_default_device", "set_default_dtype", "set_printoptions", "stacked", "type_name",

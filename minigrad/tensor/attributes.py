@@ -1,5 +1,5 @@
 """Stage: front. In: a Tensor. Out: what it is: sizes, number of elements, kind of dtype, device, address.
-Next: ``gradient.py``."""
+Next: ``storages.py``."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from minigrad.tensor.storage import look
 from minigrad.tensor.values import realize
 
 if TYPE_CHECKING:
+    from minigrad.tensor.storages import TypedStorage, UntypedStorage
     from minigrad.tensor.tensor_class import Tensor
 
 
@@ -93,6 +94,20 @@ class Attributes:
             storage.make_contiguous()
         lazy = storage.lazy
         return lazy.buffer.address + lazy.offset + (0 if view is None else view.offset * view.dtype.size)
+
+    def untyped_storage(self: Tensor) -> UntypedStorage:
+        """The bytes of the memory behind self: one object for all Tensors that share it."""
+        from minigrad.tensor.storages import UntypedStorage  # few programs need it
+
+        look("untyped_storage()")
+        return UntypedStorage.of(self._storage)
+
+    def storage(self: Tensor) -> TypedStorage:
+        """The memory behind self as elements of its dtype."""
+        from minigrad.tensor.storages import TypedStorage, warn_typed
+
+        warn_typed()
+        return TypedStorage(wrap_storage=self.untyped_storage(), dtype=self.dtype, _internal=True)
 
     @both("is_floating_point")
     def is_floating_point(self: Tensor) -> bool:

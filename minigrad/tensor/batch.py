@@ -6,11 +6,13 @@ Next: ``matrices.py``."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
 
 from minigrad.autograd.mode import mode
+from minigrad.dtype import DType
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.graph.strides import contiguous_strides
 from minigrad.runtime.buffer import Buffer
@@ -53,7 +55,7 @@ def rows(tensor: Tensor, indices: Sequence[int], memory: Memory = host_memory) -
     if min(indices) < 0:
         at[at < 0] += shape[0]
     shape = (len(indices), *shape[1:])
-    buffer = memory(dtype.size * len(indices) * int(np.prod(shape[1:], dtype=np.int64)))
+    buffer = memory(dtype.size * len(indices) * prod(shape[1:]))
     if buffer.nbytes:
         array.take(at, axis=0, out=buffer.as_numpy(dtype, shape), mode="clip")
     return make(LazyBuffer.from_buffer(buffer, shape, dtype, "CPU"))
@@ -71,28 +73,53 @@ def stacked(tensors: Sequence[Any], memory: Memory = host_memory) -> Tensor | No
     if tracing.names or capturing() is not None or not tensors or not is_plain(tensors[0]):
         return None
     shape, dtype = tensors[0]._shape(), tensors[0].dtype
-    pending = []
-    for t in tensors:
-        if not _is_data(t) or t._shape() != shape or t.dtype is not dtype:
-            return None
-        if t._storage.lazy.buffer is None:
-            pending.append(t)
-    if pending:
-        realize(pending)
-    strides, size = contiguous_strides(shape), dtype.size
-    for n in shape:
-        size *= n
+    found = _sources(tensors, shape, dtype)
+    if found is None:
+        return None
+    size = dtype.size * prod(shape)
     buffer = memory(size * len(tensors))
-    if not size:
-        return make(LazyBuffer.from_buffer(buffer, (len(tensors), *shape), dtype, "CPU"))
     to, copy = buffer.address, Buffer.move
-    for t in tensors:
-        value, view = t._storage.lazy, t._view
-        source = value.buffer  # held until its bytes are copied
-        if value.arg is None and (view is None or (view.strides == strides and view.dtype is value.dtype)):
-            offset = value.offset if view is None else value.offset + view.offset * dtype.size
-            copy(to, source.address + offset, size)
-        else:
-            buffer.as_numpy(dtype, shape, None, to - buffer.address)[...] = t._array()
+    for tensor, source, address in zip(tensors, *found, strict=True):
+        if source is None:
+            buffer.as_numpy(dtype, shape, None, to - buffer.address)[...] = tensor._array()
+        elif size:
+            copy(to, address, size)
         to += size
     return make(LazyBuffer.from_buffer(buffer, (len(tensors), *shape), dtype, "CPU"))
+
+
+def _sources(tensors: Sequence[Tensor], shape: tuple[int, ...], dtype: DType) -> tuple[list[Any], list[int]] | None:
+    """The buffer of each and the address of its first element, if its elements lie in row-major order, else None and 0.
+    The buffers are to be held until the bytes are copied. None if one is another kind of Tensor."""
+    strides, size, kind, taped = contiguous_strides(shape), dtype.size, type(tensors[0]), mode.enabled
+    buffers: list[Any] = []
+    addresses: list[int] = []
+    pending = False
+    for t in tensors:
+        if type(t) is not kind:
+            return None
+        storage, view = t._storage, t._view
+        value = storage.lazy
+        seen: Any = value if view is None else view
+        if seen.shape != shape or seen.dtype is not dtype or value.device != "CPU":
+            return None
+        if taped and (t._requires_grad or (view is not None and view.history != storage.history)
+                      ) and t._source() is not None:
+            return None
+        buffer, address = value.buffer, 0
+        if buffer is None:
+            pending = True
+        elif value.arg is not None:
+            buffer = None
+        elif view is None:
+            address = buffer.address + value.offset
+        elif view.strides == strides and view.dtype is value.dtype:
+            address = buffer.address + value.offset + view.offset * size
+        else:
+            buffer = None
+        buffers.append(buffer)
+        addresses.append(address)
+    if pending:
+        realize(list(tensors))
+        return _sources(tensors, shape, dtype)
+    return buffers, addresses

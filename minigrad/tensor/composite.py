@@ -34,6 +34,7 @@ class Composite:
         node = node or "".join(p.capitalize() for p in self.name.split("_")) + "Backward0"
         self.recorded = Function(self.name, self._compute, node, differentiable=differentiable)
         self.one_tuples: set[Any] = set()
+        self.by_hand: Callable[..., Any] | None = None
 
     def __repr__(self) -> str:
         return f"<composite {self.name}>"
@@ -56,9 +57,32 @@ class Composite:
             return tuple(results)
         return results[0]
 
+    def gradient(self, by_hand: Callable[..., Any]) -> Callable[..., Any]:
+        """Let ``by_hand(outputs, grads, *arguments)`` give the gradients, in place of what follows from the body: one
+        for each Tensor among the arguments, or None. ``grads`` has None for an output from which nothing comes. What it
+        does not read is not kept. Written with Tensors, as the body is, it has derivatives of its own."""
+        self.by_hand = by_hand
+        self.recorded.body.gradient = self._gradient
+        return by_hand
+
     def _compute(self, *traced: Any) -> tuple[LazyBuffer, ...]:
         """What the function makes of placeholders and the static arguments."""
         *params, layout, names, default = traced
+        result = self._traced(self.function, (), params, layout, names)
+        if not isinstance(result, tuple):
+            return (result._read(),)
+        if len(result) == 1:
+            self.one_tuples.add((layout, names, default))
+        return tuple([r._read() for r in result])
+
+    def _gradient(self, inputs: Any, outputs: Any, grads: Any, *static: Any) -> list[LazyBuffer | None]:
+        """What the gradient by hand makes of placeholders."""
+        layout, names, _ = static
+        before = [made(o) for o in outputs], [None if g is None else made(g) for g in grads]
+        found = self._traced(self.by_hand, before, inputs, layout, names)
+        return [None if f is None else f._read() for f in found]
+
+    def _traced(self, function: Any, before: tuple[Any, ...], params: Any, layout: Any, names: Any) -> Any:
         given = iter([made(p) for p in params])
         placed = [next(given) if part is Tensor else part[1] if not _is_sequence(part) else
                   part[0]([next(given) for _ in range(part[1])]) for part in layout]
@@ -66,14 +90,10 @@ class Composite:
         tracing.names.append(self.name)
         try:
             with no_grad(), thread.aside():
-                result = self.function(*placed[:first_named], **dict(zip(names, placed[first_named:], strict=True)))
+                return function(*before, *placed[:first_named],
+                                **dict(zip(names, placed[first_named:], strict=True)))
         finally:
             tracing.names.pop()
-        if not isinstance(result, tuple):
-            return (result._read(),)
-        if len(result) == 1:
-            self.one_tuples.add((layout, names, default))
-        return tuple([r._read() for r in result])
 
 
 def _is_sequence(part: tuple[type, Any]) -> bool:
@@ -98,7 +118,8 @@ def composite(function: Any = None, *, node: str = "", differentiable: int | Non
     The body sees placeholders: shapes and dtypes are known, values are not. ``RuntimeError`` if it reads memory that is
     no input: a Tensor from outside would be frozen as it was at the first call.
 
-    ``@composite(differentiable=n)``: gradients come from the first n results only; the others require none.
+    ``@composite(differentiable=n)``: gradients come from the first n results only; the others require none. The
+    decorator ``@f.gradient`` of a composite f makes a function its gradient; see ``Composite.gradient``.
 
     >>> import minigrad
     >>> @composite
@@ -107,5 +128,5 @@ def composite(function: Any = None, *, node: str = "", differentiable: int | Non
     >>> scaled(minigrad.tensor([1.0, 2.0]), by=3.0)
     tensor([3., 6.])
     """
-    made = partial(Composite, node=node, differentiable=differentiable)
-    return made if function is None else made(function)
+    make = partial(Composite, node=node, differentiable=differentiable)
+    return make if function is None else make(function)

@@ -19,12 +19,14 @@ from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.ops import cast as cast_array
 from minigrad.runtime.device import get_device
+from minigrad.runtime.locks import record_lock
 from minigrad.tensor.base import AnyTensor, from_memory, make
 from minigrad.tensor.capture import capturing
 from minigrad.tensor.definition import function
 from minigrad.tensor.joining import stack
 from minigrad.tensor.movement import shape_argument
 from minigrad.tensor.promotion import get_default_dtype, number, number_dtype
+from minigrad.tensor.replay import thread
 from minigrad.tensor.size import host_device, resolve
 
 if TYPE_CHECKING:
@@ -218,8 +220,8 @@ def scalars(compute: Callable[[], Sequence[Any]], dtype: DType, device: Any = No
 
 
 def known(value: Any) -> Any:
-    """The Python number that a 0-d Tensor holds, also while ``minigrad.jit`` records. One that ``scalar`` or ``hold``
-    gave it is known without a run.
+    """The Python number that a Tensor of one element holds, also while ``minigrad.jit`` records. One that ``scalar`` or
+    ``hold`` gave it is known without a run.
 
     >>> known(scalar(2.0)), known(3)
     (2.0, 3)
@@ -233,8 +235,24 @@ def known(value: Any) -> Any:
     return value.item() if capture is None else capture.aside(value.item)
 
 
+def agreed(tensors: Sequence[Any]) -> Any:
+    """The Python number that Tensors of one element hold; None if they hold different ones, or are none.
+
+    >>> agreed([scalar(2.0), scalar(2.0)]), agreed([scalar(2.0), scalar(3.0)])
+    (2.0, None)
+    """
+    try:
+        node = tensors[0]._storage.lazy
+        if node.op == Op.SCALAR and not any([t._storage.lazy is not node for t in tensors]):
+            return node.value  # ``hold`` gives all of them one node
+    except AttributeError:  # a plain number
+        return None
+    values = {known(t) if isinstance(t, AnyTensor) else None for t in tensors}
+    return values.pop() if len(values) == 1 else None
+
+
 def hold(tensors: Sequence[Tensor], value: float) -> None:
-    """Give 0-d Tensors one new value, rounded to their dtype, outside autograd. Nothing runs.
+    """Give Tensors of one element a new value, rounded to their dtype, outside autograd. Nothing runs.
 
     >>> steps = scalar(2.0)
     >>> hold([steps], 3.0)
@@ -242,13 +260,21 @@ def hold(tensors: Sequence[Tensor], value: float) -> None:
     tensor(3.)
     """
     nodes: dict[tuple[DType, str], LazyBuffer] = {}
-    for t in tensors:
-        lazy = t._storage.lazy
-        key = t.dtype, lazy.device
-        node = nodes.get(key)
-        if node is None:
-            node = nodes[key] = LazyBuffer.scalar(t.dtype.numpy.type(value).item(), t.dtype, lazy.device)
-        t._replace(node)
+    trace = thread.trace
+    alone = trace.capture is None and not trace.path
+    with record_lock:
+        for t in tensors:
+            storage = t._storage
+            old = storage.lazy
+            key = old.dtype, old.device
+            node = nodes.get(key)
+            if node is None:
+                node = nodes[key] = LazyBuffer.scalar(old.dtype.numpy.type(value).item(), *key)
+            if alone and old.op == Op.SCALAR:  # no call has seen it, and it is in no memory
+                storage.put(node)
+                storage.version += 1
+            else:
+                t._replace(node if not t._shape() else node.reshape(t._shape()))
 
 
 def counted(count: Callable[[], None]) -> None:

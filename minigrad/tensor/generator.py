@@ -9,7 +9,7 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from functools import wraps
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -53,7 +53,12 @@ class Generator:
     [0.8822692632675171, 0.9150039553642273, 0.38286375999450684]
     """
 
-    def __init__(self, seed: int = DEFAULT_SEED, device: Any = "cpu") -> None:
+    shown: ClassVar[Callable[[np.ndarray], Any]] = staticmethod(lambda state: state)
+    """What users get of a state: a Tensor. ``random.py`` says so, which knows them."""
+
+    def __init__(self, seed: Any = DEFAULT_SEED, device: Any = "cpu") -> None:
+        if isinstance(seed, str | as_device):  # PyTorch's first argument
+            seed, device = DEFAULT_SEED, seed
         self._lock = threading.RLock()
         self.device = as_device(device)
         self.manual_seed(seed)
@@ -92,7 +97,7 @@ class Generator:
         return self._seed
 
     @_locked
-    def get_state(self) -> np.ndarray:
+    def get_state(self) -> Any:
         """Where the stream stands: uint8, shape (5056,), byte for byte what PyTorch's ``get_state`` gives.
 
         >>> g = Generator(1)
@@ -110,17 +115,19 @@ class Generator:
         state["left"], state["next"] = (1, 0) if untouched else (625 - position, position)
         if self._spare is not None:
             state["normal"], state["has_normal"] = self._spare, 1
-        return np.frombuffer(state.tobytes(), np.uint8).copy()
+        return type(self).shown(np.frombuffer(state.tobytes(), np.uint8).copy())
 
     @_locked
-    def set_state(self, state: np.ndarray) -> None:
-        """Go on from a ``get_state`` (of this class, or of PyTorch's generator as an array).
+    def set_state(self, state: Any) -> None:
+        """Go on from a ``get_state``, of this class or of PyTorch's generator; an array will do.
 
         Raises ``TypeError`` if it is not uint8 and ``RuntimeError`` if it is not a state.
         """
+        if not hasattr(state, "__array__"):
+            raise TypeError(f"expected a torch.ByteTensor, but got {type(state).__name__}")
         state = np.asarray(state)
         if state.dtype != np.uint8:
-            raise TypeError(f"RNG state must be a uint8 array, got {state.dtype}")
+            raise TypeError("RNG state must be a torch.ByteTensor")
         if state.size != _STATE.itemsize:
             raise RuntimeError(f"Expected a CPUGeneratorImplState of size {_STATE.itemsize} but found the input RNG "
                                f"state size to be {state.size}")
@@ -133,6 +140,15 @@ class Generator:
         twister = {"key": fields["key"].astype(np.uint32), "pos": 624 if left == 1 else following}
         self._engine.set_state({"bit_generator": "MT19937", "state": twister, "has_gauss": 0, "gauss": 0.0})
         self._spare = float(fields["normal"]) if fields["has_normal"] else None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For ``pickle``, in PyTorch's layout."""
+        return Generator, (self.device,), (self._seed, None, self.get_state())
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        """For ``pickle``: seed, the offset that only GPUs have, and state."""
+        self.manual_seed(state[0])
+        self.set_state(state[2])
 
     # --- the stream ---
 

@@ -174,7 +174,7 @@ class Autograd:
 
     @data.setter
     def data(self: Tensor, value: Tensor) -> None:
-        self.set_(value)
+        self._become(value.detach())
 
     # --- hooks and retained gradients
 

@@ -417,6 +417,8 @@ class Indexing:
         >>> x[1], x[:, -1], x[x > 3], x[[0, 0], [1, 2]]
         (tensor([3, 4, 5]), tensor([2, 5]), tensor([4, 5]), tensor([1, 2]))
         """
+        if type(index) is int and self._shape():
+            return select_part(self, 0, index)
         view, given = take_apart(self, index)
         if not given:
             return view

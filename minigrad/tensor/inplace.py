@@ -7,13 +7,15 @@ from __future__ import annotations
 from math import prod
 from typing import TYPE_CHECKING, Any
 
+from minigrad.dtype import DType
 from minigrad.graph.lazy import LazyBuffer
+from minigrad.graph.strides import contiguous_strides
 from minigrad.ops import Op
 from minigrad.tensor.base import AnyTensor, check_in_place, make
 from minigrad.tensor.function import Function
 from minigrad.tensor.movement import shape_argument
 from minigrad.tensor.operands import fit, is_number, require_tensor
-from minigrad.tensor.promotion import number
+from minigrad.tensor.promotion import number, type_name
 from minigrad.tensor.storage import Storage
 
 if TYPE_CHECKING:
@@ -105,8 +107,40 @@ class InPlace:
         self._storage, self._view, self._tag, self._look = Storage(flat.reshape(shape)), None, 0, None
         return self
 
-    def set_(self: Tensor, source: Tensor) -> Tensor:
-        """Become an alias of ``source``."""
-        other = source.detach()
-        self._storage, self._view, self._tag, self._look = other._storage, other._view, 0, None
+    def set_(self: Tensor, source: Any = None, storage_offset: int = 0, size: Any = None,
+             stride: Any = None) -> Tensor:
+        """Become an alias of ``source``, a Tensor, or a window of a storage: ``size``, ``stride`` and
+        ``storage_offset`` count elements of self's dtype; without them, all of it. Without a source, become empty.
+
+        >>> import minigrad
+        >>> minigrad.zeros(0).set_(minigrad.arange(4.0).untyped_storage(), 1, (2,), (2,))
+        tensor([1., 3.])
+        """
+        dtype = self.dtype
+        if source is None:
+            other = make(LazyBuffer.const(0, dtype, (0,), self._pending().device))
+        elif isinstance(source, AnyTensor):
+            if source.dtype is not dtype:
+                raise RuntimeError(f"Could not set tensor of type {_spoken(source.dtype)} to a tensor of type "
+                                   f"{_spoken(dtype)}")
+            other = source.detach() if size is None else source.untyped_storage().tensor(
+                dtype, *_window(size, stride), storage_offset)
+        else:
+            bytes_ = source.untyped()
+            shape = (bytes_.nbytes() // dtype.size,) if size is None else size
+            other = bytes_.tensor(dtype, *_window(shape, stride), storage_offset)
+        self._become(other)
         return self
+
+    def _become(self: Tensor, other: Tensor) -> None:
+        """Show what ``other`` shows, of any dtype and shape."""
+        self._storage, self._view, self._tag, self._look = other._storage, other._view, 0, None
+
+
+def _spoken(dtype: DType) -> str:
+    return type_name(dtype).lower()
+
+
+def _window(size: Any, stride: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    shape = tuple(size)
+    return shape, contiguous_strides(shape) if stride is None else tuple(stride)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minigrad import config
-from minigrad.dtype import DType, bool_, int64, uint32, uint64
+from minigrad.dtype import DType, bool_, int64, uint8, uint32, uint64
 from minigrad.engine import leaf_from_numpy
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
@@ -127,9 +127,16 @@ def initial_seed() -> int:
     return generators.default_generator.initial_seed()
 
 
+def _shown(state: np.ndarray) -> Tensor:
+    return make(leaf_from_numpy(state, uint8, "CPU"))
+
+
+Generator.shown = staticmethod(_shown)
+
+
 @function("get_rng_state")
-def get_rng_state() -> Any:
-    """The state of the generator, for ``set_rng_state``."""
+def get_rng_state() -> Tensor:
+    """The state of the generator, for ``set_rng_state``: uint8, shape (5056,), the bytes that PyTorch's has."""
     return generators.default_generator.get_state()
 
 

@@ -14,6 +14,8 @@ class ReturnType(tuple[Any, ...]):
     fields: tuple[str, ...] = ()
 
     def __new__(cls, *values: Any) -> ReturnType:
+        if len(values) == 2 and isinstance(values[1], dict):  # what ``__reduce__`` gives
+            values = values[:1]
         if len(values) == 1 and len(cls.fields) != 1:
             values = tuple(values[0])
         return super().__new__(cls, values)
@@ -22,7 +24,7 @@ class ReturnType(tuple[Any, ...]):
         return format_return_type(type(self).__name__, list(zip(self.fields, self, strict=True)))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (type(self), tuple(self))
+        return type(self), (tuple(self), {})
 
 
 def _field(position: int) -> property:

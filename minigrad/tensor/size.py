@@ -96,7 +96,7 @@ class device:
         return hash(self.name)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (device, (str(self),))
+        return device, (self.type,) if self.index is None else (self.type, self.index)
 
     def __enter__(self) -> device:
         self._before.append(_default[0])

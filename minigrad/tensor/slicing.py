@@ -4,10 +4,11 @@ Next: ``gathering.py``."""
 
 from __future__ import annotations
 
+from functools import lru_cache
 from operator import index as position
 from typing import TYPE_CHECKING, Any
 
-from minigrad.graph.strides import Steps
+from minigrad.graph.strides import Steps, contiguous_strides
 from minigrad.ops import Op
 from minigrad.tensor.base import make_view
 from minigrad.tensor.layout import offset_of, strides_of
@@ -18,16 +19,30 @@ if TYPE_CHECKING:
 
 def select_part(self: Tensor, axis: int, at: int) -> Tensor:
     """The part at one position of an axis, without the axis; a view."""
-    shape, strides = self._shape(), strides_of(self)
+    known = self._view if self._spec is None else self._spec
+    if known is None:
+        shape, strides, offset = self._storage.lazy.shape, None, 0
+    else:
+        shape, strides, offset = known.shape, known.strides, known.offset
+    if strides is None:
+        strides = contiguous_strides(shape)
     size = shape[axis]
     if not -size <= at < size:
         raise IndexError(f"index {at} is out of bounds for dimension {axis} with size {size}")
     if at < 0:
         at += size
+    before, after, reshape, new, kept = _without(shape, strides, axis)
+    steps = ((Op.SHRINK, (*before, (at, at + 1), *after)), reshape)
+    return make_view(self, steps, new, kept, offset + at * strides[axis], "SelectBackward0")
+
+
+@lru_cache(maxsize=4096)
+def _without(shape: tuple[int, ...], strides: tuple[int, ...], axis: int) -> tuple[Any, ...]:
+    """What the view at any position of an axis has in common: the box of the axes before and after it, the step that
+    drops it, the shape and strides without it."""
+    box = [(0, n) for n in shape]
     new = (*shape[:axis], *shape[axis + 1:])
-    box = tuple([(at, at + 1) if i == axis else (0, s) for i, s in enumerate(shape)])
-    return make_view(self, ((Op.SHRINK, box), (Op.RESHAPE, new)), new, (*strides[:axis], *strides[axis + 1:]),
-                     offset_of(self) + at * strides[axis], "SelectBackward0")
+    return box[:axis], box[axis + 1:], (Op.RESHAPE, new), new, (*strides[:axis], *strides[axis + 1:])
 
 
 class Basic:

@@ -373,7 +373,9 @@ class View:
         self.lazy, self.whole, self.version = lazy, whole, version
 
     def __del__(self) -> None:
-        self._remember(None, None, -1)
+        lazy = self.lazy
+        if lazy is not None:
+            lazy.readers -= 1
 
 
 def window_steps(base: LazyBuffer, dtype: DType, window: Window) -> Steps:

@@ -1,6 +1,6 @@
 """Stage: front. In: a Tensor and its tape. Out: ``draw``, a picture of how the Tensor was computed, as SVG: a box for
 each value with its data and its gradient, an ellipse for each op, from left to right.
-Next: ``minigrad/utils/data/``."""
+Next: ``serialization.py``."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Stage: front. In: a Tensor. Out: the formulas of the activations that ``Tensor`` has no method for.
 Each is written so that its slope is PyTorch's also where two pieces meet, and so that NaN stays NaN.
-Next: ``padding.py``."""
+Next: ``precision.py``."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """Stage: front. In: scores of a head of frequent classes and clusters, and of each cluster. Out: log-probabilities.
-Next: ``clip.py``."""
+Next: ``attention.py``."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """Stage: front. In: gradients. Out: their norm, and the gradients made smaller: all of them in one node.
-Next: ``reparametrization.py``."""
+Next: ``dropout.py``."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """Stage: front. In: features, and what decides which of them are kept. Out: the formulas of dropout.
-Next: ``distance.py``."""
+Next: ``padding.py``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from minigrad.tensor import Tensor, composite, random_bits, where
 ALPHA = 1.7580993408473766
 
 
-def _kept(source: Tensor, size: Sequence[int], p: float) -> Tensor:
+def kept(source: Tensor, size: Sequence[int], p: float) -> Tensor:
     """True where an element is kept, with probability 1 - p: ``source`` itself, or what follows from it as a key. It is
     computed where it is used, forward and backward, and never stored."""
     if source.dtype is bool_:
@@ -25,8 +25,8 @@ def _kept(source: Tensor, size: Sequence[int], p: float) -> Tensor:
 def dropout(input: Tensor, source: Tensor, *, size: tuple[int, ...], p: float) -> Tensor:
     """x / (1 - p) with probability 1 - p, else x * 0. ``size``: one choice for each element of a tensor of this size,
     which is broadcast."""
-    kept = _kept(source, size, p)
-    factor = where(kept, 1.0, 0.0).to(input.dtype) / (1 - p)
+    chosen = kept(source, size, p)
+    factor = where(chosen, 1.0, 0.0).to(input.dtype) / (1 - p)
     return input * factor
 
 
@@ -34,8 +34,8 @@ def dropout(input: Tensor, source: Tensor, *, size: tuple[int, ...], p: float) -
 def alpha_dropout(input: Tensor, source: Tensor, *, size: tuple[int, ...], p: float) -> Tensor:
     """x with probability 1 - p, else -ALPHA, scaled and shifted so that mean 0 and variance 1 stay. (Klambauer,
     Unterthiner, Mayr, Hochreiter 2017)"""
-    kept = _kept(source, size, p)
+    chosen = kept(source, size, p)
     scale = 1 / math.sqrt((ALPHA**2 * p + 1) * (1 - p))
-    noise = where(kept, 1.0, 0.0).to(accumulator(input.dtype))
+    noise = where(chosen, 1.0, 0.0).to(accumulator(input.dtype))
     shift = (noise - 1) * (ALPHA * scale) + ALPHA * scale * p
     return input * (noise * scale).to(input.dtype) + shift.to(input.dtype)

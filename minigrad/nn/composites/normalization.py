@@ -1,6 +1,5 @@
-"""Stage: front. In: features. Out: the formulas that give them mean 0 and variance 1, or another common scale.
-Statistics take two passes, the mean first: the squares of what is left of it lose no digits to a large mean.
-Next: ``dropout.py``."""
+"""Stage: front. In: features. Out: the formulas that give them mean 0 and variance 1.
+Next: ``distance.py``."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Stage: front. In: sequences, states and weights. Out: the formulas of recurrent layers: a network of any number of
 layers and directions is one node, and each of its sequences one loop.
-Next: ``minigrad/nn/utils/``."""
+Next: ``clip.py``."""
 
 from __future__ import annotations
 

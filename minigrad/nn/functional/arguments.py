@@ -89,8 +89,6 @@ def whole_numbers(function: str, argument: str, position: int, value: Any) -> tu
     except TypeError:
         raise TypeError(f"{function}(): argument '{argument}' (position {position}) must be tuple of ints, not "
                         f"{type(value).__name__}") from None
-
-
 def number(value: Any, function: str, argument: str, position: int) -> float:
     """A number as a float; ``TypeError`` in PyTorch's words for anything else.
 
@@ -115,11 +113,11 @@ def at_hand(tensor: Tensor) -> np.ndarray | None:
     return None if tensor._spec is not None else known(tensor)
 
 
-def check_indices(indices: Tensor, name: str) -> None:
+def check_indices(index: Tensor, name: str) -> None:
     """``RuntimeError`` in PyTorch's words unless the tensor holds int64 or int32."""
-    if indices.dtype in (int64, int32):
+    if index.dtype in (int64, int32):
         return
-    kind = type_name(indices.dtype)
+    kind = type_name(index.dtype)
     got = f"CPU{kind}Type" if kind == "Bool" else f"torch.{kind}Tensor"
     raise RuntimeError("Expected tensor for argument #1 'indices' to have one of the following scalar types: Long, "
                        f"Int; but got {got} instead (while checking arguments for {name})")

@@ -1,5 +1,5 @@
 """Stage: front. In: log-probabilities of labels over time, and label sequences. Out: the CTC loss.
-Next: ``padding.py``."""
+Next: ``attention.py``."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """Stage: front. In: features. Out: the same with some of them dropped at random.
-Next: ``distance.py``."""
+Next: ``padding.py``."""
 
 from __future__ import annotations
 

@@ -1,6 +1,5 @@
-"""Stage: front. In: features. Out: the same with mean 0 and variance 1 over some of their dimensions, or on another
-common scale.
-Next: ``dropout.py``."""
+"""Stage: front. In: features. Out: the same with mean 0 and variance 1 over some of their dimensions.
+Next: ``distance.py``."""
 
 from __future__ import annotations
 

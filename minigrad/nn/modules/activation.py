@@ -1,6 +1,6 @@
 """Stage: front. In: a Tensor. Out: a nonlinear function of it, as a Module. The formulas, papers and errors stand at
 the functions of the same names in ``functional/activation.py``.
-Next: ``batchnorm.py``."""
+Next: ``normalization.py``."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 from minigrad.nn import functional as F
 from minigrad.nn import init as fill
+from minigrad.nn.modules.attention import MultiheadAttention as MultiheadAttention
 from minigrad.nn.modules.module import Module
 from minigrad.nn.parameter import Parameter
 from minigrad.tensor import Tensor, empty

@@ -1,5 +1,5 @@
 """Stage: front. In: a Tensor. Out: the same with some elements or channels dropped at random in training, as Modules.
-Next: ``distance.py``."""
+Next: ``rnn.py``."""
 
 from __future__ import annotations
 

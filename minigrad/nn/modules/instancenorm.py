@@ -1,5 +1,5 @@
 """Stage: front. In: a Tensor with channels, with or without samples. Out: instance norm of it, as Modules.
-Next: ``normalization.py``."""
+Next: ``dropout.py``."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """Stage: front. In: features and classes. Out: a linear layer with cross entropy behind it, as a Module.
-Next: ``rnn.py``."""
+Next: ``attention.py``."""
 
 from __future__ import annotations
 

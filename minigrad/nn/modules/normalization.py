@@ -1,5 +1,5 @@
-"""Stage: front. In: a Tensor. Out: the same shape, with mean 0 and variance 1 over some dimensions, or on another scale.
-Next: ``dropout.py``."""
+"""Stage: front. In: a Tensor. Out: the same shape, with mean 0 and variance 1 over its last dimensions.
+Next: ``distance.py``."""
 
 from __future__ import annotations
 

@@ -90,6 +90,14 @@ class RNNBase(Module):
         """The weights of each layer and direction."""
         return [[getattr(self, name) for name in names] for names in self._all_weights]
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What is pickled: PyTorch's layers also hold the lists that are properties here."""
+        return super().__getstate__() | {name: getattr(self, name) for name in ("_flat_weights_names", "_flat_weights")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__({name: value for name, value in state.items() if not name.startswith("_flat_weight")})
+        self.__dict__.setdefault("proj_size", 0)  # what older files lack
+
     @property
     def _flat_weights_names(self) -> list[str]:
         return [name for names in self._all_weights for name in names]

@@ -40,10 +40,6 @@ class IncompatibleKeys(NamedTuple):
         return repr(self)
 
 
-class StateDict(OrderedDict[str, Any]):
-    """An OrderedDict, to which attributes can be given: ``_metadata`` has the version of each module."""
-
-
 def _quoted(keys: list[str]) -> str:
     return ", ".join(f'"{key}"' for key in keys)
 
@@ -104,7 +100,7 @@ class StateMixin:
             destination = given["destination"] if destination is None else destination
             prefix, keep_vars = prefix or given.get("prefix", ""), keep_vars or given.get("keep_vars", False)
         if destination is None:
-            destination = StateDict()
+            destination = OrderedDict()
             destination._metadata = OrderedDict()
         metadata = {"version": self._version}
         if hasattr(destination, "_metadata"):
@@ -165,7 +161,7 @@ class StateMixin:
             raise TypeError(f"Expected state_dict to be dict-like, got {type(state_dict)}.")
         keys = IncompatibleKeys([], [])
         errors: list[str] = []
-        entries: Any = StateDict(state_dict)
+        entries: Any = OrderedDict(state_dict)
         metadata = getattr(state_dict, "_metadata", None)
         if metadata is not None:
             entries._metadata = metadata

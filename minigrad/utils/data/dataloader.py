@@ -103,7 +103,7 @@ class DataLoader(Generic[T]):
             else:
                 sampler = RandomSampler(dataset, generator=generator) if shuffle else SequentialSampler(dataset)
         if batch_size is not None and batch_sampler is None:
-            batch_sampler = BatchSampler(sampler, batch_size, drop_last)
+            batch_sampler = BatchSampler(sampler, batch_size, drop_last)  # type: ignore[arg-type]  # of None, for streams
         self.batch_size = batch_size
         self.drop_last = drop_last
         self.sampler = sampler

@@ -71,7 +71,7 @@ class TensorDataset(Dataset[tuple[Tensor, ...]]):
         return tuple([tensor[index] for tensor in self.tensors])
 
     def __len__(self) -> int:
-        return self.tensors[0].size(0)  # type: ignore[no-any-return]
+        return self.tensors[0].size(0)
 
     def _batch(self, indices: list[int], make: Callable[..., Any]) -> list[Tensor] | None:
         """See ``batch_of``."""
@@ -191,7 +191,7 @@ class ConcatDataset(Dataset[T]):
             idx += len(self)
         at = bisect_right(self.cumulative_sizes, idx)
         before = self.cumulative_sizes[at - 1] if at else 0
-        return self.datasets[at][idx - before]  # type: ignore[no-any-return]
+        return self.datasets[at][idx - before]
 
     @property
     def cummulative_sizes(self) -> list[int]:
@@ -247,8 +247,8 @@ class Subset(Dataset[T]):
 
     def __getitem__(self, idx: Any) -> T:
         if isinstance(idx, list):
-            return self.dataset[[self.indices[i] for i in idx]]  # type: ignore[no-any-return]
-        return self.dataset[self.indices[idx]]  # type: ignore[no-any-return]
+            return self.dataset[[self.indices[i] for i in idx]]
+        return self.dataset[self.indices[idx]]
 
     def __getitems__(self, indices: list[int]) -> list[Any]:
         """The samples at all indices."""
@@ -294,5 +294,5 @@ def random_split(dataset: Any, lengths: Sequence[int | float],
     source = default_generator if generator is None else generator
     indices = source.randperm(int(total)).tolist()
     ends = list(accumulate(lengths))
-    return [Subset(dataset, indices[end - length:end])  # type: ignore[misc]
+    return [Subset(dataset, indices[end - length:end])
             for end, length in zip(ends, lengths, strict=True)]

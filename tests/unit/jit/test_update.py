@@ -26,6 +26,7 @@ MAKERS: dict[str, Callable[[Any], Any]] = {
     "momentum": lambda p: optim.SGD(p, lr=0.1, momentum=0.9, weight_decay=0.01, dampening=0.1),
     "nesterov": lambda p: optim.SGD(p, lr=0.1, momentum=0.9, nesterov=True, maximize=True),
     "adam": lambda p: optim.Adam(p, lr=0.01, weight_decay=0.1, amsgrad=True),
+    "nadam": lambda p: optim.NAdam(p, lr=0.01, weight_decay=0.1, decoupled_weight_decay=True),
     "adamw": lambda p: optim.AdamW([{"params": p[:1], "lr": 0.1}, {"params": p[1:], "betas": (0.8, 0.9)}]),
 }
 

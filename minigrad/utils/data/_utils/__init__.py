@@ -2,7 +2,7 @@
 samples, making batches of them, the life of a worker.
 Next: ``collate.py``."""
 
-from __future__ import annotations
+from minigrad.utils.data._utils import collate, fetch, pin_memory, worker
+from minigrad.utils.data._utils.worker import MP_STATUS_CHECK_INTERVAL, ExceptionWrapper
 
-MP_STATUS_CHECK_INTERVAL = 5.0
-"""Seconds after which a process that waits for another looks whether that one is still there."""
+__all__ = ["MP_STATUS_CHECK_INTERVAL", "ExceptionWrapper", "collate", "fetch", "pin_memory", "worker"]

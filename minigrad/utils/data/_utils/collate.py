@@ -39,7 +39,7 @@ def rebuilt(like: Any, convert: Callable[[Any], Any]) -> Any:
                 clone = copy.copy(like)  # it may have more to it than its items
                 clone.update(parts)
                 return clone
-            return kind(parts)  # type: ignore[call-arg]
+            return kind(parts)
         except TypeError:
             return parts
     made = [convert(i) for i in range(len(like))]
@@ -51,7 +51,7 @@ def rebuilt(like: Any, convert: Callable[[Any], Any]) -> Any:
             for i, part in enumerate(made):
                 copied[i] = part
             return copied
-        return kind(made)  # type: ignore[call-arg]
+        return kind(made)
     except TypeError:
         return made
 

@@ -16,12 +16,12 @@ from collections.abc import Iterator, Sequence
 from itertools import cycle
 from multiprocessing import connection
 from pickle import PicklingError
-from typing import Any
+from typing import Any, NoReturn
 from weakref import finalize
 
 from minigrad.multiprocessing.channel import Channel, channels
-from minigrad.utils.data._utils import MP_STATUS_CHECK_INTERVAL
 from minigrad.utils.data._utils.worker import (
+    MP_STATUS_CHECK_INTERVAL,
     ExceptionWrapper,
     Job,
     _DatasetKind,
@@ -142,14 +142,14 @@ class _Worker:
         try:
             self.channel.send(message)
         except (BrokenPipeError, ConnectionResetError):
-            raise _failure([self]) from None
+            _fail([self])
 
     def receive(self) -> Any:
         """Its next answer: the task's number and the data."""
         try:
             number, data = self.channel.receive()
         except EOFError:
-            raise _failure([self]) from None
+            _fail([self])
         if not isinstance(number, _ResumeIteration):
             self.pending.popleft()
             if self.unsent:
@@ -168,8 +168,8 @@ class _Worker:
         self.channel.close()
 
 
-def _failure(workers: Sequence[_Worker]) -> RuntimeError:
-    """What to raise when processes have ended without being told to."""
+def _fail(workers: Sequence[_Worker]) -> NoReturn:
+    """Raise that processes have ended without being told to."""
     details = []
     for worker in workers:
         worker.process.join(1.0)
@@ -183,9 +183,7 @@ def _failure(workers: Sequence[_Worker]) -> RuntimeError:
                            "Details are lost due to multiprocessing. Rerunning with num_workers=0 may give better "
                            "error trace.")
     pids = ", ".join([str(worker.process.pid) for worker in workers])
-    error = RuntimeError(f"DataLoader worker (pid(s) {pids}) exited unexpectedly")
-    error.__cause__ = RuntimeError(" ".join(details))
-    return error
+    raise RuntimeError(f"DataLoader worker (pid(s) {pids}) exited unexpectedly") from RuntimeError(" ".join(details))
 
 
 def _stop(workers: list[_Worker], pid: int) -> None:
@@ -228,10 +226,11 @@ class _MultiProcessingDataLoaderIter(_BaseDataLoaderIter):
 
     def _start(self, context: Any, job: Job) -> None:
         here, there = channels()
-        process = context.Process(target=worker_loop, args=(job, there), daemon=True)
+        process: Any = context.Process(target=worker_loop, args=(job, there), daemon=True)
         try:
             process.start()
         except (TypeError, AttributeError, PicklingError):
+            here.close()
             warnings.warn(
                 "Got pickle error when attempting to start a worker Process. This might be because the worker Process "
                 "arguments are not picklable. Python 3.14+ changed the multiprocessing start method in non-Mac POSIX "
@@ -290,11 +289,11 @@ class _MultiProcessingDataLoaderIter(_BaseDataLoaderIter):
         found = connection.wait([*by_file, *by_end], self._timeout or None)
         for file in found:
             if file in by_file:
-                worker = by_file[file]  # type: ignore[index]
+                worker = by_file[file]
                 return (worker, *worker.receive())
         if not found:
             raise RuntimeError(f"DataLoader timed out after {self._timeout} seconds")
-        raise _failure([by_end[end] for end in found])  # type: ignore[index]
+        _fail([by_end[end] for end in found])
 
     def _next_data(self) -> Any:
         while True:

@@ -17,9 +17,11 @@ import numpy as np
 from minigrad import config
 from minigrad.multiprocessing.channel import Channel
 from minigrad.tensor import default_generator
-from minigrad.utils.data._utils import MP_STATUS_CHECK_INTERVAL
 from minigrad.utils.data._utils.fetch import _BaseDatasetFetcher, _IterableDatasetFetcher, _MapDatasetFetcher
 from minigrad.utils.data._utils.memory import enter_worker
+
+MP_STATUS_CHECK_INTERVAL = 5.0
+"""Seconds after which a process that waits for another looks whether that one is still there."""
 
 
 class _DatasetKind:

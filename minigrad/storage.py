@@ -1,0 +1,6 @@
+"""Stage: front. In: nothing. Out: the classes of storages, under the name of the module that PyTorch has them in.
+Next: ``minigrad/utils/``."""
+
+from minigrad.tensor.storages import TypedStorage, UntypedStorage
+
+__all__ = ["TypedStorage", "UntypedStorage"]

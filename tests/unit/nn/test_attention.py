@@ -1,0 +1,46 @@
+"""Stage: tests. In: attention. Out: what it keeps for the backward pass, and that masks and causality mean the same.
+Next: ``tests/unit/nn/test_containers.py``."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+import minigrad
+from minigrad.nn.functional import scaled_dot_product_attention
+
+
+def test_it_is_softmax_of_the_scores_times_the_values() -> None:
+    q, k, v = (minigrad.randn(2, 5, 4) for _ in range(3))
+    plain = (q @ k.transpose(-2, -1) / 2).softmax(-1) @ v
+    np.testing.assert_allclose(scaled_dot_product_attention(q, k, v).numpy(), plain.numpy(), atol=1e-6)
+
+
+def test_causal_is_a_mask_and_a_float_mask_is_added() -> None:
+    q, k, v = (minigrad.randn(1, 2, 5, 4) for _ in range(3))
+    mask = minigrad.ones(5, 5, dtype=minigrad.bool).tril()
+    expected = scaled_dot_product_attention(q, k, v, attn_mask=mask)
+    added = minigrad.zeros(5, 5).masked_fill(~mask, -math.inf)
+    for other in (scaled_dot_product_attention(q, k, v, is_causal=True),
+                  scaled_dot_product_attention(q, k, v, attn_mask=added)):
+        np.testing.assert_allclose(expected.numpy(), other.numpy(), atol=1e-6)
+
+
+def test_a_query_that_may_look_nowhere_gives_zero_and_no_gradient() -> None:
+    q, k, v = (minigrad.randn(1, 3, 4, requires_grad=True) for _ in range(3))
+    mask = minigrad.tensor([[False] * 3, [True] * 3, [True] * 3])
+    result = scaled_dot_product_attention(q, k, v, attn_mask=mask)
+    result.sum().backward()
+    assert result[0, 0].tolist() == [0.0] * 4 and q.grad[0, 0].tolist() == [0.0] * 4
+    assert not any(t.grad.isnan().any() for t in (q, k, v))
+
+
+def test_of_the_weights_only_a_row_each_is_kept() -> None:
+    q, k, v = (minigrad.randn(1, 64, 8, requires_grad=True) for _ in range(3))
+    result = scaled_dot_product_attention(q, k, v)
+    assert result.grad_fn is not None
+    saved = [tuple(value.shape) for value in result.grad_fn.body.outputs]
+    assert saved == [(1, 64, 8), (1, 64, 1)]
+    result.sum().backward()
+    assert q.grad is not None
