@@ -32,6 +32,10 @@ class OutOfMemoryError(MemoryError, RuntimeError):
     """A device has no room for a buffer: PyTorch's users catch a RuntimeError, Python's a MemoryError."""
 
 
+class ValueNeeded(MinigradError):
+    """Python code asks for the value of a tensor while ``minigrad.jit`` records a function: there is none yet."""
+
+
 class RaceError(MinigradError):
     """Threads that run side by side touch an element that one of them writes, or part at a barrier: a bug in the
     lowering, found by the kernel interpreter."""

@@ -1,6 +1,6 @@
 """Stage: front. In: ``minigrad.backends.cuda.matmul.allow_tf32 = True``. Out: the setting ALLOW_TF32, which the CUDA
 device's ``Target`` follows.
-Next: ``minigrad/cuda.py``."""
+Next: ``cudnn.py``."""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ from minigrad.conformance.reductions import magnitude
 from minigrad.conformance.sources import Shape, Source
 from minigrad.dtype import ALL, DType, float16, float32, float64, int32
 from minigrad.graph.lazy import LazyBuffer
+from minigrad.graph.windows import Overlap, overlapped
 from minigrad.ops import Op
 
 SIZES = ((1, 1, 1), (2, 3, 4), (5, 17, 33), (16, 16, 16), (17, 1, 65), (1, 70, 129), (70, 1, 3), (64, 33, 40),
@@ -169,11 +170,29 @@ def _convolution(s: Source) -> Program:
     return Program([out], None, scales, one.ulps, one.scale_ulps)
 
 
+def _adjoint(s: Source) -> Program:
+    """A convolution's gradient: x (2, 20, 5, 7), w (20, 9, 3, 3), stride 2 and 1: each product counts only where a
+    window reaches."""
+    x, w = s.leaf((2, 20, 5, 7)), s.leaf((20, 9, 3, 3))
+
+    def spread(x: LazyBuffer, w: LazyBuffer) -> LazyBuffer:
+        full = (2, 20, 9, 5, 7, 3, 3)
+        left = x.reshape((2, 20, 1, 5, 7, 1, 1)).expand(full)
+        right = w.reshape((1, 20, 9, 1, 1, 3, 3)).expand(full)
+        shares, places = overlapped(left.binary(Op.MUL, right), [Overlap(3, 5, 2, 1, 1, 10), Overlap(4, 6, 1, 1, 1, 7)])
+        return shares.reduce(Op.SUM, (1, *places)).reshape((2, 9, 10, 7))
+
+    one = product(s.leaf((1, 80)), s.leaf((80, 1)))
+    scales = [spread(magnitude(x), magnitude(w))] if s.dtype.is_float else None
+    return Program([spread(x, w)], None, scales, one.ulps, one.scale_ulps)
+
+
 VARIANTS = {
     "bias-relu": _bias_relu, "residual": _residual, "relu-before": _prologue, "of-a-gather": _of_a_gather,
     "cast-before": _cast_before, "same-operand": _same_operand, "dot": _dot, "outer": _outer,
     "matrix-vector": _matrix_vector, "vector-matrix": _vector_matrix, "broadcast-batch": _broadcast_batch,
     "strided-operand": _strided_operand, "two-in-a-row": _two_in_a_row, "convolution": _convolution,
+    "adjoint": _adjoint,
 }
 
 

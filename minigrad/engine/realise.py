@@ -5,7 +5,8 @@ Next: ``walk.py``."""
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache, lru_cache
 from time import perf_counter
 from types import ModuleType
@@ -57,12 +58,14 @@ def _realise(outputs: Sequence[LazyBuffer], watch: list[Run] | None) -> None:
         return
     devices = {o.device for o in wanted}
     if len(devices) > 1:
-        for device in sorted(devices):
-            realise([o for o in wanted if o.device == device])
+        with _kept(wanted):
+            for device in sorted(devices):
+                realise([o for o in wanted if o.device == device])
         return
     pending = walk(wanted)
     if pending.host:
-        _run_host_nodes(pending)
+        with _kept(wanted):
+            _run_host_nodes(pending)
         wanted = [o for o in wanted if o.buffer is None]
         if not wanted:
             return
@@ -77,6 +80,19 @@ def _realise(outputs: Sequence[LazyBuffer], watch: list[Run] | None) -> None:
     executable = _run(pending)
     if watch is not None and executable is not None:
         watch.append((pending, executable))
+
+
+@contextmanager
+def _kept(wanted: Sequence[LazyBuffer]) -> Iterator[None]:
+    """A block of runs in which nodes that are wanted in a later one count as owned: else a run that comes to them on
+    the way would let go of what they are computed from."""
+    for node in wanted:
+        node.owners += 1
+    try:
+        yield
+    finally:
+        for node in wanted:
+            node.owners -= 1
 
 
 def _run(pending: Pending) -> Any:

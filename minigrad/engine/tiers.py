@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from math import prod
 from typing import NamedTuple
 
 from minigrad import config
@@ -70,6 +71,7 @@ def cost_of(order: Sequence[LazyBuffer]) -> Cost:
     """
     nodes = elements = products = 0
     bodies: dict[int, Cost] = {}
+    unsummed: dict[LazyBuffer, int] = {}
     for node in order:
         op = node.op
         if op == Op.FUNCTION:
@@ -79,15 +81,18 @@ def cost_of(order: Sequence[LazyBuffer]) -> Cost:
             nodes += inside.nodes
             elements += inside.elements
             products += inside.products
+        elif op == Op.WINDOW:  # no strides make one: it is copied
+            elements += prod(node.shape)
         elif node.srcs and op not in MOVEMENT and op != Op.OUTPUT:
             nodes += 1
-            n = 1
-            for size in node.shape:
-                n *= size
+            n = prod(node.shape)
+            elements += n
             if op == Op.MUL and node.srcs[0].op == Op.EXPAND == node.srcs[1].op:
+                unsummed[node] = n
+            elif op == Op.SUM and node.srcs[0] in unsummed:  # the product itself is never in memory
+                n = unsummed.pop(node.srcs[0])
+                elements -= n
                 products += n
-            else:
-                elements += n
     return Cost(nodes, elements, products)
 
 

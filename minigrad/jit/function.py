@@ -19,7 +19,7 @@ from minigrad.jit.trees import flatten, statics
 from minigrad.jit.variant import Variant
 from minigrad.jit.writer import OTHERWISE, Writer
 from minigrad.runtime.locks import computing
-from minigrad.tensor import Tensor, get_default_device, get_default_dtype
+from minigrad.tensor import Tensor, called_everywhere, get_default_device, get_default_dtype
 from minigrad.tensor.replay import several, thread
 from minigrad.tensor.storage import Writes, tracing
 
@@ -112,7 +112,8 @@ class Jit:
     def __call__(self, *args: Any, **named: Any) -> Any:
         """Call the function."""
         trace = thread.trace
-        if self.given_up is None and trace.capture is None and not tracing.names and config.get("REPLAY"):
+        if self.given_up is None and trace.capture is None and not tracing.names and not called_everywhere and (
+                config.get("REPLAY")):
             if several:
                 with computing:
                     result = self._call(args, named)

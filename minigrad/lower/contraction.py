@@ -1,7 +1,7 @@
 """Stage: lower, strategy ``contraction``. In: a body that sums the products of two operands. Out: loops around a
 register tile: rows of one operand, broadcast, times vectors of the other. This file classes the axes and chooses the
 sizes; the loops are written in ``tile.py``. After BLIS (Van Zee and van de Geijn, 2015) and TBLIS (Matthews, 2018).
-Next: ``tile.py``."""
+Next: ``guards.py``."""
 
 from __future__ import annotations
 
@@ -13,15 +13,29 @@ from minigrad.kernel.ir import Apply, Load, Value
 from minigrad.lower.axes import Axis
 from minigrad.lower.body import Body, Traffic, traffic
 from minigrad.lower.cost import lanes_for
+from minigrad.lower.guards import divide_conditions, reguarded, under_conditions
 from minigrad.lower.rows import Domain
 from minigrad.lower.values import Reduction
 from minigrad.ops import Op
 from minigrad.symbolic import Sym, coefficient, variables
 from minigrad.target import BLOCK_K, Target, k_block
 
+COPY = 8
+"""Products that copying an element of a packed operand costs: measured with a 3 × 3 convolution of 64 channels of
+26 × 26; ``python -m tools.bench --only cnn_step`` has such rows."""
+
 AMORTISED = 48
 """Rows that a packed tile of the other operand is used for, at least: copying an element costs about as much as four
 products of it."""
+
+SINGLY = 4
+"""How many times dearer an element is to copy that is no part of a vector."""
+
+SHORT = 3
+"""Neighbouring results that are no reason to have them in a vector's lanes."""
+
+TASKS = 24
+"""Iterations of the parallel loop that are enough for any machine of a desk."""
 
 WIDE_ENOUGH = 1 << 19
 """Products that one iteration of the parallel loop is worth."""
@@ -30,12 +44,13 @@ WIDE_ENOUGH = 1 << 19
 @dataclass(eq=False)
 class Operand:
     """One factor: its value, what it reads, the axes that only it depends on, and whether tiles of it are copied to
-    scratch before they are used."""
+    scratch before they are used; ``unguarded``: its value where nothing is skipped, if that needs fewer guards."""
 
     value: Value
     work: Traffic
     own: list[Axis] = field(default_factory=list)
     packed: bool = False
+    unguarded: Value | None = None
 
     def indices(self, body: Body) -> list[Sym]:
         """Its index expressions over the body's merged axes."""
@@ -49,13 +64,16 @@ class Operand:
 @dataclass(eq=False)
 class Product:
     """A sum of products: the factors, the axes ``k`` that are summed over, and ``outer``, those that both factors or
-    neither depends on. ``b`` is the factor along whose axes results are contiguous, if there is one."""
+    neither depends on. ``b`` is the factor along whose axes results are contiguous, if there is one. The products
+    count only under ``conditions``; where one of ``lacking`` fails, one factor is 0 but not the other."""
 
     reduction: Reduction
     a: Operand
     b: Operand
     k: list[Axis]
     outer: list[Axis]
+    conditions: Sequence[Sym] = ()
+    lacking: Sequence[Sym] = ()
 
 
 @dataclass(eq=False)
@@ -63,7 +81,9 @@ class Tiling:
     """The sizes of a contraction. ``rows`` × ``vectors`` registers make a tile; ``columns`` are the axes that the
     vectors run along, flattened, of which the first is cut into blocks of ``panel``; the K axes before ``cut`` are
     outer loops, that axis is cut into blocks of ``depth``. A parallel iteration takes ``row_tiles`` × ``column_tiles``
-    tiles."""
+    tiles. A step of K does nothing for a whole tile where one of ``skips`` fails. ``partial``: where another condition
+    fails, one factor is 0 but not the other: a product with what is not finite is NaN and has to be left out
+    afterwards."""
 
     body: Body
     target: Target
@@ -75,6 +95,8 @@ class Tiling:
     outer: list[Axis]
     k: list[Axis]
     lanes: int
+    skips: Sequence[Sym] = ()
+    partial: bool = False
     rows: int = 1
     vectors: int = 1
     panel: int = 0
@@ -116,32 +138,54 @@ class Tiling:
                 f"K in blocks of {self.depth * self.inner}" + (f", {' and '.join(packed)} packed" if packed else ""))
 
 
-def find_product(body: Body, kept: Sequence[Axis], domains: Sequence[Domain]) -> Product | None:
-    """The sum of products that a body makes, each factor with axes of its own; None if it makes none."""
+def find_product(body: Body, kept: Sequence[Axis], domains: Sequence[Domain],
+                 guarded: bool = False) -> Product | None:
+    """The sum of products that a body makes, each factor with axes of its own; None if it makes none. ``guarded``:
+    also if the products count only under a condition."""
     if len(domains) != 1 or len(body.reductions) != 1:
         return None
     reduction = body.reductions[0]
-    value = reduction.value
+    value, conditions = under_conditions(reduction.value)
     if reduction.node.op != Op.SUM or not isinstance(value, Apply) or value.op != Op.MUL:
         return None
-    if body.unread({x.var for x in domains[0].axes}):
+    if body.unread({x.var for x in domains[0].axes}) or (conditions and not guarded):
         return None  # tiles look up only what they read
-    a, b = (Operand(v, traffic((v,))) for v in value.srcs)
+    factors, lacking = divide_conditions(body, kept, value.srcs, conditions)
+    if not factors:
+        return None
+    a, b = (Operand(v, traffic((v,))) for v in factors)
     outer: list[Axis] = []
     for axis in kept:
         in_a, in_b = (_depends(o.indices(body), axis.var, body) for o in (a, b))
         (outer if in_a == in_b else a.own if in_a else b.own).append(axis)
     if not a.own or not b.own:
         return None
-    stores = [body.index(o.index) for o in body.outputs]
-    if contiguous(stores, a.own) or (not contiguous(stores, b.own) and contiguous(a.loads(body), a.own)):
+    if _belongs_in_lanes(a, b, body):
         a, b = b, a
-    return Product(reduction, a, b, list(domains[0].axes), outer)
+    return Product(reduction, a, b, list(domains[0].axes), outer, conditions, lacking)
+
+
+def _belongs_in_lanes(a: Operand, b: Operand, body: Body) -> bool:
+    """Whether the axes of ``a`` are better in the lanes of vectors than those of ``b``: if results are contiguous along
+    one of them, or else what is read; or else if fewer elements have to be copied to make them so, where each row of
+    the other operand's outer axes copies them again."""
+    stores = [body.index(o.index) for o in body.outputs]
+    long_a, long_b = ([x for x in o.own if x.size > SHORT] for o in (a, b))
+    for indices_a, indices_b in ((stores, stores), (a.loads(body), b.loads(body))):
+        if contiguous(indices_a, long_a) != contiguous(indices_b, long_b):
+            return contiguous(indices_a, long_a)
+        if contiguous(indices_a, long_a):
+            return False
+    copied_a, copied_b = (prod(x.size for x in (*one.own, *other.own)) // max(x.size for x in other.own)
+                          for one, other in ((a, b), (b, a)))
+    if copied_a != copied_b:
+        return copied_a < copied_b
+    return contiguous(stores, a.own)
 
 
 def find_tiling(body: Body, kept: list[Axis], domains: Sequence[Domain], target: Target) -> Tiling | None:
     """The sizes, or None if there is no contraction in the body, or none that a register tile is good for."""
-    product = find_product(body, kept, domains)
+    product = find_product(body, kept, domains, guarded=True)
     if product is None:
         return None
     reduction, a, b, k = product.reduction, product.a, product.b, product.k
@@ -152,14 +196,19 @@ def find_tiling(body: Body, kept: list[Axis], domains: Sequence[Domain], target:
     depth = prod(x.size for x in k)
     if depth < 4 or m.size < 2 or prod(x.size for x in b.own) < max(2, lanes // 2) or lanes == 1:
         return None
+    inside = {m.var, *(x.var for x in b.own)}
+    skips = [c for c in product.conditions if inside.isdisjoint(variables(body.index(c)))]
+    for operand in (a, b):
+        operand.unguarded = reguarded(operand.value, skips, ()) if skips else None
     b.packed = not _is_plain(b, body) or not _is_contiguous(b.loads(body), n) or (
-        m.size >= 256 and _collides(b, body, k[-1], depth, 4096))
+        m.size >= 256 and _collides(b, body, k[-1], depth, 4096)) or _wastes_lanes(n, b.own, m, lanes)
     a.packed = not _is_plain(a, body) or _collides(a, body, k[-1], min(prod(x.size for x in b.own), depth))
     if (b.packed and m.size < 8) or gathers_along(body, b.own):
         return None
     columns = [n]
     outer = [x for x in kept if x is not n and x is not m]
-    made = Tiling(body, target, reduction, a, b, m, columns, outer, list(k), lanes)
+    made = Tiling(body, target, reduction, a, b, m, columns, outer, list(k), lanes, skips,
+                  reduction.value.dtype.is_float and any(c not in skips for c in product.lacking))
     if b.packed and n.size < 4 * lanes:
         _widen(made, stores)
     while made.lanes // 2 >= made.extent:
@@ -197,7 +246,7 @@ def contiguous(indices: Sequence[Sym], axes: Iterable[Axis]) -> bool:
 
 def _is_plain(operand: Operand, body: Body) -> bool:
     """Whether the operand is a load, perhaps converted: nothing that is worth keeping once computed."""
-    value = operand.value
+    value = operand.value if operand.unguarded is None else operand.unguarded
     while isinstance(value, Apply) and value.op == Op.CAST:
         value = value.srcs[0]
     gathers = {g.var for g in body.gathers}
@@ -211,30 +260,44 @@ def _collides(operand: Operand, body: Body, k: Axis, use: int, apart: int = 1024
     return use >= 64 and any(c is None or (c > 1 and c * size % apart == 0) for c in steps)
 
 
+def _wastes_lanes(n: Axis, own: Sequence[Axis], m: Axis, lanes: int) -> bool:
+    """Whether more products fall on lanes that are not there than copying would cost, which fills the vectors with
+    several short rows."""
+    others = prod(x.size for x in own) // n.size
+    empty = -n.size % lanes / n.size  # products in vain for one that counts
+    return n.size < 4 * lanes and others > 1 and m.size >= 8 and empty > COPY / m.size
+
+
 def _widen(tiling: Tiling, stores: Sequence[Sym]) -> None:
     """Let the columns of a packed operand run over several axes, so that short rows fill whole vectors."""
     others = sorted([x for x in tiling.b.own if x is not tiling.n],
                     key=lambda x: min([abs(coefficient(e, x.var) or 1 << 40) for e in stores]))
     width = tiling.n.size
+    columns = width * prod(x.size for x in others)
+    products = tiling.m.size * columns * prod(x.size for x in (*tiling.k, *tiling.outer)) // (columns // width)
+    wanted = min(TASKS, products // WIDE_ENOUGH)
     for axis in others:
         if width >= 4 * tiling.lanes:
             break
         tiling.columns.insert(0, axis)
         tiling.outer.remove(axis)
         tiling.panel = axis.size
-        if width * axis.size > 16 * tiling.lanes:
-            tiling.panel = _panel(axis.size, width, tiling.lanes)
+        most = 16 * tiling.lanes
+        while most > 4 * tiling.lanes and width * axis.size // most * prod(x.size for x in tiling.outer) < wanted:
+            most //= 2
+        if width * axis.size > most:
+            tiling.panel = _panel(axis.size, width, tiling.lanes, most)
         width *= tiling.panel
     if len(tiling.columns) > 1 and tiling.panel == 0:
         tiling.panel = tiling.columns[0].size
 
 
-def _panel(size: int, width: int, lanes: int) -> int:
-    """How many rows of ``width`` columns make a panel: whole vectors, whole panels."""
+def _panel(size: int, width: int, lanes: int, most: int) -> int:
+    """How many rows of ``width`` columns make a panel of about ``most`` columns: whole vectors, whole panels."""
     def waste(rows: int) -> tuple[float, int]:
         columns = -(-rows * width // lanes) * lanes / (rows * width)
         return columns * (-(-size // rows) * rows / size), rows
-    return min(range(-(-4 * lanes // width), max(-(-4 * lanes // width), 16 * lanes // width) + 1), key=waste)
+    return min(range(-(-4 * lanes // width), max(-(-4 * lanes // width), most // width) + 1), key=waste)
 
 
 def _choose_tile(tiling: Tiling) -> None:
@@ -282,7 +345,10 @@ def _choose_blocks(tiling: Tiling) -> None:
     tiling.row_tiles = min(row_tiles, max(1, rows // tiling.rows))
     tiling.column_tiles = column_tiles if tiling.panel else min(column_tiles, max(1, columns // tiling.width))
     products = tiling.m.size * tiling.extent * prod(x.size for x in tiling.k) * outer
-    wanted = min(24, products // WIDE_ENOUGH)
+    wanted = min(TASKS, products // WIDE_ENOUGH)
+    loads = tiling.b.loads(tiling.body)
+    one_by_one = tiling.n.size < tiling.lanes // 2 or not _is_contiguous(loads, tiling.n)
+    amortised = SINGLY * AMORTISED if one_by_one else AMORTISED
 
     def tasks() -> int:
         across = 1 if tiling.panel else -(-column_tiles // tiling.column_tiles)
@@ -293,7 +359,7 @@ def _choose_blocks(tiling: Tiling) -> None:
             tiling.b.packed or tiling.column_tiles * tiling.width >= tiling.row_tiles * tiling.rows)
         if columns_first:
             tiling.column_tiles = -(-tiling.column_tiles // 2)
-        elif tiling.row_tiles * tiling.rows >= (2 * AMORTISED if tiling.b.packed else 2 * tiling.rows):
+        elif tiling.row_tiles * tiling.rows >= (2 * amortised if tiling.b.packed else 2 * tiling.rows):
             tiling.row_tiles = -(-tiling.row_tiles // 2)
         elif not tiling.panel and tiling.column_tiles > 1:
             tiling.column_tiles = -(-tiling.column_tiles // 2)

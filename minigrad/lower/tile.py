@@ -10,7 +10,21 @@ from dataclasses import dataclass, replace
 from math import prod
 
 from minigrad.dtype import bool_, int64
-from minigrad.kernel.ir import Alloc, Apply, Array, Const, Index, LetIndex, Load, Statement, Store, Value
+from minigrad.kernel.ir import (
+    Alloc,
+    Apply,
+    Array,
+    Const,
+    Fold,
+    If,
+    Index,
+    LetIndex,
+    Load,
+    Local,
+    Statement,
+    Store,
+    Value,
+)
 from minigrad.lower.axes import Axis
 from minigrad.lower.body import Body, Output, used_gathers
 from minigrad.lower.contraction import Operand, Tiling
@@ -140,9 +154,9 @@ class _Writer:
         self.k_block = blocks[-1].var if tiling.depths > 1 else ZERO
         sums: Array | None = None
         statements: list[Statement] = []
-        if blocks or tiling.panel:
+        if blocks or tiling.panel or tiling.partial:
             sums = Array(self.names.fresh("sums"), self.dtype, height * width, "scratch", 1, True)
-            statements.append(Alloc(sums, Const(0, self.dtype) if blocks else None))
+            statements.append(Alloc(sums, Const(0, self.dtype) if blocks or tiling.partial else None))
         inside: list[Statement] = []
         packed_a = self._pack(tiling.a, inside) if tiling.a.packed else None
         packed_b = self._pack(tiling.b, inside) if tiling.b.packed else None
@@ -151,6 +165,8 @@ class _Writer:
             inside += wide.around([s for high in self._row_tiles(block_m) for s in high.around(micro.tile(high, wide))])
         statements += loops(blocks, inside)
         if sums is not None:
+            if tiling.partial:
+                statements += self._repair(block_m, block_n, sums)
             statements += self._epilogue(block_m, block_n, sums)
         return statements
 
@@ -230,29 +246,42 @@ class _Writer:
 
     # --- after the sums
 
-    def _epilogue(self, block_m: Axis, block_n: Axis, sums: Array) -> list[Statement]:
-        """Store what the body makes of the sums in scratch."""
+    def _repair(self, block_m: Axis, block_n: Axis, sums: Array) -> list[Statement]:
+        """Sum again where the sum is NaN: a product that does not count may have been 0 times what is not finite. All
+        other sums are right."""
+        lane, step = self._axis("l", self.tiling.lanes), self._axis("v", sums.size // self.tiling.lanes)
+        odd = Array(self.names.fresh("odd"), self.dtype, lane.size, "register", lane.size, True)
+        value = Load(sums, step.var * lane.size + lane.var)
+        changed = Apply(Op.ADD, (Load(odd, lane.var), Apply(Op.SUB, (value, value), self.dtype)), self.dtype)
+        found = Local(self.names.fresh("odd_"), self.dtype)  # 0, or NaN if any sum is not finite
+        return [Alloc(odd, Const(0.0, self.dtype)), loop(step, [loop(lane, [Store(odd, lane.var, changed)], "vector")]),
+                Fold(found.name, odd, Op.ADD), If(_is_nan(found), tuple(self._epilogue(block_m, block_n, sums, True)))]
+
+    def _epilogue(self, block_m: Axis, block_n: Axis, sums: Array, again: bool = False) -> list[Statement]:
+        """Store what the body makes of the sums in scratch; or sum ``again`` in scratch where they are NaN."""
         statements: list[Statement] = []
         for high in self._row_tiles(block_m):
             if self.tiling.panel:
-                statements += high.around(self.finish_tile(high, None, sums))
+                statements += high.around(self.finish_tile(high, None, sums, None, again))
                 continue
             inside: list[Statement] = []
             for wide in self._column_tiles(block_n):
-                inside += wide.around(self.finish_tile(high, wide, sums))
+                inside += wide.around(self.finish_tile(high, wide, sums, None, again))
             statements += high.around(inside)
         return statements
 
-    def finish_tile(self, high: Tiles, wide: Tiles | None, sums: Array, stride: int | None = None) -> list[Statement]:
-        """The rows of one tile (of the whole panel, if ``wide`` is None), stored from scratch."""
+    def finish_tile(self, high: Tiles, wide: Tiles | None, sums: Array, stride: int | None = None,
+                    again: bool = False) -> list[Statement]:
+        """The rows of one tile (of the whole panel, if ``wide`` is None), stored from scratch, or summed ``again``."""
         tiling = self.tiling
+        columns = self._columns_again if again else self._columns
         row = self._axis("u", high.size)
         mapping = {tiling.m.var: high.at + row.var}
         width = stride or self.block_width
         at = (row.var if stride else high.local + row.var) * width
         if wide is not None:
             first = ZERO if stride else wide.local
-            made = self._columns(tiling.n.var, wide.at, at + first, wide.valid, mapping, sums)
+            made = columns(tiling.n.var, wide.at, at + first, wide.valid, mapping, sums)
         else:
             outer = [self._axis("n", tiling.panel), *[self._axis("n", x.size) for x in tiling.columns[1:-1]]]
             for axis, own in zip(tiling.columns[:-1], outer, strict=True):
@@ -268,11 +297,11 @@ class _Writer:
                 mapping[whole.var] = whole.var
                 local = outer[0]
                 head: list[Statement] = [LetIndex(local.var, Index(whole.var - start, int64))]
-                made = self._columns(tiling.n.var, ZERO, at + flat * tiling.n.size, tiling.n.size, mapping, sums)
+                made = columns(tiling.n.var, ZERO, at + flat * tiling.n.size, tiling.n.size, mapping, sums)
                 made = [*head, *loops(outer[1:], made)]
                 made = [loop(whole, made, start=start, stop=minimum(start + tiling.panel, num(whole.size)))]
             else:
-                made = self._columns(tiling.n.var, ZERO, at + flat * tiling.n.size, tiling.n.size, mapping, sums)
+                made = columns(tiling.n.var, ZERO, at + flat * tiling.n.size, tiling.n.size, mapping, sums)
                 made = [loop(outer[0], loops(outer[1:], made), stop=stop)]
         return [loop(row, made)]
 
@@ -292,6 +321,24 @@ class _Writer:
             made = [*copy.statements, *([loop(lane, stores, "vector")] if lane else stores)]
             statements += [loop(step, made)] if part.count > 1 else made
         return statements
+
+    def _columns_again(self, n: Sym, first: Sym, at: Sym, count: int, mapping: dict[Sym, Sym],
+                       sums: Array) -> list[Statement]:
+        """``count`` neighbouring sums: those that are NaN once more, product by product."""
+        step = self._axis("v", count)
+        place = at + (step.var if count > 1 else ZERO)
+        copy = self.body.instance({**mapping, n: first + (step.var if count > 1 else ZERO)})
+        value = copy.value(self.tiling.reduction.value)
+        total = Array(self.names.fresh("total"), self.dtype, 1, "scratch", 1, True)
+        add = Store(total, ZERO, Apply(Op.ADD, (Load(total, ZERO), value), self.dtype))
+        made = If(_is_nan(Load(sums, place)), (
+            Alloc(total, Const(0.0, self.dtype)), *loops(self.tiling.k, [*copy.statements, add]),
+            Store(sums, place, Load(total, ZERO))))
+        return [loop(step, [made])] if count > 1 else [made]
+
+
+def _is_nan(value: Value) -> Value:
+    return Apply(Op.NOT, (Apply(Op.EQ, (value, value), bool_),), bool_)
 
 
 @dataclass(frozen=True, slots=True)
@@ -368,6 +415,8 @@ class _Micro:
         else:
             value = Apply(Op.ADD, (total, Apply(Op.MUL, (a, b), w.dtype)), w.dtype)
         inside: list[Statement] = [*head, *plain.statements, _unrolled(row, vector, lane, [Store(acc, at, value)])]
+        if tiling.skips:
+            inside = when(Index(plain.index(both(*tiling.skips)), bool_), inside)
         return [*before, loop(axes[0], loops(axes[1:], inside), start=start, stop=stop)]
 
     def _place(self, packed: _Packed | None, first: Sym, count: int, tiles: Tiles, before: list[Statement]) -> Sym:

@@ -38,6 +38,14 @@ from minigrad.render.llvm_transpose import load_turned, turned_loads
 from minigrad.symbolic import Sym, num
 from minigrad.target import C_FUNCTIONS, Target
 
+
+def conditions(value: Value) -> tuple[Sym, ...]:
+    """The comparisons of loop variables that all hold where ``value`` is true."""
+    if not isinstance(value, Index):
+        return ()
+    return value.index.args if value.index.kind == "and" else (value.index,)
+
+
 _SIGNATURE = "ptr %arrays, ptr %scalars, i64 %begin, i64 %end"
 
 
@@ -127,7 +135,7 @@ class KernelWriter:
         elif isinstance(s, Store):
             self.store(s)
         elif isinstance(s, If):
-            self.branches(self.value(s.condition), s.then, s.otherwise)
+            self.branches(self.value(s.condition), s.then, s.otherwise, conditions(s.condition))
         elif isinstance(s, Alloc):
             self.alloc(s)
         elif isinstance(s, Fold):
@@ -212,7 +220,8 @@ class KernelWriter:
         w.line(f"{out.text} = phi {a.full} [ {a.text}, %{from_a} ], [ {b.text}, %{from_b} ]")
         return out
 
-    def branches(self, condition: Operand, then: Sequence[Statement], otherwise: Sequence[Statement]) -> None:
+    def branches(self, condition: Operand, then: Sequence[Statement], otherwise: Sequence[Statement],
+                 known: Sequence[Sym] = ()) -> None:
         w = self.w
         before = {key: list(registers) for key, registers in self.registers.items()}
         labels = [self.block_name("then"), self.block_name("else") if otherwise else "", self.block_name("join")]
@@ -229,7 +238,10 @@ class KernelWriter:
             if number == 0:
                 w.line(f"br i1 {condition.text}, label %{label}, label %{labels[1] or labels[2]}")
             w.start_block(label)
+            before_branch = self.memory.known
+            self.memory.known = [*before_branch, *known] if number == 0 else before_branch
             self.block(block)
+            self.memory.known = before_branch
             w.line(f"br label %{labels[2]}")
             ends.append(w.label)
             results.append(self.registers)

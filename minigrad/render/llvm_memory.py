@@ -9,7 +9,11 @@ from minigrad.kernel.ir import Array, Load
 from minigrad.render.llvm_index import I64, IndexWriter, narrow
 from minigrad.render.llvm_ops import from_memory, to_memory
 from minigrad.render.llvm_text import Operand, Writer, literal, mangled, memory_type, register_type
-from minigrad.symbolic import Sym, num, split
+from minigrad.symbolic import Sym, both, num, split
+
+SPACED = (2, 4)
+"""Elements between neighbouring lanes for which whole vectors are read and the lanes picked from them: as
+many loads as elements between, where lane by lane there are as many as lanes."""
 
 
 class MemoryWriter:
@@ -19,6 +23,7 @@ class MemoryWriter:
         self.w = writer
         self.index = index
         self.pointers: dict[int, Operand] = {}
+        self.known: list[Sym] = []  # conditions of the branches that we are in
 
     # --- addresses -----------------------------------------------------------------------------------------------
 
@@ -49,7 +54,7 @@ class MemoryWriter:
 
     def load(self, v: Load) -> Operand:
         array, e = v.array, self.index.fix(v.index)
-        guard = None if v.guard is None else self.index.fix(v.guard)
+        guard = None if v.guard is None else self.index.fix(self.open_question(v.guard))
         zero = literal(register_type(array.dtype), 0)
         if guard is not None and guard.kind == "num":
             if not guard.args[0]:
@@ -62,7 +67,18 @@ class MemoryWriter:
         parts = split(e, self.index.lane)
         if parts is not None and parts[0] in (1, -1):
             return self.load_neighbours(array, e, guard, zero, parts[0])
+        if parts is not None and parts[0] in SPACED and self.index.lanes >= 4:
+            if guard is None or self.safe(array, e):
+                return self.load_spaced(array, e, guard, zero, *parts)
+            if self.w.target.name == "avx512":
+                return self.load_spaced_masked(array, guard, *parts)
         return self.load_lanes(array, e, guard, zero)
+
+    def open_question(self, guard: Sym) -> Sym:
+        """The part of a guard that no branch around it has made sure of."""
+        if not self.known:
+            return guard
+        return both(*[p for p in (guard.args if guard.kind == "and" else (guard,)) if p not in self.known])
 
     def safe(self, array: Array, e: Sym) -> bool:
         """Whether ``e`` stays inside the array even where a guard is false."""
@@ -96,6 +112,34 @@ class MemoryWriter:
             return self.w.select(condition, self.in_order(self.load_at(array, pointer, lanes), step), zero)
         mask = self.in_order(self.w.widen(condition, lanes), step)
         return self.in_order(self.masked(array, pointer, mask), step)
+
+    def load_spaced(self, array: Array, e: Sym, guard: Sym | None, zero: Operand, step: int, first: Sym) -> Operand:
+        """Lanes a few elements apart: all that lies from the first to the last, and of that the lanes. The last vector
+        ends with the last lane: nothing beyond is read."""
+        lanes = self.index.lanes
+        last = (lanes - 1) * step + 1 - lanes
+        starts = [*range(0, (step - 1) * lanes, lanes), last]
+        pointer = self.address(array, first)
+        type = memory_type(array.dtype)
+        loaded = [self.w.load(f"load <{lanes} x {type}>, {self.offset(array, pointer, literal(I64, at)).typed}, "
+                              f"align {array.dtype.size}", type, lanes) for at in starts]
+        places = [n * step for n in range(lanes)]
+        chosen = [m if m < (step - 1) * lanes else m - last + (step - 1) * lanes for m in places]
+        value = from_memory(self.w, self.w.shuffle(self.w.joined(loaded), chosen), array.dtype)
+        return value if guard is None else self.w.select(self.index.condition(guard), value, zero)
+
+    def load_spaced_masked(self, array: Array, guard: Sym, step: int, first: Sym) -> Operand:
+        """The same under a guard that the memory needs: only what belongs to a lane where it holds is touched."""
+        lanes = self.index.lanes
+        pointer = self.address(array, first)
+        mask = self.w.widen(self.index.condition(guard), lanes)
+        both = self.w.joined([mask, self.w.widen(literal("i1", 0), lanes)])
+        loaded = []
+        for start in range(0, step * lanes, lanes):
+            spread = self.w.shuffle(both, [m // step if m % step == 0 else lanes for m in range(start, start + lanes)])
+            loaded.append(self.masked_register(array, self.offset(array, pointer, literal(I64, start)), spread))
+        chosen = self.w.shuffle(self.w.joined(loaded), [n * step for n in range(lanes)])
+        return from_memory(self.w, chosen, array.dtype)
 
     def first(self, e: Sym, step: int) -> Sym:
         """The lowest of the places that lanes ``step`` apart touch."""

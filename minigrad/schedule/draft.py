@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from minigrad.graph.lazy import LazyBuffer
-from minigrad.ops import Op
+from minigrad.ops import MOVEMENT, Op
 from minigrad.schedule.access import Access, is_variable
 from minigrad.symbolic import variables
 
@@ -73,7 +73,7 @@ class Draft:
 
 def _is_contraction(reduction: LazyBuffer, a: Access) -> bool:
     node = reduction.srcs[0]
-    while node.op == Op.CAST:
+    while node.op == Op.CAST or node.op in MOVEMENT:
         node = node.srcs[0]
     if node.op != Op.MUL or len(a.reads) < 1:
         return False

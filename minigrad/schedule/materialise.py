@@ -20,6 +20,10 @@ CONTRACTION_READS = 4
 """How often a contraction evaluates an element of an operand: it packs tiles, so once for each block, not for each
 product."""
 
+LONG_ENOUGH = 8192
+"""Elements that reductions take for as many results in a row as read one value: beside so much work the value costs
+nothing to compute again for each row. The scale of a batch norm after a convolution is one."""
+
 MAX_OPERATIONS = 400
 MAX_LEAVES = 40
 """A kernel's slice is cut beyond these."""
@@ -77,9 +81,9 @@ def materialise(outputs: Sequence[LazyBuffer]) -> Materialised:
         if node.op == Op.SCATTER:
             for s in gathers.intersection(node.srcs[1:]):
                 why.setdefault(s, "SCATTER looks up only its own indices")
-    _place_reductions(order, consumers, why)
+    lengths = _place_reductions(order, consumers, why)
     for factor, transitive in ((1, False), (3, True)):
-        _store_repeated(order, _reads(order, consumers, why, transitive), why, MEMORY_COST * factor)
+        _store_repeated(order, _reads(order, consumers, why, lengths, transitive), why, MEMORY_COST * factor)
     accesses = _separate_domains(order, why)
     return Materialised(outputs, [n for n in order if n in why], initial, why, accesses)
 
@@ -126,9 +130,11 @@ def _consumers(order: Sequence[LazyBuffer]) -> dict[LazyBuffer, list[LazyBuffer]
 
 
 def _place_reductions(order: Sequence[LazyBuffer], consumers: dict[LazyBuffer, list[LazyBuffer]],
-                      why: dict[LazyBuffer, str]) -> None:
+                      why: dict[LazyBuffer, str]) -> dict[LazyBuffer, int]:
     """Follow each reduction to where all that reads it has come together again, while its elements are kept on every
-    way: the last elementwise node there is stored in its place."""
+    way: the last elementwise node there is stored in its place. Gives for each such node how many elements its longest
+    reduction takes for a result."""
+    lengths: dict[LazyBuffer, int] = {}
     meeting = _meeting_points(order, consumers, why)
     ends: dict[LazyBuffer, LazyBuffer] = {}  # of nodes that were passed: ways that come together go on as one
     for node in order:
@@ -149,6 +155,8 @@ def _place_reductions(order: Sequence[LazyBuffer], consumers: dict[LazyBuffer, l
                 passed.append(here)
         ends.update(dict.fromkeys(passed, end))
         why.setdefault(end, "end of a reduction")
+        lengths[end] = max(lengths.get(end, 0), node.srcs[0].size // max(1, node.size))
+    return lengths
 
 
 def _meeting_points(order: Sequence[LazyBuffer], consumers: dict[LazyBuffer, list[LazyBuffer]],
@@ -200,7 +208,7 @@ def _keeps_elements(start: LazyBuffer, end: LazyBuffer, consumers: dict[LazyBuff
 
 
 def _reads(order: Sequence[LazyBuffer], consumers: dict[LazyBuffer, list[LazyBuffer]], why: dict[LazyBuffer, str],
-           transitive: bool) -> dict[LazyBuffer, float]:
+           lengths: dict[LazyBuffer, int], transitive: bool) -> dict[LazyBuffer, float]:
     """How often an element of each node is computed if the node is not stored. Not transitive: as if every elementwise
     reader were computed once for each of its elements."""
     reads: dict[LazyBuffer, float] = {}
@@ -212,12 +220,37 @@ def _reads(order: Sequence[LazyBuffer], consumers: dict[LazyBuffer, list[LazyBuf
                 ratio = 2.0 if c.op == Op.SCATTER else 1.0  # each owner of a part looks at every entry
             elif c.op in (Op.EXPAND, Op.WINDOW) and _feeds_contraction(c, consumers):
                 ratio = min(ratio, CONTRACTION_READS)
+            elif c.op == Op.EXPAND and _inner_repeats(c) * _length(c, consumers, why, lengths) >= LONG_ENOUGH:
+                ratio = 1.0
             if c in why or c.op in REDUCE or (c.op in ELEMENTWISE and not transitive):
                 total += ratio
             else:
                 total += ratio * reads[c]
         reads[node] = total
     return reads
+
+
+def _length(node: LazyBuffer, consumers: dict[LazyBuffer, list[LazyBuffer]], why: dict[LazyBuffer, str],
+            lengths: dict[LazyBuffer, int]) -> int:
+    """Elements that are reduced for each result of the stored node that the node's only readers lead to; 0 if it ends
+    no reduction."""
+    while len(consumers[node]) == 1 and node not in why:
+        node = consumers[node][0]
+        if node.op not in _KEEPS_ELEMENTS:
+            return 0
+    return lengths.get(node, 0)
+
+
+def _inner_repeats(node: LazyBuffer) -> int:
+    """How often an EXPAND repeats each element in a row: inner loops over these axes leave the element to the loop
+    around them, which computes it once."""
+    source = (1,) * (len(node.shape) - len(node.srcs[0].shape)) + node.srcs[0].shape
+    repeats = 1
+    for size, given in zip(reversed(node.shape), reversed(source), strict=True):
+        if given != 1:
+            break
+        repeats *= size
+    return repeats
 
 
 def _feeds_contraction(node: LazyBuffer, consumers: dict[LazyBuffer, list[LazyBuffer]]) -> bool:

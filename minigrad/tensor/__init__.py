@@ -10,7 +10,7 @@ from typing import Any
 from minigrad.tensor import convolutions as _convolutions  # noqa: F401 its functions are found in FUNCTIONS
 from minigrad.tensor import return_types
 from minigrad.tensor.batch import rows, stacked
-from minigrad.tensor.capture import capturing
+from minigrad.tensor.capture import called_everywhere, capturing
 from minigrad.tensor.composite import composite
 from minigrad.tensor.creation import agreed, counted, hold, known, scalar, scalars
 from minigrad.tensor.definition import FUNCTIONS
@@ -27,8 +27,9 @@ from minigrad.tensor.tensor_class import Tensor
 from minigrad.tensor.values import realize
 
 __all__ = [
-    "FUNCTIONS", "Generator", "Size", "Tensor", "agreed", "capturing", "check_index_range", "composite", "counted",
-    "default_generator", "device", "dropout_source", "finfo", "get_default_device", "get_default_dtype",
+    "FUNCTIONS", "Generator", "Size", "Tensor", "agreed", "called_everywhere", "capturing", "check_index_range",
+    "composite", "counted", "default_generator", "device", "dropout_source", "finfo", "get_default_device",
+    "get_default_dtype",
     "get_printoptions", "hold", "iinfo", "known", "loop", "random_bits", "random_key", "realize", "return_types",
     "rows", "scalar", "scalars", "set_default_device", "set_default_dtype", "set_printoptions", "stacked", "type_name",
     "update", "update_",

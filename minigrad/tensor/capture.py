@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from minigrad.dtype import DType
 from minigrad.engine import deferred, leaf_from_numpy, to_numpy
+from minigrad.errors import ValueNeeded
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.tensor.promotion import number
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 Again = tuple[Callable[[], "Sequence[Any] | None"], tuple[LazyBuffer, ...]]
 """What is done in Python at each call before the run, and the leaves that take what it gives. None: it gives something
 else now, for which the recording does not hold."""
+
+called_everywhere: dict[int, Any] = {}
+"""What is called in between though no function names it, like the hooks of all Modules. As long as there is any, jitted
+functions are called as they are."""
 
 
 class Capture:
@@ -74,8 +79,8 @@ class Capture:
             storage.version += 1
 
     def refuse(self, what: str) -> NoReturn:
-        """``RuntimeError``: Python code asks for a value, which is not known yet."""
-        raise RuntimeError(
+        """``ValueNeeded``: Python code asks for a value, which is not known yet."""
+        raise ValueNeeded(
             f"{self.name}(): {what} needs the value of a tensor, and there are no values while minigrad.jit records a "
             "function: they are computed when it has returned. Return the tensor and look at it outside, and in place "
             "of a branch on a value use where()")

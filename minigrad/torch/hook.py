@@ -20,7 +20,7 @@ from minigrad.torch import names
 ROOTS = {"torch": "minigrad", "torchvision": "minigrad.vision"}
 """Packages that are found here, and where their modules are."""
 
-OTHERWISE = ("backends", "jit", "tensor", "config", "conformance")
+OTHERWISE = ("jit", "tensor", "config", "conformance")
 """Names that mean something else in PyTorch than in minigrad, or nothing: only ``minigrad/torch/`` has those."""
 
 SHOWN = {shown: shown.__module__ for shown in (Tensor, Size, device)}

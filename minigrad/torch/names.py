@@ -1,26 +1,52 @@
-"""The names of the module ``torch`` that are not simply minigrad's: versions, settings and what PyTorch has for
-compilers and devices that are not here.
+"""The names of the module ``torch`` that are not simply minigrad's: versions, settings, and what PyTorch keeps there of
+other modules.
 
 Stage: PyTorch programs. In: a name. Out: what a program finds as ``torch.name``.
-Next: ``version.py``."""
+Next: ``settings.py``."""
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterable
 from typing import Any
 
 import minigrad
 from minigrad.dtype import DType
-from minigrad.tensor import FUNCTIONS
-from minigrad.torch.version import __version__ as __version__
+from minigrad.errors import OutOfMemoryError
+from minigrad.nn import functional
+from minigrad.tensor import FUNCTIONS, Tensor
+from minigrad.torch import settings
+from minigrad.torch.compiler import compile
+from minigrad.torch.version import __version__
 
 MISSING: Any = object()
 
-dtype = DType
-"""The class of ``torch.float32`` and its like."""
-
 _HIDDEN = frozenset(("config", "devices", "inspect", "register_device", "composite", "realize", "tensor"))
 """Names of minigrad that PyTorch does not have."""
+
+_DEFINED: dict[str, Any] = {
+    "__version__": __version__, "compile": compile, "dtype": DType, "newaxis": None,
+    "OutOfMemoryError": OutOfMemoryError, "typename": settings.typename,
+    **{name: getattr(settings, name) for name in settings.__all__},
+}
+
+_ELSEWHERE = {
+    "autocast": "minigrad.amp", "GradScaler": "minigrad.amp", "save": "minigrad.serialization",
+    "load": "minigrad.serialization", "UntypedStorage": "minigrad.serialization", "vmap": "minigrad.func",
+    "TypedStorage": "minigrad.serialization", "FloatStorage": "minigrad.serialization",
+    "is_storage": "minigrad.serialization",
+}
+"""Names that are imported when a program asks for them, and where from."""
+
+_OF_FUNCTIONAL = frozenset((
+    "adaptive_avg_pool1d", "adaptive_max_pool1d", "alpha_dropout", "avg_pool1d", "bilinear",
+    "binary_cross_entropy_with_logits", "cdist", "celu", "channel_shuffle", "conv1d", "conv2d", "conv3d",
+    "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "cosine_embedding_loss", "cosine_similarity",
+    "ctc_loss", "dropout", "feature_alpha_dropout", "group_norm", "hardshrink", "hinge_embedding_loss", "instance_norm", "kl_div",
+    "layer_norm", "margin_ranking_loss", "max_pool1d", "max_pool2d", "max_pool3d", "native_channel_shuffle",
+    "pairwise_distance", "pdist", "pixel_shuffle", "pixel_unshuffle", "poisson_nll_loss", "prelu", "rms_norm", "rrelu",
+    "selu", "threshold", "triplet_margin_loss"))
+"""Functions of ``torch.nn.functional`` that ``torch`` has too."""
 
 
 def find(name: str) -> Any:
@@ -31,16 +57,27 @@ def find(name: str) -> Any:
         return FUNCTIONS[name]
     if name in minigrad.__all__ and name not in _HIDDEN:
         return getattr(minigrad, name)
+    if name in _ELSEWHERE:
+        return getattr(importlib.import_module(_ELSEWHERE[name]), name, MISSING)
+    if name in _OF_FUNCTIONAL:
+        return getattr(functional, name, MISSING)
+    if name in _ATTRIBUTES or (name.endswith("_") and not name.startswith("_") and hasattr(Tensor, name)):
+        return _function_of(name)
     return MISSING
+
+
+_ATTRIBUTES = frozenset(("is_complex", "is_signed", "select", "get_device", "dequantize", "unfold", "expand"))
+"""Methods that are functions in ``torch``, too, and not in minigrad. In-place methods are, all of them."""
+
+
+def _function_of(name: str) -> Any:
+    def function(input: Tensor, *args: Any, **named: Any) -> Any:
+        return getattr(input, name)(*args, **named)
+
+    function.__name__ = function.__qualname__ = name
+    return function if hasattr(Tensor, name) else MISSING
 
 
 def every() -> Iterable[str]:
     """All names that ``find`` knows."""
-    return {*_DEFINED, *FUNCTIONS, *minigrad.__all__} - _HIDDEN
-
-
-_DEFINED: dict[str, Any] = {name: value for name, value in list(globals().items())
-                            if getattr(value, "__module__", "").startswith("minigrad.torch") or name in (
-                                "__version__", "dtype")}
-for _private in ("find", "every"):
-    del _DEFINED[_private]
+    return {*_DEFINED, *FUNCTIONS, *minigrad.__all__, *_ELSEWHERE, *_OF_FUNCTIONAL} - _HIDDEN

@@ -1,5 +1,5 @@
 """Stage: PyTorch programs. In: nothing. Out: ``torch.version``, and the version that programs compare.
-Next: ``__main__.py``."""
+Next: ``compiler.py``."""
 
 from __future__ import annotations
 

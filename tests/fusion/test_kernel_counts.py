@@ -239,3 +239,67 @@ def test_a_scalar_that_changes_is_compiled_at_most_twice(rng: np.random.Generato
             (x * value + 1).realize()
         compiled.append(seen.compiled)
     assert compiled[2:] == [0, 0]
+
+
+@pytest.mark.parametrize("shape, options", [
+    ((2, 16, 20, 20), {"padding": 1}), ((2, 16, 20, 20), {"padding": 1, "stride": 2}),
+    ((2, 16, 20, 20), {"padding": 2, "dilation": 2, "groups": 4})])
+def test_convolution_batch_norm_and_relu_are_one_kernel(shape: tuple[int, ...], options: dict[str, int]) -> None:
+    """In evaluation batch norm is a factor and a term for each channel."""
+    groups = options.get("groups", 1)
+    x, w, b = mg.randn(*shape), mg.randn(32, 16 // groups, 3, 3), mg.randn(32)
+    mean, variance, scale, shift = (mg.rand(32).reshape(1, 32, 1, 1) + 0.5 for _ in range(4))
+    mg.realize(x, w, b, mean, variance, scale, shift)
+    with mg.inspect() as seen:
+        normal = (mg.conv2d(x, w, b, **options) - mean) / (variance + 1e-5).sqrt()
+        y = (normal * scale + shift).relu()
+        del normal
+        y.realize()
+    assert [k.name.split("_")[0] for k in seen.kernels] == ["convolution"]
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize("options", [{"padding": 1}, {"padding": 1, "stride": 2}, {"padding": 2, "dilation": 2},
+                                     {"groups": 2}])
+def test_gradients_of_convolutions_are_one_kernel_each(transposed: bool, options: dict[str, int]) -> None:
+    """Without a column buffer, and each a contraction: the kernel's loops multiply vectors, its memory is that of
+    operands and results."""
+    groups = options.get("groups", 1)
+    x = mg.randn(2, 16, 20, 20).requires_grad_()
+    w = mg.randn(*((16, 32 // groups) if transposed else (32, 16 // groups)), 3, 3).requires_grad_()
+    mg.realize(x, w)
+    convolve = mg.conv_transpose2d if transposed else mg.conv2d
+    y = convolve(x, w, **options)
+    g = mg.randn(*y.shape).realize()
+    y.realize()
+    for of in (x, w):
+        with mg.inspect() as seen:
+            mg.autograd.grad(y, [of], g, retain_graph=True)[0].realize()
+        assert len(seen.kernels) == 1, [k.name for k in seen.kernels]
+        assert "contraction" in seen.kernels[0].stages[0]
+
+
+def test_equal_convolutions_are_compiled_once() -> None:
+    """Five layers of one shape: a kernel each, one piece of code for the three in the middle, forward and backward."""
+    layers = nn.Sequential(*[part for _ in range(5) for part in (nn.Conv2d(16, 16, 3, padding=1), nn.ReLU())])
+    x = mg.randn(4, 16, 12, 12)
+    mg.realize(x, *layers.parameters())
+    with mg.inspect() as seen:
+        layers(x).realize()
+    assert seen.launches == 5 and seen.compiled == 1
+    with mg.inspect() as seen:
+        layers(x).sum().backward()
+    assert seen.compiled <= seen.launches // 2
+
+
+def test_small_cnn_step_is_at_most_fourteen_launches() -> None:
+    """Two convolutions, pooling and a linear layer, cross entropy, Adam."""
+    model = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Conv2d(8, 16, 3), nn.ReLU(), nn.Flatten(),
+                          nn.Linear(16 * 64, 10))
+    optimizer = optim.Adam(model.parameters())
+    x, y = mg.randn(32, 1, 12, 12), mg.arange(32) % 10
+    mg.realize(x, y, *model.parameters())
+    with mg.inspect() as seen:
+        F.cross_entropy(model(x), y).backward()
+        optimizer.step()
+    assert seen.launches <= 14, [k.name for k in seen.kernels]

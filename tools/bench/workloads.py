@@ -154,7 +154,7 @@ WORKLOADS: tuple[Workload, ...] = (
         "jax": lambda jax, q, k, v: jax.nn.softmax(q @ k.swapaxes(-2, -1) * 0.125, -1) @ v,
         "tinygrad": lambda lib, q, k, v: q.scaled_dot_product_attention(k, v),
     }, work=2 * 2 * 64 * 256 * 256 * 64, unit="flops"),
-    Workload("conv3x3", "3x3 convolution, padding 1, 8x64x56x56 to 64 channels",
+    Workload("conv", "3x3 convolution, padding 1, 8x64x56x56 to 64 channels",
              inputs=normal((8, 64, 56, 56), (64, 64, 3, 3)), functions={
         "numpy": lambda np, x, w: training.convolution_3x3(x, w),
         "pytorch": lambda lib, x, w: lib.nn.functional.conv2d(x, w, padding=1),

@@ -1,7 +1,7 @@
 """Stage: front. In: values and windows along their last axes. Out: the formulas of pooling.
 A maximum is one pass over its window and a second that finds where it stands; backward reads that place, for each
 element from the windows it is in, so it writes no element twice.
-Next: ``minigrad/nn/utils/``."""
+Next: ``fractional.py``."""
 
 from __future__ import annotations
 

@@ -57,8 +57,8 @@ def one_per_dimension(n: int, name: str = "parse") -> Callable[[Any], tuple[Any,
     return parse
 
 
-def list_with_default(out_size: Sequence[int | None], defaults: Sequence[int]) -> list[int]:
-    """``out_size`` with the last of the ``defaults`` where it says None; a number stays as it is.
+def list_with_default(out_size: Sequence[int | None], defaults: Sequence[int]) -> Any:
+    """``out_size`` with the last of the ``defaults`` where it says None, as a list; a number stays as it is.
 
     >>> list_with_default([None, 5], [1, 2, 3])
     [2, 5]

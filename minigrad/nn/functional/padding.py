@@ -3,6 +3,7 @@ Next: ``pooling.py``."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from minigrad.dtype import bool_
@@ -51,7 +52,8 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
     sides = ((0, 0),) * (len(shape) - len(grown)) + grown
     if mode == "constant":
         _check_cuts(shape, sides)
-        return formulas.CONSTANT_PAD((input,), (sides, 0 if value is None else number(value, input.dtype)))
+        fill = 0 if value is None else number(value, input.dtype)
+        return formulas.CONSTANT_PAD((input,), (sides, math.nan if fill != fill else fill))  # one NaN: it is a key
     if value is not None and value != 0:
         raise RuntimeError(f'Padding mode "{mode}" doesn\'t take in value argument')
     dims = len(grown)
@@ -74,10 +76,10 @@ def _check_cuts(shape: Sequence[int], sides: formulas.Sides) -> None:
 
 def _check_circular(shape: Sequence[int], sides: formulas.Sides) -> None:
     for size, (low, high) in reversed(list(zip(shape, sides, strict=True))):
-        if max(low, high) > size + min(0, low) + min(0, high):
-            raise RuntimeError("Padding value causes wrapping around more than once.")
-        if size + low + high < 0:
+        if max(low, high) <= size and size + low + high < 0:
             raise RuntimeError("Negative padding value is resulting in an empty dimension")
+        if max(low, high) > size + min(0, low) + min(0, high):  # PyTorch reads what it has not written in some cases
+            raise RuntimeError("Padding value causes wrapping around more than once.")
 
 
 def _check_edges(input: Tensor, sides: formulas.Sides, dims: int, name: str) -> None:

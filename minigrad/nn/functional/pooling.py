@@ -5,10 +5,12 @@ Next: ``windows.py``."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 from minigrad.dtype import int64
 from minigrad.nn.composites import pooling as formulas
+from minigrad.nn.functional.arguments import one_per_dimension
 from minigrad.nn.functional.windows import adaptive_layout, check_dtype, layout_of
 from minigrad.tensor import Tensor
 from minigrad.tensor.operands import require_tensor
@@ -22,8 +24,9 @@ def _max_pool(dims: int, input: Tensor, kernel_size: Sizes, stride: Sizes | None
               ceil_mode: bool, return_indices: bool) -> list[Tensor]:
     name = f"max_pool{dims}d"
     require_tensor(input, name, "input", 1)
-    short = dims == 1 and not (return_indices or input.requires_grad)  # PyTorch has another way, with other words
-    layout = layout_of(name + "_short" if short else name, input, kernel_size, stride, padding, dilation, ceil_mode)
+    short = dims == 1 and not return_indices  # PyTorch has another way for it, with other words
+    layout = layout_of(name + "_short" if short else name, input, kernel_size, stride, padding, dilation, ceil_mode,
+                       "_with_indices" if return_indices else "")
     if dims == 1:
         check_dtype(input, "max_pool1d_impl" if short else "max_pool2d", floats=short)
     else:
@@ -157,21 +160,20 @@ def avg_pool3d(input: Tensor, kernel_size: Sizes, stride: Sizes | None = None, p
 
 def _lp_pool(dims: int, input: Tensor, norm_type: float, kernel_size: Any, stride: Sizes | None,
              ceil_mode: bool) -> Tensor:
-    elements = 1
+    elements = kernel_size
     if dims > 1:
-        sizes = (kernel_size,) * dims if isinstance(kernel_size, int) else tuple(kernel_size)
+        sizes = one_per_dimension(dims)(kernel_size)
         if len(sizes) != dims:
             raise ValueError(f"too many values to unpack (expected {dims})" if len(sizes) > dims else
                              f"not enough values to unpack (expected {dims}, got {len(sizes)})")
-        for size in sizes:
-            elements *= size
-    else:
-        elements = kernel_size
+        elements = prod(sizes)
     if norm_type in (float("inf"), -float("inf")):
         sign = 1 if norm_type > 0 else -1
         found = _max_pool(dims, input.abs() * sign, kernel_size, stride, 0, 1, ceil_mode, False)[0]
         return found if sign > 0 else -found
     layout = layout_of(f"avg_pool{dims}d", input, kernel_size, stride, 0, 1, ceil_mode)
+    if not isinstance(elements, int):
+        raise TypeError(f"mul(): argument 'other' (position 1) must be Tensor, not {type(elements).__name__}")
     return formulas.lp_pool(input, layout=layout, norm_type=norm_type, elements=elements)
 
 

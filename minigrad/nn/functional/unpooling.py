@@ -1,5 +1,5 @@
 """Stage: front. In: maxima and where they stood. Out: the tensor that they were the maxima of, 0 everywhere else.
-Next: ``minigrad/nn/composites/``."""
+Next: ``fractional.py``."""
 
 from __future__ import annotations
 

@@ -25,9 +25,9 @@ def check_dtype(input: Tensor, name: str, floats: bool) -> None:
 
 
 def layout_of(name: str, input: Tensor, kernel_size: Any, stride: Any, padding: Any, dilation: Any,
-              ceil_mode: bool) -> Even:
+              ceil_mode: bool, suffix: str = "") -> Even:
     """The windows of the pooling function ``name`` along the last dimensions of ``input``."""
-    function = name.removesuffix("_short")
+    function = name.removesuffix("_short") + suffix
     kernel = whole_numbers(function, "kernel_size", 2, kernel_size)
     steps = () if stride is None else whole_numbers(function, "stride", 3, stride)
     return _layout(name, tuple(input.shape), kernel, steps, whole_numbers(function, "padding", 4, padding),
@@ -61,7 +61,7 @@ def _layout(name: str, shape: tuple[int, ...], kernel: Any, stride: Any, padding
         if counts[0] <= 0:
             raise RuntimeError(f"max_pool1d() Invalid computed output size: {counts[0]}")
     else:
-        _check_sizes(name, shape, counts, sizes, strides, dilations)
+        _check_sizes(name, shape, counts, sizes, strides, paddings, dilations)
     return Even(tuple([Windows(k, s, p, d, o) for k, s, p, d, o in zip(sizes, strides, paddings, dilations, counts,
                                                                        strict=True)]))
 
@@ -83,9 +83,9 @@ def _spread(name: str, argument: str, value: Any, dims: int) -> tuple[int, ...]:
     if len(value) == 1:
         return value * dims
     if name == "max_pool1d_short":
-        kind = {"kernel_size": "an int, list of ints or tuple of ints",
-                "stride": "None, an int, list of ints, or tuple of ints"}.get(
-                    argument, "an int, list of ints, or tuple of ints")
+        kind = {"stride": "None, an int, list of ints, or tuple of ints",
+                "padding": "an int, list of ints, or tuple of ints"}.get(
+                    argument, "an int, list of ints or tuple of ints")
         raise RuntimeError(f"max_pool1d() {argument} must be {kind} of size 1 but got size {len(value)}")
     if dims == 1:
         raise RuntimeError(f"{name}() argument '{argument}' should contain one int (got {len(value)})")
@@ -131,11 +131,11 @@ def _check_short(size: int, stride: int, padding: int, dilation: int) -> None:
 
 
 def _check_sizes(name: str, shape: tuple[int, ...], counts: tuple[int, ...], sizes: tuple[int, ...],
-                 strides: tuple[int, ...], dilations: tuple[int, ...]) -> None:
+                 strides: tuple[int, ...], paddings: tuple[int, ...], dilations: tuple[int, ...]) -> None:
     dims = len(counts)
     if dims == 1:  # PyTorch adds a dimension and pools over two
         shape, counts = (*shape[:-1], 1, shape[-1]), (1, *counts)
-        sizes, strides, dilations, dims = (1, *sizes), (1, *strides), (1, *dilations), 2
+        sizes, strides, paddings, dilations, dims = (1, *sizes), (1, *strides), (0, *paddings), (1, *dilations), 2
 
     def listed(word: str, values: Sequence[int], between: str = " ") -> str:
         return between.join(f"{word}{letter}: {value}" for letter, value in zip(_LETTERS[dims], values, strict=True))
@@ -150,15 +150,25 @@ def _check_sizes(name: str, shape: tuple[int, ...], counts: tuple[int, ...], siz
                                f"got:{list(shape)}")
     elif 0 in shape[len(shape) - 4:]:
         caller = {"max_pool3d": "max_pool3d_with_indices_out_cpu_template()"}.get(name, f"{name}()")
-        empty = shape[len(shape) - 4:].index(0)
         raise RuntimeError(f"{caller}: Expected input's non-batch dimensions to have positive length, but input has a "
-                           f"shape of {list(shape)} and non-batch dimension {empty} has length zero!")
+                           f"shape of {list(shape)} and non-batch dimension 0 has length zero!")  # whichever it is
     if name == "avg_pool3d" and any([n < k for n, k in zip(shape[-3:], sizes, strict=True)]):
         raise RuntimeError(f"input image ({listed('', shape[-3:])}) smaller than kernel size ({listed('k', sizes)})")
+    if any([p > k // 2 for p, k in zip(paddings, sizes, strict=True)]):
+        raise RuntimeError(f"pad should be smaller than or equal to half of kernel size, but got "
+                           f"{_sizes_and_pads(sizes, paddings)}")
     if min(counts) < 1:
         before, after = ["x".join(map(str, (shape[-dims - 1], *n))) for n in (shape[-dims:], counts)]
         raise RuntimeError(f"Given input size: ({before}). Calculated output size: ({after}). "
                            "Output size is too small")
+
+
+def _sizes_and_pads(sizes: tuple[int, ...], paddings: tuple[int, ...]) -> str:
+    """As PyTorch lists them: two dimensions from the last, three with the last in the middle."""
+    if len(sizes) == 2:
+        return f"padW = {paddings[1]}, padH = {paddings[0]}, kW = {sizes[1]}, kH = {sizes[0]}"
+    return " ".join(f"{word}{letter}: {values['THW'.index(letter)]}"
+                    for word, values in (("k", sizes), ("pad", paddings)) for letter in "TWH")
 
 
 # --- adaptive pooling

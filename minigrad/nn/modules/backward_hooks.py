@@ -58,7 +58,7 @@ class BackwardHookFunction(Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> tuple[Any, ...]:
-        return tuple([grad if needed else None for grad, needed in zip(grads, ctx.needs_input_grad, strict=True)])
+        return grads
 
 
 class BackwardHook:

@@ -11,6 +11,7 @@ from typing import Any
 
 from minigrad.autograd.node import RemovableHandle
 from minigrad.nn.modules.backward_hooks import BackwardHook, ModuleHook, warn_of_missing_gradients
+from minigrad.tensor import called_everywhere
 
 Hook = Callable[..., Any]
 HOOK_TABLES = ("_backward_pre_hooks", "_backward_hooks", "_forward_hooks", "_forward_hooks_with_kwargs",
@@ -23,7 +24,7 @@ class Everywhere:
     """The hooks of all Modules. ``called`` has all that a call must look at, whatever their kind."""
 
     def __init__(self) -> None:
-        self.called: dict[int, Hook] = {}
+        self.called: dict[int, Hook] = called_everywhere
         self.forward_pre: dict[int, Hook] = OrderedDict()
         self.forward: dict[int, Hook] = OrderedDict()
         self.with_kwargs: dict[int, bool] = OrderedDict()

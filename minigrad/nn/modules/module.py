@@ -11,6 +11,7 @@ from collections.abc import Callable
 from itertools import chain
 from typing import Any
 
+from minigrad.nn.modules.backward_hooks import ModuleHook as _WrappedHook
 from minigrad.nn.modules.hooks import (
     HOOK_TABLES,
     HooksMixin,
@@ -32,9 +33,10 @@ from minigrad.nn.parameter import Buffer, Parameter
 from minigrad.tensor import Tensor, typename
 
 __all__ = [
-    "Module", "_IncompatibleKeys", "register_module_backward_hook", "register_module_buffer_registration_hook",
-    "register_module_forward_hook", "register_module_forward_pre_hook", "register_module_full_backward_hook",
-    "register_module_full_backward_pre_hook", "register_module_module_registration_hook",
+    "Module", "_IncompatibleKeys", "_WrappedHook", "register_module_backward_hook",
+    "register_module_buffer_registration_hook", "register_module_forward_hook", "register_module_forward_pre_hook",
+    "register_module_full_backward_hook", "register_module_full_backward_pre_hook",
+    "register_module_module_registration_hook",
     "register_module_parameter_registration_hook",
 ]
 
@@ -60,6 +62,9 @@ def indented(text: str, spaces: int = 2) -> str:
     """
     first, *lines = text.split("\n")
     return "\n".join([first, *[" " * spaces + line if line.strip() else "" for line in lines]])
+
+
+_addindent = indented  # PyTorch's name, which programs import for a __repr__ of their own
 
 
 class Module(TreeMixin, StateMixin, HooksMixin):
@@ -201,6 +206,8 @@ class Module(TreeMixin, StateMixin, HooksMixin):
             self._forget(name, "_parameters", "_buffers")
             state["_modules"][name] = registered(everywhere.module, self, name, value)
         elif "_modules" not in state:
+            if tensor and isinstance(value, Buffer):
+                raise AttributeError("cannot assign buffer before Module.__init__() call")
             super().__setattr__(name, value)
         elif name in state["_modules"]:
             if value is not None:

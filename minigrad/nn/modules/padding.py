@@ -1,5 +1,5 @@
 """Stage: front. In: a Tensor. Out: it with values around its last dimensions, as a Module.
-Next: ``activation.py``."""
+Next: ``pooling.py``."""
 
 from __future__ import annotations
 

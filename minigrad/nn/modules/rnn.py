@@ -1,6 +1,6 @@
 """Stage: front. In: sequences. Out: what recurrent networks make of them, step by step: RNN, LSTM and GRU, and their
 cells, which take one step.
-Next: ``minigrad/nn/functional/``."""
+Next: ``lazy.py``."""
 
 from __future__ import annotations
 

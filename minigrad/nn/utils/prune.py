@@ -25,6 +25,10 @@ __all__ = [
     "l1_unstructured", "ln_structured", "random_structured", "random_unstructured", "remove",
 ]
 
+for _method in (BasePruningMethod, CustomFromMask, Identity, L1Unstructured, LnStructured, PruningContainer,
+                RandomStructured, RandomUnstructured):
+    _method.__module__ = __name__  # where pickles and messages have them, as in PyTorch
+
 
 def identity(module: Any, name: str) -> Any:
     """Gives ``module.name`` a mask that prunes nothing.

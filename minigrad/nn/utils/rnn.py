@@ -144,7 +144,7 @@ def pack_padded_sequence(input: Tensor, lengths: Any, batch_first: bool = False,
         input = input.transpose(0, 1)
     counts = lengths.numpy()
     _check_lengths(input, counts)
-    steps, batch = input.shape[:2]
+    steps, batch = input.size(0), input.size(1)
     sizes = (counts[None, :] > np.arange(counts[0])[:, None]).sum(1)
     index = np.concatenate([np.arange(size) + step * batch for step, size in enumerate(sizes)])
     data = _taken(input.reshape(steps * batch, *input.shape[2:]), index)
@@ -154,7 +154,7 @@ def pack_padded_sequence(input: Tensor, lengths: Any, batch_first: bool = False,
 def _check_lengths(input: Tensor, lengths: np.ndarray) -> None:
     if input.numel() == 0:
         raise RuntimeError("Cannot pack empty tensors.")
-    batch = input.shape[1]
+    batch = input.size(1)
     if len(lengths) != batch:
         raise RuntimeError(f"Expected `len(lengths)` to be equal to batch_size, but got {len(lengths)} "
                            f"(batch_size={batch})")
@@ -230,9 +230,8 @@ def pad_sequence(sequences: Any, batch_first: bool = False, padding_value: float
             raise TypeError(f"expected Tensor as element {position} in argument 0, but got {typename(sequence)}")
     if padding_side not in ("left", "right"):
         raise RuntimeError(f"Expected padding_side to be one of left or right, but got {padding_side}.")
-    rest = given[0].shape[1:]
-    for sequence in given:
-        _check_rest(tuple(rest), tuple(sequence.shape[1:]))
+    rest = tuple(given[0].shape[1:])
+    given = tuple([_fitted(sequence, rest) for sequence in given])
     lengths = np.array([len(sequence) for sequence in given])
     longest = int(lengths.max())
     positions = np.arange(longest)[:, None] - (longest - lengths if padding_side == "left" else 0)
@@ -245,16 +244,16 @@ def pad_sequence(sequences: Any, batch_first: bool = False, padding_value: float
     return _padded(flat, np.where(there, positions + start, 0), there, padding_value, batch_first)
 
 
-def _check_rest(first: tuple[Any, ...], other: tuple[Any, ...]) -> None:
-    if first == other:
-        return
-    if len(first) == len(other):
-        dim = next(i for i, (a, b) in enumerate(zip(first, other, strict=True)) if a != b)
-        sizes = first[dim], other[dim]
-    else:
-        dim, sizes = 0, ((first or (1,))[0], (other or (1,))[0])
-    raise RuntimeError(f"The size of tensor a ({sizes[0]}) must match the size of tensor b ({sizes[1]}) at "
-                       f"non-singleton dimension {dim + 1}")
+def _fitted(sequence: Tensor, rest: tuple[Any, ...]) -> Tensor:
+    """``sequence`` with these trailing dimensions, broadcast if it can be."""
+    if sequence.shape[1:] == rest:
+        return sequence
+    wanted, given = (len(sequence), *rest), tuple(sequence.shape)
+    for i in range(1, min(len(wanted), len(given)) + 1):
+        if given[-i] not in (1, wanted[-i]):
+            raise RuntimeError(f"The size of tensor a ({wanted[-i]}) must match the size of tensor b ({given[-i]}) at "
+                               f"non-singleton dimension {len(wanted) - i}")
+    return sequence.expand(wanted)
 
 
 def unpad_sequence(padded_sequences: Tensor, lengths: Tensor, batch_first: bool = False) -> list[Tensor]:

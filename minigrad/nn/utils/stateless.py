@@ -75,8 +75,8 @@ def reparametrized(module: Module, parameters_and_buffers: Any, tie_weights: boo
     if strict:
         own = _named(module)
         errors = []
-        for word, names in (("Unexpected", [name for name in given if name not in own]),
-                            ("Missing", [name for name in own if name not in given])):
+        for word, names in (("Unexpected", sorted(set(given) - set(own))),
+                            ("Missing", sorted(set(own) - set(given)))):
             if names:
                 errors.append(f"{word} key(s): {', '.join(map(repr, names))}.")
         if errors:

@@ -213,3 +213,13 @@ def test_debug_says_when_there_is_no_machine_code(capsys: pytest.CaptureFixture[
         _value(_leaf(3).unary(Op.NEG))
     assert "--- machine code\n" in shown and "does not show any" not in shown
     assert "--- machine code\n(device CPU does not show any)" in capsys.readouterr().out
+
+
+def test_what_is_wanted_outlives_the_runs_before_a_host_op():
+    x = leaf_from_numpy(np.array([3.0, 1.0, 2.0], np.float32), float32, "CPU")
+    doubled = x.binary(Op.ADD, x)
+    more = doubled.binary(Op.MUL, doubled)
+    order = LazyBuffer(Op.HOST, (more,), ("argsort", (0, False)), (3,), int64, "CPU")
+    realise([order, doubled])
+    assert to_numpy(order).tolist() == [1, 2, 0]
+    assert to_numpy(doubled).tolist() == [6.0, 2.0, 4.0]

@@ -66,6 +66,19 @@ def test_infinite_weights_stay_where_they_reach():
     assert y[0].tolist() == [np.inf, 1, np.inf, 1, np.inf, 1, 1]
 
 
+def test_infinite_weights_stay_where_they_reach_in_register_tiles() -> None:
+    """The same where the sums are those of tiles: a product with a zero that is not there is taken out again."""
+    for stride in (1, 2):
+        x, w = minigrad.ones(1, 16, 12, 12), minigrad.ones(16, 24, 3, 3)
+        plain = F.conv_transpose2d(x, w, stride=stride)
+        w[0, 0, 2, 2] = float("inf")
+        minigrad.realize(x, w)  # a product with a constant 1 would be none
+        with minigrad.config(TIERS=0):
+            y = F.conv_transpose2d(x, w, stride=stride).realize()
+        reached = F.conv_transpose2d(x, minigrad.isinf(w).to(x.dtype), stride=stride) > 0
+        assert minigrad.equal(y, minigrad.where(reached, float("inf"), plain))
+
+
 def test_fold_adds_what_unfold_copies():
     x = minigrad.arange(32.0).reshape(1, 2, 4, 4)
     columns = F.unfold(x, 3, padding=1)

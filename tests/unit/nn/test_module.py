@@ -57,6 +57,7 @@ def test_shared_parts_come_once():
     (lambda m: setattr(m, "part", nn.ReLU()), "cannot assign module before Module.__init__() call"),
     (lambda m: setattr(m, "part", nn.Parameter(minigrad.ones(1))),
      "cannot assign parameters before Module.__init__() call"),
+    (lambda m: setattr(m, "part", nn.Buffer(minigrad.ones(1))), "cannot assign buffer before Module.__init__() call"),
     (lambda m: m.register_buffer("part", minigrad.ones(1)), "cannot assign buffer before Module.__init__() call"),
     (lambda m: m.register_parameter("part", None), "cannot assign parameter before Module.__init__() call"),
     (lambda m: next(m.parameters()), "'Early' object has no attribute '_parameters'"),

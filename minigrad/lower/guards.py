@@ -1,0 +1,91 @@
+"""Stage: lower, strategy ``contraction``. In: a product that counts only under a condition, as the adjoint of a window
+makes it: its factors are read at places that may not be there. Out: the factors, each with the conditions that are its
+own.
+Next: ``tile.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from minigrad.dtype import bool_
+from minigrad.kernel.ir import Apply, Const, Index, Load, Value
+from minigrad.kernel.walk import values
+from minigrad.lower.axes import Axis
+from minigrad.lower.body import Body, traffic
+from minigrad.ops import Op
+from minigrad.symbolic import Sym, both, variables
+
+
+def under_conditions(value: Value) -> tuple[Value, list[Sym]]:
+    """A value that is 0 where a condition fails: what it is elsewhere, and the conditions, each a single comparison."""
+    found: dict[Sym, None] = {}
+    while isinstance(value, Apply) and value.op == Op.WHERE:
+        condition, inside, other = value.srcs
+        if not isinstance(condition, Index) or not isinstance(other, Const) or other.value != 0:
+            break
+        found.update(dict.fromkeys(_parts(condition.index)))
+        value = inside
+    return value, list(found)
+
+
+def divide_conditions(body: Body, kept: Sequence[Axis], factors: Sequence[Value],
+                      conditions: Sequence[Sym]) -> tuple[list[Value], list[Sym]]:
+    """The factors, each 0 where a condition fails that speaks of its own axes only, and without the others in its
+    guards; and the conditions that are not with both. No factors if a condition fits none, or if one would be
+    read where it is not."""
+    if not conditions:
+        return list(factors), []
+    axes = {x.var for x in kept}
+    without = [reguarded(f, conditions, ()) for f in factors]
+    own = [{v for e in traffic((f,)).indices() for v in variables(body.index(e))} & axes for f in without]
+    held: list[list[Sym]] = [[], []]
+    for condition in conditions:
+        about = set(variables(body.index(condition))) & axes
+        fits = [about <= o for o in own]
+        if not any(fits):
+            return [], []
+        for i in (0, 1):
+            if fits[i]:
+                held[i].append(condition)
+    made = [reguarded(f, conditions, h) for f, h in zip(factors, held, strict=True)]
+    if not all(_inside(body, load) for f in made for load in traffic((f,)).loads):
+        return [], []
+    for i, h in enumerate(held):
+        if h and not _is_load(made[i]):
+            made[i] = Apply(Op.WHERE, (Index(both(*h), bool_), made[i], Const(0, made[i].dtype)), made[i].dtype)
+    return made, [c for c in conditions if not all(c in h for h in held)]
+
+
+def _parts(condition: Sym) -> tuple[Sym, ...]:
+    return condition.args if condition.kind == "and" else (condition,)
+
+
+def _is_load(value: Value) -> bool:
+    """Whether the value is a load, perhaps converted: under a guard it is 0 outside."""
+    while isinstance(value, Apply) and value.op == Op.CAST:
+        value = value.srcs[0]
+    return isinstance(value, Load)
+
+
+def reguarded(root: Value, conditions: Sequence[Sym], kept: Sequence[Sym]) -> Value:
+    """The value with those of its loads' guards that are among ``conditions`` left out unless they are ``kept``."""
+    memo: dict[int, Value] = {}
+    for v in values((root,)):
+        new: Value = v
+        if isinstance(v, Apply):
+            srcs = tuple([memo[id(s)] for s in v.srcs])
+            if any(a is not b for a, b in zip(srcs, v.srcs, strict=True)):
+                new = Apply(v.op, srcs, v.dtype)
+        elif isinstance(v, Load) and v.guard is not None:
+            parts = [p for p in _parts(v.guard) if p not in conditions] + list(kept)
+            new = Load(v.array, v.index, both(*parts) if parts else None)
+        memo[id(v)] = new
+    return memo[id(root)]
+
+
+def _inside(body: Body, load: Load) -> bool:
+    """Whether what is read without a guard is inside the array wherever the axes are."""
+    if load.guard is not None:
+        return True
+    index = body.index(load.index)
+    return index.lo >= 0 and index.hi < load.array.size

@@ -1,0 +1,237 @@
+"""Stage: PyTorch programs. In: what programs set at their beginning: threads, precision, determinism. Out: minigrad's
+settings where it has such, else nothing, where the result does not depend on it.
+Next: ``version.py``."""
+
+from __future__ import annotations
+
+import os
+from enum import Enum
+from typing import Any
+
+import minigrad
+from minigrad import config
+from minigrad.dtype import DType, float64
+from minigrad.tensor import Tensor, set_default_device, set_default_dtype
+
+__all__ = [
+    "are_deterministic_algorithms_enabled", "broadcast_shapes", "broadcast_tensors", "channels_last",
+    "channels_last_3d", "compiled_with_cxx11_abi", "contiguous_format", "get_deterministic_debug_mode",
+    "get_device_module", "get_float32_matmul_precision", "get_num_interop_threads", "get_num_threads", "is_inference",
+    "is_nonzero", "is_warn_always_enabled", "layout", "memory_format", "preserve_format", "set_default_tensor_type",
+    "set_deterministic_debug_mode", "set_float32_matmul_precision", "set_flush_denormal", "set_num_interop_threads",
+    "set_num_threads", "set_warn_always", "sparse_coo", "sparse_csr", "strided", "use_deterministic_algorithms",
+]
+
+
+class _Named(Enum):
+    def __repr__(self) -> str:
+        return f"torch.{self.name}"
+
+    __str__ = __repr__
+
+
+class memory_format(_Named):
+    """How dimensions lie in memory: always in their order here. Others are accepted where PyTorch takes them."""
+
+    contiguous_format = 0
+    preserve_format = 1
+    channels_last = 2
+    channels_last_3d = 3
+
+
+class layout(_Named):
+    """How elements lie in memory: with strides. minigrad has no sparse tensors."""
+
+    strided = 0
+    sparse_coo = 1
+    sparse_csr = 2
+
+
+contiguous_format, preserve_format = memory_format.contiguous_format, memory_format.preserve_format
+channels_last, channels_last_3d = memory_format.channels_last, memory_format.channels_last_3d
+strided, sparse_coo, sparse_csr = layout.strided, layout.sparse_coo, layout.sparse_csr
+
+
+# ---- threads
+
+
+def get_num_threads() -> int:
+    """Threads of the CPU device.
+
+    >>> get_num_threads() > 0
+    True
+    """
+    threads = config.get("THREADS")
+    return int(threads) or len(os.sched_getaffinity(0))
+
+
+def set_num_threads(threads: int) -> None:
+    """Let the CPU device use so many threads: setting THREADS. Results are the same bits for any number."""
+    if not isinstance(threads, int) or isinstance(threads, bool):
+        raise TypeError(f"set_num_threads expects an int, but got {type(threads).__name__}")
+    if threads <= 0:
+        raise RuntimeError("set_num_threads expects a positive integer")
+    config.assign(THREADS=threads)
+
+
+def get_num_interop_threads() -> int:
+    """1: kernels run one after another."""
+    return 1
+
+
+def set_num_interop_threads(threads: int) -> None:
+    """Does nothing: kernels run one after another."""
+    if threads <= 0:
+        raise RuntimeError("set_num_interop_threads expects a positive integer")
+
+
+# ---- precision
+
+
+_precision = "highest"
+
+
+def get_float32_matmul_precision() -> str:
+    """What ``set_float32_matmul_precision`` has set; ``"highest"`` at first."""
+    return _precision
+
+
+def set_float32_matmul_precision(precision: str) -> None:
+    """``"highest"``: products of float32 in float32; ``"high"`` and ``"medium"`` allow TF32 on GPUs, as
+    ``torch.backends.cuda.matmul.allow_tf32`` does."""
+    global _precision
+    if precision not in ("highest", "high", "medium"):
+        raise RuntimeError(f"Invalid precision: {precision}, expected one of ['highest', 'high', 'medium']")
+    _precision = precision
+    minigrad.backends.cuda.matmul.allow_tf32 = precision != "highest"
+
+
+def set_flush_denormal(mode: bool) -> bool:
+    """False: numbers below the normal ones are kept."""
+    return False
+
+
+# ---- determinism: results are the same bits at every run, whatever these say
+
+_deterministic = False
+
+
+def use_deterministic_algorithms(mode: bool, *, warn_only: bool = False) -> None:
+    """Remembers ``mode``: everything is deterministic anyhow."""
+    global _deterministic
+    _deterministic = mode
+
+
+def are_deterministic_algorithms_enabled() -> bool:
+    """What ``use_deterministic_algorithms`` has set."""
+    return _deterministic
+
+
+def set_deterministic_debug_mode(debug_mode: int | str) -> None:
+    """``"default"`` or 0, ``"warn"`` or 1, ``"error"`` or 2."""
+    use_deterministic_algorithms(debug_mode not in (0, "default"))
+
+
+def get_deterministic_debug_mode() -> int:
+    """0, or 2 after ``use_deterministic_algorithms(True)``."""
+    return 2 if _deterministic else 0
+
+
+# ---- defaults
+
+
+_warn_always = False
+
+
+def set_warn_always(mode: bool) -> None:
+    """Remembers ``mode``."""
+    global _warn_always
+    _warn_always = mode
+
+
+def is_warn_always_enabled() -> bool:
+    """What ``set_warn_always`` has set."""
+    return _warn_always
+
+
+def set_default_tensor_type(t: Any) -> None:
+    """``"torch.DoubleTensor"``, ``torch.cuda.FloatTensor`` and so on: the dtype of new tensors, and their device."""
+    name = t if isinstance(t, str) else getattr(t, "__name__", "")
+    kind = name.rpartition(".")[2]
+    found: DType | None = {"FloatTensor": minigrad.float32, "DoubleTensor": float64, "HalfTensor": minigrad.float16,
+                           "BFloat16Tensor": minigrad.bfloat16}.get(kind)
+    if found is None:
+        raise TypeError("only floating-point types are supported as the default type")
+    set_default_dtype(found)
+    if "cuda" in name:
+        set_default_device("cuda")
+
+
+def compiled_with_cxx11_abi() -> bool:
+    """True: there is no other ABI."""
+    return True
+
+
+def get_device_module(device: Any = None) -> Any:
+    """The module of a kind of device: ``torch.cuda`` or ``torch.cpu``."""
+    kind = minigrad.device(device).type if device is not None else ("cuda" if minigrad.cuda.is_available() else "cpu")
+    return minigrad.cuda if kind == "cuda" else __import__("torch").cpu
+
+
+# ---- small functions
+
+
+def is_inference(input: Tensor) -> bool:
+    """False: tensors made in inference mode are as others."""
+    return False
+
+
+def is_nonzero(input: Tensor) -> bool:
+    """Whether the one element of ``input`` is not 0; ``RuntimeError`` for more or none."""
+    return bool(input)
+
+
+def broadcast_shapes(*shapes: Any) -> Any:
+    """The shape that these broadcast to; ``RuntimeError`` if they do not.
+
+    >>> broadcast_shapes((2, 1), (3,))
+    minigrad.Size([2, 3])
+    """
+    sizes = [(shape,) if isinstance(shape, int) else tuple(shape) for shape in shapes]
+    return minigrad.Size(_broadcast(sizes))
+
+
+def _broadcast(sizes: list[tuple[int, ...]]) -> tuple[int, ...]:
+    result: list[int] = [1] * max((len(s) for s in sizes), default=0)
+    for size in sizes:
+        for axis in range(-len(size), 0):
+            if size[axis] != 1:
+                if result[axis] not in (1, size[axis]):
+                    raise RuntimeError("Shape mismatch: objects cannot be broadcast to a single shape")
+                result[axis] = size[axis]
+    return tuple(result)
+
+
+def broadcast_tensors(*tensors: Any) -> tuple[Tensor, ...]:
+    """The tensors, expanded to one shape.
+
+    >>> [tuple(t.shape) for t in broadcast_tensors(minigrad.ones(2, 1), minigrad.ones(3))]
+    [(2, 3), (2, 3)]
+    """
+    if len(tensors) == 1 and not isinstance(tensors[0], Tensor):
+        tensors = tuple(tensors[0])
+    shape = _broadcast([tuple(t.shape) for t in tensors])
+    return tuple(t.expand(shape) for t in tensors)
+
+
+def typename(obj: Any) -> str:
+    """The full name of an object's type: ``"torch.FloatTensor"``, ``"builtins.int"``.
+
+    >>> typename(1)
+    'int'
+    """
+    if isinstance(obj, Tensor):
+        return str(obj.type())
+    kind = obj if isinstance(obj, type) else type(obj)
+    module = kind.__module__
+    return kind.__qualname__ if module == "builtins" else f"{module}.{kind.__qualname__}"

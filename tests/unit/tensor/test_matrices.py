@@ -1,0 +1,49 @@
+"""The inverse and the exponential of matrices: values, gradients of both orders, errors."""
+
+import numpy as np
+import pytest
+
+import minigrad
+
+A = np.array([[[0.5, -1.0], [2.0, 0.25]], [[3.0, 0.5], [-0.5, 1.0]]])
+
+
+@pytest.mark.parametrize("name", ["inverse", "matrix_exp"])
+def test_gradients(name):
+    """Against central differences, the second order as those of the first."""
+
+    def value(array):
+        return float((getattr(minigrad.tensor(array), name)() ** 2).sum())
+
+    def gradient(array):
+        x = minigrad.tensor(array, requires_grad=True)
+        return minigrad.autograd.grad((getattr(x, name)() ** 2).sum(), x, create_graph=True)[0], x
+
+    first, x = gradient(A)
+    (first ** 2).sum().backward()
+    for i in np.ndindex(A.shape):
+        step = np.zeros_like(A)
+        step[i] = 1e-6
+        slope = (value(A + step) - value(A - step)) / 2e-6
+        assert first.detach().numpy()[i] == pytest.approx(slope, rel=1e-6, abs=1e-5)
+        lengths = [float((gradient(A + s)[0] ** 2).sum()) for s in (step, -step)]
+        assert x.grad.numpy()[i] == pytest.approx((lengths[0] - lengths[1]) / 2e-6, rel=1e-5, abs=1e-3)
+
+
+def test_values():
+    inverse = minigrad.inverse(minigrad.tensor(A)).numpy()
+    np.testing.assert_allclose(inverse @ A, np.eye(2) + np.zeros_like(A), atol=1e-12)
+    turn = minigrad.tensor([[0.0, -20.0], [20.0, 0.0]])
+    cosine, sine = np.cos(20), np.sin(20)
+    np.testing.assert_allclose(minigrad.matrix_exp(turn).numpy(), [[cosine, -sine], [sine, cosine]], atol=1e-6)
+    assert minigrad.matrix_exp(turn * 0).tolist() == [[1, 0], [0, 1]]
+    assert minigrad.zeros(0, 3, 3).matrix_exp().shape == (0, 3, 3)
+
+
+def test_errors():
+    for call, text in ((lambda: minigrad.ones(2).inverse(), "must have at least 2 dimensions"),
+                       (lambda: minigrad.ones(2, 3).inverse(), "linalg.inv: A must be batches of square matrices"),
+                       (lambda: minigrad.ones(2, 2, dtype=minigrad.int64).matrix_exp(), "Expected a floating point"),
+                       (lambda: minigrad.ones(2, 2).inverse().tolist(), "the input matrix is singular")):
+        with pytest.raises(RuntimeError, match=text):
+            call()
