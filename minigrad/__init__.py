@@ -93,6 +93,10 @@ config.__class__ = _tensor.__class__ = _CallableModule
 
 _SUBPACKAGES = ("backends", "cuda", "jit", "multiprocessing", "nn", "optim", "serialization", "storage", "utils")
 _LATER = {
+    **dict.fromkeys(("celu", "celu_", "hardshrink", "prelu", "relu_", "rrelu", "rrelu_", "selu", "selu_", "threshold",
+                     "threshold_"), "minigrad.nn.functional.activation"),
+    **dict.fromkeys(("cdist", "cosine_similarity", "pairwise_distance", "pdist"), "minigrad.nn.functional.distance"),
+    "bilinear": "minigrad.nn.functional.linear",
     **dict.fromkeys(("load", "save"), "minigrad.serialization"),
     **dict.fromkeys(("UntypedStorage", "TypedStorage", "DoubleStorage", "FloatStorage", "HalfStorage",
                      "BFloat16Storage", "LongStorage", "IntStorage", "ShortStorage", "CharStorage", "ByteStorage",

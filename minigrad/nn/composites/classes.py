@@ -7,12 +7,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from minigrad.dtype import int32
 from minigrad.graph.lazy import LazyBuffer
-from minigrad.nn.composites.loss import reduced
+from minigrad.nn.composites.loss import one_hot, reduced
 from minigrad.nn.composites.precision import wide
 from minigrad.ops import Op
-from minigrad.tensor import Tensor, arange, composite, where
+from minigrad.tensor import Tensor, composite, where
 from minigrad.tensor.function import Function
 
 # --- the sum over classes c of q[c] (log sum exp x - x[c])
@@ -65,22 +64,13 @@ def _along(values: Tensor, ndim: int, axis: int) -> Tensor:
     return values.reshape(tuple(-1 if i == axis else 1 for i in range(ndim)))
 
 
-def _hot(scores: Tensor, target: Tensor, axis: int, kept: Tensor, checked: bool) -> Tensor:
-    """Where the class is the target. It is compared in 32 bits, half of what an index has. Targets that are not
-    ``checked`` yet are looked up among the classes, which fails for one out of range."""
-    classes = arange(scores.shape[axis], device=scores.device)
-    if not checked:
-        target = classes[where(kept, target, 0)]
-    return _along(classes.to(int32), scores.ndim, axis) == target.to(int32).unsqueeze(axis)
-
-
 def _class_loss(scores: Tensor, target: Tensor, weight: Tensor | None, *, axis: int, ignore_index: int, reduction: str,
                 label_smoothing: float, checked: bool) -> Tensor:
     """-weight[t] log softmax(scores)[t], mixed with the mean of -weight[c] log softmax(scores)[c] over all classes; the
     mean divides by the sum of the weights of the targets that are not ignored."""
     (scores, weight), dtype = wide(scores, weight)
     kept = target != ignore_index
-    hot = _hot(scores, target, axis, kept, checked)
+    hot = one_hot(target if checked else where(kept, target, 0), scores.shape[axis], scores, checked, axis)
     each: Any = 1.0
     share, q = kept.to(scores.dtype), hot.to(scores.dtype)
     if weight is not None:
@@ -118,7 +108,8 @@ def _nll(log_probability: Tensor, target: Tensor, weight: Tensor | None, *, axis
     """
     (log_probability, weight), dtype = wide(log_probability, weight)
     kept = target != ignore_index
-    hot = _hot(log_probability, target, axis, kept, checked)
+    classes = log_probability.shape[axis]
+    hot = one_hot(target if checked else where(kept, target, 0), classes, log_probability, checked, axis)
     loss = -where(hot, log_probability, 0.0).sum(axis)
     share = kept.to(log_probability.dtype)
     if weight is not None:

@@ -180,7 +180,7 @@ def binary_cross_entropy_with_logits(input: Tensor, target: Tensor, weight: Tens
 @loss("SoftMarginLossBackward0", "soft_margin")
 def soft_margin_loss(input: Tensor, target: Tensor) -> Tensor:
     """log(1 + exp(-t x))."""
-    return (-target * input).softplus(threshold=math.inf)
+    return (-(input * target)).softplus(threshold=math.inf)
 
 
 @losses("DivBackward0")
@@ -226,9 +226,10 @@ def triplet_loss(positive: Tensor, negative: Tensor, swapped: Tensor | None, *, 
 
 
 @loss("MultiMarginLossBackward0", "multi_margin_loss")
-def multi_margin_loss(input: Tensor, target: Tensor, weight: Tensor | None, *, p: int, margin: float) -> Tensor:
+def multi_margin_loss(input: Tensor, target: Tensor, weight: Tensor | None, *, p: int, margin: float,
+                      checked: bool) -> Tensor:
     """The mean over classes j other than t of weight[t] max(0, margin - x[t] + x[j])^p."""
-    own = _one_hot(target, input.shape[-1], input)
+    own = one_hot(target, input.shape[-1], input, checked)
     gap = margin - where(own, input, 0.0).sum(-1, keepdim=True) + input
     loss = where(own | (gap <= 0), 0.0, gap if p == 1 else gap * gap)
     if weight is not None:
@@ -237,17 +238,29 @@ def multi_margin_loss(input: Tensor, target: Tensor, weight: Tensor | None, *, p
 
 
 @loss("MultilabelMarginLossBackward0", "multilabel_margin_loss")
-def multilabel_margin_loss(input: Tensor, target: Tensor) -> Tensor:
+def multilabel_margin_loss(input: Tensor, target: Tensor, *, checked: bool) -> Tensor:
     """The sum over targets t and classes j that are none of max(0, 1 - x[t] + x[j]), divided by the number of classes.
     The targets of a row end before its first negative number."""
     classes = input.shape[-1]
     listed = (target < 0).to(target.dtype).cumsum(-1) == 0
-    own = _one_hot(where(listed, target, -1), classes, input)  # (..., targets, classes)
+    own = one_hot(where(listed, target, 0), classes, input, checked) & listed.unsqueeze(-1)  # (..., targets, classes)
     chosen = where(own, input.unsqueeze(-2), 0.0).sum(-1, keepdim=True)
     gap = 1 - chosen + input.unsqueeze(-2)
     counts = listed.unsqueeze(-1) & ~own.any(-2, keepdim=True) & (gap > 0)
     return where(counts, gap, 0.0).sum((-2, -1)) / classes
 
 
-def _one_hot(target: Tensor, classes: int, like: Tensor) -> Tensor:
-    return arange(classes, device=like.device) == target.unsqueeze(-1)
+def one_hot(target: Tensor, classes: int, like: Tensor, checked: bool, axis: int = -1) -> Tensor:
+    """Where the class, along a new ``axis``, is the target, on the device of ``like``. Targets that are not ``checked``
+    yet are looked up among the classes, which fails for one out of range.
+
+    >>> import minigrad
+    >>> one_hot(minigrad.tensor([1, 0]), 3, minigrad.zeros(1), True)
+    tensor([[False,  True, False],
+            [ True, False, False]])
+    """
+    numbers = arange(classes, device=like.device)
+    if not checked:
+        target = numbers[target]
+    dims = target.ndim + 1
+    return numbers.reshape([-1 if i == axis % dims else 1 for i in range(dims)]) == target.unsqueeze(axis)

@@ -17,7 +17,7 @@ from minigrad.tensor.function import Function
 
 
 def _rows(weight: LazyBuffer, index: LazyBuffer, padding: int | None, by_frequency: bool) -> LazyBuffer:
-    flat = index.reshape((index.size,))
+    flat = index.cast(int64).reshape((index.size,))
     return weight.gather((flat,)).reshape((*index.shape, *weight.shape[1:]))
 
 
@@ -29,12 +29,12 @@ def _rows_gradient(inputs: Sequence[LazyBuffer], outputs: Sequence[LazyBuffer], 
     if grads[0] is None:
         return None, None
     kind = accumulator(weight.dtype)
-    flat = index.reshape((index.size,))
+    flat = index.cast(int64).reshape((index.size,))
     g = grads[0].cast(kind).reshape((index.size, *weight.shape[1:]))
     column = (index.size, *[1] * (len(weight.shape) - 1))
     if by_frequency:
-        counts = weight.like(0.0).cast(kind).shrink(((0, weight.shape[0]), *[(0, 1)] * (len(weight.shape) - 1)))
-        counts = counts.reshape((weight.shape[0],)).scatter(flat.cast(kind).like(1.0), (flat,), "add")
+        counts = LazyBuffer.const(0.0, kind, weight.shape[:1], weight.device)
+        counts = counts.scatter(LazyBuffer.const(1.0, kind, flat.shape, flat.device), (flat,), "add")
         g = g.binary(Op.DIV, counts.gather((flat,)).reshape(column).expand(g.shape))
     if padding is not None:
         g = flat.binary(Op.EQ, flat.like(padding)).reshape(column).expand(g.shape).where(g.like(0.0), g)
@@ -57,9 +57,8 @@ def shortened(weight: Tensor, index: Tensor, *, max_norm: float, norm_type: floa
 
 def _largest(rows: LazyBuffer, bag: LazyBuffer, bags: int) -> LazyBuffer:
     """The largest of the rows of each bag; -inf for an empty one."""
-    lowest = rows.shrink(((0, 1), (0, rows.shape[1]))).like(rows.dtype.min) if rows.shape[0] else rows
-    base = lowest.expand((bags, rows.shape[1])) if rows.shape[0] else rows
-    return base.scatter(rows, (bag,), "max")
+    lowest = LazyBuffer.const(rows.dtype.min, rows.dtype, (bags, rows.shape[1]), rows.device)
+    return lowest.scatter(rows, (bag,), "max")
 
 
 def _largest_gradient(inputs: Sequence[LazyBuffer], outputs: Sequence[LazyBuffer],

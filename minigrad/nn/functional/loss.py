@@ -125,15 +125,7 @@ def gaussian_nll_loss(input: Tensor, target: Tensor, var: Tensor | float, full: 
     >>> gaussian_nll_loss(minigrad.zeros(1), minigrad.ones(1), 1.0)
     tensor(0.5000)
     """
-    if isinstance(var, float):
-        if var < 0:
-            raise ValueError("var has negative entry/entries")
-        var = var * ones_like(input)
-    else:
-        require_tensor(var, "any", "input", 1)
-        values = at_hand(var)
-        if values is not None and (values < 0).any():
-            raise ValueError("var has negative entry/entries")
+    var = _variance(input, var)
     if var.shape != input.shape:
         if input.shape[:-1] == var.shape:
             var = var.unsqueeze(-1)
@@ -143,6 +135,18 @@ def gaussian_nll_loss(input: Tensor, target: Tensor, var: Tensor | float, full: 
         raise ValueError(f"{reduction} is not valid")
     return formulas.gaussian_nll_loss(input, target, var, var.detach(), reduction=reduction, full=bool(full),
                                       eps=float(eps))
+
+
+def _variance(input: Tensor, var: Tensor | float) -> Tensor:
+    """The variance as a tensor; ``ValueError`` if it is known to be negative."""
+    if isinstance(var, float):
+        if var < 0:
+            raise ValueError("var has negative entry/entries")
+        return var * ones_like(input)
+    values = at_hand(require_tensor(var, "any", "input", 1))
+    if values is not None and (values < 0).any():
+        raise ValueError("var has negative entry/entries")
+    return var
 
 
 def kl_div(input: Tensor, target: Tensor, size_average: bool | None = None, reduce: bool | None = None,

@@ -131,11 +131,9 @@ def multi_margin_loss(input: Tensor, target: Tensor, p: int = 1, margin: float =
     if weight is not None and weight.numel() != classes:
         raise RuntimeError(f"inconsistent weight size, expected {classes} but got {list(weight.shape)}")
     _check_long(target)
-    check_index_range(target, classes, message="target out of range", error=RuntimeError)
-    rows = input.reshape(*batch, classes)
-    loss = formulas.multi_margin_loss(rows, target.reshape(batch), weight, reduction=reduction, p=int(p),
-                                      margin=float(margin))
-    return loss.reshape(()) if reduction == "none" and not target.ndim else loss
+    checked = check_index_range(target, classes, message="target out of range", error=RuntimeError)
+    return formulas.multi_margin_loss(input if input.ndim else input.reshape(1), target, weight, reduction=reduction,
+                                      p=int(p), margin=float(margin), checked=checked)
 
 
 def multilabel_margin_loss(input: Tensor, target: Tensor, size_average: bool | None = None,
@@ -157,8 +155,9 @@ def multilabel_margin_loss(input: Tensor, target: Tensor, size_average: bool | N
     values = at_hand(target)
     if values is not None and values.size and (values.min() < -1 or values.max() >= classes):
         raise RuntimeError("argument #2 'target' is out of range")
-    shape = (-1, classes) if input.ndim > 1 else (classes,)
-    return formulas.multilabel_margin_loss(input.reshape(shape), target.reshape(shape), reduction=reduction)
+    if not input.ndim:
+        input, target = input.reshape(1), target.reshape(1)
+    return formulas.multilabel_margin_loss(input, target, reduction=reduction, checked=values is not None)
 
 
 # --- of three

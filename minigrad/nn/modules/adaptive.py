@@ -60,8 +60,8 @@ class AdaptiveLogSoftmaxWithLoss(Module):
     def reset_parameters(self) -> None:
         """Draws new weights."""
         self.head.reset_parameters()
-        for layers in self.tail:
-            for layer in layers:
+        for cluster in self.tail:
+            for layer in cluster.children():
                 layer.reset_parameters()
 
     def _tails(self, input: Tensor) -> list[Tensor]:

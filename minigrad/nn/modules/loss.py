@@ -16,8 +16,6 @@ from minigrad.tensor import Tensor
 
 
 class _Loss(Module):
-    __constants__ = ["reduction"]
-
     def __init__(self, size_average: bool | None = None, reduce: bool | None = None,
                  reduction: str = "mean") -> None:
         super().__init__()
@@ -38,6 +36,8 @@ class L1Loss(_Loss):
     >>> L1Loss()(minigrad.tensor([1.0, 2.0]), minigrad.tensor([1.0, 4.0]))
     tensor(1.)
     """
+
+    __constants__ = ["reduction"]
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return F.l1_loss(input, target, reduction=self.reduction)
@@ -127,6 +127,8 @@ class KLDivLoss(_Loss):
     tensor(1.)
     """
 
+    __constants__ = ["reduction"]
+
     def __init__(self, size_average: bool | None = None, reduce: bool | None = None,
                  reduction: str = "mean",
                  log_target: bool = False) -> None:
@@ -145,6 +147,8 @@ class MSELoss(_Loss):
     tensor(2.)
     """
 
+    __constants__ = ["reduction"]
+
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return F.mse_loss(input, target, reduction=self.reduction)
 
@@ -156,6 +160,8 @@ class BCELoss(_WeightedLoss):
     >>> BCELoss()(minigrad.tensor([0.5]), minigrad.tensor([1.0]))
     tensor(0.6931)
     """
+
+    __constants__ = ["reduction"]
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return F.binary_cross_entropy(input, target, self.weight, reduction=self.reduction)
@@ -206,6 +212,8 @@ class MultiLabelMarginLoss(_Loss):
     tensor(0.8500)
     """
 
+    __constants__ = ["reduction"]
+
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return F.multilabel_margin_loss(input, target, reduction=self.reduction)
 
@@ -217,6 +225,8 @@ class SmoothL1Loss(_Loss):
     >>> SmoothL1Loss()(minigrad.tensor([3.0]), minigrad.tensor([0.0]))
     tensor(2.5000)
     """
+
+    __constants__ = ["reduction"]
 
     def __init__(self, size_average: bool | None = None, reduce: bool | None = None,
                  reduction: str = "mean",
@@ -256,6 +266,8 @@ class SoftMarginLoss(_Loss):
     tensor(0.6931)
     """
 
+    __constants__ = ["reduction"]
+
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return F.soft_margin_loss(input, target, reduction=self.reduction)
 
@@ -287,6 +299,8 @@ class MultiLabelSoftMarginLoss(_WeightedLoss):
     >>> MultiLabelSoftMarginLoss()(minigrad.zeros(1, 2), minigrad.ones(1, 2))
     tensor(0.6931)
     """
+
+    __constants__ = ["reduction"]
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return F.multilabel_soft_margin_loss(input, target, self.weight, reduction=self.reduction)
