@@ -31,7 +31,10 @@ class Storage:
     """The cell behind one or several Tensors: its current value and how often that was replaced. ``history`` counts
     how often an in-place op changed what the value was computed from, so that views know when to ask again."""
 
-    __slots__ = ("__weakref__", "history", "lazy", "version")
+    __slots__ = ("__weakref__", "history", "lazy", "pending", "version")
+
+    pending: Any
+    """While there is no ``lazy``: the trace that will have the value."""
 
     compute: ClassVar[Callable[[Sequence[LazyBuffer]], None]]
     """Runs pending values. ``points.py`` fills it in, which needs Tensors."""
@@ -42,8 +45,30 @@ class Storage:
         self.history = 0
         lazy.owners += 1
 
+    wake: ClassVar[Callable[[Storage], LazyBuffer]]
+    """Gives a Storage that has none a value. ``pending.py`` fills it in."""
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name):
+            """The value, where a replayed call has changed it and nobody has asked for it yet."""
+            if name != "lazy":
+                raise AttributeError(f"'Storage' object has no attribute {name!r}")
+            return Storage.wake(self)
+
+    def is_known(self) -> bool:
+        """Whether there is a value, computed or not."""
+        try:
+            _lazy_of(self)
+        except AttributeError:
+            return False
+        return True
+
     def __del__(self) -> None:
-        self.lazy.owners -= 1
+        try:
+            _lazy_of(self).owners -= 1
+        except AttributeError:  # nobody has asked for its value
+            pass
 
     def write(self, lazy: LazyBuffer, view: View | None = None) -> None:
         """Replace the value, or what a view sees of it. If NumPy sees the memory, run now and change that very
@@ -128,6 +153,9 @@ class Storage:
                             self.lazy.device)
 
 
+_lazy_of: Any = Storage.__dict__["lazy"].__get__  # without asking ``__getattr__``
+
+
 def _restored(data: np.ndarray, shape: tuple[int, ...], dtype: DType, device: str) -> Storage:
     """What ``pickle`` calls to make a Storage again."""
     return Storage(leaf_from_numpy(data.view(dtype.numpy).reshape(shape), dtype, device))
@@ -160,6 +188,11 @@ class Writes:
             cls._written = [r for r in cls._written if r() is not None]
             cls._most = 64 + 2 * len(cls._written)
         cls._written.append(ref(storage))
+
+    @classmethod
+    def times(cls, storage: Storage) -> int:
+        """How often the storage has been written since values were computed."""
+        return cls._written.count(ref(storage))
 
     @classmethod
     def any(cls) -> bool:

@@ -142,8 +142,8 @@ class LocalResponseNorm(Module):
 
 
 class CrossMapLRN2d(Module):
-    """``LocalResponseNorm`` of (N, C, H, W), as older programs call it; an even ``size`` has its longer half after x's own
-    channel.
+    """``LocalResponseNorm`` of (N, C, H, W), as older programs call it, and as PyTorch computes it: over (size - 1) // 2
+    channels on either side, and over the first channel always.
 
     >>> import minigrad
     >>> CrossMapLRN2d(1, alpha=1.0, beta=1.0)(minigrad.ones(1, 1, 1, 2))
@@ -157,8 +157,9 @@ class CrossMapLRN2d(Module):
     def forward(self, input: Tensor) -> Tensor:
         if input.ndim != 4:
             raise ValueError(f"CrossMapLRN2d: Expected input to be 4D, got {input.ndim}D instead.")
-        return local_response_norm(input, size=self.size, below=(self.size - 1) // 2, alpha=self.alpha, beta=self.beta,
-                                   k=self.k)
+        half = (self.size - 1) // 2
+        return local_response_norm(input, below=half, above=half, alpha=self.alpha / self.size, beta=self.beta, k=self.k,
+                                   first=True)
 
     def extra_repr(self) -> str:
         return f"{self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"
