@@ -61,6 +61,7 @@ def put(targets: Sequence[Tensor], values: Sequence[Tensor]) -> None:
             raise RuntimeError(f"update_(): a target of shape {list(target._shape())} got a value of shape "
                                f"{list(lazy.shape)}")
         target._replace(lazy.cast(old.dtype))
+        Writes.keep(target._storage, old)
 
 
 # --- as a call of the trace
@@ -128,6 +129,7 @@ def _note(trace: Trace, targets: Sequence[Tensor], values: Sequence[Tensor]) -> 
         storage.version += 1
         if lazy.srcs:
             Writes.note(storage)
+        Writes.keep(storage, trace.writes[id(storage)].before)
         t._slot, t._look = v._slot, None
     trace.note(key, Entry(view=WRITE), [])
 
@@ -182,17 +184,13 @@ def settle_recorded(trace: Trace) -> None:
             _give(storage, value)
             if value.srcs:
                 Writes.note(storage)
+                Writes.keep(storage, change.before)
 
 
 def undo(trace: Trace) -> None:
     """After an error: what can't be computed was not written."""
-    for change in trace.writes.values():
-        storage = change.storage
-        try:
-            realise([storage.lazy])
-        except Exception:
-            storage.put(change.before)
-            storage.version += 1
+    settle_recorded(trace)
+    Writes.undo()
 
 
 def wake(storage: Storage) -> LazyBuffer:

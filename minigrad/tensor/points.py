@@ -320,12 +320,12 @@ def _value_again(trace: Trace, shells: Sequence[Tensor]) -> bool:
         if s._owner is not trace:
             return False
         slots.append(s._slot)
-    return _run_again(trace, ("value", tuple(slots), trace.alive()))
+    return _run_again(trace, ("value", tuple(slots), trace.alive())) and all([slot in trace.filled for slot in slots])
 
 
 def _run_again(trace: Trace, place: Any) -> bool:
     """Run what was asked for at this place of the trace before; False if it can't run again."""
-    _, slots, alive = place
+    alive = place[2]
     point = _find(trace, place)
     buffers = None if point is None else point.run(trace)
     if point is None or buffers is None:
@@ -338,7 +338,7 @@ def _run_again(trace: Trace, place: Any) -> bool:
         fill(trace, alive)
         trace.count(True)
         trace.entry = point.after
-    return all([slot in trace.filled for slot in slots])
+    return True
 
 
 def compute(lazies: Sequence[LazyBuffer]) -> None:
@@ -365,6 +365,7 @@ def _compute(lazies: Sequence[LazyBuffer], kind: str = "value") -> None:
     watch: list[Run] = []
     realise([*lazies, *_changed(trace)], watch)
     point = _made(trace, watch, {}, {})
+    settle(trace)
     known = next((p for where, p in trace.entry.points if where == place), None)
     _keep(trace, place, point)
     if all([_is_done(trace.result(slot)) for slot in range(len(trace.specs))]):
@@ -383,13 +384,17 @@ def _changed(trace: Trace) -> list[LazyBuffer]:
 
 
 def compute_changes(trace: Trace) -> None:
-    """Compute what Storages were changed to, though nobody has asked for it."""
+    """Compute what Storages were changed to, though nobody has asked for it, and all that somebody holds, so that the
+    trace may end here."""
     with computing:
-        if trace.state == FOLLOW and _run_again(trace, ("changes", (), trace.alive())):
-            return
+        alive = trace.alive()
         if trace.state == FOLLOW:
+            slots = [i for i in alive if trace.values[i] is None and trace.specs[i].view is None]  # type: ignore[union-attr]
+            if _run_again(trace, ("changes", tuple(slots), alive)):
+                return
             trace.diverge("Tensors were changed in place time and again, and computed here")
-        _compute([], "changes")
+        _compute(_pending(trace, alive), "changes")
+        trace.ending, trace.look_again = True, 0
 
 
 Trace.valued = value

@@ -141,6 +141,7 @@ class Trace:
     ``constants`` their nodes, if they were recorded; ``asked`` is the key of the call that is being recorded, and
     ``asked_slots`` how many slots there were before and after its operands got theirs.
     ``writes``: by ``id``, the Storages that were changed in place by a call.
+    ``ending``: it may end as soon as nobody holds any result.
     ``busy``: Storages are written as part of a point. ``stopped``: the trace was followed or recorded, and is off now.
     ``capture``: what ``minigrad.jit`` is recording; the trace is off meanwhile.
     """
@@ -157,7 +158,7 @@ class Trace:
     capture: Capture | None = None
     writes: dict[int, Change] = {}  # noqa: RUF012 (as above)
     look_again, most_loose = 16, 64
-    busy = let = released = stopped = False
+    busy = ending = let = released = stopped = False
 
     def __init__(self, root: Entry, state: int = FOLLOW) -> None:
         self.entry = root
@@ -240,9 +241,12 @@ class Trace:
         """Whether nobody holds any result: the program has begun something new. Looked at now and then, when the
         result of the last call is gone."""
         path = self.path
-        if self.writes or self.holders[path[-1].first]() is not None:
+        last = path[-1]
+        if last.specs and self.holders[last.first]() is not None:
             return False
-        self.look_again = len(path) + len(path) // 4
+        if any([change.count for change in self.writes.values()]):
+            return False
+        self.look_again = 0 if self.ending else len(path) + len(path) // 4
         return not self.alive()
 
     def enter(self, t: Tensor) -> int | None:

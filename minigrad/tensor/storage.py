@@ -180,6 +180,8 @@ class Writes:
 
     _written: ClassVar[list[ref[Storage]]] = []
     _most = 64
+    _before: ClassVar[dict[int, tuple[ref[Storage], LazyBuffer]]] = {}
+    _taken: ClassVar[dict[int, tuple[ref[Storage], LazyBuffer]]] = {}
 
     @classmethod
     def note(cls, storage: Storage) -> None:
@@ -188,6 +190,25 @@ class Writes:
             cls._written = [r for r in cls._written if r() is not None]
             cls._most = 64 + 2 * len(cls._written)
         cls._written.append(ref(storage))
+
+    @classmethod
+    def keep(cls, storage: Storage, before: LazyBuffer) -> None:
+        """Remember what a storage held before it was written, in case that can't be computed."""
+        cls._before.setdefault(id(storage), (ref(storage), before))
+
+    @classmethod
+    def undo(cls) -> None:
+        """After an error: Storages whose new value can't be computed hold again what they held before."""
+        changed = [*cls._taken.values(), *cls._before.values()]
+        cls._taken, cls._before = {}, {}
+        for reference, before in changed:
+            storage = reference()
+            if storage is not None and storage.lazy.srcs:
+                try:
+                    realise([storage.lazy])
+                except Exception:
+                    storage.put(before)
+                    storage.version += 1
 
     @classmethod
     def times(cls, storage: Storage) -> int:
@@ -203,6 +224,7 @@ class Writes:
     def take(cls) -> list[LazyBuffer]:
         """The values that are still pending and wanted."""
         written, cls._written = cls._written, []
+        cls._taken, cls._before = cls._before, {}
         alive = {id(storage): storage for reference in written if (storage := reference()) is not None}
         return [s.lazy for s in alive.values() if s.lazy.srcs]
 
