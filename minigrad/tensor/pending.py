@@ -74,7 +74,11 @@ def _is_simple(trace: Trace, targets: Sequence[Tensor], values: Sequence[Tensor]
         if v._tag != tag:
             return False
     for t in targets:
-        if t._tag != tag or t._view is not None or t._requires_grad or not _is_alone(trace, t):
+        if t._tag != tag or t._spec is not None or t._view is not None or t._requires_grad:
+            return False
+        if trace.specs[t._slot] is not None and id(t._storage) not in trace.writes:  # a result of the trace
+            return False
+        if not _is_alone(trace, t):
             return False
     return True
 

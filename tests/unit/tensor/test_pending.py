@@ -153,6 +153,8 @@ def a_view_of_what_was_read(s: Loop, i: int) -> None:
     before = s.norm.running_mean * 2
     view = s.norm.running_mean[1:]
     loss = s.loss(i)
+    if i % 3 == 2:
+        s.look(*s.statistics())
     after = view * 2
     s.learn(loss + 0 * (before.sum() + after.sum()))
     s.look(before, after, view)
@@ -160,12 +162,15 @@ def a_view_of_what_was_read(s: Loop, i: int) -> None:
 
 def a_view_afterwards(s: Loop, i: int) -> None:
     loss = s.loss(i)
-    view = s.norm.running_mean[1:]
-    doubled = view * 2
+    view, alias = s.norm.running_mean[1:], s.norm.running_var.detach()
+    doubled = view * 2 if i % 2 else s.norm.running_mean[1:]
+    if i % 3 == 2:
+        s.look(*s.statistics())
     s.learn(loss)
+    s.look(alias)
     s.look(doubled, view)
     s.loss(i).backward()
-    s.look(view)
+    s.look(view, alias)
 
 
 def an_alias_as_operand(s: Loop, i: int) -> None:
@@ -177,26 +182,51 @@ def an_alias_as_operand(s: Loop, i: int) -> None:
     s.look(before, after)
 
 
-def an_alias_later(s: Loop, i: int) -> None:
-    """From some step on another Tensor on the same memory is an operand of the very same calls."""
-    mean = s.norm.running_mean
-    other = mean.detach() if i >= 5 else mg.zeros(4) + 1
-    other.realize()
+def _beside(s: Loop, i: int, aliases: bool, make: Callable[[Any], Any]) -> None:
+    """The same calls on a Tensor that has memory of its own, or sees that of the statistics."""
+    own = (mg.zeros(4) + 1).realize()
+    other = make(s.norm.running_mean if aliases else own)
     before = other + 1
     loss = s.loss(i)
     after = other + 1
     s.learn(loss)
     s.look(before, after)
+
+
+def an_alias_later(s: Loop, i: int) -> None:
+    _beside(s, i, i >= 5, lambda t: t.detach())
+
+
+def an_alias_first(s: Loop, i: int) -> None:
+    _beside(s, i, i < 5, lambda t: t.detach())
 
 
 def a_view_later(s: Loop, i: int) -> None:
-    other = s.norm.running_mean.view(4) if i >= 5 else (mg.zeros(4) + 1).view(4)
-    other.realize()
-    before = other + 1
+    _beside(s, i, i >= 5, lambda t: t.view(4))
+
+
+def a_view_first(s: Loop, i: int) -> None:
+    _beside(s, i, i < 5, lambda t: t.view(4))
+
+
+def numpy_in_the_middle(s: Loop, i: int) -> None:
+    before = s.norm.running_mean * 2
+    if i >= 5:
+        s.kept = [s.norm.running_mean.numpy()]
     loss = s.loss(i)
-    after = other + 1
+    s.seen += [array.tolist() for array in s.kept]
+    s.learn(loss + 0 * before.sum())
+
+
+def a_result_is_changed(s: Loop, i: int) -> None:
+    x = s.batch(i)
+    hidden = x * 2
+    update_([hidden], [x + 1])
+    loss = (hidden * 3).sum() * 0 + s.loss(i)
+    if i % 3 == 2:
+        s.look(s.norm.running_mean)
     s.learn(loss)
-    s.look(before, after)
+    s.look(hidden)
 
 
 def one_buffer_of_two_layers(s: Loop, i: int) -> None:
@@ -336,7 +366,8 @@ def other_values(s: Loop, i: int) -> None:
 
 STEPS = [plainly, looked_at_before_backward, printed, loss_first, two_batches, accumulated, a_state_that_is_held,
          a_state_that_is_loaded, numpy_looks_on, numpy_writes, a_view_that_is_held, a_view_of_what_was_read,
-         a_view_afterwards, an_alias_as_operand, an_alias_later, a_view_later, one_buffer_of_two_layers, the_same_buffers,
+         a_view_afterwards, an_alias_as_operand, an_alias_later, an_alias_first, a_view_later, a_view_first,
+         numpy_in_the_middle, a_result_is_changed, one_buffer_of_two_layers, the_same_buffers,
          changed_by_hand, another_buffer, evaluated, evaluated_before_backward, copied, only_forward,
          only_forward_with_the_tape, by_autograd_grad, second_order, with_a_hook, other_sizes, cumulative,
          a_step_that_fails, other_values]
