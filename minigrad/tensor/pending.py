@@ -159,7 +159,7 @@ def _let_stand(trace: Trace, t: Tensor, slot: int) -> None:
 
 def _give(storage: Storage, value: LazyBuffer) -> None:
     value.owners += 1
-    storage.lazy = value
+    storage.lazy, storage.pending = value, None
 
 
 def settle(trace: Trace) -> bool:

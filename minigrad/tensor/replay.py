@@ -74,7 +74,7 @@ class Change:
 
     __slots__ = ("before", "count", "slot", "storage", "tensor")
 
-    def __init__(self, storage: Any, tensor: Tensor, slot: int, before: LazyBuffer | None) -> None:
+    def __init__(self, storage: Any, tensor: Tensor, slot: int, before: LazyBuffer) -> None:
         self.storage, self.tensor, self.slot, self.before, self.count = storage, tensor, slot, before, 1
 
 
@@ -318,6 +318,7 @@ class Trace:
             self.writes = {}
         change = self.writes.get(id(storage))
         if change is None:
+            assert before is not None
             self.writes[id(storage)] = Change(storage, t, slot, before)
         else:
             change.slot = slot
@@ -419,7 +420,7 @@ class Trace:
     def end(self, held: bool) -> None:
         """Nothing more is computed from here: if results are held, keep only what their (released) tape names."""
         self.let_go()
-        self.values = []
+        self.values, self.writes = [], {}
         if held:
             self.released = True
             holders = self.holders

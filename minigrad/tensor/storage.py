@@ -66,9 +66,10 @@ class Storage:
 
     def __del__(self) -> None:
         try:
-            _lazy_of(self).owners -= 1
+            lazy = _lazy_of(self)
         except AttributeError:  # nobody has asked for its value
-            pass
+            return
+        lazy.owners -= 1
 
     def write(self, lazy: LazyBuffer, view: View | None = None) -> None:
         """Replace the value, or what a view sees of it. If NumPy sees the memory, run now and change that very

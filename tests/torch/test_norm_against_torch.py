@@ -159,7 +159,8 @@ def test_halves(dtype: str) -> None:
     ours, theirs = minigrad.tensor(x).to(getattr(minigrad, dtype)), torch.tensor(x).to(getattr(torch, dtype))
     tight: dict[str, float] = {"rtol": 8e-3, "atol": 8e-3}
     for function, peer in (
-            (lambda x: F.batch_norm(x, None, None, training=True), lambda x: T.batch_norm(x, None, None, training=True)),
+            (lambda x: F.batch_norm(x, None, None, training=True),
+             lambda x: T.batch_norm(x, None, None, training=True)),
             (lambda x: F.group_norm(x, 2), lambda x: T.group_norm(x, 2)),
             (lambda x: F.layer_norm(x, (5,)), lambda x: T.layer_norm(x, (5,))),
             (lambda x: F.rms_norm(x, (5,)), lambda x: T.rms_norm(x, (5,))),
@@ -222,7 +223,7 @@ ERRORS = [
     (lambda m, n, F: F.batch_norm(m.ones(1, 3), None, None, training=True)),
     (lambda m, n, F: F.batch_norm(m.ones(2, 3), None, None)),
     (lambda m, n, F: F.batch_norm(m.ones(2, 3), m.ones(4), m.ones(4))),
-    (lambda m, n, F: F.batch_norm(m.ones(2, 3), m.ones(3), m.ones(3), weight=l.ones(2))),
+    (lambda m, n, F: F.batch_norm(m.ones(2, 3), m.ones(3), m.ones(3), weight=m.ones(2))),
     (lambda m, n, F: F.batch_norm(m.ones(2, 3), None, None, training=True, eps=0.0)),
     (lambda m, n, F: F.batch_norm(m.ones(2, 3), m.ones(3), m.ones(3), eps=-1.0)),
     (lambda m, n, F: n.BatchNorm1d(3)(m.ones(2))),

@@ -72,9 +72,9 @@ def batch_norm(input: Tensor, running_mean: Tensor | None, running_var: Tensor |
     """(x - mean) / sqrt(variance + eps) * weight + bias for each channel, dimension 1 of (N, C, ...).
 
     In ``training`` the statistics are the batch's own, and the running ones, if they are given, move towards them in
-    place by ``momentum``: that is computed along with the next ``backward()``. Otherwise the running ones are used. The
-    variance divides by n, what goes into the running one by n - 1. ``ValueError`` for one value per channel in training,
-    ``RuntimeError`` for a parameter of another size. (Ioffe and Szegedy 2015)
+    place by ``momentum``: that is computed along with the next ``backward()``. Otherwise the running ones are used.
+    The variance divides by n, what goes into the running one by n - 1. ``ValueError`` for one value per channel in
+    training, ``RuntimeError`` for a parameter of another size. (Ioffe and Szegedy 2015)
 
     >>> import minigrad
     >>> mean, variance = minigrad.zeros(1), minigrad.ones(1)
@@ -158,8 +158,8 @@ def group_norm(input: Tensor, num_groups: int, weight: Tensor | None = None, bia
     if num_groups <= 0:
         raise RuntimeError(f"Expected num groups to be greater than 0, got {num_groups}")
     if channels % num_groups:
-        raise RuntimeError("Expected number of channels in input to be divisible by num_groups, but got input of shape "
-                           f"{list(input.shape)} and num_groups={num_groups}")
+        raise RuntimeError("Expected number of channels in input to be divisible by num_groups, but got input of "
+                           f"shape {list(input.shape)} and num_groups={num_groups}")
     for name, parameter in (("weight", weight), ("bias", bias)):
         if parameter is not None and list(parameter.shape) != [channels]:
             raise RuntimeError(f"Expected {name} to be a vector of size equal to the number of channels in input, but "
@@ -184,8 +184,8 @@ def local_response_norm(input: Tensor, size: int, alpha: float = 1e-4, beta: flo
                          f"{input.ndim} dimensions)")
     if input.numel() == 0:
         return input
-    return formulas.local_response_norm(input, below=size // 2, above=(size - 1) // 2, alpha=alpha / size, beta=beta, k=k,
-                                        first=False)
+    return formulas.local_response_norm(input, below=size // 2, above=(size - 1) // 2, alpha=alpha / size, beta=beta,
+                                        k=k, first=False)
 
 
 def normalize(input: Tensor, p: float = 2.0, dim: int | Sequence[int] = 1, eps: float = 1e-12,

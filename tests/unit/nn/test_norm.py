@@ -1,5 +1,5 @@
-"""Stage: tests of the front. In: normalisation layers. Out: the statistics that they should have, exactly known; running
-statistics that everybody sees at once. Next: ``test_dropout.py``."""
+"""Stage: tests of the front. In: normalisation layers. Out: the statistics that they should have, exactly known, and
+running statistics that everybody sees at once. Next: ``test_dropout.py``."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_gradients() -> None:
     (lambda: F.batch_norm(mg.ones(2, 3), None, None, eps=-1), ValueError, "eps must be non-negative"),
     (lambda: F.instance_norm(mg.ones(2, 3, 1)), ValueError, "Expected more than 1 spatial element"),
     (lambda: F.instance_norm(mg.ones(2, 3, 4), use_input_stats=False), RuntimeError, "to be defined when use_input"),
-    (lambda: nn.InstanceNorm1d(3, affine=True)(mg.ones(2, 4, 5)), ValueError, "expected input's size at dim=1 to match"),
+    (lambda: nn.InstanceNorm1d(3, affine=True)(mg.ones(2, 4, 5)), ValueError, "size at dim=1 to match"),
     (lambda: nn.InstanceNorm2d(3)(mg.ones(2, 3)), ValueError, r"expected 3D or 4D input \(got 2D input\)"),
     (lambda: nn.SyncBatchNorm(3)(mg.ones(2)), ValueError, "expected at least 2D input"),
     (lambda: nn.SyncBatchNorm(3)(mg.ones(2, 0)), ValueError, "number of input channels should be non-zero"),
