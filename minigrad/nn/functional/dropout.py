@@ -40,7 +40,7 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool 
     >>> import minigrad
     >>> _ = minigrad.manual_seed(1)
     >>> dropout(minigrad.ones(8))
-    tensor([0., 2., 0., 0., 0., 2., 2., 2.])
+    tensor([0., 0., 0., 0., 0., 0., 0., 2.])
     """
     return _dropped(formulas.dropout, input, p, training, inplace)
 

@@ -50,7 +50,7 @@ def rms_norm(input: Tensor, normalized_shape: Sequence[int], weight: Tensor | No
 
     >>> import minigrad
     >>> rms_norm(minigrad.tensor([[3.0, 3.0]]), (2,))
-    tensor([[1.0000, 1.0000]])
+    tensor([[1., 1.]])
     """
     wanted = list(normalized_shape)
     _check_normalized_shape(input, wanted, "", weight=weight)

@@ -59,7 +59,7 @@ class RMSNorm(Module):
 
     >>> import minigrad
     >>> RMSNorm(2)(minigrad.tensor([[3.0, 3.0]])).detach()
-    tensor([[1.0000, 1.0000]])
+    tensor([[1., 1.]])
     """
 
     def __init__(self, normalized_shape: int | Sequence[int], eps: float | None = None,
