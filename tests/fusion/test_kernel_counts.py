@@ -353,3 +353,11 @@ def test_other_norms_are_one_kernel(rng: np.random.Generator, small: bool, norm:
     m, n = _shape(rng, small)
     layer, x = norm(n), _random(rng, m, n, 8)
     assert _launches(lambda: layer(x).relu())[0] == 1
+
+
+@pytest.mark.parametrize("layer", [lambda: nn.Conv2d(16, 32, 3, padding=1), lambda: nn.Conv2d(16, 32, 1, bias=False)])
+def test_batch_norm_in_evaluation_fuses_with_the_convolution_before_it(layer: Callable[[], Any]) -> None:
+    model = nn.Sequential(layer(), nn.BatchNorm2d(32), nn.ReLU()).eval()
+    x = mg.randn(2, 16, 20, 20).realize()
+    with mg.no_grad():
+        assert _launches(lambda: model(x))[0] == 1

@@ -60,7 +60,7 @@ def _check_channels(input: Tensor, repeated: int, weight: Tensor | None, bias: T
 @composite
 def batch_norm(input: Tensor, weight: Tensor | None, bias: Tensor | None, mean: Tensor | None,
                variance: Tensor | None, *, eps: float) -> Tensor:
-    """Batch norm by given statistics of the channels, or by the batch's own: a scale and a shift."""
+    """Batch norm by given statistics of the channels, or by the batch's own."""
     _check_channels(input, 1, weight, bias, mean, variance)
     dtype, ndim = input.dtype, input.ndim
     tensors, _ = wide(input, weight, bias, mean, variance)
@@ -69,8 +69,7 @@ def batch_norm(input: Tensor, weight: Tensor | None, bias: Tensor | None, mean: 
     if mean is None or variance is None:
         result, _, _ = _standardised(input, _all_but_channels(ndim), eps)
         return _scaled(result, weight, bias).to(dtype)
-    scale = 1 / (variance + eps).sqrt()
-    return _scaled((input - mean) * (scale if weight is None else scale * weight), None, bias).to(dtype)
+    return _scaled((input - mean) / (variance + eps).sqrt(), weight, bias).to(dtype)
 
 
 def _all_but_channels(ndim: int) -> tuple[int, ...]:

@@ -137,4 +137,5 @@ def _warn_of_dimensions(name: str, input: Tensor, spatial: int, wanted: str) -> 
     warnings.warn(f"{name}: Received a {input.ndim}-D input to {name}, which is deprecated and will result in an error "
                   "in a future release. To retain the behavior and silence this warning, please use dropout instead. "
                   f"Note that {name} exists to provide channel-wise dropout on inputs with {spatial} spatial "
-                  f"dimensions, a channel dimension, and an optional batch dimension (i.e. {wanted} inputs).", stacklevel=3)
+                  f"dimensions, a channel dimension, and an optional batch dimension (i.e. {wanted} inputs).",
+                  stacklevel=3)
