@@ -35,8 +35,8 @@ SETTINGS: dict[str, Setting] = {
                             "0 compiles every graph, 2 none that can be run without (CPU device)."),
         Setting("VERIFY", 0, "1 checks every intermediate form after every pass. The tests run with 1."),
         Setting("REPLAY", 1, "0 records every call anew, even where the same calls were made before; for comparison."),
-        Setting("TORCH_RNG", 0, "1 has dropout draw PyTorch's own masks from the generator, so that seeded programs give "
-                                "its numbers; 0 computes masks from a key, and stores none."),
+        Setting("TORCH_RNG", 0, "1 has dropout draw PyTorch's own masks from the generator, so that a seed gives its "
+                                "numbers; 0 computes masks from a key, and stores none."),
         Setting("CC", "", "The C compiler of the CC device; empty takes cc, gcc or clang from the PATH."),
         Setting("CFLAGS", "", "Further flags for the CC device's compiler."),
         Setting("OPENCL_FORM", "", "Which kernels OpenCL devices take: cpu or gpu; empty goes by what the device is."),

@@ -179,7 +179,7 @@ def record_call(kind_of: type[Node], body: Subgraph, tensors: Sequence[Different
     if not any([e is not None for e in edges]):
         return [Front.wrap(o, None) for o in outputs]
     node = kind_of(body, edges, (*values, *outputs))
-    return [Front.wrap(o, (node, i) if flows else None) for i, (o, flows) in enumerate(zip(outputs, body.flows, strict=True))]
+    return [Front.wrap(o, (node, i) if body.flows[i] else None) for i, o in enumerate(outputs)]
 
 
 @cache

@@ -17,7 +17,7 @@ from minigrad.tensor.definition import FUNCTIONS
 from minigrad.tensor.gathering import check_index_range
 from minigrad.tensor.generator import Generator, default_generator
 from minigrad.tensor.loop import loop
-from minigrad.tensor.points import replace as update_
+from minigrad.tensor.pending import update_
 from minigrad.tensor.points import update
 from minigrad.tensor.printing import get_printoptions, set_printoptions
 from minigrad.tensor.promotion import finfo, get_default_dtype, iinfo, set_default_dtype, type_name

@@ -20,13 +20,19 @@ def written_again(point: Point, place: Any, trace: Trace) -> Callable[[Trace, An
     for, or ``("backward", slot, alive, gradients)``. It takes the trace and what is asked for; if anything is not as it
     was here, it returns False and has done nothing. None where there are hooks, gradients that are no memory, or leaves
     that may be overwritten."""
-    if point.dead:
+    if point.dead or not _computes_changes(point, trace):
         return None
     if place[0] == "backward":
         gradients, unhooked = place[3][::2], place[3][1::2]
         if not all(unhooked) or any([has not in (None, True) for has in gradients]):
             return None
     return _Writer(point, place, trace).function()
+
+
+def _computes_changes(point: Point, trace: Trace) -> bool:
+    """Whether all Storages that calls have changed get their values here."""
+    made = {slot for what, slot in point.results if what == VALUE}
+    return all([change.slot in made for change in trace.writes.values()])
 
 
 class _Writer(Written):
@@ -107,7 +113,7 @@ class _Writer(Written):
         """Gradients go to their leaves. A value is kept for what comes, unless nothing does but its shell."""
         point, trace = self.point, self.trace
         made = {slot for what, slot in point.results if what == VALUE}
-        self.simple = point.after is None and not trace.filled and all(
+        self.simple = point.after is None and not trace.filled and not trace.writes and all(
             [slot in made and spec is not None and spec.view is None
              for slot in self.alive for spec in (trace.specs[slot],)])
         for (what, slot), (shape, dtype, look), buffer in zip(point.results, point.types, self.results, strict=True):

@@ -321,7 +321,8 @@ def made(lazy: LazyBuffer) -> Tensor:
 def alias(tensor: Tensor) -> Tensor:
     """Another Tensor on the same Storage, through the same view, outside autograd: ``detach``."""
     trace = thread.trace
-    if trace.state and tensor._tag == trace.tag and trace.specs[tensor._slot] is not None:
+    if trace.state and tensor._tag == trace.tag and trace.specs[tensor._slot] is not None and (
+            not trace.writes or trace.holders[tensor._slot]() is tensor):  # else it was changed in place: a leaf
         return _traced(tensor, "detach")
     return plain_alias(tensor)
 
@@ -376,6 +377,8 @@ def make_view(parent: Tensor, steps: Steps, shape: tuple[int, ...], strides: tup
     arguments = (steps, shape, strides, offset, kind, dtype)
     if trace.state:
         if parent._tag == trace.tag:
+            if trace.writes and trace.specs[parent._slot] is not None and trace.holders[parent._slot]() is not parent:
+                return plain_view(parent, *arguments)  # it was changed in place: its memory is not that of the result
             return _traced(parent, arguments)
         if parent._spec is None and parent._requires_grad and parent._edge is None and parent._view is None:
             return _traced(parent, arguments)  # a leaf

@@ -136,9 +136,9 @@ class Generator:
         if fields["seeded"] != 1 or not 1 <= left <= 624 or following > 624 or (left > 1 and following != 625 - left):
             raise RuntimeError("Invalid mt19937 state: take it from get_state()")
         self._seed = int(fields["seed"])
-        self._start(0)
+        engine = self._start(0)
         twister = {"key": fields["key"].astype(np.uint32), "pos": 624 if left == 1 else following}
-        self._engine.set_state({"bit_generator": "MT19937", "state": twister, "has_gauss": 0, "gauss": 0.0})
+        engine.set_state({"bit_generator": "MT19937", "state": twister, "has_gauss": 0, "gauss": 0.0})
         self._spare = float(fields["normal"]) if fields["has_normal"] else None
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -154,15 +154,16 @@ class Generator:
 
     def _twister(self) -> np.random.RandomState:
         if self._engine is None:
-            self._start(self._seed & 0xFFFFFFFF)
+            return self._start(self._seed & 0xFFFFFFFF)
         return self._engine
 
-    def _start(self, seed: int) -> None:
+    def _start(self, seed: int) -> np.random.RandomState:
         """Make the engine, and keep the words' own source: for a few words that is ten times as fast."""
         bits = np.random.MT19937(0)
-        self._engine = np.random.RandomState(bits)
-        self._engine.seed(seed)
+        self._engine = engine = np.random.RandomState(bits)
+        engine.seed(seed)
         self._word = bits.random_raw
+        return engine
 
     def _words(self, count: int) -> np.ndarray:
         # over the full range randint hands the words out as they are, three times as fast as ``bytes``

@@ -13,6 +13,7 @@ from minigrad.engine import run_again
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.tensor.base import plain_alias
+from minigrad.tensor.pending import settle
 from minigrad.tensor.replay import Entry, Trace
 from minigrad.tensor.storage import Storage, View
 from minigrad.tensor.unfold import is_filled
@@ -125,6 +126,8 @@ def fill(trace: Trace, alive: Sequence[int]) -> bool:
     to show its tape."""
     held = False
     trace.filled = set(trace.filled)
+    if trace.writes:
+        settle(trace)
     for slot in alive:
         spec: Any = trace.specs[slot]
         if slot in trace.filled:

@@ -18,6 +18,7 @@ from minigrad.runtime.locks import computing
 from minigrad.tensor.again import written_again
 from minigrad.tensor.base import made
 from minigrad.tensor.looks import look_of_memory
+from minigrad.tensor.pending import put, settle, undo
 from minigrad.tensor.point import ALWAYS, GRADIENT, NUMBER, TARGET, VALUE, Point, Where, fill
 from minigrad.tensor.quick import quicken
 from minigrad.tensor.replay import FOLLOW, OFF, RECORD, Entry, Trace, several, thread
@@ -39,7 +40,7 @@ def _find(trace: Trace, place: Any) -> Point | None:
             if graphs_are_shown():
                 return None
             point.runs += 1
-            if point.runs == ENOUGH_RUNS and place[0] != "update":
+            if point.runs == ENOUGH_RUNS and place[0] in ("backward", "value"):
                 point.again = written_again(point, place, trace)
             return point
     return None
@@ -59,6 +60,8 @@ def _again(kind: str, asked: Any) -> bool:
 
 def _ended(trace: Trace, after: str, held: bool = True) -> None:
     if trace.capture is None:
+        if trace.writes and trace.state == FOLLOW and not settle(trace):
+            trace.diverge("a Tensor that was changed in place has no value yet")
         trace.end(held)
         thread.begin(after)
 
@@ -130,11 +133,16 @@ def _keep(trace: Trace, place: Any, point: Point | None) -> None:
 
 def backward(t: Tensor) -> None:
     """``t.backward()``."""
-    if not several and not tracing.names and _again("backward", t):
-        return
-    with computing:
-        if not several or tracing.names or not _again("backward", t):
-            _backward(t)
+    trace = thread.trace
+    try:
+        if not several and not tracing.names and _again("backward", t):
+            return
+        with computing:
+            if not several or tracing.names or not _again("backward", t):
+                _backward(t)
+    except Exception:
+        undo(trace)
+        raise
 
 
 def _backward(t: Tensor) -> None:
@@ -234,7 +242,7 @@ def _update(targets: Sequence[Tensor], values: Sequence[Tensor]) -> None:
         if trace.path:
             trace.stop("an update of a Tensor that this trace does not know")
         with _ending("update"):
-            replace(targets, values)
+            put(targets, values)
             realise([t._storage.lazy for t in targets] + trace.held() + Writes.take())
         return
     others = tuple([i for i in trace.alive() if i not in used])
@@ -246,7 +254,7 @@ def _update(targets: Sequence[Tensor], values: Sequence[Tensor]) -> None:
         trace.diverge("this update was not seen here before")
     trace.busy = True
     trace.let_go()
-    replace(targets, values)
+    put(targets, values)
     new = {id(t._storage.lazy): (TARGET, i) for i, t in enumerate(targets)}
     watch: list[Run] = []
     along = _pending(trace, others)
@@ -266,17 +274,6 @@ def _slots(trace: Trace, tensors: Sequence[Tensor]) -> tuple[int, ...] | None:
             return None
         slots.append(t._slot)
     return tuple(slots) if trace.state != OFF else None
-
-
-def replace(targets: Sequence[Tensor], values: Sequence[Tensor]) -> None:
-    """Replace the contents of Tensors by others of the same shape, outside autograd and without running anything."""
-    lazies = [v._read() for v in values]
-    for target, lazy in zip(targets, lazies, strict=True):
-        old = target._storage.lazy
-        if lazy.shape != target._shape():
-            raise RuntimeError(f"update_(): a target of shape {list(target._shape())} got a value of shape "
-                               f"{list(lazy.shape)}")
-        target._replace(lazy.cast(old.dtype))
 
 
 def _replay_update(trace: Trace, point: Point, targets: Sequence[Tensor], others: Sequence[int]) -> bool:
@@ -323,8 +320,13 @@ def _value_again(trace: Trace, shells: Sequence[Tensor]) -> bool:
         if s._owner is not trace:
             return False
         slots.append(s._slot)
-    alive = trace.alive()
-    point = _find(trace, ("value", tuple(slots), alive))
+    return _run_again(trace, ("value", tuple(slots), trace.alive())) and all([slot in trace.filled for slot in slots])
+
+
+def _run_again(trace: Trace, place: Any) -> bool:
+    """Run what was asked for at this place of the trace before; False if it can't run again."""
+    alive = place[2]
+    point = _find(trace, place)
     buffers = None if point is None else point.run(trace)
     if point is None or buffers is None:
         return False
@@ -336,7 +338,7 @@ def _value_again(trace: Trace, shells: Sequence[Tensor]) -> bool:
         fill(trace, alive)
         trace.count(True)
         trace.entry = point.after
-    return all([slot in trace.filled for slot in slots])
+    return True
 
 
 def compute(lazies: Sequence[LazyBuffer]) -> None:
@@ -345,9 +347,9 @@ def compute(lazies: Sequence[LazyBuffer]) -> None:
         _compute([lazy for lazy in lazies if lazy.buffer is None])  # another thread may have computed some meanwhile
 
 
-def _compute(lazies: Sequence[LazyBuffer]) -> None:
+def _compute(lazies: Sequence[LazyBuffer], kind: str = "value") -> None:
     trace = thread.trace
-    if not lazies:
+    if not lazies and not trace.writes:
         return
     if trace.state == OFF:
         realise(lazies)
@@ -359,10 +361,11 @@ def _compute(lazies: Sequence[LazyBuffer]) -> None:
     if trace.state != RECORD or None in slots:
         realise(lazies)
         return
-    place = "value", slots, trace.alive()
+    place = kind, slots, trace.alive()
     watch: list[Run] = []
-    realise(lazies, watch)
+    realise([*lazies, *_changed(trace)], watch)
     point = _made(trace, watch, {}, {})
+    settle(trace)
     known = next((p for where, p in trace.entry.points if where == place), None)
     _keep(trace, place, point)
     if all([_is_done(trace.result(slot)) for slot in range(len(trace.specs))]):
@@ -375,7 +378,27 @@ def _compute(lazies: Sequence[LazyBuffer]) -> None:
         trace.entry = point.after
 
 
+def _changed(trace: Trace) -> list[LazyBuffer]:
+    """The pending values of Storages that calls of the trace have changed."""
+    return [change.storage.lazy for change in trace.writes.values()]
+
+
+def compute_changes(trace: Trace) -> None:
+    """Compute what Storages were changed to, though nobody has asked for it, and all that somebody holds, so that the
+    trace may end here."""
+    with computing:
+        alive = trace.alive()
+        if trace.state == FOLLOW:
+            slots = [i for i in alive if trace.values[i] is None and trace.specs[i].view is None]  # type: ignore[union-attr]
+            if _run_again(trace, ("changes", tuple(slots), alive)):
+                return
+            trace.diverge("Tensors were changed in place time and again, and computed here")
+        _compute(_pending(trace, alive), "changes")
+        trace.ending, trace.look_again = True, 0
+
+
 Trace.valued = value
+Trace.computer = staticmethod(compute_changes)
 Storage.compute = staticmethod(compute)
 
 

@@ -74,8 +74,8 @@ def random_key(device: Any = None, generator: Generator | None = None) -> Tensor
 
 
 def random_bits(key: Tensor, *size: int) -> Tensor:
-    """32 random bits for each element, uint32, which follow from the key (Threefry-2x32) and the element's position: they
-    are computed where they are used and never stored, and computed again where they are used again.
+    """32 random bits for each element, uint32, which follow from the key (Threefry-2x32) and the element's position:
+    they are computed where they are used and never stored, and computed again where they are used again.
 
     >>> from minigrad.tensor import scalar
     >>> random_bits(scalar(0, uint64), 2)

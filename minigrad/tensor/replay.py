@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor
 
 OFF, FOLLOW, RECORD = 0, 1, 2
+WRITE = "a write"
+"""The call that changes Tensors in place. It has no results."""
 MOST_CALLS, FEWER_CALLS = 100_000, 20_000
 """Calls in one trace; a longer one is recorded as if nothing were known. A thread that came to the end of the first
 number remembers no more than the second from then on: it may go on for long without needing values."""
@@ -64,6 +66,16 @@ def _operands(parts: Sequence[int], leaf: int) -> tuple[int, ...]:
         else:
             slots.append(part)
     return tuple(slots)
+
+
+class Change:
+    """A Storage that a call has changed in place: the Tensor that stands for it, the slot of its value, what it was
+    ``before`` this trace, and how often it was changed since a value was known."""
+
+    __slots__ = ("before", "count", "slot", "storage", "tensor")
+
+    def __init__(self, storage: Any, tensor: Tensor, slot: int, before: LazyBuffer) -> None:
+        self.storage, self.tensor, self.slot, self.before, self.count = storage, tensor, slot, before, 1
 
 
 class Entry:
@@ -128,6 +140,8 @@ class Trace:
     slots; ``filled``: the slots of shells that have memory. ``numbers`` are the Python numbers among the operands,
     ``constants`` their nodes, if they were recorded; ``asked`` is the key of the call that is being recorded, and
     ``asked_slots`` how many slots there were before and after its operands got theirs.
+    ``writes``: by ``id``, the Storages that were changed in place by a call.
+    ``ending``: it may end as soon as nobody holds any result.
     ``busy``: Storages are written as part of a point. ``stopped``: the trace was followed or recorded, and is off now.
     ``capture``: what ``minigrad.jit`` is recording; the trace is off meanwhile.
     """
@@ -142,8 +156,9 @@ class Trace:
     loose: list[ref[Tensor]] = _NOTHING
     filled: set[int] = _NO_SLOTS
     capture: Capture | None = None
+    writes: dict[int, Change] = {}  # noqa: RUF012 (as above)
     look_again, most_loose = 16, 64
-    busy = let = released = stopped = False
+    busy = ending = let = released = stopped = False
 
     def __init__(self, root: Entry, state: int = FOLLOW) -> None:
         self.entry = root
@@ -226,9 +241,12 @@ class Trace:
         """Whether nobody holds any result: the program has begun something new. Looked at now and then, when the
         result of the last call is gone."""
         path = self.path
-        if self.holders[path[-1].first]() is not None:
+        last = path[-1]
+        if last.specs and self.holders[last.first]() is not None:
             return False
-        self.look_again = len(path) + len(path) // 4
+        if any([change.count for change in self.writes.values()]):
+            return False
+        self.look_again = 0 if self.ending else len(path) + len(path) // 4
         return not self.alive()
 
     def enter(self, t: Tensor) -> int | None:
@@ -294,6 +312,18 @@ class Trace:
             self.holders.append(ref(t))
             self.specs.append(spec)
 
+    def wrote(self, storage: Any, t: Tensor, slot: int, before: LazyBuffer | None) -> None:
+        """Remember that a call has changed a Storage in place."""
+        if not self.writes:
+            self.writes = {}
+        change = self.writes.get(id(storage))
+        if change is None:
+            assert before is not None
+            self.writes[id(storage)] = Change(storage, t, slot, before)
+        else:
+            change.slot = slot
+            change.count += 1
+
     def keep(self, constants: Sequence[LazyBuffer]) -> None:
         """Remember the nodes of numbers."""
         if self.constants is _NOTHING:
@@ -311,6 +341,7 @@ class Trace:
         self.count(False)
         self.let_go()
         self.values, self.holders, self.specs, self.leaves = [], [], [], []
+        self.writes = {}
 
     def count(self, good: bool) -> None:
         """Note of all calls so far whether following them paid. That it pays again and again is noted now and then."""
@@ -343,6 +374,8 @@ class Trace:
 
     def diverge(self, why: str) -> None:
         """Record what was followed so far: shells become ordinary Tensors."""
+        if self.state == RECORD:
+            return
         self.state = RECORD
         if why:
             for seen in records:
@@ -354,16 +387,19 @@ class Trace:
     def unfold(self) -> None:
         """Make the graph and the tape behind the shells, from the entries."""
         Trace.unfolder(self)
+        Trace.settler(self)
 
     # ``quick.py`` puts a compiled function here: ``follow`` for a call that is known to come next, None for others
     quick: ClassVar[Callable[..., list[Tensor] | None]] = staticmethod(lambda *call: None)
     quicken: ClassVar[Callable[[], None]]
     quickened: ClassVar[bool] = False
 
-    # ``base.py``, ``unfold.py`` and ``points.py`` fill these in, which know Tensors
+    # ``base.py``, ``unfold.py``, ``pending.py`` and ``points.py`` fill these in, which know Tensors
     tensor_class: ClassVar[type[Tensor]]
     unfolder: ClassVar[Callable[[Trace], None]]
     valued: ClassVar[Callable[[Sequence[Tensor]], bool]]
+    settler: ClassVar[Callable[[Trace], None]]
+    computer: ClassVar[Callable[[Trace], None]]
 
     def alive(self) -> tuple[int, ...]:
         """The slots of results that somebody holds."""
@@ -384,7 +420,7 @@ class Trace:
     def end(self, held: bool) -> None:
         """Nothing more is computed from here: if results are held, keep only what their (released) tape names."""
         self.let_go()
-        self.values = []
+        self.values, self.writes = [], {}
         if held:
             self.released = True
             holders = self.holders

@@ -31,7 +31,10 @@ class Storage:
     """The cell behind one or several Tensors: its current value and how often that was replaced. ``history`` counts
     how often an in-place op changed what the value was computed from, so that views know when to ask again."""
 
-    __slots__ = ("__weakref__", "history", "lazy", "version")
+    __slots__ = ("__weakref__", "history", "lazy", "pending", "version")
+
+    pending: Any
+    """While there is no ``lazy``: the trace that will have the value."""
 
     compute: ClassVar[Callable[[Sequence[LazyBuffer]], None]]
     """Runs pending values. ``points.py`` fills it in, which needs Tensors."""
@@ -42,8 +45,31 @@ class Storage:
         self.history = 0
         lazy.owners += 1
 
+    wake: ClassVar[Callable[[Storage], LazyBuffer]]
+    """Gives a Storage that has none a value. ``pending.py`` fills it in."""
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name):
+            """The value, where a replayed call has changed it and nobody has asked for it yet."""
+            if name != "lazy":
+                raise AttributeError(f"'Storage' object has no attribute {name!r}")
+            return Storage.wake(self)
+
+    def is_known(self) -> bool:
+        """Whether there is a value, computed or not."""
+        try:
+            _lazy_of(self)
+        except AttributeError:
+            return False
+        return True
+
     def __del__(self) -> None:
-        self.lazy.owners -= 1
+        try:
+            lazy = _lazy_of(self)
+        except AttributeError:  # nobody has asked for its value
+            return
+        lazy.owners -= 1
 
     def write(self, lazy: LazyBuffer, view: View | None = None) -> None:
         """Replace the value, or what a view sees of it. If NumPy sees the memory, run now and change that very
@@ -128,6 +154,9 @@ class Storage:
                             self.lazy.device)
 
 
+_lazy_of: Any = Storage.__dict__["lazy"].__get__  # without asking ``__getattr__``
+
+
 def _restored(data: np.ndarray, shape: tuple[int, ...], dtype: DType, device: str) -> Storage:
     """What ``pickle`` calls to make a Storage again."""
     return Storage(leaf_from_numpy(data.view(dtype.numpy).reshape(shape), dtype, device))
@@ -152,6 +181,8 @@ class Writes:
 
     _written: ClassVar[list[ref[Storage]]] = []
     _most = 64
+    _before: ClassVar[dict[int, tuple[ref[Storage], LazyBuffer]]] = {}
+    _taken: ClassVar[dict[int, tuple[ref[Storage], LazyBuffer]]] = {}
 
     @classmethod
     def note(cls, storage: Storage) -> None:
@@ -162,6 +193,30 @@ class Writes:
         cls._written.append(ref(storage))
 
     @classmethod
+    def keep(cls, storage: Storage, before: LazyBuffer) -> None:
+        """Remember what a storage held before it was written, in case that can't be computed."""
+        cls._before.setdefault(id(storage), (ref(storage), before))
+
+    @classmethod
+    def undo(cls) -> None:
+        """After an error: Storages whose new value can't be computed hold again what they held before."""
+        changed = [*cls._taken.values(), *cls._before.values()]
+        cls._taken, cls._before = {}, {}
+        for reference, before in changed:
+            storage = reference()
+            if storage is not None and storage.lazy.srcs:
+                try:
+                    realise([storage.lazy])
+                except Exception:
+                    storage.put(before)
+                    storage.version += 1
+
+    @classmethod
+    def times(cls, storage: Storage) -> int:
+        """How often the storage has been written since values were computed."""
+        return cls._written.count(ref(storage))
+
+    @classmethod
     def any(cls) -> bool:
         """Whether there may be some."""
         return bool(cls._written)
@@ -170,6 +225,7 @@ class Writes:
     def take(cls) -> list[LazyBuffer]:
         """The values that are still pending and wanted."""
         written, cls._written = cls._written, []
+        cls._taken, cls._before = cls._before, {}
         alive = {id(storage): storage for reference in written if (storage := reference()) is not None}
         return [s.lazy for s in alive.values() if s.lazy.srcs]
 

@@ -1,6 +1,6 @@
 """Stage: front. In: a trace that was followed. Out: the graph and the tape that its calls make when they are recorded,
 behind the Tensors that were shells. After ``backward()`` only the tape is left, and it is released.
-Next: ``point.py``."""
+Next: ``pending.py``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from minigrad.autograd.mode import mode
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.tensor.base import made, plain_alias, plain_view
 from minigrad.tensor.function import recorded
-from minigrad.tensor.replay import Entry, Trace
+from minigrad.tensor.replay import WRITE, Entry, Trace
 
 if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor
@@ -35,6 +35,8 @@ def unfold(trace: Trace) -> None:
 
 def _call(trace: Trace, entry: Entry, tensors: list[Tensor | None], numbers: Sequence[Any]) -> list[Tensor]:
     body, operands = entry.body, entry.operands
+    if entry.view == WRITE:
+        return []
     if body is None:
         parent = _known(tensors[operands[0]], entry.specs[0].placeholder())
         return [plain_alias(parent) if entry.view == "detach" else plain_view(parent, *entry.view)]

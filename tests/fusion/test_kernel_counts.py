@@ -303,3 +303,61 @@ def test_small_cnn_step_is_at_most_fourteen_launches() -> None:
         F.cross_entropy(model(x), y).backward()
         optimizer.step()
     assert seen.launches <= 14, [k.name for k in seen.kernels]
+
+@SIZES
+@pytest.mark.parametrize("spatial", [False, True])
+def test_batch_norm_in_training_is_at_most_two_kernels(rng: np.random.Generator, small: bool, spatial: bool) -> None:
+    """Statistics, normalisation and relu; the count of batches is computed beside them."""
+    shape = (*_shape(rng, small), *((6, 5) if spatial and small else (3, 4) if spatial else ()))
+    layer, x = (nn.BatchNorm2d if spatial else nn.BatchNorm1d)(shape[1]), _random(rng, *shape)
+    for _ in range(2):
+        with mg.inspect() as seen:
+            result = layer(x).relu()
+            mg.realize(result, *layer.buffers())
+        assert seen.launches <= 2, [kernel.name for kernel in seen.kernels]
+    axes = (0, 2, 3)[:len(shape) - 1]
+    values = x.numpy().astype(np.float64)
+    expected = (values - values.mean(axes, keepdims=True)) / np.sqrt(values.var(axes, keepdims=True) + 1e-5)
+    np.testing.assert_allclose(result.detach().numpy(), np.maximum(expected, 0), rtol=1e-3, atol=1e-4)
+
+
+def test_running_statistics_cost_no_run_of_their_own(rng: np.random.Generator) -> None:
+    """A step with batch norm is one run for backward and one for the update, as without."""
+    model = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.1), nn.Linear(8, 2))
+    optimizer, x = optim.SGD(model.parameters(), lr=0.1), _random(rng, 5, 6)
+    for _ in range(4):
+        with mg.inspect() as seen:
+            optimizer.zero_grad()
+            model(x).sum().backward()
+            optimizer.step()
+    assert seen.replayed == 2 and seen.plan_hits == seen.plan_misses == 0
+    assert model[1].running_mean._storage.lazy.buffer is not None
+
+
+@SIZES
+@pytest.mark.parametrize("function", [F.dropout, F.alpha_dropout])
+def test_dropout_fuses_and_stores_no_mask(rng: np.random.Generator, small: bool, function: Callable[..., Any]) -> None:
+    """One kernel with what comes before and after it; and backward another, which computes the mask again."""
+    x = mg.tensor(rng.standard_normal(_shape(rng, small)).astype(np.float32), requires_grad=True)
+    count, result = _launches(lambda: function(x.relu() + 1, 0.3, True).tanh())
+    assert count == 1
+    with mg.inspect() as seen:
+        result.backward(mg.full(result.shape, 0.5))
+    assert seen.launches == 1, [kernel.name for kernel in seen.kernels]
+
+
+@SIZES
+@pytest.mark.parametrize("norm", [lambda c: nn.GroupNorm(1, c), lambda c: nn.InstanceNorm1d(c), lambda c: nn.RMSNorm(8),
+                                  lambda c: nn.LocalResponseNorm(3)])
+def test_other_norms_are_one_kernel(rng: np.random.Generator, small: bool, norm: Callable[[int], Any]) -> None:
+    m, n = _shape(rng, small)
+    layer, x = norm(n), _random(rng, m, n, 8)
+    assert _launches(lambda: layer(x).relu())[0] == 1
+
+
+@pytest.mark.parametrize("layer", [lambda: nn.Conv2d(16, 32, 3, padding=1), lambda: nn.Conv2d(16, 32, 1, bias=False)])
+def test_batch_norm_in_evaluation_fuses_with_the_convolution_before_it(layer: Callable[[], Any]) -> None:
+    model = nn.Sequential(layer(), nn.BatchNorm2d(32), nn.ReLU()).eval()
+    x = mg.randn(2, 16, 20, 20).realize()
+    with mg.no_grad():
+        assert _launches(lambda: model(x))[0] == 1

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from minigrad.nn.composites.precision import wide
-from minigrad.tensor import Tensor, cat, composite, finfo
+from minigrad.tensor import Tensor, arange, cat, composite, finfo, where
 
 
 def _standardised(input: Tensor, axes: tuple[int, ...], eps: float) -> tuple[Tensor, Tensor, Tensor]:
@@ -45,10 +45,23 @@ def rms_norm(input: Tensor, weight: Tensor | None, *, axes: tuple[int, ...], eps
     return _scaled(result, weight, None).to(dtype)
 
 
+def _check_channels(input: Tensor, repeated: int, weight: Tensor | None, bias: Tensor | None, mean: Tensor | None,
+                    variance: Tensor | None) -> None:
+    """PyTorch's errors for parameters that do not fit, once for each combination of shapes; instance norm's count them
+    as often as there are samples."""
+    if (mean is None) != (variance is None):
+        raise ValueError("running_mean and running_var must either both be None or neither be None")
+    channels = input.shape[1] if input.ndim > 1 else 0
+    for name, given in (("running_mean", mean), ("running_var", variance), ("weight", weight), ("bias", bias)):
+        if given is not None and given.numel() != channels:
+            raise RuntimeError(f"{name} should contain {channels * repeated} elements not {given.numel() * repeated}")
+
+
 @composite
 def batch_norm(input: Tensor, weight: Tensor | None, bias: Tensor | None, mean: Tensor | None,
                variance: Tensor | None, *, eps: float) -> Tensor:
-    """Batch norm by given statistics of the channels, or by the batch's own: a scale and a shift."""
+    """Batch norm by given statistics of the channels, or by the batch's own."""
+    _check_channels(input, 1, weight, bias, mean, variance)
     dtype, ndim = input.dtype, input.ndim
     tensors, _ = wide(input, weight, bias, mean, variance)
     input = tensors[0]
@@ -56,8 +69,7 @@ def batch_norm(input: Tensor, weight: Tensor | None, bias: Tensor | None, mean: 
     if mean is None or variance is None:
         result, _, _ = _standardised(input, _all_but_channels(ndim), eps)
         return _scaled(result, weight, bias).to(dtype)
-    scale = 1 / (variance + eps).sqrt()
-    return _scaled((input - mean) * (scale if weight is None else scale * weight), None, bias).to(dtype)
+    return _scaled((input - mean) / (variance + eps).sqrt(), weight, bias).to(dtype)
 
 
 def _all_but_channels(ndim: int) -> tuple[int, ...]:
@@ -70,7 +82,9 @@ def batch_norm_training(input: Tensor, weight: Tensor | None, bias: Tensor | Non
                         eps: float) -> tuple[Tensor, ...]:
     """Batch norm by the batch's own statistics, and the new running mean, running variance and number of batches, as
     far as there are old ones. Without a ``momentum`` the running statistics are the mean of those of all batches."""
-    dtype, ndim, kept = input.dtype, input.ndim, (running_mean, running_var, batches)
+    _check_channels(input, 1, weight, bias, running_mean, running_var)
+    dtype, ndim = input.dtype, input.ndim
+    kept = [t.dtype for t in (running_mean, running_var, batches) if t is not None]
     (input, weight, bias, running_mean, running_var), _ = wide(input, weight, bias, running_mean, running_var)
     axes = _all_but_channels(ndim)
     result, mean, variance = _standardised(input, axes, eps)
@@ -83,7 +97,7 @@ def batch_norm_training(input: Tensor, weight: Tensor | None, bias: Tensor | Non
     unbiased = variance * (count / max(count - 1, 1))
     new = [None if old is None else old * (1 - share) + now.reshape(-1) * share
            for old, now in ((running_mean, mean), (running_var, unbiased))]
-    return (result, *[n.to(k.dtype) for n, k in zip((*new, batches), kept, strict=True) if n is not None])
+    return (result, *[n.to(k) for n, k in zip([n for n in (*new, batches) if n is not None], kept, strict=True)])
 
 
 @composite(differentiable=1)
@@ -91,7 +105,8 @@ def instance_norm(input: Tensor, weight: Tensor | None, bias: Tensor | None, run
                   running_var: Tensor | None, *, momentum: float, eps: float) -> tuple[Tensor, ...]:
     """Each channel of each sample by its own statistics; and the new running ones, which take their mean over the
     samples."""
-    dtype, ndim, kept = input.dtype, input.ndim, (running_mean, running_var)
+    _check_channels(input, input.shape[0], weight, bias, running_mean, running_var)
+    dtype, ndim, kept = input.dtype, input.ndim, [t.dtype for t in (running_mean, running_var) if t is not None]
     (input, weight, bias, running_mean, running_var), _ = wide(input, weight, bias, running_mean, running_var)
     result, mean, variance = _standardised(input, tuple(range(2, ndim)), eps)
     result = _scaled(result, _by_channel(weight, ndim), _by_channel(bias, ndim)).to(dtype)
@@ -99,7 +114,7 @@ def instance_norm(input: Tensor, weight: Tensor | None, bias: Tensor | None, run
     unbiased = variance * (count / max(count - 1, 1))
     new = [None if old is None else old * (1 - momentum) + now.flatten(1).mean(0) * momentum
            for old, now in ((running_mean, mean), (running_var, unbiased))]
-    return (result, *[n.to(k.dtype) for n, k in zip(new, kept, strict=True) if n is not None])
+    return (result, *[n.to(k) for n, k in zip([n for n in new if n is not None], kept, strict=True)])
 
 
 @composite
@@ -113,17 +128,17 @@ def group_norm(input: Tensor, weight: Tensor | None, bias: Tensor | None, *, gro
 
 
 @composite
-def local_response_norm(input: Tensor, *, size: int, below: int, alpha: float, beta: float, k: float) -> Tensor:
-    """x / (k + alpha / size * sum of x^2)^beta, the sum over ``size`` channels, ``below`` of them before x's own."""
+def local_response_norm(input: Tensor, *, below: int, above: int, alpha: float, beta: float, k: float,
+                        first: bool) -> Tensor:
+    """x / (k + alpha * sum of x^2)^beta, the sum over x's own channel, ``below`` before it and ``above`` after it.
+    ``first``: the first channel counts for all."""
     (wider,), dtype = wide(input)
     squares = (wider * wider).movedim(1, -1)
-    window = pad_last(squares, below, size - 1 - below).unfold(-1, size, 1).mean(-1).movedim(-1, 1)
-    return (wider / (window * alpha + k) ** beta).to(dtype)
-
-
-def pad_last(x: Tensor, low: int, high: int) -> Tensor:
-    """Zeros before and after the elements of the last dimension."""
-    return cat([x.new_zeros((*x.shape[:-1], low)), x, x.new_zeros((*x.shape[:-1], high))], -1)
+    around, channels = [squares.new_zeros((*squares.shape[:-1], n)) for n in (below, above)], squares.shape[-1]
+    total = cat([around[0], squares, around[1]], -1).unfold(-1, below + 1 + above, 1).sum(-1)
+    if first:
+        total = total + where(arange(channels, device=input.device) > below, squares[..., :1], 0.0)
+    return (wider / (total.movedim(-1, 1) * alpha + k) ** beta).to(dtype)
 
 
 @composite

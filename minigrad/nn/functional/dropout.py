@@ -40,7 +40,7 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool 
     >>> import minigrad
     >>> _ = minigrad.manual_seed(1)
     >>> dropout(minigrad.ones(8))
-    tensor([0., 2., 0., 0., 0., 2., 2., 2.])
+    tensor([0., 0., 0., 0., 0., 0., 0., 2.])
     """
     return _dropped(formulas.dropout, input, p, training, inplace)
 
@@ -96,8 +96,8 @@ def dropout1d(input: Tensor, p: float = 0.5, training: bool = True, inplace: boo
 
 
 def dropout2d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
-    """``dropout`` of whole channels of (N, C, H, W). Three dimensions count as (N, C, L), with a warning, as in PyTorch;
-    other numbers warn as well.
+    """``dropout`` of whole channels of (N, C, H, W). Three dimensions count as (N, C, L), with a warning, as in
+    PyTorch; other numbers warn as well.
 
     >>> import minigrad
     >>> dropout2d(minigrad.ones(1, 1, 1, 2), training=False)
@@ -107,11 +107,11 @@ def dropout2d(input: Tensor, p: float = 0.5, training: bool = True, inplace: boo
     if input.ndim not in (3, 4):
         _warn_of_dimensions("dropout2d", input, 2, "3D or 4D")
     if input.ndim == 3:
-        warnings.warn("dropout2d: Received a 3D input to dropout2d and assuming that channel-wise 1D dropout behavior is "
-                      "desired - input is interpreted as shape (N, C, L), where C is the channel dim. This behavior will "
-                      "change in a future release to interpret the input as one without a batch dimension, i.e. shape "
-                      "(C, H, W). To maintain the 1D channel-wise dropout behavior, please switch to using dropout1d "
-                      "instead.", stacklevel=2)
+        warnings.warn("dropout2d: Received a 3D input to dropout2d and assuming that channel-wise 1D dropout behavior "
+                      "is desired - input is interpreted as shape (N, C, L), where C is the channel dim. This behavior "
+                      "will change in a future release to interpret the input as one without a batch dimension, i.e. "
+                      "shape (C, H, W). To maintain the 1D channel-wise dropout behavior, please switch to using "
+                      "dropout1d instead.", stacklevel=2)
     return _of_samples(input, p, training, inplace, True)
 
 
@@ -134,7 +134,8 @@ def _check_probability(p: float) -> None:
 
 
 def _warn_of_dimensions(name: str, input: Tensor, spatial: int, wanted: str) -> None:
-    warnings.warn(f"{name}: Received a {input.ndim}-D input to {name}, which is deprecated and will result in an error in "
-                  "a future release. To retain the behavior and silence this warning, please use dropout instead. Note "
-                  f"that {name} exists to provide channel-wise dropout on inputs with {spatial} spatial dimensions, a "
-                  f"channel dimension, and an optional batch dimension (i.e. {wanted} inputs).", stacklevel=3)
+    warnings.warn(f"{name}: Received a {input.ndim}-D input to {name}, which is deprecated and will result in an error "
+                  "in a future release. To retain the behavior and silence this warning, please use dropout instead. "
+                  f"Note that {name} exists to provide channel-wise dropout on inputs with {spatial} spatial "
+                  f"dimensions, a channel dimension, and an optional batch dimension (i.e. {wanted} inputs).",
+                  stacklevel=3)

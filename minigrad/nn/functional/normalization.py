@@ -13,7 +13,7 @@ from minigrad.tensor import Tensor, type_name, update_
 # --- statistics over the last dimensions
 
 
-def _check_normalized_shape(input: Tensor, wanted: list[int], **parameters: Tensor | None) -> None:
+def _check_normalized_shape(input: Tensor, wanted: list[int], comma: str, **parameters: Tensor | None) -> None:
     if not wanted:
         raise RuntimeError("Expected normalized_shape to be at least 1-dimensional, i.e., containing at least one "
                            "element, but got normalized_shape = []")
@@ -22,8 +22,7 @@ def _check_normalized_shape(input: Tensor, wanted: list[int], **parameters: Tens
             raise RuntimeError(f"Expected {name} to be of same shape as normalized_shape, but got {name} of shape "
                                f"{list(parameter.shape)} and normalized_shape = {wanted}")
     if list(input.shape[-len(wanted):]) != wanted:
-        star = ", ".join(["*", *(str(n) for n in wanted)])
-        raise RuntimeError(f"Given normalized_shape={wanted}, expected input with shape [{star}], "
+        raise RuntimeError(f"Given normalized_shape={wanted}, expected input with shape [*{comma}{str(wanted)[1:]}, "
                            f"but got input of size{list(input.shape)}")
 
 
@@ -38,7 +37,7 @@ def layer_norm(input: Tensor, normalized_shape: Sequence[int], weight: Tensor | 
     tensor([[-1.0000,  1.0000]])
     """
     wanted = list(normalized_shape)
-    _check_normalized_shape(input, wanted, weight=weight, bias=bias)
+    _check_normalized_shape(input, wanted, ", ", weight=weight, bias=bias)
     return formulas.layer_norm(input, weight, bias, axes=tuple(range(-len(wanted), 0)), eps=eps)
 
 
@@ -51,10 +50,10 @@ def rms_norm(input: Tensor, normalized_shape: Sequence[int], weight: Tensor | No
 
     >>> import minigrad
     >>> rms_norm(minigrad.tensor([[3.0, 3.0]]), (2,))
-    tensor([[1.0000, 1.0000]])
+    tensor([[1., 1.]])
     """
     wanted = list(normalized_shape)
-    _check_normalized_shape(input, wanted, weight=weight)
+    _check_normalized_shape(input, wanted, "", weight=weight)
     return formulas.rms_norm(input, weight, axes=tuple(range(-len(wanted), 0)), eps=eps)
 
 
@@ -67,29 +66,15 @@ def _check_values_per_channel(size: Sequence[int]) -> None:
                          f"{size if isinstance(size, list) else repr(size)}")
 
 
-def _check_channels(input: Tensor, training: bool, **parameters: Tensor | None) -> None:
-    if input.ndim < 2:
-        raise IndexError(f"Dimension out of range (expected to be in range of [-{max(input.ndim, 1)}, "
-                         f"{max(input.ndim, 1) - 1}], but got 1)")
-    channels = input.shape[1]
-    if not training:
-        for name in ("running_mean", "running_var"):
-            if parameters[name] is None:
-                raise RuntimeError(f"Expected {name} to be defined when training=False")
-    for name, parameter in parameters.items():
-        if parameter is not None and parameter.numel() != channels:
-            raise RuntimeError(f"{name} should contain {channels} elements not {parameter.numel()}")
-
-
 def batch_norm(input: Tensor, running_mean: Tensor | None, running_var: Tensor | None, weight: Tensor | None = None,
                bias: Tensor | None = None, training: bool = False, momentum: float = 0.1,
                eps: float = 1e-5) -> Tensor:
     """(x - mean) / sqrt(variance + eps) * weight + bias for each channel, dimension 1 of (N, C, ...).
 
     In ``training`` the statistics are the batch's own, and the running ones, if they are given, move towards them in
-    place by ``momentum``: that is computed along with the next ``backward()``. Otherwise the running ones are used. The
-    variance divides by n, what goes into the running one by n - 1. ``ValueError`` for one value per channel in training,
-    ``RuntimeError`` for a parameter of another size. (Ioffe and Szegedy 2015)
+    place by ``momentum``: that is computed along with the next ``backward()``. Otherwise the running ones are used.
+    The variance divides by n, what goes into the running one by n - 1. ``ValueError`` for one value per channel in
+    training, ``RuntimeError`` for a parameter of another size. (Ioffe and Szegedy 2015)
 
     >>> import minigrad
     >>> mean, variance = minigrad.zeros(1), minigrad.ones(1)
@@ -113,8 +98,10 @@ def batch_norm_counted(input: Tensor, running_mean: Tensor | None, running_var: 
             raise ValueError(f"batch_norm eps must be positive during training, but got {eps}")
     elif eps < 0:
         raise ValueError(f"batch_norm eps must be non-negative, but got {eps}")
-    _check_channels(input, training, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias)
     if not training:
+        for name, given in (("running_mean", running_mean), ("running_var", running_var)):
+            if given is None:
+                raise RuntimeError(f"{name} must be defined in evaluation mode")
         return formulas.batch_norm(input, weight, bias, running_mean, running_var, eps=eps)
     kept = [t for t in (running_mean, running_var, batches) if t is not None]
     if not kept:
@@ -143,7 +130,6 @@ def instance_norm(input: Tensor, running_mean: Tensor | None = None, running_var
         raise ValueError(f"Expected more than 1 spatial element when training, got input size {input.shape}")
     if not use_input_stats and (running_mean is None or running_var is None):
         raise RuntimeError("Expected running_mean and running_var to be defined when use_input_stats is false")
-    _check_channels(input, True, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias)
     if not use_input_stats:
         return formulas.batch_norm(input, weight, bias, running_mean, running_var, eps=eps)
     kept = [t for t in (running_mean, running_var) if t is not None]
@@ -172,8 +158,8 @@ def group_norm(input: Tensor, num_groups: int, weight: Tensor | None = None, bia
     if num_groups <= 0:
         raise RuntimeError(f"Expected num groups to be greater than 0, got {num_groups}")
     if channels % num_groups:
-        raise RuntimeError("Expected number of channels in input to be divisible by num_groups, but got input of shape "
-                           f"{list(input.shape)} and num_groups={num_groups}")
+        raise RuntimeError("Expected number of channels in input to be divisible by num_groups, but got input of "
+                           f"shape {list(input.shape)} and num_groups={num_groups}")
     for name, parameter in (("weight", weight), ("bias", bias)):
         if parameter is not None and list(parameter.shape) != [channels]:
             raise RuntimeError(f"Expected {name} to be a vector of size equal to the number of channels in input, but "
@@ -198,7 +184,8 @@ def local_response_norm(input: Tensor, size: int, alpha: float = 1e-4, beta: flo
                          f"{input.ndim} dimensions)")
     if input.numel() == 0:
         return input
-    return formulas.local_response_norm(input, size=size, below=size // 2, alpha=alpha, beta=beta, k=k)
+    return formulas.local_response_norm(input, below=size // 2, above=(size - 1) // 2, alpha=alpha / size, beta=beta,
+                                        k=k, first=False)
 
 
 def normalize(input: Tensor, p: float = 2.0, dim: int | Sequence[int] = 1, eps: float = 1e-12,

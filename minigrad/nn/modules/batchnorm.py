@@ -89,8 +89,8 @@ class BatchNorm1d(_BatchNorm):
     """Batch norm of (N, C) or (N, C, L): (x - mean) / sqrt(variance + eps) * weight + bias for each channel.
 
     In training the statistics are the batch's, and the running ones move towards them by ``momentum`` (None: they are
-    the mean over all batches); in evaluation the running ones are used. ``ValueError`` for other dimensions, and for one
-    value per channel in training. (Ioffe and Szegedy 2015;
+    the mean over all batches); in evaluation the running ones are used. ``ValueError`` for other dimensions, and for
+    one value per channel in training. (Ioffe and Szegedy 2015;
     https://docs.pytorch.org/docs/stable/generated/torch.nn.BatchNorm1d.html)
 
     >>> import minigrad
@@ -128,8 +128,8 @@ class BatchNorm3d(_BatchNorm):
 
 
 class SyncBatchNorm(_BatchNorm):
-    """Batch norm of (N, C, ...). There is one process, so that there is nothing to synchronise: it is ``BatchNorm1d`` for
-    any number of dimensions from 2 on.
+    """Batch norm of (N, C, ...). There is one process, so that there is nothing to synchronise: it is ``BatchNorm1d``
+    for any number of dimensions from 2 on.
 
     >>> from minigrad import nn
     >>> SyncBatchNorm.convert_sync_batchnorm(nn.Sequential(BatchNorm2d(4, affine=False)))

@@ -16,7 +16,8 @@ class _InstanceNorm(_NormBase):
     """The dimensions of one sample."""
 
     def __init__(self, num_features: int, eps: float = 1e-5, momentum: float = 0.1, affine: bool = False,
-                 track_running_stats: bool = False, device: Any = None, dtype: Any = None, *, bias: bool = True) -> None:
+                 track_running_stats: bool = False, device: Any = None, dtype: Any = None, *,
+                 bias: bool = True) -> None:
         super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype, bias=bias)
 
     def _check_input_dim(self, input: Tensor) -> None:
@@ -31,8 +32,8 @@ class _InstanceNorm(_NormBase):
             if self.affine:
                 raise ValueError(f"expected input's size at dim={channels} to match num_features"
                                  f" ({self.num_features}), but got: {input.shape[channels]}.")
-            warnings.warn(f"input's size at dim={channels} does not match num_features. You can silence this warning by "
-                          "not passing in num_features, which is not used because affine=False", stacklevel=2)
+            warnings.warn(f"input's size at dim={channels} does not match num_features. You can silence this warning "
+                          "by not passing in num_features, which is not used because affine=False", stacklevel=2)
         if channels == 0:
             return self._normalised(input.unsqueeze(0)).squeeze(0)
         return self._normalised(input)
@@ -51,9 +52,9 @@ class _InstanceNorm(_NormBase):
                 kind = type(self).__name__
                 error_msgs.append(
                     f"Unexpected running stats buffer(s) {' and '.join(f'{chr(34)}{n}{chr(34)}' for n in names)} for "
-                    f"{kind} with track_running_stats=False. If state_dict is a checkpoint saved before 0.4.0, this may "
-                    f"be expected because {kind} does not track running stats by default since 0.4.0. Please remove "
-                    "these keys from state_dict. If the running stats are actually needed, instead set "
+                    f"{kind} with track_running_stats=False. If state_dict is a checkpoint saved before 0.4.0, this "
+                    f"may be expected because {kind} does not track running stats by default since 0.4.0. Please "
+                    "remove these keys from state_dict. If the running stats are actually needed, instead set "
                     f"track_running_stats=True in {kind} to enable them. See the documentation of {kind} for details.")
             for name in names:
                 state_dict.pop(prefix + name)

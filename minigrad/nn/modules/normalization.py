@@ -1,4 +1,5 @@
-"""Stage: front. In: a Tensor. Out: the same shape, with mean 0 and variance 1 over its last dimensions.
+"""Stage: front. In: a Tensor. Out: the same shape, with mean 0 and variance 1 over some dimensions, or on
+another scale.
 Next: ``distance.py``."""
 
 from __future__ import annotations
@@ -58,11 +59,11 @@ class RMSNorm(Module):
 
     >>> import minigrad
     >>> RMSNorm(2)(minigrad.tensor([[3.0, 3.0]])).detach()
-    tensor([[1.0000, 1.0000]])
+    tensor([[1., 1.]])
     """
 
-    def __init__(self, normalized_shape: int | Sequence[int], eps: float | None = None, elementwise_affine: bool = True,
-                 device: Any = None, dtype: Any = None) -> None:
+    def __init__(self, normalized_shape: int | Sequence[int], eps: float | None = None,
+                 elementwise_affine: bool = True, device: Any = None, dtype: Any = None) -> None:
         super().__init__()
         shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
         self.normalized_shape, self.eps, self.elementwise_affine = shape, eps, elementwise_affine
@@ -83,8 +84,8 @@ class RMSNorm(Module):
 
 
 class GroupNorm(Module):
-    """(x - mean) / sqrt(variance + eps) * weight + bias for each of ``num_groups`` groups of the channels of each sample
-    of (N, C, ...); a weight and a bias for each channel.
+    """(x - mean) / sqrt(variance + eps) * weight + bias for each of ``num_groups`` groups of the channels of each
+    sample of (N, C, ...); a weight and a bias for each channel.
 
     ``ValueError`` if the channels do not divide into groups. (Wu and He 2018;
     https://docs.pytorch.org/docs/stable/generated/torch.nn.GroupNorm.html)
@@ -123,7 +124,8 @@ class GroupNorm(Module):
 class LocalResponseNorm(Module):
     """x / (k + alpha / size * sum of x²)^beta, the sum over ``size`` neighbouring channels of (N, C, ...).
 
-    (Krizhevsky, Sutskever, Hinton 2012; https://docs.pytorch.org/docs/stable/generated/torch.nn.LocalResponseNorm.html)
+    (Krizhevsky, Sutskever, Hinton 2012;
+    https://docs.pytorch.org/docs/stable/generated/torch.nn.LocalResponseNorm.html)
 
     >>> import minigrad
     >>> LocalResponseNorm(1, alpha=1.0, beta=1.0)(minigrad.ones(1, 1, 2))
@@ -142,8 +144,8 @@ class LocalResponseNorm(Module):
 
 
 class CrossMapLRN2d(Module):
-    """``LocalResponseNorm`` of (N, C, H, W), as older programs call it; an even ``size`` has its longer half after x's own
-    channel.
+    """``LocalResponseNorm`` of (N, C, H, W), as older programs call it, and as PyTorch computes it: over
+    (size - 1) // 2 channels on either side, and over the first channel always.
 
     >>> import minigrad
     >>> CrossMapLRN2d(1, alpha=1.0, beta=1.0)(minigrad.ones(1, 1, 1, 2))
@@ -157,8 +159,9 @@ class CrossMapLRN2d(Module):
     def forward(self, input: Tensor) -> Tensor:
         if input.ndim != 4:
             raise ValueError(f"CrossMapLRN2d: Expected input to be 4D, got {input.ndim}D instead.")
-        return local_response_norm(input, size=self.size, below=(self.size - 1) // 2, alpha=self.alpha, beta=self.beta,
-                                   k=self.k)
+        half = (self.size - 1) // 2
+        return local_response_norm(input, below=half, above=half, alpha=self.alpha / self.size, beta=self.beta,
+                                   k=self.k, first=True)
 
     def extra_repr(self) -> str:
         return f"{self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"

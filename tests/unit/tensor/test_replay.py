@@ -14,7 +14,7 @@ import pytest
 import minigrad as mg
 from minigrad import nn, optim
 from minigrad.nn import functional as F
-from minigrad.optim import optimizer as optimizers
+from minigrad.optim import composite as optimizers
 from minigrad.tensor import points
 from minigrad.tensor.quick import quick_function
 from minigrad.tensor.replay import Trace, thread
