@@ -23,6 +23,9 @@ ROOTS = {"torch": "minigrad", "torchvision": "minigrad.vision"}
 OTHERWISE = ("jit", "tensor", "config", "conformance")
 """Names that mean something else in PyTorch than in minigrad, or nothing: only ``minigrad/torch/`` has those."""
 
+ABSENT = ("mps", "mtia", "xpu")
+"""Kinds of devices that are not here: one module says so for all."""
+
 SHOWN = {shown: shown.__module__ for shown in (Tensor, Size, device)}
 """Classes whose names programs print, and the modules they are in."""
 
@@ -85,6 +88,8 @@ def _namespace() -> ModuleType:
 
 def _module(root: str, rest: str) -> ModuleType | None:
     """Our module for ``root.rest``; None if there is none."""
+    if root == "torch" and rest in ABSENT:
+        rest = "absent"
     places = [f"minigrad.torch.{rest}"] if root == "torch" else []
     if root != "torch" or rest.split(".")[0] not in OTHERWISE:
         places.append(f"{ROOTS[root]}.{rest}" if rest else ROOTS[root])
