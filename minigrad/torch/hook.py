@@ -15,7 +15,7 @@ from typing import Any
 
 from minigrad.dtype import show_as
 from minigrad.tensor import Size, Tensor, device
-from minigrad.torch import names
+from minigrad.torch import absent, names
 
 ROOTS = {"torch": "minigrad", "torchvision": "minigrad.vision"}
 """Packages that are found here, and where their modules are."""
@@ -89,7 +89,7 @@ def _namespace() -> ModuleType:
 def _module(root: str, rest: str) -> ModuleType | None:
     """Our module for ``root.rest``; None if there is none."""
     if root == "torch" and rest in ABSENT:
-        rest = "absent"
+        return absent
     places = [f"minigrad.torch.{rest}"] if root == "torch" else []
     if root != "torch" or rest.split(".")[0] not in OTHERWISE:
         places.append(f"{ROOTS[root]}.{rest}" if rest else ROOTS[root])
@@ -104,7 +104,7 @@ def _module(root: str, rest: str) -> ModuleType | None:
     return None
 
 
-_OWN = ("hook", "names", "__main__")
+_OWN = ("absent", "hook", "names", "settings", "__main__")
 """The files of this folder that are not PyTorch's."""
 
 
