@@ -9,16 +9,20 @@ import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from minigrad.dtype import DType
+
 F = TypeVar("F", bound=Callable[..., Any])
 _new = object.__new__
 _GENERATOR = 0x20  # the flag of a generator function's code; the module ``inspect`` would cost import time
 
 
 class Mode(threading.local):
-    """Per thread: ``enabled``, whether ops are recorded on the tape; ``inference``, inside ``inference_mode``."""
+    """Per thread: ``enabled``, whether ops are recorded on the tape; ``inference``, inside ``inference_mode``;
+    ``autocast``, the half types that ops are cast to on processors and on NVIDIA GPUs (None: they are not), or None."""
 
     enabled = True
     inference = False
+    autocast: tuple[DType | None, DType | None] | None = None
 
 
 mode = Mode()

@@ -127,7 +127,8 @@ class Jit:
         """What the function returns, by a program or recorded; ``AS_IT_IS`` if it is to be called in the ordinary way,
         which takes no lock."""
         tensors, structure = _parts(args, named)
-        key = structure, mode.enabled, get_default_dtype(), get_default_device(), _looks(tensors) if tensors else None
+        key = (structure, mode.enabled, mode.autocast, get_default_dtype(), get_default_device(),
+               _looks(tensors) if tensors else None)
         kind = self.known.get(key)
         if kind is not None:
             for variant in kind.variants:

@@ -1,7 +1,7 @@
 """Stage: front. In: LazyBuffers. Out: ``TensorBase``, the core of the user's handle on them: what it holds, how it is
 read and how it takes another value. The methods stand in mixins, one topic and one file each; ``tensor_class.py`` makes
 ``Tensor`` of them.
-Next: ``function.py``."""
+Next: ``autocast.py``."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import partial, update_wrapper
 from typing import Any, TypeVar, overload
 
-from minigrad.autograd.mode import no_grad
+from minigrad.autograd.mode import mode, no_grad
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.tensor.base import made
 from minigrad.tensor.function import Function
@@ -88,11 +88,13 @@ class Composite:
                   part[0]([next(given) for _ in range(part[1])]) for part in layout]
         first_named = len(placed) - len(names)
         tracing.names.append(self.name)
+        autocast, mode.autocast = mode.autocast, None  # the operands are cast already
         try:
             with no_grad(), thread.aside():
                 return function(*before, *placed[:first_named],
                                 **dict(zip(names, placed[first_named:], strict=True)))
         finally:
+            mode.autocast = autocast
             tracing.names.pop()
 
 

@@ -11,6 +11,7 @@ from operator import index
 from typing import TYPE_CHECKING, Any
 
 from minigrad.dtype import DType, bool_
+from minigrad.tensor.autocast import operands_of
 from minigrad.tensor.base import AnyTensor
 from minigrad.tensor.convolution import CONVOLUTION, TRANSPOSED, Geometry
 from minigrad.tensor.definition import function
@@ -31,6 +32,7 @@ def _convolve(name: str, dims: int, input: Any, weight: Any, bias: Any, stride: 
     if not isinstance(input, AnyTensor) or not isinstance(weight, AnyTensor) or not (
             bias is None or isinstance(bias, AnyTensor)):
         raise _wrong_arguments(name, input, weight, bias)
+    input, weight, bias = operands_of("convolution", input, weight, bias)
     x = _batched(name, dims, input)
     shapes = x._shape(), weight._shape(), None if bias is None else bias._shape()
     types = x.dtype, weight.dtype, None if bias is None else bias.dtype
@@ -53,6 +55,7 @@ def _convolve_transposed(name: str, dims: int, input: Any, weight: Any, bias: An
                             ("dilation", dilation)):
         if isinstance(value, str | float):
             raise TypeError(f"{name}(): argument '{argument}' must be tuple of ints, not {type(value).__name__}")
+    input, weight, bias = operands_of("convolution", input, weight, bias)
     x = _batched(name, dims, input)
     shapes = x._shape(), weight._shape(), None if bias is None else bias._shape()
     at = _transposed_geometry(dims, shapes, (x.dtype, weight.dtype), _static(stride), _static(padding),

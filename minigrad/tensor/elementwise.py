@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from minigrad.dtype import DType, bool_
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
+from minigrad.tensor.autocast import operands_of
 from minigrad.tensor.base import AnyTensor
 from minigrad.tensor.definition import FUNCTIONS, augmented, both, in_place
 from minigrad.tensor.function import Function
@@ -325,6 +326,7 @@ class Elementwise:
             return _POW.of(self, other)
         if not is_number(other):
             return NotImplemented
+        self, = operands_of("pow", self)
         exponent, dtype = as_operand(self.dtype, other)
         if dtype is bool_:
             raise NotImplementedError('"pow" not implemented for \'Bool\'')

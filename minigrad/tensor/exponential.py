@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from minigrad.dtype import DType, accumulator, int64
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
+from minigrad.tensor.autocast import operands_of
 from minigrad.tensor.definition import both, in_place
 from minigrad.tensor.function import Function
 from minigrad.tensor.operands import dim_index, dim_indices
@@ -146,11 +147,13 @@ class Exponential:
         >>> minigrad.tensor([0.0, 0.0]).softmax(0)
         tensor([0.5000, 0.5000])
         """
+        self, = operands_of("softmax", self)
         return _SOFTMAX((self,), _along(self, dim, dtype, "softmax"))
 
     @both("log_softmax")
     def log_softmax(self: Tensor, dim: int | None = None, dtype: DType | None = None, _stacklevel: int = 3) -> Tensor:
         """log(softmax(self)) along ``dim``, without overflow."""
+        self, = operands_of("log_softmax", self)
         return _LOG_SOFTMAX((self,), _along(self, dim, dtype, "log_softmax"))
 
     @both("logsumexp")
@@ -201,14 +204,14 @@ class Exponential:
         >>> minigrad.tensor([1, 2, 3]).cumsum(0)
         tensor([1, 3, 6])
         """
-        return _running(self, dim, dtype, Op.SUM, _CUMSUM)
+        return _running(*operands_of("cumsum", self), dim, dtype, Op.SUM, _CUMSUM)
 
     cumsum_ = in_place(cumsum)
 
     @both("cumprod")
     def cumprod(self: Tensor, dim: int, dtype: DType | None = None) -> Tensor:
         """The running product along ``dim``."""
-        return _running(self, dim, dtype, Op.PROD, _CUMPROD)
+        return _running(*operands_of("cumprod", self), dim, dtype, Op.PROD, _CUMPROD)
 
     cumprod_ = in_place(cumprod)
 

@@ -13,6 +13,7 @@ from minigrad.dtype import DType
 from minigrad.graph.function import Subgraph, apply
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.runtime.locks import record_lock
+from minigrad.tensor.autocast import casted, rule_of
 from minigrad.tensor.base import made
 from minigrad.tensor.body import Body
 from minigrad.tensor.replay import FOLLOW, OFF, Entry, several, thread
@@ -29,7 +30,7 @@ class Function:
 
     ``compute`` takes the values of the Tensors, then those of the numbers as 0-d values, then the static arguments; its
     gradient follows from the table unless it is given; ``differentiable``: from how many of the outputs, the first.
-    See ``Body``.
+    See ``Body``. Inside ``autocast`` the operands are cast first, as the tables say for ``name``.
 
     >>> import minigrad
     >>> twice = Function("twice", lambda x: x.binary("ADD", x), "TwiceBackward0")
@@ -37,12 +38,13 @@ class Function:
     tensor([2., 4.])
     """
 
-    __slots__ = ("body", "node")
+    __slots__ = ("body", "casts", "node")
 
     def __init__(self, name: str, compute: Callable[..., Any], node: str,
                  gradient: Callable[..., Any] | None = None, differentiable: int | None = None) -> None:
         self.body = Body(name, compute, gradient, differentiable)
         self.node: type[Node] = kind(node)
+        self.casts = rule_of(name)
 
     def __repr__(self) -> str:
         return f"<Function {self.body.name}>"
@@ -53,6 +55,8 @@ class Function:
     def first(self, tensors: Sequence[Tensor], static: tuple[Hashable, ...] = (),
               numbers: Sequence[Number] = ()) -> Tensor:
         """The first output of a call. The same as the call itself, which costs more."""
+        if self.casts is not None and mode.autocast is not None:
+            tensors = casted(self.casts, tensors)
         trace = thread.trace
         if trace.state == FOLLOW and not several:
             known = trace.quick(trace, self, static, mode.enabled, tensors, numbers)
@@ -64,6 +68,8 @@ class Function:
     def all(self, tensors: Sequence[Tensor], static: tuple[Hashable, ...] = (),
             numbers: Sequence[Number] = ()) -> list[Tensor]:
         """All outputs of a call."""
+        if self.casts is not None and mode.autocast is not None:
+            tensors = casted(self.casts, tensors)
         if several:
             with record_lock:
                 return self._call(tensors, static, numbers)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from minigrad.dtype import accumulator, bool_
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
+from minigrad.tensor.autocast import operands_of
 from minigrad.tensor.base import AnyTensor
 from minigrad.tensor.definition import both, function, in_place
 from minigrad.tensor.function import Function
@@ -245,6 +246,7 @@ class LinearAlgebra:
         if isinstance(other, AnyTensor) and len(self._shape()) == 2 == len(other._shape()):
             return _MM.first((self, other))
         a, b = _operands(self, other, "matmul")
+        self, other = operands_of("matmul", self, other)
         if not a or not b:
             raise RuntimeError(f"both arguments to matmul need to be at least 1D, but they are {len(a)}D and {len(b)}D")
         if len(a) == 1 and len(b) == 1:
@@ -278,6 +280,7 @@ class LinearAlgebra:
         if a[0] != b[0] or a[2] != b[1]:
             raise RuntimeError(f"Expected size for first two dimensions of batch2 tensor to be: [{a[0]}, "
                                f"{a[2]}] but got: [{b[0]}, {b[1]}].")
+        self, mat2 = operands_of("bmm", self, mat2)
         _check_types(self, mat2, "bmm")
         return _batched(self, mat2, a, b)
 
@@ -331,6 +334,7 @@ class LinearAlgebra:
     @both("addmm")
     def addmm(self: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
         """beta * self + alpha * mat1 @ mat2."""
+        self, mat1, mat2 = operands_of("addmm", self, mat1, mat2)
         return _plus(self, mat1.mm(mat2), beta, alpha)
 
     addmm_ = in_place(addmm)
@@ -338,6 +342,7 @@ class LinearAlgebra:
     @both("addmv")
     def addmv(self: Tensor, mat: Tensor, vec: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
         """beta * self + alpha * mat @ vec."""
+        self, mat, vec = operands_of("addmv", self, mat, vec)
         return _plus(self, mat.mv(vec), beta, alpha)
 
     addmv_ = in_place(addmv)
@@ -345,11 +350,13 @@ class LinearAlgebra:
     @both("addr")
     def addr(self: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
         """beta * self + alpha * outer(vec1, vec2)."""
+        self, vec1, vec2 = operands_of("addr", self, vec1, vec2)
         return _plus(self, vec1.outer(vec2), beta, alpha)
 
     @both("baddbmm")
     def baddbmm(self: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
         """beta * self + alpha * batch1 @ batch2."""
+        self, batch1, batch2 = operands_of("baddbmm", self, batch1, batch2)
         return _plus(self, batch1.bmm(batch2), beta, alpha)
 
     baddbmm_ = in_place(baddbmm)
@@ -357,6 +364,7 @@ class LinearAlgebra:
     @both("addbmm")
     def addbmm(self: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
         """beta * self + alpha * the sum over the batch of batch1 @ batch2."""
+        self, batch1, batch2 = operands_of("addbmm", self, batch1, batch2)
         return _plus(self, batch1.bmm(batch2).sum(0), beta, alpha)
 
     # --- more dimensions
@@ -386,6 +394,7 @@ class LinearAlgebra:
         """The sum of a matrix's diagonal."""
         if self.ndim != 2:
             raise RuntimeError(f"trace: expected a matrix, but got tensor with dim {self.ndim}")
+        self, = operands_of("trace", self)
         return self.diagonal().sum()
 
     @both("kron")

@@ -16,6 +16,7 @@ from minigrad.graph.host import register_host
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.tensor import return_types
+from minigrad.tensor.autocast import operands_of
 from minigrad.tensor.base import AnyTensor, make
 from minigrad.tensor.definition import both, function
 from minigrad.tensor.function import Function
@@ -182,6 +183,7 @@ class Ordering:
         """The value below which a share ``q`` lies, interpolated linearly between neighbours."""
         if interpolation != "linear":
             raise RuntimeError(f"quantile(): interpolation {interpolation!r} is not implemented; use 'linear'")
+        self, = operands_of("quantile", self)
         x = self.reshape(-1) if dim is None else self
         axis = dim_index(0 if dim is None else dim, x.ndim)
         ordered = x.sort(axis)[0]

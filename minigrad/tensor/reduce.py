@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from minigrad.dtype import DType, accumulator, bool_, int64, uint8
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
+from minigrad.tensor.autocast import operands_of
 from minigrad.tensor.definition import both
 from minigrad.tensor.function import Function
 from minigrad.tensor.movement import shape_argument
@@ -148,6 +149,7 @@ class Reduce:
         """
         dim = axis if dim is None else dim
         axes = dim_indices(dim, len(self._shape()))
+        self, = operands_of("sum", self)
         return _SUM[dim is not None]((self,), (_summed(self, dtype), axes, keepdim))
 
     def sum_to_size(self: Tensor, *shape: Any) -> Tensor:
@@ -186,6 +188,7 @@ class Reduce:
         """The product over one dimension, or of all elements."""
         dims = len(self._shape())
         axes = dim_indices(None, dims) if dim is None else (dim_index(dim, dims),)[:dims]
+        self, = operands_of("prod", self)
         return _PROD[dim is not None]((self,), (_summed(self, dtype), axes, keepdim))
 
     # --- variance

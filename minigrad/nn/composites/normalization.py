@@ -39,7 +39,8 @@ def layer_norm(input: Tensor, weight: Tensor | None, bias: Tensor | None, *, axe
 @composite
 def rms_norm(input: Tensor, weight: Tensor | None, *, axes: tuple[int, ...], eps: float | None) -> Tensor:
     """x / sqrt(mean of x^2 + eps) * weight; without an ``eps`` the least step at 1 of the type it is computed in."""
-    (input, weight), dtype = wide(input, weight)
+    dtype = input.dtype
+    (input, weight), _ = wide(input, weight)
     eps = finfo(input.dtype).eps if eps is None else eps
     result = input / ((input * input).mean(axes, keepdim=True) + eps).sqrt()
     return _scaled(result, weight, None).to(dtype)

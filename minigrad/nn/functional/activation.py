@@ -9,6 +9,7 @@ from typing import Any
 from minigrad.nn.composites import activation as formulas
 from minigrad.nn.functional.arguments import number
 from minigrad.tensor import Tensor, empty_like, scalar, type_name
+from minigrad.tensor.autocast import operands_of
 from minigrad.tensor.definition import in_place
 from minigrad.tensor.operands import dim_index, require_tensor
 from minigrad.tensor.random import slopes
@@ -66,6 +67,7 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
     """
     require_tensor(input, "prelu", "input", 1)
     require_tensor(weight, "prelu", "weight", 2)
+    input, weight = operands_of("prelu", input, weight)
     if input.dtype is not weight.dtype:
         raise RuntimeError(f"prelu: Type promoting not supported. Got {type_name(input.dtype)} and "
                            f"{type_name(weight.dtype)}")

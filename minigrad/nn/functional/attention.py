@@ -12,6 +12,7 @@ from minigrad.dtype import bool_
 from minigrad.nn.composites import attention as formulas
 from minigrad.nn.functional.padding import pad
 from minigrad.tensor import Tensor, cat, dropout_source, zeros, zeros_like
+from minigrad.tensor.autocast import operands_of
 from minigrad.tensor.promotion import c_name
 
 
@@ -33,6 +34,7 @@ def scaled_dot_product_attention(query: Tensor, key: Tensor, value: Tensor, attn
     tensor([[[1.],
              [2.]]])
     """
+    query, key, value, attn_mask = operands_of("scaled_dot_product_attention", query, key, value, attn_mask)
     _check_attention(query, key, value, attn_mask, dropout_p, is_causal)
     grouped = enable_gqa and query.dim() > 2
     if grouped:

@@ -10,6 +10,7 @@ from minigrad.nn.composites import classes as formulas
 from minigrad.nn.functional.arguments import one_reduction
 from minigrad.nn.functional.linear import linear
 from minigrad.tensor import Tensor, check_index_range, type_name
+from minigrad.tensor.autocast import operands_of
 
 
 def _check_target(input: Tensor, target: Tensor, ignore_index: int) -> tuple[Tensor, bool]:
@@ -68,6 +69,7 @@ def nll_loss(input: Tensor, target: Tensor, weight: Tensor | None = None, size_a
     """
     reduction = one_reduction(size_average, reduce, reduction)
     axis = 1 if input.ndim > 1 else 0
+    input, weight = operands_of("nll_loss", input, weight)
     target, checked = _check_target(input, target, ignore_index)
     _check_class_weight(input, weight, axis)
     return formulas.nll_loss(input, target, weight, axis=axis, ignore_index=ignore_index, reduction=reduction,
@@ -90,6 +92,7 @@ def cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = None, s
     """
     reduction = one_reduction(size_average, reduce, reduction)
     axis = 1 if input.ndim > 1 else 0
+    input, weight = operands_of("cross_entropy", input, weight)
     if not 0.0 <= label_smoothing <= 1.0:
         raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}")
     if target.shape == input.shape:

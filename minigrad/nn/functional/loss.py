@@ -9,6 +9,7 @@ from typing import Any
 from minigrad.nn.composites import loss as formulas
 from minigrad.nn.functional.arguments import at_hand, one_reduction
 from minigrad.tensor import Tensor, ones_like, type_name
+from minigrad.tensor.autocast import operands_of
 from minigrad.tensor.operands import broadcast_shapes, require_tensor
 
 
@@ -196,6 +197,7 @@ def binary_cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = 
     if target.shape != input.shape:
         raise ValueError(f"Using a target size ({target.shape}) that is different to the input size "
                          f"({input.shape}) is deprecated. Please ensure they have the same size.")
+    input, target, weight = operands_of("binary_cross_entropy", input, target, weight)
     if target.dtype != input.dtype:
         raise RuntimeError(f"Found dtype {type_name(target.dtype)} but expected {type_name(input.dtype)}")
     values = at_hand(input)

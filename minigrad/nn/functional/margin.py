@@ -11,6 +11,7 @@ from minigrad.nn.composites import loss as formulas
 from minigrad.nn.functional.arguments import at_hand, one_reduction
 from minigrad.nn.functional.distance import pairwise_distance
 from minigrad.tensor import Tensor, check_index_range, type_name
+from minigrad.tensor.autocast import operands_of
 
 
 def margin_ranking_loss(input1: Tensor, input2: Tensor, target: Tensor, margin: float = 0,
@@ -176,8 +177,8 @@ def triplet_margin_loss(anchor: Tensor, positive: Tensor, negative: Tensor, marg
     """
     reduction = one_reduction(size_average, reduce, reduction)
     return triplet_margin_with_distance_loss(
-        anchor, positive, negative, distance_function=lambda a, b: pairwise_distance(a, b, p, eps), margin=margin,
-        swap=swap, reduction=reduction)
+        *operands_of("triplet_margin_loss", anchor, positive, negative), margin=margin, swap=swap, reduction=reduction,
+        distance_function=lambda a, b: pairwise_distance(a, b, p, eps))
 
 
 def triplet_margin_with_distance_loss(anchor: Tensor, positive: Tensor, negative: Tensor, *,

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from minigrad.autograd.mode import mode
 from minigrad.nn import init
 from minigrad.nn.composites import recurrent as formulas
 from minigrad.nn.modules.module import Module
@@ -111,7 +112,7 @@ class RNNBase(Module):
     def check_input(self, input: Tensor, batch_sizes: Tensor | None) -> None:
         """Raises PyTorch's errors for an input of another dtype, rank or width."""
         weight = self._flat_weights[0]
-        if input.dtype != weight.dtype:
+        if input.dtype != weight.dtype and mode.autocast is None:
             raise ValueError(f"RNN input dtype ({input.dtype}) does not match weight dtype ({weight.dtype}). Convert "
                              f"input: input.to({weight.dtype}), or convert model: model.to({input.dtype})")
         wanted = 2 if batch_sizes is not None else 3
