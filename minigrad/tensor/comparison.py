@@ -411,7 +411,7 @@ class Comparison:
             close = close | (near & self.isfinite() & other.isfinite())
             if equal_nan:
                 close = close | (self.isnan() & other.isnan())
-        else:
+        elif self.dtype is not bool_:
             close = close | ((self - other).abs() <= other.abs() * rtol + atol)
         return close
 
