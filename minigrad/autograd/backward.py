@@ -1,6 +1,6 @@
 """Stage: backward. In: Tensors to differentiate. Out: gradients in the leaves' ``.grad`` (``backward``) or returned
 (``grad``). Everything is one realise: forward values still pending, all gradients and the roots.
-Next: ``function.py``."""
+Next: ``anomaly_mode.py``."""
 
 from __future__ import annotations
 
@@ -150,6 +150,8 @@ def _walk(walk: Walk, tensors: Sequence[Any], starts: Sequence[Any]) -> None:
     mode.enabled = walk.recorded
     try:
         walk.run(roots)
+        if walk.found is not None:
+            walk.check()
     finally:
         mode.enabled = before
 

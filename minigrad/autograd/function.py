@@ -4,8 +4,8 @@ Next: ``graph/``."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import cache
+from collections.abc import Callable, Sequence
+from functools import cache, wraps
 from typing import Any
 
 from minigrad.autograd.mode import enable_grad, mode, no_grad
@@ -77,7 +77,8 @@ class FunctionNode(Node):
         if self.__dict__.get("materialize", True):
             grads = [Front.wrap(LazyBuffer.const(0, dtype, shape, device), None) if g is None else g
                      for g, (shape, dtype, device) in zip(grads, self.specs, strict=True)]
-        results = self.function.backward(self, *grads)
+        by_hand = self.function.vjp if self.function.vjp is not Function.vjp else self.function.backward
+        results = by_hand(self, *grads)
         results = results if isinstance(results, tuple) else (results,)
         expected = len(self.edges)
         if len(results) > expected and all(r is None for r in results[expected:]):
@@ -156,6 +157,32 @@ class Function:
             "You must implement either the backward or vjp method for your custom autograd.Function to use it with "
             "backward mode AD.")
 
+    vjp = backward
+    """Another name of ``backward``: a subclass defines one of them."""
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        """Where a subclass defines it, ``forward`` gets no ``ctx``, and this keeps what ``backward`` needs."""
+        raise NotImplementedError("setup_context is not implemented.")
+
+    @staticmethod
+    def jvp(ctx: Any, *grad_inputs: Any) -> Any:
+        """Forward mode, which minigrad does not have for user functions."""
+        raise NotImplementedError("You must implement the jvp function for custom autograd.Function to use it with "
+                                  "forward mode AD.")
+
+    @staticmethod
+    def vmap(info: Any, in_dims: Any, *args: Any) -> Any:
+        """A rule for ``vmap``, which minigrad does not have for user functions."""
+        raise NotImplementedError("To use autograd.Function with vmap, you must either override the vmap staticmethod "
+                                  "or set generate_vmap_rule=True.")
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Functions are not called: ``apply`` is."""
+        raise RuntimeError("Legacy autograd function with non-static forward method is deprecated. Please use "
+                           "new-style autograd function with static forward method. "
+                           "(Example: https://pytorch.org/docs/stable/autograd.html#torch.autograd.Function)")
+
     @classmethod
     def apply(cls, *args: Any, **kwargs: Any) -> Any:
         """Call ``forward`` and record it."""
@@ -164,9 +191,9 @@ class Function:
         sources = [a._source() if hasattr(a, "_source") else None for a in args]
         node._needs = tuple([s is not None for s in sources])
         with no_grad():
-            if "setup_context" in vars(cls):
+            if cls.setup_context is not Function.setup_context:
                 results = cls.forward(*args, **kwargs)
-                cls.setup_context(node, args, results)  # type: ignore[attr-defined]
+                cls.setup_context(node, args, results)
             else:
                 results = cls.forward(node, *args, **kwargs)
         if not mode.enabled or not any(node._needs):
@@ -203,3 +230,42 @@ def _record(node: FunctionNode, args: Sequence[Any], outputs: Sequence[Any]) -> 
 @cache
 def _node_class(name: str) -> type[FunctionNode]:
     return type(f"{name}Backward", (FunctionNode,), {"__slots__": (), "__module__": "minigrad.autograd"})
+
+
+def once_differentiable(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """A decorator for a ``backward`` that has no derivative: differentiating its results raises ``RuntimeError``.
+
+    Source: https://docs.pytorch.org/docs/stable/notes/extending.html
+    """
+    @wraps(fn)
+    def wrapper(ctx: Any, *args: Any) -> Any:
+        with no_grad():
+            results = fn(ctx, *args)
+        if not mode.enabled or not any([getattr(a, "_source", lambda: None)() is not None for a in args]):
+            return results
+        outputs = results if isinstance(results, tuple) else (results,)
+        known = [o for o in outputs if hasattr(o, "_source")]
+        marked = iter(_Once.apply(next(a for a in args if getattr(a, "_source", lambda: None)() is not None), *known))
+        outputs = tuple([next(marked) if hasattr(o, "_source") else o for o in outputs])
+        return outputs if isinstance(results, tuple) else outputs[0]
+
+    return wrapper
+
+
+class _Once(Function):
+    """The results of a backward that can't be differentiated; ``cause`` makes them require a gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, cause: Any, *results: Any) -> Any:
+        return tuple([r.detach() for r in results])
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        raise RuntimeError("trying to differentiate twice a function that was marked with @once_differentiable")
+
+
+FunctionCtx = FunctionNode
+"""What ``forward`` and ``backward`` get as ``ctx``."""
+
+InplaceFunction = Function
+"""The old base of functions that change their arguments: ``mark_dirty`` says so now."""

@@ -18,10 +18,12 @@ _GENERATOR = 0x20  # the flag of a generator function's code; the module ``inspe
 
 class Mode(threading.local):
     """Per thread: ``enabled``, whether ops are recorded on the tape; ``inference``, inside ``inference_mode``;
+    ``anomaly``, whether backward looks for NaN;
     ``autocast``, the half types that ops are cast to on processors and on NVIDIA GPUs (None: they are not), or None."""
 
     enabled = True
     inference = False
+    anomaly = False
     autocast: tuple[DType | None, DType | None] | None = None
 
 

@@ -4,12 +4,18 @@ Next: ``backward.py``."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from heapq import heappop, heappush
+from math import prod
 from typing import Any
 
+from minigrad.autograd.mode import mode
 from minigrad.autograd.node import Edge, Node
 from minigrad.autograd.protocol import Front
+from minigrad.dtype import int32
+from minigrad.engine import realise, to_numpy
+from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.runtime.locks import users_code
 
@@ -29,6 +35,7 @@ class Walk:
         self._heap: list[int] = []
         self._targets = None if targets is None else set(targets)
         self._useful: set[Any] | None = None
+        self.found: list[tuple[Node, int, Gradient]] | None = [] if mode.anomaly else None
 
     def run(self, roots: Sequence[tuple[Edge, Gradient]]) -> None:
         """Send each root's gradient backward."""
@@ -79,6 +86,8 @@ class Walk:
         self.visited.append(node)
         if extra is not None and extra.post:
             results = self._after(node, results, gradients)
+        if self.found is not None:
+            self.found += [(node, i, r) for i, r in enumerate(results) if r is not None]
         for edge, needed, result in zip(edges, needs, results, strict=True):
             if needed and result is not None:
                 self._send(edge, result)
@@ -129,6 +138,21 @@ class Walk:
             if changed is not None:
                 gradient = self.gradient(changed)
         return gradient
+
+    def check(self) -> None:
+        """``RuntimeError`` for the first node whose backward gave NaN, inside ``detect_anomaly``. All are computed
+        together."""
+        found = [(node, i, g if isinstance(g, LazyBuffer) else g._read()) for node, i, g in self.found or ()]
+        found = [(node, i, g) for node, i, g in found if g.dtype.is_float]
+        flags = [g.binary(Op.EQ, g).unary(Op.NOT).cast(int32).reduce(Op.MAX, tuple(range(len(g.shape)))).reshape(())
+                 for _, _, g in found if prod(g.shape)]
+        realise(flags)
+        kept = iter(flags)
+        for node, i, g in found:
+            if prod(g.shape) and to_numpy(next(kept)):
+                warnings.warn(f"Error detected in {node.name()}. minigrad does not keep where the forward call was "
+                              "made: look at its grad_fn.", stacklevel=6)
+                raise RuntimeError(f"Function '{node.name()}' returned nan values in its {i}th output.")
 
     def release(self) -> None:
         """Free what the visited nodes saved."""

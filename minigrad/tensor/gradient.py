@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minigrad.autograd.backward import run as run_backward
+from minigrad.autograd.mode import mode
 from minigrad.autograd.node import RemovableHandle
 from minigrad.engine import leaf_from_numpy, realise
 from minigrad.ops import Op
@@ -59,7 +60,8 @@ class Autograd:
         >>> x.grad
         tensor(6.)
         """
-        if gradient is None and retain_graph is None and not create_graph and inputs is None:
+        plain = gradient is None and retain_graph is None and not create_graph and inputs is None
+        if plain and not mode.anomaly:
             points.backward(self)
         else:
             run_backward((self,), (gradient,), retain_graph, create_graph, inputs)
