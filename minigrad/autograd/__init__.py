@@ -1,6 +1,10 @@
 """Stage: the tape. In: ops as users call them. Out: gradients, as LazyBuffers that run with everything else.
 Next: ``mode.py``."""
 
+import importlib
+from typing import Any
+
+from minigrad.autograd.anomaly_mode import detect_anomaly, is_anomaly_enabled, set_detect_anomaly
 from minigrad.autograd.backward import backward, grad
 from minigrad.autograd.function import Function
 from minigrad.autograd.mode import (
@@ -14,6 +18,22 @@ from minigrad.autograd.mode import (
 from minigrad.autograd.node import AccumulateGrad, Node
 
 __all__ = [
-    "AccumulateGrad", "Function", "Node", "backward", "enable_grad", "grad", "inference_mode", "is_grad_enabled",
-    "is_inference_mode_enabled", "no_grad", "set_grad_enabled",
+    "AccumulateGrad", "Function", "Node", "backward", "detect_anomaly", "enable_grad", "grad", "inference_mode",
+    "is_anomaly_enabled", "is_grad_enabled", "is_inference_mode_enabled", "no_grad", "set_detect_anomaly",
+    "set_grad_enabled",
 ]
+
+# These stand on top of Tensors, and are imported when they are first asked for.
+_SUBMODULES = ("forward_ad", "functional", "grad_mode", "graph", "profiler", "variable")
+_LATER = {"gradcheck": "gradcheck", "gradgradcheck": "gradcheck", "Variable": "variable",
+          "set_multithreading_enabled": "grad_mode"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _SUBMODULES:
+        return importlib.import_module(f"minigrad.autograd.{name}")
+    if name in _LATER:
+        found = getattr(importlib.import_module(f"minigrad.autograd.{_LATER[name]}"), name)
+        globals()[name] = found  # importing gradcheck.py has put the module in the function's place
+        return found
+    raise AttributeError(f"module 'minigrad.autograd' has no attribute {name!r}")

@@ -1,0 +1,125 @@
+"""Stage: the tape. In: Tensors. Out: their places on the tape, and hooks on several of them.
+Next: ``grad_mode.py``.
+
+https://docs.pytorch.org/docs/stable/autograd.html#module-torch.autograd.graph
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+from minigrad.autograd.node import Node, RemovableHandle
+from minigrad.tensor import Tensor
+
+__all__ = [
+    "GradientEdge", "Node", "allow_mutation_on_saved_tensors", "disable_saved_tensors_hooks", "get_gradient_edge",
+    "increment_version", "register_multi_grad_hook", "save_on_cpu", "saved_tensors_hooks",
+]
+
+
+class GradientEdge(NamedTuple):
+    """Where a gradient goes: output ``output_nr`` of ``node``."""
+
+    node: Any
+    output_nr: int
+
+
+def get_gradient_edge(tensor: Tensor) -> GradientEdge:
+    """Where the gradient of a Tensor goes; ``RuntimeError`` if it requires none.
+
+    >>> import minigrad
+    >>> x = minigrad.ones(2, requires_grad=True)
+    >>> get_gradient_edge(x * 2).node.name()
+    'MulBackward0'
+    """
+    if not tensor.requires_grad:
+        raise RuntimeError("It is not possible to get the gradient edge for a Tensor that does not require gradients")
+    if tensor.grad_fn is None:
+        return GradientEdge(tensor.view_as(tensor).grad_fn.next_functions[0][0], 0)
+    return GradientEdge(tensor.grad_fn, tensor.output_nr)
+
+
+def increment_version(tensor: Any) -> None:
+    """Count a change of a Tensor, or of several, that was made outside of minigrad.
+
+    >>> import minigrad
+    >>> x = minigrad.ones(2)
+    >>> increment_version(x)
+    >>> x._version
+    1
+    """
+    for t in (tensor,) if isinstance(tensor, Tensor) else tensor:
+        t._storage.version += 1
+
+
+class saved_tensors_hooks:
+    """``NotImplementedError``: what backward reads is chosen by the compiler, and has no Tensors to hand to hooks. To
+    save memory there is ``minigrad.utils.checkpoint``."""
+
+    def __init__(self, pack_hook: Callable[..., Any], unpack_hook: Callable[..., Any]) -> None:
+        raise NotImplementedError("torch.autograd.graph.saved_tensors_hooks is not there: what backward reads is chosen "
+                                  "by the compiler. To save memory, use torch.utils.checkpoint")
+
+
+class save_on_cpu:
+    """``NotImplementedError``, as ``saved_tensors_hooks``."""
+
+    def __init__(self, pin_memory: bool = False, device_type: str = "cuda") -> None:
+        raise NotImplementedError("torch.autograd.graph.save_on_cpu is not there: what backward reads stays on its "
+                                  "device. To save memory, use torch.utils.checkpoint")
+
+
+@contextmanager
+def disable_saved_tensors_hooks(error_message: str) -> Iterator[None]:
+    """Changes nothing: there are no such hooks."""
+    yield
+
+
+@contextmanager
+def allow_mutation_on_saved_tensors() -> Iterator[None]:
+    """Changes nothing: what backward reads is a value, which no change of a Tensor reaches."""
+    yield
+
+
+def register_multi_grad_hook(tensors: Sequence[Tensor], fn: Callable[..., Any], *, mode: str = "all") -> RemovableHandle:
+    """A hook on several Tensors: ``fn(gradients)`` when all of them have got theirs (one that gets none never lets it
+    run), or with ``mode="any"`` ``fn(gradient)`` for the first in each backward.
+
+    >>> import minigrad
+    >>> a, b = minigrad.ones(1, requires_grad=True), minigrad.ones(1, requires_grad=True)
+    >>> _ = register_multi_grad_hook((a, b), lambda grads: print([g.item() for g in grads]))
+    >>> (2 * a * b).sum().backward()
+    [2.0, 2.0]
+    """
+    if mode not in ("all", "any"):
+        raise ValueError(f"Expects mode to be one of ('all', 'any') but got {mode}")
+    given = [t for t in tensors if t.requires_grad]
+    found: dict[int, Any] = {}
+
+    def took(number: int, gradient: Any) -> None:
+        first = not found
+        found[number] = gradient
+        if mode == "any" and first:
+            fn(gradient)
+        if len(found) == len(given):
+            grads = [found[i] for i in range(len(given))]
+            found.clear()
+            if mode == "all":
+                fn(grads)
+
+    handles = [t.register_hook(lambda gradient, number=i: took(number, gradient)) for i, t in enumerate(given)]
+    return _Handles(handles)
+
+
+class _Handles(RemovableHandle):
+    """Takes several hooks away."""
+
+    def __init__(self, handles: Sequence[RemovableHandle]) -> None:
+        super().__init__({})
+        self.handles = handles
+
+    def remove(self) -> None:
+        for handle in self.handles:
+            handle.remove()
