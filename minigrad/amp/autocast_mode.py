@@ -65,8 +65,9 @@ def is_autocast_enabled(device_type: str = "cuda") -> bool:
 def set_autocast_enabled(device_type: str | bool, enabled: bool | None = None) -> None:
     """Cast ops on devices of this type, or not. With one argument: on GPUs."""
     if isinstance(device_type, bool):
-        device_type, enabled = "cuda", device_type
-    _state.enabled[_kind(device_type)] = bool(enabled)
+        _state.enabled[CUDA] = device_type
+    else:
+        _state.enabled[_kind(device_type)] = bool(enabled)
     _state.put()
 
 

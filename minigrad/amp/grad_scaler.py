@@ -1,6 +1,6 @@
 """Stage: front. In: a loss whose gradients would vanish in float16. Out: the loss times a large number, and the
 gradients divided by it before the optimizer's step, which is left out if any of them overflowed.
-Next: ``minigrad/testing/``."""
+Next: ``minigrad/autograd/gradcheck.py``."""
 
 from __future__ import annotations
 

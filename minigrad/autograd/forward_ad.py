@@ -1,5 +1,5 @@
-"""Stage: recording. In: programs that use forward-mode differentiation by dual numbers. Out: an error that names what to
-use in its place.
+"""Stage: recording. In: programs that use forward-mode differentiation by dual numbers. Out: an error that names what
+to use in its place.
 Next: ``profiler.py``."""
 
 from __future__ import annotations

@@ -30,8 +30,8 @@ def vjp(func: Callable[..., Any], inputs: Any, v: Any = None, create_graph: bool
         given = _prepared(given, create_graph)
         several_out, outputs = _tuple(func(*given), "outputs of the user-provided function", "vjp")
         _require(outputs, "outputs", strict)
-        start = _vector(v, outputs, several_out, create_graph, "vjp", "The vector v can only be None if the user-provided "
-                        "function returns a single Tensor with a single element.")
+        start = _vector(v, outputs, several_out, create_graph, "vjp", "The vector v can only be None if the "
+                        "user-provided function returns a single Tensor with a single element.")
     with set_grad_enabled(create_graph or is_grad_enabled()):
         found = _filled(_grad(outputs, given, start, create_graph), given, strict, create_graph, "back")
     return (_single(_finished(outputs, create_graph), several_out),
@@ -40,8 +40,8 @@ def vjp(func: Callable[..., Any], inputs: Any, v: Any = None, create_graph: bool
 
 def jvp(func: Callable[..., Any], inputs: Any, v: Any = None, create_graph: bool = False,
         strict: bool = False) -> tuple[Any, Any]:
-    """``func(*inputs)``, and its Jacobian times v, which is as the inputs: the gradient of v's product with the Jacobian,
-    by its other factor.
+    """``func(*inputs)``, and its Jacobian times v, which is as the inputs: the derivative, by u, of v's product with
+    u times the Jacobian.
 
     >>> import minigrad
     >>> jvp(lambda x: x * x, minigrad.tensor([1.0, 2.0]), minigrad.tensor([1.0, 10.0]))
@@ -265,8 +265,8 @@ def _require(values: Sequence[Any], what: str, strict: bool) -> None:
 
 _INDEPENDENT = {
     "back": "The output of the user-provided function is independent of input {}.",
-    "back_trick": "The gradient with respect to the input is independent of entry {} in the grad_outputs when using the "
-                  "double backward trick to compute forward mode gradients.",
+    "back_trick": "The gradient with respect to the input is independent of entry {} in the grad_outputs when using "
+                  "the double backward trick to compute forward mode gradients.",
     "double_back": "The jacobian of the user-provided function is independent of input {}.",
 }
 

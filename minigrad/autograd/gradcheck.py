@@ -204,9 +204,10 @@ class _Check:
         first, second = compute(), compute()
         for a, b in zip(first, second, strict=True):
             if a.numel() and float((a - b).abs().max()) > self.nondet_tol:
-                raise GradcheckError("Backward is not reentrant, i.e., running backward with same input and "
-                                     "grad_output multiple times gives different values, although analytical gradient "
-                                     f"matches numerical gradient.The tolerance for nondeterminism was {self.nondet_tol}.")
+                raise GradcheckError(
+                    "Backward is not reentrant, i.e., running backward with same input and grad_output multiple times "
+                    "gives different values, although analytical gradient matches numerical gradient.The tolerance for "
+                    f"nondeterminism was {self.nondet_tol}.")
         return first
 
     def _check_elements(self, outputs: Sequence[Tensor], numbers: Sequence[int]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, NamedTuple
 
 from minigrad.autograd.node import Node, RemovableHandle
@@ -59,8 +60,8 @@ class saved_tensors_hooks:
     save memory there is ``minigrad.utils.checkpoint``."""
 
     def __init__(self, pack_hook: Callable[..., Any], unpack_hook: Callable[..., Any]) -> None:
-        raise NotImplementedError("torch.autograd.graph.saved_tensors_hooks is not there: what backward reads is chosen "
-                                  "by the compiler. To save memory, use torch.utils.checkpoint")
+        raise NotImplementedError("torch.autograd.graph.saved_tensors_hooks is not there: what backward reads is "
+                                  "chosen by the compiler. To save memory, use torch.utils.checkpoint")
 
 
 class save_on_cpu:
@@ -83,7 +84,8 @@ def allow_mutation_on_saved_tensors() -> Iterator[None]:
     yield
 
 
-def register_multi_grad_hook(tensors: Sequence[Tensor], fn: Callable[..., Any], *, mode: str = "all") -> RemovableHandle:
+def register_multi_grad_hook(tensors: Sequence[Tensor], fn: Callable[..., Any], *,
+                             mode: str = "all") -> RemovableHandle:
     """A hook on several Tensors: ``fn(gradients)`` when all of them have got theirs (one that gets none never lets it
     run), or with ``mode="any"`` ``fn(gradient)`` for the first in each backward.
 
@@ -109,7 +111,7 @@ def register_multi_grad_hook(tensors: Sequence[Tensor], fn: Callable[..., Any], 
             if mode == "all":
                 fn(grads)
 
-    handles = [t.register_hook(lambda gradient, number=i: took(number, gradient)) for i, t in enumerate(given)]
+    handles = [t.register_hook(partial(took, i)) for i, t in enumerate(given)]
     return _Handles(handles)
 
 

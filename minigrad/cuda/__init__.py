@@ -1,12 +1,13 @@
 """Stage: front. In: nothing, or which GPU. Out: what PyTorch's ``torch.cuda`` tells about NVIDIA GPUs and their memory.
 All of it may be asked for on a machine without one.
-Next: ``torch/``.
+Next: ``amp.py``.
 
 https://docs.pytorch.org/docs/stable/cuda.html
 """
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 from minigrad.dtype import bfloat16
@@ -160,3 +161,10 @@ def _memory(device: Any, what: str) -> int:
     if "memory" not in vars(found):
         return 0
     return getattr(found.memory, what)
+
+
+def __getattr__(name: str) -> Any:
+    """``minigrad.cuda.amp`` is imported when it is first asked for."""
+    if name == "amp":
+        return importlib.import_module("minigrad.cuda.amp")
+    raise AttributeError(f"module 'minigrad.cuda' has no attribute {name!r}")

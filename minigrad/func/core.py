@@ -14,8 +14,8 @@ from minigrad.tensor import Tensor, zeros_like
 
 
 class Call:
-    """A call of ``func``, on the tape. ``inputs`` are the Tensors by which it is differentiated, in the structure of the
-    primals ``where``; ``outputs`` those of its result; ``outer``: whether something outside may be differentiated
+    """A call of ``func``, on the tape. ``inputs`` are the Tensors by which it is differentiated, in the structure of
+    the primals ``where``; ``outputs`` those of its result; ``outer``: whether something outside may be differentiated
     through this call, a Tensor that requires a gradient or a transform around this one: then the results keep their
     tape."""
 

@@ -1,5 +1,5 @@
-"""Stage: front. In: a function. Out: a function that gives its gradient, its Jacobian, its Hessian, or its products with
-vectors. They nest: ``grad(grad(f))``. Reverse mode, on the tape that ``backward()`` has.
+"""Stage: front. In: a function. Out: a function that gives its gradient, its Jacobian, its Hessian, or their products
+with vectors. They nest: ``grad(grad(f))``. Reverse mode, on the tape that ``backward()`` has.
 Next: ``modules.py``.
 
 https://docs.pytorch.org/docs/stable/func.api.html
@@ -52,8 +52,8 @@ def grad_and_value(func: Callable[..., Any], argnums: Argnums = 0, has_aux: bool
         if not isinstance(out, Tensor):
             raise RuntimeError(f"Expected f(*args) to return a tensor, got type {type(out)}")
         if out.ndim:
-            raise RuntimeError(f"Expected f(*args) to return a scalar tensor, got tensor with {out.ndim} dims. Maybe you "
-                               "wanted to use the vjp or jacrev APIs instead?")
+            raise RuntimeError(f"Expected f(*args) to return a scalar tensor, got tensor with {out.ndim} dims. Maybe "
+                               "you wanted to use the vjp or jacrev APIs instead?")
         found = fill(call.structure, iter(call.shown(call.gradients([out], None))))
         value = call.shown(out)
         return _of_places(argnums, found), (value, call.shown(call.aux)) if has_aux else value
@@ -94,8 +94,8 @@ def vjp(func: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
         starts: list[Tensor] = []
         structure = flatten(vectors[0] if len(vectors) == 1 else vectors, starts)
         if structure != call.out_structure:
-            raise RuntimeError("Expected pytree structure of cotangents to be the same as pytree structure of outputs to "
-                               f"the function. cotangents: {structure}, primal output: {call.out_structure}")
+            raise RuntimeError("Expected pytree structure of cotangents to be the same as pytree structure of outputs "
+                               f"to the function. cotangents: {structure}, primal output: {call.out_structure}")
         outer = call.outer or any([s.requires_grad for s in starts])
         found = call.gradients(call.outputs, starts, outer)
         return tuple(fill(call.structure, iter(found if outer else call.shown(found))))
@@ -113,18 +113,20 @@ def jvp(func: Callable[..., Any], primals: Any, tangents: Any, *, strict: bool =
     (tensor([0., 0.]), tensor([1., 2.]))
     """
     if not isinstance(primals, tuple):
-        raise RuntimeError(f"jvp(f, primals, tangents): Expected primals to be a tuple. E.g. it should be valid to call "
-                           f"f(*primals).")
+        raise RuntimeError("jvp(f, primals, tangents): Expected primals to be a tuple. E.g. it should be valid to "
+                           "call f(*primals).")
     call = Call(func, primals, range(len(primals)), has_aux)
     directions: list[Tensor] = []
     structure = flatten(list(tangents), directions)
     if structure != call.structure:
-        raise RuntimeError("jvp(f, primals, tangents): Expected primals and tangents to have the same python structure. "
-                           f"For example, if primals is a tuple of 3 tensors, tangents also must be. Got primals with "
-                           f"structure {call.structure} and tangents with structure {structure}")
+        raise RuntimeError(
+            "jvp(f, primals, tangents): Expected primals and tangents to have the same python structure. For example, "
+            "if primals is a tuple of 3 tensors, tangents also must be. Got primals with structure "
+            f"{call.structure} and tangents with structure {structure}")
     for x, t in zip(call.inputs, directions, strict=True):
         if x.shape != t.shape:
-            raise RuntimeError(f"Mismatch in shape: primal has a shape of {x.shape} and tangent has a shape of {t.shape}")
+            raise RuntimeError(f"Mismatch in shape: primal has a shape of {x.shape} and tangent has a shape of "
+                               f"{t.shape}")
     made = call.shown(fill(call.out_structure, iter(_times(call, directions))))
     value = call.shown(call.result)
     return (value, made, call.shown(call.aux)) if has_aux else (value, made)

@@ -1,6 +1,6 @@
 """Stage: front. In: a Tensor. Out: the same Tensor, filled with starting values, outside autograd.
 The random ones draw from the global generator, as PyTorch's do.
-Next: ``minigrad/optim/``."""
+Next: ``minigrad/func/``."""
 
 from __future__ import annotations
 

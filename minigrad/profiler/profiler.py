@@ -97,7 +97,7 @@ class _Stamped(list[Any]):
         for item in items:
             self.append(item)
 
-    def __iadd__(self, items: Iterable[Any]) -> _Stamped:  # type: ignore[misc,override]
+    def __iadd__(self, items: Iterable[Any]) -> _Stamped:  # type: ignore[misc]
         self.extend(items)
         return self
 

@@ -204,14 +204,14 @@ class Exponential:
         >>> minigrad.tensor([1, 2, 3]).cumsum(0)
         tensor([1, 3, 6])
         """
-        return _running(*operands_of("cumsum", self), dim, dtype, Op.SUM, _CUMSUM)
+        return _running(operands_of("cumsum", self)[0], dim, dtype, Op.SUM, _CUMSUM)
 
     cumsum_ = in_place(cumsum)
 
     @both("cumprod")
     def cumprod(self: Tensor, dim: int, dtype: DType | None = None) -> Tensor:
         """The running product along ``dim``."""
-        return _running(*operands_of("cumprod", self), dim, dtype, Op.PROD, _CUMPROD)
+        return _running(operands_of("cumprod", self)[0], dim, dtype, Op.PROD, _CUMPROD)
 
     cumprod_ = in_place(cumprod)
 

@@ -1,6 +1,6 @@
 """Stage: PyTorch programs. In: nothing. Out: ``torch.xpu``, ``torch.mps`` and ``torch.mtia``: that there is no device
 of these kinds.
-Next: ``cpu.py``."""
+Next: ``minigrad/torch/cpu/``."""
 
 from __future__ import annotations
 

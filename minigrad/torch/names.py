@@ -35,6 +35,13 @@ _ELSEWHERE = {
     "load": "minigrad.serialization", "UntypedStorage": "minigrad.serialization", "vmap": "minigrad.func",
     "TypedStorage": "minigrad.serialization", "FloatStorage": "minigrad.serialization",
     "is_storage": "minigrad.serialization",
+    **dict.fromkeys(("autocast_decrement_nesting", "autocast_increment_nesting", "clear_autocast_cache",
+                     "get_autocast_cpu_dtype", "get_autocast_dtype", "get_autocast_gpu_dtype",
+                     "is_autocast_cache_enabled", "is_autocast_cpu_enabled", "is_autocast_enabled",
+                     "set_autocast_cache_enabled", "set_autocast_cpu_dtype", "set_autocast_cpu_enabled",
+                     "set_autocast_dtype", "set_autocast_enabled", "set_autocast_gpu_dtype"),
+                    "minigrad.amp.autocast_mode"),
+    "is_anomaly_enabled": "minigrad.autograd",
 }
 """Names that are imported when a program asks for them, and where from."""
 

@@ -9,7 +9,7 @@ from typing import Any
 from minigrad.utils import dlpack
 from minigrad.utils.drawing import Drawing, draw
 
-_SUBPACKAGES = ("data", "serialization")
+_SUBPACKAGES = ("benchmark", "checkpoint", "data", "model_zoo", "serialization", "tensorboard")
 
 __all__ = ["Drawing", "dlpack", "draw"]
 

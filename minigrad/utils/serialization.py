@@ -1,5 +1,5 @@
 """Stage: front. In: nothing. Out: the settings of ``save`` and ``load``, under PyTorch's name for their module.
-Next: ``minigrad/utils/data/``.
+Next: ``checkpoint.py``.
 
 https://docs.pytorch.org/docs/stable/notes/serialization.html
 """

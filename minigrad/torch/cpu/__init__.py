@@ -1,8 +1,9 @@
 """Stage: PyTorch programs. In: nothing. Out: ``torch.cpu``: the device that is always there.
-Next: ``distributed.py``."""
+Next: ``amp.py``."""
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 
@@ -27,3 +28,10 @@ def current_device() -> str:
 
 def synchronize(device: Any = None) -> None:
     """Nothing: what was asked for on the CPU has been done."""
+
+
+def __getattr__(name: str) -> Any:
+    """``torch.cpu.amp`` is imported when it is first asked for."""
+    if name == "amp":
+        return importlib.import_module("minigrad.torch.cpu.amp")
+    raise AttributeError(f"module 'torch.cpu' has no attribute {name!r}")
