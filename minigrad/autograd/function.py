@@ -18,6 +18,7 @@ class FunctionNode(Node):
     """The tape entry of a custom Function, and the ``ctx`` that its forward and backward receive."""
 
     __slots__ = ("__dict__", "_kept", "_needs", "function", "shapes", "specs")
+    runs = True
     function: Any
 
     def __init__(self) -> None:

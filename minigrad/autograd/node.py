@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import cache
 from itertools import count
-from typing import Any
+from typing import Any, ClassVar
 
 from minigrad.autograd.protocol import Differentiable, Front
 from minigrad.grad import Backward, backward_of
@@ -36,6 +36,9 @@ class Node:
     """
 
     __slots__ = ("__weakref__", "body", "edges", "extra", "saved", "sequence", "whole")
+
+    runs: ClassVar[bool] = False
+    """Whether its backward is code that may compute values while the pass is under way."""
 
     def __init__(self, body: Subgraph, edges: tuple[Edge, ...], values: Sequence[LazyBuffer]) -> None:
         """``values`` are those of the inputs, then of the outputs."""

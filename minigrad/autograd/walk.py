@@ -5,7 +5,8 @@ Next: ``backward.py``."""
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from heapq import heappop, heappush
 from math import prod
 from typing import Any
@@ -82,7 +83,11 @@ class Walk:
                 return
         else:
             needs = [e is not None for e in edges]
-        results = (node.vjp_recorded if self.recorded else node.vjp)(gradients, needs)
+        if node.runs:
+            with self._holding():
+                results = (node.vjp_recorded if self.recorded else node.vjp)(gradients, needs)
+        else:
+            results = (node.vjp_recorded if self.recorded else node.vjp)(gradients, needs)
         self.visited.append(node)
         if extra is not None and extra.post:
             results = self._after(node, results, gradients)
@@ -91,6 +96,21 @@ class Walk:
         for edge, needed, result in zip(edges, needs, results, strict=True):
             if needed and result is not None:
                 self._send(edge, result)
+
+    @contextmanager
+    def _holding(self) -> Iterator[None]:
+        """A block in which values may be computed: the gradients that wait here are owned meanwhile, so that a run
+        stores those that it comes to and writes into no memory of theirs."""
+        held = [] if self.recorded else [
+            g for g in (*self.leaves.values(), *self.captured.values(),
+                        *[g for _, gradients in self._pending.values() for g in gradients]) if g is not None]
+        for gradient in held:
+            gradient.owners += 1
+        try:
+            yield
+        finally:
+            for gradient in held:
+                gradient.owners -= 1
 
     def tensor(self, gradient: Gradient) -> Any:
         """The gradient as a Tensor."""
@@ -103,10 +123,11 @@ class Walk:
     def _before(self, node: Node, gradients: list[Gradient]) -> None:
         extra = node.more()
         for number, hooks in extra.tensor.items():
-            gradients[number] = self.hooked(hooks, gradients[number])
+            with self._holding():
+                gradients[number] = self.hooked(hooks, gradients[number])
         for hook in tuple(extra.pre.values()):
             given = tuple([self.tensor(g) for g in gradients])
-            with users_code:
+            with users_code, self._holding():
                 changed = hook(given)
             if changed is not None:
                 gradients[:] = [self.gradient(g) for g in changed]
@@ -120,7 +141,7 @@ class Walk:
         given = tuple([self.tensor(g) for g in gradients])
         for hook in tuple(node.more().post.values()):
             found = tuple([self.tensor(r) for r in results])
-            with users_code:
+            with users_code, self._holding():
                 changed = hook(found, given)
             if changed is not None:
                 changed = changed if isinstance(changed, tuple) else (changed,)

@@ -56,6 +56,12 @@ def _realise(outputs: Sequence[LazyBuffer], watch: list[Run] | None) -> None:
     wanted = [o for o in outputs if o.buffer is None]
     if not wanted:
         return
+    if len(wanted) < len(outputs):
+        ready = [o for o in outputs if o.buffer is not None and not o.owners]
+        if ready:  # what the caller holds and no Tensor owns: it is not written into
+            with _kept(ready):
+                _realise(wanted, watch)
+            return
     devices = {o.device for o in wanted}
     if len(devices) > 1:
         with _kept(wanted):

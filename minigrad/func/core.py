@@ -20,7 +20,7 @@ class Call:
     tape."""
 
     def __init__(self, func: Callable[..., Any], args: tuple[Any, ...], where: Sequence[int], has_aux: bool,
-                 named: dict[str, Any] | None = None) -> None:
+                 named: dict[str, Any] | None = None, what: str = "output of function f") -> None:
         tensors: list[Tensor] = []
         self.structure = flatten([args[i] for i in where], tensors)
         given = list(args)
@@ -32,7 +32,7 @@ class Call:
         self.aux: Any = None
         if has_aux:
             if not (isinstance(result, tuple) and len(result) == 2):
-                raise RuntimeError("output of function should be a tuple: (output, aux) if has_aux is True")
+                raise RuntimeError(f"{what} should be a tuple: (output, aux) if has_aux is True")
             result, self.aux = result
         self.outputs: list[Tensor] = []
         self.out_structure = flatten(result, self.outputs)

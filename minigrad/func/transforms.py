@@ -47,13 +47,14 @@ def grad_and_value(func: Callable[..., Any], argnums: Argnums = 0, has_aux: bool
     """
     @wraps(func)
     def wrapper(*args: Any, **named: Any) -> Any:
-        call = Call(func, args, _places(argnums, len(args)), has_aux, named)
+        call = Call(func, args, _places(argnums, len(args)), has_aux, named,
+                    "grad_and_value(f)(*args): output of function f")
         out = call.result
         if not isinstance(out, Tensor):
-            raise RuntimeError(f"Expected f(*args) to return a tensor, got type {type(out)}")
+            raise RuntimeError(f"grad_and_value(f)(*args): Expected f(*args) to return a Tensor, got {type(out)}")
         if out.ndim:
-            raise RuntimeError(f"Expected f(*args) to return a scalar tensor, got tensor with {out.ndim} dims. Maybe "
-                               "you wanted to use the vjp or jacrev APIs instead?")
+            raise RuntimeError("grad_and_value(f)(*args): Expected f(*args) to return a scalar Tensor, got tensor with "
+                               f"{out.ndim} dims. Maybe you wanted to use the vjp or jacrev APIs instead?")
         found = fill(call.structure, iter(call.shown(call.gradients([out], None))))
         value = call.shown(out)
         return _of_places(argnums, found), (value, call.shown(call.aux)) if has_aux else value
@@ -125,8 +126,9 @@ def jvp(func: Callable[..., Any], primals: Any, tangents: Any, *, strict: bool =
             f"{call.structure} and tangents with structure {structure}")
     for x, t in zip(call.inputs, directions, strict=True):
         if x.shape != t.shape:
-            raise RuntimeError(f"Mismatch in shape: primal has a shape of {x.shape} and tangent has a shape of "
-                               f"{t.shape}")
+            raise RuntimeError("Trying to set a forward gradient that has a different size than that of the original "
+                               f"Tensor, this is not supported. Tensor is of size {list(x.shape)} while the given "
+                               f"forward gradient is of size {list(t.shape)}.")
     made = call.shown(fill(call.out_structure, iter(_times(call, directions))))
     value = call.shown(call.result)
     return (value, made, call.shown(call.aux)) if has_aux else (value, made)

@@ -21,6 +21,7 @@ from minigrad.jit.trees import fill, flatten
 from minigrad.nn import Sequential
 from minigrad.tensor import Tensor, get_rng_state, realize, set_rng_state
 from minigrad.tensor.capture import capturing
+from minigrad.tensor.replay import FOLLOW, thread
 
 
 class CheckpointError(RuntimeError):
@@ -139,7 +140,7 @@ class _Part:
 
     def begin(self, first: AbstractContextManager[Any]) -> Any:
         """The first call: its results, computed, with a tape of one node."""
-        start = next_sequence()
+        start = _tape_begins()
         tensors: list[Tensor] = []
         with first:
             structure = flatten(self.function(*self.args, **self.kwargs), tensors)
@@ -174,10 +175,18 @@ class _Part:
             if tensor._version != version:
                 raise RuntimeError("one of the variables needed for gradient computation has been modified by an "
                                    "inplace operation: an argument of a function that checkpoint() calls again")
-        start, tensors = next_sequence(), list[Tensor]()
+        start, tensors = _tape_begins(), list[Tensor]()
         with self._as_before(), enable_grad(), self.second:
             flatten(self.function(*self.args, **self.kwargs), tensors)
         return start, tensors
+
+
+def _tape_begins() -> int:
+    """A number between those of the nodes so far and those made from now on. Calls that were only followed so far, as
+    part of a trace, get theirs."""
+    if thread.trace.state == FOLLOW:
+        thread.trace.diverge("a checkpoint begins")
+    return next_sequence()
 
 
 def _is_inner(edge: Edge, start: int) -> bool:
@@ -209,7 +218,7 @@ class _PartWalk(Walk):
     def __init__(self, recorded: bool, start: int) -> None:
         super().__init__(recorded)
         self.start = start
-        self.given: dict[Edge, Gradient] = {}
+        self.given = self.captured
 
     def _send(self, edge: Edge, gradient: Gradient) -> None:
         if _is_inner(edge, self.start):
@@ -222,6 +231,7 @@ class CheckpointFunctionBackward(Node):
     """The tape entry of a checkpoint: it calls the function again."""
 
     __slots__ = ("expected", "inner", "part")
+    runs = True
 
     def __init__(self, part: _Part, edges: tuple[Edge, ...], expected: list[Any], inner: list[bool]) -> None:
         self.edges, self.saved, self.extra, self.sequence = edges, (), None, next_sequence()
