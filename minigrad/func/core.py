@@ -4,6 +4,7 @@ Next: ``transforms.py``."""
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -28,7 +29,11 @@ class Call:
             self.inputs = [t.clone() if t.requires_grad else t.detach().requires_grad_() for t in tensors]
             for i, value in zip(where, fill(self.structure, iter(self.inputs)), strict=True):
                 given[i] = value
-            result = func(*given, **(named or {}))
+            leaves = [x for x in self.inputs if x.grad_fn is None]
+            try:
+                result = func(*given, **(named or {}))
+            finally:
+                _leaves.update(leaves)
         self.aux: Any = None
         if has_aux:
             if not (isinstance(result, tuple) and len(result) == 2):
@@ -60,9 +65,13 @@ class Call:
         return fill(structure, iter([t.detach() if t.requires_grad else t for t in tensors]))
 
 
+_leaves: weakref.WeakSet[Tensor] = weakref.WeakSet()
+"""The leaves that calls have made which are over: nobody asks for their gradients any more."""
+
+
 def _leads_elsewhere(outputs: Sequence[Tensor], inputs: Sequence[Tensor]) -> bool:
-    """Whether a gradient of the outputs comes to a leaf that is not one of the inputs."""
-    own = {id(x) for x in inputs}
+    """Whether a gradient of the outputs comes to a leaf that is not one of the inputs, and not of a call inside."""
+    own = {id(x) for x in (*inputs, *_leaves)}
     edges, seen = [t._source() for t in outputs], set()
     while edges:
         edge = edges.pop()
