@@ -87,7 +87,8 @@ def _gradient(trace: Trace, slot: int) -> LazyBuffer | None:
 
 
 def seen_through(trace: Trace, slot: int) -> LazyBuffer | None:
-    """The value of a result that is an operand's memory: a view, which is a part of it, or what a clone gives."""
+    """The value of a result that is an operand's memory, or its number: a view, which is a part of it, or what a clone
+    gives."""
     if trace.specs[slot] is None:
         return None
     entry, source = trace.entry_of(slot), 0
@@ -103,7 +104,7 @@ def seen_through(trace: Trace, slot: int) -> LazyBuffer | None:
     if value is not None and entry.view not in (None, "detach"):
         for op, arg in entry.view[0]:
             value = value.move(op, arg)
-    if value is None or value.buffer is None:
+    if value is None or (value.buffer is None and value.op not in (Op.CONST, Op.SCALAR)):
         return None
     trace.values[slot] = value
     return value

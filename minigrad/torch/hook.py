@@ -15,13 +15,16 @@ from typing import Any
 
 from minigrad.dtype import show_as
 from minigrad.tensor import Size, Tensor, device
-from minigrad.torch import names
+from minigrad.torch import absent, names
 
 ROOTS = {"torch": "minigrad", "torchvision": "minigrad.vision"}
 """Packages that are found here, and where their modules are."""
 
 OTHERWISE = ("jit", "tensor", "config", "conformance")
 """Names that mean something else in PyTorch than in minigrad, or nothing: only ``minigrad/torch/`` has those."""
+
+ABSENT = ("mps", "mtia", "xpu")
+"""Kinds of devices that are not here: one module says so for all."""
 
 SHOWN = {shown: shown.__module__ for shown in (Tensor, Size, device)}
 """Classes whose names programs print, and the modules they are in."""
@@ -85,6 +88,8 @@ def _namespace() -> ModuleType:
 
 def _module(root: str, rest: str) -> ModuleType | None:
     """Our module for ``root.rest``; None if there is none."""
+    if root == "torch" and rest in ABSENT:
+        return absent
     places = [f"minigrad.torch.{rest}"] if root == "torch" else []
     if root != "torch" or rest.split(".")[0] not in OTHERWISE:
         places.append(f"{ROOTS[root]}.{rest}" if rest else ROOTS[root])
@@ -99,7 +104,7 @@ def _module(root: str, rest: str) -> ModuleType | None:
     return None
 
 
-_OWN = ("hook", "names", "__main__")
+_OWN = ("absent", "hook", "names", "settings", "__main__")
 """The files of this folder that are not PyTorch's."""
 
 

@@ -1,5 +1,5 @@
 """Stage: PyTorch programs. In: a Module. Out: an error: minigrad writes no ONNX.
-Next: ``xpu.py``."""
+Next: ``absent.py``."""
 
 from __future__ import annotations
 

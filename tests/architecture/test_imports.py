@@ -312,7 +312,8 @@ def test_allowed_imports_are_not_found(tmp_path: Path) -> None:
 def test_import_loads_nothing_slow() -> None:
     """The compiler, bfloat16 and NumPy's random numbers are loaded when first used; peers never."""
     program = "import minigrad, sys; print(*sorted(set(sys.argv[1:]) & set(sys.modules)))"
-    slow = ["minigrad.serialization", "minigrad.tensor.storages", "llvmlite", "ml_dtypes", "numpy.random", "platformdirs", *sorted(PEERS)]
+    slow = ["minigrad.serialization", "minigrad.tensor.storages", "llvmlite", "ml_dtypes", "numpy.random",
+            "platformdirs", *sorted(PEERS)]
     result = subprocess.run([sys.executable, "-c", program, *slow], cwd=ROOT, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     assert result.stdout.split() == []

@@ -361,3 +361,29 @@ def test_batch_norm_in_evaluation_fuses_with_the_convolution_before_it(layer: Ca
     x = mg.randn(2, 16, 20, 20).realize()
     with mg.no_grad():
         assert _launches(lambda: model(x))[0] == 1
+
+
+class _Block(nn.Module):
+    """A block of a GPT: causal attention with four heads, then two dense layers, each behind a layer norm."""
+
+    def __init__(self, width: int = 64) -> None:
+        super().__init__()
+        self.norm1, self.qkv, self.out = nn.LayerNorm(width), nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.norm2, self.up, self.down = nn.LayerNorm(width), nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+
+    def forward(self, x: Any) -> Any:
+        n, length, width = x.shape
+        q, k, v = (part.view(n, length, 4, -1).transpose(1, 2) for part in self.qkv(self.norm1(x)).chunk(3, 2))
+        y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        x = x + self.out(y.transpose(1, 2).reshape(n, length, width))
+        return x + self.down(F.gelu(self.up(self.norm2(x))))
+
+
+def test_a_gpt_block_is_nine_kernels_forward_and_at_most_thirty_four_in_training(rng: np.random.Generator) -> None:
+    block, x = _Block(), _random(rng, 4, 64, 64)
+    with mg.no_grad():
+        assert _launches(lambda: block(x))[0] <= 9
+    x.requires_grad_()
+    with mg.inspect() as seen:
+        block(x).square().mean().backward()
+    assert seen.launches <= 34

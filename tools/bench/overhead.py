@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tools.bench import programs, training
+from tools.bench import models, programs, training
 from tools.bench.floors import AtMost, FigureAtMost, Floor, Ratio
 from tools.bench.workloads import Workload, matmul, normal, steps
 
@@ -56,14 +56,14 @@ many_layers = dict.fromkeys(("pytorch", "numpy"), partial(programs.layers, small
 
 OVERHEAD: tuple[Workload, ...] = (
     Workload("xor_plain", "XOR training step, 2-8-1, tanh, SGD: plain loop, against PyTorch's plain loop and JAX jit",
-             "step", training.xor_inputs, steps(training.XOR, jit=False), peers=("numpy", "torch", "jax"),
+             "step", models.xor_inputs, steps(training.XOR, jit=False), peers=("numpy", "torch", "jax"),
              tolerance=1e-3, floors=(Ratio("torch", 3.0),)),
-    Workload("xor_jit", "the same under minigrad.jit", "step", training.xor_inputs,
+    Workload("xor_jit", "the same under minigrad.jit", "step", models.xor_inputs,
              steps(training.XOR, jit=True), peers=("torch", "jax"), tolerance=1e-3, floors=(Ratio("jax", 1.0),)),
     Workload("mlp_plain", "MLP training step, 128x784-256-10, AdamW: plain loop, against PyTorch's and JAX jit", "step",
-             training.mlp_inputs, steps(training.MLP, jit=False), 6 * 128 * (784 * 256 + 256 * 10), "flops",
+             models.mlp_inputs, steps(training.MLP, jit=False), 6 * 128 * (784 * 256 + 256 * 10), "flops",
              ("numpy", "torch", "jax"), 1e-3, (Ratio("jax", 1.0),)),
-    Workload("mlp_jit", "the same under minigrad.jit", "step", training.mlp_inputs,
+    Workload("mlp_jit", "the same under minigrad.jit", "step", models.mlp_inputs,
              steps(training.MLP, jit=True), 6 * 128 * (784 * 256 + 256 * 10), "flops", ("torch", "jax"), 1e-3),
     ops_row("op_untracked", "one op of 100 on 8 numbers, the same 100 each time, dropped; PyTorch and NumPy run it",
             AtMost(0.7e-6)),
@@ -102,9 +102,9 @@ OVERHEAD: tuple[Workload, ...] = (
           partial(programs.growing_inputs, 400, 256), growing, Ratio("torch", 1.0), kind="cached"),
     Workload("list_1000000", "tensor(list of 1,000,000 floats)", "made", partial(programs.list_inputs, 1_000_000),
              both(programs.pytorch_list, programs.numpy_list), peers=("numpy", "torch"), floors=(AtMost(0.25),)),
-    fresh("mlp_first_cold", "first MLP training step, nothing cached", training.mlp_inputs, first_mlp, AtMost(0.150),
+    fresh("mlp_first_cold", "first MLP training step, nothing cached", models.mlp_inputs, first_mlp, AtMost(0.150),
           peers=("torch", "jax")),
-    fresh("mlp_first_cached", "the same with what an earlier process cached on disk", training.mlp_inputs, first_mlp,
+    fresh("mlp_first_cached", "the same with what an earlier process cached on disk", models.mlp_inputs, first_mlp,
           AtMost(0.050), peers=("torch", "jax"), kind="cached"),
     fresh("plan_1000", "1,000 equal layers, a kernel each, at first sight, beside 100 layers", programs.layers_inputs,
           many_layers, FigureAtMost("times the time of 100 layers", 10)),

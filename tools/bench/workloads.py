@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tools.bench import training
+from tools.bench import models, training
 from tools.bench.floors import AtMost, Floor, Over, Ratio
 from tools.bench.libraries import PEERS
 
@@ -96,8 +96,10 @@ def jax_convolution(jax: Any, x: Any, w: Any) -> Any:
 
 def steps(recipe: training.Recipe, jit: bool) -> dict[str, Callable[..., Any]]:
     """The training step of each library for one recipe."""
+    tinygrad = models.MODELS[recipe.model].tinygrad
     return {"numpy": partial(training.numpy_step, recipe), "pytorch": partial(training.pytorch_step, recipe),
-            "jax": partial(training.jax_step, recipe), "tinygrad": partial(training.tinygrad_step, recipe),
+            "jax": partial(training.jax_step, recipe),
+            **({"tinygrad": partial(training.tinygrad_step, recipe)} if tinygrad else {}),
             **({"minigrad": partial(training.minigrad_jit_step, recipe)} if jit else {})}
 
 
@@ -156,26 +158,34 @@ WORKLOADS: tuple[Workload, ...] = (
     }, work=2 * 2 * 64 * 256 * 256 * 64, unit="flops"),
     Workload("conv", "3x3 convolution, padding 1, 8x64x56x56 to 64 channels",
              inputs=normal((8, 64, 56, 56), (64, 64, 3, 3)), functions={
-        "numpy": lambda np, x, w: training.convolution_3x3(x, w),
+        "numpy": lambda np, x, w: models.convolution_3x3(x, w),
         "pytorch": lambda lib, x, w: lib.nn.functional.conv2d(x, w, padding=1),
         "jax": jax_convolution,
         "tinygrad": lambda lib, x, w: x.conv2d(w, padding=1),
     }, work=2 * 8 * 64 * 56 * 56 * 64 * 9, unit="flops"),
-    Workload("xor_step", "XOR training step, 2-8-1, tanh, SGD, plain loop", "step", training.xor_inputs,
+    Workload("xor_step", "XOR training step, 2-8-1, tanh, SGD, plain loop", "step", models.xor_inputs,
              steps(training.XOR, jit=False), peers=EAGER, tolerance=1e-3, floors=(Ratio("torch", 1 / 1.5),),
              quick=True),
-    Workload("xor_step_jit", "the same, compiled", "step", training.xor_inputs,
+    Workload("xor_step_jit", "the same, compiled", "step", models.xor_inputs,
              steps(training.XOR, jit=True), peers=COMPILERS, tolerance=1e-3, quick=True),
-    Workload("mlp_step", "MLP training step, 128x784-256-10, AdamW, plain loop", "step", training.mlp_inputs,
+    Workload("mlp_step", "MLP training step, 128x784-256-10, AdamW, plain loop", "step", models.mlp_inputs,
              steps(training.MLP, jit=False), 6 * 128 * (784 * 256 + 256 * 10), "flops", EAGER, 1e-3, quick=True),
-    Workload("mlp_step_jit", "the same, compiled", "step", training.mlp_inputs,
+    Workload("mlp_step_jit", "the same, compiled", "step", models.mlp_inputs,
              steps(training.MLP, jit=True), 6 * 128 * (784 * 256 + 256 * 10), "flops", COMPILERS, 1e-3, quick=True),
     Workload("cnn_step", "CNN training step, 32x1x28x28, 16 and 32 channels, Adam, plain loop", "step",
-             training.cnn_inputs, steps(training.CNN, jit=False), peers=EAGER, tolerance=1e-3),
-    Workload("cnn_step_jit", "the same, compiled", "step", training.cnn_inputs,
+             models.cnn_inputs, steps(training.CNN, jit=False), peers=EAGER, tolerance=1e-3),
+    Workload("cnn_step_jit", "the same, compiled", "step", models.cnn_inputs,
              steps(training.CNN, jit=True), peers=COMPILERS, tolerance=1e-3),
+    Workload("lstm_step", "LSTM training step, 35 steps of 32x128, 128 hidden, SGD, plain loop", "step",
+             models.lstm_inputs, steps(training.LSTM, jit=False), peers=EAGER, tolerance=1e-3),
+    Workload("lstm_step_jit", "the same, compiled", "step", models.lstm_inputs, steps(training.LSTM, jit=True),
+             peers=("torch.compile", "jax"), tolerance=1e-3),
+    Workload("gpt_step", "GPT training step, 8x64 characters, 2 blocks of width 128, AdamW, plain loop", "step",
+             models.gpt_inputs, steps(training.GPT, jit=False), peers=EAGER, tolerance=1e-3),
+    Workload("gpt_step_jit", "the same, compiled", "step", models.gpt_inputs, steps(training.GPT, jit=True),
+             peers=("torch.compile", "jax"), tolerance=1e-3),
     Workload("mlp_cold", "first MLP training step in a fresh process, compiling included, nothing cached", "cold",
-             training.mlp_inputs, steps(training.MLP, jit=False), peers=("torch", *COMPILERS), tolerance=1e-3,
+             models.mlp_inputs, steps(training.MLP, jit=False), peers=("torch", *COMPILERS), tolerance=1e-3,
              floors=(AtMost(1.0),), quick=True),
     Workload("import", "import the package in a fresh process", "import", peers=("numpy", "torch", "jax", "tinygrad"),
              floors=(Over("numpy", 0.050),), quick=True),

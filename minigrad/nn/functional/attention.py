@@ -22,8 +22,8 @@ def scaled_dot_product_attention(query: Tensor, key: Tensor, value: Tensor, attn
 
     ``scale`` is 1/sqrt(E) unless given. ``attn_mask`` is added to the scores, or if it is bool, True where a query may
     look; with ``is_causal`` query i looks at keys 0 to i. A query that may look nowhere gives 0. With ``enable_gqa``
-    fewer heads of keys and values (dimension -3) serve groups of heads of queries. ``dropout_p``: the probability that a
-    weight is dropped, whatever the mode. Of the weights nothing is kept for ``backward()`` but the logarithm of each
+    fewer heads of keys and values (dimension -3) serve groups of heads of queries. ``dropout_p``: the probability that
+    a weight is dropped, whatever the mode. Of the weights nothing is kept for ``backward()`` but the logarithm of each
     row's sum. ``RuntimeError`` for shapes, dtypes and masks that do not fit.
     (https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.scaled_dot_product_attention.html)
 
@@ -175,8 +175,9 @@ def multi_head_attention_forward(
     causal = is_causal and padding is None and not need_weights
     mask = None if causal else _canonical_mask(attn_mask, "attn_mask", None, "", query.dtype, check_other=False)
     _check_widths(query, key, value, embed_dim_to_check, num_heads, use_separate_proj_weight, mask)
-    weights = [q_proj_weight, k_proj_weight, v_proj_weight] if use_separate_proj_weight else [in_proj_weight]
-    if any(weight is None for weight in weights):
+    given = [q_proj_weight, k_proj_weight, v_proj_weight] if use_separate_proj_weight else [in_proj_weight]
+    weights = [weight for weight in given if weight is not None]
+    if len(weights) < len(given):
         raise AssertionError("use_separate_proj_weight is True but a projection weight is None"
                              if use_separate_proj_weight else
                              "use_separate_proj_weight is False but in_proj_weight is None")

@@ -1,5 +1,5 @@
-"""Padding, pooling, resampling and shuffling: numbers computed beforehand, gradients against finite differences, counts of
-kernels, and what is refused. ``tests/torch`` compares them with PyTorch."""
+"""Padding, pooling, resampling and shuffling: numbers computed beforehand, gradients against finite differences, counts
+of kernels, and what is refused. ``tests/torch`` compares them with PyTorch."""
 
 from __future__ import annotations
 

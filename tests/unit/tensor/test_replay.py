@@ -748,3 +748,13 @@ def test_a_number_that_is_part_of_the_code_and_then_another() -> None:
     for n in [2.0] * 24 + [3.0] * 2 + [2.0] * 24 + [5.0, 2.0, 3.0]:
         assert (x * n).sum().item() == 6 * n
         assert (x ** n).sum().item() == sum(v ** n for v in (1.0, 2.0, 3.0))
+
+
+def test_a_clone_of_a_number_that_is_held_keeps_it() -> None:
+    a, number = mg.ones(2), mg.tensor(0.5)
+    for i in range(6):
+        number.fill_(i * 1.0)
+        held = number.clone()
+        assert (a * 2).tolist() == [2.0, 2.0]
+        number.fill_(9.0)
+        assert held.item() == i

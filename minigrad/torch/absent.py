@@ -1,5 +1,6 @@
-"""Stage: PyTorch programs. In: nothing. Out: that there is no device of this kind.
-Next: ``mtia.py``."""
+"""Stage: PyTorch programs. In: nothing. Out: ``torch.xpu``, ``torch.mps`` and ``torch.mtia``: that there is no device
+of these kinds.
+Next: ``cpu.py``."""
 
 from __future__ import annotations
 
