@@ -91,7 +91,8 @@ class _CallableModule(ModuleType):
 
 config.__class__ = _tensor.__class__ = _CallableModule
 
-_SUBPACKAGES = ("backends", "cuda", "jit", "multiprocessing", "nn", "optim", "serialization", "storage", "utils")
+_SUBPACKAGES = ("backends", "cuda", "jit", "multiprocessing", "nn", "optim", "serialization", "storage", "utils",
+                "vision")
 _LATER = {
     **dict.fromkeys(("celu", "celu_", "hardshrink", "prelu", "relu_", "rrelu", "rrelu_", "selu", "selu_", "threshold",
                      "threshold_"), "minigrad.nn.functional.activation"),

@@ -1,6 +1,6 @@
 """Stage: front. In: nothing, or which GPU. Out: what PyTorch's ``torch.cuda`` tells about NVIDIA GPUs and their memory.
 All of it may be asked for on a machine without one.
-Next: ``torch/``.
+Next: ``vision/``.
 
 https://docs.pytorch.org/docs/stable/cuda.html
 """

@@ -1,5 +1,5 @@
-"""Stage: vision. In: images and the names that torchvision has for what one does with them. Out: models, transforms, data
-sets and pictures, in torchvision's words. ``python -m minigrad.torch`` finds this as ``torchvision``.
+"""Stage: vision. In: images and the names that torchvision has for what one does with them. Out: models, transforms,
+data sets and pictures, in torchvision's words. ``python -m minigrad.torch`` finds this as ``torchvision``.
 Next: ``minigrad/vision/models/``.
 
 Images are Tensors (…, C, H, W), or Pillow's where Pillow is installed (``pip install 'minigrad[vision]'``). Nothing is
@@ -8,7 +8,7 @@ downloaded: weights and data sets are read from local files.
 
 >>> from minigrad import zeros
 >>> transforms.CenterCrop(2)(zeros(3, 6, 6)).shape
-Size([3, 2, 2])
+minigrad.Size([3, 2, 2])
 """
 
 from minigrad.vision import datasets, io, models, ops, transforms, utils

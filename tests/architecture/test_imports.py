@@ -35,6 +35,7 @@ ROOMS: tuple[tuple[str, ...], ...] = (
     ("tensor",),
     ("jit",),
     ("nn", "optim", "multiprocessing", "serialization", "storage", "utils", "cuda", "backends"),
+    ("vision",),
     ("__init__", "__main__", "conformance"),
     ("torch",),
 )

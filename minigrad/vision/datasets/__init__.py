@@ -12,7 +12,7 @@ Next: ``vision.py``.
 from minigrad.vision.datasets.cifar import CIFAR10, CIFAR100
 from minigrad.vision.datasets.fakedata import FakeData
 from minigrad.vision.datasets.folder import DatasetFolder, ImageFolder
-from minigrad.vision.datasets.mnist import MNIST, FashionMNIST, KMNIST
+from minigrad.vision.datasets.mnist import KMNIST, MNIST, FashionMNIST
 from minigrad.vision.datasets.vision import VisionDataset
 
 __all__ = ["CIFAR10", "CIFAR100", "KMNIST", "MNIST", "DatasetFolder", "FakeData", "FashionMNIST", "ImageFolder",

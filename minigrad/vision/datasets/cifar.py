@@ -1,4 +1,5 @@
-"""Stage: vision. In: the files of CIFAR-10 and CIFAR-100, pickled arrays. Out: 32×32 colour images of 10 or 100 classes.
+"""Stage: vision. In: the files of CIFAR-10 and CIFAR-100, pickled arrays. Out: 32×32 colour images of 10 or 100
+classes.
 Next: ``folder.py``.
 
 (https://www.cs.toronto.edu/~kriz/cifar.html)
@@ -56,7 +57,7 @@ class CIFAR10(VisionDataset):
 
     def _read(self, name: str) -> dict[str, Any]:
         with open(self._path(name), "rb") as file:
-            return pickle.load(file, encoding="latin1")  # type: ignore[no-any-return]
+            return pickle.load(file, encoding="latin1")
 
     def _check_integrity(self) -> bool:
         return all(whole(self._path(name), md5) for name, md5 in self.train_list + self.test_list)

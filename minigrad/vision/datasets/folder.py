@@ -1,4 +1,5 @@
-"""Stage: vision. In: a folder with a folder for each class. Out: its files, with the number of the class as their label.
+"""Stage: vision. In: a folder with a folder for each class. Out: its files, with the number of the class as their
+label.
 Next: ``fakedata.py``."""
 
 from __future__ import annotations
@@ -60,7 +61,8 @@ def make_dataset(directory: str | Path, class_to_idx: dict[str, int] | None = No
     if empty and not allow_empty:
         message = f"Found no valid file for the classes {', '.join(empty)}. "
         if extensions is not None:
-            message += f"Supported extensions are: {extensions if isinstance(extensions, str) else ', '.join(extensions)}"
+            names = extensions if isinstance(extensions, str) else ", ".join(extensions)
+            message += f"Supported extensions are: {names}"
         raise FileNotFoundError(message)
     return samples
 

@@ -11,7 +11,7 @@ import gzip
 import os
 import warnings
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 
@@ -70,14 +70,14 @@ class MNIST(VisionDataset):
 
     mirrors = ("https://ossci-datasets.s3.amazonaws.com/mnist/",)
     files = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
-    classes = ("0 - zero", "1 - one", "2 - two", "3 - three", "4 - four", "5 - five", "6 - six", "7 - seven",
-               "8 - eight", "9 - nine")
+    classes: ClassVar[list[str]] = [
+        "0 - zero", "1 - one", "2 - two", "3 - three", "4 - four", "5 - five", "6 - six", "7 - seven", "8 - eight",
+        "9 - nine"]
 
     def __init__(self, root: str | Path, train: bool = True, transform: Transform | None = None,
                  target_transform: Transform | None = None, download: bool = False) -> None:
         super().__init__(root, transform=transform, target_transform=target_transform)
         self.train = train
-        self.classes: Any = list(type(self).classes)
         if download:
             self.download()
         if not self._check_exists():
@@ -157,7 +157,8 @@ class FashionMNIST(MNIST):
     (https://github.com/zalandoresearch/fashion-mnist)"""
 
     mirrors = ("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",)
-    classes = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
+    classes: ClassVar[list[str]] = [
+        "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"]
 
 
 class KMNIST(MNIST):
@@ -165,4 +166,4 @@ class KMNIST(MNIST):
     (https://github.com/rois-codh/kmnist)"""
 
     mirrors = ("http://codh.rois.ac.jp/kmnist/dataset/kmnist/",)
-    classes = ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")
+    classes: ClassVar[list[str]] = ["o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"]

@@ -33,7 +33,7 @@ class AlexNet(nn.Module):
             nn.Linear(4096, num_classes))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.classifier(self.avgpool(self.features(x)).flatten(1))  # type: ignore[no-any-return]
+        return self.classifier(self.avgpool(self.features(x)).flatten(1))
 
 
 class AlexNet_Weights(WeightsEnum):

@@ -15,7 +15,6 @@ from minigrad.vision.models.registry import register
 from minigrad.vision.models.weights import WeightsEnum, imagenet
 from minigrad.vision.ops.misc import Conv2dNormActivation
 
-
 Norm = Callable[..., nn.Module]
 
 SETTING = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
@@ -40,7 +39,7 @@ class InvertedResidual(nn.Module):
         if stride not in (1, 2):
             raise ValueError(f"stride should be 1 or 2 instead of {stride}")
         norm = norm_layer if norm_layer is not None else nn.BatchNorm2d
-        hidden = int(round(inp * expand_ratio))
+        hidden = round(inp * expand_ratio)
         self.stride = stride
         self.use_res_connect = stride == 1 and inp == oup
         layers: list[nn.Module] = []
@@ -56,7 +55,7 @@ class InvertedResidual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         out = self.conv(x)
-        return x + out if self.use_res_connect else out  # type: ignore[no-any-return]
+        return x + out if self.use_res_connect else out
 
 
 class MobileNetV2(nn.Module):
@@ -105,7 +104,7 @@ class MobileNetV2(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = nn.functional.adaptive_avg_pool2d(self.features(x), (1, 1))
-        return self.classifier(x.flatten(1))  # type: ignore[no-any-return]
+        return self.classifier(x.flatten(1))
 
 
 class MobileNet_V2_Weights(WeightsEnum):

@@ -5,7 +5,7 @@ Next: ``vgg.py``.
 
 >>> from minigrad import rand
 >>> resnet18(num_classes=10).eval()(rand(1, 3, 32, 32)).shape
-Size([1, 10])
+minigrad.Size([1, 10])
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from minigrad import nn
 from minigrad.tensor import Tensor
 from minigrad.vision.models.registry import register
 from minigrad.vision.models.weights import WeightsEnum, imagenet
-
 
 Norm = Callable[..., nn.Module]
 
@@ -149,7 +148,7 @@ class ResNet(nn.Module):
     def _forward_impl(self, x: Tensor) -> Tensor:
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
-        return self.fc(self.avgpool(x).flatten(1))  # type: ignore[no-any-return]
+        return self.fc(self.avgpool(x).flatten(1))
 
     def forward(self, x: Tensor) -> Tensor:
         return self._forward_impl(x)

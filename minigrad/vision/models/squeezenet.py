@@ -13,7 +13,6 @@ from minigrad.tensor import Tensor, cat
 from minigrad.vision.models.registry import register
 from minigrad.vision.models.weights import WeightsEnum, imagenet
 
-
 POOL = "M"
 LAYERS: dict[str, tuple[int, int, tuple[str | int, ...]]] = {
     "1_0": (96, 7, (POOL, 16, 16, 32, POOL, 32, 48, 48, 64, POOL, 64)),
@@ -72,7 +71,7 @@ class SqueezeNet(nn.Module):
                     nn.init.zeros_(module.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.classifier(self.features(x)).flatten(1)  # type: ignore[no-any-return]
+        return self.classifier(self.features(x)).flatten(1)
 
 
 class SqueezeNet1_0_Weights(WeightsEnum):

@@ -14,7 +14,6 @@ from minigrad.tensor import Tensor
 from minigrad.vision.models.registry import register
 from minigrad.vision.models.weights import WeightsEnum, imagenet
 
-
 cfgs: dict[str, list[str | int]] = {
     "A": [64, "M", 128, "M", 256, 256, "M", 512, 512, "M", 512, 512, "M"],
     "B": [64, 64, "M", 128, 128, "M", 256, 256, "M", 512, 512, "M", 512, 512, "M"],
@@ -50,7 +49,7 @@ class VGG(nn.Module):
                 nn.init.zeros_(module.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.classifier(self.avgpool(self.features(x)).flatten(1))  # type: ignore[no-any-return]
+        return self.classifier(self.avgpool(self.features(x)).flatten(1))
 
 
 def make_layers(cfg: Sequence[str | int], batch_norm: bool = False) -> nn.Sequential:

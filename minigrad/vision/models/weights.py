@@ -73,12 +73,12 @@ class WeightsEnum(Enum):
     @property
     def transforms(self) -> Callable[..., Any]:
         """A call of it makes the transform from an image to the model's input."""
-        return self.value.transforms  # type: ignore[no-any-return]
+        return self.value.transforms
 
     @property
     def meta(self) -> dict[str, Any]:
         """Facts: ``num_params`` and ``num_classes``. torchvision's lists of the classes' names are not here."""
-        return self.value.meta  # type: ignore[no-any-return]
+        return self.value.meta
 
 
 def checkpoints() -> Path:

@@ -7,7 +7,7 @@ same pictures. A Pillow image stays one until ``ToTensor``, and is changed by Pi
 
 >>> from minigrad import zeros
 >>> Compose([Resize(8), RandomCrop(6), RandomHorizontalFlip(), Normalize(0.5, 0.5)])(zeros(3, 16, 12)).shape
-Size([3, 6, 6])
+minigrad.Size([3, 6, 6])
 """
 
 from minigrad.vision.transforms import functional, transforms, v2

@@ -48,7 +48,8 @@ class Compose:
 
 
 class ToTensor:
-    """A Pillow image or an array (H, W, C) as a Tensor (C, H, W); 8-bit values in [0, 1]. See ``functional.to_tensor``."""
+    """A Pillow image or an array (H, W, C) as a Tensor (C, H, W); 8-bit values in [0, 1].
+    See ``functional.to_tensor``."""
 
     def __call__(self, pic: Any) -> Any:
         return F.to_tensor(pic)

@@ -114,8 +114,8 @@ def _with_mode(pixels: np.ndarray[Any, Any], mode: str | None) -> Any:
 def normalize(tensor: Tensor, mean: Sequence[float], std: Sequence[float], inplace: bool = False) -> Tensor:
     """(tensor - mean) / std, channel by channel, of floating-point images (…, C, H, W).
 
-    ``TypeError`` unless it is a floating-point Tensor, ``ValueError`` for fewer than three dimensions or where std is 0.
-    (https://docs.pytorch.org/vision/stable/generated/torchvision.transforms.functional.normalize.html)
+    ``TypeError`` unless it is a floating-point Tensor, ``ValueError`` for fewer than three dimensions or where std is
+    0. (https://docs.pytorch.org/vision/stable/generated/torchvision.transforms.functional.normalize.html)
 
     >>> from minigrad import ones
     >>> normalize(ones(1, 1, 2), [0.5], [0.25])

@@ -85,8 +85,8 @@ def resize(img: Any, size: Size | None, interpolation: InterpolationMode | int =
     """The image in another size: (h, w), or one number for the smaller edge; then the larger one is at most
     ``max_size``.
 
-    ``antialias`` widens the filter where a Tensor becomes smaller; Pillow always does. ``ValueError`` for sizes that are
-    not one or two numbers.
+    ``antialias`` widens the filter where a Tensor becomes smaller; Pillow always does. ``ValueError`` for sizes that
+    are not one or two numbers.
     (https://docs.pytorch.org/vision/stable/generated/torchvision.transforms.functional.resize.html)
 
     >>> from minigrad import arange

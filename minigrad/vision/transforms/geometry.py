@@ -32,7 +32,7 @@ class Resize(nn.Module):
 
     >>> from minigrad import zeros
     >>> Resize(4)(zeros(3, 8, 16)).shape
-    Size([3, 4, 8])
+    minigrad.Size([3, 4, 8])
     """
 
     def __init__(self, size: int | Sequence[int] | None, interpolation: Mode = BILINEAR, max_size: int | None = None,
@@ -98,7 +98,7 @@ class RandomCrop(nn.Module):
 
     >>> from minigrad import zeros
     >>> RandomCrop(4, padding=1)(zeros(3, 4, 4)).shape
-    Size([3, 4, 4])
+    minigrad.Size([3, 4, 4])
     """
 
     def __init__(self, size: int | Sequence[int], padding: int | Sequence[int] | None = None,

@@ -1,5 +1,5 @@
-"""Stage: vision. In: how pixels between pixels are computed, as an ``InterpolationMode`` or as Pillow's number. Out: the
-mode, and what Pillow calls it.
+"""Stage: vision. In: how pixels between pixels are computed, as an ``InterpolationMode`` or as Pillow's number. Out:
+the mode, and what Pillow calls it.
 Next: ``colors.py``."""
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""Stage: vision. In: ranges, and what a user gives for a size or an angle. Out: random numbers, drawn as torchvision draws
-them, so that one seed gives the same pictures; checked arguments.
+"""Stage: vision. In: ranges, and what a user gives for a size or an angle. Out: random numbers, drawn as torchvision
+draws them, so that one seed gives the same pictures; checked arguments.
 Next: ``container.py``."""
 
 from __future__ import annotations

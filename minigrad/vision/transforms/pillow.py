@@ -40,7 +40,7 @@ def checked(image: Any) -> Image:
     """The image. ``TypeError`` if it is not Pillow's."""
     if not is_pillow(image):
         raise TypeError(f"img should be PIL Image. Got {type(image)}")
-    return image  # type: ignore[no-any-return]
+    return image
 
 
 def count(image: Image) -> int:
@@ -60,7 +60,7 @@ def vflip(image: Image) -> Image:
 
 def enhanced(image: Image, what: str, factor: float) -> Image:
     """A blend by ``ImageEnhance``: Brightness, Contrast, Color or Sharpness."""
-    return getattr(library("ImageEnhance"), what)(image).enhance(factor)  # type: ignore[no-any-return]
+    return getattr(library("ImageEnhance"), what)(image).enhance(factor)
 
 
 def hue(image: Image, factor: float) -> Image:
@@ -69,7 +69,7 @@ def hue(image: Image, factor: float) -> Image:
         return image
     h, s, v = image.convert("HSV").split()
     turned = np.array(h, dtype=np.uint8) + np.int32(factor * 255).astype(np.uint8)
-    return library().merge("HSV", (library().fromarray(turned), s, v)).convert(image.mode)  # type: ignore[no-any-return]
+    return library().merge("HSV", (library().fromarray(turned), s, v)).convert(image.mode)
 
 
 def gamma(image: Image, exponent: float, gain: float) -> Image:
@@ -80,7 +80,7 @@ def gamma(image: Image, exponent: float, gain: float) -> Image:
 
 def operation(image: Image, name: str, *arguments: Any) -> Image:
     """One of ``ImageOps``: invert, posterize, solarize, autocontrast, equalize."""
-    return getattr(library("ImageOps"), name)(image, *arguments)  # type: ignore[no-any-return]
+    return getattr(library("ImageOps"), name)(image, *arguments)
 
 
 def gray(image: Image, num_output_channels: int) -> Image:
@@ -96,7 +96,7 @@ def blur(image: Image, kernel_size: tuple[int, int], sigma: tuple[float, float],
     pixels = np.asarray(image)
     planes = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
     values = by(planes, kernel_size, sigma)
-    return library().fromarray(values[0] if pixels.ndim == 2 else values.transpose(1, 2, 0))  # type: ignore[no-any-return]
+    return library().fromarray(values[0] if pixels.ndim == 2 else values.transpose(1, 2, 0))
 
 
 def crop(image: Image, top: int, left: int, height: int, width: int) -> Image:
@@ -123,7 +123,7 @@ def pad(image: Image, padding: int | Sequence[int], fill: Any, mode: str) -> Ima
         made = library().fromarray(np.pad(pixels, widths, mode=mode))  # type: ignore[call-overload]
     if image.mode == "P":
         made.putpalette(image.getpalette())
-    return made  # type: ignore[no-any-return]
+    return made
 
 
 def color(fill: Any, image: Image) -> Any:

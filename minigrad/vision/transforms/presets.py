@@ -18,7 +18,7 @@ class ImageClassification(nn.Module):
 
     >>> from minigrad import zeros
     >>> ImageClassification(crop_size=4, resize_size=6)(zeros(3, 12, 8)).shape
-    Size([3, 4, 4])
+    minigrad.Size([3, 4, 4])
     """
 
     def __init__(self, *, crop_size: int, resize_size: int = 256, mean: Sequence[float] = (0.485, 0.456, 0.406),

@@ -95,8 +95,8 @@ def inverse_affine(center: Sequence[float], angle: float, translate: Sequence[fl
                    shear: Sequence[float]) -> list[float]:
     """The first two rows of the matrix that leads from a place in the result to its place in the image.
 
-    The image is moved so that ``center`` is the origin, sheared, turned by ``angle`` degrees clockwise and scaled, moved
-    back and by ``translate``: M = T C R S C⁻¹. What is returned is M⁻¹ = C S⁻¹ R⁻¹ C⁻¹ T⁻¹.
+    The image is moved so that ``center`` is the origin, sheared, turned by ``angle`` degrees clockwise and scaled,
+    moved back and by ``translate``: M = T C R S C⁻¹. What is returned is M⁻¹ = C S⁻¹ R⁻¹ C⁻¹ T⁻¹.
     """
     turn, across, down = math.radians(angle), math.radians(shear[0]), math.radians(shear[1])
     a = math.cos(turn - down) / math.cos(down)

@@ -1,5 +1,5 @@
-"""Stage: vision. In: samples: images with their labels. Out: samples with changed images: torchvision's second version of
-its transforms.
+"""Stage: vision. In: samples: images with their labels. Out: samples with changed images: torchvision's second version
+of its transforms.
 Next: ``joint.py``.
 
 Images are Pillow's or plain Tensors; masks, boxes and videos (``tv_tensors``) are not there.
@@ -19,8 +19,8 @@ from minigrad.vision.transforms.v2.single import (
     Identity,
     Lambda,
     Normalize,
-    PILToTensor,
     Pad,
+    PILToTensor,
     RandomAdjustSharpness,
     RandomAffine,
     RandomAutocontrast,

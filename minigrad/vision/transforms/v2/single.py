@@ -1,5 +1,5 @@
-"""Stage: vision. In: samples. Out: the transforms of ``minigrad/vision/transforms/`` for whole samples, and those that only
-the second version has: ``ToImage``, ``ToDtype``, ``ToPureTensor``, ``Identity``.
+"""Stage: vision. In: samples. Out: the transforms of ``minigrad/vision/transforms/`` for whole samples, and those that
+only the second version has: ``ToImage``, ``ToDtype``, ``ToPureTensor``, ``Identity``.
 Next: ``functional.py``."""
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from minigrad import nn
-from minigrad.dtype import DType, float32
+from minigrad.dtype import DType
 from minigrad.tensor import Tensor
 from minigrad.vision.transforms import color, container, geometry
 from minigrad.vision.transforms import functional as one
@@ -30,7 +30,7 @@ class ToImage(Joint):
 class ToDtype(Joint):
     """A Tensor in another dtype; with ``scale`` white stays white.
 
-    >>> from minigrad import tensor, uint8
+    >>> from minigrad import float32, tensor, uint8
     >>> ToDtype(float32, scale=True)(tensor([[[0, 255]]], dtype=uint8))
     tensor([[[0., 1.]]])
     """
