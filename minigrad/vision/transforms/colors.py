@@ -42,12 +42,17 @@ def convert(image: Tensor, dtype: DType) -> Tensor:
             return image.to(dtype)
         if (image.dtype, dtype) in ((float32, int32), (float32, int64), (float64, int64)):
             raise RuntimeError(f"The cast from {image.dtype} to {dtype} cannot be performed safely.")
-        return image.mul(new + 1.0 - 1e-3).to(dtype)
+        return cut(image.mul(new + 1.0 - 1e-3), dtype)
     if dtype.is_floating_point:
         return image.to(dtype) / white
     if white > new:
         return image.div((white + 1) // (new + 1), rounding_mode="floor").to(dtype)
     return image.to(dtype) * ((new + 1) // (white + 1))
+
+
+def cut(values: Tensor, dtype: DType) -> Tensor:
+    """Integers of floating-point numbers: the lower bits where they are too large, as PyTorch does."""
+    return values.to(int64).to(dtype)
 
 
 def blend(image: Tensor, other: Tensor | float, ratio: float) -> Tensor:

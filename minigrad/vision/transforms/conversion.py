@@ -57,7 +57,7 @@ def convert_image_dtype(image: Tensor, dtype: DType = float32) -> Tensor:
     (https://docs.pytorch.org/vision/stable/generated/torchvision.transforms.functional.convert_image_dtype.html)
 
     >>> convert_image_dtype(tensor([[0.0, 0.5, 1.0]]), uint8)
-    tensor([[  0, 127, 255]], dtype=uint8)
+    tensor([[  0, 127, 255]], dtype=minigrad.uint8)
     """
     if not isinstance(image, Tensor):
         raise TypeError("Input img should be Tensor Image")
@@ -83,7 +83,7 @@ def to_pil_image(pic: Any, mode: str | None = None) -> Any:
         if image.shape[0] > 4:
             raise ValueError(f"pic should not have > 4 channels. Got {image.shape[0]} channels.")
         if image.is_floating_point() and mode != "F":
-            image = image.mul(255).to(uint8)
+            image = colors.cut(image.mul(255), uint8)
         pixels = image.numpy().transpose(1, 2, 0)
     else:
         pixels = pic[:, :, None] if pic.ndim == 2 else pic

@@ -304,7 +304,7 @@ def gaussian_blur(img: Any, kernel_size: Size, sigma: float | Sequence[float] | 
     if len(sizes) != 2:
         raise ValueError(f"If kernel_size is a sequence its length should be 2. Got {len(sizes)}")
     if any(size % 2 == 0 or size < 0 for size in sizes):
-        raise ValueError(f"kernel_size should have odd and positive integers. Got {kernel_size}")
+        raise ValueError(f"kernel_size should have odd and positive integers. Got {list(sizes)}")
     if sigma is None:
         widths = tuple([size * 0.15 + 0.35 for size in sizes])
     else:
@@ -313,7 +313,7 @@ def gaussian_blur(img: Any, kernel_size: Size, sigma: float | Sequence[float] | 
     if len(widths) != 2:
         raise ValueError(f"If sigma is a sequence, its length should be 2. Got {len(widths)}")
     if any(width <= 0.0 for width in widths):
-        raise ValueError(f"sigma should have positive values. Got {sigma}")
+        raise ValueError(f"sigma should have positive values. Got {list(widths)}")
     kernel, width = (sizes[0], sizes[1]), (widths[0], widths[1])
     if isinstance(img, Tensor):
         return colors.blur(img, kernel, width)
