@@ -24,7 +24,7 @@ def _fresh() -> Iterator[None]:
 
 
 def test_tier_0_agrees_with_the_reference(seed: int, sampled: Callable[[str], None]) -> None:
-    chosen, report = cases(3, seed), Report()
+    chosen, report = [c for c in cases(3, seed) if c.name != "loops"], Report()  # a LOOP is always compiled
     with minigrad.config(TIERS=2, REPLAY=0), inspect() as seen:  # replayed is what other tests compiled
         report.add(check(chosen, "CPU"))
     sampled(f"conformance CPU, tier 0: {len(chosen)} of {len(cases())} cases, 3 of each op, seed {seed}")

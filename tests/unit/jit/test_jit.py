@@ -436,8 +436,8 @@ def test_nothing_grows(name: str) -> None:
     assert count() == before
     counts = []
     for _ in range(3):  # recorded again and again: programs that are not used any more go
-        for i in range(40):
-            jitted(*data(i, (6 + i % 20, 5), (6 + i % 20, 2)))
+        for i in range(16):
+            jitted(*data(i, (6 + i % 8, 5), (6 + i % 8, 2)))
         jitted.forget()
         counts.append(count())
     assert counts[1] == counts[2]
