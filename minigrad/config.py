@@ -40,6 +40,8 @@ SETTINGS: dict[str, Setting] = {
         Setting("CC", "", "The C compiler of the CC device; empty takes cc, gcc or clang from the PATH."),
         Setting("CFLAGS", "", "Further flags for the CC device's compiler."),
         Setting("OPENCL_FORM", "", "Which kernels OpenCL devices take: cpu or gpu; empty goes by what the device is."),
+        Setting("TORCH_HOME", "", "PyTorch's cache folder, in which minigrad.vision looks for weights "
+                                  "(hub/checkpoints); empty takes ~/.cache/torch."),
         Setting("TORCH_FORCE_WEIGHTS_ONLY_LOAD", "0", "1 makes load() restrict every pickle, whatever the call "
                                                       "says about weights_only."),
         Setting("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "0", "1 makes load() run pickles where the call does not say "

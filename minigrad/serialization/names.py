@@ -42,6 +42,7 @@ _BACK = {theirs: ours for ours, theirs in _SPECIAL.items()} | {
 }
 # Folders of ours that PyTorch has as one module, or elsewhere.
 _FOLDERS = (("minigrad.nn.functional", "torch.nn.functional"), ("minigrad.tensor.return_types", "torch.return_types"))
+_PACKAGES = {"torchvision": "minigrad.vision", "torch": "minigrad"}
 _MODULES = {"torch.return_types": "minigrad.tensor.return_types", "torch._C._nn": "minigrad.nn.functional"}
 
 
@@ -65,12 +66,13 @@ def torch_name(obj: Any, module: str, name: str) -> Name | None:
     for ours, theirs in _FOLDERS:
         if module == ours or module.startswith(ours + "."):
             return theirs, name
-    return "torch" + module[len("minigrad"):], name
+    theirs, ours = next(pair for pair in _PACKAGES.items() if f"{module}.".startswith(f"{pair[1]}."))
+    return theirs + module[len(ours):], name
 
 
 def is_torch(module: str) -> bool:
     """Whether a checkpoint means PyTorch by this module."""
-    return module == "torch" or module.startswith("torch.")
+    return module.partition(".")[0] in _PACKAGES
 
 
 def ours(module: str, name: str) -> Any:
@@ -84,7 +86,8 @@ def ours(module: str, name: str) -> Any:
     place = _BACK.get((module, name))
     if place is not None:
         return _found(import_module(place[0]), place[1])
-    target = _MODULES.get(module, "minigrad" + module[len("torch"):])
+    package, dot, rest = module.partition(".")
+    target = _MODULES.get(module, _PACKAGES[package] + dot + rest)
     while target:  # what is defined in another file here is at least shown by the folder
         try:
             return _found(import_module(target), name)

@@ -38,6 +38,7 @@ ROOMS: tuple[tuple[str, ...], ...] = (
     ("nn", "optim", "multiprocessing", "serialization", "storage", "utils", "cuda", "backends", "amp", "func",
      "profiler", "testing", "autograd.forward_ad", "autograd.functional", "autograd.grad_mode", "autograd.gradcheck",
      "autograd.graph", "autograd.profiler", "autograd.variable"),
+    ("vision",),
     ("__init__", "__main__", "conformance"),
     ("torch",),
 )
