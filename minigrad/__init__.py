@@ -91,8 +91,8 @@ class _CallableModule(ModuleType):
 
 config.__class__ = _tensor.__class__ = _CallableModule
 
-_SUBPACKAGES = ("amp", "backends", "cuda", "func", "jit", "multiprocessing", "nn", "optim", "profiler", "serialization",
-                "storage", "testing", "utils", "vision")
+_SUBPACKAGES = ("amp", "backends", "cuda", "distributions", "func", "jit", "linalg", "multiprocessing", "nn", "optim",
+                "profiler", "serialization", "special", "storage", "testing", "utils", "vision")
 _LATER = {
     **dict.fromkeys(("celu", "celu_", "hardshrink", "prelu", "relu_", "rrelu", "rrelu_", "selu", "selu_", "threshold",
                      "threshold_"), "minigrad.nn.functional.activation"),

@@ -1,5 +1,5 @@
 """Stage: front. In: a Tensor. Out: the activations of neural networks, recorded: sigmoid, relu, gelu, softplus …
-Next: ``comparison.py``."""
+Next: ``series.py``."""
 
 from __future__ import annotations
 

@@ -126,7 +126,7 @@ def log1p_value(x: LazyBuffer) -> LazyBuffer:
     return u.binary(Op.EQ, one).where(x, u.binary(Op.LT, x.like(1e6)).where(repaired, plain))
 
 
-def _expm1(x: LazyBuffer) -> LazyBuffer:
+def expm1_value(x: LazyBuffer) -> LazyBuffer:
     """With u = exp(x) rounded, (u - 1) * x / log(u) repairs what the rounding lost (W. Kahan)."""
     one = x.like(1.0)
     u = x.unary(Op.EXP)
@@ -141,7 +141,7 @@ def _plus_one(x: LazyBuffer) -> LazyBuffer:
 
 
 _LOG1P = row("log1p", rounded_once(log1p_value), "Log1P", slope(lambda g, x, out: g.binary(Op.DIV, _plus_one(x))))
-_EXPM1 = row("expm1", rounded_once(_expm1), gradient=slope(lambda g, x, out: g.binary(Op.MUL, _plus_one(out))))
+_EXPM1 = row("expm1", rounded_once(expm1_value), gradient=slope(lambda g, x, out: g.binary(Op.MUL, _plus_one(out))))
 
 
 # --- bounds
@@ -354,13 +354,6 @@ class Functions:
 
     special_expm1 = expm1
     expm1_ = in_place(expm1)
-
-    @both("erfc")
-    def erfc(self: Tensor) -> Tensor:
-        """1 - erf(self)."""
-        return 1 - self.erf()
-
-    erfc_ = in_place(erfc)
 
     # --- bounds
 

@@ -276,6 +276,12 @@ class Generator:
                 _box_muller(unit(_BLOCK), result[-_BLOCK:], mean, std)
         return result.astype(dtype.numpy, copy=False).reshape(shape)
 
+    @_locked
+    def normal_pairs(self, shape: Shape) -> np.ndarray:
+        """Standard normal numbers in float64, drawn in pairs whatever their number: what ``log_normal_`` takes."""
+        shape, count = _shape(shape)
+        return self._normal_pairs(count).reshape(shape)
+
     def _normal_pairs(self, count: int) -> np.ndarray:
         result = np.empty(count)
         kept = 0
@@ -413,6 +419,12 @@ class Generator:
             for i, row in enumerate(cumulative.astype(np.float64)):
                 chosen[i] = np.searchsorted(row, units[i])
         return chosen.astype(np.int64).reshape((*p.shape[:-1], num_samples))
+
+    @_locked
+    def sampled(self, draw: Callable[[np.random.RandomState], Any]) -> np.ndarray:
+        """What ``draw`` takes from NumPy's view of the stream: for samplers that reject some of what they draw. Their
+        numbers are right and repeat with the seed, but are not those of PyTorch."""
+        return np.asarray(draw(self._twister()))
 
     def _after_fork(self) -> None:
         self._lock = threading.RLock()  # another thread of the parent may have held it

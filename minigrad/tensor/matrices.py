@@ -1,6 +1,6 @@
 """Stage: front. In: square matrices, batches of them. Out: their inverse, their exponential. NumPy computes them on the
 host; the gradients are formulas in the same functions, so that there are second ones, too.
-Next: ``minigrad/jit/``."""
+Next: ``factorization.py``."""
 
 from __future__ import annotations
 
@@ -89,7 +89,8 @@ class LinalgMatrixExp(TapeFunction):
         return cat(rows, -2).matrix_exp()[..., :n, n:]
 
 
-def _check_square(x: Tensor, name: str) -> None:
+def check_square(x: Tensor, name: str) -> None:
+    """``RuntimeError`` unless x is a square matrix of floats, or a batch of them."""
     if x.ndim < 2:
         raise RuntimeError(f"{name}: The input tensor A must have at least 2 dimensions.")
     if x.shape[-1] != x.shape[-2]:
@@ -113,7 +114,7 @@ class Matrices:
         tensor([[0.5000, 0.0000],
                 [0.0000, 0.2500]])
         """
-        _check_square(self, "linalg.inv")
+        check_square(self, "linalg.inv")
         return LinalgInvEx.apply(self)
 
     @both("matrix_exp")
@@ -125,5 +126,5 @@ class Matrices:
         tensor([[1., 0.],
                 [0., 1.]])
         """
-        _check_square(self, "linalg.matrix_exp")
+        check_square(self, "linalg.matrix_exp")
         return LinalgMatrixExp.apply(self)

@@ -1,6 +1,6 @@
 """Stage: front. In: shapes and distributions. Out: Tensors of random numbers, drawn on the host as PyTorch's CPU
 generator draws them, and the in-place fillers ``uniform_``, ``normal_`` …
-Next: ``convert.py``."""
+Next: ``samplers.py``."""
 
 from __future__ import annotations
 
@@ -249,6 +249,11 @@ def slopes(x: Tensor, lower: float, upper: float) -> Tensor:
 # --- in place
 
 
+def drawn_like(x: Tensor, draw: Draw, generator: Generator | None) -> Tensor:
+    """A Tensor of x's dtype and device with the numbers that ``draw`` takes from the generator."""
+    return _made(draw, generator, x.dtype, x.device)
+
+
 def _fill(self: Tensor, draw: Draw, generator: Generator | None) -> Tensor:
     return self._adopt(make(_leaf(draw, generator, self.dtype, self._pending().device)))
 
@@ -295,6 +300,32 @@ class Random:
         check_in_place(self)
         shape, rate, dtype = self._shape(), float(lambd), self.dtype
         return _fill(self, lambda g: g.exponential(shape, rate, dtype), generator)
+
+    def log_normal_(self: Tensor, mean: float = 1.0, std: float = 2.0, *,
+                    generator: Generator | None = None) -> Tensor:
+        """Filled with exp of normal numbers."""
+        check_in_place(self)
+        shape, mean, std = self._shape(), float(mean), float(std)
+        if not std > 0:
+            raise RuntimeError(f"log_normal_ expects std > 0.0, but found std={std:g}")
+        return _fill(self, lambda g: np.exp(g.normal_pairs(shape) * std + mean), generator)
+
+    def cauchy_(self: Tensor, median: float = 0.0, sigma: float = 1.0, *, generator: Generator | None = None) -> Tensor:
+        """Filled with numbers of Cauchy's distribution: median + sigma * tan(π (u - 1/2))."""
+        check_in_place(self)
+        shape, median, sigma = self._shape(), float(median), float(sigma)
+        if not sigma > 0:
+            raise RuntimeError(f"cauchy_ expects sigma > 0.0, but found sigma={sigma:g}")
+        return _fill(self, lambda g: median + sigma * np.tan(np.pi * (g.uniform64(shape) - 0.5)), generator)
+
+    def geometric_(self: Tensor, p: float, *, generator: Generator | None = None) -> Tensor:
+        """Filled with the number of trials up to the first success, which comes with probability ``p`` in each:
+        ceil(log(u) / log(1 - p))."""
+        check_in_place(self)
+        shape, p = self._shape(), float(p)
+        if not 0 < p < 1:
+            raise RuntimeError(f"geometric_ expects p to be in (0, 1), but got p={p:g}")
+        return _fill(self, lambda g: np.ceil(np.log(g.uniform64(shape)) / np.log1p(-p)), generator)
 
     def bernoulli_(self: Tensor, p: Any = 0.5, *, generator: Generator | None = None) -> Tensor:
         """Filled with 1 with probability ``p``, a number or a Tensor, else 0."""

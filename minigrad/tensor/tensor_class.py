@@ -29,13 +29,15 @@ from minigrad.tensor.protocol import PythonProtocol
 from minigrad.tensor.random import Random
 from minigrad.tensor.reduce import Reduce
 from minigrad.tensor.sharing import Sharing
+from minigrad.tensor.special import Special
+from minigrad.tensor.special_pairs import SpecialPairs
 from minigrad.tensor.triangular import Triangular
 from minigrad.tensor.values import Values
 
 
 # TensorBase comes first, so that ``isinstance(x, TensorBase)`` in every op finds it at once, not after all the mixins.
 class Tensor(
-    TensorBase, Elementwise, Functions, Activations, Comparison, Reduce, Extrema, Exponential, Layout, Movement,
+    TensorBase, Elementwise, Functions, Activations, Special, SpecialPairs, Comparison, Reduce, Extrema, Exponential, Layout, Movement,
     Joining, Indexing, Gathering, Ordering, LinearAlgebra, Matrices, Creation, Triangular, Random, Convert, Casts,
     Values, Attributes, Autograd, InPlace, PythonProtocol, DLPack, Sharing,
 ):

@@ -37,8 +37,8 @@ ROOMS: tuple[tuple[str, ...], ...] = (
     ("jit",),
     ("nn", "optim", "multiprocessing", "serialization", "storage", "utils", "cuda", "backends", "amp", "func",
      "profiler", "testing", "autograd.forward_ad", "autograd.functional", "autograd.grad_mode", "autograd.gradcheck",
-     "autograd.graph", "autograd.profiler", "autograd.variable"),
-    ("vision",),
+     "autograd.graph", "autograd.profiler", "autograd.variable", "linalg", "special"),
+    ("vision", "distributions"),
     ("__init__", "__main__", "conformance"),
     ("torch",),
 )

@@ -1,0 +1,195 @@
+"""Stage: front. In: LazyBuffers. Out: ``Value``, with the operators of Python, in which long formulas of one dtype and
+shape are written; sums of series and polynomials; the Functions that are made of such formulas.
+Next: ``special.py``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from minigrad.dtype import accumulator
+from minigrad.graph.function import apply
+from minigrad.graph.lazy import LazyBuffer
+from minigrad.ops import Op
+from minigrad.tensor.function import Function
+from minigrad.tensor.functions import expm1_value, log1p_value, rounded_once, slope
+
+Formula = Callable[..., "Value"]
+
+
+class Value:
+    """A LazyBuffer with operators. Numbers take the dtype and shape of ``kind``: of a condition, what was compared.
+
+    >>> from minigrad.dtype import float32
+    >>> x = Value(LazyBuffer.const(2.0, float32, (), "CPU"))
+    >>> (1 - x * x).lazy.op
+    'SUB'
+    """
+
+    __slots__ = ("kind", "lazy")
+
+    def __init__(self, lazy: LazyBuffer, kind: LazyBuffer | None = None) -> None:
+        self.lazy = lazy
+        self.kind = lazy if kind is None else kind
+
+    def _of(self, other: Any) -> LazyBuffer:
+        return other.lazy if isinstance(other, Value) else self.kind.like(float(other))
+
+    def _with(self, op: str, other: Any) -> Value:
+        return Value(self.lazy.binary(op, self._of(other)), self.kind)
+
+    def _after(self, op: str, other: Any) -> Value:
+        return Value(self._of(other).binary(op, self.lazy), self.kind)
+
+    def _alone(self, op: str) -> Value:
+        return Value(self.lazy.unary(op), self.kind)
+
+    def __add__(self, other: Any) -> Value:
+        return self._with(Op.ADD, other)
+
+    __radd__ = __add__
+
+    def __sub__(self, other: Any) -> Value:
+        return self._with(Op.SUB, other)
+
+    def __rsub__(self, other: Any) -> Value:
+        return self._after(Op.SUB, other)
+
+    def __mul__(self, other: Any) -> Value:
+        return self._with(Op.MUL, other)
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, other: Any) -> Value:
+        return self._with(Op.DIV, other)
+
+    def __rtruediv__(self, other: Any) -> Value:
+        return self._after(Op.DIV, other)
+
+    def __pow__(self, other: Any) -> Value:
+        return self._with(Op.POW, other)
+
+    def __neg__(self) -> Value:
+        return self._alone(Op.NEG)
+
+    def __lt__(self, other: Any) -> Value:
+        return self._with(Op.LT, other)
+
+    def __gt__(self, other: Any) -> Value:
+        return self._after(Op.LT, other)
+
+    def equals(self, other: Any) -> Value:
+        return self._with(Op.EQ, other)
+
+    def __and__(self, other: Value) -> Value:
+        return self._with(Op.AND, other)
+
+    def __or__(self, other: Value) -> Value:
+        return self._with(Op.OR, other)
+
+    def __invert__(self) -> Value:
+        return self._alone(Op.NOT)
+
+    def exp(self) -> Value:
+        return self._alone(Op.EXP)
+
+    def log(self) -> Value:
+        return self._alone(Op.LOG)
+
+    def sqrt(self) -> Value:
+        return self._alone(Op.SQRT)
+
+    def abs(self) -> Value:
+        return self._alone(Op.ABS)
+
+    def floor(self) -> Value:
+        return self._alone(Op.FLOOR)
+
+    def round(self) -> Value:
+        return self._alone(Op.ROUND)
+
+    def sin(self) -> Value:
+        return self._alone(Op.SIN)
+
+    def cos(self) -> Value:
+        return self._alone(Op.COS)
+
+    def erf(self) -> Value:
+        return self._alone(Op.ERF)
+
+    def log1p(self) -> Value:
+        return Value(log1p_value(self.lazy))
+
+    def expm1(self) -> Value:
+        return Value(expm1_value(self.lazy))
+
+    @property
+    def digits(self) -> float:
+        """The distance from 1 to the next number of the dtype."""
+        return 2.0**-52 if self.lazy.dtype.size == 8 else 2.0**-23
+
+
+def choose(condition: Value, yes: Any, no: Any) -> Value:
+    """``yes`` where the condition holds, else ``no``."""
+    return Value(condition.lazy.where(condition._of(yes), condition._of(no)))
+
+
+def chebyshev(series: Sequence[float], x: Value, low: float, high: float) -> Value:
+    """The sum of series[k] * T_k(t), where t goes from -1 to 1 as x goes from low to high. Terms that the dtype cannot
+    hold are left out. (C. Clenshaw, 1955)"""
+    t = x * (2.0 / (high - low)) - (high + low) / (high - low)
+    least = max(abs(c) for c in series) * x.digits / 64
+    last = max(k for k, c in enumerate(series) if abs(c) > least)
+    twice = t * 2.0
+    ahead = behind = None
+    for c in reversed(series[1:last + 1]):
+        now: Any = c if ahead is None else twice * ahead + c if behind is None else twice * ahead + (c - behind)
+        ahead, behind = now, ahead
+    assert ahead is not None and behind is not None
+    return t * ahead + (series[0] - behind)
+
+
+def polynomial(coefficients: Sequence[float], x: Value) -> Value:
+    """The sum of coefficients[k] * x^k."""
+    result: Any = coefficients[-1]
+    for c in reversed(coefficients[:-1]):
+        result = x * result + c
+    return result
+
+
+def sine_of_pi(x: Value) -> tuple[Value, Value]:
+    """|sin(πx)|, exactly 0 at whole numbers, and cos(πx) / sin(πx)."""
+    rest = (x - x.round()) * math.pi
+    sine = rest.sin()
+    return sine.abs(), rest.cos() / sine
+
+
+def wrapped(formula: Formula) -> Callable[..., LazyBuffer]:
+    """The formula over Values, as one over LazyBuffers; static arguments follow them."""
+
+    def computed(*arguments: Any) -> LazyBuffer:
+        return formula(*[Value(a) if isinstance(a, LazyBuffer) else a for a in arguments]).lazy
+
+    return computed
+
+
+def elementwise(name: str, formula: Formula, derivative: Formula | None = None, node: str = "") -> Function:
+    """A function of each element. ``derivative(x, out)``; without one, it follows from the formula. Integers become
+    floats; half types are computed in float32."""
+    by_hand = None
+    if derivative is not None:
+        known = wrapped(derivative)
+        by_hand = slope(lambda g, x, out: g.binary(Op.MUL, known(x, out)))
+    title = "".join(part.capitalize() for part in name.split("_"))
+    return Function(name, rounded_once(wrapped(formula)), f"{node or title}Backward0", by_hand)
+
+
+def called(function: Function, x: Value, *static: Any) -> Value:
+    """Another Function's value in a formula: a node of its own, with its own derivative."""
+    return Value(apply(function.body.at([x.lazy], static), [x.lazy])[0])
+
+
+def widened(*values: LazyBuffer) -> list[Value]:
+    """The values in the dtype in which formulas are computed."""
+    return [Value(v.cast(accumulator(v.dtype))) for v in values]

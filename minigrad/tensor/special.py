@@ -1,0 +1,473 @@
+"""Stage: front. In: a Tensor. Out: the special functions of its elements, recorded: the gamma function's logarithm and
+its derivatives, inverse error function, normal distribution function, Bessel functions, inverse circular functions.
+They are sums of Chebyshev series and asymptotic series with the dtype's digits; the derivatives are formulas.
+Next: ``special_pairs.py``."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from minigrad.graph.lazy import LazyBuffer
+from minigrad.tensor import series
+from minigrad.tensor.definition import both, in_place
+from minigrad.tensor.formula import Value, called, chebyshev, choose, elementwise, polynomial, sine_of_pi, wrapped
+from minigrad.tensor.function import Function
+from minigrad.tensor.functions import rounded_once, slope
+
+if TYPE_CHECKING:
+    from minigrad.tensor.tensor_class import Tensor
+
+# Bernoulli's numbers B₂, B₄, …
+BERNOULLI = (1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730, 7 / 6, -3617 / 510, 43867 / 798, -174611 / 330)
+_ROOT_PI = math.sqrt(math.pi)
+
+
+# --- gamma
+
+
+def _lgamma_above(x: Value) -> Value:
+    """log Γ(x), x >= 0: near 1 and 2 a series times the distance, which keeps all digits at the zeros; other small
+    x are moved there by Γ(x + 1) = x Γ(x); from 7.5 on Stirling's series."""
+    near = x.floor() + choose(x - x.floor() < 0.5, 0.0, 1.0)  # the whole number at most 0.5 away
+    tiny = x < 0.5
+    shift = choose(tiny, -2.0, choose(near < 1.5, -1.0, near - 2.0))
+    inside = choose(x < 7.5, x - 2.0 - shift, 0.0)
+    product = choose(tiny, x * (x + 1.0), 1.0)
+    for k in range(1, 6):
+        product = product * choose(shift > k - 0.5, x - float(k), 1.0)
+    middle = chebyshev(series.LGAMMA, inside, -0.5, 0.5) * inside
+    log = product.log()
+    small = choose(shift < 0.0, middle - log, middle + log)
+    small = choose(shift.equals(-1.0), chebyshev(series.LGAMMA_ONE, inside, -0.5, 0.5) * inside, small)
+    large = choose(x < 7.5, 7.5, x)
+    inverse = 1.0 / (large * large)
+    stirling = polynomial([b / (2 * k * (2 * k - 1)) for k, b in enumerate(BERNOULLI, 1)], inverse) / large
+    far = (large - 0.5) * (large.log() - 1.0) + (stirling + (0.5 * math.log(2 * math.pi) - 0.5))
+    return choose(x < 7.5, small, far)
+
+
+def _lgamma(x: Value) -> Value:
+    """Below 0 by Γ(x) Γ(1 - x) = π / sin(πx)."""
+    size = x.abs()
+    below = x < 0.0
+    above = _lgamma_above(choose(below, 1.0 + size, size))
+    sine, _ = sine_of_pi(size)
+    reflected = choose(size.equals(math.inf), math.inf, -(sine / math.pi).log() - above)
+    return choose(x.equals(x), choose(below, reflected, above) + 0.0, x)
+
+
+def _digamma(x: Value) -> Value:
+    """ψ(x) = ψ(x + 1) - 1/x up to 8, then the asymptotic series; below 0 by ψ(x) = ψ(1 - x) - π / tan(πx)."""
+    below = x < 0.0
+    y = choose(below, 1.0 - x, x)
+    moved = y
+    total: Any = y * 0.0
+    for _ in range(8):
+        more = moved < 8.0
+        total = total + choose(more, 1.0 / choose(more, moved, 1.0), 0.0)
+        moved = choose(more, moved + 1.0, moved)
+    inverse = 1.0 / (moved * moved)
+    tail = polynomial([b / (2 * k) for k, b in enumerate(BERNOULLI, 1)], inverse) * inverse
+    value = moved.log() - 0.5 / moved - tail - total
+    value = choose(y.equals(math.inf), math.inf, value)
+    _, cotangent = sine_of_pi(x)
+    pole = below & x.equals(x.floor())
+    return choose(pole, math.nan, choose(x.equals(0.0), -1.0 / x, choose(below, value - cotangent * math.pi, value)))
+
+
+def hurwitz(s: float, q: Value) -> Value:
+    """The sum over k of (q + k)^-s, s > 1, q > 0: ten terms, and Euler and Maclaurin's formula for the others."""
+    total: Any = 0.0
+    for k in range(10):
+        total = (q + float(k)) ** -s + total
+    a = q + 10.0
+    power = a ** -s
+    inverse = 1.0 / (a * a)
+    term, terms = s, []
+    for k, b in enumerate(BERNOULLI, 1):
+        terms.append(b * term / math.factorial(2 * k))
+        term *= (s + 2 * k - 1) * (s + 2 * k)
+    value = total + power * (a / (s - 1.0) + 0.5 + polynomial(terms, inverse) / a)
+    return choose(q.equals(math.inf), 0.0, value)
+
+
+def _trigamma(x: Value) -> Value:
+    """ψ′; below 1/2 by ψ′(x) = π² / sin²(πx) - ψ′(1 - x)."""
+    below = x < 0.5
+    value = hurwitz(2.0, choose(below, 1.0 - x, x))
+    sine, _ = sine_of_pi(x)
+    return choose(below, (math.pi / sine) * (math.pi / sine) - value, value)
+
+
+def _polygamma(x: Value, n: int) -> Value:
+    if n == 0:
+        return called(_DIGAMMA, x)
+    if n == 1:
+        return _trigamma(x)
+    value = hurwitz(n + 1.0, x) * ((-1.0) ** (n + 1) * math.factorial(n))
+    return choose(x < 0.0, math.nan, value)
+
+
+def _polygamma_slope(inputs: Any, outputs: Any, grads: Any, n: int) -> tuple[LazyBuffer | None]:
+    found: tuple[LazyBuffer | None] = slope(
+        lambda g, x, out: (Value(g) * called(_POLYGAMMA, Value(x), n + 1)).lazy)(inputs, outputs, grads)  # type: ignore[assignment]
+    return found
+
+
+_POLYGAMMA = Function("polygamma", lambda x, n: rounded_once(lambda v: wrapped(_polygamma)(v, n))(x),
+                      "PolygammaBackward0", _polygamma_slope)
+_DIGAMMA = elementwise("digamma", _digamma, lambda x, out: called(_POLYGAMMA, x, 1))
+_LGAMMA = elementwise("lgamma", _lgamma, lambda x, out: called(_DIGAMMA, x))
+
+
+# --- the normal distribution
+
+
+def _scaled_tail(x: Value) -> Value:
+    """exp(x²) erfc(x), x >= 0."""
+    size = choose(x.equals(math.inf), 0.0, x)
+    t = choose(x.equals(math.inf), 1.0, (size - 3.75) / (size + 3.75))
+    return chebyshev(series.ERFCX, t, -1.0, 1.0) / (1.0 + 2.0 * x)
+
+
+def _square_exp(x: Value, sign: float) -> Value:
+    """exp(sign x²) with x² in two parts, so that its rounding does not count."""
+    high = (x * 16.0).floor() / 16.0
+    low = (x - high) * (x + high)
+    return (high * high * sign).exp() * (low * sign).exp()
+
+
+def _erfc(x: Value) -> Value:
+    size = x.abs()
+    inside = choose(size < 30.0, size, 30.0)
+    tail = _square_exp(inside, -1.0) * _scaled_tail(size)
+    outer = choose(x < 0.0, 2.0 - tail, tail)
+    return choose(size < 0.5, 1.0 - x.erf(), choose(x.equals(x), outer, x))
+
+
+def _erfcx(x: Value) -> Value:
+    size = x.abs()
+    tail = _scaled_tail(size)
+    inside = choose(size < 27.0, size, 27.0)
+    low = 2.0 * _square_exp(inside, 1.0) - tail
+    return choose(x.equals(x), choose(x < 0.0, choose(x < -26.8, math.inf, low), tail), x)
+
+
+def _erfinv(y: Value) -> Value:
+    """Series in w = -log(1 - y²), in three ranges. (M. Giles 2010, with series of our own)"""
+    inside = y.abs() < 1.0
+    safe = choose(inside, y, 0.0)
+    w = -((1.0 - safe) * (1.0 + safe)).log()
+    root = choose(w < 6.25, 2.5, w).sqrt()
+    middle = chebyshev(series.ERFINV_MIDDLE, choose(w < 6.25, w, 0.0), 0.0, 6.25)
+    outer = chebyshev(series.ERFINV_OUTER, choose(root < 4.0, root, 4.0), 2.5, 4.0)
+    tail = chebyshev(series.ERFINV_TAIL, choose(root < 4.0, 4.0, root), 4.0, 6.25)
+    value = safe * choose(w < 6.25, middle, choose(root < 4.0, outer, tail))
+    edge = choose(y.equals(1.0), math.inf, choose(y.equals(-1.0), -math.inf, math.nan))
+    return choose(inside, value, edge + y * 0.0)
+
+
+def _ndtr(x: Value) -> Value:
+    return called(_ERFC, x * -math.sqrt(0.5)) * 0.5
+
+
+def _log_ndtr(x: Value) -> Value:
+    scaled = x * math.sqrt(0.5)
+    low = (_scaled_tail(choose(x < -1.0, -scaled, 1.0)) * 0.5).log() - choose(x < -1.0, scaled, 0.0) * scaled
+    high = (called(_ERFC, scaled) * -0.5).log1p()
+    return choose(x < -1.0, choose(x.equals(-math.inf), -math.inf, low), high)
+
+
+def _ndtri(p: Value) -> Value:
+    """In the middle by erfinv, near 0 and 1 series in sqrt(-2 log p)."""
+    upper = p > 0.5
+    near = choose(upper, 1.0 - p, p)
+    least = math.exp(-2.0)
+    middle = called(_ERFINV, choose(near < least, 0.0, 2.0 * p - 1.0)) * math.sqrt(2.0)
+    root = (choose(near > 0.0, choose(near < least, near, least), least).log() * -2.0).sqrt()
+    inverse = 1.0 / root
+    short = chebyshev(series.NDTRI_NEAR, choose(root < 6.0, inverse, 0.25), 1 / 6, 0.5)
+    far = chebyshev(series.NDTRI_FAR, choose(root < 6.0, 0.1, inverse), 1 / 39, 1 / 6)
+    tail = root * choose(root < 6.0, short, far)
+    value = choose(near < least, choose(upper, tail, -tail), middle)
+    edge = choose(p.equals(0.0), -math.inf, choose(p.equals(1.0), math.inf, math.nan))
+    return choose((p > 0.0) & (p < 1.0), value, edge + p * 0.0)
+
+
+_ERFC = elementwise("erfc", _erfc, lambda x, out: (-(x * x)).exp() * (-2 / _ROOT_PI))
+_ERFCX = elementwise("erfcx", _erfcx, lambda x, out: x * 2.0 * out - 2 / _ROOT_PI, "SpecialErfcx")
+_ERFINV = elementwise("erfinv", _erfinv, lambda x, out: (out * out).exp() * (_ROOT_PI / 2))
+_NDTR = elementwise("special_ndtr", _ndtr, lambda x, out: (x * x * -0.5).exp() * (1 / math.sqrt(2 * math.pi)))
+_LOG_NDTR = elementwise("special_log_ndtr", _log_ndtr, lambda x, out: math.sqrt(2 / math.pi) / called(
+    _ERFCX, x * -math.sqrt(0.5)))
+_NDTRI = elementwise("special_ndtri", _ndtri, lambda x, out: (out * out * 0.5).exp() * math.sqrt(2 * math.pi))
+
+
+# --- Bessel
+
+
+def _scaled_bessel(order: int) -> Any:
+    """exp(-|x|) I₀(x), or exp(-|x|) I₁(x) / x times x."""
+    small_series, large_series = ((series.I0E_SMALL, series.I0E_LARGE), (series.I1E_SMALL, series.I1E_LARGE))[order]
+
+    def formula(x: Value) -> Value:
+        size = x.abs()
+        near = size < 8.0
+        small = chebyshev(small_series, choose(near, size, 0.0), 0.0, 8.0)
+        far = choose(near, 8.0, size)
+        large = chebyshev(large_series, 1.0 / far, 0.0, 0.125) / far.sqrt()
+        if order == 0:
+            return choose(x.equals(x), choose(near, small, large), x)
+        return choose(x.equals(x), choose(near, small * x, choose(x < 0.0, -large, large)), x)
+
+    return formula
+
+
+def _i0(x: Value) -> Value:
+    return _grown(called(_I0E, x), x)
+
+
+def _i1(x: Value) -> Value:
+    return _grown(called(_I1E, x), x)
+
+
+def _grown(scaled: Value, x: Value) -> Value:
+    """exp(|x|) times the value, in two steps, since exp(|x|) overflows before the product does."""
+    half = (x.abs() * 0.5).exp()
+    return choose(x.abs().equals(math.inf), choose(scaled < 0.0, -math.inf, math.inf), half * scaled * half)
+
+
+def _sign(x: Value) -> Value:
+    return choose(x < 0.0, -1.0, choose(x > 0.0, 1.0, x))
+
+
+def _i1_over_x(x: Value, value: Value) -> Value:
+    return choose(x.equals(0.0), 0.5, value / choose(x.equals(0.0), 1.0, x))
+
+
+_I0E = elementwise("special_i0e", _scaled_bessel(0), lambda x, out: called(_I1E, x) - _sign(x) * out)
+_I1E = elementwise("special_i1e", _scaled_bessel(1), lambda x, out: called(_I0E, x) - out * _sign(x) - _i1_over_x(x, out))
+_I0 = elementwise("i0", _i0, lambda x, out: called(_I1, x))
+_I1 = elementwise("special_i1", _i1, lambda x, out: called(_I0, x) - _i1_over_x(x, out))
+
+
+# --- inverse circular and hyperbolic functions
+
+
+def _atan(x: Value) -> Value:
+    size = x.abs()
+    large = size > 1.0
+    inner = choose(large, 1.0 / choose(large, size, 1.0), size)
+    angle = chebyshev(series.ATAN, inner * inner, 0.0, 1.0) * inner
+    angle = choose(large, math.pi / 2 - angle, angle)
+    return choose(x < 0.0, -angle, choose(x.equals(0.0), x, angle))
+
+
+def _half_angle(size: Value) -> Value:
+    """acos(size), size in [0.5, 1], as 2 asin(sqrt((1 - size) / 2))."""
+    square = (1.0 - size) * 0.5
+    return chebyshev(series.ASIN, choose(square < 0.25, square, 0.25), 0.0, 0.25) * square.sqrt() * 2.0
+
+
+def _asin(x: Value) -> Value:
+    size = x.abs()
+    inner = choose(size < 0.5, x, 0.5)
+    outer = math.pi / 2 - _half_angle(choose(size < 0.5, 0.5, size))
+    return choose(size < 0.5, chebyshev(series.ASIN, inner * inner, 0.0, 0.25) * inner,
+                  choose(x < 0.0, -outer, outer))
+
+
+def _acos(x: Value) -> Value:
+    size = x.abs()
+    inner = choose(size < 0.5, x, 0.5)
+    outer = _half_angle(choose(size < 0.5, 0.5, size))
+    return choose(size < 0.5, math.pi / 2 - chebyshev(series.ASIN, inner * inner, 0.0, 0.25) * inner,
+                  choose(x < 0.0, math.pi - outer, outer))
+
+
+def _asinh(x: Value) -> Value:
+    size = x.abs()
+    large = size > 1e9
+    inner = choose(large, 1.0, size)
+    value = (inner + inner * inner / (1.0 + (1.0 + inner * inner).sqrt())).log1p()
+    value = choose(large, size.log() + math.log(2.0), value)
+    return choose(x < 0.0, -value, choose(x.equals(0.0), x, value))
+
+
+def _acosh(x: Value) -> Value:
+    large = x > 1e9
+    t = choose(large, 1.0, x - 1.0)
+    return choose(large, x.log() + math.log(2.0), (t + (2.0 * t + t * t).sqrt()).log1p())
+
+
+def _atanh(x: Value) -> Value:
+    size = x.abs()
+    value = (2.0 * size / (1.0 - size)).log1p() * 0.5
+    return choose(x < 0.0, -value, choose(x.equals(0.0), x, value))
+
+
+_ATAN = elementwise("atan", _atan, lambda x, out: 1.0 / (1.0 + x * x))
+_ASIN = elementwise("asin", _asin, lambda x, out: 1.0 / (1.0 - x * x).sqrt())
+_ACOS = elementwise("acos", _acos, lambda x, out: -1.0 / (1.0 - x * x).sqrt())
+_ASINH = elementwise("asinh", _asinh, lambda x, out: 1.0 / (1.0 + x * x).sqrt())
+_ACOSH = elementwise("acosh", _acosh, lambda x, out: 1.0 / (x * x - 1.0).sqrt())
+_ATANH = elementwise("atanh", _atanh, lambda x, out: 1.0 / (1.0 - x * x))
+
+# --- entropy, sinc
+
+
+def _entr(x: Value) -> Value:
+    inside = x > 0.0
+    return choose(inside, -x * choose(inside, x, 1.0).log(), choose(x.equals(0.0), 0.0, choose(
+        x.equals(x), -math.inf, x)))
+
+
+def _sinc(x: Value) -> Value:
+    sine = (x * math.pi).sin()
+    return choose(x.equals(0.0), 1.0, sine / choose(x.equals(0.0), 1.0, x * math.pi))
+
+
+def _sinc_slope(x: Value, out: Value) -> Value:
+    there = choose(x.equals(0.0), 1.0, x)
+    return choose(x.equals(0.0), 0.0, ((there * math.pi).cos() - out) / there)
+
+
+_ENTR = elementwise("special_entr", _entr, lambda x, out: choose(x > 0.0, -choose(x > 0.0, x, 1.0).log() - 1.0, choose(
+    x.equals(0.0), math.inf, choose(x < 0.0, math.nan, x))))
+_SINC = elementwise("sinc", _sinc, _sinc_slope)
+
+
+class Special:
+    """Special functions of each element."""
+
+    __slots__ = ()
+
+    @both("lgamma", "special_gammaln")
+    def lgamma(self: Tensor) -> Tensor:
+        """log |Γ(self)|; inf at 0, -1, -2 …
+
+        >>> import minigrad
+        >>> minigrad.tensor([0.5, 1.0, 5.0]).lgamma()
+        tensor([0.5724, 0.0000, 3.1781])
+        """
+        return _LGAMMA((self,))
+
+    lgamma_ = in_place(lgamma)
+
+    @both("digamma", "special_digamma", "special_psi")
+    def digamma(self: Tensor) -> Tensor:
+        """The derivative of lgamma; NaN at -1, -2 …, and an infinity at 0."""
+        return _DIGAMMA((self,))
+
+    digamma_ = in_place(digamma)
+
+    def polygamma(self: Tensor, n: int) -> Tensor:
+        """The n-th derivative of digamma. ``RuntimeError`` if n is negative."""
+        if n < 0:
+            raise RuntimeError("polygamma(n, x) does not support negative n.")
+        return _POLYGAMMA((self,), (int(n),))
+
+    @both("mvlgamma", "special_multigammaln")
+    def mvlgamma(self: Tensor, p: int) -> Tensor:
+        """The logarithm of the multivariate gamma function of dimension p, where self is above (p - 1) / 2."""
+        if p < 1:
+            raise RuntimeError("p has to be greater than or equal to 1")
+        total = self.lgamma() + p * (p - 1) / 4 * math.log(math.pi)
+        for i in range(1, p):
+            total = total + (self - i / 2).lgamma()
+        return total
+
+    @both("erfc", "special_erfc")
+    def erfc(self: Tensor) -> Tensor:
+        """1 - erf(self), with all digits also where that is small."""
+        return _ERFC((self,))
+
+    erfc_ = in_place(erfc)
+
+    @both("erfinv", "special_erfinv")
+    def erfinv(self: Tensor) -> Tensor:
+        """The inverse of erf on [-1, 1].
+
+        >>> import minigrad
+        >>> minigrad.tensor([0.0, 0.5, 1.0]).erfinv()
+        tensor([0.0000, 0.4769,    inf])
+        """
+        return _ERFINV((self,))
+
+    erfinv_ = in_place(erfinv)
+
+    @both("i0", "special_i0")
+    def i0(self: Tensor) -> Tensor:
+        """The modified Bessel function of the first kind and order 0."""
+        return _I0((self,))
+
+    i0_ = in_place(i0)
+
+    @both("sinc", "special_sinc")
+    def sinc(self: Tensor) -> Tensor:
+        """sin(π self) / (π self), and 1 at 0."""
+        return _SINC((self,))
+
+    sinc_ = in_place(sinc)
+
+    # --- inverse circular and hyperbolic functions
+
+    @both("atan", "arctan")
+    def atan(self: Tensor) -> Tensor:
+        """The angle in (-π/2, π/2) whose tangent is self."""
+        return _ATAN((self,))
+
+    arctan = atan
+    atan_ = in_place(atan)
+    arctan_ = atan_
+
+    @both("asin", "arcsin")
+    def asin(self: Tensor) -> Tensor:
+        """The angle in [-π/2, π/2] whose sine is self; NaN outside [-1, 1]."""
+        return _ASIN((self,))
+
+    arcsin = asin
+    asin_ = in_place(asin)
+    arcsin_ = asin_
+
+    @both("acos", "arccos")
+    def acos(self: Tensor) -> Tensor:
+        """The angle in [0, π] whose cosine is self; NaN outside [-1, 1]."""
+        return _ACOS((self,))
+
+    arccos = acos
+    acos_ = in_place(acos)
+    arccos_ = acos_
+
+    @both("asinh", "arcsinh")
+    def asinh(self: Tensor) -> Tensor:
+        """The inverse of sinh."""
+        return _ASINH((self,))
+
+    arcsinh = asinh
+    asinh_ = in_place(asinh)
+    arcsinh_ = asinh_
+
+    @both("acosh", "arccosh")
+    def acosh(self: Tensor) -> Tensor:
+        """The inverse of cosh on [1, inf)."""
+        return _ACOSH((self,))
+
+    arccosh = acosh
+    acosh_ = in_place(acosh)
+    arccosh_ = acosh_
+
+    @both("atanh", "arctanh")
+    def atanh(self: Tensor) -> Tensor:
+        """The inverse of tanh on (-1, 1)."""
+        return _ATANH((self,))
+
+    arctanh = atanh
+    atanh_ = in_place(atanh)
+    arctanh_ = atanh_
+
+
+OF_ONE = {"erfcx": _ERFCX, "ndtr": _NDTR, "log_ndtr": _LOG_NDTR, "ndtri": _NDTRI, "entr": _ENTR, "i0e": _I0E,
+          "i1": _I1, "i1e": _I1E}
+"""Functions that PyTorch has in ``torch.special`` only."""

@@ -1,0 +1,250 @@
+"""Stage: front. In: two Tensors or numbers. Out: special functions of their elements, broadcast and recorded: x log y,
+the logarithm of a sum of exponentials, the angle of a point, the incomplete gamma function.
+Next: ``comparison.py``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from minigrad.dtype import float64
+from minigrad.graph.lazy import LazyBuffer
+from minigrad.ops import Op
+from minigrad.tensor.definition import both, function, in_place
+from minigrad.tensor.formula import Formula, Value, called, choose, widened
+from minigrad.tensor.operands import MixedFunction, all_fitted, result_dtype
+from minigrad.tensor.promotion import floating
+from minigrad.tensor.special import _ATAN, _DIGAMMA, _LGAMMA
+
+if TYPE_CHECKING:
+    from minigrad.tensor.tensor_class import Tensor
+
+
+def _pair(name: str, formula: Formula, node: str = "") -> Callable[[Any, Any], Tensor]:
+    """A function of two operands in their common floating type; half types are computed in float32."""
+
+    def computed(a: LazyBuffer, b: LazyBuffer) -> LazyBuffer:
+        return formula(*widened(a, b)).lazy.cast(a.dtype)
+
+    title = "".join(part.capitalize() for part in name.split("_"))
+    recorded = MixedFunction(name, all_fitted(computed), f"{node or title}Backward0")
+    return lambda a, b: recorded.mixed((a, b), floating(result_dtype((a, b))))
+
+
+def _xlogy_value(x: Value, y: Value) -> Value:
+    nothing = x.equals(0.0)
+    return choose(y.equals(y), choose(nothing, 0.0, x * choose(nothing, 1.0, y).log()), y)
+
+
+def _xlog1py_value(x: Value, y: Value) -> Value:
+    nothing = x.equals(0.0)
+    return choose(y.equals(y), choose(nothing, 0.0, x * choose(nothing, 0.0, y).log1p()), y)
+
+
+def _log_sum(a: Value, b: Value) -> Value:
+    """max + log(1 + exp(-|a - b|)); two equal infinities stay what they are."""
+    equal = a.equals(b)
+    larger = Value(a.lazy.binary(Op.MAXIMUM, b.lazy))
+    apart = choose(equal, 0.0, a - b).abs()
+    value = larger + (-apart).exp().log1p()
+    return choose(equal & a.abs().equals(math.inf), a, value)
+
+
+def _log2_sum(a: Value, b: Value) -> Value:
+    natural = math.log(2.0)
+    equal = a.equals(b)
+    larger = Value(a.lazy.binary(Op.MAXIMUM, b.lazy))
+    apart = choose(equal, 0.0, a - b).abs() * natural
+    value = larger + (-apart).exp().log1p() * (1.0 / natural)
+    return choose(equal & a.abs().equals(math.inf), a, value)
+
+
+def _signed(x: Value) -> Value:
+    """Whether the sign is minus, of 0 too."""
+    return (x < 0.0) | (x.equals(0.0) & (1.0 / x < 0.0))
+
+
+def _angle(y: Value, x: Value) -> Value:
+    """atan of the smaller by the larger of |y| and |x|, put into its quadrant."""
+    steep = y.abs() > x.abs()
+    nowhere = y.equals(0.0) & x.equals(0.0)
+    both_infinite = y.abs().equals(math.inf) & x.abs().equals(math.inf)
+    above, below = choose(steep, x.abs(), y.abs()), choose(steep, y.abs(), x.abs())
+    ratio = choose(both_infinite, 1.0, above / choose(nowhere, 1.0, below))
+    angle = called(_ATAN, ratio)
+    angle = choose(steep, math.pi / 2 - angle, angle)
+    angle = choose(nowhere, 0.0, angle)
+    angle = choose(_signed(x), math.pi - angle, angle)
+    return choose(_signed(y), -angle, angle)
+
+
+xlogy_of, xlog1py_of = _pair("xlogy", _xlogy_value), _pair("special_xlog1py", _xlog1py_value)
+_logaddexp, _logaddexp2 = _pair("logaddexp", _log_sum), _pair("logaddexp2", _log2_sum)
+_atan2 = _pair("atan2", _angle)
+
+
+# --- the incomplete gamma function
+
+_NODES, _FIRST, _STEP = 128, -4.5, 0.075
+
+
+def _integrals(a: Value, x: Value, lower: Value) -> tuple[Value, Value]:
+    """With t = x e^(-s) the integral of t^(a-1) e^-t from 0 to x is x^a e^-x times the integral over s > 0 of
+    exp(-as - x(e^-s - 1)); with t = x e^s the one from x on likewise, with the other signs. It is summed over
+    s = c exp(u - e^-u) for equally spaced u, which converges doubly exponentially. (Takahasi, Mori 1974)
+
+    Returns the integral, and the same with another factor s."""
+    shape = x.lazy.shape
+    scale = 1.0 / ((x - a).abs() + x.sqrt())
+
+    def spread(v: Value) -> Value:
+        return Value(v.lazy.reshape((*shape, 1)).expand((*shape, _NODES)))
+
+    def total(v: Value) -> Value:
+        return Value(v.lazy.reduce(Op.SUM, (len(shape),)).reshape(shape))
+
+    index = LazyBuffer.index((*shape, _NODES), len(shape), x.lazy.device).cast(x.lazy.dtype)
+    u = Value(index) * _STEP + _FIRST
+    fall = (-u).exp()
+    s = spread(scale) * (u - fall).exp()
+    down = spread(choose(lower, 1.0, -1.0))
+    inside = (-(down * s)).expm1() * spread(x)
+    value = (-(down * s * spread(a)) - inside).exp() * s * (1.0 + fall) * _STEP
+    value = choose(value.equals(value), value, 0.0)
+    return total(value), total(choose(value.equals(0.0), 0.0, value * s))
+
+
+def parts(a: Value, x: Value) -> tuple[Value, Value, Value]:
+    """Of two shares, of t below x and of t above, the one that is computed: whether it is the lower one; and the share
+    and its derivative by a, both divided by x^a e^-x / Γ(a + 1) if it is the lower one, by x^a e^-x / Γ(a) if it is the
+    upper one. The lower one is P(a, x) = P(a + 1, x) + x^a e^-x / Γ(a + 1)."""
+    lower = x < choose(a < 1.0, 0.3 + 1.7 * a, a + 1.0)
+    shifted = choose(lower, a + 1.0, a)
+    part, moment = _integrals(shifted, x, lower)
+    growth = x.log() - called(_DIGAMMA, shifted)
+    share = choose(lower, 1.0 + x * part, part)
+    return lower, share, growth * share + choose(lower, -(x * moment), moment)
+
+
+def _factor(a: Value, x: Value, lower: Value) -> Value:
+    """What ``parts`` divides by."""
+    return (a * x.log() - x - called(_LGAMMA, choose(lower, a + 1.0, a))).exp()
+
+
+def _share(a: Value, x: Value, below: bool) -> Value:
+    inside = (x > 0.0) & (a > 0.0) & (x < math.inf) & (a < math.inf)
+    a_safe, x_safe = choose(inside, a, 1.0), choose(inside, x, 1.0)
+    lower, part, _ = parts(a_safe, x_safe)
+    part = part * _factor(a_safe, x_safe, lower)
+    value = choose(lower, part, 1.0 - part) if below else choose(lower, 1.0 - part, part)
+    nothing, everything = (0.0, 1.0) if below else (1.0, 0.0)
+    zeros, infinities = a.equals(0.0) & x.equals(0.0), a.equals(math.inf) & x.equals(math.inf)
+    wrong = (a < 0.0) | (x < 0.0) | zeros | infinities | ~a.equals(a) | ~x.equals(x)
+    edge = choose(a.equals(0.0) | x.equals(math.inf), everything, nothing)
+    return choose(inside, value, choose(wrong, math.nan, edge))
+
+
+def _share_slopes(a: Value, x: Value) -> tuple[Value, Value]:
+    """The derivatives of the lower share by a and by x."""
+    lower, _, by_a = parts(a, x)
+    by_a = by_a * _factor(a, x, lower)
+    return choose(lower, by_a, -by_a), ((a - 1.0) * x.log() - x - called(_LGAMMA, a)).exp()
+
+
+def _gamma_function(name: str, below: bool) -> Callable[[Any, Any], Tensor]:
+    def computed(a: LazyBuffer, x: LazyBuffer) -> LazyBuffer:
+        return _share(Value(a.cast(float64)), Value(x.cast(float64)), below).lazy.cast(a.dtype)
+
+    title = "".join(part.capitalize() for part in name.split("_"))
+    recorded = MixedFunction(name, all_fitted(computed), f"{title}Backward0")
+
+    def gradient(inputs: Sequence[LazyBuffer], outputs: Any, grads: Any, dtype: Any, order: Any) -> Any:
+        return _fitted_gradient(inputs, grads[0], dtype, order, below)
+
+    recorded.body.gradient = gradient
+    return lambda a, x: recorded.mixed((a, x), floating(result_dtype((a, x))))
+
+
+def _fitted_gradient(inputs: Sequence[LazyBuffer], g: LazyBuffer, dtype: Any, order: Any, below: bool) -> Any:
+    """The gradients of the operands as they were before they were broadcast."""
+    shape = g.shape
+    wide = [v.cast(float64).expand(shape) if v.shape != shape else v.cast(float64) for v in inputs]
+    slopes = _share_slopes(Value(wide[order[0]]), Value(wide[order[1]]))
+    found: list[LazyBuffer | None] = [None] * len(inputs)
+    for place, by in zip(order, slopes, strict=True):
+        whole = (Value(g.cast(float64)) * (by if below else -by)).lazy
+        given = inputs[place]
+        short = (1,) * (len(shape) - len(given.shape)) + given.shape
+        axes = tuple(i for i, (n, m) in enumerate(zip(short, shape, strict=True)) if n != m)
+        whole = whole.reduce(Op.SUM, axes) if axes else whole
+        found[place] = whole.reshape(given.shape).cast(given.dtype)
+    return found
+
+
+gammainc_of, gammaincc_of = _gamma_function("igamma", True), _gamma_function("igammac", False)
+
+
+class SpecialPairs:
+    """Special functions of two operands."""
+
+    __slots__ = ()
+
+    @both("xlogy", "special_xlogy")
+    def xlogy(self: Tensor, other: Any) -> Tensor:
+        """self * log(other), and 0 where self is 0, whatever other is but NaN."""
+        return xlogy_of(self, other)
+
+    xlogy_ = in_place(xlogy)
+
+    @both("logaddexp")
+    def logaddexp(self: Tensor, other: Tensor) -> Tensor:
+        """log(exp(self) + exp(other)), without overflow."""
+        return _logaddexp(self, other)
+
+    @both("logaddexp2")
+    def logaddexp2(self: Tensor, other: Tensor) -> Tensor:
+        """log2(2^self + 2^other), without overflow."""
+        return _logaddexp2(self, other)
+
+    @both("atan2", "arctan2")
+    def atan2(self: Tensor, other: Tensor) -> Tensor:
+        """The angle of the point (other, self), in [-π, π]."""
+        return _atan2(self, other)
+
+    arctan2 = atan2
+    atan2_ = in_place(atan2)
+    arctan2_ = atan2_
+
+    @both("igamma", "special_gammainc")
+    def igamma(self: Tensor, other: Tensor) -> Tensor:
+        """The lower regularised incomplete gamma function P(self, other): the share of the integral of t^(a-1) e^-t
+        that lies below other. It has a gradient in both.
+
+        >>> import minigrad
+        >>> minigrad.tensor([1.0]).igamma(minigrad.tensor([2.0]))
+        tensor([0.8647])
+        """
+        return gammainc_of(self, other)
+
+    @both("igammac", "special_gammaincc")
+    def igammac(self: Tensor, other: Tensor) -> Tensor:
+        """1 - igamma(self, other), with all digits where that is small."""
+        return gammaincc_of(self, other)
+
+
+@function("polygamma", "special_polygamma")
+def polygamma(n: int, input: Tensor) -> Tensor:
+    """The n-th derivative of digamma.
+
+    >>> import minigrad
+    >>> polygamma(1, minigrad.tensor([1.0]))
+    tensor([1.6449])
+    """
+    return input.polygamma(n)
+
+
+@function("xlogy", "special_xlogy")
+def xlogy(input: Any, other: Any) -> Tensor:
+    """input * log(other), and 0 where input is 0; one of the two is a Tensor."""
+    return xlogy_of(input, other)
