@@ -4,7 +4,7 @@ Next: ``binomial.py``."""
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 from minigrad.autograd import no_grad
 from minigrad.distributions import constraints
@@ -25,7 +25,7 @@ class Bernoulli(BinaryChoice, ExponentialFamily):
     tensor(-1.3863)
     """
 
-    arg_constraints = {"probs": constraints.unit_interval, "logits": constraints.real}
+    arg_constraints: ClassVar[Any] = {"probs": constraints.unit_interval, "logits": constraints.real}
     support = constraints.boolean
     has_enumerate_support = True
     _mean_carrier_measure = 0

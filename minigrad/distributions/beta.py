@@ -3,14 +3,13 @@ Next: ``studentT.py``."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
-import minigrad
 from minigrad.distributions import constraints
 from minigrad.distributions.dirichlet import Dirichlet
 from minigrad.distributions.exp_family import ExponentialFamily
 from minigrad.distributions.utils import broadcast_all
-from minigrad.tensor import Tensor
+from minigrad.tensor import Tensor, stack
 
 __all__ = ["Beta"]
 
@@ -23,12 +22,12 @@ class Beta(ExponentialFamily):
     tensor(0.)
     """
 
-    arg_constraints = {"concentration1": constraints.positive, "concentration0": constraints.positive}
+    arg_constraints: ClassVar[Any] = {"concentration1": constraints.positive, "concentration0": constraints.positive}
     support = constraints.unit_interval
     has_rsample = True
 
     def __init__(self, concentration1: Any, concentration0: Any, validate_args: bool | None = None) -> None:
-        pair = minigrad.stack(broadcast_all(concentration1, concentration0), -1)
+        pair = stack(broadcast_all(concentration1, concentration0), -1)
         self._dirichlet = Dirichlet(pair, validate_args=validate_args)
         super().__init__(self._dirichlet.batch_shape, validate_args=validate_args)
 
@@ -65,7 +64,7 @@ class Beta(ExponentialFamily):
 
     def log_prob(self, value: Any) -> Tensor:
         self._checked(value)
-        return self._dirichlet.log_prob(minigrad.stack([value, 1.0 - value], -1))
+        return self._dirichlet.log_prob(stack([value, 1.0 - value], -1))
 
     def entropy(self) -> Tensor:
         return self._dirichlet.entropy()

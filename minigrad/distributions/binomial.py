@@ -3,13 +3,12 @@ Next: ``geometric.py``."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
-import minigrad
 from minigrad.autograd import no_grad
 from minigrad.distributions import constraints
 from minigrad.distributions.choices import BinaryChoice
-from minigrad.tensor import Tensor, composite
+from minigrad.tensor import Tensor, binomial, composite
 
 __all__ = ["Binomial"]
 
@@ -31,8 +30,8 @@ class Binomial(BinaryChoice):
     tensor(-0.6931)
     """
 
-    arg_constraints = {"total_count": constraints.nonnegative_integer, "probs": constraints.unit_interval,
-                       "logits": constraints.real}
+    arg_constraints: ClassVar[Any] = {
+        "total_count": constraints.nonnegative_integer, "probs": constraints.unit_interval, "logits": constraints.real}
     has_enumerate_support = True
 
     def __init__(self, total_count: Any = 1, probs: Any = None, logits: Any = None,
@@ -62,7 +61,7 @@ class Binomial(BinaryChoice):
     def sample(self, sample_shape: Any = ()) -> Tensor:
         shape = self._extended_shape(sample_shape)
         with no_grad():
-            return minigrad.binomial(self.total_count.expand(shape), self.probs.expand(shape))
+            return binomial(self.total_count.expand(shape), self.probs.expand(shape))
 
     def log_prob(self, value: Any) -> Tensor:
         return _log_mass(self._checked(value), self.total_count, self.logits)

@@ -4,14 +4,13 @@ Next: ``one_hot_categorical.py``."""
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
-import minigrad
 from minigrad.distributions import constraints
 from minigrad.distributions.distribution import Distribution
 from minigrad.distributions.utils import as_size, filled, lazy_property, logits_to_probs, probs_to_logits
 from minigrad.dtype import int64
-from minigrad.tensor import Size, Tensor, composite, finfo
+from minigrad.tensor import Size, Tensor, composite, empty, finfo
 from minigrad.tensor.operands import broadcast_shapes
 
 __all__ = ["Categorical"]
@@ -34,7 +33,7 @@ class Categorical(Distribution):
     tensor(-0.2877)
     """
 
-    arg_constraints = {"probs": constraints.simplex, "logits": constraints.real_vector}
+    arg_constraints: ClassVar[Any] = {"probs": constraints.simplex, "logits": constraints.real_vector}
     has_enumerate_support = True
 
     def __init__(self, probs: Any = None, logits: Any = None, validate_args: bool | None = None) -> None:
@@ -97,4 +96,4 @@ class Categorical(Distribution):
         return -(self.logits.clamp(min=finfo(self.logits.dtype).min) * self.probs).sum(-1)
 
     def enumerate_support(self, expand: bool = True) -> Tensor:
-        return self._values(self._num_events, minigrad.empty(0, dtype=int64, device=self._param.device), expand)
+        return self._values(self._num_events, empty(0, dtype=int64, device=self._param.device), expand)

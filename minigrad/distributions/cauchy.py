@@ -4,13 +4,12 @@ Next: ``half_cauchy.py``."""
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
-import minigrad
 from minigrad.distributions import constraints
 from minigrad.distributions.distribution import Distribution
 from minigrad.distributions.utils import broadcast_all, filled
-from minigrad.tensor import Tensor, composite
+from minigrad.tensor import Tensor, composite, empty
 
 __all__ = ["Cauchy"]
 
@@ -29,7 +28,7 @@ class Cauchy(Distribution):
     tensor(-1.1447)
     """
 
-    arg_constraints = {"loc": constraints.real, "scale": constraints.positive}
+    arg_constraints: ClassVar[Any] = {"loc": constraints.real, "scale": constraints.positive}
     support = constraints.real
     has_rsample = True
 
@@ -54,7 +53,7 @@ class Cauchy(Distribution):
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         shape = tuple(self._extended_shape(sample_shape))
-        noise = minigrad.empty(shape, dtype=self.loc.dtype, device=self.loc.device).cauchy_()
+        noise = empty(shape, dtype=self.loc.dtype, device=self.loc.device).cauchy_()
         return self.loc + noise * self.scale
 
     def log_prob(self, value: Any) -> Tensor:

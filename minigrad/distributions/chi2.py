@@ -3,7 +3,7 @@ Next: ``inverse_gamma.py``."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from minigrad.distributions import constraints
 from minigrad.distributions.gamma import Gamma
@@ -20,7 +20,7 @@ class Chi2(Gamma):
     tensor(2.)
     """
 
-    arg_constraints = {"df": constraints.positive}
+    arg_constraints: ClassVar[Any] = {"df": constraints.positive}
 
     def __init__(self, df: Any, validate_args: bool | None = None) -> None:
         super().__init__(0.5 * df, 0.5, validate_args=validate_args)

@@ -94,10 +94,14 @@ transform_to.register(constraints.lower_cholesky, lambda constraint: transforms.
 for _kind in (constraints.positive_definite, constraints.positive_semidefinite):
     transform_to.register(_kind, lambda constraint: transforms.PositiveDefiniteTransform())
 
-for _registry in (biject_to, transform_to):
-    _registry.register(constraints.independent, lambda c, of=_registry: transforms.IndependentTransform(
+
+def _of_parts(of: ConstraintRegistry) -> None:
+    """Constraints made of others: their transforms are made of the others' transforms."""
+    of.register(constraints.independent, lambda c: transforms.IndependentTransform(
         of(c.base_constraint), c.reinterpreted_batch_ndims))
-    _registry.register(constraints.cat, lambda c, of=_registry: transforms.CatTransform(
-        [of(part) for part in c.cseq], c.dim, c.lengths))
-    _registry.register(constraints.stack, lambda c, of=_registry: transforms.StackTransform(
-        [of(part) for part in c.cseq], c.dim))
+    of.register(constraints.cat, lambda c: transforms.CatTransform([of(part) for part in c.cseq], c.dim, c.lengths))
+    of.register(constraints.stack, lambda c: transforms.StackTransform([of(part) for part in c.cseq], c.dim))
+
+
+_of_parts(biject_to)
+_of_parts(transform_to)

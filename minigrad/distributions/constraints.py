@@ -7,9 +7,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import minigrad
 from minigrad.dtype import bool_
-from minigrad.tensor import Tensor, finfo
+from minigrad.tensor import Tensor, finfo, full
+from minigrad.tensor import cat as joined
+from minigrad.tensor import stack as stacked
 from minigrad.tensor.factorization import cholesky_ex, eigvalsh
 
 __all__ = [
@@ -67,11 +68,11 @@ class _Dependent(Constraint):
         self._is_discrete, self._event_dim = is_discrete, event_dim
 
     @property
-    def is_discrete(self) -> bool:  # type: ignore[override]
+    def is_discrete(self) -> bool:
         return _known(self._is_discrete, "is_discrete")
 
     @property
-    def event_dim(self) -> int:  # type: ignore[override]
+    def event_dim(self) -> int:
         return _known(self._event_dim, "event_dim")
 
     def __call__(self, *, is_discrete: Any = UNKNOWN, event_dim: Any = UNKNOWN) -> _Dependent:
@@ -120,11 +121,11 @@ class _IndependentConstraint(Constraint):
         self.base_constraint, self.reinterpreted_batch_ndims = base_constraint, reinterpreted_batch_ndims
 
     @property
-    def is_discrete(self) -> bool:  # type: ignore[override]
+    def is_discrete(self) -> bool:
         return bool(self.base_constraint.is_discrete)
 
     @property
-    def event_dim(self) -> int:  # type: ignore[override]
+    def event_dim(self) -> int:
         return int(self.base_constraint.event_dim) + self.reinterpreted_batch_ndims
 
     def check(self, value: Tensor) -> Tensor:
@@ -145,11 +146,11 @@ class MixtureSameFamilyConstraint(Constraint):
         self.base_constraint = base_constraint
 
     @property
-    def is_discrete(self) -> bool:  # type: ignore[override]
+    def is_discrete(self) -> bool:
         return bool(self.base_constraint.is_discrete)
 
     @property
-    def event_dim(self) -> int:  # type: ignore[override]
+    def event_dim(self) -> int:
         return int(self.base_constraint.event_dim)
 
     def check(self, value: Tensor) -> Tensor:
@@ -169,7 +170,7 @@ class _Sequence(Constraint):
     dim: int
 
     @property
-    def is_discrete(self) -> bool:  # type: ignore[override]
+    def is_discrete(self) -> bool:
         return any(c.is_discrete for c in self.cseq)
 
     def _in_range(self, value: Tensor) -> None:
@@ -183,10 +184,11 @@ class _Cat(_Sequence):
     def __init__(self, cseq: Sequence[Constraint], dim: int = 0, lengths: Sequence[int] | None = None) -> None:
         self.cseq, self.dim = _all_constraints(cseq), dim
         self.lengths = [1] * len(self.cseq) if lengths is None else list(lengths)
-        _assert(len(self.lengths) == len(self.cseq), f"lengths ({len(self.lengths)}) must match cseq ({len(self.cseq)})")
+        _assert(len(self.lengths) == len(self.cseq),
+                f"lengths ({len(self.lengths)}) must match cseq ({len(self.cseq)})")
 
     @property
-    def event_dim(self) -> int:  # type: ignore[override]
+    def event_dim(self) -> int:
         return max(int(c.event_dim) for c in self.cseq)
 
     def check(self, value: Tensor) -> Tensor:
@@ -195,7 +197,7 @@ class _Cat(_Sequence):
         for constraint, length in zip(self.cseq, self.lengths, strict=False):
             checks.append(constraint.check(value.narrow(self.dim, start, length)))
             start += length
-        return minigrad.cat(checks, self.dim)
+        return joined(checks, self.dim)
 
 
 class _Stack(_Sequence):
@@ -205,14 +207,14 @@ class _Stack(_Sequence):
         self.cseq, self.dim = _all_constraints(cseq), dim
 
     @property
-    def event_dim(self) -> int:  # type: ignore[override]
+    def event_dim(self) -> int:
         most = max(int(c.event_dim) for c in self.cseq)
         return most + 1 if self.dim + most < 0 else most
 
     def check(self, value: Tensor) -> Tensor:
         self._in_range(value)
         slices = [value.select(self.dim, i) for i in range(value.shape[self.dim])]
-        return minigrad.stack([c.check(v) for v, c in zip(slices, self.cseq, strict=False)], self.dim)
+        return stacked([c.check(v) for v, c in zip(slices, self.cseq, strict=False)], self.dim)
 
 
 # --- sets of numbers
@@ -358,7 +360,7 @@ class _Square(Constraint):
     event_dim = 2
 
     def check(self, value: Tensor) -> Tensor:
-        return minigrad.full(tuple(value.shape[:-2]), value.shape[-2] == value.shape[-1], dtype=bool_,
+        return full(tuple(value.shape[:-2]), value.shape[-2] == value.shape[-1], dtype=bool_,
                              device=value.device)
 
 

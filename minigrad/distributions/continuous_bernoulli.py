@@ -4,7 +4,7 @@ Next: ``relaxed_bernoulli.py``."""
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 from minigrad.distributions import constraints
 from minigrad.distributions.choices import BinaryChoice
@@ -73,7 +73,7 @@ class ContinuousBernoulli(BinaryChoice, ExponentialFamily):
     tensor(0.)
     """
 
-    arg_constraints = {"probs": constraints.unit_interval, "logits": constraints.real}
+    arg_constraints: ClassVar[Any] = {"probs": constraints.unit_interval, "logits": constraints.real}
     support = constraints.unit_interval
     has_rsample = True
     _mean_carrier_measure = 0

@@ -3,7 +3,7 @@ Next: ``beta.py``."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from minigrad.distributions import constraints
 from minigrad.distributions.exp_family import ExponentialFamily
@@ -36,7 +36,7 @@ class Dirichlet(ExponentialFamily):
     tensor(0.)
     """
 
-    arg_constraints = {"concentration": constraints.independent(constraints.positive, 1)}
+    arg_constraints: ClassVar[Any] = {"concentration": constraints.independent(constraints.positive, 1)}
     support = constraints.simplex
     has_rsample = True
 

@@ -7,11 +7,10 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-import minigrad
 from minigrad.autograd import no_grad
 from minigrad.distributions import constraints
 from minigrad.distributions.utils import as_size, lazy_property
-from minigrad.tensor import Size, Tensor
+from minigrad.tensor import Size, Tensor, arange
 
 __all__ = ["Distribution"]
 
@@ -102,7 +101,8 @@ class Distribution:
 
     def _finished(self, cls: type[Distribution], new: Any, batch_shape: Any) -> Any:
         """A new instance with these shapes, and self's validation from now on."""
-        super(cls, new).__init__(batch_shape, self.event_shape, validate_args=False)
+        parent: Any = super(cls, new)
+        parent.__init__(batch_shape, self.event_shape, validate_args=False)
         new._validate_args = self._validate_args
         return new
 
@@ -117,7 +117,7 @@ class Distribution:
     # --- what a distribution knows of itself
 
     @property
-    def arg_constraints(self) -> dict[str, constraints.Constraint]:
+    def arg_constraints(self) -> Any:
         """The set that each parameter must lie in, by name."""
         raise NotImplementedError
 
@@ -186,7 +186,7 @@ class Distribution:
 
     def _values(self, n: int, like: Tensor, expand: bool) -> Tensor:
         """0 … n - 1 along a new first dimension, and the batch's dimensions."""
-        counted = minigrad.arange(n, dtype=like.dtype, device=like.device)
+        counted = arange(n, dtype=like.dtype, device=like.device)
         values = counted.reshape((n, *[1] * len(self._batch_shape)))
         return values.expand((n, *self._batch_shape)) if expand else values
 

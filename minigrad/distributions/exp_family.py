@@ -1,4 +1,5 @@
-"""Stage: front. In: natural parameters and a log-normaliser. Out: ``ExponentialFamily``, whose entropy follows from them.
+"""Stage: front. In: natural parameters and a log-normaliser. Out: ``ExponentialFamily``, whose entropy
+follows from them.
 Next: ``choices.py``."""
 
 from __future__ import annotations

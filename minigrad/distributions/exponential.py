@@ -3,13 +3,12 @@ Next: ``gumbel.py``."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
-import minigrad
 from minigrad.distributions import constraints
 from minigrad.distributions.exp_family import ExponentialFamily
 from minigrad.distributions.utils import broadcast_all
-from minigrad.tensor import Tensor
+from minigrad.tensor import Tensor, empty, zeros_like
 
 __all__ = ["Exponential"]
 
@@ -22,7 +21,7 @@ class Exponential(ExponentialFamily):
     tensor(-1.3069)
     """
 
-    arg_constraints = {"rate": constraints.positive}
+    arg_constraints: ClassVar[Any] = {"rate": constraints.positive}
     support = constraints.nonnegative
     has_rsample = True
     _mean_carrier_measure = 0
@@ -40,7 +39,7 @@ class Exponential(ExponentialFamily):
 
     @property
     def mode(self) -> Tensor:
-        return minigrad.zeros_like(self.rate)
+        return zeros_like(self.rate)
 
     @property
     def stddev(self) -> Tensor:
@@ -52,7 +51,7 @@ class Exponential(ExponentialFamily):
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         shape = tuple(self._extended_shape(sample_shape))
-        return minigrad.empty(shape, dtype=self.rate.dtype, device=self.rate.device).exponential_() / self.rate
+        return empty(shape, dtype=self.rate.dtype, device=self.rate.device).exponential_() / self.rate
 
     def log_prob(self, value: Any) -> Tensor:
         return self.rate.log() - self.rate * self._checked(value)

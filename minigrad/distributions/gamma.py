@@ -3,13 +3,12 @@ Next: ``chi2.py``."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
-import minigrad
 from minigrad.distributions import constraints
 from minigrad.distributions.exp_family import ExponentialFamily
 from minigrad.distributions.utils import broadcast_all
-from minigrad.tensor import Tensor, composite, finfo
+from minigrad.tensor import Tensor, as_tensor, composite, finfo
 from minigrad.tensor.samplers import standard_gamma
 
 __all__ = ["Gamma"]
@@ -33,7 +32,7 @@ class Gamma(ExponentialFamily):
     tensor(-1.)
     """
 
-    arg_constraints: Any = {"concentration": constraints.positive, "rate": constraints.positive}
+    arg_constraints: ClassVar[Any] = {"concentration": constraints.positive, "rate": constraints.positive}
     support = constraints.nonnegative
     has_rsample = True
     _mean_carrier_measure = 0
@@ -63,7 +62,7 @@ class Gamma(ExponentialFamily):
         return value.clamp(min=finfo(value.dtype).tiny)
 
     def log_prob(self, value: Any) -> Tensor:
-        value = minigrad.as_tensor(value, dtype=self.rate.dtype, device=self.rate.device)
+        value = as_tensor(value, dtype=self.rate.dtype, device=self.rate.device)
         return _log_density(self._checked(value), self.concentration, self.rate)
 
     def cdf(self, value: Any) -> Tensor:

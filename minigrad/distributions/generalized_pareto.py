@@ -4,7 +4,7 @@ Next: ``gamma.py``."""
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 from minigrad.distributions import constraints
 from minigrad.distributions.distribution import Distribution
@@ -43,14 +43,16 @@ def _quantile(share: Tensor, loc: Tensor, scale: Tensor, concentration: Tensor) 
 
 
 class GeneralizedPareto(Distribution):
-    """The density (1 + c z)^(-1 / c - 1) / scale, z = (x - loc) / scale, c the concentration; exp(-z) / scale for c = 0.
+    """The density (1 + c z)^(-1 / c - 1) / scale, z = (x - loc) / scale, c the concentration; exp(-z) / scale
+    for c = 0.
 
     >>> import minigrad
     >>> GeneralizedPareto(0.0, 1.0, 0.0).log_prob(minigrad.tensor(1.0))
     tensor(-1.)
     """
 
-    arg_constraints = {"loc": constraints.real, "scale": constraints.positive, "concentration": constraints.real}
+    arg_constraints: ClassVar[Any] = {
+        "loc": constraints.real, "scale": constraints.positive, "concentration": constraints.real}
     has_rsample = True
 
     def __init__(self, loc: Any, scale: Any, concentration: Any, validate_args: bool | None = None) -> None:

@@ -3,15 +3,14 @@ Next: ``poisson.py``."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
-import minigrad
 from minigrad.autograd import no_grad
 from minigrad.distributions import constraints
 from minigrad.distributions.choices import BinaryChoice
 from minigrad.distributions.utils import uniform
 from minigrad.nn import functional as F
-from minigrad.tensor import Tensor, composite, finfo
+from minigrad.tensor import Tensor, composite, finfo, zeros_like
 
 __all__ = ["Geometric"]
 
@@ -19,7 +18,7 @@ __all__ = ["Geometric"]
 @composite
 def _log_mass(value: Tensor, probs: Tensor) -> Tensor:
     certain = (probs == 1) & (value == 0)
-    return value * (-probs.masked_fill(certain, 0.0)).log1p() + probs.masked_fill(certain, 1.0).log()
+    return value * (-probs.masked_fill(certain, 0.0)).log1p() + probs.log()
 
 
 class Geometric(BinaryChoice):
@@ -30,7 +29,7 @@ class Geometric(BinaryChoice):
     tensor(-1.3863)
     """
 
-    arg_constraints = {"probs": constraints.unit_interval, "logits": constraints.real}
+    arg_constraints: ClassVar[Any] = {"probs": constraints.unit_interval, "logits": constraints.real}
     support = constraints.nonnegative_integer
 
     def __init__(self, probs: Any = None, logits: Any = None, validate_args: bool | None = None) -> None:
@@ -50,7 +49,7 @@ class Geometric(BinaryChoice):
 
     @property
     def mode(self) -> Tensor:
-        return minigrad.zeros_like(self.probs)
+        return zeros_like(self.probs)
 
     @property
     def variance(self) -> Tensor:

@@ -4,15 +4,14 @@ Next: ``weibull.py``."""
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
-import minigrad
 from minigrad.distributions import constraints
 from minigrad.distributions.transformed_distribution import TransformedDistribution
 from minigrad.distributions.transforms import AffineTransform, ExpTransform
 from minigrad.distributions.uniform import Uniform
 from minigrad.distributions.utils import broadcast_all, euler_constant
-from minigrad.tensor import Tensor, composite, finfo
+from minigrad.tensor import Tensor, composite, finfo, full_like, ones_like
 
 __all__ = ["Gumbel"]
 
@@ -31,16 +30,16 @@ class Gumbel(TransformedDistribution):
     tensor(-1.)
     """
 
-    arg_constraints = {"loc": constraints.real, "scale": constraints.positive}
+    arg_constraints: ClassVar[Any] = {"loc": constraints.real, "scale": constraints.positive}
     support = constraints.real
 
     def __init__(self, loc: Any, scale: Any, validate_args: bool | None = None) -> None:
         self.loc, self.scale = broadcast_all(loc, scale)
         limits = finfo(self.loc.dtype)
-        base = Uniform(minigrad.full_like(self.loc, limits.tiny), minigrad.full_like(self.loc, 1 - limits.eps),
+        base = Uniform(full_like(self.loc, limits.tiny), full_like(self.loc, 1 - limits.eps),
                        validate_args=validate_args)
         log = ExpTransform().inv
-        super().__init__(base, [log, AffineTransform(0, -minigrad.ones_like(self.scale)), log,
+        super().__init__(base, [log, AffineTransform(0, -ones_like(self.scale)), log,
                                 AffineTransform(loc, -self.scale)], validate_args=validate_args)
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> Any:

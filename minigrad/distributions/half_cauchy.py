@@ -4,15 +4,14 @@ Next: ``laplace.py``."""
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
-import minigrad
 from minigrad.distributions import constraints
 from minigrad.distributions.cauchy import Cauchy
 from minigrad.distributions.transformed_distribution import TransformedDistribution
 from minigrad.distributions.transforms import AbsTransform
 from minigrad.distributions.utils import filled
-from minigrad.tensor import Tensor, where
+from minigrad.tensor import Tensor, where, zeros_like
 
 __all__ = ["HalfCauchy"]
 
@@ -25,7 +24,7 @@ class HalfCauchy(TransformedDistribution):
     tensor(-0.4516)
     """
 
-    arg_constraints = {"scale": constraints.positive}
+    arg_constraints: ClassVar[Any] = {"scale": constraints.positive}
     support = constraints.nonnegative
     has_rsample = True
 
@@ -46,7 +45,7 @@ class HalfCauchy(TransformedDistribution):
 
     @property
     def mode(self) -> Tensor:
-        return minigrad.zeros_like(self.scale)
+        return zeros_like(self.scale)
 
     @property
     def variance(self) -> Tensor:

@@ -4,14 +4,13 @@ Next: ``log_normal.py``."""
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
-import minigrad
 from minigrad.distributions import constraints
 from minigrad.distributions.normal import Normal
 from minigrad.distributions.transformed_distribution import TransformedDistribution
 from minigrad.distributions.transforms import AbsTransform
-from minigrad.tensor import Tensor, where
+from minigrad.tensor import Tensor, where, zeros_like
 
 __all__ = ["HalfNormal"]
 
@@ -24,7 +23,7 @@ class HalfNormal(TransformedDistribution):
     tensor(-0.2258)
     """
 
-    arg_constraints = {"scale": constraints.positive}
+    arg_constraints: ClassVar[Any] = {"scale": constraints.positive}
     support = constraints.nonnegative
     has_rsample = True
 
@@ -45,7 +44,7 @@ class HalfNormal(TransformedDistribution):
 
     @property
     def mode(self) -> Tensor:
-        return minigrad.zeros_like(self.scale)
+        return zeros_like(self.scale)
 
     @property
     def variance(self) -> Tensor:

@@ -4,7 +4,7 @@ Next: ``transformed_distribution.py``."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from minigrad.distributions import constraints
 from minigrad.distributions.distribution import Distribution
@@ -25,7 +25,7 @@ class Independent(Distribution):
     (minigrad.Size([]), minigrad.Size([3]))
     """
 
-    arg_constraints: Any = {}
+    arg_constraints: ClassVar[Any] = {}
 
     def __init__(self, base_distribution: Any, reinterpreted_batch_ndims: int,
                  validate_args: bool | None = None) -> None:
@@ -45,11 +45,11 @@ class Independent(Distribution):
         return self._finished(Independent, new, batch_shape)
 
     @property
-    def has_rsample(self) -> Any:  # type: ignore[override]
+    def has_rsample(self) -> Any:
         return self.base_dist.has_rsample
 
     @property
-    def has_enumerate_support(self) -> Any:  # type: ignore[override]
+    def has_enumerate_support(self) -> Any:
         return self.base_dist.has_enumerate_support and not self.reinterpreted_batch_ndims
 
     @constraints.dependent_property

@@ -4,7 +4,7 @@ Next: ``dirichlet.py``."""
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 from minigrad.distributions import constraints
 from minigrad.distributions.gamma import Gamma
@@ -23,7 +23,7 @@ class InverseGamma(TransformedDistribution):
     tensor(-1.)
     """
 
-    arg_constraints = {"concentration": constraints.positive, "rate": constraints.positive}
+    arg_constraints: ClassVar[Any] = {"concentration": constraints.positive, "rate": constraints.positive}
     support = constraints.positive
     has_rsample = True
 

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from functools import total_ordering
 from typing import Any
 
-import minigrad
 from minigrad import autograd
 from minigrad.distributions.bernoulli import Bernoulli
 from minigrad.distributions.beta import Beta
@@ -41,7 +40,7 @@ from minigrad.distributions.transformed_distribution import TransformedDistribut
 from minigrad.distributions.uniform import Uniform
 from minigrad.distributions.utils import euler_constant, sum_rightmost
 from minigrad.nn import functional as F
-from minigrad.tensor import Tensor, composite, where
+from minigrad.tensor import Tensor, cat, composite, where
 from minigrad.tensor.factorization import solve_triangular
 
 __all__ = ["kl_divergence", "register_kl"]
@@ -100,8 +99,8 @@ def _look_up(p: type, q: type) -> Any:
 
 
 def kl_divergence(p: Any, q: Any) -> Tensor:
-    """KL(p || q), the expected value under p of log p(x) - log q(x), of the batch's shape. ``NotImplementedError`` if no
-    function is registered for the two.
+    """KL(p || q), the expected value under p of log p(x) - log q(x), of the batch's shape. ``NotImplementedError`` if
+    no function is registered for the two.
 
     >>> kl_divergence(Normal(1.0, 1.0), Normal(0.0, 1.0))
     tensor(0.5000)
@@ -355,6 +354,6 @@ def _low_rank_low_rank(p: LowRankMultivariateNormal, q: LowRankMultivariateNorma
 def _low_rank_multivariate(p: LowRankMultivariateNormal, q: MultivariateNormal) -> Tensor:
     n = _same_events(p, q, "(Low Rank) Multivariate")
     theirs = q._unbroadcasted_scale_tril
-    both = minigrad.cat([p.cov_factor, p.cov_diag.sqrt().diag_embed()], -1)
+    both = cat([p.cov_factor, p.cov_diag.sqrt().diag_embed()], -1)
     trace = _squares(solve_triangular(theirs, both, upper=False))
     return 0.5 * (2 * half_log_det(theirs) - p._log_det() + trace + mahalanobis(theirs, q.loc - p.loc) - n)

@@ -6,7 +6,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import minigrad
 from minigrad.distributions.bernoulli import Bernoulli
 from minigrad.distributions.beta import Beta
 from minigrad.distributions.binomial import Binomial
@@ -21,7 +20,7 @@ from minigrad.distributions.pareto import Pareto
 from minigrad.distributions.poisson import Poisson
 from minigrad.distributions.uniform import Uniform
 from minigrad.distributions.utils import euler_constant
-from minigrad.tensor import Tensor, where
+from minigrad.tensor import Tensor, full_like, where
 
 __all__: list[str] = []
 
@@ -42,7 +41,7 @@ _NEVER: tuple[tuple[type, str, tuple[type, ...]], ...] = (
 
 
 def _infinite(name: str) -> Any:
-    return lambda p, q: minigrad.full_like(getattr(p, name), math.inf)
+    return lambda p, q: full_like(getattr(p, name), math.inf)
 
 
 for _p, _name, _others in _NEVER:

@@ -4,15 +4,14 @@ Next: ``generalized_pareto.py``."""
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
-import minigrad
 from minigrad.distributions import constraints
 from minigrad.distributions.transformed_distribution import TransformedDistribution
 from minigrad.distributions.transforms import AffineTransform, PowerTransform
 from minigrad.distributions.uniform import Uniform
 from minigrad.distributions.utils import broadcast_all, euler_constant
-from minigrad.tensor import Tensor, composite
+from minigrad.tensor import Tensor, composite, full_like
 
 __all__ = ["Kumaraswamy"]
 
@@ -32,13 +31,13 @@ class Kumaraswamy(TransformedDistribution):
     tensor(0.5000)
     """
 
-    arg_constraints = {"concentration1": constraints.positive, "concentration0": constraints.positive}
+    arg_constraints: ClassVar[Any] = {"concentration1": constraints.positive, "concentration0": constraints.positive}
     support = constraints.unit_interval
     has_rsample = True
 
     def __init__(self, concentration1: Any, concentration0: Any, validate_args: bool | None = None) -> None:
         self.concentration1, self.concentration0 = a, b = broadcast_all(concentration1, concentration0)
-        base = Uniform(minigrad.full_like(b, 0), minigrad.full_like(b, 1), validate_args=validate_args)
+        base = Uniform(full_like(b, 0), full_like(b, 1), validate_args=validate_args)
         super().__init__(base, [PowerTransform(b.reciprocal()), AffineTransform(1.0, -1.0),
                                 PowerTransform(a.reciprocal())], validate_args=validate_args)
 

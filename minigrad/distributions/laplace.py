@@ -3,7 +3,7 @@ Next: ``uniform.py``."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from minigrad.distributions import constraints
 from minigrad.distributions.distribution import Distribution
@@ -38,7 +38,7 @@ class Laplace(Distribution):
     tensor(-1.6931)
     """
 
-    arg_constraints = {"loc": constraints.real, "scale": constraints.positive}
+    arg_constraints: ClassVar[Any] = {"loc": constraints.real, "scale": constraints.positive}
     support = constraints.real
     has_rsample = True
 

@@ -5,16 +5,15 @@ Next: ``kl.py``."""
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
-import minigrad
 from minigrad.autograd import no_grad
 from minigrad.distributions import constraints
 from minigrad.distributions.beta import Beta
 from minigrad.distributions.distribution import Distribution
 from minigrad.distributions.utils import broadcast_all, standard_normal
 from minigrad.nn import functional as F
-from minigrad.tensor import Tensor, finfo, where
+from minigrad.tensor import Tensor, arange, finfo, where
 
 __all__ = ["LKJCholesky"]
 
@@ -28,7 +27,7 @@ class LKJCholesky(Distribution):
     tensor(-0.6931)
     """
 
-    arg_constraints = {"concentration": constraints.positive}
+    arg_constraints: ClassVar[Any] = {"concentration": constraints.positive}
     support = constraints.corr_cholesky
 
     def __init__(self, dim: int, concentration: Any = 1.0, validate_args: bool | None = None) -> None:
@@ -37,7 +36,7 @@ class LKJCholesky(Distribution):
         self.dim = dim
         (self.concentration,) = broadcast_all(concentration)
         like = {"dtype": self.concentration.dtype, "device": self.concentration.device}
-        offset = F.pad(minigrad.arange(dim - 1, **like), [1, 0])
+        offset = F.pad(arange(dim - 1, **like), [1, 0])
         marginal = self.concentration + 0.5 * (dim - 2)
         self._beta = Beta(offset + 0.5, marginal.unsqueeze(-1) - 0.5 * offset)
         super().__init__(self.concentration.size(), (dim, dim), validate_args=validate_args)
@@ -52,14 +51,14 @@ class LKJCholesky(Distribution):
             length = self._beta.sample(sample_shape).unsqueeze(-1)
             noise = standard_normal(self._extended_shape(sample_shape), length).tril(-1)
             directions = noise / noise.norm(dim=-1, keepdim=True)
-            first = minigrad.arange(self.dim, device=noise.device).reshape((self.dim, 1)) == 0
+            first = arange(self.dim, device=noise.device).reshape((self.dim, 1)) == 0
             below = length.sqrt() * where(first, 0.0, directions)
             left = (1 - (below * below).sum(-1)).clamp(min=finfo(below.dtype).tiny)
             return below + left.sqrt().diag_embed()
 
     def log_prob(self, value: Any) -> Tensor:
         value, n, a = self._checked(value), self.dim - 1, self.concentration
-        order = minigrad.arange(2, self.dim + 1, dtype=a.dtype, device=a.device)
+        order = arange(2, self.dim + 1, dtype=a.dtype, device=a.device)
         order = 2 * (a - 1).unsqueeze(-1) + self.dim - order
         unnormalized = (order * value.diagonal(dim1=-1, dim2=-2)[..., 1:].log()).sum(-1)
         alpha = a + 0.5 * n

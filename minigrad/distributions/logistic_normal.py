@@ -3,7 +3,7 @@ Next: ``cauchy.py``."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from minigrad.distributions import constraints
 from minigrad.distributions.normal import Normal
@@ -22,7 +22,7 @@ class LogisticNormal(TransformedDistribution):
     minigrad.Size([3])
     """
 
-    arg_constraints = {"loc": constraints.real, "scale": constraints.positive}
+    arg_constraints: ClassVar[Any] = {"loc": constraints.real, "scale": constraints.positive}
     support = constraints.simplex
     has_rsample = True
 

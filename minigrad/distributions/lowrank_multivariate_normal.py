@@ -5,14 +5,13 @@ Next: ``wishart.py``."""
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
-import minigrad
 from minigrad.distributions import constraints
 from minigrad.distributions.distribution import Distribution
 from minigrad.distributions.multivariate_normal import half_log_det, mahalanobis, times_vector
 from minigrad.distributions.utils import lazy_property, standard_normal
-from minigrad.tensor import Tensor
+from minigrad.tensor import Tensor, eye
 from minigrad.tensor.factorization import cholesky, solve_triangular
 from minigrad.tensor.operands import broadcast_shapes
 
@@ -23,7 +22,7 @@ def capacitance_factor(w: Tensor, d: Tensor) -> Tensor:
     """Cholesky's factor of 1 + Wᵀ D⁻¹ W."""
     m = w.shape[-1]
     inner = (w.mT / d.unsqueeze(-2)) @ w
-    return cholesky(inner + minigrad.eye(m, dtype=w.dtype, device=w.device))
+    return cholesky(inner + eye(m, dtype=w.dtype, device=w.device))
 
 
 def log_det(d: Tensor, factor: Tensor) -> Tensor:
@@ -46,8 +45,9 @@ class LowRankMultivariateNormal(Distribution):
     tensor(-1.8379)
     """
 
-    arg_constraints = {"loc": constraints.real_vector, "cov_factor": constraints.independent(constraints.real, 2),
-                       "cov_diag": constraints.independent(constraints.positive, 1)}
+    arg_constraints: ClassVar[Any] = {
+        "loc": constraints.real_vector, "cov_factor": constraints.independent(constraints.real, 2),
+        "cov_diag": constraints.independent(constraints.positive, 1)}
     support = constraints.real_vector
     has_rsample = True
 
@@ -89,7 +89,7 @@ class LowRankMultivariateNormal(Distribution):
         return self.loc
 
     @lazy_property
-    def variance(self) -> Tensor:  # type: ignore[override]
+    def variance(self) -> Tensor:
         total = self._unbroadcasted_cov_factor.pow(2).sum(-1) + self._unbroadcasted_cov_diag
         return total.expand((*self._batch_shape, *self._event_shape))
 
@@ -98,7 +98,7 @@ class LowRankMultivariateNormal(Distribution):
         """Cholesky's factor of Σ."""
         root = self._unbroadcasted_cov_diag.sqrt().unsqueeze(-1)
         w = self._unbroadcasted_cov_factor / root
-        unit = minigrad.eye(self._event_shape[0], dtype=w.dtype, device=w.device)
+        unit = eye(self._event_shape[0], dtype=w.dtype, device=w.device)
         return self._whole(root * cholesky(w @ w.mT + unit))
 
     @lazy_property

@@ -3,7 +3,7 @@ Next: ``von_mises.py``."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from minigrad.autograd import no_grad
 from minigrad.distributions import constraints
@@ -25,7 +25,7 @@ class MixtureSameFamily(Distribution):
     tensor(-0.9189)
     """
 
-    arg_constraints: Any = {}
+    arg_constraints: ClassVar[Any] = {}
     has_rsample = False
 
     def __init__(self, mixture_distribution: Categorical, component_distribution: Any,

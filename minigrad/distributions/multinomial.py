@@ -4,16 +4,15 @@ Next: ``relaxed_categorical.py``."""
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
-import minigrad
 from minigrad.distributions import constraints
 from minigrad.distributions.binomial import Binomial
 from minigrad.distributions.categorical import Categorical
 from minigrad.distributions.distribution import Distribution
 from minigrad.distributions.utils import broadcast_all
 from minigrad.dtype import int64
-from minigrad.tensor import Size, Tensor, composite, where
+from minigrad.tensor import Size, Tensor, composite, ones_like, where, zeros
 
 __all__ = ["Multinomial"]
 
@@ -32,7 +31,7 @@ class Multinomial(Distribution):
     tensor(-0.6931)
     """
 
-    arg_constraints = {"probs": constraints.simplex, "logits": constraints.real_vector}
+    arg_constraints: ClassVar[Any] = {"probs": constraints.simplex, "logits": constraints.real_vector}
     total_count: int
 
     def __init__(self, total_count: int = 1, probs: Any = None, logits: Any = None,
@@ -80,9 +79,9 @@ class Multinomial(Distribution):
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
         drawn = self._categorical.sample((self.total_count, *sample_shape))
-        counts = minigrad.zeros(tuple(self._extended_shape(sample_shape)), dtype=int64, device=drawn.device)
+        counts = zeros(tuple(self._extended_shape(sample_shape)), dtype=int64, device=drawn.device)
         drawn = drawn.movedim(0, -1)
-        return counts.scatter_add(-1, drawn, minigrad.ones_like(drawn)).to(self.probs.dtype)
+        return counts.scatter_add(-1, drawn, ones_like(drawn)).to(self.probs.dtype)
 
     def entropy(self) -> Tensor:
         n = self.total_count

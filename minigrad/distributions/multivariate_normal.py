@@ -4,13 +4,12 @@ Next: ``lowrank_multivariate_normal.py``."""
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
-import minigrad
 from minigrad.distributions import constraints
 from minigrad.distributions.distribution import Distribution
 from minigrad.distributions.utils import lazy_property, standard_normal
-from minigrad.tensor import Tensor
+from minigrad.tensor import Tensor, eye
 from minigrad.tensor.factorization import cholesky, cholesky_inverse, solve_triangular
 from minigrad.tensor.operands import broadcast_shapes
 
@@ -44,7 +43,7 @@ def factor_of_precision(precision: Tensor) -> Tensor:
     """Cholesky's factor of the inverse of a matrix: the matrix is factored from its last row on."""
     backwards = cholesky(precision.flip((-2, -1)))
     n = precision.shape[-1]
-    unit = minigrad.eye(n, dtype=precision.dtype, device=precision.device)
+    unit = eye(n, dtype=precision.dtype, device=precision.device)
     return solve_triangular(backwards.flip((-2, -1)).mT, unit.expand(precision.shape), upper=False)
 
 
@@ -57,8 +56,9 @@ class MultivariateNormal(Distribution):
     tensor(-1.8379)
     """
 
-    arg_constraints = {"loc": constraints.real_vector, "covariance_matrix": constraints.positive_definite,
-                       "precision_matrix": constraints.positive_definite, "scale_tril": constraints.lower_cholesky}
+    arg_constraints: ClassVar[Any] = {
+        "loc": constraints.real_vector, "covariance_matrix": constraints.positive_definite,
+        "precision_matrix": constraints.positive_definite, "scale_tril": constraints.lower_cholesky}
     support = constraints.real_vector
     has_rsample = True
 

@@ -4,15 +4,14 @@ Next: ``continuous_bernoulli.py``."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
-import minigrad
 from minigrad.autograd import no_grad
 from minigrad.distributions import constraints
 from minigrad.distributions.choices import BinaryChoice
 from minigrad.distributions.gamma import Gamma
 from minigrad.distributions.utils import lazy_property
-from minigrad.tensor import Tensor, composite
+from minigrad.tensor import Tensor, composite, poisson
 
 __all__ = ["NegativeBinomial"]
 
@@ -32,8 +31,9 @@ class NegativeBinomial(BinaryChoice):
     tensor(-0.6931)
     """
 
-    arg_constraints = {"total_count": constraints.greater_than_eq(0), "probs": constraints.half_open_interval(0.0, 1.0),
-                       "logits": constraints.real}
+    arg_constraints: ClassVar[Any] = {
+        "total_count": constraints.greater_than_eq(0), "probs": constraints.half_open_interval(0.0, 1.0),
+        "logits": constraints.real}
     support = constraints.nonnegative_integer
 
     def __init__(self, total_count: Any, probs: Any = None, logits: Any = None,
@@ -62,7 +62,7 @@ class NegativeBinomial(BinaryChoice):
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
         with no_grad():
-            return minigrad.poisson(self._gamma.sample(sample_shape))
+            return poisson(self._gamma.sample(sample_shape))
 
     def log_prob(self, value: Any) -> Tensor:
         return _log_mass(self._checked(value), self.total_count, self.logits)

@@ -4,14 +4,13 @@ Next: ``half_normal.py``."""
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
-import minigrad
 from minigrad.autograd import no_grad
 from minigrad.distributions import constraints
 from minigrad.distributions.exp_family import ExponentialFamily
 from minigrad.distributions.utils import broadcast_all, standard_normal
-from minigrad.tensor import Tensor, composite
+from minigrad.tensor import Tensor, composite, normal
 
 __all__ = ["Normal"]
 
@@ -42,7 +41,7 @@ class Normal(ExponentialFamily):
     tensor(-0.9189)
     """
 
-    arg_constraints = {"loc": constraints.real, "scale": constraints.positive}
+    arg_constraints: ClassVar[Any] = {"loc": constraints.real, "scale": constraints.positive}
     support = constraints.real
     has_rsample = True
     _mean_carrier_measure = 0
@@ -73,7 +72,7 @@ class Normal(ExponentialFamily):
     def sample(self, sample_shape: Any = ()) -> Tensor:
         shape = self._extended_shape(sample_shape)
         with no_grad():
-            return minigrad.normal(self.loc.expand(shape), self.scale.expand(shape))
+            return normal(self.loc.expand(shape), self.scale.expand(shape))
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         return self.loc + standard_normal(self._extended_shape(sample_shape), self.loc) * self.scale

@@ -3,14 +3,13 @@ Next: ``multinomial.py``."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
-import minigrad
 from minigrad.distributions import constraints
 from minigrad.distributions.categorical import Categorical
 from minigrad.distributions.distribution import Distribution
 from minigrad.nn import functional as F
-from minigrad.tensor import Size, Tensor
+from minigrad.tensor import Size, Tensor, eye
 
 __all__ = ["OneHotCategorical", "OneHotCategoricalStraightThrough"]
 
@@ -23,7 +22,7 @@ class OneHotCategorical(Distribution):
     tensor(-0.2877)
     """
 
-    arg_constraints = {"probs": constraints.simplex, "logits": constraints.real_vector}
+    arg_constraints: ClassVar[Any] = {"probs": constraints.simplex, "logits": constraints.real_vector}
     support = constraints.one_hot
     has_enumerate_support = True
 
@@ -37,7 +36,7 @@ class OneHotCategorical(Distribution):
         return self._finished(OneHotCategorical, new, batch_shape)
 
     @property
-    def _param(self) -> Tensor:  # type: ignore[override]
+    def _param(self) -> Tensor:
         return self._categorical._param
 
     @property
@@ -81,13 +80,14 @@ class OneHotCategorical(Distribution):
 
     def enumerate_support(self, expand: bool = True) -> Tensor:
         n = self.event_shape[0]
-        unit = minigrad.eye(n, dtype=self._param.dtype, device=self._param.device)
+        unit = eye(n, dtype=self._param.dtype, device=self._param.device)
         values = unit.reshape((n, *[1] * len(self.batch_shape), n))
         return values.expand((n, *self.batch_shape, n)) if expand else values
 
 
 class OneHotCategoricalStraightThrough(OneHotCategorical):
-    """``OneHotCategorical``, whose samples have the gradient of ``probs``. (Y. Bengio, N. Léonard, A. Courville 2013)"""
+    """``OneHotCategorical``, whose samples have the gradient of ``probs``.
+    (Y. Bengio, N. Léonard, A. Courville 2013)"""
 
     has_rsample = True
 

@@ -3,14 +3,13 @@ Next: ``negative_binomial.py``."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
-import minigrad
 from minigrad.autograd import no_grad
 from minigrad.distributions import constraints
 from minigrad.distributions.exp_family import ExponentialFamily
 from minigrad.distributions.utils import broadcast_all
-from minigrad.tensor import Tensor, composite
+from minigrad.tensor import Tensor, composite, poisson
 
 __all__ = ["Poisson"]
 
@@ -28,7 +27,7 @@ class Poisson(ExponentialFamily):
     tensor(-1.6931)
     """
 
-    arg_constraints = {"rate": constraints.nonnegative}
+    arg_constraints: ClassVar[Any] = {"rate": constraints.nonnegative}
     support = constraints.nonnegative_integer
 
     def __init__(self, rate: Any, validate_args: bool | None = None) -> None:
@@ -52,7 +51,7 @@ class Poisson(ExponentialFamily):
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
         with no_grad():
-            return minigrad.poisson(self.rate.expand(self._extended_shape(sample_shape)))
+            return poisson(self.rate.expand(self._extended_shape(sample_shape)))
 
     def log_prob(self, value: Any) -> Tensor:
         rate, value = broadcast_all(self.rate, self._checked(value))

@@ -3,7 +3,7 @@ Next: ``categorical.py``."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from minigrad.distributions import constraints
 from minigrad.distributions.choices import BinaryChoice
@@ -27,9 +27,10 @@ def _relaxed(u: Tensor, probs: Tensor, temperature: Tensor) -> Tensor:
 
 
 class LogitRelaxedBernoulli(BinaryChoice):
-    """The logits of ``RelaxedBernoulli``'s numbers. (C. Maddison, A. Mnih, Y. Teh 2017; E. Jang, S. Gu, B. Poole 2017)"""
+    """The logits of ``RelaxedBernoulli``'s numbers.
+    (C. Maddison, A. Mnih, Y. Teh 2017; E. Jang, S. Gu, B. Poole 2017)"""
 
-    arg_constraints = {"probs": constraints.unit_interval, "logits": constraints.real}
+    arg_constraints: ClassVar[Any] = {"probs": constraints.unit_interval, "logits": constraints.real}
     support = constraints.real
 
     def __init__(self, temperature: Any, probs: Any = None, logits: Any = None,
@@ -60,7 +61,7 @@ class RelaxedBernoulli(TransformedDistribution):
     tensor(0.)
     """
 
-    arg_constraints = {"probs": constraints.unit_interval, "logits": constraints.real}
+    arg_constraints: ClassVar[Any] = {"probs": constraints.unit_interval, "logits": constraints.real}
     support = constraints.unit_interval
     has_rsample = True
 

@@ -4,7 +4,7 @@ Next: ``mixture_same_family.py``."""
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 from minigrad.distributions import constraints
 from minigrad.distributions.categorical import Categorical
@@ -34,7 +34,7 @@ def _relaxed(u: Tensor, logits: Tensor, temperature: Tensor) -> Tensor:
 class ExpRelaxedCategorical(Distribution):
     """The logarithms of ``RelaxedOneHotCategorical``'s points. (C. Maddison, A. Mnih, Y. Teh 2017)"""
 
-    arg_constraints = {"probs": constraints.simplex, "logits": constraints.real_vector}
+    arg_constraints: ClassVar[Any] = {"probs": constraints.simplex, "logits": constraints.real_vector}
     support = constraints.real_vector
     has_rsample = True
 
@@ -83,7 +83,7 @@ class RelaxedOneHotCategorical(TransformedDistribution):
     minigrad.Size([3])
     """
 
-    arg_constraints = {"probs": constraints.simplex, "logits": constraints.real_vector}
+    arg_constraints: ClassVar[Any] = {"probs": constraints.simplex, "logits": constraints.real_vector}
     support = constraints.simplex
     has_rsample = True
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import minigrad
 from minigrad.distributions import constraints
 from minigrad.distributions.utils import (
     all_numbers,
@@ -18,7 +17,7 @@ from minigrad.distributions.utils import (
     vec_to_tril_matrix,
 )
 from minigrad.nn import functional as F
-from minigrad.tensor import Size, Tensor, composite, finfo
+from minigrad.tensor import Size, Tensor, arange, composite, eye, finfo, full_like
 from minigrad.tensor.factorization import cholesky
 from minigrad.tensor.operands import broadcast_shapes
 
@@ -141,7 +140,7 @@ class _InverseTransform(Transform):
         return self._inv.domain
 
     @property
-    def bijective(self) -> Any:  # type: ignore[override]
+    def bijective(self) -> Any:
         return self._inv.bijective
 
     @property
@@ -221,7 +220,7 @@ class PowerTransform(Transform):
         return PowerTransform(self.exponent, cache_size)
 
     @lazy_property
-    def sign(self) -> Any:  # type: ignore[override]
+    def sign(self) -> Any:
         return self.exponent.sign()
 
     def __eq__(self, other: object) -> bool:
@@ -361,7 +360,7 @@ class AffineTransform(Transform):
         if isinstance(self.scale, Tensor):
             result = self.scale.abs().log()
         else:
-            result = minigrad.full_like(x, math.log(abs(self.scale)))
+            result = full_like(x, math.log(abs(self.scale)))
         if self._event_dim:
             result = sum_rightmost(result, self._event_dim)
             shape = shape[:-self._event_dim]
@@ -423,7 +422,7 @@ class SoftmaxTransform(_Alike):
 
 def _offsets(x: Tensor, n: int) -> Tensor:
     """n, n - 1, …, 1."""
-    return minigrad.arange(n, 0, -1, dtype=x.dtype, device=x.device)
+    return arange(n, 0, -1, dtype=x.dtype, device=x.device)
 
 
 class StickBreakingTransform(_Alike):
@@ -513,7 +512,7 @@ class CorrCholeskyTransform(Transform):
         below = vec_to_tril_matrix(x.tanh().clamp(-1 + eps, 1 - eps), diag=-1)
         left = (1 - below * below).sqrt().cumprod(-1)
         n = below.shape[-1]
-        unit = minigrad.eye(n, dtype=x.dtype, device=x.device)
+        unit = eye(n, dtype=x.dtype, device=x.device)
         return (below + unit) * F.pad(left[..., :-1], [1, 0], value=1)
 
     def _inverse(self, y: Tensor) -> Tensor:

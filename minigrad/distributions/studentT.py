@@ -4,7 +4,7 @@ Next: ``fishersnedecor.py``."""
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 from minigrad.distributions import constraints
 from minigrad.distributions.chi2 import Chi2
@@ -31,7 +31,8 @@ class StudentT(Distribution):
     tensor([-1.1447])
     """
 
-    arg_constraints = {"df": constraints.positive, "loc": constraints.real, "scale": constraints.positive}
+    arg_constraints: ClassVar[Any] = {
+        "df": constraints.positive, "loc": constraints.real, "scale": constraints.positive}
     support = constraints.real
     has_rsample = True
 

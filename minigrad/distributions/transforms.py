@@ -8,7 +8,6 @@ import operator
 from collections.abc import Sequence
 from typing import Any
 
-import minigrad
 from minigrad.distributions import constraints
 from minigrad.distributions.single_transforms import (
     AbsTransform,
@@ -28,7 +27,7 @@ from minigrad.distributions.single_transforms import (
     Transform,
 )
 from minigrad.distributions.utils import lazy_property, sum_rightmost
-from minigrad.tensor import Tensor
+from minigrad.tensor import Tensor, cat, stack, zeros_like
 
 __all__ = [
     "AbsTransform", "AffineTransform", "CatTransform", "ComposeTransform", "CorrCholeskyTransform",
@@ -78,11 +77,11 @@ class ComposeTransform(Transform):
         return _widened(self.parts[-1].codomain, dims)
 
     @lazy_property
-    def bijective(self) -> Any:  # type: ignore[override]
+    def bijective(self) -> Any:
         return all(part.bijective for part in self.parts)
 
     @lazy_property
-    def sign(self) -> Any:  # type: ignore[override]
+    def sign(self) -> Any:
         return functools.reduce(operator.mul, [part.sign for part in self.parts], 1)
 
     @property
@@ -102,7 +101,7 @@ class ComposeTransform(Transform):
 
     def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
         if not self.parts:
-            return minigrad.zeros_like(x)
+            return zeros_like(x)
         points = [x]
         for part in self.parts[:-1]:
             points.append(part(points[-1]))
@@ -152,7 +151,7 @@ class IndependentTransform(Transform):
         return constraints.independent(self.base_transform.codomain, self.reinterpreted_batch_ndims)
 
     @property
-    def bijective(self) -> Any:  # type: ignore[override]
+    def bijective(self) -> Any:
         return self.base_transform.bijective
 
     @property
@@ -200,7 +199,7 @@ class _Slices(Transform):
         self.dim = dim
 
     @property
-    def bijective(self) -> Any:  # type: ignore[override]
+    def bijective(self) -> Any:
         return all(t.bijective for t in self.transforms)
 
     def _slices(self, z: Tensor, name: str) -> list[Tensor]:
@@ -230,7 +229,7 @@ class CatTransform(_Slices):
                 f"lengths ({len(self.lengths)}) must match transforms ({len(self.transforms)})")
 
     @lazy_property
-    def event_dim(self) -> Any:  # type: ignore[override]
+    def event_dim(self) -> Any:
         return max(t.event_dim for t in self.transforms)
 
     @lazy_property
@@ -249,7 +248,7 @@ class CatTransform(_Slices):
         return [z.narrow(self.dim, start, length) for start, length in zip(starts, self.lengths, strict=True)]
 
     def _joined(self, parts: list[Tensor]) -> Tensor:
-        return minigrad.cat(parts, self.dim)
+        return cat(parts, self.dim)
 
     def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Any:
         terms = []
@@ -257,7 +256,7 @@ class CatTransform(_Slices):
             term = t.log_abs_det_jacobian(before, after)
             terms.append(sum_rightmost(term, self.event_dim - t.event_dim))
         dim = (self.dim - x.dim() if self.dim >= 0 else self.dim) + self.event_dim
-        return minigrad.cat(terms, dim) if dim < 0 else sum(terms)
+        return cat(terms, dim) if dim < 0 else sum(terms)
 
     @constraints.dependent_property
     def domain(self) -> Any:
@@ -284,7 +283,7 @@ class StackTransform(_Slices):
         return [z.select(self.dim, i) for i in range(size)]
 
     def _joined(self, parts: list[Tensor]) -> Tensor:
-        return minigrad.stack(parts, self.dim)
+        return stack(parts, self.dim)
 
     def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
         parts = zip(self.transforms, self._slices(x, "x"), self._slices(y, "y"), strict=True)

@@ -5,11 +5,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import update_wrapper
-from typing import Any, Generic, TypeVar, overload
+from typing import Any
 
-import minigrad
 from minigrad.autograd import enable_grad
-from minigrad.tensor import Size, Tensor, composite, finfo, get_default_dtype
+from minigrad.tensor import (
+    Size,
+    Tensor,
+    as_tensor,
+    composite,
+    empty,
+    finfo,
+    full,
+    get_default_dtype,
+    randn,
+    tril_indices,
+)
 from minigrad.tensor.operands import broadcast_shapes, is_number
 
 __all__ = ["broadcast_all", "clamp_probs", "euler_constant", "lazy_property", "logits_to_probs", "probs_to_logits",
@@ -17,7 +27,6 @@ __all__ = ["broadcast_all", "clamp_probs", "euler_constant", "lazy_property", "l
 
 euler_constant = 0.57721566490153286060
 
-T, R = TypeVar("T"), TypeVar("R")
 
 
 def broadcast_all(*values: Any) -> list[Tensor]:
@@ -33,7 +42,7 @@ def broadcast_all(*values: Any) -> list[Tensor]:
     first = next((v for v in values if isinstance(v, Tensor)), None)
     options: dict[str, Any] = {"dtype": get_default_dtype()} if first is None else {
         "dtype": first.dtype, "device": first.device}
-    tensors = [v if isinstance(v, Tensor) else minigrad.tensor(v, **options) for v in values]
+    tensors = [v if isinstance(v, Tensor) else as_tensor(v, **options) for v in values]
     shape = broadcast_shapes(*[tuple(t.shape) for t in tensors])
     return [t if tuple(t.shape) == shape else t.expand(shape) for t in tensors]
 
@@ -45,17 +54,17 @@ def all_numbers(*values: Any) -> bool:
 
 def standard_normal(shape: Sequence[int], like: Tensor) -> Tensor:
     """Standard normal numbers in the dtype of ``like``."""
-    return minigrad.randn(tuple(shape), dtype=like.dtype, device=like.device)
+    return randn(tuple(shape), dtype=like.dtype, device=like.device)
 
 
 def uniform(shape: Sequence[int], like: Tensor, low: float = 0.0, high: float = 1.0) -> Tensor:
     """Numbers uniform in [low, high) in the dtype of ``like``."""
-    return minigrad.empty(tuple(shape), dtype=like.dtype, device=like.device).uniform_(low, high)
+    return empty(tuple(shape), dtype=like.dtype, device=like.device).uniform_(low, high)
 
 
 def filled(value: float, shape: Sequence[int], like: Tensor) -> Tensor:
     """The value in this shape, in the dtype of ``like``."""
-    return minigrad.full(tuple(shape), value, dtype=like.dtype, device=like.device)
+    return full(tuple(shape), value, dtype=like.dtype, device=like.device)
 
 
 def sum_rightmost(value: Tensor, dims: int) -> Tensor:
@@ -89,18 +98,12 @@ def probs_to_logits(probs: Tensor, is_binary: bool = False) -> Tensor:
     return _log_odds(probs, eps=finfo(probs.dtype).eps, is_binary=is_binary)
 
 
-class lazy_property(Generic[T, R]):
+class lazy_property:
     """A property that is computed when first asked for, and then kept as an attribute."""
 
-    def __init__(self, wrapped: Callable[[T], R]) -> None:
+    def __init__(self, wrapped: Callable[[Any], Any]) -> None:
         self.wrapped = wrapped
         update_wrapper(self, wrapped)  # type: ignore[arg-type]
-
-    @overload
-    def __get__(self, instance: None, owner: Any = None) -> Any: ...
-
-    @overload
-    def __get__(self, instance: T, owner: Any = None) -> R: ...
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         if instance is None:
@@ -111,7 +114,7 @@ class lazy_property(Generic[T, R]):
         return value
 
 
-class _Unbound(lazy_property[Any, Any], property):
+class _Unbound(lazy_property, property):
     """What the class itself gives for a lazy property: documentation tools know it as a property."""
 
     def __init__(self, wrapped: Callable[[Any], Any]) -> None:
@@ -119,7 +122,7 @@ class _Unbound(lazy_property[Any, Any], property):
 
 
 def _triangle(n: int, diag: int) -> tuple[Tensor, Tensor]:
-    rows, columns = minigrad.tril_indices(n, n, diag)
+    rows, columns = tril_indices(n, n, diag)
     return rows, columns
 
 

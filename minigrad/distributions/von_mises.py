@@ -4,16 +4,15 @@ Next: ``multivariate_normal.py``."""
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
-import minigrad
 from minigrad.autograd import no_grad
 from minigrad.distributions import constraints
 from minigrad.distributions.distribution import Distribution
 from minigrad.distributions.utils import broadcast_all, lazy_property
 from minigrad.dtype import float64
 from minigrad.special import i0e, i1e
-from minigrad.tensor import Tensor, composite, where
+from minigrad.tensor import Tensor, composite, rand, where, zeros
 
 __all__ = ["VonMises"]
 
@@ -43,7 +42,7 @@ class VonMises(Distribution):
     tensor(-1.0738)
     """
 
-    arg_constraints = {"loc": constraints.real, "concentration": constraints.positive}
+    arg_constraints: ClassVar[Any] = {"loc": constraints.real, "concentration": constraints.positive}
     support = constraints.real
     has_rsample = False
 
@@ -69,10 +68,10 @@ class VonMises(Distribution):
         shape = tuple(self._extended_shape(sample_shape))
         with no_grad():
             loc, k, r = self.loc.to(float64), self.concentration.to(float64), self._proposal_r
-            x = minigrad.zeros(shape, dtype=float64, device=loc.device)
+            x = zeros(shape, dtype=float64, device=loc.device)
             done = x != x
             while not bool(done.all()):
-                good, angle = _accepted(minigrad.rand((3, *shape), dtype=float64, device=loc.device), k, r)
+                good, angle = _accepted(rand((3, *shape), dtype=float64, device=loc.device), k, r)
                 x, done = where(good, angle, x), done | good
             return ((x + math.pi + loc) % (2 * math.pi) - math.pi).to(self.loc.dtype)
 
@@ -85,6 +84,6 @@ class VonMises(Distribution):
         return self.loc
 
     @lazy_property
-    def variance(self) -> Tensor:  # type: ignore[override]
+    def variance(self) -> Tensor:
         """The circular variance 1 - I₁(k) / I₀(k)."""
         return 1 - i1e(self.concentration) / i0e(self.concentration)

@@ -3,15 +3,14 @@ Next: ``pareto.py``."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
-import minigrad
 from minigrad.distributions import constraints
 from minigrad.distributions.exponential import Exponential
 from minigrad.distributions.transformed_distribution import TransformedDistribution
 from minigrad.distributions.transforms import AffineTransform, PowerTransform
 from minigrad.distributions.utils import broadcast_all, euler_constant
-from minigrad.tensor import Tensor
+from minigrad.tensor import Tensor, ones_like
 
 __all__ = ["Weibull"]
 
@@ -24,13 +23,13 @@ class Weibull(TransformedDistribution):
     tensor(-1.)
     """
 
-    arg_constraints = {"scale": constraints.positive, "concentration": constraints.positive}
+    arg_constraints: ClassVar[Any] = {"scale": constraints.positive, "concentration": constraints.positive}
     support = constraints.positive
 
     def __init__(self, scale: Any, concentration: Any, validate_args: bool | None = None) -> None:
         self.scale, self.concentration = broadcast_all(scale, concentration)
         self.concentration_reciprocal = self.concentration.reciprocal()
-        base = Exponential(minigrad.ones_like(self.scale), validate_args=validate_args)
+        base = Exponential(ones_like(self.scale), validate_args=validate_args)
         super().__init__(base, self._steps(), validate_args=validate_args)
 
     def _steps(self) -> list[Any]:

@@ -8,13 +8,12 @@ import math
 import warnings
 from typing import Any
 
-import minigrad
 from minigrad.distributions import constraints
 from minigrad.distributions.chi2 import Chi2
 from minigrad.distributions.exp_family import ExponentialFamily
 from minigrad.distributions.multivariate_normal import factor_of, half_log_det, one_matrix
 from minigrad.distributions.utils import lazy_property, standard_normal, vec_to_tril_matrix
-from minigrad.tensor import Tensor, finfo, where
+from minigrad.tensor import Tensor, arange, as_tensor, finfo, where
 from minigrad.tensor.factorization import cholesky, cholesky_inverse, cholesky_solve
 from minigrad.tensor.operands import broadcast_shapes, is_number
 
@@ -23,7 +22,7 @@ __all__ = ["Wishart"]
 
 def _digamma_of_order(x: Tensor, p: int) -> Tensor:
     """The sum of ψ(x - i / 2) over i = 0 … p - 1."""
-    steps = minigrad.arange(p, dtype=x.dtype, device=x.device) / 2
+    steps = arange(p, dtype=x.dtype, device=x.device) / 2
     return (x.unsqueeze(-1) - steps).digamma().sum(-1)
 
 
@@ -49,7 +48,7 @@ class Wishart(ExponentialFamily):
             raise ValueError("scale_tril must be at least two-dimensional, with optional leading batch dimensions")
         event, batch = given.size()[-2:], tuple(given.shape[:-2])
         if is_number(df):
-            self.df = minigrad.tensor(df, dtype=given.dtype, device=given.device)
+            self.df = as_tensor(df, dtype=given.dtype, device=given.device)
         else:
             batch = broadcast_shapes(batch, tuple(df.shape))
             self.df = df.expand(batch)
@@ -66,11 +65,11 @@ class Wishart(ExponentialFamily):
 
     def _set_chi2(self) -> None:
         n = self._event_shape[-1]
-        steps = minigrad.arange(n, dtype=self.df.dtype, device=self.df.device)
+        steps = arange(n, dtype=self.df.dtype, device=self.df.device)
         self._dist_chi2 = Chi2((self.df.unsqueeze(-1) - steps).expand((*self._batch_shape, n)))
 
     @property
-    def arg_constraints(self) -> dict[str, constraints.Constraint]:
+    def arg_constraints(self) -> Any:
         return {"covariance_matrix": constraints.positive_definite, "precision_matrix": constraints.positive_definite,
                 "scale_tril": constraints.lower_cholesky, "df": constraints.greater_than(self.event_shape[-1] - 1)}
 

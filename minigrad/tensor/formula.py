@@ -13,7 +13,7 @@ from minigrad.graph.function import apply
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.tensor.function import Function
-from minigrad.tensor.functions import expm1_value, log1p_value, rounded_once, slope
+from minigrad.tensor.functions import EXPM1, LOG1P, rounded_once, slope
 
 Formula = Callable[..., "Value"]
 
@@ -119,10 +119,10 @@ class Value:
         return self._alone(Op.ERF)
 
     def log1p(self) -> Value:
-        return Value(log1p_value(self.lazy))
+        return called(LOG1P, self)
 
     def expm1(self) -> Value:
-        return Value(expm1_value(self.lazy))
+        return called(EXPM1, self)
 
     @property
     def digits(self) -> float:

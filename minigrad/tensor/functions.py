@@ -126,7 +126,7 @@ def log1p_value(x: LazyBuffer) -> LazyBuffer:
     return u.binary(Op.EQ, one).where(x, u.binary(Op.LT, x.like(1e6)).where(repaired, plain))
 
 
-def expm1_value(x: LazyBuffer) -> LazyBuffer:
+def _expm1(x: LazyBuffer) -> LazyBuffer:
     """With u = exp(x) rounded, (u - 1) * x / log(u) repairs what the rounding lost (W. Kahan)."""
     one = x.like(1.0)
     u = x.unary(Op.EXP)
@@ -140,8 +140,8 @@ def _plus_one(x: LazyBuffer) -> LazyBuffer:
     return x.binary(Op.ADD, x.like(1.0))
 
 
-_LOG1P = row("log1p", rounded_once(log1p_value), "Log1P", slope(lambda g, x, out: g.binary(Op.DIV, _plus_one(x))))
-_EXPM1 = row("expm1", rounded_once(expm1_value), gradient=slope(lambda g, x, out: g.binary(Op.MUL, _plus_one(out))))
+LOG1P = row("log1p", rounded_once(log1p_value), "Log1P", slope(lambda g, x, out: g.binary(Op.DIV, _plus_one(x))))
+EXPM1 = row("expm1", rounded_once(_expm1), gradient=slope(lambda g, x, out: g.binary(Op.MUL, _plus_one(out))))
 
 
 # --- bounds
@@ -338,7 +338,7 @@ class Functions:
         >>> minigrad.tensor([1e-10]).log1p()
         tensor([1.0000e-10])
         """
-        return _LOG1P((self,))
+        return LOG1P((self,))
 
     log1p_ = in_place(log1p)
 
@@ -350,7 +350,7 @@ class Functions:
         >>> minigrad.tensor([1e-10]).expm1()
         tensor([1.0000e-10])
         """
-        return _EXPM1((self,))
+        return EXPM1((self,))
 
     special_expm1 = expm1
     expm1_ = in_place(expm1)

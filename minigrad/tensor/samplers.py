@@ -35,8 +35,8 @@ _GAMMA_SLOPE = MixedFunction("standard_gamma_grad", all_fitted(_gamma_slope_valu
 
 
 class StandardGamma(TapeFunction):
-    """Numbers x of the gamma distribution of shape a and rate 1. With the share P(a, x) of smaller numbers kept, x moves
-    by ∂x/∂a as a does. (M. Figurnov, S. Mohamed, A. Mnih 2018)"""
+    """Numbers x of the gamma distribution of shape a and rate 1. With the share P(a, x) of smaller numbers kept, x
+    moves by ∂x/∂a as a does. (M. Figurnov, S. Mohamed, A. Mnih 2018)"""
 
     @staticmethod
     def forward(ctx: Any, a: Tensor, generator: Generator | None) -> Tensor:
@@ -81,4 +81,5 @@ def poisson(input: Tensor, generator: Generator | None = None) -> Tensor:
 def binomial(count: Tensor, prob: Tensor, generator: Generator | None = None) -> Tensor:
     """How many of ``count`` trials succeed, each with probability ``prob``, in their dtype."""
     trials, chances = concrete(count, "binomial"), concrete(prob, "binomial").astype(np.float64)
-    return drawn_like(prob, lambda g: g.sampled(lambda numpy: numpy.binomial(trials.astype(np.int64), chances)), generator)
+    whole = trials.astype(np.int64)
+    return drawn_like(prob, lambda g: g.sampled(lambda numpy: numpy.binomial(whole, chances)), generator)

@@ -115,9 +115,9 @@ def _polygamma_slope(inputs: Any, outputs: Any, grads: Any, n: int) -> tuple[Laz
     return found
 
 
-_POLYGAMMA = Function("polygamma", lambda x, n: rounded_once(lambda v: wrapped(_polygamma)(v, n))(x),
+_POLYGAMMA: Function = Function("polygamma", lambda x, n: rounded_once(lambda v: wrapped(_polygamma)(v, n))(x),
                       "PolygammaBackward0", _polygamma_slope)
-_DIGAMMA = elementwise("digamma", _digamma, lambda x, out: called(_POLYGAMMA, x, 1))
+_DIGAMMA: Function = elementwise("digamma", _digamma, lambda x, out: called(_POLYGAMMA, x, 1))
 _LGAMMA = elementwise("lgamma", _lgamma, lambda x, out: called(_DIGAMMA, x))
 
 
@@ -246,10 +246,11 @@ def _i1_over_x(x: Value, value: Value) -> Value:
     return choose(x.equals(0.0), 0.5, value / choose(x.equals(0.0), 1.0, x))
 
 
-_I0E = elementwise("special_i0e", _scaled_bessel(0), lambda x, out: called(_I1E, x) - _sign(x) * out)
-_I1E = elementwise("special_i1e", _scaled_bessel(1), lambda x, out: called(_I0E, x) - out * _sign(x) - _i1_over_x(x, out))
+_I0E: Function = elementwise("special_i0e", _scaled_bessel(0), lambda x, out: called(_I1E, x) - _sign(x) * out)
+_I1E: Function = elementwise("special_i1e", _scaled_bessel(1), lambda x, out: (
+    called(_I0E, x) - out * _sign(x) - _i1_over_x(x, out)))
 _I0 = elementwise("i0", _i0, lambda x, out: called(_I1, x))
-_I1 = elementwise("special_i1", _i1, lambda x, out: called(_I0, x) - _i1_over_x(x, out))
+_I1: Function = elementwise("special_i1", _i1, lambda x, out: called(_I0, x) - _i1_over_x(x, out))
 
 
 # --- inverse circular and hyperbolic functions

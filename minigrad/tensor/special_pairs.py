@@ -33,12 +33,12 @@ def _pair(name: str, formula: Formula, node: str = "") -> Callable[[Any, Any], T
 
 
 def _xlogy_value(x: Value, y: Value) -> Value:
-    nothing = x.equals(0.0)
+    nothing = x.equals(0.0) & ~((y > 0.0) & (y < math.inf))
     return choose(y.equals(y), choose(nothing, 0.0, x * choose(nothing, 1.0, y).log()), y)
 
 
 def _xlog1py_value(x: Value, y: Value) -> Value:
-    nothing = x.equals(0.0)
+    nothing = x.equals(0.0) & ~((y > -1.0) & (y < math.inf))
     return choose(y.equals(y), choose(nothing, 0.0, x * choose(nothing, 0.0, y).log1p()), y)
 
 

@@ -37,9 +37,9 @@ from minigrad.tensor.values import Values
 
 # TensorBase comes first, so that ``isinstance(x, TensorBase)`` in every op finds it at once, not after all the mixins.
 class Tensor(
-    TensorBase, Elementwise, Functions, Activations, Special, SpecialPairs, Comparison, Reduce, Extrema, Exponential, Layout, Movement,
-    Joining, Indexing, Gathering, Ordering, LinearAlgebra, Matrices, Creation, Triangular, Random, Convert, Casts,
-    Values, Attributes, Autograd, InPlace, PythonProtocol, DLPack, Sharing,
+    TensorBase, Elementwise, Functions, Activations, Special, SpecialPairs, Comparison, Reduce, Extrema, Exponential,
+    Layout, Movement, Joining, Indexing, Gathering, Ordering, LinearAlgebra, Matrices, Creation, Triangular, Random,
+    Convert, Casts, Values, Attributes, Autograd, InPlace, PythonProtocol, DLPack, Sharing,
 ):
     """A multi-dimensional array of one dtype that records what is done with it.
 
