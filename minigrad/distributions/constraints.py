@@ -27,6 +27,7 @@ UNKNOWN: Any = NotImplemented
 class Constraint:
     """A set of events. ``event_dim``: the dimensions of one event; ``is_discrete``: whether there are gaps.
 
+    >>> import minigrad
     >>> positive.check(minigrad.tensor([1.0, -1.0]))
     tensor([ True, False])
     """

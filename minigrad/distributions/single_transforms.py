@@ -33,6 +33,7 @@ class Transform:
 
     ``cache_size=1`` keeps the last x and y, so that ``t.inv(t(x))`` is x itself. ``ValueError`` for other sizes.
 
+    >>> import minigrad
     >>> t = ExpTransform()
     >>> t.inv(t(minigrad.tensor([1.0])))
     tensor([1.])

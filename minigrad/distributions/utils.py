@@ -33,6 +33,7 @@ def broadcast_all(*values: Any) -> list[Tensor]:
     """The values as Tensors of one shape. Numbers take dtype and device of the first Tensor, or the default dtype if
     there is none. ``ValueError`` for anything else.
 
+    >>> import minigrad
     >>> broadcast_all(1.0, minigrad.tensor([2.0, 3.0]))
     [tensor([1., 1.]), tensor([2., 3.])]
     """
@@ -129,6 +130,7 @@ def _triangle(n: int, diag: int) -> tuple[Tensor, Tensor]:
 def tril_matrix_to_vec(mat: Tensor, diag: int = 0) -> Tensor:
     """The elements of a square matrix on and below the diagonal ``diag``, row by row.
 
+    >>> import minigrad
     >>> tril_matrix_to_vec(minigrad.tensor([[1.0, 2.0], [3.0, 4.0]]))
     tensor([1., 3., 4.])
     """
@@ -143,6 +145,7 @@ def tril_matrix_to_vec(mat: Tensor, diag: int = 0) -> Tensor:
 def vec_to_tril_matrix(vec: Tensor, diag: int = 0) -> Tensor:
     """The square matrix whose elements on and below the diagonal ``diag`` are ``vec``, row by row; 0 elsewhere.
 
+    >>> import minigrad
     >>> vec_to_tril_matrix(minigrad.tensor([1.0, 2.0, 3.0]))
     tensor([[1., 0.],
             [2., 3.]])

@@ -9,7 +9,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-import minigrad
+import minigrad  # noqa: E402
 
 LIBRARIES = (minigrad, torch)
 D = {library: __import__(f"{library.__name__}.distributions", fromlist=["x"]) for library in LIBRARIES}

@@ -8,7 +8,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-import minigrad
+import minigrad  # noqa: E402
 
 RNG = np.random.default_rng(0)
 ALL = np.concatenate([RNG.uniform(-12, 12, 60), [-1.5, -0.5, 0.25, 0.5, 1.0, 1.4616321, 2.0, 7.5, 10.0, 30.0, 100.0]])
