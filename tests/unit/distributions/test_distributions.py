@@ -16,7 +16,8 @@ def t(*values):
 
 @pytest.mark.parametrize(("d", "low", "high"), [
     (D.Normal(t(0.5), t(1.5)), -30, 30), (D.Gamma(t(2.5), t(1.5)), 1e-9, 60), (D.Beta(t(2.5), t(1.5)), 1e-9, 1 - 1e-9),
-    (D.StudentT(t(5.0)), -300, 300), (D.VonMises(t(0.5), t(2.0)), -math.pi, math.pi), (D.Laplace(t(0.0), t(1.0)), -40, 40),
+    (D.StudentT(t(5.0)), -300, 300), (D.VonMises(t(0.5), t(2.0)), -math.pi, math.pi),
+    (D.Laplace(t(0.0), t(1.0)), -40, 40),
 ], ids=lambda v: type(v).__name__)
 def test_densities_integrate_to_one(d, low, high):
     x = np.linspace(low, high, 40001)
