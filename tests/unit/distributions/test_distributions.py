@@ -136,3 +136,16 @@ def test_cholesky_and_triangular_systems():
     with pytest.raises(RuntimeError, match="the leading minor of order 2 is not positive-definite"):
         minigrad.linalg.cholesky(t([[1.0, 2.0], [2.0, 1.0]])).numpy()
     assert minigrad.linalg.cholesky_ex(t([[1.0, 2.0], [2.0, 1.0]])).info.item() == 2
+
+
+def test_lgamma_on_both_sides():
+    x = np.concatenate([np.linspace(-5.3, 12.1, 60), [1 + 1e-9, 2 - 1e-9, 100.0, 1e10]])
+    np.testing.assert_allclose(minigrad.tensor(x).lgamma().numpy(), [math.lgamma(v) for v in x], rtol=1e-13, atol=1e-15)
+
+
+def test_densities_at_a_point():
+    for d, x, density in ((D.Cauchy(t(0.0), t(1.0)), 1.0, 1 / (2 * math.pi)), (D.Uniform(t(0.0), t(4.0)), 1.0, 0.25),
+                          (D.Poisson(t(2.0)), 3.0, 4 / 3 * math.exp(-2)), (D.Binomial(4, t(0.5)), 2.0, 0.375),
+                          (D.Geometric(t(0.25)), 2.0, 0.140625), (D.Pareto(t(1.0), t(2.0)), 2.0, 0.25),
+                          (D.Weibull(t(1.0), t(2.0)), 1.0, 2 * math.exp(-1)), (D.Exponential(t(2.0)), 0.5, 2 / math.e)):
+        assert d.log_prob(t(x)).exp().item() == pytest.approx(density, rel=1e-12), d
