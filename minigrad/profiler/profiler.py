@@ -1,6 +1,6 @@
 """Stage: measuring. In: ``with profile() as p:`` around a part of a program. Out: the kernels that ran there, from the
 engine's own records. Kernels run when values are needed: what is still pending at the end of the block is not in it.
-Next: ``minigrad/utils/``.
+Next: ``minigrad/linalg/``.
 
 https://docs.pytorch.org/docs/stable/profiler.html
 """
