@@ -17,6 +17,7 @@ sys.path.insert(0, str(ROOT))
 
 from minigrad import dtype, ops  # noqa: E402
 from minigrad.config import SETTINGS  # noqa: E402
+from tools import pytorch as compared  # noqa: E402
 
 KINDS = {"b": "bool", "i": "signed", "u": "unsigned", "f": "float"}
 RESULTS = {"same": "as the operands", "bool": "bool", "arg": "the given dtype"}
@@ -107,6 +108,40 @@ result over no elements.
 """
 
 
+def counts(rows: Sequence[tuple[str, str, str]]) -> list[object]:
+    """How many rows there are, how many work, differ and are missing, and the share of these.
+
+    >>> counts([("a", "works", ""), ("b", "missing", "")])
+    [2, 1, 0, 1, '50.0 %']
+    """
+    states = [state for _, state, _ in rows]
+    numbers = [states.count(kind) for kind in ("works", "differs", "missing")]
+    return [len(rows), *numbers, f"{100 * numbers[-1] / max(1, len(rows)):.1f} %"]
+
+
+def pytorch() -> str:
+    """The page of PyTorch's names, from ``tools/pytorch_names.txt``, what is found, and the differences."""
+    modules = compared.sections()
+    totals = [(f"[{module}](#{module.replace('.', '')})", *counts(rows)) for module, rows in modules.items()]
+    totals.append(("all", *counts([row for rows in modules.values() for row in rows])))
+    parts = [f"## {module}\n\n" + table(["Name", "State", "How, or why"],
+                                        [(code(name), state, note) for name, state, note in rows])
+             for module, rows in modules.items()]
+    return f"""<!-- Made from tools/pytorch_names.txt and tools/pytorch_differences.py by tools/docs.py. -->
+
+# PyTorch's names
+
+Every name that the documentation of PyTorch 2.13 has for these modules, and what a program that runs under
+`python -m minigrad.torch` finds. *works*: it is there, with PyTorch's values, gradients and errors; `tests/torch`
+compares them. *differs*: it is there and does not do all that PyTorch's does. *missing*: using it raises
+`AttributeError`, or `ImportError`.
+
+{table(["Module", "Documented", "Works", "Differs", "Missing", "Share missing"], totals)}
+
+{chr(10).join(f"{part}{chr(10)}" for part in parts).rstrip()}
+"""
+
+
 TUTORIAL = "examples/backend_from_scratch/README.md"
 
 
@@ -129,7 +164,8 @@ def moved(page: str, old: str, new: str) -> str:
     return re.sub(r"\]\((?![a-z]+:|#)([^)#\s]+)", change, page)
 
 
-PAGES = {"docs/environment.md": environment, "docs/ops.md": operations, "docs/adding_a_backend.md": backend}
+PAGES = {"docs/environment.md": environment, "docs/ops.md": operations, "docs/adding_a_backend.md": backend,
+         "docs/pytorch.md": pytorch}
 
 # A line that names a file, then the code fence that holds it:
 #   <!-- include tests/golden/linear/4-loops.txt -->

@@ -9,8 +9,12 @@ from typing import Any
 
 from minigrad.tensor import convolutions as _convolutions  # noqa: F401 its functions are found in FUNCTIONS
 from minigrad.tensor import factorization as _factorization  # noqa: F401
+from minigrad.tensor import foreach as _foreach  # noqa: F401
+from minigrad.tensor import outside as _outside  # noqa: F401
+from minigrad.tensor import quantization as _quantization  # noqa: F401
 from minigrad.tensor import return_types
 from minigrad.tensor import samplers as _samplers  # noqa: F401
+from minigrad.tensor import windows as _windows  # noqa: F401
 from minigrad.tensor.batch import rows, stacked
 from minigrad.tensor.capture import called_everywhere, capturing
 from minigrad.tensor.composite import composite

@@ -10,6 +10,7 @@ from minigrad.dtype import DType
 from minigrad.tensor.base import AnyTensor
 from minigrad.tensor.definition import both, function
 from minigrad.tensor.operands import dim_index, result_dtype
+from minigrad.tensor.promotion import can_cast as may_store
 from minigrad.tensor.promotion import type_name
 from minigrad.tensor.storage import look
 from minigrad.tensor.values import realize
@@ -57,6 +58,17 @@ def result_type(tensor1: Any, tensor2: Any) -> DType:
     minigrad.float32
     """
     return result_dtype((tensor1, tensor2))
+
+
+@function("can_cast")
+def can_cast(from_: DType, to: DType) -> bool:
+    """Whether a result of type ``from_`` may be stored in type ``to``: not from a higher category to a lower.
+
+    >>> import minigrad
+    >>> can_cast(minigrad.float64, minigrad.float32), can_cast(minigrad.float32, minigrad.int32)
+    (True, False)
+    """
+    return may_store(from_, to)
 
 
 class Attributes:
@@ -168,6 +180,41 @@ class Attributes:
     def is_meta(self: Tensor) -> bool:
         """False: there is no such device."""
         return False
+
+    @property
+    def is_cpu(self: Tensor) -> bool:
+        """Whether the elements are in the memory of the processor."""
+        return self.device.type == "cpu"
+
+    @property
+    def is_nested(self: Tensor) -> bool:
+        """False: there are no nested tensors."""
+        return False
+
+    @property
+    def is_mkldnn(self: Tensor) -> bool:
+        """False: dimensions lie in memory in their order."""
+        return False
+
+    @both("is_inference")
+    def is_inference(self: Tensor) -> bool:
+        """False: tensors made in inference mode are as others."""
+        return False
+
+    @both("is_nonzero")
+    def is_nonzero(self: Tensor) -> bool:
+        """Whether the one element is not 0; ``RuntimeError`` for more or none."""
+        return bool(self)
+
+    @both("is_same_size")
+    def is_same_size(self: Tensor, other: Tensor) -> bool:
+        """Whether both have one shape."""
+        return self._shape() == other._shape()
+
+    def is_set_to(self: Tensor, tensor: Tensor) -> bool:
+        """Whether both see the same memory in the same shape, with the same strides."""
+        mine, theirs = [(t._storage, t._shape(), t.stride(), t.storage_offset()) for t in (self, tensor)]
+        return mine[0] is theirs[0] and mine[1:] == theirs[1:]
 
     @property
     def _version(self: Tensor) -> int:

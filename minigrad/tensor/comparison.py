@@ -1,6 +1,6 @@
 """Stage: front. In: Tensors and numbers. Out: bool Tensors (< == isnan …), logic and bit operations, choices
 (``where``).
-Next: ``reduce.py``."""
+Next: ``pairs.py``."""
 
 from __future__ import annotations
 
@@ -196,6 +196,7 @@ class Comparison:
 
     less = lt
     lt_ = in_place(lt)
+    less_ = lt_
 
     def __lt__(self: Tensor, other: Any) -> Any:
         """self < other, broadcast; False where either is NaN."""
@@ -208,6 +209,7 @@ class Comparison:
 
     greater = gt
     gt_ = in_place(gt)
+    greater_ = gt_
 
     def __gt__(self: Tensor, other: Any) -> Any:
         """self > other, broadcast."""
@@ -220,6 +222,7 @@ class Comparison:
 
     less_equal = le
     le_ = in_place(le)
+    less_equal_ = le_
 
     def __le__(self: Tensor, other: Any) -> Any:
         """self <= other, broadcast."""
@@ -232,6 +235,7 @@ class Comparison:
 
     greater_equal = ge
     ge_ = in_place(ge)
+    greater_equal_ = ge_
 
     def __ge__(self: Tensor, other: Any) -> Any:
         """self >= other, broadcast."""
@@ -255,6 +259,7 @@ class Comparison:
 
     not_equal = ne
     ne_ = in_place(ne)
+    not_equal_ = ne_
 
     def __ne__(self: Tensor, other: Any) -> Any:
         """self != other, broadcast."""

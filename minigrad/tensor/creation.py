@@ -1,6 +1,6 @@
 """Stage: front. In: data, shapes, ranges. Out: new Tensors. Constants and ranges are expressions: they take no memory
 until something needs it, and fuse with what reads them.
-Next: ``triangular.py``."""
+Next: ``quantization.py``."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ def tensor(data: Any, *, dtype: DType | None = None, device: Any = None, require
     return result.requires_grad_() if requires_grad else result
 
 
-@function("as_tensor", "asarray")
+@function("as_tensor")
 def as_tensor(data: Any, dtype: DType | None = None, device: Any = None) -> Tensor:
     """``data`` itself if it is a Tensor of that dtype and device, memory shared with a NumPy array, else a copy."""
     if isinstance(data, AnyTensor):
@@ -164,6 +164,16 @@ def as_tensor(data: Any, dtype: DType | None = None, device: Any = None) -> Tens
     if isinstance(data, np.ndarray) and (dtype is None or dtypes.from_numpy(data.dtype) is dtype):
         return from_memory(_wrapped(data, resolve(device)))
     return tensor(data, dtype=dtype, device=device)
+
+
+@function("asarray")
+def asarray(obj: Any, *, dtype: DType | None = None, device: Any = None, copy: bool | None = None,
+            requires_grad: bool = False) -> Tensor:
+    """``as_tensor``; with ``copy`` always a copy, with ``copy=False`` never one: ``ValueError`` where it needs one."""
+    result = tensor(obj, dtype=dtype, device=device) if copy else as_tensor(obj, dtype, device)
+    if copy is False and result is not obj and not (isinstance(obj, np.ndarray) and result.dtype.numpy == obj.dtype):
+        raise ValueError("can't alias tensor with the given dtype or device: a copy is needed")
+    return result.requires_grad_() if requires_grad else result
 
 
 @function("from_numpy")
@@ -537,6 +547,10 @@ class Creation:
         """One value everywhere, with the dtype and device of self."""
         return full(size, fill_value, dtype=dtype or self.dtype, device=device or self.device,
                     requires_grad=requires_grad)
+
+    def new(self: Tensor, *args: Any, device: Any = None) -> Tensor:
+        """``Tensor(…)`` with the dtype of self: sizes, or data."""
+        return _legacy(*args, dtype=self.dtype, device=device or self.device)
 
     def new_tensor(self: Tensor, data: Any, *, dtype: DType | None = None, device: Any = None,
                    requires_grad: bool = False) -> Tensor:

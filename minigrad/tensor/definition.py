@@ -4,7 +4,7 @@ Next: ``elementwise.py``."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
@@ -38,9 +38,10 @@ def function(*names: str) -> Callable[[F], F]:
     return attach
 
 
-def both(*names: str) -> Callable[[F], F]:
+def both(*names: str, keywords: Mapping[str, str] | None = None) -> Callable[[F], F]:
     """Make the method a function of the ``minigrad`` namespace, too, under these names. Other names of the method are
-    lines of their own in the class: ``multiply = mul``."""
+    lines of their own in the class: ``multiply = mul``. ``keywords``: what PyTorch calls arguments of the function that
+    have another name here, and that name; the first argument's is ``input``."""
 
     def attach(made: F) -> F:
         name = names[0]
@@ -49,23 +50,33 @@ def both(*names: str) -> Callable[[F], F]:
         def function(input: Any, *args: Any, **kwargs: Any) -> Any:
             require_tensor(input, name, "input", 1)
             if "out" in kwargs:
-                return _into(kwargs.pop("out"), made(input, *args, **kwargs))
+                return into(kwargs.pop("out"), made(input, *args, **kwargs))
             return made(input, *args, **kwargs)
 
         function.__qualname__ = name
         for spelling in names:
-            FUNCTIONS[spelling] = function
+            FUNCTIONS[spelling] = function if keywords is None else _renamed(function, keywords)
         return made
 
     return attach
 
 
-def _into(out: Any, result: Any) -> Any:
+def _renamed(function: Callable[..., Any], keywords: Mapping[str, str]) -> Callable[..., Any]:
+    """The function, whose arguments have other names, too."""
+
+    @wraps(function)
+    def renamed(*args: Any, **kwargs: Any) -> Any:
+        return function(*args, **{keywords.get(key, key): value for key, value in kwargs.items()})
+
+    return renamed
+
+
+def into(out: Any, result: Any) -> Any:
     """What ``out=`` asks for: the result copied into a given tensor, which takes its shape."""
     if out is None:
         return result
     if isinstance(result, tuple):
-        return type(result)(*[_into(o, r) for o, r in zip(out, result, strict=True)])
+        return type(result)(*[into(o, r) for o, r in zip(out, result, strict=True)])
     with_shape = out if out._shape() == result._shape() else out.resize_(result._shape())
     return with_shape.copy_(result)
 

@@ -254,7 +254,7 @@ class Elementwise:
     def __rtruediv__(self: Tensor, other: Any) -> Tensor:
         return _DIV.reflected(other, self)
 
-    @both("div", "divide", "true_divide")
+    @both("div", "divide", "true_divide", keywords={"dividend": "input", "divisor": "other"})
     def div(self: Tensor, other: Any, *, rounding_mode: str | None = None) -> Tensor:
         """self / other, broadcast; integers give floats unless ``rounding_mode`` is ``"floor"`` or ``"trunc"``."""
         if rounding_mode is None:
@@ -390,6 +390,7 @@ class Elementwise:
     absolute = abs
     __abs__ = abs
     abs_ = in_place(abs)
+    absolute_ = abs_
 
     # --- combinations
 

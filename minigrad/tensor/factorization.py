@@ -1,6 +1,6 @@
 """Stage: front. In: symmetric or triangular matrices, batches of them. Out: Cholesky's factor, the solution of a
 triangular system, eigenvalues. NumPy computes them on the host; the gradients are formulas in the same functions.
-Next: ``minigrad/jit/``."""
+Next: ``decompositions.py``."""
 
 from __future__ import annotations
 

@@ -234,6 +234,7 @@ class Functions:
 
     fix = trunc
     trunc_ = in_place(trunc)
+    fix_ = trunc_
 
     @both("round")
     def round(self: Tensor, *, decimals: int = 0) -> Tensor:
@@ -287,6 +288,7 @@ class Functions:
 
     sgn = sign
     sign_ = in_place(sign)
+    sgn_ = sign_
 
     @both("tan")
     def tan(self: Tensor) -> Tensor:

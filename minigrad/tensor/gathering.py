@@ -1,6 +1,6 @@
 """Stage: front. In: a Tensor and index tensors along one dimension. Out: elements gathered or written there; masks and
 coordinates of nonzero elements.
-Next: ``ordering.py``."""
+Next: ``parts.py``."""
 
 from __future__ import annotations
 
@@ -100,7 +100,38 @@ def _scattered(x: LazyBuffer, source: LazyBuffer, index: LazyBuffer, axis: int, 
 _SCATTER, _SCATTER_ADD = [Function("scatter", _scattered, f"{name}Backward0") for name in ("Scatter", "ScatterAdd")]
 
 
-def _scatter(self: Tensor, dim: int, index: Tensor, src: Any, mode: str, function: Function, name: str) -> Tensor:
+def _largest_gradient(inputs: Sequence[LazyBuffer], outputs: Sequence[LazyBuffer], grads: Sequence[LazyBuffer | None],
+                      axis: int, included: bool) -> tuple[LazyBuffer | None, ...]:
+    """All elements that equal the largest on a place share its gradient equally. As in PyTorch, the element of x counts
+    among them even where it is not ``included``, and gets none."""
+    g = grads[0]
+    if g is None:
+        return None, None, None
+    x, source, index, out, g = [v.reshape(v.shape or (1,)) for v in (*inputs, outputs[0], g)]
+    places = _coordinates(index, axis)
+    written = source.shrink(tuple([(0, n) for n in index.shape]))
+    kept, won = [a.binary(Op.EQ, b).cast(x.dtype) for a, b in ((x, out), (written, out.gather(places)))]
+    share = g.binary(Op.DIV, kept.scatter(won, places, "add"))
+    to_source = won.binary(Op.MUL, share.gather(places))
+    to_source = to_source.pad(tuple([(0, n - m, 0) for n, m in zip(source.shape, index.shape, strict=True)]))
+    to_x = kept.binary(Op.MUL, share)
+    if not included:
+        to_x = to_x.scatter(to_x.like(0).shrink(tuple([(0, n) for n in index.shape])), places, "set")
+    return to_x.reshape(inputs[0].shape), to_source.reshape(inputs[1].shape), None
+
+
+def _largest(x: LazyBuffer, source: LazyBuffer, index: LazyBuffer, axis: int, included: bool) -> LazyBuffer:
+    if not included:
+        lowest = LazyBuffer.const(x.dtype.min, x.dtype, index.shape, x.device)
+        x = _scattered(x, lowest, index, axis, "set")
+    return _scattered(x, source, index, axis, "max")
+
+
+_SCATTER_LARGEST = Function("scatter_reduce", _largest, "ScatterReduceBackward0", _largest_gradient)
+
+
+def _scatter(self: Tensor, dim: int, index: Tensor, src: Any, mode: str | bool, function: Function,
+             name: str) -> Tensor:
     axis = dim_index(dim, self.ndim)
     _check_index_dtype(index, name)
     given = src if isinstance(src, AnyTensor) else None
@@ -305,9 +336,8 @@ class Gathering:
                        include_self: bool = True) -> Tensor:
         """As ``scatter`` with "sum", "mean", "amax" or "amin" of what falls on one place."""
         base = self
-        if not include_self:
-            start = {"sum": 0, "mean": 0, "amax": self.dtype.min, "amin": self.dtype.max}.get(reduce, 0)
-            base = self.scatter(dim, index, value=start)
+        if not include_self and reduce in ("sum", "mean"):
+            base = self.scatter(dim, index, value=0)
         if reduce == "sum":
             return base.scatter_add(dim, index, src)
         if reduce == "mean":
@@ -318,9 +348,9 @@ class Gathering:
             total = base.scatter_add(dim, index, src)
             return total / counts.clamp(min=1) if total.dtype.kind == "f" else total // counts.clamp(min=1)
         if reduce == "amax":
-            return _scatter(base, dim, index, src, "max", _SCATTER, "scatter_reduce")
+            return _scatter(self, dim, index, src, include_self, _SCATTER_LARGEST, "scatter_reduce")
         if reduce == "amin":
-            return -_scatter(-base, dim, index, -src, "max", _SCATTER, "scatter_reduce")
+            return -_scatter(-self, dim, index, -src, include_self, _SCATTER_LARGEST, "scatter_reduce")
         raise RuntimeError(f"reduce argument must be either sum, mean, amax or amin, got {reduce}")
 
     scatter_reduce_ = in_place(scatter_reduce)

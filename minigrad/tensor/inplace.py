@@ -4,6 +4,7 @@ Next: ``protocol.py``."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -106,6 +107,32 @@ class InPlace:
         flat = flat.shrink(((0, size),)) if size <= had else flat.pad(((0, size - had, 0),))
         self._storage, self._view, self._tag, self._look = Storage(flat.reshape(shape)), None, 0, None
         return self
+
+    def resize_as_(self: Tensor, other: Tensor, memory_format: Any = None) -> Tensor:
+        """The shape of ``other``, as ``resize_`` does it."""
+        return self.resize_(other._shape())
+
+    # --- a function of Python, element by element
+
+    def apply_(self: Tensor, callable: Callable[[Any], Any]) -> Tensor:
+        """Every element becomes ``callable(element)``. It is called in Python for each, which is slow; only on the CPU.
+
+        >>> import minigrad
+        >>> minigrad.tensor([1, 2]).apply_(lambda v: v * 10)
+        tensor([10, 20])
+        """
+        return self.map_(self, lambda value, _: callable(value))
+
+    def map_(self: Tensor, tensor: Tensor, callable: Callable[[Any, Any], Any]) -> Tensor:
+        """Every element becomes ``callable(element, element of tensor)``, broadcast; slow, as ``apply_``."""
+        check_in_place(self)
+        if self._pending().device != "CPU":
+            raise TypeError("apply_ is only implemented on CPU tensors")
+        if self._requires_grad:
+            raise RuntimeError("Can't call apply_() on Variable that requires grad. Use var.detach().apply_() instead.")
+        mine = self.detach()
+        given = [mine.flatten().tolist(), tensor.detach().expand(self._shape()).flatten().tolist()]
+        return self.copy_(mine.new_tensor(list(map(callable, *given))).reshape(self._shape()))
 
     def set_(self: Tensor, source: Any = None, storage_offset: int = 0, size: Any = None,
              stride: Any = None) -> Tensor:

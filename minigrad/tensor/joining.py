@@ -235,7 +235,7 @@ class Joining:
 
     # --- dividing
 
-    @both("split")
+    @both("split", keywords={"tensor": "input", "split_size_or_sections": "split_size"})
     def split(self: Tensor, split_size: Any, dim: int = 0) -> tuple[Tensor, ...]:
         """Parts of ``split_size`` (the last may be smaller), or of the sizes in a list; views."""
         shape = self._shape()

@@ -293,7 +293,7 @@ class LinearAlgebra:
         _check_types(self, vec)
         return _times_vector(self, vec, a, b)
 
-    @both("dot", "inner_product")
+    @both("dot", "inner_product", keywords={"tensor": "other"})
     def dot(self: Tensor, other: Tensor) -> Tensor:
         """The sum of the products of two vectors' elements."""
         a, b = _operands(self, other, "dot", "tensor")
@@ -353,6 +353,8 @@ class LinearAlgebra:
         self, vec1, vec2 = operands_of("addr", self, vec1, vec2)
         return _plus(self, vec1.outer(vec2), beta, alpha)
 
+    addr_ = in_place(addr)
+
     @both("baddbmm")
     def baddbmm(self: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
         """beta * self + alpha * batch1 @ batch2."""
@@ -369,7 +371,9 @@ class LinearAlgebra:
 
     # --- more dimensions
 
-    @both("tensordot")
+    addbmm_ = in_place(addbmm)
+
+    @both("tensordot", keywords={"a": "input", "b": "other"})
     def tensordot(self: Tensor, other: Tensor, dims: Any = 2) -> Tensor:
         """The sum of products over pairs of dimensions: ``dims`` last of self and first of other, or two lists."""
         if isinstance(dims, int):

@@ -117,7 +117,7 @@ class Matrices:
         check_square(self, "linalg.inv")
         return LinalgInvEx.apply(self)
 
-    @both("matrix_exp")
+    @both("matrix_exp", keywords={"A": "input"})
     def matrix_exp(self: Tensor) -> Tensor:
         """The sum over n of A^n / n!, of a square matrix or of each of a batch.
 

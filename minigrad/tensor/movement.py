@@ -213,7 +213,7 @@ class Movement:
             raise RuntimeError("permute(): duplicate dims are not allowed.")
         return _permuted(self, axes, "PermuteBackward0")
 
-    @both("transpose", "swapaxes", "swapdims")
+    @both("transpose", "swapaxes", "swapdims", keywords={"axis0": "dim0", "axis1": "dim1"})
     def transpose(self: Tensor, dim0: int, dim1: int) -> Tensor:
         """Two dimensions swapped; a view."""
         dims = len(self._shape())
@@ -227,6 +227,7 @@ class Movement:
     swapdims = transpose
     transpose_ = view_in_place(transpose)
     swapaxes_ = transpose_
+    swapdims_ = transpose_
 
     @both("t")
     def t(self: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """Stage: front. In: a Tensor. Out: it sorted, its largest elements, its distinct elements, counts of them. NumPy
 sorts; values are then gathered, so that gradients flow.
-Next: ``linalg.py``."""
+Next: ``calculus.py``."""
 
 from __future__ import annotations
 
@@ -16,12 +16,10 @@ from minigrad.graph.host import register_host
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.tensor import return_types
-from minigrad.tensor.autocast import operands_of
 from minigrad.tensor.base import AnyTensor, make
-from minigrad.tensor.definition import both, function
+from minigrad.tensor.definition import both, function, into
 from minigrad.tensor.function import Function
 from minigrad.tensor.indexing import concrete
-from minigrad.tensor.joining import stack
 from minigrad.tensor.operands import dim_index, one_device
 
 if TYPE_CHECKING:
@@ -80,8 +78,16 @@ def _leaf(array: np.ndarray, like: Tensor) -> Tensor:
 
 @function("searchsorted")
 def searchsorted(sorted_sequence: Tensor, input: Any, *, out_int32: bool = False, right: bool = False,
-                 side: str | None = None) -> Tensor:
-    """Where elements would be inserted into the sorted last dimension; before equal ones, or after with ``right``."""
+                 side: str | None = None, sorter: Tensor | None = None) -> Tensor:
+    """Where elements would be inserted into the sorted last dimension; before equal ones, or after with ``right``. With
+    ``sorter``, indices that sort it, the dimension itself need not be sorted."""
+    if side not in (None, "left", "right"):
+        raise RuntimeError(f"torch.searchsorted(): side can only be 'left' or 'right' but got {side}")
+    if side == "left" and right:
+        raise RuntimeError("torch.searchsorted(): side and right can't be set to opposites, got side of left while "
+                           "right was True")
+    if sorter is not None:
+        sorted_sequence = sorted_sequence.gather(-1, sorter)
     if isinstance(input, AnyTensor) and input.device != sorted_sequence.device:
         raise RuntimeError("searchsorted(): boundaries and input value tensors should have same device type, but got "
                            f"boundaries tensor device type {sorted_sequence.device} and input value tensor device type "
@@ -96,6 +102,26 @@ def searchsorted(sorted_sequence: Tensor, input: Any, *, out_int32: bool = False
             edges.reshape(-1, edges.shape[-1]), values.reshape(-1, values.shape[-1]), strict=True)]
         found = np.stack(rows).reshape(values.shape)
     return _leaf(np.asarray(found).astype(np.int32 if out_int32 else np.int64), sorted_sequence)
+
+
+@function("isin")
+def isin(elements: Any, test_elements: Any, *, assume_unique: bool = False, invert: bool = False,
+         out: Tensor | None = None) -> Tensor:
+    """Whether each of ``elements`` is among ``test_elements`` (with ``invert``: is not); one of both may be a number.
+
+    >>> import minigrad
+    >>> minigrad.isin(minigrad.tensor([1, 2, 3]), minigrad.tensor([3, 1]))
+    tensor([ True, False,  True])
+    """
+    given = [t for t in (elements, test_elements) if isinstance(t, AnyTensor)]
+    if not given:
+        raise TypeError("isin(): argument 'elements' (position 1) must be Tensor, not "
+                        f"{type(elements).__name__}")
+    one_device([t._read() for t in given])
+    arrays = [concrete(t, "isin") if isinstance(t, AnyTensor) else np.asarray(t) for t in (elements, test_elements)]
+    found = np.asarray(np.isin(arrays[0], arrays[1], assume_unique=assume_unique, invert=invert))
+    result = make(leaf_from_numpy(found, bool_, given[0]._pending().device))
+    return into(out, result)
 
 
 class Ordering:
@@ -177,29 +203,6 @@ class Ordering:
             values, middle = values.squeeze(axis), middle.squeeze(axis)
         return return_types.median(values, middle)
 
-    @both("quantile")
-    def quantile(self: Tensor, q: Any, dim: int | None = None, keepdim: bool = False, *,
-                 interpolation: str = "linear") -> Tensor:
-        """The value below which a share ``q`` lies, interpolated linearly between neighbours."""
-        if interpolation != "linear":
-            raise RuntimeError(f"quantile(): interpolation {interpolation!r} is not implemented; use 'linear'")
-        self, = operands_of("quantile", self)
-        x = self.reshape(-1) if dim is None else self
-        axis = dim_index(0 if dim is None else dim, x.ndim)
-        ordered = x.sort(axis)[0]
-        n = x._shape()[axis]
-        shares = [float(v) for v in (q.reshape(-1) if isinstance(q, AnyTensor) else (q,))]
-        results = []
-        for share in shares:
-            if not 0 <= share <= 1:
-                raise RuntimeError("quantile() q must be in the range [0, 1]")
-            place = share * (n - 1)
-            below = int(place)
-            low, high = ordered.select(axis, below), ordered.select(axis, min(below + 1, n - 1))
-            found = low + (high - low) * (place - below)
-            results.append(found.unsqueeze(axis) if keepdim and dim is not None else found)
-        return stack(results) if isinstance(q, AnyTensor) and q.ndim else results[0]
-
     # --- distinct elements and counts: their sizes depend on values, so these run
 
     @both("unique")
@@ -262,10 +265,3 @@ class Ordering:
     def bucketize(self: Tensor, boundaries: Tensor, *, out_int32: bool = False, right: bool = False) -> Tensor:
         """For each element the number of the bucket between ``boundaries`` that it falls into."""
         return searchsorted(boundaries, self, out_int32=out_int32, right=right)
-
-    @both("isin")
-    def isin(self: Tensor, test_elements: Tensor) -> Tensor:
-        """Whether each element is among ``test_elements``."""
-        one_device((self._read(), test_elements._read()))
-        found = np.isin(concrete(self, "isin"), concrete(test_elements, "isin"))
-        return make(leaf_from_numpy(found, bool_, self._pending().device))

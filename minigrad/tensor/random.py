@@ -200,10 +200,13 @@ def randint(low: int, high: Any = None, size: Any = None, *, generator: Generato
 
 @function("randint_like")
 def randint_like(input: Tensor, low: int, high: int | None = None, *, dtype: DType | None = None,
-                 device: Any = None) -> Tensor:
+                 device: Any = None, generator: Generator | None = None, requires_grad: bool = False,
+                 layout: Any = None, memory_format: Any = None) -> Tensor:
     """``randint`` with the shape, dtype and device of ``input``."""
     low, high = (0, low) if high is None else (low, high)
-    return randint(low, high, input._shape(), dtype=dtype or input.dtype, device=device or input.device)
+    result = randint(low, high, input._shape(), dtype=dtype or input.dtype, device=device or input.device,
+                     generator=generator)
+    return result.requires_grad_() if requires_grad else result
 
 
 @function("randperm")

@@ -163,9 +163,10 @@ class Reduce:
         return result.sum(axes, keepdim=True) if axes else result
 
     @both("nansum")
-    def nansum(self: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
+    def nansum(self: Tensor, dim: Any = None, keepdim: bool = False, *,
+               dtype: DType | None = None) -> Tensor:
         """The sum over ``dim`` with NaN as 0."""
-        return self.masked_fill(self.isnan(), 0).sum(dim, keepdim)
+        return self.masked_fill(self.isnan(), 0).sum(dim, keepdim, dtype=dtype)
 
     @both("mean")
     def mean(self: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None,
@@ -179,9 +180,10 @@ class Reduce:
         return _MEAN[dim is not None]((self,), (dtype or self.dtype, axes, keepdim))
 
     @both("nanmean")
-    def nanmean(self: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
+    def nanmean(self: Tensor, dim: Any = None, keepdim: bool = False, *,
+                dtype: DType | None = None) -> Tensor:
         """The mean over ``dim`` of what is not NaN."""
-        return self.nansum(dim, keepdim) / (~self.isnan()).sum(dim, keepdim)
+        return self.nansum(dim, keepdim, dtype=dtype) / (~self.isnan()).sum(dim, keepdim)
 
     @both("prod")
     def prod(self: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None) -> Tensor:

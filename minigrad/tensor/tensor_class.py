@@ -1,17 +1,21 @@
 """Stage: front. In: the mixins, one topic and one file each. Out: ``Tensor``, the class that users see.
-Next: ``loop.py``."""
+Next: ``foreach.py``."""
 
 from __future__ import annotations
 
 from minigrad.tensor.activations import Activations
+from minigrad.tensor.assembling import Assembling
 from minigrad.tensor.attributes import Attributes
 from minigrad.tensor.base import TensorBase, register
+from minigrad.tensor.calculus import Calculus
 from minigrad.tensor.casts import Casts
 from minigrad.tensor.comparison import Comparison
 from minigrad.tensor.convert import Convert
 from minigrad.tensor.creation import Creation
+from minigrad.tensor.decompositions import Decompositions
 from minigrad.tensor.dlpack import DLPack
 from minigrad.tensor.elementwise import Elementwise
+from minigrad.tensor.encoding import Encoding
 from minigrad.tensor.exponential import Exponential
 from minigrad.tensor.extrema import Extrema
 from minigrad.tensor.functions import Functions
@@ -25,21 +29,25 @@ from minigrad.tensor.linalg import LinearAlgebra
 from minigrad.tensor.matrices import Matrices
 from minigrad.tensor.movement import Movement
 from minigrad.tensor.ordering import Ordering
+from minigrad.tensor.pairs import Pairs
+from minigrad.tensor.parts import Parts
 from minigrad.tensor.protocol import PythonProtocol
 from minigrad.tensor.random import Random
 from minigrad.tensor.reduce import Reduce
 from minigrad.tensor.sharing import Sharing
 from minigrad.tensor.special import Special
 from minigrad.tensor.special_pairs import SpecialPairs
+from minigrad.tensor.statistics import Statistics
 from minigrad.tensor.triangular import Triangular
 from minigrad.tensor.values import Values
 
 
 # TensorBase comes first, so that ``isinstance(x, TensorBase)`` in every op finds it at once, not after all the mixins.
 class Tensor(
-    TensorBase, Elementwise, Functions, Activations, Special, SpecialPairs, Comparison, Reduce, Extrema, Exponential,
-    Layout, Movement, Joining, Indexing, Gathering, Ordering, LinearAlgebra, Matrices, Creation, Triangular, Random,
-    Convert, Casts, Values, Attributes, Autograd, InPlace, PythonProtocol, DLPack, Sharing,
+    TensorBase, Elementwise, Functions, Activations, Special, SpecialPairs, Comparison, Pairs, Encoding, Reduce,
+    Extrema, Exponential, Layout, Movement, Joining, Indexing, Gathering, Parts, Ordering, Calculus, Statistics,
+    Assembling, LinearAlgebra, Matrices, Decompositions, Creation, Triangular, Random, Convert, Casts, Values,
+    Attributes, Autograd, InPlace, PythonProtocol, DLPack, Sharing,
 ):
     """A multi-dimensional array of one dtype that records what is done with it.
 

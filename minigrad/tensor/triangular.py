@@ -13,6 +13,7 @@ from minigrad.ops import Op
 from minigrad.tensor.creation import tensor
 from minigrad.tensor.definition import both, function, in_place
 from minigrad.tensor.function import Function
+from minigrad.tensor.operands import dim_index
 
 if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor
@@ -90,9 +91,15 @@ class Triangular:
     triu_ = in_place(triu)
 
     @both("diag_embed")
-    def diag_embed(self: Tensor, offset: int = 0) -> Tensor:
-        """Matrices with the last dimension on a diagonal, 0 elsewhere."""
-        return _DIAG((self,), (offset,))
+    def diag_embed(self: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
+        """Matrices with the last dimension on a diagonal, 0 elsewhere; ``dim1`` and ``dim2`` say where their rows and
+        columns are in the result."""
+        first, second = [dim_index(d, self.ndim + 1) for d in (dim1, dim2)]
+        if first == second:
+            raise RuntimeError(f"diagonal dimensions cannot be identical {dim1}, {dim2}")
+        if first > second:
+            first, second, offset = second, first, -offset
+        return _DIAG((self,), (offset,)).movedim((-2, -1), (first, second))
 
     @both("diag")
     def diag(self: Tensor, diagonal: int = 0) -> Tensor:

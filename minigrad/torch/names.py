@@ -15,7 +15,7 @@ from minigrad.dtype import DType
 from minigrad.errors import OutOfMemoryError
 from minigrad.nn import functional
 from minigrad.tensor import FUNCTIONS, Tensor
-from minigrad.torch import settings
+from minigrad.torch import settings, symbols
 from minigrad.torch.compiler import compile
 from minigrad.torch.version import __version__
 
@@ -26,8 +26,9 @@ _HIDDEN = frozenset(("config", "devices", "inspect", "register_device", "composi
 
 _DEFINED: dict[str, Any] = {
     "__version__": __version__, "compile": compile, "dtype": DType, "newaxis": None,
-    "OutOfMemoryError": OutOfMemoryError, "typename": settings.typename,
+    "OutOfMemoryError": OutOfMemoryError,
     **{name: getattr(settings, name) for name in settings.__all__},
+    **{name: getattr(symbols, name) for name in symbols.__all__},
 }
 
 _ELSEWHERE = {
@@ -66,12 +67,22 @@ def find(name: str) -> Any:
     if name in minigrad.__all__ and name not in _HIDDEN:
         return getattr(minigrad, name)
     if name in _ELSEWHERE:
-        return getattr(importlib.import_module(_ELSEWHERE[name]), name, MISSING)
+        return getattr(_module(_ELSEWHERE[name]), name, MISSING)
     if name in _OF_FUNCTIONAL:
         return getattr(functional, name, MISSING)
     if name in _ATTRIBUTES or (name.endswith("_") and not name.startswith("_") and hasattr(Tensor, name)):
         return _function_of(name)
     return MISSING
+
+
+def _module(name: str) -> Any:
+    """A module of minigrad; ``MISSING`` if there is none yet."""
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name != name:
+            raise
+        return MISSING
 
 
 _ATTRIBUTES = frozenset(("is_complex", "is_signed", "select", "get_device", "dequantize", "unfold", "expand"))

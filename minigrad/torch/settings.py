@@ -1,6 +1,6 @@
 """Stage: PyTorch programs. In: what programs set at their beginning: threads, precision, determinism. Out: minigrad's
 settings where it has such, else nothing, where the result does not depend on it.
-Next: ``version.py``."""
+Next: ``symbols.py``."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Any
 import minigrad
 from minigrad import config
 from minigrad.dtype import DType, float64
-from minigrad.tensor import Tensor, set_default_device, set_default_dtype
+from minigrad.tensor import set_default_device, set_default_dtype
 
 __all__ = [
-    "are_deterministic_algorithms_enabled", "broadcast_shapes", "broadcast_tensors", "channels_last",
-    "channels_last_3d", "compiled_with_cxx11_abi", "contiguous_format", "get_deterministic_debug_mode",
-    "get_device_module", "get_float32_matmul_precision", "get_num_interop_threads", "get_num_threads", "is_inference",
-    "is_nonzero", "is_warn_always_enabled", "layout", "memory_format", "preserve_format", "set_default_tensor_type",
+    "are_deterministic_algorithms_enabled", "channels_last", "channels_last_3d", "compiled_with_cxx11_abi",
+    "contiguous_format", "get_deterministic_debug_mode", "get_device_module", "get_float32_matmul_precision",
+    "get_num_interop_threads", "get_num_threads", "is_deterministic_algorithms_warn_only_enabled",
+    "is_warn_always_enabled", "layout", "memory_format", "preserve_format", "set_default_tensor_type",
     "set_deterministic_debug_mode", "set_float32_matmul_precision", "set_flush_denormal", "set_num_interop_threads",
     "set_num_threads", "set_warn_always", "sparse_coo", "sparse_csr", "strided", "use_deterministic_algorithms",
 ]
@@ -113,18 +113,23 @@ def set_flush_denormal(mode: bool) -> bool:
 
 # ---- determinism: results are the same bits at every run, whatever these say
 
-_deterministic = False
+_deterministic = _warn_only = False
 
 
 def use_deterministic_algorithms(mode: bool, *, warn_only: bool = False) -> None:
     """Remembers ``mode``: everything is deterministic anyhow."""
-    global _deterministic
-    _deterministic = mode
+    global _deterministic, _warn_only
+    _deterministic, _warn_only = mode, warn_only
 
 
 def are_deterministic_algorithms_enabled() -> bool:
     """What ``use_deterministic_algorithms`` has set."""
     return _deterministic
+
+
+def is_deterministic_algorithms_warn_only_enabled() -> bool:
+    """Whether ``use_deterministic_algorithms`` was last called with ``warn_only``."""
+    return _warn_only
 
 
 def set_deterministic_debug_mode(debug_mode: int | str) -> None:
@@ -176,62 +181,3 @@ def get_device_module(device: Any = None) -> Any:
     """The module of a kind of device: ``torch.cuda`` or ``torch.cpu``."""
     kind = minigrad.device(device).type if device is not None else ("cuda" if minigrad.cuda.is_available() else "cpu")
     return minigrad.cuda if kind == "cuda" else __import__("torch").cpu
-
-
-# ---- small functions
-
-
-def is_inference(input: Tensor) -> bool:
-    """False: tensors made in inference mode are as others."""
-    return False
-
-
-def is_nonzero(input: Tensor) -> bool:
-    """Whether the one element of ``input`` is not 0; ``RuntimeError`` for more or none."""
-    return bool(input)
-
-
-def broadcast_shapes(*shapes: Any) -> Any:
-    """The shape that these broadcast to; ``RuntimeError`` if they do not.
-
-    >>> broadcast_shapes((2, 1), (3,))
-    minigrad.Size([2, 3])
-    """
-    sizes = [(shape,) if isinstance(shape, int) else tuple(shape) for shape in shapes]
-    return minigrad.Size(_broadcast(sizes))
-
-
-def _broadcast(sizes: list[tuple[int, ...]]) -> tuple[int, ...]:
-    result: list[int] = [1] * max((len(s) for s in sizes), default=0)
-    for size in sizes:
-        for axis in range(-len(size), 0):
-            if size[axis] != 1:
-                if result[axis] not in (1, size[axis]):
-                    raise RuntimeError("Shape mismatch: objects cannot be broadcast to a single shape")
-                result[axis] = size[axis]
-    return tuple(result)
-
-
-def broadcast_tensors(*tensors: Any) -> tuple[Tensor, ...]:
-    """The tensors, expanded to one shape.
-
-    >>> [tuple(t.shape) for t in broadcast_tensors(minigrad.ones(2, 1), minigrad.ones(3))]
-    [(2, 3), (2, 3)]
-    """
-    if len(tensors) == 1 and not isinstance(tensors[0], Tensor):
-        tensors = tuple(tensors[0])
-    shape = _broadcast([tuple(t.shape) for t in tensors])
-    return tuple(t.expand(shape) for t in tensors)
-
-
-def typename(obj: Any) -> str:
-    """The full name of an object's type: ``"torch.FloatTensor"``, ``"builtins.int"``.
-
-    >>> typename(1)
-    'int'
-    """
-    if isinstance(obj, Tensor):
-        return str(obj.type())
-    kind = obj if isinstance(obj, type) else type(obj)
-    module = kind.__module__
-    return kind.__qualname__ if module == "builtins" else f"{module}.{kind.__qualname__}"

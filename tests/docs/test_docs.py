@@ -78,6 +78,21 @@ def test_every_setting_and_op_is_on_its_page() -> None:
     assert [name for name in vars(Op) if name.isupper() and f"`{name}`" not in operations] == []
 
 
+def test_the_page_of_pytorchs_names_follows_the_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    tool = load_tool()
+    compared = tool.compared
+    assert compared.unused(compared.documented(compared.NAMES.read_text(encoding="utf-8")).values()) == []
+    assert compared.state("torch.nn.Linear") == ("works", "")
+    assert compared.state("torch.nn.SyncBatchNorm")[0] == "differs"
+    assert compared.state("torch.sparse_coo_tensor") == ("missing", compared.MISSING["torch.sparse_coo_tensor"])
+    assert [name for name in compared.DIFFERS if not compared.is_there(name)] == []
+    row = "| `hypot` | works |  |"
+    assert row in tool.pytorch()
+    find = compared.names.find
+    monkeypatch.setattr(compared.names, "find", lambda name: compared.names.MISSING if name == "hypot" else find(name))
+    assert row not in tool.pytorch()
+
+
 @pytest.mark.parametrize("command", [EXAMPLE_COMMAND, TEST_COMMAND])
 def test_readme_has_the_commands(command: str) -> None:
     assert command in (ROOT / "README.md").read_text(encoding="utf-8")

@@ -1,5 +1,5 @@
 """Stage: front. In: a Module. Out: the same behind ``.module``, as PyTorch wraps it to share a batch among GPUs.
-Next: ``distributed.py``."""
+Next: ``parallel_apply.py``."""
 
 from __future__ import annotations
 

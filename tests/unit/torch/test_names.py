@@ -74,7 +74,7 @@ def test_versions_compare() -> None:
 def test_names_that_need_no_tensors() -> None:
     assert names.find("float32") is minigrad.float32 and names.find("config") is names.MISSING
     assert names.find("relu_")(minigrad.tensor([-1.0])).tolist() == [0.0]
-    assert settings.typename(minigrad.ones(1)) == "minigrad.FloatTensor"
+    assert names.find("typename")(minigrad.ones(1)) == "torch.FloatTensor"
     assert not accelerator.is_available() or accelerator.device_count()
     assert distributed.get_world_size() == 1 and not distributed.is_initialized()
     assert jit.script(nn.ReLU()) is not None and jit.trace(lambda x: x + 1, minigrad.ones(1))(1) == 2

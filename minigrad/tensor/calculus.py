@@ -1,0 +1,182 @@
+"""Stage: front. In: samples of a function along a dimension. Out: their differences, slopes and integrals.
+Next: ``statistics.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from minigrad.dtype import bool_
+from minigrad.tensor.base import AnyTensor
+from minigrad.tensor.definition import both, function
+from minigrad.tensor.joining import cat
+from minigrad.tensor.operands import dim_index
+
+if TYPE_CHECKING:
+    from minigrad.tensor.tensor_class import Tensor
+
+
+def _part(x: Tensor, axis: int, begin: int, end: int) -> Tensor:
+    """The elements from begin to end, counted from the end if negative or 0."""
+    size = x.shape[axis]
+    return x.narrow(axis, begin, (end if end > 0 else size + end) - begin)
+
+
+# --- slopes
+
+
+def _spacings(spacing: Any, dims: Sequence[int], name: str) -> list[Any]:
+    """For each dimension a number, or a vector of coordinates."""
+    if not isinstance(spacing, tuple | list):
+        return [spacing] * len(dims)
+    if len(spacing) != len(dims):
+        raise RuntimeError(f"{name} expected spacing to be unspecified, a scalar or it's spacing and dim arguments to "
+                           f"have the same length, but got a spacing argument of length {len(spacing)} and a dim "
+                           f"argument of length {len(dims)}.")
+    return list(spacing)
+
+
+def _slope(x: Tensor, axis: int, spacing: Any, edge_order: int) -> Tensor:
+    """Second order inside: with steps h before and H after, f' = (h² f(x+H) + (H² - h²) f(x) - H² f(x-h)) /
+    (h H (h + H)); first or second order at the edges."""
+    if isinstance(spacing, AnyTensor) and spacing.ndim:
+        shape = [-1 if i == axis else 1 for i in range(x.ndim)]
+        steps = (spacing[1:] - spacing[:-1]).reshape(shape)
+    else:
+        steps = x.new_ones(1) * spacing
+        steps = steps.expand([x.shape[axis] - 1]).reshape([-1 if i == axis else 1 for i in range(x.ndim)])
+    rise = (_part(x, axis, 1, 0) - _part(x, axis, 0, -1)) / steps
+    before, after = _part(steps, axis, 0, -1), _part(steps, axis, 1, 0)
+    low, high = _part(rise, axis, 0, -1), _part(rise, axis, 1, 0)
+    inside = (low * after + high * before) / (before + after)
+    first, last = _part(rise, axis, 0, 1), _part(rise, axis, rise.shape[axis] - 1, 0)
+    if edge_order == 2:
+        n = rise.shape[axis]
+        first = first + (first - _part(rise, axis, 1, 2)) * _part(steps, axis, 0, 1) / (
+            _part(steps, axis, 0, 1) + _part(steps, axis, 1, 2))
+        last = last + (last - _part(rise, axis, n - 2, n - 1)) * _part(steps, axis, n - 1, 0) / (
+            _part(steps, axis, n - 1, 0) + _part(steps, axis, n - 2, n - 1))
+    return cat([first, inside, last], axis)
+
+
+@function("gradient")
+def gradient(input: Tensor, *, spacing: Any = 1, dim: Any = None, edge_order: int = 1) -> tuple[Tensor, ...]:
+    """The slope of a sampled function along each dimension of ``dim`` (all by default), a Tensor for each.
+
+    ``spacing``: the distance of samples, a number for all dimensions or one for each, or a vector of coordinates for
+    each. ``edge_order`` 1 or 2 is the order of accuracy at both ends; inside it is 2. ``RuntimeError`` for fewer than
+    edge_order + 1 samples. Source: https://docs.pytorch.org/docs/stable/generated/torch.gradient.html
+
+    >>> import minigrad
+    >>> minigrad.gradient(minigrad.tensor([1.0, 4.0, 9.0, 16.0]))
+    (tensor([3., 4., 6., 7.]),)
+    """
+    if edge_order not in (1, 2):
+        raise RuntimeError("torch.gradient only supports edge_order=1 and edge_order=2.")
+    given = range(input.ndim) if dim is None else [dim] if isinstance(dim, int) else dim
+    dims = [dim_index(d, input.ndim) for d in given]
+    for axis in dims:
+        if input.shape[axis] < edge_order + 1:
+            raise RuntimeError("torch.gradient expected each dimension size to be at least edge_order+1")
+    x = input if input.dtype.kind == "f" else input.float()
+    steps = _spacings(spacing, dims, "torch.gradient")
+    return tuple([_slope(x, axis, step, edge_order) for axis, step in zip(dims, steps, strict=True)])
+
+
+# --- integrals
+
+
+def _widths(y: Tensor, x: Tensor, axis: int) -> Tensor:
+    """The distances of the points x, which are a vector or have the shape of y, to be multiplied with y's means."""
+    if x.ndim == 1 and y.ndim > 1:
+        if x.shape[0] != y.shape[axis]:
+            raise RuntimeError("trapezoid: There must be one `x` value for each sample point")
+        return (x[1:] - x[:-1]).reshape([-1 if i == axis else 1 for i in range(y.ndim)])
+    if x.ndim < y.ndim:
+        x = x.reshape((1,) * (y.ndim - x.ndim) + tuple(x.shape))
+    at = axis + x.ndim - y.ndim
+    return _part(x, at, 1, 0) - _part(x, at, 0, -1)
+
+
+def _areas(y: Tensor, x: Tensor | None, dx: Any, axis: int) -> Tensor:
+    """The area under each segment."""
+    heights = _part(y, axis, 1, 0) + _part(y, axis, 0, -1)
+    if x is not None:
+        return heights * _widths(y, x, axis) / 2.0
+    return heights * dx / 2.0
+
+
+def _empty(y: Tensor, axis: int) -> Tensor:
+    shape = [s for i, s in enumerate(y.shape) if i != axis]
+    return y.new_zeros(shape)
+
+
+class Calculus:
+    """Differences and integrals of samples."""
+
+    __slots__ = ()
+
+    @both("diff")
+    def diff(self: Tensor, n: int = 1, dim: int = -1, prepend: Tensor | None = None,
+             append: Tensor | None = None) -> Tensor:
+        """Each element less the one before along ``dim``, n times over; for bools whether they differ. ``prepend`` and
+        ``append`` are put before and after self first.
+
+        Source: https://docs.pytorch.org/docs/stable/generated/torch.diff.html
+
+        >>> import minigrad
+        >>> minigrad.tensor([1, 3, 6]).diff()
+        tensor([2, 3])
+        """
+        if not self.ndim:
+            raise RuntimeError("diff expects input to be at least one-dimensional")
+        axis = dim_index(dim, self.ndim)
+        if n < 0:
+            raise RuntimeError(f"order must be non-negative but got {n}")
+        parts = [p for p in (prepend, self, append) if p is not None]
+        x = cat(parts, axis) if len(parts) > 1 else self
+        if n == 0:
+            return x.clone()
+        for _ in range(min(n, x.shape[axis])):
+            after, before = _part(x, axis, 1, 0), x.narrow(axis, 0, x.shape[axis] - 1)
+            x = after.logical_xor(before) if x.dtype is bool_ else after - before
+        return x
+
+
+def _trapezoid(y: Tensor, x: Tensor | None = None, *, dx: Any = 1, dim: int = -1) -> Tensor:
+    """The integral along ``dim`` by the trapezoidal rule: Σ (y[i] + y[i+1]) / 2 times the distance of the points ``x``,
+    or ``dx``.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.trapezoid.html
+
+    >>> import minigrad
+    >>> minigrad.trapezoid(minigrad.tensor([1.0, 5.0, 10.0]))
+    tensor(10.5000)
+    """
+    axis = dim_index(dim, y.ndim)
+    return _empty(y, axis) if y.shape[axis] == 0 else _areas(y, x, dx, axis).sum(axis)
+
+
+def _cumulative_trapezoid(y: Tensor, x: Tensor | None = None, *, dx: Any = 1, dim: int = -1) -> Tensor:
+    """As ``trapezoid``, of the first two samples, the first three, and so on.
+
+    >>> import minigrad
+    >>> minigrad.cumulative_trapezoid(minigrad.tensor([1.0, 5.0, 10.0]))
+    tensor([ 3.0000, 10.5000])
+    """
+    axis = dim_index(dim, y.ndim)
+    return _areas(y, x, dx, axis).cumsum(axis)
+
+
+def _integral(rule: Any, *names: str) -> None:
+    """The rule as a function whose third argument may also be given by position: trapezoid(y, x, dim=0)."""
+
+    def integral(y: Tensor, x: Tensor | None = None, *, dx: Any = None, dim: int = -1) -> Tensor:
+        return rule(y, x, dx=1 if dx is None else dx, dim=dim)
+
+    integral.__doc__ = rule.__doc__
+    function(*names)(integral)
+
+
+_integral(_trapezoid, "trapezoid", "trapz")
+_integral(_cumulative_trapezoid, "cumulative_trapezoid")

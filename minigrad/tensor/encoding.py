@@ -1,0 +1,212 @@
+"""Stage: front. In: a Tensor. Out: what the encoding of its numbers says: sign, exponent, infinities; degrees and
+radians; and what PyTorch asks of complex numbers, of real ones.
+Next: ``reduce.py``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from minigrad.dtype import bool_, float64, int32, int64
+from minigrad.graph.lazy import LazyBuffer
+from minigrad.ops import Op
+from minigrad.tensor import return_types
+from minigrad.tensor.definition import both, function, in_place
+from minigrad.tensor.function import Function
+from minigrad.tensor.functions import rounded_once, row
+from minigrad.tensor.pairs import sign_bit, wide_of
+from minigrad.tensor.promotion import floating
+
+if TYPE_CHECKING:
+    from minigrad.tensor.tensor_class import Tensor
+
+
+def _scaled(name: str, factor: float) -> Function:
+    return row(name, rounded_once(lambda x: x.binary(Op.MUL, x.like(factor))), "Mul")
+
+
+_DEG2RAD, _RAD2DEG = _scaled("deg2rad", math.pi / 180), _scaled("rad2deg", 180 / math.pi)
+_SIGNBIT = Function("signbit", sign_bit, "NotDifferentiable")
+
+
+def _equals(name: str, value: float) -> Function:
+    """Whether an element is this value; no integer is infinite."""
+    return Function(name, lambda x: x.binary(Op.EQ, x.like(value)) if x.dtype.kind == "f" else
+                    x.cast(bool_).like(False), "NotDifferentiable")
+
+
+_ISPOSINF, _ISNEGINF = _equals("isposinf", math.inf), _equals("isneginf", -math.inf)
+
+
+def _angle(x: LazyBuffer) -> LazyBuffer:
+    kind = x.cast(floating(x.dtype))
+    zero = kind.like(0.0)
+    turned = kind.binary(Op.LT, zero).where(kind.like(math.pi), zero)
+    return kind.binary(Op.EQ, kind).where(turned, kind)
+
+
+_ANGLE = row("angle", _angle)
+
+
+def _frexp(given: LazyBuffer) -> tuple[LazyBuffer, LazyBuffer]:
+    """The exponent is in the bits. Numbers below the normal ones are made larger first, which is exact."""
+    x = given.cast(wide_of(given.dtype))
+    integer, digits, bias = (int64, 52, 1023) if x.dtype is float64 else (int32, 23, 127)
+    shift = digits + 2
+    small = x.unary(Op.ABS).binary(Op.LT, x.like(2.0 ** (1 - bias)))
+    bits = small.where(x.binary(Op.MUL, x.like(2.0**shift)), x).bitcast(integer)
+    mask = 2 * bias + 1
+    raised = bits.binary(Op.SHR, bits.like(digits)).binary(Op.AND, bits.like(mask))
+    exponent = raised.binary(Op.SUB, small.where(bits.like(bias - 1 + shift), bits.like(bias - 1)))
+    fraction = bits.binary(Op.AND, bits.like(~(mask << digits))).binary(Op.OR, bits.like((bias - 1) << digits))
+    plain = x.binary(Op.EQ, x.like(0.0)).binary(Op.OR, x.unary(Op.ABS).binary(Op.LT, x.like(math.inf)).unary(Op.NOT))
+    mantissa = plain.where(x, fraction.bitcast(x.dtype))
+    return mantissa.cast(given.dtype), plain.where(exponent.like(0), exponent).cast(int32)
+
+
+def _frexp_gradient(inputs: Sequence[LazyBuffer], outputs: Sequence[LazyBuffer],
+                    grads: Sequence[LazyBuffer | None]) -> tuple[LazyBuffer | None]:
+    """The slope is mantissa / x, which is exactly 2^-exponent."""
+    g, x = grads[0], inputs[0]
+    if g is None:
+        return (None,)
+    zero = x.binary(Op.EQ, x.like(0.0))
+    slope = outputs[0].binary(Op.DIV, zero.where(x.like(1.0), x))
+    return (g.binary(Op.MUL, zero.where(x.like(1.0), slope)),)
+
+
+_FREXP = Function("frexp", _frexp, "FrexpBackward0", _frexp_gradient, differentiable=1)
+
+
+@function("real")
+def real(input: Tensor) -> Tensor:
+    """input."""
+    return input
+
+
+@function("imag")
+def imag(input: Tensor) -> Tensor:
+    """``RuntimeError``: only complex tensors have an imaginary part."""
+    raise RuntimeError("imag is not implemented for tensors with non-complex dtypes.")
+
+
+@function("view_as_real")
+def view_as_real(input: Tensor) -> Tensor:
+    """``RuntimeError``: only complex tensors have two parts."""
+    raise RuntimeError("view_as_real is only supported for complex tensors")
+
+
+class Encoding:
+    """Signs, exponents, infinities, angles."""
+
+    __slots__ = ()
+
+    @both("signbit")
+    def signbit(self: Tensor) -> Tensor:
+        """Whether the sign is minus, also of -0.0 and NaN.
+
+        >>> import minigrad
+        >>> minigrad.tensor([1.0, -0.0, -2.0]).signbit()
+        tensor([False,  True,  True])
+        """
+        return _SIGNBIT((self,))
+
+    @both("frexp")
+    def frexp(self: Tensor) -> return_types.ReturnType:
+        """The named tuple ``(mantissa, exponent)`` with self = mantissa * 2^exponent and 0.5 <= |mantissa| < 1.
+
+        >>> import minigrad
+        >>> minigrad.tensor([3.0]).frexp().mantissa, minigrad.tensor([3.0]).frexp().exponent
+        (tensor([0.7500]), tensor([2], dtype=minigrad.int32))
+        """
+        if self.dtype.kind != "f":
+            raise RuntimeError("torch.frexp() only supports floating-point dtypes")
+        return return_types.frexp(*_FREXP.all((self,)))
+
+    @both("isposinf")
+    def isposinf(self: Tensor) -> Tensor:
+        """Whether each element is +infinity."""
+        return _ISPOSINF((self,))
+
+    @both("isneginf")
+    def isneginf(self: Tensor) -> Tensor:
+        """Whether each element is -infinity."""
+        return _ISNEGINF((self,))
+
+    # --- degrees and radians
+
+    @both("deg2rad")
+    def deg2rad(self: Tensor) -> Tensor:
+        """Degrees as radians: self * pi / 180."""
+        return _DEG2RAD((self,))
+
+    deg2rad_ = in_place(deg2rad)
+
+    @both("rad2deg")
+    def rad2deg(self: Tensor) -> Tensor:
+        """Radians as degrees: self * 180 / pi."""
+        return _RAD2DEG((self,))
+
+    rad2deg_ = in_place(rad2deg)
+
+    # --- of complex numbers: all tensors here are real
+
+    @both("angle")
+    def angle(self: Tensor) -> Tensor:
+        """pi where self is below 0, else 0; NaN stays."""
+        return _ANGLE((self,))
+
+    @both("isreal")
+    def isreal(self: Tensor) -> Tensor:
+        """True everywhere: there are no complex numbers."""
+        return self.new_ones(self.shape, dtype=bool_)
+
+    @both("is_conj")
+    def is_conj(self: Tensor) -> bool:
+        """False: only complex tensors can be marked as conjugated."""
+        return False
+
+    @both("is_neg")
+    def is_neg(self: Tensor) -> bool:
+        """False: only the imaginary part of a conjugated tensor is marked as negated."""
+        return False
+
+    @property
+    def real(self: Tensor) -> Tensor:
+        """self."""
+        return self
+
+    @both("conj")
+    def conj(self: Tensor) -> Tensor:
+        """self."""
+        return self
+
+    @both("conj_physical")
+    def conj_physical(self: Tensor) -> Tensor:
+        """self."""
+        return self
+
+    def conj_physical_(self: Tensor) -> Tensor:
+        """self."""
+        return self
+
+    @both("resolve_conj")
+    def resolve_conj(self: Tensor) -> Tensor:
+        """self."""
+        return self
+
+    @both("resolve_neg")
+    def resolve_neg(self: Tensor) -> Tensor:
+        """self."""
+        return self
+
+    @property
+    def imag(self: Tensor) -> Any:
+        """``RuntimeError``: only complex tensors have an imaginary part."""
+        raise RuntimeError("imag is not implemented for tensors with non-complex dtypes.")
+
+    @both("dequantize", keywords={"tensor": "input"})
+    def dequantize(self: Tensor) -> Tensor:
+        """self in float32: nothing is quantized here."""
+        return self.float()

@@ -1,0 +1,251 @@
+"""Stage: front. In: two Tensors, or a Tensor and a number. Out: functions of each pair of elements, recorded: copysign,
+hypot, fmax, gcd, nextafter …
+Next: ``encoding.py``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from minigrad.dtype import DType, bool_, float64, int16, int32, int64
+from minigrad.graph.lazy import LazyBuffer
+from minigrad.ops import Op
+from minigrad.tensor.base import AnyTensor
+from minigrad.tensor.definition import both, function, in_place, into
+from minigrad.tensor.operands import MixedFunction, all_fitted, is_number, require_tensor, result_dtype
+from minigrad.tensor.promotion import floating, type_name
+
+if TYPE_CHECKING:
+    from minigrad.tensor.tensor_class import Tensor
+
+INTEGER_OF_SIZE = {2: int16, 4: int32, 8: int64}
+"""The signed type whose bits are those of a floating type of so many bytes."""
+
+_STEPS = {1: 12, 2: 24, 4: 47, 8: 93}
+"""How many divisions Euclid's algorithm needs at most for integers of so many bytes: those of two Fibonacci numbers."""
+
+
+def sign_bit(x: LazyBuffer) -> LazyBuffer:
+    """Whether the sign of each element is minus, of -0.0 and NaN too."""
+    if x.dtype.kind in "bu":
+        return x.cast(bool_).like(False)
+    bits = x.bitcast(INTEGER_OF_SIZE[x.dtype.size]) if x.dtype.kind == "f" else x
+    return bits.binary(Op.LT, bits.like(0))
+
+
+def _is_nan(x: LazyBuffer) -> LazyBuffer:
+    return x.binary(Op.EQ, x).unary(Op.NOT) if x.dtype.kind == "f" else x.cast(bool_).like(False)
+
+
+def _copysign(x: LazyBuffer, y: LazyBuffer) -> LazyBuffer:
+    return x.unary(Op.ABS).binary(Op.MUL, sign_bit(y).where(x.like(-1.0), x.like(1.0)))
+
+
+def _hypot(x: LazyBuffer, y: LazyBuffer) -> LazyBuffer:
+    """The larger leg times sqrt(1 + ratio²), which overflows only where the result does."""
+    x, y = x.unary(Op.ABS), y.unary(Op.ABS)
+    long, short = x.binary(Op.MAXIMUM, y), x.binary(Op.MINIMUM, y)
+    edge = long.binary(Op.EQ, long.like(0.0)).binary(Op.OR, long.binary(Op.EQ, long.like(float("inf"))))
+    infinite = x.binary(Op.EQ, x.like(float("inf"))).binary(Op.OR, y.binary(Op.EQ, y.like(float("inf"))))
+    ratio = short.binary(Op.DIV, edge.where(long.like(1.0), long))
+    inside = long.binary(Op.MUL, ratio.like(1.0).binary(Op.ADD, ratio.binary(Op.MUL, ratio)).unary(Op.SQRT))
+    return infinite.where(x.like(float("inf")), edge.where(long, inside))
+
+
+def _first_if(x: LazyBuffer, y: LazyBuffer, below: LazyBuffer) -> LazyBuffer:
+    """x where y is below it (or above, for the minimum) or NaN, else y."""
+    first = below.binary(Op.OR, x.binary(Op.EQ, y)).binary(Op.OR, _is_nan(y))
+    return first.where(x, y)
+
+
+def _gcd(x: LazyBuffer, y: LazyBuffer) -> LazyBuffer:
+    """Euclid's algorithm, with as many steps as the longest pair of the type needs."""
+    if x.dtype.kind != "u":
+        x, y = x.unary(Op.ABS), y.unary(Op.ABS)
+    for _ in range(_STEPS[x.dtype.size]):
+        done = y.binary(Op.EQ, y.like(0))
+        x, y = done.where(x, y), done.where(y, x.binary(Op.MOD, y))
+    return x
+
+
+def _lcm(x: LazyBuffer, y: LazyBuffer) -> LazyBuffer:
+    """Small types are computed in int32 and cut, as in C."""
+    divisor, dtype = _gcd(x, y), x.dtype
+    if dtype.size < 4:
+        x, y, divisor = [v.cast(int32) for v in (x, y, divisor)]
+    result = x.binary(Op.FLOORDIV, divisor).binary(Op.MUL, y)
+    return (result if dtype.kind == "u" else result.unary(Op.ABS)).cast(dtype)
+
+
+def _nextafter(x: LazyBuffer, y: LazyBuffer) -> LazyBuffer:
+    """Neighbours of one sign have neighbouring bits; the neighbours of 0 are the smallest numbers."""
+    integer = INTEGER_OF_SIZE[x.dtype.size]
+    bits, zero = x.bitcast(integer), x.like(0.0)
+    grows = x.binary(Op.LT, y).binary(Op.EQ, zero.binary(Op.LT, x))
+    moved = bits.binary(Op.ADD, grows.where(bits.like(1), bits.like(-1))).bitcast(x.dtype)
+    least = bits.like(1).bitcast(x.dtype)
+    from_zero = zero.binary(Op.LT, y).where(least, least.unary(Op.NEG))
+    moved = x.binary(Op.EQ, zero).where(from_zero, moved)
+    moved = x.binary(Op.EQ, y).where(y, moved)
+    return _is_nan(x).binary(Op.OR, _is_nan(y)).where(x.binary(Op.ADD, y), moved)
+
+
+def _heaviside(x: LazyBuffer, values: LazyBuffer) -> LazyBuffer:
+    positive = x.like(0).binary(Op.LT, x).where(x.like(1), x.like(0))
+    return x.binary(Op.EQ, x.like(0)).where(values, positive)
+
+
+def _row(name: str, formula: Any, node: str = "NotDifferentiable") -> MixedFunction:
+    return MixedFunction(name, all_fitted(formula), node)
+
+
+def _wide(formula: Any) -> Any:
+    """The formula, with a half type computed in float32 and rounded at the end."""
+    return lambda x, y: formula(x.cast(wide_of(x.dtype)), y.cast(wide_of(x.dtype))).cast(x.dtype)
+
+
+def wide_of(dtype: DType) -> DType:
+    """The type in which formulas of several steps are computed."""
+    from_half: DType = floating(int32)
+    return dtype if dtype.size != 2 else from_half
+
+
+_COPYSIGN = _row("copysign", _copysign, "CopysignBackward0")
+_HYPOT = _row("hypot", _wide(_hypot), "HypotBackward0")
+_FMAX = _row("fmax", lambda x, y: _first_if(x, y, y.binary(Op.LT, x)), "FmaxBackward0")
+_FMIN = _row("fmin", lambda x, y: _first_if(x, y, x.binary(Op.LT, y)), "FminBackward0")
+_GCD, _LCM, _NEXTAFTER = _row("gcd", _gcd), _row("lcm", _lcm), _row("nextafter", _nextafter)
+_HEAVISIDE = _row("heaviside", _heaviside)
+
+
+def _checked(recorded: MixedFunction, a: Tensor, b: Any, kinds: str) -> Tensor:
+    name = recorded.body.name
+    require_tensor(b, name, "other", 2)
+    dtype = result_dtype((a, b))
+    if dtype.kind not in kinds:
+        raise NotImplementedError(f"\"{name}_cpu\" not implemented for '{type_name(dtype)}'")
+    return recorded.mixed((a, b))
+
+
+@function("float_power")
+def float_power(input: Any, exponent: Any, *, out: Tensor | None = None) -> Tensor:
+    """``input`` to the power ``exponent``, both taken in float64.
+
+    >>> import minigrad
+    >>> minigrad.float_power(minigrad.tensor([4]), 0.5)
+    tensor([2.], dtype=minigrad.float64)
+    """
+    wide = [v.to(float64) if isinstance(v, AnyTensor) else float(v) for v in (input, exponent)]
+    result = wide[0] ** wide[1]
+    return into(out, result)
+
+
+class Pairs:
+    """Functions of pairs of elements."""
+
+    __slots__ = ()
+
+    @both("copysign")
+    def copysign(self: Tensor, other: Any) -> Tensor:
+        """The magnitude of self with the sign of ``other``, a Tensor or number, broadcast; -0.0 has the sign -.
+
+        Integers become floats. Source: https://docs.pytorch.org/docs/stable/generated/torch.copysign.html
+
+        >>> import minigrad
+        >>> minigrad.tensor([1.5, -2.0]).copysign(minigrad.tensor([-0.0, 1.0]))
+        tensor([-1.5000,  2.0000])
+        """
+        if not isinstance(other, AnyTensor) and not is_number(other):
+            raise TypeError("copysign(): argument 'other' (position 2) must be Tensor or Number, not "
+                            f"{type(other).__name__}")
+        return _COPYSIGN.mixed((self, other), floating(result_dtype((self, other))))
+
+    copysign_ = in_place(copysign)
+
+    @both("hypot")
+    def hypot(self: Tensor, other: Tensor) -> Tensor:
+        """sqrt(self² + other²), broadcast, without overflow on the way; only of floats.
+
+        >>> import minigrad
+        >>> minigrad.tensor([3.0]).hypot(minigrad.tensor([4.0]))
+        tensor([5.])
+        """
+        return _checked(_HYPOT, self, other, "f")
+
+    hypot_ = in_place(hypot)
+
+    @both("fmax")
+    def fmax(self: Tensor, other: Tensor) -> Tensor:
+        """The larger of each pair, broadcast; if one is NaN, the other."""
+        require_tensor(other, "fmax", "other", 2)
+        return _FMAX.mixed((self, other))
+
+    @both("fmin")
+    def fmin(self: Tensor, other: Tensor) -> Tensor:
+        """The smaller of each pair, broadcast; if one is NaN, the other."""
+        require_tensor(other, "fmin", "other", 2)
+        return _FMIN.mixed((self, other))
+
+    def float_power(self: Tensor, exponent: Any) -> Tensor:
+        """self to the power ``exponent``, both taken in float64."""
+        return float_power(self, exponent)
+
+    def float_power_(self: Tensor, exponent: Any) -> Tensor:
+        """``float_power`` in place; self must be float64."""
+        if self.dtype is not float64:
+            raise RuntimeError(f"the base given to float_power_ has dtype {type_name(self.dtype)} but the operation's "
+                               "result requires dtype Double")
+        return self.pow_(exponent)
+
+    @both("ldexp")
+    def ldexp(self: Tensor, other: Tensor) -> Tensor:
+        """self * 2^other, broadcast.
+
+        >>> import minigrad
+        >>> minigrad.tensor([1.5]).ldexp(minigrad.tensor([3]))
+        tensor([12.])
+        """
+        require_tensor(other, "ldexp", "other", 2)
+        return self * 2.0**other
+
+    ldexp_ = in_place(ldexp)
+
+    @both("gcd")
+    def gcd(self: Tensor, other: Tensor) -> Tensor:
+        """The greatest common divisor of integers, broadcast; gcd(0, 0) is 0.
+
+        >>> import minigrad
+        >>> minigrad.tensor([12, 0]).gcd(minigrad.tensor([18, 5]))
+        tensor([6, 5])
+        """
+        return _checked(_GCD, self, other, "iu")
+
+    gcd_ = in_place(gcd)
+
+    @both("lcm")
+    def lcm(self: Tensor, other: Tensor) -> Tensor:
+        """The least common multiple of integers, broadcast; 0 if one of them is 0."""
+        return _checked(_LCM, self, other, "iu")
+
+    lcm_ = in_place(lcm)
+
+    @both("nextafter")
+    def nextafter(self: Tensor, other: Tensor) -> Tensor:
+        """The next number of the type after self in the direction of ``other``, broadcast."""
+        return _checked(_NEXTAFTER, self, other, "f")
+
+    nextafter_ = in_place(nextafter)
+
+    @both("heaviside")
+    def heaviside(self: Tensor, values: Tensor) -> Tensor:
+        """0 below 0, 1 above, and ``values`` at 0, broadcast. Both must have one dtype.
+
+        >>> import minigrad
+        >>> minigrad.tensor([-1.0, 0.0, 2.0]).heaviside(minigrad.tensor(0.5))
+        tensor([0.0000, 0.5000, 1.0000])
+        """
+        require_tensor(values, "heaviside", "values", 2)
+        if values.dtype is not self.dtype:
+            raise RuntimeError("heaviside is not yet implemented for tensors with different dtypes.")
+        return _HEAVISIDE.mixed((self, values))
+
+    heaviside_ = in_place(heaviside)

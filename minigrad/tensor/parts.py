@@ -1,0 +1,221 @@
+"""Stage: front. In: a Tensor and where a part of it is. Out: the tensor with another part there, as a new one; a part
+as a copy; positions as coordinates.
+Next: ``ordering.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from minigrad.dtype import bool_
+from minigrad.tensor.autocast import operands_of
+from minigrad.tensor.creation import full
+from minigrad.tensor.definition import both, function, in_place
+from minigrad.tensor.joining import cat
+from minigrad.tensor.operands import broadcast_shapes, dim_index, require_tensor
+from minigrad.tensor.promotion import type_name
+
+if TYPE_CHECKING:
+    from minigrad.tensor.tensor_class import Tensor
+
+
+def _embedded(copy: Tensor, place: Tensor, src: Tensor) -> Tensor:
+    """``copy`` after ``src`` has been written to ``place``, a view of it."""
+    if place.shape != src.shape:
+        raise RuntimeError(f"expected src to have a size equal to the slice of self. src size = {list(src.shape)}, "
+                           f"slice size = {list(place.shape)}")
+    place.copy_(src)
+    return copy
+
+
+def _split_at(self: Tensor, how: Any, dim: int, least: int, name: str) -> tuple[Tensor, ...]:
+    if self.ndim < least:
+        raise RuntimeError(f"torch.{name} requires a tensor with at least {least} dimension{'s' * (least > 1)}, but "
+                           f"got a tensor with {self.ndim} dimensions!")
+    if isinstance(how, int) and (how == 0 or self.shape[dim] % how):
+        raise RuntimeError(f"torch.{name} attempted to split along dimension {dim}, but the size of the dimension "
+                           f"{self.shape[dim]} is not divisible by the split_size {how}!")
+    return self.tensor_split(how, dim)
+
+
+def _indices(given: tuple[Any, ...]) -> Any:
+    """``x.hsplit(1, 3)`` is ``x.hsplit([1, 3])``."""
+    return given[0] if len(given) == 1 else given
+
+
+@function("unravel_index")
+def unravel_index(indices: Tensor, shape: Any) -> tuple[Tensor, ...]:
+    """The coordinates, a Tensor for each dimension, of positions in a flat tensor of this shape.
+
+    >>> import minigrad
+    >>> minigrad.unravel_index(minigrad.tensor([5]), (2, 3))
+    (tensor([1]), tensor([2]))
+    """
+    if not indices.dtype.is_int:
+        raise TypeError(f"expected 'indices' to be integer dtype, but got {indices.dtype}")
+    if not isinstance(shape, int | tuple | list):
+        raise TypeError(f"expected 'shape' to be int or sequence of ints, but got {type(shape)}")
+    sizes = (shape,) if isinstance(shape, int) else tuple(shape)
+    if min(sizes, default=0) < 0:
+        raise ValueError(f"'shape' cannot have negative values, but got {sizes}")
+    found, rest = [], indices
+    for size in reversed(sizes):
+        found.append(rest % size)
+        rest = rest // size
+    return tuple(reversed(found))
+
+
+class Parts:
+    """Parts of a tensor: replaced in a copy, copied, counted."""
+
+    __slots__ = ()
+
+    @both("select_scatter")
+    def select_scatter(self: Tensor, src: Tensor, dim: int, index: int) -> Tensor:
+        """A copy with ``src`` in place of ``self.select(dim, index)``.
+
+        >>> import minigrad
+        >>> minigrad.zeros(2, 2).select_scatter(minigrad.ones(2), 0, 1)
+        tensor([[0., 0.],
+                [1., 1.]])
+        """
+        copy = self.clone()
+        return _embedded(copy, copy.select(dim, index), src)
+
+    @both("slice_scatter")
+    def slice_scatter(self: Tensor, src: Tensor, dim: int = 0, start: int | None = None, end: int | None = None,
+                      step: int = 1) -> Tensor:
+        """A copy with ``src`` in place of the elements start, start + step … below end of ``dim``."""
+        copy = self.clone()
+        axis = dim_index(dim, self.ndim)
+        return _embedded(copy, copy[(slice(None),) * axis + (slice(start, end, step),)], src)
+
+    @both("diagonal_scatter")
+    def diagonal_scatter(self: Tensor, src: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
+        """A copy with ``src`` in place of ``self.diagonal(offset, dim1, dim2)``."""
+        copy = self.clone()
+        return _embedded(copy, copy.diagonal(offset, dim1, dim2), src)
+
+    @both("as_strided_scatter")
+    def as_strided_scatter(self: Tensor, src: Tensor, size: Sequence[int], stride: Sequence[int],
+                           storage_offset: int | None = None) -> Tensor:
+        """A copy with ``src`` in place of ``self.as_strided(size, stride, storage_offset)``."""
+        copy = self.clone()
+        return _embedded(copy, copy.as_strided(size, stride, storage_offset), src)
+
+    @both("narrow_copy")
+    def narrow_copy(self: Tensor, dim: int, start: int, length: int) -> Tensor:
+        """A copy of ``self.narrow(dim, start, length)``."""
+        return self.narrow(dim, start, length).clone()
+
+    # --- divided along a named dimension
+
+    @both("hsplit")
+    def hsplit(self: Tensor, *indices_or_sections: Any) -> tuple[Tensor, ...]:
+        """Divided along dimension 1, vectors along 0: into as many equal parts, or at these indices; views."""
+        return _split_at(self, _indices(indices_or_sections), 0 if self.ndim == 1 else 1, 1, "hsplit")
+
+    @both("vsplit")
+    def vsplit(self: Tensor, *indices_or_sections: Any) -> tuple[Tensor, ...]:
+        """Divided along dimension 0: into as many equal parts, or at these indices; views."""
+        return _split_at(self, _indices(indices_or_sections), 0, 2, "vsplit")
+
+    @both("dsplit")
+    def dsplit(self: Tensor, *indices_or_sections: Any) -> tuple[Tensor, ...]:
+        """Divided along dimension 2: into as many equal parts, or at these indices; views."""
+        return _split_at(self, _indices(indices_or_sections), 2, 3, "dsplit")
+
+    @both("unsafe_chunk")
+    def unsafe_chunk(self: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
+        """``chunk``."""
+        return self.chunk(chunks, dim)
+
+    @both("unsafe_split")
+    def unsafe_split(self: Tensor, split_size: int, dim: int = 0) -> tuple[Tensor, ...]:
+        """``split``."""
+        return self.split(split_size, dim)
+
+    # --- written where indices and masks say
+
+    @both("masked_scatter")
+    def masked_scatter(self: Tensor, mask: Tensor, source: Tensor) -> Tensor:
+        """A copy in which the places where the mask holds have the elements of ``source``, in order.
+
+        >>> import minigrad
+        >>> mask = minigrad.tensor([True, False, True])
+        >>> minigrad.zeros(3).masked_scatter(mask, minigrad.tensor([1.0, 2.0]))
+        tensor([1., 0., 2.])
+        """
+        shape = broadcast_shapes(mask._shape(), self._shape())
+        if mask.dtype is not bool_:
+            raise RuntimeError(f"masked_scatter_ only supports boolean masks, but got mask with dtype "
+                               f"{type_name(mask.dtype)}")
+        if source.dtype is not self.dtype:
+            raise RuntimeError(f"masked_scatter: expected self and source to have same dtypes but got "
+                               f"{type_name(self.dtype)} and {type_name(source.dtype)}")
+        where, mine = mask.expand(shape), self.expand(shape)
+        if not where.numel():
+            return mine.clone()
+        place = (where.reshape(-1).cumsum(0) - 1).clamp(min=0).reshape(shape)
+        return source.reshape(-1)[place].where(where, mine)
+
+    masked_scatter_ = in_place(masked_scatter)
+
+    @both("put")
+    def put(self: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) -> Tensor:
+        """A copy with the elements of ``source`` at the positions ``index`` of the flat tensor, or added to them."""
+        require_tensor(index, "put", "index", 2)
+        flat = self.reshape(-1).index_put((index.reshape(-1),), source.reshape(-1), accumulate)
+        return flat.reshape(self.shape)
+
+    put_ = in_place(put)
+
+    @both("index_reduce")
+    def index_reduce(self: Tensor, dim: int, index: Tensor, source: Tensor, reduce: str, *,
+                     include_self: bool = True) -> Tensor:
+        """A copy with the parts of ``source`` along ``dim`` combined with those at the positions ``index``: "mean",
+        "amax" or "amin". ``NotImplementedError`` for "prod"."""
+        if reduce == "prod":
+            raise NotImplementedError('index_reduce(reduce="prod") is not there: use "mean", "amax" or "amin"')
+        if reduce not in ("mean", "amax", "amin"):
+            raise RuntimeError("index_reduce(): Expected reduce to be one of prod, mean, amax or amin but got "
+                               f"{reduce}.")
+        axis = dim_index(dim, self.ndim)
+        along = index.reshape([-1 if i == axis else 1 for i in range(self.ndim)]).expand(source.shape)
+        return self.scatter_reduce(axis, along, source, reduce, include_self=include_self)
+
+    index_reduce_ = in_place(index_reduce)
+
+    @both("renorm")
+    def renorm(self: Tensor, p: float, dim: int, maxnorm: float) -> Tensor:
+        """Each part along ``dim`` whose p-norm is over ``maxnorm`` scaled down to it.
+
+        >>> import minigrad
+        >>> minigrad.tensor([[3.0, 4.0], [0.3, 0.4]]).renorm(2, 0, 1.0)
+        tensor([[0.6000, 0.8000],
+                [0.3000, 0.4000]])
+        """
+        if p <= 0:
+            raise RuntimeError("renorm: non-positive-norm not supported")
+        if maxnorm < 0:
+            raise RuntimeError(f"renorm: expected maxnorm to be >= 0 but got {maxnorm}")
+        if self.ndim < 2:
+            raise RuntimeError(f"renorm: input needs at least 2 dimensions, got {self.ndim} dimensions")
+        axis = dim_index(dim, self.ndim)
+        self, = operands_of("renorm", self)
+        norm = self.norm(p, [i for i in range(self.ndim) if i != axis], keepdim=True)
+        factor = (maxnorm / (norm + 1e-7)).where(norm > maxnorm, norm.new_ones(()))
+        return self * factor
+
+    renorm_ = in_place(renorm)
+
+    # --- positions
+
+    @both("nonzero_static")
+    def nonzero_static(self: Tensor, *, size: int, fill_value: int = -1) -> Tensor:
+        """``nonzero()`` cut, or filled up with ``fill_value``, to so many rows."""
+        found = self.nonzero()[:size]
+        missing = size - found.shape[0]
+        if not missing:
+            return found
+        return cat([found, full((missing, self.ndim), fill_value, dtype=found.dtype, device=self.device)])

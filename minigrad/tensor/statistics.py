@@ -1,0 +1,263 @@
+"""Stage: front. In: a Tensor. Out: quantiles, the most frequent value, covariances, counts in bins.
+Next: ``assembling.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from minigrad.dtype import float32, float64, from_numpy, int64
+from minigrad.engine import leaf_from_numpy
+from minigrad.tensor import return_types
+from minigrad.tensor.autocast import operands_of
+from minigrad.tensor.base import AnyTensor, make
+from minigrad.tensor.creation import arange, tensor
+from minigrad.tensor.definition import both
+from minigrad.tensor.indexing import concrete
+from minigrad.tensor.operands import dim_index
+
+if TYPE_CHECKING:
+    from minigrad.tensor.tensor_class import Tensor
+
+_INTERPOLATIONS = ("linear", "lower", "higher", "midpoint", "nearest")
+
+
+def _quantile(x: Tensor, q: Any, dim: int | None, keepdim: bool, interpolation: str, name: str) -> Tensor:
+    """The places q (n - 1) in sorted order, n without NaN for ``nanquantile``; between two elements what
+    ``interpolation`` says."""
+    x, = operands_of(name, x)
+    if x.dtype not in (float32, float64):
+        raise RuntimeError(f"{name}() input tensor must be either float or double dtype")
+    if interpolation not in _INTERPOLATIONS:
+        raise RuntimeError(f"{name}() interpolation must be one of linear, lower, higher, midpoint or nearest, but got "
+                           f"{interpolation}")
+    shares = q if isinstance(q, AnyTensor) else tensor(q, dtype=x.dtype, device=x.device)
+    if shares.dtype is not x.dtype:
+        raise RuntimeError(f"{name}() q tensor must be same dtype as the input tensor")
+    if shares.ndim > 1:
+        raise RuntimeError(f"{name}() q must be a scalar or 1D tensor")
+    given = concrete(shares.detach(), name)
+    if not bool(((given >= 0) & (given <= 1)).all()):
+        raise RuntimeError(f"{name}() q must be in the range [0, 1]" if not isinstance(q, AnyTensor) else
+                           f"{name}() q values must be in the range [0, 1]")
+    if not x.numel():
+        raise RuntimeError(f"{name}() input tensor must be non-empty")
+    axis = dim_index(0 if dim is None else dim, 1 if dim is None else x.ndim)
+    last = x.reshape(-1) if dim is None or not x.ndim else x.movedim(axis, -1)
+    found = _at_shares(last.sort(-1)[0], shares.reshape(-1), interpolation, name == "nanquantile")
+    if keepdim:
+        found = found.reshape((shares.numel(), *[1] * x.ndim)) if dim is None else found.unsqueeze(-1).movedim(
+            -1, axis + 1)
+    return found if shares.ndim else found.squeeze(0)
+
+
+def _at_shares(ordered: Tensor, shares: Tensor, interpolation: str, ignore_nan: bool) -> Tensor:
+    """The quantiles of the last dimension, in a new first one. NaN are at the end of each row."""
+    n = ordered.shape[-1]
+    nans = ordered.isnan()
+    count = (~nans).sum(-1, keepdim=True)
+    if ignore_nan:
+        places = shares * (count - 1).clamp(min=0).to(ordered.dtype)
+    else:
+        places = (shares * (n - 1)).expand((*ordered.shape[:-1], shares.shape[0]))
+        places = places.where(count == n, float(n - 1))
+    if interpolation == "lower":
+        places = places.floor()
+    elif interpolation == "higher":
+        places = places.ceil()
+    elif interpolation == "nearest":
+        places = places.round()
+    below = places.floor()
+    low, high = [ordered.gather(-1, p.long()) for p in (below, places.ceil())]
+    if interpolation in ("linear", "midpoint"):
+        weight = places - below if interpolation == "linear" else (places != below).to(ordered.dtype) * 0.5
+        low = low.lerp(high, weight)
+    return low.movedim(-1, 0)
+
+
+def _bins(x: Tensor, bins: Any, range: Any, name: str) -> np.ndarray:
+    """The edges of the bins as an array."""
+    if isinstance(bins, AnyTensor):
+        return concrete(bins, name)
+    array = concrete(x, name)
+    low, high = range if range is not None else (array.min(), array.max()) if array.size else (0.0, 1.0)
+    if low == high:
+        low, high = low - 0.5, high + 0.5
+    return np.linspace(low, high, bins + 1, dtype=array.dtype)
+
+
+def _leaf(array: np.ndarray, like: Tensor) -> Tensor:
+    return make(leaf_from_numpy(array, from_numpy(array.dtype), like._pending().device))
+
+
+def _check_weights(name: str, what: str, weights: Tensor | None, count: int) -> None:
+    if weights is None:
+        return
+    if weights.ndim > 1:
+        raise RuntimeError(f"{name}(): {what} must have one or fewer dimensions")
+    if weights.numel() != count:
+        raise RuntimeError(f"{name}(): expected {what} to have the same numel as there are observations in the input "
+                           f"tensor but got {weights.numel()} != {count}")
+
+
+class Statistics:
+    """Quantiles, modes, covariances, histograms."""
+
+    __slots__ = ()
+
+    @both("quantile")
+    def quantile(self: Tensor, q: Any, dim: int | None = None, keepdim: bool = False, *,
+                 interpolation: str = "linear") -> Tensor:
+        """The value below which a share ``q`` lies along ``dim`` (None: of all); a vector of shares gives a new first
+        dimension. NaN where a row has one. ``interpolation`` between two elements: "linear", "lower", "higher",
+        "midpoint", "nearest".
+
+        Source: https://docs.pytorch.org/docs/stable/generated/torch.quantile.html
+
+        >>> import minigrad
+        >>> minigrad.tensor([1.0, 2.0, 4.0]).quantile(0.75)
+        tensor(3.)
+        """
+        return _quantile(self, q, dim, keepdim, interpolation, "quantile")
+
+    @both("nanquantile")
+    def nanquantile(self: Tensor, q: Any, dim: int | None = None, keepdim: bool = False, *,
+                    interpolation: str = "linear") -> Tensor:
+        """``quantile`` of the elements that are not NaN; NaN where all are."""
+        return _quantile(self, q, dim, keepdim, interpolation, "nanquantile")
+
+    @both("nanmedian")
+    def nanmedian(self: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
+        """``median`` of the elements that are not NaN; NaN where all are.
+
+        >>> import minigrad
+        >>> minigrad.tensor([float("nan"), 3.0, 1.0]).nanmedian()
+        tensor(1.)
+        """
+        if dim is None:
+            return self.reshape(-1).nanmedian(0)[0]
+        if self.dtype.kind != "f" or not self.ndim:
+            return return_types.nanmedian(*self.median(dim, keepdim))
+        axis = dim_index(dim, self.ndim)
+        order = self.argsort(axis)
+        count = (~self.isnan()).sum(axis, keepdim=True)
+        middle = order.gather(axis, ((count - 1) // 2).clamp(min=0))
+        values = self.gather(axis, middle)
+        if not keepdim:
+            values, middle = values.squeeze(axis), middle.squeeze(axis)
+        return return_types.nanmedian(values, middle)
+
+    @both("mode")
+    def mode(self: Tensor, dim: int = -1, keepdim: bool = False) -> return_types.ReturnType:
+        """The named tuple ``(values, indices)``: the most frequent value along ``dim``, the smallest of several, and
+        where it is last.
+
+        >>> import minigrad
+        >>> minigrad.tensor([3, 1, 3, 1, 2]).mode().values
+        tensor(1)
+        """
+        if not self.ndim:
+            return return_types.mode(self.clone(), self.argsort())
+        axis = dim_index(dim, self.ndim)
+        x = self.movedim(axis, -1)
+        n = x.shape[-1]
+        if not n:
+            raise IndexError("mode(): Expected reduction dim to be specified for input.numel() == 0.")
+        order = x.argsort(-1)
+        ordered = x.detach().gather(-1, order)
+        place = arange(n, device=self.device).expand(x.shape)
+        new = (ordered[..., 1:] != ordered[..., :-1]).to(int64) * place[..., 1:]
+        starts = new.cummax(-1)[0] if n > 1 else new
+        lengths = place[..., 1:] - starts
+        best = lengths.argmax(-1, keepdim=True) + 1 if n > 1 else place
+        if n > 1:
+            best = best.where(lengths.amax(-1, keepdim=True) > 0, 0)
+        indices = order.gather(-1, best)
+        values = x.gather(-1, indices)
+        values, indices = [v.movedim(-1, axis) if keepdim else v.squeeze(-1) for v in (values, indices)]
+        return return_types.mode(values, indices)
+
+    @both("cov")
+    def cov(self: Tensor, *, correction: int = 1, fweights: Tensor | None = None,
+            aweights: Tensor | None = None) -> Tensor:
+        """The covariances of variables, a row each, over observations, a column each: the mean product of their
+        distances from the means, divided by n - correction. ``fweights`` counts observations, ``aweights`` weighs them.
+
+        Source: https://docs.pytorch.org/docs/stable/generated/torch.cov.html
+
+        >>> import minigrad
+        >>> minigrad.tensor([[0.0, 1.0, 2.0], [2.0, 1.0, 0.0]]).cov()
+        tensor([[ 1., -1.],
+                [-1.,  1.]])
+        """
+        if self.ndim > 2:
+            raise RuntimeError("cov(): expected input to have two or fewer dimensions but got an input with "
+                               f"{self.ndim} dimensions")
+        x = self.reshape(1, -1) if self.ndim < 2 else self
+        x = x if x.dtype.kind == "f" else x.float()
+        n = x.shape[1]
+        _check_weights("cov", "fweights", fweights, n)
+        _check_weights("cov", "aweights", aweights, n)
+        weights = fweights if aweights is None else aweights if fweights is None else fweights * aweights
+        if weights is None:
+            total: Any = float(n)
+            mean = x.mean(1, keepdim=True)
+        else:
+            weights = weights.to(x.dtype)
+            total = weights.sum()
+            mean = (x * weights).sum(1, keepdim=True) / total
+        if weights is None or correction == 0 or aweights is None:
+            norm = total - correction
+        else:
+            norm = total - correction * (weights * aweights).sum() / total
+        centred = x - mean
+        found = centred @ (centred if weights is None else centred * weights).mT
+        found = found / (max(norm, 0.0) if isinstance(norm, float) else norm.clamp(min=0))
+        return found.squeeze() if self.ndim < 2 else found
+
+    @both("corrcoef")
+    def corrcoef(self: Tensor) -> Tensor:
+        """The covariances of variables (see ``cov``) divided by both their standard deviations; within [-1, 1]."""
+        if self.ndim > 2:
+            raise RuntimeError("corrcoef(): expected input to have two or fewer dimensions but got an input with "
+                               f"{self.ndim} dimensions")
+        found = self.cov()
+        if not found.ndim:
+            return found / found
+        spread = found.diag().sqrt()
+        return (found / spread.unsqueeze(1) / spread.unsqueeze(0)).clamp(-1, 1)
+
+    # --- counts: they run, since NumPy counts
+
+    @both("histogram")
+    def histogram(self: Tensor, bins: Any, *, range: Sequence[float] | None = None, weight: Tensor | None = None,
+                  density: bool = False) -> return_types.ReturnType:
+        """The named tuple ``(hist, bin_edges)``: how many elements, or how much weight, falls into each bin. ``bins``
+        is a number of equal bins in ``range`` (by default that of the elements), or a vector of edges. With
+        ``density`` the areas of the bins sum up to 1.
+
+        >>> import minigrad
+        >>> minigrad.tensor([1.0, 2.0, 1.0]).histogram(bins=2, range=(0.0, 4.0)).hist
+        tensor([2., 1.])
+        """
+        if self.dtype.kind != "f":
+            raise NotImplementedError('"histogram_cpu" not implemented for an integer dtype')
+        edges = _bins(self, bins, range, "histogram")
+        given = None if weight is None else concrete(weight, "histogram").reshape(-1)
+        hist, _ = np.histogram(concrete(self, "histogram").reshape(-1), edges, weights=given, density=density)
+        return return_types.histogram(_leaf(hist.astype(edges.dtype), self), _leaf(edges, self))
+
+    @both("histogramdd")
+    def histogramdd(self: Tensor, bins: Any, *, range: Sequence[float] | None = None, weight: Tensor | None = None,
+                    density: bool = False) -> return_types.ReturnType:
+        """``histogram`` of points, whose coordinates are the last dimension; ``bins`` is a number, or for each
+        coordinate a number or a vector of edges, ``range`` a flat list of two bounds for each."""
+        points = concrete(self, "histogramdd").reshape(-1, self.shape[-1])
+        each = bins if isinstance(bins, tuple | list) else [bins] * points.shape[1]
+        bounds = [None] * points.shape[1] if range is None else list(zip(range[::2], range[1::2], strict=True))
+        edges = [_bins(self[..., i], b, r, "histogramdd") for i, (b, r) in enumerate(zip(each, bounds, strict=True))]
+        given = None if weight is None else concrete(weight, "histogramdd").reshape(-1)
+        hist, _ = np.histogramdd(points, edges, weights=given, density=density)
+        return return_types.histogramdd(_leaf(hist.astype(points.dtype), self), tuple([_leaf(e, self) for e in edges]))
