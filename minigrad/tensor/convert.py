@@ -12,13 +12,14 @@ from minigrad.ops import Op
 from minigrad.tensor.base import AnyTensor, make
 from minigrad.tensor.function import Function
 from minigrad.tensor.movement import type_text
+from minigrad.tensor.operands import converted
 from minigrad.tensor.promotion import type_name
 from minigrad.tensor.size import resolve
 
 if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor
 
-_TO_COPY = Function("to", lambda x, dtype, device: x.cast(dtype).copy_to(device), "ToCopyBackward0")
+_TO_COPY = Function("to", lambda x, dtype, device: converted(x, dtype).copy_to(device), "ToCopyBackward0")
 
 
 def _number_elsewhere(lazy: LazyBuffer, device: str) -> LazyBuffer:
