@@ -169,3 +169,18 @@ def test_floats_wrap_in_small_integers() -> None:
     y[:] = x
     assert y.tolist() == [255, 44, 112, 0]
     assert minigrad.zeros(4, dtype=minigrad.uint8).copy_(x).tolist() == [255, 44, 112, 0]
+
+
+def test_types_of_one_dtype() -> None:
+    x = minigrad.tensor([1.5, -2.5])
+    for kind, dtype in ((minigrad.FloatTensor, minigrad.float32), (minigrad.DoubleTensor, minigrad.float64),
+                        (minigrad.LongTensor, minigrad.int64), (minigrad.BoolTensor, minigrad.bool)):
+        assert x.type(kind).dtype is dtype and isinstance(x.type(kind), kind) and kind.dtype is dtype
+        assert isinstance(x, kind) == (dtype is minigrad.float32) and kind(2, 3).shape == (2, 3)
+    assert minigrad.LongTensor([1, 2]).tolist() == [1, 2] and x.type(Tensor).dtype is minigrad.float32
+    with pytest.raises(ValueError, match="invalid type: 'Foo'"):
+        x.type("Foo")
+    with pytest.raises(ValueError, match="invalid type: 'int'"):
+        x.type(int)
+    with pytest.raises(TypeError, match="dtype must be a type, str, or dtype object"):
+        x.type(3)
