@@ -4,6 +4,7 @@ Next: ``anomaly_mode.py``."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -98,12 +99,14 @@ def _after_leaf_hooks(walk: Walk, leaf: Any, gradient: Any) -> Any:
 
 
 def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool | None = None,
-         create_graph: bool = False, allow_unused: bool | None = None, is_grads_batched: bool = False,
-         materialize_grads: bool = False) -> tuple[Any, ...]:
-    """The gradients of ``outputs`` with respect to ``inputs``, as a tuple; no ``.grad`` changes.
+         create_graph: bool = False, only_inputs: bool = True, allow_unused: bool | None = None,
+         is_grads_batched: bool = False, materialize_grads: bool = False) -> Any:
+    """The gradients of ``outputs`` with respect to ``inputs``, as a tuple, or as a dictionary if ``inputs`` is one; no
+    ``.grad`` changes.
 
     With ``create_graph`` they can be differentiated again. An input that the outputs do not depend on raises
-    ``RuntimeError``, gives None with ``allow_unused`` and zeros with ``materialize_grads``.
+    ``RuntimeError``, gives None with ``allow_unused`` and zeros with ``materialize_grads``. ``only_inputs`` has no
+    effect; False warns.
     Source: https://docs.pytorch.org/docs/stable/generated/torch.autograd.grad.html
 
     >>> import minigrad
@@ -114,6 +117,14 @@ def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool
     """
     if is_grads_batched:
         raise NotImplementedError("grad(is_grads_batched=True) is not there; call grad once for each row")
+    if not only_inputs:
+        warnings.warn("only_inputs argument is deprecated and is ignored now (defaults to True). To accumulate "
+                      "gradient for other parts of the graph, please use torch.autograd.backward.", FutureWarning,
+                      stacklevel=2)
+    if isinstance(inputs, dict):
+        found_of = grad(outputs, list(inputs.values()), grad_outputs, retain_graph, create_graph,
+                        allow_unused=allow_unused, materialize_grads=materialize_grads)
+        return dict(zip(inputs, found_of, strict=True))
     outputs, inputs = _listed(outputs), _listed(inputs)
     starts = [None] * len(outputs) if grad_outputs is None else _listed(grad_outputs)
     if allow_unused is None:

@@ -12,13 +12,14 @@ from minigrad.ops import Op
 from minigrad.tensor.base import AnyTensor, make
 from minigrad.tensor.function import Function
 from minigrad.tensor.movement import type_text
-from minigrad.tensor.promotion import type_name
+from minigrad.tensor.operands import converted
+from minigrad.tensor.promotion import get_default_dtype, type_name
 from minigrad.tensor.size import resolve
 
 if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor
 
-_TO_COPY = Function("to", lambda x, dtype, device: x.cast(dtype).copy_to(device), "ToCopyBackward0")
+_TO_COPY = Function("to", lambda x, dtype, device: converted(x, dtype).copy_to(device), "ToCopyBackward0")
 
 
 def _number_elsewhere(lazy: LazyBuffer, device: str) -> LazyBuffer:
@@ -60,11 +61,23 @@ class Convert:
         return _TO_COPY((self,), (dtype, target))
 
     def type(self: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
-        """In another dtype; without one, the name of self's type, ``"minigrad.FloatTensor"``."""
+        """In another dtype, given as one, by its name or as a type such as ``minigrad.FloatTensor``; without one, the
+        name of self's type, ``"minigrad.FloatTensor"``. ``ValueError`` for a name that is none, ``TypeError`` for
+        other things."""
         if dtype is None:
             return type_text(self)
         if isinstance(dtype, str):
-            dtype = next(d for d in dtypes.ALL if dtype.rpartition(".")[2] in (d.name, f"{type_name(d)}Tensor"))
+            named = [d for d in dtypes.ALL if dtype.rpartition(".")[2] in (d.name, f"{type_name(d)}Tensor")]
+            if not named:
+                raise ValueError(f"invalid type: {dtype!r}")
+            return self.to(named[0])
+        if isinstance(dtype, type):  # FloatTensor has the dtype, Tensor itself is what new Tensors are
+            found = get_default_dtype() if issubclass(dtype, AnyTensor) else getattr(dtype, "dtype", None)
+            if not isinstance(found, DType):
+                raise ValueError(f"invalid type: {dtype.__name__!r}")
+            return self.to(found, device="cpu")
+        if not isinstance(dtype, DType):
+            raise TypeError("dtype must be a type, str, or dtype object")
         return self.to(dtype)
 
     def type_as(self: Tensor, other: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ from minigrad.runtime.device import get_device
 from minigrad.runtime.locks import record_lock
 from minigrad.tensor.base import AnyTensor, from_memory, make
 from minigrad.tensor.capture import capturing
-from minigrad.tensor.definition import function
+from minigrad.tensor.definition import FUNCTIONS, function
 from minigrad.tensor.joining import stack
 from minigrad.tensor.movement import shape_argument
 from minigrad.tensor.promotion import get_default_dtype, number, number_dtype
@@ -495,12 +495,22 @@ def _legacy(*args: Any, dtype: DType | None = None, device: Any = None) -> Tenso
     return _constant(0, shape, dtype, resolve(device), False)
 
 
-def _typed_constructor(name: str, dtype: DType) -> None:
-    def construct(*args: Any, device: Any = None) -> Tensor:
-        return _legacy(*args, dtype=dtype, device=device)
+class TensorType(type):
+    """The class of ``FloatTensor`` and its like, PyTorch's types of Tensors of one dtype on the CPU: calling one makes
+    such a Tensor, ``isinstance`` tells whether a Tensor is one, ``x.type(FloatTensor)`` casts to it.
 
-    construct.__doc__ = f"``Tensor(…)`` with dtype {dtype.name}."
-    function(name)(construct)
+    >>> import minigrad
+    >>> isinstance(minigrad.LongTensor([1, 2]), minigrad.LongTensor), isinstance(minigrad.ones(2), minigrad.LongTensor)
+    (True, False)
+    """
+
+    dtype: DType
+
+    def __call__(cls, *args: Any, device: Any = None) -> Any:
+        return _legacy(*args, dtype=cls.dtype, device=device)
+
+    def __instancecheck__(cls, instance: Any) -> bool:
+        return isinstance(instance, AnyTensor) and instance.dtype is cls.dtype and instance._pending().device == "CPU"
 
 
 for _name, _dtype in (
@@ -508,7 +518,8 @@ for _name, _dtype in (
     ("BFloat16Tensor", dtypes.bfloat16), ("ByteTensor", dtypes.uint8), ("CharTensor", dtypes.int8),
     ("ShortTensor", dtypes.int16), ("IntTensor", dtypes.int32), ("LongTensor", int64), ("BoolTensor", bool_),
 ):
-    _typed_constructor(_name, _dtype)
+    FUNCTIONS[_name] = TensorType(_name, (), {"dtype": _dtype, "__module__": "minigrad",
+                                              "__doc__": f"``Tensor(…)`` with dtype {_dtype.name}."})
 
 
 class Creation:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import wraps
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
 
 from minigrad.runtime.locks import record_lock
 from minigrad.tensor.base import blank, check_in_place
@@ -23,6 +23,37 @@ FUNCTIONS: dict[str, Any] = {}
 """The functions of the ``minigrad`` namespace, by name."""
 
 
+# --- NumPy's names of parameters
+
+NUMPY_NAMES = {"axis": "dim", "keepdims": "keepdim"}
+"""What PyTorch's functions accept for these parameters too."""
+
+
+def numpy_names(made: F) -> F:
+    """The function with NumPy's names of its parameters accepted, too: ``axis`` for ``dim`` and ``keepdims`` for
+    ``keepdim``. It is returned as it is if it has none of them, or takes NumPy's names itself.
+
+    >>> import minigrad
+    >>> minigrad.tensor([[1., 2.], [3., 4.]]).amax(axis=1, keepdims=True)
+    tensor([[2.],
+            [4.]])
+    """
+    code = made.__code__
+    taken = code.co_varnames[:code.co_argcount + code.co_kwonlyargcount]
+    names = {name: ours for name, ours in NUMPY_NAMES.items() if ours in taken and name not in taken}
+    theirs = frozenset(names)
+    if not names:
+        return made
+
+    @wraps(made)
+    def accepting(*args: Any, **kwargs: Any) -> Any:
+        if kwargs and not theirs.isdisjoint(kwargs):
+            kwargs = {names.get(name, name): value for name, value in kwargs.items()}
+        return made(*args, **kwargs)
+
+    return cast(F, accepting)
+
+
 # --- x.exp() and minigrad.exp(x)
 
 
@@ -31,9 +62,10 @@ def function(*names: str) -> Callable[[F], F]:
 
     def attach(made: F) -> F:
         made.__name__ = made.__qualname__ = names[0]
+        accepting = numpy_names(made)
         for name in names:
-            FUNCTIONS[name] = made
-        return made
+            FUNCTIONS[name] = accepting
+        return accepting
 
     return attach
 
@@ -45,6 +77,7 @@ def both(*names: str, keywords: Mapping[str, str] | None = None) -> Callable[[F]
 
     def attach(made: F) -> F:
         name = names[0]
+        made = numpy_names(made)
 
         @wraps(made)
         def function(input: Any, *args: Any, **kwargs: Any) -> Any:

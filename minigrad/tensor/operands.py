@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
-from minigrad.dtype import DType
+from minigrad.dtype import DType, int64
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.tensor.base import AnyTensor
 from minigrad.tensor.function import Function
@@ -55,10 +55,17 @@ def _broadcast_two(a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(reversed(result))
 
 
+def converted(lazy: LazyBuffer, dtype: DType) -> LazyBuffer:
+    """The value in this type. Floats become integers of 8 and 16 bits by way of int64, so that they wrap as in PyTorch:
+    -1.0 is 255 in uint8."""
+    through = dtype.itemsize < 4 and dtype.kind in "iu" and lazy.dtype.kind == "f"
+    return (lazy.cast(int64) if through else lazy).cast(dtype)
+
+
 def fit(lazy: LazyBuffer, dtype: DType, shape: tuple[int, ...]) -> LazyBuffer:
     """The value in this type, repeated to this shape."""
     if lazy.dtype is not dtype:
-        lazy = lazy.cast(dtype)
+        lazy = converted(lazy, dtype)
     return lazy if lazy.shape == shape else lazy.expand(shape)
 
 

@@ -140,7 +140,7 @@ class Reduce:
 
     @both("sum")
     def sum(self: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None,
-            axis: Any = None) -> Tensor:
+            axis: Any = None, keepdims: bool = False) -> Tensor:
         """The sum over ``dim``. Integers and bools add up in int64.
 
         >>> import minigrad
@@ -150,7 +150,7 @@ class Reduce:
         dim = axis if dim is None else dim
         axes = dim_indices(dim, len(self._shape()))
         self, = operands_of("sum", self)
-        return _SUM[dim is not None]((self,), (_summed(self, dtype), axes, keepdim))
+        return _SUM[dim is not None]((self,), (_summed(self, dtype), axes, keepdim or keepdims))
 
     def sum_to_size(self: Tensor, *shape: Any) -> Tensor:
         """Summed over the dimensions that ``shape`` would be broadcast along."""
@@ -170,14 +170,14 @@ class Reduce:
 
     @both("mean")
     def mean(self: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None,
-             axis: Any = None) -> Tensor:
+             axis: Any = None, keepdims: bool = False) -> Tensor:
         """The sum over ``dim`` divided by the number of elements; only of floats."""
         if dtype is None and self.dtype.kind != "f":
             raise RuntimeError("mean(): could not infer output dtype. Input dtype must be either a floating point or "
                                f"complex dtype. Got: {type_name(self.dtype)}")
         dim = axis if dim is None else dim
         axes = dim_indices(dim, len(self._shape()))
-        return _MEAN[dim is not None]((self,), (dtype or self.dtype, axes, keepdim))
+        return _MEAN[dim is not None]((self,), (dtype or self.dtype, axes, keepdim or keepdims))
 
     @both("nanmean")
     def nanmean(self: Tensor, dim: Any = None, keepdim: bool = False, *,

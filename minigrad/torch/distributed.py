@@ -47,6 +47,32 @@ def get_rank(group: Any = None) -> int:
     return 0
 
 
-def init_process_group(*args: Any, **options: Any) -> NoReturn:
-    """``NotImplementedError``."""
-    raise NotImplementedError("torch.distributed.init_process_group is not implemented: minigrad trains in one process")
+def _refused(name: str) -> Any:
+    """A function that says that there is one process."""
+    def function(*args: Any, **options: Any) -> NoReturn:
+        raise NotImplementedError(f"torch.distributed.{name} is not implemented: minigrad trains in one process")
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = "``NotImplementedError``: minigrad trains in one process."
+    return function
+
+
+init_process_group = _refused("init_process_group")
+destroy_process_group = _refused("destroy_process_group")
+new_group = _refused("new_group")
+barrier = _refused("barrier")
+broadcast = _refused("broadcast")
+broadcast_object_list = _refused("broadcast_object_list")
+reduce = _refused("reduce")
+all_reduce = _refused("all_reduce")
+all_gather = _refused("all_gather")
+all_gather_object = _refused("all_gather_object")
+all_gather_into_tensor = _refused("all_gather_into_tensor")
+all_to_all = _refused("all_to_all")
+gather = _refused("gather")
+scatter = _refused("scatter")
+reduce_scatter = _refused("reduce_scatter")
+send = _refused("send")
+recv = _refused("recv")
+isend = _refused("isend")
+irecv = _refused("irecv")

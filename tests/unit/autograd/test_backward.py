@@ -287,3 +287,13 @@ def test_a_hook_sees_no_gradient_of_an_input_that_nobody_asked_for() -> None:
     product.grad_fn.register_hook(lambda inputs, outputs: seen.append([g is None for g in inputs]))
     minigrad.autograd.grad(product.sum(), [b])
     assert seen == [[True, False]]
+
+
+def test_grad_takes_only_inputs_and_dictionaries() -> None:
+    x, y = (minigrad.tensor(v, requires_grad=True) for v in (2.0, 3.0))
+    found = minigrad.autograd.grad(x * x * y, {"x": x, "y": y})
+    assert {name: g.item() for name, g in found.items()} == {"x": 12.0, "y": 4.0}
+    z = minigrad.tensor(1.0, requires_grad=True)
+    assert minigrad.autograd.grad(x * y, (x, z), None, None, False, True, True)[1] is None  # PyTorch's order
+    with pytest.warns(FutureWarning, match="only_inputs argument is deprecated"):
+        assert minigrad.autograd.grad(x * y, x, only_inputs=False)[0].item() == 3.0

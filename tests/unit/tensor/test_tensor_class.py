@@ -128,7 +128,7 @@ def test_functions_are_the_methods_of_their_names() -> None:
     for name, function in FUNCTIONS.items():
         method = inspect.unwrap(function)
         if method is not function and method.__qualname__.partition(".")[0] in {c.__name__ for c in CLASSES}:
-            assert getattr(Tensor, name) is method, name
+            assert inspect.unwrap(getattr(Tensor, name)) is method, name
             count += 1
     assert count > 150
 
@@ -157,3 +157,30 @@ def test_a_subclass_keeps_its_class() -> None:
     assert type(Mine(2)) is Mine and type(Mine([1.0])) is Mine
     with pytest.raises(TypeError, match="unsupported format string"):
         format(Mine(1), ".2f")
+
+
+def test_floats_wrap_in_small_integers() -> None:
+    x = minigrad.tensor([-1.5, 300.7, 70000.0, float("nan")])
+    assert x.to(minigrad.uint8).tolist() == [255, 44, 112, 0]
+    assert x.to(minigrad.int8).tolist() == [-1, 44, 112, 0]
+    assert x.double().to(minigrad.int16).tolist() == [-1, 300, 4464, 0]
+    assert minigrad.tensor([-3.0]).half().byte().tolist() == [253]
+    y = minigrad.zeros(4, dtype=minigrad.uint8)
+    y[:] = x
+    assert y.tolist() == [255, 44, 112, 0]
+    assert minigrad.zeros(4, dtype=minigrad.uint8).copy_(x).tolist() == [255, 44, 112, 0]
+
+
+def test_types_of_one_dtype() -> None:
+    x = minigrad.tensor([1.5, -2.5])
+    for kind, dtype in ((minigrad.FloatTensor, minigrad.float32), (minigrad.DoubleTensor, minigrad.float64),
+                        (minigrad.LongTensor, minigrad.int64), (minigrad.BoolTensor, minigrad.bool)):
+        assert x.type(kind).dtype is dtype and isinstance(x.type(kind), kind) and kind.dtype is dtype
+        assert isinstance(x, kind) == (dtype is minigrad.float32) and kind(2, 3).shape == (2, 3)
+    assert minigrad.LongTensor([1, 2]).tolist() == [1, 2] and x.type(Tensor).dtype is minigrad.float32
+    with pytest.raises(ValueError, match="invalid type: 'Foo'"):
+        x.type("Foo")
+    with pytest.raises(ValueError, match="invalid type: 'int'"):
+        x.type(int)
+    with pytest.raises(TypeError, match="dtype must be a type, str, or dtype object"):
+        x.type(3)
