@@ -150,7 +150,7 @@ def main():
         if step % 50 == 0 or step == options.steps - 1:
             print(f"step {step:4}  loss {loss.item():.4f}  test loss {test_loss():.4f}  gradient norm {norm:.3f}")
 
-    written = model.generate(torch.tensor([[number["\n"]]]), options.sample)[0].tolist()
+    written = model.generate(data[None, :1], options.sample)[0].tolist()
     print("-" * 40)
     print("".join(characters[i] for i in written).strip())
 

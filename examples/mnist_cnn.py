@@ -119,7 +119,8 @@ def main():
 
     model = Network()
     print(model)
-    print(f"{sum(p.numel() for p in model.parameters()):,} parameters, {len(training)} digits to learn, {count} to test")
+    parameters = sum(p.numel() for p in model.parameters())
+    print(f"{parameters:,} parameters, {len(training)} digits to learn, {count} to test")
     optimizer = torch.optim.AdamW(model.parameters(), lr=options.lr)
     scheduler = OneCycleLR(optimizer, max_lr=options.lr, total_steps=options.epochs * len(loader))
     for epoch in range(1, options.epochs + 1):

@@ -59,8 +59,8 @@ def train(options, checkpoint, stop_at=None):
     """Train, from the checkpoint if there is one; the model."""
     torch.manual_seed(options.seed)
     data = make_data(options.seed)
-    model = nn.Sequential(nn.Linear(2, 64), nn.BatchNorm1d(64), nn.ReLU(), nn.Dropout(0.1), nn.Linear(64, 64), nn.ReLU(),
-                          nn.Linear(64, 3))
+    model = nn.Sequential(nn.Linear(2, 64, bias=False), nn.BatchNorm1d(64), nn.ReLU(), nn.Dropout(0.1),
+                          nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 3))
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=options.steps)
     sampler = ResumableSampler(len(data), options.seed)
@@ -92,7 +92,7 @@ def train(options, checkpoint, stop_at=None):
             step += 1
             sampler.begin += len(x)
             if step % 20 == 0 or step == options.steps:
-                print(f"step {step:3}  loss {loss.item():.6f}  rate {scheduler.get_last_lr()[0]:.6f}")
+                print(f"step {step:3}  loss {loss.item():.4f}  rate {scheduler.get_last_lr()[0]:.6f}")
             if checkpoint is not None and step % EVERY == 0:
                 torch.save({"step": step, "model": model.state_dict(), "optimizer": optimizer.state_dict(),
                             "scheduler": scheduler.state_dict(), "sampler": sampler.state_dict(),

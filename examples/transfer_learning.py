@@ -38,10 +38,10 @@ def draw_images(folder, count, size, seed):
 
 def make_loaders(folder, batch, size):
     """Batches of the first three quarters of each class, for training, and of the rest."""
-    normalize = transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    end = [transforms.ToTensor(), transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))]
     varied = transforms.Compose([transforms.RandomHorizontalFlip(), transforms.RandomRotation(20),
-                                 transforms.RandomResizedCrop(size, scale=(0.7, 1.0)), transforms.ToTensor(), normalize])
-    plain = transforms.Compose([transforms.Resize(size), transforms.CenterCrop(size), transforms.ToTensor(), normalize])
+                                 transforms.RandomResizedCrop(size, scale=(0.7, 1.0)), *end])
+    plain = transforms.Compose([transforms.Resize(size), transforms.CenterCrop(size), *end])
     training, test = datasets.ImageFolder(folder, varied), datasets.ImageFolder(folder, plain)
     number = [training.targets[:i].count(label) for i, label in enumerate(training.targets)]  # within its class
     first = [n < 0.75 * training.targets.count(label) for n, label in zip(number, training.targets)]
@@ -86,7 +86,8 @@ def main():
     torch.manual_seed(options.seed)
     model = models.resnet18(weights=None)
     if options.weights is not None:
-        print(f"weights: {options.weights.name}, {model.load_state_dict(torch.load(options.weights, map_location='cpu'))}")
+        loaded = model.load_state_dict(torch.load(options.weights, map_location="cpu"))
+        print(f"weights: {options.weights.name}, {loaded}")
     for parameter in model.parameters():
         parameter.requires_grad = False
 

@@ -1,5 +1,5 @@
-"""Stage: tests beside PyTorch. In: images, seeds and torchvision's names. Out: the same pictures, random numbers, models
-and errors. What needs torchvision is skipped without it.
+"""Stage: tests beside PyTorch. In: images, seeds and torchvision's names. Out: the same pictures, random numbers,
+models and errors. What needs torchvision is skipped without it.
 Next: ``tests/unit/vision/``."""
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ CASES: list[tuple[str, dict[str, Any], str]] = [
     ("RandomPerspective", {"p": 1.0}, "Pf"),
     ("ColorJitter", {"brightness": 0.5, "contrast": 0.5, "saturation": 0.5, "hue": 0.3}, "PLf"),
     ("ColorJitter", {"brightness": (0.2, 2.0), "saturation": 0.9}, "PLuf"), ("ColorJitter", {"hue": 0.5}, "Pf"),
-    ("Grayscale", {"num_output_channels": 3}, "PLuf"), ("Grayscale", {}, "PLuf"), ("RandomGrayscale", {"p": 0.5}, "Puf"),
+    ("Grayscale", {"num_output_channels": 3}, "PLuf"), ("Grayscale", {}, "PLuf"),
+    ("RandomGrayscale", {"p": 0.5}, "Puf"),
     ("RandomErasing", {"p": 0.9}, "uf"), ("RandomErasing", {"p": 1.0, "value": "random"}, "f"),
     ("RandomErasing", {"p": 1.0, "value": (1, 2, 3)}, "f"), ("GaussianBlur", {"kernel_size": (5, 3)}, "Pf"),
     ("RandomInvert", {}, "PLuf"), ("RandomPosterize", {"bits": 3}, "PLu"), ("RandomSolarize", {"threshold": 0.4}, "f"),
@@ -128,7 +129,8 @@ WRONG = {
     "Pad": [{"padding": "1"}, {"padding": (1, 2, 3)}, {"padding": 1, "padding_mode": "what"}],
     "RandomCrop": [{"size": (1, 2, 3)}], "RandomRotation": [{"degrees": -1}, {"degrees": (1,)}, {"degrees": "x"}],
     "RandomAffine": [{"degrees": 1, "translate": (2, 0)}, {"degrees": 1, "scale": (0, 1)}, {"degrees": 1, "fill": {}}],
-    "ColorJitter": [{"brightness": -1}, {"hue": 0.6}, {"contrast": "a"}], "RandomResizedCrop": [{"size": 3, "scale": 1}],
+    "ColorJitter": [{"brightness": -1}, {"hue": 0.6}, {"contrast": "a"}],
+    "RandomResizedCrop": [{"size": 3, "scale": 1}],
     "RandomErasing": [{"value": {}}, {"value": "x"}, {"p": 2}, {"scale": (0.1, 2)}], "Lambda": [{"lambd": 3}],
     "GaussianBlur": [{"kernel_size": 2}, {"kernel_size": 3, "sigma": -1}, {"kernel_size": 3, "sigma": (2, 1)}],
 }
@@ -146,7 +148,8 @@ def error_of(function: Any) -> tuple[str, str]:
 def test_wrong_arguments_are_refused_alike(name: str) -> None:
     transforms = pytest.importorskip("torchvision").transforms
     for options in WRONG[name]:
-        theirs, ours = (error_of(lambda m=m: getattr(m, name)(**options)) for m in (transforms, vision.transforms))
+        theirs, ours = (error_of(lambda m=m, options=options: getattr(m, name)(**options))
+                        for m in (transforms, vision.transforms))
         if options.get("interpolation") == "nearest":  # torchvision notices it when an image comes
             assert ours[0] == "TypeError"
         else:
@@ -157,15 +160,34 @@ def test_wrong_images_are_refused_alike() -> None:
     T, V = pytest.importorskip("torchvision").transforms.functional, vision.transforms.functional
     a, b = images("f")
     calls: list[Any] = [
-        lambda F, x: F.to_tensor(x), lambda F, x: F.to_tensor(np.zeros((1, 1, 1, 1))), lambda F, x: F.pil_to_tensor(3),
-        lambda F, x: F.to_pil_image(3), lambda F, x: F.to_pil_image(np.zeros((1, 1, 1, 1))), lambda F, x: F.normalize(3, [1], [1]),
-        lambda F, x: F.normalize(x[0], [1], [1]), lambda F, x: F.normalize(x, [1.0], [0.0]), lambda F, x: F.hflip(3),
-        lambda F, x: F.adjust_hue(x, 0.7), lambda F, x: F.adjust_brightness(x, -1), lambda F, x: F.rotate(x, "a"),
-        lambda F, x: F.affine(x, 1, (1,), 1, 0), lambda F, x: F.affine(x, 1, (1, 1), 0, 0), lambda F, x: F.posterize(x, 9),
-        lambda F, x: F.posterize(x, 3), lambda F, x: F.solarize(x, 3.0), lambda F, x: F.erase(3, 0, 0, 1, 1, 0),
-        lambda F, x: F.five_crop(x, 90), lambda F, x: F.adjust_gamma(x, -1), lambda F, x: F.resize(x, [1, 2, 3]),
-        lambda F, x: F.rgb_to_grayscale(x, 2), lambda F, x: F.adjust_saturation(x[:2], 2), lambda F, x: F.to_grayscale(x),
-        lambda F, x: F.gaussian_blur(x, 2), lambda F, x: F.gaussian_blur(x, 3, -1.0), lambda F, x: F.pad(x, 1, "a")]
+        lambda F, x: F.to_tensor(x),
+        lambda F, x: F.to_tensor(np.zeros((1, 1, 1, 1))),
+        lambda F, x: F.pil_to_tensor(3),
+        lambda F, x: F.to_pil_image(3),
+        lambda F, x: F.to_pil_image(np.zeros((1, 1, 1, 1))),
+        lambda F, x: F.normalize(3, [1], [1]),
+        lambda F, x: F.normalize(x[0], [1], [1]),
+        lambda F, x: F.normalize(x, [1.0], [0.0]),
+        lambda F, x: F.hflip(3),
+        lambda F, x: F.adjust_hue(x, 0.7),
+        lambda F, x: F.adjust_brightness(x, -1),
+        lambda F, x: F.rotate(x, "a"),
+        lambda F, x: F.affine(x, 1, (1,), 1, 0),
+        lambda F, x: F.affine(x, 1, (1, 1), 0, 0),
+        lambda F, x: F.posterize(x, 9),
+        lambda F, x: F.posterize(x, 3),
+        lambda F, x: F.solarize(x, 3.0),
+        lambda F, x: F.erase(3, 0, 0, 1, 1, 0),
+        lambda F, x: F.five_crop(x, 90),
+        lambda F, x: F.adjust_gamma(x, -1),
+        lambda F, x: F.resize(x, [1, 2, 3]),
+        lambda F, x: F.rgb_to_grayscale(x, 2),
+        lambda F, x: F.adjust_saturation(x[:2], 2),
+        lambda F, x: F.to_grayscale(x),
+        lambda F, x: F.gaussian_blur(x, 2),
+        lambda F, x: F.gaussian_blur(x, 3, -1.0),
+        lambda F, x: F.pad(x, 1, "a"),
+    ]
     for i, call in enumerate(calls):
         theirs, ours = error_of(lambda call=call: call(T, a)), error_of(lambda call=call: call(V, b))
         ours = ours[0], ours[1].replace("minigrad.tensor.tensor_class.", "torch.").replace("minigrad.", "torch.")
@@ -182,14 +204,13 @@ def test_images_in_other_dtypes_are_converted_alike() -> None:
         for target in names:
             if source == "float16" and target.startswith("int"):
                 continue  # what float16 can't hold is anything
-            theirs = error_of(lambda: F.convert_image_dtype(torch.from_numpy(array), getattr(torch, target)))
-            ours = error_of(lambda: vision.transforms.functional.convert_image_dtype(
-                minigrad.from_numpy(array), getattr(minigrad, target)))
-            assert theirs == (ours[0], ours[1].replace("minigrad.", "torch.")), (source, target)
-            if theirs[0] == "none":
-                agree(F.convert_image_dtype(torch.from_numpy(array), getattr(torch, target)),
-                      vision.transforms.functional.convert_image_dtype(
-                          minigrad.from_numpy(array), getattr(minigrad, target)), 1e-6)
+            def converted(package: Any, functional: Any, array: Any = array, target: str = target) -> Any:
+                return functional.convert_image_dtype(package.from_numpy(array), getattr(package, target))
+
+            ours = error_of(lambda make=converted: make(minigrad, vision.transforms.functional))
+            assert error_of(lambda make=converted: make(torch, F)) == (ours[0], ours[1].replace("minigrad.", "torch."))
+            if ours[0] == "none":
+                agree(converted(torch, F), converted(minigrad, vision.transforms.functional), 1e-6)
 
 
 def test_grids_agree(tmp_path: Path) -> None:
@@ -247,7 +268,8 @@ def test_every_model_has_torchvisions_structure(monkeypatch: pytest.MonkeyPatch)
             theirs = getattr(models, name)()
         ours = getattr(vision.models, name)()
         assert repr(theirs) == repr(ours), name
-        lines = [[f"{key} {tuple(value.shape)}" for key, value in model.state_dict().items()] for model in (theirs, ours)]
+        lines = [[f"{key} {tuple(value.shape)}" for key, value in model.state_dict().items()]
+                 for model in (theirs, ours)]
         assert lines[0] == lines[1], name
         print(f'    "{name}": ({len(lines[1])}, "{hashlib.sha256(chr(10).join(lines[1]).encode()).hexdigest()[:16]}"),')
         kinds = [module.get_model_weights(name) for module in (models, vision.models)]

@@ -10,22 +10,22 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.tensor import empty, rand, randint
+from minigrad.tensor import default_generator, get_default_dtype
 
 
 def chance(p: float) -> bool:
     """True with probability p."""
-    return bool(rand(1).item() < np.float32(p))
+    return bool(default_generator.uniform((1,), dtype=get_default_dtype())[0] < np.float32(p))
 
 
 def uniform(low: float, high: float) -> float:
     """A number in [low, high), of float32."""
-    return float(empty(1).uniform_(float(low), float(high)).item())
+    return float(default_generator.uniform((1,), float(low), float(high), get_default_dtype())[0])
 
 
 def whole(low: int, high: int) -> int:
     """An integer in [low, high)."""
-    return int(randint(low, high, size=(1,)).item())
+    return int(default_generator.randint(low, high, (1,))[0])
 
 
 def region(area: int, scale: Sequence[float], ratio: Sequence[float]) -> tuple[int, int]:
