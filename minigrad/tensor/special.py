@@ -344,7 +344,7 @@ class Special:
 
     __slots__ = ()
 
-    @both("lgamma", "special_gammaln")
+    @both("lgamma")
     def lgamma(self: Tensor) -> Tensor:
         """log |Γ(self)|; inf at 0, -1, -2 …
 
@@ -356,7 +356,7 @@ class Special:
 
     lgamma_ = in_place(lgamma)
 
-    @both("digamma", "special_digamma", "special_psi")
+    @both("digamma")
     def digamma(self: Tensor) -> Tensor:
         """The derivative of lgamma; NaN at -1, -2 …, and an infinity at 0."""
         return _DIGAMMA((self,))
@@ -369,7 +369,7 @@ class Special:
             raise RuntimeError("polygamma(n, x) does not support negative n.")
         return _POLYGAMMA((self,), (int(n),))
 
-    @both("mvlgamma", "special_multigammaln")
+    @both("mvlgamma")
     def mvlgamma(self: Tensor, p: int) -> Tensor:
         """The logarithm of the multivariate gamma function of dimension p, where self is above (p - 1) / 2."""
         if p < 1:
@@ -379,14 +379,14 @@ class Special:
             total = total + (self - i / 2).lgamma()
         return total
 
-    @both("erfc", "special_erfc")
+    @both("erfc")
     def erfc(self: Tensor) -> Tensor:
         """1 - erf(self), with all digits also where that is small."""
         return _ERFC((self,))
 
     erfc_ = in_place(erfc)
 
-    @both("erfinv", "special_erfinv")
+    @both("erfinv")
     def erfinv(self: Tensor) -> Tensor:
         """The inverse of erf on [-1, 1].
 
@@ -398,14 +398,14 @@ class Special:
 
     erfinv_ = in_place(erfinv)
 
-    @both("i0", "special_i0")
+    @both("i0")
     def i0(self: Tensor) -> Tensor:
         """The modified Bessel function of the first kind and order 0."""
         return _I0((self,))
 
     i0_ = in_place(i0)
 
-    @both("sinc", "special_sinc")
+    @both("sinc")
     def sinc(self: Tensor) -> Tensor:
         """sin(π self) / (π self), and 1 at 0."""
         return _SINC((self,))

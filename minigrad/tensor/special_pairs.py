@@ -190,7 +190,7 @@ class SpecialPairs:
 
     __slots__ = ()
 
-    @both("xlogy", "special_xlogy")
+    @both("xlogy")
     def xlogy(self: Tensor, other: Any) -> Tensor:
         """self * log(other), and 0 where self is 0, whatever other is but NaN."""
         return xlogy_of(self, other)
@@ -216,7 +216,7 @@ class SpecialPairs:
     atan2_ = in_place(atan2)
     arctan2_ = atan2_
 
-    @both("igamma", "special_gammainc")
+    @both("igamma")
     def igamma(self: Tensor, other: Tensor) -> Tensor:
         """The lower regularised incomplete gamma function P(self, other): the share of the integral of t^(a-1) e^-t
         that lies below other. It has a gradient in both.
@@ -227,7 +227,7 @@ class SpecialPairs:
         """
         return gammainc_of(self, other)
 
-    @both("igammac", "special_gammaincc")
+    @both("igammac")
     def igammac(self: Tensor, other: Tensor) -> Tensor:
         """1 - igamma(self, other), with all digits where that is small."""
         return gammaincc_of(self, other)
