@@ -252,11 +252,13 @@ def random_numbers() -> Step:
 
 @pytest.fixture
 def no_collection() -> Iterator[None]:
-    """What is left behind is not taken away by chance between two counts."""
+    """What is left behind is not taken away by chance between two counts. What was there before is not counted."""
     gc.collect()
+    gc.freeze()
     gc.disable()
     yield
     gc.enable()
+    gc.unfreeze()
 
 
 def _living() -> dict[str, int]:

@@ -19,13 +19,14 @@ from tools.bench.figures import Measured, duration, median_difference, median_ra
 from tools.bench.floors import AtMost, Over, Ratio
 from tools.bench.libraries import LIBRARIES, PEERS, Library
 from tools.bench.measure import Failed, Session, Settings, Worker, measure, shuffled
+from tools.bench.models import MODELS
 from tools.bench.suites import BY_NAME
 from tools.bench.worker import Server, make_call, reference
 from tools.bench.workloads import WORKLOADS, Workload, normal
 
 ROOT = Path(__file__).resolve().parents[3]
-MODULES = ("cli", "disturbance", "figures", "floors", "libraries", "limits", "measure", "picture", "report", "training",
-           "worker", "workloads")
+MODULES = ("cli", "disturbance", "figures", "floors", "libraries", "limits", "measure", "models", "picture", "report",
+           "training", "worker", "workloads")
 SMALL = Workload("small", "x.sum()", inputs=normal((3, 4)), functions={
     "numpy": lambda lib, x: x.sum(), "pytorch": lambda lib, x: x.sum()}, work=12, unit="flops", peers=("numpy",))
 
@@ -156,15 +157,12 @@ def test_references_learn(name: str) -> None:
     assert losses.dtype == np.float64 and losses[-1] < losses[0]
 
 
-@pytest.mark.parametrize("recipe", ["xor", "mlp", "cnn"])
-def test_hand_written_gradients_match_central_differences(recipe: str) -> None:
-    from tools.bench import training
-
-    gradient = getattr(training, f"_{recipe}_gradient")
-    x, y, *weights = [a.astype(np.float64) if a.dtype == np.float32 else a
-                      for a in getattr(training, f"{recipe}_inputs")()]
-    if recipe != "xor":
-        x, y = x[:4], y[:4]
+@pytest.mark.parametrize("name, rows, labels", [("xor", 4, 4), ("mlp", 4, 4), ("cnn", 4, 4), ("lstm", 3, 96),
+                                                ("gpt", 1, 64)])
+def test_hand_written_gradients_match_central_differences(name: str, rows: int, labels: int) -> None:
+    gradient = MODELS[name].gradient
+    x, y, *weights = [a.astype(np.float64) if a.dtype == np.float32 else a for a in MODELS[name].inputs()]
+    x, y = x[:rows], y[:labels]
     _, gradients = gradient(x, y, weights)
     for w, g in zip(weights, gradients, strict=True):
         position = np.unravel_index(np.abs(g).argmax(), g.shape)
