@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -98,20 +99,25 @@ def _is_type_checking(node: ast.AST) -> bool:
     return isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
 
 
-def _statements(tree: ast.Module) -> Iterator[tuple[ast.Import | ast.ImportFrom, bool, bool]]:
+@cache
+def _statements(text: str) -> list[tuple[ast.Import | ast.ImportFrom, bool, bool]]:
+    """The imports in a program, whether each stands in a function, and whether it is for type checkers only."""
+    found = []
+    tree = ast.parse(text)
     stack: list[tuple[ast.AST, bool, bool]] = [(tree, False, False)]
     while stack:
         node, in_function, for_types = stack.pop()
         if isinstance(node, (ast.Import, ast.ImportFrom)):
-            yield node, in_function, for_types
+            found.append((node, in_function, for_types))
         in_function = in_function or isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
         for_types = for_types or _is_type_checking(node)
         stack.extend((child, in_function, for_types) for child in ast.iter_child_nodes(node))
+    return found
 
 
 def imports(name: str, path: Path, known: dict[str, Path]) -> Iterator[Import]:
     """Every name ``path`` imports; ``from a import b`` means module ``a.b`` where there is one, else ``a``."""
-    for node, in_function, for_types in _statements(ast.parse(path.read_text(encoding="utf-8"))):
+    for node, in_function, for_types in _statements(path.read_text(encoding="utf-8")):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield Import(alias.name, node.lineno, in_function, for_types)
