@@ -7,9 +7,10 @@ import warnings
 
 import numpy as np
 import pytest
-import torch
 
 import minigrad
+
+torch = pytest.importorskip("torch")
 
 LIBRARIES = (minigrad, torch)
 def rng(seed=0):
