@@ -13,6 +13,7 @@ import minigrad as mg
 from minigrad import nn, optim
 from minigrad.engine import plans
 from minigrad.nn import functional as F
+from minigrad.vision.models import resnet18
 
 
 def _random(rng: np.random.Generator, *shape: int) -> Any:
@@ -387,3 +388,16 @@ def test_a_gpt_block_is_nine_kernels_forward_and_at_most_thirty_four_in_training
     with mg.inspect() as seen:
         block(x).square().mean().backward()
     assert seen.launches <= 34
+
+
+def test_a_training_step_of_resnet_18_is_at_most_a_hundred_and_twenty_five_launches(rng: np.random.Generator) -> None:
+    model = resnet18(num_classes=10)
+    optimizer = optim.SGD(model.parameters(), lr=0.01)
+    x, y = _random(rng, 2, 3, 32, 32), mg.tensor([3, 7])
+    for _ in range(3):
+        with mg.config(TIERS=0), mg.inspect() as seen:
+            optimizer.zero_grad()
+            F.cross_entropy(model(x), y).backward()
+            optimizer.step()
+        assert seen.launches <= 125
+    assert seen.compiled == 0
