@@ -104,11 +104,13 @@ def _is_sequence(part: tuple[type, Any]) -> bool:
 
 
 @overload
-def composite(function: F) -> F: ...
+def composite(function: F) -> F:
+    """As a decorator without arguments."""
 
 
 @overload
-def composite(*, node: str = "", differentiable: int | None = None) -> Callable[[F], F]: ...
+def composite(*, node: str = "", differentiable: int | None = None) -> Callable[[F], F]:
+    """As a decorator with arguments."""
 
 
 def composite(function: Any = None, *, node: str = "", differentiable: int | None = None) -> Any:

@@ -20,6 +20,9 @@ from minigrad.torch import absent, names
 ROOTS = {"torch": "minigrad", "torchvision": "minigrad.vision"}
 """Packages that are found here, and where their modules are."""
 
+OTHERS = {"safetensors.torch": "minigrad.serialization.safe"}
+"""Modules of other packages that are written for PyTorch, and ours with the same functions."""
+
 OTHERWISE = ("jit", "tensor", "config", "conformance")
 """Names that mean something else in PyTorch than in minigrad, or nothing: only ``minigrad/torch/`` has those."""
 
@@ -36,6 +39,8 @@ class Finder(MetaPathFinder):
     def find_spec(self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None,
                   ) -> ModuleSpec | None:
         """The specification that leads to our module; None for other packages, and for what is not there."""
+        if fullname in OTHERS:
+            return ModuleSpec(fullname, Same(importlib.import_module(OTHERS[fullname])))
         root, _, rest = fullname.partition(".")
         if root not in ROOTS:
             return None
@@ -135,7 +140,7 @@ def uninstall() -> None:
     if _finder not in sys.meta_path:
         return
     sys.meta_path.remove(_finder)
-    for name in [n for n in sys.modules if n.partition(".")[0] in ROOTS]:
+    for name in [n for n in sys.modules if n.partition(".")[0] in ROOTS or n in OTHERS]:
         del sys.modules[name]
     for shown, module in SHOWN.items():
         shown.__module__ = module

@@ -1,53 +1,15 @@
 """Stage: vision. In: nothing. Out: the transforms, under the name that torchvision has for their module.
 Next: ``minigrad/vision/transforms/v2/``."""
 
-from minigrad.vision.transforms.color import (
-    ColorJitter,
-    GaussianBlur,
-    Grayscale,
-    RandomAdjustSharpness,
-    RandomAutocontrast,
-    RandomEqualize,
-    RandomErasing,
-    RandomGrayscale,
-    RandomInvert,
-    RandomPosterize,
-    RandomSolarize,
-)
-from minigrad.vision.transforms.container import (
-    Compose,
-    ConvertImageDtype,
-    Lambda,
-    Normalize,
-    PILToTensor,
-    RandomApply,
-    RandomChoice,
-    RandomOrder,
-    RandomTransforms,
-    ToPILImage,
-    ToTensor,
-)
-from minigrad.vision.transforms.geometry import (
-    CenterCrop,
-    FiveCrop,
-    Pad,
-    RandomAffine,
-    RandomCrop,
-    RandomHorizontalFlip,
-    RandomPerspective,
-    RandomResizedCrop,
-    RandomRotation,
-    RandomVerticalFlip,
-    Resize,
-    TenCrop,
-)
-from minigrad.vision.transforms.interpolation import InterpolationMode
+from __future__ import annotations
 
-__all__ = [
-    "CenterCrop", "ColorJitter", "Compose", "ConvertImageDtype", "FiveCrop", "GaussianBlur", "Grayscale",
-    "InterpolationMode", "Lambda", "Normalize", "PILToTensor", "Pad", "RandomAdjustSharpness", "RandomAffine",
-    "RandomApply", "RandomAutocontrast", "RandomChoice", "RandomCrop", "RandomEqualize", "RandomErasing",
-    "RandomGrayscale", "RandomHorizontalFlip", "RandomInvert", "RandomOrder", "RandomPerspective", "RandomPosterize",
-    "RandomResizedCrop", "RandomRotation", "RandomSolarize", "RandomTransforms", "RandomVerticalFlip", "Resize",
-    "TenCrop", "ToPILImage", "ToTensor",
-]
+import sys
+from typing import Any
+
+
+def __getattr__(name: str) -> Any:
+    """A transform of the package: ``transforms.transforms.Resize`` is ``transforms.Resize``."""
+    package = sys.modules[__name__.rpartition(".")[0]]
+    if name not in package.__all__ or name in ("functional", "transforms", "v2"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(package, name)

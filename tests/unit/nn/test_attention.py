@@ -44,3 +44,16 @@ def test_of_the_weights_only_a_row_each_is_kept() -> None:
     assert saved == [(1, 64, 8), (1, 64, 1)]
     result.sum().backward()
     assert q.grad is not None
+
+
+def test_second_derivatives_are_those_of_the_formula() -> None:
+    first = [minigrad.randn(1, 3, 2, dtype=minigrad.float64) for _ in range(3)]
+    found = []
+    for attend in (scaled_dot_product_attention,
+                   lambda q, k, v: (q @ k.transpose(-2, -1) / math.sqrt(2)).softmax(-1) @ v):
+        inputs = [x.clone().requires_grad_() for x in first]
+        grads = minigrad.autograd.grad((attend(*inputs) ** 2).sum(), inputs, create_graph=True)
+        sum((g * g).sum() for g in grads).backward()
+        found.append([x.grad.numpy() for x in inputs])
+    for ours, plain in zip(*found, strict=True):
+        np.testing.assert_allclose(ours, plain, rtol=1e-9)

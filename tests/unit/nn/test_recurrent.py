@@ -63,3 +63,20 @@ def test_half_types_are_computed_in_float32() -> None:
     half = network.to(minigrad.bfloat16)(x.to(minigrad.bfloat16))[0]
     assert half.dtype is minigrad.bfloat16
     np.testing.assert_allclose(half.float().detach().numpy(), exact, atol=0.02)
+
+
+X = [[[1.0, -1.0]], [[0.5, 2.0]]]
+PYTORCHS: list[tuple[str, dict[str, str], Any, list[list[float]]]] = [
+    ("RNN", {}, X, [[-0.421899, -0.244919], [-0.639772, -0.188856]]),
+    ("RNN", {"nonlinearity": "relu"}, [[[-3.0, -1.0]], [[-2.0, 2.0]]], [[0.75, 0.15], [0.0, 0.02]]),
+    ("LSTM", {}, X, [[0.088448, 0.155543], [0.330225, 0.543658]]),
+    ("GRU", {}, X, [[0.099844, 0.156924], [0.407467, 0.333849]])]
+
+
+@pytest.mark.parametrize("name, options, x, expected", PYTORCHS, ids=["tanh", "relu", "lstm", "gru"])
+def test_numbers_that_pytorch_gave(name: str, options: dict[str, str], x: Any, expected: list[list[float]]) -> None:
+    network = getattr(nn, name)(2, 2, **options)
+    with minigrad.no_grad():
+        for k, p in enumerate(network.parameters()):
+            p.copy_(minigrad.arange(float(p.numel())).reshape(p.shape) * 0.1 - 0.3 + 0.05 * k)
+    np.testing.assert_allclose(network(minigrad.tensor(x))[0][:, 0].detach().numpy(), expected, atol=2e-6)

@@ -12,6 +12,10 @@ import pytest
 import minigrad
 from minigrad import Tensor
 from minigrad.autograd import grad
+from minigrad.dtype import float32
+from minigrad.engine.stored import digest
+from minigrad.graph.function import Subgraph, param
+from minigrad.graph.loop import Loop
 from minigrad.tensor import composite, loop, stack
 
 
@@ -117,3 +121,11 @@ def test_errors() -> None:
 
     with pytest.raises(RuntimeError, match="pass it among the constants"):
         reads_outside(x)
+
+
+def test_loops_that_differ_have_other_keys_on_disk() -> None:
+    state, row = (param(i, (2,), float32, "CPU") for i in range(2))
+    body = Subgraph("running", [state, row], [state.binary("ADD", row)])
+    keys = {digest(Loop(body, 1, 1, steps, backwards)) for steps in (3, 4) for backwards in (False, True)}
+    assert len(keys) == 4
+    assert digest(Loop(body, 1, 1, 3)) in keys

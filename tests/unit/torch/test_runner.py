@@ -132,3 +132,10 @@ def test_pytest_takes_it_as_a_plug_in(tmp_path: Path) -> None:
     ran = subprocess.run([sys.executable, "-m", "pytest", "-p", "minigrad.torch", "-q", "-p", "no:cacheprovider",
                           str(tmp_path)], capture_output=True, text=True, timeout=120, cwd=tmp_path)
     assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+def test_safetensors_written_for_pytorch_is_ours(tmp_path: Path) -> None:
+    ran = run("-c", "import sys, torch; from safetensors.torch import load_file, save_file; x = torch.ones(2, 3);"
+                    "save_file({'x': x}, sys.argv[1]); print(torch.equal(load_file(sys.argv[1])['x'], x))",
+              str(tmp_path / "x.safetensors"))
+    assert ran.stdout == "True\n", ran.stderr
