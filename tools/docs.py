@@ -132,9 +132,9 @@ def pytorch() -> str:
 # PyTorch's names
 
 Every name that the documentation of PyTorch 2.13 has for these modules, and what a program that runs under
-`python -m minigrad.torch` finds. *works*: it is there, with PyTorch's values, gradients and errors; `tests/torch`
-compares them. *differs*: it is there and does not do all that PyTorch's does. *missing*: using it raises
-`AttributeError`, or `ImportError`.
+`python -m minigrad.torch` finds. *works*: it is there, and no difference is known; `tests/torch` compares most of them,
+with PyTorch's values, gradients and errors, but not each one. *differs*: it is there and does not do all that PyTorch's
+does. *missing*: using it raises `AttributeError`, or `ImportError`.
 
 {table(["Module", "Documented", "Works", "Differs", "Missing", "Share missing"], totals)}
 

@@ -18,7 +18,6 @@ from minigrad.tensor import windows as _windows  # noqa: F401
 from minigrad.tensor.batch import rows, stacked
 from minigrad.tensor.capture import called_everywhere, capturing
 from minigrad.tensor.composite import composite
-from minigrad.tensor.creation import agreed, counted, hold, known, scalar, scalars
 from minigrad.tensor.definition import FUNCTIONS
 from minigrad.tensor.gathering import check_index_range
 from minigrad.tensor.generator import Generator, default_generator
@@ -28,6 +27,7 @@ from minigrad.tensor.points import update
 from minigrad.tensor.printing import get_printoptions, set_printoptions
 from minigrad.tensor.promotion import finfo, get_default_dtype, iinfo, set_default_dtype, type_name
 from minigrad.tensor.random import dropout_source, random_bits, random_key
+from minigrad.tensor.run_time import agreed, counted, hold, known, scalar, scalars
 from minigrad.tensor.size import Size, device, get_default_device, set_default_device
 from minigrad.tensor.tensor_class import Tensor
 from minigrad.tensor.values import realize
