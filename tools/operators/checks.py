@@ -1,0 +1,320 @@
+"""Stage: tests. In: an operator of PyTorch's database. Out: of each kind of check how many samples passed, and what
+failed first.
+Next: ``__main__.py``."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+import minigrad
+from minigrad import config
+from tools.operators.compare import difference
+from tools.operators.facade import named, ours, rebound, tensor
+
+DTYPES = (torch.float32, torch.float64, torch.int64, torch.bool, torch.complex64, torch.bfloat16)
+CHECKS = ("values", "gradient", "second", "out", "inplace", "method", "error", "words")
+
+
+@dataclass
+class Outcome:
+    """How many samples of a check passed and failed, and the first failures in words."""
+
+    passed: int = 0
+    failed: int = 0
+    first: list[str] = field(default_factory=list)
+
+    def add(self, problem: str, where: str) -> None:
+        """Count a sample; ``problem`` is empty if it passed."""
+        if not problem:
+            self.passed += 1
+            return
+        self.failed += 1
+        if len(self.first) < 3:
+            self.first.append(f"{where}: {problem}")
+
+
+Outcomes = dict[str, Outcome]
+
+
+def check(op: Any, dtypes: tuple[torch.dtype, ...], limit: int, wanted: tuple[str, ...]) -> Outcomes:
+    """Run at most ``limit`` samples of each dtype that ``op`` takes."""
+    found = {name: Outcome() for name in wanted}
+    try:
+        function = _function(op)
+    except AttributeError as error:
+        found["values"].add(f"missing: {error}", "every sample")
+        return found
+    with config.config(TORCH_RNG=1):
+        _all(op, function, dtypes, limit, found)
+    return found
+
+
+def _all(op: Any, function: Callable[..., Any], dtypes: tuple[torch.dtype, ...], limit: int, found: Outcomes) -> None:
+    for dtype in dtypes:
+        if dtype in op.supported_dtypes("cpu"):
+            for index, sample in enumerate(_samples(op, dtype, limit)):
+                _Sample(op, function, sample, f"{str(dtype)[6:]} sample {index}", dtype, index).check(found)
+    if {"error", "words"} & found.keys() and op.error_inputs_func is not None:
+        _errors(op, function, limit, found)
+
+
+def _function(op: Any) -> Callable[..., Any]:
+    its = op.op
+    of_the_database = (getattr(its, "__module__", None) or "").startswith("torch.testing")
+    return rebound(its) if of_the_database and not op.name.startswith("__") else named(op.name)
+
+
+def _samples(op: Any, dtype: torch.dtype, limit: int) -> Iterator[Any]:
+    torch.manual_seed(0)
+    with_gradient = dtype in op.supported_backward_dtypes("cpu")
+    every = list(op.sample_inputs("cpu", dtype, requires_grad=with_gradient))
+    step = max(1, len(every) // limit)
+    yield from every[::step][:limit]
+
+
+def _errors(op: Any, function: Callable[..., Any], limit: int, found: Outcomes) -> None:
+    for index, wrong in enumerate(op.error_inputs("cpu")):
+        if index >= limit:
+            return
+        sample = wrong.sample_input
+        try:
+            arguments = ours([sample.input, *sample.args]), ours(sample.kwargs)
+        except Exception as error:  # the sample itself can't be made
+            _add(found, "error", _shown(error), f"error {index}: making it")
+            continue
+        try:
+            _evaluated(function(*arguments[0], **arguments[1]))
+        except Exception as error:
+            right = isinstance(error, wrong.error_type) or type(error).__name__ == getattr(
+                wrong.error_type, "__name__", "")
+            _add(found, "error", "" if right else f"{_shown(error)}, not {wrong.error_type}", f"error {index}")
+            _add(found, "words", "" if re.search(wrong.error_regex, str(error)) else
+                 f"{_shown(error)}, not {wrong.error_regex!r}", f"error {index}")
+        else:
+            _add(found, "error", f"no error, not {wrong.error_regex!r}", f"error {index}")
+
+
+def _add(found: Outcomes, check: str, problem: str, where: str) -> None:
+    if check in found:
+        found[check].add(problem, where)
+
+
+def _shown(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}".split("\n")[0][:300]
+
+
+def _evaluated(value: Any) -> Any:
+    if isinstance(value, minigrad.Tensor):
+        value.realize()
+    if isinstance(value, (list, tuple)):
+        for inner in value:
+            _evaluated(inner)
+    return value
+
+
+class _Sample:
+    """One sample of one dtype: what PyTorch makes of it, and the checks of ours."""
+
+    def __init__(self, op: Any, function: Callable[..., Any], sample: Any, where: str, dtype: torch.dtype,
+                 index: int) -> None:
+        self.op, self.function, self.sample, self.where = op, function, sample, where
+        self.dtype, self.index = dtype, index
+
+    def check(self, found: Outcomes) -> None:
+        """Run all checks that are wanted of this sample."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                expected = _seeded(torch, self.op.op, self._copies(), self.sample.kwargs)
+            except Exception:
+                return  # PyTorch itself refuses it
+            problem = self._tried(lambda: self._values(expected))
+            _add(found, "values", problem, self.where)
+            if problem:
+                return
+            if "method" in found and self.index == 0:
+                self._method(found, expected)
+            if "inplace" in found:
+                self._in_place(found)
+            if "out" in found and self.op.supports_out and isinstance(expected, torch.Tensor):
+                _add(found, "out", self._tried(lambda: self._out(expected)), self.where)
+            if "gradient" in found and self.dtype in self.op.supported_backward_dtypes("cpu"):
+                self._gradients(found)
+
+    def _tried(self, check: Callable[[], str]) -> str:
+        try:
+            return check()
+        except Exception as error:
+            return _shown(error)
+
+    def _copies(self) -> list[Any]:
+        """The sample's arguments, whose tensors nobody else changes."""
+        return _mapped([self.sample.input, *self.sample.args], lambda t: t.detach().clone().requires_grad_(
+            t.requires_grad))
+
+    def _arguments(self) -> tuple[list[Any], dict[str, Any]]:
+        return ours([self.sample.input, *self.sample.args]), ours(self.sample.kwargs)
+
+    def _values(self, expected: Any) -> str:
+        arguments, options = self._arguments()
+        result = _seeded(minigrad, self.function, arguments, options)
+        problem = difference(result, expected, values=not self.op.has_nondeterministic_output)
+        if problem and "values, first" in problem:  # factors whose signs are free: what the database makes of them
+            finish = rebound(self.sample.output_process_fn_grad)
+            again = difference(finish(result), self.sample.output_process_fn_grad(expected))
+            return again if self.sample.output_process_fn_grad.__name__ != "<lambda>" or again == "" else problem
+        return problem
+
+    def _method(self, found: Outcomes, expected: Any) -> None:
+        method = self.op.get_method()
+        name = getattr(method, "__name__", "")
+        if method is None or not isinstance(self.sample.input, torch.Tensor) or not hasattr(torch.Tensor, name):
+            return
+        try:
+            _seeded(torch, method, self._copies(), self.sample.kwargs)
+        except Exception:
+            return
+
+        def run() -> str:
+            arguments, options = self._arguments()
+            result = _seeded(minigrad, getattr(arguments[0], name), arguments[1:], options)
+            return difference(result, expected, values=False)
+
+        _add(found, "method", self._tried(run), self.where)
+
+    def _in_place(self, found: Outcomes) -> None:
+        variant = self.op.get_inplace()
+        name = getattr(variant, "__name__", "")
+        if variant is None or self.sample.broadcasts_input or not hasattr(torch.Tensor, name):
+            return
+        try:
+            copies = _mapped(self._copies(), lambda t: t.detach())
+            expected = _seeded(torch, variant, copies, _mapped(self.sample.kwargs, lambda t: t.detach()))
+        except Exception:
+            return
+
+        def run() -> str:
+            arguments, options = self._arguments()
+            arguments, options = (_mapped(a, lambda t: t.detach()) for a in (arguments, options))
+            result = _seeded(minigrad, getattr(arguments[0], name), arguments[1:], options)
+            if result is not arguments[0]:
+                return "it does not return its first argument"
+            return difference(result, expected)
+
+        _add(found, "inplace", self._tried(run), self.where)
+
+    def _out(self, expected: torch.Tensor) -> str:
+        arguments, options = self._arguments()
+        arguments, options = (_mapped(a, lambda t: t.detach()) for a in (arguments, options))
+        for out in (tensor(torch.zeros_like(expected.detach())), tensor(expected.detach().new_empty(0))):
+            result = _seeded(minigrad, self.function, arguments, {**options, "out": out})
+            if result is not out:
+                return "it does not return out"
+            problem = difference(out, expected)
+            if problem:
+                return f"into {tuple(out.shape)}: {problem}"
+        return ""
+
+    def _gradients(self, found: Outcomes) -> None:
+        second = "second" in found and self.op.supports_gradgrad and self.dtype is torch.float64
+        try:
+            expected = _derivatives(torch, self._wrapped(self.op.op), self._copies(), self.sample.kwargs,
+                                    self.sample.output_process_fn_grad, second)
+        except Exception:
+            return
+        if not expected:
+            return
+        arguments, options = self._arguments()
+        try:
+            result = _derivatives(minigrad, self._wrapped(self.function), arguments, options,
+                                  rebound(self.sample.output_process_fn_grad), second)
+        except Exception as error:
+            _add(found, "gradient", _shown(error), self.where)
+            return
+        if not result:
+            result = [[None] * len(group) for group in expected]
+        _add(found, "gradient", self._tried(lambda: _nones(result[0], expected[0])), self.where)
+        if second:
+            _add(found, "second", self._tried(lambda: _nones(result[1], expected[1])), self.where)
+
+    def _wrapped(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        wrapper = self.op.gradcheck_wrapper
+        wrapper = wrapper if function is self.op.op else rebound(wrapper)
+        return lambda *a, **k: wrapper(function, *a, **k)
+
+
+def _seeded(library: Any, function: Callable[..., Any], arguments: list[Any], options: dict[str, Any]) -> Any:
+    library.manual_seed(42)
+    return function(*arguments, **options)
+
+
+def _mapped(value: Any, change: Callable[[Any], Any]) -> Any:
+    if isinstance(value, (torch.Tensor, minigrad.Tensor)):
+        return change(value)
+    if type(value) in (list, tuple):
+        return type(value)(_mapped(v, change) for v in value)
+    if type(value) is dict:
+        return {k: _mapped(v, change) for k, v in value.items()}
+    return value
+
+
+def _leaves(value: Any, library: Any) -> list[Any]:
+    if isinstance(value, library.Tensor):
+        return [value]
+    if isinstance(value, (list, tuple)):
+        return [leaf for inner in value for leaf in _leaves(inner, library)]
+    if isinstance(value, dict):
+        return [leaf for inner in value.values() for leaf in _leaves(inner, library)]
+    return []
+
+
+def _derivatives(library: Any, function: Callable[..., Any], arguments: list[Any], options: dict[str, Any],
+                 finish: Callable[[Any], Any], second: bool) -> list[list[Any]]:
+    """The gradients of the results' product with fixed numbers, and those of the gradients'."""
+    inputs = [t for t in _leaves([arguments, options], library) if t.requires_grad]
+    results = [t for t in _leaves(finish(_seeded(library, function, arguments, options)), library) if t.requires_grad]
+    if not inputs or not results:
+        return []
+    weights = [_numbers(library, t, 1) for t in results]
+    for weight in weights:
+        weight.requires_grad_(second)
+    gradients = library.autograd.grad(results, inputs, weights, create_graph=second, allow_unused=True)
+    found = [list(gradients)]
+    if second:
+        again = [g for g in gradients if g is not None and g.requires_grad]
+        found.append(list(library.autograd.grad(again, [*inputs, *weights], [_numbers(library, g, 2) for g in again],
+                                                allow_unused=True)) if again else [])
+    return found
+
+
+def _numbers(library: Any, like: Any, seed: int) -> Any:
+    """Fixed numbers of the shape and dtype, the same in both libraries."""
+    generator = torch.Generator().manual_seed(seed)
+    dtype = getattr(torch, str(like.dtype).rpartition(".")[2])
+    made = torch.rand(tuple(like.shape), generator=generator, dtype=torch.complex128 if dtype.is_complex else (
+        torch.float64)).add(.5).to(dtype)
+    return made if library is torch else tensor(made)
+
+
+def _nones(result: list[Any], expected: list[Any]) -> str:
+    """The difference of gradients; where one library has none, zeros of the other are as good."""
+    if len(result) != len(expected):
+        return f"{len(result)} gradients, not {len(expected)}"
+    for i, (a, b) in enumerate(zip(result, expected, strict=True)):
+        if a is None and b is None:
+            continue
+        if a is None or b is None:
+            present = b if a is None else a
+            if bool((present != 0).any()):
+                return f"gradient {i} is {'None' if a is None else 'not None'}"
+            continue
+        problem = difference(a, b)
+        if problem:
+            return f"gradient {i}: {problem}"
+    return ""

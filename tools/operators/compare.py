@@ -1,0 +1,64 @@
+"""Stage: tests. In: what PyTorch and minigrad returned. Out: in one sentence how they differ, or nothing.
+Next: ``checks.py``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from tools.operators.facade import theirs
+
+TOLERANCES = {torch.float16: (2e-3, 1e-4), torch.bfloat16: (1.6e-2, 1e-3), torch.float32: (1e-4, 2e-5),
+              torch.complex64: (1e-4, 2e-5), torch.float64: (1e-7, 1e-8), torch.complex128: (1e-7, 1e-8)}
+"""Relative and absolute: sums in another order and other polynomials differ by some units in the last place."""
+
+
+def difference(ours: Any, expected: Any, *, values: bool = True) -> str:
+    """How what minigrad returned differs from what PyTorch did; empty if it does not. Without ``values`` only shapes
+    and dtypes count.
+
+    >>> difference(minigrad.ones(2), torch.ones(3))
+    'shape (2,), not (3,)'
+    """
+    return _difference(theirs(ours), expected, values)
+
+
+def _difference(ours: Any, expected: Any, values: bool) -> str:
+    if isinstance(expected, torch.Tensor):
+        return _tensors(ours, expected.detach(), values)
+    if isinstance(expected, (list, tuple)) and not isinstance(expected, torch.Size):
+        if not isinstance(ours, list):
+            return f"{type(ours).__name__}, not {type(expected).__name__}"
+        if len(ours) != len(expected):
+            return f"{len(ours)} results, not {len(expected)}"
+        found = [_difference(a, b, values) for a, b in zip(ours, expected, strict=True)]
+        return "; ".join(f"result {i}: {d}" for i, d in enumerate(found) if d)
+    if isinstance(expected, torch.Size):
+        return "" if tuple(ours) == tuple(expected) else f"{ours}, not {expected}"
+    if isinstance(expected, (int, float, complex, bool, str, type(None), torch.dtype)):
+        if values and type(ours) is not type(expected):
+            return f"{type(ours).__name__} {ours}, not {type(expected).__name__} {expected}"
+        return "" if ours == expected or ours != ours or not values else f"{ours}, not {expected}"
+    return ""
+
+
+def _tensors(ours: Any, expected: torch.Tensor, values: bool) -> str:
+    if not isinstance(ours, torch.Tensor):
+        return f"{type(ours).__name__}, not a tensor"
+    if expected.layout is not torch.strided:
+        expected = expected.to_dense()
+    if ours.shape != expected.shape:
+        return f"shape {tuple(ours.shape)}, not {tuple(expected.shape)}"
+    if ours.dtype != expected.dtype:
+        return f"dtype {ours.dtype}, not {expected.dtype}"
+    if not values:
+        return ""
+    rtol, atol = TOLERANCES.get(expected.dtype, (0, 0))
+    expected = expected.resolve_conj().resolve_neg()
+    close = torch.isclose(ours, expected, rtol=rtol, atol=atol, equal_nan=True)
+    if bool(close.all()):
+        return ""
+    wrong = (~close).nonzero()
+    first = tuple(wrong[0].tolist())
+    return f"{len(wrong)} of {close.numel()} values, first {first}: {ours[first].item()}, not {expected[first].item()}"
