@@ -47,7 +47,7 @@ def named(name: str) -> Callable[..., Any]:
     """
     if name.startswith("__"):
         return getattr(minigrad.Tensor, name)  # type: ignore[no-any-return]
-    return functools.reduce(getattr, name.split("."), TORCH)  # type: ignore[return-value]
+    return functools.reduce(getattr, name.split("."), TORCH)
 
 
 INSTEAD = {"freeze_rng_state": contextlib.nullcontext}
@@ -109,7 +109,7 @@ def _value(value: Any) -> Any:
 
 
 def ours(value: Any) -> Any:
-    """A sample's argument as minigrad has it: tensors with their strides, dtypes, devices, layouts; the rest as it is."""
+    """A sample's argument as minigrad has it: tensors with their strides, dtypes, devices, layouts; others stay."""
     if isinstance(value, torch.Tensor):
         return tensor(value)
     if isinstance(value, torch.dtype):
