@@ -45,9 +45,10 @@ def named(name: str) -> Callable[..., Any]:
     >>> named("nn.functional.relu").__name__
     'relu'
     """
-    if name.startswith("__"):
-        return getattr(minigrad.Tensor, name)  # type: ignore[no-any-return]
-    return functools.reduce(getattr, name.split("."), TORCH)
+    found: Any = getattr(minigrad.Tensor, name) if name.startswith("__") else TORCH
+    for part in name.split(".") if found is TORCH else ():
+        found = getattr(found, part)
+    return found  # type: ignore[no-any-return]
 
 
 INSTEAD = {"freeze_rng_state": contextlib.nullcontext}
