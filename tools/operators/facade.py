@@ -48,7 +48,7 @@ def named(name: str) -> Callable[..., Any]:
     found: Any = getattr(minigrad.Tensor, name) if name.startswith("__") else TORCH
     for part in name.split(".") if found is TORCH else ():
         found = getattr(found, part)
-    return found  # type: ignore[no-any-return]
+    return found
 
 
 INSTEAD = {"freeze_rng_state": contextlib.nullcontext}
