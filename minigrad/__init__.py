@@ -92,7 +92,7 @@ class _CallableModule(ModuleType):
 config.__class__ = _tensor.__class__ = _CallableModule
 
 _SUBPACKAGES = ("amp", "backends", "cuda", "distributions", "func", "jit", "linalg", "multiprocessing", "nn", "optim",
-                "profiler", "serialization", "special", "storage", "testing", "utils", "vision")
+                "masked", "profiler", "serialization", "signal", "special", "storage", "testing", "utils", "vision")
 _LATER = {
     **dict.fromkeys(("celu", "celu_", "hardshrink", "prelu", "relu_", "rrelu", "rrelu_", "selu", "selu_", "threshold",
                      "threshold_"), "minigrad.nn.functional.activation"),

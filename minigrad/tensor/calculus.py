@@ -27,6 +27,8 @@ def _part(x: Tensor, axis: int, begin: int, end: int) -> Tensor:
 
 def _spacings(spacing: Any, dims: Sequence[int], name: str) -> list[Any]:
     """For each dimension a number, or a vector of coordinates."""
+    if spacing is None:
+        spacing = 1
     if not isinstance(spacing, tuple | list):
         return [spacing] * len(dims)
     if len(spacing) != len(dims):
@@ -60,7 +62,7 @@ def _slope(x: Tensor, axis: int, spacing: Any, edge_order: int) -> Tensor:
 
 
 @function("gradient")
-def gradient(input: Tensor, *, spacing: Any = 1, dim: Any = None, edge_order: int = 1) -> tuple[Tensor, ...]:
+def gradient(input: Tensor, *, spacing: Any = None, dim: Any = None, edge_order: int = 1) -> tuple[Tensor, ...]:
     """The slope of a sampled function along each dimension of ``dim`` (all by default), a Tensor for each.
 
     ``spacing``: the distance of samples, a number for all dimensions or one for each, or a vector of coordinates for
@@ -76,6 +78,8 @@ def gradient(input: Tensor, *, spacing: Any = 1, dim: Any = None, edge_order: in
     given = range(input.ndim) if dim is None else [dim] if isinstance(dim, int) else dim
     dims = [dim_index(d, input.ndim) for d in given]
     for axis in dims:
+        if dims.count(axis) > 1:
+            raise RuntimeError(f"dim {axis} appears multiple times in the list of dims")
         if input.shape[axis] < edge_order + 1:
             raise RuntimeError("torch.gradient expected each dimension size to be at least edge_order+1")
     x = input if input.dtype.kind == "f" else input.float()
@@ -133,11 +137,13 @@ class Calculus:
         axis = dim_index(dim, self.ndim)
         if n < 0:
             raise RuntimeError(f"order must be non-negative but got {n}")
+        if n == 0:
+            return self.clone()
         parts = [p for p in (prepend, self, append) if p is not None]
         x = cat(parts, axis) if len(parts) > 1 else self
-        if n == 0:
-            return x.clone()
-        for _ in range(min(n, x.shape[axis])):
+        if n >= x.shape[axis]:
+            return x.narrow(axis, 0, 0).clone()
+        for _ in range(n):
             after, before = _part(x, axis, 1, 0), x.narrow(axis, 0, x.shape[axis] - 1)
             x = after.logical_xor(before) if x.dtype is bool_ else after - before
         return x

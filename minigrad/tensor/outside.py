@@ -1,5 +1,5 @@
 """Stage: front. In: memory of other objects, files, sizes with strides. Out: Tensors on that memory.
-Next: ``windows.py``."""
+Next: ``copies.py``."""
 
 from __future__ import annotations
 

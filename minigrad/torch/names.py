@@ -43,6 +43,11 @@ _ELSEWHERE = {
                      "set_autocast_dtype", "set_autocast_enabled", "set_autocast_gpu_dtype"),
                     "minigrad.amp.autocast_mode"),
     "is_anomaly_enabled": "minigrad.autograd",
+    **dict.fromkeys(("_batch_norm_with_update", "_chunk_cat", "_native_batch_norm_legit", "_safe_softmax",
+                     "_softmax_backward_data", "_unsafe_masked_index", "_unsafe_masked_index_put_accumulate",
+                     "_upsample_bilinear2d_aa", "constant_pad_nd", "empty_permuted", "fill", "grid_sampler_2d",
+                     "grid_sampler_3d", "hash_tensor", "native_batch_norm", "native_dropout_backward",
+                     "native_group_norm", "native_layer_norm"), "minigrad.torch.native"),
 }
 """Names that are imported when a program asks for them, and where from."""
 

@@ -1,5 +1,5 @@
 """Stage: vision. In: a batch of images. Out: one picture of all of them, as a Tensor or a file.
-Next: nothing.
+Next: ``minigrad/masked/``.
 
 (https://docs.pytorch.org/vision/stable/utils.html)
 """

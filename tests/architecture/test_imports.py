@@ -41,6 +41,7 @@ ROOMS: tuple[tuple[str, ...], ...] = (
      "autograd.graph", "autograd.profiler", "autograd.variable", "linalg", "special"),
     ("vision", "distributions"),
     ("__init__", "__main__", "conformance"),
+    ("masked", "signal"),
     ("torch",),
 )
 LEVEL = {name: level for level, room in enumerate(ROOMS) for name in room}

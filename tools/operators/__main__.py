@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 
+from minigrad.dtype import show_as
 from tools.operators.checks import CHECKS, DTYPES, Outcome, Outcomes, check
 
 
@@ -75,6 +76,7 @@ def main() -> int:
     parser.add_argument("--quiet", action="store_true", help="no line for each failure")
     options = parser.parse_args()
     torch.set_num_threads(1)
+    show_as("torch")
     part, parts = map(int, options.part.split("/"))
     ops = operators(options.names)[part - 1::parts]
     dtypes = tuple(getattr(torch, name) for name in options.dtypes.split(","))

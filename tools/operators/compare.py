@@ -73,8 +73,8 @@ def _tensors(ours: Any, expected: torch.Tensor, values: bool) -> str:
         return ""
     rtol, atol = TOLERANCES.get(expected.dtype, (0, 0))
     expected = expected.resolve_conj().resolve_neg()
-    if expected.dtype is torch.bfloat16 and expected.numel():  # sums of rounded numbers that cancel
-        atol = max(atol, 2.0**-7 * float(expected.abs().nan_to_num(0, 0, 0).max()))
+    if rtol and expected.numel():  # sums of rounded numbers that cancel
+        atol = max(atol, 8 * torch.finfo(expected.dtype).eps * float(expected.abs().nan_to_num(0, 0, 0).max()))
     close = torch.isclose(ours, expected, rtol=rtol, atol=atol, equal_nan=True)
     if bool(close.all()):
         return ""

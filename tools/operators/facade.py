@@ -31,9 +31,22 @@ class Facade:
         if value is not names.MISSING and not isinstance(value, types.ModuleType):
             return value
         path = f"{self._path}.{name}".lstrip(".")
+        if path in HELPERS:
+            return functools.partial(_helped, HELPERS[path])
         if hook._module("torch", path) is None:
             raise AttributeError(f"torch.{path} is missing")
         return Facade(path)
+
+
+HELPERS: dict[str, Callable[..., Any]] = {
+    "masked._output_mask": torch.masked._output_mask, "masked._input_mask": torch.masked._input_mask,
+}
+"""Private functions of PyTorch that its wrappers for gradients call: they run there."""
+
+
+def _helped(helper: Callable[..., Any], op: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    first = [getattr(torch.masked, op.__name__)] if callable(op) else [theirs(op)]
+    return ours(helper(*first, *theirs(list(args)), **theirs(options)))
 
 
 TORCH = Facade()

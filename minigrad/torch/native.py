@@ -1,0 +1,238 @@
+"""Functions that PyTorch has beneath those of ``torch.nn.functional``; programs and exported graphs call them by name,
+as ``torch.native_layer_norm`` or ``torch.ops.aten.constant_pad_nd``.
+
+Stage: PyTorch programs. In: Tensors. Out: what the function of that name gives.
+Next: ``ops.py``.
+
+Source of the signatures: ``aten/src/ATen/native/native_functions.yaml`` of PyTorch 2.13.
+"""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Sequence
+from typing import Any
+
+import minigrad
+from minigrad import Tensor
+from minigrad.dtype import DType
+from minigrad.nn import functional
+from minigrad.tensor.copies import SHOWN
+from minigrad.tensor.definition import into
+
+__all__ = ["_batch_norm_with_update", "_chunk_cat", "_native_batch_norm_legit", "_safe_softmax",
+           "_softmax_backward_data", "_unsafe_masked_index", "_unsafe_masked_index_put_accumulate",
+           "_upsample_bilinear2d_aa", "constant_pad_nd", "empty_permuted", "fill", "grid_sampler_2d", "grid_sampler_3d",
+           "hash_tensor", "native_batch_norm", "native_dropout_backward", "native_group_norm", "native_layer_norm",
+           "slice"]
+
+slice = SHOWN["slice"]
+
+
+# --- normalisations, with the statistics that their gradients need
+
+
+def _statistics(x: Tensor, dims: Sequence[int], eps: float, keepdim: bool) -> tuple[Tensor, Tensor]:
+    """The mean, and 1 / √(variance + eps)."""
+    variance, mean = minigrad.var_mean(x, dims, correction=0, keepdim=keepdim)
+    return mean, (variance + eps).rsqrt()
+
+
+def native_layer_norm(input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None, bias: Tensor | None,
+                      eps: float) -> tuple[Tensor, Tensor, Tensor]:
+    """``functional.layer_norm``; the mean; 1 / √(variance + eps).
+
+    >>> native_layer_norm(minigrad.tensor([[1., 3.]]), (2,), None, None, 0.0)
+    (tensor([[-1.,  1.]]), tensor([[2.]]), tensor([[1.]]))
+    """
+    shape = tuple(normalized_shape)
+    dims = tuple(range(input.ndim - len(shape), input.ndim))
+    return functional.layer_norm(input, shape, weight, bias, eps), *_statistics(input, dims, eps, True)
+
+
+def native_group_norm(input: Tensor, weight: Tensor | None, bias: Tensor | None, N: int, C: int, HxW: int, group: int,
+                      eps: float) -> tuple[Tensor, Tensor, Tensor]:
+    """``functional.group_norm``; the mean of each group; 1 / √(variance + eps)."""
+    found = functional.group_norm(input, group, weight, bias, eps)
+    return found, *_statistics(input.reshape(N, group, -1), (2,), eps, False)
+
+
+def native_batch_norm(input: Tensor, weight: Tensor | None, bias: Tensor | None, running_mean: Tensor | None,
+                      running_var: Tensor | None, training: bool, momentum: float, eps: float,
+                      ) -> tuple[Tensor, Tensor, Tensor]:
+    """``functional.batch_norm``; the batch's mean; 1 / √(variance + eps): both are empty without ``training``."""
+    found = functional.batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
+    if not training:
+        return found, input.new_empty(0), input.new_empty(0)
+    return found, *_statistics(input, [d for d in range(input.ndim) if d != 1], eps, False)
+
+
+def _native_batch_norm_legit(input: Tensor, weight: Tensor | None, bias: Tensor | None, *rest: Any,
+                             ) -> tuple[Tensor, Tensor, Tensor]:
+    """``native_batch_norm``, with or without running statistics."""
+    running = rest[:-3] or (None, None)
+    return native_batch_norm(input, weight, bias, *running, *rest[-3:])
+
+
+def _batch_norm_with_update(input: Tensor, weight: Tensor | None, bias: Tensor | None, running_mean: Tensor,
+                            running_var: Tensor, momentum: float, eps: float,
+                            ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """``native_batch_norm`` in training, and memory that a gradient may keep: none here."""
+    found = native_batch_norm(input, weight, bias, running_mean, running_var, True, momentum, eps)
+    return found[0], found[1].detach(), found[2].detach(), minigrad.empty(0, dtype=minigrad.uint8, device=input.device)
+
+
+# --- softmax and dropout
+
+
+def _softmax_backward_data(grad_output: Tensor, output: Tensor, dim: int, input_dtype: DType) -> Tensor:
+    """The gradient of softmax from its result y: y (g - ∑ g y)."""
+    product = grad_output * output
+    return (product - output * product.sum(dim, keepdim=True)).to(input_dtype)
+
+
+def _safe_softmax(input: Tensor, dim: int, dtype: DType | None = None) -> Tensor:
+    """softmax, and 0 along a dimension that is all -∞."""
+    found = functional.softmax(input, dim, dtype=dtype)
+    return found.masked_fill((input == float("-inf")).all(dim, keepdim=True), 0.0)
+
+
+def native_dropout_backward(grad_output: Tensor, mask: Tensor, scale: float) -> Tensor:
+    """g mask scale."""
+    return grad_output * (mask.to(grad_output.dtype) * scale)
+
+
+# --- images
+
+
+def constant_pad_nd(self: Tensor, pad: Sequence[int], value: float = 0) -> Tensor:
+    """``functional.pad`` with a constant.
+
+    >>> constant_pad_nd(minigrad.tensor([1, 2]), (1, 0))
+    tensor([0, 1, 2])
+    """
+    return functional.pad(self, list(pad), "constant", value)
+
+
+def _sampled(input: Tensor, grid: Tensor, interpolation_mode: int, padding_mode: int, align_corners: bool) -> Tensor:
+    return functional.grid_sample(input, grid, ("bilinear", "nearest", "bicubic")[interpolation_mode],
+                                  ("zeros", "border", "reflection")[padding_mode], align_corners)
+
+
+grid_sampler_2d = grid_sampler_3d = _sampled
+"""``functional.grid_sample``, whose modes have numbers."""
+
+
+def _upsample_bilinear2d_aa(input: Tensor, output_size: Sequence[int] | None, align_corners: bool,
+                            scale_factors: Sequence[float] | None = None, scales_h: float | None = None,
+                            scales_w: float | None = None) -> Tensor:
+    """``functional.interpolate``, bilinear, with smoothing before it makes smaller."""
+    scales = scale_factors
+    size = None if output_size is None else tuple(output_size)
+    return functional.interpolate(input, size, scales if size is None else None, "bilinear", align_corners,
+                                  antialias=True)
+
+
+# --- memory
+
+
+def _inside(self: Tensor, indices: Sequence[Tensor | None]) -> tuple[Any, ...]:
+    """The indices, moved into their dimensions."""
+    return tuple([builtins.slice(None) if i is None else i.clamp(min=0, max=size - 1)
+                  for i, size in zip(indices, self.shape, strict=False)])
+
+
+def _unsafe_masked_index(self: Tensor, mask: Tensor, indices: Sequence[Tensor | None], fill: float) -> Tensor:
+    """``self[indices]`` where the mask is True, else ``fill``; only there must the indices be within bounds."""
+    return self[_inside(self, indices)].masked_fill(~mask, fill)
+
+
+def _unsafe_masked_index_put_accumulate(self: Tensor, mask: Tensor, indices: Sequence[Tensor | None],
+                                        values: Tensor) -> Tensor:
+    """self with the values added at the indices where the mask is True."""
+    return self.index_put(_inside(self, indices), values * mask.to(values.dtype), accumulate=True)
+
+
+def _chunk_cat(tensors: Sequence[Tensor], dim: int, num_chunks: int, *, out: Tensor | None = None) -> Tensor:
+    """Each tensor padded by zeros along ``dim`` and cut into chunks; the i-th chunks of all, flat, side by side."""
+    if not tensors:
+        raise RuntimeError("_chunk_cat expects a non-empty input tensor list")
+    if num_chunks < 1:
+        raise RuntimeError("_chunk_cat expects positive num_chunks")
+    if dim < 0 and any(t.ndim != tensors[0].ndim for t in tensors):
+        raise RuntimeError("_chunk_cat expects non-negative dim when input tensors have different ndims")
+    dim = dim % tensors[0].ndim if dim < 0 else dim
+    for tensor in tensors:
+        if dim >= tensor.ndim:
+            raise RuntimeError("_chunk_cat expects dim < ndim for all input tensors")
+        if tensor.shape[:dim] != tensors[0].shape[:dim]:
+            raise RuntimeError("_chunk_cat expects same sizes of 0,...,dim-1 dimensions for all tensors")
+        if not tensor.numel():
+            raise RuntimeError("_chunk_cat expects non-empty tensor")
+    parts = []
+    for tensor in tensors:
+        short = -tensor.shape[dim] % num_chunks
+        padded = functional.pad(tensor, [0, 0] * (tensor.ndim - 1 - dim) + [0, short])
+        parts.append(padded.reshape(*tensor.shape[:dim], num_chunks, -1))
+    return into(out, minigrad.cat(parts, -1))
+
+
+def empty_permuted(size: Sequence[int], physical_layout: Sequence[int], *, dtype: DType | None = None,
+                   layout: Any = None, device: Any = None, requires_grad: bool = False,
+                   pin_memory: bool = False) -> Tensor:
+    """A Tensor whose dimensions lie in memory in the given order, the outermost first. RuntimeError if that is no
+    permutation.
+
+    >>> empty_permuted((2, 3), (1, 0)).stride()
+    (1, 2)
+    """
+    if len(physical_layout) != len(size):
+        raise RuntimeError(f"Number of dimensions in size does not match the length of the physical_layout; i.e. "
+                           f"len(size) = {len(size)} is not equal to len(physical_layout) = {len(physical_layout)}")
+    seen = set()
+    for i in physical_layout:
+        if not 0 <= i < len(size):
+            raise RuntimeError(f"Dimension out of range (expected to be between 0 and {len(size) - 1}, but got {i} at "
+                               f"index {list(physical_layout).index(i)}).  NB: negative dims not currently supported; "
+                               "file an issue if you want it.")
+        if i in seen:
+            raise RuntimeError("Duplicate dim not allowed")
+        seen.add(i)
+    made = minigrad.empty(tuple(size[i] for i in physical_layout), dtype=dtype, device=device,
+                          requires_grad=requires_grad)
+    return made.permute([list(physical_layout).index(i) for i in range(len(size))])
+
+
+def fill(input: Tensor, value: Any) -> Tensor:
+    """A Tensor like ``input`` with one value everywhere; a Tensor of no dimensions gets its gradient.
+
+    >>> fill(minigrad.zeros(2), 3)
+    tensor([3., 3.])
+    """
+    if isinstance(value, Tensor):
+        if value.ndim:
+            raise RuntimeError("fill only supports 0-dimension value tensor but got tensor with "
+                               f"{value.ndim} dimensions.")
+        return value.to(input.dtype).expand(input.shape).clone()
+    return minigrad.full_like(input, value)
+
+
+def hash_tensor(input: Tensor, dim: Any = (), *, keepdim: bool = False, mode: int = 0,
+                out: Tensor | None = None) -> Tensor:
+    """The exclusive or of the elements' 64-bit patterns, as uint64; floats are taken as float64.
+
+    >>> hash_tensor(minigrad.tensor([1, 2, 7]))
+    tensor(4, dtype=minigrad.uint64)
+    """
+    if mode:
+        raise RuntimeError("hash_tensor: Unknown hash_mode")
+    if not input.numel() and dim in ((), []):
+        raise RuntimeError("hash_tensor: Expected reduction dim to be specified for input.numel() == 0. Specify the "
+                           "reduction dim with the 'dim' argument.")
+    bits = input.double().view(minigrad.int64) if input.is_floating_point() else input.to(minigrad.int64)
+    found: Tensor | None = None
+    for place in range(64):
+        odd = ((bits >> place) & 1).sum(dim if dim in ((), []) or isinstance(dim, int) else tuple(dim), keepdim) & 1
+        found = odd << place if found is None else found | (odd << place)
+    assert found is not None
+    return into(out, found.view(minigrad.uint64))
