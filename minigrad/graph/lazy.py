@@ -24,7 +24,10 @@ from minigrad.ops import SCALAR_OPS, Op
 # RANDOM_BITS  key                   None                    uint32 bits from key (uint64, shape ()) and position
 # PARAM                              i                       input i of the FUNCTION that is being traced
 # <elementwise> a [b [c]]            None | DType            ``ops.SCALAR_OPS``; operands have one shape and dtype
-#                                                            (WHERE: bool, then two of one dtype; CAST, BITCAST: arg)
+#                                                            (WHERE: bool, then two of one dtype; CAST, BITCAST: arg;
+#                                                            BITCAST to or from a complex type of another size changes
+#                                                            the last axis). No CONST or SCALAR is complex: those are a
+#                                                            COMPLEX of two
 # SUM PROD MAX MIN a                 axes                    over the axes, which stay with size 1
 # RESHAPE      a                     shape                   row-major
 # PERMUTE      a                     axes                    out axis i is axis axes[i]
@@ -106,7 +109,10 @@ class LazyBuffer:
     # --- sources
 
     @staticmethod
-    def const(value: float, dtype: DType, shape: tuple[int, ...], device: str) -> LazyBuffer:
+    def const(value: complex, dtype: DType, shape: tuple[int, ...], device: str) -> LazyBuffer:
+        if dtype.kind == "c":
+            z, part = complex(value), dtype.part
+            return LazyBuffer.const(z.real, part, shape, device).with_imag(LazyBuffer.const(z.imag, part, shape, device))
         return LazyBuffer(Op.CONST, (), value, shape, dtype, device)
 
     @staticmethod
@@ -129,8 +135,10 @@ class LazyBuffer:
         node.owners = node.readers = 0
         return node
 
-    def like(self, value: float) -> LazyBuffer:
+    def like(self, value: complex) -> LazyBuffer:
         """A constant of this node's shape, dtype and device."""
+        if self.dtype.kind == "c":
+            return LazyBuffer.const(value, self.dtype, self.shape, self.device)
         return LazyBuffer(Op.CONST, (), value, self.shape, self.dtype, self.device)
 
     # --- elementwise
@@ -158,6 +166,8 @@ class LazyBuffer:
             strides = _strides_as(self.dtype, dtype, self.strides)
             if strides is not None and (self.buffer.address + self.offset) % dtype.size == 0:
                 return self._view(_shape_as(self.dtype, dtype, self.shape), strides, self.offset, dtype)
+        if self.dtype.kind == "c" or dtype.kind == "c":
+            return self._bitcast_complex(dtype)
         if dtype is bool_:
             bits = self.bitcast(uint8)
             return bits.binary(Op.EQ, bits.like(0)).unary(Op.NOT)
@@ -166,6 +176,46 @@ class LazyBuffer:
         if dtype.size == self.dtype.size:
             return LazyBuffer(Op.BITCAST, (self,), dtype, self.shape, dtype, self.device)
         return self._in_parts(dtype) if dtype.size < self.dtype.size else self._joined(dtype)
+
+    def _bitcast_complex(self, dtype: DType) -> LazyBuffer:
+        """As ``bitcast``, from or to a complex type. The BITCAST is one between floats and complex numbers."""
+        if dtype.kind != "c":
+            part = self.dtype.part
+            parts = LazyBuffer(Op.BITCAST, (self,), part, _shape_as(self.dtype, part, self.shape or (1,)), part,
+                               self.device)
+            made = parts.bitcast(dtype)
+            return made if self.shape else made.reshape(())
+        if not self.shape:
+            return self.reshape((1,)).bitcast(dtype).reshape(())
+        parts = self.bitcast(dtype.part)
+        return LazyBuffer(Op.BITCAST, (parts,), dtype, _shape_as(dtype.part, dtype, parts.shape), dtype, self.device)
+
+    # --- complex numbers
+
+    def real(self, _: None = None) -> LazyBuffer:
+        """The real parts."""
+        return self._part(0)
+
+    def imag(self, _: None = None) -> LazyBuffer:
+        """The imaginary parts."""
+        return self._part(1)
+
+    def _part(self, which: int) -> LazyBuffer:
+        if self.op == Op.COMPLEX:
+            return self.srcs[which]
+        part = self.dtype.part
+        if self.buffer is not None:
+            strides = tuple([2 * step for step in self.strides])
+            return self._view(self.shape, strides, self.offset + which * part.size, part)
+        return LazyBuffer((Op.REAL, Op.IMAG)[which], (self,), None, self.shape, part, self.device)
+
+    def with_imag(self, imag: LazyBuffer) -> LazyBuffer:
+        """The complex numbers with these real parts."""
+        return LazyBuffer(Op.COMPLEX, (self, imag), None, self.shape, self.dtype.complex, self.device)
+
+    def conj(self) -> LazyBuffer:
+        """The complex conjugates; a real value is its own."""
+        return self.real().with_imag(self.imag().unary(Op.NEG)) if self.dtype.kind == "c" else self
 
     def _in_parts(self, dtype: DType) -> LazyBuffer:
         word, count = self.bitcast(_WORDS[self.dtype.size]), self.dtype.size // dtype.size
@@ -263,7 +313,8 @@ class LazyBuffer:
         return result
 
     def move(self, op: str, arg: Any) -> LazyBuffer:
-        """The movement op of this name, or STRIDED or BITCAST: ``x.move("FLIP", (0,))`` is ``x.flip((0,))``."""
+        """The movement op of this name, or STRIDED, BITCAST, REAL or IMAG: ``x.move("FLIP", (0,))`` is
+        ``x.flip((0,))``."""
         return getattr(self, op.lower())(arg)
 
     # --- memory

@@ -4,10 +4,10 @@ Next: ``host.py``."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import prod
 
-from minigrad.dtype import bool_, int64, uint64
+from minigrad.dtype import DType, bool_, int64, uint64
 from minigrad.errors import VerifyError
 from minigrad.graph.lazy import LazyBuffer, toposort
 from minigrad.ops import ELEMENTWISE, REDUCE, SCALAR_OPS, Op
@@ -68,6 +68,9 @@ def _elementwise(node: LazyBuffer) -> str:
     row, srcs = SCALAR_OPS[node.op], node.srcs
     if len(srcs) != row.arity:
         return f"{node.op} takes {row.arity} sources, has {len(srcs)}"
+    if node.op == Op.BITCAST and (srcs[0].dtype.is_complex or node.dtype.is_complex):
+        fits = prod(srcs[0].shape) * srcs[0].dtype.size == prod(node.shape) * node.dtype.size
+        return "" if node.arg is node.dtype and fits else "a BITCAST keeps the bytes"
     if any(s.shape != node.shape for s in srcs):
         return "operands have one shape"
     if node.op in (Op.CAST, Op.BITCAST):
@@ -80,8 +83,12 @@ def _elementwise(node: LazyBuffer) -> str:
         return "operands have one dtype"
     if operands[0].dtype.kind not in row.kinds:
         return f"{node.op} is not for {operands[0].dtype.name}"
-    expected = bool_ if row.result == "bool" else operands[0].dtype
+    expected = _RESULTS[row.result](operands[0].dtype)
     return "" if node.dtype is expected else f"the result is {expected.name}"
+
+
+_RESULTS: dict[str, Callable[[DType], DType]] = {"same": lambda d: d, "bool": lambda d: bool_, "part": lambda d: d.part,
+                                                 "complex": lambda d: d.complex}
 
 
 def _reduce(node: LazyBuffer) -> str:
