@@ -214,8 +214,13 @@ class LazyBuffer:
         return LazyBuffer(Op.COMPLEX, (self, imag), None, self.shape, self.dtype.complex, self.device)
 
     def conj(self) -> LazyBuffer:
-        """The complex conjugates; a real value is its own."""
-        return self.real().with_imag(self.imag().unary(Op.NEG)) if self.dtype.kind == "c" else self
+        """The complex conjugates; a real value is its own. Repeated ones are repeated conjugates, so that a product of
+        matrices with them is seen as one."""
+        if self.dtype.kind != "c":
+            return self
+        if self.op == Op.EXPAND:
+            return self.srcs[0].conj().expand(self.shape)
+        return self.real().with_imag(self.imag().unary(Op.NEG))
 
     def _in_parts(self, dtype: DType) -> LazyBuffer:
         word, count = self.bitcast(_WORDS[self.dtype.size]), self.dtype.size // dtype.size

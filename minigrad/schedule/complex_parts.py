@@ -20,7 +20,7 @@ from minigrad.ops import MOVEMENT, REDUCE, Op
 
 
 class Pair:
-    """A complex value in its two forms.
+    """A complex value in its two forms. ``once``: of an EXPAND, what it repeats.
 
     >>> from minigrad.dtype import float32
     >>> x = LazyBuffer.const(1.0, float32, (3,), "CPU")
@@ -28,10 +28,11 @@ class Pair:
     (3, 2)
     """
 
-    __slots__ = ("_parts", "_whole")
+    __slots__ = ("_parts", "_whole", "once")
 
     def __init__(self, real: LazyBuffer | None = None, imag: LazyBuffer | None = None,
                  whole: LazyBuffer | None = None) -> None:
+        self.once: Pair | None = None
         self._parts = None if real is None or imag is None else (real, imag)
         self._whole = whole
 
@@ -212,10 +213,18 @@ def _bitcast(node: LazyBuffer, srcs: list[Any]) -> Value:
 
 def _moved(node: LazyBuffer, srcs: list[Any]) -> Value:
     value: Pair = srcs[0]
-    if value.is_whole and node.op != Op.WINDOW:
+    if value.is_whole and node.op == Op.WINDOW:
+        dims, windows = len(node.srcs[0].shape), len(node.arg)
+        order = (*range(dims), *range(dims + 1, dims + 1 + windows), dims)
+        return Pair(whole=value.whole.window(node.arg).permute(order))
+    if value.is_whole:
         arg, shape = with_parts(node.op, node.arg, len(node.srcs[0].shape)), (*node.shape, 2)
-        return Pair(whole=_node(node.op, (value.whole,), arg, shape))
-    return Pair(*[_node(node.op, (p,), node.arg, node.shape) for p in value.parts])
+        whole = value.whole
+        made = Pair(whole=_node(node.op, (whole,), arg, shape))
+    else:
+        made = Pair(*[_node(node.op, (p,), node.arg, node.shape) for p in value.parts])
+    made.once = value if node.op == Op.EXPAND else None
+    return made
 
 
 def with_parts(op: str, arg: Any, dims: int) -> Any:
@@ -257,29 +266,41 @@ def _assign(node: LazyBuffer, srcs: list[Any]) -> Value:
 
 
 def _summed(node: LazyBuffer, srcs: list[Any]) -> Value:
-    """Part by part. A sum of products is four sums of real products: those are contractions, which have kernels of
-    their own."""
+    """Part by part; but a contraction stays one."""
     source, axes = node.srcs[0], node.arg
-    if source.op == Op.MUL:
-        (a, b), (c, d) = srcs[0].factors
-        sums = [_times(p, q).reduce(Op.SUM, axes) for p, q in ((a, c), (b, d), (a, d), (b, c))]
-        return Pair(sums[0].binary(Op.SUB, sums[1]), sums[2].binary(Op.ADD, sums[3]))
+    if source.op == Op.MUL and source.srcs[0].op == Op.EXPAND == source.srcs[1].op:
+        return _contracted(srcs[0], source, axes)
     return Pair(*[p.reduce(Op.SUM, axes) for p in srcs[0].parts])
 
 
 class Product(Pair):
-    """A product that remembers its factors' parts."""
+    """A product that remembers its factors."""
 
-    __slots__ = ("factors",)
+    __slots__ = ("x", "y")
 
     def __init__(self, x: Pair, y: Pair) -> None:
-        made = _multiplied(x, y)
-        super().__init__(*made.parts)
-        self.factors = x.parts, y.parts
+        super().__init__(*_multiplied(x, y).parts)
+        self.x, self.y = x, y
 
 
 def _product(node: LazyBuffer, srcs: list[Any]) -> Value:
     return Product(*srcs)
+
+
+def _contracted(product: Product, source: LazyBuffer, axes: tuple[int, ...]) -> Value:
+    """A sum of products of repeated values, such as a product of matrices, is one real sum of products of the same
+    kind, as long as both parts together: with x[…, p] the parts of x, and w[…, p, q] the real 2 by 2 matrix
+    ((c, d), (-d, c)) for each y = c + di, the result's part q is the sum over the axes and p of x[…, p] · w[…, p, q]."""
+    once = product.y.once
+    assert once is not None
+    shape, before = source.shape, source.srcs[1].srcs[0].shape
+    square = (*(1,) * (len(shape) - len(before)), *before, 2, 2)
+    c, d = [p.reshape((*square[:-2], 1, 1)).expand(square) for p in once.parts]
+    p, q = [LazyBuffer.index(square, len(square) - i, c.device) for i in (2, 1)]
+    w = p.binary(Op.EQ, q).where(c, p.binary(Op.LT, q).where(d, d.unary(Op.NEG))).contiguous().expand((*shape, 2, 2))
+    x = product.x.whole.reshape((*shape, 2, 1)).expand((*shape, 2, 2))
+    total = _times(x, w).reduce(Op.SUM, (*axes, len(shape)))
+    return Pair(whole=total.reshape((*total.shape[:-2], 2)))
 
 
 def _reduced(node: LazyBuffer, srcs: list[Any]) -> Value:
