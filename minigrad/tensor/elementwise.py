@@ -15,7 +15,7 @@ from minigrad.tensor.autocast import operands_of
 from minigrad.tensor.base import AnyTensor
 from minigrad.tensor.definition import FUNCTIONS, augmented, both, in_place
 from minigrad.tensor.function import Function
-from minigrad.tensor.operands import broadcast_shapes, fit, is_number, on_one_device
+from minigrad.tensor.operands import broadcast_shapes, fit, in_parts, is_number, on_one_device
 from minigrad.tensor.promotion import combined, floating, number, type_name, with_number
 
 if TYPE_CHECKING:
@@ -44,6 +44,11 @@ class Binary:
         self.tensors = Function(name, lambda a, b: self.compute(op, *fitted(a, b, False)), node)
         self.number = Function(name, lambda a, b: self.compute(op, *fitted(a, b, True)), with_number or node)
         self.from_number = Function(name, lambda a, b: self.compute(op, *fitted(a, b, True)[::-1]), reflected or node)
+        # a complex number is two operands, its parts
+        self.complex = Function(name, lambda a, x, y: self.compute(op, *fitted(a, x.with_imag(y), True)),
+                                with_number or node)
+        self.from_complex = Function(name, lambda a, x, y: self.compute(op, *fitted(a, x.with_imag(y), True)[::-1]),
+                                     reflected or node)
 
     @staticmethod
     def compute(op: str, x: LazyBuffer, y: LazyBuffer) -> LazyBuffer:
@@ -56,11 +61,19 @@ class Binary:
             return self.tensors.first((a, b))
         if not is_number(b):
             return NotImplemented
-        return self.number.first((a,), (), (as_operand(a.dtype, b),))
+        operand = as_operand(a.dtype, b)
+        if operand[1].kind == "c":
+            return self.complex.first((a,), (), in_parts(*operand))
+        return self.number.first((a,), (), (operand,))
 
     def reflected(self, b: Any, a: Tensor) -> Any:
         """``b op a`` for a number b."""
-        return self.from_number((a,), (), (as_operand(a.dtype, b),)) if is_number(b) else NotImplemented
+        if not is_number(b):
+            return NotImplemented
+        operand = as_operand(a.dtype, b)
+        if operand[1].kind == "c":
+            return self.from_complex((a,), (), in_parts(*operand))
+        return self.from_number((a,), (), (operand,))
 
 
 class Division(Binary):
@@ -72,14 +85,19 @@ class Division(Binary):
         return x.cast(dtype).binary(op, y.cast(dtype))
 
     def of(self, a: Tensor, b: Any) -> Any:
-        if not isinstance(b, AnyTensor) and a.dtype.kind != "f" and is_number(b):
+        if not isinstance(b, AnyTensor) and a.dtype.kind != "f" and is_number(b) and not isinstance(b, complex):
             dtype = floating(a.dtype)
-            return self.number((a,), (), ((number(b, dtype), dtype),))
+            if dtype.kind != "c":
+                return self.number((a,), (), ((number(b, dtype), dtype),))
         return super().of(a, b)
 
     def reflected(self, b: Any, a: Tensor) -> Any:
-        dtype = floating(a.dtype)
-        return self.from_number((a,), (), ((number(b, dtype), dtype),)) if is_number(b) else NotImplemented
+        if not is_number(b):
+            return NotImplemented
+        dtype = with_number(floating(a.dtype), b)
+        if dtype.kind == "c":
+            return super().reflected(b, a)
+        return self.from_number((a,), (), ((number(b, dtype), dtype),))
 
 
 class Subtraction(Binary):
@@ -167,7 +185,7 @@ def _known_power(x: LazyBuffer, exponent: Any) -> LazyBuffer:
 
 def number_one(x: LazyBuffer) -> Any:
     """1 as an element of x."""
-    return 1.0 if x.dtype.kind == "f" else 1
+    return 1.0 if x.dtype.kind in "fc" else 1
 
 
 # --- max, min
