@@ -78,7 +78,7 @@ def gradient(input: Tensor, *, spacing: Any = 1, dim: Any = None, edge_order: in
     for axis in dims:
         if input.shape[axis] < edge_order + 1:
             raise RuntimeError("torch.gradient expected each dimension size to be at least edge_order+1")
-    x = input if input.dtype.kind == "f" else input.float()
+    x = input if input.dtype.kind in "fc" else input.float()
     steps = _spacings(spacing, dims, "torch.gradient")
     return tuple([_slope(x, axis, step, edge_order) for axis, step in zip(dims, steps, strict=True)])
 

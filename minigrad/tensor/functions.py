@@ -6,13 +6,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import cache
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from minigrad.dtype import accumulator, bool_, int64
+from minigrad.dtype import DType, accumulator, bool_, int64
 from minigrad.graph.function import Gradient
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.tensor.base import AnyTensor
+from minigrad.tensor.body import ByType
 from minigrad.tensor.definition import both, in_place
 from minigrad.tensor.function import Function
 from minigrad.tensor.operands import MixedFunction, all_fitted
@@ -40,7 +43,8 @@ def rounded_once(formula: Formula) -> Formula:
 
 
 def slope(formula: Callable[[LazyBuffer, LazyBuffer, LazyBuffer], LazyBuffer]) -> Gradient:
-    """The gradient ``formula(g, x, out)`` of a function of one operand, computed as in ``rounded_once``."""
+    """The gradient ``formula(g, x, out)`` of a function of one operand, computed as in ``rounded_once``. Of complex
+    operands x and out are the conjugates, so that a formula g·f'(x) is right for both."""
 
     def gradient(inputs: Sequence[LazyBuffer], outputs: Sequence[LazyBuffer],
                  grads: Sequence[LazyBuffer | None]) -> tuple[LazyBuffer | None]:
@@ -48,15 +52,38 @@ def slope(formula: Callable[[LazyBuffer, LazyBuffer, LazyBuffer], LazyBuffer]) -
         if g is None:
             return (None,)
         wide = accumulator(out.dtype)
-        found = formula(g.cast(wide), x.cast(out.dtype).cast(wide), out.cast(wide))
+        found = formula(g.cast(wide), x.cast(out.dtype).cast(wide).conj(), out.cast(wide).conj())
         return (found.cast(out.dtype).cast(x.dtype),)
 
     return gradient
 
 
+@cache
+def complex_formulas() -> ModuleType:
+    """The formulas for complex operands, loaded when there is one."""
+    from minigrad.tensor import complex_formulas
+
+    return complex_formulas
+
+
+def by_type(name: str, formula: Formula, gradient: Any = None) -> tuple[Formula, Any]:
+    """A formula and its gradient, with those of the same name in ``complex_formulas.py`` for complex operands."""
+
+    def compute(x: LazyBuffer) -> LazyBuffer:
+        found = complex_formulas().FUNCTIONS.get(name) if x.dtype.kind == "c" else None
+        return formula(x) if found is None else found[0](x)
+
+    def choose(dtype: DType) -> Any:
+        found = complex_formulas().FUNCTIONS.get(name) if dtype.kind == "c" else None
+        return gradient if found is None else slope(lambda g, z, out: g.binary(Op.MUL, found[1](z, out)))
+
+    return compute, ByType(choose)
+
+
 def row(name: str, formula: Formula, node: str = "", gradient: Any = None) -> Function:
     """A function of each element; ``node`` if its name on the tape is another."""
-    return Function(name, formula, f"{node or name.capitalize()}Backward0", gradient)
+    compute, gradient = by_type(name, formula, gradient)
+    return Function(name, compute, f"{node or name.capitalize()}Backward0", gradient)
 
 
 def _primitive(name: str, op: str) -> Function:
@@ -73,7 +100,7 @@ _TANH, _ERF = _primitive("tanh", Op.TANH), _primitive("erf", Op.ERF)
 
 def _rounding(name: str, op: str) -> Function:
     """A function that leaves integers as they are."""
-    return row(name, lambda x: x.unary(op) if x.dtype.kind == "f" else x.contiguous())
+    return row(name, lambda x: x.unary(op) if x.dtype.kind in "fc" else x.contiguous())
 
 
 _FLOOR, _CEIL, _TRUNC = _rounding("floor", Op.FLOOR), _rounding("ceil", Op.CEIL), _rounding("trunc", Op.TRUNC)
