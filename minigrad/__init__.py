@@ -107,12 +107,13 @@ _LATER = {
     **dict.fromkeys(("load", "save"), "minigrad.serialization"),
     **dict.fromkeys(("UntypedStorage", "TypedStorage", "DoubleStorage", "FloatStorage", "HalfStorage",
                      "BFloat16Storage", "LongStorage", "IntStorage", "ShortStorage", "CharStorage", "ByteStorage",
-                     "BoolStorage", "is_storage"), "minigrad.tensor.storages"),
+                     "BoolStorage", "ComplexFloatStorage", "ComplexDoubleStorage", "is_storage"), "minigrad.tensor.storages"),
 }
 """Names that are looked up in a module which is imported when one of them is first asked for."""
 
 __all__ = [
-    "Generator", "Size", "Tensor", "autograd", "bfloat16", "bool", "cdouble", "cfloat", "chalf", "complex32", "complex64", "complex128", "composite", "config", "default_generator",
+    "Generator", "Size", "Tensor", "autograd", "bfloat16", "bool", "cdouble", "cfloat", "chalf", "complex32",
+    "complex64", "complex128", "composite", "config", "default_generator",
     "device", "devices", "double", "e", "enable_grad", "finfo", "float", "float16", "float32", "float64",
     "get_default_device", "get_default_dtype", "get_printoptions", "half", "iinfo", "inf", "inference_mode",
     "inspect", "int", "int8", "int16", "int32", "int64", "is_grad_enabled", "is_inference_mode_enabled", "long",

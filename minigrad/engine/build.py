@@ -10,8 +10,8 @@ from math import prod
 from minigrad.engine.compilation import compile_kernels
 from minigrad.engine.execute import WORK_PER_THREAD, Executable
 from minigrad.engine.kernels import Code, kernels
-from minigrad.engine.recipe import KernelCall, Recipe, Slot
 from minigrad.engine.real import real
+from minigrad.engine.recipe import KernelCall, Recipe, Slot
 from minigrad.engine.walk import Pending
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.lower import lower

@@ -113,8 +113,10 @@ def _cast(node: Applied, g: LazyBuffer) -> Gradients:
 
 
 def _bitcast(node: Applied, g: LazyBuffer) -> Gradients:
-    source = node.srcs[0].dtype
-    return (g.bitcast(source) if source.part is node.out.dtype.part and source.is_inexact else None,)
+    source = node.srcs[0]
+    if source.dtype.part is not node.out.dtype.part or not source.dtype.is_inexact:
+        return (None,)
+    return (LazyBuffer(Op.BITCAST, (g,), source.dtype, source.shape, source.dtype, g.device),)
 
 
 def _prod(node: Applied, g: LazyBuffer) -> Gradients:

@@ -111,8 +111,9 @@ class LazyBuffer:
     @staticmethod
     def const(value: complex, dtype: DType, shape: tuple[int, ...], device: str) -> LazyBuffer:
         if dtype.kind == "c":
-            z, part = complex(value), dtype.part
-            return LazyBuffer.const(z.real, part, shape, device).with_imag(LazyBuffer.const(z.imag, part, shape, device))
+            z = complex(value)
+            real, imag = [LazyBuffer(Op.CONST, (), x, shape, dtype.part, device) for x in (z.real, z.imag)]
+            return real.with_imag(imag)
         return LazyBuffer(Op.CONST, (), value, shape, dtype, device)
 
     @staticmethod
@@ -208,6 +209,21 @@ class LazyBuffer:
             strides = tuple([2 * step for step in self.strides])
             return self._view(self.shape, strides, self.offset + which * part.size, part)
         return LazyBuffer((Op.REAL, Op.IMAG)[which], (self,), None, self.shape, part, self.device)
+
+    def as_real(self, _: None = None) -> LazyBuffer:
+        """Both parts, side by side on a new last axis."""
+        part, shape = self.dtype.part, (*self.shape, 2)
+        if self.buffer is not None:
+            return self._view(shape, (*[2 * step for step in self.strides], 1), self.offset, part)
+        return LazyBuffer(Op.BITCAST, (self,), part, shape, part, self.device)
+
+    def as_complex(self, _: None = None) -> LazyBuffer:
+        """The last axis, of two, as the parts of complex numbers."""
+        made, shape = self.dtype.complex, self.shape[:-1]
+        if self.buffer is not None and self.strides[-1] == 1 and not any([s % 2 for s in self.strides[:-1]]) and (
+                (self.buffer.address + self.offset) % made.size == 0):
+            return self._view(shape, tuple([s // 2 for s in self.strides[:-1]]), self.offset, made)
+        return LazyBuffer(Op.BITCAST, (self,), made, shape, made, self.device)
 
     def with_imag(self, imag: LazyBuffer) -> LazyBuffer:
         """The complex numbers with these real parts."""

@@ -86,7 +86,7 @@ def split(outputs: Sequence[LazyBuffer], at: dict[LazyBuffer, Value]) -> list[Va
         elif tuple(srcs) == node.srcs:
             at[node] = node
         else:
-            at[node] = LazyBuffer(node.op, tuple(srcs), node.arg, node.shape, node.dtype, node.device)  # type: ignore[arg-type]
+            at[node] = LazyBuffer(node.op, tuple(srcs), node.arg, node.shape, node.dtype, node.device)
     return [_first(at[o]) for o in outputs]
 
 
@@ -114,9 +114,8 @@ def _called(node: LazyBuffer, srcs: list[Value]) -> list[Value]:
     inputs = [v for s in srcs for v in (s.parts if isinstance(s, Pair) else (s,))]
     new = body
     if body.has_complex:
-        new = body.derived.get("in parts")
-        if new is None:
-            new = body.derived["in parts"] = _split_body(body)
+        new = body.derived.get("in parts") or _split_body(body)
+        body.derived["in parts"] = new
     first = new.outputs[0]
     arg: Any = new
     shape = first.shape
@@ -289,8 +288,9 @@ def _product(node: LazyBuffer, srcs: list[Any]) -> Value:
 
 def _contracted(product: Product, source: LazyBuffer, axes: tuple[int, ...]) -> Value:
     """A sum of products of repeated values, such as a product of matrices, is one real sum of products of the same
-    kind, as long as both parts together: with x[…, p] the parts of x, and w[…, p, q] the real 2 by 2 matrix
-    ((c, d), (-d, c)) for each y = c + di, the result's part q is the sum over the axes and p of x[…, p] · w[…, p, q]."""
+    kind, as long as both parts together. With x[…, p] the parts of x, and w[…, p, q] the real 2 by 2 matrix
+    ((c, d), (-d, c)) for each y = c + di, the result's part q is the sum of x[…, p] · w[…, p, q] over the axes and p.
+    """
     once = product.y.once
     assert once is not None
     shape, before = source.shape, source.srcs[1].srcs[0].shape

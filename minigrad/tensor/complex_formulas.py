@@ -187,7 +187,7 @@ def _cos(z: Complex) -> Complex:
 
 
 def _tanh(z: Complex) -> Complex:
-    """With t = tan b and s = sinh a: (s·sqrt(1 + s²)·(1 + t²) + it) / (1 + (1 + t²)s²); far out ±1 and next to nothing."""
+    """With t = tan b and s = sinh a: (s·sqrt(1 + s²)·(1 + t²) + it) / (1 + (1 + t²)s²); far out ±1."""
     a, b = z
     far = a.abs() > 20.0
     near, sine, cosine = choose(far, 0.0, a), b.sin(), b.cos()
@@ -355,4 +355,30 @@ def times_direction(g: LazyBuffer | None, z: LazyBuffer, size: LazyBuffer) -> La
     parts = [p.binary(Op.DIV, below) for p in (z.real(), z.imag())]
     if g is not None:
         parts = [zero.where(g.like(0.0), g.binary(Op.MUL, p)) for p in parts]
+    return parts[0].with_imag(parts[1])
+
+
+def angle(z: LazyBuffer) -> LazyBuffer:
+    """The angle with the positive real axis."""
+    a, b = parts_of(z.cast(complex128))
+    return angle_value(b, a).lazy.cast(z.dtype.part)
+
+
+def turned_by(g: LazyBuffer, z: LazyBuffer) -> LazyBuffer:
+    """The gradient g of the angle as one of z: g·i·z/|z|², and 0 at 0."""
+    size = magnitude(z)
+    found = times_direction(g, z, size)
+    below = size.binary(Op.EQ, size.like(0.0)).where(size.like(1.0), size)
+    return found.imag().unary(Op.NEG).binary(Op.DIV, below).with_imag(found.real().binary(Op.DIV, below))
+
+
+def across(g: LazyBuffer, z: LazyBuffer, unit: LazyBuffer) -> LazyBuffer:
+    """The gradient g of u = z/|z| as one of z: (g - u·Re(conj(u)·g)) / |z|, and 0 at 0."""
+    size = magnitude(z)
+    zero = size.binary(Op.EQ, size.like(0.0))
+    below = zero.where(size.like(1.0), size)
+    (c, d), (x, y) = (g.real(), g.imag()), (unit.real(), unit.imag())
+    along = x.binary(Op.MUL, c).binary(Op.ADD, y.binary(Op.MUL, d))
+    parts = [zero.where(size.like(0.0), p.binary(Op.SUB, q.binary(Op.MUL, along)).binary(Op.DIV, below))
+             for p, q in ((c, x), (d, y))]
     return parts[0].with_imag(parts[1])

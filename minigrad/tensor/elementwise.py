@@ -13,8 +13,8 @@ from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.tensor.autocast import operands_of
 from minigrad.tensor.base import AnyTensor
-from minigrad.tensor.definition import FUNCTIONS, augmented, both, in_place
 from minigrad.tensor.body import ByType
+from minigrad.tensor.definition import FUNCTIONS, augmented, both, in_place
 from minigrad.tensor.function import Function
 from minigrad.tensor.functions import complex_formulas
 from minigrad.tensor.operands import broadcast_shapes, fit, in_parts, is_number, on_one_device

@@ -16,7 +16,7 @@ from minigrad.tensor.definition import both, in_place
 from minigrad.tensor.function import Function
 from minigrad.tensor.operands import dim_index, dim_indices
 from minigrad.tensor.promotion import floating, type_name
-from minigrad.tensor.reduce import without
+from minigrad.tensor.reduce import squared, without
 
 if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor

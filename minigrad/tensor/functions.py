@@ -121,6 +121,8 @@ def _over(x: LazyBuffer, divisor: LazyBuffer) -> LazyBuffer:
 
 
 def _sign(x: LazyBuffer) -> LazyBuffer:
+    if x.dtype.kind == "c":
+        raise RuntimeError("Unlike NumPy, torch.sign doesn't return the sign of complex numbers. Use torch.sgn instead")
     if x.dtype is bool_:
         return x.contiguous()
     zero, one = x.like(0), x.like(1)
@@ -308,14 +310,12 @@ class Functions:
 
     square_ = in_place(square)
 
-    @both("sign", "sgn")
+    @both("sign")
     def sign(self: Tensor) -> Tensor:
         """-1, 0 or 1 by the sign of each element; its slope is 0."""
         return _SIGN((self,))
 
-    sgn = sign
     sign_ = in_place(sign)
-    sgn_ = sign_
 
     @both("tan")
     def tan(self: Tensor) -> Tensor:

@@ -152,7 +152,7 @@ def _elements(array: np.ndarray, dtype: DType, indent: int, shorten: bool, optio
 
 
 def _words(array: np.ndarray, dtype: DType, options: PrintOptions) -> tuple[list[str], int]:
-    """The text of each element, and the width that the longest may have. Real and imaginary parts have a format each."""
+    """The text of each element, and the width that the longest may have. Both parts have a format of their own."""
     if dtype.is_complex:
         reals, width = _words(array.real, dtype.part, options)
         imags, imag_width = _words(array.imag, dtype.part, options)

@@ -19,7 +19,9 @@ SCALAR_TYPES = {"bool": "Bool", "uint8": "Byte", "int8": "Char", "int16": "Short
                 "complex64": "ComplexFloat", "complex128": "ComplexDouble"}
 # What C++ calls them, for messages that say it so.
 C_TYPES = {"float32": "float", "float64": "double", "float16": "c10::Half", "bfloat16": "c10::BFloat16",
-           "complex64": "c10::complex<float>", "complex128": "c10::complex<double>", "int64": "long int", "int32": "int", "int16": "short int", "int8": "signed char", "uint8": "unsigned char"}
+           "complex64": "c10::complex<float>",
+           "complex128": "c10::complex<double>", "int64": "long int", "int32": "int", "int16": "short int",
+           "int8": "signed char", "uint8": "unsigned char"}
 _default_dtype = float32
 
 

@@ -14,10 +14,10 @@ import numpy as np
 
 from minigrad.dtype import DType, bfloat16
 from minigrad.engine.execute import WORK_PER_CALL, WORK_PER_THREAD, index_error
+from minigrad.engine.real import real
 from minigrad.engine.tier0.builder import LEAVES, MOST_MEMORIES, SHIFT, Declined
 from minigrad.engine.tier0.library import Generic, library
 from minigrad.engine.tier0.nodes import NodeBuilder
-from minigrad.engine.real import real
 from minigrad.engine.walk import Pending
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.runtime.allocator import size_class
