@@ -107,7 +107,8 @@ _LATER = {
     **dict.fromkeys(("load", "save"), "minigrad.serialization"),
     **dict.fromkeys(("UntypedStorage", "TypedStorage", "DoubleStorage", "FloatStorage", "HalfStorage",
                      "BFloat16Storage", "LongStorage", "IntStorage", "ShortStorage", "CharStorage", "ByteStorage",
-                     "BoolStorage", "ComplexFloatStorage", "ComplexDoubleStorage", "is_storage"), "minigrad.tensor.storages"),
+                     "BoolStorage", "ComplexFloatStorage", "ComplexDoubleStorage", "is_storage"),
+                    "minigrad.tensor.storages"),
 }
 """Names that are looked up in a module which is imported when one of them is first asked for."""
 

@@ -134,7 +134,7 @@ def _div(a: np.ndarray, b: np.ndarray) -> Any:
     with np.errstate(all="ignore"):
         if a.dtype.kind != "c":
             return np.divide(a, b)
-        wide = np.abs(b.real) >= np.abs(b.imag)
+        wide = ~(np.abs(b.real) < np.abs(b.imag))
         large, small = np.where(wide, b.real, b.imag), np.where(wide, b.imag, b.real)
         ratio = np.where(large == 0, small, small / large)
         scale = np.ones_like(large) / np.where(large == 0, np.abs(large), large + small * ratio)
@@ -264,6 +264,10 @@ _ROWS = (
 )
 SCALAR_OPS: dict[str, ScalarOp] = {row.name: row for row in _ROWS}
 ELEMENTWISE = frozenset(SCALAR_OPS)
+RESULT_TYPES: dict[str, Callable[[DType], DType]] = {
+    row.name: {"bool": lambda dtype: bool_, "part": lambda dtype: dtype.part, "complex": lambda dtype: dtype.complex}[
+        row.result] for row in _ROWS if row.result not in ("same", "arg")}
+"""The type of the result by that of the last operand, where it is another; but CAST and BITCAST have it as argument."""
 
 APPROXIMATE = frozenset((Op.EXP, Op.LOG, Op.SIN, Op.COS, Op.TANH, Op.ERF, Op.POW))
 """Of floats, these differ by the last bits from device to device; all others are rounded correctly on each."""

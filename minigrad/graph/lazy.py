@@ -10,7 +10,7 @@ from typing import Any
 
 from minigrad.dtype import DType, bool_, int64, uint8, uint16, uint32, uint64
 from minigrad.graph.strides import Strides, Window, contiguous_strides, strided_steps
-from minigrad.ops import SCALAR_OPS, Op
+from minigrad.ops import RESULT_TYPES, Op
 
 # --- the grammar -----------------------------------------------------------------------------------------------
 #
@@ -117,7 +117,11 @@ class LazyBuffer:
         return LazyBuffer(Op.CONST, (), value, shape, dtype, device)
 
     @staticmethod
-    def scalar(value: float, dtype: DType, device: str) -> LazyBuffer:
+    def scalar(value: complex, dtype: DType, device: str) -> LazyBuffer:
+        if dtype.kind == "c":
+            z = complex(value)
+            real, imag = [LazyBuffer.scalar(x, dtype.part, device) for x in (z.real, z.imag)]
+            return real.with_imag(imag)
         node = LazyBuffer(Op.SCALAR, (), None, (), dtype, device)
         node.value = value
         return node
@@ -148,7 +152,8 @@ class LazyBuffer:
         return LazyBuffer(op, (self,), None, self.shape, self.dtype, self.device)
 
     def binary(self, op: str, other: LazyBuffer) -> LazyBuffer:
-        dtype = bool_ if op in _COMPARISONS else self.dtype
+        result = RESULT_TYPES.get(op)
+        dtype = self.dtype if result is None else result(self.dtype)
         return LazyBuffer(op, (self, other), None, self.shape, dtype, self.device)
 
     def where(self, a: LazyBuffer, b: LazyBuffer) -> LazyBuffer:
@@ -227,7 +232,7 @@ class LazyBuffer:
 
     def with_imag(self, imag: LazyBuffer) -> LazyBuffer:
         """The complex numbers with these real parts."""
-        return LazyBuffer(Op.COMPLEX, (self, imag), None, self.shape, self.dtype.complex, self.device)
+        return self.binary(Op.COMPLEX, imag)
 
     def conj(self) -> LazyBuffer:
         """The complex conjugates; a real value is its own. Repeated ones are repeated conjugates, so that a product of
@@ -376,9 +381,6 @@ class LazyBuffer:
                                       None if plain else strides)
         self.buffer.add_view(view)
         return view
-
-
-_COMPARISONS = frozenset(name for name, row in SCALAR_OPS.items() if row.result == "bool")
 
 
 _WORDS = {1: uint8, 2: uint16, 4: uint32, 8: uint64}

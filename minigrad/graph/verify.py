@@ -4,13 +4,13 @@ Next: ``host.py``."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from math import prod
 
 from minigrad.dtype import DType, bool_, int64, uint64
 from minigrad.errors import VerifyError
 from minigrad.graph.lazy import LazyBuffer, toposort
-from minigrad.ops import ELEMENTWISE, REDUCE, SCALAR_OPS, Op
+from minigrad.ops import ELEMENTWISE, REDUCE, RESULT_TYPES, SCALAR_OPS, Op
 
 
 def verify(outputs: Sequence[LazyBuffer]) -> None:
@@ -83,12 +83,12 @@ def _elementwise(node: LazyBuffer) -> str:
         return "operands have one dtype"
     if operands[0].dtype.kind not in row.kinds:
         return f"{node.op} is not for {operands[0].dtype.name}"
-    expected = _RESULTS[row.result](operands[0].dtype)
+    expected = RESULT_TYPES.get(node.op, _same)(operands[0].dtype)
     return "" if node.dtype is expected else f"the result is {expected.name}"
 
 
-_RESULTS: dict[str, Callable[[DType], DType]] = {"same": lambda d: d, "bool": lambda d: bool_, "part": lambda d: d.part,
-                                                 "complex": lambda d: d.complex}
+def _same(dtype: DType) -> DType:
+    return dtype
 
 
 def _reduce(node: LazyBuffer) -> str:

@@ -5,7 +5,8 @@ Next: ``base.py``."""
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any
+from types import ModuleType
+from typing import Any, ClassVar
 
 from minigrad.dtype import DType
 from minigrad.graph.function import Subgraph, param
@@ -27,6 +28,13 @@ class ByType:
 
     def __init__(self, choose: Callable[[DType], Callable[..., Any] | None]) -> None:
         self.choose = choose
+
+
+class ForComplex:
+    """``formulas`` loads ``complex_formulas.py``, when there is a complex operand. ``complex_numbers.py`` fills it in:
+    the formulas are written in terms of functions that ask for them."""
+
+    formulas: ClassVar[Callable[[], ModuleType]]
 
 
 class Body:

@@ -1,7 +1,7 @@
 """Stage: front. In: complex values. Out: functions of them, exp, log, sqrt, sin, asin, pow …, as formulas over their
 real and imaginary parts, and their derivatives. A Function is looked up here by its name when it is first traced for a
 complex operand, so that programs without complex numbers load nothing of this.
-Next: ``printing.py``.
+Next: ``reduce.py``.
 
 Branch cuts and signs of zero are those of C99 and NumPy. Numbers whose parts are float32 are computed in float64, where
 squares do not overflow, and rounded at the end. The gradient of z = a + bi is ∂L/∂a + i·∂L/∂b, as in PyTorch: for a

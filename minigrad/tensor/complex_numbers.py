@@ -8,22 +8,34 @@ marked: ``is_conj()`` is False, and a conjugate doesn't alias what it was made o
 from __future__ import annotations
 
 import math
+from functools import cache
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from minigrad.dtype import bool_
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.tensor.base import make_view
-from minigrad.tensor.body import ByType
+from minigrad.tensor.body import ByType, ForComplex
 from minigrad.tensor.definition import both, function, in_place, into
 from minigrad.tensor.function import Function
-from minigrad.tensor.functions import complex_formulas
 from minigrad.tensor.layout import offset_of, strides_of
 from minigrad.tensor.operands import broadcast_shapes, fit, on_one_device, require_tensor
 from minigrad.tensor.promotion import floating, type_name
 
 if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor
+
+
+@cache
+def complex_formulas() -> ModuleType:
+    """The formulas for complex operands. Programs without complex numbers do not load them."""
+    from minigrad.tensor import complex_formulas
+
+    return complex_formulas
+
+
+ForComplex.formulas = complex_formulas
 
 
 # --- made of parts

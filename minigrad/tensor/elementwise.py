@@ -13,10 +13,9 @@ from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.tensor.autocast import operands_of
 from minigrad.tensor.base import AnyTensor
-from minigrad.tensor.body import ByType
+from minigrad.tensor.body import ByType, ForComplex
 from minigrad.tensor.definition import FUNCTIONS, augmented, both, in_place
 from minigrad.tensor.function import Function
-from minigrad.tensor.functions import complex_formulas
 from minigrad.tensor.operands import broadcast_shapes, fit, in_parts, is_number, on_one_device
 from minigrad.tensor.promotion import combined, floating, number, type_name, with_number
 
@@ -169,7 +168,7 @@ class Power(Binary):
 
     @staticmethod
     def compute(op: str, x: LazyBuffer, y: LazyBuffer) -> LazyBuffer:
-        return complex_formulas().pow(x, y) if x.dtype.kind == "c" else x.binary(op, y)
+        return ForComplex.formulas().pow(x, y) if x.dtype.kind == "c" else x.binary(op, y)
 
 
 _POW = Power(Op.POW, "PowBackward1", "PowBackward0", "PowBackward2")
@@ -195,7 +194,7 @@ def _known_power(x: LazyBuffer, exponent: Any) -> LazyBuffer:
 
 
 def _root(x: LazyBuffer) -> LazyBuffer:
-    return x.unary(Op.SQRT) if x.dtype.kind != "c" else complex_formulas().sqrt(x)
+    return x.unary(Op.SQRT) if x.dtype.kind != "c" else ForComplex.formulas().sqrt(x)
 
 
 def number_one(x: LazyBuffer) -> Any:
@@ -215,7 +214,7 @@ _NEG = Function("neg", lambda x: x.unary(Op.NEG), "NegBackward0")
 
 def _abs(x: LazyBuffer) -> LazyBuffer:
     if x.dtype.kind == "c":
-        return complex_formulas().magnitude(x)
+        return ForComplex.formulas().magnitude(x)
     return x if x.dtype.kind in "bu" else x.unary(Op.ABS)
 
 
@@ -224,7 +223,7 @@ _ABS = Function("abs", _abs, "AbsBackward0", ByType(lambda dtype: _abs_gradient 
 
 def _abs_gradient(inputs: Any, outputs: Any, grads: Any) -> tuple[LazyBuffer]:
     """g·z/|z|, and 0 at 0."""
-    return (complex_formulas().times_direction(grads[0], inputs[0], outputs[0]),)
+    return (ForComplex.formulas().times_direction(grads[0], inputs[0], outputs[0]),)
 
 
 class Elementwise:

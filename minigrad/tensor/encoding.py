@@ -1,6 +1,6 @@
 """Stage: front. In: a Tensor. Out: what the encoding of its numbers says: sign, exponent, infinities; degrees and
 radians; and what PyTorch asks of complex numbers, of real ones.
-Next: ``reduce.py``."""
+Next: ``complex_numbers.py``."""
 
 from __future__ import annotations
 

@@ -6,8 +6,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from functools import cache
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from minigrad.dtype import DType, accumulator, bool_, int64
@@ -15,7 +13,7 @@ from minigrad.graph.function import Gradient
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.tensor.base import AnyTensor
-from minigrad.tensor.body import ByType
+from minigrad.tensor.body import ByType, ForComplex
 from minigrad.tensor.definition import both, in_place
 from minigrad.tensor.function import Function
 from minigrad.tensor.operands import MixedFunction, all_fitted
@@ -58,23 +56,15 @@ def slope(formula: Callable[[LazyBuffer, LazyBuffer, LazyBuffer], LazyBuffer]) -
     return gradient
 
 
-@cache
-def complex_formulas() -> ModuleType:
-    """The formulas for complex operands, loaded when there is one."""
-    from minigrad.tensor import complex_formulas
-
-    return complex_formulas
-
-
 def by_type(name: str, formula: Formula, gradient: Any = None) -> tuple[Formula, Any]:
     """A formula and its gradient, with those of the same name in ``complex_formulas.py`` for complex operands."""
 
     def compute(x: LazyBuffer) -> LazyBuffer:
-        found = complex_formulas().FUNCTIONS.get(name) if x.dtype.kind == "c" else None
+        found = ForComplex.formulas().FUNCTIONS.get(name) if x.dtype.kind == "c" else None
         return formula(x) if found is None else found[0](x)
 
     def choose(dtype: DType) -> Any:
-        found = complex_formulas().FUNCTIONS.get(name) if dtype.kind == "c" else None
+        found = ForComplex.formulas().FUNCTIONS.get(name) if dtype.kind == "c" else None
         return gradient if found is None else slope(lambda g, z, out: g.binary(Op.MUL, found[1](z, out)))
 
     return compute, ByType(choose)
