@@ -4,6 +4,8 @@ Next: ``tiers.py``."""
 
 from __future__ import annotations
 
+from typing import Any
+
 from minigrad.engine.walk import Pending
 from minigrad.graph.function import has_complex
 from minigrad.graph.lazy import LazyBuffer, toposort
@@ -32,8 +34,8 @@ def real(pending: Pending) -> Pending:
     return made
 
 
-def _memory(value: object) -> LazyBuffer:
-    return getattr(value, "whole", value)  # type: ignore[return-value]
+def _memory(value: Any) -> LazyBuffer:
+    return getattr(value, "whole", value)
 
 
 def _copy(source: LazyBuffer) -> LazyBuffer:

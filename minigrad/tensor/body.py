@@ -44,7 +44,7 @@ class Body:
 
     __slots__ = ("compute", "differentiable", "gradient", "name", "traces")
 
-    def __init__(self, name: str, compute: Callable[..., Any], gradient: Callable[..., Any] | None = None,
+    def __init__(self, name: str, compute: Callable[..., Any], gradient: Callable[..., Any] | ByType | None = None,
                  differentiable: int | None = None) -> None:
         self.name = name
         self.compute = compute

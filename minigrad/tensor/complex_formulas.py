@@ -252,7 +252,7 @@ def _one_over(z: LazyBuffer) -> LazyBuffer:
     return z.like(1.0).binary(Op.DIV, z)
 
 
-def _computed(formula: Formula) -> Callable[[LazyBuffer], LazyBuffer]:
+def _computed(formula: Formula) -> Callable[..., LazyBuffer]:
     """The formula as one over complex values, rounded once."""
 
     def compute(*operands: LazyBuffer) -> LazyBuffer:
