@@ -80,7 +80,8 @@ def _elementwise(node: LazyBuffer, operands: list[np.ndarray]) -> Any:
     if node.op == Op.CAST:
         return cast(operands[0], node.dtype)
     if node.op == Op.BITCAST:
-        return SCALAR_OPS[node.op].numpy(operands[0], node.dtype).reshape(node.shape)
+        bits = SCALAR_OPS[node.op].numpy(operands[0], node.dtype)
+        return bits.reshape(operands[0].shape if bits.size == operands[0].size else node.shape)
     wide = [_widen(o, s.dtype) for o, s in zip(operands, node.srcs, strict=True)]
     result = np.asarray(SCALAR_OPS[node.op].numpy(*wide))
     with np.errstate(all="ignore"):
