@@ -30,6 +30,9 @@ from minigrad.autograd import (
 from minigrad.dtype import (
     bfloat16,
     bool_,
+    complex32,
+    complex64,
+    complex128,
     float16,
     float32,
     float64,
@@ -73,6 +76,9 @@ inf, nan, pi, e = math.inf, math.nan, math.pi, math.e
 float = float32
 double = float64
 half = float16
+chalf = complex32
+cfloat = complex64
+cdouble = complex128
 short = int16
 int = int32
 long = int64
@@ -101,12 +107,14 @@ _LATER = {
     **dict.fromkeys(("load", "save"), "minigrad.serialization"),
     **dict.fromkeys(("UntypedStorage", "TypedStorage", "DoubleStorage", "FloatStorage", "HalfStorage",
                      "BFloat16Storage", "LongStorage", "IntStorage", "ShortStorage", "CharStorage", "ByteStorage",
-                     "BoolStorage", "is_storage"), "minigrad.tensor.storages"),
+                     "BoolStorage", "ComplexFloatStorage", "ComplexDoubleStorage", "is_storage"),
+                    "minigrad.tensor.storages"),
 }
 """Names that are looked up in a module which is imported when one of them is first asked for."""
 
 __all__ = [
-    "Generator", "Size", "Tensor", "autograd", "bfloat16", "bool", "composite", "config", "default_generator",
+    "Generator", "Size", "Tensor", "autograd", "bfloat16", "bool", "cdouble", "cfloat", "chalf", "complex32",
+    "complex64", "complex128", "composite", "config", "default_generator",
     "device", "devices", "double", "e", "enable_grad", "finfo", "float", "float16", "float32", "float64",
     "get_default_device", "get_default_dtype", "get_printoptions", "half", "iinfo", "inf", "inference_mode",
     "inspect", "int", "int8", "int16", "int32", "int64", "is_grad_enabled", "is_inference_mode_enabled", "long",

@@ -26,7 +26,7 @@ def show_as(package: str) -> None:
 class DType:
     """An element type. Compared by identity; there is one object for each type.
 
-    ``kind`` is ``"b"`` bool, ``"u"`` unsigned, ``"i"`` signed, ``"f"`` floating; ``size`` is in bytes.
+    ``kind`` is ``"b"`` bool, ``"u"`` unsigned, ``"i"`` signed, ``"f"`` floating, ``"c"`` complex; ``size`` is in bytes.
 
     >>> float32.size, float32.is_float, int64.kind
     (4, True, 'i')
@@ -58,12 +58,35 @@ class DType:
 
     @property
     def is_complex(self) -> bool:
-        """Always False: there are no complex types."""
-        return False
+        """Whether the numbers have an imaginary part."""
+        return self.kind == "c"
+
+    @property
+    def is_inexact(self) -> bool:
+        """Whether the type is floating or complex: what has gradients."""
+        return self.kind in "fc"
 
     @property
     def is_signed(self) -> bool:
-        return self.kind in "if"
+        return self.kind in "ifc"
+
+    @property
+    def part(self) -> DType:
+        """The type of the real and the imaginary part of a complex type; of any other, the type itself.
+
+        >>> complex64.part, int8.part
+        (minigrad.float32, minigrad.int8)
+        """
+        return _PARTS.get(self.name, self)
+
+    @property
+    def complex(self) -> DType:
+        """The complex type whose parts have this type; bfloat16's are float32.
+
+        >>> float64.complex, complex64.complex
+        (minigrad.complex128, minigrad.complex64)
+        """
+        return self if self.kind == "c" else _COMPLEX[self.name]
 
     @property
     def itemsize(self) -> int:
@@ -112,10 +135,17 @@ float16 = DType("float16", "f", 2, 9)
 bfloat16 = DType("bfloat16", "f", 2, 10)
 float32 = DType("float32", "f", 4, 11)
 float64 = DType("float64", "f", 8, 12)
+complex32 = DType("complex32", "c", 4, 13)
+complex64 = DType("complex64", "c", 8, 14)
+complex128 = DType("complex128", "c", 16, 15)
 
 ALL = (bool_, uint8, int8, int16, int32, int64, uint16, uint32, uint64, float16, bfloat16, float32, float64)
 FLOATS = (float16, bfloat16, float32, float64)
-BY_NAME = {d.name: d for d in ALL}
+COMPLEX = (complex64, complex128)
+"""The complex types that ops compute in. ``complex32`` is a name only: PyTorch, too, has hardly an op for it."""
+BY_NAME = {d.name: d for d in (*ALL, complex32, *COMPLEX)}
+_PARTS = {"complex32": float16, "complex64": float32, "complex128": float64}
+_COMPLEX = {"float16": complex32, "bfloat16": complex64, "float32": complex64, "float64": complex128}
 # ``copy`` and ``pickle`` find the object by this name.
 globals()["bool"] = bool_
 
@@ -126,7 +156,7 @@ def _numpy_dtype(name: str) -> np.dtype:
         import ml_dtypes  # optional until someone uses the type: it costs import time
 
         return np.dtype(ml_dtypes.bfloat16)
-    return np.dtype(name)
+    return np.dtype(name) if name != "complex32" else np.dtype([("real", np.float16), ("imag", np.float16)])
 
 
 @cache
@@ -134,7 +164,7 @@ def _from_numpy_name(name: str) -> DType:
     if name not in BY_NAME:
         raise TypeError(
             f"can't convert np.ndarray of type {name}. The only supported types are: "
-            f"{', '.join(d.name for d in ALL)}.")
+            f"{', '.join(d.name for d in (*ALL, *COMPLEX))}.")
     return BY_NAME[name]
 
 
@@ -159,6 +189,9 @@ def promote(a: DType, b: DType) -> DType:
         return a
     if a.order > b.order:
         a, b = b, a
+    if b.kind == "c":
+        wide = a.part if a.kind in "fc" else b.part
+        return b if wide.size < b.part.size or wide is b.part else wide.complex
     if b.kind == "f":
         return float32 if (a, b) == (float16, bfloat16) else b
     if a.kind == "b":

@@ -29,6 +29,8 @@ class Op:
     EXP, LOG, SIN, COS, TANH, ERF = "EXP", "LOG", "SIN", "COS", "TANH", "ERF"
     # elementwise: choice and conversion
     WHERE, CAST, BITCAST = "WHERE", "CAST", "BITCAST"
+    # elementwise: complex numbers and their parts
+    REAL, IMAG, COMPLEX = "REAL", "IMAG", "COMPLEX"
     # reduce
     SUM, PROD, MAX, MIN = "SUM", "PROD", "MAX", "MIN"
     # movement
@@ -51,9 +53,10 @@ SOURCES = frozenset((Op.CONST, Op.BUFFER, Op.INDEX, Op.SCALAR, Op.RANDOM_BITS, O
 class ScalarOp:
     """One row: ``numpy`` computes it on arrays that have one dtype already (an oracle, not a fast path).
 
-    ``result`` is ``"same"`` (as the operands) or ``"bool"``; ``kinds`` are the operand kinds it takes
-    (``b`` bool, ``i`` signed, ``u`` unsigned, ``f`` float); ``cost`` is in scalar operations, for the
-    scheduler; ``edge`` says what it gives where C or LLVM give nothing certain.
+    ``result`` is ``"same"`` (as the operands), ``"bool"``, or ``"part"`` and ``"complex"`` for a complex number's part
+    and the reverse; ``kinds`` are the operand kinds it takes (``b`` bool, ``i`` signed, ``u`` unsigned, ``f`` float,
+    ``c`` complex); ``cost`` is in scalar operations, for the scheduler; ``edge`` says what it gives where C or LLVM
+    give nothing certain.
     """
 
     name: str
@@ -119,6 +122,37 @@ def _mod(a: np.ndarray, b: np.ndarray) -> Any:
         return np.where(b == 0, np.zeros_like(a), remainder).astype(a.dtype)
 
 
+def _mul(a: np.ndarray, b: np.ndarray) -> Any:
+    if a.dtype.kind != "c":
+        return _wrap(np.multiply)(a, b)
+    with np.errstate(all="ignore"):
+        return pair(a.real * b.real - a.imag * b.imag, a.real * b.imag + a.imag * b.real)
+
+
+def _div(a: np.ndarray, b: np.ndarray) -> Any:
+    """Of complex numbers by the method of R. Smith (1962), which divides by the larger part of the divisor first."""
+    with np.errstate(all="ignore"):
+        if a.dtype.kind != "c":
+            return np.divide(a, b)
+        wide = ~(np.abs(b.real) < np.abs(b.imag))
+        large, small = np.where(wide, b.real, b.imag), np.where(wide, b.imag, b.real)
+        ratio = np.where(large == 0, small, small / large)
+        scale = np.ones_like(large) / np.where(large == 0, np.abs(large), large + small * ratio)
+        real = np.where(wide, a.real + a.imag * ratio, a.real * ratio + a.imag)
+        return pair(real * scale, np.where(wide, a.imag - a.real * ratio, a.imag * ratio - a.real) * scale)
+
+
+def pair(real: np.ndarray, imag: np.ndarray) -> np.ndarray:
+    """The complex numbers with these parts; ``real + 1j * imag`` would make NaN of an infinite part.
+
+    >>> pair(np.array([1.0]), np.array([np.inf])).tolist()
+    [(1+infj)]
+    """
+    made = np.empty(np.broadcast_shapes(np.shape(real), np.shape(imag)), np.result_type(np.asarray(real), np.complex64))
+    made.real, made.imag = real, imag
+    return made
+
+
 def _pow(a: np.ndarray, b: np.ndarray) -> Any:
     with np.errstate(all="ignore"):
         if a.dtype.kind == "f":
@@ -167,8 +201,10 @@ def cast(array: np.ndarray, dtype: DType) -> np.ndarray:
     target = dtype.numpy
     if dtype is bool_:
         return source != 0
+    if source.dtype.kind == "c" and dtype.kind != "c":
+        source = source.real
     with np.errstate(all="ignore"):
-        if source.dtype.kind in "iub" or dtype.is_float:
+        if source.dtype.kind in "iub" or dtype.is_inexact:
             return source.astype(target)
         wide = np.trunc(np.nan_to_num(source.astype(np.float64), nan=0.0, posinf=np.inf, neginf=-np.inf))
         low, high = float(dtype.min), float(dtype.max)
@@ -180,10 +216,10 @@ def cast(array: np.ndarray, dtype: DType) -> np.ndarray:
 
 
 _ROWS = (
-    ScalarOp(Op.ADD, 2, "iuf", "same", _wrap(np.add), 1, "+", "integers wrap"),
-    ScalarOp(Op.SUB, 2, "iuf", "same", _wrap(np.subtract), 1, "-", "integers wrap"),
-    ScalarOp(Op.MUL, 2, "iuf", "same", _wrap(np.multiply), 1, "*", "integers wrap"),
-    ScalarOp(Op.DIV, 2, "f", "same", _quiet(np.divide), 4, "/", "x/0 is ±inf, 0/0 NaN"),
+    ScalarOp(Op.ADD, 2, "iufc", "same", _wrap(np.add), 1, "+", "integers wrap"),
+    ScalarOp(Op.SUB, 2, "iufc", "same", _wrap(np.subtract), 1, "-", "integers wrap"),
+    ScalarOp(Op.MUL, 2, "iufc", "same", _mul, 1, "*", "integers wrap"),
+    ScalarOp(Op.DIV, 2, "fc", "same", _div, 4, "/", "x/0 is ±inf, 0/0 NaN; complex x/0 is each part over 0"),
     ScalarOp(Op.FLOORDIV, 2, "iuf", "same", _floordiv, 8, "//", "integer x//0 is 0; the lowest integer // -1 wraps"),
     ScalarOp(Op.MOD, 2, "iuf", "same", _mod, 8, "%", "takes the sign of the divisor; integer x%0 is 0"),
     ScalarOp(Op.POW, 2, "iuf", "same", _pow, 40, "**",
@@ -192,12 +228,12 @@ _ROWS = (
              "NaN if either is NaN; the first of two that are equal, as 0 and -0 are"),
     ScalarOp(Op.MINIMUM, 2, "biuf", "same", _extremum(np.less), 2, "min",
              "NaN if either is NaN; the first of two that are equal"),
-    ScalarOp(Op.NEG, 1, "iuf", "same", _wrap(np.negative), 1, "-", "the lowest integer is its own negative"),
+    ScalarOp(Op.NEG, 1, "iufc", "same", _wrap(np.negative), 1, "-", "the lowest integer is its own negative"),
     ScalarOp(Op.ABS, 1, "iuf", "same", _quiet(np.abs), 1, "abs", "the lowest integer is its own absolute value"),
     ScalarOp(Op.FMA, 3, "f", "same", _quiet(lambda a, b, c: a * b + c), 1, "fma",
              "one rounding in a kernel; the reference rounds twice"),
     ScalarOp(Op.LT, 2, "biuf", "bool", _quiet(np.less), 1, "<", "False if either is NaN"),
-    ScalarOp(Op.EQ, 2, "biuf", "bool", _quiet(np.equal), 1, "==", "False if either is NaN"),
+    ScalarOp(Op.EQ, 2, "biufc", "bool", _quiet(np.equal), 1, "==", "False if either is NaN"),
     ScalarOp(Op.AND, 2, "biu", "same", np.bitwise_and, 1, "&"),
     ScalarOp(Op.OR, 2, "biu", "same", np.bitwise_or, 1, "|"),
     ScalarOp(Op.XOR, 2, "biu", "same", np.bitwise_xor, 1, "^"),
@@ -216,14 +252,22 @@ _ROWS = (
     ScalarOp(Op.COS, 1, "f", "same", _quiet(np.cos), 20, "cos", "NaN at ±inf"),
     ScalarOp(Op.TANH, 1, "f", "same", _quiet(np.tanh), 20, "tanh"),
     ScalarOp(Op.ERF, 1, "f", "same", _erf, 24, "erf"),
-    ScalarOp(Op.WHERE, 3, "biuf", "same", np.where, 1, "where", "the condition is bool; both branches are evaluated"),
-    ScalarOp(Op.CAST, 1, "biuf", "arg", cast, 1, "cast",
-             "float → int truncates and saturates, NaN gives 0; int → int wraps; → bool is != 0"),
-    ScalarOp(Op.BITCAST, 1, "iuf", "arg", lambda a, d: np.ascontiguousarray(a).view(d.numpy).reshape(a.shape), 0,
-             "bitcast", "between types of one size"),
+    ScalarOp(Op.WHERE, 3, "biufc", "same", np.where, 1, "where", "the condition is bool; both branches are evaluated"),
+    ScalarOp(Op.CAST, 1, "biufc", "arg", cast, 1, "cast",
+             "float → int truncates and saturates, NaN gives 0; int → int wraps; → bool is != 0; complex → real drops "
+             "the imaginary part"),
+    ScalarOp(Op.BITCAST, 1, "iufc", "arg", lambda a, d: np.ascontiguousarray(a).view(d.numpy), 0,
+             "bitcast", "between types of one size, of which a complex type counts as two"),
+    ScalarOp(Op.REAL, 1, "c", "part", np.real, 0, "real"),
+    ScalarOp(Op.IMAG, 1, "c", "part", np.imag, 0, "imag"),
+    ScalarOp(Op.COMPLEX, 2, "f", "complex", pair, 0, "complex", "of float32 and float64"),
 )
 SCALAR_OPS: dict[str, ScalarOp] = {row.name: row for row in _ROWS}
 ELEMENTWISE = frozenset(SCALAR_OPS)
+RESULT_TYPES: dict[str, Callable[[DType], DType]] = {
+    row.name: {"bool": lambda dtype: bool_, "part": lambda dtype: dtype.part, "complex": lambda dtype: dtype.complex}[
+        row.result] for row in _ROWS if row.result not in ("same", "arg")}
+"""The type of the result by that of the last operand, where it is another; but CAST and BITCAST have it as argument."""
 
 APPROXIMATE = frozenset((Op.EXP, Op.LOG, Op.SIN, Op.COS, Op.TANH, Op.ERF, Op.POW))
 """Of floats, these differ by the last bits from device to device; all others are rounded correctly on each."""

@@ -19,8 +19,9 @@ from minigrad import dtype, ops  # noqa: E402
 from minigrad.config import SETTINGS  # noqa: E402
 from tools import pytorch as compared  # noqa: E402
 
-KINDS = {"b": "bool", "i": "signed", "u": "unsigned", "f": "float"}
-RESULTS = {"same": "as the operands", "bool": "bool", "arg": "the given dtype"}
+KINDS = {"b": "bool", "i": "signed", "u": "unsigned", "f": "float", "c": "complex"}
+RESULTS = {"same": "as the operands", "bool": "bool", "part": "the type of a part", "complex": "of such parts",
+           "arg": "the given dtype"}
 
 
 def cell(text: object) -> str:

@@ -12,6 +12,7 @@ from minigrad.autograd.mode import mode
 from minigrad.autograd.node import Edge
 from minigrad.autograd.protocol import Front
 from minigrad.autograd.walk import Walk
+from minigrad.dtype import shown
 from minigrad.engine import Run, realise
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
@@ -180,9 +181,16 @@ def _start(walk: Walk, tensor: Any, gradient: Any) -> Any:
         shape = tensor._shape()
         if any(n != 1 for n in shape):
             raise RuntimeError("grad can be implicitly created only for scalar outputs")
+        if not tensor.dtype.is_float:
+            raise RuntimeError("grad can be implicitly created only for real scalar outputs but got "
+                               f"{shown(tensor.dtype.name)}")
         lazy = LazyBuffer.const(1.0, tensor.dtype, shape, tensor._pending().device)
         return Front.wrap(lazy, None) if walk.recorded else lazy
     lazy = gradient._read()
+    if (lazy.dtype.kind == "c") != (tensor.dtype.kind == "c"):
+        raise RuntimeError("For complex Tensors, both grad_output and output are required to have the same dtype. "
+                           f"Mismatch in dtype: grad_output[0] has a dtype of {lazy.dtype!r} and output[0] has a dtype "
+                           f"of {tensor.dtype!r}.")
     if lazy.shape != tensor._shape():
         raise RuntimeError(f"Mismatch in shape: grad_output[0] has a shape of {gradient.shape} and output[0] has a "
                            f"shape of {tensor.shape}.")

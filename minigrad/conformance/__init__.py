@@ -10,6 +10,7 @@ from zlib import crc32
 
 from minigrad.conformance.case import Case, Program
 from minigrad.conformance.check import Result, check
+from minigrad.conformance.complex_numbers import complex_numbers
 from minigrad.conformance.compositions import compositions
 from minigrad.conformance.contractions import contractions
 from minigrad.conformance.elementwise import elementwise
@@ -43,8 +44,8 @@ def cases(sample: int | None = None, seed: int = 0) -> list[Case]:
 
 
 def _all(seed: int) -> Iterator[Case]:
-    return chain(sources(), elementwise(), reductions(), scans(), movements(), memory(), contractions(), programs(),
-                 compositions(), random_graphs(seed), gradients(), training())
+    return chain(sources(), elementwise(), complex_numbers(), reductions(), scans(), movements(), memory(),
+                 contractions(), programs(), compositions(), random_graphs(seed), gradients(), training())
 
 
 def _group(case: Case) -> str:

@@ -65,6 +65,9 @@ def difference(got: np.ndarray, want: np.ndarray, dtype: DType, program: Program
 
 
 def _close(got: np.ndarray, want: np.ndarray, dtype: DType, program: Program, scale: np.ndarray | None) -> np.ndarray:
+    if dtype.is_complex:
+        return _close(got.real, want.real, dtype.part, program, scale) & _close(
+            got.imag, want.imag, dtype.part, program, scale)
     if not dtype.is_float:
         return np.asarray(got == want)
     a, b = got.astype(np.float64), want.astype(np.float64)

@@ -1,6 +1,6 @@
 """Stage: conformance. In: the table of scalar ops. Out: cases for each op and each dtype it takes, on all shapes and
 behind all views.
-Next: ``reductions.py``."""
+Next: ``complex_numbers.py``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from minigrad.conformance.case import Case, Program
 from minigrad.conformance.sources import SHAPES, VIEWS, Shape, Source, edge_values, rng_of
 from minigrad.dtype import ALL, DType, bool_, float64
 from minigrad.graph.lazy import LazyBuffer
-from minigrad.ops import SCALAR_OPS, Op, ScalarOp
+from minigrad.ops import RESULT_TYPES, SCALAR_OPS, Op, ScalarOp
 
 TRANSCENDENTAL: dict[str, float] = {Op.EXP: 2, Op.LOG: 2, Op.SIN: 2, Op.COS: 2, Op.TANH: 3, Op.ERF: 4, Op.POW: 4}
 """How many units in the last place each may be off (in float64 NumPy's own error is part of that)."""
@@ -21,7 +21,7 @@ def elementwise() -> Iterator[Case]:
     """Each op × dtype on each shape, the views going round so that together all pairs of shape and view occur."""
     turn = 0
     for row in SCALAR_OPS.values():
-        if row.name in (Op.CAST, Op.BITCAST):
+        if row.name in (Op.CAST, Op.BITCAST, Op.COMPLEX):  # below; ``complex_numbers.py``
             continue
         for dtype in ALL:
             if dtype.kind in row.kinds:
@@ -89,7 +89,7 @@ def _exact_fma(operands: list[LazyBuffer]) -> LazyBuffer:
 
 def _node(op: str, operands: list[LazyBuffer]) -> LazyBuffer:
     last = operands[-1]
-    dtype = bool_ if SCALAR_OPS[op].result == "bool" else last.dtype
+    dtype = RESULT_TYPES.get(op, lambda dtype: dtype)(last.dtype)
     return LazyBuffer(op, tuple(operands), None, last.shape, dtype, last.device)
 
 

@@ -4,6 +4,7 @@ Next: ``elementwise.py``."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from zlib import crc32
 
@@ -12,7 +13,7 @@ import numpy as np
 from minigrad.dtype import DType, bool_, int64, uint64
 from minigrad.engine.realise import leaf_from_numpy
 from minigrad.graph.lazy import LazyBuffer
-from minigrad.ops import Op
+from minigrad.ops import Op, pair
 
 Shape = tuple[int, ...]
 
@@ -29,6 +30,9 @@ def rng_of(*parts: object) -> np.random.Generator:
 
 def edge_values(dtype: DType) -> np.ndarray:
     """The values of a dtype at which kernels go wrong."""
+    if dtype.is_complex:
+        parts = np.array([0.0, -0.0, 1.0, -1.5, 3.0, 1e-3, -1e20, float(dtype.part.max), math.inf, -math.inf, math.nan])
+        return pair(*np.meshgrid(parts, parts)).ravel().astype(dtype.numpy)
     if dtype is bool_:
         return np.array([False, True])
     if not dtype.is_float:
@@ -49,6 +53,9 @@ def edge_values(dtype: DType) -> np.ndarray:
 
 def array(shape: Shape, dtype: DType, kind: str, rng: np.random.Generator) -> np.ndarray:
     """Random values: ``"edge"`` half of them edge values; ``"plain"`` of moderate size; ``"positive"`` near 1."""
+    if dtype.is_complex:
+        made = pair(array(shape, dtype.part, kind, rng), array(shape, dtype.part, kind, rng))
+        return made.astype(dtype.numpy)
     if dtype is bool_:
         return rng.random(shape) < 0.5
     if dtype.is_float:

@@ -10,6 +10,7 @@ from math import prod
 from minigrad.engine.compilation import compile_kernels
 from minigrad.engine.execute import WORK_PER_THREAD, Executable
 from minigrad.engine.kernels import Code, kernels
+from minigrad.engine.real import real
 from minigrad.engine.recipe import KernelCall, Recipe, Slot
 from minigrad.engine.walk import Pending
 from minigrad.graph.lazy import LazyBuffer
@@ -55,6 +56,7 @@ class Model:
 
 def build(pending: Pending, free: frozenset[int]) -> Executable:
     """Schedule, lower and compile a graph."""
+    pending = real(pending)
     model = Model.of(pending, sorted(free))
     device = get_device(pending.device)
     plan = schedule(pending.results, model.leaves, model.dead, device.target, model.stand_ins)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from minigrad.engine.build import Model, traffic
+from minigrad.engine.real import real
 from minigrad.engine.walk import Pending
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.lower import Lowered, lower
@@ -52,6 +53,7 @@ class Details:
 
     def __init__(self, pending: Pending, free: Iterable[int], device: Device) -> None:
         self.device, self.target = device, device.target  # as the settings have it now
+        pending = real(pending)
         self.model = Model.of(pending, free)
         at = dict(self.model.stand_ins)
         for node in pending.order:

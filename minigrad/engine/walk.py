@@ -1,6 +1,6 @@
 """Stage: realise. In: the nodes that were asked for. Out: the pending graph below them, numbered, and its key: two
 graphs with one key have one plan. This runs at every realise, about a microsecond a node: it is written for speed.
-Next: ``tiers.py``."""
+Next: ``real.py``."""
 
 from __future__ import annotations
 

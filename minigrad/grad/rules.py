@@ -48,12 +48,13 @@ def _zero(g: LazyBuffer) -> LazyBuffer:
 
 def _mul(node: Applied, g: LazyBuffer) -> Gradients:
     a, b = node.srcs
-    return g.binary(Op.MUL, b), g.binary(Op.MUL, a)
+    return g.binary(Op.MUL, b.conj()), g.binary(Op.MUL, a.conj())
 
 
 def _div(node: Applied, g: LazyBuffer) -> Gradients:
     a, b = node.srcs
-    return g.binary(Op.DIV, b), g.binary(Op.MUL, a.binary(Op.DIV, b).binary(Op.DIV, b)).unary(Op.NEG)
+    slope = a.binary(Op.DIV, b).binary(Op.DIV, b)
+    return g.binary(Op.DIV, b.conj()), g.binary(Op.MUL, slope.conj()).unary(Op.NEG)
 
 
 def _pow(node: Applied, g: LazyBuffer) -> Gradients:
@@ -108,7 +109,14 @@ def _mod(node: Applied, g: LazyBuffer) -> Gradients:
 
 def _cast(node: Applied, g: LazyBuffer) -> Gradients:
     source = node.srcs[0].dtype
-    return (g.cast(source) if source.is_float else None,)
+    return (g.cast(source) if source.is_inexact else None,)
+
+
+def _bitcast(node: Applied, g: LazyBuffer) -> Gradients:
+    source = node.srcs[0]
+    if source.dtype.part is not node.out.dtype.part or not source.dtype.is_inexact:
+        return (None,)
+    return (LazyBuffer(Op.BITCAST, (g,), source.dtype, source.shape, source.dtype, g.device),)
 
 
 def _prod(node: Applied, g: LazyBuffer) -> Gradients:
@@ -120,7 +128,7 @@ def _prod(node: Applied, g: LazyBuffer) -> Gradients:
     none = zeros.binary(Op.EQ, zeros.like(0))
     single = zeros.binary(Op.EQ, zeros.like(1)).binary(Op.AND, is_zero)
     slope = none.where(others.binary(Op.DIV, is_zero.where(one, a)), single.where(others, zero))
-    return (g.expand(a.shape).binary(Op.MUL, slope),)
+    return (g.expand(a.shape).binary(Op.MUL, slope.conj()),)
 
 
 def _extreme_of_axis(node: Applied, g: LazyBuffer) -> Gradients:
@@ -199,8 +207,8 @@ def _scan(node: Applied, g: LazyBuffer) -> Gradients:
     if op == Op.SUM:
         return (g.flip((axis,)).scan(Op.SUM, axis).flip((axis,)),)
     if op == Op.PROD:
-        running = g.binary(Op.MUL, node.out).flip((axis,)).scan(Op.SUM, axis).flip((axis,))
-        return (running.binary(Op.DIV, node.srcs[0]),)
+        running = g.binary(Op.MUL, node.out.conj()).flip((axis,)).scan(Op.SUM, axis).flip((axis,))
+        return (running.binary(Op.DIV, node.srcs[0].conj()),)
     raise NotImplementedError(f"the gradient of a running {op} is not implemented")
 
 
@@ -211,8 +219,8 @@ def _flat(node: Applied, g: LazyBuffer) -> Gradients:
 _ROWS = (
     GradientRule(Op.ADD, "∂a = g, ∂b = g", False, lambda n, g: (g, g)),
     GradientRule(Op.SUB, "∂a = g, ∂b = -g", False, lambda n, g: (g, g.unary(Op.NEG))),
-    GradientRule(Op.MUL, "∂a = g·b, ∂b = g·a", True, _mul),
-    GradientRule(Op.DIV, "∂a = g/b, ∂b = -g·a/b²", True, _div),
+    GradientRule(Op.MUL, "∂a = g·conj b, ∂b = g·conj a", True, _mul),
+    GradientRule(Op.DIV, "∂a = g/conj b, ∂b = -g·conj(a/b²)", True, _div),
     GradientRule(Op.POW, "∂a = g·b·a^(b-1), ∂b = g·a^b·ln a (0 where a = 0 ≤ b)", True, _pow),
     GradientRule(Op.FLOORDIV, "0", False, _flat),
     GradientRule(Op.MOD, "∂a = g, ∂b = -g·(a//b)", True, _mod),
@@ -233,8 +241,12 @@ _ROWS = (
     GradientRule(Op.ERF, "g·2/√π·exp(-a²)", True, _erf),
     GradientRule(Op.WHERE, "g where chosen, else 0", True, _where),
     GradientRule(Op.CAST, "g in a's type", False, _cast),
+    GradientRule(Op.BITCAST, "g read as a's type, between floats and complex numbers", False, _bitcast),
+    GradientRule(Op.REAL, "g + 0i", False, lambda n, g: (g.with_imag(_zero(g)),)),
+    GradientRule(Op.IMAG, "0 + gi", False, lambda n, g: (_zero(g).with_imag(g),)),
+    GradientRule(Op.COMPLEX, "∂a = real part of g, ∂b = imaginary part of g", False, lambda n, g: (g.real(), g.imag())),
     GradientRule(Op.SUM, "g, repeated", False, lambda n, g: (g.expand(n.srcs[0].shape),)),
-    GradientRule(Op.PROD, "g·product of the others", True, _prod),
+    GradientRule(Op.PROD, "g·conj(product of the others)", True, _prod),
     GradientRule(Op.MAX, "g, in equal parts to the largest", True, _extreme_of_axis),
     GradientRule(Op.MIN, "g, in equal parts to the smallest", True, _extreme_of_axis),
     GradientRule(Op.RESHAPE, "g in a's shape", False, lambda n, g: (g.reshape(n.srcs[0].shape),)),

@@ -61,7 +61,7 @@ def _of_sources(node: LazyBuffer, g: Any, leads: set[LazyBuffer]) -> Sequence[La
     raise NotImplementedError(f"the derivative of {node.op} is not implemented")
 
 
-_NO_GRADIENT = frozenset((Op.LT, Op.EQ, Op.AND, Op.OR, Op.XOR, Op.NOT, Op.SHL, Op.SHR, Op.BITCAST, Op.HOST, Op.INDEX,
+_NO_GRADIENT = frozenset((Op.LT, Op.EQ, Op.AND, Op.OR, Op.XOR, Op.NOT, Op.SHL, Op.SHR, Op.HOST, Op.INDEX,
                           Op.CONST, Op.SCALAR, Op.RANDOM_BITS, Op.BUFFER, Op.PARAM))
 
 

@@ -38,7 +38,7 @@ class Subgraph:
         self.order = tuple(toposort(self.outputs))
         self.gradient = gradient
         first = len(self.outputs) if differentiable is None else differentiable
-        self.flows = tuple([o.dtype.kind == "f" and i < first for i, o in enumerate(self.outputs)])
+        self.flows = tuple([o.dtype.kind in "fc" and i < first for i, o in enumerate(self.outputs)])
         self.derived: dict[Any, Any] = {}
         self.whole: dict[tuple[bool, ...], Any] = {}
         computed = [node for node in self.order if node.srcs]
@@ -49,8 +49,26 @@ class Subgraph:
         alone = self.inlined and len(computed) == 1 and self.outputs == (computed[0],)
         self.single = computed[0] if alone and computed[0].srcs == self.params else None
 
+    @property
+    def has_complex(self) -> bool:
+        """Whether there are complex values in the body."""
+        known = self.derived.get("has complex values")
+        if known is None:
+            known = self.derived["has complex values"] = has_complex(self.order)
+        return known
+
     def __repr__(self) -> str:
         return f"<Subgraph {self.name}: {len(self.params)} in, {len(self.outputs)} out, {len(self.order)} nodes>"
+
+
+def has_complex(order: Sequence[LazyBuffer]) -> bool:
+    """Whether there are complex values among these nodes, in order, or in the bodies of their FUNCTIONs and LOOPs."""
+    for node in order:
+        op = node.op
+        if node.dtype.kind == "c" or (op == Op.FUNCTION and node.arg.has_complex) or (
+                op == Op.LOOP and node.arg.body.has_complex):
+            return True
+    return False
 
 
 def param(position: int, shape: tuple[int, ...], dtype: DType, device: str) -> LazyBuffer:

@@ -10,7 +10,7 @@ from typing import Any
 
 from minigrad.dtype import DType, bool_, int64, uint8, uint16, uint32, uint64
 from minigrad.graph.strides import Strides, Window, contiguous_strides, strided_steps
-from minigrad.ops import SCALAR_OPS, Op
+from minigrad.ops import RESULT_TYPES, Op
 
 # --- the grammar -----------------------------------------------------------------------------------------------
 #
@@ -24,7 +24,10 @@ from minigrad.ops import SCALAR_OPS, Op
 # RANDOM_BITS  key                   None                    uint32 bits from key (uint64, shape ()) and position
 # PARAM                              i                       input i of the FUNCTION that is being traced
 # <elementwise> a [b [c]]            None | DType            ``ops.SCALAR_OPS``; operands have one shape and dtype
-#                                                            (WHERE: bool, then two of one dtype; CAST, BITCAST: arg)
+#                                                            (WHERE: bool, then two of one dtype; CAST, BITCAST: arg;
+#                                                            BITCAST to or from a complex type of another size changes
+#                                                            the last axis). No CONST or SCALAR is complex: those are a
+#                                                            COMPLEX of two
 # SUM PROD MAX MIN a                 axes                    over the axes, which stay with size 1
 # RESHAPE      a                     shape                   row-major
 # PERMUTE      a                     axes                    out axis i is axis axes[i]
@@ -106,11 +109,19 @@ class LazyBuffer:
     # --- sources
 
     @staticmethod
-    def const(value: float, dtype: DType, shape: tuple[int, ...], device: str) -> LazyBuffer:
+    def const(value: complex, dtype: DType, shape: tuple[int, ...], device: str) -> LazyBuffer:
+        if dtype.kind == "c":
+            z = complex(value)
+            real, imag = [LazyBuffer(Op.CONST, (), x, shape, dtype.part, device) for x in (z.real, z.imag)]
+            return real.with_imag(imag)
         return LazyBuffer(Op.CONST, (), value, shape, dtype, device)
 
     @staticmethod
-    def scalar(value: float, dtype: DType, device: str) -> LazyBuffer:
+    def scalar(value: complex, dtype: DType, device: str) -> LazyBuffer:
+        if dtype.kind == "c":
+            z = complex(value)
+            real, imag = [LazyBuffer.scalar(x, dtype.part, device) for x in (z.real, z.imag)]
+            return real.with_imag(imag)
         node = LazyBuffer(Op.SCALAR, (), None, (), dtype, device)
         node.value = value
         return node
@@ -129,8 +140,10 @@ class LazyBuffer:
         node.owners = node.readers = 0
         return node
 
-    def like(self, value: float) -> LazyBuffer:
+    def like(self, value: complex) -> LazyBuffer:
         """A constant of this node's shape, dtype and device."""
+        if self.dtype.kind == "c":
+            return LazyBuffer.const(value, self.dtype, self.shape, self.device)
         return LazyBuffer(Op.CONST, (), value, self.shape, self.dtype, self.device)
 
     # --- elementwise
@@ -139,7 +152,8 @@ class LazyBuffer:
         return LazyBuffer(op, (self,), None, self.shape, self.dtype, self.device)
 
     def binary(self, op: str, other: LazyBuffer) -> LazyBuffer:
-        dtype = bool_ if op in _COMPARISONS else self.dtype
+        result = RESULT_TYPES.get(op)
+        dtype = self.dtype if result is None else result(self.dtype)
         return LazyBuffer(op, (self, other), None, self.shape, dtype, self.device)
 
     def where(self, a: LazyBuffer, b: LazyBuffer) -> LazyBuffer:
@@ -158,6 +172,8 @@ class LazyBuffer:
             strides = _strides_as(self.dtype, dtype, self.strides)
             if strides is not None and (self.buffer.address + self.offset) % dtype.size == 0:
                 return self._view(_shape_as(self.dtype, dtype, self.shape), strides, self.offset, dtype)
+        if self.dtype.kind == "c" or dtype.kind == "c":
+            return self._bitcast_complex(dtype)
         if dtype is bool_:
             bits = self.bitcast(uint8)
             return bits.binary(Op.EQ, bits.like(0)).unary(Op.NOT)
@@ -166,6 +182,66 @@ class LazyBuffer:
         if dtype.size == self.dtype.size:
             return LazyBuffer(Op.BITCAST, (self,), dtype, self.shape, dtype, self.device)
         return self._in_parts(dtype) if dtype.size < self.dtype.size else self._joined(dtype)
+
+    def _bitcast_complex(self, dtype: DType) -> LazyBuffer:
+        """As ``bitcast``, from or to a complex type. The BITCAST is one between floats and complex numbers."""
+        if dtype.kind != "c":
+            part = self.dtype.part
+            parts = LazyBuffer(Op.BITCAST, (self,), part, _shape_as(self.dtype, part, self.shape or (1,)), part,
+                               self.device)
+            made = parts.bitcast(dtype)
+            return made if self.shape else made.reshape(())
+        if not self.shape:
+            return self.reshape((1,)).bitcast(dtype).reshape(())
+        parts = self.bitcast(dtype.part)
+        return LazyBuffer(Op.BITCAST, (parts,), dtype, _shape_as(dtype.part, dtype, parts.shape), dtype, self.device)
+
+    # --- complex numbers
+
+    def real(self, _: None = None) -> LazyBuffer:
+        """The real parts."""
+        return self._part(0)
+
+    def imag(self, _: None = None) -> LazyBuffer:
+        """The imaginary parts."""
+        return self._part(1)
+
+    def _part(self, which: int) -> LazyBuffer:
+        if self.op == Op.COMPLEX:
+            return self.srcs[which]
+        part = self.dtype.part
+        if self.buffer is not None:
+            strides = tuple([2 * step for step in self.strides])
+            return self._view(self.shape, strides, self.offset + which * part.size, part)
+        return LazyBuffer((Op.REAL, Op.IMAG)[which], (self,), None, self.shape, part, self.device)
+
+    def as_real(self, _: None = None) -> LazyBuffer:
+        """Both parts, side by side on a new last axis."""
+        part, shape = self.dtype.part, (*self.shape, 2)
+        if self.buffer is not None:
+            return self._view(shape, (*[2 * step for step in self.strides], 1), self.offset, part)
+        return LazyBuffer(Op.BITCAST, (self,), part, shape, part, self.device)
+
+    def as_complex(self, _: None = None) -> LazyBuffer:
+        """The last axis, of two, as the parts of complex numbers."""
+        made, shape = self.dtype.complex, self.shape[:-1]
+        if self.buffer is not None and self.strides[-1] == 1 and not any([s % 2 for s in self.strides[:-1]]) and (
+                (self.buffer.address + self.offset) % made.size == 0):
+            return self._view(shape, tuple([s // 2 for s in self.strides[:-1]]), self.offset, made)
+        return LazyBuffer(Op.BITCAST, (self,), made, shape, made, self.device)
+
+    def with_imag(self, imag: LazyBuffer) -> LazyBuffer:
+        """The complex numbers with these real parts."""
+        return self.binary(Op.COMPLEX, imag)
+
+    def conj(self) -> LazyBuffer:
+        """The complex conjugates; a real value is its own. Repeated ones are repeated conjugates, so that a product of
+        matrices with them is seen as one."""
+        if self.dtype.kind != "c":
+            return self
+        if self.op == Op.EXPAND:
+            return self.srcs[0].conj().expand(self.shape)
+        return self.real().with_imag(self.imag().unary(Op.NEG))
 
     def _in_parts(self, dtype: DType) -> LazyBuffer:
         word, count = self.bitcast(_WORDS[self.dtype.size]), self.dtype.size // dtype.size
@@ -263,7 +339,8 @@ class LazyBuffer:
         return result
 
     def move(self, op: str, arg: Any) -> LazyBuffer:
-        """The movement op of this name, or STRIDED or BITCAST: ``x.move("FLIP", (0,))`` is ``x.flip((0,))``."""
+        """The movement op of this name, or STRIDED, BITCAST, REAL or IMAG: ``x.move("FLIP", (0,))`` is
+        ``x.flip((0,))``."""
         return getattr(self, op.lower())(arg)
 
     # --- memory
@@ -304,9 +381,6 @@ class LazyBuffer:
                                       None if plain else strides)
         self.buffer.add_view(view)
         return view
-
-
-_COMPARISONS = frozenset(name for name, row in SCALAR_OPS.items() if row.result == "bool")
 
 
 _WORDS = {1: uint8, 2: uint16, 4: uint32, 8: uint64}

@@ -80,7 +80,8 @@ def _elementwise(node: LazyBuffer, operands: list[np.ndarray]) -> Any:
     if node.op == Op.CAST:
         return cast(operands[0], node.dtype)
     if node.op == Op.BITCAST:
-        return SCALAR_OPS[node.op].numpy(operands[0], node.dtype)
+        bits = SCALAR_OPS[node.op].numpy(operands[0], node.dtype)
+        return bits.reshape(operands[0].shape if bits.size == operands[0].size else node.shape)
     wide = [_widen(o, s.dtype) for o, s in zip(operands, node.srcs, strict=True)]
     result = np.asarray(SCALAR_OPS[node.op].numpy(*wide))
     with np.errstate(all="ignore"):
@@ -96,8 +97,9 @@ def _reduce(node: LazyBuffer, array: np.ndarray) -> Any:
     row, source = REDUCE_OPS[node.op], node.srcs[0].dtype
     wide = _widen(array, source)
     with np.errstate(all="ignore"):
-        if source.is_float and node.op == Op.SUM:
-            return np.add.reduce(wide.astype(np.float64), axis=node.arg, keepdims=True).astype(node.dtype.numpy)
+        if source.is_inexact and node.op == Op.SUM:
+            widest = np.complex128 if source.is_complex else np.float64
+            return np.add.reduce(wide.astype(widest), axis=node.arg, keepdims=True).astype(node.dtype.numpy)
         return row.numpy(wide, axis=node.arg, keepdims=True, dtype=wide.dtype,
                          initial=np.asarray(row.identity(source)).astype(wide.dtype)).astype(node.dtype.numpy)
 

@@ -36,7 +36,7 @@ class Parameter(Tensor, metaclass=_Marked):
 
     def __new__(cls, data: Tensor | None = None, requires_grad: bool = True) -> Parameter:
         result: Any = (empty(0) if data is None else data).detach()
-        if requires_grad and not result.dtype.is_floating_point:
+        if requires_grad and not result.dtype.is_inexact:
             raise RuntimeError("Only Tensors of floating point and complex dtype can require gradients")
         if data is None or type(data) in (Tensor, Parameter) or isinstance(data, cls):
             result.__class__ = cls

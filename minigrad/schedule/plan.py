@@ -1,6 +1,6 @@
 """Stage: schedule. In: a pending graph whose leaves are numbered. Out: a Plan: launches in order, where every value
 lies, what to do with the results. The steps are run here, one function each.
-Next: ``simplify.py``."""
+Next: ``complex_parts.py``."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ from minigrad.tensor.storages import UntypedStorage
 _DTYPES: dict[str, DType] = {
     "F64": dtypes.float64, "F32": dtypes.float32, "F16": dtypes.float16, "BF16": dtypes.bfloat16, "I64": dtypes.int64,
     "I32": dtypes.int32, "I16": dtypes.int16, "I8": dtypes.int8, "U8": dtypes.uint8, "BOOL": dtypes.bool_,
-    "U64": dtypes.uint64, "U32": dtypes.uint32, "U16": dtypes.uint16,
+    "C64": dtypes.complex64, "U64": dtypes.uint64, "U32": dtypes.uint32, "U16": dtypes.uint16,
 }
 
 

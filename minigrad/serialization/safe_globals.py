@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from minigrad.dtype import ALL
+from minigrad.dtype import BY_NAME
 from minigrad.nn.parameter import Parameter
 from minigrad.serialization import rebuild
 from minigrad.serialization.names import torch_name
@@ -180,7 +180,7 @@ def always_allowed() -> dict[str, Any]:
         "torch.storage.TypedStorage": TypedStorage, "torch.serialization._get_layout": rebuild._get_layout,
         "torch._tensor._rebuild_from_type_v2": rebuild._rebuild_from_type_v2,
     }
-    allowed.update({f"torch.{dtype.name}": dtype for dtype in ALL})
+    allowed.update({f"torch.{dtype.name}": dtype for dtype in BY_NAME.values()})
     for kind in LEGACY.values():
         allowed[f"torch.{kind.__name__}"] = StorageType(kind.__name__)
     for name in dir(rebuild):

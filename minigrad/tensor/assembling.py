@@ -155,7 +155,7 @@ def vander(x: Tensor, N: int | None = None, increasing: bool = False) -> Tensor:
     count = x.shape[0] if N is None else N
     if count < 0:
         raise RuntimeError("N must be non-negative.")
-    powers_of = x if x.dtype.kind == "f" else x.to(int64)
+    powers_of = x if x.dtype.kind in "fc" else x.to(int64)
     ones = powers_of.new_ones(powers_of.shape[0], min(count, 1))
     powers = ones if count < 2 else cat([ones, powers_of.unsqueeze(1).expand(-1, count - 1).cumprod(1)], 1)
     return powers if increasing else powers.flip(1)

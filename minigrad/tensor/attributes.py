@@ -126,9 +126,10 @@ class Attributes:
         """Whether the dtype is floating."""
         return self.dtype.kind == "f"
 
+    @both("is_complex")
     def is_complex(self: Tensor) -> bool:
-        """False: there are no complex types."""
-        return False
+        """Whether the dtype is complex."""
+        return self.dtype.kind == "c"
 
     def is_signed(self: Tensor) -> bool:
         """Whether the dtype has negative numbers."""

@@ -15,14 +15,14 @@ from minigrad.autograd.protocol import Front
 from minigrad.dtype import DType
 from minigrad.graph.function import param
 from minigrad.graph.lazy import LazyBuffer
-from minigrad.graph.strides import Steps, Window, composed, contiguous_strides, strided_steps
+from minigrad.graph.strides import Steps, Window, composed, contiguous_strides
 from minigrad.ops import Op
 from minigrad.runtime.locks import record_lock
 from minigrad.tensor.body import Body
 from minigrad.tensor.looks import Spec
 from minigrad.tensor.replay import FOLLOW, RECORD, Entry, Trace, thread
 from minigrad.tensor.size import Size, device, shown_device
-from minigrad.tensor.storage import Storage, View, _unsettled, settle, snapshot, window_steps
+from minigrad.tensor.storage import Storage, View, _unsettled, settle, snapshot, window_steps, write_window
 
 if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor
@@ -183,8 +183,8 @@ class TensorBase:
         old = base._storage.lazy
         edges = (base._source(), value._source())
         base._storage.write(lazy, view)
-        steps = strided_steps(old.size, view.shape, view.strides, view.offset)
-        base._set_edge((_COPY_SLICES((old, lazy), edges, (steps,)), 0))
+        window = (view.shape, view.strides, view.offset)
+        base._set_edge((_COPY_SLICES((old, lazy), edges, (view.dtype, window)), 0))
         base._storage.history += 1
         return self
 
@@ -261,7 +261,7 @@ def _moved(x: LazyBuffer, steps: Steps) -> LazyBuffer:
 
 # Fresh contents: no gradient flows to what was there before.
 _FILL = TapeOp("fill", lambda x: x.like(0.0), "FillBackward0")
-_COPY_SLICES = TapeOp("copy_slices", lambda base, value, steps: base.assign(value, steps), "CopySlices")
+_COPY_SLICES = TapeOp("copy_slices", write_window, "CopySlices")
 
 
 def _view_edge(view: View, parent: Tensor) -> Edge:

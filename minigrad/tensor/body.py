@@ -5,16 +5,36 @@ Next: ``base.py``."""
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any
+from types import ModuleType
+from typing import Any, ClassVar
 
+from minigrad.dtype import DType
 from minigrad.graph.function import Subgraph, param
 from minigrad.graph.lazy import LazyBuffer
-from minigrad.ops import Op
+from minigrad.ops import SCALAR_OPS, Op
+from minigrad.tensor.promotion import type_name
 
 _MEMORY = (Op.BUFFER, Op.SCALAR)
 
 MOST_TRACES = 512
 """Traces that one op keeps; at the next one the older half goes."""
+
+
+class ByType:
+    """A gradient by hand that depends on the type of the first operand: ``choose`` gives it, or None where it is to
+    follow from what is computed."""
+
+    __slots__ = ("choose",)
+
+    def __init__(self, choose: Callable[[DType], Callable[..., Any] | None]) -> None:
+        self.choose = choose
+
+
+class ForComplex:
+    """``formulas`` loads ``complex_formulas.py``, when there is a complex operand. ``complex_numbers.py`` fills it in:
+    the formulas are written in terms of functions that ask for them."""
+
+    formulas: ClassVar[Callable[[], ModuleType]]
 
 
 class Body:
@@ -24,7 +44,7 @@ class Body:
 
     __slots__ = ("compute", "differentiable", "gradient", "name", "traces")
 
-    def __init__(self, name: str, compute: Callable[..., Any], gradient: Callable[..., Any] | None = None,
+    def __init__(self, name: str, compute: Callable[..., Any], gradient: Callable[..., Any] | ByType | None = None,
                  differentiable: int | None = None) -> None:
         self.name = name
         self.compute = compute
@@ -49,13 +69,32 @@ class Body:
         params = [param(i, v.shape, v.dtype, v.device) for i, v in enumerate(values)]
         made = self.compute(*params, *static)
         outputs = made if isinstance(made, tuple) else (made,)
-        by_hand = self.gradient
+        by_hand: Any = self.gradient
+        if isinstance(by_hand, ByType):
+            by_hand = by_hand.choose(params[0].dtype)
         gradient = None if by_hand is None else lambda inputs, outputs, grads: by_hand(inputs, outputs, grads, *static)
         body = Subgraph(self.name, params, outputs, gradient, self.differentiable)
         if any([node.op in _MEMORY for node in body.order]):
             raise RuntimeError(f"{self.name}(): its body reads a tensor that is not one of its arguments, and would go "
                                "on reading it as it is now; pass it as an argument")
+        if body.has_complex:
+            _check_complex(body)
         return remember(self.traces, key, body)
+
+
+def _check_complex(body: Subgraph) -> None:
+    """``NotImplementedError``, in PyTorch's words, if something is computed that complex numbers don't have: an order,
+    say. A formula for complex operands has only ops that they have."""
+    for node in body.order:
+        if node.srcs and node.srcs[-1].dtype.kind == "c":
+            op = node.arg[0] if node.op == Op.SCAN else node.op
+            row = SCALAR_OPS.get(op)
+            if op in _ORDERED or (row is not None and "c" not in row.kinds):
+                raise NotImplementedError(f"\"{body.name}_cpu\" not implemented for "
+                                          f"'{type_name(node.srcs[-1].dtype)}'")
+
+
+_ORDERED = (Op.MAX, Op.MIN)
 
 
 def remember(traces: dict[Any, Any], key: Any, made: Any) -> Any:

@@ -82,7 +82,7 @@ def gradient(input: Tensor, *, spacing: Any = None, dim: Any = None, edge_order:
             raise RuntimeError(f"dim {axis} appears multiple times in the list of dims")
         if input.shape[axis] < edge_order + 1:
             raise RuntimeError("torch.gradient expected each dimension size to be at least edge_order+1")
-    x = input if input.dtype.kind == "f" else input.float()
+    x = input if input.dtype.kind in "fc" else input.float()
     steps = _spacings(spacing, dims, "torch.gradient")
     return tuple([_slope(x, axis, step, edge_order) for axis, step in zip(dims, steps, strict=True)])
 

@@ -55,3 +55,15 @@ class Casts:
     def bool(self: Tensor, memory_format: Any = None) -> Tensor:
         """``to(minigrad.bool)``."""
         return self.to(dtypes.bool_)
+
+    def cfloat(self: Tensor, memory_format: Any = None) -> Tensor:
+        """``to(minigrad.complex64)``."""
+        return self.to(dtypes.complex64)
+
+    def cdouble(self: Tensor, memory_format: Any = None) -> Tensor:
+        """``to(minigrad.complex128)``."""
+        return self.to(dtypes.complex128)
+
+    def chalf(self: Tensor, memory_format: Any = None) -> Tensor:
+        """``to(minigrad.complex32)``, which nothing can be computed in."""
+        return self.to(dtypes.complex32)

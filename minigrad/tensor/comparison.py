@@ -21,6 +21,7 @@ from minigrad.tensor.operands import (
     fit,
     is_number,
     on_one_device,
+    operand_at,
     require_tensor,
     result_dtype,
 )
@@ -103,7 +104,7 @@ def _bits(function: MixedFunction, a: Tensor, b: Any) -> Any:
     if not isinstance(b, AnyTensor) and not is_number(b):
         return NotImplemented
     dtype = result_dtype((a, b))
-    if dtype.kind == "f" or (dtype is bool_ and function in (_SHL, _SHR)):
+    if dtype.kind in "fc" or (dtype is bool_ and function in (_SHL, _SHR)):
         raise _no_bits(function, dtype)
     return function.mixed((a, b), dtype)
 
@@ -111,7 +112,7 @@ def _bits(function: MixedFunction, a: Tensor, b: Any) -> Any:
 def _reflected(function: MixedFunction, b: Any, a: Tensor) -> Any:
     """``b op a`` for a number b."""
     dtype = with_number(a.dtype, b)
-    if dtype.kind == "f":
+    if dtype.kind in "fc":
         raise _no_bits(function, dtype)
     return function.mixed((b, a), dtype)
 
@@ -125,8 +126,13 @@ def _no_bits(function: MixedFunction, dtype: DType) -> NotImplementedError:
 
 def _question(name: str, of_float: Callable[[LazyBuffer], LazyBuffer], of_others: bool) -> Function:
     """A question to each element whose answer for all numbers but floats is known."""
-    return Function(name, lambda x: of_float(x) if x.dtype.kind == "f" else x.cast(bool_).like(of_others),
-                    "NotDifferentiable")
+
+    def compute(x: LazyBuffer) -> LazyBuffer:
+        if x.dtype.kind == "c":  # of both parts for finite, of one for the others
+            return of_float(x.real()).binary(Op.AND if of_others else Op.OR, of_float(x.imag()))
+        return of_float(x) if x.dtype.kind == "f" else x.cast(bool_).like(of_others)
+
+    return Function(name, compute, "NotDifferentiable")
 
 
 _ISNAN = _question("isnan", lambda x: x.binary(Op.EQ, x).unary(Op.NOT), False)
@@ -142,8 +148,13 @@ def _where(*args: Any) -> LazyBuffer:
     *operands, dtype, order = args
     condition, *values = on_one_device(operands)
     shape = broadcast_shapes(condition.shape, *[v.shape for v in values])
-    x, y = [fit(values[i - 1], dtype, shape) for i in order[1:]]
+    x, y = [fit(operand_at(values, _after(i)), dtype, shape) for i in order[1:]]
     return fit(condition, bool_, shape).where(x, y)
+
+
+def _after(position: Any) -> Any:
+    """The position of an operand among those after the condition."""
+    return tuple([i - 1 for i in position]) if isinstance(position, tuple) else position - 1
 
 
 _WHERE = MixedFunction("where", _where, "WhereBackward0")
@@ -380,7 +391,7 @@ class Comparison:
     @both("bitwise_not")
     def bitwise_not(self: Tensor) -> Tensor:
         """~self, on integers; on bools "not"."""
-        if self.dtype.kind == "f":
+        if self.dtype.kind in "fc":
             raise TypeError("~ (operator.invert) is only implemented on integer and Boolean-type tensors")
         return _NOT((self,))
 
@@ -411,7 +422,7 @@ class Comparison:
         if self.dtype is not other.dtype:
             raise RuntimeError(f"{type_name(self.dtype)} did not match {type_name(other.dtype)}")
         close = self == other
-        if self.dtype.kind == "f":
+        if self.dtype.kind in "fc":
             near = (self - other).abs() <= other.abs() * rtol + atol
             close = close | (near & self.isfinite() & other.isfinite())
             if equal_nan:
@@ -454,6 +465,8 @@ class Comparison:
             raise RuntimeError(f"value cannot be converted to type {self.dtype.name} without overflow")
         if isinstance(value, AnyTensor):
             return _MASKED_FILL((self, mask, value))
+        if self.dtype.kind == "c":
+            return _MASKED_FILL((self, mask, self.new_full((), value)))
         return _MASKED_FILL((self, mask), (), ((number(value, self.dtype), self.dtype),))
 
     masked_fill_ = in_place(masked_fill)

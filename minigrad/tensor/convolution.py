@@ -80,7 +80,7 @@ def _transposed(x: LazyBuffer, w: LazyBuffer, *rest: Any) -> LazyBuffer:
 
 
 def _filters(x: LazyBuffer, g: LazyBuffer, at: Geometry, kernel: tuple[int, ...]) -> LazyBuffer:
-    """The gradient of a convolution's filters: w[o, c, k] = sum over n and p of
+    """The gradient of a convolution's filters (complex x are conjugated before): w[o, c, k] = sum over n and p of
     g[n, o, p] * x[n, c, p*stride + k*dilation - padding]."""
     wide = accumulator(x.dtype)
     n, channels, filters = x.shape[0], x.shape[1], g.shape[1]
@@ -125,22 +125,22 @@ def _convolution_gradient(inputs: Sequence[LazyBuffer], outputs: Sequence[LazyBu
                           at: Geometry) -> list[LazyBuffer]:
     (x, w, *bias), g = inputs, grads[0]
     back = at._replace(out=x.shape[2:])
-    return [_call(TRANSPOSED, (g, w), back), _call(FILTERS, (x, g), at, w.shape[2:]), *[_bias_gradient(g)
-                                                                                        for _ in bias]]
+    return [_call(TRANSPOSED, (g, w.conj()), back), _call(FILTERS, (x.conj(), g), at, w.shape[2:]),
+            *[_bias_gradient(g) for _ in bias]]
 
 
 def _transposed_gradient(inputs: Sequence[LazyBuffer], outputs: Sequence[LazyBuffer], grads: Sequence[LazyBuffer],
                          at: Geometry) -> list[LazyBuffer]:
     (x, w, *bias), g = inputs, grads[0]
     forth = _reaching(at, w.shape[2:], g.shape[2:], x.shape[2:])
-    return [_call(CONVOLUTION, (g, w), forth), _call(FILTERS, (g, x), forth, w.shape[2:]),
+    return [_call(CONVOLUTION, (g, w.conj()), forth), _call(FILTERS, (g, x.conj()), forth, w.shape[2:]),
             *[_bias_gradient(g) for _ in bias]]
 
 
 def _filters_gradient(inputs: Sequence[LazyBuffer], outputs: Sequence[LazyBuffer], grads: Sequence[LazyBuffer],
                       at: Geometry, kernel: tuple[int, ...]) -> list[LazyBuffer]:
     (x, g), w = inputs, grads[0]
-    return [_call(TRANSPOSED, (g, w), at._replace(out=x.shape[2:])), _call(CONVOLUTION, (x, w), at)]
+    return [_call(TRANSPOSED, (g.conj(), w), at._replace(out=x.shape[2:])), _call(CONVOLUTION, (x.conj(), w), at)]
 
 
 def _reaching(at: Geometry, kernel: Sequence[int], size: Sequence[int], out: Sequence[int]) -> Geometry:

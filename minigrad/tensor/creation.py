@@ -7,7 +7,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import chain
-from numbers import Real
+from numbers import Complex, Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -46,14 +46,14 @@ def _types(data: Any) -> set[type] | None:
         level = list(chain.from_iterable(level))
 
 
-_SEQUENCES, _NUMBERS = {list, tuple}, {bool, int, float}
+_SEQUENCES, _NUMBERS = {list, tuple}, {bool, int, float, complex}
 
 
 def _plain(data: Any) -> Any:
     """Nested sequences with the Tensors in them as Python numbers."""
     if isinstance(data, AnyTensor):
         return data.tolist()
-    if isinstance(data, np.ndarray | np.generic | int | float | str | bytes | dict):
+    if isinstance(data, np.ndarray | np.generic | int | float | complex | str | bytes | dict):
         return data
     if hasattr(data, "__len__") and hasattr(data, "__getitem__"):
         return [_plain(d) for d in data]
@@ -70,7 +70,7 @@ def _inferred(data: Any) -> DType:
             continue
         if isinstance(item, np.ndarray | np.generic):
             kind_of = dtypes.from_numpy(item.dtype)
-        elif isinstance(item, int | float):
+        elif isinstance(item, int | float | complex):
             kind_of = number_dtype(item)
         elif isinstance(item, str | bytes):
             raise TypeError(f"new(): invalid data type '{type(item).__name__}'")
@@ -91,7 +91,8 @@ def _check_even(data: Any, dtype: DType) -> None:
 
     def check(part: Any, dim: int) -> None:
         if dim == len(shape):
-            if not isinstance(part, Real | np.bool_ | np.ndarray):
+            kind_of = Complex if dtype.kind == "c" else Real
+            if not isinstance(part, kind_of | np.bool_ | np.ndarray):
                 name = type(part).__name__
                 raise TypeError(f"must be real number, not {name}" if dtype.kind == "f" else
                                 f"'{name}' object cannot be interpreted as an integer")
@@ -127,7 +128,8 @@ def array_of(data: Any, dtype: DType | None) -> tuple[np.ndarray, DType]:
         except ValueError:
             _check_even(data, dtype)
             raise
-        if array.dtype.kind not in "biuf" or (array.dtype.kind == "u" and dtype is int64):
+        kinds = "biufc" if dtype.kind == "c" else "biuf"
+        if array.dtype.kind not in kinds or (array.dtype.kind == "u" and dtype is int64):
             _check_even(data, dtype)
             raise ValueError("Overflow when unpacking long long: a Python integer does not fit int64")
     if array.dtype != dtype.numpy:

@@ -13,9 +13,10 @@ from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.tensor.autocast import operands_of
 from minigrad.tensor.base import AnyTensor
+from minigrad.tensor.body import ByType, ForComplex
 from minigrad.tensor.definition import FUNCTIONS, augmented, both, in_place
 from minigrad.tensor.function import Function
-from minigrad.tensor.operands import broadcast_shapes, fit, is_number, on_one_device
+from minigrad.tensor.operands import broadcast_shapes, fit, in_parts, is_number, on_one_device
 from minigrad.tensor.promotion import combined, floating, number, type_name, with_number
 
 if TYPE_CHECKING:
@@ -44,6 +45,11 @@ class Binary:
         self.tensors = Function(name, lambda a, b: self.compute(op, *fitted(a, b, False)), node)
         self.number = Function(name, lambda a, b: self.compute(op, *fitted(a, b, True)), with_number or node)
         self.from_number = Function(name, lambda a, b: self.compute(op, *fitted(a, b, True)[::-1]), reflected or node)
+        # a complex number is two operands, its parts
+        self.complex = Function(name, lambda a, x, y: self.compute(op, *fitted(a, x.with_imag(y), True)),
+                                with_number or node)
+        self.from_complex = Function(name, lambda a, x, y: self.compute(op, *fitted(a, x.with_imag(y), True)[::-1]),
+                                     reflected or node)
 
     @staticmethod
     def compute(op: str, x: LazyBuffer, y: LazyBuffer) -> LazyBuffer:
@@ -56,11 +62,19 @@ class Binary:
             return self.tensors.first((a, b))
         if not is_number(b):
             return NotImplemented
-        return self.number.first((a,), (), (as_operand(a.dtype, b),))
+        operand = as_operand(a.dtype, b)
+        if operand[1].kind == "c":
+            return self.complex.first((a,), (), in_parts(*operand))
+        return self.number.first((a,), (), (operand,))
 
     def reflected(self, b: Any, a: Tensor) -> Any:
         """``b op a`` for a number b."""
-        return self.from_number((a,), (), (as_operand(a.dtype, b),)) if is_number(b) else NotImplemented
+        if not is_number(b):
+            return NotImplemented
+        operand = as_operand(a.dtype, b)
+        if operand[1].kind == "c":
+            return self.from_complex((a,), (), in_parts(*operand))
+        return self.from_number((a,), (), (operand,))
 
 
 class Division(Binary):
@@ -72,14 +86,19 @@ class Division(Binary):
         return x.cast(dtype).binary(op, y.cast(dtype))
 
     def of(self, a: Tensor, b: Any) -> Any:
-        if not isinstance(b, AnyTensor) and a.dtype.kind != "f" and is_number(b):
+        if not isinstance(b, AnyTensor) and a.dtype.kind != "f" and is_number(b) and not isinstance(b, complex):
             dtype = floating(a.dtype)
-            return self.number((a,), (), ((number(b, dtype), dtype),))
+            if dtype.kind != "c":
+                return self.number((a,), (), ((number(b, dtype), dtype),))
         return super().of(a, b)
 
     def reflected(self, b: Any, a: Tensor) -> Any:
-        dtype = floating(a.dtype)
-        return self.from_number((a,), (), ((number(b, dtype), dtype),)) if is_number(b) else NotImplemented
+        if not is_number(b):
+            return NotImplemented
+        dtype = with_number(floating(a.dtype), b)
+        if dtype.kind == "c":
+            return super().reflected(b, a)
+        return self.from_number((a,), (), ((number(b, dtype), dtype),))
 
 
 class Subtraction(Binary):
@@ -123,7 +142,7 @@ def _times_alpha(self: Tensor, other: Any, alpha: Any) -> Any:
         return other
     if isinstance(alpha, float):
         dtype = other.dtype if isinstance(other, AnyTensor) else self.dtype
-        if dtype.kind != "f":
+        if dtype.kind not in "fc":
             raise RuntimeError("For integral input tensors, argument alpha must not be a floating point number.")
     return other * alpha
 
@@ -143,7 +162,16 @@ _REMAINDER = Binary(Op.MOD, "RemainderBackward1", "RemainderBackward0", "Remaind
 
 # --- powers
 
-_POW = Binary(Op.POW, "PowBackward1", "PowBackward0", "PowBackward2")
+
+class Power(Binary):
+    """As ``Binary``, with a formula for complex numbers."""
+
+    @staticmethod
+    def compute(op: str, x: LazyBuffer, y: LazyBuffer) -> LazyBuffer:
+        return ForComplex.formulas().pow(x, y) if x.dtype.kind == "c" else x.binary(op, y)
+
+
+_POW = Power(Op.POW, "PowBackward1", "PowBackward0", "PowBackward2")
 _KNOWN_POWER = Function("pow", lambda x, exponent, dtype: _known_power(x.cast(dtype), exponent), "PowBackward0")
 _KNOWN = frozenset((-2, -1, -0.5, 0.5, 1, 2, 3, 4))
 
@@ -160,14 +188,18 @@ def _known_power(x: LazyBuffer, exponent: Any) -> LazyBuffer:
         square = x.binary(Op.MUL, x)
         return square.binary(Op.MUL, square)
     if exponent == 0.5:
-        return x.unary(Op.SQRT)
-    divisor = {-1: x, -0.5: x.unary(Op.SQRT), -2: x.binary(Op.MUL, x)}[exponent]
+        return _root(x)
+    divisor = x.binary(Op.MUL, x) if exponent == -2 else x if exponent == -1 else _root(x)
     return x.like(1.0).binary(Op.DIV, divisor)
+
+
+def _root(x: LazyBuffer) -> LazyBuffer:
+    return x.unary(Op.SQRT) if x.dtype.kind != "c" else ForComplex.formulas().sqrt(x)
 
 
 def number_one(x: LazyBuffer) -> Any:
     """1 as an element of x."""
-    return 1.0 if x.dtype.kind == "f" else 1
+    return 1.0 if x.dtype.kind in "fc" else 1
 
 
 # --- max, min
@@ -178,7 +210,20 @@ _MAXIMUM, _MINIMUM = Binary(Op.MAXIMUM, "MaximumBackward0"), Binary(Op.MINIMUM, 
 # --- of one operand
 
 _NEG = Function("neg", lambda x: x.unary(Op.NEG), "NegBackward0")
-_ABS = Function("abs", lambda x: x if x.dtype.kind in "bu" else x.unary(Op.ABS), "AbsBackward0")
+
+
+def _abs(x: LazyBuffer) -> LazyBuffer:
+    if x.dtype.kind == "c":
+        return ForComplex.formulas().magnitude(x)
+    return x if x.dtype.kind in "bu" else x.unary(Op.ABS)
+
+
+_ABS = Function("abs", _abs, "AbsBackward0", ByType(lambda dtype: _abs_gradient if dtype.kind == "c" else None))
+
+
+def _abs_gradient(inputs: Any, outputs: Any, grads: Any) -> tuple[LazyBuffer]:
+    """g·z/|z|, and 0 at 0."""
+    return (ForComplex.formulas().times_direction(grads[0], inputs[0], outputs[0]),)
 
 
 class Elementwise:
@@ -265,7 +310,7 @@ class Elementwise:
             raise RuntimeError("div expected rounding_mode to be one of None, 'trunc', or 'floor' but found "
                                f"'{rounding_mode}'")
         by_float = other.dtype.kind == "f" if isinstance(other, AnyTensor) else isinstance(other, float)
-        if self.dtype.kind == "f" or by_float:
+        if self.dtype.kind in "fc" or by_float:
             return (self / other).trunc()
         quotient = self.abs().floor_divide(abs(other))
         return (((self < 0) != (other < 0)).to(quotient.dtype) * -2 + 1) * quotient
@@ -330,7 +375,7 @@ class Elementwise:
         exponent, dtype = as_operand(self.dtype, other)
         if dtype is bool_:
             raise NotImplementedError('"pow" not implemented for \'Bool\'')
-        if dtype.kind != "f" and other < 0:
+        if dtype.kind not in "fc" and other < 0:
             raise RuntimeError("Integers to negative integer powers are not allowed.")
         return _KNOWN_POWER((self,), (exponent, dtype)) if exponent in _KNOWN else _POW.of(self, other)
 
@@ -404,7 +449,7 @@ class Elementwise:
     @both("addcdiv")
     def addcdiv(self: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:
         """self + value * tensor1 / tensor2."""
-        if tensor1.dtype.kind != "f" and tensor2.dtype.kind != "f":
+        if tensor1.dtype.kind not in "fc" and tensor2.dtype.kind not in "fc":
             raise RuntimeError("Integer division with addcdiv is no longer supported, and in a future release addcdiv "
                                "will perform a true division of tensor1 and tensor2.")
         return self + (tensor1 / tensor2 if value == 1 else value * tensor1 / tensor2)

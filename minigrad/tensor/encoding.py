@@ -1,22 +1,21 @@
 """Stage: front. In: a Tensor. Out: what the encoding of its numbers says: sign, exponent, infinities; degrees and
 radians; and what PyTorch asks of complex numbers, of real ones.
-Next: ``reduce.py``."""
+Next: ``complex_numbers.py``."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from minigrad.dtype import bool_, float64, int32, int64
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.tensor import return_types
-from minigrad.tensor.definition import both, function, in_place
+from minigrad.tensor.definition import both, in_place
 from minigrad.tensor.function import Function
 from minigrad.tensor.functions import rounded_once, row
 from minigrad.tensor.pairs import sign_bit, wide_of
-from minigrad.tensor.promotion import floating
 
 if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor
@@ -37,16 +36,6 @@ def _equals(name: str, value: float) -> Function:
 
 
 _ISPOSINF, _ISNEGINF = _equals("isposinf", math.inf), _equals("isneginf", -math.inf)
-
-
-def _angle(x: LazyBuffer) -> LazyBuffer:
-    kind = x.cast(floating(x.dtype))
-    zero = kind.like(0.0)
-    turned = kind.binary(Op.LT, zero).where(kind.like(math.pi), zero)
-    return kind.binary(Op.EQ, kind).where(turned, kind)
-
-
-_ANGLE = row("angle", _angle)
 
 
 def _frexp(given: LazyBuffer) -> tuple[LazyBuffer, LazyBuffer]:
@@ -79,26 +68,8 @@ def _frexp_gradient(inputs: Sequence[LazyBuffer], outputs: Sequence[LazyBuffer],
 _FREXP = Function("frexp", _frexp, "FrexpBackward0", _frexp_gradient, differentiable=1)
 
 
-@function("real")
-def real(input: Tensor) -> Tensor:
-    """input."""
-    return input
-
-
-@function("imag")
-def imag(input: Tensor) -> Tensor:
-    """``RuntimeError``: only complex tensors have an imaginary part."""
-    raise RuntimeError("imag is not implemented for tensors with non-complex dtypes.")
-
-
-@function("view_as_real")
-def view_as_real(input: Tensor) -> Tensor:
-    """``RuntimeError``: only complex tensors have two parts."""
-    raise RuntimeError("view_as_real is only supported for complex tensors")
-
-
 class Encoding:
-    """Signs, exponents, infinities, angles."""
+    """Signs, exponents, infinities, degrees."""
 
     __slots__ = ()
 
@@ -149,62 +120,6 @@ class Encoding:
         return _RAD2DEG((self,))
 
     rad2deg_ = in_place(rad2deg)
-
-    # --- of complex numbers: all tensors here are real
-
-    @both("angle")
-    def angle(self: Tensor) -> Tensor:
-        """pi where self is below 0, else 0; NaN stays."""
-        return _ANGLE((self,))
-
-    @both("isreal")
-    def isreal(self: Tensor) -> Tensor:
-        """True everywhere: there are no complex numbers."""
-        return self.new_ones(self.shape, dtype=bool_)
-
-    @both("is_conj")
-    def is_conj(self: Tensor) -> bool:
-        """False: only complex tensors can be marked as conjugated."""
-        return False
-
-    @both("is_neg")
-    def is_neg(self: Tensor) -> bool:
-        """False: only the imaginary part of a conjugated tensor is marked as negated."""
-        return False
-
-    @property
-    def real(self: Tensor) -> Tensor:
-        """self."""
-        return self
-
-    @both("conj")
-    def conj(self: Tensor) -> Tensor:
-        """self."""
-        return self
-
-    @both("conj_physical")
-    def conj_physical(self: Tensor) -> Tensor:
-        """self."""
-        return self
-
-    def conj_physical_(self: Tensor) -> Tensor:
-        """self."""
-        return self
-
-    @both("resolve_conj")
-    def resolve_conj(self: Tensor) -> Tensor:
-        """self."""
-        return self
-
-    @both("resolve_neg")
-    def resolve_neg(self: Tensor) -> Tensor:
-        """self."""
-        return self
-
-    @property
-    def imag(self: Tensor) -> Any:
-        """``RuntimeError``: only complex tensors have an imaginary part."""
-        raise RuntimeError("imag is not implemented for tensors with non-complex dtypes.")
 
     @both("dequantize", keywords={"tensor": "input"})
     def dequantize(self: Tensor) -> Tensor:

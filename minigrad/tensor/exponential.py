@@ -16,7 +16,7 @@ from minigrad.tensor.definition import both, in_place
 from minigrad.tensor.function import Function
 from minigrad.tensor.operands import dim_index, dim_indices
 from minigrad.tensor.promotion import floating, type_name
-from minigrad.tensor.reduce import without
+from minigrad.tensor.reduce import squared, without
 
 if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor
@@ -104,11 +104,11 @@ def _along(self: Tensor, dim: Any, dtype: DType | None, name: str) -> tuple[tupl
 def _length(x: LazyBuffer, axes: tuple[int, ...], keepdim: bool) -> LazyBuffer:
     """Differentiated with slope 0 at 0, where the square root alone would give NaN."""
     wide = x.cast(accumulator(x.dtype))
-    total = wide.binary(Op.MUL, wide).reduce(Op.SUM, axes)
+    total = squared(wide).reduce(Op.SUM, axes)
     zero = total.like(0.0)
     nothing = total.binary(Op.EQ, zero)
     out = nothing.where(zero, nothing.where(total.like(1.0), total).unary(Op.SQRT))
-    return out.reshape(without(x.shape, axes, keepdim)).cast(x.dtype)
+    return out.reshape(without(x.shape, axes, keepdim)).cast(x.dtype.part)
 
 
 _NORM = Function("norm", _length, "LinalgVectorNormBackward0")
@@ -131,7 +131,7 @@ _CUMSUM, _CUMPROD = Function("cumsum", _scanned, "CumsumBackward0"), Function("c
 
 def _running(self: Tensor, dim: int, dtype: DType | None, op: str, function: Function) -> Tensor:
     axis = dim_index(dim, len(self._shape()))
-    return function((self,), (op, axis, dtype or (self.dtype if self.dtype.kind == "f" else int64)))
+    return function((self,), (op, axis, dtype or (self.dtype if self.dtype.kind in "fc" else int64)))
 
 
 class Exponential:
@@ -173,7 +173,7 @@ class Exponential:
              dtype: DType | None = None) -> Tensor:
         """(sum |x|^p)^(1/p) over ``dim``; ``"fro"`` is p = 2, infinities give the extrema of |x|, 0 counts nonzeros."""
         x = self if dtype is None else self.to(dtype)
-        if x.dtype.kind != "f":
+        if x.dtype.kind not in "fc":
             raise RuntimeError("linalg.vector_norm: Expected a floating point or complex tensor as input. Got "
                                f"{type_name(x.dtype)}")
         over = () if dim is None else dim
@@ -184,7 +184,7 @@ class Exponential:
         if p == -math.inf:
             return x.abs().amin(over, keepdim)
         if p == 0:
-            return (x != 0).to(x.dtype).sum(over, keepdim)
+            return (x != 0).to(x.dtype.part).sum(over, keepdim)
         if p == 1:
             return x.abs().sum(over, keepdim)
         return x.abs().pow(p).sum(over, keepdim).pow(1.0 / p)

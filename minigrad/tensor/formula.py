@@ -13,7 +13,7 @@ from minigrad.graph.function import apply
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.tensor.function import Function
-from minigrad.tensor.functions import EXPM1, LOG1P, rounded_once, slope
+from minigrad.tensor.functions import EXPM1, LOG1P, by_type, rounded_once, slope
 
 Formula = Callable[..., "Value"]
 
@@ -182,7 +182,8 @@ def elementwise(name: str, formula: Formula, derivative: Formula | None = None, 
         known = wrapped(derivative)
         by_hand = slope(lambda g, x, out: g.binary(Op.MUL, known(x, out)))
     title = "".join(part.capitalize() for part in name.split("_"))
-    return Function(name, rounded_once(wrapped(formula)), f"{node or title}Backward0", by_hand)
+    compute, by_hand = by_type(name, rounded_once(wrapped(formula)), by_hand)
+    return Function(name, compute, f"{node or title}Backward0", by_hand)
 
 
 def called(function: Function, x: Value, *static: Any) -> Value:

@@ -15,7 +15,7 @@ from minigrad.graph.lazy import LazyBuffer
 from minigrad.runtime.locks import record_lock
 from minigrad.tensor.autocast import casted, rule_of
 from minigrad.tensor.base import made
-from minigrad.tensor.body import Body
+from minigrad.tensor.body import Body, ByType
 from minigrad.tensor.replay import FOLLOW, OFF, Entry, several, thread
 from minigrad.tensor.storage import Writes, _unsettled, begin_step, settle
 
@@ -41,7 +41,7 @@ class Function:
     __slots__ = ("body", "casts", "node")
 
     def __init__(self, name: str, compute: Callable[..., Any], node: str,
-                 gradient: Callable[..., Any] | None = None, differentiable: int | None = None) -> None:
+                 gradient: Callable[..., Any] | ByType | None = None, differentiable: int | None = None) -> None:
         self.body = Body(name, compute, gradient, differentiable)
         self.node: type[Node] = kind(node)
         self.casts = rule_of(name)

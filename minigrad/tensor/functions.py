@@ -8,11 +8,12 @@ import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from minigrad.dtype import accumulator, bool_, int64
+from minigrad.dtype import DType, accumulator, bool_, int64
 from minigrad.graph.function import Gradient
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.tensor.base import AnyTensor
+from minigrad.tensor.body import ByType, ForComplex
 from minigrad.tensor.definition import both, in_place
 from minigrad.tensor.function import Function
 from minigrad.tensor.operands import MixedFunction, all_fitted
@@ -40,7 +41,8 @@ def rounded_once(formula: Formula) -> Formula:
 
 
 def slope(formula: Callable[[LazyBuffer, LazyBuffer, LazyBuffer], LazyBuffer]) -> Gradient:
-    """The gradient ``formula(g, x, out)`` of a function of one operand, computed as in ``rounded_once``."""
+    """The gradient ``formula(g, x, out)`` of a function of one operand, computed as in ``rounded_once``. Of complex
+    operands x and out are the conjugates, so that a formula g·f'(x) is right for both."""
 
     def gradient(inputs: Sequence[LazyBuffer], outputs: Sequence[LazyBuffer],
                  grads: Sequence[LazyBuffer | None]) -> tuple[LazyBuffer | None]:
@@ -48,15 +50,30 @@ def slope(formula: Callable[[LazyBuffer, LazyBuffer, LazyBuffer], LazyBuffer]) -
         if g is None:
             return (None,)
         wide = accumulator(out.dtype)
-        found = formula(g.cast(wide), x.cast(out.dtype).cast(wide), out.cast(wide))
+        found = formula(g.cast(wide), x.cast(out.dtype).cast(wide).conj(), out.cast(wide).conj())
         return (found.cast(out.dtype).cast(x.dtype),)
 
     return gradient
 
 
+def by_type(name: str, formula: Formula, gradient: Any = None) -> tuple[Formula, Any]:
+    """A formula and its gradient, with those of the same name in ``complex_formulas.py`` for complex operands."""
+
+    def compute(x: LazyBuffer) -> LazyBuffer:
+        found = ForComplex.formulas().FUNCTIONS.get(name) if x.dtype.kind == "c" else None
+        return formula(x) if found is None else found[0](x)
+
+    def choose(dtype: DType) -> Any:
+        found = ForComplex.formulas().FUNCTIONS.get(name) if dtype.kind == "c" else None
+        return gradient if found is None else slope(lambda g, z, out: g.binary(Op.MUL, found[1](z, out)))
+
+    return compute, ByType(choose)
+
+
 def row(name: str, formula: Formula, node: str = "", gradient: Any = None) -> Function:
     """A function of each element; ``node`` if its name on the tape is another."""
-    return Function(name, formula, f"{node or name.capitalize()}Backward0", gradient)
+    compute, gradient = by_type(name, formula, gradient)
+    return Function(name, compute, f"{node or name.capitalize()}Backward0", gradient)
 
 
 def _primitive(name: str, op: str) -> Function:
@@ -73,7 +90,7 @@ _TANH, _ERF = _primitive("tanh", Op.TANH), _primitive("erf", Op.ERF)
 
 def _rounding(name: str, op: str) -> Function:
     """A function that leaves integers as they are."""
-    return row(name, lambda x: x.unary(op) if x.dtype.kind == "f" else x.contiguous())
+    return row(name, lambda x: x.unary(op) if x.dtype.kind in "fc" else x.contiguous())
 
 
 _FLOOR, _CEIL, _TRUNC = _rounding("floor", Op.FLOOR), _rounding("ceil", Op.CEIL), _rounding("trunc", Op.TRUNC)
@@ -94,6 +111,8 @@ def _over(x: LazyBuffer, divisor: LazyBuffer) -> LazyBuffer:
 
 
 def _sign(x: LazyBuffer) -> LazyBuffer:
+    if x.dtype.kind == "c":
+        raise RuntimeError("Unlike NumPy, torch.sign doesn't return the sign of complex numbers. Use torch.sgn instead")
     if x.dtype is bool_:
         return x.contiguous()
     zero, one = x.like(0), x.like(1)
@@ -281,14 +300,12 @@ class Functions:
 
     square_ = in_place(square)
 
-    @both("sign", "sgn")
+    @both("sign")
     def sign(self: Tensor) -> Tensor:
         """-1, 0 or 1 by the sign of each element; its slope is 0."""
         return _SIGN((self,))
 
-    sgn = sign
     sign_ = in_place(sign)
-    sgn_ = sign_
 
     @both("tan")
     def tan(self: Tensor) -> Tensor:

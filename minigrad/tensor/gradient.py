@@ -123,8 +123,8 @@ class Autograd:
                                    "computed variable in a subgraph that doesn't require differentiation use "
                                    "var_no_grad = var.detach().")
             return self
-        if requires_grad and self.dtype.kind != "f":
-            raise RuntimeError("only Tensors of floating point dtype can require gradients")
+        if requires_grad and self.dtype.kind not in "fc":
+            raise RuntimeError("only Tensors of floating point and complex dtype can require gradients")
         view = self._view
         if view is not None and view.differentiable:
             view.differentiable = False

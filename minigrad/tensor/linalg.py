@@ -310,8 +310,8 @@ class LinearAlgebra:
 
     @both("vdot")
     def vdot(self: Tensor, other: Tensor) -> Tensor:
-        """``dot``."""
-        return self.dot(other)
+        """The sum of conj(self[i]) * other[i]."""
+        return self.conj().dot(other)
 
     @both("inner")
     def inner(self: Tensor, other: Tensor) -> Tensor:

@@ -246,8 +246,14 @@ class Movement:
 
     @property
     def H(self: Tensor) -> Tensor:
-        """All dimensions in reverse order; a view."""
-        return _permuted(self, tuple(reversed(range(self.ndim))), "PermuteBackward0")
+        """The conjugate transpose of a matrix."""
+        if self.dtype.kind != "c":
+            return _permuted(self, tuple(reversed(range(self.ndim))), "PermuteBackward0")
+        if self.ndim not in (0, 2):
+            advice = " For batches of matrices, consider using tensor.mH" if self.ndim > 2 else ""
+            raise RuntimeError("tensor.H is only supported on matrices (2-D tensors). Got "
+                               f"{self.ndim}-D tensor.{advice}")
+        return self.mH if self.ndim else self.conj()
 
     @property
     def mT(self: Tensor) -> Tensor:
@@ -256,8 +262,8 @@ class Movement:
 
     @property
     def mH(self: Tensor) -> Tensor:
-        """The last two dimensions swapped; a view."""
-        return _matrix_transpose(self)
+        """The last two dimensions swapped, a view; conjugated if complex."""
+        return _matrix_transpose(self).conj()
 
     @both("movedim", "moveaxis")
     def movedim(self: Tensor, source: Any, destination: Any) -> Tensor:
@@ -277,8 +283,8 @@ class Movement:
 
     @both("adjoint")
     def adjoint(self: Tensor) -> Tensor:
-        """The last two dimensions swapped."""
-        return _matrix_transpose(self)
+        """The last two dimensions swapped; conjugated if complex."""
+        return self.mH
 
     # --- dimensions of size 1
 

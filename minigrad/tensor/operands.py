@@ -58,6 +58,8 @@ def _broadcast_two(a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...]:
 def converted(lazy: LazyBuffer, dtype: DType) -> LazyBuffer:
     """The value in this type. Floats become integers of 8 and 16 bits by way of int64, so that they wrap as in PyTorch:
     -1.0 is 255 in uint8."""
+    if lazy.dtype.kind == "c" and dtype.kind in "iuf":
+        lazy = lazy.real()
     through = dtype.itemsize < 4 and dtype.kind in "iu" and lazy.dtype.kind == "f"
     return (lazy.cast(int64) if through else lazy).cast(dtype)
 
@@ -118,9 +120,23 @@ def all_fitted(formula: Callable[..., LazyBuffer]) -> Callable[..., LazyBuffer]:
         *operands, dtype, order = args
         values = on_one_device(operands)
         shape = broadcast_shapes(*[v.shape for v in values])
-        return formula(*[None if i is None else fit(values[i], dtype, shape) for i in order])
+        return formula(*[None if i is None else fit(operand_at(values, i), dtype, shape) for i in order])
 
     return compute
+
+
+def in_parts(value: Any, dtype: DType) -> list[tuple[Any, DType]]:
+    """A number of this type as operands of a Function: a complex one is two, its parts."""
+    if dtype.kind != "c":
+        return [(value, dtype)]
+    return [(value.real, dtype.part), (value.imag, dtype.part)]
+
+
+def operand_at(values: Sequence[LazyBuffer], position: Any) -> LazyBuffer:
+    """The value at a position, or the complex number whose parts are at two."""
+    if isinstance(position, tuple):
+        return values[position[0]].with_imag(values[position[1]])
+    return values[position]
 
 
 class MixedFunction(Function):
@@ -138,7 +154,7 @@ class MixedFunction(Function):
         """``dtype`` None promotes as PyTorch does."""
         tensors: list[Tensor] = []
         numbers: list[tuple[Any, DType]] = []
-        order: list[int | None] = []
+        order: list[Any] = []
         for o in operands:
             if isinstance(o, AnyTensor):
                 tensors.append(o)
@@ -154,8 +170,9 @@ class MixedFunction(Function):
                 order.append(seen)
                 seen += 1
             else:
-                order.append(len(tensors) + len(numbers))
-                numbers.append((number(o, dtype), dtype))
+                first = len(tensors) + len(numbers)
+                order.append((first, first + 1) if dtype.kind == "c" else first)
+                numbers += in_parts(number(o, dtype), dtype)
         return self(tuple(tensors), (dtype, tuple(order)), tuple(numbers))
 
 

@@ -36,7 +36,7 @@ def _is_nan(x: LazyBuffer) -> LazyBuffer:
     return x.binary(Op.EQ, x).unary(Op.NOT) if x.dtype.kind == "f" else x.cast(bool_).like(False)
 
 
-def _copysign(x: LazyBuffer, y: LazyBuffer) -> LazyBuffer:
+def copysign_value(x: LazyBuffer, y: LazyBuffer) -> LazyBuffer:
     return x.unary(Op.ABS).binary(Op.MUL, sign_bit(y).where(x.like(-1.0), x.like(1.0)))
 
 
@@ -109,7 +109,7 @@ def wide_of(dtype: DType) -> DType:
     return dtype if dtype.size != 2 else from_half
 
 
-_COPYSIGN = _row("copysign", _copysign, "CopysignBackward0")
+_COPYSIGN = _row("copysign", copysign_value, "CopysignBackward0")
 _HYPOT = _row("hypot", _wide(_hypot), "HypotBackward0")
 _FMAX = _row("fmax", lambda x, y: _first_if(x, y, y.binary(Op.LT, x)), "FmaxBackward0")
 _FMIN = _row("fmin", lambda x, y: _first_if(x, y, x.binary(Op.LT, y)), "FminBackward0")

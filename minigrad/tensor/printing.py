@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.dtype import DType, bool_, float32, from_numpy, int64, shown
+from minigrad.dtype import DType, bool_, from_numpy, int64, shown
+from minigrad.tensor.promotion import default_complex_dtype, get_default_dtype
 
 
 @dataclass(frozen=True)
@@ -116,8 +117,10 @@ def format_return_type(name: str, fields: Sequence[tuple[str, object]]) -> str:
 
 
 def _dtype_suffix(dtype: DType, empty: bool) -> str:
-    """Elements show which of float32, int64 and bool they are; without elements only float32 goes unsaid."""
-    silent = (float32,) if empty else (float32, int64, bool_)
+    """Elements show which they are of the default type, its complex twin, int64 and bool; without elements only the
+    default type goes unsaid."""
+    default = get_default_dtype()
+    silent = (default,) if empty else (default, default_complex_dtype(), int64, bool_)
     return "" if dtype in silent else f"dtype={dtype!r}"
 
 
@@ -141,15 +144,25 @@ def _elements(array: np.ndarray, dtype: DType, indent: int, shorten: bool, optio
         if cut:
             head = np.arange(options.edgeitems)
             shown = shown.take(np.concatenate((head, head + array.shape[axis] - options.edgeitems)), axis)
-    if dtype.is_float:
-        shown = shown.astype(np.float64)  # exact for every floating type
-    numbers = shown.reshape(-1).tolist()
-    write = _number_format(numbers, dtype, options)
-    words = [write(number) for number in numbers]
+    words, width = _words(shown.reshape(-1), dtype, options)
     if array.ndim == 0:
         return words[0]
     room = options.linewidth - (indent + array.ndim - 1)
-    return _brackets(words, shown.shape, ends, indent, max(1, room // (len(write.padding) + 2)))
+    return _brackets(words, shown.shape, ends, indent, max(1, room // (width + 2)))
+
+
+def _words(array: np.ndarray, dtype: DType, options: PrintOptions) -> tuple[list[str], int]:
+    """The text of each element, and the width that the longest may have. Both parts have a format of their own."""
+    if dtype.is_complex:
+        reals, width = _words(array.real, dtype.part, options)
+        imags, imag_width = _words(array.imag, dtype.part, options)
+        signed = [text.lstrip() if text.lstrip()[0] in "+-" else f"+{text.lstrip()}" for text in imags]
+        return [f"{real}{imag}j" for real, imag in zip(reals, signed, strict=True)], width + imag_width + 1
+    if dtype.is_float:
+        array = array.astype(np.float64)  # exact for every floating type
+    numbers = array.tolist()
+    write = _number_format(numbers, dtype, options)
+    return [write(number) for number in numbers], len(write.padding)
 
 
 class _Padded:

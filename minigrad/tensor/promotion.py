@@ -1,6 +1,6 @@
 """Stage: front. In: Tensors and Python numbers of different types. Out: the dtype they are computed in, as in
 PyTorch. Tensors with dimensions come before 0-d tensors, these before Python numbers: a later one decides only if its
-category (bool, integer, float) is higher. Source:
+category (bool, integer, float, complex) is higher. Source:
 https://docs.pytorch.org/docs/stable/tensor_attributes.html#torch-dtype
 Next: ``storage.py``."""
 
@@ -15,10 +15,13 @@ from minigrad.dtype import DType, bool_, float32, int64, promote
 # PyTorch's names of the types, for its messages.
 SCALAR_TYPES = {"bool": "Bool", "uint8": "Byte", "int8": "Char", "int16": "Short", "int32": "Int", "int64": "Long",
                 "uint16": "UInt16", "uint32": "UInt32", "uint64": "UInt64", "float16": "Half",
-                "bfloat16": "BFloat16", "float32": "Float", "float64": "Double"}
+                "bfloat16": "BFloat16", "float32": "Float", "float64": "Double", "complex32": "ComplexHalf",
+                "complex64": "ComplexFloat", "complex128": "ComplexDouble"}
 # What C++ calls them, for messages that say it so.
 C_TYPES = {"float32": "float", "float64": "double", "float16": "c10::Half", "bfloat16": "c10::BFloat16",
-           "int64": "long int", "int32": "int", "int16": "short int", "int8": "signed char", "uint8": "unsigned char"}
+           "complex64": "c10::complex<float>",
+           "complex128": "c10::complex<double>", "int64": "long int", "int32": "int", "int16": "short int",
+           "int8": "signed char", "uint8": "unsigned char"}
 _default_dtype = float32
 
 
@@ -39,6 +42,15 @@ def set_default_dtype(dtype: DType) -> None:
     _default_dtype = dtype
 
 
+def default_complex_dtype() -> DType:
+    """The type of tensors made of Python's complex numbers: its parts have the default type.
+
+    >>> default_complex_dtype()
+    minigrad.complex64
+    """
+    return _default_dtype.complex
+
+
 def c_name(dtype: DType) -> str:
     """What C++ calls the type.
 
@@ -49,15 +61,20 @@ def c_name(dtype: DType) -> str:
 
 
 def category(dtype: DType) -> int:
-    """0 for bool, 1 for integers, 2 for floats."""
-    return 2 if dtype.kind == "f" else 0 if dtype.kind == "b" else 1
+    """0 for bool, 1 for integers, 2 for floats, 3 for complex numbers."""
+    return _CATEGORIES[dtype.kind]
+
+
+_CATEGORIES = {"b": 0, "u": 1, "i": 1, "f": 2, "c": 3}
 
 
 def number_dtype(value: Any) -> DType:
     """The type a Python number has by itself."""
     if isinstance(value, bool | np.bool_):
         return bool_
-    return int64 if isinstance(value, int | np.integer) else _default_dtype
+    if isinstance(value, int | np.integer):
+        return int64
+    return default_complex_dtype() if isinstance(value, complex | np.complexfloating) else _default_dtype
 
 
 def with_number(dtype: DType, value: Any) -> DType:
@@ -68,7 +85,9 @@ def with_number(dtype: DType, value: Any) -> DType:
     (minigrad.int8, minigrad.float32, minigrad.float16)
     """
     number = number_dtype(value)
-    return dtype if category(dtype) >= category(number) else number
+    if category(dtype) >= category(number):
+        return dtype
+    return dtype.complex if dtype.kind == "f" else number
 
 
 def combined(a: DType, a_dims: int, b: DType, b_dims: int) -> DType:
@@ -83,12 +102,14 @@ def combined(a: DType, a_dims: int, b: DType, b_dims: int) -> DType:
     if (a_dims == 0) == (b_dims == 0):
         return promote(a, b)
     high, low = (a, b) if a_dims else (b, a)
-    return high if category(high) >= category(low) else promote(high, low)
+    if category(high) >= category(low):
+        return high
+    return high.complex if high.kind == "f" else promote(high, low)
 
 
 def floating(dtype: DType) -> DType:
-    """``dtype`` if it is floating, else the default type: what ``exp`` or ``/`` make of integers."""
-    return dtype if dtype.kind == "f" else _default_dtype
+    """``dtype`` if it is floating or complex, else the default type: what ``exp`` or ``/`` make of integers."""
+    return dtype if dtype.kind in "fc" else _default_dtype
 
 
 def can_cast(from_: DType, to: DType) -> bool:
@@ -105,8 +126,14 @@ def number(value: Any, dtype: DType) -> Any:
     """A Python number as an element of ``dtype``: integers wrap, floats become integers towards zero."""
     if isinstance(value, np.generic):
         value = value.item()
+    if isinstance(value, complex) and dtype.kind != "c":
+        if value.imag and dtype.kind != "b":
+            raise RuntimeError(f"value cannot be converted to type {c_name(dtype)} without overflow")
+        value = value.real if dtype.kind != "b" else value
     if dtype.kind == "f":
         return float(value)
+    if dtype.kind == "c":
+        return complex(value)
     if dtype.kind == "b":
         return bool(value)
     if type(value) is not int:
@@ -135,7 +162,7 @@ class finfo:
     """
 
     def __init__(self, dtype: DType | None = None) -> None:
-        dtype = dtype or _default_dtype
+        dtype = (dtype or _default_dtype).part
         if not dtype.is_float:
             raise TypeError("finfo() requires a floating point input type. Use iinfo to handle 'finfo'")
         digits, exponent = {"float16": (10, -14), "bfloat16": (7, -126), "float32": (23, -126),

@@ -71,7 +71,7 @@ _SUM, _MEAN, _PROD = named("sum", _sum), named("mean", _mean), named("prod", _pr
 
 def _summed(self: Tensor, dtype: DType | None) -> DType:
     """The type in which elements are summed or multiplied: integers and bools in int64."""
-    return dtype if dtype is not None else self.dtype if self.dtype.kind == "f" else int64
+    return dtype if dtype is not None else self.dtype if self.dtype.kind in "fc" else int64
 
 
 def mean_values(x: LazyBuffer, axes: tuple[int, ...]) -> LazyBuffer:
@@ -85,19 +85,27 @@ def mean_values(x: LazyBuffer, axes: tuple[int, ...]) -> LazyBuffer:
 # --- variance
 
 
+def squared(x: LazyBuffer) -> LazyBuffer:
+    """|x|², which is real."""
+    if x.dtype.kind != "c":
+        return x.binary(Op.MUL, x)
+    a, b = x.real(), x.imag()
+    return a.binary(Op.MUL, a).binary(Op.ADD, b.binary(Op.MUL, b))
+
+
 def _variance(x: LazyBuffer, root: bool, axes: tuple[int, ...], correction: float,
               keepdim: bool) -> tuple[LazyBuffer, LazyBuffer]:
-    """The variance, or its square root, and the mean."""
+    """The variance, or its square root, and the mean. Of complex numbers the variance is real: that of both parts."""
     wide = x.cast(accumulator(x.dtype))
     middle = wide.reduce(Op.SUM, axes)
     n = count(x.shape, axes)
     middle = middle.binary(Op.DIV, middle.like(float(n)))
     centred = wide.binary(Op.SUB, middle.expand(x.shape))
-    total = centred.binary(Op.MUL, centred).reduce(Op.SUM, axes)
+    total = squared(centred).reduce(Op.SUM, axes)
     variance = total.binary(Op.DIV, total.like(float(max(0.0, n - correction))))
     shape = without(x.shape, axes, keepdim)
     spread = (variance.unary(Op.SQRT) if root else variance).reshape(shape)
-    return spread.cast(x.dtype), middle.reshape(shape).cast(x.dtype)
+    return spread.cast(x.dtype.part), middle.reshape(shape).cast(x.dtype)
 
 
 _VAR = Function("var", lambda x, *given: _variance(x, False, *given)[0], "VarBackward0")
@@ -109,7 +117,7 @@ _STD_MEAN = Function("std_mean", lambda x, *given: _variance(x, True, *given), "
 def _spread(self: Tensor, dim: Any, unbiased: Any, keepdim: bool, correction: Any, name: str) -> tuple[Any, ...]:
     """The static arguments of a variance."""
     dim, unbiased = _split_unbiased(dim, unbiased)
-    if self.dtype.kind != "f":
+    if self.dtype.kind not in "fc":
         raise RuntimeError(f"{'std and var' if name in ('std', 'var') else name} only support floating point and "
                            "complex dtypes")
     if correction is None:
@@ -172,7 +180,7 @@ class Reduce:
     def mean(self: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None,
              axis: Any = None, keepdims: bool = False) -> Tensor:
         """The sum over ``dim`` divided by the number of elements; only of floats."""
-        if dtype is None and self.dtype.kind != "f":
+        if dtype is None and self.dtype.kind not in "fc":
             raise RuntimeError("mean(): could not infer output dtype. Input dtype must be either a floating point or "
                                f"complex dtype. Got: {type_name(self.dtype)}")
         dim = axis if dim is None else dim

@@ -65,7 +65,7 @@ def _signed(x: Value) -> Value:
     return (x < 0.0) | (x.equals(0.0) & (1.0 / x < 0.0))
 
 
-def _angle(y: Value, x: Value) -> Value:
+def angle_value(y: Value, x: Value) -> Value:
     """atan of the smaller by the larger of |y| and |x|, put into its quadrant."""
     steep = y.abs() > x.abs()
     nowhere = y.equals(0.0) & x.equals(0.0)
@@ -81,7 +81,7 @@ def _angle(y: Value, x: Value) -> Value:
 
 xlogy_of, xlog1py_of = _pair("xlogy", _xlogy_value), _pair("special_xlog1py", _xlog1py_value)
 _logaddexp, _logaddexp2 = _pair("logaddexp", _log_sum), _pair("logaddexp2", _log2_sum)
-_atan2 = _pair("atan2", _angle)
+_atan2 = _pair("atan2", angle_value)
 
 
 # --- the incomplete gamma function

@@ -323,8 +323,9 @@ class View:
     is read. What movement ops do not say directly is a step ``"STRIDED"``, another type of the elements ``"BITCAST"``.
 
     A ``differentiable`` view passes gradients on to its parent, whatever that has become by in-place ops: ``history``
-    is that of the Storage for which the view's own edge was made. Another type can't be differentiated. ``lazy`` is
-    what was read last, from the value ``whole`` of the Storage in its ``version``.
+    is that of the Storage for which the view's own edge was made. Another type can't be differentiated, but for the
+    parts of complex numbers. ``lazy`` is what was read last, from the value ``whole`` of the Storage in its
+    ``version``.
     """
 
     __slots__ = ("base", "differentiable", "dtype", "history", "kind", "lazy", "offset", "parent", "shape", "steps",
@@ -340,8 +341,9 @@ class View:
         self.strides = strides
         self.offset = offset
         self.kind = kind
-        self.dtype: DType = dtype or (parent._storage.lazy if view is None else view).dtype
-        self.differentiable = differentiable and dtype is None
+        before = (parent._storage.lazy if view is None else view).dtype
+        self.dtype: DType = dtype or before
+        self.differentiable = differentiable and (dtype is None or (dtype.part is before.part and before.is_inexact))
         self.history = parent._storage.history
         self.lazy: LazyBuffer | None = None
         self.whole: LazyBuffer | None = None
@@ -390,19 +392,7 @@ class View:
 
     def written(self, base: LazyBuffer, value: LazyBuffer) -> LazyBuffer:
         """``base``, a value of the Storage, with what the view sees replaced."""
-        size, count = base.dtype.size, self.dtype.size
-        if size <= count:  # each element of the view is one or several of the base
-            shape, strides, offset = self.shape, self.strides, self.offset
-            if size < count:
-                parts = count // size
-                shape, offset = (*shape, parts), offset * parts
-                strides = (*[step * parts for step in strides], 1)
-                value = value.reshape((*value.shape, 1))
-            return base.assign(value.bitcast(base.dtype), strided_steps(base.size, shape, strides, offset))
-        part = uint8 if self.dtype is bool_ else self.dtype
-        flat = base.reshape((base.size,)).bitcast(part)
-        steps = strided_steps(flat.size, self.shape, self.strides, self.offset)
-        return flat.assign(value.bitcast(part), steps).bitcast(base.dtype).reshape(base.shape)
+        return write_window(base, value, self.dtype, (self.shape, self.strides, self.offset))
 
     def check_writable(self) -> None:
         """``RuntimeError`` if two elements are one in memory: which of two values it would take is not defined."""
@@ -432,6 +422,23 @@ class View:
         lazy = self.lazy
         if lazy is not None:
             lazy.readers -= 1
+
+
+def write_window(base: LazyBuffer, value: LazyBuffer, dtype: DType, window: Window) -> LazyBuffer:
+    """``base`` with a window of it, in elements of ``dtype``, replaced."""
+    shape, strides, offset = window
+    size, count = base.dtype.size, dtype.size
+    if size <= count:  # each element of the window is one or several of the base
+        if size < count:
+            parts = count // size
+            shape, offset = (*shape, parts), offset * parts
+            strides = (*[step * parts for step in strides], 1)
+            value = value.reshape((*value.shape, 1))
+        return base.assign(value.bitcast(base.dtype), strided_steps(base.size, shape, strides, offset))
+    part = uint8 if dtype is bool_ else dtype
+    flat = base.reshape((base.size,)).bitcast(part)
+    steps = strided_steps(flat.size, shape, strides, offset)
+    return flat.assign(value.bitcast(part), steps).bitcast(base.dtype).reshape(base.shape)
 
 
 def window_steps(base: LazyBuffer, dtype: DType, window: Window) -> Steps:

@@ -14,7 +14,21 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 
-from minigrad.dtype import DType, bfloat16, bool_, float16, float32, float64, int8, int16, int32, int64, uint8
+from minigrad.dtype import (
+    DType,
+    bfloat16,
+    bool_,
+    complex64,
+    complex128,
+    float16,
+    float32,
+    float64,
+    int8,
+    int16,
+    int32,
+    int64,
+    uint8,
+)
 from minigrad.engine import leaf_from_numpy, wrap_numpy
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.graph.strides import contiguous_strides, reach
@@ -485,7 +499,8 @@ LEGACY: dict[DType, type[TypedStorage]] = {
         "_dtype": dtype, "__module__": __name__, "__doc__": f"A TypedStorage of {dtype.name} elements."})
     for dtype, name in (
         (float64, "Double"), (float32, "Float"), (float16, "Half"), (bfloat16, "BFloat16"), (int64, "Long"),
-        (int32, "Int"), (int16, "Short"), (int8, "Char"), (uint8, "Byte"), (bool_, "Bool"))
+        (int32, "Int"), (int16, "Short"), (int8, "Char"), (uint8, "Byte"), (bool_, "Bool"),
+        (complex64, "ComplexFloat"), (complex128, "ComplexDouble"))
 }
 """The classes that stand for dtypes in checkpoints. Dtypes that came later (uint16 …) have none."""
 

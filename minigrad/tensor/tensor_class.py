@@ -10,6 +10,7 @@ from minigrad.tensor.base import TensorBase, register
 from minigrad.tensor.calculus import Calculus
 from minigrad.tensor.casts import Casts
 from minigrad.tensor.comparison import Comparison
+from minigrad.tensor.complex_numbers import ComplexNumbers
 from minigrad.tensor.convert import Convert
 from minigrad.tensor.creation import Creation
 from minigrad.tensor.decompositions import Decompositions
@@ -44,8 +45,8 @@ from minigrad.tensor.values import Values
 
 # TensorBase comes first, so that ``isinstance(x, TensorBase)`` in every op finds it at once, not after all the mixins.
 class Tensor(
-    TensorBase, Elementwise, Functions, Activations, Special, SpecialPairs, Comparison, Pairs, Encoding, Reduce,
-    Extrema, Exponential, Layout, Movement, Joining, Indexing, Gathering, Parts, Ordering, Calculus, Statistics,
+    TensorBase, Elementwise, Functions, Activations, Special, SpecialPairs, Comparison, Pairs, Encoding, ComplexNumbers,
+    Reduce, Extrema, Exponential, Layout, Movement, Joining, Indexing, Gathering, Parts, Ordering, Calculus, Statistics,
     Assembling, LinearAlgebra, Matrices, Decompositions, Creation, Triangular, Random, Convert, Casts, Values,
     Attributes, Autograd, InPlace, PythonProtocol, DLPack, Sharing,
 ):

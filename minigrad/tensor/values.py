@@ -99,7 +99,7 @@ class Values:
         if n != 1:
             raise RuntimeError(f"a Tensor with {n} elements cannot be converted to Scalar")
         array = self._array()
-        return float(array.reshape(())) if self.dtype.kind == "f" else array.item()
+        return float(array.reshape(())) if self.dtype.kind == "f" else array.item()  # of complex numbers: complex
 
     def tolist(self: Tensor) -> Any:
         """The elements as nested lists of Python numbers; one number for a 0-d tensor."""

@@ -56,6 +56,7 @@ LATE = {"importlib", "inspect", "platform", "shutil", "subprocess", "tempfile", 
 # Modules of ours that are imported when first needed: from there on, the compiler and the printing are loaded.
 LAZY: dict[str, tuple[str, ...]] = {
     "minigrad.engine.plans": ("minigrad.engine.build", "minigrad.engine.tier0"),
+    "minigrad.engine.real": ("minigrad.schedule.complex_parts",),
     "minigrad.engine.realise": ("minigrad.engine.debug", "minigrad.engine.details"),
     "minigrad.engine.tier0.library": ("minigrad.engine.tier0.kernels",),
     "minigrad.lower.lower": ("minigrad.lower.gpu",),
@@ -63,6 +64,7 @@ LAZY: dict[str, tuple[str, ...]] = {
     "minigrad.runtime.cpu": ("minigrad.render",),
     "minigrad.serialization.load": ("minigrad.serialization.safe",),
     "minigrad.tensor.attributes": ("minigrad.tensor.storages",),
+    "minigrad.tensor.complex_numbers": ("minigrad.tensor.complex_formulas",),
 }
 
 MAX_LINES = 600

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
@@ -26,6 +26,11 @@ def _index(values: list[int]) -> LazyBuffer:
     for i, v in enumerate(values):
         out = at.binary(Op.EQ, at.like(i)).where(at.like(v), out)
     return out
+
+
+def _complex_product(x: Sequence[LazyBuffer]) -> LazyBuffer:
+    z = x[0].with_imag(x[1])
+    return z.binary(Op.MUL, z)
 
 
 CASES: dict[str, tuple[tuple[tuple[int, ...], ...], Build]] = {
@@ -53,6 +58,10 @@ CASES: dict[str, tuple[tuple[tuple[int, ...], ...], Build]] = {
     Op.ERF: (((3, 4),), lambda x: x[0].unary(Op.ERF)),
     Op.WHERE: (((3, 4), (3, 4)), lambda x: x[0].binary(Op.LT, x[1]).where(x[0].unary(Op.EXP), x[1])),
     Op.CAST: (((3, 4),), lambda x: x[0].cast(float64)),
+    Op.REAL: (((3, 4), (3, 4)), lambda x: _complex_product(x).real()),
+    Op.IMAG: (((3, 4), (3, 4)), lambda x: _complex_product(x).imag()),
+    Op.COMPLEX: (((3, 4), (3, 4)), lambda x: _complex_product(x).binary(Op.DIV, x[1].with_imag(x[0])).real()),
+    Op.BITCAST: (((3, 4), (3, 4)), lambda x: _complex_product(x).as_real().flip((0,)).as_complex().as_real()),
     Op.SUM: (((3, 4, 2),), lambda x: x[0].reduce(Op.SUM, (0, 2))),
     Op.PROD: (((3, 4),), lambda x: x[0].reduce(Op.PROD, (1,))),
     Op.MAX: (((3, 4),), lambda x: x[0].reduce(Op.MAX, (1,))),

@@ -14,6 +14,7 @@ import numpy as np
 
 from minigrad.dtype import DType, bfloat16
 from minigrad.engine.execute import WORK_PER_CALL, WORK_PER_THREAD, index_error
+from minigrad.engine.real import real
 from minigrad.engine.tier0.builder import LEAVES, MOST_MEMORIES, SHIFT, Declined
 from minigrad.engine.tier0.library import Generic, library
 from minigrad.engine.tier0.nodes import NodeBuilder
@@ -62,6 +63,7 @@ class DirectKernel:
 
 def build(pending: Pending) -> DirectProgram:
     """The program for a graph. Raises ``Declined`` for one that only the compiler can do."""
+    pending = real(pending)
     builder = NodeBuilder(pending)
     builder.watch(pending.order, pending.results)
     at = builder.sources()

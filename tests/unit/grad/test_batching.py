@@ -9,13 +9,13 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from minigrad.dtype import DType, bool_, float32, int32, int64
+from minigrad.dtype import DType, bool_, complex64, float32, int32, int64
 from minigrad.grad.batching import RULES, Batch
 from minigrad.graph.function import param
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.graph.reference import evaluate
 from minigrad.graph.verify import verify
-from minigrad.ops import ELEMENTWISE, REDUCE, SCALAR_OPS, Op
+from minigrad.ops import ELEMENTWISE, REDUCE, RESULT_TYPES, SCALAR_OPS, Op
 
 ROWS = 3
 Values = list[LazyBuffer]
@@ -41,14 +41,14 @@ CASES: dict[str, Callable[[Values], LazyBuffer]] = {
 
 def _elementwise(op: str, v: Values) -> LazyBuffer:
     row = SCALAR_OPS[op]
-    kinds = {"f": float32, "i": int32, "u": int32, "b": bool_}
+    kinds = {"f": float32, "i": int32, "u": int32, "b": bool_, "c": complex64}
     dtype = float32 if "f" in row.kinds else kinds[row.kinds[0]]
     operands = [x.cast(dtype) for x in (v[0], v[1], v[1].binary(Op.MUL, v[0]))[:row.arity]]
     if op == Op.WHERE:
         operands[0] = operands[0].cast(bool_)
     if op in (Op.CAST, Op.BITCAST):
         return operands[0].cast(int32) if op == Op.CAST else operands[0].bitcast(int32)
-    result = bool_ if row.result == "bool" else operands[-1].dtype
+    result = RESULT_TYPES.get(op, lambda dtype: dtype)(operands[-1].dtype)
     return LazyBuffer(op, tuple(operands), None, operands[0].shape, result, "CPU")
 
 

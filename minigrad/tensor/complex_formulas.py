@@ -1,0 +1,384 @@
+"""Stage: front. In: complex values. Out: functions of them, exp, log, sqrt, sin, asin, pow …, as formulas over their
+real and imaginary parts, and their derivatives. A Function is looked up here by its name when it is first traced for a
+complex operand, so that programs without complex numbers load nothing of this.
+Next: ``reduce.py``.
+
+Branch cuts and signs of zero are those of C99 and NumPy. Numbers whose parts are float32 are computed in float64, where
+squares do not overflow, and rounded at the end. The gradient of z = a + bi is ∂L/∂a + i·∂L/∂b, as in PyTorch: for a
+function with the complex derivative f' it is g·conj(f'(z)).
+(https://docs.pytorch.org/docs/stable/notes/autograd.html#autograd-for-complex-numbers; W. Kahan, "Branch cuts for
+complex elementary functions", 1987)"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from minigrad.dtype import complex128
+from minigrad.graph.function import apply
+from minigrad.graph.lazy import LazyBuffer
+from minigrad.ops import Op
+from minigrad.tensor.formula import Value, called, choose
+from minigrad.tensor.function import Function
+from minigrad.tensor.functions import slope
+from minigrad.tensor.pairs import copysign_value
+from minigrad.tensor.special import _ASINH
+from minigrad.tensor.special_pairs import angle_value
+
+Complex = tuple[Value, Value]
+"""The real and the imaginary part."""
+Formula = Callable[..., Complex]
+
+
+def parts_of(z: LazyBuffer) -> Complex:
+    """The parts of a complex value."""
+    return Value(z.real()), Value(z.imag())
+
+
+def joined(z: Complex) -> LazyBuffer:
+    """The complex value with these parts."""
+    return z[0].lazy.with_imag(z[1].lazy)
+
+
+def _copysign(size: Any, sign: Value) -> Value:
+    """``size``, a Value or number, with the sign of another value."""
+    given = size if isinstance(size, Value) else Value(sign.lazy.like(size))
+    return Value(copysign_value(given.lazy, sign.lazy))
+
+
+def _is_infinite(x: Value) -> Value:
+    return x.abs().equals(math.inf)
+
+
+def _is_finite(x: Value) -> Value:
+    return x.abs() < math.inf
+
+
+def _times(z: Complex, w: Complex) -> Complex:
+    (a, b), (c, d) = z, w
+    return a * c - b * d, a * d + b * c
+
+
+def _scaled(z: Complex, by: float) -> Complex:
+    return z[0] * by, z[1] * by
+
+
+def _turned(z: Complex) -> Complex:
+    """i·z."""
+    return -z[1], z[0]
+
+
+def _turned_back(z: Complex) -> Complex:
+    """-i·z."""
+    return z[1], -z[0]
+
+
+# --- magnitude
+
+
+def magnitude(z: LazyBuffer) -> LazyBuffer:
+    """|z|, which overflows only where the result does."""
+    a, b = parts_of(z.cast(complex128))
+    return _length(a, b, narrow=z.dtype is not complex128).lazy.cast(z.dtype.part)
+
+
+def _length(a: Value, b: Value, narrow: bool = False) -> Value:
+    """The larger part times sqrt(1 + ratio²); of ``narrow`` numbers no square can overflow."""
+    if narrow:
+        length = (a * a + b * b).sqrt()
+    else:
+        steep = b.abs() > a.abs()
+        large, small = choose(steep, b.abs(), a.abs()), choose(steep, a.abs(), b.abs())
+        ratio = small / choose(large.equals(0.0) | _is_infinite(large), 1.0, large)
+        length = choose(large.equals(0.0), large, large * (ratio * ratio + 1.0).sqrt())
+    return choose(_is_infinite(a) | _is_infinite(b), math.inf, length)
+
+
+# --- exponentials and logarithms
+
+
+def _exp(z: Complex) -> Complex:
+    a, b = z
+    size = a.exp()
+    nowhere = ~_is_finite(b)
+    vanished, unbounded = a.equals(-math.inf) & nowhere, a.equals(math.inf) & nowhere
+    real = choose(vanished, 0.0, choose(unbounded, math.inf, size * b.cos()))
+    return real, choose(vanished, 0.0, choose(b.equals(0.0), b, size * b.sin()))
+
+
+def _log(z: Complex) -> Complex:
+    """Near |z| = 1 by log1p, which keeps the digits."""
+    a, b = z
+    steep = b.abs() > a.abs()
+    large, small = choose(steep, b.abs(), a.abs()), choose(steep, a.abs(), b.abs())
+    near = (large > 0.5) & (large < 2.0)
+    x, y = choose(near, large, 1.0), choose(near, small, 0.0)
+    close = ((x - 1.0) * (x + 1.0) + y * y).log1p() * 0.5
+    return choose(near, close, _length(a, b).log()), angle_value(b, a)
+
+
+def _log1p(z: Complex) -> Complex:
+    a, b = z
+    small = (a.abs() < 0.5) & (b.abs() < 0.5)
+    x, y = choose(small, a, 0.0), choose(small, b, 0.0)
+    whole = _log((a + 1.0, b))
+    return choose(small, (x * (x + 2.0) + y * y).log1p() * 0.5, whole[0]), whole[1]
+
+
+def _expm1(z: Complex) -> Complex:
+    a, b = z
+    half = (b * 0.5).sin()
+    real, imag = _exp(z)
+    return choose(_is_finite(a) & _is_finite(b), a.expm1() * b.cos() - half * half * 2.0, real - 1.0), imag
+
+
+def _sqrt(z: Complex) -> Complex:
+    a, b = z
+    root = (_length(a * 0.5, b * 0.5) + a.abs() * 0.5).sqrt()
+    other = b.abs() / choose(root.equals(0.0), 1.0, root * 2.0)
+    right = ~(a < 0.0)
+    real, imag = choose(right, root, other), choose(right, _copysign(other, b), _copysign(root, b))
+    level, steep = _is_infinite(a), _is_infinite(b)
+    real = choose(steep, math.inf, choose(level & ~b.equals(b), choose(right, math.inf, b), choose(
+        level, choose(right, math.inf, 0.0), real)))
+    imag = choose(steep, b, choose(level & b.equals(b), choose(right, _copysign(0.0, b), _copysign(math.inf, b)), imag))
+    return real, imag
+
+
+def _pow(z: Complex, w: Complex) -> Complex:
+    """e^(w·log z); 0 to the power of what has a positive real part is 0, and to that of 0 it is 1."""
+    nothing = z[0].equals(0.0) & z[1].equals(0.0)
+    log = _log((choose(nothing, 1.0, z[0]), z[1]))
+    real, imag = _exp(_times(w, log))
+    unit = w[0].equals(0.0) & w[1].equals(0.0)
+    at_zero = choose(unit, 1.0, choose(w[0] > 0.0, 0.0, math.nan))
+    return choose(nothing, at_zero, real), choose(nothing, at_zero * 0.0, imag)
+
+
+# --- circular and hyperbolic functions
+
+
+def _sinh_of(x: Value) -> Value:
+    return (x.expm1() - (-x).expm1()) * 0.5
+
+
+def _cosh_of(x: Value) -> Value:
+    return (x.exp() + (-x).exp()) * 0.5
+
+
+def _sinh(z: Complex) -> Complex:
+    a, b = z
+    return choose(a.equals(0.0), a, _sinh_of(a) * b.cos()), choose(b.equals(0.0), b, _cosh_of(a) * b.sin())
+
+
+def _cosh(z: Complex) -> Complex:
+    a, b = z
+    level = a.equals(0.0) | b.equals(0.0)
+    return _cosh_of(a) * b.cos(), choose(level, a * b * choose(_is_finite(a * b), 1.0, 0.0), _sinh_of(a) * b.sin())
+
+
+def _sin(z: Complex) -> Complex:
+    return _turned_back(_sinh(_turned(z)))
+
+
+def _cos(z: Complex) -> Complex:
+    return _cosh(_turned(z))
+
+
+def _tanh(z: Complex) -> Complex:
+    """With t = tan b and s = sinh a: (s·sqrt(1 + s²)·(1 + t²) + it) / (1 + (1 + t²)s²); far out ±1."""
+    a, b = z
+    far = a.abs() > 20.0
+    near, sine, cosine = choose(far, 0.0, a), b.sin(), b.cos()
+    t, s = sine / cosine, _sinh_of(near)
+    beta = t * t + 1.0
+    below = beta * s * s + 1.0
+    real = choose(far, _copysign(1.0, a), beta * (s * s + 1.0).sqrt() * s / below)
+    fading = (a.abs() * -2.0).exp()
+    outside = choose(fading.equals(0.0), _copysign(0.0, sine * cosine), sine * cosine * 4.0 * fading)
+    return real, choose(b.equals(0.0), b, choose(far, outside, t / below))
+
+
+def _tan(z: Complex) -> Complex:
+    return _turned_back(_tanh(_turned(z)))
+
+
+# --- their inverses
+
+
+def _roots(z: Complex) -> tuple[Complex, Complex]:
+    """sqrt(1 - z) and sqrt(1 + z)."""
+    a, b = z
+    return _sqrt((1.0 - a, -b)), _sqrt((a + 1.0, b))
+
+
+def _asin(z: Complex) -> Complex:
+    (p, q), (r, s) = _roots(z)
+    return angle_value(z[0], p * r - q * s), _copysign(called(_ASINH, (p * s - q * r).abs()), z[1])
+
+
+def _acos(z: Complex) -> Complex:
+    (p, q), (r, s) = _roots(z)
+    return angle_value(p, r) * 2.0, _copysign(called(_ASINH, (r * q - s * p).abs()), -z[1])
+
+
+def _acosh(z: Complex) -> Complex:
+    (p, q), (r, s) = _sqrt((z[0] - 1.0, z[1])), _sqrt((z[0] + 1.0, z[1]))
+    return called(_ASINH, p * r + q * s), angle_value(q, r) * 2.0
+
+
+def _asinh(z: Complex) -> Complex:
+    return _turned_back(_asin(_turned(z)))
+
+
+def _atanh(z: Complex) -> Complex:
+    a, b = z
+    far = _is_infinite(a) | _is_infinite(b)
+    size, inner = choose(far, 0.0, a.abs()), choose(far, 1.0, b)
+    real = (size * 4.0 / ((1.0 - size) * (1.0 - size) + inner * inner)).log1p() * 0.25
+    angle = angle_value(inner * 2.0, (1.0 - size) * (size + 1.0) - inner * inner) * 0.5
+    return _copysign(choose(far, 0.0, real), a), choose(far, _copysign(math.pi / 2, b), angle)
+
+
+def _atan(z: Complex) -> Complex:
+    return _turned_back(_atanh(_turned(z)))
+
+
+# --- the table
+
+
+def _one_over(z: LazyBuffer) -> LazyBuffer:
+    return z.like(1.0).binary(Op.DIV, z)
+
+
+def _computed(formula: Formula) -> Callable[..., LazyBuffer]:
+    """The formula as one over complex values, rounded once."""
+
+    def compute(*operands: LazyBuffer) -> LazyBuffer:
+        return joined(formula(*[parts_of(z.cast(complex128)) for z in operands])).cast(operands[0].dtype)
+
+    return compute
+
+
+def _plus(z: LazyBuffer, number: float) -> LazyBuffer:
+    return z.binary(Op.ADD, z.like(number))
+
+
+def _by(z: LazyBuffer, number: float) -> LazyBuffer:
+    return z.binary(Op.MUL, z.like(number))
+
+
+def _less_square(z: LazyBuffer, sign: float = -1.0) -> LazyBuffer:
+    """1 - z², or 1 + z²."""
+    return _plus(_by(z.binary(Op.MUL, z), sign), 1.0)
+
+
+def _rsqrt(z: LazyBuffer) -> LazyBuffer:
+    return _one_over(_computed(_sqrt)(z))
+
+
+def _sigmoid(z: LazyBuffer) -> LazyBuffer:
+    return _one_over(_plus(_computed(_exp)(z.unary(Op.NEG)), 1.0))
+
+
+Row = tuple[Callable[..., LazyBuffer], Callable[[LazyBuffer, LazyBuffer], LazyBuffer]]
+FUNCTIONS: dict[str, Row] = {
+    "exp": (_computed(_exp), lambda z, out: out),
+    "exp2": (lambda z: _computed(_exp)(_by(z, math.log(2.0))), lambda z, out: _by(out, math.log(2.0))),
+    "expm1": (_computed(_expm1), lambda z, out: _plus(out, 1.0)),
+    "log": (_computed(_log), lambda z, out: _one_over(z)),
+    "log2": (_computed(lambda z: _scaled(_log(z), 1 / math.log(2.0))), lambda z, out: _one_over(_by(z, math.log(2.0)))),
+    "log10": (_computed(lambda z: _scaled(_log(z), 1 / math.log(10.0))),
+              lambda z, out: _one_over(_by(z, math.log(10.0)))),
+    "log1p": (_computed(_log1p), lambda z, out: _one_over(_plus(z, 1.0))),
+    "sqrt": (_computed(_sqrt), lambda z, out: _one_over(_by(out, 2.0))),
+    "rsqrt": (_rsqrt, lambda z, out: _by(out.binary(Op.MUL, out).binary(Op.MUL, out), -0.5)),
+    "sigmoid": (_sigmoid, lambda z, out: out.binary(Op.MUL, _plus(out.unary(Op.NEG), 1.0))),
+    "sin": (_computed(_sin), lambda z, out: _computed(_cos)(z)),
+    "cos": (_computed(_cos), lambda z, out: _computed(_sin)(z).unary(Op.NEG)),
+    "tan": (_computed(_tan), lambda z, out: _less_square(out, 1.0)),
+    "sinh": (_computed(_sinh), lambda z, out: _computed(_cosh)(z)),
+    "cosh": (_computed(_cosh), lambda z, out: _computed(_sinh)(z)),
+    "tanh": (_computed(_tanh), lambda z, out: _less_square(out)),
+    "asin": (_computed(_asin), lambda z, out: _rsqrt(_less_square(z))),
+    "acos": (_computed(_acos), lambda z, out: _rsqrt(_less_square(z)).unary(Op.NEG)),
+    "atan": (_computed(_atan), lambda z, out: _one_over(_less_square(z, 1.0))),
+    "asinh": (_computed(_asinh), lambda z, out: _rsqrt(_less_square(z, 1.0))),
+    "acosh": (_computed(_acosh), lambda z, out: _one_over(_computed(_sqrt)(_plus(z, -1.0)).binary(
+        Op.MUL, _computed(_sqrt)(_plus(z, 1.0))))),
+    "atanh": (_computed(_atanh), lambda z, out: _one_over(_less_square(z))),
+}
+"""By the name of a Function: its value, and its derivative from the operand and the value."""
+
+
+# --- for other files
+
+
+def _pow_gradient(inputs: Sequence[LazyBuffer], outputs: Sequence[LazyBuffer],
+                  grads: Sequence[LazyBuffer]) -> tuple[LazyBuffer, LazyBuffer]:
+    """g·conj(w·z^(w - 1)), 0 where w is 0; g·conj(z^w·log z), 0 where z is 0 and w's real part is not negative."""
+    z, w = inputs
+    zero = z.like(0.0)
+    slope = w.binary(Op.MUL, _computed(_pow)(z, _plus(w, -1.0)))
+    at_zero = z.binary(Op.EQ, zero)
+    level = at_zero.binary(Op.AND, w.real().binary(Op.LT, zero.real()).unary(Op.NOT))
+    log = FUNCTIONS["log"][0](at_zero.where(z.like(1.0), z))
+    return (w.binary(Op.EQ, zero).where(zero, grads[0].binary(Op.MUL, slope.conj())),
+            level.where(zero, grads[0].binary(Op.MUL, outputs[0].binary(Op.MUL, log).conj())))
+
+
+_POW = Function("pow", _computed(_pow), "PowBackward1", _pow_gradient)
+_SQRT = Function("sqrt", FUNCTIONS["sqrt"][0], "SqrtBackward0",
+                 slope(lambda g, z, out: g.binary(Op.DIV, _by(out, 2.0))))
+
+
+def pow(z: LazyBuffer, w: LazyBuffer) -> LazyBuffer:
+    """z^w, of one shape and type; a node with a gradient of its own."""
+    return apply(_POW.body.at([z, w]), [z, w])[0]
+
+
+def sqrt(z: LazyBuffer) -> LazyBuffer:
+    """The square root with a real part that is not negative; a node with a gradient of its own."""
+    return apply(_SQRT.body.at([z]), [z])[0]
+
+
+def direction(z: LazyBuffer) -> LazyBuffer:
+    """z/|z|, and 0 at 0."""
+    return times_direction(None, z, magnitude(z))
+
+
+def times_direction(g: LazyBuffer | None, z: LazyBuffer, size: LazyBuffer) -> LazyBuffer:
+    """g·z/|z| for a real g, and 0 at 0."""
+    zero = size.binary(Op.EQ, size.like(0.0))
+    below = zero.where(size.like(1.0), size)
+    parts = [p.binary(Op.DIV, below) for p in (z.real(), z.imag())]
+    if g is not None:
+        parts = [zero.where(g.like(0.0), g.binary(Op.MUL, p)) for p in parts]
+    return parts[0].with_imag(parts[1])
+
+
+def angle(z: LazyBuffer) -> LazyBuffer:
+    """The angle with the positive real axis."""
+    a, b = parts_of(z.cast(complex128))
+    return angle_value(b, a).lazy.cast(z.dtype.part)
+
+
+def turned_by(g: LazyBuffer, z: LazyBuffer) -> LazyBuffer:
+    """The gradient g of the angle as one of z: g·i·z/|z|², and 0 at 0."""
+    size = magnitude(z)
+    found = times_direction(g, z, size)
+    below = size.binary(Op.EQ, size.like(0.0)).where(size.like(1.0), size)
+    return found.imag().unary(Op.NEG).binary(Op.DIV, below).with_imag(found.real().binary(Op.DIV, below))
+
+
+def across(g: LazyBuffer, z: LazyBuffer, unit: LazyBuffer) -> LazyBuffer:
+    """The gradient g of u = z/|z| as one of z: (g - u·Re(conj(u)·g)) / |z|, and 0 at 0."""
+    size = magnitude(z)
+    zero = size.binary(Op.EQ, size.like(0.0))
+    below = zero.where(size.like(1.0), size)
+    (c, d), (x, y) = (g.real(), g.imag()), (unit.real(), unit.imag())
+    along = x.binary(Op.MUL, c).binary(Op.ADD, y.binary(Op.MUL, d))
+    parts = [zero.where(size.like(0.0), p.binary(Op.SUB, q.binary(Op.MUL, along)).binary(Op.DIV, below))
+             for p, q in ((c, x), (d, y))]
+    return parts[0].with_imag(parts[1])
