@@ -27,6 +27,7 @@ from minigrad.autograd import (
     no_grad,
     set_grad_enabled,
 )
+from minigrad.dtype import DType as dtype  # users mean the class, where Python would put the module
 from minigrad.dtype import (
     bfloat16,
     bool_,
@@ -67,6 +68,7 @@ from minigrad.tensor import (
     set_default_dtype,
     set_printoptions,
 )
+from minigrad.tensor.layouts import WORDS, layout, memory_format
 
 __version__ = "0.1.0"
 
@@ -84,6 +86,7 @@ int = int32
 long = int64
 bool = bool_
 
+globals().update(WORDS)
 globals().update({name: made for name, made in FUNCTIONS.items() if name != "tensor"})
 
 
@@ -97,8 +100,9 @@ class _CallableModule(ModuleType):
 
 config.__class__ = _tensor.__class__ = _CallableModule
 
-_SUBPACKAGES = ("amp", "backends", "cuda", "distributions", "func", "jit", "linalg", "multiprocessing", "nn", "optim",
-                "masked", "profiler", "serialization", "signal", "special", "storage", "testing", "utils", "vision")
+_SUBPACKAGES = ("amp", "array_api", "backends", "cuda", "distributions", "func", "jit", "linalg", "masked",
+                "multiprocessing", "nn", "optim", "overrides", "profiler", "serialization", "signal", "special",
+                "storage", "testing", "utils", "vision")
 _LATER = {
     **dict.fromkeys(("celu", "celu_", "hardshrink", "prelu", "relu_", "rrelu", "rrelu_", "selu", "selu_", "threshold",
                      "threshold_"), "minigrad.nn.functional.activation"),
@@ -113,14 +117,14 @@ _LATER = {
 """Names that are looked up in a module which is imported when one of them is first asked for."""
 
 __all__ = [
-    "Generator", "Size", "Tensor", "autograd", "bfloat16", "bool", "cdouble", "cfloat", "chalf", "complex32",
-    "complex64", "complex128", "composite", "config", "default_generator",
-    "device", "devices", "double", "e", "enable_grad", "finfo", "float", "float16", "float32", "float64",
-    "get_default_device", "get_default_dtype", "get_printoptions", "half", "iinfo", "inf", "inference_mode",
-    "inspect", "int", "int8", "int16", "int32", "int64", "is_grad_enabled", "is_inference_mode_enabled", "long",
-    "nan", "no_grad", "pi", "promote_types", "realize", "register_device", "return_types", "set_default_device",
-    "set_default_dtype", "set_grad_enabled", "set_printoptions", "short", "uint8", "uint16", "uint32", "uint64",
-    *FUNCTIONS, *_LATER,
+    "Generator", "Size", "Tensor", "autograd", "bfloat16", "bool", "cdouble", "cfloat", "chalf", "complex128",
+    "complex32", "complex64", "composite", "config", "default_generator", "device", "devices", "double", "dtype", "e",
+    "enable_grad", "finfo", "float", "float16", "float32", "float64", "get_default_device", "get_default_dtype",
+    "get_printoptions", "half", "iinfo", "inf", "inference_mode", "inspect", "int", "int16", "int32", "int64", "int8",
+    "is_grad_enabled", "is_inference_mode_enabled", "layout", "long", "memory_format", "nan", "no_grad", "pi",
+    "promote_types", "realize", "register_device", "return_types", "set_default_device", "set_default_dtype",
+    "set_grad_enabled", "set_printoptions", "short", "uint16", "uint32", "uint64", "uint8",
+    *FUNCTIONS, *WORDS, *_LATER,
 ]
 
 

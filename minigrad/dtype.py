@@ -122,6 +122,10 @@ class DType:
         return (1 << (self.bits - (self.kind == "i"))) - 1
 
 
+# What users see: ``minigrad.dtype``, or ``torch.dtype``.
+DType.__name__ = DType.__qualname__ = "dtype"
+DType.__module__ = "minigrad"
+
 bool_ = DType("bool", "b", 1, 0)
 uint8 = DType("uint8", "u", 1, 1)
 int8 = DType("int8", "i", 1, 2)

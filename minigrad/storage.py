@@ -1,5 +1,5 @@
 """Stage: front. In: nothing. Out: the classes of storages, under the name of the module that PyTorch has them in.
-Next: ``minigrad/amp/``."""
+Next: ``overrides.py``."""
 
 from minigrad.tensor.storages import TypedStorage, UntypedStorage
 

@@ -113,3 +113,14 @@ def golden(request: pytest.FixtureRequest) -> Iterator[Callable[[str, str], None
         assert text == path.read_text(encoding="utf-8")
 
     yield check
+
+
+@pytest.fixture(autouse=True)
+def _nobody_asked() -> Iterator[None]:
+    """A subclass of Tensor that a test, or a file of tests, defines leaves the methods of Tensor as they were."""
+    overrides = sys.modules.get("minigrad.tensor.overrides")
+    if overrides is not None and overrides.armed:
+        overrides.disarm()
+    yield
+    if overrides is not None and overrides.armed:
+        overrides.disarm()

@@ -15,8 +15,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from minigrad import dtype, ops  # noqa: E402
+from minigrad import ops  # noqa: E402
 from minigrad.config import SETTINGS  # noqa: E402
+from minigrad.dtype import bool_, float32, int8, uint8  # noqa: E402
 from tools import pytorch as compared  # noqa: E402
 
 KINDS = {"b": "bool", "i": "signed", "u": "unsigned", "f": "float", "c": "complex"}
@@ -83,7 +84,7 @@ def operations() -> str:
     scalar = [(code(row.name), code(row.symbol), row.arity, kinds(row.kinds), RESULTS[row.result], row.edge)
               for row in ops.SCALAR_OPS.values()]
     reduce = [(code(row.name), code(row.combine),
-               *(code(row.identity(d)) for d in (dtype.float32, dtype.int8, dtype.uint8, dtype.bool_)))
+               *(code(row.identity(d)) for d in (float32, int8, uint8, bool_)))
               for row in ops.REDUCE_OPS.values()]
     return f"""<!-- Made from minigrad/ops.py by tools/docs.py. Change it there. -->
 

@@ -1,5 +1,5 @@
 """Stage: conformance. In: the command line. Out: the report, and exit code 1 if anything failed. This is the last file.
-Next: ``minigrad/vision/``."""
+Next: ``minigrad/array_api/``."""
 
 from __future__ import annotations
 

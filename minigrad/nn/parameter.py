@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from minigrad.tensor import Size, Tensor, empty
+from minigrad.tensor.overrides import not_asked
 
 
 class _Marked(type):
@@ -33,6 +34,8 @@ class Parameter(Tensor, metaclass=_Marked):
     """
 
     _mark = "_is_param"
+    _shown = "tensor"
+    __torch_function__ = not_asked  # type: ignore[assignment]  # what is made of a Parameter is a plain Tensor
 
     def __new__(cls, data: Tensor | None = None, requires_grad: bool = True) -> Parameter:
         result: Any = (empty(0) if data is None else data).detach()
@@ -75,6 +78,8 @@ class Buffer(Tensor, metaclass=_Marked):
     """
 
     _mark = "_is_buffer"
+    _shown = "tensor"
+    __torch_function__ = not_asked  # type: ignore[assignment]
     persistent: bool
     _is_buffer: bool
 
@@ -179,6 +184,7 @@ class UninitializedBuffer(UninitializedTensorMixin, Tensor):  # type: ignore[mis
     """
 
     cls_to_become = Tensor
+    __torch_function__ = not_asked  # type: ignore[assignment]
 
     def __new__(cls, requires_grad: bool = False, device: Any = None, dtype: Any = None,
                 persistent: bool = True) -> UninitializedBuffer:

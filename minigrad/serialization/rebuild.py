@@ -4,6 +4,7 @@ Next: ``archive.py``."""
 
 from __future__ import annotations
 
+import copyreg
 import warnings
 from collections import OrderedDict
 from typing import Any
@@ -13,6 +14,7 @@ from minigrad.dtype import DType
 from minigrad.nn.parameter import Parameter
 from minigrad.tensor import Tensor
 from minigrad.tensor.layout import offset_of, strides_of
+from minigrad.tensor.layouts import layout, strided
 from minigrad.tensor.storages import LEGACY, TypedStorage, UntypedStorage
 
 # --- taking apart
@@ -148,24 +150,19 @@ def _rebuild_device_tensor_from_cpu_tensor(data: Tensor, dtype: DType, device: s
         return data.to(dtype=dtype).detach().requires_grad_(requires_grad)
 
 
-class Layout:
-    """How a tensor's elements are kept; there is only ``strided``."""
-
-    def __repr__(self) -> str:
-        return "torch.strided"
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _get_layout, ("torch.strided",)
-
-
-strided = Layout()
-
-
-def _get_layout(name: str) -> Layout:
+def _get_layout(name: str) -> layout:
     """The layout of this name."""
     if name != "torch.strided":
         raise NotImplementedError(f"tensors of layout {name}: sparse tensors")
     return strided
+
+
+def _reduced(word: layout) -> Any:
+    """How a layout is pickled: as PyTorch does it."""
+    return (_get_layout, (f"torch.{word.name}",)) if word is strided else word.name
+
+
+copyreg.pickle(layout, _reduced)
 
 
 def _missing(name: str, what: str) -> Any:

@@ -18,8 +18,23 @@ except ImportError as _error:
     raise ImportError("Attempting to use safetensors files but safetensors is not installed. Please install "
                       "safetensors with: pip install 'minigrad[safetensors]'") from _error
 
-from minigrad import dtype as dtypes
-from minigrad.dtype import DType
+from minigrad.dtype import (
+    DType,
+    bfloat16,
+    bool_,
+    complex64,
+    float16,
+    float32,
+    float64,
+    int8,
+    int16,
+    int32,
+    int64,
+    uint8,
+    uint16,
+    uint32,
+    uint64,
+)
 from minigrad.engine import leaf_from_numpy
 from minigrad.nn.modules.module import Module
 from minigrad.serialization.archive import fill
@@ -31,9 +46,9 @@ from minigrad.tensor.base import make
 from minigrad.tensor.storages import UntypedStorage
 
 _DTYPES: dict[str, DType] = {
-    "F64": dtypes.float64, "F32": dtypes.float32, "F16": dtypes.float16, "BF16": dtypes.bfloat16, "I64": dtypes.int64,
-    "I32": dtypes.int32, "I16": dtypes.int16, "I8": dtypes.int8, "U8": dtypes.uint8, "BOOL": dtypes.bool_,
-    "C64": dtypes.complex64, "U64": dtypes.uint64, "U32": dtypes.uint32, "U16": dtypes.uint16,
+    "F64": float64, "F32": float32, "F16": float16, "BF16": bfloat16, "I64": int64,
+    "I32": int32, "I16": int16, "I8": int8, "U8": uint8, "BOOL": bool_,
+    "C64": complex64, "U64": uint64, "U32": uint32, "U16": uint16,
 }
 
 

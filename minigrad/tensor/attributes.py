@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from minigrad.dtype import DType
 from minigrad.tensor.base import AnyTensor
-from minigrad.tensor.definition import both, function
+from minigrad.tensor.definition import also, both, function
+from minigrad.tensor.layouts import layout as layout_type
+from minigrad.tensor.layouts import strided
 from minigrad.tensor.operands import dim_index, result_dtype
 from minigrad.tensor.promotion import can_cast as may_store
 from minigrad.tensor.promotion import type_name
@@ -50,6 +52,7 @@ def typename(obj: Any) -> str:
 
 
 @function("result_type")
+@also(tensor="tensor1", scalar="tensor1", scalar1="tensor1", other="tensor2", scalar2="tensor2")
 def result_type(tensor1: Any, tensor2: Any) -> DType:
     """The dtype of an elementwise op on two Tensors or numbers.
 
@@ -151,6 +154,11 @@ class Attributes:
     def itemsize(self: Tensor) -> int:
         """Bytes of one element."""
         return self.dtype.size
+
+    @property
+    def layout(self: Tensor) -> layout_type:
+        """How the elements are stored: ``minigrad.strided``."""
+        return strided
 
     @property
     def is_cuda(self: Tensor) -> bool:

@@ -327,6 +327,17 @@ def alias(tensor: Tensor) -> Tensor:
     return plain_alias(tensor)
 
 
+def as_subclass(tensor: Tensor, cls: type) -> Any:
+    """A view of all of a Tensor, of another class: what is done with either shows in both, gradients flow through."""
+    shape, known = tensor._shape(), tensor._view if tensor._spec is None else tensor._spec
+    strides = None if known is None else known.strides
+    offset = 0 if known is None else known.offset
+    result = make_view(tensor, (), shape, contiguous_strides(shape) if strides is None else strides, offset,
+                       "AliasBackward0")
+    result.__class__ = cls
+    return result
+
+
 def plain_alias(tensor: Tensor) -> Tensor:
     """``alias`` outside any trace."""
     result = _new(_tensor_class)

@@ -110,7 +110,11 @@ def _bits(function: MixedFunction, a: Tensor, b: Any) -> Any:
 
 
 def _reflected(function: MixedFunction, b: Any, a: Tensor) -> Any:
-    """``b op a`` for a number b."""
+    """``b op a`` for a number b, or a Tensor; NotImplemented for anything else."""
+    if isinstance(b, AnyTensor):
+        return _bits(function, b, a)
+    if not is_number(b):
+        return NotImplemented
     dtype = with_number(a.dtype, b)
     if dtype.kind in "fc":
         raise _no_bits(function, dtype)

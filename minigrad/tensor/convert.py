@@ -5,8 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from minigrad import dtype as dtypes
-from minigrad.dtype import DType
+from minigrad.dtype import ALL, DType
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.tensor.base import AnyTensor, make
@@ -33,8 +32,8 @@ class Convert:
 
     __slots__ = ()
 
-    def to(self: Tensor, *args: Any, dtype: DType | None = None, device: Any = None, non_blocking: bool = False,
-           copy: bool = False, memory_format: Any = None) -> Tensor:
+    def to(self: Tensor, *args: Any, other: Any = None, dtype: DType | None = None, device: Any = None,
+           non_blocking: bool = False, copy: bool = False, memory_format: Any = None) -> Tensor:
         """In another dtype, on another device, or both (``to(other)`` takes those of a Tensor); self if nothing
         changes.
 
@@ -42,7 +41,7 @@ class Convert:
         >>> minigrad.tensor([1.5, 2.5]).to(minigrad.int64)
         tensor([1, 2])
         """
-        for arg in args:
+        for arg in args if other is None else (other, *args):
             if isinstance(arg, DType):
                 dtype = arg
             elif isinstance(arg, AnyTensor):
@@ -67,7 +66,7 @@ class Convert:
         if dtype is None:
             return type_text(self)
         if isinstance(dtype, str):
-            named = [d for d in dtypes.ALL if dtype.rpartition(".")[2] in (d.name, f"{type_name(d)}Tensor")]
+            named = [d for d in ALL if dtype.rpartition(".")[2] in (d.name, f"{type_name(d)}Tensor")]
             if not named:
                 raise ValueError(f"invalid type: {dtype!r}")
             return self.to(named[0])
@@ -88,6 +87,6 @@ class Convert:
         """On the device CPU."""
         return self.to(device="cpu")
 
-    def cuda(self: Tensor, device: Any = None, non_blocking: bool = False) -> Tensor:
+    def cuda(self: Tensor, device: Any = None, non_blocking: bool = False, memory_format: Any = None) -> Tensor:
         """On the device CUDA; ``RuntimeError`` if there is none."""
         return self.to(device="cuda" if device is None else device)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minigrad import dtype as dtypes
-from minigrad.dtype import DType, bool_, int64, promote
+from minigrad.dtype import DType, bfloat16, bool_, float16, float32, float64, int8, int16, int32, int64, promote, uint8
+from minigrad.dtype import from_numpy as dtype_of_array
 from minigrad.engine import leaf_from_numpy, wrap_numpy
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
@@ -69,7 +69,7 @@ def _inferred(data: Any) -> DType:
             stack += item
             continue
         if isinstance(item, np.ndarray | np.generic):
-            kind_of = dtypes.from_numpy(item.dtype)
+            kind_of = dtype_of_array(item.dtype)
         elif isinstance(item, int | float | complex):
             kind_of = number_dtype(item)
         elif isinstance(item, str | bytes):
@@ -114,7 +114,7 @@ def array_of(data: Any, dtype: DType | None) -> tuple[np.ndarray, DType]:
         dtype = dtype or data.dtype
     elif isinstance(data, np.ndarray | np.generic):
         array = np.asarray(data)
-        dtype = dtype or dtypes.from_numpy(array.dtype)
+        dtype = dtype or dtype_of_array(array.dtype)
     else:
         types = _types(data)
         if types is None:
@@ -160,7 +160,7 @@ def as_tensor(data: Any, dtype: DType | None = None, device: Any = None) -> Tens
     """``data`` itself if it is a Tensor of that dtype and device, memory shared with a NumPy array, else a copy."""
     if isinstance(data, AnyTensor):
         return data.to(device=device, dtype=dtype)
-    if isinstance(data, np.ndarray) and (dtype is None or dtypes.from_numpy(data.dtype) is dtype):
+    if isinstance(data, np.ndarray) and (dtype is None or dtype_of_array(data.dtype) is dtype):
         return from_memory(_wrapped(data, resolve(device)))
     return tensor(data, dtype=dtype, device=device)
 
@@ -195,15 +195,16 @@ def from_numpy(ndarray: np.ndarray) -> Tensor:
 
 def _wrapped(array: np.ndarray, device: str) -> LazyBuffer:
     """A value on the array's memory, or on a copy where a device has its own."""
-    dtype = dtypes.from_numpy(array.dtype)
+    dtype = dtype_of_array(array.dtype)
     make_leaf = wrap_numpy if device == "CPU" or get_device(device).host_memory else leaf_from_numpy
     return make_leaf(array, dtype, device)
 
 
 @function("scalar_tensor")
-def scalar_tensor(value: Any, *, dtype: DType | None = None, device: Any = None) -> Tensor:
+def scalar_tensor(s: Any, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False,
+                  layout: Any = None, pin_memory: bool = False) -> Tensor:
     """A 0-d tensor of the default floating type."""
-    return tensor(value, dtype=dtype or get_default_dtype(), device=device)
+    return tensor(s, dtype=dtype or get_default_dtype(), device=device, requires_grad=requires_grad)
 
 
 # --- constants
@@ -217,21 +218,22 @@ def _constant(value: Any, shape: tuple[int, ...], dtype: DType, device: str, req
     return result.requires_grad_() if requires_grad else result
 
 
-def _new_constant(like: Tensor, value: Any, size: tuple[Any, ...], dtype: DType | None, device: Any,
+def _new_constant(like: Tensor, value: Any, sizes: tuple[Any, ...], size: Any, dtype: DType | None, device: Any,
                   requires_grad: bool) -> Tensor:
     """A constant with the dtype and device of a Tensor, unless others are asked for."""
-    return _constant(value, shape_argument(size), dtype or like.dtype,
+    return _constant(value, shape_argument(sizes if size is None else (size,)), dtype or like.dtype,
                      like._pending().device if device is None else resolve(device), requires_grad)
 
 
 def _constant_function(name: str, value: Any, doc: str) -> None:
-    def create(*size: Any, dtype: DType | None = None, device: Any = None, requires_grad: bool = False,
-               out: Any = None, layout: Any = None, pin_memory: bool = False, memory_format: Any = None) -> Tensor:
-        shape = shape_argument(size)
+    def create(*sizes: Any, size: Any = None, dtype: DType | None = None, device: Any = None,
+               requires_grad: bool = False, layout: Any = None, pin_memory: bool = False,
+               memory_format: Any = None) -> Tensor:
+        shape = shape_argument(sizes if size is None else (size,))
         return _constant(value, shape, dtype or get_default_dtype(), resolve(device), requires_grad)
 
     def create_like(input: Tensor, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False,
-                    memory_format: Any = None) -> Tensor:
+                    layout: Any = None, pin_memory: bool = False, memory_format: Any = None) -> Tensor:
         place = input._pending().device if device is None else resolve(device)
         return _constant(value, input._shape(), dtype or input.dtype, place, requires_grad)
 
@@ -248,7 +250,7 @@ _constant_function("empty", 0, "A Tensor whose elements are to be written; they 
 
 @function("full")
 def full(size: Sequence[int], fill_value: Any, *, dtype: DType | None = None, device: Any = None,
-         requires_grad: bool = False) -> Tensor:
+         requires_grad: bool = False, layout: Any = None, pin_memory: bool = False) -> Tensor:
     """A Tensor with one value everywhere, of the value's type.
 
     >>> full((2,), 7)
@@ -262,7 +264,8 @@ def full(size: Sequence[int], fill_value: Any, *, dtype: DType | None = None, de
 
 @function("full_like")
 def full_like(input: Tensor, fill_value: Any, *, dtype: DType | None = None, device: Any = None,
-              requires_grad: bool = False, memory_format: Any = None) -> Tensor:
+              requires_grad: bool = False, layout: Any = None, pin_memory: bool = False,
+              memory_format: Any = None) -> Tensor:
     """One value everywhere, with the shape, dtype and device of ``input``."""
     return full(input._shape(), fill_value, dtype=dtype or input.dtype, device=device or input.device,
                 requires_grad=requires_grad)
@@ -272,15 +275,17 @@ def full_like(input: Tensor, fill_value: Any, *, dtype: DType | None = None, dev
 
 
 @function("arange")
-def arange(start: Any, end: Any = None, step: Any = 1, *, dtype: DType | None = None, device: Any = None,
-           requires_grad: bool = False, out: Any = None) -> Tensor:
+def arange(start: Any = None, end: Any = None, step: Any = 1, *, dtype: DType | None = None, device: Any = None,
+           requires_grad: bool = False, layout: Any = None, pin_memory: bool = False) -> Tensor:
     """start, start + step, … below ``end``; one argument is the end. int64 if all are integers.
 
     >>> arange(4), arange(1, 2, 0.5)
     (tensor([0, 1, 2, 3]), tensor([1.0000, 1.5000]))
     """
+    if start is None or end is None:
+        start, end = 0, end if start is None else start
     if end is None:
-        start, end = 0, start
+        raise TypeError("arange() missing a required argument: 'end'")
     start, end, step = [v.item() if isinstance(v, AnyTensor | np.generic) else v for v in (start, end, step)]
     if step == 0:
         raise RuntimeError("step must be nonzero")
@@ -293,7 +298,7 @@ def arange(start: Any, end: Any = None, step: Any = 1, *, dtype: DType | None = 
     n = max(0, -((start - end) // step) if whole else math.ceil((end - start) / step))
     index = LazyBuffer.index((n,), 0, resolve(device))
     if dtype.kind == "f" or not whole:
-        wide = index.cast(dtypes.float64)
+        wide = index.cast(float64)
         values = wide.binary(Op.MUL, wide.like(float(step))).binary(Op.ADD, wide.like(float(start)))
     else:
         values = index if step == 1 else index.binary(Op.MUL, index.like(step))
@@ -314,7 +319,7 @@ def range_(start: Any, end: Any = None, step: Any = 1, **options: Any) -> Tensor
 
 @function("linspace")
 def linspace(start: Any, end: Any, steps: int, *, dtype: DType | None = None, device: Any = None,
-             requires_grad: bool = False, out: Any = None) -> Tensor:
+             requires_grad: bool = False, layout: Any = None, pin_memory: bool = False) -> Tensor:
     """``steps`` numbers from start to end, both included, evenly spaced.
 
     >>> linspace(0, 1, 3)
@@ -324,7 +329,7 @@ def linspace(start: Any, end: Any, steps: int, *, dtype: DType | None = None, de
     if steps < 0:
         raise RuntimeError("number of steps must be non-negative")
     dtype = dtype or get_default_dtype()
-    kind_of = dtype if dtype.kind == "f" else dtypes.float64
+    kind_of = dtype if dtype.kind == "f" else float64
     index = LazyBuffer.index((steps,), 0, resolve(device))
     i = index.cast(kind_of)
     step = (end - start) / (steps - 1) if steps > 1 else 0.0
@@ -344,7 +349,7 @@ def logspace(start: Any, end: Any, steps: int, base: float = 10.0, **options: An
 
 @function("eye")
 def eye(n: int, m: int | None = None, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False,
-        out: Any = None) -> Tensor:
+        layout: Any = None, pin_memory: bool = False) -> Tensor:
     """1 on the diagonal, 0 elsewhere.
 
     >>> eye(2)
@@ -423,9 +428,9 @@ class TensorType(type):
 
 
 for _name, _dtype in (
-    ("FloatTensor", dtypes.float32), ("DoubleTensor", dtypes.float64), ("HalfTensor", dtypes.float16),
-    ("BFloat16Tensor", dtypes.bfloat16), ("ByteTensor", dtypes.uint8), ("CharTensor", dtypes.int8),
-    ("ShortTensor", dtypes.int16), ("IntTensor", dtypes.int32), ("LongTensor", int64), ("BoolTensor", bool_),
+    ("FloatTensor", float32), ("DoubleTensor", float64), ("HalfTensor", float16),
+    ("BFloat16Tensor", bfloat16), ("ByteTensor", uint8), ("CharTensor", int8),
+    ("ShortTensor", int16), ("IntTensor", int32), ("LongTensor", int64), ("BoolTensor", bool_),
 ):
     FUNCTIONS[_name] = TensorType(_name, (), {"dtype": _dtype, "__module__": "minigrad",
                                               "__doc__": f"``Tensor(…)`` with dtype {_dtype.name}."})
@@ -447,23 +452,24 @@ class Creation:
 
     # --- constants
 
-    def new_zeros(self: Tensor, *size: Any, dtype: DType | None = None, device: Any = None,
-                  requires_grad: bool = False) -> Tensor:
+    def new_zeros(self: Tensor, *sizes: Any, size: Any = None, dtype: DType | None = None, device: Any = None,
+                  requires_grad: bool = False, layout: Any = None, pin_memory: bool = False) -> Tensor:
         """``zeros`` with the dtype and device of self."""
-        return _new_constant(self, 0, size, dtype, device, requires_grad)
+        return _new_constant(self, 0, sizes, size, dtype, device, requires_grad)
 
-    def new_ones(self: Tensor, *size: Any, dtype: DType | None = None, device: Any = None,
-                 requires_grad: bool = False) -> Tensor:
+    def new_ones(self: Tensor, *sizes: Any, size: Any = None, dtype: DType | None = None, device: Any = None,
+                 requires_grad: bool = False, layout: Any = None, pin_memory: bool = False) -> Tensor:
         """``ones`` with the dtype and device of self."""
-        return _new_constant(self, 1, size, dtype, device, requires_grad)
+        return _new_constant(self, 1, sizes, size, dtype, device, requires_grad)
 
-    def new_empty(self: Tensor, *size: Any, dtype: DType | None = None, device: Any = None,
-                  requires_grad: bool = False) -> Tensor:
+    def new_empty(self: Tensor, *sizes: Any, size: Any = None, dtype: DType | None = None, device: Any = None,
+                  requires_grad: bool = False, layout: Any = None, pin_memory: bool = False,
+                  memory_format: Any = None) -> Tensor:
         """``empty`` with the dtype and device of self."""
-        return _new_constant(self, 0, size, dtype, device, requires_grad)
+        return _new_constant(self, 0, sizes, size, dtype, device, requires_grad)
 
     def new_full(self: Tensor, size: Sequence[int], fill_value: Any, *, dtype: DType | None = None, device: Any = None,
-                 requires_grad: bool = False) -> Tensor:
+                 requires_grad: bool = False, layout: Any = None, pin_memory: bool = False) -> Tensor:
         """One value everywhere, with the dtype and device of self."""
         return full(size, fill_value, dtype=dtype or self.dtype, device=device or self.device,
                     requires_grad=requires_grad)
@@ -473,6 +479,6 @@ class Creation:
         return _legacy(*args, dtype=self.dtype, device=device or self.device)
 
     def new_tensor(self: Tensor, data: Any, *, dtype: DType | None = None, device: Any = None,
-                   requires_grad: bool = False) -> Tensor:
+                   requires_grad: bool = False, pin_memory: bool = False) -> Tensor:
         """``tensor(data)`` with the dtype and device of self."""
         return tensor(data, dtype=dtype or self.dtype, device=device or self.device, requires_grad=requires_grad)

@@ -4,6 +4,7 @@ Next: ``elementwise.py``."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
 from minigrad.runtime.locks import record_lock
 from minigrad.tensor.base import blank, check_in_place
 from minigrad.tensor.operands import one_device, require_tensor
+from minigrad.tensor.overrides import NOT_ASKED, armed, ask, asked, asked_after_all, asking
 from minigrad.tensor.promotion import can_cast, type_name
 
 if TYPE_CHECKING:
@@ -38,7 +40,7 @@ def numpy_names(made: F) -> F:
     tensor([[2.],
             [4.]])
     """
-    code = made.__code__
+    code = inspect.unwrap(made).__code__
     taken = code.co_varnames[:code.co_argcount + code.co_kwonlyargcount]
     names = {name: ours for name, ours in NUMPY_NAMES.items() if ours in taken and name not in taken}
     theirs = frozenset(names)
@@ -54,6 +56,22 @@ def numpy_names(made: F) -> F:
     return cast(F, accepting)
 
 
+def also(**names: str) -> Callable[[F], F]:
+    """A decorator: the function takes some of its arguments by other names, too, as PyTorch's overloads call them."""
+
+    def attach(made: F) -> F:
+        @wraps(made)
+        def renamed(*args: Any, **kwargs: Any) -> Any:
+            if kwargs and not names.keys().isdisjoint(kwargs):
+                kwargs = {names.get(name, name): value for name, value in kwargs.items()}
+            return made(*args, **kwargs)
+
+        renamed.also = names  # type: ignore[attr-defined]
+        return cast(F, renamed)
+
+    return attach
+
+
 # --- x.exp() and minigrad.exp(x)
 
 
@@ -63,11 +81,52 @@ def function(*names: str) -> Callable[[F], F]:
     def attach(made: F) -> F:
         made.__name__ = made.__qualname__ = names[0]
         accepting = numpy_names(made)
+        if names[0] not in NOT_ASKED:
+            accepting = asking(accepting, None if "out" in inspect.unwrap(made).__code__.co_varnames else into)
+            accepting.__wrapped__ = Shown(made, False)  # type: ignore[attr-defined]
         for name in names:
             FUNCTIONS[name] = accepting
         return accepting
 
     return attach
+
+
+def spelled(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
+    """The arguments by position of a function of a Tensor: the first may be given by name, which NumPy calls otherwise.
+    NumPy's name of the second is changed in ``kwargs``. ``TypeError`` without a first."""
+    if "x2" in kwargs:
+        kwargs["other"] = kwargs.pop("x2")
+    if args:
+        return args
+    for first in _FIRST:
+        if first in kwargs:
+            return (kwargs.pop(first),)
+    raise TypeError(f"{name}() missing 1 required positional argument: 'input'")
+
+
+_FIRST = ("input", "x", "a", "x1")
+
+
+class Shown:
+    """What ``inspect.signature`` and ``help`` find behind a function that was made of a method: its signature,
+    with ``out``, and ``input`` in place of a method's ``self``. It is put together when somebody asks for it."""
+
+    __slots__ = ("__wrapped__", "of_method")
+
+    def __init__(self, made: Callable[..., Any], of_method: bool = True) -> None:
+        self.__wrapped__, self.of_method = made, of_method
+
+    @property
+    def __signature__(self) -> Any:
+        signature = inspect.signature(self.__wrapped__)
+        others = list(signature.parameters.values())
+        if self.of_method:
+            others[0] = others[0].replace(name="input")
+        if "out" not in signature.parameters:
+            out = inspect.Parameter("out", inspect.Parameter.KEYWORD_ONLY, default=None, annotation="Any")
+            at = next((i for i, p in enumerate(others) if p.kind == inspect.Parameter.VAR_KEYWORD), len(others))
+            others.insert(at, out)
+        return signature.replace(parameters=others)
 
 
 def both(*names: str, keywords: Mapping[str, str] | None = None) -> Callable[[F], F]:
@@ -80,13 +139,26 @@ def both(*names: str, keywords: Mapping[str, str] | None = None) -> Callable[[F]
         made = numpy_names(made)
 
         @wraps(made)
-        def function(input: Any, *args: Any, **kwargs: Any) -> Any:
-            require_tensor(input, name, "input", 1)
-            if "out" in kwargs:
-                return into(kwargs.pop("out"), made(input, *args, **kwargs))
-            return made(input, *args, **kwargs)
+        def function(*args: Any, **kwargs: Any) -> Any:
+            if armed:
+                found = asked(args, kwargs)
+                if found is not None:
+                    return ask(function, found, args, kwargs)
+            try:
+                if kwargs:
+                    args = spelled(name, args, kwargs)
+                require_tensor(args[0] if args else None, name, "input", 1)
+                if "out" in kwargs:
+                    return into(kwargs.pop("out"), made(*args, **kwargs))
+                return made(*args, **kwargs)
+            except Exception:
+                found = asked_after_all(args, kwargs)
+                if found is None:
+                    raise
+            return ask(function, found, args, kwargs)
 
         function.__qualname__ = name
+        function.__wrapped__ = Shown(made)  # type: ignore[assignment]
         for spelling in names:
             FUNCTIONS[spelling] = function if keywords is None else _renamed(function, keywords)
         return made

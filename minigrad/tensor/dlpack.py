@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minigrad import dtype as dtypes
 from minigrad.dtype import DType, bfloat16, uint16
+from minigrad.dtype import from_numpy as dtype_of_array
 from minigrad.engine import wrap_numpy
 from minigrad.errors import DeviceUnavailable
 from minigrad.graph.lazy import LazyBuffer
@@ -247,7 +247,7 @@ def _taken(capsule: Any, device: str | None) -> LazyBuffer:
     array = np.asarray(_Foreign(owner, writable))
     if is_bfloat16:
         array = array.view(bfloat16.numpy)
-    return _wrapped(array, bfloat16 if is_bfloat16 else dtypes.from_numpy(array.dtype), place)
+    return _wrapped(array, bfloat16 if is_bfloat16 else dtype_of_array(array.dtype), place)
 
 
 def _wrapped(array: np.ndarray, dtype: DType, device: str) -> LazyBuffer:

@@ -68,7 +68,9 @@ class Binary:
         return self.number.first((a,), (), (operand,))
 
     def reflected(self, b: Any, a: Tensor) -> Any:
-        """``b op a`` for a number b."""
+        """``b op a`` for a number b, or a Tensor."""
+        if isinstance(b, AnyTensor):
+            return self.of(b, a)
         if not is_number(b):
             return NotImplemented
         operand = as_operand(a.dtype, b)
@@ -93,6 +95,8 @@ class Division(Binary):
         return super().of(a, b)
 
     def reflected(self, b: Any, a: Tensor) -> Any:
+        if isinstance(b, AnyTensor):
+            return self.of(b, a)
         if not is_number(b):
             return NotImplemented
         dtype = with_number(floating(a.dtype), b)
@@ -297,7 +301,13 @@ class Elementwise:
     __itruediv__ = augmented(__truediv__)
 
     def __rtruediv__(self: Tensor, other: Any) -> Tensor:
-        return _DIV.reflected(other, self)
+        if is_number(other) or isinstance(other, AnyTensor):
+            return _DIV.reflected(other, self)
+        return self.reciprocal() * other
+
+    __div__ = __truediv__
+    __idiv__ = __itruediv__
+    __rdiv__ = __rtruediv__
 
     @both("div", "divide", "true_divide", keywords={"dividend": "input", "divisor": "other"})
     def div(self: Tensor, other: Any, *, rounding_mode: str | None = None) -> Tensor:

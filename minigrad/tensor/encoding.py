@@ -121,7 +121,7 @@ class Encoding:
 
     rad2deg_ = in_place(rad2deg)
 
-    @both("dequantize", keywords={"tensor": "input"})
+    @both("dequantize", keywords={"tensor": "input", "tensors": "input"})
     def dequantize(self: Tensor) -> Tensor:
         """self in float32: nothing is quantized here."""
         return self.float()

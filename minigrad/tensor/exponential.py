@@ -197,7 +197,7 @@ class Exponential:
     # --- running
 
     @both("cumsum")
-    def cumsum(self: Tensor, dim: int, dtype: DType | None = None) -> Tensor:
+    def cumsum(self: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
         """The running sum along ``dim``.
 
         >>> import minigrad
@@ -209,7 +209,7 @@ class Exponential:
     cumsum_ = in_place(cumsum)
 
     @both("cumprod")
-    def cumprod(self: Tensor, dim: int, dtype: DType | None = None) -> Tensor:
+    def cumprod(self: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
         """The running product along ``dim``."""
         return _running(operands_of("cumprod", self)[0], dim, dtype, Op.PROD, _CUMPROD)
 

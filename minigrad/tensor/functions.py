@@ -408,13 +408,14 @@ class Functions:
     clamp_max_ = in_place(clamp_max)
 
     @both("nan_to_num")
-    def nan_to_num(self: Tensor, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None) -> Tensor:
+    def nan_to_num(self: Tensor, nan: float | None = None, posinf: float | None = None,
+                   neginf: float | None = None) -> Tensor:
         """NaN and the infinities replaced; by default by 0 and the largest and lowest numbers of the dtype."""
         if self.dtype.kind != "f":
             return self.clone()
         high = self.dtype.max if posinf is None else posinf
         low = self.dtype.min if neginf is None else neginf
-        result = self.masked_fill(self != self, nan)
+        result = self.masked_fill(self != self, 0.0 if nan is None else nan)
         result = result.masked_fill(self == math.inf, high)
         return result.masked_fill(self == -math.inf, low)
 

@@ -74,15 +74,15 @@ class InPlace:
         """Every element becomes 0."""
         return self.fill_(0)
 
-    def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
-        """The elements of ``src``, broadcast, cast to self's dtype and brought to its device."""
+    def copy_(self: Tensor, other: Any, non_blocking: bool = False) -> Tensor:
+        """The elements of ``other``, broadcast, cast to self's dtype and brought to its device."""
         check_in_place(self)
-        if is_number(src):
-            return self.fill_(src)
-        require_tensor(src, "copy_", "other", 1)
-        _check_expands(src._shape(), self._shape())
+        if is_number(other):
+            return self.fill_(other)
+        require_tensor(other, "copy_", "other", 1)
+        _check_expands(other._shape(), self._shape())
         static = (self._shape(), self.dtype, self._pending().device)
-        return self._adopt(_COPY((self, src) if self._requires_grad else (src,), static))
+        return self._adopt(_COPY((self, other) if self._requires_grad else (other,), static))
 
     def fill_diagonal_(self: Tensor, fill_value: Any, wrap: bool = False) -> Tensor:
         """Elements [i, i, …] become ``fill_value``."""
@@ -98,9 +98,9 @@ class InPlace:
 
     # --- another shape
 
-    def resize_(self: Tensor, *sizes: Any) -> Tensor:
+    def resize_(self: Tensor, *sizes: Any, size: Any = None, memory_format: Any = None) -> Tensor:
         """Another shape; elements that fit are kept in order, new ones are 0."""
-        shape = shape_argument(sizes)
+        shape = shape_argument(sizes if size is None else (size,))
         old = self._read()
         flat = old.reshape((prod(old.shape),))
         size, had = prod(shape), prod(old.shape)
@@ -108,9 +108,9 @@ class InPlace:
         self._storage, self._view, self._tag, self._look = Storage(flat.reshape(shape)), None, 0, None
         return self
 
-    def resize_as_(self: Tensor, other: Tensor, memory_format: Any = None) -> Tensor:
-        """The shape of ``other``, as ``resize_`` does it."""
-        return self.resize_(other._shape())
+    def resize_as_(self: Tensor, the_template: Tensor, *, memory_format: Any = None) -> Tensor:
+        """The shape of ``the_template``, as ``resize_`` does it."""
+        return self.resize_(the_template._shape())
 
     # --- a function of Python, element by element
 
@@ -123,15 +123,15 @@ class InPlace:
         """
         return self.map_(self, lambda value, _: callable(value))
 
-    def map_(self: Tensor, tensor: Tensor, callable: Callable[[Any, Any], Any]) -> Tensor:
-        """Every element becomes ``callable(element, element of tensor)``, broadcast; slow, as ``apply_``."""
+    def map_(self: Tensor, other: Tensor, callable: Callable[[Any, Any], Any]) -> Tensor:
+        """Every element becomes ``callable(element, element of other)``, broadcast; slow, as ``apply_``."""
         check_in_place(self)
         if self._pending().device != "CPU":
             raise TypeError("apply_ is only implemented on CPU tensors")
         if self._requires_grad:
             raise RuntimeError("Can't call apply_() on Variable that requires grad. Use var.detach().apply_() instead.")
         mine = self.detach()
-        given = [mine.flatten().tolist(), tensor.detach().expand(self._shape()).flatten().tolist()]
+        given = [mine.flatten().tolist(), other.detach().expand(self._shape()).flatten().tolist()]
         return self.copy_(mine.new_tensor(list(map(callable, *given))).reshape(self._shape()))
 
     def set_(self: Tensor, source: Any = None, storage_offset: int = 0, size: Any = None,

@@ -16,7 +16,7 @@ from minigrad.graph.host import register_host
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.tensor.base import AnyTensor, make
-from minigrad.tensor.definition import both, function
+from minigrad.tensor.definition import also, both, function
 from minigrad.tensor.function import Function
 from minigrad.tensor.movement import part, shape_argument
 from minigrad.tensor.operands import dim_index, one_device, result_dtype
@@ -100,7 +100,7 @@ def _checked_list(tensors: Any, name: str) -> list[Tensor]:
 
 
 @function("cat", "concat", "concatenate")
-def cat(tensors: Sequence[Tensor], dim: int = 0, *, axis: int | None = None, out: Tensor | None = None) -> Tensor:
+def cat(tensors: Sequence[Tensor], dim: int = 0, *, axis: int | None = None) -> Tensor:
     """The tensors one after another along ``dim``; all other sizes must agree.
 
     >>> import minigrad
@@ -128,7 +128,7 @@ def cat(tensors: Sequence[Tensor], dim: int = 0, *, axis: int | None = None, out
 
 
 @function("stack")
-def stack(tensors: Sequence[Tensor], dim: int = 0, *, out: Tensor | None = None) -> Tensor:
+def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """The tensors, all of one shape, along a new dimension.
 
     >>> import minigrad
@@ -277,6 +277,8 @@ class Joining:
         return self.split(-(-size // chunks), dim)
 
     @both("tensor_split")
+    @also(sections="indices_or_sections", indices="indices_or_sections",
+          tensor_indices_or_sections="indices_or_sections")
     def tensor_split(self: Tensor, indices_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
         """As many parts as asked for, the first ones one longer; or parts that end at the given indices; views."""
         axis = dim_index(dim, self.ndim)

@@ -232,6 +232,9 @@ class LinearAlgebra:
     def __matmul__(self: Tensor, other: Any) -> Tensor:
         return self.matmul(other) if isinstance(other, AnyTensor) else NotImplemented
 
+    def __rmatmul__(self: Tensor, other: Any) -> Tensor:
+        return other.matmul(self) if isinstance(other, AnyTensor) else NotImplemented
+
     @both("matmul")
     def matmul(self: Tensor, other: Tensor) -> Tensor:
         """The matrix product of every rank PyTorch allows: vectors are rows on the left and columns on the right,
@@ -293,18 +296,18 @@ class LinearAlgebra:
         _check_types(self, vec)
         return _times_vector(self, vec, a, b)
 
-    @both("dot", "inner_product", keywords={"tensor": "other"})
-    def dot(self: Tensor, other: Tensor) -> Tensor:
+    @both("dot", "inner_product")
+    def dot(self: Tensor, tensor: Tensor) -> Tensor:
         """The sum of the products of two vectors' elements."""
-        a, b = _operands(self, other, "dot", "tensor")
+        a, b = _operands(self, tensor, "dot", "tensor")
         if len(a) != 1 or len(b) != 1:
             raise RuntimeError(f"1D tensors expected, but got {len(a)}D and {len(b)}D tensors")
-        _check_types(self, other, "dot")
+        _check_types(self, tensor, "dot")
         if a != b:
             raise RuntimeError(f"inconsistent tensor size, expected tensor {list(a)} and src {list(b)} to "
                                f"have the same number of elements, but got {a[0]} and {b[0]} elements "
                                "respectively")
-        return _DOT((self, other))
+        return _DOT((self, tensor))
 
     inner_product = dot
 

@@ -14,7 +14,7 @@ from minigrad.graph.lazy import LazyBuffer
 from minigrad.graph.strides import view_strides
 from minigrad.ops import Op
 from minigrad.tensor.base import make_view
-from minigrad.tensor.definition import both, view_in_place
+from minigrad.tensor.definition import also, both, view_in_place
 from minigrad.tensor.function import Function
 from minigrad.tensor.layout import offset_of, strides_of, view_as_type
 from minigrad.tensor.operands import dim_index
@@ -123,7 +123,7 @@ class Movement:
     __slots__ = ()
 
     @both("reshape")
-    def reshape(self: Tensor, *shape: Any) -> Tensor:
+    def reshape(self: Tensor, *sizes: Any, shape: Any = None) -> Tensor:
         """The elements in row-major order in another shape; one size may be -1. A view where possible, else a copy.
 
         >>> import minigrad
@@ -132,13 +132,13 @@ class Movement:
                 [3, 4, 5]])
         """
         old = self._shape()
-        new = infer_shape(shape_argument(shape), prod(old))
+        new = infer_shape(shape_argument(sizes if shape is None else (shape,)), prod(old))
         view = _as_view(self, new, "ViewBackward0")
         if view is not None:
             return view
         return _UNSAFE_VIEW((self,), (new,))
 
-    def view(self: Tensor, *shape: Any, dtype: DType | None = None) -> Tensor:
+    def view(self: Tensor, *shape: Any, size: Any = None, dtype: DType | None = None) -> Tensor:
         """As ``reshape``, but never a copy: ``RuntimeError`` where strides can't express it.
 
         With a dtype: the same bytes read as that type, outside autograd. One of another size changes the last
@@ -153,7 +153,7 @@ class Movement:
         """
         if dtype is not None or (len(shape) == 1 and isinstance(shape[0], DType)):
             return view_as_type(self, shape[0] if dtype is None else dtype)
-        new = infer_shape(shape_argument(shape), prod(self._shape()))
+        new = infer_shape(shape_argument(shape if size is None else (size,)), prod(self._shape()))
         result = _as_view(self, new, "ViewBackward0")
         if result is None:
             raise RuntimeError("view size is not compatible with input tensor's size and stride (at least one "
@@ -200,10 +200,10 @@ class Movement:
     # --- order of dimensions
 
     @both("permute")
-    def permute(self: Tensor, *dims: Any) -> Tensor:
+    def permute(self: Tensor, *order: Any, dims: Any = None) -> Tensor:
         """Dimension i of the result is dimension dims[i] of self; a view."""
         shape = self._shape()
-        given = shape_argument(dims)
+        given = shape_argument(order if dims is None else (dims,))
         if len(given) != len(shape):
             raise RuntimeError("permute(sparse_coo): number of dimensions in the tensor input does not match the "
                                f"length of the desired ordering of dimensions i.e. input.dim() = {len(shape)} is not "
@@ -213,7 +213,8 @@ class Movement:
             raise RuntimeError("permute(): duplicate dims are not allowed.")
         return _permuted(self, axes, "PermuteBackward0")
 
-    @both("transpose", "swapaxes", "swapdims", keywords={"axis0": "dim0", "axis1": "dim1"})
+    @both("transpose", "swapaxes", "swapdims")
+    @also(axis0="dim0", axis1="dim1")
     def transpose(self: Tensor, dim0: int, dim1: int) -> Tensor:
         """Two dimensions swapped; a view."""
         dims = len(self._shape())
@@ -315,11 +316,11 @@ class Movement:
 
     # --- repetition
 
-    def expand(self: Tensor, *sizes: Any, implicit: bool = False) -> Tensor:
+    def expand(self: Tensor, *sizes: Any, size: Any = None, implicit: bool = False) -> Tensor:
         """Dimensions of size 1 repeated, and new ones in front; -1 keeps a size. A view in which many elements are one:
         writing to one that repeats something raises."""
         old, strides = self._shape(), strides_of(self)
-        given = shape_argument(sizes)
+        given = shape_argument(sizes if size is None else (size,))
         added = len(given) - len(old)
         if added < 0:
             raise RuntimeError(f"expand({type_text(self)}{{{list(old)}}}, size={list(given)}): the number of sizes "
@@ -351,30 +352,31 @@ class Movement:
         return self.expand(other._shape())
 
     @both("broadcast_to")
-    def broadcast_to(self: Tensor, shape: Sequence[int]) -> Tensor:
-        """``self.expand(shape)``."""
-        return self.expand(tuple(shape))
+    def broadcast_to(self: Tensor, *sizes: Any, size: Any = None) -> Tensor:
+        """``self.expand(size)``."""
+        return self.expand(shape_argument(sizes if size is None else (size,)))
 
-    def repeat(self: Tensor, *sizes: Any) -> Tensor:
+    def repeat(self: Tensor, *sizes: Any, repeats: Any = None) -> Tensor:
         """Copies side by side, ``sizes[i]`` along dimension i; more sizes than dimensions add dimensions in front."""
-        times = shape_argument(sizes)
+        times = shape_argument(sizes if repeats is None else (repeats,))
         if len(times) < len(self._shape()):
             raise RuntimeError("Number of dimensions of repeat dims can not be smaller than number of dimensions of "
                                "tensor")
         return _REPEAT((self,), (times,))
 
     @both("tile")
-    def tile(self: Tensor, *dims: Any) -> Tensor:
+    def tile(self: Tensor, *times: Any, dims: Any = None) -> Tensor:
         """As ``repeat``, but fewer sizes than dimensions mean 1 in front."""
-        times = shape_argument(dims)
+        times = shape_argument(times if dims is None else (dims,))
         return self.repeat((1,) * (self.ndim - len(times)) + times)
 
     # --- reversal, parts
 
     @both("flip")
-    def flip(self: Tensor, *dims: Any) -> Tensor:
+    def flip(self: Tensor, *axes: Any, dims: Any = None) -> Tensor:
         """Dimensions in reverse; a copy."""
-        axes = tuple(sorted([dim_index(d, len(self._shape())) for d in shape_argument(dims)]))
+        given = shape_argument(axes if dims is None else (dims,))
+        axes = tuple(sorted([dim_index(d, len(self._shape())) for d in given]))
         if len(set(axes)) < len(axes):
             raise RuntimeError(f"dim {axes[0]} appears multiple times in the list of dims")
         return _FLIP((self,), (axes,))

@@ -1,5 +1,5 @@
 """Stage: front. In: operands of different shapes, dtypes and devices. Out: LazyBuffers that fit, or PyTorch's error.
-Next: ``definition.py``."""
+Next: ``overrides.py``."""
 
 from __future__ import annotations
 

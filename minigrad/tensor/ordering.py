@@ -17,7 +17,7 @@ from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.tensor import return_types
 from minigrad.tensor.base import AnyTensor, make
-from minigrad.tensor.definition import both, function, into
+from minigrad.tensor.definition import also, both, function, into
 from minigrad.tensor.function import Function
 from minigrad.tensor.indexing import concrete
 from minigrad.tensor.operands import dim_index, one_device
@@ -105,6 +105,7 @@ def searchsorted(sorted_sequence: Tensor, input: Any, *, out_int32: bool = False
 
 
 @function("isin")
+@also(element="elements", test_element="test_elements")
 def isin(elements: Any, test_elements: Any, *, assume_unique: bool = False, invert: bool = False,
          out: Tensor | None = None) -> Tensor:
     """Whether each of ``elements`` is among ``test_elements`` (with ``invert``: is not); one of both may be a number.
@@ -130,7 +131,7 @@ class Ordering:
     __slots__ = ()
 
     @both("argsort")
-    def argsort(self: Tensor, dim: int = -1, descending: bool = False, stable: bool = False) -> Tensor:
+    def argsort(self: Tensor, dim: int = -1, descending: bool = False, *, stable: bool = False) -> Tensor:
         """The indices that sort along ``dim``; equal elements keep their order.
 
         >>> import minigrad
@@ -140,7 +141,8 @@ class Ordering:
         return _order(self, dim, descending)
 
     @both("sort")
-    def sort(self: Tensor, dim: int = -1, descending: bool = False, stable: bool = False) -> return_types.ReturnType:
+    def sort(self: Tensor, dim: int = -1, descending: bool = False, *,
+             stable: bool = False) -> return_types.ReturnType:
         """The named tuple ``(values, indices)`` along ``dim``; NaN counts as the largest."""
         order = _order(self, dim, descending)
         return return_types.sort(self.gather(dim, order) if self.ndim else self.clone(), order)

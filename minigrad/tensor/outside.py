@@ -62,7 +62,7 @@ def frombuffer(buffer: Any, *, dtype: DType, count: int = -1, offset: int = 0, r
 
 @function("from_file")
 def from_file(filename: str, shared: bool | None = None, size: int = 0, *, dtype: DType | None = None,
-              layout: Any = None, device: Any = None, pin_memory: bool = False) -> Tensor:
+              layout: Any = None, device: Any = None, pin_memory: bool = False, requires_grad: bool = False) -> Tensor:
     """A vector of ``size`` elements on the memory of a file. If ``shared``, changes are written to the file, which is
     made, or made longer, if it is too short; else they are not."""
     kind = dtype or get_default_dtype()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from minigrad.dtype import bool_
 from minigrad.tensor.autocast import operands_of
 from minigrad.tensor.creation import full
-from minigrad.tensor.definition import both, function, in_place
+from minigrad.tensor.definition import also, both, function, in_place
 from minigrad.tensor.joining import cat
 from minigrad.tensor.operands import broadcast_shapes, dim_index, require_tensor
 from minigrad.tensor.promotion import type_name
@@ -38,8 +38,10 @@ def _split_at(self: Tensor, how: Any, dim: int, least: int, name: str) -> tuple[
     return self.tensor_split(how, dim)
 
 
-def _indices(given: tuple[Any, ...]) -> Any:
-    """``x.hsplit(1, 3)`` is ``x.hsplit([1, 3])``."""
+def _indices(given: tuple[Any, ...], by_name: Any) -> Any:
+    """``x.hsplit(1, 3)`` is ``x.hsplit([1, 3])``, and ``x.hsplit(indices=[1, 3])``."""
+    if by_name is not None:
+        return by_name
     return given[0] if len(given) == 1 else given
 
 
@@ -63,6 +65,9 @@ def unravel_index(indices: Tensor, shape: Any) -> tuple[Tensor, ...]:
         found.append(rest % size)
         rest = rest // size
     return tuple(reversed(found))
+
+
+_where_to_split = also(sections="indices_or_sections", indices="indices_or_sections")
 
 
 class Parts:
@@ -111,19 +116,22 @@ class Parts:
     # --- divided along a named dimension
 
     @both("hsplit")
-    def hsplit(self: Tensor, *indices_or_sections: Any) -> tuple[Tensor, ...]:
+    @_where_to_split
+    def hsplit(self: Tensor, *given: Any, indices_or_sections: Any = None) -> tuple[Tensor, ...]:
         """Divided along dimension 1, vectors along 0: into as many equal parts, or at these indices; views."""
-        return _split_at(self, _indices(indices_or_sections), 0 if self.ndim == 1 else 1, 1, "hsplit")
+        return _split_at(self, _indices(given, indices_or_sections), 0 if self.ndim == 1 else 1, 1, "hsplit")
 
     @both("vsplit")
-    def vsplit(self: Tensor, *indices_or_sections: Any) -> tuple[Tensor, ...]:
+    @_where_to_split
+    def vsplit(self: Tensor, *given: Any, indices_or_sections: Any = None) -> tuple[Tensor, ...]:
         """Divided along dimension 0: into as many equal parts, or at these indices; views."""
-        return _split_at(self, _indices(indices_or_sections), 0, 2, "vsplit")
+        return _split_at(self, _indices(given, indices_or_sections), 0, 2, "vsplit")
 
     @both("dsplit")
-    def dsplit(self: Tensor, *indices_or_sections: Any) -> tuple[Tensor, ...]:
+    @_where_to_split
+    def dsplit(self: Tensor, *given: Any, indices_or_sections: Any = None) -> tuple[Tensor, ...]:
         """Divided along dimension 2: into as many equal parts, or at these indices; views."""
-        return _split_at(self, _indices(indices_or_sections), 2, 3, "dsplit")
+        return _split_at(self, _indices(given, indices_or_sections), 2, 3, "dsplit")
 
     @both("unsafe_chunk")
     def unsafe_chunk(self: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:

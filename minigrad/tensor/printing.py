@@ -1,7 +1,7 @@
 """Stage: tensor, on the host. In: a NumPy array and what else a tensor shows (dtype, device, grad_fn). Out:
 the text PyTorch prints for it, with ``minigrad.`` where PyTorch writes ``torch.``.
 All numbers of one tensor share one format, which ``_number_format`` chooses from those that are shown.
-Next: ``dlpack.py``."""
+Next: ``numpy_protocol.py``."""
 
 from __future__ import annotations
 

@@ -45,7 +45,6 @@ class PythonProtocol:
     """What Python asks of an object: print, len, iterate, compare with ``in``, format, copy, pickle."""
 
     __slots__ = ()
-    __array_priority__ = 1000  # numpy_scalar * tensor asks the Tensor first
 
     def __repr__(self: Tensor, *, tensor_contents: Any = None) -> str:
         """The elements, and what else is worth knowing, as PyTorch prints it."""
@@ -55,7 +54,9 @@ class PythonProtocol:
         node = self.grad_fn
         device = lazy.device
         suffix = "" if device == default_device() else f"device='{self.device}'"
+        kind = type(self)
         return format_tensor(self._array(), requires_grad=self.requires_grad,
+                             name="tensor" if is_plain(self) else getattr(kind, "_shown", kind.__name__),
                              grad_fn_name=None if node is None else node.name(), device_suffix=suffix)
 
     def __str__(self: Tensor) -> str:

@@ -150,15 +150,16 @@ def set_rng_state(new_state: Any) -> None:
 
 
 def _creator(name: str, draw: Callable[[Generator, tuple[int, ...], DType], np.ndarray], doc: str) -> None:
-    def create(*size: Any, generator: Generator | None = None, dtype: DType | None = None, device: Any = None,
-               requires_grad: bool = False, out: Any = None, layout: Any = None, pin_memory: bool = False) -> Tensor:
+    def create(*sizes: Any, size: Any = None, generator: Generator | None = None, dtype: DType | None = None,
+               device: Any = None, requires_grad: bool = False, layout: Any = None, pin_memory: bool = False) -> Tensor:
         dtype = dtype or get_default_dtype()
         _check_float(name, dtype)
-        shape = shape_argument(size)
+        shape = shape_argument(sizes if size is None else (size,))
         return _made(lambda g: draw(g, shape, dtype), generator, dtype, device, requires_grad)
 
     def create_like(input: Tensor, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False,
-                    generator: Generator | None = None, memory_format: Any = None) -> Tensor:
+                    generator: Generator | None = None, layout: Any = None, pin_memory: bool = False,
+                    memory_format: Any = None) -> Tensor:
         dtype = dtype or input.dtype
         _check_float(name, dtype)
         shape = input._shape()
@@ -181,15 +182,16 @@ _creator("randn", lambda g, shape, dtype: g.normal(shape, 0.0, 1.0, dtype), "Nor
 
 
 @function("randint")
-def randint(low: int, high: Any = None, size: Any = None, *, generator: Generator | None = None,
-            dtype: DType | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def randint(low: Any = 0, high: Any = None, size: Any = None, *, generator: Generator | None = None,
+            dtype: DType | None = None, device: Any = None, requires_grad: bool = False, layout: Any = None,
+            pin_memory: bool = False) -> Tensor:
     """Integers in [low, high); with two arguments in [0, first).
 
     >>> _ = manual_seed(42)
     >>> randint(10, (3,))
     tensor([2, 7, 6])
     """
-    if size is None:
+    if size is None:  # randint(high, size)
         low, high, size = 0, low, high
     elif high is None:
         low, high = 0, low
@@ -199,9 +201,9 @@ def randint(low: int, high: Any = None, size: Any = None, *, generator: Generato
 
 
 @function("randint_like")
-def randint_like(input: Tensor, low: int, high: int | None = None, *, dtype: DType | None = None,
+def randint_like(input: Tensor, low: Any = 0, high: int | None = None, *, dtype: DType | None = None,
                  device: Any = None, generator: Generator | None = None, requires_grad: bool = False,
-                 layout: Any = None, memory_format: Any = None) -> Tensor:
+                 layout: Any = None, pin_memory: bool = False, memory_format: Any = None) -> Tensor:
     """``randint`` with the shape, dtype and device of ``input``."""
     low, high = (0, low) if high is None else (low, high)
     result = randint(low, high, input._shape(), dtype=dtype or input.dtype, device=device or input.device,
@@ -211,14 +213,15 @@ def randint_like(input: Tensor, low: int, high: int | None = None, *, dtype: DTy
 
 @function("randperm")
 def randperm(n: int, *, generator: Generator | None = None, dtype: DType | None = None, device: Any = None,
-             requires_grad: bool = False) -> Tensor:
+             requires_grad: bool = False, layout: Any = None, pin_memory: bool = False) -> Tensor:
     """0 … n-1 in random order."""
     return _made(lambda g: g.randperm(n), generator, dtype or int64, device, requires_grad)
 
 
 @function("normal")
-def normal(mean: Any, std: Any = 1.0, size: Sequence[int] | None = None, *, generator: Generator | None = None,
-           dtype: DType | None = None, device: Any = None) -> Tensor:
+def normal(mean: Any = 0.0, std: Any = 1.0, size: Sequence[int] | None = None, *, generator: Generator | None = None,
+           dtype: DType | None = None, device: Any = None, requires_grad: bool = False, layout: Any = None,
+           pin_memory: bool = False) -> Tensor:
     """Normal numbers; ``mean`` and ``std`` are numbers (then with a ``size``) or Tensors."""
     if isinstance(mean, AnyTensor) or isinstance(std, AnyTensor):
         shape = (mean + std)._shape()
@@ -228,7 +231,7 @@ def normal(mean: Any, std: Any = 1.0, size: Sequence[int] | None = None, *, gene
         return noise * std + mean
     drawn = dtype or get_default_dtype()
     shape, mean, std = shape_argument((tuple(size or ()),)), float(mean), float(std)
-    return _made(lambda g: g.normal(shape, mean, std, drawn), generator, drawn, device)
+    return _made(lambda g: g.normal(shape, mean, std, drawn), generator, drawn, device, requires_grad)
 
 
 def slopes(x: Tensor, lower: float, upper: float) -> Tensor:
@@ -284,11 +287,11 @@ class Random:
 
     # --- in place
 
-    def uniform_(self: Tensor, a: float = 0.0, b: float = 1.0, *, generator: Generator | None = None) -> Tensor:
-        """Filled with numbers uniform in [a, b)."""
+    def uniform_(self: Tensor, from_: float = 0.0, to: float = 1.0, *, generator: Generator | None = None) -> Tensor:
+        """Filled with numbers uniform in [from_, to)."""
         check_in_place(self)
         _check_float("rand", self.dtype)
-        shape, low, high, dtype = self._shape(), float(a), float(b), self.dtype
+        shape, low, high, dtype = self._shape(), float(from_), float(to), self.dtype
         return _fill(self, lambda g: g.uniform(shape, low, high, dtype), generator)
 
     def normal_(self: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Generator | None = None) -> Tensor:

@@ -160,9 +160,9 @@ class Reduce:
         self, = operands_of("sum", self)
         return _SUM[dim is not None]((self,), (_summed(self, dtype), axes, keepdim or keepdims))
 
-    def sum_to_size(self: Tensor, *shape: Any) -> Tensor:
+    def sum_to_size(self: Tensor, *shape: Any, size: Any = None) -> Tensor:
         """Summed over the dimensions that ``shape`` would be broadcast along."""
-        target = shape_argument(shape)
+        target = shape_argument(shape if size is None else (size,))
         result = self
         added = self.ndim - len(target)
         if added > 0:

@@ -1,6 +1,6 @@
 """Stage: front. In: sizes and device names as users write them. Out: ``Size`` and ``device``, which print as
 PyTorch's.
-Next: ``promotion.py``."""
+Next: ``layouts.py``."""
 
 from __future__ import annotations
 

@@ -232,7 +232,7 @@ class Statistics:
     # --- counts: they run, since NumPy counts
 
     @both("histogram")
-    def histogram(self: Tensor, bins: Any, *, range: Sequence[float] | None = None, weight: Tensor | None = None,
+    def histogram(self: Tensor, bins: Any = 100, *, range: Sequence[float] | None = None, weight: Tensor | None = None,
                   density: bool = False) -> return_types.ReturnType:
         """The named tuple ``(hist, bin_edges)``: how many elements, or how much weight, falls into each bin. ``bins``
         is a number of equal bins in ``range`` (by default that of the elements), or a vector of edges. With
@@ -250,7 +250,7 @@ class Statistics:
         return return_types.histogram(_leaf(hist.astype(edges.dtype), self), _leaf(edges, self))
 
     @both("histogramdd")
-    def histogramdd(self: Tensor, bins: Any, *, range: Sequence[float] | None = None, weight: Tensor | None = None,
+    def histogramdd(self: Tensor, bins: Any, range: Sequence[float] | None = None, weight: Tensor | None = None,
                     density: bool = False) -> return_types.ReturnType:
         """``histogram`` of points, whose coordinates are the last dimension; ``bins`` is a number, or for each
         coordinate a number or a vector of edges, ``range`` a flat list of two bounds for each."""

@@ -29,7 +29,9 @@ from minigrad.tensor.layout import Layout
 from minigrad.tensor.linalg import LinearAlgebra
 from minigrad.tensor.matrices import Matrices
 from minigrad.tensor.movement import Movement
+from minigrad.tensor.numpy_protocol import NumPyProtocol
 from minigrad.tensor.ordering import Ordering
+from minigrad.tensor.overrides import Overrides
 from minigrad.tensor.pairs import Pairs
 from minigrad.tensor.parts import Parts
 from minigrad.tensor.protocol import PythonProtocol
@@ -48,7 +50,7 @@ class Tensor(
     TensorBase, Elementwise, Functions, Activations, Special, SpecialPairs, Comparison, Pairs, Encoding, ComplexNumbers,
     Reduce, Extrema, Exponential, Layout, Movement, Joining, Indexing, Gathering, Parts, Ordering, Calculus, Statistics,
     Assembling, LinearAlgebra, Matrices, Decompositions, Creation, Triangular, Random, Convert, Casts, Values,
-    Attributes, Autograd, InPlace, PythonProtocol, DLPack, Sharing,
+    Attributes, Autograd, InPlace, PythonProtocol, NumPyProtocol, DLPack, Sharing, Overrides,
 ):
     """A multi-dimensional array of one dtype that records what is done with it.
 

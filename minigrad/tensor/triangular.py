@@ -51,7 +51,8 @@ def _check_matrix(self: Tensor, name: str) -> None:
 
 
 def _triangle_indices(name: str, lower: bool) -> None:
-    def indices(row: int, col: int, offset: int = 0, *, dtype: DType | None = None, device: Any = None) -> Tensor:
+    def indices(row: int, col: int, offset: int = 0, *, dtype: DType | None = None, device: Any = None,
+                layout: Any = None, pin_memory: bool = False, requires_grad: bool = False) -> Tensor:
         found = np.tril_indices(row, offset, col) if lower else np.triu_indices(row, offset, col)
         return tensor(np.stack(found).astype(np.int64), dtype=dtype, device=device)
 

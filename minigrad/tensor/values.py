@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from minigrad.autograd.mode import mode
 from minigrad.dtype import bfloat16
 from minigrad.engine import realise, to_numpy
 from minigrad.runtime.device import get_device as device_of
@@ -61,8 +62,8 @@ class Values:
     def numpy(self: Tensor, *, force: bool = False) -> np.ndarray:
         """A NumPy array on the same memory: changes of either show in both.
 
-        ``RuntimeError`` for a Tensor that requires a gradient and ``TypeError`` for one in a device's own memory,
-        unless ``force``, which copies the latter.
+        ``RuntimeError`` for a Tensor that requires a gradient, while gradients are recorded, and ``TypeError`` for
+        one in a device's own memory, unless ``force``, which copies the latter.
 
         >>> import minigrad
         >>> t = minigrad.ones(2)
@@ -71,7 +72,7 @@ class Values:
         >>> a.tolist()
         [2.0, 2.0]
         """
-        if not force and self.requires_grad:
+        if not force and mode.enabled and self.requires_grad:
             raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
         storage = self._storage
         if storage.lazy.device != "CPU" and not device_of(storage.lazy.device).host_memory:
@@ -83,15 +84,6 @@ class Values:
             storage.array()
             storage.make_private()
             return to_numpy(storage.lazy, True) if self._view is None else self._view.array(storage, True)
-
-    def __array__(self: Tensor, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        """NumPy's protocol: the memory itself, or a converted copy."""
-        array = self.numpy()
-        if dtype is not None and array.dtype != dtype:
-            if copy is False:
-                raise ValueError("Unable to avoid copy while creating an array as requested.")
-            return array.astype(dtype)
-        return array.copy() if copy else array
 
     def item(self: Tensor) -> Any:
         """The only element as a Python number; ``RuntimeError`` if there are more or none."""

@@ -1,5 +1,5 @@
 """Stage: PyTorch programs. In: nothing. Out: that there is one process: programs ask before they start others.
-Next: ``types.py``."""
+Next: ``_C.py``."""
 
 from __future__ import annotations
 

@@ -13,8 +13,9 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-from minigrad.dtype import show_as
-from minigrad.tensor import Size, Tensor, device
+from minigrad.dtype import DType, show_as
+from minigrad.tensor import FUNCTIONS, Generator, Size, Tensor, device, finfo, iinfo
+from minigrad.tensor.layouts import layout, memory_format
 from minigrad.torch import absent, names
 
 ROOTS = {"torch": "minigrad", "torchvision": "minigrad.vision"}
@@ -29,8 +30,10 @@ OTHERWISE = ("jit", "tensor", "config", "conformance")
 ABSENT = ("mps", "mtia", "xpu")
 """Kinds of devices that are not here: one module says so for all."""
 
-SHOWN = {shown: shown.__module__ for shown in (Tensor, Size, device)}
-"""Classes whose names programs print, and the modules they are in."""
+_CLASSES: tuple[Any, ...] = (Tensor, Size, device, DType, layout, memory_format, finfo, iinfo,
+                             *[kind for kind in FUNCTIONS.values() if isinstance(kind, type)])
+SHOWN = {shown: (shown.__module__, "torch") for shown in _CLASSES} | {Generator: (Generator.__module__, "torch._C")}
+"""Classes whose names programs print, the modules they are in, and those that PyTorch has them in."""
 
 
 class Finder(MetaPathFinder):
@@ -75,7 +78,7 @@ class Namespace(ModuleType):
     def __getattr__(self, name: str) -> Any:
         value = names.find(name)
         if value is names.MISSING:
-            if name.startswith("_") or _module("torch", name) is None:
+            if (name.startswith("_") and name != "_C") or _module("torch", name) is None:
                 raise AttributeError(f"module 'torch' has no attribute {name!r}: minigrad does not have it")
             value = importlib.import_module(f"torch.{name}")
         self.__dict__[name] = value
@@ -129,8 +132,8 @@ def install() -> None:
         raise RuntimeError(f"{' and '.join(there)} has been imported already, so minigrad can't take its place: call "
                            "minigrad.torch.install() first, or run the program by python -m minigrad.torch")
     sys.meta_path.insert(0, _finder)
-    for shown in SHOWN:
-        shown.__module__ = "torch"
+    for shown, (_, theirs) in SHOWN.items():
+        shown.__module__ = theirs
     show_as("torch")
     multiprocessing.spawn.get_command_line = _child_command_line
 
@@ -142,8 +145,8 @@ def uninstall() -> None:
     sys.meta_path.remove(_finder)
     for name in [n for n in sys.modules if n.partition(".")[0] in ROOTS or n in OTHERS]:
         del sys.modules[name]
-    for shown, module in SHOWN.items():
-        shown.__module__ = module
+    for shown, (ours, _) in SHOWN.items():
+        shown.__module__ = ours
     show_as("minigrad")
     multiprocessing.spawn.get_command_line = _command_line
 

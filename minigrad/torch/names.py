@@ -11,7 +11,6 @@ from collections.abc import Iterable
 from typing import Any
 
 import minigrad
-from minigrad.dtype import DType
 from minigrad.errors import OutOfMemoryError
 from minigrad.nn import functional
 from minigrad.tensor import FUNCTIONS, Tensor
@@ -25,7 +24,7 @@ _HIDDEN = frozenset(("config", "devices", "inspect", "register_device", "composi
 """Names of minigrad that PyTorch does not have."""
 
 _DEFINED: dict[str, Any] = {
-    "__version__": __version__, "compile": compile, "dtype": DType, "newaxis": None,
+    "__version__": __version__, "compile": compile, "newaxis": None,
     "OutOfMemoryError": OutOfMemoryError,
     **{name: getattr(settings, name) for name in settings.__all__},
     **{name: getattr(symbols, name) for name in symbols.__all__},

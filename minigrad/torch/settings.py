@@ -5,7 +5,6 @@ Next: ``symbols.py``."""
 from __future__ import annotations
 
 import os
-from enum import Enum
 from typing import Any
 
 import minigrad
@@ -14,42 +13,13 @@ from minigrad.dtype import DType, float64
 from minigrad.tensor import set_default_device, set_default_dtype
 
 __all__ = [
-    "are_deterministic_algorithms_enabled", "channels_last", "channels_last_3d", "compiled_with_cxx11_abi",
-    "contiguous_format", "get_deterministic_debug_mode", "get_device_module", "get_float32_matmul_precision",
+    "are_deterministic_algorithms_enabled", "compiled_with_cxx11_abi",
+    "get_deterministic_debug_mode", "get_device_module", "get_float32_matmul_precision",
     "get_num_interop_threads", "get_num_threads", "is_deterministic_algorithms_warn_only_enabled",
-    "is_warn_always_enabled", "layout", "memory_format", "preserve_format", "set_default_tensor_type",
+    "is_warn_always_enabled", "set_default_tensor_type",
     "set_deterministic_debug_mode", "set_float32_matmul_precision", "set_flush_denormal", "set_num_interop_threads",
-    "set_num_threads", "set_warn_always", "sparse_coo", "sparse_csr", "strided", "use_deterministic_algorithms",
+    "set_num_threads", "set_warn_always", "use_deterministic_algorithms",
 ]
-
-
-class _Named(Enum):
-    def __repr__(self) -> str:
-        return f"torch.{self.name}"
-
-    __str__ = __repr__
-
-
-class memory_format(_Named):
-    """How dimensions lie in memory: always in their order here. Others are accepted where PyTorch takes them."""
-
-    contiguous_format = 0
-    preserve_format = 1
-    channels_last = 2
-    channels_last_3d = 3
-
-
-class layout(_Named):
-    """How elements lie in memory: with strides. minigrad has no sparse tensors."""
-
-    strided = 0
-    sparse_coo = 1
-    sparse_csr = 2
-
-
-contiguous_format, preserve_format = memory_format.contiguous_format, memory_format.preserve_format
-channels_last, channels_last_3d = memory_format.channels_last, memory_format.channels_last_3d
-strided, sparse_coo, sparse_csr = layout.strided, layout.sparse_coo, layout.sparse_csr
 
 
 # ---- threads

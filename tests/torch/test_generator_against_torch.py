@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from minigrad import dtype as dtypes
+from minigrad.dtype import BY_NAME, FLOATS, DType, float16, float32, float64
 from minigrad.tensor.generator import Generator
 
 torch = pytest.importorskip("torch")
@@ -49,12 +49,12 @@ class Pair:
         assert (np.delete(theirs_state, SPARE) == np.delete(ours_state, SPARE)).all()
 
 
-def torch_type(dtype: dtypes.DType):
+def torch_type(dtype: DType):
     return getattr(torch, dtype.name)
 
 
-@pytest.mark.parametrize("dtype", dtypes.FLOATS, ids=str)
-def test_uniform(dtype: dtypes.DType) -> None:
+@pytest.mark.parametrize("dtype", FLOATS, ids=str)
+def test_uniform(dtype: DType) -> None:
     pair = Pair(11)
     for low, high in RANGES:
         for shape in SHAPES:
@@ -62,8 +62,8 @@ def test_uniform(dtype: dtypes.DType) -> None:
             pair.check(theirs, pair.ours.uniform(shape, low, high, dtype))
 
 
-@pytest.mark.parametrize("dtype", dtypes.FLOATS, ids=str)
-def test_normal(dtype: dtypes.DType) -> None:
+@pytest.mark.parametrize("dtype", FLOATS, ids=str)
+def test_normal(dtype: DType) -> None:
     pair = Pair(12)
     for mean, std in ((0.0, 1.0), (0.5, 2.0), (-3.0, 0.02), (1.0, 0.0)):
         tolerance = max(std, abs(mean)) * {"float16": 4e-3, "bfloat16": 3e-2}.get(dtype.name, 1e-6)
@@ -87,12 +87,12 @@ def test_integers() -> None:
 def test_random_without_bounds(name: str) -> None:
     pair = Pair(14)
     theirs = torch.empty((1000,), dtype=getattr(torch, name)).random_(generator=pair.theirs)
-    pair.check(theirs, pair.ours.random(1000, dtypes.BY_NAME[name]))
+    pair.check(theirs, pair.ours.random(1000, BY_NAME[name]))
 
 
 @other_stream_on_intel
-@pytest.mark.parametrize("dtype", dtypes.FLOATS, ids=str)
-def test_exponential(dtype: dtypes.DType) -> None:
+@pytest.mark.parametrize("dtype", FLOATS, ids=str)
+def test_exponential(dtype: DType) -> None:
     pair = Pair(15)
     for rate in (1.0, 0.3, 20.0):
         for shape in SHAPES:
@@ -109,8 +109,8 @@ def test_bernoulli() -> None:
             pair.check(theirs, pair.ours.bernoulli(shape, p))
 
 
-@pytest.mark.parametrize("dtype", [dtypes.float32, dtypes.float64, dtypes.float16], ids=str)
-def test_bernoulli_of_an_array(dtype: dtypes.DType) -> None:
+@pytest.mark.parametrize("dtype", [float32, float64, float16], ids=str)
+def test_bernoulli_of_an_array(dtype: DType) -> None:
     pair = Pair(17)
     p = pair.ours.uniform((30, 40), dtype=dtype)
     torch.empty(p.shape, dtype=torch_type(dtype)).uniform_(generator=pair.theirs)
@@ -119,9 +119,9 @@ def test_bernoulli_of_an_array(dtype: dtypes.DType) -> None:
 
 
 @other_stream_on_intel
-@pytest.mark.parametrize("dtype", [dtypes.float32, dtypes.float64], ids=str)
+@pytest.mark.parametrize("dtype", [float32, float64], ids=str)
 @pytest.mark.parametrize("shape", [(9,), (5, 9), (3, 700)])
-def test_multinomial(dtype: dtypes.DType, shape: tuple) -> None:
+def test_multinomial(dtype: DType, shape: tuple) -> None:
     pair = Pair(18)
     weights = pair.ours.uniform(shape, dtype=dtype)
     torch.empty(shape, dtype=torch_type(dtype)).uniform_(generator=pair.theirs)
@@ -154,7 +154,7 @@ def test_interleaved_draws(seed: int) -> None:
             pair.check(torch.randn(n, generator=pair.theirs), pair.ours.normal(n), 1e-6)
         elif kind == 2:
             pair.check(torch.randn(n, generator=pair.theirs, dtype=torch.float64),
-                       pair.ours.normal(n, dtype=dtypes.float64), 1e-6)
+                       pair.ours.normal(n, dtype=float64), 1e-6)
         elif kind == 3:
             pair.check(torch.randint(0, n, (n,), generator=pair.theirs), pair.ours.randint(0, n, n))
         elif kind == 4:

@@ -73,7 +73,7 @@ def same(ours: Any, theirs: Any, where: str = "") -> None:
         assert len(ours) == len(theirs) and type(ours).__name__ == type(theirs).__name__, where
         for i, (a, b) in enumerate(zip(ours, theirs, strict=True)):
             same(a, b, f"{where}[{i}]")
-    elif isinstance(ours, minigrad.dtype.DType | minigrad.device):
+    elif isinstance(ours, minigrad.dtype | minigrad.device):
         assert str(ours).replace("minigrad", "torch") == str(theirs), where
     else:
         assert type(ours) is type(theirs) and ours == theirs, (where, ours, theirs)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minigrad import dtype as dtypes
+from minigrad.dtype import BY_NAME, uint8, uint32
 from minigrad.engine import leaf_from_numpy, realise, to_numpy
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.graph.reference import evaluate, move
@@ -57,7 +57,7 @@ def test_a_window_of_a_value_is_one_of_its_memory(axes, steps, offset: int) -> N
 @pytest.mark.parametrize("old", ["bool", "uint8", "int16", "float32", "int64", "float64"])
 @pytest.mark.parametrize("new", ["bool", "int8", "uint16", "int32", "float32", "uint64", "float64"])
 def test_the_same_bytes_as_another_type(old: str, new: str, realised: bool) -> None:
-    source, target = [getattr(dtypes, n + "_" * (n == "bool")) for n in (old, new)]
+    source, target = [BY_NAME[n] for n in (old, new)]
     array = (np.arange(48) % 2 == 0 if old == "bool" else np.arange(-20, 28).astype(source.numpy)).reshape(3, 16)
     want = (array.view(np.uint8) != 0).reshape(3, -1) if new == "bool" else array.view(target.numpy)
     leaf = leaf_from_numpy(array, source, "CPU")
@@ -73,9 +73,9 @@ def test_the_same_bytes_as_another_type(old: str, new: str, realised: bool) -> N
 
 
 def test_part_of_memory_that_is_no_whole_element_is_computed() -> None:
-    leaf = leaf_from_numpy(np.arange(24, dtype=np.uint8).reshape(4, 6), dtypes.uint8, "CPU")
+    leaf = leaf_from_numpy(np.arange(24, dtype=np.uint8).reshape(4, 6), uint8, "CPU")
     for x in (leaf.shrink(((0, 4), (1, 5))), leaf.shrink(((0, 4), (0, 4)))):
-        y = x.bitcast(dtypes.uint32)
+        y = x.bitcast(uint32)
         assert y.buffer is None  # it begins, or its rows do, between two elements
         realise([y])
         assert to_numpy(y).tobytes() == np.ascontiguousarray(to_numpy(x)).tobytes()

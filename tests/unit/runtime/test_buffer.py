@@ -3,14 +3,14 @@ import gc
 import numpy as np
 import pytest
 
-from minigrad import dtype
+from minigrad.dtype import ALL, bfloat16, float32, float64, int32, int64
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.runtime.buffer import Buffer
 
 
-@pytest.mark.parametrize("kind", dtype.ALL, ids=lambda d: d.name)
+@pytest.mark.parametrize("kind", ALL, ids=lambda d: d.name)
 def test_as_numpy_shares_memory(kind):
-    if kind is dtype.bfloat16:
+    if kind is bfloat16:
         pytest.importorskip("ml_dtypes")
     buffer = Buffer("CPU", 6 * kind.size)
     a = buffer.as_numpy(kind, (2, 3))
@@ -23,34 +23,34 @@ def test_as_numpy_shares_memory(kind):
 
 def test_strides_count_elements_and_offset_counts_bytes():
     buffer = Buffer("CPU", 48)
-    buffer.as_numpy(dtype.float32, (12,))[:] = range(12)
-    assert buffer.as_numpy(dtype.float32, (2, 3), (1, 4), offset=8).tolist() == [[2, 6, 10], [3, 7, 11]]
-    assert buffer.as_numpy(dtype.float32, (2, 2), (0, 1)).tolist() == [[0, 1], [0, 1]]
-    assert buffer.as_numpy(dtype.float32, (), offset=4) == 1
-    assert buffer.as_numpy(dtype.float32, (0, 3)).shape == (0, 3)
+    buffer.as_numpy(float32, (12,))[:] = range(12)
+    assert buffer.as_numpy(float32, (2, 3), (1, 4), offset=8).tolist() == [[2, 6, 10], [3, 7, 11]]
+    assert buffer.as_numpy(float32, (2, 2), (0, 1)).tolist() == [[0, 1], [0, 1]]
+    assert buffer.as_numpy(float32, (), offset=4) == 1
+    assert buffer.as_numpy(float32, (0, 3)).shape == (0, 3)
 
 
 def test_an_array_can_be_read_only():
-    array = Buffer("CPU", 4).as_numpy(dtype.int32, (1,), writable=False)
+    array = Buffer("CPU", 4).as_numpy(int32, (1,), writable=False)
     with pytest.raises(ValueError, match="read-only"):
         array[0] = 1
 
 
 def test_an_exported_array_keeps_the_memory():
-    array = Buffer("CPU", 400).as_numpy(dtype.float32, (100,))
+    array = Buffer("CPU", 400).as_numpy(float32, (100,))
     array[:] = 3
     gc.collect()
     for _ in range(20):
-        Buffer("CPU", 400).as_numpy(dtype.float32, (100,))[:] = 4
+        Buffer("CPU", 400).as_numpy(float32, (100,))[:] = 4
     assert np.all(array == 3)
 
 
 def test_exported_is_true_while_an_array_or_a_view_of_it_is_alive():
     buffer = Buffer("CPU", 400)
     assert not buffer.exported
-    array = buffer.as_numpy(dtype.float32, (10, 10), shown=True)
+    array = buffer.as_numpy(float32, (10, 10), shown=True)
     view = array[1:, ::2].T
-    other = buffer.as_numpy(dtype.float32, (100,), shown=True)
+    other = buffer.as_numpy(float32, (100,), shown=True)
     del array, other
     assert buffer.exported
     del view
@@ -59,7 +59,7 @@ def test_exported_is_true_while_an_array_or_a_view_of_it_is_alive():
 
 def test_a_look_does_not_count_as_an_export():
     buffer = Buffer("CPU", 400)
-    look = buffer.as_numpy(dtype.float32, (10, 10))
+    look = buffer.as_numpy(float32, (10, 10))
     assert not buffer.exported and look.base.buffer is buffer
 
 
@@ -68,10 +68,10 @@ def test_wrap_shares_and_keeps_the_users_memory():
     buffer = Buffer.wrap(array)
     assert buffer.address == array.ctypes.data and buffer.nbytes == 48 and buffer.writable
     array[0] = 9
-    assert buffer.as_numpy(dtype.float64, (6,))[0] == 9
+    assert buffer.as_numpy(float64, (6,))[0] == 9
     del array
     gc.collect()
-    assert buffer.as_numpy(dtype.float64, (6,)).tolist() == [9, 1, 2, 3, 4, 5]
+    assert buffer.as_numpy(float64, (6,)).tolist() == [9, 1, 2, 3, 4, 5]
 
 
 def test_a_wrapped_buffer_is_always_exported():
@@ -82,7 +82,7 @@ def test_a_wrapped_buffer_is_always_exported():
 
 def test_a_buffer_is_shared_while_a_value_is_a_part_of_it():
     buffer = Buffer("CPU", 32)
-    whole = LazyBuffer.from_buffer(buffer, (8,), dtype.float32, "CPU")
+    whole = LazyBuffer.from_buffer(buffer, (8,), float32, "CPU")
     assert not buffer.is_shared
     parts = [whole.shrink(((0, 4),)), whole.stride((2,))]
     assert buffer.is_shared
@@ -112,7 +112,7 @@ def test_a_wrapped_read_only_array_stays_read_only():
     array = np.arange(3)
     array.flags.writeable = False
     buffer = Buffer.wrap(array)
-    assert not buffer.writable and not buffer.as_numpy(dtype.int64, (3,)).flags.writeable
+    assert not buffer.writable and not buffer.as_numpy(int64, (3,)).flags.writeable
 
 
 def test_copyin_and_copyout():
@@ -123,7 +123,7 @@ def test_copyin_and_copyout():
     assert out.tolist() == np.arange(12).reshape(3, 4).T.tolist()
     other = Buffer("CPU", 8)
     other.copy_from(buffer, 8, other_offset=4)
-    assert other.as_numpy(dtype.float32, (2,)).tolist() == [4, 8]
+    assert other.as_numpy(float32, (2,)).tolist() == [4, 8]
     with pytest.raises(ValueError, match="bytes 44 to 52 are outside a buffer of 48 bytes"):
         buffer.copyin(np.zeros(2, np.float32), offset=44)
     with pytest.raises(ValueError, match="contiguous"):

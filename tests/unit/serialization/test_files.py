@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 import minigrad
-from minigrad import dtype as dtypes
 from minigrad import nn, serialization
+from minigrad.dtype import ALL
 
 # A file of 2,841 bytes, compressed: {"whole", "view", "bias", "half", "count", "step", "epoch", "names"}.
 PYTORCH = (
@@ -82,7 +82,7 @@ def test_what_is_saved_comes_back_in_the_same_bytes() -> None:
 
 @pytest.mark.parametrize("old", [False, True], ids=["zip", "old"])
 def test_round_trip(old: bool) -> None:
-    for dtype in dtypes.ALL:
+    for dtype in ALL:
         x = minigrad.ones(2, 3, dtype=dtype)
         loaded = minigrad.load(saved(x, _use_new_zipfile_serialization=not old))
         assert loaded.dtype is dtype and loaded.tolist() == x.tolist()

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import minigrad
-from minigrad import dtype as dtypes
 from minigrad import nn
+from minigrad.dtype import ALL
 
 pytest.importorskip("safetensors")
 
@@ -24,7 +24,7 @@ from minigrad.serialization import safe
 
 def test_round_trip(tmp_path: Path) -> None:
     path = tmp_path / "x.safetensors"
-    tensors = {d.name: minigrad.ones(2, 3, dtype=d) for d in dtypes.ALL} | {
+    tensors = {d.name: minigrad.ones(2, 3, dtype=d) for d in ALL} | {
         "empty": minigrad.empty(0, 2), "scalar": minigrad.tensor(2.0), "view": minigrad.arange(9)[3:6]}
     safe.save_file(tensors, path, {"by": "hand"})
     for loaded in (safe.load_file(path), safe.load(path.read_bytes()), safe.load(safe.save(tensors)),

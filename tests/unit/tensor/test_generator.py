@@ -12,8 +12,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from minigrad import dtype as dtypes
-from minigrad.dtype import bfloat16, float16, float32, float64, int64
+from minigrad.dtype import BY_NAME, FLOATS, DType, bfloat16, bool_, float16, float32, float64, int64
 from minigrad.tensor import generator
 from minigrad.tensor.generator import Generator
 
@@ -41,14 +40,14 @@ def test_uniform(g: Generator) -> None:
 
 @pytest.mark.parametrize(("dtype", "expected"), [
     (float16, [0.88232421875, 0.9150390625, 0.3828125]), (bfloat16, [0.8828125, 0.9140625, 0.3828125])])
-def test_uniform_of_half_types(g: Generator, dtype: dtypes.DType, expected: list) -> None:
+def test_uniform_of_half_types(g: Generator, dtype: DType, expected: list) -> None:
     numbers = g.uniform(3, dtype=dtype)
     assert numbers.dtype == dtype.numpy
     same(numbers, expected)
 
 
-@pytest.mark.parametrize("dtype", dtypes.FLOATS, ids=str)
-def test_uniform_stays_below_high(g: Generator, dtype: dtypes.DType) -> None:
+@pytest.mark.parametrize("dtype", FLOATS, ids=str)
+def test_uniform_stays_below_high(g: Generator, dtype: DType) -> None:
     # a range of a few units in the last place: much of it would round up to ``high``
     high = 1 + 4 * float(np.spacing(np.array(1, dtype.numpy)))
     numbers = g.uniform(1000, 1, high, dtype).astype(np.float64)
@@ -85,7 +84,7 @@ def test_normal_with_a_redrawn_end(g: Generator) -> None:
 @pytest.mark.parametrize(("dtype", "expected", "following"), [
     (float64, [0.2995562877502637, 0.28320739441795323, 0.618669993885617, -1.526543923410825], 0.9497213959693909),
     (float16, [1.9267578125, 0.90087890625, 1.642578125, 0.85986328125], 0.8860136866569519)])
-def test_normal_of_other_types(g: Generator, dtype: dtypes.DType, expected: list, following: float) -> None:
+def test_normal_of_other_types(g: Generator, dtype: DType, expected: list, following: float) -> None:
     near(g.normal(19, dtype=dtype)[[0, 2, 3, 18]], expected)
     same(g.uniform32(1), [following])
 
@@ -171,9 +170,9 @@ def test_multinomial(g: Generator) -> None:
     ("float16", [426, 923, 745]), ("bfloat16", [12, 149, 201]), ("float32", [14801927, 15351016, 6423145]),
     ("float64", [523809042610868, 566644413140339, 1113164382588524])])
 def test_random_without_bounds(g: Generator, name: str, expected: list) -> None:
-    numbers = g.random(3, dtypes.BY_NAME[name])
+    numbers = g.random(3, BY_NAME[name])
     assert [int(n) for n in numbers] == expected
-    assert numbers.dtype == dtypes.BY_NAME[name].numpy
+    assert numbers.dtype == BY_NAME[name].numpy
 
 
 def test_random64_is_two_words(g: Generator) -> None:
@@ -286,7 +285,7 @@ def test_a_forked_child_can_draw_while_the_parent_held_the_lock() -> None:
     (lambda g: g.uniform(3, 2, 1), RuntimeError, r"uniform_ expects to return a \[from, to\) range.*from=2 > to=1"),
     (lambda g: g.uniform(3, dtype=int64), TypeError, "uniform_ draws floating-point numbers, got dtype int64"),
     (lambda g: g.normal(3, 0, -1), RuntimeError, r"normal expects std >= 0\.0, but found std -1"),
-    (lambda g: g.normal(3, dtype=dtypes.bool_), TypeError, "normal_ draws .* got dtype bool"),
+    (lambda g: g.normal(3, dtype=bool_), TypeError, "normal_ draws .* got dtype bool"),
     (lambda g: g.exponential(3, 0), RuntimeError, r"exponential_ expects lambda > 0\.0, but found lambda=0"),
     (lambda g: g.exponential(3, dtype=int64), TypeError, "exponential_ draws floating-point numbers"),
     (lambda g: g.bernoulli(3, 2), RuntimeError, r"bernoulli_ expects p to be in \[0, 1\], but got p=2"),

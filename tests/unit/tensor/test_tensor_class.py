@@ -19,7 +19,7 @@ CLASSES = [c for c in Tensor.__mro__ if c is not object]
 TWINS = {name: twin for c in CLASSES for name, twin in vars(c).items()
          if name.endswith("_") and not name.startswith("_") and hasattr(twin, "__wrapped__")}
 AUGMENTED = {name: getattr(Tensor, name) for name in dir(Tensor)
-             if name.startswith("__i") and hasattr(getattr(Tensor, name), "__wrapped__")}
+             if name.startswith("__i") and name != "__idiv__" and hasattr(getattr(Tensor, name), "__wrapped__")}
 
 # What Python itself puts into a class.
 IMPLICIT = {"__module__", "__doc__", "__dict__", "__weakref__", "__annotations__", "__static_attributes__",

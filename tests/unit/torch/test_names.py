@@ -1,6 +1,6 @@
 """Stage: tests. In: what is PyTorch's alone: ``torch.compile``, settings, devices that are not here. Out: it does what
 programs expect of it.
-Next: ``tests/unit/torch/test_runner.py``."""
+Next: ``tests/unit/torch/test_classes.py``."""
 
 from __future__ import annotations
 
