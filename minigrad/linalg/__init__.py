@@ -14,12 +14,14 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeVar, cast
 
+from minigrad.autograd.mode import mode
 from minigrad.errors import LinAlgError
 from minigrad.tensor import FUNCTIONS, Tensor
 from minigrad.tensor.autocast import operands_of, rule_of
 from minigrad.tensor.definition import into, numpy_names
 from minigrad.tensor.lapack import factors, inverses, norms, products, ranks, spectra, triangles
 from minigrad.tensor.operands import require_tensor
+from minigrad.tensor.promotion import c_name, can_cast, type_name
 
 __all__ = [
     "LinAlgError", "cholesky", "cholesky_ex", "cond", "cross", "det", "diagonal", "eig", "eigh", "eigvals", "eigvalsh",
@@ -28,6 +30,12 @@ __all__ = [
     "norm", "pinv", "qr", "slogdet", "solve", "solve_ex", "solve_triangular", "svd", "svdvals", "tensorinv",
     "tensorsolve", "vander", "vecdot", "vector_norm",
 ]
+
+_CASTING = {"pinv": "linalg.pinv", "cond": "linalg.cond", "matrix_rank": "linalg.matrix_rank", "tensorinv": "tensorinv",
+            "householder_product": "torch.linalg.householder_product", "tensorsolve": "tensorsolve",
+            "eig": "torch.linalg.eig", "eigvals": "torch.linalg.eigvals"}
+"""Functions whose results are cast to the type of ``out``, and their names in messages; for others it must be the
+result's."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -48,9 +56,14 @@ def _public(made: F, autocast: str = "") -> F:
             kwargs[first] = kwargs.pop("input")
         if args and first != "tensors":
             require_tensor(args[0], f"linalg_{name}", first, 1)
+        if out is not None and mode.enabled and any([isinstance(a, Tensor) and a.requires_grad for a in args]):
+            raise RuntimeError(f"linalg_{name}(): functions with out=... arguments don't support automatic "
+                               f"differentiation, "
+                               "but one of the arguments requires grad.")
         if casts:
             args = tuple([operands_of(rule, a)[0] if isinstance(a, Tensor) else a for a in args])
-        return into(out, made(*args, **kwargs))
+        result = made(*args, **kwargs)
+        return result if out is None else _stored(out, result, name)
 
     signature = inspect.signature(made)
     extra = inspect.Parameter("out", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Any)
@@ -58,6 +71,26 @@ def _public(made: F, autocast: str = "") -> F:
         parameters=[*signature.parameters.values(), extra])
     public.__module__ = __name__
     return cast(F, numpy_names(public))
+
+
+def _stored(out: Any, result: Any, name: str) -> Any:
+    """The result in the tensors that ``out`` names. ``TypeError`` unless there are as many, ``RuntimeError`` for other
+    types."""
+    given, made = (out, result) if isinstance(result, tuple) else ((out,), (result,))
+    if len(given) != len(made):
+        raise TypeError(f"expected tuple of {len(made)} elements but got {len(given)}")
+    for place, value in zip(given, made, strict=True):
+        if name in _CASTING:
+            if not can_cast(value.dtype, place.dtype):
+                what = "eigenvalues" if name.startswith("eig") else "result"
+                raise RuntimeError(f"{_CASTING[name]}: Expected {what} to be safely castable from "
+                                   f"{type_name(value.dtype)} "
+                                   f"dtype, but got {what} with dtype {type_name(place.dtype)}")
+        elif place.dtype is not value.dtype:
+            raise RuntimeError(f"Expected out tensor to have dtype {c_name(value.dtype)}, but got "
+                               f"{c_name(place.dtype)} "
+                               "instead")
+    return into(out, result)
 
 
 cholesky, cholesky_ex = _public(triangles.cholesky), _public(triangles.cholesky_ex)
