@@ -100,9 +100,9 @@ class _CallableModule(ModuleType):
 
 config.__class__ = _tensor.__class__ = _CallableModule
 
-_SUBPACKAGES = ("amp", "array_api", "backends", "cuda", "distributions", "func", "jit", "linalg", "masked",
-                "multiprocessing", "nn", "optim", "overrides", "profiler", "serialization", "signal", "special",
-                "storage", "testing", "utils", "vision")
+_SUBPACKAGES = ("amp", "array_api", "backends", "cuda", "distributions", "fft", "func", "jit", "linalg",
+                "masked", "multiprocessing", "nn", "optim", "overrides", "profiler", "serialization", "signal",
+                "special", "storage", "testing", "utils", "vision")
 _LATER = {
     **dict.fromkeys(("celu", "celu_", "hardshrink", "prelu", "relu_", "rrelu", "rrelu_", "selu", "selu_", "threshold",
                      "threshold_"), "minigrad.nn.functional.activation"),

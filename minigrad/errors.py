@@ -28,6 +28,10 @@ class DeviceUnavailable(MinigradError):
     """A device cannot be used on this machine. The message says what is missing."""
 
 
+class LinAlgError(RuntimeError):
+    """A matrix has no inverse or no factors of the kind that was asked for. PyTorch's ``torch.linalg.LinAlgError``."""
+
+
 class OutOfMemoryError(MemoryError, RuntimeError):
     """A device has no room for a buffer: PyTorch's users catch a RuntimeError, Python's a MemoryError."""
 

@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from minigrad.dtype import bool_
+from minigrad.linalg import cholesky_ex, eigvalsh
 from minigrad.tensor import Tensor, finfo, full
 from minigrad.tensor import cat as joined
 from minigrad.tensor import stack as stacked
-from minigrad.tensor.factorization import cholesky_ex, eigvalsh
 
 __all__ = [
     "Constraint", "MixtureSameFamilyConstraint", "boolean", "cat", "corr_cholesky", "dependent", "dependent_property",

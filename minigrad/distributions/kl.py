@@ -39,9 +39,9 @@ from minigrad.distributions.poisson import Poisson
 from minigrad.distributions.transformed_distribution import TransformedDistribution
 from minigrad.distributions.uniform import Uniform
 from minigrad.distributions.utils import euler_constant, sum_rightmost
+from minigrad.linalg import solve_triangular
 from minigrad.nn import functional as F
 from minigrad.tensor import Tensor, cat, composite, where
-from minigrad.tensor.factorization import solve_triangular
 
 __all__ = ["kl_divergence", "register_kl"]
 

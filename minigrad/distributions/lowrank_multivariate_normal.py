@@ -11,8 +11,8 @@ from minigrad.distributions import constraints
 from minigrad.distributions.distribution import Distribution
 from minigrad.distributions.multivariate_normal import half_log_det, mahalanobis, times_vector
 from minigrad.distributions.utils import lazy_property, standard_normal
+from minigrad.linalg import cholesky, solve_triangular
 from minigrad.tensor import Tensor, eye
-from minigrad.tensor.factorization import cholesky, solve_triangular
 from minigrad.tensor.operands import broadcast_shapes
 
 __all__ = ["LowRankMultivariateNormal"]

@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 from minigrad.distributions import constraints
 from minigrad.distributions.distribution import Distribution
 from minigrad.distributions.utils import lazy_property, standard_normal
+from minigrad.linalg import cholesky, solve_triangular
 from minigrad.tensor import Tensor, eye
-from minigrad.tensor.factorization import cholesky, cholesky_inverse, solve_triangular
 from minigrad.tensor.operands import broadcast_shapes
 
 __all__ = ["MultivariateNormal"]
@@ -98,7 +98,7 @@ class MultivariateNormal(Distribution):
     @lazy_property
     def precision_matrix(self) -> Tensor:
         """Σ⁻¹"""
-        return self._whole(cholesky_inverse(self._unbroadcasted_scale_tril))
+        return self._whole(self._unbroadcasted_scale_tril.cholesky_inverse())
 
     @property
     def mean(self) -> Tensor:

@@ -16,9 +16,9 @@ from minigrad.distributions.utils import (
     tril_matrix_to_vec,
     vec_to_tril_matrix,
 )
+from minigrad.linalg import cholesky
 from minigrad.nn import functional as F
 from minigrad.tensor import Size, Tensor, arange, composite, eye, finfo, full_like
-from minigrad.tensor.factorization import cholesky
 from minigrad.tensor.operands import broadcast_shapes
 
 __all__ = [

@@ -13,8 +13,8 @@ from minigrad.distributions.chi2 import Chi2
 from minigrad.distributions.exp_family import ExponentialFamily
 from minigrad.distributions.multivariate_normal import factor_of, half_log_det, one_matrix
 from minigrad.distributions.utils import lazy_property, standard_normal, vec_to_tril_matrix
+from minigrad.linalg import cholesky
 from minigrad.tensor import Tensor, arange, as_tensor, finfo, where
-from minigrad.tensor.factorization import cholesky, cholesky_inverse, cholesky_solve
 from minigrad.tensor.operands import broadcast_shapes, is_number
 
 __all__ = ["Wishart"]
@@ -96,7 +96,7 @@ class Wishart(ExponentialFamily):
     @lazy_property
     def precision_matrix(self) -> Tensor:
         """Σ⁻¹"""
-        return self._whole(cholesky_inverse(self._unbroadcasted_scale_tril))
+        return self._whole(self._unbroadcasted_scale_tril.cholesky_inverse())
 
     def _times(self, factor: Tensor, matrix: Tensor) -> Tensor:
         return factor.expand(self._batch_shape).reshape((*self._batch_shape, 1, 1)) * matrix
@@ -140,7 +140,7 @@ class Wishart(ExponentialFamily):
         nu, n, factor = self.df, self._event_shape[-1], self._unbroadcasted_scale_tril
         value = self._checked(value)
         log_det = 2 * half_log_det(cholesky(value))
-        trace = cholesky_solve(value, factor).diagonal(dim1=-2, dim2=-1).sum(-1)
+        trace = value.cholesky_solve(factor).diagonal(dim1=-2, dim2=-1).sum(-1)
         return -nu * (n * math.log(2) / 2 + half_log_det(factor)) - (nu / 2).mvlgamma(n) + (
             nu - n - 1) / 2 * log_det - trace / 2
 

@@ -178,15 +178,24 @@ def _details() -> ModuleType:
 def _run_host_nodes(pending: Pending) -> None:
     """Run the HOST and COPY nodes of a graph, each after what it reads."""
     for node in pending.host:
+        if node.buffer is not None:
+            continue
         realise(node.srcs)
+        if node.op == Op.OUTPUT:
+            kept = node.srcs[0].value[node.arg - 1]
+            kept.buffer.add_view(node)
+            node.realised(kept.buffer)
+            continue
         if node.op == Op.COPY:
             buffer = _on_device(node.srcs[0], node.device)
             if buffer is node.srcs[0].buffer:
                 buffer.add_view(node)
             node.realised(buffer)
             continue
-        result = run_host(node.arg, [to_numpy(s) for s in node.srcs])
-        node.realised(leaf_from_numpy(np.asarray(result), node.dtype, node.device).buffer)
+        first, *others = run_host(node.arg, [to_numpy(s) for s in node.srcs])
+        node.value = [leaf_from_numpy(np.asarray(array), dtype, node.device)
+                      for array, (_, dtype) in zip(others, node.arg[2:], strict=True)]
+        node.realised(leaf_from_numpy(np.asarray(first), node.dtype, node.device).buffer)
 
 
 def _on_device(source: LazyBuffer, name: str) -> Buffer:

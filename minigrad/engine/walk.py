@@ -17,6 +17,7 @@ from minigrad.ops import Op
 class Pending:
     """A numbered graph. ``order``: nodes, each after its sources; ``results``: those to store (asked for, or owned
     and more than a constant);
+    ``host``: what the engine runs by itself, HOST and COPY nodes and the OUTPUTs of HOST nodes;
     ``leaves``, ``scalars``, ``constants``: the BUFFER, SCALAR and CONST nodes in order; ``dead``: for each leaf whether
     nobody can read it later; ``key``: everything the plan depends on but the values of ``numbers``, the constants'."""
 
@@ -42,6 +43,7 @@ class Pending:
 def walk(outputs: Sequence[LazyBuffer]) -> Pending:
     """Number the graph below ``outputs`` in depth-first order and describe it."""
     buffer, const, scalar, bits = Op.BUFFER, Op.CONST, Op.SCALAR, Op.RANDOM_BITS
+    hosted, output = Op.HOST, Op.OUTPUT
     number: dict[LazyBuffer, int] = {}
     parts: list[Any] = []
     order: list[LazyBuffer] = []
@@ -67,7 +69,7 @@ def walk(outputs: Sequence[LazyBuffer]) -> Pending:
                 stack += missing
                 continue
             parts.append((op, node.arg, *[number[s] for s in srcs]))
-            if op == Op.HOST or op == Op.COPY:
+            if op == hosted or op == Op.COPY or (op == output and srcs[0].op in (hosted, buffer)):
                 host.append(node)
             elif op == bits:  # the one op with sources whose shape does not follow from them and its arg
                 parts.append(node.shape)

@@ -11,6 +11,7 @@ from typing import Any
 from minigrad.grad.loop import loop_gradient, with_values
 from minigrad.grad.rules import RULES, Applied
 from minigrad.graph.function import Subgraph, apply, inline, output, param
+from minigrad.graph.host import host_gradient
 from minigrad.graph.lazy import LazyBuffer, toposort
 from minigrad.ops import Op
 
@@ -51,6 +52,8 @@ def _of_sources(node: LazyBuffer, g: Any, leads: set[LazyBuffer]) -> Sequence[La
     """The gradient of each source of a node."""
     if node.op == Op.LOOP:
         return loop_gradient(node, g, tuple([s in leads for s in node.srcs]), vjp)
+    if node.op == Op.HOST:
+        return host_gradient(node, g if isinstance(g, dict) else {0: g})
     if node.op == Op.FUNCTION:
         return _function(node, g if isinstance(g, dict) else {0: g}, tuple([s in leads for s in node.srcs]))
     rule = RULES.get(node.op)
@@ -61,7 +64,7 @@ def _of_sources(node: LazyBuffer, g: Any, leads: set[LazyBuffer]) -> Sequence[La
     raise NotImplementedError(f"the derivative of {node.op} is not implemented")
 
 
-_NO_GRADIENT = frozenset((Op.LT, Op.EQ, Op.AND, Op.OR, Op.XOR, Op.NOT, Op.SHL, Op.SHR, Op.HOST, Op.INDEX,
+_NO_GRADIENT = frozenset((Op.LT, Op.EQ, Op.AND, Op.OR, Op.XOR, Op.NOT, Op.SHL, Op.SHR, Op.INDEX,
                           Op.CONST, Op.SCALAR, Op.RANDOM_BITS, Op.BUFFER, Op.PARAM))
 
 

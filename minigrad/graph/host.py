@@ -1,4 +1,4 @@
-"""Stage: realise. In: the name of a HOST function, its parameters and realised arrays. Out: its result, by NumPy.
+"""Stage: realise. In: the name of a HOST function, its parameters and realised arrays. Out: its results, by NumPy.
 These are the ops that no kernel does; everything else goes through the compiler.
 Next: ``reference.py``."""
 
@@ -9,7 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from minigrad.dtype import DType
+from minigrad.graph.lazy import LazyBuffer
+from minigrad.ops import Op
+
 Parameters = tuple[Any, ...]
+Type = tuple[tuple[int, ...], DType]
+"""The shape and dtype of a result."""
 
 
 def _sorted_order(array: np.ndarray, axis: int, descending: bool) -> np.ndarray:
@@ -25,22 +31,66 @@ def _argsort(arrays: Sequence[np.ndarray], axis: int, descending: bool) -> np.nd
     return _sorted_order(arrays[0], axis, descending).astype(np.int64)
 
 
-HOST_FUNCTIONS: dict[str, Callable[..., np.ndarray]] = {
+HOST_FUNCTIONS: dict[str, Callable[..., Any]] = {
     "argsort": _argsort,
 }
-"""By name: each takes the list of arrays, then its parameters."""
+"""By name: each takes the list of arrays, then its parameters, and gives an array or a tuple of arrays."""
+
+HOST_GRADIENTS: dict[str, Callable[..., Sequence[LazyBuffer | None]]] = {}
+"""By name: a gradient by hand, as in ``Function``, which takes the parameters last. A function of integers or without
+a derivative has none."""
 
 
-def register_host(name: str, function: Callable[..., np.ndarray]) -> None:
-    """Make ``function(arrays, *parameters)`` known to HOST nodes under ``name``."""
+def register_host(name: str, function: Callable[..., Any], gradient: Callable[..., Any] | None = None) -> None:
+    """Make ``function(arrays, *parameters)`` known to HOST nodes under ``name``, and its gradient
+    ``gradient(inputs, outputs, grads, *parameters)``."""
     HOST_FUNCTIONS[name] = function
+    if gradient is not None:
+        HOST_GRADIENTS[name] = gradient
 
 
-def run_host(arg: tuple[str, Parameters], arrays: Sequence[np.ndarray]) -> np.ndarray:
-    """The result of a HOST node with this ``arg``.
+def host_outputs(name: str, parameters: Parameters, srcs: Sequence[LazyBuffer],
+                 types: Sequence[Type]) -> list[LazyBuffer]:
+    """The results of the HOST function ``name`` on ``srcs``, which have these shapes and dtypes: the HOST node, which
+    is the first, and an OUTPUT for each of the others.
 
-    >>> run_host(("argsort", (0, True)), [np.array([3.0, 5.0, 4.0])]).tolist()
+    >>> from minigrad.dtype import float32, int64
+    >>> x = LazyBuffer.const(1.0, float32, (3,), "CPU")
+    >>> [node.op for node in host_outputs("frexp", (), [x], [((3,), float32), ((3,), int64)])]
+    ['HOST', 'OUTPUT']
+    """
+    (shape, dtype), *others = types
+    arg = (name, parameters, *others)
+    node = LazyBuffer(Op.HOST, tuple(srcs), arg, shape, dtype, srcs[0].device)
+    return [host_output(node, i) for i in range(len(types))]
+
+
+def host_output(node: LazyBuffer, i: int) -> LazyBuffer:
+    """Result i of a HOST node."""
+    if i == 0:
+        return node
+    shape, dtype = node.arg[1 + i]
+    return LazyBuffer(Op.OUTPUT, (node,), i, shape, dtype, node.device)
+
+
+def host_gradient(node: LazyBuffer, grads: dict[int, LazyBuffer]) -> Sequence[LazyBuffer | None]:
+    """The gradients of a HOST node's sources, given those of some of its results."""
+    name, parameters, *others = node.arg
+    by_hand = HOST_GRADIENTS.get(name)
+    if by_hand is None:
+        if node.dtype.kind not in "fc":
+            return (None,) * len(node.srcs)
+        raise NotImplementedError(f"the derivative of {name} is not implemented")
+    numbers = range(1 + len(others))
+    return by_hand(node.srcs, [host_output(node, i) for i in numbers], [grads.get(i) for i in numbers], *parameters)
+
+
+def run_host(arg: tuple[Any, ...], arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """The results of a HOST node with this ``arg``.
+
+    >>> run_host(("argsort", (0, True)), [np.array([3.0, 5.0, 4.0])])[0].tolist()
     [1, 2, 0]
     """
-    name, parameters = arg
-    return HOST_FUNCTIONS[name](arrays, *parameters)
+    name, parameters, *_ = arg
+    made = HOST_FUNCTIONS[name](arrays, *parameters)
+    return list(made) if isinstance(made, tuple) else [made]

@@ -45,11 +45,13 @@ from minigrad.ops import RESULT_TYPES, Op
 # SCATTER      a v i₀ … iₖ₋₁         (k, mode)               a with a[i₀, …] set | add | max = v, in order of the i
 # ASSIGN       a v                   ((op, arg), …)          a with the view these movement ops make replaced by v
 # SCAN         a                     (reduce op, axis)       inclusive running reduction
-# HOST         a …                   (name, parameters)      the NumPy function of this name in ``graph/host.py``
+# HOST         a …                   (name, parameters, …)   the NumPy function of this name in ``graph/host.py``; its
+#                                                            first result; then the types of its other results
 # FUNCTION     inputs                Subgraph                a composite; its value is the first output
 # LOOP         states sequences …    Loop                    its body once for each step, with the states of the step
 #                                                            before; see ``loop.py``
-# OUTPUT       function | loop       i                       output i of a FUNCTION; of a LOOP, those of all steps
+# OUTPUT       function | loop | host i                      output i of a FUNCTION; of a LOOP, those of all steps;
+#                                                            result i of a HOST, from 1 on
 
 
 _new = object.__new__
@@ -67,7 +69,7 @@ class LazyBuffer:
     __slots__ = ("__weakref__", "arg", "buffer", "device", "dtype", "offset", "op", "owners", "readers", "shape",
                  "srcs", "value")
 
-    value: Any  # of a SCALAR
+    value: Any  # of a SCALAR; of a HOST that has run, its other results
 
     def __init__(self, op: str, srcs: tuple[LazyBuffer, ...], arg: Any, shape: tuple[int, ...], dtype: DType,
                  device: str) -> None:

@@ -37,6 +37,9 @@ def evaluate(outputs: Sequence[LazyBuffer], read: Read) -> list[np.ndarray]:
             values[node] = _loop(node.arg, [_first(values[s]) for s in node.srcs])
         elif node.op == Op.OUTPUT:
             values[node] = values[node.srcs[0]][node.arg]
+        elif node.op == Op.HOST:
+            made = run_host(node.arg, [_first(values[s]) for s in node.srcs])
+            values[node] = [np.asarray(made[0]).astype(node.dtype.numpy, copy=False), *made[1:]]
         else:
             operands = [_first(values[s]) for s in node.srcs]
             values[node] = np.asarray(compute(node, operands)).astype(node.dtype.numpy, copy=False)
@@ -219,5 +222,4 @@ _OTHERS: dict[str, Callable[[LazyBuffer, list[np.ndarray]], Any]] = {
     Op.SCATTER: _scatter,
     Op.ASSIGN: _assign,
     Op.SCAN: _scan,
-    Op.HOST: lambda n, v: run_host(n.arg, v),
 }

@@ -12,7 +12,7 @@ import numpy as np
 from minigrad.dtype import int64
 from minigrad.engine import leaf_from_numpy
 from minigrad.tensor.base import AnyTensor, make
-from minigrad.tensor.creation import eye, full
+from minigrad.tensor.creation import full
 from minigrad.tensor.definition import both, function, into
 from minigrad.tensor.joining import cat
 from minigrad.tensor.operands import broadcast_shapes as fitting
@@ -191,26 +191,3 @@ class Assembling:
     def diagflat(self: Tensor, offset: int = 0) -> Tensor:
         """A matrix with the elements of the flat tensor on a diagonal."""
         return self.reshape(-1).diag(offset)
-
-    @both("matrix_power")
-    def matrix_power(self: Tensor, n: int) -> Tensor:
-        """The product of n copies of a square matrix, or of each of a batch; of its inverse if n is negative."""
-        if self.ndim < 2 or self.shape[-1] != self.shape[-2]:
-            raise RuntimeError("linalg.matrix_power: A must be batches of square matrices, but they are "
-                               f"{self.shape[-2]} by {self.shape[-1]} matrices" if self.ndim > 1 else
-                               "linalg.matrix_power: The input tensor A must have at least 2 dimensions.")
-        if n < 0:
-            return self.inverse().matrix_power(-n)
-        if n == 0:
-            unit = eye(self.shape[-1], dtype=self.dtype, device=self.device)
-            return unit.expand(self.shape).clone()
-        result, square = None, self
-        while True:
-            if n & 1:
-                result = square if result is None else result @ square
-            n >>= 1
-            if not n:
-                break
-            square = square @ square
-        assert result is not None
-        return result.clone() if result is self else result

@@ -8,13 +8,10 @@ from collections.abc import Callable
 from functools import partial, update_wrapper
 from typing import Any, TypeVar, overload
 
-from minigrad.autograd.mode import mode, no_grad
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.tensor.base import made
-from minigrad.tensor.function import Function
+from minigrad.tensor.function import Function, tracing_body
 from minigrad.tensor.promotion import get_default_dtype
-from minigrad.tensor.replay import thread
-from minigrad.tensor.storage import tracing
 from minigrad.tensor.tensor_class import Tensor
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -87,15 +84,8 @@ class Composite:
         placed = [next(given) if part is Tensor else part[1] if not _is_sequence(part) else
                   part[0]([next(given) for _ in range(part[1])]) for part in layout]
         first_named = len(placed) - len(names)
-        tracing.names.append(self.name)
-        autocast, mode.autocast = mode.autocast, None  # the operands are cast already
-        try:
-            with no_grad(), thread.aside():
-                return function(*before, *placed[:first_named],
-                                **dict(zip(names, placed[first_named:], strict=True)))
-        finally:
-            mode.autocast = autocast
-            tracing.names.pop()
+        with tracing_body(self.name):
+            return function(*before, *placed[:first_named], **dict(zip(names, placed[first_named:], strict=True)))
 
 
 def _is_sequence(part: tuple[type, Any]) -> bool:

@@ -114,6 +114,12 @@ def _length(x: LazyBuffer, axes: tuple[int, ...], keepdim: bool) -> LazyBuffer:
 _NORM = Function("norm", _length, "LinalgVectorNormBackward0")
 
 
+def _norms() -> Any:
+    from minigrad.tensor.lapack import norms
+
+    return norms
+
+
 def _euclidean(self: Tensor, dim: Any, keepdim: bool) -> Tensor:
     return _NORM((self,), (dim_indices(dim, len(self._shape())), keepdim))
 
@@ -171,23 +177,11 @@ class Exponential:
     @both("norm")
     def norm(self: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False,
              dtype: DType | None = None) -> Tensor:
-        """(sum |x|^p)^(1/p) over ``dim``; ``"fro"`` is p = 2, infinities give the extrema of |x|, 0 counts nonzeros."""
-        x = self if dtype is None else self.to(dtype)
-        if x.dtype.kind not in "fc":
-            raise RuntimeError("linalg.vector_norm: Expected a floating point or complex tensor as input. Got "
-                               f"{type_name(x.dtype)}")
-        over = () if dim is None else dim
-        if p is None or p == "fro" or p == 2:
-            return _euclidean(x, over, keepdim)
-        if p == math.inf:
-            return x.abs().amax(over, keepdim)
-        if p == -math.inf:
-            return x.abs().amin(over, keepdim)
-        if p == 0:
-            return (x != 0).to(x.dtype.part).sum(over, keepdim)
-        if p == 1:
-            return x.abs().sum(over, keepdim)
-        return x.abs().pow(p).sum(over, keepdim).pow(1.0 / p)
+        """(sum |x|^p)^(1/p) over ``dim``; ``"fro"`` is p = 2, infinities give the extrema of |x|, 0 counts nonzeros.
+        ``"nuc"`` is the sum of the singular values of the matrices in two dimensions."""
+        if dtype is None and self.dtype.kind == "f" and (p is None or p in ("fro", 2)):
+            return _euclidean(self, () if dim is None else dim, keepdim)
+        return _norms().old_norm(self, p, dim, keepdim, dtype)
 
     @both("dist")
     def dist(self: Tensor, other: Tensor, p: float = 2) -> Tensor:

@@ -4,10 +4,11 @@ Next: ``replay.py``."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from minigrad.autograd.mode import mode
+from minigrad.autograd.mode import mode, no_grad
 from minigrad.autograd.node import Node, kind
 from minigrad.dtype import DType
 from minigrad.graph.function import Subgraph, apply
@@ -17,7 +18,7 @@ from minigrad.tensor.autocast import casted, rule_of
 from minigrad.tensor.base import made
 from minigrad.tensor.body import Body, ByType
 from minigrad.tensor.replay import FOLLOW, OFF, Entry, several, thread
-from minigrad.tensor.storage import Writes, _unsettled, begin_step, settle
+from minigrad.tensor.storage import Writes, _unsettled, begin_step, settle, tracing
 
 if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor
@@ -139,3 +140,41 @@ def _taped(node: type[Node], body: Subgraph, tensors: Sequence[Tensor], values: 
     for t in tensors:
         edges.append(None if not t._requires_grad else t if t._edge is None else t._edge)
     return node(body, tuple(edges), (*values, *outputs))
+
+
+@contextmanager
+def tracing_body(name: str) -> Iterator[None]:
+    """A block in which the body of ``name`` is written with Tensors on placeholders: no tape, no trace, no casts."""
+    tracing.names.append(name)
+    autocast, mode.autocast = mode.autocast, None  # the operands are cast already
+    try:
+        with no_grad(), thread.aside():
+            yield
+    finally:
+        mode.autocast = autocast
+        tracing.names.pop()
+
+
+def with_tensors(name: str, gradient: Callable[..., Sequence[Tensor | None]]) -> Callable[..., Any]:
+    """The gradient ``gradient(inputs, outputs, grads, *static)`` of the op ``name``, written with Tensors, as a
+    Function takes it."""
+
+    def written(inputs: Sequence[LazyBuffer], outputs: Sequence[LazyBuffer], grads: Sequence[LazyBuffer | None],
+                *static: Any) -> list[LazyBuffer | None]:
+        given = [[None if v is None else made(v) for v in values] for values in (inputs, outputs, grads)]
+        with tracing_body(name):
+            return [None if f is None else f._read() for f in gradient(*given, *static)]
+
+    return written
+
+
+def tensor_function(name: str, node: str, body: Callable[..., Tensor],
+                    gradient: Callable[..., Sequence[Tensor | None]] | None = None) -> Function:
+    """A Function of one result whose body is written with Tensors, and its gradient if that is by hand. It is what a
+    composite is, for ops that ``Tensor`` itself is made of."""
+
+    def value(*given: Any) -> LazyBuffer:
+        with tracing_body(name):
+            return body(*[made(g) if isinstance(g, LazyBuffer) else g for g in given])._read()
+
+    return Function(name, value, node, None if gradient is None else with_tensors(f"{name}_backward", gradient))

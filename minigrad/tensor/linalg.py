@@ -224,6 +224,12 @@ def _contract(a: Tensor, names_a: list[str], b: Tensor, names_b: list[str],
     return result.reshape([sizes[n] for n in names]), names
 
 
+def _products() -> Any:
+    from minigrad.tensor.lapack import products
+
+    return products
+
+
 class LinearAlgebra:
     """Products of vectors, matrices and batches of them."""
 
@@ -414,9 +420,10 @@ class LinearAlgebra:
 
     @both("cross")
     def cross(self: Tensor, other: Tensor, dim: int | None = None) -> Tensor:
-        """The vector product along a dimension of size 3, by default the first such."""
+        """The vector product along a dimension of size 3, by default the first such; the others are broadcast."""
         if dim is None:
-            dim = next(i for i, s in enumerate(self._shape()) if s == 3)
-        if self._shape()[dim] != 3:
-            raise RuntimeError(f"linalg.cross: inputs dimension {dim} must have length 3. Got {self._shape()[dim]}")
-        return self.roll(-1, dim) * other.roll(-2, dim) - self.roll(-2, dim) * other.roll(-1, dim)
+            found = [i for i, s in enumerate(self._shape()) if s == 3]
+            if not found:
+                raise RuntimeError("no dimension of size 3 in input")
+            dim = found[0]
+        return _products().cross(self, other, dim=dim)

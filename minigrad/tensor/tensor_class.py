@@ -13,7 +13,6 @@ from minigrad.tensor.comparison import Comparison
 from minigrad.tensor.complex_numbers import ComplexNumbers
 from minigrad.tensor.convert import Convert
 from minigrad.tensor.creation import Creation
-from minigrad.tensor.decompositions import Decompositions
 from minigrad.tensor.dlpack import DLPack
 from minigrad.tensor.elementwise import Elementwise
 from minigrad.tensor.encoding import Encoding
@@ -49,7 +48,7 @@ from minigrad.tensor.values import Values
 class Tensor(
     TensorBase, Elementwise, Functions, Activations, Special, SpecialPairs, Comparison, Pairs, Encoding, ComplexNumbers,
     Reduce, Extrema, Exponential, Layout, Movement, Joining, Indexing, Gathering, Parts, Ordering, Calculus, Statistics,
-    Assembling, LinearAlgebra, Matrices, Decompositions, Creation, Triangular, Random, Convert, Casts, Values,
+    Assembling, LinearAlgebra, Matrices, Creation, Triangular, Random, Convert, Casts, Values,
     Attributes, Autograd, InPlace, PythonProtocol, NumPyProtocol, DLPack, Sharing, Overrides,
 ):
     """A multi-dimensional array of one dtype that records what is done with it.

@@ -38,7 +38,8 @@ ROOMS: tuple[tuple[str, ...], ...] = (
     ("jit",),
     ("nn", "optim", "multiprocessing", "serialization", "storage", "overrides", "utils", "cuda", "backends", "amp",
      "func", "profiler", "testing", "autograd.forward_ad", "autograd.functional", "autograd.grad_mode",
-     "autograd.gradcheck", "autograd.graph", "autograd.profiler", "autograd.variable", "linalg", "special"),
+     "autograd.gradcheck", "autograd.graph", "autograd.profiler", "autograd.variable", "linalg", "fft",
+     "special"),
     ("vision", "distributions", "array_api"),
     ("__init__", "__main__", "conformance"),
     ("masked", "signal"),
@@ -65,6 +66,9 @@ LAZY: dict[str, tuple[str, ...]] = {
     "minigrad.serialization.load": ("minigrad.serialization.safe",),
     "minigrad.tensor.attributes": ("minigrad.tensor.storages",),
     "minigrad.tensor.complex_numbers": ("minigrad.tensor.complex_formulas",),
+    "minigrad.tensor.exponential": ("minigrad.tensor.lapack",),
+    "minigrad.tensor.linalg": ("minigrad.tensor.lapack",),
+    "minigrad.tensor.matrices": ("minigrad.tensor.lapack", "minigrad.tensor.fourier"),
 }
 
 MAX_LINES = 600

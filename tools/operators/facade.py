@@ -179,7 +179,7 @@ def theirs(value: Any) -> Any:
     """What minigrad returned as PyTorch has it, to be compared: tensors without their graphs."""
     if isinstance(value, minigrad.Tensor):
         return _theirs(value)
-    if isinstance(value, minigrad.dtype.DType):
+    if isinstance(value, minigrad.dtype):
         return getattr(torch, str(value).rpartition(".")[2])
     if isinstance(value, dict):
         return {k: theirs(v) for k, v in value.items()}

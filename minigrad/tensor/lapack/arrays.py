@@ -1,0 +1,314 @@
+"""Stage: realise. In: arrays, batches of matrices. Out: factors, solutions and spectra by NumPy's LAPACK, and for each
+matrix 0 or where the computation broke off; one bad matrix of a batch does not spoil the others.
+Next: ``host.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from minigrad.errors import LinAlgError
+from minigrad.tensor.lapack import kernels
+
+Arrays = Sequence[np.ndarray]
+Results = tuple[np.ndarray, ...]
+
+
+def _each(solve: Callable[..., np.ndarray], arrays: Arrays, broken: Callable[..., int],
+          rest: Callable[..., np.ndarray]) -> Results:
+    """``solve`` of all matrices at once, or where LAPACK gives up, of each by itself: then ``broken`` finds out where,
+    and ``rest`` says what stands in its place."""
+    batch = np.broadcast_shapes(*[a.shape[:-2] for a in arrays])
+    with np.errstate(all="ignore"):
+        try:
+            return solve(*arrays), np.zeros(batch, np.int32)
+        except np.linalg.LinAlgError:
+            pass
+        every = [np.broadcast_to(a, (*batch, *a.shape[-2:])).reshape(-1, *a.shape[-2:]) for a in arrays]
+        info, found = np.zeros(int(np.prod(batch)), np.int32), []
+        for i, matrices in enumerate(zip(*every, strict=True)):
+            try:
+                found.append(solve(*matrices))
+            except np.linalg.LinAlgError:
+                info[i] = broken(*matrices)
+                found.append(rest(*matrices))
+        result = np.stack(found)
+        return result.reshape(*batch, *result.shape[1:]), info.reshape(batch)
+
+
+def _zero_pivot(a: np.ndarray, *_: np.ndarray) -> int:
+    return int(kernels.lu(a)[2]) or a.shape[-1]
+
+
+# --- inverses and solutions
+
+
+def inverse(arrays: Arrays) -> Results:
+    """The inverses, and the first step of the elimination whose pivot is 0, or 0."""
+    return _each(np.linalg.inv, arrays, _zero_pivot, lambda a: _eliminated(a, np.eye(len(a), dtype=a.dtype)))
+
+
+def solve(arrays: Arrays) -> Results:
+    """X with A X = B, and the first pivot that is 0, or 0."""
+    return _each(np.linalg.solve, arrays, _zero_pivot, _eliminated)
+
+
+def _eliminated(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """The solution of a singular system, where divisions by 0 give infinities."""
+    factors, pivots, _ = kernels.lu(a)
+    inner = kernels.substituted(factors, b[kernels.permutation(pivots, len(a))], False, True)
+    return kernels.substituted(factors, inner, True, False)
+
+
+def lu_pivoted(arrays: Arrays, pivot: bool) -> Results:
+    return kernels.lu(arrays[0], pivot)
+
+
+def permutation(arrays: Arrays, size: int) -> np.ndarray:
+    return kernels.permutation(arrays[0], size)
+
+
+def substituted(arrays: Arrays, upper: bool, unit: bool) -> np.ndarray:
+    return kernels.substituted(arrays[0], arrays[1], upper, unit)
+
+
+def ldl(arrays: Arrays, hermitian: bool) -> Results:
+    return kernels.ldl(arrays[0], hermitian)
+
+
+def ldl_solve(arrays: Arrays, hermitian: bool) -> np.ndarray:
+    return kernels.ldl_solved(arrays[0], arrays[1], arrays[2], hermitian)
+
+
+def least_squares(arrays: Arrays, driver: str) -> Results:
+    """The shortest X that minimises |A X - B|, the rank of A and its singular values; those up to rcond, the third
+    array, times the largest count as 0. ``gels`` takes the rank to be full."""
+    a, b, rcond = arrays
+    batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    a = np.broadcast_to(a, (*batch, *a.shape[-2:]))
+    u, s, vh = np.linalg.svd(a, full_matrices=False)
+    large = s > np.asarray(rcond)[..., None] * s.max(-1, initial=0, keepdims=True)
+    kept = large | (driver == "gels")
+    with np.errstate(all="ignore"):
+        inside = _adjoint(u) @ b * np.where(kept, 1 / np.where(kept, s, 1), 0)[..., None]
+        return _adjoint(vh) @ inside, large.sum(-1).astype(np.int64), s
+
+
+def _adjoint(x: np.ndarray) -> np.ndarray:
+    return np.asarray(x.swapaxes(-1, -2).conj())
+
+
+# --- Cholesky
+
+
+def cholesky(arrays: Arrays) -> Results:
+    """The lower factors, and the order of the first leading minor that is not positive, or 0."""
+    factor, info = _each(np.linalg.cholesky, arrays, _bad_minor, _broken_off)
+    unknown = np.isnan(np.diagonal(factor, axis1=-2, axis2=-1))
+    if unknown.any():  # which LAPACK passes over
+        first = np.where(unknown.any(-1), unknown.argmax(-1) + 1, 0)
+        info = np.where(info == 0, first, info).astype(np.int32)
+    return factor, info
+
+
+def _bad_minor(a: np.ndarray) -> int:
+    """By bisection: a minor that contains a bad one is bad."""
+    good, bad = 0, len(a)
+    while bad - good > 1:
+        middle = (good + bad) // 2
+        try:
+            np.linalg.cholesky(a[:middle, :middle])
+            good = middle
+        except np.linalg.LinAlgError:
+            bad = middle
+    return bad
+
+
+def _broken_off(a: np.ndarray) -> np.ndarray:
+    """The factor's first rows, as far as they exist; 0 below."""
+    known = _bad_minor(a) - 1
+    result = np.tril(a)
+    result[:, :known] = 0
+    if known:
+        result[:known, :known] = np.linalg.cholesky(a[:known, :known])
+        result[known:, :known] = _adjoint(kernels.substituted(
+            result[:known, :known], _adjoint(a[known:, :known]), False, False))
+        result[known:, known:] -= np.tril(result[known:, :known] @ _adjoint(result[known:, :known]))
+    return result
+
+
+def cholesky_solve(arrays: Arrays, upper: bool) -> np.ndarray:
+    """X with A X = B, given A's factor."""
+    b, factor = arrays
+    lower = _adjoint(factor) if upper else factor
+    inner = kernels.substituted(lower, b, False, False)
+    return kernels.substituted(_adjoint(lower), inner, True, False)
+
+
+def cholesky_inverse(arrays: Arrays, upper: bool) -> np.ndarray:
+    """A⁻¹, given A's factor."""
+    factor = arrays[0]
+    unit = np.broadcast_to(np.eye(factor.shape[-1], dtype=factor.dtype), factor.shape)
+    inverse = kernels.substituted(_adjoint(factor) if upper else factor, unit, False, False)
+    return np.asarray(_adjoint(inverse) @ inverse)
+
+
+# --- spectra
+
+
+def _spectrum(name: str, compute: Callable[..., Any], *arguments: Any) -> Any:
+    with np.errstate(all="ignore"):
+        try:
+            return compute(*arguments)
+        except np.linalg.LinAlgError:
+            raise LinAlgError(f"{name}: The algorithm failed to converge because the input matrix contained non-finite "
+                              "values.") from None
+
+
+def _finite(a: np.ndarray) -> np.ndarray:
+    return np.isfinite(a).all((-2, -1))
+
+
+def eigh(arrays: Arrays, lower: bool) -> Results:
+    """Eigenvalues in ascending order and eigenvectors, from one triangle; NaN where a matrix is not finite."""
+    a = arrays[0]
+    good = _finite(np.tril(a) if lower else np.triu(a))[..., None]
+    values, vectors = _spectrum("linalg.eigh", np.linalg.eigh, np.where(good[..., None], a, 0), "L" if lower else "U")
+    return np.where(good, values, np.nan).astype(values.dtype), np.where(
+        good[..., None], vectors, np.nan).astype(vectors.dtype)
+
+
+def eigvalsh(arrays: Arrays, lower: bool) -> np.ndarray:
+    a = arrays[0]
+    good = _finite(np.tril(a) if lower else np.triu(a))[..., None]
+    values = _spectrum("linalg.eigh", np.linalg.eigvalsh, np.where(good[..., None], a, 0), "L" if lower else "U")
+    return np.where(good, values, np.nan).astype(values.dtype)
+
+
+def _wide(a: np.ndarray) -> np.dtype:
+    return np.result_type(a.dtype, np.complex64)
+
+
+def _check_finite(a: np.ndarray) -> None:
+    if not np.isfinite(a).all():
+        raise RuntimeError("torch.linalg.eig: input tensor should not contain infs or NaNs.")
+
+
+def eig(arrays: Arrays) -> Results:
+    a = arrays[0]
+    _check_finite(a)
+    values, vectors = _spectrum("linalg.eig", np.linalg.eig, a)
+    return values.astype(_wide(a)), vectors.astype(_wide(a))
+
+
+def eigvals(arrays: Arrays) -> np.ndarray:
+    a = arrays[0]
+    _check_finite(a)
+    values: np.ndarray = _spectrum("linalg.eig", np.linalg.eigvals, a).astype(_wide(a))
+    return values
+
+
+def svd(arrays: Arrays, full: bool) -> Results:
+    u, s, vh = _spectrum("linalg.svd", np.linalg.svd, arrays[0], full)
+    return u, s, vh
+
+
+def svdvals(arrays: Arrays) -> np.ndarray:
+    s: np.ndarray = _spectrum("linalg.svd", lambda a: np.linalg.svd(a, compute_uv=False), arrays[0])
+    return s
+
+
+# --- QR
+
+
+def qr(arrays: Arrays, mode: str) -> Results:
+    a = arrays[0]
+    q, r = np.linalg.qr(a, mode)  # type: ignore[call-overload]
+    return q.astype(a.dtype), r.astype(a.dtype)
+
+
+def r(arrays: Arrays) -> np.ndarray:
+    a = arrays[0]
+    return np.asarray(np.linalg.qr(a, "r")).astype(a.dtype)
+
+
+def geqrf(arrays: Arrays) -> Results:
+    """R and below it the vectors of the reflections, and their factors."""
+    a = arrays[0]
+    if not a.size:
+        return a.copy(), np.zeros((*a.shape[:-2], min(a.shape[-2:])), a.dtype)
+    found, tau = np.linalg.qr(a, "raw")
+    return np.ascontiguousarray(found.swapaxes(-1, -2)).astype(a.dtype), tau.astype(a.dtype)
+
+
+# --- determinants
+
+
+def det(arrays: Arrays) -> np.ndarray:
+    result: np.ndarray = np.asarray(np.linalg.det(arrays[0])).astype(arrays[0].dtype)
+    return result
+
+
+def slogdet(arrays: Arrays) -> Results:
+    with np.errstate(all="ignore"):
+        sign, logarithm = np.linalg.slogdet(arrays[0])
+    return np.asarray(sign), np.asarray(logarithm)
+
+
+def cofactors(arrays: Arrays) -> np.ndarray:
+    """det(A) A⁻ᵀ, also of singular matrices: with A = U S Vᴴ it is det(U) det(Vᴴ) conj(U P Vᴴ), where P has the
+    products of all singular values but one. (G. Stewart, On the adjugate matrix, 1998)"""
+    a = arrays[0]
+    n = a.shape[-1]
+    if not a.size:
+        return np.zeros_like(a)
+    if not np.isfinite(a).all():
+        return np.full_like(a, np.nan)
+    u, s, vh = np.linalg.svd(a)
+    others = np.where(np.eye(n, dtype=bool), 1, s[..., None, :]).prod(-1)
+    sign = np.linalg.det(u) * np.linalg.det(vh)
+    return np.asarray((sign[..., None, None] * ((u * others[..., None, :]) @ vh).conj()).astype(a.dtype))
+
+
+# --- exponential
+
+
+def matrix_exp(arrays: Arrays) -> np.ndarray:
+    """exp(A) = exp(A / 2^s)^(2^s), for each matrix with its own s such that the sum of 18 powers is exact, in
+    float64."""
+    given = arrays[0]
+    n = given.shape[-1]
+    a = given.astype(np.result_type(given.dtype, np.float64) if given.dtype.kind in "fc" else np.float64)
+    with np.errstate(all="ignore"):
+        size = np.abs(a).sum(-2).max(-1, initial=0.0)
+        halvings = np.ceil(np.log2(np.where((size > 1) & (size < np.inf), size, 1)))[..., None, None]
+        a = a / 2.0**halvings
+        unit = np.eye(n, dtype=a.dtype)
+        result = unit + np.zeros_like(a)
+        for power in range(18, 0, -1):
+            result = unit + a @ result / power
+        for step in range(int(halvings.max(initial=0))):
+            result = np.where(halvings > step, result @ result, result)
+    return np.asarray(result.astype(given.dtype))
+
+
+# --- pseudo-inverse
+
+
+def pinv(arrays: Arrays, hermitian: bool) -> np.ndarray:
+    """A⁺, with the second and third array as thresholds: absolute, and relative to the largest singular value."""
+    a, absolute, relative = arrays
+    if not a.size:
+        return np.zeros((*a.shape[:-2], a.shape[-1], a.shape[-2]), a.dtype)
+    if hermitian:
+        s, u = _spectrum("linalg.eigh", np.linalg.eigh, a)
+        vh, size = _adjoint(u), np.abs(s)
+    else:
+        u, s, vh = _spectrum("linalg.svd", lambda x: np.linalg.svd(x, full_matrices=False), a)
+        size = s
+    bound = np.maximum(absolute, relative * size.max(-1, initial=0))[..., None]
+    with np.errstate(all="ignore"):
+        inverse = np.where(size > bound, 1 / s, 0).astype(s.dtype)
+    return np.asarray(_adjoint(vh) @ (inverse[..., None] * _adjoint(u)))
