@@ -21,7 +21,7 @@ class ReturnType(tuple[Any, ...]):
         return super().__new__(cls, values)
 
     def __repr__(self) -> str:
-        return format_return_type(type(self).__name__, list(zip(self.fields, self, strict=True)))
+        return format_return_type(type(self).__name__, list(zip(self.fields, map(repr, self), strict=True)))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (tuple(self), {})
