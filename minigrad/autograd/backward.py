@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from minigrad.autograd.mode import mode
+from minigrad.autograd.mode import set_grad_enabled
 from minigrad.autograd.node import Edge
 from minigrad.autograd.protocol import Front
 from minigrad.autograd.walk import Walk
@@ -52,7 +52,7 @@ def _run(tensors: Sequence[Any], grad_tensors: Any, retain_graph: bool | None, c
     if inputs is not None:
         inputs = _listed(inputs)
         if not inputs:
-            raise RuntimeError("'inputs' argument to 'backward' cannot be empty.")
+            raise RuntimeError("`inputs` argument to `backward()` cannot be empty.")
         targets = [t._source() for t in inputs]
     walk = Walk(create_graph, targets)
     _walk(walk, tensors, grad_tensors)
@@ -65,7 +65,8 @@ def _run(tensors: Sequence[Any], grad_tensors: Any, retain_graph: bool | None, c
         accumulated = [(leaf, g) for leaf, g in accumulated if leaf in wanted]
         accumulated += [(t, walk.captured[e]) for t, e in zip(inputs, targets, strict=True)
                         if type(e) is tuple and e in walk.captured]
-    _accumulate(walk, accumulated, [*[t._whole() for t in tensors], *along], watch)
+    with set_grad_enabled(walk.recorded):  # for hooks
+        _accumulate(walk, accumulated, [*[t._whole() for t in tensors], *along], watch)
 
 
 def _accumulate(walk: Walk, leaves: list[tuple[Any, Any]], roots: list[LazyBuffer], watch: list[Run] | None) -> None:
@@ -127,6 +128,8 @@ def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool
                         allow_unused=allow_unused, materialize_grads=materialize_grads)
         return dict(zip(inputs, found_of, strict=True))
     outputs, inputs = _listed(outputs), _listed(inputs)
+    if not inputs:
+        raise RuntimeError("`inputs` argument to `grad()` cannot be empty.")
     starts = [None] * len(outputs) if grad_outputs is None else _listed(grad_outputs)
     if allow_unused is None:
         allow_unused = materialize_grads
@@ -138,8 +141,9 @@ def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool
     _walk(walk, outputs, starts)
     if not (create_graph if retain_graph is None else retain_graph):
         walk.release()
-    found = [walk.captured.get(e) if type(e) is tuple else
-             _after_leaf_hooks(walk, e, walk.leaves.get(e)) for e in targets]
+    with set_grad_enabled(walk.recorded):
+        found = [walk.captured.get(e) if type(e) is tuple else
+                 _after_leaf_hooks(walk, e, walk.leaves.get(e)) for e in targets]
     for i, gradient in enumerate(found):
         if gradient is None and not allow_unused:
             raise RuntimeError(f"The differentiated Tensor at index {i} appears to not have been used in the graph. "
@@ -158,14 +162,10 @@ def _zeros(walk: Walk, tensor: Any) -> Any:
 
 def _walk(walk: Walk, tensors: Sequence[Any], starts: Sequence[Any]) -> None:
     roots = [(_root_edge(i, t), _start(walk, t, g)) for i, (t, g) in enumerate(zip(tensors, starts, strict=True))]
-    before = mode.enabled
-    mode.enabled = walk.recorded
-    try:
+    with set_grad_enabled(walk.recorded):
         walk.run(roots)
         if walk.found is not None:
             walk.check()
-    finally:
-        mode.enabled = before
 
 
 def _root_edge(position: int, tensor: Any) -> Edge:

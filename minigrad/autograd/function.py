@@ -9,7 +9,7 @@ from functools import cache, wraps
 from typing import Any
 
 from minigrad.autograd.mode import enable_grad, mode, no_grad
-from minigrad.autograd.node import RELEASED, Node, next_sequence
+from minigrad.autograd.node import RELEASED, Node, modified, next_sequence
 from minigrad.autograd.protocol import Front
 from minigrad.graph.lazy import LazyBuffer
 
@@ -24,6 +24,7 @@ class FunctionNode(Node):
     def __init__(self) -> None:
         self.edges = ()
         self.saved = ()
+        self.kept = ()
         self.extra = None
         self.sequence = next_sequence()
         self._kept: tuple[Any, ...] | None = ()
@@ -100,24 +101,29 @@ class FunctionNode(Node):
             gradient = gradient.sum_to_size(expected)
         return gradient
 
-    def release(self) -> None:
-        super().release()
-        self._kept = None
+    def release(self, entirely: bool = False) -> None:
+        super().release(entirely)
+        self._kept = None if self._kept or entirely else self._kept
 
 
 class _Kept:
     """A Tensor kept for backward. What may become an output is kept as an alias without an edge back to the node
     (that would be a cycle); ``number`` then says which output it is."""
 
-    __slots__ = ("_tensor", "number", "original")
+    __slots__ = ("_tensor", "edits", "number", "original")
 
     def __init__(self, tensor: Any) -> None:
         self.original = id(tensor)
         self.number: int | None = None
+        self.edits: int | None = None
         self._tensor = tensor if tensor._source() is not None else tensor.detach()
 
     def tensor(self, node: FunctionNode) -> Any:
-        """The Tensor as ``backward`` sees it."""
+        """The Tensor as ``backward`` sees it. ``RuntimeError`` if it was changed in place since ``forward``."""
+        edits = self._tensor._storage.edits
+        if self.edits not in (None, edits):
+            made_by = f", which is output {self.number} of {type(node).__name__}," if self.number is not None else ""
+            raise modified(f"[{self._tensor.type()} {list(self._tensor._shape())}]{made_by}", edits, self.edits)
         if self.number is None:
             return self._tensor
         result = self._tensor.detach()
@@ -208,6 +214,9 @@ class Function:
 
 def _record(node: FunctionNode, args: Sequence[Any], outputs: Sequence[Any]) -> tuple[Any, ...]:
     """The outputs as Tensors whose ``grad_fn`` is the node. An input returned unchanged becomes an alias of it."""
+    for kept in node._kept or ():
+        if kept is not None:
+            kept.edits = kept._tensor._storage.edits
     given = {id(a) for a in args}
     dirty, fixed = node.__dict__.get("dirty", set()), node.__dict__.get("fixed", set())
     result = []
@@ -223,7 +232,10 @@ def _record(node: FunctionNode, args: Sequence[Any], outputs: Sequence[Any]) -> 
             if saved is not None and saved.original == id(output) and id(output) not in given:
                 saved.number = number
         if id(output) not in fixed and output.dtype.is_float:
-            output._set_edge((node, number))
+            if id(output) in dirty:
+                output._rebase((node, number))
+            else:
+                output._set_edge((node, number))
         result.append(output)
     return tuple(result)
 

@@ -52,7 +52,7 @@ def increment_version(tensor: Any) -> None:
     1
     """
     for t in (tensor,) if isinstance(tensor, Tensor) else tensor:
-        t._storage.version += 1
+        t._storage.edits += 1
 
 
 class saved_tensors_hooks:

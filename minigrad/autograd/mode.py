@@ -121,7 +121,12 @@ class enable_grad(GradSwitch):
 
 
 class inference_mode(GradSwitch):
-    """As ``no_grad``; ``inference_mode(False)`` leaves the mode as it is."""
+    """As ``no_grad``; inside ``inference_mode(False)`` ops are recorded, also within another ``inference_mode()``.
+
+    >>> with inference_mode(), inference_mode(False):
+    ...     is_grad_enabled(), is_inference_mode_enabled()
+    (True, False)
+    """
 
     _inference = True
 
@@ -133,8 +138,7 @@ class inference_mode(GradSwitch):
 
     def __enter__(self) -> None:
         self._before.append((mode.enabled, mode.inference))
-        if self._on:
-            mode.enabled, mode.inference = False, True
+        mode.enabled, mode.inference = not self._on, self._on
 
 
 class set_grad_enabled(GradSwitch):

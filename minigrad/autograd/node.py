@@ -8,11 +8,17 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from itertools import count
 from typing import Any, ClassVar
+from weakref import ref
 
+from minigrad.autograd.keeps import KEEPS, Keeps
 from minigrad.autograd.protocol import Differentiable, Front
 from minigrad.grad import Backward, backward_of
 from minigrad.graph.function import Subgraph, apply
 from minigrad.graph.lazy import LazyBuffer
+
+# A Tensor that backward reads in PyTorch: a reference to its Storage, how often that had been changed in place, which
+# operand or result it is, and a reference to it.
+Kept = tuple[Any, int, int, Any]
 
 # An edge says where a gradient goes: ``(node, i)``, output i of a node, or a leaf Tensor itself, or None.
 Edge = Any
@@ -35,7 +41,10 @@ class Node:
     inputs that have an edge.
     """
 
-    __slots__ = ("__weakref__", "body", "edges", "extra", "saved", "sequence", "whole")
+    __slots__ = ("__weakref__", "body", "edges", "extra", "kept", "saved", "sequence", "whole")
+
+    keeps: ClassVar[Keeps | None] = None
+    """For each input, what its gradient reads in PyTorch; see ``keeps.py``. None if that is not known."""
 
     runs: ClassVar[bool] = False
     """Whether its backward is code that may compute values while the pass is under way."""
@@ -44,6 +53,7 @@ class Node:
         """``values`` are those of the inputs, then of the outputs."""
         self.body = body
         self.edges = edges
+        self.kept: tuple[Kept, ...] = ()
         self.extra: Extra | None = None
         self.sequence = next_sequence()
         pattern = []
@@ -107,6 +117,8 @@ class Node:
         """The gradients of the inputs that are needed, given those of the outputs."""
         if self.saved is None:
             raise RuntimeError(RELEASED)
+        if self.kept:
+            self.check_kept()
         whole = self.whole
         if len(whole.which) == len(needs) and False not in needs and None not in grads:  # the common case
             return whole.apply(self.saved, grads)  # type: ignore[arg-type,return-value]
@@ -137,6 +149,8 @@ class Node:
         """As ``vjp``, on Tensors, and itself recorded: for gradients of gradients."""
         if self.saved is None:
             raise RuntimeError(RELEASED)
+        if self.kept:
+            self.check_kept()
         given = tuple([i for i, g in enumerate(grads) if g is not None])
         back, residuals = self._backward(given, needs)
         inputs = len(self.body.params)
@@ -155,12 +169,78 @@ class Node:
             return (self, residual - inputs) if self.body.flows[residual - inputs] else None
         return self.edges[residual] if residual < len(self.edges) else None
 
-    def release(self) -> None:
-        """Let go of the saved values. An op that saves none can still be differentiated again."""
-        if self.saved:
+    def release(self, entirely: bool = False) -> None:
+        """Let go of the saved values. An op of which PyTorch saves no Tensor can still be differentiated again, unless
+        it is to be released ``entirely``."""
+        if self.saved and (entirely or self._frees()):
             for lazy in self.saved:
                 lazy.owners -= 1
-            self.saved = None
+            self.saved, self.kept = None, ()
+
+    def _frees(self) -> bool:
+        return self.keeps is None or bool(reads(type(self), self.edges))
+
+    def keep(self, tensors: Sequence[Any], results: Sequence[Any]) -> None:
+        """Remember how often the Tensors that backward reads in PyTorch have been changed in place."""
+        kept = []
+        for position in reads(type(self), self.edges):
+            if position >= len(tensors):  # a number
+                continue
+            t = tensors[position] if position >= 0 else results[-1 - position]
+            storage = t._storage
+            kept.append((ref(storage), storage.edits, position, ref(t)))
+        self.kept = tuple(kept)
+
+    def changed_in_place(self, before: Any, result: Any, after: Any) -> None:
+        """``result`` was put into ``after``, an operand: its value of before is a value of its own now."""
+        old, new = before, result._storage
+        self.kept = tuple([
+            (ref(old), old.edits, position, ref(after)) if position < 0 and storage() is new
+            else (storage, edits, position, tensor)
+            for storage, edits, position, tensor in self.kept if position < 0 or storage() is not old])
+
+    def check_kept(self) -> None:
+        """``RuntimeError`` if a Tensor that backward reads in PyTorch has been changed in place since."""
+        for reference, edits, position, tensor in self.kept:
+            storage = reference()
+            if storage is not None and storage.edits != edits:
+                raise modified(self._described(position, tensor()), storage.edits, edits)
+
+    def _described(self, position: int, tensor: Any) -> str:
+        """What PyTorch calls a Tensor in messages: its type and shape, and which op made it."""
+        if position >= 0:
+            node, number = edge if type(edge := self.edges[position]) is tuple else (None, 0)
+        else:
+            node, number = self, -1 - position
+        shape = (self.body.params[position] if position >= 0 else self.body.outputs[number]).shape
+        kind = "a tensor" if tensor is None else tensor.type()
+        node = node if tensor is None or tensor._view is not None else tensor.grad_fn
+        if node is None:
+            return f"[{kind} {list(shape)}]"
+        name = "torch::autograd::CopySlices" if node.name() == "CopySlices" else node.name().rpartition("Backward")[0]
+        return f"[{kind} {list(shape)}], which is output {number} of {name},"
+
+
+_reads: dict[tuple[type[Node], tuple[bool, ...]], tuple[int, ...]] = {}
+
+
+def reads(kind_of: type[Node], edges: Sequence[Edge]) -> tuple[int, ...]:
+    """The operands (0, 1 …) and results (-1, -2 …) that the gradients along these edges read in PyTorch."""
+    key = kind_of, tuple([e is not None for e in edges])
+    found = _reads.get(key)
+    if found is None:
+        rows = kind_of.keeps or ()
+        every = {position for needed, row in zip(key[1], rows, strict=False) if needed for position in row}
+        found = _reads[key] = tuple(sorted(every))
+    return found
+
+
+def modified(what: str, now: int, then: int) -> RuntimeError:
+    """PyTorch's error for a Tensor that backward reads and that was changed in place after the op."""
+    return RuntimeError("one of the variables needed for gradient computation has been modified by an inplace "
+                        f"operation: {what} is at version {now}; expected version {then} instead. Hint: enable anomaly "
+                        "detection to find the operation that failed to compute its gradient, with "
+                        "torch.autograd.set_detect_anomaly(True, check_nan=False).")
 
 
 def _whole(body: Subgraph, needs: tuple[bool, ...]) -> Backward:
@@ -192,7 +272,7 @@ def kind(name: str) -> type[Node]:
     >>> kind("MulBackward0").__name__
     'MulBackward0'
     """
-    return type(name, (Node,), {"__slots__": (), "__module__": "minigrad.autograd"})
+    return type(name, (Node,), {"__slots__": (), "__module__": "minigrad.autograd", "keeps": KEEPS.get(name)})
 
 
 class Extra:

@@ -1,5 +1,5 @@
 """Stage: the tape. In: Tensors, which stand below this room in the house. Out: the few things the tape asks of them.
-Next: ``node.py``."""
+Next: ``keeps.py``."""
 
 from __future__ import annotations
 
@@ -29,6 +29,10 @@ class Differentiable(Protocol):
 
     def _replace(self, lazy: LazyBuffer) -> None:
         """Take another value of the same shape and dtype, outside autograd."""
+        ...
+
+    def _rebase(self, edge: Any) -> None:
+        """Have another history from now on: it was changed in place by the node of ``edge``."""
         ...
 
     def _pending(self) -> LazyBuffer:

@@ -129,8 +129,7 @@ class Walk:
             given = tuple([self.tensor(g) for g in gradients])
             with users_code, self._holding():
                 changed = hook(given)
-            if changed is not None:
-                gradients[:] = [self.gradient(g) for g in changed]
+            gradients[:] = [self.gradient(g) for g in _replaced(hook, given, changed)]
         for number, reference in extra.retained.items():
             tensor = reference()
             if tensor is not None and gradients[number] is not None:
@@ -143,9 +142,7 @@ class Walk:
             found = tuple([self.tensor(r) for r in results])
             with users_code, self._holding():
                 changed = hook(found, given)
-            if changed is not None:
-                changed = changed if isinstance(changed, tuple) else (changed,)
-                results = [self.gradient(g) for g in changed]
+            results = [self.gradient(g) for g in _replaced(hook, found, changed)]
         return results
 
     def hooked(self, hooks: dict[int, Any], gradient: Gradient) -> Gradient:
@@ -157,7 +154,9 @@ class Walk:
             with users_code:
                 changed = hook(seen)
             if changed is not None:
-                gradient = self.gradient(changed)
+                _check_replacement(hook, seen, changed)
+                seen = changed
+            gradient = self.gradient(seen)  # the hook may have changed it in place, too
         return gradient
 
     def check(self) -> None:
@@ -179,6 +178,41 @@ class Walk:
         """Free what the visited nodes saved."""
         for node in self.visited:
             node.release()
+
+
+def _name_of(hook: Any) -> str:
+    return str(getattr(hook, "__name__", "<unknown>"))
+
+
+def _check_replacement(hook: Any, before: Any, after: Any) -> None:
+    """``TypeError`` or ``RuntimeError`` unless a gradient that a hook returned can stand for the one that it got."""
+    if after is None:
+        return
+    if before is None:
+        raise RuntimeError("can't replace a None gradient with a non-None value")
+    if not hasattr(after, "_pending"):
+        raise TypeError(f"expected Variable, but hook returned '{type(after).__name__}'")
+    if after.dtype is not before.dtype or after._pending().device != before._pending().device:
+        raise RuntimeError(f"hook '{_name_of(hook)}' has changed the type of value (was {before.type()} got "
+                           f"{after.type()})")
+    if after._shape() != before._shape():
+        raise RuntimeError(f"hook '{_name_of(hook)}' has changed the size of value")
+
+
+def _replaced(hook: Any, given: tuple[Any, ...], changed: Any) -> tuple[Any, ...]:
+    """What a node's hook has made of the gradients given to it."""
+    if changed is None:
+        return given
+    if len(given) == 1 and not isinstance(changed, tuple):
+        changed = (changed,)
+    if not isinstance(changed, tuple):
+        raise TypeError(f"expected tuple, but hook returned '{type(changed).__name__}'")
+    if len(changed) != len(given):
+        raise RuntimeError(f"hook '{_name_of(hook)}' has returned an incorrect number of values (got {len(changed)}, "
+                           f"but expected {len(given)})")
+    for before, after in zip(given, changed, strict=True):
+        _check_replacement(hook, before, after)
+    return changed
 
 
 def _leading_to(targets: set[Edge], roots: Sequence[Edge]) -> set[Any]:

@@ -228,7 +228,11 @@ class Attributes:
     @property
     def _version(self: Tensor) -> int:
         """How often the memory behind self was changed in place."""
-        return self._storage.version
+        return self._storage.edits
+
+    def _is_view(self: Tensor) -> bool:
+        """Whether self is a view of another Tensor for autograd, too."""
+        return self._base is not None
 
     @property
     def _base(self: Tensor) -> Tensor | None:

@@ -31,9 +31,11 @@ if TYPE_CHECKING:
 class TensorBase:
     """What a Tensor holds, and how it is read and changed. See ``Tensor``, which adds the methods."""
 
-    __slots__ = ("__dict__", "__weakref__", "_edge", "_grad", "_hooks", "_look", "_owner", "_parent",
+    __slots__ = ("__dict__", "__weakref__", "_apart", "_edge", "_grad", "_hooks", "_look", "_owner", "_parent",
                  "_requires_grad", "_slot", "_spec", "_storage", "_tag", "_view")
 
+    # of what ``.data`` gives: changes through it go unseen by the tape
+    _apart: bool
     # its place in the trace of this tag; what it looked like as a leaf, with the value for which that holds
     _tag: int
     _slot: int
@@ -123,8 +125,16 @@ class TensorBase:
         for tensor in reversed(stale):
             view = tensor._view  # type: ignore[assignment]
             parent = view.parent
-            tensor._requires_grad = parent._requires_grad
-            tensor._edge = _view_edge(view, parent) if parent._requires_grad else None
+            source, former = parent._edge, getattr(self._storage, "former", None)
+            if former is not None and former[0]() is parent and view.history <= former[1]:
+                source = former[2]
+            elif mode.enabled and parent._requires_grad and view.history != history:
+                check_view(tensor, "its base or another view of its base has been modified inplace")
+            needed = source is not None or parent._requires_grad
+            edge = _view_edge(view, parent, source) if needed else None
+            if tensor._edge is not None and edge is not None:
+                move_retained(tensor, tensor._edge, edge)
+            tensor._requires_grad, tensor._edge = needed, edge
             view.history = history
 
     def _pending(self) -> LazyBuffer:
@@ -152,6 +162,8 @@ class TensorBase:
         if self._spec is not None:
             awaken(self)
         self._tag, self._look = 0, None
+        if self._edge is not None:
+            move_retained(self, self._edge, edge)
         self._edge = edge
         self._requires_grad = edge is not None
 
@@ -162,6 +174,12 @@ class TensorBase:
             if view is not None:
                 view.check_writable()
             self._storage.write(lazy, view)
+            self._count_edit()
+
+    def _count_edit(self) -> None:
+        """Remember that the memory was changed in place, which ``.data`` does unseen."""
+        if not _is_apart(self):
+            self._storage.edits += 1
 
     def _adopt(self: Tensor, value: Tensor) -> Tensor:
         """Become ``value``, a fresh result of the same shape and dtype: the last step of every in-place op."""
@@ -173,20 +191,45 @@ class TensorBase:
         if view is None or not view.differentiable:
             self._replace(lazy)
             if value._requires_grad:
+                self._took(value)
                 self._set_edge(value._source())
             else:  # nothing flows to what it was, but it still counts as computed
                 self._set_edge((_FILL((lazy,), (self._source(),)), 0))
             self._storage.history += 1
             return self
         view.check_writable()
+        check_view(self, "is being modified inplace")
         base = view.base
         old = base._storage.lazy
-        edges = (base._source(), value._source())
+        source = value._source()
         base._storage.write(lazy, view)
-        window = (view.shape, view.strides, view.offset)
-        base._set_edge((_COPY_SLICES((old, lazy), edges, (view.dtype, window)), 0))
-        base._storage.history += 1
+        self._count_edit()
+        self._took(value)
+        self._copied_slices(view, old, lazy, source)
         return self
+
+    def _took(self, value: Tensor) -> None:
+        edge = value._edge
+        if type(edge) is tuple and edge[0].kept:
+            edge[0].changed_in_place(self._storage, value, self)
+
+    def _copied_slices(self: Tensor, view: View, old: LazyBuffer, lazy: LazyBuffer, source: Edge) -> None:
+        """Give the base another history: what this view of it sees was replaced by ``lazy``, whose gradient goes to
+        ``source``."""
+        base = view.base
+        window = (view.shape, view.strides, view.offset)
+        base._set_edge((_COPY_SLICES((old, lazy), (base._source(), source), (view.dtype, window)), 0))
+        base._storage.history += 1
+
+    def _rebase(self: Tensor, edge: Edge) -> None:
+        """Have another history from now on: it was changed in place by the node of ``edge``."""
+        check_in_place(self)
+        view = self._view
+        if view is not None and view.differentiable:
+            self._copied_slices(view, self._storage.lazy, self._read(), edge)
+        else:
+            self._set_edge(edge)
+            self._storage.history += 1
 
     def _stale(self) -> bool:
         return self._view is not None and self._source() is not None
@@ -196,11 +239,51 @@ def check_in_place(self: Tensor) -> None:
     """``RuntimeError`` for a leaf that requires a gradient, or a view of one, while the tape records."""
     if not mode.enabled or self._source() is None:
         return
+    check_view(self, "is being modified inplace")
     if self._edge is None:
         raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
     view = self._view
     if view is not None and view.differentiable and view.base._edge is None and view.base._requires_grad:
         raise RuntimeError("a view of a leaf Variable that requires grad is being used in an in-place operation.")
+
+
+SEVERAL = ("SplitBackward0", "SplitWithSizesBackward0", "UnbindBackward0")
+"""Views that come several at a time. They may not be changed in place where the tape records it."""
+
+
+def check_view(tensor: Tensor, what: str) -> None:
+    """``RuntimeError`` for one of several views made by one call, or a view of such a one."""
+    view = tensor._view
+    while view is not None and view.differentiable:
+        if view.kind in SEVERAL:
+            kind = tensor._view.kind.removesuffix("Backward0")  # type: ignore[union-attr]
+            raise RuntimeError(f"Output 0 of {kind} is a view and {what}. This view is the output of a function that "
+                               "returns multiple views. Such functions do not allow the output views to be modified "
+                               "inplace. You should replace the inplace operation by an out-of-place one.")
+        view = view.parent._view
+
+
+def move_retained(tensor: Tensor, old: Edge, new: Edge) -> None:
+    """A Tensor that retains its gradient has another history: it is the gradient of what it is now."""
+    if type(old) is not tuple or old[0].extra is None:
+        return
+    reference = old[0].extra.retained.get(old[1])
+    if reference is not None and reference() is tensor and type(new) is tuple:
+        del old[0].extra.retained[old[1]]
+        new[0].more().retained[new[1]] = reference
+
+
+def _is_apart(tensor: TensorBase) -> bool:
+    view = tensor._view
+    return getattr(tensor if view is None else view.base, "_apart", False)
+
+
+def set_apart(tensor: Tensor) -> Tensor:
+    """Have changes through this alias, ``.data``, go unseen by the tape."""
+    if tensor._spec is None:
+        view = tensor._view
+        (tensor if view is None else view.base)._apart = True
+    return tensor
 
 
 class LeafHooks:
@@ -264,9 +347,9 @@ _FILL = TapeOp("fill", lambda x: x.like(0.0), "FillBackward0")
 _COPY_SLICES = TapeOp("copy_slices", write_window, "CopySlices")
 
 
-def _view_edge(view: View, parent: Tensor) -> Edge:
-    """A node of its own for the view."""
-    source = parent if parent._edge is None else parent._edge
+def _view_edge(view: View, parent: Tensor, source: Edge) -> Edge:
+    """A node of its own for the view; gradients go on to ``source``, or to the parent if it is a leaf."""
+    source = parent if source is None else source
     whole = parent._pending()
     shaped = whole if parent._view is None else param(0, parent._shape(), whole.dtype, whole.device)
     return (_view_op(view.kind)((shaped,), (source,), (view.steps,)), 0)
@@ -482,7 +565,7 @@ def put_memory(tensor: Tensor, buffer: Any, shape: tuple[int, ...], dtype: DType
     lazy.op, lazy.srcs, lazy.arg, lazy.shape, lazy.dtype, lazy.device = Op.BUFFER, (), None, shape, dtype, device
     lazy.buffer, lazy.offset, lazy.owners, lazy.readers = buffer, 0, 1, 0
     storage = _new(Storage)
-    storage.lazy, storage.version, storage.history = lazy, 0, 0
+    storage.lazy, storage.version, storage.history, storage.edits = lazy, 0, 0, 0
     tensor._storage = storage
     tensor._view = tensor._grad = tensor._hooks = tensor._look = None
 

@@ -5,10 +5,11 @@ Next: ``pairs.py``."""
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from minigrad.dtype import DType, bool_, promote
+from minigrad.dtype import DType, bool_, promote, uint8
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.tensor.base import AnyTensor
@@ -25,7 +26,7 @@ from minigrad.tensor.operands import (
     require_tensor,
     result_dtype,
 )
-from minigrad.tensor.promotion import can_cast, number, number_dtype, type_name, with_number
+from minigrad.tensor.promotion import number, number_dtype, type_name, with_number
 
 if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor
@@ -166,6 +167,10 @@ _WHERE = MixedFunction("where", _where, "WhereBackward0")
 
 def choose(condition: Tensor, a: Any, b: Any) -> Tensor:
     """a where the condition holds, else b."""
+    if condition.dtype is uint8:
+        warnings.warn("where received a uint8 condition tensor. This behavior is deprecated and will be removed in a "
+                      "future version of PyTorch. Use a boolean condition instead.", stacklevel=3)
+        condition = condition.to(bool_)
     if condition.dtype is not bool_:
         raise RuntimeError(f"where expected condition to be a boolean tensor, but got a tensor with dtype "
                            f"{type_name(condition.dtype)}")
@@ -465,8 +470,6 @@ class Comparison:
         if isinstance(value, AnyTensor) and value.ndim:
             raise RuntimeError("masked_fill_ only supports a 0-dimensional value tensor, but got tensor with "
                                f"{value.ndim} dimension(s).")
-        if not isinstance(value, AnyTensor) and not can_cast(number_dtype(value), self.dtype):
-            raise RuntimeError(f"value cannot be converted to type {self.dtype.name} without overflow")
         if isinstance(value, AnyTensor):
             return _MASKED_FILL((self, mask, value))
         if self.dtype.kind == "c":

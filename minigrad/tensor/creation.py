@@ -369,17 +369,31 @@ def eye(n: int, m: int | None = None, *, dtype: DType | None = None, device: Any
 
 @function("meshgrid")
 def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
-    """Vectors as grids of coordinates; with ``indexing="xy"`` the first two dimensions are swapped."""
+    """Vectors as grids of coordinates; with ``indexing="xy"`` the first two dimensions are swapped.
+
+    >>> import minigrad
+    >>> minigrad.meshgrid(minigrad.arange(3), minigrad.arange(2), indexing="xy")[0]
+    tensor([[0, 1, 2],
+            [0, 1, 2]])
+    """
     given = list(tensors[0]) if len(tensors) == 1 and isinstance(tensors[0], tuple | list) else list(tensors)
     if indexing not in ("ij", "xy"):
         raise RuntimeError(f'meshgrid: indexing must be one of "xy" or "ij", but received: {indexing}')
+    if not given:
+        raise RuntimeError("meshgrid expects a non-empty TensorList")
+    for t in given:
+        if t.ndim > 1:
+            raise RuntimeError(f"Expected 0D or 1D tensor in the tensor list but got: {t}")
+        if t.dtype is not given[0].dtype:
+            raise RuntimeError("meshgrid expects all tensors to have the same dtype")
+        if t.device != given[0].device:
+            raise RuntimeError("meshgrid expects all tensors to have the same device")
     swap = indexing == "xy" and len(given) > 1
     if swap:
         given[:2] = given[1::-1]
     shape = [t.numel() for t in given]
     grids = [t.reshape([-1 if i == j else 1 for j in range(len(given))]).expand(shape) for i, t in enumerate(given)]
     if swap:
-        grids = [g.transpose(0, 1) for g in grids]
         grids[:2] = grids[1::-1]
     return tuple(grids)
 

@@ -156,7 +156,10 @@ def _times_alpha(self: Tensor, other: Any, alpha: Any) -> Any:
 _FLOORDIV = Binary(Op.FLOORDIV, "NotImplemented")
 
 
-def _check_divisor(self: Tensor, other: Any) -> None:
+def _check_divisor(self: Tensor, other: Any, kernel: str = "") -> None:
+    if kernel and self.dtype is bool_ and (
+            other.dtype is bool_ if isinstance(other, AnyTensor) else isinstance(other, bool)):
+        raise NotImplementedError(f"\"{kernel}\" not implemented for 'Bool'")
     if is_number(other) and other == 0 and not isinstance(other, float) and self.dtype.kind != "f":
         raise RuntimeError("ZeroDivisionError")
 
@@ -332,7 +335,7 @@ class Elementwise:
     true_divide_ = div_
 
     def __floordiv__(self: Tensor, other: Any) -> Tensor:
-        _check_divisor(self, other)
+        _check_divisor(self, other, "div_floor_cpu")
         return _FLOORDIV.of(self, other)
 
     __ifloordiv__ = augmented(__floordiv__)
@@ -348,7 +351,7 @@ class Elementwise:
     floor_divide_ = in_place(floor_divide)
 
     def __mod__(self: Tensor, other: Any) -> Tensor:
-        _check_divisor(self, other)
+        _check_divisor(self, other, "remainder_cpu")
         return _REMAINDER.of(self, other)
 
     __imod__ = augmented(__mod__)

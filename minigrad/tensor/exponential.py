@@ -212,5 +212,7 @@ class Exponential:
     @both("logcumsumexp")
     def logcumsumexp(self: Tensor, dim: int) -> Tensor:
         """log of the running sum of exp(self) along ``dim``."""
+        if not self.numel():
+            return self.clone()
         top = self.detach().amax(dim, keepdim=True)
         return (self - top).exp().cumsum(dim).log() + top

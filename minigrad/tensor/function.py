@@ -128,6 +128,8 @@ def recorded(node: type[Node], body: Subgraph, tensors: Sequence[Tensor], values
             if body.flows[i]:
                 result._edge = (entry, i)
                 result._requires_grad = True
+        if entry.keeps:
+            entry.keep(tensors, results)
     return results
 
 

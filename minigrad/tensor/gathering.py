@@ -5,6 +5,7 @@ Next: ``parts.py``."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from minigrad.tensor.definition import both, function, in_place
 from minigrad.tensor.function import Function
 from minigrad.tensor.indexing import check_range, concrete, inverse, known, mask_coordinates, put, wrapped
 from minigrad.tensor.operands import broadcast_shapes, dim_index, one_device
-from minigrad.tensor.promotion import number
+from minigrad.tensor.promotion import number, type_name
 from minigrad.tensor.storage import tracing
 
 if TYPE_CHECKING:
@@ -46,15 +47,19 @@ def check_index_range(index: Tensor, n: int, ignore: int | None = None,
     return True
 
 
+BEYOND = "out of range: tried to access index {value} on a tensor of {size} elements."
+
+
 def _check_index_dtype(index: Tensor, name: str) -> None:
     if not index.dtype.is_int:
         raise RuntimeError(f"{name}(): Expected dtype int32/int64 for index")
 
 
 def _selected(x: LazyBuffer, index: LazyBuffer, axis: int) -> LazyBuffer:
-    x = x if x.shape else x.reshape((1,))
-    order = _in_front(axis, len(x.shape))
-    return x.permute(order).gather((index.reshape((index.size,)),)).permute(inverse(order))
+    whole = x if x.shape else x.reshape((1,))
+    order = _in_front(axis, len(whole.shape))
+    found = whole.permute(order).gather((index.reshape((index.size,)),)).permute(inverse(order))
+    return found if x.shape else found.reshape(())
 
 
 def _in_front(axis: int, dims: int) -> tuple[int, ...]:
@@ -68,6 +73,16 @@ def _gather(x: LazyBuffer, index: LazyBuffer, axis: int) -> LazyBuffer:
 
 _INDEX_SELECT = Function("index_select", _selected, "IndexSelectBackward0")
 _GATHER = Function("gather", _gather, "GatherBackward0")
+
+
+@cache
+def _picking(node: str) -> Function:
+    return Function("gather", _gather, node)
+
+
+def picked(x: Tensor, axis: int, index: Tensor, node: str) -> Tensor:
+    """``gather`` at places that an op has found, whose entry on the tape is ``node``."""
+    return _picking(node)((x, index), (axis,))
 
 
 def _coordinates(index: LazyBuffer, axis: int) -> list[LazyBuffer]:
@@ -143,7 +158,7 @@ def _scatter(self: Tensor, dim: int, index: Tensor, src: Any, mode: str | bool, 
         if not index.numel():
             return self.clone()
         raise RuntimeError("Index tensor must have the same number of dimensions as self tensor")
-    check_range(index, shape[axis], axis, RuntimeError)
+    check_range(index, shape[axis], axis, RuntimeError, negative=False)
     if given is not None:
         source = given._shape() or (1,)
         if any(n > m for n, m in zip(rows, source, strict=True)):
@@ -151,7 +166,7 @@ def _scatter(self: Tensor, dim: int, index: Tensor, src: Any, mode: str | bool, 
                                f"apart from dimension {axis} and to be no larger size than src {list(source)}")
     else:
         given = _number_tensor(src, self)
-    return function((self, given, wrapped(index, shape[axis])), (axis, mode))
+    return function((self, given, index.to(int64)), (axis, mode))
 
 
 def _number_tensor(value: Any, like: Tensor) -> Tensor:
@@ -161,12 +176,16 @@ def _number_tensor(value: Any, like: Tensor) -> Tensor:
 
 def _put_along(x: LazyBuffer, source: LazyBuffer, index: LazyBuffer, axis: int, mode: str) -> LazyBuffer:
     """A source without dimensions is written everywhere."""
+    shape = x.shape
+    x = x if shape else x.reshape((1,))
     order = _in_front(axis, len(x.shape))
     front = x.permute(order)
     index = index.reshape((index.size,))
     value = source.cast(x.dtype)
+    if not shape:
+        value = value.reshape((1,))
     value = value.permute(order) if value.shape else value.expand((*index.shape, *front.shape[1:]))
-    return front.scatter(value, (index,), mode).permute(inverse(order))
+    return front.scatter(value, (index,), mode).permute(inverse(order)).reshape(shape)
 
 
 _INDEX_ADD = Function("index_add", _put_along, "IndexAddBackward0")
@@ -174,16 +193,58 @@ _INDEX_COPY = Function("index_copy", _put_along, "IndexCopyBackward0")
 
 
 def _along(self: Tensor, dim: int, index: Tensor, source: Any, mode: str, function: Function, name: str) -> Tensor:
-    """Whole parts of ``dim`` written at the positions ``index``."""
+    """Whole parts of ``dim`` written at the positions ``index``. Only a number may go to positions below 0, which count
+    from the end."""
     axis = dim_index(dim, self.ndim)
     _check_index_dtype(index, name)
-    given = source if isinstance(source, AnyTensor) else _number_tensor(source, self)
+    if index.ndim > 1 and name == "index_fill":
+        raise RuntimeError("Index has to be a vector/scalar")
+    if index.ndim > 1:
+        raise IndexError(f"{name}_(): Index is supposed to be a vector, but got dim: {index.ndim} with type: "
+                         f"{type_name(index.dtype)} and size: {list(index._shape())}")
+    is_tensor = isinstance(source, AnyTensor)
+    given = source if is_tensor else _number_tensor(source, self)
     one_device([t._pending() for t in (self, given, index)])
-    shape = self._shape()
-    check_range(index, shape[axis], axis)
-    if isinstance(source, AnyTensor) and source._shape() != (*shape[:axis], index.numel(), *shape[axis + 1:]):
-        raise RuntimeError(f"{name}(): source shape {list(source._shape())} does not match the index and self")
-    return function((self, given, wrapped(index, shape[axis])), (axis, mode))
+    size = self._shape()[axis] if self.ndim else 1
+    if is_tensor:
+        _check_source(self, axis, index, source, name)
+    prefix = "index_copy_(): " if is_tensor else ""
+    check_range(index, size, axis, negative=not is_tensor, message="index out of range in self"
+                if name == "index_add" else
+                prefix + "index {value} is out of bounds for dimension {dim} with size {size}")
+    return function((self, given, index.to(int64) if is_tensor else wrapped(index, size)), (axis, mode))
+
+
+def _check_source(self: Tensor, axis: int, index: Tensor, source: Tensor, name: str) -> None:
+    """``RuntimeError`` or ``IndexError`` unless ``source`` has a part of self's shape for each index."""
+    shape, found, count = self._shape(), source._shape(), index.numel()
+    if source.dtype is not self.dtype:
+        mine, theirs = type_name(self.dtype), type_name(source.dtype)
+        raise RuntimeError(f"index_add_(): self ({mine}) and source ({theirs}) must have the same scalar type"
+                           if name == "index_add" else f"{name}_(): self and source expected to have the same dtype, "
+                           f"but got (self) {mine} and (source) {theirs}")
+    if not found and name == "index_copy":
+        if count != 1:
+            raise IndexError(f"{name}_(): When source is scalar, index should have one element (got {count})")
+        if len(shape) <= 1:
+            return
+    if len(found) != len(shape):
+        if name == "index_add" or not found:
+            raise RuntimeError("source tensor shape must match self tensor shape, excluding the specified dimension. "
+                               f"Got self.shape = {list(shape)} source.shape = {list(found)}")
+        raise IndexError(f"{name}_(): When source and destination are not scalars, their dimensionality must match. "
+                         f"Source dimensionality ({len(found)}), destination dimensionality ({len(shape)})")
+    if found[:axis] + found[axis + 1:] != shape[:axis] + shape[axis + 1:]:
+        if name == "index_copy":
+            mine, theirs = [" ".join(map(str, s[:axis] + s[axis + 1:])) for s in (shape, found)]
+            raise RuntimeError("index_copy_(): Source/destination tensor must have same slice shapes. Destination "
+                               f"slice shape: {mine} at dimension {axis} and source slice shape: {theirs} at "
+                               f"dimension 0.")
+        raise RuntimeError("source tensor shape must match self tensor shape, excluding the specified dimension. "
+                           f"Got self.shape = {list(shape)} source.shape = {list(found)}")
+    if found and found[axis] != count:
+        raise RuntimeError(f"{name}_(): Number of indices ({count}) should be equal to source.size({axis}): "
+                           f"({found[axis]}), for dim: {axis}")
 
 
 @function("one_hot")
@@ -239,12 +300,15 @@ class Gathering:
         """
         if index.ndim > 1:
             raise IndexError("index_select(): Index is supposed to be a vector")
-        _check_index_dtype(index, "index_select")
+        if not index.dtype.is_int:
+            raise RuntimeError("index_select(): Expected dtype int32 or int64 for index")
         axis = dim_index(dim, self.ndim)
         one_device((self._pending(), index._pending()))
+        if not self._shape() and index.numel() != 1:
+            raise RuntimeError(f"index_select(): Index to scalar can have only 1 value, got {index.numel()} value(s)")
         size = self._shape()[axis] if self._shape() else 1
-        check_range(index, size, axis, message="index out of range in self")
-        return _INDEX_SELECT((self, wrapped(index, size)), (axis,))
+        check_range(index, size, axis, message="index out of range in self", negative=False)
+        return _INDEX_SELECT((self, index.to(int64)), (axis,))
 
     @both("gather")
     def gather(self: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False) -> Tensor:
@@ -254,17 +318,23 @@ class Gathering:
         one_device((self._pending(), index._pending()))
         if not self._shape():
             return _GATHER((self, index), (axis,))
-        size = self._shape()[axis]
-        check_range(index, size, axis, RuntimeError)
-        return _GATHER((self, wrapped(index, size)), (axis,))
+        check_range(index, self._shape()[axis], axis, RuntimeError, negative=False)
+        return _GATHER((self, index.to(int64)), (axis,))
 
     @both("take_along_dim")
     def take_along_dim(self: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:
         """As ``gather``, with self and indices broadcast in the other dimensions; without ``dim`` on the flat
-        tensor."""
+        tensor. With ``dim``, indices are taken modulo its size, so that those below 0 count from the end."""
+        if indices.dtype is not int64:
+            raise RuntimeError(f"torch.take_along_dim(): dtype of indices should be Long but got "
+                               f"{type_name(indices.dtype)}")
         if dim is None:
             return self.reshape(-1).gather(0, indices.reshape(-1))
+        if self.ndim != indices.ndim:
+            raise RuntimeError(f"torch.take_along_dim(): input and indices should have the same number of dimensions, "
+                               f"but got {self.ndim} dimensions for input, and {indices.ndim} dimensions for indices")
         axis = dim_index(dim, self.ndim)
+        indices = indices.remainder(self._shape()[axis]) if self._shape()[axis:] else indices
         mine, theirs = list(self._shape()), list(indices._shape())
         mine[axis] = theirs[axis] = 1
         common = broadcast_shapes(mine, theirs)
@@ -275,6 +345,9 @@ class Gathering:
     @both("take")
     def take(self: Tensor, index: Tensor) -> Tensor:
         """Elements of the flat tensor at ``index``, in its shape."""
+        if index.numel() and not self.numel():
+            raise IndexError("take(): tried to take from an empty tensor")
+        check_range(index, self.numel(), 0, message=BEYOND)
         return self.reshape(-1)[index]
 
     @both("masked_select")
@@ -298,7 +371,8 @@ class Gathering:
             mask = self if self.ndim else self.reshape(1)
             return tuple(mask_coordinates(mask))
         array = np.argwhere(concrete(self, "nonzero")).astype(np.int64)
-        return make(leaf_from_numpy(array.reshape(-1, self.ndim), int64, self._pending().device))
+        array = array.reshape(len(array), self.ndim)  # NumPy gives a number one dimension
+        return make(leaf_from_numpy(array, int64, self._pending().device))
 
     @both("argwhere")
     def argwhere(self: Tensor) -> Tensor:
@@ -372,7 +446,11 @@ class Gathering:
     @both("index_fill")
     def index_fill(self: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
         """A copy with ``value`` at the positions ``index`` of ``dim``."""
-        value = value.item() if isinstance(value, AnyTensor) else value
+        if isinstance(value, AnyTensor):
+            if value.ndim:
+                raise RuntimeError("index_fill_ only supports a 0-dimensional value tensor, but got tensor with "
+                                   f"{value.ndim} dimension(s).")
+            value = value.item()
         return _along(self, dim, index, value, "set", _INDEX_COPY, "index_fill")
 
     index_fill_ = in_place(index_fill)

@@ -17,7 +17,7 @@ from minigrad.engine import leaf_from_numpy, realise
 from minigrad.ops import Op
 from minigrad.ops import cast as cast_array
 from minigrad.tensor import points
-from minigrad.tensor.base import AnyTensor, LeafHooks, alias, awaken
+from minigrad.tensor.base import AnyTensor, LeafHooks, alias, awaken, set_apart
 from minigrad.tensor.definition import both
 from minigrad.tensor.promotion import c_name, type_name
 from minigrad.tensor.replay import leave_trace
@@ -124,7 +124,7 @@ class Autograd:
                                    "var_no_grad = var.detach().")
             return self
         if requires_grad and self.dtype.kind not in "fc":
-            raise RuntimeError("only Tensors of floating point and complex dtype can require gradients")
+            raise RuntimeError("only Tensors of floating point dtype can require gradients")
         view = self._view
         if view is not None and view.differentiable:
             view.differentiable = False
@@ -165,14 +165,19 @@ class Autograd:
                                "True, gradients are views of DDP buckets, and hence detach_() cannot be called on "
                                "these gradients.")
         leave_trace(self, "a tensor was detached in place")
+        if self._requires_grad:  # views taken before stay as they are
+            edge = self if self._edge is None else self._edge
+            self._storage.former = weakref.ref(self), self._storage.history, edge
+            self._storage.history += 1
         self._edge = self._spec = self._look = None
         self._requires_grad, self._tag = False, 0
         return self
 
     @property
     def data(self: Tensor) -> Tensor:
-        """The same memory outside autograd; assigning replaces it."""
-        return alias(self)
+        """The same memory outside autograd; assigning replaces it. The tape does not see what is written to it:
+        ``backward`` goes on to read the value from before, where PyTorch reads the new one."""
+        return set_apart(alias(self))
 
     @data.setter
     def data(self: Tensor, value: Tensor) -> None:

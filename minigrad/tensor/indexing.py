@@ -5,13 +5,14 @@ Next: ``slicing.py``."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from operator import index as position
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minigrad.dtype import bool_, int64, uint8
+from minigrad.dtype import bool_, int32, int64, uint8
 from minigrad.engine import leaf_from_numpy, to_numpy
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.graph.strides import Steps
@@ -21,7 +22,7 @@ from minigrad.tensor.capture import capturing
 from minigrad.tensor.function import Function
 from minigrad.tensor.layout import offset_of, strides_of
 from minigrad.tensor.operands import broadcast_shapes, dim_index, fit, is_number, one_device
-from minigrad.tensor.promotion import number
+from minigrad.tensor.promotion import number, type_name
 from minigrad.tensor.slicing import Basic, select_part
 from minigrad.tensor.storage import compute, look
 
@@ -34,8 +35,8 @@ if TYPE_CHECKING:
 
 def _is_integer(item: Any) -> bool:
     """Whether the item selects one position: a number, or a 0-d integer tensor whose value can be had now."""
-    if isinstance(item, AnyTensor):
-        return item.ndim == 0 and item.dtype.is_int and item._storage.lazy.op != Op.PARAM
+    if isinstance(item, AnyTensor):  # one of uint8 is a mask
+        return item.ndim == 0 and item.dtype.is_int and item.dtype is not uint8 and item._storage.lazy.op != Op.PARAM
     return isinstance(item, int | np.integer) and not isinstance(item, bool)
 
 
@@ -66,10 +67,22 @@ def _check_kind(item: Any) -> None:
                     f"(got {type(item).__name__})")
 
 
+LONGEST_TUPLE = 32
+"""A list of so many items or more is one index tensor, whatever is in it."""
+
+
+def _stands_for_tuple(index: Any) -> bool:
+    """Whether an index has its items side by side, one for each dimension: a tuple, or, as in old NumPy, a short list
+    in which there are lists, tensors, slices, None or ``...``."""
+    if isinstance(index, tuple) or not isinstance(index, Sequence) or len(index) >= LONGEST_TUPLE:
+        return isinstance(index, tuple)
+    return any([i is None or i is Ellipsis or isinstance(i, AnyTensor | Sequence | np.ndarray | slice) for i in index])
+
+
 def _checked(index: Any, ndim: int, device: str) -> tuple[list[Any], int]:
     """The items of an index, arrays and lists among them as tensors, and how many dimensions they use up. Raises if one
     is not an index, or if they use more than the ``ndim`` there are."""
-    items = list(index) if isinstance(index, tuple) else [index]
+    items = list(index) if _stands_for_tuple(index) else [index]
     used = 0
     for place, item in enumerate(items):
         if item is None or item is Ellipsis or isinstance(item, slice | int):
@@ -82,8 +95,6 @@ def _checked(index: Any, ndim: int, device: str) -> tuple[list[Any], int]:
                 used += item.ndim
                 continue
         used += 1
-    if sum([item is Ellipsis for item in items]) > 1:
-        raise IndexError("an index can only have a single ellipsis ('...')")
     if used > ndim:
         if not ndim:
             raise IndexError("invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in "
@@ -223,11 +234,14 @@ def concrete(tensor: Tensor, what: str) -> np.ndarray:
 
 
 def check_range(index: Tensor, size: int, dim: int, error: type[Exception] = IndexError,
-                message: str = "index {value} is out of bounds for dimension {dim} with size {size}") -> None:
-    """Raises if a realised index is out of range; a pending one is checked when it runs (``IndexError``)."""
+                message: str = "index {value} is out of bounds for dimension {dim} with size {size}",
+                negative: bool = True) -> None:
+    """Raises if a realised index is out of range; a pending one is checked when it runs (``IndexError``).
+    ``negative``: whether it may count from the end."""
     array = known(index)
-    if array is not None and array.size and (array.max() >= size or array.min() < -size):
-        wrong = array[(array >= size) | (array < -size)].flat[0]
+    least = -size if negative else 0
+    if array is not None and array.size and (array.max() >= size or array.min() < least):
+        wrong = array[(array >= size) | (array < least)].flat[0]
         raise error(message.format(value=wrong, dim=dim, size=size))
 
 
@@ -328,6 +342,9 @@ def _expand_masks(view: Tensor, given: Sequence[Tensor | None]) -> tuple[list[Te
             continue
         check_index_device(view, index)
         if index.dtype in (bool_, uint8):
+            if index.dtype is uint8:
+                warnings.warn("indexing with dtype torch.uint8 is now deprecated, please use a dtype torch.bool "
+                              "instead.", stacklevel=4)
             for offset, size in enumerate(index._shape()):
                 if size != shape[dim + offset]:
                     raise IndexError(f"The shape of the mask {list(index._shape())} at index {offset} does not match "
@@ -335,7 +352,7 @@ def _expand_masks(view: Tensor, given: Sequence[Tensor | None]) -> tuple[list[Te
             coordinates = mask_coordinates(index)
             found += coordinates
             dims += range(dim, dim + len(coordinates))
-        elif index.dtype.is_int:
+        elif index.dtype in (int32, int64):
             found.append(index)
             dims.append(dim)
         else:
@@ -344,6 +361,10 @@ def _expand_masks(view: Tensor, given: Sequence[Tensor | None]) -> tuple[list[Te
 
 
 # --- writing
+
+
+def _described(value: Any) -> str:
+    return f"{type(value).__module__}.{type(value).__name__}".removeprefix("builtins.")
 
 
 def _without_leading_ones(value: Tensor, dims: int) -> Tensor:
@@ -379,6 +400,10 @@ def put(view: Tensor, given: Sequence[Tensor | None], value: Any, mode: str) -> 
     if isinstance(value, AnyTensor):
         if value._shape():
             one_device((view._pending(), value._pending()))
+        if value.dtype is not view.dtype:
+            raise RuntimeError(f"Index put requires the source and destination dtypes match, got "
+                               f"{type_name(view.dtype)} for the destination and {type_name(value.dtype)} for the "
+                               "source.")
         value = _without_leading_ones(value.to(device=view.device), len(shape))
         if len(value._shape()) > len(shape) or any(
                 m not in (1, n) for m, n in zip(reversed(value._shape()), reversed(shape), strict=False)):
@@ -425,6 +450,9 @@ class Indexing:
         advanced = Advanced(view, given)
         return _INDEX((view, *advanced.indexes), (advanced.order, advanced.position, advanced.shape))
 
+    def __delitem__(self: Tensor, index: Any) -> None:
+        raise TypeError("Tensor does not support deleting items")
+
     # --- writing
 
     def __setitem__(self: Tensor, index: Any, value: Any) -> None:
@@ -438,7 +466,7 @@ class Indexing:
         tensor([1., 1., 5.])
         """
         if not isinstance(value, AnyTensor) and not is_number(value):
-            value = self.new_tensor(value)
+            raise TypeError(f"can't assign a {_described(value)} to a torch.{type_name(self.dtype)}Tensor")
         view, given = take_apart(self, index)
         if not given:
             if is_number(value):
@@ -449,10 +477,10 @@ class Indexing:
                 view.copy_(_without_leading_ones(value, len(view._shape())))
             return
         mask = _only_mask(given)
-        if mask is not None and (is_number(value) or value.ndim == 0):
+        if mask is not None and (is_number(value) or value.numel() == 1):
             _check_mask(view, mask)
             mask = mask.to(device=view.device)
             whole = mask.reshape((*mask._shape(), *[1] * (view.ndim - mask.ndim)))
-            view.masked_fill_(whole, value.to(self.dtype) if isinstance(value, AnyTensor) else value)
+            view.masked_fill_(whole, value.to(self.dtype).reshape(()) if isinstance(value, AnyTensor) else value)
             return
         put(view, given, value, "set")

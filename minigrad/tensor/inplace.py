@@ -12,12 +12,12 @@ from minigrad.dtype import DType
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.graph.strides import contiguous_strides
 from minigrad.ops import Op
-from minigrad.tensor.base import AnyTensor, check_in_place, make
+from minigrad.tensor.base import AnyTensor, check_in_place, make, strided_alias
 from minigrad.tensor.function import Function
 from minigrad.tensor.movement import shape_argument
 from minigrad.tensor.operands import fit, is_number, require_tensor
 from minigrad.tensor.promotion import number, type_name
-from minigrad.tensor.storage import Storage
+from minigrad.tensor.storage import compute
 
 if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor
@@ -85,12 +85,23 @@ class InPlace:
         return self._adopt(_COPY((self, other) if self._requires_grad else (other,), static))
 
     def fill_diagonal_(self: Tensor, fill_value: Any, wrap: bool = False) -> Tensor:
-        """Elements [i, i, …] become ``fill_value``."""
+        """Elements [i, i, …] become ``fill_value``. With ``wrap`` the diagonal of a tall matrix begins again after
+        each square part and a row that has none.
+
+        >>> import minigrad
+        >>> minigrad.zeros(5, 2, dtype=minigrad.int64).fill_diagonal_(1, wrap=True).T
+        tensor([[1, 0, 0, 1, 0],
+                [0, 1, 0, 0, 1]])
+        """
         check_in_place(self)
         la = self._read()
         if len(la.shape) < 2:
             raise RuntimeError("dimensions must larger than 1")
+        if len(la.shape) > 2 and len(set(la.shape)) > 1:
+            raise RuntimeError("all dimensions of input must be of equal length")
         first = LazyBuffer.index(la.shape, 0, la.device)
+        if wrap and len(la.shape) == 2:
+            first = first.binary(Op.MOD, first.like(la.shape[1] + 1))
         where = first.binary(Op.EQ, LazyBuffer.index(la.shape, 1, la.device))
         for axis in range(2, len(la.shape)):
             where = where.binary(Op.AND, first.binary(Op.EQ, LazyBuffer.index(la.shape, axis, la.device)))
@@ -99,18 +110,40 @@ class InPlace:
     # --- another shape
 
     def resize_(self: Tensor, *sizes: Any, size: Any = None, memory_format: Any = None) -> Tensor:
-        """Another shape; elements that fit are kept in order, new ones are 0."""
+        """Another shape, in row-major order from the first element on. Where that reaches over the end of the memory,
+        self gets larger memory of its own, now, in which new elements are 0.
+
+        ``RuntimeError`` if there is not enough; self then stays as it was. Source:
+        https://docs.pytorch.org/docs/stable/generated/torch.Tensor.resize_.html
+
+        >>> import minigrad
+        >>> x = minigrad.arange(4)
+        >>> x[1:2].resize_(2)
+        tensor([1, 2])
+        """
         shape = shape_argument(sizes if size is None else (size,))
-        old = self._read()
-        flat = old.reshape((prod(old.shape),))
-        size, had = prod(shape), prod(old.shape)
-        flat = flat.shrink(((0, size),)) if size <= had else flat.pad(((0, size - had, 0),))
-        self._storage, self._view, self._tag, self._look = Storage(flat.reshape(shape)), None, 0, None
+        count = prod(shape)
+        if min(shape, default=0) < 0 or count >= 2**63:
+            raise RuntimeError("numel: integer multiplication overflow")
+        if self.requires_grad:
+            raise RuntimeError("cannot resize variables that require grad")
+        if shape == self._shape():
+            return self
+        view, storage = self._view, self._storage
+        offset = 0 if view is None else view.offset
+        there = storage.lazy.size * storage.lazy.dtype.size // self.dtype.size
+        if offset + count <= there:
+            self._become(strided_alias(storage, self.dtype, shape, contiguous_strides(shape), offset))
+            return self
+        flat = self._read().reshape((prod(self._shape()),))
+        flat = flat.pad(((0, count - flat.size, 0),))
+        compute(flat, "resize_")
+        self._become(make(flat.reshape(shape)))
         return self
 
     def resize_as_(self: Tensor, the_template: Tensor, *, memory_format: Any = None) -> Tensor:
         """The shape of ``the_template``, as ``resize_`` does it."""
-        return self.resize_(the_template._shape())
+        return self.resize_(the_template._shape(), memory_format=memory_format)
 
     # --- a function of Python, element by element
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minigrad.dtype import DType, int64
+from minigrad.dtype import DType, int32, int64
 from minigrad.engine import leaf_from_numpy
 from minigrad.graph.host import register_host
 from minigrad.graph.lazy import LazyBuffer
@@ -18,8 +18,11 @@ from minigrad.ops import Op
 from minigrad.tensor.base import AnyTensor, make
 from minigrad.tensor.definition import also, both, function
 from minigrad.tensor.function import Function
+from minigrad.tensor.indexing import concrete
 from minigrad.tensor.movement import part, shape_argument
 from minigrad.tensor.operands import dim_index, one_device, result_dtype
+from minigrad.tensor.promotion import type_name
+from minigrad.tensor.slicing import select_part
 
 if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor
@@ -113,9 +116,9 @@ def cat(tensors: Sequence[Tensor], dim: int = 0, *, axis: int | None = None) -> 
     for i, t in enumerate(given):
         if t.ndim == 0:
             raise RuntimeError(f"zero-dimensional tensor (at position {i}) cannot be concatenated")
-    kept = [t for t in given if t._shape() != (0,)] or given[:1]
-    first = kept[0]._shape()
-    where = dim_index(dim, len(first))
+    kept = [t for t in given if t._shape() != (0,)]
+    first = kept[0]._shape() if kept else (0,)
+    where = dim_index(dim, len(first)) if kept else 0
     for i, t in enumerate(kept):
         shape = t._shape()
         if len(shape) != len(first):
@@ -124,7 +127,8 @@ def cat(tensors: Sequence[Tensor], dim: int = 0, *, axis: int | None = None) -> 
             if d != where and m != n:
                 raise RuntimeError(f"Sizes of tensors must match except in dimension {where}. Expected size {m} but "
                                    f"got size {n} for tensor number {i} in the list.")
-    return _joined(_CAT, kept, [t._shape() for t in kept], where)
+    nothing = (*first[:where], 0, *first[where + 1:])  # a vector without elements goes with everything
+    return _joined(_CAT, given, [nothing if t._shape() == (0,) else t._shape() for t in given], where)
 
 
 @function("stack")
@@ -228,6 +232,29 @@ def _positions(array: np.ndarray, like: Tensor) -> Tensor:
     return make(leaf_from_numpy(array.astype(np.int64), int64, like._pending().device))
 
 
+def _spread_out(repeats: Tensor, output_size: int | None) -> np.ndarray:
+    """0, 1, 2 …, each as often as it says."""
+    if repeats.dtype not in (int32, int64):
+        raise RuntimeError("repeats has to be Long or Int tensor")
+    counts = concrete(repeats.detach(), "repeat_interleave")
+    if counts.size and counts.min() < 0:
+        raise RuntimeError("repeats can not be negative")
+    if output_size is not None and output_size != counts.sum():
+        raise RuntimeError("allocated size does not match required size")
+    return np.repeat(np.arange(counts.size), counts)
+
+
+def _split_points(given: Tensor) -> Any:
+    """What ``tensor_split`` is given as a Tensor: a number of parts or indices."""
+    if given.dtype is not int64:
+        raise RuntimeError("tensor_split expected tensor_indices_or_sections to have dtype of long, but got "
+                           f"{type_name(given.dtype)}")
+    if given.ndim > 1:
+        raise RuntimeError("tensor_split expected tensor_indices_or_sections to be a zero-dimensional or "
+                           f"one-dimensional tensor, but got a tensor with {given.ndim} dims")
+    return given.tolist()
+
+
 class Joining:
     """A tensor divided into parts, shifted, or with its parts repeated."""
 
@@ -245,13 +272,18 @@ class Joining:
         size = shape[axis]
         if isinstance(split_size, tuple | list):
             sizes = [index(s) for s in split_size]
+            if min(sizes, default=0) < 0:
+                raise RuntimeError("split_with_sizes expects split_sizes have only non-negative entries, but got "
+                                   f"split_sizes={sizes}")
             if sum(sizes) != size:
                 raise RuntimeError(f"split_with_sizes expects split_sizes to sum exactly to {size} (input tensor's "
                                    f"size at dimension {axis}), but got split_sizes={sizes}")
             node = "SplitWithSizesBackward0"
         else:
             step = index(split_size)
-            if step < 0 or (step == 0 and size):
+            if step == 0 and size:
+                raise RuntimeError(f"split_size can only be 0 if dimension size is 0, but got dimension size of {size}")
+            if step < 0:
                 raise RuntimeError(f"split expects split_size be non-negative, but got split_size={step}")
             sizes = [min(step, size - at) for at in range(0, size, step)] if size else [0]
             node = "SplitBackward0"
@@ -269,6 +301,8 @@ class Joining:
     @both("chunk")
     def chunk(self: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
         """At most ``chunks`` parts of equal size, the last maybe smaller; views."""
+        if not self.ndim:
+            raise RuntimeError("chunk expects at least a 1-dimensional tensor")
         if chunks <= 0:
             raise RuntimeError(f"chunk expects `chunks` to be greater than 0, got: {chunks}")
         size = self._shape()[dim_index(dim, self.ndim)]
@@ -281,12 +315,19 @@ class Joining:
           tensor_indices_or_sections="indices_or_sections")
     def tensor_split(self: Tensor, indices_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
         """As many parts as asked for, the first ones one longer; or parts that end at the given indices; views."""
+        if not self.ndim:
+            raise RuntimeError("tensor_split expected at least a 1-dimensional tensor, but got a tensor with 0 dims")
+        if isinstance(indices_or_sections, AnyTensor):
+            indices_or_sections = _split_points(indices_or_sections)
         axis = dim_index(dim, self.ndim)
         size = self._shape()[axis]
         if isinstance(indices_or_sections, int):
+            if indices_or_sections <= 0:
+                raise RuntimeError(f"number of sections must be larger than 0, got {indices_or_sections}")
             base, more = divmod(size, indices_or_sections)
-            return self.split([base + (i < more) for i in range(indices_or_sections)], dim)
-        ends = [min(max(index(i) + (size if i < 0 else 0), 0), size) for i in indices_or_sections]
+            ends = [(i + 1) * base + min(i + 1, more) for i in range(indices_or_sections - 1)]
+        else:
+            ends = [min(max(index(i) + (size if i < 0 else 0), 0), size) for i in indices_or_sections]
         begins = [0, *ends]
         return tuple([part(self, axis, b, max(b, e), "SliceBackward0")
                       for b, e in zip(begins, [*ends, size], strict=True)])
@@ -297,7 +338,7 @@ class Joining:
         axis = dim_index(dim, self.ndim)
         if not self.ndim:
             raise IndexError("Dimension specified as 0 but tensor has no dimensions")
-        return tuple([self.select(axis, i) for i in range(self._shape()[axis])])
+        return tuple([select_part(self, axis, i, "UnbindBackward0") for i in range(self._shape()[axis])])
 
     # --- shifted and repeated
 
@@ -306,6 +347,8 @@ class Joining:
         """Shifted along ``dims``; what leaves at the end comes in at the front. Without ``dims``, as if flat."""
         if dims is None or dims == ():
             if isinstance(shifts, tuple | list):
+                if len(shifts) != 1:
+                    raise RuntimeError(f"shifts and dimensions must align. shifts: {len(shifts)}, dims:0")
                 shifts, = shifts
             return self.reshape(-1).roll(shifts, 0).reshape(self._shape())
         shift_list = shape_argument((shifts,)) if not isinstance(shifts, tuple | list) else tuple(shifts)
@@ -317,15 +360,26 @@ class Joining:
     @both("repeat_interleave")
     def repeat_interleave(self: Tensor, repeats: Any = None, dim: int | None = None, *,
                           output_size: int | None = None) -> Tensor:
-        """Each element ``repeats`` times in a row along ``dim`` (None: flat); repeats is a number or one for each."""
+        """Each element ``repeats`` times in a row along ``dim`` (None: flat); repeats is a number or one for each.
+        Without ``repeats``, self is them, and the elements are 0, 1, 2 …
+
+        >>> import minigrad
+        >>> minigrad.repeat_interleave(minigrad.tensor([1, 0, 2]))
+        tensor([0, 2, 2])
+        """
+        if repeats is None:
+            if self.ndim != 1:
+                raise RuntimeError("repeat_interleave only accept 1D vector as repeat")
+            return _positions(_spread_out(self, output_size), self)
         x = self.reshape(-1) if dim is None else self
         axis = dim_index(0 if dim is None else dim, x.ndim)
         if isinstance(repeats, AnyTensor) and repeats.numel() == 1:
             repeats = int(repeats.item())
         if isinstance(repeats, AnyTensor):
-            counts = repeats.detach().numpy()
-            if len(counts) != x._shape()[axis]:
+            if repeats.numel() != x._shape()[axis]:
                 raise RuntimeError(f"repeats must have the same size as input along dim, but got repeats.size(0) = "
-                                   f"{len(counts)} and input.size({axis}) = {x._shape()[axis]}")
-            return x.index_select(axis, _positions(np.repeat(np.arange(len(counts)), counts), self))
+                                   f"{repeats.numel()} and input.size({axis}) = {x._shape()[axis]}")
+            return x.index_select(axis, _positions(_spread_out(repeats, output_size), self))
+        if index(repeats) < 0:
+            raise RuntimeError("repeats can not be negative")
         return _REPEAT_INTERLEAVE((x,), (index(repeats), axis))

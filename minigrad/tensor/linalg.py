@@ -4,6 +4,7 @@ Next: ``convolution.py``."""
 
 from __future__ import annotations
 
+import string
 from collections.abc import Sequence
 from math import prod
 from typing import TYPE_CHECKING, Any
@@ -133,13 +134,16 @@ def _plus(input: Tensor, made: Tensor, beta: Any, alpha: Any) -> Tensor:
 
 
 @function("einsum")
-def einsum(equation: str, *operands: Any) -> Tensor:
+def einsum(equation: Any, *operands: Any) -> Tensor:
     """Sums of products by named dimensions: ``einsum("ij,jk->ik", a, b)`` is ``a @ b``; ``...`` stands for a batch.
+    Names may be numbers from 0 to 51, too: ``einsum(a, [0, 1], b, [1, 2], [0, 2])``.
 
     >>> import minigrad
     >>> minigrad.einsum("ij->j", minigrad.tensor([[1, 2], [3, 4]]))
     tensor([4, 6])
     """
+    if isinstance(equation, AnyTensor):
+        equation, operands = _spelt((equation, *operands))
     given = list(operands[0]) if len(operands) == 1 and isinstance(operands[0], tuple | list) else list(operands)
     inputs, output = _parse(equation, [t.ndim for t in given])
     terms = [_without_repeats(t, names) for t, names in zip(given, inputs, strict=True)]
@@ -151,6 +155,23 @@ def einsum(equation: str, *operands: Any) -> Tensor:
     if summed:
         tensor, names = tensor.sum(summed), [n for n in names if n in output]
     return tensor.permute(*[names.index(n) for n in output]) if names else tensor
+
+
+def _spelt(given: Sequence[Any]) -> tuple[str, tuple[Tensor, ...]]:
+    """The equation of operands that each have a list of numbers behind them, and the operands."""
+    lists = given[1::2] if len(given) % 2 == 0 else (*given[1::2], given[-1])
+    texts = []
+    for numbers in lists:
+        for n in numbers:
+            if n is not Ellipsis and not 0 <= n < len(_LETTERS):
+                raise ValueError(f"einsum(): subscripts in subscript list are not within the valid range [0, "
+                                 f"{len(_LETTERS)})")
+        texts.append("".join(["..." if n is Ellipsis else _LETTERS[n] for n in numbers]))
+    count = len(given) // 2
+    return ",".join(texts[:count]) + "".join([f"->{text}" for text in texts[count:]]), tuple(given[:2 * count:2])
+
+
+_LETTERS = string.ascii_uppercase + string.ascii_lowercase
 
 
 def _parse(equation: str, dims: list[int]) -> tuple[list[list[str]], list[str]]:
@@ -391,7 +412,11 @@ class LinearAlgebra:
             mine, theirs = [[d % t.ndim for d in ([ds] if isinstance(ds, int) else ds)]
                             for t, ds in zip((self, other), dims, strict=True)]
         for a, b in zip(mine, theirs, strict=True):
-            if self._shape()[a] != other._shape()[b]:
+            if other._shape()[b] == 1:  # it stands for every element of the other dimension
+                self = self.sum(a, keepdim=True)
+            elif self._shape()[a] == 1:
+                other = other.sum(b, keepdim=True)
+            elif self._shape()[a] != other._shape()[b]:
                 raise RuntimeError(f"contracted dimensions need to match, but first has size {self._shape()[a]} in dim "
                                    f"{a} and second has size {other._shape()[b]} in dim {b}")
         free_a = [d for d in range(self.ndim) if d not in mine]

@@ -192,6 +192,12 @@ class Movement:
         shape = self._shape()
         axis = dim_index(dim, len(shape))
         parts = shape_argument((tuple(sizes),))
+        if not parts:
+            raise RuntimeError("unflatten: sizes must be non-empty")
+        known = -prod(parts)
+        if parts.count(-1) == 1 and (shape[axis] % known if known else shape[axis]):
+            raise RuntimeError(f"unflatten: Provided sizes {list(parts)} don't multiply up to the size of dim {axis} "
+                               f"({shape[axis]}) in the input tensor")
         if -1 not in parts and prod(parts) != shape[axis]:
             raise RuntimeError(f"unflatten: Provided sizes {list(parts)} don't multiply up to the size of dim {axis} "
                                f"({shape[axis]}) in the input tensor")
@@ -270,11 +276,14 @@ class Movement:
     def movedim(self: Tensor, source: Any, destination: Any) -> Tensor:
         """Dimensions ``source`` at the places ``destination``, the others in their order; a view."""
         dims = self.ndim
-        sources, targets = [[dim_index(d, dims) for d in (given if isinstance(given, tuple | list) else (given,))]
-                            for given in (source, destination)]
-        if len(sources) != len(targets):
-            raise RuntimeError("movedim: Invalid source or destination dims: source and destination should have the "
-                               "same number of elements")
+        names = [given if isinstance(given, tuple | list) else (given,) for given in (source, destination)]
+        if len(names[0]) != len(names[1]):
+            raise RuntimeError(f"movedim: Invalid source or destination dims: source ({list(names[0])} dims) should "
+                               f"contain the same number of dims as destination ({list(names[1])} dims)")
+        sources, targets = [[dim_index(d, dims) for d in given] for given in names]
+        for found, given, which in ((sources, names[0], "source"), (targets, names[1], "destination")):
+            if len(set(found)) < len(found):
+                raise RuntimeError(f"movedim: repeated dim in `{which}` ({list(given)})")
         axes = [d for d in range(dims) if d not in sources]
         for target, axis in sorted(zip(targets, sources, strict=True)):
             axes.insert(target, axis)
@@ -295,6 +304,9 @@ class Movement:
         shape, strides = self._shape(), strides_of(self)
         dims = range(len(shape)) if dim is None else [
             dim_index(d, len(shape)) for d in (dim if isinstance(dim, tuple | list) else (dim,))]
+        for d in dims:
+            if dim is not None and dims.count(d) > 1:
+                raise RuntimeError(f"dim {d} appears multiple times in the list of dims")
         kept = [i for i, s in enumerate(shape) if s != 1 or i not in dims]
         new = tuple([shape[i] for i in kept])
         return make_view(self, ((Op.RESHAPE, new),), new, tuple([strides[i] for i in kept]), offset_of(self),
@@ -359,6 +371,8 @@ class Movement:
     def repeat(self: Tensor, *sizes: Any, repeats: Any = None) -> Tensor:
         """Copies side by side, ``sizes[i]`` along dimension i; more sizes than dimensions add dimensions in front."""
         times = shape_argument(sizes if repeats is None else (repeats,))
+        if min(times, default=0) < 0:
+            raise RuntimeError(f"Trying to create tensor with negative dimension {min(times)}: {list(times)}")
         if len(times) < len(self._shape()):
             raise RuntimeError("Number of dimensions of repeat dims can not be smaller than number of dimensions of "
                                "tensor")
@@ -373,12 +387,14 @@ class Movement:
     # --- reversal, parts
 
     @both("flip")
-    def flip(self: Tensor, *axes: Any, dims: Any = None) -> Tensor:
-        """Dimensions in reverse; a copy."""
-        given = shape_argument(axes if dims is None else (dims,))
-        axes = tuple(sorted([dim_index(d, len(self._shape())) for d in given]))
-        if len(set(axes)) < len(axes):
-            raise RuntimeError(f"dim {axes[0]} appears multiple times in the list of dims")
+    def flip(self: Tensor, *given: Any, dims: Any = None) -> Tensor:
+        """The dimensions ``dims`` in reverse; a copy."""
+        if not given and dims is None:
+            raise TypeError('flip() missing 1 required positional arguments: "dims"')
+        axes = tuple(sorted([dim_index(d, len(self._shape())) for d in shape_argument(given or (dims,))]))
+        for axis in axes:
+            if axes.count(axis) > 1:
+                raise RuntimeError(f"dim {axis} appears multiple times in the list of dims")
         return _FLIP((self,), (axes,))
 
     @both("fliplr")
@@ -395,6 +411,10 @@ class Movement:
     def rot90(self: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
         """Turned by k times 90 degrees from dims[0] towards dims[1]."""
         a, b = dims
+        if self.ndim < 2:
+            raise RuntimeError(f"expected total dims >= 2, but got total dims = {self.ndim}")
+        if dim_index(a, self.ndim) == dim_index(b, self.ndim):
+            raise RuntimeError(f"expected rotation dims to be different, but got dim0 = {a} and dim1 = {b}")
         turns = k % 4
         if turns == 0:
             return self.clone()

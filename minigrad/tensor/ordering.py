@@ -4,6 +4,7 @@ Next: ``calculus.py``."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from operator import index
 from typing import TYPE_CHECKING, Any
@@ -17,8 +18,10 @@ from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.tensor import return_types
 from minigrad.tensor.base import AnyTensor, make
+from minigrad.tensor.creation import full
 from minigrad.tensor.definition import also, both, function, into
 from minigrad.tensor.function import Function
+from minigrad.tensor.gathering import picked
 from minigrad.tensor.indexing import concrete
 from minigrad.tensor.operands import dim_index, one_device
 
@@ -125,6 +128,18 @@ def isin(elements: Any, test_elements: Any, *, assume_unique: bool = False, inve
     return into(out, result)
 
 
+@function("bucketize")
+def bucketize(input: Any, boundaries: Tensor, *, out_int32: bool = False, right: bool = False,
+              out: Tensor | None = None) -> Tensor:
+    """For each element, or for a number, the number of the bucket between ``boundaries`` that it falls into.
+
+    >>> import minigrad
+    >>> minigrad.bucketize(minigrad.tensor([1, 3, 9]), minigrad.tensor([2, 4]))
+    tensor([0, 1, 2])
+    """
+    return into(out, searchsorted(boundaries, input, out_int32=out_int32, right=right))
+
+
 class Ordering:
     """Sorting, the largest elements, distinct elements and counts of them."""
 
@@ -145,7 +160,8 @@ class Ordering:
              stable: bool = False) -> return_types.ReturnType:
         """The named tuple ``(values, indices)`` along ``dim``; NaN counts as the largest."""
         order = _order(self, dim, descending)
-        return return_types.sort(self.gather(dim, order) if self.ndim else self.clone(), order)
+        axis = dim_index(dim, self.ndim)
+        return return_types.sort(picked(self, axis, order, "SortBackward0") if self.ndim else self.clone(), order)
 
     @both("msort")
     def msort(self: Tensor) -> Tensor:
@@ -167,8 +183,11 @@ class Ordering:
             raise RuntimeError("selected index k out of range")
         if not shape:
             return return_types.topk(self.clone(), self.argsort())
+        if not k:
+            empty = self.narrow(axis, 0, 0).clone()
+            return return_types.topk(empty, empty.to(int64).detach())
         indices = _TOPK((self,), (k, axis, bool(largest)))
-        return return_types.topk(self.gather(axis, indices), indices)
+        return return_types.topk(picked(self, axis, indices, "TopkBackward0"), indices)
 
     @both("kthvalue")
     def kthvalue(self: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> return_types.ReturnType:
@@ -176,10 +195,12 @@ class Ordering:
         if not self.ndim:
             return return_types.kthvalue(self.clone(), self.argsort())
         axis = dim_index(dim, self.ndim)
+        if not self._shape()[axis]:
+            raise IndexError(f"kthvalue(): Expected reduction dim {axis} to have non-zero size.")
         if not 1 <= k <= self._shape()[axis]:
             raise RuntimeError(f"kthvalue(): selected number k out of range for dimension {axis}")
         order = _order(self, axis, False).narrow(axis, k - 1, 1)
-        values = self.gather(axis, order)
+        values = picked(self, axis, order, "KthvalueBackward0")
         return return_types.kthvalue(values, order) if keepdim else return_types.kthvalue(values.squeeze(axis),
                                                                                           order.squeeze(axis))
 
@@ -189,18 +210,21 @@ class Ordering:
         if dim is None:
             flat = self.reshape(-1)
             if not flat.numel():
-                raise RuntimeError("median() of an empty tensor is not defined")
+                return full((), math.nan if self.dtype.kind == "f" else self.dtype.min, dtype=self.dtype,
+                            device=self.device)
             return flat.median(0)[0]
         if not self.ndim:
             return return_types.median(self.clone(), self.argsort())
         axis = dim_index(dim, self.ndim)
         n = self._shape()[axis]
+        if not n:
+            raise IndexError(f"median(): Expected reduction dim {axis} to have non-zero size.")
         order = _order(self, axis, False)
         middle = order.narrow(axis, (n - 1) // 2, 1)
         if self.dtype.kind == "f":
             last = order.narrow(axis, n - 1, 1)
-            middle = last.where(self.gather(axis, last).isnan(), middle)
-        values = self.gather(axis, middle)
+            middle = last.where(self.detach().gather(axis, last).isnan(), middle)
+        values = picked(self, axis, middle, "MedianBackward1")
         if not keepdim:
             values, middle = values.squeeze(axis), middle.squeeze(axis)
         return return_types.median(values, middle)
@@ -217,7 +241,9 @@ class Ordering:
         tensor([1, 3])
         """
         array = concrete(self, "unique")
-        values, inverse, counts = np.unique(array, return_inverse=True, return_counts=True, axis=dim)
+        if dim is not None and not array.size and array.shape[dim_index(dim, self.ndim)]:
+            raise RuntimeError("There are 0 sized dimensions, and they aren't selected, so unique cannot be applied")
+        values, inverse, counts = np.unique(array, return_inverse=True, return_counts=True, axis=dim, equal_nan=False)
         inverse = inverse.reshape(array.shape if dim is None else (-1,))
         results = [_leaf(values, self)]
         if return_inverse:
@@ -227,15 +253,25 @@ class Ordering:
         return results[0] if len(results) == 1 else tuple(results)
 
     @both("unique_consecutive")
-    def unique_consecutive(self: Tensor, return_inverse: bool = False, return_counts: bool = False) -> Any:
-        """The flat elements without repeats of the one before."""
-        array = concrete(self, "unique_consecutive").reshape(-1)
-        starts = np.flatnonzero(np.concatenate(([True], array[1:] != array[:-1])) if array.size else [])
-        results = [_leaf(array[starts], self)]
-        counts = np.diff(np.append(starts, array.size))
+    def unique_consecutive(self: Tensor, return_inverse: bool = False, return_counts: bool = False,
+                           dim: int | None = None) -> Any:
+        """The flat elements, or with ``dim`` the parts along it, without repeats of the one before; on demand where
+        each went, and how often each occurs in a row.
+
+        >>> import minigrad
+        >>> minigrad.tensor([1, 1, 2, 1]).unique_consecutive()
+        tensor([1, 2, 1])
+        """
+        array, axis = concrete(self, "unique_consecutive"), 0 if dim is None else dim_index(dim, self.ndim)
+        array = array.reshape(-1) if dim is None or not self.ndim else array
+        rows = np.moveaxis(array, axis, 0)
+        changes = (rows[1:] != rows[:-1]).any(axis=tuple(range(1, rows.ndim)))
+        starts = np.flatnonzero(np.concatenate(([True], changes)) if len(rows) else [])
+        results = [_leaf(np.take(array, starts, axis), self)]
+        counts = np.diff(np.append(starts, len(rows)))
         if return_inverse:
             numbers = np.repeat(np.arange(len(starts)), counts).astype(np.int64)
-            results.append(_leaf(numbers.reshape(self._shape()), self))
+            results.append(_leaf(numbers.reshape(self._shape() if dim is None else -1), self))
         if return_counts:
             results.append(_leaf(counts.astype(np.int64), self))
         return results[0] if len(results) == 1 else tuple(results)
@@ -263,7 +299,3 @@ class Ordering:
                 min, max = min - 1, max + 1
         return _leaf(np.histogram(array, bins, (min, max))[0].astype(array.dtype), self)
 
-    @both("bucketize")
-    def bucketize(self: Tensor, boundaries: Tensor, *, out_int32: bool = False, right: bool = False) -> Tensor:
-        """For each element the number of the bucket between ``boundaries`` that it falls into."""
-        return searchsorted(boundaries, self, out_int32=out_int32, right=right)

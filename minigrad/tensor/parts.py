@@ -11,6 +11,8 @@ from minigrad.dtype import bool_
 from minigrad.tensor.autocast import operands_of
 from minigrad.tensor.creation import full
 from minigrad.tensor.definition import also, both, function, in_place
+from minigrad.tensor.gathering import BEYOND
+from minigrad.tensor.indexing import check_range, known
 from minigrad.tensor.joining import cat
 from minigrad.tensor.operands import broadcast_shapes, dim_index, require_tensor
 from minigrad.tensor.promotion import type_name
@@ -164,6 +166,9 @@ class Parts:
         where, mine = mask.expand(shape), self.expand(shape)
         if not where.numel():
             return mine.clone()
+        chosen = known(where)
+        if chosen is not None and chosen.sum() > source.numel():
+            raise RuntimeError("Number of elements of source < number of ones in mask")
         place = (where.reshape(-1).cumsum(0) - 1).clamp(min=0).reshape(shape)
         return source.reshape(-1)[place].where(where, mine)
 
@@ -173,6 +178,13 @@ class Parts:
     def put(self: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) -> Tensor:
         """A copy with the elements of ``source`` at the positions ``index`` of the flat tensor, or added to them."""
         require_tensor(index, "put", "index", 2)
+        if source.dtype is not self.dtype:
+            raise RuntimeError("put_(): self and source expected to have the same dtype, but got self.dtype = "
+                               f"{type_name(self.dtype)} and source.dtype = {type_name(source.dtype)}")
+        if source.numel() != index.numel():
+            raise IndexError("put_(): Expected source and index to have the same number of elements, but got "
+                             f"source.numel() = {source.numel()}, index.numel() = {index.numel()}")
+        check_range(index, self.numel(), 0, message=BEYOND)
         flat = self.reshape(-1).index_put((index.reshape(-1),), source.reshape(-1), accumulate)
         return flat.reshape(self.shape)
 

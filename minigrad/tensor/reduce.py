@@ -174,7 +174,8 @@ class Reduce:
     def nansum(self: Tensor, dim: Any = None, keepdim: bool = False, *,
                dtype: DType | None = None) -> Tensor:
         """The sum over ``dim`` with NaN as 0."""
-        return self.masked_fill(self.isnan(), 0).sum(dim, keepdim, dtype=dtype)
+        known = self.masked_fill(self.isnan(), 0) if self.dtype.kind == "f" else self
+        return known.sum(dim, keepdim, dtype=dtype)
 
     @both("mean")
     def mean(self: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor
 
 
-def select_part(self: Tensor, axis: int, at: int) -> Tensor:
+def select_part(self: Tensor, axis: int, at: int, node: str = "SelectBackward0") -> Tensor:
     """The part at one position of an axis, without the axis; a view."""
     known = self._view if self._spec is None else self._spec
     if known is None:
@@ -33,7 +33,7 @@ def select_part(self: Tensor, axis: int, at: int) -> Tensor:
         at += size
     before, after, reshape, new, kept = _without(shape, strides, axis)
     steps = ((Op.SHRINK, (*before, (at, at + 1), *after)), reshape)
-    return make_view(self, steps, new, kept, offset + at * strides[axis], "SelectBackward0")
+    return make_view(self, steps, new, kept, offset + at * strides[axis], node)
 
 
 @lru_cache(maxsize=4096)
@@ -71,8 +71,10 @@ class Basic:
         self.node = "SelectBackward0"
 
     def slice(self, index: slice, size: int, stride: int) -> None:
-        step = 1 if index.step is None else position(index.step)
-        if step <= 0:
+        step = 1 if index.step is None else _number(index.step)
+        if step == 0:
+            raise ValueError("slice step cannot be zero")
+        if step < 0:
             raise ValueError("step must be greater than zero")
         begin = 0 if index.start is None else _bound(index.start, size)
         end = max(begin, size if index.stop is None else _bound(index.stop, size))
@@ -117,8 +119,14 @@ class Basic:
         return tuple(moves), shape, tuple(self.strides), self.offset, self.node
 
 
+def _number(at: Any) -> int:
+    if not hasattr(at, "__index__"):
+        raise TypeError("slice indices must be integers or None or have an __index__ method")
+    return position(at)
+
+
 def _bound(at: Any, size: int) -> int:
-    at = position(at)
+    at = _number(at)
     if at < 0:
         at += size
     return 0 if at < 0 else min(at, size)

@@ -15,6 +15,7 @@ from minigrad.tensor.autocast import operands_of
 from minigrad.tensor.base import AnyTensor, make
 from minigrad.tensor.creation import arange, tensor
 from minigrad.tensor.definition import both
+from minigrad.tensor.gathering import picked
 from minigrad.tensor.indexing import concrete
 from minigrad.tensor.operands import dim_index
 
@@ -137,14 +138,14 @@ class Statistics:
         tensor(1.)
         """
         if dim is None:
-            return self.reshape(-1).nanmedian(0)[0]
+            return self.reshape(-1).nanmedian(0)[0] if self.numel() else self.median()
         if self.dtype.kind != "f" or not self.ndim:
             return return_types.nanmedian(*self.median(dim, keepdim))
         axis = dim_index(dim, self.ndim)
         order = self.argsort(axis)
         count = (~self.isnan()).sum(axis, keepdim=True)
         middle = order.gather(axis, ((count - 1) // 2).clamp(min=0))
-        values = self.gather(axis, middle)
+        values = picked(self, axis, middle, "NanmedianBackward1")
         if not keepdim:
             values, middle = values.squeeze(axis), middle.squeeze(axis)
         return return_types.nanmedian(values, middle)
@@ -164,7 +165,7 @@ class Statistics:
         x = self.movedim(axis, -1)
         n = x.shape[-1]
         if not n:
-            raise IndexError("mode(): Expected reduction dim to be specified for input.numel() == 0.")
+            raise IndexError(f"mode(): Expected reduction dim {axis} to have non-zero size.")
         order = x.argsort(-1)
         ordered = x.detach().gather(-1, order)
         place = arange(n, device=self.device).expand(x.shape)
@@ -175,7 +176,7 @@ class Statistics:
         if n > 1:
             best = best.where(lengths.amax(-1, keepdim=True) > 0, 0)
         indices = order.gather(-1, best)
-        values = x.gather(-1, indices)
+        values = picked(x, x.ndim - 1, indices, "ModeBackward0")
         values, indices = [v.movedim(-1, axis) if keepdim else v.squeeze(-1) for v in (values, indices)]
         return return_types.mode(values, indices)
 

@@ -31,7 +31,14 @@ class Storage:
     """The cell behind one or several Tensors: its current value and how often that was replaced. ``history`` counts
     how often an in-place op changed what the value was computed from, so that views know when to ask again."""
 
-    __slots__ = ("__weakref__", "history", "lazy", "pending", "version")
+    __slots__ = ("__weakref__", "edits", "former", "history", "lazy", "pending", "version")
+
+    edits: int
+    """How often programs have changed it in place, but not by ``.data``: what PyTorch calls its version. The tape looks
+    at it."""
+
+    former: tuple[Any, int, Any]
+    """After ``detach_`` of a Tensor: a reference to it, the ``history`` until then, and the edge that it had."""
 
     pending: Any
     """While there is no ``lazy``: the trace that will have the value."""
@@ -41,8 +48,7 @@ class Storage:
 
     def __init__(self, lazy: LazyBuffer) -> None:
         self.lazy = lazy
-        self.version = 0
-        self.history = 0
+        self.version = self.history = self.edits = 0
         lazy.owners += 1
 
     wake: ClassVar[Callable[[Storage], LazyBuffer]]

@@ -53,7 +53,7 @@ def _call(trace: Trace, entry: Entry, tensors: list[Tensor | None], numbers: Seq
     if trace.released:
         for result in results:
             if result._edge is not None:
-                result._edge[0].release()
+                result._edge[0].release(entirely=True)
     return results
 
 

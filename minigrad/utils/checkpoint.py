@@ -234,7 +234,7 @@ class CheckpointFunctionBackward(Node):
     runs = True
 
     def __init__(self, part: _Part, edges: tuple[Edge, ...], expected: list[Any], inner: list[bool]) -> None:
-        self.edges, self.saved, self.extra, self.sequence = edges, (), None, next_sequence()
+        self.edges, self.saved, self.kept, self.extra, self.sequence = edges, (), (), None, next_sequence()
         self.part: _Part | None = part
         self.expected, self.inner = expected, inner
 
@@ -272,6 +272,6 @@ class CheckpointFunctionBackward(Node):
             walk.release()
         return [walk.given.get(e) for e in self.edges]
 
-    def release(self) -> None:
+    def release(self, entirely: bool = False) -> None:
         self.part = None
         self.saved = None

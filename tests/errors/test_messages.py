@@ -179,7 +179,7 @@ t.arange(3).softmax(0) ⇒ NotImplementedError: "softmax_lastdim_kernel_impl" no
 t.arange(3).var() ⇒ RuntimeError: std and var only support floating point and complex dtypes
 t.arange(3).norm() ⇒ RuntimeError: linalg.vector_norm: Expected a floating point or complex tensor as input. Got Long
 t.set_default_dtype(t.int32) ⇒ TypeError: only floating-point types are supported as the default type, got minigrad.int3
-t.ones(0).median() ⇒ RuntimeError: median() of an empty tensor is not defined
+t.ones(0, 3).kthvalue(1, 0) ⇒ IndexError: kthvalue(): Expected reduction dim 0 to have non-zero size.
 t.ones(3).kthvalue(5) ⇒ RuntimeError: kthvalue(): selected number k out of range for dimension 0
 t.ones(3).quantile(2.0) ⇒ RuntimeError: quantile() q must be in the range [0, 1]
 t.ones(2, 2).bincount() ⇒ RuntimeError: bincount only supports 1-d non-negative integral inputs.
@@ -201,7 +201,7 @@ t.ones(2).tril() ⇒ RuntimeError: tril: input tensor must have at least 2 dimen
 t.ones(2, 2, 2).diag() ⇒ RuntimeError: diag(): Supports 1D or 2D tensors. Got 3D
 t.ones(2, 2).diagonal(0, 0, 0) ⇒ RuntimeError: diagonal dimensions cannot be identical 0, 0
 t.ones(2).mT ⇒ RuntimeError: tensor.mT is only supported on matrices or batches of matrices. Got 1-D tensor.
-t.movedim(t.ones(2, 2), (0, 1), 0) ⇒ RuntimeError: movedim: Invalid source or destination dims: source and destination s
+t.movedim(t.ones(2, 2), (0, 1), 0) ⇒ RuntimeError: movedim: Invalid source or destination dims: source ([0, 1] dims) sh
 t.tensor(2**70) ⇒ ValueError: Overflow when unpacking long long: a Python integer does not fit int64
 t.tensor([None]) ⇒ RuntimeError: Could not infer dtype of NoneType
 t.full((2,), -1, dtype=t.float32).masked_select(t.ones(2)) ⇒ RuntimeError: masked_select: expected BoolTensor for mask
@@ -225,7 +225,7 @@ t.ones(6).as_strided((2, -3), (1, 2)) ⇒ RuntimeError: Storage size calculation
 t.ones(6).as_strided((2, 3), (1, 2), -1) ⇒ RuntimeError: Tensor: invalid storage offset -1
 t.ones(6).as_strided((2, 3), (1, 2), 1) ⇒ RuntimeError: setStorage: sizes [2, 3], strides [1, 2], storage offset 1, and
 t.ones(2).fill_(t.ones(2)) ⇒ RuntimeError: fill_ only supports 0-dimension value tensor but got tensor with 1 dimensions
-t.ones(3)[[0, [1, 2]]] ⇒ IndexError: an index should be even in all its rows, got [0, [1, 2]]
+t.ones(3)[[[0], [1, 2]],] ⇒ IndexError: an index should be even in all its rows, got [[0], [1, 2]]
 t.ones(3).select(0, 5) ⇒ IndexError: select(): index 5 out of range for tensor of size [3] at dimension 0
 t.tensor(1.0).select(0, 0) ⇒ IndexError: select() cannot be applied to a 0-dim tensor.
 t.tensor(1.0).unbind() ⇒ IndexError: Dimension specified as 0 but tensor has no dimensions
@@ -240,7 +240,7 @@ format(t.ones(2), ".2f") ⇒ TypeError: unsupported format string passed to Tens
 None in t.ones(2) ⇒ RuntimeError: Tensor.__contains__ only supports Tensor or scalar, but you passed in a <class 'NoneTy
 x = t.ones(1, requires_grad=True); t.autograd.grad(x, x, is_grads_batched=True) ⇒ NotImplementedError: grad(is_grads_bat
 t.autograd.backward([t.ones(1, requires_grad=True)], [None, None]) ⇒ RuntimeError: got 1 tensors and 2 gradients
-t.autograd.backward(t.ones(1, requires_grad=True), inputs=[]) ⇒ RuntimeError: 'inputs' argument to 'backward' cannot be
+t.autograd.backward(t.ones(1, requires_grad=True), inputs=[]) ⇒ RuntimeError: `inputs` argument to `backward()` cannot
 t.ones(2, device="cc") + t.ones(2, device="cpu") ⇒ RuntimeError: Expected all tensors to be on the same device, but foun
 t.ones(2, 2, device="cc") @ t.ones(2, 2, device="cpu") ⇒ RuntimeError: Expected all tensors to be on the same device, bu
 t.device(3) ⇒ TypeError: device() expects a name such as 'cpu', got 3

@@ -261,11 +261,20 @@ def test_detach_cuts_and_shares() -> None:
     assert x.tolist() == [9, 1]
 
 
-def test_values_saved_for_backward_do_not_change() -> None:
+def test_values_saved_for_backward_may_not_be_changed() -> None:
     x = minigrad.tensor([2.0], requires_grad=True)
     w = minigrad.tensor([3.0])
     y = x * w
     w.fill_(100)
+    with pytest.raises(RuntimeError, match=r"an inplace operation: \[\S*FloatTensor \[1\]\] is at version 1"):
+        y.backward()
+
+
+def test_changes_through_data_are_not_seen_by_the_tape() -> None:
+    x = minigrad.tensor([2.0], requires_grad=True)
+    w = minigrad.tensor([3.0])
+    y = x * w
+    w.data.fill_(100)
     y.backward()
     assert x.grad.tolist() == [3]
 

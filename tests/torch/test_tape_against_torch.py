@@ -1,0 +1,362 @@
+"""The tape at the corners: hooks, in-place changes, views, what is kept for backward. Programs end as in PyTorch."""
+
+from __future__ import annotations
+
+import itertools
+import re
+
+import numpy as np
+import pytest
+
+import minigrad
+
+torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.filterwarnings("ignore")
+corners = pytest.importorskip("test_corners_against_torch")  # a neighbour
+
+LINES = r"""
+x = t.ones(2, requires_grad=True); x.register_hook(lambda g: g.double()); (x * 2).sum().backward(); r = x.grad
+x = t.ones(2, requires_grad=True); x.register_hook(lambda g: t.ones(3)); (x * 2).sum().backward(); r = x.grad
+x = t.ones(2, requires_grad=True); x.register_hook(lambda g: t.ones(1)); (x * 2).sum().backward(); r = x.grad
+x = t.ones(2, requires_grad=True); x.register_hook(lambda g: 3); (x * 2).sum().backward(); r = x.grad
+import pickle; x = t.ones(2, requires_grad=True) * 2; r = pickle.loads(pickle.dumps(x))
+x = t.tensor([1., 2., 3., 4.], requires_grad=True); x.quantile(t.tensor([.3, .9])).sum().backward(); r = x.grad
+x = t.tensor([1., 2.], requires_grad=True); y = t.tensor([1, 2]); t.cat([x, y]).sum().backward(); r = x.grad
+x = t.zeros(2, 3, requires_grad=True); y = x.clone(); y[[0], [1]] = 3; y.sum().backward(); r = x.grad
+x = t.zeros(2, 3, requires_grad=True); x[0] = 3
+x = t.zeros(2, 3, requires_grad=True); x.data[0] = 3; r = x
+x = t.ones(2, requires_grad=True); y = x * 2; y.retain_grad(); y.add_(1); y.sum().backward(); r = y.grad, x.grad
+x = t.ones(2, requires_grad=True); y = x * 1; v = y[:1]; y.detach_(); v.sum().backward(); r = x.grad
+x = t.ones(2, requires_grad=True); y = x * 1; v = y[:1]; v.detach_()
+x = t.ones(2, requires_grad=True); y = (x * 2).exp(); y.add_(1); y.sum().backward(); r = x.grad
+x = t.ones(2, requires_grad=True); a = x * 2; y = a * a; a.add_(1); y.sum().backward(); r = x.grad
+x = t.ones(2, requires_grad=True); a = x * 2; y = a + a; a.add_(1); y.sum().backward(); r = x.grad
+x = t.ones(2, requires_grad=True); a = x * 2; y = a.sigmoid(); a.add_(1); y.sum().backward(); r = x.grad
+x = t.ones(2, requires_grad=True); a = x * 2; y = a * a; a[0] = 3; y.sum().backward(); r = x.grad
+x = t.ones(2, requires_grad=True); a = x * 2; v = a[:1]; y = a * a; v.zero_(); y.sum().backward(); r = x.grad
+x = t.ones(2, requires_grad=True); a = x * 2; v = a[:1]; y = v * v; a.zero_(); y.sum().backward(); r = x.grad
+x = t.ones(2, requires_grad=True); a = x * 2; y = a * a; a.detach().zero_(); y.sum().backward(); r = x.grad
+w = t.ones(2, requires_grad=True); x = t.ones(2); y = (w * x).sum(); x.fill_(3); y.backward(); r = w.grad
+w = t.ones(2, requires_grad=True); x = t.ones(2); y = (w * x).sum(); w.data.fill_(3); y.backward(); r = w.grad
+x = t.ones(4, requires_grad=True); a, b = (x * 1).split(2); a.add_(1)
+x = t.ones(4, requires_grad=True); a, b, c, d = (x * 1).unbind(); a.add_(1)
+x = t.ones(4, requires_grad=True); a, b = (x * 1).chunk(2); a[0] = 1
+x = t.ones(4, requires_grad=True); y = x * 1; a, b = y.split(2); y.add_(1); a.sum().backward(); r = x.grad
+x = t.ones(4, requires_grad=True); a, b = (x * 1).tensor_split(2); a.add_(1)
+x = t.ones(2, 2, requires_grad=True); a, b = (x * 1).hsplit(2); a.add_(1)
+x = t.ones(4, requires_grad=True); y = x * 1; v = y.view(2, 2); v.add_(1); y.sum().backward(); r = x.grad
+x = t.ones(2, requires_grad=True); r = t.autograd.grad((x * 2).sum(), ())
+x = t.ones(2, requires_grad=True); r = t.autograd.grad((x * 2).sum(), [])
+x = t.ones(2, requires_grad=True); r = t.autograd.grad((), x)
+x = t.ones(2, requires_grad=True); y = t.ones(2, requires_grad=True); r = t.autograd.grad((x * 2).sum(), y)
+x = t.ones(2, requires_grad=True); r = x.numpy()
+x = t.ones(2, requires_grad=True); y = x.clone(); y.requires_grad_(False)
+x = t.ones(2).requires_grad_(); x.grad = t.ones(3)
+x = t.ones(2, requires_grad=True); y = (x * 2).sum(); y.backward(t.ones(2))
+x = t.ones(2, requires_grad=True); y = x * 2; y.backward(t.ones(3))
+x = t.ones(2, requires_grad=True); y = x * 2; y.backward(t.ones(2).double()); r = x.grad
+x = t.ones(2, requires_grad=True); (x * 2).sum().backward(inputs=[])
+x = t.ones(2, requires_grad=True); y = x * 2; z = y.sum(); z.backward(inputs=[y]); r = y.grad, x.grad
+x = t.ones(2, requires_grad=True); y = x * 2; y.sum().backward(); r = y.grad
+x = t.ones(2, requires_grad=True); y = (x * 2).sum(); y.backward(); y.backward()
+x = t.ones(2, requires_grad=True); y = (x * x).sum(); y.backward(); y.backward()
+x = t.ones(2, requires_grad=True); y = x.expand(3, 2); y.sum().backward(); r = x.grad
+x = t.ones(2, requires_grad=True); x.grad = t.zeros(2); g = x.grad; (x * 2).sum().backward(); r = g
+x = t.ones(2, requires_grad=True); y = x.detach(); y.add_(1); r = x, y.requires_grad
+x = t.ones(2, requires_grad=True); x.requires_grad = False; r = x
+x = t.ones(2, requires_grad=True) * 2; x.requires_grad = False
+x = t.ones(2); x.requires_grad_(True).mul(2)[0].backward(); r = x.grad
+x = t.ones(2, requires_grad=True); x += 1
+x = t.ones(2, requires_grad=True); x[0] += 1
+x = t.ones(2, requires_grad=True); x.view(2).add_(1)
+"""
+
+PROGRAMS = r"""
+x = t.ones(2, requires_grad=True)
+def h(g): g.mul_(5)
+x.register_hook(h)
+(x * 2).sum().backward()
+r = x.grad
+
+x = t.ones(2, requires_grad=True)
+y = x * 2
+y.register_hook(lambda g: g.double())
+y.sum().backward()
+r = x.grad
+
+x = t.ones(2, requires_grad=True)
+y = x * 2
+y.register_hook(lambda g: t.ones(3))
+y.sum().backward()
+r = x.grad
+
+x = t.tensor([1., 2., 3., 4.], requires_grad=True)
+q = t.tensor(.3, requires_grad=True)
+x.quantile(q).backward()
+r = x.grad, q.grad
+
+x = t.tensor([1., 2.], requires_grad=True)
+y = t.tensor([1, 2], dtype=t.float64, requires_grad=True)
+(t.cat([x, y]) * t.arange(4)).sum().backward()
+r = x.grad, y.grad
+
+x = t.zeros(2, 3, requires_grad=True)
+v = t.ones(3, requires_grad=True)
+y = x * 1
+y[0] = v
+y[1, 0] = v[1] * 2
+y.sum().backward()
+r = x.grad, v.grad
+
+x = t.ones(2, requires_grad=True)
+y = t.zeros(2)
+class Fn(t.autograd.Function):
+    @staticmethod
+    def forward(ctx, a, b):
+        a.add_(b)
+        ctx.mark_dirty(a)
+        return a
+    @staticmethod
+    def backward(ctx, g): return g, g * 3
+v = y[:1]
+Fn.apply(v, x[:1] * 2)
+y.sum().backward()
+r = x.grad
+
+x = t.ones(2, requires_grad=True)
+w = t.ones(2, requires_grad=True)
+class Fn(t.autograd.Function):
+    @staticmethod
+    def forward(ctx, a, b):
+        a.add_(b)
+        ctx.mark_dirty(a)
+        return a
+    @staticmethod
+    def backward(ctx, g): return g, g * 3
+y = x * 2
+v = y[:1]
+Fn.apply(v, w[:1])
+y.sum().backward()
+r = x.grad, w.grad
+
+x = t.ones(2, requires_grad=True)
+class Fn(t.autograd.Function):
+    @staticmethod
+    def forward(ctx, a):
+        a.mul_(2)
+        ctx.mark_dirty(a)
+        return a
+    @staticmethod
+    def backward(ctx, g): return g * 2
+y = x * 2
+z = Fn.apply(y)
+r0 = z is y
+z.sum().backward()
+r = x.grad, r0, y.grad_fn is z.grad_fn
+
+x = t.ones(2, requires_grad=True)
+y = x * 2
+y.retain_grad()
+z = y * 3
+y.mul_(5)
+(y.sum() + z.sum()).backward()
+r = y.grad, x.grad
+
+x = t.ones(2, requires_grad=True)
+y = x * 2
+y.retain_grad()
+y.mul_(5)
+y.retain_grad()
+y.sum().backward()
+r = y.grad, x.grad, y.retains_grad
+
+x = t.ones(2, requires_grad=True)
+y = x * 1
+v = y[:1]
+y.detach_()
+r = y.requires_grad, v.requires_grad, y.grad_fn is None, v.grad_fn is None
+
+x = t.ones(2, requires_grad=True)
+y = x * x
+with t.no_grad():
+    x.fill_(5)
+y.sum().backward()
+r = x.grad
+
+w = t.ones(2, requires_grad=True)
+out = []
+def hook(p):
+    p.add_(p.grad, alpha=-1)
+    p.grad = None
+w.register_post_accumulate_grad_hook(hook)
+(w * 2).sum().backward()
+r = w, w.grad
+
+w = t.ones(2, requires_grad=True)
+def hook(p):
+    with t.no_grad(): p.add_(p.grad, alpha=-1)
+w.register_post_accumulate_grad_hook(hook)
+(w * 2).sum().backward()
+r = w, w.grad
+
+w = t.ones(2, requires_grad=True)
+seen = []
+w.register_hook(lambda g: seen.append(t.is_grad_enabled()))
+w.register_post_accumulate_grad_hook(lambda p: seen.append(t.is_grad_enabled()))
+y = w * 2
+y.register_hook(lambda g: seen.append(t.is_grad_enabled()))
+y.grad_fn.register_hook(lambda a, b: seen.append(t.is_grad_enabled()))
+y.grad_fn.register_prehook(lambda a: seen.append(t.is_grad_enabled()))
+y.sum().backward()
+r = seen
+
+w = t.ones(2, requires_grad=True)
+seen = []
+w.register_hook(lambda g: seen.append(t.is_grad_enabled()))
+w.register_post_accumulate_grad_hook(lambda p: seen.append(t.is_grad_enabled()))
+y = w * 2
+y.register_hook(lambda g: seen.append(t.is_grad_enabled()))
+y.grad_fn.register_hook(lambda a, b: seen.append(t.is_grad_enabled()))
+y.sum().backward(create_graph=True)
+r = seen
+
+x = t.ones(4, requires_grad=True)
+with t.no_grad():
+    a, b = (x * 1).split(2)
+    a.add_(1)
+r = a
+
+x = t.ones(4, requires_grad=True)
+for v in x * 1:
+    v.add_(1)
+
+x = t.ones(2, requires_grad=True)
+y = t.ones(2, requires_grad=True)
+r = t.autograd.grad((x * 2).sum(), (x, y), allow_unused=True)
+
+class Fn(t.autograd.Function):
+    @staticmethod
+    def forward(ctx, a): return a * 2
+    @staticmethod
+    def backward(ctx, g): return g * 2
+x = t.ones(2, requires_grad=True)
+y = Fn.apply(x).sum()
+y.backward()
+y.backward()
+r = x.grad
+
+class Fn(t.autograd.Function):
+    @staticmethod
+    def forward(ctx, a):
+        ctx.save_for_backward(a)
+        return a * 2
+    @staticmethod
+    def backward(ctx, g):
+        ctx.saved_tensors
+        return g * 2
+x = t.ones(2, requires_grad=True)
+y = Fn.apply(x).sum()
+y.backward()
+y.backward()
+r = x.grad
+
+x = t.ones(2, requires_grad=True)
+y = x.index_add(0, t.tensor([0]), t.ones(1), alpha=2).sum()
+y.backward()
+y.backward()
+r = x.grad
+
+x = t.ones(2, requires_grad=True)
+def gen():
+    yield t.is_grad_enabled()
+    yield t.is_grad_enabled()
+r = list(t.no_grad()(gen)())
+
+x = t.ones(2, requires_grad=True)
+with t.no_grad():
+    r = x.numpy()
+
+with t.inference_mode():
+    with t.inference_mode(False):
+        x = t.ones(2, requires_grad=True)
+        y = x * 2
+        r = y.requires_grad, t.is_inference_mode_enabled(), t.is_grad_enabled()
+
+with t.inference_mode():
+    r = t.is_inference_mode_enabled(), t.is_grad_enabled()
+
+with t.no_grad():
+    with t.inference_mode(False):
+        r = t.is_inference_mode_enabled(), t.is_grad_enabled()
+"""
+
+
+@pytest.mark.parametrize("program", [line for line in LINES.split("\n") if line] + PROGRAMS.strip().split("\n\n"))
+def test_same_end(program):
+    ours, theirs = [corners.outcome(library, program) for library in (minigrad, torch)]
+    assert corners.same(ours, theirs), f"minigrad {ours}\nPyTorch  {theirs}"
+
+
+# --- what is kept for backward
+
+KEPT = """
+a.abs() a.acos() a.cos() a.sin() a.exp() a.exp2() a.expm1() a.log() a.log2() a.log10() a.log1p() a.sigmoid()
+a.tanh() a.sqrt() a.rsqrt() a.reciprocal() a.tan() a.relu() F.leaky_relu(a) F.gelu(a) F.silu(a) F.elu(a)
+F.softplus(a) F.hardtanh(a) a.softmax(0) a.log_softmax(0) a.logsumexp(0) a.sum() a.sum(0) a.mean() a.mean(0)
+a.prod() a.prod(0) a.cumsum(0) a.cumprod(0) a.amax(0) a.amin(0) a.max(0)[0] a.min(0)[0] a.std() a.var()
+a.std(0) a.var(0) a.sort(0)[0] a.kthvalue(1,0)[0] a.cummax(0)[0] a+b a-b a*b a/b a*2 a+2 2-a a/2 2/a a**2 a**b
+2**a a@b.T t.mv(a,c) t.dot(c,d) t.maximum(a,b) t.minimum(a,b) t.atan2(a,b) t.hypot(a,b) t.copysign(a,b)
+t.fmax(a,b) t.where(m,a,b) a.masked_fill(m,1.) a.gather(0,i) a.index_select(0,i[0]) a.view(-1) a.t() a[0]
+a[:,1:] t.cat([a,b]) t.stack([a,b]) a.clone() a.expand(2,3,3) a.repeat(2,1) -a a.sign() a.floor() a.round()
+a.trunc() a.triu() a.flip(0) a.roll(1) F.linear(a,b) F.linear(a,b,c) F.mse_loss(a,b) F.l1_loss(a,b)
+F.smooth_l1_loss(a,b) F.binary_cross_entropy_with_logits(a,b) F.binary_cross_entropy(a,b) F.layer_norm(a,(3,))
+F.conv1d(a[None],b[None]) a.clamp(0.1) a.clamp(0,1) t.lerp(a,b,.3) t.addcmul(a,b,a) a.square() a.pow(3)
+a.abs()+1 a.erf() a.lgamma() t.logaddexp(a,b) t.xlogy(a,b) a.remainder(b) a.remainder(2.) F.dropout(a,0.)
+t.bmm(a[None],b[None]) F.embedding(i[0],a) a.unsqueeze(0) a.diagonal() t.frac(a) a.square().sum()
+F.glu(t.cat([a,b],-1)) F.max_pool1d(a[None],2) F.pad(a,(1,1)) a.half().float() a.double() a.asinh() a.atan()
+F.mish(a) F.hardswish(a) F.softshrink(a) F.prelu(a,c) t.einsum('ij,kj->ik',a,b) t.outer(c,d) a.trace()
+t.tril(a) a.unbind()[0]*1 a.split(2)[0]*1
+"""
+
+
+def prepared(library, wanted):
+    """Variables for the expressions; those ``wanted`` require a gradient and are no leaves."""
+    numbers = np.random.default_rng(0)
+    space = {}
+    for name, shape in zip("abcd", ((3, 3), (3, 3), (3,), (3,)), strict=True):
+        value = library.tensor(numbers.random(shape).astype("float32") * 0.8 + 0.1)
+        space[name] = value.requires_grad_() * 1 if name in wanted else value
+    return space | {"i": library.tensor([[2, 1, 0]] * 3), "m": library.tensor([[True, False, True]] * 3),
+                    "t": library, "F": library.nn.functional}
+
+
+def ending(library, expression, wanted, touched):
+    """How backward ends: a second time, or after one variable was changed in place (``y``: the result)."""
+    space = prepared(library, wanted)
+    y = eval(expression, space)
+    if not y.requires_grad:
+        return "no gradient"
+    try:
+        if touched is not None:
+            with library.no_grad():
+                (y if touched == "y" else space[touched]).mul_(1)
+        y.sum().backward()
+        if touched is None:
+            y.sum().backward()
+    except RuntimeError as error:
+        return "used up" if "second time" in str(error) else re.sub("at version.*", "", str(error))[:99]
+    return "done"
+
+
+def cases():
+    for expression in KEPT.split():
+        used = [v for v in "abcd" if re.search(rf"(?<![a-zA-Z.]){v}(?![a-zA-Z(])", expression)]
+        for wanted in ({*used}, *[{u} for u in used if len(used) > 1]):
+            yield expression, wanted, (None, "y", *used)
+
+
+@pytest.mark.parametrize(("expression", "wanted", "touched"), cases(), ids=map(str, itertools.count()))
+def test_what_is_kept_for_backward(expression, wanted, touched):
+    for what in touched:
+        ours, theirs = [ending(library, expression, wanted, what) for library in (minigrad, torch)]
+        assert ours.partition("[")[0] == theirs.partition("[")[0], (what, ours, theirs)
