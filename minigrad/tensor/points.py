@@ -98,8 +98,9 @@ def _made(trace: Trace, watch: Sequence[Run], old: dict[int, Where], new: dict[i
         return None
     scalars: list[tuple[str, Any]] = [(VALUE, slots[id(s)]) for s in pending.scalars]
     at = {id(constant): i for i, constant in enumerate(trace.constants)}
+    given = {key: slot for key, slot in slots.items() if trace.specs[slot] is None}  # what an op gives is always the same
     constants: list[tuple[str, Any]] = [
-        (NUMBER, at[id(c)]) if id(c) in at else (VALUE, slots[id(c)]) if id(c) in slots else (ALWAYS, c.arg)
+        (NUMBER, at[id(c)]) if id(c) in at else (VALUE, given[id(c)]) if id(c) in given else (ALWAYS, c.arg)
         for c in pending.constants]
     if executable.tier == 0:
         needed, numbers = list(executable.fixed), constants + scalars

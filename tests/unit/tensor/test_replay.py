@@ -363,6 +363,13 @@ def test_calls_with_arguments_of_one_hash_are_told_apart() -> None:
         assert x.tril(diagonal).sum().item() == (3 if diagonal == -1 else 1)
 
 
+def test_an_op_that_gives_a_constant_is_replayed() -> None:
+    for _ in range(20):
+        x = minigrad.tensor([[True, False], [False, True]])
+        assert x.isnan().tolist() == [[False, False], [False, False]]
+        assert (minigrad.ones(2) + x.long()[0].isinf()).tolist() == [1.0, 1.0]
+
+
 def test_a_constant_that_was_replaced_is_seen() -> None:
     x = mg.zeros(3)
     got = []
