@@ -76,5 +76,5 @@ def test_rows_at_once_are_the_rows_one_by_one(op: str, rng: np.random.Generator)
 def test_an_op_without_a_rule_says_so() -> None:
     key = param(0, (), int64, "CPU")
     bits = LazyBuffer(Op.RANDOM_BITS, (key,), None, (3,), int64, "CPU")
-    with pytest.raises(NotImplementedError, match="RANDOM_BITS can't be computed for the steps of a loop at once"):
+    with pytest.raises(NotImplementedError, match="RANDOM_BITS can't be computed for several rows at once"):
         Batch(2, {key: param(0, (2,), int64, "CPU")}, {}).of(bits)
