@@ -109,8 +109,8 @@ def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool
 
     With ``create_graph`` they can be differentiated again. An input that the outputs do not depend on raises
     ``RuntimeError``, gives None with ``allow_unused`` and zeros with ``materialize_grads``. ``only_inputs`` has no
-    effect; False warns. With ``is_grads_batched`` each of ``grad_outputs`` has an axis of rows in front, and so have the
-    gradients: those of each row, computed together.
+    effect; False warns. With ``is_grads_batched`` each of ``grad_outputs`` has an axis of rows in front, and so have
+    the gradients: those of each row, computed together.
     Source: https://docs.pytorch.org/docs/stable/generated/torch.autograd.grad.html
 
     >>> import minigrad
@@ -162,10 +162,10 @@ def _in_rows(outputs: Sequence[Any], inputs: Sequence[Any], starts: Sequence[Any
     """``grad`` for each row of ``starts``."""
     for i, (output, start) in enumerate(zip(outputs, starts, strict=True)):
         if start is not None and start._shape()[1:] != output._shape():
-            raise RuntimeError("If `is_grads_batched=True`, we interpret the first dimension of each grad_output as the "
-                               "batch dimension. The sizes of the remaining dimensions are expected to match the shape "
-                               f"of corresponding output, but a mismatch was detected: grad_output[{i}] has a shape of "
-                               f"{start.shape} and output[{i}] has a shape of {output.shape}. If you only want some "
+            raise RuntimeError("If `is_grads_batched=True`, we interpret the first dimension of each grad_output as "
+                               "the batch dimension. The sizes of the remaining dimensions are expected to match the "
+                               f"shape of corresponding output, but a mismatch was detected: grad_output[{i}] has a "
+                               f"shape of {start.shape} and output[{i}] has a shape of {output.shape}. If you only want some "
                                "tensors in `grad_output` to be considered batched, consider using vmap.")
     places: list[int] = []
 

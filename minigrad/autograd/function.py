@@ -302,7 +302,7 @@ class Transposed(Function):
         taped = mode.enabled
         with enable_grad():
             starts = [Front.wrap(LazyBuffer.const(0, dtype, shape, device), None) for shape, dtype, device in ctx.specs]
-            starts = [s.requires_grad_() if dtype.is_float else None for s, (_, dtype, _) in zip(
+            starts = [s.requires_grad_() if dtype.is_inexact else None for s, (_, dtype, _) in zip(
                 starts, ctx.specs, strict=True)]
             found = ctx.function.backward(ctx, *starts)
         found = found if isinstance(found, tuple) else (found,)

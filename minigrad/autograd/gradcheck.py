@@ -328,9 +328,9 @@ class _Check:
 
 def _compare_rows(got: Tensor, expected: Tensor, output: int, input: int) -> None:
     if not got.allclose(expected):
-        raise GradcheckError(f"For output {output} and input {input}:\n\ngradcheck or gradgradcheck failed while testing "
-                             "batched gradient computation.\nvmap gives other rows than those computed one by one.\n\n"
-                             f"Got:\n{got}\n\nExpected:\n{expected}")
+        raise GradcheckError(f"For output {output} and input {input}:\n\ngradcheck or gradgradcheck failed while "
+                             "testing batched gradient computation.\nvmap gives other rows than those computed one by "
+                             f"one.\n\nGot:\n{got}\n\nExpected:\n{expected}")
 
 
 def _mismatch(analytical: Tensor, numerical: Tensor, output: int, input: int) -> str:

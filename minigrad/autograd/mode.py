@@ -20,9 +20,9 @@ class Mode(threading.local):
     """Per thread: ``enabled``, whether ops are recorded on the tape; ``inference``, inside ``inference_mode``;
     ``anomaly``, whether backward looks for NaN;
     ``autocast``, the half types that ops are cast to on processors and on NVIDIA GPUs (None: they are not), or None;
-    ``duals``, the levels of forward mode that are open, outermost first; ``packing``, the hooks for what the tape saves,
-    innermost last; ``unpacked``, why there may be none; ``watched``, how many blocks want to see each call, so that none
-    is replayed."""
+    ``duals``, the levels of forward mode that are open, outermost first; ``packing``, the hooks for what the tape
+    saves, innermost last; ``unpacked``, why there may be none; ``watched``, how many blocks want to see each call, so
+    that none is replayed."""
 
     enabled = True
     inference = False

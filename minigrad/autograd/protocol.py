@@ -45,11 +45,12 @@ class Differentiable(Protocol):
 
 
 class Front:
-    """What the tape needs of the room ``tensor/``, which fills it in: ``wrap(lazy, edge)`` makes a Tensor;
-    ``forward(kind, node, body, tensors, results)`` gives results their tangents, in forward mode; ``tangents(tensor)`` are
-    those of a Tensor, by level, which ``dual(tensor, tangents)`` gives another one. ``rows(function, arguments)`` is how a custom
-    Function is called on placeholders of ``vmap`` with a rule of its own, None on others; the room ``func/`` fills it
-    in."""
+    """What the tape needs of the room ``tensor/``, which fills it in.
+
+    ``wrap(lazy, edge)`` makes a Tensor. In forward mode, ``forward(kind, node, body, tensors, results)`` gives results
+    their tangents; ``tangents(tensor)`` are those of a Tensor, by level, and ``dual(tensor, tangents)`` gives it some.
+    ``rows(function, arguments)`` is how a custom Function with a rule of its own is called on placeholders of ``vmap``,
+    None on others; the room ``func/`` fills it in."""
 
     wrap: ClassVar[Callable[[LazyBuffer, Any], Any]]
     forward: ClassVar[Callable[..., None]]

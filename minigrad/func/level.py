@@ -13,7 +13,7 @@ from weakref import WeakSet
 import numpy as np
 
 from minigrad.autograd.mode import mode
-from minigrad.autograd.node import Edge, Node, next_sequence
+from minigrad.autograd.node import RELEASED, Edge, Node, next_sequence
 from minigrad.autograd.protocol import Front
 from minigrad.autograd.walk import Walk
 from minigrad.engine import deferred, realise, to_numpy
@@ -73,7 +73,7 @@ class Level:
             change = tangent(tensor, n)
             if change is not None:
                 attach(inner, n, self.enter(change))
-        return inner  # type: ignore[no-any-return]
+        return inner
 
     def placeholder(self, rows: LazyBuffer) -> LazyBuffer:
         """One row of a value."""
@@ -208,7 +208,7 @@ class Level:
             raise RuntimeError("vmap: called random operation while in randomness error mode. Please either use the "
                                "'same' or 'different' randomness flags on vmap or perform the randomness operation out "
                                "of vmap")
-        above = leaf if self.outside is None else lambda rows: self.outside.drawn(  # type: ignore[union-attr]
+        above = leaf if self.outside is None else lambda rows: self.outside.drawn(
             lambda more: leaf((*more, *rows)))
         if self.randomness == "same":
             return above(())
@@ -311,7 +311,6 @@ class RowsBackward(Node):
 
     def _level(self) -> Level:
         if self.level is None:
-            from minigrad.autograd.node import RELEASED
             raise RuntimeError(RELEASED)
         return self.level
 
@@ -356,9 +355,7 @@ def _ends(sources: Sequence[Edge], level: Level) -> tuple[list[Edge], list[LazyB
     stack = [s for s in sources if s is not None]
     while stack:
         edge = stack.pop()
-        if type(edge) is not tuple:
-            ends[edge] = None
-        elif _is_outside(edge[0], level):
+        if type(edge) is not tuple or _is_outside(edge[0], level):
             ends[edge] = None
         elif edge[0] not in seen:
             node = edge[0]

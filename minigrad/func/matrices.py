@@ -13,8 +13,8 @@ from typing import Any
 
 from minigrad.func.core import Call, require_tensors
 from minigrad.func.pytree import fill, flatten
-from minigrad.func.transforms import Argnums, jvp, of_places, places
 from minigrad.func.rows import vmap
+from minigrad.func.transforms import Argnums, jvp, of_places, places
 from minigrad.tensor import Tensor, eye, zeros
 
 

@@ -74,9 +74,10 @@ def fill(tree: Tree, leaves: Iterator[Any]) -> Any:
     parts = [fill(p, leaves) for p in tree.parts]
     if kind is defaultdict:
         return defaultdict(tree.context[0], zip(tree.context[1], parts, strict=True))
+    make: Any = kind
     if issubclass(kind, dict):
-        return kind(zip(tree.context, parts, strict=True))
-    return kind(*parts) if tree.context is not None else kind(parts)
+        return make(zip(tree.context, parts, strict=True))
+    return make(*parts) if tree.context is not None else make(parts)
 
 
 def spread(value: Any, tree: Tree) -> list[Any] | None:

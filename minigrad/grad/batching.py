@@ -171,7 +171,7 @@ def batched_of(body: Subgraph, rows: int, differs: tuple[bool, ...]) -> tuple[Su
         flags = tuple([batch.differs(o) for o in body.outputs])
         outputs = [batch.at[o] if d else batch.same[o] for o, d in zip(body.outputs, flags, strict=True)]
         found = body.derived[key] = Subgraph(body.name, inputs, outputs), flags
-    return found  # type: ignore[no-any-return]
+    return found
 
 
 _LINEAR = frozenset((Op.RESHAPE, Op.PERMUTE, Op.NEG, Op.PAD, Op.SHRINK, Op.FLIP, Op.STRIDE, Op.EXPAND))

@@ -44,9 +44,10 @@ def _added(parts: Sequence[Tangent]) -> Tangent:
 
 def _diagonal(node: LazyBuffer, tangents: Sequence[Tangent]) -> Tangent:
     """Each element of the result depends on one of each operand: the gradient row, with the tangent in place of the
-    gradient, gives each operand's share."""
+    gradient, gives each operand's share; that of complex numbers has the conjugated slope."""
     rule, applied = GRADIENTS[node.op], Applied(node, node.op, node.srcs, node.arg)
-    return _added([None if t is None else rule.apply(applied, t)[i] for i, t in enumerate(tangents)])
+    parts = [None if t is None else rule.apply(applied, t.conj())[i] for i, t in enumerate(tangents)]
+    return _added([None if p is None else p.conj() for p in parts])
 
 
 def _linear(node: LazyBuffer, tangents: Sequence[Tangent]) -> Tangent:
@@ -67,7 +68,15 @@ def _chosen(node: LazyBuffer, tangents: Sequence[Tangent]) -> Tangent:
 
 def _cast(node: LazyBuffer, tangents: Sequence[Tangent]) -> Tangent:
     t = tangents[0]
-    return t.cast(node.dtype) if t is not None and node.dtype.is_float else None
+    return t.cast(node.dtype) if t is not None and node.dtype.is_inexact else None
+
+
+def _bitcast(node: LazyBuffer, tangents: Sequence[Tangent]) -> Tangent:
+    t, source = tangents[0], node.srcs[0].dtype
+    same = source.part is node.dtype.part and source.is_inexact and node.dtype.is_inexact
+    if t is None or not same:
+        return None
+    return LazyBuffer(Op.BITCAST, (t,), node.arg, node.shape, node.dtype, node.device)
 
 
 def _summed(node: LazyBuffer, tangents: Sequence[Tangent]) -> Tangent:
@@ -77,7 +86,7 @@ def _summed(node: LazyBuffer, tangents: Sequence[Tangent]) -> Tangent:
     applied = Applied(node, node.op, node.srcs, node.arg)
     share, = GRADIENTS[node.op].apply(applied, node.like(1.0))
     assert share is not None
-    return share.binary(Op.MUL, t).reduce(Op.SUM, node.arg)
+    return share.conj().binary(Op.MUL, t).reduce(Op.SUM, node.arg)
 
 
 def _gather(node: LazyBuffer, tangents: Sequence[Tangent]) -> Tangent:
@@ -121,7 +130,7 @@ def _scan(node: LazyBuffer, tangents: Sequence[Tangent]) -> Tangent:
 _DIAGONAL = (Op.ADD, Op.SUB, Op.MUL, Op.DIV, Op.POW, Op.MOD, Op.MAXIMUM, Op.MINIMUM, Op.NEG, Op.ABS, Op.SQRT, Op.EXP,
              Op.LOG, Op.SIN, Op.COS, Op.TANH, Op.ERF)
 _LINEAR = (Op.SUM, Op.RESHAPE, Op.PERMUTE, Op.EXPAND, Op.PAD, Op.SHRINK, Op.FLIP, Op.STRIDE, Op.WINDOW, Op.CONTIGUOUS,
-           Op.COPY)
+           Op.COPY, Op.REAL, Op.IMAG, Op.COMPLEX)
 _FLAT = (Op.FLOORDIV, Op.FLOOR, Op.CEIL, Op.TRUNC, Op.ROUND)
 
 _ROWS = (
@@ -130,6 +139,7 @@ _ROWS = (
     *[ForwardRule(op, "0", _none) for op in _FLAT],
     ForwardRule(Op.WHERE, "ȧ where chosen, else ḃ", _chosen),
     ForwardRule(Op.CAST, "ȧ in the type of the result", _cast),
+    ForwardRule(Op.BITCAST, "ȧ read as the type of the result, between floats and complex numbers", _bitcast),
     ForwardRule(Op.PROD, "Σ ȧ·product of the others", _summed),
     ForwardRule(Op.MAX, "the mean ȧ of the largest", _summed),
     ForwardRule(Op.MIN, "the mean ȧ of the smallest", _summed),
@@ -169,7 +179,7 @@ def _tangent(node: LazyBuffer, given: list[Any]) -> Any:
         return given[0][node.arg] if isinstance(given[0], list) else given[0]
     given = [g[0] if isinstance(g, list) else g for g in given]
     several = node.op in _SEVERAL
-    if not any([g is not None for g in given]) or not (several or node.dtype.is_float):
+    if not any([g is not None for g in given]) or not (several or node.dtype.is_inexact):
         return None
     for g in given:
         if isinstance(g, NotImplementedError):
@@ -233,14 +243,14 @@ def forward_of(body: Subgraph, given: tuple[bool, ...]) -> Forward:
     found = body.derived.get(key)
     if found is None:
         found = body.derived[key] = _derive(body, given)
-    return found  # type: ignore[no-any-return]
+    return found
 
 
 def _derive(body: Subgraph, given: tuple[bool, ...]) -> Forward:
     inputs = [param(i, p.shape, p.dtype, p.device) for i, p in enumerate(body.params)]
     kept = [param(len(inputs) + i, o.shape, o.dtype, o.device) for i, o in enumerate(body.outputs)]
     count = len(inputs) + len(kept)
-    tangents = [param(count + i, p.shape, p.dtype, p.device) if g and p.dtype.is_float else None
+    tangents = [param(count + i, p.shape, p.dtype, p.device) if g and p.dtype.is_inexact else None
                 for i, (p, g) in enumerate(zip(inputs, given, strict=True))]
     found = None if body.gradient is None else _transposed(body, inputs, kept, tangents)
     if found is None:
@@ -316,7 +326,7 @@ def _loop(node: LazyBuffer, given: Sequence[Tangent]) -> list[Tangent]:
     """The tangents of a LOOP's outputs: a LOOP beside it whose states are those of the first and their tangents."""
     loop, srcs = node.arg, node.srcs
     first = loop.states + loop.sequences
-    changes = tuple([i < loop.states and s.dtype.is_float or g is not None
+    changes = tuple([(i < loop.states and s.dtype.is_inexact) or g is not None
                      for i, (s, g) in enumerate(zip(srcs, given, strict=True))])
     key = "loop forward", loop, changes
     derived = loop.body.derived.get(key)

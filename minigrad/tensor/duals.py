@@ -118,7 +118,7 @@ def without(t: Tensor, level: int) -> Tensor:
     """The Tensor, with its edge, but without the tangent of a level."""
     result = Front.wrap(t._read(), t._source())
     dual(result, {n: v for n, v in tangents(t).items() if n != level})
-    return result  # type: ignore[no-any-return]
+    return result
 
 
 def _forward(kind: type[Node], node: Node | None, body: Subgraph, tensors: Sequence[Tensor],
@@ -140,8 +140,8 @@ def _forward(kind: type[Node], node: Node | None, body: Subgraph, tensors: Seque
         for position, value in zip(forward.which, found, strict=True):
             attach(results[position], n, value)
     if node is not None and node.saved:
-        held = {r: found for r in node.whole.residuals
-                if (found := known[r] if r < len(tensors) else tangents(results[r - len(tensors)]))}
+        held = {r: changes for r in node.whole.residuals
+                if (changes := known[r] if r < len(tensors) else tangents(results[r - len(tensors)]))}
         if held:
             node.more().tangents = held
 

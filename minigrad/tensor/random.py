@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor
 
 
-Draw = Callable[[Generator], np.ndarray]
+Draw = Callable[[Any], np.ndarray]
 
 
 def _source(generator: Generator | None) -> Generator:
