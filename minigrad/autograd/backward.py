@@ -165,8 +165,8 @@ def _in_rows(outputs: Sequence[Any], inputs: Sequence[Any], starts: Sequence[Any
             raise RuntimeError("If `is_grads_batched=True`, we interpret the first dimension of each grad_output as "
                                "the batch dimension. The sizes of the remaining dimensions are expected to match the "
                                f"shape of corresponding output, but a mismatch was detected: grad_output[{i}] has a "
-                               f"shape of {start.shape} and output[{i}] has a shape of {output.shape}. If you only want some "
-                               "tensors in `grad_output` to be considered batched, consider using vmap.")
+                               f"shape of {start.shape} and output[{i}] has a shape of {output.shape}. If you only "
+                               "want some tensors in `grad_output` to be considered batched, consider using vmap.")
     places: list[int] = []
 
     def one(given: Sequence[Any]) -> tuple[Any, ...]:

@@ -179,7 +179,7 @@ _LINEAR = frozenset((Op.RESHAPE, Op.PERMUTE, Op.NEG, Op.PAD, Op.SHRINK, Op.FLIP,
 
 
 def _elementwise(node: LazyBuffer, v: Values) -> LazyBuffer:
-    return LazyBuffer(node.op, tuple(v), node.arg, v[0].shape, node.dtype, node.device)
+    return LazyBuffer(node.op, tuple(v), node.arg, (v[0].shape[0], *node.shape), node.dtype, node.device)
 
 
 def _later(axes: tuple[int, ...]) -> tuple[int, ...]:
