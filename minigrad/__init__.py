@@ -108,6 +108,7 @@ _LATER = {
                      "threshold_"), "minigrad.nn.functional.activation"),
     **dict.fromkeys(("cdist", "cosine_similarity", "pairwise_distance", "pdist"), "minigrad.nn.functional.distance"),
     "bilinear": "minigrad.nn.functional.linear",
+    "vmap": "minigrad.func",
     **dict.fromkeys(("load", "save"), "minigrad.serialization"),
     **dict.fromkeys(("UntypedStorage", "TypedStorage", "DoubleStorage", "FloatStorage", "HalfStorage",
                      "BFloat16Storage", "LongStorage", "IntStorage", "ShortStorage", "CharStorage", "ByteStorage",

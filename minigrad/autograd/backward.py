@@ -4,6 +4,7 @@ Next: ``anomaly_mode.py``."""
 
 from __future__ import annotations
 
+import importlib
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -65,7 +66,7 @@ def _run(tensors: Sequence[Any], grad_tensors: Any, retain_graph: bool | None, c
         accumulated = [(leaf, g) for leaf, g in accumulated if leaf in wanted]
         accumulated += [(t, walk.captured[e]) for t, e in zip(inputs, targets, strict=True)
                         if type(e) is tuple and e in walk.captured]
-    with set_grad_enabled(walk.recorded):  # for hooks
+    with set_grad_enabled(walk.taped):  # for hooks
         _accumulate(walk, accumulated, [*[t._whole() for t in tensors], *along], watch)
 
 
@@ -108,7 +109,8 @@ def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool
 
     With ``create_graph`` they can be differentiated again. An input that the outputs do not depend on raises
     ``RuntimeError``, gives None with ``allow_unused`` and zeros with ``materialize_grads``. ``only_inputs`` has no
-    effect; False warns.
+    effect; False warns. With ``is_grads_batched`` each of ``grad_outputs`` has an axis of rows in front, and so have
+    the gradients: those of each row, computed together.
     Source: https://docs.pytorch.org/docs/stable/generated/torch.autograd.grad.html
 
     >>> import minigrad
@@ -117,8 +119,6 @@ def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool
     >>> dy.item(), grad(dy, x)[0].item()
     (27.0, 18.0)
     """
-    if is_grads_batched:
-        raise NotImplementedError("grad(is_grads_batched=True) is not there; call grad once for each row")
     if not only_inputs:
         warnings.warn("only_inputs argument is deprecated and is ignored now (defaults to True). To accumulate "
                       "gradient for other parts of the graph, please use torch.autograd.backward.", FutureWarning,
@@ -133,6 +133,8 @@ def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool
     starts = [None] * len(outputs) if grad_outputs is None else _listed(grad_outputs)
     if allow_unused is None:
         allow_unused = materialize_grads
+    if is_grads_batched:
+        return _in_rows(outputs, inputs, starts, retain_graph, create_graph, allow_unused, materialize_grads)
     for tensor in inputs:
         if not tensor.requires_grad:
             raise RuntimeError("One of the differentiated Tensors does not require grad")
@@ -141,7 +143,7 @@ def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool
     _walk(walk, outputs, starts)
     if not (create_graph if retain_graph is None else retain_graph):
         walk.release()
-    with set_grad_enabled(walk.recorded):
+    with set_grad_enabled(walk.taped):
         found = [walk.captured.get(e) if type(e) is tuple else
                  _after_leaf_hooks(walk, e, walk.leaves.get(e)) for e in targets]
     for i, gradient in enumerate(found):
@@ -155,6 +157,29 @@ def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool
     return results
 
 
+def _in_rows(outputs: Sequence[Any], inputs: Sequence[Any], starts: Sequence[Any], retain_graph: bool | None,
+             create_graph: bool, allow_unused: bool, materialize: bool) -> tuple[Any, ...]:
+    """``grad`` for each row of ``starts``."""
+    for i, (output, start) in enumerate(zip(outputs, starts, strict=True)):
+        if start is not None and start._shape()[1:] != output._shape():
+            raise RuntimeError("If `is_grads_batched=True`, we interpret the first dimension of each grad_output as "
+                               "the batch dimension. The sizes of the remaining dimensions are expected to match the "
+                               f"shape of corresponding output, but a mismatch was detected: grad_output[{i}] has a "
+                               f"shape of {start.shape} and output[{i}] has a shape of {output.shape}. If you only "
+                               "want some tensors in `grad_output` to be considered batched, consider using vmap.")
+    places: list[int] = []
+
+    def one(given: Sequence[Any]) -> tuple[Any, ...]:
+        found = grad(outputs, inputs, given, retain_graph, create_graph, allow_unused=allow_unused)
+        places[:] = [i for i, g in enumerate(found) if g is not None]
+        return tuple([found[i] for i in places])
+
+    vmap = importlib.import_module("minigrad.func").vmap  # it stands above this room
+    rows = iter(vmap(one, ([None if s is None else 0 for s in starts],))(list(starts)))
+    unused = [Front.wrap(t._read().like(0), None) if materialize else None for t in inputs]
+    return tuple([next(rows) if i in places else unused[i] for i in range(len(inputs))])
+
+
 def _zeros(walk: Walk, tensor: Any) -> Any:
     lazy = tensor._read().like(0)
     return Front.wrap(lazy, None) if walk.recorded else lazy
@@ -162,7 +187,7 @@ def _zeros(walk: Walk, tensor: Any) -> Any:
 
 def _walk(walk: Walk, tensors: Sequence[Any], starts: Sequence[Any]) -> None:
     roots = [(_root_edge(i, t), _start(walk, t, g)) for i, (t, g) in enumerate(zip(tensors, starts, strict=True))]
-    with set_grad_enabled(walk.recorded):
+    with set_grad_enabled(walk.taped):
         walk.run(roots)
         if walk.found is not None:
             walk.check()

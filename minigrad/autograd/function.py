@@ -8,16 +8,18 @@ from collections.abc import Callable, Sequence
 from functools import cache, wraps
 from typing import Any
 
+from minigrad.autograd.backward import grad
 from minigrad.autograd.mode import enable_grad, mode, no_grad
 from minigrad.autograd.node import RELEASED, Node, modified, next_sequence
 from minigrad.autograd.protocol import Front
 from minigrad.graph.lazy import LazyBuffer
+from minigrad.runtime.locks import users_code
 
 
 class FunctionNode(Node):
     """The tape entry of a custom Function, and the ``ctx`` that its forward and backward receive."""
 
-    __slots__ = ("__dict__", "_kept", "_needs", "function", "shapes", "specs")
+    __slots__ = ("__dict__", "_ahead", "_kept", "_needs", "function", "shapes", "specs")
     runs = True
     function: Any
 
@@ -28,6 +30,7 @@ class FunctionNode(Node):
         self.extra = None
         self.sequence = next_sequence()
         self._kept: tuple[Any, ...] | None = ()
+        self._ahead: tuple[Any, ...] | None = None  # what ``save_for_forward`` kept, until ``jvp`` was called
         self._needs: tuple[bool, ...] = ()
         self.shapes: tuple[tuple[int, ...] | None, ...] = ()  # of the arguments; None for one that is no Tensor
         self.specs: list[Any] = []
@@ -40,9 +43,16 @@ class FunctionNode(Node):
         """Keep Tensors (or None) for ``backward``, which finds them in ``saved_tensors``."""
         self._kept = tuple([None if t is None else _Kept(t) for t in tensors])
 
+    def save_for_forward(self, *tensors: Any) -> None:
+        """Keep Tensors (or None) for ``jvp``, which finds them in ``saved_tensors``."""
+        self._ahead = tensors
+
     @property
     def saved_tensors(self) -> tuple[Any, ...]:
-        """What ``save_for_backward`` kept; ``RuntimeError`` after a backward has freed it."""
+        """What ``save_for_backward`` kept, or in ``jvp`` ``save_for_forward``; ``RuntimeError`` after a backward has
+        freed it."""
+        if self._ahead is not None:
+            return self._ahead
         if self._kept is None:
             raise RuntimeError(RELEASED)
         return tuple([None if s is None else s.tensor(self) for s in self._kept])
@@ -72,8 +82,7 @@ class FunctionNode(Node):
         return [None if r is None else r._read() for r in results]
 
     def vjp_recorded(self, grads: Sequence[Any], needs: Sequence[bool]) -> list[Any]:
-        with enable_grad():
-            return self._call(list(grads))
+        return self._call(list(grads))
 
     def _call(self, grads: list[Any]) -> list[Any]:
         if self.__dict__.get("materialize", True):
@@ -110,13 +119,19 @@ class _Kept:
     """A Tensor kept for backward. What may become an output is kept as an alias without an edge back to the node
     (that would be a cycle); ``number`` then says which output it is."""
 
-    __slots__ = ("_tensor", "edits", "number", "original")
+    __slots__ = ("_tensor", "changes", "edits", "number", "original", "packed")
 
     def __init__(self, tensor: Any) -> None:
+        self.packed: Any = None
+        if mode.packing:
+            pack, unpack = mode.packing[-1]
+            with users_code:
+                self.packed = (pack(tensor), unpack)
         self.original = id(tensor)
         self.number: int | None = None
         self.edits: int | None = None
         self._tensor = tensor if tensor._source() is not None else tensor.detach()
+        self.changes: dict[int, Any] = {}
 
     def tensor(self, node: FunctionNode) -> Any:
         """The Tensor as ``backward`` sees it. ``RuntimeError`` if it was changed in place since ``forward``."""
@@ -124,10 +139,16 @@ class _Kept:
         if self.edits not in (None, edits):
             made_by = f", which is output {self.number} of {type(node).__name__}," if self.number is not None else ""
             raise modified(f"[{self._tensor.type()} {list(self._tensor._shape())}]{made_by}", edits, self.edits)
-        if self.number is None:
+        if self.packed is not None:
+            packed, unpack = self.packed
+            with users_code:
+                return Front.wrap(unpack(packed)._read(), self._tensor._source() if self.number is None else
+                                  (node, self.number))
+        if self.number is None and not self.changes:
             return self._tensor
-        result = self._tensor.detach()
-        result._set_edge((node, self.number))
+        edge = self._tensor._source() if self.number is None else (node, self.number)
+        result = Front.wrap(self._tensor._read(), edge)
+        Front.dual(result, self.changes)
         return result
 
 
@@ -172,15 +193,21 @@ class Function:
         """Where a subclass defines it, ``forward`` gets no ``ctx``, and this keeps what ``backward`` needs."""
         raise NotImplementedError("setup_context is not implemented.")
 
+    generate_vmap_rule = False
+    """Whether ``vmap`` may call ``forward`` and ``backward`` on placeholders for one row."""
+
     @staticmethod
     def jvp(ctx: Any, *grad_inputs: Any) -> Any:
-        """Forward mode, which minigrad does not have for user functions."""
+        """Forward mode: the tangent of each output, from those of the arguments (None where there is none). Subclasses
+        define it."""
         raise NotImplementedError("You must implement the jvp function for custom autograd.Function to use it with "
                                   "forward mode AD.")
 
     @staticmethod
     def vmap(info: Any, in_dims: Any, *args: Any) -> Any:
-        """A rule for ``vmap``, which minigrad does not have for user functions."""
+        """The function on all rows at once: ``in_dims`` has for each argument the axis of rows, or None;
+        ``info.batch_size`` is their number and ``info.randomness`` that of ``vmap``. It returns the outputs and the
+        axis of rows of each."""
         raise NotImplementedError("To use autograd.Function with vmap, you must either override the vmap staticmethod "
                                   "or set generate_vmap_rule=True.")
 
@@ -197,19 +224,95 @@ class Function:
         node.function = cls
         sources = [a._source() if hasattr(a, "_source") else None for a in args]
         node._needs = tuple([s is not None for s in sources])
-        with no_grad():
-            if cls.setup_context is not Function.setup_context:
-                results = cls.forward(*args, **kwargs)
-                cls.setup_context(node, args, results)
-            else:
-                results = cls.forward(node, *args, **kwargs)
-        if not mode.enabled or not any(node._needs):
-            return results
-        outputs = results if isinstance(results, tuple) else (results,)
-        node.edges = tuple(sources)
-        node.shapes = tuple([a._shape() if hasattr(a, "_source") else None for a in args])
-        recorded = _record(node, args, outputs)
-        return recorded if isinstance(results, tuple) else recorded[0]
+        changes = _changes(args) if mode.duals else []
+        levels = mode.duals
+        if changes:
+            mode.duals = ()
+        try:
+            with no_grad():
+                in_rows = None if Front.rows is None else Front.rows(cls, args)
+                if cls.setup_context is not Function.setup_context:
+                    results = cls.forward(*args, **kwargs) if in_rows is None else in_rows()
+                    cls.setup_context(node, args, results)
+                else:
+                    results = cls.forward(node, *args, **kwargs)
+            outputs = results if isinstance(results, tuple) else (results,)
+            if mode.enabled and any(node._needs):
+                node.edges = tuple(sources)
+                node.shapes = tuple([a._shape() if hasattr(a, "_source") else None for a in args])
+                outputs = _record(node, args, outputs)
+        finally:
+            mode.duals = levels
+        known = {id(a): Front.tangents(a) for a in args if hasattr(a, "_source")} if changes else {}
+        for saved in node._kept or () if changes else ():
+            if saved is not None:
+                saved.changes = dict(known.get(saved.original, {}))
+        if changes and not node.specs:
+            node.specs = [(o._shape(), o.dtype, o._pending().device) for o in outputs if hasattr(o, "_source")]
+        for i, level, tangents in changes:
+            mode.duals = levels[:i]
+            try:
+                found = _forward(node, args, outputs, tangents)
+            finally:
+                mode.duals = levels
+            for output, tangent in zip(outputs, found, strict=True):
+                if tangent is not None:
+                    Front.dual(output, {level: tangent})
+            for saved in node._kept or ():
+                for number, output in enumerate(outputs):
+                    if saved is not None and (saved.number == number or saved.original == id(output)):
+                        saved.changes = Front.tangents(output)
+        node._ahead = None
+        return outputs if isinstance(results, tuple) else outputs[0]
+
+
+def _changes(args: Sequence[Any]) -> list[tuple[int, int, list[Any]]]:
+    """The levels of forward mode at which an argument has a tangent, their places, and all tangents there."""
+    known = [Front.tangents(a) if hasattr(a, "_source") else {} for a in args]
+    return [(i, level, [k.get(level) for k in known]) for i, level in enumerate(mode.duals)
+            if any([level in k for k in known])]
+
+
+def _forward(node: FunctionNode, args: Sequence[Any], outputs: Sequence[Any], tangents: list[Any]) -> tuple[Any, ...]:
+    """The tangents of the outputs, by the user's ``jvp``; zeros where an argument has none."""
+    if node.__dict__.get("materialize", True):
+        tangents = [Front.wrap(a._read().like(0), None) if t is None and hasattr(a, "_source") else t
+                    for a, t in zip(args, tangents, strict=True)]
+    found = node.function.jvp(node, *tangents)
+    found = found if isinstance(found, tuple) else (found,)
+    if len(found) != len(outputs):
+        raise RuntimeError(f"Function's jvp returned an invalid number of forward gradients (expected {len(outputs)} "
+                           f"but got {len(found)})")
+    for output, tangent in zip(outputs, found, strict=True):
+        if tangent is not None and tangent._shape() != output._shape():
+            raise RuntimeError("Trying to set a forward gradient that has a different size than that of the original "
+                               f"Tensor, this is not supported. Tensor is of size {list(output._shape())} while the "
+                               f"given forward gradient is of size {list(tangent._shape())}.")
+    return found
+
+
+class Transposed(Function):
+    """A Function of minigrad's own whose forward mode follows from its ``backward``: that is linear in the gradients u
+    of the outputs, so its gradient by u, started from the tangents, is the Jacobian times them."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def jvp(ctx: Any, *grad_inputs: Any) -> Any:
+        taped = mode.enabled
+        with enable_grad():
+            starts = [Front.wrap(LazyBuffer.const(0, dtype, shape, device), None) for shape, dtype, device in ctx.specs]
+            starts = [s.requires_grad_() if dtype.is_inexact else None for s, (_, dtype, _) in zip(
+                starts, ctx.specs, strict=True)]
+            found = ctx.function.backward(ctx, *starts)
+        found = found if isinstance(found, tuple) else (found,)
+        pairs = [(b, t) for b, t in zip(found, grad_inputs, strict=False) if b is not None and t is not None
+                 and b._source() is not None]
+        chosen = [s for s in starts if s is not None]
+        if not pairs:
+            return (None,) * len(starts)
+        each = iter(grad([b for b, _ in pairs], chosen, [t for _, t in pairs], create_graph=taped, allow_unused=True))
+        return tuple([None if s is None else next(each) for s in starts])
 
 
 def _record(node: FunctionNode, args: Sequence[Any], outputs: Sequence[Any]) -> tuple[Any, ...]:

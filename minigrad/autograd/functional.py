@@ -12,6 +12,8 @@ from typing import Any
 
 from minigrad.autograd.backward import grad
 from minigrad.autograd.mode import enable_grad, is_grad_enabled, set_grad_enabled
+from minigrad.func import jacfwd
+from minigrad.func.matrices import basis
 from minigrad.tensor import Tensor, stack, zeros, zeros_like
 
 Tensors = tuple[Tensor, ...]
@@ -68,8 +70,8 @@ def jacobian(func: Callable[..., Any], inputs: Any, create_graph: bool = False, 
     """The derivatives of each element of the output by each of the input: of the output's shape and then the input's.
     For several inputs or outputs a tuple, or a tuple of tuples, by output and then by input.
 
-    One backward for each element of the output. ``vectorize`` changes nothing; forward mode gives what reverse mode
-    does, and is computed so.
+    One backward for each element of the output; with ``vectorize`` all of them at once, or with the strategy
+    ``"forward-mode"`` one pass in forward mode for all elements of the inputs.
 
     >>> import minigrad
     >>> jacobian(lambda x: x * x, minigrad.tensor([1.0, 2.0]))
@@ -84,6 +86,8 @@ def jacobian(func: Callable[..., Any], inputs: Any, create_graph: bool = False, 
         raise NotImplementedError('torch.autograd.functional.jacobian: `create_graph=True` and '
                                   '`strategy="forward-mode"` are not supported together (yet). Please either set '
                                   '`create_graph=False` or `strategy="reverse-mode"`.')
+    if strategy == "forward-mode":
+        return _ahead(func, inputs, strict, vectorize)
     if strict and vectorize:
         raise RuntimeError("torch.autograd.functional.jacobian: `strict=True` and `vectorized=True` are not supported "
                            "together. Please either set `strict=False` or `vectorize=False`.")
@@ -92,7 +96,8 @@ def jacobian(func: Callable[..., Any], inputs: Any, create_graph: bool = False, 
         given = _prepared(given, create_graph)
         several_out, outputs = _tuple(func(*given), "outputs of the user-provided function", "jacobian")
         _require(outputs, "outputs", strict)
-        rows = [_rows(o, given, create_graph, strict) for o in outputs]
+        rows = (_all_rows(outputs, given, create_graph) if vectorize else
+                [_rows(o, given, create_graph, strict) for o in outputs])
     found = [_single(_finished(r, create_graph), several) for r in rows]
     return _single(tuple(found), several_out)
 
@@ -118,6 +123,42 @@ def _rows(output: Tensor, inputs: Tensors, create_graph: bool, strict: bool) -> 
                   for c, x in zip(columns, inputs, strict=True)])
 
 
+def _all_rows(outputs: Tensors, inputs: Tensors, create_graph: bool) -> list[Tensors]:
+    """The Jacobians of all outputs by each input, from one batched backward."""
+    sizes = [o.numel() for o in outputs]
+    chosen = [(o, b) for o, b in zip(outputs, basis(outputs), strict=True) if o.requires_grad]
+    found: Sequence[Any] = (None,) * len(inputs)
+    if chosen and sum(sizes):
+        found = grad([o for o, _ in chosen], inputs, [b for _, b in chosen], retain_graph=True,
+                     create_graph=create_graph, allow_unused=True, is_grads_batched=True)
+    whole = [zeros(sum(sizes), *x.shape, dtype=x.dtype, device=x.device) if g is None else g
+             for g, x in zip(found, inputs, strict=True)]
+    parts = [w.split(sizes) for w in whole]
+    return [tuple([p[i].reshape(*o.shape, *x.shape) for p, x in zip(parts, inputs, strict=True)])
+            for i, o in enumerate(outputs)]
+
+
+def _ahead(func: Callable[..., Any], inputs: Any, strict: bool, vectorize: bool) -> Any:
+    """``jacobian`` in forward mode."""
+    if strict:
+        raise RuntimeError("torch.autograd.functional.jacobian: `strict=True` and `strategy=\"forward-mode\"` are not "
+                           "supported together (yet). Please either set `strict=False` or "
+                           "`strategy=\"reverse-mode\"`.")
+    if not vectorize:
+        raise NotImplementedError("Computing Jacobian using forward-AD or forward-over-reverse Hessian isonly "
+                                  "implemented for `vectorize=True`.")
+    several, given = _tuple(inputs, "inputs", "jacobian")
+    seen: list[Any] = []
+
+    def outputs(*at: Tensor) -> Tensors:
+        several_out, found = _tuple(func(*at), "outputs of the user-provided function", "jacobian")
+        seen[:] = [several_out]
+        return found
+
+    found = jacfwd(outputs, tuple(range(len(given))))(*given)
+    return _single(tuple([_single(tuple(f), several) for f in found]), seen[0])
+
+
 def hessian(func: Callable[..., Any], inputs: Any, create_graph: bool = False, strict: bool = False,
             vectorize: bool = False, outer_jacobian_strategy: str = "reverse-mode") -> Any:
     """The second derivatives of a function with one number: of the shape of the one input and then of the other. For
@@ -131,6 +172,8 @@ def hessian(func: Callable[..., Any], inputs: Any, create_graph: bool = False, s
     several, given = _tuple(inputs, "inputs", "hessian")
 
     def gradient(*at: Tensor) -> Tensors:
+        for x in at:
+            x.requires_grad_()  # those of forward mode do not
         several_out, outputs = _tuple(func(*at), "outputs of the user-provided function", "hessian")
         _one_number(several_out, outputs, "hessian")
         _require(outputs, "outputs", strict)

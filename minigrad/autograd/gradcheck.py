@@ -1,6 +1,6 @@
 """Stage: tests. In: a function of Tensors. Out: True if its gradients are those that finite differences give, else an
 error that shows both.
-Next: ``functional.py``."""
+Next: ``forwardcheck.py``."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from minigrad.autograd import forwardcheck
 from minigrad.autograd.backward import grad
 from minigrad.autograd.mode import no_grad
 from minigrad.autograd.protocol import Front
@@ -54,13 +55,13 @@ def gradcheck(func: Callable[..., Any], inputs: Any, *, eps: float = 1e-6, atol:
     """
     if not (check_forward_ad or check_backward_ad):
         raise AssertionError("Expected at least one of check_forward_ad or check_backward_ad to be True")
-    if check_forward_ad or check_batched_forward_grad:
-        raise NotImplementedError("gradcheck(check_forward_ad=True): minigrad has no forward-mode automatic "
-                                  "differentiation of user functions")
-    if check_batched_grad:
-        raise NotImplementedError("gradcheck(check_batched_grad=True): minigrad has no vmap of user functions")
+    if check_batched_grad and not check_backward_ad:
+        raise AssertionError("Setting check_batched_grad=True requires check_backward_ad to be True")
+    if check_batched_forward_grad and not check_forward_ad:
+        raise AssertionError("Setting check_batched_forward_grad=True requires check_forward_ad to be True")
     try:
-        _Check(func, inputs, eps, atol, rtol, nondet_tol, check_undefined_grad, check_grad_dtypes, fast_mode).run()
+        check = _Check(func, inputs, eps, atol, rtol, nondet_tol, check_undefined_grad, check_grad_dtypes, fast_mode)
+        check.run(check_forward_ad, check_backward_ad, check_batched_grad, check_batched_forward_grad)
     except GradcheckError:
         if raise_exception:
             raise
@@ -95,6 +96,8 @@ def gradgradcheck(func: Callable[..., Any], inputs: Any, grad_outputs: Any = Non
 
     def gradients(*args: Any) -> tuple[Tensor, ...]:
         at, grads = args[:-len(starts)], args[-len(starts):]
+        for i in wanted:
+            at[i].requires_grad_()  # in forward mode they are given without
         found = grad(_differentiable(func(*at)), [at[i] for i in wanted], grads, create_graph=True, allow_unused=True)
         return tuple([g for g in found if g is not None])
 
@@ -115,8 +118,8 @@ class _Check:
         self.undefined, self.dtypes, self.fast = undefined, dtypes, fast
         self.wanted = list(_with_gradient(self.inputs))
 
-    def run(self) -> None:
-        """Raises ``GradcheckError`` if something is wrong."""
+    def run(self, forward: bool, backward: bool, rows: bool, forward_rows: bool) -> None:
+        """Raises ``GradcheckError`` if something is wrong, in the modes asked for."""
         self._check_inputs()
         every = _tuple(self.func(*self.inputs))
         outputs = _differentiable(every)
@@ -124,7 +127,17 @@ class _Check:
             self._check_zero(len(every))
             return
         numbers = [i for i, o in enumerate(every) if isinstance(o, Tensor) and o.requires_grad]
+        if forward:
+            self._check_forward(numbers)
+        if forward_rows:
+            self._check_forward_rows()
+        if not backward:
+            return
         (self._check_direction if self.fast else self._check_elements)(outputs, numbers)
+        if rows:
+            for i, output in enumerate(outputs):
+                for j, (got, expected) in enumerate(forwardcheck.backward_rows(output, self.wanted)):
+                    _compare_rows(got, expected, i, j)
         self._check_product(outputs)
         if self.undefined:
             self._check_undefined(outputs)
@@ -250,6 +263,37 @@ class _Check:
                 f"Numerical:\n {n}\nAnalytical:\n{a}\n\n"
                 f"The max per-element difference (slow mode) is: {(n - a).abs().max()}.\n")
 
+    # --- forward mode
+
+    def _check_forward(self, numbers: Sequence[int]) -> None:
+        places = [i for i, x in enumerate(self.inputs) if isinstance(x, Tensor) and x.requires_grad]
+        for j, place in enumerate(places):
+            x = self.inputs[place]
+            if not x.numel():
+                continue
+            if self.fast:
+                u = _unit(x)
+                found = forwardcheck.product(self.func, self.inputs, {place: u.to(x.dtype)})
+                slopes = self._difference(x, u.numpy())
+            else:
+                found = forwardcheck.columns(self.func, self.inputs, place)
+                slopes = self._numerical(x)
+            for i, a in enumerate(found):
+                expected = tensor(slopes[numbers[i] if len(found) == len(numbers) else i], dtype=float64).to(a.dtype)
+                if not self._close(a, expected, self.atol):
+                    raise GradcheckError(f"{_mismatch(a, expected, i, j)}while considering the forward mode")
+        if self.undefined:
+            number = forwardcheck.undefined_is_zero(self.func, self.inputs, places)
+            if number is not None:
+                raise GradcheckError("Mismatch in tangent values for output with index: ", number,
+                                     " when an input has an undefined tangent value.")
+
+    def _check_forward_rows(self) -> None:
+        for j, x in enumerate(self.inputs):
+            if isinstance(x, Tensor) and x.requires_grad:
+                for i, (got, expected) in enumerate(forwardcheck.forward_rows(self.func, self.inputs, j)):
+                    _compare_rows(got, expected, i, j)
+
     # --- what else a backward has to do
 
     def _check_product(self, outputs: Sequence[Tensor]) -> None:
@@ -280,6 +324,13 @@ class _Check:
                 raise GradcheckError("Expected all input grads to be undefined or zero when all output grads are "
                                      'undefined or zero. Please look at "Notes about undefined output gradients" in '
                                      '"tools/autograd/derivatives.yaml"')
+
+
+def _compare_rows(got: Tensor, expected: Tensor, output: int, input: int) -> None:
+    if not got.allclose(expected):
+        raise GradcheckError(f"For output {output} and input {input}:\n\ngradcheck or gradgradcheck failed while "
+                             "testing batched gradient computation.\nvmap gives other rows than those computed one by "
+                             f"one.\n\nGot:\n{got}\n\nExpected:\n{expected}")
 
 
 def _mismatch(analytical: Tensor, numerical: Tensor, output: int, input: int) -> str:

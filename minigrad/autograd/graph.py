@@ -11,8 +11,10 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, NamedTuple
 
+from minigrad.autograd.mode import mode
 from minigrad.autograd.node import Node, RemovableHandle
 from minigrad.tensor import Tensor
+from minigrad.tensor.replay import thread
 
 __all__ = [
     "GradientEdge", "Node", "allow_mutation_on_saved_tensors", "disable_saved_tensors_hooks", "get_gradient_edge",
@@ -56,26 +58,63 @@ def increment_version(tensor: Any) -> None:
 
 
 class saved_tensors_hooks:
-    """``NotImplementedError``: what backward reads is chosen by the compiler, and has no Tensors to hand to hooks. To
-    save memory there is ``minigrad.utils.checkpoint``."""
+    """A block in which what backward reads is kept by hooks: ``pack_hook(tensor)`` gets each such Tensor when it is
+    saved and returns anything, of which ``unpack_hook`` makes the Tensor again in each backward. Of blocks inside each
+    other the innermost counts. Which Tensors an op saves follows from its gradient, and may differ from PyTorch's
+    choice: of ``x.exp()`` it is the result.
 
-    def __init__(self, pack_hook: Callable[..., Any], unpack_hook: Callable[..., Any]) -> None:
-        raise NotImplementedError("torch.autograd.graph.saved_tensors_hooks is not there: what backward reads is "
-                                  "chosen by the compiler. To save memory, use torch.utils.checkpoint")
+    >>> import minigrad
+    >>> x = minigrad.tensor([2.0, 3.0], requires_grad=True)
+    >>> with saved_tensors_hooks(lambda t: t.half(), lambda h: h.float()):
+    ...     y = x * x
+    >>> y.sum().backward()
+    >>> x.grad
+    tensor([4., 6.])
+    """
+
+    def __init__(self, pack_hook: Callable[[Tensor], Any], unpack_hook: Callable[[Any], Tensor]) -> None:
+        self.pack_hook, self.unpack_hook = pack_hook, unpack_hook
+
+    def __enter__(self) -> None:
+        if mode.unpacked is not None:
+            raise RuntimeError(mode.unpacked)
+        thread.watch()
+        mode.packing = (*mode.packing, (self._pack, self.unpack_hook))
+
+    def __exit__(self, *exception: object) -> None:
+        mode.packing = mode.packing[:-1]
+        mode.watched -= 1
+
+    def _pack(self, tensor: Tensor) -> Any:
+        """The hook's own ops save nothing by hooks."""
+        before, mode.packing = mode.packing, ()
+        try:
+            return self.pack_hook(tensor)
+        finally:
+            mode.packing = before
 
 
-class save_on_cpu:
-    """``NotImplementedError``, as ``saved_tensors_hooks``."""
+class save_on_cpu(saved_tensors_hooks):
+    """A block in which what backward reads is kept in the host's memory, and comes back to its device in backward."""
 
     def __init__(self, pin_memory: bool = False, device_type: str = "cuda") -> None:
-        raise NotImplementedError("torch.autograd.graph.save_on_cpu is not there: what backward reads stays on its "
-                                  "device. To save memory, use torch.utils.checkpoint")
+        super().__init__(lambda t: (t.device, t.detach().cpu()), lambda packed: packed[1].to(packed[0]))
 
 
 @contextmanager
 def disable_saved_tensors_hooks(error_message: str) -> Iterator[None]:
-    """Changes nothing: there are no such hooks."""
-    yield
+    """A block in which ``saved_tensors_hooks`` raise ``RuntimeError`` with this message.
+
+    >>> with disable_saved_tensors_hooks("not here"), saved_tensors_hooks(lambda t: t, lambda t: t):
+    ...     pass
+    Traceback (most recent call last):
+    RuntimeError: not here
+    """
+    before, mode.unpacked = mode.unpacked, error_message
+    try:
+        yield
+    finally:
+        mode.unpacked = before
 
 
 @contextmanager

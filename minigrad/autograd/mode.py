@@ -19,12 +19,19 @@ _GENERATOR = 0x20  # the flag of a generator function's code; the module ``inspe
 class Mode(threading.local):
     """Per thread: ``enabled``, whether ops are recorded on the tape; ``inference``, inside ``inference_mode``;
     ``anomaly``, whether backward looks for NaN;
-    ``autocast``, the half types that ops are cast to on processors and on NVIDIA GPUs (None: they are not), or None."""
+    ``autocast``, the half types that ops are cast to on processors and on NVIDIA GPUs (None: they are not), or None;
+    ``duals``, the levels of forward mode that are open, outermost first; ``packing``, the hooks for what the tape
+    saves, innermost last; ``unpacked``, why there may be none; ``watched``, how many blocks want to see each call, so
+    that none is replayed."""
 
     enabled = True
     inference = False
     anomaly = False
     autocast: tuple[DType | None, DType | None] | None = None
+    duals: tuple[int, ...] = ()
+    packing: tuple[tuple[Callable[..., Any], Callable[..., Any]], ...] = ()
+    unpacked: str | None = None
+    watched = 0
 
 
 mode = Mode()

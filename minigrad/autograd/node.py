@@ -11,10 +11,12 @@ from typing import Any, ClassVar
 from weakref import ref
 
 from minigrad.autograd.keeps import KEEPS, Keeps
+from minigrad.autograd.mode import mode
 from minigrad.autograd.protocol import Differentiable, Front
 from minigrad.grad import Backward, backward_of
 from minigrad.graph.function import Subgraph, apply
 from minigrad.graph.lazy import LazyBuffer
+from minigrad.runtime.locks import users_code
 
 # A Tensor that backward reads in PyTorch: a reference to its Storage, how often that had been changed in place, which
 # operand or result it is, and a reference to it.
@@ -155,6 +157,9 @@ class Node:
         back, residuals = self._backward(given, needs)
         inputs = len(self.body.params)
         tensors = [Front.wrap(r, self._edge_of(i, inputs)) for i, r in zip(back.residuals, residuals, strict=True)]
+        if mode.duals and self.extra is not None:
+            for i, t in zip(back.residuals, tensors, strict=True):
+                Front.dual(t, self.extra.tangents.get(i, {}))
         results: list[Any] = [None] * len(self.edges)
         if back.body is not None:
             outputs = record_call(type(self), back.body, [*tensors, *[grads[i] for i in given]])
@@ -169,6 +174,50 @@ class Node:
             return (self, residual - inputs) if self.body.flows[residual - inputs] else None
         return self.edges[residual] if residual < len(self.edges) else None
 
+    def pack(self, tensors: Sequence[Any], inputs: int) -> None:
+        """Let the innermost hooks keep what this node saves, the values of some of ``tensors``, the inputs and then the
+        results. ``inputs``: how many inputs there are with those that are numbers, which are kept as they are."""
+        if not self.saved:
+            return
+        pack, unpack = mode.packing[-1]
+        numbers = inputs + len(self.body.outputs) - len(tensors)
+        kept: list[Any] = []
+        for position, lazy in zip(self.whole.residuals, self.saved, strict=True):
+            at = position if position < inputs - numbers else position - numbers
+            if inputs - numbers <= position < inputs:
+                kept.append(lazy)
+            else:
+                with users_code:
+                    kept.append(_Packed(pack(tensors[at])))
+        self.more().packed = kept, unpack
+        for lazy in self.saved:
+            lazy.owners -= 1
+        self.saved = ()
+
+    def unpack(self) -> None:
+        """Have ``saved`` again, from what the hooks kept."""
+        assert self.extra is not None and self.extra.packed is not None
+        kept, unpack = self.extra.packed
+        saved = []
+        for item in kept:
+            if isinstance(item, _Packed):
+                with users_code:
+                    item = unpack(item.value)
+                if not hasattr(item, "_read"):
+                    raise TypeError("Output of saved tensor unpack_hook expected to be a Tensor but got result of type "
+                                    f"{type(item).__name__}")
+                item = item._read()
+            item.owners += 1
+            saved.append(item)
+        self.saved = tuple(saved)
+
+    def repack(self) -> None:
+        """Let go of what ``unpack`` gave; the hooks have it still."""
+        for lazy in self.saved or ():
+            lazy.owners -= 1
+        if self.saved is not None:
+            self.saved = ()
+
     def release(self, entirely: bool = False) -> None:
         """Let go of the saved values. An op of which PyTorch saves no Tensor can still be differentiated again, unless
         it is to be released ``entirely``."""
@@ -176,6 +225,8 @@ class Node:
             for lazy in self.saved:
                 lazy.owners -= 1
             self.saved, self.kept = None, ()
+        if self.extra is not None and self.extra.packed is not None:
+            self.extra.packed = self.saved = None
 
     def _frees(self) -> bool:
         return self.keeps is None or bool(reads(type(self), self.edges))
@@ -258,11 +309,15 @@ def record_call(kind_of: type[Node], body: Subgraph, tensors: Sequence[Different
     """The Tensors that a call of ``body`` makes, with its entry on the tape."""
     values = [t._read() for t in tensors]
     outputs = apply(body, values)
-    edges = tuple([t._source() for t in tensors])
+    edges = tuple([t._source() for t in tensors]) if mode.enabled else ()
     if not any([e is not None for e in edges]):
-        return [Front.wrap(o, None) for o in outputs]
-    node = kind_of(body, edges, (*values, *outputs))
-    return [Front.wrap(o, (node, i) if body.flows[i] else None) for i, o in enumerate(outputs)]
+        results, node = [Front.wrap(o, None) for o in outputs], None
+    else:
+        node = kind_of(body, edges, (*values, *outputs))
+        results = [Front.wrap(o, (node, i) if body.flows[i] else None) for i, o in enumerate(outputs)]
+    if mode.duals:
+        Front.forward(kind_of, node, body, tensors, results)
+    return results
 
 
 @cache
@@ -276,9 +331,10 @@ def kind(name: str) -> type[Node]:
 
 
 class Extra:
-    """Rarely used parts of a Node: its hooks and the tensors that ``retain_grad`` named."""
+    """Rarely used parts of a Node: its hooks, the tensors that ``retain_grad`` named, and in forward mode the tangents
+    of its residuals, by level; ``packed``, what hooks keep of its residuals, and how to get it back."""
 
-    __slots__ = ("metadata", "post", "pre", "retained", "tensor")
+    __slots__ = ("metadata", "packed", "post", "pre", "retained", "tangents", "tensor")
 
     def __init__(self) -> None:
         self.pre: dict[int, Callable[..., Any]] = {}
@@ -286,6 +342,17 @@ class Extra:
         self.tensor: dict[int, dict[int, Callable[..., Any]]] = {}
         self.retained: dict[int, Any] = {}
         self.metadata: dict[str, Any] = {}
+        self.tangents: dict[int, dict[int, Any]] = {}
+        self.packed: tuple[list[Any], Callable[..., Any]] | None = None
+
+
+class _Packed:
+    """What a hook returned for a Tensor that the tape saves."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
 
 
 class AccumulateGrad:

@@ -25,10 +25,12 @@ Gradient = Any
 
 
 class Walk:
-    """One backward pass. ``leaves`` maps each leaf reached to its gradient, ``captured`` each edge asked for."""
+    """One backward pass. ``leaves`` maps each leaf reached to its gradient, ``captured`` each edge asked for.
+    ``recorded``: gradients are Tensors, because the pass is on the tape itself (``taped``) or has tangents."""
 
-    def __init__(self, recorded: bool, targets: Sequence[Edge] | None = None) -> None:
-        self.recorded = recorded
+    def __init__(self, taped: bool, targets: Sequence[Edge] | None = None) -> None:
+        self.taped = taped
+        self.recorded = taped or bool(mode.duals)
         self.leaves: dict[Any, Gradient] = {}
         self.captured: dict[Edge, Gradient] = {}
         self.visited: list[Node] = []
@@ -83,12 +85,16 @@ class Walk:
                 return
         else:
             needs = [e is not None for e in edges]
+        if extra is not None and extra.packed is not None:
+            node.unpack()
         if node.runs:
             with self._holding():
                 results = (node.vjp_recorded if self.recorded else node.vjp)(gradients, needs)
         else:
             results = (node.vjp_recorded if self.recorded else node.vjp)(gradients, needs)
         self.visited.append(node)
+        if extra is not None and extra.packed is not None:
+            node.repack()
         if extra is not None and extra.post:
             results = self._after(node, results, gradients)
         if self.found is not None:

@@ -5,7 +5,7 @@ Next: ``walk.py``."""
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache, lru_cache
 from time import perf_counter
@@ -35,9 +35,11 @@ Run = tuple[Pending, Any]
 
 
 class _Deferred(threading.local):
-    """``on``: what this thread wants to see is computed later, with other things. Whoever defers asks for it again."""
+    """``on``: what this thread wants to see is computed later, with other things. Whoever defers asks for it again.
+    ``unknown``: says of which values that is so, as long as not of all: of those that placeholders lead to."""
 
     on = False
+    unknown: Callable[[LazyBuffer], bool] | None = None
 
 
 deferred = _Deferred()
@@ -48,6 +50,9 @@ def realise(outputs: Sequence[LazyBuffer], watch: list[Run] | None = None) -> No
     ``watch`` is told what ran, if that can be run again without the graph."""
     if deferred.on:
         return
+    unknown = deferred.unknown
+    if unknown is not None:
+        outputs = [o for o in outputs if not unknown(o)]
     with computing:
         _realise(outputs, watch)
 

@@ -1,5 +1,5 @@
-"""Stage: front. In: the arguments of a function to differentiate. Out: the Tensors among them as new inputs of a tape,
-and what of the results still depends on something else.
+"""Stage: front. In: the arguments of a function to differentiate. Out: the Tensors among them as new inputs of a tape
+or with tangents, and what of the results still depends on something else.
 Next: ``transforms.py``."""
 
 from __future__ import annotations
@@ -9,40 +9,41 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from minigrad.autograd.backward import grad
-from minigrad.autograd.mode import enable_grad
-from minigrad.jit.trees import fill, flatten
+from minigrad.autograd.mode import enable_grad, mode
+from minigrad.autograd.protocol import Front
+from minigrad.func.level import RowsInput
+from minigrad.func.pytree import fill, flatten
 from minigrad.tensor import Tensor, zeros_like
+from minigrad.tensor.duals import dual, tangents
 
 
 class Call:
     """A call of ``func``, on the tape. ``inputs`` are the Tensors by which it is differentiated, in the structure of
     the primals ``where``; ``outputs`` those of its result; ``outer``: whether something outside may be differentiated
     through this call, a Tensor that requires a gradient or a transform around this one: then the results keep their
-    tape."""
+    tape. ``name`` is what errors say of the results."""
 
     def __init__(self, func: Callable[..., Any], args: tuple[Any, ...], where: Sequence[int], has_aux: bool,
-                 named: dict[str, Any] | None = None, what: str = "output of function f") -> None:
-        tensors: list[Tensor] = []
-        self.structure = flatten([args[i] for i in where], tensors)
+                 named: dict[str, Any] | None = None, name: str = "vjp(f, *primals)") -> None:
+        before = mode.enabled
+        leaves, self.structure = flatten(tuple([args[i] for i in where]))
+        for t in leaves:
+            if not isinstance(t, Tensor):
+                raise ValueError(f"Thing passed to transform API must be Tensor, got {type(t)}")
         given = list(args)
         with enable_grad():
-            self.inputs = [t.clone() if t.requires_grad else t.detach().requires_grad_() for t in tensors]
+            self.inputs = [_input(t) for t in leaves]
             for i, value in zip(where, fill(self.structure, iter(self.inputs)), strict=True):
                 given[i] = value
-            leaves = [x for x in self.inputs if x.grad_fn is None]
+            own = [x for x in self.inputs if x.grad_fn is None]
             try:
                 result = func(*given, **(named or {}))
             finally:
-                _leaves.update(leaves)
-        self.aux: Any = None
-        if has_aux:
-            if not (isinstance(result, tuple) and len(result) == 2):
-                raise RuntimeError(f"{what} should be a tuple: (output, aux) if has_aux is True")
-            result, self.aux = result
-        self.outputs: list[Tensor] = []
-        self.out_structure = flatten(result, self.outputs)
-        self.result = result
-        self.outer = _leads_elsewhere(self.outputs, self.inputs)
+                _leaves.update(own)
+        self.result, self.aux = split_aux(result, has_aux, name)
+        self.outputs, self.out_structure = flatten(self.result)
+        tensors = [o for o in self.outputs if isinstance(o, Tensor)]
+        self.outer = before and _leads_elsewhere(tensors, self.inputs)
 
     def gradients(self, outputs: Sequence[Tensor], starts: Sequence[Any] | None, outer: bool | None = None,
                   ) -> list[Tensor]:
@@ -60,9 +61,47 @@ class Call:
         """What the caller sees of results: without this call's tape, if nothing else needs it."""
         if self.outer:
             return value
-        tensors: list[Tensor] = []
-        structure = flatten(value, tensors)
-        return fill(structure, iter([t.detach() if t.requires_grad else t for t in tensors]))
+        leaves, structure = flatten(value)
+        return fill(structure, iter([_cut(t) if isinstance(t, Tensor) and t.requires_grad else t for t in leaves]))
+
+
+def _input(t: Tensor) -> Tensor:
+    """A Tensor as an input of its own, with the same value and tangents."""
+    if t.requires_grad:
+        return t.clone()
+    return _cut(t).requires_grad_()
+
+
+def _cut(t: Tensor) -> Tensor:
+    """A Tensor without its tape, but with its tangents."""
+    if not mode.duals:
+        return t.detach()
+    result: Tensor = Front.wrap(t._read(), None)
+    dual(result, tangents(t))
+    return result
+
+
+def split_aux(result: Any, has_aux: bool, name: str) -> tuple[Any, Any]:
+    """What a function gave, and with ``has_aux`` the second half of it; ``RuntimeError`` if that is no pair."""
+    if not has_aux:
+        return result, None
+    if not (isinstance(result, tuple) and len(result) == 2):
+        raise RuntimeError(f"{name}: output of function f should be a tuple: (output, aux) if has_aux is True")
+    leaves, _ = flatten(result[1])
+    for leaf in leaves:
+        if not isinstance(leaf, Tensor):
+            raise RuntimeError(f"Expected tensors, got unsupported type {type(leaf)}")
+    return result
+
+
+def require_tensors(leaves: Sequence[Any], name: str) -> None:
+    """``RuntimeError`` if a function gave something that is no Tensor, or nothing."""
+    if not leaves:
+        raise RuntimeError(f"{name}: expected f(*primals) to return at least one Tensor, got no Tensors")
+    for leaf in leaves:
+        if not isinstance(leaf, Tensor):
+            raise RuntimeError(f"{name}: expected f(*primals) to return only tensors, got unsupported type "
+                               f"{type(leaf)}")
 
 
 _leaves: weakref.WeakSet[Tensor] = weakref.WeakSet()
@@ -80,7 +119,11 @@ def _leads_elsewhere(outputs: Sequence[Tensor], inputs: Sequence[Tensor]) -> boo
         if type(edge) is not tuple:
             if id(edge) not in own:
                 return True
+        elif type(edge[0]) is RowsInput:
+            return True
         elif edge[0] not in seen:
             seen.add(edge[0])
             edges += edge[0].edges
     return False
+
+

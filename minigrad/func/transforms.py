@@ -1,6 +1,6 @@
-"""Stage: front. In: a function. Out: a function that gives its gradient, its Jacobian, its Hessian, or their products
-with vectors. They nest: ``grad(grad(f))``. Reverse mode, on the tape that ``backward()`` has.
-Next: ``modules.py``.
+"""Stage: front. In: a function. Out: a function that gives its gradient, or the products of its Jacobian with vectors.
+They nest: ``grad(grad(f))``. Reverse mode is the tape that ``backward()`` has, forward mode that of ``duals.py``.
+Next: ``matrices.py``.
 
 https://docs.pytorch.org/docs/stable/func.api.html
 """
@@ -9,19 +9,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import wraps
-from typing import Any, NoReturn
+from typing import Any
 
-from minigrad.autograd.backward import grad as tape_grad
-from minigrad.func.core import Call
-from minigrad.jit.trees import fill, flatten
-from minigrad.tensor import Tensor, stack, zeros, zeros_like
+from minigrad.autograd.mode import mode
+from minigrad.autograd.protocol import Front
+from minigrad.func.core import Call, require_tensors, split_aux
+from minigrad.func.level import Level
+from minigrad.func.pytree import fill, flatten, treespec
+from minigrad.tensor import Tensor, zeros_like
+from minigrad.tensor.duals import attach, dual, level, tangent, tangents, without
 
 Argnums = int | tuple[int, ...]
 
 
-def _places(argnums: Argnums, count: int) -> list[int]:
+def places(argnums: Argnums, count: int) -> list[int]:
     """The positions of the arguments to differentiate by; ``RuntimeError`` where there is no such argument."""
-    given = (argnums,) if isinstance(argnums, int) else tuple(argnums)
+    if not isinstance(argnums, int | tuple):
+        raise RuntimeError(f"argnums must be int or Tuple[int, ...], got: {type(argnums)}")
+    given = (argnums,) if isinstance(argnums, int) else argnums
     if not given:
         raise RuntimeError("argnums must be non-empty")
     for n in given:
@@ -33,7 +38,8 @@ def _places(argnums: Argnums, count: int) -> list[int]:
     return found
 
 
-def _of_places(argnums: Argnums, values: Sequence[Any]) -> Any:
+def of_places(argnums: Argnums, values: Sequence[Any]) -> Any:
+    """What belongs to each position; without a tuple if ``argnums`` is one number."""
     return values[0] if isinstance(argnums, int) else tuple(values)
 
 
@@ -47,8 +53,7 @@ def grad_and_value(func: Callable[..., Any], argnums: Argnums = 0, has_aux: bool
     """
     @wraps(func)
     def wrapper(*args: Any, **named: Any) -> Any:
-        call = Call(func, args, _places(argnums, len(args)), has_aux, named,
-                    "grad_and_value(f)(*args): output of function f")
+        call = Call(func, args, places(argnums, len(args)), has_aux, named, "grad_and_value(f)(*args)")
         out = call.result
         if not isinstance(out, Tensor):
             raise RuntimeError(f"grad_and_value(f)(*args): Expected f(*args) to return a Tensor, got {type(out)}")
@@ -57,7 +62,7 @@ def grad_and_value(func: Callable[..., Any], argnums: Argnums = 0, has_aux: bool
                                f"{out.ndim} dims. Maybe you wanted to use the vjp or jacrev APIs instead?")
         found = fill(call.structure, iter(call.shown(call.gradients([out], None))))
         value = call.shown(out)
-        return _of_places(argnums, found), (value, call.shown(call.aux)) if has_aux else value
+        return of_places(argnums, found), (value, call.shown(call.aux)) if has_aux else value
 
     return wrapper
 
@@ -90,14 +95,15 @@ def vjp(func: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
     (tensor([0., 0.]), (tensor([1., 2.]),))
     """
     call = Call(func, primals, range(len(primals)), has_aux)
+    require_tensors(call.outputs, "vjp(f, *primals)")
 
     def multiply(*vectors: Any, retain_graph: bool = True, create_graph: bool | None = None) -> Any:
-        starts: list[Tensor] = []
-        structure = flatten(vectors[0] if len(vectors) == 1 else vectors, starts)
+        starts, structure = flatten(vectors[0] if len(vectors) == 1 else vectors)
         if structure != call.out_structure:
             raise RuntimeError("Expected pytree structure of cotangents to be the same as pytree structure of outputs "
-                               f"to the function. cotangents: {structure}, primal output: {call.out_structure}")
-        outer = call.outer or any([s.requires_grad for s in starts])
+                               f"to the function. cotangents: {treespec(structure)}, primal output: "
+                               f"{treespec(call.out_structure)}")
+        outer = call.outer or (mode.enabled and any([s.requires_grad for s in starts]))
         found = call.gradients(call.outputs, starts, outer)
         return tuple(fill(call.structure, iter(found if outer else call.shown(found))))
 
@@ -105,9 +111,12 @@ def vjp(func: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
     return (value, multiply, call.shown(call.aux)) if has_aux else (value, multiply)
 
 
+# --- forward mode
+
+
 def jvp(func: Callable[..., Any], primals: Any, tangents: Any, *, strict: bool = False, has_aux: bool = False) -> Any:
-    """``func(*primals)``, and its Jacobian times ``tangents``, which are built as the primals. Computed as the
-    derivative, by the vector, of a vector's product with the Jacobian.
+    """``func(*primals)``, and its Jacobian times ``tangents``, which are built as the primals. With ``strict``
+    ``RuntimeError`` for an output that does not depend on them.
 
     >>> import minigrad
     >>> jvp(lambda x: x.sin(), (minigrad.zeros(2),), (minigrad.tensor([1.0, 2.0]),))
@@ -116,34 +125,55 @@ def jvp(func: Callable[..., Any], primals: Any, tangents: Any, *, strict: bool =
     if not isinstance(primals, tuple):
         raise RuntimeError("jvp(f, primals, tangents): Expected primals to be a tuple. E.g. it should be valid to "
                            "call f(*primals).")
-    call = Call(func, primals, range(len(primals)), has_aux)
-    directions: list[Tensor] = []
-    structure = flatten(list(tangents), directions)
-    if structure != call.structure:
+    at, structure = flatten(primals)
+    directions, given = flatten(tangents)
+    if given != structure:
         raise RuntimeError(
             "jvp(f, primals, tangents): Expected primals and tangents to have the same python structure. For example, "
-            "if primals is a tuple of 3 tensors, tangents also must be. Got primals with structure "
-            f"{call.structure} and tangents with structure {structure}")
-    for x, t in zip(call.inputs, directions, strict=True):
-        if x.shape != t.shape:
-            raise RuntimeError("Trying to set a forward gradient that has a different size than that of the original "
-                               f"Tensor, this is not supported. Tensor is of size {list(x.shape)} while the given "
-                               f"forward gradient is of size {list(t.shape)}.")
-    made = call.shown(fill(call.out_structure, iter(_times(call, directions))))
-    value = call.shown(call.result)
-    return (value, made, call.shown(call.aux)) if has_aux else (value, made)
+            f"if primals is a tuple of 3 tensors, tangents also must be. Got primals with structure {structure} and "
+            f"tangents with structure {given}")
+    for what, leaves in (("primals", at), ("tangents", directions)):
+        if not leaves:
+            raise RuntimeError(f"jvp(f, primals, tangents): Expected {what} to contain at least one Tensor.")
+        for x in leaves:
+            if not isinstance(x, Tensor):
+                raise RuntimeError(f"jvp(f, primals, tangents): Expected {what} to only contain Tensors, got "
+                                   f"{type(x)}")
+    with level() as n:
+        result = func(*fill(structure, iter(duals_of(at, directions, n))))
+        result, aux = split_aux(result, has_aux, "jvp(f, primals, tangents)")
+        outputs, out_structure = flatten(result)
+        require_tensors(outputs, "jvp(f, primals, tangents)")
+        changes = [tangent(o, n) for o in outputs]
+        if strict and None in changes:
+            raise RuntimeError("jvp(f, primals, tangents, strict=True): The output of f is independent of the inputs. "
+                               "This is not allowed with strict=True.")
+        found = [zeros_like(o).detach() if c is None else c for o, c in zip(outputs, changes, strict=True)]
+        value = fill(out_structure, iter([without(o, n) for o in outputs]))
+        beside, aux_structure = flatten(aux)
+        aux = fill(aux_structure, iter([without(b, n) if isinstance(b, Tensor) else b for b in beside]))
+    made = fill(out_structure, iter(found))
+    return (value, made, aux) if has_aux else (value, made)
 
 
-def _times(call: Call, directions: Sequence[Tensor]) -> list[Tensor]:
-    """The Jacobian times the directions."""
-    factors = [zeros_like(o).detach().requires_grad_() for o in call.outputs]
-    products = call.gradients(call.outputs, factors, True)
-    chosen = [(p, d) for p, d in zip(products, directions, strict=True) if p.requires_grad]
-    if not chosen:
-        return [zeros_like(o).detach() for o in call.outputs]
-    found = tape_grad([p for p, _ in chosen], factors, [d for _, d in chosen], retain_graph=True, allow_unused=True,
-                      create_graph=call.outer or any([d.requires_grad for d in directions]))
-    return [zeros_like(o).detach() if g is None else g for g, o in zip(found, call.outputs, strict=True)]
+def duals_of(primals: Sequence[Tensor], directions: Sequence[Tensor], n: int) -> list[Tensor]:
+    """Tensors with the values, edges and tangents of ``primals``, and with ``directions`` as tangents at level n."""
+    made = []
+    for x, t in zip(primals, directions, strict=True):
+        check_direction(x, t)
+        new = Front.wrap(x._read(), x._source())
+        dual(new, tangents(x))
+        attach(new, n, t)
+        made.append(new)
+    return made
+
+
+def check_direction(x: Tensor, t: Tensor) -> None:
+    """``RuntimeError`` for a tangent of another shape than its Tensor."""
+    if x.shape != t.shape:
+        raise RuntimeError("Trying to set a forward gradient that has a different size than that of the original "
+                           f"Tensor, this is not supported. Tensor is of size {list(x.shape)} while the given "
+                           f"forward gradient is of size {list(t.shape)}.")
 
 
 def linearize(func: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..., Any]]:
@@ -154,75 +184,56 @@ def linearize(func: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..
     >>> ahead(minigrad.ones(2))
     tensor([1., 1.])
     """
-    call = Call(func, primals, range(len(primals)), False)
+    at, structure = flatten(primals)
+    tracer = Level(1)
+    unknown = [tracer.enter(zeros_like(x).detach().unsqueeze(0)) for x in at]
+    params = [u._read() for u in unknown]
+    with tracer.inside(), level() as n:
+        result = func(*fill(structure, iter(duals_of(at, unknown, n))))
+        outputs, out_structure = flatten(result)
+        require_tensors(outputs, "linearize(f, *primals)")
+        changes = [tangent(o, n) for o in outputs]
+        value = fill(out_structure, iter([without(o, n) for o in outputs]))
+    lazies = [None if c is None else c._read() for c in changes]
 
     def multiply(*tangents: Any) -> Any:
-        directions: list[Tensor] = []
-        if flatten(list(tangents), directions) != call.structure:
-            raise RuntimeError("linearize(): the tangents are not built as the primals were")
-        return call.shown(fill(call.out_structure, iter(_times(call, directions))))
+        directions, given = flatten(tangents)
+        if given != structure:
+            raise RuntimeError(f"Expected the tangents {given} to have the same argspec as the primals {structure}")
+        for i, (x, t) in enumerate(zip(at, directions, strict=True)):
+            for what, a, b in (("shape", t.shape, x.shape), ("dtype", t.dtype, x.dtype), ("device", t.device,
+                                                                                           x.device)):
+                if a != b:
+                    raise RuntimeError(f"tangent:{i} with {what} {a} in flattened pytree doesn't match the {what} {b} "
+                                       "of the corresponding primal.")
+        if mode.duals or any([t.requires_grad for t in directions]):  # what was traced has no tape of its own
+            return jvp(func, primals, tangents)[1]
+        call = Level(1)
+        call.at = {p: call.held(t._read().reshape((1, *t.shape))) for p, t in zip(params, directions, strict=True)}
+        found = iter(call.leave([Front.wrap(v, None) for v in lazies if v is not None]))
+        return fill(out_structure, iter([zeros_like(o).detach() if v is None else next(found).squeeze(0)
+                                         for o, v in zip(outputs, lazies, strict=True)]))
 
-    return call.shown(call.result), multiply
+    return value, multiply
 
 
-def jacrev(func: Callable[..., Any], argnums: Argnums = 0, *, has_aux: bool = False, chunk_size: int | None = None,
-           _preallocate_and_copy: bool = False) -> Callable[..., Any]:
-    """A function that gives the Jacobian of ``func``: for each Tensor of the output, in its place, the derivatives by
-    argument ``argnums``, of the output's shape and then the input's. One backward for each element of the output.
+def functionalize(func: Callable[..., Any], *, remove: str = "mutations") -> Callable[..., Any]:
+    """``func`` itself: what minigrad records of it has no mutations, and no views in memory, anyway.
 
     >>> import minigrad
-    >>> jacrev(lambda x: x * x)(minigrad.tensor([1.0, 2.0]))
-    tensor([[2., 0.],
-            [0., 4.]])
+    >>> functionalize(lambda x: x.clone().add_(1))(minigrad.zeros(2))
+    tensor([1., 1.])
     """
+    if remove not in ("mutations", "mutations_and_views"):
+        raise RuntimeError(
+            f"functionalize(f, remove='mutations'): received invalid argument for remove={remove}. Valid options are:\n"
+            "     remove='mutations': all inplace and out= operators will be removed from the program, and replaced "
+            "with their out-of-place equivalents.\n"
+            "     remove='mutations_and_views': In addition to the above, all aliasing operators {view} will be "
+            "replaced with their non-aliasing counterparts, {view}_copy.\n")
+
     @wraps(func)
-    def wrapper(*args: Any, **named: Any) -> Any:
-        call = Call(func, args, _places(argnums, len(args)), has_aux, named)
-        found = []
-        for output in call.outputs:
-            rows = []
-            for i in range(output.numel()):
-                start = zeros(output.numel(), dtype=output.dtype, device=output.device)
-                start[i] = 1
-                rows.append(call.gradients([output], [start.reshape(output.shape)]))
-            blocks = [stack(column).reshape(*output.shape, *x.shape)
-                      for column, x in zip(zip(*rows, strict=True), call.inputs, strict=True)]
-            found.append(_of_places(argnums, fill(call.structure, iter(call.shown(blocks)))))
-        result = _filled_with(call.out_structure, found)
-        return (result, call.shown(call.aux)) if has_aux else result
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        return func(*args, **kwargs)
 
-    return wrapper
-
-
-def _filled_with(structure: Any, values: Sequence[Any]) -> Any:
-    """The structure of an output with other things in the place of its Tensors."""
-    return fill(structure, iter(values))
-
-
-def jacfwd(func: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False, *,
-           randomness: str = "error") -> Callable[..., Any]:
-    """``jacrev``: minigrad has no forward mode for functions, and the Jacobian is the same."""
-    return jacrev(func, argnums, has_aux=has_aux)
-
-
-def hessian(func: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., Any]:
-    """A function that gives the second derivatives of ``func``: the Jacobian of its Jacobian.
-
-    >>> import minigrad
-    >>> hessian(lambda x: (x**3).sum())(minigrad.tensor([1.0, 2.0]))
-    tensor([[ 6.,  0.],
-            [ 0., 12.]])
-    """
-    return jacfwd(jacrev(func, argnums), argnums)
-
-
-def vmap(func: Callable[..., Any], in_dims: Any = 0, out_dims: Any = 0, randomness: str = "error", *,
-         chunk_size: int | None = None) -> NoReturn:
-    """``NotImplementedError``: write the batch dimension out, most ops take one."""
-    raise NotImplementedError("torch.func.vmap is not there: minigrad does not add a dimension to a user's function. "
-                              "Give the function itself a leading batch dimension, which nearly all ops broadcast over")
-
-
-def functionalize(func: Callable[..., Any], *, remove: str = "mutations") -> NoReturn:
-    """``NotImplementedError``: it serves tracers, of which minigrad has its own."""
-    raise NotImplementedError("torch.func.functionalize is not there; minigrad's graph has no mutations anyway")
+    return wrapped

@@ -1,6 +1,6 @@
 """Stage: gradients. In: the nodes between inputs and outputs, and the outputs' gradients. Out: the inputs' gradients:
 the vector-Jacobian product, by one walk back through the table; for a traced body derived once.
-Next: ``engine/``."""
+Next: ``jvp.py``."""
 
 from __future__ import annotations
 
@@ -59,12 +59,12 @@ def _of_sources(node: LazyBuffer, g: Any, leads: set[LazyBuffer]) -> Sequence[La
     rule = RULES.get(node.op)
     if rule is not None:
         return rule.apply(Applied(node, node.op, node.srcs, node.arg), g)
-    if node.op in _NO_GRADIENT:
+    if node.op in NO_GRADIENT:
         return (None,) * len(node.srcs)
     raise NotImplementedError(f"the derivative of {node.op} is not implemented")
 
 
-_NO_GRADIENT = frozenset((Op.LT, Op.EQ, Op.AND, Op.OR, Op.XOR, Op.NOT, Op.SHL, Op.SHR, Op.INDEX,
+NO_GRADIENT = frozenset((Op.LT, Op.EQ, Op.AND, Op.OR, Op.XOR, Op.NOT, Op.SHL, Op.SHR, Op.INDEX,
                           Op.CONST, Op.SCALAR, Op.RANDOM_BITS, Op.BUFFER, Op.PARAM))
 
 

@@ -31,14 +31,34 @@ def _argsort(arrays: Sequence[np.ndarray], axis: int, descending: bool) -> np.nd
     return _sorted_order(arrays[0], axis, descending).astype(np.int64)
 
 
+def _rows(arrays: Sequence[np.ndarray], name: str, parameters: Parameters, rows: int,
+          differs: tuple[bool, ...], types: tuple[tuple[tuple[int, ...], str], ...]) -> tuple[np.ndarray, ...]:
+    """The results of another function for each row of the arrays that have rows in front."""
+    results = tuple([np.empty((rows, *shape), dtype) for shape, dtype in types])
+    for i in range(rows):
+        made = HOST_FUNCTIONS[name]([a[i] if d else a for a, d in zip(arrays, differs, strict=True)], *parameters)
+        for result, row in zip(results, made if isinstance(made, tuple) else (made,), strict=True):
+            result[i] = row
+    return results
+
+
 HOST_FUNCTIONS: dict[str, Callable[..., Any]] = {
     "argsort": _argsort,
+    "rows": _rows,
 }
 """By name: each takes the list of arrays, then its parameters, and gives an array or a tuple of arrays."""
 
 HOST_GRADIENTS: dict[str, Callable[..., Sequence[LazyBuffer | None]]] = {}
 """By name: a gradient by hand, as in ``Function``, which takes the parameters last. A function of integers or without
 a derivative has none."""
+
+AXIS_PARAMETER = {"argsort": 0, "topk": 1}
+"""Functions of one array that work along an axis, and which of their parameters that is: more axes in front only move
+it."""
+
+IN_ROWS: set[str] = set()
+"""Functions that take more axes in front of those that they work on, of all arrays alike, as those of matrices do. What
+is in neither table is called for each row."""
 
 
 def register_host(name: str, function: Callable[..., Any], gradient: Callable[..., Any] | None = None) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from minigrad.autograd.mode import mode
 from minigrad.autograd.node import Edge, Node, kind
@@ -22,7 +22,16 @@ from minigrad.tensor.body import Body
 from minigrad.tensor.looks import Spec
 from minigrad.tensor.replay import FOLLOW, RECORD, Entry, Trace, thread
 from minigrad.tensor.size import Size, device, shown_device
-from minigrad.tensor.storage import Storage, View, _unsettled, settle, snapshot, window_steps, write_window
+from minigrad.tensor.storage import (
+    Storage,
+    View,
+    _unsettled,
+    settle,
+    snapshot,
+    tracing,
+    window_steps,
+    write_window,
+)
 
 if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor
@@ -51,6 +60,9 @@ class TensorBase:
     _grad: Tensor | None
     _requires_grad: bool
     _hooks: LeafHooks | None
+
+    _adopted: ClassVar[Callable[[Tensor, Tensor], None]]
+    """Gives a Tensor the tangents of the value that it becomes, in forward mode. ``duals.py`` fills it in."""
 
     # --- what it is
 
@@ -183,6 +195,8 @@ class TensorBase:
 
     def _adopt(self: Tensor, value: Tensor) -> Tensor:
         """Become ``value``, a fresh result of the same shape and dtype: the last step of every in-place op."""
+        if mode.duals:
+            TensorBase._adopted(self, value)
         lazy = value._read()
         if not mode.enabled or not (self._requires_grad or value._requires_grad or self._stale()):
             self._replace(lazy)
@@ -395,6 +409,8 @@ def made(lazy: LazyBuffer) -> Tensor:
     """A Tensor that owns the value and requires no gradient."""
     tensor = _new(_tensor_class)
     tensor._storage = Storage(lazy)
+    if mode.watched and tracing.level is not None:
+        tracing.level.born(tensor._storage)
     tensor._view = tensor._edge = tensor._grad = tensor._hooks = tensor._spec = tensor._look = None
     tensor._requires_grad = False
     tensor._tag = 0

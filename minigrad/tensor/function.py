@@ -1,6 +1,6 @@
 """Stage: front. In: the Tensors, numbers and static arguments of a call. Out: the Tensors it makes, recorded: this is
 the one way in which an op enters the graph and the tape.
-Next: ``replay.py``."""
+Next: ``duals.py``."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from minigrad.autograd.mode import mode, no_grad
 from minigrad.autograd.node import Node, kind
+from minigrad.autograd.protocol import Front
 from minigrad.dtype import DType
 from minigrad.graph.function import Subgraph, apply
 from minigrad.graph.lazy import LazyBuffer
@@ -130,6 +131,10 @@ def recorded(node: type[Node], body: Subgraph, tensors: Sequence[Tensor], values
                 result._requires_grad = True
         if entry.keeps:
             entry.keep(tensors, results)
+        if mode.packing:
+            entry.pack([*tensors, *results], len(values))
+    if mode.duals:
+        Front.forward(node, entry, body, [*tensors, *[made(v) for v in values[len(tensors):]]], results)
     return results
 
 
@@ -149,11 +154,13 @@ def tracing_body(name: str) -> Iterator[None]:
     """A block in which the body of ``name`` is written with Tensors on placeholders: no tape, no trace, no casts."""
     tracing.names.append(name)
     autocast, mode.autocast = mode.autocast, None  # the operands are cast already
+    level, tracing.level = tracing.level, None
+    duals, mode.duals = mode.duals, ()
     try:
         with no_grad(), thread.aside():
             yield
     finally:
-        mode.autocast = autocast
+        mode.autocast, mode.duals, tracing.level = autocast, duals, level
         tracing.names.pop()
 
 

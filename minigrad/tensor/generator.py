@@ -1,7 +1,7 @@
 """Stage: tensor, on the host. In: a seed, then shapes and ranges. Out: NumPy arrays of random numbers, the
 very ones PyTorch's CPU generator gives for the same seed and the same order of draws.
 The stream is MT19937; every method takes exactly as many 32-bit words from it as PyTorch does.
-Next: ``random.py``."""
+Next: ``in_rows.py``."""
 
 from __future__ import annotations
 

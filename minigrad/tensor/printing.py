@@ -70,7 +70,7 @@ def set_printoptions(precision: int | None = None, threshold: float | None = Non
 
 
 def format_tensor(array: np.ndarray, *, dtype_suffix: str | None = None, requires_grad: bool = False,
-                  grad_fn_name: str | None = None, device_suffix: str = "",
+                  grad_fn_name: str | None = None, device_suffix: str = "", tangent: str | None = None,
                   options: PrintOptions | None = None, name: str = "tensor") -> str:
     """The text of a tensor with the elements ``array`` (of any shape).
 
@@ -101,6 +101,8 @@ def format_tensor(array: np.ndarray, *, dtype_suffix: str | None = None, require
         suffixes.append(f"grad_fn=<{grad_fn_name}>")
     elif requires_grad:
         suffixes.append("requires_grad=True")
+    if tangent is not None:
+        suffixes.append(f"tangent={tangent}")
     return _with_suffixes(f"{name}({body}", [s for s in suffixes if s], len(name) + 1, options.linewidth)
 
 

@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from minigrad.autograd.mode import mode
+from minigrad.autograd.protocol import Front
 from minigrad.dtype import DType
 from minigrad.ops import Op
 from minigrad.tensor.base import AnyTensor, is_plain, strided_alias
 from minigrad.tensor.layout import offset_of, strides_of
 from minigrad.tensor.printing import format_tensor
 from minigrad.tensor.size import default_device
-from minigrad.tensor.storage import Storage
+from minigrad.tensor.storage import Storage, tracing
 
 if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor
@@ -41,6 +43,12 @@ def rebuild(cls: type[Tensor], storage: Storage, dtype: DType, shape: tuple[int,
     return result
 
 
+def _tangent(self: Tensor) -> str | None:
+    """The tangent of the innermost level of forward mode, printed."""
+    found = Front.tangents(self)
+    return repr(found[max(found)]) if found else None
+
+
 class PythonProtocol:
     """What Python asks of an object: print, len, iterate, compare with ``in``, format, copy, pickle."""
 
@@ -49,6 +57,9 @@ class PythonProtocol:
     def __repr__(self: Tensor, *, tensor_contents: Any = None) -> str:
         """The elements, and what else is worth knowing, as PyTorch prints it."""
         lazy = self._storage.lazy
+        level = tracing.level
+        if level is not None and level.is_unknown(lazy):
+            return level.shown(self)
         if lazy.op == Op.PARAM:
             return f"<Tensor of shape {tuple(self._shape())}, {lazy.dtype}, in a composite that is being traced>"
         node = self.grad_fn
@@ -57,7 +68,8 @@ class PythonProtocol:
         kind = type(self)
         return format_tensor(self._array(), requires_grad=self.requires_grad,
                              name="tensor" if is_plain(self) else getattr(kind, "_shown", kind.__name__),
-                             grad_fn_name=None if node is None else node.name(), device_suffix=suffix)
+                             grad_fn_name=None if node is None else node.name(), device_suffix=suffix,
+                             tangent=_tangent(self) if mode.duals else None)
 
     def __str__(self: Tensor) -> str:
         """``repr(self)``."""
@@ -75,6 +87,9 @@ class PythonProtocol:
         if n != 1:
             raise RuntimeError("Boolean value of Tensor with no values is ambiguous" if n == 0 else
                                "Boolean value of Tensor with more than one value is ambiguous")
+        level = tracing.level
+        if level is not None and level.is_unknown(self._read()):
+            level.refuse("bool")
         return bool(self.item())
 
     def __int__(self: Tensor) -> int:

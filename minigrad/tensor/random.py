@@ -21,6 +21,7 @@ from minigrad.tensor.capture import capturing
 from minigrad.tensor.definition import both, function
 from minigrad.tensor.function import Function
 from minigrad.tensor.generator import Generator
+from minigrad.tensor.in_rows import InRows, Whole
 from minigrad.tensor.indexing import concrete
 from minigrad.tensor.movement import shape_argument
 from minigrad.tensor.promotion import get_default_dtype, type_name
@@ -31,11 +32,11 @@ if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor
 
 
-Draw = Callable[[Generator], np.ndarray]
+Draw = Callable[[Any], np.ndarray]
 
 
 def _source(generator: Generator | None) -> Generator:
-    if tracing.names:
+    if tracing.names and tracing.level is None:
         raise RuntimeError(f"random numbers can't be drawn while the composite {tracing.names[-1]} is traced: it would "
                            "return the same ones at every call; draw them outside and pass them in")
     return generators.default_generator if generator is None else generator
@@ -49,16 +50,22 @@ def _made(draw: Draw, generator: Generator | None, dtype: DType, device: Any, re
 def _leaf(draw: Draw, generator: Generator | None, dtype: DType, device: str) -> LazyBuffer:
     """A leaf with the numbers that ``draw`` takes from the generator; a jitted function draws anew at each call."""
 
-    def leaf() -> LazyBuffer:
-        array = draw(_source(generator))
+    def leaf(rows: tuple[int, ...]) -> LazyBuffer:
+        source = _source(generator)
+        array = draw(InRows(source, rows) if rows else source)
         return leaf_from_numpy(array if array.dtype == dtype.numpy else cast_array(array, dtype), dtype, device)
 
     return _drawn(leaf)
 
 
-def _drawn(leaf: Callable[[], LazyBuffer]) -> LazyBuffer:
-    capture = capturing()
-    return leaf() if capture is None else capture.drawn(leaf)
+def _drawn(leaf: Callable[[tuple[int, ...]], LazyBuffer]) -> LazyBuffer:
+    """A leaf; inside ``vmap`` one with axes of rows, if each row has numbers of its own."""
+
+    def drawn(rows: tuple[int, ...] = ()) -> LazyBuffer:
+        capture = capturing()
+        return leaf(rows) if capture is None else capture.drawn(lambda: leaf(rows))
+
+    return drawn() if tracing.level is None else tracing.level.drawn(drawn)
 
 
 def random_key(device: Any = None, generator: Generator | None = None) -> Tensor:
@@ -70,7 +77,12 @@ def random_key(device: Any = None, generator: Generator | None = None) -> Tensor
     tensor(10123822223749065263, dtype=minigrad.uint64)
     """
     name = resolve(device)
-    return made(_drawn(lambda: LazyBuffer.scalar(_source(generator).random64(), uint64, name)))
+    source = _source(generator)
+
+    def key(rows: tuple[int, ...]) -> LazyBuffer:
+        return LazyBuffer.scalar(source.random64(), uint64, name)
+
+    return made(_drawn(key))
 
 
 def random_bits(key: Tensor, *size: int) -> Tensor:
@@ -234,6 +246,17 @@ def normal(mean: Any = 0.0, std: Any = 1.0, size: Sequence[int] | None = None, *
     return _made(lambda g: g.normal(shape, mean, std, drawn), generator, drawn, device, requires_grad)
 
 
+def weights(x: Tensor, what: str) -> np.ndarray:
+    """The elements now, on which random numbers depend; under ``vmap`` in all rows."""
+    level = tracing.level
+    if level is None or not level.is_unknown(x._read()):
+        return concrete(x, what)
+    if getattr(level, "randomness", "") == "same":
+        raise RuntimeError("Vmap does not currently support same randomness with a batched tensor input. Please file "
+                           "an issue with functorch")
+    return level.array(x._read()).view(Whole)
+
+
 def slopes(x: Tensor, lower: float, upper: float) -> Tensor:
     """Where x is at most 0 a number uniform in [lower, upper), elsewhere 1. Only those numbers are drawn, in x's order
     and with float64's digits, so the elements of x are asked for at once.
@@ -274,7 +297,7 @@ class Random:
         """1 with the probability each element gives (or with ``p``), else 0."""
         if p is None and self.dtype.kind != "f":
             raise NotImplementedError(f"\"bernoulli_tensor_cpu_p_\" not implemented for '{type_name(self.dtype)}'")
-        chance = concrete(self, "bernoulli") if p is None else p
+        chance = weights(self, "bernoulli") if p is None else p
         shape = self._shape()
         return _made(lambda g: g.bernoulli(shape, chance), generator, self.dtype, self.device)
 
@@ -282,8 +305,8 @@ class Random:
     def multinomial(self: Tensor, num_samples: int, replacement: bool = False, *,
                     generator: Generator | None = None) -> Tensor:
         """Indices drawn with the weights in each row."""
-        weights = concrete(self, "multinomial")
-        return _made(lambda g: g.multinomial(weights, num_samples, replacement), generator, int64, self.device)
+        chances = weights(self, "multinomial")
+        return _made(lambda g: g.multinomial(chances, num_samples, replacement), generator, int64, self.device)
 
     # --- in place
 
@@ -336,7 +359,7 @@ class Random:
     def bernoulli_(self: Tensor, p: Any = 0.5, *, generator: Generator | None = None) -> Tensor:
         """Filled with 1 with probability ``p``, a number or a Tensor, else 0."""
         check_in_place(self)
-        chance = concrete(p, "bernoulli_") if isinstance(p, AnyTensor) else float(p)
+        chance = weights(p, "bernoulli_") if isinstance(p, AnyTensor) else float(p)
         shape = self._shape()
         return _fill(self, lambda g: g.bernoulli(shape, chance), generator)
 

@@ -461,7 +461,14 @@ class _Thread(threading.local):
     def begin(self, after: str = "value") -> None:
         """A new trace. What comes after a ``backward()`` is mostly not what comes after a step: so each kind of point
         has a tree of its own, in which a loop finds its next call at once."""
-        self.trace = Trace(self.roots[after], FOLLOW if config.get("REPLAY") else OFF)
+        self.trace = Trace(self.roots[after], FOLLOW if config.get("REPLAY") and not mode.watched else OFF)
+
+    def watch(self) -> None:
+        """Begin a block in which every call is recorded: what was followed so far, and what comes."""
+        if self.trace.path:
+            self.trace.stop("each call is watched")
+        self.trace.state = OFF
+        mode.watched += 1
 
     @contextmanager
     def aside(self) -> Iterator[None]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minigrad.autograd.function import Function as TapeFunction
+from minigrad.autograd.function import Transposed as TapeFunction
 from minigrad.dtype import float64
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.tensor.definition import function

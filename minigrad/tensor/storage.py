@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Protocol
 from weakref import ref
 
 import numpy as np
@@ -80,7 +80,13 @@ class Storage:
     def write(self, lazy: LazyBuffer, view: View | None = None) -> None:
         """Replace the value, or what a view sees of it. If NumPy sees the memory, run now and change that very
         memory."""
-        trace = thread.trace
+        trace, level = thread.trace, tracing.level
+        if level is not None:
+            level.check_write(self, lazy)
+            if level.is_unknown(lazy) or level.is_unknown(self.lazy):
+                self.put(lazy if view is None else view.written(self.lazy, lazy))
+                self.version += 1
+                return
         if trace.capture is not None:
             trace.capture.write(self, lazy, view)
             return
@@ -247,10 +253,44 @@ def begin_step(tensors: Sequence[Tensor]) -> None:
 
 
 class Tracing(threading.local):
-    """``names``: those of the composites that this thread is tracing; other threads go on with values meanwhile."""
+    """``names``: those of the composites that this thread is tracing; other threads go on with values meanwhile.
+    ``level``: the ``vmap`` whose function this thread is calling, if no composite inside is being traced."""
 
     def __init__(self) -> None:
         self.names: list[str] = []
+        self.level: Level | None = None
+
+
+class Level(Protocol):
+    """What this room asks of a ``vmap`` whose function is being called, on placeholders for one row."""
+
+    def is_unknown(self, lazy: LazyBuffer) -> bool:
+        """Whether there is no value, because placeholders lead to it."""
+        ...
+
+    def refuse(self, what: str) -> NoReturn:
+        """``RuntimeError``: ``what`` needs a value."""
+        ...
+
+    def shown(self, tensor: Tensor) -> str:
+        """How a Tensor without a value is printed."""
+        ...
+
+    def born(self, storage: Storage) -> None:
+        """Remember that a Storage was made by the function: it may take values that differ from row to row."""
+        ...
+
+    def check_write(self, storage: Storage, new: LazyBuffer) -> None:
+        """``RuntimeError`` if ``new`` differs from row to row, and the Storage, which was there before, does not."""
+        ...
+
+    def array(self, lazy: LazyBuffer) -> np.ndarray:
+        """A value in all rows, computed now."""
+        ...
+
+    def drawn(self, leaf: Callable[[tuple[int, ...]], LazyBuffer]) -> LazyBuffer:
+        """Random numbers for one row: ``leaf`` gives them with more axes in front."""
+        ...
 
 
 tracing = Tracing()
@@ -267,6 +307,8 @@ def look(what: str) -> None:
 
 def compute(lazy: LazyBuffer, what: str) -> None:
     """Run a pending value. ``RuntimeError`` for one that a composite's placeholders lead to: it has none yet."""
+    if tracing.level is not None and tracing.level.is_unknown(lazy):
+        tracing.level.refuse(what)
     if tracing.names and _reads_placeholder(lazy):
         raise RuntimeError(f"{what} needs the values of a tensor, which are not known while a composite is traced "
                            f"({tracing.names[-1]}); use where() or masked_fill(), whose shapes do not depend on "

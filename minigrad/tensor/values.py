@@ -90,6 +90,9 @@ class Values:
         n = prod(self._shape())
         if n != 1:
             raise RuntimeError(f"a Tensor with {n} elements cannot be converted to Scalar")
+        level = tracing.level
+        if level is not None and level.is_unknown(self._read()):
+            level.refuse("item")
         array = self._array()
         return float(array.reshape(())) if self.dtype.kind == "f" else array.item()  # of complex numbers: complex
 

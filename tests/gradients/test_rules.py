@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from minigrad.dtype import float64, int64
-from minigrad.grad import RULES, SAVES, vjp
+from minigrad.grad import RULES, SAVES, jvp, vjp
+from minigrad.grad.jvp import RULES as FORWARD
 from minigrad.graph.function import Subgraph, call, param
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.graph.reference import evaluate
@@ -132,6 +133,52 @@ def _check(shapes: tuple[tuple[int, ...], ...], build: Build, rng: np.random.Gen
 def test_rule_matches_central_differences(op: str) -> None:
     shapes, build = CASES[op]
     _check(shapes, build, np.random.default_rng(7), rounds=2)
+
+
+def _check_forward(shapes: tuple[tuple[int, ...], ...], build: Build, rng: np.random.Generator, rounds: int) -> None:
+    """Forward mode along a random direction against a central difference; then forward mode of that."""
+    arrays = [rng.uniform(0.6, 1.9, s) * rng.choice([-1, 1], s) for s in shapes]
+    directions = [rng.uniform(-1, 1, s) for s in shapes]
+    params = [param(i, s, float64, "NUMPY") for i, s in enumerate(shapes)]
+    tangents = [param(len(params) + i, s, float64, "NUMPY") for i, s in enumerate(shapes)]
+    output = build(params)
+    for given in ([True] * len(shapes), *([i == j for i in range(len(shapes))] for j in range(len(shapes)))):
+        found, = jvp([output], params, [t if there else None for t, there in zip(tangents, given, strict=True)])
+        moved = [[a + sign * STEP * d * there for a, d, there in zip(arrays, directions, given, strict=True)]
+                 for sign in (1, -1)]
+        above, below = (evaluate([output], lambda leaf, at=at: at[leaf.arg])[0] for at in moved)
+        at = [*arrays, *directions]
+        value = np.zeros(output.shape) if found is None else evaluate([found], lambda leaf, at=at: at[leaf.arg])[0]
+        np.testing.assert_allclose(value, (above - below) / (2 * STEP), rtol=1e-5, atol=1e-6)
+    if rounds > 1 and found is not None:
+        verify([found])
+
+        def change(x: list[LazyBuffer]) -> LazyBuffer:
+            result, = jvp([build(x)], x, [a.like(1.0) for a in x])
+            assert result is not None
+            return result
+
+        _check_forward(shapes, change, rng, rounds - 1)
+
+
+@pytest.mark.parametrize("op", sorted(FORWARD))
+def test_forward_rule_matches_central_differences(op: str) -> None:
+    shapes, build = CASES[op]
+    _check_forward(shapes, build, np.random.default_rng(7), rounds=2)
+
+
+def test_all_that_has_a_gradient_has_forward_mode() -> None:
+    assert set(FORWARD) == set(RULES)
+
+
+@pytest.mark.parametrize("mode", ["add", "max"])
+def test_forward_of_scatter(mode: str) -> None:
+    at = _index([2, 0, 2])
+    _check_forward(((4, 3), (3, 3)), lambda x: x[0].scatter(x[1], [at], mode), np.random.default_rng(3), rounds=1)
+
+
+def test_forward_of_running_product() -> None:
+    _check_forward(((3, 5),), lambda x: x[0].scan(Op.PROD, 1), np.random.default_rng(3), rounds=2)
 
 
 def test_product_with_zeros() -> None:

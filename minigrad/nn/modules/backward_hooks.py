@@ -51,6 +51,8 @@ class ModuleHook:
 class BackwardHookFunction(Function):
     """All Tensors as they are; it is there for its entry on the tape."""
 
+    generate_vmap_rule = True
+
     @staticmethod
     def forward(ctx: Any, *args: Tensor) -> tuple[Tensor, ...]:
         ctx.mark_non_differentiable(*[arg for arg in args if not arg.requires_grad])
@@ -58,6 +60,10 @@ class BackwardHookFunction(Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> tuple[Any, ...]:
+        return grads
+
+    @staticmethod
+    def jvp(ctx: Any, *grads: Any) -> tuple[Any, ...]:
         return grads
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from minigrad.dtype import int32
 from minigrad.errors import LinAlgError
-from minigrad.graph.host import Type, host_outputs, register_host
+from minigrad.graph.host import IN_ROWS, Type, host_outputs, register_host
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.tensor.capture import capturing
 from minigrad.tensor.function import Function, with_tensors
@@ -25,12 +25,15 @@ Shape = tuple[int, ...]
 
 
 def host_function(name: str, compute: Callable[..., Any], types: Callable[..., Sequence[Type]], node: str = "",
-                  gradient: Callable[..., Gradients] | None = None, differentiable: int | None = None) -> Function:
+                  gradient: Callable[..., Gradients] | None = None, differentiable: int | None = None,
+                  in_rows: bool = True) -> Function:
     """A Function whose results ``compute(arrays, *static)`` gives. ``types(*inputs, *static)``: their shapes and
     dtypes; ``gradient(inputs, outputs, grads, *static)``: written with Tensors, those of the inputs or None, where
-    ``grads`` has None for a result from which nothing comes."""
+    ``grads`` has None for a result from which nothing comes. ``in_rows``: whether it takes more axes in front."""
     by_hand = None if gradient is None else with_tensors(f"{name}_backward", gradient)
     register_host(name, compute, by_hand)
+    if in_rows:
+        IN_ROWS.add(name)
 
     def value(*given: Any) -> tuple[LazyBuffer, ...]:
         inputs = [g for g in given if isinstance(g, LazyBuffer)]

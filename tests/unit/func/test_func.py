@@ -8,6 +8,7 @@ import pytest
 import minigrad
 from minigrad import func
 from minigrad.autograd import functional
+from minigrad.tensor.indexing import concrete
 
 
 @pytest.fixture
@@ -43,10 +44,133 @@ def test_matrices(X: minigrad.Tensor) -> None:
     assert func.hessian(lambda x: (x**3).sum())(X).tolist() == [[6.0, 0.0], [0.0, 12.0]]
 
 
-def test_what_is_not_there() -> None:
-    with pytest.raises(NotImplementedError, match="vmap is not there"):
-        func.vmap(lambda x: x)
-    with pytest.raises(NotImplementedError, match="dual_level is not there"):
-        minigrad.autograd.forward_ad.dual_level()
-    with pytest.raises(NotImplementedError, match="saved_tensors_hooks is not there"):
-        minigrad.autograd.graph.saved_tensors_hooks(lambda x: x, lambda x: x)
+def test_forward_mode_nests_with_reverse_mode(X: minigrad.Tensor) -> None:
+    def slope(x: minigrad.Tensor) -> minigrad.Tensor:
+        found: minigrad.Tensor = func.jvp(lambda x: (x**3).sum(), (x,), (minigrad.ones(2),))[1]
+        return found
+
+    assert func.grad(slope)(X).tolist() == [6.0, 12.0]
+    assert func.jvp(slope, (X,), (minigrad.ones(2),))[1].item() == 18.0
+    assert func.jacfwd(func.hessian(lambda x: (x**3).sum()))(X).diagonal().diagonal().tolist() == [6.0, 6.0]
+
+
+def test_rows_of_gradients_are_few_kernels() -> None:
+    x, w = minigrad.randn(64, 20), minigrad.randn(20, 5)
+    each = func.vmap(func.grad(lambda w, x: (x @ w).tanh().sum()), in_dims=(None, 0))
+    with minigrad.inspect() as seen:
+        rows = each(w, x).realize()
+    assert len(seen.kernels) <= 2
+    one = func.grad(lambda w: (x[3] @ w).tanh().sum())(w)
+    assert (rows[3] - one).abs().max().item() < 1e-5
+
+
+def test_gradients_go_through_rows() -> None:
+    w = minigrad.tensor([3.0, 4.0], requires_grad=True)
+    x = minigrad.tensor([[1.0, 2.0], [5.0, 6.0]], requires_grad=True)
+    y = func.vmap(lambda x: (x * x.detach() * w).sum())(x)
+    (g,) = minigrad.autograd.grad(y.sum(), w, create_graph=True)
+    assert g.tolist() == [26.0, 40.0]
+    g.sum().backward()
+    assert x.grad is not None
+    assert x.grad.tolist() == [[1.0, 2.0], [5.0, 6.0]]
+
+
+def test_rows_compile_with_jit() -> None:
+    w, x = minigrad.randn(4), minigrad.randn(8, 4)
+    each = func.vmap(func.grad(lambda w, x: (w * x).sin().sum()), in_dims=(None, 0))
+    compiled = minigrad.jit(each)
+    for _ in range(3):
+        assert (compiled(w, x) - each(w, x)).abs().max().item() < 1e-6
+    noisy = minigrad.jit(func.vmap(lambda x: x + minigrad.rand(4), randomness="different"))
+    first, second = noisy(x), noisy(x)
+    assert (first - second).abs().max().item() > 0
+
+
+def test_what_the_function_makes_may_take_rows() -> None:
+    def placed(v: minigrad.Tensor) -> minigrad.Tensor:
+        y = minigrad.zeros(3)
+        y[1] = v
+        return y
+
+    assert func.vmap(placed)(minigrad.tensor([1.0, 2.0])).tolist() == [[0.0, 1.0, 0.0], [0.0, 2.0, 0.0]]
+    outside = minigrad.zeros(3)
+    with pytest.raises(RuntimeError, match="inplace arithmetic"):
+        func.vmap(lambda v: outside.copy_(v))(minigrad.ones(2, 3))
+    func.vmap(lambda v: v + outside.add_(1).sum())(minigrad.ones(2))
+    assert outside.tolist() == [1.0, 1.0, 1.0]
+
+
+def test_values_are_not_known_in_rows() -> None:
+    with pytest.raises(RuntimeError, match=r"calling .item\(\)"):
+        func.vmap(lambda v: v.item())(minigrad.ones(2))
+    with pytest.raises(RuntimeError, match="data-dependent control flow"):
+        func.vmap(lambda v: v if v else -v)(minigrad.ones(2))
+    with pytest.raises(RuntimeError, match="randomness error mode"):
+        func.vmap(lambda v: v + minigrad.rand(1))(minigrad.ones(2))
+    with pytest.raises(RuntimeError, match=r"vmap over aten::nonzero"):
+        func.vmap(lambda v: v.nonzero())(minigrad.ones(2, 3))
+    with pytest.raises(RuntimeError, match=r"vmap: cumulative needs the values"):
+        func.vmap(lambda v: minigrad.tensor(concrete(v, "cumulative")))(minigrad.ones(2, 3))
+    w = minigrad.ones(2)
+    assert func.vmap(lambda v: v * w.sum().item())(minigrad.ones(2)).tolist() == [2.0, 2.0]
+
+
+def test_dual_numbers_go_along() -> None:
+    fw = minigrad.autograd.forward_ad
+    with fw.dual_level():
+        x = fw.make_dual(minigrad.tensor([1.0, 2.0]), minigrad.tensor([1.0, 10.0]))
+        y = minigrad.zeros(2)
+        y[0] = (x * x)[1]
+        assert fw.unpack_dual(y).tangent.tolist() == [40.0, 0.0]
+        assert fw.unpack_dual(x.detach()).tangent is None
+        if x.sum() > 0:
+            assert fw.unpack_dual(x.exp()).tangent is not None
+    assert fw.unpack_dual(y).tangent is None
+
+
+def test_hooks_keep_what_the_tape_saves() -> None:
+    x = minigrad.tensor([2.0, 3.0], requires_grad=True)
+    seen: list[str] = []
+
+    def pack(t: minigrad.Tensor) -> minigrad.Tensor:
+        seen.append("pack")
+        return t.detach() * 2
+
+    def unpack(t: minigrad.Tensor) -> minigrad.Tensor:
+        seen.append("unpack")
+        return t / 2
+
+    for _ in range(4):
+        x.grad = None
+        with minigrad.autograd.graph.saved_tensors_hooks(pack, unpack):
+            y = x * x
+        y.sum().backward()
+        assert x.grad is not None
+        assert x.grad.tolist() == [4.0, 6.0]
+    assert set(seen) == {"pack", "unpack"}
+    assert seen.count("pack") == seen.count("unpack")
+    with pytest.raises(RuntimeError, match="second time"):
+        y.sum().backward()
+
+
+def test_gradcheck_in_forward_mode_and_in_rows() -> None:
+    x = minigrad.tensor([0.5, 2.0], dtype=minigrad.float64, requires_grad=True)
+    options = {"check_forward_ad": True, "check_batched_grad": True, "check_batched_forward_grad": True}
+    assert minigrad.autograd.gradcheck(lambda x: x.exp() * x, (x,), **options)
+    assert minigrad.autograd.gradgradcheck(lambda x: x.exp() * x, (x,), check_fwd_over_rev=True)
+
+    class Wrong(minigrad.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):  # type: ignore[no-untyped-def]
+            return x * 2
+
+        @staticmethod
+        def backward(ctx, g):  # type: ignore[no-untyped-def]
+            return g * 2
+
+        @staticmethod
+        def jvp(ctx, t):  # type: ignore[no-untyped-def]
+            return t * 3
+
+    with pytest.raises(RuntimeError, match="forward mode"):
+        minigrad.autograd.gradcheck(Wrong.apply, (x,), check_forward_ad=True)

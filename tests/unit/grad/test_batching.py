@@ -9,10 +9,12 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from minigrad.dtype import DType, bool_, complex64, float32, int32, int64
-from minigrad.grad.batching import RULES, Batch
-from minigrad.graph.function import param
+from minigrad.dtype import DType, bool_, complex64, float32, int32, int64, uint32, uint64
+from minigrad.grad.batching import RULES, Batch, batched_of
+from minigrad.graph.function import Subgraph, call, param, without_functions
+from minigrad.graph.host import register_host
 from minigrad.graph.lazy import LazyBuffer
+from minigrad.graph.loop import Loop, loop_outputs
 from minigrad.graph.reference import evaluate
 from minigrad.graph.verify import verify
 from minigrad.ops import ELEMENTWISE, REDUCE, RESULT_TYPES, SCALAR_OPS, Op
@@ -36,6 +38,7 @@ CASES: dict[str, Callable[[Values], LazyBuffer]] = {
     Op.ASSIGN: lambda v: v[0].assign(v[1].shrink(((0, 1), (0, 3), (0, 4))), ((Op.FLIP, (2,)), (
         Op.SHRINK, ((1, 2), (0, 3), (0, 4))))),
     Op.SCAN: lambda v: v[0].scan(Op.SUM, 1),
+    Op.COPY: lambda v: v[0].copy_to("NUMPY").copy_to("CPU"),
 }
 
 
@@ -52,7 +55,7 @@ def _elementwise(op: str, v: Values) -> LazyBuffer:
     return LazyBuffer(op, tuple(operands), None, operands[0].shape, result, "CPU")
 
 
-@pytest.mark.parametrize("op", sorted(RULES))
+@pytest.mark.parametrize("op", sorted(set(RULES) - {Op.RANDOM_BITS}))
 def test_rows_at_once_are_the_rows_one_by_one(op: str, rng: np.random.Generator) -> None:
     shapes: list[tuple[tuple[int, ...], DType]] = [((2, 3, 4), float32), ((2, 3, 4), float32), ((5,), int64)]
     one = [param(i, shape, dtype, "CPU") for i, (shape, dtype) in enumerate(shapes)]
@@ -73,8 +76,47 @@ def test_rows_at_once_are_the_rows_one_by_one(op: str, rng: np.random.Generator)
         np.testing.assert_array_equal(evaluate([total], given.__getitem__)[0], np.stack(rows).sum(0))
 
 
+def _rows_of(body: Subgraph, values: list[np.ndarray], differs: tuple[bool, ...]) -> None:
+    """The body on all rows gives what it gives on each, one by one."""
+    batched, flags = batched_of(body, ROWS, differs)
+    verify(list(batched.outputs))
+    at = dict(zip(batched.params, values, strict=True))
+    found = evaluate(without_functions(batched.outputs), at.__getitem__)
+    for i, (output, flag) in enumerate(zip(body.outputs, flags, strict=True)):
+        for t in range(ROWS):
+            row = {p: v[t] if d else v for p, v, d in zip(body.params, values, differs, strict=True)}
+            expected = evaluate(without_functions([output]), row.__getitem__)[0]
+            np.testing.assert_allclose(found[i][t] if flag else found[i], expected)
+
+
+@pytest.mark.parametrize("differs", [(True, False), (False, True), (True, True)])
+def test_functions_loops_and_numpy(differs: tuple[bool, bool], rng: np.random.Generator) -> None:
+    x, w = param(0, (4, 3), float32, "CPU"), param(1, (3,), float32, "CPU")
+    values = [rng.random((ROWS, *p.shape) if d else p.shape).astype(np.float32)
+              for p, d in zip((x, w), differs, strict=True)]
+    a, b = (param(i, s, float32, "CPU") for i, s in enumerate(((4, 3), (3,))))
+    inner = Subgraph("inner", [a, b], [a.binary(Op.MUL, b.reshape((1, 3)).expand((4, 3))), b.unary(Op.EXP)])
+    first, second = call(inner, [x, w])
+    total, row, factor = (param(i, (3,), float32, "CPU") for i in range(3))
+    step = Subgraph("step", [total, row, factor], [total.binary(Op.MUL, factor).binary(Op.ADD, row), row])
+    loop = loop_outputs(Loop(step, 1, 1, 4), [w, x, w])
+    order = LazyBuffer(Op.HOST, (x,), ("argsort", (1, False)), (4, 3), int64, "CPU")
+    sums = LazyBuffer(Op.HOST, (x, w), ("test_sum", ()), (4,), float32, "CPU")
+    register_host("test_sum", lambda arrays: (arrays[0] * arrays[1]).sum(-1))
+    _rows_of(Subgraph("f", [x, w], [first, second, *loop]), values, differs)
+    _rows_of(Subgraph("g", [x, w], [order, sums]), values, differs)
+
+
+def test_rows_have_random_bits_of_their_own() -> None:
+    key = param(0, (), uint64, "CPU")
+    bits = LazyBuffer(Op.RANDOM_BITS, (key,), None, (3,), uint32, "CPU")
+    body, _ = batched_of(Subgraph("bits", [key], [bits]), ROWS, (True,))
+    found = evaluate(body.outputs, lambda leaf: np.full(ROWS, 7, np.uint64))[0]
+    assert len(set(found.reshape(-1).tolist())) == ROWS * 3
+
+
 def test_an_op_without_a_rule_says_so() -> None:
     key = param(0, (), int64, "CPU")
     bits = LazyBuffer(Op.RANDOM_BITS, (key,), None, (3,), int64, "CPU")
-    with pytest.raises(NotImplementedError, match="RANDOM_BITS can't be computed for the steps of a loop at once"):
+    with pytest.raises(NotImplementedError, match="RANDOM_BITS can't be computed for several rows at once"):
         Batch(2, {key: param(0, (2,), int64, "CPU")}, {}).of(bits)
