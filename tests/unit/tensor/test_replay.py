@@ -365,9 +365,9 @@ def test_calls_with_arguments_of_one_hash_are_told_apart() -> None:
 
 def test_an_op_that_gives_a_constant_is_replayed() -> None:
     for _ in range(20):
-        x = minigrad.tensor([[True, False], [False, True]])
+        x = mg.tensor([[True, False], [False, True]])
         assert x.isnan().tolist() == [[False, False], [False, False]]
-        assert (minigrad.ones(2) + x.long()[0].isinf()).tolist() == [1.0, 1.0]
+        assert (mg.ones(2) + x.long()[0].isinf()).tolist() == [1.0, 1.0]
 
 
 def test_a_constant_that_was_replaced_is_seen() -> None:
@@ -629,13 +629,23 @@ def _program(seed: int) -> list[Any]:
     return log + [w.detach().numpy() for w in (*weights, statistic)]
 
 
+def _outcome(seed: int) -> list[Any]:
+    """What the program gives; what it says, if it changes a value that backward needs."""
+    try:
+        return _program(seed)
+    except RuntimeError as error:
+        if "modified by an inplace operation" not in str(error):
+            raise
+        return []
+
+
 @pytest.mark.parametrize("seed", range(24))
 def test_random_loops_give_what_recording_gives(seed: int) -> None:
     results = []
     for replay in (0, 1):
         with mg.config(REPLAY=replay):
             thread.begin()
-            results.append(_program(seed))
+            results.append(_outcome(seed))
     for recorded, replayed in zip(*results, strict=True):
         np.testing.assert_allclose(replayed, recorded, rtol=2e-4, atol=2e-5)
 
