@@ -98,7 +98,8 @@ def _made(trace: Trace, watch: Sequence[Run], old: dict[int, Where], new: dict[i
         return None
     scalars: list[tuple[str, Any]] = [(VALUE, slots[id(s)]) for s in pending.scalars]
     at = {id(constant): i for i, constant in enumerate(trace.constants)}
-    given = {key: slot for key, slot in slots.items() if trace.specs[slot] is None}  # what an op gives is always the same
+    # what an op gives is always the same
+    given = {key: slot for key, slot in slots.items() if trace.specs[slot] is None}
     constants: list[tuple[str, Any]] = [
         (NUMBER, at[id(c)]) if id(c) in at else (VALUE, given[id(c)]) if id(c) in given else (ALWAYS, c.arg)
         for c in pending.constants]
