@@ -77,6 +77,8 @@ class DType:
         >>> complex64.part, int8.part
         (minigrad.float32, minigrad.int8)
         """
+        if self is complex32:
+            raise NotImplementedError("complex32 is a name only: there are no tensors of it; use complex64")
         return _PARTS.get(self.name, self)
 
     @property
@@ -87,6 +89,14 @@ class DType:
         (minigrad.complex128, minigrad.complex64)
         """
         return self if self.kind == "c" else _COMPLEX[self.name]
+
+    def to_real(self) -> DType:
+        """``part``, of floating and complex types."""
+        return self.part
+
+    def to_complex(self) -> DType:
+        """``complex``, of floating and complex types; bfloat16 becomes complex64."""
+        return self.complex
 
     @property
     def itemsize(self) -> int:
@@ -160,7 +170,9 @@ def _numpy_dtype(name: str) -> np.dtype:
         import ml_dtypes  # optional until someone uses the type: it costs import time
 
         return np.dtype(ml_dtypes.bfloat16)
-    return np.dtype(name) if name != "complex32" else np.dtype([("real", np.float16), ("imag", np.float16)])
+    if name == "complex32":
+        raise NotImplementedError("complex32 is a name only: there are no tensors of it; use complex64")
+    return np.dtype(name)
 
 
 @cache
@@ -194,8 +206,8 @@ def promote(a: DType, b: DType) -> DType:
     if a.order > b.order:
         a, b = b, a
     if b.kind == "c":
-        wide = a.part if a.kind in "fc" else b.part
-        return b if wide.size < b.part.size or wide is b.part else wide.complex
+        wide, part = [_PARTS.get(d.name, d) for d in (a if a.kind in "fc" else b, b)]
+        return b if wide.size < part.size or wide is part else wide.complex
     if b.kind == "f":
         return float32 if (a, b) == (float16, bfloat16) else b
     if a.kind == "b":

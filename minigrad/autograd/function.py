@@ -334,7 +334,7 @@ def _record(node: FunctionNode, args: Sequence[Any], outputs: Sequence[Any]) -> 
         for saved in node._kept or ():
             if saved is not None and saved.original == id(output) and id(output) not in given:
                 saved.number = number
-        if id(output) not in fixed and output.dtype.is_float:
+        if id(output) not in fixed and output.dtype.is_inexact:
             if id(output) in dirty:
                 output._rebase((node, number))
             else:

@@ -18,7 +18,7 @@ from minigrad.autograd.backward import grad
 from minigrad.autograd.mode import no_grad
 from minigrad.autograd.protocol import Front
 from minigrad.dtype import float64, promote
-from minigrad.tensor import Tensor, rand, stack, tensor, zeros, zeros_like
+from minigrad.tensor import Tensor, rand, stack, tensor, view_as_complex, view_as_real, zeros, zeros_like
 from minigrad.testing.creation import make_tensor
 
 
@@ -35,8 +35,8 @@ def gradcheck(func: Callable[..., Any], inputs: Any, *, eps: float = 1e-6, atol:
               check_batched_forward_grad: bool = False, check_forward_ad: bool = False,
               check_backward_ad: bool = True, fast_mode: bool = False, masked: bool | None = None) -> bool:
     """Compare the gradients of ``func(*inputs)`` with (f(x + eps) - f(x - eps)) / 2 eps, for each element of each
-    float64 input that requires a gradient, or with ``fast_mode`` in one random direction. ``GradcheckError`` (or False)
-    if they are further apart than ``atol + rtol * |difference|``.
+    float64 input that requires a gradient (of complex128: of each part), or with ``fast_mode`` in one random direction.
+    ``GradcheckError`` (or False) if they are further apart than ``atol + rtol * |difference|``.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.autograd.gradcheck.gradcheck.html
 
@@ -59,6 +59,7 @@ def gradcheck(func: Callable[..., Any], inputs: Any, *, eps: float = 1e-6, atol:
         raise AssertionError("Setting check_batched_grad=True requires check_backward_ad to be True")
     if check_batched_forward_grad and not check_forward_ad:
         raise AssertionError("Setting check_batched_forward_grad=True requires check_forward_ad to be True")
+    func, inputs = _in_parts(func, _tuple(inputs))
     try:
         check = _Check(func, inputs, eps, atol, rtol, nondet_tol, check_undefined_grad, check_grad_dtypes, fast_mode)
         check.run(check_forward_ad, check_backward_ad, check_batched_grad, check_batched_forward_grad)
@@ -87,7 +88,7 @@ def gradgradcheck(func: Callable[..., Any], inputs: Any, grad_outputs: Any = Non
         raise AssertionError("Expected at least one of check_fwd_over_rev or check_rev_over_rev to be True")
     given = _tuple(inputs)
     if grad_outputs is None:
-        starts = tuple([make_tensor(o.shape, dtype=o.dtype if o.dtype.is_float else float64, device=o.device, low=-1,
+        starts = tuple([make_tensor(o.shape, dtype=o.dtype if o.dtype.is_inexact else float64, device=o.device, low=-1,
                                     high=1, requires_grad=True, noncontiguous=gen_non_contig_grad_outputs)
                         for o in _differentiable(func(*given))])
     else:
@@ -106,6 +107,23 @@ def gradgradcheck(func: Callable[..., Any], inputs: Any, grad_outputs: Any = Non
                      check_grad_dtypes=check_grad_dtypes, check_batched_grad=check_batched_grad,
                      check_forward_ad=check_fwd_over_rev, check_backward_ad=check_rev_over_rev, fast_mode=fast_mode,
                      masked=masked)
+
+
+def _in_parts(func: Callable[..., Any], inputs: tuple[Any, ...]) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+    """The function with the parts of complex inputs and outputs as real ones; as it is if none is complex."""
+    def is_complex(x: Any) -> bool:
+        return isinstance(x, Tensor) and x.is_complex()
+
+    split = [is_complex(x) and x.requires_grad for x in inputs]
+    if not any(split) and not any([is_complex(o) for o in _tuple(func(*inputs))]):
+        return func, inputs
+
+    def over_parts(*args: Any) -> tuple[Any, ...]:
+        given = [view_as_complex(a) if parts else a for a, parts in zip(args, split, strict=True)]
+        return tuple([view_as_real(o) if is_complex(o) else o for o in _tuple(func(*given))])
+
+    return over_parts, tuple([view_as_real(x.detach()).clone().requires_grad_() if parts else x
+                              for x, parts in zip(inputs, split, strict=True)])
 
 
 class _Check:

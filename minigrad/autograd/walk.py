@@ -169,7 +169,7 @@ class Walk:
         """``RuntimeError`` for the first node whose backward gave NaN, inside ``detect_anomaly``. All are computed
         together."""
         found = [(node, i, g if isinstance(g, LazyBuffer) else g._read()) for node, i, g in self.found or ()]
-        found = [(node, i, g) for node, i, g in found if g.dtype.is_float]
+        found = [(node, i, g) for node, i, g in found if g.dtype.is_inexact]
         flags = [g.binary(Op.EQ, g).unary(Op.NOT).cast(int32).reduce(Op.MAX, tuple(range(len(g.shape)))).reshape(())
                  for _, _, g in found if prod(g.shape)]
         realise(flags)

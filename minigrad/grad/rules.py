@@ -213,7 +213,7 @@ def _scan(node: Applied, g: LazyBuffer) -> Gradients:
 
 
 def _flat(node: Applied, g: LazyBuffer) -> Gradients:
-    return tuple([_zero(g) if s.dtype.is_float else None for s in node.srcs])
+    return tuple([_zero(g) if s.dtype.is_inexact else None for s in node.srcs])
 
 
 _ROWS = (

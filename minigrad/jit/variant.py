@@ -25,7 +25,7 @@ class Variant:
     def __init__(self, around: Surroundings) -> None:
         self.around = around
         self.program: Program | None = None
-        self.owners = [t for t in around.tensors if t.dtype.kind == "f"]
+        self.owners = [t for t in around.tensors if t.dtype.is_inexact]
         self.empty = [t._grad is None for t in self.owners]
         self.ready = False
         self.differed = 0

@@ -27,6 +27,8 @@ from minigrad.tensor import (
     scalar,
     scalars,
     update,
+    view_as_complex,
+    view_as_real,
     zeros_like,
 )
 
@@ -75,7 +77,8 @@ def for_each(states: int) -> Callable[[Callable[..., Any]], Callable[..., tuple[
     """Make a composite over lists of the ``formula`` of one parameter's step.
 
     ``formula(param, grad, *states, *numbers, **static)`` gives the new parameter and as many new states (None for one
-    that is left out). Half types are computed in float32 and rounded at the end. The composite takes lists of
+    that is left out). Half types are computed in float32 and rounded at the end; complex numbers as two real ones. The
+    composite takes lists of
     parameters, gradients and of each state (None for one that is left out), the numbers, and ``maximize``; it returns
     all new parameters, then all that the first state becomes, and so on."""
 
@@ -86,17 +89,22 @@ def for_each(states: int) -> Callable[[Callable[..., Any]], Callable[..., tuple[
             new: list[list[Tensor]] = [[] for _ in range(states + 1)]
             for position, (param, grad) in enumerate(zip(params, grads, strict=True)):
                 old = [param, *[None if tensors is None else tensors[position] for tensors in lists]]
-                grad = _wide(grad)
-                first, *others = [None if t is None else _wide(t) for t in old]
+                grad = _wide(_parts(grad))
+                first, *others = [None if t is None else _wide(_parts(t)) for t in old]
                 values = formula(first, -grad if maximize else grad, *others, *numbers, **static)
                 for results, value, before in zip(new, values if states else (values,), old, strict=True):
                     if before is not None:
+                        value = view_as_complex(value) if before.is_complex() else value
                         results.append(value.to(before.dtype))
             return tuple(chain.from_iterable(new))
 
         return composite(update_wrapper(over_lists, formula))
 
     return decorate
+
+
+def _parts(tensor: Tensor) -> Tensor:
+    return view_as_real(tensor) if tensor.is_complex() else tensor
 
 
 def _wide(tensor: Tensor) -> Tensor:

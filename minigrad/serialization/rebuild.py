@@ -74,7 +74,7 @@ def _made(storage: Any, dtype: DType, offset: Any, size: Any, stride: Any, requi
         raise TypeError(f"a tensor is made on a storage, got {type(storage).__name__}")
     tensor = storage.tensor(dtype, tuple(size), tuple(stride), offset)
     if requires_grad:
-        if not dtype.is_float:
+        if not dtype.is_inexact:
             raise RuntimeError("only Tensors of floating point and complex dtype can require gradients")
         tensor._requires_grad = True
     return tensor

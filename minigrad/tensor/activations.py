@@ -13,6 +13,7 @@ from minigrad.ops import Op
 from minigrad.tensor.definition import both, in_place
 from minigrad.tensor.function import Function
 from minigrad.tensor.functions import log1p_value, rounded_once, row, slope
+from minigrad.tensor.operands import not_for_complex
 from minigrad.tensor.promotion import type_name
 
 if TYPE_CHECKING:
@@ -172,6 +173,7 @@ class Activations:
     @both("logit")
     def logit(self: Tensor, eps: float | None = None) -> Tensor:
         """log(self / (1 - self)), self clamped to [eps, 1 - eps] first if ``eps`` is given."""
+        not_for_complex(self, "logit")
         x = self if eps is None else self.clamp(eps, 1 - eps)
         return (x / (1 - x)).log()
 

@@ -87,14 +87,53 @@ def _check_complex(body: Subgraph) -> None:
     say. A formula for complex operands has only ops that they have."""
     for node in body.order:
         if node.srcs and node.srcs[-1].dtype.kind == "c":
-            op = node.arg[0] if node.op == Op.SCAN else node.op
+            op = node.arg[0] if node.op == Op.SCAN else Op.MAX if node.arg == (1, "max") else node.op
             row = SCALAR_OPS.get(op)
             if op in _ORDERED or (row is not None and "c" not in row.kinds):
-                raise NotImplementedError(f"\"{body.name}_cpu\" not implemented for "
-                                          f"'{type_name(node.srcs[-1].dtype)}'")
+                raise refusal(body.name, node.srcs[-1].dtype)
 
 
 _ORDERED = (Op.MAX, Op.MIN)
+
+
+def refusal(name: str, dtype: DType) -> Exception:
+    """What PyTorch raises if the op of this name is called with complex numbers."""
+    if name in _WORDS:
+        kind, words = _WORDS[name]
+        return kind(words)
+    return NotImplementedError(f"\"{_KERNELS.get(name, name + '_cpu')}\" not implemented for '{type_name(dtype)}'")
+
+
+_KERNELS = {**{name: f"{name}_vml_cpu" for name in ("erf", "erfc", "erfinv", "lgamma", "round", "i0")},
+            "special_i0e": "i0_vml_cpu", "digamma": "digamma", "amax": "max_values_cpu", "amin": "min_values_cpu",
+            "max_all": "max_all", "min_all": "min_all", "searchsorted": "searchsorted_out_cpu", "unique": "unique",
+            "unique_dim": "unique_dim", "random_": "random_kernel_cpu",
+            "bernoulli_": "bernoulli_scalar_cpu_", "running_index": "cummax_cpu", "floordiv": "div_floor_cpu",
+            "mod": "remainder_cpu", "logsigmoid": "log_sigmoid_cpu",
+            "bitwise_left_shift": "lshift_cpu", "bitwise_right_shift": "rshift_cpu"}
+_CLAMP = NotImplementedError, "clamp is not supported for complex types"
+_WORDS: dict[str, tuple[type[Exception], str]] = {
+    **{name: (NotImplementedError, f"{name} is not supported for complex inputs") for name in (
+        "floor", "ceil", "trunc")},
+    **dict.fromkeys(("clamp", "relu", "relu6", "hardtanh"), _CLAMP),
+    **{name: (RuntimeError, f"{name} not implemented for complex tensors.") for name in (
+        "maximum", "minimum", "fmax", "fmin")},
+    **{name: (RuntimeError, f"{name}(): does not support complex input") for name in (
+        "max", "min", "argmax", "argmin")},
+    **{name: (RuntimeError, f"{name} does not support complex inputs.") for name in ("isposinf", "isneginf")},
+    **{name: (RuntimeError, f"{name} is not supported for complex tensors.") for name in ("deg2rad", "rad2deg")},
+    "signbit": (NotImplementedError, "signbit is not implemented for complex tensors."),
+    "heaviside": (RuntimeError, "heaviside is not yet implemented for complex tensors."),
+    "sign": (NotImplementedError, "Unlike NumPy, torch.sign is not intended to support complex numbers. Please use "
+                                  "torch.sgn instead."),
+    "sort": (RuntimeError, " Sort does not support complex dtypes on CPU"),
+    "topk": (RuntimeError, " topk does not support complex dtypes on CPU"),
+    "scatter_reduce": (NotImplementedError,
+                       "\"scatter_gather_tensor_cpu_reduce_amax\" not implemented for 'ComplexFloat'"),
+    "isin": (RuntimeError, "Unsupported input type encountered for isin(): ComplexFloat"),
+    "multinomial": (RuntimeError, "multinomial only supports floating-point dtypes for input, got: ComplexFloat"),
+    "nansum": (RuntimeError, "nansum on CPU does not support complex inputs"),
+}
 
 
 def remember(traces: dict[Any, Any], key: Any, made: Any) -> Any:

@@ -13,6 +13,7 @@ from minigrad.dtype import DType, bool_, promote, uint8
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.tensor.base import AnyTensor
+from minigrad.tensor.body import refusal
 from minigrad.tensor.definition import augmented, both, function, in_place
 from minigrad.tensor.function import Function
 from minigrad.tensor.operands import (
@@ -122,8 +123,8 @@ def _reflected(function: MixedFunction, b: Any, a: Tensor) -> Any:
     return function.mixed((b, a), dtype)
 
 
-def _no_bits(function: MixedFunction, dtype: DType) -> NotImplementedError:
-    return NotImplementedError(f"\"{function.body.name}_cpu\" not implemented for '{type_name(dtype)}'")
+def _no_bits(function: MixedFunction, dtype: DType) -> Exception:
+    return refusal(function.body.name, dtype)
 
 
 # --- questions about numbers

@@ -147,13 +147,8 @@ def _sqrt(z: Complex) -> Complex:
 
 
 def _pow(z: Complex, w: Complex) -> Complex:
-    """e^(w·log z); 0 to the power of what has a positive real part is 0, and to that of 0 it is 1."""
-    nothing = z[0].equals(0.0) & z[1].equals(0.0)
-    log = _log((choose(nothing, 1.0, z[0]), z[1]))
-    real, imag = _exp(_times(w, log))
-    unit = w[0].equals(0.0) & w[1].equals(0.0)
-    at_zero = choose(unit, 1.0, choose(w[0] > 0.0, 0.0, math.nan))
-    return choose(nothing, at_zero, real), choose(nothing, at_zero * 0.0, imag)
+    """e^(w·log z)."""
+    return _exp(_times(w, _log(z)))
 
 
 # --- circular and hyperbolic functions
@@ -282,6 +277,20 @@ def _sigmoid(z: LazyBuffer) -> LazyBuffer:
     return _one_over(_plus(_computed(_exp)(z.unary(Op.NEG)), 1.0))
 
 
+def _silu_slope(z: LazyBuffer, out: LazyBuffer) -> LazyBuffer:
+    """s·(1 + z·(1 - s)) with s = sigmoid(z)."""
+    s = _sigmoid(z)
+    return s.binary(Op.MUL, _plus(z.binary(Op.MUL, _plus(s.unary(Op.NEG), 1.0)), 1.0))
+
+
+def _sinc(z: LazyBuffer) -> tuple[LazyBuffer, LazyBuffer]:
+    """sin(πz)/(πz), 1 at 0, and its derivative."""
+    zero, turns = z.binary(Op.EQ, z.like(0.0)), _by(z, math.pi)
+    value = zero.where(z.like(1.0), _computed(_sin)(turns).binary(Op.DIV, zero.where(z.like(1.0), turns)))
+    slope = _computed(_cos)(turns).binary(Op.SUB, value).binary(Op.DIV, zero.where(z.like(1.0), z))
+    return value, zero.where(z.like(0.0), slope)
+
+
 Row = tuple[Callable[..., LazyBuffer], Callable[[LazyBuffer, LazyBuffer], LazyBuffer]]
 FUNCTIONS: dict[str, Row] = {
     "exp": (_computed(_exp), lambda z, out: out),
@@ -295,6 +304,8 @@ FUNCTIONS: dict[str, Row] = {
     "sqrt": (_computed(_sqrt), lambda z, out: _one_over(_by(out, 2.0))),
     "rsqrt": (_rsqrt, lambda z, out: _by(out.binary(Op.MUL, out).binary(Op.MUL, out), -0.5)),
     "sigmoid": (_sigmoid, lambda z, out: out.binary(Op.MUL, _plus(out.unary(Op.NEG), 1.0))),
+    "silu": (lambda z: z.binary(Op.MUL, _sigmoid(z)), _silu_slope),
+    "sinc": (lambda z: _sinc(z)[0], lambda z, out: _sinc(z)[1]),
     "sin": (_computed(_sin), lambda z, out: _computed(_cos)(z)),
     "cos": (_computed(_cos), lambda z, out: _computed(_sin)(z).unary(Op.NEG)),
     "tan": (_computed(_tan), lambda z, out: _less_square(out, 1.0)),

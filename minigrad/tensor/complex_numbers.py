@@ -8,6 +8,7 @@ marked: ``is_conj()`` is False, and a conjugate doesn't alias what it was made o
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import cache
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -54,10 +55,12 @@ def _polar(size: LazyBuffer, angle: LazyBuffer) -> LazyBuffer:
     return size.binary(Op.MUL, angle.unary(Op.COS)).with_imag(size.binary(Op.MUL, angle.unary(Op.SIN)))
 
 
-def _polar_gradient(inputs: Any, outputs: Any, grads: Any) -> list[LazyBuffer]:
+def _polar_gradient(inputs: Any, outputs: Any, grads: Any) -> list[LazyBuffer | None]:
     """Of the size Re(conj(g)·out/|out|), of the angle Re(conj(g)·i·out), as in PyTorch: a negative size counts as one
     of the opposite direction."""
     g, out = grads[0], outputs[0]
+    if g is None:
+        return [None, None]
     unit = complex_formulas().direction(out)
 
     def along(z: LazyBuffer, w: LazyBuffer) -> LazyBuffer:
@@ -190,7 +193,17 @@ def imag(input: Tensor) -> Tensor:
 # --- of each number
 
 
-_CONJ = Function("conj", LazyBuffer.conj, "ConjBackward0", lambda inputs, outputs, grads: (grads[0].conj(),))
+def _given(gradient: Callable[..., Any]) -> Callable[..., Any]:
+    """The gradient where there is one of the output, else none."""
+
+    def found(inputs: Any, outputs: Any, grads: Any) -> Any:
+        return [None] * len(inputs) if grads[0] is None else gradient(inputs, outputs, grads)
+
+    return found
+
+
+_CONJ = Function("conj", LazyBuffer.conj, "ConjBackward0",
+                 _given(lambda inputs, outputs, grads: (grads[0].conj(),)))
 
 
 def _angle(x: LazyBuffer) -> LazyBuffer:
@@ -209,7 +222,7 @@ def _angle_gradient(inputs: Any, outputs: Any, grads: Any) -> tuple[LazyBuffer]:
 
 def _of_complex(gradient: Any) -> ByType:
     """A gradient for complex operands; that of others follows from what is computed."""
-    return ByType(lambda dtype: gradient if dtype.kind == "c" else None)
+    return ByType(lambda dtype: _given(gradient) if dtype.kind == "c" else None)
 
 
 _ANGLE = Function("angle", _angle, "AngleBackward0", _of_complex(_angle_gradient))
@@ -224,7 +237,7 @@ def _direction_gradient(inputs: Any, outputs: Any, grads: Any) -> tuple[LazyBuff
     return (complex_formulas().across(grads[0], inputs[0], outputs[0]),)
 
 
-_SGN = Function("sgn", _direction, "SgnBackward0", _direction_gradient)
+_SGN = Function("sgn", _direction, "SgnBackward0", _given(_direction_gradient))
 
 
 def _is_real(x: LazyBuffer) -> LazyBuffer:

@@ -23,7 +23,7 @@ from minigrad.tensor.base import AnyTensor, from_memory, make
 from minigrad.tensor.definition import FUNCTIONS, function
 from minigrad.tensor.joining import stack
 from minigrad.tensor.movement import shape_argument
-from minigrad.tensor.promotion import get_default_dtype, number, number_dtype
+from minigrad.tensor.promotion import get_default_dtype, number, number_dtype, type_name
 from minigrad.tensor.size import host_device, resolve
 
 if TYPE_CHECKING:
@@ -287,12 +287,15 @@ def arange(start: Any = None, end: Any = None, step: Any = 1, *, dtype: DType | 
     if end is None:
         raise TypeError("arange() missing a required argument: 'end'")
     start, end, step = [v.item() if isinstance(v, AnyTensor | np.generic) else v for v in (start, end, step)]
+    start, end, step = [number(v, dtypes.float64) if isinstance(v, complex) else v for v in (start, end, step)]
     if step == 0:
         raise RuntimeError("step must be nonzero")
     if not (math.isfinite(start) and math.isfinite(end)):
         raise RuntimeError(f"unsupported range: {start} -> {end}")
     if (step > 0) != (end >= start) and end != start:
         raise RuntimeError("upper bound and lower bound inconsistent with step sign")
+    if dtype is not None and dtype.kind == "c":
+        raise NotImplementedError(f"\"arange_cpu\" not implemented for '{type_name(dtype)}'")
     whole = all(isinstance(v, int) for v in (start, end, step))
     dtype = dtype or (int64 if whole else get_default_dtype())
     n = max(0, -((start - end) // step) if whole else math.ceil((end - start) / step))
@@ -325,11 +328,17 @@ def linspace(start: Any, end: Any, steps: int, *, dtype: DType | None = None, de
     >>> linspace(0, 1, 3)
     tensor([0.0000, 0.5000, 1.0000])
     """
-    start, end = [float(v) for v in (start, end)]
     if steps < 0:
         raise RuntimeError("number of steps must be non-negative")
+    start, end = [v.item() if isinstance(v, AnyTensor) else v for v in (start, end)]
+    if isinstance(start, complex) or isinstance(end, complex):
+        parts = [linspace(v.real, w.real, steps, dtype=None if dtype is None else dtype.part, device=device)
+                 for v, w in ((complex(start), complex(end)), (complex(start) / 1j, complex(end) / 1j))]
+        result = FUNCTIONS["complex"](*parts)
+        return result.requires_grad_() if requires_grad else result
+    start, end = [float(v) for v in (start, end)]
     dtype = dtype or get_default_dtype()
-    kind_of = dtype if dtype.kind == "f" else float64
+    kind_of = dtype.part if dtype.kind in "fc" else float64
     index = LazyBuffer.index((steps,), 0, resolve(device))
     i = index.cast(kind_of)
     step = (end - start) / (steps - 1) if steps > 1 else 0.0

@@ -16,7 +16,7 @@ from minigrad.tensor.base import AnyTensor
 from minigrad.tensor.body import ByType, ForComplex
 from minigrad.tensor.definition import FUNCTIONS, augmented, both, in_place
 from minigrad.tensor.function import Function
-from minigrad.tensor.operands import broadcast_shapes, fit, in_parts, is_number, on_one_device
+from minigrad.tensor.operands import broadcast_shapes, fit, in_parts, is_number, on_one_device, result_dtype
 from minigrad.tensor.promotion import combined, floating, number, type_name, with_number
 
 if TYPE_CHECKING:
@@ -144,6 +144,10 @@ _DIV = Division(Op.DIV, "DivBackward0", reflected="MulBackward0")
 def _times_alpha(self: Tensor, other: Any, alpha: Any) -> Any:
     if alpha == 1:
         return other
+    if isinstance(alpha, complex):
+        dtype = result_dtype((self, other))
+        if dtype.kind != "c":
+            raise RuntimeError("For non-complex input tensors, argument alpha must not be a complex number.")
     if isinstance(alpha, float):
         dtype = other.dtype if isinstance(other, AnyTensor) else self.dtype
         if dtype.kind not in "fc":
@@ -228,9 +232,9 @@ def _abs(x: LazyBuffer) -> LazyBuffer:
 _ABS = Function("abs", _abs, "AbsBackward0", ByType(lambda dtype: _abs_gradient if dtype.kind == "c" else None))
 
 
-def _abs_gradient(inputs: Any, outputs: Any, grads: Any) -> tuple[LazyBuffer]:
+def _abs_gradient(inputs: Any, outputs: Any, grads: Any) -> tuple[LazyBuffer | None]:
     """g·z/|z|, and 0 at 0."""
-    return (ForComplex.formulas().times_direction(grads[0], inputs[0], outputs[0]),)
+    return (None if grads[0] is None else ForComplex.formulas().times_direction(grads[0], inputs[0], outputs[0]),)
 
 
 class Elementwise:

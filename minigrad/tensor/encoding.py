@@ -12,6 +12,7 @@ from minigrad.dtype import bool_, float64, int32, int64
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.tensor import return_types
+from minigrad.tensor.body import refusal
 from minigrad.tensor.definition import both, in_place
 from minigrad.tensor.function import Function
 from minigrad.tensor.functions import rounded_once, row
@@ -22,7 +23,13 @@ if TYPE_CHECKING:
 
 
 def _scaled(name: str, factor: float) -> Function:
-    return row(name, rounded_once(lambda x: x.binary(Op.MUL, x.like(factor))), "Mul")
+
+    def compute(x: LazyBuffer) -> LazyBuffer:
+        if x.dtype.kind == "c":
+            raise refusal(name, x.dtype)
+        return x.binary(Op.MUL, x.like(factor))
+
+    return row(name, rounded_once(compute), "Mul")
 
 
 _DEG2RAD, _RAD2DEG = _scaled("deg2rad", math.pi / 180), _scaled("rad2deg", 180 / math.pi)
@@ -31,8 +38,13 @@ _SIGNBIT = Function("signbit", sign_bit, "NotDifferentiable")
 
 def _equals(name: str, value: float) -> Function:
     """Whether an element is this value; no integer is infinite."""
-    return Function(name, lambda x: x.binary(Op.EQ, x.like(value)) if x.dtype.kind == "f" else
-                    x.cast(bool_).like(False), "NotDifferentiable")
+
+    def compute(x: LazyBuffer) -> LazyBuffer:
+        if x.dtype.kind == "c":
+            raise refusal(name, x.dtype)
+        return x.binary(Op.EQ, x.like(value)) if x.dtype.kind == "f" else x.cast(bool_).like(False)
+
+    return Function(name, compute, "NotDifferentiable")
 
 
 _ISPOSINF, _ISNEGINF = _equals("isposinf", math.inf), _equals("isneginf", -math.inf)

@@ -14,6 +14,7 @@ from minigrad.ops import Op
 from minigrad.tensor.autocast import operands_of
 from minigrad.tensor.definition import both, in_place
 from minigrad.tensor.function import Function
+from minigrad.tensor.functions import elementary
 from minigrad.tensor.operands import dim_index, dim_indices
 from minigrad.tensor.promotion import floating, type_name
 from minigrad.tensor.reduce import squared, without
@@ -62,13 +63,16 @@ def _log_softmax_gradient(inputs: Values, outputs: Values, grads: Values, axes: 
 def _logsumexp(x: LazyBuffer, axes: tuple[int, ...], keepdim: bool) -> LazyBuffer:
     x = x.cast(floating(x.dtype))
     wide = x.cast(accumulator(x.dtype))
-    finite = _finite(wide.reduce(Op.MAX, axes))
-    total = wide.binary(Op.SUB, finite.expand(wide.shape)).unary(Op.EXP).reduce(Op.SUM, axes)
-    return total.unary(Op.LOG).binary(Op.ADD, finite).reshape(without(x.shape, axes, keepdim)).cast(x.dtype)
+    lead = wide if x.dtype.kind != "c" else wide.real()
+    finite = _finite(lead.reduce(Op.MAX, axes)).cast(wide.dtype)
+    total = elementary("exp", wide.binary(Op.SUB, finite.expand(wide.shape))).reduce(Op.SUM, axes)
+    return elementary("log", total).binary(Op.ADD, finite).reshape(without(x.shape, axes, keepdim)).cast(x.dtype)
 
 
 def _finite(x: LazyBuffer) -> LazyBuffer:
-    """0 in the place of infinities and NaN."""
+    """0 in the place of infinities and NaN; complex numbers stay as they are."""
+    if x.dtype.kind == "c":
+        return x
     return x.unary(Op.ABS).binary(Op.LT, x.like(math.inf)).where(x, x.like(0.0))
 
 
@@ -79,8 +83,8 @@ def _logsumexp_gradient(inputs: Values, outputs: Values, grads: Values, axes: tu
     dtype, kept = out.dtype, without(x.shape, axes, True)
     wide = accumulator(dtype)
     total = out.cast(wide).reshape(kept)
-    share = x.cast(dtype).cast(wide).binary(Op.SUB, _finite(total).expand(x.shape)).unary(Op.EXP)
-    return (share.binary(Op.MUL, g.cast(wide).reshape(kept).expand(x.shape)).cast(dtype).cast(x.dtype),)
+    share = elementary("exp", x.cast(dtype).cast(wide).binary(Op.SUB, _finite(total).expand(x.shape)))
+    return (share.conj().binary(Op.MUL, g.cast(wide).reshape(kept).expand(x.shape)).cast(dtype).cast(x.dtype),)
 
 
 _SOFTMAX = Function("softmax", _softmax, "SoftmaxBackward0", _softmax_gradient)

@@ -13,6 +13,7 @@ from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.tensor import return_types
 from minigrad.tensor.base import AnyTensor
+from minigrad.tensor.body import refusal
 from minigrad.tensor.definition import both
 from minigrad.tensor.function import Function
 from minigrad.tensor.operands import dim_index, dim_indices
@@ -68,6 +69,8 @@ def _along_gradient(inputs: Sequence[LazyBuffer], outputs: Sequence[LazyBuffer],
 
 
 def _over(x: LazyBuffer, op: str, axes: tuple[int, ...], keepdim: bool) -> LazyBuffer:
+    if x.dtype.kind == "c":
+        raise refusal("max_all" if op == Op.MAX else "min_all", x.dtype)
     return reduce(x, op, axes, keepdim) if axes else x.contiguous()
 
 

@@ -13,10 +13,10 @@ from minigrad.graph.function import Gradient
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.tensor.base import AnyTensor
-from minigrad.tensor.body import ByType, ForComplex
-from minigrad.tensor.definition import both, in_place
+from minigrad.tensor.body import ByType, ForComplex, refusal
+from minigrad.tensor.definition import FUNCTIONS, both, in_place
 from minigrad.tensor.function import Function
-from minigrad.tensor.operands import MixedFunction, all_fitted
+from minigrad.tensor.operands import MixedFunction, all_fitted, not_for_complex
 from minigrad.tensor.promotion import floating
 
 if TYPE_CHECKING:
@@ -70,6 +70,13 @@ def by_type(name: str, formula: Formula, gradient: Any = None) -> tuple[Formula,
     return compute, ByType(choose)
 
 
+def elementary(name: str, x: LazyBuffer) -> LazyBuffer:
+    """exp or log of real or complex values, in a formula."""
+    if x.dtype.kind == "c":
+        return ForComplex.formulas().FUNCTIONS[name][0](x)
+    return x.unary({"exp": Op.EXP, "log": Op.LOG}[name])
+
+
 def row(name: str, formula: Formula, node: str = "", gradient: Any = None) -> Function:
     """A function of each element; ``node`` if its name on the tape is another."""
     compute, gradient = by_type(name, formula, gradient)
@@ -112,7 +119,7 @@ def _over(x: LazyBuffer, divisor: LazyBuffer) -> LazyBuffer:
 
 def _sign(x: LazyBuffer) -> LazyBuffer:
     if x.dtype.kind == "c":
-        raise RuntimeError("Unlike NumPy, torch.sign doesn't return the sign of complex numbers. Use torch.sgn instead")
+        raise refusal("sign", x.dtype)
     if x.dtype is bool_:
         return x.contiguous()
     zero, one = x.like(0), x.like(1)
@@ -273,6 +280,7 @@ class Functions:
     @both("frac")
     def frac(self: Tensor) -> Tensor:
         """self - trunc(self)."""
+        not_for_complex(self, "frac")
         return self - self.trunc()
 
     frac_ = in_place(frac)
@@ -411,6 +419,9 @@ class Functions:
     def nan_to_num(self: Tensor, nan: float | None = None, posinf: float | None = None,
                    neginf: float | None = None) -> Tensor:
         """NaN and the infinities replaced; by default by 0 and the largest and lowest numbers of the dtype."""
+        if self.dtype.kind == "c":
+            parts = [p.nan_to_num(nan, posinf, neginf) for p in (self.real, self.imag)]
+            return FUNCTIONS["complex"](*parts)
         if self.dtype.kind != "f":
             return self.clone()
         high = self.dtype.max if posinf is None else posinf

@@ -13,6 +13,7 @@ import numpy as np
 from minigrad.dtype import DType, int64
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.tensor.base import AnyTensor
+from minigrad.tensor.body import refusal
 from minigrad.tensor.function import Function
 from minigrad.tensor.promotion import combined, number, number_dtype, with_number
 from minigrad.tensor.size import shown_device
@@ -137,6 +138,12 @@ def operand_at(values: Sequence[LazyBuffer], position: Any) -> LazyBuffer:
     if isinstance(position, tuple):
         return values[position[0]].with_imag(values[position[1]])
     return values[position]
+
+
+def not_for_complex(tensor: Any, name: str) -> None:
+    """PyTorch's error if a tensor is complex: ``name`` is the op, which has no formula for such."""
+    if isinstance(tensor, AnyTensor) and tensor.dtype.kind == "c":
+        raise refusal(name, tensor.dtype)
 
 
 class MixedFunction(Function):

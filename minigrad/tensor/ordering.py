@@ -18,12 +18,13 @@ from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.tensor import return_types
 from minigrad.tensor.base import AnyTensor, make
+from minigrad.tensor.body import refusal
 from minigrad.tensor.creation import full
 from minigrad.tensor.definition import also, both, function, into
 from minigrad.tensor.function import Function
 from minigrad.tensor.gathering import picked
 from minigrad.tensor.indexing import concrete
-from minigrad.tensor.operands import dim_index, one_device
+from minigrad.tensor.operands import dim_index, not_for_complex, one_device
 
 if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor
@@ -35,6 +36,8 @@ def _order(self: Tensor, dim: int, descending: bool) -> Tensor:
 
 
 def _argsort(x: LazyBuffer, axis: int, descending: bool) -> LazyBuffer:
+    if x.dtype.kind == "c":
+        raise refusal("sort", x.dtype)
     if not x.shape:
         return LazyBuffer.const(0, int64, (), x.device)
     return LazyBuffer(Op.HOST, (x,), ("argsort", (axis, descending)), x.shape, int64, x.device)
@@ -65,6 +68,8 @@ register_host("topk", _topk)
 
 
 def _largest(x: LazyBuffer, k: int, axis: int, largest: bool) -> LazyBuffer:
+    if x.dtype.kind == "c":
+        raise refusal("topk", x.dtype)
     shape = (*x.shape[:axis], k, *x.shape[axis + 1:])
     return LazyBuffer(Op.HOST, (x,), ("topk", (k, axis, largest)), shape, int64, x.device)
 
@@ -95,6 +100,7 @@ def searchsorted(sorted_sequence: Tensor, input: Any, *, out_int32: bool = False
         raise RuntimeError("searchsorted(): boundaries and input value tensors should have same device type, but got "
                            f"boundaries tensor device type {sorted_sequence.device} and input value tensor device type "
                            f"{input.device}")
+    not_for_complex(sorted_sequence, "searchsorted")
     after = right or side == "right"
     edges = concrete(sorted_sequence, "searchsorted")
     values = concrete(input, "searchsorted") if isinstance(input, AnyTensor) else np.asarray(input)
@@ -121,6 +127,8 @@ def isin(elements: Any, test_elements: Any, *, assume_unique: bool = False, inve
     if not given:
         raise TypeError("isin(): argument 'elements' (position 1) must be Tensor, not "
                         f"{type(elements).__name__}")
+    for t in given:
+        not_for_complex(t, "isin")
     one_device([t._read() for t in given])
     arrays = [concrete(t, "isin") if isinstance(t, AnyTensor) else np.asarray(t) for t in (elements, test_elements)]
     found = np.asarray(np.isin(arrays[0], arrays[1], assume_unique=assume_unique, invert=invert))
@@ -192,6 +200,7 @@ class Ordering:
     @both("kthvalue")
     def kthvalue(self: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> return_types.ReturnType:
         """``(values, indices)`` of the k-th smallest along ``dim``; k counts from 1."""
+        not_for_complex(self, "kthvalue")
         if not self.ndim:
             return return_types.kthvalue(self.clone(), self.argsort())
         axis = dim_index(dim, self.ndim)
@@ -207,6 +216,7 @@ class Ordering:
     @both("median")
     def median(self: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
         """The lower of the middle elements: of all, or ``(values, indices)`` along ``dim``. NaN if there is one."""
+        not_for_complex(self, "median")
         if dim is None:
             flat = self.reshape(-1)
             if not flat.numel():
@@ -240,6 +250,7 @@ class Ordering:
         >>> minigrad.tensor([3, 1, 3]).unique()
         tensor([1, 3])
         """
+        not_for_complex(self, "unique" if dim is None else "unique_dim")
         array = concrete(self, "unique")
         if dim is not None and not array.size and array.shape[dim_index(dim, self.ndim)]:
             raise RuntimeError("There are 0 sized dimensions, and they aren't selected, so unique cannot be applied")
@@ -262,6 +273,7 @@ class Ordering:
         >>> minigrad.tensor([1, 1, 2, 1]).unique_consecutive()
         tensor([1, 2, 1])
         """
+        not_for_complex(self, "unique")
         array, axis = concrete(self, "unique_consecutive"), 0 if dim is None else dim_index(dim, self.ndim)
         array = array.reshape(-1) if dim is None or not self.ndim else array
         rows = np.moveaxis(array, axis, 0)
@@ -292,6 +304,7 @@ class Ordering:
     @both("histc")
     def histc(self: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Tensor:
         """How many elements fall into each of ``bins`` equal parts of [min, max] (by default of their range)."""
+        not_for_complex(self, "aminmax")
         array = concrete(self, "histc")
         if min == max and array.size:
             min, max = float(array.min()), float(array.max())

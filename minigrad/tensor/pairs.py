@@ -6,13 +6,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from minigrad.dtype import DType, bool_, float64, int16, int32, int64
+from minigrad.dtype import DType, bool_, complex128, float64, int16, int32, int64
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.tensor.base import AnyTensor
 from minigrad.tensor.definition import both, function, in_place, into
 from minigrad.tensor.operands import MixedFunction, all_fitted, is_number, require_tensor, result_dtype
-from minigrad.tensor.promotion import floating, type_name
+from minigrad.tensor.promotion import floating, number, type_name
 
 if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor
@@ -128,13 +128,14 @@ def _checked(recorded: MixedFunction, a: Tensor, b: Any, kinds: str) -> Tensor:
 
 @function("float_power")
 def float_power(input: Any, exponent: Any, *, out: Tensor | None = None) -> Tensor:
-    """``input`` to the power ``exponent``, both taken in float64.
+    """``input`` to the power ``exponent``, both taken in float64, or complex128 if one is complex.
 
     >>> import minigrad
     >>> minigrad.float_power(minigrad.tensor([4]), 0.5)
     tensor([2.], dtype=minigrad.float64)
     """
-    wide = [v.to(float64) if isinstance(v, AnyTensor) else float(v) for v in (input, exponent)]
+    dtype = complex128 if result_dtype((input, exponent)).kind == "c" else float64
+    wide = [v.to(dtype) if isinstance(v, AnyTensor) else number(v, dtype) for v in (input, exponent)]
     result = wide[0] ** wide[1]
     return into(out, result)
 

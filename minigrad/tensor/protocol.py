@@ -31,6 +31,15 @@ def _only(self: Tensor) -> Any:
     return self.item()
 
 
+def _real(value: Any, target: str) -> Any:
+    """A number that is to become one of C++'s type ``target``. ``RuntimeError`` for one with an imaginary part."""
+    if not isinstance(value, complex):
+        return value
+    if value.imag:
+        raise RuntimeError(f"value cannot be converted to type {target} without overflow")
+    return value.real
+
+
 # --- copies
 
 
@@ -94,11 +103,11 @@ class PythonProtocol:
 
     def __int__(self: Tensor) -> int:
         """The only element as an int."""
-        return int(_only(self))
+        return int(_real(_only(self), "int64_t"))
 
     def __float__(self: Tensor) -> float:
         """The only element as a float."""
-        return float(_only(self))
+        return float(_real(_only(self), "double"))
 
     def __complex__(self: Tensor) -> complex:
         """The only element as a complex number."""
@@ -106,7 +115,7 @@ class PythonProtocol:
 
     def __index__(self: Tensor) -> int:
         """The only element of an integer Tensor, as an index."""
-        if self.dtype.kind == "f" or prod(self._shape()) != 1:
+        if self.dtype.kind in "fc" or prod(self._shape()) != 1:
             raise TypeError("only integer tensors of a single element can be converted to an index")
         return int(self.item())
 
@@ -129,7 +138,7 @@ class PythonProtocol:
 
     def __contains__(self: Tensor, element: Any) -> bool:
         """Whether an element equals ``element``."""
-        if not isinstance(element, AnyTensor | int | float | np.generic):
+        if not isinstance(element, AnyTensor | int | float | complex | np.generic):
             raise RuntimeError("Tensor.__contains__ only supports Tensor or scalar, but you passed in a "
                                f"{type(element)}.")
         return bool((self == element).any().item())

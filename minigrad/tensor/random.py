@@ -4,6 +4,7 @@ Next: ``samplers.py``."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ from minigrad.tensor.generator import Generator
 from minigrad.tensor.in_rows import InRows, Whole
 from minigrad.tensor.indexing import concrete
 from minigrad.tensor.movement import shape_argument
+from minigrad.tensor.operands import not_for_complex
 from minigrad.tensor.promotion import get_default_dtype, type_name
 from minigrad.tensor.size import resolve
 from minigrad.tensor.storage import tracing
@@ -183,14 +185,28 @@ def _creator(name: str, draw: Callable[[Generator, tuple[int, ...], DType], np.n
     function(f"{name}_like")(create_like)
 
 
+def _parts(draw: Callable[..., np.ndarray], shape: tuple[int, ...], dtype: DType) -> np.ndarray:
+    """Numbers of a type, drawn as ``draw(shape, dtype)``; of a complex one the parts are drawn one after another."""
+    if dtype.kind != "c":
+        return draw(shape, dtype)
+    return np.ascontiguousarray(draw((*shape, 2), dtype.part)).view(dtype.numpy).reshape(shape)
+
+
+def _deviation(dtype: DType) -> float:
+    """That of a part of a normal complex number, whose variance is that of both together."""
+    return math.sqrt(0.5) if dtype.kind == "c" else 1.0
+
+
 def _check_float(name: str, dtype: DType) -> None:
-    if dtype.kind != "f":
+    if dtype.kind not in "fc":
         kernel = "check_uniform_bounds" if name == "rand" else "normal_kernel_cpu"
         raise NotImplementedError(f"\"{kernel}\" not implemented for '{type_name(dtype)}'")
 
 
-_creator("rand", lambda g, shape, dtype: g.uniform(shape, 0.0, 1.0, dtype), "Numbers uniform in [0, 1).")
-_creator("randn", lambda g, shape, dtype: g.normal(shape, 0.0, 1.0, dtype), "Normal numbers of mean 0 and deviation 1.")
+_creator("rand", lambda g, shape, dtype: _parts(lambda s, d: g.uniform(s, 0.0, 1.0, d), shape, dtype),
+         "Numbers uniform in [0, 1); of complex ones both parts.")
+_creator("randn", lambda g, shape, dtype: _parts(lambda s, d: g.normal(s, 0.0, _deviation(dtype), d), shape, dtype),
+         "Normal numbers of mean 0 and deviation 1.")
 
 
 @function("randint")
@@ -305,6 +321,7 @@ class Random:
     def multinomial(self: Tensor, num_samples: int, replacement: bool = False, *,
                     generator: Generator | None = None) -> Tensor:
         """Indices drawn with the weights in each row."""
+        not_for_complex(self, "multinomial")
         chances = weights(self, "multinomial")
         return _made(lambda g: g.multinomial(chances, num_samples, replacement), generator, int64, self.device)
 
@@ -315,14 +332,15 @@ class Random:
         check_in_place(self)
         _check_float("rand", self.dtype)
         shape, low, high, dtype = self._shape(), float(from_), float(to), self.dtype
-        return _fill(self, lambda g: g.uniform(shape, low, high, dtype), generator)
+        return _fill(self, lambda g: _parts(lambda s, d: g.uniform(s, low, high, d), shape, dtype), generator)
 
     def normal_(self: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Generator | None = None) -> Tensor:
         """Filled with normal numbers."""
         check_in_place(self)
         _check_float("randn", self.dtype)
         shape, mean, std, dtype = self._shape(), float(mean), float(std), self.dtype
-        return _fill(self, lambda g: g.normal(shape, mean, std, dtype), generator)
+        std *= _deviation(dtype)
+        return _fill(self, lambda g: _parts(lambda s, d: g.normal(s, mean, std, d), shape, dtype), generator)
 
     def exponential_(self: Tensor, lambd: float = 1.0, *, generator: Generator | None = None) -> Tensor:
         """Filled with exponentially distributed numbers of rate ``lambd``."""
@@ -358,6 +376,7 @@ class Random:
 
     def bernoulli_(self: Tensor, p: Any = 0.5, *, generator: Generator | None = None) -> Tensor:
         """Filled with 1 with probability ``p``, a number or a Tensor, else 0."""
+        not_for_complex(self, "bernoulli_")
         check_in_place(self)
         chance = weights(p, "bernoulli_") if isinstance(p, AnyTensor) else float(p)
         shape = self._shape()
@@ -366,6 +385,7 @@ class Random:
     def random_(self: Tensor, from_: int = 0, to: int | None = None, *, generator: Generator | None = None) -> Tensor:
         """Filled with integers in [from_, to); ``random_(n)`` in [0, n), ``random_()`` over what the dtype holds
         exactly."""
+        not_for_complex(self, "random_")
         check_in_place(self)
         shape, dtype = self._shape(), self.dtype
         if to is None and from_ == 0:

@@ -15,7 +15,7 @@ from minigrad.tensor.autocast import operands_of
 from minigrad.tensor.definition import both
 from minigrad.tensor.function import Function
 from minigrad.tensor.movement import shape_argument
-from minigrad.tensor.operands import dim_index, dim_indices
+from minigrad.tensor.operands import dim_index, dim_indices, not_for_complex
 from minigrad.tensor.promotion import type_name
 
 if TYPE_CHECKING:
@@ -174,6 +174,7 @@ class Reduce:
     def nansum(self: Tensor, dim: Any = None, keepdim: bool = False, *,
                dtype: DType | None = None) -> Tensor:
         """The sum over ``dim`` with NaN as 0."""
+        not_for_complex(self, "nansum")
         known = self.masked_fill(self.isnan(), 0) if self.dtype.kind == "f" else self
         return known.sum(dim, keepdim, dtype=dtype)
 

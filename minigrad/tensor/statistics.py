@@ -14,10 +14,10 @@ from minigrad.tensor import return_types
 from minigrad.tensor.autocast import operands_of
 from minigrad.tensor.base import AnyTensor, make
 from minigrad.tensor.creation import arange, tensor
-from minigrad.tensor.definition import both
+from minigrad.tensor.definition import FUNCTIONS, both
 from minigrad.tensor.gathering import picked
 from minigrad.tensor.indexing import concrete
-from minigrad.tensor.operands import dim_index
+from minigrad.tensor.operands import dim_index, not_for_complex
 
 if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor
@@ -159,6 +159,7 @@ class Statistics:
         >>> minigrad.tensor([3, 1, 3, 1, 2]).mode().values
         tensor(1)
         """
+        not_for_complex(self, "mode")
         if not self.ndim:
             return return_types.mode(self.clone(), self.argsort())
         axis = dim_index(dim, self.ndim)
@@ -197,7 +198,7 @@ class Statistics:
             raise RuntimeError("cov(): expected input to have two or fewer dimensions but got an input with "
                                f"{self.ndim} dimensions")
         x = self.reshape(1, -1) if self.ndim < 2 else self
-        x = x if x.dtype.kind == "f" else x.float()
+        x = x if x.dtype.kind in "fc" else x.float()
         n = x.shape[1]
         _check_weights("cov", "fweights", fweights, n)
         _check_weights("cov", "aweights", aweights, n)
@@ -214,7 +215,7 @@ class Statistics:
         else:
             norm = total - correction * (weights * aweights).sum() / total
         centred = x - mean
-        found = centred @ (centred if weights is None else centred * weights).mT
+        found = centred @ (centred if weights is None else centred * weights).mH
         found = found / (max(norm, 0.0) if isinstance(norm, float) else norm.clamp(min=0))
         return found.squeeze() if self.ndim < 2 else found
 
@@ -228,7 +229,10 @@ class Statistics:
         if not found.ndim:
             return found / found
         spread = found.diag().sqrt()
-        return (found / spread.unsqueeze(1) / spread.unsqueeze(0)).clamp(-1, 1)
+        found = found / spread.unsqueeze(1) / spread.unsqueeze(0)
+        if found.dtype.kind == "c":
+            return FUNCTIONS["complex"](found.real.clamp(-1, 1), found.imag.clamp(-1, 1))
+        return found.clamp(-1, 1)
 
     # --- counts: they run, since NumPy counts
 

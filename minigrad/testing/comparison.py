@@ -13,10 +13,11 @@ from typing import Any, NoReturn
 import numpy as np
 
 from minigrad.autograd.mode import no_grad
-from minigrad.dtype import DType, bfloat16, float16, float32, float64, int64, promote
+from minigrad.dtype import DType, bfloat16, complex64, complex128, float16, float32, float64, int64, promote
 from minigrad.tensor import Tensor, as_tensor, isclose, tensor
 
-_TOLERANCES = {float16: (1e-3, 1e-5), bfloat16: (1.6e-2, 1e-5), float32: (1.3e-6, 1e-5), float64: (1e-7, 1e-7)}
+_TOLERANCES = {float16: (1e-3, 1e-5), bfloat16: (1.6e-2, 1e-5), float32: (1.3e-6, 1e-5), float64: (1e-7, 1e-7),
+               complex64: (1.3e-6, 1e-5), complex128: (1e-7, 1e-7)}
 """By dtype the relative and the absolute tolerance; other dtypes have to be equal."""
 
 _OLD_TOLERANCES = {float16: (1e-3, 1e-3), float32: (1e-4, 1e-5), float64: (1e-5, 1e-8)}
@@ -233,7 +234,7 @@ def _differences(actual: Tensor, expected: Tensor, matches: Tensor, rtol: float,
     """How many elements differ, and the greatest differences."""
     count = matches.numel()
     wrong = count - int(matches.sum())
-    if actual.dtype.kind != "f":
+    if actual.dtype.kind not in "fc":
         actual, expected = actual.to(int64), expected.to(int64)
     absolute = (actual - expected).abs().flatten()
     relative = absolute / expected.abs().flatten()

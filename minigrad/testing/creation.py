@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from minigrad.dtype import DType, bool_, int64
-from minigrad.tensor import Tensor, empty, finfo, iinfo, randint
+from minigrad.tensor import Tensor, empty, finfo, iinfo, randint, view_as_complex
 
 
 def make_tensor(*shape: Any, dtype: DType, device: Any, low: float | None = None, high: float | None = None,
@@ -29,6 +29,8 @@ def make_tensor(*shape: Any, dtype: DType, device: Any, low: float | None = None
     if noncontiguous and memory_format is not None:
         raise ValueError("The parameters `noncontiguous` and `memory_format` are mutually exclusive, "
                          f"but got {noncontiguous=} and {memory_format=}")
+    if dtype.is_complex:
+        return _complex(sizes, dtype, device, low, high, requires_grad, noncontiguous, exclude_zero)
     integral = dtype.kind != "f"
     if requires_grad and integral:
         raise ValueError(f"`requires_grad=True` is not supported for boolean and integral dtypes, but got {dtype=}")
@@ -45,6 +47,21 @@ def make_tensor(*shape: Any, dtype: DType, device: Any, low: float | None = None
     if exclude_zero:
         result[result == 0] = 1 if integral else finfo(dtype).tiny
     return result.requires_grad_(requires_grad) if not integral else result
+
+
+def _complex(sizes: Any, dtype: DType, device: Any, low: float | None, high: float | None, requires_grad: bool,
+             noncontiguous: bool, exclude_zero: bool) -> Tensor:
+    """Both parts between the bounds."""
+    noncontiguous = noncontiguous and math.prod(sizes) > 1
+    if noncontiguous:
+        sizes = (*sizes[:-1], 2 * sizes[-1])
+    result = view_as_complex(_uniform(empty((*sizes, 2), device=device, dtype=dtype.part),
+                                      *_bounds(dtype.part, low, high)))
+    if noncontiguous:
+        result = result[..., 1::2]
+    if exclude_zero:
+        result[result == 0] = finfo(dtype).tiny
+    return result.detach().requires_grad_(requires_grad)
 
 
 def _uniform(made: Tensor, low: float, high: float) -> Tensor:

@@ -39,7 +39,8 @@ def losses(node: str, *, fused: bool = False, kernel: str = "") -> Callable[[Cal
                 if kernel:
                     require_float(tensors[0], kernel)
                 inputs, dtype = wide(*tensors)
-                return reduced(formula(*inputs, **static), reduction).to(dtype)
+                made = reduced(formula(*inputs, **static), reduction)
+                return made.to(dtype if made.is_complex() else dtype.part)
 
             return composite(node=nodes[reduction])(body)
 

@@ -165,6 +165,14 @@ def test_an_import_with_strides() -> None:
     assert a.tolist() == [[0, -1, -2, 3], [4, 5, 6, 7], [8, -9, -10, 11]]
 
 
+def test_complex_numbers() -> None:
+    a = np.array([1 + 2j, 3j], np.complex64)
+    t = minigrad.from_dlpack(a)
+    t.imag.fill_(5)
+    assert a.tolist() == [1 + 5j, 5j]
+    assert np.from_dlpack(t).tolist() == [1 + 5j, 5j]
+
+
 def test_what_cannot_be_imported() -> None:
     with pytest.raises(ValueError, match="At least one stride .* is negative"):
         minigrad.from_dlpack(np.ones(3)[::-1])

@@ -111,7 +111,7 @@ def test_errors_of_conversion() -> None:
     with pytest.raises(TypeError, match=r"expected np.ndarray \(got list\)"):
         minigrad.from_numpy([1])
     with pytest.raises(TypeError, match="can't convert np.ndarray of type"):
-        minigrad.from_numpy(np.zeros(1, complex))
+        minigrad.from_numpy(np.zeros(1, "datetime64[s]"))
 
 
 def test_array_protocol() -> None:
