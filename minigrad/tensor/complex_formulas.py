@@ -92,7 +92,8 @@ def _length(a: Value, b: Value, narrow: bool = False) -> Value:
         large, small = choose(steep, b.abs(), a.abs()), choose(steep, a.abs(), b.abs())
         ratio = small / choose(large.equals(0.0) | _is_infinite(large), 1.0, large)
         length = choose(large.equals(0.0), large, large * (ratio * ratio + 1.0).sqrt())
-    return choose(_is_infinite(a) | _is_infinite(b), math.inf, length)
+    known = choose(a.equals(a) & b.equals(b), length, math.nan)
+    return choose(_is_infinite(a) | _is_infinite(b), math.inf, known)
 
 
 # --- exponentials and logarithms
@@ -123,7 +124,8 @@ def _log1p(z: Complex) -> Complex:
     small = (a.abs() < 0.5) & (b.abs() < 0.5)
     x, y = choose(small, a, 0.0), choose(small, b, 0.0)
     whole = _log((a + 1.0, b))
-    return choose(small, (x * (x + 2.0) + y * y).log1p() * 0.5, whole[0]), whole[1]
+    near = choose(x.equals(0.0) & y.equals(0.0), x, (x * (x + 2.0) + y * y).log1p() * 0.5)
+    return choose(small, near, whole[0]), whole[1]
 
 
 def _expm1(z: Complex) -> Complex:
@@ -162,15 +164,24 @@ def _cosh_of(x: Value) -> Value:
     return (x.exp() + (-x).exp()) * 0.5
 
 
+def _zero_kept(x: Value, made: Value) -> Value:
+    """``made`` from x, or x itself where that is a zero, whose sign stays."""
+    return choose(x.equals(0.0), x, made)
+
+
 def _sinh(z: Complex) -> Complex:
     a, b = z
-    return choose(a.equals(0.0), a, _sinh_of(a) * b.cos()), choose(b.equals(0.0), b, _cosh_of(a) * b.sin())
+    sinh, sine = _zero_kept(a, _sinh_of(a)), _zero_kept(b, b.sin())
+    return (choose(a.equals(0.0) & ~_is_finite(b), a, choose(_is_infinite(a) & ~_is_finite(b), a, sinh * b.cos())),
+            choose(b.equals(0.0), b, _cosh_of(a) * sine))
 
 
 def _cosh(z: Complex) -> Complex:
     a, b = z
-    level = a.equals(0.0) | b.equals(0.0)
-    return _cosh_of(a) * b.cos(), choose(level, a * b * choose(_is_finite(a * b), 1.0, 0.0), _sinh_of(a) * b.sin())
+    sinh, sine = _zero_kept(a, _sinh_of(a)), _zero_kept(b, b.sin())
+    real = choose(_is_infinite(a) & ~_is_finite(b), a.abs(), _cosh_of(a) * b.cos())
+    level = (b.equals(0.0) & ~_is_finite(sinh)) | (a.equals(0.0) & ~_is_finite(b))
+    return real, choose(level, _copysign(0.0, a) * _copysign(1.0, b), sinh * sine)
 
 
 def _sin(z: Complex) -> Complex:
@@ -189,7 +200,7 @@ def _tanh(z: Complex) -> Complex:
     t, s = sine / cosine, _sinh_of(near)
     beta = t * t + 1.0
     below = beta * s * s + 1.0
-    real = choose(far, _copysign(1.0, a), beta * (s * s + 1.0).sqrt() * s / below)
+    real = choose(a.equals(0.0), a, choose(far, _copysign(1.0, a), beta * (s * s + 1.0).sqrt() * s / below))
     fading = (a.abs() * -2.0).exp()
     outside = choose(fading.equals(0.0), _copysign(0.0, sine * cosine), sine * cosine * 4.0 * fading)
     return real, choose(b.equals(0.0), b, choose(far, outside, t / below))
@@ -210,17 +221,24 @@ def _roots(z: Complex) -> tuple[Complex, Complex]:
 
 def _asin(z: Complex) -> Complex:
     (p, q), (r, s) = _roots(z)
-    return angle_value(z[0], p * r - q * s), _copysign(called(_ASINH, (p * s - q * r).abs()), z[1])
+    a, b = z
+    far = _is_infinite(a) | _is_infinite(b)
+    return angle_value(a, choose(far, b.abs(), p * r - q * s)), _copysign(called(_ASINH, (p * s - q * r).abs()), z[1])
 
 
 def _acos(z: Complex) -> Complex:
     (p, q), (r, s) = _roots(z)
-    return angle_value(p, r) * 2.0, _copysign(called(_ASINH, (r * q - s * p).abs()), -z[1])
+    a, b = z
+    far = _is_infinite(a) | _is_infinite(b)
+    return choose(far, angle_value(b.abs(), a), angle_value(p, r) * 2.0), _copysign(called(_ASINH, (r * q - s * p).abs()), -z[1])
 
 
 def _acosh(z: Complex) -> Complex:
     (p, q), (r, s) = _sqrt((z[0] - 1.0, z[1])), _sqrt((z[0] + 1.0, z[1]))
-    return called(_ASINH, p * r + q * s), angle_value(q, r) * 2.0
+    a, b = z
+    far = _is_infinite(a) | _is_infinite(b)
+    return (choose(far, math.inf, called(_ASINH, p * r + q * s)),
+            choose(far, angle_value(b, a), angle_value(q, r) * 2.0))
 
 
 def _asinh(z: Complex) -> Complex:
@@ -231,7 +249,12 @@ def _atanh(z: Complex) -> Complex:
     a, b = z
     far = _is_infinite(a) | _is_infinite(b)
     size, inner = choose(far, 0.0, a.abs()), choose(far, 1.0, b)
-    real = (size * 4.0 / ((1.0 - size) * (1.0 - size) + inner * inner)).log1p() * 0.25
+    below = (1.0 - size) * (1.0 - size) + inner * inner
+    real = (size * 4.0 / choose(below.equals(0.0), 1.0, below)).log1p() * 0.25
+    close = (math.log(2.0) - choose(inner.equals(0.0), 1.0, inner.abs()).log()) * 0.5  # where the squares underflow
+    real = choose(below.equals(0.0), choose(inner.equals(0.0), math.inf, close), real)
+    length = _length(size, inner)
+    real = choose(length > 1e150, size / length / length, real)  # where they overflow
     angle = angle_value(inner * 2.0, (1.0 - size) * (size + 1.0) - inner * inner) * 0.5
     return _copysign(choose(far, 0.0, real), a), choose(far, _copysign(math.pi / 2, b), angle)
 

@@ -170,6 +170,9 @@ LOG1P = row("log1p", rounded_once(log1p_value), "Log1P", slope(lambda g, x, out:
 EXPM1 = row("expm1", rounded_once(_expm1), gradient=slope(lambda g, x, out: g.binary(Op.MUL, _plus_one(out))))
 
 
+_COMPLEX_SINH, _COMPLEX_COSH = [row(name, rounded_once(lambda x: x)) for name in ("sinh", "cosh")]
+
+
 # --- bounds
 
 
@@ -325,6 +328,8 @@ class Functions:
     @both("sinh")
     def sinh(self: Tensor) -> Tensor:
         """(exp(self) - exp(-self)) / 2."""
+        if self.dtype.kind == "c":
+            return _COMPLEX_SINH((self,))
         return (self.expm1() - (-self).expm1()) * 0.5
 
     sinh_ = in_place(sinh)
@@ -332,6 +337,8 @@ class Functions:
     @both("cosh")
     def cosh(self: Tensor) -> Tensor:
         """(exp(self) + exp(-self)) / 2."""
+        if self.dtype.kind == "c":
+            return _COMPLEX_COSH((self,))
         return (self.exp() + (-self).exp()) * 0.5
 
     cosh_ = in_place(cosh)
