@@ -230,7 +230,8 @@ def _acos(z: Complex) -> Complex:
     (p, q), (r, s) = _roots(z)
     a, b = z
     far = _is_infinite(a) | _is_infinite(b)
-    return choose(far, angle_value(b.abs(), a), angle_value(p, r) * 2.0), _copysign(called(_ASINH, (r * q - s * p).abs()), -z[1])
+    return choose(far, angle_value(b.abs(), a), angle_value(p, r) * 2.0), _copysign(
+        called(_ASINH, (r * q - s * p).abs()), -z[1])
 
 
 def _acosh(z: Complex) -> Complex:

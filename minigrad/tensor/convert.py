@@ -3,6 +3,7 @@ Next: ``casts.py``."""
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 from minigrad.dtype import ALL, DType
@@ -55,6 +56,8 @@ class Convert:
         dtype = lazy.dtype if dtype is None else dtype
         if dtype is lazy.dtype and target == lazy.device:
             return self.clone() if copy else self
+        if lazy.dtype.kind == "c" and dtype.kind not in "cb":
+            warnings.warn("Casting complex values to real discards the imaginary part", stacklevel=2)
         if lazy.op in (Op.CONST, Op.SCALAR) and target != lazy.device:
             return make(_number_elsewhere(lazy, target)).to(dtype)  # what the program itself holds needs no copy
         return _TO_COPY((self,), (dtype, target))
