@@ -8,14 +8,14 @@ and what goes there or comes from there only by being moved. Each form is made o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from math import prod
 from typing import Any
 
 from minigrad.dtype import bool_
-from minigrad.graph.function import Subgraph
+from minigrad.graph.function import Subgraph, output, param
 from minigrad.graph.lazy import LazyBuffer, contiguous_strides, toposort
-from minigrad.graph.loop import Loop
+from minigrad.graph.loop import Loop, loop_outputs
 from minigrad.ops import MOVEMENT, REDUCE, Op
 
 
@@ -108,45 +108,62 @@ def leaf_of(leaf: LazyBuffer) -> LazyBuffer:
 
 
 def _called(node: LazyBuffer, srcs: list[Value]) -> list[Value]:
-    """The outputs of a FUNCTION or LOOP whose body is split too. A complex input or output becomes two."""
-    loop: Loop | None = node.arg if node.op == Op.LOOP else None
-    body: Subgraph = node.arg if loop is None else loop.body
-    inputs = [v for s in srcs for v in (s.parts if isinstance(s, Pair) else (s,))]
-    new = body
-    if body.has_complex:
-        new = body.derived.get("in parts") or _split_body(body)
-        body.derived["in parts"] = new
+    """The outputs of a FUNCTION or LOOP whose body is split too. A complex value that is in memory, or goes there only
+    by being moved, stays whole; any other becomes two."""
+    if node.op == Op.LOOP:
+        return _looped(node, srcs)
+    body: Subgraph = node.arg
+    forms = tuple([isinstance(s, Pair) and s.is_whole for s in srcs])
+    found = body.derived.get(("in parts", forms)) or _split_body(body, forms)
+    body.derived["in parts", forms] = found
+    new, whole = found
+    inputs = [v for s in srcs for v in ((s,) if not isinstance(s, Pair) else (s.whole,) if s.is_whole else s.parts)]
     first = new.outputs[0]
-    arg: Any = new
-    shape = first.shape
-    if loop is not None:
-        states = sum([1 + (p.dtype.kind == "c") for p in body.params[:loop.states]])
-        sequences = sum([1 + (p.dtype.kind == "c") for p in body.params[loop.states:loop.states + loop.sequences]])
-        arg, shape = Loop(new, states, sequences, loop.steps, loop.backwards), (loop.steps, *shape)
-    called = LazyBuffer(node.op, tuple(inputs), arg, shape, first.dtype, node.device)
-    flat = []
-    for i, o in enumerate(new.outputs):
-        if loop is None and len(new.outputs) == 1:
-            flat.append(called)
-        else:
-            made = o.shape if loop is None else (loop.steps, *o.shape)
-            flat.append(LazyBuffer(Op.OUTPUT, (called,), i, made, o.dtype, node.device))
-    values = iter(flat)
-    return [Pair(next(values), next(values)) if o.dtype.kind == "c" else next(values) for o in body.outputs]
+    called = LazyBuffer(Op.FUNCTION, tuple(inputs), new, first.shape, first.dtype, node.device)
+    values = iter([output(called, i) for i in range(len(new.outputs))])
+    return [_taken(o, values, is_whole) for o, is_whole in zip(body.outputs, whole, strict=True)]
 
 
-def _split_body(body: Subgraph) -> Subgraph:
-    """The body over real params: two for each complex one."""
+def _taken(value: LazyBuffer, made: Iterator[LazyBuffer], whole: bool) -> Value:
+    """What stands for a value, of the next one or two of those that were made."""
+    if value.dtype.kind != "c":
+        return next(made)
+    return Pair(whole=next(made)) if whole else Pair(next(made), next(made))
+
+
+def _looped(node: LazyBuffer, srcs: list[Value]) -> list[Value]:
+    """All complex values that go through a LOOP become two."""
+    loop: Loop = node.arg
+    body = loop.body
+    new, _ = body.derived.get("in parts of a loop") or _split_body(body, (False,) * len(srcs), ())
+    body.derived["in parts of a loop"] = new, _
+    states, sequences = [sum([1 + (p.dtype.kind == "c") for p in params]) for params in (
+        body.params[:loop.states], body.params[loop.states:loop.states + loop.sequences])]
+    inputs = [v for s in srcs for v in (s.parts if isinstance(s, Pair) else (s,))]
+    values = iter(loop_outputs(Loop(new, states, sequences, loop.steps, loop.backwards), inputs))
+    return [_taken(o, values, False) for o in body.outputs]
+
+
+def _split_body(body: Subgraph, whole: Sequence[bool],
+                outputs_whole: Sequence[bool] | None = None) -> tuple[Subgraph, tuple[bool, ...]]:
+    """The body over real params, and which of its complex outputs are whole; two params for each complex one that is
+    not ``whole``."""
     at: dict[LazyBuffer, Value] = {}
     params: list[LazyBuffer] = []
-    for p in body.params:
-        part = p.dtype.part
-        made = [LazyBuffer(Op.PARAM, (), len(params) + i, p.shape, part, p.device)
-                for i in range(2 if p.dtype.kind == "c" else 1)]
+    for p, is_whole in zip(body.params, whole, strict=True):
+        if p.dtype.kind != "c":
+            at[p] = param(len(params), p.shape, p.dtype, p.device)
+            params.append(at[p])  # type: ignore[arg-type]
+            continue
+        shapes = [(*p.shape, 2)] if is_whole else [p.shape] * 2
+        made = [param(len(params) + i, shape, p.dtype.part, p.device) for i, shape in enumerate(shapes)]
         params += made
-        at[p] = Pair(*made) if len(made) == 2 else made[0]
-    outputs = [v for o in split(body.outputs, at) for v in (o.parts if isinstance(o, Pair) else (o,))]
-    return Subgraph(body.name, params, outputs)
+        at[p] = Pair(whole=made[0]) if is_whole else Pair(*made)
+    outputs, forms = [], []
+    for o in split(body.outputs, at):
+        forms.append(isinstance(o, Pair) and o.is_whole and outputs_whole is None)
+        outputs += [o] if not isinstance(o, Pair) else [o.whole] if forms[-1] else o.parts
+    return Subgraph(body.name, params, outputs), tuple(forms)
 
 
 # --- the rules: each takes a node and what its sources have become

@@ -1,0 +1,77 @@
+"""Stage: tests of the front. In: complex tensors. Out: their values, views, gradients and errors, by constants and by
+NumPy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import minigrad
+from minigrad.autograd import gradcheck
+
+
+def test_arithmetic_and_text() -> None:
+    x = minigrad.tensor([1 + 2j, 3j])
+    assert repr(x * (1 - 1j)) == "tensor([3.+1.j, 3.+3.j])"
+    assert repr(2 / x) == "tensor([0.4000-0.8000j, 0.0000-0.6667j])"
+    assert (x == x.conj().conj()).all() and not (x != x).any()
+    assert minigrad.tensor([1.0], dtype=minigrad.float64).mul(1j).dtype is minigrad.complex128
+    assert minigrad.tensor(1 + 2j).item() == 1 + 2j
+
+
+def test_a_part_is_a_view() -> None:
+    array = np.array([1 + 1j, 2 + 2j])
+    x = minigrad.from_numpy(array)
+    x.imag.mul_(10)
+    x.real[0] = 7
+    minigrad.view_as_real(x)[1, 0] = -1
+    assert array.tolist() == [7 + 10j, -1 + 20j]
+    assert np.shares_memory(x.imag.numpy(), array)
+    y = minigrad.tensor([[1.0, 2.0]])
+    minigrad.view_as_complex(y).mul_(1j)
+    assert y.tolist() == [[-2.0, 1.0]]
+
+
+def test_gradient_through_parts_changed_in_place() -> None:
+    """|2z|² with the real part tripled: 8·9·a + 8i·b."""
+    z = minigrad.tensor([1 + 2j], requires_grad=True)
+    y = z * 2
+    y.real.mul_(3)
+    (y * y.conj()).real.sum().backward()
+    assert z.grad is not None and z.grad.tolist() == [72 + 16j]
+
+
+@pytest.mark.parametrize("name", ["exp", "sqrt", "abs", "tanh", "prod"])
+def test_gradients(name: str) -> None:
+    z = minigrad.tensor([0.3 - 0.8j, -1.1 + 0.4j], dtype=minigrad.complex128, requires_grad=True)
+    assert gradcheck(getattr(minigrad, name), (z,))
+
+
+def test_products_are_contractions() -> None:
+    """One real product, after the parts of the second operand were put together for it."""
+    rng = np.random.default_rng(0)
+    a, b = [(rng.standard_normal((40, 40)) + 1j * rng.standard_normal((40, 40))).astype(np.complex64) for _ in range(2)]
+    with minigrad.inspect() as seen:
+        found = (minigrad.tensor(a) @ minigrad.tensor(b)).numpy()
+    np.testing.assert_allclose(found, a @ b, rtol=1e-4, atol=1e-4)
+    assert len(seen.kernels) == 2
+
+
+def test_numbers_that_change_compile_once() -> None:
+    x = minigrad.tensor([1 + 1j, 2 - 1j])
+    with minigrad.inspect() as seen:
+        for i in range(6):
+            assert (x * (i + 0.5j)).tolist() == [(1 + 1j) * (i + 0.5j), (2 - 1j) * (i + 0.5j)]
+    assert seen.compiled <= 2
+
+
+def test_what_has_no_meaning() -> None:
+    x = minigrad.tensor([1j])
+    with pytest.raises(NotImplementedError, match="\"lt_cpu\" not implemented for 'ComplexFloat'"):
+        x < 1  # noqa: B015
+    with pytest.raises(RuntimeError, match="maximum not implemented for complex tensors"):
+        x.maximum(x)
+    with pytest.raises(RuntimeError, match="grad can be implicitly created only for real scalar outputs"):
+        (minigrad.tensor([1j], requires_grad=True) * 2).sum().backward()
+    with pytest.raises(NotImplementedError, match="complex32 is a name only"):
+        minigrad.zeros(2, dtype=minigrad.complex32) * 2
