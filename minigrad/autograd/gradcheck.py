@@ -119,7 +119,8 @@ def _in_parts(func: Callable[..., Any], inputs: tuple[Any, ...]) -> tuple[Callab
         return func, inputs
 
     def over_parts(*args: Any) -> tuple[Any, ...]:
-        given = [view_as_complex(a) if parts else a for a, parts in zip(args, split, strict=True)]
+        # of a copy: the inputs are changed in place, and backward refuses values that were
+        given = [view_as_complex(a.clone()) if parts else a for a, parts in zip(args, split, strict=True)]
         return tuple([view_as_real(o) if is_complex(o) else o for o in _tuple(func(*given))])
 
     return over_parts, tuple([view_as_real(x.detach()).clone().requires_grad_() if parts else x

@@ -159,7 +159,8 @@ def _split_body(body: Subgraph, whole: Sequence[bool],
         made = [param(len(params) + i, shape, p.dtype.part, p.device) for i, shape in enumerate(shapes)]
         params += made
         at[p] = Pair(whole=made[0]) if is_whole else Pair(*made)
-    outputs, forms = [], []
+    outputs: list[LazyBuffer] = []
+    forms: list[bool] = []
     for o in split(body.outputs, at):
         forms.append(isinstance(o, Pair) and o.is_whole and outputs_whole is None)
         outputs += [o] if not isinstance(o, Pair) else [o.whole] if forms[-1] else o.parts

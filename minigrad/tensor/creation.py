@@ -287,7 +287,7 @@ def arange(start: Any = None, end: Any = None, step: Any = 1, *, dtype: DType | 
     if end is None:
         raise TypeError("arange() missing a required argument: 'end'")
     start, end, step = [v.item() if isinstance(v, AnyTensor | np.generic) else v for v in (start, end, step)]
-    start, end, step = [number(v, dtypes.float64) if isinstance(v, complex) else v for v in (start, end, step)]
+    start, end, step = [number(v, float64) if isinstance(v, complex) else v for v in (start, end, step)]
     if step == 0:
         raise RuntimeError("step must be nonzero")
     if not (math.isfinite(start) and math.isfinite(end)):
