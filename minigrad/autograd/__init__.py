@@ -26,7 +26,7 @@ __all__ = [
 # These stand on top of Tensors, and are imported when they are first asked for.
 _SUBMODULES = ("forward_ad", "functional", "grad_mode", "graph", "profiler", "variable")
 _LATER = {"gradcheck": "gradcheck", "gradgradcheck": "gradcheck", "Variable": "variable",
-          "set_multithreading_enabled": "grad_mode"}
+          "set_multithreading_enabled": "grad_mode", "is_multithreading_enabled": "grad_mode"}
 
 
 def __getattr__(name: str) -> Any:

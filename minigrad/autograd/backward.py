@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from minigrad.autograd.mode import set_grad_enabled
-from minigrad.autograd.node import Edge
+from minigrad.autograd.node import AccumulateGrad, Edge
 from minigrad.autograd.protocol import Front
-from minigrad.autograd.walk import Walk
+from minigrad.autograd.walk import Walk, replaced
 from minigrad.dtype import shown
 from minigrad.engine import Run, realise
 from minigrad.graph.lazy import LazyBuffer
@@ -54,8 +54,8 @@ def _run(tensors: Sequence[Any], grad_tensors: Any, retain_graph: bool | None, c
         inputs = _listed(inputs)
         if not inputs:
             raise RuntimeError("`inputs` argument to `backward()` cannot be empty.")
-        targets = [t._source() for t in inputs]
-    walk = Walk(create_graph, targets)
+        targets = [_target(t) for t in inputs]
+    walk = Walk(create_graph, targets, accumulates=True)
     _walk(walk, tensors, grad_tensors)
     if not (create_graph if retain_graph is None else retain_graph):
         walk.release()
@@ -65,23 +65,25 @@ def _run(tensors: Sequence[Any], grad_tensors: Any, retain_graph: bool | None, c
         wanted = {t for t in targets if type(t) is not tuple}
         accumulated = [(leaf, g) for leaf, g in accumulated if leaf in wanted]
         accumulated += [(t, walk.captured[e]) for t, e in zip(inputs, targets, strict=True)
-                        if type(e) is tuple and e in walk.captured]
+                        if type(e) is tuple and e in walk.captured and not _is_edge(t)]
     with set_grad_enabled(walk.taped):  # for hooks
-        _accumulate(walk, accumulated, [*[t._whole() for t in tensors], *along], watch)
+        _accumulate(walk, accumulated, [*[t._whole() for t in tensors if not _is_edge(t)], *along], watch)
 
 
 def _accumulate(walk: Walk, leaves: list[tuple[Any, Any]], roots: list[LazyBuffer], watch: list[Run] | None) -> None:
     """Compute all gradients in one run, and only then change any ``.grad``."""
     if walk.recorded:
-        for leaf, gradient in leaves:
-            gradient = _after_leaf_hooks(walk, leaf, gradient)
+        for i, (leaf, gradient) in enumerate(leaves):
+            gradient = _after_leaf_hooks(walk, leaf, gradient, True)
+            leaves[i] = leaf, gradient
             leaf._grad = gradient if leaf._grad is None else leaf._grad + gradient
         realise([leaf._grad._whole() for leaf, _ in leaves] + roots)
     else:
         new: list[LazyBuffer] = []
-        for leaf, gradient in leaves:
+        for i, (leaf, gradient) in enumerate(leaves):
             if leaf._hooks is not None:
-                gradient = _after_leaf_hooks(walk, leaf, gradient)
+                gradient = _after_leaf_hooks(walk, leaf, gradient, True)
+                leaves[i] = leaf, gradient
             old = leaf._grad
             new.append(gradient if old is None else old._read().binary(Op.ADD, gradient))
         realise(new + roots, watch)
@@ -90,15 +92,29 @@ def _accumulate(walk: Walk, leaves: list[tuple[Any, Any]], roots: list[LazyBuffe
                 leaf._grad = Front.wrap(lazy, None)
             else:
                 leaf._grad._replace(lazy)
-    for leaf, _ in leaves:
+    for leaf, gradient in leaves:
         if leaf._hooks is not None:
             for hook in tuple(leaf._hooks.after.values()):
                 with users_code:
-                    hook(leaf)
+                    if hook(leaf) is not None:
+                        raise RuntimeError("Tensor post accumulate grad hooks should return None.")
+            for hook in tuple(leaf._hooks.post.values()):
+                with users_code:
+                    hook((), (walk.tensor(gradient),))
 
 
-def _after_leaf_hooks(walk: Walk, leaf: Any, gradient: Any) -> Any:
-    return gradient if leaf._hooks is None else walk.hooked(leaf._hooks.before, gradient)
+def _after_leaf_hooks(walk: Walk, leaf: Any, gradient: Any, accumulates: bool = False) -> Any:
+    """The gradient after the hooks of the leaf, and where it is accumulated those of its ``AccumulateGrad``."""
+    hooks = leaf._hooks
+    if hooks is None:
+        return gradient
+    gradient = walk.hooked(hooks.before, gradient)
+    for hook in tuple(hooks.pre.values()) if accumulates else ():
+        given = (walk.tensor(gradient),)
+        with users_code:
+            changed = hook(given)
+        gradient = walk.gradient(replaced(hook, given, changed)[0])
+    return gradient
 
 
 def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool | None = None,
@@ -133,12 +149,15 @@ def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool
     starts = [None] * len(outputs) if grad_outputs is None else _listed(grad_outputs)
     if allow_unused is None:
         allow_unused = materialize_grads
+    elif materialize_grads and not allow_unused:
+        raise ValueError("Expected allow_unused to be True or not passed when materialize_grads=True, but got: "
+                         "allow_unused=False.")
     if is_grads_batched:
         return _in_rows(outputs, inputs, starts, retain_graph, create_graph, allow_unused, materialize_grads)
     for tensor in inputs:
-        if not tensor.requires_grad:
+        if not _is_edge(tensor) and not tensor.requires_grad:
             raise RuntimeError("One of the differentiated Tensors does not require grad")
-    targets = [t._source() for t in inputs]
+    targets = [_target(t) for t in inputs]
     walk = Walk(create_graph, targets)
     _walk(walk, outputs, starts)
     if not (create_graph if retain_graph is None else retain_graph):
@@ -153,7 +172,7 @@ def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool
     if materialize_grads:
         found = [_zeros(walk, t) if g is None else g for g, t in zip(found, inputs, strict=True)]
     results = tuple([walk.tensor(g) for g in found])
-    realise([r._whole() for r in results if r is not None] + [t._whole() for t in outputs])
+    realise([r._whole() for r in results if r is not None] + [t._whole() for t in outputs if not _is_edge(t)])
     return results
 
 
@@ -181,7 +200,11 @@ def _in_rows(outputs: Sequence[Any], inputs: Sequence[Any], starts: Sequence[Any
 
 
 def _zeros(walk: Walk, tensor: Any) -> Any:
+    if _is_edge(tensor):
+        raise RuntimeError("materialize_grads cannot be used when the given input is a GradientEdge")
     lazy = tensor._read().like(0)
+    if walk.taped:
+        return Front.wrap(lazy, None).requires_grad_()
     return Front.wrap(lazy, None) if walk.recorded else lazy
 
 
@@ -194,7 +217,7 @@ def _walk(walk: Walk, tensors: Sequence[Any], starts: Sequence[Any]) -> None:
 
 
 def _root_edge(position: int, tensor: Any) -> Edge:
-    edge = tensor._source()
+    edge = _target(tensor)
     if edge is None:
         raise RuntimeError(f"element {position} of tensors does not require grad and does not have a grad_fn")
     return edge
@@ -202,29 +225,54 @@ def _root_edge(position: int, tensor: Any) -> Edge:
 
 def _start(walk: Walk, tensor: Any, gradient: Any) -> Any:
     """The gradient that a root starts from."""
+    like = _like(tensor)
     if gradient is None:
-        shape = tensor._shape()
-        if any(n != 1 for n in shape):
+        if any(n != 1 for n in like.shape):
             raise RuntimeError("grad can be implicitly created only for scalar outputs")
-        if not tensor.dtype.is_float:
+        if not like.dtype.is_float:
             raise RuntimeError("grad can be implicitly created only for real scalar outputs but got "
-                               f"{shown(tensor.dtype.name)}")
-        lazy = LazyBuffer.const(1.0, tensor.dtype, shape, tensor._pending().device)
+                               f"{shown(like.dtype.name)}")
+        lazy = LazyBuffer.const(1.0, like.dtype, like.shape, like.device)
         return Front.wrap(lazy, None) if walk.recorded else lazy
     lazy = gradient._read()
-    if (lazy.dtype.kind == "c") != (tensor.dtype.kind == "c"):
+    if (lazy.dtype.kind == "c") != (like.dtype.kind == "c"):
         raise RuntimeError("For complex Tensors, both grad_output and output are required to have the same dtype. "
                            f"Mismatch in dtype: grad_output[0] has a dtype of {lazy.dtype!r} and output[0] has a dtype "
-                           f"of {tensor.dtype!r}.")
-    if lazy.shape != tensor._shape():
+                           f"of {like.dtype!r}.")
+    if lazy.shape != like.shape:
         raise RuntimeError(f"Mismatch in shape: grad_output[0] has a shape of {gradient.shape} and output[0] has a "
-                           f"shape of {tensor.shape}.")
-    if lazy.device != tensor._pending().device:
-        raise RuntimeError(f"invalid gradient at index 0 - expected device {tensor.device} but got {gradient.device}")
+                           f"shape of {type(gradient.shape)(like.shape)}.")
+    if lazy.device != like.device:
+        raise RuntimeError(f"invalid gradient at index 0 - expected device {like.device.lower()} but got "
+                           f"{gradient.device}")
     if walk.recorded:
         return gradient
-    return lazy.cast(tensor.dtype)
+    return lazy.cast(like.dtype)
+
+
+def _like(given: Any) -> LazyBuffer:
+    """A value of the shape, dtype and device of a Tensor, or of what a ``GradientEdge`` leads to."""
+    if not _is_edge(given):
+        pending = given._pending()
+        return pending if pending.shape == given._shape() and pending.dtype is given.dtype else LazyBuffer.const(
+            0, given.dtype, given._shape(), pending.device)
+    if isinstance(given.node, AccumulateGrad):
+        return _like(given.node.variable)
+    output: LazyBuffer = given.node.body.outputs[given.output_nr]
+    return output
 
 
 def _listed(tensors: Any) -> list[Any]:
-    return list(tensors) if isinstance(tensors, tuple | list) else [tensors]
+    return list(tensors) if isinstance(tensors, tuple | list) and not _is_edge(tensors) else [tensors]
+
+
+def _is_edge(given: Any) -> bool:
+    """Whether it is a ``GradientEdge``, not a Tensor."""
+    return hasattr(given, "output_nr") and isinstance(given, tuple)
+
+
+def _target(given: Any) -> Edge:
+    """Where the gradient of a Tensor or ``GradientEdge`` goes."""
+    if not _is_edge(given):
+        return given._source()
+    return given.node.variable if isinstance(given.node, AccumulateGrad) else (given.node, given.output_nr)

@@ -86,8 +86,11 @@ class FunctionNode(Node):
 
     def _call(self, grads: list[Any]) -> list[Any]:
         if self.__dict__.get("materialize", True):
-            grads = [Front.wrap(LazyBuffer.const(0, dtype, shape, device), None) if g is None else g
-                     for g, (shape, dtype, device) in zip(grads, self.specs, strict=True)]
+            grads = [g if g is not None or spec is None else _zero_of(*spec)
+                     for g, spec in zip(grads, self.specs, strict=True)]
+        if self.function.vjp is not Function.vjp and self.function.backward is not Function.backward:
+            raise RuntimeError("Implementing both 'backward' and 'vjp' for a custom Function is not allowed. You "
+                               "should only implement one of them.")
         by_hand = self.function.vjp if self.function.vjp is not Function.vjp else self.function.backward
         results = by_hand(self, *grads)
         results = results if isinstance(results, tuple) else (results,)
@@ -113,6 +116,10 @@ class FunctionNode(Node):
     def release(self, entirely: bool = False) -> None:
         super().release(entirely)
         self._kept = None if self._kept or entirely else self._kept
+
+
+def _zero_of(shape: tuple[int, ...], dtype: Any, device: str) -> Any:
+    return Front.wrap(LazyBuffer.const(0, dtype, shape, device), None)
 
 
 class _Kept:
@@ -172,6 +179,13 @@ class Function:
     >>> x.grad
     tensor(6.)
     """
+
+    generate_vmap_rule = False
+    _backward_cls: type[FunctionNode]
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        cls._backward_cls = _node_class(cls.__name__)
 
     @staticmethod
     def forward(ctx: Any, *args: Any, **kwargs: Any) -> Any:
@@ -233,7 +247,7 @@ class Function:
                 in_rows = None if Front.rows is None else Front.rows(cls, args)
                 if cls.setup_context is not Function.setup_context:
                     results = cls.forward(*args, **kwargs) if in_rows is None else in_rows()
-                    cls.setup_context(node, args, results)
+                    cls.setup_context(node, _with_defaults(cls.forward, args, kwargs), results)
                 else:
                     results = cls.forward(node, *args, **kwargs)
             outputs = results if isinstance(results, tuple) else (results,)
@@ -315,6 +329,15 @@ class Transposed(Function):
         return tuple([None if s is None else next(each) for s in starts])
 
 
+def _with_defaults(forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
+    """The arguments of a call, with those that were left out."""
+    import inspect
+
+    bound = inspect.signature(forward).bind(*args, **kwargs)
+    bound.apply_defaults()
+    return bound.args
+
+
 def _record(node: FunctionNode, args: Sequence[Any], outputs: Sequence[Any]) -> tuple[Any, ...]:
     """The outputs as Tensors whose ``grad_fn`` is the node. An input returned unchanged becomes an alias of it."""
     for kept in node._kept or ():
@@ -324,16 +347,19 @@ def _record(node: FunctionNode, args: Sequence[Any], outputs: Sequence[Any]) -> 
     dirty, fixed = node.__dict__.get("dirty", set()), node.__dict__.get("fixed", set())
     result = []
     for output in outputs:
+        number = len(node.specs)
         if not hasattr(output, "_source"):
+            node.specs.append(None)
             result.append(output)
             continue
-        number = len(node.specs)
         node.specs.append((output._shape(), output.dtype, output._pending().device))
         if id(output) in given and id(output) not in dirty:
             output = output.detach()
         for saved in node._kept or ():
             if saved is not None and saved.original == id(output) and id(output) not in given:
                 saved.number = number
+        if id(output) in fixed and not node.__dict__.get("_materialize_non_diff_grads", True):
+            node.specs[number] = None
         if id(output) not in fixed and output.dtype.is_inexact:
             if id(output) in dirty:
                 output._rebase((node, number))

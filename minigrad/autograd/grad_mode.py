@@ -9,6 +9,11 @@ from minigrad.autograd.mode import enable_grad, inference_mode, no_grad, set_gra
 __all__ = ["enable_grad", "inference_mode", "no_grad", "set_grad_enabled", "set_multithreading_enabled"]
 
 
+def is_multithreading_enabled() -> bool:
+    """True: that a thread walks backward alone is no matter of this setting."""
+    return True
+
+
 class set_multithreading_enabled:
     """Accepted: a backward pass is walked by the thread that asked for it; kernels use all threads in any case.
 

@@ -185,7 +185,7 @@ class _Check:
     def _difference(self, x: Tensor, direction: np.ndarray[Any, Any]) -> list[np.ndarray[Any, Any]]:
         """The slope of each output along a direction in which one input moves. The input itself is changed, and back:
         the function may see it in other ways than as its argument."""
-        data, before = x.detach(), x.detach().numpy().copy()
+        data, before = x.data, x.detach().numpy().copy()
         try:
             with no_grad():
                 data.copy_(tensor(before + self.eps * direction, dtype=x.dtype, device=x.device))

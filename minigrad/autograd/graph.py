@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from threading import get_ident
 from typing import Any, NamedTuple
 
 from minigrad.autograd.mode import mode
@@ -119,8 +120,25 @@ def disable_saved_tensors_hooks(error_message: str) -> Iterator[None]:
 
 @contextmanager
 def allow_mutation_on_saved_tensors() -> Iterator[None]:
-    """Changes nothing: what backward reads is a value, which no change of a Tensor reaches."""
-    yield
+    """Inside, a Tensor that backward reads may be changed in place: what backward reads is the value from before.
+
+    >>> import minigrad
+    >>> x = minigrad.ones(1, requires_grad=True)
+    >>> with allow_mutation_on_saved_tensors():
+    ...     y = x.exp()
+    ...     z = y + 1
+    ...     _ = y.zero_()
+    ...     z.backward()
+    >>> x.grad
+    tensor([2.7183])
+    """
+    if mode.mutation:
+        raise RuntimeError("allow_mutation_on_saved_tensors contexts cannot be nested")
+    mode.mutation = True
+    try:
+        yield
+    finally:
+        mode.mutation = False
 
 
 def register_multi_grad_hook(tensors: Sequence[Tensor], fn: Callable[..., Any], *,
@@ -137,9 +155,10 @@ def register_multi_grad_hook(tensors: Sequence[Tensor], fn: Callable[..., Any], 
     if mode not in ("all", "any"):
         raise ValueError(f"Expects mode to be one of ('all', 'any') but got {mode}")
     given = [t for t in tensors if t.requires_grad]
-    found: dict[int, Any] = {}
+    threads: dict[int, dict[int, Any]] = {}
 
     def took(number: int, gradient: Any) -> None:
+        found = threads.setdefault(get_ident(), {})
         first = not found
         found[number] = gradient
         if mode == "any" and first:

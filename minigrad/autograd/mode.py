@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import functools
 import threading
+import warnings
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -18,7 +19,7 @@ _GENERATOR = 0x20  # the flag of a generator function's code; the module ``inspe
 
 class Mode(threading.local):
     """Per thread: ``enabled``, whether ops are recorded on the tape; ``inference``, inside ``inference_mode``;
-    ``anomaly``, whether backward looks for NaN;
+    ``anomaly``, whether backward looks for NaN; ``mutation``, inside ``allow_mutation_on_saved_tensors``;
     ``autocast``, the half types that ops are cast to on processors and on NVIDIA GPUs (None: they are not), or None;
     ``duals``, the levels of forward mode that are open, outermost first; ``packing``, the hooks for what the tape
     saves, innermost last; ``unpacked``, why there may be none; ``watched``, how many blocks want to see each call, so
@@ -27,6 +28,7 @@ class Mode(threading.local):
     enabled = True
     inference = False
     anomaly = False
+    mutation = False
     autocast: tuple[DType | None, DType | None] | None = None
     duals: tuple[int, ...] = ()
     packing: tuple[tuple[Callable[..., Any], Callable[..., Any]], ...] = ()
@@ -80,17 +82,29 @@ class GradSwitch:
         mode.enabled, mode.inference = self._before.pop()
 
     def __call__(self, function: F) -> F:
+        if isinstance(function, type):
+            warnings.warn("Decorating classes is deprecated and will be disabled in future versions. You should only "
+                          "decorate functions or methods. To preserve the current behavior of class decoration, you "
+                          "can directly decorate the `__init__` method and nothing else.", FutureWarning, stacklevel=2)
         if getattr(getattr(function, "__code__", None), "co_flags", 0) & _GENERATOR:
             @functools.wraps(function)
             def stepping(*args: Any, **kwargs: Any) -> Any:
-                generator, sent = function(*args, **kwargs), None
+                generator = function(*args, **kwargs)
+                step, given = generator.send, None
                 while True:
                     try:
                         with self._again():
-                            item = generator.send(sent)
+                            item = step(given)
                     except StopIteration as end:
                         return end.value
-                    sent = yield item
+                    try:
+                        step, given = generator.send, (yield item)
+                    except GeneratorExit:
+                        with self._again():
+                            generator.close()
+                        raise
+                    except BaseException as error:
+                        step, given = generator.throw, error
 
             return stepping  # type: ignore[return-value]
 

@@ -115,6 +115,13 @@ class Node:
         """Before this node's backward, ``hook(grad_outputs)`` may return other ``grad_outputs``."""
         return RemovableHandle.add(self.more().pre, hook)
 
+    def __call__(self, *grads: Any) -> Any:
+        """The gradients of the inputs for these of the outputs, as Tensors; a tuple unless there is one input."""
+        if len(grads) != self.count:
+            raise TypeError(f"expected {self.count} arguments, got {len(grads)} instead")
+        found = self.vjp_recorded(grads, [e is not None for e in self.edges])
+        return found[0] if len(found) == 1 else tuple(found)
+
     def vjp(self, grads: Sequence[LazyBuffer | None], needs: Sequence[bool]) -> list[LazyBuffer | None]:
         """The gradients of the inputs that are needed, given those of the outputs."""
         if self.saved is None:
@@ -233,6 +240,8 @@ class Node:
 
     def keep(self, tensors: Sequence[Any], results: Sequence[Any]) -> None:
         """Remember how often the Tensors that backward reads in PyTorch have been changed in place."""
+        if mode.mutation:
+            return
         kept = []
         for position in reads(type(self), self.edges):
             if position >= len(tensors):  # a number
@@ -377,8 +386,18 @@ class AccumulateGrad:
         return "AccumulateGrad"
 
     def register_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
-        """``hook(grad_inputs, grad_outputs)`` is called after the gradient was accumulated."""
-        return self.variable.register_post_accumulate_grad_hook(lambda leaf: hook((leaf.grad,), (leaf.grad,)))
+        """``hook((), (gradient,))`` is called after the gradient was accumulated."""
+        return RemovableHandle.add(self.variable._leaf_hooks().post, hook)
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """A dictionary for notes of the user's own."""
+        found: dict[str, Any] = self.variable._leaf_hooks().metadata
+        return found
+
+    def register_prehook(self, hook: Callable[..., Any]) -> RemovableHandle:
+        """Before the gradient is accumulated, ``hook((gradient,))`` may return another."""
+        return RemovableHandle.add(self.variable._leaf_hooks().pre, hook)
 
 
 def is_open(edge: Edge) -> bool:

@@ -28,8 +28,9 @@ class Walk:
     """One backward pass. ``leaves`` maps each leaf reached to its gradient, ``captured`` each edge asked for.
     ``recorded``: gradients are Tensors, because the pass is on the tape itself (``taped``) or has tangents."""
 
-    def __init__(self, taped: bool, targets: Sequence[Edge] | None = None) -> None:
-        self.taped = taped
+    def __init__(self, taped: bool, targets: Sequence[Edge] | None = None, accumulates: bool = False) -> None:
+        """``accumulates``: the gradients asked for go to ``.grad``."""
+        self.taped, self.accumulates = taped, accumulates
         self.recorded = taped or bool(mode.duals)
         self.leaves: dict[Any, Gradient] = {}
         self.captured: dict[Edge, Gradient] = {}
@@ -73,7 +74,7 @@ class Walk:
     def _visit(self, node: Node, gradients: list[Gradient]) -> None:
         extra = node.extra
         if extra is not None:
-            self._before(node, gradients)
+            self._seen(node, gradients)
         edges = node.edges
         if self._useful is not None:
             for number, gradient in enumerate(gradients):
@@ -82,9 +83,13 @@ class Walk:
             useful = self._useful
             needs = [e is not None and (e[0] if type(e) is tuple else e) in useful for e in edges]
             if not any(needs):
+                if extra is not None and self.accumulates:
+                    self._before(node, gradients)
                 return
         else:
             needs = [e is not None for e in edges]
+        if extra is not None:
+            self._before(node, gradients)
         if extra is not None and extra.packed is not None:
             node.unpack()
         if node.runs:
@@ -126,21 +131,24 @@ class Walk:
         """A Tensor as a gradient of this walk."""
         return tensor if self.recorded or tensor is None else tensor._read()
 
-    def _before(self, node: Node, gradients: list[Gradient]) -> None:
+    def _seen(self, node: Node, gradients: list[Gradient]) -> None:
+        """Show the gradients of a node's outputs to the Tensors' hooks, and to those that retain theirs."""
         extra = node.more()
         for number, hooks in extra.tensor.items():
             with self._holding():
                 gradients[number] = self.hooked(hooks, gradients[number])
-        for hook in tuple(extra.pre.values()):
-            given = tuple([self.tensor(g) for g in gradients])
-            with users_code, self._holding():
-                changed = hook(given)
-            gradients[:] = [self.gradient(g) for g in _replaced(hook, given, changed)]
         for number, reference in extra.retained.items():
             tensor = reference()
             if tensor is not None and gradients[number] is not None:
                 gradient = self.tensor(gradients[number])
                 tensor._grad = gradient if tensor._grad is None else tensor._grad + gradient
+
+    def _before(self, node: Node, gradients: list[Gradient]) -> None:
+        for hook in tuple(node.more().pre.values()):
+            given = tuple([self.tensor(g) for g in gradients])
+            with users_code, self._holding():
+                changed = hook(given)
+            gradients[:] = [self.gradient(g) for g in replaced(hook, given, changed)]
 
     def _after(self, node: Node, results: list[Gradient], gradients: list[Gradient]) -> list[Gradient]:
         given = tuple([self.tensor(g) for g in gradients])
@@ -148,7 +156,7 @@ class Walk:
             found = tuple([self.tensor(r) for r in results])
             with users_code, self._holding():
                 changed = hook(found, given)
-            results = [self.gradient(g) for g in _replaced(hook, found, changed)]
+            results = [self.gradient(g) for g in replaced(hook, found, changed)]
         return results
 
     def hooked(self, hooks: dict[int, Any], gradient: Gradient) -> Gradient:
@@ -205,7 +213,7 @@ def _check_replacement(hook: Any, before: Any, after: Any) -> None:
         raise RuntimeError(f"hook '{_name_of(hook)}' has changed the size of value")
 
 
-def _replaced(hook: Any, given: tuple[Any, ...], changed: Any) -> tuple[Any, ...]:
+def replaced(hook: Any, given: tuple[Any, ...], changed: Any) -> tuple[Any, ...]:
     """What a node's hook has made of the gradients given to it."""
     if changed is None:
         return given

@@ -19,6 +19,7 @@ from minigrad.graph.strides import Steps, Window, composed, contiguous_strides
 from minigrad.ops import Op
 from minigrad.runtime.locks import record_lock
 from minigrad.tensor.body import Body
+from minigrad.tensor.changes import check_in_place, check_view, move_retained
 from minigrad.tensor.looks import Spec
 from minigrad.tensor.replay import FOLLOW, RECORD, Entry, Trace, thread
 from minigrad.tensor.size import Size, device, shown_device
@@ -249,44 +250,6 @@ class TensorBase:
         return self._view is not None and self._source() is not None
 
 
-def check_in_place(self: Tensor) -> None:
-    """``RuntimeError`` for a leaf that requires a gradient, or a view of one, while the tape records."""
-    if not mode.enabled or self._source() is None:
-        return
-    check_view(self, "is being modified inplace")
-    if self._edge is None:
-        raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
-    view = self._view
-    if view is not None and view.differentiable and view.base._edge is None and view.base._requires_grad:
-        raise RuntimeError("a view of a leaf Variable that requires grad is being used in an in-place operation.")
-
-
-SEVERAL = ("SplitBackward0", "SplitWithSizesBackward0", "UnbindBackward0")
-"""Views that come several at a time. They may not be changed in place where the tape records it."""
-
-
-def check_view(tensor: Tensor, what: str) -> None:
-    """``RuntimeError`` for one of several views made by one call, or a view of such a one."""
-    view = tensor._view
-    while view is not None and view.differentiable:
-        if view.kind in SEVERAL:
-            kind = tensor._view.kind.removesuffix("Backward0")  # type: ignore[union-attr]
-            raise RuntimeError(f"Output 0 of {kind} is a view and {what}. This view is the output of a function that "
-                               "returns multiple views. Such functions do not allow the output views to be modified "
-                               "inplace. You should replace the inplace operation by an out-of-place one.")
-        view = view.parent._view
-
-
-def move_retained(tensor: Tensor, old: Edge, new: Edge) -> None:
-    """A Tensor that retains its gradient has another history: it is the gradient of what it is now."""
-    if type(old) is not tuple or old[0].extra is None:
-        return
-    reference = old[0].extra.retained.get(old[1])
-    if reference is not None and reference() is tensor and type(new) is tuple:
-        del old[0].extra.retained[old[1]]
-        new[0].more().retained[new[1]] = reference
-
-
 def _is_apart(tensor: TensorBase) -> bool:
     view = tensor._view
     return getattr(tensor if view is None else view.base, "_apart", False)
@@ -301,17 +264,21 @@ def set_apart(tensor: Tensor) -> Tensor:
 
 
 class LeafHooks:
-    """Hooks on a leaf: ``before`` see the gradient, ``after`` the tensor once its ``.grad`` has changed."""
+    """Hooks on a leaf: ``before`` see the gradient, ``after`` the tensor once its ``.grad`` has changed; ``pre`` and
+    ``post`` are those of its ``AccumulateGrad``."""
 
-    __slots__ = ("after", "before")
+    __slots__ = ("after", "before", "metadata", "post", "pre")
 
     def __init__(self) -> None:
         self.before: dict[int, Callable[..., Any]] = {}
         self.after: dict[int, Callable[..., Any]] = {}
+        self.pre: dict[int, Callable[..., Any]] = {}
+        self.post: dict[int, Callable[..., Any]] = {}
+        self.metadata: dict[str, Any] = {}
 
     def __bool__(self) -> bool:
         """Whether there are any left."""
-        return bool(self.before or self.after)
+        return bool(self.before or self.after or self.pre or self.post)
 
 
 class TapeOp:
@@ -506,6 +473,7 @@ def plain_view(parent: Tensor, steps: Steps, shape: tuple[int, ...], strides: tu
     if above is not None and above.differentiable:
         parent._refresh(above)
     view = View(parent, steps, shape, strides, offset, kind, dtype, mode.enabled)
+    view.quiet = not mode.enabled
     tensor._view = view
     tensor._requires_grad = view.differentiable and parent._requires_grad
     return tensor

@@ -1,6 +1,6 @@
 """Stage: front. In: how a user op is computed, and the values of one call. Out: its traced ``Subgraph``, made once for
 each combination of shapes, dtypes, devices and static arguments.
-Next: ``base.py``."""
+Next: ``changes.py``."""
 
 from __future__ import annotations
 

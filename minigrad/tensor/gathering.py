@@ -68,7 +68,9 @@ def _in_front(axis: int, dims: int) -> tuple[int, ...]:
 
 
 def _gather(x: LazyBuffer, index: LazyBuffer, axis: int) -> LazyBuffer:
-    return x.gather(_coordinates(index, axis)) if x.shape else x.reshape(index.shape)
+    if not x.shape:
+        return x.reshape(index.shape)
+    return x.gather(_coordinates(index.reshape(index.shape or (1,)), axis)).reshape(index.shape)
 
 
 _INDEX_SELECT = Function("index_select", _selected, "IndexSelectBackward0")
@@ -92,7 +94,7 @@ def _coordinates(index: LazyBuffer, axis: int) -> list[LazyBuffer]:
 
 def _check_gather(self: Tensor, axis: int, index: Tensor, name: str) -> None:
     _check_index_dtype(index, name)
-    if index.ndim != self.ndim and index.numel():
+    if max(index.ndim, 1) != max(self.ndim, 1) and index.numel():
         raise RuntimeError("Index tensor must have the same number of dimensions as input tensor")
     for d, (m, n) in enumerate(zip(index._shape(), self._shape(), strict=False)):
         if d != axis and m > n:

@@ -4,6 +4,7 @@ Next: ``inplace.py``."""
 
 from __future__ import annotations
 
+import warnings
 import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -38,12 +39,6 @@ def born(storage: Storage) -> None:
     storage.version -= 1
 
 
-def _leaf_hooks(self: Tensor) -> LeafHooks:
-    if self._hooks is None:
-        self._hooks = LeafHooks()
-    return self._hooks
-
-
 class Autograd:
     """Gradients: what they flow to, where they arrive, and what sees them on the way."""
 
@@ -69,7 +64,14 @@ class Autograd:
     @property
     def grad(self: Tensor) -> Tensor | None:
         """The gradient that ``backward`` added up, or None."""
-        return self._grad
+        gradient = self._grad
+        if gradient is None and self._requires_grad and self._edge is not None and not self.retains_grad:
+            warnings.warn("The .grad attribute of a Tensor that is not a leaf Tensor is being accessed. Its .grad "
+                          "attribute won't be populated during autograd.backward(). If you indeed want the .grad field "
+                          "to be populated for a non-leaf Tensor, use .retain_grad() on the non-leaf Tensor. If you "
+                          "access the non-leaf Tensor by mistake, make sure you access the leaf Tensor instead.",
+                          stacklevel=2)
+        return gradient
 
     @grad.setter
     def grad(self: Tensor, value: Tensor | None) -> None:
@@ -108,6 +110,10 @@ class Autograd:
     @requires_grad.setter
     def requires_grad(self: Tensor, value: bool) -> None:
         self.requires_grad_(value)
+
+    @requires_grad.deleter
+    def requires_grad(self: Tensor) -> None:
+        raise RuntimeError("requires_grad can't be deleted")
 
     def requires_grad_(self: Tensor, requires_grad: bool = True) -> Tensor:
         """Say whether gradients are computed for this leaf. Its value is computed now if it was pending, so that a
@@ -181,9 +187,23 @@ class Autograd:
 
     @data.setter
     def data(self: Tensor, value: Tensor) -> None:
+        if not isinstance(value, AnyTensor):
+            raise TypeError(f"Variable data has to be a tensor, but got {type(value).__name__}")
+        if self._requires_grad and value.dtype.kind not in "fc":
+            raise RuntimeError("data set to a tensor that requires gradients must be floating point or complex dtype")
         self._become(value.detach())
 
+    @data.deleter
+    def data(self: Tensor) -> None:
+        raise RuntimeError("Deleting tensor data is not allowed. Delete tensor instead!")
+
     # --- hooks and retained gradients
+
+    def _leaf_hooks(self: Tensor) -> LeafHooks:
+        found = self._hooks
+        if found is None:
+            found = self._hooks = LeafHooks()
+        return found
 
     def retain_grad(self: Tensor) -> None:
         """Keep the gradient of a Tensor that is no leaf in its ``.grad``, too."""
@@ -209,10 +229,10 @@ class Autograd:
         if self._edge is not None:
             node, number = self._edge
             return RemovableHandle.add(node.more().tensor.setdefault(number, {}), hook)
-        return RemovableHandle.add(_leaf_hooks(self).before, hook)
+        return RemovableHandle.add(self._leaf_hooks().before, hook)
 
     def register_post_accumulate_grad_hook(self: Tensor, hook: Callable[[Tensor], None]) -> RemovableHandle:
         """``hook(self)`` is called after a backward has changed this leaf's ``.grad``."""
         if self._edge is not None:
             raise RuntimeError("post accumulate grad hooks cannot be registered on non-leaf tensors")
-        return RemovableHandle.add(_leaf_hooks(self).after, hook)
+        return RemovableHandle.add(self._leaf_hooks().after, hook)

@@ -134,11 +134,13 @@ class InPlace:
         there = storage.lazy.size * storage.lazy.dtype.size // self.dtype.size
         if offset + count <= there:
             self._become(strided_alias(storage, self.dtype, shape, contiguous_strides(shape), offset))
+            storage.edits += 1
             return self
         flat = self._read().reshape((prod(self._shape()),))
         flat = flat.pad(((0, count - flat.size, 0),))
         compute(flat, "resize_")
         self._become(make(flat.reshape(shape)))
+        self._storage.edits = storage.edits + 1
         return self
 
     def resize_as_(self: Tensor, the_template: Tensor, *, memory_format: Any = None) -> Tensor:

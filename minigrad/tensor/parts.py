@@ -72,6 +72,15 @@ def unravel_index(indices: Tensor, shape: Any) -> tuple[Tensor, ...]:
 _where_to_split = also(sections="indices_or_sections", indices="indices_or_sections")
 
 
+def _as_slices(self: Tensor, parts: Sequence[Tensor], dim: int) -> tuple[Tensor, ...]:
+    """The parts as views of their own, not several of one call."""
+    found, begin = [], 0
+    for p in parts:
+        found.append(self.narrow(dim, begin, p.size(dim)))
+        begin += p.size(dim)
+    return tuple(found)
+
+
 class Parts:
     """Parts of a tensor: replaced in a copy, copied, counted."""
 
@@ -137,13 +146,18 @@ class Parts:
 
     @both("unsafe_chunk")
     def unsafe_chunk(self: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
-        """``chunk``."""
-        return self.chunk(chunks, dim)
+        """``chunk``, whose parts may be changed in place."""
+        return _as_slices(self, self.chunk(chunks, dim), dim)
 
     @both("unsafe_split")
     def unsafe_split(self: Tensor, split_size: int, dim: int = 0) -> tuple[Tensor, ...]:
-        """``split``."""
-        return self.split(split_size, dim)
+        """``split``, whose parts may be changed in place."""
+        return _as_slices(self, self.split(split_size, dim), dim)
+
+    @both("unsafe_split_with_sizes")
+    def unsafe_split_with_sizes(self: Tensor, split_sizes: Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
+        """``split_with_sizes``, whose parts may be changed in place."""
+        return _as_slices(self, self.split(list(split_sizes), dim), dim)
 
     # --- written where indices and masks say
 

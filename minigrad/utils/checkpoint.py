@@ -77,6 +77,12 @@ def checkpoint(function: Callable[..., Any], *args: Any, use_reentrant: bool | N
     return part.begin(first)
 
 
+@contextmanager
+def set_checkpoint_early_stop(enable: bool) -> Iterator[None]:
+    """Accepted: like the argument ``early_stop`` of ``checkpoint`` it changes nothing."""
+    yield
+
+
 def checkpoint_sequential(functions: Any, segments: int, input: Any, use_reentrant: bool | None = None,
                           **kwargs: Any) -> Any:
     """The functions, or the modules of a ``Sequential``, one after another, in ``segments`` parts, each but the last of

@@ -1,0 +1,145 @@
+"""What the tape watches: views that may not be changed, values that backward reads, what hooks return, histories."""
+
+from __future__ import annotations
+
+import pytest
+
+import minigrad
+
+
+def leaf(*values: float) -> minigrad.Tensor:
+    return minigrad.tensor(values, requires_grad=True)
+
+
+@pytest.mark.parametrize("op", [
+    lambda a, b: a * b, lambda a, b: a / b, lambda a, b: b.log() + a, lambda a, b: minigrad.maximum(a, b),
+    lambda a, b: minigrad.where(a > b, a, b) * a])
+def test_values_that_backward_reads_may_not_be_changed(op) -> None:
+    a, b = leaf(1.0, 2.0), leaf(3.0, 4.0)
+    mine = a * 1
+    y = op(mine, b)
+    with minigrad.no_grad():
+        mine.add_(1)
+        b.add_(1)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation: .* is at version 1; expected version 0"):
+        y.sum().backward()
+
+
+@pytest.mark.parametrize("op", [lambda a: a + a, lambda a: a.sum(), lambda a: a.sigmoid(), lambda a: a.exp(),
+                                lambda a: -a, lambda a: a.view(-1), lambda a: minigrad.cat([a, a])])
+def test_values_that_backward_does_not_read_may_be_changed(op) -> None:
+    x = leaf(1.0, 2.0)
+    a = x * 1
+    y = op(a)
+    a.add_(1)
+    y.sum().backward()
+    assert x.grad is not None
+
+
+def test_an_optimizer_step_between_forward_and_backward_is_noticed() -> None:
+    w = leaf(1.0, 2.0)
+    loss = (w * w).sum()
+    loss.backward(retain_graph=True)
+    minigrad.optim.SGD([w], lr=0.1).step()
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+
+
+@pytest.mark.parametrize("parts", [lambda y: y.split(1), lambda y: y.unbind(), lambda y: y.chunk(2), lambda y: list(y)])
+def test_one_of_several_views_may_not_be_changed(parts) -> None:
+    part = parts(leaf(1.0, 2.0) * 1)[0]
+    with pytest.raises(RuntimeError, match="is the output of a function that returns multiple views"):
+        part.add_(1)
+    alone = parts(minigrad.ones(2))[0]
+    alone.add_(1)  # where nothing is recorded it may
+
+
+def test_views_of_what_several_views_see() -> None:
+    y = leaf(1.0, 2.0) * 1
+    part, _ = y.split(1)
+    y.add_(1)
+    with pytest.raises(RuntimeError, match="its base or another view of its base has been modified inplace"):
+        part.sum()
+
+
+@pytest.mark.parametrize(("returned", "error", "words"), [
+    (lambda g: g.double(), RuntimeError, "has changed the type of value"),
+    (lambda g: g[:1], RuntimeError, "hook '<lambda>' has changed the size of value"),
+    (lambda g: 3, TypeError, "expected Variable, but hook returned 'int'")])
+def test_what_hooks_return_is_checked(returned, error, words) -> None:
+    for where in (lambda x: x, lambda x: x * 2):
+        x = leaf(1.0, 2.0)
+        y = where(x)
+        y.register_hook(returned)
+        with pytest.raises(error, match=words):
+            (y * y).sum().backward()
+
+
+def test_hooks_may_change_the_gradient_in_place_and_the_leaf() -> None:
+    def enlarge(gradient):
+        gradient.mul_(10)
+
+    def step(parameter):
+        parameter.sub_(parameter.grad)
+
+    x = leaf(1.0, 2.0)
+    x.register_hook(enlarge)
+    x.register_post_accumulate_grad_hook(step)
+    (x * 3).sum().backward()
+    assert x.grad.tolist() == [30, 30] and x.tolist() == [-29, -28]
+
+
+def test_histories() -> None:
+    x = leaf(1.0, 2.0)
+    y = x * 3
+    view = y[:1]
+    y.detach_()
+    view.sum().backward()
+    assert not y.requires_grad and x.grad.tolist() == [3, 0]
+    z = x * 2
+    z.retain_grad()
+    z.mul_(5)
+    z.sum().backward()
+    assert z.grad.tolist() == [1, 1]
+
+
+def test_a_function_that_changes_a_view() -> None:
+    class AddTwice(minigrad.autograd.Function):
+        @staticmethod
+        def forward(ctx, a, b):
+            ctx.mark_dirty(a)
+            return a.add_(b).add_(b)
+
+        @staticmethod
+        def backward(ctx, g):
+            return g, 2 * g
+
+    x, w = leaf(1.0, 2.0), leaf(5.0)
+    y = x * 3
+    AddTwice.apply(y[:1], w)
+    y.sum().backward()
+    assert x.grad.tolist() == [3, 3] and w.grad.tolist() == [2] and y.tolist() == [13, 6]
+
+
+def test_grad_along_an_edge() -> None:
+    x = leaf(1.0, 2.0)
+    y = x * 3
+    edge = minigrad.autograd.graph.get_gradient_edge(y)
+    y.mul_(2)
+    before, after = minigrad.autograd.grad(y.sum(), (edge, y))
+    assert before.tolist() == [2, 2] and after.tolist() == [1, 1]
+    with pytest.raises(RuntimeError, match="cannot be empty"):
+        minigrad.autograd.grad(y.sum(), ())
+
+
+def test_generators_see_exceptions_in_their_mode() -> None:
+    @minigrad.no_grad()
+    def numbers():
+        for i in range(3):
+            try:
+                yield i
+            except ValueError:
+                assert not minigrad.is_grad_enabled()
+
+    steps = numbers()
+    assert next(steps) == 0 and steps.throw(ValueError) == 1 and minigrad.is_grad_enabled()
