@@ -164,7 +164,7 @@ def as_they_are() -> tuple[Any, ...]:
 
 # --- the checks
 
-PLACES = ("minigrad.nn.functional", "minigrad.linalg", "minigrad.special")
+PLACES = ("minigrad.nn.functional", "minigrad.linalg", "minigrad.fft", "minigrad.special")
 """Modules whose functions look, too, once ``arm`` was called. Those of ``minigrad`` look by themselves."""
 
 OPERATORS = {

@@ -1,5 +1,5 @@
-"""Stage: tests of the array API. In: the standard's names. Out: they are all there, and give what PyTorch's functions of
-these names do not: other results, other arguments, the standard's dtypes.
+"""Stage: tests of the array API. In: the standard's names. Out: they are all there, and give what PyTorch's
+functions of these names do not: other results, other arguments, the standard's dtypes.
 Next: ``tests/unit/array_api/test_libraries.py``."""
 
 from __future__ import annotations
