@@ -127,7 +127,8 @@ def stub() -> str:
     """The text of the stub file."""
     own, words, dtypes, functions, classes = [], [], [], [], []
     for name in sorted(set(minigrad.__all__)):
-        if name in ("dtype", "return_types", "inspect") or minigrad._LATER.get(name, "minigrad.tensor").split(".")[1] != "tensor":
+        later = minigrad._LATER.get(name, "minigrad.tensor")
+        if name in ("dtype", "return_types", "inspect") or not later.startswith("minigrad.tensor"):
             continue  # left to __getattr__: an import here would make mypy see a cycle of everything
         value = getattr(minigrad, name)
         if isinstance(value, DType):

@@ -83,14 +83,24 @@ class GradSwitch:
         if getattr(getattr(function, "__code__", None), "co_flags", 0) & _GENERATOR:
             @functools.wraps(function)
             def stepping(*args: Any, **kwargs: Any) -> Any:
-                generator, sent = function(*args, **kwargs), None
-                while True:
-                    try:
+                generator = function(*args, **kwargs)
+                step: Any = generator.send
+                given: Any = None
+                try:
+                    while True:
                         with self._again():
-                            item = generator.send(sent)
-                    except StopIteration as end:
-                        return end.value
-                    sent = yield item
+                            item = step(given)
+                        try:
+                            given = yield item
+                            step = generator.send
+                        except GeneratorExit:
+                            with self._again():
+                                generator.close()
+                            raise
+                        except BaseException as error:
+                            step, given = generator.throw, error
+                except StopIteration as end:
+                    return end.value
 
             return stepping  # type: ignore[return-value]
 
