@@ -19,6 +19,7 @@ from minigrad import ops  # noqa: E402
 from minigrad.config import SETTINGS  # noqa: E402
 from minigrad.dtype import bool_, float32, int8, uint8  # noqa: E402
 from tools import pytorch as compared  # noqa: E402
+from tools import stubs  # noqa: E402
 
 KINDS = {"b": "bool", "i": "signed", "u": "unsigned", "f": "float", "c": "complex"}
 RESULTS = {"same": "as the operands", "bool": "bool", "part": "the type of a part", "complex": "of such parts",
@@ -167,7 +168,7 @@ def moved(page: str, old: str, new: str) -> str:
 
 
 PAGES = {"docs/environment.md": environment, "docs/ops.md": operations, "docs/adding_a_backend.md": backend,
-         "docs/pytorch.md": pytorch}
+         "docs/pytorch.md": pytorch, "minigrad/__init__.pyi": stubs.stub}
 
 # A line that names a file, then the code fence that holds it:
 #   <!-- include tests/golden/linear/4-loops.txt -->

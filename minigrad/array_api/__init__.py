@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 
-from minigrad.array_api import linalg
+from minigrad.array_api import fft, linalg
 from minigrad.array_api.creation import (
     arange,
     asarray,
@@ -167,7 +167,7 @@ __all__ = [
     "bitwise_invert", "bitwise_left_shift", "bitwise_or", "bitwise_right_shift", "bitwise_xor", "broadcast_arrays",
     "broadcast_shapes", "broadcast_to", "can_cast", "ceil", "clip", "concat", "conj", "copysign", "cos", "cosh",
     "count_nonzero", "cumulative_prod", "cumulative_sum", "diff", "divide", "e", "empty", "empty_like", "equal", "exp",
-    "expand_dims", "expm1", "eye", "finfo", "flip", "floor", "floor_divide", "from_dlpack", "full", "full_like",
+    "expand_dims", "expm1", "eye", "finfo", "flip", "floor", "fft", "floor_divide", "from_dlpack", "full", "full_like",
     "greater", "greater_equal", "hypot", "iinfo", "imag", "inf", "isdtype", "isfinite", "isin", "isinf", "isnan",
     "less", "less_equal", "linalg", "linspace", "log", "log1p", "log2", "log10", "logaddexp", "logical_and",
     "logical_not", "logical_or", "logical_xor", "matmul", "matrix_transpose", "max", "maximum", "mean", "meshgrid",

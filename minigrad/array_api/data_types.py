@@ -4,7 +4,7 @@ Next: ``info.py``."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from minigrad.array_api.promotion import common
 from minigrad.dtype import BY_NAME, DType, promote
@@ -43,16 +43,37 @@ def _category(dtype: DType) -> str:
     return {"b": "bool", "u": "integer", "i": "integer"}.get(dtype.kind, "floating")
 
 
-def finfo(type: Any, /) -> Any:
-    """Limits of a floating dtype; ``TypeError`` for others."""
-    dtype = type.dtype if isinstance(type, Tensor) else type
-    return _finfo(dtype)
+class FloatInfo(NamedTuple):
+    """What ``finfo`` gives."""
+
+    bits: int
+    eps: float
+    max: float
+    min: float
+    smallest_normal: float
+    dtype: DType
 
 
-def iinfo(type: Any, /) -> Any:
+class IntegerInfo(NamedTuple):
+    """What ``iinfo`` gives."""
+
+    bits: int
+    max: int
+    min: int
+    dtype: DType
+
+
+def finfo(type: Any, /) -> FloatInfo:
+    """Limits of a floating dtype, or of the parts of a complex one; ``TypeError`` for others."""
+    found = _finfo(type.dtype if isinstance(type, Tensor) else type)
+    dtype = BY_NAME[found.dtype]
+    return FloatInfo(found.bits, found.eps, found.max, found.min, found.smallest_normal, dtype)
+
+
+def iinfo(type: Any, /) -> IntegerInfo:
     """Limits of an integer dtype; ``TypeError`` for others."""
-    dtype = type.dtype if isinstance(type, Tensor) else type
-    return _iinfo(dtype)
+    found = _iinfo(type.dtype if isinstance(type, Tensor) else type)
+    return IntegerInfo(found.bits, found.max, found.min, BY_NAME[found.dtype])
 
 
 _KINDS = {

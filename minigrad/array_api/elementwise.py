@@ -52,7 +52,7 @@ atan2, copysign, hypot, logaddexp, nextafter = [
     _binary(n) for n in ("atan2", "copysign", "hypot", "logaddexp", "nextafter")]
 add, subtract, multiply, divide = _binary("add"), _binary("subtract", "sub"), _binary("multiply", "mul"), _binary(
     "divide", "div")
-floor_divide, remainder, pow = _binary("floor_divide"), _binary("remainder"), _binary("pow")
+remainder, pow = _binary("remainder"), _binary("pow")
 maximum, minimum = _binary("maximum"), _binary("minimum")
 equal, not_equal = _binary("equal", "eq"), _binary("not_equal", "ne")
 less, less_equal, greater, greater_equal = _binary("less", "lt"), _binary("less_equal", "le"), _binary(
@@ -60,6 +60,17 @@ less, less_equal, greater, greater_equal = _binary("less", "lt"), _binary("less_
 logical_and, logical_or, logical_xor = _binary("logical_and"), _binary("logical_or"), _binary("logical_xor")
 bitwise_and, bitwise_or, bitwise_xor = _binary("bitwise_and"), _binary("bitwise_or"), _binary("bitwise_xor")
 bitwise_left_shift, bitwise_right_shift = _binary("bitwise_left_shift"), _binary("bitwise_right_shift")
+
+
+def floor_divide(x1: Any, x2: Any, /) -> Tensor:
+    """x1 / x2, rounded down; with an infinity what division and ``floor`` give, where PyTorch's has NaN."""
+    x1, x2 = same_dtype(x1, x2)
+    found = _of["floor_divide"](x1, x2)
+    if not x1.dtype.is_floating_point:
+        return found
+    infinite = _of["isinf"](x1) | _of["isinf"](x2)
+    # a finite number by an infinity is 0 with the sign of the quotient, or -1
+    return _of["where"](infinite, _of["where"](_of["isinf"](x1), x1 / x2, _of["floor"](x1 / x2)), found)
 
 
 def positive(x: Tensor, /) -> Tensor:

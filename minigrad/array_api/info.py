@@ -42,9 +42,9 @@ class Info:
         """The dtypes of a kind, by name; see ``isdtype``."""
         return {d.name: d for d in DTYPES if kind is None or isdtype(d, kind)}
 
-    def devices(self) -> list[Any]:
+    def devices(self) -> tuple[Any, ...]:
         """The devices of this machine."""
-        return [_device(found.name.lower()) for found in _devices() if found.available]
+        return tuple([_device(found.name.lower()) for found in _devices() if found.available])
 
 
 def __array_namespace_info__() -> Info:

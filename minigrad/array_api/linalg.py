@@ -1,6 +1,6 @@
 """Stage: array API. In: matrices, vectors, batches of them. Out: products, and the extension ``linalg``.
 Source: https://data-apis.org/array-api/latest/extensions/linear_algebra_functions.html
-Next: ``minigrad/vision/``."""
+Next: ``fft.py``."""
 
 from __future__ import annotations
 

@@ -13,9 +13,9 @@ from minigrad.tensor import FUNCTIONS, Tensor
 _of = FUNCTIONS
 
 
-def broadcast_arrays(*arrays: Tensor) -> list[Tensor]:
+def broadcast_arrays(*arrays: Tensor) -> tuple[Tensor, ...]:
     """The arrays stretched to one shape."""
-    return list(_of["broadcast_tensors"](*arrays))
+    return tuple(_of["broadcast_tensors"](*arrays))
 
 
 def broadcast_shapes(*shapes: Any) -> tuple[int, ...]:

@@ -18,7 +18,7 @@ from enum import Enum
 from typing import Any
 
 from minigrad.cuda import is_available
-from minigrad.engine import inspect
+from minigrad.engine.inspect import inspect
 from minigrad.profiler.events import EventList, FunctionEvent
 
 

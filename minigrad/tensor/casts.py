@@ -78,6 +78,6 @@ class Casts:
         """``to(minigrad.complex128)``."""
         return self.to(complex128)
 
-    def chalf(self: Tensor, memory_format: Any = None) -> Tensor:
+    def chalf(self: Tensor, *, memory_format: Any = None) -> Tensor:
         """``to(minigrad.complex32)``, which nothing can be computed in."""
         return self.to(complex32)

@@ -141,6 +141,33 @@ class Generator:
         engine.set_state({"bit_generator": "MT19937", "state": twister, "has_gauss": 0, "gauss": 0.0})
         self._spare = float(fields["normal"]) if fields["has_normal"] else None
 
+    def clone_state(self) -> Generator:
+        """Another generator at the same place of the same stream.
+
+        >>> g = Generator(1)
+        >>> g.clone_state().random64() == g.random64()
+        True
+        """
+        made = Generator(self.device)
+        made.set_state(self.get_state())
+        return made
+
+    def get_offset(self) -> int:
+        """``RuntimeError``: only generators of GPUs have an offset."""
+        raise RuntimeError("CPU Generator does not use offset")
+
+    def set_offset(self, offset: int) -> None:
+        """``RuntimeError``: only generators of GPUs have an offset."""
+        raise RuntimeError("CPU Generator does not use offset")
+
+    def graphsafe_get_state(self) -> Any:
+        """``NotImplementedError``: only generators of GPUs have it."""
+        raise NotImplementedError("graphsafe_get_state is not supported in this Generator")
+
+    def graphsafe_set_state(self, state: Any) -> None:
+        """``NotImplementedError``: only generators of GPUs have it."""
+        raise NotImplementedError("graphsafe_set_state is not supported in this Generator")
+
     def __reduce__(self) -> tuple[Any, ...]:
         """For ``pickle``, in PyTorch's layout."""
         return Generator, (self.device,), (self._seed, None, self.get_state())

@@ -164,7 +164,7 @@ def as_they_are() -> tuple[Any, ...]:
 
 # --- the checks
 
-PLACES = ("minigrad.nn.functional", "minigrad.linalg", "minigrad.special")
+PLACES = ("minigrad.nn.functional", "minigrad.linalg", "minigrad.fft", "minigrad.special")
 """Modules whose functions look, too, once ``arm`` was called. Those of ``minigrad`` look by themselves."""
 
 OPERATORS = {
@@ -178,7 +178,8 @@ OPERATORS = {
 
 _PLAIN = frozenset((
     "__new__", "__init__", "__init_subclass__", "__torch_function__", "__getattr__", "__getattribute__", "__setattr__",
-    "__dir__", "__hash__", "__class__", "__sizeof__", "__reduce__", "as_subclass", "__setstate__",
+    "__dir__", "__hash__", "__class__", "__sizeof__", "__reduce__", "__reduce_ex__", "__deepcopy__", "__setstate__",
+    "as_subclass",
     "__array_ufunc__", "__array_function__", "__array_wrap__", "__str__"))
 """Methods that nobody is asked about."""
 

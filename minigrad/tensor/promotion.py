@@ -153,6 +153,12 @@ def type_name(dtype: DType) -> str:
     return SCALAR_TYPES[dtype.name]
 
 
+def _given(dtype: Any, name: str) -> DType:
+    if not isinstance(dtype, DType):
+        raise TypeError(f"{name}(): argument 'type' (position 1) must be torch.dtype, not {type(dtype).__name__}")
+    return dtype
+
+
 class finfo:
     """The limits of a floating dtype (by default that of new tensors).
 
@@ -161,10 +167,11 @@ class finfo:
     (65504.0, 0.0009765625)
     """
 
-    def __init__(self, dtype: DType | None = None) -> None:
-        dtype = (dtype or _default_dtype).part
+    def __init__(self, type: DType | None = None) -> None:
+        dtype = (_default_dtype if type is None else _given(type, "finfo")).part
         if not dtype.is_float:
-            raise TypeError("finfo() requires a floating point input type. Use iinfo to handle 'finfo'")
+            raise TypeError("torch.finfo() requires a floating point input type. Use torch.iinfo to handle "
+                            "'torch.finfo'")
         digits, exponent = {"float16": (10, -14), "bfloat16": (7, -126), "float32": (23, -126),
                             "float64": (52, -1022)}[dtype.name]
         self.dtype, self.bits = dtype.name, dtype.bits
@@ -185,9 +192,10 @@ class iinfo:
     iinfo(min=-128, max=127, dtype=int8)
     """
 
-    def __init__(self, dtype: DType) -> None:
+    def __init__(self, type: DType) -> None:
+        dtype = _given(type, "iinfo")
         if not dtype.is_int:
-            raise TypeError("iinfo() requires an integer input type. Use finfo to handle 'iinfo'")
+            raise TypeError("torch.iinfo() requires an integer input type. Use torch.finfo to handle 'torch.iinfo'")
         self.dtype, self.bits, self.min, self.max = dtype.name, dtype.bits, int(dtype.min), int(dtype.max)
 
     def __repr__(self) -> str:

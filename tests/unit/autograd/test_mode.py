@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 import pytest
 
@@ -72,3 +73,32 @@ def test_mode_is_per_thread() -> None:
         thread.start()
         thread.join()
     assert seen == [True]
+
+
+def test_a_generator_that_is_thrown_into_and_closed() -> None:
+    seen = []
+
+    @minigrad.no_grad()
+    def steps() -> Any:
+        try:
+            got = yield minigrad.is_grad_enabled()
+            seen.append(got)
+            try:
+                yield 2
+            except ValueError:
+                yield minigrad.is_grad_enabled()
+            yield 4
+        finally:
+            seen.append(minigrad.is_grad_enabled())
+        return 5
+
+    generator = steps()
+    assert next(generator) is False and minigrad.is_grad_enabled()
+    assert generator.send("sent") == 2 and generator.throw(ValueError()) is False and minigrad.is_grad_enabled()
+    generator.close()
+    assert seen == ["sent", False] and minigrad.is_grad_enabled()
+    last = steps()
+    assert [next(last), last.send(None), next(last)] == [False, 2, 4]
+    with pytest.raises(StopIteration) as end:
+        next(last)
+    assert end.value.value == 5

@@ -3,8 +3,10 @@ The numbers were printed by PyTorch 2.13 (CPU) after ``manual_seed(42)`` unless 
 ``tests/torch/test_generator_against_torch.py`` compares many more where PyTorch is there.
 Next: ``test_printing.py``."""
 
+import copy
 import hashlib
 import os
+import pickle
 import sys
 import threading
 from fractions import Fraction
@@ -306,3 +308,18 @@ def test_refusals(g: Generator, call, error: type[Exception], message: str) -> N
     with pytest.raises(error, match=message):
         call(g)
     assert g.manual_seed(42).uniform32(1)[0] == np.float32(0.8822692632675171)
+
+
+def test_copies_and_what_only_gpus_have() -> None:
+    generator = Generator(3)
+    generator.random64()
+    copies = [generator.clone_state(), copy.copy(generator), copy.deepcopy(generator),
+              pickle.loads(pickle.dumps(generator))]
+    want = generator.random64()
+    assert [c.random64() for c in copies] == [want] * 4 and {c.initial_seed() for c in copies} == {3}
+    for call in (generator.get_offset, lambda: generator.set_offset(1)):
+        with pytest.raises(RuntimeError, match="CPU Generator does not use offset"):
+            call()
+    for call in (generator.graphsafe_get_state, lambda: generator.graphsafe_set_state(None)):
+        with pytest.raises(NotImplementedError, match="is not supported in this Generator"):
+            call()

@@ -1,0 +1,64 @@
+"""Stage: tests. In: a user's program. Out: mypy knows minigrad's functions, methods and classes in it, and finds wrong
+arguments; ``help`` shows the signatures.
+Next: ``tests/unit/torch/test_runner.py``."""
+
+from __future__ import annotations
+
+import inspect
+import pydoc
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import minigrad
+
+ROOT = Path(__file__).resolve().parents[3]
+
+PROGRAM = """
+import minigrad
+from minigrad import Tensor, nn
+
+
+def loss(x: Tensor, dtype: minigrad.dtype = minigrad.float32) -> Tensor:
+    y = minigrad.add(x, 1, alpha=2).view(2, 3).permute(1, 0).sum(dim=0, keepdim=True)
+    reveal_type(minigrad.zeros(2, 3, dtype=dtype))
+    reveal_type(y.shape)
+    reveal_type(minigrad.cat([x, y], 1))
+    reveal_type(minigrad.tensor([1.0]))
+    reveal_type((x + 1).relu()[0])
+    layer = nn.Linear(2, 3)
+    return y + layer.weight.mean()
+
+
+minigrad.add(minigrad.ones(1), 1, beta=2)
+minigrad.ones(1).sum(dims=0)
+minigrad.ones(1).no_such_method()
+"""
+
+
+def test_mypy_checks_a_program(tmp_path: Path) -> None:
+    pytest.importorskip("mypy")
+    (tmp_path / "program.py").write_text(PROGRAM)
+    run = subprocess.run([sys.executable, "-m", "mypy", "--follow-imports=silent", "--cache-dir", str(tmp_path),
+                          "--config-file=", "program.py"], cwd=tmp_path, capture_output=True, text=True,
+                         env={"MYPYPATH": str(ROOT), "PATH": ""})
+    lines = [line.partition(": ")[2] for line in run.stdout.splitlines()]
+    revealed = [line.partition('"')[2].rstrip('"').rpartition(".")[2] for line in lines if "Revealed" in line]
+    assert revealed == ["Tensor", "Size", "Tensor", "Tensor", "Tensor"], run.stdout
+    errors = [line for line in lines if line.startswith("error")]
+    assert len(errors) == 3 and 'argument "beta" for "add"' in errors[0], run.stdout
+    assert 'argument "dims" for "sum"' in errors[1] and "no_such_method" in errors[2]
+
+
+def test_help_reads_as_in_pytorch() -> None:
+    assert str(inspect.signature(minigrad.sub)).startswith("(input: 'Tensor', other: 'Any', *, alpha: 'Any' = 1, out")
+    text = pydoc.render_doc(minigrad.cumsum, renderer=pydoc.plaintext)
+    assert "cumsum(input: 'Tensor', dim: 'int', *, dtype: 'DType | None' = None, out: 'Any' = None)" in text
+    assert "self" not in str(inspect.signature(minigrad.max))
+
+
+def test_the_marker_of_typed_packages_is_there() -> None:
+    package = Path(minigrad.__file__).parent
+    assert (package / "py.typed").exists() and (package / "__init__.pyi").exists()
