@@ -5,7 +5,9 @@ Next: ``minigrad/jit/``."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -253,6 +255,13 @@ def _written(name: str, x: Tensor, window: Tensor | None, options: dict[str, Any
     return f"{name}({shown}, {', '.join(given)})"
 
 
+@cache
+def _warn(text: str) -> None:
+    """Once, as PyTorch does."""
+    warnings.warn(f"{text}To suppress this warning and use a rectangular window, explicitly set "
+                  "`window=torch.ones(n_fft, device=<device>)`.", stacklevel=5)
+
+
 def _framed(window: Tensor | None, x: Tensor, win_length: int, n_fft: int) -> Tensor | None:
     """The window in the middle of n_fft elements."""
     if window is None and win_length == n_fft:
@@ -284,6 +293,11 @@ def stft(x: Tensor, n_fft: int, hop_length: int | None, win_length: int | None, 
         "n_fft": n_fft, "hop_length": hop, "win_length": width, "normalized": normalized, "onesided": onesided,
         "return_complex": return_complex, "align_to_window": align_to_window})
     _check_stft(x, n_fft, hop, width, window, call)
+    if window is None:
+        _warn("A window was not provided. A rectangular window will be applied,which is known to cause spectral "
+              "leakage. "
+              "Other windows such as torch.hann_window or torch.hamming_window are recommended to reduce spectral "
+              "leakage.")
     frame = _framed(window, x, width, n_fft)
     if onesided is None:
         onesided = not with_complex
@@ -367,6 +381,10 @@ def istft(x: Tensor, n_fft: int, hop_length: int | None, win_length: int | None,
         raise RuntimeError(f"{call} : expected 0 < win_length <= n_fft")
     if window is not None and (window.ndim != 1 or window.shape[0] != width):
         raise RuntimeError(f"{call} : Invalid window shape. window has to be 1D and length of `win_length`")
+    if window is None:
+        _warn("A window was not provided. A rectangular window will be applied.Please provide the same window used by "
+              "stft to "
+              "make the inversion lossless.")
     frame = _framed(window, x, width, n_fft)
     if frame is None:
         frame = x.new_ones(n_fft, dtype=x.dtype.part)
@@ -397,6 +415,10 @@ def _overlapped(x: Tensor, frame: Tensor, n_fft: int, hop: int, half: bool, norm
     if not least > 1e-11:
         raise RuntimeError(f"{call} window overlap add min: 1\n[ CPUBoolType{{}} ]")
     result = signal / weights
+    if stop < end:
+        warnings.warn("The length of signal is shorter than the length parameter. Result is being padded with zeros "
+                      "in the "
+                      "tail. Please check your center and hop_length settings.", stacklevel=4)
     return result if stop == end else resized(result, (result.ndim - 1,), (end - begin,))
 
 

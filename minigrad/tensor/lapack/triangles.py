@@ -108,15 +108,14 @@ def check_equation(b: Tensor, a: Tensor, name: str) -> None:
 
 
 def _factor_gradient(inputs: Any, outputs: Any, grads: Any) -> Gradients:
-    """A = L Lᴴ: ∂A = (S + Sᴴ) / 2 with S = L⁻ᴴ Φ(Lᴴ G) L⁻¹, Φ: the lower triangle with half the diagonal.
+    """A = L Lᴴ: ∂A = L⁻ᴴ Φ(Lᴴ G) L⁻¹ / 2, Φ: the lower triangle, and above the diagonal what makes it Hermitian.
     (I. Murray 2016)"""
     factor, g = outputs[0], grads[0]
     if g is None:
         return (None,)
     inner = (factor.mH @ g).tril()
-    inner = inner - (inner * 0.5).tril().triu()
-    s = solved(factor, solved(factor.mH, inner, True), False, left=False)
-    return ((s + s.mH) * 0.5,)
+    inner = (inner + inner.tril(-1).mH) * 0.5
+    return (solved(factor, solved(factor.mH, inner, True), False, left=False),)
 
 
 _CHOLESKY = host_function(

@@ -1,0 +1,277 @@
+"""Linear algebra and Fourier transforms without PyTorch: what factors multiply to, the kernels that NumPy does not
+have, gradients of both orders against central differences, errors at the call, several results of one HOST node."""
+
+import gc
+
+import numpy as np
+import pytest
+
+import minigrad
+from minigrad import Tensor, composite
+from minigrad.dtype import float64
+from minigrad.engine import inspect
+from minigrad.graph.host import host_output, host_outputs
+from minigrad.tensor.base import made
+from minigrad.tensor.lapack import kernels
+
+RNG = np.random.default_rng(0)
+A = RNG.standard_normal((3, 3))
+PAIR = RNG.standard_normal((2, 4, 3))
+
+
+def t(array, grad=False):
+    return minigrad.tensor(array, requires_grad=grad)
+
+
+def close(x, y, atol=1e-10):
+    np.testing.assert_allclose(np.asarray(x), np.asarray(y), atol=atol)
+
+
+# --- factors
+
+
+@pytest.mark.parametrize("shape", [(5, 5), (2, 6, 4), (2, 4, 6), (70, 70), (130, 66), (0, 3, 3), (3, 0, 0), (2, 0, 3)])
+@pytest.mark.parametrize("imaginary", [0, 1j])
+def test_lu(shape, imaginary):
+    a = RNG.standard_normal(shape) + imaginary * RNG.standard_normal(shape)
+    p, lower, upper = [x.numpy() for x in minigrad.linalg.lu(t(a))]
+    close(p @ lower @ upper, a)
+    k = min(shape[-2:])
+    close(np.triu(lower, 1), 0 * lower)
+    close(np.diagonal(lower, axis1=-2, axis2=-1), np.ones((*shape[:-2], k)))
+    assert np.abs(lower).max(initial=0) <= 1.5  # pivots are the largest, by |re| + |im|
+
+
+def test_lu_of_a_singular_matrix_says_where():
+    a = np.array([[[1.0, 2.0], [2.0, 4.0]], [[1.0, 0.0], [0.0, 1.0]]])
+    assert minigrad.linalg.lu_factor_ex(t(a)).info.tolist() == [2, 0]
+    with pytest.raises(RuntimeError, match=r"\(Batch element 0\): U\[2,2\] is zero"):
+        minigrad.linalg.lu_factor(t(a))
+
+
+@pytest.mark.parametrize("hermitian", [False, True])
+@pytest.mark.parametrize("zeros", [False, True])
+def test_ldl(hermitian, zeros):
+    """A diagonal of zeros needs blocks of order 2."""
+    a = RNG.standard_normal((2, 7, 7)) + 1j * RNG.standard_normal((2, 7, 7))
+    a = a + (a.conj() if hermitian else a).swapaxes(-1, -2)
+    a = a * (1 - np.eye(7)) if zeros else a
+    factor, pivots = minigrad.linalg.ldl_factor(t(a), hermitian=hermitian)
+    assert not zeros or (pivots.numpy() < 0).any()
+    b = RNG.standard_normal((2, 7, 2)) + 0j
+    x = minigrad.linalg.ldl_solve(factor, pivots, t(b), hermitian=hermitian)
+    close(a @ x.numpy(), b)
+
+
+@pytest.mark.parametrize("size", [1, 5, 64, 65, 130])
+def test_substitution_in_blocks(size):
+    a = RNG.standard_normal((size, size)) + size * np.eye(size)
+    b = RNG.standard_normal((2, size, 3))
+    for upper in (False, True):
+        triangle = np.triu(a) if upper else np.tril(a)
+        close(triangle @ kernels.substituted(a, b, upper, False), b)
+        small = a / size**2
+        solution = kernels.substituted(small, b, upper, True)
+        close((np.triu(small, 1) if upper else np.tril(small, -1)) @ solution + solution, b)
+
+
+def test_reflections():
+    """geqrf, householder_product and ormqr belong together."""
+    a = RNG.standard_normal((2, 5, 3))
+    v, tau = minigrad.geqrf(t(a))
+    q = minigrad.orgqr(v, tau).numpy()
+    close(q @ np.triu(v.numpy()[..., :3, :]), a)
+    c = RNG.standard_normal((2, 5, 2))
+    close(minigrad.ormqr(v, tau, t(c), transpose=True).numpy()[:, :3], q.swapaxes(-1, -2) @ c)
+
+
+# --- gradients
+
+
+def spectrum(u, s, vh):
+    """u diag(1, 2, 3) vh, in which the signs of vectors cancel."""
+    return (u * minigrad.arange(1.0, 4.0)) @ vh
+
+
+def turned(x):
+    values, vectors = minigrad.linalg.eigh(x)
+    return vectors, values, vectors.mT
+
+
+CASES = {
+    "inv": lambda x: minigrad.linalg.inv(x), "det": lambda x: x.det(), "slogdet": lambda x: x.slogdet()[1],
+    "cholesky": lambda x: minigrad.linalg.cholesky(x @ x.mT + minigrad.eye(3)), "svdvals": minigrad.linalg.svdvals,
+    "eigvalsh": lambda x: minigrad.linalg.eigvalsh(x + x.mT), "lu": lambda x: minigrad.linalg.lu(x)[2],
+    "qr": lambda x: minigrad.linalg.qr(x)[1], "solve": lambda x: minigrad.linalg.solve(x, x @ x + 1),
+    "matrix_exp": lambda x: x.matrix_exp(), "pinv": lambda x: minigrad.linalg.pinv(x[:2]),
+    "lstsq": lambda x: minigrad.linalg.lstsq(x[:, :2], x[:, 2:]).solution, "nuc": lambda x: x.norm("nuc"),
+    "svd": lambda x: spectrum(*minigrad.linalg.svd(x)), "eigh": lambda x: spectrum(*turned(x + x.mT)),
+    "rfft": lambda x: minigrad.fft.rfft(x).abs(), "eig": lambda x: minigrad.linalg.eig(x)[1].abs(),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_gradients(name):
+    """In one direction, against central differences; the second order as those of the first."""
+    function = CASES[name]
+    way = RNG.standard_normal((3, 3))
+
+    def first(array):
+        x = t(array, True)
+        y = function(x)
+        slope, = minigrad.autograd.grad((y * minigrad.arange(1.0, y.numel() + 1).reshape(y.shape)).sum(), x,
+                                        create_graph=True)
+        return y, slope, x
+
+    def value(array):
+        y = function(t(array)).numpy()
+        return float((y * np.arange(1.0, y.size + 1).reshape(y.shape)).sum())
+
+    with minigrad.config(TIERS=2):
+        _, slope, x = first(A)
+        assert (slope.detach().numpy() * way).sum() == pytest.approx(
+            (value(A + 1e-6 * way) - value(A - 1e-6 * way)) / 2e-6, rel=1e-5, abs=1e-6)
+        second, = minigrad.autograd.grad((slope * slope).sum(), x)
+        lengths = [float((first(A + s * way)[1] ** 2).sum()) for s in (1e-6, -1e-6)]
+        assert (second.numpy() * way).sum() == pytest.approx((lengths[0] - lengths[1]) / 2e-6, rel=1e-4, abs=1e-4)
+
+
+def test_the_gradient_of_a_singular_determinant():
+    """The cofactors, which need no inverse."""
+    x = t([[1.0, 2.0], [2.0, 4.0]], True)
+    x.det().backward()
+    close(x.grad.numpy(), [[4, -2], [-2, 1]])
+
+
+def test_gradients_of_values_alone_do_not_read_the_vectors():
+    """Equal singular values have no vectors of their own; the gradient of the values is finite."""
+    x = t(np.eye(3), True)
+    minigrad.linalg.svd(x)[1].sum().backward()
+    close(x.grad.numpy(), np.eye(3))
+
+
+def test_in_a_composite():
+    """A body that calls a HOST function has that function's gradient."""
+    @composite
+    def volume(x: Tensor) -> Tensor:
+        return (x @ x.mT).det() + minigrad.linalg.svd(x)[1].sum()
+
+    x, y = t(A, True), t(A, True)
+    volume(x).backward()
+    (y @ y.mT).det().backward()
+    minigrad.linalg.svdvals(y).sum().backward()
+    close(x.grad.numpy(), y.grad.numpy())
+
+
+# --- errors
+
+
+def test_errors_are_raised_at_the_call():
+    for call, text in (
+            (lambda: minigrad.linalg.inv(minigrad.zeros(2, 2)), "linalg.inv: The diagonal element 1 is zero, the "
+                                                                "inversion"),
+            (lambda: minigrad.linalg.cholesky(-minigrad.eye(2)), "the leading minor of order 1 is not "
+                                                                 "positive-definite"),
+            (lambda: minigrad.linalg.solve(minigrad.zeros(1, 2, 2), minigrad.ones(2, 1)), "Batch element 0")):
+        with pytest.raises(minigrad.linalg.LinAlgError, match=text):
+            call()
+    with pytest.raises(RuntimeError, match="A must be batches of square matrices, but they are 2 by 3 matrices"):
+        minigrad.linalg.inv(minigrad.ones(2, 3))
+
+
+def test_one_bad_matrix_leaves_the_others():
+    found = minigrad.linalg.inv_ex(t(np.stack([np.eye(2), np.zeros((2, 2))])))
+    assert found.info.tolist() == [0, 1]
+    close(found.inverse.numpy()[0], np.eye(2))
+
+
+# --- several results of one node
+
+
+def test_results_are_computed_once(monkeypatch):
+    calls = []
+    plain = np.linalg.svd
+    monkeypatch.setattr(np.linalg, "svd", lambda *a, **k: calls.append(1) or plain(*a, **k))
+    u, s, vh = minigrad.linalg.svd(t(PAIR), False)
+    s.numpy()  # one at a time
+    u.numpy()
+    close((u * s.unsqueeze(-2) @ vh).numpy(), PAIR)
+    assert len(calls) == 1
+
+
+def test_results_outlive_each_other():
+    q, r = minigrad.linalg.qr(t(PAIR) * 1)
+    r.numpy()
+    del r
+    gc.collect()
+    close((q.mT @ q).numpy(), np.broadcast_to(np.eye(3), (2, 3, 3)))
+    q.mul_(2)
+    close((q.mT @ q).numpy(), np.broadcast_to(4 * np.eye(3), (2, 3, 3)))
+
+
+def test_two_nodes_of_one_result():
+    """Who changes one in place leaves the other as it was."""
+    q, r = host_outputs("linalg_qr", ("reduced",), [t(PAIR)._read()], [((2, 4, 3), float64), ((2, 3, 3), float64)])
+    first, second = made(r), made(host_output(q, 1))
+    before = first.numpy().copy()
+    del r
+    first.mul_(3)
+    first.realize()
+    close(second.numpy(), before)
+    close(first.numpy(), before * 3)
+
+
+def test_a_loop_of_steps():
+    """Steps that are replayed give what the first one gives."""
+    x = t(A, True)
+    seen = []
+    for _ in range(6):
+        loss = (x @ x.mT + minigrad.eye(3)).slogdet()[1] + minigrad.linalg.svd(x)[1].sum()
+        x.grad = None
+        loss.backward()
+        seen.append((loss.item(), x.grad.numpy().copy()))
+    for loss, slope in seen[1:]:
+        assert loss == pytest.approx(seen[0][0], rel=1e-12)
+        close(slope, seen[0][1])
+
+
+def test_no_kernel_is_compiled_for_a_factorisation():
+    a = t(PAIR).realize()
+    with inspect() as seen:
+        minigrad.linalg.svd(a)[1].realize()
+    assert not seen.kernels
+
+
+def test_devices():
+    for device in ("NUMPY", "CPU"):
+        u, s, vh = minigrad.linalg.svd(minigrad.tensor(PAIR, device=device), False)
+        close(((u * s.unsqueeze(-2)) @ vh).cpu().numpy(), PAIR)
+
+
+# --- Fourier transforms
+
+
+@pytest.mark.parametrize("name", ["fft", "ifft", "rfft", "irfft", "hfft", "ihfft"])
+def test_transforms_are_numpys(name):
+    for n, norm in ((None, None), (7, "ortho"), (2, "forward")):
+        close(getattr(minigrad.fft, name)(t(PAIR), n, 1, norm).resolve_conj().numpy(),
+              getattr(np.fft, name)(PAIR, n, 1, norm))
+
+
+def test_there_and_back():
+    x = t(RNG.standard_normal((2, 40)))
+    window = minigrad.hann_window(8, dtype=minigrad.float64)
+    spectra = x.stft(8, 2, window=window, return_complex=True)
+    assert spectra.shape == (2, 5, 21)
+    close(spectra.istft(8, 2, window=window, length=40).numpy(), x.numpy())
+    close(minigrad.fft.irfftn(minigrad.fft.rfftn(t(PAIR)), PAIR.shape).numpy(), PAIR)
+
+
+def test_lobpcg():
+    a = np.diag(np.arange(1.0, 31)) + 0.01 * np.ones((30, 30))
+    exact = np.linalg.eigvalsh(a)
+    for largest in (True, False):
+        with minigrad.config(TIERS=2):
+            values, vectors = minigrad.lobpcg(t(a), 2, largest=largest, tol=1e-6)
+        close(values.numpy(), exact[::-1][:2] if largest else exact[:2], 1e-6)
+        close(a @ vectors.numpy(), vectors.numpy() * values.numpy(), 1e-4)
