@@ -166,7 +166,7 @@ class _Check:
     def _difference(self, x: Tensor, direction: np.ndarray[Any, Any]) -> list[np.ndarray[Any, Any]]:
         """The slope of each output along a direction in which one input moves. The input itself is changed, and back:
         the function may see it in other ways than as its argument."""
-        data, before = x.detach(), x.detach().numpy().copy()
+        data, before, edits = x.detach(), x.detach().numpy().copy(), x._storage.edits
         try:
             with no_grad():
                 data.copy_(tensor(before + self.eps * direction, dtype=x.dtype, device=x.device))
@@ -177,6 +177,7 @@ class _Check:
         finally:
             with no_grad():
                 data.copy_(tensor(before, dtype=x.dtype, device=x.device))
+            x._storage.edits = edits  # what the tape saved is as it was
         return [(a - b) / (2 * self.eps) for a, b in zip(above, below, strict=True)]
 
     def _numerical(self, x: Tensor) -> list[np.ndarray[Any, Any]]:

@@ -244,7 +244,7 @@ class RowsInput(Node):
     __slots__ = ("outer",)
 
     def __init__(self, level: Level, edge: Edge) -> None:
-        self.edges, self.saved, self.extra = (), (), None
+        self.edges, self.saved, self.extra, self.kept = (), (), None, ()
         self.sequence = next_sequence()
         self.outer = level, edge
 
@@ -268,7 +268,7 @@ class RowsBackward(Node):
         self.ends = ends
         self.edges = tuple([_outer(e, level) for e in ends])
         self.specs = [(r._shape(), r.dtype, r._pending().device) for r in results]
-        self.extra = None
+        self.extra, self.kept = None, ()
         saved = []
         for lazy in residuals:
             if batch.differs(lazy) and lazy not in level.at:
@@ -314,8 +314,8 @@ class RowsBackward(Node):
             raise RuntimeError(RELEASED)
         return self.level
 
-    def release(self) -> None:
-        super().release()
+    def release(self, entirely: bool = False) -> None:
+        super().release(entirely)
         self.level, self.inner = None, ()
 
 
