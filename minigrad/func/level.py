@@ -17,18 +17,18 @@ from minigrad.autograd.node import RELEASED, Edge, Node, next_sequence
 from minigrad.autograd.protocol import Front
 from minigrad.autograd.walk import Walk
 from minigrad.engine import deferred, realise, to_numpy
+from minigrad.func.pytree import fill, flatten
 from minigrad.grad import Batch
 from minigrad.graph.function import param
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
-from minigrad.tensor import Tensor
+from minigrad.tensor import Tensor, stack
 from minigrad.tensor.base import make
 from minigrad.tensor.duals import attach, tangent
 from minigrad.tensor.replay import OFF, Trace, thread
 from minigrad.tensor.storage import Storage, tracing
 
-_DYNAMIC = {"nonzero": "nonzero", "unique": "_unique2", "unique_consecutive": "unique_consecutive",
-            "bincount": "bincount"}
+_DYNAMIC = {"nonzero": "nonzero", "unique": "_unique2", "unique_consecutive": "unique_consecutive"}
 _REFUSALS = {
     **{name: "vmap: We do not support batching operators that can output dynamic shape. Attempted to vmap over "
              f"aten::{op}. Please file an issue at https://github.com/pytorch/pytorch/issues if you need this feature."
@@ -191,6 +191,22 @@ class Level:
             deferred.unknown = unknown
         return to_numpy(lazy)
 
+    def each_row(self, function: Callable[..., Any], args: Any) -> Any:
+        leaves, structure = flatten(args)
+        differs = [isinstance(x, Tensor) and self.differs(x._read()) for x in leaves]
+        if not any(differs):
+            return None
+        whole = iter(self.leave([x for x, d in zip(leaves, differs, strict=True) if d]))
+        given = [next(whole) if d else x for x, d in zip(leaves, differs, strict=True)]
+        with self.paused():
+            made = []
+            for i in range(self.rows):
+                positional, named = fill(structure, iter([x[i] if d else x for x, d in zip(
+                    given, differs, strict=True)]))
+                made.append(flatten(function(*positional, **named)))
+            stacked = [stack(list(rows)) for rows in zip(*[found for found, _ in made], strict=True)]
+        return fill(made[0][1], iter([self.enter(x) for x in stacked]))
+
     def check_write(self, storage: Storage, new: LazyBuffer) -> None:
         level: Level | None = self
         while level is not None and storage not in level._born:
@@ -244,7 +260,7 @@ class RowsInput(Node):
     __slots__ = ("outer",)
 
     def __init__(self, level: Level, edge: Edge) -> None:
-        self.edges, self.saved, self.extra = (), (), None
+        self.edges, self.saved, self.extra, self.kept = (), (), None, ()
         self.sequence = next_sequence()
         self.outer = level, edge
 
@@ -268,7 +284,7 @@ class RowsBackward(Node):
         self.ends = ends
         self.edges = tuple([_outer(e, level) for e in ends])
         self.specs = [(r._shape(), r.dtype, r._pending().device) for r in results]
-        self.extra = None
+        self.extra, self.kept = None, ()
         saved = []
         for lazy in residuals:
             if batch.differs(lazy) and lazy not in level.at:
@@ -314,8 +330,8 @@ class RowsBackward(Node):
             raise RuntimeError(RELEASED)
         return self.level
 
-    def release(self) -> None:
-        super().release()
+    def release(self, entirely: bool = False) -> None:
+        super().release(entirely)
         self.level, self.inner = None, ()
 
 

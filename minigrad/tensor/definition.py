@@ -14,6 +14,7 @@ from minigrad.tensor.base import blank, check_in_place
 from minigrad.tensor.operands import one_device, require_tensor
 from minigrad.tensor.overrides import NOT_ASKED, armed, ask, asked, asked_after_all, asking
 from minigrad.tensor.promotion import can_cast, type_name
+from minigrad.tensor.storage import tracing
 
 if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor
@@ -184,6 +185,13 @@ def into(out: Any, result: Any) -> Any:
         return type(result)(*[into(o, r) for o, r in zip(out, result, strict=True)])
     with_shape = out if out._shape() == result._shape() else out.resize_(result._shape())
     return with_shape.copy_(result)
+
+
+def by_rows(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """What a function that asks for values gives for each row, where ``vmap`` calls it and an argument differs from row
+    to row; None elsewhere."""
+    level = tracing.level
+    return None if level is None else level.each_row(function, (args, kwargs))
 
 
 # --- in-place twins

@@ -20,7 +20,7 @@ from minigrad.tensor import return_types
 from minigrad.tensor.base import AnyTensor, make
 from minigrad.tensor.body import refusal
 from minigrad.tensor.creation import full
-from minigrad.tensor.definition import also, both, function, into
+from minigrad.tensor.definition import also, both, by_rows, function, into
 from minigrad.tensor.function import Function
 from minigrad.tensor.gathering import picked
 from minigrad.tensor.indexing import concrete
@@ -102,14 +102,17 @@ def searchsorted(sorted_sequence: Tensor, input: Any, *, out_int32: bool = False
                            f"{input.device}")
     not_for_complex(sorted_sequence, "searchsorted")
     after = right or side == "right"
+    rows = by_rows(searchsorted, sorted_sequence, input, out_int32=out_int32, right=after)
+    if rows is not None:
+        return rows
     edges = concrete(sorted_sequence, "searchsorted")
     values = concrete(input, "searchsorted") if isinstance(input, AnyTensor) else np.asarray(input)
     if edges.ndim == 1:
         found = np.searchsorted(edges, values, "right" if after else "left")
     else:
-        rows = [np.searchsorted(e, v, "right" if after else "left") for e, v in zip(
-            edges.reshape(-1, edges.shape[-1]), values.reshape(-1, values.shape[-1]), strict=True)]
-        found = np.stack(rows).reshape(values.shape)
+        found = np.stack([np.searchsorted(e, v, "right" if after else "left") for e, v in zip(
+            edges.reshape(-1, edges.shape[-1]), values.reshape(-1, values.shape[-1]), strict=True)])
+        found = found.reshape(values.shape)
     return _leaf(np.asarray(found).astype(np.int32 if out_int32 else np.int64), sorted_sequence)
 
 
@@ -130,6 +133,9 @@ def isin(elements: Any, test_elements: Any, *, assume_unique: bool = False, inve
     for t in given:
         not_for_complex(t, "isin")
     one_device([t._read() for t in given])
+    rows = by_rows(isin, elements, test_elements, assume_unique=assume_unique, invert=invert)
+    if rows is not None:
+        return into(out, rows)
     arrays = [concrete(t, "isin") if isinstance(t, AnyTensor) else np.asarray(t) for t in (elements, test_elements)]
     found = np.asarray(np.isin(arrays[0], arrays[1], assume_unique=assume_unique, invert=invert))
     result = make(leaf_from_numpy(found, bool_, given[0]._pending().device))
@@ -293,6 +299,9 @@ class Ordering:
         """How often each of 0, 1, 2 … occurs in a vector of non-negative integers, or the sum of its weights."""
         if self.ndim != 1 or not self.dtype.is_int:
             raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
+        rows = by_rows(type(self).bincount, self, weights, minlength)
+        if rows is not None:
+            return rows
         array = concrete(self, "bincount")
         if array.size and array.min() < 0:
             raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
@@ -305,6 +314,9 @@ class Ordering:
     def histc(self: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Tensor:
         """How many elements fall into each of ``bins`` equal parts of [min, max] (by default of their range)."""
         not_for_complex(self, "aminmax")
+        rows = by_rows(type(self).histc, self, bins, min, max)
+        if rows is not None:
+            return rows
         array = concrete(self, "histc")
         if min == max and array.size:
             min, max = float(array.min()), float(array.max())

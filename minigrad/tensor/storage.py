@@ -288,6 +288,11 @@ class Level(Protocol):
         """A value in all rows, computed now."""
         ...
 
+    def each_row(self, function: Callable[..., Any], args: Any) -> Any:
+        """What a function gives that asks for values, called for each row; None if no argument differs from row to row.
+        ``args``: arguments and named ones."""
+        ...
+
     def drawn(self, leaf: Callable[[tuple[int, ...]], LazyBuffer]) -> LazyBuffer:
         """Random numbers for one row: ``leaf`` gives them with more axes in front."""
         ...
