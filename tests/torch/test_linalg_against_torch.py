@@ -10,7 +10,6 @@ import pytest
 torch = pytest.importorskip("torch")
 
 import minigrad  # noqa: E402
-from tests.torch.beside import message  # noqa: E402
 
 DTYPES = ("float64", "complex128") if hasattr(minigrad, "complex128") else ("float64",)
 
