@@ -21,6 +21,7 @@ import torch
 
 from minigrad.dtype import show_as
 from tools.operators.checks import CHECKS, DTYPES, Outcome, Outcomes, check
+from tools.operators.report import is_right, page
 
 
 def operators(patterns: list[str]) -> list[Any]:
@@ -73,23 +74,22 @@ def main() -> int:
     parser.add_argument("--seconds", type=int, default=300, help="time of one operator")
     parser.add_argument("--part", default="1/1", help="2/4: the second of four parts")
     parser.add_argument("--json", type=Path, help="write all outcomes to this file")
+    parser.add_argument("--read", type=Path, nargs="*", help="outcomes of files written by --json, in place of running")
+    parser.add_argument("--write", type=Path, help="write the page docs/operators.md")
     parser.add_argument("--quiet", action="store_true", help="no line for each failure")
     options = parser.parse_args()
     torch.set_num_threads(1)
     show_as("torch")
-    part, parts = map(int, options.part.split("/"))
-    ops = operators(options.names)[part - 1::parts]
-    dtypes = tuple(getattr(torch, name) for name in options.dtypes.split(","))
     outcomes: dict[str, Outcomes] = {}
-    for name, found in run(ops, dtypes, options.samples, tuple(options.checks.split(",")), options.seconds):
-        outcomes[name] = found
-        if not options.quiet:
-            for kind, outcome in found.items():
-                for problem in outcome.first:
-                    print(f"{name} · {kind} {outcome.failed}/{outcome.failed + outcome.passed} · {problem}", flush=True)
-        if options.json:
-            options.json.write_text(json.dumps({n: {k: vars(o) for k, o in f.items()} for n, f in outcomes.items()}))
-    right = sum(all(o.failed == 0 for k, o in f.items() if k != "words") for f in outcomes.values())
+    if options.read:
+        for path in options.read:
+            outcomes |= {op: {kind: Outcome(**values) for kind, values in found.items()}
+                         for op, found in json.loads(path.read_text()).items()}
+    else:
+        _run_all(options, outcomes)
+    if options.write:
+        options.write.write_text(page(outcomes, options.dtypes, options.samples))
+    right = sum(map(is_right, outcomes.values()))
     print(f"{right} of {len(outcomes)} operators pass all their samples (words apart)")
     for kind in options.checks.split(","):
         passed, failed = (sum(getattr(f[kind], what) for f in outcomes.values() if kind in f)
@@ -98,6 +98,19 @@ def main() -> int:
         print(f"{kind:9} {passed:6} passed {failed:6} failed, in {bad} operators")
     return 0 if right == len(outcomes) else 1
 
+
+def _run_all(options: argparse.Namespace, outcomes: dict[str, Outcomes]) -> None:
+    part, parts = map(int, options.part.split("/"))
+    ops = operators(options.names)[part - 1::parts]
+    dtypes = tuple(getattr(torch, name) for name in options.dtypes.split(","))
+    for name, found in run(ops, dtypes, options.samples, tuple(options.checks.split(",")), options.seconds):
+        outcomes[name] = found
+        if not options.quiet:
+            for kind, outcome in found.items():
+                for problem in outcome.first:
+                    print(f"{name} · {kind} {outcome.failed}/{outcome.failed + outcome.passed} · {problem}", flush=True)
+        if options.json:
+            options.json.write_text(json.dumps({n: {k: vars(o) for k, o in f.items()} for n, f in outcomes.items()}))
 
 if __name__ == "__main__":
     sys.exit(main())

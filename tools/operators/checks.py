@@ -1,6 +1,6 @@
 """Stage: tests. In: an operator of PyTorch's database. Out: of each kind of check how many samples passed, and what
 failed first.
-Next: ``__main__.py``."""
+Next: ``report.py``."""
 
 from __future__ import annotations
 

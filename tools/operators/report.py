@@ -1,0 +1,68 @@
+"""Stage: documentation. In: the outcomes of all operators. Out: ``docs/operators.md``: what fails, and how.
+Next: ``__main__.py``."""
+
+from __future__ import annotations
+
+import re
+
+from tools.operators.checks import CHECKS, Outcomes
+
+_HEAD = """# PyTorch's operators, checked
+
+PyTorch 2.13 has a database of its operators with samples for its own tests (`torch.testing._internal`). Each operator
+is called here with the same samples: {dtypes}. What is compared:
+
+| check | what |
+|---|---|
+| `values` | shape, dtype and values of the result |
+| `gradient`, `second` | the first derivative in each floating dtype, the second in float64 |
+| `out`, `inplace`, `method` | `out=` of the right shape and empty; the method with an underscore; the method |
+| `error`, `words` | calls that PyTorch refuses: the exception's type; its words |
+
+**{right} of {count} operators pass all samples of all checks but `words`.** This page is written by
+`python -m tools.operators --write docs/operators.md`, which takes an hour on two cores; {samples} samples of each dtype
+at most.
+
+| check | samples that pass | that fail | operators with failures |
+|---|---|---|---|
+{totals}
+
+## What fails
+
+Of each operator and check, the first sample that fails.
+
+| operator | check | fails | first failure |
+|---|---|---|---|
+{rows}
+"""
+
+
+def is_right(outcomes: Outcomes) -> bool:
+    """Whether an operator passes all checks but the words of its errors."""
+    return not any(o.failed for name, o in outcomes.items() if name != "words")
+
+
+def page(outcomes: dict[str, Outcomes], dtypes: str, samples: int) -> str:
+    """The page."""
+    totals = []
+    for name in CHECKS:
+        of_check = [f[name] for f in outcomes.values() if name in f]
+        totals.append(f"| `{name}` | {sum(o.passed for o in of_check)} | {sum(o.failed for o in of_check)} | "
+                      f"{sum(o.failed > 0 for o in of_check)} |")
+    rows = [f"| {title} | {name} | {o.failed} of {o.failed + o.passed} | {_cell(o.first[0])} |"
+            for title, found in sorted(outcomes.items()) for name, o in found.items() if o.failed]
+    return _HEAD.format(right=sum(map(is_right, outcomes.values())), count=len(outcomes),
+                        dtypes=dtypes.replace(",", ", "), samples=samples, totals="\n".join(totals), rows="\n".join(rows))
+
+
+def _cell(text: str) -> str:
+    return re.sub(r"\s+", " ", text)[:160].replace("|", "\\|").replace("<", "&lt;")
+
+
+def failing(text: str) -> set[tuple[str, str]]:
+    """The operators and checks that the page says fail.
+
+    >>> failing("| add | out | 1 of 2 | float32 sample 0: … |")
+    {('add', 'out')}
+    """
+    return {(m[1], m[2]) for m in re.finditer(r"^\| (\S.*?) \| (\w+) \| \d+ of \d+ \|", text, re.MULTILINE)}
