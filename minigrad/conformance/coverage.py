@@ -1,5 +1,5 @@
-"""Stage: conformance. In: the grammar of ops, the cases. Out: for each op, dtype and device how many cases there are, or
-why there is none: a pair that is merely forgotten is found.
+"""Stage: conformance. In: the grammar of ops, the cases. Out: for each op, dtype and device how many cases there are,
+or why there is none: a pair that is merely forgotten is found.
 Next: ``__main__.py``."""
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ from minigrad.tensor.operators import (
     with_alpha,
 )
 from minigrad.tensor.promotion import stored, type_name
-from minigrad.tensor.quotients import floored, fmod, truncated
+from minigrad.tensor.quotients import floored, fmod, remainder, truncated
 
 if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor
@@ -51,7 +51,8 @@ _MUL = Wide(Op.MUL, "MulBackward0")
 _DIV = Division(Op.DIV, "DivBackward0", reflected="MulBackward0")
 _FLOORDIV = Quotient(Op.FLOORDIV, "NotImplemented", formula=floored)
 _TRUNCDIV = Quotient("TRUNCDIV", "DivBackward1", formula=truncated)
-_REMAINDER = Remainder(Op.MOD, "RemainderBackward1", "RemainderBackward0", "RemainderBackward1")
+_REMAINDER = Remainder(Op.MOD, "RemainderBackward1", "RemainderBackward0", "RemainderBackward1",
+                       formula=remainder)
 _FMOD = Remainder("FMOD", "FmodBackward1", "FmodBackward0", formula=fmod)
 
 
@@ -271,7 +272,7 @@ class Elementwise:
             raise NotImplementedError('"pow" not implemented for \'Bool\'')
         if dtype.kind not in "fc" and other < 0:
             raise RuntimeError("Integers to negative integer powers are not allowed.")
-        if dtype is self.dtype and dtype.size < 4:
+        if dtype is self.dtype and (dtype.is_int or dtype.size == 2):
             stored(other, dtype)
         return _KNOWN_POWER((self,), (exponent, dtype)) if exponent in _KNOWN else _POW.of(self, other)
 

@@ -1,5 +1,5 @@
-"""Stage: front. In: two LazyBuffers of one dtype and shape. Out: their quotient rounded down or towards zero, and C's
-remainder ``fmod``, exact for all integers and for zeros with a sign.
+"""Stage: front. In: two LazyBuffers of one dtype and shape. Out: their quotient rounded down or towards zero, the
+remainders of both, exact for all integers and for zeros with a sign.
 Next: ``operators.py``."""
 
 from __future__ import annotations
@@ -78,9 +78,29 @@ def _fmod_gradient(inputs: Sequence[LazyBuffer], outputs: Sequence[LazyBuffer],
     return (None, None) if g is None else (g, g.unary(Op.NEG).binary(Op.MUL, truncated(x, y)))
 
 
+def _remainder(x: LazyBuffer, y: LazyBuffer) -> LazyBuffer:
+    """x - y * floored(x, y), with the sign of y; but where it is 0, with that of x."""
+    rest = x.binary(Op.MOD, y)
+    zero = rest.like(0.0)
+    return rest.binary(Op.EQ, zero).where(x.binary(Op.MUL, zero), rest)
+
+
+def _remainder_gradient(inputs: Sequence[LazyBuffer], outputs: Sequence[LazyBuffer],
+                        grads: Sequence[LazyBuffer | None]) -> tuple[LazyBuffer | None, ...]:
+    """∂x = g, ∂y = -g * floored(x, y)."""
+    g, (x, y) = grads[0], inputs
+    return (None, None) if g is None else (g, g.unary(Op.NEG).binary(Op.MUL, floored(x, y)))
+
+
+_REMAINDER = Function("remainder", _remainder, "RemainderBackward1", _remainder_gradient)
 _FMOD = Function("fmod", _fmod, "FmodBackward1", _fmod_gradient)
 
 
 def fmod(x: LazyBuffer, y: LazyBuffer) -> LazyBuffer:
     """C's remainder: it has the sign of x, also where it is 0."""
     return apply(_FMOD.body.at([x, y]), [x, y])[0]
+
+
+def remainder(x: LazyBuffer, y: LazyBuffer) -> LazyBuffer:
+    """Python's remainder: it has the sign of y."""
+    return x.binary(Op.MOD, y) if x.dtype.kind != "f" else apply(_REMAINDER.body.at([x, y]), [x, y])[0]
