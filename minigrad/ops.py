@@ -278,7 +278,8 @@ REPRESENTABLE = frozenset((Op.NEG, Op.ABS, Op.FLOOR, Op.CEIL, Op.TRUNC, Op.ROUND
 
 @dataclass(frozen=True)
 class ReduceOp:
-    """A reduction: ``combine`` is the scalar op that joins two partial results, ``identity`` its neutral element."""
+    """A reduction: ``combine`` is the scalar op that joins two partial results, ``identity`` its neutral element. It is
+    for the dtypes that ``combine`` is for: the sum of bools is recorded as MAX, their product as MIN."""
 
     name: str
     combine: str

@@ -11,6 +11,7 @@ from time import perf_counter
 
 from minigrad import config
 from minigrad.conformance import Case, Result, cases, check
+from minigrad.conformance.coverage import coverage, text
 from minigrad.conformance.report import Report
 from minigrad.errors import DeviceUnavailable
 from minigrad.runtime.device import device_name, get_device
@@ -29,6 +30,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--batch", type=int, default=24, help="cases in one plan")
     parser.add_argument("--each", action="store_true",
                         help="one case at a time, its name printed before: for a device that kills the process")
+    parser.add_argument("--table", action="store_true",
+                        help="how many cases each op has with each dtype, and - where it has none for a reason")
     options = parser.parse_args(arguments)
     try:
         device = device_name(options.device)
@@ -36,6 +39,9 @@ def main(arguments: list[str] | None = None) -> int:
     except (DeviceUnavailable, RuntimeError) as error:
         print(error, file=sys.stderr)
         return 2
+    if options.table:
+        print(text(coverage(cases(), device)))
+        return 0
     start = perf_counter()
     chosen = [c for c in cases(options.sample, options.seed) if options.only.search(str(c))]
     report = Report()

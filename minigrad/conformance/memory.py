@@ -65,9 +65,8 @@ def memory() -> Iterator[Case]:
             yield Case("gather", f"{_text(shape)}-{k}-at-{_text(at)}-{view}", dtype,
                        partial(_gather, dtype, shape, k, at, view))
             for mode in ("set", "add", "max"):
-                if dtype.kind in ("iuf" if mode == "add" else "biuf"):
-                    yield Case("scatter", f"{mode}-{_text(shape)}-{k}-at-{_text(at)}-{view}", dtype,
-                               partial(_scatter, mode, dtype, shape, k, at, view))
+                yield Case("scatter", f"{mode}-{_text(shape)}-{k}-at-{_text(at)}-{view}", dtype,
+                           partial(_scatter, mode, dtype, shape, k, at, view))
         for view in names:
             yield Case("memory", f"CONTIGUOUS-{view}", dtype, partial(_contiguous, dtype, view))
         yield Case("memory", "COPY", dtype, partial(_copy, dtype))

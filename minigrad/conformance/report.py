@@ -1,6 +1,6 @@
 """Stage: conformance. In: results. Out: a table of families, and each failure with the smallest program that shows it
 and its kernel.
-Next: ``__main__.py``."""
+Next: ``coverage.py``."""
 
 from __future__ import annotations
 

@@ -266,14 +266,19 @@ class LazyBuffer:
     # --- reduce
 
     def reduce(self, op: str, axes: Sequence[int]) -> LazyBuffer:
-        """``op`` over ``axes`` (non-negative), which keep size 1."""
+        """``op`` over ``axes`` (non-negative), which keep size 1. The sum of bools is whether any holds, their product
+        whether all do."""
         axes = tuple(sorted(axes))
         if not axes:
             return self
+        if self.dtype is bool_:
+            op = _ON_BOOLS.get(op, op)
         shape = tuple([1 if i in axes else s for i, s in enumerate(self.shape)])
         return LazyBuffer(op, (self,), axes, shape, self.dtype, self.device)
 
     def scan(self, op: str, axis: int) -> LazyBuffer:
+        if self.dtype is bool_:
+            op = _ON_BOOLS.get(op, op)
         return LazyBuffer(Op.SCAN, (self,), (op, axis), self.shape, self.dtype, self.device)
 
     # --- movement
@@ -361,6 +366,8 @@ class LazyBuffer:
         return LazyBuffer(Op.GATHER, (self, *indexes), len(indexes), shape, self.dtype, self.device)
 
     def scatter(self, value: LazyBuffer, indexes: Sequence[LazyBuffer], mode: str) -> LazyBuffer:
+        if self.dtype is bool_ and mode == "add":
+            mode = "max"
         return LazyBuffer(Op.SCATTER, (self, value, *indexes), (len(indexes), mode), self.shape, self.dtype,
                           self.device)
 
@@ -385,6 +392,7 @@ class LazyBuffer:
         return view
 
 
+_ON_BOOLS = {Op.SUM: Op.MAX, Op.PROD: Op.MIN}
 _WORDS = {1: uint8, 2: uint16, 4: uint32, 8: uint64}
 
 

@@ -10,7 +10,7 @@ from math import prod
 from minigrad.dtype import DType, bool_, int64, uint64
 from minigrad.errors import VerifyError
 from minigrad.graph.lazy import LazyBuffer, toposort
-from minigrad.ops import ELEMENTWISE, REDUCE, RESULT_TYPES, SCALAR_OPS, Op
+from minigrad.ops import ELEMENTWISE, REDUCE, REDUCE_OPS, RESULT_TYPES, SCALAR_OPS, Op
 
 
 def verify(outputs: Sequence[LazyBuffer]) -> None:
@@ -39,6 +39,8 @@ def _problem(node: LazyBuffer) -> str:
         return _reduce(node)
     if node.op in (Op.RESHAPE, Op.PERMUTE, Op.EXPAND, Op.PAD, Op.SHRINK, Op.FLIP, Op.STRIDE, Op.WINDOW):
         return _movement(node)
+    if node.op == Op.SCAN:
+        return _not_for(node.arg[0], node.srcs[0].dtype)
     if node.op in (Op.GATHER, Op.SCATTER):
         return _indexed(node)
     if node.op == Op.LOOP:
@@ -91,8 +93,17 @@ def _same(dtype: DType) -> DType:
     return dtype
 
 
+def _not_for(reduction: str, dtype: DType) -> str:
+    """A reduction is for the dtypes of the op by which it joins; sums of bools are recorded as MAX."""
+    fits = dtype.kind in SCALAR_OPS[REDUCE_OPS[reduction].combine].kinds
+    return "" if fits else f"{reduction} is not for {dtype.name}"
+
+
 def _reduce(node: LazyBuffer) -> str:
     source = node.srcs[0]
+    wrong = _not_for(node.op, source.dtype)
+    if wrong:
+        return wrong
     if list(node.arg) != sorted(set(node.arg)) or any(not 0 <= a < len(source.shape) for a in node.arg):
         return "axes are sorted and in range"
     expected = tuple(1 if i in node.arg else s for i, s in enumerate(source.shape))

@@ -85,18 +85,6 @@ def rounded(value: Value, dtype: DType) -> Value:
     return convert(convert(value, dtype), value.dtype) if dtype in HALVES else value
 
 
-def unrounded_product(value: Value, dtype: DType) -> Value:
-    """A product before it was rounded to a half ``dtype``: as a term of a sum of that dtype it is not rounded by
-    itself, nor is that of another dtype."""
-    if dtype in HALVES and isinstance(value, Apply) and value.op == Op.CAST:
-        narrow = value.srcs[0]
-        if isinstance(narrow, Apply) and narrow.op == Op.CAST and narrow.dtype in HALVES:
-            wide = narrow.srcs[0]
-            if isinstance(wide, Apply) and wide.op == Op.MUL and wide.dtype is float32:
-                return wide
-    return value
-
-
 def _cast(value: Value, dtype: DType) -> Value:
     if isinstance(value, Const) and value.dtype in (bool_, int64) and dtype.is_float:
         return constant(value.value, dtype)

@@ -12,7 +12,7 @@ from minigrad.errors import VerifyError
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.graph.movement import Coordinate, flatten, source_index
 from minigrad.kernel.ir import Apply, Array, Index, Load, Local, Scalar, Value
-from minigrad.lower.scalar import bitcast, constant, convert, fold, random_bits, rounded, unrounded_product
+from minigrad.lower.scalar import bitcast, constant, convert, fold, random_bits, rounded
 from minigrad.ops import MOVEMENT, REDUCE, SCALAR_OPS, Op
 from minigrad.symbolic import Sym, both, num, var
 
@@ -191,8 +191,7 @@ class Values:
         if op in REDUCE:
             sizes, variables = self._axes(node)
             local = Local(self.names.fresh(op.lower()), dtype)
-            term = unrounded_product(srcs[0], node.dtype) if op == Op.SUM else srcs[0]
-            self.reductions[key] = Reduction(node, variables, sizes, term, local)
+            self.reductions[key] = Reduction(node, variables, sizes, srcs[0], local)
             return rounded(local, node.dtype)
         if op == Op.GATHER:
             return srcs[0] if srcs else constant(0, node.dtype)

@@ -13,6 +13,7 @@ from minigrad.tensor import duals as _duals  # noqa: F401 it tells the tape abou
 from minigrad.tensor import foreach as _foreach  # noqa: F401
 from minigrad.tensor import outside as _outside  # noqa: F401
 from minigrad.tensor import quantization as _quantization  # noqa: F401
+from minigrad.tensor import ranges as _ranges  # noqa: F401
 from minigrad.tensor import return_types
 from minigrad.tensor import samplers as _samplers  # noqa: F401
 from minigrad.tensor import windows as _windows  # noqa: F401

@@ -27,7 +27,7 @@ from minigrad.tensor.operands import (
     require_tensor,
     result_dtype,
 )
-from minigrad.tensor.promotion import number, number_dtype, type_name, with_number
+from minigrad.tensor.promotion import number_dtype, stored, type_name, with_number
 
 if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor
@@ -118,13 +118,13 @@ def _reflected(function: MixedFunction, b: Any, a: Tensor) -> Any:
     if not is_number(b):
         return NotImplemented
     dtype = with_number(a.dtype, b)
-    if dtype.kind in "fc":
+    if dtype.kind in "fc" or (dtype is bool_ and function in (_SHL, _SHR)):
         raise _no_bits(function, dtype)
     return function.mixed((b, a), dtype)
 
 
 def _no_bits(function: MixedFunction, dtype: DType) -> Exception:
-    return refusal(function.body.name, dtype)
+    return refusal({_SHL: "lshift", _SHR: "rshift"}.get(function, function.body.name), dtype)
 
 
 # --- questions about numbers
@@ -176,7 +176,9 @@ def choose(condition: Tensor, a: Any, b: Any) -> Tensor:
         raise RuntimeError(f"where expected condition to be a boolean tensor, but got a tensor with dtype "
                            f"{type_name(condition.dtype)}")
     some = isinstance(a, AnyTensor) or isinstance(b, AnyTensor)
-    return _WHERE.mixed((condition, a, b), result_dtype((a, b)) if some else promote(number_dtype(a), number_dtype(b)))
+    dtype = result_dtype((a, b)) if some else promote(number_dtype(a), number_dtype(b))
+    return _WHERE.mixed((condition, *[v if isinstance(v, AnyTensor) else stored(v, dtype, halves=False)
+                                      for v in (a, b)]), dtype)
 
 
 @function("where")
@@ -475,6 +477,6 @@ class Comparison:
             return _MASKED_FILL((self, mask, value))
         if self.dtype.kind == "c":
             return _MASKED_FILL((self, mask, self.new_full((), value)))
-        return _MASKED_FILL((self, mask), (), ((number(value, self.dtype), self.dtype),))
+        return _MASKED_FILL((self, mask), (), ((stored(value, self.dtype), self.dtype),))
 
     masked_fill_ = in_place(masked_fill)

@@ -1,10 +1,9 @@
-"""Stage: front. In: data, shapes, ranges. Out: new Tensors. Constants and ranges are expressions: they take no memory
-until something needs it, and fuse with what reads them.
-Next: ``run_time.py``."""
+"""Stage: front. In: data, shapes. Out: new Tensors. Constants are expressions: they take no memory until something
+needs it, and fuse with what reads them.
+Next: ``ranges.py``."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from itertools import chain
 from numbers import Complex, Real
@@ -16,6 +15,7 @@ from minigrad.dtype import DType, bfloat16, bool_, float16, float32, float64, in
 from minigrad.dtype import from_numpy as dtype_of_array
 from minigrad.engine import leaf_from_numpy, wrap_numpy
 from minigrad.graph.lazy import LazyBuffer
+from minigrad.graph.reference import evaluate
 from minigrad.ops import Op
 from minigrad.ops import cast as cast_array
 from minigrad.runtime.device import get_device
@@ -23,7 +23,8 @@ from minigrad.tensor.base import AnyTensor, from_memory, make
 from minigrad.tensor.definition import FUNCTIONS, function
 from minigrad.tensor.joining import stack
 from minigrad.tensor.movement import shape_argument
-from minigrad.tensor.promotion import get_default_dtype, number, number_dtype, type_name
+from minigrad.tensor.operands import converted
+from minigrad.tensor.promotion import get_default_dtype, number_dtype, stored
 from minigrad.tensor.size import host_device, resolve
 
 if TYPE_CHECKING:
@@ -129,12 +130,33 @@ def array_of(data: Any, dtype: DType | None) -> tuple[np.ndarray, DType]:
             _check_even(data, dtype)
             raise
         kinds = "biufc" if dtype.kind == "c" else "biuf"
-        if array.dtype.kind not in kinds or (array.dtype.kind == "u" and dtype is int64):
+        if array.dtype.kind not in kinds or (array.dtype.kind == "u" and dtype.is_int):
             _check_even(data, dtype)
-            raise ValueError("Overflow when unpacking long long: a Python integer does not fit int64")
+            if dtype.is_int:
+                raise ValueError("Overflow when unpacking long long")
+            array = array.astype(np.float64)
+        _check_fits(array, dtype)
     if array.dtype != dtype.numpy:
-        array = cast_array(array, dtype)
+        array = converted_array(array, dtype)
     return array, dtype
+
+
+def _check_fits(array: np.ndarray, dtype: DType) -> None:
+    """``RuntimeError`` if a Python number does not fit an integer type. Negative integers wrap into unsigned types."""
+    if not dtype.is_int or array.dtype.kind == "b" or (dtype is int64 and array.dtype.kind != "f") or not array.size:
+        return
+    low = -dtype.max if dtype.kind == "u" and array.dtype.kind != "f" else dtype.min
+    if not (array.min() >= low and array.max() <= dtype.max):
+        raise RuntimeError(f"value cannot be converted to type {dtype.name} without overflow")
+
+
+def converted_array(array: np.ndarray, dtype: DType) -> np.ndarray:
+    """The array in another dtype, as ``operands.converted`` does it: with the results of x86 processors."""
+    source = dtype_of_array(array.dtype)
+    if source.kind != "f" or not dtype.is_int:
+        return cast_array(array, dtype)
+    param = LazyBuffer(Op.PARAM, (), 0, array.shape, source, "NUMPY")
+    return evaluate([converted(param, dtype)], lambda _: array)[0]
 
 
 @function("tensor")
@@ -214,7 +236,7 @@ def _constant(value: Any, shape: tuple[int, ...], dtype: DType, device: str, req
     for s in shape:
         if s < 0:
             raise RuntimeError(f"Trying to create tensor with negative dimension {s}: {list(shape)}")
-    result = make(LazyBuffer.const(number(value, dtype), dtype, shape, device))
+    result = make(LazyBuffer.const(stored(value, dtype), dtype, shape, device))
     return result.requires_grad_() if requires_grad else result
 
 
@@ -271,89 +293,7 @@ def full_like(input: Tensor, fill_value: Any, *, dtype: DType | None = None, dev
                 requires_grad=requires_grad)
 
 
-# --- ranges
-
-
-@function("arange")
-def arange(start: Any = None, end: Any = None, step: Any = 1, *, dtype: DType | None = None, device: Any = None,
-           requires_grad: bool = False, layout: Any = None, pin_memory: bool = False) -> Tensor:
-    """start, start + step, … below ``end``; one argument is the end. int64 if all are integers.
-
-    >>> arange(4), arange(1, 2, 0.5)
-    (tensor([0, 1, 2, 3]), tensor([1.0000, 1.5000]))
-    """
-    if start is None or end is None:
-        start, end = 0, end if start is None else start
-    if end is None:
-        raise TypeError("arange() missing a required argument: 'end'")
-    start, end, step = [v.item() if isinstance(v, AnyTensor | np.generic) else v for v in (start, end, step)]
-    start, end, step = [number(v, float64) if isinstance(v, complex) else v for v in (start, end, step)]
-    if step == 0:
-        raise RuntimeError("step must be nonzero")
-    if not (math.isfinite(start) and math.isfinite(end)):
-        raise RuntimeError(f"unsupported range: {start} -> {end}")
-    if (step > 0) != (end >= start) and end != start:
-        raise RuntimeError("upper bound and lower bound inconsistent with step sign")
-    if dtype is not None and dtype.kind == "c":
-        raise NotImplementedError(f"\"arange_cpu\" not implemented for '{type_name(dtype)}'")
-    whole = all(isinstance(v, int) for v in (start, end, step))
-    dtype = dtype or (int64 if whole else get_default_dtype())
-    n = max(0, -((start - end) // step) if whole else math.ceil((end - start) / step))
-    index = LazyBuffer.index((n,), 0, resolve(device))
-    if dtype.kind == "f" or not whole:
-        wide = index.cast(float64)
-        values = wide.binary(Op.MUL, wide.like(float(step))).binary(Op.ADD, wide.like(float(start)))
-    else:
-        values = index if step == 1 else index.binary(Op.MUL, index.like(step))
-        values = values if start == 0 else values.binary(Op.ADD, values.like(start))
-    result = make(values.cast(dtype))
-    return result.requires_grad_() if requires_grad else result
-
-
-@function("range")
-def range_(start: Any, end: Any = None, step: Any = 1, **options: Any) -> Tensor:
-    """As ``arange`` with the end included, in the default floating type."""
-    if end is None:
-        start, end = 0, start
-    options.setdefault("dtype", get_default_dtype())
-    n = math.floor((end - start) / step) + 1
-    return arange(start, start + (n - 0.5) * step, step, **options)
-
-
-@function("linspace")
-def linspace(start: Any, end: Any, steps: int, *, dtype: DType | None = None, device: Any = None,
-             requires_grad: bool = False, layout: Any = None, pin_memory: bool = False) -> Tensor:
-    """``steps`` numbers from start to end, both included, evenly spaced.
-
-    >>> linspace(0, 1, 3)
-    tensor([0.0000, 0.5000, 1.0000])
-    """
-    if steps < 0:
-        raise RuntimeError("number of steps must be non-negative")
-    start, end = [v.item() if isinstance(v, AnyTensor) else v for v in (start, end)]
-    if isinstance(start, complex) or isinstance(end, complex):
-        parts = [linspace(v.real, w.real, steps, dtype=None if dtype is None else dtype.part, device=device)
-                 for v, w in ((complex(start), complex(end)), (complex(start) / 1j, complex(end) / 1j))]
-        result = FUNCTIONS["complex"](*parts)
-        return result.requires_grad_() if requires_grad else result
-    start, end = [float(v) for v in (start, end)]
-    dtype = dtype or get_default_dtype()
-    kind_of = dtype.part if dtype.kind in "fc" else float64
-    index = LazyBuffer.index((steps,), 0, resolve(device))
-    i = index.cast(kind_of)
-    step = (end - start) / (steps - 1) if steps > 1 else 0.0
-    forward = i.binary(Op.MUL, i.like(step)).binary(Op.ADD, i.like(start))
-    left = i.like(float(steps - 1)).binary(Op.SUB, i)
-    backward = i.like(end).binary(Op.SUB, left.binary(Op.MUL, i.like(step)))
-    first_half = index.binary(Op.LT, index.like(steps // 2 if steps > 1 else 1))
-    result = make(first_half.where(forward, backward).cast(dtype))
-    return result.requires_grad_() if requires_grad else result
-
-
-@function("logspace")
-def logspace(start: Any, end: Any, steps: int, base: float = 10.0, **options: Any) -> Tensor:
-    """``base`` to the power of ``linspace``."""
-    return base ** linspace(start, end, steps, **options)
+# --- a matrix
 
 
 @function("eye")

@@ -1,6 +1,6 @@
 """Stage: front. In: one definition of an op, a method in a mixin class. Out: its other spellings: the function
 ``minigrad.add(x, y)`` beside ``x.add(y)``, the in-place twin ``x.add_(y)``, the augmented operator ``x += y``.
-Next: ``elementwise.py``."""
+Next: ``quotients.py``."""
 
 from __future__ import annotations
 

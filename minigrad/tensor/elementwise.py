@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
-from minigrad.dtype import DType, bool_
+from minigrad.dtype import bool_
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.tensor.autocast import operands_of
@@ -16,113 +16,26 @@ from minigrad.tensor.base import AnyTensor
 from minigrad.tensor.body import ByType, ForComplex
 from minigrad.tensor.definition import FUNCTIONS, augmented, both, in_place
 from minigrad.tensor.function import Function
-from minigrad.tensor.operands import broadcast_shapes, fit, in_parts, is_number, on_one_device, result_dtype
-from minigrad.tensor.promotion import combined, floating, number, type_name, with_number
+from minigrad.tensor.operands import is_number
+from minigrad.tensor.operators import (
+    Binary,
+    Division,
+    Quotient,
+    Remainder,
+    Subtraction,
+    Wide,
+    as_operand,
+    as_tensor,
+    check_subtraction,
+    is_one,
+    plus_product,
+    with_alpha,
+)
+from minigrad.tensor.promotion import stored, type_name
+from minigrad.tensor.quotients import floored, fmod, remainder, truncated
 
 if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor
-
-# What an arithmetic op is on bools, where it has a meaning.
-_ON_BOOLS = {Op.ADD: Op.OR, Op.MUL: Op.AND, Op.MAXIMUM: Op.OR, Op.MINIMUM: Op.AND}
-
-
-def fitted(a: LazyBuffer, b: LazyBuffer, with_number: bool) -> tuple[LazyBuffer, LazyBuffer]:
-    """Two operands of one dtype and shape. A number has the dtype of the result already."""
-    a, b = on_one_device((a, b))
-    if with_number:
-        return a.cast(b.dtype), b.expand(a.shape)
-    dtype = combined(a.dtype, len(a.shape), b.dtype, len(b.shape))
-    shape = a.shape if a.shape == b.shape else broadcast_shapes(a.shape, b.shape)
-    return fit(a, dtype, shape), fit(b, dtype, shape)
-
-
-class Binary:
-    """An op of two operands: a Function for two Tensors and, where PyTorch names it differently, one for a Tensor and a
-    number."""
-
-    def __init__(self, op: str, node: str, with_number: str = "", reflected: str = "") -> None:
-        name = op.lower()
-        self.tensors = Function(name, lambda a, b: self.compute(op, *fitted(a, b, False)), node)
-        self.number = Function(name, lambda a, b: self.compute(op, *fitted(a, b, True)), with_number or node)
-        self.from_number = Function(name, lambda a, b: self.compute(op, *fitted(a, b, True)[::-1]), reflected or node)
-        # a complex number is two operands, its parts
-        self.complex = Function(name, lambda a, x, y: self.compute(op, *fitted(a, x.with_imag(y), True)),
-                                with_number or node)
-        self.from_complex = Function(name, lambda a, x, y: self.compute(op, *fitted(a, x.with_imag(y), True)[::-1]),
-                                     reflected or node)
-
-    @staticmethod
-    def compute(op: str, x: LazyBuffer, y: LazyBuffer) -> LazyBuffer:
-        """The op, or what it is on bools."""
-        return x.binary(_ON_BOOLS.get(op, op) if x.dtype is bool_ else op, y)
-
-    def of(self, a: Tensor, b: Any) -> Any:
-        """``a op b`` for a Tensor a and a Tensor or number b; NotImplemented for anything else."""
-        if isinstance(b, AnyTensor):
-            return self.tensors.first((a, b))
-        if not is_number(b):
-            return NotImplemented
-        operand = as_operand(a.dtype, b)
-        if operand[1].kind == "c":
-            return self.complex.first((a,), (), in_parts(*operand))
-        return self.number.first((a,), (), (operand,))
-
-    def reflected(self, b: Any, a: Tensor) -> Any:
-        """``b op a`` for a number b, or a Tensor."""
-        if isinstance(b, AnyTensor):
-            return self.of(b, a)
-        if not is_number(b):
-            return NotImplemented
-        operand = as_operand(a.dtype, b)
-        if operand[1].kind == "c":
-            return self.from_complex((a,), (), in_parts(*operand))
-        return self.from_number((a,), (), (operand,))
-
-
-class Division(Binary):
-    """As ``Binary``, but integers become floats."""
-
-    @staticmethod
-    def compute(op: str, x: LazyBuffer, y: LazyBuffer) -> LazyBuffer:
-        dtype = floating(x.dtype)
-        return x.cast(dtype).binary(op, y.cast(dtype))
-
-    def of(self, a: Tensor, b: Any) -> Any:
-        if not isinstance(b, AnyTensor) and a.dtype.kind != "f" and is_number(b) and not isinstance(b, complex):
-            dtype = floating(a.dtype)
-            if dtype.kind != "c":
-                return self.number((a,), (), ((number(b, dtype), dtype),))
-        return super().of(a, b)
-
-    def reflected(self, b: Any, a: Tensor) -> Any:
-        if isinstance(b, AnyTensor):
-            return self.of(b, a)
-        if not is_number(b):
-            return NotImplemented
-        dtype = with_number(floating(a.dtype), b)
-        if dtype.kind == "c":
-            return super().reflected(b, a)
-        return self.from_number((a,), (), ((number(b, dtype), dtype),))
-
-
-class Subtraction(Binary):
-    """As ``Binary``, but not of bools."""
-
-    @staticmethod
-    def compute(op: str, x: LazyBuffer, y: LazyBuffer) -> LazyBuffer:
-        if x.dtype is bool_:
-            raise RuntimeError("Subtraction, the `-` operator, with two bool tensors is not supported. Use the `^` or "
-                               "`logical_xor()` operator instead.")
-        return x.binary(op, y)
-
-
-def as_operand(dtype: DType, value: Any) -> tuple[Any, DType]:
-    """A number beside a Tensor of this dtype, with the dtype of the result."""
-    if type(value) is float and dtype.kind == "f":
-        return value, dtype
-    result = with_number(dtype, value)
-    return number(value, result), result
-
 
 def checked(result: Any, name: str, other: Any) -> Tensor:
     """The result of a named op, where NotImplemented means a wrong argument."""
@@ -134,41 +47,13 @@ def checked(result: Any, name: str, other: Any) -> Tensor:
 
 _ADD = Binary(Op.ADD, "AddBackward0")
 _SUB = Subtraction(Op.SUB, "SubBackward0", reflected="RsubBackward1")
-_MUL = Binary(Op.MUL, "MulBackward0")
+_MUL = Wide(Op.MUL, "MulBackward0")
 _DIV = Division(Op.DIV, "DivBackward0", reflected="MulBackward0")
-
-
-# --- + - *
-
-
-def _times_alpha(self: Tensor, other: Any, alpha: Any) -> Any:
-    if alpha == 1:
-        return other
-    if isinstance(alpha, complex):
-        dtype = result_dtype((self, other))
-        if dtype.kind != "c":
-            raise RuntimeError("For non-complex input tensors, argument alpha must not be a complex number.")
-    if isinstance(alpha, float):
-        dtype = other.dtype if isinstance(other, AnyTensor) else self.dtype
-        if dtype.kind not in "fc":
-            raise RuntimeError("For integral input tensors, argument alpha must not be a floating point number.")
-    return other * alpha
-
-
-# --- division
-
-_FLOORDIV = Binary(Op.FLOORDIV, "NotImplemented")
-
-
-def _check_divisor(self: Tensor, other: Any, kernel: str = "") -> None:
-    if kernel and self.dtype is bool_ and (
-            other.dtype is bool_ if isinstance(other, AnyTensor) else isinstance(other, bool)):
-        raise NotImplementedError(f"\"{kernel}\" not implemented for 'Bool'")
-    if is_number(other) and other == 0 and not isinstance(other, float) and self.dtype.kind != "f":
-        raise RuntimeError("ZeroDivisionError")
-
-
-_REMAINDER = Binary(Op.MOD, "RemainderBackward1", "RemainderBackward0", "RemainderBackward1")
+_FLOORDIV = Quotient(Op.FLOORDIV, "NotImplemented", formula=floored)
+_TRUNCDIV = Quotient("TRUNCDIV", "DivBackward1", formula=truncated)
+_REMAINDER = Remainder(Op.MOD, "RemainderBackward1", "RemainderBackward0", "RemainderBackward1",
+                       formula=remainder)
+_FMOD = Remainder("FMOD", "FmodBackward1", "FmodBackward0", formula=fmod)
 
 
 # --- powers
@@ -177,9 +62,8 @@ _REMAINDER = Binary(Op.MOD, "RemainderBackward1", "RemainderBackward0", "Remaind
 class Power(Binary):
     """As ``Binary``, with a formula for complex numbers."""
 
-    @staticmethod
-    def compute(op: str, x: LazyBuffer, y: LazyBuffer) -> LazyBuffer:
-        return ForComplex.formulas().pow(x, y) if x.dtype.kind == "c" else x.binary(op, y)
+    def compute(self, x: LazyBuffer, y: LazyBuffer) -> LazyBuffer:
+        return ForComplex.formulas().pow(x, y) if x.dtype.kind == "c" else x.binary(self.op, y)
 
 
 _POW = Power(Op.POW, "PowBackward1", "PowBackward0", "PowBackward2")
@@ -258,7 +142,7 @@ class Elementwise:
         >>> minigrad.tensor([1, 2]).add(minigrad.tensor([10, 20]), alpha=2)
         tensor([21, 42])
         """
-        return checked(_ADD.of(self, _times_alpha(self, other, alpha)), "add", other)
+        return checked(_ADD.of(self, other) if is_one(alpha) else with_alpha(Op.ADD, self, other, alpha), "add", other)
 
     add_ = in_place(add)
 
@@ -270,7 +154,7 @@ class Elementwise:
     @both("sub", "subtract")
     def sub(self: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
         """self - alpha * other, broadcast. ``RuntimeError`` for two bool tensors."""
-        return checked(self.__sub__(_times_alpha(self, other, alpha)), "sub", other)
+        return checked(_SUB.of(self, other) if is_one(alpha) else with_alpha(Op.SUB, self, other, alpha), "sub", other)
 
     subtract = sub
     sub_ = in_place(sub)
@@ -282,8 +166,10 @@ class Elementwise:
     @both("rsub")
     def rsub(self: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
         """other - alpha * self, broadcast."""
-        mine = _times_alpha(self, self, alpha)
-        return other - mine
+        if not isinstance(other, AnyTensor):
+            check_subtraction(self.dtype, bool_ if isinstance(other, bool) else None)
+            other = as_tensor(other, self) if is_number(other) else checked(NotImplemented, "rsub", other)
+        return other.sub(self, alpha=alpha)
 
     def __mul__(self: Tensor, other: Any) -> Tensor:
         return _MUL.of(self, other)
@@ -326,11 +212,7 @@ class Elementwise:
         if rounding_mode != "trunc":
             raise RuntimeError("div expected rounding_mode to be one of None, 'trunc', or 'floor' but found "
                                f"'{rounding_mode}'")
-        by_float = other.dtype.kind == "f" if isinstance(other, AnyTensor) else isinstance(other, float)
-        if self.dtype.kind in "fc" or by_float:
-            return (self / other).trunc()
-        quotient = self.abs().floor_divide(abs(other))
-        return (((self < 0) != (other < 0)).to(quotient.dtype) * -2 + 1) * quotient
+        return checked(_TRUNCDIV.of(self, other), "div", other)
 
     divide = div
     true_divide = div
@@ -339,7 +221,6 @@ class Elementwise:
     true_divide_ = div_
 
     def __floordiv__(self: Tensor, other: Any) -> Tensor:
-        _check_divisor(self, other, "div_floor_cpu")
         return _FLOORDIV.of(self, other)
 
     __ifloordiv__ = augmented(__floordiv__)
@@ -355,7 +236,6 @@ class Elementwise:
     floor_divide_ = in_place(floor_divide)
 
     def __mod__(self: Tensor, other: Any) -> Tensor:
-        _check_divisor(self, other, "remainder_cpu")
         return _REMAINDER.of(self, other)
 
     __imod__ = augmented(__mod__)
@@ -373,9 +253,7 @@ class Elementwise:
     @both("fmod")
     def fmod(self: Tensor, other: Any) -> Tensor:
         """self - other * trunc(self / other): the sign of the dividend, as C's ``fmod``."""
-        _check_divisor(self, other)
-        magnitude = self.abs().remainder(abs(other))
-        return magnitude.where(self >= 0, -magnitude)
+        return checked(_FMOD.of(self, other), "fmod", other)
 
     fmod_ = in_place(fmod)
 
@@ -394,6 +272,8 @@ class Elementwise:
             raise NotImplementedError('"pow" not implemented for \'Bool\'')
         if dtype.kind not in "fc" and other < 0:
             raise RuntimeError("Integers to negative integer powers are not allowed.")
+        if dtype is self.dtype and (dtype.is_int or dtype.size == 2):
+            stored(other, dtype)
         return _KNOWN_POWER((self,), (exponent, dtype)) if exponent in _KNOWN else _POW.of(self, other)
 
     __ipow__ = augmented(__pow__)
@@ -458,18 +338,22 @@ class Elementwise:
 
     @both("addcmul")
     def addcmul(self: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:
-        """self + value * tensor1 * tensor2."""
-        return self + (tensor1 * tensor2 if value == 1 else value * tensor1 * tensor2)
+        """self + value * tensor1 * tensor2, in the type of the three Tensors; the number must fit it."""
+        return plus_product(Op.MUL, self, tensor1, tensor2, value)
 
     addcmul_ = in_place(addcmul)
 
     @both("addcdiv")
     def addcdiv(self: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:
-        """self + value * tensor1 / tensor2."""
+        """self + value * tensor1 / tensor2, in the type of the three Tensors."""
         if tensor1.dtype.kind not in "fc" and tensor2.dtype.kind not in "fc":
-            raise RuntimeError("Integer division with addcdiv is no longer supported, and in a future release addcdiv "
-                               "will perform a true division of tensor1 and tensor2.")
-        return self + (tensor1 / tensor2 if value == 1 else value * tensor1 / tensor2)
+            raise RuntimeError("Integer division with addcdiv is no longer supported, and in a future  release addcdiv "
+                               "will perform a true division of tensor1 and tensor2. The historic addcdiv behavior can "
+                               "be implemented as (input + value * torch.trunc(tensor1 / tensor2)).to(input.dtype) for "
+                               "integer inputs and as (input + value * tensor1 / tensor2) for float inputs. The future "
+                               "addcdiv behavior is just the latter implementation: (input + value * tensor1 / "
+                               "tensor2), for all dtypes.")
+        return plus_product(Op.DIV, self, tensor1, tensor2, value)
 
     addcdiv_ = in_place(addcdiv)
 

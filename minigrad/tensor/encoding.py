@@ -16,7 +16,8 @@ from minigrad.tensor.body import refusal
 from minigrad.tensor.definition import both, in_place
 from minigrad.tensor.function import Function
 from minigrad.tensor.functions import rounded_once, row
-from minigrad.tensor.pairs import sign_bit, wide_of
+from minigrad.tensor.pairs import wide_of
+from minigrad.tensor.quotients import sign_bit
 
 if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor

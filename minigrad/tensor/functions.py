@@ -16,8 +16,8 @@ from minigrad.tensor.base import AnyTensor
 from minigrad.tensor.body import ByType, ForComplex, refusal
 from minigrad.tensor.definition import FUNCTIONS, both, in_place
 from minigrad.tensor.function import Function
-from minigrad.tensor.operands import MixedFunction, all_fitted, not_for_complex
-from minigrad.tensor.promotion import floating
+from minigrad.tensor.operands import MixedFunction, all_fitted, not_for_complex, result_dtype
+from minigrad.tensor.promotion import floating, stored
 
 if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor
@@ -330,7 +330,8 @@ class Functions:
         """(exp(self) - exp(-self)) / 2."""
         if self.dtype.kind == "c":
             return _COMPLEX_SINH((self,))
-        return (self.expm1() - (-self).expm1()) * 0.5
+        x = self.to(floating(self.dtype))
+        return (x.expm1() - (-x).expm1()) * 0.5
 
     sinh_ = in_place(sinh)
 
@@ -339,7 +340,8 @@ class Functions:
         """(exp(self) + exp(-self)) / 2."""
         if self.dtype.kind == "c":
             return _COMPLEX_COSH((self,))
-        return (self.exp() + (-self).exp()) * 0.5
+        x = self.to(floating(self.dtype))
+        return (x.exp() + (-x).exp()) * 0.5
 
     cosh_ = in_place(cosh)
 
@@ -402,7 +404,10 @@ class Functions:
         if min is None and max is None:
             raise RuntimeError("clamp(): At least one of 'min' or 'max' must not be None")
         by_tensor = isinstance(min, AnyTensor) or isinstance(max, AnyTensor)
-        return (_CLAMP_TENSOR if by_tensor else _CLAMP).mixed((self, min, max))
+        if by_tensor:
+            return _CLAMP_TENSOR.mixed((self, min, max))
+        dtype = result_dtype((self, min, max))
+        return _CLAMP.mixed((self, *[None if v is None else stored(v, dtype) for v in (min, max)]), dtype)
 
     clip = clamp
     clamp_ = in_place(clamp)

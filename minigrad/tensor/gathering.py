@@ -4,6 +4,7 @@ Next: ``parts.py``."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,7 @@ from minigrad.tensor.definition import both, function, in_place
 from minigrad.tensor.function import Function
 from minigrad.tensor.indexing import check_range, concrete, inverse, known, mask_coordinates, put, wrapped
 from minigrad.tensor.operands import broadcast_shapes, dim_index, one_device
-from minigrad.tensor.promotion import number, type_name
+from minigrad.tensor.promotion import stored, type_name
 from minigrad.tensor.storage import tracing
 
 if TYPE_CHECKING:
@@ -139,12 +140,17 @@ def _largest_gradient(inputs: Sequence[LazyBuffer], outputs: Sequence[LazyBuffer
 
 def _largest(x: LazyBuffer, source: LazyBuffer, index: LazyBuffer, axis: int, included: bool) -> LazyBuffer:
     if not included:
-        lowest = LazyBuffer.const(x.dtype.min, x.dtype, index.shape, x.device)
+        lowest = LazyBuffer.const(-math.inf if x.dtype.kind == "f" else x.dtype.min, x.dtype, index.shape, x.device)
         x = _scattered(x, lowest, index, axis, "set")
     return _scattered(x, source, index, axis, "max")
 
 
 _SCATTER_LARGEST = Function("scatter_reduce", _largest, "ScatterReduceBackward0", _largest_gradient)
+
+
+def _mirrored(x: Tensor) -> Tensor:
+    """Its order turned round, exactly: -x of floats; ~x of others, for the smallest integer has no negative."""
+    return -x if x.dtype.kind == "f" else ~x
 
 
 def _scatter(self: Tensor, dim: int, index: Tensor, src: Any, mode: str | bool, function: Function,
@@ -173,7 +179,7 @@ def _scatter(self: Tensor, dim: int, index: Tensor, src: Any, mode: str | bool, 
 
 def _number_tensor(value: Any, like: Tensor) -> Tensor:
     """A number as a 0-d operand beside a Tensor."""
-    return make(LazyBuffer.const(number(value, like.dtype), like.dtype, (), like._pending().device))
+    return make(LazyBuffer.const(stored(value, like.dtype), like.dtype, (), like._pending().device))
 
 
 def _put_along(x: LazyBuffer, source: LazyBuffer, index: LazyBuffer, axis: int, mode: str) -> LazyBuffer:
@@ -426,7 +432,8 @@ class Gathering:
         if reduce == "amax":
             return _scatter(self, dim, index, src, include_self, _SCATTER_LARGEST, "scatter_reduce")
         if reduce == "amin":
-            return -_scatter(-self, dim, index, -src, include_self, _SCATTER_LARGEST, "scatter_reduce")
+            mine, given = [_mirrored(t) for t in (self, src)]
+            return _mirrored(_scatter(mine, dim, index, given, include_self, _SCATTER_LARGEST, "scatter_reduce"))
         raise RuntimeError(f"reduce argument must be either sum, mean, amax or amin, got {reduce}")
 
     scatter_reduce_ = in_place(scatter_reduce)

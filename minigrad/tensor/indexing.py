@@ -22,7 +22,7 @@ from minigrad.tensor.capture import capturing
 from minigrad.tensor.function import Function
 from minigrad.tensor.layout import offset_of, strides_of
 from minigrad.tensor.operands import broadcast_shapes, dim_index, fit, is_number, one_device
-from minigrad.tensor.promotion import number, type_name
+from minigrad.tensor.promotion import stored, type_name
 from minigrad.tensor.slicing import Basic, select_part
 from minigrad.tensor.storage import compute, look
 
@@ -410,7 +410,7 @@ def put(view: Tensor, given: Sequence[Tensor | None], value: Any, mode: str) -> 
             raise RuntimeError(f"shape mismatch: value tensor of shape {list(value._shape())} cannot be broadcast to "
                                f"indexing result of shape {list(shape)}")
     else:
-        value = make(LazyBuffer.const(number(value, view.dtype), view.dtype, (), view._pending().device))
+        value = make(LazyBuffer.const(stored(value, view.dtype, halves=False), view.dtype, (), view._pending().device))
     return view._adopt(_INDEX_PUT((view, value, *advanced.indexes), static))
 
 
@@ -465,7 +465,9 @@ class Indexing:
         >>> x
         tensor([1., 1., 5.])
         """
-        if not isinstance(value, AnyTensor) and not is_number(value):
+        if is_number(value):
+            value = stored(value, self.dtype, halves=False)
+        elif not isinstance(value, AnyTensor):
             raise TypeError(f"can't assign a {_described(value)} to a torch.{type_name(self.dtype)}Tensor")
         view, given = take_apart(self, index)
         if not given:

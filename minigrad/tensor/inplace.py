@@ -16,7 +16,7 @@ from minigrad.tensor.base import AnyTensor, check_in_place, make, strided_alias
 from minigrad.tensor.function import Function
 from minigrad.tensor.movement import shape_argument
 from minigrad.tensor.operands import fit, is_number, require_tensor
-from minigrad.tensor.promotion import number, type_name
+from minigrad.tensor.promotion import stored, type_name
 from minigrad.tensor.storage import compute
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def _copied(*args: Any) -> LazyBuffer:
 _COPY = Function("copy", _copied, "CopyBackwards")
 
 
-def _check_expands(shape: tuple[int, ...], target: tuple[int, ...]) -> None:
+def check_expands(shape: tuple[int, ...], target: tuple[int, ...]) -> None:
     if len(shape) > len(target):
         raise RuntimeError(f"expand(size={list(target)}): the number of sizes provided ({len(target)}) must be greater "
                            f"or equal to the number of dimensions in the tensor ({len(shape)})")
@@ -68,7 +68,7 @@ class InPlace:
             return self.copy_(value)
         check_in_place(self)
         dtype = self.dtype
-        return self._adopt(make(LazyBuffer.const(number(value, dtype), dtype, self._shape(), self._pending().device)))
+        return self._adopt(make(LazyBuffer.const(stored(value, dtype), dtype, self._shape(), self._pending().device)))
 
     def zero_(self: Tensor) -> Tensor:
         """Every element becomes 0."""
@@ -80,7 +80,7 @@ class InPlace:
         if is_number(other):
             return self.fill_(other)
         require_tensor(other, "copy_", "other", 1)
-        _check_expands(other._shape(), self._shape())
+        check_expands(other._shape(), self._shape())
         static = (self._shape(), self.dtype, self._pending().device)
         return self._adopt(_COPY((self, other) if self._requires_grad else (other,), static))
 

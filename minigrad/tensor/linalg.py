@@ -1,6 +1,6 @@
 """Stage: front. In: vectors, matrices, batches of them. Out: their products. A product is written as a broadcast
 multiplication and a sum, which the scheduler recognises as a contraction; half types accumulate in float32.
-Next: ``convolution.py``."""
+Next: ``added.py``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.tensor.autocast import operands_of
 from minigrad.tensor.base import AnyTensor
-from minigrad.tensor.definition import both, function, in_place
+from minigrad.tensor.definition import both, function
 from minigrad.tensor.function import Function
 from minigrad.tensor.operands import broadcast_shapes, one_device, require_tensor
 from minigrad.tensor.promotion import c_name, type_name
@@ -56,7 +56,8 @@ def _check_types(la: Tensor | LazyBuffer, lb: Tensor | LazyBuffer, name: str = "
                                f"{type_name(lb.dtype)}")
         raise RuntimeError(f"expected scalar type {type_name(la.dtype)} but found {type_name(lb.dtype)}")
     if la.dtype is bool_:
-        raise RuntimeError("\"addmm_impl_cpu_\" not implemented for 'Bool'")
+        kernel = {"mat": "addmm_impl_cpu_", "dot": "dot"}.get(name, name)
+        raise NotImplementedError(f"\"{kernel}\" not implemented for 'Bool'")
 
 
 def _mm(a: LazyBuffer, b: LazyBuffer) -> LazyBuffer:
@@ -118,16 +119,6 @@ def _batched(self: Tensor, other: Tensor, a: Shape, b: Shape) -> Tensor:
         raise RuntimeError(f"Expected size for first two dimensions of batch2 tensor to be: [{prod(batch)}, {a[-1]}] "
                            f"but got: [{prod(batch)}, {b[-2]}].")
     return (_BMM if len(batch) == 1 else _FOLDED_BMM)((self, other))
-
-
-# --- with a sum
-
-
-def _plus(input: Tensor, made: Tensor, beta: Any, alpha: Any) -> Tensor:
-    scaled = made if alpha == 1 else made * alpha
-    if beta == 0:
-        return scaled
-    return (input if beta == 1 else input * beta) + scaled
 
 
 # --- more dimensions
@@ -359,49 +350,7 @@ class LinearAlgebra:
 
     ger = outer
 
-    # --- with a sum
-
-    @both("addmm")
-    def addmm(self: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
-        """beta * self + alpha * mat1 @ mat2."""
-        self, mat1, mat2 = operands_of("addmm", self, mat1, mat2)
-        return _plus(self, mat1.mm(mat2), beta, alpha)
-
-    addmm_ = in_place(addmm)
-
-    @both("addmv")
-    def addmv(self: Tensor, mat: Tensor, vec: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
-        """beta * self + alpha * mat @ vec."""
-        self, mat, vec = operands_of("addmv", self, mat, vec)
-        return _plus(self, mat.mv(vec), beta, alpha)
-
-    addmv_ = in_place(addmv)
-
-    @both("addr")
-    def addr(self: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
-        """beta * self + alpha * outer(vec1, vec2)."""
-        self, vec1, vec2 = operands_of("addr", self, vec1, vec2)
-        return _plus(self, vec1.outer(vec2), beta, alpha)
-
-    addr_ = in_place(addr)
-
-    @both("baddbmm")
-    def baddbmm(self: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
-        """beta * self + alpha * batch1 @ batch2."""
-        self, batch1, batch2 = operands_of("baddbmm", self, batch1, batch2)
-        return _plus(self, batch1.bmm(batch2), beta, alpha)
-
-    baddbmm_ = in_place(baddbmm)
-
-    @both("addbmm")
-    def addbmm(self: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
-        """beta * self + alpha * the sum over the batch of batch1 @ batch2."""
-        self, batch1, batch2 = operands_of("addbmm", self, batch1, batch2)
-        return _plus(self, batch1.bmm(batch2).sum(0), beta, alpha)
-
     # --- more dimensions
-
-    addbmm_ = in_place(addbmm)
 
     @both("tensordot", keywords={"a": "input", "b": "other"})
     def tensordot(self: Tensor, other: Tensor, dims: Any = 2) -> Tensor:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
-from minigrad.dtype import DType, int64
+from minigrad.dtype import DType, accumulator, float64, int32, int64
 from minigrad.graph.lazy import LazyBuffer
+from minigrad.ops import Op
 from minigrad.tensor.base import AnyTensor
 from minigrad.tensor.body import refusal
 from minigrad.tensor.function import Function
@@ -57,12 +58,33 @@ def _broadcast_two(a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def converted(lazy: LazyBuffer, dtype: DType) -> LazyBuffer:
-    """The value in this type. Floats become integers of 8 and 16 bits by way of int64, so that they wrap as in PyTorch:
-    -1.0 is 255 in uint8."""
+    """The value in this type. Floats that an integer type does not hold become what x86 processors, and so PyTorch,
+    make of them: NaN and what is out of range the lowest int32 or int64; types of 8 and 16 bits take the low bits of an
+    int32, so that -1.0 is 255 in uint8; unsigned ones of 32 and 64 bits those of the signed, from which half of the
+    range is taken first where it is too large."""
     if lazy.dtype.kind == "c" and dtype.kind in "iuf":
         lazy = lazy.real()
-    through = dtype.itemsize < 4 and dtype.kind in "iu" and lazy.dtype.kind == "f"
-    return (lazy.cast(int64) if through else lazy).cast(dtype)
+    if lazy.dtype.kind != "f" or not dtype.is_int:
+        return lazy.cast(dtype)
+    if dtype.size < 4:
+        return _signed(lazy, int32).cast(dtype)
+    signed = int32 if dtype.size == 4 else int64
+    if dtype is signed:
+        return _signed(lazy, signed)
+    wide = lazy.cast(float64) if dtype.size == 4 else lazy.cast(accumulator(lazy.dtype))
+    half = wide.like(2.0 ** (dtype.bits - 1))
+    above = _signed(wide.binary(Op.SUB, half), signed)
+    above = above.binary(Op.XOR, above.like(signed.min))
+    return half.binary(Op.LT, wide).binary(Op.OR, half.binary(Op.EQ, wide)).where(above, _signed(wide, signed)).cast(
+        dtype)
+
+
+def _signed(lazy: LazyBuffer, dtype: DType) -> LazyBuffer:
+    """Floats as int32 or int64. CAST saturates and makes 0 of NaN."""
+    limit = 2.0 ** (dtype.bits - 1)
+    if lazy.dtype.max < limit:  # float16 holds no such number, but infinity
+        limit = float("inf")
+    return lazy.binary(Op.LT, lazy.like(limit)).where(lazy.cast(dtype), lazy.cast(dtype).like(dtype.min))
 
 
 def fit(lazy: LazyBuffer, dtype: DType, shape: tuple[int, ...]) -> LazyBuffer:

@@ -13,7 +13,7 @@ import numpy as np
 
 from minigrad.dtype import bool_, from_numpy, int64
 from minigrad.engine import leaf_from_numpy
-from minigrad.graph.host import register_host
+from minigrad.graph.host import comparable, register_host
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.tensor import return_types
@@ -24,7 +24,8 @@ from minigrad.tensor.definition import also, both, by_rows, function, into
 from minigrad.tensor.function import Function
 from minigrad.tensor.gathering import picked
 from minigrad.tensor.indexing import concrete
-from minigrad.tensor.operands import dim_index, not_for_complex, one_device
+from minigrad.tensor.operands import dim_index, not_for_complex, one_device, result_dtype
+from minigrad.tensor.promotion import number, number_dtype
 
 if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor
@@ -48,7 +49,7 @@ _ARGSORT = Function("argsort", _argsort, "NotDifferentiable")
 
 def _topk(arrays: Sequence[np.ndarray], k: int, axis: int, largest: bool) -> np.ndarray:
     """Indices of the k first, in order: a partition, then a sort of k."""
-    array = np.moveaxis(arrays[0], axis, -1)
+    array = np.moveaxis(comparable(arrays[0]), axis, -1)
     n = array.shape[-1]
     if k < n:
         chosen = np.argpartition(array, n - k if largest else k, axis=-1)
@@ -84,6 +85,21 @@ def _leaf(array: np.ndarray, like: Tensor) -> Tensor:
     return make(leaf_from_numpy(array, from_numpy(array.dtype), like._pending().device))
 
 
+def _found(edges: np.ndarray, values: np.ndarray, side: Any) -> np.ndarray:
+    """Where the values belong. PyTorch's search goes on to the right where it meets a NaN on either side, so that such
+    values come last."""
+    if edges.dtype.kind != "f" or not (np.isnan(edges).any() or np.isnan(values).any()):
+        return np.searchsorted(edges, values, side)
+    begin, end = np.zeros(values.shape, np.int64), np.full(values.shape, len(edges), np.int64)
+    while (begin < end).any():
+        middle = (begin + end) // 2
+        edge = edges[np.minimum(middle, len(edges) - 1)]
+        beyond = (edge > values) if side == "right" else (edge >= values)
+        begin, end = (np.where((begin < end) & ~beyond, middle + 1, begin),
+                      np.where((begin < end) & beyond, middle, end))
+    return begin
+
+
 @function("searchsorted")
 def searchsorted(sorted_sequence: Tensor, input: Any, *, out_int32: bool = False, right: bool = False,
                  side: str | None = None, sorter: Tensor | None = None) -> Tensor:
@@ -101,18 +117,18 @@ def searchsorted(sorted_sequence: Tensor, input: Any, *, out_int32: bool = False
                            f"boundaries tensor device type {sorted_sequence.device} and input value tensor device type "
                            f"{input.device}")
     not_for_complex(sorted_sequence, "searchsorted")
-    after = right or side == "right"
-    rows = by_rows(searchsorted, sorted_sequence, input, out_int32=out_int32, right=after)
+    side = "right" if right or side == "right" else "left"
+    rows = by_rows(searchsorted, sorted_sequence, input, out_int32=out_int32, right=side == "right")
     if rows is not None:
         return rows
-    edges = concrete(sorted_sequence, "searchsorted")
-    values = concrete(input, "searchsorted") if isinstance(input, AnyTensor) else np.asarray(input)
+    edges = comparable(concrete(sorted_sequence, "searchsorted"))
+    values = comparable(concrete(input, "searchsorted")) if isinstance(input, AnyTensor) else np.asarray(input)
     if edges.ndim == 1:
-        found = np.searchsorted(edges, values, "right" if after else "left")
+        found = _found(edges, values, side)
     else:
-        found = np.stack([np.searchsorted(e, v, "right" if after else "left") for e, v in zip(
-            edges.reshape(-1, edges.shape[-1]), values.reshape(-1, values.shape[-1]), strict=True)])
-        found = found.reshape(values.shape)
+        parts = [_found(e, v, side) for e, v in zip(
+            edges.reshape(-1, edges.shape[-1]), values.reshape(-1, values.shape[-1]), strict=True)]
+        found = np.stack(parts).reshape(values.shape) if parts else np.zeros(values.shape)
     return _leaf(np.asarray(found).astype(np.int32 if out_int32 else np.int64), sorted_sequence)
 
 
@@ -133,10 +149,14 @@ def isin(elements: Any, test_elements: Any, *, assume_unique: bool = False, inve
     for t in given:
         not_for_complex(t, "isin")
     one_device([t._read() for t in given])
+    dtype = result_dtype((elements, test_elements))
+    if bool_ in [t.dtype if isinstance(t, AnyTensor) else number_dtype(t) for t in (elements, test_elements)]:
+        raise RuntimeError("Unsupported input type encountered for isin(): Bool")
     rows = by_rows(isin, elements, test_elements, assume_unique=assume_unique, invert=invert)
     if rows is not None:
         return into(out, rows)
-    arrays = [concrete(t, "isin") if isinstance(t, AnyTensor) else np.asarray(t) for t in (elements, test_elements)]
+    arrays = [comparable(concrete(t.detach().to(dtype), "isin")) if isinstance(t, AnyTensor) else
+              np.asarray(number(t, dtype), dtype.numpy) for t in (elements, test_elements)]
     found = np.asarray(np.isin(arrays[0], arrays[1], assume_unique=assume_unique, invert=invert))
     result = make(leaf_from_numpy(found, bool_, given[0]._pending().device))
     return into(out, result)

@@ -6,30 +6,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from minigrad.dtype import DType, bool_, complex128, float64, int16, int32, int64
+from minigrad.dtype import DType, bool_, complex128, float64, int32, uint8, uint16, uint32, uint64
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.tensor.base import AnyTensor
 from minigrad.tensor.definition import both, function, in_place, into
 from minigrad.tensor.operands import MixedFunction, all_fitted, is_number, require_tensor, result_dtype
 from minigrad.tensor.promotion import floating, number, type_name
+from minigrad.tensor.quotients import INTEGER_OF_SIZE, sign_bit
 
 if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor
 
-INTEGER_OF_SIZE = {2: int16, 4: int32, 8: int64}
-"""The signed type whose bits are those of a floating type of so many bytes."""
+UNSIGNED_OF_SIZE = {1: uint8, 2: uint16, 4: uint32, 8: uint64}
 
 _STEPS = {1: 12, 2: 24, 4: 47, 8: 93}
 """How many divisions Euclid's algorithm needs at most for integers of so many bytes: those of two Fibonacci numbers."""
-
-
-def sign_bit(x: LazyBuffer) -> LazyBuffer:
-    """Whether the sign of each element is minus, of -0.0 and NaN too."""
-    if x.dtype.kind in "bu":
-        return x.cast(bool_).like(False)
-    bits = x.bitcast(INTEGER_OF_SIZE[x.dtype.size]) if x.dtype.kind == "f" else x
-    return bits.binary(Op.LT, bits.like(0))
 
 
 def _is_nan(x: LazyBuffer) -> LazyBuffer:
@@ -58,13 +50,15 @@ def _first_if(x: LazyBuffer, y: LazyBuffer, below: LazyBuffer) -> LazyBuffer:
 
 
 def _gcd(x: LazyBuffer, y: LazyBuffer) -> LazyBuffer:
-    """Euclid's algorithm, with as many steps as the longest pair of the type needs."""
-    if x.dtype.kind != "u":
-        x, y = x.unary(Op.ABS), y.unary(Op.ABS)
+    """Euclid's algorithm, with as many steps as the longest pair of the type needs. Magnitudes are unsigned: that of
+    the smallest integer has no other form."""
+    dtype = x.dtype
+    if dtype.kind != "u":
+        x, y = [v.unary(Op.ABS).cast(UNSIGNED_OF_SIZE[dtype.size]) for v in (x, y)]
     for _ in range(_STEPS[x.dtype.size]):
         done = y.binary(Op.EQ, y.like(0))
         x, y = done.where(x, y), done.where(y, x.binary(Op.MOD, y))
-    return x
+    return x.cast(dtype)
 
 
 def _lcm(x: LazyBuffer, y: LazyBuffer) -> LazyBuffer:

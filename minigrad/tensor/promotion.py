@@ -6,6 +6,7 @@ Next: ``storage.py``."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,9 @@ C_TYPES = {"float32": "float", "float64": "double", "float16": "c10::Half", "bfl
            "complex64": "c10::complex<float>",
            "complex128": "c10::complex<double>", "int64": "long int", "int32": "int", "int16": "short int",
            "int8": "signed char", "uint8": "unsigned char"}
+# And what it calls them where a number does not fit.
+_STORED_TYPES = {"float32": "float", "float64": "double", "float16": "c10::Half", "bfloat16": "c10::BFloat16",
+                 "int32": "int", "bool": "bool"}
 _default_dtype = float32
 
 
@@ -130,6 +134,8 @@ def number(value: Any, dtype: DType) -> Any:
         if value.imag and dtype.kind != "b":
             raise RuntimeError(f"value cannot be converted to type {c_name(dtype)} without overflow")
         value = value.real if dtype.kind != "b" else value
+    if type(value) is int and not -1 << 63 <= value < 1 << 64:
+        raise OverflowError("int too big to convert" if value > 0 else "can't convert negative int to unsigned")
     if dtype.kind == "f":
         return float(value)
     if dtype.kind == "c":
@@ -146,6 +152,37 @@ def number(value: Any, dtype: DType) -> Any:
         return value
     value &= (1 << dtype.bits) - 1
     return value - (1 << dtype.bits) if value > dtype.max else value
+
+
+def stored(value: Any, dtype: DType, halves: bool = True) -> Any:
+    """A Python number as an element of ``dtype``, where PyTorch insists that it fits; ``RuntimeError`` if it does not.
+    Floats become integers towards zero, and negative integers wrap into unsigned types. Without ``halves``, numbers
+    that are too large for a half type become infinite.
+
+    >>> from minigrad.dtype import int8, uint8
+    >>> stored(2.7, int8), stored(-1, uint8)
+    (2, 255)
+    """
+    if isinstance(value, np.generic):
+        value = value.item()
+    if dtype.kind not in "bc" and not isinstance(value, complex) and not _fits(value, dtype):
+        if dtype.size == 2 and dtype.kind == "f" and not halves:
+            return math.copysign(math.inf if abs(value) >= _ROUNDS_UP[dtype.name] else dtype.max, value)
+        name = _STORED_TYPES.get(dtype.name, f"{dtype.name}_t")
+        raise RuntimeError(f"value cannot be converted to type {name} without overflow")
+    return number(value, dtype)
+
+
+_ROUNDS_UP = {"float16": 65520.0, "bfloat16": 2.0**128 - 2.0**119}
+"""From here on a number is infinite in the half type."""
+
+
+def _fits(value: Any, dtype: DType) -> bool:
+    if dtype.kind == "f":
+        return not abs(value) > dtype.max or math.isinf(value)
+    if dtype.kind == "u" and isinstance(value, int):
+        return bool(-dtype.max <= value <= dtype.max)
+    return bool(dtype.min <= value <= dtype.max)
 
 
 def type_name(dtype: DType) -> str:

@@ -13,11 +13,12 @@ from minigrad.engine import leaf_from_numpy
 from minigrad.tensor import return_types
 from minigrad.tensor.autocast import operands_of
 from minigrad.tensor.base import AnyTensor, make
-from minigrad.tensor.creation import arange, tensor
+from minigrad.tensor.creation import tensor
 from minigrad.tensor.definition import FUNCTIONS, both
 from minigrad.tensor.gathering import picked
 from minigrad.tensor.indexing import concrete
 from minigrad.tensor.operands import dim_index, not_for_complex
+from minigrad.tensor.ranges import arange
 
 if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor

@@ -4,6 +4,7 @@ Next: ``foreach.py``."""
 from __future__ import annotations
 
 from minigrad.tensor.activations import Activations
+from minigrad.tensor.added import Added
 from minigrad.tensor.assembling import Assembling
 from minigrad.tensor.attributes import Attributes
 from minigrad.tensor.base import TensorBase, register
@@ -48,7 +49,7 @@ from minigrad.tensor.values import Values
 class Tensor(
     TensorBase, Elementwise, Functions, Activations, Special, SpecialPairs, Comparison, Pairs, Encoding, ComplexNumbers,
     Reduce, Extrema, Exponential, Layout, Movement, Joining, Indexing, Gathering, Parts, Ordering, Calculus, Statistics,
-    Assembling, LinearAlgebra, Matrices, Creation, Triangular, Random, Convert, Casts, Values,
+    Assembling, LinearAlgebra, Added, Matrices, Creation, Triangular, Random, Convert, Casts, Values,
     Attributes, Autograd, InPlace, PythonProtocol, NumPyProtocol, DLPack, Sharing, Overrides,
 ):
     """A multi-dimensional array of one dtype that records what is done with it.

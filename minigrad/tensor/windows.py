@@ -7,9 +7,10 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from minigrad.dtype import DType, float32
-from minigrad.tensor.creation import arange, full
+from minigrad.tensor.creation import full
 from minigrad.tensor.definition import function
 from minigrad.tensor.promotion import get_default_dtype, type_name
+from minigrad.tensor.ranges import arange
 
 if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor

@@ -17,11 +17,13 @@ import pytest
 import minigrad
 from minigrad.conformance import Case, Program, cases, check
 from minigrad.conformance.case import difference
+from minigrad.conformance.coverage import coverage, ops
 from minigrad.conformance.report import Report
 from minigrad.conformance.sources import SHAPES, VIEWS, Source
-from minigrad.dtype import ALL, bfloat16, bool_, float32, int32
-from minigrad.errors import CompileError
-from minigrad.graph.lazy import toposort
+from minigrad.dtype import ALL, bfloat16, bool_, float32, float64, int32
+from minigrad.errors import CompileError, VerifyError
+from minigrad.graph.lazy import LazyBuffer, toposort
+from minigrad.graph.verify import verify
 from minigrad.ops import MEMORY, MOVEMENT, REDUCE_OPS, SCALAR_OPS, Op
 from minigrad.runtime.device import devices, register_device
 from minigrad.runtime.opencl import OpenCLDevice
@@ -52,19 +54,41 @@ def test_device_agrees_with_the_reference(device: str, seed: int, sampled: Calla
 
 
 def test_the_suite_covers_the_grammar() -> None:
-    """Every scalar op with every dtype it takes, every reduction, every op of movement and memory."""
+    """Every scalar op, every reduction, every op of movement and memory."""
     every = cases()
     assert len({str(c) for c in every}) == len(every)
-    seen = {(c.name.split("-")[0], c.dtype) for c in every}
-    for row in SCALAR_OPS.values():
-        assert {d for d in ALL if d.kind in row.kinds or row.name == Op.CAST} - {bool_} <= {d for o,
-                                                                                            d in seen if o == row.name}
-    assert {(op, d) for op in REDUCE_OPS for d in ALL if d is not bool_} <= seen
-    ops = {n.op for c in cases(3) for n in toposort(c.build("NUMPY").outputs)}
-    assert ops >= set(SCALAR_OPS) | set(REDUCE_OPS) | MOVEMENT | MEMORY - {Op.COPY} | {
+    seen = {n.op for c in cases(3) for n in toposort(c.build("NUMPY").outputs)}
+    assert seen >= set(SCALAR_OPS) | set(REDUCE_OPS) | MOVEMENT | MEMORY - {Op.COPY} | {
         Op.CONST, Op.SCALAR, Op.INDEX, Op.RANDOM_BITS, Op.BUFFER, Op.FUNCTION, Op.OUTPUT}
     names = " ".join(c.name for c in every)
     assert all(view in names for view in VIEWS)
+
+
+def test_every_op_is_tried_with_every_dtype_or_there_is_a_reason() -> None:
+    """On each device; the reasons come from the table of scalar ops and from what a device has, from nowhere else."""
+    every = cases()
+    for info in devices():
+        if info.reason:
+            continue
+        rows = coverage(every, info.name)
+        assert {(r.family, r.op, r.dtype) for r in rows} == {(f, o, d) for f, o in ops() for d in ALL}
+        forgotten = [f"{r.family} {r.op} {r.dtype.name} on {info.name}" for r in rows if not r.cases and not r.reason]
+        assert not forgotten, forgotten
+        for row in rows:
+            assert not row.reason or row.dtype is float64 or (
+                row.family == "elementwise" and row.dtype.kind not in SCALAR_OPS[row.op].kinds), row
+    fewer = [c for c in every if not (c.family == "reduce" and c.name.startswith("SUM-") and c.dtype is bool_)]
+    assert [(r.op, r.dtype) for r in coverage(fewer, "CPU") if not r.cases and not r.reason] == [(Op.SUM, bool_)]
+
+
+def test_sums_and_products_of_bools_are_any_and_all() -> None:
+    x = LazyBuffer.const(True, bool_, (3,), "CPU")
+    assert [x.reduce(op, (0,)).op for op in (Op.SUM, Op.PROD)] == [Op.MAX, Op.MIN]
+    assert [x.scan(op, 0).arg[0] for op in (Op.SUM, Op.PROD)] == [Op.MAX, Op.MIN]
+    for node in (LazyBuffer(Op.SUM, (x,), (0,), (1,), bool_, "CPU"), LazyBuffer(Op.SCAN, (x,), (Op.SUM, 0), (3,), bool_,
+                                                                                "CPU")):
+        with pytest.raises(VerifyError, match="SUM is not for bool"):
+            verify([node])
 
 
 def test_samples_are_seeded_and_reach_everything() -> None:

@@ -1,10 +1,11 @@
-"""Stage: front. In: features and a weight. Out: the formula of a dense layer.
+"""Stage: front. In: features and a weight. Out: the formula of a dense layer, which half types round once.
 Next: ``activation.py``."""
 
 from __future__ import annotations
 
 from math import prod
 
+from minigrad.nn.composites.precision import wide
 from minigrad.tensor import Tensor, composite
 
 
@@ -18,16 +19,18 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     if shape[-1] != weight_shape[-1]:
         turned = "x".join(str(n) for n in reversed(weight_shape))
         raise RuntimeError(f"mat1 and mat2 shapes cannot be multiplied ({prod(shape[:-1])}x{shape[-1]} and {turned})")
+    (input, weight, bias), dtype = wide(input, weight, bias)
     product = input @ weight.T
-    return product if bias is None else product + bias
+    return (product if bias is None else product + bias).to(dtype)
 
 
 @composite
 def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """out[o] = sum over i and j of input1[i] weight[o, i, j] input2[j], plus bias[o]."""
+    (input1, input2, weight, bias), dtype = wide(input1, input2, weight, bias)
     out, first, second = weight.shape
     lead = input1.shape[:-1]
     turned = weight.permute(1, 0, 2).reshape(first, out * second)
     rows = (input1.reshape(-1, first) @ turned).reshape(-1, out, second)
     result = (rows * input2.reshape(-1, 1, second)).sum(-1).reshape(*lead, out)
-    return result if bias is None else result + bias
+    return (result if bias is None else result + bias).to(dtype)

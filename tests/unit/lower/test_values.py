@@ -81,8 +81,8 @@ def test_halves_compute_in_float32_and_round_at_each_op(rng):
         square = (wide * wide).astype(dtype.numpy)
         check([a.binary(Op.MUL, a).binary(Op.ADD, a)], {a: x}, [(square.astype("f") + wide).astype(dtype.numpy)], 0)
         check([a.binary(Op.MUL, a).unary(Op.ABS).cast(float32)], {a: x}, [np.abs(square.astype("f"))], 0)
-        # a product that is summed is not rounded by itself; the sum is, before it is used
-        total = (wide * wide).sum(1, keepdims=True).astype(dtype.numpy).astype("f")
+        # a product that is summed is rounded as any, and so is the sum, before it is used
+        total = square.astype("f").sum(1, keepdims=True).astype(dtype.numpy).astype("f")
         rounded = a.binary(Op.MUL, a).cast(float32).reduce(Op.SUM, (1,))
         check([rounded], {a: x}, [square.astype("f").sum(1, keepdims=True)], 1e-6)
         summed = a.binary(Op.MUL, a).reduce(Op.SUM, (1,)).cast(float32)
