@@ -91,7 +91,7 @@ def default(value: Any) -> str:
     >>> default(None), default(1e-05), default(minigrad.float32)
     ('None', '1e-05', '...')
     """
-    return repr(value) if value is None or type(value) in (int, float, bool, str) and value == value else "..."
+    return repr(value) if value is None or (type(value) in (int, float, bool, str) and value == value) else "..."
 
 
 def parameter(p: inspect.Parameter) -> str:
