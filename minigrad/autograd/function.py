@@ -305,6 +305,11 @@ def _forward(node: FunctionNode, args: Sequence[Any], outputs: Sequence[Any], ta
     return found
 
 
+@cache
+def _node_class(name: str) -> type[FunctionNode]:
+    return type(f"{name}Backward", (FunctionNode,), {"__slots__": (), "__module__": "minigrad.autograd"})
+
+
 class Transposed(Function):
     """A Function of minigrad's own whose forward mode follows from its ``backward``: that is linear in the gradients u
     of the outputs, so its gradient by u, started from the tangents, is the Jacobian times them."""
@@ -367,11 +372,6 @@ def _record(node: FunctionNode, args: Sequence[Any], outputs: Sequence[Any]) -> 
                 output._set_edge((node, number))
         result.append(output)
     return tuple(result)
-
-
-@cache
-def _node_class(name: str) -> type[FunctionNode]:
-    return type(f"{name}Backward", (FunctionNode,), {"__slots__": (), "__module__": "minigrad.autograd"})
 
 
 def once_differentiable(fn: Callable[..., Any]) -> Callable[..., Any]:

@@ -238,7 +238,6 @@ t.ones(2, requires_grad=True)[:1].detach_() ⇒ RuntimeError: Can't detach views
 float(t.ones(2)) ⇒ ValueError: only one element tensors can be converted to Python scalars
 format(t.ones(2), ".2f") ⇒ TypeError: unsupported format string passed to Tensor.__format__
 None in t.ones(2) ⇒ RuntimeError: Tensor.__contains__ only supports Tensor or scalar, but you passed in a <class 'NoneTy
-x = t.ones(1, requires_grad=True); t.autograd.grad(x, x, is_grads_batched=True) ⇒ NotImplementedError: grad(is_grads_bat
 t.autograd.backward([t.ones(1, requires_grad=True)], [None, None]) ⇒ RuntimeError: got 1 tensors and 2 gradients
 t.autograd.backward(t.ones(1, requires_grad=True), inputs=[]) ⇒ RuntimeError: `inputs` argument to `backward()` cannot
 t.ones(2, device="cc") + t.ones(2, device="cpu") ⇒ RuntimeError: Expected all tensors to be on the same device, but foun

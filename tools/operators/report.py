@@ -52,7 +52,8 @@ def page(outcomes: dict[str, Outcomes], dtypes: str, samples: int) -> str:
     rows = [f"| {title} | {name} | {o.failed} of {o.failed + o.passed} | {_cell(o.first[0])} |"
             for title, found in sorted(outcomes.items()) for name, o in found.items() if o.failed]
     return _HEAD.format(right=sum(map(is_right, outcomes.values())), count=len(outcomes),
-                        dtypes=dtypes.replace(",", ", "), samples=samples, totals="\n".join(totals), rows="\n".join(rows))
+                        dtypes=dtypes.replace(",", ", "), samples=samples, totals="\n".join(totals),
+                        rows="\n".join(rows))
 
 
 def _cell(text: str) -> str:
