@@ -124,7 +124,7 @@ def _reflected(function: MixedFunction, b: Any, a: Tensor) -> Any:
 
 
 def _no_bits(function: MixedFunction, dtype: DType) -> Exception:
-    return refusal({_SHL: "lshift", _SHR: "rshift"}.get(function, function.body.name), dtype)
+    return refusal(function.body.name, dtype)
 
 
 # --- questions about numbers
