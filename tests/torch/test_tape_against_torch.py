@@ -302,6 +302,8 @@ def test_same_end(program):
 # --- what is kept for backward
 
 KEPT = """
+a.fmod(2.) a.fmod(b) t.addcdiv(a,b,a) t.addmm(a,a,b) t.addmv(c,a,d) t.addr(a,c,d) t.baddbmm(a[None],a[None],b[None])
+t.add(a,b,alpha=2) t.sub(a,b,alpha=2)
 a.abs() a.acos() a.cos() a.sin() a.exp() a.exp2() a.expm1() a.log() a.log2() a.log10() a.log1p() a.sigmoid()
 a.tanh() a.sqrt() a.rsqrt() a.reciprocal() a.tan() a.relu() F.leaky_relu(a) F.gelu(a) F.silu(a) F.elu(a)
 F.softplus(a) F.hardtanh(a) a.softmax(0) a.log_softmax(0) a.logsumexp(0) a.sum() a.sum(0) a.mean() a.mean(0)
