@@ -154,9 +154,9 @@ def svd_lowrank(A: Tensor, q: int | None = 6, niter: int | None = 2,
     tall = x.shape[-2] >= x.shape[-1]
     x = x if tall else x.mH
     found = _normal(x, rank)
-    basis = (x @ found).qr().Q
+    basis = (x @ found).qr()[0]
     for _ in range(rounds):
-        basis = (x @ (x.mH @ basis).qr().Q).qr().Q
+        basis = (x @ (x.mH @ basis).qr()[0]).qr()[0]
     u, s, v = (basis.mH @ x).svd()
     u = basis @ u
     return (u, s, v) if tall else (v, s, u)
