@@ -153,13 +153,20 @@ def svd_lowrank(A: Tensor, q: int | None = 6, niter: int | None = 2,
     rank, rounds = 6 if q is None else q, 2 if niter is None else niter
     tall = x.shape[-2] >= x.shape[-1]
     x = x if tall else x.mH
-    found = FUNCTIONS["randn"](x.shape[-1], rank, dtype=x.dtype, device=x.device)
-    basis = (x @ found).qr().Q
+    found = _normal(x, rank)
+    basis = (x @ found).qr()[0]
     for _ in range(rounds):
-        basis = (x @ (x.mH @ basis).qr().Q).qr().Q
+        basis = (x @ (x.mH @ basis).qr()[0]).qr()[0]
     u, s, v = (basis.mH @ x).svd()
     u = basis @ u
     return (u, s, v) if tall else (v, s, u)
+
+
+def _normal(x: Tensor, columns: int) -> Tensor:
+    """Normal numbers in as many rows as x has columns; both parts of complex ones have half the variance."""
+    parts = (2,) if x.dtype.kind == "c" else ()
+    found = FUNCTIONS["randn"](x.shape[-1], columns, *parts, dtype=x.dtype.part, device=x.device)
+    return FUNCTIONS["view_as_complex"](found * 0.5**0.5) if parts else found
 
 
 def pca_lowrank(A: Tensor, q: int | None = None, center: bool = True,
