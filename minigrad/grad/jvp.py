@@ -16,7 +16,7 @@ from minigrad.graph.function import Subgraph, apply, inline, output, param
 from minigrad.graph.host import HOST_GRADIENTS, host_gradient, host_output
 from minigrad.graph.lazy import LazyBuffer, toposort
 from minigrad.graph.loop import Loop, loop_outputs
-from minigrad.ops import Op
+from minigrad.ops import ELEMENTWISE, Op
 
 Tangent = LazyBuffer | None
 """The rate of change of a value; None for one that does not change."""
@@ -127,11 +127,11 @@ def _scan(node: LazyBuffer, tangents: Sequence[Tangent]) -> Tangent:
     raise NotImplementedError(f"the derivative of a running {op} is not implemented")
 
 
-_DIAGONAL = (Op.ADD, Op.SUB, Op.MUL, Op.DIV, Op.POW, Op.MOD, Op.MAXIMUM, Op.MINIMUM, Op.NEG, Op.ABS, Op.SQRT, Op.EXP,
-             Op.LOG, Op.SIN, Op.COS, Op.TANH, Op.ERF)
 _LINEAR = (Op.SUM, Op.RESHAPE, Op.PERMUTE, Op.EXPAND, Op.PAD, Op.SHRINK, Op.FLIP, Op.STRIDE, Op.WINDOW, Op.CONTIGUOUS,
            Op.COPY, Op.REAL, Op.IMAG, Op.COMPLEX)
 _FLAT = (Op.FLOORDIV, Op.FLOOR, Op.CEIL, Op.TRUNC, Op.ROUND)
+_OTHERS = (Op.WHERE, Op.CAST, Op.BITCAST)
+_DIAGONAL = tuple([op for op in GRADIENTS if op in ELEMENTWISE and op not in (*_LINEAR, *_FLAT, *_OTHERS)])
 
 _ROWS = (
     *[ForwardRule(op, "Σ of each operand's gradient row, with ȧ for g", _diagonal) for op in _DIAGONAL],
