@@ -159,11 +159,6 @@ class _Kept:
         return result
 
 
-@cache
-def _node_class(name: str) -> type[FunctionNode]:
-    return type(f"{name}Backward", (FunctionNode,), {"__slots__": (), "__module__": "minigrad.autograd"})
-
-
 class Function:
     """A differentiable function of one's own: subclass it with static ``forward(ctx, ...)`` and ``backward(ctx, ...)``.
 
