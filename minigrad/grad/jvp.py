@@ -16,7 +16,7 @@ from minigrad.graph.function import Subgraph, apply, inline, output, param
 from minigrad.graph.host import HOST_GRADIENTS, host_gradient, host_output
 from minigrad.graph.lazy import LazyBuffer, toposort
 from minigrad.graph.loop import Loop, loop_outputs
-from minigrad.ops import Op
+from minigrad.ops import ELEMENTWISE, Op
 
 Tangent = LazyBuffer | None
 """The rate of change of a value; None for one that does not change."""
@@ -127,11 +127,11 @@ def _scan(node: LazyBuffer, tangents: Sequence[Tangent]) -> Tangent:
     raise NotImplementedError(f"the derivative of a running {op} is not implemented")
 
 
-_DIAGONAL = (Op.ADD, Op.SUB, Op.MUL, Op.DIV, Op.POW, Op.MOD, Op.MAXIMUM, Op.MINIMUM, Op.NEG, Op.ABS, Op.SQRT, Op.EXP,
-             Op.LOG, Op.SIN, Op.COS, Op.TANH, Op.ERF)
 _LINEAR = (Op.SUM, Op.RESHAPE, Op.PERMUTE, Op.EXPAND, Op.PAD, Op.SHRINK, Op.FLIP, Op.STRIDE, Op.WINDOW, Op.CONTIGUOUS,
            Op.COPY, Op.REAL, Op.IMAG, Op.COMPLEX)
 _FLAT = (Op.FLOORDIV, Op.FLOOR, Op.CEIL, Op.TRUNC, Op.ROUND)
+_OTHERS = (Op.WHERE, Op.CAST, Op.BITCAST)
+_DIAGONAL = tuple([op for op in GRADIENTS if op in ELEMENTWISE and op not in (*_LINEAR, *_FLAT, *_OTHERS)])
 
 _ROWS = (
     *[ForwardRule(op, "Σ of each operand's gradient row, with ȧ for g", _diagonal) for op in _DIAGONAL],
@@ -272,7 +272,7 @@ def _derive(body: Subgraph, given: tuple[bool, ...]) -> Forward:
 
 
 def _reading(found: Sequence[Tangent], kept: dict[LazyBuffer, LazyBuffer]) -> list[Tangent]:
-    """The tangents with values of the results read where they would be computed again."""
+    """The tangents with other values in the place of some."""
     at = dict(kept)
     for node in toposort([f for f in found if f is not None]):
         if node not in at:
@@ -294,8 +294,13 @@ def _host(node: LazyBuffer, given: Sequence[Tangent]) -> list[Tangent]:
     back = host_gradient(node, starts)
     pairs = [(b, t) for b, t in zip(back, given, strict=True) if b is not None and t is not None]
     found = vjp([b for b, _ in pairs], [t for _, t in pairs], list(starts.values()), [True] * len(starts))
-    each = dict(zip(starts, found, strict=True))
+    each = dict(zip(starts, _at_zero(found, list(starts.values())), strict=True))
     return [each.get(i) for i in range(len(outputs))]
+
+
+def _at_zero(found: Sequence[Tangent], starts: Sequence[LazyBuffer]) -> list[Tangent]:
+    """The derivative of a linear function, which is the same everywhere, at 0, where it reads the place."""
+    return _reading(found, {s: s.like(0.0) for s in starts})
 
 
 def _transposed(body: Subgraph, inputs: Sequence[LazyBuffer], kept: Sequence[LazyBuffer],
@@ -313,9 +318,7 @@ def _transposed(body: Subgraph, inputs: Sequence[LazyBuffer], kept: Sequence[Laz
         found = vjp([b for b, _ in pairs], [t for _, t in pairs], chosen, [True] * len(chosen))
     except NotImplementedError:
         return None
-    if not set(chosen).isdisjoint(toposort([f for f in found if f is not None])):
-        return None
-    each = iter(found)
+    each = iter(_at_zero(found, chosen))
     return [None if s is None else next(each) for s in starts]
 
 

@@ -85,7 +85,7 @@ def eigvalsh(A: Tensor, UPLO: str = "L") -> Tensor:
 
 def _tracked(A: Tensor) -> bool:
     """Whether a gradient of A may be asked for: while a composite is traced that is not known."""
-    return (mode.enabled and A.requires_grad) or bool(tracing.names)
+    return (mode.enabled and A.requires_grad) or bool(tracing.names or mode.duals)
 
 
 # --- general matrices
