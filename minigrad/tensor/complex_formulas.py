@@ -153,6 +153,14 @@ def _pow(z: Complex, w: Complex) -> Complex:
     return _exp(_times(w, _log(z)))
 
 
+def _logaddexp(z: Complex, w: Complex) -> Complex:
+    """log(e^z + e^w), from the one with the larger real part."""
+    first = ~(z[0] < w[0])
+    (a, b), (c, d) = [[choose(first, p, q) for p, q in zip(x, y, strict=True)] for x, y in ((z, w), (w, z))]
+    real, imag = _log1p(_exp((c - a, d - b)))
+    return a + real, b + imag
+
+
 # --- circular and hyperbolic functions
 
 
@@ -371,6 +379,20 @@ _SQRT = Function("sqrt", FUNCTIONS["sqrt"][0], "SqrtBackward0",
 def pow(z: LazyBuffer, w: LazyBuffer) -> LazyBuffer:
     """z^w, of one shape and type; a node with a gradient of its own."""
     return apply(_POW.body.at([z, w]), [z, w])[0]
+
+
+def _logaddexp_gradient(inputs: Sequence[LazyBuffer], outputs: Sequence[LazyBuffer],
+                        grads: Sequence[LazyBuffer]) -> list[LazyBuffer]:
+    """g·conj(e^(z - out)), and likewise of w."""
+    return [grads[0].binary(Op.MUL, _computed(_exp)(x.binary(Op.SUB, outputs[0])).conj()) for x in inputs]
+
+
+_LOGADDEXP = Function("logaddexp", _computed(_logaddexp), "LogaddexpBackward0", _logaddexp_gradient)
+
+
+def logaddexp(z: LazyBuffer, w: LazyBuffer) -> LazyBuffer:
+    """log(e^z + e^w), of one shape and type; a node with a gradient of its own."""
+    return apply(_LOGADDEXP.body.at([z, w]), [z, w])[0]
 
 
 def sqrt(z: LazyBuffer) -> LazyBuffer:

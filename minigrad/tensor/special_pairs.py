@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from minigrad.dtype import float64
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
+from minigrad.tensor.body import ForComplex
 from minigrad.tensor.definition import both, function, in_place
 from minigrad.tensor.formula import Formula, Value, called, choose, widened
 from minigrad.tensor.operands import MixedFunction, all_fitted, result_dtype
@@ -21,10 +22,14 @@ if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor
 
 
-def _pair(name: str, formula: Formula, node: str = "") -> Callable[[Any, Any], Tensor]:
-    """A function of two operands in their common floating type; half types are computed in float32."""
+def _pair(name: str, formula: Formula, node: str = "",
+          of_complex: Callable[[LazyBuffer, LazyBuffer], LazyBuffer] | None = None) -> Callable[[Any, Any], Tensor]:
+    """A function of two operands in their common floating type; half types are computed in float32. ``of_complex``: the
+    formula for complex ones."""
 
     def computed(a: LazyBuffer, b: LazyBuffer) -> LazyBuffer:
+        if a.dtype.kind == "c" and of_complex is not None:
+            return of_complex(a, b)
         return formula(*widened(a, b)).lazy.cast(a.dtype)
 
     title = "".join(part.capitalize() for part in name.split("_"))
@@ -80,7 +85,8 @@ def angle_value(y: Value, x: Value) -> Value:
 
 
 xlogy_of, xlog1py_of = _pair("xlogy", _xlogy_value), _pair("special_xlog1py", _xlog1py_value)
-_logaddexp, _logaddexp2 = _pair("logaddexp", _log_sum), _pair("logaddexp2", _log2_sum)
+_logaddexp = _pair("logaddexp", _log_sum, of_complex=lambda a, b: ForComplex.formulas().logaddexp(a, b))
+_logaddexp2 = _pair("logaddexp2", _log2_sum)
 _atan2 = _pair("atan2", angle_value)
 
 
