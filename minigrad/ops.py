@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.dtype import DType, bool_
+from minigrad.dtype import DType, bool_, float32, float64
 
 
 class Op:
@@ -293,6 +293,17 @@ def _lowest(dtype: DType) -> int | float | bool:
 
 def _highest(dtype: DType) -> int | float | bool:
     return np.inf if dtype.is_float else True if dtype is bool_ else dtype.max
+
+
+def running_dtype(op: str, dtype: DType) -> DType:
+    """The dtype in which a SCAN adds up or multiplies numbers of ``dtype``: float64 for float32, so that the result is
+    right where each float32 step would round, as in the sum of 1e8 ones.
+
+    >>> from minigrad.dtype import int64
+    >>> running_dtype(Op.SUM, float32), running_dtype(Op.MAX, float32), running_dtype(Op.SUM, int64)
+    (minigrad.float64, minigrad.float32, minigrad.int64)
+    """
+    return float64 if dtype is float32 and op in (Op.SUM, Op.PROD) else dtype
 
 
 REDUCE_OPS: dict[str, ReduceOp] = {

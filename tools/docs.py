@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import json
 import posixpath
 import re
 import sys
@@ -108,7 +109,31 @@ A reduction joins elements by an elementwise op, starting from the value below; 
 result over no elements.
 
 {table(["Op", "Joins by", "float32", "int8", "uint8", "bool"], reduce)}
+
+## Functions of one argument
+
+The greatest error in units in the last place (ulp) of the result, by `python -m tools.functions --write` on the device
+CPU. float32: of so many of its 2³² numbers, against the function in float64; `at` is where it is. float64: samples
+against mpmath, in 40 digits. The half types: all 65,536 numbers. Zeros, infinities and NaN must be exact, the sign of
+0 included. What is 0.50 throughout is computed in float64 and rounded once. `gelu` is x/2 (1 + erf(x/√2)), or the
+formula with tanh, as in PyTorch: below -1 it loses digits, and its error is one of 1, not of the result ("-": above
+10,000 ulp). In float64 `lgamma` and `digamma` lose digits near their zeros, `mish` where exp(x) is subnormal.
+
+{functions()}
 """
+
+
+def functions() -> str:
+    """The greatest errors of the functions of one argument, as ``tools/functions.py`` has measured them."""
+    heads = ["Function", "float32", "at", "of", "float64", "float16", "bfloat16"]
+    rows = []
+    for name, row in json.loads((ROOT / "tools" / "functions.json").read_text()).items():
+        single = row["float32"]
+        tried = "all" if single[2] == 1 else f"every {single[2]:.0f}th"
+        rows.append([code(name), f"{single[0]:.2f}", f"{single[1]:.9g}", tried,
+                     *[f"{row[kind][0]:.2f}" if row[kind][0] < 1e4 else "-" for kind in (
+                         "float64", "float16", "bfloat16")]])
+    return table(heads, rows)
 
 
 def counts(rows: Sequence[tuple[str, str, str]]) -> list[object]:

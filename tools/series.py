@@ -50,6 +50,43 @@ def bessel(order: int, x: Any) -> Any:
     return mp.besseli(order, x) * mp.exp(-x)
 
 
+def wave(order: int, part: int, t: Any) -> Any:
+    """With x = 8 / sqrt(t) the P or Q x / 8 in J = sqrt(2 / πx) (P cos χ - Q sin χ) and Y = sqrt(2 / πx) (P sin χ +
+    Q cos χ), χ = x - (2 order + 1) π/4."""
+    x = 8 / mp.sqrt(t)
+    angle = x - (2 * order + 1) * mp.pi / 4
+    j, y = mp.besselj(order, x), mp.bessely(order, x)
+    c, s = mp.cos(angle), mp.sin(angle)
+    return mp.sqrt(mp.pi * x / 2) * (j * c + y * s if part == 0 else (y * c - j * s) * x / 8)
+
+
+def airy_wave(part: int, t: Any) -> Any:
+    """With ζ = 2/3 z^(3/2) = sqrt(1/t) the P or Q ζ in Ai(-z) = (cos θ P + sin θ Q) / (sqrt(π) z^(1/4)), in which θ is
+    ζ - π/4."""
+    zeta = 1 / mp.sqrt(t)
+    z = (3 * zeta / 2) ** (mp.mpf(2) / 3)
+    angle = zeta - mp.pi / 4
+    a, b, c, s = mp.airyai(-z), mp.airybi(-z), mp.cos(angle), mp.sin(angle)
+    return mp.sqrt(mp.pi) * z ** mp.mpf("0.25") * (c * a - s * b if part == 0 else (s * a + c * b) * zeta)
+
+
+def airy_tail(t: Any) -> Any:
+    zeta = 1 / t
+    z = (3 * zeta / 2) ** (mp.mpf(2) / 3)
+    return 2 * mp.sqrt(mp.pi) * z ** mp.mpf("0.25") * mp.exp(zeta) * mp.airyai(z)
+
+
+def root(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """The function of x as one of x²."""
+    return lambda q: function(mp.sqrt(q))
+
+
+def log_part(x: Any, order: int, second: Any, first: Any, factor: Any) -> Any:
+    """What is left of a Bessel function of the second kind without its logarithm, and for order 1 without 1 / x."""
+    rest = second(order, x) - factor * mp.log(x) * first(order, x)
+    return rest if order == 0 else (rest - (-factor if second is mp.bessely else 1) / x) / x
+
+
 SERIES: tuple[tuple[str, str, Callable[[Any], Any], float, float], ...] = (
     ("LGAMMA", "log Γ(2 + e) / e, e in [-0.5, 0.5]",
      lambda e: mp.loggamma(2 + e) / e if e else mp.digamma(2), -0.5, 0.5),
@@ -71,6 +108,26 @@ SERIES: tuple[tuple[str, str, Callable[[Any], Any], float, float], ...] = (
     ("I1E_SMALL", "exp(-x) I₁(x) / x, x in [0, 8]", lambda x: bessel(1, x) / x, 0, 8),
     ("I1E_LARGE", "sqrt(x) exp(-x) I₁(x) of 1 / x in [0, 1/8]",
      lambda s: bessel(1, 1 / s) / mp.sqrt(s), 0, mp.mpf(1) / 8),
+    ("J0_SMALL", "J₀(x) of x² in [0, 64]", root(lambda x: mp.besselj(0, x)), 0, 64),
+    ("J1_SMALL", "J₁(x) / x of x² in [0, 64]", root(lambda x: mp.besselj(1, x) / x), 0, 64),
+    ("Y0_SMALL", "Y₀(x) - 2/π log(x) J₀(x) of x² in [0, 64]",
+     root(lambda x: log_part(x, 0, mp.bessely, mp.besselj, 2 / mp.pi)), 0, 64),
+    ("Y1_SMALL", "(Y₁(x) - 2/π (log(x) J₁(x) - 1/x)) / x of x² in [0, 64]",
+     root(lambda x: log_part(x, 1, mp.bessely, mp.besselj, 2 / mp.pi)), 0, 64),
+    *[(f"{'PQ'[part]}{order}", f"of order {order}: {'P' if part == 0 else 'Q x / 8'} of (8 / x)² in [0, 1]",
+       lambda t, order=order, part=part: wave(order, part, t), 0, 1) for order in (0, 1) for part in (0, 1)],
+    ("K0_SMALL", "K₀(x) + log(x) I₀(x) of x² in [0, 4]",
+     root(lambda x: log_part(x, 0, mp.besselk, mp.besseli, -1)), 0, 4),
+    ("K1_SMALL", "(K₁(x) - log(x) I₁(x) - 1 / x) / x of x² in [0, 4]",
+     root(lambda x: log_part(x, 1, mp.besselk, mp.besseli, 1)), 0, 4),
+    ("K0_LARGE", "sqrt(x) exp(x) K₀(x) of 1 / x in [0, 1/2]",
+     lambda s: mp.besselk(0, 1 / s) * mp.exp(1 / s) / mp.sqrt(s), 0, 0.5),
+    ("K1_LARGE", "sqrt(x) exp(x) K₁(x) of 1 / x in [0, 1/2]",
+     lambda s: mp.besselk(1, 1 / s) * mp.exp(1 / s) / mp.sqrt(s), 0, 0.5),
+    ("AIRY_MIDDLE", "Ai(x), x in [-5, 2]", mp.airyai, -5, 2),
+    ("AIRY_TAIL", "2 sqrt(π) x^(1/4) exp(ζ) Ai(x) of 1 / ζ in [0, 0.5304], ζ = 2/3 x^(3/2)", airy_tail, 0, 0.5304),
+    ("AIRY_P", "P in Ai(-z) of 1 / ζ² in [0, 0.018]", lambda t: airy_wave(0, t), 0, 0.018),
+    ("AIRY_Q", "Q ζ in Ai(-z) of 1 / ζ² in [0, 0.018]", lambda t: airy_wave(1, t), 0, 0.018),
 )
 
 

@@ -1,7 +1,7 @@
 """Stage: gradients. In: a piece of lazy graph and the gradient of its outputs. Out: the gradients of its inputs, as
 lazy graph. ``rules.py`` is the table, one row for each primitive; ``vjp.py`` walks. ``jvp.py`` has forward mode and
 ``batching.py`` the same on many rows at once, each with a table of its own.
-Next: ``rules.py``."""
+Next: ``products.py``."""
 
 from minigrad.grad.batching import Batch
 from minigrad.grad.jvp import Forward, forward_of, jvp

@@ -45,7 +45,7 @@ def _added(parts: Sequence[Tangent]) -> Tangent:
 def _diagonal(node: LazyBuffer, tangents: Sequence[Tangent]) -> Tangent:
     """Each element of the result depends on one of each operand: the gradient row, with the tangent in place of the
     gradient, gives each operand's share; that of complex numbers has the conjugated slope."""
-    rule, applied = GRADIENTS[node.op], Applied(node, node.op, node.srcs, node.arg)
+    rule, applied = GRADIENTS[node.op], Applied(node, node.op, node.srcs, node.arg, vjp)
     parts = [None if t is None else rule.apply(applied, t.conj())[i] for i, t in enumerate(tangents)]
     return _added([None if p is None else p.conj() for p in parts])
 
@@ -83,7 +83,7 @@ def _summed(node: LazyBuffer, tangents: Sequence[Tangent]) -> Tangent:
     """A result that is one number of a row: the sum of the shares that the gradient row gives each element."""
     t = tangents[0]
     assert t is not None
-    applied = Applied(node, node.op, node.srcs, node.arg)
+    applied = Applied(node, node.op, node.srcs, node.arg, vjp)
     share, = GRADIENTS[node.op].apply(applied, node.like(1.0))
     assert share is not None
     return share.conj().binary(Op.MUL, t).reduce(Op.SUM, node.arg)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from minigrad.dtype import int64
+from minigrad.grad.products import VJP, product_gradient, running_product_gradient
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.graph.windows import Overlap, overlapped
 from minigrad.ops import Op
@@ -19,12 +19,14 @@ Gradients = tuple[LazyBuffer | None, ...]
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """A node as it was recorded (realising it may have cleared its sources since): ``out = op(*srcs, arg)``."""
+    """A node as it was recorded (realising it may have cleared its sources since): ``out = op(*srcs, arg)``; and the
+    walk that applies the rules."""
 
     out: LazyBuffer
     op: str
     srcs: tuple[LazyBuffer, ...]
     arg: Any
+    vjp: VJP
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,7 @@ def _zero(g: LazyBuffer) -> LazyBuffer:
 
 
 def _mul(node: Applied, g: LazyBuffer) -> Gradients:
-    a, b = node.srcs
+    a, b = node.srcs[:2]
     return g.binary(Op.MUL, b.conj()), g.binary(Op.MUL, a.conj())
 
 
@@ -66,9 +68,10 @@ def _pow(node: Applied, g: LazyBuffer) -> Gradients:
         if b.arg == 2:
             return g.binary(Op.MUL, _times(a, 2.0)), None
         return g.binary(Op.MUL, _times(a.binary(Op.POW, b.like(b.arg - 1)), b.arg)), None
-    slope = b.binary(Op.MUL, a.binary(Op.POW, b.binary(Op.SUB, one)))
-    base = b.binary(Op.EQ, zero).where(zero, g.binary(Op.MUL, slope))
-    at_zero = a.binary(Op.EQ, zero).binary(Op.AND, b.binary(Op.LT, zero).unary(Op.NOT))
+    none = b.binary(Op.EQ, zero)
+    slope = b.binary(Op.MUL, a.binary(Op.POW, none.where(one, b).binary(Op.SUB, one)))
+    base = none.where(zero, g.binary(Op.MUL, slope))
+    at_zero = a.binary(Op.EQ, zero).binary(Op.AND, none.binary(Op.OR, zero.binary(Op.LT, b)))
     safe = at_zero.where(one, a)
     exponent = at_zero.where(zero, g.binary(Op.MUL, node.out.binary(Op.MUL, safe.unary(Op.LOG))))
     return base, exponent
@@ -120,15 +123,7 @@ def _bitcast(node: Applied, g: LazyBuffer) -> Gradients:
 
 
 def _prod(node: Applied, g: LazyBuffer) -> Gradients:
-    a = node.srcs[0]
-    zero, one = a.like(0.0), a.like(1.0)
-    is_zero = a.binary(Op.EQ, zero)
-    zeros = is_zero.cast(int64).reduce(Op.SUM, node.arg).expand(a.shape)
-    others = is_zero.where(one, a).reduce(Op.PROD, node.arg).expand(a.shape)
-    none = zeros.binary(Op.EQ, zeros.like(0))
-    single = zeros.binary(Op.EQ, zeros.like(1)).binary(Op.AND, is_zero)
-    slope = none.where(others.binary(Op.DIV, is_zero.where(one, a)), single.where(others, zero))
-    return (g.expand(a.shape).binary(Op.MUL, slope.conj()),)
+    return (product_gradient(node.vjp, node.srcs[0], g, node.arg),)
 
 
 def _extreme_of_axis(node: Applied, g: LazyBuffer) -> Gradients:
@@ -207,8 +202,7 @@ def _scan(node: Applied, g: LazyBuffer) -> Gradients:
     if op == Op.SUM:
         return (g.flip((axis,)).scan(Op.SUM, axis).flip((axis,)),)
     if op == Op.PROD:
-        running = g.binary(Op.MUL, node.out.conj()).flip((axis,)).scan(Op.SUM, axis).flip((axis,))
-        return (running.binary(Op.DIV, node.srcs[0].conj()),)
+        return (running_product_gradient(node.vjp, node.srcs[0], node.out, g, axis),)
     raise NotImplementedError(f"the gradient of a running {op} is not implemented")
 
 
@@ -221,6 +215,7 @@ _ROWS = (
     GradientRule(Op.SUB, "∂a = g, ∂b = -g", False, lambda n, g: (g, g.unary(Op.NEG))),
     GradientRule(Op.MUL, "∂a = g·conj b, ∂b = g·conj a", True, _mul),
     GradientRule(Op.DIV, "∂a = g/conj b, ∂b = -g·conj(a/b²)", True, _div),
+    GradientRule(Op.FMA, "∂a = g·b, ∂b = g·a, ∂c = g", True, lambda n, g: (*_mul(n, g), g)),
     GradientRule(Op.POW, "∂a = g·b·a^(b-1), ∂b = g·a^b·ln a (0 where a = 0 ≤ b)", True, _pow),
     GradientRule(Op.FLOORDIV, "0", False, _flat),
     GradientRule(Op.MOD, "∂a = g, ∂b = -g·(a//b)", True, _mod),
@@ -262,7 +257,8 @@ _ROWS = (
     GradientRule(Op.GATHER, "each g added where it was read", True, _gather),
     GradientRule(Op.SCATTER, "∂base = g, but 0 where it was set; ∂value = g gathered", True, _scatter),
     GradientRule(Op.ASSIGN, "∂base = g, but 0 in the view; ∂value = the view of g", False, _assign),
-    GradientRule(Op.SCAN, "sum: g summed from the end; product: (g·out summed from the end)/a", True, _scan),
+    GradientRule(Op.SCAN, "sum: g summed from the end; product: g times the product of the others, so summed", True,
+                 _scan),
 )
 RULES: dict[str, GradientRule] = {row.op: row for row in _ROWS}
 SAVES: frozenset[str] = frozenset(op for op, row in RULES.items() if row.saves) | {Op.FUNCTION}

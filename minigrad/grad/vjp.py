@@ -58,7 +58,7 @@ def _of_sources(node: LazyBuffer, g: Any, leads: set[LazyBuffer]) -> Sequence[La
         return _function(node, g if isinstance(g, dict) else {0: g}, tuple([s in leads for s in node.srcs]))
     rule = RULES.get(node.op)
     if rule is not None:
-        return rule.apply(Applied(node, node.op, node.srcs, node.arg), g)
+        return rule.apply(Applied(node, node.op, node.srcs, node.arg, vjp), g)
     if node.op in NO_GRADIENT:
         return (None,) * len(node.srcs)
     raise NotImplementedError(f"the derivative of {node.op} is not implemented")

@@ -188,6 +188,8 @@ def _scan(node: LazyBuffer, operands: list[np.ndarray]) -> np.ndarray:
     ufunc = {Op.SUM: np.add, Op.PROD: np.multiply, Op.MAX: np.maximum, Op.MIN: np.minimum}[op]
     wide = _widen(operands[0], node.dtype)
     with np.errstate(all="ignore"):
+        if wide.dtype == np.float32 and op in (Op.SUM, Op.PROD):  # see ops.running_dtype
+            return ufunc.accumulate(wide, axis=axis, dtype=np.float64).astype(np.float32)
         return ufunc.accumulate(wide, axis=axis, dtype=wide.dtype)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from minigrad.dtype import DType
 from minigrad.kernel.ir import Alloc, Apply, Array, Const, Load, Statement, Store
 from minigrad.lower.axes import Axes, Axis
 from minigrad.lower.body import Body, traffic
@@ -14,7 +15,7 @@ from minigrad.lower.cost import access_cost, lanes_for
 from minigrad.lower.map import Lowering
 from minigrad.lower.nest import Part, loop, loops, parallel, parts, share, when
 from minigrad.lower.scalar import convert
-from minigrad.ops import REDUCE_OPS
+from minigrad.ops import REDUCE_OPS, running_dtype
 from minigrad.symbolic import Sym, num
 from minigrad.target import Target
 
@@ -37,7 +38,8 @@ def scan_stage(body: Body, running: Running, target: Target, divide: bool) -> Lo
     axes.merge()
     body.mapping = axes.mapping
     along = running.axis
-    lanes = lanes_for(target, max(work.widest, output.array.dtype.size, output.value.dtype.size))
+    wide = running_dtype(running.op, output.value.dtype) if target.float64 else output.value.dtype
+    lanes = lanes_for(target, max(work.widest, output.array.dtype.size, wide.size))
     indices = [body.index(output.index), *(body.index(x.index) for x in work.loads)]
     blocked = body.gathering()
     best, least = None, 3.0 * (len(indices) + 2)  # one element at a time waits for the one before
@@ -47,7 +49,7 @@ def scan_stage(body: Body, running: Running, target: Target, divide: bool) -> Lo
             cost = (vector + work.cost) / min(lanes, axis.size) + element
             if cost < least:
                 best, least = axis, cost
-    nest = _Scan(body, running.op, along)
+    nest = _Scan(body, running.op, along, wide)
     total = work.cost + 2
     for a in [*axes.list, *([along] if along else [])]:
         total *= a.size
@@ -82,8 +84,8 @@ def scan_stage(body: Body, running: Running, target: Target, divide: bool) -> Lo
 
 
 class _Scan:
-    def __init__(self, body: Body, op: str, along: Axis | None) -> None:
-        self.body, self.op, self.along = body, op, along
+    def __init__(self, body: Body, op: str, along: Axis | None, wide: DType) -> None:
+        self.body, self.op, self.along, self.wide = body, op, along, wide
 
     def part(self, axis: Axis, part: Part) -> tuple[Axis | None, list[Statement]]:
         """The steps along a lane axis, if more than one, and what each does."""
@@ -95,7 +97,7 @@ class _Scan:
     def column(self, mapping: dict[Sym, Sym], lanes: int, lane_axis: Axis | None = None) -> list[Statement]:
         """The running reduction at one place of the other axes, or at ``lanes`` of them."""
         names, output = self.body.names, self.body.outputs[0]
-        dtype = output.value.dtype
+        dtype, narrow = self.wide, output.value.dtype
         lane = Axis(names.var("l", lanes), lanes) if lanes > 1 else None
         slot = lane.var if lane else num(0)
         if lane and lane_axis:
@@ -103,10 +105,12 @@ class _Scan:
         neutral = REDUCE_OPS[self.op].identity(dtype)
         running = Array(names.fresh("acc"), dtype, lanes, "register", lanes, True)
         copy = self.body.instance(mapping)
-        value = Apply(REDUCE_OPS[self.op].combine, (Load(running, slot), copy.value(output.value)), dtype)
+        operands = (Load(running, slot), convert(copy.value(output.value), dtype))
+        value = Apply(REDUCE_OPS[self.op].combine, operands, dtype)
         stores: list[Statement] = [
             Store(running, slot, value),
-            Store(output.array, copy.index(output.index), convert(Load(running, slot), output.array.dtype))]
+            Store(output.array, copy.index(output.index),
+                  convert(convert(Load(running, slot), narrow), output.array.dtype))]
         copy.check(self.body.unread())
         inside = [*copy.statements, *([loop(lane, stores, "vector")] if lane else stores)]
         start = Const(float(neutral) if dtype.is_float else neutral, dtype)

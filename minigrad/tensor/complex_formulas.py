@@ -19,11 +19,11 @@ from minigrad.dtype import complex128
 from minigrad.graph.function import apply
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
+from minigrad.tensor.circular import _ASINH
 from minigrad.tensor.formula import Value, called, choose
 from minigrad.tensor.function import Function
 from minigrad.tensor.functions import slope
 from minigrad.tensor.pairs import copysign_value
-from minigrad.tensor.special import _ASINH
 from minigrad.tensor.special_pairs import angle_value
 
 Complex = tuple[Value, Value]

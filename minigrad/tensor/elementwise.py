@@ -359,11 +359,15 @@ class Elementwise:
 
     @both("lerp")
     def lerp(self: Tensor, end: Tensor, weight: Any) -> Tensor:
-        """self + weight * (end - self)."""
+        """self + weight * (end - self); from a weight of 1/2 on end - (1 - weight) * (end - self), which is ``end``
+        at weight 1."""
         if self.dtype is not end.dtype:
             raise RuntimeError(f"expected dtype {type_name(self.dtype).lower()} for `end` but got dtype "
                                f"{type_name(end.dtype).lower()}")
-        return self + weight * (end - self)
+        if isinstance(weight, AnyTensor):
+            small = weight.abs() < 0.5
+            return (self + weight * (end - self)).where(small, end - (end - self) * (1 - weight))
+        return self + weight * (end - self) if abs(weight) < 0.5 else end - (end - self) * (1 - weight)
 
     lerp_ = in_place(lerp)
 

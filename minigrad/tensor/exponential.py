@@ -9,12 +9,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from minigrad.dtype import DType, accumulator, int64
+from minigrad.graph.function import apply
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.tensor.autocast import operands_of
 from minigrad.tensor.definition import both, in_place
 from minigrad.tensor.function import Function
-from minigrad.tensor.functions import elementary
+from minigrad.tensor.functions import double, elementary, log1p_value
 from minigrad.tensor.operands import dim_index, dim_indices
 from minigrad.tensor.promotion import floating, type_name
 from minigrad.tensor.reduce import squared, without
@@ -78,12 +79,12 @@ def _finite(x: LazyBuffer) -> LazyBuffer:
 
 def _logsumexp_gradient(inputs: Values, outputs: Values, grads: Values, axes: tuple[int, ...],
                         keepdim: bool) -> tuple[LazyBuffer]:
-    """g * exp(x - out); an infinite result counts as 0 there, so that nothing becomes NaN that need not."""
+    """g * exp(x - out): NaN where both are the same infinity, as in PyTorch."""
     x, out, g = inputs[0], outputs[0], grads[0]
     dtype, kept = out.dtype, without(x.shape, axes, True)
     wide = accumulator(dtype)
     total = out.cast(wide).reshape(kept)
-    share = elementary("exp", x.cast(dtype).cast(wide).binary(Op.SUB, _finite(total).expand(x.shape)))
+    share = elementary("exp", x.cast(dtype).cast(wide).binary(Op.SUB, total.expand(x.shape)))
     return (share.conj().binary(Op.MUL, g.cast(wide).reshape(kept).expand(x.shape)).cast(dtype).cast(x.dtype),)
 
 
@@ -137,6 +138,52 @@ def _scanned(x: LazyBuffer, op: str, axis: int, dtype: DType) -> LazyBuffer:
 
 
 _CUMSUM, _CUMPROD = Function("cumsum", _scanned, "CumsumBackward0"), Function("cumprod", _scanned, "CumprodBackward0")
+
+
+def _log_sums(x: LazyBuffer, axis: int) -> LazyBuffer:
+    """The logarithms of the running sums of exp(x): after step k each element holds that of the 2^k elements that end
+    there, and is joined with the one 2^k places before it. (W. Hillis, G. Steele 1986)"""
+    dtype = floating(x.dtype)
+    x = x.cast(dtype)
+    if not x.shape or x.shape[axis] < 2:
+        return x.contiguous()
+    n, wide = x.shape[axis], x.cast(double(x))
+    apart = 1
+    while apart < n:
+        behind = wide.pad(tuple([(apart, 0, 0) if i == axis else (0, 0, 0) for i in range(len(x.shape))]))
+        behind = behind.shrink(tuple([(0, s) for s in x.shape]))
+        place = LazyBuffer.index(x.shape, axis, x.device)
+        behind = place.binary(Op.LT, place.like(apart)).where(behind.like(-math.inf), behind)
+        wide = _log_of_two(wide, behind).contiguous()
+        apart *= 2
+    return wide.cast(dtype)
+
+
+def _log_of_two(a: LazyBuffer, b: LazyBuffer) -> LazyBuffer:
+    """log(exp(a) + exp(b)) = max + log(1 + exp(-|a - b|)); two equal infinities stay what they are."""
+    equal = a.binary(Op.EQ, b)
+    apart = equal.where(a.like(0.0), a.binary(Op.SUB, b)).unary(Op.ABS).unary(Op.NEG).unary(Op.EXP)
+    total = a.binary(Op.MAXIMUM, b).binary(Op.ADD, log1p_value(apart))
+    return equal.binary(Op.AND, a.unary(Op.ABS).binary(Op.EQ, a.like(math.inf))).where(a, total)
+
+
+def _log_sums_gradient(inputs: Values, outputs: Values, grads: Values, axis: int) -> tuple[LazyBuffer]:
+    """The sum over j >= k of g[j] exp(x[k] - out[j]), of the positive and of the negative g by logarithms."""
+    x, out, g = inputs[0], outputs[0], grads[0]
+    if not x.shape or x.shape[axis] < 2:
+        return (g.cast(x.dtype),)
+
+    def share(part: LazyBuffer) -> LazyBuffer:
+        chosen = g.like(0.0).binary(Op.LT, part)
+        logs = chosen.where(chosen.where(part, g.like(1.0)).unary(Op.LOG).binary(Op.SUB, out), g.like(-math.inf))
+        turned = logs.flip((axis,))
+        summed = apply(_LOGCUMSUMEXP.body.at([turned], (axis,)), [turned])[0].flip((axis,))
+        return summed.binary(Op.ADD, x.cast(out.dtype)).unary(Op.EXP)
+
+    return (share(g).binary(Op.SUB, share(g.unary(Op.NEG))).cast(x.dtype),)
+
+
+_LOGCUMSUMEXP: Function = Function("logcumsumexp", _log_sums, "LogcumsumexpBackward0", _log_sums_gradient)
 
 
 def _running(self: Tensor, dim: int, dtype: DType | None, op: str, function: Function) -> Tensor:
@@ -215,8 +262,12 @@ class Exponential:
 
     @both("logcumsumexp")
     def logcumsumexp(self: Tensor, dim: int) -> Tensor:
-        """log of the running sum of exp(self) along ``dim``."""
-        if not self.numel():
-            return self.clone()
-        top = self.detach().amax(dim, keepdim=True)
-        return (self - top).exp().cumsum(dim).log() + top
+        """log of the running sum of exp(self) along ``dim``, without overflow.
+
+        >>> import minigrad
+        >>> minigrad.tensor([-200.0, 0.0, 0.0]).logcumsumexp(0)
+        tensor([-200.0000,    0.0000,    0.6931])
+        """
+        if self.dtype.kind not in "fc":
+            raise NotImplementedError(f"\"logcumsumexp_out_cpu\" not implemented for '{type_name(self.dtype)}'")
+        return _LOGCUMSUMEXP((self,), (dim_index(dim, len(self._shape())),))

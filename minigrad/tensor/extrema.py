@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from minigrad.dtype import bool_, int64, uint8
+from minigrad.dtype import accumulator, bool_, int64, uint8
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.tensor import return_types
@@ -74,10 +74,46 @@ def _over(x: LazyBuffer, op: str, axes: tuple[int, ...], keepdim: bool) -> LazyB
     return reduce(x, op, axes, keepdim) if axes else x.contiguous()
 
 
-_OVER_ALL = {Op.MAX: Function("max", _over, "MaxBackward1"), Op.MIN: Function("min", _over, "MinBackward1")}
+def _over_gradient(inputs: Sequence[LazyBuffer], outputs: Sequence[LazyBuffer], grads: Sequence[LazyBuffer | None],
+                   op: str, axes: tuple[int, ...], keepdim: bool, nan: bool = False) -> tuple[LazyBuffer | None]:
+    """In equal parts to the elements that equal the result, or if that is NaN (and ``nan``) to those that are NaN. The
+    result of a half type has been rounded, as have the elements."""
+    x, out, g = inputs[0], outputs[0], grads[0]
+    if g is None or not axes:
+        return (g,)
+    kept = without(x.shape, axes, True)
+    mask = x.binary(Op.EQ, out.reshape(kept).expand(x.shape))
+    if nan:
+        known = out.binary(Op.EQ, out).reshape(kept).expand(x.shape)
+        mask = known.where(mask, x.binary(Op.EQ, x).unary(Op.NOT))
+    wide = accumulator(x.dtype)
+    part = mask.cast(wide)
+    number = part.reduce(Op.SUM, axes).expand(x.shape)
+    return (part.binary(Op.MUL, g.cast(wide).reshape(kept).expand(x.shape)).binary(Op.DIV, number).cast(x.dtype),)
+
+
+def _evenly(inputs: Sequence[LazyBuffer], outputs: Sequence[LazyBuffer], grads: Sequence[LazyBuffer | None], *given: Any
+            ) -> tuple[LazyBuffer | None]:
+    return _over_gradient(inputs, outputs, grads, *given, nan=True)
+
+
+def shared(name: str, x: Tensor, value: Tensor) -> Tensor:
+    """``value``, one of the elements of x, from which the gradient goes in equal parts to all that equal it."""
+    return _SHARED[name]((x, value.detach()))
+
+
+def _shared_gradient(inputs: Sequence[LazyBuffer], outputs: Sequence[LazyBuffer],
+                     grads: Sequence[LazyBuffer | None]) -> tuple[LazyBuffer | None, None]:
+    return _evenly(inputs, outputs, grads, Op.MAX, tuple(range(len(inputs[0].shape))), False)[0], None
+
+
+_SHARED = {name: Function(name, lambda x, value: value.contiguous(), f"{name.capitalize()}Backward0", _shared_gradient)
+           for name in ("median", "nanmedian")}
+_OVER_ALL = {Op.MAX: Function("max", _over, "MaxBackward1", _evenly),
+             Op.MIN: Function("min", _over, "MinBackward1", _evenly)}
 _ALONG = {Op.MAX: Function("max", _along, "MaxBackward0", _along_gradient),
           Op.MIN: Function("min", _along, "MinBackward0", _along_gradient)}
-_AMAX, _AMIN = Function("amax", _over, "AmaxBackward0"), Function("amin", _over, "AminBackward0")
+_AMAX, _AMIN = [Function(name, _over, f"{name.capitalize()}Backward0", _over_gradient) for name in ("amax", "amin")]
 
 
 def _extreme_along(self: Tensor, dim: int, keepdim: bool, op: str,

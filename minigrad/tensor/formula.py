@@ -1,6 +1,6 @@
 """Stage: front. In: LazyBuffers. Out: ``Value``, with the operators of Python, in which long formulas of one dtype and
 shape are written; sums of series and polynomials; the Functions that are made of such formulas.
-Next: ``special.py``."""
+Next: ``circular.py``."""
 
 from __future__ import annotations
 
@@ -13,13 +13,17 @@ from minigrad.graph.function import apply
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.tensor.function import Function
-from minigrad.tensor.functions import EXPM1, LOG1P, by_type, rounded_once, slope
+from minigrad.tensor.functions import EXPM1, LOG1P, by_type, double, slope
+from minigrad.tensor.promotion import floating
 
 Formula = Callable[..., "Value"]
+EPSILON = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7}
+"""The distance from 1 to the next number of the dtype."""
 
 
 class Value:
     """A LazyBuffer with operators. Numbers take the dtype and shape of ``kind``: of a condition, what was compared.
+    ``digits``: how far the result may be from the truth, as a share of it; by default as far as the dtype is fine.
 
     >>> from minigrad.dtype import float32
     >>> x = Value(LazyBuffer.const(2.0, float32, (), "CPU"))
@@ -27,23 +31,24 @@ class Value:
     'SUB'
     """
 
-    __slots__ = ("kind", "lazy")
+    __slots__ = ("digits", "kind", "lazy")
 
-    def __init__(self, lazy: LazyBuffer, kind: LazyBuffer | None = None) -> None:
+    def __init__(self, lazy: LazyBuffer, kind: LazyBuffer | None = None, digits: float | None = None) -> None:
         self.lazy = lazy
         self.kind = lazy if kind is None else kind
+        self.digits = EPSILON.get(self.kind.dtype.name, 1.0) if digits is None else digits
 
     def _of(self, other: Any) -> LazyBuffer:
         return other.lazy if isinstance(other, Value) else self.kind.like(float(other))
 
     def _with(self, op: str, other: Any) -> Value:
-        return Value(self.lazy.binary(op, self._of(other)), self.kind)
+        return Value(self.lazy.binary(op, self._of(other)), self.kind, self.digits)
 
     def _after(self, op: str, other: Any) -> Value:
-        return Value(self._of(other).binary(op, self.lazy), self.kind)
+        return Value(self._of(other).binary(op, self.lazy), self.kind, self.digits)
 
     def _alone(self, op: str) -> Value:
-        return Value(self.lazy.unary(op), self.kind)
+        return Value(self.lazy.unary(op), self.kind, self.digits)
 
     def __add__(self, other: Any) -> Value:
         return self._with(Op.ADD, other)
@@ -124,15 +129,10 @@ class Value:
     def expm1(self) -> Value:
         return called(EXPM1, self)
 
-    @property
-    def digits(self) -> float:
-        """The distance from 1 to the next number of the dtype."""
-        return 2.0**-52 if self.lazy.dtype.size == 8 else 2.0**-23
-
 
 def choose(condition: Value, yes: Any, no: Any) -> Value:
     """``yes`` where the condition holds, else ``no``."""
-    return Value(condition.lazy.where(condition._of(yes), condition._of(no)))
+    return Value(condition.lazy.where(condition._of(yes), condition._of(no)), None, condition.digits)
 
 
 def chebyshev(series: Sequence[float], x: Value, low: float, high: float) -> Value:
@@ -140,7 +140,7 @@ def chebyshev(series: Sequence[float], x: Value, low: float, high: float) -> Val
     hold are left out. (C. Clenshaw, 1955)"""
     t = x * (2.0 / (high - low)) - (high + low) / (high - low)
     least = max(abs(c) for c in series) * x.digits / 64
-    last = max(k for k, c in enumerate(series) if abs(c) > least)
+    last = max(2, *[k for k, c in enumerate(series) if abs(c) > least])
     twice = t * 2.0
     ahead = behind = None
     for c in reversed(series[1:last + 1]):
@@ -174,21 +174,34 @@ def wrapped(formula: Formula) -> Callable[..., LazyBuffer]:
     return computed
 
 
-def elementwise(name: str, formula: Formula, derivative: Formula | None = None, node: str = "") -> Function:
+def elementwise(name: str, formula: Formula, derivative: Formula | None = None, node: str = "",
+                exactly: bool = False) -> Function:
     """A function of each element. ``derivative(x, out)``; without one, it follows from the formula. Integers become
-    floats; half types are computed in float32."""
+    floats. The formula is computed in float64 and its value is rounded once; series are as long as the result needs,
+    or as float64 needs if ``exactly``, for formulas in which much may cancel."""
     by_hand = None
     if derivative is not None:
         known = wrapped(derivative)
         by_hand = slope(lambda g, x, out: g.binary(Op.MUL, known(x, out)))
     title = "".join(part.capitalize() for part in name.split("_"))
-    compute, by_hand = by_type(name, rounded_once(wrapped(formula)), by_hand)
+    compute, by_hand = by_type(name, in_double(formula, exactly), by_hand)
     return Function(name, compute, f"{node or title}Backward0", by_hand)
+
+
+def in_double(formula: Formula, exactly: bool = False) -> Callable[..., LazyBuffer]:
+    """The formula of one Value and static arguments, computed as ``elementwise`` says; of complex numbers as it is."""
+
+    def computed(x: LazyBuffer, *static: Any) -> LazyBuffer:
+        dtype = floating(x.dtype)
+        digits = None if exactly else EPSILON.get(dtype.name)
+        return formula(Value(x.cast(dtype).cast(double(x)), None, digits), *static).lazy.cast(dtype)
+
+    return computed
 
 
 def called(function: Function, x: Value, *static: Any) -> Value:
     """Another Function's value in a formula: a node of its own, with its own derivative."""
-    return Value(apply(function.body.at([x.lazy], static), [x.lazy])[0])
+    return Value(apply(function.body.at([x.lazy], static), [x.lazy])[0], None, x.digits)
 
 
 def widened(*values: LazyBuffer) -> list[Value]:

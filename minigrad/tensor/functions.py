@@ -8,15 +8,16 @@ import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from minigrad.dtype import DType, accumulator, bool_, int64
+from minigrad.dtype import DType, accumulator, bool_, complex64, complex128, float32, float64, int64
 from minigrad.graph.function import Gradient
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
+from minigrad.runtime.device import get_device
 from minigrad.tensor.base import AnyTensor
 from minigrad.tensor.body import ByType, ForComplex, refusal
 from minigrad.tensor.definition import FUNCTIONS, both, in_place
 from minigrad.tensor.function import Function
-from minigrad.tensor.operands import MixedFunction, all_fitted, not_for_complex, result_dtype
+from minigrad.tensor.operands import MixedFunction, all_fitted, fitted_gradient, not_for_complex, result_dtype
 from minigrad.tensor.promotion import floating, stored
 
 if TYPE_CHECKING:
@@ -36,6 +37,24 @@ def rounded_once(formula: Formula) -> Formula:
     def wide(x: LazyBuffer) -> LazyBuffer:
         dtype = floating(x.dtype)
         return formula(x.cast(dtype).cast(accumulator(dtype))).cast(dtype)
+
+    return wide
+
+
+def double(x: LazyBuffer) -> DType:
+    """The widest type of floats, or of complex numbers, that the device of x has."""
+    wide = get_device(x.device).target.float64
+    if x.dtype.kind == "c":
+        return complex128 if wide else complex64
+    return float64 if wide else float32
+
+
+def in_double(formula: Formula) -> Formula:
+    """The formula, for all dtypes: it is computed in float64, and rounded at the end."""
+
+    def wide(x: LazyBuffer) -> LazyBuffer:
+        dtype = floating(x.dtype)
+        return formula(x.cast(dtype).cast(double(x))).cast(dtype)
 
     return wide
 
@@ -136,23 +155,26 @@ _RECIPROCAL = row("reciprocal", of_floats(lambda x: _over(x, x)))
 _RSQRT = row("rsqrt", rounded_once(lambda x: _over(x, x.unary(Op.SQRT))))
 _SQUARE = row("square", _squared, "Pow")
 _SIGN = row("sign", _sign)
-_TAN = row("tan", rounded_once(lambda x: x.unary(Op.SIN).binary(Op.DIV, x.unary(Op.COS))))
-_LOG2 = row("log2", rounded_once(lambda x: x.unary(Op.LOG).binary(Op.DIV, x.like(math.log(2.0)))))
-_LOG10 = row("log10", rounded_once(lambda x: x.unary(Op.LOG).binary(Op.DIV, x.like(math.log(10.0)))))
 _EXP2 = row("exp2", of_floats(lambda x: x.like(2.0).binary(Op.POW, x)))
 
 
 def log1p_value(x: LazyBuffer) -> LazyBuffer:
-    """With u = 1 + x rounded, log(u) * x / (u - 1) repairs what the rounding lost (W. Kahan)."""
+    """log(u) + c / u where u is 1 + x rounded, and c what the rounding took away. (W. Kahan; O. Møller 1965)"""
     one = x.like(1.0)
     u = one.binary(Op.ADD, x)
+    added = u.binary(Op.SUB, x)
+    lost = x.binary(Op.SUB, u.binary(Op.SUB, added)).binary(Op.ADD, one.binary(Op.SUB, added))
     log = u.unary(Op.LOG)
-    repaired = log.binary(Op.MUL, x.binary(Op.DIV, u.binary(Op.SUB, one)))
-    plain = u.binary(Op.EQ, x.like(math.inf)).where(u, log)
-    return u.binary(Op.EQ, one).where(x, u.binary(Op.LT, x.like(1e6)).where(repaired, plain))
+    finite = log.unary(Op.ABS).binary(Op.LT, x.like(math.inf))
+    repaired = finite.where(log.binary(Op.ADD, lost.binary(Op.DIV, u)), log)
+    return u.binary(Op.EQ, one).where(x, repaired)
 
 
 def _expm1(x: LazyBuffer) -> LazyBuffer:
+    return (_expm1_in_full if x.dtype is double(x) else in_double(_expm1_of_single))(x)
+
+
+def _expm1_in_full(x: LazyBuffer) -> LazyBuffer:
     """With u = exp(x) rounded, (u - 1) * x / log(u) repairs what the rounding lost (W. Kahan)."""
     one = x.like(1.0)
     u = x.unary(Op.EXP)
@@ -162,28 +184,67 @@ def _expm1(x: LazyBuffer) -> LazyBuffer:
     return u.binary(Op.EQ, one).where(x, near.where(repaired, less))
 
 
+def _expm1_of_single(x: LazyBuffer) -> LazyBuffer:
+    """In float64, to the digits of float32: exp(x) - 1, and near 0, where digits cancel, x + x²/2 + x³/6 + x⁴/24."""
+    near = x.unary(Op.ABS).binary(Op.LT, x.like(2.0**-7))
+    total = x.like(1 / 24)
+    for c in (1 / 6, 1 / 2, 1.0):
+        total = total.binary(Op.MUL, x).binary(Op.ADD, x.like(c))
+    return near.where(total.binary(Op.MUL, x), x.unary(Op.EXP).binary(Op.SUB, x.like(1.0)))
+
+
 def _plus_one(x: LazyBuffer) -> LazyBuffer:
     return x.binary(Op.ADD, x.like(1.0))
 
 
 LOG1P = row("log1p", rounded_once(log1p_value), "Log1P", slope(lambda g, x, out: g.binary(Op.DIV, _plus_one(x))))
-EXPM1 = row("expm1", rounded_once(_expm1), gradient=slope(lambda g, x, out: g.binary(Op.MUL, _plus_one(out))))
-
-
-_COMPLEX_SINH, _COMPLEX_COSH = [row(name, rounded_once(lambda x: x)) for name in ("sinh", "cosh")]
+EXPM1 = row("expm1", of_floats(_expm1), gradient=slope(lambda g, x, out: g.binary(Op.MUL, _plus_one(out))))
 
 
 # --- bounds
 
 
 def _clamp(x: LazyBuffer, low: LazyBuffer | None, high: LazyBuffer | None) -> LazyBuffer:
+    """A bound that is NaN counts as passed."""
     out = x
     if low is not None:
-        out = out.binary(Op.LT, low).where(low, out)
-    return out if high is None else high.binary(Op.LT, out).where(high, out)
+        out = _passed(out.binary(Op.LT, low), low).where(low, out)
+    return out if high is None else _passed(high.binary(Op.LT, out), high).where(high, out)
 
 
-_CLAMP, _CLAMP_TENSOR = [MixedFunction("clamp", all_fitted(_clamp), f"ClampBackward{i}") for i in (1, 0)]
+def _passed(condition: LazyBuffer, bound: LazyBuffer) -> LazyBuffer:
+    if bound.dtype.kind != "f":
+        return condition
+    return condition.binary(Op.OR, bound.binary(Op.EQ, bound).unary(Op.NOT))
+
+
+def _clamp_gradient(g: LazyBuffer, x: LazyBuffer, low: LazyBuffer | None,
+                    high: LazyBuffer | None) -> tuple[LazyBuffer | None, ...]:
+    """g to x where it is within the bounds, which NaN is not; to a bound where it is passed."""
+    zero, inside = g.like(0.0), x.binary(Op.EQ, x)
+    to_low = to_high = None
+    if low is not None:
+        passed = x.binary(Op.LT, low)
+        inside = inside.binary(Op.AND, _not_below(x, low))
+        if high is not None:
+            passed = passed.binary(Op.AND, low.binary(Op.LT, high))
+        to_low = passed.where(g, zero)
+    if high is not None:
+        passed = high.binary(Op.LT, x)
+        inside = inside.binary(Op.AND, _not_below(high, x))
+        if low is not None:
+            passed = passed.binary(Op.OR, high.binary(Op.LT, low))
+        to_high = passed.where(g, zero)
+    return inside.where(g, zero), to_low, to_high
+
+
+def _not_below(a: LazyBuffer, b: LazyBuffer) -> LazyBuffer:
+    """a >= b, false if one is NaN."""
+    return b.binary(Op.LT, a).binary(Op.OR, a.binary(Op.EQ, b))
+
+
+_CLAMP, _CLAMP_TENSOR = [MixedFunction("clamp", all_fitted(_clamp), f"ClampBackward{i}", fitted_gradient(
+    _clamp_gradient)) for i in (1, 0)]
 
 
 class Functions:
@@ -317,47 +378,6 @@ class Functions:
         return _SIGN((self,))
 
     sign_ = in_place(sign)
-
-    @both("tan")
-    def tan(self: Tensor) -> Tensor:
-        """sin(self) / cos(self)."""
-        return _TAN((self,))
-
-    tan_ = in_place(tan)
-
-    @both("sinh")
-    def sinh(self: Tensor) -> Tensor:
-        """(exp(self) - exp(-self)) / 2."""
-        if self.dtype.kind == "c":
-            return _COMPLEX_SINH((self,))
-        x = self.to(floating(self.dtype))
-        return (x.expm1() - (-x).expm1()) * 0.5
-
-    sinh_ = in_place(sinh)
-
-    @both("cosh")
-    def cosh(self: Tensor) -> Tensor:
-        """(exp(self) + exp(-self)) / 2."""
-        if self.dtype.kind == "c":
-            return _COMPLEX_COSH((self,))
-        x = self.to(floating(self.dtype))
-        return (x.exp() + (-x).exp()) * 0.5
-
-    cosh_ = in_place(cosh)
-
-    @both("log2")
-    def log2(self: Tensor) -> Tensor:
-        """The logarithm to base 2."""
-        return _LOG2((self,))
-
-    log2_ = in_place(log2)
-
-    @both("log10")
-    def log10(self: Tensor) -> Tensor:
-        """The logarithm to base 10."""
-        return _LOG10((self,))
-
-    log10_ = in_place(log10)
 
     @both("exp2")
     def exp2(self: Tensor) -> Tensor:

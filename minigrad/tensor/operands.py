@@ -168,6 +168,34 @@ def not_for_complex(tensor: Any, name: str) -> None:
         raise refusal(name, tensor.dtype)
 
 
+Slopes = Callable[..., Sequence[LazyBuffer | None]]
+
+
+def fitted_gradient(gradients: Slopes, wide: Callable[[LazyBuffer], DType] | None = None) -> Callable[..., Any]:
+    """The gradient of a ``MixedFunction`` of ``all_fitted`` operands: ``gradients(g, *operands)``, in one shape and
+    dtype (that of the result, or the one that ``wide`` gives for g), are summed to what the operands were before
+    they were broadcast."""
+
+    def gradient(inputs: Sequence[LazyBuffer], outputs: Sequence[LazyBuffer], grads: Sequence[LazyBuffer | None],
+                 dtype: DType, order: Sequence[int | None]) -> list[LazyBuffer | None]:
+        g = grads[0]
+        found: list[LazyBuffer | None] = [None] * len(inputs)
+        if g is None:
+            return found
+        shape, inside = g.shape, dtype if wide is None else wide(g)
+        operands = [None if i is None else fit(inputs[i], dtype, shape).cast(inside) for i in order]
+        for place, whole in zip(order, gradients(g.cast(inside), *operands), strict=True):
+            if place is None or whole is None:
+                continue
+            given = inputs[place]
+            short = (1,) * (len(shape) - len(given.shape)) + given.shape
+            axes = tuple([i for i, (n, m) in enumerate(zip(short, shape, strict=True)) if n != m])
+            found[place] = whole.reduce(Op.SUM, axes).reshape(given.shape).cast(given.dtype)
+        return found
+
+    return gradient
+
+
 class MixedFunction(Function):
     """A Function whose operands are Tensors, numbers or None, in any order, broadcast and of one dtype.
 

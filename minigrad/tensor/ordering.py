@@ -21,6 +21,7 @@ from minigrad.tensor.base import AnyTensor, make
 from minigrad.tensor.body import refusal
 from minigrad.tensor.creation import full
 from minigrad.tensor.definition import also, both, by_rows, function, into
+from minigrad.tensor.extrema import shared
 from minigrad.tensor.function import Function
 from minigrad.tensor.gathering import picked
 from minigrad.tensor.indexing import concrete
@@ -248,7 +249,7 @@ class Ordering:
             if not flat.numel():
                 return full((), math.nan if self.dtype.kind == "f" else self.dtype.min, dtype=self.dtype,
                             device=self.device)
-            return flat.median(0)[0]
+            return shared("median", self, flat.detach().median(0)[0])
         if not self.ndim:
             return return_types.median(self.clone(), self.argsort())
         axis = dim_index(dim, self.ndim)

@@ -7,11 +7,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from minigrad.dtype import DType, bool_, complex128, float64, int32, uint8, uint16, uint32, uint64
+from minigrad.graph.function import apply
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.tensor.base import AnyTensor
 from minigrad.tensor.definition import both, function, in_place, into
-from minigrad.tensor.operands import MixedFunction, all_fitted, is_number, require_tensor, result_dtype
+from minigrad.tensor.functions import double
+from minigrad.tensor.operands import (
+    MixedFunction,
+    all_fitted,
+    fitted_gradient,
+    is_number,
+    require_tensor,
+    result_dtype,
+)
 from minigrad.tensor.promotion import floating, number, type_name
 from minigrad.tensor.quotients import INTEGER_OF_SIZE, sign_bit
 
@@ -41,6 +50,12 @@ def _hypot(x: LazyBuffer, y: LazyBuffer) -> LazyBuffer:
     ratio = short.binary(Op.DIV, edge.where(long.like(1.0), long))
     inside = long.binary(Op.MUL, ratio.like(1.0).binary(Op.ADD, ratio.binary(Op.MUL, ratio)).unary(Op.SQRT))
     return infinite.where(x.like(float("inf")), edge.where(long, inside))
+
+
+def _hypot_gradient(g: LazyBuffer, x: LazyBuffer, y: LazyBuffer) -> tuple[LazyBuffer, LazyBuffer]:
+    """g times x and y divided by the result; NaN at 0 and 0."""
+    out = apply(_HYPOT.body.at([x, y], (x.dtype, (0, 1))), [x, y])[0]
+    return g.binary(Op.MUL, x.binary(Op.DIV, out)), g.binary(Op.MUL, y.binary(Op.DIV, out))
 
 
 def _first_if(x: LazyBuffer, y: LazyBuffer, below: LazyBuffer) -> LazyBuffer:
@@ -105,6 +120,7 @@ def wide_of(dtype: DType) -> DType:
 
 _COPYSIGN = _row("copysign", copysign_value, "CopysignBackward0")
 _HYPOT = _row("hypot", _wide(_hypot), "HypotBackward0")
+_HYPOT.body.gradient = fitted_gradient(_hypot_gradient, double)
 _FMAX = _row("fmax", lambda x, y: _first_if(x, y, y.binary(Op.LT, x)), "FmaxBackward0")
 _FMIN = _row("fmin", lambda x, y: _first_if(x, y, x.binary(Op.LT, y)), "FminBackward0")
 _GCD, _LCM, _NEXTAFTER = _row("gcd", _gcd), _row("lcm", _lcm), _row("nextafter", _nextafter)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from minigrad.dtype import DType, accumulator, bool_, int64, uint8
@@ -14,6 +15,7 @@ from minigrad.ops import Op
 from minigrad.tensor.autocast import operands_of
 from minigrad.tensor.definition import both
 from minigrad.tensor.function import Function
+from minigrad.tensor.functions import double
 from minigrad.tensor.movement import shape_argument
 from minigrad.tensor.operands import dim_index, dim_indices, not_for_complex
 from minigrad.tensor.promotion import type_name
@@ -95,8 +97,10 @@ def squared(x: LazyBuffer) -> LazyBuffer:
 
 def _variance(x: LazyBuffer, root: bool, axes: tuple[int, ...], correction: float,
               keepdim: bool) -> tuple[LazyBuffer, LazyBuffer]:
-    """The variance, or its square root, and the mean. Of complex numbers the variance is real: that of both parts."""
-    wide = x.cast(accumulator(x.dtype))
+    """The variance, or its square root, and the mean, in two passes and in float64: its squares do not overflow, and
+    what distances from a large mean have in digits is not lost. Of complex numbers the variance is real: that of both
+    parts."""
+    wide = x.cast(double(x))
     middle = wide.reduce(Op.SUM, axes)
     n = count(x.shape, axes)
     middle = middle.binary(Op.DIV, middle.like(float(n)))
@@ -108,10 +112,39 @@ def _variance(x: LazyBuffer, root: bool, axes: tuple[int, ...], correction: floa
     return spread.cast(x.dtype.part), middle.reshape(shape).cast(x.dtype)
 
 
-_VAR = Function("var", lambda x, *given: _variance(x, False, *given)[0], "VarBackward0")
-_STD = Function("std", lambda x, *given: _variance(x, True, *given)[0], "StdBackward0")
-_VAR_MEAN = Function("var_mean", lambda x, *given: _variance(x, False, *given), "VarMeanBackward0")
-_STD_MEAN = Function("std_mean", lambda x, *given: _variance(x, True, *given), "StdMeanBackward0")
+def _variance_gradient(root: bool, inputs: Any, outputs: Any, grads: Any, axes: tuple[int, ...], correction: float,
+                       keepdim: bool) -> tuple[LazyBuffer | None]:
+    """Of the variance 2 g (x - mean) / (n - correction); of its root that for g / (2 root), and 0 where that is 0."""
+    x, kept = inputs[0], without(inputs[0].shape, axes, True)
+    wide, n = double(x), count(inputs[0].shape, axes)
+    found = None
+    if grads[0] is not None:
+        g, spread = [v.cast(wide.part).reshape(kept) for v in (grads[0], outputs[0])]
+        if root:
+            nothing = spread.binary(Op.EQ, spread.like(0.0))
+            half = g.binary(Op.DIV, nothing.where(spread.like(1.0), spread).binary(Op.MUL, spread.like(2.0)))
+            g = nothing.where(g.like(0.0), half)
+        values = x.cast(wide)
+        middle = values.reduce(Op.SUM, axes)
+        centred = values.binary(Op.SUB, middle.binary(Op.DIV, middle.like(float(n))).expand(x.shape))
+        freedom = n - correction
+        factor = g.binary(Op.MUL, g.like(2.0 / freedom if freedom else math.inf)).cast(wide)
+        found = factor.expand(x.shape).binary(Op.MUL, centred)
+    if len(grads) > 1 and grads[1] is not None:
+        g = grads[1].cast(wide).reshape(kept)
+        share = g.binary(Op.DIV, g.like(float(n))).expand(x.shape)
+        found = share if found is None else found.binary(Op.ADD, share)
+    return (None if found is None else found.cast(x.dtype),)
+
+
+_VAR = Function("var", lambda x, *given: _variance(x, False, *given)[0], "VarBackward0",
+                partial(_variance_gradient, False))
+_STD = Function("std", lambda x, *given: _variance(x, True, *given)[0], "StdBackward0",
+                partial(_variance_gradient, True))
+_VAR_MEAN = Function("var_mean", lambda x, *given: _variance(x, False, *given), "VarMeanBackward0",
+                     partial(_variance_gradient, False))
+_STD_MEAN = Function("std_mean", lambda x, *given: _variance(x, True, *given), "StdMeanBackward0",
+                     partial(_variance_gradient, True))
 
 
 def _spread(self: Tensor, dim: Any, unbiased: Any, keepdim: bool, correction: Any, name: str) -> tuple[Any, ...]:

@@ -1,19 +1,20 @@
 """Stage: front. In: a Tensor. Out: the special functions of its elements, recorded: the gamma function's logarithm and
-its derivatives, inverse error function, normal distribution function, Bessel functions, inverse circular functions.
+its derivatives, inverse error function, normal distribution function, Bessel functions.
 They are sums of Chebyshev series and asymptotic series with the dtype's digits; the derivatives are formulas.
 Next: ``special_pairs.py``."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.tensor import series
 from minigrad.tensor.definition import both, in_place
-from minigrad.tensor.formula import Value, called, chebyshev, choose, elementwise, polynomial, sine_of_pi, wrapped
+from minigrad.tensor.formula import Value, called, chebyshev, choose, elementwise, in_double, polynomial, sine_of_pi
 from minigrad.tensor.function import Function
-from minigrad.tensor.functions import rounded_once, slope
+from minigrad.tensor.functions import slope
 
 if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor
@@ -76,7 +77,7 @@ def _digamma(x: Value) -> Value:
     return choose(pole, math.nan, choose(x.equals(0.0), -1.0 / x, choose(below, value - cotangent * math.pi, value)))
 
 
-def hurwitz(s: float, q: Value) -> Value:
+def _hurwitz_above(s: Any, q: Value) -> Value:
     """The sum over k of (q + k)^-s, s > 1, q > 0: ten terms, and Euler and Maclaurin's formula for the others."""
     total: Any = 0.0
     for k in range(10):
@@ -86,16 +87,30 @@ def hurwitz(s: float, q: Value) -> Value:
     inverse = 1.0 / (a * a)
     term, terms = s, []
     for k, b in enumerate(BERNOULLI, 1):
-        terms.append(b * term / math.factorial(2 * k))
-        term *= (s + 2 * k - 1) * (s + 2 * k)
+        terms.append(term * (b / math.factorial(2 * k)))
+        term = term * ((s + (2.0 * k - 1)) * (s + 2.0 * k))
     value = total + power * (a / (s - 1.0) + 0.5 + polynomial(terms, inverse) / a)
     return choose(q.equals(math.inf), 0.0, value)
+
+
+def hurwitz(s: Value, q: Value) -> Value:
+    """Below 0, where s must be whole, the terms with a negative base are those of f, f + 1 … |q|, f the fraction of
+    |q|, with the sign (-1)^s: ζ(s, q) = (-1)^s (ζ(s, f) - ζ(s, |q| + 1)) + ζ(s, 1 - f)."""
+    below, pole = q < 0.0, (q < 0.0) & q.equals(q.floor()) | q.equals(0.0)
+    size = choose(below & ~pole, -q, 0.5)
+    f = size - size.floor()
+    safe = choose(s > 1.0, s, 2.0)
+    even = choose((safe * 0.5).equals((safe * 0.5).floor()), 1.0, -1.0)
+    left = even * (_hurwitz_above(safe, f) - _hurwitz_above(safe, size + 1.0)) + _hurwitz_above(safe, 1.0 - f)
+    left = choose(safe.equals(safe.floor()), left, math.nan)
+    value = choose(below, left, _hurwitz_above(safe, choose(below | pole, 1.0, q)))
+    return choose(s > 1.0, choose(pole, math.inf, value), choose(s.equals(1.0), math.inf, math.nan))
 
 
 def _trigamma(x: Value) -> Value:
     """ψ′; below 1/2 by ψ′(x) = π² / sin²(πx) - ψ′(1 - x)."""
     below = x < 0.5
-    value = hurwitz(2.0, choose(below, 1.0 - x, x))
+    value = _hurwitz_above(2.0, choose(below, 1.0 - x, x))
     sine, _ = sine_of_pi(x)
     return choose(below, (math.pi / sine) * (math.pi / sine) - value, value)
 
@@ -105,8 +120,7 @@ def _polygamma(x: Value, n: int) -> Value:
         return called(_DIGAMMA, x)
     if n == 1:
         return _trigamma(x)
-    value = hurwitz(n + 1.0, x) * ((-1.0) ** (n + 1) * math.factorial(n))
-    return choose(x < 0.0, math.nan, value)
+    return hurwitz(x * 0.0 + (n + 1.0), x) * ((-1.0) ** (n + 1) * math.factorial(n))
 
 
 def _polygamma_slope(inputs: Any, outputs: Any, grads: Any, n: int) -> tuple[LazyBuffer | None]:
@@ -115,10 +129,10 @@ def _polygamma_slope(inputs: Any, outputs: Any, grads: Any, n: int) -> tuple[Laz
     return found
 
 
-_POLYGAMMA: Function = Function("polygamma", lambda x, n: rounded_once(lambda v: wrapped(_polygamma)(v, n))(x),
-                      "PolygammaBackward0", _polygamma_slope)
-_DIGAMMA: Function = elementwise("digamma", _digamma, lambda x, out: called(_POLYGAMMA, x, 1))
-_LGAMMA = elementwise("lgamma", _lgamma, lambda x, out: called(_DIGAMMA, x))
+_POLYGAMMA: Function = Function("polygamma", in_double(_polygamma, exactly=True), "PolygammaBackward0",
+                                 _polygamma_slope)
+_DIGAMMA: Function = elementwise("digamma", _digamma, lambda x, out: called(_POLYGAMMA, x, 1), exactly=True)
+_LGAMMA = elementwise("lgamma", _lgamma, lambda x, out: called(_DIGAMMA, x), exactly=True)
 
 
 # --- the normal distribution
@@ -128,7 +142,7 @@ def _scaled_tail(x: Value) -> Value:
     """exp(x²) erfc(x), x >= 0."""
     size = choose(x.equals(math.inf), 0.0, x)
     t = choose(x.equals(math.inf), 1.0, (size - 3.75) / (size + 3.75))
-    return chebyshev(series.ERFCX, t, -1.0, 1.0) / (1.0 + 2.0 * x)
+    return chebyshev(series.ERFCX, t, -1.0, 1.0) * 0.5 / (0.5 + x)
 
 
 def _square_exp(x: Value, sign: float) -> Value:
@@ -169,13 +183,17 @@ def _erfinv(y: Value) -> Value:
 
 
 def _ndtr(x: Value) -> Value:
-    return called(_ERFC, x * -math.sqrt(0.5)) * 0.5
+    size = x.abs()
+    inside = choose(size < 40.0, size, 40.0)
+    tail = _square_exp(inside, -0.5) * _scaled_tail(size * math.sqrt(0.5)) * 0.5
+    outer = choose(x < 0.0, tail, 1.0 - tail)
+    return choose(size < 0.5, (x * math.sqrt(0.5)).erf() * 0.5 + 0.5, choose(x.equals(x), outer, x))
 
 
 def _log_ndtr(x: Value) -> Value:
     scaled = x * math.sqrt(0.5)
     low = (_scaled_tail(choose(x < -1.0, -scaled, 1.0)) * 0.5).log() - choose(x < -1.0, scaled, 0.0) * scaled
-    high = (called(_ERFC, scaled) * -0.5).log1p()
+    high = (-_ndtr(-x)).log1p()
     return choose(x < -1.0, choose(x.equals(-math.inf), -math.inf, low), high)
 
 
@@ -195,19 +213,26 @@ def _ndtri(p: Value) -> Value:
     return choose((p > 0.0) & (p < 1.0), value, edge + p * 0.0)
 
 
+def _log_ndtr_slope(x: Value, out: Value) -> Value:
+    """The density divided by ndtr, which below 0 is written with erfcx."""
+    below, above = choose(x > 0.0, 0.0, x), choose(x > 0.0, x, 0.0)
+    low = math.sqrt(2 / math.pi) / called(_ERFCX, below * -math.sqrt(0.5))
+    high = (above * above * -0.5).exp() * (1 / math.sqrt(2 * math.pi)) / called(_NDTR, above)
+    return choose(x > 0.0, high, low)
+
+
 _ERFC = elementwise("erfc", _erfc, lambda x, out: (-(x * x)).exp() * (-2 / _ROOT_PI))
-_ERFCX = elementwise("erfcx", _erfcx, lambda x, out: x * 2.0 * out - 2 / _ROOT_PI, "SpecialErfcx")
+_ERFCX: Function = elementwise("erfcx", _erfcx, lambda x, out: x * 2.0 * out - 2 / _ROOT_PI, "SpecialErfcx")
 _ERFINV = elementwise("erfinv", _erfinv, lambda x, out: (out * out).exp() * (_ROOT_PI / 2))
-_NDTR = elementwise("special_ndtr", _ndtr, lambda x, out: (x * x * -0.5).exp() * (1 / math.sqrt(2 * math.pi)))
-_LOG_NDTR = elementwise("special_log_ndtr", _log_ndtr, lambda x, out: math.sqrt(2 / math.pi) / called(
-    _ERFCX, x * -math.sqrt(0.5)))
+_NDTR: Function = elementwise("special_ndtr", _ndtr, lambda x, out: (x * x * -0.5).exp() * (1 / math.sqrt(2 * math.pi)))
+_LOG_NDTR = elementwise("special_log_ndtr", _log_ndtr, _log_ndtr_slope)
 _NDTRI = elementwise("special_ndtri", _ndtri, lambda x, out: (out * out * 0.5).exp() * math.sqrt(2 * math.pi))
 
 
 # --- Bessel
 
 
-def _scaled_bessel(order: int) -> Any:
+def _scaled_bessel(order: int) -> Callable[[Value], Value]:
     """exp(-|x|) I₀(x), or exp(-|x|) I₁(x) / x times x."""
     small_series, large_series = ((series.I0E_SMALL, series.I0E_LARGE), (series.I1E_SMALL, series.I1E_LARGE))[order]
 
@@ -224,12 +249,17 @@ def _scaled_bessel(order: int) -> Any:
     return formula
 
 
-def _i0(x: Value) -> Value:
-    return _grown(called(_I0E, x), x)
+_i0e, _i1e = _scaled_bessel(0), _scaled_bessel(1)
 
 
-def _i1(x: Value) -> Value:
-    return _grown(called(_I1E, x), x)
+def i0_value(x: Value) -> Value:
+    """I₀(x)."""
+    return _grown(_i0e(x), x)
+
+
+def i1_value(x: Value) -> Value:
+    """I₁(x)."""
+    return _grown(_i1e(x), x)
 
 
 def _grown(scaled: Value, x: Value) -> Value:
@@ -239,81 +269,23 @@ def _grown(scaled: Value, x: Value) -> Value:
 
 
 def _sign(x: Value) -> Value:
-    return choose(x < 0.0, -1.0, choose(x > 0.0, 1.0, x))
+    return choose(x < 0.0, -1.0, choose(x > 0.0, 1.0, choose(x.equals(x), 0.0, x)))
 
 
-def _i1_over_x(x: Value, value: Value) -> Value:
-    return choose(x.equals(0.0), 0.5, value / choose(x.equals(0.0), 1.0, x))
+def _i1_over_x(x: Value, value: Value, scaled: bool = False) -> Value:
+    """Near 0 by its series, whose derivative has all digits too."""
+    near = x.abs() < 0.03
+    small = choose(near, x, 0.0)
+    sum_ = polynomial([0.5, 1 / 16, 1 / 384, 1 / 18432], small * small)
+    return choose(near, sum_ * (-(small * _sign(small))).exp() if scaled else sum_, value / choose(near, 1.0, x))
 
 
-_I0E: Function = elementwise("special_i0e", _scaled_bessel(0), lambda x, out: called(_I1E, x) - _sign(x) * out)
-_I1E: Function = elementwise("special_i1e", _scaled_bessel(1), lambda x, out: (
-    called(_I0E, x) - out * _sign(x) - _i1_over_x(x, out)))
-_I0 = elementwise("i0", _i0, lambda x, out: called(_I1, x))
-_I1: Function = elementwise("special_i1", _i1, lambda x, out: called(_I0, x) - _i1_over_x(x, out))
+_I0E: Function = elementwise("special_i0e", _i0e, lambda x, out: called(_I1E, x) - _sign(x) * out)
+_I1E: Function = elementwise("special_i1e", _i1e, lambda x, out: (
+    called(_I0E, x) - out * _sign(x) - _i1_over_x(x, out, True)))
+_I0 = elementwise("i0", i0_value, lambda x, out: called(_I1, x))
+_I1: Function = elementwise("special_i1", i1_value, lambda x, out: called(_I0, x) - _i1_over_x(x, out))
 
-
-# --- inverse circular and hyperbolic functions
-
-
-def _atan(x: Value) -> Value:
-    size = x.abs()
-    large = size > 1.0
-    inner = choose(large, 1.0 / choose(large, size, 1.0), size)
-    angle = chebyshev(series.ATAN, inner * inner, 0.0, 1.0) * inner
-    angle = choose(large, math.pi / 2 - angle, angle)
-    return choose(x < 0.0, -angle, choose(x.equals(0.0), x, angle))
-
-
-def _half_angle(size: Value) -> Value:
-    """acos(size), size in [0.5, 1], as 2 asin(sqrt((1 - size) / 2))."""
-    square = (1.0 - size) * 0.5
-    return chebyshev(series.ASIN, choose(square < 0.25, square, 0.25), 0.0, 0.25) * square.sqrt() * 2.0
-
-
-def _asin(x: Value) -> Value:
-    size = x.abs()
-    inner = choose(size < 0.5, x, 0.5)
-    outer = math.pi / 2 - _half_angle(choose(size < 0.5, 0.5, size))
-    return choose(size < 0.5, chebyshev(series.ASIN, inner * inner, 0.0, 0.25) * inner,
-                  choose(x < 0.0, -outer, outer))
-
-
-def _acos(x: Value) -> Value:
-    size = x.abs()
-    inner = choose(size < 0.5, x, 0.5)
-    outer = _half_angle(choose(size < 0.5, 0.5, size))
-    return choose(size < 0.5, math.pi / 2 - chebyshev(series.ASIN, inner * inner, 0.0, 0.25) * inner,
-                  choose(x < 0.0, math.pi - outer, outer))
-
-
-def _asinh(x: Value) -> Value:
-    size = x.abs()
-    large = size > 1e9
-    inner = choose(large, 1.0, size)
-    value = (inner + inner * inner / (1.0 + (1.0 + inner * inner).sqrt())).log1p()
-    value = choose(large, size.log() + math.log(2.0), value)
-    return choose(x < 0.0, -value, choose(x.equals(0.0), x, value))
-
-
-def _acosh(x: Value) -> Value:
-    large = x > 1e9
-    t = choose(large, 1.0, x - 1.0)
-    return choose(large, x.log() + math.log(2.0), (t + (2.0 * t + t * t).sqrt()).log1p())
-
-
-def _atanh(x: Value) -> Value:
-    size = x.abs()
-    value = (2.0 * size / (1.0 - size)).log1p() * 0.5
-    return choose(x < 0.0, -value, choose(x.equals(0.0), x, value))
-
-
-_ATAN = elementwise("atan", _atan, lambda x, out: 1.0 / (1.0 + x * x))
-_ASIN = elementwise("asin", _asin, lambda x, out: 1.0 / (1.0 - x * x).sqrt())
-_ACOS = elementwise("acos", _acos, lambda x, out: -1.0 / (1.0 - x * x).sqrt())
-_ASINH = elementwise("asinh", _asinh, lambda x, out: 1.0 / (1.0 + x * x).sqrt())
-_ACOSH = elementwise("acosh", _acosh, lambda x, out: 1.0 / (x * x - 1.0).sqrt())
-_ATANH = elementwise("atanh", _atanh, lambda x, out: 1.0 / (1.0 - x * x))
 
 # --- entropy, sinc
 
@@ -324,18 +296,44 @@ def _entr(x: Value) -> Value:
         x.equals(x), -math.inf, x)))
 
 
+def _logit(x: Value, eps: float | None) -> Value:
+    """log(x / (1 - x)), near 1/2 as log(1 + (2x - 1) / (1 - x))."""
+    if eps is not None:
+        x = choose(x < eps, eps, choose(x > 1.0 - eps, 1.0 - eps, x))
+    near = (x > 0.25) & (x < 0.75)
+    middle = ((2.0 * choose(near, x, 0.5) - 1.0) / (1.0 - choose(near, x, 0.5))).log1p()
+    return choose(near, middle, (x / (1.0 - x)).log())
+
+
+def _logit_slope(inputs: Any, outputs: Any, grads: Any, eps: float | None) -> Any:
+    low, high, outside = (0.0, 1.0, math.nan) if eps is None else (eps, 1.0 - eps, 0.0)
+
+    def known(g: LazyBuffer, x: LazyBuffer, out: LazyBuffer) -> LazyBuffer:
+        v = Value(x)
+        return choose(~(v < low) & ~(v > high) & v.equals(v), Value(g) / (v * (1.0 - v)), outside).lazy
+
+    return slope(known)(inputs, outputs, grads)
+
+
 def _sinc(x: Value) -> Value:
-    sine = (x * math.pi).sin()
-    return choose(x.equals(0.0), 1.0, sine / choose(x.equals(0.0), 1.0, x * math.pi))
+    """Exactly 0 at whole numbers."""
+    n = x.round()
+    odd = n - (n * 0.5).floor() * 2.0
+    sine = ((x - n) * math.pi).sin()
+    value = choose(odd.equals(0.0), sine, -sine) / choose(x.equals(0.0), 1.0, x * math.pi)
+    return choose(x.equals(0.0), 1.0, choose(x.abs().equals(math.inf), math.nan, value))
 
 
 def _sinc_slope(x: Value, out: Value) -> Value:
-    there = choose(x.equals(0.0), 1.0, x)
-    return choose(x.equals(0.0), 0.0, ((there * math.pi).cos() - out) / there)
+    """(cos πx - sinc x) / x, near 0 its series."""
+    near = x.abs() < 0.05
+    small, there = choose(near, x, 0.0), choose(near, 1.0, x)
+    terms = [(-1.0) ** k * math.pi ** (2 * k) / math.factorial(2 * k + 1) * 2 * k for k in range(1, 6)]
+    return choose(near, polynomial(terms, small * small) * small, ((there * math.pi).cos() - out) / there)
 
 
-_ENTR = elementwise("special_entr", _entr, lambda x, out: choose(x > 0.0, -choose(x > 0.0, x, 1.0).log() - 1.0, choose(
-    x.equals(0.0), math.inf, choose(x < 0.0, math.nan, x))))
+_ENTR = elementwise("special_entr", _entr, lambda x, out: -x.log() - 1.0)
+_LOGIT = Function("logit", in_double(_logit), "LogitBackward0", _logit_slope)
 _SINC = elementwise("sinc", _sinc, _sinc_slope)
 
 
@@ -405,68 +403,19 @@ class Special:
 
     i0_ = in_place(i0)
 
+    @both("logit")
+    def logit(self: Tensor, eps: float | None = None) -> Tensor:
+        """log(self / (1 - self)), self clamped to [eps, 1 - eps] first if ``eps`` is given."""
+        return _LOGIT((self,), (None if eps is None else float(eps),))
+
+    logit_ = in_place(logit)
+
     @both("sinc")
     def sinc(self: Tensor) -> Tensor:
         """sin(π self) / (π self), and 1 at 0."""
         return _SINC((self,))
 
     sinc_ = in_place(sinc)
-
-    # --- inverse circular and hyperbolic functions
-
-    @both("atan", "arctan")
-    def atan(self: Tensor) -> Tensor:
-        """The angle in (-π/2, π/2) whose tangent is self."""
-        return _ATAN((self,))
-
-    arctan = atan
-    atan_ = in_place(atan)
-    arctan_ = atan_
-
-    @both("asin", "arcsin")
-    def asin(self: Tensor) -> Tensor:
-        """The angle in [-π/2, π/2] whose sine is self; NaN outside [-1, 1]."""
-        return _ASIN((self,))
-
-    arcsin = asin
-    asin_ = in_place(asin)
-    arcsin_ = asin_
-
-    @both("acos", "arccos")
-    def acos(self: Tensor) -> Tensor:
-        """The angle in [0, π] whose cosine is self; NaN outside [-1, 1]."""
-        return _ACOS((self,))
-
-    arccos = acos
-    acos_ = in_place(acos)
-    arccos_ = acos_
-
-    @both("asinh", "arcsinh")
-    def asinh(self: Tensor) -> Tensor:
-        """The inverse of sinh."""
-        return _ASINH((self,))
-
-    arcsinh = asinh
-    asinh_ = in_place(asinh)
-    arcsinh_ = asinh_
-
-    @both("acosh", "arccosh")
-    def acosh(self: Tensor) -> Tensor:
-        """The inverse of cosh on [1, inf)."""
-        return _ACOSH((self,))
-
-    arccosh = acosh
-    acosh_ = in_place(acosh)
-    arccosh_ = acosh_
-
-    @both("atanh", "arctanh")
-    def atanh(self: Tensor) -> Tensor:
-        """The inverse of tanh on (-1, 1)."""
-        return _ATANH((self,))
-
-    arctanh = atanh
-    atanh_ = in_place(atanh)
-    arctanh_ = atanh_
 
 
 OF_ONE = {"erfcx": _ERFCX, "ndtr": _NDTR, "log_ndtr": _LOG_NDTR, "ndtri": _NDTRI, "entr": _ENTR, "i0e": _I0E,

@@ -1,40 +1,49 @@
 """Stage: front. In: two Tensors or numbers. Out: special functions of their elements, broadcast and recorded: x log y,
 the logarithm of a sum of exponentials, the angle of a point, the incomplete gamma function.
-Next: ``comparison.py``."""
+Next: ``bessel.py``."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from minigrad.dtype import float64
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.tensor.body import ForComplex
+from minigrad.tensor.circular import _ATAN
 from minigrad.tensor.definition import both, function, in_place
 from minigrad.tensor.formula import Formula, Value, called, choose, widened
-from minigrad.tensor.operands import MixedFunction, all_fitted, result_dtype
+from minigrad.tensor.functions import double
+from minigrad.tensor.operands import MixedFunction, all_fitted, fitted_gradient, result_dtype
 from minigrad.tensor.promotion import floating
-from minigrad.tensor.special import _ATAN, _DIGAMMA, _LGAMMA
+from minigrad.tensor.special import _DIGAMMA, _LGAMMA
 
 if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor
 
 
-def _pair(name: str, formula: Formula, node: str = "",
+def _pair(name: str, formula: Formula, slopes: Any = None,
           of_complex: Callable[[LazyBuffer, LazyBuffer], LazyBuffer] | None = None) -> Callable[[Any, Any], Tensor]:
-    """A function of two operands in their common floating type; half types are computed in float32. ``of_complex``: the
-    formula for complex ones."""
+    """A function of two operands in their common floating type; half types are computed in float32. ``slopes(a, b)``
+    gives both derivatives, if they do not follow from the formula. ``of_complex``: the formula for complex ones."""
 
     def computed(a: LazyBuffer, b: LazyBuffer) -> LazyBuffer:
-        if a.dtype.kind == "c" and of_complex is not None:
-            return of_complex(a, b)
         return formula(*widened(a, b)).lazy.cast(a.dtype)
 
-    title = "".join(part.capitalize() for part in name.split("_"))
-    recorded = MixedFunction(name, all_fitted(computed), f"{node or title}Backward0")
-    return lambda a, b: recorded.mixed((a, b), floating(result_dtype((a, b))))
+    node = "".join(part.capitalize() for part in name.split("_")) + "Backward0"
+    recorded = MixedFunction(name, all_fitted(computed), node)
+    if slopes is not None:
+        recorded.body.gradient = _by_slopes(slopes)
+    of_parts = recorded if of_complex is None else MixedFunction(name, all_fitted(of_complex), node)
+
+    def call(a: Any, b: Any) -> Tensor:
+        dtype = floating(result_dtype((a, b)))
+        return (of_parts if dtype.kind == "c" else recorded).mixed((a, b), dtype)
+
+    return call
 
 
 def _xlogy_value(x: Value, y: Value) -> Value:
@@ -84,10 +93,44 @@ def angle_value(y: Value, x: Value) -> Value:
     return choose(_signed(y), -angle, angle)
 
 
-xlogy_of, xlog1py_of = _pair("xlogy", _xlogy_value), _pair("special_xlog1py", _xlog1py_value)
-_logaddexp = _pair("logaddexp", _log_sum, of_complex=lambda a, b: ForComplex.formulas().logaddexp(a, b))
-_logaddexp2 = _pair("logaddexp2", _log2_sum)
-_atan2 = _pair("atan2", angle_value)
+def _angle_slopes(y: Value, x: Value) -> tuple[Value, Value]:
+    square = y * y + x * x
+    nowhere = square.equals(0.0)
+    return choose(nowhere, 0.0, x / square), choose(nowhere, 0.0, -y / square)
+
+
+def _xlogy_slopes(x: Value, y: Value) -> tuple[Value, Value]:
+    return choose(x.equals(0.0) & ~(y > 0.0) & y.equals(y), 0.0, y.log()), x / y
+
+
+def _xlog1py_slopes(x: Value, y: Value) -> tuple[Value, Value]:
+    return choose(x.equals(0.0) & ~(y > -1.0) & y.equals(y), 0.0, y.log1p()), x / (y + 1.0)
+
+
+def _log_sum_slopes(a: Value, b: Value) -> tuple[Value, Value]:
+    return 1.0 / ((b - a).exp() + 1.0), 1.0 / ((a - b).exp() + 1.0)
+
+
+def _log2_sum_slopes(a: Value, b: Value) -> tuple[Value, Value]:
+    natural = math.log(2.0)
+    return 1.0 / (((b - a) * natural).exp() + 1.0), 1.0 / (((a - b) * natural).exp() + 1.0)
+
+
+def _by_slopes(slopes: Any) -> Any:
+    """The gradient g times each of ``slopes(a, b)``, computed in float64."""
+
+    def gradients(g: LazyBuffer, a: LazyBuffer, b: LazyBuffer) -> tuple[LazyBuffer, ...]:
+        return tuple([(Value(g) * by).lazy for by in slopes(Value(a), Value(b))])
+
+    return fitted_gradient(gradients, double)
+
+
+xlogy_of = _pair("xlogy", _xlogy_value, _xlogy_slopes)
+xlog1py_of = _pair("special_xlog1py", _xlog1py_value, _xlog1py_slopes)
+_logaddexp = _pair("logaddexp", _log_sum, _log_sum_slopes,
+                   of_complex=lambda a, b: ForComplex.formulas().logaddexp(a, b))
+_logaddexp2 = _pair("logaddexp2", _log2_sum, _log2_sum_slopes)
+_atan2 = _pair("atan2", angle_value, _angle_slopes)
 
 
 # --- the incomplete gamma function
@@ -151,11 +194,12 @@ def _share(a: Value, x: Value, below: bool) -> Value:
     return choose(inside, value, choose(wrong, math.nan, edge))
 
 
-def _share_slopes(a: Value, x: Value) -> tuple[Value, Value]:
-    """The derivatives of the lower share by a and by x."""
+def _share_slopes(a: Value, x: Value, below: bool) -> tuple[Value, Value]:
+    """The derivatives of the share by a and by x."""
     lower, _, by_a = parts(a, x)
     by_a = by_a * _factor(a, x, lower)
-    return choose(lower, by_a, -by_a), ((a - 1.0) * x.log() - x - called(_LGAMMA, a)).exp()
+    by_a, by_x = choose(lower, by_a, -by_a), ((a - 1.0) * x.log() - x - called(_LGAMMA, a)).exp()
+    return (by_a, by_x) if below else (-by_a, -by_x)
 
 
 def _gamma_function(name: str, below: bool) -> Callable[[Any, Any], Tensor]:
@@ -164,28 +208,8 @@ def _gamma_function(name: str, below: bool) -> Callable[[Any, Any], Tensor]:
 
     title = "".join(part.capitalize() for part in name.split("_"))
     recorded = MixedFunction(name, all_fitted(computed), f"{title}Backward0")
-
-    def gradient(inputs: Sequence[LazyBuffer], outputs: Any, grads: Any, dtype: Any, order: Any) -> Any:
-        return _fitted_gradient(inputs, grads[0], dtype, order, below)
-
-    recorded.body.gradient = gradient
+    recorded.body.gradient = _by_slopes(partial(_share_slopes, below=below))
     return lambda a, x: recorded.mixed((a, x), floating(result_dtype((a, x))))
-
-
-def _fitted_gradient(inputs: Sequence[LazyBuffer], g: LazyBuffer, dtype: Any, order: Any, below: bool) -> Any:
-    """The gradients of the operands as they were before they were broadcast."""
-    shape = g.shape
-    wide = [v.cast(float64).expand(shape) if v.shape != shape else v.cast(float64) for v in inputs]
-    slopes = _share_slopes(Value(wide[order[0]]), Value(wide[order[1]]))
-    found: list[LazyBuffer | None] = [None] * len(inputs)
-    for place, by in zip(order, slopes, strict=True):
-        whole = (Value(g.cast(float64)) * (by if below else -by)).lazy
-        given = inputs[place]
-        short = (1,) * (len(shape) - len(given.shape)) + given.shape
-        axes = tuple(i for i, (n, m) in enumerate(zip(short, shape, strict=True)) if n != m)
-        whole = whole.reduce(Op.SUM, axes) if axes else whole
-        found[place] = whole.reshape(given.shape).cast(given.dtype)
-    return found
 
 
 gammainc_of, gammaincc_of = _gamma_function("igamma", True), _gamma_function("igammac", False)

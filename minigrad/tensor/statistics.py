@@ -15,6 +15,7 @@ from minigrad.tensor.autocast import operands_of
 from minigrad.tensor.base import AnyTensor, make
 from minigrad.tensor.creation import tensor
 from minigrad.tensor.definition import FUNCTIONS, both
+from minigrad.tensor.extrema import shared
 from minigrad.tensor.gathering import picked
 from minigrad.tensor.indexing import concrete
 from minigrad.tensor.operands import dim_index, not_for_complex
@@ -139,7 +140,9 @@ class Statistics:
         tensor(1.)
         """
         if dim is None:
-            return self.reshape(-1).nanmedian(0)[0] if self.numel() else self.median()
+            if not self.numel():
+                return self.median()
+            return shared("nanmedian", self, self.detach().reshape(-1).nanmedian(0)[0])
         if self.dtype.kind != "f" or not self.ndim:
             return return_types.nanmedian(*self.median(dim, keepdim))
         axis = dim_index(dim, self.ndim)

@@ -10,6 +10,7 @@ from minigrad.tensor.attributes import Attributes
 from minigrad.tensor.base import TensorBase, register
 from minigrad.tensor.calculus import Calculus
 from minigrad.tensor.casts import Casts
+from minigrad.tensor.circular import Circular
 from minigrad.tensor.comparison import Comparison
 from minigrad.tensor.complex_numbers import ComplexNumbers
 from minigrad.tensor.convert import Convert
@@ -47,9 +48,10 @@ from minigrad.tensor.values import Values
 
 # TensorBase comes first, so that ``isinstance(x, TensorBase)`` in every op finds it at once, not after all the mixins.
 class Tensor(
-    TensorBase, Elementwise, Functions, Activations, Special, SpecialPairs, Comparison, Pairs, Encoding, ComplexNumbers,
-    Reduce, Extrema, Exponential, Layout, Movement, Joining, Indexing, Gathering, Parts, Ordering, Calculus, Statistics,
-    Assembling, LinearAlgebra, Added, Matrices, Creation, Triangular, Random, Convert, Casts, Values,
+    TensorBase, Elementwise, Functions, Circular, Activations, Special, SpecialPairs, Comparison, Pairs, Encoding,
+    ComplexNumbers, Reduce, Extrema, Exponential, Layout, Movement, Joining, Indexing, Gathering, Parts, Ordering,
+    Calculus, Statistics, Assembling, LinearAlgebra, Added, Matrices, Creation, Triangular, Random, Convert, Casts,
+    Values,
     Attributes, Autograd, InPlace, PythonProtocol, NumPyProtocol, DLPack, Sharing, Overrides,
 ):
     """A multi-dimensional array of one dtype that records what is done with it.

@@ -39,6 +39,7 @@ CASES: dict[str, tuple[tuple[tuple[int, ...], ...], Build]] = {
     Op.SUB: (((3, 4), (3, 4)), lambda x: x[0].binary(Op.SUB, x[1])),
     Op.MUL: (((3, 4), (3, 4)), lambda x: x[0].binary(Op.MUL, x[1])),
     Op.DIV: (((3, 4), (3, 4)), lambda x: x[0].binary(Op.DIV, x[1])),
+    Op.FMA: (((3, 4), (3, 4), (3, 4)), lambda x: LazyBuffer(Op.FMA, tuple(x), None, (3, 4), x[0].dtype, x[0].device)),
     Op.POW: (((3, 4), (3, 4)), lambda x: x[0].binary(Op.MUL, x[0]).binary(Op.POW, x[1])),
     Op.FLOORDIV: (((3, 4), (3, 4)), lambda x: x[0].binary(Op.FLOORDIV, x[1])),
     Op.MOD: (((3, 4), (3, 4)), lambda x: x[0].binary(Op.MOD, x[1])),

@@ -66,7 +66,7 @@ def test_corners(name):
         value = library.tensor(CORNERS)
         return getattr(value, name)() if name in METHODS else getattr(library.special, name)(value)
 
-    close(of(minigrad), of(torch), 1e-12, 0.0)
+    close(of(minigrad), of(torch), 1e-12, 1e-16 if name == "sinc" else 0.0)  # PyTorch's sinc(1) is 3.9e-17
 
 
 @pytest.mark.parametrize("name", ["lgamma", "digamma", "erfinv", "erfc", "i0", "atan", "asin", "acosh"])

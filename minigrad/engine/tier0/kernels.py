@@ -6,9 +6,9 @@ Next: ``product.py``.
 
 Reductions are in a fixed order, whatever the number of threads. SUM and PROD of floats run in float64 and are rounded
 once: of n elements in a row, element i goes to accumulator i mod L (L: the lanes of a vector), those are folded in
-halves, then the n mod L last elements are added one by one. SCAN runs in order, in the dtype itself (float32 for
-halves). A dot product adds its terms in order of k by FMA, in the dtype itself, in blocks of ``target.k_block`` whose
-sums are added in order: as a compiled one does. Halves are summed in float32, in one block."""
+halves, then the n mod L last elements are added one by one. SCAN runs in order, in float64 as well. A dot product adds
+its terms in order of k by FMA, in the dtype itself, in blocks of ``target.k_block`` whose sums are added in order: as a
+compiled one does. Halves are summed in float32, in one block."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from minigrad.kernel.ir import (
 from minigrad.lower.cost import lanes_for
 from minigrad.lower.lower import Lowered, finish
 from minigrad.lower.scalar import constant, convert, fold, random_bits
-from minigrad.ops import REDUCE_OPS, Op
+from minigrad.ops import REDUCE_OPS, Op, running_dtype
 from minigrad.symbolic import Sym, maximum, minimum, num, var
 from minigrad.target import Target
 
@@ -203,12 +203,13 @@ def _reduce(target: Target, op: str, dtype_name: str) -> Kernel:
 
 def _scan(target: Target, op: str, dtype_name: str) -> Kernel:
     dtype, row = BY_NAME[dtype_name], REDUCE_OPS[op]
-    wide = accumulator(dtype)
+    narrow = accumulator(dtype)
+    wide = running_dtype(op, narrow) if target.float64 else narrow
     out, source = _array("out", dtype, True), _array("in", dtype)
     n, p, i = _number("n"), var("p", 0, MOST), var("i", 0, MOST)
     total = Array("total", wide, 1, "register")
-    value = Apply(row.combine, (Load(total, _ZERO), convert(Load(source, p * n + i), wide)), wide)
-    step = (Store(total, _ZERO, value), Store(out, p * n + i, convert(Load(total, _ZERO), dtype)))
+    value = Apply(row.combine, (Load(total, _ZERO), convert(convert(Load(source, p * n + i), narrow), wide)), wide)
+    step = (Store(total, _ZERO, value), Store(out, p * n + i, convert(convert(Load(total, _ZERO), narrow), dtype)))
     body = (Alloc(total, Const(row.identity(wide), wide)), For(i, _ZERO, n, 1, "serial", step))
     return _finished(("scan", op, dtype_name), (out, source), ("n",), p, body)
 

@@ -16,7 +16,7 @@ from minigrad.lower.gpu.threads import ZERO, Lowering, Threads, Workgroups, unde
 from minigrad.lower.nest import loop
 from minigrad.lower.scalar import convert
 from minigrad.lower.scan import Running
-from minigrad.ops import REDUCE_OPS
+from minigrad.ops import REDUCE_OPS, running_dtype
 from minigrad.symbolic import Sym, coefficient, minimum, num
 
 LONG = 64
@@ -46,7 +46,7 @@ def scan_stage(body: Body, running: Running, threads: Threads) -> Lowering:
     along = [running.axis is not None and coefficient(body.index(x.index), running.axis.var) == 1 for x in work.loads]
     few = (FEW if all(along) else FEW // 2) if threads.divide else threads.count // 8
     if length >= LONG and threads.count > 1 and columns < few:
-        totals = threads.take("ends", output.value.dtype, threads.count, apart=True)
+        totals = threads.take("ends", scan.dtype, threads.count, apart=True)
     if totals is None:
         statements, groups = scan.alone()
         note += ", a thread each"
@@ -61,7 +61,8 @@ class _Scan:
         self.body, self.along, self.columns, self.threads = body, running.axis, columns, threads
         self.op = REDUCE_OPS[running.op].combine
         self.names = body.names
-        self.dtype = body.outputs[0].value.dtype
+        self.narrow = body.outputs[0].value.dtype
+        self.dtype = running_dtype(running.op, self.narrow) if threads.target.float64 else self.narrow
         neutral = REDUCE_OPS[running.op].identity(self.dtype)
         self.neutral = Const(float(neutral) if self.dtype.is_float else neutral, self.dtype)
 
@@ -72,12 +73,14 @@ class _Scan:
         """One element more, and its result stored."""
         output = self.body.outputs[0]
         copy = self.body.instance(mapping)
-        value: Value = Apply(self.op, (Load(running, ZERO), copy.value(output.value)), self.dtype)
+        value: Value = Apply(self.op, (Load(running, ZERO), convert(copy.value(output.value), self.dtype)),
+                             self.dtype)
         index = copy.index(output.index) if store else ZERO
         copy.check(self.body.unread())
         made: list[Statement] = [*copy.statements, Store(running, ZERO, value)]
         if store:
-            made.append(Store(output.array, index, convert(Load(running, ZERO), output.array.dtype)))
+            result = convert(convert(Load(running, ZERO), self.narrow), output.array.dtype)
+            made.append(Store(output.array, index, result))
         return made
 
     def alone(self) -> tuple[list[Statement], Workgroups | None]:

@@ -33,6 +33,19 @@ def _activation(kernel: str, node: str = "") -> Callable[[Callable[..., Tensor]]
     return decorate
 
 
+def _slope(activation: Any) -> Callable[[Callable[..., Tensor]], None]:
+    """Let ``formula(g, x, **options)`` be the gradient of a composite of one Tensor, computed as in ``_activation``."""
+
+    def decorate(formula: Callable[..., Tensor]) -> None:
+        def by_hand(outputs: Any, grads: Any, x: Tensor, **options: Any) -> tuple[Tensor]:
+            wide = accumulator(x.dtype)
+            return (formula(grads[0].to(wide), x.to(wide), **options).to(x.dtype),)
+
+        activation.gradient(by_hand)
+
+    return decorate
+
+
 @_activation("elu_cpu")
 def elu(x: Tensor, *, alpha: float, scale: float = 1.0, input_scale: float = 1.0) -> Tensor:
     """scale * x above 0, else scale * alpha * (exp(input_scale * x) - 1)."""
@@ -41,11 +54,27 @@ def elu(x: Tensor, *, alpha: float, scale: float = 1.0, input_scale: float = 1.0
     return where(above, x * scale, curve)
 
 
+def _elu_slope(g: Tensor, x: Tensor, factor: float, input_scale: float, above: float) -> Tensor:
+    """At 0 the slope of the curve, at NaN that of the line; its own slope at 0 is 0."""
+    curve = (where(x < 0, x, 0.0) * input_scale).exp() * factor
+    return where(x <= 0, g * curve, g * above)
+
+
+@_slope(elu)
+def _(g: Tensor, x: Tensor, *, alpha: float, scale: float = 1.0, input_scale: float = 1.0) -> Tensor:
+    return _elu_slope(g, x, alpha * scale * input_scale, input_scale, scale)
+
+
 @_activation("elu_cpu")
 def celu(x: Tensor, *, alpha: float) -> Tensor:
     """x above 0, else alpha * (exp(x / alpha) - 1)."""
     above = x > 0
     return where(above, x, (where(above, 0.0, x) * (1.0 / alpha)).expm1() * alpha)
+
+
+@_slope(celu)
+def _(g: Tensor, x: Tensor, *, alpha: float) -> Tensor:
+    return _elu_slope(g, x, 1.0, 1.0 / alpha, 1.0)
 
 
 @_activation("hardshrink_cpu")
@@ -70,6 +99,12 @@ def hardsigmoid(x: Tensor) -> Tensor:
 def hardswish(x: Tensor) -> Tensor:
     """x * hardsigmoid(x)."""
     return x * where(x <= -3, 0.0, where(x >= 3, 6.0, x + 3)) / 6
+
+
+@_slope(hardswish)
+def _(g: Tensor, x: Tensor) -> Tensor:
+    """g at NaN."""
+    return where(x <= -3, 0.0, where(x < 3, g * (x / 3 + 0.5), g))
 
 
 @composite
@@ -106,8 +141,19 @@ def mean_rrelu(x: Tensor, *, slope: float) -> Tensor:
 
 @_activation("mish_cpu")
 def mish(x: Tensor) -> Tensor:
-    """x * tanh(log(1 + exp(x)))."""
-    return x * x.softplus().tanh()
+    """x * tanh(log(1 + exp(x))), which is x * w / (w + 2) with w = e * (e + 2) and e = exp(x); in float64, in which e
+    has all its digits where x is a small float32."""
+    wide = x.double()
+    e = where(wide > 30, 30.0, wide).exp()
+    w = e * (e + 2)
+    return where(x > 30, x, (wide * (w / (w + 2))).to(x.dtype))
+
+
+@_slope(mish)
+def _(g: Tensor, x: Tensor) -> Tensor:
+    """g (t + x s (1 - t²)) with t = tanh(softplus(x)) and s = sigmoid(x)."""
+    t = x.softplus().tanh()
+    return g * (t + x * x.sigmoid() * (1 - t * t))
 
 
 @_activation("glu_cpu")

@@ -121,7 +121,9 @@ def ctc_loss(log_probability: Tensor, targets: Tensor, input_lengths: Tensor, ta
     (alphas,), _ = loop(step, [start], [spoken, live], [skip])
     last = 2 * target_lengths.unsqueeze(1)
     ends = where((state == last) | (state == last - 1), alphas[times - 1], -math.inf)
-    loss = _NORMALISED((x, live)) - ends.logsumexp(1)
+    possible = ends.amax(1) > -math.inf  # no gradient comes from the loss of a target that is not
+    loss = _NORMALISED((x, live)) - where(possible.unsqueeze(1), ends, 0.0).logsumexp(1)
+    loss = where(possible, loss, math.inf)
     if zero_infinity:
         loss = where(loss == math.inf, 0.0, loss)
     if reduction == "mean":

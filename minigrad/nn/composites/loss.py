@@ -10,10 +10,7 @@ from typing import Any
 
 from minigrad.nn.composites.activation import require_float
 from minigrad.nn.composites.precision import wide
-from minigrad.tensor import Tensor, arange, composite, minimum, where, zeros_like
-
-# The least normal float32: below it log() counts as PyTorch's clamped -100.
-TINY = 1.1754943508222875e-38
+from minigrad.tensor import Tensor, arange, composite, minimum, where
 
 
 def reduced(loss: Tensor, reduction: str) -> Tensor:
@@ -76,18 +73,43 @@ def l1_loss(input: Tensor, target: Tensor) -> Tensor:
     return (input - target).abs()
 
 
+@composite
+def smooth(d: Tensor, *, beta: float) -> Tensor:
+    """The smooth L1 loss of a difference."""
+    size = d.abs()
+    return where(size < beta, 0.5 * size * size / beta, size - 0.5 * beta)
+
+
+@smooth.gradient  # type: ignore[attr-defined]
+def _(outputs: Any, grads: Any, d: Tensor, *, beta: float) -> tuple[Tensor]:
+    """-g, g d / beta and g in its three pieces."""
+    g = grads[0]
+    return (where(d <= -beta, -g, where(d >= beta, g, g * d / beta)),)
+
+
+@composite
+def huber(d: Tensor, *, delta: float) -> Tensor:
+    """Huber's loss of a difference."""
+    size = d.abs()
+    return where(size <= delta, 0.5 * size * size, delta * (size - 0.5 * delta))
+
+
+@huber.gradient  # type: ignore[attr-defined]
+def _(outputs: Any, grads: Any, d: Tensor, *, delta: float) -> tuple[Tensor]:
+    g = grads[0]
+    return (where(d <= -delta, g * -delta, where(d >= delta, g * delta, g * d)),)
+
+
 @loss("SmoothL1LossBackward0", "smooth_l1_cpu")
 def smooth_l1_loss(input: Tensor, target: Tensor, *, beta: float) -> Tensor:
     """d^2 / (2 beta) where d = |input - target| is below beta, else d - beta / 2."""
-    difference = (input - target).abs()
-    return where(difference < beta, 0.5 * difference * difference / beta, difference - 0.5 * beta)
+    return smooth(input - target, beta=beta)
 
 
 @loss("HuberLossBackward0", "huber_cpu")
 def huber_loss(input: Tensor, target: Tensor, *, delta: float) -> Tensor:
     """d^2 / 2 where d = |input - target| is at most delta, else delta (d - delta / 2)."""
-    difference = (input - target).abs()
-    return where(difference <= delta, 0.5 * difference * difference, delta * (difference - 0.5 * delta))
+    return huber(input - target, delta=delta)
 
 
 def weighted(each: Callable[..., Any], input: Tensor, target: Tensor, weight: Tensor, *, reduction: str,
@@ -142,8 +164,7 @@ def gaussian_nll_loss(input: Tensor, target: Tensor, var: Tensor, fixed: Tensor,
 @losses("SubBackward0")
 def kl_div(input: Tensor, target: Tensor) -> Tensor:
     """target * (log target - input), 0 log 0 being 0."""
-    zero = target == 0
-    return where(zero, 0.0, target * where(zero, 1.0, target).log()) - target * input
+    return target.xlogy(target) - target * input
 
 
 @losses("MulBackward0")
@@ -155,26 +176,32 @@ def kl_div_of_logs(input: Tensor, target: Tensor) -> Tensor:
 # --- two classes
 
 
-def _clamped_log(x: Tensor) -> Tensor:
-    """log(x), or -100 where x is 0, without an infinite slope there."""
-    positive = x > TINY
-    return where(positive, where(positive, x, 1.0).log(), -100.0)
+@composite
+def probability_loss(p: Tensor, t: Tensor) -> Tensor:
+    """-(t log p + (1 - t) log(1 - p)) with logarithms of at least -100."""
+    return -(t * p.log().clamp(min=-100.0) + (1 - t) * (-p).log1p().clamp(min=-100.0))
+
+
+@probability_loss.gradient  # type: ignore[attr-defined]
+def _(outputs: Any, grads: Any, p: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+    """By p (p - t) / (p (1 - p)), the divisor at least 1e-12; by t log(1 - p) - log p."""
+    g = grads[0]
+    return g * (p - t) / ((1 - p) * p).clamp(min=1e-12), g * ((1 - p).log() - p.log())
 
 
 @loss("BinaryCrossEntropyBackward0", "binary_cross_entropy")
 def binary_cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:
     """-(t log p + (1 - t) log(1 - p)) with logarithms of at least -100, times weight."""
-    loss = -(target * _clamped_log(input) + (1 - target) * _clamped_log(1 - input))
+    loss = probability_loss(input, target)
     return loss if weight is None else loss * weight
 
 
 @loss("BinaryCrossEntropyWithLogitsBackward0")
 def binary_cross_entropy_with_logits(input: Tensor, target: Tensor, weight: Tensor | None,
                                      pos_weight: Tensor | None) -> Tensor:
-    """(1 - t) x - (1 + (pos_weight - 1) t) log sigmoid(x), times weight."""
-    log_sigmoid = minimum(input, zeros_like(input)) - (1 + (-input.abs()).exp()).log()
-    positive = log_sigmoid if pos_weight is None else (1 + (pos_weight - 1) * target) * log_sigmoid
-    loss = (1 - target) * input - positive
+    """-(1 - t) log sigmoid(-x) - pos_weight t log sigmoid(x), times weight."""
+    positive = target if pos_weight is None else pos_weight * target
+    loss = (1 - target) * input.softplus(threshold=math.inf) + positive * (-input).softplus(threshold=math.inf)
     return loss if weight is None else loss * weight
 
 

@@ -1,0 +1,108 @@
+"""Stage: gradients. In: the operand of a product, or of a running one, and the gradient g of the result. Out: the
+operand's gradient, in which zeros count as what they are. Its value is computed quickly; its own derivatives are those
+of a longer expression, in which no element is divided by.
+Next: ``rules.py``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+from minigrad.dtype import int64
+from minigrad.graph.function import Subgraph, call, param
+from minigrad.graph.lazy import LazyBuffer
+from minigrad.ops import Op
+
+VJP = Callable[[Sequence[LazyBuffer], Sequence[LazyBuffer | None], Sequence[LazyBuffer], Sequence[bool]],
+               list[LazyBuffer | None]]
+Expression = Callable[..., LazyBuffer]
+
+
+def with_derivative_of(vjp: VJP, name: str, quick: Expression, exact: Expression, *values: LazyBuffer) -> LazyBuffer:
+    """``quick(*values)``, whose gradient is that of ``exact(*values)``: the same value by another expression."""
+
+    def gradient(inputs: Sequence[LazyBuffer], outputs: Sequence[LazyBuffer],
+                 grads: Sequence[LazyBuffer | None]) -> list[LazyBuffer | None]:
+        return vjp([exact(*inputs)], grads, inputs, [v.dtype.kind in "fc" for v in inputs])
+
+    params = [param(i, v.shape, v.dtype, v.device) for i, v in enumerate(values)]
+    return call(Subgraph(name, params, [quick(*params)], gradient), values)[0]
+
+
+def product_gradient(vjp: VJP, a: LazyBuffer, g: LazyBuffer, axes: tuple[int, ...]) -> LazyBuffer:
+    """g times the product of the other elements."""
+
+    def quick(a: LazyBuffer, g: LazyBuffer) -> LazyBuffer:
+        """The product of what is not 0, divided by the element; with one 0, that product at its place only.
+        0 times infinity or NaN is NaN."""
+        zero, one = a.like(0.0), a.like(1.0)
+        is_zero = a.binary(Op.EQ, zero)
+        zeros = is_zero.cast(int64).reduce(Op.SUM, axes).expand(a.shape)
+        others = is_zero.where(one, a).reduce(Op.PROD, axes).expand(a.shape)
+        none = zeros.binary(Op.EQ, zeros.like(0))
+        single = zeros.binary(Op.EQ, zeros.like(1)).binary(Op.AND, is_zero)
+        several = others.binary(Op.MUL, zero)
+        slope = none.where(others.binary(Op.DIV, is_zero.where(one, a)), single.where(others, several))
+        return g.expand(a.shape).binary(Op.MUL, slope)
+
+    def exact(a: LazyBuffer, g: LazyBuffer) -> LazyBuffer:
+        """The product of those before the element times the product of those after it."""
+        kept = tuple([i for i in range(len(a.shape)) if i not in axes])
+        order = kept + axes
+        turned = a.permute(order)
+        size = math.prod([a.shape[i] for i in axes])
+        row = turned.reshape((*[a.shape[i] for i in kept], size))
+        last = len(kept)
+        before = _ones_first(row.scan(Op.PROD, last), last)
+        after = _ones_first(row.flip((last,)).scan(Op.PROD, last), last).flip((last,))
+        inverse = tuple([order.index(i) for i in range(len(order))])
+        others = before.binary(Op.MUL, after).reshape(turned.shape).permute(inverse)
+        return g.expand(a.shape).binary(Op.MUL, others)
+
+    return with_derivative_of(vjp, "prod_gradient", quick, exact, a.conj(), g)
+
+
+def running_product_gradient(vjp: VJP, a: LazyBuffer, out: LazyBuffer, g: LazyBuffer, axis: int) -> LazyBuffer:
+    """The sum over j >= k of g[j] times the product of all a[i], i <= j, but a[k]."""
+
+    def quick(a: LazyBuffer, out: LazyBuffer, g: LazyBuffer) -> LazyBuffer:
+        """Before the first 0 the sum of g[j] out[j] divided by a[k]; there the sum with a 1 in its place; then 0."""
+        zero, one = a.like(0.0), a.like(1.0)
+        is_zero = a.binary(Op.EQ, zero)
+        zeros = is_zero.cast(int64).scan(Op.SUM, axis)
+        before = zeros.binary(Op.EQ, zeros.like(0))
+        first = zeros.binary(Op.EQ, zeros.like(1)).binary(Op.AND, is_zero)
+        replaced = first.where(one, a).scan(Op.PROD, axis)
+        plain = _from_the_end(g.binary(Op.MUL, out), axis).binary(Op.DIV, before.where(a, one))
+        return before.where(plain, first.where(_from_the_end(g.binary(Op.MUL, replaced), axis), zero))
+
+    def exact(a: LazyBuffer, out: LazyBuffer, g: LazyBuffer) -> LazyBuffer:
+        """For each k the running product with a 1 in the place of a[k]."""
+        n, last = a.shape[axis], len(a.shape)
+        order = tuple([i for i in range(last) if i != axis] + [axis])
+        shape = tuple([a.shape[i] for i in order])
+        square = (*shape, n)
+
+        def rows(x: LazyBuffer) -> LazyBuffer:
+            return x.permute(order).reshape((*shape[:-1], 1, n)).expand(square)
+
+        k, j = LazyBuffer.index(square, last - 1, a.device), LazyBuffer.index(square, last, a.device)
+        terms = rows(a)
+        products = k.binary(Op.EQ, j).where(terms.like(1.0), terms).scan(Op.PROD, last)
+        total = j.binary(Op.LT, k).where(terms.like(0.0), rows(g).binary(Op.MUL, products)).reduce(Op.SUM, (last,))
+        return total.reshape(shape).permute(tuple([order.index(i) for i in range(last)]))
+
+    return with_derivative_of(vjp, "running_product_gradient", quick, exact, a.conj(), out.conj(), g)
+
+
+def _from_the_end(x: LazyBuffer, axis: int) -> LazyBuffer:
+    return x.flip((axis,)).scan(Op.SUM, axis).flip((axis,))
+
+
+def _ones_first(x: LazyBuffer, axis: int) -> LazyBuffer:
+    """Moved by one place along the axis, with 1 at its start."""
+    n = x.shape[axis]
+    moved = x.pad(tuple([(1, 0, 0) if i == axis else (0, 0, 0) for i in range(len(x.shape))]))
+    moved = moved.shrink(tuple([(0, n) if i == axis else (0, s) for i, s in enumerate(x.shape)]))
+    start = LazyBuffer.index(x.shape, axis, x.device)
+    return start.binary(Op.EQ, start.like(0)).where(moved.like(1.0), moved)

@@ -1,0 +1,227 @@
+"""Where formulas have seams: every differentiable function of one operand at 0, -0, ±1, infinities and NaN, pairs,
+losses and reductions with ties, zeros, infinities and NaN, beside PyTorch's: values, first and second derivatives."""
+
+import warnings
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+import minigrad  # noqa: E402
+from minigrad.tensor.definition import FUNCTIONS  # noqa: E402
+
+INF, NAN = np.inf, np.nan
+POINTS = np.array([0.0, -0.0, 1, -1, 0.5, -0.5, 2, -2, 3, -3, 6, -6, 20, -20, 1e-30, 100, -100, INF, -INF, NAN])
+LIBRARIES = (minigrad, torch)
+
+
+def functions():
+    """The names of all functions, of the package, of nn.functional and of special."""
+    plain = {n for n in (*FUNCTIONS, *vars(minigrad.nn.functional)) if not n.startswith("_") and not n.endswith("_")}
+    return sorted(plain | {f"special.{n}" for n in minigrad.special.__all__})
+
+
+def found(library, name):
+    if name.startswith("special."):
+        return getattr(library.special, name[8:], None)
+    return getattr(library.nn.functional, name, None) or getattr(library, name, None)
+
+
+def derivatives(library, function, arguments):
+    """The value, and first and second derivatives with fixed weights; None if the result has no gradient."""
+    inputs = [library.tensor(a, requires_grad=True) for a in arguments]
+    out = function(library, *inputs)
+    out = out[0] if isinstance(out, tuple) else out
+    if not out.requires_grad:
+        return None
+    weights = library.tensor(np.cos(np.arange(out.numel()).reshape(tuple(out.shape)) + 1.0))
+    first = library.autograd.grad((out * weights).sum(), inputs, create_graph=True, allow_unused=True)
+    mixed = [(g * library.tensor(np.sin(np.arange(g.numel()).reshape(tuple(g.shape)) + 1.0 + i))).sum()
+             for i, g in enumerate(first) if g is not None and g.requires_grad]
+    second = library.autograd.grad(sum(mixed), inputs, allow_unused=True) if mixed else [None] * len(inputs)
+    return [out, *first, *second]
+
+
+def compare(function, arguments, orders=2, skip=None):
+    """``skip``: the places at which derivatives are not compared. Returns whether PyTorch differentiates it."""
+    with warnings.catch_warnings(), minigrad.config(TIERS=2):
+        warnings.simplefilter("ignore")
+        try:
+            theirs = derivatives(torch, function, arguments)
+        except (RuntimeError, TypeError, ValueError, IndexError, NotImplementedError, AttributeError):
+            return False
+        if theirs is None:
+            return False
+        ours = derivatives(minigrad, function, arguments)
+    assert ours is not None, "no gradient"
+    for i, (a, b) in enumerate(zip(ours, theirs, strict=True)):
+        if (i - 1) // len(arguments) + 1 > orders:
+            break
+        shape = tuple(theirs[0].shape) if i == 0 else arguments[(i - 1) % len(arguments)].shape
+        x, y = [np.zeros(shape) if v is None else v.detach().numpy(force=True) for v in (a, b)]
+        assert x.shape == y.shape
+        keep = np.ones(x.shape, bool) if skip is None or skip.shape != x.shape else ~skip
+        np.testing.assert_allclose(x[keep], y[keep], rtol=1e-7, atol=1e-9, err_msg=f"result {i}")
+    return True
+
+
+# --- of one operand
+
+RANDOM = {"alpha_dropout", "bernoulli", "dropout", "dropout1d", "dropout2d", "dropout3d", "feature_alpha_dropout",
+          "feature_dropout", "gumbel_softmax", "multinomial", "native_dropout", "normal", "poisson", "rrelu",
+          "rand_like", "randn_like", "empty_like", "empty"}
+POLES = [-1, -2, -3, -6, -20, -100]
+# Points at which PyTorch's derivative is not one to follow: at the poles of the gamma function, where it has sin(πx)
+# rounded, and where a cancellation gives NaN or noise.
+ELSEWHERE = {
+    "digamma": [*POLES, INF], "psi": [*POLES, INF], "lgamma": POLES, "gammaln": POLES, "i0": [INF, NAN],
+    "i1": [NAN, INF, 1e-30], "i1e": [NAN, 1e-30], "i0e": [NAN], "sinc": [0.0, 1e-30], "log_ndtr": [-INF],
+    "angle": [NAN], "frexp": [INF, NAN],
+}
+# Of these an element's place matters, and 0 and -0 are equal; or PyTorch's order of operations shows in infinities.
+OTHERS = {"mode", "msort", "sort", "gradient", "nanmedian", "amax", "amin", "aminmax", "DoubleTensor",
+          "from_dlpack"}
+
+
+@pytest.mark.parametrize("name", [n for n in functions() if n not in RANDOM | OTHERS])
+def test_functions_of_one_operand(name):
+    if found(torch, name) is None:
+        return
+    skip = np.zeros(POINTS.shape, bool)
+    for point in ELSEWHERE.get(name.rpartition(".")[2], ()):
+        skip |= np.isnan(POINTS) if point != point else np.abs(POINTS) == np.abs(point)
+    value = name.rpartition(".")[2] in ("i0", "i1")  # PyTorch's is NaN at infinity
+    compare(lambda library, x: found(library, name)(x), [POINTS[~np.isinf(POINTS)] if value else POINTS],
+            skip=skip[~np.isinf(POINTS)] if value else skip)
+
+
+def test_how_many_functions_are_compared():
+    """The list is not empty by mistake."""
+    names = [n for n in functions() if found(torch, n) is not None]
+    assert len(names) > 300
+
+
+def of(name, *arguments, **options):
+    return lambda library, *tensors: found(library, name)(*tensors, *arguments, **options)
+
+
+WITH_OPTIONS = {
+    "celu": of("celu", alpha=0.5), "clamp-min": of("clamp", min=0.0), "clamp-nan": of("clamp", min=NAN),
+    "clamp": of("clamp", 0.0, 1.0), "elu": of("elu", alpha=0.5), "gelu-tanh": of("gelu", approximate="tanh"),
+    "logit-eps": of("logit", eps=0.1), "nan_to_num": of("nan_to_num"), "polygamma": of("special.logit"),
+    "pow-0": of("pow", 0), "pow-2": of("pow", 2), "pow-3": of("pow", 3), "pow--1": of("pow", -1),
+    "remainder": of("remainder", 2.0), "reciprocal": lambda library, x: 1 / x, "power-of-2": lambda library, x: 2**x,
+    "threshold": of("threshold", threshold=0.0, value=1.0),
+    "where": lambda library, x: library.where(x > 0, x, library.zeros_like(x)),
+}
+
+
+@pytest.mark.parametrize("name", WITH_OPTIONS)
+def test_functions_with_options(name):
+    assert compare(WITH_OPTIONS[name], [POINTS])
+
+
+def test_where_lets_no_nan_through_from_the_branch_not_taken():
+    x = np.array([-1.0, 0.0, 4.0])
+    compare(lambda library, x: library.where(x > 0, x.where(x > 0, library.ones_like(x)).sqrt(), x * 2), [x])
+
+
+# --- of two
+
+PLACES = np.array([0.0, -0.0, 1, -1, 0.5, -2, INF, -INF, NAN])
+PAIR = [v.ravel() for v in np.meshgrid(PLACES, PLACES, indexing="ij")]
+FINITE = [v.ravel() for v in np.meshgrid(PLACES[:6], PLACES[:6], indexing="ij")]
+PAIRS = ["add", "sub", "mul", "div", "atan2", "maximum", "minimum", "fmax", "fmin", "hypot", "xlogy", "logaddexp",
+         "logaddexp2", "special.xlog1py", "dist", "rsub", "remainder"]
+LOSSES = ["mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "binary_cross_entropy_with_logits", "kl_div",
+          "poisson_nll_loss", "hinge_embedding_loss"]
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_pairs(name):
+    assert compare(of(name), PAIR)
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.3, 0.5, 1.0, 2.0])
+def test_lerp(weight):
+    assert compare(of("lerp", weight=weight), PAIR)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_losses(name):
+    assert compare(of(name, reduction="none"), FINITE)
+
+
+def test_losses_of_nan_and_infinite_inputs():
+    x, t = [v.ravel() for v in np.meshgrid([INF, -INF, NAN, 3.0], [0.0, 1.0, 0.5], indexing="ij")]
+    for name in ("smooth_l1_loss", "huber_loss", "mse_loss"):
+        assert compare(of(name, reduction="none"), [x, t], orders=1)
+    assert compare(of("binary_cross_entropy_with_logits", reduction="none"), [x[6:], t[6:]], orders=1)
+
+
+def test_binary_cross_entropy_at_its_ends():
+    p, t = [v.ravel() for v in np.meshgrid([0.0, 1.0, 0.5, 1e-45, 1e-300], [0.0, 1.0, 0.5, 0.3])]
+    assert compare(of("binary_cross_entropy", reduction="none"), [p, t])
+    for outside in (1.5, -0.1):
+        messages = []
+        for library in LIBRARIES:
+            with pytest.raises(RuntimeError) as caught:
+                library.nn.functional.binary_cross_entropy(library.tensor([outside]), library.tensor([1.0]))
+            messages.append(str(caught.value))
+        assert messages[0] == messages[1]
+
+
+def test_bounds_that_are_tensors():
+    low, high = [v.ravel() for v in np.meshgrid(PLACES, PLACES)]
+    x = np.resize([0.3, -5.0, NAN, 1.0], low.shape)
+    assert compare(lambda library, x, a, b: library.clamp(x, a, b), [x, low, high])
+    assert compare(lambda library, x, a: library.clamp(x, min=a), [x, low])
+    assert compare(lambda library, x, a: library.clamp(x, max=a), [x, low])
+
+
+# --- reductions
+
+TABLES = {
+    "ties": np.array([[1.0, 1, 0, 0], [2, 2, 2, 2], [0, 0, 0, 0], [3.0, 3, 1, -1]]),
+    "zeros": np.array([[1.0, 32, 0, 0], [2, 0, 3, 4], [0, 0, 0, 0], [3.0, 3, 1, -1]]),
+    "infinities": np.array([[INF, 1, 3, 0], [-INF, -INF, -INF, -INF], [INF, -INF, 2, 1], [INF, INF, 1, 2]]),
+    "nan": np.array([[NAN, 1, 2, 3], [1, 2, 3, 4.0], [5, NAN, INF, 1]]),
+    "plain": np.array([[0.3, -1.2, 2, 0.7], [1, 2, -3, 0.1]]),
+    "alone": np.array([[2.0], [0.0]]),
+    "empty": np.zeros((0, 3)),
+}
+ALL = ["sum", "mean", "prod", "var", "std", "amax", "amin", "max", "min", "median", "nansum", "norm"]
+ALONG = ["sum", "mean", "prod", "var", "std", "amax", "amin", "max", "min", "logsumexp", "cumsum", "cumprod",
+         "logcumsumexp", "cummax", "cummin", "softmax", "log_softmax", "nansum"]
+# The order in which infinities are multiplied shows; a square root's second derivative at 0 is NaN in PyTorch.
+NOT_COMPARED = {("prod", "infinities"), ("cumprod", "infinities"), ("median", "empty")}
+FIRST_ONLY = {("norm", "ties"), ("norm", "zeros"), ("norm", "alone"), ("amax", "nan"), ("amin", "nan"),
+              ("var", "alone"), ("std", "alone"), ("norm", "infinities")}
+
+
+@pytest.mark.parametrize("table", TABLES)
+@pytest.mark.parametrize("name", ALL)
+def test_reductions_of_all(name, table):
+    if (name, table) not in NOT_COMPARED:
+        compare(of(name), [TABLES[table]], 1 if (name, table) in FIRST_ONLY else 2)
+
+
+@pytest.mark.parametrize("table", TABLES)
+@pytest.mark.parametrize("name", ALONG)
+def test_reductions_along_a_dimension(name, table):
+    if (name, table) not in NOT_COMPARED:
+        compare(of(name, 1), [TABLES[table]], 1 if (name, table) in FIRST_ONLY else 2)
+
+
+def test_half_extrema_of_what_is_not_stored():
+    """The gradient of an extremum is that of elements rounded as the result is."""
+    x = np.linspace(-2, 2, 33)
+    for dtype in ("float16", "bfloat16"):
+        for name in ("amax", "amin", "max", "min"):
+            slopes = []
+            for library in LIBRARIES:
+                v = library.tensor(x).to(getattr(library, dtype)).requires_grad_()
+                (slope,) = library.autograd.grad(getattr((v * 1.7).exp() * 3.3, name)(), v)
+                slopes.append(slope.double().numpy())
+            np.testing.assert_allclose(*slopes, rtol=2e-2)
