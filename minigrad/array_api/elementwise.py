@@ -81,7 +81,7 @@ def positive(x: Tensor, /) -> Tensor:
 def sign(x: Tensor, /) -> Tensor:
     """-1, 0 or 1 by the sign of each element, NaN of NaN; of complex numbers x / abs(x), and 0 at 0."""
     if x.dtype.is_complex:
-        return _of["sgn"](x)
+        return _of["where"](x == 0, _of["zeros_like"](x), _of["sgn"](x))
     found = _of["sign"](x)
     return _of["where"](_of["isnan"](x), x, found) if x.dtype.is_floating_point else found
 
