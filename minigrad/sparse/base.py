@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from minigrad.autograd.mode import mode
 from minigrad.dtype import DType, bool_, int64, shown
-from minigrad.tensor import Tensor, get_default_dtype, get_printoptions
+from minigrad.tensor import Tensor, get_default_dtype, get_printoptions, realize
 from minigrad.tensor.definition import into
 from minigrad.tensor.layouts import layout as layout_type
 from minigrad.tensor.overrides import disabled
@@ -37,14 +37,14 @@ def handles(*names: str) -> Callable[[Handler], Handler]:
 def unsupported(name: str, x: Any) -> NotImplementedError:
     """PyTorch's error for an op that this layout has not."""
     kind = "SparseCPU" if x.is_sparse else "SparseCsrCPU"
-    return NotImplementedError(f"Could not run 'aten::{name}' with arguments from the '{kind}' backend: sparse tensors "
+    return NotImplementedError(f"Could not run 'aten::{name.strip('_')}' with arguments from the '{kind}' backend: sparse tensors "
                                f"of layout {x.layout!r} have no such op here; use to_dense() first.")
 
 
 def _operator(name: str) -> Callable[..., Any]:
-    def operator(self: Any, *others: Any) -> Any:
+    def operator(self: Any, *others: Any, **named: Any) -> Any:
         with disabled():
-            return HANDLERS[name](self, *others)
+            return HANDLERS[name](self, *others, **named)
 
     operator.__name__ = name
     operator.__doc__ = f"What ``{name}`` gives with sparse tensors; see ``elementwise.py`` and ``products.py``."
@@ -225,8 +225,12 @@ class SparseTensor(Tensor):
     @property
     def grad(self) -> Any:
         if self._leaf and self._stored.grad is not None:
-            return self._with_values(self._stored.grad)
+            return self._with_gradient(self._stored.grad)
         return self._gradient
+
+    def _with_gradient(self, values: Tensor) -> Any:
+        """The gradient of the tensor from that of its values."""
+        return self._with_values(values)
 
     @grad.setter
     def grad(self, value: Any) -> None:
@@ -279,6 +283,11 @@ class SparseTensor(Tensor):
         """Its index tensors on a device too."""
         return self
 
+    def realize(self) -> Any:
+        """Compute the values now; returns self."""
+        realize(self._stored)
+        return self
+
     def cpu(self) -> Any:
         """On the CPU."""
         return self.to("cpu")
@@ -288,7 +297,10 @@ class SparseTensor(Tensor):
         return self._with_values(self._stored.cuda(device))._on(self._stored.cuda(device).device)
 
     def type_as(self, other: Tensor) -> Any:
-        """With the dtype of another tensor."""
+        """With the dtype of another sparse tensor; ``RuntimeError`` for one of another layout."""
+        if other.layout is not self.layout:
+            raise RuntimeError("to(options) doesn't support converting to a different layout, but got self.layout being "
+                               f"{self.layout!r} and options.layout set as {other.layout!r}")
         return self.to(other.dtype)
 
     def to_dense(self, dtype: Any = None, *, masked_grad: Any = None) -> Tensor:
@@ -301,13 +313,40 @@ class SparseTensor(Tensor):
 
     def numpy(self, *, force: bool = False) -> Any:
         """``TypeError``: NumPy has no sparse arrays."""
-        raise TypeError(f"can't convert {self.layout!r} layout tensor to numpy. Use Tensor.to_dense() first.")
+        kind = "Sparse" if self.is_sparse else "".join([w.capitalize() for w in self._layout_name.split("_")])
+        raise TypeError(f"can't convert {kind} layout tensor to numpy. Use Tensor.to_dense() first.")
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
         return self.numpy()
 
     def tolist(self) -> Any:
-        raise unsupported("tolist", self)
+        raise RuntimeError("Cannot access data pointer of Tensor that doesn't have storage")
+
+    def item(self) -> Any:
+        """The only element; ``RuntimeError`` if there are more or none."""
+        if self.numel() != 1:
+            raise RuntimeError(f"a Tensor with {self.numel()} elements cannot be converted to Scalar")
+        return self.to_dense().item()
+
+    def reshape(self, *shape: Any) -> Any:
+        """``RuntimeError``: it can't."""
+        raise RuntimeError("reshape is not implemented for sparse tensors")
+
+    def flatten(self, start_dim: int = 0, end_dim: int = -1) -> Any:
+        """``RuntimeError``: it can't."""
+        raise RuntimeError("reshape is not implemented for sparse tensors")
+
+    def expand(self, *sizes: Any) -> Any:
+        """``RuntimeError``: it can't."""
+        raise RuntimeError("expand is unsupported for Sparse tensors")
+
+    def stride(self, dim: int | None = None) -> Any:
+        """0 in every dimension."""
+        return (0,) * len(self._size) if dim is None else 0
+
+    def element_size(self) -> int:
+        """Bytes of one element."""
+        return self._stored.element_size()
 
     def __len__(self) -> int:
         if not self._size:
@@ -348,8 +387,6 @@ class SparseTensor(Tensor):
     smm = _operator("smm")
     sspaddmm = _operator("sspaddmm")
     bmm = _operator("bmm")
-    softmax = _operator("softmax")
-    log_softmax = _operator("log_softmax")
     __add__, __sub__, __mul__, __truediv__, __pow__ = add, sub, mul, div, pow
     __iadd__, __isub__, __imul__, __itruediv__ = add_, sub_, mul_, div_
     __matmul__, __floordiv__ = matmul, floor_divide

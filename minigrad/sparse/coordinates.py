@@ -27,6 +27,13 @@ def make_coo(indices: Tensor, values: Tensor, size: Sequence[int], coalesced: bo
     return made
 
 
+def of_rows(parts: Sequence[tuple[Tensor, Tensor]], shape: Sequence[int]) -> CoordinateTensor:
+    """A tensor with one sparse dimension, of the rows at these positions."""
+    at = cat([p.reshape(1, -1) for p, _ in parts], 1) if len(parts) > 1 else parts[0][0].reshape(1, -1)
+    values = cat([v for _, v in parts]) if len(parts) > 1 else parts[0][1]
+    return make_coo(at, values, shape, at.shape[1] < 2)
+
+
 def positions(indices: Tensor, sizes: Sequence[int]) -> Tensor:
     """Coordinates, a row for each dimension, as positions in row-major order."""
     if not sizes:
@@ -60,7 +67,8 @@ def _on_values(name: str, keeps_sum: bool = False) -> Callable[..., Any]:
 
     def method(self: CoordinateTensor, *args: Any, **named: Any) -> Any:
         x = self if keeps_sum else self.coalesce()
-        return x._with_values(getattr(x._stored, name)(*args, **named))
+        made = getattr(x._stored, name)(*args, **named)
+        return x if made is x._stored else x._with_values(made)
 
     method.__name__ = name
     method.__doc__ = f"``{name}`` of each stored element."
@@ -100,6 +108,13 @@ class CoordinateTensor(SparseTensor):
     def _with_values(self, values: Tensor) -> CoordinateTensor:
         dense = values._shape()[1:]
         return make_coo(self._coordinates, values, (*self._size[:self.sparse_dim()], *dense), self._sorted)
+
+    def _with_gradient(self, values: Tensor) -> CoordinateTensor:
+        if self._sorted or self._nnz() < 2:
+            return self._with_values(values)
+        places, number = self._flat().unique(return_inverse=True)  # those of one place have one gradient
+        only = zeros((places.shape[0], *values.shape[1:]), dtype=values.dtype, device=values.device)
+        return make_coo(coordinates(places, self._sizes()), only.index_copy(0, number, values), self._size, True)
 
     def _become(self, other: Any) -> Any:
         self._coordinates, self._sorted = other._coordinates, other._sorted
@@ -370,6 +385,8 @@ class CoordinateTensor(SparseTensor):
 
     def sparse_resize_(self, size: Sequence[int], sparse_dim: int, dense_dim: int) -> Any:
         """Another size; the places stay. ``RuntimeError`` if one is outside then."""
+        if isinstance(size, int):
+            raise TypeError("sparse_resize_(): argument 'size' (position 1) must be tuple of ints, not int")
         size = tuple(size)
         if sparse_dim + dense_dim != len(size):
             raise RuntimeError(f"'len(size) == sparse_dim + dense_dim' is not satisfied: len(size) = {len(size)}, "

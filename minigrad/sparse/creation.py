@@ -28,6 +28,7 @@ class check_sparse_tensor_invariants:
     RuntimeError: size is inconsistent with indices: for dim 0, size is 2 but found index 3
     """
 
+    __module__ = "minigrad.sparse"
     _enabled = False
 
     def __init__(self, enable: bool = True) -> None:

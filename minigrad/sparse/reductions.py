@@ -95,7 +95,6 @@ def _normalised(input: Any, dim: int, dtype: Any, log: bool) -> Any:
     return x._with_values(shifted - total.log() if log else shifted.exp() / total)
 
 
-@handles("softmax")
 def softmax(input: Any, dim: int, *, dtype: Any = None) -> Any:
     """exp(x) over its sum along ``dim``, of the stored elements: the others count as -inf.
     (https://docs.pytorch.org/docs/stable/generated/torch.sparse.softmax.html)
@@ -108,7 +107,6 @@ def softmax(input: Any, dim: int, *, dtype: Any = None) -> Any:
     return _normalised(input, dim, dtype, False)
 
 
-@handles("log_softmax")
 def log_softmax(input: Any, dim: int, *, dtype: Any = None) -> Any:
     """The logarithm of ``softmax``."""
     return _normalised(input, dim, dtype, True)

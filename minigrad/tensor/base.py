@@ -5,6 +5,7 @@ Next: ``autocast.py``."""
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -562,4 +563,11 @@ def wrap(lazy: LazyBuffer, edge: Edge) -> Tensor:
     return tensor
 
 
+def wrap_rows(parts: Any, shape: tuple[int, ...]) -> Any:
+    """A sparse tensor of rows: what the tape makes of the gradient of a table."""
+    coordinates = importlib.import_module("minigrad.sparse.coordinates")
+    return coordinates.of_rows([(made(at), made(values)) for at, values in parts], shape)
+
+
 Front.wrap = wrap
+Front.sparse = wrap_rows
