@@ -18,7 +18,7 @@ from minigrad.lower.body import Body, Output
 from minigrad.lower.map import Lowering
 from minigrad.lower.nest import Parallel, Share, loop, loops, parallel, parts, share
 from minigrad.lower.scalar import convert
-from minigrad.lower.values import Names, Place, Values
+from minigrad.lower.values import Names, Values
 from minigrad.ops import Op, scatter_combine
 from minigrad.symbolic import Sym, num
 from minigrad.target import Target
@@ -162,8 +162,8 @@ class _Scatter:
         return Lowering(body, self.note, self.entries * (self.tail + 4), head)
 
     def _by_coordinates(self) -> tuple[list[Statement], Parallel] | None:
-        """The axes of the entries that are coordinates of the destination are divided: the outermost ones together, else
-        the longest."""
+        """The axes of the entries that are coordinates of the destination are divided: the outermost ones together,
+        else the longest."""
         own = self.found.own
         outer = [a for a, b in zip(self.found.axes, own, strict=False) if a is b]
         if _size(tuple([a.size for a in outer])) >= OWNERS // 4:

@@ -105,7 +105,8 @@ def _split_scatter(node: LazyBuffer, target: Target) -> LazyBuffer:
     count, mode = node.arg[:2]
     reduction, entries = SCATTER_MODES[mode], indexes[0].size
     columns = value.size // max(1, entries)
-    copies = min(COPIES_GPU if target.workgroup else COPIES, entries // CHUNK, entries * columns // max(1, 4 * node.size))
+    most = COPIES_GPU if target.workgroup else COPIES
+    copies = min(most, entries // CHUNK, entries * columns // max(1, 4 * node.size))
     if reduction is None or copies < 2 or columns >= FEW_COLUMNS or any([i.op == Op.INDEX for i in indexes]):
         return node
     part = entries // copies

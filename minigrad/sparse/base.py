@@ -37,8 +37,8 @@ def handles(*names: str) -> Callable[[Handler], Handler]:
 def unsupported(name: str, x: Any) -> NotImplementedError:
     """PyTorch's error for an op that this layout has not."""
     kind = "SparseCPU" if x.is_sparse else "SparseCsrCPU"
-    return NotImplementedError(f"Could not run 'aten::{name.strip('_')}' with arguments from the '{kind}' backend: sparse tensors "
-                               f"of layout {x.layout!r} have no such op here; use to_dense() first.")
+    return NotImplementedError(f"Could not run 'aten::{name.strip('_')}' with arguments from the '{kind}' backend: "
+                               f"sparse tensors of layout {x.layout!r} have no such op here; use to_dense() first.")
 
 
 def _operator(name: str) -> Callable[..., Any]:
@@ -76,6 +76,8 @@ class SparseTensor(Tensor):
         name, named = str(getattr(func, "__name__", "")), dict(kwargs or {})
         out = named.pop("out", None)
         with disabled():
+            if name in ("__get__", "__set__"):  # an attribute, of it or set to it
+                return func(*args)
             return into(out, cls._called(name, args, named))
 
     @classmethod
@@ -186,7 +188,7 @@ class SparseTensor(Tensor):
         """Other values at the same places."""
         raise NotImplementedError
 
-    def _become(self, other: SparseTensor) -> Any:
+    def _take(self, other: SparseTensor) -> Any:
         """Take another sparse tensor's parts."""
         for name in ("_size", "_stored", "_leaf"):
             setattr(self, name, getattr(other, name))
@@ -228,16 +230,16 @@ class SparseTensor(Tensor):
             return self._with_gradient(self._stored.grad)
         return self._gradient
 
-    def _with_gradient(self, values: Tensor) -> Any:
-        """The gradient of the tensor from that of its values."""
-        return self._with_values(values)
-
     @grad.setter
     def grad(self, value: Any) -> None:
         if self._leaf:
             self._stored.grad = value._values() if isinstance(value, SparseTensor) else value
         else:
             self._gradient = value
+
+    def _with_gradient(self, values: Tensor) -> Any:
+        """The gradient of the tensor from that of its values."""
+        return self._with_values(values)
 
     def retain_grad(self) -> None:
         """Not there: ask the values for their gradient."""
@@ -262,6 +264,10 @@ class SparseTensor(Tensor):
     @property
     def data(self) -> Any:
         return self.detach()
+
+    @data.setter
+    def data(self, value: Any) -> None:
+        self._take(value)
 
     # --- conversions
 
@@ -288,7 +294,7 @@ class SparseTensor(Tensor):
         realize(self._stored)
         return self
 
-    def cpu(self) -> Any:
+    def cpu(self, memory_format: Any = None) -> Any:
         """On the CPU."""
         return self.to("cpu")
 
@@ -299,8 +305,8 @@ class SparseTensor(Tensor):
     def type_as(self, other: Tensor) -> Any:
         """With the dtype of another sparse tensor; ``RuntimeError`` for one of another layout."""
         if other.layout is not self.layout:
-            raise RuntimeError("to(options) doesn't support converting to a different layout, but got self.layout being "
-                               f"{self.layout!r} and options.layout set as {other.layout!r}")
+            raise RuntimeError("to(options) doesn't support converting to a different layout, but got self.layout "
+                               f"being {self.layout!r} and options.layout set as {other.layout!r}")
         return self.to(other.dtype)
 
     def to_dense(self, dtype: Any = None, *, masked_grad: Any = None) -> Tensor:
@@ -336,7 +342,7 @@ class SparseTensor(Tensor):
         """``RuntimeError``: it can't."""
         raise RuntimeError("reshape is not implemented for sparse tensors")
 
-    def expand(self, *sizes: Any) -> Any:
+    def expand(self, *sizes: Any, implicit: bool = False) -> Any:
         """``RuntimeError``: it can't."""
         raise RuntimeError("expand is unsupported for Sparse tensors")
 
@@ -405,7 +411,7 @@ class SparseTensor(Tensor):
 
     # --- printing
 
-    def __repr__(self, *, tensor_contents: Any = None) -> str:
+    def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]
         indent = len("tensor(")
         parts = [*self._indexes(), ("values", self._values())]
         lines = [f"{name}=tensor({elements_text(t.detach()._array(), indent + len(name) + len('=tensor('))})"

@@ -84,9 +84,9 @@ class CompressedTensor(SparseTensor):
     def _with_values(self, values: Tensor) -> CompressedTensor:
         return make_compressed(self._compressed, self._plain, values, self._size, self._kind)
 
-    def _become(self, other: Any) -> Any:
+    def _take(self, other: Any) -> Any:
         self._compressed, self._plain, self._kind = other._compressed, other._plain, other._kind
-        return super()._become(other)
+        return super()._take(other)
 
     def _on(self, device: Any) -> Any:
         self._compressed, self._plain = self._compressed.to(device), self._plain.to(device)

@@ -46,7 +46,7 @@ def positions(indices: Tensor, sizes: Sequence[int]) -> Tensor:
 
 def coordinates(at: Tensor, sizes: Sequence[int]) -> Tensor:
     """Positions in row-major order as coordinates, a row for each dimension."""
-    rows = []
+    rows: list[Tensor] = []
     for size in reversed(sizes):
         rows.insert(0, at % max(1, size))
         at = at // max(1, size)
@@ -77,7 +77,7 @@ def _on_values(name: str, keeps_sum: bool = False) -> Callable[..., Any]:
 
 def _in_place(name: str) -> Callable[..., Any]:
     def method(self: CoordinateTensor, *args: Any, **named: Any) -> Any:
-        return self._become(getattr(self, name)(*args, **named))
+        return self._take(getattr(self, name)(*args, **named))
 
     method.__name__ = f"{name}_"
     method.__doc__ = f"``{name}`` in place; returns self."
@@ -116,9 +116,9 @@ class CoordinateTensor(SparseTensor):
         only = zeros((places.shape[0], *values.shape[1:]), dtype=values.dtype, device=values.device)
         return make_coo(coordinates(places, self._sizes()), only.index_copy(0, number, values), self._size, True)
 
-    def _become(self, other: Any) -> Any:
+    def _take(self, other: Any) -> Any:
         self._coordinates, self._sorted = other._coordinates, other._sorted
-        return super()._become(other)
+        return super()._take(other)
 
     def _on(self, device: Any) -> Any:
         self._coordinates = self._coordinates.to(device)
@@ -297,7 +297,7 @@ class CoordinateTensor(SparseTensor):
 
     def t_(self) -> Any:
         """``t`` in place."""
-        return self._become(self.t())
+        return self._take(self.t())
 
     def unsqueeze(self, dim: int) -> CoordinateTensor:
         """With a new dimension of size 1."""
@@ -412,7 +412,7 @@ class CoordinateTensor(SparseTensor):
         size = tuple(size)
         rows = self._coordinates.new_zeros((sparse_dim, 0))
         values = self._stored.detach().new_zeros((0, *size[sparse_dim:]))
-        return self._become(make_coo(rows, values, size, True))
+        return self._take(make_coo(rows, values, size, True))
 
     def resize_as_(self, other: Any, memory_format: Any = None) -> Any:
         """The size of another sparse tensor."""
@@ -430,7 +430,7 @@ class CoordinateTensor(SparseTensor):
             raise RuntimeError("copy_() between dense and sparse Tensors is not implemented! Found self type = "
                                f"torch.sparse.FloatTensor and src type = {src.type()}")
         other = make_coo(src._coordinates.clone(), src._stored.to(self.dtype).clone(), src._size, src._sorted)
-        return self._become(other)
+        return self._take(other)
 
     # --- of each element
 

@@ -32,7 +32,8 @@ class check_sparse_tensor_invariants:
     _enabled = False
 
     def __init__(self, enable: bool = True) -> None:
-        self.state, self.before = enable, None
+        self.state = enable
+        self.before: bool | None = None
 
     @staticmethod
     def is_enabled() -> bool:
@@ -274,6 +275,7 @@ def masked_by(x: Tensor, mask: Any) -> Any:
         if mask._kind != "sparse_csr":
             return from_pattern(x, rows).to_sparse(layout=mask.layout)
         return mask._with_values(from_pattern(x, rows)._values())
+    assert isinstance(mask, CoordinateTensor)
     return from_pattern(x, mask)
 
 

@@ -1,4 +1,5 @@
-"""Stage: front. In: sparse tensors, dense ones and numbers. Out: their sums, products and quotients, element by element.
+"""Stage: front. In: sparse tensors, dense ones and numbers. Out: their sums, products and quotients, element by
+element.
 Next: ``products.py``."""
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ def add(a: Any, b: Any, *, alpha: Any = 1) -> Any:
     if isinstance(a, CompressedTensor) or isinstance(b, CompressedTensor):
         return add(a.to_sparse_coo(), b.to_sparse_coo(), alpha=alpha).to_sparse(
             layout=(a if isinstance(a, CompressedTensor) else b).layout)
+    assert isinstance(a, CoordinateTensor) and isinstance(b, CoordinateTensor)
     if a.sparse_dim() != b.sparse_dim():
         raise RuntimeError("cannot add two sparse tensors with different numbers of sparse dimensions")
     dtype = result_dtype((a._stored, b._stored))
@@ -68,7 +70,7 @@ def _reflected_sub(a: Any, b: Any, *, alpha: Any = 1) -> Any:
 @handles("add_", "__iadd__")
 def _add_in_place(a: Any, b: Any, *, alpha: Any = 1) -> Any:
     made = add(a, b, alpha=alpha)
-    return a._become(made.to(a.dtype)) if isinstance(a, SparseTensor) else a.copy_(made)
+    return a._take(made.to(a.dtype)) if isinstance(a, SparseTensor) else a.copy_(made)
 
 
 @handles("sub_", "__isub__")
@@ -117,7 +119,7 @@ def _common(a: CoordinateTensor, b: CoordinateTensor) -> CoordinateTensor:
 @handles("mul_", "__imul__")
 def _mul_in_place(a: Any, b: Any) -> Any:
     made = mul(a, b)
-    return a._become(made.to(a.dtype)) if isinstance(a, SparseTensor) else a.copy_(made.to_dense())
+    return a._take(made.to(a.dtype)) if isinstance(a, SparseTensor) else a.copy_(made.to_dense())
 
 
 @handles("div", "__truediv__", "true_divide")
@@ -134,7 +136,7 @@ def div(a: Any, b: Any, *, rounding_mode: str | None = None) -> Any:
 
 @handles("div_", "__itruediv__")
 def _div_in_place(a: Any, b: Any) -> Any:
-    return a._become(div(a, b))
+    return a._take(div(a, b))
 
 
 @handles("floor_divide", "__floordiv__")

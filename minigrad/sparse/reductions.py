@@ -1,5 +1,5 @@
 """Stage: front. In: sparse tensors. Out: sums over dimensions, softmax over the stored elements, several joined to one.
-Next: ``gradients.py``."""
+Next: ``minigrad/distributions/``."""
 
 from __future__ import annotations
 

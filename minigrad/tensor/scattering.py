@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from minigrad.dtype import DType, bool_, int32, int64, uint8
@@ -29,63 +30,67 @@ MODES = {"sum": "add", "mean": "add", "prod": "mul", "amax": "max", "amin": "min
 # --- where things go: two ways to say it
 
 
-class Places:
-    """What an op along ``axis`` writes on (``front``), what it writes there (``value``), the ``indexes`` of a SCATTER,
-    and ways back from the shapes of the first two to those of the operands."""
+Way = Callable[[LazyBuffer], LazyBuffer]
 
-    def __init__(self, x: LazyBuffer, source: LazyBuffer, index: LazyBuffer, axis: int) -> None:
-        raise NotImplementedError
+
+@dataclass
+class Places:
+    """What an op along an axis writes on (``front``), what it writes there (``value``), and the ``indexes`` of the
+    SCATTER. ``forth`` goes from the tensor's shape to that of ``front``, ``back`` the other way; ``back_value`` goes
+    from the shape of ``value`` to that of what was given."""
 
     front: LazyBuffer
     value: LazyBuffer
     indexes: Sequence[LazyBuffer]
-    back: Callable[[LazyBuffer], LazyBuffer]
-    back_value: Callable[[LazyBuffer], LazyBuffer]
-    forth: Callable[[LazyBuffer], LazyBuffer]
+    forth: Way
+    back: Way
+    back_value: Way
 
 
-class ByElement(Places):
-    """``scatter``: each element has a position of its own along the axis. A source without dimensions is written
-    everywhere; of others the part of the index's size is."""
-
-    def __init__(self, x: LazyBuffer, source: LazyBuffer, index: LazyBuffer, axis: int) -> None:
-        given, index = source, index.cast(int64).reshape(index.shape or (1,))
-        self.forth = lambda v: v.reshape(x.shape or (1,))
-        self.front = self.forth(x)
-        if source.shape or not x.shape:
-            source = source.reshape(source.shape or (1,))
-        whole = source.shape
-        self.value = source.shrink(tuple([(0, n) for n in index.shape])) if whole else source.expand(index.shape)
-        self.indexes = coordinates(index, axis)
-        self.back = lambda v: v.reshape(x.shape)
-        self.back_value = lambda v: v.pad(tuple([(0, n - m, 0) for n, m in zip(whole, index.shape, strict=True)])
-                                          ).reshape(given.shape)
+Make = Callable[[LazyBuffer, LazyBuffer, LazyBuffer, int], Places]
+"""From the tensor, what is given, the index and the axis."""
 
 
-class ByRow(Places):
-    """``index_add``: whole parts of the tensor have a position along the axis. A source without dimensions is written
-    everywhere."""
+def by_element(x: LazyBuffer, given: LazyBuffer, index: LazyBuffer, axis: int) -> Places:
+    """``scatter``: each element has a position of its own along the axis. What is given without dimensions is written
+    everywhere; of other shapes the part of the index's size is."""
+    index = index.cast(int64).reshape(index.shape or (1,))
+    source = given.reshape(given.shape or (1,)) if given.shape or not x.shape else given
+    whole = source.shape
+    value = source.shrink(tuple([(0, n) for n in index.shape])) if whole else source.expand(index.shape)
 
-    def __init__(self, x: LazyBuffer, source: LazyBuffer, index: LazyBuffer, axis: int) -> None:
-        given = source
-        order = in_front(axis, max(1, len(x.shape)))
-        self.forth = lambda v: v.reshape(x.shape or (1,)).permute(order)
-        self.front = self.forth(x)
-        index = index.cast(int64).reshape((index.size,))
-        source = source.cast(x.dtype)
-        if source.shape or not x.shape:
-            source = source.reshape(source.shape or (1,))
-        self.value = (source.permute(order) if source.shape else
-                      source.expand((index.size, *self.front.shape[1:])))
-        self.indexes = (index,)
-        self.back = lambda v: v.permute(inverse(order)).reshape(x.shape)
-        self.back_value = lambda v: v.permute(inverse(order)).reshape(given.shape)
+    def forth(v: LazyBuffer) -> LazyBuffer:
+        return v.reshape(x.shape or (1,))
+
+    def back_value(v: LazyBuffer) -> LazyBuffer:
+        padding = tuple([(0, n - m, 0) for n, m in zip(whole, index.shape, strict=True)])
+        return v.pad(padding).reshape(given.shape)
+
+    return Places(forth(x), value, coordinates(index, axis), forth, lambda v: v.reshape(x.shape), back_value)
+
+
+def by_row(x: LazyBuffer, given: LazyBuffer, index: LazyBuffer, axis: int) -> Places:
+    """``index_add``: whole parts of the tensor have a position along the axis. What is given without dimensions is
+    written everywhere."""
+    order = in_front(axis, max(1, len(x.shape)))
+    index = index.cast(int64).reshape((index.size,))
+
+    def forth(v: LazyBuffer) -> LazyBuffer:
+        return v.reshape(x.shape or (1,)).permute(order)
+
+    front, source = forth(x), given.cast(x.dtype)
+    if source.shape or not x.shape:
+        value = source.reshape(source.shape or (1,)).permute(order)
+    else:
+        value = source.expand((index.size, *front.shape[1:]))
+    return Places(front, value, (index,), forth, lambda v: v.permute(inverse(order)).reshape(x.shape),
+                  lambda v: v.permute(inverse(order)).reshape(given.shape))
 
 
 # --- what is done there
 
 
-def _writer(places: type[Places]) -> Callable[..., LazyBuffer]:
+def _writer(places: Make) -> Callable[..., LazyBuffer]:
     def written(x: LazyBuffer, source: LazyBuffer, index: LazyBuffer, axis: int, mode: str) -> LazyBuffer:
         at = places(x, source, index, axis)
         return at.back(at.front.scatter(at.value, at.indexes, mode))
@@ -93,7 +98,7 @@ def _writer(places: type[Places]) -> Callable[..., LazyBuffer]:
     return written
 
 
-def _reducer(places: type[Places]) -> Callable[..., LazyBuffer]:
+def _reducer(places: Make) -> Callable[..., LazyBuffer]:
     def reduced(x: LazyBuffer, source: LazyBuffer, index: LazyBuffer, axis: int, reduce: str,
                 included: bool) -> LazyBuffer:
         at, mode = places(x, source, index, axis), MODES[reduce]
@@ -115,7 +120,7 @@ def _reducer(places: type[Places]) -> Callable[..., LazyBuffer]:
     return reduced
 
 
-def _extreme_gradient(places: type[Places]) -> Callable[..., tuple[LazyBuffer | None, ...]]:
+def _extreme_gradient(places: Make) -> Callable[..., tuple[LazyBuffer | None, ...]]:
     """All elements that equal the result on a place share its gradient equally. As in PyTorch, the element of x counts
     among them even where it is not ``included``, and gets none."""
 
@@ -123,7 +128,8 @@ def _extreme_gradient(places: type[Places]) -> Callable[..., tuple[LazyBuffer | 
                  axis: int, reduce: str, included: bool) -> tuple[LazyBuffer | None, ...]:
         if grads[0] is None:
             return None, None, None
-        at = places(*inputs, axis)
+        x, source, index = inputs
+        at = places(x, source, index, axis)
         out, g = at.forth(outputs[0]), at.forth(grads[0])
         kept = at.front.binary(Op.EQ, out).cast(out.dtype)
         won = at.value.binary(Op.EQ, out.gather(at.indexes)).cast(out.dtype)
@@ -136,7 +142,7 @@ def _extreme_gradient(places: type[Places]) -> Callable[..., tuple[LazyBuffer | 
     return gradient
 
 
-def _functions(name: str, node: str, places: type[Places]) -> dict[str, Function]:
+def _functions(name: str, node: str, places: Make) -> dict[str, Function]:
     """By reduction."""
     compute = _reducer(places)
     plain = Function(name, compute, node)
@@ -144,13 +150,13 @@ def _functions(name: str, node: str, places: type[Places]) -> dict[str, Function
     return {reduce: extreme if reduce in ("amax", "amin") else plain for reduce in MODES}
 
 
-_SCATTER, _SCATTER_ADD = [Function("scatter", _writer(ByElement), f"{name}Backward0")
+_SCATTER, _SCATTER_ADD = [Function("scatter", _writer(by_element), f"{name}Backward0")
                           for name in ("Scatter", "ScatterAdd")]
-_SCATTER_REDUCE = _functions("scatter_reduce", "ScatterReduceBackward0", ByElement)
-_INDEX_ADD = Function("index_add", _writer(ByRow), "IndexAddBackward0")
-_INDEX_COPY = Function("index_copy", _writer(ByRow), "IndexCopyBackward0")
-_INDEX_FILL = Function("index_fill", _writer(ByRow), "IndexFillBackward0")
-_INDEX_REDUCE = _functions("index_reduce", "IndexReduceBackward0", ByRow)
+_SCATTER_REDUCE = _functions("scatter_reduce", "ScatterReduceBackward0", by_element)
+_INDEX_ADD = Function("index_add", _writer(by_row), "IndexAddBackward0")
+_INDEX_COPY = Function("index_copy", _writer(by_row), "IndexCopyBackward0")
+_INDEX_FILL = Function("index_fill", _writer(by_row), "IndexFillBackward0")
+_INDEX_REDUCE = _functions("index_reduce", "IndexReduceBackward0", by_row)
 
 
 # --- what may be written where
@@ -210,7 +216,8 @@ def _check_rows(self: Tensor, axis: int, index: Tensor, source: Tensor, name: st
         raise RuntimeError(f"{name}(): self ({type_name(self.dtype)}) and source ({type_name(source.dtype)}) must have "
                            "the same scalar type")
     if source.ndim and axis >= source.ndim:
-        raise RuntimeError(f"{name}(): Indexing dim {axis} is out of bounds of the source tensor with dim {source.ndim}")
+        raise RuntimeError(f"{name}(): Indexing dim {axis} is out of bounds of the source tensor with dim "
+                           f"{source.ndim}")
     length = source._shape()[axis] if source.ndim else 1
     if index.numel() != length:
         raise RuntimeError(f"{name}(): Number of indices ({index.numel()}) should be equal to source.size(dim): "
@@ -230,8 +237,8 @@ def _check_copied(self: Tensor, axis: int, index: Tensor, source: Tensor) -> Non
     if not source.ndim and count != 1:
         raise IndexError(f"{name}: When source is scalar, index should have one element (got {count})")
     if source.ndim != self.ndim and source.ndim and self.ndim:
-        raise IndexError(f"{name}: When source and destination are not scalars, their dimensionality must match. Source "
-                         f"dimensionality ({source.ndim}), destination dimensionality ({self.ndim})")
+        raise IndexError(f"{name}: When source and destination are not scalars, their dimensionality must match. "
+                         f"Source dimensionality ({source.ndim}), destination dimensionality ({self.ndim})")
     if index.dtype is not int64:
         raise RuntimeError(f"{name}: Expected a long tensor for index, but got {type_name(index.dtype)}")
     if source.dtype is not self.dtype:

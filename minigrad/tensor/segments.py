@@ -1,5 +1,5 @@
-"""Stage: front. In: numbers, and the segment or bin that each belongs to. Out: what the segments add up to, and how many
-numbers fall into the bins. All of it is SCATTER.
+"""Stage: front. In: numbers, and the segment or bin that each belongs to. Out: what the segments add up to, and how
+many numbers fall into the bins. All of it is SCATTER.
 Next: ``parts.py``."""
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""Stage: front. In: a dense Tensor. Out: a sparse one, and what PyTorch says where a dense tensor is asked for the parts
-of a sparse one. Sparse tensors themselves stand in ``minigrad.sparse``, which few programs need.
+"""Stage: front. In: a dense Tensor. Out: a sparse one, and what PyTorch says where a dense tensor is asked for the
+parts of a sparse one. Sparse tensors themselves stand in ``minigrad.sparse``, which few programs need.
 Next: ``gradient.py``."""
 
 from __future__ import annotations

@@ -211,9 +211,9 @@ t.one_hot(t.ones(2)) ⇒ RuntimeError: one_hot is only applicable to index tenso
 t.one_hot(t.tensor([3]), 2) ⇒ RuntimeError: Class values must be smaller than num_classes.
 t.zeros(3).scatter(0, t.tensor([0]), t.ones(1).double()) ⇒ RuntimeError: scatter(): Expected self.dtype to be equal to s
 t.zeros(3).scatter(0, t.tensor([0]), 1.0, reduce="what") ⇒ RuntimeError: reduce argument must be either add or multiply.
-t.zeros(3).scatter_reduce(0, t.tensor([0]), t.ones(1), "what") ⇒ RuntimeError: reduce argument must be either sum, mean,
+t.zeros(3).scatter_reduce(0, t.tensor([0]), t.ones(1), "what") ⇒ RuntimeError: reduce argument must be either sum,
 t.zeros(3).scatter(0, t.tensor([0, 1]), t.ones(1)) ⇒ RuntimeError: Expected index [2] to be no larger than self [3] apar
-t.zeros(3).index_add(0, t.tensor([0.0]), t.ones(1)) ⇒ RuntimeError: index_add(): Expected dtype int32/int64 for index
+t.zeros(3).index_add(0, t.tensor([0.0]), t.ones(1)) ⇒ RuntimeError: index_add_(): Expected dtype int32/int64 for
 t.ones(3).view(t.float64) ⇒ RuntimeError: self.size(-1) must be divisible by 2 to view Float as Double (different elemen
 t.ones(4)[1:3].view(t.int64) ⇒ RuntimeError: self.storage_offset() must be divisible by 2 to view Float as Long (differe
 t.ones(2, 3)[:, :2].view(t.int64) ⇒ RuntimeError: self.stride(0) must be divisible by 2 to view Float as Long (different
