@@ -286,7 +286,7 @@ _ROWS = (
     GradientRule(Op.CONTIGUOUS, "g", False, lambda n, g: (g,)),
     GradientRule(Op.COPY, "g on a's device", False, lambda n, g: (g.copy_to(n.srcs[0].device),)),
     GradientRule(Op.GATHER, "each g added where it was read", True, _gather),
-    GradientRule(Op.SCATTER, "set, add: ∂base = g, 0 where set; ∂value = g gathered; else as MAX, PROD", True, _scatter),
+    GradientRule(Op.SCATTER, "set, add: ∂base = g, 0 where set; ∂value = g gathered; else as MAX", True, _scatter),
     GradientRule(Op.ASSIGN, "∂base = g, but 0 in the view; ∂value = the view of g", False, _assign),
     GradientRule(Op.SCAN, "sum: g summed from the end; product: (g·out summed from the end)/a", True, _scan),
 )

@@ -294,13 +294,14 @@ class SparseTensor(Tensor):
         realize(self._stored)
         return self
 
-    def cpu(self, memory_format: Any = None) -> Any:
+    def cpu(self, *args: Any, **named: Any) -> Any:
         """On the CPU."""
         return self.to("cpu")
 
-    def cuda(self, device: Any = None, non_blocking: bool = False) -> Any:
+    def cuda(self, *args: Any, **named: Any) -> Any:
         """On a GPU."""
-        return self._with_values(self._stored.cuda(device))._on(self._stored.cuda(device).device)
+        values = self._stored.cuda(*args, **named)
+        return self._with_values(values)._on(values.device)
 
     def type_as(self, other: Tensor) -> Any:
         """With the dtype of another sparse tensor; ``RuntimeError`` for one of another layout."""
@@ -334,7 +335,7 @@ class SparseTensor(Tensor):
             raise RuntimeError(f"a Tensor with {self.numel()} elements cannot be converted to Scalar")
         return self.to_dense().item()
 
-    def reshape(self, *shape: Any) -> Any:
+    def reshape(self, *sizes: Any, **named: Any) -> Any:
         """``RuntimeError``: it can't."""
         raise RuntimeError("reshape is not implemented for sparse tensors")
 
@@ -342,7 +343,7 @@ class SparseTensor(Tensor):
         """``RuntimeError``: it can't."""
         raise RuntimeError("reshape is not implemented for sparse tensors")
 
-    def expand(self, *sizes: Any, implicit: bool = False) -> Any:
+    def expand(self, *sizes: Any, **named: Any) -> Any:
         """``RuntimeError``: it can't."""
         raise RuntimeError("expand is unsupported for Sparse tensors")
 

@@ -265,22 +265,25 @@ class CoordinateTensor(SparseTensor):
         order[a], order[b] = b, a
         return self.permute(order)
 
-    def permute(self, *dims: Any) -> CoordinateTensor:
+    def permute(self, *order: Any, dims: Any = None) -> CoordinateTensor:
         """With the dimensions in another order; sparse ones stay before dense ones."""
-        order = [dim_index(d, self.ndim) for d in (dims[0] if len(dims) == 1 else dims)]
+        given = order if dims is None else dims
+        if len(given) == 1 and isinstance(given[0], tuple | list):
+            given = given[0]
+        turned = [dim_index(d, self.ndim) for d in given]
         count = self.sparse_dim()
-        if sorted(order) != list(range(self.ndim)):
+        if sorted(turned) != list(range(self.ndim)):
             raise RuntimeError("permute(sparse_coo): number of dimensions in the tensor input does not match the "
                                f"length of the desired ordering of dimensions i.e. input.dim() = {self.ndim} is not "
-                               f"equal to len(dims) = {len(order)}")
-        if any(d >= count for d in order[:count]):
+                               f"equal to len(dims) = {len(turned)}")
+        if any(d >= count for d in turned[:count]):
             raise RuntimeError("transpose(): can't exchange sparse and dense dimensions of a sparse tensor")
-        if order == list(range(self.ndim)):
+        if turned == list(range(self.ndim)):
             return self
-        rows = cat([self._coordinates[d].reshape(1, -1) for d in order[:count]])
-        values = self._stored.permute(0, *[d - count + 1 for d in order[count:]])
-        same = order[:count] == list(range(count))
-        return make_coo(rows, values, [self._size[d] for d in order], self._sorted and same)
+        rows = cat([self._coordinates[d].reshape(1, -1) for d in turned[:count]])
+        values = self._stored.permute(0, *[d - count + 1 for d in turned[count:]])
+        same = turned[:count] == list(range(count))
+        return make_coo(rows, values, [self._size[d] for d in turned], self._sorted and same)
 
     def t(self) -> CoordinateTensor:
         """With the two dimensions exchanged."""
