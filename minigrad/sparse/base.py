@@ -12,7 +12,7 @@ from minigrad.dtype import DType, bool_, int64, shown
 from minigrad.tensor import Tensor, get_default_dtype, get_printoptions, realize
 from minigrad.tensor.definition import into
 from minigrad.tensor.layouts import layout as layout_type
-from minigrad.tensor.overrides import disabled
+from minigrad.tensor.overrides import arm, armed, disabled
 from minigrad.tensor.printing import elements_text, with_suffixes
 from minigrad.tensor.promotion import type_name
 from minigrad.tensor.size import Size, default_device
@@ -65,6 +65,8 @@ class SparseTensor(Tensor):
 
     @classmethod
     def _blank(cls, values: Tensor, size: Sequence[int]) -> Any:
+        if not armed:
+            arm()
         made = object.__new__(cls)
         made._tag, made._spec, made._look, made._view, made._edge = 0, None, None, None, None
         made._hooks = None
