@@ -261,8 +261,10 @@ class CompositeOptimizer(Optimizer):
 
     def _sparse_step(self, group: dict[str, Any], param: Tensor, grad: Any) -> None:
         """One parameter's step by a sparse gradient, outside autograd. ``RuntimeError`` for a class that has none."""
-        hint = ", please consider SparseAdam instead" if type(self).__name__ == "Adam" else ""
-        raise RuntimeError(f"{type(self).__name__} does not support sparse gradients{hint}")
+        name = type(self).__name__
+        if name in ("Adam", "AdamW"):
+            raise RuntimeError("Adam does not support sparse gradients, please consider SparseAdam instead")
+        raise RuntimeError(f"{name} does not support sparse gradients")
 
     def _sparse_state(self, group: dict[str, Any], param: Tensor) -> tuple[dict[str, Any], float]:
         """The state of a parameter with a sparse gradient, and the number of this step, which is counted."""

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from minigrad.sparse.base import SparseTensor, handles
 from minigrad.sparse.compressed import CompressedTensor
 from minigrad.sparse.coordinates import CoordinateTensor, make_coo, positions
@@ -38,7 +40,8 @@ def add(a: Any, b: Any, *, alpha: Any = 1) -> Any:
     dtype = result_dtype((a._stored, b._stored))
     values = cat([a._stored.to(dtype), _scaled(b._stored.to(dtype), alpha)])
     both = make_coo(cat([a._coordinates, b._coordinates], 1), values, a._size)
-    if a._coordinates is b._coordinates:
+    if a._coordinates is b._coordinates or (
+            not (a._sorted and b._sorted) and np.array_equal(a._coordinates._array(), b._coordinates._array())):
         return a._with_values(a._stored.to(dtype) + _scaled(b._stored.to(dtype), alpha))
     return both.coalesce() if a._sorted and b._sorted else both
 

@@ -22,7 +22,7 @@ from minigrad.runtime.locks import record_lock
 from minigrad.tensor.body import Body
 from minigrad.tensor.changes import check_in_place, check_view, move_retained
 from minigrad.tensor.looks import Spec
-from minigrad.tensor.replay import FOLLOW, RECORD, Entry, Trace, thread
+from minigrad.tensor.replay import FOLLOW, OFF, RECORD, Entry, Trace, thread
 from minigrad.tensor.size import Size, device, shown_device
 from minigrad.tensor.storage import (
     Storage,
@@ -566,6 +566,8 @@ def wrap(lazy: LazyBuffer, edge: Edge) -> Tensor:
 def wrap_rows(parts: Any, shape: tuple[int, ...]) -> Any:
     """A sparse tensor of rows: what the tape makes of the gradient of a table."""
     coordinates = importlib.import_module("minigrad.sparse.coordinates")
+    if thread.trace.state != OFF:
+        thread.trace.stop("a gradient is sparse")  # what is added to it belongs to no trace that ends here
     return coordinates.of_rows([(made(at), made(values)) for at, values in parts], shape)
 
 

@@ -272,13 +272,15 @@ def test_in_place(program):
 
 
 def array(x):
-    return None if x is None else (x if x.layout in (torch.strided, minigrad.strided) else x.to_dense()).detach().numpy()
+    if x is None:
+        return None
+    return (x if x.layout in (torch.strided, minigrad.strided) else x.to_dense()).detach().numpy()
 
 
 FORMULAS = """t.sparse.mm(S, D)|t.sparse.addmm(D[:2], S, D, beta=2, alpha=0.5)|S.to_dense()|S.coalesce().to_dense()
-(S * 3).to_dense()|(S.coalesce() + S.coalesce()).to_dense()|t.sparse.sum(S)|t.sparse.sum(S, 0).to_dense()|S.t().to_dense()
-t.sparse.softmax(S, 1).to_dense()|t.sparse.log_softmax(S.coalesce(), 0).to_dense()|S.coalesce().values()
-t.sparse.mm(S, S.t()).to_dense()|(S * D[:2].detach()).to_dense()"""
+(S * 3).to_dense()|(S.coalesce() + S.coalesce()).to_dense()|t.sparse.sum(S)|t.sparse.sum(S, 0).to_dense()
+S.t().to_dense()|t.sparse.softmax(S, 1).to_dense()|t.sparse.log_softmax(S.coalesce(), 0).to_dense()
+S.coalesce().values()|t.sparse.mm(S, S.t()).to_dense()|(S * D[:2].detach()).to_dense()"""
 
 
 @pytest.mark.parametrize("formula", FORMULAS.replace("\n", "|").split("|"))

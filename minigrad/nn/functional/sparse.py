@@ -44,8 +44,9 @@ def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None, max
 def _look_up(weight: Tensor, index: Tensor, padding: int | None, by_frequency: bool, sparse: bool) -> Tensor:
     if not (sparse and weight.is_leaf and weight.requires_grad and is_grad_enabled()):
         return formulas.EMBEDDING((weight, index), (padding, by_frequency))
-    stop_trace("a gradient is sparse")
-    return formulas.sparse_embedding(padding, by_frequency)((weight, index), (padding, by_frequency))
+    rows = formulas.sparse_embedding(padding, by_frequency)((weight, index), (padding, by_frequency))
+    stop_trace("a gradient is sparse")  # afterwards: the call may have begun a trace
+    return rows
 
 
 def _padding(index: int, weight: Tensor, message: str, error: type[Exception]) -> int:
