@@ -178,7 +178,7 @@ class SparseTensor(Tensor):
 
     @property
     def _storage(self) -> Any:  # type: ignore[override]
-        raise NotImplementedError("Cannot access storage of SparseTensorImpl")
+        return self._stored._storage  # whose versions and edits are those of the whole
 
     # --- parts
 

@@ -101,7 +101,7 @@ def test_scan(axis, op, rng):
 
 def in_place(node, base, values, checks=()):
     """What a SCATTER or ASSIGN makes of ``base``, on every target; and the status word."""
-    memory = {n: Memory(f"in{i}", n.dtype, n.shape) for i, n in enumerate(node.srcs[1:])}
+    memory = {n: Memory(f"in{i}", n.dtype, n.shape) for i, n in enumerate(node.srcs[1:]) if n.op == Op.BUFFER}
     memory[node] = Memory("out", node.dtype, node.shape, written=True)
     status = Memory("status", int64, (1,)) if checks else None
     spec = KernelSpec("k", (), (Stage((node,), ()),), memory, (), status, {n: 0 for n in checks})
