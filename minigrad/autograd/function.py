@@ -159,6 +159,11 @@ class _Kept:
         return result
 
 
+@cache
+def _node_class(name: str) -> type[FunctionNode]:
+    return type(f"{name}Backward", (FunctionNode,), {"__slots__": (), "__module__": "minigrad.autograd"})
+
+
 class Function:
     """A differentiable function of one's own: subclass it with static ``forward(ctx, ...)`` and ``backward(ctx, ...)``.
 
@@ -367,11 +372,6 @@ def _record(node: FunctionNode, args: Sequence[Any], outputs: Sequence[Any]) -> 
                 output._set_edge((node, number))
         result.append(output)
     return tuple(result)
-
-
-@cache
-def _node_class(name: str) -> type[FunctionNode]:
-    return type(f"{name}Backward", (FunctionNode,), {"__slots__": (), "__module__": "minigrad.autograd"})
 
 
 def once_differentiable(fn: Callable[..., Any]) -> Callable[..., Any]:

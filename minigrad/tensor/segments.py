@@ -8,12 +8,12 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from minigrad.dtype import float32, float64, int32, int64
-from minigrad.tensor.creation import full, linspace
-from minigrad.tensor.definition import both, function
+from minigrad.tensor.creation import full
+from minigrad.tensor.definition import both, by_rows, function
 from minigrad.tensor.indexing import concrete, known
-from minigrad.tensor.definition import by_rows
 from minigrad.tensor.operands import dim_index, require_tensor
 from minigrad.tensor.promotion import type_name
+from minigrad.tensor.ranges import linspace
 
 if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor
