@@ -159,11 +159,6 @@ class _Kept:
         return result
 
 
-@cache
-def _node_class(name: str) -> type[FunctionNode]:
-    return type(f"{name}Backward", (FunctionNode,), {"__slots__": (), "__module__": "minigrad.autograd"})
-
-
 class Function:
     """A differentiable function of one's own: subclass it with static ``forward(ctx, ...)`` and ``backward(ctx, ...)``.
 
@@ -308,6 +303,11 @@ def _forward(node: FunctionNode, args: Sequence[Any], outputs: Sequence[Any], ta
                                f"Tensor, this is not supported. Tensor is of size {list(output._shape())} while the "
                                f"given forward gradient is of size {list(tangent._shape())}.")
     return found
+
+
+@cache
+def _node_class(name: str) -> type[FunctionNode]:
+    return type(f"{name}Backward", (FunctionNode,), {"__slots__": (), "__module__": "minigrad.autograd"})
 
 
 class Transposed(Function):
