@@ -102,7 +102,7 @@ config.__class__ = _tensor.__class__ = _CallableModule
 
 _SUBPACKAGES = ("amp", "array_api", "backends", "cuda", "distributions", "fft", "func", "jit", "linalg",
                 "masked", "multiprocessing", "nn", "optim", "overrides", "profiler", "serialization", "signal",
-                "special", "storage", "testing", "utils", "vision")
+                "sparse", "special", "storage", "testing", "utils", "vision")
 _LATER = {
     **dict.fromkeys(("celu", "celu_", "hardshrink", "prelu", "relu_", "rrelu", "rrelu_", "selu", "selu_", "threshold",
                      "threshold_"), "minigrad.nn.functional.activation"),
@@ -110,6 +110,9 @@ _LATER = {
     "bilinear": "minigrad.nn.functional.linear",
     "vmap": "minigrad.func",
     **dict.fromkeys(("load", "save"), "minigrad.serialization"),
+    **dict.fromkeys(("hspmm", "smm", "sparse_bsc_tensor", "sparse_bsr_tensor", "sparse_compressed_tensor",
+                     "sparse_coo_tensor", "sparse_csc_tensor", "sparse_csr_tensor", "spmm", "sspaddmm"),
+                    "minigrad.sparse"),
     **dict.fromkeys(("UntypedStorage", "TypedStorage", "DoubleStorage", "FloatStorage", "HalfStorage",
                      "BFloat16Storage", "LongStorage", "IntStorage", "ShortStorage", "CharStorage", "ByteStorage",
                      "BoolStorage", "ComplexFloatStorage", "ComplexDoubleStorage", "is_storage"),

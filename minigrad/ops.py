@@ -306,6 +306,10 @@ def running_dtype(op: str, dtype: DType) -> DType:
     return float64 if dtype is float32 and op in (Op.SUM, Op.PROD) else dtype
 
 
+SCATTER_MODES: dict[str, str | None] = {"set": None, "add": "SUM", "mul": "PROD", "max": "MAX", "min": "MIN"}
+"""What a SCATTER does with values that fall on one place, as the reduction that it is (None: the last one stays)."""
+
+
 REDUCE_OPS: dict[str, ReduceOp] = {
     row.name: row
     for row in (
@@ -315,3 +319,17 @@ REDUCE_OPS: dict[str, ReduceOp] = {
         ReduceOp(Op.MIN, Op.MINIMUM, _highest, np.minimum.reduce),
     )
 }
+
+
+def scatter_combine(mode: str, dtype: DType) -> str:
+    """The scalar op by which a SCATTER joins an element of its base and one of its value. Of bools, a sum is whether
+    any is true, a product whether all are.
+
+    >>> from minigrad.dtype import float32
+    >>> scatter_combine("add", float32), scatter_combine("add", bool_)
+    ('ADD', 'OR')
+    """
+    reduction = SCATTER_MODES[mode]
+    assert reduction is not None, mode
+    combine = REDUCE_OPS[reduction].combine
+    return {Op.ADD: Op.OR, Op.MUL: Op.AND}.get(combine, combine) if dtype is bool_ else combine

@@ -1,5 +1,5 @@
 """Stage: front. In: Tensors. Out: ``torch.special``'s functions.
-Next: ``minigrad/distributions/``.
+Next: ``minigrad/sparse/``.
 
 >>> import minigrad
 >>> minigrad.special.ndtr(minigrad.tensor([0.0, 1.0]))

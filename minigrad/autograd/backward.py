@@ -12,6 +12,7 @@ from typing import Any
 from minigrad.autograd.mode import set_grad_enabled
 from minigrad.autograd.node import AccumulateGrad, Edge
 from minigrad.autograd.protocol import Front
+from minigrad.autograd.rows import RowsGradient
 from minigrad.autograd.walk import Walk, replaced
 from minigrad.dtype import shown
 from minigrad.engine import Run, realise
@@ -79,19 +80,28 @@ def _accumulate(walk: Walk, leaves: list[tuple[Any, Any]], roots: list[LazyBuffe
             leaf._grad = gradient if leaf._grad is None else leaf._grad + gradient
         realise([leaf._grad._whole() for leaf, _ in leaves] + roots)
     else:
-        new: list[LazyBuffer] = []
+        dense: list[tuple[Any, LazyBuffer]] = []
+        rows: list[tuple[Any, RowsGradient]] = []
         for i, (leaf, gradient) in enumerate(leaves):
             if leaf._hooks is not None:
                 gradient = _after_leaf_hooks(walk, leaf, gradient, True)
                 leaves[i] = leaf, gradient
+            if gradient.__class__ is RowsGradient:
+                rows.append((leaf, gradient))
+                continue
             old = leaf._grad
-            new.append(gradient if old is None else old._read().binary(Op.ADD, gradient))
-        realise(new + roots, watch)
-        for (leaf, _), lazy in zip(leaves, new, strict=True):
+            if old is not None and old.is_sparse:
+                old = leaf._grad = old.to_dense()
+            dense.append((leaf, gradient if old is None else old._read().binary(Op.ADD, gradient)))
+        realise([lazy for _, lazy in dense] + [v for _, g in rows for v in g.values()] + roots, watch)
+        for leaf, lazy in dense:
             if leaf._grad is None:
                 leaf._grad = Front.wrap(lazy, None)
             else:
                 leaf._grad._replace(lazy)
+        for leaf, gradient in rows:
+            made, old = walk.tensor(gradient), leaf._grad
+            leaf._grad = made if old is None else old + made
     for leaf, gradient in leaves:
         if leaf._hooks is not None:
             for hook in tuple(leaf._hooks.after.values()):

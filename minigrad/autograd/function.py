@@ -310,11 +310,6 @@ def _forward(node: FunctionNode, args: Sequence[Any], outputs: Sequence[Any], ta
     return found
 
 
-@cache
-def _node_class(name: str) -> type[FunctionNode]:
-    return type(f"{name}Backward", (FunctionNode,), {"__slots__": (), "__module__": "minigrad.autograd"})
-
-
 class Transposed(Function):
     """A Function of minigrad's own whose forward mode follows from its ``backward``: that is linear in the gradients u
     of the outputs, so its gradient by u, started from the tangents, is the Jacobian times them."""

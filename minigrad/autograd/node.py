@@ -1,6 +1,6 @@
 """Stage: recording. In: a user's op. Out: ``Node``, its entry on the tape: the traced body of the op, where the
 gradient of each input goes, and the values that backward reads.
-Next: ``walk.py``."""
+Next: ``rows.py``."""
 
 from __future__ import annotations
 

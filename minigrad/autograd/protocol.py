@@ -47,12 +47,14 @@ class Differentiable(Protocol):
 class Front:
     """What the tape needs of the room ``tensor/``, which fills it in.
 
-    ``wrap(lazy, edge)`` makes a Tensor. In forward mode, ``forward(kind, node, body, tensors, results)`` gives results
-    their tangents; ``tangents(tensor)`` are those of a Tensor, by level, and ``dual(tensor, tangents)`` gives it some.
+    ``wrap(lazy, edge)`` makes a Tensor, ``sparse(parts, shape)`` a sparse one of rows. In forward mode, ``forward(kind,
+    node, body, tensors, results)`` gives results their tangents; ``tangents(tensor)`` are those of a Tensor, by level,
+    and ``dual(tensor, tangents)`` gives it some.
     ``rows(function, arguments)`` is how a custom Function with a rule of its own is called on placeholders of ``vmap``,
     None on others; the room ``func/`` fills it in."""
 
     wrap: ClassVar[Callable[[LazyBuffer, Any], Any]]
+    sparse: ClassVar[Callable[[Any, tuple[int, ...]], Any]]
     forward: ClassVar[Callable[..., None]]
     tangents: ClassVar[Callable[[Any], dict[int, Any]]]
     dual: ClassVar[Callable[[Any, dict[int, Any]], None]]

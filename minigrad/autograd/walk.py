@@ -14,13 +14,14 @@ from typing import Any
 from minigrad.autograd.mode import mode
 from minigrad.autograd.node import Edge, Node
 from minigrad.autograd.protocol import Front
+from minigrad.autograd.rows import RowsGradient, added
 from minigrad.dtype import int32
 from minigrad.engine import realise, to_numpy
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.runtime.locks import users_code
 
-# A gradient is a LazyBuffer, or in a recorded walk (``create_graph``) a Tensor.
+# A gradient is a LazyBuffer, for a leaf perhaps one of rows; in a recorded walk (``create_graph``) a Tensor.
 Gradient = Any
 
 
@@ -57,6 +58,8 @@ class Walk:
             leaves = self.leaves
             leaves[edge] = self._add(leaves[edge], gradient) if edge in leaves else gradient
             return
+        if gradient.__class__ is RowsGradient:
+            gradient = gradient.dense()
         node, number = edge
         entry = self._pending.get(node.sequence)
         if entry is None:
@@ -69,6 +72,8 @@ class Walk:
         gradients[number] = gradient if before is None else self._add(before, gradient)
 
     def _add(self, a: Gradient, b: Gradient) -> Gradient:
+        if a.__class__ is RowsGradient or b.__class__ is RowsGradient:
+            return added(a, b)
         return a + b if self.recorded else a.binary(Op.ADD, b)
 
     def _visit(self, node: Node, gradients: list[Gradient]) -> None:
@@ -113,8 +118,9 @@ class Walk:
         """A block in which values may be computed: the gradients that wait here are owned meanwhile, so that a run
         stores those that it comes to and writes into no memory of theirs."""
         held = [] if self.recorded else [
-            g for g in (*self.leaves.values(), *self.captured.values(),
-                        *[g for _, gradients in self._pending.values() for g in gradients]) if g is not None]
+            part for g in (*self.leaves.values(), *self.captured.values(),
+                           *[g for _, gradients in self._pending.values() for g in gradients]) if g is not None
+            for part in (g.values() if g.__class__ is RowsGradient else (g,))]
         for gradient in held:
             gradient.owners += 1
         try:
@@ -125,10 +131,14 @@ class Walk:
 
     def tensor(self, gradient: Gradient) -> Any:
         """The gradient as a Tensor."""
+        if gradient.__class__ is RowsGradient:
+            return Front.sparse(gradient.parts, gradient.shape)
         return gradient if self.recorded or gradient is None else Front.wrap(gradient, None)
 
     def gradient(self, tensor: Any) -> Gradient:
         """A Tensor as a gradient of this walk."""
+        if tensor is not None and tensor.is_sparse and not self.recorded:
+            return RowsGradient(((tensor._indices()[0]._read(), tensor._values()._read()),), tuple(tensor.shape))
         return tensor if self.recorded or tensor is None else tensor._read()
 
     def _seen(self, node: Node, gradients: list[Gradient]) -> None:

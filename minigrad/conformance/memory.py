@@ -16,7 +16,7 @@ from minigrad.conformance.sources import SHAPES, VIEWS, Shape, Source, edge_valu
 from minigrad.dtype import ALL, DType, float32, float64, int64, uint32
 from minigrad.graph.function import Subgraph, call, param
 from minigrad.graph.lazy import LazyBuffer
-from minigrad.ops import Op
+from minigrad.ops import SCATTER_MODES, Op
 
 SPACES: tuple[tuple[Shape, int, Shape], ...] = (
     ((7,), 1, (5,)), ((7,), 1, ()), ((7,), 1, (0,)), ((7, 5), 1, (4,)), ((7, 5), 2, (3, 4)), ((4, 3, 17), 2, (6,)),
@@ -64,7 +64,7 @@ def memory() -> Iterator[Case]:
             view = names[(turn + ALL.index(dtype)) % len(names)]
             yield Case("gather", f"{_text(shape)}-{k}-at-{_text(at)}-{view}", dtype,
                        partial(_gather, dtype, shape, k, at, view))
-            for mode in ("set", "add", "max"):
+            for mode in SCATTER_MODES:
                 yield Case("scatter", f"{mode}-{_text(shape)}-{k}-at-{_text(at)}-{view}", dtype,
                            partial(_scatter, mode, dtype, shape, k, at, view))
         for view in names:
@@ -74,6 +74,11 @@ def memory() -> Iterator[Case]:
             yield Case("assign", name, dtype, partial(_assign, dtype, name, False))
             yield Case("assign", f"{name}-into-dead-memory", dtype, partial(_assign, dtype, name, True), alone=True)
         yield Case("scatter", "into-dead-memory", dtype, partial(_scatter_dead, dtype), alone=True)
+        for axis in (0, 1):
+            for mode in SCATTER_MODES:
+                yield Case("scatter", f"{mode}-along-{axis}", dtype, partial(_scatter_along, mode, dtype, axis))
+        for mode in ("add", "min"):
+            yield Case("scatter", f"{mode}-of-many-to-few", dtype, partial(_scatter_many, mode, dtype))
         yield Case("memory", f"HOST-argsort-{dtype.name}", int64, partial(_argsort, dtype))
     for name in COMPOSITES:
         yield Case("composite", name, float32, partial(_composite, name))
@@ -93,15 +98,36 @@ def _gather(dtype: DType, shape: Shape, k: int, at: Shape, view: str, device: st
 
 def _scatter(mode: str, dtype: DType, shape: Shape, k: int, at: Shape, view: str, device: str) -> Program:
     rng = rng_of("scatter", shape, k, at)
-    source = Source(device, dtype, "plain" if mode == "add" else "edge", "scatter", shape, mode)
+    source = Source(device, dtype, "plain" if mode in ("add", "mul") else "edge", "scatter", shape, mode)
     base, places = source.view("plain", shape), _at(shape, k, at, rng, device)
-    value = source.view(view, at + shape[k:])
+    return _joined(base, source.view(view, at + shape[k:]), places, mode)
+
+
+def _joined(base: LazyBuffer, value: LazyBuffer, places: list[LazyBuffer], mode: str) -> Program:
     output = base.scatter(value, places, mode)
-    if mode != "add" or not dtype.is_float:
+    if mode not in ("add", "mul") or not base.dtype.is_float:
         return Program([output], signed_zero=False)
-    wide = base.cast(float64).scatter(value.cast(float64), places, "add").cast(dtype)
-    scale = magnitude(base).scatter(magnitude(value), places, "add")
-    return Program([output], [wide], [scale], 1.0, 4 + np.sqrt(np.prod(at)))
+    wide = base.cast(float64).scatter(value.cast(float64), places, mode).cast(base.dtype)
+    scale = magnitude(base).scatter(magnitude(value), places, mode)
+    return Program([output], [wide], [scale], 1.0, 4 + np.sqrt(places[0].size))
+
+
+def _scatter_along(mode: str, dtype: DType, axis: int, device: str) -> Program:
+    """One index is the coordinate of the entry, as in ``scatter_add`` along the other axis."""
+    shape = (70, 66)
+    rng = rng_of("scatter along", axis)
+    source = Source(device, dtype, "plain", "scatter along", mode)
+    at = indexes(rng.integers(0, shape[axis], shape), device)
+    places = [at if i == axis else LazyBuffer.index(shape, i, device) for i in range(2)]
+    return _joined(source.leaf(shape), source.leaf(shape), places, mode)
+
+
+def _scatter_many(mode: str, dtype: DType, device: str) -> Program:
+    """So many entries that parts of them get a destination of their own, and a rest."""
+    rng = rng_of("scatter many", mode)
+    source = Source(device, dtype, "plain", "scatter many", mode)
+    at = indexes(rng.integers(0, 40, (3, 6001)), device)
+    return _joined(source.leaf((40,)), source.leaf((3, 6001)), [at], mode)
 
 
 def _scatter_dead(dtype: DType, device: str) -> Program:

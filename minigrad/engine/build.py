@@ -105,7 +105,12 @@ def write_recipe(plan: Plan, codes: Sequence[Code], scalars: Sequence[LazyBuffer
     letters = "".join("d" if s.dtype.is_float else "Q" if s.dtype.kind == "u" else "q" for s in scalars)
     return Recipe(tuple(calls), leaves, letters, tuple(plan.output_bytes), plan.arena_bytes,
                   tuple([(p.kind == "output", p.at) for p in plan.outputs]), tuple(overwritten),
-                  tuple([node.srcs[0].shape for node in plan.checks]), tuple(free))
+                  tuple([_indexed(node) for node in plan.checks]), tuple(free))
+
+
+def _indexed(node: LazyBuffer) -> tuple[int, ...]:
+    """The shape that a GATHER or SCATTER indexes, without the copies that a scatter was split into."""
+    return node.srcs[0].shape[1 if node.op == Op.SCATTER and len(node.arg) > 2 else 0:]
 
 
 def _slot(place: Place, leaves: int, arena: int) -> Slot:

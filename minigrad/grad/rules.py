@@ -184,10 +184,36 @@ def _gather(node: Applied, g: LazyBuffer) -> Gradients:
 
 def _scatter(node: Applied, g: LazyBuffer) -> Gradients:
     _, value, *indexes = node.srcs
-    if node.arg[1] == "max":
-        raise NotImplementedError("the gradient of a scatter with reduce 'max' is not implemented")
-    base = g if node.arg[1] == "add" else g.scatter(value.like(0.0), indexes, "set")
-    return (base, g.gather(indexes), *[None] * len(indexes))
+    if node.arg[1] in ("max", "min"):
+        base, to_value = _extreme_of_places(node, g)
+    elif node.arg[1] == "mul":
+        base, to_value = _product_of_places(node, g)
+    else:
+        base = g if node.arg[1] == "add" else g.scatter(value.like(0.0), indexes, "set")
+        to_value = g.gather(indexes)
+    return (base, to_value, *[None] * len(indexes))
+
+
+def _extreme_of_places(node: Applied, g: LazyBuffer) -> tuple[LazyBuffer, LazyBuffer]:
+    """All elements that equal the result of a place share its gradient equally."""
+    base, value, *indexes = node.srcs
+    kept, won = [a.binary(Op.EQ, b).cast(a.dtype) for a, b in ((base, node.out), (value, node.out.gather(indexes)))]
+    share = g.binary(Op.DIV, kept.scatter(won, indexes, "add"))
+    return kept.binary(Op.MUL, share), won.binary(Op.MUL, share.gather(indexes))
+
+
+def _product_of_places(node: Applied, g: LazyBuffer) -> tuple[LazyBuffer, LazyBuffer]:
+    """The product of the others, without a division by 0: of an element of the base that is 0, and of a value that is
+    the only 0 of its place, it is computed without them."""
+    base, value, *indexes = node.srcs
+    ones = base.binary(Op.EQ, base.like(0.0)).where(base.like(1.0), base)
+    to_base = g.binary(Op.MUL, ones.scatter(value, indexes, "mul")).binary(Op.DIV, ones)
+    zero = value.binary(Op.EQ, value.like(0.0))
+    zeros = base.like(0.0).scatter(zero.cast(value.dtype), indexes, "add").gather(indexes)
+    single = zero.binary(Op.AND, zeros.binary(Op.EQ, zeros.like(1.0)))
+    without = g.binary(Op.MUL, base.scatter(single.where(value.like(1.0), value), indexes, "mul")).gather(indexes)
+    others = g.binary(Op.MUL, node.out).gather(indexes).binary(Op.DIV, zero.where(value.like(1.0), value))
+    return to_base, single.where(without, others)
 
 
 def _assign(node: Applied, g: LazyBuffer) -> Gradients:
@@ -255,7 +281,7 @@ _ROWS = (
     GradientRule(Op.CONTIGUOUS, "g", False, lambda n, g: (g,)),
     GradientRule(Op.COPY, "g on a's device", False, lambda n, g: (g.copy_to(n.srcs[0].device),)),
     GradientRule(Op.GATHER, "each g added where it was read", True, _gather),
-    GradientRule(Op.SCATTER, "∂base = g, but 0 where it was set; ∂value = g gathered", True, _scatter),
+    GradientRule(Op.SCATTER, "set, add: ∂base = g, 0 where set; ∂value = g gathered; else as MAX", True, _scatter),
     GradientRule(Op.ASSIGN, "∂base = g, but 0 in the view; ∂value = the view of g", False, _assign),
     GradientRule(Op.SCAN, "sum: g summed from the end; product: g times the product of the others, so summed", True,
                  _scan),

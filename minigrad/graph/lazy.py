@@ -42,7 +42,8 @@ from minigrad.ops import RESULT_TYPES, Op
 # CONTIGUOUS   a                     None                    a, in memory of its own
 # COPY         a                     device                  a, on another device
 # GATHER       a i₀ … iₖ₋₁           k                       a[i₀, …, iₖ₋₁]; the i have one shape
-# SCATTER      a v i₀ … iₖ₋₁         (k, mode)               a with a[i₀, …] set | add | max = v, in order of the i
+# SCATTER      a v i₀ … iₖ₋₁         (k, mode)               a with a[i₀, …] set | add | mul | max | min = v, in order
+#                                                            of the i; (k, mode, 1) for one that i₀ merely copies
 # ASSIGN       a v                   ((op, arg), …)          a with the view these movement ops make replaced by v
 # SCAN         a                     (reduce op, axis)       inclusive running reduction
 # HOST         a …                   (name, parameters, …)   the NumPy function of this name in ``graph/host.py``; its

@@ -14,7 +14,7 @@ from minigrad.graph.function import inline
 from minigrad.graph.host import run_host
 from minigrad.graph.lazy import LazyBuffer, toposort
 from minigrad.graph.loop import Loop
-from minigrad.ops import ELEMENTWISE, MOVEMENT, REDUCE, REDUCE_OPS, SCALAR_OPS, Op, cast
+from minigrad.ops import ELEMENTWISE, MOVEMENT, REDUCE, REDUCE_OPS, SCALAR_OPS, Op, cast, scatter_combine
 
 Read = Callable[[LazyBuffer], np.ndarray]
 
@@ -143,6 +143,11 @@ def number(value: Any, dtype: DType, shape: tuple[int, ...]) -> np.ndarray:
         return np.full(shape, np.asarray(value).astype(accumulator(dtype).numpy)).astype(dtype.numpy)
 
 
+SCALAR_UFUNCS: dict[str, Any] = {Op.ADD: np.add, Op.MUL: np.multiply, Op.MAXIMUM: np.maximum, Op.MINIMUM: np.minimum,
+                                Op.OR: np.logical_or, Op.AND: np.logical_and}
+"""How a SCATTER joins values."""
+
+
 def _scatter(node: LazyBuffer, operands: list[np.ndarray]) -> np.ndarray:
     base, value, *indexes = operands
     mode = node.arg[1]
@@ -153,7 +158,7 @@ def _scatter(node: LazyBuffer, operands: list[np.ndarray]) -> np.ndarray:
         out[at] = value
     else:
         with np.errstate(all="ignore"):
-            (np.add if mode == "add" else np.maximum).at(out, at, _widen(value, node.dtype))
+            SCALAR_UFUNCS[scatter_combine(mode, node.dtype)].at(out, at, _widen(value, node.dtype))
     return out
 
 

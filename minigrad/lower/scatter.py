@@ -1,11 +1,12 @@
 """Stage: lower, strategies ``scatter`` and ``assign``. In: a SCATTER or ASSIGN node whose memory holds its base
 already. Out: loops that write the new values over it. A scatter's entries are applied in order by whoever owns the
-place: columns or rows of the destination are owned, so that the result does not depend on the number of threads.
+place, so that the result does not depend on the number of threads. What is owned: the coordinates of the destination
+that are coordinates of the entries, too, as in ``scatter_add`` along one of two dimensions; else columns; else rows.
 Next: ``lower/gpu/``."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from minigrad.dtype import bool_, int64
@@ -15,16 +16,22 @@ from minigrad.kernel.ir import Apply, Array, Const, If, Index, Let, LetIndex, Lo
 from minigrad.lower.axes import Axis
 from minigrad.lower.body import Body, Output
 from minigrad.lower.map import Lowering
-from minigrad.lower.nest import Share, loop, loops, parallel, parts, share
+from minigrad.lower.nest import Parallel, Share, loop, loops, parallel, parts, share
 from minigrad.lower.scalar import convert
-from minigrad.lower.values import Names, Place, Values
-from minigrad.ops import Op
+from minigrad.lower.values import Names, Values
+from minigrad.ops import Op, scatter_combine
 from minigrad.symbolic import Sym, num
 from minigrad.target import Target
 
-COMBINE = {"add": Op.ADD, "max": Op.MAXIMUM}
 OWNERS = 16
-"""Parts that a scatter's destination is divided into."""
+"""Parts, at most, that a scatter's destination is divided into by rows. Each owner looks at all indices, about as long
+as it takes to add four numbers."""
+
+COLUMNS = 256
+"""Columns from which on they are divided."""
+
+LINE = 16
+"""Neighbours, at least, that an owner has along an inner axis: a cache line of float32."""
 
 
 def assign_body(node: LazyBuffer, values: Values, names: Names, status: Array | None) -> Body:
@@ -54,22 +61,43 @@ def assigned(node: LazyBuffer, index: Coordinate) -> Coordinate:
 @dataclass
 class Entries:
     """The entries of a scatter: ``axes`` to walk them in order, the coordinate of one, ``head``: what looks up its
-    indices and notes those out of range; ``inside``: whether none is; ``places``: each index as a variable, and its
-    value."""
+    indices and notes those out of range; ``inside``: whether none is; ``places``: each index as a variable or an
+    expression, and its value."""
 
     node: LazyBuffer
     axes: list[Axis]
     at: Coordinate
     head: list[Statement]
     inside: Value
-    places: list[tuple[Sym, Local]]
+    places: list[tuple[Sym, Value]]
 
-    def loops(self, inside: Value, body: Callable[[Coordinate], list[Statement]]) -> list[Statement]:
-        """All entries; ``body`` is done at the row of those for which ``inside`` holds."""
+    @property
+    def own(self) -> list[Axis]:
+        """The axes that are a coordinate of the destination: entries that differ there go to different places."""
+        fixed = {place for place, found in self.places if isinstance(found, Index)}
+        return [a for a in self.axes if a.var in fixed]
+
+    @property
+    def looked_up(self) -> Value | None:
+        """The first index that comes from memory."""
+        return next((found for _, found in self.places if not isinstance(found, Index)), None)
+
+    def loops(self, inside: Value, body: Callable[[Coordinate], list[Statement]],
+              ranges: Mapping[Sym, tuple[Sym, Sym]] | None = None) -> list[Statement]:
+        """All entries; ``body`` is done at the row of those for which ``inside`` holds. ``ranges``: the part of an axis
+        that is walked, if it is not all; without a step where the variable is bound already."""
         if 0 in self.node.shape:
             return loops(self.axes, self.head)
-        lets: list[Statement] = [LetIndex(v, found) for v, found in self.places]
-        return loops(self.axes, [*self.head, If(inside, (*lets, *body(tuple(v for v, _ in self.places))))])
+        lets: list[Statement] = [LetIndex(v, found) for v, found in self.places if not isinstance(found, Index)]
+        made = [*lets, *body(tuple(v for v, _ in self.places))]
+        if not isinstance(inside, Const):
+            made = [If(inside, tuple(made))]
+        made = [*self.head, *made]
+        for axis in reversed(self.axes):
+            start, stop = (ranges or {}).get(axis.var, (num(0), num(axis.size)))
+            if start is not stop:
+                made = [loop(axis, made, start=start, stop=stop)]
+        return made
 
 
 def entries(node: LazyBuffer, values: Values, names: Names, status: Array | None) -> Entries:
@@ -80,18 +108,23 @@ def entries(node: LazyBuffer, values: Values, names: Names, status: Array | None
     entry = tuple([num(0) if n == 1 else next(variables).var for n in shape])
     head: list[Statement] = []
     inside: Value = Const(True, bool_)
-    places: list[tuple[Sym, Local]] = []
-    for position, source in enumerate(node.srcs[2:]):
-        size = node.shape[position]
+    places: list[tuple[Sym, Value]] = []
+    copies = 1 if len(node.arg) > 2 else 0
+    for position, source in enumerate(node.srcs[2:], -copies):
+        size = node.shape[position + copies]
+        value = convert(values.value(source, entry), int64)
+        if isinstance(value, Index) and value.index.lo >= 0 and value.index.hi < size:
+            places.append((value.index, value))
+            continue
         found = Local(names.fresh("at"), int64)
-        head.append(Let(found.name, convert(values.value(source, entry), int64)))
+        head.append(Let(found.name, value))
         outside = Apply(Op.OR, (Apply(Op.LT, (found, Const(0, int64)), bool_),
                                 Apply(Op.LT, (Const(size - 1, int64), found), bool_)), bool_)
         check = values.checks.get(node)
         if check is not None and status is not None:
             head.append(If(outside, (Store(status, num(check), Const(position + 1, status.dtype)),)))
         fits = Apply(Op.NOT, (outside,), bool_)
-        inside = Apply(Op.AND, (inside, fits), bool_) if places else fits
+        inside = fits if isinstance(inside, Const) else Apply(Op.AND, (inside, fits), bool_)
         places.append((names.var("g", size), found))
     return Entries(node, axes, entry, head, inside, places)
 
@@ -102,7 +135,8 @@ def joined(node: LazyBuffer, values: Values, row: Coordinate, entry: Coordinate,
     place = values.places[node]
     at, array = place.at((*row, *tail)), place.array
     if node.arg[1] != "set":
-        value = Apply(COMBINE[node.arg[1]], (convert(Load(array, at), value.dtype), value), value.dtype)
+        value = Apply(scatter_combine(node.arg[1], node.dtype), (convert(Load(array, at), value.dtype), value),
+                      value.dtype)
     return Store(array, at, convert(value, array.dtype))
 
 
@@ -115,46 +149,72 @@ def scatter_stage(node: LazyBuffer, values: Values, names: Names, target: Target
 class _Scatter:
     def __init__(self, node: LazyBuffer, values: Values, names: Names, target: Target, status: Array | None) -> None:
         self.node, self.values, self.names, self.target = node, values, names, target
-        self.status = status
-        self.count, self.mode = node.arg
-        self.place: Place = values.places[node]
-        self.entry_shape = node.srcs[2].shape
+        self.count, self.mode = node.arg[:2]
         self.tail_shape = node.shape[self.count:]
-        self.entries = _size(self.entry_shape)
+        self.found = entries(node, values, names, status)
+        self.entries = _size(node.srcs[2].shape)
         self.tail = _size(self.tail_shape)
 
     def lower(self) -> Lowering:
-        total = self.entries * (self.tail + 4)
-        note = f"scatter {self.mode}: {self.entries} entries of {self.tail}"
-        columns = self.tail >= 256
-        rows = not columns and self.tail >= 8 and self.node.shape[0] >= OWNERS and self.entries >= 256
-        if columns:
-            axis = Axis(self.names.var("x", self.tail), self.tail)
-            s = _owners(axis, -(-self.tail // OWNERS // 64) * 64)
-            head = parallel(self.names, s)
-            body = self._entries(None, (head.start, head.stop))
-            note += f"; columns in {s.extent} parts"
-        elif rows:
-            axis = Axis(self.names.var("x", self.node.shape[0]), self.node.shape[0])
-            s = _owners(axis, -(-self.node.shape[0] // OWNERS))
-            head = parallel(self.names, s)
-            body = self._entries((head.start, head.stop), None)
-            note += f"; rows in {s.extent} parts"
-        else:
-            head = parallel(self.names, share([], 1))
-            body = self._entries(None, None)
-        return Lowering(body, note, total, head)
+        self.note = f"scatter {self.mode}: {self.entries} entries of {self.tail}"
+        made = (self._by_coordinates() or self._by_columns() or self._by_rows()) if 0 not in self.node.shape else None
+        body, head = made or (self._entries(), parallel(self.names, share([], 1)))
+        return Lowering(body, self.note, self.entries * (self.tail + 4), head)
 
-    def _entries(self, rows: tuple[Sym, Sym] | None, columns: tuple[Sym, Sym] | None) -> list[Statement]:
-        """All entries, in order; only those that go to ``rows``, only their ``columns``."""
-        found = entries(self.node, self.values, self.names, self.status)
-        inside = found.inside
-        if rows is not None:
-            first = found.places[0][1]
-            for condition in (Apply(Op.NOT, (Apply(Op.LT, (first, Index(rows[0], int64)), bool_),), bool_),
-                              Apply(Op.LT, (first, Index(rows[1], int64)), bool_)):
-                inside = Apply(Op.AND, (inside, condition), bool_)
-        return found.loops(inside, lambda row: self._tail(row, found.at, columns))
+    def _by_coordinates(self) -> tuple[list[Statement], Parallel] | None:
+        """The axes of the entries that are coordinates of the destination are divided: the outermost ones together,
+        else the longest."""
+        own = self.found.own
+        outer = [a for a, b in zip(self.found.axes, own, strict=False) if a is b]
+        if _size(tuple([a.size for a in outer])) >= OWNERS // 4:
+            axes, least = outer, 1
+        elif own and (longest := max(own, key=lambda a: a.size)).size >= 4 * LINE:
+            axes, least = [longest], LINE
+        else:
+            return None
+        inside = self.entries // _size(tuple([a.size for a in axes])) * (self.tail + 4)
+        s = share(axes, inside, multiple=least)
+        if least > 1 and s.block < least:
+            s = _owners(axes[0], least)
+        head = parallel(self.names, s)
+        zero = num(0)
+        ranges = {**dict.fromkeys([a.var for a in axes[:s.cut]], (zero, zero)),
+                  axes[s.cut].var: (head.start, head.stop)}
+        self.note += f"; their own coordinates in {s.extent} parts"
+        return self._entries(ranges=ranges), head
+
+    def _by_columns(self) -> tuple[list[Statement], Parallel] | None:
+        if self.tail < COLUMNS:
+            return None
+        axis = Axis(self.names.var("x", self.tail), self.tail)
+        s = _owners(axis, -(-self.tail // OWNERS // 64) * 64)
+        head = parallel(self.names, s)
+        self.note += f"; columns in {s.extent} parts"
+        return self._entries((head.start, head.stop)), head
+
+    def _by_rows(self) -> tuple[list[Statement], Parallel] | None:
+        """Each owner looks at all indices and takes those of its rows: worth it if there is something to do for each,
+        or if the destination is too large for a cache, so that most entries wait for memory."""
+        first, rows = self.found.looked_up, self.node.shape[0]
+        far = self.node.size * self.node.dtype.size > 2 * self.target.l2
+        if first is None or self.entries < 256 or rows < OWNERS or self.found.places[0][1] is not first or (
+                self.tail < 8 and not far):
+            return None
+        axis = Axis(self.names.var("x", rows), rows)
+        s = _owners(axis, -(-rows // min(OWNERS, max(4, self.tail // 4))))
+        head = parallel(self.names, s)
+        self.note += f"; rows in {s.extent} parts"
+        inside = self.found.inside
+        for condition in (Apply(Op.NOT, (Apply(Op.LT, (first, Index(head.start, int64)), bool_),), bool_),
+                          Apply(Op.LT, (first, Index(head.stop, int64)), bool_)):
+            inside = Apply(Op.AND, (inside, condition), bool_)
+        return self.found.loops(inside, lambda row: self._tail(row, self.found.at, None)), head
+
+    def _entries(self, columns: tuple[Sym, Sym] | None = None,
+                 ranges: Mapping[Sym, tuple[Sym, Sym]] | None = None) -> list[Statement]:
+        """All entries, in order."""
+        found = self.found
+        return found.loops(found.inside, lambda row: self._tail(row, found.at, columns), ranges)
 
     def _tail(self, row: Coordinate, entry: Coordinate, columns: tuple[Sym, Sym] | None) -> list[Statement]:
         """One entry: a row of the destination joined with a row of the value."""

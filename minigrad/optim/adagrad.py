@@ -74,6 +74,18 @@ class Adagrad(CompositeOptimizer):
     def _initial(self, name: str, param: Tensor, group: dict[str, Any]) -> Tensor:
         return full_like(param, self.defaults["initial_accumulator_value"])
 
+    def _sparse_step(self, group: dict[str, Any], param: Tensor, grad: Any) -> None:
+        """The formula for the rows that have a gradient."""
+        if group["weight_decay"] != 0:
+            raise RuntimeError("weight_decay option is not compatible with sparse gradients")
+        state, step = self._sparse_state(group, param)
+        grad = (-grad if group["maximize"] else grad).coalesce()
+        rows = grad.values()
+        state["sum"].add_(grad.mul(grad))
+        root = state["sum"].sparse_mask(grad).values().sqrt() + group["eps"]
+        size = known(group["lr"]) / (1 + (step - 1) * group["lr_decay"])
+        param.add_(grad._with_values(rows / root), alpha=-size)
+
     @staticmethod
     def _numbers(group: dict[str, Any], first: bool, *numbers: float) -> tuple[float | None, ...]:
         weight_decay = group["weight_decay"]

@@ -225,7 +225,12 @@ class CompositeOptimizer(Optimizer):
         afterwards. It depends on nothing but the group and the state."""
         batches: dict[tuple[Any, ...], Batch] = {}
         for param in group["params"]:
-            if param.grad is None:
+            grad = param.grad
+            if grad is None:
+                continue
+            if grad.is_sparse:
+                self._steps = FIRST_STEPS  # which rows change differs from step to step: that is no program
+                self._sparse_step(group, param, grad)
                 continue
             slots = self._slots(group, param)
             state: dict[str, Any] = {}
@@ -253,6 +258,22 @@ class CompositeOptimizer(Optimizer):
             if self._scalars:
                 counts.append(partial(self._count, group, batch.states))
         return counts
+
+    def _sparse_step(self, group: dict[str, Any], param: Tensor, grad: Any) -> None:
+        """One parameter's step by a sparse gradient, outside autograd. ``RuntimeError`` for a class that has none."""
+        name = type(self).__name__
+        if name in ("Adam", "AdamW"):
+            raise RuntimeError("Adam does not support sparse gradients, please consider SparseAdam instead")
+        raise RuntimeError(f"{name} does not support sparse gradients")
+
+    def _sparse_state(self, group: dict[str, Any], param: Tensor) -> tuple[dict[str, Any], float]:
+        """The state of a parameter with a sparse gradient, and the number of this step, which is counted."""
+        state = self.state[param]
+        self._complete(state, param, group, self._slots(group, param))
+        self._settle_state()
+        step = known(state["step"]) + 1
+        hold([state["step"]], step)
+        return state, step
 
     def _complete(self, state: dict[str, Any], param: Tensor, group: dict[str, Any],
                   slots: tuple[str | None, ...]) -> bool:

@@ -69,6 +69,23 @@ class SGD(CompositeOptimizer):
     def _static(self, group: dict[str, Any], dtype: Any) -> dict[str, Any]:
         return {"nesterov": group["nesterov"], "maximize": group["maximize"]}
 
+    def _sparse_step(self, group: dict[str, Any], param: Tensor, grad: Any) -> None:
+        """The formula on sparse tensors; the momentum buffer is sparse, too."""
+        momentum, decay = group["momentum"], known(group["weight_decay"])
+        grad = -grad if group["maximize"] else grad
+        if decay != 0:
+            grad = grad.add(param, alpha=decay)
+        if momentum != 0:
+            state = self.state[param]
+            buffer = state.get("momentum_buffer")
+            if buffer is None:
+                buffer = grad.detach().clone()
+            else:
+                buffer = buffer.mul(momentum).add(grad, alpha=1 - group["dampening"]).coalesce()
+            state["momentum_buffer"] = buffer
+            grad = grad.add(buffer, alpha=momentum) if group["nesterov"] else buffer
+        param.add_(grad, alpha=-known(group["lr"]))
+
     @staticmethod
     def _numbers(group: dict[str, Any], first: bool, *numbers: float) -> tuple[float | None, ...]:
         momentum, dampening, decay = group["momentum"], group["dampening"], known(group["weight_decay"])

@@ -3,48 +3,31 @@ Next: ``adadelta.py``."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import sqrt
 from typing import Any
 
-from minigrad.optim.composite import ASKED_ANEW, CompositeOptimizer, check_betas, for_each
+from minigrad.optim.composite import CompositeOptimizer, check_betas
 from minigrad.optim.optimizer import ParamsT
-from minigrad.tensor import Tensor, known, where
-
-
-@for_each(states=2)
-def sparse_adam(param: Tensor, grad: Tensor, average: Tensor, square: Tensor, step_size: Tensor, share1: Tensor,
-                share2: Tensor, eps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The new parameter and moments; see ``SparseAdam`` for the formula."""
-    there = grad != 0
-    if grad.ndim > 1:
-        there = there.flatten(1).any(1).reshape(-1, *[1] * (grad.ndim - 1))
-    new_average = average + share1 * (grad - average)
-    new_square = square + share2 * (grad * grad - square)
-    new_param = param - step_size * new_average / (new_square.sqrt() + eps)
-    return tuple([where(there, new, old) for new, old in (
-        (new_param, param), (new_average, average), (new_square, square))])
+from minigrad.tensor import Tensor, known
 
 
 class SparseAdam(CompositeOptimizer):
     """SparseAdam: Adam that changes only those rows of a parameter, and of its moments, that have a gradient.
 
-    There are no sparse gradients here: a row whose gradient is 0 everywhere counts as one that has none. For these rows
-    all stays as it is; for the others m <- m + (1 - beta1) (g - m);  v <- v + (1 - beta2) (g^2 - v);
-    p <- p - lr sqrt(1 - beta2^t) / (1 - beta1^t) * m / (sqrt(v) + eps).
+    For the rows that a sparse gradient has: m <- m + (1 - beta1) (g - m);  v <- v + (1 - beta2) (g^2 - v);
+    p <- p - lr sqrt(1 - beta2^t) / (1 - beta1^t) * m / (sqrt(v) + eps). ``RuntimeError`` for dense gradients.
     (https://docs.pytorch.org/docs/stable/generated/torch.optim.SparseAdam.html)
 
-    >>> from minigrad import nn, ones, tensor
+    >>> from minigrad import nn, ones, sparse_coo_tensor
     >>> p = nn.Parameter(ones(2))
-    >>> p.grad = tensor([0.0, 1.0])
+    >>> p.grad = sparse_coo_tensor([[1]], [1.0], (2,))
     >>> SparseAdam([p], lr=0.25).step()
     >>> p.detach()
     tensor([1.0000, 0.7500])
     """
 
-    __jit_free__ = ASKED_ANEW | {"betas", "eps"}
-    _update = sparse_adam
     _scalars = ("step",)
-    _changing = 1
 
     def __init__(self, params: ParamsT, lr: float | Tensor = 1e-3, betas: tuple[float, float] = (0.9, 0.999),
                  eps: float = 1e-8, maximize: bool = False) -> None:
@@ -60,8 +43,22 @@ class SparseAdam(CompositeOptimizer):
     def _slots(self, group: dict[str, Any], param: Tensor) -> tuple[str | None, ...]:
         return "exp_avg", "exp_avg_sq"
 
-    @staticmethod
-    def _numbers(group: dict[str, Any], first: bool, *numbers: float) -> tuple[float | None, ...]:
-        step, (beta1, beta2) = numbers[0] + 1, group["betas"]
+    def _record(self, group: dict[str, Any], targets: list[Tensor], values: list[Tensor]) -> list[Callable[[], None]]:
+        for param in group["params"]:
+            if param.grad is not None and not param.grad.is_sparse:
+                raise RuntimeError("SparseAdam does not support dense gradients, please consider Adam instead")
+        return super()._record(group, targets, values)
+
+    def _sparse_step(self, group: dict[str, Any], param: Tensor, grad: Any) -> None:
+        state, step = self._sparse_state(group, param)
+        (beta1, beta2), rows = group["betas"], (-grad if group["maximize"] else grad).coalesce()
+        if not rows._nnz():
+            return
+        g, average, square = rows.values(), state["exp_avg"], state["exp_avg_sq"]
+        old_average, old_square = average.sparse_mask(rows).values(), square.sparse_mask(rows).values()
+        more_average, more_square = (g - old_average) * (1 - beta1), (g * g - old_square) * (1 - beta2)
+        average.add_(rows._with_values(more_average))
+        square.add_(rows._with_values(more_square))
         size = known(group["lr"]) * sqrt(1 - beta2**step) / (1 - beta1**step)
-        return size, 1 - beta1, 1 - beta2, group["eps"]
+        change = (old_average + more_average) / ((old_square + more_square).sqrt() + group["eps"])
+        param.add_(rows._with_values(change * -size))

@@ -226,10 +226,10 @@ def _write_nothing(node: LazyBuffer, builder: Builder) -> LazyBuffer | None:
 
 def _wide_sum(node: LazyBuffer, builder: Builder) -> LazyBuffer | None:
     wide = accumulator(node.dtype)
-    if wide is node.dtype or node.arg[1] != "add":
+    if wide is node.dtype or node.arg[1] not in ("add", "mul"):
         return None
     base, value = (builder.again(s.cast(wide)) for s in node.srcs[:2])
-    return builder.again(builder.again(base.scatter(value, node.srcs[2:], "add")).cast(node.dtype))
+    return builder.again(builder.again(base.scatter(value, node.srcs[2:], node.arg[1])).cast(node.dtype))
 
 
 RULES: tuple[Rule, ...] = (
@@ -242,7 +242,7 @@ RULES: tuple[Rule, ...] = (
          _reduce_nothing),
     Rule("write-nothing", (Op.SCATTER, Op.ASSIGN), "no element is replaced",
          "x.assign(x.shrink(((0, 0), (0, 6))), (('SHRINK', ((2, 2), (0, 6))),))", "x", _write_nothing),
-    Rule("wide-sum", (Op.SCATTER,), "halves are summed in float32 and rounded once",
+    Rule("wide-sum", (Op.SCATTER,), "halves are summed and multiplied in float32 and rounded once",
          "h.scatter(h, [r], 'add')", "h.cast(float32).scatter(h.cast(float32), [r], 'add').cast(h.dtype)", _wide_sum),
     Rule("fold-constants", tuple(sorted(ELEMENTWISE)),
          "known before the program runs, to the bit: exp and its like differ from device to device, an FMA rounds once",

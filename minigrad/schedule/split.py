@@ -1,14 +1,16 @@
 """Stage: schedule, between steps 1 and 2. In: a simplified graph. Out: the same graph with each long reduction to few
-results split in two levels, so that its first level is wide enough to feed a machine. The split depends on shapes and
-constants only, so results are the same bits for any number of threads.
+results split in two levels, so that its first level is wide enough to feed a machine; likewise each scatter of many
+entries to few places. The split depends on shapes and constants only, so results are the same bits for any number of
+threads.
 Next: ``access.py``."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from minigrad.dtype import bool_
 from minigrad.graph.lazy import LazyBuffer, toposort
-from minigrad.ops import REDUCE, REDUCE_OPS
+from minigrad.ops import REDUCE, REDUCE_OPS, SCATTER_MODES, Op, scatter_combine
 from minigrad.target import Target
 
 WIDE = 256
@@ -23,6 +25,14 @@ ROW = 64
 SIDE_BY_SIDE = 8
 """Results that a workgroup of a GPU reduces together where they are neighbours in memory: it takes so many times more
 of them to keep all workgroups busy."""
+
+COPIES = 16
+"""Parts of a scatter's entries that have a destination of their own, at most; on a GPU ``COPIES_GPU``."""
+
+COPIES_GPU = 1024
+
+FEW_COLUMNS = 64
+"""A scatter of longer rows is divided by columns or rows."""
 
 
 def split_reductions(outputs: Sequence[LazyBuffer], target: Target) -> list[LazyBuffer]:
@@ -39,6 +49,8 @@ def split_reductions(outputs: Sequence[LazyBuffer], target: Target) -> list[Lazy
         new = node if srcs == node.srcs else LazyBuffer(node.op, srcs, node.arg, node.shape, node.dtype, node.device)
         if node.op in REDUCE and 0 < node.size < few and srcs[0].size >= node.size * 4 * CHUNK:
             new = _split(new)
+        elif node.op == Op.SCATTER:
+            new = _split_scatter(new, target)
         at[node] = new
     return [at[o] for o in outputs]
 
@@ -84,3 +96,37 @@ def _split_axis(source: LazyBuffer, op: str, axes: list[int]) -> LazyBuffer:
         rest = source.shrink(tuple(box)).reduce(op, axes)
         result = result.binary(REDUCE_OPS[op].combine, rest)
     return result
+
+
+def _split_scatter(node: LazyBuffer, target: Target) -> LazyBuffer:
+    """A scatter of many entries to few places: equal parts of the entries, and a rest, are each scattered to a
+    destination of their own, side by side; then these are joined."""
+    base, value, *indexes = node.srcs
+    count, mode = node.arg[:2]
+    reduction, entries = SCATTER_MODES[mode], indexes[0].size
+    columns = value.size // max(1, entries)
+    most = COPIES_GPU if target.workgroup else COPIES
+    copies = min(most, entries // CHUNK, entries * columns // max(1, 4 * node.size))
+    if reduction is None or copies < 2 or columns >= FEW_COLUMNS or any([i.op == Op.INDEX for i in indexes]):
+        return node
+    part = entries // copies
+    combine = scatter_combine(mode, node.dtype)
+
+    def entry_rows(source: LazyBuffer, begin: int, end: int, shape: tuple[int, ...]) -> LazyBuffer:
+        rest = source.shape[len(indexes[0].shape):]
+        flat = source.reshape((entries, *rest)).shrink(((begin, end), *[(0, n) for n in rest]))
+        return flat.reshape((*shape, *rest))
+
+    identity = REDUCE_OPS[reduction].identity(node.dtype)
+    empty = LazyBuffer.const(identity, node.dtype, (copies, *node.shape), node.device)
+    srcs = [entry_rows(s, 0, copies * part, (copies, part)) for s in (value, *indexes)]
+    copy = LazyBuffer.index((copies, part), 0, node.device)
+    apart = LazyBuffer(Op.SCATTER, (empty, srcs[0], copy, *srcs[1:]), (count + 1, mode, 1), empty.shape, node.dtype,
+                       node.device)
+    if node.dtype is bool_:
+        reduction = Op.MAX if combine == Op.OR else Op.MIN if combine == Op.AND else reduction
+    joined = base.binary(combine, apart.reduce(reduction, (0,)).reshape(node.shape))
+    if copies * part == entries:
+        return joined
+    rest = [entry_rows(s, copies * part, entries, (entries - copies * part,)) for s in (value, *indexes)]
+    return joined.scatter(rest[0], rest[1:], mode)

@@ -32,6 +32,7 @@ _SPECIAL: dict[Name, Name] = {
     **{("minigrad.serialization.rebuild", name): ("torch._utils", name) for name in _REBUILD},
     **{("minigrad.tensor.storages", kind.__name__): ("torch", kind.__name__) for kind in LEGACY.values()},
 }
+_SPECIAL["minigrad.sparse.coordinates", "_rebuild_sparse_tensor"] = ("torch._utils", "_rebuild_sparse_tensor")
 _BACK = {theirs: ours for ours, theirs in _SPECIAL.items()} | {
     ("torch.tensor", "_rebuild_from_type_v2"): ("minigrad.serialization.rebuild", "_rebuild_from_type_v2"),
     ("torch._tensor", "Tensor"): ("minigrad.tensor.tensor_class", "Tensor"),

@@ -19,8 +19,12 @@ from minigrad.tensor import Tensor
 from minigrad.tensor.storage import Storage
 from minigrad.tensor.storages import LEGACY, TypedStorage, UntypedStorage
 
-_OWN_REDUCE = (Tensor.__reduce_ex__, Parameter.__reduce_ex__)  # of other classes we ask their own
 KeyOf = Callable[[int, UntypedStorage], str]
+
+
+def _is_ours(kind: type) -> bool:
+    """Whether a class of Tensors is pickled as ours are; others say it themselves."""
+    return kind.__reduce_ex__ in (Tensor.__reduce_ex__, Parameter.__reduce_ex__)
 
 
 class Storages:
@@ -96,7 +100,7 @@ def _apart(base: Any, storages: Storages, legacy: bool, seen: dict[Name, Name] |
 
         def reducer_override(self, obj: Any) -> Any:
             if isinstance(obj, Tensor):
-                if type(obj).__reduce_ex__ in _OWN_REDUCE:
+                if _is_ours(type(obj)):
                     return reduced(obj)
             elif seen is not None and isinstance(obj, type | FunctionType | DType):
                 place = _place(obj)

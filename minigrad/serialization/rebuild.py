@@ -14,7 +14,7 @@ from minigrad.dtype import DType
 from minigrad.nn.parameter import Parameter
 from minigrad.tensor import Tensor
 from minigrad.tensor.layout import offset_of, strides_of
-from minigrad.tensor.layouts import layout, strided
+from minigrad.tensor.layouts import WORDS, layout
 from minigrad.tensor.storages import LEGACY, TypedStorage, UntypedStorage
 
 # --- taking apart
@@ -152,17 +152,26 @@ def _rebuild_device_tensor_from_cpu_tensor(data: Tensor, dtype: DType, device: s
 
 def _get_layout(name: str) -> layout:
     """The layout of this name."""
-    if name != "torch.strided":
-        raise NotImplementedError(f"tensors of layout {name}: sparse tensors")
-    return strided
+    found = WORDS.get(name.removeprefix("torch."))
+    if not isinstance(found, layout):
+        raise NotImplementedError(f"tensors of layout {name}")
+    return found
 
 
 def _reduced(word: layout) -> Any:
     """How a layout is pickled: as PyTorch does it."""
-    return (_get_layout, (f"torch.{word.name}",)) if word is strided else word.name
+    return _get_layout, (f"torch.{word.name}",)
 
 
 copyreg.pickle(layout, _reduced)
+
+
+def _rebuild_sparse_tensor(layout: Any, data: Any) -> Tensor:
+    """A sparse tensor of its parts."""
+    from minigrad.sparse import coordinates  # few checkpoints have one
+
+    rebuilt: Tensor = coordinates._rebuild_sparse_tensor(layout, data)
+    return rebuilt
 
 
 def _missing(name: str, what: str) -> Any:
@@ -176,7 +185,6 @@ def _missing(name: str, what: str) -> Any:
     return refuse
 
 
-_rebuild_sparse_tensor = _missing("_rebuild_sparse_tensor", "sparse tensors")
 _rebuild_meta_tensor_no_storage = _missing("_rebuild_meta_tensor_no_storage", "tensors of the device meta")
 _rebuild_nested_tensor = _missing("_rebuild_nested_tensor", "nested tensors")
 _rebuild_qtensor = _missing("_rebuild_qtensor", "quantized tensors")

@@ -5,6 +5,7 @@ Next: ``autocast.py``."""
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -21,7 +22,7 @@ from minigrad.runtime.locks import record_lock
 from minigrad.tensor.body import Body
 from minigrad.tensor.changes import check_in_place, check_view, move_retained
 from minigrad.tensor.looks import Spec
-from minigrad.tensor.replay import FOLLOW, RECORD, Entry, Trace, thread
+from minigrad.tensor.replay import FOLLOW, OFF, RECORD, Entry, Trace, thread
 from minigrad.tensor.size import Size, device, shown_device
 from minigrad.tensor.storage import (
     Storage,
@@ -562,4 +563,13 @@ def wrap(lazy: LazyBuffer, edge: Edge) -> Tensor:
     return tensor
 
 
+def wrap_rows(parts: Any, shape: tuple[int, ...]) -> Any:
+    """A sparse tensor of rows: what the tape makes of the gradient of a table."""
+    coordinates = importlib.import_module("minigrad.sparse.coordinates")
+    if thread.trace.state != OFF:
+        thread.trace.stop("a gradient is sparse")  # what is added to it belongs to no trace that ends here
+    return coordinates.of_rows([(made(at), made(values)) for at, values in parts], shape)
+
+
 Front.wrap = wrap
+Front.sparse = wrap_rows

@@ -315,33 +315,3 @@ class Ordering:
             results.append(_leaf(counts.astype(np.int64), self))
         return results[0] if len(results) == 1 else tuple(results)
 
-    @both("bincount")
-    def bincount(self: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Tensor:
-        """How often each of 0, 1, 2 … occurs in a vector of non-negative integers, or the sum of its weights."""
-        if self.ndim != 1 or not self.dtype.is_int:
-            raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
-        rows = by_rows(type(self).bincount, self, weights, minlength)
-        if rows is not None:
-            return rows
-        array = concrete(self, "bincount")
-        if array.size and array.min() < 0:
-            raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
-        counts = np.bincount(array, None if weights is None else concrete(weights, "bincount"), minlength)
-        if weights is None:
-            return _leaf(counts.astype(np.int64), self)
-        return _leaf(counts.astype(np.float32 if weights.dtype.name == "float32" else np.float64), self)
-
-    @both("histc")
-    def histc(self: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Tensor:
-        """How many elements fall into each of ``bins`` equal parts of [min, max] (by default of their range)."""
-        not_for_complex(self, "aminmax")
-        rows = by_rows(type(self).histc, self, bins, min, max)
-        if rows is not None:
-            return rows
-        array = concrete(self, "histc")
-        if min == max and array.size:
-            min, max = float(array.min()), float(array.max())
-            if min == max:
-                min, max = min - 1, max + 1
-        return _leaf(np.histogram(array, bins, (min, max))[0].astype(array.dtype), self)
-

@@ -7,15 +7,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from minigrad.dtype import bool_
 from minigrad.tensor.autocast import operands_of
 from minigrad.tensor.creation import full
 from minigrad.tensor.definition import also, both, function, in_place
-from minigrad.tensor.gathering import BEYOND
-from minigrad.tensor.indexing import check_range, known
 from minigrad.tensor.joining import cat
-from minigrad.tensor.operands import broadcast_shapes, dim_index, require_tensor
-from minigrad.tensor.promotion import type_name
+from minigrad.tensor.operands import dim_index
 
 if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor
@@ -158,67 +154,6 @@ class Parts:
     def unsafe_split_with_sizes(self: Tensor, split_sizes: Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
         """``split_with_sizes``, whose parts may be changed in place."""
         return _as_slices(self, self.split(list(split_sizes), dim), dim)
-
-    # --- written where indices and masks say
-
-    @both("masked_scatter")
-    def masked_scatter(self: Tensor, mask: Tensor, source: Tensor) -> Tensor:
-        """A copy in which the places where the mask holds have the elements of ``source``, in order.
-
-        >>> import minigrad
-        >>> mask = minigrad.tensor([True, False, True])
-        >>> minigrad.zeros(3).masked_scatter(mask, minigrad.tensor([1.0, 2.0]))
-        tensor([1., 0., 2.])
-        """
-        shape = broadcast_shapes(mask._shape(), self._shape())
-        if mask.dtype is not bool_:
-            raise RuntimeError(f"masked_scatter_ only supports boolean masks, but got mask with dtype "
-                               f"{type_name(mask.dtype)}")
-        if source.dtype is not self.dtype:
-            raise RuntimeError(f"masked_scatter: expected self and source to have same dtypes but got "
-                               f"{type_name(self.dtype)} and {type_name(source.dtype)}")
-        where, mine = mask.expand(shape), self.expand(shape)
-        if not where.numel():
-            return mine.clone()
-        chosen = known(where)
-        if chosen is not None and chosen.sum() > source.numel():
-            raise RuntimeError("Number of elements of source < number of ones in mask")
-        place = (where.reshape(-1).cumsum(0) - 1).clamp(min=0).reshape(shape)
-        return source.reshape(-1)[place].where(where, mine)
-
-    masked_scatter_ = in_place(masked_scatter)
-
-    @both("put")
-    def put(self: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) -> Tensor:
-        """A copy with the elements of ``source`` at the positions ``index`` of the flat tensor, or added to them."""
-        require_tensor(index, "put", "index", 2)
-        if source.dtype is not self.dtype:
-            raise RuntimeError("put_(): self and source expected to have the same dtype, but got self.dtype = "
-                               f"{type_name(self.dtype)} and source.dtype = {type_name(source.dtype)}")
-        if source.numel() != index.numel():
-            raise IndexError("put_(): Expected source and index to have the same number of elements, but got "
-                             f"source.numel() = {source.numel()}, index.numel() = {index.numel()}")
-        check_range(index, self.numel(), 0, message=BEYOND)
-        flat = self.reshape(-1).index_put((index.reshape(-1),), source.reshape(-1), accumulate)
-        return flat.reshape(self.shape)
-
-    put_ = in_place(put)
-
-    @both("index_reduce")
-    def index_reduce(self: Tensor, dim: int, index: Tensor, source: Tensor, reduce: str, *,
-                     include_self: bool = True) -> Tensor:
-        """A copy with the parts of ``source`` along ``dim`` combined with those at the positions ``index``: "mean",
-        "amax" or "amin". ``NotImplementedError`` for "prod"."""
-        if reduce == "prod":
-            raise NotImplementedError('index_reduce(reduce="prod") is not there: use "mean", "amax" or "amin"')
-        if reduce not in ("mean", "amax", "amin"):
-            raise RuntimeError("index_reduce(): Expected reduce to be one of prod, mean, amax or amin but got "
-                               f"{reduce}.")
-        axis = dim_index(dim, self.ndim)
-        along = index.reshape([-1 if i == axis else 1 for i in range(self.ndim)]).expand(source.shape)
-        return self.scatter_reduce(axis, along, source, reduce, include_self=include_self)
-
-    index_reduce_ = in_place(index_reduce)
 
     @both("renorm")
     def renorm(self: Tensor, p: float, dim: int, maxnorm: float) -> Tensor:

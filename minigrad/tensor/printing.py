@@ -103,7 +103,21 @@ def format_tensor(array: np.ndarray, *, dtype_suffix: str | None = None, require
         suffixes.append("requires_grad=True")
     if tangent is not None:
         suffixes.append(f"tangent={tangent}")
-    return _with_suffixes(f"{name}({body}", [s for s in suffixes if s], len(name) + 1, options.linewidth)
+    return with_suffixes(f"{name}({body}", [s for s in suffixes if s], len(name) + 1, options.linewidth)
+
+
+def elements_text(array: np.ndarray, indent: int) -> str:
+    """The elements alone, whose further lines are indented; of none also the size. For the parts of a sparse tensor.
+
+    >>> print(elements_text(np.array([[1, 2], [3, 4]]), 4))
+    [[1, 2],
+         [3, 4]]
+    """
+    options = _options
+    if not array.size:
+        return f"[], size={tuple(array.shape)}"
+    shorten = array.ndim > 0 and array.size > options.threshold
+    return _elements(array, from_numpy(array.dtype), indent, shorten, options)
 
 
 def format_return_type(name: str, fields: Sequence[tuple[str, object]]) -> str:
@@ -126,11 +140,13 @@ def _dtype_suffix(dtype: DType, empty: bool) -> str:
     return "" if dtype in silent else f"dtype={dtype!r}"
 
 
-def _with_suffixes(text: str, suffixes: list[str], indent: int, linewidth: int) -> str:
-    """``text, suffix, suffix)``; a suffix that would cross ``linewidth`` starts a new line."""
+def with_suffixes(text: str, suffixes: Sequence[str], indent: int, linewidth: int, newline: bool = False) -> str:
+    """``text, suffix, suffix)``; a suffix that would cross ``linewidth`` starts a new line, with ``newline`` also the
+    first."""
     length = len(text) - text.rfind("\n") + 1
     for suffix in suffixes:
-        if length + len(suffix) + 2 > linewidth:
+        if newline or length + len(suffix) + 2 > linewidth:
+            newline = False
             text += f",\n{' ' * indent}{suffix}"
             length = indent + len(suffix)
         else:

@@ -436,6 +436,13 @@ def leave_trace(t: Tensor, why: str) -> None:
         trace.stop(why)
 
 
+def stop_trace(why: str) -> None:
+    """Record what follows in the ordinary way: no run of it can be replayed."""
+    trace = thread.trace
+    if trace.state != OFF:
+        trace.stop(why)
+
+
 threads: list[bool] = []
 several: list[bool] = []
 """Whether a second thread has used Tensors: from then on, recording takes a lock. A list, which is empty or not."""

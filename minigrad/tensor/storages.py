@@ -1,6 +1,6 @@
 """Stage: front. In: the cell behind one or several Tensors. Out: ``UntypedStorage``, its bytes as an object that users
 hold, and ``TypedStorage``, the same seen as elements of one dtype: what checkpoints are made of.
-Next: ``gradient.py``."""
+Next: ``sparsity.py``."""
 
 from __future__ import annotations
 

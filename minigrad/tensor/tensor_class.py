@@ -38,7 +38,10 @@ from minigrad.tensor.parts import Parts
 from minigrad.tensor.protocol import PythonProtocol
 from minigrad.tensor.random import Random
 from minigrad.tensor.reduce import Reduce
+from minigrad.tensor.scattering import Scattering
+from minigrad.tensor.segments import Segments
 from minigrad.tensor.sharing import Sharing
+from minigrad.tensor.sparsity import Sparsity
 from minigrad.tensor.special import Special
 from minigrad.tensor.special_pairs import SpecialPairs
 from minigrad.tensor.statistics import Statistics
@@ -49,10 +52,9 @@ from minigrad.tensor.values import Values
 # TensorBase comes first, so that ``isinstance(x, TensorBase)`` in every op finds it at once, not after all the mixins.
 class Tensor(
     TensorBase, Elementwise, Functions, Circular, Activations, Special, SpecialPairs, Comparison, Pairs, Encoding,
-    ComplexNumbers, Reduce, Extrema, Exponential, Layout, Movement, Joining, Indexing, Gathering, Parts, Ordering,
-    Calculus, Statistics, Assembling, LinearAlgebra, Added, Matrices, Creation, Triangular, Random, Convert, Casts,
-    Values,
-    Attributes, Autograd, InPlace, PythonProtocol, NumPyProtocol, DLPack, Sharing, Overrides,
+    ComplexNumbers, Reduce, Extrema, Exponential, Layout, Movement, Joining, Indexing, Gathering, Scattering, Segments, Parts,
+    Ordering, Calculus, Statistics, Assembling, LinearAlgebra, Added, Matrices, Creation, Triangular, Random, Convert,
+    Casts, Values, Attributes, Sparsity, Autograd, InPlace, PythonProtocol, NumPyProtocol, DLPack, Sharing, Overrides,
 ):
     """A multi-dimensional array of one dtype that records what is done with it.
 

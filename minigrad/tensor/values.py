@@ -39,7 +39,7 @@ def realize(*tensors: Any) -> None:
             points.value(shells)
         pending = []
         for t in given:
-            value = t._storage.lazy
+            value = t._whole()
             if value.buffer is None:
                 pending.append(value)
         written = Writes.take() if Writes.any() else []

@@ -182,7 +182,7 @@ t.set_default_dtype(t.int32) ⇒ TypeError: only floating-point types are suppor
 t.ones(0, 3).kthvalue(1, 0) ⇒ IndexError: kthvalue(): Expected reduction dim 0 to have non-zero size.
 t.ones(3).kthvalue(5) ⇒ RuntimeError: kthvalue(): selected number k out of range for dimension 0
 t.ones(3).quantile(2.0) ⇒ RuntimeError: quantile() q must be in the range [0, 1]
-t.ones(2, 2).bincount() ⇒ RuntimeError: bincount only supports 1-d non-negative integral inputs.
+t.ones(2, 2).long().bincount() ⇒ RuntimeError: bincount only supports 1-d non-negative integral inputs.
 t.tensor([-1]).bincount() ⇒ RuntimeError: bincount only supports 1-d non-negative integral inputs.
 t.ones(2).expand(-1, -1) ⇒ RuntimeError: The expanded size of the tensor (-1) isn't allowed in a leading, non-existing d
 t.ones(2, 2).repeat(2) ⇒ RuntimeError: Number of dimensions of repeat dims can not be smaller than number of dimensions
@@ -210,10 +210,10 @@ t.arange(float("inf")) ⇒ RuntimeError: unsupported range: 0 -> inf
 t.one_hot(t.ones(2)) ⇒ RuntimeError: one_hot is only applicable to index tensor of type LongTensor.
 t.one_hot(t.tensor([3]), 2) ⇒ RuntimeError: Class values must be smaller than num_classes.
 t.zeros(3).scatter(0, t.tensor([0]), t.ones(1).double()) ⇒ RuntimeError: scatter(): Expected self.dtype to be equal to s
-t.zeros(3).scatter(0, t.tensor([0]), 1.0, reduce="multiply") ⇒ RuntimeError: scatter(reduce='multiply') is not implement
-t.zeros(3).scatter_reduce(0, t.tensor([0]), t.ones(1), "what") ⇒ RuntimeError: reduce argument must be either sum, mean,
+t.zeros(3).scatter(0, t.tensor([0]), 1.0, reduce="what") ⇒ RuntimeError: reduce argument must be either add or multiply.
+t.zeros(3).scatter_reduce(0, t.tensor([0]), t.ones(1), "what") ⇒ RuntimeError: reduce argument must be either sum,
 t.zeros(3).scatter(0, t.tensor([0, 1]), t.ones(1)) ⇒ RuntimeError: Expected index [2] to be no larger than self [3] apar
-t.zeros(3).index_add(0, t.tensor([0.0]), t.ones(1)) ⇒ RuntimeError: index_add(): Expected dtype int32/int64 for index
+t.zeros(3).index_add(0, t.tensor([0.0]), t.ones(1)) ⇒ RuntimeError: index_add_(): Expected dtype int32/int64 for
 t.ones(3).view(t.float64) ⇒ RuntimeError: self.size(-1) must be divisible by 2 to view Float as Double (different elemen
 t.ones(4)[1:3].view(t.int64) ⇒ RuntimeError: self.storage_offset() must be divisible by 2 to view Float as Long (differe
 t.ones(2, 3)[:, :2].view(t.int64) ⇒ RuntimeError: self.stride(0) must be divisible by 2 to view Float as Long (different

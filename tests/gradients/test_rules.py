@@ -202,6 +202,21 @@ def test_scatter_add() -> None:
     _check(((4, 3), (3, 3)), lambda x: x[0].scatter(x[1], [at], "add"), np.random.default_rng(3), rounds=2)
 
 
+@pytest.mark.parametrize("mode", ["max", "min", "mul"])
+def test_scatter_that_joins(mode: str) -> None:
+    at = _index([2, 0, 2])
+    _check(((4, 3), (3, 3)), lambda x: x[0].scatter(x[1], [at], mode), np.random.default_rng(3), rounds=2)
+
+
+def test_scattered_product_with_zeros() -> None:
+    x, v = (param(i, (n,), float64, "NUMPY") for i, n in enumerate((3, 4)))
+    out = x.scatter(v, [_index([0, 0, 1, 1])], "mul")
+    found = vjp([out], [out.like(1.0)], [x, v], [True, True])
+    given = {x: np.array([0.0, 2.0, 3.0]), v: np.array([5.0, 7.0, 0.0, 4.0])}
+    got = [evaluate([g], given.__getitem__)[0].tolist() for g in found if g is not None]
+    assert got == [[35, 0, 1], [0, 0, 8, 0]]
+
+
 def test_composite_is_differentiated_once() -> None:
     x, y = (param(i, (3, 4), float64, "NUMPY") for i in range(2))
     body = Subgraph("f", [x, y], [x.binary(Op.MUL, y).unary(Op.TANH), y.unary(Op.EXP)])

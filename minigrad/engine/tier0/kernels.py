@@ -38,7 +38,7 @@ from minigrad.kernel.ir import (
 from minigrad.lower.cost import lanes_for
 from minigrad.lower.lower import Lowered, finish
 from minigrad.lower.scalar import constant, convert, fold, random_bits
-from minigrad.ops import REDUCE_OPS, Op, running_dtype
+from minigrad.ops import REDUCE_OPS, Op, running_dtype, scatter_combine
 from minigrad.symbolic import Sym, maximum, minimum, num, var
 from minigrad.target import Target
 
@@ -261,7 +261,7 @@ def _put(target: Target, mode: str, dtype_name: str) -> Kernel:
     def store(i: Sym) -> Store:
         value: Value = Load(source, j * inner + i)
         if mode != "set":
-            combine = Op.ADD if mode == "add" else Op.MAXIMUM
+            combine = scatter_combine(mode, dtype)
             wide = accumulator(dtype)
             operands = (convert(Load(out, row * inner + i), wide), convert(value, wide))
             value = convert(Apply(combine, operands, wide), dtype)

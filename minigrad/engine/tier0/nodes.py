@@ -263,10 +263,10 @@ def _scatter(b: Builder, node: LazyBuffer, at: At) -> None:
     if not value.size:
         at[node] = b.plain(base, at)
         return
-    wide = accumulator(dtype) if mode == "add" else dtype
+    wide = accumulator(dtype) if mode in ("add", "mul") else dtype
     where = _locations(b, node, indexes, at)
     ref = b.plain(value, at)
-    if wide is not dtype:  # halves are summed in float32 and rounded once
+    if wide is not dtype:  # halves are summed and multiplied in float32 and rounded once
         assert wide is float32
         out = _converted(b, b.plain(base, at), node.size, dtype.name, wide.name)
         ref = _converted(b, ref, value.size, dtype.name, wide.name)

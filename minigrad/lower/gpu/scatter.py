@@ -1,7 +1,8 @@
 """Stage: lower, GPU form, strategy ``scatter``. In: a SCATTER node whose memory holds its base already. Out: threads
-that each own a part of the destination, a column of every so many rows, and apply what comes to it of all entries, in
-order: the result is the same however many threads there are. A workgroup looks up many entries at a time, puts those
-for its own rows into shared memory, and its threads pick theirs from there.
+that each own a part of the destination, and apply what comes to it of all entries, in order: the result is the same
+however many threads there are. What is owned: one place along the coordinates of the entries that are coordinates of
+the destination, too, if there are many; else a column of every so many rows. Then a workgroup looks up many entries at
+a time, puts those for its own rows into shared memory, and its threads pick theirs from there.
 Next: ``lower/passes/``."""
 
 from __future__ import annotations
@@ -57,6 +58,9 @@ RUN = 16
 FEW = 256
 """Entries that every thread may as well look up for itself."""
 
+ENOUGH = 1 << 12
+"""Owners that are worth having without dividing the looked-up rows."""
+
 
 def scatter_stage(node: LazyBuffer, values: Values, status: Array | None, threads: Threads) -> Lowering:
     """Lower a SCATTER. Out of range, an entry is left out and noted."""
@@ -67,18 +71,25 @@ class _Scatter:
     def __init__(self, node: LazyBuffer, values: Values, status: Array | None, threads: Threads) -> None:
         self.node, self.values, self.status, self.threads = node, values, status, threads
         self.names = threads.names
-        self.count, self.mode = node.arg
+        self.count, self.mode = node.arg[:2]
         self.columns = [Axis(self.names.var("x", n), n) for n in node.shape[self.count:] if n != 1]
         self.width = prod(a.size for a in self.columns)
         self.entries = prod(node.srcs[2].shape)
-        rows = node.shape[0] if self.count and 0 not in node.shape else 1
+        self.found = entries(node, values, self.names, status)
+        self.own = self.found.own
+        apart = prod(a.size for a in self.own)
+        if 0 in node.shape or not (apart * self.width >= ENOUGH or self.entries // apart < FEW):
+            self.own, apart = [], 1
+        rows = node.shape[0] if self.count and 0 not in node.shape and not self.own else 1
         wanted = min(OWNERS // max(1, self.width), max(1, self.entries // 4), rows)
         self.shares = power_of_two(max(1, wanted) + 1) // 2
-        self.owners = [Axis(self.names.var("share", self.shares), self.shares), *self.columns]
+        self.owners = [Axis(self.names.var("share", self.shares), self.shares), *self.own, *self.columns]
 
     def lower(self) -> Lowering:
         """A walk over the owners."""
         note = f"scatter {self.mode}: {self.entries} entries of {self.width}; {self.shares} × {self.width} owners"
+        if self.own:
+            note += f", each at {[a.size for a in self.own]}"
         total = self.entries * (self.width + 4 * self.shares)
         staged = self._staged()
         if staged is not None:
@@ -91,12 +102,14 @@ class _Scatter:
 
     def _directly(self, owner: dict[Sym, Sym]) -> list[Statement]:
         """All entries, in order; only those to rows of this owner."""
-        found = entries(self.node, self.values, self.names, self.status)
+        found = self.found
         inside = found.inside
         if self.shares > 1:  # rows are dealt out like cards, so that neighbours go to different owners
             mine = Apply(Op.AND, (found.places[0][1], Const(self.shares - 1, int64)), int64)
             inside = _and(inside, Apply(Op.EQ, (mine, Index(owner[self.owners[0].var], int64)), bool_))
-        return found.loops(inside, lambda row: [joined(self.node, self.values, row, found.at, self._tail(owner))])
+        made = found.loops(inside, lambda row: [joined(self.node, self.values, row, found.at, self._tail(owner))],
+                           {a.var: (ZERO, ZERO) for a in self.own})
+        return [*[LetIndex(a.var, Index(owner[a.var], int64)) for a in self.own], *made]
 
     def _tail(self, owner: dict[Sym, Sym]) -> Coordinate:
         """The columns of an owner as coordinates of the destination."""
@@ -110,7 +123,7 @@ class _Scatter:
         threads, size = self.threads, prod(a.size for a in self.owners)
         groups = -(-size // threads.count)
         many = AT_ONCE * threads.count
-        if (not threads.divide or self.entries < FEW or threads.count < RUN or groups > MOST_GROUPS
+        if (self.own or not threads.divide or self.entries < FEW or threads.count < RUN or groups > MOST_GROUPS
                 or prod(self.node.shape[:self.count]) >= 1 << 31 or 0 in self.node.shape):
             return None
         rows, marks = threads.take("rows", int32, many), threads.take("marks", int64, many // RUN)

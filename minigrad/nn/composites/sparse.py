@@ -4,7 +4,9 @@ Next: ``loss.py``."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
+from minigrad.autograd.rows import table_node
 from minigrad.dtype import accumulator, int64
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.nn.composites.distance import length
@@ -42,6 +44,14 @@ def _rows_gradient(inputs: Sequence[LazyBuffer], outputs: Sequence[LazyBuffer], 
 
 
 EMBEDDING = Function("embedding", _rows, "EmbeddingBackward0", _rows_gradient)
+
+
+@cache
+def sparse_embedding(padding: int | None, by_frequency: bool) -> Function:
+    """As ``EMBEDDING``, but the gradient of a table that is a leaf is sparse: the rows that were used."""
+    made = Function("embedding", _rows, "EmbeddingBackward0", _rows_gradient)
+    made.node = table_node("EmbeddingBackward0", padding, by_frequency)
+    return made
 
 
 @composite
@@ -88,6 +98,20 @@ def embedding_bag(weight: Tensor, index: Tensor, offsets: Tensor | None, factors
     """
     (table, factors), _ = wide(weight, factors)
     rows = EMBEDDING((table, index), (padding, by_frequency))
+    return _bags(rows, index, offsets, factors, mode, padding, last_offset).to(weight.dtype)
+
+
+@composite
+def bags(rows: Tensor, index: Tensor, offsets: Tensor | None, factors: Tensor | None, *, mode: str,
+         padding: int | None, last_offset: bool) -> Tensor:
+    """As ``embedding_bag``, of rows that were looked up."""
+    (table, factors), dtype = wide(rows, factors)
+    return _bags(table, index, offsets, factors, mode, padding, last_offset).to(dtype)
+
+
+def _bags(table: Tensor, index: Tensor, offsets: Tensor | None, factors: Tensor | None, mode: str,
+          padding: int | None, last_offset: bool) -> Tensor:
+    rows = table
     counts = ones_like(index, dtype=table.dtype) if padding is None else (index != padding).to(table.dtype)
     if factors is not None:
         rows = rows * factors.unsqueeze(-1)
@@ -103,7 +127,7 @@ def embedding_bag(weight: Tensor, index: Tensor, offsets: Tensor | None, factors
     total = total.unsqueeze(-1)
     if mode == "max":
         found = where(total > 0, found, 0.0)
-    return (found / total.clamp(min=1) if mode == "mean" else found).to(weight.dtype)
+    return found / total.clamp(min=1) if mode == "mean" else found
 
 
 def _by_offset(rows: Tensor, counts: Tensor, offsets: Tensor, mode: str, last_offset: bool) -> tuple[Tensor, Tensor]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import warnings
 
-from minigrad.autograd import no_grad
+from minigrad.autograd import is_grad_enabled, no_grad
 from minigrad.dtype import int64
 from minigrad.nn.composites import sparse as formulas
 from minigrad.nn.functional.arguments import at_hand, check_indices
 from minigrad.tensor import Tensor, check_index_range, type_name
 from minigrad.tensor.operands import require_tensor
+from minigrad.tensor.replay import stop_trace
 
 
 def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None, max_norm: float | None = None,
@@ -19,7 +20,8 @@ def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None, max
 
     The row ``padding_idx`` gets no gradient. ``max_norm`` first scales the rows that are used, in the table itself, to
     a ``norm_type``-norm of at most that. ``scale_grad_by_freq`` divides a row's gradient by how often it is used.
-    ``sparse`` is accepted; the gradient is dense. ``IndexError`` for an index out of range.
+    With ``sparse`` the gradient of a table that is a leaf is a sparse tensor of the rows that were used. ``IndexError``
+    for an index out of range.
     (https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.embedding.html)
 
     >>> import minigrad
@@ -36,7 +38,15 @@ def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None, max
         raise RuntimeError("'weight' must be 2-D")
     check_indices(input, "embedding")
     check_index_range(input, weight.shape[0], message="index out of range in self")
-    return formulas.EMBEDDING((weight, input), (padding_idx, bool(scale_grad_by_freq)))
+    return _look_up(weight, input, padding_idx, bool(scale_grad_by_freq), sparse)
+
+
+def _look_up(weight: Tensor, index: Tensor, padding: int | None, by_frequency: bool, sparse: bool) -> Tensor:
+    if not (sparse and weight.is_leaf and weight.requires_grad and is_grad_enabled()):
+        return formulas.EMBEDDING((weight, index), (padding, by_frequency))
+    rows = formulas.sparse_embedding(padding, by_frequency)((weight, index), (padding, by_frequency))
+    stop_trace("a gradient is sparse")  # afterwards: the call may have begun a trace
+    return rows
 
 
 def _padding(index: int, weight: Tensor, message: str, error: type[Exception]) -> int:
@@ -105,6 +115,10 @@ def embedding_bag(input: Tensor, weight: Tensor, offsets: Tensor | None = None, 
         place = int(((values < 0) | (values >= size)).ravel().argmax())
         raise RuntimeError(f"Index {place} of input takes value {values.ravel()[place]} which is not in the valid "
                            f"range [0, {size})")
+    if sparse:
+        rows = _look_up(weight, input, padding_idx, bool(scale_grad_by_freq), True)
+        return formulas.bags(rows, input, offsets, per_sample_weights, mode=mode, padding=padding_idx,
+                             last_offset=bool(include_last_offset))
     return formulas.embedding_bag(weight, input, offsets, per_sample_weights, mode=mode, padding=padding_idx,
                                   by_frequency=bool(scale_grad_by_freq), last_offset=bool(include_last_offset))
 

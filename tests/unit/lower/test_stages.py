@@ -101,7 +101,7 @@ def test_scan(axis, op, rng):
 
 def in_place(node, base, values, checks=()):
     """What a SCATTER or ASSIGN makes of ``base``, on every target; and the status word."""
-    memory = {n: Memory(f"in{i}", n.dtype, n.shape) for i, n in enumerate(node.srcs[1:])}
+    memory = {n: Memory(f"in{i}", n.dtype, n.shape) for i, n in enumerate(node.srcs[1:]) if n.op == Op.BUFFER}
     memory[node] = Memory("out", node.dtype, node.shape, written=True)
     status = Memory("status", int64, (1,)) if checks else None
     spec = KernelSpec("k", (), (Stage((node,), ()),), memory, (), status, {n: 0 for n in checks})
@@ -127,7 +127,7 @@ def test_assign_through_a_view(rng):
 
 
 @pytest.mark.parametrize(("rows", "tail", "entries"), [(10, 3, 20), (40, 20, 300), (8, 300, 9), (7, 1, 50)])
-@pytest.mark.parametrize("mode", ["set", "add", "max"])
+@pytest.mark.parametrize("mode", ["set", "add", "mul", "max", "min"])
 def test_scatter_in_order_and_out_of_range(rows, tail, entries, mode, rng):
     base, value, at = buffer((rows, tail)), buffer((entries, tail)), buffer((entries,), int64)
     x, y = rng.standard_normal((rows, tail)).astype("f"), rng.standard_normal((entries, tail)).astype("f")
@@ -137,10 +137,32 @@ def test_scatter_in_order_and_out_of_range(rows, tail, entries, mode, rng):
     want = x.copy()
     for i, row in enumerate(places):
         if 0 <= row < rows:
-            want[row] = {"set": y[i], "add": want[row] + y[i], "max": np.maximum(want[row], y[i])}[mode]
+            want[row] = {"set": y[i], "add": want[row] + y[i], "max": np.maximum(want[row], y[i]),
+                         "mul": want[row] * y[i], "min": np.minimum(want[row], y[i])}[mode]
     got, status = in_place(node, x, {value: y, at: places}, [node])
     np.testing.assert_array_equal(got, want)
     assert status.tolist() == [1]
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_scatter_along_an_axis_is_divided_by_the_other(axis, rng):
+    shape = (70, 66)
+    base, value, at = buffer(shape), buffer(shape), buffer(shape, int64)
+    x, y = rng.standard_normal(shape).astype("f"), rng.standard_normal(shape).astype("f")
+    places, want = rng.integers(0, shape[axis], shape), x.copy()
+    own = LazyBuffer.index(shape, 1 - axis, "CPU")
+    node = base.scatter(value, [at, own] if axis == 0 else [own, at], "add")
+    rows, columns = np.indices(shape)
+    np.add.at(want, (places, columns) if axis == 0 else (rows, places), y)
+    got, status = in_place(node, x, {value: y, at: places}, [node])
+    np.testing.assert_allclose(got, want, atol=1e-5)
+    assert status.tolist() == [0]
+    spec = KernelSpec("k", (), (Stage((node,), ()),), {
+        **{n: Memory(f"in{i}", n.dtype, n.shape) for i, n in enumerate((value, at))},
+        node: Memory("out", node.dtype, shape, written=True)})
+    for target in TARGETS:
+        if not target.workgroup:
+            assert "their own coordinates" in lower(spec, target).strategies[0]
 
 
 def test_scatter_by_two_indices(rng):

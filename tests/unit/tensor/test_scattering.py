@@ -1,0 +1,114 @@
+"""Stage: tests of the front. In: positions, and what goes there. Out: that each reduction is what it says, for corners
+of the dtypes; PyTorch's errors. Next: ``test_storages.py``."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+import minigrad
+from minigrad import tensor
+
+REDUCE = {"sum": np.add, "prod": np.multiply, "amax": np.maximum, "amin": np.minimum}
+
+
+@pytest.mark.parametrize(("dtype", "numbers"), [
+    (minigrad.uint8, [9, 0, 5, 255]), (minigrad.int32, [-2**31, 3, 2**31 - 1, -7]), (minigrad.int8, [-128, 127, 0, 1]),
+    (minigrad.float32, [np.nan, 1.0, -np.inf, 2.0]), (minigrad.bool, [True, True, False, True])])
+@pytest.mark.parametrize("reduce", REDUCE)
+@pytest.mark.parametrize("included", [True, False])
+def test_reductions_at_the_ends_of_dtypes(dtype, numbers, reduce, included):
+    x, source = tensor([numbers[2], numbers[0], numbers[1]], dtype=dtype), tensor(numbers, dtype=dtype)
+    at = [0, 0, 1, 1]
+    got = x.scatter_reduce(0, tensor(at), source, reduce, include_self=included).numpy()
+    ufunc = REDUCE[reduce]
+    if dtype is minigrad.bool:
+        ufunc = {"sum": np.logical_or, "prod": np.logical_and}.get(reduce, ufunc)
+    expected = x.numpy().copy()
+    for place in range(3):
+        values = [v for v, p in zip(source.numpy(), at, strict=True) if p == place]
+        with np.errstate(all="ignore"):
+            for i, v in enumerate(values):
+                expected[place] = v if i == 0 and not included else ufunc(expected[place], v)
+    np.testing.assert_array_equal(got, expected)
+    if reduce != "sum":
+        along = x.index_reduce(0, tensor(at), source, reduce, include_self=included).numpy()
+        np.testing.assert_array_equal(along, expected)
+
+
+@pytest.mark.parametrize(("reduce", "to_x", "to_source"), [
+    ("sum", [1, 1, 1], [1, 1, 1, 1]), ("prod", [10, 0, 1], [10, 4, 0, 0]), ("amax", [0, 1, 1], [0, 1, 0, 0]),
+    ("amin", [1 / 2, 0, 1], [1 / 2, 0, 1 / 2, 1 / 2]), ("mean", [1 / 3, 1 / 3, 1], [1 / 3, 1 / 3, 1 / 3, 1 / 3])])
+def test_gradients_of_reductions(reduce, to_x, to_source):
+    x = tensor([2.0, 4.0, 1.0], requires_grad=True)
+    source = tensor([2.0, 5.0, 0.0, 0.0], requires_grad=True)
+    x.scatter_reduce(0, tensor([0, 0, 1, 1]), source, reduce).sum().backward()
+    np.testing.assert_allclose([*x.grad.tolist(), *source.grad.tolist()], [*to_x, *to_source], rtol=1e-6)
+
+
+def test_long_scatters_are_the_same_for_every_shape_of_work():
+    """Divided by coordinates, by columns, by rows, and into copies: all against NumPy, in float64 and int64."""
+    rng = np.random.default_rng(0)
+    for entries, places, columns in ((20000, 30, 1), (20001, 7, 3), (600, 900, 40), (300, 50, 300), (9000, 400000, 1)):
+        at = rng.integers(0, places, entries)
+        values = rng.integers(-9, 9, (entries, columns))
+        expected = np.zeros((places, columns), np.int64)
+        np.add.at(expected, at, values)
+        got = minigrad.zeros(places, columns, dtype=minigrad.int64).index_add(0, tensor(at), tensor(values))
+        np.testing.assert_array_equal(got.numpy(), expected)
+    for axis, size in itertools.product((0, 1), (70, 300)):
+        at, values = rng.integers(0, size, (size, size)), rng.integers(-9, 9, (size, size))
+        expected = np.zeros((size, size), np.int64)
+        rows, cols = np.indices((size, size))
+        np.add.at(expected, (at, cols) if axis == 0 else (rows, at), values)
+        got = minigrad.zeros(size, size, dtype=minigrad.int64).scatter_add(axis, tensor(at), tensor(values))
+        np.testing.assert_array_equal(got.numpy(), expected)
+
+
+def test_an_index_out_of_range_of_a_split_scatter_names_the_whole_shape():
+    at = tensor(np.r_[np.zeros(20000, int), 5]) + 0
+    with pytest.raises(IndexError, match=r"dimension 0 is not in 0 … 4, the tensor has shape \[5\]"):
+        minigrad.zeros(5).index_add(0, at, minigrad.ones(20001)).realize()
+
+
+@pytest.mark.parametrize(("program", "error", "words"), [
+    ("x.gather(0, t([[-1]]))", RuntimeError, "index -1 is out of bounds for dimension 0 with size 3"),
+    ("x.scatter(1, t([[2]]), 1.0)", RuntimeError, "index 2 is out of bounds for dimension 1 with size 2"),
+    ("x.index_select(0, t([-1]))", IndexError, "index out of range in self"),
+    ("x.index_copy(0, t([3]), x[:1])", IndexError, r"index_copy_\(\): index 3 is out of bounds"),
+    ("x.index_add(0, t([0, 1]), x[:1])", RuntimeError, r"Number of indices \(2\) should be equal"),
+    ("x.take(t([6]))", IndexError, "tried to access index 6 on a tensor of 6 elements"),
+    ("x.put(t([0, 1]), x[0, :1])", IndexError, "same number of elements"),
+    ("m.segment_reduce(x[:, 0], 'sum', lengths=t([2, -1]))", RuntimeError, "lengths contains negative value"),
+    ("m.segment_reduce(x[:, 0], 'sum')", RuntimeError, "Either lengths or offsets must be defined"),
+    ("x[0].masked_scatter(t([True, True]), x[0, :1])", RuntimeError, "Number of elements of source < number of ones"),
+])
+def test_errors(program, error, words):
+    with pytest.raises(error, match=words):
+        eval(program, {"x": minigrad.arange(6.0).reshape(3, 2), "t": tensor, "m": minigrad})
+
+
+def test_scalars_have_one_place():
+    x = tensor(5.0)
+    assert x.index_select(0, tensor([0])).tolist() == x.gather(0, tensor(0)).item() == 5
+    assert x.index_add(0, tensor([0]), tensor(2.0)).item() == 7
+    assert x.index_copy(0, tensor(0), tensor([2.0])).item() == x.index_fill(0, tensor([0]), 2).item() == 2
+    assert x.scatter_add(0, tensor([0, 0]), tensor([2.0, 3.0])).item() == 10
+
+
+def test_segments():
+    data = tensor([1.0, 2.0, 3.0, 4.0, 5.0, 6.0], requires_grad=True)
+    lengths = tensor([2, 0, 4])
+    for reduce, expected in (("sum", [3, 0, 18]), ("mean", [1.5, np.nan, 4.5]), ("prod", [2, 1, 360]),
+                             ("max", [2, -np.inf, 6]), ("min", [1, np.inf, 3])):
+        got = minigrad.segment_reduce(data, reduce, lengths=lengths)
+        np.testing.assert_array_equal(got.detach().numpy(), expected)
+    assert minigrad.segment_reduce(data, "mean", offsets=tensor([0, 2, 2, 6]), initial=1).tolist() == [2, 1, 4.75]
+    minigrad.segment_reduce(data, "prod", lengths=lengths).sum().backward()
+    assert data.grad.tolist() == [2, 1, 120, 90, 72, 60]
+
+
+def test_bins():
+    x = tensor([1.0, 2.0, 1.0, 5.0, np.nan])
+    assert x.histc(4, 1, 4).tolist() == [2, 1, 0, 0]
+    assert tensor([3, 1, 3]).bincount(tensor([0.5, 1.0, 2.0]), 5).tolist() == [0, 1, 0, 2.5, 0]
