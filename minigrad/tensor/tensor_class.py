@@ -52,8 +52,8 @@ from minigrad.tensor.values import Values
 # TensorBase comes first, so that ``isinstance(x, TensorBase)`` in every op finds it at once, not after all the mixins.
 class Tensor(
     TensorBase, Elementwise, Functions, Circular, Activations, Special, SpecialPairs, Comparison, Pairs, Encoding,
-    ComplexNumbers, Reduce, Extrema, Exponential, Layout, Movement, Joining, Indexing, Gathering, Scattering, Segments, Parts,
-    Ordering, Calculus, Statistics, Assembling, LinearAlgebra, Added, Matrices, Creation, Triangular, Random, Convert,
+    ComplexNumbers, Reduce, Extrema, Exponential, Layout, Movement, Joining, Indexing, Gathering, Scattering, Segments,
+    Parts, Ordering, Calculus, Statistics, Assembling, LinearAlgebra, Added, Matrices, Creation, Triangular, Random, Convert,
     Casts, Values, Attributes, Sparsity, Autograd, InPlace, PythonProtocol, NumPyProtocol, DLPack, Sharing, Overrides,
 ):
     """A multi-dimensional array of one dtype that records what is done with it.
