@@ -114,8 +114,8 @@ def _is_const(node: LazyBuffer, value: float) -> bool:
 
 def _fold(node: LazyBuffer, builder: Builder) -> LazyBuffer | None:
     """What the reference makes of it, where that is what every kernel makes of it."""
-    if not all(s.op == Op.CONST for s in node.srcs) or node.op == Op.FMA:
-        return None
+    if not all(s.op == Op.CONST for s in node.srcs) or node.op == Op.FMA or node.dtype.kind == "c":
+        return None  # no constant is complex
     if node.op in APPROXIMATE and node.dtype.is_float:
         return None
     operands = [number(s.arg, s.dtype, (1,)) for s in node.srcs]

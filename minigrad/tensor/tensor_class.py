@@ -53,8 +53,9 @@ from minigrad.tensor.values import Values
 class Tensor(
     TensorBase, Elementwise, Functions, Circular, Activations, Special, SpecialPairs, Comparison, Pairs, Encoding,
     ComplexNumbers, Reduce, Extrema, Exponential, Layout, Movement, Joining, Indexing, Gathering, Scattering, Segments,
-    Parts, Ordering, Calculus, Statistics, Assembling, LinearAlgebra, Added, Matrices, Creation, Triangular, Random, Convert,
-    Casts, Values, Attributes, Sparsity, Autograd, InPlace, PythonProtocol, NumPyProtocol, DLPack, Sharing, Overrides,
+    Parts, Ordering, Calculus, Statistics, Assembling, LinearAlgebra, Added, Matrices, Creation, Triangular, Random,
+    Convert, Casts, Values, Attributes, Sparsity, Autograd, InPlace, PythonProtocol, NumPyProtocol, DLPack, Sharing,
+    Overrides,
 ):
     """A multi-dimensional array of one dtype that records what is done with it.
 
