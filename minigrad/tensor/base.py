@@ -39,6 +39,13 @@ if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor
 
 
+class Duals:
+    """What in-place changes need of ``duals.py``, which fills it in: ``adopted(self, value)`` gives self the tangents
+    of the value that it takes."""
+
+    adopted: ClassVar[Callable[[Tensor, Tensor], None]]
+
+
 class TensorBase:
     """What a Tensor holds, and how it is read and changed. See ``Tensor``, which adds the methods."""
 
@@ -62,9 +69,6 @@ class TensorBase:
     _grad: Tensor | None
     _requires_grad: bool
     _hooks: LeafHooks | None
-
-    _adopted: ClassVar[Callable[[Tensor, Tensor], None]]
-    """Gives a Tensor the tangents of the value that it becomes, in forward mode. ``duals.py`` fills it in."""
 
     # --- what it is
 
@@ -198,7 +202,7 @@ class TensorBase:
     def _adopt(self: Tensor, value: Tensor) -> Tensor:
         """Become ``value``, a fresh result of the same shape and dtype: the last step of every in-place op."""
         if mode.duals:
-            TensorBase._adopted(self, value)
+            Duals.adopted(self, value)
         lazy = value._read()
         if not mode.enabled or not (self._requires_grad or value._requires_grad or self._stale()):
             self._replace(lazy)

@@ -16,7 +16,7 @@ from minigrad.autograd.node import Node
 from minigrad.autograd.protocol import Front
 from minigrad.grad import forward_of
 from minigrad.graph.function import Subgraph
-from minigrad.tensor.base import TensorBase, made, plain_view
+from minigrad.tensor.base import Duals, made, plain_view
 from minigrad.tensor.function import recorded
 from minigrad.tensor.replay import thread
 
@@ -173,4 +173,4 @@ def _adopted(self: Tensor, value: Tensor) -> None:
 Front.forward = staticmethod(_forward)
 Front.tangents = staticmethod(tangents)
 Front.dual = staticmethod(dual)
-TensorBase._adopted = staticmethod(_adopted)
+Duals.adopted = staticmethod(_adopted)

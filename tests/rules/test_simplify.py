@@ -40,6 +40,8 @@ def equal_bits(a: np.ndarray, b: np.ndarray, signed_zero: bool = True) -> bool:
     """Equal, with NaN equal to NaN and, if asked for, 0 unequal to -0."""
     if a.shape != b.shape or a.dtype != b.dtype:
         return False
+    if a.dtype.kind == "c":
+        return equal_bits(a.real, b.real, signed_zero) and equal_bits(a.imag, b.imag, signed_zero)
     same = a == b
     if a.dtype.kind not in "biu":
         same = (same & (np.signbit(a) == np.signbit(b) if signed_zero else True)) | (np.isnan(a) & np.isnan(b))
@@ -186,6 +188,8 @@ def test_every_op_on_every_pair_of_special_constants(dtype: DType) -> None:
     outputs = []
     for op, row in SCALAR_OPS.items():
         if dtype.kind not in row.kinds or op in (Op.CAST, Op.BITCAST, Op.FMA, Op.WHERE):
+            continue
+        if op == Op.COMPLEX and dtype is float16:  # complex32 is a name only
             continue
         for a in specials:
             if row.arity == 1:
