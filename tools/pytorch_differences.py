@@ -3,11 +3,8 @@ Next: ``tools/docs.py``, which makes a page of it."""
 
 from __future__ import annotations
 
-COMPLEX = "there are no complex numbers"
-SPARSE = "there are no sparse tensors"
 QUANTIZED = "there are no quantized tensors"
 SYMBOLIC = "sizes are Python numbers; `torch.compile` records anew for other sizes"
-LINEAR_ALGEBRA = "linear algebra has yet to come"
 DEVICES = "a module runs on one device"
 LOW_PRECISION = "there are no 8-bit floating types"
 
@@ -27,8 +24,6 @@ DIFFERS: dict[str, str] = {
     "torch.ones_like": "`memory_format` has no effect",
     "torch.full_like": "`memory_format` has no effect",
     "torch.clone": "`memory_format` has no effect: dimensions lie in memory in their order",
-    "torch.imag": "raises, as PyTorch does for real tensors: " + COMPLEX,
-    "torch.view_as_real": "raises, as PyTorch does for real tensors: " + COMPLEX,
     "torch.dequantize": "returns float32: " + QUANTIZED,
     "torch.cond": "computes `pred` and calls one of the functions",
     "torch.SymInt": "no object is one: " + SYMBOLIC,
@@ -36,17 +31,11 @@ DIFFERS: dict[str, str] = {
     "torch.SymBool": "no object is one: " + SYMBOLIC,
     "torch.compile": "records calls and replays them (`minigrad.jit`); `backend`, `mode`, `options` and `dynamic` have "
                      "no effect",
-    "torch.det": "the gradient at a singular matrix raises",
-    "torch.slogdet": "the gradient at a singular matrix raises",
-    "torch.logdet": "the gradient at a singular matrix raises",
     "torch.unique": "NumPy sorts: the input is computed at the call",
-    "torch.histc": "NumPy counts: the input is computed at the call",
+    "torch.histc": "the range of the input is found at the call",
     "torch.histogram": "NumPy counts: the input is computed at the call",
     "torch.histogramdd": "NumPy counts: the input is computed at the call",
-    "torch.bincount": "NumPy counts: the input is computed at the call",
-    "torch.scatter": '`reduce="multiply"` is missing',
-    "torch.scatter_reduce": '`reduce="prod"` is missing',
-    "torch.index_reduce": '`reduce="prod"` is missing',
+    "torch.bincount": "the largest element is found at the call",
     # torch.nn
     "torch.nn.DataParallel": "passes through, on one device",
     "torch.nn.parallel.DistributedDataParallel": "refuses with a clear error: there are no process groups",
@@ -54,18 +43,12 @@ DIFFERS: dict[str, str] = {
     "torch.nn.parallel.parallel_apply": "one module after another, on one device",
     "torch.nn.parallel.scatter_gather.scatter": "for one device",
     "torch.nn.SyncBatchNorm": "as `BatchNorm`: there is one process",
-    "torch.nn.Embedding": "with `sparse=True` the gradient is dense",
-    "torch.nn.EmbeddingBag": "with `sparse=True` the gradient is dense",
     "torch.nn.Transformer": "there are no nested tensors: `enable_nested_tensor` has no effect on the result",
     "torch.nn.TransformerEncoder": "there are no nested tensors: `enable_nested_tensor` has no effect on the result",
     "torch.nn.RNNBase": "`flatten_parameters` does nothing: weights need not lie side by side",
     "torch.nn.utils.convert_conv2d_weight_memory_format": "returns the module: dimensions lie in memory in their order",
     "torch.nn.utils.convert_conv3d_weight_memory_format": "returns the module: dimensions lie in memory in their order",
-    # torch.nn.functional
-    "torch.nn.functional.embedding": "with `sparse=True` the gradient is dense",
-    "torch.nn.functional.embedding_bag": "with `sparse=True` the gradient is dense",
     # torch.optim
-    "torch.optim.SparseAdam": "of dense gradients: " + SPARSE,
     **dict.fromkeys(
         [f"torch.optim.{name}" for name in ("Adadelta", "Adafactor", "Adagrad", "Adam", "AdamW", "Adamax", "ASGD",
                                             "NAdam", "RAdam", "RMSprop", "Rprop", "SGD")],
@@ -78,13 +61,8 @@ DIFFERS: dict[str, str] = {
 """Names that are here and do not do all that PyTorch's do: how."""
 
 MISSING: dict[str, str] = {
-    **dict.fromkeys(["torch.complex", "torch.polar", "torch.view_as_complex", "torch.stft", "torch.istft"], COMPLEX),
-    **dict.fromkeys([f"torch.sparse_{kind}_tensor" for kind in ("coo", "csr", "csc", "bsr", "bsc")], SPARSE),
     **dict.fromkeys(["torch.quantize_per_tensor", "torch.quantize_per_channel", "torch.quantized_batch_norm",
                      "torch.quantized_max_pool1d", "torch.quantized_max_pool2d"], QUANTIZED),
-    **dict.fromkeys([f"torch.{name}" for name in (
-        "geqrf", "lobpcg", "lu", "lu_solve", "lu_unpack", "orgqr",
-        "ormqr", "triangular_solve")], LINEAR_ALGEBRA),
     "torch.sym_fresh_size": SYMBOLIC,
     "torch.nn.factory_kwargs": "nothing of minigrad needs it",
     "torch.export": "there is no export of programs",

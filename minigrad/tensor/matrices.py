@@ -210,7 +210,7 @@ class Matrices:
         https://docs.pytorch.org/docs/stable/generated/torch.stft.html
 
         >>> import minigrad
-        >>> minigrad.ones(8).stft(4, return_complex=True).shape
+        >>> minigrad.ones(8).stft(4, window=minigrad.ones(4), return_complex=True).shape
         minigrad.Size([3, 9])
         """
         return _fourier().stft(self, n_fft, hop_length, win_length, window, center, pad_mode, normalized, onesided,

@@ -202,7 +202,10 @@ def _scatter(self: Tensor, dim: int, index: Tensor, src: Any, function: Function
     _check_scatter(self, axis, index, given)
     if not index.numel():
         return self.clone()
-    return function((self, _number_tensor(src, self) if given is None else given, index), (axis, *static))
+    if given is None:
+        one_device((self._pending(), index._pending()))
+        given = _number_tensor(src, self)
+    return function((self, given, index), (axis, *static))
 
 
 def _check_rows(self: Tensor, axis: int, index: Tensor, source: Tensor, name: str) -> None:

@@ -84,7 +84,7 @@ def test_the_page_of_pytorchs_names_follows_the_code(monkeypatch: pytest.MonkeyP
     assert compared.unused(compared.documented(compared.NAMES.read_text(encoding="utf-8")).values()) == []
     assert compared.state("torch.nn.Linear") == ("works", "")
     assert compared.state("torch.nn.SyncBatchNorm")[0] == "differs"
-    assert compared.state("torch.sparse_coo_tensor") == ("missing", compared.MISSING["torch.sparse_coo_tensor"])
+    assert compared.state("torch.Stream") == ("missing", compared.MISSING["torch.Stream"])
     assert [name for name in compared.DIFFERS if not compared.is_there(name)] == []
     row = "| `hypot` | works |  |"
     assert row in tool.pytorch()

@@ -60,6 +60,7 @@ def test_check_finds_an_outdated_include(tool, folder: Path) -> None:
     page = folder / "docs" / "page.md"
     page.write_text(tool.filled(PAGE, folder), encoding="utf-8")
     for name, make in tool.PAGES.items():
+        (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(make(), encoding="utf-8")
     assert tool.differences(folder) == ""
     (folder / "notes" / "a.txt").write_text("one\n2\n", encoding="utf-8")
