@@ -433,6 +433,9 @@ class Comparison:
         """Whether |self - other| <= atol + rtol * |other|; equal infinities are close, NaNs only with ``equal_nan``."""
         if self.dtype is not other.dtype:
             raise RuntimeError(f"{type_name(self.dtype)} did not match {type_name(other.dtype)}")
+        for name, tolerance in (("rtol", rtol), ("atol", atol)):
+            if tolerance < 0:
+                raise RuntimeError(f"{name} must be greater than or equal to zero, but got {tolerance}")
         close = self == other
         if self.dtype.kind in "fc":
             near = (self - other).abs() <= other.abs() * rtol + atol

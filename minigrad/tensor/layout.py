@@ -187,6 +187,8 @@ class Layout:
         offset = offset_of(self) if storage_offset is None else index(storage_offset)
         window = tuple([index(n) for n in size]), tuple([index(s) for s in stride]), offset
         _check_window(self, base, window)
+        if self.requires_grad and not base.requires_grad and self.numel() == base.numel() and self.is_contiguous():
+            base = self  # a leaf that shows all of the memory: the gradient is its own
         whole = base._pending()
         return make_view(base, window_steps(whole, dtype, window), *window, "AsStridedBackward0",
                          None if dtype is whole.dtype else dtype)

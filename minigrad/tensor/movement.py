@@ -405,6 +405,8 @@ class Movement:
     @both("flipud")
     def flipud(self: Tensor) -> Tensor:
         """Dimension 0 in reverse."""
+        if not self.ndim:
+            raise RuntimeError("Input must be >= 1-d.")
         return self.flip(0)
 
     @both("rot90")

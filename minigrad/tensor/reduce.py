@@ -196,6 +196,9 @@ class Reduce:
     def sum_to_size(self: Tensor, *shape: Any, size: Any = None) -> Tensor:
         """Summed over the dimensions that ``shape`` would be broadcast along."""
         target = shape_argument(shape if size is None else (size,))
+        given = self._shape()
+        if len(target) > len(given) or any([n not in (1, m) for m, n in zip(given[::-1], target[::-1], strict=False)]):
+            raise RuntimeError(f"size {{{list(target)}}} is not expandable to size {{{list(given)}}}.")
         result = self
         added = self.ndim - len(target)
         if added > 0:

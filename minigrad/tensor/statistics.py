@@ -19,6 +19,7 @@ from minigrad.tensor.extrema import shared
 from minigrad.tensor.gathering import picked
 from minigrad.tensor.indexing import concrete
 from minigrad.tensor.operands import dim_index, not_for_complex
+from minigrad.tensor.promotion import type_name
 from minigrad.tensor.ranges import arange
 
 if TYPE_CHECKING:
@@ -99,10 +100,15 @@ def _check_weights(name: str, what: str, weights: Tensor | None, count: int) -> 
     if weights is None:
         return
     if weights.ndim > 1:
-        raise RuntimeError(f"{name}(): {what} must have one or fewer dimensions")
+        raise RuntimeError(f"{name}(): expected {what} to have one or fewer dimensions but got {what} with "
+                           f"{weights.ndim} dimensions")
+    kind, words = ("f", "floating point") if what == "aweights" else ("iu", "integral")
+    if weights.dtype.kind not in kind:
+        raise RuntimeError(f"{name}(): expected {what} to have {words} dtype but got {what} with "
+                           f"{type_name(weights.dtype)} dtype")
     if weights.numel() != count:
         raise RuntimeError(f"{name}(): expected {what} to have the same numel as there are observations in the input "
-                           f"tensor but got {weights.numel()} != {count}")
+                           f"but got {weights.numel()} != {count}")
 
 
 class Statistics:
@@ -221,7 +227,7 @@ class Statistics:
         centred = x - mean
         found = centred @ (centred if weights is None else centred * weights).mH
         found = found / (max(norm, 0.0) if isinstance(norm, float) else norm.clamp(min=0))
-        return found.squeeze() if self.ndim < 2 else found
+        return found.squeeze()
 
     @both("corrcoef")
     def corrcoef(self: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ import numpy as np
 
 from minigrad.conformance import Case
 from minigrad.dtype import DType
+from minigrad.engine.real import real
 from minigrad.engine.walk import walk
 from minigrad.graph.lazy import LazyBuffer, toposort
 from minigrad.kernel.ir import Kernel
@@ -104,14 +105,15 @@ def plan_case(case: Case, target: Target, first: int) -> Planned | None:
     if any(n.op in (Op.HOST, Op.COPY) for n in toposort(outputs)):
         return None
     pending = walk(outputs)
-    stand_ins = {n: LazyBuffer(Op.BUFFER, (), n.arg, n.shape, n.dtype, n.device) for n in pending.leaves}
-    scalars = {n: LazyBuffer(Op.SCALAR, (), None, (), n.dtype, n.device) for n in pending.scalars}
-    plan = schedule(pending.results, list(stand_ins.values()), set(), target, stand_ins | scalars)
+    parts = real(pending)
+    stand_ins = {n: LazyBuffer(Op.BUFFER, (), n.arg, n.shape, n.dtype, n.device) for n in parts.leaves}
+    scalars = {n: LazyBuffer(Op.SCALAR, (), None, (), n.dtype, n.device) for n in parts.scalars}
+    plan = schedule(parts.results, list(stand_ins.values()), set(), target, stand_ins | scalars)
     lowered = [lower(launch.spec, target) for launch in plan.launches]
     kernels = [replace(x.kernel, name=f"k{first + i}_{x.kernel.name}") for i, x in enumerate(lowered)]
     made = Planned(case, [(o.shape, o.dtype) for o in outputs], kernels)
     plan.outputs = [plan.outputs[pending.results.index(o)] for o in outputs]  # in the case's order
-    made.script = _script(made, plan, pending.leaves, {scalars[n]: n.value for n in pending.scalars},
+    made.script = _script(made, plan, pending.leaves, {scalars[n]: n.value for n in parts.scalars},
                           [x.iterations for x in lowered], first)
     return made
 

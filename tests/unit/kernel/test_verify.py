@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from minigrad.dtype import bool_, float32, float64, int32, int64
+from minigrad.dtype import bool_, complex64, float32, float64, int32, int64
 from minigrad.errors import VerifyError
 from minigrad.kernel.ir import (
     Alloc,
@@ -96,6 +96,12 @@ BROKEN = {
     "the bool constant 2 is not True or False": made(If(Const(2, bool_), (STORE,))),
     "the constant 300000000000 is no int32": made(Let("a", Const(300000000000, int32)), STORE),
     "SUM is no scalar op": made(apply("SUM", f(1.0))),
+    "REAL is no scalar op": made(apply("REAL", f(1.0))),
+    "IMAG is no scalar op": made(apply("IMAG", f(1.0))),
+    "COMPLEX is no scalar op": made(apply("COMPLEX", f(1.0), f(1.0))),
+    "a kernel has no complex64, only the real and": made(
+        Let("a", Load(Array("z", complex64, 64), I)), STORE),
+    "a kernel has no complex64": made(apply("CAST", f(1.0), dtype=complex64)),
     "ADD takes 2 operands: ADD of \\(float32\\) giving": made(apply("ADD", f(1.0))),
     "the condition of WHERE is a bool": made(apply("WHERE", f(1.0), f(1.0), f(1.0))),
     "operands of one dtype are needed": made(apply("ADD", f(1.0), f(1.0, float64))),

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from minigrad.dtype import DType, float32, int64
+from minigrad.dtype import DType, accumulator, float32, int64
 from minigrad.graph.lazy import LazyBuffer, toposort
 from minigrad.kernel.interpret import interpret
 from minigrad.kernel.verify import verify
@@ -86,10 +86,12 @@ def check(stores: Sequence[LazyBuffer] | KernelSpec, values: Mapping[LazyBuffer,
 
 
 def matmul(a: LazyBuffer, b: LazyBuffer) -> LazyBuffer:
-    """a @ b.T as the graph records it: a product with an axis for each of M, N and K, summed over K."""
+    """a @ b.T as the graph records it: a product with an axis for each of M, N and K, summed over K; halves in float32,
+    rounded once."""
     (m, k), (n, _) = a.shape, b.shape
-    product = a.reshape((m, 1, k)).expand((m, n, k)).binary(Op.MUL, b.reshape((1, n, k)).expand((m, n, k)))
-    return product.reduce(Op.SUM, (2,)).reshape((m, n))
+    wide = accumulator(a.dtype)
+    x, y = a.cast(wide).reshape((m, 1, k)).expand((m, n, k)), b.cast(wide).reshape((1, n, k)).expand((m, n, k))
+    return x.binary(Op.MUL, y).reduce(Op.SUM, (2,)).reshape((m, n)).cast(a.dtype)
 
 
 __all__ = [

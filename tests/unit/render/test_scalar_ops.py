@@ -14,7 +14,7 @@ from minigrad.errors import CompileError
 from minigrad.kernel.compute import apply
 from minigrad.kernel.ir import Apply, Array, If, Index, Kernel, Load, Store, Value
 from minigrad.kernel.verify import verify
-from minigrad.ops import SCALAR_OPS, Op, cast
+from minigrad.ops import KERNEL_OPS, Op, cast
 from minigrad.render import render_c, render_llvm
 from minigrad.symbolic import eq, var
 from minigrad.target import AVX512
@@ -42,7 +42,7 @@ def edges(dtype: DType) -> np.ndarray:
 
 def operands(name: str, dtype: DType) -> list[np.ndarray]:
     """All pairs of edges (triples of some), as one array an operand, its length a multiple of LANES."""
-    x, arity = edges(dtype), SCALAR_OPS[name].arity
+    x, arity = edges(dtype), KERNEL_OPS[name].arity
     if name == Op.WHERE:
         arrays = [g.reshape(-1) for g in np.meshgrid(np.array([False, True]), x, x[:7], indexing="ij")]
     elif arity == 3:
@@ -71,7 +71,7 @@ def op_kernel(label: str, name: str, sources: list[DType], result: DType, size: 
 def cases():
     """(kernel, operands) of every op and dtype, and of every conversion."""
     out = []
-    for name, row in SCALAR_OPS.items():
+    for name, row in KERNEL_OPS.items():
         for dtype in ALL:
             if dtype.kind not in row.kinds or name in LOWERED or name in (Op.CAST, Op.BITCAST):
                 continue
@@ -124,21 +124,21 @@ def test_c_has_the_bits_of_the_interpreter(tmp_path):
     check(compile_c([case[0] for case, _ in all_cases()], tmp_path), "in C")
 
 
-@pytest.mark.parametrize("name", sorted(SCALAR_OPS))
+@pytest.mark.parametrize("name", sorted(KERNEL_OPS))
 def test_the_interpreter_means_what_the_table_says(name):
     """Equal values, where -0 equals 0, and FMA rounds once."""
     for case, got in all_cases():
         value = root(case)
         if value.op != name or name in (Op.CAST, Op.BITCAST, Op.FMA) or case[0].arrays[-2].dtype is bfloat16:
             continue
-        want = np.asarray(SCALAR_OPS[name].numpy(*case[1])).astype(got.dtype)
+        want = np.asarray(KERNEL_OPS[name].numpy(*case[1])).astype(got.dtype)
         assert np.array_equal(got, want, equal_nan=got.dtype.kind == "f"), case[0].name
 
 
 @pytest.mark.parametrize("name", sorted(LOWERED))
 def test_ops_that_a_pass_lowers_are_refused(name):
     dtype = float16
-    bad = op_kernel("bad", name, [dtype] * SCALAR_OPS[name].arity, dtype, 16)
+    bad = op_kernel("bad", name, [dtype] * KERNEL_OPS[name].arity, dtype, 16)
     for renderer in (render_c, lambda kernels: render_llvm(kernels, AVX512)):
         with pytest.raises(CompileError, match=f"has no form of {name} on float16; a pass lowers it"):
             renderer([bad])
