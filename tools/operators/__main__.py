@@ -88,7 +88,8 @@ def main() -> int:
     else:
         _run_all(options, outcomes)
     if options.write:
-        options.write.write_text(page(outcomes, options.dtypes, options.samples))
+        left = [name for name in map(title, operators(options.names)) if name not in outcomes]
+        options.write.write_text(page(outcomes, options.dtypes, options.samples, left))
     right = sum(map(is_right, outcomes.values()))
     print(f"{right} of {len(outcomes)} operators pass all their samples (words apart)")
     for kind in options.checks.split(","):

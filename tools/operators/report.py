@@ -20,8 +20,8 @@ is called here with the same samples: {dtypes}. What is compared:
 | `error`, `words` | calls that PyTorch refuses: the exception's type; its words |
 
 **{right} of {count} operators pass all samples of all checks but `words`.** This page is written by
-`python -m tools.operators --write docs/operators.md`, which takes an hour on two cores; {samples} samples of each dtype
-at most.
+`python -m tools.operators --write docs/operators.md`, which takes half an hour on two cores; {samples} samples of each
+dtype at most.{left}
 
 | check | samples that pass | that fail | operators with failures |
 |---|---|---|---|
@@ -42,8 +42,8 @@ def is_right(outcomes: Outcomes) -> bool:
     return not any(o.failed for name, o in outcomes.items() if name != "words")
 
 
-def page(outcomes: dict[str, Outcomes], dtypes: str, samples: int) -> str:
-    """The page."""
+def page(outcomes: dict[str, Outcomes], dtypes: str, samples: int, left: list[str]) -> str:
+    """The page; ``left``: operators that were not run."""
     totals = []
     for name in CHECKS:
         of_check = [f[name] for f in outcomes.values() if name in f]
@@ -53,11 +53,21 @@ def page(outcomes: dict[str, Outcomes], dtypes: str, samples: int) -> str:
             for title, found in sorted(outcomes.items()) for name, o in found.items() if o.failed]
     return _HEAD.format(right=sum(map(is_right, outcomes.values())), count=len(outcomes),
                         dtypes=dtypes.replace(",", ", "), samples=samples, totals="\n".join(totals),
-                        rows="\n".join(rows))
+                        rows="\n".join(rows), left=f"\n\nNot run: {', '.join(left)}." if left else "")
 
 
 def _cell(text: str) -> str:
     return re.sub(r"\s+", " ", text)[:160].replace("|", "\\|").replace("<", "&lt;")
+
+
+def not_run(text: str) -> set[str]:
+    """The operators that the page says were not run.
+
+    >>> sorted(not_run("Not run: add, sort (stable)."))
+    ['add', 'sort (stable)']
+    """
+    found = re.search(r"^Not run: (.*)\.$", text, re.MULTILINE)
+    return set(found[1].split(", ")) if found else set()
 
 
 def failing(text: str) -> set[tuple[str, str]]:
