@@ -6,7 +6,7 @@ Next: ``dtype.py``."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -264,6 +264,13 @@ _ROWS = (
 )
 SCALAR_OPS: dict[str, ScalarOp] = {row.name: row for row in _ROWS}
 ELEMENTWISE = frozenset(SCALAR_OPS)
+COMPLEX_OPS = frozenset((Op.REAL, Op.IMAG, Op.COMPLEX))
+"""They make complex numbers or take them apart. ``schedule/complex_parts.py`` removes them before there are kernels."""
+
+KERNEL_OPS: dict[str, ScalarOp] = {
+    name: replace(row, kinds=row.kinds.replace("c", "")) for name, row in SCALAR_OPS.items() if name not in COMPLEX_OPS}
+"""The table as kernels have it: no kernel, renderer or interpreter of kernels meets a complex value."""
+
 RESULT_TYPES: dict[str, Callable[[DType], DType]] = {
     row.name: {"bool": lambda dtype: bool_, "part": lambda dtype: dtype.part, "complex": lambda dtype: dtype.complex}[
         row.result] for row in _ROWS if row.result not in ("same", "arg")}

@@ -10,11 +10,8 @@ from dataclasses import dataclass
 
 from minigrad.conformance.case import Case
 from minigrad.dtype import ALL, DType, float64
-from minigrad.ops import MOVEMENT, REDUCE_OPS, SCALAR_OPS, Op
+from minigrad.ops import COMPLEX_OPS, MOVEMENT, REDUCE_OPS, SCALAR_OPS, SCATTER_MODES, Op
 from minigrad.runtime.device import get_device
-
-MODES = ("set", "add", "max")
-"""What a SCATTER does with what falls on one place."""
 
 
 @dataclass(frozen=True)
@@ -32,12 +29,12 @@ def ops() -> Iterator[tuple[str, str]]:
     """The family and the name of each op of the grammar that has a dtype of its own; those that make complex numbers or
     take them apart are in their family."""
     for row in SCALAR_OPS.values():
-        if row.result not in ("part", "complex"):
+        if row.name not in COMPLEX_OPS:
             yield "elementwise", row.name
     for family in ("reduce", "scan"):
         for name in REDUCE_OPS:
             yield family, name
-    for mode in MODES:
+    for mode in SCATTER_MODES:
         yield "scatter", mode
     for name in sorted(MOVEMENT):
         yield "movement", name
@@ -49,6 +46,7 @@ def coverage(cases: Iterable[Case], device: str) -> list[Row]:
     """A row for each op and dtype. Complex types have a family of their own, ``complex_numbers.py``.
 
     >>> from minigrad.conformance import cases
+    >>> from minigrad.dtype import bool_
     >>> rows = coverage(cases(), "CPU")
     >>> [r.reason for r in rows if (r.op, r.dtype) == ("SHL", bool_)]
     ['SHL is not for bool']
@@ -83,6 +81,7 @@ def why_not(family: str, op: str, dtype: DType) -> str:
 def text(rows: Iterable[Row]) -> str:
     """The rows as a table: the number of cases, and - where there is a reason for none.
 
+    >>> from minigrad.dtype import bool_
     >>> print(text([Row("scan", "SUM", bool_, 3, ""), Row("elementwise", "SHL", bool_, 0, "not for bool")]))
     scan SUM                  bool:3
     elementwise SHL           bool:-

@@ -16,7 +16,7 @@ from minigrad.conformance.sources import Shape, Source, indexes
 from minigrad.dtype import DType, float32, float64
 from minigrad.grad import RULES, vjp
 from minigrad.graph.lazy import LazyBuffer
-from minigrad.ops import SCALAR_OPS, Op
+from minigrad.ops import RESULT_TYPES, SCALAR_OPS, Op
 
 Build = Callable[[list[LazyBuffer]], LazyBuffer]
 SHAPE = (5, 17)
@@ -61,6 +61,11 @@ def _linear_relu(x: LazyBuffer, w: LazyBuffer, b: LazyBuffer) -> LazyBuffer:
     return y.binary(Op.MAXIMUM, y.like(0.0))
 
 
+def _node(op: str, operands: list[LazyBuffer]) -> LazyBuffer:
+    first = operands[0]
+    return LazyBuffer(op, tuple(operands), None, SHAPE, RESULT_TYPES.get(op, lambda d: d)(first.dtype), first.device)
+
+
 def gradients() -> Iterator[Case]:
     """Each rule, then programs of several ops; float32 and float64."""
     names = [*RULES, *(n for n in OTHERS if n not in RULES)]
@@ -74,13 +79,16 @@ def _gradient(name: str, dtype: DType, device: str) -> Program:
         shapes, build = OTHERS[name]
     else:
         row = SCALAR_OPS[name]
-        shapes, build = (SHAPE,) * row.arity, lambda x: LazyBuffer(name, tuple(x), None, SHAPE, x[0].dtype, x[0].device)
+        shapes, build = (SHAPE,) * row.arity, partial(_node, name)
+        if row.kinds == "c":
+            dtype = dtype.complex
     source = Source(device, dtype, "positive", "gradient", name)
     inputs = [source.leaf(shape) for shape in shapes]
     if name == "linear-relu":
         inputs[0] = inputs[0].binary(Op.SUB, inputs[0].like(1.0))
     output = build(inputs)
-    found = vjp([output], [source.leaf(output.shape)], inputs, [True] * len(inputs))
+    upstream = Source(device, output.dtype, "positive", "gradient of", name).leaf(output.shape)
+    found = vjp([output], [upstream], inputs, [True] * len(inputs))
     outputs = [f.binary(Op.ADD, f.like(0.0)) for f in found if f is not None]
     scales = [LazyBuffer.const(8.0, float64, o.shape, device) for o in outputs]
     return Program(outputs, None, scales, 64.0, 16.0)

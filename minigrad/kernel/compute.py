@@ -12,7 +12,7 @@ import numpy as np
 
 from minigrad.dtype import DType, float32, float64
 from minigrad.kernel.ir import Const, Scalar
-from minigrad.ops import SCALAR_OPS, Op, cast
+from minigrad.ops import KERNEL_OPS, Op, cast
 
 
 def scalar_value(scalar: Scalar, number: int | float) -> np.ndarray:
@@ -45,7 +45,7 @@ def apply(op: str, operands: Sequence[np.ndarray], dtype: DType) -> np.ndarray:
         with np.errstate(invalid="ignore"):
             second = (b > a if op == Op.MAXIMUM else b < a) | (b != b)
         return np.where(second, b, a)
-    return np.asarray(SCALAR_OPS[op].numpy(*operands)).astype(dtype.numpy, copy=False)
+    return np.asarray(KERNEL_OPS[op].numpy(*operands)).astype(dtype.numpy, copy=False)
 
 
 def _fma(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:

@@ -90,7 +90,7 @@ class Load:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Apply:
-    """A scalar op of ``ops.SCALAR_OPS`` on operands; CAST and BITCAST convert to ``dtype``. SUM etc. have no place
+    """A scalar op of ``ops.KERNEL_OPS`` on operands; CAST and BITCAST convert to ``dtype``. SUM etc. have no place
     here."""
 
     op: str

@@ -38,7 +38,7 @@ from minigrad.kernel.ir import (
 from minigrad.kernel.show import show_statement, show_value
 from minigrad.kernel.uniform import divergent_barrier, divided_multiply
 from minigrad.kernel.walk import statements, values
-from minigrad.ops import SCALAR_OPS, Op
+from minigrad.ops import KERNEL_OPS, Op
 from minigrad.symbolic import Sym, coefficient, evaluate, num, substitute, variables
 
 OUTERMOST = ("parallel", "grid")
@@ -243,7 +243,7 @@ class _Checker:
         self.require(id(s.array) in self.arrays, f"{s.array.name} is not alive here")
         self.require(s.array.scope == "register", f"Fold reads a register array; {s.array.name} is {s.array.scope}")
         self.require(s.op in FOLDS, f"Fold cannot combine by {s.op}; it can by {', '.join(FOLDS)}")
-        self.require(s.array.dtype.kind in SCALAR_OPS[s.op].kinds, f"Fold by {s.op} of {s.array.dtype.name}")
+        self.require(s.array.dtype.kind in KERNEL_OPS[s.op].kinds, f"Fold by {s.op} of {s.array.dtype.name}")
         size = s.array.size
         self.require(size & (size - 1) == 0, f"Fold needs a power of two of elements, {s.array.name} has {size}")
         self.bind(s.name)
@@ -288,6 +288,8 @@ class _Checker:
 
     def value(self, root: Value) -> None:
         for v in values([root]):
+            if v.dtype.kind == "c":
+                self.fail(f"a kernel has no {v.dtype.name}, only the real and the imaginary part: {show_value(v)}")
             if isinstance(v, Local):
                 self.require(v.name in self.locals, f"{v.name} is used where no Let has bound it")
                 self.require(self.locals[v.name] is v.dtype, f"{v.name} is used as {v.dtype.name}, not as it was bound")
@@ -315,7 +317,7 @@ class _Checker:
         problem = _problem(v)
         if problem:
             got = f"{v.op} of ({', '.join(s.dtype.name for s in v.srcs)}) giving {v.dtype.name}, in {show_value(v)}"
-            self.fail(f"{problem}: {got}" if v.op in SCALAR_OPS else problem)
+            self.fail(f"{problem}: {got}" if v.op in KERNEL_OPS else problem)
 
     # --- indices -------------------------------------------------------------------------------------------------
 
@@ -362,7 +364,7 @@ class _Checker:
 
 def _problem(v: Apply) -> str:
     """What is wrong with the operands of an op, or nothing."""
-    row = SCALAR_OPS.get(v.op)
+    row = KERNEL_OPS.get(v.op)
     if row is None:
         return f"{v.op} is no scalar op"
     srcs = v.srcs

@@ -23,7 +23,7 @@ from minigrad.engine.tier0.names import BLOCK, Name, tile_of
 from minigrad.engine.tier0.views import Strides, merged, simplest
 from minigrad.engine.walk import Pending
 from minigrad.graph.lazy import LazyBuffer, contiguous_strides
-from minigrad.ops import MOVEMENT, SCALAR_OPS, Op, cast
+from minigrad.ops import KERNEL_OPS, MOVEMENT, Op, cast
 from minigrad.runtime.allocator import LINE
 from minigrad.runtime.device import get_device
 
@@ -52,7 +52,7 @@ class Product(NamedTuple):
 
 
 Value = int | View | Product
-_ELEMENTWISE = {name: row.arity for name, row in SCALAR_OPS.items() if name not in (Op.CAST, Op.BITCAST, Op.POW)}
+_ELEMENTWISE = {name: row.arity for name, row in KERNEL_OPS.items() if name not in (Op.CAST, Op.BITCAST, Op.POW)}
 FOREVER = 1 << 60
 """The last use of what is never to be overwritten."""
 EXPONENTS = frozenset((0.0, 1.0, -1.0, 2.0, 3.0, 4.0, 0.5, -0.5))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from minigrad.dtype import BY_NAME
 from minigrad.engine.tier0.names import Name, title
-from minigrad.ops import SCALAR_OPS
+from minigrad.ops import KERNEL_OPS
 from minigrad.runtime import llvm
 from minigrad.runtime.device import Device, get_device
 from minigrad.runtime.locks import compile_lock
@@ -103,7 +103,7 @@ def _arity(name: Name) -> int:
 
 def _cost(name: Name) -> int:
     if name[0] in ("map", "rows"):
-        return SCALAR_OPS[name[1]].cost + 1 if name[1] in SCALAR_OPS else 1
+        return KERNEL_OPS[name[1]].cost + 1 if name[1] in KERNEL_OPS else 1
     return {"random": 100, "dot": 2}.get(name[0], 4)
 
 
