@@ -11,7 +11,7 @@ from math import sqrt
 from minigrad.conformance.case import Case, Program
 from minigrad.conformance.reductions import magnitude
 from minigrad.conformance.sources import Shape, Source
-from minigrad.dtype import ALL, DType, float16, float32, float64, int32
+from minigrad.dtype import ALL, DType, accumulator, float16, float32, float64, int32
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.graph.windows import Overlap, overlapped
 from minigrad.ops import Op
@@ -23,24 +23,28 @@ LAYOUTS = ("nn", "nt", "tn", "tt")
 
 
 def matmul(a: LazyBuffer, b: LazyBuffer) -> LazyBuffer:
-    """a (…, m, k) times b (…, k, n): expand both to (…, m, n, k), multiply, sum over k."""
+    """a (…, m, k) times b (…, k, n): expand both to (…, m, n, k), multiply, sum over k; halves in float32, rounded
+    once."""
     lead, (m, k), n = a.shape[:-2], a.shape[-2:], b.shape[-1]
     rank = len(lead)
-    turned = b.permute((*range(rank), rank + 1, rank))
-    left = a.reshape((*lead, m, 1, k)).expand((*lead, m, n, k))
+    wide = accumulator(a.dtype)
+    turned = b.cast(wide).permute((*range(rank), rank + 1, rank))
+    left = a.cast(wide).reshape((*lead, m, 1, k)).expand((*lead, m, n, k))
     right = turned.reshape((*lead, 1, n, k)).expand((*lead, m, n, k))
-    return left.binary(Op.MUL, right).reduce(Op.SUM, (rank + 2,)).reshape((*lead, m, n))
+    return left.binary(Op.MUL, right).reduce(Op.SUM, (rank + 2,)).reshape((*lead, m, n)).cast(a.dtype)
 
 
 def product(a: LazyBuffer, b: LazyBuffer) -> Program:
-    """The product and how far it may be off: each of k terms is rounded."""
+    """The product and how far it may be off: each of k terms is rounded, in float32 for halves."""
     out = matmul(a, b)
     if not a.dtype.is_float:
         return Program([out])
-    k = a.shape[-1]
-    # a product of halves is rounded to a half before it is added, unless the sum is fused and keeps it in float32
-    own = 2.0 ** (13 if a.dtype is float16 else 16) if a.dtype.size == 2 else 1.0
-    return Program([out], None, [matmul(magnitude(a), magnitude(b))], 1.0, own + 2 + 2 * sqrt(k))
+    return Program([out], None, [matmul(magnitude(a), magnitude(b))], 1.0, 3 + 2 * sqrt(a.shape[-1]))
+
+
+def _rounded(dtype: DType) -> float:
+    """What rounding to a half ``dtype`` on the way adds: its unit in the last place, in those of float32."""
+    return 2.0 ** (13 if dtype is float16 else 16) if dtype.size == 2 else 0.0
 
 
 def contractions() -> Iterator[Case]:
@@ -87,7 +91,8 @@ def _after(program: Program, function: object, extra: LazyBuffer) -> Program:
     scales = None
     if program.scales is not None:
         scales = [program.scales[0].binary(Op.ADD, magnitude(extra))]
-    return Program([output], None, scales, program.ulps + 1, program.scale_ulps + 2, signed_zero=False)
+    return Program([output], None, scales, program.ulps + 1,
+                   program.scale_ulps + 2 + _rounded(output.dtype), signed_zero=False)
 
 
 def _residual(s: Source) -> Program:
@@ -148,7 +153,7 @@ def _two_in_a_row(s: Source) -> Program:
     program = product(matmul(a, b), c)
     if program.scales is not None:
         program.scales = [matmul(matmul(magnitude(a), magnitude(b)), magnitude(c))]
-        program.scale_ulps *= 4
+        program.scale_ulps = 4 * program.scale_ulps + _rounded(s.dtype)
     return program
 
 
@@ -167,7 +172,7 @@ def _convolution(s: Source) -> Program:
     one = product(s.leaf((1, 18)), s.leaf((18, 1)))
     out = convolve(x, w)
     scales = [convolve(magnitude(x), magnitude(w))] if s.dtype.is_float else None
-    return Program([out], None, scales, one.ulps, one.scale_ulps)
+    return Program([out], None, scales, one.ulps, one.scale_ulps + _rounded(s.dtype))
 
 
 def _adjoint(s: Source) -> Program:
@@ -184,7 +189,7 @@ def _adjoint(s: Source) -> Program:
 
     one = product(s.leaf((1, 80)), s.leaf((80, 1)))
     scales = [spread(magnitude(x), magnitude(w))] if s.dtype.is_float else None
-    return Program([spread(x, w)], None, scales, one.ulps, one.scale_ulps)
+    return Program([spread(x, w)], None, scales, one.ulps, one.scale_ulps + _rounded(s.dtype))
 
 
 VARIANTS = {

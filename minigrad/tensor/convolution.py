@@ -41,8 +41,8 @@ def _with_bias(y: LazyBuffer, bias: Sequence[LazyBuffer]) -> LazyBuffer:
     """(N, O, *size) plus a number for each channel."""
     if not bias:
         return y
-    b = bias[0].cast(y.dtype)
-    return y.binary(Op.ADD, b.reshape((1, b.shape[0], *[1] * (len(y.shape) - 2))).expand(y.shape))
+    b = bias[0].reshape((1, y.shape[1], *[1] * (len(y.shape) - 2))).expand(y.shape)
+    return y.binary(Op.ADD, b.cast(y.dtype))  # converted where it is read: no copy in float32 comes first
 
 
 def _convolution(x: LazyBuffer, w: LazyBuffer, *rest: Any) -> LazyBuffer:

@@ -23,6 +23,7 @@ t.ones(3) @ t.ones(4, 2) ⇒ RuntimeError: mat1 and mat2 shapes cannot be multip
 t.tensor(1.0) @ t.ones(2, 2) ⇒ RuntimeError: both arguments to matmul need to be at least 1D, but they are 0D and 2D
 t.ones(2, 2) @ t.ones(2, 2).double() ⇒ RuntimeError: expected m1 and m2 to have the same dtype, but got: float != double
 t.ones(2, 2) @ t.ones(2, 2).long() ⇒ RuntimeError: expected m1 and m2 to have the same dtype, but got: float != long
+t.nn.functional.linear(t.ones(2, 2).half(), t.ones(2, 2)) ⇒ RuntimeError: expected m1 and m2 to have the same dtype
 t.ones(6).reshape(5) ⇒ RuntimeError: shape '[5]' is invalid for input of size 6
 t.ones(6).reshape(-1, 4) ⇒ RuntimeError: shape '[-1, 4]' is invalid for input of size 6
 t.ones(6).reshape(-1, -1) ⇒ RuntimeError: only one dimension can be inferred

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from math import prod
 
+from minigrad.dtype import promote
 from minigrad.nn.composites.precision import wide
 from minigrad.tensor import Tensor, composite
 
@@ -19,9 +20,16 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     if shape[-1] != weight_shape[-1]:
         turned = "x".join(str(n) for n in reversed(weight_shape))
         raise RuntimeError(f"mat1 and mat2 shapes cannot be multiplied ({prod(shape[:-1])}x{shape[-1]} and {turned})")
-    (input, weight, bias), dtype = wide(input, weight, bias)
+    dtype = input.dtype
+    if weight.dtype is dtype:  # else the product raises PyTorch's error
+        (input, weight), _ = wide(input, weight)
     product = input @ weight.T
-    return (product if bias is None else product + bias).to(dtype)
+    if bias is None:
+        return product.to(dtype)
+    dtype = promote(dtype, bias.dtype)
+    if bias.dtype is not product.dtype and bias.shape == product.shape[-1:]:
+        bias = bias.expand(product.shape)  # each row reads it as it is: no copy in float32 comes first
+    return (product + bias).to(dtype)
 
 
 @composite

@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from minigrad import einsum, tensor
 from minigrad.conformance.contractions import matmul as batched
 from minigrad.conformance.programs import softmax
 from minigrad.dtype import DType, bfloat16, float16, float32, int64
@@ -18,6 +19,7 @@ from minigrad.kernel.ir import For, Load, Multiply
 from minigrad.kernel.verify import verify
 from minigrad.kernel.walk import all_values, statements
 from minigrad.lower import lower
+from minigrad.nn import functional
 from minigrad.ops import Op
 from minigrad.render.cuda import render_cuda
 from minigrad.runtime import nvrtc
@@ -107,11 +109,11 @@ def test_batches_and_results_turned(rng):
 def test_convolution_with_padding(rng):
     a, w = buffer((2, 8, 6, 6), float16), buffer((12, 8, 3, 3), float16)
     x, y = (rng.standard_normal(n.shape).astype("f2") for n in (a, w))
-    window = a.pad(((0, 0, 0), (0, 0, 0), (1, 1, 0), (1, 1, 0))).window(((2, 3, 1, 1), (3, 3, 1, 1)))
+    window = a.cast(float32).pad(((0, 0, 0), (0, 0, 0), (1, 1, 0), (1, 1, 0))).window(((2, 3, 1, 1), (3, 3, 1, 1)))
     n, c, h, v, kh, kv = window.shape
     left = window.permute((0, 2, 3, 1, 4, 5)).reshape((n, 1, h, v, c, kh, kv)).expand((n, 12, h, v, c, kh, kv))
-    right = w.reshape((1, 12, 1, 1, c, kh, kv)).expand((n, 12, h, v, c, kh, kv))
-    node = left.binary(Op.MUL, right).reduce(Op.SUM, (4, 5, 6)).reshape((n, 12, h, v))
+    right = w.cast(float32).reshape((1, 12, 1, 1, c, kh, kv)).expand((n, 12, h, v, c, kh, kv))
+    node = left.binary(Op.MUL, right).reduce(Op.SUM, (4, 5, 6)).reshape((n, 12, h, v)).cast(float16)
     view = np.lib.stride_tricks.sliding_window_view(np.pad(wide(x), ((0, 0), (0, 0), (1, 1), (1, 1))), (3, 3), (2, 3))
     check([node], {a: x, w: y}, [np.einsum("nchvij,ocij->nohv", view, wide(y))], 1e-4)
 
@@ -143,6 +145,27 @@ def test_what_has_no_instruction_takes_other_tiles(rng):
     assert not multiplies(matmul(half, half), replace(NARROW, subgroup=64))
     assert not multiplies(matmul(half.cast(float32), bfloat.cast(float32))), "two dtypes"
     assert not multiplies(matmul(half.unary(Op.EXP), half)), "computed on the way"
+
+
+@pytest.mark.parametrize("dtype", [float16, bfloat16])
+@pytest.mark.parametrize("record", [
+    lambda a, b, c: a @ b, lambda a, b, c: functional.linear(a, b, c), lambda a, b, c: c.addmm(a, b, alpha=2.0),
+    lambda a, b, c: einsum("ij,kj->ki", a, b), lambda a, b, c: a.reshape(8, 8, 64) @ b,
+    lambda a, b, c: functional.conv2d(a.reshape(4, 16, 8, 8), b.reshape(-1)[:2304].reshape(16, 16, 3, 3), c[:16])],
+    ids=["matmul", "linear", "addmm", "einsum", "folded", "convolution"])
+def test_what_the_front_records_reads_halves(record, dtype, rng):
+    """One launch, by matrix instructions; no copy of an operand or of a bias in float32."""
+    a, b, c = (tensor(rng.standard_normal(s).astype("f4")).to(dtype).realize() for s in ((64, 64), (64, 64), (64,)))
+    (launch,) = plan(record(a, b, c)._pending(), target=NARROW).launches
+    lowered = lower(launch.spec, NARROW)
+    assert "by matrix instructions" in lowered.strategies[0]
+    assert all(x.dtype.size == 2 for x in lowered.kernel.arrays), lowered.kernel.arrays
+
+
+def test_a_rounded_product_is_no_operand_of_the_instructions():
+    """``(a * b).sum()`` of halves rounds each product."""
+    a, b = (buffer((64, 64), float16).reshape(s).expand((64, 64, 64)) for s in ((64, 1, 64), (1, 64, 64)))
+    assert not multiplies(a.binary(Op.MUL, b).reduce(Op.SUM, (2,)))
 
 
 @pytest.mark.parametrize(("queries", "keys", "width"), [(37, 41, 20), (32, 64, 16)])
