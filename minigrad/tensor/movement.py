@@ -400,6 +400,8 @@ class Movement:
     @both("fliplr")
     def fliplr(self: Tensor) -> Tensor:
         """Dimension 1 in reverse."""
+        if self.ndim < 2:
+            raise RuntimeError("Input must be >= 2-d.")
         return self.flip(1)
 
     @both("flipud")

@@ -91,6 +91,13 @@ def range_(start: Any, end: Any = None, step: Any = 1, **options: Any) -> Tensor
     return arange(start, start + (n - 0.5) * step, step, **options)
 
 
+def _check_steps(name: str, start: Any, end: Any, steps: Any) -> None:
+    if isinstance(steps, bool) or not hasattr(type(steps), "__index__"):
+        given = ", ".join(type(v).__name__ for v in (start, end, steps))
+        raise TypeError(f"{name}() received an invalid combination of arguments - got ({given}), but expected "
+                        "(Number start, Number end, int steps)")
+
+
 def _spaced(start: Any, end: Any, steps: int, dtype: DType, kind_of: DType, device: Any) -> LazyBuffer:
     """The numbers of ``linspace`` in ``kind_of``. Each half is counted from its own end, so that both are exact."""
     if steps < 0:
@@ -115,6 +122,7 @@ def linspace(start: Any, end: Any, steps: int, *, dtype: DType | None = None, de
     >>> linspace(0, 1, 3)
     tensor([0.0000, 0.5000, 1.0000])
     """
+    _check_steps("linspace", start, end, steps)
     start, end = _plain(start, end)
     if isinstance(start, complex) or isinstance(end, complex):
         parts = [linspace(v.real, w.real, steps, dtype=None if dtype is None else dtype.part, device=device)
@@ -136,6 +144,7 @@ def logspace(start: Any, end: Any, steps: int, base: float = 10.0, *, dtype: DTy
     >>> logspace(0, 2, 3)
     tensor([  1.,  10., 100.])
     """
+    _check_steps("logspace", start, end, steps)
     if isinstance(start, complex) or isinstance(end, complex) or (dtype is not None and dtype.kind == "c"):
         result = base ** linspace(start, end, steps, dtype=dtype, device=device)
         return result.requires_grad_() if requires_grad else result

@@ -201,7 +201,7 @@ class Reduce:
             raise RuntimeError(f"size {{{list(target)}}} is not expandable to size {{{list(given)}}}.")
         result = self
         added = self.ndim - len(target)
-        if added > 0:
+        if added > 0 or not given:
             result = result.sum(tuple(range(added)))
         axes = tuple([i for i, (m, n) in enumerate(zip(result._shape(), target, strict=True)) if m != n])
         return result.sum(axes, keepdim=True) if axes else result

@@ -217,7 +217,7 @@ class Statistics:
             total: Any = float(n)
             mean = x.mean(1, keepdim=True)
         else:
-            weights = weights.to(x.dtype)
+            weights = weights.to(x.real.dtype)
             total = weights.sum()
             mean = (x * weights).sum(1, keepdim=True) / total
         if weights is None or correction == 0 or aweights is None:
