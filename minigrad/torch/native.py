@@ -60,11 +60,13 @@ def native_group_norm(input: Tensor, weight: Tensor | None, bias: Tensor | None,
 def native_batch_norm(input: Tensor, weight: Tensor | None, bias: Tensor | None, running_mean: Tensor | None,
                       running_var: Tensor | None, training: bool, momentum: float, eps: float,
                       ) -> tuple[Tensor, Tensor, Tensor]:
-    """``functional.batch_norm``; the batch's mean; 1 / √(variance + eps): both are empty without ``training``."""
+    """``functional.batch_norm``; the batch's mean; 1 / √(variance + eps): both without a gradient, and empty without
+    ``training``."""
     found = functional.batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
     if not training:
         return found, input.new_empty(0), input.new_empty(0)
-    return found, *_statistics(input, [d for d in range(input.ndim) if d != 1], eps, False)
+    mean, inverse = _statistics(input.detach(), [d for d in range(input.ndim) if d != 1], eps, False)
+    return found, mean, inverse
 
 
 def _native_batch_norm_legit(input: Tensor, weight: Tensor | None, bias: Tensor | None, *rest: Any,
@@ -79,7 +81,7 @@ def _batch_norm_with_update(input: Tensor, weight: Tensor | None, bias: Tensor |
                             ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """``native_batch_norm`` in training, and memory that a gradient may keep: none here."""
     found = native_batch_norm(input, weight, bias, running_mean, running_var, True, momentum, eps)
-    return found[0], found[1].detach(), found[2].detach(), minigrad.empty(0, dtype=minigrad.uint8, device=input.device)
+    return *found, minigrad.empty(0, dtype=minigrad.uint8, device=input.device)
 
 
 # --- softmax and dropout

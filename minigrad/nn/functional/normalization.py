@@ -196,7 +196,7 @@ def normalize(input: Tensor, p: float = 2.0, dim: int | Sequence[int] = 1, eps: 
     >>> normalize(minigrad.tensor([[3.0, 4.0]]))
     tensor([[0.6000, 0.8000]])
     """
-    if not input.dtype.is_floating_point:
+    if not input.dtype.is_inexact:
         raise RuntimeError("linalg.vector_norm: Expected a floating point or complex tensor as input. Got "
                            f"{type_name(input.dtype)}")
     result = formulas.normalize(input, p=p, dim=dim if isinstance(dim, int) else tuple(dim), eps=eps)
