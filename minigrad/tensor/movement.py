@@ -414,6 +414,8 @@ class Movement:
     @both("rot90")
     def rot90(self: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
         """Turned by k times 90 degrees from dims[0] towards dims[1]."""
+        if len(dims) != 2:
+            raise RuntimeError(f"expected total rotation dims == 2, but got dims = {len(dims)}")
         a, b = dims
         if self.ndim < 2:
             raise RuntimeError(f"expected total dims >= 2, but got total dims = {self.ndim}")
@@ -430,6 +432,8 @@ class Movement:
     def narrow(self: Tensor, dim: int, start: Any, length: int) -> Tensor:
         """Elements start … start+length-1 along ``dim``; a view."""
         shape = self._shape()
+        if not shape:
+            raise RuntimeError("narrow() cannot be applied to a 0-dim tensor.")
         axis = dim_index(dim, len(shape))
         start = index(start)
         size = shape[axis]

@@ -377,6 +377,8 @@ class Special:
             total = total + (self - i / 2).lgamma()
         return total
 
+    mvlgamma_ = in_place(mvlgamma)
+
     @both("erfc")
     def erfc(self: Tensor) -> Tensor:
         """1 - erf(self), with all digits also where that is small."""

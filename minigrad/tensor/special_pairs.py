@@ -257,10 +257,14 @@ class SpecialPairs:
         """
         return gammainc_of(self, other)
 
+    igamma_ = in_place(igamma)
+
     @both("igammac")
     def igammac(self: Tensor, other: Tensor) -> Tensor:
         """1 - igamma(self, other), with all digits where that is small."""
         return gammaincc_of(self, other)
+
+    igammac_ = in_place(igammac)
 
 
 @function("polygamma", "special_polygamma")

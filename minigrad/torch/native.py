@@ -40,14 +40,15 @@ def _statistics(x: Tensor, dims: Sequence[int], eps: float, keepdim: bool) -> tu
 
 def native_layer_norm(input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None, bias: Tensor | None,
                       eps: float) -> tuple[Tensor, Tensor, Tensor]:
-    """``functional.layer_norm``; the mean; 1 / √(variance + eps).
+    """``functional.layer_norm``; the mean; 1 / √(variance + eps), both without a gradient.
 
     >>> native_layer_norm(minigrad.tensor([[1., 3.]]), (2,), None, None, 0.0)
     (tensor([[-1.,  1.]]), tensor([[2.]]), tensor([[1.]]))
     """
     shape = tuple(normalized_shape)
     dims = tuple(range(input.ndim - len(shape), input.ndim))
-    return functional.layer_norm(input, shape, weight, bias, eps), *_statistics(input, dims, eps, True)
+    found = functional.layer_norm(input, shape, weight, bias, eps)
+    return found, *_statistics(input.detach(), dims, eps, True)
 
 
 def native_group_norm(input: Tensor, weight: Tensor | None, bias: Tensor | None, N: int, C: int, HxW: int, group: int,

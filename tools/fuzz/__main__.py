@@ -20,6 +20,8 @@ class OnNumpy:
     """minigrad, whose Tensors are made on the NUMPY device: the reference where PyTorch is not installed."""
 
     Tensor = minigrad.Tensor
+    without = ("alias",)
+    """Features that programs do not use: memory of this device is not shared with arrays."""
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(minigrad, name)

@@ -42,7 +42,7 @@ def step(line: str, scope: dict[str, Any], variables: dict[str, Any]) -> str:
 def write(seed: int, length: int, library: Any) -> list[str]:
     """A program of ``length`` statements. It is run on the library as it grows: the next one is about what is there."""
     rng = Random(seed)
-    features = {f for f in FEATURES if rng.random() < 0.6}
+    features = {f for f in FEATURES if rng.random() < 0.6} - set(getattr(library, "without", ()))
     variables: dict[str, Any] = {}
     writer = Writer(rng, features, variables, library.Tensor)
     scope = {"L": library, "look": lambda t: None}

@@ -182,7 +182,8 @@ def adaptive_layout(name: str, input: Tensor, output_size: Any) -> Even | Uneven
     elif isinstance(output_size, int):
         sizes = (output_size,) * dims
     else:
-        sizes = whole_numbers(name, "output_size", 2, list_with_default(output_size, input.shape))
+        given = list_with_default(output_size, input.shape) if None in output_size else output_size
+        sizes = whole_numbers(name, "output_size", 2, given)
     return _adaptive_layout(name, tuple(input.shape), sizes)
 
 
