@@ -19,12 +19,12 @@ from minigrad.conformance.sources import Source
 from minigrad.dtype import ALL, DType, accumulator, bfloat16, bool_, float16, float32, float64, int32, int64
 from minigrad.engine import leaf_from_numpy, realise, to_numpy
 from minigrad.graph.lazy import LazyBuffer
-from minigrad.ops import APPROXIMATE, SCALAR_OPS, Op
+from minigrad.ops import APPROXIMATE, KERNEL_OPS, SCALAR_OPS, Op
 
 DTYPES = (float32, float16, bfloat16, float64, int32, int64)
 SHAPES = ((), (7,), (33,), (5, 17), (1025,), (3, 4, 5), (2, 5000))
 NUMBERS = (0.0, -0.0, 1.0, -1.0, 2.0, 3.0, 4.0, 0.5, -0.5, 0.1, 1.7, 1000.0, 1 + 2.0**-11 + 2.0**-40)
-ROWS = tuple(row for row in SCALAR_OPS.values() if row.name not in (Op.CAST, Op.BITCAST))
+ROWS = tuple(row for row in KERNEL_OPS.values() if row.name not in (Op.CAST, Op.BITCAST))
 
 
 @dataclass(frozen=True)
