@@ -284,6 +284,8 @@ class Movement:
         for found, given, which in ((sources, names[0], "source"), (targets, names[1], "destination")):
             if len(set(found)) < len(found):
                 raise RuntimeError(f"movedim: repeated dim in `{which}` ({list(given)})")
+        if not dims:
+            return self.view(())
         axes = [d for d in range(dims) if d not in sources]
         for target, axis in sorted(zip(targets, sources, strict=True)):
             axes.insert(target, axis)

@@ -371,3 +371,11 @@ def test_in_place_dtype_and_shape_errors() -> None:
     y = minigrad.zeros(2)
     y += minigrad.ones(2, dtype=minigrad.float64)
     assert y.dtype is minigrad.float32
+
+
+def test_a_number_s_only_dimension_is_moved() -> None:
+    x = minigrad.tensor(3.0, requires_grad=True)
+    for source, destination in ((0, -1), (-1, 0), (0, 0)):
+        moved = x.movedim(source, destination)
+        assert moved.shape == ()
+        assert minigrad.autograd.grad(moved, x)[0].item() == 1.0
