@@ -177,7 +177,7 @@ class Attributes:
 
     @property
     def is_sparse(self: Tensor) -> bool:
-        """False: there are no sparse tensors."""
+        """False: sparse Tensors are ``minigrad.sparse.SparseTensor``s."""
         return False
 
     @property

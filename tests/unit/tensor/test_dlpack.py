@@ -173,6 +173,14 @@ def test_complex_numbers() -> None:
     assert np.from_dlpack(t).tolist() == [1 + 5j, 5j]
 
 
+def test_complex_numbers_are_shared() -> None:
+    a = np.array([1 + 2j, 3], np.complex64)
+    t = minigrad.from_dlpack(a)
+    t.mul_(2)
+    assert a.tolist() == [2 + 4j, 6]
+    assert np.from_dlpack(t).dtype == np.complex64
+
+
 def test_what_cannot_be_imported() -> None:
     with pytest.raises(ValueError, match="At least one stride .* is negative"):
         minigrad.from_dlpack(np.ones(3)[::-1])
