@@ -78,9 +78,8 @@ def for_each(states: int) -> Callable[[Callable[..., Any]], Callable[..., tuple[
 
     ``formula(param, grad, *states, *numbers, **static)`` gives the new parameter and as many new states (None for one
     that is left out). Half types are computed in float32 and rounded at the end; complex numbers as two real ones. The
-    composite takes lists of
-    parameters, gradients and of each state (None for one that is left out), the numbers, and ``maximize``; it returns
-    all new parameters, then all that the first state becomes, and so on."""
+    composite takes lists of parameters, gradients and of each state (None for one that is left out), the numbers, and
+    ``maximize``; it returns all new parameters, then all that the first state becomes, and so on."""
 
     def decorate(formula: Callable[..., Any]) -> Callable[..., tuple[Tensor, ...]]:
         def over_lists(params: list[Tensor], grads: list[Tensor], *rest: Any, maximize: bool,
