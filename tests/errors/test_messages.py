@@ -241,7 +241,7 @@ format(t.ones(2), ".2f") ⇒ TypeError: unsupported format string passed to Tens
 None in t.ones(2) ⇒ RuntimeError: Tensor.__contains__ only supports Tensor or scalar, but you passed in a <class 'NoneTy
 t.autograd.backward([t.ones(1, requires_grad=True)], [None, None]) ⇒ RuntimeError: got 1 tensors and 2 gradients
 t.autograd.backward(t.ones(1, requires_grad=True), inputs=[]) ⇒ RuntimeError: `inputs` argument to `backward()` cannot
-x = t.ones(1, requires_grad=True); t.autograd.grad(x, x, t.ones(1), is_grads_batched=True) ⇒ RuntimeError: If `is_grads_bat
+x = t.ones(1, requires_grad=True); t.autograd.grad(x, x, t.ones(1), is_grads_batched=True) ⇒ RuntimeError: If `is_grad
 t.ones(2, device="cc") + t.ones(2, device="cpu") ⇒ RuntimeError: Expected all tensors to be on the same device, but foun
 t.ones(2, 2, device="cc") @ t.ones(2, 2, device="cpu") ⇒ RuntimeError: Expected all tensors to be on the same device, bu
 t.device(3) ⇒ TypeError: device() expects a name such as 'cpu', got 3
