@@ -563,7 +563,7 @@ def test_torchscript_is_refused() -> None:
 @pytest.mark.parametrize(("f", "options"), [
     (5, {}), (GOOD, {"mmap": True}), (OLD, {"mmap": True}), (GOOD, {"pickle_module": pickle, "weights_only": True}),
     (GOOD, {"map_location": "nowhere"}), ("/nowhere/x.pt", {}), ("/tmp", {}),
-])
+], ids=["number", "mmap of bytes", "mmap of an old file", "pickle_module", "map_location", "no file", "a folder"])
 def test_wrong_arguments_of_load(f: Any, options: Any) -> None:
     said = []
     for of in BOTH:
