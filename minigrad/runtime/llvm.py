@@ -73,8 +73,10 @@ class Session:
     def __init__(self, llvm: Host) -> None:
         self.libraries = 0
         self.binding = llvm.binding
-        # it owns the machine that it is given
-        self.jit = llvm.binding.create_lljit_compiler(_machine(llvm.binding, LEVEL), suppress_errors=True)
+        # It owns the machine that it is given. JITLink puts an object's sections side by side; the older linker takes
+        # memory for each and ends the process where a constant lies more than 2 GiB from the code that loads it.
+        self.jit = llvm.binding.create_lljit_compiler(_machine(llvm.binding, LEVEL), use_jit_link=os.name == "posix",
+                                                      suppress_errors=True)
         symbols = llvm.binding.JITLibraryBuilder()
         for name in sorted(ALLOWED):
             address = _python(name) if name in PYTHON else llvm.binding.address_of_symbol(name)

@@ -220,3 +220,29 @@ def test_a_compiled_function_that_outlives_its_module_does_no_harm():
     """Something may hold one until Python's last garbage collection (here: for ever). Freed memory is overwritten."""
     environment = {**os.environ, "PYTHONMALLOC": "malloc", "MALLOC_PERTURB_": "2"}
     subprocess.run([sys.executable, "-c", _AT_THE_END], env=environment, check=True)
+
+
+_FAR_APART = """
+import ctypes, minigrad
+libc = ctypes.CDLL(None)
+libc.mmap.restype, libc.mmap.argtypes = ctypes.c_void_p, [ctypes.c_void_p, ctypes.c_size_t] + 3 * [ctypes.c_int] + [
+    ctypes.c_long]
+libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+take = lambda size: libc.mmap(None, size, 3, 0x4022, -1, 0)  # private, anonymous, not reserved
+(minigrad.ones(4) + 1).tolist()
+areas = [take(4 << 20) for _ in range(2000)]
+for pages in (64, 16, 4, 1):
+    while take(4096 * pages) > min(areas):  # no room left above
+        pass
+for area in areas[:1000]:
+    libc.munmap(area + (1 << 20), 4096)
+for size in range(5, 9):
+    x = minigrad.arange(float(size)).reshape(-1, 1)
+    ((x.exp() * x.sin() + x.T.log1p()).softmax(1) @ minigrad.ones(size, 3)).tolist()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="system calls of Linux")
+def test_code_links_where_free_memory_lies_far_apart(python, tmp_path):
+    """Code reaches its constants within 2 GiB, and must where the only free page near it is one."""
+    python(_FAR_APART, CACHE_DIR=str(tmp_path))
