@@ -117,7 +117,11 @@ matmul = FUNCTIONS["matmul"]
 
 
 def diagonal(A: Tensor, *, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
-    """The elements [i, i + offset] of the matrices in two dimensions, in a new last dimension: a view.
+    """The elements [i, i + offset] of the matrices in two dimensions, in a new last dimension: a view, of any dtype. Of
+    A (*, n, n) it is (*, n - |offset|).
+
+    ``IndexError`` for dimensions that A does not have. Source:
+    https://docs.pytorch.org/docs/stable/generated/torch.linalg.diagonal.html
 
     >>> import minigrad
     >>> diagonal(minigrad.tensor([[1, 2], [3, 4]]))
