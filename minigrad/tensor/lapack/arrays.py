@@ -265,10 +265,12 @@ def det(arrays: Arrays) -> np.ndarray:
 
 
 def slogdet(arrays: Arrays) -> Results:
-    """The signs of the determinants and the logarithms of their absolute values."""
+    """The signs of the determinants, 0 (complex: NaN) where one is NaN, and the logarithms of their absolute values."""
+    a = arrays[0]
     with np.errstate(all="ignore"):
-        sign, logarithm = np.linalg.slogdet(arrays[0])
-    return np.asarray(sign), np.asarray(logarithm)
+        sign, logarithm = np.linalg.slogdet(a)
+    unknown = complex(np.nan, np.nan) if a.dtype.kind == "c" else 0
+    return np.where(np.isnan(logarithm), unknown, sign).astype(a.dtype), np.asarray(logarithm)
 
 
 def cofactors(arrays: Arrays) -> np.ndarray:
@@ -291,7 +293,7 @@ def cofactors(arrays: Arrays) -> np.ndarray:
 
 def matrix_exp(arrays: Arrays) -> np.ndarray:
     """exp(A) = exp(A / 2^s)^(2^s), for each matrix with its own s such that the sum of 18 powers is exact, in
-    float64."""
+    float64; NaN where a matrix is not finite."""
     given = arrays[0]
     n = given.shape[-1]
     a = given.astype(np.result_type(given.dtype, np.float64) if given.dtype.kind in "fc" else np.float64)
@@ -305,7 +307,8 @@ def matrix_exp(arrays: Arrays) -> np.ndarray:
             result = unit + a @ result / power
         for step in range(int(halvings.max(initial=0))):
             result = np.where(halvings > step, result @ result, result)
-    return np.asarray(result.astype(given.dtype))
+        result = np.where(np.isfinite(size)[..., None, None], result, np.nan)
+        return np.asarray(result.astype(given.dtype))
 
 
 # --- pseudo-inverse

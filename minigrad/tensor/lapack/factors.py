@@ -22,6 +22,7 @@ from minigrad.tensor.lapack.host import (
     is_complex,
     per_matrix,
     raise_if,
+    refused,
     total,
 )
 from minigrad.tensor.lapack.triangles import check_system, solved, unit_like
@@ -105,9 +106,8 @@ def lu_factor_ex(A: Tensor, *, pivot: bool = True, check_errors: bool = False) -
 
 def _check_lu(info: Tensor, name: str) -> None:
     raise_if(info, name, lambda i: f"U[{i},{i}] is zero and using it on lu_solve would result in a division by zero. "
-                                   f"If "
-             "you still want to perform the factorization, consider calling linalg.lu(A, pivot) or "
-             "linalg.lu_factor_ex(A, pivot)", RuntimeError)
+                                   "If you still want to perform the factorization, consider calling linalg.lu(A, "
+                                   "pivot) or linalg.lu_factor_ex(A, pivot)", RuntimeError)
 
 
 def lu_factor(A: Tensor, *, pivot: bool = True) -> return_types.ReturnType:
@@ -210,9 +210,11 @@ def old_lu_solve(b: Tensor, LU_data: Tensor, LU_pivots: Tensor) -> Tensor:
 # --- LDL
 
 _LDL = host_function("linalg_ldl_factor_ex", arrays.ldl, lambda a, hermitian: [
-    (a.shape, a.dtype), (a.shape[:-1], int32), per_matrix(a)])
+    (a.shape, a.dtype), (a.shape[:-1], int32), per_matrix(a)], "NotImplemented",
+    refused("derivative for aten::linalg_ldl_factor_ex is not implemented"), 1)
 _LDL_SOLVE = host_function("linalg_ldl_solve", arrays.ldl_solve, lambda ld, pivots, b, hermitian: [
-    ((*batch_of(ld, b), *b.shape[-2:]), b.dtype)])
+    ((*batch_of(ld, b), *b.shape[-2:]), b.dtype)], "NotImplemented",
+    refused("derivative for aten::linalg_ldl_solve is not implemented"))
 
 
 def ldl_factor_ex(A: Tensor, *, hermitian: bool = False, check_errors: bool = False) -> return_types.ReturnType:
@@ -323,7 +325,9 @@ _QR = host_function("linalg_qr", arrays.qr, lambda a, mode: [
     ((*a.shape[:-1], a.shape[-2] if mode == "complete" else min(a.shape[-2:])), a.dtype),
     ((*a.shape[:-2], a.shape[-2] if mode == "complete" else min(a.shape[-2:]), a.shape[-1]), a.dtype)],
     "LinalgQrBackward0", _qr_gradient)
-_R = host_function("linalg_qr_r", arrays.r, lambda a: [((*a.shape[:-2], min(a.shape[-2:]), a.shape[-1]), a.dtype)])
+_R = host_function("linalg_qr_r", arrays.r, lambda a: [((*a.shape[:-2], min(a.shape[-2:]), a.shape[-1]), a.dtype)],
+    "LinalgQrBackward0", refused("The derivative of linalg.qr depends on Q, which is not computed when mode='r'. "
+                                 "Please use linalg.qr(A, mode='reduced') if you are going to require gradients"))
 
 
 def qr(A: Tensor, mode: str = "reduced") -> return_types.ReturnType:
@@ -346,20 +350,13 @@ def qr(A: Tensor, mode: str = "reduced") -> return_types.ReturnType:
         raise RuntimeError(f"qr received unrecognized mode '{mode}' but expected one of 'reduced' (default), 'r', or "
                            "'complete'")
     if mode == "r":
-        if A.requires_grad:
-            return return_types.linalg_qr(A.new_empty(0), _without_derivative(A, "r"))
         return return_types.linalg_qr(A.new_empty(0), _R((A,)))
     return return_types.linalg_qr(*_QR.all((A,), (mode,)))
 
 
-def _without_derivative(A: Tensor, mode: str) -> Tensor:
-    raise NotImplementedError("The derivative of linalg.qr depends on Q, which is not computed when mode='r'. Please "
-                              "use "
-                              "linalg.qr(A, mode='reduced') if you are going to require gradients")
-
-
 _GEQRF = host_function("geqrf", arrays.geqrf, lambda a: [
-    (a.shape, a.dtype), ((*a.shape[:-2], min(a.shape[-2:])), a.dtype)])
+    (a.shape, a.dtype), ((*a.shape[:-2], min(a.shape[-2:])), a.dtype)], "GeqrfBackward0",
+    refused("the derivative for 'geqrf' is not implemented."))
 
 
 def geqrf(A: Tensor) -> return_types.ReturnType:

@@ -110,8 +110,7 @@ def _solved(A: Tensor, B: Tensor, left: bool, check: bool, name: str) -> tuple[T
     columns = B.unsqueeze(-1) if vector else B
     if vector and not left:
         raise RuntimeError("linalg.solve: Vector broadcasting of the left hand side is not supported for left=False. "
-                           "In "
-                           "this case linalg.solve is equivalent to B / A.squeeze(-1)")
+                           "In this case linalg.solve is equivalent to B / A.squeeze(-1)")
     check_system(A, columns, "linalg.solve", left)
     x, info = SOLVE_EX.all((A, columns) if left else (A.mT, columns.mT))
     if info.ndim > A.ndim - 2 and A.ndim == 2 and not columns.ndim > 2:

@@ -79,8 +79,7 @@ def _converted(x: Tensor, dtype: DType | None, name: str) -> Tensor:
         raise RuntimeError(f"{name}: dtype should be {kind} for {kind} inputs, but got {type_name(dtype)}")
     if not can_cast(x.dtype, dtype) or dtype.part.size < x.dtype.part.size:
         raise RuntimeError(f"{name}: the dtype of the input ({type_name(x.dtype)}) should be convertible without "
-                           f"narrowing "
-                           f"to the specified dtype ({type_name(dtype)})")
+                           f"narrowing to the specified dtype ({type_name(dtype)})")
     return x.to(dtype)
 
 
@@ -114,8 +113,7 @@ def _check_identity(x: Tensor, order: float, dims: tuple[int, ...], dim: Any, na
     if dim is None or dim == () or dim == []:
         if x.numel() == 0:
             raise RuntimeError(f"{name} cannot compute the {shown} norm on an empty tensor because the operation does "
-                               f"not "
-                               "have an identity")
+                               "not have an identity")
         return
     for d in dims:
         if x.shape[d] == 0:

@@ -113,8 +113,7 @@ def multi_dot(tensors: Sequence[Tensor]) -> Tensor:
         a, b = chain[i - 1].shape, chain[i].shape
         if a[1] != b[0]:
             raise RuntimeError(f"multi_dot(): tensors {i - 1} and {i} with shapes [{a[0]}, {a[1]}] and [{b[0]}, "
-                               f"{b[1]}] "
-                               "cannot be multiplied")
+                               f"{b[1]}] cannot be multiplied")
     return _product(chain, _splits([t.shape[0] for t in chain] + [chain[-1].shape[1]]), 0, count - 1).reshape(ends)
 
 
@@ -129,8 +128,7 @@ def _check_chain(tensors: Sequence[Tensor]) -> tuple[int, ...]:
             raise RuntimeError(f"multi_dot(): tensor {i} must be 2D but got {t.ndim}D")
         if t.dtype is not first.dtype:
             raise RuntimeError(f"multi_dot(): all tensors must have be the same dtype but tensor 0 is {first.dtype} "
-                               f"and "
-                               f"tensor {i} {t.dtype}")
+                               f"and tensor {i} {t.dtype}")
     return (*([first.shape[0]] if first.ndim == 2 else []), *([last.shape[1]] if last.ndim == 2 else []))
 
 

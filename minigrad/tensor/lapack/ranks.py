@@ -179,12 +179,10 @@ def lstsq(A: Tensor, B: Tensor, rcond: Any = None, *, driver: str | None = None)
                            f"{type_name(A.dtype)} and other's dtype {type_name(B.dtype)}")
     if A.ndim < B.ndim:
         raise RuntimeError(f"{name}: input.dim() must be greater or equal to other.dim() and (input.dim() - "
-                           f"other.dim()) "
-                           "<= 1")
+                           "other.dim()) <= 1")
     if A.ndim - B.ndim > 1:
         raise RuntimeError(f"{name}: input.dim() must be greater or equal to other.dim() and (input.dim() - "
-                           f"other.dim()) "
-                           "<= 1")
+                           "other.dim()) <= 1")
     vector = A.ndim - B.ndim == 1
     if A.shape[-2] != B.shape[-1 if vector else -2]:
         raise RuntimeError(f"{name}: input.size(-2) should match other.size(-{1 if vector else 2})")

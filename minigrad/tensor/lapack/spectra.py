@@ -216,8 +216,7 @@ def _check_svd(A: Tensor, driver: str | None) -> None:
     check_floating(A, "linalg.svd", "linalg_svd_cpu")
     if driver is not None:
         raise RuntimeError("torch.linalg.svd: keyword argument `driver=` is only supported on CUDA inputs with "
-                           "cuSOLVER "
-                           "backend.")
+                           "cuSOLVER backend.")
 
 
 def svd(A: Tensor, full_matrices: bool = True, *, driver: str | None = None) -> return_types.ReturnType:
