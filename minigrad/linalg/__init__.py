@@ -58,8 +58,7 @@ def _public(made: F, autocast: str = "") -> F:
             require_tensor(args[0], f"linalg_{name}", first, 1)
         if out is not None and mode.enabled and any([isinstance(a, Tensor) and a.requires_grad for a in args]):
             raise RuntimeError(f"linalg_{name}(): functions with out=... arguments don't support automatic "
-                               f"differentiation, "
-                               "but one of the arguments requires grad.")
+                               "differentiation, but one of the arguments requires grad.")
         if casts:
             args = tuple([operands_of(rule, a)[0] if isinstance(a, Tensor) else a for a in args])
         result = made(*args, **kwargs)
@@ -88,8 +87,7 @@ def _stored(out: Any, result: Any, name: str) -> Any:
                                    f"dtype, but got {what} with dtype {type_name(place.dtype)}")
         elif place.dtype is not value.dtype:
             raise RuntimeError(f"Expected out tensor to have dtype {c_name(value.dtype)}, but got "
-                               f"{c_name(place.dtype)} "
-                               "instead")
+                               f"{c_name(place.dtype)} instead")
     return into(out, result)
 
 
@@ -117,7 +115,11 @@ matmul = FUNCTIONS["matmul"]
 
 
 def diagonal(A: Tensor, *, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
-    """The elements [i, i + offset] of the matrices in two dimensions, in a new last dimension: a view.
+    """The elements [i, i + offset] of the matrices in two dimensions, in a new last dimension: a view, of any dtype. Of
+    A (*, n, n) it is (*, n - |offset|).
+
+    ``IndexError`` for dimensions that A does not have. Source:
+    https://docs.pytorch.org/docs/stable/generated/torch.linalg.diagonal.html
 
     >>> import minigrad
     >>> diagonal(minigrad.tensor([[1, 2], [3, 4]]))

@@ -98,16 +98,14 @@ def _check_bool(kernel: str, dtype: DType) -> None:
         raise NotImplementedError(f"\"{kernel}\" not implemented for '{type_name(dtype)}'")
 
 
-def _check_input(input: Tensor, other: Tensor) -> None:
-    if input.dtype is not other.dtype:
+def _check_types(input: Tensor, a: Tensor, b: Tensor) -> None:
+    if input.dtype is not b.dtype:
         raise RuntimeError(f"self and mat2 must have the same dtype, but got {type_name(input.dtype)} and "
-                           f"{type_name(other.dtype)}")
-
-
-def _check_factors(a: Tensor, b: Tensor) -> None:
+                           f"{type_name(b.dtype)}")
     if a.dtype is not b.dtype:
         raise RuntimeError("expected m1 and m2 to have the same dtype, but got: "
                            f"{c_name(a.dtype)} != {c_name(b.dtype)}")
+    _check_bool("addmm_impl_cpu_", a.dtype)
 
 
 class Added:
@@ -131,9 +129,7 @@ class Added:
         (m, k), (rows, n) = mat1._shape(), mat2._shape()
         if k != rows:
             raise RuntimeError(f"mat1 and mat2 shapes cannot be multiplied ({m}x{k} and {rows}x{n})")
-        _check_input(self, mat2)
-        _check_factors(mat1, mat2)
-        _check_bool("addmm_impl_cpu_", mat1.dtype)
+        _check_types(self, mat1, mat2)
         return _record("addmm", self, mat1, mat2, (m, n), beta, alpha)
 
     addmm_ = in_place(addmm)
@@ -191,9 +187,7 @@ class Added:
             raise RuntimeError(f"batch1 and batch2 must have same number of batches, got {size} and {other}")
         if k != rows:
             raise RuntimeError(f"Incompatible matrix sizes for bmm ({m}x{k} and {rows}x{n})")
-        _check_input(self, batch2)
-        _check_factors(batch1, batch2)
-        _check_bool("addmm_impl_cpu_", batch1.dtype)
+        _check_types(self, batch1, batch2)
         return _record("addbmm", self, batch1, batch2, (m, n), beta, alpha)
 
     addbmm_ = in_place(addbmm)

@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 
 
 def _part(x: Tensor, axis: int, begin: int, end: int) -> Tensor:
-    """The elements from begin to end, counted from the end if negative or 0."""
+    """The elements from begin to end, counted from the end if negative or 0; none where there are too few."""
     size = x.shape[axis]
-    return x.narrow(axis, begin, (end if end > 0 else size + end) - begin)
+    begin = min(begin, size)
+    return x.narrow(axis, begin, max((end if end > 0 else size + end) - begin, 0))
 
 
 # --- slopes
@@ -40,17 +41,17 @@ def _spacings(spacing: Any, dims: Sequence[int], name: str) -> list[Any]:
 
 def _slope(x: Tensor, axis: int, spacing: Any, edge_order: int) -> Tensor:
     """Second order inside: with steps h before and H after, f' = (h² f(x+H) + (H² - h²) f(x) - H² f(x-h)) /
-    (h H (h + H)); first or second order at the edges."""
-    if isinstance(spacing, AnyTensor) and spacing.ndim:
-        shape = [-1 if i == axis else 1 for i in range(x.ndim)]
-        steps = (spacing[1:] - spacing[:-1]).reshape(shape)
-    else:
-        steps = x.new_ones(1) * spacing
-        steps = steps.expand([x.shape[axis] - 1]).reshape([-1 if i == axis else 1 for i in range(x.ndim)])
+    (h H (h + H)), of which equal steps leave (f(x+h) - f(x-h)) / 2h; first or second order at the edges."""
+    shape = [-1 if i == axis else 1 for i in range(x.ndim)]
+    uneven = isinstance(spacing, AnyTensor) and spacing.ndim > 0
+    steps = spacing[1:] - spacing[:-1] if uneven else (x.new_ones(1) * spacing).expand(x.shape[axis] - 1)
+    steps = steps.reshape(shape)
     rise = (_part(x, axis, 1, 0) - _part(x, axis, 0, -1)) / steps
     before, after = _part(steps, axis, 0, -1), _part(steps, axis, 1, 0)
-    low, high = _part(rise, axis, 0, -1), _part(rise, axis, 1, 0)
-    inside = (low * after + high * before) / (before + after)
+    if uneven:
+        inside = (_part(rise, axis, 0, -1) * after + _part(rise, axis, 1, 0) * before) / (before + after)
+    else:  # f(x) does not count, whatever it is
+        inside = (_part(x, axis, 2, 0) - _part(x, axis, 0, -2)) / (before + after)
     first, last = _part(rise, axis, 0, 1), _part(rise, axis, rise.shape[axis] - 1, 0)
     if edge_order == 2:
         n = rise.shape[axis]
@@ -90,24 +91,25 @@ def gradient(input: Tensor, *, spacing: Any = None, dim: Any = None, edge_order:
 # --- integrals
 
 
-def _widths(y: Tensor, x: Tensor, axis: int) -> Tensor:
-    """The distances of the points x, which are a vector or have the shape of y, to be multiplied with y's means."""
-    if x.ndim == 1 and y.ndim > 1:
+def _widths(y: Tensor, x: Tensor, axis: int, name: str) -> Tensor:
+    """The distances of the points x, to be multiplied with y's means: a vector along the axis, or a Tensor whose own
+    dimension ``axis`` counts, as in PyTorch, even if it has more dimensions than y."""
+    if x.ndim == 1:
         if x.shape[0] != y.shape[axis]:
-            raise RuntimeError("trapezoid: There must be one `x` value for each sample point")
-        return (x[1:] - x[:-1]).reshape([-1 if i == axis else 1 for i in range(y.ndim)])
-    if x.ndim < y.ndim:
+            raise RuntimeError(f"{name}: There must be one `x` value for each sample point")
+        x = x.reshape([-1 if i == axis else 1 for i in range(y.ndim)])
+    elif x.ndim < y.ndim:
         x = x.reshape((1,) * (y.ndim - x.ndim) + tuple(x.shape))
-    at = axis + x.ndim - y.ndim
-    return _part(x, at, 1, 0) - _part(x, at, 0, -1)
+    return _part(x, axis, 1, 0) - _part(x, axis, 0, -1)
 
 
-def _areas(y: Tensor, x: Tensor | None, dx: Any, axis: int) -> Tensor:
+def _areas(y: Tensor, x: Tensor | None, dx: Any, axis: int, name: str) -> Tensor:
     """The area under each segment."""
+    if y.dtype is bool_ or (x is not None and x.dtype is bool_):
+        what = "`y`" if x is None else "`x` or `y`"
+        raise RuntimeError(f"{name}: received a bool input for {what}, but bool is not supported")
     heights = _part(y, axis, 1, 0) + _part(y, axis, 0, -1)
-    if x is not None:
-        return heights * _widths(y, x, axis) / 2.0
-    return heights * dx / 2.0
+    return heights * (dx if x is None else _widths(y, x, axis, name)) / 2.0
 
 
 def _empty(y: Tensor, axis: int) -> Tensor:
@@ -160,7 +162,7 @@ def _trapezoid(y: Tensor, x: Tensor | None = None, *, dx: Any = 1, dim: int = -1
     tensor(10.5000)
     """
     axis = dim_index(dim, y.ndim)
-    return _empty(y, axis) if y.shape[axis] == 0 else _areas(y, x, dx, axis).sum(axis)
+    return _empty(y, axis) if y.shape[axis] == 0 else _areas(y, x, dx, axis, "trapezoid").sum(axis)
 
 
 def _cumulative_trapezoid(y: Tensor, x: Tensor | None = None, *, dx: Any = 1, dim: int = -1) -> Tensor:
@@ -171,7 +173,7 @@ def _cumulative_trapezoid(y: Tensor, x: Tensor | None = None, *, dx: Any = 1, di
     tensor([ 3.0000, 10.5000])
     """
     axis = dim_index(dim, y.ndim)
-    return _areas(y, x, dx, axis).cumsum(axis)
+    return _areas(y, x, dx, axis, "cumulative_trapezoid").cumsum(axis)
 
 
 def _integral(rule: Any, *names: str) -> None:

@@ -431,6 +431,20 @@ class Creation:
         """``empty`` with the dtype and device of self."""
         return _new_constant(self, 0, sizes, size, dtype, device, requires_grad)
 
+    def new_empty_strided(self: Tensor, size: Sequence[int], stride: Sequence[int], dtype: DType | None = None,
+                          layout: Any = None, device: Any = None, pin_memory: bool = False,
+                          requires_grad: bool = False) -> Tensor:
+        """``empty_strided`` with the dtype and device of self: of this size and these strides, counted in elements; its
+        elements are 0 until they are written. ``RuntimeError`` for unequal numbers of sizes and strides. Source:
+        https://docs.pytorch.org/docs/stable/generated/torch.Tensor.new_empty_strided.html
+
+        >>> import minigrad
+        >>> minigrad.zeros(1).new_empty_strided((2, 3), (1, 2)).stride()
+        (1, 2)
+        """
+        return FUNCTIONS["empty_strided"](size, stride, dtype=dtype or self.dtype, device=device or self.device,
+                                          requires_grad=requires_grad)
+
     def new_full(self: Tensor, size: Sequence[int], fill_value: Any, *, dtype: DType | None = None, device: Any = None,
                  requires_grad: bool = False, layout: Any = None, pin_memory: bool = False) -> Tensor:
         """One value everywhere, with the dtype and device of self."""

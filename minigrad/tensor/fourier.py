@@ -141,20 +141,27 @@ def _length(n: Any, name: str) -> Any:
 # --- along one dimension
 
 
+def _one(x: Tensor, to_complex: bool, n: Any, dim: int, norm: str | None,
+         name: str) -> tuple[Tensor, int, str, int | None]:
+    """The checked arguments of a transform along one dimension: the signal, promoted, the dimension, the norm, n."""
+    n = _length(n, name)
+    x, at = promoted(x, to_complex), dimension(dim, x)
+    return x, at, _norm(norm), n
+
+
 def c2c(x: Tensor, n: int | None, dim: int, norm: str | None, forward: bool, name: str) -> Tensor:
     """``fft`` and ``ifft``."""
-    x, mode, n = promoted(x, True), _norm(norm), _length(n, name)
-    at = dimension(dim, x)
+    x, at, mode, n = _one(x, True, n, dim, norm, name)
     size = _points(x.shape[at] if n is None else n)
     return _C2C((resized(x, (at,), (size,)),), ((at,), mode, forward))
 
 
 def r2c(x: Tensor, n: int | None, dim: int, norm: str | None, forward: bool, name: str) -> Tensor:
     """``rfft``, and ``ihfft`` if not ``forward``: the conjugate, scaled as the way back."""
+    n = _length(n, name)
     if is_complex(x):
         raise RuntimeError(f"{name.removeprefix('fft_')} expects a real input tensor, but got {type_name(x.dtype)}")
-    x, mode, n = promoted(x, False), _norm(norm), _length(n, name)
-    at = dimension(dim, x)
+    x, at, mode, n = _one(x, False, n, dim, norm, name)
     size = _points(x.shape[at] if n is None else n)
     result = _R2C((resized(x, (at,), (size,)),), ((at,), mode if forward else _adjoint(mode)))
     return result if forward else result.conj()
@@ -162,8 +169,7 @@ def r2c(x: Tensor, n: int | None, dim: int, norm: str | None, forward: bool, nam
 
 def c2r(x: Tensor, n: int | None, dim: int, norm: str | None, forward: bool, name: str) -> Tensor:
     """``irfft``, and ``hfft`` if ``forward``: that of the conjugate, scaled as the way there."""
-    x, mode, n = promoted(x, True), _norm(norm), _length(n, name)
-    at = dimension(dim, x)
+    x, at, mode, n = _one(x, True, n, dim, norm, name)
     size = _points(2 * (x.shape[at] - 1) if n is None else n)
     x = resized(x, (at,), (size // 2 + 1,))
     if forward:
@@ -201,19 +207,20 @@ def _filled(x: Tensor, sizes: list[int], dims: list[int]) -> list[int]:
 
 def c2c_many(x: Tensor, s: Any, dim: Any, norm: str | None, forward: bool) -> Tensor:
     """``fftn`` and ``ifftn``."""
-    x, mode = promoted(x, True), _norm(norm)
     sizes, dims = _shape_and_dims(x, s, dim)
+    x, mode = promoted(x, True), _norm(norm)
     x = resized(x, dims, _filled(x, sizes, dims))
     return _C2C((x,), (tuple(dims), mode, forward)) if dims else x.clone()
 
 
 def r2c_many(x: Tensor, s: Any, dim: Any, norm: str | None, forward: bool, name: str) -> Tensor:
     """``rfftn``, and ``ihfftn`` if not ``forward``: the last dimension first, as real numbers."""
-    if is_complex(x):
-        raise RuntimeError(f"{name} expects a real-valued input tensor, but got {type_name(x.dtype)}" if forward else
-                           f"Only supports floating-point dtypes, but found: {type_name(x.dtype)}")
-    x, mode = promoted(x, False), _norm(norm)
+    if forward and is_complex(x):
+        raise RuntimeError(f"{name} expects a real-valued input tensor, but got {type_name(x.dtype)}")
     sizes, dims = _shape_and_dims(x, s, dim)
+    if is_complex(x):
+        raise RuntimeError(f"Only supports floating-point dtypes, but found: {type_name(x.dtype)}")
+    x, mode = promoted(x, False), _norm(norm)
     if not dims:
         raise RuntimeError(f"{name} must transform at least one axis")
     x = resized(x, dims, _filled(x, sizes, dims))
@@ -225,8 +232,8 @@ def r2c_many(x: Tensor, s: Any, dim: Any, norm: str | None, forward: bool, name:
 
 def c2r_many(x: Tensor, s: Any, dim: Any, norm: str | None, forward: bool, name: str) -> Tensor:
     """``irfftn``, and ``hfftn`` if ``forward``: the last dimension last, to real numbers."""
-    x, mode = promoted(x, True), _norm(norm)
     sizes, dims = _shape_and_dims(x, s, dim)
+    x, mode = promoted(x, True), _norm(norm)
     if not dims:
         raise RuntimeError(f"{name} must transform at least one axis")
     last = _points(2 * (x.shape[dims[-1]] - 1) if sizes[-1] == -1 else sizes[-1])
@@ -296,9 +303,8 @@ def stft(x: Tensor, n_fft: int, hop_length: int | None, win_length: int | None, 
     _check_stft(x, n_fft, hop, width, window, call)
     if window is None:
         _warn("A window was not provided. A rectangular window will be applied,which is known to cause spectral "
-              "leakage. "
-              "Other windows such as torch.hann_window or torch.hamming_window are recommended to reduce spectral "
-              "leakage.")
+              "leakage. Other windows such as torch.hann_window or torch.hamming_window are recommended to reduce "
+              "spectral leakage.")
     frame = _framed(window, x, width, n_fft)
     if onesided is None:
         onesided = not with_complex
@@ -329,8 +335,7 @@ def _extended(x: Tensor, more: int, mode: str) -> Tensor:
         return FUNCTIONS["cat"]([zeros, x, zeros], -1)
     if mode == "reflect" and more >= size:
         raise RuntimeError("Argument #4: Padding size should be less than the corresponding input dimension, but got: "
-                           "padding "
-                           f"({more}, {more}) at dimension 2 of input {[1] * (3 - x.ndim) + list(x.shape)}")
+                           f"padding ({more}, {more}) at dimension 2 of input {[1] * (3 - x.ndim) + list(x.shape)}")
     if not more:
         return x
     at = np.pad(np.arange(size), more, mode=_PAD_MODES[mode])  # type: ignore[call-overload]
@@ -350,8 +355,7 @@ def _check_stft(x: Tensor, n_fft: int, hop: int, width: int, window: Tensor | No
         raise RuntimeError(f"{call} : expected 0 < win_length <= n_fft, but got win_length={width}")
     if window is not None and (window.ndim != 1 or window.shape[0] != width):
         raise RuntimeError(f"{call} : expected a 1D window tensor of size equal to win_length={width}, but got window "
-                           f"with "
-                           f"size {list(window.shape)}")
+                           f"with size {list(window.shape)}")
 
 
 def istft(x: Tensor, n_fft: int, hop_length: int | None, win_length: int | None, window: Tensor | None, center: bool,
@@ -374,8 +378,7 @@ def istft(x: Tensor, n_fft: int, hop_length: int | None, win_length: int | None,
         n_fft, "n_fft when onesided=False")
     if x.shape[-2] != expected:
         raise RuntimeError(f"{call} : expected the frequency dimension (3rd to the last) of the input tensor to match "
-                           f"{shown}, "
-                           f"but got {x.shape[-2]}")
+                           f"{shown}, but got {x.shape[-2]}")
     if not 0 < hop <= width:
         raise RuntimeError(f"{call} : expected 0 < hop_length <= win_length")
     if not 0 < width <= n_fft:
@@ -384,8 +387,7 @@ def istft(x: Tensor, n_fft: int, hop_length: int | None, win_length: int | None,
         raise RuntimeError(f"{call} : Invalid window shape. window has to be 1D and length of `win_length`")
     if window is None:
         _warn("A window was not provided. A rectangular window will be applied.Please provide the same window used by "
-              "stft to "
-              "make the inversion lossless.")
+              "stft to make the inversion lossless.")
     frame = _framed(window, x, width, n_fft)
     if frame is None:
         frame = x.new_ones(n_fft, dtype=x.dtype.part)
@@ -417,9 +419,8 @@ def _overlapped(x: Tensor, frame: Tensor, n_fft: int, hop: int, half: bool, norm
         raise RuntimeError(f"{call} window overlap add min: 1\n[ CPUBoolType{{}} ]")
     result = signal / weights
     if stop < end:
-        warnings.warn("The length of signal is shorter than the length parameter. Result is being padded with zeros "
-                      "in the "
-                      "tail. Please check your center and hop_length settings.", stacklevel=4)
+        warnings.warn("The length of signal is shorter than the length parameter. Result is being padded with zeros in "
+                      "the tail. Please check your center and hop_length settings.", stacklevel=4)
     return result if stop == end else resized(result, (result.ndim - 1,), (end - begin,))
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import string
 from collections.abc import Sequence
+from importlib import import_module
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -236,10 +237,10 @@ def _contract(a: Tensor, names_a: list[str], b: Tensor, names_b: list[str],
     return result.reshape([sizes[n] for n in names]), names
 
 
-def _products() -> Any:
-    from minigrad.tensor.lapack import products
-
-    return products
+def lapack(name: str) -> Any:
+    """A module of ``lapack/``, or ``fourier``, which uses it, by name: they are imported when one of their functions is
+    first called."""
+    return import_module(f"minigrad.tensor.{name}" if name == "fourier" else f"minigrad.tensor.lapack.{name}")
 
 
 class LinearAlgebra:
@@ -400,4 +401,4 @@ class LinearAlgebra:
             if not found:
                 raise RuntimeError("no dimension of size 3 in input")
             dim = found[0]
-        return _products().cross(self, other, dim=dim)
+        return lapack("products").cross(self, other, dim=dim)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minigrad.dtype import float32, float64, from_numpy, int64
+from minigrad.dtype import bool_, float32, float64, from_numpy, int64
 from minigrad.engine import leaf_from_numpy
 from minigrad.tensor import return_types
 from minigrad.tensor.autocast import operands_of
@@ -19,7 +19,7 @@ from minigrad.tensor.extrema import shared
 from minigrad.tensor.gathering import picked
 from minigrad.tensor.indexing import concrete
 from minigrad.tensor.operands import dim_index, not_for_complex
-from minigrad.tensor.promotion import type_name
+from minigrad.tensor.promotion import c_name, type_name
 from minigrad.tensor.ranges import arange
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ def _quantile(x: Tensor, q: Any, dim: int | None, keepdim: bool, interpolation: 
     if not x.numel():
         raise RuntimeError(f"{name}() input tensor must be non-empty")
     axis = dim_index(0 if dim is None else dim, 1 if dim is None else x.ndim)
+    keepdim = keepdim and x.ndim > 0
     last = x.reshape(-1) if dim is None or not x.ndim else x.movedim(axis, -1)
     found = _at_shares(last.sort(-1)[0], shares.reshape(-1), interpolation, name == "nanquantile")
     if keepdim:
@@ -81,15 +82,60 @@ def _at_shares(ordered: Tensor, shares: Tensor, interpolation: str, ignore_nan: 
     return low.movedim(-1, 0)
 
 
-def _bins(x: Tensor, bins: Any, range: Any, name: str) -> np.ndarray:
-    """The edges of the bins as an array."""
-    if isinstance(bins, AnyTensor):
-        return concrete(bins, name)
-    array = concrete(x, name)
-    low, high = range if range is not None else (array.min(), array.max()) if array.size else (0.0, 1.0)
+def _given_edges(x: Tensor, edges: Tensor, dim: int) -> np.ndarray:
+    """The edges of the bins of one coordinate as an array."""
+    if edges.dtype is not x.dtype:
+        raise RuntimeError("torch.histogramdd: input tensor and bins tensors should have the same dtype, but got input "
+                           f"with dtype {c_name(x.dtype)} and bins for dimension {dim} with dtype "
+                           f"{c_name(edges.dtype)}")
+    if edges.ndim != 1:
+        raise RuntimeError(f"torch.histogramdd: bins tensor should have one dimension, but got {edges.ndim} dimensions "
+                           f"in the bins tensor for dimension {dim}")
+    if not edges.numel():
+        raise RuntimeError("torch.histogramdd: bins tensor should have at least 1 element, but got 0 elements in the "
+                           f"bins tensor for dimension {dim}")
+    return concrete(edges, "histogram")
+
+
+def _equal_edges(values: np.ndarray, count: int, range: Sequence[float] | None, dim: int) -> np.ndarray:
+    """The edges of ``count`` equal bins from the smallest to the largest of these values, or in ``range``."""
+    if count <= 0:
+        raise RuntimeError(f"torch.histogram(): bins must be > 0, but got {count} for dimension {dim}")
+    low, high = range if range is not None else (values.min(), values.max()) if values.size else (0.0, 1.0)
+    if not (np.isfinite(low) and np.isfinite(high)):
+        raise RuntimeError(f"torch.histogramdd: dimension {dim}'s range [{low:g}, {high:g}] is not finite")
+    if low > high:
+        raise RuntimeError(f"torch.histogramdd: min should not exceed max, but got min {low:g} max {high:g} for "
+                           f"dimension {dim}")
     if low == high:
         low, high = low - 0.5, high + 0.5
-    return np.linspace(low, high, bins + 1, dtype=array.dtype)
+    return np.linspace(low, high, count + 1, dtype=values.dtype)
+
+
+def _counted(x: Tensor, bins: Any, range: Sequence[float] | None, weight: Tensor | None,
+             density: bool) -> tuple[Tensor, list[Tensor]]:
+    """How many points, or how much weight, falls into each box, and the edges; coordinates are the last dimension."""
+    count = x.shape[-1]
+    each = bins if isinstance(bins, tuple | list) else [bins] * count
+    if len(each) != count:
+        raise RuntimeError("histogramdd: The size of bins must be equal to the innermost dimension of the input.")
+    if range is not None and len(range) != 2 * count:
+        raise RuntimeError(f"torch.histogramdd: for a {count}-dimensional histogram range should have {2 * count} "
+                           f"elements, but got {len(range)}")
+    if weight is not None and weight.dtype is not x.dtype:
+        raise RuntimeError("torch.histogramdd: if weight tensor is provided, input tensor and weight tensor should "
+                           f"have the same dtype, but got input({c_name(x.dtype)}), and weight({c_name(weight.dtype)})")
+    if weight is not None and weight.shape != x.shape[:-1]:
+        raise RuntimeError("torch.histogramdd: if weight tensor is provided it should have the same shape as the input "
+                           f"tensor excluding its innermost dimension, but got input with shape {list(x.shape)} and "
+                           f"weight with shape {list(weight.shape)}")
+    points = concrete(x, "histogram").reshape(-1, count)
+    edges = [_given_edges(x, b, i) if isinstance(b, AnyTensor) else
+             _equal_edges(points[:, i], b, None if range is None else range[2 * i:2 * i + 2], i)
+             for i, b in enumerate(each)]
+    given = None if weight is None else concrete(weight, "histogram").reshape(-1)
+    hist, _ = np.histogramdd(points, edges, weights=given, density=density)
+    return _leaf(hist.astype(points.dtype), x), [_leaf(e, x) for e in edges]
 
 
 def _leaf(array: np.ndarray, like: Tensor) -> Tensor:
@@ -109,6 +155,8 @@ def _check_weights(name: str, what: str, weights: Tensor | None, count: int) -> 
     if weights.numel() != count:
         raise RuntimeError(f"{name}(): expected {what} to have the same numel as there are observations in the input "
                            f"but got {weights.numel()} != {count}")
+    if (concrete(weights.detach(), name) < 0).any():
+        raise RuntimeError(f"{name}(): {what} cannot be negative")
 
 
 class Statistics:
@@ -149,9 +197,9 @@ class Statistics:
             if not self.numel():
                 return self.median()
             return shared("nanmedian", self, self.detach().reshape(-1).nanmedian(0)[0])
-        if self.dtype.kind != "f" or not self.ndim:
+        axis = dim_index(dim, max(self.ndim, 1))
+        if self.dtype.kind != "f" or not self.ndim or not self.shape[axis]:  # the last one is an error
             return return_types.nanmedian(*self.median(dim, keepdim))
-        axis = dim_index(dim, self.ndim)
         order = self.argsort(axis)
         count = (~self.isnan()).sum(axis, keepdim=True)
         middle = order.gather(axis, ((count - 1) // 2).clamp(min=0))
@@ -169,10 +217,10 @@ class Statistics:
         >>> minigrad.tensor([3, 1, 3, 1, 2]).mode().values
         tensor(1)
         """
+        axis = dim_index(dim, max(self.ndim, 1))
         not_for_complex(self, "mode")
         if not self.ndim:
             return return_types.mode(self.clone(), self.argsort())
-        axis = dim_index(dim, self.ndim)
         x = self.movedim(axis, -1)
         n = x.shape[-1]
         if not n:
@@ -207,6 +255,8 @@ class Statistics:
         if self.ndim > 2:
             raise RuntimeError("cov(): expected input to have two or fewer dimensions but got an input with "
                                f"{self.ndim} dimensions")
+        if self.dtype is bool_:
+            raise RuntimeError("cov(): bool dtype is not supported for input")
         x = self.reshape(1, -1) if self.ndim < 2 else self
         x = x if x.dtype.kind in "fc" else x.float()
         n = x.shape[1]
@@ -217,8 +267,9 @@ class Statistics:
             total: Any = float(n)
             mean = x.mean(1, keepdim=True)
         else:
-            weights = weights.to(x.real.dtype)
             total = weights.sum()
+            if not concrete(total.detach(), "cov"):
+                raise RuntimeError("cov(): weights sum to zero, can't be normalized")
             mean = (x * weights).sum(1, keepdim=True) / total
         if weights is None or correction == 0 or aweights is None:
             norm = total - correction
@@ -258,21 +309,19 @@ class Statistics:
         tensor([2., 1.])
         """
         if self.dtype.kind != "f":
-            raise NotImplementedError('"histogram_cpu" not implemented for an integer dtype')
-        edges = _bins(self, bins, range, "histogram")
-        given = None if weight is None else concrete(weight, "histogram").reshape(-1)
-        hist, _ = np.histogram(concrete(self, "histogram").reshape(-1), edges, weights=given, density=density)
-        return return_types.histogram(_leaf(hist.astype(edges.dtype), self), _leaf(edges, self))
+            raise NotImplementedError(f"\"histogramdd\" not implemented for '{type_name(self.dtype)}'")
+        hist, edges = _counted(self.unsqueeze(-1), [bins], range, weight, density)
+        return return_types.histogram(hist, edges[0])
 
     @both("histogramdd")
     def histogramdd(self: Tensor, bins: Any, range: Sequence[float] | None = None, weight: Tensor | None = None,
                     density: bool = False) -> return_types.ReturnType:
         """``histogram`` of points, whose coordinates are the last dimension; ``bins`` is a number, or for each
         coordinate a number or a vector of edges, ``range`` a flat list of two bounds for each."""
-        points = concrete(self, "histogramdd").reshape(-1, self.shape[-1])
-        each = bins if isinstance(bins, tuple | list) else [bins] * points.shape[1]
-        bounds = [None] * points.shape[1] if range is None else list(zip(range[::2], range[1::2], strict=True))
-        edges = [_bins(self[..., i], b, r, "histogramdd") for i, (b, r) in enumerate(zip(each, bounds, strict=True))]
-        given = None if weight is None else concrete(weight, "histogramdd").reshape(-1)
-        hist, _ = np.histogramdd(points, edges, weights=given, density=density)
-        return return_types.histogramdd(_leaf(hist.astype(points.dtype), self), tuple([_leaf(e, self) for e in edges]))
+        if self.ndim < 2:
+            raise RuntimeError("torch.histogramdd: input tensor should have at least 2 dimensions, but got "
+                               f"{self.ndim}")
+        if self.dtype.kind != "f":
+            raise NotImplementedError(f"\"histogramdd\" not implemented for '{type_name(self.dtype)}'")
+        hist, edges = _counted(self, bins, range, weight, density)
+        return return_types.histogramdd(hist, tuple(edges))

@@ -63,22 +63,27 @@ def _eliminated(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def lu_pivoted(arrays: Arrays, pivot: bool) -> Results:
+    """``kernels.lu`` of the first array: the factors, the pivots and where one is 0."""
     return kernels.lu(arrays[0], pivot)
 
 
 def permutation(arrays: Arrays, size: int) -> np.ndarray:
+    """``kernels.permutation``: the order of the rows, of pivots."""
     return kernels.permutation(arrays[0], size)
 
 
 def substituted(arrays: Arrays, upper: bool, unit: bool) -> np.ndarray:
+    """``kernels.substituted``: the solution of a triangular system."""
     return kernels.substituted(arrays[0], arrays[1], upper, unit)
 
 
 def ldl(arrays: Arrays, hermitian: bool) -> Results:
+    """``kernels.ldl``: the factors, the pivots and where one is 0."""
     return kernels.ldl(arrays[0], hermitian)
 
 
 def ldl_solve(arrays: Arrays, hermitian: bool) -> np.ndarray:
+    """``kernels.ldl_solved``: the solution, from factors, pivots and right sides."""
     return kernels.ldl_solved(arrays[0], arrays[1], arrays[2], hermitian)
 
 
@@ -181,6 +186,7 @@ def eigh(arrays: Arrays, lower: bool) -> Results:
 
 
 def eigvalsh(arrays: Arrays, lower: bool) -> np.ndarray:
+    """Eigenvalues in ascending order, from one triangle; NaN where a matrix is not finite."""
     a = arrays[0]
     good = _finite(np.tril(a) if lower else np.triu(a))[..., None]
     values = _spectrum("linalg.eigh", np.linalg.eigvalsh, np.where(good[..., None], a, 0), "L" if lower else "U")
@@ -197,6 +203,7 @@ def _check_finite(a: np.ndarray) -> None:
 
 
 def eig(arrays: Arrays) -> Results:
+    """Eigenvalues and eigenvectors of general matrices, complex."""
     a = arrays[0]
     _check_finite(a)
     values, vectors = _spectrum("linalg.eig", np.linalg.eig, a)
@@ -204,6 +211,7 @@ def eig(arrays: Arrays) -> Results:
 
 
 def eigvals(arrays: Arrays) -> np.ndarray:
+    """Eigenvalues of general matrices, complex."""
     a = arrays[0]
     _check_finite(a)
     values: np.ndarray = _spectrum("linalg.eig", np.linalg.eigvals, a).astype(_wide(a))
@@ -211,11 +219,13 @@ def eigvals(arrays: Arrays) -> np.ndarray:
 
 
 def svd(arrays: Arrays, full: bool) -> Results:
+    """U, the singular values and Vᴴ; U and V square if ``full``."""
     u, s, vh = _spectrum("linalg.svd", np.linalg.svd, arrays[0], full)
     return u, s, vh
 
 
 def svdvals(arrays: Arrays) -> np.ndarray:
+    """The singular values, descending."""
     s: np.ndarray = _spectrum("linalg.svd", lambda a: np.linalg.svd(a, compute_uv=False), arrays[0])
     return s
 
@@ -224,12 +234,14 @@ def svdvals(arrays: Arrays) -> np.ndarray:
 
 
 def qr(arrays: Arrays, mode: str) -> Results:
+    """Q and R, in NumPy's ``mode``."""
     a = arrays[0]
     q, r = np.linalg.qr(a, mode)  # type: ignore[call-overload]
     return q.astype(a.dtype), r.astype(a.dtype)
 
 
 def r(arrays: Arrays) -> np.ndarray:
+    """R alone."""
     a = arrays[0]
     return np.asarray(np.linalg.qr(a, "r")).astype(a.dtype)
 
@@ -247,14 +259,18 @@ def geqrf(arrays: Arrays) -> Results:
 
 
 def det(arrays: Arrays) -> np.ndarray:
+    """The determinants."""
     result: np.ndarray = np.asarray(np.linalg.det(arrays[0])).astype(arrays[0].dtype)
     return result
 
 
 def slogdet(arrays: Arrays) -> Results:
+    """The signs of the determinants, 0 (complex: NaN) where one is NaN, and the logarithms of their absolute values."""
+    a = arrays[0]
     with np.errstate(all="ignore"):
-        sign, logarithm = np.linalg.slogdet(arrays[0])
-    return np.asarray(sign), np.asarray(logarithm)
+        sign, logarithm = np.linalg.slogdet(a)
+    unknown = complex(np.nan, np.nan) if a.dtype.kind == "c" else 0
+    return np.where(np.isnan(logarithm), unknown, sign).astype(a.dtype), np.asarray(logarithm)
 
 
 def cofactors(arrays: Arrays) -> np.ndarray:
@@ -277,7 +293,7 @@ def cofactors(arrays: Arrays) -> np.ndarray:
 
 def matrix_exp(arrays: Arrays) -> np.ndarray:
     """exp(A) = exp(A / 2^s)^(2^s), for each matrix with its own s such that the sum of 18 powers is exact, in
-    float64."""
+    float64; NaN where a matrix is not finite."""
     given = arrays[0]
     n = given.shape[-1]
     a = given.astype(np.result_type(given.dtype, np.float64) if given.dtype.kind in "fc" else np.float64)
@@ -291,7 +307,8 @@ def matrix_exp(arrays: Arrays) -> np.ndarray:
             result = unit + a @ result / power
         for step in range(int(halvings.max(initial=0))):
             result = np.where(halvings > step, result @ result, result)
-    return np.asarray(result.astype(given.dtype))
+        result = np.where(np.isfinite(size)[..., None, None], result, np.nan)
+        return np.asarray(result.astype(given.dtype))
 
 
 # --- pseudo-inverse

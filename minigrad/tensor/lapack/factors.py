@@ -22,6 +22,7 @@ from minigrad.tensor.lapack.host import (
     is_complex,
     per_matrix,
     raise_if,
+    refused,
     total,
 )
 from minigrad.tensor.lapack.triangles import check_system, solved, unit_like
@@ -88,7 +89,15 @@ def _lu(A: Tensor, name: str, pivot: bool) -> list[Tensor]:
 
 def lu_factor_ex(A: Tensor, *, pivot: bool = True, check_errors: bool = False) -> return_types.ReturnType:
     """The named tuple ``(LU, pivots, info)``: ``lu_factor``, and for each matrix 0 or the first diagonal element of U
-    that is 0, int32."""
+    that is 0, int32. A is (*, m, n), float32, float64, complex64 or complex128; info has the shape of the batch.
+
+    ``RuntimeError`` for such an element only with ``check_errors``, and for ``pivot=False``. Source:
+    https://docs.pytorch.org/docs/stable/generated/torch.linalg.lu_factor_ex.html
+
+    >>> import minigrad
+    >>> minigrad.linalg.lu_factor_ex(minigrad.tensor([[1.0, 2.0], [2.0, 4.0]])).info
+    tensor(2, dtype=minigrad.int32)
+    """
     found = _lu(A, "torch.lu_factor", pivot)
     if check_errors:
         _check_lu(found[2], "torch.linalg.lu_factor_ex")
@@ -97,14 +106,16 @@ def lu_factor_ex(A: Tensor, *, pivot: bool = True, check_errors: bool = False) -
 
 def _check_lu(info: Tensor, name: str) -> None:
     raise_if(info, name, lambda i: f"U[{i},{i}] is zero and using it on lu_solve would result in a division by zero. "
-                                   f"If "
-             "you still want to perform the factorization, consider calling linalg.lu(A, pivot) or "
-             "linalg.lu_factor_ex(A, pivot)", RuntimeError)
+                                   "If you still want to perform the factorization, consider calling linalg.lu(A, "
+                                   "pivot) or linalg.lu_factor_ex(A, pivot)", RuntimeError)
 
 
 def lu_factor(A: Tensor, *, pivot: bool = True) -> return_types.ReturnType:
     """The named tuple ``(LU, pivots)`` with A = P L U: L, with a unit diagonal, and U in one matrix, and the row,
-    counted from 1, that each step exchanged; A is (*, m, n). ``RuntimeError`` if U has a 0 on its diagonal. Source:
+    counted from 1, that each step exchanged, (*, k), int32; A is (*, m, n), float32, float64, complex64 or
+    complex128, k the smaller of m and n.
+
+    ``RuntimeError`` if U has a 0 on its diagonal, and for ``pivot=False``. Source:
     https://docs.pytorch.org/docs/stable/generated/torch.linalg.lu_factor.html
 
     >>> import minigrad
@@ -125,8 +136,12 @@ def _unpacked(packed: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def lu(A: Tensor, *, pivot: bool = True) -> return_types.ReturnType:
-    """The named tuple ``(P, L, U)`` with A = P L U, for A (*, m, n): P exchanges rows, L is lower triangular with a
-    unit diagonal, (*, m, k), and U upper triangular, (*, k, n), k the smaller of m and n.
+    """The named tuple ``(P, L, U)`` with A = P L U, for A (*, m, n), float32, float64, complex64 or complex128: P
+    exchanges rows, (*, m, m), L is lower triangular with a unit diagonal, (*, m, k), and U upper triangular, (*, k,
+    n), k the smaller of m and n.
+
+    ``RuntimeError`` for fewer than two dimensions and for ``pivot=False``. Source:
+    https://docs.pytorch.org/docs/stable/generated/torch.linalg.lu.html
 
     >>> import minigrad
     >>> P, L, U = minigrad.linalg.lu(minigrad.tensor([[1.0, 3.0], [2.0, 4.0]]))
@@ -159,7 +174,19 @@ def old_lu(A: Tensor, pivot: bool = True, get_infos: bool = False) -> tuple[Tens
 
 
 def lu_solve(LU: Tensor, pivots: Tensor, B: Tensor, *, left: bool = True, adjoint: bool = False) -> Tensor:
-    """X with A X = B (or X A = B if not ``left``; Aᴴ in A's place if ``adjoint``), given ``lu_factor(A)``."""
+    """X with A X = B (or X A = B if not ``left``; Aᴴ in A's place if ``adjoint``), given ``LU, pivots = lu_factor(A)``.
+    LU is (*, n, n), pivots (*, n), int32, B (*, n, k), or (*, k, n) if not ``left``, of LU's dtype: float32,
+    float64, complex64 or complex128.
+
+    ``RuntimeError`` for shapes that do not fit and other dtypes. Source:
+    https://docs.pytorch.org/docs/stable/generated/torch.linalg.lu_solve.html
+
+    >>> import minigrad
+    >>> LU, pivots = minigrad.linalg.lu_factor(minigrad.tensor([[0.0, 2.0], [4.0, 0.0]]))
+    >>> minigrad.linalg.lu_solve(LU, pivots, minigrad.tensor([[2.0], [8.0]]))
+    tensor([[2.],
+            [1.]])
+    """
     check_floating(LU, "linalg.lu_solve")
     if pivots.dtype is not int32:
         raise RuntimeError("linalg.lu_solve: pivots should be a Tensor of scalar type torch.int32")
@@ -183,14 +210,25 @@ def old_lu_solve(b: Tensor, LU_data: Tensor, LU_pivots: Tensor) -> Tensor:
 # --- LDL
 
 _LDL = host_function("linalg_ldl_factor_ex", arrays.ldl, lambda a, hermitian: [
-    (a.shape, a.dtype), (a.shape[:-1], int32), per_matrix(a)])
+    (a.shape, a.dtype), (a.shape[:-1], int32), per_matrix(a)], "NotImplemented",
+    refused("derivative for aten::linalg_ldl_factor_ex is not implemented"), 1)
 _LDL_SOLVE = host_function("linalg_ldl_solve", arrays.ldl_solve, lambda ld, pivots, b, hermitian: [
-    ((*batch_of(ld, b), *b.shape[-2:]), b.dtype)])
+    ((*batch_of(ld, b), *b.shape[-2:]), b.dtype)], "NotImplemented",
+    refused("derivative for aten::linalg_ldl_solve is not implemented"))
 
 
 def ldl_factor_ex(A: Tensor, *, hermitian: bool = False, check_errors: bool = False) -> return_types.ReturnType:
     """The named tuple ``(LD, pivots, info)``: ``ldl_factor``, and for each matrix 0 or the first diagonal element of D
-    that is 0, int32."""
+    that is 0, int32. A is (*, n, n), float32, float64, complex64 or complex128; info has the shape of the batch.
+
+    ``RuntimeError`` for such an element only with ``check_errors``. Source:
+    https://docs.pytorch.org/docs/stable/generated/torch.linalg.ldl_factor_ex.html
+
+    >>> import minigrad
+    >>> minigrad.linalg.ldl_factor_ex(minigrad.tensor([[4.0, 0.0], [2.0, 3.0]])).LD
+    tensor([[4.0000, 0.0000],
+            [0.5000, 2.0000]])
+    """
     check_square(A, "torch.linalg.ldl_factor_ex")
     check_floating(A, "torch.linalg.ldl_factor_ex", "ldl_factor_kernel_cpu")
     found = _LDL.all((A,), (hermitian,))
@@ -204,9 +242,20 @@ def _check_ldl(info: Tensor, name: str) -> None:
 
 
 def ldl_factor(A: Tensor, *, hermitian: bool = False) -> return_types.ReturnType:
-    """The named tuple ``(LD, pivots)`` of a symmetric (or Hermitian) matrix, (*, n, n): A = P L D Lᵀ Pᵀ with blocks of
-    order 1 and 2 in D, packed as LAPACK's ``sytrf`` does it. Only the lower triangle of A is read. There is no
-    gradient, as in PyTorch. Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.ldl_factor.html"""
+    """The named tuple ``(LD, pivots)`` of a symmetric (or ``hermitian``) matrix, (*, n, n), float32, float64, complex64
+    or complex128: A = P L D Lᵀ Pᵀ (Lᴴ and Pᴴ if ``hermitian``) with blocks of order 1 and 2 in D, packed as LAPACK's
+    ``sytrf`` does it; pivots is (*, n), int32. Only the lower triangle of A is read. There is no gradient, as in
+    PyTorch.
+
+    ``RuntimeError`` if D has a 0 on its diagonal or A is not square. Source:
+    https://docs.pytorch.org/docs/stable/generated/torch.linalg.ldl_factor.html
+
+    >>> import minigrad
+    >>> LD, pivots = minigrad.linalg.ldl_factor(minigrad.tensor([[4.0, 2.0], [2.0, 3.0]]))
+    >>> LD
+    tensor([[4.0000, 0.0000],
+            [0.5000, 2.0000]])
+    """
     check_square(A, "torch.linalg.ldl_factor_ex")
     check_floating(A, "torch.linalg.ldl_factor_ex", "ldl_factor_kernel_cpu")
     found = _LDL.all((A,), (hermitian,))
@@ -215,7 +264,18 @@ def ldl_factor(A: Tensor, *, hermitian: bool = False) -> return_types.ReturnType
 
 
 def ldl_solve(LD: Tensor, pivots: Tensor, B: Tensor, *, hermitian: bool = False) -> Tensor:
-    """X with A X = B, given ``ldl_factor(A)``."""
+    """X with A X = B, given ``LD, pivots = ldl_factor(A)`` with the same ``hermitian``; LD is (*, n, n), pivots (*, n),
+    B (*, n, k), of LD's dtype: float32, float64, complex64 or complex128. There is no gradient, as in PyTorch.
+
+    ``RuntimeError`` for shapes that do not fit and other dtypes. Source:
+    https://docs.pytorch.org/docs/stable/generated/torch.linalg.ldl_solve.html
+
+    >>> import minigrad
+    >>> LD, pivots = minigrad.linalg.ldl_factor(minigrad.tensor([[4.0, 2.0], [2.0, 3.0]]))
+    >>> minigrad.linalg.ldl_solve(LD, pivots, minigrad.tensor([[8.0], [8.0]]))
+    tensor([[1.],
+            [2.]])
+    """
     name = "torch.linalg.ldl_solve"
     check_square(LD, name, "LD")
     check_floating(LD, name)
@@ -265,13 +325,19 @@ _QR = host_function("linalg_qr", arrays.qr, lambda a, mode: [
     ((*a.shape[:-1], a.shape[-2] if mode == "complete" else min(a.shape[-2:])), a.dtype),
     ((*a.shape[:-2], a.shape[-2] if mode == "complete" else min(a.shape[-2:]), a.shape[-1]), a.dtype)],
     "LinalgQrBackward0", _qr_gradient)
-_R = host_function("linalg_qr_r", arrays.r, lambda a: [((*a.shape[:-2], min(a.shape[-2:]), a.shape[-1]), a.dtype)])
+_R = host_function("linalg_qr_r", arrays.r, lambda a: [((*a.shape[:-2], min(a.shape[-2:]), a.shape[-1]), a.dtype)],
+    "LinalgQrBackward0", refused("The derivative of linalg.qr depends on Q, which is not computed when mode='r'. "
+                                 "Please use linalg.qr(A, mode='reduced') if you are going to require gradients"))
 
 
 def qr(A: Tensor, mode: str = "reduced") -> return_types.ReturnType:
-    """The named tuple ``(Q, R)`` with A = Q R, for A (*, m, n): the columns of Q are orthonormal and R is upper
-    triangular. ``mode``: ``"reduced"``, Q is (*, m, k), R (*, k, n), k the smaller of m and n; ``"complete"``, Q is
-    square; ``"r"``, Q is empty. Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.qr.html
+    """The named tuple ``(Q, R)`` with A = Q R, for A (*, m, n), float32, float64, complex64 or complex128: the columns
+    of Q are orthonormal and R is upper triangular. ``mode``: ``"reduced"``, Q is (*, m, k), R (*, k, n), k the
+    smaller of m and n; ``"complete"``, Q is (*, m, m), R (*, m, n), and there is no gradient if m > n; ``"r"``, Q is
+    empty, and there is no gradient.
+
+    ``RuntimeError`` for another mode and fewer than two dimensions. Source:
+    https://docs.pytorch.org/docs/stable/generated/torch.linalg.qr.html
 
     >>> import minigrad
     >>> Q, R = minigrad.linalg.qr(minigrad.tensor([[3.0, 1.0], [4.0, 2.0]]))
@@ -284,20 +350,13 @@ def qr(A: Tensor, mode: str = "reduced") -> return_types.ReturnType:
         raise RuntimeError(f"qr received unrecognized mode '{mode}' but expected one of 'reduced' (default), 'r', or "
                            "'complete'")
     if mode == "r":
-        if A.requires_grad:
-            return return_types.linalg_qr(A.new_empty(0), _without_derivative(A, "r"))
         return return_types.linalg_qr(A.new_empty(0), _R((A,)))
     return return_types.linalg_qr(*_QR.all((A,), (mode,)))
 
 
-def _without_derivative(A: Tensor, mode: str) -> Tensor:
-    raise NotImplementedError("The derivative of linalg.qr depends on Q, which is not computed when mode='r'. Please "
-                              "use "
-                              "linalg.qr(A, mode='reduced') if you are going to require gradients")
-
-
 _GEQRF = host_function("geqrf", arrays.geqrf, lambda a: [
-    (a.shape, a.dtype), ((*a.shape[:-2], min(a.shape[-2:])), a.dtype)])
+    (a.shape, a.dtype), ((*a.shape[:-2], min(a.shape[-2:])), a.dtype)], "GeqrfBackward0",
+    refused("the derivative for 'geqrf' is not implemented."))
 
 
 def geqrf(A: Tensor) -> return_types.ReturnType:
@@ -330,7 +389,10 @@ def _reflected(v: Tensor, tau: Tensor, other: Tensor, adjoint: bool) -> Tensor:
 
 def householder_product(A: Tensor, tau: Tensor) -> Tensor:
     """The first n columns of H₁ … Hₖ with Hᵢ = 1 - tauᵢ vᵢ vᵢᴴ, (*, m, n): vᵢ is 0, then 1, then what column i of A,
-    (*, m, n), has below its diagonal; tau is (*, k), as ``geqrf`` gives them. Source:
+    (*, m, n), has below its diagonal; tau is (*, k), as ``geqrf`` gives them; both float32, float64, complex64 or
+    complex128.
+
+    ``RuntimeError`` unless m ≥ n ≥ k, and for different dtypes. Source:
     https://docs.pytorch.org/docs/stable/generated/torch.linalg.householder_product.html
 
     >>> import minigrad

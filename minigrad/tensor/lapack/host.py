@@ -7,6 +7,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from minigrad.dtype import int32
 from minigrad.errors import LinAlgError
 from minigrad.graph.host import IN_ROWS, Type, host_outputs, register_host
@@ -42,6 +44,19 @@ def host_function(name: str, compute: Callable[..., Any], types: Callable[..., S
         return tuple(host_outputs(name, static, inputs, types(*given)))
 
     return Function(name, value, node or "NotDifferentiable", by_hand, differentiable)
+
+
+def refused(text: str) -> Callable[..., Gradients]:
+    """The gradient of a function that has none: ``NotImplementedError`` where it is computed, and not where the
+    function is called."""
+    return lambda inputs, *_: [_REFUSED((x,), (text,)) if x.dtype.kind in "fc" else None for x in inputs]
+
+
+def _refuse(arrays: Sequence[np.ndarray], text: str) -> np.ndarray:
+    raise NotImplementedError(text)
+
+
+_REFUSED = host_function("no_derivative", _refuse, lambda x, text: [(x.shape, x.dtype)])
 
 
 def batch_of(*values: LazyBuffer) -> Shape:

@@ -52,7 +52,9 @@ def _inverse(A: Tensor, check: bool, name: str = "linalg.inv") -> list[Tensor]:
 
 
 def inv(A: Tensor) -> Tensor:
-    """The inverse of a square matrix, or of each of a batch, (*, n, n). ``LinAlgError`` for a singular one. Source:
+    """The inverse A⁻¹ of a square matrix, or of each of a batch, (*, n, n), float32, float64, complex64 or complex128.
+
+    ``LinAlgError`` for a singular matrix, ``RuntimeError`` for one that is not square. Source:
     https://docs.pytorch.org/docs/stable/generated/torch.linalg.inv.html
 
     >>> import minigrad
@@ -65,7 +67,15 @@ def inv(A: Tensor) -> Tensor:
 
 def inv_ex(A: Tensor, *, check_errors: bool = False) -> return_types.ReturnType:
     """The named tuple ``(inverse, info)``: for each matrix 0, or the first step of the elimination whose pivot is 0,
-    int32; no error for those unless ``check_errors``."""
+    int32. A is (*, n, n), float32, float64, complex64 or complex128; info has the shape of the batch.
+
+    ``LinAlgError`` for a singular matrix only with ``check_errors``. Source:
+    https://docs.pytorch.org/docs/stable/generated/torch.linalg.inv_ex.html
+
+    >>> import minigrad
+    >>> minigrad.linalg.inv_ex(minigrad.tensor([[1.0, 2.0], [2.0, 4.0]])).info
+    tensor(2, dtype=minigrad.int32)
+    """
     return return_types.linalg_inv_ex(*_inverse(A, check_errors, "linalg.inv_ex"))
 
 
@@ -100,8 +110,7 @@ def _solved(A: Tensor, B: Tensor, left: bool, check: bool, name: str) -> tuple[T
     columns = B.unsqueeze(-1) if vector else B
     if vector and not left:
         raise RuntimeError("linalg.solve: Vector broadcasting of the left hand side is not supported for left=False. "
-                           "In "
-                           "this case linalg.solve is equivalent to B / A.squeeze(-1)")
+                           "In this case linalg.solve is equivalent to B / A.squeeze(-1)")
     check_system(A, columns, "linalg.solve", left)
     x, info = SOLVE_EX.all((A, columns) if left else (A.mT, columns.mT))
     if info.ndim > A.ndim - 2 and A.ndim == 2 and not columns.ndim > 2:
@@ -113,8 +122,11 @@ def _solved(A: Tensor, B: Tensor, left: bool, check: bool, name: str) -> tuple[T
 
 
 def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
-    """X with A X = B, or X A = B if not ``left``; A is (*, n, n), B (*, n, k), or (*, n) for vectors. ``LinAlgError``
-    if A is singular. Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.solve.html
+    """X with A X = B, or X A = B if not ``left``; A is (*, n, n), B (*, n, k), or (*, n) for vectors, both float32,
+    float64, complex64 or complex128. Batches are broadcast.
+
+    ``LinAlgError`` if A is singular, ``RuntimeError`` for shapes that do not fit and for different dtypes. Source:
+    https://docs.pytorch.org/docs/stable/generated/torch.linalg.solve.html
 
     >>> import minigrad
     >>> minigrad.linalg.solve(minigrad.tensor([[2.0, 0.0], [0.0, 4.0]]), minigrad.tensor([2.0, 2.0]))
@@ -124,13 +136,32 @@ def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
 
 
 def solve_ex(A: Tensor, B: Tensor, *, left: bool = True, check_errors: bool = False) -> return_types.ReturnType:
-    """The named tuple ``(result, info)``: ``solve``, and for each matrix 0 or the first pivot that is 0."""
+    """The named tuple ``(result, info)``: ``solve``, and for each matrix 0 or the first pivot that is 0, int32. A is
+    (*, n, n), B (*, n, k) or (*, n), both float32, float64, complex64 or complex128; info has the shape of the
+    batch.
+
+    ``LinAlgError`` for a singular matrix only with ``check_errors``. Source:
+    https://docs.pytorch.org/docs/stable/generated/torch.linalg.solve_ex.html
+
+    >>> import minigrad
+    >>> minigrad.linalg.solve_ex(minigrad.tensor([[2.0]]), minigrad.tensor([[6.0]])).result
+    tensor([[3.]])
+    """
     return return_types.linalg_solve_ex(*_solved(A, B, left, check_errors, "torch.linalg.solve_ex"))
 
 
 def tensorinv(A: Tensor, ind: int = 2) -> Tensor:
-    """The inverse of A as a map from its last dimensions to its first ``ind``: ``tensordot(A, result, ind)`` is the
-    unit map."""
+    """The inverse of A as a map from its last dimensions to its first ``ind``: ``tensordot(result, A, ind)`` is the
+    unit map. With A of shape first + last, where first has ``ind`` sizes and the same product as last, the result is
+    last + first; float32, float64, complex64 or complex128.
+
+    ``LinAlgError`` if the map is singular, ``RuntimeError`` if the products differ or ``ind`` is not positive. Source:
+    https://docs.pytorch.org/docs/stable/generated/torch.linalg.tensorinv.html
+
+    >>> import minigrad
+    >>> minigrad.linalg.tensorinv((minigrad.eye(4) * 2).reshape(2, 2, 4)).shape
+    minigrad.Size([4, 2, 2])
+    """
     if ind <= 0:
         raise RuntimeError(f"Expected a strictly positive integer for 'ind', but got {ind}")
     first, last = tuple(A.shape[:ind]), tuple(A.shape[ind:])
@@ -141,7 +172,16 @@ def tensorinv(A: Tensor, ind: int = 2) -> Tensor:
 
 
 def tensorsolve(A: Tensor, B: Tensor, dims: Any = None) -> Tensor:
-    """X with ``tensordot(A, X, X.ndim) == B``, after A's dimensions ``dims`` were moved to its end."""
+    """X with ``tensordot(A, X, X.ndim) == B``, after A's dimensions ``dims`` were moved to its end. A, float32,
+    float64, complex64 or complex128, then has B's shape followed by X's, which has as many elements.
+
+    ``LinAlgError`` if the map is singular, ``RuntimeError`` if the numbers of elements differ. Source:
+    https://docs.pytorch.org/docs/stable/generated/torch.linalg.tensorsolve.html
+
+    >>> import minigrad
+    >>> minigrad.linalg.tensorsolve((minigrad.eye(4) * 2).reshape(2, 2, 4), minigrad.ones(2, 2))
+    tensor([0.5000, 0.5000, 0.5000, 0.5000])
+    """
     a = A
     if dims is not None:
         moved = [d % A.ndim for d in dims]
@@ -191,7 +231,11 @@ _SLOGDET = host_function("linalg_slogdet", arrays.slogdet, lambda a: [
 
 
 def det(A: Tensor) -> Tensor:
-    """The determinant of a square matrix, or of each of a batch, (*, n, n).
+    """The determinant of a square matrix, or of each of a batch, (*, n, n), float32, float64, complex64 or complex128:
+    of shape (*). Singular matrices have a gradient, too: the cofactors.
+
+    ``RuntimeError`` for a matrix that is not square. Source:
+    https://docs.pytorch.org/docs/stable/generated/torch.linalg.det.html
 
     >>> import minigrad
     >>> minigrad.linalg.det(minigrad.tensor([[2.0, 0.0], [0.0, 4.0]]))
@@ -204,7 +248,18 @@ def det(A: Tensor) -> Tensor:
 
 def slogdet(A: Tensor) -> return_types.ReturnType:
     """The named tuple ``(sign, logabsdet)``: the determinant is sign * exp(logabsdet). Of a singular matrix they are 0
-    and -inf."""
+    and -inf. A is (*, n, n), float32, float64, complex64 or complex128; both results have shape (*), logabsdet is
+    real.
+
+    ``RuntimeError`` for a matrix that is not square. Source:
+    https://docs.pytorch.org/docs/stable/generated/torch.linalg.slogdet.html
+
+    >>> import minigrad
+    >>> minigrad.linalg.slogdet(minigrad.tensor([[0.0, 1.0], [1.0, 0.0]]))
+    minigrad.return_types.linalg_slogdet(
+    sign=tensor(-1.),
+    logabsdet=tensor(0.))
+    """
     check_square(A, "linalg.slogdet")
     check_floating(A, "linalg.slogdet")
     return return_types.linalg_slogdet(*_SLOGDET.all((A,)))
@@ -224,8 +279,18 @@ def logdet(A: Tensor) -> Tensor:
 
 
 def matrix_power(A: Tensor, n: int) -> Tensor:
-    """The product of n copies of a square matrix, or of each of a batch; of its inverse if n is negative. n = 0 gives
-    the unit matrix."""
+    """Aⁿ: the product of n copies of a square matrix, or of each of a batch, (*, m, m); of its inverse if n is
+    negative. n = 0 gives the unit matrix. Any dtype that can be multiplied; float32, float64, complex64 or
+    complex128 for negative n.
+
+    ``LinAlgError`` for the negative power of a singular matrix, ``RuntimeError`` for one that is not square. Source:
+    https://docs.pytorch.org/docs/stable/generated/torch.linalg.matrix_power.html
+
+    >>> import minigrad
+    >>> minigrad.linalg.matrix_power(minigrad.tensor([[1.0, 1.0], [0.0, 1.0]]), 3)
+    tensor([[1., 3.],
+            [0., 1.]])
+    """
     check_square(A, "linalg.matrix_power")
     if n == 0:
         return unit_like(A).expand(A.shape).clone()
@@ -258,7 +323,11 @@ _EXPONENTIAL = host_function("linalg_matrix_exp", arrays.matrix_exp, lambda a: [
 
 
 def matrix_exp(A: Tensor) -> Tensor:
-    """The sum over n of Aⁿ / n!, of a square matrix or of each of a batch, (*, n, n).
+    """The sum over n of Aⁿ / n!, of a square matrix or of each of a batch, (*, n, n), of any floating or complex dtype.
+    It is computed in float64 or complex128 and rounded once.
+
+    ``RuntimeError`` for integers and for a matrix that is not square. Source:
+    https://docs.pytorch.org/docs/stable/generated/torch.linalg.matrix_exp.html
 
     >>> import minigrad
     >>> minigrad.linalg.matrix_exp(minigrad.zeros(2, 2))

@@ -79,16 +79,17 @@ def _converted(x: Tensor, dtype: DType | None, name: str) -> Tensor:
         raise RuntimeError(f"{name}: dtype should be {kind} for {kind} inputs, but got {type_name(dtype)}")
     if not can_cast(x.dtype, dtype) or dtype.part.size < x.dtype.part.size:
         raise RuntimeError(f"{name}: the dtype of the input ({type_name(x.dtype)}) should be convertible without "
-                           f"narrowing "
-                           f"to the specified dtype ({type_name(dtype)})")
+                           f"narrowing to the specified dtype ({type_name(dtype)})")
     return x.to(dtype)
 
 
 def vector_norm(x: Tensor, ord: Any = 2, dim: Any = None, keepdim: bool = False, *,
                 dtype: DType | None = None) -> Tensor:
-    """(Σ |x|^ord)^(1/ord) over ``dim``, all of them by default, real. ``ord`` inf is the largest |x|, -inf the
-    smallest, 0 the number of elements that are not 0. The slope at 0 is 0. ``RuntimeError`` for orders below 0 and inf
-    of nothing. Source:
+    """(Σ |x|^ord)^(1/ord) over ``dim``, all of them by default, real, of any floating or complex ``x``, computed in
+    ``dtype`` if one is given. ``ord`` inf is the largest |x|, -inf the smallest, 0 the number of elements that are
+    not 0. The slope at 0 is 0.
+
+    ``RuntimeError`` for integers, and for orders below 0 and inf of nothing. Source:
     https://docs.pytorch.org/docs/stable/generated/torch.linalg.vector_norm.html
 
     >>> import minigrad
@@ -112,8 +113,7 @@ def _check_identity(x: Tensor, order: float, dims: tuple[int, ...], dim: Any, na
     if dim is None or dim == () or dim == []:
         if x.numel() == 0:
             raise RuntimeError(f"{name} cannot compute the {shown} norm on an empty tensor because the operation does "
-                               f"not "
-                               "have an identity")
+                               "not have an identity")
         return
     for d in dims:
         if x.shape[d] == 0:
@@ -127,8 +127,12 @@ def _check_identity(x: Tensor, order: float, dims: tuple[int, ...], dim: Any, na
 def matrix_norm(A: Tensor, ord: Any = "fro", dim: Any = (-2, -1), keepdim: bool = False, *,
                 dtype: DType | None = None) -> Tensor:
     """A norm of the matrices in two dimensions: ``"fro"`` the root of the sum of squares, ``"nuc"`` the sum of the
-    singular values, 2 and -2 the largest and the smallest of them, 1 and -1 the largest and smallest sum of a column's
-    |A|, inf and -inf of a row's. Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.matrix_norm.html
+    singular values, 2 and -2 the largest and the smallest of them, 1 and -1 the largest and smallest sum of a
+    column's |A|, inf and -inf of a row's. A is (*, m, n), floating or complex, the result real, (*), computed in
+    ``dtype`` if one is given.
+
+    ``RuntimeError`` for another ``ord``, fewer than two dimensions, and ``dim`` other than two that differ. Source:
+    https://docs.pytorch.org/docs/stable/generated/torch.linalg.matrix_norm.html
 
     >>> import minigrad
     >>> minigrad.linalg.matrix_norm(minigrad.tensor([[1.0, -2.0], [0.0, 4.0]]), 1)
@@ -166,9 +170,11 @@ def matrix_norm(A: Tensor, ord: Any = "fro", dim: Any = (-2, -1), keepdim: bool 
 
 
 def norm(A: Tensor, ord: Any = None, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None) -> Tensor:
-    """``vector_norm`` or ``matrix_norm``: of two ``dim``, or of a matrix whose ``ord`` is given, that of matrices;
-    else of vectors, by default of order 2 of all elements. Source:
-    https://docs.pytorch.org/docs/stable/generated/torch.linalg.norm.html
+    """``vector_norm`` or ``matrix_norm``: of two ``dim``, or of a matrix whose ``ord`` is given, that of matrices; else
+    of vectors, by default of order 2 of all elements. A is floating or complex, the result real.
+
+    ``RuntimeError`` for what these refuse, and for an ``ord`` without ``dim`` of a Tensor that is no vector or matrix.
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.norm.html
 
     >>> import minigrad
     >>> minigrad.linalg.norm(minigrad.tensor([[3.0, 0.0], [0.0, 4.0]]), "nuc")

@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 
 
 def vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:
-    """The sum over ``dim`` of conj(x) y; batches are broadcast.
+    """Σ conj(x) y over ``dim``, for floating or complex x and y of one dtype and of shapes that can be broadcast: their
+    common shape without ``dim``.
+
+    ``RuntimeError`` for integers and different dtypes. Source:
+    https://docs.pytorch.org/docs/stable/generated/torch.linalg.vecdot.html
 
     >>> import minigrad
     >>> minigrad.linalg.vecdot(minigrad.tensor([1.0, 2.0]), minigrad.tensor([3.0, 4.0]))
@@ -37,7 +41,11 @@ def vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:
 
 
 def cross(input: Tensor, other: Tensor, *, dim: int = -1) -> Tensor:
-    """The vector product along a dimension of size 3; the others are broadcast.
+    """The vector product (a₂b₃ - a₃b₂, a₃b₁ - a₁b₃, a₁b₂ - a₂b₁) along a dimension of size 3, of any two dtypes, in the
+    type they promote to; the other dimensions are broadcast.
+
+    ``RuntimeError`` for other sizes of ``dim`` and different numbers of dimensions. Source:
+    https://docs.pytorch.org/docs/stable/generated/torch.linalg.cross.html
 
     >>> import minigrad
     >>> minigrad.linalg.cross(minigrad.tensor([1.0, 0.0, 0.0]), minigrad.tensor([0.0, 1.0, 0.0]))
@@ -55,7 +63,9 @@ def cross(input: Tensor, other: Tensor, *, dim: int = -1) -> Tensor:
 
 
 def vander(x: Tensor, N: int | None = None) -> Tensor:
-    """The powers 0 … N - 1 of each element of x, (*, n): (*, n, N); N is n by default.
+    """The powers 0 … N - 1 of each element of x, (*, n), of any dtype: (*, n, N), int64 for bools; N is n by default.
+
+    ``RuntimeError`` for N below 2. Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.vander.html
 
     >>> import minigrad
     >>> minigrad.linalg.vander(minigrad.tensor([2, 3]), 3)
@@ -79,8 +89,11 @@ def vander(x: Tensor, N: int | None = None) -> Tensor:
 
 
 def multi_dot(tensors: Sequence[Tensor]) -> Tensor:
-    """The product of several matrices in the order that takes the fewest multiplications; the first and the last may be
-    vectors. Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.multi_dot.html
+    """The product of several matrices of one dtype in the order that takes the fewest multiplications; the first and
+    the last may be vectors, whose dimension the result does not have.
+
+    ``RuntimeError`` for fewer than two, for shapes that cannot be multiplied, and for different dtypes. Source:
+    https://docs.pytorch.org/docs/stable/generated/torch.linalg.multi_dot.html
 
     >>> import minigrad
     >>> minigrad.linalg.multi_dot([minigrad.ones(2, 3), minigrad.ones(3, 1), minigrad.ones(1, 2)])
@@ -100,8 +113,7 @@ def multi_dot(tensors: Sequence[Tensor]) -> Tensor:
         a, b = chain[i - 1].shape, chain[i].shape
         if a[1] != b[0]:
             raise RuntimeError(f"multi_dot(): tensors {i - 1} and {i} with shapes [{a[0]}, {a[1]}] and [{b[0]}, "
-                               f"{b[1]}] "
-                               "cannot be multiplied")
+                               f"{b[1]}] cannot be multiplied")
     return _product(chain, _splits([t.shape[0] for t in chain] + [chain[-1].shape[1]]), 0, count - 1).reshape(ends)
 
 
@@ -116,8 +128,7 @@ def _check_chain(tensors: Sequence[Tensor]) -> tuple[int, ...]:
             raise RuntimeError(f"multi_dot(): tensor {i} must be 2D but got {t.ndim}D")
         if t.dtype is not first.dtype:
             raise RuntimeError(f"multi_dot(): all tensors must have be the same dtype but tensor 0 is {first.dtype} "
-                               f"and "
-                               f"tensor {i} {t.dtype}")
+                               f"and tensor {i} {t.dtype}")
     return (*([first.shape[0]] if first.ndim == 2 else []), *([last.shape[1]] if last.ndim == 2 else []))
 
 

@@ -63,8 +63,12 @@ def _largest(sizes: Tensor) -> Tensor:
 
 
 def matrix_rank(A: Tensor, tol: Any = None, hermitian: bool = False, *, atol: Any = None, rtol: Any = None) -> Tensor:
-    """The number of singular values (of eigenvalues, if ``hermitian``) above max(atol, rtol * the largest), int64;
-    ``tol`` is atol with rtol 0. Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.matrix_rank.html
+    """The number of singular values (of absolute eigenvalues, if ``hermitian``) above max(atol, rtol * the largest), of
+    A (*, m, n), float32, float64, complex64 or complex128: (*), int64. ``tol`` is atol with rtol 0; by default atol
+    is 0, and rtol, unless atol is positive, the larger of m and n times the dtype's eps.
+
+    ``RuntimeError`` for fewer than two dimensions and complex tolerances. Source:
+    https://docs.pytorch.org/docs/stable/generated/torch.linalg.matrix_rank.html
 
     >>> import minigrad
     >>> minigrad.linalg.matrix_rank(minigrad.tensor([[1.0, 2.0], [2.0, 4.0]]))
@@ -106,8 +110,11 @@ _PINV = host_function("linalg_pinv", arrays.pinv, lambda a, atol, rtol, hermitia
 
 
 def pinv(A: Tensor, rcond: Any = None, hermitian: bool = False, *, atol: Any = None, rtol: Any = None) -> Tensor:
-    """The pseudo-inverse (E. Moore, R. Penrose) of A, (*, m, n): (*, n, m). Singular values (eigenvalues, if
-    ``hermitian``) up to max(atol, rtol * the largest) count as 0; ``rcond`` is another name of rtol. Source:
+    """The pseudo-inverse (E. Moore, R. Penrose) of A, (*, m, n), float32, float64, complex64 or complex128: V diag(1/S)
+    Uᴴ, (*, n, m). Singular values (absolute eigenvalues, if ``hermitian``) up to max(atol, rtol * the largest) count
+    as 0, the defaults being those of ``matrix_rank``; ``rcond`` is another name of rtol.
+
+    ``RuntimeError`` for fewer than two dimensions and complex tolerances. Source:
     https://docs.pytorch.org/docs/stable/generated/torch.linalg.pinv.html
 
     >>> import minigrad
@@ -148,10 +155,13 @@ DRIVERS = ("gels", "gelsy", "gelsd", "gelss")
 
 def lstsq(A: Tensor, B: Tensor, rcond: Any = None, *, driver: str | None = None) -> return_types.ReturnType:
     """The named tuple ``(solution, residuals, rank, singular_values)``: the X of least |A X - B|, and of those the
-    shortest, for A (*, m, n) and B (*, m, k), or (*, m) for vectors. ``residuals`` are the squares of |A X - B| in
-    each column if m > n and the rank is full, else empty. ``driver``: LAPACK's ``gels`` takes the rank to be full;
-    ``gelsy``, the default, ``gelsd`` and ``gelss`` find it with ``rcond``; the last two give the singular values.
-    Source:
+    shortest, for A (*, m, n) and B (*, m, k), or (*, m) for vectors, both float32, float64, complex64 or complex128;
+    X is (*, n, k) or (*, n). ``residuals`` are the squares of |A X - B| in each column if m > n, the rank is full
+    and the driver is not ``gelsy``, else empty. ``driver``: LAPACK's ``gels`` takes the rank to be full; ``gelsy``,
+    the default, ``gelsd`` and ``gelss`` count singular values up to ``rcond`` times the largest as 0; the last two
+    give the singular values.
+
+    ``RuntimeError`` for another driver, shapes that do not fit and different dtypes. Source:
     https://docs.pytorch.org/docs/stable/generated/torch.linalg.lstsq.html
 
     >>> import minigrad
@@ -169,12 +179,10 @@ def lstsq(A: Tensor, B: Tensor, rcond: Any = None, *, driver: str | None = None)
                            f"{type_name(A.dtype)} and other's dtype {type_name(B.dtype)}")
     if A.ndim < B.ndim:
         raise RuntimeError(f"{name}: input.dim() must be greater or equal to other.dim() and (input.dim() - "
-                           f"other.dim()) "
-                           "<= 1")
+                           "other.dim()) <= 1")
     if A.ndim - B.ndim > 1:
         raise RuntimeError(f"{name}: input.dim() must be greater or equal to other.dim() and (input.dim() - "
-                           f"other.dim()) "
-                           "<= 1")
+                           "other.dim()) <= 1")
     vector = A.ndim - B.ndim == 1
     if A.shape[-2] != B.shape[-1 if vector else -2]:
         raise RuntimeError(f"{name}: input.size(-2) should match other.size(-{1 if vector else 2})")
@@ -205,8 +213,17 @@ def _least_squares(A: Tensor, columns: Tensor, rcond: Any, driver: str, vector: 
 
 
 def cond(A: Tensor, p: Any = None) -> Tensor:
-    """The norm of A times that of its inverse: with p None or 2 the largest singular value over the smallest, with -2
-    the other way round; else ``matrix_norm`` of order p ("fro", "nuc", ±1, ±inf); inf for a singular matrix."""
+    """‖A‖ ‖A⁻¹‖ of each matrix, (*, n, n), float32, float64, complex64 or complex128: real, (*). With p None or 2 the
+    largest singular value over the smallest, with -2 the other way round, also of A (*, m, n); else ``matrix_norm``
+    of order p ("fro", "nuc", ±1, ±inf). inf for a singular matrix.
+
+    ``RuntimeError`` for another p, and for a matrix that is not square where the inverse is needed. Source:
+    https://docs.pytorch.org/docs/stable/generated/torch.linalg.cond.html
+
+    >>> import minigrad
+    >>> minigrad.linalg.cond(minigrad.tensor([[4.0, 0.0], [0.0, 2.0]]))
+    tensor(2.)
+    """
     if A.ndim < 2:
         raise RuntimeError("linalg.cond: The input tensor must have at least 2 dimensions.")
     if p is None or p in (2, -2):

@@ -65,9 +65,12 @@ def _lower(A: Tensor, UPLO: str) -> bool:
 
 
 def eigh(A: Tensor, UPLO: str = "L") -> return_types.ReturnType:
-    """The named tuple ``(eigenvalues, eigenvectors)`` of a symmetric or Hermitian matrix, (*, n, n): A = V diag(Λ) Vᴴ
-    with real eigenvalues in ascending order. ``UPLO`` says which triangle of A is read. Source:
-    https://docs.pytorch.org/docs/stable/generated/torch.linalg.eigh.html
+    """The named tuple ``(eigenvalues, eigenvectors)`` of a symmetric or Hermitian matrix, (*, n, n), float32, float64,
+    complex64 or complex128: A = V diag(Λ) Vᴴ with real eigenvalues in ascending order, (*, n). ``UPLO``, "L" or "U",
+    says which triangle of A is read. The gradient through V needs eigenvalues that differ.
+
+    ``RuntimeError`` for another ``UPLO`` and a matrix that is not square, ``LinAlgError`` if LAPACK does not converge.
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.eigh.html
 
     >>> import minigrad
     >>> minigrad.linalg.eigh(minigrad.tensor([[2.0, 0.0], [0.0, 1.0]])).eigenvalues
@@ -77,8 +80,17 @@ def eigh(A: Tensor, UPLO: str = "L") -> return_types.ReturnType:
 
 
 def eigvalsh(A: Tensor, UPLO: str = "L") -> Tensor:
-    """The eigenvalues of a symmetric or Hermitian matrix in ascending order. If a gradient is wanted the vectors are
-    computed, too."""
+    """The eigenvalues λ, A v = λ v, of a symmetric or Hermitian matrix, (*, n, n), float32, float64, complex64 or
+    complex128: real, in ascending order, (*, n). ``UPLO``, "L" or "U", says which triangle of A is read. If a
+    gradient is wanted the vectors are computed, too.
+
+    ``RuntimeError`` for another ``UPLO`` and a matrix that is not square. Source:
+    https://docs.pytorch.org/docs/stable/generated/torch.linalg.eigvalsh.html
+
+    >>> import minigrad
+    >>> minigrad.linalg.eigvalsh(minigrad.tensor([[0.0, 1.0], [1.0, 0.0]]))
+    tensor([-1.,  1.])
+    """
     lower = _lower(A, UPLO)
     return _EIGH.all((A,), (lower,))[0] if _tracked(A) else _EIGVALSH((A,), (lower,))
 
@@ -113,15 +125,33 @@ _EIGVALS = host_function("linalg_eigvals", arrays.eigvals, lambda a: [(a.shape[:
 
 
 def eig(A: Tensor) -> return_types.ReturnType:
-    """The named tuple ``(eigenvalues, eigenvectors)`` of a square matrix, (*, n, n), both complex: A V = V diag(Λ);
-    the columns of V have length 1. Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.eig.html"""
+    """The named tuple ``(eigenvalues, eigenvectors)`` of a square matrix, (*, n, n), float32, float64, complex64 or
+    complex128, both complex, (*, n) and (*, n, n): A V = V diag(Λ); the columns of V have length 1. The gradient
+    through V needs eigenvalues that differ.
+
+    ``RuntimeError`` for a matrix that is not square, or has infinities or NaN. Source:
+    https://docs.pytorch.org/docs/stable/generated/torch.linalg.eig.html
+
+    >>> import minigrad
+    >>> minigrad.linalg.eig(minigrad.tensor([[2.0, 0.0], [0.0, 1.0]])).eigenvalues
+    tensor([2.+0.j, 1.+0.j])
+    """
     check_square(A, "linalg.eig")
     _check_complex(A)
     return return_types.linalg_eig(*_EIG.all((A,)))
 
 
 def eigvals(A: Tensor) -> Tensor:
-    """The eigenvalues of a square matrix, complex, in no order."""
+    """The eigenvalues λ, A v = λ v, of a square matrix, (*, n, n), float32, float64, complex64 or complex128: complex,
+    in no order, (*, n). If a gradient is wanted the vectors are computed, too.
+
+    ``RuntimeError`` for a matrix that is not square, or has infinities or NaN. Source:
+    https://docs.pytorch.org/docs/stable/generated/torch.linalg.eigvals.html
+
+    >>> import minigrad
+    >>> minigrad.linalg.eigvals(minigrad.tensor([[0.0, 1.0], [0.0, 3.0]])).real
+    tensor([0., 3.])
+    """
     check_square(A, "linalg.eigvals")
     _check_complex(A)
     return _EIG.all((A,))[0] if _tracked(A) else _EIGVALS((A,))
@@ -186,15 +216,16 @@ def _check_svd(A: Tensor, driver: str | None) -> None:
     check_floating(A, "linalg.svd", "linalg_svd_cpu")
     if driver is not None:
         raise RuntimeError("torch.linalg.svd: keyword argument `driver=` is only supported on CUDA inputs with "
-                           "cuSOLVER "
-                           "backend.")
+                           "cuSOLVER backend.")
 
 
 def svd(A: Tensor, full_matrices: bool = True, *, driver: str | None = None) -> return_types.ReturnType:
-    """The named tuple ``(U, S, Vh)`` with A = U diag(S) Vh, for A (*, m, n): S is real and descending, (*, k), k the
-    smaller of m and n; U and Vh are square, or with ``full_matrices=False`` (*, m, k) and (*, k, n). The gradient
-    through U and Vh needs singular values that differ. Source:
-    https://docs.pytorch.org/docs/stable/generated/torch.linalg.svd.html
+    """The named tuple ``(U, S, Vh)`` with A = U diag(S) Vh, for A (*, m, n), float32, float64, complex64 or complex128:
+    S is real and descending, (*, k), k the smaller of m and n; U and Vh are square, or with ``full_matrices=False``
+    (*, m, k) and (*, k, n). The gradient through U and Vh needs singular values that differ.
+
+    ``RuntimeError`` for fewer than two dimensions and a ``driver``, which is for GPUs; ``LinAlgError`` if LAPACK does
+    not converge. Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.svd.html
 
     >>> import minigrad
     >>> minigrad.linalg.svd(minigrad.tensor([[0.0, 2.0], [1.0, 0.0]])).S
@@ -205,7 +236,16 @@ def svd(A: Tensor, full_matrices: bool = True, *, driver: str | None = None) -> 
 
 
 def svdvals(A: Tensor, *, driver: str | None = None) -> Tensor:
-    """The singular values, descending. If a gradient is wanted the vectors are computed, too."""
+    """The singular values of A, (*, m, n), float32, float64, complex64 or complex128: the S of ``svd``, real,
+    descending, (*, k), k the smaller of m and n. If a gradient is wanted the vectors are computed, too.
+
+    ``RuntimeError`` for fewer than two dimensions and a ``driver``, which is for GPUs. Source:
+    https://docs.pytorch.org/docs/stable/generated/torch.linalg.svdvals.html
+
+    >>> import minigrad
+    >>> minigrad.linalg.svdvals(minigrad.tensor([[0.0, 2.0], [1.0, 0.0]]))
+    tensor([2., 1.])
+    """
     _check_svd(A, driver)
     return _SVD.all((A,), (False,))[1] if _tracked(A) else _SVDVALS((A,))
 

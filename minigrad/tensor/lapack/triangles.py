@@ -62,8 +62,12 @@ def check_system(a: Tensor, b: Tensor, name: str, left: bool = True) -> None:
 
 
 def solve_triangular(A: Tensor, B: Tensor, *, upper: bool, left: bool = True, unitriangular: bool = False) -> Tensor:
-    """X with A X = B, or with X A = B if not ``left``, for a triangular A, (*, n, n), and B, (*, n, k). The diagonal
-    counts as 1 if ``unitriangular``. What stands in the other triangle is not read. Batches are broadcast.
+    """X with A X = B, or with X A = B if not ``left``, for a triangular A, (*, n, n), and B, (*, n, k), or (*, k, n) if
+    not ``left``, both float32, float64, complex64 or complex128. The diagonal counts as 1 if ``unitriangular``. What
+    stands in the other triangle is not read. Batches are broadcast. A 0 on the diagonal gives infinities and NaN.
+
+    ``RuntimeError`` for shapes that do not fit and for different dtypes. Source:
+    https://docs.pytorch.org/docs/stable/generated/torch.linalg.solve_triangular.html
 
     >>> import minigrad
     >>> A = minigrad.tensor([[2.0, 0.0], [1.0, 1.0]])
@@ -133,9 +137,10 @@ def _factored(input: Tensor, upper: bool, name: str, check: bool) -> tuple[Tenso
 
 def cholesky(A: Tensor, *, upper: bool = False) -> Tensor:
     """The lower triangular L with A = L Lᴴ, of a symmetric (Hermitian) positive-definite matrix or of each of a batch,
-    (*, n, n); with ``upper`` Lᴴ. Only one triangle of A is read: the lower, or the upper with ``upper``.
+    (*, n, n), float32, float64, complex64 or complex128; with ``upper`` Lᴴ. Only one triangle of A is read: the
+    lower, or the upper with ``upper``.
 
-    ``LinAlgError`` if a matrix is not positive-definite. Source:
+    ``LinAlgError`` if a matrix is not positive-definite, ``RuntimeError`` if one is not square. Source:
     https://docs.pytorch.org/docs/stable/generated/torch.linalg.cholesky.html
 
     >>> import minigrad
@@ -150,7 +155,11 @@ def cholesky(A: Tensor, *, upper: bool = False) -> Tensor:
 
 def cholesky_ex(A: Tensor, *, upper: bool = False, check_errors: bool = False) -> return_types.ReturnType:
     """The named tuple ``(L, info)``: ``cholesky``, and for each matrix 0 or the order of the first leading minor that
-    is not positive, int32; no error for those unless ``check_errors``.
+    is not positive, int32. A is (*, n, n), float32, float64, complex64 or complex128; info has the shape of the
+    batch.
+
+    ``LinAlgError`` for a matrix that is not positive-definite only with ``check_errors``. Source:
+    https://docs.pytorch.org/docs/stable/generated/torch.linalg.cholesky_ex.html
 
     >>> import minigrad
     >>> minigrad.linalg.cholesky_ex(minigrad.tensor([[-1.0]])).info.item()
