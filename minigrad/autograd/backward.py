@@ -181,7 +181,8 @@ def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool
                                "Set allow_unused=True if this is the desired behavior.")
     if materialize_grads:
         found = [_zeros(walk, t) if g is None else g for g, t in zip(found, inputs, strict=True)]
-    results = tuple([walk.tensor(g) for g in found])
+    results = tuple([t._as_gradient(walk.tensor(g)) if g is not None and not _is_edge(t) else walk.tensor(g)
+                     for g, t in zip(found, inputs, strict=True)])
     realise([r._whole() for r in results if r is not None] + [t._whole() for t in outputs if not _is_edge(t)])
     return results
 

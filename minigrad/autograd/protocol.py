@@ -23,6 +23,10 @@ class Differentiable(Protocol):
         """Where its gradient goes: ``(node, i)``, itself if it is a leaf, None if it needs none."""
         ...
 
+    def _as_gradient(self, found: Any) -> Any:
+        """Its gradient, from the one that arrived at its source: that of the values, for a sparse one."""
+        ...
+
     def _shape(self) -> tuple[int, ...]:
         """The sizes of all dimensions."""
         ...

@@ -12,6 +12,7 @@ from minigrad.dtype import DType, bool_, int64, shown
 from minigrad.tensor import Tensor, get_default_dtype, get_printoptions, realize
 from minigrad.tensor.definition import into
 from minigrad.tensor.layouts import layout as layout_type
+from minigrad.tensor.operands import dim_index
 from minigrad.tensor.overrides import arm, armed, disabled
 from minigrad.tensor.printing import elements_text, with_suffixes
 from minigrad.tensor.promotion import type_name
@@ -80,7 +81,7 @@ class SparseTensor(Tensor):
         with disabled():
             if name in ("__get__", "__set__"):  # an attribute, of it or set to it
                 return func(*args)
-            return into(out, cls._called(name, args, named))
+            return put_into(out, cls._called(name, args, named))
 
     @classmethod
     def _called(cls, name: str, args: Any, named: dict[str, Any]) -> Any:
@@ -106,10 +107,12 @@ class SparseTensor(Tensor):
 
     @property
     def shape(self) -> Size:
+        """The sizes of all dimensions, sparse and dense."""
         return Size(self._size)
 
     @property
     def ndim(self) -> int:
+        """The number of dimensions."""
         return len(self._size)
 
     def dim(self) -> int:
@@ -117,8 +120,8 @@ class SparseTensor(Tensor):
         return len(self._size)
 
     def size(self, dim: int | None = None) -> Any:
-        """The shape, or the size of one dimension."""
-        return self.shape if dim is None else self._size[dim]
+        """The shape, or the size of one dimension; ``IndexError`` for one that is not there."""
+        return self.shape if dim is None else self._size[dim_index(dim, self.ndim)]
 
     def numel(self) -> int:
         """The number of elements, stored or not."""
@@ -129,10 +132,12 @@ class SparseTensor(Tensor):
 
     @property
     def dtype(self) -> DType:
+        """The dtype of the values."""
         return self._stored.dtype
 
     @property
     def device(self) -> Any:
+        """Where the values are."""
         return self._stored.device
 
     @property
@@ -204,6 +209,7 @@ class SparseTensor(Tensor):
 
     @property
     def requires_grad(self) -> bool:
+        """Whether gradients flow to the values; settable on a leaf."""
         return self._stored.requires_grad
 
     @requires_grad.setter
@@ -220,16 +226,19 @@ class SparseTensor(Tensor):
 
     @property
     def is_leaf(self) -> bool:
+        """Whether it is where gradients end: made by the user, or requiring none."""
         return self._leaf or not self._stored.requires_grad
 
     @property
     def grad_fn(self) -> Any:
+        """The entry on the tape that made the values; None for a leaf."""
         return None if self.is_leaf else self._stored.grad_fn
 
     @property
     def grad(self) -> Any:
+        """The gradient that ``backward`` has added up: a sparse tensor with the same places; None before."""
         if self._leaf and self._stored.grad is not None:
-            return self._with_gradient(self._stored.grad)
+            return self._as_gradient(self._stored.grad)
         return self._gradient
 
     @grad.setter
@@ -239,9 +248,9 @@ class SparseTensor(Tensor):
         else:
             self._gradient = value
 
-    def _with_gradient(self, values: Tensor) -> Any:
+    def _as_gradient(self, found: Any) -> Any:
         """The gradient of the tensor from that of its values."""
-        return self._with_values(values)
+        return self._with_values(found)
 
     def retain_grad(self) -> None:
         """Not there: ask the values for their gradient."""
@@ -265,6 +274,7 @@ class SparseTensor(Tensor):
 
     @property
     def data(self) -> Any:
+        """The same places and values, outside autograd; what it is set to is taken over."""
         return self.detach()
 
     @data.setter
@@ -329,6 +339,7 @@ class SparseTensor(Tensor):
         return self.numpy()
 
     def tolist(self) -> Any:
+        """``RuntimeError``: ask ``to_dense()`` for its elements."""
         raise RuntimeError("Cannot access data pointer of Tensor that doesn't have storage")
 
     def item(self) -> Any:
@@ -436,6 +447,13 @@ class SparseTensor(Tensor):
 
     def __format__(self, spec: str) -> str:
         return object.__format__(self, spec)
+
+
+def put_into(out: Any, result: Any) -> Any:
+    """What ``out=`` asks for: a sparse tensor takes over the parts of a sparse result, in its own dtype."""
+    if isinstance(out, SparseTensor) and isinstance(result, SparseTensor):
+        return out._take(result.to(out.dtype))
+    return into(out, result)
 
 
 def recorded(values: Tensor, kind: Any) -> Tensor:

@@ -211,6 +211,7 @@ class CompressedTensor(SparseTensor):
 
     @property
     def T(self) -> Any:
+        """With rows and columns exchanged."""
         return self.transpose(0, 1)
 
     mT = T

@@ -109,12 +109,12 @@ class CoordinateTensor(SparseTensor):
         dense = values._shape()[1:]
         return make_coo(self._coordinates, values, (*self._size[:self.sparse_dim()], *dense), self._sorted)
 
-    def _with_gradient(self, values: Tensor) -> CoordinateTensor:
+    def _as_gradient(self, found: Any) -> Any:
         if self._sorted or self._nnz() < 2:
-            return self._with_values(values)
+            return self._with_values(found)
         places, number = self._flat().unique(return_inverse=True)  # those of one place have one gradient
-        only = zeros((places.shape[0], *values.shape[1:]), dtype=values.dtype, device=values.device)
-        return make_coo(coordinates(places, self._sizes()), only.index_copy(0, number, values), self._size, True)
+        only = zeros((places.shape[0], *found.shape[1:]), dtype=found.dtype, device=found.device)
+        return make_coo(coordinates(places, self._sizes()), only.index_copy(0, number, found), self._size, True)
 
     def _take(self, other: Any) -> Any:
         self._coordinates, self._sorted = other._coordinates, other._sorted
@@ -294,6 +294,7 @@ class CoordinateTensor(SparseTensor):
 
     @property
     def T(self) -> CoordinateTensor:
+        """With the dimensions in reverse order."""
         return self.permute(list(range(self.ndim))[::-1])
 
     mT = T

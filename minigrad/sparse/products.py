@@ -6,9 +6,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from minigrad.sparse.base import SparseTensor, handles
+from minigrad.sparse.base import SparseTensor, handles, put_into, unsupported
 from minigrad.sparse.compressed import CompressedTensor
-from minigrad.sparse.coordinates import CoordinateTensor, coordinates, make_coo, positions
+from minigrad.sparse.coordinates import CoordinateTensor, coordinates, make_coo
 from minigrad.tensor import Tensor, arange, cat, composite, type_name, zeros
 
 
@@ -53,6 +53,8 @@ def mm(a: Any, mat2: Any, reduce: str | None = None) -> Any:
             raise RuntimeError(f"mm: Argument #1: matrices expected, got {x.sparse_dim()}D, {x.dense_dim()}D tensors")
         if reduce in (None, "sum"):
             return _times_dense(x._coordinates, x._stored, mat2, rows=x._size[0])
+        if reduce not in ("mean", "amax", "amin"):
+            raise RuntimeError(f"sparse_mm_reduce: reduce type of {reduce} has not been enabled.")
         rows, columns = x._coordinates
         base = zeros((x._size[0], mat2.shape[1]), dtype=mat2.dtype, device=mat2.device)
         return base.index_reduce(0, rows, mat2[columns] * x._stored.unsqueeze(-1), reduce, include_self=False)
@@ -169,15 +171,32 @@ def sspaddmm(input: Any, mat1: Any, mat2: Any, *, beta: Any = 1, alpha: Any = 1)
     return make_coo(cat([input._indices(), product._coordinates], 1), values, input._size, False)
 
 
-def sampled_addmm(input: Any, mat1: Tensor, mat2: Tensor, *, beta: Any = 1.0, alpha: Any = 1.0) -> Any:
-    """beta·input + alpha·(mat1 @ mat2) at the places that the sparse matrix ``input`` stores.
+def sampled_addmm(input: Any, mat1: Tensor, mat2: Tensor, *, beta: Any = 1.0, alpha: Any = 1.0, out: Any = None) -> Any:
+    """beta·input + alpha·(mat1 @ mat2) at the places that ``input`` (m, n), of the layout ``sparse_csr``, stores; only
+    these elements of the product are computed.
+
+    ``RuntimeError`` for sizes that do not fit together, ``NotImplementedError`` for another layout.
     (https://docs.pytorch.org/docs/stable/generated/torch.sparse.sampled_addmm.html)
+
+    >>> import minigrad
+    >>> x = minigrad.tensor([[1.0, 0.0], [0.0, 1.0]]).to_sparse_csr()
+    >>> sampled_addmm(x, minigrad.ones(2, 3), minigrad.ones(3, 2), alpha=2).values()
+    tensor([7., 7.])
     """
-    if not isinstance(input, SparseTensor):
-        raise RuntimeError("sampled_addmm: Expected self to have sparse csr layout")
+    if not isinstance(input, SparseTensor) or not input.is_sparse_csr:
+        if isinstance(input, SparseTensor):
+            raise unsupported("sparse_sampled_addmm", input)
+        raise NotImplementedError("Could not run 'aten::sparse_sampled_addmm' with arguments from the 'CPU' backend.")
+    shape, (m, k), (inner, n) = input._shape(), mat1._shape(), mat2._shape()
+    if k != inner:
+        raise RuntimeError(f"sampled_addmm: mat1 and mat2 shapes cannot be multiplied ({m}x{k} and {inner}x{n})")
+    if shape[-2] != m:
+        raise RuntimeError("sampled_addmm: self.shape[-2] must match mat1.shape[-2]")
+    if shape[-1] != n:
+        raise RuntimeError("sampled_addmm: self.shape[-1] must match mat2.shape[-1]")
     rows, columns = _rows(input)._coordinates
     product = (mat1[rows] * mat2.t()[columns]).sum(-1)
-    return input._with_values(input._stored * beta + product * alpha)
+    return put_into(out, input._with_values(input._stored * beta + product * alpha))
 
 
 def spdiags(diagonals: Tensor, offsets: Tensor, shape: Any, layout: Any = None) -> Any:
@@ -196,6 +215,4 @@ def spdiags(diagonals: Tensor, offsets: Tensor, shape: Any, layout: Any = None) 
     kept = (rows >= 0) & (rows < shape[0]) & (columns < shape[1])
     at = cat([rows[kept].reshape(1, -1), columns[kept].reshape(1, -1)])
     made = make_coo(at, diagonals[kept], tuple(shape), False)
-    order = positions(at, shape).argsort()
-    made = make_coo(at[:, order], made._stored[order], tuple(shape), True)
     return made if layout is None else made.to_sparse(layout=layout)

@@ -176,6 +176,10 @@ class TensorBase:
             return None
         return self if self._edge is None else self._edge
 
+    def _as_gradient(self, found: Any) -> Any:
+        """Its gradient, from the one that arrived at its source: the same."""
+        return found
+
     def _set_edge(self: Tensor, edge: Edge) -> None:
         if self._spec is not None:
             awaken(self)

@@ -52,6 +52,11 @@ def check_index_dtype(index: Tensor, name: str, words: str = "int32/int64 for in
         raise RuntimeError(f"{name}(): Expected dtype {words}")
 
 
+def any_if_empty(index: Tensor) -> Tensor:
+    """An index tensor without elements may be of any dtype: int64 then."""
+    return index if index.dtype is int64 or index.numel() else index.detach().to(int64)
+
+
 def check_flat_index(x: Tensor, index: Tensor, name: str) -> None:
     """Raises for positions that the flat tensor does not have; negative ones count from its end."""
     if index.dtype is not int64:
@@ -175,6 +180,7 @@ class Gathering:
     def gather(self: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False) -> Tensor:
         """out[i, j] = self[index[i, j], j] for dim 0, self[i, index[i, j]] for dim 1, and so on."""
         axis = dim_index(dim, self.ndim)
+        index = any_if_empty(index)
         _check_gather(self, axis, index, "gather")
         one_device((self._pending(), index._pending()))
         check_index_range(index, (self._shape() or (1,))[axis], error=RuntimeError, dim=axis)

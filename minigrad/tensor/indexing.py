@@ -345,10 +345,7 @@ def _expand_masks(view: Tensor, given: Sequence[Tensor | None]) -> tuple[list[Te
             if index.dtype is uint8:
                 warnings.warn("indexing with dtype torch.uint8 is now deprecated, please use a dtype torch.bool "
                               "instead.", stacklevel=4)
-            for offset, size in enumerate(index._shape()):
-                if size != shape[dim + offset]:
-                    raise IndexError(f"The shape of the mask {list(index._shape())} at index {offset} does not match "
-                                     f"the shape of the indexed tensor {list(shape)} at index {dim + offset}")
+            _check_mask(index, shape, dim)
             coordinates = mask_coordinates(index)
             found += coordinates
             dims += range(dim, dim + len(coordinates))
@@ -374,24 +371,33 @@ def _without_leading_ones(value: Tensor, dims: int) -> Tensor:
     return value if shape == value._shape() else value.reshape(shape)
 
 
-def _only_mask(given: Sequence[Tensor | None]) -> Tensor | None:
-    """The mask, if it is the only index and starts at the first dimension."""
-    if given and given[0] is not None and given[0].dtype is bool_ and all([g is None for g in given[1:]]):
-        return given[0]
-    return None
-
-
-def _check_mask(view: Tensor, mask: Tensor) -> None:
+def _only_mask(view: Tensor, given: Sequence[Tensor | None]) -> Tensor | None:
+    """The mask, if it is the only index, with a dimension of size 1 for each of the view's dimensions after it."""
+    (dim, mask), *others = [(d, g) for d, g in enumerate(given) if g is not None]
+    if others or mask.dtype is not bool_:
+        return None
     check_index_device(view, mask)
-    for i, (m, n) in enumerate(zip(mask._shape(), view._shape(), strict=False)):
-        if m != n:
-            raise IndexError(f"The shape of the mask {list(mask._shape())} at index {i} does not match the shape of "
-                             f"the indexed tensor {list(view._shape())} at index {i}")
+    _check_mask(mask, view._shape(), dim)
+    mask = mask.to(device=view.device)
+    return mask.reshape((*mask._shape(), *[1] * (view.ndim - dim - mask.ndim)))
+
+
+def _check_mask(mask: Tensor, shape: tuple[int, ...], dim: int) -> None:
+    """``IndexError`` unless the mask has the sizes of the dimensions from ``dim`` on."""
+    for offset, size in enumerate(mask._shape()):
+        if size != shape[dim + offset]:
+            raise IndexError(f"The shape of the mask {list(mask._shape())} at index {offset} does not match the shape "
+                             f"of the indexed tensor {list(shape)} at index {dim + offset}")
 
 
 def put(view: Tensor, given: Sequence[Tensor | None], value: Any, mode: str) -> Tensor:
-    """Write (or add) a value at index tensors, in place."""
+    """Write (or add) a value at index tensors, in place. What has one element is written where a mask holds, of
+    whatever dtype, without looking for the places."""
     check_in_place(view)
+    single = isinstance(value, AnyTensor) and value.numel() == 1
+    mask = _only_mask(view, given) if mode == "set" and (single or is_number(value)) else None
+    if mask is not None:
+        return view.masked_fill_(mask, value.to(view.device, view.dtype).reshape(()) if single else value)
     advanced = Advanced(view, given)
     static = (advanced.order, advanced.position, advanced.shape, mode)
     rest = [view._shape()[d] for d in advanced.order[len(advanced.indexes):]]
@@ -400,15 +406,15 @@ def put(view: Tensor, given: Sequence[Tensor | None], value: Any, mode: str) -> 
     if isinstance(value, AnyTensor):
         if value._shape():
             one_device((view._pending(), value._pending()))
-        if value.dtype is not view.dtype:
-            raise RuntimeError(f"Index put requires the source and destination dtypes match, got "
-                               f"{type_name(view.dtype)} for the destination and {type_name(value.dtype)} for the "
-                               "source.")
         value = _without_leading_ones(value.to(device=view.device), len(shape))
         if len(value._shape()) > len(shape) or any(
                 m not in (1, n) for m, n in zip(reversed(value._shape()), reversed(shape), strict=False)):
             raise RuntimeError(f"shape mismatch: value tensor of shape {list(value._shape())} cannot be broadcast to "
                                f"indexing result of shape {list(shape)}")
+        if value.dtype is not view.dtype:
+            raise RuntimeError(f"Index put requires the source and destination dtypes match, got "
+                               f"{type_name(view.dtype)} for the destination and {type_name(value.dtype)} for the "
+                               "source.")
     else:
         value = make(LazyBuffer.const(stored(value, view.dtype, halves=False), view.dtype, (), view._pending().device))
     return view._adopt(_INDEX_PUT((view, value, *advanced.indexes), static))
@@ -477,12 +483,5 @@ class Indexing:
                 check_in_place(view)
             else:
                 view.copy_(_without_leading_ones(value, len(view._shape())))
-            return
-        mask = _only_mask(given)
-        if mask is not None and (is_number(value) or value.numel() == 1):
-            _check_mask(view, mask)
-            mask = mask.to(device=view.device)
-            whole = mask.reshape((*mask._shape(), *[1] * (view.ndim - mask.ndim)))
-            view.masked_fill_(whole, value.to(self.dtype).reshape(()) if isinstance(value, AnyTensor) else value)
             return
         put(view, given, value, "set")

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from math import prod
 from typing import TYPE_CHECKING, Any
 
-from minigrad.dtype import DType
+from minigrad.dtype import DType, bool_, complex128, float64, int64
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.graph.strides import contiguous_strides
 from minigrad.ops import Op
@@ -16,7 +16,7 @@ from minigrad.tensor.base import AnyTensor, check_in_place, make, strided_alias
 from minigrad.tensor.function import Function
 from minigrad.tensor.movement import shape_argument
 from minigrad.tensor.operands import fit, is_number, require_tensor
-from minigrad.tensor.promotion import stored, type_name
+from minigrad.tensor.promotion import number, number_dtype, stored, type_name
 from minigrad.tensor.storage import compute
 
 if TYPE_CHECKING:
@@ -33,6 +33,10 @@ def _copied(*args: Any) -> LazyBuffer:
 
 
 _COPY = Function("copy", _copied, "CopyBackwards")
+
+
+_WIDEST = {"f": float64, "c": complex128, "b": bool_}
+"""What a number is before it is cast to the dtype of what it is copied to."""
 
 
 def check_expands(shape: tuple[int, ...], target: tuple[int, ...]) -> None:
@@ -78,7 +82,8 @@ class InPlace:
         """The elements of ``other``, broadcast, cast to self's dtype and brought to its device."""
         check_in_place(self)
         if is_number(other):
-            return self.fill_(other)
+            wide = _WIDEST.get(number_dtype(other).kind, int64)
+            other = make(LazyBuffer.const(number(other, wide), wide, (), self._pending().device))
         require_tensor(other, "copy_", "other", 1)
         check_expands(other._shape(), self._shape())
         static = (self._shape(), self.dtype, self._pending().device)

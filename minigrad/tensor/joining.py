@@ -92,10 +92,10 @@ def _checked_list(tensors: Any, name: str) -> list[Tensor]:
     if isinstance(tensors, AnyTensor) or not isinstance(tensors, tuple | list):
         raise TypeError(f"{name}(): argument 'tensors' (position 1) must be tuple of Tensors, not "
                         f"{type(tensors).__name__}")
-    if not tensors and name == "stack":
-        raise RuntimeError("stack expects a non-empty TensorList")
-    if not tensors:
+    if not tensors and name == "cat":
         raise ValueError("minigrad.cat(): expected a non-empty list of Tensors")
+    if not tensors:
+        raise RuntimeError(f"{name} expects a non-empty TensorList")
     for i, t in enumerate(tensors):
         if not isinstance(t, AnyTensor):
             raise TypeError(f"expected Tensor as element {i} in argument 0, but got {type(t).__name__}")
@@ -178,26 +178,26 @@ for _dims in (1, 2, 3):
 @function("hstack")
 def hstack(tensors: Sequence[Tensor]) -> Tensor:
     """Joined along dimension 1, vectors along 0."""
-    given = [_at_least(1, t) for t in tensors]
+    given = [_at_least(1, t) for t in _checked_list(tensors, "hstack")]
     return cat(given, 0 if given[0].ndim == 1 else 1)
 
 
 @function("vstack", "row_stack")
 def vstack(tensors: Sequence[Tensor]) -> Tensor:
     """Joined along dimension 0; vectors are rows."""
-    return cat([_at_least(2, t) for t in tensors])
+    return cat([_at_least(2, t) for t in _checked_list(tensors, "vstack")])
 
 
 @function("dstack")
 def dstack(tensors: Sequence[Tensor]) -> Tensor:
     """Joined along dimension 2."""
-    return cat([_at_least(3, t) for t in tensors], 2)
+    return cat([_at_least(3, t) for t in _checked_list(tensors, "dstack")], 2)
 
 
 @function("column_stack")
 def column_stack(tensors: Sequence[Tensor]) -> Tensor:
     """Joined along dimension 1; vectors are columns."""
-    return cat([t.reshape(-1, 1) if t.ndim < 2 else t for t in tensors], 1)
+    return cat([t.reshape(-1, 1) if t.ndim < 2 else t for t in _checked_list(tensors, "column_stack")], 1)
 
 
 # --- shifted and repeated
@@ -345,6 +345,8 @@ class Joining:
     @both("roll")
     def roll(self: Tensor, shifts: Any, dims: Any = None) -> Tensor:
         """Shifted along ``dims``; what leaves at the end comes in at the front. Without ``dims``, as if flat."""
+        if isinstance(shifts, tuple | list) and not shifts:
+            raise RuntimeError("`shifts` required")
         if dims is None or dims == ():
             if isinstance(shifts, tuple | list):
                 if len(shifts) != 1:

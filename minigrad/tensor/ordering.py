@@ -23,10 +23,10 @@ from minigrad.tensor.creation import full
 from minigrad.tensor.definition import also, both, by_rows, function, into
 from minigrad.tensor.extrema import shared
 from minigrad.tensor.function import Function
-from minigrad.tensor.gathering import picked
+from minigrad.tensor.gathering import check_index_range, picked
 from minigrad.tensor.indexing import concrete
 from minigrad.tensor.operands import dim_index, not_for_complex, one_device, result_dtype
-from minigrad.tensor.promotion import number, number_dtype
+from minigrad.tensor.promotion import number, number_dtype, type_name
 
 if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor
@@ -72,6 +72,8 @@ register_host("topk", _topk)
 def _largest(x: LazyBuffer, k: int, axis: int, largest: bool) -> LazyBuffer:
     if x.dtype.kind == "c":
         raise refusal("topk", x.dtype)
+    if x.dtype is bool_:
+        raise RuntimeError("topk does not support bool dtypes on CPU")
     shape = (*x.shape[:axis], k, *x.shape[axis + 1:])
     return LazyBuffer(Op.HOST, (x,), ("topk", (k, axis, largest)), shape, int64, x.device)
 
@@ -79,7 +81,39 @@ def _largest(x: LazyBuffer, k: int, axis: int, largest: bool) -> LazyBuffer:
 _TOPK = Function("topk", _largest, "NotDifferentiable")
 
 
+def _not_for_bool(x: Tensor, kernel: str) -> None:
+    """PyTorch's error, which names its ``kernel``, if a tensor is of bools."""
+    if x.dtype is bool_:
+        raise NotImplementedError(f"\"{kernel}\" not implemented for 'Bool'")
+
+
 # --- distinct elements and counts: their sizes depend on values, so these run
+
+
+def _without_gradient(name: str, node: str) -> Function:
+    """What puts elements that were found in a tensor on the tape: as in PyTorch, they require a gradient, and backward
+    raises ``NotImplementedError``."""
+
+    def refuse(*given: Any) -> Any:
+        raise NotImplementedError(f"the derivative for '{name}' is not implemented.")
+
+    made = Function(name, lambda x, found: found, node)
+    made.node = type(node, (made.node,), {"__slots__": (), "__module__": "minigrad.autograd", "vjp": refuse,
+                                          "vjp_recorded": refuse})
+    return made
+
+
+_UNIQUE = _without_gradient("_unique2", "Unique2Backward0")
+_UNIQUE_DIM = _without_gradient("unique_dim", "UniqueDimBackward0")
+_UNIQUE_CONSECUTIVE = _without_gradient("unique_consecutive", "UniqueConsecutiveBackward0")
+
+
+def _distinct(x: Tensor, function: Function, elements: np.ndarray, *numbers: np.ndarray) -> Any:
+    """The elements found in a tensor, alone or with what else was asked for."""
+    found = _leaf(elements, x)
+    results = [function((x, found)) if x.requires_grad else found]
+    results += [_leaf(n.astype(np.int64), x) for n in numbers]
+    return results[0] if len(results) == 1 else tuple(results)
 
 
 def _leaf(array: np.ndarray, like: Tensor) -> Tensor:
@@ -101,6 +135,34 @@ def _found(edges: np.ndarray, values: np.ndarray, side: Any) -> np.ndarray:
     return begin
 
 
+def _check_sorter(edges: Tensor, sorter: Tensor) -> None:
+    """``RuntimeError`` for a sorter that does not have a position for each edge."""
+    if sorter._shape() != edges._shape():
+        raise RuntimeError("torch.searchsorted(): boundary and sorter must have the same size, but got boundary tensor "
+                           f"{list(edges._shape())}and got sorter tensor {list(sorter._shape())}")
+    if sorter.dtype is not int64:
+        raise RuntimeError("torch.searchsorted(): sorter must be a tensor of long dtype but got dtype "
+                           f"{type_name(sorter.dtype)}")
+    if edges.ndim:
+        check_index_range(sorter, edges._shape()[-1], error=RuntimeError,
+                          message="torch.searchsorted(): sorter index out of range")
+
+
+def _check_rows(edges: tuple[int, ...], values: tuple[int, ...]) -> None:
+    """``RuntimeError`` unless there is a row of edges for each row of values."""
+    if not edges and values:
+        raise RuntimeError("torch.searchsorted(): boundaries tensor should have positive dimension, but got 0 "
+                           "dimension")
+    if not values:
+        raise RuntimeError("torch.searchsorted(): input value can be a scalar only when boundaries tensor dimension is "
+                           f"1, but we got boundaries tensor dim({len(edges)}) and input value's dim({len(values)}) "
+                           f"numel({math.prod(values)})")
+    if edges[:-1] != values[:-1]:
+        raise RuntimeError("torch.searchsorted(): boundaries tensor should be 1 dimension or the first N-1 dimensions "
+                           "of boundaries tensor and input value tensor must match, but we got boundaries tensor "
+                           f"{list(edges)} and input value tensor {list(values)}")
+
+
 @function("searchsorted")
 def searchsorted(sorted_sequence: Tensor, input: Any, *, out_int32: bool = False, right: bool = False,
                  side: str | None = None, sorter: Tensor | None = None) -> Tensor:
@@ -112,6 +174,7 @@ def searchsorted(sorted_sequence: Tensor, input: Any, *, out_int32: bool = False
         raise RuntimeError("torch.searchsorted(): side and right can't be set to opposites, got side of left while "
                            "right was True")
     if sorter is not None:
+        _check_sorter(sorted_sequence, sorter)
         sorted_sequence = sorted_sequence.gather(-1, sorter)
     if isinstance(input, AnyTensor) and input.device != sorted_sequence.device:
         raise RuntimeError("searchsorted(): boundaries and input value tensors should have same device type, but got "
@@ -127,8 +190,10 @@ def searchsorted(sorted_sequence: Tensor, input: Any, *, out_int32: bool = False
     if edges.ndim == 1:
         found = _found(edges, values, side)
     else:
-        parts = [_found(e, v, side) for e, v in zip(
-            edges.reshape(-1, edges.shape[-1]), values.reshape(-1, values.shape[-1]), strict=True)]
+        _check_rows(edges.shape, values.shape)
+        rows = math.prod(values.shape[:-1])
+        parts = [_found(e, v, side) for e, v in zip(edges.reshape(rows, edges.shape[-1]),
+                                                    values.reshape(rows, values.shape[-1]), strict=True)]
         found = np.stack(parts).reshape(values.shape) if parts else np.zeros(values.shape)
     return _leaf(np.asarray(found).astype(np.int32 if out_int32 else np.int64), sorted_sequence)
 
@@ -172,6 +237,8 @@ def bucketize(input: Any, boundaries: Tensor, *, out_int32: bool = False, right:
     >>> minigrad.bucketize(minigrad.tensor([1, 3, 9]), minigrad.tensor([2, 4]))
     tensor([0, 1, 2])
     """
+    if boundaries.ndim != 1:
+        raise RuntimeError(f"boundaries tensor must be 1 dimension, but got dim({boundaries.ndim})")
     return into(out, searchsorted(boundaries, input, out_int32=out_int32, right=right))
 
 
@@ -228,6 +295,7 @@ class Ordering:
     def kthvalue(self: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> return_types.ReturnType:
         """``(values, indices)`` of the k-th smallest along ``dim``; k counts from 1."""
         not_for_complex(self, "kthvalue")
+        _not_for_bool(self, "kthvalue_cpu")
         if not self.ndim:
             return return_types.kthvalue(self.clone(), self.argsort())
         axis = dim_index(dim, self.ndim)
@@ -244,6 +312,7 @@ class Ordering:
     def median(self: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
         """The lower of the middle elements: of all, or ``(values, indices)`` along ``dim``. NaN if there is one."""
         not_for_complex(self, "median")
+        _not_for_bool(self, "median_cpu" if dim is None else "median_out")
         if dim is None:
             flat = self.reshape(-1)
             if not flat.numel():
@@ -283,12 +352,8 @@ class Ordering:
             raise RuntimeError("There are 0 sized dimensions, and they aren't selected, so unique cannot be applied")
         values, inverse, counts = np.unique(array, return_inverse=True, return_counts=True, axis=dim, equal_nan=False)
         inverse = inverse.reshape(array.shape if dim is None else (-1,))
-        results = [_leaf(values, self)]
-        if return_inverse:
-            results.append(_leaf(inverse.astype(np.int64), self))
-        if return_counts:
-            results.append(_leaf(counts.astype(np.int64), self))
-        return results[0] if len(results) == 1 else tuple(results)
+        return _distinct(self, _UNIQUE if dim is None else _UNIQUE_DIM, values, *[inverse] * return_inverse,
+                         *[counts] * return_counts)
 
     @both("unique_consecutive")
     def unique_consecutive(self: Tensor, return_inverse: bool = False, return_counts: bool = False,
@@ -306,12 +371,8 @@ class Ordering:
         rows = np.moveaxis(array, axis, 0)
         changes = (rows[1:] != rows[:-1]).any(axis=tuple(range(1, rows.ndim)))
         starts = np.flatnonzero(np.concatenate(([True], changes)) if len(rows) else [])
-        results = [_leaf(np.take(array, starts, axis), self)]
         counts = np.diff(np.append(starts, len(rows)))
-        if return_inverse:
-            numbers = np.repeat(np.arange(len(starts)), counts).astype(np.int64)
-            results.append(_leaf(numbers.reshape(self._shape() if dim is None else -1), self))
-        if return_counts:
-            results.append(_leaf(counts.astype(np.int64), self))
-        return results[0] if len(results) == 1 else tuple(results)
+        inverse = np.repeat(np.arange(len(starts)), counts).reshape(self._shape() if dim is None else -1)
+        return _distinct(self, _UNIQUE_CONSECUTIVE, np.take(array, starts, axis), *[inverse] * return_inverse,
+                         *[counts] * return_counts)
 

@@ -28,7 +28,7 @@ def _embedded(copy: Tensor, place: Tensor, src: Tensor) -> Tensor:
 
 def _split_at(self: Tensor, how: Any, dim: int, least: int, name: str) -> tuple[Tensor, ...]:
     if self.ndim < least:
-        raise RuntimeError(f"torch.{name} requires a tensor with at least {least} dimension{'s' * (least > 1)}, but "
+        raise RuntimeError(f"torch.{name} requires a tensor with at least {least} dimension, but "
                            f"got a tensor with {self.ndim} dimensions!")
     if isinstance(how, int) and (how == 0 or self.shape[dim] % how):
         raise RuntimeError(f"torch.{name} attempted to split along dimension {dim}, but the size of the dimension "
@@ -118,6 +118,8 @@ class Parts:
     @both("narrow_copy")
     def narrow_copy(self: Tensor, dim: int, start: int, length: int) -> Tensor:
         """A copy of ``self.narrow(dim, start, length)``."""
+        if dim >= max(1, self.ndim):
+            raise RuntimeError("Expected dim < static_cast<int64_t>(self_sizes.size()) to be true, but got false.")
         return self.narrow(dim, start, length).clone()
 
     # --- divided along a named dimension

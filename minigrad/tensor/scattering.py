@@ -15,7 +15,14 @@ from minigrad.ops import REDUCE_OPS, SCATTER_MODES, Op
 from minigrad.tensor.base import AnyTensor, make
 from minigrad.tensor.definition import both, in_place
 from minigrad.tensor.function import Function
-from minigrad.tensor.gathering import check_flat_index, check_index_dtype, check_index_range, coordinates, in_front
+from minigrad.tensor.gathering import (
+    any_if_empty,
+    check_flat_index,
+    check_index_dtype,
+    check_index_range,
+    coordinates,
+    in_front,
+)
 from minigrad.tensor.indexing import check_range, inverse, known, put, wrapped
 from minigrad.tensor.operands import broadcast_shapes, dim_index, one_device, require_tensor
 from minigrad.tensor.promotion import number, stored, type_name
@@ -195,9 +202,10 @@ def _check_scatter(self: Tensor, axis: int, index: Tensor, given: Tensor | None)
     check_index_range(index, shape[axis], error=RuntimeError, dim=axis)
 
 
-def _scatter(self: Tensor, dim: int, index: Tensor, src: Any, function: Function, name: str, *static: Any) -> Tensor:
+def _scatter(self: Tensor, dim: int, index: Tensor, src: Any, function: Function, *static: Any) -> Tensor:
     axis = dim_index(dim, self.ndim)
-    check_index_dtype(index, "scatter" if name.startswith("scatter") else name)
+    index = any_if_empty(index)
+    check_index_dtype(index, "scatter")
     given = src if isinstance(src, AnyTensor) else None
     _check_scatter(self, axis, index, given)
     if not index.numel():
@@ -279,14 +287,14 @@ class Scattering:
         is there. The last of several writes to one place wins."""
         src = value if src is None else src
         if reduce is None:
-            return _scatter(self, dim, index, src, _SCATTER, "scatter", "set")
+            return _scatter(self, dim, index, src, _SCATTER, "set")
         if reduce not in ("add", "multiply"):
             raise RuntimeError("reduce argument must be either add or multiply.")
         if isinstance(src, AnyTensor):
             warnings.warn("The reduce argument of torch.scatter with Tensor src is deprecated and will be removed in a "
                           "future PyTorch release. Use torch.scatter_reduce instead for more reduction options.",
                           stacklevel=3)
-        return _scatter(self, dim, index, src, _SCATTER, "scatter", "add" if reduce == "add" else "mul")
+        return _scatter(self, dim, index, src, _SCATTER, "add" if reduce == "add" else "mul")
 
     scatter_ = in_place(scatter)
 
@@ -299,7 +307,7 @@ class Scattering:
         tensor([2., 0., 1.])
         """
         require_tensor(src, "scatter_add", "src", 4)
-        return _scatter(self, dim, index, src, _SCATTER_ADD, "scatter_add", "add")
+        return _scatter(self, dim, index, src, _SCATTER_ADD, "add")
 
     scatter_add_ = in_place(scatter_add)
 
@@ -317,7 +325,7 @@ class Scattering:
         if reduce not in MODES:
             raise RuntimeError(f"reduce argument must be either sum, prod, mean, amax or amin, got {reduce}")
         require_tensor(src, "scatter_reduce", "src", 4)
-        return _scatter(self, dim, index, src, _SCATTER_REDUCE[reduce], "scatter_reduce", reduce, bool(include_self))
+        return _scatter(self, dim, index, src, _SCATTER_REDUCE[reduce], reduce, bool(include_self))
 
     scatter_reduce_ = in_place(scatter_reduce)
 

@@ -24,7 +24,7 @@ _EMPTY = {"sum": 0.0, "mean": math.nan, "prod": 1.0, "amax": -math.inf, "amin": 
 """What a segment without elements gives."""
 
 
-@function("segment_reduce")
+@function("segment_reduce", "_segment_reduce")
 def segment_reduce(data: Tensor, reduce: str, *, lengths: Tensor | None = None, indices: Tensor | None = None,
                    offsets: Tensor | None = None, axis: int = 0, unsafe: bool = False,
                    initial: Any = None) -> Tensor:

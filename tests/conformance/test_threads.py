@@ -42,7 +42,21 @@ def _scatter(device: str) -> list[LazyBuffer]:
     return [s.leaf((50, 64)).scatter(s.leaf((4_000, 64)), [at], "add")]
 
 
-@pytest.mark.parametrize("build", [_rows, _matmul, _long_sum, _scatter])
+def _collisions(device: str) -> list[LazyBuffer]:
+    """Many entries to one place each, divided by their own coordinates, by columns, by rows, and into copies."""
+    s, rng = Source(device, float32, "plain", 5), np.random.default_rng(1)
+
+    def added(rows: int, entries: int, columns: int) -> LazyBuffer:
+        at = indexes(rng.integers(0, rows, entries), device)
+        return s.leaf((rows, columns)).scatter(s.leaf((entries, columns)), [at], "add")
+
+    along = indexes(rng.integers(0, 3, (400, 300)), device)
+    own = [along, LazyBuffer.index((400, 300), 1, device)]
+    return [s.leaf((400, 300)).scatter(s.leaf((400, 300)), own, "add"), added(5, 3_000, 700), added(300, 9_000, 40),
+            added(7, 60_001, 1), added(3, 40_000, 9)]
+
+
+@pytest.mark.parametrize("build", [_rows, _matmul, _long_sum, _scatter, _collisions])
 def test_large_programs(build) -> None:
     found = []
     for threads in (1, 2, 3, 5):

@@ -62,6 +62,68 @@ def test_gradients_against_differences(formula):
     minigrad.autograd.gradcheck(loss, (values.requires_grad_(), dense.requires_grad_()))
 
 
+def test_gradients_returned_have_the_pattern():
+    """``autograd.grad`` gives for a sparse input what ``backward`` adds to its ``.grad``."""
+    for layout in LAYOUTS:
+        x = getattr(tensor([[0.0, 1.0], [2.0, 0.0]]), layout)().requires_grad_()
+        d = tensor([[1.0, 2.0], [3.0, 4.0]])
+        found, = minigrad.autograd.grad((x @ d).sum(), x)
+        (x @ d).sum().backward()
+        assert found.layout is x.layout and found.to_dense().tolist() == [[0, 7], [3, 0]]
+        assert x.grad.to_dense().tolist() == found.to_dense().tolist()
+    d.requires_grad_()
+    assert minigrad.autograd.grad(x.to_dense().sum() * 0, [x, d], allow_unused=True)[1] is None
+
+
+def test_sampled_products():
+    x, out = [tensor(a).to_sparse_csr() for a in ([[0.0, 1.0], [2.0, 0.0]], [[5.0, 0.0], [0.0, 0.0]])]
+    a, b = tensor([[1.0, 2.0], [3.0, 4.0]]), tensor([[1.0, 0.0], [1.0, 1.0]])
+    made = minigrad.sparse.sampled_addmm(x, a, b, beta=0.5, alpha=2, out=out)
+    assert made is out and out.to_dense().tolist() == [[0, 4.5], [15, 0]]
+    for wrong, error, words in (((x, a[:, :1], b), RuntimeError, r"cannot be multiplied \(2x1 and 2x2\)"),
+                                ((x, a[:1], b), RuntimeError, r"self.shape\[-2\] must match mat1.shape\[-2\]"),
+                                ((x, a, b[:, :1]), RuntimeError, r"self.shape\[-1\] must match mat2.shape\[-1\]"),
+                                ((a, a, b), NotImplementedError, "from the 'CPU' backend"),
+                                ((x.to_sparse_coo(), a, b), NotImplementedError, "from the 'SparseCPU' backend")):
+        with pytest.raises(error, match=words):
+            minigrad.sparse.sampled_addmm(*wrong)
+
+
+def test_values_of_one_place_are_joined_first():
+    x = minigrad.sparse_coo_tensor([[0, 0, 1]], [1.0, -3.0, 2.0], (3,))
+    assert x.abs().to_dense().tolist() == x.square().sqrt().to_dense().tolist() == [2, 2, 0]
+    assert (-x).to_dense().tolist() == [2, -2, 0] and (-x)._nnz() == 3
+    a, b = [minigrad.sparse_coo_tensor([[0, p]], [1.0, 2.0], (3,)).coalesce() for p in (1, 2)]
+    total = a + b
+    assert total.is_coalesced() and total.values().tolist() == [2, 2, 2]
+    assert not (x + a).is_coalesced()
+
+
+def test_softmax_of_large_values():
+    x = tensor([[1000.0, 0.0, 999.0], [0.0, -1000.0, 0.0]]).to_sparse()
+    for function, expected in (("softmax", [0.7310586, 0.2689414, 1]), ("log_softmax", [-0.3132617, -1.3132617, 0])):
+        found = getattr(minigrad.sparse, function)(x, 1).values()
+        np.testing.assert_allclose(found.numpy(), expected, rtol=1e-6)
+
+
+def test_parts_of_coalesced_tensors_are_sorted():
+    """What says that it is coalesced has its places in order, each once."""
+    x = tensor([[1.0, 2.0, 0.0], [0.0, 3.0, 4.0]]).to_sparse()
+    for made in (x.index_select(1, tensor([1, 0, 1])), x.index_select(0, tensor([1, 0, 1])), x.t(), x.narrow(1, 1, 2),
+                 minigrad.cat([x, x]), minigrad.cat([x, x], 1), x.unsqueeze(1), minigrad.sparse.sum(x, 0)):
+        if made.is_coalesced():
+            places = [tuple(p) for p in made.indices().t().tolist()]
+            assert places == sorted(set(places))
+        np.testing.assert_array_equal(made.coalesce().to_dense().numpy(), made.to_dense().numpy())
+    assert minigrad.cat([x, x], 1).to_dense().tolist() == [[1, 2, 0, 1, 2, 0], [0, 3, 4, 0, 3, 4]]
+
+
+def test_diagonals():
+    x = minigrad.sparse.spdiags(tensor([[1, 2, 3], [4, 5, 6], [7, 8, 9]]), tensor([0, -1, 1]), (3, 3))
+    assert x.to_dense().tolist() == [[1, 8, 0], [4, 2, 9], [0, 5, 3]]
+    assert x._values().tolist() == [1, 2, 3, 4, 5, 8, 9] and not x.is_coalesced()
+
+
 def test_printing():
     x = minigrad.sparse_coo_tensor([[0, 1], [2, 0]], [0.5, 2.0], (2, 3), requires_grad=True)
     assert repr(x) == ("tensor(indices=tensor([[0, 1],\n                       [2, 0]]),\n"
@@ -80,6 +142,8 @@ def test_printing():
     ("m.sparse_coo_tensor([[3]], [1.0], (2,), check_invariants=True)", RuntimeError, "size is inconsistent"),
     ("m.sparse_csr_tensor([1, 1], [0], [1.0], (1, 1), check_invariants=True)", RuntimeError, "== 0` is not satisfied"),
     ("s @ d", RuntimeError, r"mat1 and mat2 shapes cannot be multiplied \(2x3 and 2x3\)"),
+    ("s.size(2)", IndexError, "Dimension out of range"), ("s.tolist()", RuntimeError, "doesn't have storage"),
+    ("m.sparse.mm(s, d.t(), 'prod')", RuntimeError, "reduce type of prod has not been enabled"),
     ("s.numpy()", TypeError, "can't convert Sparse layout tensor to numpy")])
 def test_errors(program, error, words):
     s = minigrad.sparse_coo_tensor([[0, 1], [2, 0]], [0.5, 2.0], (2, 3))

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import minigrad
+from minigrad import tensor
 from minigrad.tensor import indexing
 
 SHAPE = (4, 3, 5)
@@ -182,11 +183,11 @@ def test_the_same_index_of_tensors_that_lie_otherwise() -> None:
     """What is remembered of an index holds for one shape and its strides, wherever the tensor begins."""
     array = np.arange(24.0, dtype=np.float32).reshape(4, 6)
     x = minigrad.tensor(array)
-    for tensor, numbers in ((x, array), (x.t(), array.T), (x[1:, 1:], array[1:, 1:]), (x[2:], array[2:]),
+    for view, numbers in ((x, array), (x.t(), array.T), (x[1:, 1:], array[1:, 1:]), (x[2:], array[2:]),
                             (x[:, ::2], array[:, ::2]), (x[1:, 1:].t(), array[1:, 1:].T)):
         for index in ((slice(1, 3), 1), (Ellipsis, slice(None, None, 2)), (None, slice(1, 2)), 1, (1, True), (1, 1)):
             for _ in range(2):
-                got = tensor[index]
+                got = view[index]
                 assert got.numpy().tobytes() == numbers[index].tobytes() and got.shape == numbers[index].shape
 
 
@@ -203,3 +204,58 @@ def test_remembered_indexes_are_bounded() -> None:
         for j in range(45):
             x[i, j:]
     assert 0 < len(indexing._views) <= indexing.MOST_VIEWS
+
+
+@pytest.mark.parametrize("dtype", [minigrad.float64, minigrad.int64, minigrad.bool])
+@pytest.mark.parametrize("index", [
+    (slice(None), tensor([True, False])), (..., tensor([True, False])), (None, slice(None), tensor([True, False])),
+    tensor([True, False, True]), (slice(None, None, 2), tensor([True, True])),
+    minigrad.zeros(3, 2, dtype=minigrad.bool)])
+def test_one_element_of_any_dtype_is_written_where_a_mask_holds(index, dtype):
+    places = tuple(i.numpy() if isinstance(i, minigrad.Tensor) else i for i in index) if isinstance(
+        index, tuple) else index.numpy()
+    for value in (tensor(7), tensor([1.0]), tensor([[1]]), 3):
+        x, expected = minigrad.zeros(3, 2, dtype=dtype), np.zeros((3, 2), dtype.numpy)
+        x[index] = value
+        expected[places] = value.item() if isinstance(value, minigrad.Tensor) else value
+        np.testing.assert_array_equal(x.numpy(), expected)
+    x = minigrad.zeros(3, 2).index_put_((tensor([True, False, True]),), tensor(4))
+    assert x.tolist() == [[4, 4], [0, 0], [4, 4]]
+
+
+def test_masks_without_elements():
+    for shape, index in (((0,), (None, minigrad.zeros(0, dtype=minigrad.bool))),
+                         ((2, 0), (slice(None), minigrad.zeros(0, dtype=minigrad.bool))),
+                         ((0, 2), minigrad.zeros(0, 2, dtype=minigrad.bool))):
+        x = minigrad.zeros(shape)
+        x[index] = 3
+        x[index] = tensor(3)
+        assert x.shape == shape
+
+
+def test_what_is_written_where_no_mask_holds_makes_it_require_a_gradient():
+    x, value = minigrad.zeros(3), tensor(1.0, requires_grad=True)
+    x[tensor([False] * 3)] = value
+    x.sum().backward()
+    assert x.requires_grad and value.grad.item() == 0
+
+
+@pytest.mark.parametrize(("program", "error", "words"), [
+    ("x.__setitem__((slice(None), t([True])), t(1))", IndexError, r"mask \[1\] at index 0 .* \[3, 2\] at index 1"),
+    ("x.__setitem__((slice(None), t([True, False])), t([1, 1]))", RuntimeError, "shape mismatch"),
+    ("x.__setitem__((slice(None), t([True, True])), t([1, 1]))", RuntimeError, "source and destination dtypes"),
+    ("m.hstack([])", RuntimeError, "hstack expects a non-empty TensorList"),
+    ("m.vstack([])", RuntimeError, "vstack expects a non-empty TensorList"),
+    ("m.dstack([])", RuntimeError, "dstack expects a non-empty TensorList"),
+    ("m.column_stack([])", RuntimeError, "column_stack expects a non-empty TensorList"),
+    ("x.roll(())", RuntimeError, "`shifts` required"), ("x.narrow_copy(2, 0, 1)", RuntimeError, "Expected dim < "),
+    ("x[0].vsplit(2)", RuntimeError, "torch.vsplit requires a tensor with at least 2 dimension, but")])
+def test_parts_that_are_not_there(program, error, words):
+    with pytest.raises(error, match=words):
+        eval(program, {"x": minigrad.zeros(3, 2), "t": tensor, "m": minigrad})
+
+
+def test_numbers_are_copied_as_tensors_are_cast():
+    assert tensor([6, 7], dtype=minigrad.uint8).copy_(300).tolist() == [44, 44]
+    assert tensor([6.0], dtype=minigrad.float16).copy_(1e10).item() == np.inf
+    assert tensor([6], dtype=minigrad.int32).copy_(1e10).item() == tensor(1e10, dtype=minigrad.float64).int().item()

@@ -65,6 +65,64 @@ def test_long_scatters_are_the_same_for_every_shape_of_work():
         np.testing.assert_array_equal(got.numpy(), expected)
 
 
+@pytest.mark.parametrize("reduce", REDUCE)
+@pytest.mark.parametrize(("dtype", "numbers"), [(minigrad.bool, [False, True]), (minigrad.int64, [-1, 1, 3])])
+def test_long_scatters_keep_what_was_there(reduce, dtype, numbers):
+    """Many entries to few places, which are divided into copies that begin with the neutral element."""
+    rng = np.random.default_rng(0)
+    at, source = rng.integers(0, 3, 20001), tensor(numbers, dtype=dtype).numpy()[rng.integers(0, len(numbers), 20001)]
+    source[at == 0] = numbers[0]
+    x = tensor([numbers[0], numbers[-1], numbers[0], numbers[-1]], dtype=dtype)
+    ufunc, expected = REDUCE[reduce], x.numpy().copy()
+    if dtype is minigrad.bool:
+        ufunc = {"sum": np.logical_or, "prod": np.logical_and}.get(reduce, ufunc)
+    for place in range(3):
+        expected[place] = ufunc(expected[place], ufunc.reduce(source[at == place]))
+    with minigrad.config(TIERS=0):
+        got = x.scatter_reduce(0, tensor(at), tensor(source), reduce)
+        np.testing.assert_array_equal(got.numpy(), expected)
+
+
+def test_scatters_divided_by_rows_write_each_entry_once():
+    rng = np.random.default_rng(0)
+    at, values = rng.integers(0, 900, 600), rng.integers(-9, 9, (600, 40))
+    expected = np.ones((900, 40), np.int64)
+    np.add.at(expected, at, values)
+    with minigrad.config(TIERS=0):
+        got = minigrad.ones(900, 40, dtype=minigrad.int64).index_add(0, tensor(at), tensor(values))
+        np.testing.assert_array_equal(got.numpy(), expected)
+
+
+def test_means_of_what_is_there_or_not():
+    x, at, source = tensor([8.0, 5.0, 2.0]), tensor([0, 0, 2]), tensor([1.0, 3.0, 7.0])
+    assert x.scatter_reduce(0, at, source, "mean").tolist() == [4, 5, 4.5]
+    assert x.scatter_reduce(0, at, source, "mean", include_self=False).tolist() == [2, 5, 7]
+    assert x.to(minigrad.int64).index_reduce(0, at, source.to(minigrad.int64), "mean", include_self=False).tolist() == [
+        2, 5, 7]
+
+
+@pytest.mark.parametrize("reduce", ["amax", "amin", "mean", "prod"])
+def test_what_is_not_included_has_no_gradient(reduce):
+    x, source = tensor([2.0, 4.0], requires_grad=True), tensor([2.0, 2.0], requires_grad=True)
+    x.scatter_reduce(0, tensor([0, 0]), source, reduce, include_self=False).sum().backward()
+    assert x.grad.tolist() == [0, 1]
+
+
+def test_bools_are_added_with_a_factor():
+    x, source = tensor([False, False]), tensor([True, True])
+    assert x.index_add(0, tensor([0, 1]), source, alpha=False).tolist() == [False, False]
+    assert x.index_add(0, tensor([0, 0]), source, alpha=True).tolist() == [True, False]
+
+
+@pytest.mark.parametrize("dtype", [minigrad.float32, minigrad.int16, minigrad.bool])
+def test_an_index_without_elements_may_be_of_any_dtype(dtype):
+    x, index = minigrad.ones(3, 2), minigrad.zeros(0, 2, dtype=dtype)
+    assert x.gather(0, index).shape == (0, 2) and x.gather(0, minigrad.zeros(0, dtype=dtype)).shape == (0,)
+    for made in (x.scatter(0, index, minigrad.zeros(0, 2)), x.scatter_add(0, index, minigrad.zeros(0, 2)),
+                 x.scatter_reduce(0, index, minigrad.zeros(0, 2), "prod")):
+        assert made.tolist() == x.tolist()
+
+
 def test_an_index_out_of_range_of_a_split_scatter_names_the_whole_shape():
     at = tensor(np.r_[np.zeros(20000, int), 5]) + 0
     with pytest.raises(IndexError, match=r"dimension 0 is not in 0 … 4, the tensor has shape \[5\]"):
@@ -104,11 +162,16 @@ def test_segments():
         got = minigrad.segment_reduce(data, reduce, lengths=lengths)
         np.testing.assert_array_equal(got.detach().numpy(), expected)
     assert minigrad.segment_reduce(data, "mean", offsets=tensor([0, 2, 2, 6]), initial=1).tolist() == [2, 1, 4.75]
+    assert minigrad._segment_reduce(data, "sum", offsets=tensor([0, 2, 2, 6])).tolist() == [3, 0, 18]
     minigrad.segment_reduce(data, "prod", lengths=lengths).sum().backward()
     assert data.grad.tolist() == [2, 1, 120, 90, 72, 60]
 
 
 def test_bins():
+    edges = minigrad.linspace(0, 1, 101)  # each belongs to the bin that it begins, the last to the last
+    assert edges.histc(100, 0, 1).tolist() == [1] * 99 + [2]
+    below = edges.nextafter(tensor(-1.0))[1:]
+    assert below.histc(100, 0, 1).tolist() == [1] * 100
     x = tensor([1.0, 2.0, 1.0, 5.0, np.nan])
     assert x.histc(4, 1, 4).tolist() == [2, 1, 0, 0]
     assert tensor([3, 1, 3]).bincount(tensor([0.5, 1.0, 2.0]), 5).tolist() == [0, 1, 0, 2.5, 0]

@@ -1,0 +1,67 @@
+"""Stage: tests of the front. In: tensors to sort, to search, to find distinct elements in. Out: positions, with NaN and
+without elements; PyTorch's errors. Next: ``test_printing.py``."""
+
+import numpy as np
+import pytest
+
+import minigrad
+from minigrad import tensor
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(("edges", "values"), [((2, 0), (2, 3)), ((2, 3), (2, 0)), ((0, 3), (0, 2)), ((0,), (2, 3))])
+def test_searches_without_elements(edges, values):
+    found = minigrad.searchsorted(minigrad.ones(edges), minigrad.ones(values))
+    assert found.tolist() == np.zeros(values).tolist() and found.dtype is minigrad.int64
+
+
+def test_nan_is_the_largest():
+    x = tensor([NAN, 1.0, -np.inf, 5.0])
+    assert x.topk(2).indices.tolist() == [0, 3] and x.topk(2, largest=False).indices.tolist() == [2, 1]
+    assert x.argsort().tolist() == [2, 1, 3, 0] and x.kthvalue(4).indices.item() == 0
+    half = x.bfloat16()
+    assert half.topk(2).indices.tolist() == [0, 3] and half.argsort(descending=True).tolist() == [0, 3, 1, 2]
+    assert minigrad.searchsorted(tensor([1.0, 2.0, NAN]), tensor([NAN, 2.5, 0.5])).tolist() == [3, 3, 0]
+    assert len(tensor([NAN, NAN, 1.0]).unique()) == 3
+
+
+def test_distinct_elements_and_how_often():
+    x = tensor([[3, 1], [3, 1], [2, 2]])
+    for made, expected in ((x.unique(return_inverse=True, return_counts=True), ([1, 2, 3], [[2, 0], [2, 0], [1, 1]],
+                                                                                [2, 2, 2])),
+                           (x.unique(return_counts=True, dim=0), ([[2, 2], [3, 1]], [1, 2])),
+                           (x.unique_consecutive(return_inverse=True, return_counts=True),
+                            ([3, 1, 3, 1, 2], [[0, 1], [2, 3], [4, 4]], [1, 1, 1, 1, 2])),
+                           (x.unique_consecutive(return_inverse=True, dim=0), ([[3, 1], [2, 2]], [0, 0, 1]))):
+        assert tuple(t.tolist() for t in made) == expected
+
+
+@pytest.mark.parametrize(("call", "node"), [
+    (lambda x: x.unique(), "Unique2"), (lambda x: x.unique(dim=0), "UniqueDim"),
+    (lambda x: x.unique_consecutive(return_counts=True)[0], "UniqueConsecutive")])
+def test_distinct_elements_have_no_derivative(call, node):
+    x = tensor([3.0, 1.0, 3.0], requires_grad=True)
+    found = call(x)
+    assert found.requires_grad and found.grad_fn.name() == f"{node}Backward0"
+    with pytest.raises(NotImplementedError, match="the derivative for '_?unique.*' is not implemented"):
+        found.sum().backward()
+    with minigrad.no_grad():
+        assert not call(x).requires_grad
+
+
+@pytest.mark.parametrize(("program", "error", "words"), [
+    ("m.searchsorted(x, 1.0)", RuntimeError, "can be a scalar only when boundaries tensor dimension is 1"),
+    ("m.searchsorted(x, m.ones(3, 3))", RuntimeError, r"first N-1 dimensions .* got boundaries tensor \[2, 3\]"),
+    ("m.searchsorted(x.sum(), x)", RuntimeError, "boundaries tensor should have positive dimension"),
+    ("m.searchsorted(x[0], x, sorter=t([0, 1]))", RuntimeError, "boundary and sorter must have the same size"),
+    ("m.searchsorted(x[0], x, sorter=t([0.0, 1.0, 2.0]))", RuntimeError, "long dtype but got dtype Float"),
+    ("m.searchsorted(x[0], x, sorter=t([0, 1, 3]))", RuntimeError, "sorter index out of range"),
+    ("m.bucketize(x, x)", RuntimeError, r"boundaries tensor must be 1 dimension, but got dim\(2\)"),
+    ("(x > 0).topk(1)", RuntimeError, "topk does not support bool dtypes on CPU"),
+    ("(x > 0).kthvalue(1)", NotImplementedError, "\"kthvalue_cpu\" not implemented for 'Bool'"),
+    ("(x > 0).median()", NotImplementedError, "\"median_cpu\" not implemented for 'Bool'"),
+    ("(x > 0).median(0)", NotImplementedError, "\"median_out\" not implemented for 'Bool'")])
+def test_errors(program, error, words):
+    with pytest.raises(error, match=words):
+        eval(program, {"x": minigrad.ones(2, 3), "t": tensor, "m": minigrad})
