@@ -36,6 +36,7 @@ _COPY = Function("copy", _copied, "CopyBackwards")
 
 
 def check_expands(shape: tuple[int, ...], target: tuple[int, ...]) -> None:
+    """``RuntimeError`` if a Tensor of this shape does not broadcast to the target, in the words of ``expand``."""
     if len(shape) > len(target):
         raise RuntimeError(f"expand(size={list(target)}): the number of sizes provided ({len(target)}) must be greater "
                            f"or equal to the number of dimensions in the tensor ({len(shape)})")
