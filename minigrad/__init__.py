@@ -27,8 +27,8 @@ from minigrad.autograd import (
     no_grad,
     set_grad_enabled,
 )
-from minigrad.dtype import DType as dtype  # users mean the class, where Python would put the module
 from minigrad.dtype import (
+    COMPLEX,
     bfloat16,
     bool_,
     complex32,
@@ -46,6 +46,7 @@ from minigrad.dtype import (
     uint32,
     uint64,
 )
+from minigrad.dtype import DType as dtype  # users mean the class, where Python would put the module
 from minigrad.dtype import promote as promote_types
 from minigrad.engine import inspect
 from minigrad.runtime.device import devices, register_device
@@ -69,6 +70,7 @@ from minigrad.tensor import (
     set_printoptions,
 )
 from minigrad.tensor.layouts import WORDS, layout, memory_format
+from minigrad.tensor.promotion import WITH_CLASSES, type_name
 
 __version__ = "0.1.0"
 
@@ -113,9 +115,8 @@ _LATER = {
     **dict.fromkeys(("hspmm", "smm", "sparse_bsc_tensor", "sparse_bsr_tensor", "sparse_compressed_tensor",
                      "sparse_coo_tensor", "sparse_csc_tensor", "sparse_csr_tensor", "spmm", "sspaddmm"),
                     "minigrad.sparse"),
-    **dict.fromkeys(("UntypedStorage", "TypedStorage", "DoubleStorage", "FloatStorage", "HalfStorage",
-                     "BFloat16Storage", "LongStorage", "IntStorage", "ShortStorage", "CharStorage", "ByteStorage",
-                     "BoolStorage", "ComplexFloatStorage", "ComplexDoubleStorage", "is_storage"),
+    **dict.fromkeys(("UntypedStorage", "TypedStorage", "is_storage",
+                     *[f"{type_name(dtype)}Storage" for dtype in (*WITH_CLASSES, *COMPLEX)]),
                     "minigrad.tensor.storages"),
 }
 """Names that are looked up in a module which is imported when one of them is first asked for."""

@@ -39,7 +39,12 @@ def has_torch_function_variadic(*relevant_args: Any) -> bool:
 def handle_torch_function(public_api: Callable[..., Any], relevant_args: Iterable[Any], *args: Any,
                           **kwargs: Any) -> Any:
     """Ask about a call of ``public_api``. ``TypeError`` if nobody has an answer."""
-    return _asked.ask(public_api, _asked.takers(tuple(relevant_args)), args, kwargs)
+    found = _asked.takers(tuple(relevant_args))
+    answer = _asked.answer_of(public_api, found, args, kwargs)
+    if answer is NotImplemented:
+        raise TypeError(f"no implementation found for '{public_api.__module__}.{public_api.__name__}' on types that "
+                        f"implement __torch_function__: {[type(f) for f in found]}")
+    return answer
 
 
 def wrap_torch_function(dispatcher: Callable[..., Iterable[Any]]) -> Callable[[Any], Any]:

@@ -8,12 +8,13 @@ from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any
 
-from minigrad.dtype import bfloat16, bool_, float16, float32, float64, int8, int16, int32, int64, uint8
+from minigrad.dtype import bool_, int32, int64
 from minigrad.sparse.base import SparseTensor, handles, recorded
 from minigrad.sparse.compressed import NAMES, CompressedTensor, blocks_of, make_compressed
 from minigrad.sparse.coordinates import OF_PARTS, CoordinateTensor, from_dense, make_coo
 from minigrad.tensor import Tensor, tensor, zeros
 from minigrad.tensor.layouts import WORDS
+from minigrad.tensor.promotion import WITH_CLASSES, type_name
 
 
 class check_sparse_tensor_invariants:
@@ -301,10 +302,6 @@ def _zeros_like(input: Any, **named: Any) -> Any:
     return made.zero_()
 
 
-_TYPES = {"FloatTensor": float32, "DoubleTensor": float64, "HalfTensor": float16, "BFloat16Tensor": bfloat16,
-          "LongTensor": int64, "IntTensor": int32, "ShortTensor": int16, "CharTensor": int8, "ByteTensor": uint8}
-
-
 class _TypeOf(type):
     """``isinstance(x, torch.sparse.FloatTensor)`` asks for the dtype."""
 
@@ -326,5 +323,5 @@ class _TypeOf(type):
 
 
 TYPES: dict[str, Any] = {name: _TypeOf(name, (), {"dtype": dtype, "__module__": "minigrad.sparse"})
-                         for name, dtype in _TYPES.items()}
+                         for dtype in WITH_CLASSES if (name := f"{type_name(dtype)}Tensor") != "BoolTensor"}
 """PyTorch's old constructors, ``torch.sparse.FloatTensor`` and so on."""

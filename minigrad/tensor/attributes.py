@@ -6,12 +6,13 @@ from __future__ import annotations
 from math import prod
 from typing import TYPE_CHECKING, Any
 
-from minigrad.dtype import DType
+from minigrad.dtype import DType, float64, int64, uint64
 from minigrad.tensor.base import AnyTensor
 from minigrad.tensor.definition import also, both, function
+from minigrad.tensor.joining import cat
 from minigrad.tensor.layouts import layout as layout_type
 from minigrad.tensor.layouts import strided
-from minigrad.tensor.operands import dim_index, result_dtype
+from minigrad.tensor.operands import dim_index, dim_indices, result_dtype
 from minigrad.tensor.promotion import can_cast as may_store
 from minigrad.tensor.promotion import type_name
 from minigrad.tensor.storage import look
@@ -224,6 +225,36 @@ class Attributes:
         """Whether both see the same memory in the same shape, with the same strides."""
         mine, theirs = [(t._storage, t._shape(), t.stride(), t.storage_offset()) for t in (self, tensor)]
         return mine[0] is theirs[0] and mine[1:] == theirs[1:]
+
+    @both("hash_tensor")
+    def hash_tensor(self: Tensor, dim: Any = (), *, keepdim: bool = False, mode: int = 0) -> Tensor:
+        """The exclusive or of the elements' 64-bit patterns along dimensions, all of them by default, as uint64; floats
+        are taken as float64. ``RuntimeError`` for a ``mode`` but 0.
+        (https://docs.pytorch.org/docs/stable/generated/torch.hash_tensor.html)
+
+        >>> import minigrad
+        >>> minigrad.tensor([1, 2, 7]).hash_tensor()
+        tensor(4, dtype=minigrad.uint64)
+        """
+        if mode:
+            raise RuntimeError(f"Unknown hash_tensor mode: {mode}")
+        if self.dtype.is_complex:
+            raise NotImplementedError(f"\"xor_sum_cpu\" not implemented for '{type_name(self.dtype)}'")
+        shape, axes = self._shape(), dim_indices(dim, self.ndim)
+        if dim in (None, (), []) and 0 in shape:
+            raise RuntimeError("hash_tensor: Expected reduction dim to be specified for input.numel() == 0. Specify "
+                               "the reduction dim with the 'dim' argument.")
+        for axis in axes if shape else ():
+            if not shape[axis]:
+                raise IndexError(f"hash_tensor: Expected reduction dim {axis} to have non-zero size.")
+        bits = self.detach().to(float64).view(int64) if self.dtype.is_float else self.to(int64)
+        for axis in axes if shape else ():
+            while (size := bits._shape()[axis]) > 1:  # one half on the other
+                half = size // 2
+                folded = bits.narrow(axis, 0, half) ^ bits.narrow(axis, half, half)
+                bits = cat([folded, bits.narrow(axis, size - 1, 1)], axis) if size % 2 else folded
+        result = bits.view(uint64)
+        return result if keepdim else result.reshape(tuple([n for i, n in enumerate(shape) if i not in axes]))
 
     @property
     def _version(self: Tensor) -> int:

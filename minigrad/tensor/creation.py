@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minigrad.dtype import DType, bfloat16, bool_, float16, float32, float64, int8, int16, int32, int64, promote, uint8
+from minigrad.dtype import DType, int64, promote
 from minigrad.dtype import from_numpy as dtype_of_array
 from minigrad.engine import leaf_from_numpy, wrap_numpy
 from minigrad.graph.lazy import LazyBuffer
@@ -24,7 +24,7 @@ from minigrad.tensor.definition import FUNCTIONS, function
 from minigrad.tensor.joining import stack
 from minigrad.tensor.movement import shape_argument
 from minigrad.tensor.operands import converted
-from minigrad.tensor.promotion import get_default_dtype, number_dtype, stored
+from minigrad.tensor.promotion import WITH_CLASSES, get_default_dtype, number_dtype, stored, type_name
 from minigrad.tensor.size import host_device, resolve
 
 if TYPE_CHECKING:
@@ -390,11 +390,8 @@ class TensorType(type):
         return isinstance(instance, AnyTensor) and instance.dtype is cls.dtype and instance._pending().device == "CPU"
 
 
-for _name, _dtype in (
-    ("FloatTensor", float32), ("DoubleTensor", float64), ("HalfTensor", float16),
-    ("BFloat16Tensor", bfloat16), ("ByteTensor", uint8), ("CharTensor", int8),
-    ("ShortTensor", int16), ("IntTensor", int32), ("LongTensor", int64), ("BoolTensor", bool_),
-):
+for _dtype in WITH_CLASSES:
+    _name = f"{type_name(_dtype)}Tensor"
     FUNCTIONS[_name] = TensorType(_name, (), {"dtype": _dtype, "__module__": "minigrad",
                                               "__doc__": f"``Tensor(…)`` with dtype {_dtype.name}."})
 

@@ -1,7 +1,7 @@
 """Stage: tensor, on the host. In: a seed, then shapes and ranges. Out: NumPy arrays of random numbers, the
 very ones PyTorch's CPU generator gives for the same seed and the same order of draws.
 The stream is MT19937; every method takes exactly as many 32-bit words from it as PyTorch does.
-Next: ``in_rows.py``."""
+Next: ``normals.py``."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from minigrad.dtype import DType, bool_, float32, float64, int64
+from minigrad.tensor.normals import box_muller, fused
 from minigrad.tensor.size import device as as_device
 
 DEFAULT_SEED = 67280421310721
@@ -260,7 +261,7 @@ class Generator:
             raise RuntimeError(f"uniform_ expects to return a [from, to) range, but found from={low:g} > to={high:g}")
         shape, count = _shape(shape)
         if dtype is float64:
-            result = _fused(self._unit64(count), float(high) - float(low), float(low))
+            result = fused(self._unit64(count), float(high) - float(low), float(low))
         else:
             start, width = np.float32(low), np.float32(high) - np.float32(low)
             result = self._unit32(count)
@@ -292,15 +293,15 @@ class Generator:
             raise RuntimeError(f"normal expects std >= 0.0, but found std {std:g}")
         shape, count = _shape(shape)
         if count < _BLOCK:
-            result = _fused(self._normal_pairs(count), float(std), float(mean))
+            result = fused(self._normal_pairs(count), float(std), float(mean))
         else:
             unit, real = (self._unit64, np.float64) if dtype is float64 else (self._unit32, np.float32)
             result = np.empty(count, real)
             whole = count - count % _BLOCK
             drawn = whole if dtype.size == 2 else count  # PyTorch draws the half types by whole blocks
-            _box_muller(unit(drawn)[:whole], result[:whole], mean, std)
+            box_muller(unit(drawn)[:whole], result[:whole], mean, std)
             if whole < count:  # the last 16 numbers are drawn once more
-                _box_muller(unit(_BLOCK), result[-_BLOCK:], mean, std)
+                box_muller(unit(_BLOCK), result[-_BLOCK:], mean, std)
         return result.astype(dtype.numpy, copy=False).reshape(shape)
 
     @_locked
@@ -493,56 +494,6 @@ def _check_multinomial(p: np.ndarray, num_samples: int, replacement: bool) -> No
         raise RuntimeError("probability tensor contains either `inf`, `nan` or element < 0")
     if not (p.sum(axis=-1) > 0).all():
         raise RuntimeError("invalid multinomial distribution (sum of probabilities <= 0)")
-
-
-def _box_muller(units: np.ndarray, out: np.ndarray, mean: float, std: float) -> None:
-    """``out`` from ``units``, both of a whole number of blocks: 8 radii and 8 angles give 8 cosines and 8 sines."""
-    real = units.dtype.type
-    blocks, results = units.reshape(-1, 2, 8), out.reshape(-1, 2, 8)
-    radius = np.sqrt(real(-2) * np.log(real(1) - blocks[:, 0]))
-    angle = real(2 * np.pi) * blocks[:, 1]
-    np.multiply(radius, np.cos(angle), out=results[:, 0])
-    np.multiply(radius, np.sin(angle), out=results[:, 1])
-    if std != 1:
-        results *= real(std)
-    if mean != 0:
-        results += real(mean)
-
-
-def _two_sum(a: Any, b: Any) -> tuple[Any, Any]:
-    total = a + b
-    part = total - a
-    return total, (a - (total - part)) + (b - part)
-
-
-def _split(a: Any) -> tuple[Any, Any]:
-    scaled = a * 134217729.0  # 2^27 + 1
-    high = scaled - (scaled - a)
-    return high, a - high
-
-
-def _fused(a: np.ndarray, factor: float, summand: float) -> np.ndarray:
-    """``a * factor + summand`` in float64 with one rounding, as the processor's fused multiply-add.
-
-    The product is split into two doubles whose sum is exact; the small parts are added with rounding to
-    odd, so that the last addition rounds once (Boldo and Melquiond, "Emulation of FMA and correctly rounded
-    sums", 2008). Numbers here are far from overflow and underflow.
-
-    >>> float(_fused(np.array([1 + 2.0**-30]), 1 + 2.0**-30, -1.0)[0] == 2.0**-29 + 2.0**-60)
-    1.0
-    """
-    if summand == 0:
-        return a * factor
-    product = a * factor
-    (a_high, a_low), (f_high, f_low) = _split(a), _split(factor)
-    error = a_low * f_low - (((product - a_high * f_high) - a_low * f_high) - a_high * f_low)
-    partial, partial_low = _two_sum(np.float64(summand), error)
-    total, total_low = _two_sum(product, partial)
-    rest, rest_low = _two_sum(partial_low, total_low)
-    even = (rest.view(np.int64) & 1) == 0
-    outward = (rest_low > 0) == (rest > 0)
-    odd = np.where((rest_low != 0) & even, np.nextafter(rest, np.where(outward, np.copysign(np.inf, rest), 0.0)), rest)
-    return total + odd
 
 
 default_generator = Generator()

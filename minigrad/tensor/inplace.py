@@ -40,6 +40,7 @@ _WIDEST = {"f": float64, "c": complex128, "b": bool_}
 
 
 def check_expands(shape: tuple[int, ...], target: tuple[int, ...]) -> None:
+    """``RuntimeError`` if a Tensor of this shape does not broadcast to the target, in the words of ``expand``."""
     if len(shape) > len(target):
         raise RuntimeError(f"expand(size={list(target)}): the number of sizes provided ({len(target)}) must be greater "
                            f"or equal to the number of dimensions in the tensor ({len(shape)})")

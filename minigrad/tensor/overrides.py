@@ -27,10 +27,11 @@ armed: list[bool] = []
 
 
 class _State(threading.local):
-    """Of a thread: how often it was told not to look, and the modes that it is in."""
+    """Of a thread: how often it was told not to look, the modes that it is in, and which calls it is answering."""
 
     def __init__(self) -> None:
         self.off = 0
+        self.answering: list[Any] = []
         self.modes: list[Any] = []
 
 
@@ -94,8 +95,8 @@ def asked(args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Any, ...] | None
     return found if found or state.modes else None
 
 
-def ask(func: Any, found: Sequence[Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
-    """The answer of the first that has one. ``TypeError`` if none has."""
+def answer_of(func: Any, found: Sequence[Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+    """The answer of the first that has one; ``NotImplemented`` if none has."""
     types = tuple([type(f) for f in found])
     if state.modes:
         mode = state.modes.pop()
@@ -111,8 +112,15 @@ def ask(func: Any, found: Sequence[Any], args: Sequence[Any], kwargs: dict[str, 
             type(value).__torch_function__(func, types, args))
         if answer is not NotImplemented:
             return answer
-    if not found:
-        return func(*args, **kwargs)
+    return NotImplemented if found else func(*args, **kwargs)
+
+
+def ask(func: Any, found: Sequence[Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+    """The answer of the first that has one. ``TypeError`` if none has."""
+    answer = answer_of(func, found, args, kwargs)
+    if answer is not NotImplemented:
+        return answer
+    types = [type(f) for f in found]
     lines = "".join([f"\n\n  - tensor subclass {kind}" if issubclass(kind, base.AnyTensor) else f"\n\n  - {kind}"
                      for kind in types])
     raise TypeError(f"Multiple dispatch failed for '{name_of(func)}'; all __torch_function__ handlers returned "
@@ -141,7 +149,13 @@ def answer(cls: type, func: Any, types: Sequence[type], args: Sequence[Any] = ()
     for kind in types:
         if not issubclass(cls, kind):
             return NotImplemented
-    result = not_asked(func, types, args, kwargs)
+    if func in state.answering:  # the function of another library, which does not see that nobody is to be asked
+        return NotImplemented
+    state.answering.append(func)
+    try:
+        result = not_asked(func, types, args, kwargs)
+    finally:
+        state.answering.pop()
     return result if func in as_they_are() else as_class(result, cls)
 
 

@@ -11,13 +11,28 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.dtype import DType, bool_, float32, int64, promote
+from minigrad.dtype import (
+    DType,
+    bfloat16,
+    bool_,
+    float16,
+    float32,
+    float64,
+    int8,
+    int16,
+    int32,
+    int64,
+    promote,
+    uint8,
+)
 
 # PyTorch's names of the types, for its messages.
 SCALAR_TYPES = {"bool": "Bool", "uint8": "Byte", "int8": "Char", "int16": "Short", "int32": "Int", "int64": "Long",
                 "uint16": "UInt16", "uint32": "UInt32", "uint64": "UInt64", "float16": "Half",
                 "bfloat16": "BFloat16", "float32": "Float", "float64": "Double", "complex32": "ComplexHalf",
                 "complex64": "ComplexFloat", "complex128": "ComplexDouble"}
+WITH_CLASSES = (float64, float32, float16, bfloat16, int64, int32, int16, int8, uint8, bool_)
+"""The types that PyTorch has classes for, ``FloatTensor`` and ``FloatStorage``; later types have none."""
 # What C++ calls them, for messages that say it so.
 C_TYPES = {"float32": "float", "float64": "double", "float16": "c10::Half", "bfloat16": "c10::BFloat16",
            "complex64": "c10::complex<float>",

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -251,15 +252,35 @@ def normal(mean: Any = 0.0, std: Any = 1.0, size: Sequence[int] | None = None, *
            dtype: DType | None = None, device: Any = None, requires_grad: bool = False, layout: Any = None,
            pin_memory: bool = False) -> Tensor:
     """Normal numbers; ``mean`` and ``std`` are numbers (then with a ``size``) or Tensors."""
-    if isinstance(mean, AnyTensor) or isinstance(std, AnyTensor):
-        shape = (mean + std)._shape()
-        like = mean if isinstance(mean, AnyTensor) else std
-        kind = like.dtype
-        noise = _made(lambda g: g.normal(shape, 0.0, 1.0, kind), generator, kind, like.device)
-        return noise * std + mean
+    given = [t for t in (mean, std) if isinstance(t, AnyTensor)]
+    if given:
+        mean, std = [t.detach() if isinstance(t, AnyTensor) else t for t in (mean, std)]
+        shape, kind = (mean + std)._shape(), given[0].dtype
+        noise = _made(lambda g: g.normal(shape, 0.0, 1.0, kind), generator, kind, given[0].device)
+        return of_parameters("Normal", noise * std + mean, given)
     drawn = dtype or get_default_dtype()
     shape, mean, std = shape_argument((tuple(size or ()),)), float(mean), float(std)
     return _made(lambda g: g.normal(shape, mean, std, drawn), generator, drawn, device, requires_grad)
+
+
+def _as_drawn(*values: LazyBuffer) -> LazyBuffer:
+    return values[0].contiguous()
+
+
+def _no_slopes(inputs: Sequence[LazyBuffer], outputs: Sequence[LazyBuffer], grads: Sequence[Any]) -> list[Any]:
+    return [None, *[parameter.like(0) for parameter in inputs[1:]]]
+
+
+@cache
+def _with_parameters(name: str) -> Function:
+    return Function(name.lower(), _as_drawn, f"{name}Backward0", _no_slopes)
+
+
+def of_parameters(name: str, drawn: Tensor, parameters: Sequence[Tensor]) -> Tensor:
+    """Random numbers, as a function of the parameters that they were drawn with; its gradient is 0."""
+    if not any([p.requires_grad for p in parameters]):
+        return drawn
+    return _with_parameters(name)((drawn, *parameters))
 
 
 def weights(x: Tensor, what: str) -> np.ndarray:
@@ -315,7 +336,8 @@ class Random:
             raise NotImplementedError(f"\"bernoulli_tensor_cpu_p_\" not implemented for '{type_name(self.dtype)}'")
         chance = weights(self, "bernoulli") if p is None else p
         shape = self._shape()
-        return _made(lambda g: g.bernoulli(shape, chance), generator, self.dtype, self.device)
+        drawn = _made(lambda g: g.bernoulli(shape, chance), generator, self.dtype, self.device)
+        return of_parameters("Bernoulli", drawn, [self])
 
     @both("multinomial")
     def multinomial(self: Tensor, num_samples: int, replacement: bool = False, *,

@@ -17,7 +17,7 @@ from minigrad.tensor.formula import Value, choose
 from minigrad.tensor.generator import Generator
 from minigrad.tensor.indexing import concrete
 from minigrad.tensor.operands import MixedFunction, all_fitted
-from minigrad.tensor.random import drawn_like
+from minigrad.tensor.random import drawn_like, of_parameters
 from minigrad.tensor.special_pairs import parts
 
 if TYPE_CHECKING:
@@ -74,7 +74,8 @@ def poisson(input: Tensor, generator: Generator | None = None) -> Tensor:
     rates = concrete(input, "poisson").astype(np.float64)
     if not (rates >= 0).all():
         raise RuntimeError("invalid Poisson rate, expected rate to be non-negative")
-    return drawn_like(input, lambda g: g.sampled(lambda numpy: numpy.poisson(rates)), generator)
+    drawn = drawn_like(input, lambda g: g.sampled(lambda numpy: numpy.poisson(rates)), generator)
+    return of_parameters("Poisson", drawn, [input])
 
 
 @function("binomial")
@@ -82,4 +83,5 @@ def binomial(count: Tensor, prob: Tensor, generator: Generator | None = None) ->
     """How many of ``count`` trials succeed, each with probability ``prob``, in their dtype."""
     trials, chances = concrete(count, "binomial"), concrete(prob, "binomial").astype(np.float64)
     whole = trials.astype(np.int64)
-    return drawn_like(prob, lambda g: g.sampled(lambda numpy: numpy.binomial(whole, chances)), generator)
+    drawn = drawn_like(prob, lambda g: g.sampled(lambda numpy: numpy.binomial(whole, chances)), generator)
+    return of_parameters("Binomial", drawn, [count, prob])

@@ -14,26 +14,13 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 
-from minigrad.dtype import (
-    DType,
-    bfloat16,
-    bool_,
-    complex64,
-    complex128,
-    float16,
-    float32,
-    float64,
-    int8,
-    int16,
-    int32,
-    int64,
-    uint8,
-)
+from minigrad.dtype import COMPLEX, DType, float32, uint8
 from minigrad.engine import leaf_from_numpy, wrap_numpy
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.graph.strides import contiguous_strides, reach
 from minigrad.runtime.device import get_device
 from minigrad.tensor.base import strided_alias
+from minigrad.tensor.promotion import WITH_CLASSES, type_name
 from minigrad.tensor.size import device, resolve, shown_device
 from minigrad.tensor.storage import Storage
 
@@ -495,12 +482,9 @@ class _OfOneType(type):
 
 
 LEGACY: dict[DType, type[TypedStorage]] = {
-    dtype: _OfOneType(f"{name}Storage", (TypedStorage,), {
+    dtype: _OfOneType(f"{type_name(dtype)}Storage", (TypedStorage,), {
         "_dtype": dtype, "__module__": __name__, "__doc__": f"A TypedStorage of {dtype.name} elements."})
-    for dtype, name in (
-        (float64, "Double"), (float32, "Float"), (float16, "Half"), (bfloat16, "BFloat16"), (int64, "Long"),
-        (int32, "Int"), (int16, "Short"), (int8, "Char"), (uint8, "Byte"), (bool_, "Bool"),
-        (complex64, "ComplexFloat"), (complex128, "ComplexDouble"))
+    for dtype in (*WITH_CLASSES, *COMPLEX)
 }
 """The classes that stand for dtypes in checkpoints. Dtypes that came later (uint16 …) have none."""
 

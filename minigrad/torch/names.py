@@ -14,7 +14,7 @@ import minigrad
 from minigrad.errors import OutOfMemoryError
 from minigrad.nn import functional
 from minigrad.tensor import FUNCTIONS, Tensor
-from minigrad.torch import settings, symbols
+from minigrad.torch import native, settings, symbols
 from minigrad.torch.compiler import compile
 from minigrad.torch.version import __version__
 
@@ -28,13 +28,11 @@ _DEFINED: dict[str, Any] = {
     "OutOfMemoryError": OutOfMemoryError,
     **{name: getattr(settings, name) for name in settings.__all__},
     **{name: getattr(symbols, name) for name in symbols.__all__},
+    **{name: getattr(native, name) for name in native.__all__ if name not in native.OF_ATEN},
 }
 
 _ELSEWHERE = {
-    "autocast": "minigrad.amp", "GradScaler": "minigrad.amp", "save": "minigrad.serialization",
-    "load": "minigrad.serialization", "UntypedStorage": "minigrad.serialization", "vmap": "minigrad.func",
-    "TypedStorage": "minigrad.serialization", "FloatStorage": "minigrad.serialization",
-    "is_storage": "minigrad.serialization",
+    "autocast": "minigrad.amp", "GradScaler": "minigrad.amp",
     **dict.fromkeys(("autocast_decrement_nesting", "autocast_increment_nesting", "clear_autocast_cache",
                      "get_autocast_cpu_dtype", "get_autocast_dtype", "get_autocast_gpu_dtype",
                      "is_autocast_cache_enabled", "is_autocast_cpu_enabled", "is_autocast_enabled",
@@ -42,11 +40,6 @@ _ELSEWHERE = {
                      "set_autocast_dtype", "set_autocast_enabled", "set_autocast_gpu_dtype"),
                     "minigrad.amp.autocast_mode"),
     "is_anomaly_enabled": "minigrad.autograd",
-    **dict.fromkeys(("_batch_norm_with_update", "_chunk_cat", "_native_batch_norm_legit", "_safe_softmax",
-                     "_softmax_backward_data", "_unsafe_masked_index", "_unsafe_masked_index_put_accumulate",
-                     "_upsample_bilinear2d_aa", "constant_pad_nd", "empty_permuted", "fill", "grid_sampler_2d",
-                     "grid_sampler_3d", "hash_tensor", "native_batch_norm", "native_dropout_backward",
-                     "native_group_norm", "native_layer_norm"), "minigrad.torch.native"),
 }
 """Names that are imported when a program asks for them, and where from."""
 

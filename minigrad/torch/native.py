@@ -23,8 +23,11 @@ from minigrad.tensor.definition import into
 __all__ = ["_batch_norm_with_update", "_chunk_cat", "_native_batch_norm_legit", "_safe_softmax",
            "_softmax_backward_data", "_unsafe_masked_index", "_unsafe_masked_index_put_accumulate",
            "_upsample_bilinear2d_aa", "constant_pad_nd", "empty_permuted", "fill", "grid_sampler_2d", "grid_sampler_3d",
-           "hash_tensor", "native_batch_norm", "native_dropout_backward", "native_group_norm", "native_layer_norm",
-           "slice"]
+           "max_pool2d_with_indices_backward", "native_batch_norm", "native_dropout_backward", "native_group_norm",
+           "native_layer_norm", "slice"]
+
+OF_ATEN = ("max_pool2d_with_indices_backward", "slice")
+"""Those that ``torch.ops.aten`` has, and ``torch`` has not."""
 
 slice = SHOWN["slice"]
 
@@ -96,8 +99,9 @@ def _softmax_backward_data(grad_output: Tensor, output: Tensor, dim: int, input_
 
 def _safe_softmax(input: Tensor, dim: int, dtype: DType | None = None) -> Tensor:
     """softmax, and 0 along a dimension that is all -∞."""
-    found = functional.softmax(input, dim, dtype=dtype)
-    return found.masked_fill((input == float("-inf")).all(dim, keepdim=True), 0.0)
+    nothing = (input == float("-inf")).all(dim, keepdim=True)
+    found = functional.softmax(input.masked_fill(nothing, 0.0), dim, dtype=dtype)  # of -∞ it would have gradients NaN
+    return found.masked_fill(nothing, 0.0)
 
 
 def native_dropout_backward(grad_output: Tensor, mask: Tensor, scale: float) -> Tensor:
@@ -115,6 +119,19 @@ def constant_pad_nd(self: Tensor, pad: Sequence[int], value: float = 0) -> Tenso
     tensor([0, 1, 2])
     """
     return functional.pad(self, list(pad), "constant", value)
+
+
+def max_pool2d_with_indices_backward(grad_output: Tensor, self: Tensor, kernel_size: Any, stride: Any, padding: Any,
+                                     dilation: Any, ceil_mode: bool, indices: Tensor) -> Tensor:
+    """The gradient of ``functional.max_pool2d``: each of ``grad_output`` added where its maximum was.
+
+    >>> x = minigrad.tensor([[[1., 5.], [2., 3.]]])
+    >>> max_pool2d_with_indices_backward(minigrad.tensor([[[7.]]]), x, 2, 2, 0, 1, False, minigrad.tensor([[[1]]]))
+    tensor([[[0., 7.],
+             [0., 0.]]])
+    """
+    flat = self.new_zeros((*self.shape[:-2], self.shape[-2] * self.shape[-1]))
+    return flat.scatter_add(-1, indices.flatten(-2), grad_output.flatten(-2)).reshape(self.shape)
 
 
 def _sampled(input: Tensor, grid: Tensor, interpolation_mode: int, padding_mode: int, align_corners: bool) -> Tensor:
@@ -218,24 +235,3 @@ def fill(input: Tensor, value: Any) -> Tensor:
                                f"{value.ndim} dimensions.")
         return value.to(input.dtype).expand(input.shape).clone()
     return minigrad.full_like(input, value)
-
-
-def hash_tensor(input: Tensor, dim: Any = (), *, keepdim: bool = False, mode: int = 0,
-                out: Tensor | None = None) -> Tensor:
-    """The exclusive or of the elements' 64-bit patterns, as uint64; floats are taken as float64.
-
-    >>> hash_tensor(minigrad.tensor([1, 2, 7]))
-    tensor(4, dtype=minigrad.uint64)
-    """
-    if mode:
-        raise RuntimeError("hash_tensor: Unknown hash_mode")
-    if not input.numel() and dim in ((), []):
-        raise RuntimeError("hash_tensor: Expected reduction dim to be specified for input.numel() == 0. Specify the "
-                           "reduction dim with the 'dim' argument.")
-    bits = input.double().view(minigrad.int64) if input.is_floating_point() else input.to(minigrad.int64)
-    found: Tensor | None = None
-    for place in range(64):
-        odd = ((bits >> place) & 1).sum(dim if dim in ((), []) or isinstance(dim, int) else tuple(dim), keepdim) & 1
-        found = odd << place if found is None else found | (odd << place)
-    assert found is not None
-    return into(out, found.view(minigrad.uint64))

@@ -9,8 +9,9 @@ from typing import Any
 
 import minigrad
 from minigrad import config
-from minigrad.dtype import DType, float64
+from minigrad.dtype import FLOATS
 from minigrad.tensor import set_default_device, set_default_dtype
+from minigrad.tensor.promotion import type_name
 
 __all__ = [
     "are_deterministic_algorithms_enabled", "compiled_with_cxx11_abi",
@@ -133,8 +134,7 @@ def set_default_tensor_type(t: Any) -> None:
     """``"torch.DoubleTensor"``, ``torch.cuda.FloatTensor`` and so on: the dtype of new tensors, and their device."""
     name = t if isinstance(t, str) else getattr(t, "__name__", "")
     kind = name.rpartition(".")[2]
-    found: DType | None = {"FloatTensor": minigrad.float32, "DoubleTensor": float64, "HalfTensor": minigrad.float16,
-                           "BFloat16Tensor": minigrad.bfloat16}.get(kind)
+    found = {f"{type_name(dtype)}Tensor": dtype for dtype in FLOATS}.get(kind)
     if found is None:
         raise TypeError("only floating-point types are supported as the default type")
     set_default_dtype(found)

@@ -15,30 +15,35 @@ TOLERANCES = {torch.float16: (2e-3, 1e-4), torch.bfloat16: (1.6e-2, 1e-3), torch
 """Relative and absolute: sums in another order and other polynomials differ by some units in the last place."""
 
 
+WIDER = {torch.bfloat16: torch.float32, torch.float32: torch.float64, torch.complex64: torch.complex128}
+"""In which type PyTorch computes what its results of these types should be."""
+
+
 def difference(ours: Any, expected: Any, *, values: bool = True, exact: Callable[[], Any] | None = None) -> str:
     """How what minigrad returned differs from what PyTorch did; empty if it does not. Without ``values`` only shapes
-    and dtypes count. ``exact`` computes what PyTorch returns for bfloat16 operands taken as float32: PyTorch rounds
-    after each of its kernels, and where it strays more than we do, ours is as good.
+    and dtypes count. ``exact`` computes what PyTorch returns for operands of a wider type: PyTorch rounds after each of
+    its kernels, and where it strays more than we do, ours is as good.
 
     >>> difference(minigrad.ones(2), torch.ones(3))
     'shape (2,), not (3,)'
     """
     found = _difference(theirs(ours), expected, values)
-    if exact is not None and " values, first " in found and _halves(expected):
-        return "" if not _difference(_as_wide(theirs(ours)), _as_wide(exact()), values) else found
+    if exact is not None and " values, first " in found and _may_stray(expected):
+        return "" if not _difference(theirs(ours), _rounded(exact(), expected), values) else found
     return found
 
 
-def _halves(expected: Any) -> bool:
-    return any(_halves(e) for e in expected) if isinstance(expected, (list, tuple)) else (
-        getattr(expected, "dtype", None) is torch.bfloat16)
+def _may_stray(expected: Any) -> bool:
+    return any(map(_may_stray, expected)) if isinstance(expected, (list, tuple)) else (
+        getattr(expected, "dtype", None) in WIDER)
 
 
-def _as_wide(value: Any) -> Any:
-    """Floating tensors as float32, rounded to bfloat16."""
+def _rounded(value: Any, expected: Any) -> Any:
+    """Tensors of a wider type, in the dtypes of ``expected``."""
     if isinstance(value, (list, tuple)):
-        return [_as_wide(v) for v in value]
-    return value.detach().to(torch.bfloat16) if isinstance(value, torch.Tensor) and value.is_floating_point() else value
+        return [_rounded(v, e) for v, e in zip(value, expected, strict=True)]
+    return value.detach().to(expected.dtype) if isinstance(value, torch.Tensor) and (
+        isinstance(expected, torch.Tensor)) else value
 
 
 def _difference(ours: Any, expected: Any, values: bool) -> str:

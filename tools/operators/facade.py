@@ -138,9 +138,18 @@ def ours(value: Any) -> Any:
         return type(value)(ours(v) for v in value)
     if type(value) is dict:
         return {k: ours(v) for k, v in value.items()}
-    if value is torch.strided:
-        return TORCH.strided
+    if isinstance(value, torch.nn.Module):
+        return _module(value)
     return value
+
+
+def _module(value: torch.nn.Module) -> Any:
+    """The module of the same class, without parameters, and with the same settings."""
+    made = getattr(minigrad.nn, type(value).__name__)()
+    for name, setting in vars(value).items():
+        if not name.startswith("_"):
+            setattr(made, name, setting)
+    return made
 
 
 def tensor(value: torch.Tensor) -> minigrad.Tensor:

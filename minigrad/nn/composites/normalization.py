@@ -134,12 +134,16 @@ def local_response_norm(input: Tensor, *, below: int, above: int, alpha: float, 
     """x / (k + alpha * sum of x^2)^beta, the sum over x's own channel, ``below`` before it and ``above`` after it.
     ``first``: the first channel counts for all."""
     (wider,), dtype = wide(input)
+    window = below + 1 + above
     squares = (wider * wider).movedim(1, -1)
     around, channels = [squares.new_zeros((*squares.shape[:-1], n)) for n in (below, above)], squares.shape[-1]
-    total = cat([around[0], squares, around[1]], -1).unfold(-1, below + 1 + above, 1).sum(-1)
+    total = cat([around[0], squares, around[1]], -1).unfold(-1, window, 1).sum(-1)
     if first:
         total = total + where(arange(channels, device=input.device) > below, squares[..., :1], 0.0)
-    return (wider / (total.movedim(-1, 1) * alpha + k) ** beta).to(dtype)
+    if not dtype.is_inexact:  # PyTorch's means of integers are integers
+        total = total // window * window
+    result = wider / (total.movedim(-1, 1) * alpha + k) ** beta
+    return result.to(dtype) if dtype.is_inexact else result
 
 
 @composite

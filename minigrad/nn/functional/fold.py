@@ -61,7 +61,7 @@ def _check_tensor(input: Any, name: str) -> None:
 
 
 def _check_type(input: Tensor, name: str) -> None:
-    if not input.dtype.is_float and input.dtype.kind != "b":
+    if not input.dtype.is_inexact and input.dtype.kind != "b":
         raise NotImplementedError(f"\"{name}_out_cpu\" not implemented for '{type_name(input.dtype)}'")
 
 

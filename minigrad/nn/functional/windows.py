@@ -182,8 +182,7 @@ def adaptive_layout(name: str, input: Tensor, output_size: Any) -> Even | Uneven
     elif isinstance(output_size, int):
         sizes = (output_size,) * dims
     else:
-        given = list_with_default(output_size, input.shape) if None in output_size else output_size
-        sizes = whole_numbers(name, "output_size", 2, given)
+        sizes = whole_numbers(name, "output_size", 2, list_with_default(output_size, input.shape))
     return _adaptive_layout(name, tuple(input.shape), sizes)
 
 

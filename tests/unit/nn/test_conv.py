@@ -85,6 +85,8 @@ def test_fold_adds_what_unfold_copies():
     assert tuple(columns.shape) == (1, 18, 16)
     count = F.fold(F.unfold(minigrad.ones(1, 2, 4, 4), 3, padding=1), (4, 4), 3, padding=1)
     assert minigrad.equal(F.fold(columns, (4, 4), 3, padding=1), x * count)
+    whole = F.fold(F.unfold(minigrad.complex(x, 1 - x), 3, padding=1), (4, 4), 3, padding=1)
+    assert minigrad.equal(whole, minigrad.complex(x * count, (1 - x) * count))
 
 
 def test_a_layer_starts_as_pytorchs():

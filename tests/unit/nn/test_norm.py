@@ -51,6 +51,14 @@ def test_without_a_momentum_they_are_the_mean_of_all_batches() -> None:
     np.testing.assert_allclose(layer.running_mean.numpy(), x.mean(1).mean(0), rtol=1e-5)
 
 
+def test_local_responses_of_integers_are_taken_of_whole_means() -> None:
+    x = mg.arange(6).reshape(1, 3, 2) + 1
+    found = F.local_response_norm(x, 2, alpha=1.0, beta=1.0, k=1.0)
+    assert found.dtype is mg.float32
+    means = [[0, 2], [5, 10], [17, 26]]  # of x² and the channel's before
+    np.testing.assert_allclose(found[0].numpy(), x[0].numpy() / (1.0 + np.array(means)), rtol=1e-6)
+
+
 def test_running_statistics_require_no_gradient() -> None:
     layer = nn.BatchNorm1d(2)
     layer(mg.tensor(_batch(5, 2), requires_grad=True))

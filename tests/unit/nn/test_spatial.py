@@ -62,6 +62,11 @@ def test_adaptive_pools() -> None:
     assert rows(F.adaptive_avg_pool1d(x, 3)) == [0.5, 2.0, 3.5]
     values, places = F.adaptive_max_pool1d(x, 3, return_indices=True)
     assert rows(values) == rows(places) == [1, 3, 4]
+    for pool in (F.adaptive_avg_pool2d, F.adaptive_max_pool2d):
+        with pytest.raises(ValueError, match="Input dimension should be at least 3"):
+            pool(x[0], (2, 2))
+        with pytest.raises(RuntimeError, match="Expected 3D or 4D tensor"):
+            pool(x[0], 2)
 
 
 def test_fractional_pool_draws_as_pytorch_does() -> None:

@@ -118,3 +118,27 @@ def test_pytorchs_names_of_arguments() -> None:
     x = minigrad.arange(4)
     same(minigrad.split(tensor=x, split_size_or_sections=3)[1], [3])
     assert minigrad.swapaxes(x.reshape(1, 4), axis0=0, axis1=1).shape == (4, 1)
+
+
+def test_hashes_are_exclusive_ors_of_patterns() -> None:
+    x = minigrad.tensor([[1.5, -2.0, 7.0], [1.0, 2.0, 3.0]])
+    patterns = x.double().view(minigrad.int64).tolist()
+    hashes = [(a ^ b ^ c) % 2**64 for a, b, c in patterns]
+    assert minigrad.hash_tensor(x, 1, keepdim=True).tolist() == [[h] for h in hashes]
+    assert x.hash_tensor().item() == hashes[0] ^ hashes[1] and x.hash_tensor().dtype is minigrad.uint64
+    whole = minigrad.arange(12).reshape(3, 4) - 5
+    assert whole.hash_tensor(0).tolist() == [7, 2**64 - 8, 2**64 - 7, 2**64 - 6]  # PyTorch's
+    assert whole.hash_tensor((0, 1)).item() == whole.hash_tensor().item() == 2**64 - 4
+    for call, error, words in (
+            (lambda: minigrad.ones(0).hash_tensor(), RuntimeError, "Expected reduction dim to be specified"),
+            (lambda: minigrad.ones(0, 2).hash_tensor(0), IndexError, "Expected reduction dim 0 to have non-zero size"),
+            (lambda: x.hash_tensor(mode=1), RuntimeError, "Unknown hash_tensor mode: 1"),
+            (lambda: (x + 1j).hash_tensor(), NotImplementedError, "xor_sum_cpu")):
+        with pytest.raises(error, match=words):
+            call()
+
+
+def test_new_memory_with_strides() -> None:
+    made = minigrad.ones(1, dtype=minigrad.int8).new_empty_strided((2, 3), (1, 2))
+    assert made.shape == (2, 3) and made.stride() == (1, 2) and made.dtype is minigrad.int8
+    assert minigrad.ones(1).new_empty_strided((2,), (1,), dtype=minigrad.int16).dtype is minigrad.int16

@@ -104,6 +104,11 @@ def test_a_foreign_class_is_asked() -> None:
     assert overrides.is_tensor_like(a) and not overrides.is_tensor_like(3)
 
 
+def _always(x: Any) -> Any:
+    """A function that asks without looking whether anybody is to be asked."""
+    return overrides.handle_torch_function(_always, (x,), x)
+
+
 def test_who_is_asked_first_and_who_declines() -> None:
     class First(Tensor):
         @classmethod
@@ -122,6 +127,8 @@ def test_who_is_asked_first_and_who_declines() -> None:
     assert minigrad.add(first, second) == "Second" and minigrad.add(declines, first) == "First"
     with pytest.raises(TypeError, match="Multiple dispatch failed for 'torch.add'; all __torch_function__ handlers"):
         minigrad.add(declines, 1)
+    with pytest.raises(TypeError, match=r"no implementation found for '[\w.]*always' on types that implement"):
+        _always(minigrad.ones(1).as_subclass(Kept))  # the default handler calls it, and it asks again
     with pytest.raises(TypeError, match="unsupported operand"):
         declines + 1
 

@@ -50,6 +50,19 @@ def test_fillers() -> None:
     assert set(x.bernoulli_(minigrad.full((1000,), 0.5)).tolist()) == {0, 1}
 
 
+def test_numbers_drawn_with_parameters_have_the_gradient_0() -> None:
+    rate = minigrad.tensor([0.5, 1.0, 1.0], requires_grad=True)
+    draws = {"NormalBackward0": lambda: minigrad.normal(rate, 1.0), "BernoulliBackward0": rate.bernoulli,
+             "PoissonBackward0": lambda: minigrad.poisson(rate),
+             "BinomialBackward0": lambda: minigrad.binomial(minigrad.ones(3), rate)}
+    for name, draw in draws.items():
+        drawn = draw()
+        assert drawn.requires_grad and drawn.grad_fn.name() == name
+        (slope,) = minigrad.autograd.grad(drawn.sum(), rate)
+        assert slope.tolist() == [0, 0, 0]
+    assert not minigrad.normal(rate.detach(), 1.0).requires_grad
+
+
 def test_generators_and_states() -> None:
     g = minigrad.Generator().manual_seed(3)
     first = minigrad.rand(3, generator=g)
