@@ -96,8 +96,8 @@ def _softmax_backward_data(grad_output: Tensor, output: Tensor, dim: int, input_
 
 def _safe_softmax(input: Tensor, dim: int, dtype: DType | None = None) -> Tensor:
     """softmax, and 0 along a dimension that is all -∞."""
-    found = functional.softmax(input, dim, dtype=dtype)
-    return found.masked_fill((input == float("-inf")).all(dim, keepdim=True), 0.0)
+    nothing = (input == float("-inf")).all(dim, keepdim=True)
+    return functional.softmax(input.masked_fill(nothing, 0.0), dim, dtype=dtype).masked_fill(nothing, 0.0)
 
 
 def native_dropout_backward(grad_output: Tensor, mask: Tensor, scale: float) -> Tensor:
