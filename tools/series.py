@@ -100,6 +100,7 @@ SERIES: tuple[tuple[str, str, Callable[[Any], Any], float, float], ...] = (
     ("NDTRI_FAR", "the same, r in [6, 39]", lambda s: tail(1 / s) * s, 1 / mp.mpf(39), 1 / mp.mpf(6)),
     ("ERFCX", "(1 + 2x) exp(x²) erfc(x) of (x - 3.75) / (x + 3.75), x >= 0",
      lambda t: (1 + 2 * (3.75 * (1 + t) / (1 - t))) * scaled(3.75 * (1 + t) / (1 - t)), -1, 1),
+    ("LOG1P", "log(1 + z) / z, z in [0, 1]", lambda z: mp.log1p(z) / z, 0, 1),
     ("ATAN", "atan(x) / x of x² in [0, 1]", lambda q: mp.atan(mp.sqrt(q)) / mp.sqrt(q), 0, 1),
     ("ASIN", "asin(x) / x of x² in [0, 0.25]", lambda q: mp.asin(mp.sqrt(q)) / mp.sqrt(q), 0, 0.25),
     ("I0E_SMALL", "exp(-x) I₀(x), x in [0, 8]", lambda x: bessel(0, x), 0, 8),

@@ -5,24 +5,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from minigrad.dtype import accumulator, bool_
 from minigrad.graph.function import apply
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
+from minigrad.tensor import series
 from minigrad.tensor.definition import both, in_place
+from minigrad.tensor.formula import Value, chebyshev, choose, in_double
 from minigrad.tensor.function import Function
-from minigrad.tensor.functions import in_double, log1p_value, rounded_once, row, slope
+from minigrad.tensor.functions import rounded_once, row, slope
 from minigrad.tensor.promotion import type_name
+from minigrad.tensor.special import ndtr_value
 
 if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor
 
 Values = Sequence[LazyBuffer]
-E_20 = (2.06115369216775e-09, -6.972919196780572e-17)
-"""exp(-20) as the sum of a float32 number and a rest."""
+SHIFT = 19.390625
+"""Added to a float32 number below -64 it is exact, and exp(-SHIFT) differs from a float32 number by 2e-12 of it."""
 
 
 def _fma(a: LazyBuffer, b: LazyBuffer, c: LazyBuffer) -> LazyBuffer:
@@ -80,23 +82,20 @@ _LEAKY_RELU = Function("leaky_relu", _leaky_relu, "LeakyReluBackward0")
 
 
 def _silu(x: LazyBuffer) -> LazyBuffer:
-    """x / (1 + exp(-x)), below 0 as x exp(x) / (1 + exp(x)). Where exp(x) would be subnormal, and lack digits that the
-    product has, e²⁰ of it is taken out."""
+    """x q + x c, where q + c is the sigmoid and c what the roundings of q took away. Below -64, where exp(x) may be
+    subnormal and lack digits that the product has, exp(-SHIFT) of it goes to x."""
     wide = _float_only(x, "silu_cpu")
     zero, one = wide.like(0.0), wide.like(1.0)
-    below = wide.binary(Op.LT, zero)
+    below, far = wide.binary(Op.LT, zero), wide.binary(Op.LT, wide.like(-64.0))
     size = below.where(wide, wide.unary(Op.NEG))
-    far = size.binary(Op.LT, size.like(-64.0))  # from there on the sum is exact, and 1 + z is 1
-    z = far.where(size.binary(Op.ADD, size.like(20.0)), size).unary(Op.EXP)
-    factor = far.where(size.like(E_20[0]), one)
+    z = far.where(size.binary(Op.ADD, size.like(SHIFT)), size).unary(Op.EXP)
+    q, rest = _remainder(below.where(z, one), z)
+    factor = far.where(wide.like(math.exp(-SHIFT)), one)
     scaled = wide.binary(Op.MUL, factor)
-    share = scaled.binary(Op.MUL, z)
-    q, rest = _remainder(below.where(share, wide), z)
-    unscaled = _fma(wide, far.where(size.like(E_20[1]), zero), _fma(wide, factor, scaled.unary(Op.NEG)))
-    lost = _fma(unscaled, z, _fma(scaled, z, share.unary(Op.NEG)))  # by the roundings of scaled and of share
-    rest = rest.binary(Op.ADD, below.where(lost, zero))
-    inverse = _fma(z, _fma(z, z.like(0.45), z.like(-0.94)), one)  # 1 / (1 + z), good enough for the correction
-    return q.unary(Op.ABS).binary(Op.LT, q.like(1e30)).where(_fma(rest, inverse, q), q).cast(x.dtype)
+    lost = _fma(wide, factor, scaled.unary(Op.NEG))  # by the rounding of scaled
+    more = _fma(lost, q, scaled.binary(Op.MUL, rest.binary(Op.MUL, one.binary(Op.SUB, q))))
+    corrected = zero.binary(Op.LT, more.unary(Op.ABS))  # not NaN, as at infinity; and -0 + 0 would be 0
+    return corrected.where(_fma(scaled, q, more), scaled.binary(Op.MUL, q)).cast(x.dtype)
 
 
 def _silu_slope(g: LazyBuffer, x: LazyBuffer, out: LazyBuffer) -> LazyBuffer:
@@ -107,33 +106,57 @@ def _silu_slope(g: LazyBuffer, x: LazyBuffer, out: LazyBuffer) -> LazyBuffer:
 
 
 def _gelu(given: LazyBuffer, approximate: str) -> LazyBuffer:
-    x = _float_only(given, "GeluKernelImpl")
-    if approximate == "tanh":
-        cube = x.binary(Op.MUL, x).binary(Op.MUL, x)
-        inner = x.binary(Op.ADD, cube.binary(Op.MUL, x.like(0.044715))).binary(Op.MUL, x.like(math.sqrt(2 / math.pi)))
-        gate = inner.unary(Op.TANH)
-    else:
-        gate = x.binary(Op.MUL, x.like(math.sqrt(0.5))).unary(Op.ERF)
-    return x.binary(Op.MUL, x.like(0.5)).binary(Op.MUL, x.like(1.0).binary(Op.ADD, gate)).cast(given.dtype)
+    _float_only(given, "GeluKernelImpl")
+    return in_double(_gelu_by_tanh if approximate == "tanh" else _gelu_value)(given)
 
 
-def _below_zero(x: LazyBuffer) -> LazyBuffer:
-    """exp(-|x|), which never overflows."""
-    zero = x.like(0.0)
-    return x.binary(Op.LT, zero).where(x, x.unary(Op.NEG)).unary(Op.EXP)
+def _gelu_value(x: Value) -> Value:
+    return x * ndtr_value(x)
+
+
+def _gelu_by_tanh(x: Value) -> Value:
+    """x (1 + tanh(t)) / 2 as x / (1 + exp(-2t)), which keeps the digits below 0; there x exp(2t) / (1 + exp(2t)), which
+    does not overflow."""
+    z = (_inner(x).abs() * -2.0).exp()
+    return choose(x < 0.0, x * z, x) / (z + 1.0)
+
+
+def _inner(x: Value) -> Value:
+    return (x + x * x * x * 0.044715) * math.sqrt(2 / math.pi)
+
+
+def _gelu_gradient(inputs: Values, outputs: Values, grads: Values, approximate: str) -> Any:
+    """g (P + x p) with the distribution P and the density p; or g (s + x s (1 - s) 2 t') with s = sigmoid(2t)."""
+
+    def known(g: LazyBuffer, given: LazyBuffer, out: LazyBuffer) -> LazyBuffer:
+        x = Value(given)
+        if approximate == "tanh":
+            s = Value(_sigmoid((_inner(x) * 2.0).lazy))
+            by = s + x * s * (1.0 - s) * (x * x * (3 * 0.044715) + 1.0) * (2.0 * math.sqrt(2 / math.pi))
+        else:
+            share = ((x * math.sqrt(0.5)).erf() + 1.0) * 0.5
+            by = share + x * (x * x * -0.5).exp() * (1 / math.sqrt(2 * math.pi))
+        return (Value(g) * by).lazy
+
+    return slope(known)(inputs, outputs, grads)
 
 
 def _softplus(given: LazyBuffer, beta: float, threshold: float) -> LazyBuffer:
     _float_only(given, "softplus_cpu")
-    return in_double(partial(_softplus_value, beta=beta, threshold=threshold))(given)
+    return in_double(_softplus_value)(given, beta, threshold)
 
 
-def _softplus_value(x: LazyBuffer, beta: float, threshold: float) -> LazyBuffer:
-    scaled = x.binary(Op.MUL, x.like(beta))
-    zero = x.like(0.0)
-    smooth = zero.binary(Op.LT, scaled).where(scaled, zero).binary(Op.ADD, log1p_value(_below_zero(scaled)))
-    smooth = smooth.binary(Op.DIV, x.like(beta))
-    return x.like(threshold).binary(Op.LT, scaled).where(x, smooth)
+def _softplus_value(x: Value, beta: float, threshold: float) -> Value:
+    """(max(s, 0) + log(1 + exp(-|s|))) / beta with s = beta x."""
+    scaled = x if beta == 1.0 else x * beta
+    smooth = choose(scaled > 0.0, scaled, 0.0) + _log_rest(scaled)
+    return choose(scaled > threshold, x, smooth if beta == 1.0 else smooth / beta)
+
+
+def _log_rest(x: Value) -> Value:
+    """log(1 + exp(-|x|))"""
+    z = (-x.abs()).exp()
+    return chebyshev(series.LOG1P, z, 0.0, 1.0) * z
 
 
 def _softplus_gradient(inputs: Values, outputs: Values, grads: Values, beta: float,
@@ -151,14 +174,13 @@ def _logsigmoid(given: LazyBuffer) -> LazyBuffer:
     return in_double(_logsigmoid_value)(given)
 
 
-def _logsigmoid_value(x: LazyBuffer) -> LazyBuffer:
+def _logsigmoid_value(x: Value) -> Value:
     """min(x, 0) - log(1 + exp(-|x|))"""
-    zero = x.like(0.0)
-    return x.binary(Op.LT, zero).where(x, zero).binary(Op.SUB, log1p_value(_below_zero(x)))
+    return choose(x < 0.0, x, 0.0) - _log_rest(x)
 
 
 _SILU = row("silu", _silu, gradient=slope(_silu_slope))
-_GELU = Function("gelu", _gelu, "GeluBackward0")
+_GELU = Function("gelu", _gelu, "GeluBackward0", _gelu_gradient)
 _SOFTPLUS = Function("softplus", _softplus, "SoftplusBackward0", _softplus_gradient)
 _LOGSIGMOID = row("logsigmoid", _logsigmoid, "LogSigmoid", slope(
     lambda g, x, out: g.binary(Op.MUL, _sigmoid(x.unary(Op.NEG)))))

@@ -5,6 +5,7 @@ Next: ``special.py``."""
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from minigrad.dtype import float64, int32, int64
@@ -29,21 +30,26 @@ def _tan(x: Value) -> Value:
 
 def _sinh(x: Value) -> Value:
     """(e + e / (e + 1)) / 2 with e = exp(|x|) - 1, which keeps the digits near 0."""
-    size = x.abs()
-    e = choose(size > _FAR, 0.0, size).expm1()
-    value = choose(size > _FAR, _half_exp(size), (e + e / (e + 1.0)) * 0.5)
+    size, beyond = _reachable(x.abs())
+    e = size.expm1()
+    value = beyond((e + e / (e + 1.0)) * 0.5)
     return choose(x < 0.0, -value, choose(x.equals(0.0), x, value))
 
 
 def _cosh(x: Value) -> Value:
-    size = x.abs()
-    e = choose(size > _FAR, 0.0, size).exp()
-    return choose(size > _FAR, _half_exp(size), (e + 1.0 / e) * 0.5)
+    size, beyond = _reachable(x.abs())
+    e = size.exp()
+    return beyond((e + 1.0 / e) * 0.5)
 
 
-def _half_exp(size: Value) -> Value:
-    """exp(size) / 2 where only exp(size) overflows."""
-    return (size - _FAR).exp() * (math.exp(_FAR) / 2)
+def _reachable(size: Value) -> tuple[Value, Callable[[Value], Value]]:
+    """A size whose exp does not overflow, and what makes of the value there that of the real size: from ``_FAR`` on
+    exp(size) / 2. Results of float32 overflow long before."""
+    if size.has_digits_to_spare():
+        return choose(size > _FAR, _FAR, size), lambda value: value
+    far = size > _FAR
+    half = (size - _FAR).exp() * (math.exp(_FAR) / 2)
+    return choose(far, 0.0, size), lambda value: choose(far, half, value)
 
 
 def _split(x: Value) -> tuple[Value, Value]:
@@ -82,12 +88,10 @@ _LOG10 = elementwise("log10", _log10, lambda x, out: 1.0 / (x * math.log(10.0)))
 
 
 def _atan(x: Value) -> Value:
-    size = x.abs()
-    large = size > 1.0
-    inner = choose(large, 1.0 / choose(large, size, 1.0), size)
+    large = x.abs() > 1.0
+    inner = choose(large, 1.0 / x, x)
     angle = chebyshev(series.ATAN, inner * inner, 0.0, 1.0) * inner
-    angle = choose(large, math.pi / 2 - angle, angle)
-    return choose(x < 0.0, -angle, choose(x.equals(0.0), x, angle))
+    return choose(large, choose(x < 0.0, -math.pi / 2, math.pi / 2) - angle, angle)
 
 
 def _half_angle(size: Value) -> Value:

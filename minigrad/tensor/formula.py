@@ -6,14 +6,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
-from minigrad.dtype import accumulator
+import numpy as np
+
+from minigrad.dtype import accumulator, float64
 from minigrad.graph.function import apply
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.tensor.function import Function
-from minigrad.tensor.functions import EXPM1, LOG1P, by_type, double, slope
+from minigrad.tensor.functions import EXPM1, LOG1P, by_type, double, expm1_of_single, slope
 from minigrad.tensor.promotion import floating
 
 Formula = Callable[..., "Value"]
@@ -51,83 +54,116 @@ class Value:
         return Value(self.lazy.unary(op), self.kind, self.digits)
 
     def __add__(self, other: Any) -> Value:
+        """self + other."""
         return self._with(Op.ADD, other)
 
     __radd__ = __add__
 
     def __sub__(self, other: Any) -> Value:
+        """self - other."""
         return self._with(Op.SUB, other)
 
     def __rsub__(self, other: Any) -> Value:
+        """other - self."""
         return self._after(Op.SUB, other)
 
     def __mul__(self, other: Any) -> Value:
+        """self * other."""
         return self._with(Op.MUL, other)
 
     __rmul__ = __mul__
 
     def __truediv__(self, other: Any) -> Value:
+        """self / other."""
         return self._with(Op.DIV, other)
 
     def __rtruediv__(self, other: Any) -> Value:
+        """other / self."""
         return self._after(Op.DIV, other)
 
     def __pow__(self, other: Any) -> Value:
+        """self to the power of other."""
         return self._with(Op.POW, other)
 
     def __neg__(self) -> Value:
+        """-self."""
         return self._alone(Op.NEG)
 
     def __lt__(self, other: Any) -> Value:
+        """Where self < other; false if one is NaN."""
         return self._with(Op.LT, other)
 
     def __gt__(self, other: Any) -> Value:
+        """Where self > other; false if one is NaN."""
         return self._after(Op.LT, other)
 
     def equals(self, other: Any) -> Value:
+        """Where self == other; false if one is NaN. (``==`` itself stays Python's.)"""
         return self._with(Op.EQ, other)
 
     def __and__(self, other: Value) -> Value:
+        """Where both conditions hold."""
         return self._with(Op.AND, other)
 
     def __or__(self, other: Value) -> Value:
+        """Where one of the conditions holds."""
         return self._with(Op.OR, other)
 
     def __invert__(self) -> Value:
+        """Where the condition does not hold."""
         return self._alone(Op.NOT)
 
     def exp(self) -> Value:
+        """e to the power of self."""
         return self._alone(Op.EXP)
 
     def log(self) -> Value:
+        """The natural logarithm; -inf at 0, NaN below."""
         return self._alone(Op.LOG)
 
     def sqrt(self) -> Value:
+        """The square root; NaN below 0."""
         return self._alone(Op.SQRT)
 
     def abs(self) -> Value:
+        """|self|."""
         return self._alone(Op.ABS)
 
     def floor(self) -> Value:
+        """The largest whole number not above self."""
         return self._alone(Op.FLOOR)
 
     def round(self) -> Value:
+        """The nearest whole number, ties to even."""
         return self._alone(Op.ROUND)
 
     def sin(self) -> Value:
+        """The sine."""
         return self._alone(Op.SIN)
 
     def cos(self) -> Value:
+        """The cosine."""
         return self._alone(Op.COS)
 
     def erf(self) -> Value:
+        """The error function."""
         return self._alone(Op.ERF)
 
     def log1p(self) -> Value:
-        return called(LOG1P, self)
+        """log(1 + self), with all digits that the result needs also near 0."""
+        if not self.has_digits_to_spare():
+            return called(LOG1P, self)
+        return choose(self.abs() < 2.0**-20, self - self * self * 0.5, (self + 1.0).log())
 
     def expm1(self) -> Value:
-        return called(EXPM1, self)
+        """exp(self) - 1, with all digits that the result needs also near 0."""
+        if not self.has_digits_to_spare():
+            return called(EXPM1, self)
+        return Value(expm1_of_single(self.lazy), self.kind, self.digits)
+
+    def has_digits_to_spare(self) -> bool:
+        """Whether a result of float32 or less is computed in float64, so that shorter formulas do."""
+        return self.digits >= EPSILON["float32"] and self.kind.dtype is float64
 
 
 def choose(condition: Value, yes: Any, no: Any) -> Value:
@@ -137,10 +173,13 @@ def choose(condition: Value, yes: Any, no: Any) -> Value:
 
 def chebyshev(series: Sequence[float], x: Value, low: float, high: float) -> Value:
     """The sum of series[k] * T_k(t), where t goes from -1 to 1 as x goes from low to high. Terms that the dtype cannot
-    hold are left out. (C. Clenshaw, 1955)"""
+    hold are left out. (C. Clenshaw, 1955) Where x has far more digits than the result needs, the sum is written in
+    powers of x, which takes two operations a term and not three."""
+    powers = _powers(tuple(series), low, high, x.digits, EPSILON.get(x.kind.dtype.name, 1.0))
+    if powers is not None:
+        return polynomial(powers, x)
     t = x * (2.0 / (high - low)) - (high + low) / (high - low)
-    least = max(abs(c) for c in series) * x.digits / 64
-    last = max(2, *[k for k, c in enumerate(series) if abs(c) > least])
+    last = _last_term(series, x.digits)
     twice = t * 2.0
     ahead = behind = None
     for c in reversed(series[1:last + 1]):
@@ -148,6 +187,25 @@ def chebyshev(series: Sequence[float], x: Value, low: float, high: float) -> Val
         ahead, behind = now, ahead
     assert ahead is not None and behind is not None
     return t * ahead + (series[0] - behind)
+
+
+def _last_term(series: Sequence[float], digits: float) -> int:
+    """The number of the last term of a Chebyshev series that counts in a result with so many digits."""
+    least = max(abs(c) for c in series) * digits / 64
+    return max(2, *[k for k, c in enumerate(series) if abs(c) > least])
+
+
+@lru_cache(maxsize=256)
+def _powers(series: tuple[float, ...], low: float, high: float, digits: float,
+            epsilon: float) -> tuple[float, ...] | None:
+    """The coefficients of the powers of x in a Chebyshev series; None if their sum, each term of which is rounded to
+    ``epsilon``, would not have the digits of the result."""
+    kept = np.polynomial.Chebyshev(series[:_last_term(series, digits) + 1], [low, high])
+    powers = kept.convert(kind=np.polynomial.Polynomial).coef
+    size = max(abs(low), abs(high))
+    terms = sum(abs(c) * size**k for k, c in enumerate(powers.tolist()))
+    least = np.abs(kept(np.linspace(low, high, 65))).min()
+    return tuple(powers.tolist()) if len(powers) * terms * epsilon < least * digits / 64 else None
 
 
 def polynomial(coefficients: Sequence[float], x: Value) -> Value:

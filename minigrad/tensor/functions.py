@@ -171,7 +171,7 @@ def log1p_value(x: LazyBuffer) -> LazyBuffer:
 
 
 def _expm1(x: LazyBuffer) -> LazyBuffer:
-    return (_expm1_in_full if x.dtype is double(x) else in_double(_expm1_of_single))(x)
+    return (_expm1_in_full if x.dtype is double(x) else in_double(expm1_of_single))(x)
 
 
 def _expm1_in_full(x: LazyBuffer) -> LazyBuffer:
@@ -184,7 +184,7 @@ def _expm1_in_full(x: LazyBuffer) -> LazyBuffer:
     return u.binary(Op.EQ, one).where(x, near.where(repaired, less))
 
 
-def _expm1_of_single(x: LazyBuffer) -> LazyBuffer:
+def expm1_of_single(x: LazyBuffer) -> LazyBuffer:
     """In float64, to the digits of float32: exp(x) - 1, and near 0, where digits cancel, x + x²/2 + x³/6 + x⁴/24."""
     near = x.unary(Op.ABS).binary(Op.LT, x.like(2.0**-7))
     total = x.like(1 / 24)

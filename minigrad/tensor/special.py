@@ -120,7 +120,7 @@ def _polygamma(x: Value, n: int) -> Value:
         return called(_DIGAMMA, x)
     if n == 1:
         return _trigamma(x)
-    return hurwitz(x * 0.0 + (n + 1.0), x) * ((-1.0) ** (n + 1) * math.factorial(n))
+    return hurwitz(Value(x.lazy.like(n + 1.0), None, x.digits), x) * ((-1.0) ** (n + 1) * math.factorial(n))
 
 
 def _polygamma_slope(inputs: Any, outputs: Any, grads: Any, n: int) -> tuple[LazyBuffer | None]:
@@ -140,13 +140,19 @@ _LGAMMA = elementwise("lgamma", _lgamma, lambda x, out: called(_DIGAMMA, x), exa
 
 def _scaled_tail(x: Value) -> Value:
     """exp(x²) erfc(x), x >= 0."""
-    size = choose(x.equals(math.inf), 0.0, x)
-    t = choose(x.equals(math.inf), 1.0, (size - 3.75) / (size + 3.75))
-    return chebyshev(series.ERFCX, t, -1.0, 1.0) * 0.5 / (0.5 + x)
+    infinite = x.equals(math.inf)
+    return choose(infinite, 0.0, _finite_tail(choose(infinite, 0.0, x)))
+
+
+def _finite_tail(x: Value) -> Value:
+    """exp(x²) erfc(x), x >= 0 and finite."""
+    return chebyshev(series.ERFCX, (x - 3.75) / (x + 3.75), -1.0, 1.0) * 0.5 / (0.5 + x)
 
 
 def _square_exp(x: Value, sign: float) -> Value:
     """exp(sign x²) with x² in two parts, so that its rounding does not count."""
+    if x.has_digits_to_spare():
+        return (x * x * sign).exp()
     high = (x * 16.0).floor() / 16.0
     low = (x - high) * (x + high)
     return (high * high * sign).exp() * (low * sign).exp()
@@ -155,7 +161,7 @@ def _square_exp(x: Value, sign: float) -> Value:
 def _erfc(x: Value) -> Value:
     size = x.abs()
     inside = choose(size < 30.0, size, 30.0)
-    tail = _square_exp(inside, -1.0) * _scaled_tail(size)
+    tail = _square_exp(inside, -1.0) * _finite_tail(inside)
     outer = choose(x < 0.0, 2.0 - tail, tail)
     return choose(size < 0.5, 1.0 - x.erf(), choose(x.equals(x), outer, x))
 
@@ -182,18 +188,22 @@ def _erfinv(y: Value) -> Value:
     return choose(inside, value, edge + y * 0.0)
 
 
-def _ndtr(x: Value) -> Value:
+def ndtr_value(x: Value) -> Value:
+    """The normal distribution function: below 0 a tail without cancellation, above 1 minus it; near 0 by erf, unless
+    there are digits to spare."""
     size = x.abs()
     inside = choose(size < 40.0, size, 40.0)
-    tail = _square_exp(inside, -0.5) * _scaled_tail(size * math.sqrt(0.5)) * 0.5
+    tail = _square_exp(inside, -0.5) * _finite_tail(inside * math.sqrt(0.5)) * 0.5
     outer = choose(x < 0.0, tail, 1.0 - tail)
+    if x.has_digits_to_spare():
+        return choose(x.equals(x), outer, x)
     return choose(size < 0.5, (x * math.sqrt(0.5)).erf() * 0.5 + 0.5, choose(x.equals(x), outer, x))
 
 
 def _log_ndtr(x: Value) -> Value:
     scaled = x * math.sqrt(0.5)
     low = (_scaled_tail(choose(x < -1.0, -scaled, 1.0)) * 0.5).log() - choose(x < -1.0, scaled, 0.0) * scaled
-    high = (-_ndtr(-x)).log1p()
+    high = (-ndtr_value(-x)).log1p()
     return choose(x < -1.0, choose(x.equals(-math.inf), -math.inf, low), high)
 
 
@@ -224,7 +234,8 @@ def _log_ndtr_slope(x: Value, out: Value) -> Value:
 _ERFC = elementwise("erfc", _erfc, lambda x, out: (-(x * x)).exp() * (-2 / _ROOT_PI))
 _ERFCX: Function = elementwise("erfcx", _erfcx, lambda x, out: x * 2.0 * out - 2 / _ROOT_PI, "SpecialErfcx")
 _ERFINV = elementwise("erfinv", _erfinv, lambda x, out: (out * out).exp() * (_ROOT_PI / 2))
-_NDTR: Function = elementwise("special_ndtr", _ndtr, lambda x, out: (x * x * -0.5).exp() * (1 / math.sqrt(2 * math.pi)))
+_NDTR: Function = elementwise("special_ndtr", ndtr_value,
+                              lambda x, out: (x * x * -0.5).exp() * (1 / math.sqrt(2 * math.pi)))
 _LOG_NDTR = elementwise("special_log_ndtr", _log_ndtr, _log_ndtr_slope)
 _NDTRI = elementwise("special_ndtri", _ndtri, lambda x, out: (out * out * 0.5).exp() * math.sqrt(2 * math.pi))
 
@@ -366,6 +377,8 @@ class Special:
         if n < 0:
             raise RuntimeError("polygamma(n, x) does not support negative n.")
         return _POLYGAMMA((self,), (int(n),))
+
+    polygamma_ = in_place(polygamma)
 
     @both("mvlgamma")
     def mvlgamma(self: Tensor, p: int) -> Tensor:

@@ -10,7 +10,7 @@ from minigrad.nn.composites import activation as formulas
 from minigrad.nn.functional.arguments import number
 from minigrad.tensor import Tensor, empty_like, scalar, type_name
 from minigrad.tensor.autocast import operands_of
-from minigrad.tensor.definition import in_place
+from minigrad.tensor.definition import in_place, into
 from minigrad.tensor.operands import dim_index, require_tensor
 from minigrad.tensor.random import slopes
 
@@ -158,7 +158,7 @@ def threshold(input: Tensor, threshold: float, value: float, inplace: bool = Fal
 threshold_ = in_place(threshold)
 
 
-def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
+def hardshrink(input: Tensor, lambd: float = 0.5, *, out: Tensor | None = None) -> Tensor:
     """0 from -lambd to lambd, elsewhere x.
 
     >>> import minigrad
@@ -166,10 +166,10 @@ def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     tensor([-1.,  0.])
     """
     require_tensor(input, "hardshrink", "input", 1)
-    return formulas.hardshrink(input, lambd=number(lambd, "hardshrink", "lambd", 2))
+    return into(out, formulas.hardshrink(input, lambd=number(lambd, "hardshrink", "lambd", 2)))
 
 
-def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
+def softshrink(input: Tensor, lambd: float = 0.5, *, out: Tensor | None = None) -> Tensor:
     """x drawn towards 0 by ``lambd``, which may not be negative (``RuntimeError``).
 
     >>> import minigrad
@@ -182,7 +182,7 @@ def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     if not bound >= 0:
         raise RuntimeError(f"lambda must be in range [0, {float(input.dtype.max):g}] for input dtype "
                            f"{type_name(input.dtype)}, but found {bound:g}")
-    return formulas.softshrink(input, lambd=bound)
+    return into(out, formulas.softshrink(input, lambd=bound))
 
 
 def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
@@ -261,7 +261,7 @@ def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
 celu_ = in_place(celu)
 
 
-def gelu(input: Tensor, approximate: str = "none") -> Tensor:
+def gelu(input: Tensor, approximate: str = "none", *, out: Tensor | None = None) -> Tensor:
     """x * P(N <= x) for a standard normal N, or with ``approximate="tanh"`` a formula close to it.
     (Hendrycks, Gimpel 2016)
 
@@ -269,7 +269,7 @@ def gelu(input: Tensor, approximate: str = "none") -> Tensor:
     >>> gelu(minigrad.tensor([-1.0, 2.0]))
     tensor([-0.1587,  1.9545])
     """
-    return require_tensor(input, "gelu", "input", 1).gelu(approximate)
+    return into(out, require_tensor(input, "gelu", "input", 1).gelu(approximate))
 
 
 def silu(input: Tensor, inplace: bool = False) -> Tensor:
@@ -294,7 +294,7 @@ def mish(input: Tensor, inplace: bool = False) -> Tensor:
     return _mish_(input) if inplace else formulas.mish(input)
 
 
-def softplus(input: Tensor, beta: float = 1, threshold: float = 20) -> Tensor:
+def softplus(input: Tensor, beta: float = 1, threshold: float = 20, *, out: Tensor | None = None) -> Tensor:
     """log(1 + exp(beta * x)) / beta, and x itself where beta * x > threshold.
 
     >>> import minigrad
@@ -302,17 +302,18 @@ def softplus(input: Tensor, beta: float = 1, threshold: float = 20) -> Tensor:
     tensor([ 0.6931, 30.0000])
     """
     require_tensor(input, "softplus", "input", 1)
-    return input.softplus(number(beta, "softplus", "beta", 2), number(threshold, "softplus", "threshold", 3))
+    beta, threshold = number(beta, "softplus", "beta", 2), number(threshold, "softplus", "threshold", 3)
+    return into(out, input.softplus(beta, threshold))
 
 
-def logsigmoid(input: Tensor) -> Tensor:
+def logsigmoid(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     """log(sigmoid(x)).
 
     >>> import minigrad
     >>> logsigmoid(minigrad.zeros(1))
     tensor([-0.6931])
     """
-    return require_tensor(input, "log_sigmoid", "input", 1).logsigmoid()
+    return into(out, require_tensor(input, "log_sigmoid", "input", 1).logsigmoid())
 
 
 def softsign(input: Tensor) -> Tensor:
