@@ -1,25 +1,31 @@
 """Stage: runtime. In: a key and the bytes that a compiler made. Out: the same bytes in the next process.
-An entry is trusted only if folder and file are private to the user and its checksum holds; whatever is wrong with the
-disk, the worst that happens is that a kernel is compiled again.
+An entry is trusted only if folder and file are private to the user and it is signed with a secret that lies beside it,
+which only the user can read; whatever is wrong with the disk, the worst is that a kernel is compiled again.
 Next: ``pool.py``."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+import re
 import sys
-import tempfile
 import time
+import warnings
 from functools import cache
 from pathlib import Path
 
 from minigrad import config
+from minigrad.runtime.folder import Folder, NotPrivate, private
 
-MAGIC = b"minigrad object 1\n"
+HEAD = b"minigrad object "
+MAGIC = HEAD + b"2\n"
+FOLDER = "objects"
+SECRET = "secret"
 LIMIT = 256 << 20  # bytes that may stay on disk
 ENTRIES = 1 << 15  # files that may: a plan is one of a kilobyte
 _PRUNE_EVERY = 64
-_OLD_TEMPORARY = 3600.0  # seconds
+_KEY = re.compile("[0-9a-f]{64}")
 _stores = 0
 
 
@@ -56,79 +62,98 @@ def load(key: str) -> bytes | None:
     if not config.get("CACHE"):
         return None
     try:
-        folder = _folder(create=False)
-        if folder is None:
-            return None
-        path = os.path.join(folder, key)
-        with open(path, "rb") as file:
-            data = file.read()
-            age = time.time() - os.fstat(file.fileno()).st_mtime
-        payload = _unpack(key, data)
-        if payload is None:
-            os.unlink(path)
-        elif age > 86400:
-            os.utime(path)  # the least recently used go first when the folder is full
-        return payload
+        with private(str(cache_root()), FOLDER, create=False) as folder:
+            secret = _secret(folder, create=False)
+            found = folder.read(key, LIMIT) if secret else None
+            payload = _unpack(secret, key, found[0]) if secret and found else None
+            if payload is None or found is None:
+                folder.remove(key)
+            elif time.time() - found[1] > 86400:
+                folder.touch(key)  # the least recently used go first when the folder is full
+            return payload
+    except NotPrivate as error:
+        _say_once(str(error))
+        return None
     except (OSError, ValueError):
         return None
 
 
 def store(key: str, payload: bytes) -> None:
-    """Keep ``payload`` under ``key``: written aside and moved into place, so that nobody reads half of it.
-    Never raises."""
+    """Keep ``payload`` under ``key``. Never raises."""
     global _stores
     if not config.get("CACHE"):
         return
     try:
-        folder = _folder(create=True)
-        if folder is None:
-            return
-        handle, temporary = tempfile.mkstemp(prefix=".new-", dir=folder)  # mode 0600
-        try:
-            with open(handle, "wb") as file:
-                file.write(_pack(key, payload))
-            os.replace(temporary, os.path.join(folder, key))
-        except BaseException:
-            os.unlink(temporary)
-            raise
-        if _stores % _PRUNE_EVERY == 0:
-            prune(folder, LIMIT)
-        _stores += 1
+        with private(str(cache_root()), FOLDER, create=True) as folder:
+            secret = _secret(folder, create=True)
+            if secret is None:
+                return
+            folder.write(key, _pack(secret, key, payload))
+            if _stores % _PRUNE_EVERY == 0:
+                prune(folder, LIMIT)
+            _stores += 1
+    except NotPrivate as error:
+        _say_once(str(error))
     except (OSError, ValueError):
         return
 
 
-def prune(folder: str, limit: int, entries: int = ENTRIES) -> None:
+def prune(folder: Folder, limit: int, entries: int = ENTRIES) -> None:
     """Remove the entries used longest ago until ``folder`` holds three quarters of ``limit`` bytes and of as many
-    ``entries``, if it holds more of either; and what crashed writers left."""
-    now = time.time()
-    files: list[tuple[float, int, str]] = []
-    with os.scandir(folder) as found:
-        for entry in found:
-            stat = entry.stat(follow_symlinks=False)
-            if not entry.name.startswith("."):
-                files.append((stat.st_mtime, stat.st_size, entry.path))
-            elif now - stat.st_mtime > _OLD_TEMPORARY:
-                os.unlink(entry.path)
-    total, count = sum(size for _, size, _ in files), len(files)
+    ``entries``, if it holds more of either; and what crashed writers left. Files that are not entries by name and
+    first bytes are neither counted nor removed."""
+    folder.remove_unfinished()
+    files = folder.entries(_KEY)
+    total, count = sum(file.size for file in files), len(files)
     if total <= limit and count <= entries:
         return
-    for _, size, path in sorted(files):
+    for file in files:
         if total <= limit * 3 // 4 and count <= entries * 3 // 4:
             return
-        os.unlink(path)
-        total, count = total - size, count - 1
+        if folder.starts_with(file.name, HEAD):
+            folder.remove(file.name)
+            total, count = total - file.size, count - 1
 
 
-def _pack(key: str, payload: bytes) -> bytes:
-    return MAGIC + hashlib.sha256(key.encode() + payload).digest() + payload
+def _secret(folder: Folder, create: bool) -> bytes | None:
+    """32 bytes that only this user can read: what is not signed with them was not written by this user's minigrad."""
+    try:
+        found = folder.read(SECRET, 32)
+        if found and len(found[0]) == 32:
+            return found[0]
+        if not create:
+            return None
+        folder.remove(SECRET)
+    except FileNotFoundError:
+        if not create:
+            return None
+    with contextlib.suppress(FileExistsError):  # another process was first
+        folder.write(SECRET, os.urandom(32), replace=False)
+    found = folder.read(SECRET, 32)
+    return found[0] if found else None
 
 
-def _unpack(key: str, data: bytes) -> bytes | None:
-    """The payload, if the checksum over it and the key holds: then it is whole and not another key's."""
-    start = len(MAGIC) + 32
-    payload = data[start:]
-    return payload if data[:start] == _pack(key, payload)[:start] else None
+def _pack(secret: bytes, key: str, payload: bytes) -> bytes:
+    signature = hashlib.blake2b(key.encode() + payload, key=secret, digest_size=32)
+    return MAGIC + signature.digest() + payload
+
+
+def _unpack(secret: bytes, key: str, data: bytes) -> bytes | None:
+    """The payload, if the signature over it and the key holds: then it is whole, ours and not another key's."""
+    payload = data[len(MAGIC) + 32:]
+    return payload if data == _pack(secret, key, payload) else None
+
+
+_said: set[str] = set()
+
+
+def _say_once(reason: str) -> None:
+    """Warn that nothing is kept, for each reason once; where warnings are errors it is not said."""
+    if reason not in _said:
+        _said.add(reason)
+        with contextlib.suppress(Warning):
+            warnings.warn(f"compiled kernels are not kept on disk: {reason}; set CACHE_DIR to a private folder, or "
+                          "CACHE=0", RuntimeWarning, stacklevel=2)
 
 
 def cache_root() -> Path:
@@ -143,15 +168,3 @@ def cache_root() -> Path:
     else:
         base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     return Path(os.path.expanduser(base)) / "minigrad"
-
-
-def _folder(create: bool) -> str | None:
-    """Our folder under the root; None if others could have written there."""
-    folder = os.path.join(cache_root(), "objects")
-    if create:
-        os.makedirs(folder, mode=0o700, exist_ok=True)
-    if hasattr(os, "geteuid"):
-        stat = os.stat(folder)
-        if stat.st_uid != os.geteuid() or stat.st_mode & 0o022:
-            return None
-    return folder

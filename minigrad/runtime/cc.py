@@ -19,6 +19,7 @@ from minigrad.errors import DeviceUnavailable
 from minigrad.render.c import render_c
 from minigrad.runtime import cache, llvm
 from minigrad.runtime.device import CompiledKernel, Device, compile_error
+from minigrad.runtime.folder import scratch
 from minigrad.runtime.launches import blame
 from minigrad.runtime.native import NativeProgram, Step
 from minigrad.target import Target
@@ -67,7 +68,7 @@ class CcDevice(Device):
             raise DeviceUnavailable(f"device CC is not available on this machine: {self.unavailable()}")
         flags = [*FLAGS, *shlex.split(config.get("CFLAGS"))]
         key = cache.key_of("cc", text, *_identity(command), *flags)
-        with tempfile.TemporaryDirectory(prefix="minigrad-") as folder:
+        with scratch() as folder:
             code = cache.load(key)
             library = _load(folder, code) if code is not None else None
             if library is None:

@@ -1,6 +1,6 @@
 """Stage: runtime. In: LLVM IR as text. Out: addresses of its functions, by way of the disk cache.
 The only file that knows llvmlite, which it imports at the first compilation (40 ms that an import need not cost).
-Next: ``cache.py``."""
+Next: ``folder.py``."""
 
 from __future__ import annotations
 

@@ -9,11 +9,11 @@ import importlib.util
 import os
 import shutil
 import subprocess
-import tempfile
 from functools import cache
 from typing import Any
 
 from minigrad.errors import CompileError
+from minigrad.runtime.folder import scratch
 
 # Nothing contracts behind the loop nest's back: where one rounding is meant, it says fmaf.
 FLAGS = ("--std=c++17", "--fmad=false")
@@ -94,7 +94,7 @@ def compile_check(text: str, target: str = "sm_80", compiler: str = "nvrtc") -> 
     Raises ``CompileError`` with the log when the text does not compile."""
     if compiler == "nvrtc":
         return compile_text(text, target)[1]
-    with tempfile.TemporaryDirectory(prefix="minigrad-") as folder:
+    with scratch() as folder:
         source, output = os.path.join(folder, "kernels.cu"), os.path.join(folder, "kernels.cubin")
         with open(source, "w", encoding="utf-8") as file:
             file.write(text)

@@ -1,16 +1,36 @@
 import os
 import shutil
 import stat
+import threading
 import time
 
 import pytest
 
 from minigrad import config
-from minigrad.runtime import cache
+from minigrad.runtime import cache, folder
+from minigrad.runtime.folder import private
 
 
 def files(folder):
-    return sorted(p.name for p in (folder / "objects").iterdir())
+    """Names in the cache folder, the secret's apart."""
+    return sorted({p.name for p in (folder / "objects").iterdir()} - {cache.SECRET})
+
+
+def prune(folder, limit, entries=cache.ENTRIES):
+    with private(str(folder), cache.FOLDER, create=False) as opened:
+        cache.prune(opened, limit, entries)
+
+
+KEYS = [f"{i:064x}" for i in range(8)]
+
+
+@pytest.fixture
+def eight(cache_dir):
+    """Eight entries, the first used longest ago, 1000 bytes each and a few."""
+    for i, key in enumerate(KEYS):
+        cache.store(key, bytes(1000))
+        os.utime(cache_dir / "objects" / key, (1000 + i, 1000 + i))
+    return cache_dir
 
 
 def test_what_is_stored_is_loaded(cache_dir):
@@ -38,7 +58,7 @@ def test_files_are_private(cache_dir):
 @pytest.mark.parametrize("damage", [
     lambda data: b"", lambda data: data[:10], lambda data: data[:-1], lambda data: data + b"x",
     lambda data: data[:-1] + bytes([data[-1] ^ 1]), lambda data: b"x" + data[1:], lambda data: b"\x7fELF" * 20,
-    lambda data: data[:30] + b"?" + data[31:]])
+    lambda data: data[:30] + bytes([data[30] ^ 1]) + data[31:]])
 def test_a_damaged_entry_is_not_trusted_and_can_be_written_again(cache_dir, damage):
     cache.store("a", b"some code")
     path = cache_dir / "objects" / "a"
@@ -81,8 +101,8 @@ def test_a_folder_that_others_may_write_is_not_used(cache_dir):
 
 def test_a_read_only_folder_is_harmless(cache_dir, monkeypatch):
     cache.store("a", b"code")
-    folder = cache_dir / "objects"
-    folder.chmod(0o500)
+    objects, system = cache_dir / "objects", os.open
+    objects.chmod(0o500)
     try:
         cache.store("b", b"code")  # root may write all the same
         assert cache.load("a") == b"code"
@@ -90,24 +110,27 @@ def test_a_read_only_folder_is_harmless(cache_dir, monkeypatch):
         def refuse(*arguments, **named):
             raise PermissionError(13, "Permission denied")
 
-        monkeypatch.setattr(cache.tempfile, "mkstemp", refuse)
-        monkeypatch.setattr(cache.os, "unlink", refuse)
+        def refuse_writing(name, flags, *arguments, **named):
+            return refuse() if flags & os.O_CREAT else system(name, flags, *arguments, **named)
+
+        monkeypatch.setattr(folder.os, "open", refuse_writing)
+        monkeypatch.setattr(folder.os, "unlink", refuse)
         cache.store("c", b"code")
         assert cache.load("c") is None
-        (folder / "a").chmod(0o600)
-        (folder / "a").write_bytes(b"damaged")
+        (objects / "a").chmod(0o600)
+        (objects / "a").write_bytes(b"damaged")
         assert cache.load("a") is None
     finally:
-        folder.chmod(0o700)
+        objects.chmod(0o700)
 
 
 def test_a_full_disk_leaves_nothing_behind(cache_dir, monkeypatch):
     cache.store("a", b"code")
 
-    def refuse(*arguments):
+    def refuse(*arguments, **named):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(cache.os, "replace", refuse)
+    monkeypatch.setattr(folder.os, "replace", refuse)
     cache.store("b", b"code")
     assert files(cache_dir) == ["a"]
 
@@ -118,23 +141,58 @@ import os
 for name in ("HOME", "XDG_CACHE_HOME", "CACHE_DIR"):
     os.environ.pop(name, None)
 os.environ["XDG_CACHE_HOME"] = "/proc/none"
-from minigrad.runtime import cache
+from minigrad.runtime import cache, folder
+from minigrad.runtime.folder import private
 cache.store("a", b"code")
 print(cache.load("a"))
 """, CACHE="1") == "None\n"
 
 
-def test_pruning_removes_the_oldest(cache_dir):
-    for i in range(8):
-        cache.store(f"key{i}", bytes(1000))
-        os.utime(cache_dir / "objects" / f"key{i}", (1000 + i, 1000 + i))
-    (cache_dir / "objects" / ".new-crashed").write_bytes(b"half")
-    os.utime(cache_dir / "objects" / ".new-crashed", (1000, 1000))
-    (cache_dir / "objects" / ".new-writing").write_bytes(b"half")
-    cache.prune(str(cache_dir / "objects"), 20_000)
-    assert len(files(cache_dir)) == 9
-    cache.prune(str(cache_dir / "objects"), 6000)
-    assert files(cache_dir) == [".new-writing", "key4", "key5", "key6", "key7"]
+def test_pruning_removes_the_oldest(eight):
+    writing, crashed = (eight / "objects" / f".new-{digit * 16}" for digit in "ab")
+    for path in (writing, crashed):
+        path.write_bytes(b"half")
+        path.chmod(0o600)
+    os.utime(crashed, (1000, 1000))
+    prune(eight, 20_000)
+    assert files(eight) == [writing.name, *KEYS]
+    prune(eight, 6000)
+    assert files(eight) == [writing.name, *KEYS[4:]]
+
+
+def test_pruning_counts_entries_too(eight):
+    prune(eight, 1 << 20, 8)
+    assert files(eight) == KEYS
+    prune(eight, 1 << 20, 7)
+    assert files(eight) == KEYS[3:]
+
+
+@pytest.mark.parametrize("name", ["photo.jpg", "f" * 63, "F" * 64, "f" * 64, ".new-draft", ".new-" + "f" * 15])
+def test_pruning_leaves_what_is_not_an_entry(eight, name):
+    """By its name, or (64 digits) by its contents."""
+    foreign = eight / "objects" / name
+    foreign.write_bytes(b"somebody's")
+    foreign.chmod(0o600)
+    os.utime(foreign, (0, 0))
+    prune(eight, 0)
+    assert files(eight) == [name]
+
+
+def test_pruning_goes_through_no_link(tmp_path, cache_dir):
+    """Neither one in the place of the folder nor one in it."""
+    outside = tmp_path / "outside"
+    outside.mkdir(mode=0o700)
+    (outside / KEYS[0]).write_bytes(cache.MAGIC + bytes(5000))
+    os.utime(outside / KEYS[0], (0, 0))
+    cache_dir.mkdir(mode=0o700)
+    (cache_dir / "objects").symlink_to(outside)
+    cache.store(KEYS[1], b"code")
+    assert cache.load(KEYS[1]) is None and [p.name for p in outside.iterdir()] == [KEYS[0]]
+    (cache_dir / "objects").unlink()
+    cache.store(KEYS[1], b"code")
+    (cache_dir / "objects" / KEYS[2]).symlink_to(outside / KEYS[0])
+    prune(cache_dir, 0)
+    assert [p.name for p in outside.iterdir()] == [KEYS[0]] and files(cache_dir) == [KEYS[2]]
 
 
 def test_a_hit_keeps_an_old_entry_young(cache_dir):
@@ -154,11 +212,88 @@ def test_keys_change_with_minigrads_source(monkeypatch):
     assert cache.key_of("a") != before
 
 
-def test_pruning_counts_entries_too(cache_dir):
-    for i in range(8):
-        cache.store(f"key{i}", b"small")
-        os.utime(cache_dir / "objects" / f"key{i}", (1000 + i, 1000 + i))
-    cache.prune(str(cache_dir / "objects"), 1 << 20, 8)
-    assert len(files(cache_dir)) == 8
-    cache.prune(str(cache_dir / "objects"), 1 << 20, 7)
-    assert files(cache_dir) == [f"key{i}" for i in range(3, 8)]
+@pytest.mark.parametrize("replace", [
+    pytest.param(os.mkfifo, id="a pipe"),
+    pytest.param(lambda path: os.symlink("/dev/zero", path), id="a device"),
+    pytest.param(lambda path: (path.write_bytes(bytes(10)), os.truncate(path, cache.LIMIT + 1)), id="too large"),
+    pytest.param(lambda path: os.symlink(path.parent / KEYS[1], path), id="a link"),
+])
+def test_only_regular_files_are_read(cache_dir, replace):
+    cache.store(KEYS[0], b"code")
+    cache.store(KEYS[1], b"code")
+    path = cache_dir / "objects" / KEYS[0]
+    path.unlink()
+    replace(path)
+    assert cache.load(KEYS[0]) is None
+    cache.store(KEYS[0], b"other")
+    assert cache.load(KEYS[0]) == b"other" and path.is_file() and not path.is_symlink()
+
+
+@pytest.mark.parametrize("mode", [0o666, 0o620, 0o602])
+def test_an_entry_that_others_may_write_is_not_trusted(cache_dir, mode):
+    cache.store(KEYS[0], b"code")
+    (cache_dir / "objects" / KEYS[0]).chmod(mode)
+    assert cache.load(KEYS[0]) is None and files(cache_dir) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+@pytest.mark.parametrize("given", ["objects", f"objects/{KEYS[0]}", f"objects/{cache.SECRET}"])
+def test_what_belongs_to_somebody_else_is_not_trusted(cache_dir, given):
+    cache.store(KEYS[0], b"code")
+    os.chown(cache_dir / given, 12345, 12345)
+    assert cache.load(KEYS[0]) is None
+
+
+def test_what_another_secret_signed_is_not_trusted(cache_dir):
+    """An entry copied from another user's folder, or written by hand."""
+    cache.store(KEYS[0], b"code")
+    secret = cache_dir / "objects" / cache.SECRET
+    assert stat.S_IMODE(secret.stat().st_mode) == 0o600 and len(secret.read_bytes()) == 32
+    secret.write_bytes(bytes(32))
+    assert cache.load(KEYS[0]) is None
+    secret.write_bytes(b"short")
+    cache.store(KEYS[0], b"code")
+    assert cache.load(KEYS[0]) == b"code" and len(secret.read_bytes()) == 32
+
+
+def test_a_folder_that_others_may_rename_is_not_used(cache_dir, recwarn):
+    cache.store(KEYS[0], b"code")
+    cache_dir.chmod(0o777)
+    for _ in range(2):
+        assert cache.load(KEYS[0]) is None
+    cache.store(KEYS[1], b"code")
+    cache_dir.chmod(0o1777)  # sticky: others may add files, not rename ours
+    assert cache.load(KEYS[0]) == b"code" and cache.load(KEYS[1]) is None
+    assert [str(w.message).split(":")[0] for w in recwarn] == ["compiled kernels are not kept on disk"]
+
+
+def test_processes_that_start_together_agree_on_the_secret(cache_dir):
+    secrets = []
+
+    def ask():
+        with private(str(cache_dir), cache.FOLDER, create=True) as opened:
+            secrets.append(cache._secret(opened, create=True))
+
+    threads = [threading.Thread(target=ask) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(secrets) == 16 and len(set(secrets)) == 1 and files(cache_dir) == []
+
+
+def test_a_killed_compilation_is_cleaned_up(tmp_path, monkeypatch):
+    """Its folder goes when the next process starts to compile; one that is in use stays, and so does all else."""
+    monkeypatch.setattr(folder.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(folder, "_looked", False)
+    killed, foreign = tmp_path / "minigrad-cc-killed", tmp_path / "minigrad-results"
+    for path in (killed, foreign):
+        path.mkdir(mode=0o700)
+        (path / "kernels.c").write_text("")
+    with folder.scratch() as busy:
+        for path in (killed, foreign, busy):
+            os.utime(path, (1000, 1000))
+        monkeypatch.setattr(folder, "_looked", False)
+        with folder.scratch() as second:
+            assert {p.name for p in tmp_path.iterdir()} == {"minigrad-results", *map(os.path.basename, (busy, second))}
+    assert [p.name for p in tmp_path.iterdir()] == ["minigrad-results"]
