@@ -18,6 +18,8 @@ DIFFERS: dict[str, str] = {
     "torch.set_deterministic_debug_mode": "remembered; results are the same bits at every run anyhow",
     "torch.set_float32_matmul_precision": 'on the CPU "high" and "medium" change nothing; on GPUs they allow TF32',
     "torch.set_warn_always": "remembered",
+    "torch.Stream": "of the CPU only",
+    "torch.Event": "of the CPU only",
     "torch.empty": "elements are 0 until they are written",
     "torch.empty_like": "elements are 0 until they are written; `memory_format` has no effect",
     "torch.zeros_like": "`memory_format` has no effect",
@@ -37,6 +39,7 @@ DIFFERS: dict[str, str] = {
     "torch.histogramdd": "NumPy counts: the input is computed at the call",
     "torch.bincount": "the largest element is found at the call",
     # torch.nn
+    "torch.nn.functional.grouped_mm": "`offs` is read at the call",
     "torch.nn.DataParallel": "passes through, on one device",
     "torch.nn.parallel.DistributedDataParallel": "refuses with a clear error: there are no process groups",
     "torch.nn.parallel.data_parallel": "calls the module, on one device",
@@ -64,15 +67,12 @@ MISSING: dict[str, str] = {
     **dict.fromkeys(["torch.quantize_per_tensor", "torch.quantize_per_channel", "torch.quantized_batch_norm",
                      "torch.quantized_max_pool1d", "torch.quantized_max_pool2d"], QUANTIZED),
     "torch.sym_fresh_size": SYMBOLIC,
-    "torch.nn.factory_kwargs": "nothing of minigrad needs it",
     "torch.export": "there is no export of programs",
     "torch.Tag": "there are no tags of operators",
-    "torch.Stream": "kernels run one after another",
-    "torch.Event": "kernels run one after another",
     "torch.quasirandom.SobolEngine": "there are no quasi-random numbers",
     **dict.fromkeys([f"torch.nn.parallel.comm.{name}" for name in (
         "broadcast", "broadcast_coalesced", "gather", "reduce_add", "reduce_add_coalesced", "scatter")], DEVICES),
     **dict.fromkeys([f"torch.nn.functional.{name}" for name in (
-        "ScalingType", "SwizzleType", "grouped_mm", "scaled_grouped_mm", "scaled_mm")], LOW_PRECISION),
+        "ScalingType", "SwizzleType", "scaled_grouped_mm", "scaled_mm")], LOW_PRECISION),
 }
 """Why a name is not here."""

@@ -167,6 +167,7 @@ from minigrad.nn.modules import (
     ZeroPad2d,
     ZeroPad3d,
 )
+from minigrad.nn.modules.utils import factory_kwargs
 from minigrad.nn.parallel import DataParallel
 from minigrad.nn.parameter import Buffer, Parameter, UninitializedBuffer, UninitializedParameter
 
@@ -195,5 +196,5 @@ __all__ = [
     "Threshold", "Transformer", "TransformerDecoder", "TransformerDecoderLayer", "TransformerEncoder",
     "TransformerEncoderLayer", "TripletMarginLoss", "TripletMarginWithDistanceLoss", "Unflatten", "Unfold",
     "UninitializedBuffer", "UninitializedParameter", "Upsample", "UpsamplingBilinear2d", "UpsamplingNearest2d",
-    "ZeroPad1d", "ZeroPad2d", "ZeroPad3d", "functional", "init", "modules", "parallel", "utils",
+    "ZeroPad1d", "ZeroPad2d", "ZeroPad3d", "factory_kwargs", "functional", "init", "modules", "parallel", "utils",
 ]

@@ -95,13 +95,15 @@ def _wrong_arguments(name: str, *args: Any, **named: Any) -> TypeError:
                      f"one of:\n{''.join(ends)}")
 
 
-def _each(value: Any, name: str, dims: int) -> Shape:
+def _each(value: Any, name: str, dims: int, padding: Any = 0) -> Shape:
     """One number for each axis; a single one stands for all."""
     try:
         sizes = tuple([index(v) for v in value]) if isinstance(value, tuple) else (index(value),)
     except TypeError:
         raise _NoIntegers from None
     if len(sizes) not in (1, dims):
+        if padding == "same":
+            raise RuntimeError(f"{name} cannot broadcast to {dims} dimensions")
         raise RuntimeError(f"expected {name} to be a single integer value or a list of {dims} values to match the "
                            f"convolution dimensions, but got {name}={list(sizes)}")
     return sizes * dims if len(sizes) == 1 else sizes
@@ -160,11 +162,13 @@ def _geometry(dims: int, shapes: tuple[Any, ...], types: tuple[Any, ...], stride
     x, w, bias = shapes
     _check_types(*types)
     if len(w) >= 3 and len(w) - 2 != dims:
-        _each((1,) * dims if not isinstance(stride, tuple) else stride, "stride", len(w) - 2)
-        raise RuntimeError(f"Expected {len(w)}-dimensional input for {len(w)}-dimensional weight {list(w)}, but got "
-                           f"{len(x)}-dimensional input of size {list(x)} instead")
+        if padding != "same":
+            _each((1,) * dims if not isinstance(stride, tuple) else stride, "stride", len(w) - 2)
+        space = "" if padding == "same" else " "
+        raise RuntimeError(f"Expected {len(w)}-dimensional input for {len(w)}-dimensional weight{space}{list(w)}, but "
+                           f"got {len(x)}-dimensional input of size {list(x)} instead")
     kernel = w[2:]
-    stride, dilation = _each(stride, "stride", dims), _each(dilation, "dilation", dims)
+    stride, dilation = _each(stride, "stride", dims, padding), _each(dilation, "dilation", dims, padding)
     if padding == "same":
         both = _same_padding(kernel, stride, dilation)
     elif padding == "valid":

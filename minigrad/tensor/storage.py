@@ -71,6 +71,8 @@ class Storage:
         return True
 
     def __del__(self) -> None:
+        if _lazy_of is None:  # Python is ending, and has taken the names of this module away
+            return
         try:
             lazy = _lazy_of(self)
         except AttributeError:  # nobody has asked for its value

@@ -14,7 +14,7 @@ import minigrad
 from minigrad.errors import OutOfMemoryError
 from minigrad.nn import functional
 from minigrad.tensor import FUNCTIONS, Tensor
-from minigrad.torch import native, settings, symbols
+from minigrad.torch import native, settings, streams, symbols
 from minigrad.torch.compiler import compile
 from minigrad.torch.version import __version__
 
@@ -28,6 +28,7 @@ _DEFINED: dict[str, Any] = {
     "OutOfMemoryError": OutOfMemoryError,
     **{name: getattr(settings, name) for name in settings.__all__},
     **{name: getattr(symbols, name) for name in symbols.__all__},
+    **{name: getattr(streams, name) for name in streams.__all__},
     **{name: getattr(native, name) for name in native.__all__ if name not in native.OF_ATEN},
 }
 

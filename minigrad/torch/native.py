@@ -17,6 +17,7 @@ import minigrad
 from minigrad import Tensor
 from minigrad.dtype import DType
 from minigrad.nn import functional
+from minigrad.nn.functional.upsampling import resampled
 from minigrad.tensor.copies import SHOWN
 from minigrad.tensor.definition import into
 
@@ -146,11 +147,10 @@ grid_sampler_2d = grid_sampler_3d = _sampled
 def _upsample_bilinear2d_aa(input: Tensor, output_size: Sequence[int] | None, align_corners: bool,
                             scale_factors: Sequence[float] | None = None, scales_h: float | None = None,
                             scales_w: float | None = None) -> Tensor:
-    """``functional.interpolate``, bilinear, with smoothing before it makes smaller."""
-    scales = scale_factors
-    size = None if output_size is None else tuple(output_size)
-    return functional.interpolate(input, size, scales if size is None else None, "bilinear", align_corners,
-                                  antialias=True)
+    """``functional.interpolate``, bilinear, with smoothing before it makes smaller; with a size, scales may say how far
+    places are from each other."""
+    scales = (scales_h, scales_w) if scale_factors is None else scale_factors
+    return resampled(input, "bilinear", output_size, scales, align_corners, True)
 
 
 # --- memory

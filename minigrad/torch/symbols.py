@@ -1,6 +1,6 @@
 """Stage: PyTorch programs. In: the functions that PyTorch has for sizes known only by symbols. Out: the same for
 numbers: a program that is recorded here is recorded for its sizes, so none is a symbol.
-Next: ``native.py``."""
+Next: ``streams.py``."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from minigrad.nn.composites.precision import wide
 from minigrad.tensor import Tensor, arange, cat, composite, finfo, where
+from minigrad.tensor.operands import dim_index
 
 
 def _standardised(input: Tensor, axes: tuple[int, ...], eps: float) -> tuple[Tensor, Tensor, Tensor]:
@@ -56,6 +57,7 @@ def _check_channels(input: Tensor, repeated: int, weight: Tensor | None, bias: T
     for name, given in (("running_mean", mean), ("running_var", variance), ("weight", weight), ("bias", bias)):
         if given is not None and given.numel() != channels:
             raise RuntimeError(f"{name} should contain {channels * repeated} elements not {given.numel() * repeated}")
+    dim_index(1, input.ndim)
 
 
 @composite
@@ -149,4 +151,5 @@ def local_response_norm(input: Tensor, *, below: int, above: int, alpha: float, 
 @composite
 def normalize(input: Tensor, *, p: float, dim: Any, eps: float) -> Tensor:
     """x / max(norm of x along ``dim``, eps)."""
-    return input / input.norm(p, dim, keepdim=True).clamp(min=eps)
+    (wider,), dtype = wide(input)
+    return (wider / wider.norm(p, dim, keepdim=True).clamp(min=eps)).to(dtype)

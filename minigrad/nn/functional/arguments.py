@@ -68,7 +68,7 @@ def list_with_default(out_size: Sequence[int | None], defaults: Sequence[int]) -
     if len(defaults) <= len(out_size):
         raise ValueError(f"Input dimension should be at least {len(out_size) + 1}")
     return [default if size is None else size
-            for size, default in zip(out_size, defaults[-len(out_size):], strict=True)]
+            for size, default in zip(out_size, defaults[-len(out_size):], strict=False)]  # none of ()
 
 
 def whole_numbers(function: str, argument: str, position: int, value: Any) -> tuple[int, ...] | int:

@@ -98,6 +98,10 @@ def batch_norm_counted(input: Tensor, running_mean: Tensor | None, running_var: 
             raise ValueError(f"batch_norm eps must be positive during training, but got {eps}")
     elif eps < 0:
         raise ValueError(f"batch_norm eps must be non-negative, but got {eps}")
+    if input.numel() == 0:  # as in PyTorch, parameters and statistics of any size will do, and are left alone
+        if batches is not None:
+            batches.add_(1)
+        return input.clone()
     if not training:
         for name, given in (("running_mean", running_mean), ("running_var", running_var)):
             if given is None:

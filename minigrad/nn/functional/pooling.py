@@ -13,6 +13,7 @@ from minigrad.nn.composites import pooling as formulas
 from minigrad.nn.functional.arguments import one_per_dimension
 from minigrad.nn.functional.windows import adaptive_layout, check_dtype, layout_of
 from minigrad.tensor import Tensor
+from minigrad.tensor.definition import into
 from minigrad.tensor.operands import require_tensor
 
 Sizes = int | Sequence[int]
@@ -134,7 +135,8 @@ def avg_pool1d(input: Tensor, kernel_size: Sizes, stride: Sizes | None = None, p
 
 
 def avg_pool2d(input: Tensor, kernel_size: Sizes, stride: Sizes | None = None, padding: Sizes = 0,
-               ceil_mode: bool = False, count_include_pad: bool = True, divisor_override: int | None = None) -> Tensor:
+               ceil_mode: bool = False, count_include_pad: bool = True, divisor_override: int | None = None, *,
+               out: Tensor | None = None) -> Tensor:
     """The mean of each window of the last two dimensions: (N, C, H, W) or (C, H, W). As ``avg_pool1d``;
     ``divisor_override`` divides the sums in place of the number of elements.
     (https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.avg_pool2d.html)
@@ -144,18 +146,19 @@ def avg_pool2d(input: Tensor, kernel_size: Sizes, stride: Sizes | None = None, p
     >>> avg_pool2d(x, 2), avg_pool2d(x, 2, divisor_override=1)
     (tensor([[[2.5000]]]), tensor([[[10.]]]))
     """
-    return _avg_pool(2, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
+    return into(out, _avg_pool(2, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override))
 
 
 def avg_pool3d(input: Tensor, kernel_size: Sizes, stride: Sizes | None = None, padding: Sizes = 0,
-               ceil_mode: bool = False, count_include_pad: bool = True, divisor_override: int | None = None) -> Tensor:
+               ceil_mode: bool = False, count_include_pad: bool = True, divisor_override: int | None = None, *,
+               out: Tensor | None = None) -> Tensor:
     """The mean of each window of the last three dimensions: (N, C, D, H, W) or (C, D, H, W). As ``avg_pool2d``.
 
     >>> import minigrad
     >>> avg_pool3d(minigrad.tensor([[[[1.0, 3.0], [4.0, 2.0]]]]), (1, 2, 2))
     tensor([[[[2.5000]]]])
     """
-    return _avg_pool(3, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
+    return into(out, _avg_pool(3, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override))
 
 
 def _lp_pool(dims: int, input: Tensor, norm_type: float, kernel_size: Any, stride: Sizes | None,

@@ -55,10 +55,18 @@ def interpolate(input: Tensor, size: Sizes | None = None, scale_factor: Scales |
     if antialias and not (mode in ("bilinear", "bicubic", "lanczos") and input.ndim == 4):
         raise ValueError("Anti-alias option is restricted to bilinear, bicubic, and lanczos modes and requires a 4-D "
                          "tensor as input")
-    dims = len(lengths)
-    if mode == "area" and 1 <= dims <= 3:
+    if mode == "area" and 1 <= len(lengths) <= 3:
         assert sizes is not None
-        return (adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d)[dims - 1](input, sizes)
+        return (adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d)[len(lengths) - 1](input, sizes)
+    return resampled(input, mode, sizes, scales, bool(align_corners), antialias)
+
+
+def resampled(input: Tensor, mode: str, sizes: Sequence[int] | None, scales: Sequence[float | None] | None,
+              align_corners: bool, antialias: bool) -> Tensor:
+    """``interpolate`` to sizes, by scales or by both: the scales, where there are any, then say how far places are
+    from each other, and the sizes how many there are."""
+    lengths = tuple(input.shape[2:])
+    dims = len(lengths)
     kind = mode if mode in _EXACT and 1 <= dims <= 3 else _KINDS.get(mode, ("", 0))[0]
     if not kind or (mode in _KINDS and _KINDS[mode][1] != dims):
         _raise_mode(input.ndim, mode)
@@ -67,10 +75,10 @@ def interpolate(input: Tensor, size: Sizes | None = None, scale_factor: Scales |
                          "Lanczos mode requires antialias=True")
     if sizes is None:
         assert scales is not None
-        sizes = [math.floor(n * scale) for n, scale in zip(lengths, scales, strict=True)]
+        sizes = [math.floor(n * (scale or 1)) for n, scale in zip(lengths, scales, strict=True)]
     _check_sizes(input, sizes, kind, antialias)
-    axes = tuple([Axis(kind, n, m, _scale(n, m, None if scales is None else scales[i], bool(align_corners)),
-                       bool(align_corners), antialias) for i, (n, m) in enumerate(zip(lengths, sizes, strict=True))])
+    axes = tuple([Axis(kind, n, m, _scale(n, m, None if scales is None else scales[i], align_corners),
+                       align_corners, antialias) for i, (n, m) in enumerate(zip(lengths, sizes, strict=True))])
     return INTERPOLATE[kind, dims, antialias]((input,), (axes,))
 
 

@@ -98,6 +98,10 @@ def test_a_layer_starts_as_pytorchs():
 
 
 def test_messages():
+    with pytest.raises(RuntimeError, match=r"for 3-dimensional weight\[1, 2, 2\], but got 4-dimensional input"):
+        F.conv2d(minigrad.ones(1, 1, 4, 3), minigrad.ones(1, 2, 2), padding="same")
+    with pytest.raises(RuntimeError, match="stride cannot broadcast to 2 dimensions"):
+        F.conv2d(minigrad.ones(1, 1, 4, 3), minigrad.ones(1, 1, 2, 2), padding="same", stride=(1, 1, 1))
     with pytest.raises(RuntimeError, match=r"expected input\[1, 3, 5, 5\] to have 2 channels, but got 3 channels"):
         F.conv2d(minigrad.ones(1, 3, 5, 5), minigrad.ones(4, 2, 3, 3))
     with pytest.raises(RuntimeError, match=r"Kernel size: \(3 x 3\). Kernel size can't be greater than actual"):

@@ -158,6 +158,45 @@ def test_embeddings() -> None:
         F.embedding(minigrad.tensor([3]), table)
 
 
+def test_products_of_groups() -> None:
+    a = minigrad.arange(10.0).reshape(5, 2).requires_grad_()
+    b = (minigrad.arange(12.0).reshape(2, 2, 3) - 4).requires_grad_()
+    ends = minigrad.tensor([1, 4], dtype=minigrad.int32)
+    found = F.grouped_mm(a, b, offs=ends)
+    assert found.tolist() == minigrad.cat([a[:1] @ b[0], a[1:4] @ b[1], minigrad.zeros(1, 3)]).tolist()
+    found.sum().backward()
+    assert a.grad[4].tolist() == [0, 0] and b.grad[0].tolist() == [[0] * 3, [1] * 3]
+    of_columns = F.grouped_mm(b.transpose(1, 2), a.T, offs=ends)
+    assert of_columns.tolist() == found.T.tolist()
+    both = F.grouped_mm(a.T, a, offs=ends)
+    assert both.tolist() == minigrad.stack([a[:1].T @ a[:1], a[1:4].T @ a[1:4]]).tolist()
+    assert F.grouped_mm(b, b.transpose(1, 2)).tolist() == (b @ b.transpose(1, 2)).tolist()
+
+
+@pytest.mark.parametrize(("a", "b", "options", "words"), [
+    ((4,), (2, 2, 2), {"offs": [1, 2]}, "mat_a has to be 2 or 3d"),
+    ((4, 2), (4,), {"offs": [1, 2]}, "mat_b has to be 2 or 3d"),
+    ((4, 2), (2, 2, 2), {}, "Have to provide offsets if there is a 2d matrix, or no offset if both matrices are 3d"),
+    ((2, 2, 2), (2, 2, 2), {"offs": [1, 2]}, "Have to provide offsets"),
+    ((4, 3), (2, 2, 2), {"offs": [1, 2]}, "contraction dimension of mat_a and mat_b must match"),
+    ((3, 2, 2), (2, 2, 2), {}, "batched dimension has to match"),
+    ((4, 2), (2, 2, 2), {"offs": [[1, 2]]}, "offs has to be 1D"),
+    ((4, 2), (2, 2, 2), {"offs": [1.0, 2.0]}, "Offsets have to be int32"),
+    ((4, 2), (2, 2, 2), {"offs": [1]}, "matrix batch sizes have to match"),
+    ((4, 2), (2, 2, 2), {"offs": [1, 2], "bias": 1}, "Bias not supported yet"),
+    ((4, 2), (2, 2, 2), {"offs": [1, 2], "out_dtype": minigrad.float16}, "output dtype must match `mat_a` dtype"),
+])
+def test_groups_that_do_not_fit(a: Any, b: Any, options: Any, words: str) -> None:
+    offs = options.get("offs")
+    if offs is not None:
+        made = minigrad.tensor(offs)
+        options = {**options, "offs": made if made.is_floating_point() else made.int()}
+    with pytest.raises(RuntimeError, match=words):
+        F.grouped_mm(minigrad.ones(a), minigrad.ones(b), **options)
+    with pytest.raises(RuntimeError, match="Expected mat_b to be Float32, BFloat16 or Float16 matrix, got Double"):
+        F.grouped_mm(minigrad.ones(2, 2), minigrad.ones(2, 2).double())
+
+
 def test_distances() -> None:
     a, b = minigrad.tensor([[0.0, 0.0], [3.0, 4.0]]), minigrad.tensor([[3.0, 4.0], [3.0, 4.0]])
     assert F.pairwise_distance(a, b, eps=0.0).tolist() == [5.0, 0.0]

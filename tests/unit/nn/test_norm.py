@@ -44,6 +44,13 @@ def test_running_statistics() -> None:
     assert {key: value.tolist() for key, value in layer.state_dict().items()} == before
 
 
+def test_a_batch_of_nothing_leaves_the_statistics_alone() -> None:
+    layer = nn.BatchNorm1d(3)
+    assert layer(mg.ones(0, 3)).shape == (0, 3)
+    assert layer.running_mean.tolist() == [0] * 3 and layer.num_batches_tracked.item() == 1
+    assert F.batch_norm(mg.ones(0), mg.ones(0), mg.ones(0), training=True).shape == (0,)
+
+
 def test_without_a_momentum_they_are_the_mean_of_all_batches() -> None:
     layer, x = nn.BatchNorm1d(4, momentum=None), _batch(3, 6, 4)
     for part in x:
@@ -108,6 +115,7 @@ def test_gradients() -> None:
     (lambda: nn.BatchNorm1d(3)(mg.ones(2)), ValueError, r"expected 2D or 3D input \(got 1D input\)"),
     (lambda: nn.BatchNorm1d(3)(mg.ones(1, 3)), ValueError, "Expected more than 1 value per channel when training"),
     (lambda: nn.BatchNorm1d(3)(mg.ones(2, 4)), RuntimeError, "running_mean should contain 4 elements not 3"),
+    (lambda: F.batch_norm(mg.ones(3), mg.ones(0), mg.ones(0)), IndexError, "Dimension out of range"),
     (lambda: F.batch_norm(mg.ones(2, 3), None, None), RuntimeError, "running_mean must be defined in evaluation mode"),
     (lambda: F.batch_norm(mg.ones(2, 3), mg.ones(3), None, training=True), ValueError, "must either both be None"),
     (lambda: F.batch_norm(mg.ones(2, 3), None, None, training=True, eps=0), ValueError, "eps must be positive"),

@@ -55,6 +55,8 @@ def test_average_pool_counts() -> None:
     assert rows(F.avg_pool2d(x, 2, 2, 1, count_include_pad=False)) == [1, 1, 1, 1]
     assert rows(F.avg_pool2d(x, 2, ceil_mode=True)) == [1, 1, 1, 1]
     assert rows(F.avg_pool2d(x, 3, divisor_override=2)) == [4.5]
+    out = minigrad.empty(0)
+    assert F.avg_pool2d(x, 3, divisor_override=2, out=out) is out and rows(out) == [4.5]
 
 
 def test_adaptive_pools() -> None:
@@ -67,6 +69,8 @@ def test_adaptive_pools() -> None:
             pool(x[0], (2, 2))
         with pytest.raises(RuntimeError, match="Expected 3D or 4D tensor"):
             pool(x[0], 2)
+        with pytest.raises(RuntimeError, match="must be 2"):
+            pool(x, ())
 
 
 def test_fractional_pool_draws_as_pytorch_does() -> None:

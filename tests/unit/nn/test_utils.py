@@ -99,6 +99,16 @@ def test_pruning_twice():
     assert layer.weight.tolist() == [[0.0, 0.0, 2.0]]
 
 
+def test_keywords_of_what_a_layer_makes():
+    given = {"dtype": minigrad.float64, "factory_kwargs": {"device": "cpu"}}
+    assert nn.factory_kwargs(given) == {"dtype": minigrad.float64, "device": "cpu"} and len(given) == 2
+    assert nn.factory_kwargs(None) == {}
+    with pytest.raises(TypeError, match="unexpected kwargs {'bias'}"):
+        nn.factory_kwargs({"bias": True})
+    with pytest.raises(TypeError, match="device specified twice"):
+        nn.factory_kwargs({"device": "cpu", "factory_kwargs": {"device": "cpu"}})
+
+
 def test_sequences_there_and_back():
     parts = [minigrad.arange(n).float() for n in (2, 3, 1)]
     packed = rnn.pack_sequence(parts, enforce_sorted=False)

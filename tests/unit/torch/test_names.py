@@ -50,6 +50,25 @@ def test_a_compiled_module_wraps_the_module() -> None:
     assert compiled.eval().training is False and plain.training is False
 
 
+def test_the_cpu_has_one_stream() -> None:
+    stream, event = names.find("Stream")(), names.find("Event")(enable_timing=True)
+    with stream as entered:
+        assert entered == names.find("Stream")("cpu") and hash(entered) == hash(stream) and stream.query()
+    stream.synchronize()
+    stream.wait_event(event)
+    assert event.query() and repr(stream) == "torch.Stream device_type=cpu, device_index=-1, stream_id=0"
+    assert repr(event) == "torch.Event device_type=cpu, device_index=-1, event_flag=1, event_id=0"
+    for call in (stream.record_event, event.record, lambda: stream.wait_stream(stream)):
+        with pytest.raises(RuntimeError, match="cpu backend doesn't support events."):
+            call()
+    with pytest.raises(ValueError, match="Both events must be created with argument 'enable_timing=True'."):
+        event.elapsed_time(names.find("Event")())
+    with pytest.raises(ValueError, match="Both events must be recorded before calculating elapsed time."):
+        event.elapsed_time(event)
+    with pytest.raises(RuntimeError, match="minigrad has one stream on cuda devices"):
+        names.find("Stream")("cuda")
+
+
 def test_threads_and_precision_are_settings() -> None:
     before = minigrad.config.get("THREADS")
     settings.set_num_threads(1)

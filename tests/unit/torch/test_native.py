@@ -87,6 +87,9 @@ def test_images():
           functional.interpolate(image, (2, 2), mode="bilinear", antialias=True))
     close(native._upsample_bilinear2d_aa(image, None, False, [0.5, 2.0]),
           functional.interpolate(image, scale_factor=[0.5, 2.0], mode="bilinear", antialias=True))
+    counted = minigrad.arange(12.0).reshape(1, 1, 3, 4)
+    found = native._upsample_bilinear2d_aa(counted, (2, 2), False, scales_h=1.7, scales_w=0.9)
+    assert found.flatten().tolist() == pytest.approx([0.1363637, 1.2272729, 1.6657754, 2.7566848])  # PyTorch's
     close(native.constant_pad_nd(X, (1, 2, 0, 1), 7.0), functional.pad(X, (1, 2, 0, 1), value=7.0))
 
 
