@@ -222,7 +222,7 @@ class Comparison:
     lt_ = in_place(lt)
     less_ = lt_
 
-    def __lt__(self: Tensor, other: Any) -> Any:
+    def __lt__(self: Tensor, other: Any) -> Tensor:
         """self < other, broadcast; False where either is NaN."""
         return _compared(_LT, self, other)
 
@@ -235,7 +235,7 @@ class Comparison:
     gt_ = in_place(gt)
     greater_ = gt_
 
-    def __gt__(self: Tensor, other: Any) -> Any:
+    def __gt__(self: Tensor, other: Any) -> Tensor:
         """self > other, broadcast."""
         return _compared(_GT, self, other)
 
@@ -248,7 +248,7 @@ class Comparison:
     le_ = in_place(le)
     less_equal_ = le_
 
-    def __le__(self: Tensor, other: Any) -> Any:
+    def __le__(self: Tensor, other: Any) -> Tensor:
         """self <= other, broadcast."""
         return _compared(_LE, self, other)
 
@@ -261,7 +261,7 @@ class Comparison:
     ge_ = in_place(ge)
     greater_equal_ = ge_
 
-    def __ge__(self: Tensor, other: Any) -> Any:
+    def __ge__(self: Tensor, other: Any) -> Tensor:
         """self >= other, broadcast."""
         return _compared(_GE, self, other)
 
@@ -272,7 +272,7 @@ class Comparison:
 
     eq_ = in_place(eq)
 
-    def __eq__(self: Tensor, other: Any) -> Any:
+    def __eq__(self: Tensor, other: Any) -> Tensor:  # type: ignore[override]
         """self == other, broadcast; NaN equals nothing."""
         return _compared(_EQ, self, other)
 
@@ -285,7 +285,7 @@ class Comparison:
     ne_ = in_place(ne)
     not_equal_ = ne_
 
-    def __ne__(self: Tensor, other: Any) -> Any:
+    def __ne__(self: Tensor, other: Any) -> Tensor:  # type: ignore[override]
         """self != other, broadcast."""
         return _compared(_NE, self, other)
 
