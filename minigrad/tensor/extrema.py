@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor
 
 
-def check_not_empty(shape: tuple[int, ...], axes: tuple[int, ...], name: str, all_dims: bool) -> None:
+def _check_not_empty(shape: tuple[int, ...], axes: tuple[int, ...], name: str, all_dims: bool) -> None:
     """PyTorch's errors for a reduction that has no answer over no elements."""
     if all_dims:
         if 0 in shape:
@@ -122,7 +122,7 @@ def _extreme_along(self: Tensor, dim: int, keepdim: bool, op: str,
     """Values and indices."""
     axis = dim_index(dim, len(self._shape()))
     if self._shape():
-        check_not_empty(self._shape(), (axis,), result.__name__, False)
+        _check_not_empty(self._shape(), (axis,), result.__name__, False)
     return result(*_ALONG[op].all((self,), (op, axis, keepdim)))
 
 
@@ -134,7 +134,7 @@ def _extreme(self: Tensor, dim: Any, keepdim: bool, other: Any, name: str) -> An
     if dim is not None:
         return _extreme_along(self, dim, keepdim, op, getattr(return_types, name))
     axes = tuple(range(len(self._shape())))
-    check_not_empty(self._shape(), axes, name, True)
+    _check_not_empty(self._shape(), axes, name, True)
     return _OVER_ALL[op]((self,), (op, axes, False))
 
 
@@ -160,7 +160,7 @@ def _argument(self: Tensor, dim: Any, keepdim: bool, op: str, name: str) -> Tens
         if 0 in shape:
             raise IndexError(f"{name}(): Expected reduction dim to be specified for input.numel() == 0.")
     elif shape:
-        check_not_empty(shape, (axis,), name, False)
+        _check_not_empty(shape, (axis,), name, False)
     return _ARGUMENT[op]((self,), (op, axis, keepdim))
 
 
@@ -211,14 +211,14 @@ class Extrema:
     def amax(self: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
         """The largest element over ``dim``; equal ones share the gradient."""
         axes = dim_indices(dim, len(self._shape()))
-        check_not_empty(self._shape(), axes, "amax", dim == ())
+        _check_not_empty(self._shape(), axes, "amax", dim == ())
         return _AMAX((self,), (Op.MAX, axes, keepdim))
 
     @both("amin")
     def amin(self: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
         """The smallest element over ``dim``; equal ones share the gradient."""
         axes = dim_indices(dim, len(self._shape()))
-        check_not_empty(self._shape(), axes, "amin", dim == ())
+        _check_not_empty(self._shape(), axes, "amin", dim == ())
         return _AMIN((self,), (Op.MIN, axes, keepdim))
 
     @both("aminmax")
