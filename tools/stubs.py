@@ -125,11 +125,11 @@ def function(name: str, made: Callable[..., Any]) -> str:
 
 def stub() -> str:
     """The text of the stub file."""
-    own, words, dtypes, functions, classes = [], [], [], [], []
+    own = [f"from minigrad import {name} as {name}" for name in minigrad._SUBPACKAGES]
+    words, dtypes, functions, classes = [], [], [], []
     for name in sorted(set(minigrad.__all__)):
-        later = minigrad._LATER.get(name, "minigrad.tensor")
-        if name in ("dtype", "return_types", "inspect") or not later.startswith("minigrad.tensor"):
-            continue  # left to __getattr__: an import here would make mypy see a cycle of everything
+        if name in ("dtype", "return_types", "inspect"):
+            continue
         value = getattr(minigrad, name)
         if isinstance(value, DType):
             dtypes.append(f"{name}: _DType")

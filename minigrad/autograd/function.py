@@ -198,8 +198,9 @@ class Function:
         raise NotImplementedError("You must implement the forward function for custom autograd.Function.")
 
     @staticmethod
-    def backward(ctx: Any, *grad_outputs: Any) -> Any:
-        """The gradient of each argument of ``forward``, None where there is none. Subclasses define it."""
+    def backward(ctx: Any, *grad_outputs: Any, **kwargs: Any) -> Any:
+        """The gradient of each argument of ``forward``, None where there is none. Subclasses define it; there are no
+        ``kwargs``, but with them type checkers take a subclass's parameters, whatever their names."""
         raise NotImplementedError(
             "You must implement either the backward or vjp method for your custom autograd.Function to use it with "
             "backward mode AD.")
@@ -216,14 +217,14 @@ class Function:
     """Whether ``vmap`` may call ``forward`` and ``backward`` on placeholders for one row."""
 
     @staticmethod
-    def jvp(ctx: Any, *grad_inputs: Any) -> Any:
+    def jvp(ctx: Any, *grad_inputs: Any, **kwargs: Any) -> Any:
         """Forward mode: the tangent of each output, from those of the arguments (None where there is none). Subclasses
         define it."""
         raise NotImplementedError("You must implement the jvp function for custom autograd.Function to use it with "
                                   "forward mode AD.")
 
     @staticmethod
-    def vmap(info: Any, in_dims: Any, *args: Any) -> Any:
+    def vmap(info: Any, in_dims: Any, *args: Any, **kwargs: Any) -> Any:
         """The function on all rows at once: ``in_dims`` has for each argument the axis of rows, or None;
         ``info.batch_size`` is their number and ``info.randomness`` that of ``vmap``. It returns the outputs and the
         axis of rows of each."""
@@ -317,7 +318,7 @@ class Transposed(Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def jvp(ctx: Any, *grad_inputs: Any) -> Any:
+    def jvp(ctx: Any, *grad_inputs: Any, **kwargs: Any) -> Any:
         taped = mode.enabled
         with enable_grad():
             starts = [Front.wrap(LazyBuffer.const(0, dtype, shape, device), None) for shape, dtype, device in ctx.specs]

@@ -8,7 +8,7 @@ import functools
 import threading
 import warnings
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar, overload
 
 from minigrad.dtype import DType
 
@@ -61,6 +61,12 @@ class GradSwitch:
     _inference = False
 
     _before: list[tuple[bool, bool]]
+
+    @overload
+    def __new__(cls, function: F, /) -> F: ...  # type: ignore[misc]
+
+    @overload
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self: ...
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         if args and len(args) == 1 and callable(args[0]):  # ``@no_grad`` without parentheses

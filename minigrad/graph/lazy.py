@@ -212,6 +212,7 @@ class LazyBuffer:
     def _part(self, which: int) -> LazyBuffer:
         if self.op == Op.COMPLEX:
             return self.srcs[which]
+        self._require_complex()
         part = self.dtype.part
         if self.buffer is not None:
             strides = tuple([2 * step for step in self.strides])
@@ -220,10 +221,16 @@ class LazyBuffer:
 
     def as_real(self, _: None = None) -> LazyBuffer:
         """Both parts, side by side on a new last axis."""
+        self._require_complex()
         part, shape = self.dtype.part, (*self.shape, 2)
         if self.buffer is not None:
             return self._view(shape, (*[2 * step for step in self.strides], 1), self.offset, part)
         return LazyBuffer(Op.BITCAST, (self,), part, shape, part, self.device)
+
+    def _require_complex(self) -> None:
+        """``TypeError`` for other values: their memory has no second parts."""
+        if self.dtype.kind != "c":
+            raise TypeError(f"only complex numbers have parts, not {self.dtype.name}")
 
     def as_complex(self, _: None = None) -> LazyBuffer:
         """The last axis, of two, as the parts of complex numbers."""

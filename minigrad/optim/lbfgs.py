@@ -96,7 +96,7 @@ class LBFGS(Optimizer):
         return params
 
     @no_grad()
-    def step(self, closure: Callable[[], Any]) -> Any:
+    def step(self, closure: Callable[[], Any]) -> Any:  # type: ignore[override]  # PyTorch's, too, needs one
         """Up to ``max_iter`` iterations; returns the loss that ``closure`` gave first."""
         if len(self.param_groups) != 1:
             raise AssertionError(f"Expected exactly one param_group, but got {len(self.param_groups)}")

@@ -5,8 +5,6 @@ Next: ``size.py``."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from minigrad.tensor import convolutions as _convolutions  # noqa: F401 its functions are found in FUNCTIONS
 from minigrad.tensor import copies as _copies  # noqa: F401
 from minigrad.tensor import duals as _duals  # noqa: F401 it tells the tape about forward mode
@@ -44,7 +42,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name):  # in a cycle of modules mypy has its type right only without annotations
     """``from minigrad.tensor import arange``: the functions are found in their table."""
     try:
         return FUNCTIONS[name]

@@ -4,7 +4,7 @@ Next: ``storages.py``."""
 from __future__ import annotations
 
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from minigrad.dtype import DType, float64, int64, uint64
 from minigrad.tensor.base import AnyTensor
@@ -19,6 +19,7 @@ from minigrad.tensor.storage import look
 from minigrad.tensor.values import realize
 
 if TYPE_CHECKING:
+    from minigrad.tensor.size import Size
     from minigrad.tensor.storages import TypedStorage, UntypedStorage
     from minigrad.tensor.tensor_class import Tensor
 
@@ -79,6 +80,12 @@ class Attributes:
     """Sizes, number of elements, kind of dtype, device, address."""
 
     __slots__ = ()
+
+    @overload
+    def size(self: Tensor, dim: None = None) -> Size: ...
+
+    @overload
+    def size(self: Tensor, dim: int) -> int: ...
 
     def size(self: Tensor, dim: int | None = None) -> Any:
         """The shape, or the size of one dimension."""

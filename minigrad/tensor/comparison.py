@@ -27,6 +27,7 @@ from minigrad.tensor.operands import (
     require_tensor,
     result_dtype,
 )
+from minigrad.tensor.operators import with_number_first
 from minigrad.tensor.promotion import number_dtype, stored, type_name, with_number
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ def _bits(function: MixedFunction, a: Tensor, b: Any) -> Any:
 def _reflected(function: MixedFunction, b: Any, a: Tensor) -> Any:
     """``b op a`` for a number b, or a Tensor; NotImplemented for anything else."""
     if isinstance(b, AnyTensor):
-        return _bits(function, b, a)
+        return _bits(function, b, require_tensor(a, function.body.name, "self", 1))
     if not is_number(b):
         return NotImplemented
     dtype = with_number(a.dtype, b)
@@ -221,7 +222,7 @@ class Comparison:
     lt_ = in_place(lt)
     less_ = lt_
 
-    def __lt__(self: Tensor, other: Any) -> Any:
+    def __lt__(self: Tensor, other: Any) -> Tensor:
         """self < other, broadcast; False where either is NaN."""
         return _compared(_LT, self, other)
 
@@ -234,7 +235,7 @@ class Comparison:
     gt_ = in_place(gt)
     greater_ = gt_
 
-    def __gt__(self: Tensor, other: Any) -> Any:
+    def __gt__(self: Tensor, other: Any) -> Tensor:
         """self > other, broadcast."""
         return _compared(_GT, self, other)
 
@@ -247,7 +248,7 @@ class Comparison:
     le_ = in_place(le)
     less_equal_ = le_
 
-    def __le__(self: Tensor, other: Any) -> Any:
+    def __le__(self: Tensor, other: Any) -> Tensor:
         """self <= other, broadcast."""
         return _compared(_LE, self, other)
 
@@ -260,7 +261,7 @@ class Comparison:
     ge_ = in_place(ge)
     greater_equal_ = ge_
 
-    def __ge__(self: Tensor, other: Any) -> Any:
+    def __ge__(self: Tensor, other: Any) -> Tensor:
         """self >= other, broadcast."""
         return _compared(_GE, self, other)
 
@@ -271,7 +272,7 @@ class Comparison:
 
     eq_ = in_place(eq)
 
-    def __eq__(self: Tensor, other: Any) -> Any:
+    def __eq__(self: Tensor, other: Any) -> Tensor:  # type: ignore[override]
         """self == other, broadcast; NaN equals nothing."""
         return _compared(_EQ, self, other)
 
@@ -284,7 +285,7 @@ class Comparison:
     ne_ = in_place(ne)
     not_equal_ = ne_
 
-    def __ne__(self: Tensor, other: Any) -> Any:
+    def __ne__(self: Tensor, other: Any) -> Tensor:  # type: ignore[override]
         """self != other, broadcast."""
         return _compared(_NE, self, other)
 
@@ -431,6 +432,7 @@ class Comparison:
     def isclose(self: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-08,
                 equal_nan: bool = False) -> Tensor:
         """Whether |self - other| <= atol + rtol * |other|; equal infinities are close, NaNs only with ``equal_nan``."""
+        require_tensor(other, "isclose", "other", 2)
         if self.dtype is not other.dtype:
             raise RuntimeError(f"{type_name(self.dtype)} did not match {type_name(other.dtype)}")
         for name, tolerance in (("rtol", rtol), ("atol", atol)):
@@ -455,6 +457,7 @@ class Comparison:
     @both("equal")
     def equal(self: Tensor, other: Tensor) -> bool:
         """Whether both have the same shape and the same elements."""
+        require_tensor(other, "equal", "other", 2)
         return self.shape == other.shape and bool((self == other).all().item())
 
     # --- choices
@@ -483,3 +486,10 @@ class Comparison:
         return _MASKED_FILL((self, mask), (), ((stored(value, self.dtype), self.dtype),))
 
     masked_fill_ = in_place(masked_fill)
+
+
+with_number_first("bitwise_and", lambda a, b: a & b)
+with_number_first("bitwise_or", lambda a, b: a | b)
+with_number_first("bitwise_xor", lambda a, b: a ^ b)
+with_number_first("bitwise_left_shift", lambda a, b: a << b)
+with_number_first("bitwise_right_shift", lambda a, b: a >> b)

@@ -19,7 +19,7 @@ from minigrad.dtype import complex128
 from minigrad.graph.function import apply
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
-from minigrad.tensor.circular import _ASINH
+from minigrad.tensor.circular import _ASINH, _COSH, _SINH
 from minigrad.tensor.formula import Value, called, choose
 from minigrad.tensor.function import Function
 from minigrad.tensor.functions import slope
@@ -99,13 +99,19 @@ def _length(a: Value, b: Value, narrow: bool = False) -> Value:
 # --- exponentials and logarithms
 
 
+_LARGE = 700.0
+"""Beyond, exp may overflow although its product with a cosine does not; it is computed in two factors."""
+
+
 def _exp(z: Complex) -> Complex:
     a, b = z
-    size = a.exp()
+    large = a > _LARGE
+    size = choose(large, a - _LARGE, a).exp()
     nowhere = ~_is_finite(b)
     vanished, unbounded = a.equals(-math.inf) & nowhere, a.equals(math.inf) & nowhere
-    real = choose(vanished, 0.0, choose(unbounded, math.inf, size * b.cos()))
-    return real, choose(vanished, 0.0, choose(b.equals(0.0), b, size * b.sin()))
+    rest = choose(large, math.exp(_LARGE), 1.0)
+    real = choose(vanished, 0.0, choose(unbounded, math.inf, size * b.cos() * rest))
+    return real, choose(vanished, 0.0, choose(b.equals(0.0), b, size * b.sin() * rest))
 
 
 def _log(z: Complex) -> Complex:
@@ -154,22 +160,16 @@ def _pow(z: Complex, w: Complex) -> Complex:
 
 
 def _logaddexp(z: Complex, w: Complex) -> Complex:
-    """log(e^z + e^w), from the one with the larger real part."""
+    """log(e^z + e^w), from the one with the larger real part. Two that are 0, with real parts of -inf, give the first;
+    two infinities have no angle unless they have the same."""
     first = ~(z[0] < w[0])
     (a, b), (c, d) = [[choose(first, p, q) for p, q in zip(x, y, strict=True)] for x, y in ((z, w), (w, z))]
     real, imag = _log1p(_exp((c - a, d - b)))
-    return a + real, b + imag
+    level = a.equals(c) & _is_infinite(a)
+    return choose(level, a, a + real), choose(level, choose((a < 0.0) | b.equals(d), b, math.nan), b + imag)
 
 
 # --- circular and hyperbolic functions
-
-
-def _sinh_of(x: Value) -> Value:
-    return (x.expm1() - (-x).expm1()) * 0.5
-
-
-def _cosh_of(x: Value) -> Value:
-    return (x.exp() + (-x).exp()) * 0.5
 
 
 def _zero_kept(x: Value, made: Value) -> Value:
@@ -177,19 +177,27 @@ def _zero_kept(x: Value, made: Value) -> Value:
     return choose(x.equals(0.0), x, made)
 
 
+def _hyperbolic(a: Value) -> tuple[Value, Value, Value]:
+    """sinh(a) and cosh(a), both without a factor, which comes third: see ``_LARGE``."""
+    large = a.abs() > _LARGE
+    far = (a.abs() - _LARGE).exp()
+    return (choose(large, _copysign(far, a), called(_SINH, a)), choose(large, far, called(_COSH, a)),
+            choose(large, math.exp(_LARGE) / 2, 1.0))
+
+
 def _sinh(z: Complex) -> Complex:
     a, b = z
-    sinh, sine = _zero_kept(a, _sinh_of(a)), _zero_kept(b, b.sin())
-    return (choose(a.equals(0.0) & ~_is_finite(b), a, choose(_is_infinite(a) & ~_is_finite(b), a, sinh * b.cos())),
-            choose(b.equals(0.0), b, _cosh_of(a) * sine))
+    (sinh, cosh, rest), sine = _hyperbolic(a), _zero_kept(b, b.sin())
+    lost = (a.equals(0.0) | _is_infinite(a)) & ~_is_finite(b)
+    return choose(lost, a, sinh * b.cos() * rest), choose(b.equals(0.0), b, cosh * sine * rest)
 
 
 def _cosh(z: Complex) -> Complex:
     a, b = z
-    sinh, sine = _zero_kept(a, _sinh_of(a)), _zero_kept(b, b.sin())
-    real = choose(_is_infinite(a) & ~_is_finite(b), a.abs(), _cosh_of(a) * b.cos())
+    (sinh, cosh, rest), sine = _hyperbolic(a), _zero_kept(b, b.sin())
+    real = choose(_is_infinite(a) & ~_is_finite(b), a.abs(), cosh * b.cos() * rest)
     level = (b.equals(0.0) & ~_is_finite(sinh)) | (a.equals(0.0) & ~_is_finite(b))
-    return real, choose(level, _copysign(0.0, a) * _copysign(1.0, b), sinh * sine)
+    return real, choose(level, _copysign(0.0, a) * _copysign(1.0, b), sinh * sine * rest)
 
 
 def _sin(z: Complex) -> Complex:
@@ -205,13 +213,15 @@ def _tanh(z: Complex) -> Complex:
     a, b = z
     far = a.abs() > 20.0
     near, sine, cosine = choose(far, 0.0, a), b.sin(), b.cos()
-    t, s = sine / cosine, _sinh_of(near)
+    t, s = sine / cosine, called(_SINH, near)
     beta = t * t + 1.0
     below = beta * s * s + 1.0
     real = choose(a.equals(0.0), a, choose(far, _copysign(1.0, a), beta * (s * s + 1.0).sqrt() * s / below))
     fading = (a.abs() * -2.0).exp()
     outside = choose(fading.equals(0.0), _copysign(0.0, sine * cosine), sine * cosine * 4.0 * fading)
-    return real, choose(b.equals(0.0), b, choose(far, outside, t / below))
+    lost = far & _is_finite(a) & ~_is_finite(b)
+    imag = choose(b.equals(0.0), b, choose(far, outside, t / below))
+    return choose(lost, math.nan, real), choose(lost, math.nan, imag)
 
 
 def _tan(z: Complex) -> Complex:
@@ -230,24 +240,28 @@ def _roots(z: Complex) -> tuple[Complex, Complex]:
 def _asin(z: Complex) -> Complex:
     (p, q), (r, s) = _roots(z)
     a, b = z
-    far = _is_infinite(a) | _is_infinite(b)
-    return angle_value(a, choose(far, b.abs(), p * r - q * s)), _copysign(called(_ASINH, (p * s - q * r).abs()), z[1])
+    far, lost = _is_infinite(a) | _is_infinite(b), ~b.equals(b)
+    real = angle_value(a, choose(far, b.abs(), p * r - q * s))
+    imag = _copysign(called(_ASINH, (p * s - q * r).abs()), b)
+    return choose(lost & a.equals(0.0), a, real), choose(lost & _is_infinite(a), math.inf, imag)
 
 
 def _acos(z: Complex) -> Complex:
     (p, q), (r, s) = _roots(z)
     a, b = z
-    far = _is_infinite(a) | _is_infinite(b)
-    return choose(far, angle_value(b.abs(), a), angle_value(p, r) * 2.0), _copysign(
-        called(_ASINH, (r * q - s * p).abs()), -z[1])
+    far, lost = _is_infinite(a) | _is_infinite(b), ~b.equals(b)
+    real = choose(far, angle_value(b.abs(), a), angle_value(p, r) * 2.0)
+    imag = _copysign(called(_ASINH, (r * q - s * p).abs()), -b)
+    return choose(lost & a.equals(0.0), math.pi / 2, real), choose(lost & _is_infinite(a), -math.inf, imag)
 
 
 def _acosh(z: Complex) -> Complex:
     (p, q), (r, s) = _sqrt((z[0] - 1.0, z[1])), _sqrt((z[0] + 1.0, z[1]))
     a, b = z
     far = _is_infinite(a) | _is_infinite(b)
+    imag = choose(far, angle_value(b, a), angle_value(q, r) * 2.0)
     return (choose(far, math.inf, called(_ASINH, p * r + q * s)),
-            choose(far, angle_value(b, a), angle_value(q, r) * 2.0))
+            choose(~b.equals(b) & a.equals(0.0), math.pi / 2, imag))
 
 
 def _asinh(z: Complex) -> Complex:
@@ -265,7 +279,8 @@ def _atanh(z: Complex) -> Complex:
     length = _length(size, inner)
     real = choose(length > 1e150, size / length / length, real)  # where they overflow
     angle = angle_value(inner * 2.0, (1.0 - size) * (size + 1.0) - inner * inner) * 0.5
-    return _copysign(choose(far, 0.0, real), a), choose(far, _copysign(math.pi / 2, b), angle)
+    real = _copysign(choose(far | a.equals(0.0), 0.0, real), a)
+    return real, choose(b.equals(b), choose(far, _copysign(math.pi / 2, b), angle), math.nan)
 
 
 def _atan(z: Complex) -> Complex:
@@ -305,8 +320,13 @@ def _rsqrt(z: LazyBuffer) -> LazyBuffer:
     return _one_over(_computed(_sqrt)(z))
 
 
+def _one_and_exp(z: LazyBuffer) -> LazyBuffer:
+    """1 + e^-z."""
+    return _plus(_computed(_exp)(z.unary(Op.NEG)), 1.0)
+
+
 def _sigmoid(z: LazyBuffer) -> LazyBuffer:
-    return _one_over(_plus(_computed(_exp)(z.unary(Op.NEG)), 1.0))
+    return _one_over(_one_and_exp(z))
 
 
 def _silu_slope(z: LazyBuffer, out: LazyBuffer) -> LazyBuffer:
@@ -326,7 +346,7 @@ def _sinc(z: LazyBuffer) -> tuple[LazyBuffer, LazyBuffer]:
 Row = tuple[Callable[..., LazyBuffer], Callable[[LazyBuffer, LazyBuffer], LazyBuffer]]
 FUNCTIONS: dict[str, Row] = {
     "exp": (_computed(_exp), lambda z, out: out),
-    "exp2": (lambda z: _computed(_exp)(_by(z, math.log(2.0))), lambda z, out: _by(out, math.log(2.0))),
+    "exp2": (_computed(lambda z: _exp(_scaled(z, math.log(2.0)))), lambda z, out: _by(out, math.log(2.0))),
     "expm1": (_computed(_expm1), lambda z, out: _plus(out, 1.0)),
     "log": (_computed(_log), lambda z, out: _one_over(z)),
     "log2": (_computed(lambda z: _scaled(_log(z), 1 / math.log(2.0))), lambda z, out: _one_over(_by(z, math.log(2.0)))),
@@ -336,7 +356,7 @@ FUNCTIONS: dict[str, Row] = {
     "sqrt": (_computed(_sqrt), lambda z, out: _one_over(_by(out, 2.0))),
     "rsqrt": (_rsqrt, lambda z, out: _by(out.binary(Op.MUL, out).binary(Op.MUL, out), -0.5)),
     "sigmoid": (_sigmoid, lambda z, out: out.binary(Op.MUL, _plus(out.unary(Op.NEG), 1.0))),
-    "silu": (lambda z: z.binary(Op.MUL, _sigmoid(z)), _silu_slope),
+    "silu": (lambda z: z.binary(Op.DIV, _one_and_exp(z)), _silu_slope),
     "sinc": (lambda z: _sinc(z)[0], lambda z, out: _sinc(z)[1]),
     "sin": (_computed(_sin), lambda z, out: _computed(_cos)(z)),
     "cos": (_computed(_cos), lambda z, out: _computed(_sin)(z).unary(Op.NEG)),
@@ -411,8 +431,9 @@ def times_direction(g: LazyBuffer | None, z: LazyBuffer, size: LazyBuffer) -> La
     below = zero.where(size.like(1.0), size)
     parts = [p.binary(Op.DIV, below) for p in (z.real(), z.imag())]
     if g is not None:
-        parts = [zero.where(g.like(0.0), g.binary(Op.MUL, p)) for p in parts]
-    return parts[0].with_imag(parts[1])
+        parts = [g.binary(Op.MUL, p) for p in parts]
+    real, imag = [zero.where(p.like(0.0), p) for p in parts]
+    return real.with_imag(imag)
 
 
 def angle(z: LazyBuffer) -> LazyBuffer:

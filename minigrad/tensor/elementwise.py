@@ -4,8 +4,6 @@ Next: ``functions.py``."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 from minigrad.dtype import bool_
@@ -14,9 +12,9 @@ from minigrad.ops import Op
 from minigrad.tensor.autocast import operands_of
 from minigrad.tensor.base import AnyTensor
 from minigrad.tensor.body import ByType, ForComplex
-from minigrad.tensor.definition import FUNCTIONS, augmented, both, in_place
+from minigrad.tensor.definition import augmented, both, in_place
 from minigrad.tensor.function import Function
-from minigrad.tensor.operands import is_number
+from minigrad.tensor.operands import is_number, require_tensor
 from minigrad.tensor.operators import (
     Binary,
     Division,
@@ -30,6 +28,7 @@ from minigrad.tensor.operators import (
     is_one,
     plus_product,
     with_alpha,
+    with_number_first,
 )
 from minigrad.tensor.promotion import stored, type_name
 from minigrad.tensor.quotients import floored, fmod, remainder, truncated
@@ -293,12 +292,12 @@ class Elementwise:
     @both("maximum")
     def maximum(self: Tensor, other: Any) -> Tensor:
         """The larger of each pair, broadcast; NaN if either is. Where they are equal each gets half the gradient."""
-        return checked(_MAXIMUM.of(self, other), "maximum", other)
+        return _MAXIMUM.of(self, require_tensor(other, "maximum", "other", 2))
 
     @both("minimum")
     def minimum(self: Tensor, other: Any) -> Tensor:
         """The smaller of each pair, broadcast; NaN if either is."""
-        return checked(_MINIMUM.of(self, other), "minimum", other)
+        return _MINIMUM.of(self, require_tensor(other, "minimum", "other", 2))
 
     # --- of one operand
 
@@ -372,18 +371,5 @@ class Elementwise:
     lerp_ = in_place(lerp)
 
 
-def _with_number_first(name: str, operator: Callable[[Any, Any], Tensor]) -> None:
-    """``minigrad.pow(2, x)``: of these the first operand may be a number."""
-    plain = FUNCTIONS[name]
-
-    @wraps(plain)
-    def either(input: Any, *args: Any, **kwargs: Any) -> Tensor:
-        if is_number(input) and len(args) == 1 and isinstance(args[0], AnyTensor):
-            return operator(input, args[0])
-        return plain(input, *args, **kwargs)
-
-    FUNCTIONS[name] = either
-
-
-_with_number_first("pow", lambda a, b: a**b)
-_with_number_first("remainder", lambda a, b: a % b)
+with_number_first("pow", lambda a, b: a**b)
+with_number_first("remainder", lambda a, b: a % b)

@@ -13,10 +13,11 @@ from minigrad.graph.function import apply
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.tensor.autocast import operands_of
+from minigrad.tensor.body import ForComplex
 from minigrad.tensor.definition import both, in_place
 from minigrad.tensor.function import Function
 from minigrad.tensor.functions import double, elementary, log1p_value
-from minigrad.tensor.operands import dim_index, dim_indices
+from minigrad.tensor.operands import dim_index, dim_indices, require_tensor
 from minigrad.tensor.promotion import floating, type_name
 from minigrad.tensor.reduce import squared, without
 
@@ -161,6 +162,8 @@ def _log_sums(x: LazyBuffer, axis: int) -> LazyBuffer:
 
 def _log_of_two(a: LazyBuffer, b: LazyBuffer) -> LazyBuffer:
     """log(exp(a) + exp(b)) = max + log(1 + exp(-|a - b|)); two equal infinities stay what they are."""
+    if a.dtype.kind == "c":
+        return ForComplex.formulas().logaddexp(b, a)
     equal = a.binary(Op.EQ, b)
     apart = equal.where(a.like(0.0), a.binary(Op.SUB, b)).unary(Op.ABS).unary(Op.NEG).unary(Op.EXP)
     total = a.binary(Op.MAXIMUM, b).binary(Op.ADD, log1p_value(apart))
@@ -168,17 +171,24 @@ def _log_of_two(a: LazyBuffer, b: LazyBuffer) -> LazyBuffer:
 
 
 def _log_sums_gradient(inputs: Values, outputs: Values, grads: Values, axis: int) -> tuple[LazyBuffer]:
-    """The sum over j >= k of g[j] exp(x[k] - out[j]), of the positive and of the negative g by logarithms."""
+    """The sum over j >= k of g[j] exp(x[k] - out[j]), by logarithms: of the positive and of the negative g. Of complex
+    numbers the exponentials are conjugates."""
     x, out, g = inputs[0], outputs[0], grads[0]
     if not x.shape or x.shape[axis] < 2:
         return (g.cast(x.dtype),)
 
+    def turned_sums(logs: LazyBuffer) -> LazyBuffer:
+        turned = logs.flip((axis,))
+        summed = apply(_LOGCUMSUMEXP.body.at([turned], (axis,)), [turned])[0].flip((axis,))
+        return elementary("exp", summed.binary(Op.ADD, x.cast(out.dtype)))
+
+    if x.dtype.kind == "c":
+        return (turned_sums(elementary("log", g.conj()).binary(Op.SUB, out)).conj(),)
+
     def share(part: LazyBuffer) -> LazyBuffer:
         chosen = g.like(0.0).binary(Op.LT, part)
         logs = chosen.where(chosen.where(part, g.like(1.0)).unary(Op.LOG).binary(Op.SUB, out), g.like(-math.inf))
-        turned = logs.flip((axis,))
-        summed = apply(_LOGCUMSUMEXP.body.at([turned], (axis,)), [turned])[0].flip((axis,))
-        return summed.binary(Op.ADD, x.cast(out.dtype)).unary(Op.EXP)
+        return turned_sums(logs)
 
     return (share(g).binary(Op.SUB, share(g.unary(Op.NEG))).cast(x.dtype),)
 
@@ -237,7 +247,7 @@ class Exponential:
     @both("dist")
     def dist(self: Tensor, other: Tensor, p: float = 2) -> Tensor:
         """The p-norm of self - other."""
-        return (self - other).norm(p)
+        return (self - require_tensor(other, "dist", "other", 2)).norm(p)
 
     # --- running
 

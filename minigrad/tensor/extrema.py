@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 
 def _check_not_empty(shape: tuple[int, ...], axes: tuple[int, ...], name: str, all_dims: bool) -> None:
+    """PyTorch's errors for a reduction that has no answer over no elements."""
     if all_dims:
         if 0 in shape:
             raise RuntimeError(f"{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify the "
@@ -224,6 +225,9 @@ class Extrema:
     def aminmax(self: Tensor, *, dim: int | None = None, keepdim: bool = False) -> return_types.ReturnType:
         """``(min, max)`` over ``dim``."""
         over = () if dim is None else dim
+        if dim is None and 0 in self._shape():
+            raise RuntimeError("aminmax(): cannot compute aminmax over an empty dimension as the operation has no "
+                               "identity.")
         return return_types.aminmax(self.amin(over, keepdim), self.amax(over, keepdim))
 
     @both("argmax")

@@ -248,9 +248,12 @@ def dim_index(dim: Any, dims: int) -> int:
 
 
 def dim_indices(dim: Any, dims: int) -> tuple[int, ...]:
-    """Some dimensions, sorted; None and () mean all. A dimension named twice raises ``RuntimeError``."""
+    """Some dimensions, sorted; None and () mean all. A dimension named twice raises ``RuntimeError``, and
+    any that is named of a tensor with more than 64."""
     if dim is None or dim == () or dim == []:
         return tuple(range(dims))
+    if dims > 64:
+        raise RuntimeError("only tensors with up to 64 dims are supported")
     if not isinstance(dim, tuple | list):
         return (dim_index(dim, dims),) if dims else _no_dims(dim)
     found = [dim_index(d, dims) for d in dim]

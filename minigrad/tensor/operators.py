@@ -5,15 +5,25 @@ Next: ``elementwise.py``."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 from minigrad.dtype import DType, accumulator, bool_, float32
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.tensor.base import AnyTensor, make
+from minigrad.tensor.definition import FUNCTIONS
 from minigrad.tensor.function import Function
 from minigrad.tensor.indexing import known
-from minigrad.tensor.operands import broadcast_shapes, fit, in_parts, is_number, on_one_device, result_dtype
+from minigrad.tensor.operands import (
+    broadcast_shapes,
+    fit,
+    in_parts,
+    is_number,
+    on_one_device,
+    require_tensor,
+    result_dtype,
+)
 from minigrad.tensor.promotion import combined, floating, number, stored, type_name, with_number
 
 if TYPE_CHECKING:
@@ -99,7 +109,7 @@ class Binary:
     def reflected(self, b: Any, a: Tensor) -> Any:
         """``b op a`` for a number b, or a Tensor."""
         if isinstance(b, AnyTensor):
-            return self.of(b, a)
+            return self.of(b, require_tensor(a, self.tensors.body.name, "self", 1))
         if not is_number(b):
             return NotImplemented
         operand = as_operand(a.dtype, b)
@@ -168,7 +178,7 @@ class Division(Wide):
 
     def reflected(self, b: Any, a: Tensor) -> Any:
         if isinstance(b, AnyTensor):
-            return self.of(b, a)
+            return self.of(b, require_tensor(a, self.tensors.body.name, "self", 1))
         if not is_number(b):
             return NotImplemented
         dtype = with_number(floating(a.dtype), b)
@@ -303,3 +313,16 @@ def plus_product(op: str, a: Tensor, b: Tensor, c: Tensor, value: Any) -> Tensor
         return a + (value * b * c if op == Op.MUL else value * b / c)
     wide = accumulator(dtype)
     return _PLUS_PRODUCT[op]((a, b, c), (dtype,), ((stored(value, wide), wide),))
+
+
+def with_number_first(name: str, operator: Callable[[Any, Any], Tensor]) -> None:
+    """Let the first operand of the function be a number, too: ``minigrad.pow(2, x)``."""
+    plain = FUNCTIONS[name]
+
+    @wraps(plain)
+    def either(input: Any, *args: Any, **kwargs: Any) -> Tensor:
+        if is_number(input) and len(args) == 1 and isinstance(args[0], AnyTensor):
+            return operator(input, args[0])
+        return plain(input, *args, **kwargs)
+
+    FUNCTIONS[name] = either

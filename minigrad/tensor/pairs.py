@@ -38,6 +38,7 @@ def _is_nan(x: LazyBuffer) -> LazyBuffer:
 
 
 def copysign_value(x: LazyBuffer, y: LazyBuffer) -> LazyBuffer:
+    """The magnitude of x with the sign of y, both of one type and shape; a zero or NaN has a sign, too."""
     return x.unary(Op.ABS).binary(Op.MUL, sign_bit(y).where(x.like(-1.0), x.like(1.0)))
 
 
@@ -144,6 +145,8 @@ def float_power(input: Any, exponent: Any, *, out: Tensor | None = None) -> Tens
     >>> minigrad.float_power(minigrad.tensor([4]), 0.5)
     tensor([2.], dtype=minigrad.float64)
     """
+    if not isinstance(exponent, AnyTensor):
+        require_tensor(input, "float_power", "input", 1)
     dtype = complex128 if result_dtype((input, exponent)).kind == "c" else float64
     wide = [v.to(dtype) if isinstance(v, AnyTensor) else number(v, dtype) for v in (input, exponent)]
     result = wide[0] ** wide[1]

@@ -218,9 +218,10 @@ class Reduce:
     def mean(self: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None,
              axis: Any = None, keepdims: bool = False) -> Tensor:
         """The sum over ``dim`` divided by the number of elements; only of floats."""
-        if dtype is None and self.dtype.kind not in "fc":
-            raise RuntimeError("mean(): could not infer output dtype. Input dtype must be either a floating point or "
-                               f"complex dtype. Got: {type_name(self.dtype)}")
+        if (dtype or self.dtype).kind not in "fc":
+            given = "Input" if dtype is None else "Optional"
+            raise RuntimeError(f"mean(): could not infer output dtype. {given} dtype must be either a floating point "
+                               f"or complex dtype. Got: {type_name(dtype or self.dtype)}")
         dim = axis if dim is None else dim
         axes = dim_indices(dim, len(self._shape()))
         return _MEAN[dim is not None]((self,), (dtype or self.dtype, axes, keepdim or keepdims))

@@ -17,7 +17,7 @@ from minigrad.tensor.circular import _ATAN
 from minigrad.tensor.definition import both, function, in_place
 from minigrad.tensor.formula import Formula, Value, called, choose, widened
 from minigrad.tensor.functions import double
-from minigrad.tensor.operands import MixedFunction, all_fitted, fitted_gradient, result_dtype
+from minigrad.tensor.operands import MixedFunction, all_fitted, fitted_gradient, require_tensor, result_dtype
 from minigrad.tensor.promotion import floating
 from minigrad.tensor.special import _DIGAMMA, _LGAMMA
 
@@ -230,17 +230,17 @@ class SpecialPairs:
     @both("logaddexp")
     def logaddexp(self: Tensor, other: Tensor) -> Tensor:
         """log(exp(self) + exp(other)), without overflow."""
-        return _logaddexp(self, other)
+        return _logaddexp(self, require_tensor(other, "logaddexp", "other", 2))
 
     @both("logaddexp2")
     def logaddexp2(self: Tensor, other: Tensor) -> Tensor:
         """log2(2^self + 2^other), without overflow."""
-        return _logaddexp2(self, other)
+        return _logaddexp2(self, require_tensor(other, "logaddexp2", "other", 2))
 
     @both("atan2", "arctan2")
     def atan2(self: Tensor, other: Tensor) -> Tensor:
         """The angle of the point (other, self), in [-π, π]."""
-        return _atan2(self, other)
+        return _atan2(self, require_tensor(other, "atan2", "other", 2))
 
     arctan2 = atan2
     atan2_ = in_place(atan2)
@@ -255,14 +255,14 @@ class SpecialPairs:
         >>> minigrad.tensor([1.0]).igamma(minigrad.tensor([2.0]))
         tensor([0.8647])
         """
-        return gammainc_of(self, other)
+        return gammainc_of(self, require_tensor(other, "igamma", "other", 2))
 
     igamma_ = in_place(igamma)
 
     @both("igammac")
     def igammac(self: Tensor, other: Tensor) -> Tensor:
         """1 - igamma(self, other), with all digits where that is small."""
-        return gammaincc_of(self, other)
+        return gammaincc_of(self, require_tensor(other, "igammac", "other", 2))
 
     igammac_ = in_place(igammac)
 

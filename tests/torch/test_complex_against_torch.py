@@ -116,6 +116,9 @@ PROGRAMS: dict[str, Callable[..., Any]] = {
     "convolution": lambda lib, x: lib.nn.functional.conv1d(x[None], x[None, :, :2].movedim(0, 0)),
     "linear": lambda lib, x: lib.nn.functional.linear(x, x),
     "log-sum-exp": lambda lib, x: x.logsumexp(1),
+    "running log-sum-exp": lambda lib, x: lib.logcumsumexp(x, 1) + lib.logcumsumexp(x.flip(0), 0),
+    "columns": lambda lib, x: lib.nn.functional.fold(lib.nn.functional.unfold(x[None], 2) * 1j, (3, 4), 2),
+    "distances": lambda lib, x: lib.stack([lib.nn.functional.pairwise_distance(x, x * 1j, p) for p in (1, 2, 3)]),
     "logarithm of a sum": lambda lib, x: lib.logaddexp(x, x.flip(1) * 2),
     "losses": lambda lib, x: lib.nn.functional.l1_loss(x, x * 2),
     "calculus": lambda lib, x: lib.trapezoid(x) + x.diff().sum() + lib.gradient(x[0])[0].sum(),
@@ -143,6 +146,44 @@ def test_special_values() -> None:
     x = np.array([np.inf, 1, complex(np.nan, np.inf), complex(0, np.nan)])
     assert repr(minigrad.tensor(x).abs().tolist()) == repr(torch.tensor(x).abs().tolist())
     assert repr((minigrad.tensor(x) * 2).tolist()) == repr((torch.tensor(x) * 2).tolist())
+
+
+SPECIAL = np.array([0.0, -0.0, 1.0, -2.5, 100.0, 1e30, 710.2, -710.2, np.inf, -np.inf, np.nan])
+NO_SIGN = {"exp": "ri", "exp2": "ri", "sinh": "r", "sin": "i", "cos": "i", "cosh": "i"}
+"""Where C99 leaves a sign open: of the real or of the imaginary part, where the other one is NaN, or both are 0."""
+
+
+@pytest.mark.parametrize("name", UNARY[:24])
+def test_infinities_and_nan(name: str) -> None:
+    z = np.empty((len(SPECIAL),) * 2, complex)
+    z.real, z.imag = SPECIAL[:, None], SPECIAL
+    with config(TIERS=2):
+        found = np.asarray(getattr(minigrad, name)(minigrad.tensor(z)).numpy(), complex)
+    ours = {"asin": "arcsin", "acos": "arccos", "atan": "arctan", "asinh": "arcsinh", "acosh": "arccosh",
+            "atanh": "arctanh"}.get(name, name)
+    with np.errstate(all="ignore"):
+        wanted = getattr(np, ours)(z) if name in ("log1p", "acos") else getattr(  # which PyTorch has less exact
+            torch, name)(torch.tensor(z)).resolve_conj().numpy().astype(complex)
+    if name == "expm1":  # as the array API has it, where PyTorch and NumPy subtract 1 from an infinity and NaN
+        defined = (z.imag != 0) & np.isfinite(z.imag) & (np.isfinite(z.real) | np.isinf(z.real))
+        defined &= ~((z.real > 709) & (z.real < np.inf))
+        found, wanted = found[defined], wanted[defined]
+    for part, a, b, other in (("r", found.real, wanted.real, wanted.imag), ("i", found.imag, wanted.imag, wanted.real)):
+        if part in NO_SIGN.get(name, ""):
+            unsure = np.isnan(other) | (a == 0) & (b == 0) & ~np.isfinite(z).reshape(a.shape)
+            a, b = np.where(unsure, np.abs(a), a), np.where(unsure, np.abs(b), b)
+        np.testing.assert_allclose(a, b, rtol=1e-11, err_msg=name)
+        assert name == "log1p" or (np.signbit(a) == np.signbit(b))[b == 0].all(), name
+
+
+def test_running_sums_of_infinities() -> None:
+    for values in ([-np.inf, -np.inf, 0, 1j], [np.inf, 1, 2], [1, np.nan, 2], [1, np.inf, np.inf], [1], [],
+                   [-np.inf, complex(-np.inf, 2)]):
+        x = np.array(values, complex)
+        np.testing.assert_array_equal(minigrad.tensor(x).logcumsumexp(0).numpy()[:2],
+                                      torch.tensor(x).logcumsumexp(0).numpy()[:2])
+        np.testing.assert_allclose(minigrad.tensor(x).logcumsumexp(0).numpy(),
+                                   torch.tensor(x).logcumsumexp(0).numpy())
 
 
 def _story(lib: Any) -> list[Any]:

@@ -71,6 +71,29 @@ def test_loss(number):
         compare(name, *args, order=1, dtypes=("float16", "bfloat16"), **options)
 
 
+INTEGERS = {
+    "margin_ranking_loss": lambda f, a, b, t, r: f.margin_ranking_loss(a, b, t, reduction=r),
+    "triplet_margin_loss": lambda f, a, b, t, r: f.triplet_margin_loss(a, b, t, swap=True, reduction=r),
+    "cosine_embedding_loss": lambda f, a, b, t, r: f.cosine_embedding_loss(a, b, t[:, 0], reduction=r),
+    "poisson_nll_loss": lambda f, a, b, t, r: f.poisson_nll_loss(a, b, full=True, reduction=r),
+    "pairwise_distance": lambda f, a, b, t, r: f.pairwise_distance(a, b, p=3),
+    "hinge_embedding_loss": lambda f, a, b, t, r: f.hinge_embedding_loss(a, t, reduction=r),
+    "l1_loss": lambda f, a, b, t, r: f.l1_loss(a, b, reduction=r),
+    "local_response_norm": lambda f, a, b, t, r: f.local_response_norm(a.reshape(2, 3, 1), 2),
+}
+
+
+@pytest.mark.parametrize("name", INTEGERS)
+def test_losses_of_integers(name):
+    """A result is a float where the formula makes one, and an integer where it does not."""
+    for reduction in ("none", "sum"):
+        found, wanted = [INTEGERS[name](lib.nn.functional, *[lib.tensor(v) for v in (
+            [[3, 1, 2], [0, 5, 4]], [[1, 4, 2], [7, 0, 4]], [[1, -1, 1], [-1, 1, 1]])], reduction)
+            for lib in (minigrad, torch)]
+        assert str(found.dtype) == str(wanted.dtype).replace("torch", "minigrad")
+        np.testing.assert_allclose(found.numpy(), wanted.numpy(), rtol=1e-5)
+
+
 def test_kinks_of_losses():
     edge = np.array([-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0])
     for name, options in (("l1_loss", {}), ("smooth_l1_loss", {}), ("huber_loss", {}), ("smooth_l1_loss",

@@ -5,21 +5,22 @@ from __future__ import annotations
 
 import math
 
-from minigrad.nn.composites.precision import wide
+from minigrad.nn.composites.precision import narrow, wide
 from minigrad.tensor import Tensor, composite, where
 
 
 def length(x: Tensor, axis: int, p: float, keepdim: bool = False) -> Tensor:
     """(sum |x|^p)^(1/p) along an axis, with slope 0 where x or the sum is 0."""
     if p == 0:
-        return (x != 0).to(x.dtype).sum(axis, keepdim)
+        return (x != 0).to(x.dtype.part).sum(axis, keepdim)
     size = x.abs()
     if p == math.inf:
         return size.amax(axis, keepdim)
     if p == 1:
         return size.sum(axis, keepdim)
     if p == 2:
-        return _root((x * x).sum(axis, keepdim), 0.5)
+        square = x.real * x.real + x.imag * x.imag if x.is_complex() else x * x
+        return _root(square.sum(axis, keepdim), 0.5)
     nothing = size == 0
     return _root(where(nothing, 0.0, where(nothing, 1.0, size) ** p).sum(axis, keepdim), 1 / p)
 
@@ -35,7 +36,7 @@ def pairwise_distance(x1: Tensor, x2: Tensor, *, p: float, eps: float, keepdim: 
     """The p-norm of x1 - x2 + eps along the last dimension."""
     (x1, x2), dtype = wide(x1, x2)
     difference = x1 - x2 + eps
-    return (length(difference, -1, p, keepdim) if difference.ndim else difference.abs()).to(dtype)
+    return narrow(length(difference, -1, p, keepdim) if difference.ndim else difference.abs(), dtype)
 
 
 @composite(node="SumBackward1")

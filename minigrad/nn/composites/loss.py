@@ -9,7 +9,7 @@ from functools import wraps
 from typing import Any
 
 from minigrad.nn.composites.activation import require_float
-from minigrad.nn.composites.precision import wide
+from minigrad.nn.composites.precision import narrow, wide
 from minigrad.tensor import Tensor, arange, composite, minimum, where
 
 
@@ -36,8 +36,7 @@ def losses(node: str, *, fused: bool = False, kernel: str = "") -> Callable[[Cal
                 if kernel:
                     require_float(tensors[0], kernel)
                 inputs, dtype = wide(*tensors)
-                made = reduced(formula(*inputs, **static), reduction)
-                return made.to(dtype if made.is_complex() else dtype.part)
+                return narrow(reduced(formula(*inputs, **static), reduction), dtype)
 
             return composite(node=nodes[reduction])(body)
 
@@ -231,8 +230,8 @@ def margin_ranking_loss(input1: Tensor, input2: Tensor, target: Tensor, *, margi
 @losses("AddBackward0")
 def hinge_embedding_loss(input: Tensor, target: Tensor, *, margin: float) -> Tensor:
     """x where the target is 1, max(0, margin - x) where it is -1."""
-    apart = where(target != 1, (margin - input).clamp(min=0), 0.0)
-    return apart + where(target != -1, input, 0.0)
+    apart = where(target != 1, (input.new_full(input.shape, margin) - input).clamp(min=0), 0)
+    return apart + where(target != -1, input, 0)
 
 
 @losses("AddBackward0")

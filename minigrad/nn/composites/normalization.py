@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from minigrad.nn.composites.precision import wide
+from minigrad.nn.composites.precision import narrow, wide
 from minigrad.tensor import Tensor, arange, cat, composite, finfo, where
 from minigrad.tensor.operands import dim_index
 
@@ -144,8 +144,7 @@ def local_response_norm(input: Tensor, *, below: int, above: int, alpha: float, 
         total = total + where(arange(channels, device=input.device) > below, squares[..., :1], 0.0)
     if not dtype.is_inexact:  # PyTorch's means of integers are integers
         total = total // window * window
-    result = wider / (total.movedim(-1, 1) * alpha + k) ** beta
-    return result.to(dtype) if dtype.is_inexact else result
+    return narrow(wider / (total.movedim(-1, 1) * alpha + k) ** beta, dtype)
 
 
 @composite

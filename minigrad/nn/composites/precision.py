@@ -16,3 +16,9 @@ def wide(*tensors: Tensor | None) -> tuple[Any, DType]:
     given = [t for t in tensors if t is not None]
     return [None if t is None else t.to(accumulator(t.dtype)) for t in tensors], reduce(
         promote, [t.dtype for t in given])
+
+
+def narrow(result: Tensor, dtype: DType) -> Tensor:
+    """What a formula over ``wide`` tensors gave, in the half type that they had; of others as it is: integers may have
+    become floats, and complex numbers real ones."""
+    return result.to(dtype) if dtype.kind == "f" and dtype.size == 2 else result

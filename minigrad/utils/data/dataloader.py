@@ -18,7 +18,7 @@ from minigrad.utils.data._utils.iterators import (
     _SingleProcessDataLoaderIter,
 )
 from minigrad.utils.data._utils.worker import _DatasetKind, get_worker_info
-from minigrad.utils.data.dataset import IterableDataset
+from minigrad.utils.data.dataset import Dataset, IterableDataset
 from minigrad.utils.data.sampler import BatchSampler, RandomSampler, Sampler, SequentialSampler
 
 __all__ = ["DataLoader", "default_collate", "default_convert", "get_worker_info"]
@@ -70,7 +70,7 @@ class DataLoader(Generic[T]):
     __fixed: ClassVar[tuple[str, ...]] = ("batch_size", "batch_sampler", "sampler", "drop_last", "dataset",
                                           "persistent_workers")
 
-    def __init__(self, dataset: Any, batch_size: int | None = 1, shuffle: bool | None = None,
+    def __init__(self, dataset: Dataset[T] | Iterable[T], batch_size: int | None = 1, shuffle: bool | None = None,
                  sampler: Sampler[Any] | Iterable[Any] | None = None,
                  batch_sampler: Sampler[list[Any]] | Iterable[list[Any]] | None = None, num_workers: int = 0,
                  collate_fn: Callable[[Any], Any] | None = None, pin_memory: bool = False, drop_last: bool = False,
@@ -101,7 +101,8 @@ class DataLoader(Generic[T]):
             if self._dataset_kind == _DatasetKind.Iterable:
                 sampler = _InfiniteConstantSampler()
             else:
-                sampler = RandomSampler(dataset, generator=generator) if shuffle else SequentialSampler(dataset)
+                sampler = (RandomSampler(self.dataset, generator=generator) if shuffle
+                           else SequentialSampler(self.dataset))
         if batch_size is not None and batch_sampler is None:
             batch_sampler = BatchSampler(sampler, batch_size, drop_last)  # type: ignore[arg-type]  # of None, for streams
         self.batch_size = batch_size

@@ -234,7 +234,7 @@ class Subset(Dataset[T]):
     dataset: Any
     indices: Sequence[int]
 
-    def __init__(self, dataset: Any, indices: Sequence[int]) -> None:
+    def __init__(self, dataset: Dataset[T] | Iterable[T], indices: Sequence[int]) -> None:
         self.dataset = dataset
         self.indices = indices
         cls = type(self)
@@ -275,8 +275,8 @@ def _lengths(total: int, fractions: Sequence[float]) -> list[int]:
     return lengths
 
 
-def random_split(dataset: Any, lengths: Sequence[int | float],
-                 generator: Generator | None = default_generator) -> list[Subset[Any]]:
+def random_split(dataset: Dataset[T] | Iterable[T], lengths: Sequence[int | float],
+                 generator: Generator | None = default_generator) -> list[Subset[T]]:
     """Divide a dataset at random into parts of these lengths, or of these fractions if they sum up to 1.
 
     The order is ``randperm(len(dataset), generator=generator)``, as in PyTorch. ``ValueError`` if the lengths don't sum
@@ -286,10 +286,11 @@ def random_split(dataset: Any, lengths: Sequence[int | float],
     >>> list(first), list(second)
     ([2, 6, 1], [8, 4, 5, 0, 9, 3, 7])
     """
+    count = len(dataset)  # type: ignore[arg-type]  # not every Dataset has a length: PyTorch's neither
     if math.isclose(sum(lengths), 1) and sum(lengths) <= 1:
-        lengths = _lengths(len(dataset), lengths)
+        lengths = _lengths(count, lengths)
     total = sum(lengths)
-    if total != len(dataset):
+    if total != count:
         raise ValueError("Sum of input lengths does not equal the length of the input dataset!")
     source = default_generator if generator is None else generator
     indices = source.randperm(int(total)).tolist()

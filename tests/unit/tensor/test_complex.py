@@ -32,6 +32,39 @@ def test_a_part_is_a_view() -> None:
     assert y.tolist() == [[-2.0, 1.0]]
 
 
+def test_real_values_have_no_parts() -> None:
+    """Memory of n real numbers has no n imaginary parts behind them."""
+    for value in (minigrad.tensor([1.0, 2.0]).realize()._read(), minigrad.tensor([1, 2])._read()):
+        for part in (value.real, value.imag, value.as_real):
+            with pytest.raises(TypeError, match=f"only complex numbers have parts, not {value.dtype.name}"):
+                part()
+
+
+def test_special_values() -> None:
+    """Of the array API: where a part is infinite or NaN, or a factor alone is too large."""
+    inf, nan = np.inf, np.nan
+    cases: dict[str, list[tuple[complex, complex | None]]] = {
+        "sinh": [(710.5 + 1.5j, None), (complex(inf, 0), complex(inf, 0)), (complex(0, nan), complex(0, nan))],
+        "cosh": [(-710.5 + 1.5j, None), (complex(0, inf), complex(nan, 0)), (complex(inf, nan), complex(inf, nan))],
+        "exp": [(709.9 + 1.5j, None), (complex(inf, 0), complex(inf, 0)), (complex(-inf, nan), 0)],
+        "exp2": [(1 + 1j, 2 * np.exp(1j * np.log(2))), (complex(inf, 0), complex(inf, 0))],
+        "expm1": [(complex(inf, 0), complex(inf, 0)), (complex(nan, 0), complex(nan, 0))],
+        "tanh": [(complex(100, inf), complex(nan, nan)), (complex(inf, nan), complex(1, 0))],
+        "asin": [(complex(0, nan), complex(0, nan)), (complex(inf, nan), complex(nan, inf))],
+        "acos": [(complex(0, nan), complex(np.pi / 2, nan)), (complex(-inf, nan), complex(nan, -inf))],
+        "acosh": [(complex(0, nan), complex(nan, np.pi / 2)), (complex(nan, inf), complex(inf, nan))],
+        "asinh": [(complex(nan, 0), complex(nan, 0)), (complex(nan, inf), complex(inf, nan))],
+        "atanh": [(complex(inf, nan), complex(0, nan)), (complex(0, nan), complex(0, nan))],
+    }
+    for name, rows in cases.items():
+        z = np.array([z for z, _ in rows])
+        found = getattr(minigrad.tensor(z), name)().numpy()
+        with np.errstate(over="ignore"):
+            wanted = [getattr(np, name)(given) if value is None else value for given, value in rows]
+        for a, b in zip((found.real, found.imag), (np.real(wanted), np.imag(wanted)), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-12, err_msg=name)
+
+
 def test_gradient_through_parts_changed_in_place() -> None:
     """|2z|² with the real part tripled: 8·9·a + 8i·b."""
     z = minigrad.tensor([1 + 2j], requires_grad=True)
