@@ -4,6 +4,7 @@ Next: ``architecture/test_imports.py``."""
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import sys
@@ -16,9 +17,10 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
-# Before anything imports minigrad. A user's own CACHE_DIR is not for tests to fill.
-_CACHE = tempfile.mkdtemp(prefix="minigrad-tests-")
-os.environ["CACHE_DIR"] = _CACHE
+# Before anything imports minigrad. A user's own CACHE_DIR is not for tests to fill; the workers of a parallel run share
+# the folder that the process made which started them.
+_MADE = "" if "PYTEST_XDIST_WORKER" in os.environ else tempfile.mkdtemp(prefix="minigrad-tests-")
+os.environ["CACHE_DIR"] = _MADE or os.environ["CACHE_DIR"]
 os.environ.setdefault("VERIFY", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
@@ -61,8 +63,15 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     terminalreporter.write_line(f"random numbers: --seed {config.getoption('--seed')}")
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Thousands of tests that wait are nothing that Python's garbage collector need look at again and again."""
+    gc.collect()
+    gc.freeze()
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
-    shutil.rmtree(_CACHE, ignore_errors=True)
+    if _MADE:
+        shutil.rmtree(_MADE, ignore_errors=True)
 
 
 @pytest.fixture

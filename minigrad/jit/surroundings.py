@@ -11,7 +11,7 @@ import sysconfig
 import types
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,27 @@ def _free_of(thing: Any) -> frozenset[str]:
     made of it may use the same things in another way."""
     found: frozenset[str] = vars(type(thing)).get("__jit_free__", frozenset())
     return found
+
+
+def _codes_in(code: types.CodeType) -> Iterator[types.CodeType]:
+    """The code of a function, and that of the functions in it."""
+    codes = [code]
+    while codes:
+        yield (code := codes.pop())
+        codes += [constant for constant in code.co_consts if isinstance(constant, types.CodeType)]
+
+
+@lru_cache(maxsize=1 << 14)  # a Module's class alone has eighty methods, and each recording comes to all of them
+def _names_in(code: types.CodeType) -> frozenset[str]:
+    """All names in a function's code and that of the functions in it, which may be those of attributes."""
+    return frozenset([name for each in _codes_in(code) for name in each.co_names])
+
+
+@lru_cache(maxsize=1 << 12)
+def _globals_in(code: types.CodeType) -> frozenset[str]:
+    """The globals that a function's code and that of the functions in it use."""
+    return frozenset([i.argval for each in _codes_in(code) for i in dis.get_instructions(each)
+                      if i.opname in ("LOAD_GLOBAL", "LOAD_NAME")])
 
 
 def _item(container: Any, key: Any) -> Any:
@@ -231,7 +252,7 @@ class Surroundings:
 
     def _of_function(self, path: str, function: types.FunctionType) -> Iterator[tuple[str, Any]]:
         code = function.__code__
-        names = self._named_in(code)
+        self.names |= _names_in(code)
         library = _is_library(code.co_filename)
         for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
             try:
@@ -244,20 +265,9 @@ class Surroundings:
             yield name, content
         if library:
             return
-        yield from self._named("", function.__globals__, frozenset(), names)
+        yield from self._named("", function.__globals__, frozenset(), _globals_in(code))
         yield f"the defaults of {path}", function.__defaults__ or ()
         yield f"the defaults of {path}", function.__kwdefaults__ or ()
-
-    def _named_in(self, code: types.CodeType) -> set[str]:
-        """The globals that a function's code and that of the functions in it use. All names in it, which may be those
-        of attributes, are noted."""
-        used, codes = set(), [code]
-        while codes:
-            code = codes.pop()
-            self.names.update(code.co_names)
-            used |= {i.argval for i in dis.get_instructions(code) if i.opname in ("LOAD_GLOBAL", "LOAD_NAME")}
-            codes += [constant for constant in code.co_consts if isinstance(constant, types.CodeType)]
-        return used
 
     def _named(self, path: str, space: Any, free: frozenset[str], names: Iterable[str] | None = None,
                ) -> Iterator[tuple[str, Any]]:
@@ -276,7 +286,7 @@ class Surroundings:
                 if library:  # its methods may read attributes of an object
                     value = getattr(value, "__func__", value)
                     if isinstance(value, types.FunctionType):
-                        self._named_in(value.__code__)
+                        self.names |= _names_in(value.__code__)
                 elif (name in self.names or name.startswith("__")) and name not in free and name not in (
                         "__init__", "__new__", "__dict__", "__weakref__", "__doc__", "__module__", "__annotations__"):
                     if not name.startswith("__"):

@@ -83,12 +83,15 @@ class _Checker:
         raise VerifyError(f"kernel {self.kernel.name}: {message}{where}")
 
     def require(self, condition: object, message: str) -> None:
+        """Fail unless the condition holds. What is checked for each value writes its message only when it fails."""
         if not condition:
             self.fail(message)
 
     def bind(self, name: str) -> None:
-        self.require(_NAME.match(name), f"{name!r} is not a name (letters, digits and _)")
-        self.require(name not in self.names, f"the name {name} is bound twice")
+        if not _NAME.match(name):
+            self.fail(f"{name!r} is not a name (letters, digits and _)")
+        if name in self.names:
+            self.fail(f"the name {name} is bound twice")
         self.names.add(name)
 
     def head(self) -> None:
@@ -117,6 +120,8 @@ class _Checker:
                           f"(written={array.written})")
 
     def barriers(self) -> None:
+        if not any(isinstance(s, (Barrier, Multiply)) for s in statements(self.kernel)):
+            return
         found = divergent_barrier(self.kernel)
         if found is not None:
             self.statement, cause = found
@@ -291,13 +296,15 @@ class _Checker:
             if v.dtype.kind == "c":
                 self.fail(f"a kernel has no {v.dtype.name}, only the real and the imaginary part: {show_value(v)}")
             if isinstance(v, Local):
-                self.require(v.name in self.locals, f"{v.name} is used where no Let has bound it")
-                self.require(self.locals[v.name] is v.dtype, f"{v.name} is used as {v.dtype.name}, not as it was bound")
+                if v.name not in self.locals:
+                    self.fail(f"{v.name} is used where no Let has bound it")
+                if self.locals[v.name] is not v.dtype:
+                    self.fail(f"{v.name} is used as {v.dtype.name}, not as it was bound")
             elif isinstance(v, Scalar):
                 self.require(any(v is s for s in self.kernel.scalars), f"{v.name} is no scalar of this kernel")
             elif isinstance(v, Index):
-                self.require(v.dtype is int64 or (v.dtype is bool_ and v.index.lo >= 0 and v.index.hi <= 1),
-                             f"index {v.index} as a value is an int64, or a bool if it is 0/1; got {v.dtype.name}")
+                if v.dtype is not int64 and not (v.dtype is bool_ and v.index.lo >= 0 and v.index.hi <= 1):
+                    self.fail(f"index {v.index} as a value is an int64, or a bool if it is 0/1; got {v.dtype.name}")
                 self.index(v.index)
             elif isinstance(v, Load):
                 self.access(v.array, v.index, v.guard, store=False)
@@ -309,9 +316,8 @@ class _Checker:
     def constant(self, v: Const) -> None:
         if v.dtype is bool_:
             self.require(v.value in (0, 1), f"the bool constant {v.value} is not True or False")
-        elif v.dtype.is_int:
-            self.require(int(v.value) == v.value and v.dtype.min <= v.value <= v.dtype.max,
-                         f"the constant {v.value} is no {v.dtype.name}")
+        elif v.dtype.is_int and not (int(v.value) == v.value and v.dtype.min <= v.value <= v.dtype.max):
+            self.fail(f"the constant {v.value} is no {v.dtype.name}")
 
     def operation(self, v: Apply) -> None:
         problem = _problem(v)
@@ -329,16 +335,17 @@ class _Checker:
                              f"the index variable {v} is not bound here, nor an int64 scalar of the kernel")
 
     def access(self, array: Array, index: Sym, guard: Sym | None, store: bool) -> None:
-        self.require(id(array) in self.arrays, f"{array.name} is not alive here")
+        if id(array) not in self.arrays:
+            self.fail(f"{array.name} is not alive here")
         self.index(index)
         if guard is not None:
             self.index(guard)
-            self.require(guard.lo >= 0 and guard.hi <= 1, f"the guard {guard} is not 0 or 1")
+            if guard.lo < 0 or guard.hi > 1:
+                self.fail(f"the guard {guard} is not 0 or 1")
         if array.scope == "register":
             self.register(array, index, guard, store)
-        elif guard is None:
-            self.require(index.lo >= 0 and index.hi < array.size,
-                         f"{array.name}[{index}] can be {index.lo}..{index.hi}, outside 0..{array.size - 1}")
+        elif guard is None and (index.lo < 0 or index.hi >= array.size):
+            self.fail(f"{array.name}[{index}] can be {index.lo}..{index.hi}, outside 0..{array.size - 1}")
 
     def register(self, array: Array, index: Sym, guard: Sym | None, store: bool) -> None:
         access = f"{array.name}[{index}]"
@@ -358,8 +365,8 @@ class _Checker:
         self.require(prod(map(len, ranges)) <= _MOST_COPIES, f"{access} is unrolled into too many copies")
         for numbers in product(*ranges):
             at = evaluate(index, dict(zip(map(str, free), numbers)))
-            self.require(0 <= at < array.size and at % array.lanes == 0,
-                         f"{access} touches element {at} of {array.size}, kept {array.lanes} at a time")
+            if not 0 <= at < array.size or at % array.lanes:
+                self.fail(f"{access} touches element {at} of {array.size}, kept {array.lanes} at a time")
 
 
 def _problem(v: Apply) -> str:

@@ -87,17 +87,20 @@ def values(roots: Iterable[Value]) -> list[Value]:
     """
     order: list[Value] = []
     done: set[int] = set()
-    stack = [(root, False) for root in reversed(list(roots))]
+    entered: set[int] = set()
+    stack = list(roots)
+    stack.reverse()
     while stack:
-        value, entered = stack.pop()
-        if id(value) in done:
+        value = stack[-1]
+        key = id(value)
+        if key not in done and key not in entered and isinstance(value, Apply):
+            entered.add(key)
+            stack += value.srcs[::-1]
             continue
-        if entered or not isinstance(value, Apply):
-            done.add(id(value))
+        stack.pop()
+        if key not in done:
+            done.add(key)
             order.append(value)
-        else:
-            stack.append((value, True))
-            stack.extend((s, False) for s in reversed(value.srcs))
     return order
 
 

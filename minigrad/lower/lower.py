@@ -89,14 +89,15 @@ def stack(spec: StackedSpec, target: Target) -> Lowered:
 
 
 def finish(made: Lowered, target: Target) -> Lowered:
-    """Run the passes; with VERIFY=1 check the kernel after each."""
+    """Run the passes; with VERIFY=1 check the kernel after each that changed it."""
     check = bool(config.get("VERIFY"))
     kernel = verify(made.kernel) if check else made.kernel
     for step in PASSES:
         if step.when(target):
-            kernel = step.run(kernel)
-            if check:
-                verify(kernel)
+            changed = step.run(kernel)
+            if check and changed is not kernel:
+                verify(changed)
+            kernel = changed
     return Lowered(kernel, made.strategies, made.flops, made.work, made.iterations)
 
 

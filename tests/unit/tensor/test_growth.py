@@ -258,7 +258,6 @@ def no_collection() -> Iterator[None]:
     gc.disable()
     yield
     gc.enable()
-    gc.unfreeze()
 
 
 def _living() -> dict[str, int]:
