@@ -4,8 +4,10 @@ Next: ``complex_parts.py``."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import count
 
 from minigrad import config
 from minigrad.dtype import int64
@@ -144,6 +146,7 @@ class Assembly:
                       if parts[0].stores[0].op == Op.OUTPUT}
         self.places = self._places()
         self.names_used: dict[str, dict[Structure, str]] = {}
+        self.names_taken: set[str] = set()
 
     def plan(self) -> Plan:
         steps: list[Launch] = []
@@ -279,7 +282,7 @@ class Assembly:
         composites = [self.names[n] for d in group.drafts for a in d.accesses for n in (*a.reduces, a.node)
                       if n in self.names]
         if composites:
-            return f"{'_'.join(dict.fromkeys(composites))[:60]}_{shape}"
+            return f"{_identifier('_'.join(dict.fromkeys(composites))[:60])}_{shape}"
         reductions = [r for d in group.drafts for a in d.accesses for r in a.reduces]
         if any(d.is_contraction for d in group.drafts):
             k = reductions[0].srcs[0].size // max(1, reductions[0].size)
@@ -292,7 +295,21 @@ class Assembly:
     def _unique(self, name: str, code: Structure) -> str:
         """The name, with a number if other code has it already."""
         known = self.names_used.setdefault(name, {})
-        return known.setdefault(code, f"{name}_{len(known)}" if known else name)
+        if code not in known:
+            numbered = (f"{name}_{number}" if number else name for number in count(len(known)))
+            known[code] = next(n for n in numbered if n not in self.names_taken)
+            self.names_taken.add(known[code])
+        return known[code]
+
+
+def _identifier(name: str) -> str:
+    """The name in letters, digits and underscores, as C wants it; a person may have named a composite anything.
+
+    >>> _identifier("<lambda>"), _identifier("1st x")
+    ('lambda', 'kernel_1st_x')
+    """
+    safe = re.sub("[^A-Za-z0-9_]+", "_", name).strip("_")
+    return safe if safe[:1].isalpha() else f"kernel_{safe}".rstrip("_")
 
 
 def _checked(group: Group) -> list[LazyBuffer]:

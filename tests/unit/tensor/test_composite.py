@@ -6,6 +6,7 @@ import pytest
 
 import minigrad
 from minigrad.autograd import grad
+from minigrad.runtime.device import devices
 from minigrad.tensor import composite
 
 traced = []
@@ -155,3 +156,19 @@ def test_no_grad_inside_does_not_leak() -> None:
     with minigrad.no_grad():
         assert not total([minigrad.ones(1, requires_grad=True)], None).requires_grad
     assert minigrad.is_grad_enabled()
+
+
+@pytest.mark.parametrize("device", [d.name for d in devices() if not d.reason and d.name in ("CPU", "CC", "OPENCL")])
+def test_a_name_may_be_anything(device: str) -> None:
+    """It reaches the kernel's name in letters that every language has, and two kernels never share one."""
+    names = ["<lambda>", "größe", "1st", "x;}", "*/ int", "a\nb", '"', "π", "", "exp_9", "exp"]
+    results = []
+    for size, name in enumerate(names, 9):
+        def body(x):
+            return x.exp() + x
+
+        body.__name__ = name
+        results.append(composite(body)(minigrad.zeros(size if name != "exp" else (9, 1), device=device)))
+    with minigrad.config(CACHE=0, TIERS=0):
+        minigrad.realize(*results)
+    assert all((result == 1).all() for result in results)
