@@ -4,9 +4,7 @@ Next: ``build.py``."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Sequence
-from hashlib import sha256
 from typing import Any
 
 from minigrad import config
@@ -69,7 +67,7 @@ def digest(made: Subgraph | Loop) -> str:
             arg = digest(node.arg) if isinstance(node.arg, Subgraph | Loop) else node.arg
             rows.append((node.op, arg, node.shape, node.dtype, node.device, [number[s] for s in node.srcs]))
         rows.append([number[o] for o in subgraph.outputs])
-        found = subgraph.derived["digest"] = sha256(repr(rows).encode()).hexdigest()
+        found = subgraph.derived["digest"] = cache.sha256(repr(rows).encode()).hexdigest()
     return found
 
 
@@ -79,6 +77,8 @@ def digest(made: Subgraph | Loop) -> str:
 def _encode(recipe: Recipe, codes: Sequence[Code]) -> bytes:
     owners = list(dict.fromkeys(code.program.owner for code in codes))
     distinct = list(dict.fromkeys(codes))
+    import json
+
     return json.dumps({
         "libraries": [(owner.key, list(owner.addresses)) for owner in owners],
         "codes": [(owners.index(c.program.owner), c.program.name, c.structure.hex(), c.flops, c.work, c.iterations,
@@ -91,6 +91,8 @@ def _encode(recipe: Recipe, codes: Sequence[Code]) -> bytes:
 
 
 def _decode(data: bytes, device: Device) -> Executable | None:
+    import json
+
     made = json.loads(data)
     libraries = []
     for key, names in made["libraries"]:

@@ -4,8 +4,7 @@ lazy graph. ``rules.py`` is the table, one row for each primitive; ``vjp.py`` wa
 Next: ``products.py``."""
 
 from minigrad.grad.batching import Batch
-from minigrad.grad.jvp import Forward, forward_of, jvp
 from minigrad.grad.rules import RULES, SAVES
 from minigrad.grad.vjp import Backward, backward_of, vjp
 
-__all__ = ["RULES", "SAVES", "Backward", "Batch", "Forward", "backward_of", "forward_of", "jvp", "vjp"]
+__all__ = ["RULES", "SAVES", "Backward", "Batch", "backward_of", "vjp"]

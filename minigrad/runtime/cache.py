@@ -6,7 +6,6 @@ Next: ``pool.py``."""
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import re
 import sys
@@ -14,6 +13,7 @@ import time
 import warnings
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from minigrad import config
 from minigrad.runtime.folder import Folder, NotPrivate, private
@@ -29,10 +29,17 @@ _KEY = re.compile("[0-9a-f]{64}")
 _stores = 0
 
 
+def sha256(data: bytes = b"") -> Any:
+    """``hashlib.sha256``; Python's module takes milliseconds to load, and a process without compilations needs none."""
+    import hashlib
+
+    return hashlib.sha256(data)
+
+
 def key_of(*parts: str) -> str:
     """A key for what a compiler makes of ``parts``. Every input of the compilation must be among them; minigrad's
     own source is always."""
-    digest = hashlib.sha256(source_state().encode())
+    digest = sha256(source_state().encode())
     for part in parts:
         data = part.encode("utf-8", "surrogatepass")
         digest.update(b"%d:" % len(data))
@@ -44,7 +51,7 @@ def key_of(*parts: str) -> str:
 def source_state() -> str:
     """Changes whenever a source file of minigrad does (names, sizes and times; reading them all would cost more than
     some compilations)."""
-    digest = hashlib.sha256()
+    digest = sha256()
     folders = [str(Path(__file__).parents[1])]
     while folders:
         with os.scandir(folders.pop()) as entries:
@@ -134,6 +141,8 @@ def _secret(folder: Folder, create: bool) -> bytes | None:
 
 
 def _pack(secret: bytes, key: str, payload: bytes) -> bytes:
+    import hashlib
+
     signature = hashlib.blake2b(key.encode() + payload, key=secret, digest_size=32)
     return MAGIC + signature.digest() + payload
 

@@ -14,7 +14,6 @@ from weakref import ref
 from minigrad.autograd.mode import mode
 from minigrad.autograd.node import Node
 from minigrad.autograd.protocol import Front
-from minigrad.grad import forward_of
 from minigrad.graph.function import Subgraph
 from minigrad.tensor.base import Duals, made, plain_view
 from minigrad.tensor.function import recorded
@@ -124,6 +123,8 @@ def without(t: Tensor, level: int) -> Tensor:
 def _forward(kind: type[Node], node: Node | None, body: Subgraph, tensors: Sequence[Tensor],
              results: Sequence[Tensor]) -> None:
     """Give the results of a call their tangents, at all levels, the outermost first: those inside may read them."""
+    from minigrad.grad.jvp import forward_of
+
     every = mode.duals
     known: list[dict[int, Any]] = [tangents(t) for t in tensors]
     for i, n in enumerate(every):

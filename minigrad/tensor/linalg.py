@@ -4,7 +4,6 @@ Next: ``added.py``."""
 
 from __future__ import annotations
 
-import string
 from collections.abc import Sequence
 from importlib import import_module
 from math import prod
@@ -163,7 +162,7 @@ def _spelt(given: Sequence[Any]) -> tuple[str, tuple[Tensor, ...]]:
     return ",".join(texts[:count]) + "".join([f"->{text}" for text in texts[count:]]), tuple(given[:2 * count:2])
 
 
-_LETTERS = string.ascii_uppercase + string.ascii_lowercase
+_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 
 def _parse(equation: str, dims: list[int]) -> tuple[list[list[str]], list[str]]:

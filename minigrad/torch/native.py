@@ -59,7 +59,7 @@ def native_group_norm(input: Tensor, weight: Tensor | None, bias: Tensor | None,
                       eps: float) -> tuple[Tensor, Tensor, Tensor]:
     """``functional.group_norm``; the mean of each group; 1 / √(variance + eps)."""
     found = functional.group_norm(input, group, weight, bias, eps)
-    return found, *_statistics(input.reshape(N, group, -1), (2,), eps, False)
+    return found, *_statistics(input.reshape(N, group, C * HxW // group), (2,), eps, False)
 
 
 def native_batch_norm(input: Tensor, weight: Tensor | None, bias: Tensor | None, running_mean: Tensor | None,

@@ -52,7 +52,7 @@ PEERS = {"torch", "jax", "tinygrad", "tensorflow"}
 
 # Modules of the standard library that may be imported inside a function: they cost milliseconds and few need them.
 LATE = {"importlib", "inspect", "platform", "shutil", "subprocess", "tempfile", "concurrent", "multiprocessing",
-        "urllib", "math", "fractions", "textwrap", "pickle", "webbrowser"}
+        "urllib", "math", "fractions", "textwrap", "pickle", "webbrowser", "hashlib", "json"}
 
 # Modules of ours that are imported when first needed: from there on, the compiler and the printing are loaded.
 LAZY: dict[str, tuple[str, ...]] = {
@@ -67,6 +67,7 @@ LAZY: dict[str, tuple[str, ...]] = {
     "minigrad.serialization.rebuild": ("minigrad.sparse",),
     "minigrad.tensor.attributes": ("minigrad.tensor.storages",),
     "minigrad.tensor.complex_numbers": ("minigrad.tensor.complex_formulas",),
+    "minigrad.tensor.duals": ("minigrad.grad.jvp",),
     "minigrad.tensor.exponential": ("minigrad.tensor.lapack",),
     "minigrad.tensor.linalg": ("minigrad.tensor.lapack",),
     "minigrad.tensor.matrices": ("minigrad.tensor.lapack", "minigrad.tensor.fourier"),
@@ -286,7 +287,7 @@ PLANTED: list[tuple[Callable[[Path], Iterator[str]], dict[str, str], str]] = [
      "in a cycle: minigrad.nn, minigrad.nn.a"),
     (check_star, {"ops.py": "from minigrad.dtype import *"}, "minigrad.ops:1"),
     (check_functions, {"ops.py": "def f():\n    from minigrad import dtype", "dtype.py": ""}, "minigrad.ops:2"),
-    (check_functions, {"ops.py": "def f():\n    import json"}, "imports json of the standard library"),
+    (check_functions, {"ops.py": "def f():\n    import string"}, "imports string of the standard library"),
     (check_peers, {"ops.py": "def f():\n    import torch.nn"}, "minigrad.ops:2: imports torch.nn"),
     (check_docstrings, {"ops.py": ""}, "minigrad.ops: no docstring"),
     (check_docstrings, {"ops.py": '"""Stage: x. In: y.\nOut: z."""'}, "minigrad.ops: its docstring lacks Next"),

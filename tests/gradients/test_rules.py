@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from minigrad.dtype import float64, int64
-from minigrad.grad import RULES, SAVES, jvp, vjp
+from minigrad.grad import RULES, SAVES, vjp
 from minigrad.grad.jvp import RULES as FORWARD
+from minigrad.grad.jvp import jvp
 from minigrad.graph.function import Subgraph, call, param
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.graph.reference import evaluate

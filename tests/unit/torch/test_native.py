@@ -34,6 +34,11 @@ def test_normalisations_give_their_statistics():
         close(given, expected)
 
 
+def test_a_group_norm_of_nothing_has_statistics_of_nothing():
+    found, mean, _ = native.native_group_norm(minigrad.ones(0, 4, 3), None, None, 0, 4, 3, 2, 0.5)
+    assert found.shape == (0, 4, 3) and mean.shape == (0, 2)
+
+
 def test_batch_norm_gives_the_batchs_statistics_in_training_only():
     running = minigrad.zeros(4).double(), minigrad.ones(4).double()
     found, mean, inverse = native.native_batch_norm(X, None, None, *running, True, 0.5, 0.25)
