@@ -13,7 +13,7 @@ from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.tensor import series
 from minigrad.tensor.definition import both, in_place
-from minigrad.tensor.formula import Value, chebyshev, choose, in_double
+from minigrad.tensor.formula import Value, choose, correction, in_double, in_own_type
 from minigrad.tensor.function import Function
 from minigrad.tensor.functions import rounded_once, row, slope
 from minigrad.tensor.promotion import type_name
@@ -143,7 +143,7 @@ def _gelu_gradient(inputs: Values, outputs: Values, grads: Values, approximate: 
 
 def _softplus(given: LazyBuffer, beta: float, threshold: float) -> LazyBuffer:
     _float_only(given, "softplus_cpu")
-    return in_double(_softplus_value)(given, beta, threshold)
+    return (in_own_type if beta == 1.0 else in_double)(_softplus_value)(given, beta, threshold)
 
 
 def _softplus_value(x: Value, beta: float, threshold: float) -> Value:
@@ -156,7 +156,7 @@ def _softplus_value(x: Value, beta: float, threshold: float) -> Value:
 def _log_rest(x: Value) -> Value:
     """log(1 + exp(-|x|))"""
     z = (-x.abs()).exp()
-    return chebyshev(series.LOG1P, z, 0.0, 1.0) * z
+    return (z * z).fma(correction(series.LOG1P, z, 0.0, 1.0), z)
 
 
 def _softplus_gradient(inputs: Values, outputs: Values, grads: Values, beta: float,
@@ -171,7 +171,7 @@ def _softplus_gradient(inputs: Values, outputs: Values, grads: Values, beta: flo
 
 def _logsigmoid(given: LazyBuffer) -> LazyBuffer:
     _float_only(given, "log_sigmoid_cpu")
-    return in_double(_logsigmoid_value)(given)
+    return in_own_type(_logsigmoid_value)(given)
 
 
 def _logsigmoid_value(x: Value) -> Value:

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.dtype import accumulator, float64
+from minigrad.dtype import accumulator, float32, float64
 from minigrad.graph.function import apply
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.tensor.function import Function
-from minigrad.tensor.functions import EXPM1, LOG1P, by_type, double, expm1_of_single, slope
+from minigrad.tensor.functions import EXPM1, LOG1P, by_type, double, expm1_of_single, rounded_once, slope
 from minigrad.tensor.promotion import floating
 
 Formula = Callable[..., "Value"]
@@ -80,6 +80,12 @@ class Value:
     def __rtruediv__(self, other: Any) -> Value:
         """other / self."""
         return self._after(Op.DIV, other)
+
+    def fma(self, factor: Any, term: Any) -> Value:
+        """self * factor + term, rounded once."""
+        operands = (self.lazy, self._of(factor), self._of(term))
+        made = LazyBuffer(Op.FMA, operands, None, self.lazy.shape, self.lazy.dtype, self.lazy.device)
+        return Value(made, self.kind, self.digits)
 
     def __pow__(self, other: Any) -> Value:
         """self to the power of other."""
@@ -196,23 +202,37 @@ def _last_term(series: Sequence[float], digits: float) -> int:
 
 
 @lru_cache(maxsize=256)
+def _in_powers(series: tuple[float, ...], low: float, high: float, digits: float) -> tuple[float, ...]:
+    """The coefficients of the powers of x in a Chebyshev series."""
+    kept = np.polynomial.Chebyshev(series[:_last_term(series, digits) + 1], [low, high])
+    return tuple(kept.convert(kind=np.polynomial.Polynomial).coef.tolist())
+
+
+@lru_cache(maxsize=256)
 def _powers(series: tuple[float, ...], low: float, high: float, digits: float,
             epsilon: float) -> tuple[float, ...] | None:
-    """The coefficients of the powers of x in a Chebyshev series; None if their sum, each term of which is rounded to
-    ``epsilon``, would not have the digits of the result."""
-    kept = np.polynomial.Chebyshev(series[:_last_term(series, digits) + 1], [low, high])
-    powers = kept.convert(kind=np.polynomial.Polynomial).coef
+    """The same; None if their sum, each term of which is rounded to ``epsilon``, would not have the digits of the
+    result."""
+    powers = _in_powers(series, low, high, digits)
     size = max(abs(low), abs(high))
-    terms = sum(abs(c) * size**k for k, c in enumerate(powers.tolist()))
-    least = np.abs(kept(np.linspace(low, high, 65))).min()
-    return tuple(powers.tolist()) if len(powers) * terms * epsilon < least * digits / 64 else None
+    terms = sum(abs(c) * size**k for k, c in enumerate(powers))
+    least = np.abs(np.polynomial.Polynomial(powers)(np.linspace(low, high, 65))).min()
+    return powers if len(powers) * terms * epsilon < least * digits / 64 else None
+
+
+def correction(series: Sequence[float], x: Value, low: float, high: float) -> Value:
+    """The sum of a Chebyshev series for a term that is added to a larger one: in float32 it is written in powers of x,
+    whose roundings count little there."""
+    if x.kind.dtype is not float32:
+        return chebyshev(series, x, low, high)
+    return polynomial(_in_powers(tuple(series), low, high, x.digits), x)
 
 
 def polynomial(coefficients: Sequence[float], x: Value) -> Value:
     """The sum of coefficients[k] * x^k."""
     result: Any = coefficients[-1]
     for c in reversed(coefficients[:-1]):
-        result = x * result + c
+        result = x.fma(result, c)
     return result
 
 
@@ -221,6 +241,11 @@ def sine_of_pi(x: Value) -> tuple[Value, Value]:
     rest = (x - x.round()) * math.pi
     sine = rest.sin()
     return sine.abs(), rest.cos() / sine
+
+
+def in_own_type(formula: Formula) -> Callable[..., LazyBuffer]:
+    """The formula of one Value and static arguments, computed in its dtype, of half types in float32."""
+    return rounded_once(wrapped(formula))
 
 
 def wrapped(formula: Formula) -> Callable[..., LazyBuffer]:
@@ -233,16 +258,17 @@ def wrapped(formula: Formula) -> Callable[..., LazyBuffer]:
 
 
 def elementwise(name: str, formula: Formula, derivative: Formula | None = None, node: str = "",
-                exactly: bool = False) -> Function:
+                exactly: bool = False, wide: bool = True) -> Function:
     """A function of each element. ``derivative(x, out)``; without one, it follows from the formula. Integers become
     floats. The formula is computed in float64 and its value is rounded once; series are as long as the result needs,
-    or as float64 needs if ``exactly``, for formulas in which much may cancel."""
+    or as float64 needs if ``exactly``, for formulas in which much may cancel. Not ``wide``: it is written so that its
+    own dtype will do."""
     by_hand = None
     if derivative is not None:
         known = wrapped(derivative)
         by_hand = slope(lambda g, x, out: g.binary(Op.MUL, known(x, out)))
     title = "".join(part.capitalize() for part in name.split("_"))
-    compute, by_hand = by_type(name, in_double(formula, exactly), by_hand)
+    compute, by_hand = by_type(name, in_double(formula, exactly) if wide else in_own_type(formula), by_hand)
     return Function(name, compute, f"{node or title}Backward0", by_hand)
 
 
