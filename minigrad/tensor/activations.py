@@ -7,13 +7,13 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from minigrad.dtype import accumulator, bool_
+from minigrad.dtype import accumulator, bool_, float32
 from minigrad.graph.function import apply
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.tensor import series
 from minigrad.tensor.definition import both, in_place
-from minigrad.tensor.formula import Value, choose, correction, in_double, in_own_type
+from minigrad.tensor.formula import Value, choose, correction, exp_in_parts, in_double, in_own_type, sum_of_powers
 from minigrad.tensor.function import Function
 from minigrad.tensor.functions import rounded_once, row, slope
 from minigrad.tensor.promotion import type_name
@@ -80,8 +80,8 @@ _LEAKY_RELU = Function("leaky_relu", _leaky_relu, "LeakyReluBackward0")
 
 def _silu(given: LazyBuffer) -> LazyBuffer:
     """x / (1 + exp(-x)), below 0 as x exp(x) / (1 + exp(x)); the quotient is corrected by what the roundings of the
-    product, of the sum and of itself took away. Below -64, where exp(x) may be subnormal and lack digits that the product has, 2^-28 of
-    it goes to x."""
+    product, of the sum and of itself took away. Below -64, where exp(x) may be subnormal and lack digits that the
+    product has, 2^-28 of it goes to x."""
     x = Value(_float_only(given, "silu_cpu"))
     far, size = x < -64.0, -x.abs()
     z = choose(far, size + SHIFT, size).exp()
@@ -103,11 +103,30 @@ def _silu_slope(g: LazyBuffer, x: LazyBuffer, out: LazyBuffer) -> LazyBuffer:
 
 def _gelu(given: LazyBuffer, approximate: str) -> LazyBuffer:
     _float_only(given, "GeluKernelImpl")
-    return in_double(_gelu_by_tanh if approximate == "tanh" else _gelu_value)(given)
+    return in_double(_gelu_by_tanh)(given) if approximate == "tanh" else in_own_type(_gelu_value)(given)
 
 
 def _gelu_value(x: Value) -> Value:
-    return x * ndtr_value(x)
+    """x P(N <= x). In float32 it is max(x, 0) - y P(N <= -y) with y = |x|, and P(N <= -y) is exp(-y²/2) S / (y + √2)
+    with a series S; the product and quotient y S / (y + √2) are corrected by what their roundings took away."""
+    if x.kind.dtype is not float32:
+        return x * ndtr_value(x)
+    y, root = x.abs(), math.sqrt(2.0)
+    y = choose(y < 14.5, y, 14.5)  # beyond it is below every float32 number
+    half = y * -0.5
+    power = y * half
+    e, scale = exp_in_parts(power, y.fma(half, -power))
+    d = y + root
+    added = d - y
+    lost = (y - (d - added)) + (root - added)  # by the rounding of d
+    inverse = 1.0 / d
+    s, less = sum_of_powers(series.NORMAL_TAIL, inverse.fma(-2.0 * root, 1.0), -1.0, 0.823)
+    product = y * s
+    q = product * inverse
+    rest = (-q).fma(lost, (-q).fma(d, product)) + y.fma(less, y.fma(s, -product))
+    rest = rest * inverse
+    tail = (q + q.fma(e, rest.fma(e, rest))) * scale * 2.0**-64
+    return choose(x.equals(-math.inf), math.nan, choose(x < 0.0, -0.0, x) - tail)
 
 
 def _gelu_by_tanh(x: Value) -> Value:
@@ -118,7 +137,8 @@ def _gelu_by_tanh(x: Value) -> Value:
 
 
 def _inner(x: Value) -> Value:
-    return (x + x * x * x * 0.044715) * math.sqrt(2 / math.pi)
+    """sqrt(2 / π) (x + 0.044715 x³)"""
+    return (x * x).fma(0.044715 * math.sqrt(2 / math.pi), math.sqrt(2 / math.pi)) * x
 
 
 def _gelu_gradient(inputs: Values, outputs: Values, grads: Values, approximate: str) -> Any:

@@ -11,15 +11,18 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.dtype import accumulator, float32, float64
+from minigrad.dtype import accumulator, float32, float64, int32
 from minigrad.graph.function import apply
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.tensor.function import Function
 from minigrad.tensor.functions import EXPM1, LOG1P, by_type, double, expm1_of_single, rounded_once, slope
 from minigrad.tensor.promotion import floating
+from minigrad.tensor.series import EXP
 
 Formula = Callable[..., "Value"]
+_LOG_2 = (0.693147182464599609375, -1.904654299957767e-09)
+"""log 2 as the sum of a float32 number and a rest."""
 EPSILON = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7}
 """The distance from 1 to the next number of the dtype."""
 
@@ -220,12 +223,21 @@ def _powers(series: tuple[float, ...], low: float, high: float, digits: float,
     return powers if len(powers) * terms * epsilon < least * digits / 64 else None
 
 
-def correction(series: Sequence[float], x: Value, low: float, high: float) -> Value:
-    """The sum of a Chebyshev series for a term that is added to a larger one: in float32 it is written in powers of x,
-    whose roundings count little there."""
+def correction(series: Sequence[float], x: Value, low: float, high: float, share: float = 0.5) -> Value:
+    """The sum of a Chebyshev series for a term that makes at most this share of a result: in float32 it is written in
+    powers of x, whose roundings count little there."""
     if x.kind.dtype is not float32:
         return chebyshev(series, x, low, high)
-    return polynomial(_in_powers(tuple(series), low, high, x.digits), x)
+    return polynomial(_in_powers(tuple(series), low, high, 4 * x.digits / share), x)
+
+
+def sum_of_powers(series: Sequence[float], x: Value, low: float, high: float) -> tuple[Value, Value]:
+    """The sum of a Chebyshev series whose term of power 0 is larger than the others together, in powers of x; and what
+    its last rounding took away."""
+    first, *others = _in_powers(tuple(series), low, high, 4 * x.digits)
+    rest = polynomial(others, x)
+    total = x.fma(rest, first)
+    return total, x.fma(rest, first - total)
 
 
 def polynomial(coefficients: Sequence[float], x: Value) -> Value:
@@ -234,6 +246,18 @@ def polynomial(coefficients: Sequence[float], x: Value) -> Value:
     for c in reversed(coefficients[:-1]):
         result = x.fma(result, c)
     return result
+
+
+def exp_in_parts(high: Value, low: Value) -> tuple[Value, Value]:
+    """e and s with exp(high + low) = (1 + e) s 2^-64, for float32 numbers from -130 to 44 and rests of them: e is from
+    -0.3 to 0.42, so that 1 + e has more digits than float32. s is a power of 2 and never subnormal."""
+    shift = 1.5 * 2.0**23 + 127 + 64  # added, it leaves a whole number and the bias of exponents in the last bits
+    shifted = high.fma(1 / math.log(2.0), shift)
+    n = shifted - shift
+    r = n.fma(-_LOG_2[1], n.fma(-_LOG_2[0], high) + low)
+    bits = shifted.lazy.bitcast(int32)
+    scale = bits.binary(Op.SHL, bits.like(23)).bitcast(float32)
+    return (r * r).fma(correction(EXP, r, -0.35, 0.35, 0.07), r), Value(scale, None, high.digits)
 
 
 def sine_of_pi(x: Value) -> tuple[Value, Value]:
