@@ -153,14 +153,12 @@ def ulps(found: Tensor, right: Tensor, fraction: int, least: int) -> Tensor:
     normal numbers begin at 2^least and end below 2^(2 - least). inf where one is NaN and the other not, or where zeros
     and infinities that are exact are not the same, down to the sign of 0."""
     limit = 2.0 ** (2 - least)
-    size = right.abs()
-    finite = size < math.inf
-    exponent = ((size.clamp(max=limit / 2).view(minigrad.int64) >> 52) & 0x7FF).clamp(min=1023 + least)
-    unit = ((exponent - fraction) << 52).view(minigrad.float64)
-    error = (found.clamp(-limit, limit) - right.clamp(-limit, limit)).abs() / unit
-    exact = (right == 0) | ~finite
-    same = (found == right) & ((1 / found == 1 / right) | (right != 0))
-    wrong = minigrad.where(exact, ~same, found.isnan())
+    bits = right.view(minigrad.int64)
+    exponent = (right.abs().clamp(max=limit / 2).view(minigrad.int64) >> 52).clamp(min=1023 + least)
+    units_in_one = ((2046 + fraction - exponent) << 52).view(minigrad.float64)
+    error = (found.clamp(-limit, limit) - right.clamp(-limit, limit)).abs() * units_in_one
+    exact = (right == 0) | ~(right.abs() < math.inf)
+    wrong = minigrad.where(exact, found.view(minigrad.int64) != bits, found.isnan())
     error = minigrad.where(wrong, math.inf, minigrad.where(exact, 0.0, error))
     return minigrad.where(right.isnan(), minigrad.where(found.isnan(), 0.0, math.inf), error)
 

@@ -7,13 +7,13 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from minigrad.dtype import accumulator, bool_
+from minigrad.dtype import accumulator, bool_, float32
 from minigrad.graph.function import apply
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.tensor import series
 from minigrad.tensor.definition import both, in_place
-from minigrad.tensor.formula import Value, chebyshev, choose, in_double
+from minigrad.tensor.formula import Value, choose, correction, exp_in_parts, in_double, in_own_type, sum_of_powers
 from minigrad.tensor.function import Function
 from minigrad.tensor.functions import rounded_once, row, slope
 from minigrad.tensor.promotion import type_name
@@ -23,33 +23,30 @@ if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor
 
 Values = Sequence[LazyBuffer]
-SHIFT = 19.390625
-"""Added to a float32 number below -64 it is exact, and exp(-SHIFT) differs from a float32 number by 2e-12 of it."""
+SHIFT, SHIFT_REST = 19.408119201660156, 1.8540183124136825e-06
+"""28 log 2 as the sum of a number that is added exactly to a float32 number from -128 to -64, and a rest."""
 
 
-def _fma(a: LazyBuffer, b: LazyBuffer, c: LazyBuffer) -> LazyBuffer:
-    """a * b + c, rounded once."""
-    return LazyBuffer(Op.FMA, (a, b, c), None, a.shape, a.dtype, a.device)
-
-
-def _remainder(n: LazyBuffer, z: LazyBuffer) -> tuple[LazyBuffer, LazyBuffer]:
+def _remainder(n: Value, z: Value) -> tuple[Value, Value]:
     """q = n / (1 + z), and n - q (1 + z), which says what the rounding of the sum and of the quotient took away."""
-    one = z.like(1.0)
-    d = one.binary(Op.ADD, z)
-    lost = z.binary(Op.SUB, d.binary(Op.SUB, one))
-    q = n.binary(Op.DIV, d)
-    minus = q.unary(Op.NEG)
-    return q, _fma(minus, lost, _fma(minus, d, n))
+    d = 1.0 + z
+    lost = z - (d - 1.0)
+    q = n / d
+    minus = -q
+    return q, minus.fma(lost, minus.fma(d, n))
 
 
 def sigmoid_value(x: LazyBuffer) -> LazyBuffer:
+    """The sigmoid of real numbers of one type."""
+    return _sigmoid_value(Value(x)).lazy
+
+
+def _sigmoid_value(x: Value) -> Value:
     """1 / (1 + exp(-x)) without overflow: z / (1 + z) with z = exp(x) below 0, 1 / (1 + z) with z = exp(-x) above.
     Three roundings would be more than 2 ulp below 0, so the quotient is corrected: there 1 / (1 + z) is 1 - q."""
-    below = x.binary(Op.LT, x.like(0.0))
-    z = below.where(x, x.unary(Op.NEG)).unary(Op.EXP)
-    one = x.like(1.0)
-    q, rest = _remainder(below.where(z, one), z)
-    return _fma(rest, one.binary(Op.SUB, q), q)
+    z = (-x.abs()).exp()
+    q, rest = _remainder(choose(x < 0.0, z, 1.0), z)
+    return rest.fma(1.0 - q, q)
 
 
 # g * out * (1 - out)
@@ -81,21 +78,20 @@ def _leaky_relu(x: LazyBuffer, slope: LazyBuffer) -> LazyBuffer:
 _LEAKY_RELU = Function("leaky_relu", _leaky_relu, "LeakyReluBackward0")
 
 
-def _silu(x: LazyBuffer) -> LazyBuffer:
-    """x q + x c, where q + c is the sigmoid and c what the roundings of q took away. Below -64, where exp(x) may be
-    subnormal and lack digits that the product has, exp(-SHIFT) of it goes to x."""
-    wide = _float_only(x, "silu_cpu")
-    zero, one = wide.like(0.0), wide.like(1.0)
-    below, far = wide.binary(Op.LT, zero), wide.binary(Op.LT, wide.like(-64.0))
-    size = below.where(wide, wide.unary(Op.NEG))
-    z = far.where(size.binary(Op.ADD, size.like(SHIFT)), size).unary(Op.EXP)
-    q, rest = _remainder(below.where(z, one), z)
-    factor = far.where(wide.like(math.exp(-SHIFT)), one)
-    scaled = wide.binary(Op.MUL, factor)
-    lost = _fma(wide, factor, scaled.unary(Op.NEG))  # by the rounding of scaled
-    more = _fma(lost, q, scaled.binary(Op.MUL, rest.binary(Op.MUL, one.binary(Op.SUB, q))))
-    corrected = zero.binary(Op.LT, more.unary(Op.ABS))  # not NaN, as at infinity; and -0 + 0 would be 0
-    return corrected.where(_fma(scaled, q, more), scaled.binary(Op.MUL, q)).cast(x.dtype)
+def _silu(given: LazyBuffer) -> LazyBuffer:
+    """x / (1 + exp(-x)), below 0 as x exp(x) / (1 + exp(x)); the quotient is corrected by what the roundings of the
+    product, of the sum and of itself took away. Below -64, where exp(x) may be subnormal and lack digits that the
+    product has, 2^-28 of it goes to x."""
+    x = Value(_float_only(given, "silu_cpu"))
+    far, size = x < -64.0, -x.abs()
+    z = choose(far, size + SHIFT, size).exp()
+    first, second = choose(far, x * 2.0**-28, x), choose(x < 0.0, z, 1.0)
+    product = first * second
+    q, rest = _remainder(product, z)
+    rest = choose(far, math.expm1(SHIFT_REST), 0.0).fma(product, rest + first.fma(second, -product))
+    by = z.fma(-0.5, 1.0)  # 1 / (1 + z), good enough for the correction
+    corrected = rest.abs() > 0.0  # it is NaN at infinity, and -0 + 0 would be 0
+    return choose(corrected, rest.fma(by, q), q).lazy.cast(given.dtype)
 
 
 def _silu_slope(g: LazyBuffer, x: LazyBuffer, out: LazyBuffer) -> LazyBuffer:
@@ -107,11 +103,30 @@ def _silu_slope(g: LazyBuffer, x: LazyBuffer, out: LazyBuffer) -> LazyBuffer:
 
 def _gelu(given: LazyBuffer, approximate: str) -> LazyBuffer:
     _float_only(given, "GeluKernelImpl")
-    return in_double(_gelu_by_tanh if approximate == "tanh" else _gelu_value)(given)
+    return in_double(_gelu_by_tanh)(given) if approximate == "tanh" else in_own_type(_gelu_value)(given)
 
 
 def _gelu_value(x: Value) -> Value:
-    return x * ndtr_value(x)
+    """x P(N <= x). In float32 it is max(x, 0) - y P(N <= -y) with y = |x|, and P(N <= -y) is exp(-y²/2) S / (y + √2)
+    with a series S; the product and quotient y S / (y + √2) are corrected by what their roundings took away."""
+    if x.kind.dtype is not float32:
+        return x * ndtr_value(x)
+    y, root = x.abs(), math.sqrt(2.0)
+    y = choose(y < 14.5, y, 14.5)  # beyond it is below every float32 number
+    half = y * -0.5
+    power = y * half
+    e, scale = exp_in_parts(power, y.fma(half, -power))
+    d = y + root
+    added = d - y
+    lost = (y - (d - added)) + (root - added)  # by the rounding of d
+    inverse = 1.0 / d
+    s, less = sum_of_powers(series.NORMAL_TAIL, inverse.fma(-2.0 * root, 1.0), -1.0, 0.823)
+    product = y * s
+    q = product * inverse
+    rest = (-q).fma(lost, (-q).fma(d, product)) + y.fma(less, y.fma(s, -product))
+    rest = rest * inverse
+    tail = (q + q.fma(e, rest.fma(e, rest))) * scale * 2.0**-64
+    return choose(x.equals(-math.inf), math.nan, choose(x < 0.0, -0.0, x) - tail)
 
 
 def _gelu_by_tanh(x: Value) -> Value:
@@ -122,7 +137,8 @@ def _gelu_by_tanh(x: Value) -> Value:
 
 
 def _inner(x: Value) -> Value:
-    return (x + x * x * x * 0.044715) * math.sqrt(2 / math.pi)
+    """sqrt(2 / π) (x + 0.044715 x³)"""
+    return (x * x).fma(0.044715 * math.sqrt(2 / math.pi), math.sqrt(2 / math.pi)) * x
 
 
 def _gelu_gradient(inputs: Values, outputs: Values, grads: Values, approximate: str) -> Any:
@@ -143,7 +159,7 @@ def _gelu_gradient(inputs: Values, outputs: Values, grads: Values, approximate: 
 
 def _softplus(given: LazyBuffer, beta: float, threshold: float) -> LazyBuffer:
     _float_only(given, "softplus_cpu")
-    return in_double(_softplus_value)(given, beta, threshold)
+    return (in_own_type if beta == 1.0 else in_double)(_softplus_value)(given, beta, threshold)
 
 
 def _softplus_value(x: Value, beta: float, threshold: float) -> Value:
@@ -156,7 +172,7 @@ def _softplus_value(x: Value, beta: float, threshold: float) -> Value:
 def _log_rest(x: Value) -> Value:
     """log(1 + exp(-|x|))"""
     z = (-x.abs()).exp()
-    return chebyshev(series.LOG1P, z, 0.0, 1.0) * z
+    return (z * z).fma(correction(series.LOG1P, z, 0.0, 1.0), z)
 
 
 def _softplus_gradient(inputs: Values, outputs: Values, grads: Values, beta: float,
@@ -171,7 +187,7 @@ def _softplus_gradient(inputs: Values, outputs: Values, grads: Values, beta: flo
 
 def _logsigmoid(given: LazyBuffer) -> LazyBuffer:
     _float_only(given, "log_sigmoid_cpu")
-    return in_double(_logsigmoid_value)(given)
+    return in_own_type(_logsigmoid_value)(given)
 
 
 def _logsigmoid_value(x: Value) -> Value:

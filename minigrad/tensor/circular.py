@@ -12,7 +12,7 @@ from minigrad.dtype import float64, int32, int64
 from minigrad.ops import Op
 from minigrad.tensor import series
 from minigrad.tensor.definition import both, in_place
-from minigrad.tensor.formula import Value, called, chebyshev, choose, elementwise
+from minigrad.tensor.formula import Value, called, chebyshev, choose, correction, elementwise
 from minigrad.tensor.function import Function
 
 if TYPE_CHECKING:
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 # log10(2) as the sum of a number with 12 zeros at its end, so that its product with an exponent is exact, and a rest
 LOG10_2 = (0.30102999566361177, 3.694239077158931e-13)
+RIGHT_ANGLE = {"float32": (1.5707963705062866, -4.371139000186241e-08),
+               "float64": (math.pi / 2, 6.123233995736766e-17)}
+"""π/2 as the sum of a number of the dtype and a rest."""
 _FAR = 709.0
 """Beyond, exp(x) may overflow although exp(x) / 2 does not."""
 
@@ -88,10 +91,14 @@ _LOG10 = elementwise("log10", _log10, lambda x, out: 1.0 / (x * math.log(10.0)))
 
 
 def _atan(x: Value) -> Value:
+    """Above 1 the rest to a right angle, whose rounding goes to the smaller term."""
     large = x.abs() > 1.0
     inner = choose(large, 1.0 / x, x)
-    angle = chebyshev(series.ATAN, inner * inner, 0.0, 1.0) * inner
-    return choose(large, choose(x < 0.0, -math.pi / 2, math.pi / 2) - angle, angle)
+    square = inner * inner
+    angle = (inner * square).fma(correction(series.ATAN, square, 0.0, 1.0), inner)
+    right, rest = RIGHT_ANGLE[x.kind.dtype.name]
+    sign = choose(x < 0.0, -1.0, 1.0)
+    return choose(large, sign * right - sign.fma(-rest, angle), choose(x.equals(0.0), x, angle))
 
 
 def _half_angle(size: Value) -> Value:
@@ -138,7 +145,7 @@ def _atanh(x: Value) -> Value:
     return choose(x < 0.0, -value, choose(x.equals(0.0), x, value))
 
 
-_ATAN = elementwise("atan", _atan, lambda x, out: 1.0 / (1.0 + x * x))
+_ATAN = elementwise("atan", _atan, lambda x, out: 1.0 / (1.0 + x * x), wide=False)
 _ASIN = elementwise("asin", _asin, lambda x, out: 1.0 / (1.0 - x * x).sqrt())
 _ACOS = elementwise("acos", _acos, lambda x, out: -1.0 / (1.0 - x * x).sqrt())
 _ASINH = elementwise("asinh", _asinh, lambda x, out: 1.0 / (1.0 + x * x).sqrt())

@@ -10,7 +10,7 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
 
 from minigrad.runtime.locks import record_lock
-from minigrad.tensor.base import blank, check_in_place
+from minigrad.tensor.base import AnyTensor, blank, check_in_place
 from minigrad.tensor.operands import one_device, require_tensor
 from minigrad.tensor.overrides import NOT_ASKED, armed, ask, asked, asked_after_all, asking
 from minigrad.tensor.promotion import can_cast, type_name
@@ -150,7 +150,7 @@ def both(*names: str, keywords: Mapping[str, str] | None = None) -> Callable[[F]
                     args = spelled(name, args, kwargs)
                 require_tensor(args[0] if args else None, name, "input", 1)
                 if "out" in kwargs:
-                    return into(kwargs.pop("out"), made(*args, **kwargs))
+                    return into(kwargs.pop("out"), made(*args, **kwargs), name)
                 return made(*args, **kwargs)
             except Exception:
                 found = asked_after_all(args, kwargs)
@@ -177,14 +177,27 @@ def _renamed(function: Callable[..., Any], keywords: Mapping[str, str]) -> Calla
     return renamed
 
 
-def into(out: Any, result: Any) -> Any:
-    """What ``out=`` asks for: the result copied into a given tensor, which takes its shape."""
+def into(out: Any, result: Any, name: str = "") -> Any:
+    """What ``out=`` asks for: the result of the function of this name copied into a given tensor, which takes its
+    shape. ``RuntimeError`` if the result has a gradient, or a dtype that may not be stored there."""
     if out is None:
         return result
     if isinstance(result, tuple):
-        return type(result)(*[into(o, r) for o, r in zip(out, result, strict=True)])
+        return type(result)(*[into(o, r, name) for o, r in zip(out, result, strict=True)])
+    if not isinstance(out, AnyTensor):
+        raise TypeError(f"{name}(): argument 'out' must be Tensor, not {type(out).__name__}")
+    if result.requires_grad:
+        raise RuntimeError(f"{name}(): functions with out=... arguments don't support automatic differentiation, but "
+                           "one of the arguments requires grad.")
+    if not can_cast(result.dtype, out.dtype) and name not in _OF_ANY_DTYPE:
+        raise RuntimeError(f"result type {type_name(result.dtype)} can't be cast to the desired output type "
+                           f"{type_name(out.dtype)}")
     with_shape = out if out._shape() == result._shape() else out.resize_(result._shape())
     return with_shape.copy_(result)
+
+
+_OF_ANY_DTYPE = frozenset(("cumsum", "cumprod"))
+"""Functions whose result may be stored in every dtype."""
 
 
 def by_rows(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

@@ -11,15 +11,18 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.dtype import accumulator, float64
+from minigrad.dtype import accumulator, float32, float64, int32
 from minigrad.graph.function import apply
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.tensor.function import Function
-from minigrad.tensor.functions import EXPM1, LOG1P, by_type, double, expm1_of_single, slope
+from minigrad.tensor.functions import EXPM1, LOG1P, by_type, double, expm1_of_single, rounded_once, slope
 from minigrad.tensor.promotion import floating
+from minigrad.tensor.series import EXP
 
 Formula = Callable[..., "Value"]
+_LOG_2 = (0.693147182464599609375, -1.904654299957767e-09)
+"""log 2 as the sum of a float32 number and a rest."""
 EPSILON = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7}
 """The distance from 1 to the next number of the dtype."""
 
@@ -80,6 +83,12 @@ class Value:
     def __rtruediv__(self, other: Any) -> Value:
         """other / self."""
         return self._after(Op.DIV, other)
+
+    def fma(self, factor: Any, term: Any) -> Value:
+        """self * factor + term, rounded once."""
+        operands = (self.lazy, self._of(factor), self._of(term))
+        made = LazyBuffer(Op.FMA, operands, None, self.lazy.shape, self.lazy.dtype, self.lazy.device)
+        return Value(made, self.kind, self.digits)
 
     def __pow__(self, other: Any) -> Value:
         """self to the power of other."""
@@ -196,24 +205,59 @@ def _last_term(series: Sequence[float], digits: float) -> int:
 
 
 @lru_cache(maxsize=256)
+def _in_powers(series: tuple[float, ...], low: float, high: float, digits: float) -> tuple[float, ...]:
+    """The coefficients of the powers of x in a Chebyshev series."""
+    kept = np.polynomial.Chebyshev(series[:_last_term(series, digits) + 1], [low, high])
+    return tuple(kept.convert(kind=np.polynomial.Polynomial).coef.tolist())
+
+
+@lru_cache(maxsize=256)
 def _powers(series: tuple[float, ...], low: float, high: float, digits: float,
             epsilon: float) -> tuple[float, ...] | None:
-    """The coefficients of the powers of x in a Chebyshev series; None if their sum, each term of which is rounded to
-    ``epsilon``, would not have the digits of the result."""
-    kept = np.polynomial.Chebyshev(series[:_last_term(series, digits) + 1], [low, high])
-    powers = kept.convert(kind=np.polynomial.Polynomial).coef
+    """The same; None if their sum, each term of which is rounded to ``epsilon``, would not have the digits of the
+    result."""
+    powers = _in_powers(series, low, high, digits)
     size = max(abs(low), abs(high))
-    terms = sum(abs(c) * size**k for k, c in enumerate(powers.tolist()))
-    least = np.abs(kept(np.linspace(low, high, 65))).min()
-    return tuple(powers.tolist()) if len(powers) * terms * epsilon < least * digits / 64 else None
+    terms = sum(abs(c) * size**k for k, c in enumerate(powers))
+    least = np.abs(np.polynomial.Polynomial(powers)(np.linspace(low, high, 65))).min()
+    return powers if len(powers) * terms * epsilon < least * digits / 64 else None
+
+
+def correction(series: Sequence[float], x: Value, low: float, high: float, share: float = 0.5) -> Value:
+    """The sum of a Chebyshev series for a term that makes at most this share of a result: in float32 it is written in
+    powers of x, whose roundings count little there."""
+    if x.kind.dtype is not float32:
+        return chebyshev(series, x, low, high)
+    return polynomial(_in_powers(tuple(series), low, high, 4 * x.digits / share), x)
+
+
+def sum_of_powers(series: Sequence[float], x: Value, low: float, high: float) -> tuple[Value, Value]:
+    """The sum of a Chebyshev series whose term of power 0 is larger than the others together, in powers of x; and what
+    its last rounding took away."""
+    first, *others = _in_powers(tuple(series), low, high, 4 * x.digits)
+    rest = polynomial(others, x)
+    total = x.fma(rest, first)
+    return total, x.fma(rest, first - total)
 
 
 def polynomial(coefficients: Sequence[float], x: Value) -> Value:
     """The sum of coefficients[k] * x^k."""
     result: Any = coefficients[-1]
     for c in reversed(coefficients[:-1]):
-        result = x * result + c
+        result = x.fma(result, c)
     return result
+
+
+def exp_in_parts(high: Value, low: Value) -> tuple[Value, Value]:
+    """e and s with exp(high + low) = (1 + e) s 2^-64, for float32 numbers from -130 to 44 and rests of them: e is from
+    -0.3 to 0.42, so that 1 + e has more digits than float32. s is a power of 2 and never subnormal."""
+    shift = 1.5 * 2.0**23 + 127 + 64  # added, it leaves a whole number and the bias of exponents in the last bits
+    shifted = high.fma(1 / math.log(2.0), shift)
+    n = shifted - shift
+    r = n.fma(-_LOG_2[1], n.fma(-_LOG_2[0], high) + low)
+    bits = shifted.lazy.bitcast(int32)
+    scale = bits.binary(Op.SHL, bits.like(23)).bitcast(float32)
+    return (r * r).fma(correction(EXP, r, -0.35, 0.35, 0.07), r), Value(scale, None, high.digits)
 
 
 def sine_of_pi(x: Value) -> tuple[Value, Value]:
@@ -221,6 +265,11 @@ def sine_of_pi(x: Value) -> tuple[Value, Value]:
     rest = (x - x.round()) * math.pi
     sine = rest.sin()
     return sine.abs(), rest.cos() / sine
+
+
+def in_own_type(formula: Formula) -> Callable[..., LazyBuffer]:
+    """The formula of one Value and static arguments, computed in its dtype, of half types in float32."""
+    return rounded_once(wrapped(formula))
 
 
 def wrapped(formula: Formula) -> Callable[..., LazyBuffer]:
@@ -233,16 +282,17 @@ def wrapped(formula: Formula) -> Callable[..., LazyBuffer]:
 
 
 def elementwise(name: str, formula: Formula, derivative: Formula | None = None, node: str = "",
-                exactly: bool = False) -> Function:
+                exactly: bool = False, wide: bool = True) -> Function:
     """A function of each element. ``derivative(x, out)``; without one, it follows from the formula. Integers become
     floats. The formula is computed in float64 and its value is rounded once; series are as long as the result needs,
-    or as float64 needs if ``exactly``, for formulas in which much may cancel."""
+    or as float64 needs if ``exactly``, for formulas in which much may cancel. Not ``wide``: it is written so that its
+    own dtype will do."""
     by_hand = None
     if derivative is not None:
         known = wrapped(derivative)
         by_hand = slope(lambda g, x, out: g.binary(Op.MUL, known(x, out)))
     title = "".join(part.capitalize() for part in name.split("_"))
-    compute, by_hand = by_type(name, in_double(formula, exactly), by_hand)
+    compute, by_hand = by_type(name, in_double(formula, exactly) if wide else in_own_type(formula), by_hand)
     return Function(name, compute, f"{node or title}Backward0", by_hand)
 
 

@@ -23,7 +23,7 @@ from minigrad.tensor.promotion import floating, stored
 if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor
 
-Formula = Callable[[LazyBuffer], LazyBuffer]
+Formula = Callable[..., LazyBuffer]
 
 
 def of_floats(formula: Formula) -> Formula:
@@ -34,9 +34,9 @@ def of_floats(formula: Formula) -> Formula:
 def rounded_once(formula: Formula) -> Formula:
     """The formula of several steps, for all dtypes: a half type is computed in float32, and rounded at the end."""
 
-    def wide(x: LazyBuffer) -> LazyBuffer:
+    def wide(x: LazyBuffer, *static: Any) -> LazyBuffer:
         dtype = floating(x.dtype)
-        return formula(x.cast(dtype).cast(accumulator(dtype))).cast(dtype)
+        return formula(x.cast(dtype).cast(accumulator(dtype)), *static).cast(dtype)
 
     return wide
 

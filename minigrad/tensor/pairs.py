@@ -124,7 +124,9 @@ _HYPOT = _row("hypot", _wide(_hypot), "HypotBackward0")
 _HYPOT.body.gradient = fitted_gradient(_hypot_gradient, double)
 _FMAX = _row("fmax", lambda x, y: _first_if(x, y, y.binary(Op.LT, x)), "FmaxBackward0")
 _FMIN = _row("fmin", lambda x, y: _first_if(x, y, x.binary(Op.LT, y)), "FminBackward0")
-_GCD, _LCM, _NEXTAFTER = _row("gcd", _gcd), _row("lcm", _lcm), _row("nextafter", _nextafter)
+_GCD, _LCM = _row("gcd", _gcd), _row("lcm", _lcm)
+_NEXTAFTER = _row("nextafter", _nextafter, "NextafterBackward0")
+_NEXTAFTER.body.gradient = fitted_gradient(lambda g, x, y: (x.binary(Op.EQ, y).where(g.like(0.0), g), None))
 _HEAVISIDE = _row("heaviside", _heaviside)
 
 

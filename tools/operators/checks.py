@@ -12,6 +12,7 @@ from itertools import zip_longest
 from typing import Any
 
 import torch
+from torch.testing._internal.opinfo.core import UnaryUfuncInfo
 
 import minigrad
 from minigrad import config
@@ -150,6 +151,9 @@ class _Sample:
             except Exception:
                 return  # PyTorch itself refuses it
             problem = self._tried(lambda: self._values(expected))
+            if "values, first" in problem and (reference := self._reference()) is not None:
+                expected = reference  # PyTorch's result may have fewer digits than its tests allow
+                problem = self._tried(lambda: self._values(expected))
             _add(found, "values", problem, self.where)
             if problem:
                 return
@@ -187,6 +191,13 @@ class _Sample:
             again = difference(finish(result), self.sample.output_process_fn_grad(expected))
             return again if self.sample.output_process_fn_grad.__name__ != "<lambda>" or again == "" else problem
         return problem
+
+    def _reference(self) -> torch.Tensor | None:
+        """What the database's own reference gives for a float64 tensor and nothing else; None if it has none."""
+        if not isinstance(self.op, UnaryUfuncInfo) or not callable(self.op.ref) or self.dtype is not torch.float64 or (
+                self.sample.args or self.sample.kwargs):
+            return None
+        return torch.as_tensor(self.op.ref(self.sample.input.detach().numpy()))
 
     def _method(self, found: Outcomes, expected: Any) -> None:
         method = self.op.get_method()

@@ -166,7 +166,7 @@ def hardshrink(input: Tensor, lambd: float = 0.5, *, out: Tensor | None = None) 
     tensor([-1.,  0.])
     """
     require_tensor(input, "hardshrink", "input", 1)
-    return into(out, formulas.hardshrink(input, lambd=number(lambd, "hardshrink", "lambd", 2)))
+    return into(out, formulas.hardshrink(input, lambd=number(lambd, "hardshrink", "lambd", 2)), "hardshrink")
 
 
 def softshrink(input: Tensor, lambd: float = 0.5, *, out: Tensor | None = None) -> Tensor:
@@ -182,7 +182,7 @@ def softshrink(input: Tensor, lambd: float = 0.5, *, out: Tensor | None = None) 
     if not bound >= 0:
         raise RuntimeError(f"lambda must be in range [0, {float(input.dtype.max):g}] for input dtype "
                            f"{type_name(input.dtype)}, but found {bound:g}")
-    return into(out, formulas.softshrink(input, lambd=bound))
+    return into(out, formulas.softshrink(input, lambd=bound), "softshrink")
 
 
 def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
@@ -269,7 +269,7 @@ def gelu(input: Tensor, approximate: str = "none", *, out: Tensor | None = None)
     >>> gelu(minigrad.tensor([-1.0, 2.0]))
     tensor([-0.1587,  1.9545])
     """
-    return into(out, require_tensor(input, "gelu", "input", 1).gelu(approximate))
+    return into(out, require_tensor(input, "gelu", "input", 1).gelu(approximate), "gelu")
 
 
 def silu(input: Tensor, inplace: bool = False) -> Tensor:
@@ -303,7 +303,7 @@ def softplus(input: Tensor, beta: float = 1, threshold: float = 20, *, out: Tens
     """
     require_tensor(input, "softplus", "input", 1)
     beta, threshold = number(beta, "softplus", "beta", 2), number(threshold, "softplus", "threshold", 3)
-    return into(out, input.softplus(beta, threshold))
+    return into(out, input.softplus(beta, threshold), "softplus")
 
 
 def logsigmoid(input: Tensor, *, out: Tensor | None = None) -> Tensor:
@@ -313,7 +313,7 @@ def logsigmoid(input: Tensor, *, out: Tensor | None = None) -> Tensor:
     >>> logsigmoid(minigrad.zeros(1))
     tensor([-0.6931])
     """
-    return into(out, require_tensor(input, "log_sigmoid", "input", 1).logsigmoid())
+    return into(out, require_tensor(input, "log_sigmoid", "input", 1).logsigmoid(), "logsigmoid")
 
 
 def softsign(input: Tensor) -> Tensor:

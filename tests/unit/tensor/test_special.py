@@ -53,7 +53,7 @@ def test_a_sample_of_all_float32_numbers_is_within_2_ulp():
 
     with minigrad.config(TIERS=1):
         for function in FUNCTIONS:
-            if function.name in ("sigmoid", "silu", "log1p", "expm1"):
+            if function.name in ("sigmoid", "silu", "log1p", "expm1", "gelu", "softplus", "atan"):
                 assert single(function, 16411, 1 << 15)[0] <= 2.0, function.name
 
 
@@ -125,6 +125,42 @@ def test_slopes_at_seams(number):
     x = minigrad.tensor(points, requires_grad=True)
     (found,) = minigrad.autograd.grad(function(x).sum(), x)
     assert found.tolist() == pytest.approx(slopes, rel=1e-5)
+
+
+def test_gelu_and_softplus_keep_the_digits_of_small_results():
+    x = minigrad.tensor([-0.0, -5.0, -13.5, -30.0, 40.0, -INF, INF])
+    found = x.gelu().tolist()
+    assert found[:-2] == pytest.approx([0.0, -1.43325785939596e-06, -1.05553898626382e-40, 0.0, 40.0], rel=2e-7,
+                                       abs=2e-45)
+    assert [math.copysign(1, v) for v in (found[0], found[3])] == [-1, -1] and math.isnan(found[5]) and found[6] == INF
+    small = minigrad.tensor([-80.0]).softplus().item()
+    assert small == float(np.float32(1.8048513878454153e-35)) == -minigrad.tensor([80.0]).logsigmoid().item()
+
+
+def test_polygamma():
+    x = minigrad.tensor([-INF, -0.5, -1.0, 3.0], dtype=minigrad.float64)
+    assert minigrad.special.polygamma(2, x).tolist() == pytest.approx([-INF, -0.8287966442343, -INF, -0.15411380631918],
+                                                                      rel=1e-12)
+    assert x.polygamma_(1) is x and x[3].item() == pytest.approx(0.39493406684822)
+
+
+def test_the_gradient_of_nextafter_goes_to_its_first_operand():
+    x, y = minigrad.tensor([1.0, 2.0, NAN], requires_grad=True), minigrad.tensor([0.0, 2.0, 0.0], requires_grad=True)
+    slopes = minigrad.autograd.grad(x.nextafter(y).sum(), (x, y), allow_unused=True)
+    assert slopes[0].tolist() == [1.0, 0.0, 1.0] and slopes[1].tolist() == [0.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize("name", ["gelu", "hardshrink", "softshrink", "softplus", "logsigmoid"])
+def test_out_of_activations(name):
+    function = getattr(minigrad.nn.functional, name)
+    x, out = minigrad.tensor([-1.0, 2.0]), minigrad.empty(2)
+    assert function(x, out=out) is out and out.tolist() == function(x).tolist()
+    with pytest.raises(RuntimeError, match=rf"{name}\(\): functions with out=... arguments don't support automatic"):
+        function(x.clone().requires_grad_(), out=out)
+    with pytest.raises(RuntimeError, match="result type Float can't be cast to the desired output type Long"):
+        function(x, out=minigrad.empty(2, dtype=minigrad.int64))
+    with pytest.raises(TypeError, match="argument 'out' must be Tensor, not list"):
+        function(x, out=[])
 
 
 def test_second_derivative_of_the_logistic_loss_at_0():
