@@ -185,7 +185,6 @@ class Function:
     tensor(6.)
     """
 
-    generate_vmap_rule = False
     _backward_cls: type[FunctionNode]
 
     def __init_subclass__(cls, **options: Any) -> None:

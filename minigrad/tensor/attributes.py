@@ -20,8 +20,9 @@ from minigrad.tensor.values import realize
 
 if TYPE_CHECKING:
     from minigrad.tensor.size import Size
-    from minigrad.tensor.storages import TypedStorage, UntypedStorage
+    from minigrad.tensor.storages import UntypedStorage
     from minigrad.tensor.tensor_class import Tensor
+    from minigrad.tensor.typed_storages import TypedStorage
 
 
 def _no_dim(dim: int) -> int:
@@ -127,7 +128,7 @@ class Attributes:
 
     def storage(self: Tensor) -> TypedStorage:
         """The memory behind self as elements of its dtype."""
-        from minigrad.tensor.storages import TypedStorage, warn_typed
+        from minigrad.tensor.typed_storages import TypedStorage, warn_typed
 
         warn_typed()
         return TypedStorage(wrap_storage=self.untyped_storage(), dtype=self.dtype, _internal=True)

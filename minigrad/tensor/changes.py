@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from minigrad.autograd.mode import mode
 from minigrad.autograd.node import Edge
-from minigrad.tensor.storage import View
+from minigrad.tensor.view import View
 
 if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor

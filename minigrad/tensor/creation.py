@@ -19,7 +19,8 @@ from minigrad.graph.reference import evaluate
 from minigrad.ops import Op
 from minigrad.ops import cast as cast_array
 from minigrad.runtime.device import get_device
-from minigrad.tensor.base import AnyTensor, from_memory, make
+from minigrad.tensor.aliases import from_memory
+from minigrad.tensor.base import AnyTensor, make
 from minigrad.tensor.definition import FUNCTIONS, function
 from minigrad.tensor.joining import stack
 from minigrad.tensor.movement import shape_argument

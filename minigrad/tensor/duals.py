@@ -16,7 +16,8 @@ from minigrad.autograd.node import Node
 from minigrad.autograd.protocol import Front
 from minigrad.grad import forward_of
 from minigrad.graph.function import Subgraph
-from minigrad.tensor.base import Duals, made, plain_view
+from minigrad.tensor.aliases import plain_view
+from minigrad.tensor.base import Duals, made
 from minigrad.tensor.function import recorded
 from minigrad.tensor.replay import thread
 

@@ -18,7 +18,8 @@ from minigrad.engine import leaf_from_numpy, realise
 from minigrad.ops import Op
 from minigrad.ops import cast as cast_array
 from minigrad.tensor import points
-from minigrad.tensor.base import AnyTensor, LeafHooks, alias, awaken, set_apart
+from minigrad.tensor.aliases import alias, set_apart
+from minigrad.tensor.base import AnyTensor, LeafHooks, awaken
 from minigrad.tensor.definition import both
 from minigrad.tensor.promotion import c_name, type_name
 from minigrad.tensor.replay import leave_trace

@@ -17,7 +17,8 @@ from minigrad.engine import leaf_from_numpy, to_numpy
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.graph.strides import Steps
 from minigrad.ops import Op
-from minigrad.tensor.base import AnyTensor, check_in_place, make, make_view
+from minigrad.tensor.aliases import make_view
+from minigrad.tensor.base import AnyTensor, check_in_place, make
 from minigrad.tensor.capture import capturing
 from minigrad.tensor.function import Function
 from minigrad.tensor.layout import offset_of, strides_of

@@ -12,7 +12,8 @@ from minigrad.dtype import DType, bool_, complex128, float64, int64
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.graph.strides import contiguous_strides
 from minigrad.ops import Op
-from minigrad.tensor.base import AnyTensor, check_in_place, make, strided_alias
+from minigrad.tensor.aliases import strided_alias
+from minigrad.tensor.base import AnyTensor, check_in_place, make
 from minigrad.tensor.function import Function
 from minigrad.tensor.movement import shape_argument
 from minigrad.tensor.operands import fit, is_number, require_tensor

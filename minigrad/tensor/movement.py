@@ -13,7 +13,7 @@ from minigrad.dtype import DType, shown
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.graph.strides import view_strides
 from minigrad.ops import Op
-from minigrad.tensor.base import make_view
+from minigrad.tensor.aliases import make_view
 from minigrad.tensor.definition import also, both, view_in_place
 from minigrad.tensor.function import Function
 from minigrad.tensor.layout import offset_of, strides_of, view_as_type

@@ -14,7 +14,7 @@ from functools import wraps
 from types import FunctionType
 from typing import Any, TypeVar, cast
 
-from minigrad.tensor import base
+from minigrad.tensor import aliases, base
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -164,7 +164,7 @@ def as_class(result: Any, cls: type) -> Any:
     if cls is base._tensor_class:
         return result
     if isinstance(result, base.AnyTensor):
-        return result if isinstance(result, cls) else base.as_subclass(result, cls)
+        return result if isinstance(result, cls) else aliases.as_subclass(result, cls)
     if isinstance(result, tuple | list):
         return type(result)([as_class(r, cls) for r in result])
     return result
@@ -356,7 +356,7 @@ class Overrides:
         >>> type(image + 1).__name__
         'Image'
         """
-        return base.as_subclass(self, _subclass(cls))
+        return aliases.as_subclass(self, _subclass(cls))
 
     @staticmethod
     def _make_subclass(cls: type, data: Any, require_grad: bool = False, **options: Any) -> Any:

@@ -12,11 +12,12 @@ from minigrad.dtype import DType
 from minigrad.engine import run_again
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
-from minigrad.tensor.base import plain_alias
+from minigrad.tensor.aliases import plain_alias
 from minigrad.tensor.pending import settle
 from minigrad.tensor.replay import Entry, Trace
-from minigrad.tensor.storage import Storage, View
+from minigrad.tensor.storage import Storage
 from minigrad.tensor.unfold import is_filled
+from minigrad.tensor.view import View
 
 VALUE, GRADIENT, TARGET = "value", "gradient", "target"
 NUMBER, ALWAYS = "number", "always"
