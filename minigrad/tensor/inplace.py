@@ -14,6 +14,7 @@ from minigrad.graph.strides import contiguous_strides
 from minigrad.ops import Op
 from minigrad.tensor.aliases import strided_alias
 from minigrad.tensor.base import AnyTensor, check_in_place, make
+from minigrad.tensor.changes import check_overlap, repeated
 from minigrad.tensor.function import Function
 from minigrad.tensor.movement import shape_argument
 from minigrad.tensor.operands import fit, is_number, require_tensor
@@ -73,7 +74,10 @@ class InPlace:
                                    f"{value.ndim} dimensions.")
             return self.copy_(value)
         check_in_place(self)
-        dtype = self.dtype
+        dtype, axes = self.dtype, repeated(self)
+        if axes:
+            self[tuple([slice(1 if i in axes else None) for i in range(self.ndim)])].fill_(value)
+            return self
         return self._adopt(make(LazyBuffer.const(stored(value, dtype), dtype, self._shape(), self._pending().device)))
 
     def zero_(self: Tensor) -> Tensor:
@@ -87,6 +91,7 @@ class InPlace:
             wide = _WIDEST.get(number_dtype(other).kind, int64)
             other = make(LazyBuffer.const(number(other, wide), wide, (), self._pending().device))
         require_tensor(other, "copy_", "other", 1)
+        check_overlap(self, (other,))
         check_expands(other._shape(), self._shape())
         static = (self._shape(), self.dtype, self._pending().device)
         return self._adopt(_COPY((self, other) if self._requires_grad else (other,), static))

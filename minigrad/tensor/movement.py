@@ -437,6 +437,8 @@ class Movement:
         if not shape:
             raise RuntimeError("narrow() cannot be applied to a 0-dim tensor.")
         axis = dim_index(dim, len(shape))
+        if hasattr(start, "_shape") and (start._shape() or not start.dtype.is_int):
+            raise RuntimeError("start must be an 0-dim integral Tensor.")
         start = index(start)
         size = shape[axis]
         if not -size <= start <= size:

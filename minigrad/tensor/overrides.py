@@ -252,9 +252,9 @@ def _check_method(tensor: Any, name: str) -> None:
     setattr(tensor, name, made)
 
 
-def asking(plain: F, into: Callable[[Any, Any], Any] | None) -> F:
+def asking(plain: F, into: Callable[..., Any] | None) -> F:
     """The function, which asks first if there is somebody to ask, and after a failure. Unless it takes ``out`` itself,
-    ``into(out, result)`` stores the result."""
+    ``into(out, plain, args, kwargs)`` calls it and stores the result."""
 
     @wraps(plain)
     def function(*args: Any, **kwargs: Any) -> Any:
@@ -264,7 +264,7 @@ def asking(plain: F, into: Callable[[Any, Any], Any] | None) -> F:
                 return ask(function, found, args, kwargs)
         try:
             if into is not None and "out" in kwargs:
-                return into(kwargs.pop("out"), plain(*args, **kwargs))
+                return into(kwargs.pop("out"), plain, args, kwargs)
             return plain(*args, **kwargs)
         except Exception:
             found = asked_after_all(args, kwargs)

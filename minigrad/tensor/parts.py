@@ -111,7 +111,8 @@ class Parts:
     @both("as_strided_scatter")
     def as_strided_scatter(self: Tensor, src: Tensor, size: Sequence[int], stride: Sequence[int],
                            storage_offset: int | None = None) -> Tensor:
-        """A copy with ``src`` in place of ``self.as_strided(size, stride, storage_offset)``."""
+        """A copy with ``src`` in place of ``self.as_strided(size, stride, storage_offset)``. Where ``src`` stands self
+        has no gradient; that of PyTorch 2.13 is wrong there and everywhere else, as its own tests know."""
         copy = self.clone()
         return _embedded(copy, copy.as_strided(size, stride, storage_offset), src)
 
@@ -120,6 +121,8 @@ class Parts:
         """A copy of ``self.narrow(dim, start, length)``."""
         if dim >= max(1, self.ndim):
             raise RuntimeError("Expected dim < static_cast<int64_t>(self_sizes.size()) to be true, but got false.")
+        if self.ndim and length < 0:
+            raise RuntimeError(f"start ({start}) + length ({length}) exceeds dimension size ({self.shape[dim]}).")
         return self.narrow(dim, start, length).clone()
 
     # --- divided along a named dimension

@@ -13,6 +13,9 @@ from minigrad.graph.strides import Steps, Window, overlaps, strided_steps
 from minigrad.ops import Op
 from minigrad.tensor.storage import Storage, compute, snapshot
 
+REPEATED = ("unsupported operation: more than one element of the written-to tensor refers to a single memory location. "
+            "Please clone() the tensor before performing the operation.")
+
 
 class View:
     """How a Tensor sees a part of its Storage. It is said twice: as a window of the memory (``shape``, and PyTorch's
@@ -96,8 +99,7 @@ class View:
     def check_writable(self) -> None:
         """``RuntimeError`` if two elements are one in memory: which of two values it would take is not defined."""
         if overlaps(self.shape, self.strides):
-            raise RuntimeError("unsupported operation: more than one element of the written-to tensor refers to a "
-                               "single memory location. Please clone() the tensor before performing the operation.")
+            raise RuntimeError(REPEATED)
 
     def array(self, storage: Storage, shown: bool = False) -> np.ndarray:
         """The view as a NumPy array on the memory, computed if it was pending. ``shown``: it goes to code outside
