@@ -306,8 +306,9 @@ def eye(n: int, m: int | None = None, *, dtype: DType | None = None, device: Any
     tensor([[1., 0.],
             [0., 1.]])
     """
-    if n < 0 or (m is not None and m < 0):
-        raise RuntimeError(f"n must be greater or equal to 0, got {n if n < 0 else m}")
+    for name, size in (("n", n), ("m", n if m is None else m)):
+        if size < 0:
+            raise RuntimeError(f"{name} must be greater or equal to 0, got {size}")
     shape, name = (n, n if m is None else m), resolve(device)
     same = LazyBuffer.index(shape, 0, name).binary(Op.EQ, LazyBuffer.index(shape, 1, name))
     result = make(same.cast(dtype or get_default_dtype()))

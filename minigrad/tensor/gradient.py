@@ -182,8 +182,8 @@ class Autograd:
 
     @property
     def data(self: Tensor) -> Tensor:
-        """The same memory outside autograd; assigning replaces it. The tape does not see what is written to it:
-        ``backward`` goes on to read the value from before, where PyTorch reads the new one."""
+        """The same memory outside autograd; assigning replaces it. The tape does not see that it is written, so
+        ``backward`` reads the new value without a word where it needs one."""
         return set_apart(alias(self))
 
     @data.setter
@@ -192,6 +192,7 @@ class Autograd:
             raise TypeError(f"Variable data has to be a tensor, but got {type(value).__name__}")
         if self._requires_grad and value.dtype.kind not in "fc":
             raise RuntimeError("data set to a tensor that requires gradients must be floating point or complex dtype")
+        leave_trace(self, "the data of a tensor was replaced")
         self._become(value.detach())
 
     @data.deleter

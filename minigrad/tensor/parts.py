@@ -36,11 +36,14 @@ def _split_at(self: Tensor, how: Any, dim: int, least: int, name: str) -> tuple[
     return self.tensor_split(how, dim)
 
 
-def _indices(given: tuple[Any, ...], by_name: Any) -> Any:
+def _indices(name: str, given: tuple[Any, ...], by_name: Any) -> Any:
     """``x.hsplit(1, 3)`` is ``x.hsplit([1, 3])``, and ``x.hsplit(indices=[1, 3])``."""
-    if by_name is not None:
-        return by_name
-    return given[0] if len(given) == 1 else given
+    how = by_name if by_name is not None else given[0] if len(given) == 1 else given
+    if isinstance(how, str | float):
+        raise TypeError(f"{name}() received an invalid combination of arguments - got (Tensor, {type(how).__name__}), "
+                        "but expected one of:\n * (Tensor input, int sections)\n * (Tensor input, tuple of ints "
+                        "indices)")
+    return how
 
 
 @function("unravel_index")
@@ -131,19 +134,19 @@ class Parts:
     @_where_to_split
     def hsplit(self: Tensor, *given: Any, indices_or_sections: Any = None) -> tuple[Tensor, ...]:
         """Divided along dimension 1, vectors along 0: into as many equal parts, or at these indices; views."""
-        return _split_at(self, _indices(given, indices_or_sections), 0 if self.ndim == 1 else 1, 1, "hsplit")
+        return _split_at(self, _indices("hsplit", given, indices_or_sections), 0 if self.ndim == 1 else 1, 1, "hsplit")
 
     @both("vsplit")
     @_where_to_split
     def vsplit(self: Tensor, *given: Any, indices_or_sections: Any = None) -> tuple[Tensor, ...]:
         """Divided along dimension 0: into as many equal parts, or at these indices; views."""
-        return _split_at(self, _indices(given, indices_or_sections), 0, 2, "vsplit")
+        return _split_at(self, _indices("vsplit", given, indices_or_sections), 0, 2, "vsplit")
 
     @both("dsplit")
     @_where_to_split
     def dsplit(self: Tensor, *given: Any, indices_or_sections: Any = None) -> tuple[Tensor, ...]:
         """Divided along dimension 2: into as many equal parts, or at these indices; views."""
-        return _split_at(self, _indices(given, indices_or_sections), 2, 3, "dsplit")
+        return _split_at(self, _indices("dsplit", given, indices_or_sections), 2, 3, "dsplit")
 
     @both("unsafe_chunk")
     def unsafe_chunk(self: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:

@@ -276,7 +276,13 @@ def test_changes_through_data_are_not_seen_by_the_tape() -> None:
     y = x * w
     w.data.fill_(100)
     y.backward()
-    assert x.grad.tolist() == [3]
+    assert x.grad.tolist() == [100]
+    z = (x * 1).exp()
+    z.data.mul_(0).add_(2)
+    part = z.view(1, 1) * 5
+    z.data[0] = 7  # in the memory of a view
+    part.backward()
+    assert x.grad.tolist() == [135]
 
 
 def test_view_in_no_grad_is_not_tracked() -> None:
@@ -344,6 +350,10 @@ def test_data_assignment_and_set() -> None:
     assert x.shape == (3,) and x.requires_grad
     x.data.add_(1)
     assert other.tolist() == [1, 1, 1]
+    y = x * x
+    x.data = minigrad.full((3,), 7.0)
+    y.sum().backward()
+    assert x.grad.tolist() == [14, 14, 14]
 
 
 def test_shape_changes_in_place() -> None:
