@@ -31,6 +31,11 @@ RELEASED = (
     "Specify retain_graph=True if you need to backward through the graph a second time or if you need to access "
     "saved tensors after calling backward.")
 
+INFERENCE = (
+    "Inference tensors cannot be saved for backward. Please do not use Tensors created in inference mode in "
+    "computation tracked by autograd. To work around this, you can make a clone to get a normal tensor and use it in "
+    "autograd, or use `torch.no_grad()` instead of `torch.inference_mode()`.")
+
 next_sequence = count(1).__next__
 
 
@@ -248,6 +253,8 @@ class Node:
                 continue
             t = tensors[position] if position >= 0 else results[-1 - position]
             storage = t._storage
+            if storage.edits < 0:
+                raise RuntimeError(INFERENCE)
             kept.append((ref(storage), storage.edits, position, ref(t), storage.version))
         self.kept = tuple(kept)
 

@@ -23,7 +23,7 @@ from minigrad.tensor.changes import check_in_place, check_view, move_retained
 from minigrad.tensor.looks import Spec
 from minigrad.tensor.replay import FOLLOW, OFF, Trace, thread
 from minigrad.tensor.size import Size, device, shown_device
-from minigrad.tensor.storage import Storage, _unsettled, moved, settle, snapshot, tracing
+from minigrad.tensor.storage import INFERENCE, Storage, _unsettled, moved, settle, snapshot, tracing
 from minigrad.tensor.view import View, write_window
 
 if TYPE_CHECKING:
@@ -362,6 +362,8 @@ def made(lazy: LazyBuffer) -> Tensor:
     """A Tensor that owns the value and requires no gradient."""
     tensor = _new(_tensor_class)
     tensor._storage = Storage(lazy)
+    if mode.enabled is None:
+        tensor._storage.edits = INFERENCE
     if mode.watched and tracing.level is not None:
         tracing.level.born(tensor._storage)
     tensor._view = tensor._edge = tensor._grad = tensor._hooks = tensor._spec = tensor._look = None
@@ -374,8 +376,8 @@ def made_of(buffer: Any, shape: tuple[int, ...], dtype: DType, device: str) -> T
     """``made`` of a contiguous value in ``buffer``: what a program returns at every call, so its parts are put together
     here, without the calls that make them elsewhere."""
     tensor = _new(_tensor_class)
-    put_memory(tensor, buffer, shape, dtype, device)
     tensor._edge = tensor._spec = None
+    put_memory(tensor, buffer, shape, dtype, device)
     tensor._requires_grad = False
     tensor._tag = 0
     return tensor
@@ -388,6 +390,8 @@ def put_memory(tensor: Tensor, buffer: Any, shape: tuple[int, ...], dtype: DType
     lazy.buffer, lazy.offset, lazy.owners, lazy.readers = buffer, 0, 1, 0
     storage = _new(Storage)
     storage.lazy, storage.version, storage.history, storage.edits = lazy, 0, 0, 0
+    if (mode if tensor._spec is None else tensor._spec).enabled is None:
+        storage.edits = INFERENCE
     tensor._storage = storage
     tensor._view = tensor._grad = tensor._hooks = tensor._look = None
 

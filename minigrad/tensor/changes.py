@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from minigrad.autograd.mode import mode
 from minigrad.autograd.node import Edge
 from minigrad.graph.strides import contiguous_strides
+from minigrad.tensor.storage import Storage
 from minigrad.tensor.view import REPEATED, View
 
 if TYPE_CHECKING:
@@ -18,11 +19,18 @@ if TYPE_CHECKING:
 
 
 def check_in_place(self: Tensor) -> None:
-    """``RuntimeError`` for a leaf that requires a gradient, or a view of one, while the tape records."""
+    """``RuntimeError`` for a leaf that requires a gradient, or a view of one, while the tape records, and outside
+    inference mode for what was made inside."""
+    if mode.enabled is None:
+        return
+    if is_inference(self):
+        raise RuntimeError("Inplace update to inference tensor outside InferenceMode is not allowed.You can make a "
+                           "clone to get a normal tensor before doing inplace update.See "
+                           "https://github.com/pytorch/rfcs/pull/17 for more details.")
     if not mode.enabled:
         return
     view = self._view
-    if view is not None and (view.quiet or view.differentiable) and view.base._requires_grad:
+    if view is not None and (not view.enabled or view.differentiable) and view.base._requires_grad:
         _check_base(self, view)
     if self._source() is None:
         return
@@ -31,18 +39,28 @@ def check_in_place(self: Tensor) -> None:
         raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
 
 
+def is_inference(tensor: Tensor) -> bool:
+    """Whether the memory behind a Tensor was made in inference mode."""
+    if tensor._spec is None:
+        return tensor._storage.edits < 0
+    root = _root(tensor)
+    return bool(root.edits < 0) if isinstance(root, Storage) else root._spec.enabled is None
+
+
 def _check_base(self: Tensor, view: View) -> None:
     """``RuntimeError`` for a view of a leaf that requires a gradient, or one that was made where nothing is recorded
     of what does."""
     above: View | None = view
     while above is not None and above.differentiable:
         above = above.parent._view
-    if above is not None and above.quiet:
+    if above is not None and not above.enabled:
+        where, block = ("inference", "inference_mode") if above.enabled is None else ("no_grad", "no_grad")
+        usual = "in normal mode" if above.enabled is None else "with grad mode enabled"
         name = view.kind.removesuffix("Backward0")
         made = "A view was" if above is view else f"Output 0 of {name} is a view of a view which was"
-        raise RuntimeError(f"{made} created in no_grad mode and is being modified inplace with grad mode enabled. "
+        raise RuntimeError(f"{made} created in {where} mode and is being modified inplace {usual}. "
                            "Given that this use case is ambiguous and error-prone, it is forbidden. You can clarify "
-                           "your code by moving both the view and the inplace either both inside the no_grad block "
+                           f"your code by moving both the view and the inplace either both inside the {block} block "
                            "(if you don't want the inplace to be tracked) or both outside (if you want the inplace to "
                            "be tracked).")
     if view.differentiable and above is None:

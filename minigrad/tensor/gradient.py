@@ -20,6 +20,7 @@ from minigrad.ops import cast as cast_array
 from minigrad.tensor import points
 from minigrad.tensor.aliases import alias, set_apart
 from minigrad.tensor.base import AnyTensor, LeafHooks, awaken
+from minigrad.tensor.changes import is_inference
 from minigrad.tensor.definition import both
 from minigrad.tensor.promotion import c_name, type_name
 from minigrad.tensor.replay import leave_trace
@@ -130,6 +131,8 @@ class Autograd:
                                    "computed variable in a subgraph that doesn't require differentiation use "
                                    "var_no_grad = var.detach().")
             return self
+        if requires_grad and mode.enabled is not None and is_inference(self):
+            raise RuntimeError("Setting requires_grad=True on inference tensor outside InferenceMode is not allowed.")
         if requires_grad and self.dtype.kind not in "fc":
             raise RuntimeError("only Tensors of floating point dtype can require gradients")
         view = self._view

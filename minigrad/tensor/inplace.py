@@ -8,13 +8,14 @@ from collections.abc import Callable
 from math import prod
 from typing import TYPE_CHECKING, Any
 
+from minigrad.autograd.mode import mode
 from minigrad.dtype import DType, bool_, complex128, float64, int64
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.graph.strides import contiguous_strides
 from minigrad.ops import Op
 from minigrad.tensor.aliases import strided_alias
 from minigrad.tensor.base import AnyTensor, check_in_place, make
-from minigrad.tensor.changes import check_overlap, repeated
+from minigrad.tensor.changes import check_overlap, is_inference, repeated
 from minigrad.tensor.function import Function
 from minigrad.tensor.movement import shape_argument
 from minigrad.tensor.operands import fit, is_number, require_tensor
@@ -137,6 +138,8 @@ class InPlace:
         count = prod(shape)
         if min(shape, default=0) < 0 or count >= 2**63:
             raise RuntimeError("numel: integer multiplication overflow")
+        if mode.enabled is not None and is_inference(self):
+            check_in_place(self)
         if self.requires_grad:
             raise RuntimeError("cannot resize variables that require grad")
         if shape == self._shape():

@@ -15,7 +15,7 @@ from minigrad.ops import Op
 from minigrad.tensor.aliases import plain_alias
 from minigrad.tensor.pending import settle
 from minigrad.tensor.replay import Entry, Trace
-from minigrad.tensor.storage import Storage
+from minigrad.tensor.storage import INFERENCE, Storage
 from minigrad.tensor.unfold import is_filled
 from minigrad.tensor.view import View
 
@@ -147,9 +147,11 @@ def fill(trace: Trace, alive: Sequence[int]) -> bool:
                 continue
             shell._storage = parent._storage
             shell._view = plain_alias(parent)._view if arguments == "detach" else View(  # its edge is left to unfolding
-                parent, *arguments, differentiable=spec.enabled)
+                parent, *arguments, differentiable=bool(spec.enabled))
         elif value is not None:
             shell._storage, shell._view = Storage(value), None
+            if spec.enabled is None:
+                shell._storage.edits = INFERENCE
         else:
             held = True
             continue

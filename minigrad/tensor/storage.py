@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 SNAPSHOT_BYTES = 1 << 20
 
 
+INFERENCE = -(1 << 62)
+
+
 class Storage:
     """The cell behind one or several Tensors: its current value and how often that was replaced. ``history`` counts
     how often an in-place op changed what the value was computed from, so that views know when to ask again."""
@@ -35,7 +38,7 @@ class Storage:
 
     edits: int
     """How often programs have changed it in place, but not by ``.data``: what PyTorch calls its version. The tape looks
-    at it."""
+    at it. Below 0 for memory that was made in inference mode."""
 
     former: tuple[Any, int, Any]
     """After ``detach_`` of a Tensor: a reference to it, the ``history`` until then, and the edge that it had."""

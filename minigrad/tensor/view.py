@@ -24,12 +24,12 @@ class View:
     is read. What movement ops do not say directly is a step ``"STRIDED"``, another type of the elements ``"BITCAST"``.
 
     A ``differentiable`` view passes gradients on to its parent, whatever that has become by in-place ops: ``history``
-    is that of the Storage for which the view's own edge was made. A ``quiet`` one was made where nothing is
-    recorded. Another type can't be differentiated, but for the parts of complex numbers. ``lazy`` is what was read
-    last, from the value ``whole`` of the Storage in its ``version``.
+    is that of the Storage for which the view's own edge was made. ``enabled``: whether the tape
+    recorded where it was made, None in inference mode. Another type can't be differentiated, but for the parts of
+    complex numbers. ``lazy`` is what was read last, from the value ``whole`` of the Storage in its ``version``.
     """
 
-    __slots__ = ("base", "differentiable", "dtype", "history", "kind", "lazy", "offset", "parent", "quiet", "shape",
+    __slots__ = ("base", "differentiable", "dtype", "enabled", "history", "kind", "lazy", "offset", "parent", "shape",
                  "steps", "strides", "version", "whole")
 
     def __init__(self, parent: Any, steps: Steps, shape: tuple[int, ...], strides: tuple[int, ...], offset: int,
@@ -45,7 +45,7 @@ class View:
         before = (parent._storage.lazy if view is None else view).dtype
         self.dtype: DType = dtype or before
         self.differentiable = differentiable and (dtype is None or (dtype.part is before.part and before.is_inexact))
-        self.quiet = False
+        self.enabled: bool | None = True
         self.history = parent._storage.history
         self.lazy: LazyBuffer | None = None
         self.whole: LazyBuffer | None = None
