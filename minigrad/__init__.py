@@ -115,9 +115,10 @@ _LATER = {
     **dict.fromkeys(("hspmm", "smm", "sparse_bsc_tensor", "sparse_bsr_tensor", "sparse_compressed_tensor",
                      "sparse_coo_tensor", "sparse_csc_tensor", "sparse_csr_tensor", "spmm", "sspaddmm"),
                     "minigrad.sparse"),
-    **dict.fromkeys(("UntypedStorage", "TypedStorage", "is_storage",
+    "UntypedStorage": "minigrad.tensor.storages",
+    **dict.fromkeys(("TypedStorage", "is_storage",
                      *[f"{type_name(dtype)}Storage" for dtype in (*WITH_CLASSES, *COMPLEX)]),
-                    "minigrad.tensor.storages"),
+                    "minigrad.tensor.typed_storages"),
 }
 """Names that are looked up in a module which is imported when one of them is first asked for."""
 

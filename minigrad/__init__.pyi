@@ -88,9 +88,9 @@ from minigrad.tensor import set_default_dtype as set_default_dtype
 from minigrad.tensor import set_printoptions as set_printoptions
 from minigrad.tensor.layouts import layout as layout
 from minigrad.tensor.layouts import memory_format as memory_format
-from minigrad.tensor.storages import TypedStorage as TypedStorage
 from minigrad.tensor.storages import UntypedStorage as UntypedStorage
-from minigrad.tensor.storages import is_storage as is_storage
+from minigrad.tensor.typed_storages import TypedStorage as TypedStorage
+from minigrad.tensor.typed_storages import is_storage as is_storage
 
 dtype = _DType
 __version__: _builtins.str

@@ -143,8 +143,8 @@ def stub() -> str:
                 classes.append(f"class {name}(Tensor): ...")
             else:
                 functions.append(function(name, made))
-        elif name.endswith("Storage") and value.__module__ == "minigrad.tensor.storages" and name not in (
-                "UntypedStorage", "TypedStorage"):
+        elif name.endswith("Storage") and value.__module__ == "minigrad.tensor.typed_storages" and (
+                name != "TypedStorage"):
             classes.append(f"class {name}(TypedStorage): ...")
         elif isinstance(value, float):
             words.append(f"{name}: _builtins.float")

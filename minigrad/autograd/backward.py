@@ -190,8 +190,10 @@ def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool
 def _in_rows(outputs: Sequence[Any], inputs: Sequence[Any], starts: Sequence[Any], retain_graph: bool | None,
              create_graph: bool, allow_unused: bool, materialize: bool) -> tuple[Any, ...]:
     """``grad`` for each row of ``starts``."""
+    starts = [Front.wrap(_ones(output), None) if start is None else start
+              for output, start in zip(outputs, starts, strict=True)]
     for i, (output, start) in enumerate(zip(outputs, starts, strict=True)):
-        if start is not None and start._shape()[1:] != output._shape():
+        if start._shape() and start._shape()[1:] != output._shape():
             raise RuntimeError("If `is_grads_batched=True`, we interpret the first dimension of each grad_output as "
                                "the batch dimension. The sizes of the remaining dimensions are expected to match the "
                                f"shape of corresponding output, but a mismatch was detected: grad_output[{i}] has a "
@@ -205,7 +207,7 @@ def _in_rows(outputs: Sequence[Any], inputs: Sequence[Any], starts: Sequence[Any
         return tuple([found[i] for i in places])
 
     vmap = importlib.import_module("minigrad.func").vmap  # it stands above this room
-    rows = iter(vmap(one, ([None if s is None else 0 for s in starts],))(list(starts)))
+    rows = iter(vmap(one)(list(starts)))
     unused = [Front.wrap(t._read().like(0), None) if materialize else None for t in inputs]
     return tuple([next(rows) if i in places else unused[i] for i in range(len(inputs))])
 
@@ -238,12 +240,7 @@ def _start(walk: Walk, tensor: Any, gradient: Any) -> Any:
     """The gradient that a root starts from."""
     like = _like(tensor)
     if gradient is None:
-        if any(n != 1 for n in like.shape):
-            raise RuntimeError("grad can be implicitly created only for scalar outputs")
-        if not like.dtype.is_float:
-            raise RuntimeError("grad can be implicitly created only for real scalar outputs but got "
-                               f"{shown(like.dtype.name)}")
-        lazy = LazyBuffer.const(1.0, like.dtype, like.shape, like.device)
+        lazy = _ones(tensor)
         return Front.wrap(lazy, None) if walk.recorded else lazy
     lazy = gradient._read()
     if (lazy.dtype.kind == "c") != (like.dtype.kind == "c"):
@@ -259,6 +256,17 @@ def _start(walk: Walk, tensor: Any, gradient: Any) -> Any:
     if walk.recorded:
         return gradient
     return lazy.cast(like.dtype)
+
+
+def _ones(tensor: Any) -> LazyBuffer:
+    """The gradient of a root that is given none."""
+    like = _like(tensor)
+    if any(n != 1 for n in like.shape):
+        raise RuntimeError("grad can be implicitly created only for scalar outputs")
+    if not like.dtype.is_float:
+        raise RuntimeError("grad can be implicitly created only for real scalar outputs but got "
+                           f"{shown(like.dtype.name)}")
+    return LazyBuffer.const(1.0, like.dtype, like.shape, like.device)
 
 
 def _like(given: Any) -> LazyBuffer:

@@ -10,7 +10,7 @@ from typing import Any
 
 from minigrad.autograd.backward import grad
 from minigrad.autograd.mode import enable_grad, mode, no_grad
-from minigrad.autograd.node import RELEASED, Node, modified, next_sequence
+from minigrad.autograd.node import INFERENCE, RELEASED, Node, modified, next_sequence
 from minigrad.autograd.protocol import Front
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.runtime.locks import users_code
@@ -185,7 +185,6 @@ class Function:
     tensor(6.)
     """
 
-    generate_vmap_rule = False
     _backward_cls: type[FunctionNode]
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -319,7 +318,7 @@ class Transposed(Function):
 
     @staticmethod
     def jvp(ctx: Any, *grad_inputs: Any, **kwargs: Any) -> Any:
-        taped = mode.enabled
+        taped = bool(mode.enabled)
         with enable_grad():
             starts = [Front.wrap(LazyBuffer.const(0, dtype, shape, device), None) for shape, dtype, device in ctx.specs]
             starts = [s.requires_grad_() if dtype.is_inexact else None for s, (_, dtype, _) in zip(
@@ -349,6 +348,8 @@ def _record(node: FunctionNode, args: Sequence[Any], outputs: Sequence[Any]) -> 
     for kept in node._kept or ():
         if kept is not None:
             kept.edits = kept._tensor._storage.edits
+            if kept.edits < 0:
+                raise RuntimeError(INFERENCE)
     given = {id(a) for a in args}
     dirty, fixed = node.__dict__.get("dirty", set()), node.__dict__.get("fixed", set())
     result = []

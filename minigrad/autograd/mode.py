@@ -18,14 +18,15 @@ _GENERATOR = 0x20  # the flag of a generator function's code; the module ``inspe
 
 
 class Mode(threading.local):
-    """Per thread: ``enabled``, whether ops are recorded on the tape; ``inference``, inside ``inference_mode``;
+    """Per thread: ``enabled``, whether ops are recorded on the tape, None inside ``inference_mode``, as ``inference``
+    says, too;
     ``anomaly``, whether backward looks for NaN; ``mutation``, inside ``allow_mutation_on_saved_tensors``;
     ``autocast``, the half types that ops are cast to on processors and on NVIDIA GPUs (None: they are not), or None;
     ``duals``, the levels of forward mode that are open, outermost first; ``packing``, the hooks for what the tape
     saves, innermost last; ``unpacked``, why there may be none; ``watched``, how many blocks want to see each call, so
     that none is replayed."""
 
-    enabled = True
+    enabled: bool | None = True
     inference = False
     anomaly = False
     mutation = False
@@ -45,7 +46,7 @@ def is_grad_enabled() -> bool:
     >>> is_grad_enabled()
     True
     """
-    return mode.enabled
+    return bool(mode.enabled)
 
 
 def is_inference_mode_enabled() -> bool:
@@ -58,9 +59,8 @@ class GradSwitch:
     generator. Blocks nest; at the end of each the mode is as it was before."""
 
     _enabled = False
-    _inference = False
 
-    _before: list[tuple[bool, bool]]
+    _before: list[tuple[bool | None, bool]]
 
     @overload
     def __new__(cls, function: F, /) -> F: ...  # type: ignore[misc]
@@ -80,9 +80,7 @@ class GradSwitch:
 
     def __enter__(self) -> None:
         self._before.append((mode.enabled, mode.inference))
-        mode.enabled = self._enabled
-        if self._inference:
-            mode.inference = True
+        mode.enabled = self._enabled or (None if mode.inference else False)
 
     def __exit__(self, *exception: object) -> None:
         mode.enabled, mode.inference = self._before.pop()
@@ -148,14 +146,14 @@ class enable_grad(GradSwitch):
 
 
 class inference_mode(GradSwitch):
-    """As ``no_grad``; inside ``inference_mode(False)`` ops are recorded, also within another ``inference_mode()``.
+    """As ``no_grad``; and Tensors made inside may not be changed in place outside, nor saved for a gradient there
+    (``RuntimeError``). Inside ``inference_mode(False)`` ops are recorded, also within another ``inference_mode()``.
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.autograd.grad_mode.inference_mode.html
 
     >>> with inference_mode(), inference_mode(False):
     ...     is_grad_enabled(), is_inference_mode_enabled()
     (True, False)
     """
-
-    _inference = True
 
     def __init__(self, mode: bool = True) -> None:
         self._on = mode
@@ -165,7 +163,7 @@ class inference_mode(GradSwitch):
 
     def __enter__(self) -> None:
         self._before.append((mode.enabled, mode.inference))
-        mode.enabled, mode.inference = not self._on, self._on
+        mode.enabled, mode.inference = None if self._on else True, self._on
 
 
 class set_grad_enabled(GradSwitch):
@@ -179,14 +177,14 @@ class set_grad_enabled(GradSwitch):
     def __init__(self, mode_: bool) -> None:
         self._enabled = bool(mode_)
         self._at_start = (mode.enabled, mode.inference)
-        mode.enabled = self._enabled
+        mode.enabled = self._enabled or (None if mode.inference else False)
 
     def _again(self) -> GradSwitch:
         return set_grad_enabled(self._enabled)
 
     def __enter__(self) -> None:
         self._before.append(self._at_start)
-        mode.enabled = self._enabled
+        mode.enabled = self._enabled or (None if mode.inference else False)
 
     def __call__(self, function: F) -> F:
         mode.enabled = self._at_start[0]

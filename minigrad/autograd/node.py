@@ -19,8 +19,8 @@ from minigrad.graph.lazy import LazyBuffer
 from minigrad.runtime.locks import users_code
 
 # A Tensor that backward reads in PyTorch: a reference to its Storage, how often that had been changed in place, which
-# operand or result it is, and a reference to it.
-Kept = tuple[Any, int, int, Any]
+# operand or result it is, a reference to it, and how often the Storage had been written, also unseen, by ``.data``.
+Kept = tuple[Any, int, int, Any, int]
 
 # An edge says where a gradient goes: ``(node, i)``, output i of a node, or a leaf Tensor itself, or None.
 Edge = Any
@@ -30,6 +30,11 @@ RELEASED = (
     "been freed). Saved intermediate values of the graph are freed when you call .backward() or autograd.grad(). "
     "Specify retain_graph=True if you need to backward through the graph a second time or if you need to access "
     "saved tensors after calling backward.")
+
+INFERENCE = (
+    "Inference tensors cannot be saved for backward. Please do not use Tensors created in inference mode in "
+    "computation tracked by autograd. To work around this, you can make a clone to get a normal tensor and use it in "
+    "autograd, or use `torch.no_grad()` instead of `torch.inference_mode()`.")
 
 next_sequence = count(1).__next__
 
@@ -248,23 +253,40 @@ class Node:
                 continue
             t = tensors[position] if position >= 0 else results[-1 - position]
             storage = t._storage
-            kept.append((ref(storage), storage.edits, position, ref(t)))
+            if storage.edits < 0:
+                raise RuntimeError(INFERENCE)
+            kept.append((ref(storage), storage.edits, position, ref(t), storage.version))
         self.kept = tuple(kept)
 
     def changed_in_place(self, before: Any, result: Any, after: Any) -> None:
         """``result`` was put into ``after``, an operand: its value of before is a value of its own now."""
         old, new = before, result._storage
         self.kept = tuple([
-            (ref(old), old.edits, position, ref(after)) if position < 0 and storage() is new
-            else (storage, edits, position, tensor)
-            for storage, edits, position, tensor in self.kept if position < 0 or storage() is not old])
+            (ref(old), old.edits, position, ref(after), old.version) if position < 0 and storage() is new
+            else (storage, edits, position, tensor, version)
+            for storage, edits, position, tensor, version in self.kept if position < 0 or storage() is not old])
 
     def check_kept(self) -> None:
-        """``RuntimeError`` if a Tensor that backward reads in PyTorch has been changed in place since."""
-        for reference, edits, position, tensor in self.kept:
-            storage = reference()
+        """``RuntimeError`` if a Tensor that backward reads in PyTorch has been changed in place since. What was changed
+        by ``.data`` is read as it is now, as there."""
+        for reference, edits, position, tensor, version in self.kept:
+            storage, seen = reference(), tensor()
             if storage is not None and storage.edits != edits:
-                raise modified(self._described(position, tensor()), storage.edits, edits)
+                raise modified(self._described(position, seen), storage.edits, edits)
+            if seen is not None and self.saved and (seen._storage is not storage or storage.version != version):
+                self._read_again(position, seen)
+
+    def _read_again(self, position: int, tensor: Any) -> None:
+        """Have the value of now of an operand or result among the residuals."""
+        at = position if position >= 0 else len(self.body.params) - 1 - position
+        if at not in self.whole.residuals:
+            return
+        place, value = self.whole.residuals.index(at), tensor._read()
+        old = self.saved[place]  # type: ignore[index]
+        if value.shape == old.shape and value.dtype is old.dtype and value.device == old.device:
+            value.owners += 1
+            old.owners -= 1
+            self.saved = (*self.saved[:place], value, *self.saved[place + 1:])  # type: ignore[index]
 
     def _described(self, position: int, tensor: Any) -> str:
         """What PyTorch calls a Tensor in messages: its type and shape, and which op made it."""

@@ -25,7 +25,7 @@ class Call:
 
     def __init__(self, func: Callable[..., Any], args: tuple[Any, ...], where: Sequence[int], has_aux: bool,
                  named: dict[str, Any] | None = None, name: str = "vjp(f, *primals)") -> None:
-        before = mode.enabled
+        before = bool(mode.enabled)
         leaves, self.structure = flatten(tuple([args[i] for i in where]))
         for t in leaves:
             if not isinstance(t, Tensor):

@@ -310,7 +310,7 @@ class RowsBackward(Node):
     def vjp_recorded(self, grads: Sequence[Any], needs: Sequence[bool]) -> list[Any]:
         level = self._level()
         with level.inside():
-            walk = self._walk(mode.enabled, [None if g is None else level.enter(g) for g in grads])
+            walk = self._walk(bool(mode.enabled), [None if g is None else level.enter(g) for g in grads])
         found = iter(level.leave([g for g in walk if g is not None]))
         return [None if g is None else next(found) if _is_input(e, level) else next(found).sum(0)
                 for e, g in zip(self.ends, walk, strict=True)]

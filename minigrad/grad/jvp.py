@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from functools import reduce
 from typing import Any
 
+from minigrad.grad.loop import with_values
+from minigrad.grad.products import running_product_tangent
 from minigrad.grad.rules import RULES as GRADIENTS
 from minigrad.grad.rules import Applied
 from minigrad.grad.vjp import NO_GRADIENT, vjp
@@ -95,19 +97,17 @@ def _gather(node: LazyBuffer, tangents: Sequence[Tangent]) -> Tangent:
 
 
 def _scatter(node: LazyBuffer, tangents: Sequence[Tangent]) -> Tangent:
-    base, value, *indexes = node.srcs
-    mode = node.arg[1]
+    """Set and add are the op itself, on the tangents. Else each operand's share is what the gradient row gives it."""
     if tangents[0] is None and tangents[1] is None:
         return None
+    _, _, *indexes = node.srcs
     tb, tv = _filled(node, tangents, 0), _filled(node, tangents, 1)
-    if mode != "max":
-        return tb.scatter(tv, indexes, mode)
-    won = value.binary(Op.EQ, node.gather(indexes))  # equal ones share, and so does the base if it is as large
-    one, none = value.like(1.0), value.like(0.0)
-    stays = base.binary(Op.EQ, node)
-    count = stays.where(base.like(1.0), base.like(0.0)).scatter(won.where(one, none), indexes, "add")
-    total = stays.where(tb, base.like(0.0)).scatter(won.where(tv, none), indexes, "add")
-    return total.binary(Op.DIV, count)
+    if node.arg[1] in ("set", "add"):
+        return tb.scatter(tv, indexes, node.arg[1])
+    applied = Applied(node, node.op, node.srcs, node.arg, vjp)
+    base, value, *_ = GRADIENTS[node.op].apply(applied, node.like(1.0))
+    assert base is not None and value is not None
+    return base.binary(Op.MUL, tb).scatter(value.binary(Op.MUL, tv), indexes, "add")
 
 
 def _assign(node: LazyBuffer, tangents: Sequence[Tangent]) -> Tangent:
@@ -123,7 +123,7 @@ def _scan(node: LazyBuffer, tangents: Sequence[Tangent]) -> Tangent:
     if op == Op.SUM:
         return t.scan(op, axis)
     if op == Op.PROD:
-        return t.binary(Op.DIV, node.srcs[0]).scan(Op.SUM, axis).binary(Op.MUL, node)
+        return running_product_tangent(vjp, node.srcs[0], node, t, axis)
     raise NotImplementedError(f"the derivative of a running {op} is not implemented")
 
 
@@ -144,9 +144,9 @@ _ROWS = (
     ForwardRule(Op.MAX, "the mean ȧ of the largest", _summed),
     ForwardRule(Op.MIN, "the mean ȧ of the smallest", _summed),
     ForwardRule(Op.GATHER, "ȧ gathered", _gather),
-    ForwardRule(Op.SCATTER, "ȧ scattered into that of the base; max: the mean ȧ of the largest", _scatter),
+    ForwardRule(Op.SCATTER, "set, add: ȧ scattered into that of the base; else shares as of its gradient", _scatter),
     ForwardRule(Op.ASSIGN, "ȧ put into that of the base", _assign),
-    ForwardRule(Op.SCAN, "sum: ȧ summed so far; product: out·Σ ȧ/a so far", _scan),
+    ForwardRule(Op.SCAN, "sum: ȧ summed so far; product: Σ ȧ·product of the others so far", _scan),
 )
 RULES: dict[str, ForwardRule] = {row.op: row for row in _ROWS}
 
@@ -258,7 +258,7 @@ def _derive(body: Subgraph, given: tuple[bool, ...]) -> Forward:
         changes = iter(jvp([o for o in outputs if o is not None], inputs, tangents))
         found = [None if o is None else next(changes) for o in outputs]
         if len(outputs) == 1 and outputs[0] is not None and outputs[0].srcs:
-            found = _reading(found, {outputs[0]: kept[0]})
+            found = with_values(found, {outputs[0]: kept[0]})
     which = tuple([i for i, f in enumerate(found) if f is not None and body.flows[i]])
     results = [f for i, f in enumerate(found) if i in which and f is not None]
     if not results:
@@ -269,17 +269,6 @@ def _derive(body: Subgraph, given: tuple[bool, ...]) -> Forward:
         t if t is not None else param(0, p.shape, p.dtype, p.device)
         for t, p, g in zip(tangents, inputs, given, strict=True) if g]
     return Forward(Subgraph(f"{body.name}_forward", params, results), residuals, which)
-
-
-def _reading(found: Sequence[Tangent], kept: dict[LazyBuffer, LazyBuffer]) -> list[Tangent]:
-    """The tangents with other values in the place of some."""
-    at = dict(kept)
-    for node in toposort([f for f in found if f is not None]):
-        if node not in at:
-            srcs = tuple([at[s] for s in node.srcs])
-            at[node] = node if srcs == node.srcs else LazyBuffer(node.op, srcs, node.arg, node.shape, node.dtype,
-                                                                 node.device)
-    return [None if f is None else at[f] for f in found]
 
 
 def _host(node: LazyBuffer, given: Sequence[Tangent]) -> list[Tangent]:
@@ -294,13 +283,14 @@ def _host(node: LazyBuffer, given: Sequence[Tangent]) -> list[Tangent]:
     back = host_gradient(node, starts)
     pairs = [(b, t) for b, t in zip(back, given, strict=True) if b is not None and t is not None]
     found = vjp([b for b, _ in pairs], [t for _, t in pairs], list(starts.values()), [True] * len(starts))
-    each = dict(zip(starts, _at_zero(found, list(starts.values())), strict=True))
+    each = dict(zip(starts, _at_one(found, list(starts.values())), strict=True))
     return [each.get(i) for i in range(len(outputs))]
 
 
-def _at_zero(found: Sequence[Tangent], starts: Sequence[LazyBuffer]) -> list[Tangent]:
-    """The derivative of a linear function, which is the same everywhere, at 0, where it reads the place."""
-    return _reading(found, {s: s.like(0.0) for s in starts})
+def _at_one(found: Sequence[Tangent], starts: Sequence[LazyBuffer]) -> list[Tangent]:
+    """The derivative of a linear function, which is the same everywhere, at 1, where it reads the place: a function
+    written with logarithms has none at 0."""
+    return with_values(found, {s: s.like(1.0) for s in starts})
 
 
 def _transposed(body: Subgraph, inputs: Sequence[LazyBuffer], kept: Sequence[LazyBuffer],
@@ -318,7 +308,7 @@ def _transposed(body: Subgraph, inputs: Sequence[LazyBuffer], kept: Sequence[Laz
         found = vjp([b for b, _ in pairs], [t for _, t in pairs], chosen, [True] * len(chosen))
     except NotImplementedError:
         return None
-    each = iter(_at_zero(found, chosen))
+    each = iter(_at_one(found, chosen))
     return [None if s is None else next(each) for s in starts]
 
 

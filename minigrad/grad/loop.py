@@ -118,7 +118,7 @@ def _plain(found: Sequence[LazyBuffer | None]) -> list[LazyBuffer | None]:
 
 
 def with_values(found: Sequence[LazyBuffer | None], kept: Mapping[LazyBuffer, LazyBuffer]) -> list[LazyBuffer | None]:
-    """The gradients with values of the forward pass read where they would be computed again."""
+    """Expressions with other values in the place of some: of the forward pass, say, which would be computed again."""
     at = dict(kept)
     for node in toposort([f for f in found if f is not None]):
         if node not in at:

@@ -1,6 +1,6 @@
-"""Stage: gradients. In: the operand of a product, or of a running one, and the gradient g of the result. Out: the
-operand's gradient, in which zeros count as what they are. Its value is computed quickly; its own derivatives are those
-of a longer expression, in which no element is divided by.
+"""Stage: gradients. In: the operand of a product, or of a running one, and the gradient g of the result, or the tangent
+of the operand. Out: the operand's gradient or the result's tangent, in which zeros count as what they are. Its value is
+computed quickly; its own derivatives are those of a longer expression, in which no element is divided by.
 Next: ``rules.py``."""
 
 from __future__ import annotations
@@ -68,31 +68,74 @@ def running_product_gradient(vjp: VJP, a: LazyBuffer, out: LazyBuffer, g: LazyBu
     def quick(a: LazyBuffer, out: LazyBuffer, g: LazyBuffer) -> LazyBuffer:
         """Before the first 0 the sum of g[j] out[j] divided by a[k]; there the sum with a 1 in its place; then 0."""
         zero, one = a.like(0.0), a.like(1.0)
-        is_zero = a.binary(Op.EQ, zero)
-        zeros = is_zero.cast(int64).scan(Op.SUM, axis)
-        before = zeros.binary(Op.EQ, zeros.like(0))
-        first = zeros.binary(Op.EQ, zeros.like(1)).binary(Op.AND, is_zero)
+        before, first = _zeros_so_far(a, axis)
         replaced = first.where(one, a).scan(Op.PROD, axis)
         plain = _from_the_end(g.binary(Op.MUL, out), axis).binary(Op.DIV, before.where(a, one))
         return before.where(plain, first.where(_from_the_end(g.binary(Op.MUL, replaced), axis), zero))
 
     def exact(a: LazyBuffer, out: LazyBuffer, g: LazyBuffer) -> LazyBuffer:
         """For each k the running product with a 1 in the place of a[k]."""
-        n, last = a.shape[axis], len(a.shape)
-        order = tuple([i for i in range(last) if i != axis] + [axis])
-        shape = tuple([a.shape[i] for i in order])
-        square = (*shape, n)
-
-        def rows(x: LazyBuffer) -> LazyBuffer:
-            return x.permute(order).reshape((*shape[:-1], 1, n)).expand(square)
-
-        k, j = LazyBuffer.index(square, last - 1, a.device), LazyBuffer.index(square, last, a.device)
-        terms = rows(a)
-        products = k.binary(Op.EQ, j).where(terms.like(1.0), terms).scan(Op.PROD, last)
-        total = j.binary(Op.LT, k).where(terms.like(0.0), rows(g).binary(Op.MUL, products)).reduce(Op.SUM, (last,))
-        return total.reshape(shape).permute(tuple([order.index(i) for i in range(last)]))
+        square = _Square(a, axis)
+        return square.total(square.rows(g).binary(Op.MUL, square.without()), 1)
 
     return with_derivative_of(vjp, "running_product_gradient", quick, exact, a.conj(), out.conj(), g)
+
+
+def running_product_tangent(vjp: VJP, a: LazyBuffer, out: LazyBuffer, t: LazyBuffer, axis: int) -> LazyBuffer:
+    """The sum over k <= j of t[k] times the product of all a[i], i <= j, but a[k]."""
+
+    def quick(a: LazyBuffer, out: LazyBuffer, t: LazyBuffer) -> LazyBuffer:
+        """Before the first 0 out[j] times the sum of t[k] / a[k]; from there on t at the 0 times the product of the
+        others."""
+        zero, one = a.like(0.0), a.like(1.0)
+        before, first = _zeros_so_far(a, axis)
+        plain = before.where(t, zero).binary(Op.DIV, before.where(a, one)).scan(Op.SUM, axis).binary(Op.MUL, out)
+        others = first.where(one, a).scan(Op.PROD, axis)
+        return before.where(plain, first.where(t, zero).scan(Op.SUM, axis).binary(Op.MUL, others))
+
+    def exact(a: LazyBuffer, out: LazyBuffer, t: LazyBuffer) -> LazyBuffer:
+        """For each k the running product with a 1 in the place of a[k]."""
+        square = _Square(a, axis)
+        return square.total(square.columns(t).binary(Op.MUL, square.without()), 0)
+
+    return with_derivative_of(vjp, "running_product_tangent", quick, exact, a, out, t)
+
+
+class _Square:
+    """Pairs (k, j) of places along an axis of ``a``, as two last axes; each sum is over k <= j."""
+
+    def __init__(self, a: LazyBuffer, axis: int) -> None:
+        self.a, self.last = a, len(a.shape)
+        self.order = tuple([i for i in range(self.last) if i != axis] + [axis])
+        self.shape = tuple([a.shape[i] for i in self.order])
+        square = (*self.shape, a.shape[axis])
+        self.k, self.j = [LazyBuffer.index(square, i, a.device) for i in (self.last - 1, self.last)]
+
+    def rows(self, x: LazyBuffer) -> LazyBuffer:
+        """x[j] at (k, j)."""
+        n = self.shape[-1]
+        return x.permute(self.order).reshape((*self.shape[:-1], 1, n)).expand((*self.shape, n))
+
+    def columns(self, x: LazyBuffer) -> LazyBuffer:
+        """x[k] at (k, j)."""
+        return x.permute(self.order).reshape((*self.shape, 1)).expand((*self.shape, self.shape[-1]))
+
+    def without(self) -> LazyBuffer:
+        """The product of all a[i], i <= j, but a[k], at (k, j)."""
+        terms = self.rows(self.a)
+        return self.k.binary(Op.EQ, self.j).where(terms.like(1.0), terms).scan(Op.PROD, self.last)
+
+    def total(self, x: LazyBuffer, over: int) -> LazyBuffer:
+        """The sum over k (0) or j (1), in the order of axes of ``a``."""
+        kept = self.j.binary(Op.LT, self.k).where(x.like(0.0), x).reduce(Op.SUM, (self.last - 1 + over,))
+        return kept.reshape(self.shape).permute(tuple([self.order.index(i) for i in range(self.last)]))
+
+
+def _zeros_so_far(a: LazyBuffer, axis: int) -> tuple[LazyBuffer, LazyBuffer]:
+    """Along an axis: which elements have no 0 before them and are none, and which is the first 0."""
+    is_zero = a.binary(Op.EQ, a.like(0.0))
+    zeros = is_zero.cast(int64).scan(Op.SUM, axis)
+    return zeros.binary(Op.EQ, zeros.like(0)), zeros.binary(Op.EQ, zeros.like(1)).binary(Op.AND, is_zero)
 
 
 def _from_the_end(x: LazyBuffer, axis: int) -> LazyBuffer:

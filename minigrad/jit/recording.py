@@ -19,7 +19,8 @@ from minigrad.jit.trees import carry_over, fill, flatten, is_plain, statics
 from minigrad.jit.writer import copied
 from minigrad.ops import Op
 from minigrad.tensor import Tensor
-from minigrad.tensor.base import aliased, arguments_of, made, plain_alias
+from minigrad.tensor.aliases import aliased, arguments_of, plain_alias
+from minigrad.tensor.base import made
 from minigrad.tensor.capture import Capture
 from minigrad.tensor.storage import donated
 

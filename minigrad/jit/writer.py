@@ -14,7 +14,8 @@ from minigrad.graph.lazy import LazyBuffer
 from minigrad.jit.program import Made, Place, Program, Source, Value
 from minigrad.jit.trees import TENSOR, fill
 from minigrad.tensor import Tensor
-from minigrad.tensor.base import aliased, made, made_of, plain_alias, plain_view
+from minigrad.tensor.aliases import aliased, plain_alias, plain_view
+from minigrad.tensor.base import made, made_of
 from minigrad.tensor.storage import donated
 from minigrad.tensor.written import Written
 

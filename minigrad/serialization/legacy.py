@@ -23,7 +23,8 @@ from minigrad.serialization.options import of_thread
 from minigrad.serialization.safe_globals import StorageType
 from minigrad.serialization.save import MAGIC_NUMBER, PROTOCOL_VERSION
 from minigrad.tensor import Tensor
-from minigrad.tensor.storages import TypedStorage, UntypedStorage
+from minigrad.tensor.storages import UntypedStorage
+from minigrad.tensor.typed_storages import TypedStorage
 
 MOST_DIMENSIONS = 64
 Unpickle = Callable[[IO[bytes], Callable[[Any], Any] | None], Any]

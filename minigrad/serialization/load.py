@@ -25,7 +25,8 @@ from minigrad.serialization.pages import Pages
 from minigrad.serialization.safe_globals import StorageType, added_by_name, always_allowed
 from minigrad.tensor import device
 from minigrad.tensor.promotion import type_name
-from minigrad.tensor.storages import TypedStorage, UntypedStorage
+from minigrad.tensor.storages import UntypedStorage
+from minigrad.tensor.typed_storages import TypedStorage
 
 _UNSAFE = ("In PyTorch 2.6, we changed the default value of the `weights_only` argument in `torch.load` from `False` "
            "to `True`. Re-running `torch.load` with `weights_only` set to `False` will likely succeed, but it can "

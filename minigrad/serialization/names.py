@@ -10,7 +10,7 @@ from typing import Any
 
 from minigrad.dtype import BY_NAME, DType
 from minigrad.tensor import FUNCTIONS, Size, Tensor, device
-from minigrad.tensor.storages import LEGACY
+from minigrad.tensor.typed_storages import LEGACY
 
 Name = tuple[str, str]
 """A module and what is defined in it."""
@@ -25,12 +25,12 @@ _SPECIAL: dict[Name, Name] = {
     ("minigrad.nn.modules.attention", "MultiheadAttention"): ("torch.nn.modules.activation", "MultiheadAttention"),
     ("minigrad.tensor.generator", "Generator"): ("torch._C", "Generator"),
     ("minigrad.tensor.storages", "UntypedStorage"): ("torch.storage", "UntypedStorage"),
-    ("minigrad.tensor.storages", "TypedStorage"): ("torch.storage", "TypedStorage"),
+    ("minigrad.tensor.typed_storages", "TypedStorage"): ("torch.storage", "TypedStorage"),
     ("minigrad.serialization.rebuild", "_rebuild_from_type_v2"): ("torch._tensor", "_rebuild_from_type_v2"),
     ("minigrad.serialization.rebuild", "_get_layout"): ("torch.serialization", "_get_layout"),
     ("minigrad.serialization.load", "_load_from_bytes"): ("torch.storage", "_load_from_bytes"),
     **{("minigrad.serialization.rebuild", name): ("torch._utils", name) for name in _REBUILD},
-    **{("minigrad.tensor.storages", kind.__name__): ("torch", kind.__name__) for kind in LEGACY.values()},
+    **{("minigrad.tensor.typed_storages", kind.__name__): ("torch", kind.__name__) for kind in LEGACY.values()},
 }
 _SPECIAL["minigrad.sparse.coordinates", "_rebuild_sparse_tensor"] = ("torch._utils", "_rebuild_sparse_tensor")
 _BACK = {theirs: ours for ours, theirs in _SPECIAL.items()} | {

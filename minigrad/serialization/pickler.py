@@ -17,7 +17,8 @@ from minigrad.serialization.names import Name, torch_name
 from minigrad.serialization.rebuild import reduced
 from minigrad.tensor import Tensor
 from minigrad.tensor.storage import Storage
-from minigrad.tensor.storages import LEGACY, TypedStorage, UntypedStorage
+from minigrad.tensor.storages import UntypedStorage
+from minigrad.tensor.typed_storages import LEGACY, TypedStorage
 
 KeyOf = Callable[[int, UntypedStorage], str]
 

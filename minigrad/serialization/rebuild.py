@@ -15,7 +15,8 @@ from minigrad.nn.parameter import Parameter
 from minigrad.tensor import Tensor
 from minigrad.tensor.layout import offset_of, strides_of
 from minigrad.tensor.layouts import WORDS, layout
-from minigrad.tensor.storages import LEGACY, TypedStorage, UntypedStorage
+from minigrad.tensor.storages import UntypedStorage
+from minigrad.tensor.typed_storages import LEGACY, TypedStorage
 
 # --- taking apart
 

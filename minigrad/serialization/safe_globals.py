@@ -14,7 +14,8 @@ from minigrad.nn.parameter import Parameter
 from minigrad.serialization import rebuild
 from minigrad.serialization.names import torch_name
 from minigrad.tensor import Size, Tensor, device
-from minigrad.tensor.storages import LEGACY, TypedStorage, UntypedStorage
+from minigrad.tensor.storages import UntypedStorage
+from minigrad.tensor.typed_storages import LEGACY, TypedStorage
 
 SafeGlobal = Callable[..., Any] | tuple[Callable[..., Any], str]
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from minigrad.dtype import DType, float64, int64, uint64
 from minigrad.tensor.base import AnyTensor
+from minigrad.tensor.changes import is_inference
 from minigrad.tensor.definition import also, both, function
 from minigrad.tensor.joining import cat
 from minigrad.tensor.layouts import layout as layout_type
@@ -20,8 +21,9 @@ from minigrad.tensor.values import realize
 
 if TYPE_CHECKING:
     from minigrad.tensor.size import Size
-    from minigrad.tensor.storages import TypedStorage, UntypedStorage
+    from minigrad.tensor.storages import UntypedStorage
     from minigrad.tensor.tensor_class import Tensor
+    from minigrad.tensor.typed_storages import TypedStorage
 
 
 def _no_dim(dim: int) -> int:
@@ -127,7 +129,7 @@ class Attributes:
 
     def storage(self: Tensor) -> TypedStorage:
         """The memory behind self as elements of its dtype."""
-        from minigrad.tensor.storages import TypedStorage, warn_typed
+        from minigrad.tensor.typed_storages import TypedStorage, warn_typed
 
         warn_typed()
         return TypedStorage(wrap_storage=self.untyped_storage(), dtype=self.dtype, _internal=True)
@@ -215,8 +217,16 @@ class Attributes:
 
     @both("is_inference")
     def is_inference(self: Tensor) -> bool:
-        """False: tensors made in inference mode are as others."""
-        return False
+        """Whether the memory behind self was made in ``inference_mode``: outside it may not be changed in place, and
+        can't be saved for a gradient.
+
+        >>> import minigrad
+        >>> with minigrad.inference_mode():
+        ...     x = minigrad.ones(2)
+        >>> x.is_inference(), x.clone().is_inference()
+        (True, False)
+        """
+        return is_inference(self)
 
     @both("is_nonzero")
     def is_nonzero(self: Tensor) -> bool:
@@ -265,7 +275,9 @@ class Attributes:
 
     @property
     def _version(self: Tensor) -> int:
-        """How often the memory behind self was changed in place."""
+        """How often the memory behind self was changed in place; ``RuntimeError`` if it was made in inference mode."""
+        if is_inference(self):
+            raise RuntimeError("Inference tensors do not track version counter.")
         return self._storage.edits
 
     def _is_view(self: Tensor) -> bool:

@@ -17,7 +17,8 @@ from minigrad.tensor.promotion import number
 from minigrad.tensor.replay import OFF, Trace, thread
 
 if TYPE_CHECKING:
-    from minigrad.tensor.storage import Storage, View
+    from minigrad.tensor.storage import Storage
+    from minigrad.tensor.view import View
 
 Again = tuple[Callable[[], "Sequence[Any] | None"], tuple[LazyBuffer, ...]]
 """What is done in Python at each call before the run, and the leaves that take what it gives. None: it gives something

@@ -4,22 +4,33 @@ Next: ``base.py``."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from math import prod
+from typing import TYPE_CHECKING, Any
 
 from minigrad.autograd.mode import mode
 from minigrad.autograd.node import Edge
-from minigrad.tensor.storage import View
+from minigrad.graph.strides import contiguous_strides
+from minigrad.tensor.storage import Storage
+from minigrad.tensor.view import REPEATED, View
 
 if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor
 
 
 def check_in_place(self: Tensor) -> None:
-    """``RuntimeError`` for a leaf that requires a gradient, or a view of one, while the tape records."""
+    """``RuntimeError`` for a leaf that requires a gradient, or a view of one, while the tape records, and outside
+    inference mode for what was made inside."""
+    if mode.enabled is None:
+        return
+    if is_inference(self):
+        raise RuntimeError("Inplace update to inference tensor outside InferenceMode is not allowed.You can make a "
+                           "clone to get a normal tensor before doing inplace update.See "
+                           "https://github.com/pytorch/rfcs/pull/17 for more details.")
     if not mode.enabled:
         return
     view = self._view
-    if view is not None and (view.quiet or view.differentiable) and view.base._requires_grad:
+    if view is not None and (not view.enabled or view.differentiable) and view.base._requires_grad:
         _check_base(self, view)
     if self._source() is None:
         return
@@ -28,18 +39,28 @@ def check_in_place(self: Tensor) -> None:
         raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
 
 
+def is_inference(tensor: Tensor) -> bool:
+    """Whether the memory behind a Tensor was made in inference mode."""
+    if tensor._spec is None:
+        return tensor._storage.edits < 0
+    root = _root(tensor)
+    return bool(root.edits < 0) if isinstance(root, Storage) else root._spec.enabled is None
+
+
 def _check_base(self: Tensor, view: View) -> None:
     """``RuntimeError`` for a view of a leaf that requires a gradient, or one that was made where nothing is recorded
     of what does."""
     above: View | None = view
     while above is not None and above.differentiable:
         above = above.parent._view
-    if above is not None and above.quiet:
+    if above is not None and not above.enabled:
+        where, block = ("inference", "inference_mode") if above.enabled is None else ("no_grad", "no_grad")
+        usual = "in normal mode" if above.enabled is None else "with grad mode enabled"
         name = view.kind.removesuffix("Backward0")
         made = "A view was" if above is view else f"Output 0 of {name} is a view of a view which was"
-        raise RuntimeError(f"{made} created in no_grad mode and is being modified inplace with grad mode enabled. "
+        raise RuntimeError(f"{made} created in {where} mode and is being modified inplace {usual}. "
                            "Given that this use case is ambiguous and error-prone, it is forbidden. You can clarify "
-                           "your code by moving both the view and the inplace either both inside the no_grad block "
+                           f"your code by moving both the view and the inplace either both inside the {block} block "
                            "(if you don't want the inplace to be tracked) or both outside (if you want the inplace to "
                            "be tracked).")
     if view.differentiable and above is None:
@@ -72,3 +93,72 @@ def move_retained(tensor: Tensor, old: Edge, new: Edge) -> None:
     if reference is not None and reference() is tensor and type(new) is tuple:
         del old[0].extra.retained[old[1]]
         new[0].more().retained[new[1]] = reference
+
+
+# --- operands that lie where the result is to go
+
+OVERLAP = dict.fromkeys(("addmm", "addmv", "addbmm", "baddbmm", "masked_fill", "masked_scatter", "renorm"))
+"""What PyTorch's ops do about operands in the memory that they write. None: nothing. False: they refuse one that covers
+a part of it, or all in another order; that is so for those that work element by element. True: any."""
+OVERLAP |= dict.fromkeys(("gather", "index_add", "index_copy", "index_put", "index_reduce", "index_select", "kthvalue",
+                          "put", "scatter", "scatter_add", "scatter_reduce", "take", "cat"), True)
+OVERLAP |= dict.fromkeys(("where", "maximum", "minimum", "fmax", "fmin"), False)
+
+_SHARED = ("unsupported operation: some elements of the input tensor and the written-to tensor refer to a single "
+           "memory location. Please clone() the tensor before performing the operation.")
+
+
+def check_overlap(target: Tensor, operands: Iterable[Any], entirely: bool | None = False) -> None:
+    """``RuntimeError`` for a Tensor to be written some of whose elements are elements of an operand; ``entirely``: also
+    if all of them are, in their places. Only windows without gaps are looked at, as in PyTorch."""
+    if entirely is None:
+        return
+    for x in operands:
+        if x is target:
+            if entirely:
+                raise RuntimeError(_SHARED)
+        elif type(x) in (tuple, list):
+            check_overlap(target, x, entirely)
+        elif hasattr(x, "_spec") and (_is_part(x) or _is_part(target)) and _root(x) is _root(target):
+            a, b = _range(x), _range(target)
+            if a is not None and b is not None and a[0] < b[1] and b[0] < a[1] and (entirely or a != b):
+                raise RuntimeError(_SHARED)
+
+
+def check_distinct(target: Tensor) -> None:
+    """``RuntimeError`` if elements of a Tensor to be written are one in memory because it was expanded."""
+    if repeated(target):
+        raise RuntimeError(REPEATED)
+
+
+def repeated(tensor: Tensor) -> tuple[int, ...]:
+    """The axes along which all elements are one in memory."""
+    known = tensor._view if tensor._spec is None else tensor._spec
+    if known is None or not known.strides or 0 not in known.strides:
+        return ()
+    return tuple([i for i, (n, step) in enumerate(zip(known.shape, known.strides, strict=True)) if n > 1 and not step])
+
+
+def _is_part(tensor: Tensor) -> bool:
+    return (tensor._view if tensor._spec is None else tensor._spec.view) is not None
+
+
+def _root(tensor: Tensor) -> Any:
+    """What stands for the memory of a Tensor: its Storage, or the shell that will have it."""
+    while tensor._spec is not None and tensor._spec.view is not None:
+        tensor = tensor._parent  # type: ignore[assignment]
+    return tensor._storage if tensor._spec is None else tensor
+
+
+def _range(tensor: Tensor) -> tuple[int, int, Any] | None:
+    """Where the elements begin and end, in bytes, and their order; None if there are gaps or none at all."""
+    known = tensor._view if tensor._spec is None else tensor._spec
+    shape = tensor._shape()
+    strides, offset = (None, 0) if known is None else (known.strides, known.offset)
+    strides = contiguous_strides(shape) if strides is None else strides
+    size, step = tensor.dtype.size, 1
+    for stride, n in sorted([(s, n) for s, n in zip(strides, shape, strict=True) if n != 1]):
+        if stride != step:
+            return None
+        step *= n
+    return (offset * size, (offset + prod(shape)) * size, strides) if prod(shape) else None

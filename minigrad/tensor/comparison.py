@@ -479,6 +479,8 @@ class Comparison:
         if isinstance(value, AnyTensor) and value.ndim:
             raise RuntimeError("masked_fill_ only supports a 0-dimensional value tensor, but got tensor with "
                                f"{value.ndim} dimension(s).")
+        if isinstance(value, AnyTensor) and value.dtype.kind == "c" and self.dtype.kind != "c":
+            value = value.item()
         if isinstance(value, AnyTensor):
             return _MASKED_FILL((self, mask, value))
         if self.dtype.kind == "c":

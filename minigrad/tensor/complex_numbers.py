@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from minigrad.dtype import bool_
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
-from minigrad.tensor.base import make_view
+from minigrad.tensor.aliases import make_view
 from minigrad.tensor.body import ByType, ForComplex
 from minigrad.tensor.definition import both, function, in_place, into
 from minigrad.tensor.function import Function

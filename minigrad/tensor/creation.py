@@ -19,7 +19,8 @@ from minigrad.graph.reference import evaluate
 from minigrad.ops import Op
 from minigrad.ops import cast as cast_array
 from minigrad.runtime.device import get_device
-from minigrad.tensor.base import AnyTensor, from_memory, make
+from minigrad.tensor.aliases import from_memory
+from minigrad.tensor.base import AnyTensor, make
 from minigrad.tensor.definition import FUNCTIONS, function
 from minigrad.tensor.joining import stack
 from minigrad.tensor.movement import shape_argument
@@ -305,8 +306,9 @@ def eye(n: int, m: int | None = None, *, dtype: DType | None = None, device: Any
     tensor([[1., 0.],
             [0., 1.]])
     """
-    if n < 0 or (m is not None and m < 0):
-        raise RuntimeError(f"n must be greater or equal to 0, got {n if n < 0 else m}")
+    for name, size in (("n", n), ("m", n if m is None else m)):
+        if size < 0:
+            raise RuntimeError(f"{name} must be greater or equal to 0, got {size}")
     shape, name = (n, n if m is None else m), resolve(device)
     same = LazyBuffer.index(shape, 0, name).binary(Op.EQ, LazyBuffer.index(shape, 1, name))
     result = make(same.cast(dtype or get_default_dtype()))

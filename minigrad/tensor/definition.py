@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
 
 from minigrad.runtime.locks import record_lock
 from minigrad.tensor.base import AnyTensor, blank, check_in_place
+from minigrad.tensor.changes import OVERLAP, check_distinct, check_overlap
 from minigrad.tensor.operands import one_device, require_tensor
 from minigrad.tensor.overrides import NOT_ASKED, armed, ask, asked, asked_after_all, asking
 from minigrad.tensor.promotion import can_cast, type_name
@@ -83,7 +84,7 @@ def function(*names: str) -> Callable[[F], F]:
         made.__name__ = made.__qualname__ = names[0]
         accepting = numpy_names(made)
         if names[0] not in NOT_ASKED:
-            accepting = asking(accepting, None if "out" in inspect.unwrap(made).__code__.co_varnames else into)
+            accepting = asking(accepting, None if "out" in inspect.unwrap(made).__code__.co_varnames else call_into)
             accepting.__wrapped__ = Shown(made, False)  # type: ignore[attr-defined]
         for name in names:
             FUNCTIONS[name] = accepting
@@ -150,7 +151,7 @@ def both(*names: str, keywords: Mapping[str, str] | None = None) -> Callable[[F]
                     args = spelled(name, args, kwargs)
                 require_tensor(args[0] if args else None, name, "input", 1)
                 if "out" in kwargs:
-                    return into(kwargs.pop("out"), made(*args, **kwargs), name)
+                    return call_into(kwargs.pop("out"), made, args, kwargs)
                 return made(*args, **kwargs)
             except Exception:
                 found = asked_after_all(args, kwargs)
@@ -175,6 +176,22 @@ def _renamed(function: Callable[..., Any], keywords: Mapping[str, str]) -> Calla
         return function(*args, **{keywords.get(key, key): value for key, value in kwargs.items()})
 
     return renamed
+
+
+_OF_OUT = frozenset(("arange", "range", "linspace", "logspace"))
+"""What computes in the dtype of ``out``, unless another is given."""
+
+
+def call_into(out: Any, made: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """What ``made(*args, out=out, **kwargs)`` does. ``RuntimeError`` if the result can't be written to ``out`` because
+    of where that lies."""
+    for target in out if isinstance(out, tuple | list) else (out,):
+        if hasattr(target, "_spec"):
+            check_distinct(target)
+            check_overlap(target, (*args, *kwargs.values()), OVERLAP.get(made.__name__))
+            if made.__name__ in _OF_OUT:
+                kwargs.setdefault("dtype", target.dtype)
+    return into(out, made(*args, **kwargs), made.__name__)
 
 
 def into(out: Any, result: Any, name: str = "") -> Any:
@@ -218,10 +235,14 @@ def in_place(plain: Callable[Concatenate[Tensor, P], Tensor]) -> Callable[Concat
     tensor([2, 3])
     """
 
+    entirely = OVERLAP.setdefault(plain.__name__, False)
+
     @wraps(plain)
     def changed(self: Tensor, *args: P.args, **kwargs: P.kwargs) -> Tensor:
         with record_lock:  # it reads self, and writes it
             check_in_place(self)
+            if args or kwargs:
+                check_overlap(self, (*args, *kwargs.values()), entirely)
             return adopt(self, plain(self, *args, **kwargs))
 
     return _twin(changed, plain)
@@ -245,6 +266,7 @@ def augmented(operator: Callable[[Tensor, Any], Tensor]) -> Callable[[Tensor, An
     def changed(self: Tensor, other: Any) -> Any:
         with record_lock:
             check_in_place(self)
+            check_overlap(self, (other,))
             result = operator(self, other)
             return result if result is NotImplemented else adopt(self, result)
 

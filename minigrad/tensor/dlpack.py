@@ -20,7 +20,7 @@ from minigrad.errors import DeviceUnavailable
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.runtime.buffer import Buffer, DeviceBuffer, _Export
 from minigrad.runtime.device import get_device
-from minigrad.tensor.base import from_memory
+from minigrad.tensor.aliases import from_memory
 from minigrad.tensor.definition import function
 from minigrad.tensor.size import host_device, resolve, shown_device
 from minigrad.tensor.storage import compute, look

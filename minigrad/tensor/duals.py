@@ -15,7 +15,8 @@ from minigrad.autograd.mode import mode
 from minigrad.autograd.node import Node
 from minigrad.autograd.protocol import Front
 from minigrad.graph.function import Subgraph
-from minigrad.tensor.base import Duals, made, plain_view
+from minigrad.tensor.aliases import plain_view
+from minigrad.tensor.base import Duals, made
 from minigrad.tensor.function import recorded
 from minigrad.tensor.replay import thread
 

@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from minigrad.dtype import bool_, float64, int32, int64
+from minigrad.dtype import bool_, float64, int16, int32, int64
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.tensor import return_types
@@ -51,6 +51,11 @@ def _equals(name: str, value: float) -> Function:
 _ISPOSINF, _ISNEGINF = _equals("isposinf", math.inf), _equals("isneginf", -math.inf)
 
 
+def _has_no_exponent(x: LazyBuffer) -> LazyBuffer:
+    """Whether it is 0, infinite or NaN."""
+    return x.binary(Op.EQ, x.like(0.0)).binary(Op.OR, x.unary(Op.ABS).binary(Op.LT, x.like(math.inf)).unary(Op.NOT))
+
+
 def _frexp(given: LazyBuffer) -> tuple[LazyBuffer, LazyBuffer]:
     """The exponent is in the bits. Numbers below the normal ones are made larger first, which is exact."""
     x = given.cast(wide_of(given.dtype))
@@ -62,20 +67,22 @@ def _frexp(given: LazyBuffer) -> tuple[LazyBuffer, LazyBuffer]:
     raised = bits.binary(Op.SHR, bits.like(digits)).binary(Op.AND, bits.like(mask))
     exponent = raised.binary(Op.SUB, small.where(bits.like(bias - 1 + shift), bits.like(bias - 1)))
     fraction = bits.binary(Op.AND, bits.like(~(mask << digits))).binary(Op.OR, bits.like((bias - 1) << digits))
-    plain = x.binary(Op.EQ, x.like(0.0)).binary(Op.OR, x.unary(Op.ABS).binary(Op.LT, x.like(math.inf)).unary(Op.NOT))
+    plain = _has_no_exponent(x)
     mantissa = plain.where(x, fraction.bitcast(x.dtype))
     return mantissa.cast(given.dtype), plain.where(exponent.like(0), exponent).cast(int32)
 
 
 def _frexp_gradient(inputs: Sequence[LazyBuffer], outputs: Sequence[LazyBuffer],
                     grads: Sequence[LazyBuffer | None]) -> tuple[LazyBuffer | None]:
-    """The slope is mantissa / x, which is exactly 2^-exponent."""
+    """The slope is mantissa / x, which is exactly 2^-exponent: a constant between powers of 2, so no gradient flows
+    through its bits."""
     g, x = grads[0], inputs[0]
     if g is None:
         return (None,)
-    zero = x.binary(Op.EQ, x.like(0.0))
-    slope = outputs[0].binary(Op.DIV, zero.where(x.like(1.0), x))
-    return (g.binary(Op.MUL, zero.where(x.like(1.0), slope)),)
+    one, plain = x.like(1.0), _has_no_exponent(x)
+    slope = plain.where(one, outputs[0].binary(Op.DIV, plain.where(one, x)))
+    bits = {8: int64, 4: int32, 2: int16}[x.dtype.size]
+    return (g.binary(Op.MUL, slope.bitcast(bits).bitcast(x.dtype)),)
 
 
 _FREXP = Function("frexp", _frexp, "FrexpBackward0", _frexp_gradient, differentiable=1)

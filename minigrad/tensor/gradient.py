@@ -18,7 +18,9 @@ from minigrad.engine import leaf_from_numpy, realise
 from minigrad.ops import Op
 from minigrad.ops import cast as cast_array
 from minigrad.tensor import points
-from minigrad.tensor.base import AnyTensor, LeafHooks, alias, awaken, set_apart
+from minigrad.tensor.aliases import alias, set_apart
+from minigrad.tensor.base import AnyTensor, LeafHooks, awaken
+from minigrad.tensor.changes import is_inference
 from minigrad.tensor.definition import both
 from minigrad.tensor.promotion import c_name, type_name
 from minigrad.tensor.replay import leave_trace
@@ -129,6 +131,8 @@ class Autograd:
                                    "computed variable in a subgraph that doesn't require differentiation use "
                                    "var_no_grad = var.detach().")
             return self
+        if requires_grad and mode.enabled is not None and is_inference(self):
+            raise RuntimeError("Setting requires_grad=True on inference tensor outside InferenceMode is not allowed.")
         if requires_grad and self.dtype.kind not in "fc":
             raise RuntimeError("only Tensors of floating point dtype can require gradients")
         view = self._view
@@ -181,8 +185,8 @@ class Autograd:
 
     @property
     def data(self: Tensor) -> Tensor:
-        """The same memory outside autograd; assigning replaces it. The tape does not see what is written to it:
-        ``backward`` goes on to read the value from before, where PyTorch reads the new one."""
+        """The same memory outside autograd; assigning replaces it. The tape does not see that it is written, so
+        ``backward`` reads the new value without a word where it needs one."""
         return set_apart(alias(self))
 
     @data.setter
@@ -191,6 +195,7 @@ class Autograd:
             raise TypeError(f"Variable data has to be a tensor, but got {type(value).__name__}")
         if self._requires_grad and value.dtype.kind not in "fc":
             raise RuntimeError("data set to a tensor that requires gradients must be floating point or complex dtype")
+        leave_trace(self, "the data of a tensor was replaced")
         self._become(value.detach())
 
     @data.deleter

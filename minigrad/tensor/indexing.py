@@ -17,8 +17,10 @@ from minigrad.engine import leaf_from_numpy, to_numpy
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.graph.strides import Steps
 from minigrad.ops import Op
-from minigrad.tensor.base import AnyTensor, check_in_place, make, make_view
+from minigrad.tensor.aliases import make_view
+from minigrad.tensor.base import AnyTensor, check_in_place, make
 from minigrad.tensor.capture import capturing
+from minigrad.tensor.changes import check_overlap
 from minigrad.tensor.function import Function
 from minigrad.tensor.layout import offset_of, strides_of
 from minigrad.tensor.operands import broadcast_shapes, dim_index, fit, is_number, one_device
@@ -394,6 +396,7 @@ def put(view: Tensor, given: Sequence[Tensor | None], value: Any, mode: str) -> 
     """Write (or add) a value at index tensors, in place. What has one element is written where a mask holds, of
     whatever dtype, without looking for the places."""
     check_in_place(view)
+    check_overlap(view, (*given, value), True)
     single = isinstance(value, AnyTensor) and value.numel() == 1
     mask = _only_mask(view, given) if mode == "set" and (single or is_number(value)) else None
     if mask is not None:

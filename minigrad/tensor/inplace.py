@@ -8,11 +8,14 @@ from collections.abc import Callable
 from math import prod
 from typing import TYPE_CHECKING, Any
 
+from minigrad.autograd.mode import mode
 from minigrad.dtype import DType, bool_, complex128, float64, int64
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.graph.strides import contiguous_strides
 from minigrad.ops import Op
-from minigrad.tensor.base import AnyTensor, check_in_place, make, strided_alias
+from minigrad.tensor.aliases import strided_alias
+from minigrad.tensor.base import AnyTensor, check_in_place, make
+from minigrad.tensor.changes import check_overlap, is_inference, repeated
 from minigrad.tensor.function import Function
 from minigrad.tensor.movement import shape_argument
 from minigrad.tensor.operands import fit, is_number, require_tensor
@@ -72,7 +75,10 @@ class InPlace:
                                    f"{value.ndim} dimensions.")
             return self.copy_(value)
         check_in_place(self)
-        dtype = self.dtype
+        dtype, axes = self.dtype, repeated(self)
+        if axes:
+            self[tuple([slice(1 if i in axes else None) for i in range(self.ndim)])].fill_(value)
+            return self
         return self._adopt(make(LazyBuffer.const(stored(value, dtype), dtype, self._shape(), self._pending().device)))
 
     def zero_(self: Tensor) -> Tensor:
@@ -86,6 +92,7 @@ class InPlace:
             wide = _WIDEST.get(number_dtype(other).kind, int64)
             other = make(LazyBuffer.const(number(other, wide), wide, (), self._pending().device))
         require_tensor(other, "copy_", "other", 1)
+        check_overlap(self, (other,))
         check_expands(other._shape(), self._shape())
         static = (self._shape(), self.dtype, self._pending().device)
         return self._adopt(_COPY((self, other) if self._requires_grad else (other,), static))
@@ -131,6 +138,8 @@ class InPlace:
         count = prod(shape)
         if min(shape, default=0) < 0 or count >= 2**63:
             raise RuntimeError("numel: integer multiplication overflow")
+        if mode.enabled is not None and is_inference(self):
+            check_in_place(self)
         if self.requires_grad:
             raise RuntimeError("cannot resize variables that require grad")
         if shape == self._shape():

@@ -357,6 +357,8 @@ class Joining:
         dim_list = (dims,) if isinstance(dims, int) else tuple(dims)
         if len(shift_list) != len(dim_list):
             raise RuntimeError(f"shifts and dimensions must align. shifts: {len(shift_list)}, dims:{len(dim_list)}")
+        if not self.ndim:
+            raise IndexError(f"Dimension specified as {dim_list[0]} but tensor has no dimensions")
         return _ROLL((self,), (shift_list, tuple([dim_index(dim, len(self._shape())) for dim in dim_list])))
 
     @both("repeat_interleave")

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 from minigrad.dtype import DType
 from minigrad.graph.strides import Steps, Window, contiguous_strides, reach
 from minigrad.ops import Op
-from minigrad.tensor.base import alias, base_of, make_view
+from minigrad.tensor.aliases import alias, base_of, make_view
 from minigrad.tensor.definition import both, view_in_place
 from minigrad.tensor.operands import dim_index
 from minigrad.tensor.promotion import type_name
-from minigrad.tensor.storage import window_steps
+from minigrad.tensor.view import window_steps
 
 if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor

@@ -26,7 +26,7 @@ class Spec:
 
     __slots__ = ("_placeholder", "device", "dtype", "enabled", "offset", "requires_grad", "shape", "strides", "view")
 
-    def __init__(self, view: Any, enabled: bool, requires_grad: bool, dtype: DType, device: str,
+    def __init__(self, view: Any, enabled: bool | None, requires_grad: bool, dtype: DType, device: str,
                  shape: tuple[int, ...], strides: tuple[int, ...] | None, offset: int) -> None:
         self.view, self.enabled, self.requires_grad = view, enabled, requires_grad
         self.dtype, self.device = dtype, device

@@ -13,7 +13,7 @@ from minigrad.dtype import DType, shown
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.graph.strides import view_strides
 from minigrad.ops import Op
-from minigrad.tensor.base import make_view
+from minigrad.tensor.aliases import make_view
 from minigrad.tensor.definition import also, both, view_in_place
 from minigrad.tensor.function import Function
 from minigrad.tensor.layout import offset_of, strides_of, view_as_type
@@ -437,6 +437,8 @@ class Movement:
         if not shape:
             raise RuntimeError("narrow() cannot be applied to a 0-dim tensor.")
         axis = dim_index(dim, len(shape))
+        if hasattr(start, "_shape") and (start._shape() or not start.dtype.is_int):
+            raise RuntimeError("start must be an 0-dim integral Tensor.")
         start = index(start)
         size = shape[axis]
         if not -size <= start <= size:

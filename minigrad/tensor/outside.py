@@ -13,7 +13,7 @@ import numpy as np
 from minigrad.dtype import DType, uint8
 from minigrad.engine import wrap_numpy
 from minigrad.graph.strides import reach
-from minigrad.tensor.base import from_memory
+from minigrad.tensor.aliases import from_memory
 from minigrad.tensor.creation import full
 from minigrad.tensor.definition import function
 from minigrad.tensor.promotion import get_default_dtype

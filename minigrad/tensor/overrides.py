@@ -14,7 +14,7 @@ from functools import wraps
 from types import FunctionType
 from typing import Any, TypeVar, cast
 
-from minigrad.tensor import base
+from minigrad.tensor import aliases, base
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -164,7 +164,7 @@ def as_class(result: Any, cls: type) -> Any:
     if cls is base._tensor_class:
         return result
     if isinstance(result, base.AnyTensor):
-        return result if isinstance(result, cls) else base.as_subclass(result, cls)
+        return result if isinstance(result, cls) else aliases.as_subclass(result, cls)
     if isinstance(result, tuple | list):
         return type(result)([as_class(r, cls) for r in result])
     return result
@@ -252,9 +252,9 @@ def _check_method(tensor: Any, name: str) -> None:
     setattr(tensor, name, made)
 
 
-def asking(plain: F, into: Callable[[Any, Any, str], Any] | None) -> F:
+def asking(plain: F, into: Callable[..., Any] | None) -> F:
     """The function, which asks first if there is somebody to ask, and after a failure. Unless it takes ``out`` itself,
-    ``into(out, result, name)`` stores the result."""
+    ``into(out, plain, args, kwargs)`` calls it and stores the result."""
 
     @wraps(plain)
     def function(*args: Any, **kwargs: Any) -> Any:
@@ -264,7 +264,7 @@ def asking(plain: F, into: Callable[[Any, Any, str], Any] | None) -> F:
                 return ask(function, found, args, kwargs)
         try:
             if into is not None and "out" in kwargs:
-                return into(kwargs.pop("out"), plain(*args, **kwargs), plain.__name__)
+                return into(kwargs.pop("out"), plain, args, kwargs)
             return plain(*args, **kwargs)
         except Exception:
             found = asked_after_all(args, kwargs)
@@ -356,7 +356,7 @@ class Overrides:
         >>> type(image + 1).__name__
         'Image'
         """
-        return base.as_subclass(self, _subclass(cls))
+        return aliases.as_subclass(self, _subclass(cls))
 
     @staticmethod
     def _make_subclass(cls: type, data: Any, require_grad: bool = False, **options: Any) -> Any:

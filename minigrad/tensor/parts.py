@@ -36,11 +36,14 @@ def _split_at(self: Tensor, how: Any, dim: int, least: int, name: str) -> tuple[
     return self.tensor_split(how, dim)
 
 
-def _indices(given: tuple[Any, ...], by_name: Any) -> Any:
+def _indices(name: str, given: tuple[Any, ...], by_name: Any) -> Any:
     """``x.hsplit(1, 3)`` is ``x.hsplit([1, 3])``, and ``x.hsplit(indices=[1, 3])``."""
-    if by_name is not None:
-        return by_name
-    return given[0] if len(given) == 1 else given
+    how = by_name if by_name is not None else given[0] if len(given) == 1 else given
+    if isinstance(how, str | float):
+        raise TypeError(f"{name}() received an invalid combination of arguments - got (Tensor, {type(how).__name__}), "
+                        "but expected one of:\n * (Tensor input, int sections)\n * (Tensor input, tuple of ints "
+                        "indices)")
+    return how
 
 
 @function("unravel_index")
@@ -111,7 +114,8 @@ class Parts:
     @both("as_strided_scatter")
     def as_strided_scatter(self: Tensor, src: Tensor, size: Sequence[int], stride: Sequence[int],
                            storage_offset: int | None = None) -> Tensor:
-        """A copy with ``src`` in place of ``self.as_strided(size, stride, storage_offset)``."""
+        """A copy with ``src`` in place of ``self.as_strided(size, stride, storage_offset)``. Where ``src`` stands self
+        has no gradient; that of PyTorch 2.13 is wrong there and everywhere else, as its own tests know."""
         copy = self.clone()
         return _embedded(copy, copy.as_strided(size, stride, storage_offset), src)
 
@@ -120,6 +124,8 @@ class Parts:
         """A copy of ``self.narrow(dim, start, length)``."""
         if dim >= max(1, self.ndim):
             raise RuntimeError("Expected dim < static_cast<int64_t>(self_sizes.size()) to be true, but got false.")
+        if self.ndim and length < 0:
+            raise RuntimeError(f"start ({start}) + length ({length}) exceeds dimension size ({self.shape[dim]}).")
         return self.narrow(dim, start, length).clone()
 
     # --- divided along a named dimension
@@ -128,19 +134,19 @@ class Parts:
     @_where_to_split
     def hsplit(self: Tensor, *given: Any, indices_or_sections: Any = None) -> tuple[Tensor, ...]:
         """Divided along dimension 1, vectors along 0: into as many equal parts, or at these indices; views."""
-        return _split_at(self, _indices(given, indices_or_sections), 0 if self.ndim == 1 else 1, 1, "hsplit")
+        return _split_at(self, _indices("hsplit", given, indices_or_sections), 0 if self.ndim == 1 else 1, 1, "hsplit")
 
     @both("vsplit")
     @_where_to_split
     def vsplit(self: Tensor, *given: Any, indices_or_sections: Any = None) -> tuple[Tensor, ...]:
         """Divided along dimension 0: into as many equal parts, or at these indices; views."""
-        return _split_at(self, _indices(given, indices_or_sections), 0, 2, "vsplit")
+        return _split_at(self, _indices("vsplit", given, indices_or_sections), 0, 2, "vsplit")
 
     @both("dsplit")
     @_where_to_split
     def dsplit(self: Tensor, *given: Any, indices_or_sections: Any = None) -> tuple[Tensor, ...]:
         """Divided along dimension 2: into as many equal parts, or at these indices; views."""
-        return _split_at(self, _indices(given, indices_or_sections), 2, 3, "dsplit")
+        return _split_at(self, _indices("dsplit", given, indices_or_sections), 2, 3, "dsplit")
 
     @both("unsafe_chunk")
     def unsafe_chunk(self: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:

@@ -12,11 +12,12 @@ from minigrad.dtype import DType
 from minigrad.engine import run_again
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
-from minigrad.tensor.base import plain_alias
+from minigrad.tensor.aliases import plain_alias
 from minigrad.tensor.pending import settle
 from minigrad.tensor.replay import Entry, Trace
-from minigrad.tensor.storage import Storage, View
+from minigrad.tensor.storage import INFERENCE, Storage
 from minigrad.tensor.unfold import is_filled
+from minigrad.tensor.view import View
 
 VALUE, GRADIENT, TARGET = "value", "gradient", "target"
 NUMBER, ALWAYS = "number", "always"
@@ -146,9 +147,11 @@ def fill(trace: Trace, alive: Sequence[int]) -> bool:
                 continue
             shell._storage = parent._storage
             shell._view = plain_alias(parent)._view if arguments == "detach" else View(  # its edge is left to unfolding
-                parent, *arguments, differentiable=spec.enabled)
+                parent, *arguments, differentiable=bool(spec.enabled))
         elif value is not None:
             shell._storage, shell._view = Storage(value), None
+            if spec.enabled is None:
+                shell._storage.edits = INFERENCE
         else:
             held = True
             continue

@@ -292,12 +292,11 @@ def _replay_update(trace: Trace, point: Point, targets: Sequence[Tensor], others
             trace.values[number] = LazyBuffer.from_buffer(buffer, shape, dtype, point.device)
             continue
         storage = targets[number]._storage
+        storage.edits += 1
         if buffer is storage.lazy.buffer:
-            storage.edits += 1
             storage.version += 1  # the memory of the old contents, which nobody else could read
         else:
             storage.write(LazyBuffer.from_buffer(buffer, shape, dtype, point.device))
-            storage.edits += 1
     _replayed(trace, "update", others)
     return True
 

@@ -15,7 +15,8 @@ from minigrad.autograd.mode import mode
 from minigrad.autograd.protocol import Front
 from minigrad.dtype import DType
 from minigrad.ops import Op
-from minigrad.tensor.base import AnyTensor, is_plain, strided_alias
+from minigrad.tensor.aliases import strided_alias
+from minigrad.tensor.base import AnyTensor, is_plain
 from minigrad.tensor.layout import offset_of, strides_of
 from minigrad.tensor.printing import format_tensor
 from minigrad.tensor.size import default_device

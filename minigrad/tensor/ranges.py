@@ -92,6 +92,10 @@ def range_(start: Any, end: Any = None, step: Any = 1, **options: Any) -> Tensor
 
 
 def _check_steps(name: str, start: Any, end: Any, steps: Any) -> None:
+    wrong = [f"{which} with {v.ndim} dimension(s)" for which, v in (("start", start), ("end", end))
+             if isinstance(v, AnyTensor) and v.ndim]
+    if wrong:
+        raise RuntimeError(f"{name} only supports 0-dimensional start and end tensors, but got {' and '.join(wrong)}.")
     if isinstance(steps, bool) or not hasattr(type(steps), "__index__"):
         given = ", ".join(type(v).__name__ for v in (start, end, steps))
         raise TypeError(f"{name}() received an invalid combination of arguments - got ({given}), but expected "

@@ -98,7 +98,7 @@ class Entry:
         self.good = self.bad = self.unpaid = 0
         self.hopeless = False
         self.numbers = self.first = 0
-        self.enabled = True
+        self.enabled: bool | None = True
         self.operands: tuple[int, ...] = ()
         self.specs: tuple[Spec, ...] = ()
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from minigrad.graph.strides import Steps, contiguous_strides
 from minigrad.ops import Op
-from minigrad.tensor.base import make_view
+from minigrad.tensor.aliases import make_view
 from minigrad.tensor.layout import offset_of, strides_of
 
 if TYPE_CHECKING:

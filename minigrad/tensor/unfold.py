@@ -10,7 +10,8 @@ from weakref import ref
 
 from minigrad.autograd.mode import mode
 from minigrad.graph.lazy import LazyBuffer
-from minigrad.tensor.base import made, plain_alias, plain_view
+from minigrad.tensor.aliases import plain_alias, plain_view
+from minigrad.tensor.base import made
 from minigrad.tensor.function import recorded
 from minigrad.tensor.replay import WRITE, Entry, Trace
 

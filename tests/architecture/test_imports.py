@@ -65,7 +65,7 @@ LAZY: dict[str, tuple[str, ...]] = {
     "minigrad.runtime.cpu": ("minigrad.render",),
     "minigrad.serialization.load": ("minigrad.serialization.safe",),
     "minigrad.serialization.rebuild": ("minigrad.sparse",),
-    "minigrad.tensor.attributes": ("minigrad.tensor.storages",),
+    "minigrad.tensor.attributes": ("minigrad.tensor.storages", "minigrad.tensor.typed_storages"),
     "minigrad.tensor.complex_numbers": ("minigrad.tensor.complex_formulas",),
     "minigrad.tensor.duals": ("minigrad.grad.jvp",),
     "minigrad.tensor.exponential": ("minigrad.tensor.lapack",),

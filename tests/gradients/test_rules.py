@@ -173,14 +173,48 @@ def test_all_that_has_a_gradient_has_forward_mode() -> None:
     assert set(FORWARD) == set(RULES)
 
 
-@pytest.mark.parametrize("mode", ["add", "max"])
+@pytest.mark.parametrize("mode", ["set", "add", "max", "min", "mul"])
 def test_forward_of_scatter(mode: str) -> None:
-    at = _index([2, 0, 2])
+    at = _index([2, 0, 1] if mode == "set" else [2, 0, 2])
     _check_forward(((4, 3), (3, 3)), lambda x: x[0].scatter(x[1], [at], mode), np.random.default_rng(3), rounds=1)
 
 
 def test_forward_of_running_product() -> None:
     _check_forward(((3, 5),), lambda x: x[0].scan(Op.PROD, 1), np.random.default_rng(3), rounds=2)
+
+
+@pytest.mark.parametrize("op", [Op.PROD, Op.SCAN])
+def test_forward_of_products_with_zeros(op: str) -> None:
+    """By the rule of products: for each k that of the others, times the tangent at k; and the same once more."""
+    a = np.array([[1.0, 2, 3, 4], [2, 0, 3, 4], [2, 0, 3, 0], [0, 0, 3, 0]])
+    t = np.random.default_rng(3).uniform(-1, 1, a.shape)
+
+    def product(x: LazyBuffer) -> LazyBuffer:
+        return x.scan(Op.PROD, 1) if op == Op.SCAN else x.reduce(Op.PROD, (1,))
+
+    def tangent(x: LazyBuffer) -> LazyBuffer:
+        found, = jvp([product(x)], [x], [param(1, a.shape, float64, "NUMPY")])
+        assert found is not None
+        return found
+
+    x = param(0, a.shape, float64, "NUMPY")
+    again, = jvp([tangent(x)], [x], [param(1, a.shape, float64, "NUMPY")])
+    assert again is not None
+    first, second = [evaluate([v], lambda leaf: (a, t)[leaf.arg])[0] for v in (tangent(x), again)]
+    run = (lambda v: v.cumprod(1)) if op == Op.SCAN else (lambda v: v.prod(1, keepdims=True))
+
+    def without(*places: int) -> np.ndarray:
+        changed = a.copy()
+        for k in places:
+            changed[:, k] = 1.0
+        value = run(changed)
+        if op == Op.SCAN:
+            value[:, :max(places)] = 0.0
+        return value * np.prod([t[:, [k]] for k in places], axis=0)
+
+    n = a.shape[1]
+    np.testing.assert_allclose(first, sum([without(k) for k in range(n)]), atol=1e-12)
+    np.testing.assert_allclose(second, sum([without(k, i) for k in range(n) for i in range(n) if i != k]), atol=1e-12)
 
 
 def test_product_with_zeros() -> None:

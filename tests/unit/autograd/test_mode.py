@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 from typing import Any
 
@@ -64,6 +65,45 @@ def test_inference_mode() -> None:
         assert minigrad.is_inference_mode_enabled() and not minigrad.is_grad_enabled()
     with minigrad.inference_mode(False):
         assert minigrad.is_grad_enabled()
+
+
+def test_tensors_of_inference_mode_stay_outside_the_tape() -> None:
+    plain, leaf = minigrad.ones(3), minigrad.ones(3, requires_grad=True)
+    with minigrad.inference_mode():
+        made, view, of_leaf = minigrad.ones(3), plain[1:], leaf[1:]
+        with minigrad.no_grad():
+            part = (made * 2)[1:]
+        assert made.is_inference() and part.is_inference() and (plain + 1).is_inference()
+        assert not view.is_inference() and not plain.add_(1).is_inference()
+        made.add_(1)
+    assert made.is_inference() and made[1:].is_inference() and made.detach().is_inference() and part.is_inference()
+    assert not any(t.is_inference() for t in (made.clone(), made * 2, minigrad.zeros_like(made), copy.deepcopy(made)))
+    assert plain._version == 1 and view.add_(1).tolist() == [3, 3]
+    for change in (made.add_, made[1:].mul_, part.copy_, made.fill_, lambda x: minigrad.add(plain, x, out=made),
+                   lambda x: made.resize_(2), lambda x: made.unsqueeze_(0)):
+        with minigrad.no_grad(), pytest.raises(RuntimeError, match="Inplace update to inference tensor outside Infer"):
+            change(minigrad.tensor(1.0))
+    assert (made + leaf).tolist() == [3, 3, 3]
+    for use in (made.mul, made.dot, lambda x: minigrad.outer(made, x)):
+        with pytest.raises(RuntimeError, match="Inference tensors cannot be saved for backward"):
+            use(leaf)
+    with pytest.raises(RuntimeError, match="do not track version counter"):
+        _ = made._version
+    with pytest.raises(RuntimeError, match="Setting requires_grad=True on inference tensor outside InferenceMode"):
+        made.requires_grad_()
+    with pytest.raises(RuntimeError, match="A view was created in inference mode and is being modified inplace in"):
+        of_leaf.mul_(2)
+
+
+def test_replayed_calls_of_inference_mode() -> None:
+    x = minigrad.ones(3)
+    for inference in (True, False) * 4:
+        with minigrad.inference_mode(inference):
+            y = x * 2 + 1
+            z = y[1:]
+        assert y.is_inference() == z.is_inference() == inference
+        assert y.tolist() == [3, 3, 3]
+        assert y.is_inference() == z.is_inference() == y[:1].is_inference() == inference
 
 
 def test_mode_is_per_thread() -> None:

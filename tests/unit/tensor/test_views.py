@@ -276,7 +276,13 @@ def test_changes_through_data_are_not_seen_by_the_tape() -> None:
     y = x * w
     w.data.fill_(100)
     y.backward()
-    assert x.grad.tolist() == [3]
+    assert x.grad.tolist() == [100]
+    z = (x * 1).exp()
+    z.data.mul_(0).add_(2)
+    part = z.view(1, 1) * 5
+    z.data[0] = 7  # in the memory of a view
+    part.backward()
+    assert x.grad.tolist() == [135]
 
 
 def test_view_in_no_grad_is_not_tracked() -> None:
@@ -344,6 +350,10 @@ def test_data_assignment_and_set() -> None:
     assert x.shape == (3,) and x.requires_grad
     x.data.add_(1)
     assert other.tolist() == [1, 1, 1]
+    y = x * x
+    x.data = minigrad.full((3,), 7.0)
+    y.sum().backward()
+    assert x.grad.tolist() == [14, 14, 14]
 
 
 def test_shape_changes_in_place() -> None:
@@ -379,3 +389,44 @@ def test_a_number_s_only_dimension_is_moved() -> None:
         moved = x.movedim(source, destination)
         assert moved.shape == ()
         assert minigrad.autograd.grad(moved, x)[0].item() == 1.0
+
+
+def _square() -> minigrad.Tensor:
+    return minigrad.arange(9.0).reshape(3, 3)
+
+
+FIRST = minigrad.tensor([0, 1])
+PARTLY = {
+    "add_": lambda x: x[1:].add_(x[:-1]), "+=": lambda x: x[1:].__iadd__(x[:-1]), "copy_": lambda x: x.copy_(x.t()),
+    "setitem": lambda x: x.__setitem__(slice(1, None), x[:-1]), "addcmul_": lambda x: x[1:].addcmul_(x[1:], x[:-1]),
+    "add out": lambda x: minigrad.add(x[1:], 1, out=x[:-1]),
+    "where out": lambda x: minigrad.where(x > 1, x, x.t(), out=x),
+    "index_put_": lambda x: x.index_put_((FIRST,), x[1:]), "index_copy_": lambda x: x[:2].index_copy_(0, FIRST, x[:2]),
+    "gather out": lambda x: minigrad.gather(x, 0, minigrad.zeros(3, 3, dtype=minigrad.int64), out=x),
+    "cat out": lambda x: minigrad.cat([x[:1], x[1:2]], out=x[:2]), "pending": lambda x: (x := x * 2)[1:].mul_(x[:-1]),
+}
+NOT = {
+    "itself": lambda x: x.add_(x), "alias": lambda x: x.mul_(x.detach()), "apart": lambda x: x[:1].add_(x[1:2]),
+    "gaps": lambda x: x[:, 1:].copy_(x[:, :-1]), "product": lambda x: x.addmm_(x, x.t()),
+    "nothing": lambda x: x[3:].add_(x[:0]), "out": lambda x: minigrad.exp(x, out=x),
+    "copy": lambda x: x[1:].add_(x[:-1].clone()),
+}
+
+
+@pytest.mark.parametrize("name", [*PARTLY, *NOT])
+def test_operands_may_not_cover_a_part_of_what_is_written(name: str) -> None:
+    if name in NOT:
+        NOT[name](_square())
+        return
+    with pytest.raises(RuntimeError, match="some elements of the input tensor and the written-to tensor refer to"):
+        PARTLY[name](_square())
+
+
+def test_what_is_expanded_can_be_filled_and_not_written() -> None:
+    x = minigrad.zeros(3, 1)
+    assert x.expand(3, 2).fill_(2).tolist() == [[2, 2]] * 3
+    assert x.tolist() == [[2]] * 3
+    for write in (lambda y: y.add_(1), lambda y: minigrad.add(minigrad.ones(3, 2), 1, out=y), lambda y: y.copy_(
+            minigrad.ones(3, 2))):
+        with pytest.raises(RuntimeError, match="more than one element of the written-to tensor"):
+            write(x.expand(3, 2))

@@ -1,0 +1,150 @@
+"""Stage: front. In: a Storage. Out: ``View``, how a Tensor that is an alias of a part of it is read and written.
+Next: ``capture.py``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minigrad.dtype import DType, bool_, uint8
+from minigrad.graph.lazy import LazyBuffer
+from minigrad.graph.strides import Steps, Window, overlaps, strided_steps
+from minigrad.ops import Op
+from minigrad.tensor.storage import Storage, compute, snapshot
+
+REPEATED = ("unsupported operation: more than one element of the written-to tensor refers to a single memory location. "
+            "Please clone() the tensor before performing the operation.")
+
+
+class View:
+    """How a Tensor sees a part of its Storage. It is said twice: as a window of the memory (``shape``, and PyTorch's
+    ``strides`` and ``offset``, in elements of ``dtype``), which decides what may be viewed and written, and where NumPy
+    looks; and as ``steps`` of LazyBuffers from the value of its ``parent``, a Tensor on that Storage, which is how it
+    is read. What movement ops do not say directly is a step ``"STRIDED"``, another type of the elements ``"BITCAST"``.
+
+    A ``differentiable`` view passes gradients on to its parent, whatever that has become by in-place ops: ``history``
+    is that of the Storage for which the view's own edge was made. ``enabled``: whether the tape
+    recorded where it was made, None in inference mode. Another type can't be differentiated, but for the parts of
+    complex numbers. ``lazy`` is what was read last, from the value ``whole`` of the Storage in its ``version``.
+    """
+
+    __slots__ = ("base", "differentiable", "dtype", "enabled", "history", "kind", "lazy", "offset", "parent", "shape",
+                 "steps", "strides", "version", "whole")
+
+    def __init__(self, parent: Any, steps: Steps, shape: tuple[int, ...], strides: tuple[int, ...], offset: int,
+                 kind: str, dtype: DType | None, differentiable: bool) -> None:
+        self.parent = parent
+        view = parent._view
+        self.base = parent if view is None else view.base
+        self.steps = steps
+        self.shape = shape
+        self.strides = strides
+        self.offset = offset
+        self.kind = kind
+        before = (parent._storage.lazy if view is None else view).dtype
+        self.dtype: DType = dtype or before
+        self.differentiable = differentiable and (dtype is None or (dtype.part is before.part and before.is_inexact))
+        self.enabled: bool | None = True
+        self.history = parent._storage.history
+        self.lazy: LazyBuffer | None = None
+        self.whole: LazyBuffer | None = None
+        self.version = -1
+
+    def chain(self) -> Steps:
+        """All steps from the Storage's value to this view."""
+        parts, view = [], self
+        while view is not None:
+            parts.append(view.steps)
+            view = view.parent._view
+        return tuple([step for steps in reversed(parts) for step in steps])
+
+    def read(self, storage: Storage) -> LazyBuffer:
+        """The value seen through the view."""
+        whole = storage.lazy
+        if whole.buffer is not None and whole.buffer.exported:
+            return snapshot(storage, self)
+        version = storage.version
+        if self.lazy is not None and self.whole is whole and self.version == version:
+            return self.lazy
+        pending, view = [self], self.parent._view
+        while view is not None and not (view.whole is whole and view.version == version):
+            pending.append(view)
+            view = view.parent._view
+        lazy = whole if view is None else view.lazy
+        for view in reversed(pending):
+            for op, arg in view.steps:
+                lazy = lazy.move(op, arg)
+            view._remember(lazy, whole, version)
+        return lazy
+
+    def in_memory(self, storage: Storage) -> LazyBuffer | None:
+        """The value as memory, with strides, from now on; None where it is not in memory, or repeats elements."""
+        whole, lazy = storage.lazy, self.lazy
+        if whole.buffer is None or whole.buffer.exports or whole.arg is not None or self.dtype is not whole.dtype:
+            return None
+        if lazy is not None and self.whole is whole and self.version == storage.version and lazy.buffer is not None:
+            return lazy
+        for n, step in zip(self.shape, self.strides, strict=True):
+            if not step and n > 1:
+                return None
+        lazy = whole.strided((self.shape, self.strides, self.offset))
+        self._remember(lazy, whole, storage.version)
+        return lazy
+
+    def written(self, base: LazyBuffer, value: LazyBuffer) -> LazyBuffer:
+        """``base``, a value of the Storage, with what the view sees replaced."""
+        return write_window(base, value, self.dtype, (self.shape, self.strides, self.offset))
+
+    def check_writable(self) -> None:
+        """``RuntimeError`` if two elements are one in memory: which of two values it would take is not defined."""
+        if overlaps(self.shape, self.strides):
+            raise RuntimeError(REPEATED)
+
+    def array(self, storage: Storage, shown: bool = False) -> np.ndarray:
+        """The view as a NumPy array on the memory, computed if it was pending. ``shown``: it goes to code outside
+        minigrad."""
+        if storage.lazy.buffer is None:
+            compute(storage.lazy, "this")
+        storage.make_contiguous()
+        lazy = storage.lazy
+        offset = lazy.offset + self.offset * self.dtype.size
+        return lazy.buffer.as_numpy(self.dtype, self.shape, self.strides, offset, shown=shown)
+
+    def _remember(self, lazy: LazyBuffer | None, whole: LazyBuffer | None, version: int) -> None:
+        """Keep the value seen now, as one of its readers."""
+        if lazy is not None:
+            lazy.readers += 1
+        if self.lazy is not None:
+            self.lazy.readers -= 1
+        self.lazy, self.whole, self.version = lazy, whole, version
+
+    def __del__(self) -> None:
+        lazy = self.lazy
+        if lazy is not None:
+            lazy.readers -= 1
+
+
+def write_window(base: LazyBuffer, value: LazyBuffer, dtype: DType, window: Window) -> LazyBuffer:
+    """``base`` with a window of it, in elements of ``dtype``, replaced."""
+    shape, strides, offset = window
+    size, count = base.dtype.size, dtype.size
+    if size <= count:  # each element of the window is one or several of the base
+        if size < count:
+            parts = count // size
+            shape, offset = (*shape, parts), offset * parts
+            strides = (*[step * parts for step in strides], 1)
+            value = value.reshape((*value.shape, 1))
+        return base.assign(value.bitcast(base.dtype), strided_steps(base.size, shape, strides, offset))
+    part = uint8 if dtype is bool_ else dtype
+    flat = base.reshape((base.size,)).bitcast(part)
+    steps = strided_steps(flat.size, shape, strides, offset)
+    return flat.assign(value.bitcast(part), steps).bitcast(base.dtype).reshape(base.shape)
+
+
+def window_steps(base: LazyBuffer, dtype: DType, window: Window) -> Steps:
+    """The steps from a value to a window of it in elements of ``dtype``."""
+    if dtype is base.dtype:
+        return (("STRIDED", window),)
+    used = base.size if dtype.size <= base.dtype.size else base.size - base.size % (dtype.size // base.dtype.size)
+    return ((Op.RESHAPE, (base.size,)), (Op.SHRINK, ((0, used),)), (Op.BITCAST, dtype), ("STRIDED", window))
