@@ -223,9 +223,9 @@ def lu_unpack(LU_data: Tensor, LU_pivots: Tensor, unpack_data: bool = True, unpa
 def chain_matmul(*matrices: Any, out: Any = None) -> Tensor:
     """``linalg.multi_dot`` of its arguments; of one matrix, that matrix."""
     given = lapack("products").tensor_list(matrices)
-    for i, t in enumerate(given):
+    for t in given:
         if t.ndim != 2:
-            raise RuntimeError(f"Tensor {i} passed to chain_matmul has {t.ndim} dimensions, but expected it to have 2")
+            raise RuntimeError(f"Tensor dimension is {t.ndim}, expected 2 instead.")
     return into(out, given[0] if len(given) == 1 else lapack("products").multi_dot(given))
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from minigrad.dtype import float32, float64, int32, int64
+from minigrad.dtype import accumulator, float32, float64, int32, int64
 from minigrad.tensor.creation import full
 from minigrad.tensor.definition import both, by_rows, function
 from minigrad.tensor.indexing import concrete, known
@@ -164,9 +164,9 @@ class Segments:
             raise RuntimeError(f"torch.histc: range of [{low:g}, {high:g}] is not finite")
         if low > high:
             raise RuntimeError("torch.histc: max must be larger than min")
-        flat = self.detach().reshape(-1)
+        flat = self.detach().reshape(-1).to(accumulator(self.dtype))  # bins may be narrower than steps of a half type
         inside = (flat >= low) & (flat <= high)
-        edges = linspace(low, high, bins + 1, dtype=self.dtype, device=self.device)
+        edges = linspace(low, high, bins + 1, dtype=flat.dtype, device=self.device)
         guess = ((flat - edges[0]) / (edges[-1] - edges[0]) * bins).where(inside, flat.new_zeros(())).to(int64)
         first, end = (guess - 1).clamp(min=0), (guess + 2).clamp(max=bins + 1)
         place = first - 1

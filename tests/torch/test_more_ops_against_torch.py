@@ -38,6 +38,7 @@ t.diff(a, 0)|t.trapezoid(a)|t.trapezoid(a, b)|t.trapezoid(a, dx=0.5, dim=0)|t.tr
 t.trapezoid(a, edges, dim=1)|t.cumulative_trapezoid(a)|t.cumulative_trapezoid(a, b, dim=0)|t.cumulative_trapezoid(i)
 t.trapezoid(i)|t.gradient(a)|t.gradient(a, spacing=0.5, dim=1, edge_order=2)|t.gradient(a, spacing=[2.0, 0.5])
 t.gradient(a, spacing=(three, edges))|t.gradient(a, dim=1, spacing=(edges,), edge_order=2)|t.gradient(i)
+t.gradient(v.detach() / t.tensor([1.0, 1.0, 0.0, 1.0, 1.0]))
 """
 STATISTICS = """
 t.quantile(a, 0.3)|t.quantile(a, t.tensor([0.1, 0.5, 0.9], dtype=a.dtype), 1)|t.quantile(a, 0.4, 0, True)
@@ -104,6 +105,7 @@ t.det(sq)|t.det(batch)|t.slogdet(batch)|t.logdet(sq @ sq.mT + t.eye(3, dtype=sq.
 t.qr(batch)|t.qr(a)|t.qr(a, False)|t.qr(tall.detach(), False)|t.svd(tall)|t.svd(batch)|t.svd(tall, compute_uv=False)
 t.svd(a)[1]|[p.square() for p in t.svd(a)]|[p.square() for p in t.svd(tall.detach(), some=False)]|t.pinverse(tall)
 t.pinverse(a)|t.pinverse(batch)|t.det(t.ones(2, 2))|t.svd(t.zeros(2, 0, 3))[1]
+t.slogdet(sq.detach() * float("nan"))|t.matrix_exp(sq.detach() * float("inf"))
 """
 
 
@@ -237,7 +239,14 @@ def test_random_numbers(name: str, arguments, dtype: str, size: int) -> None:
     "t.frombuffer(bytearray(5), dtype=t.int32)", "t.frombuffer(bytearray(4), dtype=t.int32, offset=9)",
     "t.frombuffer(b'', dtype=t.int32)", "t.empty_strided((2, 3), (1,))", "t.chain_matmul(a, v)",
     "t.hann_window(5, dtype=t.int64)", "t._foreach_exp([])", "t.gradient(a, edge_order=3)",
-    "t.fake_quantize_per_tensor_affine(a.float(), 0.1, 0, 9, 1)", "t.unravel_index(a, (2, 3))"])
+    "t.fake_quantize_per_tensor_affine(a.float(), 0.1, 0, 9, 1)", "t.unravel_index(a, (2, 3))",
+    "t.trapezoid(bools)", "t.trapezoid(a, bools)", "t.trapezoid(a, three)", "t.cumulative_trapezoid(a, three)",
+    "t.cov(bools)", "t.cov(a, aweights=-weights)", "t.cov(a, aweights=weights * 0)", "t.histogram(i, 3)",
+    "t.histogram(v.detach(), 0)", "t.histogram(nans.detach(), 3)", "t.histogramdd(a.detach(), [2])",
+    "t.histogramdd(v.detach(), 2)", "t.histogram(v.detach(), edges.float())",
+    "t.histogram(v.detach(), 3, range=(2, 1))", "t.histogram(v.detach(), 3, weight=w.detach()[:2])", "t.mode(a, 2)",
+    "t.nanmedian(c, 5)",
+    "t.linalg.qr(sq, 'r').R", "t.geqrf(sq)[0]", "t.linalg.ldl_factor(sq)[0]"])
 def test_errors(program: str) -> None:
     found = []
     for module in (minigrad, torch):

@@ -16,7 +16,7 @@ from torch.testing._internal.opinfo.core import UnaryUfuncInfo
 
 import minigrad
 from minigrad import config
-from tools.operators.compare import WIDER, difference
+from tools.operators.compare import WIDER, Tolerances, declared, difference
 from tools.operators.facade import named, ours, rebound, tensor
 
 DTYPES = (torch.float32, torch.float64, torch.int64, torch.bool, torch.complex64, torch.bfloat16)
@@ -140,7 +140,7 @@ class _Sample:
     def __init__(self, op: Any, function: Callable[..., Any], sample: Any, where: str, dtype: torch.dtype,
                  index: int) -> None:
         self.op, self.function, self.sample, self.where = op, function, sample, where
-        self.dtype, self.index = dtype, index
+        self.dtype, self.index, self.wider = dtype, index, declared(op)
 
     def check(self, found: Outcomes) -> None:
         """Run all checks that are wanted of this sample."""
@@ -183,12 +183,11 @@ class _Sample:
     def _values(self, expected: Any) -> str:
         arguments, options = self._arguments()
         result = _seeded(minigrad, self.function, arguments, options)
-        problem = difference(result, expected, values=not self.op.has_nondeterministic_output,
-                             exact=lambda: _seeded(torch, self.op.op, _mapped(self._copies(), _wide),
-                                                   _mapped(self.sample.kwargs, _wide)))
+        problem = difference(result, expected, values=not self.op.has_nondeterministic_output, wider=self.wider,
+                             exact=self._exact)
         if problem and "values, first" in problem:  # factors whose signs are free: what the database makes of them
             finish = rebound(self.sample.output_process_fn_grad)
-            again = difference(finish(result), self.sample.output_process_fn_grad(expected))
+            again = difference(finish(result), self.sample.output_process_fn_grad(expected), wider=self.wider)
             return again if self.sample.output_process_fn_grad.__name__ != "<lambda>" or again == "" else problem
         return problem
 
@@ -198,6 +197,10 @@ class _Sample:
                 self.sample.args or self.sample.kwargs):
             return None
         return torch.as_tensor(self.op.ref(self.sample.input.detach().numpy()))
+
+    def _exact(self) -> Any:
+        """What PyTorch makes of operands of the next wider types."""
+        return _seeded(torch, self.op.op, _mapped(self._copies(), _wide), _mapped(self.sample.kwargs, _wide))
 
     def _method(self, found: Outcomes, expected: Any) -> None:
         method = self.op.get_method()
@@ -233,7 +236,7 @@ class _Sample:
             result = _seeded(minigrad, getattr(arguments[0], name), arguments[1:], options)
             if result is not arguments[0]:
                 return "it does not return its first argument"
-            return difference(result, expected)
+            return difference(result, expected, wider=self.wider)
 
         _add(found, "inplace", self._tried(run), self.where)
 
@@ -244,13 +247,14 @@ class _Sample:
             result = _seeded(minigrad, self.function, arguments, {**options, "out": out})
             if result is not out:
                 return "it does not return out"
-            problem = difference(out, expected, values=not self.op.has_nondeterministic_output)
+            problem = difference(out, expected, values=not self.op.has_nondeterministic_output, wider=self.wider,
+                                 exact=self._exact)
             if problem:
                 return f"into {tuple(out.shape)}: {problem}"
         return ""
 
     def _gradients(self, found: Outcomes) -> None:
-        second = "second" in found and self.op.supports_gradgrad and self.dtype is torch.float64
+        second = "second" in found and self.op.supports_gradgrad and self.dtype in (torch.float64, torch.complex128)
         try:
             expected = _derivatives(torch, self._wrapped(self.op.op), self._copies(), self.sample.kwargs,
                                     self.sample.output_process_fn_grad, second)
@@ -271,9 +275,9 @@ class _Sample:
             return _derivatives(torch, self._wrapped(self.op.op), _mapped(self._copies(), _wide),
                                 _mapped(self.sample.kwargs, _wide), self.sample.output_process_fn_grad, False)[0]
 
-        _add(found, "gradient", self._tried(lambda: _nones(result[0], expected[0], exact)), self.where)
+        _add(found, "gradient", self._tried(lambda: _nones(result[0], expected[0], self.wider, exact)), self.where)
         if second:
-            _add(found, "second", self._tried(lambda: _nones(result[1], expected[1])), self.where)
+            _add(found, "second", self._tried(lambda: _nones(result[1], expected[1], self.wider)), self.where)
 
     def _wrapped(self, function: Callable[..., Any]) -> Callable[..., Any]:
         wrapper = self.op.gradcheck_wrapper
@@ -341,7 +345,8 @@ def _numbers(library: Any, like: Any, seed: int) -> Any:
     return made if library is torch else tensor(made)
 
 
-def _nones(result: list[Any], expected: list[Any], exact: Callable[[], list[Any]] | None = None) -> str:
+def _nones(result: list[Any], expected: list[Any], wider: Tolerances,
+           exact: Callable[[], list[Any]] | None = None) -> str:
     """The difference of gradients; where one library has none, zeros of the other are as good."""
     for i, (a, b) in enumerate(zip_longest(result, expected)):
         if a is None and b is None:
@@ -351,7 +356,8 @@ def _nones(result: list[Any], expected: list[Any], exact: Callable[[], list[Any]
             if bool((present != 0).any()):
                 return f"gradient {i} is {'None' if a is None else 'not None'}"
             continue
-        problem = difference(a, b, exact=(lambda i=i: exact()[i]) if exact is not None else None)  # type: ignore[misc]
+        wide = None if exact is None else lambda i=i: exact()[i]  # type: ignore[misc]
+        problem = difference(a, b, exact=wide, wider=wider)
         if problem:
             return f"gradient {i}: {problem}"
     return ""

@@ -4,23 +4,25 @@ Next: ``convolution.py``."""
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 from minigrad.dtype import DType, bfloat16, float16, float32, int32
 from minigrad.nn.composites import linear as formulas
 from minigrad.tensor import Tensor, cat, stack
+from minigrad.tensor.definition import into
 from minigrad.tensor.indexing import concrete
 from minigrad.tensor.operands import dim_index
 from minigrad.tensor.promotion import c_name, type_name
 
 
-def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None, *, out: Any = None) -> Tensor:
     """input @ weight.T + bias: (..., in) and (out, in) to (..., out). ``RuntimeError`` when the widths differ.
 
     >>> import minigrad
     >>> linear(minigrad.tensor([[1.0, 2.0]]), minigrad.tensor([[3.0, 4.0]]))
     tensor([[11.]])
     """
-    return formulas.linear(input, weight, bias)
+    return into(out, formulas.linear(input, weight, bias))
 
 
 def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

@@ -18,10 +18,10 @@ from minigrad.tensor.lapack.host import (
     check_matrix,
     check_same_dtype,
     check_square,
+    checked,
     host_function,
     is_complex,
     per_matrix,
-    raise_if,
     refused,
     total,
 )
@@ -98,16 +98,16 @@ def lu_factor_ex(A: Tensor, *, pivot: bool = True, check_errors: bool = False) -
     >>> minigrad.linalg.lu_factor_ex(minigrad.tensor([[1.0, 2.0], [2.0, 4.0]])).info
     tensor(2, dtype=minigrad.int32)
     """
-    found = _lu(A, "torch.lu_factor", pivot)
+    factors, pivots, info = _lu(A, "torch.lu_factor", pivot)
     if check_errors:
-        _check_lu(found[2], "torch.linalg.lu_factor_ex")
-    return return_types.linalg_lu_factor_ex(*found)
+        factors = _checked_lu(factors, info, "torch.linalg.lu_factor_ex")
+    return return_types.linalg_lu_factor_ex(factors, pivots, info)
 
 
-def _check_lu(info: Tensor, name: str) -> None:
-    raise_if(info, name, lambda i: f"U[{i},{i}] is zero and using it on lu_solve would result in a division by zero. "
-                                   "If you still want to perform the factorization, consider calling linalg.lu(A, "
-                                   "pivot) or linalg.lu_factor_ex(A, pivot)", RuntimeError)
+def _checked_lu(factors: Tensor, info: Tensor, name: str) -> Tensor:
+    return checked(factors, info, name, "U[{0},{0}] is zero and using it on lu_solve would result in a division by "
+                   "zero. If you still want to perform the factorization, consider calling linalg.lu(A, pivot) or "
+                   "linalg.lu_factor_ex(A, pivot)", RuntimeError)
 
 
 def lu_factor(A: Tensor, *, pivot: bool = True) -> return_types.ReturnType:
@@ -123,9 +123,8 @@ def lu_factor(A: Tensor, *, pivot: bool = True) -> return_types.ReturnType:
     tensor([[2.0000, 4.0000],
             [0.5000, 1.0000]])
     """
-    found = _lu(A, "torch.lu_factor", pivot)
-    _check_lu(found[2], "torch.linalg.lu_factor")
-    return return_types.linalg_lu_factor(*found[:2])
+    factors, pivots, info = _lu(A, "torch.lu_factor", pivot)
+    return return_types.linalg_lu_factor(_checked_lu(factors, info, "torch.linalg.lu_factor"), pivots)
 
 
 def _unpacked(packed: Tensor) -> tuple[Tensor, Tensor]:
@@ -231,14 +230,14 @@ def ldl_factor_ex(A: Tensor, *, hermitian: bool = False, check_errors: bool = Fa
     """
     check_square(A, "torch.linalg.ldl_factor_ex")
     check_floating(A, "torch.linalg.ldl_factor_ex", "ldl_factor_kernel_cpu")
-    found = _LDL.all((A,), (hermitian,))
+    factors, pivots, info = _LDL.all((A,), (hermitian,))
     if check_errors:
-        _check_ldl(found[2], "torch.linalg.ldl_factor_ex")
-    return return_types.linalg_ldl_factor_ex(*found)
+        factors = _checked_ldl(factors, info, "torch.linalg.ldl_factor_ex")
+    return return_types.linalg_ldl_factor_ex(factors, pivots, info)
 
 
-def _check_ldl(info: Tensor, name: str) -> None:
-    raise_if(info, name, lambda i: f"The diagonal element {i} of D is zero: the matrix is singular.", RuntimeError)
+def _checked_ldl(factors: Tensor, info: Tensor, name: str) -> Tensor:
+    return checked(factors, info, name, "The diagonal element {} of D is zero: the matrix is singular.", RuntimeError)
 
 
 def ldl_factor(A: Tensor, *, hermitian: bool = False) -> return_types.ReturnType:
@@ -258,9 +257,8 @@ def ldl_factor(A: Tensor, *, hermitian: bool = False) -> return_types.ReturnType
     """
     check_square(A, "torch.linalg.ldl_factor_ex")
     check_floating(A, "torch.linalg.ldl_factor_ex", "ldl_factor_kernel_cpu")
-    found = _LDL.all((A,), (hermitian,))
-    _check_ldl(found[2], "torch.linalg.ldl_factor")
-    return return_types.linalg_ldl_factor(*found[:2])
+    factors, pivots, info = _LDL.all((A,), (hermitian,))
+    return return_types.linalg_ldl_factor(_checked_ldl(factors, info, "torch.linalg.ldl_factor"), pivots)
 
 
 def ldl_solve(LD: Tensor, pivots: Tensor, B: Tensor, *, hermitian: bool = False) -> Tensor:

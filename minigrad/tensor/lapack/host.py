@@ -118,16 +118,42 @@ def check_same_dtype(a: Tensor, b: Tensor, name: str) -> None:
 # --- what a computation found
 
 
-def raise_if(info: Tensor, name: str, text: Callable[[int], str], kind: type[Exception] = LinAlgError) -> None:
-    """The error of the first matrix whose ``info`` is not 0: ``name: (Batch element i): text(info)``. This computes,
-    and so it is left out while there are no values: in a composite, and while ``minigrad.jit`` records."""
-    if tracing.names or capturing() is not None:
-        return
-    found = info.detach().numpy().ravel()
-    bad = found.nonzero()[0]
-    if len(bad):
-        where = f"(Batch element {bad[0]}): " if info.ndim else ""
-        raise kind(f"{name}: {where}{text(int(found[bad[0]]))}")
+def checked(x: Tensor, info: Tensor, name: str, text: str, kind: Any = LinAlgError) -> Tensor:
+    """x, a result, unless a matrix has an ``info`` that is not 0: then an error, ``name: (Batch element i): text`` with
+    that number in place of ``{}``. This computes x, at the call; while there are no values, in a composite, in ``vmap``
+    and while ``minigrad.jit`` records, it is the run that raises."""
+    if not _with_values():
+        return _CHECKED((x, info.detach()[..., None, None]), (name, text, kind))
+    _raise_if(info.detach().numpy(), name, text, kind)
+    return x
+
+
+def _with_values() -> bool:
+    return not tracing.names and capturing() is None
+
+
+def _raise_if(info: np.ndarray, name: str, text: str, kind: type[Exception]) -> None:
+    if info.any():
+        first = int(info.ravel().nonzero()[0][0])
+        where = f"(Batch element {first}): " if info.ndim else ""
+        raise kind(f"{name}: {where}{text.format(int(info.flat[first]))}")
+
+
+def _check(arrays: Sequence[np.ndarray], name: str, text: str, kind: type[Exception]) -> np.ndarray:
+    _raise_if(arrays[1][..., 0, 0], name, text, kind)
+    return arrays[0]
+
+
+_CHECKED = host_function("linalg_check_errors", _check, lambda x, info, *_: [(x.shape, x.dtype)],
+                         "LinalgCheckErrorsBackward0", lambda inputs, outputs, grads, *_: (grads[0], None))
+
+
+def at_once(results: list[Tensor]) -> list[Tensor]:
+    """The results, computed now if there are values, so that the error of a matrix for which LAPACK finds nothing
+    comes from the user's call."""
+    if _with_values():
+        results[0].realize()
+    return results
 
 
 def shrunk(x: Tensor, shape: Sequence[int]) -> Tensor:

@@ -16,10 +16,10 @@ from minigrad.tensor.lapack.host import (
     check_floating,
     check_same_dtype,
     check_square,
+    checked,
     host_function,
     is_complex,
     per_matrix,
-    raise_if,
     shrunk,
 )
 from minigrad.tensor.lapack.triangles import check_system, unit_like
@@ -44,11 +44,11 @@ INV_EX = host_function("linalg_inv_ex", arrays.inverse, lambda a: [(a.shape, a.d
 def _inverse(A: Tensor, check: bool, name: str = "linalg.inv") -> list[Tensor]:
     check_square(A, "linalg.inv")
     check_floating(A, "linalg.inv")
-    found = INV_EX.all((A,))
+    inverse, info = INV_EX.all((A,))
     if check:
-        raise_if(found[1], name, lambda i: f"The diagonal element {i} is zero, the inversion could not be completed "
-                 "because the input matrix is singular.")
-    return found
+        inverse = checked(inverse, info, name, "The diagonal element {} is zero, the inversion could not be completed "
+                          "because the input matrix is singular.")
+    return [inverse, info]
 
 
 def inv(A: Tensor) -> Tensor:
@@ -116,7 +116,7 @@ def _solved(A: Tensor, B: Tensor, left: bool, check: bool, name: str) -> tuple[T
     if info.ndim > A.ndim - 2 and A.ndim == 2 and not columns.ndim > 2:
         info = info.reshape(A.shape[:-2])
     if check:
-        raise_if(info, name, lambda i: "The solver failed because the input matrix is singular.")
+        x = checked(x, info, name, "The solver failed because the input matrix is singular.")
     x = x if left else x.mT
     return (x.squeeze(-1) if vector else x), info
 

@@ -12,6 +12,7 @@ from minigrad.tensor.base import AnyTensor
 from minigrad.tensor.lapack import arrays
 from minigrad.tensor.lapack.host import (
     Gradients,
+    at_once,
     batch_of,
     check_floating,
     check_matrix,
@@ -130,7 +131,7 @@ def pinv(A: Tensor, rcond: Any = None, hermitian: bool = False, *, atol: Any = N
     atol, rtol = _tolerances(A, atol, rtol if rcond is None else rcond, "torch.linalg.pinv")
     real = A.dtype.part
     both = [t.detach().to(real) if isinstance(t, AnyTensor) else A.new_full((), t, dtype=real) for t in (atol, rtol)]
-    return _PINV((A, *both), (hermitian,))
+    return at_once(_PINV.all((A, *both), (hermitian,)))[0]
 
 
 # --- least squares

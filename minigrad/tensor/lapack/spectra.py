@@ -10,6 +10,7 @@ from minigrad.tensor import return_types
 from minigrad.tensor.lapack import arrays
 from minigrad.tensor.lapack.host import (
     Gradients,
+    at_once,
     check_floating,
     check_kernel,
     check_matrix,
@@ -76,7 +77,7 @@ def eigh(A: Tensor, UPLO: str = "L") -> return_types.ReturnType:
     >>> minigrad.linalg.eigh(minigrad.tensor([[2.0, 0.0], [0.0, 1.0]])).eigenvalues
     tensor([1., 2.])
     """
-    return return_types.linalg_eigh(*_EIGH.all((A,), (_lower(A, UPLO),)))
+    return return_types.linalg_eigh(*at_once(_EIGH.all((A,), (_lower(A, UPLO),))))
 
 
 def eigvalsh(A: Tensor, UPLO: str = "L") -> Tensor:
@@ -92,7 +93,7 @@ def eigvalsh(A: Tensor, UPLO: str = "L") -> Tensor:
     tensor([-1.,  1.])
     """
     lower = _lower(A, UPLO)
-    return _EIGH.all((A,), (lower,))[0] if _tracked(A) else _EIGVALSH((A,), (lower,))
+    return at_once((_EIGH if _tracked(A) else _EIGVALSH).all((A,), (lower,)))[0]
 
 
 def _tracked(A: Tensor) -> bool:
@@ -138,7 +139,7 @@ def eig(A: Tensor) -> return_types.ReturnType:
     """
     check_square(A, "linalg.eig")
     _check_complex(A)
-    return return_types.linalg_eig(*_EIG.all((A,)))
+    return return_types.linalg_eig(*at_once(_EIG.all((A,))))
 
 
 def eigvals(A: Tensor) -> Tensor:
@@ -154,7 +155,7 @@ def eigvals(A: Tensor) -> Tensor:
     """
     check_square(A, "linalg.eigvals")
     _check_complex(A)
-    return _EIG.all((A,))[0] if _tracked(A) else _EIGVALS((A,))
+    return at_once((_EIG if _tracked(A) else _EIGVALS).all((A,)))[0]
 
 
 def _check_complex(A: Tensor) -> None:
@@ -232,7 +233,7 @@ def svd(A: Tensor, full_matrices: bool = True, *, driver: str | None = None) -> 
     tensor([2., 1.])
     """
     _check_svd(A, driver)
-    return return_types.linalg_svd(*_SVD.all((A,), (full_matrices,)))
+    return return_types.linalg_svd(*at_once(_SVD.all((A,), (full_matrices,))))
 
 
 def svdvals(A: Tensor, *, driver: str | None = None) -> Tensor:
@@ -247,7 +248,7 @@ def svdvals(A: Tensor, *, driver: str | None = None) -> Tensor:
     tensor([2., 1.])
     """
     _check_svd(A, driver)
-    return _SVD.all((A,), (False,))[1] if _tracked(A) else _SVDVALS((A,))
+    return at_once(_SVD.all((A,), (False,)))[1] if _tracked(A) else at_once(_SVDVALS.all((A,)))[0]
 
 
 def old_svd(A: Tensor, some: bool = True, compute_uv: bool = True) -> return_types.ReturnType:
@@ -258,5 +259,5 @@ def old_svd(A: Tensor, some: bool = True, compute_uv: bool = True) -> return_typ
     if not compute_uv:
         *batch, m, n = A.shape
         return return_types.svd(A.new_zeros((*batch, m, m)), svdvals(A), A.new_zeros((*batch, n, n)))
-    u, s, vh = _SVD.all((A,), (not some,))
+    u, s, vh = at_once(_SVD.all((A,), (not some,)))
     return return_types.svd(u, s, vh.mH)

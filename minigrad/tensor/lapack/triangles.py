@@ -16,9 +16,9 @@ from minigrad.tensor.lapack.host import (
     check_matrix,
     check_same_dtype,
     check_square,
+    checked,
     host_function,
     per_matrix,
-    raise_if,
     shrunk,
 )
 
@@ -130,8 +130,8 @@ _CHOLESKY = host_function(
 def _factored(input: Tensor, upper: bool, name: str, check: bool) -> tuple[Tensor, Tensor]:
     factor, info = _CHOLESKY.all((input.mH if upper else input,))
     if check:
-        raise_if(info, name, lambda order: "The factorization could not be completed because the input is not "
-                 f"positive-definite (the leading minor of order {order} is not positive-definite).")
+        factor = checked(factor, info, name, "The factorization could not be completed because the input is not "
+                         "positive-definite (the leading minor of order {} is not positive-definite).")
     return factor.mH if upper else factor, info
 
 

@@ -172,11 +172,24 @@ def test_errors_are_raised_at_the_call():
                                                                 "inversion"),
             (lambda: minigrad.linalg.cholesky(-minigrad.eye(2)), "the leading minor of order 1 is not "
                                                                  "positive-definite"),
-            (lambda: minigrad.linalg.solve(minigrad.zeros(1, 2, 2), minigrad.ones(2, 1)), "Batch element 0")):
+            (lambda: minigrad.linalg.solve(minigrad.zeros(1, 2, 2), minigrad.ones(2, 1)), "Batch element 0"),
+            (lambda: minigrad.linalg.svd(minigrad.tensor([[np.nan]])), "linalg.svd: The algorithm failed to converge"),
+            (lambda: minigrad.linalg.pinv(minigrad.tensor([[np.nan]])), "linalg.svd: The algorithm failed to")):
         with pytest.raises(minigrad.linalg.LinAlgError, match=text):
             call()
     with pytest.raises(RuntimeError, match="A must be batches of square matrices, but they are 2 by 3 matrices"):
         minigrad.linalg.inv(minigrad.ones(2, 3))
+
+
+@pytest.mark.parametrize("inside", [composite, minigrad.jit, minigrad.func.vmap])
+def test_errors_of_the_run_where_there_are_no_values(inside):
+    inverse = inside(lambda x: minigrad.linalg.inv(x))
+    pair = t(np.stack([np.eye(2), np.eye(2) * 2]), True)
+    inverse(pair).sum().backward()
+    close(pair.grad.numpy(), [-np.ones((2, 2)), -np.ones((2, 2)) / 4])
+    bad = t(np.stack([np.eye(2), np.zeros((2, 2))]))
+    with pytest.raises(minigrad.linalg.LinAlgError, match=r"inv: \(Batch element 1\): The diagonal element 1 is"):
+        inverse(bad).tolist()
 
 
 def test_one_bad_matrix_leaves_the_others():

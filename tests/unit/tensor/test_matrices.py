@@ -44,6 +44,26 @@ def test_errors():
     for call, text in ((lambda: minigrad.ones(2).inverse(), "must have at least 2 dimensions"),
                        (lambda: minigrad.ones(2, 3).inverse(), "linalg.inv: A must be batches of square matrices"),
                        (lambda: minigrad.ones(2, 2, dtype=minigrad.int64).matrix_exp(), "Expected a floating point"),
-                       (lambda: minigrad.ones(2, 2).inverse().tolist(), "the input matrix is singular")):
+                       (lambda: minigrad.ones(2, 2).inverse().tolist(), "the input matrix is singular"),
+                       (lambda: minigrad.ones(2).cov(aweights=minigrad.zeros(2)), "weights sum to zero"),
+                       (lambda: minigrad.trapezoid(minigrad.ones(2) > 0), "received a bool input for `y`")):
         with pytest.raises(RuntimeError, match=text):
             call()
+
+
+def test_a_gradient_that_is_missing_is_refused_where_it_is_computed():
+    upper = minigrad.linalg.qr(minigrad.tensor(A, requires_grad=True), "r").R
+    assert upper.requires_grad
+    with pytest.raises(NotImplementedError, match="derivative of linalg.qr depends on Q"):
+        upper.sum().backward()
+
+
+def test_what_is_not_finite():
+    x = minigrad.tensor([[np.nan, 1.0], [1.0, 1.0]])
+    assert minigrad.slogdet(x).sign.item() == 0
+    assert minigrad.matrix_exp(x).isnan().all()
+
+
+def test_bins_narrower_than_steps_of_a_half_type():
+    x = minigrad.tensor([7.03125, 7.0625]).bfloat16()
+    assert x.histc(100, 7, 7.1).nonzero().flatten().tolist() == [31, 62]
