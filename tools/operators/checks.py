@@ -356,7 +356,7 @@ def _nones(result: list[Any], expected: list[Any], wider: Tolerances,
             if bool((present != 0).any()):
                 return f"gradient {i} is {'None' if a is None else 'not None'}"
             continue
-        wide = None if exact is None else lambda i=i: exact()[i]  # type: ignore[misc]
+        wide = None if exact is None else lambda i=i: exact()[i]
         problem = difference(a, b, exact=wide, wider=wider)
         if problem:
             return f"gradient {i}: {problem}"
