@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
 from minigrad.runtime.locks import record_lock
 from minigrad.tensor.base import AnyTensor, blank, check_in_place
 from minigrad.tensor.changes import OVERLAP, check_distinct, check_overlap
-from minigrad.tensor.operands import one_device, require_tensor
+from minigrad.tensor.operands import is_number, one_device, require_tensor
 from minigrad.tensor.overrides import NOT_ASKED, armed, ask, asked, asked_after_all, asking
-from minigrad.tensor.promotion import can_cast, type_name
+from minigrad.tensor.promotion import can_cast, type_name, with_number
+from minigrad.tensor.run_time import scalar
 from minigrad.tensor.storage import tracing
 
 if TYPE_CHECKING:
@@ -131,6 +132,18 @@ class Shown:
         return signature.replace(parameters=others)
 
 
+_OF_NUMBERS = frozenset(("add", "sub", "mul", "div", "floor_divide"))
+"""Functions whose first operand may be a number."""
+
+
+def _as_tensor(value: Any, others: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+    """The number as a 0-d Tensor of the dtype that it takes beside the other operand."""
+    other = others[0] if others else kwargs.get("other")
+    if isinstance(other, AnyTensor):
+        return scalar(value, with_number(other.dtype, value), other.device)
+    return scalar(value)
+
+
 def both(*names: str, keywords: Mapping[str, str] | None = None) -> Callable[[F], F]:
     """Make the method a function of the ``minigrad`` namespace, too, under these names. Other names of the method are
     lines of their own in the class: ``multiply = mul``. ``keywords``: what PyTorch calls arguments of the function that
@@ -155,8 +168,10 @@ def both(*names: str, keywords: Mapping[str, str] | None = None) -> Callable[[F]
                 return made(*args, **kwargs)
             except Exception:
                 found = asked_after_all(args, kwargs)
-                if found is None:
+                if found is None and not (name in _OF_NUMBERS and args and is_number(args[0])):
                     raise
+            if found is None:
+                return function(_as_tensor(args[0], args[1:], kwargs), *args[1:], **kwargs)
             return ask(function, found, args, kwargs)
 
         function.__qualname__ = name

@@ -120,3 +120,21 @@ def test_factors_have_the_type_of_the_result() -> None:
     assert minigrad.addbmm(*[minigrad.ones(s, dtype=uint8) for s in ((2, 2), (2, 2, 3), (2, 3, 2))]).dtype is uint8
     with pytest.raises(RuntimeError, match="argument alpha must not be a floating point number"):
         minigrad.add(one, one, alpha=2.0)
+
+
+@pytest.mark.parametrize(("name", "value", "dtype", "expected"), [
+    ("add", 2, int8, [3, 5]), ("sub", 2, uint8, [1, 255]), ("mul", 2.5, int8, [2.5, 7.5]),
+    ("div", 6, int32, [6.0, 2.0]), ("floor_divide", 7.0, float16, [7.0, 2.0]),
+    ("true_divide", True, bool_, [1.0, 1.0]), ("multiply", 3, bool_, [3, 3])])
+def test_a_number_may_come_first(name, value, dtype, expected):
+    """It takes the dtype that it takes as the second operand."""
+    x = minigrad.tensor([1, 3], dtype=dtype)
+    found = getattr(minigrad, name)(value, x)
+    assert found.tolist() == expected and found.dtype == minigrad.result_type(
+        x / 1 if name in ("div", "true_divide") else x, value)
+
+
+def test_two_numbers_give_a_tensor():
+    assert minigrad.add(2, 3).dtype == int64 and minigrad.mul(2, 1.5).tolist() == 3.0
+    with pytest.raises(TypeError, match=r"argument 'input' \(position 1\) must be Tensor, not int"):
+        minigrad.exp(2)
