@@ -107,7 +107,7 @@ def complex_(real: Tensor, imag: Tensor, *, out: Tensor | None = None) -> Tensor
     tensor([1.+3.j, 2.+4.j])
     """
     _check_parts("complex", real, imag, ("real", "imag"))
-    return into(out, _COMPLEX((real, imag)))
+    return into(out, _COMPLEX((real, imag)), "complex")
 
 
 @function("polar")
@@ -121,7 +121,7 @@ def polar(abs: Tensor, angle: Tensor, *, out: Tensor | None = None) -> Tensor:
     tensor([1.+0.j, 2.+0.j])
     """
     _check_parts("polar", abs, angle, ("abs", "angle"))
-    return into(out, _POLAR((abs, angle)))
+    return into(out, _POLAR((abs, angle)), "polar")
 
 
 # --- views as parts

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from minigrad.tensor.definition import function, into
+from minigrad.tensor.definition import OUT_TYPES, SAME, function, into
 
 if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor
@@ -49,14 +49,15 @@ def _copied(name: str, show: Callable[..., Any]) -> None:
     def copied(input: Tensor, *args: Any, out: Any = None, **kwargs: Any) -> Any:
         shown = show(input, *args, **kwargs)
         if not isinstance(shown, tuple | list):
-            return into(out, shown.clone())
+            return into(out, shown.clone(), f"{name}_copy")
         copies = tuple([part.clone() for part in shown])
         if out is None:
             return copies
         for target, part in zip(out, copies, strict=True):
-            into(target, part)
+            into(target, part, f"{name}_copy")
         return None
 
+    OUT_TYPES[f"{name}_copy"] = SAME
     copied.__doc__ = (f"What ``Tensor.{name}`` shows, copied: the result shares no memory with ``input``. "
                       f"``out``: where to put it, a list of Tensors where there are several.")
 

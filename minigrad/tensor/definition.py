@@ -7,14 +7,14 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from functools import wraps
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Concatenate, NamedTuple, ParamSpec, TypeVar, cast
 
 from minigrad.runtime.locks import record_lock
 from minigrad.tensor.base import AnyTensor, blank, check_in_place
 from minigrad.tensor.changes import OVERLAP, check_distinct, check_overlap
 from minigrad.tensor.operands import is_number, one_device, require_tensor
 from minigrad.tensor.overrides import NOT_ASKED, armed, ask, asked, asked_after_all, asking
-from minigrad.tensor.promotion import can_cast, type_name, with_number
+from minigrad.tensor.promotion import c_name, can_cast, type_name, with_number
 from minigrad.tensor.run_time import scalar
 from minigrad.tensor.storage import tracing
 
@@ -193,7 +193,9 @@ def _renamed(function: Callable[..., Any], keywords: Mapping[str, str]) -> Calla
     return renamed
 
 
-_OF_OUT = frozenset(("arange", "range", "linspace", "logspace"))
+_CREATORS = frozenset(("arange", "empty", "eye", "full", "linspace", "logspace", "ones", "rand", "randint", "randn",
+                       "randperm", "range", "scalar_tensor", "zeros"))
+_OF_OUT = _CREATORS.union(("cumprod", "cumsum", "nansum", "prod", "sum"))
 """What computes in the dtype of ``out``, unless another is given."""
 
 
@@ -204,8 +206,8 @@ def call_into(out: Any, made: Callable[..., Any], args: tuple[Any, ...], kwargs:
         if hasattr(target, "_spec"):
             check_distinct(target)
             check_overlap(target, (*args, *kwargs.values()), OVERLAP.get(made.__name__))
-            if made.__name__ in _OF_OUT:
-                kwargs.setdefault("dtype", target.dtype)
+            if made.__name__ in _OF_OUT and kwargs.get("dtype") is None:
+                kwargs["dtype"] = target.dtype
     return into(out, made(*args, **kwargs), made.__name__)
 
 
@@ -221,15 +223,63 @@ def into(out: Any, result: Any, name: str = "") -> Any:
     if result.requires_grad:
         raise RuntimeError(f"{name}(): functions with out=... arguments don't support automatic differentiation, but "
                            "one of the arguments requires grad.")
-    if not can_cast(result.dtype, out.dtype) and name not in _OF_ANY_DTYPE:
-        raise RuntimeError(f"result type {type_name(result.dtype)} can't be cast to the desired output type "
-                           f"{type_name(out.dtype)}")
+    rule = OUT_TYPES.get(name, CASTABLE)
+    if out.dtype is not result.dtype and rule is not None and not (
+            rule.castable and can_cast(result.dtype, out.dtype)):
+        raise rule.error(rule.words.format(type_name(result.dtype), type_name(out.dtype), c_name(result.dtype),
+                                           c_name(out.dtype)))
     with_shape = out if out._shape() == result._shape() else out.resize_(result._shape())
     return with_shape.copy_(result)
 
 
-_OF_ANY_DTYPE = frozenset(("cumsum", "cumprod"))
-"""Functions whose result may be stored in every dtype."""
+class OutType(NamedTuple):
+    """Which dtypes a function writes into ``out``: that of its result only, or all that it may be cast to; and the
+    words of the error, after the names of both types, as in messages ({0}, {1}) and as in C++ ({2}, {3})."""
+
+    castable: bool
+    words: str
+    error: type[Exception] = RuntimeError
+
+
+SAME = OutType(False, "Expected out tensor to have dtype {2}, but got {3} instead")
+CASTABLE = OutType(True, "result type {0} can't be cast to the desired output type {1}")
+OUT_TYPES: dict[str, OutType | None] = {
+    **dict.fromkeys(("addmm", "addmv", "aminmax", "argmax", "argmin", "avg_pool2d", "avg_pool3d", "baddbmm", "bmm",
+                     "cross", "gather", "index_add", "index_copy", "index_reduce", "isin", "linear", "log_softmax",
+                     "lu_solve", "matmul", "mm", "msort", "norm", "renorm", "scatter", "scatter_add", "scatter_reduce",
+                     "slice_scatter", "softmax", "take_along_dim", "tril", "triu"), SAME),
+    **dict.fromkeys(("abs", "ceil", "conj", "floor", "frac", "gelu", "hardshrink", "neg", "round",
+                     "sgn", "sign", "softplus", "softshrink", "trunc"),
+                    OutType(False, "Found dtype {1} but expected {0}")),
+    "logsigmoid": OutType(False, "expected scalar type {0} but found {1}"),
+    **dict.fromkeys(("dot", "vdot"), OutType(False, "result dtype {1} does not match input dtype {0}")),
+    **dict.fromkeys(("amax", "amin"), OutType(False, "Expected the dtype for input and out to match, but got {0} for "
+                                                     "input's dtype and {1} for out's dtype.")),
+    "logcumsumexp": OutType(False, "expected scalar_type {0} but found {1}"),
+    **dict.fromkeys(("nanquantile", "quantile"),
+                    OutType(False, "quantile() out tensor must be same dtype as the input tensor")),
+    **{name: OutType(False, f"{name}(): self and result must have the same scalar type")
+       for name in ("index_select", "masked_select")},
+    **{name: OutType(False, f"{name} does not support non-boolean outputs.")
+       for name in ("isneginf", "isposinf", "signbit")},
+    **dict.fromkeys(("cat", "column_stack", "dstack", "hstack", "stack", "vstack"),
+                    OutType(True, "torch.cat(): input types can't be cast to the desired output type {1}", TypeError)),
+    **dict.fromkeys(("inner", "tensordot"), OutType(False, "tensordot: Expected the output tensor to have dtype {0}, "
+                                                           "but got an output tensor with dtype {1}")),
+    **dict.fromkeys(("complex", "polar"), OutType(False, "Expected object of scalar type {0} but got scalar type {1} "
+                                                         "for argument 'out'")),
+    "heaviside": OutType(False, "heaviside is not yet implemented for tensors with different dtypes."),
+    "multinomial": OutType(False, "multinomial expects {0} tensor out, got: {1}"),
+    "nonzero": OutType(False, "nonzero: Expected out tensor to have scalar type {0} but got scalar type{1}"),
+    "where": OutType(False, "Expected out type to be {0} but got {1}"),
+    "mean": OutType(True, "mean.dtype_out(): input types can't be cast to the desired output type {1}"),
+    "nan_to_num": OutType(False, "nan_to_num: dtype of out: {1} should be same as input: {0}"),
+    "take": OutType(False, "take(): self and out expected to have the same dtype, but got self.dtype = {0} and "
+                           "out.dtype = {1}"),
+    **dict.fromkeys(_CREATORS, OutType(False, "dtype {0} does not match dtype of out parameter ({1})")),
+    **dict.fromkeys(("bernoulli", "normal"), None),
+}
+"""Of functions that have other rules than most; None: any dtype."""
 
 
 def by_rows(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

@@ -78,6 +78,9 @@ t.ones(2, requires_grad=True)[0].add_(1) ⇒ RuntimeError: a view of a leaf Vari
 t.ones(2).backward() ⇒ RuntimeError: element 0 of tensors does not require grad and does not have a grad_fn
 (t.ones(2, requires_grad=True) * 2).backward() ⇒ RuntimeError: grad can be implicitly created only for scalar outputs
 t.zeros(2, dtype=t.int8).add_(1.0) ⇒ RuntimeError: result type Float can't be cast to the desired output type Char
+t.exp(t.ones(2), out=t.zeros(2, dtype=t.int32)) ⇒ RuntimeError: result type Float can't be cast to the desired output
+t.mm(t.ones(2, 2), t.ones(2, 2), out=t.zeros(2, 2).double()) ⇒ RuntimeError: Expected out tensor to have dtype float
+t.cat([t.ones(2)], out=t.zeros(2, dtype=t.int32)) ⇒ TypeError: torch.cat(): input types can't be cast to the desired
 t.zeros(2, dtype=t.int64).div_(2) ⇒ RuntimeError: result type Float can't be cast to the desired output type Long
 t.zeros(2).add_(t.ones(3, 2)) ⇒ RuntimeError: output with shape [2] doesn't match the broadcast shape [3, 2]
 t.zeros(2).copy_(t.ones(3)) ⇒ RuntimeError: The expanded size of the tensor (2) must match the existing size (3) at non-

@@ -200,3 +200,44 @@ def test_same_error(program: str) -> None:
     if not any(t in program for t in TYPE_ONLY):
         assert plain(got)[:60] == plain(expected)[:60]
     assert (minigrad.ones(2) + 1).tolist() == [2, 2]
+
+
+WITH_OUT = """
+abs(x) | ceil(x) | floor(x) | frac(x) | neg(x) | round(x) | sgn(x) | sign(x) | trunc(x) | conj_physical(x) | exp(x)
+add(x, x) | mul(n, 2) | sum(n, 0) | prod(x, 0) | eq(x, x) | logical_and(x, x) | cat([x, x]) | stack([x])
+hstack([x, x]) | vstack([x]) | dstack([x]) | column_stack([x]) | cumsum(x, 0) | cumprod(n, 0) | amax(x)
+addmm(x, x, x) | mm(x, x) | matmul(x, x) | dot(x[0], x[0]) | vdot(x[0], x[0]) | inner(x[0], x[0])
+bmm(x[None], x[None]) | addmv(x[0], x, x[0]) | baddbmm(x, x[None], x[None]) | tensordot(x, x, 1) | cross(y, y, dim=1)
+gather(x, 1, n) | logcumsumexp(x, 0) | scatter(x, 1, n, x) | scatter_add(x, 1, n, x) | index_select(x, 0, n[0])
+masked_select(x, x > 0) | take(x, n) | index_add(x, 0, n[0], x) | index_copy(x, 0, n[0], x) | take_along_dim(x, n, 1)
+where(x > 0, x, x) | tril(x) | triu(x) | amin(x, 1) | mean(x) | argmax(x) | argmin(x) | msort(x) | norm(x)
+renorm(x, 2, 0, 1.0) | quantile(x, 0.5) | nanquantile(x, 0.5) | softmax(x, 1) | log_softmax(x, 1) | diff(x)
+nan_to_num(x) | signbit(x) | isposinf(x) | isneginf(x) | nonzero(x) | complex(x, x) | polar(x, x) | t_copy(x)
+view_copy(x, (4,)) | zeros(2)
+""".replace("\n", " | ").strip(" |").split(" | ")
+
+
+@pytest.mark.parametrize("call", WITH_OUT)
+def test_dtypes_of_out(call: str) -> None:
+    """Which tensors a function writes into."""
+    head = "x = t.tensor([[1.5, 2.0], [3.0, 4.0]]); n = t.tensor([[0, 1], [1, 0]]); y = x[:, [0, 1, 1]]"
+    for dtype in ("int32", "int64", "float64", "bfloat16", "complex128", "bool"):
+        program = f"{head}; t.{call[:-1]}, out=t.tensor([], dtype=t.{dtype}))"
+        (got_type, got), (expected_type, expected) = outcome(program, minigrad), outcome(program, torch)
+        if "not implemented for" in expected or "not yet implemented for" in expected:
+            continue
+        assert got_type is expected_type and plain(got) == plain(expected), (program, got, expected)
+
+
+@pytest.mark.parametrize("name", ["sum", "prod", "cumsum", "cumprod", "nansum"])
+def test_sums_are_computed_in_the_dtype_of_out(name: str) -> None:
+    for dtype in ("int32", "float64", "bfloat16", "bool"):
+        made = []
+        for lib in (minigrad, torch):
+            out = lib.zeros(2, dtype=getattr(lib, dtype))
+            try:
+                getattr(lib, name)(lib.tensor([[1.7, 0.6], [2.6, 3.0]]), 1, **{"out": out})
+                made.append(out.tolist()[:2])
+            except RuntimeError:
+                made.append(None)
+        assert made[1] is None or made[0] == made[1], dtype

@@ -22,7 +22,7 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None, *, out: An
     >>> linear(minigrad.tensor([[1.0, 2.0]]), minigrad.tensor([[3.0, 4.0]]))
     tensor([[11.]])
     """
-    return into(out, formulas.linear(input, weight, bias))
+    return into(out, formulas.linear(input, weight, bias), "linear")
 
 
 def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

@@ -146,7 +146,8 @@ def avg_pool2d(input: Tensor, kernel_size: Sizes, stride: Sizes | None = None, p
     >>> avg_pool2d(x, 2), avg_pool2d(x, 2, divisor_override=1)
     (tensor([[[2.5000]]]), tensor([[[10.]]]))
     """
-    return into(out, _avg_pool(2, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override))
+    return into(out, _avg_pool(2, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override),
+                "avg_pool2d")
 
 
 def avg_pool3d(input: Tensor, kernel_size: Sizes, stride: Sizes | None = None, padding: Sizes = 0,
@@ -158,7 +159,8 @@ def avg_pool3d(input: Tensor, kernel_size: Sizes, stride: Sizes | None = None, p
     >>> avg_pool3d(minigrad.tensor([[[[1.0, 3.0], [4.0, 2.0]]]]), (1, 2, 2))
     tensor([[[[2.5000]]]])
     """
-    return into(out, _avg_pool(3, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override))
+    return into(out, _avg_pool(3, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override),
+                "avg_pool3d")
 
 
 def _lp_pool(dims: int, input: Tensor, norm_type: float, kernel_size: Any, stride: Sizes | None,
