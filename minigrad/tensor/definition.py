@@ -9,12 +9,13 @@ from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
 
+from minigrad.dtype import DType
 from minigrad.runtime.locks import record_lock
 from minigrad.tensor.base import AnyTensor, blank, check_in_place
 from minigrad.tensor.changes import OVERLAP, check_distinct, check_overlap
 from minigrad.tensor.operands import one_device, require_tensor
 from minigrad.tensor.overrides import NOT_ASKED, armed, ask, asked, asked_after_all, asking
-from minigrad.tensor.promotion import can_cast, type_name
+from minigrad.tensor.promotion import c_name, can_cast, type_name
 from minigrad.tensor.storage import tracing
 
 if TYPE_CHECKING:
@@ -178,7 +179,7 @@ def _renamed(function: Callable[..., Any], keywords: Mapping[str, str]) -> Calla
     return renamed
 
 
-_OF_OUT = frozenset(("arange", "range", "linspace", "logspace"))
+_OF_OUT = frozenset(("arange", "range", "linspace", "logspace", "sum", "prod", "nansum", "cumsum", "cumprod"))
 """What computes in the dtype of ``out``, unless another is given."""
 
 
@@ -206,15 +207,44 @@ def into(out: Any, result: Any, name: str = "") -> Any:
     if result.requires_grad:
         raise RuntimeError(f"{name}(): functions with out=... arguments don't support automatic differentiation, but "
                            "one of the arguments requires grad.")
-    if not can_cast(result.dtype, out.dtype) and name not in _OF_ANY_DTYPE:
-        raise RuntimeError(f"result type {type_name(result.dtype)} can't be cast to the desired output type "
-                           f"{type_name(out.dtype)}")
+    if out.dtype is not result.dtype:
+        _check_out(out.dtype, result.dtype, name)
     with_shape = out if out._shape() == result._shape() else out.resize_(result._shape())
     return with_shape.copy_(result)
 
 
-_OF_ANY_DTYPE = frozenset(("cumsum", "cumprod"))
-"""Functions whose result may be stored in every dtype."""
+def _check_out(dtype: DType, found: DType, name: str) -> None:
+    if name in _ANY_OUT:
+        return
+    if name in _SAME_OUT:
+        raise RuntimeError(f"Expected out tensor to have dtype {c_name(found)}, but got {c_name(dtype)} instead")
+    if not can_cast(found, dtype):
+        if name in _JOINED:
+            raise TypeError(f"torch.cat(): input types can't be cast to the desired output type {type_name(dtype)}")
+        raise RuntimeError(f"result type {type_name(found)} can't be cast to the desired output type "
+                           f"{type_name(dtype)}")
+
+
+_JOINED = frozenset((
+    "cat", "concat", "concatenate", "stack", "hstack", "vstack", "row_stack", "dstack", "column_stack",
+))
+_ANY_OUT = frozenset((
+    "bernoulli", "eq", "ne", "lt", "le", "gt", "ge", "logical_not", "logical_and", "logical_or", "logical_xor",
+))
+"""Their numbers are those of every dtype."""
+_SAME_OUT = frozenset((
+    "abs", "addbmm", "addmm", "addmv", "alias_copy", "all", "amax", "amin", "any", "argmax", "argmin",
+    "as_strided_copy", "baddbmm", "bmm", "bucketize", "ceil", "conj_physical", "cross", "diagonal_copy", "diff",
+    "dot", "expand_copy", "floor", "frac", "gather", "heaviside", "histc", "index_add", "index_copy",
+    "index_reduce", "index_select", "inner", "isin", "isneginf", "isposinf", "logcumsumexp", "lu_solve",
+    "masked_select", "matmul", "mm", "msort", "multinomial", "mv", "nan_to_num", "nanquantile", "narrow_copy",
+    "neg", "nonzero", "norm", "permute_copy", "quantile", "renorm", "round", "scatter", "scatter_add",
+    "scatter_reduce", "searchsorted", "sgn", "sign", "signbit", "slice_scatter", "squeeze_copy", "t_copy", "take",
+    "take_along_dim", "tensordot", "transpose_copy", "tril", "triu", "trunc", "unfold_copy", "unsqueeze_copy",
+    "vdot", "view_copy", "where",
+))
+"""PyTorch takes an ``out`` of the result's own dtype only; of all other functions, one that the result can be cast to
+without leaving out a fraction or an imaginary part."""
 
 
 def by_rows(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
