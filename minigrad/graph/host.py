@@ -23,17 +23,58 @@ def comparable(array: np.ndarray) -> np.ndarray:
     return array.astype(np.float32) if array.dtype.name == "bfloat16" else array
 
 
-def _sorted_order(array: np.ndarray, axis: int, descending: bool) -> np.ndarray:
-    """Stable order with NaN last (first if descending), as PyTorch has it."""
-    if not descending:
-        return np.argsort(array, axis=axis, kind="stable")
-    flipped = np.flip(array, axis)
-    order = np.flip(np.argsort(flipped, axis=axis, kind="stable"), axis)
-    return array.shape[axis] - 1 - order
+def stable_order(array: np.ndarray, axis: int, descending: bool) -> np.ndarray:
+    """The places along ``axis`` that put the elements in order, equal ones by their places; NaN counts as the largest.
+
+    A number and its place become one integer, because NumPy sorts integers several times faster than it sorts places.
+
+    >>> stable_order(np.array([2.0, np.nan, 1.0, 2.0]), 0, True)
+    array([1, 0, 3, 2])
+    """
+    rows = np.moveaxis(array, axis, -1)
+    if rows.shape[-1] >= 2**_PLACE_BITS:
+        numbers, places = _ranks(rows)
+        numbers = -numbers if descending else numbers
+        order = np.lexsort((places, numbers), axis=-1)
+        return np.moveaxis(np.take_along_axis(places, order, -1), -1, axis)
+    numbers, places = _keys(rows)
+    both = (~numbers if descending else numbers) << _PLACE_BITS
+    both |= places
+    both.sort(axis=-1)
+    both &= 2**_PLACE_BITS - 1
+    return np.moveaxis(both, -1, axis)
+
+
+_PLACE_BITS = 31
+"""The low bits of an integer hold the place; the number has the others, with its sign."""
+
+
+def _keys(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Integers of 33 bits in the order of the numbers, and the places that they belong to."""
+    kind, size = rows.dtype.kind, rows.dtype.itemsize
+    if size == 8:
+        return _ranks(rows)
+    if kind == "f":
+        bits = (rows.astype(np.float32) + np.float32(0)).view(np.int32)  # -0 + 0 is 0
+        bits = np.where(np.isnan(rows), np.iinfo(np.int32).max, bits ^ ((bits >> 31) & 0x7FFFFFFF))
+        return bits.astype(np.int64), np.arange(rows.shape[-1])
+    return rows.astype(np.int64), np.arange(rows.shape[-1])
+
+
+def _ranks(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """How many different numbers of a row are below each, and the places that these belong to, in any order."""
+    places = np.argsort(rows, axis=-1)
+    found = np.take_along_axis(rows, places, -1)
+    larger = found[..., 1:] != found[..., :-1]
+    if rows.dtype.kind == "f":
+        larger &= found[..., :-1] == found[..., :-1]  # after a NaN, which comes last, there are only others
+    ranks = np.zeros(rows.shape, np.int64)
+    np.cumsum(larger, axis=-1, out=ranks[..., 1:])
+    return ranks, places
 
 
 def _argsort(arrays: Sequence[np.ndarray], axis: int, descending: bool) -> np.ndarray:
-    return _sorted_order(comparable(arrays[0]), axis, descending).astype(np.int64)
+    return stable_order(comparable(arrays[0]), axis, descending)
 
 
 def _rows(arrays: Sequence[np.ndarray], name: str, parameters: Parameters, rows: int,

@@ -244,10 +244,13 @@ class OutType(NamedTuple):
 SAME = OutType(False, "Expected out tensor to have dtype {2}, but got {3} instead")
 CASTABLE = OutType(True, "result type {0} can't be cast to the desired output type {1}")
 OUT_TYPES: dict[str, OutType | None] = {
-    **dict.fromkeys(("addmm", "addmv", "aminmax", "argmax", "argmin", "avg_pool2d", "avg_pool3d", "baddbmm", "bmm",
-                     "cross", "gather", "index_add", "index_copy", "index_reduce", "isin", "linear", "log_softmax",
-                     "lu_solve", "matmul", "mm", "msort", "norm", "renorm", "scatter", "scatter_add", "scatter_reduce",
-                     "slice_scatter", "softmax", "take_along_dim", "tril", "triu"), SAME),
+    **dict.fromkeys(("addbmm", "addmm", "addmv", "alias_copy", "aminmax", "argmax", "argmin", "as_strided_copy",
+                     "avg_pool2d", "avg_pool3d", "baddbmm", "bmm", "bucketize", "cross", "diagonal_copy", "diff",
+                     "expand_copy", "gather", "histc", "index_add", "index_copy", "index_reduce", "isin", "linear",
+                     "log_softmax", "lu_solve", "matmul", "mm", "msort", "mv", "narrow_copy", "norm", "permute_copy",
+                     "renorm", "scatter", "scatter_add", "scatter_reduce", "searchsorted", "slice_scatter", "softmax", "squeeze_copy",
+                     "t_copy", "take_along_dim", "transpose_copy", "tril", "triu", "unfold_copy", "unsqueeze_copy",
+                     "view_copy"), SAME),
     **dict.fromkeys(("abs", "ceil", "conj", "floor", "frac", "gelu", "hardshrink", "neg", "round",
                      "sgn", "sign", "softplus", "softshrink", "trunc"),
                     OutType(False, "Found dtype {1} but expected {0}")),
@@ -262,7 +265,8 @@ OUT_TYPES: dict[str, OutType | None] = {
        for name in ("index_select", "masked_select")},
     **{name: OutType(False, f"{name} does not support non-boolean outputs.")
        for name in ("isneginf", "isposinf", "signbit")},
-    **dict.fromkeys(("cat", "column_stack", "dstack", "hstack", "stack", "vstack"),
+    **dict.fromkeys(("cat", "column_stack", "concat", "concatenate", "dstack", "hstack", "row_stack", "stack",
+                     "vstack"),
                     OutType(True, "torch.cat(): input types can't be cast to the desired output type {1}", TypeError)),
     **dict.fromkeys(("inner", "tensordot"), OutType(False, "tensordot: Expected the output tensor to have dtype {0}, "
                                                            "but got an output tensor with dtype {1}")),

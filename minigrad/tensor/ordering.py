@@ -13,7 +13,7 @@ import numpy as np
 
 from minigrad.dtype import bool_, from_numpy, int64
 from minigrad.engine import leaf_from_numpy
-from minigrad.graph.host import comparable, register_host
+from minigrad.graph.host import comparable, register_host, stable_order
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.tensor import return_types
@@ -49,21 +49,24 @@ _ARGSORT = Function("argsort", _argsort, "NotDifferentiable")
 
 
 def _topk(arrays: Sequence[np.ndarray], k: int, axis: int, largest: bool) -> np.ndarray:
-    """Indices of the k first, in order: a partition, then a sort of k."""
-    array = np.moveaxis(comparable(arrays[0]), axis, -1)
-    n = array.shape[-1]
-    if k < n:
-        chosen = np.argpartition(array, n - k if largest else k, axis=-1)
-        chosen = chosen[..., n - k:] if largest else chosen[..., :k]
-        chosen = np.sort(chosen, axis=-1)
-    else:
-        chosen = np.broadcast_to(np.arange(n), array.shape)
-    values = np.take_along_axis(array, chosen, -1)
-    if largest:
-        order = k - 1 - np.flip(np.argsort(np.flip(values, -1), axis=-1, kind="stable"), -1)
-    else:
-        order = np.argsort(values, axis=-1, kind="stable")
-    return np.moveaxis(np.take_along_axis(chosen, order, -1), -1, axis).astype(np.int64)
+    """The first k places of ``stable_order``: those beyond the k-th element, and of its equals the first ones."""
+    rows = np.moveaxis(comparable(arrays[0]), axis, -1)
+    n = rows.shape[-1]
+    if 2 * k >= n:
+        return np.moveaxis(stable_order(rows, -1, largest)[..., :k], -1, axis)
+    at = n - k if largest else k - 1
+    limit = np.partition(rows, at, axis=-1)[..., at:at + 1]
+    chosen, ties = ~(rows <= limit) if largest else rows < limit, rows == limit
+    if (limit != limit).any():  # NaN is the largest
+        nan, last = rows != rows, limit != limit
+        chosen, ties = np.where(last, np.zeros_like(nan) if largest else ~nan, chosen), np.where(last, nan, ties)
+    left = k - chosen.sum(-1, keepdims=True)
+    if (ties.sum(-1, keepdims=True) > left).any():
+        ties &= ties.cumsum(-1) <= left
+    chosen |= ties
+    places = chosen.nonzero()[-1].reshape(*rows.shape[:-1], k)
+    order = stable_order(np.take_along_axis(rows, places, -1), -1, largest)
+    return np.moveaxis(np.take_along_axis(places, order, -1), -1, axis)
 
 
 register_host("topk", _topk)
@@ -120,11 +123,47 @@ def _leaf(array: np.ndarray, like: Tensor) -> Tensor:
     return make(leaf_from_numpy(array, from_numpy(array.dtype), like._pending().device))
 
 
+def _unique(array: np.ndarray, inverse: bool, counts: bool) -> list[np.ndarray]:
+    """As ``np.unique``, with ``stable_order``; each NaN is distinct."""
+    if not inverse and not counts:
+        return [np.unique(array, equal_nan=False)]
+    flat = array.reshape(-1)
+    order = stable_order(comparable(flat), 0, False)
+    ordered = flat[order]
+    first = np.ones(len(flat), bool)
+    first[1:] = ordered[1:] != ordered[:-1]
+    starts = np.flatnonzero(first)
+    found = [ordered[starts]]
+    if inverse:
+        number = np.empty(len(flat), np.int64)
+        number[order] = first.cumsum() - 1
+        found.append(number.reshape(array.shape))
+    if counts:
+        found.append(np.diff(starts, append=len(flat)))
+    return found
+
+
+def _searched(edges: np.ndarray, values: np.ndarray, side: Any) -> np.ndarray:
+    """As ``np.searchsorted``. Many values are searched in their order: neighbours then read the same memory."""
+    if edges.size < _EDGES or values.size < _VALUES:
+        return np.searchsorted(edges, values, side)
+    flat = values.reshape(-1)
+    order = stable_order(flat, 0, False)
+    found = np.empty(flat.shape, np.int64)
+    found[order] = np.searchsorted(edges, flat[order], side)
+    return found.reshape(values.shape)
+
+
+_EDGES, _VALUES = 1_000, 10_000
+"""From here on it pays to sort the values first. On a Xeon with AVX-512 a search of 100,000 among 100,000 took 6 ms in
+place of 12, of 1,000 among 1,000 longer than before (``python -m timeit``; ``_searched``, ``np.searchsorted``)."""
+
+
 def _found(edges: np.ndarray, values: np.ndarray, side: Any) -> np.ndarray:
     """Where the values belong. PyTorch's search goes on to the right where it meets a NaN on either side, so that such
     values come last."""
     if edges.dtype.kind != "f" or not (np.isnan(edges).any() or np.isnan(values).any()):
-        return np.searchsorted(edges, values, side)
+        return _searched(edges, values, side)
     begin, end = np.zeros(values.shape, np.int64), np.full(values.shape, len(edges), np.int64)
     while (begin < end).any():
         middle = (begin + end) // 2
@@ -220,12 +259,12 @@ def isin(elements: Any, test_elements: Any, *, assume_unique: bool = False, inve
         raise RuntimeError("Unsupported input type encountered for isin(): Bool")
     rows = by_rows(isin, elements, test_elements, assume_unique=assume_unique, invert=invert)
     if rows is not None:
-        return into(out, rows)
+        return into(out, rows, "isin")
     arrays = [comparable(concrete(t.detach().to(dtype), "isin")) if isinstance(t, AnyTensor) else
               np.asarray(number(t, dtype), dtype.numpy) for t in (elements, test_elements)]
     found = np.asarray(np.isin(arrays[0], arrays[1], assume_unique=assume_unique, invert=invert))
     result = make(leaf_from_numpy(found, bool_, given[0]._pending().device))
-    return into(out, result)
+    return into(out, result, "isin")
 
 
 @function("bucketize")
@@ -239,7 +278,7 @@ def bucketize(input: Any, boundaries: Tensor, *, out_int32: bool = False, right:
     """
     if boundaries.ndim != 1:
         raise RuntimeError(f"boundaries tensor must be 1 dimension, but got dim({boundaries.ndim})")
-    return into(out, searchsorted(boundaries, input, out_int32=out_int32, right=right))
+    return into(out, searchsorted(boundaries, input, out_int32=out_int32, right=right), "bucketize")
 
 
 class Ordering:
@@ -297,6 +336,8 @@ class Ordering:
         not_for_complex(self, "kthvalue")
         _not_for_bool(self, "kthvalue_cpu")
         if not self.ndim:
+            if k != 1:
+                raise RuntimeError("kthvalue(): selected number k out of range for dimension 0")
             return return_types.kthvalue(self.clone(), self.argsort())
         axis = dim_index(dim, self.ndim)
         if not self._shape()[axis]:
@@ -350,10 +391,13 @@ class Ordering:
         array = concrete(self, "unique")
         if dim is not None and not array.size and array.shape[dim_index(dim, self.ndim)]:
             raise RuntimeError("There are 0 sized dimensions, and they aren't selected, so unique cannot be applied")
-        values, inverse, counts = np.unique(array, return_inverse=True, return_counts=True, axis=dim, equal_nan=False)
-        inverse = inverse.reshape(array.shape if dim is None else (-1,))
-        return _distinct(self, _UNIQUE if dim is None else _UNIQUE_DIM, values, *[inverse] * return_inverse,
-                         *[counts] * return_counts)
+        if dim is None:
+            found = _unique(array, return_inverse, return_counts)
+        else:
+            values, inverse, counts = np.unique(array, return_inverse=True, return_counts=True, axis=dim,
+                                                equal_nan=False)
+            found = [values, *[inverse.reshape(-1)] * return_inverse, *[counts] * return_counts]
+        return _distinct(self, _UNIQUE if dim is None else _UNIQUE_DIM, *found)
 
     @both("unique_consecutive")
     def unique_consecutive(self: Tensor, return_inverse: bool = False, return_counts: bool = False,

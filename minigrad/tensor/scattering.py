@@ -127,6 +127,16 @@ def _reducer(places: Make) -> Callable[..., LazyBuffer]:
     return reduced
 
 
+def _filled(x: LazyBuffer, value: LazyBuffer, index: LazyBuffer, axis: int) -> LazyBuffer:
+    """The value where a mask along the axis holds: a place that the index names twice counts once in its gradient."""
+    shape = x.shape or (1,)
+    mask = LazyBuffer.const(False, bool_, (shape[axis],), x.device)
+    at = index.cast(int64).reshape((index.size,))
+    mask = mask.scatter(LazyBuffer.const(True, bool_, at.shape, x.device), [at], "set")
+    mask = mask.reshape(tuple([n if i == axis else 1 for i, n in enumerate(shape)])).expand(shape)
+    return mask.where(value.expand(shape), x.reshape(shape)).reshape(x.shape)
+
+
 def _extreme_gradient(places: Make) -> Callable[..., tuple[LazyBuffer | None, ...]]:
     """All elements that equal the result on a place share its gradient equally. As in PyTorch, the element of x counts
     among them even where it is not ``included``, and gets none."""
@@ -162,7 +172,7 @@ _SCATTER, _SCATTER_ADD = [Function("scatter", _writer(by_element), f"{name}Backw
 _SCATTER_REDUCE = _functions("scatter_reduce", "ScatterReduceBackward0", by_element)
 _INDEX_ADD = Function("index_add", _writer(by_row), "IndexAddBackward0")
 _INDEX_COPY = Function("index_copy", _writer(by_row), "IndexCopyBackward0")
-_INDEX_FILL = Function("index_fill", _writer(by_row), "IndexFillBackward0")
+_INDEX_FILL = Function("index_fill", _filled, "IndexFillBackward0")
 _INDEX_REDUCE = _functions("index_reduce", "IndexReduceBackward0", by_row)
 
 
@@ -377,7 +387,7 @@ class Scattering:
         one_device([t._pending() for t in (self, index)])
         size = (self._shape() or (1,))[axis]
         check_range(index, size, axis)
-        return _INDEX_FILL((self, value.to(self.device, self.dtype), wrapped(index, size)), (axis, "set"))
+        return _INDEX_FILL((self, value.to(self.device, self.dtype), wrapped(index, size)), (axis,))
 
     index_fill_ = in_place(index_fill)
 

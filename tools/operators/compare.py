@@ -1,5 +1,5 @@
 """Stage: tests. In: what PyTorch and minigrad returned. Out: in one sentence how they differ, or nothing.
-Next: ``checks.py``."""
+Next: ``ties.py``."""
 
 from __future__ import annotations
 

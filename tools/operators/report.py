@@ -19,6 +19,10 @@ is called here with the same samples: {dtypes}. What is compared:
 | `out`, `inplace`, `method` | `out=` of the right shape and empty; the method with an underscore; the method |
 | `error`, `words` | calls that PyTorch refuses: the exception's type; its words |
 
+`sort`, `argsort`, `msort`, `topk`, `kthvalue` and `mode` may take equal elements in any order; in PyTorch it depends
+on the processor. minigrad takes them by their places, as PyTorch's stable sort does. For ties only, it is compared with
+that one: PyTorch's own answer has to be the same elements.
+
 **{right} of {count} operators pass all samples of all checks but `words`.** This page is written by
 `python -m tools.operators --write docs/operators.md`, which takes half an hour on two cores; {samples} samples of each
 dtype at most.{left}

@@ -26,6 +26,35 @@ def test_nan_is_the_largest():
     assert len(tensor([NAN, NAN, 1.0]).unique()) == 3
 
 
+@pytest.mark.parametrize("dtype", ["bool", "int8", "uint32", "int64", "float16", "bfloat16", "float32", "float64"])
+def test_equal_elements_keep_their_order(dtype):
+    """Of several rows, along each dimension, ascending and descending; ``topk`` takes the first ones of that order."""
+    rng = np.random.default_rng(0)
+    numbers = rng.integers(0, 5, (4, 40)).astype(np.float64)
+    if "float" in dtype:
+        numbers[rng.random(numbers.shape) < 0.2] = np.nan
+        numbers[rng.random(numbers.shape) < 0.2] *= -0.0
+        numbers[0] = np.inf
+    x = tensor(numbers).to(getattr(minigrad, dtype))
+    keys = np.nan_to_num(numbers + 0.0, nan=99, posinf=98) if dtype != "bool" else numbers != 0
+    for dim in (0, 1):
+        for descending in (False, True):
+            expected = np.argsort(-keys.astype(np.float64) if descending else keys, dim, kind="stable")
+            values, places = x.sort(dim, descending)
+            np.testing.assert_array_equal(places.numpy(), expected)
+            np.testing.assert_array_equal(values.double(), np.take_along_axis(x.double().numpy(), expected, dim))
+            for k in (1, 2, 3) if dtype != "bool" else ():
+                found = x.topk(k, dim, largest=descending).indices.numpy()
+                np.testing.assert_array_equal(found, np.take(expected, range(k), dim))
+
+
+def test_many_are_searched_in_order():
+    rng = np.random.default_rng(0)
+    edges, values = np.sort(rng.random(1500)), rng.random((20, 600))
+    found = minigrad.searchsorted(tensor(edges), tensor(values), right=True)
+    np.testing.assert_array_equal(found.numpy(), np.searchsorted(edges, values, "right"))
+
+
 def test_distinct_elements_and_how_often():
     x = tensor([[3, 1], [3, 1], [2, 2]])
     for made, expected in ((x.unique(return_inverse=True, return_counts=True), ([1, 2, 3], [[2, 0], [2, 0], [1, 1]],
@@ -58,6 +87,7 @@ def test_distinct_elements_have_no_derivative(call, node):
     ("m.searchsorted(x[0], x, sorter=t([0.0, 1.0, 2.0]))", RuntimeError, "long dtype but got dtype Float"),
     ("m.searchsorted(x[0], x, sorter=t([0, 1, 3]))", RuntimeError, "sorter index out of range"),
     ("m.bucketize(x, x)", RuntimeError, r"boundaries tensor must be 1 dimension, but got dim\(2\)"),
+    ("x.sum().kthvalue(3)", RuntimeError, "selected number k out of range for dimension 0"),
     ("(x > 0).topk(1)", RuntimeError, "topk does not support bool dtypes on CPU"),
     ("(x > 0).kthvalue(1)", NotImplementedError, "\"kthvalue_cpu\" not implemented for 'Bool'"),
     ("(x > 0).median()", NotImplementedError, "\"median_cpu\" not implemented for 'Bool'"),

@@ -108,6 +108,12 @@ def test_what_is_not_included_has_no_gradient(reduce):
     assert x.grad.tolist() == [0, 1]
 
 
+def test_a_place_filled_twice_counts_once_in_the_gradient():
+    x, value = minigrad.zeros(2, 3, requires_grad=True), tensor(2.0, requires_grad=True)
+    x.index_fill(1, tensor([0, 2, 0]), value).square().sum().backward()
+    assert value.grad.item() == 16 and x.grad.tolist() == [[0, 0, 0], [0, 0, 0]]
+
+
 def test_bools_are_added_with_a_factor():
     x, source = tensor([False, False]), tensor([True, True])
     assert x.index_add(0, tensor([0, 1]), source, alpha=False).tolist() == [False, False]
@@ -175,3 +181,20 @@ def test_bins():
     x = tensor([1.0, 2.0, 1.0, 5.0, np.nan])
     assert x.histc(4, 1, 4).tolist() == [2, 1, 0, 0]
     assert tensor([3, 1, 3]).bincount(tensor([0.5, 1.0, 2.0]), 5).tolist() == [0, 1, 0, 2.5, 0]
+
+
+@pytest.mark.parametrize(("program", "error", "words"), [
+    ("m.add(x, x, out=m.empty(2, dtype=m.int64))", RuntimeError, "Float can't be cast to the desired output type Long"),
+    ("m.gather(x, 0, i, out=m.empty(1, dtype=m.float64))", RuntimeError, "have dtype float, but got double instead"),
+    ("m.cat([x, x], out=m.empty(4, dtype=m.int64))", TypeError, "can't be cast to the desired output type Long"),
+    ("m.index_select(x, 0, i, out=m.zeros(1).expand(5))", RuntimeError, "more than one element of the written-to"),
+    ("m.exp(x.clone().requires_grad_(), out=m.empty(2))", RuntimeError, "don't support automatic differentiation")])
+def test_what_out_does_not_take(program, error, words):
+    with pytest.raises(error, match=words):
+        eval(program, {"m": minigrad, "x": minigrad.ones(2), "i": tensor([0])})
+
+
+def test_what_out_takes():
+    x = tensor([1.5, 2.0])
+    assert minigrad.exp(x, out=minigrad.empty(2, dtype=minigrad.float64)).dtype is minigrad.float64
+    assert minigrad.eq(x, x, out=minigrad.empty(2)).tolist() == [1, 1]

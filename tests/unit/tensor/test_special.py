@@ -86,6 +86,22 @@ def test_logcumsumexp():
     assert slope.tolist() == pytest.approx([1.0, -1.957990, 0.114195, 0.843795], rel=1e-4)
 
 
+def test_long_logcumsumexp_is_joined_from_blocks():
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((3, 100)) * 30
+    np.testing.assert_allclose(minigrad.tensor(x).logcumsumexp(1).numpy(), np.logaddexp.accumulate(x, 1), rtol=1e-12)
+    np.testing.assert_allclose(minigrad.tensor(x.T).logcumsumexp(0).numpy(), np.logaddexp.accumulate(x.T, 0), 1e-12)
+
+
+def test_complex_logcumsumexp():
+    x = minigrad.tensor([1 + 2j, 300 - 1j, -INF, 300 + 1j, 2], dtype=minigrad.complex128, requires_grad=True)
+    out, last = x.logcumsumexp(0), 300 + np.log(np.exp(-1j) + np.exp(1j))
+    np.testing.assert_allclose(out.tolist(), [1 + 2j, 300 - 1j, 300 - 1j, last, last], rtol=1e-14)
+    out[-1].real.backward()
+    expected = np.exp(np.array([1 + 2j, 300 - 1j, -INF, 300 + 1j, 2]) - last).conj()
+    np.testing.assert_allclose(x.grad.numpy(), expected, atol=1e-14)
+
+
 def test_lerp_and_clamp():
     assert minigrad.lerp(minigrad.tensor([1e8, -INF]), minigrad.tensor([1.0, 1.0]), 1.0)[0].item() == 1.0
     assert minigrad.lerp(minigrad.tensor([-INF]), minigrad.tensor([1.0]), 0.5).item() == -INF
