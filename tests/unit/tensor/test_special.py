@@ -137,6 +137,12 @@ def test_gelu_and_softplus_keep_the_digits_of_small_results():
     assert small == float(np.float32(1.8048513878454153e-35)) == -minigrad.tensor([80.0]).logsigmoid().item()
 
 
+def test_incomplete_gamma_functions_of_large_numbers():
+    a, x = minigrad.tensor([[1e6, 3e4], [999000.0, 30500.0]], dtype=minigrad.float64)
+    assert a.igamma(x)[0].item() == pytest.approx(0.15865521357435246, rel=1e-14)
+    assert a.igammac(x)[1].item() == pytest.approx(0.0020343235129136829, rel=1e-14)
+
+
 def test_polygamma():
     x = minigrad.tensor([-INF, -0.5, -1.0, 3.0], dtype=minigrad.float64)
     assert minigrad.special.polygamma(2, x).tolist() == pytest.approx([-INF, -0.8287966442343, -INF, -0.15411380631918],
