@@ -60,7 +60,7 @@ def test_a_sample_of_all_float32_numbers_is_within_2_ulp():
 def test_the_table_of_errors():
     table = json.loads((ROOT / "tools" / "functions.json").read_text())
     over = {name for name, row in table.items() if row["float32"][0] > 2.0}
-    assert over <= {"gelu", "gelu, tanh"} and len(table) > 40
+    assert not over and len(table) > 40
 
 
 def test_running_sums_of_long_rows():
