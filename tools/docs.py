@@ -115,11 +115,14 @@ result over no elements.
 The greatest error in units in the last place (ulp) of the result, by `python -m tools.functions --write` on the device
 CPU. float32: of so many of its 2³² numbers, against the function in float64; `at` is where it is. float64: samples
 against mpmath, in 40 digits. The half types: all 65,536 numbers. Zeros, infinities and NaN must be exact, the sign of
-0 included. What is 0.50 throughout is computed in float64 and rounded once. `gelu` is x/2 (1 + erf(x/√2)), or the
-formula with tanh, as in PyTorch: below -1 it loses digits, and its error is one of 1, not of the result ("-": above
-10,000 ulp). In float64 `lgamma` and `digamma` lose digits near their zeros, `mish` where exp(x) is subnormal.
+0 included. What is 0.50 in float32 is computed in float64 and rounded once. In float64 `lgamma` and `digamma` lose
+digits near their zeros, `gelu` and `mish` where exp(x) is subnormal or tanh is nearly -1.
 
 {functions()}
+
+The same functions of float32 at special numbers; `tests/torch` finds the same in PyTorch.
+
+{special_values()}
 """
 
 
@@ -131,9 +134,15 @@ def functions() -> str:
         single = row["float32"]
         tried = "all" if single[2] == 1 else f"every {single[2]:.0f}th"
         rows.append([code(name), f"{single[0]:.2f}", f"{single[1]:.9g}", tried,
-                     *[f"{row[kind][0]:.2f}" if row[kind][0] < 1e4 else "-" for kind in (
-                         "float64", "float16", "bfloat16")]])
+                     *[f"{row[kind][0]:.2f}" for kind in ("float64", "float16", "bfloat16")]])
     return table(heads, rows)
+
+
+def special_values() -> str:
+    """What the functions of one argument give at special numbers."""
+    rows = [[code(name), *row["special"]]
+            for name, row in json.loads((ROOT / "tools" / "functions.json").read_text()).items()]
+    return table(["Function", "-inf", "-1", "-0", "0", "1", "inf", "nan"], rows)
 
 
 def counts(rows: Sequence[tuple[str, str, str]]) -> list[object]:

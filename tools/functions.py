@@ -240,11 +240,22 @@ def double(function: Function, count: int = 2000) -> tuple[float, float]:
 
 # --- the table
 
+SPECIAL = (-math.inf, -1.0, -0.0, 0.0, 1.0, math.inf, math.nan)
 
-def measured(function: Function, step: int, kinds: Sequence[str]) -> dict[str, list[float]]:
-    """For each kind the greatest error and where it is; of float32 also how many numbers one was taken of."""
-    row = {}
+
+def at_special(function: Function) -> list[str]:
+    """What float32 gives at ``SPECIAL``, in nine digits."""
+    return [f"{y:.9g}" for y in function.of(minigrad.tensor(SPECIAL)).tolist()]
+
+
+def measured(function: Function, step: int, kinds: Sequence[str]) -> dict[str, list[Any]]:
+    """For each kind the greatest error and where it is; of float32 also how many numbers one was taken of; for
+    ``special`` the values there."""
+    row: dict[str, list[Any]] = {}
     for kind in kinds:
+        if kind == "special":
+            row[kind] = at_special(function)
+            continue
         began = time.perf_counter()
         found: tuple[float, ...]
         if kind == "float32":
@@ -260,11 +271,11 @@ def measured(function: Function, step: int, kinds: Sequence[str]) -> dict[str, l
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """``--only exp,log``, ``--step 64`` for every 64th float32 number, ``--kinds float32,float64``, ``--write``."""
+    """``--only exp,log``, ``--step 64`` for every 64th float32 number, ``--kinds float32,special``, ``--write``."""
     parser = argparse.ArgumentParser(description="The greatest error of each function of one argument.")
     parser.add_argument("--only", default="", help="names, separated by commas")
     parser.add_argument("--step", type=int, default=1, help="take every so many float32 numbers")
-    parser.add_argument("--kinds", default="float32,float64,float16,bfloat16")
+    parser.add_argument("--kinds", default="float32,float64,float16,bfloat16,special")
     parser.add_argument("--write", action="store_true", help=f"put what was found into {RESULT.name}")
     given = parser.parse_args(arguments)
     names = [n for n in given.only.split(",") if n]

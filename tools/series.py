@@ -105,6 +105,8 @@ SERIES: tuple[tuple[str, str, Callable[[Any], Any], float, float], ...] = (
     ("EXP", "(exp(r) - 1 - r) / r², r in [-0.35, 0.35]",
      lambda r: mp.expm1(r) / r**2 - 1 / r if r else mp.mpf(1) / 2, mp.mpf("-0.35"), mp.mpf("0.35")),
     ("LOG1P", "(log(1 + z) - z) / z², z in [0, 1]", lambda z: (mp.log1p(z) - z) / z**2, 0, 1),
+    ("LOG1P_WIDE", "the same, z in [-0.4, 0.6]",
+     lambda z: (mp.log1p(z) - z) / z**2, mp.mpf("-0.4"), mp.mpf("0.6")),
     ("ATAN", "(atan(x) - x) / x³ of x² in [0, 1]", lambda q: (mp.atan(mp.sqrt(q)) / mp.sqrt(q) - 1) / q, 0, 1),
     ("ASIN", "asin(x) / x of x² in [0, 0.25]", lambda q: mp.asin(mp.sqrt(q)) / mp.sqrt(q), 0, 0.25),
     ("I0E_SMALL", "exp(-x) I₀(x), x in [0, 8]", lambda x: bessel(0, x), 0, 8),

@@ -180,9 +180,10 @@ def _softplus_gradient(inputs: Values, outputs: Values, grads: Values, beta: flo
     """g * sigmoid(beta * x), and g itself above the threshold."""
     wide = accumulator(inputs[0].dtype)
     x, g = inputs[0].cast(wide), grads[0].cast(wide)
-    scaled = x.binary(Op.MUL, x.like(beta))
-    curved = g.binary(Op.MUL, _sigmoid(scaled))
-    return (x.like(threshold).binary(Op.LT, scaled).where(g, curved).cast(inputs[0].dtype),)
+    scaled, limit = x.binary(Op.MUL, x.like(beta)), x.like(threshold)
+    bent = scaled.binary(Op.EQ, limit).where(limit, scaled)  # at the threshold itself the slope does not change
+    curved = g.binary(Op.MUL, _sigmoid(bent))
+    return (limit.binary(Op.LT, scaled).where(g, curved).cast(inputs[0].dtype),)
 
 
 def _logsigmoid(given: LazyBuffer) -> LazyBuffer:

@@ -233,11 +233,12 @@ def correction(series: Sequence[float], x: Value, low: float, high: float, share
 
 def sum_of_powers(series: Sequence[float], x: Value, low: float, high: float) -> tuple[Value, Value]:
     """The sum of a Chebyshev series whose term of power 0 is larger than the others together, in powers of x; and what
-    its last rounding took away."""
+    the roundings of that term and of the sum took away."""
     first, *others = _in_powers(tuple(series), low, high, 4 * x.digits)
+    stored = float(x.kind.dtype.numpy.type(first))
     rest = polynomial(others, x)
-    total = x.fma(rest, first)
-    return total, x.fma(rest, first - total)
+    total = x.fma(rest, stored)
+    return total, x.fma(rest, (stored - total) + (first - stored))
 
 
 def polynomial(coefficients: Sequence[float], x: Value) -> Value:

@@ -265,18 +265,18 @@ _i0e, _i1e = _scaled_bessel(0), _scaled_bessel(1)
 
 def i0_value(x: Value) -> Value:
     """I₀(x)."""
-    return _grown(_i0e(x), x)
+    return _grown(_i0e(x), x, x.abs())
 
 
 def i1_value(x: Value) -> Value:
     """I₁(x)."""
-    return _grown(_i1e(x), x)
+    return _grown(_i1e(x), x, x)
 
 
-def _grown(scaled: Value, x: Value) -> Value:
+def _grown(scaled: Value, x: Value, at_infinity: Value) -> Value:
     """exp(|x|) times the value, in two steps, since exp(|x|) overflows before the product does."""
     half = (x.abs() * 0.5).exp()
-    return choose(x.abs().equals(math.inf), choose(scaled < 0.0, -math.inf, math.inf), half * scaled * half)
+    return choose(x.abs().equals(math.inf), at_infinity, half * scaled * half)
 
 
 def _sign(x: Value) -> Value:
@@ -331,7 +331,7 @@ def _sinc(x: Value) -> Value:
     n = x.round()
     odd = n - (n * 0.5).floor() * 2.0
     sine = ((x - n) * math.pi).sin()
-    value = choose(odd.equals(0.0), sine, -sine) / choose(x.equals(0.0), 1.0, x * math.pi)
+    value = choose(odd.equals(0.0), sine, -sine) / choose(x.equals(0.0), 1.0, x * math.pi) + 0.0
     return choose(x.equals(0.0), 1.0, choose(x.abs().equals(math.inf), math.nan, value))
 
 

@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Any
 from minigrad.dtype import float64
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
+from minigrad.tensor import series
 from minigrad.tensor.body import ForComplex
 from minigrad.tensor.circular import _ATAN
 from minigrad.tensor.definition import both, function, in_place
-from minigrad.tensor.formula import Formula, Value, called, choose, widened
+from minigrad.tensor.formula import Formula, Value, called, chebyshev, choose, polynomial, widened
 from minigrad.tensor.functions import double
 from minigrad.tensor.operands import MixedFunction, all_fitted, fitted_gradient, require_tensor, result_dtype
 from minigrad.tensor.promotion import floating
-from minigrad.tensor.special import _DIGAMMA, _LGAMMA
+from minigrad.tensor.special import _DIGAMMA, _LGAMMA, BERNOULLI
 
 if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor
@@ -138,10 +139,26 @@ _atan2 = _pair("atan2", angle_value, _angle_slopes)
 _NODES, _FIRST, _STEP = 128, -4.5, 0.075
 
 
-def _integrals(a: Value, x: Value, lower: Value) -> tuple[Value, Value]:
+def _bend_of_exp(v: Value) -> Value:
+    """exp(-v) - 1 + v, near 0 by Taylor's series."""
+    near = v.abs() < 0.35
+    small = choose(near, v, 0.0)
+    terms = [(-1.0) ** k / math.factorial(k + 2) for k in range(14)]
+    return choose(near, polynomial(terms, small) * small * small, (-v).expm1() + v)
+
+
+def _bend_of_log(z: Value) -> Value:
+    """z - log(1 + z), near 0 by a series."""
+    near = (z > -0.4) & (z < 0.6)
+    small = choose(near, z, 0.0)
+    return choose(near, -chebyshev(series.LOG1P_WIDE, small, -0.4, 0.6) * small * small, z - z.log1p())
+
+
+def _integrals(a: Value, x: Value, ahead: Value, lower: Value) -> tuple[Value, Value]:
     """With t = x e^(-s) the integral of t^(a-1) e^-t from 0 to x is x^a e^-x times the integral over s > 0 of
     exp(-as - x(e^-s - 1)); with t = x e^s the one from x on likewise, with the other signs. It is summed over
-    s = c exp(u - e^-u) for equally spaced u, which converges doubly exponentially. (Takahasi, Mori 1974)
+    s = c exp(u - e^-u) for equally spaced u, which converges doubly exponentially. (Takahasi, Mori 1974) The exponent
+    is written as -(a - x)s - x(e^-s - 1 + s), of which nothing cancels; ``ahead`` is a - x.
 
     Returns the integral, and the same with another factor s."""
     shape = x.lazy.shape
@@ -158,8 +175,8 @@ def _integrals(a: Value, x: Value, lower: Value) -> tuple[Value, Value]:
     fall = (-u).exp()
     s = spread(scale) * (u - fall).exp()
     down = spread(choose(lower, 1.0, -1.0))
-    inside = (-(down * s)).expm1() * spread(x)
-    value = (-(down * s * spread(a)) - inside).exp() * s * (1.0 + fall) * _STEP
+    moved = down * s
+    value = (-(moved * spread(ahead)) - _bend_of_exp(moved) * spread(x)).exp() * s * (1.0 + fall) * _STEP
     value = choose(value.equals(value), value, 0.0)
     return total(value), total(choose(value.equals(0.0), 0.0, value * s))
 
@@ -170,15 +187,22 @@ def parts(a: Value, x: Value) -> tuple[Value, Value, Value]:
     upper one. The lower one is P(a, x) = P(a + 1, x) + x^a e^-x / Γ(a + 1)."""
     lower = x < choose(a < 1.0, 0.3 + 1.7 * a, a + 1.0)
     shifted = choose(lower, a + 1.0, a)
-    part, moment = _integrals(shifted, x, lower)
+    part, moment = _integrals(shifted, x, (a - x) + choose(lower, 1.0, 0.0), lower)
     growth = x.log() - called(_DIGAMMA, shifted)
     share = choose(lower, 1.0 + x * part, part)
     return lower, share, growth * share + choose(lower, -(x * moment), moment)
 
 
 def _factor(a: Value, x: Value, lower: Value) -> Value:
-    """What ``parts`` divides by."""
-    return (a * x.log() - x - called(_LGAMMA, choose(lower, a + 1.0, a))).exp()
+    """What ``parts`` divides by; for large a by Stirling's series, in which the large terms have cancelled:
+    x^a e^-x / Γ(a) = sqrt(a / 2π) exp(-a (z - log(1 + z)) - δ(a)) with z = (x - a) / a."""
+    large = a > 20.0
+    b = choose(large, a, 20.0)
+    rest = polynomial([c / (2 * k * (2 * k - 1)) for k, c in enumerate(BERNOULLI, 1)], 1.0 / (b * b)) / b
+    far = (-(b * _bend_of_log((choose(large, x, 20.0) - b) / b)) - rest).exp() * (b * (1 / (2 * math.pi))).sqrt()
+    near = choose(large, 1.0, a)
+    value = (near * x.log() - x - called(_LGAMMA, choose(lower, near + 1.0, near))).exp()
+    return choose(large, choose(lower, far / b, far), value)
 
 
 def _share(a: Value, x: Value, below: bool) -> Value:

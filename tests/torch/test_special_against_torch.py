@@ -10,6 +10,8 @@ torch = pytest.importorskip("torch")
 
 import minigrad  # noqa: E402
 
+INFINITY = math.inf
+
 RNG = np.random.default_rng(0)
 ALL = np.concatenate([RNG.uniform(-12, 12, 60), [-1.5, -0.5, 0.25, 0.5, 1.0, 1.4616321, 2.0, 7.5, 10.0, 30.0, 100.0]])
 POSITIVE = np.concatenate([RNG.uniform(0.01, 12, 60), [1e-5, 0.5, 1.0, 2.0, 1e3, 1e6]])
@@ -228,3 +230,28 @@ def test_random_fillers_draw_pytorchs_numbers(name, dtype):
         close(found[0][1], found[1][1], 0, 0)
     with pytest.raises(RuntimeError):
         getattr(minigrad.empty(2), name)(-1.0, -1.0) if name != "geometric_" else minigrad.empty(2).geometric_(2.0)
+
+
+# Where PyTorch's float32 is not one to follow: exp(x) overflows in its Bessel functions and they lose the sign of 0, π
+# is rounded in sinc, and gelu is NaN at inf, though in float64 it is inf.
+OF_ITS_OWN = {"gelu": [INFINITY], "i0": [-INFINITY, INFINITY], "i1": [-INFINITY, 0.0, INFINITY], "i1e": [0.0],
+              "sinc": [-1.0, 1.0]}
+
+
+def test_special_numbers():
+    """Those of the table in docs/ops.md: infinities, NaN and signs of 0 are PyTorch's."""
+    pytest.importorskip("mpmath")
+    from tools.functions import FUNCTIONS
+    from tools.functions import SPECIAL as NUMBERS
+
+    for function in FUNCTIONS:
+        name, _, approximate = function.name.partition(", ")
+        place = next(p for p in (torch, torch.special, torch.nn.functional) if hasattr(p, name))
+        theirs = getattr(place, name)(torch.tensor(NUMBERS), **({"approximate": approximate} if approximate else {}))
+        ours = function.of(minigrad.tensor(NUMBERS)).numpy()
+        keep = np.isin(NUMBERS, OF_ITS_OWN.get(name, []), invert=True)
+        np.testing.assert_allclose(ours[keep], theirs.numpy()[keep], rtol=1e-6, err_msg=function.name)
+        zero = keep & (ours == 0)
+        assert (np.signbit(ours) == np.signbit(theirs.numpy()))[zero].all(), function.name
+    assert minigrad.special.i1(minigrad.tensor([-INFINITY, -0.0])).tolist() == [-INFINITY, 0.0]
+    assert minigrad.tensor([1.0, 2.0, -2.0]).sinc().tolist() == [0.0, 0.0, 0.0]

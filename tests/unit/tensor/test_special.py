@@ -60,7 +60,7 @@ def test_a_sample_of_all_float32_numbers_is_within_2_ulp():
 def test_the_table_of_errors():
     table = json.loads((ROOT / "tools" / "functions.json").read_text())
     over = {name for name, row in table.items() if row["float32"][0] > 2.0}
-    assert over <= {"gelu", "gelu, tanh"} and len(table) > 40
+    assert not over and len(table) > 40
 
 
 def test_running_sums_of_long_rows():
@@ -151,6 +151,12 @@ def test_gelu_and_softplus_keep_the_digits_of_small_results():
     assert [math.copysign(1, v) for v in (found[0], found[3])] == [-1, -1] and math.isnan(found[5]) and found[6] == INF
     small = minigrad.tensor([-80.0]).softplus().item()
     assert small == float(np.float32(1.8048513878454153e-35)) == -minigrad.tensor([80.0]).logsigmoid().item()
+
+
+def test_incomplete_gamma_functions_of_large_numbers():
+    a, x = minigrad.tensor([[1e6, 3e4], [999000.0, 30500.0]], dtype=minigrad.float64)
+    assert a.igamma(x)[0].item() == pytest.approx(0.15865521357435246, rel=1e-14)
+    assert a.igammac(x)[1].item() == pytest.approx(0.0020343235129136829, rel=1e-14)
 
 
 def test_polygamma():
