@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from minigrad.dtype import DType, accumulator, bool_
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
+from minigrad.tensor.autocast import operands_of
 from minigrad.tensor.base import AnyTensor
 from minigrad.tensor.definition import both, in_place
 from minigrad.tensor.function import Function
@@ -126,6 +127,7 @@ class Added:
                 [1., 3.]])
         """
         _check_dims("addmm", {"mat1": (mat1, 2), "mat2": (mat2, 2)})
+        self, mat1, mat2 = operands_of("addmm", self, mat1, mat2)
         (m, k), (rows, n) = mat1._shape(), mat2._shape()
         if k != rows:
             raise RuntimeError(f"mat1 and mat2 shapes cannot be multiplied ({m}x{k} and {rows}x{n})")
@@ -140,6 +142,7 @@ class Added:
         require_tensor(vec, "addmv", "vec", 3)
         if mat.ndim != 2 or vec.ndim != 1 or self.ndim > 1:
             raise RuntimeError(f"vector + matrix @ vector expected, got {self.ndim}, {mat.ndim}, {vec.ndim}")
+        self, mat, vec = operands_of("addmv", self, mat, vec)
         m, k = mat._shape()
         if k != vec._shape()[0] or self.numel() not in (1, m):
             raise RuntimeError(f"size mismatch, got input ({self.numel()}), mat ({m}x{k}), vec ({vec._shape()[0]})")
@@ -157,6 +160,7 @@ class Added:
         """beta * self + alpha * outer(vec1, vec2), in the type of all three; of bools, beta and self or alpha and
         vec1 and vec2."""
         _check_dims("addr", {"vec1": (vec1, 1), "vec2": (vec2, 1)})
+        self, vec1, vec2 = operands_of("addr", self, vec1, vec2)
         return _record("addr", self, vec1, vec2, (*vec1._shape(), *vec2._shape()), beta, alpha)
 
     addr_ = in_place(addr)
@@ -165,6 +169,7 @@ class Added:
     def baddbmm(self: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
         """beta * self + alpha * batch1 @ batch2; as ``addmm``."""
         _check_dims("baddbmm", {"batch1": (batch1, 3), "batch2": (batch2, 3)})
+        self, batch1, batch2 = operands_of("baddbmm", self, batch1, batch2)
         (size, m, k), (other, rows, n) = batch1._shape(), batch2._shape()
         if (size, k) != (other, rows):
             raise RuntimeError(f"Expected size for first two dimensions of batch2 tensor to be: [{size}, {k}] but got: "
@@ -182,6 +187,7 @@ class Added:
     def addbmm(self: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
         """beta * self + alpha * the sum over the batch of batch1 @ batch2; as ``addmm``."""
         _check_dims("addbmm", {"batch1": (batch1, 3), "batch2": (batch2, 3)})
+        self, batch1, batch2 = operands_of("addbmm", self, batch1, batch2)
         (size, m, k), (other, rows, n) = batch1._shape(), batch2._shape()
         if size != other:
             raise RuntimeError(f"batch1 and batch2 must have same number of batches, got {size} and {other}")

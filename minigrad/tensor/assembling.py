@@ -1,5 +1,5 @@
-"""Stage: front. In: vectors and matrices. Out: matrices made of them: diagonal blocks, powers, combinations, products
-of a chain; shapes that are broadcast together.
+"""Stage: front. In: vectors and matrices. Out: matrices made of them: diagonal blocks, powers, combinations;
+shapes that are broadcast together.
 Next: ``linalg.py``."""
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from minigrad.dtype import int64
 from minigrad.engine import leaf_from_numpy
 from minigrad.tensor.base import AnyTensor, make
 from minigrad.tensor.creation import full
-from minigrad.tensor.definition import both, function, into
+from minigrad.tensor.definition import both, function
 from minigrad.tensor.joining import cat
 from minigrad.tensor.operands import broadcast_shapes as fitting
 from minigrad.tensor.size import Size
@@ -98,36 +98,6 @@ def block_diag(*tensors: Any) -> Tensor:
         rows.append(cat([block.new_zeros(height, at), block, block.new_zeros(height, after)], 1))
         at += own
     return cat(rows, 0)
-
-
-@function("chain_matmul")
-def chain_matmul(*matrices: Any, out: Tensor | None = None) -> Tensor:
-    """The product of matrices, in the order that takes the fewest multiplications.
-
-    Source: Cormen et al., Introduction to Algorithms, 15.2.
-    """
-    given = list(matrices[0]) if len(matrices) == 1 and isinstance(matrices[0], tuple | list) else list(matrices)
-    if not given:
-        raise RuntimeError("chain_matmul(): Expected one or more matrices")
-    for t in given:
-        if t.ndim != 2:
-            raise RuntimeError(f"Tensor dimension is {t.ndim}, expected 2 instead.")
-    sizes = [given[0].shape[0], *[t.shape[1] for t in given]]
-    best: dict[tuple[int, int], tuple[int, Any]] = {(i, i): (0, given[i]) for i in range(len(given))}
-    split: dict[tuple[int, int], int] = {}
-    for length in range(1, len(given)):
-        for i in range(len(given) - length):
-            j = i + length
-            costs = [(best[i, k][0] + best[k + 1, j][0] + sizes[i] * sizes[k + 1] * sizes[j + 1], k)
-                     for k in range(i, j)]
-            cost, split[i, j] = min(costs)
-            best[i, j] = cost, None
-
-    def product(i: int, j: int) -> Tensor:
-        return given[i] if i == j else product(i, split[i, j]) @ product(split[i, j] + 1, j)
-
-    result = product(0, len(given) - 1)
-    return into(out, result)
 
 
 def _chosen(n: int, r: int, with_replacement: bool) -> np.ndarray:

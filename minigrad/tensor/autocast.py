@@ -23,14 +23,14 @@ of them. Other than floating-point numbers, and float64, stay as they are."""
 _PRODUCTS = (
     "mm", "matmul", "bmm", "addmm", "baddbmm", "addbmm", "linear", "convolution", "transposed_convolution", "prelu",
     "scaled_dot_product_attention", "attention_weights", "into_heads", "out_of_heads", "weigh", "lstm", "rnn_tanh",
-    "rnn_relu", "rnn_tanh_cell", "rnn_relu_cell", "conv_tbc", "multi_dot", "chain_matmul")
+    "rnn_relu", "rnn_tanh_cell", "rnn_relu_cell", "multi_dot")
 _LOSSES = (
     "mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "nll_loss", "kl_div", "kl_div_of_logs",
     "poisson_nll_loss", "hinge_embedding_loss", "cosine_embedding_loss", "margin_ranking_loss", "soft_margin_loss",
     "triplet_margin_loss", "multi_margin_loss", "multilabel_margin_loss", "binary_cross_entropy_with_logits",
     "cdist")
 _ON_CPU = (
-    "binary_cross_entropy", "ctc_loss", "cross_entropy", "soft_cross_entropy", "avg_pool3d", "max_pool3d",
+    "binary_cross_entropy", "ctc_loss", "cross_entropy", "avg_pool3d", "max_pool3d",
     "adaptive_avg_pool3d", "adaptive_max_pool3d", "fractional_max_pool2d", "fractional_max_pool3d", "max_unpool1d",
     "max_unpool2d", "max_unpool3d", "reflection_pad1d", "reflection_pad2d", "replication_pad1d",
     "replication_pad2d", "replication_pad3d", "local_response_norm", "grid_sample", "prod", "trace", "quantile",

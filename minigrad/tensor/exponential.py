@@ -276,7 +276,8 @@ class Exponential:
     @both("dist")
     def dist(self: Tensor, other: Tensor, p: float = 2) -> Tensor:
         """The p-norm of self - other."""
-        return (self - require_tensor(other, "dist", "other", 2)).norm(p)
+        self, other = operands_of("dist", self, require_tensor(other, "dist", "other", 2))
+        return (self - other).norm(p)
 
     # --- running
 

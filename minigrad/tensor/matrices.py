@@ -223,6 +223,8 @@ def lu_unpack(LU_data: Tensor, LU_pivots: Tensor, unpack_data: bool = True, unpa
 def chain_matmul(*matrices: Any, out: Any = None) -> Tensor:
     """``linalg.multi_dot`` of its arguments; of one matrix, that matrix."""
     given = lapack("products").tensor_list(matrices)
+    if not given:
+        raise RuntimeError("chain_matmul(): Expected one or more matrices")
     for t in given:
         if t.ndim != 2:
             raise RuntimeError(f"Tensor dimension is {t.ndim}, expected 2 instead.")
@@ -251,19 +253,6 @@ def lobpcg(A: Tensor, k: int | None = None, B: Tensor | None = None, X: Tensor |
     """``(values, vectors)``: the k largest eigenvalues of A x = λ B x, or the smallest if not ``largest``, and their
     vectors."""
     return lapack("lobpcg").lobpcg(A, k, B, X, n, iK, niter, tol, largest)
-
-
-@function("vander")
-def vander(x: Tensor, N: int | None = None, increasing: bool = False) -> Tensor:
-    """The matrix whose rows are powers of the elements of a vector: N - 1 … 0, or 0 … N - 1 if ``increasing``; N is the
-    vector's length by default."""
-    if x.ndim != 1:
-        raise RuntimeError("x must be a one-dimensional tensor.")
-    size = x.shape[0] if N is None else N
-    if size < 0:
-        raise RuntimeError("N must be non-negative.")
-    powers = x.new_ones((x.shape[0], size)) if size < 2 else lapack("products").vander(x, size)
-    return powers if increasing else powers.flip(-1)
 
 
 def _removed(name: str, hint: str) -> None:

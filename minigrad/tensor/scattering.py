@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from minigrad.dtype import DType, bool_, int32, int64, uint8
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import REDUCE_OPS, SCATTER_MODES, Op
+from minigrad.tensor.autocast import operands_of
 from minigrad.tensor.base import AnyTensor, make
 from minigrad.tensor.definition import both, in_place
 from minigrad.tensor.function import Function
@@ -361,6 +362,7 @@ class Scattering:
         """A copy with the parts of ``source`` along ``dim`` at the positions ``index``."""
         require_tensor(source, "index_copy", "source", 4)
         axis = dim_index(dim, self.ndim)
+        self, source = operands_of("index_copy", self, source)
         _check_copied(self, axis, index, source)
         return _INDEX_COPY((self, source.reshape(1) if self.ndim and not source.ndim else source, index),
                            (axis, "set"))

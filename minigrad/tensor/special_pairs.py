@@ -244,7 +244,6 @@ class SpecialPairs:
 
     __slots__ = ()
 
-    @both("xlogy")
     def xlogy(self: Tensor, other: Any) -> Tensor:
         """self * log(other), and 0 where self is 0, whatever other is but NaN."""
         return xlogy_of(self, other)

@@ -232,6 +232,17 @@ def check_packages(package: Path) -> Iterator[str]:
             yield f"{folder.relative_to(package.parent)}: no __init__.py"
 
 
+def check_names(package: Path) -> Iterator[str]:
+    """Of two definitions of a function of the namespace one would be forgotten."""
+    seen: dict[str, str] = {}
+    for name, path in modules(package).items():
+        for line in re.findall(r"^ *@(?:function|both)\((.*)\)$", path.read_text(encoding="utf-8"), re.MULTILINE):
+            for word in re.findall(r'(?<![="])"(\w+)"(?!:)', re.sub(r"keywords=.*", "", line)):
+                if word in seen:
+                    yield f"{word}: defined in {seen[word]} and in {name}"
+                seen[word] = name
+
+
 def check_reading(package: Path) -> Iterator[str]:
     """The "Next:" lines are one way through the house, from ``__init__.py`` on: each names one file, and they come to
     every file once. A bare name is a file of the same folder; a path begins at the package, or with its name."""
@@ -260,7 +271,7 @@ def check_reading(package: Path) -> Iterator[str]:
 
 
 CHECKS = (check_order, check_cycles, check_star, check_functions, check_peers, check_docstrings, check_length,
-          check_packages, check_reading)
+          check_packages, check_names, check_reading)
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
@@ -293,6 +304,8 @@ PLANTED: list[tuple[Callable[[Path], Iterator[str]], dict[str, str], str]] = [
     (check_docstrings, {"ops.py": '"""Stage: x. In: y.\nOut: z."""'}, "minigrad.ops: its docstring lacks Next"),
     (check_length, {"ops.py": "#\n" * 601}, "minigrad.ops: 601 lines"),
     (check_packages, {"nn/a.py": ""}, "minigrad/nn: no __init__.py"),
+    (check_names, {"a.py": '@function("f")', "b.py": '    @both("g", "f", keywords={"x": "y"})'},
+     "f: defined in minigrad.a and in minigrad.b"),
     (check_reading, {"__init__.py": '"""Next: ``a.py``."""', "a.py": '"""Next: ``minigrad/__init__.py``."""'},
      "a.py: leads back to __init__.py"),
     (check_reading, {"__init__.py": '"""Next: ``nn/``."""', "nn/__init__.py": '"""Next: ``b.py``."""'},

@@ -11,6 +11,7 @@ from typing import Any
 from minigrad.nn.composites import shuffling
 from minigrad.nn.composites.grid import GRID_SAMPLE, affine_grid_generator
 from minigrad.tensor import Tensor, type_name
+from minigrad.tensor.autocast import operands_of
 from minigrad.tensor.operands import require_tensor
 
 _CHANGED = ("Default grid_sample and affine_grid behavior has changed to align_corners=False since 1.3.0. Please "
@@ -42,6 +43,7 @@ def grid_sample(input: Tensor, grid: Tensor, mode: str = "bilinear", padding_mod
                          f"but got: '{padding_mode}'")
     if align_corners is None:
         warnings.warn(_CHANGED, stacklevel=2)
+    input, grid = operands_of("grid_sample", input, grid)
     _check_grid(input, grid, mode)
     return GRID_SAMPLE[input.ndim - 2]((input, grid), (mode, padding_mode, bool(align_corners)))
 

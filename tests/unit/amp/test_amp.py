@@ -132,3 +132,14 @@ def test_without_cuda_the_scaler_is_off() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         assert not minigrad.cuda.amp.GradScaler().is_enabled()
+
+
+def test_sums_of_products_and_copies_take_one_type() -> None:
+    a, one = minigrad.ones(2, 2), minigrad.ones(1, 2, dtype=minigrad.bfloat16)
+    image, grid = minigrad.ones(1, 1, 2, 2, dtype=minigrad.bfloat16), minigrad.zeros(1, 2, 2, 2)
+    with minigrad.amp.autocast("cpu", minigrad.bfloat16):
+        assert minigrad.addmm(minigrad.ones(2), a, a).dtype is minigrad.bfloat16
+        assert minigrad.baddbmm(minigrad.ones(2), a[None], a[None]).dtype is minigrad.bfloat16
+        assert minigrad.addbmm(minigrad.ones(2), a[None], a[None]).dtype is minigrad.bfloat16
+        assert a.index_copy(0, minigrad.tensor([0]), one).dtype is minigrad.float32
+        assert nn.functional.grid_sample(image, grid, align_corners=False).dtype is minigrad.float32

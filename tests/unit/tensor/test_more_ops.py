@@ -142,3 +142,12 @@ def test_new_memory_with_strides() -> None:
     made = minigrad.ones(1, dtype=minigrad.int8).new_empty_strided((2, 3), (1, 2))
     assert made.shape == (2, 3) and made.stride() == (1, 2) and made.dtype is minigrad.int8
     assert minigrad.ones(1).new_empty_strided((2,), (1,), dtype=minigrad.int16).dtype is minigrad.int16
+
+
+def test_powers_of_integers_are_int64() -> None:
+    for count in range(4):
+        assert minigrad.vander(minigrad.ones(2, dtype=minigrad.int8), count).dtype is minigrad.int64
+    with pytest.raises(RuntimeError, match="Tensor dimension is 1, expected 2 instead."):
+        minigrad.chain_matmul(minigrad.ones(2, 2), minigrad.ones(2))
+    with pytest.raises(RuntimeError, match="Expected one or more matrices"):
+        minigrad.chain_matmul()
