@@ -57,6 +57,8 @@ def _plain(data: Any) -> Any:
         return data.tolist()
     if isinstance(data, np.ndarray | np.generic | int | float | complex | str | bytes | dict):
         return data
+    if hasattr(data, "__array__"):  # of another library
+        return np.asarray(data)
     if hasattr(data, "__len__") and hasattr(data, "__getitem__"):
         return [_plain(d) for d in data]
     return data

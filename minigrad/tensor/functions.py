@@ -422,7 +422,7 @@ class Functions:
         tensor([-1.0000,  0.5000,  1.0000])
         """
         if min is None and max is None:
-            raise RuntimeError("clamp(): At least one of 'min' or 'max' must not be None")
+            raise RuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")
         by_tensor = isinstance(min, AnyTensor) or isinstance(max, AnyTensor)
         if by_tensor:
             return _CLAMP_TENSOR.mixed((self, min, max))

@@ -27,11 +27,13 @@ armed: list[bool] = []
 
 
 class _State(threading.local):
-    """Of a thread: how often it was told not to look, the modes that it is in, and which calls it is answering."""
+    """Of a thread: how often it was told not to look, the modes that it is in, which calls it is answering, and
+    about which calls it asks whom."""
 
     def __init__(self) -> None:
         self.off = 0
         self.answering: list[Any] = []
+        self.asked: list[tuple[Any, int]] = []
         self.modes: list[Any] = []
 
 
@@ -107,9 +109,15 @@ def answer_of(func: Any, found: Sequence[Any], args: Sequence[Any], kwargs: dict
         if answer is not NotImplemented:
             return answer
     for value in found:
-        # a handler gets no keywords where the call has none, as from PyTorch's C functions
-        answer = type(value).__torch_function__(func, types, args, kwargs) if kwargs else (
-            type(value).__torch_function__(func, types, args))
+        if (func, id(value)) in state.asked:  # it called the function again, as the tensors of another library do
+            continue
+        state.asked.append((func, id(value)))
+        try:
+            # a handler gets no keywords where the call has none, as from PyTorch's C functions
+            answer = type(value).__torch_function__(func, types, args, kwargs) if kwargs else (
+                type(value).__torch_function__(func, types, args))
+        finally:
+            state.asked.pop()
         if answer is not NotImplemented:
             return answer
     return NotImplemented if found else func(*args, **kwargs)

@@ -26,6 +26,11 @@ def _plain(*values: Any) -> list[Any]:
     return [v.item() if isinstance(v, AnyTensor | np.generic) else v for v in values]
 
 
+def _refuse(name: str, dtype: DType, kinds: str) -> None:
+    if dtype.kind in kinds:
+        raise NotImplementedError(f"\"{name}_cpu\" not implemented for '{type_name(dtype)}'")
+
+
 def _length(start: Any, end: Any, step: Any, dtype: DType) -> int:
     """How many numbers ``arange`` makes. Of int64 start, end and step are cut to integers first; of other types, also
     of integers, the length follows from them as they were given."""
@@ -53,8 +58,7 @@ def arange(start: Any = None, end: Any = None, step: Any = 1, *, dtype: DType | 
         raise TypeError("arange() missing a required argument: 'end'")
     start, end, step = [number(v, float64) if isinstance(v, complex) else v for v in _plain(start, end, step)]
     dtype = dtype or (int64 if all(isinstance(v, int) for v in (start, end, step)) else get_default_dtype())
-    if dtype.kind in "bc":
-        raise NotImplementedError(f"\"arange_cpu\" not implemented for '{type_name(dtype)}'")
+    _refuse("arange", dtype, "bc")
     if step == 0:
         raise RuntimeError("step must be nonzero")
     if not (math.isfinite(start) and math.isfinite(end)):
@@ -84,6 +88,7 @@ def range_(start: Any, end: Any = None, step: Any = 1, **options: Any) -> Tensor
         start, end = 0, start
     start, end, step = _plain(start, end, step)
     dtype = options.setdefault("dtype", get_default_dtype())
+    _refuse("range", dtype or get_default_dtype(), "bc")
     n = math.floor((end - start) / step) + 1
     if dtype is not None and dtype.is_int:
         start, step = int(start), int(step)
@@ -134,6 +139,7 @@ def linspace(start: Any, end: Any, steps: int, *, dtype: DType | None = None, de
         result = FUNCTIONS["complex"](*parts)
         return result.requires_grad_() if requires_grad else result
     dtype = dtype or get_default_dtype()
+    _refuse("linspace", dtype, "b")
     kind_of = accumulator(dtype.part) if dtype.kind in "fc" else float64
     result = make(_spaced(start, end, steps, dtype, kind_of, device).cast(dtype))
     return result.requires_grad_() if requires_grad else result
@@ -153,6 +159,7 @@ def logspace(start: Any, end: Any, steps: int, base: float = 10.0, *, dtype: DTy
         result = base ** linspace(start, end, steps, dtype=dtype, device=device)
         return result.requires_grad_() if requires_grad else result
     dtype = dtype or get_default_dtype()
+    _refuse("logspace", dtype, "b")
     exponents = _spaced(start, end, steps, dtype, float64, device)
     result = make(converted(exponents.like(float(base)).binary(Op.POW, exponents), dtype))
     return result.requires_grad_() if requires_grad else result

@@ -145,7 +145,9 @@ t.ones(2).t().t().unsqueeze(5) ⇒ IndexError: Dimension out of range (expected 
 t.ones(2, 3, 4).t() ⇒ RuntimeError: t() expects a tensor with <= 2 dimensions, but self is 3D
 t.rand(2, dtype=t.int64) ⇒ NotImplementedError: "check_uniform_bounds" not implemented for 'Long'
 t.randint(3, 3, (2,)) ⇒ RuntimeError: random_ expects 'from' to be less than 'to', but got from=3 >= to=3
-t.ones(2).clamp() ⇒ RuntimeError: clamp(): At least one of 'min' or 'max' must not be None
+t.linspace(0, 1, 3, dtype=t.bool) ⇒ NotImplementedError: "linspace_cpu" not implemented for 'Bool'
+t.logspace(0, 1, 3, dtype=t.bool) ⇒ NotImplementedError: "logspace_cpu" not implemented for 'Bool'
+t.ones(2).clamp() ⇒ RuntimeError: torch.clamp: At least one of 'min' or 'max' must not be None
 t.ones(3).scatter(0, t.tensor([3]), 1.0) ⇒ RuntimeError: index 3 is out of bounds for dimension 0 with size 3
 t.full((2,), 3, dtype=t.float32).to("nowhere") ⇒ RuntimeError: Expected one of
 t.device("nowhere") ⇒ RuntimeError: Expected one of

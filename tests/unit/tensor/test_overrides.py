@@ -8,6 +8,7 @@ import copy
 import pickle
 from typing import Any
 
+import numpy as np
 import pytest
 
 import minigrad
@@ -163,3 +164,39 @@ def test_the_checks_are_taken_out_again() -> None:
     assert Tensor.add is not before[0] and F.relu is not before[1]
     core.disarm()
     assert (Tensor.add, F.relu, Tensor.shape) == before and "add" not in vars(Tensor)
+
+
+def test_a_handler_that_hands_the_call_back_is_asked_once() -> None:
+    """As tensors of another library do, which call the function again."""
+    class Returned:
+        @classmethod
+        def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            return func(*args, **(kwargs or {}))
+
+    x, other = minigrad.ones(2), Returned()
+    for call in (lambda: minigrad.maximum(x, other), lambda: x.dot(other), lambda: minigrad.cat([x, other]),
+                 lambda: x.copy_(other), lambda: F.linear(x, other)):
+        with pytest.raises(TypeError, match="all __torch_function__ handlers returned NotImplemented"):
+            call()
+    assert x.tolist() == [1, 1]
+
+
+def test_data_of_another_library_is_copied() -> None:
+    class Array:
+        """An array that can be walked, whose elements are arrays."""
+
+        def __init__(self, array: Any) -> None:
+            self.array = np.asarray(array)
+
+        def __len__(self) -> int:
+            return len(self.array)
+
+        def __getitem__(self, at: Any) -> Array:
+            return Array(self.array[at])
+
+        def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
+            return np.array(self.array, dtype)
+
+    x = Array(np.arange(6, dtype=np.int16).reshape(2, 3))
+    assert minigrad.tensor(x).dtype == minigrad.int16 and minigrad.as_tensor(x).tolist() == [[0, 1, 2], [3, 4, 5]]
+    assert minigrad.tensor([x[0], x[1]]).tolist() == [[0, 1, 2], [3, 4, 5]]
