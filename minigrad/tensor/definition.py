@@ -5,10 +5,12 @@ Next: ``quotients.py``."""
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Concatenate, NamedTuple, ParamSpec, TypeVar, cast
 
+from minigrad.autograd.mode import mode
 from minigrad.runtime.locks import record_lock
 from minigrad.tensor.base import AnyTensor, blank, check_in_place
 from minigrad.tensor.changes import OVERLAP, check_distinct, check_overlap
@@ -213,14 +215,18 @@ def call_into(out: Any, made: Callable[..., Any], args: tuple[Any, ...], kwargs:
 
 def into(out: Any, result: Any, name: str = "") -> Any:
     """What ``out=`` asks for: the result of the function of this name copied into a given tensor, which takes its
-    shape. ``RuntimeError`` if the result has a gradient, or a dtype that may not be stored there."""
+    shape: with a warning, if it has elements. ``RuntimeError`` if the result has a gradient, or a dtype that may not be
+    stored there."""
     if out is None:
         return result
     if isinstance(result, tuple):
+        if not isinstance(out, tuple | list) or len(out) != len(result):
+            raise TypeError(f"{name}(): argument 'out' must be tuple of {len(result)} Tensors, not "
+                            f"{type(out).__name__}")
         return type(result)(*[into(o, r, name) for o, r in zip(out, result, strict=True)])
     if not isinstance(out, AnyTensor):
         raise TypeError(f"{name}(): argument 'out' must be Tensor, not {type(out).__name__}")
-    if result.requires_grad:
+    if result.requires_grad or (mode.enabled and out.requires_grad and result.dtype.kind in "fc"):
         raise RuntimeError(f"{name}(): functions with out=... arguments don't support automatic differentiation, but "
                            "one of the arguments requires grad.")
     rule = OUT_TYPES.get(name, CASTABLE)
@@ -228,8 +234,15 @@ def into(out: Any, result: Any, name: str = "") -> Any:
             rule.castable and can_cast(result.dtype, out.dtype)):
         raise rule.error(rule.words.format(type_name(result.dtype), type_name(out.dtype), c_name(result.dtype),
                                            c_name(out.dtype)))
-    with_shape = out if out._shape() == result._shape() else out.resize_(result._shape())
-    return with_shape.copy_(result)
+    if out._shape() != result._shape():
+        if out.numel():
+            warnings.warn(f"An output with one or more elements was resized since it had shape {list(out._shape())}, "
+                          f"which does not match the required output shape {list(result._shape())}. This behavior is "
+                          "deprecated, and in a future PyTorch release outputs will not be resized unless they have "
+                          "zero elements. You can explicitly reuse an out tensor t by resizing it, inplace, to zero "
+                          "elements with t.resize_(0).", UserWarning, stacklevel=4)
+        out.resize_(result._shape())
+    return out.copy_(result)
 
 
 class OutType(NamedTuple):

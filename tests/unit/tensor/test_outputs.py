@@ -1,0 +1,83 @@
+"""``out=``: which dtypes and shapes it may have, and that no gradient flows through it. The words are PyTorch's."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import minigrad
+from minigrad import Tensor, complex64, float32, float64, int64, zeros
+
+X = minigrad.tensor([[1.5, 2.5], [3.5, 4.5]])
+INDEX = minigrad.tensor([[0, 0], [1, 1]])
+
+
+@pytest.mark.parametrize(("call", "kept", "refused", "words"), [
+    (lambda out: minigrad.exp(X, out=out), float64, int64,
+     "result type Float can't be cast to the desired output type Long"),
+    (lambda out: minigrad.mm(X, X, out=out), float32, float64,
+     "Expected out tensor to have dtype float, but got double instead"),
+    (lambda out: minigrad.gather(X, 0, INDEX, out=out), float32, complex64,
+     "Expected out tensor to have dtype float, but got c10::complex<float> instead"),
+    (lambda out: minigrad.floor(X, out=out), float32, float64, "Found dtype Double but expected Float"),
+    (lambda out: minigrad.amax(X, 0, out=out), float32, float64, "Expected the dtype for input and out to match, but "
+     "got Float for input's dtype and Double for out's dtype."),
+    (lambda out: minigrad.index_select(X, 0, INDEX[0], out=out), float32, float64,
+     r"index_select\(\): self and result must have the same scalar type"),
+    (lambda out: minigrad.transpose_copy(X, 0, 1, out=out), float32, float64, "but got double instead"),
+    (lambda out: minigrad.zeros(2, dtype=float32, out=out), float32, float64,
+     r"dtype Float does not match dtype of out parameter \(Double\)"),
+    (lambda out: minigrad.nn.functional.softplus(X, out=out), float32, float64, "Found dtype Double but expected"),
+])
+def test_dtypes(call: Callable[[Tensor], Any], kept: Any, refused: Any, words: str) -> None:
+    out = zeros(0, dtype=kept)
+    assert call(out) is out
+    with pytest.raises(RuntimeError, match=words):
+        call(zeros(0, dtype=refused))
+
+
+def test_joined_tensors_raise_a_type_error() -> None:
+    with pytest.raises(TypeError, match="input types can't be cast to the desired output type Long"):
+        minigrad.stack([X, X], out=zeros(0, dtype=int64))
+
+
+def test_what_computes_in_the_dtype_of_out() -> None:
+    def out() -> Tensor:
+        return zeros(0, dtype=int64)
+
+    assert minigrad.cumsum(X[0], 0, out=out()).tolist() == [1, 3]
+    assert minigrad.prod(X, 0, out=out()).tolist() == [3, 8]
+    assert minigrad.full((2,), 1.5, out=out()).tolist() == [1, 1]
+    assert minigrad.linspace(0, 5, 4, out=out()).tolist() == [0, 1, 3, 5]
+
+
+def test_no_gradient_flows_through_out() -> None:
+    x = minigrad.ones(2, requires_grad=True)
+    words = r"\(\): functions with out=... arguments don't support automatic differentiation, but one of the arguments"
+    for name, call in (("add", lambda: minigrad.add(x, 1, out=zeros(2))),
+                       ("add", lambda: minigrad.add(zeros(2), 1, out=x)),
+                       ("cat", lambda: minigrad.cat([x, x], out=zeros(4))),
+                       ("max", lambda: minigrad.max(x, 0, out=(zeros(()), zeros((), dtype=int64))))):
+        with pytest.raises(RuntimeError, match=name + words):
+            call()
+    assert minigrad.eq(x, 1, out=zeros(2)).tolist() == [1, 1]  # has no gradient anyway
+    with minigrad.no_grad():
+        assert minigrad.add(x, 1, out=x) is x and x.tolist() == [2, 2] and x.requires_grad
+
+
+def test_shapes() -> None:
+    with pytest.warns(UserWarning, match=r"was resized since it had shape \[3\], which does not match the required "
+                                         r"output shape \[2, 2\]"):
+        assert minigrad.add(X, 1, out=zeros(3)).shape == (2, 2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        minigrad.add(X, 1, out=zeros(0))
+        minigrad.add(X, 1, out=zeros(2, 2))
+    for out in ((3,), 3, "x"):
+        with pytest.raises(TypeError, match="argument 'out' must be"):
+            minigrad.add(X, 1, out=out)
+    with pytest.raises(TypeError, match="argument 'out' must be"):
+        minigrad.max(X, 0, out=zeros(2))
