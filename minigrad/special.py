@@ -43,7 +43,7 @@ def _unary(name: str, meaning: str) -> Unary:
     def function(input: Tensor, *, out: Tensor | None = None) -> Tensor:
         require_tensor(input, f"special_{name}", "input", 1)
         result: Tensor = BESSEL[name](input) if known is None else known((input,))
-        return into(out, result)
+        return into(out, result, f"special_{name}")
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = meaning
@@ -52,7 +52,7 @@ def _unary(name: str, meaning: str) -> Unary:
 
 def _polynomial(name: str, meaning: str) -> Callable[..., Tensor]:
     def function(input: Any, n: Any, *, out: Tensor | None = None) -> Tensor:
-        return into(out, orthogonal(name, input, n))
+        return into(out, orthogonal(name, input, n), f"special_{name}")
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = f"{meaning} of degree n, a number or Tensor; 0 for n < 0. It has no gradient."
@@ -118,7 +118,7 @@ def zeta(input: Any, other: Any, *, out: Tensor | None = None) -> Tensor:
 
 def xlog1py(input: Any, other: Any, *, out: Tensor | None = None) -> Tensor:
     """input * log(1 + other), and 0 where input is 0."""
-    return into(out, xlog1py_of(input, other))
+    return into(out, xlog1py_of(input, other), "special_xlog1py")
 
 
 def log_softmax(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:

@@ -183,7 +183,7 @@ def choose(condition: Value, yes: Any, no: Any) -> Value:
 def chebyshev(series: Sequence[float], x: Value, low: float, high: float) -> Value:
     """The sum of series[k] * T_k(t), where t goes from -1 to 1 as x goes from low to high. Terms that the dtype cannot
     hold are left out. (C. Clenshaw, 1955) Where x has far more digits than the result needs, the sum is written in
-    powers of x, which takes two operations a term and not three."""
+    powers of x, which takes one operation a term and not two."""
     powers = _powers(tuple(series), low, high, x.digits, EPSILON.get(x.kind.dtype.name, 1.0))
     if powers is not None:
         return polynomial(powers, x)
@@ -192,10 +192,10 @@ def chebyshev(series: Sequence[float], x: Value, low: float, high: float) -> Val
     twice = t * 2.0
     ahead = behind = None
     for c in reversed(series[1:last + 1]):
-        now: Any = c if ahead is None else twice * ahead + c if behind is None else twice * ahead + (c - behind)
+        now: Any = c if ahead is None else twice * ahead + c if behind is None else twice.fma(ahead, c - behind)
         ahead, behind = now, ahead
     assert ahead is not None and behind is not None
-    return t * ahead + (series[0] - behind)
+    return t.fma(ahead, series[0] - behind)
 
 
 def _last_term(series: Sequence[float], digits: float) -> int:

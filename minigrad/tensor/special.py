@@ -145,7 +145,11 @@ def _scaled_tail(x: Value) -> Value:
 
 
 def _finite_tail(x: Value) -> Value:
-    """exp(x²) erfc(x), x >= 0 and finite."""
+    """exp(x²) erfc(x), x >= 0 and finite; with one division if there are digits to spare."""
+    if x.has_digits_to_spare():
+        a, b = x + 3.75, x + 0.5
+        inverse = 1.0 / (a * b)
+        return chebyshev(series.ERFCX, (x - 3.75) * b * inverse, -1.0, 1.0) * 0.5 * a * inverse
     return chebyshev(series.ERFCX, (x - 3.75) / (x + 3.75), -1.0, 1.0) * 0.5 / (0.5 + x)
 
 
@@ -159,10 +163,13 @@ def _square_exp(x: Value, sign: float) -> Value:
 
 
 def _erfc(x: Value) -> Value:
+    """A tail without cancellation, or 2 minus it; near 0 by erf, unless there are digits to spare."""
     size = x.abs()
     inside = choose(size < 30.0, size, 30.0)
     tail = _square_exp(inside, -1.0) * _finite_tail(inside)
     outer = choose(x < 0.0, 2.0 - tail, tail)
+    if x.has_digits_to_spare():
+        return choose(x.equals(x), outer, x)
     return choose(size < 0.5, 1.0 - x.erf(), choose(x.equals(x), outer, x))
 
 
