@@ -19,6 +19,7 @@ sys.path.insert(0, str(ROOT))
 import numpy as np  # noqa: E402
 
 import minigrad  # noqa: E402
+from minigrad import autograd, nn  # noqa: E402
 from minigrad.conformance.sources import leaf  # noqa: E402
 from minigrad.dtype import float32  # noqa: E402
 from minigrad.engine import plans, realise, tiers  # noqa: E402
@@ -121,6 +122,40 @@ def model() -> None:
               f"{running * 1e6:9.1f} {cost.run / 1e3:9.1f}")
 
 
+def kinds() -> dict[str, Callable[[], minigrad.Tensor]]:
+    """Programs of one op each, of every kind that tier 0 runs in its own way; a millisecond or a few."""
+    def given(*shape: int) -> minigrad.Tensor:
+        return minigrad.rand(*shape).realize()
+
+    a, b, images, few = given(1000, 1000), given(512, 512), given(8, 32, 16, 16), given(32, 32, 3, 3)
+    table, values, index = given(1000, 64), given(20_000, 64), minigrad.randint(0, 1000, (20_000,)).realize()
+    few.requires_grad_()
+    return {
+        "map": lambda: a * a,
+        "reduce rows": lambda: a.amax(1),
+        "reduce columns": lambda: a.amax(0),
+        "matrix product": lambda: b @ b,
+        "convolution": lambda: nn.functional.conv2d(images, few.detach(), padding=1),
+        "its weight gradient": lambda: autograd.grad(nn.functional.conv2d(images, few, padding=1), few, images)[0],
+        "gather": lambda: table[index],
+        "scatter": lambda: minigrad.zeros(1000, 64).index_add(0, index, values),
+    }
+
+
+def compared(make: Callable[[], minigrad.Tensor]) -> tuple[float, float]:
+    """Seconds that a run by tier 0 takes by the cost model, and those measured, with one thread."""
+    plans.clear()
+    with minigrad.config(TIERS=2, THREADS=1, REPLAY=0):
+        make().realize()
+        modelled = max(family.rent for family in plans.families.values()) / 1e9
+        best = float("inf")
+        for _ in range(4):
+            start = process_time()
+            make().realize()
+            best = min(best, process_time() - start)
+    return modelled, best
+
+
 def products() -> None:
     """GFLOP/s of matrix products, by tier 0 and compiled."""
     print(f"{'M':>6} {'K':>6} {'N':>6} {'tier 0':>8} {'compiled':>9}")
@@ -140,7 +175,7 @@ def products() -> None:
 
 
 def main() -> None:
-    """Each row in a process of its own, then the cost model and matrix products."""
+    """Each row in a process of its own, then the cost model, kinds of ops and matrix products."""
     parser = argparse.ArgumentParser("python tools/tiers.py", description=__doc__)
     parser.add_argument("--row", choices=ROWS, help="this row only, in this process")
     options = parser.parse_args()
@@ -154,6 +189,10 @@ def main() -> None:
     for name in ROWS:
         subprocess.run([sys.executable, __file__, "--row", name], check=True, env={**os.environ, "CACHE": "0"})
     model()
+    print(f"{'kind':<20} {'model µs':>9} {'measured':>9}")
+    for kind, make in kinds().items():
+        modelled, seconds = compared(make)
+        print(f"{kind:<20} {modelled * 1e6:9.0f} {seconds * 1e6:9.0f}")
     products()
 
 

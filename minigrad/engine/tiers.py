@@ -8,8 +8,10 @@ Costs are in nanoseconds of the machine this was measured on (2 cores, AVX-512, 
 
     compile   COMPILE + COMPILE_NODE * nodes        a first step costs 1 to 2 ms a node, most of it in LLVM; a long
               chain that becomes a single kernel 0.2 to 0.6
-    run       RUN + RUN_NODE * nodes + RUN_ELEMENT * elements that those nodes compute + RUN_PRODUCT * products of
-              expanded operands, which a matrix product sums: what one takes longer than when it is compiled
+    run       RUN + RUN_NODE * nodes + RUN_ELEMENT * elements that those nodes compute, a reduction or a write those
+              that it reads, and once more those that it must put in order first + RUN_WINDOWED * elements of windows:
+              a matrix product takes a copy of them, in rows of as few as a window is wide + RUN_PRODUCT * products
+              of expanded operands, which a matrix product sums: what one takes longer than when it is compiled
     rent      the same with PRODUCT in place of RUN_PRODUCT, all that a product takes: if it comes again and again,
               it is compiled after some twenty runs
 
@@ -29,10 +31,10 @@ from typing import NamedTuple
 from minigrad import config
 from minigrad.engine.walk import Pending
 from minigrad.graph.lazy import LazyBuffer
-from minigrad.ops import MOVEMENT, Op
+from minigrad.ops import MOVEMENT, REDUCE_OPS, Op
 
 COMPILE, COMPILE_NODE = 20_000_000, 1_000_000
-RUN, RUN_NODE, RUN_ELEMENT, RUN_PRODUCT, PRODUCT = 15_000, 50.0, 0.5, 0.0005, 0.005
+RUN, RUN_NODE, RUN_ELEMENT, RUN_WINDOWED, RUN_PRODUCT, PRODUCT = 15_000, 50.0, 0.5, 3.5, 0.0005, 0.005
 MANY = 256
 CAPACITY = 4096
 """Structures remembered."""
@@ -44,6 +46,7 @@ class Cost(NamedTuple):
     nodes: int
     elements: int
     products: int
+    windowed: int = 0
 
     @property
     def compile(self) -> float:
@@ -53,7 +56,8 @@ class Cost(NamedTuple):
     @property
     def run(self) -> float:
         """Nanoseconds of one run by tier 0."""
-        return RUN + RUN_NODE * self.nodes + RUN_ELEMENT * self.elements + RUN_PRODUCT * self.products
+        return (RUN + RUN_NODE * self.nodes + RUN_ELEMENT * self.elements + RUN_WINDOWED * self.windowed
+                + RUN_PRODUCT * self.products)
 
     @property
     def rent(self) -> float:
@@ -67,9 +71,9 @@ def cost_of(order: Sequence[LazyBuffer]) -> Cost:
     >>> from minigrad.dtype import float32
     >>> a = LazyBuffer.const(2.0, float32, (3,), "CPU")
     >>> cost_of([a, a.unary("NEG")])
-    Cost(nodes=1, elements=3, products=0)
+    Cost(nodes=1, elements=3, products=0, windowed=0)
     """
-    nodes = elements = products = 0
+    nodes = elements = products = windowed = 0
     bodies: dict[int, Cost] = {}
     unsummed: dict[LazyBuffer, int] = {}
     for node in order:
@@ -81,19 +85,31 @@ def cost_of(order: Sequence[LazyBuffer]) -> Cost:
             nodes += inside.nodes
             elements += inside.elements
             products += inside.products
-        elif op == Op.WINDOW:  # no strides make one: it is copied
-            elements += prod(node.shape)
+            windowed += inside.windowed
+        elif op == Op.WINDOW:
+            windowed += prod(node.shape)
         elif node.srcs and op not in MOVEMENT and op != Op.OUTPUT:
             nodes += 1
             n = prod(node.shape)
             elements += n
-            if op == Op.MUL and node.srcs[0].op == Op.EXPAND == node.srcs[1].op:
+            source = node.srcs[0]
+            if op == Op.MUL and source.op == Op.EXPAND == node.srcs[1].op:
                 unsummed[node] = n
-            elif op == Op.SUM and node.srcs[0] in unsummed:  # the product itself is never in memory
-                n = unsummed.pop(node.srcs[0])
+            elif op == Op.SUM and source in unsummed:  # the product itself is never in memory
+                n = unsummed.pop(source)
                 elements -= n
                 products += n
-    return Cost(nodes, elements, products)
+            elif op in REDUCE_OPS:
+                elements += prod(source.shape) * (1 if _is_by_rows(source.shape, node.arg) else 2)
+            elif op in (Op.SCATTER, Op.ASSIGN):
+                elements += prod(node.srcs[1].shape)
+    return Cost(nodes, elements, products, windowed)
+
+
+def _is_by_rows(shape: Sequence[int], axes: Sequence[int]) -> bool:
+    """Whether what is reduced to one number lies together."""
+    kept = [a for a, n in enumerate(shape) if n > 1 and a not in axes]
+    return not kept or all(a > kept[-1] for a in axes if shape[a] > 1)
 
 
 class Sightings:

@@ -1,7 +1,7 @@
 """Stage: tensor, on the host. In: a seed, then shapes and ranges. Out: NumPy arrays of random numbers, the
 very ones PyTorch's CPU generator gives for the same seed and the same order of draws.
 The stream is MT19937; every method takes exactly as many 32-bit words from it as PyTorch does.
-Next: ``normals.py``."""
+Next: ``shuffle.py``."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import numpy as np
 
 from minigrad.dtype import DType, bool_, float32, float64, int64
 from minigrad.tensor.normals import box_muller, fused
+from minigrad.tensor.shuffle import shuffled
 from minigrad.tensor.size import device as as_device
 
 DEFAULT_SEED = 67280421310721
@@ -390,12 +391,8 @@ class Generator:
             raise RuntimeError(f"n must be non-negative, got {n}")
         if n >= _RANDPERM_LIMIT:
             raise ValueError(f"randperm takes n below {_RANDPERM_LIMIT}, got {n}")
-        order = list(range(n))
         steps = np.arange(max(n - 1, 0), dtype=np.uint32)
-        partners = steps + self._words(len(steps)) % (np.uint32(n) - steps)
-        for i, j in enumerate(partners.tolist()):
-            order[i], order[j] = order[j], order[i]
-        return np.array(order, np.int64)
+        return shuffled(n, steps + self._words(len(steps)) % (np.uint32(n) - steps))
 
     @_locked
     def bernoulli(self, shape: Shape, p: float | np.ndarray = 0.5) -> np.ndarray:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -105,28 +106,42 @@ def room_of(name: str) -> str:
 
 
 def _is_type_checking(node: ast.AST) -> bool:
-    return isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
+    return (isinstance(node, ast.If) and isinstance(node.test, ast.Name | ast.Attribute)
+            and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"))
+
+
+class Read(NamedTuple):
+    """What the checks want to know of a program's text. ``imports``: each with whether it stands in a function, and
+    whether it is for type checkers only. ``bare``: public functions and classes without a docstring, and their
+    lines."""
+
+    docstring: str | None
+    imports: list[tuple[ast.Import | ast.ImportFrom, bool, bool]]
+    bare: list[tuple[str, int]]
 
 
 @cache
-def _statements(text: str) -> list[tuple[ast.Import | ast.ImportFrom, bool, bool]]:
-    """The imports in a program, whether each stands in a function, and whether it is for type checkers only."""
-    found = []
+def _read(text: str) -> Read:
     tree = ast.parse(text)
+    bare = [(node.name, node.lineno) for node in tree.body
+            if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and not node.name.startswith("_")
+            and ast.get_docstring(node) is None]
+    found = []
     stack: list[tuple[ast.AST, bool, bool]] = [(tree, False, False)]
     while stack:
         node, in_function, for_types = stack.pop()
         if isinstance(node, (ast.Import, ast.ImportFrom)):
             found.append((node, in_function, for_types))
-        in_function = in_function or isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
-        for_types = for_types or _is_type_checking(node)
-        stack.extend((child, in_function, for_types) for child in ast.iter_child_nodes(node))
-    return found
+        elif isinstance(node, (ast.stmt, ast.Module, ast.ExceptHandler, ast.match_case)):  # no expression holds one
+            in_function = in_function or isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+            for_types = for_types or _is_type_checking(node)
+            stack.extend((child, in_function, for_types) for child in ast.iter_child_nodes(node))
+    return Read(ast.get_docstring(tree), found, bare)
 
 
 def imports(name: str, path: Path, known: dict[str, Path]) -> Iterator[Import]:
     """Every name ``path`` imports; ``from a import b`` means module ``a.b`` where there is one, else ``a``."""
-    for node, in_function, for_types in _statements(path.read_text(encoding="utf-8")):
+    for node, in_function, for_types in _read(path.read_text(encoding="utf-8")).imports:
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield Import(alias.name, node.lineno, in_function, for_types)
@@ -208,9 +223,11 @@ def check_peers(package: Path) -> Iterator[str]:
 
 
 def check_docstrings(package: Path) -> Iterator[str]:
-    """A module says its stage, what comes in, what goes out and what to read next."""
+    """A module says its stage, what comes in, what goes out and what to read next; a public function or class what it
+    is for."""
     for name, path in modules(package).items():
-        text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+        text, _, bare = _read(path.read_text(encoding="utf-8"))
+        yield from [f"{name}:{line}: {what} has no docstring" for what, line in bare]
         if text is None:
             yield f"{name}: no docstring"
             continue
@@ -255,7 +272,7 @@ def check_reading(package: Path) -> Iterator[str]:
             yield f"{seen[-1].relative_to(package)}: leads to {at.relative_to(package)}, which does not exist"
             break
         seen.append(at)
-        text = ast.get_docstring(ast.parse(at.read_text(encoding="utf-8"))) or ""
+        text = _read(at.read_text(encoding="utf-8")).docstring or ""
         place = re.search(r"^Next: (?:nothing|``([^`]+)``)", text, re.MULTILINE)
         if place is None:
             yield f"{at.relative_to(package)}: no line that begins with Next:"
@@ -302,6 +319,7 @@ PLANTED: list[tuple[Callable[[Path], Iterator[str]], dict[str, str], str]] = [
     (check_peers, {"ops.py": "def f():\n    import torch.nn"}, "minigrad.ops:2: imports torch.nn"),
     (check_docstrings, {"ops.py": ""}, "minigrad.ops: no docstring"),
     (check_docstrings, {"ops.py": '"""Stage: x. In: y.\nOut: z."""'}, "minigrad.ops: its docstring lacks Next"),
+    (check_docstrings, {"ops.py": "def _f(): ...\n\n\ndef f():\n    pass"}, "minigrad.ops:4: f has no docstring"),
     (check_length, {"ops.py": "#\n" * 601}, "minigrad.ops: 601 lines"),
     (check_packages, {"nn/a.py": ""}, "minigrad/nn: no __init__.py"),
     (check_names, {"a.py": '@function("f")', "b.py": '    @both("g", "f", keywords={"x": "y"})'},

@@ -77,11 +77,11 @@ def test_it_is_found_by_its_entry_point_and_trains(installed: Path) -> None:
 
 
 def test_it_passes_conformance(installed: Path, seed: int, sampled: Callable[[str], None]) -> None:
-    printed = python(installed, "-m", "minigrad.conformance", "OPENMP", "--sample", "2", "--seed", str(seed), "--only",
+    printed = python(installed, "-m", "minigrad.conformance", "OPENMP", "--sample", "1", "--seed", str(seed), "--only",
                      SAMPLE)
     total = re.search(r"^total +(\d+) +0 +0$", printed, re.MULTILINE)
-    assert total and int(total[1]) >= 40, printed
-    sampled(f"conformance OPENMP (examples/backend_from_scratch): {total[1]} cases, 2 of each op, seed {seed}")
+    assert total and int(total[1]) >= 25, printed
+    sampled(f"conformance OPENMP (examples/backend_from_scratch): {total[1]} cases, 1 of each op, seed {seed}")
 
 
 def lines_of(node: ast.stmt) -> int:

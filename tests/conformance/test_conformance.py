@@ -1,6 +1,6 @@
 """Stage: tests of devices. In: a seeded sample of the conformance suite. Out: each device computes it as the reference
-does; and the suite itself finds what is wrong. ``python -m minigrad.conformance`` takes all of it. Next:
-``test_fences.py``."""
+does; and the suite itself finds what is wrong. ``pytest -m slow`` takes a larger sample, ``python -m
+minigrad.conformance`` all of it. Next: ``test_fences.py``."""
 
 from __future__ import annotations
 
@@ -28,7 +28,10 @@ from minigrad.ops import MEMORY, MOVEMENT, REDUCE_OPS, SCALAR_OPS, Op
 from minigrad.runtime.device import devices, register_device
 from minigrad.runtime.opencl import OpenCLDevice
 
-SAMPLE = {"CPU": 3, "CC": 1, "OPENCL": 1, "OPENCL_GPU": 1}
+SAMPLE = [("CPU", 1, 1), ("CC", 1, 3), ("OPENCL", 1, 2), ("OPENCL_GPU", 1, 2),
+          *[pytest.param(*sample, marks=pytest.mark.slow) for sample in (
+              ("CPU", 5, 1), ("CC", 2, 1), ("OPENCL", 2, 1), ("OPENCL_GPU", 2, 1))]]
+"""Device, cases of each op, and every how many-th of them: ``test_fences.py`` compiles the same C as CC does."""
 
 
 class GpuForm(OpenCLDevice):
@@ -41,15 +44,20 @@ class GpuForm(OpenCLDevice):
 register_device("OPENCL_GPU", GpuForm, "the OPENCL device as if it were a GPU")
 
 
-@pytest.mark.parametrize("device", sorted(SAMPLE))
-def test_device_agrees_with_the_reference(device: str, seed: int, sampled: Callable[[str], None]) -> None:
+def sample_name(count: int, every: int) -> str:
+    return f"{count} of each op" if every == 1 else f"{count} of one op in {every}"
+
+
+@pytest.mark.parametrize("device, count, every", SAMPLE)
+def test_device_agrees_with_the_reference(device: str, count: int, every: int, seed: int,
+                                          sampled: Callable[[str], None]) -> None:
     reason = next(d.reason for d in devices() if d.name == device)
     if reason:
         pytest.skip(reason)
-    chosen = cases(SAMPLE[device], seed)
+    chosen = cases(count, seed)[seed % every::every]
     report = Report()
     report.add(check(chosen, device))
-    sampled(f"conformance {device}: {len(chosen)} of {len(cases())} cases, {SAMPLE[device]} of each op, seed {seed}")
+    sampled(f"conformance {device}: {len(chosen)} of {len(cases())} cases, {sample_name(count, every)}, seed {seed}")
     assert report.ok, report.failures()
 
 

@@ -23,11 +23,12 @@ def _fresh() -> Iterator[None]:
     plans.clear()
 
 
-def test_tier_0_agrees_with_the_reference(seed: int, sampled: Callable[[str], None]) -> None:
-    chosen, report = [c for c in cases(3, seed) if c.name != "loops"], Report()  # a LOOP is always compiled
+@pytest.mark.parametrize("count", [1, pytest.param(5, marks=pytest.mark.slow)])
+def test_tier_0_agrees_with_the_reference(count: int, seed: int, sampled: Callable[[str], None]) -> None:
+    chosen, report = [c for c in cases(count, seed) if c.name != "loops"], Report()  # a LOOP is always compiled
     with minigrad.config(TIERS=2, REPLAY=0), inspect() as seen:  # replayed is what other tests compiled
         report.add(check(chosen, "CPU"))
-    sampled(f"conformance CPU, tier 0: {len(chosen)} of {len(cases())} cases, 3 of each op, seed {seed}")
+    sampled(f"conformance CPU, tier 0: {len(chosen)} of {len(cases())} cases, {count} of each op, seed {seed}")
     assert report.ok, report.failures()
     assert seen.tier0 == seen.plan_hits + seen.plan_misses + seen.replayed > 20, "some graphs were compiled after all"
 
@@ -37,7 +38,7 @@ EXACT = ("elementwise", "movement", "gather", "assign", "scan", "random", "sourc
 
 @pytest.mark.parametrize("family", EXACT)
 def test_both_tiers_give_the_same_bits(family: str, seed: int) -> None:
-    chosen = [c for c in cases(2, seed) if c.family == family and c.raises is None]
+    chosen = [c for c in cases(1, seed) if c.family == family and c.raises is None]
     assert chosen
     wrong = [str(c) for c in chosen if not _same(_values(c, 2), _values(c, 0))]
     assert not wrong

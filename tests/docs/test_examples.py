@@ -16,6 +16,8 @@ import minigrad
 from minigrad import vision
 
 ROOT = Path(__file__).resolve().parents[2]
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "VERIFY": "0"}
+"""As a user runs them."""
 
 
 def test_micrograd(tmp_path: Path) -> None:
@@ -25,7 +27,7 @@ def test_micrograd(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, ROOT / "examples" / "micrograd.py", "--samples", "8", "--batch", "1", "--steps", "2",
          "--picture", "moons.png", "--draw", "neuron.svg"], cwd=tmp_path, capture_output=True, text=True, timeout=240,
-        env={**os.environ, "PYTHONPATH": str(ROOT)})
+        env=ENVIRONMENT)
     assert done.returncode == 0, done.stderr
     first, *steps, graph, picture = done.stdout.splitlines()
     assert first == "a network 2-16-16-1 of 337 numbers, 8 points"
@@ -41,7 +43,7 @@ def run(folder: Path, name: str, *arguments: str) -> list[str]:
     """The lines that a PyTorch program of ``examples/`` prints when the runner runs it."""
     done = subprocess.run(
         [sys.executable, "-m", "minigrad.torch", ROOT / "examples" / name, *arguments], cwd=folder, capture_output=True,
-        text=True, timeout=240, env={**os.environ, "PYTHONPATH": str(ROOT)})
+        text=True, timeout=240, env=ENVIRONMENT)
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
 
@@ -66,6 +68,7 @@ def test_char_gpt(tmp_path: Path) -> None:
     assert last < 0.75 * first and lines[3] == "-" * 40 and len(lines[4]) > 15
 
 
+@pytest.mark.slow
 def test_transfer_learning(tmp_path: Path) -> None:
     pytest.importorskip("PIL")
     minigrad.manual_seed(1)

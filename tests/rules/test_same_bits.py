@@ -135,7 +135,7 @@ def computed(x: LazyBuffer) -> LazyBuffer:
     return x
 
 
-@settings(max_examples=150)
+@settings(max_examples=75)
 @given(lines(("op", "op", "op", "op", "constant", "number", "power", "of_constant", "cast", "move")))
 def test_elementwise_programs_give_the_same_bits_however_they_are_cut(made: Any) -> None:
     dtype, shape, program = made
@@ -164,7 +164,7 @@ def sum_bound(terms: np.ndarray, count: int, dtype: DType) -> np.ndarray:
     return min(count, 64 * levels + 16) * unit(wide) / 2 * terms + unit(dtype) * terms * (wide is not dtype)
 
 
-@settings(max_examples=100)
+@settings(max_examples=50)
 @given(lines(("op", "op", "constant", "move")), st.booleans(), st.integers(0, 2))
 def test_sums_are_within_their_bound_however_they_are_cut(made: Any, is_product: bool, axis: int) -> None:
     dtype, shape, program = made

@@ -19,6 +19,7 @@ from minigrad.engine.walk import walk
 from minigrad.graph.function import Subgraph, call, param
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
+from tools import tiers as tools
 
 
 @pytest.fixture(autouse=True)
@@ -99,6 +100,13 @@ def test_composites_count_with_what_is_in_them() -> None:
     body = Subgraph("twice", [x], [x.unary(Op.NEG).binary(Op.ADD, x)])
     y = call(body, call(body, [_leaf(3)]))
     assert tiers.cost_of(walk(y).order) == tiers.Cost(4, 12, 0)
+
+
+@pytest.mark.parametrize("kind", tools.kinds())
+def test_the_model_has_the_magnitude_of_what_is_measured(kind: str) -> None:
+    """Of every kind of op: no kind counts for a fifth, or five times, of what tier 0 takes for it."""
+    modelled, measured = tools.compared(tools.kinds()[kind])
+    assert 0.2 < modelled / measured < 5, (modelled, measured)
 
 
 def test_constants_are_numbers_that_a_program_is_given() -> None:

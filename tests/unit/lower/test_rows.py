@@ -75,7 +75,7 @@ def test_reductions_over_one_domain_share_the_loop(rng):
 @pytest.mark.parametrize("size", [1, 5, 40, 200])
 def test_a_reduction_may_be_an_index_of_its_own_stage(made, size, rng):
     """The results lie in lanes, and an index is looked up outside of vectors: each element has its own."""
-    shape = {"count-of-columns": (20, size), "product": (size, 20, 6)}.get(made, (size, 20))
+    shape = {"count-of-columns": (20, size), "product": (size, 20, 3)}.get(made, (size, 20))
     a, table = buffer(shape, int64), buffer((50,))
     x, t = rng.integers(0, 3, shape), rng.standard_normal(50).astype("f")
     axis = shape.index(20)

@@ -23,16 +23,29 @@ def programs(draw: st.DrawFn) -> Program:
     return Program(lambda n: draw(st.integers(0, n - 1))).draw(draw(st.integers(1, 16)))
 
 
+def in_a_loop(program: Program) -> None:
+    for _ in range(4):
+        program.run(minigrad, minigrad.realize, refused)
+
+
 @pytest.mark.parametrize("tiers", [2, 0])
-@settings(max_examples=500)
+@settings(max_examples=200)
 @given(program=programs())
 def test_every_read_gives_what_numpy_gives(tiers: int, program: Program) -> None:
     with minigrad.config(TIERS=tiers):
         program.run(minigrad, minigrad.realize, refused)
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(program=programs())
 def test_so_it_does_in_a_loop(program: Program) -> None:
-    for _ in range(4):
-        program.run(minigrad, minigrad.realize, refused)
+    in_a_loop(program)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tiers", [2, 0])
+@settings(max_examples=1500)
+@given(program=programs())
+def test_so_it_does_in_a_thousand_programs(tiers: int, program: Program) -> None:
+    with minigrad.config(TIERS=tiers):
+        in_a_loop(program)

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from minigrad.dtype import BY_NAME, FLOATS, DType, bfloat16, bool_, float16, float32, float64, int64
-from minigrad.tensor import generator, normals
+from minigrad.tensor import generator, normals, shuffle
 from minigrad.tensor.generator import Generator
 
 
@@ -133,6 +133,17 @@ def test_randperm(g: Generator) -> None:
     assert order[[0, 1, 2, 59999]].tolist() == [57113, 42545, 43328, 31758]
     assert (np.sort(order) == np.arange(60000)).all()
     same(g.uniform32(1), [0.49124258756637573])
+
+
+def test_a_long_shuffle_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unless there is no compiler; the order is the same."""
+    partners = np.random.default_rng(0).integers(0, 1000, 999, dtype=np.uint32)
+    expected = shuffle.shuffled(1000, partners)
+    monkeypatch.setattr(shuffle, "FEW", 100)
+    assert shuffle.shuffled(1000, partners).tolist() == expected.tolist() != list(range(1000))
+    monkeypatch.setattr(shuffle.llvm, "missing", lambda: "not here")
+    monkeypatch.setattr(shuffle, "_native", None)
+    assert shuffle.shuffled(1000, partners).tolist() == expected.tolist()
 
 
 @pytest.mark.parametrize("n", [0, 1])

@@ -158,7 +158,7 @@ def test_references_learn(name: str) -> None:
 
 
 @pytest.mark.parametrize("name, rows, labels", [("xor", 4, 4), ("mlp", 4, 4), ("cnn", 4, 4), ("lstm", 3, 96),
-                                                ("gpt", 1, 64)])
+                                                pytest.param("gpt", 1, 64, marks=pytest.mark.slow)])
 def test_hand_written_gradients_match_central_differences(name: str, rows: int, labels: int) -> None:
     gradient = MODELS[name].gradient
     x, y, *weights = [a.astype(np.float64) if a.dtype == np.float32 else a for a in MODELS[name].inputs()]

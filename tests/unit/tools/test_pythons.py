@@ -18,6 +18,7 @@ CACHE = user_cache_path("minigrad-pythons")
 OTHERS = [version for version in pythons.VERSIONS if version != "{}.{}".format(*sys.version_info)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", OTHERS)
 def test_aliasing_on_another_python(version: str, sampled: Callable[[str], None]) -> None:
     python = pythons.usable_python(version, CACHE)
