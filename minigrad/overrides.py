@@ -5,6 +5,7 @@ Next: ``minigrad/amp/``."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable
 from functools import wraps
 from typing import Any
@@ -115,8 +116,14 @@ def resolve_name(f: Callable[..., Any]) -> str | None:
     for name, made in FUNCTIONS.items():
         if made is f:
             return f"torch.{name}"
+    if getattr(f, "__name__", "") == "__get__":
+        found = [name for name in dir(Tensor) if getattr(Tensor, name) == f.__self__]
+        return f"torch.Tensor.{found[0]}.__get__" if found else None
     found = [name for name in dir(Tensor) if getattr(Tensor, name, None) is f]
-    return f"torch.Tensor.{found[0]}" if found else None
+    if found:
+        return f"torch.Tensor.{found[0]}"
+    place = next((p for p in _asked.PLACES if getattr(sys.modules.get(p), getattr(f, "__name__", ""), None) is f), None)
+    return None if place is None else f"{place.replace('minigrad', 'torch', 1)}.{f.__name__}"
 
 
 class TorchFunctionMode:
