@@ -105,7 +105,7 @@ def get_overridable_functions() -> dict[Any, list[Any]]:
             "torch": [f for name, f in FUNCTIONS.items() if name not in _asked.NOT_ASKED and not isinstance(f, type)]}
 
 
-def resolve_name(f: Callable[..., Any]) -> str | None:
+def resolve_name(f: Any) -> str | None:
     """The full name of a function that a handler sees.
 
     >>> resolve_name(Tensor.add), resolve_name(FUNCTIONS["add"])
