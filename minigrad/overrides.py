@@ -5,6 +5,7 @@ Next: ``minigrad/amp/``."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable
 from functools import wraps
 from typing import Any
@@ -104,7 +105,7 @@ def get_overridable_functions() -> dict[Any, list[Any]]:
             "torch": [f for name, f in FUNCTIONS.items() if name not in _asked.NOT_ASKED and not isinstance(f, type)]}
 
 
-def resolve_name(f: Callable[..., Any]) -> str | None:
+def resolve_name(f: Any) -> str | None:
     """The full name of a function that a handler sees.
 
     >>> resolve_name(Tensor.add), resolve_name(FUNCTIONS["add"])
@@ -115,8 +116,14 @@ def resolve_name(f: Callable[..., Any]) -> str | None:
     for name, made in FUNCTIONS.items():
         if made is f:
             return f"torch.{name}"
+    if getattr(f, "__name__", "") == "__get__":
+        found = [name for name in dir(Tensor) if getattr(Tensor, name) == f.__self__]
+        return f"torch.Tensor.{found[0]}.__get__" if found else None
     found = [name for name in dir(Tensor) if getattr(Tensor, name, None) is f]
-    return f"torch.Tensor.{found[0]}" if found else None
+    if found:
+        return f"torch.Tensor.{found[0]}"
+    place = next((p for p in _asked.PLACES if getattr(sys.modules.get(p), getattr(f, "__name__", ""), None) is f), None)
+    return None if place is None else f"{place.replace('minigrad', 'torch', 1)}.{f.__name__}"
 
 
 class TorchFunctionMode:

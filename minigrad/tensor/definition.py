@@ -160,7 +160,7 @@ def both(*names: str, keywords: Mapping[str, str] | None = None) -> Callable[[F]
             if armed:
                 found = asked(args, kwargs)
                 if found is not None:
-                    return ask(function, found, args, kwargs)
+                    return ask(public, found, args, kwargs)
             try:
                 if kwargs:
                     args = spelled(name, args, kwargs)
@@ -174,12 +174,13 @@ def both(*names: str, keywords: Mapping[str, str] | None = None) -> Callable[[F]
                     raise
             if found is None:
                 return function(_as_tensor(args[0], args[1:], kwargs), *args[1:], **kwargs)
-            return ask(function, found, args, kwargs)
+            return ask(public, found, args, kwargs)
 
         function.__qualname__ = name
         function.__wrapped__ = Shown(made)  # type: ignore[assignment]
+        public = function if keywords is None else _renamed(function, keywords)
         for spelling in names:
-            FUNCTIONS[spelling] = function if keywords is None else _renamed(function, keywords)
+            FUNCTIONS[spelling] = public
         return made
 
     return attach

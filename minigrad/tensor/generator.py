@@ -13,8 +13,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from minigrad.dtype import DType, bool_, float32, float64, int64
+from minigrad.dtype import DType, bool_, float32, float64, from_numpy, int64
 from minigrad.tensor.normals import box_muller, fused
+from minigrad.tensor.promotion import type_name
 from minigrad.tensor.shuffle import shuffled
 from minigrad.tensor.size import device as as_device
 
@@ -481,12 +482,15 @@ def _check_multinomial(p: np.ndarray, num_samples: int, replacement: bool) -> No
     if p.ndim not in (1, 2):
         raise RuntimeError(f"prob_dist must be 1 or 2 dim, got shape {p.shape}")
     if p.dtype.kind in "iub":
-        raise RuntimeError(f"multinomial only supports floating-point dtypes for input, got: {p.dtype}")
+        raise RuntimeError("multinomial only supports floating-point dtypes for input, got: "
+                           f"{type_name(from_numpy(p.dtype))}")
     if num_samples <= 0:
         raise RuntimeError(f"cannot sample n_sample <= 0 samples, got {num_samples}")
     if not replacement and num_samples > p.shape[-1]:
         raise RuntimeError("cannot sample n_sample > prob_dist.size(-1) samples without replacement, "
                            f"got {num_samples} samples of {p.shape[-1]} categories")
+    if p.shape[-1] > 1 << 24:  # of float32 numbers, more are not distinguished
+        raise RuntimeError("number of categories cannot exceed 2^24")
     if not (np.isfinite(p) & (p >= 0)).all():
         raise RuntimeError("probability tensor contains either `inf`, `nan` or element < 0")
     if not (p.sum(axis=-1) > 0).all():

@@ -201,7 +201,7 @@ OPERATORS = {
 _PLAIN = frozenset((
     "__new__", "__init__", "__init_subclass__", "__torch_function__", "__getattr__", "__getattribute__", "__setattr__",
     "__dir__", "__hash__", "__class__", "__sizeof__", "__reduce__", "__reduce_ex__", "__deepcopy__", "__setstate__",
-    "as_subclass",
+    "as_subclass", "__iter__",
     "__array_ufunc__", "__array_function__", "__array_wrap__", "__str__"))
 """Methods that nobody is asked about."""
 

@@ -105,6 +105,26 @@ def test_a_foreign_class_is_asked() -> None:
     assert overrides.is_tensor_like(a) and not overrides.is_tensor_like(3)
 
 
+def test_a_handler_sees_the_public_function_and_can_name_it(kept: Any) -> None:
+    seen = []
+
+    class Seeing(overrides.TorchFunctionMode):
+        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            seen.append(func)
+            return func(*args, **(kwargs or {}))
+
+    x = minigrad.ones(2)
+    with Seeing():
+        minigrad.div(x, other=x)
+        F.relu(x)
+        _ = x.T
+    assert seen[0] is minigrad.div
+    assert [overrides.resolve_name(f) for f in seen] == [
+        "torch.div", "torch.nn.functional.relu", "torch.Tensor.T.__get__"]
+    assert overrides.resolve_name(len) is None
+    assert [type(part) for part in kept] == [Kept] * 3
+
+
 def _always(x: Any) -> Any:
     """A function that asks without looking whether anybody is to be asked."""
     return overrides.handle_torch_function(_always, (x,), x)
