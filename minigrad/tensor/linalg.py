@@ -377,7 +377,8 @@ class LinearAlgebra:
 
     @both("inner")
     def inner(self: Tensor, other: Tensor) -> Tensor:
-        """The sum of products over the last dimension of both, (*, n) and (+, n): (*, +). A 0-d Tensor multiplies the other.
+        """The sum of products over the last dimension of both, (*, n) and (+, n): (*, +).
+        A 0-d Tensor multiplies the other.
 
         ``RuntimeError`` for different sizes of it and different dtypes. Source:
         https://docs.pytorch.org/docs/stable/generated/torch.inner.html
