@@ -138,7 +138,15 @@ class Added:
 
     @both("addmv")
     def addmv(self: Tensor, mat: Tensor, vec: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
-        """beta * self + alpha * mat @ vec; as ``addmm``."""
+        """beta * self + alpha * mat @ vec: self is (m,), or broadcast to it, mat (m, n), vec (n,), of one dtype.
+        Without beta (0), self counts for nothing.
+
+        ``RuntimeError`` as for ``addmm``. Source: https://docs.pytorch.org/docs/stable/generated/torch.addmv.html
+
+        >>> import minigrad
+        >>> minigrad.addmv(minigrad.ones(2), minigrad.ones(2, 3), minigrad.ones(3))
+        tensor([4., 4.])
+        """
         require_tensor(vec, "addmv", "vec", 3)
         if mat.ndim != 2 or vec.ndim != 1 or self.ndim > 1:
             raise RuntimeError(f"vector + matrix @ vector expected, got {self.ndim}, {mat.ndim}, {vec.ndim}")
@@ -157,8 +165,16 @@ class Added:
 
     @both("addr")
     def addr(self: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
-        """beta * self + alpha * outer(vec1, vec2), in the type of all three; of bools, beta and self or alpha and
-        vec1 and vec2."""
+        """beta * self + alpha * outer(vec1, vec2), in the type of all three: (m, n) of (m,) and (n,); of bools, beta
+        and self or alpha and vec1 and vec2.
+
+        ``RuntimeError`` for other than vectors. Source: https://docs.pytorch.org/docs/stable/generated/torch.addr.html
+
+        >>> import minigrad
+        >>> minigrad.addr(minigrad.zeros(2, 2), minigrad.ones(2), minigrad.ones(2))
+        tensor([[1., 1.],
+                [1., 1.]])
+        """
         _check_dims("addr", {"vec1": (vec1, 1), "vec2": (vec2, 1)})
         self, vec1, vec2 = operands_of("addr", self, vec1, vec2)
         return _record("addr", self, vec1, vec2, (*vec1._shape(), *vec2._shape()), beta, alpha)
@@ -167,7 +183,16 @@ class Added:
 
     @both("baddbmm")
     def baddbmm(self: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
-        """beta * self + alpha * batch1 @ batch2; as ``addmm``."""
+        """beta * self + alpha * batch1 @ batch2: self is broadcast to (b, m, n), batch1 (b, m, k), batch2 (b, k, n), of
+        one dtype. Without beta (0), self counts for nothing.
+
+        ``RuntimeError`` as for ``addmm``. Source: https://docs.pytorch.org/docs/stable/generated/torch.baddbmm.html
+
+        >>> import minigrad
+        >>> minigrad.baddbmm(minigrad.ones(1), minigrad.ones(1, 2, 3), minigrad.ones(1, 3, 2))
+        tensor([[[4., 4.],
+                 [4., 4.]]])
+        """
         _check_dims("baddbmm", {"batch1": (batch1, 3), "batch2": (batch2, 3)})
         self, batch1, batch2 = operands_of("baddbmm", self, batch1, batch2)
         (size, m, k), (other, rows, n) = batch1._shape(), batch2._shape()
@@ -185,7 +210,16 @@ class Added:
 
     @both("addbmm")
     def addbmm(self: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
-        """beta * self + alpha * the sum over the batch of batch1 @ batch2; as ``addmm``."""
+        """beta * self + alpha * the sum over the batch of batch1 @ batch2: self is broadcast to (m, n), batch1 (b, m,
+        k), batch2 (b, k, n), of one dtype. Without beta (0), self counts for nothing.
+
+        ``RuntimeError`` as for ``addmm``. Source: https://docs.pytorch.org/docs/stable/generated/torch.addbmm.html
+
+        >>> import minigrad
+        >>> minigrad.addbmm(minigrad.ones(1), minigrad.ones(2, 2, 3), minigrad.ones(2, 3, 2))
+        tensor([[7., 7.],
+                [7., 7.]])
+        """
         _check_dims("addbmm", {"batch1": (batch1, 3), "batch2": (batch2, 3)})
         self, batch1, batch2 = operands_of("addbmm", self, batch1, batch2)
         (size, m, k), (other, rows, n) = batch1._shape(), batch2._shape()

@@ -166,7 +166,10 @@ def _trapezoid(y: Tensor, x: Tensor | None = None, *, dx: Any = 1, dim: int = -1
 
 
 def _cumulative_trapezoid(y: Tensor, x: Tensor | None = None, *, dx: Any = 1, dim: int = -1) -> Tensor:
-    """As ``trapezoid``, of the first two samples, the first three, and so on.
+    """As ``trapezoid``, of the first two samples, the first three, and so on: one element less along ``dim``.
+
+    ``RuntimeError`` for bools, and for a number of points x that is not that of the samples. Source:
+    https://docs.pytorch.org/docs/stable/generated/torch.cumulative_trapezoid.html
 
     >>> import minigrad
     >>> minigrad.cumulative_trapezoid(minigrad.tensor([1.0, 5.0, 10.0]))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minigrad.tensor.definition import FUNCTIONS
-from minigrad.tensor.lapack.host import Gradients, host_function, is_complex
+from minigrad.tensor.lapack.host import Gradients, host_function, is_complex, with_values
 from minigrad.tensor.promotion import get_default_dtype, type_name
 
 if TYPE_CHECKING:
@@ -414,8 +414,7 @@ def _overlapped(x: Tensor, frame: Tensor, n_fft: int, hop: int, half: bool, norm
     end = begin + length if length is not None else whole - begin if center else whole
     stop = min(end, whole)
     signal, weights = signal.narrow(-1, begin, stop - begin), weights.narrow(-1, begin, stop - begin)
-    least = weights.abs().detach().numpy().min(initial=np.inf)
-    if not least > 1e-11:
+    if with_values() and not weights.abs().detach().numpy().min(initial=np.inf) > 1e-11:
         raise RuntimeError(f"{call} window overlap add min: 1\n[ CPUBoolType{{}} ]")
     result = signal / weights
     if stop < end:

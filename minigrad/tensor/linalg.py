@@ -283,7 +283,16 @@ class LinearAlgebra:
 
     @both("mm")
     def mm(self: Tensor, mat2: Tensor) -> Tensor:
-        """The product of two matrices."""
+        """The product of two matrices of one dtype, (m, k) and (k, n): (m, n).
+
+        ``RuntimeError`` for other than matrices, sizes that do not fit, and different dtypes. Source:
+        https://docs.pytorch.org/docs/stable/generated/torch.mm.html
+
+        >>> import minigrad
+        >>> minigrad.ones(2, 3).mm(minigrad.ones(3, 2))
+        tensor([[3., 3.],
+                [3., 3.]])
+        """
         a, b = _operands(self, mat2, "mm", "mat2")
         if len(a) != 2:
             raise RuntimeError("self must be a matrix")
@@ -293,7 +302,16 @@ class LinearAlgebra:
 
     @both("bmm")
     def bmm(self: Tensor, mat2: Tensor) -> Tensor:
-        """The products of two batches of matrices."""
+        """The products of two batches of matrices of one dtype, (b, m, k) and (b, k, n): (b, m, n).
+
+        ``RuntimeError`` for other than three dimensions, sizes that do not fit, and different dtypes. Source:
+        https://docs.pytorch.org/docs/stable/generated/torch.bmm.html
+
+        >>> import minigrad
+        >>> minigrad.ones(1, 2, 3).bmm(minigrad.ones(1, 3, 2))
+        tensor([[[3., 3.],
+                 [3., 3.]]])
+        """
         a, b = _operands(self, mat2, "bmm", "mat2")
         for name, shape in (("batch1", a), ("batch2", b)):
             if len(shape) != 3:
@@ -307,7 +325,15 @@ class LinearAlgebra:
 
     @both("mv")
     def mv(self: Tensor, vec: Tensor) -> Tensor:
-        """A matrix times a vector."""
+        """A matrix, (m, n), times a vector of its dtype, (n,): (m,).
+
+        ``RuntimeError`` for other shapes and different dtypes. Source:
+        https://docs.pytorch.org/docs/stable/generated/torch.mv.html
+
+        >>> import minigrad
+        >>> minigrad.ones(2, 3).mv(minigrad.ones(3))
+        tensor([3., 3.])
+        """
         a, b = _operands(self, vec, "mv", "vec")
         if len(a) != 2 or len(b) != 1:
             raise RuntimeError(f"vector + matrix @ vector expected, got {len(b)}, {len(a)}, {len(b)}")
@@ -316,7 +342,15 @@ class LinearAlgebra:
 
     @both("dot", "inner_product")
     def dot(self: Tensor, tensor: Tensor) -> Tensor:
-        """The sum of the products of two vectors' elements."""
+        """Σ self[i] tensor[i] of two vectors of one size and dtype: 0-d.
+
+        ``RuntimeError`` for other than vectors, different sizes and dtypes. Source:
+        https://docs.pytorch.org/docs/stable/generated/torch.dot.html
+
+        >>> import minigrad
+        >>> minigrad.ones(3).dot(minigrad.ones(3))
+        tensor(3.)
+        """
         a, b = _operands(self, tensor, "dot", "tensor")
         if len(a) != 1 or len(b) != 1:
             raise RuntimeError(f"1D tensors expected, but got {len(a)}D and {len(b)}D tensors")
@@ -331,19 +365,43 @@ class LinearAlgebra:
 
     @both("vdot")
     def vdot(self: Tensor, other: Tensor) -> Tensor:
-        """The sum of conj(self[i]) * other[i]."""
+        """Σ conj(self[i]) other[i] of two vectors of one size and dtype: 0-d.
+
+        ``RuntimeError`` as for ``dot``. Source: https://docs.pytorch.org/docs/stable/generated/torch.vdot.html
+
+        >>> import minigrad
+        >>> minigrad.ones(3).vdot(minigrad.ones(3))
+        tensor(3.)
+        """
         return self.conj().dot(other)
 
     @both("inner")
     def inner(self: Tensor, other: Tensor) -> Tensor:
-        """The sum of products over the last dimension of both."""
+        """The sum of products over the last dimension of both, (*, n) and (+, n): (*, +).
+        A 0-d Tensor multiplies the other.
+
+        ``RuntimeError`` for different sizes of it and different dtypes. Source:
+        https://docs.pytorch.org/docs/stable/generated/torch.inner.html
+
+        >>> import minigrad
+        >>> minigrad.ones(2, 3).inner(minigrad.ones(3))
+        tensor([3., 3.])
+        """
         if not self.ndim or not other.ndim:
             return self * other
         return self.tensordot(other, ([-1], [-1]))
 
     @both("outer", "ger")
     def outer(self: Tensor, vec2: Tensor) -> Tensor:
-        """out[i, j] = self[i] * vec2[j]."""
+        """out[i, j] = self[i] vec2[j] of two vectors, (m,) and (n,), in the type they promote to: (m, n).
+
+        ``RuntimeError`` for other than vectors. Source: https://docs.pytorch.org/docs/stable/generated/torch.outer.html
+
+        >>> import minigrad
+        >>> minigrad.tensor([1, 2]).outer(minigrad.tensor([1, 3]))
+        tensor([[1, 3],
+                [2, 6]])
+        """
         if self.ndim != 1 or vec2.ndim != 1:
             raise RuntimeError(f"outer: Expected 1-D argument, but got {max(self.ndim, vec2.ndim)}-D")
         return self.unsqueeze(1) * vec2
@@ -354,7 +412,17 @@ class LinearAlgebra:
 
     @both("tensordot", keywords={"a": "input", "b": "other"})
     def tensordot(self: Tensor, other: Tensor, dims: Any = 2) -> Tensor:
-        """The sum of products over pairs of dimensions: ``dims`` last of self and first of other, or two lists."""
+        """The sum of products over pairs of dimensions: the ``dims`` last of self and first of other, or those in two
+        lists, in order; what is left of both are the dimensions of the result.
+
+        ``RuntimeError`` for pairs of different sizes and for different dtypes. Source:
+        https://docs.pytorch.org/docs/stable/generated/torch.tensordot.html
+
+        >>> import minigrad
+        >>> minigrad.ones(2, 3).tensordot(minigrad.ones(3, 2), 1)
+        tensor([[3., 3.],
+                [3., 3.]])
+        """
         if isinstance(dims, int):
             mine, theirs = list(range(self.ndim - dims, self.ndim)), list(range(dims))
         else:
@@ -386,7 +454,15 @@ class LinearAlgebra:
 
     @both("kron")
     def kron(self: Tensor, other: Tensor) -> Tensor:
-        """Each element of self times all of other, laid out as blocks."""
+        """Each element of self times all of other, laid out as blocks, in the type they promote to: size i of the
+        result is the product of both sizes i, counted from the last.
+
+        There is a gradient for both. Source: https://docs.pytorch.org/docs/stable/generated/torch.kron.html
+
+        >>> import minigrad
+        >>> minigrad.tensor([1, 2]).kron(minigrad.tensor([1, 10]))
+        tensor([ 1, 10,  2, 20])
+        """
         dims = max(self.ndim, other.ndim)
         a, b = [t.reshape((1,) * (dims - t.ndim) + t._shape()) for t in (self, other)]
         pairs = a.reshape([n for s in a._shape() for n in (s, 1)]) * b.reshape([n for s in b._shape() for n in (1, s)])
@@ -394,7 +470,16 @@ class LinearAlgebra:
 
     @both("cross")
     def cross(self: Tensor, other: Tensor, dim: int | None = None) -> Tensor:
-        """The vector product along a dimension of size 3, by default the first such; the others are broadcast."""
+        """``linalg.cross``: the vector product along a dimension of size 3, by default the first such; the others are
+        broadcast.
+
+        ``RuntimeError`` if there is none, and for different numbers of dimensions. Source:
+        https://docs.pytorch.org/docs/stable/generated/torch.cross.html
+
+        >>> import minigrad
+        >>> minigrad.tensor([1.0, 0.0, 0.0]).cross(minigrad.tensor([0.0, 1.0, 0.0]))
+        tensor([0., 0., 1.])
+        """
         if dim is None:
             found = [i for i, s in enumerate(self._shape()) if s == 3]
             if not found:

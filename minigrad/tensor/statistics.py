@@ -182,7 +182,15 @@ class Statistics:
     @both("nanquantile")
     def nanquantile(self: Tensor, q: Any, dim: int | None = None, keepdim: bool = False, *,
                     interpolation: str = "linear") -> Tensor:
-        """``quantile`` of the elements that are not NaN; NaN where all are."""
+        """``quantile`` of the elements that are not NaN, float32 or float64; NaN where all are.
+
+        ``RuntimeError`` as for ``quantile``. Source:
+        https://docs.pytorch.org/docs/stable/generated/torch.nanquantile.html
+
+        >>> import minigrad
+        >>> minigrad.tensor([1.0, float("nan"), 3.0]).nanquantile(0.5)
+        tensor(2.)
+        """
         return _quantile(self, q, dim, keepdim, interpolation, "nanquantile")
 
     @both("nanmedian")
@@ -242,10 +250,12 @@ class Statistics:
     @both("cov")
     def cov(self: Tensor, *, correction: int = 1, fweights: Tensor | None = None,
             aweights: Tensor | None = None) -> Tensor:
-        """The covariances of variables, a row each, over observations, a column each: the mean product of their
-        distances from the means, divided by n - correction. ``fweights`` counts observations, ``aweights`` weighs them.
+        """The covariances of variables, a row each, over observations, a column each, (m, n) or (n,) of any dtype but
+        bool: the mean product of their distances from the means, divided by n - correction, (m, m) or 0-d.
+        ``fweights``, integers (n,), counts observations, ``aweights`` weighs them.
 
-        Source: https://docs.pytorch.org/docs/stable/generated/torch.cov.html
+        ``RuntimeError`` for more than two dimensions, bools, and weights of other sizes, negative ones, or ones that
+        add up to 0. Source: https://docs.pytorch.org/docs/stable/generated/torch.cov.html
 
         >>> import minigrad
         >>> minigrad.tensor([[0.0, 1.0, 2.0], [2.0, 1.0, 0.0]]).cov()
@@ -282,7 +292,17 @@ class Statistics:
 
     @both("corrcoef")
     def corrcoef(self: Tensor) -> Tensor:
-        """The covariances of variables (see ``cov``) divided by both their standard deviations; within [-1, 1]."""
+        """The covariances of variables, a row each, (m, n) or (n,) (see ``cov``), divided by both their standard
+        deviations: within [-1, 1], (m, m) or 0-d; of complex numbers both parts are within it.
+
+        ``RuntimeError`` for more than two dimensions. Source:
+        https://docs.pytorch.org/docs/stable/generated/torch.corrcoef.html
+
+        >>> import minigrad
+        >>> minigrad.tensor([[0.0, 1.0, 2.0], [2.0, 1.0, 0.0]]).corrcoef()
+        tensor([[ 1., -1.],
+                [-1.,  1.]])
+        """
         if self.ndim > 2:
             raise RuntimeError("corrcoef(): expected input to have two or fewer dimensions but got an input with "
                                f"{self.ndim} dimensions")
@@ -300,9 +320,12 @@ class Statistics:
     @both("histogram")
     def histogram(self: Tensor, bins: Any = 100, *, range: Sequence[float] | None = None, weight: Tensor | None = None,
                   density: bool = False) -> return_types.ReturnType:
-        """The named tuple ``(hist, bin_edges)``: how many elements, or how much weight, falls into each bin. ``bins``
-        is a number of equal bins in ``range`` (by default that of the elements), or a vector of edges. With
-        ``density`` the areas of the bins sum up to 1.
+        """The named tuple ``(hist, bin_edges)``: how many elements, or how much ``weight``, of self's shape, falls into
+        each bin. ``bins`` is a number of equal bins in ``range`` (by default that of the elements), or a vector of
+        edges. With ``density`` the areas of the bins sum up to 1. Self is floating; it is computed at once.
+
+        ``RuntimeError`` for fewer than one bin, a range that is not finite or falls, and weights of another shape or
+        dtype. Source: https://docs.pytorch.org/docs/stable/generated/torch.histogram.html
 
         >>> import minigrad
         >>> minigrad.tensor([1.0, 2.0, 1.0]).histogram(bins=2, range=(0.0, 4.0)).hist
@@ -316,8 +339,18 @@ class Statistics:
     @both("histogramdd")
     def histogramdd(self: Tensor, bins: Any, range: Sequence[float] | None = None, weight: Tensor | None = None,
                     density: bool = False) -> return_types.ReturnType:
-        """``histogram`` of points, whose coordinates are the last dimension; ``bins`` is a number, or for each
-        coordinate a number or a vector of edges, ``range`` a flat list of two bounds for each."""
+        """The named tuple ``(hist, bin_edges)``: ``histogram`` of points, whose coordinates are the last dimension of
+        self, (*, d); ``bins`` is a number, or for each coordinate a number or a vector of edges, ``range`` a flat list
+        of two bounds for each. hist has d dimensions, bin_edges are d vectors.
+
+        ``RuntimeError`` as for ``histogram``, and for other than d bins. Source:
+        https://docs.pytorch.org/docs/stable/generated/torch.histogramdd.html
+
+        >>> import minigrad
+        >>> minigrad.tensor([[0.0, 1.0], [1.0, 0.0]]).histogramdd([2, 2]).hist
+        tensor([[0., 1.],
+                [1., 0.]])
+        """
         if self.ndim < 2:
             raise RuntimeError("torch.histogramdd: input tensor should have at least 2 dimensions, but got "
                                f"{self.ndim}")

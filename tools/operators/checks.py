@@ -91,6 +91,8 @@ def _errors(op: Any, function: Callable[..., Any], limit: int, found: Outcomes) 
         sample = wrong.sample_input
         if not _refused(op, sample) or (op.name.startswith("__") and not isinstance(sample.input, torch.Tensor)):
             continue  # what is no Tensor has no such method, which Python's own descriptors say
+        if any(t.device.type != "cpu" for t in _leaves([sample.input, sample.args, sample.kwargs], torch)):
+            continue  # there is no meta device here
         try:
             arguments = ours([sample.input, *sample.args]), ours(sample.kwargs)
         except Exception as error:  # the sample itself can't be made

@@ -122,13 +122,14 @@ def checked(x: Tensor, info: Tensor, name: str, text: str, kind: Any = LinAlgErr
     """x, a result, unless a matrix has an ``info`` that is not 0: then an error, ``name: (Batch element i): text`` with
     that number in place of ``{}``. This computes x, at the call; while there are no values, in a composite, in ``vmap``
     and while ``minigrad.jit`` records, it is the run that raises."""
-    if not _with_values():
+    if not with_values():
         return _CHECKED((x, info.detach()[..., None, None]), (name, text, kind))
     _raise_if(info.detach().numpy(), name, text, kind)
     return x
 
 
-def _with_values() -> bool:
+def with_values() -> bool:
+    """Whether Tensors have values: they have none in a composite, in ``vmap``, and while ``minigrad.jit`` records."""
     return not tracing.names and capturing() is None
 
 
@@ -151,7 +152,7 @@ _CHECKED = host_function("linalg_check_errors", _check, lambda x, info, *_: [(x.
 def at_once(results: list[Tensor]) -> list[Tensor]:
     """The results, computed now if there are values, so that the error of a matrix for which LAPACK finds nothing
     comes from the user's call."""
-    if _with_values():
+    if with_values():
         results[0].realize()
     return results
 

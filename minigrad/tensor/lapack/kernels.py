@@ -5,6 +5,8 @@ Next: ``arrays.py``."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 BLOCK = 64
@@ -105,85 +107,93 @@ def _block(a: np.ndarray, x: np.ndarray, begin: int, end: int, upper: bool, unit
 _ALPHA = (1 + 17**0.5) / 8  # it keeps the growth of a step of order 1 twice and that of one of order 2 equal
 
 
+def _same(v: np.ndarray, conjugate: bool) -> np.ndarray:
+    return v.conj() if conjugate else v
+
+
 def ldl(a: np.ndarray, hermitian: bool) -> Arrays:
     """A = L D Lᵀ (or Lᴴ) with blocks of order 1 and 2 in D, as LAPACK stores it: D and L's lower triangle in one
-    matrix; the row exchanged, counted from 1, negative in both rows of a block of order 2; the first zero block.
-    (J. Bunch, L. Kaufman 1977)"""
+    matrix; the row exchanged, counted from 1, negative in both rows of a block of order 2; the first zero block. Each
+    step eliminates a column of all matrices whose next block begins there. (J. Bunch, L. Kaufman 1977)"""
     *batch, _, n = a.shape
-    x, pivots = flat(a), np.zeros((int(np.prod(batch, dtype=np.int64)), n), np.int32)
-    info = np.zeros(len(x), np.int32)
+    x, count = flat(a), int(np.prod(batch, dtype=np.int64))
+    pivots, info = np.zeros((count, n), np.int32), np.zeros(count, np.int32)
     conjugate = hermitian and a.dtype.kind == "c"
+    begins = np.zeros(count, np.int64)
     with np.errstate(all="ignore"):
-        for i, matrix in enumerate(x):
-            info[i] = _ldl(matrix, pivots[i], conjugate)
-            matrix[...] = np.tril(matrix)
-    return x.reshape(a.shape), pivots.reshape(*batch, n), info.reshape(batch)
+        for k in range(n):
+            at = np.flatnonzero(begins == k)
+            sizes, rows = _pivots(x, at, k, conjugate)
+            begins[at] = k + np.maximum(sizes, 1)
+            zero = at[sizes == 0]
+            info[zero[info[zero] == 0]] = pivots[zero, k] = k + 1
+            for size in (1, 2):
+                some, row = at[sizes == size], rows[sizes == size]
+                if len(some):
+                    pivots[some, k:k + size] = ((row + 1) * (3 - 2 * size))[:, None]
+                    _exchange(x, some, k, k + size - 1, row, conjugate)
+                    _eliminate_block(x, some, k, size, conjugate)
+    return np.tril(x).reshape(a.shape), pivots.reshape(*batch, n), info.reshape(batch)
 
 
-def _ldl(a: np.ndarray, pivots: np.ndarray, conjugate: bool) -> int:
-    n, k, info = len(a), 0, 0
-
-    def same(v: np.ndarray) -> np.ndarray:
-        return np.asarray(v.conj() if conjugate else v)
-
-    while k < n:
-        size, row = _pivot(a, k, conjugate)
-        first = k + size - 1
-        if size and row != first:
-            _exchange(a, k, first, row, conjugate)
-        if size == 0:  # a column of zeros
-            info = info or k + 1
-            pivots[k], k = k + 1, k + 1
-            continue
-        if conjugate:
-            a[range(k, k + size), range(k, k + size)] = a[range(k, k + size), range(k, k + size)].real
-        below = a[k + size:, k:k + size]
-        if size == 1:
-            pivots[k] = row + 1
-            factor = below / a[k, k]
-        else:
-            pivots[k:k + 2] = -(row + 1)
-            low = a[k + 1, k]
-            block = np.array([[a[k, k], same(low)], [low, a[k + 1, k + 1]]])
-            factor = below @ np.linalg.inv(block)
-        a[k + size:, k + size:] -= np.tril(factor @ same(below).T)
-        a[k + size:, k:k + size] = factor
-        k += size
-    return info
+def _pivots(x: np.ndarray, at: np.ndarray, k: int, conjugate: bool) -> tuple[np.ndarray, np.ndarray]:
+    """For these matrices the order of the next block of D, 0 for a column of zeros, and the row that comes there."""
+    n = x.shape[-1]
+    diagonal = np.abs(x[at, k, k].real) if conjugate else magnitude(x[at, k, k])
+    if k + 1 == n:
+        return np.where(diagonal == 0, 0, 1), np.full(len(at), k)
+    column = magnitude(x[at, k + 1:, k])
+    largest, row = column.max(1), k + 1 + column.argmax(1)
+    places = np.arange(n)
+    left = np.where((places >= k) & (places < row[:, None]), magnitude(x[at, row]), 0)
+    below = np.where(places > row[:, None], magnitude(x[at, :, row]), 0)
+    widest = np.maximum(left.max(1), below.max(1))
+    corner = np.abs(x[at, row, row].real) if conjugate else magnitude(x[at, row, row])
+    alone = ~(largest > 0)
+    stays = alone | (diagonal >= _ALPHA * largest) | (diagonal * widest >= _ALPHA * largest * largest)
+    sizes = np.where(alone & (diagonal == 0), 0, np.where(stays | (corner >= _ALPHA * widest), 1, 2))
+    return sizes, np.where(stays, k, row)
 
 
-def _pivot(a: np.ndarray, k: int, conjugate: bool) -> tuple[int, int]:
-    """The order of the next block of D, 0 for a column of zeros, and the row that comes there."""
-    n = len(a)
-    top = abs(a[k, k].real) if conjugate else float(magnitude(a[k, k]))
-    column = magnitude(a[k + 1:, k])
-    if not column.size or not column.max() > 0:
-        return (1 if top > 0 or top != top else 0), k
-    row = k + 1 + int(column.argmax())
-    largest = column[row - k - 1]
-    if top >= _ALPHA * largest:
-        return 1, k
-    others = np.concatenate([magnitude(a[row, k:row]), magnitude(a[row + 1:n, row])])
-    widest = others.max()
-    if top * widest >= _ALPHA * largest * largest:
-        return 1, k
-    corner = abs(a[row, row].real) if conjugate else float(magnitude(a[row, row]))
-    return (1, row) if corner >= _ALPHA * widest else (2, row)
+def _exchange(x: np.ndarray, at: np.ndarray, k: int, first: int, rows: np.ndarray, conjugate: bool) -> None:
+    """Exchange rows and columns ``first`` and ``rows`` of matrices whose lower triangle is used, from column k on."""
+    for row in set(rows.tolist()) - {first}:
+        i = at[rows == row]
+        x[i, row + 1:, first], x[i, row + 1:, row] = x[i, row + 1:, row], x[i, row + 1:, first]
+        x[i, first + 1:row, first], x[i, row, first + 1:row] = (
+            _same(x[i, row, first + 1:row], conjugate), _same(x[i, first + 1:row, first], conjugate))
+        x[i, row, first] = _same(x[i, row, first], conjugate)
+        x[i, first, first], x[i, row, row] = x[i, row, row], x[i, first, first]
+        if first > k:
+            x[i, first, k], x[i, row, k] = x[i, row, k], x[i, first, k]
 
 
-def _exchange(a: np.ndarray, k: int, first: int, row: int, conjugate: bool) -> None:
-    """Exchange rows and columns ``first`` and ``row`` of a matrix whose lower triangle is used, from column k on."""
-    def same(v: np.ndarray) -> np.ndarray:
-        return np.asarray(v.conj() if conjugate else v)
+def _eliminate_block(x: np.ndarray, at: np.ndarray, k: int, size: int, conjugate: bool) -> None:
+    """What is below a block of D becomes columns of L, the rest what they leave of it."""
+    i, end = _indices(at, x), k + size
+    below, block = x[i, end:, k:end], _block_of(x, i, k, size, conjugate)
+    if conjugate:
+        for j in range(size):
+            x[i, k + j, k + j] = block[:, j, j]
+    factor = below / block if size == 1 else below @ np.linalg.inv(block)
+    x[i, end:, end:] -= np.tril(factor @ _same(below, conjugate).swapaxes(-1, -2))
+    x[i, end:, k:end] = factor
 
-    a[row + 1:, [first, row]] = a[row + 1:, [row, first]]
-    between = a[first + 1:row, first].copy()
-    a[first + 1:row, first] = same(a[row, first + 1:row])
-    a[row, first + 1:row] = same(between)
-    a[row, first] = same(a[row, first])
-    a[first, first], a[row, row] = a[row, row], a[first, first]
-    if first > k:
-        a[[first, row], k] = a[[row, first], k]
+
+def _indices(at: np.ndarray, x: np.ndarray) -> Any:
+    """A slice if it is all matrices: it makes no copy."""
+    return slice(None) if len(at) == len(x) else at
+
+
+def _block_of(x: np.ndarray, i: Any, k: int, size: int, conjugate: bool) -> np.ndarray:
+    """The block of D, of which the matrices have the lower triangle."""
+    block = x[i, k:k + size, k:k + size].copy()
+    if size == 2:
+        block[:, 0, 1] = _same(block[:, 1, 0], conjugate)
+    if conjugate:
+        for j in range(size):
+            block[:, j, j] = block[:, j, j].real
+    return block
 
 
 def ldl_solved(ld: np.ndarray, pivots: np.ndarray, b: np.ndarray, hermitian: bool) -> np.ndarray:
@@ -191,33 +201,40 @@ def ldl_solved(ld: np.ndarray, pivots: np.ndarray, b: np.ndarray, hermitian: boo
     batch = np.broadcast_shapes(ld.shape[:-2], b.shape[:-2])
     n = ld.shape[-1]
     count = int(np.prod(batch, dtype=np.int64))
-    factors = np.broadcast_to(ld, (*batch, n, n)).reshape(count, n, n)
+    a = np.broadcast_to(ld, (*batch, n, n)).reshape(count, n, n)
     steps = np.broadcast_to(pivots, (*batch, n)).reshape(count, n)
     x = flat(np.broadcast_to(b, (*batch, *b.shape[-2:])))
     conjugate = hermitian and ld.dtype.kind == "c"
+    blocks = _blocks(steps)
     with np.errstate(all="ignore"):
-        for i in range(len(x)):
-            _ldl_solve(factors[i], steps[i], x[i], conjugate)
+        for at, k, size in blocks:
+            _exchange_rows(x, at, k + size - 1, steps[at, k])
+            i = _indices(at, x)
+            x[i, k + size:] -= a[i, k + size:, k:k + size] @ x[i, k:k + size]
+        for at, k, size in blocks:
+            i = _indices(at, x)
+            block = _block_of(a, i, k, size, conjugate)
+            x[i, k:k + size] = x[i, k:k + size] / block if size == 1 else np.linalg.inv(block) @ x[i, k:k + size]
+        for at, k, size in reversed(blocks):
+            i = _indices(at, x)
+            x[i, k:k + size] -= _same(a[i, k + size:, k:k + size], conjugate).swapaxes(-1, -2) @ x[i, k + size:]
+            _exchange_rows(x, at, k + size - 1, steps[at, k])
     return x.reshape(*batch, *b.shape[-2:])
 
 
-def _ldl_solve(a: np.ndarray, pivots: np.ndarray, x: np.ndarray, conjugate: bool) -> None:
-    blocks, k = [], 0
-    while k < len(a):
-        size = 1 if pivots[k] > 0 or k + 1 == len(a) else 2
-        blocks.append((k, size, abs(int(pivots[k])) - 1))
-        k += size
-    for k, size, row in blocks:
-        first = k + size - 1
-        x[[first, row]] = x[[row, first]]
-        x[k + size:] -= a[k + size:, k:k + size] @ x[k:k + size]
-    for k, size, _ in blocks:
-        low = a[k + size - 1, k]
-        block = a[k:k + 1, k:k + 1] if size == 1 else np.array(
-            [[a[k, k], low.conj() if conjugate else low], [low, a[k + 1, k + 1]]])
-        x[k:k + size] = x[k:k + size] / block[0, 0] if size == 1 else np.linalg.inv(block) @ x[k:k + size]
-    for k, size, row in reversed(blocks):
-        first = k + size - 1
-        factor = a[k + size:, k:k + size]
-        x[k:k + size] -= (factor.conj() if conjugate else factor).T @ x[k + size:]
-        x[[first, row]] = x[[row, first]]
+def _blocks(pivots: np.ndarray) -> list[tuple[np.ndarray, int, int]]:
+    """The blocks of D from the first to the last: which matrices have it, where it begins, its order."""
+    count, n = pivots.shape
+    begins, found = np.zeros(count, np.int64), []
+    for k in range(n):
+        at = begins == k
+        two = at & (pivots[:, k] <= 0) & (k + 1 < n)
+        begins[at] = k + 1
+        begins[two] = k + 2
+        found += [(i, k, size) for size, i in ((1, np.flatnonzero(at & ~two)), (2, np.flatnonzero(two))) if len(i)]
+    return found
+
+
+def _exchange_rows(x: np.ndarray, at: np.ndarray, first: int, pivots: np.ndarray) -> None:
+    rows = np.abs(pivots.astype(np.int64)) - 1
+    x[at, first], x[at, rows] = x[at, rows], x[at, first]

@@ -52,13 +52,13 @@ def test_lu_of_a_singular_matrix_says_where():
 @pytest.mark.parametrize("hermitian", [False, True])
 @pytest.mark.parametrize("zeros", [False, True])
 def test_ldl(hermitian, zeros):
-    """A diagonal of zeros needs blocks of order 2."""
-    a = RNG.standard_normal((2, 7, 7)) + 1j * RNG.standard_normal((2, 7, 7))
+    """A diagonal of zeros needs blocks of order 2; the blocks of several matrices begin at different columns."""
+    a = RNG.standard_normal((9, 7, 7)) + 1j * RNG.standard_normal((9, 7, 7))
     a = a + (a.conj() if hermitian else a).swapaxes(-1, -2)
     a = a * (1 - np.eye(7)) if zeros else a
     factor, pivots = minigrad.linalg.ldl_factor(t(a), hermitian=hermitian)
     assert not zeros or (pivots.numpy() < 0).any()
-    b = RNG.standard_normal((2, 7, 2)) + 0j
+    b = RNG.standard_normal((9, 7, 2)) + 0j
     x = minigrad.linalg.ldl_solve(factor, pivots, t(b), hermitian=hermitian)
     close(a @ x.numpy(), b)
 
