@@ -100,6 +100,7 @@ class _CallableModule(ModuleType):
         return getattr(self, self.__name__.rpartition(".")[2])(*args, **options)
 
 
+config.check_environment()
 config.__class__ = _tensor.__class__ = _CallableModule
 
 _SUBPACKAGES = ("amp", "array_api", "backends", "cuda", "distributions", "fft", "func", "jit", "linalg",

@@ -5,47 +5,92 @@ Next: ``errors.py``."""
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+
+WORDS = {"false": 0, "no": 0, "off": 0, "true": 1, "yes": 1, "on": 1}
 
 
 @dataclass(frozen=True)
 class Setting:
-    """One setting: its default (which also gives its type) and one sentence about it."""
+    """One setting: its default (which also gives its type) and one sentence about it. A number is from 0 to ``last``,
+    or one of ``words``; a text is one of ``choices``, if there are any. The environment variable is its name behind
+    ``MINIGRAD_``; a ``short`` one is heard without that, too."""
 
     name: str
     default: int | str
     doc: str
+    last: int | None = 1
+    words: Mapping[str, int] = field(default_factory=lambda: WORDS)
+    choices: tuple[str, ...] = ()
+    short: bool = False
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """The environment variables that it is read from, the first that is set."""
+        return (f"MINIGRAD_{self.name}", self.name) if self.short else (f"MINIGRAD_{self.name}",)
+
+    @property
+    def accepted(self) -> str:
+        """What it may be, for people."""
+        if self.choices:
+            return " or ".join(self.choices)
+        if isinstance(self.default, str):
+            return "a text"
+        numbers = "a number from 0" + ("" if self.last is None else f" to {self.last}")
+        return f"{numbers}, or one of {', '.join(self.words)}"
+
+    def parse(self, text: str) -> int | str:
+        """The value that a text stands for. ``ValueError`` if it stands for none."""
+        plain = text.strip().lower()
+        if isinstance(self.default, str):
+            value: int | str = plain if self.choices else text
+        elif plain in self.words:
+            value = self.words[plain]
+        elif plain.isdecimal():
+            value = int(plain)
+        else:
+            raise ValueError(f"expected {self.accepted}")
+        self.check(value)
+        return value
+
+    def check(self, value: int | str) -> None:
+        """``ValueError`` if the setting can't have this value."""
+        if isinstance(value, int) and (value < 0 or (self.last is not None and value > self.last)):
+            raise ValueError(f"expected {self.accepted}")
+        if self.choices and value not in self.choices and value != self.default:
+            raise ValueError(f"expected {self.accepted}")
 
 
 SETTINGS: dict[str, Setting] = {
     s.name: s
     for s in (
-        Setting("DEBUG", 0, "How much is printed when a graph is realised: 1 plans, 2 kernels with times, "
-                            "3 loop nests, 4 generated source, 5 lazy graphs, 6 LLVM IR, 7 assembly."),
+        Setting("DEBUG", 0, "How much is printed when a graph is realised: 1 plans, 2 kernels with times, 3 loop "
+                            "nests, 4 generated source, 5 lazy graphs, 6 LLVM IR, 7 assembly.", None, short=True),
         Setting("DEVICE", "CPU", "The device of new tensors: CPU, CC, OPENCL, CUDA, NUMPY, or a package's; OPENCL:1 is "
-                                 "the second of its kind."),
+                                 "the second of its kind.", short=True),
         Setting("THREADS", 0, "Threads of the CPU device; 0 takes one for each core this process may use. "
-                              "Results are the same bits for any number."),
+                              "Results are the same bits for any number.", None, {"auto": 0}, short=True),
         Setting("CACHE", 1, "1 keeps plans and compiled kernels on disk, 0 does not."),
         Setting("CACHE_DIR", "", "The folder of compiled kernels; empty takes the user's cache folder."),
         Setting("TIERS", 1, "1 runs a new graph without compiling it where compiling would take longer than it saves; "
-                            "0 compiles every graph, 2 none that can be run without (CPU device)."),
+                            "0 compiles every graph, 2 none that can be run without (CPU device).", 2),
         Setting("VERIFY", 0, "1 checks every intermediate form after every pass. The tests run with 1."),
         Setting("REPLAY", 1, "0 records every call anew, even where the same calls were made before; for comparison."),
         Setting("TORCH_RNG", 0, "1 has dropout draw PyTorch's own masks from the generator, so that a seed gives its "
                                 "numbers; 0 computes masks from a key, and stores none."),
         Setting("CC", "", "The C compiler of the CC device; empty takes cc, gcc or clang from the PATH."),
         Setting("CFLAGS", "", "Further flags for the CC device's compiler."),
-        Setting("OPENCL_FORM", "", "Which kernels OpenCL devices take: cpu or gpu; empty goes by what the device is."),
+        Setting("OPENCL_FORM", "", "Which kernels OpenCL devices take: cpu or gpu; empty goes by what the device is.",
+                choices=("cpu", "gpu")),
         Setting("TORCH_HOME", "", "PyTorch's cache folder, in which minigrad.vision looks for weights "
-                                  "(hub/checkpoints); empty takes ~/.cache/torch."),
+                                  "(hub/checkpoints); empty takes ~/.cache/torch.", short=True),
         Setting("TORCH_FORCE_WEIGHTS_ONLY_LOAD", "0", "1 makes load() restrict every pickle, whatever the call "
-                                                      "says about weights_only."),
+                                                      "says about weights_only.", short=True),
         Setting("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "0", "1 makes load() run pickles where the call does not say "
-                                                         "weights_only=True."),
+                                                         "weights_only=True.", short=True),
         Setting("ALLOW_TF32", 0, "1 lets CUDA devices multiply float32 matrices with 10 bits of mantissa; see "
                                  "minigrad.backends.cuda.matmul.allow_tf32."),
     )
@@ -63,30 +108,38 @@ def get(name: str) -> Any:
     if name in _overrides:
         return _overrides[name]
     setting = SETTINGS[name]
-    if _raw is not None and _KEYS[name] not in _raw:
-        return setting.default
-    text = os.environ.get(name)
-    if text is None or text == "":
-        return setting.default
-    if isinstance(setting.default, int):
-        try:
-            return int(text)
-        except ValueError:
-            raise ValueError(f"environment variable {name} should be an integer, got {text!r}") from None
-    return text
+    for variable, key in _KEYS[name]:
+        if _raw is None or key in _raw:
+            text = os.environ.get(variable)
+            if text:
+                try:
+                    return setting.parse(text)
+                except ValueError as error:
+                    raise ValueError(f"environment variable {variable}={text!r}: {error}") from None
+    return setting.default
 
 
 # Settings are read at every run, and ``os.environ.get`` takes a microsecond to say that a variable is not set. Where
 # CPython keeps the variables, under these keys, one look-up says so.
 _raw: Any = getattr(os.environ, "_data", None)
-_KEYS: dict[str, Any] = {name: name if os.name == "nt" else os.fsencode(name) for name in SETTINGS}
+_KEYS: dict[str, list[tuple[str, Any]]] = {
+    name: [(v, v if os.name == "nt" else os.fsencode(v)) for v in setting.variables]
+    for name, setting in SETTINGS.items()}
+
+
+def check_environment() -> None:
+    """``ValueError`` for a variable whose value is none of its setting's: said when minigrad is imported, not by the
+    first kernel that asks."""
+    for name in SETTINGS:
+        get(name)
 
 
 @contextmanager
 def config(**settings: int | str) -> Iterator[None]:
     """Change settings for a ``with`` block; they are put back at its end.
 
-    Raises ``ValueError`` for a name that is not a setting and ``TypeError`` for a value of the wrong type.
+    Raises ``ValueError`` for a name that is not a setting or a value that it can't have, ``TypeError`` for one of the
+    wrong type.
 
     >>> with config(DEBUG=0, THREADS=1):
     ...     get("THREADS")
@@ -112,4 +165,8 @@ def assign(**settings: int | str) -> None:
             raise ValueError(f"unknown setting {name!r}; the settings are {', '.join(SETTINGS)}")
         if not isinstance(value, type(SETTINGS[name].default)):
             raise TypeError(f"setting {name} should be {type(SETTINGS[name].default).__name__}, got {value!r}")
+        try:
+            SETTINGS[name].check(value)
+        except ValueError as error:
+            raise ValueError(f"setting {name}={value!r}: {error}") from None
     _overrides.update(settings)

@@ -17,11 +17,11 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
-# Before anything imports minigrad. A user's own CACHE_DIR is not for tests to fill; the workers of a parallel run share
-# the folder that the process made which started them.
+# Before anything imports minigrad. A user's own cache folder is not for tests to fill; the workers of a parallel run
+# share the folder that the process made which started them.
 _MADE = "" if "PYTEST_XDIST_WORKER" in os.environ else tempfile.mkdtemp(prefix="minigrad-tests-")
-os.environ["CACHE_DIR"] = _MADE or os.environ["CACHE_DIR"]
-os.environ.setdefault("VERIFY", "1")
+os.environ["MINIGRAD_CACHE_DIR"] = _MADE or os.environ["MINIGRAD_CACHE_DIR"]
+os.environ.setdefault("MINIGRAD_VERIFY", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 # The same examples in every run, and no timing: shared machines are slow at times.

@@ -55,13 +55,17 @@ def code(text: object) -> str:
 
 def environment() -> str:
     """The page of environment variables, from ``minigrad.config.SETTINGS``."""
-    rows = [(code(s.name), code(s.default) or "empty", s.doc) for s in SETTINGS.values()]
+    rows = [(", ".join(map(code, reversed(s.variables))), code(s.default) or "empty", s.doc)
+            for s in SETTINGS.values()]
     return f"""<!-- Made from minigrad/config.py by tools/docs.py. Change it there. -->
 
 # Environment variables
 
 Each is read when it is needed, so `os.environ["DEBUG"] = "4"` works after the import too, and
-`with minigrad.config(DEBUG=4):` sets it for a block. An empty value means the default.
+`with minigrad.config(DEBUG=4):` sets it for a block. An empty value means the default. Where two names stand, the one
+with `MINIGRAD_` comes first. `true`, `yes`, `on` are 1 and `false`, `no`, `off` are 0; `THREADS=auto` is 0. Anything
+else that does not fit is a `ValueError` when minigrad is imported. The compiler of the device CC takes no flags from
+`CFLAGS`, which other programs read, too.
 
 {table(["Variable", "Default", "Meaning"], rows)}
 """

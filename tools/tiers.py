@@ -187,7 +187,7 @@ def main() -> None:
             print(f"{options.row:<20} {run}: {process_time() - start:.3f} s", flush=True)
         return
     for name in ROWS:
-        subprocess.run([sys.executable, __file__, "--row", name], check=True, env={**os.environ, "CACHE": "0"})
+        subprocess.run([sys.executable, __file__, "--row", name], check=True, env={**os.environ, "MINIGRAD_CACHE": "0"})
     model()
     print(f"{'kind':<20} {'model µs':>9} {'measured':>9}")
     for kind, make in kinds().items():

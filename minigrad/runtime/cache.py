@@ -161,8 +161,8 @@ def _say_once(reason: str) -> None:
     if reason not in _said:
         _said.add(reason)
         with contextlib.suppress(Warning):
-            warnings.warn(f"compiled kernels are not kept on disk: {reason}; set CACHE_DIR to a private folder, or "
-                          "CACHE=0", RuntimeWarning, stacklevel=2)
+            warnings.warn(f"compiled kernels are not kept on disk: {reason}; set MINIGRAD_CACHE_DIR to a private "
+                          "folder, or MINIGRAD_CACHE=0", RuntimeWarning, stacklevel=2)
 
 
 def cache_root() -> Path:

@@ -108,7 +108,7 @@ def test_the_bindings_are_called_as_they_want(tmp_path: Path, sampled: Callable[
     command = [*(compiler() or []), "-std=c11", "-O1", "-w", "-shared", "-fPIC", "-D_GNU_SOURCE", str(source), "-o",
                str(tmp_path / "libcuda.so.1")]
     subprocess.run(command, check=True)
-    environment = {**os.environ, "LD_LIBRARY_PATH": str(tmp_path), "CACHE": "0"}
+    environment = {**os.environ, "LD_LIBRARY_PATH": str(tmp_path), "MINIGRAD_CACHE": "0"}
     done = subprocess.run([sys.executable, "-W", "error", "-c", PROGRAM], capture_output=True, text=True,
                           env=environment, check=False)
     assert done.returncode == 0, done.stderr

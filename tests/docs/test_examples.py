@@ -16,7 +16,7 @@ import minigrad
 from minigrad import vision
 
 ROOT = Path(__file__).resolve().parents[2]
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "VERIFY": "0"}
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "MINIGRAD_VERIFY": "0"}
 """As a user runs them."""
 
 

@@ -83,7 +83,7 @@ def run(name: str, text: str) -> int:
 def start(page: Path, import_from: Path, folder: Path) -> subprocess.CompletedProcess[str]:
     """Run a page in a process of its own, in ``folder``. The example backend is there as if it were installed."""
     paths = os.pathsep.join([str(import_from), str(ROOT / "examples" / "backend_from_scratch")])
-    environment = {**os.environ, "PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1", "VERIFY": "0"}
+    environment = {**os.environ, "PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1", "MINIGRAD_VERIFY": "0"}
     return subprocess.run([sys.executable, __file__, str(page)], capture_output=True, text=True, cwd=folder,
                           env=environment)
 

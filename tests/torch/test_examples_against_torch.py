@@ -38,7 +38,7 @@ def test_the_same_lines(name: str, tmp_path: Path) -> None:
     for runner in ((), ("-m", "minigrad.torch")):
         done = subprocess.run([sys.executable, "-W", "ignore", *runner, ROOT / "examples" / name, *PROGRAMS[name]],
                               cwd=tmp_path, capture_output=True, text=True, timeout=300, env={
-                                  **os.environ, "TORCH_RNG": "1",
+                                  **os.environ, "MINIGRAD_TORCH_RNG": "1",
                                   "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])})
         assert done.returncode == 0, done.stderr
         printed.append(done.stdout.splitlines())

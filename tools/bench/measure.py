@@ -335,8 +335,8 @@ def _cold_sampler(workload: Workload, session: Session) -> Sampler:
 
     def sample(name: str) -> Sample:
         with tempfile.TemporaryDirectory() as empty:
-            extra = {"CACHE": "0", "TORCHINDUCTOR_CACHE_DIR": empty, "TRITON_CACHE_DIR": empty, "XDG_CACHE_HOME": empty,
-                     "TMPDIR": empty}
+            extra = {"MINIGRAD_CACHE": "0", "TORCHINDUCTOR_CACHE_DIR": empty, "TRITON_CACHE_DIR": empty,
+                     "XDG_CACHE_HOME": empty, "TMPDIR": empty}
             answer = json.loads(session.child("-m", "tools.bench.worker", "cold", name, workload.name,
                                               str(session.settings.threads), extra=extra,
                                               timeout=2 * session.settings.timeout))
@@ -352,12 +352,13 @@ def _cold_sampler(workload: Workload, session: Session) -> Sampler:
 def caches(folder: str | Path) -> dict[str, str]:
     """The variables that put every library's disk cache into ``folder``.
 
-    >>> caches("/a")["CACHE_DIR"]
+    >>> caches("/a")["MINIGRAD_CACHE_DIR"]
     '/a'
     """
-    names = ("CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR", "XDG_CACHE_HOME", "TMPDIR",
+    names = ("MINIGRAD_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR", "XDG_CACHE_HOME", "TMPDIR",
              "JAX_COMPILATION_CACHE_DIR")
-    return {**dict.fromkeys(names, str(folder)), "CACHE": "1", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+    return {**dict.fromkeys(names, str(folder)), "MINIGRAD_CACHE": "1",
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
 
 
 def _program_sampler(workload: Workload, session: Session) -> Sampler:

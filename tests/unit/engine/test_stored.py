@@ -177,7 +177,7 @@ print(loss.item(), *[room for room in ("schedule.plan", "lower", "render", "engi
 
 
 def test_the_next_process_loads_no_compiler(tmp_path: Path) -> None:
-    environment = {**os.environ, "CACHE": "1", "CACHE_DIR": str(tmp_path), "VERIFY": "0"}
+    environment = {**os.environ, "MINIGRAD_CACHE": "1", "MINIGRAD_CACHE_DIR": str(tmp_path), "MINIGRAD_VERIFY": "0"}
     said = [subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, env=environment, check=True,
                            timeout=120).stdout.split() for _ in range(2)]
     assert len(said[0]) == 5 and said[1] == said[0][:1], "the same loss, by none of the compiler's rooms"

@@ -66,8 +66,8 @@ def cpu():
 @pytest.fixture
 def cache_dir(tmp_path, monkeypatch):
     """A disk cache of the test's own."""
-    monkeypatch.setenv("CACHE", "1")
-    monkeypatch.setenv("CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("MINIGRAD_CACHE", "1")
+    monkeypatch.setenv("MINIGRAD_CACHE_DIR", str(tmp_path / "cache"))
     return tmp_path / "cache"
 
 

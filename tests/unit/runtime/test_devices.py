@@ -33,7 +33,7 @@ def test_an_unknown_device_is_pytorchs_error():
 
 
 def test_devices_lists_what_can_be_used_and_why_not(registry, monkeypatch):
-    monkeypatch.setenv("CC", "no-such-compiler")
+    monkeypatch.setenv("MINIGRAD_CC", "no-such-compiler")
 
     class Broken(Device):
         @classmethod

@@ -245,4 +245,4 @@ for size in range(5, 9):
 @pytest.mark.skipif(sys.platform != "linux", reason="system calls of Linux")
 def test_code_links_where_free_memory_lies_far_apart(python, tmp_path):
     """Code reaches its constants within 2 GiB, and must where the only free page near it is one."""
-    python(_FAR_APART, CACHE_DIR=str(tmp_path))
+    python(_FAR_APART, MINIGRAD_CACHE_DIR=str(tmp_path))

@@ -84,7 +84,7 @@ def test_a_folder_in_the_place_of_an_entry_is_harmless(cache_dir):
 
 def test_a_file_in_the_place_of_the_folder_is_harmless(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
-    monkeypatch.setenv("CACHE", "1")
+    monkeypatch.setenv("MINIGRAD_CACHE", "1")
     for place in ("file", "file/below", "nul\0byte", "x" * 5000):
         with config.config(CACHE_DIR=str(tmp_path / place)):
             cache.store("a", b"code")
@@ -138,14 +138,14 @@ def test_a_full_disk_leaves_nothing_behind(cache_dir, monkeypatch):
 def test_without_a_home_folder_it_is_harmless(python):
     assert python("""
 import os
-for name in ("HOME", "XDG_CACHE_HOME", "CACHE_DIR"):
+for name in ("HOME", "XDG_CACHE_HOME", "MINIGRAD_CACHE_DIR"):
     os.environ.pop(name, None)
 os.environ["XDG_CACHE_HOME"] = "/proc/none"
 from minigrad.runtime import cache, folder
 from minigrad.runtime.folder import private
 cache.store("a", b"code")
 print(cache.load("a"))
-""", CACHE="1") == "None\n"
+""", MINIGRAD_CACHE="1") == "None\n"
 
 
 def test_pruning_removes_the_oldest(eight):

@@ -101,14 +101,14 @@ def test_a_device_that_is_not_there():
 
 @pytest.mark.parametrize("form", ["cpu", "gpu"])
 def test_without_a_driver_it_still_renders(monkeypatch, form):
-    monkeypatch.setenv("OPENCL_FORM", form)
+    monkeypatch.setenv("MINIGRAD_OPENCL_FORM", form)
     offline = opencl.OpenCLDevice.offline()
     assert bool(offline.target.workgroup) == (form == "gpu")
     assert "__kernel" in offline.source([shift(form)])
 
 
 def test_vectors_have_no_more_lanes_than_opencl_knows(monkeypatch):
-    monkeypatch.setenv("OPENCL_FORM", "cpu")
+    monkeypatch.setenv("MINIGRAD_OPENCL_FORM", "cpu")
     target = opencl.OpenCLDevice.offline().target
     assert max(target.lanes(size) for size in (1, 2, 4, 8)) <= 16 and target.vector_bytes <= 32
 
