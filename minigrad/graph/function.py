@@ -1,6 +1,6 @@
 """Stage: recording. In: a traced subgraph. Out: the nodes that one call of it makes: a FUNCTION node, or the body
 itself where that is no longer.
-Next: ``loop.py``."""
+Next: ``lines.py``."""
 
 from __future__ import annotations
 
