@@ -5,36 +5,17 @@ Next: ``loop.py``."""
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from weakref import WeakKeyDictionary
 
 from minigrad.errors import IndexOutOfRange
 from minigrad.graph.function import Subgraph
 from minigrad.graph.lazy import LazyBuffer, toposort
-from minigrad.ops import Op
 
 Line = tuple[str, int]
 """A file and the number of a line in it."""
 
 _made: WeakKeyDictionary[LazyBuffer, tuple[Line, Subgraph]] = WeakKeyDictionary()
-
-
-def indexed(body: Subgraph) -> tuple[tuple[int, ...], ...]:
-    """The shapes that the body's GATHERs and SCATTERs index."""
-    known: tuple[tuple[int, ...], ...] | None = body.derived.get("indexed")
-    if known is None:
-        known = body.derived["indexed"] = tuple(_indexed(body))
-    return known
-
-
-def _indexed(body: Subgraph) -> Iterator[tuple[int, ...]]:
-    for node in body.order:
-        if node.op in (Op.GATHER, Op.SCATTER):
-            yield node.srcs[0].shape
-        elif node.op == Op.FUNCTION:
-            yield from indexed(node.arg)
-        elif node.op == Op.LOOP:
-            yield from indexed(node.arg.body)
 
 
 def user_line() -> Line | None:
@@ -56,7 +37,7 @@ def with_lines(error: IndexOutOfRange, wanted: Sequence[LazyBuffer]) -> IndexOut
     """The error, with the lines of the calls that these values come from: those that index a tensor of the shape that
     the error tells of, if there are such."""
     every = [_made[node] for node in toposort(wanted) if node in _made]
-    right = [line for line, body in every if error.shape in indexed(body)]
+    right = [line for line, body in every if error.shape in body.indexed]
     lines = dict.fromkeys(right or [line for line, _ in every])
     if not lines:
         return error

@@ -14,7 +14,7 @@ from minigrad.autograd.protocol import Front
 from minigrad.dtype import DType
 from minigrad.graph.function import Subgraph, apply
 from minigrad.graph.lazy import LazyBuffer
-from minigrad.graph.lines import indexed, remember, user_line
+from minigrad.graph.lines import remember, user_line
 from minigrad.runtime.locks import record_lock
 from minigrad.tensor.autocast import casted, rule_of
 from minigrad.tensor.base import made
@@ -104,7 +104,7 @@ class Function:
         body = self.body.at(values, static)
         results = recorded(self.node, body, tensors, values)
         line = None
-        if indexed(body):
+        if body.indexed:
             line = user_line()
             remember([r._read() for r in results], line, body)
         if trace.state == OFF:
