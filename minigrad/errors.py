@@ -32,6 +32,15 @@ class LinAlgError(RuntimeError):
     """A matrix has no inverse or no factors of the kind that was asked for. PyTorch's ``torch.linalg.LinAlgError``."""
 
 
+class IndexOutOfRange(IndexError):
+    """A run has met a value of an index tensor that is out of range. ``shape``: that of the tensor that was indexed;
+    ``placed``: whether the message says which line of the user's program indexed it."""
+
+    def __init__(self, message: str, shape: tuple[int, ...], placed: bool = False) -> None:
+        super().__init__(message)
+        self.shape, self.placed = shape, placed
+
+
 class OutOfMemoryError(MemoryError, RuntimeError):
     """A device has no room for a buffer: PyTorch's users catch a RuntimeError, Python's a MemoryError."""
 

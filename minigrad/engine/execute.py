@@ -12,6 +12,7 @@ import numpy as np
 from minigrad.engine.kernels import Code
 from minigrad.engine.recipe import Recipe
 from minigrad.engine.walk import Pending
+from minigrad.errors import IndexOutOfRange
 from minigrad.runtime.allocator import SMALL
 from minigrad.runtime.buffer import Buffer
 from minigrad.runtime.device import CompiledKernel, Device, memory_error
@@ -147,14 +148,14 @@ class Executable:
         return made
 
 
-def index_error(shapes: Sequence[tuple[int, ...]], status: np.ndarray) -> IndexError:
+def index_error(shapes: Sequence[tuple[int, ...]], status: np.ndarray) -> IndexOutOfRange:
     """What to raise for the first check that failed. ``shapes``: of each check, the shape that was indexed; ``status``:
     0, or 1 + the dimension that an index is out of range for."""
     at = int(np.flatnonzero(status)[0])
     shape, position = shapes[at], int(status[at]) - 1
     size = shape[position] if position < len(shape) else 0
-    return IndexError(f"index out of range: a value of the index tensor for dimension {position} is not in "
-                      f"0 … {size - 1}, the tensor has shape {list(shape)}")
+    return IndexOutOfRange(f"index out of range: a value of the index tensor for dimension {position} is not in "
+                           f"0 … {size - 1}, the tensor has shape {list(shape)}", shape)
 
 
 def _parts(recipe: Recipe, programs: Sequence[CompiledKernel]) -> Iterator[list[Step]]:

@@ -19,8 +19,10 @@ from minigrad.dtype import DType
 from minigrad.engine.inspect import KernelRun, Seen, records
 from minigrad.engine.plans import PlanCache
 from minigrad.engine.walk import Pending, let_go, walk
+from minigrad.errors import IndexOutOfRange
 from minigrad.graph.host import run_host
 from minigrad.graph.lazy import LazyBuffer, contiguous_strides
+from minigrad.graph.lines import with_lines
 from minigrad.graph.reference import evaluate
 from minigrad.ops import Op
 from minigrad.runtime.buffer import Buffer
@@ -54,7 +56,12 @@ def realise(outputs: Sequence[LazyBuffer], watch: list[Run] | None = None) -> No
     if unknown is not None:
         outputs = [o for o in outputs if not unknown(o)]
     with computing:
-        _realise(outputs, watch)
+        try:
+            _realise(outputs, watch)
+        except IndexOutOfRange as error:
+            if error.placed:
+                raise
+            raise with_lines(error, outputs) from None
 
 
 def _realise(outputs: Sequence[LazyBuffer], watch: list[Run] | None) -> None:

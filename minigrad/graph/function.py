@@ -1,10 +1,10 @@
 """Stage: recording. In: a traced subgraph. Out: the nodes that one call of it makes: a FUNCTION node, or the body
 itself where that is no longer.
-Next: ``loop.py``."""
+Next: ``lines.py``."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from minigrad.dtype import DType
@@ -24,11 +24,12 @@ class Subgraph:
     ``gradient`` takes the place of the gradient that follows from the body. ``derived`` caches what others derive from
     the body (its vector-Jacobian products), ``whole`` the one that a tape entry uses, by pattern of tracked inputs.
     ``flows``: for each output whether gradients come from it: from numbers, of the first ``differentiable`` outputs.
-    ``inlined``: whether a call writes the body's nodes instead of one FUNCTION node; ``single`` is the body's only
-    node, if there is one.
+    ``indexed``: the shapes that GATHERs and SCATTERs index. ``inlined``: whether a call writes the body's nodes instead
+    of one FUNCTION node; ``single`` is the body's only node, if there is one.
     """
 
-    __slots__ = ("derived", "flows", "gradient", "inlined", "name", "order", "outputs", "params", "single", "whole")
+    __slots__ = ("derived", "flows", "gradient", "indexed", "inlined", "name", "order", "outputs", "params", "single",
+                 "whole")
 
     def __init__(self, name: str, params: Sequence[LazyBuffer], outputs: Sequence[LazyBuffer],
                  gradient: Gradient | None = None, differentiable: int | None = None) -> None:
@@ -42,6 +43,7 @@ class Subgraph:
         self.derived: dict[Any, Any] = {}
         self.whole: dict[tuple[bool, ...], Any] = {}
         computed = [node for node in self.order if node.srcs]
+        self.indexed = tuple(_indexed(computed))
         # What HOST and COPY nodes give must be there before kernels read it, so the engine has to see them.
         self.inlined = any(node.op in _RUN_BEFORE for node in computed) or (
             gradient is None and len(computed) <= len(self.outputs))
@@ -59,6 +61,16 @@ class Subgraph:
 
     def __repr__(self) -> str:
         return f"<Subgraph {self.name}: {len(self.params)} in, {len(self.outputs)} out, {len(self.order)} nodes>"
+
+
+def _indexed(computed: Sequence[LazyBuffer]) -> Iterator[tuple[int, ...]]:
+    for node in computed:
+        if node.op in (Op.GATHER, Op.SCATTER):
+            yield node.srcs[0].shape
+        elif node.op == Op.FUNCTION:
+            yield from node.arg.indexed
+        elif node.op == Op.LOOP:
+            yield from node.arg.body.indexed
 
 
 def has_complex(order: Sequence[LazyBuffer]) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from minigrad.dtype import DType, accumulator
+from minigrad.errors import IndexOutOfRange
 from minigrad.graph.function import inline
 from minigrad.graph.host import run_host
 from minigrad.graph.lazy import LazyBuffer, toposort
@@ -165,8 +166,8 @@ def _scatter(node: LazyBuffer, operands: list[np.ndarray]) -> np.ndarray:
 def _check(indexes: Sequence[np.ndarray], shape: tuple[int, ...]) -> None:
     for axis, (index, size) in enumerate(zip(indexes, shape, strict=False)):
         if index.size and (index.min() < 0 or index.max() >= size):
-            raise IndexError(f"index out of range: a value of the index tensor for dimension {axis} is not in "
-                             f"0 … {size - 1}, the tensor has shape {list(shape)}")
+            raise IndexOutOfRange(f"index out of range: a value of the index tensor for dimension {axis} is not in "
+                                  f"0 … {size - 1}, the tensor has shape {list(shape)}", shape)
 
 
 def _gather(node: LazyBuffer, operands: list[np.ndarray]) -> np.ndarray:

@@ -14,6 +14,7 @@ from minigrad.autograd.protocol import Front
 from minigrad.dtype import DType
 from minigrad.graph.function import Subgraph, apply
 from minigrad.graph.lazy import LazyBuffer
+from minigrad.graph.lines import remember, user_line
 from minigrad.runtime.locks import record_lock
 from minigrad.tensor.autocast import casted, rule_of
 from minigrad.tensor.base import made
@@ -102,10 +103,16 @@ class Function:
             values.append(LazyBuffer.const(value, dtype, (), values[0].device))
         body = self.body.at(values, static)
         results = recorded(self.node, body, tensors, values)
+        line = None
+        if body.indexed:
+            line = user_line()
+            remember([r._read() for r in results], line, body)
         if trace.state == OFF:
             trace.hold(results)
         else:
             trace.note(key, Entry(body, self.node), results, values[len(tensors):])
+            if line is not None:
+                trace.entry.line = line
         return results
 
 

@@ -27,6 +27,7 @@ from minigrad.tensor.operands import broadcast_shapes, dim_index, fit, is_number
 from minigrad.tensor.promotion import stored, type_name
 from minigrad.tensor.slicing import Basic, select_part
 from minigrad.tensor.storage import compute, look
+from minigrad.tensor.unfold import is_filled
 
 if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor
@@ -249,7 +250,7 @@ def check_range(index: Tensor, size: int, dim: int, error: type[Exception] = Ind
 
 def known(tensor: Tensor) -> np.ndarray | None:
     """The elements, if they are in memory already."""
-    if capturing() is not None:
+    if capturing() is not None or not is_filled(tensor):
         return None
     lazy = tensor._read()
     return None if lazy.buffer is None else to_numpy(lazy)

@@ -10,6 +10,7 @@ from typing import Any
 
 from minigrad.dtype import DType
 from minigrad.engine import run_again
+from minigrad.errors import IndexOutOfRange
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.tensor.aliases import plain_alias
@@ -55,7 +56,7 @@ class Point:
         return not self.dead or all([is_ours(values[slot]) for slot in self.dead])
 
     def run(self, trace: Trace) -> list[Any] | None:
-        """The results' buffers; None if a leaf is not in memory."""
+        """The results' buffers; None if a leaf is not in memory, or an index is out of range."""
         buffers: list[Any] = []
         addresses: list[int] = []
         values = trace.values
@@ -74,7 +75,10 @@ class Point:
         numbers: list[Any] = []
         for what, x in self.numbers:
             numbers.append(trace.numbers[x] if what == NUMBER else number_of(values[x]) if what == VALUE else x)
-        return run_again(executable, buffers, addresses, numbers, self.device)
+        try:
+            return run_again(executable, buffers, addresses, numbers, self.device)
+        except IndexOutOfRange:  # nothing has changed: what is recorded fails again, and says where
+            return None
 
 
 def _gradient(trace: Trace, slot: int) -> LazyBuffer | None:

@@ -5,13 +5,14 @@ Next: ``operands.py``."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from minigrad.autograd.backward import run as run_backward
 from minigrad.autograd.node import is_open
 from minigrad.engine import Run, graphs_are_shown, realise
+from minigrad.errors import IndexOutOfRange
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.runtime.locks import computing
@@ -46,6 +47,15 @@ def _find(trace: Trace, place: Any) -> Point | None:
     return None
 
 
+def _went(again: Callable[[Trace, Any], bool], trace: Trace, asked: Any) -> bool:
+    """What the function says; False if an index is out of range. Nothing has changed then: what is recorded fails
+    again, and says where."""
+    try:
+        return again(trace, asked)
+    except IndexOutOfRange:
+        return False
+
+
 def _again(kind: str, asked: Any) -> bool:
     """Have a function that was written for a place of this kind do it all; False if there is none."""
     trace = thread.trace
@@ -53,7 +63,7 @@ def _again(kind: str, asked: Any) -> bool:
         return False
     for place, point in trace.entry.points:
         again = point.again
-        if again is not None and place[0] == kind and again(trace, asked):
+        if again is not None and place[0] == kind and _went(again, trace, asked):
             return True
     return False
 

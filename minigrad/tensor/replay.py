@@ -26,6 +26,7 @@ from minigrad.dtype import DType
 from minigrad.engine import records
 from minigrad.graph.function import Subgraph
 from minigrad.graph.lazy import LazyBuffer
+from minigrad.graph.lines import Line
 from minigrad.tensor.looks import Spec, look_at, specs_of
 
 if TYPE_CHECKING:
@@ -83,10 +84,11 @@ class Entry:
     arguments are ``view``), the slots of its ``operands``, how many numbers it takes, whether the tape was on, and what
     its results look like, from slot ``first`` on. One way leads to an entry, so that the slots are always the same.
     ``good`` and ``bad`` count how often a trace through here was replayed, and had to be recorded after all; ``unpaid``
-    are good ones that ended here, and are not counted yet. ``hopeless``: following this call has not paid."""
+    are good ones that ended here, and are not counted yet. ``hopeless``: following this call has not paid. ``line``:
+    where in the user's program a call that indexes was last recorded."""
 
-    __slots__ = ("bad", "body", "enabled", "first", "good", "hopeless", "key", "next", "node", "numbers",
-                 "operands", "others", "points", "specs", "unpaid", "view")
+    __slots__ = ("bad", "body", "enabled", "first", "good", "hopeless", "key", "line", "next", "node",
+                 "numbers", "operands", "others", "points", "specs", "unpaid", "view")
 
     def __init__(self, body: Subgraph | None = None, node: Any = None, view: Any = None) -> None:
         self.body, self.node, self.view = body, node, view
@@ -97,6 +99,7 @@ class Entry:
         self.points: Sequence[tuple[Any, Any]] = ()  # a place, and the ``Point`` that ran there
         self.good = self.bad = self.unpaid = 0
         self.hopeless = False
+        self.line: Line | None = None
         self.numbers = self.first = 0
         self.enabled: bool | None = True
         self.operands: tuple[int, ...] = ()

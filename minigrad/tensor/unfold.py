@@ -10,6 +10,7 @@ from weakref import ref
 
 from minigrad.autograd.mode import mode
 from minigrad.graph.lazy import LazyBuffer
+from minigrad.graph.lines import remember
 from minigrad.tensor.aliases import plain_alias, plain_view
 from minigrad.tensor.base import made
 from minigrad.tensor.function import recorded
@@ -51,6 +52,8 @@ def _call(trace: Trace, entry: Entry, tensors: list[Tensor | None], numbers: Seq
         values += constants
     given = [_known(tensors[s], values[i]) for i, s in enumerate(operands)]
     results = recorded(entry.node, body, given, values)
+    if entry.line is not None:
+        remember([r._read() for r in results], entry.line, body)
     if trace.released:
         for result in results:
             if result._edge is not None:

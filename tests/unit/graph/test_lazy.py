@@ -1,5 +1,5 @@
 """Stage: tests of recording. In: LazyBuffers. Out: shapes and dtypes follow from the ops, views of realised memory stay
-memory, and broken graphs are refused with the reason. Next: ``test_movement.py``."""
+memory, and broken graphs are refused with the reason. Next: ``test_lines.py``."""
 
 from __future__ import annotations
 
