@@ -63,6 +63,20 @@ def test_the_table_of_errors():
     assert not over and len(table) > 40
 
 
+def test_special_numbers_are_those_of_the_table():
+    pytest.importorskip("mpmath")
+    from tools.functions import FUNCTIONS, at_special
+
+    table = json.loads((ROOT / "tools" / "functions.json").read_text())
+    for function in FUNCTIONS:
+        if function.name not in ("i1", "sinc", "gelu", "silu", "softplus", "atan", "erfc"):
+            continue
+        found = [float(v) for v in at_special(function)]
+        right = [float(v) for v in table[function.name]["special"]]
+        assert found == pytest.approx(right, rel=3e-7, nan_ok=True), function.name
+        assert [math.copysign(1, v) for v in found if v == 0] == [math.copysign(1, v) for v in right if v == 0]
+
+
 def test_running_sums_of_long_rows():
     assert minigrad.full((3_000_000,), 0.1).cumsum(0)[-1].item() == 300000.0
     assert minigrad.ones(2**24 + 8).cumsum(0)[-1].item() == 2**24 + 8
