@@ -109,7 +109,8 @@ def of(name, *arguments, **options):
 WITH_OPTIONS = {
     "celu": of("celu", alpha=0.5), "clamp-min": of("clamp", min=0.0), "clamp-nan": of("clamp", min=NAN),
     "clamp": of("clamp", 0.0, 1.0), "elu": of("elu", alpha=0.5), "gelu-tanh": of("gelu", approximate="tanh"),
-    "logit-eps": of("logit", eps=0.1), "nan_to_num": of("nan_to_num"), "polygamma": of("special.logit"),
+    "logit-eps": of("logit", eps=0.1), "nan_to_num": of("nan_to_num"), "logit": of("special.logit"),
+    "softplus": of("softplus", beta=2.0, threshold=4.0), "softplus-far": of("softplus", threshold=6.0),
     "pow-0": of("pow", 0), "pow-2": of("pow", 2), "pow-3": of("pow", 3), "pow--1": of("pow", -1),
     "remainder": of("remainder", 2.0), "reciprocal": lambda library, x: 1 / x, "power-of-2": lambda library, x: 2**x,
     "threshold": of("threshold", threshold=0.0, value=1.0),
@@ -120,6 +121,17 @@ WITH_OPTIONS = {
 @pytest.mark.parametrize("name", WITH_OPTIONS)
 def test_functions_with_options(name):
     assert compare(WITH_OPTIONS[name], [POINTS])
+
+
+@pytest.mark.parametrize("n", range(4))
+def test_polygamma(n):
+    """At its poles PyTorch has sin(πx) rounded, and NaN at infinity."""
+    skip = np.isin(POINTS, [*POLES, INF])
+    compare(lambda library, x: library.polygamma(n, x), [POINTS[~skip]])
+
+
+def test_nextafter():
+    assert compare(of("nextafter"), PAIR, orders=1)
 
 
 def test_where_lets_no_nan_through_from_the_branch_not_taken():
