@@ -32,7 +32,7 @@ def _common_shape(shapes: Sequence[Sequence[int]]) -> tuple[int, ...]:
         for axis in range(-1, -len(shape) - 1, -1):
             size = shape[axis]
             if size < 0:
-                raise RuntimeError(f"Trying to create tensor with negative dimension ({size}): ({size})")
+                raise ValueError("Attempting to broadcast a dimension with negative length!")
             if size == 1 or result[axis] == size:
                 continue
             if result[axis] != 1:
@@ -52,6 +52,9 @@ def broadcast_shapes(*shapes: Any) -> Size:
     >>> minigrad.broadcast_shapes((2, 1), (3,))
     minigrad.Size([2, 3])
     """
+    for shape in shapes:
+        if not isinstance(shape, int | tuple | list):
+            raise RuntimeError(f"Input shapes should be of type ints, a tuple of ints, or a list of ints, got {shape}")
     return Size(_common_shape([(shape,) if isinstance(shape, int) else tuple(shape) for shape in shapes]))
 
 
@@ -65,7 +68,7 @@ def broadcast_tensors(*tensors: Any) -> tuple[Tensor, ...]:
     """
     given = tuple(tensors[0]) if len(tensors) == 1 and not isinstance(tensors[0], AnyTensor) else tensors
     shape = fitting(*[t._shape() for t in given]) if given else ()
-    return tuple([t.expand(shape) for t in given])
+    return tuple([t if t._shape() == shape else t.expand(shape) for t in given])
 
 
 # --- matrices

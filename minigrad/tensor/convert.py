@@ -13,7 +13,7 @@ from minigrad.tensor.base import AnyTensor, make
 from minigrad.tensor.function import Function
 from minigrad.tensor.movement import type_text
 from minigrad.tensor.operands import converted
-from minigrad.tensor.promotion import get_default_dtype, type_name
+from minigrad.tensor.promotion import PYTHON_TYPES, dtype_argument, get_default_dtype, type_name
 from minigrad.tensor.size import resolve
 
 if TYPE_CHECKING:
@@ -45,12 +45,16 @@ class Convert:
         for arg in args if other is None else (other, *args):
             if isinstance(arg, DType):
                 dtype = arg
+            elif isinstance(arg, type) and arg in PYTHON_TYPES:
+                dtype = PYTHON_TYPES[arg]
             elif isinstance(arg, AnyTensor):
                 dtype, device = arg.dtype, arg.device
             elif isinstance(arg, bool):
                 pass  # non_blocking by position
             elif arg is not None:
                 device = arg
+        if isinstance(dtype, type | str):
+            dtype = dtype_argument("to", dtype)
         lazy = self._pending()
         target = lazy.device if device is None else resolve(device)
         dtype = lazy.dtype if dtype is None else dtype

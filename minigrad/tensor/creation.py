@@ -25,7 +25,7 @@ from minigrad.tensor.definition import FUNCTIONS, function
 from minigrad.tensor.joining import stack
 from minigrad.tensor.movement import shape_argument
 from minigrad.tensor.operands import converted
-from minigrad.tensor.promotion import WITH_CLASSES, get_default_dtype, number_dtype, stored, type_name
+from minigrad.tensor.promotion import WITH_CLASSES, dtype_argument, get_default_dtype, number_dtype, stored, type_name
 from minigrad.tensor.size import host_device, resolve
 
 if TYPE_CHECKING:
@@ -113,6 +113,7 @@ def _check_even(data: Any, dtype: DType) -> None:
 
 def array_of(data: Any, dtype: DType | None) -> tuple[np.ndarray, DType]:
     """Data as a NumPy array of the dtype given or inferred."""
+    dtype = dtype_argument("tensor", dtype) if isinstance(dtype, type | str) else dtype
     if isinstance(data, AnyTensor):
         array = data._array()
         dtype = dtype or data.dtype
@@ -246,6 +247,7 @@ def _constant(value: Any, shape: tuple[int, ...], dtype: DType, device: str, req
 def _new_constant(like: Tensor, value: Any, sizes: tuple[Any, ...], size: Any, dtype: DType | None, device: Any,
                   requires_grad: bool) -> Tensor:
     """A constant with the dtype and device of a Tensor, unless others are asked for."""
+    dtype = dtype_argument("new_zeros", dtype) if isinstance(dtype, type) else dtype
     return _constant(value, shape_argument(sizes if size is None else (size,)), dtype or like.dtype,
                      like._pending().device if device is None else resolve(device), requires_grad)
 

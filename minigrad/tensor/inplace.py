@@ -138,6 +138,8 @@ class InPlace:
         count = prod(shape)
         if min(shape, default=0) < 0 or count >= 2**63:
             raise RuntimeError("numel: integer multiplication overflow")
+        if count * self.dtype.size >= 2**63:
+            raise RuntimeError(f"Storage size calculation overflowed with sizes={list(shape)}")
         if mode.enabled is not None and is_inference(self):
             check_in_place(self)
         if self.requires_grad:

@@ -17,7 +17,7 @@ from minigrad.tensor.aliases import make_view
 from minigrad.tensor.definition import also, both, view_in_place
 from minigrad.tensor.function import Function
 from minigrad.tensor.layout import offset_of, strides_of, view_as_type
-from minigrad.tensor.operands import dim_index
+from minigrad.tensor.operands import dim_index, require_tensor
 from minigrad.tensor.promotion import type_name
 
 if TYPE_CHECKING:
@@ -77,11 +77,11 @@ def _permuted(self: Tensor, axes: tuple[int, ...], node: str) -> Tensor:
                      offset_of(self), node)
 
 
-def _matrix_transpose(self: Tensor) -> Tensor:
-    if self.ndim < 2:
-        raise RuntimeError("tensor.mT is only supported on matrices or batches of matrices. Got "
-                           f"{self.ndim}-D tensor.")
-    return self.transpose(-2, -1)
+def _matrix_transpose(self: Tensor, name: str) -> Tensor:
+    """The last two dimensions swapped; a number stays as it is."""
+    if self.ndim == 1:
+        raise RuntimeError(f"tensor.{name} is only supported on matrices or batches of matrices. Got 1-D tensor.")
+    return self.transpose(-2, -1) if self.ndim else self
 
 
 # --- repetition
@@ -162,10 +162,12 @@ class Movement:
 
     def view_as(self: Tensor, other: Tensor) -> Tensor:
         """``self.view(other.shape)``."""
+        require_tensor(other, "view_as", "other", 1)
         return self.view(other._shape())
 
     def reshape_as(self: Tensor, other: Tensor) -> Tensor:
         """``self.reshape(other.shape)``."""
+        require_tensor(other, "reshape_as", "other", 1)
         return self.reshape(other._shape())
 
     @both("ravel")
@@ -254,23 +256,21 @@ class Movement:
     @property
     def H(self: Tensor) -> Tensor:
         """The conjugate transpose of a matrix."""
-        if self.dtype.kind != "c":
-            return _permuted(self, tuple(reversed(range(self.ndim))), "PermuteBackward0")
         if self.ndim not in (0, 2):
             advice = " For batches of matrices, consider using tensor.mH" if self.ndim > 2 else ""
             raise RuntimeError("tensor.H is only supported on matrices (2-D tensors). Got "
                                f"{self.ndim}-D tensor.{advice}")
-        return self.mH if self.ndim else self.conj()
+        return self.mH
 
     @property
     def mT(self: Tensor) -> Tensor:
         """The last two dimensions swapped; a view."""
-        return _matrix_transpose(self)
+        return _matrix_transpose(self, "mT")
 
     @property
     def mH(self: Tensor) -> Tensor:
         """The last two dimensions swapped, a view; conjugated if complex."""
-        return _matrix_transpose(self).conj()
+        return _matrix_transpose(self, "mH").conj()
 
     @both("movedim", "moveaxis")
     def movedim(self: Tensor, source: Any, destination: Any) -> Tensor:
@@ -296,7 +296,7 @@ class Movement:
     @both("adjoint")
     def adjoint(self: Tensor) -> Tensor:
         """The last two dimensions swapped; conjugated if complex."""
-        return self.mH
+        return _matrix_transpose(self, "adjoint()").conj()
 
     # --- dimensions of size 1
 
@@ -363,6 +363,7 @@ class Movement:
 
     def expand_as(self: Tensor, other: Tensor) -> Tensor:
         """``self.expand(other.shape)``."""
+        require_tensor(other, "expand_as", "other", 1)
         return self.expand(other._shape())
 
     @both("broadcast_to")
@@ -374,7 +375,9 @@ class Movement:
         """Copies side by side, ``sizes[i]`` along dimension i; more sizes than dimensions add dimensions in front."""
         times = shape_argument(sizes if repeats is None else (repeats,))
         if min(times, default=0) < 0:
-            raise RuntimeError(f"Trying to create tensor with negative dimension {min(times)}: {list(times)}")
+            given = (1,) * (len(times) - len(self._shape())) + self._shape()
+            new = [n * r for n, r in zip(given, times, strict=False)]
+            raise RuntimeError(f"Trying to create tensor with negative dimension {min(new)}: {new}")
         if len(times) < len(self._shape()):
             raise RuntimeError("Number of dimensions of repeat dims can not be smaller than number of dimensions of "
                                "tensor")

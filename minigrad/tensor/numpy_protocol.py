@@ -115,6 +115,16 @@ class NumPyProtocol:
             return array.astype(dtype)
         return array.copy() if copy else array
 
+    def __buffer__(self: Tensor, flags: int) -> memoryview:
+        """Python's buffer protocol, from Python 3.12 on (PEP 688): ``memoryview(t)`` is on the memory of ``t``.
+
+        ``BufferError`` for a Tensor that requires a gradient, and for elements or memory that Python can't see.
+        """
+        try:
+            return memoryview(self.numpy())  # type: ignore[arg-type]
+        except (RuntimeError, TypeError, ValueError) as error:
+            raise BufferError(str(error)) from None
+
     def __array_wrap__(self: Tensor, array: np.ndarray, context: Any = None, return_scalar: bool = False) -> Tensor:
         """A result of NumPy's as a Tensor."""
         return _wrapped(array)

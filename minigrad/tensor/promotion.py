@@ -15,6 +15,7 @@ from minigrad.dtype import (
     DType,
     bfloat16,
     bool_,
+    complex128,
     float16,
     float32,
     float64,
@@ -68,6 +69,18 @@ def default_complex_dtype() -> DType:
     minigrad.complex64
     """
     return _default_dtype.complex
+
+
+PYTHON_TYPES: dict[Any, DType] = {bool: bool_, int: int64, float: float64, complex: complex128}
+"""What Python's types of numbers mean as a ``dtype``."""
+
+
+def dtype_argument(name: str, given: Any) -> DType:
+    """The dtype that a function of this name is given as ``float``, say. ``TypeError`` for what is none."""
+    found = PYTHON_TYPES.get(given) if isinstance(given, type) else None
+    if found is None:
+        raise TypeError(f"{name}(): argument 'dtype' must be torch.dtype, not {type(given).__name__}")
+    return found
 
 
 def c_name(dtype: DType) -> str:

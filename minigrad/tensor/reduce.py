@@ -18,7 +18,7 @@ from minigrad.tensor.function import Function
 from minigrad.tensor.functions import double
 from minigrad.tensor.movement import shape_argument
 from minigrad.tensor.operands import dim_index, dim_indices, not_for_complex
-from minigrad.tensor.promotion import type_name
+from minigrad.tensor.promotion import dtype_argument, type_name
 
 if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor
@@ -73,6 +73,8 @@ _SUM, _MEAN, _PROD = named("sum", _sum), named("mean", _mean), named("prod", _pr
 
 def _summed(self: Tensor, dtype: DType | None) -> DType:
     """The type in which elements are summed or multiplied: integers and bools in int64."""
+    if isinstance(dtype, type):
+        return dtype_argument("sum", dtype)
     return dtype if dtype is not None else self.dtype if self.dtype.kind in "fc" else int64
 
 
@@ -218,6 +220,7 @@ class Reduce:
     def mean(self: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None,
              axis: Any = None, keepdims: bool = False) -> Tensor:
         """The sum over ``dim`` divided by the number of elements; only of floats."""
+        dtype = dtype_argument("mean", dtype) if isinstance(dtype, type) else dtype
         if (dtype or self.dtype).kind not in "fc":
             given = "Input" if dtype is None else "Optional"
             raise RuntimeError(f"mean(): could not infer output dtype. {given} dtype must be either a floating point "

@@ -1,10 +1,11 @@
 """Stage: tests. In: calls with NumPy's names of parameters, ``axis`` and ``keepdims``. Out: what the names ``dim`` and
-``keepdim`` give, in methods and functions.
+``keepdim`` give, in methods and functions; the same of Python's types as dtypes.
 Next: ``test_printing.py``."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -46,3 +47,18 @@ def test_other_names_are_errors() -> None:
         X.amax(axes=1)  # type: ignore[call-arg]
     with pytest.raises(TypeError, match="multiple values for argument 'dim'"):
         X.amax(0, axis=1)  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize("make", [
+    lambda dtype: minigrad.zeros(2, dtype=dtype), lambda dtype: minigrad.arange(2, dtype=dtype),
+    lambda dtype: minigrad.tensor([1, 0], dtype=dtype), lambda dtype: minigrad.asarray([1, 0], dtype=dtype),
+    lambda dtype: minigrad.ones(2).to(dtype), lambda dtype: minigrad.ones(2).to(dtype=dtype),
+    lambda dtype: minigrad.ones(2).sum(dtype=dtype), lambda dtype: minigrad.ones(2).cumsum(0, dtype=dtype),
+    lambda dtype: minigrad.ones(2).new_full((2,), 1, dtype=dtype),
+    lambda dtype: minigrad.ones_like(minigrad.ones(2), dtype=dtype), lambda dtype: minigrad.prod(minigrad.ones(
+        2), dtype=dtype)])
+def test_types_of_python_are_dtypes(make: Any) -> None:
+    assert make(float).dtype is minigrad.float64
+    assert make(int).dtype is minigrad.int64
+    with pytest.raises(TypeError):
+        make(str)

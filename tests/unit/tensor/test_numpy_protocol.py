@@ -4,6 +4,7 @@ Next: ``test_numpy_names.py``."""
 from __future__ import annotations
 
 import operator
+import sys
 from typing import Any
 
 import numpy as np
@@ -82,3 +83,14 @@ def test_reflected_methods() -> None:
     assert t.__rsub__(3).tolist() == [2.0, 1.0] and t.__rsub__(T + 1).tolist() == [1.0, 1.0]
     assert t.__rmod__(3).tolist() == [0.0, 1.0] and t.__rpow__(3).tolist() == [3.0, 9.0]
     assert t.__rmatmul__(t).item() == 5.0 and i.__rand__(3).tolist() == [1, 2] and i.__rlshift__(3).tolist() == [6, 12]
+
+
+def test_the_buffer_protocol_shows_the_memory() -> None:
+    t = minigrad.arange(6.0).reshape(2, 3)
+    view = memoryview(t) if sys.version_info >= (3, 12) else t.__buffer__(0)  # Python asks from 3.12 on
+    view[0, 0] = 7
+    t.add_(1)
+    assert view.format == "f" and view.tolist() == t.tolist() == [[8, 2, 3], [4, 5, 6]]
+    assert t.t().__buffer__(0).strides == (4, 12)
+    with pytest.raises(BufferError, match="requires grad"):
+        minigrad.ones(2, requires_grad=True).__buffer__(0)

@@ -430,3 +430,15 @@ def test_what_is_expanded_can_be_filled_and_not_written() -> None:
             minigrad.ones(3, 2))):
         with pytest.raises(RuntimeError, match="more than one element of the written-to tensor"):
             write(x.expand(3, 2))
+
+
+def test_transposes_of_what_is_no_matrix() -> None:
+    number, vector, batch = minigrad.tensor(5.0), minigrad.ones(2), minigrad.ones(2, 3, 4)
+    assert number.T.item() == number.H.item() == number.mT.item() == number.mH.item() == number.adjoint().item() == 5
+    assert batch.mT.shape == batch.mH.shape == batch.adjoint().shape == (2, 4, 3) and batch.T.shape == (4, 3, 2)
+    for name in ("H", "mT", "mH", "adjoint"):
+        with pytest.raises(RuntimeError, match=rf"tensor\.{name}\S* is only supported on matrices"):
+            found = getattr(vector, name)
+            found()
+    with pytest.raises(RuntimeError, match="Got 3-D tensor. For batches of matrices, consider using tensor.mH"):
+        _ = batch.H
