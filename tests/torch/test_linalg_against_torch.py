@@ -194,6 +194,18 @@ def test_values_and_gradients(name, dtype):
         same(run(minigrad, name, dtype, order), run(torch, name, dtype, order))
 
 
+@pytest.mark.parametrize("ord", [0.5, 1, 1.5, 2, 2.5, 3, np.inf, -np.inf, -1, -2.5])
+def test_slopes_of_norms_at_zero(ord):
+    """Both orders, of a row of zeros and of one that has a zero."""
+    found = []
+    for m in (minigrad, torch):
+        x = m.tensor([[0.0, 0.0], [0.0, 4.0], [3.0, 4.0]], dtype=m.float64).requires_grad_()
+        first = m.autograd.grad(m.linalg.vector_norm(x, ord, 1).sum(), x, create_graph=True)[0]
+        found.append([first] + ([m.autograd.grad(first.sum(), x)[0]] if first.requires_grad else []))
+    for ours, theirs in zip(*found, strict=True):
+        np.testing.assert_allclose(ours.detach().numpy(), (theirs.detach() + 0).numpy(), rtol=1e-10, atol=1e-12)
+
+
 def test_errors():
     """Shapes, types and singular matrices are refused in PyTorch's words."""
     calls = [lambda m, f=f, a=a: getattr(m.linalg, f)(ARGUMENTS[a](m)) for f in ONE_MATRIX for a in ARGUMENTS]

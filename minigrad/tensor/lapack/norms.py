@@ -57,10 +57,11 @@ def _norm_gradient(inputs: Any, outputs: Any, grads: Any, ord: float, dims: tupl
         return ((x.sign() * attained.to(wide) * share).to(kind),)
     if ord == 2:
         return ((g * (x / norm).masked_fill(norm == 0, 0)).to(kind),)
+    size = x * x.sign()  # |x|; but its slope at 0 is 0 times what comes, NaN for an infinite one, as PyTorch's
     if ord < 1:
-        power = (x.sign() * x.abs().pow(ord - 1)).masked_fill(x == 0, 0)
+        power = (x.sign() * size.pow(ord - 1)).masked_fill(x == 0, 0)
         return ((power * g * norm.pow(1 - ord)).to(kind),)
-    power = x.sign() * x.abs().pow(ord - 1) if ord < 2 else x * x.abs().pow(ord - 2)
+    power = x.sign() * size.pow(ord - 1) if ord < 2 else x * size.pow(ord - 2)
     return ((power * (g / norm.pow(ord - 1)).masked_fill(norm == 0, 0)).to(kind),)
 
 
