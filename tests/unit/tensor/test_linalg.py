@@ -150,6 +150,18 @@ def test_gradients_of_values_alone_do_not_read_the_vectors():
     close(x.grad.numpy(), np.eye(3))
 
 
+def test_the_gradient_of_all_complex_factors():
+    """Their product is the matrix itself."""
+    x, weights = t(A + 1j * A[::-1], True), A - 1j * A.T
+    u, s, vh = minigrad.linalg.svd(x)
+    ((u * s) @ vh * t(weights.conj())).real.sum().backward()
+    close(x.grad.resolve_conj().numpy(), weights)
+
+
+def test_a_singular_matrix_has_an_infinite_condition():
+    assert minigrad.linalg.cond(minigrad.zeros(2, 2), 1).item() == np.inf
+
+
 def test_in_a_composite():
     """A body that calls a HOST function has that function's gradient."""
     @composite
@@ -269,6 +281,17 @@ def test_transforms_are_numpys(name):
     for n, norm in ((None, None), (7, "ortho"), (2, "forward")):
         close(getattr(minigrad.fft, name)(t(PAIR), n, 1, norm).resolve_conj().numpy(),
               getattr(np.fft, name)(PAIR, n, 1, norm))
+
+
+@pytest.mark.parametrize("name", ["fft", "ifft", "rfft", "irfft", "hfft", "ihfft"])
+def test_gradients_of_transforms_are_their_adjoints(name):
+    transform = getattr(minigrad.fft, name)
+    x = t(PAIR + (0 if name in ("rfft", "ihfft") else 1j * PAIR[::-1]), True)
+    weights = transform(x.detach()).resolve_conj().numpy() + 0.5
+    (transform(x) * t(weights.conj())).real.sum().backward()
+    step = x.detach().numpy()[:, ::-1].copy()
+    close((x.grad.resolve_conj().numpy().conj() * step).real.sum(),
+          (transform(t(step)).resolve_conj().numpy() * weights.conj()).real.sum())
 
 
 def test_there_and_back():

@@ -67,3 +67,14 @@ def test_what_is_not_finite():
 def test_bins_narrower_than_steps_of_a_half_type():
     x = minigrad.tensor([7.03125, 7.0625]).bfloat16()
     assert x.histc(100, 7, 7.1).nonzero().flatten().tolist() == [31, 62]
+
+
+def test_bins_of_equal_numbers():
+    hist, edges = minigrad.tensor([3.0, 3.0]).histogram(2)
+    assert (hist.tolist(), edges.tolist()) == ([0, 2], [2.5, 3, 3.5])
+
+
+def test_covariances_of_weighed_observations():
+    weights = np.array([0.5, 2.0])
+    np.testing.assert_allclose(minigrad.tensor(A[0]).cov(aweights=minigrad.tensor(weights)).numpy(),
+                               np.cov(A[0], aweights=weights), rtol=1e-12)
