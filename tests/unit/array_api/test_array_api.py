@@ -87,6 +87,8 @@ def test_dtypes() -> None:
     assert info.default_dtypes()["integral"] is xp.int64 and info.capabilities()["boolean indexing"]
     assert set(info.dtypes(kind="real floating")) == {"float32", "float64"}
     assert xp.floor_divide(xp.asarray([float("inf")]), 2.0).item() == float("inf")
+    zeros = xp.remainder(xp.asarray([0.0, -0.0, 4.0]), xp.asarray([-2.0, 2.0, -2.0]))
+    assert zeros.tolist() == [0.0] * 3 and xp.signbit(zeros).tolist() == [True, False, True]
 
 
 def test_data_from_outside() -> None:
