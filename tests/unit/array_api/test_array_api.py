@@ -91,6 +91,19 @@ def test_dtypes() -> None:
     assert zeros.tolist() == [0.0] * 3 and xp.signbit(zeros).tolist() == [True, False, True]
 
 
+def test_distinct_complex_numbers() -> None:
+    found = xp.unique_all(xp.asarray([2j, 1.0, 1 + 1j, 2j, 1.0]))
+    assert found.values.tolist() == [2j, 1, 1 + 1j] and found.counts.tolist() == [2, 2, 1]
+    assert found.indices.tolist() == [0, 1, 2] and found.inverse_indices.tolist() == [0, 1, 2, 0, 1]
+
+
+def test_products_of_small_integers() -> None:
+    x1, x2 = xp.asarray([[3]], dtype=xp.uint8), xp.asarray([[1, 2], [4, 200]], dtype=xp.uint8)
+    found = xp.tensordot(x1, x2, axes=1)  # the axis of size 1 stands for both elements
+    assert found.dtype is xp.uint8 and found.tolist() == [[15, (3 * 202) % 256]]
+    assert xp.eye(2, k=-2**70).tolist() == [[0, 0], [0, 0]]
+
+
 def test_data_from_outside() -> None:
     buffer = array.array("f", [1.0, 2.0])
     shared = xp.asarray(buffer)
