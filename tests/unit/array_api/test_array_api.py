@@ -101,6 +101,7 @@ def test_products_of_small_integers() -> None:
     x1, x2 = xp.asarray([[3]], dtype=xp.uint8), xp.asarray([[1, 2], [4, 200]], dtype=xp.uint8)
     found = xp.tensordot(x1, x2, axes=1)  # the axis of size 1 stands for both elements
     assert found.dtype is xp.uint8 and found.tolist() == [[15, (3 * 202) % 256]]
+    assert xp.repeat(x2, xp.asarray(2, dtype=xp.uint8), axis=0).tolist() == [[1, 2], [1, 2], [4, 200], [4, 200]]
     assert xp.eye(2, k=-2**70).tolist() == [[0, 0], [0, 0]]
 
 
