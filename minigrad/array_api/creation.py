@@ -125,7 +125,8 @@ def eye(n_rows: int, n_cols: int | None = None, /, *, k: int = 0, dtype: DType |
     """1 on the diagonal ``k`` above the main one, 0 elsewhere."""
     n_cols = n_rows if n_cols is None else n_cols
     rows = _new["arange"](n_rows, device=device).reshape(n_rows, 1)
-    return (rows + k == _new["arange"](n_cols, device=device)).to(dtype or get_default_dtype())
+    shifted = rows + min(max(k, -n_rows), n_cols)
+    return (shifted == _new["arange"](n_cols, device=device)).to(dtype or get_default_dtype())
 
 
 def meshgrid(*arrays: Tensor, indexing: str = "xy") -> tuple[Tensor, ...]:

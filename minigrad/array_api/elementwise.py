@@ -52,7 +52,7 @@ atan2, copysign, hypot, logaddexp, nextafter = [
     _binary(n) for n in ("atan2", "copysign", "hypot", "logaddexp", "nextafter")]
 add, subtract, multiply, divide = _binary("add"), _binary("subtract", "sub"), _binary("multiply", "mul"), _binary(
     "divide", "div")
-remainder, pow = _binary("remainder"), _binary("pow")
+pow = _binary("pow")
 maximum, minimum = _binary("maximum"), _binary("minimum")
 equal, not_equal = _binary("equal", "eq"), _binary("not_equal", "ne")
 less, less_equal, greater, greater_equal = _binary("less", "lt"), _binary("less_equal", "le"), _binary(
@@ -71,6 +71,13 @@ def floor_divide(x1: Any, x2: Any, /) -> Tensor:
     infinite = _of["isinf"](x1) | _of["isinf"](x2)
     # a finite number by an infinity is 0 with the sign of the quotient, or -1
     return _of["where"](infinite, _of["where"](_of["isinf"](x1), x1 / x2, _of["floor"](x1 / x2)), found)
+
+
+def remainder(x1: Any, x2: Any, /) -> Tensor:
+    """x1 - x2 * floor(x1 / x2), with the sign of x2, also where it is 0: PyTorch's 0 has the sign of x1."""
+    x1, x2 = same_dtype(x1, x2)
+    found = _of["remainder"](x1, x2)
+    return _of["where"](found == 0, _of["copysign"](found, x2), found) if x1.dtype.is_floating_point else found
 
 
 def positive(x: Tensor, /) -> Tensor:

@@ -8,6 +8,7 @@ from operator import index
 from typing import Any
 
 from minigrad.array_api.promotion import common
+from minigrad.dtype import int64
 from minigrad.tensor import FUNCTIONS, Tensor
 
 _of = FUNCTIONS
@@ -78,8 +79,8 @@ def permute_dims(x: Tensor, /, axes: Any) -> Tensor:
 def repeat(x: Tensor, repeats: Any, /, *, axis: int | None = None) -> Tensor:
     """Each element so many times in a row."""
     x, axis = (x.reshape(-1), 0) if axis is None else (x, axis)
-    if isinstance(repeats, Tensor) and repeats.ndim == 0:
-        repeats = repeats.reshape(1)
+    if isinstance(repeats, Tensor):
+        repeats = repeats.to(int64).reshape(repeats.shape or (1,))
     return _of["repeat_interleave"](x, repeats, axis)
 
 

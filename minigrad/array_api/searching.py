@@ -74,11 +74,21 @@ class UniqueInverse(NamedTuple):
     inverse_indices: Tensor
 
 
+def _sorted(x: Tensor) -> tuple[Tensor, Tensor]:
+    """The elements of a vector in order, and their indices; of complex numbers by their real parts first."""
+    if not x.dtype.is_complex:
+        ordered, order = _of["sort"](x, stable=True)
+        return ordered, order
+    order = _of["argsort"](x.imag, stable=True)
+    order = order[_of["argsort"](x.real[order], stable=True)]
+    return x[order], order
+
+
 def unique_all(x: Tensor, /) -> UniqueAll:
     """The distinct elements in order, where each is first, which each element is, how often each is there. Each NaN
     counts as another."""
     flat = x.reshape(-1)
-    ordered, order = _of["sort"](flat, stable=True)
+    ordered, order = _sorted(flat)
     n = flat.numel()
     if n == 0:
         none = _of["zeros"](0, dtype=int64, device=x.device)

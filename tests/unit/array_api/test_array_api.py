@@ -87,6 +87,22 @@ def test_dtypes() -> None:
     assert info.default_dtypes()["integral"] is xp.int64 and info.capabilities()["boolean indexing"]
     assert set(info.dtypes(kind="real floating")) == {"float32", "float64"}
     assert xp.floor_divide(xp.asarray([float("inf")]), 2.0).item() == float("inf")
+    zeros = xp.remainder(xp.asarray([0.0, -0.0, 4.0]), xp.asarray([-2.0, 2.0, -2.0]))
+    assert zeros.tolist() == [0.0] * 3 and xp.signbit(zeros).tolist() == [True, False, True]
+
+
+def test_distinct_complex_numbers() -> None:
+    found = xp.unique_all(xp.asarray([2j, 1.0, 1 + 1j, 2j, 1.0]))
+    assert found.values.tolist() == [2j, 1, 1 + 1j] and found.counts.tolist() == [2, 2, 1]
+    assert found.indices.tolist() == [0, 1, 2] and found.inverse_indices.tolist() == [0, 1, 2, 0, 1]
+
+
+def test_products_of_small_integers() -> None:
+    x1, x2 = xp.asarray([[3]], dtype=xp.uint8), xp.asarray([[1, 2], [4, 200]], dtype=xp.uint8)
+    found = xp.tensordot(x1, x2, axes=1)  # the axis of size 1 stands for both elements
+    assert found.dtype is xp.uint8 and found.tolist() == [[15, (3 * 202) % 256]]
+    assert xp.repeat(x2, xp.asarray(2, dtype=xp.uint8), axis=0).tolist() == [[1, 2], [1, 2], [4, 200], [4, 200]]
+    assert xp.eye(2, k=-2**70).tolist() == [[0, 0], [0, 0]]
 
 
 def test_data_from_outside() -> None:

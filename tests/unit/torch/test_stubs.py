@@ -1,11 +1,13 @@
-"""Stage: tests. In: a user's program. Out: mypy knows minigrad's functions, methods and classes in it, and finds wrong
-arguments; ``help`` shows the signatures.
+"""Stage: tests. In: a user's program. Out: mypy and pyright know minigrad's functions, methods and classes in it, and
+find wrong arguments; ``help`` shows the signatures.
 Next: ``tests/unit/torch/test_runner.py``."""
 
 from __future__ import annotations
 
 import inspect
+import json
 import pydoc
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -76,6 +78,21 @@ def test_mypy_checks_a_program(tmp_path: Path) -> None:
     errors = [line for line in lines if line.startswith("error")]
     assert len(errors) == 3 and 'argument "beta" for "add"' in errors[0], run.stdout
     assert 'argument "dims" for "sum"' in errors[1] and "no_such_method" in errors[2]
+
+
+def test_pyright_checks_a_program(tmp_path: Path) -> None:
+    pyright = shutil.which("pyright")
+    if pyright is None:
+        pytest.skip("pyright is not installed")
+    (tmp_path / "program.py").write_text(PROGRAM)
+    (tmp_path / "pyrightconfig.json").write_text(json.dumps({"extraPaths": [str(ROOT)]}))
+    run = subprocess.run([pyright, "--outputjson", "--pythonpath", sys.executable], cwd=tmp_path, capture_output=True,
+                         text=True)
+    found = json.loads(run.stdout)["generalDiagnostics"]
+    revealed = [d["message"].rpartition(" is ")[2].strip('"') for d in found if d["severity"] == "information"]
+    assert revealed == ["Tensor", "Size", *["Tensor"] * 5], run.stdout
+    errors = [d["message"] for d in found if d["severity"] == "error"]
+    assert len(errors) == 3 and "beta" in errors[0] and "dims" in errors[1] and "no_such_method" in errors[2]
 
 
 def test_help_reads_as_in_pytorch() -> None:
