@@ -93,6 +93,11 @@ def _quiet(function: Callable[..., Any]) -> Callable[..., Any]:
     return quiet
 
 
+def _in_double(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> Any:
+    """a * b + c; of float32 the product is exact."""
+    return np.asarray(np.asarray(a, np.float64) * b + c).astype(np.asarray(a).dtype)
+
+
 def _extremum(beats: Callable[..., Any]) -> Callable[..., Any]:
     """The larger or smaller of two, the first of equal ones: which of 0 and -0 it is must not depend on the machine."""
 
@@ -230,8 +235,8 @@ _ROWS = (
              "NaN if either is NaN; the first of two that are equal"),
     ScalarOp(Op.NEG, 1, "iufc", "same", _wrap(np.negative), 1, "-", "the lowest integer is its own negative"),
     ScalarOp(Op.ABS, 1, "iuf", "same", _quiet(np.abs), 1, "abs", "the lowest integer is its own absolute value"),
-    ScalarOp(Op.FMA, 3, "f", "same", _quiet(lambda a, b, c: a * b + c), 1, "fma",
-             "one rounding in a kernel; the reference rounds twice"),
+    ScalarOp(Op.FMA, 3, "f", "same", _quiet(_in_double), 1, "fma",
+             "one rounding in a kernel; the reference computes in float64, and rounds to that first"),
     ScalarOp(Op.LT, 2, "biuf", "bool", _quiet(np.less), 1, "<", "False if either is NaN"),
     ScalarOp(Op.EQ, 2, "biufc", "bool", _quiet(np.equal), 1, "==", "False if either is NaN"),
     ScalarOp(Op.AND, 2, "biu", "same", np.bitwise_and, 1, "&"),
