@@ -1,6 +1,6 @@
 """Stage: front. In: a Tensor. Out: which of its events lie in a set: positive numbers, simplices, triangular matrices …
 A ``Constraint`` is such a set; a distribution's support and what its parameters may be are constraints.
-Next: ``single_transforms.py``."""
+Next: ``transform.py``."""
 
 from __future__ import annotations
 

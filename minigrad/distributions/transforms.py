@@ -12,21 +12,23 @@ from minigrad.distributions import constraints
 from minigrad.distributions.single_transforms import (
     AbsTransform,
     AffineTransform,
-    CorrCholeskyTransform,
     CumulativeDistributionTransform,
     ExpTransform,
+    PowerTransform,
+    SigmoidTransform,
+    SoftplusTransform,
+    TanhTransform,
+)
+from minigrad.distributions.transform import Transform
+from minigrad.distributions.utils import lazy_property, sum_rightmost
+from minigrad.distributions.vector_transforms import (
+    CorrCholeskyTransform,
     LowerCholeskyTransform,
     PositiveDefiniteTransform,
-    PowerTransform,
     ReshapeTransform,
-    SigmoidTransform,
     SoftmaxTransform,
-    SoftplusTransform,
     StickBreakingTransform,
-    TanhTransform,
-    Transform,
 )
-from minigrad.distributions.utils import lazy_property, sum_rightmost
 from minigrad.tensor import Tensor, cat, stack, zeros_like
 
 __all__ = [

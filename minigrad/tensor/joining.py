@@ -27,7 +27,8 @@ from minigrad.tensor.slicing import select_part
 if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor
 
-# Up to this many tensors are joined inside a kernel; more are copied one after another.
+# Up to this many tensors are joined inside a kernel, and as many of their results in another one. NumPy joins more:
+# each kernel is compiled, for parts of different sizes anew.
 IN_KERNEL = 8
 
 
@@ -45,6 +46,10 @@ def cat_values(parts: Sequence[LazyBuffer], axis: int) -> LazyBuffer:
     total = sum([p.shape[axis] for p in parts])
     first = parts[0]
     shape = (*first.shape[:axis], total, *first.shape[axis + 1:])
+    if IN_KERNEL < len(parts) <= IN_KERNEL ** 2:
+        kernels = -(-len(parts) // IN_KERNEL)
+        size = -(-len(parts) // kernels)
+        return cat_values([cat_values(parts[i:i + size], axis).contiguous() for i in range(0, len(parts), size)], axis)
     if len(parts) > IN_KERNEL:
         return LazyBuffer(Op.HOST, tuple(parts), ("concatenate", (axis,)), shape, first.dtype, first.device)
     coordinate = LazyBuffer.index(shape, axis, first.device)
