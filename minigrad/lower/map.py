@@ -16,8 +16,9 @@ from minigrad.lower.nest import Parallel, Part, Share, loop, loops, parallel, pa
 from minigrad.symbolic import Sym, coefficient, minimum, num
 from minigrad.target import Target
 
-SQUARE_COST = 64
-"""Scalar operations of a body up to which a square tile is written out, row by row: the code grows with it."""
+SQUARE_COST, SQUARE_SIDE = 64, 32
+"""Scalar operations of a body up to which a square tile is written out, row by row, and the most rows that it has: the
+code grows with both."""
 
 
 @dataclass
@@ -58,8 +59,10 @@ def map_stage(body: Body, target: Target, divide: bool) -> Lowering:
         lanes = 1
     tile = _tile_axis(body, work, axes, lane_axis) if lane_axis else None
     outer = [a for a in axes if a is not lane_axis and a is not tile]
-    pieces = parts(lane_axis.size, lanes) if lane_axis else []
-    nest = _Map(body, outer, lane_axis, tile, pieces, cost <= SQUARE_COST)
+    square = tile is not None and cost <= SQUARE_COST and all(
+        coefficient(body.index(o.index), lane_axis.var) == 1 for o in body.outputs)  # type: ignore[union-attr]
+    pieces = parts(lane_axis.size, min(lanes, SQUARE_SIDE) if square else lanes) if lane_axis else []
+    nest = _Map(body, outer, lane_axis, tile, pieces, square)
     note = f"map: axes {[a.size for a in axes]}"
     if lane_axis:
         note += f", {nest.parts[0].lanes} lanes along axis {axes.index(lane_axis)}"

@@ -6,11 +6,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import minigrad
 from minigrad.dtype import bool_, float64, uint8
 from minigrad.kernel.show import show
 from minigrad.lower import lower
 from minigrad.lower.nest import Axis, parts, share
 from minigrad.ops import Op
+from minigrad.runtime import llvm
 from minigrad.symbolic import var
 from minigrad.target import AVX512
 from tests.unit.lower.specs import buffer, check, spec_of
@@ -96,3 +98,20 @@ def test_the_number_of_iterations_does_not_change_results(rng):
     a = buffer((700, 301))
     x = rng.standard_normal((700, 301)).astype("f")
     check([a.binary(Op.MUL, a)], {a: x}, [x * x], native=True)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int16", "float32"])
+def test_transposes_are_short_texts(dtype, monkeypatch):
+    """Whichever side is read or written across: squares have a bounded side, and only what is stored in order is
+    written out."""
+    sizes = []
+    emit = llvm._emit
+    monkeypatch.setattr(llvm, "_emit", lambda text, *rest: sizes.append(len(text)) or emit(text, *rest))
+    with minigrad.config(CACHE=0, TIERS=0, VERIFY=0):
+        for shape in ((100, 70), (64, 128)):
+            x = minigrad.arange(shape[0] * shape[1], dtype=getattr(minigrad, dtype)).reshape(shape)
+            x.realize()
+            read, written = x.T + 1, minigrad.zeros(shape, dtype=x.dtype)
+            written.T.copy_(read)
+            assert (written == x + 1).all() and (read.T == x + 1).all()
+    assert sizes and max(sizes) < 64 << 10
