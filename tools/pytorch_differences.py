@@ -33,6 +33,10 @@ DIFFERS: dict[str, str] = {
     "torch.SymBool": "no object is one: " + SYMBOLIC,
     "torch.compile": "records calls and replays them (`minigrad.jit`); `backend`, `mode`, `options` and `dynamic` have "
                      "no effect",
+    **dict.fromkeys(("torch.sort", "torch.argsort", "torch.msort"), "always stable, which PyTorch's is where it is "
+                    "asked to be; in PyTorch the order of equal elements depends on the processor"),
+    **dict.fromkeys(("torch.topk", "torch.kthvalue", "torch.mode"), "of equal elements it takes those that a stable "
+                    "sort takes; in PyTorch that depends on the processor"),
     "torch.unique": "NumPy sorts: the input is computed at the call",
     "torch.histc": "the range of the input is found at the call",
     "torch.histogram": "NumPy counts: the input is computed at the call",

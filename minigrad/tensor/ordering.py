@@ -13,7 +13,7 @@ import numpy as np
 
 from minigrad.dtype import bool_, from_numpy, int64
 from minigrad.engine import leaf_from_numpy
-from minigrad.graph.host import comparable, register_host, stable_order
+from minigrad.graph.host import comparable, moved, register_host, stable_order
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.tensor import return_types
@@ -50,23 +50,29 @@ _ARGSORT = Function("argsort", _argsort, "NotDifferentiable")
 
 def _topk(arrays: Sequence[np.ndarray], k: int, axis: int, largest: bool) -> np.ndarray:
     """The first k places of ``stable_order``: those beyond the k-th element, and of its equals the first ones."""
-    rows = np.moveaxis(comparable(arrays[0]), axis, -1)
+    rows = moved(comparable(arrays[0]), axis, -1)
     n = rows.shape[-1]
     if 2 * k >= n:
-        return np.moveaxis(stable_order(rows, -1, largest)[..., :k], -1, axis)
+        return moved(stable_order(rows, -1, largest)[..., :k], -1, axis)
     at = n - k if largest else k - 1
     limit = np.partition(rows, at, axis=-1)[..., at:at + 1]
-    chosen, ties = ~(rows <= limit) if largest else rows < limit, rows == limit
-    if (limit != limit).any():  # NaN is the largest
-        nan, last = rows != rows, limit != limit
-        chosen, ties = np.where(last, np.zeros_like(nan) if largest else ~nan, chosen), np.where(last, nan, ties)
-    left = k - chosen.sum(-1, keepdims=True)
-    if (ties.sum(-1, keepdims=True) > left).any():
-        ties &= ties.cumsum(-1) <= left
-    chosen |= ties
-    places = chosen.nonzero()[-1].reshape(*rows.shape[:-1], k)
+    places = (~(rows < limit) if largest else rows <= limit).nonzero()[-1]
+    if places.size * n != rows.size * k:
+        places = _without_ties(rows, limit, k, largest).nonzero()[-1]
+    places = places.reshape(*rows.shape[:-1], k)
     order = stable_order(np.take_along_axis(rows, places, -1), -1, largest)
-    return np.moveaxis(np.take_along_axis(places, order, -1), -1, axis)
+    return moved(np.take_along_axis(places, order, -1), -1, axis)
+
+
+def _without_ties(rows: np.ndarray, limit: np.ndarray, k: int, largest: bool) -> np.ndarray:
+    """Where the elements beyond the limit are, and the first ones of those that equal it: k of each row. NaN is the
+    largest."""
+    chosen, ties = ~(rows <= limit) if largest else rows < limit, rows == limit
+    nan, last = rows != rows, limit != limit
+    chosen, ties = np.where(last, np.zeros_like(nan) if largest else ~nan, chosen), np.where(last, nan, ties)
+    ties &= ties.cumsum(-1) <= k - chosen.sum(-1, keepdims=True)
+    chosen |= ties
+    return chosen
 
 
 register_host("topk", _topk)
