@@ -226,7 +226,8 @@ def main() -> None:
     parser = argparse.ArgumentParser("python tools/pythons.py", description=__doc__)
     parser.add_argument("versions", nargs="*", default=VERSIONS, help=f"({' '.join(VERSIONS)})")
     parser.add_argument("--install", action="store_true", help="get the interpreters that are not here")
-    parser.add_argument("--quick", action="store_true", help="only the tests that the suite runs on every interpreter")
+    parser.add_argument("--quick", action="store_true",
+                        help="only the tests that `pytest -m slow` runs on every interpreter")
     parser.add_argument("--workers", type=int, default=2, help="test processes (2)")
     parser.add_argument("--cache", type=Path, default=user_cache_path("minigrad-pythons"),
                         help="where interpreters and virtual environments go (%(default)s)")
