@@ -16,7 +16,7 @@ from minigrad.lower.nest import Parallel, Part, Share, loop, loops, parallel, pa
 from minigrad.symbolic import Sym, coefficient, minimum, num
 from minigrad.target import Target
 
-SQUARE_COST, SQUARE_SIDE = 64, 32
+SQUARE_COST, SQUARE_SIDE = 64, 16
 """Scalar operations of a body up to which a square tile is written out, row by row, and the most rows that it has: the
 code grows with both."""
 
