@@ -4,6 +4,7 @@ Next: ``graph/``."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from functools import cache, wraps
 from typing import Any
@@ -57,7 +58,11 @@ class FunctionNode(Node):
             raise RuntimeError(RELEASED)
         return tuple([None if s is None else s.tensor(self) for s in self._kept])
 
-    saved_variables = saved_tensors
+    @property
+    def saved_variables(self) -> tuple[Any, ...]:
+        """``saved_tensors`` by their old name, with a warning."""
+        warnings.warn("'saved_variables' is deprecated; use 'saved_tensors'", DeprecationWarning, stacklevel=2)
+        return self.saved_tensors
 
     @property
     def needs_input_grad(self) -> tuple[bool, ...]:

@@ -109,8 +109,9 @@ def plain_view(parent: Tensor, steps: Steps, shape: tuple[int, ...], strides: tu
     above = parent._view
     if above is not None and above.differentiable:
         parent._refresh(above)
-    view = View(parent, steps, shape, strides, offset, kind, dtype, bool(mode.enabled))
-    view.enabled = mode.enabled
+    enabled = mode.enabled if parent._storage.edits >= 0 else None
+    view = View(parent, steps, shape, strides, offset, kind, dtype, bool(enabled))
+    view.enabled = enabled
     tensor._view = view
     tensor._requires_grad = view.differentiable and parent._requires_grad
     return tensor

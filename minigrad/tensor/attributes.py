@@ -287,4 +287,8 @@ class Attributes:
     @property
     def _base(self: Tensor) -> Tensor | None:
         """The Tensor that self is a view of, or None."""
-        return None if self._view is None or not self._view.differentiable else self._view.base
+        view = self._view
+        if view is None or view.differentiable:
+            return None if view is None else view.base
+        unseen = not view.enabled and self._storage.edits >= 0 and view.dtype is view.base.dtype
+        return view.base if unseen else None

@@ -23,12 +23,16 @@ def check_in_place(self: Tensor) -> None:
     inference mode for what was made inside."""
     if mode.enabled is None:
         return
+    if mode.enabled:
+        _check_tape(self)
     if is_inference(self):
         raise RuntimeError("Inplace update to inference tensor outside InferenceMode is not allowed.You can make a "
                            "clone to get a normal tensor before doing inplace update.See "
                            "https://github.com/pytorch/rfcs/pull/17 for more details.")
-    if not mode.enabled:
-        return
+
+
+def _check_tape(self: Tensor) -> None:
+    """The part of ``check_in_place`` that asks what the tape knows."""
     view = self._view
     if view is not None and (not view.enabled or view.differentiable) and view.base._requires_grad:
         _check_base(self, view)

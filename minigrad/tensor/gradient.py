@@ -80,7 +80,7 @@ class Autograd:
         if value is not None:
             if not isinstance(value, AnyTensor):
                 raise TypeError(f"assigned grad expected to be a Tensor or None but got grad of type "
-                                f"'{type(value).__name__}'")
+                                f"{type(value).__name__}")
             if value is self:
                 raise RuntimeError("can't assign Variable as its own grad")
             if value._shape() != self._shape():
@@ -115,7 +115,7 @@ class Autograd:
 
     @requires_grad.deleter
     def requires_grad(self: Tensor) -> None:
-        raise RuntimeError("requires_grad can't be deleted")
+        raise RuntimeError("requires_grad must be a bool")
 
     def requires_grad_(self: Tensor, requires_grad: bool = True) -> Tensor:
         """Say whether gradients are computed for this leaf. Its value is computed now if it was pending, so that a

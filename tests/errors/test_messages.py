@@ -161,7 +161,7 @@ x = t.ones(2, 3); x[t.tensor([0, 1])] = t.ones(2) ⇒ RuntimeError: shape mismat
 x = t.ones(3); x[t.tensor([True, False])] = 1 ⇒ IndexError: The shape of the mask [2] at index 0 does not match the shap
 x = t.ones(3); x.grad = t.ones(2) ⇒ RuntimeError: attempting to assign a gradient of size '[2]' to a tensor of size '[3]
 x = t.ones(3); x.grad = t.ones(3).double() ⇒ RuntimeError: attempting to assign a gradient with dtype 'double' to a tens
-x = t.ones(3); x.grad = 1 ⇒ TypeError: assigned grad expected to be a Tensor or None but got grad of type 'int'
+x = t.ones(3); x.grad = 1 ⇒ TypeError: assigned grad expected to be a Tensor or None but got grad of type int
 x = t.ones(2, requires_grad=True); t.autograd.grad(x.sum() * 2, t.ones(2, requires_grad=True)) ⇒ RuntimeError: The diffe
 t.autograd.grad(t.ones(2, requires_grad=True).sum(), t.ones(2)) ⇒ RuntimeError: One of the differentiated Tensors does n
 import copy; copy.deepcopy(t.ones(2, requires_grad=True) * 2) ⇒ RuntimeError: Only Tensors created explicitly by the use

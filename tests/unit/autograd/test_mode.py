@@ -95,6 +95,16 @@ def test_tensors_of_inference_mode_stay_outside_the_tape() -> None:
         of_leaf.mul_(2)
 
 
+def test_a_leaf_of_inference_mode_takes_gradients_of_what_saves_nothing() -> None:
+    with minigrad.inference_mode():
+        leaf = minigrad.ones(3, requires_grad=True)
+    assert not (leaf * leaf).requires_grad and not leaf.view(-1).requires_grad and not leaf.view(-1)._is_view()
+    (leaf + minigrad.ones(3)).sum().backward()
+    assert leaf.grad.tolist() == [1, 1, 1]
+    with pytest.raises(RuntimeError, match="a leaf Variable that requires grad is being used in an in-place"):
+        leaf.add_(1)
+
+
 def test_replayed_calls_of_inference_mode() -> None:
     x = minigrad.ones(3)
     for inference in (True, False) * 4:

@@ -294,6 +294,15 @@ def test_view_in_no_grad_is_not_tracked() -> None:
     assert u.requires_grad and u.grad_fn.name() == "SelectBackward0" and u._base is x
 
 
+def test_a_view_made_where_nothing_is_recorded_is_one() -> None:
+    x = minigrad.ones(3, requires_grad=True)
+    with minigrad.no_grad():
+        part, cut, words = x[1:], x.detach(), x.view(minigrad.int32)
+    with minigrad.inference_mode():
+        of_inference = x[1:]
+    assert part._base is x and of_inference._base is x and not cut._is_view() and not words._is_view()
+
+
 def test_requires_grad_after_a_view_was_made() -> None:
     x = minigrad.ones(2)
     v = x[:1]
