@@ -38,7 +38,8 @@ WITH_CLASSES = (float64, float32, float16, bfloat16, int64, int32, int16, int8, 
 C_TYPES = {"float32": "float", "float64": "double", "float16": "c10::Half", "bfloat16": "c10::BFloat16",
            "complex64": "c10::complex<float>",
            "complex128": "c10::complex<double>", "int64": "long int", "int32": "int", "int16": "short int",
-           "int8": "signed char", "uint8": "unsigned char"}
+           "int8": "signed char", "uint8": "unsigned char", "uint16": "short unsigned int", "uint32": "unsigned int",
+           "uint64": "long unsigned int"}
 # And what it calls them where a number does not fit.
 _STORED_TYPES = {"float32": "float", "float64": "double", "float16": "c10::Half", "bfloat16": "c10::BFloat16",
                  "int32": "int", "bool": "bool"}

@@ -24,10 +24,10 @@ from minigrad.tensor.definition import both, function
 from minigrad.tensor.function import Function
 from minigrad.tensor.generator import Generator
 from minigrad.tensor.in_rows import InRows, Whole
-from minigrad.tensor.indexing import concrete
+from minigrad.tensor.indexing import concrete, known
 from minigrad.tensor.movement import shape_argument
 from minigrad.tensor.operands import not_for_complex
-from minigrad.tensor.promotion import get_default_dtype, type_name
+from minigrad.tensor.promotion import c_name, get_default_dtype, type_name
 from minigrad.tensor.size import resolve
 from minigrad.tensor.storage import tracing
 
@@ -204,6 +204,38 @@ def _check_float(name: str, dtype: DType) -> None:
         raise NotImplementedError(f"\"{kernel}\" not implemented for '{type_name(dtype)}'")
 
 
+def _check_real(kernel: str, dtype: DType) -> None:
+    """``NotImplementedError`` in the words of PyTorch's kernel for other than floating types."""
+    if dtype.kind != "f":
+        raise NotImplementedError(f"\"{kernel}\" not implemented for '{type_name(dtype)}'")
+
+
+def _check_continuous(name: str, dtype: DType, shown: str) -> None:
+    if dtype.kind != "f":
+        raise RuntimeError(f"{name} distribution is a continuous probability distribution. dtype must be a floating "
+                           f"point but you specified {shown}")
+
+
+def _check_bounds(low: int, high: int, dtype: DType) -> None:
+    """``RuntimeError`` for whole numbers in [low, high) that the dtype can't hold."""
+    if dtype.kind == "c":
+        raise RuntimeError("check_random_bounds handles only integral, floating-point and boolean types")
+    for name, value in (("from", low), ("to - 1", high - 1)):
+        if low < high and not dtype.min <= value <= dtype.max:
+            raise RuntimeError(f"{name} is out of bounds for {c_name(dtype)}")
+
+
+def _check_uniform(low: float, high: float, dtype: DType) -> None:
+    """``RuntimeError`` for bounds, or a distance of them, that the dtype can't hold."""
+    part = dtype.part if dtype.kind == "c" else dtype
+    for name, value in (("from", low), ("to", high)):
+        if not part.min <= value <= part.max:
+            raise RuntimeError(f"{name} is out of bounds for {c_name(part)}")
+    if high - low > part.max:
+        raise RuntimeError(f"uniform_ expects to-from <= std::numeric_limits<{type_name(part)}>::max(), but found "
+                           f"to={high:g} and from={low:g} which result in to-from to exceed the limit")
+
+
 _creator("rand", lambda g, shape, dtype: _parts(lambda s, d: g.uniform(s, 0.0, 1.0, d), shape, dtype),
          "Numbers uniform in [0, 1); of complex ones both parts.")
 _creator("randn", lambda g, shape, dtype: _parts(lambda s, d: g.normal(s, 0.0, _deviation(dtype), d), shape, dtype),
@@ -226,6 +258,7 @@ def randint(low: Any = 0, high: Any = None, size: Any = None, *, generator: Gene
         low, high = 0, low
     shape = shape_argument((tuple(size),)) if not isinstance(size, int) else (size,)
     begin, end = int(low), int(high)
+    _check_bounds(begin, end, dtype or int64)
     return _made(lambda g: g.randint(begin, end, shape), generator, dtype or int64, device, requires_grad)
 
 
@@ -240,10 +273,20 @@ def randint_like(input: Tensor, low: Any = 0, high: int | None = None, *, dtype:
     return result.requires_grad_() if requires_grad else result
 
 
+_WHOLE = {"float16": 2**11 + 1, "float32": 2**24 + 1, "float64": 2**53 + 1}
+
+
 @function("randperm")
 def randperm(n: int, *, generator: Generator | None = None, dtype: DType | None = None, device: Any = None,
              requires_grad: bool = False, layout: Any = None, pin_memory: bool = False) -> Tensor:
-    """0 … n-1 in random order."""
+    """0 … n-1 in random order. ``RuntimeError`` for more numbers than the dtype holds."""
+    kind = dtype or int64
+    if kind.kind not in "iuf":
+        raise NotImplementedError(f"\"randperm\" not implemented for '{type_name(kind)}'")
+    if kind.kind == "f" and n > (most := _WHOLE.get(kind.name, n)):
+        raise RuntimeError(f"n cannot be greater than {most} for {type_name(kind)} type.")
+    if kind.kind in "iu" and n - 1 > kind.max:
+        raise RuntimeError(f"value cannot be converted to type {kind.name}_t without overflow")
     return _made(lambda g: g.randperm(n), generator, dtype or int64, device, requires_grad)
 
 
@@ -251,16 +294,39 @@ def randperm(n: int, *, generator: Generator | None = None, dtype: DType | None 
 def normal(mean: Any = 0.0, std: Any = 1.0, size: Sequence[int] | None = None, *, generator: Generator | None = None,
            dtype: DType | None = None, device: Any = None, requires_grad: bool = False, layout: Any = None,
            pin_memory: bool = False) -> Tensor:
-    """Normal numbers; ``mean`` and ``std`` are numbers (then with a ``size``) or Tensors."""
+    """Normal numbers; ``mean`` and ``std`` are numbers (then with a ``size``) or Tensors; the dtype is that of the
+    first Tensor. ``RuntimeError`` for a negative deviation; a Tensor's are looked at if they are in memory.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.normal.html
+    """
     given = [t for t in (mean, std) if isinstance(t, AnyTensor)]
     if given:
+        kind = given[0].dtype
+        _check_deviations(std)
+        _check_float("randn", kind)
         mean, std = [t.detach() if isinstance(t, AnyTensor) else t for t in (mean, std)]
-        shape, kind = (mean + std)._shape(), given[0].dtype
-        noise = _made(lambda g: g.normal(shape, 0.0, 1.0, kind), generator, kind, given[0].device)
-        return of_parameters("Normal", noise * std + mean, given)
+        shape, wide = (mean + std)._shape(), _deviation(kind)
+        noise = _made(lambda g: _parts(lambda s, d: g.normal(s, 0.0, wide, d), shape, kind), generator, kind,
+                      given[0].device)
+        return of_parameters("Normal", (noise * std + mean).to(kind), given)
+    if size is None:
+        raise TypeError(f"normal() received an invalid combination of arguments - got ({type(mean).__name__}, "
+                        f"{type(std).__name__}): two numbers need a size")
     drawn = dtype or get_default_dtype()
     shape, mean, std = shape_argument((tuple(size or ()),)), float(mean), float(std)
     return _made(lambda g: g.normal(shape, mean, std, drawn), generator, drawn, device, requires_grad)
+
+
+def _check_deviations(std: Any) -> None:
+    if not isinstance(std, AnyTensor):
+        if not std >= 0:
+            raise RuntimeError(f"normal expects std >= 0.0, but found std {std:g}")
+        return
+    if std.dtype.kind == "c":
+        raise RuntimeError("normal expects standard deviation to be non-complex")
+    array = None if tracing.level is not None or std._spec is not None else known(std)
+    if array is not None and (array < 0).any():
+        raise RuntimeError("normal expects all elements of std >= 0.0")
 
 
 def _as_drawn(*values: LazyBuffer) -> LazyBuffer:
@@ -332,8 +398,8 @@ class Random:
     @both("bernoulli")
     def bernoulli(self: Tensor, p: Any = None, *, generator: Generator | None = None) -> Tensor:
         """1 with the probability each element gives (or with ``p``), else 0."""
-        if p is None and self.dtype.kind != "f":
-            raise NotImplementedError(f"\"bernoulli_tensor_cpu_p_\" not implemented for '{type_name(self.dtype)}'")
+        if p is None:
+            _check_real("bernoulli_tensor_cpu_p_", self.dtype)
         chance = weights(self, "bernoulli") if p is None else p
         shape = self._shape()
         drawn = _made(lambda g: g.bernoulli(shape, chance), generator, self.dtype, self.device)
@@ -354,6 +420,7 @@ class Random:
         check_in_place(self)
         _check_float("rand", self.dtype)
         shape, low, high, dtype = self._shape(), float(from_), float(to), self.dtype
+        _check_uniform(low, high, dtype)
         return _fill(self, lambda g: _parts(lambda s, d: g.uniform(s, low, high, d), shape, dtype), generator)
 
     def normal_(self: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Generator | None = None) -> Tensor:
@@ -367,6 +434,7 @@ class Random:
     def exponential_(self: Tensor, lambd: float = 1.0, *, generator: Generator | None = None) -> Tensor:
         """Filled with exponentially distributed numbers of rate ``lambd``."""
         check_in_place(self)
+        _check_continuous("Exponential", self.dtype, type_name(self.dtype))
         shape, rate, dtype = self._shape(), float(lambd), self.dtype
         return _fill(self, lambda g: g.exponential(shape, rate, dtype), generator)
 
@@ -374,6 +442,7 @@ class Random:
                     generator: Generator | None = None) -> Tensor:
         """Filled with exp of normal numbers."""
         check_in_place(self)
+        _check_real("log_normal_cpu", self.dtype)
         shape, mean, std = self._shape(), float(mean), float(std)
         if not std > 0:
             raise RuntimeError(f"log_normal_ expects std > 0.0, but found std={std:g}")
@@ -382,6 +451,7 @@ class Random:
     def cauchy_(self: Tensor, median: float = 0.0, sigma: float = 1.0, *, generator: Generator | None = None) -> Tensor:
         """Filled with numbers of Cauchy's distribution: median + sigma * tan(π (u - 1/2))."""
         check_in_place(self)
+        _check_continuous("Cauchy", self.dtype, c_name(self.dtype))
         shape, median, sigma = self._shape(), float(median), float(sigma)
         if not sigma > 0:
             raise RuntimeError(f"cauchy_ expects sigma > 0.0, but found sigma={sigma:g}")
@@ -391,6 +461,8 @@ class Random:
         """Filled with the number of trials up to the first success, which comes with probability ``p`` in each:
         ceil(log(u) / log(1 - p))."""
         check_in_place(self)
+        if self.dtype.kind not in "iuf":
+            raise NotImplementedError(f"\"geometric_cpu\" not implemented for '{type_name(self.dtype)}'")
         shape, p = self._shape(), float(p)
         if not 0 < p < 1:
             raise RuntimeError(f"geometric_ expects p to be in (0, 1), but got p={p:g}")
@@ -404,13 +476,16 @@ class Random:
         shape = self._shape()
         return _fill(self, lambda g: g.bernoulli(shape, chance), generator)
 
-    def random_(self: Tensor, from_: int = 0, to: int | None = None, *, generator: Generator | None = None) -> Tensor:
+    def random_(self: Tensor, from_: int | None = None, to: int | None = None, *,
+                generator: Generator | None = None) -> Tensor:
         """Filled with integers in [from_, to); ``random_(n)`` in [0, n), ``random_()`` over what the dtype holds
         exactly."""
-        not_for_complex(self, "random_")
         check_in_place(self)
         shape, dtype = self._shape(), self.dtype
-        if to is None and from_ == 0:
+        if from_ is None and to is None:
+            not_for_complex(self, "random_")
             return _fill(self, lambda g: g.random(shape, dtype), generator)
-        low, high = (0, from_) if to is None else (from_, to)
+        low, high = (0, from_) if to is None else (from_ or 0, to)
+        assert low is not None and high is not None
+        _check_bounds(low, high, dtype)
         return _fill(self, lambda g: g.randint(low, high, shape), generator)

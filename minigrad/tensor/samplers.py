@@ -16,7 +16,8 @@ from minigrad.tensor.definition import function
 from minigrad.tensor.formula import Value, choose
 from minigrad.tensor.generator import Generator
 from minigrad.tensor.indexing import concrete
-from minigrad.tensor.operands import MixedFunction, all_fitted
+from minigrad.tensor.operands import MixedFunction, all_fitted, broadcast_shapes
+from minigrad.tensor.promotion import type_name
 from minigrad.tensor.random import drawn_like, of_parameters
 from minigrad.tensor.special_pairs import parts
 
@@ -71,6 +72,8 @@ def standard_gamma(input: Tensor, generator: Generator | None = None) -> Tensor:
 @function("poisson")
 def poisson(input: Tensor, generator: Generator | None = None) -> Tensor:
     """Counts of Poisson's distribution with the rates ``input``, in its dtype. ``RuntimeError`` for a negative rate."""
+    if input.dtype.kind != "f":
+        raise NotImplementedError(f"\"poisson_cpu\" not implemented for '{type_name(input.dtype)}'")
     rates = concrete(input, "poisson").astype(np.float64)
     if not (rates >= 0).all():
         raise RuntimeError("invalid Poisson rate, expected rate to be non-negative")
@@ -80,8 +83,15 @@ def poisson(input: Tensor, generator: Generator | None = None) -> Tensor:
 
 @function("binomial")
 def binomial(count: Tensor, prob: Tensor, generator: Generator | None = None) -> Tensor:
-    """How many of ``count`` trials succeed, each with probability ``prob``, in their dtype."""
-    trials, chances = concrete(count, "binomial"), concrete(prob, "binomial").astype(np.float64)
-    whole = trials.astype(np.int64)
-    drawn = drawn_like(prob, lambda g: g.sampled(lambda numpy: numpy.binomial(whole, chances)), generator)
+    """How many of ``count`` trials succeed, each with probability ``prob``, in their dtype; the shapes broadcast.
+    Counts below 0 are 0, probabilities are taken into [0, 1]. ``ValueError`` for other than floating types."""
+    for name, given in (("count", count), ("prob", prob)):
+        if given.dtype.kind != "f":
+            raise ValueError(f"binomial only supports floating-point dtypes for {name}, got: {type_name(given.dtype)}")
+    if count.dtype is not prob.dtype:
+        raise RuntimeError(f"Found dtype {type_name(prob.dtype)} but expected {type_name(count.dtype)}")
+    like = prob.detach().expand(broadcast_shapes(count._shape(), prob._shape()))
+    whole = np.maximum(concrete(count, "binomial"), 0).astype(np.int64)
+    chances = concrete(prob, "binomial").astype(np.float64).clip(0, 1)
+    drawn = drawn_like(like, lambda g: g.sampled(lambda numpy: numpy.binomial(whole, chances)), generator)
     return of_parameters("Binomial", drawn, [count, prob])

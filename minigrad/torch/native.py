@@ -24,8 +24,8 @@ from minigrad.tensor.definition import into
 __all__ = ["_batch_norm_with_update", "_chunk_cat", "_native_batch_norm_legit", "_safe_softmax",
            "_softmax_backward_data", "_unsafe_masked_index", "_unsafe_masked_index_put_accumulate",
            "_upsample_bilinear2d_aa", "constant_pad_nd", "empty_permuted", "fill", "grid_sampler_2d", "grid_sampler_3d",
-           "max_pool2d_with_indices_backward", "native_batch_norm", "native_dropout_backward", "native_group_norm",
-           "native_layer_norm", "slice"]
+           "max_pool2d_with_indices_backward", "native_batch_norm", "native_dropout", "native_dropout_backward",
+           "native_group_norm", "native_layer_norm", "slice"]
 
 OF_ATEN = ("max_pool2d_with_indices_backward", "slice")
 """Those that ``torch.ops.aten`` has, and ``torch`` has not."""
@@ -103,6 +103,18 @@ def _safe_softmax(input: Tensor, dim: int, dtype: DType | None = None) -> Tensor
     nothing = (input == float("-inf")).all(dim, keepdim=True)
     found = functional.softmax(input.masked_fill(nothing, 0.0), dim, dtype=dtype)  # of -∞ it would have gradients NaN
     return found.masked_fill(nothing, 0.0)
+
+
+def native_dropout(input: Tensor, p: float, train: bool | None) -> tuple[Tensor, Tensor]:
+    """``functional.dropout``, and where an element was kept; without ``train`` all are.
+
+    >>> native_dropout(minigrad.ones(2), 1.0, True)
+    (tensor([0., 0.]), tensor([False, False]))
+    """
+    if train is False or not input.numel():
+        return input.clone(), minigrad.ones_like(input, dtype=minigrad.bool)
+    kept = minigrad.empty_like(input, dtype=minigrad.bool).bernoulli_(1 - p)
+    return input * kept * (0.0 if p == 1 else 1 / (1 - p)), kept
 
 
 def native_dropout_backward(grad_output: Tensor, mask: Tensor, scale: float) -> Tensor:

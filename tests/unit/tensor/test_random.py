@@ -81,3 +81,45 @@ def test_views_can_be_filled() -> None:
     assert x[0].tolist() == [0] * 3 and x[1].min().item() >= 1
     with pytest.raises(RuntimeError, match="leaf Variable"):
         minigrad.zeros(2, requires_grad=True).normal_()
+
+
+def of(name: str) -> minigrad.Tensor:
+    return minigrad.zeros(2, dtype=getattr(minigrad, name))
+
+
+@pytest.mark.parametrize(("call", "error", "words"), [
+    (lambda: minigrad.normal(of("float32"), minigrad.tensor([1.0, -1.0])), RuntimeError, "all elements of std >= 0.0"),
+    (lambda: minigrad.normal(of("float32"), -1.0), RuntimeError, "normal expects std >= 0.0, but found std -1"),
+    (lambda: minigrad.normal(1.0, of("complex64")), RuntimeError, "standard deviation to be non-complex"),
+    (lambda: minigrad.normal(of("int64"), 1.0), NotImplementedError, "normal_kernel_cpu.*'Long'"),
+    (lambda: minigrad.normal(0.0, 1.0), TypeError, "invalid combination of arguments - got .float, float."),
+    (lambda: of("float32").uniform_(0, float("inf")), RuntimeError, "to is out of bounds for float"),
+    (lambda: of("float16").uniform_(-1e5, 0), RuntimeError, "from is out of bounds for c10::Half"),
+    (lambda: of("float32").uniform_(-3e38, 3e38), RuntimeError, "to-from to exceed the limit"),
+    (lambda: of("int64").exponential_(), RuntimeError, "Exponential distribution.*you specified Long"),
+    (lambda: of("int8").cauchy_(), RuntimeError, "Cauchy distribution.*you specified signed char"),
+    (lambda: of("int32").log_normal_(), NotImplementedError, "log_normal_cpu.*'Int'"),
+    (lambda: of("bool").geometric_(0.5), NotImplementedError, "geometric_cpu.*'Bool'"),
+    (lambda: minigrad.poisson(of("int64")), NotImplementedError, "poisson_cpu.*'Long'"),
+    (lambda: minigrad.binomial(of("int64"), of("float32")), ValueError, "floating-point dtypes for count, got: Long"),
+    (lambda: minigrad.binomial(of("float32"), of("float64")), RuntimeError, "Found dtype Double but expected Float"),
+    (lambda: minigrad.randint(0, 257, (2,), dtype=minigrad.uint8), RuntimeError, "to - 1 is out of bounds for unsig"),
+    (lambda: of("int8").random_(-129, 5), RuntimeError, "from is out of bounds for signed char"),
+    (lambda: minigrad.randint(3, (2,), dtype=minigrad.complex64), RuntimeError, "handles only integral"),
+    (lambda: of("float32").random_(0), RuntimeError, "random_ expects 'from' to be less than 'to'"),
+    (lambda: minigrad.randperm(129, dtype=minigrad.int8), RuntimeError, "to type int8_t without overflow"),
+    (lambda: minigrad.randperm(2**11 + 2, dtype=minigrad.float16), RuntimeError, "cannot be greater than 2049 for"),
+    (lambda: minigrad.randperm(3, dtype=minigrad.bool), NotImplementedError, "randperm.*'Bool'"),
+])
+def test_what_a_type_cannot_hold_is_not_drawn(call, error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words):
+        call()
+
+
+def test_types_and_shapes_of_parameters() -> None:
+    assert minigrad.normal(of("float16"), of("float32") + 1).dtype is minigrad.float16
+    assert minigrad.normal(of("complex64"), 1.0).dtype is minigrad.complex64
+    assert minigrad.randint(0, 256, (2,), dtype=minigrad.uint8).dtype is minigrad.uint8
+    drawn = minigrad.binomial(minigrad.tensor([[3.0], [-1.0]]), minigrad.tensor([2.0, -1.0]))
+    assert drawn.tolist() == [[3, 0], [0, 0]]
+    assert minigrad.randperm(256, dtype=minigrad.uint8).sort().values.tolist() == list(range(256))

@@ -81,6 +81,15 @@ def test_gradients_by_formula_are_those_of_the_tape():
     close(found, expected)
 
 
+def test_dropout_says_what_it_kept():
+    x = minigrad.arange(64.0) + 1
+    found, kept = native.native_dropout(x, 0.5, True)
+    assert found.tolist() == minigrad.where(kept, x * 2, 0.0).tolist() and 0 < kept.sum().item() < 64
+    found, kept = native.native_dropout(x, 0.5, False)
+    assert found.tolist() == x.tolist() and kept.all()
+    assert native.native_dropout(x, 1.0, True)[0].sum().item() == 0
+
+
 def test_images():
     grid = minigrad.tensor(np.random.default_rng(2).uniform(-1.5, 1.5, (1, 2, 2, 2)))
     image = X.reshape(1, 2, 4, 3)
