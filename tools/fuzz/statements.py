@@ -315,6 +315,8 @@ def _gather(w: Writer) -> str:
 
 def _alias(w: Writer) -> str:
     x = w.any()
+    if str(w.variables[x].dtype).endswith("bfloat16"):  # NumPy has none
+        return f"{w.new()} = {x}.detach()"
     return w.rng.choice((f"{w.new()} = {x}.detach()", f"{w.new()} = {x}.clone()", f"{w.new()} = {x}.data",
                          f"{w.new()} = {x}.view_as({x})", f"{w.new()} = L.from_numpy({x}.detach().numpy())",
                          f"{x}.detach().numpy()[...] = 2", f"{x}.detach().numpy()[:1] += 1"))
