@@ -79,7 +79,11 @@ class Node:
         self.saved: tuple[LazyBuffer, ...] | None = tuple(saved)
 
     def __del__(self) -> None:
-        for lazy in self.saved or ():
+        try:
+            saved = self.saved or ()
+        except AttributeError:  # its making has failed
+            return
+        for lazy in saved:
             lazy.owners -= 1
 
     def __repr__(self) -> str:

@@ -166,20 +166,25 @@ class Level:
     # --- what the room of Tensors asks
 
     def is_unknown(self, lazy: LazyBuffer) -> bool:
+        """Whether placeholders lead to a value, so that there is none while the function runs."""
         return _leads(lazy, self._unknown, lambda node: node.op == Op.PARAM)
 
     def refuse(self, what: str) -> NoReturn:
+        """``RuntimeError``, if PyTorch has one in its words: ``what`` needs values that are not known."""
         raise RuntimeError(_REFUSALS.get(what, f"vmap: {what} needs the values of a Tensor, which are not known while "
                                                "vmap calls a function: it is called once for all rows. Compute it "
                                                "outside, or use where(), whose shapes do not depend on values"))
 
     def shown(self, tensor: Tensor) -> str:
+        """How a Tensor is printed inside the function."""
         return f"BatchedTensor(shape={list(tensor.shape)}, dtype={tensor.dtype}, one of {self.rows} rows)"
 
     def born(self, storage: Storage) -> None:
+        """Remember a Storage that the function has made."""
         self._born.add(storage)
 
     def array(self, lazy: LazyBuffer) -> np.ndarray:
+        """A value in all rows of this ``vmap`` and of those around it, computed now."""
         level: Level | None = self
         while level is not None:
             lazy = level.batch().of(lazy)
@@ -192,6 +197,7 @@ class Level:
         return to_numpy(lazy)
 
     def each_row(self, function: Callable[..., Any], args: Any) -> Any:
+        """What a function that asks for values gives, called for each row and stacked; None if no argument differs."""
         leaves, structure = flatten(args)
         differs = [isinstance(x, Tensor) and self.differs(x._read()) for x in leaves]
         if not any(differs):
@@ -208,6 +214,7 @@ class Level:
         return fill(made[0][1], iter([self.enter(x) for x in stacked]))
 
     def check_write(self, storage: Storage, new: LazyBuffer) -> None:
+        """``RuntimeError`` if a Storage from outside would get a value that differs from row to row."""
         level: Level | None = self
         while level is not None and storage not in level._born:
             if level.differs(new) and not level.differs(storage.lazy):
@@ -220,6 +227,7 @@ class Level:
             level = level.outside
 
     def drawn(self, leaf: Callable[[tuple[int, ...]], LazyBuffer]) -> LazyBuffer:
+        """Random numbers for one row, by ``randomness``: an error, the same in all rows, or others in each."""
         if self.randomness == "error":
             raise RuntimeError("vmap: called random operation while in randomness error mode. Please either use the "
                                "'same' or 'different' randomness flags on vmap or perform the randomness operation out "

@@ -125,7 +125,7 @@ class TensorBase:
             return
         stale: list[Tensor] = [self]
         while True:
-            parent = stale[-1]._view.parent  # type: ignore[union-attr]
+            parent = stale[-1]._view.find_parent()  # type: ignore[union-attr]
             above = parent._view
             if above is None or not above.differentiable or (
                     above.history == history and (parent._edge is not None or not parent._requires_grad)):
@@ -133,7 +133,7 @@ class TensorBase:
             stale.append(parent)
         for tensor in reversed(stale):
             view = tensor._view  # type: ignore[assignment]
-            parent = view.parent
+            parent = view.find_parent()
             source, former = parent._edge, getattr(self._storage, "former", None)
             if former is not None and former[0]() is parent and view.history <= former[1]:
                 source = former[2]

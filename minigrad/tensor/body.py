@@ -86,6 +86,8 @@ def _check_complex(body: Subgraph) -> None:
     """``NotImplementedError``, in PyTorch's words, if something is computed that complex numbers don't have: an order,
     say. A formula for complex operands has only ops that they have."""
     for node in body.order:
+        if node.op == Op.SCATTER and node.dtype.kind == "c" and node.arg[1] == "mul":
+            raise NotImplementedError(f"{body.name}: complex numbers that come to one place are not multiplied")
         if node.srcs and node.srcs[-1].dtype.kind == "c":
             op = node.arg[0] if node.op == Op.SCAN else Op.MAX if node.arg == (1, "max") else node.op
             row = SCALAR_OPS.get(op)

@@ -176,7 +176,7 @@ def _cumulative_trapezoid(y: Tensor, x: Tensor | None = None, *, dx: Any = 1, di
     tensor([ 3.0000, 10.5000])
     """
     axis = dim_index(dim, y.ndim)
-    return _areas(y, x, dx, axis, "cumulative_trapezoid").cumsum(axis)
+    return y.clone() if y.shape[axis] == 0 else _areas(y, x, dx, axis, "cumulative_trapezoid").cumsum(axis)
 
 
 def _integral(rule: Any, *names: str) -> None:

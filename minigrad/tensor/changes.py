@@ -56,7 +56,7 @@ def _check_base(self: Tensor, view: View) -> None:
     of what does."""
     above: View | None = view
     while above is not None and above.differentiable:
-        above = above.parent._view
+        above = above.above
     if above is not None and not above.enabled:
         where, block = ("inference", "inference_mode") if above.enabled is None else ("no_grad", "no_grad")
         usual = "in normal mode" if above.enabled is None else "with grad mode enabled"
@@ -86,7 +86,7 @@ def check_view(tensor: Tensor, what: str) -> None:
             raise RuntimeError(f"Output 0 of {kind} is a view and {what}. This view is the output of a function that "
                                "returns multiple views. Such functions do not allow the output views to be modified "
                                "inplace. You should replace the inplace operation by an out-of-place one.")
-        view = view.parent._view
+        view = view.above
 
 
 def move_retained(tensor: Tensor, old: Edge, new: Edge) -> None:

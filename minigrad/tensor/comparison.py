@@ -14,7 +14,7 @@ from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.tensor.base import AnyTensor
 from minigrad.tensor.body import refusal
-from minigrad.tensor.definition import augmented, both, function, in_place
+from minigrad.tensor.definition import augmented, both, function, in_place, untracked_in_place
 from minigrad.tensor.function import Function
 from minigrad.tensor.operands import (
     MixedFunction,
@@ -298,28 +298,28 @@ class Comparison:
         """Whether both elements are not 0."""
         return _logical(_LOGICAL_AND, self, other)
 
-    logical_and_ = in_place(logical_and)
+    logical_and_ = untracked_in_place(logical_and)
 
     @both("logical_or")
     def logical_or(self: Tensor, other: Tensor) -> Tensor:
         """Whether one of the elements is not 0."""
         return _logical(_LOGICAL_OR, self, other)
 
-    logical_or_ = in_place(logical_or)
+    logical_or_ = untracked_in_place(logical_or)
 
     @both("logical_xor")
     def logical_xor(self: Tensor, other: Tensor) -> Tensor:
         """Whether exactly one of the elements is not 0."""
         return _logical(_LOGICAL_XOR, self, other)
 
-    logical_xor_ = in_place(logical_xor)
+    logical_xor_ = untracked_in_place(logical_xor)
 
     @both("logical_not")
     def logical_not(self: Tensor) -> Tensor:
         """Whether each element is 0."""
         return _LOGICAL_NOT((self,))
 
-    logical_not_ = in_place(logical_not)
+    logical_not_ = untracked_in_place(logical_not)
 
     @both("bitwise_and")
     def bitwise_and(self: Tensor, other: Any) -> Any:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Concatenate, NamedTuple, ParamSpec, TypeVar, cast
 
-from minigrad.autograd.mode import mode
+from minigrad.autograd.mode import mode, no_grad
 from minigrad.runtime.locks import record_lock
 from minigrad.tensor.base import AnyTensor, blank, check_in_place
 from minigrad.tensor.changes import OVERLAP, check_distinct, check_overlap
@@ -333,6 +333,19 @@ def in_place(plain: Callable[Concatenate[Tensor, P], Tensor]) -> Callable[Concat
             return adopt(self, plain(self, *args, **kwargs))
 
     return _twin(changed, plain)
+
+
+def untracked_in_place(plain: Callable[Concatenate[Tensor, P], Tensor]) -> Callable[Concatenate[Tensor, P], Tensor]:
+    """``in_place`` of a method without a derivative of which PyTorch's tape takes no notice: leaves may be changed, and
+    the history stays what it was."""
+    changed = in_place(plain)
+
+    @wraps(changed)
+    def untracked(self: Tensor, *args: P.args, **kwargs: P.kwargs) -> Tensor:
+        with no_grad():
+            return changed(self, *args, **kwargs)
+
+    return untracked
 
 
 def view_in_place(plain: Callable[Concatenate[Tensor, P], Tensor]) -> Callable[Concatenate[Tensor, P], Tensor]:

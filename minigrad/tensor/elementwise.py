@@ -14,7 +14,7 @@ from minigrad.tensor.base import AnyTensor
 from minigrad.tensor.body import ByType, ForComplex
 from minigrad.tensor.definition import augmented, both, in_place
 from minigrad.tensor.function import Function
-from minigrad.tensor.operands import is_number, require_tensor
+from minigrad.tensor.operands import is_number, not_for, require_tensor
 from minigrad.tensor.operators import (
     Binary,
     Division,
@@ -326,6 +326,7 @@ class Elementwise:
     @both("abs", "absolute")
     def abs(self: Tensor) -> Tensor:
         """The absolute value; its slope at 0 counts as 0."""
+        not_for("b", self.dtype, "abs_cpu")
         return _ABS((self,))
 
     absolute = abs
@@ -360,6 +361,7 @@ class Elementwise:
     def lerp(self: Tensor, end: Tensor, weight: Any) -> Tensor:
         """self + weight * (end - self); from a weight of 1/2 on end - (1 - weight) * (end - self), which is ``end``
         at weight 1."""
+        not_for("biu", self.dtype, f"lerp_kernel_{'scalar' if is_number(weight) else 'tensor'}")
         if self.dtype is not end.dtype:
             raise RuntimeError(f"expected dtype {type_name(self.dtype).lower()} for `end` but got dtype "
                                f"{type_name(end.dtype).lower()}")

@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from minigrad.dtype import DType, accumulator, int64
+from minigrad.dtype import DType, accumulator, complex128, int64
 from minigrad.graph.function import apply
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
@@ -225,6 +225,15 @@ def _log_sums_gradient(inputs: Values, outputs: Values, grads: Values, axis: int
 _LOGCUMSUMEXP: Function = Function("logcumsumexp", _log_sums, "LogcumsumexpBackward0", _log_sums_gradient)
 
 
+def _complex_log_sums(x: Tensor, axis: int) -> Tensor:
+    """log of the running sum of exp(x), less the largest real part so that nothing overflows."""
+    if not x.numel():
+        return x.clone()
+    wide = x.to(complex128)
+    top = wide.detach().real.amax(axis, keepdim=True).nan_to_num(0.0, 0.0, 0.0)
+    return ((wide - top).exp().cumsum(axis).log() + top).to(x.dtype)
+
+
 def _running(self: Tensor, dim: int, dtype: DType | None, op: str, function: Function) -> Tensor:
     axis = dim_index(dim, len(self._shape()))
     return function((self,), (op, axis, dtype or (self.dtype if self.dtype.kind in "fc" else int64)))
@@ -310,4 +319,7 @@ class Exponential:
         """
         if self.dtype.kind not in "fc":
             raise NotImplementedError(f"\"logcumsumexp_out_cpu\" not implemented for '{type_name(self.dtype)}'")
-        return _LOGCUMSUMEXP((self,), (dim_index(dim, len(self._shape())),))
+        axis = dim_index(dim, len(self._shape()))
+        if self.dtype.kind == "c":
+            return _complex_log_sums(self, axis)
+        return _LOGCUMSUMEXP((self,), (axis,))

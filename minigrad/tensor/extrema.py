@@ -161,6 +161,8 @@ def _argument(self: Tensor, dim: Any, keepdim: bool, op: str, name: str) -> Tens
             raise IndexError(f"{name}(): Expected reduction dim to be specified for input.numel() == 0.")
     elif shape:
         _check_not_empty(shape, (axis,), name, False)
+    if self.dtype is bool_:
+        raise RuntimeError(f"{name}(): does not support bool input")
     return _ARGUMENT[op]((self,), (op, axis, keepdim))
 
 

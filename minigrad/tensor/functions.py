@@ -17,7 +17,7 @@ from minigrad.tensor.base import AnyTensor
 from minigrad.tensor.body import ByType, ForComplex, refusal
 from minigrad.tensor.definition import FUNCTIONS, both, in_place
 from minigrad.tensor.function import Function
-from minigrad.tensor.operands import MixedFunction, all_fitted, fitted_gradient, not_for_complex, result_dtype
+from minigrad.tensor.operands import MixedFunction, all_fitted, fitted_gradient, not_for, not_for_complex, result_dtype
 from minigrad.tensor.promotion import floating, stored
 
 if TYPE_CHECKING:
@@ -124,8 +124,7 @@ _ROUND = _rounding("round", Op.ROUND)
 
 
 def _rounded(function: Function, x: Tensor) -> Tensor:
-    if x.dtype is bool_:
-        raise NotImplementedError(f"\"{function.body.name}\" not implemented for 'Bool'")
+    not_for("b", x.dtype, function.body.name)
     return function((x,))
 
 
@@ -345,6 +344,7 @@ class Functions:
     def frac(self: Tensor) -> Tensor:
         """self - trunc(self)."""
         not_for_complex(self, "frac")
+        not_for("biu", self.dtype, "frac_cpu")
         return self - self.trunc()
 
     frac_ = in_place(frac)

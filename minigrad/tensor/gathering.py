@@ -90,12 +90,19 @@ _GATHER = Function("gather", _gather, "GatherBackward0")
 
 @cache
 def _picking(node: str) -> Function:
-    return Function("gather", _gather, node)
+    return Function("gather", _picked, node)
 
 
-def picked(x: Tensor, axis: int, index: Tensor, node: str) -> Tensor:
-    """``gather`` at places that an op has found, whose entry on the tape is ``node``."""
-    return _picking(node)((x, index), (axis,))
+def _picked(x: LazyBuffer, index: LazyBuffer, axis: int, keepdim: bool) -> LazyBuffer:
+    found = _gather(x, index, axis)
+    return found if keepdim else found.reshape((*found.shape[:axis], *found.shape[axis + 1:]))
+
+
+def picked(x: Tensor, axis: int, index: Tensor, node: str, keepdim: bool = True) -> tuple[Tensor, Tensor]:
+    """``gather`` at places that an op has found, whose entry on the tape is ``node``, and the places; without
+    ``keepdim`` both lose the dimension, of size 1. Neither is a view."""
+    values = _picking(node)((x, index), (axis, keepdim))
+    return values, index if keepdim else index.squeeze(axis).clone()
 
 
 def coordinates(index: LazyBuffer, axis: int) -> list[LazyBuffer]:

@@ -429,11 +429,13 @@ class LinearAlgebra:
             mine, theirs = [[d % t.ndim for d in ([ds] if isinstance(ds, int) else ds)]
                             for t, ds in zip((self, other), dims, strict=True)]
         for a, b in zip(mine, theirs, strict=True):
+            if self._shape()[a] == other._shape()[b]:
+                continue
             if other._shape()[b] == 1:  # it stands for every element of the other dimension
                 self = self.sum(a, keepdim=True, dtype=self.dtype)
             elif self._shape()[a] == 1:
                 other = other.sum(b, keepdim=True, dtype=other.dtype)
-            elif self._shape()[a] != other._shape()[b]:
+            else:
                 raise RuntimeError(f"contracted dimensions need to match, but first has size {self._shape()[a]} in dim "
                                    f"{a} and second has size {other._shape()[b]} in dim {b}")
         free_a = [d for d in range(self.ndim) if d not in mine]

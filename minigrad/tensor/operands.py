@@ -16,7 +16,7 @@ from minigrad.ops import Op
 from minigrad.tensor.base import AnyTensor
 from minigrad.tensor.body import refusal
 from minigrad.tensor.function import Function
-from minigrad.tensor.promotion import combined, number, number_dtype, with_number
+from minigrad.tensor.promotion import combined, number, number_dtype, type_name, with_number
 from minigrad.tensor.size import shown_device
 
 if TYPE_CHECKING:
@@ -166,6 +166,18 @@ def not_for_complex(tensor: Any, name: str) -> None:
     """PyTorch's error if a tensor is complex: ``name`` is the op, which has no formula for such."""
     if isinstance(tensor, AnyTensor) and tensor.dtype.kind == "c":
         raise refusal(name, tensor.dtype)
+
+
+def not_for(kinds: str, dtype: DType, kernel: str) -> None:
+    """``NotImplementedError`` in PyTorch's words if its ``kernel`` does not take a dtype of one of these kinds.
+
+    >>> from minigrad.dtype import bool_
+    >>> not_for("b", bool_, "abs_cpu")
+    Traceback (most recent call last):
+    NotImplementedError: "abs_cpu" not implemented for 'Bool'
+    """
+    if dtype.kind in kinds:
+        raise NotImplementedError(f"\"{kernel}\" not implemented for '{type_name(dtype)}'")
 
 
 Slopes = Callable[..., Sequence[LazyBuffer | None]]

@@ -75,7 +75,8 @@ class Binary:
         self.from_complex = Function(name, lambda a, x, y: self._from_number(a, x.with_imag(y)), reflected or node)
 
     def _of_tensors(self, a: LazyBuffer, b: LazyBuffer) -> LazyBuffer:
-        if self.wide and _is_half(a.dtype) and a.shape and not b.shape and b.dtype is not a.dtype:
+        if (self.wide and _is_half(a.dtype) and a.shape and not b.shape and b.dtype is not a.dtype
+                and b.dtype.kind != "c"):
             a, b = on_one_device((a, b))
             return self._with_number(a, b.cast(float32))
         return self.compute(*fitted(a, b, False))

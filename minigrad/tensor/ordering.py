@@ -25,7 +25,7 @@ from minigrad.tensor.extrema import shared
 from minigrad.tensor.function import Function
 from minigrad.tensor.gathering import check_index_range, picked
 from minigrad.tensor.indexing import concrete
-from minigrad.tensor.operands import dim_index, not_for_complex, one_device, result_dtype
+from minigrad.tensor.operands import dim_index, not_for, not_for_complex, one_device, result_dtype
 from minigrad.tensor.promotion import number, number_dtype, type_name
 
 if TYPE_CHECKING:
@@ -81,19 +81,11 @@ register_host("topk", _topk)
 def _largest(x: LazyBuffer, k: int, axis: int, largest: bool) -> LazyBuffer:
     if x.dtype.kind == "c":
         raise refusal("topk", x.dtype)
-    if x.dtype is bool_:
-        raise RuntimeError("topk does not support bool dtypes on CPU")
     shape = (*x.shape[:axis], k, *x.shape[axis + 1:])
     return LazyBuffer(Op.HOST, (x,), ("topk", (k, axis, largest)), shape, int64, x.device)
 
 
 _TOPK = Function("topk", _largest, "NotDifferentiable")
-
-
-def _not_for_bool(x: Tensor, kernel: str) -> None:
-    """PyTorch's error, which names its ``kernel``, if a tensor is of bools."""
-    if x.dtype is bool_:
-        raise NotImplementedError(f"\"{kernel}\" not implemented for 'Bool'")
 
 
 # --- distinct elements and counts: their sizes depend on values, so these run
@@ -226,6 +218,7 @@ def searchsorted(sorted_sequence: Tensor, input: Any, *, out_int32: bool = False
                            f"boundaries tensor device type {sorted_sequence.device} and input value tensor device type "
                            f"{input.device}")
     not_for_complex(sorted_sequence, "searchsorted")
+    not_for("b", sorted_sequence.dtype, "searchsorted_out_cpu")
     side = "right" if right or side == "right" else "left"
     rows = by_rows(searchsorted, sorted_sequence, input, out_int32=out_int32, right=side == "right")
     if rows is not None:
@@ -308,7 +301,7 @@ class Ordering:
         """The named tuple ``(values, indices)`` along ``dim``; NaN counts as the largest."""
         order = _order(self, dim, descending)
         axis = dim_index(dim, self.ndim)
-        return return_types.sort(picked(self, axis, order, "SortBackward0") if self.ndim else self.clone(), order)
+        return return_types.sort(picked(self, axis, order, "SortBackward0")[0] if self.ndim else self.clone(), order)
 
     @both("msort")
     def msort(self: Tensor) -> Tensor:
@@ -328,19 +321,21 @@ class Ordering:
         k = index(k)
         if not 0 <= k <= (shape[axis] if shape else 1):
             raise RuntimeError("selected index k out of range")
+        if self.dtype is bool_:
+            raise RuntimeError("topk does not support bool dtypes on CPU")
         if not shape:
             return return_types.topk(self.clone(), self.argsort())
         if not k:
             empty = self.narrow(axis, 0, 0).clone()
             return return_types.topk(empty, empty.to(int64).detach())
         indices = _TOPK((self,), (k, axis, bool(largest)))
-        return return_types.topk(picked(self, axis, indices, "TopkBackward0"), indices)
+        return return_types.topk(*picked(self, axis, indices, "TopkBackward0"))
 
     @both("kthvalue")
     def kthvalue(self: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> return_types.ReturnType:
         """``(values, indices)`` of the k-th smallest along ``dim``; k counts from 1."""
         not_for_complex(self, "kthvalue")
-        _not_for_bool(self, "kthvalue_cpu")
+        not_for("b", self.dtype, "kthvalue_cpu")
         if not self.ndim:
             if k != 1:
                 raise RuntimeError("kthvalue(): selected number k out of range for dimension 0")
@@ -351,15 +346,14 @@ class Ordering:
         if not 1 <= k <= self._shape()[axis]:
             raise RuntimeError(f"kthvalue(): selected number k out of range for dimension {axis}")
         order = _order(self, axis, False).narrow(axis, k - 1, 1)
-        values = picked(self, axis, order, "KthvalueBackward0")
-        return return_types.kthvalue(values, order) if keepdim else return_types.kthvalue(values.squeeze(axis),
-                                                                                          order.squeeze(axis))
+        return return_types.kthvalue(*picked(self, axis, order, "KthvalueBackward0", keepdim))
 
     @both("median")
     def median(self: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
         """The lower of the middle elements: of all, or ``(values, indices)`` along ``dim``. NaN if there is one."""
         not_for_complex(self, "median")
-        _not_for_bool(self, "median_cpu" if dim is None else "median_out")
+        if dim is not None or self.numel():
+            not_for("b", self.dtype, "median_cpu" if dim is None else "median_out")
         if dim is None:
             flat = self.reshape(-1)
             if not flat.numel():
@@ -377,10 +371,7 @@ class Ordering:
         if self.dtype.kind == "f":
             last = order.narrow(axis, n - 1, 1)
             middle = last.where(self.detach().gather(axis, last).isnan(), middle)
-        values = picked(self, axis, middle, "MedianBackward1")
-        if not keepdim:
-            values, middle = values.squeeze(axis), middle.squeeze(axis)
-        return return_types.median(values, middle)
+        return return_types.median(*picked(self, axis, middle, "MedianBackward1", keepdim))
 
     # --- distinct elements and counts: their sizes depend on values, so these run
 

@@ -232,7 +232,10 @@ class Reduce:
     @both("nanmean")
     def nanmean(self: Tensor, dim: Any = None, keepdim: bool = False, *,
                 dtype: DType | None = None) -> Tensor:
-        """The mean over ``dim`` of what is not NaN."""
+        """The mean over ``dim`` of what is not NaN; only of floats."""
+        if self.dtype.kind not in "fc":
+            raise RuntimeError("nanmean(): expected input to have floating point or complex dtype but got "
+                               f"{type_name(self.dtype)}")
         return self.nansum(dim, keepdim, dtype=dtype) / (~self.isnan()).sum(dim, keepdim)
 
     @both("prod")

@@ -25,7 +25,7 @@ from minigrad.tensor.gathering import (
     in_front,
 )
 from minigrad.tensor.indexing import check_range, inverse, known, put, wrapped
-from minigrad.tensor.operands import broadcast_shapes, dim_index, one_device, require_tensor
+from minigrad.tensor.operands import broadcast_shapes, dim_index, not_for, one_device, require_tensor
 from minigrad.tensor.promotion import number, stored, type_name
 
 if TYPE_CHECKING:
@@ -117,12 +117,13 @@ def _reducer(places: Make) -> Callable[..., LazyBuffer]:
             base = base.scatter(at.value.like(REDUCE_OPS[reduction].identity(x.dtype)), at.indexes, "set")
         result = base.scatter(at.value, at.indexes, mode)
         if reduce == "mean":
-            count = at.front.like(1)
+            front, value = [v.real() if x.dtype.kind == "c" else v for v in (at.front, at.value)]
+            count = front.like(1)
             if not included:
-                count = count.scatter(at.value.like(0), at.indexes, "set")
-            count = count.scatter(at.value.like(1), at.indexes, "add")
-            count = count.binary(Op.MAXIMUM, count.like(1))
-            result = result.binary(Op.DIV if x.dtype.is_float else Op.FLOORDIV, count)
+                count = count.scatter(value.like(0), at.indexes, "set")
+            count = count.scatter(value.like(1), at.indexes, "add")
+            count = count.binary(Op.MAXIMUM, count.like(1)).cast(x.dtype)
+            result = result.binary(Op.DIV if x.dtype.kind in "fc" else Op.FLOORDIV, count)
         return at.back(result)
 
     return reduced
@@ -408,6 +409,8 @@ class Scattering:
             raise RuntimeError("index_reduce(): Expected reduce to be one of prod, mean, amax or amin but got "
                                f"{reduce}.")
         require_tensor(source, "index_reduce", "source", 4)
+        if not include_self:
+            not_for("c", self.dtype, "index_reduce_func_exclude_input_init")
         axis = dim_index(dim, self.ndim)
         _check_rows(self, axis, index, source, "index_reduce_")
         check_index_range(index, (self._shape() or (1,))[axis], message="index out of range in self")
@@ -424,6 +427,7 @@ class Scattering:
 
     def index_put_(self: Tensor, indices: Sequence[Tensor | None], values: Tensor, accumulate: bool = False) -> Tensor:
         """``self[indices] = values``, or ``+=`` (also for repeated indices) with ``accumulate``."""
+        require_tensor(values, "index_put_", "values", 2)
         given = [*indices, *[None] * (self.ndim - len(indices))]
         return put(self, given, values, "add" if accumulate else "set")
 

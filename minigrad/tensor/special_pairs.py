@@ -18,7 +18,7 @@ from minigrad.tensor.circular import _ATAN
 from minigrad.tensor.definition import both, function, in_place
 from minigrad.tensor.formula import Formula, Value, called, chebyshev, choose, polynomial, widened
 from minigrad.tensor.functions import double
-from minigrad.tensor.operands import MixedFunction, all_fitted, fitted_gradient, require_tensor, result_dtype
+from minigrad.tensor.operands import MixedFunction, all_fitted, fitted_gradient, not_for, require_tensor, result_dtype
 from minigrad.tensor.promotion import floating
 from minigrad.tensor.special import _DIGAMMA, _LGAMMA, BERNOULLI
 
@@ -27,9 +27,11 @@ if TYPE_CHECKING:
 
 
 def _pair(name: str, formula: Formula, slopes: Any = None,
-          of_complex: Callable[[LazyBuffer, LazyBuffer], LazyBuffer] | None = None) -> Callable[[Any, Any], Tensor]:
+          of_complex: Callable[[LazyBuffer, LazyBuffer], LazyBuffer] | None = None, refused: str = "",
+          ) -> Callable[[Any, Any], Tensor]:
     """A function of two operands in their common floating type; half types are computed in float32. ``slopes(a, b)``
-    gives both derivatives, if they do not follow from the formula. ``of_complex``: the formula for complex ones."""
+    gives both derivatives, if they do not follow from the formula. ``of_complex``: the formula for complex ones;
+    ``refused``: the kinds of dtypes that PyTorch has no kernel for."""
 
     def computed(a: LazyBuffer, b: LazyBuffer) -> LazyBuffer:
         return formula(*widened(a, b)).lazy.cast(a.dtype)
@@ -41,7 +43,9 @@ def _pair(name: str, formula: Formula, slopes: Any = None,
     of_parts = recorded if of_complex is None else MixedFunction(name, all_fitted(of_complex), node)
 
     def call(a: Any, b: Any) -> Tensor:
-        dtype = floating(result_dtype((a, b)))
+        common = result_dtype((a, b))
+        not_for(refused, common, f"{name}_cpu")
+        dtype = floating(common)
         return (of_parts if dtype.kind == "c" else recorded).mixed((a, b), dtype)
 
     return call
@@ -129,8 +133,8 @@ def _by_slopes(slopes: Any) -> Any:
 xlogy_of = _pair("xlogy", _xlogy_value, _xlogy_slopes)
 xlog1py_of = _pair("special_xlog1py", _xlog1py_value, _xlog1py_slopes)
 _logaddexp = _pair("logaddexp", _log_sum, _log_sum_slopes,
-                   of_complex=lambda a, b: ForComplex.formulas().logaddexp(a, b))
-_logaddexp2 = _pair("logaddexp2", _log2_sum, _log2_sum_slopes)
+                   of_complex=lambda a, b: ForComplex.formulas().logaddexp(a, b), refused="biu")
+_logaddexp2 = _pair("logaddexp2", _log2_sum, _log2_sum_slopes, refused="biu")
 _atan2 = _pair("atan2", angle_value, _angle_slopes)
 
 

@@ -211,10 +211,7 @@ class Statistics:
         order = self.argsort(axis)
         count = (~self.isnan()).sum(axis, keepdim=True)
         middle = order.gather(axis, ((count - 1) // 2).clamp(min=0))
-        values = picked(self, axis, middle, "NanmedianBackward1")
-        if not keepdim:
-            values, middle = values.squeeze(axis), middle.squeeze(axis)
-        return return_types.nanmedian(values, middle)
+        return return_types.nanmedian(*picked(self, axis, middle, "NanmedianBackward1", keepdim))
 
     @both("mode")
     def mode(self: Tensor, dim: int = -1, keepdim: bool = False) -> return_types.ReturnType:
@@ -243,9 +240,7 @@ class Statistics:
         if n > 1:
             best = best.where(lengths.amax(-1, keepdim=True) > 0, 0)
         indices = order.gather(-1, best)
-        values = picked(x, x.ndim - 1, indices, "ModeBackward0")
-        values, indices = [v.movedim(-1, axis) if keepdim else v.squeeze(-1) for v in (values, indices)]
-        return return_types.mode(values, indices)
+        return return_types.mode(*picked(self, axis, indices.movedim(-1, axis), "ModeBackward0", keepdim))
 
     @both("cov")
     def cov(self: Tensor, *, correction: int = 1, fweights: Tensor | None = None,

@@ -17,7 +17,7 @@ from minigrad.graph.lazy import LazyBuffer
 from minigrad.graph.strides import Steps
 from minigrad.ops import Op
 from minigrad.runtime.locks import record_lock
-from minigrad.tensor.replay import OFF, thread
+from minigrad.tensor.replay import FOLLOW, OFF, thread
 
 if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor
@@ -139,12 +139,19 @@ class Storage:
         return to_numpy(lazy)
 
     def make_private(self) -> None:
-        """Before memory is shown to NumPy: if others may read this value later, or it has gaps, move to a copy."""
+        """Before memory is shown to NumPy: if others may read this value later, or it has gaps, move to a copy. What
+        views have stored of it holds no longer, nor does what the trace knows: the memory may change without a word."""
         with record_lock:
+            trace = thread.trace
+            if trace.state == FOLLOW and any([trace.holders[i]._storage is self for i in trace.leaves]):
+                trace.stop("an operand's memory is shown to NumPy")
             lazy = self.lazy
-            if not lazy.buffer.exported and (lazy.arg is not None or lazy.owners > 1 or lazy.readers
-                                             or lazy.buffer.is_shared):
+            if lazy.buffer.exported:
+                return
+            if lazy.arg is not None or lazy.owners > 1 or lazy.readers or lazy.buffer.is_shared:
                 self._move_to_copy()
+            else:  # another value on the same memory
+                self.put(LazyBuffer.from_buffer(lazy.buffer, lazy.shape, lazy.dtype, lazy.device, lazy.offset))
 
     def make_contiguous(self) -> None:
         """Move a value in memory to a copy in row-major order, if it is not in that order."""

@@ -72,7 +72,7 @@ def _filled(trace: Trace, slot: int, fresh: Tensor) -> Tensor:
     known = None if trace.released else trace.values[slot]
     if not trace.released:
         lazy = fresh._read()
-        if known is not None and lazy.buffer is None:
+        if known is not None and known.buffer is not None and lazy.buffer is None:  # a copy of a constant is one
             lazy.realised(known.buffer, known.offset)
             known.buffer.views += [ref(known), ref(lazy)]  # two nodes have this memory now; both may be read
         trace.values[slot] = lazy

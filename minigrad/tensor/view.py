@@ -27,15 +27,17 @@ class View:
     is that of the Storage for which the view's own edge was made. ``enabled``: whether the tape
     recorded where it was made, None in inference mode. Another type can't be differentiated, but for the parts of
     complex numbers. ``lazy`` is what was read last, from the value ``whole`` of the Storage in its ``version``.
+    ``above`` is the parent's view when this one was made: ``parent`` itself may turn into a view of what it was
+    (``t_()``), and ``find_parent`` finds that.
     """
 
-    __slots__ = ("base", "differentiable", "dtype", "enabled", "history", "kind", "lazy", "offset", "parent", "shape",
-                 "steps", "strides", "version", "whole")
+    __slots__ = ("above", "base", "differentiable", "dtype", "enabled", "history", "kind", "lazy", "offset", "parent",
+                 "shape", "steps", "strides", "version", "whole")
 
     def __init__(self, parent: Any, steps: Steps, shape: tuple[int, ...], strides: tuple[int, ...], offset: int,
                  kind: str, dtype: DType | None, differentiable: bool) -> None:
         self.parent = parent
-        view = parent._view
+        self.above = view = parent._view
         self.base = parent if view is None else view.base
         self.steps = steps
         self.shape = shape
@@ -51,12 +53,20 @@ class View:
         self.whole: LazyBuffer | None = None
         self.version = -1
 
+    def find_parent(self) -> Any:
+        """The Tensor that this is a view of, as it was when the view was made."""
+        parent = self.parent
+        while parent._view is not self.above and parent._view is not None:
+            parent = parent._view.parent
+        self.parent = parent
+        return parent
+
     def chain(self) -> Steps:
         """All steps from the Storage's value to this view."""
         parts, view = [], self
         while view is not None:
             parts.append(view.steps)
-            view = view.parent._view
+            view = view.above
         return tuple([step for steps in reversed(parts) for step in steps])
 
     def read(self, storage: Storage) -> LazyBuffer:
@@ -67,10 +77,10 @@ class View:
         version = storage.version
         if self.lazy is not None and self.whole is whole and self.version == version:
             return self.lazy
-        pending, view = [self], self.parent._view
+        pending, view = [self], self.above
         while view is not None and not (view.whole is whole and view.version == version):
             pending.append(view)
-            view = view.parent._view
+            view = view.above
         lazy = whole if view is None else view.lazy
         for view in reversed(pending):
             for op, arg in view.steps:

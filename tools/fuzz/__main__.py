@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import re
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 import minigrad
-from tools.fuzz.program import disagreement, shrink, write
+from tools.fuzz.known import ROUNDED_AWAY, known
+from tools.fuzz.program import Program, disagreement, is_rounded, shrink, write
 
 
 class OnNumpy:
@@ -41,19 +44,46 @@ def reference(name: str | None) -> Any:
 
 
 def search(seeds: Iterator[int], length: int, other: Any, library: Any, seconds: float,
-           ) -> Iterator[tuple[int, str, list[str]]]:
-    """For each program its seed, and if it fails what differs and the program, shortened."""
+           ) -> Iterator[tuple[int, Program, str, Program]]:
+    """For each program its seed and itself; if it fails what differs, and the program shortened."""
     end = time.monotonic() + seconds
     for seed in seeds:
         if time.monotonic() > end:
             return
-        lines = write(seed, length, other)
-        problem = disagreement(lines, other, library)
+        program = write(seed, length, other)
+        problem = disagreement(program, other, library)
         if problem:
-            shorter = shrink(lines, lambda candidate: bool(disagreement(candidate, other, library)))
-            yield seed, disagreement(shorter, other, library), shorter
+            shorter = shrink(program, lambda candidate: bool(disagreement(candidate, other, library)))
+            yield seed, program, disagreement(shorter, other, library) or problem, shorter
         else:
-            yield seed, "", []
+            yield seed, program, "", program
+
+
+class Counts:
+    """What was drawn: statements of each kind, dtypes of the Tensors made, settings; and failures of known kinds."""
+
+    def __init__(self) -> None:
+        self.programs = self.failed = 0
+        self.drawn: dict[str, Counter[str]] = {name: Counter() for name in ("statements", "refused", "calls", "dtypes",
+                                                                            "settings", "known")}
+
+    def add(self, program: Program) -> None:
+        """Count a program."""
+        self.programs += 1
+        for kind in program.kinds:
+            self.drawn["refused" if kind.endswith(" (refused)") else "statements"][kind.removesuffix(" (refused)")] += 1
+        for line in program.lines:
+            self.drawn["calls"].update(re.findall(r"\.(\w+)\(", line))
+            self.drawn["dtypes"].update(re.findall(r"dtype=L\.(\w+)", line))
+        self.drawn["settings"].update(f"{name}={value}" for name, value in program.settings.items())
+        self.drawn["settings"][f"run {program.times} times"] += 1
+
+    def text(self) -> str:
+        """A table: a line for each sort, the most frequent first."""
+        rows = [f"{name:11}" + ", ".join(f"{what} {n}" for what, n in found.most_common())
+                for name, found in self.drawn.items() if found]
+        return "\n".join([*rows, f"{self.programs} programs, {self.failed} of them fail, and "
+                                 f"{self.drawn['known'].total()} in a way that is known"])
 
 
 def main() -> int:
@@ -63,17 +93,23 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--length", type=int, default=12, help="statements of a program")
     parser.add_argument("--reference", choices=("torch", "numpy"))
+    parser.add_argument("--quiet", action="store_true", help="no table of what was drawn")
     options = parser.parse_args()
     other = reference(options.reference)
-    count = failed = 0
+    counts = Counts()
     seeds = iter(range(options.seed, sys.maxsize))
-    for seed, problem, lines in search(seeds, options.length, other, minigrad, options.minutes * 60):
-        count += 1
-        if problem:
-            failed += 1
-            print(f"# seed {seed}: {problem}", *lines, "", sep="\n", flush=True)
-    print(f"{count} programs, {failed} of them fail")
-    return 1 if failed else 0
+    for seed, program, problem, shorter in search(seeds, options.length, other, minigrad, options.minutes * 60):
+        counts.add(program)
+        if not problem:
+            continue
+        kind = known(shorter.lines, problem) or (ROUNDED_AWAY if is_rounded(shorter, other, problem) else "")
+        if kind:
+            counts.drawn["known"][kind] += 1
+        else:
+            counts.failed += 1
+            print(f"# seed {seed}: {problem}", shorter, "", sep="\n", flush=True)
+    print(counts.text() if not options.quiet else counts.text().splitlines()[-1])
+    return 1 if counts.failed else 0
 
 
 if __name__ == "__main__":

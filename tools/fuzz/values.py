@@ -9,6 +9,7 @@ from typing import Any
 
 FLOATS = ("float64", "float64", "float32", "float16", "bfloat16")
 WHOLE = ("int64", "int32", "int16", "int8", "uint8", "bool")
+COMPLEX = ("complex128", "complex64")
 SIZES = (0, 1, 1, 2, 2, 3, 4, 5, 7)
 SPECIAL = ("nan", "inf", "-inf", "-0.0", "0.0", "1e20", "-1e-20", "300.0")
 
@@ -21,6 +22,8 @@ def shape(rng: Random, dims: int | None = None) -> tuple[int, ...]:
 
 def dtype(rng: Random, features: set[str]) -> str:
     """A name of a dtype; mostly float64, so that rounding hides nothing."""
+    if "complex" in features and rng.random() < 0.4:
+        return rng.choice(COMPLEX)
     if "mixed" not in features:
         return "float64"
     return rng.choice(FLOATS if rng.random() < 0.6 else WHOLE)
@@ -34,6 +37,8 @@ def number(rng: Random, kind: str, features: set[str]) -> str:
         low, high = (0, 255) if kind == "uint8" else (-128, 127)
         return str(rng.choice((low, high, 0, 1)) if "special" in features and rng.random() < 0.2 else
                    rng.randint(max(low, -6), 6))
+    if kind.startswith("complex"):
+        return f"complex({rng.randint(-8, 8) / 4}, {rng.randint(-8, 8) / 4})"
     if "special" in features and rng.random() < 0.15:
         text = rng.choice(SPECIAL)
         return f"float('{text}')" if text.lstrip("-") in ("nan", "inf") else text
@@ -60,9 +65,30 @@ def tensor(rng: Random, features: set[str], sizes: tuple[int, ...] | None = None
     return f"L.tensor({literal(rng, sizes, kind, features)}, dtype=L.{kind})"
 
 
+def places(rng: Random, sizes: tuple[int, ...], size: int) -> str:
+    """A Tensor of indices into an axis."""
+    if not math.prod(sizes) or not size:
+        return f"L.zeros({sizes}, dtype=L.int64)"
+    return f"L.tensor({_indices(rng, sizes, size)})"
+
+
+def _indices(rng: Random, sizes: tuple[int, ...], size: int) -> str:
+    if not sizes:
+        return str(rng.randrange(size))
+    return "[" + ", ".join(_indices(rng, sizes[1:], size) for _ in range(sizes[0])) + "]"
+
+
 def dimension(rng: Random, x: Any) -> int:
     """One of x's dimensions, counted from either end."""
     return rng.randint(-x.ndim, x.ndim - 1) if x.ndim else rng.choice((0, -1))
+
+
+def dimensions(rng: Random, x: Any) -> str:
+    """One of x's dimensions, or a tuple of them."""
+    if not x.ndim or rng.random() < 0.6:
+        return str(dimension(rng, x))
+    chosen = rng.sample(range(x.ndim), rng.randint(1, x.ndim))
+    return str(tuple(d - x.ndim if rng.random() < 0.3 else d for d in chosen))
 
 
 def a_slice(rng: Random, size: int) -> str:

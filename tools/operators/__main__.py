@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from minigrad.dtype import show_as
-from tools.operators.checks import CHECKS, DTYPES, Outcome, Outcomes, check
+from tools.operators.checks import CHECKS, DTYPES, MORE, Outcome, Outcomes, check
 from tools.operators.report import is_right, page
 
 
@@ -70,7 +70,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.operators", description=__doc__)
     parser.add_argument("names", nargs="*", help="operators, with * and ?; all without")
     parser.add_argument("--dtypes", default=",".join(str(d)[6:] for d in DTYPES))
-    parser.add_argument("--checks", default=",".join(CHECKS))
+    parser.add_argument("--checks", default=",".join(CHECKS),
+                        help=f"also {' and '.join(MORE)}, in float64: against backward mode, and against a loop")
     parser.add_argument("--samples", type=int, default=1000, help="at most so many of each dtype")
     parser.add_argument("--seconds", type=int, default=300, help="time of one operator")
     parser.add_argument("--part", default="1/1", help="2/4: the second of four parts")

@@ -1,6 +1,6 @@
 """Stage: tests. In: an operator of PyTorch's database. Out: of each kind of check how many samples passed, and what
 failed first.
-Next: ``report.py``."""
+Next: ``derivatives.py``."""
 
 from __future__ import annotations
 
@@ -17,11 +17,14 @@ from torch.testing._internal.opinfo.core import UnaryUfuncInfo
 import minigrad
 from minigrad import config
 from tools.operators.compare import WIDER, Tolerances, declared, difference
+from tools.operators.derivatives import batched, forward
 from tools.operators.facade import named, ours, rebound, tensor
 from tools.operators.ties import IN_ORDER
 
 DTYPES = (torch.float32, torch.float64, torch.int64, torch.bool, torch.complex64, torch.bfloat16)
 CHECKS = ("values", "gradient", "second", "out", "inplace", "method", "error", "words")
+MORE = ("forward", "batched")
+"""Checks that are run when they are named: forward mode beside backward mode, and ``vmap`` beside a loop."""
 
 
 @dataclass
@@ -171,6 +174,27 @@ class _Sample:
                 _add(found, "out", self._tried(lambda: self._out(expected)), self.where)
             if "gradient" in found and self.dtype in self.op.supported_backward_dtypes("cpu"):
                 self._gradients(found)
+            if "forward" in found and self.dtype is torch.float64 and self.op.supports_forward_ad:
+                self._add_unless_none(found, "forward", forward)
+            if "batched" in found and self.dtype is torch.float64 and not self.op.has_nondeterministic_output:
+                self._add_unless_none(found, "batched", batched)
+
+    def _add_unless_none(self, found: Outcomes, name: str, check: Callable[[Any, list[Any]], str | None]) -> None:
+        """Count a check of the function of the floating inputs, unless there are none."""
+        arguments, options = self._arguments()
+        function = self._wrapped(self.function)
+        leaves = [t.detach() for t in _leaves([arguments, options], minigrad) if t.is_floating_point() and t.numel()]
+
+        def of_leaves(*given: Any) -> list[Any]:
+            values = iter(given)
+            args, named = (_mapped(a, lambda t: next(values) if t.is_floating_point() and t.numel() else t.detach())
+                           for a in (arguments, options))
+            outputs = _leaves(_seeded(minigrad, function, args, named), minigrad)
+            return [o for o in outputs if o.is_floating_point()]
+
+        problem = self._tried(lambda: check(of_leaves, leaves)) if leaves else None
+        if problem is not None:
+            _add(found, name, problem, self.where)
 
     def _tried(self, check: Callable[[], str]) -> str:
         try:

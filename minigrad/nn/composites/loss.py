@@ -33,8 +33,9 @@ def losses(node: str, *, fused: bool = False, kernel: str = "") -> Callable[[Cal
         def made(reduction: str) -> Any:
             @wraps(formula)
             def body(*tensors: Tensor, **static: Any) -> Tensor:
-                if kernel:
-                    require_float(tensors[0], kernel)
+                kinds = {t.dtype.kind: t for t in reversed(tensors)}
+                if kernel and ("c" in kinds or "f" not in kinds):
+                    require_float(kinds.get("c", tensors[0]), kernel)
                 inputs, dtype = wide(*tensors)
                 return narrow(reduced(formula(*inputs, **static), reduction), dtype)
 

@@ -8,6 +8,7 @@ from math import prod
 from typing import Any
 
 from minigrad.nn.composites import normalization as formulas
+from minigrad.nn.composites.activation import require_float
 from minigrad.tensor import Tensor, type_name, update_
 
 # --- statistics over the last dimensions
@@ -38,6 +39,7 @@ def layer_norm(input: Tensor, normalized_shape: Sequence[int], weight: Tensor | 
     """
     wanted = list(normalized_shape)
     _check_normalized_shape(input, wanted, ", ", weight=weight, bias=bias)
+    require_float(input, "LayerNormKernelImpl")
     return formulas.layer_norm(input, weight, bias, axes=tuple(range(-len(wanted), 0)), eps=eps)
 
 

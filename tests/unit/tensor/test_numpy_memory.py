@@ -177,3 +177,12 @@ def _read_and_show() -> None:
         if step % 2:
             del array
     assert row.tolist() == [7, 8, 9]
+
+
+def test_a_view_that_was_stored_and_then_changed_by_numpy() -> None:
+    x = minigrad.ones(2, 3)
+    wide = x.expand(2, -1, -1)
+    kept = wide.contiguous()
+    wide.numpy()[:1] += 1  # the array is gone after that
+    assert (wide * 1).sum().item() == 24 and wide.repeat_interleave(2, 0).sum().item() == 48
+    assert kept.sum().item() == 12

@@ -198,3 +198,9 @@ def test_what_out_takes():
     x = tensor([1.5, 2.0])
     assert minigrad.exp(x, out=minigrad.empty(2, dtype=minigrad.float64)).dtype is minigrad.float64
     assert minigrad.eq(x, x, out=minigrad.empty(2)).tolist() == [1, 1]
+
+
+def test_products_of_complex_numbers_are_not_scattered() -> None:
+    x = minigrad.tensor([1 + 2j, 3j])
+    with pytest.raises(NotImplementedError, match="scatter_reduce: complex numbers that come to one place are not"):
+        x.scatter_reduce(0, minigrad.tensor([0, 0]), x, "prod")

@@ -451,3 +451,31 @@ def test_transposes_of_what_is_no_matrix() -> None:
             found()
     with pytest.raises(RuntimeError, match="Got 3-D tensor. For batches of matrices, consider using tensor.mH"):
         _ = batch.H
+
+
+@pytest.mark.parametrize("change", ["t_", "unsqueeze_", "squeeze_", "swapaxes_"])
+def test_views_stay_when_their_parent_turns_into_a_view(change: str) -> None:
+    arguments = {"unsqueeze_": (0,), "swapaxes_": (0, 1)}.get(change, ())
+    x = base()[:1] if change == "squeeze_" else base()
+    for parent in (x, x[:, 1:]):
+        child, expected = parent[:], parent.numpy().copy()
+        getattr(parent, change)(*arguments)
+        assert (child * 1).tolist() == expected.tolist()
+        child.mul_(2)
+        np.testing.assert_array_equal(getattr(child, change.rstrip("_"))(*arguments).numpy(), parent.numpy())
+
+
+def test_gradient_of_a_view_whose_parent_turned_into_a_view() -> None:
+    x = base().requires_grad_()
+    parent = x * 1
+    child = parent[1:]
+    parent.t_()
+    parent.mul_(3)  # the child sees it, and has a new history
+    (child[0] * minigrad.arange(4)).sum().backward()
+    assert x.grad is not None and x.grad.tolist() == [[0] * 4, [0, 3, 6, 9], [0] * 4]
+
+
+def test_results_are_no_views() -> None:
+    x = base()
+    for pair in (x.median(0), x.kthvalue(1, 0), x.mode(0), x.nanmedian(0), x.topk(1), x.sort(0), x.max(0)):
+        assert not pair[0]._is_view() and not pair[1]._is_view()

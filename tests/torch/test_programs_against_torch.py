@@ -1,0 +1,82 @@
+"""Stage: tests. In: programs on which ``tools.fuzz`` has found a difference, mended since. Out: there is none.
+Next: ``test_resampling_against_torch.py``."""
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+import minigrad  # noqa: E402
+from tools.fuzz.program import Program, disagreement  # noqa: E402
+
+PROGRAMS = {
+    "a parent turns into a view": """
+        v0 = L.ones(2, 3, dtype=L.float64)
+        v1 = v0[::2, 1]
+        v3 = v1[...]
+        with L.no_grad(): v1.unsqueeze_(0)
+        v7 = v3 == -2.5""",
+    "NumPy changes what a view has stored": """
+        v0 = L.ones(2, 3, dtype=L.float64)
+        v6 = v0.detach().expand(2, -1, -1)
+        v7 = v6.contiguous()
+        v6.detach().numpy()[:1] += 1
+        v35 = v6.repeat_interleave(2, -3)""",
+    "a half type and a complex number": """
+        v0 = L.tensor([2.0], dtype=L.bfloat16) * L.tensor(1j)
+        v1 = L.tensor([2.0], dtype=L.bfloat16) / L.tensor(1j)
+        v2 = L.tensor([2.0], dtype=L.float16) + L.tensor(1j, dtype=L.complex128)[None]""",
+    "integers contracted": """
+        v0 = L.tensor([[-3], [-128]], dtype=L.int32)
+        v1 = L.inner(v0, v0)
+        v2 = L.tensordot(v0, v0[:1], ([0], [0]))""",
+    "types that kernels do not take": """
+        v0 = L.tensor([[True, False], [True, True]])
+        v1 = v0.median()
+        v2 = v0.median(0)[0]
+        v3 = v0.kthvalue(1)[0]
+        v4 = v0.topk(1)[0]
+        v5 = L.searchsorted(v0[0].sort()[0], v0)
+        v6 = v0.abs()
+        v7 = L.tensor([1, 2]).frac()
+        v8 = L.trapezoid(v0)
+        v9 = L.cumulative_trapezoid(v0[0])
+        v10 = L.cumulative_trapezoid(L.zeros(0))
+        v11 = v0.argmax(0)
+        v12 = L.logaddexp(v0, v0)
+        v13 = L.nanmean(L.tensor([1, 2]))
+        v15 = L.tensor([1j]).index_reduce(0, L.tensor([0]), L.tensor([2j]), 'mean', include_self=False)
+        v16 = L.tensor([1j]).index_reduce(0, L.tensor([0]), L.tensor([2j]), 'mean')""",
+    "a mean of complex numbers that come to one place": """
+        v0 = L.tensor([1 + 2j, 3j, 2.0])
+        v1 = v0.scatter_reduce(0, L.tensor([0, 0, 1]), v0 * 2, 'mean')
+        v2 = v0.scatter_reduce(0, L.tensor([0, 0, 1]), v0 * 2, 'mean', include_self=False)
+        v3 = L.ones(2)
+        v3.copy_(1 - 2j)""",
+    "one element of another type where a mask holds": """
+        v0 = L.zeros(2, 3, dtype=L.int32)
+        v0[:1, L.tensor([False, True, True])] = L.tensor(3.75, dtype=L.float16)
+        v0.index_put_((L.tensor([False, True]),), L.tensor([2.5]))
+        v0[L.tensor([1])] = L.tensor(3.75)""",
+    "a copy of a constant, and a trace that is left": """
+        v0 = L.ones(2, 3, dtype=L.float64)
+        v1 = L.xlogy(v0, L.tensor(-3.0, dtype=L.float64))
+        v3 = v0.clone()
+        v7 = v3.narrow(0, 1, 1)
+        v8 = L.sign(v3)
+        look(v1)
+        v16 = L.logical_not(v7)
+        v17 = v8 @ L.tensor([[300.0, -2.5, 0.25], [-2.5, -0.0, -1.75], [-2.0, -1.0, 1.0]], dtype=L.float64)
+        v17.abs_()""",
+    "results that are no views": """
+        v0 = L.ones(2, 3, dtype=L.float64) * 1j
+        v1 = v0.real.median(dim=-2)[0]
+        v1.detach_()
+        v2 = v0.imag.mode(0)[1]
+        v2.detach_()""",
+}
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_programs(name: str) -> None:
+    lines = [line.strip() for line in PROGRAMS[name].strip().splitlines()]
+    assert disagreement(Program(lines, [], {"TIERS": 2}, 2), torch, minigrad) == ""
