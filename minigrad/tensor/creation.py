@@ -434,7 +434,7 @@ class Creation:
         """``empty`` with the dtype and device of self."""
         return _new_constant(self, 0, sizes, size, dtype, device, requires_grad)
 
-    def new_empty_strided(self: Tensor, size: Sequence[int], stride: Sequence[int], dtype: DType | None = None,
+    def new_empty_strided(self: Tensor, size: Sequence[int], stride: Sequence[int], *, dtype: DType | None = None,
                           layout: Any = None, device: Any = None, pin_memory: bool = False,
                           requires_grad: bool = False) -> Tensor:
         """``empty_strided`` with the dtype and device of self: of this size and these strides, counted in elements; its

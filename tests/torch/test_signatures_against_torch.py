@@ -174,7 +174,6 @@ LEFT_OUT = {
     "rsub": "alpha is given by name for Tensors", "subtract": "as rsub", "Tensor.subtract": "as rsub",
     "Tensor.subtract_": "as rsub", "result_type": "a scalar beside a tensor, both by name",
     "dequantize": "of several tensors: there are no quantized tensors", "repeat_interleave": "repeats alone, by name",
-    "cholesky": "upper by position", "cholesky_inverse": "its input by name", "cholesky_solve": "its input by name",
 }
 """What is otherwise, and why."""
 
