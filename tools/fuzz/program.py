@@ -115,7 +115,7 @@ def write(seed: int, length: int, library: Any) -> Program:
 def disagreement(program: Program, reference: Any, library: Any) -> str:
     """The first thing that differs between the two after the program; empty if nothing does."""
     expected, theirs = run(program.lines, reference)
-    with minigrad.config(**program.settings) if program.settings else nullcontext():
+    with minigrad.config.config(**program.settings) if program.settings else nullcontext():
         for _ in range(program.times):
             found, ours = run(program.lines, library)
             problem = _compared(program.lines, (found, ours), (expected, theirs), reference)

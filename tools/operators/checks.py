@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import zip_longest
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch.testing._internal.opinfo.core import UnaryUfuncInfo
@@ -140,6 +140,9 @@ def _evaluated(value: Any) -> Any:
     return value
 
 
+T = TypeVar("T")
+
+
 class _Sample:
     """One sample of one dtype: what PyTorch makes of it, and the checks of ours."""
 
@@ -196,7 +199,7 @@ class _Sample:
         if problem is not None:
             _add(found, name, problem, self.where)
 
-    def _tried(self, check: Callable[[], str]) -> str:
+    def _tried(self, check: Callable[[], T]) -> T | str:
         try:
             return check()
         except Exception as error:
