@@ -83,6 +83,9 @@ def gradient(input: Tensor, *, spacing: Any = None, dim: Any = None, edge_order:
             raise RuntimeError(f"dim {axis} appears multiple times in the list of dims")
         if input.shape[axis] < edge_order + 1:
             raise RuntimeError("torch.gradient expected each dimension size to be at least edge_order+1")
+    if input.dtype is bool_:
+        raise RuntimeError("Subtraction, the `-` operator, with two bool tensors is not supported. Use the `^` or "
+                           "`logical_xor()` operator instead.")
     x = input if input.dtype.kind in "fc" else input.float()
     steps = _spacings(spacing, dims, "torch.gradient")
     return tuple([_slope(x, axis, step, edge_order) for axis, step in zip(dims, steps, strict=True)])
@@ -161,6 +164,8 @@ def _trapezoid(y: Tensor, x: Tensor | None = None, *, dx: Any = 1, dim: int = -1
     >>> minigrad.trapezoid(minigrad.tensor([1.0, 5.0, 10.0]))
     tensor(10.5000)
     """
+    if not y.ndim:
+        raise IndexError(f"Dimension specified as {dim} but tensor has no dimensions")
     axis = dim_index(dim, y.ndim)
     return _empty(y, axis) if y.shape[axis] == 0 else _areas(y, x, dx, axis, "trapezoid").sum(axis)
 
@@ -175,6 +180,8 @@ def _cumulative_trapezoid(y: Tensor, x: Tensor | None = None, *, dx: Any = 1, di
     >>> minigrad.cumulative_trapezoid(minigrad.tensor([1.0, 5.0, 10.0]))
     tensor([ 3.0000, 10.5000])
     """
+    if not y.ndim:
+        raise IndexError("slice() cannot be applied to a 0-dim tensor.")
     axis = dim_index(dim, y.ndim)
     return y.clone() if y.shape[axis] == 0 else _areas(y, x, dx, axis, "cumulative_trapezoid").cumsum(axis)
 

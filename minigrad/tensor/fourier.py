@@ -251,7 +251,7 @@ def c2r_many(x: Tensor, s: Any, dim: Any, norm: str | None, forward: bool, name:
 def _written(name: str, x: Tensor, window: Tensor | None, options: dict[str, Any]) -> str:
     """The call, as PyTorch's messages show it."""
     kind, sizes = type_name(x.dtype), ", ".join(map(str, x.shape))
-    shown = f"torch.{kind}Tensor[{sizes}]" if name == "stft" else f"CPU{kind}Type[{sizes}]"
+    shown = f"torch.{kind}Tensor[{sizes}]" if name == "stft" and not is_complex(x) else f"CPU{kind}Type[{sizes}]"
     frame = "None"
     if window is not None:
         frame = f"torch.{type_name(window.dtype)}Tensor{{[{', '.join(map(str, window.shape))}]}}"

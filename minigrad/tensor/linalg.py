@@ -424,6 +424,10 @@ class LinearAlgebra:
                 [3., 3.]])
         """
         if isinstance(dims, int):
+            if dims < 0:
+                raise RuntimeError(f"tensordot expects dims >= 0, but got dims={dims}")
+            if dims > min(self.ndim, other.ndim):
+                raise RuntimeError(f"tensordot expects dims < ndim_a or ndim_b, but got dims={dims}")
             mine, theirs = list(range(self.ndim - dims, self.ndim)), list(range(dims))
         else:
             mine, theirs = [[d % t.ndim for d in ([ds] if isinstance(ds, int) else ds)]

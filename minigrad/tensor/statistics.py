@@ -326,7 +326,7 @@ class Statistics:
         >>> minigrad.tensor([1.0, 2.0, 1.0]).histogram(bins=2, range=(0.0, 4.0)).hist
         tensor([2., 1.])
         """
-        if self.dtype.kind != "f":
+        if self.dtype.kind != "f" or self.dtype.size < 4:
             raise NotImplementedError(f"\"histogramdd\" not implemented for '{type_name(self.dtype)}'")
         hist, edges = _counted(self.unsqueeze(-1), [bins], range, weight, density)
         return return_types.histogram(hist, edges[0])
@@ -349,7 +349,7 @@ class Statistics:
         if self.ndim < 2:
             raise RuntimeError("torch.histogramdd: input tensor should have at least 2 dimensions, but got "
                                f"{self.ndim}")
-        if self.dtype.kind != "f":
+        if self.dtype.kind != "f" or self.dtype.size < 4:
             raise NotImplementedError(f"\"histogramdd\" not implemented for '{type_name(self.dtype)}'")
         hist, edges = _counted(self, bins, range, weight, density)
         return return_types.histogramdd(hist, tuple(edges))

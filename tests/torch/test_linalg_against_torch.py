@@ -206,6 +206,16 @@ def test_slopes_of_norms_at_zero(ord):
         np.testing.assert_allclose(ours.detach().numpy(), (theirs.detach() + 0).numpy(), rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.parametrize("call", [
+    *[lambda m, p=p, s=s: m.linalg.matrix_norm(m.zeros(*s), p) for p in (1, 2, np.inf, "nuc", "fro")
+      for s in ((3, 0), (0, 3), (2, 0, 0))],
+    lambda m: m.linalg.vecdot(m.tensor(2.0), m.tensor(3.0)), lambda m: m.linalg.cond(m.zeros(0, 3), 1),
+    lambda m: m.linalg.lu_factor(m.tensor([[np.nan, 1.0], [1.0, 2.0]]))[1]])
+def test_corners(call):
+    ours, theirs = call(minigrad), call(torch)
+    assert (tuple(ours.shape), ours.tolist()) == (tuple(theirs.shape), theirs.tolist())
+
+
 def test_errors():
     """Shapes, types and singular matrices are refused in PyTorch's words."""
     calls = [lambda m, f=f, a=a: getattr(m.linalg, f)(ARGUMENTS[a](m)) for f in ONE_MATRIX for a in ARGUMENTS]
@@ -247,4 +257,9 @@ ERRORS = [
     lambda m: m.linalg.vander(m.ones(2), N=1), lambda m: m.linalg.cross(m.ones(3), m.ones(2)),
     lambda m: m.linalg.tensorinv(m.ones(2, 3)), lambda m: m.linalg.cond(m.eye(2), p="x"),
     lambda m: m.linalg.inv(m.eye(2), out=m.zeros(2, 2).double()), lambda m: m.linalg.svd(m.eye(2), out=(m.zeros(2),)),
-    lambda m: m.linalg.cholesky(m.full((2, 2), float("nan")))]
+    lambda m: m.linalg.cholesky(m.full((2, 2), float("nan"))), lambda m: m.cholesky_inverse(m.tensor([[1.0, 0], [1, 0]])),
+    lambda m: m.linalg.cond(m.eye(2).long(), 1), lambda m: m.linalg.cond(m.ones(2, 3), "nuc"),
+    lambda m: m.linalg.vander(m.eye(2).half()), lambda m: m.linalg.tensorinv(m.zeros(2, 2), 1),
+    lambda m: m.tensordot(m.ones(2), m.ones(2), 2), lambda m: m.logdet(m.eye(2).half()),
+    lambda m: m.linalg.solve(m.eye(2).half(), m.eye(2).half()), lambda m: m.linalg.norm(m.eye(2).half(), "nuc"),
+    lambda m: m.linalg.matrix_power(m.eye(2).long(), -1)]

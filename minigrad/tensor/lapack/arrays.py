@@ -93,7 +93,7 @@ def least_squares(arrays: Arrays, driver: str) -> Results:
     a, b, rcond = arrays
     batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     a = np.broadcast_to(a, (*batch, *a.shape[-2:]))
-    u, s, vh = np.linalg.svd(a, full_matrices=False)
+    u, s, vh = _spectrum("torch.linalg.lstsq", np.linalg.svd, a, False)
     large = s > np.asarray(rcond)[..., None] * s.max(-1, initial=0, keepdims=True)
     kept = large | (driver == "gels")
     with np.errstate(all="ignore"):
@@ -211,11 +211,11 @@ def eig(arrays: Arrays) -> Results:
 
 
 def eigvals(arrays: Arrays) -> np.ndarray:
-    """Eigenvalues of general matrices, complex."""
+    """Eigenvalues of general matrices, complex; NaN where a matrix is not finite."""
     a = arrays[0]
-    _check_finite(a)
-    values: np.ndarray = _spectrum("linalg.eig", np.linalg.eigvals, a).astype(_wide(a))
-    return values
+    good = _finite(a)[..., None]
+    values = _spectrum("linalg.eig", np.linalg.eigvals, np.where(good[..., None], a, 0))
+    return np.where(good, values, complex(np.nan, np.nan)).astype(_wide(a))
 
 
 def svd(arrays: Arrays, full: bool) -> Results:

@@ -104,7 +104,7 @@ def _is_vector(A: Tensor, B: Tensor) -> bool:
 
 def _solved(A: Tensor, B: Tensor, left: bool, check: bool, name: str) -> tuple[Tensor, Tensor]:
     check_square(A, "linalg.solve")
-    check_floating(A, "linalg.solve")
+    check_floating(A, "linalg.solve", "lu_cpu")
     check_same_dtype(A, B, "linalg.solve")
     vector = _is_vector(A, B)
     columns = B.unsqueeze(-1) if vector else B
@@ -168,7 +168,7 @@ def tensorinv(A: Tensor, ind: int = 2) -> Tensor:
     if prod(first) != prod(last):
         raise RuntimeError("Expected self to satisfy the requirement prod(self.shape[ind:]) == prod(self.shape[:ind]), "
                            f"but got {prod(last)} != {prod(first)}")
-    return inv(A.reshape(prod(first), prod(last))).reshape(last + first)
+    return _inverse(A.reshape(prod(first), prod(last)), True, "inv")[0].reshape(last + first)
 
 
 def tensorsolve(A: Tensor, B: Tensor, dims: Any = None) -> Tensor:
@@ -268,7 +268,7 @@ def slogdet(A: Tensor) -> return_types.ReturnType:
 def logdet(A: Tensor) -> Tensor:
     """The logarithm of the determinant: -inf if that is 0, NaN if it is negative."""
     check_square(A, "logdet")
-    check_floating(A, "logdet", "lu_cpu")
+    check_floating(A, "logdet")
     sign, logarithm = _SLOGDET.all((A,))
     if is_complex(A):
         return sign.log() + logarithm
@@ -295,7 +295,6 @@ def matrix_power(A: Tensor, n: int) -> Tensor:
     if n == 0:
         return unit_like(A).expand(A.shape).clone()
     if n < 0:
-        check_floating(A, "linalg.matrix_power", "", True)
         return matrix_power(inv(A), -n)
     result: Tensor | None = None
     square = A

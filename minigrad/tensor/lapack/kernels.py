@@ -52,7 +52,8 @@ def lu(a: np.ndarray, pivot: bool = True) -> Arrays:
 def _eliminate(x: np.ndarray, j: int, end: int, pivots: np.ndarray | None) -> None:
     """One column: the largest element comes to the diagonal, what is below becomes a column of L."""
     if pivots is not None:
-        rows = j + np.nan_to_num(magnitude(x[:, j:, j]), nan=0.0).argmax(1)
+        sizes = magnitude(x[:, j:, j])
+        rows = j + np.where(np.isnan(sizes[:, 0]), 0, np.nan_to_num(sizes, nan=0.0, posinf=np.inf).argmax(1))
         pivots[:, j] = rows + 1
         moved = np.flatnonzero(rows != j)
         if len(moved):

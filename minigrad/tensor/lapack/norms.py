@@ -156,13 +156,15 @@ def matrix_norm(A: Tensor, ord: Any = "fro", dim: Any = (-2, -1), keepdim: bool 
     A = _converted(A, dtype, name)
     if ord == "nuc" or abs(ord) == 2:
         if A.dtype.size < 4:
-            raise NotImplementedError(f"\"linalg_svd_cpu\" not implemented for '{type_name(A.dtype)}'")
+            raise RuntimeError(f"{name}: Low precision dtypes not supported. Got {type_name(A.dtype)}")
         sizes = svdvals(A.movedim((first, second), (-2, -1)))
-        result = sizes.sum(-1) if ord == "nuc" else sizes.amax(-1) if ord > 0 else sizes.amin(-1)
+        nothing = ord != "nuc" and ord > 0 and not sizes.shape[-1]
+        result = sizes.sum(-1) if ord == "nuc" or nothing else sizes.amax(-1) if ord > 0 else sizes.amin(-1)
     else:
         along, across = (first, second) if abs(ord) == 1 else (second, first)
         sums = vector_norm(A, 1, along, True)
-        result = (sums.amax if ord > 0 else sums.amin)((along, across))
+        largest = sums.amax if A.shape[across] else sums.sum  # of nothing it is 0
+        result = (largest if ord > 0 else sums.amin)((along, across))
     if not keepdim:
         return result
     for d in sorted((first, second)):

@@ -34,6 +34,8 @@ def vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:
         return x.vdot(y)
     if x.dtype is not y.dtype and x.dtype.kind == y.dtype.kind:
         raise RuntimeError(f"linalg.vecdot: Expected vectors of same dtype, but found {x.dtype} and {y.dtype}")
+    if not x.ndim and not y.ndim:
+        return x.conj() * y
     x, y = x.movedim(dim, -1), y.movedim(dim, -1)
     if x.shape[-1] != y.shape[-1] and 1 in (x.shape[-1], y.shape[-1]):
         x, y = [t.expand(*t.shape[:-1], max(x.shape[-1], y.shape[-1])) for t in (x, y)]
@@ -63,20 +65,23 @@ def cross(input: Tensor, other: Tensor, *, dim: int = -1) -> Tensor:
 
 
 def vander(x: Tensor, N: int | None = None) -> Tensor:
-    """The powers 0 … N - 1 of each element of x, (*, n), of any dtype: (*, n, N), int64 for bools; N is n by default.
+    """The powers 0 … N - 1 of each element of x, (*, n), integers, float32, float64, complex64 or
+    complex128: (*, n, N); N is n by default.
 
-    ``RuntimeError`` for N below 2. Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.vander.html
+    ``RuntimeError`` for N below 2 and other dtypes. Source: https://docs.pytorch.org/docs/stable/generated/torch.linalg.vander.html
 
     >>> import minigrad
     >>> minigrad.linalg.vander(minigrad.tensor([2, 3]), 3)
     tensor([[1, 2, 4],
             [1, 3, 9]])
     """
+    if x.dtype.kind == "b" or (x.dtype.kind == "f" and x.dtype.size < 4):
+        raise RuntimeError("linalg.vander supports floating point, complex, and integer tensors, but got "
+                           f"{type_name(x.dtype)}")
     x = x.unsqueeze(0) if x.ndim == 0 else x
     size = x.shape[-1] if N is None else N
     if size <= 1:
         raise RuntimeError("N must be greater than 1.")
-    x = x.to(x.new_ones(()).long().dtype) if x.dtype.kind == "b" else x
     if size == 2:
         rest = x.unsqueeze(-1)
     else:

@@ -199,7 +199,7 @@ def _least_squares(A: Tensor, columns: Tensor, rcond: Any, driver: str, vector: 
     if rcond is None:
         rcond = finfo(real).eps * max(m, n)
     bound = rcond.detach().to(real) if isinstance(rcond, AnyTensor) else A.new_full((), rcond, dtype=real)
-    x, rank, sizes = _LSTSQ.all((A, columns, bound), (driver,))
+    x, rank, sizes = at_once(_LSTSQ.all((A, columns, bound), (driver,)))
     residuals = A.new_empty(0, dtype=real)
     if m > n and driver != "gelsy" and (driver == "gels" or bool((rank == n).all())):
         left = (A @ x - columns).abs()
@@ -225,7 +225,7 @@ def cond(A: Tensor, p: Any = None) -> Tensor:
     >>> minigrad.linalg.cond(minigrad.tensor([[4.0, 0.0], [0.0, 2.0]]))
     tensor(2.)
     """
-    if A.ndim < 2:
+    if A.ndim < 2 and not isinstance(p, str):
         raise RuntimeError("linalg.cond: The input tensor must have at least 2 dimensions.")
     if p is None or p in (2, -2):
         sizes = svdvals(A)
@@ -236,12 +236,13 @@ def cond(A: Tensor, p: Any = None) -> Tensor:
     name = p if isinstance(p, str) else f"{p:g}"
     if (isinstance(p, str) and p not in ("fro", "nuc")) or (not isinstance(p, str) and abs(p) not in (1, float("inf"))):
         raise RuntimeError(f"linalg.cond got an invalid norm type: {name}")
-    check_square(A, f"linalg.cond(ord={name})")
-    check_floating(A, "linalg.cond")
-    if A.shape[-1] == 0:
+    check_matrix(A, f"linalg.cond(ord={name})")
+    if p != "nuc" and A.dtype.kind in "fc" and not A.numel():
         return A.new_zeros(A.shape[:-2], dtype=A.dtype.part)
+    check_square(A, f"linalg.cond(ord={name})")
+    check_floating(A, "linalg.svd" if p == "nuc" else "linalg.inv", "linalg_svd_cpu" if p == "nuc" else "")
     if p == "nuc":
-        sizes = svdvals(A)
+        sizes = svdvals(A)  # of an empty matrix the sums are 0
         return sizes.sum(-1) * (1 / sizes).sum(-1)
     inverse, info = INV_EX.all((A,))
     result = matrix_norm(A, p) * matrix_norm(inverse, p)

@@ -215,10 +215,13 @@ _CHOLESKY_INVERSE = host_function(
 
 
 def cholesky_inverse(L: Tensor, upper: bool = False) -> Tensor:
-    """The inverse of A, where A = L Lᴴ, or Lᴴ L if ``upper``."""
+    """The inverse of A, where A = L Lᴴ, or Lᴴ L if ``upper``. ``LinAlgError`` for a 0 on L's diagonal."""
     check_square(L, "cholesky_inverse")
     check_kernel(L, "cholesky_inverse_out_cpu")
-    return _CHOLESKY_INVERSE((L,), (upper,))
+    zero = L.detach().diagonal(0, -2, -1) == 0
+    info = (zero.int().argmax(-1) + 1) * zero.any(-1) if L.numel() else zero.any(-1)
+    return checked(_CHOLESKY_INVERSE((L,), (upper,)), info, "cholesky_inverse", "The diagonal element {} is zero, the "
+                   "inversion could not be completed because the input matrix is singular.")
 
 
 def unit_like(x: Tensor) -> Tensor:

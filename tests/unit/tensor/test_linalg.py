@@ -162,6 +162,11 @@ def test_a_singular_matrix_has_an_infinite_condition():
     assert minigrad.linalg.cond(minigrad.zeros(2, 2), 1).item() == np.inf
 
 
+def test_eigenvalues_of_what_is_not_finite():
+    found = minigrad.linalg.eigvals(t(np.stack([np.eye(2), np.eye(2) * np.inf]))).numpy()
+    assert (found[0] == 1).all() and np.isnan(found[1]).all()
+
+
 def test_in_a_composite():
     """A body that calls a HOST function has that function's gradient."""
     @composite
