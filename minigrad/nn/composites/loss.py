@@ -33,7 +33,7 @@ def losses(node: str, *, fused: bool = False, kernel: str = "") -> Callable[[Cal
         def made(reduction: str) -> Any:
             @wraps(formula)
             def body(*tensors: Tensor, **static: Any) -> Tensor:
-                kinds = {t.dtype.kind: t for t in reversed(tensors)}
+                kinds = {t.dtype.kind: t for t in reversed(tensors) if t is not None}
                 if kernel and ("c" in kinds or "f" not in kinds):
                     require_float(kinds.get("c", tensors[0]), kernel)
                 inputs, dtype = wide(*tensors)
