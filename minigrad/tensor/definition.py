@@ -263,7 +263,7 @@ SAME = OutType(False, "Expected out tensor to have dtype {2}, but got {3} instea
 CASTABLE = OutType(True, "result type {0} can't be cast to the desired output type {1}")
 OUT_TYPES: dict[str, OutType | None] = {
     **dict.fromkeys(("addbmm", "addmm", "addmv", "alias_copy", "aminmax", "argmax", "argmin", "as_strided_copy",
-                     "avg_pool2d", "avg_pool3d", "baddbmm", "bmm", "bucketize", "cross", "diagonal_copy", "diff",
+                     "avg_pool2d", "avg_pool3d", "baddbmm", "bmm", "bucketize", "cross", "diagonal_copy",
                      "expand_copy", "gather", "histc", "index_add", "index_copy", "index_reduce", "isin", "linear",
                      "log_softmax", "lu_solve", "matmul", "mm", "msort", "mv", "narrow_copy", "norm", "permute_copy",
                      "renorm", "scatter", "scatter_add", "scatter_reduce", "searchsorted", "slice_scatter", "softmax",

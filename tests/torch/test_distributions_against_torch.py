@@ -117,7 +117,9 @@ SEEDED = ("Bernoulli", "Categorical", "Cauchy", "ContinuousBernoulli", "Exponent
           "Multinomial", "MultivariateNormal", "Normal", "OneHotCategorical", "Pareto", "RelaxedBernoulli",
           "RelaxedOneHotCategorical", "Uniform", "VonMises", "Weibull")
 # What the formulas of PyTorch do not give to the last digits.
-LOOSE = {"VonMises": 1e-6, "Multinomial": 1e-6, "GeneralizedPareto": 3e-6, "Beta-number": 3e-6}
+# of a number as parameter the results are float32, and differ in the last place
+LOOSE = {"VonMises": 1e-6, "Multinomial": 1e-6, "GeneralizedPareto": 3e-6, "Beta-number": 3e-6,
+         "Bernoulli-number": 2e-7}
 
 
 def made(library, value, grad=True):
