@@ -409,8 +409,8 @@ class Scattering:
             raise RuntimeError("index_reduce(): Expected reduce to be one of prod, mean, amax or amin but got "
                                f"{reduce}.")
         require_tensor(source, "index_reduce", "source", 4)
-        if not include_self:
-            not_for("c", self.dtype, "index_reduce_func_exclude_input_init")
+        if not include_self or self.ndim < 2:
+            not_for("c", self.dtype, "index_func_" if include_self else "index_reduce_func_exclude_input_init")
         axis = dim_index(dim, self.ndim)
         _check_rows(self, axis, index, source, "index_reduce_")
         check_index_range(index, (self._shape() or (1,))[axis], message="index out of range in self")

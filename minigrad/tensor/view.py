@@ -130,7 +130,10 @@ class View:
         self.lazy, self.whole, self.version = lazy, whole, version
 
     def __del__(self) -> None:
-        lazy = self.lazy
+        try:
+            lazy = self.lazy
+        except AttributeError:  # its making has failed
+            return
         if lazy is not None:
             lazy.readers -= 1
 

@@ -45,7 +45,8 @@ PROGRAMS = {
         v12 = L.logaddexp(v0, v0)
         v13 = L.nanmean(L.tensor([1, 2]))
         v15 = L.tensor([1j]).index_reduce(0, L.tensor([0]), L.tensor([2j]), 'mean', include_self=False)
-        v16 = L.tensor([1j]).index_reduce(0, L.tensor([0]), L.tensor([2j]), 'mean')""",
+        v16 = L.tensor([1j]).index_reduce(0, L.tensor([0]), L.tensor([2j]), 'mean')
+        v17 = L.tensor([[1j]]).index_reduce(0, L.tensor([0]), L.tensor([[2j]]), 'mean')""",
     "a mean of complex numbers that come to one place": """
         v0 = L.tensor([1 + 2j, 3j, 2.0])
         v1 = v0.scatter_reduce(0, L.tensor([0, 0, 1]), v0 * 2, 'mean')

@@ -134,11 +134,19 @@ def _compared(lines: list[str], result: tuple[dict[str, Any], list[str]], right:
         problem = difference(found.get(name), value)
         if problem:
             return f"{name}: {problem}"
-        if isinstance(value, reference.Tensor) and ((value.requires_grad and value.is_leaf) or value.retains_grad):
+        if isinstance(value, reference.Tensor) and has_gradient(value):
             problem = difference(found[name].grad, value.grad)
             if problem:
                 return f"{name}.grad: {problem}"
     return ""
+
+
+def has_gradient(value: Any) -> bool:
+    """Whether a Tensor may have a gradient; not one that must not be asked, since its base was changed in place."""
+    try:
+        return bool((value.requires_grad and value.is_leaf) or value.retains_grad)
+    except RuntimeError:
+        return False
 
 
 def difference(ours: Any, theirs: Any) -> str:
@@ -150,8 +158,11 @@ def difference(ours: Any, theirs: Any) -> str:
         return f"dtype {kind}, not {other}"
     if tuple(ours.shape) != tuple(theirs.shape):
         return f"shape {tuple(ours.shape)}, not {tuple(theirs.shape)}"
-    if ours.requires_grad != theirs.requires_grad:
-        return f"requires_grad {ours.requires_grad} of {kind}"
+    try:
+        if ours.requires_grad != theirs.requires_grad:
+            return f"requires_grad {ours.requires_grad} of {kind}"
+    except RuntimeError:  # as in ``has_gradient``
+        return ""
     try:
         a, b = (_numbers(t) for t in (ours, theirs))
     except Exception as error:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from random import Random
 from typing import Any
 
@@ -76,6 +77,14 @@ class Writer:
         """The variables that are Tensors and not large."""
         return [n for n, v in self.variables.items()
                 if isinstance(v, self._tensor) and v.numel() <= LARGE]  # type: ignore[attr-defined]
+
+    def tracked(self) -> list[str]:
+        """Those that require a gradient; some must not be asked, since their base was changed in place."""
+        found = []
+        for name in self.tensors():
+            with suppress(RuntimeError):
+                found += [name] * bool(self.variables[name].requires_grad)
+        return found
 
     def any(self) -> str:
         """A variable, a late one rather than an early one."""
@@ -331,7 +340,7 @@ def _look(w: Writer) -> str:
 
 
 def _backward(w: Writer) -> str:
-    tracked = [n for n in w.tensors() if w.variables[n].requires_grad]
+    tracked = w.tracked()
     if not tracked:
         return _unary(w)
     x = w.rng.choice(tracked)
@@ -351,7 +360,7 @@ def _backward(w: Writer) -> str:
 
 
 def _tape(w: Writer) -> str:
-    tracked = [n for n in w.tensors() if w.variables[n].requires_grad]
+    tracked = w.tracked()
     if not tracked:
         return _create(w)
     x = w.rng.choice(tracked)
