@@ -340,12 +340,12 @@ def untracked_in_place(plain: Callable[Concatenate[Tensor, P], Tensor]) -> Calla
     the history stays what it was."""
     changed = in_place(plain)
 
-    @wraps(changed)
+    @wraps(plain)
     def untracked(self: Tensor, *args: P.args, **kwargs: P.kwargs) -> Tensor:
         with no_grad():
             return changed(self, *args, **kwargs)
 
-    return untracked
+    return _twin(untracked, plain)
 
 
 def view_in_place(plain: Callable[Concatenate[Tensor, P], Tensor]) -> Callable[Concatenate[Tensor, P], Tensor]:
