@@ -162,11 +162,9 @@ def _view_dtype(x: Seen, choose: Choose) -> Any:
 
 
 def _flat(x: Seen, choose: Choose) -> Any:
-    array = np.ndarray.view(x.array)
-    try:
-        array.shape = (-1,)  # raises where only a copy has that shape
-    except AttributeError:
-        return None
+    array = x.array.reshape(-1)
+    if not np.shares_memory(array, x.array) and array.size:
+        return None  # only a copy has that shape
     return (".view(-1)", ".flatten()", ".reshape(-1)")[choose(3)], array
 
 
