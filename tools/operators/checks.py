@@ -5,6 +5,7 @@ Next: ``derivatives.py``."""
 from __future__ import annotations
 
 import re
+import unittest
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -300,7 +301,10 @@ class _Sample:
         return ""
 
     def _gradients(self, found: Outcomes) -> None:
-        second = "second" in found and self.op.supports_gradgrad and self.dtype in (torch.float64, torch.complex128)
+        if _is_wrong_there(self.op, "test_fn_grad"):
+            return
+        second = "second" in found and self.op.supports_gradgrad and self.dtype in (torch.float64, torch.complex128) \
+            and not _is_wrong_there(self.op, "test_fn_gradgrad")
         try:
             expected = _derivatives(torch, self._wrapped(self.theirs), self._copies(), self.sample.kwargs,
                                     self.sample.output_process_fn_grad, second)
@@ -329,6 +333,12 @@ class _Sample:
         wrapper = self.op.gradcheck_wrapper
         wrapper = wrapper if function is self.theirs else rebound(wrapper)
         return lambda *a, **k: wrapper(function, *a, **k)
+
+
+def _is_wrong_there(op: Any, test: str) -> bool:
+    """Whether PyTorch's own test of the operator's derivative against finite differences is known to fail."""
+    return any(getattr(d, "cls_name", "") == "TestBwdGradients" and d.test_name == test
+               and unittest.expectedFailure in d.decorators for d in op.decorators)
 
 
 def _seeded(library: Any, function: Callable[..., Any], arguments: list[Any], options: dict[str, Any]) -> Any:
