@@ -26,8 +26,8 @@ them against finite differences is marked as failing (`as_strided_scatter`; seco
 chunks).
 
 **{right} of {count} operators pass all samples of all checks but `words`.** This page is written by
-`python -m tools.operators --write docs/operators.md`, which takes a quarter of an hour on two cores; {samples} samples of
-each dtype at most.{left}
+`python -m tools.operators --write docs/operators.md`, which takes a quarter of an hour on two cores; {samples}
+samples of each dtype at most.{left}
 
 | check | samples that pass | that fail | operators with failures |
 |---|---|---|---|
