@@ -13,6 +13,7 @@ from minigrad.conformance.programs import layer_norm, softmax
 from minigrad.dtype import DType, float32, float64, int64
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
+from minigrad.schedule.plan import Assembly
 from minigrad.schedule.spec import KernelSpec, StackedSpec
 from tests.unit.schedule.planning import buffer, plan
 
@@ -69,6 +70,14 @@ def test_other_code_has_another_name() -> None:
     specs = [p for launch in launches for p in (launch.spec,)]
     assert all(isinstance(s, KernelSpec | StackedSpec) for s in specs)
     assert len({s.name for s in specs}) == len({launch.structure for launch in launches})
+
+
+def test_a_numbered_name_is_no_other_kernels() -> None:
+    made = object.__new__(Assembly)
+    made.names_used, made.names_taken = {}, set()
+    one, two, three = (_structures(_scaled(number))[0] for number in (1.5, 2.5, 3.5))
+    assert [made._unique(*pair) for pair in (("a", one), ("a", two), ("a_1", three), ("a", one))] == [
+        "a", "a_1", "a_1_1", "a"]
 
 
 def test_each_look_up_reports_to_words_of_its_own() -> None:

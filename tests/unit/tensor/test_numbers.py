@@ -134,6 +134,11 @@ def test_a_number_may_come_first(name, value, dtype, expected):
         x / 1 if name in ("div", "true_divide") else x, value)
 
 
+def test_a_number_beside_a_single_number_has_no_dtype_of_its_own():
+    assert minigrad.add(2, minigrad.tensor(3, dtype=int8)).dtype == int8
+    assert minigrad.mul(2.5, minigrad.tensor(3.0, dtype=float16)).dtype == float16
+
+
 def test_two_numbers_give_a_tensor():
     assert minigrad.add(2, 3).dtype == int64 and minigrad.mul(2, 1.5).tolist() == 3.0
     with pytest.raises(TypeError, match=r"argument 'input' \(position 1\) must be Tensor, not int"):
