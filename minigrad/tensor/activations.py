@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from minigrad.dtype import accumulator, bool_, float32
@@ -203,6 +204,10 @@ _LOGSIGMOID = row("logsigmoid", _logsigmoid, "LogSigmoid", slope(
     lambda g, x, out: g.binary(Op.MUL, _sigmoid(x.unary(Op.NEG)))))
 
 
+def _functional() -> Any:
+    return import_module("minigrad.nn.functional")
+
+
 class Activations:
     """The activations of neural networks."""
 
@@ -264,3 +269,25 @@ class Activations:
     def logsigmoid(self: Tensor) -> Tensor:
         """log(sigmoid(self))."""
         return _LOGSIGMOID((self,))
+
+    # --- whose formulas stand with those of the layers
+
+    def hardshrink(self: Tensor, lambd: float = 0.5) -> Tensor:
+        """0 from -lambd to lambd, elsewhere self, of the same dtype. ``NotImplementedError`` for integers and bools.
+        (https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.hardshrink.html)
+
+        >>> import minigrad
+        >>> minigrad.tensor([-1.0, 0.3]).hardshrink()
+        tensor([-1.,  0.])
+        """
+        return _functional().hardshrink(self, lambd)
+
+    def prelu(self: Tensor, weight: Tensor) -> Tensor:
+        """self above 0, else weight * self; the weight is one number, or one for each channel (dimension 1 of self).
+        ``RuntimeError`` if their number is another, or the dtypes differ. (He, Zhang, Ren, Sun 2015)
+
+        >>> import minigrad
+        >>> minigrad.tensor([-1.0, 2.0]).prelu(minigrad.tensor([0.5]))
+        tensor([-0.5000,  2.0000])
+        """
+        return _functional().prelu(self, weight)

@@ -6,11 +6,12 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Concatenate, NamedTuple, ParamSpec, TypeVar, cast
 
 from minigrad.autograd.mode import mode, no_grad
+from minigrad.dtype import DType, bool_, int32, uint8
 from minigrad.runtime.locks import record_lock
 from minigrad.tensor.base import AnyTensor, blank, check_in_place
 from minigrad.tensor.changes import OVERLAP, check_distinct, check_overlap
@@ -215,30 +216,31 @@ def call_into(out: Any, made: Callable[..., Any], args: tuple[Any, ...], kwargs:
             check_overlap(target, (*args, *kwargs.values()), OVERLAP.get(made.__name__))
             if made.__name__ in _OF_OUT and kwargs.get("dtype") is None:
                 kwargs["dtype"] = target.dtype
-    return into(out, made(*args, **kwargs), made.__name__)
+    return into(out, made(*args, **kwargs), made.__name__, (*args[1:], *kwargs.values()))
 
 
-def into(out: Any, result: Any, name: str = "") -> Any:
+def into(out: Any, result: Any, name: str = "", others: Iterable[Any] = ()) -> Any:
     """What ``out=`` asks for: the result of the function of this name copied into a given tensor, which takes its
     shape: with a warning, if it has elements. ``RuntimeError`` if the result has a gradient, or a dtype that may not be
-    stored there."""
+    stored there. ``others``: the function's arguments but the first."""
     if out is None:
         return result
     if isinstance(result, tuple):
         if not isinstance(out, tuple | list) or len(out) != len(result):
             raise TypeError(f"{name}(): argument 'out' must be tuple of {len(result)} Tensors, not "
                             f"{type(out).__name__}")
-        return type(result)(*[into(o, r, name) for o, r in zip(out, result, strict=True)])
+        return type(result)(*[into(o, r, name, others) for o, r in zip(out, result, strict=True)])
     if not isinstance(out, AnyTensor):
         raise TypeError(f"{name}(): argument 'out' must be Tensor, not {type(out).__name__}")
     if result.requires_grad or (mode.enabled and out.requires_grad and result.dtype.kind in "fc"):
         raise RuntimeError(f"{name}(): functions with out=... arguments don't support automatic differentiation, but "
                            "one of the arguments requires grad.")
     rule = OUT_TYPES.get(name, CASTABLE)
-    if out.dtype is not result.dtype and rule is not None and not (
-            rule.castable and can_cast(result.dtype, out.dtype)):
+    if rule is not None and rule.with_numbers and any([isinstance(x, AnyTensor) for x in others]):
+        rule = CASTABLE
+    if out.dtype is not result.dtype and rule is not None and not rule.takes(result.dtype, out.dtype):
         raise rule.error(rule.words.format(type_name(result.dtype), type_name(out.dtype), c_name(result.dtype),
-                                           c_name(out.dtype)))
+                                           c_name(out.dtype), result.dtype is int32))
     if out._shape() != result._shape():
         if out.numel():
             warnings.warn(f"An output with one or more elements was resized since it had shape {list(out._shape())}, "
@@ -251,27 +253,41 @@ def into(out: Any, result: Any, name: str = "") -> Any:
 
 
 class OutType(NamedTuple):
-    """Which dtypes a function writes into ``out``: that of its result only, or all that it may be cast to; and the
-    words of the error, after the names of both types, as in messages ({0}, {1}) and as in C++ ({2}, {3})."""
+    """Which dtypes a function writes into ``out``: that of its result only, all that it may be cast to, or those that
+    are listed. The words of the error come after the names of both types, as in messages ({0}, {1}) and as in C++ ({2},
+    {3}), and whether the result is int32 ({4}). ``with_numbers``: that is so where all operands but the first are
+    numbers; beside Tensors it is ``CASTABLE``."""
 
-    castable: bool
+    castable: bool | tuple[DType, ...]
     words: str
     error: type[Exception] = RuntimeError
+    with_numbers: bool = False
+
+    def takes(self, result: DType, out: DType) -> bool:
+        """Whether a result may be written into another dtype."""
+        return out in self.castable if isinstance(self.castable, tuple) else self.castable and can_cast(result, out)
 
 
 SAME = OutType(False, "Expected out tensor to have dtype {2}, but got {3} instead")
 CASTABLE = OutType(True, "result type {0} can't be cast to the desired output type {1}")
 OUT_TYPES: dict[str, OutType | None] = {
     **dict.fromkeys(("addbmm", "addmm", "addmv", "alias_copy", "aminmax", "argmax", "argmin", "as_strided_copy",
-                     "avg_pool2d", "avg_pool3d", "baddbmm", "bmm", "bucketize", "cross", "diagonal_copy",
+                     "avg_pool2d", "avg_pool3d", "baddbmm", "bmm", "cross", "diag", "diagonal_copy",
                      "expand_copy", "gather", "histc", "index_add", "index_copy", "index_reduce", "isin", "linear",
                      "log_softmax", "lu_solve", "matmul", "mm", "msort", "mv", "narrow_copy", "norm", "permute_copy",
-                     "renorm", "scatter", "scatter_add", "scatter_reduce", "searchsorted", "slice_scatter", "softmax",
+                     "renorm", "scatter", "scatter_add", "scatter_reduce", "slice_scatter", "softmax",
                      "squeeze_copy", "t_copy", "take_along_dim", "transpose_copy", "tril", "triu", "unfold_copy",
                      "unsqueeze_copy", "view_copy"), SAME),
     **dict.fromkeys(("abs", "ceil", "conj", "floor", "frac", "gelu", "hardshrink", "neg", "round",
                      "sgn", "sign", "softplus", "softshrink", "trunc"),
                     OutType(False, "Found dtype {1} but expected {0}")),
+    **dict.fromkeys(("clamp", "clamp_max", "clamp_min"),
+                    OutType(False, "Found dtype {1} but expected {0}", with_numbers=True)),
+    **{name: OutType((bool_, uint8), f"{name} only supports bool tensor for result, got: {{1}}")
+       for name in ("all", "any")},
+    **dict.fromkeys(("bucketize", "searchsorted"), OutType(False, (
+        "torch.searchsorted(): output tensor's dtype is wrong, it can only be Int(int32) or Long(int64) depending on "
+        "whether out_int32 flag is True, but we got output tensor's dtype {1} and out_int32 flag is {4}"))),
     "logsigmoid": OutType(False, "expected scalar type {0} but found {1}"),
     **dict.fromkeys(("dot", "vdot"), OutType(False, "result dtype {1} does not match input dtype {0}")),
     **dict.fromkeys(("amax", "amin"), OutType(False, "Expected the dtype for input and out to match, but got {0} for "

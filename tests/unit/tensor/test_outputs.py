@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 import minigrad
-from minigrad import Tensor, complex64, float32, float64, int64, zeros
+from minigrad import Tensor, complex64, float32, float64, int32, int64, uint8, zeros
+from minigrad.dtype import bool_
 
 X = minigrad.tensor([[1.5, 2.5], [3.5, 4.5]])
 INDEX = minigrad.tensor([[0, 0], [1, 1]])
@@ -30,6 +31,15 @@ INDEX = minigrad.tensor([[0, 0], [1, 1]])
     (lambda out: minigrad.transpose_copy(X, 0, 1, out=out), float32, float64, "but got double instead"),
     (lambda out: minigrad.zeros(2, dtype=float32, out=out), float32, float64,
      r"dtype Float does not match dtype of out parameter \(Double\)"),
+    (lambda out: minigrad.any(X, 0, out=out), uint8, float32, "any only supports bool tensor for result, got: Float"),
+    (lambda out: minigrad.all(X.to(uint8), out=out), bool_, int64, "all only supports bool tensor for result, got: L"),
+    (lambda out: minigrad.searchsorted(X, X, out=out), int64, int32, "got output tensor's dtype Int and out_int32 flag "
+     "is False"),
+    (lambda out: minigrad.bucketize(X, X[0], out_int32=True, out=out), int32, int64, "got output tensor's dtype Long "
+     "and out_int32 flag is True"),
+    (lambda out: minigrad.clip(X, 0, 2, out=out), float32, float64, "Found dtype Double but expected Float"),
+    (lambda out: minigrad.clamp_min(X, X, out=out), float64, int64, "result type Float can't be cast to the desired"),
+    (lambda out: minigrad.diag(X, out=out), float32, float64, "Expected out tensor to have dtype float, but got d"),
     (lambda out: minigrad.nn.functional.softplus(X, out=out), float32, float64, "Found dtype Double but expected"),
 ])
 def test_dtypes(call: Callable[[Tensor], Any], kept: Any, refused: Any, words: str) -> None:
@@ -81,3 +91,8 @@ def test_shapes() -> None:
             minigrad.add(X, 1, out=out)
     with pytest.raises(TypeError, match="argument 'out' must be"):
         minigrad.max(X, 0, out=zeros(2))
+
+
+def test_activations_that_are_methods_of_tensors() -> None:
+    assert X.sub(3).hardshrink(1).tolist() == [[-1.5, 0], [0, 1.5]]
+    assert X.sub(3).prelu(minigrad.tensor([2.0, 4.0])).tolist() == [[-3, -2], [0.5, 1.5]]
