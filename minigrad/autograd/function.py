@@ -10,7 +10,7 @@ from functools import cache, wraps
 from typing import Any
 
 from minigrad.autograd.backward import grad
-from minigrad.autograd.mode import enable_grad, mode, no_grad
+from minigrad.autograd.mode import mode, no_grad, recording
 from minigrad.autograd.node import INFERENCE, RELEASED, Node, modified, next_sequence
 from minigrad.autograd.protocol import Front
 from minigrad.graph.lazy import LazyBuffer
@@ -324,7 +324,7 @@ class Transposed(Function):
     @staticmethod
     def jvp(ctx: Any, *grad_inputs: Any, **kwargs: Any) -> Any:
         taped = bool(mode.enabled)
-        with enable_grad():
+        with recording():
             starts = [Front.wrap(LazyBuffer.const(0, dtype, shape, device), None) for shape, dtype, device in ctx.specs]
             starts = [s.requires_grad_() if dtype.is_inexact else None for s, (_, dtype, _) in zip(
                 starts, ctx.specs, strict=True)]
@@ -353,7 +353,7 @@ def _record(node: FunctionNode, args: Sequence[Any], outputs: Sequence[Any]) -> 
     for kept in node._kept or ():
         if kept is not None:
             kept.edits = kept._tensor._storage.edits
-            if kept.edits < 0:
+            if kept.edits < 0 and not mode.transforms:
                 raise RuntimeError(INFERENCE)
     given = {id(a) for a in args}
     dirty, fixed = node.__dict__.get("dirty", set()), node.__dict__.get("fixed", set())

@@ -19,7 +19,8 @@ _GENERATOR = 0x20  # the flag of a generator function's code; the module ``inspe
 
 class Mode(threading.local):
     """Per thread: ``enabled``, whether ops are recorded on the tape, None inside ``inference_mode``, as ``inference``
-    says, too;
+    says, too; ``wanted``, what ``is_grad_enabled`` says there; ``transforms``, how many functions of ``minigrad.func``
+    are running, whose own tapes may also save what was made in inference mode;
     ``anomaly``, whether backward looks for NaN; ``mutation``, inside ``allow_mutation_on_saved_tensors``;
     ``autocast``, the half types that ops are cast to on processors and on NVIDIA GPUs (None: they are not), or None;
     ``duals``, the levels of forward mode that are open, outermost first; ``packing``, the hooks for what the tape
@@ -28,6 +29,8 @@ class Mode(threading.local):
 
     enabled: bool | None = True
     inference = False
+    wanted = False
+    transforms = 0
     anomaly = False
     mutation = False
     autocast: tuple[DType | None, DType | None] | None = None
@@ -46,12 +49,24 @@ def is_grad_enabled() -> bool:
     >>> is_grad_enabled()
     True
     """
-    return bool(mode.enabled)
+    return mode.wanted if mode.inference else bool(mode.enabled)
 
 
 def is_inference_mode_enabled() -> bool:
     """Whether the program is inside ``inference_mode``."""
     return mode.inference
+
+
+_State = tuple[bool | None, bool, bool]
+
+
+def _state() -> _State:
+    return mode.enabled, mode.inference, mode.wanted
+
+
+def _switch(on: bool) -> None:
+    """Record from now on, or not; inside ``inference_mode`` nothing is recorded whatever is wanted."""
+    mode.enabled, mode.wanted = None if mode.inference else on, on
 
 
 class GradSwitch:
@@ -60,7 +75,7 @@ class GradSwitch:
 
     _enabled = False
 
-    _before: list[tuple[bool | None, bool]]
+    _before: list[_State]
 
     @overload
     def __new__(cls, function: F, /) -> F: ...  # type: ignore[misc]
@@ -79,11 +94,11 @@ class GradSwitch:
         return type(self)()
 
     def __enter__(self) -> None:
-        self._before.append((mode.enabled, mode.inference))
-        mode.enabled = self._enabled or (None if mode.inference else False)
+        self._before.append(_state())
+        _switch(self._enabled)
 
     def __exit__(self, *exception: object) -> None:
-        mode.enabled, mode.inference = self._before.pop()
+        mode.enabled, mode.inference, mode.wanted = self._before.pop()
 
     def __call__(self, function: F) -> F:
         if isinstance(function, type):
@@ -135,7 +150,7 @@ class no_grad(GradSwitch):
 
 
 class enable_grad(GradSwitch):
-    """Inside, ops are recorded, also within ``no_grad``.
+    """Inside, ops are recorded, also within ``no_grad``, but not within ``inference_mode``.
 
     >>> with no_grad(), enable_grad():
     ...     is_grad_enabled()
@@ -162,8 +177,27 @@ class inference_mode(GradSwitch):
         return inference_mode(self._on)
 
     def __enter__(self) -> None:
-        self._before.append((mode.enabled, mode.inference))
-        mode.enabled, mode.inference = None if self._on else True, self._on
+        self._before.append(_state())
+        mode.enabled, mode.inference, mode.wanted = None if self._on else True, self._on, False
+
+
+class recording(GradSwitch):
+    """For a function that ``minigrad.func`` differentiates: inside, ops are recorded whatever the mode outside is, and
+    what was made in inference mode is as other Tensors.
+
+    >>> with inference_mode(), recording():
+    ...     is_grad_enabled(), is_inference_mode_enabled()
+    (True, False)
+    """
+
+    def __enter__(self) -> None:
+        self._before.append(_state())
+        mode.enabled, mode.inference = True, False
+        mode.transforms += 1
+
+    def __exit__(self, *exception: object) -> None:
+        super().__exit__()
+        mode.transforms -= 1
 
 
 class set_grad_enabled(GradSwitch):
@@ -176,16 +210,16 @@ class set_grad_enabled(GradSwitch):
 
     def __init__(self, mode_: bool) -> None:
         self._enabled = bool(mode_)
-        self._at_start = (mode.enabled, mode.inference)
-        mode.enabled = self._enabled or (None if mode.inference else False)
+        self._at_start = _state()
+        _switch(self._enabled)
 
     def _again(self) -> GradSwitch:
         return set_grad_enabled(self._enabled)
 
     def __enter__(self) -> None:
         self._before.append(self._at_start)
-        mode.enabled = self._enabled or (None if mode.inference else False)
+        _switch(self._enabled)
 
     def __call__(self, function: F) -> F:
-        mode.enabled = self._at_start[0]
+        mode.enabled, _, mode.wanted = self._at_start
         return super().__call__(function)

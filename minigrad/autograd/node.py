@@ -260,7 +260,7 @@ class Node:
                 continue
             t = tensors[position] if position >= 0 else results[-1 - position]
             storage = t._storage
-            if storage.edits < 0:
+            if storage.edits < 0 and not mode.transforms:
                 raise RuntimeError(INFERENCE)
             kept.append((ref(storage), storage.edits, position, ref(t), storage.version))
         self.kept = tuple(kept)

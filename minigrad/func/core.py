@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from minigrad.autograd.backward import grad
-from minigrad.autograd.mode import enable_grad, mode
+from minigrad.autograd.mode import mode, recording
 from minigrad.autograd.protocol import Front
 from minigrad.func.level import RowsInput
 from minigrad.func.pytree import fill, flatten
@@ -31,7 +31,7 @@ class Call:
             if not isinstance(t, Tensor):
                 raise ValueError(f"Thing passed to transform API must be Tensor, got {type(t)}")
         given = list(args)
-        with enable_grad():
+        with recording():
             self.inputs = [_input(t) for t in leaves]
             for i, value in zip(where, fill(self.structure, iter(self.inputs)), strict=True):
                 given[i] = value
@@ -67,8 +67,10 @@ class Call:
 
 def _input(t: Tensor) -> Tensor:
     """A Tensor as an input of its own, with the same value and tangents."""
+    if t.requires_grad or t.is_inference():
+        t = t.clone()
     if t.requires_grad:
-        return t.clone()
+        return t
     return _cut(t).requires_grad_()
 
 

@@ -85,8 +85,8 @@ def look_at(t: Tensor) -> tuple[Any, ...] | None:
 
 
 def look_of_memory(shape: tuple[int, ...], dtype: DType) -> int:
-    """The number of a leaf in memory of its own that requires no gradient."""
-    return _number_of((shape, dtype, None, False))
+    """The number of a leaf in memory of its own that requires no gradient, and was not made in inference mode."""
+    return _number_of((shape, dtype, None, False, False))
 
 
 _looks: dict[Any, int] = {}
@@ -109,9 +109,9 @@ def _look(t: Tensor) -> tuple[LazyBuffer, int] | None:
     if value is None:
         value = t._read()
     if value.buffer is not None and value.device == "CPU" and not value.buffer.exports:
-        look: Any = (value.shape, value.dtype, value.arg, source is not None)
+        look: Any = (value.shape, value.dtype, value.arg, source is not None, t._storage.edits < 0)
     elif value.op == Op.CONST:
-        look = (value.shape, value.dtype, value.device, source is not None)
+        look = (value.shape, value.dtype, value.device, source is not None, t._storage.edits < 0)
     elif value.op == Op.SCALAR:
         look = (value.dtype, value.device)
     else:

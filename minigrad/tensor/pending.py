@@ -173,7 +173,7 @@ def settle(trace: Trace) -> bool:
                 done = False
                 continue
             _give(storage, value)
-            if value.buffer is not None and value.arg is None:
+            if value.buffer is not None and value.arg is None and storage.edits >= 0:
                 t._look = value, look_of_memory(value.shape, value.dtype)
         change.count = 0
     return done

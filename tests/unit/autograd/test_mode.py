@@ -95,6 +95,25 @@ def test_tensors_of_inference_mode_stay_outside_the_tape() -> None:
         of_leaf.mul_(2)
 
 
+def test_nothing_is_recorded_in_inference_mode_whatever_is_wanted() -> None:
+    leaf = minigrad.ones(3, requires_grad=True)
+
+    @minigrad.enable_grad()
+    def wanted() -> tuple[bool, bool, bool]:
+        result = leaf * 2
+        return minigrad.is_grad_enabled(), result.requires_grad, result.is_inference()
+
+    with minigrad.inference_mode():
+        assert wanted() == (True, False, True) and not minigrad.is_grad_enabled()
+        with minigrad.set_grad_enabled(True), minigrad.inference_mode():
+            assert not minigrad.is_grad_enabled()
+        minigrad.set_grad_enabled(True)
+        assert minigrad.is_grad_enabled() and not (leaf * 2).requires_grad
+        with minigrad.inference_mode(False):
+            assert (leaf * 2).requires_grad
+    assert wanted() == (True, True, False) and minigrad.is_grad_enabled()
+
+
 def test_a_leaf_of_inference_mode_takes_gradients_of_what_saves_nothing() -> None:
     with minigrad.inference_mode():
         leaf = minigrad.ones(3, requires_grad=True)
@@ -114,6 +133,20 @@ def test_replayed_calls_of_inference_mode() -> None:
         assert y.is_inference() == z.is_inference() == inference
         assert y.tolist() == [3, 3, 3]
         assert y.is_inference() == z.is_inference() == y[:1].is_inference() == inference
+
+
+def test_replayed_calls_see_what_was_made_in_inference_mode() -> None:
+    leaf = minigrad.ones(3, requires_grad=True)
+    with minigrad.inference_mode():
+        made = minigrad.ones(3)
+        constant = minigrad.ones(3).add_(1)
+    for n in range(9):
+        if n % 4 == 3:
+            for other in (made, constant):
+                with pytest.raises(RuntimeError, match="Inference tensors cannot be saved for backward"):
+                    (leaf * other).sum().backward()
+        (leaf * minigrad.ones(3)).sum().backward()
+    assert leaf.grad.tolist() == [9, 9, 9]
 
 
 def test_mode_is_per_thread() -> None:

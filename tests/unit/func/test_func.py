@@ -174,3 +174,21 @@ def test_gradcheck_in_forward_mode_and_in_rows() -> None:
 
     with pytest.raises(RuntimeError, match="forward mode"):
         minigrad.autograd.gradcheck(Wrong.apply, (x,), check_forward_ad=True)
+
+
+def test_functions_are_differentiated_in_inference_mode_too() -> None:
+    with minigrad.inference_mode():
+        made = minigrad.tensor([2.0, 3.0])
+        seen = []
+
+        def f(x: minigrad.Tensor) -> minigrad.Tensor:
+            seen.append((minigrad.is_grad_enabled(), minigrad.is_inference_mode_enabled(), (x * 2).is_inference()))
+            return (x * x * made).sum()
+
+        assert func.grad(f)(made).tolist() == [8, 18] and seen == [(True, False, False)]
+        assert func.hessian(f)(made).tolist() == [[4, 0], [0, 6]]
+        assert func.jacrev(lambda x: x * x)(made).tolist() == [[4, 0], [0, 6]]
+        assert minigrad.is_inference_mode_enabled() and not minigrad.is_grad_enabled() and (made + 1).is_inference()
+    assert func.grad(f)(made).tolist() == [8, 18]
+    with pytest.raises(RuntimeError, match="Inference tensors cannot be saved for backward"):
+        made * minigrad.ones(2, requires_grad=True)
