@@ -97,7 +97,7 @@ def _inputs(func: Callable[..., Any], in_dims: Any, args: tuple[Any, ...], kwarg
                              "over non-Tensor arguments, please use None as the respective in_dim")
         if not -x.ndim <= d < x.ndim:
             raise ValueError(f"{where}Got in_dim={d} for some input, but that input is a Tensor of dimensionality "
-                             f"{x.ndim} so expected in_dim to satisfy {-x.ndim} <= in_dim < {x.ndim}.")
+                             f"{x.ndim} so expected in_dim to satisfy -{x.ndim} <= in_dim < {x.ndim}.")
         dims[i] = d % x.ndim
     sizes = [x.shape[d] for x, d in zip(leaves, dims, strict=True) if d is not None]
     if not sizes:

@@ -136,9 +136,9 @@ def check_distinct(target: Tensor) -> None:
 
 
 def repeated(tensor: Tensor) -> tuple[int, ...]:
-    """The axes along which all elements are one in memory."""
+    """The axes along which all elements are one in memory; none if there are no elements."""
     known = tensor._view if tensor._spec is None else tensor._spec
-    if known is None or not known.strides or 0 not in known.strides:
+    if known is None or not known.strides or 0 not in known.strides or 0 in known.shape:
         return ()
     return tuple([i for i, (n, step) in enumerate(zip(known.shape, known.strides, strict=True)) if n > 1 and not step])
 

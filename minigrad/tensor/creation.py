@@ -247,7 +247,7 @@ def _constant(value: Any, shape: tuple[int, ...], dtype: DType, device: str, req
 def _new_constant(like: Tensor, value: Any, sizes: tuple[Any, ...], size: Any, dtype: DType | None, device: Any,
                   requires_grad: bool) -> Tensor:
     """A constant with the dtype and device of a Tensor, unless others are asked for."""
-    dtype = dtype_argument("new_zeros", dtype) if isinstance(dtype, type) else dtype
+    dtype = dtype_argument("new_zeros", dtype) if isinstance(dtype, type | str) else dtype
     return _constant(value, shape_argument(sizes if size is None else (size,)), dtype or like.dtype,
                      like._pending().device if device is None else resolve(device), requires_grad)
 

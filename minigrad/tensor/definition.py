@@ -17,7 +17,7 @@ from minigrad.tensor.base import AnyTensor, blank, check_in_place
 from minigrad.tensor.changes import OVERLAP, check_distinct, check_overlap
 from minigrad.tensor.operands import is_number, one_device, require_tensor
 from minigrad.tensor.overrides import NOT_ASKED, armed, ask, asked, asked_after_all, asking
-from minigrad.tensor.promotion import c_name, can_cast, dtype_argument, type_name, with_number
+from minigrad.tensor.promotion import c_name, can_cast, check_dtype, type_name, with_number
 from minigrad.tensor.run_time import scalar
 from minigrad.tensor.storage import tracing
 
@@ -57,8 +57,7 @@ def numpy_names(made: F) -> F:
     def accepting(*args: Any, **kwargs: Any) -> Any:
         if kwargs and not theirs.isdisjoint(kwargs):
             kwargs = {names.get(name, name): value for name, value in kwargs.items()}
-        if "dtype" in kwargs and isinstance(kwargs["dtype"], type | str):
-            kwargs["dtype"] = dtype_argument(made.__name__, kwargs["dtype"])
+        check_dtype(made.__name__, kwargs)
         return made(*args, **kwargs)
 
     return cast(F, accepting)
@@ -167,8 +166,7 @@ def both(*names: str, keywords: Mapping[str, str] | None = None) -> Callable[[F]
             try:
                 if kwargs:
                     args = spelled(name, args, kwargs)
-                    if "dtype" in kwargs and isinstance(kwargs["dtype"], type | str):
-                        kwargs["dtype"] = dtype_argument(name, kwargs["dtype"])
+                    check_dtype(name, kwargs)
                 require_tensor(args[0] if args else None, name, "input", 1)
                 if "out" in kwargs:
                     return call_into(kwargs.pop("out"), made, args, kwargs)

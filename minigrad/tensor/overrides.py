@@ -15,7 +15,7 @@ from types import FunctionType
 from typing import Any, TypeVar, cast
 
 from minigrad.tensor import aliases, base
-from minigrad.tensor.promotion import dtype_argument
+from minigrad.tensor.promotion import check_dtype
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -272,8 +272,7 @@ def asking(plain: F, into: Callable[..., Any] | None) -> F:
             if found is not None:
                 return ask(function, found, args, kwargs)
         try:
-            if "dtype" in kwargs and isinstance(kwargs["dtype"], type | str):
-                kwargs["dtype"] = dtype_argument(plain.__name__, kwargs["dtype"])
+            check_dtype(plain.__name__, kwargs)
             if into is not None and "out" in kwargs:
                 return into(kwargs.pop("out"), plain, args, kwargs)
             return plain(*args, **kwargs)

@@ -84,6 +84,13 @@ def dtype_argument(name: str, given: Any) -> DType:
     return found
 
 
+def check_dtype(name: str, kwargs: dict[str, Any]) -> None:
+    """Have the keywords of a call of the function of this name say a dtype where they say ``float``, say; see
+    ``dtype_argument``."""
+    if isinstance(kwargs.get("dtype"), type | str):
+        kwargs["dtype"] = dtype_argument(name, kwargs["dtype"])
+
+
 def c_name(dtype: DType) -> str:
     """What C++ calls the type.
 

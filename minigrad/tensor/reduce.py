@@ -73,7 +73,7 @@ _SUM, _MEAN, _PROD = named("sum", _sum), named("mean", _mean), named("prod", _pr
 
 def _summed(self: Tensor, dtype: DType | None) -> DType:
     """The type in which elements are summed or multiplied: integers and bools in int64."""
-    if isinstance(dtype, type):
+    if isinstance(dtype, type | str):
         return dtype_argument("sum", dtype)
     return dtype if dtype is not None else self.dtype if self.dtype.kind in "fc" else int64
 
@@ -220,7 +220,7 @@ class Reduce:
     def mean(self: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None,
              axis: Any = None, keepdims: bool = False) -> Tensor:
         """The sum over ``dim`` divided by the number of elements; only of floats."""
-        dtype = dtype_argument("mean", dtype) if isinstance(dtype, type) else dtype
+        dtype = dtype_argument("mean", dtype) if isinstance(dtype, type | str) else dtype
         if (dtype or self.dtype).kind not in "fc":
             given = "Input" if dtype is None else "Optional"
             raise RuntimeError(f"mean(): could not infer output dtype. {given} dtype must be either a floating point "

@@ -62,3 +62,16 @@ def test_types_of_python_are_dtypes(make: Any) -> None:
     assert make(int).dtype is minigrad.int64
     with pytest.raises(TypeError):
         make(str)
+
+
+@pytest.mark.parametrize("call", [
+    lambda dtype: minigrad.ones(2, dtype=dtype), lambda dtype: minigrad.zeros_like(X, dtype=dtype),
+    lambda dtype: minigrad.tensor([1], dtype=dtype), lambda dtype: X.sum(dtype=dtype),
+    lambda dtype: minigrad.mean(X, dtype=dtype), lambda dtype: X.new_zeros(2, dtype=dtype),
+    lambda dtype: minigrad.arange(3, dtype=dtype), lambda dtype: minigrad.cumsum(X, 0, dtype=dtype),
+])
+def test_pythons_types_stand_for_dtypes(call: Any) -> None:
+    assert call(float).dtype is minigrad.float64
+    for none in ("float32", str):
+        with pytest.raises(TypeError, match=f"argument 'dtype' must be torch.dtype, not {type(none).__name__}"):
+            call(none)

@@ -439,6 +439,8 @@ def test_what_is_expanded_can_be_filled_and_not_written() -> None:
             minigrad.ones(3, 2))):
         with pytest.raises(RuntimeError, match="more than one element of the written-to tensor"):
             write(x.expand(3, 2))
+    nothing = minigrad.zeros(0).expand(3, 0)
+    assert minigrad.add(nothing, 1, out=nothing).shape == (3, 0)
 
 
 def test_transposes_of_what_is_no_matrix() -> None:
