@@ -62,22 +62,27 @@ class Power(Binary):
     """As ``Binary``, with a formula for complex numbers."""
 
     def compute(self, x: LazyBuffer, y: LazyBuffer) -> LazyBuffer:
+        not_for("b", x.dtype, "pow")
         return ForComplex.formulas().pow(x, y) if x.dtype.kind == "c" else x.binary(self.op, y)
 
 
 _POW = Power(Op.POW, "PowBackward1", "PowBackward0", "PowBackward2")
 _KNOWN_POWER = Function("pow", lambda x, exponent, dtype: _known_power(x.cast(dtype), exponent), "PowBackward0")
-_KNOWN = frozenset((-2, -1, -0.5, 0.5, 1, 2, 3, 4))
+_POWER_OF_ONE = Function("pow", lambda x, dtype: x.like(1.0).cast(dtype), "PowBackward2")
+"""1 to a complex power, also where that is not finite and the formula gives NaN."""
+_KNOWN = frozenset((-2, -1, -0.5, 0, 0.5, 1, 2, 3, 4))
 
 
 def _known_power(x: LazyBuffer, exponent: Any) -> LazyBuffer:
-    """x to an exponent for which multiplications and roots are exact."""
+    """x to an exponent for which no formula is needed, or multiplications and roots are exact."""
     if exponent == 2:
         return x.binary(Op.MUL, x)
     if exponent == 3:
         return x.binary(Op.MUL, x).binary(Op.MUL, x)
     if exponent == 1:
-        return x.binary(Op.MUL, x.like(number_one(x)))
+        return x
+    if exponent == 0:
+        return x.like(number_one(x))
     if exponent == 4:
         square = x.binary(Op.MUL, x)
         return square.binary(Op.MUL, square)
@@ -260,15 +265,11 @@ class Elementwise:
 
     def __pow__(self: Tensor, other: Any) -> Tensor:
         if isinstance(other, AnyTensor):
-            if self.dtype is bool_ and other.dtype is bool_:
-                raise NotImplementedError('"pow" not implemented for \'Bool\'')
             return _POW.of(self, other)
         if not is_number(other):
             return NotImplemented
         self, = operands_of("pow", self)
         exponent, dtype = as_operand(self.dtype, other)
-        if dtype is bool_:
-            raise NotImplementedError('"pow" not implemented for \'Bool\'')
         if dtype.kind not in "fc" and other < 0:
             raise RuntimeError("Integers to negative integer powers are not allowed.")
         if dtype is self.dtype and (dtype.is_int or dtype.size == 2):
@@ -278,6 +279,8 @@ class Elementwise:
     __ipow__ = augmented(__pow__)
 
     def __rpow__(self: Tensor, other: Any) -> Tensor:
+        if is_number(other) and other == 1 and as_operand(self.dtype, other)[1].kind == "c":
+            return _POWER_OF_ONE((self,), (as_operand(self.dtype, other)[1],))
         return _POW.reflected(other, self)
 
     @both("pow")

@@ -95,8 +95,8 @@ def _made(trace: Trace, watch: Sequence[Run], old: dict[int, Where], new: dict[i
     if len(watch) != 1:
         return None
     pending, executable = watch[0]
-    if pending.device != "CPU":
-        return None
+    if pending.device != "CPU" or any([c.op != Op.CONST for c in pending.constants]):
+        return None  # a constant that is a result is memory now, and its number is gone
     slots = {id(v): i for i, v in reversed(list(enumerate(trace.values))) if v is not None}
     where = {key: (VALUE, slot) for key, slot in slots.items()} | old
     leaves = [where.get(id(leaf)) for leaf in pending.leaves]

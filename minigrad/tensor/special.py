@@ -78,7 +78,8 @@ def _digamma(x: Value) -> Value:
 
 
 def _hurwitz_above(s: Any, q: Value) -> Value:
-    """The sum over k of (q + k)^-s, s > 1, q > 0: ten terms, and Euler and Maclaurin's formula for the others."""
+    """The sum over k of (q + k)^-s, s > 1, q > 0: ten terms, and Euler and Maclaurin's formula for the others. NaN
+    where q is infinite, as in PyTorch."""
     total: Any = 0.0
     for k in range(10):
         total = (q + float(k)) ** -s + total
@@ -89,8 +90,7 @@ def _hurwitz_above(s: Any, q: Value) -> Value:
     for k, b in enumerate(BERNOULLI, 1):
         terms.append(term * (b / math.factorial(2 * k)))
         term = term * ((s + (2.0 * k - 1)) * (s + 2.0 * k))
-    value = total + power * (a / (s - 1.0) + 0.5 + polynomial(terms, inverse) / a)
-    return choose(q.equals(math.inf), 0.0, value)
+    return total + power * (a / (s - 1.0) + 0.5 + polynomial(terms, inverse) / a)
 
 
 def hurwitz(s: Value, q: Value) -> Value:
@@ -110,7 +110,8 @@ def hurwitz(s: Value, q: Value) -> Value:
 def _trigamma(x: Value) -> Value:
     """ψ′; below 1/2 by ψ′(x) = π² / sin²(πx) - ψ′(1 - x)."""
     below = x < 0.5
-    value = _hurwitz_above(2.0, choose(below, 1.0 - x, x))
+    y = choose(below, 1.0 - x, x)
+    value = choose(y.equals(math.inf), 0.0, _hurwitz_above(2.0, y))
     sine, _ = sine_of_pi(x)
     return choose(below, (math.pi / sine) * (math.pi / sine) - value, value)
 

@@ -2,6 +2,7 @@
 forms, signatures, warnings and errors."""
 
 import inspect
+import itertools
 import warnings
 
 import numpy as np
@@ -92,6 +93,22 @@ def test_losses_of_integers(name):
             for lib in (minigrad, torch)]
         assert str(found.dtype) == str(wanted.dtype).replace("torch", "minigrad")
         np.testing.assert_allclose(found.numpy(), wanted.numpy(), rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"])
+def test_distances_of_two_dtypes(name):
+    """The same dtype and value, or the same error."""
+    for kinds in itertools.product(("float64", "float32", "float16", "int64", "bool"), repeat=2):
+        found = []
+        for library in (minigrad, torch):
+            a, b = [library.tensor(v).to(getattr(library, kind)) for v, kind in zip(([1, 0, 3], [1, 1, 0]), kinds,
+                                                                                    strict=True)]
+            try:
+                loss = getattr(library.nn.functional, name)(a, b)
+                found.append((str(loss.dtype).split(".")[1], loss.item()))
+            except (RuntimeError, NotImplementedError) as error:
+                found.append((type(error), str(error) if "float" in str(kinds) else ""))
+        assert found[0] == found[1], kinds
 
 
 def test_kinks_of_losses():

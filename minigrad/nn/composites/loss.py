@@ -11,6 +11,7 @@ from typing import Any
 from minigrad.nn.composites.activation import require_float
 from minigrad.nn.composites.precision import narrow, wide
 from minigrad.tensor import Tensor, arange, composite, minimum, where
+from minigrad.tensor.operands import result_dtype
 
 
 def reduced(loss: Tensor, reduction: str) -> Tensor:
@@ -60,10 +61,16 @@ def loss(node: str, kernel: str = "") -> Callable[[Callable[..., Tensor]], Any]:
 # --- distances
 
 
+def _difference(input: Tensor, target: Tensor) -> Tensor:
+    """input - target, both in their common type first, so that one of them may be of bools."""
+    dtype = result_dtype((input, target))
+    return input.to(dtype) - target.to(dtype)
+
+
 @loss("MseLossBackward0", "mse_cpu")
 def mse_loss(input: Tensor, target: Tensor) -> Tensor:
     """(input - target)^2."""
-    difference = input - target
+    difference = _difference(input, target)
     return difference * difference
 
 
@@ -103,13 +110,13 @@ def _(outputs: Any, grads: Any, d: Tensor, *, delta: float) -> tuple[Tensor]:
 @loss("SmoothL1LossBackward0", "smooth_l1_cpu")
 def smooth_l1_loss(input: Tensor, target: Tensor, *, beta: float) -> Tensor:
     """d^2 / (2 beta) where d = |input - target| is below beta, else d - beta / 2."""
-    return smooth(input - target, beta=beta)
+    return smooth(_difference(input, target), beta=beta)
 
 
 @loss("HuberLossBackward0", "huber_cpu")
 def huber_loss(input: Tensor, target: Tensor, *, delta: float) -> Tensor:
     """d^2 / 2 where d = |input - target| is at most delta, else delta (d - delta / 2)."""
-    return huber(input - target, delta=delta)
+    return huber(_difference(input, target), delta=delta)
 
 
 def weighted(each: Callable[..., Any], input: Tensor, target: Tensor, weight: Tensor, *, reduction: str,

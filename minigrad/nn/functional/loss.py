@@ -10,7 +10,8 @@ from minigrad.nn.composites import loss as formulas
 from minigrad.nn.functional.arguments import at_hand, one_reduction
 from minigrad.tensor import Tensor, ones_like, type_name
 from minigrad.tensor.autocast import operands_of
-from minigrad.tensor.operands import broadcast_shapes, require_tensor
+from minigrad.tensor.operands import broadcast_shapes, require_tensor, result_dtype
+from minigrad.tensor.promotion import can_cast
 
 
 def _check_distance(input: Tensor, target: Tensor, weight: Tensor | None) -> None:
@@ -75,7 +76,8 @@ def huber_loss(input: Tensor, target: Tensor, reduction: str = "mean", delta: fl
                weight: Tensor | None = None) -> Tensor:
     """d^2 / 2 where d = |input - target| is at most delta, else delta (d - delta / 2). (Huber 1964)
 
-    ``RuntimeError`` unless delta is positive. The mean of a weighted loss divides by the number of elements.
+    The result has the dtype of the input. ``RuntimeError`` where the common dtype of input and target cannot be cast to
+    that, and unless delta is positive. The mean of a weighted loss divides by the number of elements.
 
     >>> import minigrad
     >>> huber_loss(minigrad.tensor([1.0, 3.0]), minigrad.zeros(2), reduction="none", delta=2.0)
@@ -86,9 +88,15 @@ def huber_loss(input: Tensor, target: Tensor, reduction: str = "mean", delta: fl
         one_reduction(None, None, reduction)
     if delta <= 0:
         raise RuntimeError("huber_loss does not support non-positive values for delta.")
+    common = result_dtype((input, target))
+    if not can_cast(common, input.dtype):
+        raise RuntimeError(f"result type {type_name(common)} can't be cast to the desired output type "
+                           f"{type_name(input.dtype)}")
+    each = formulas.huber_loss(input, target, reduction=reduction if weight is None else "none", delta=float(delta))
+    each = each.to(input.dtype)
     if weight is None:
-        return formulas.huber_loss(input, target, reduction=reduction, delta=float(delta))
-    loss = formulas.huber_loss(input, target, reduction="none", delta=float(delta)) * weight
+        return each
+    loss = each * weight
     if reduction == "none":
         return loss
     if reduction not in ("mean", "sum"):

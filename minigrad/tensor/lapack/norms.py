@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 # --- of vectors
 
 
-def _norm(x: Tensor, ord: float, dims: tuple[int, ...]) -> Tensor:
-    """The norm along ``dims``, which stay with size 1; half types are computed in float32."""
+def _norm(x: Tensor, ord: float, dims: tuple[int, ...], keepdim: bool) -> Tensor:
+    """The norm along ``dims``, which stay with size 1 or go; half types are computed in float32."""
     dtype = x.dtype
     size = x.to(accumulator(dtype)).abs()
     if not dims:
@@ -36,15 +36,19 @@ def _norm(x: Tensor, ord: float, dims: tuple[int, ...]) -> Tensor:
         result = size.amax(dims, True) if ord > 0 else size.amin(dims, True)
     else:
         result = size.pow(ord).sum(dims, True).pow(1.0 / ord)
-    return result.to(dtype)
+    result = result.to(dtype)
+    return result if keepdim else result.reshape([s for i, s in enumerate(result.shape) if i not in dims])
 
 
-def _norm_gradient(inputs: Any, outputs: Any, grads: Any, ord: float, dims: tuple[int, ...]) -> Gradients:
+def _norm_gradient(inputs: Any, outputs: Any, grads: Any, ord: float, dims: tuple[int, ...],
+                   keepdim: bool) -> Gradients:
     """sgn(x) (|x| / norm)^(ord - 1) G; 0 where the norm is 0. Infinite orders share G among the elements that attain
     the norm."""
     kind = inputs[0].dtype
     wide = accumulator(kind)
-    x, norm, g = inputs[0].to(wide), outputs[0].to(wide), grads[0].to(wide)
+    kept = [1 if i in dims else s for i, s in enumerate(inputs[0].shape)]
+    out = outputs[0].reshape(kept)
+    x, norm, g = inputs[0].to(wide), out.to(wide), grads[0].reshape(kept).to(wide)
     if ord == 0:
         return ((x * 0 * g).to(kind),)
     if ord == 1:
@@ -52,7 +56,7 @@ def _norm_gradient(inputs: Any, outputs: Any, grads: Any, ord: float, dims: tupl
     if not dims:
         return ((x.sign() * g).to(kind),)
     if math.isinf(ord):
-        attained = (inputs[0].abs() == outputs[0]) | (norm.isnan() & x.isnan())
+        attained = (inputs[0].abs() == out) | (norm.isnan() & x.isnan())
         share = g / attained.to(wide).sum(dims, True)
         return ((x.sign() * attained.to(wide) * share).to(kind),)
     if ord == 2:
@@ -105,8 +109,7 @@ def vector_norm(x: Tensor, ord: Any = 2, dim: Any = None, keepdim: bool = False,
         _check_identity(x, order, dims, dim, name)
     if is_complex(x):
         x = x.abs()
-    result = _NORM((x,), (order, dims))
-    return result if keepdim else result.reshape([s for i, s in enumerate(result.shape) if i not in dims])
+    return _NORM((x,), (order, dims, bool(keepdim)))
 
 
 def _check_identity(x: Tensor, order: float, dims: tuple[int, ...], dim: Any, name: str) -> None:

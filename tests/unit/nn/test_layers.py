@@ -236,3 +236,16 @@ def test_random_slopes_take_numbers_for_negative_elements_only() -> None:
 def test_errors(wrong: Any, error: type[Exception], words: str) -> None:
     with pytest.raises(error, match=words):
         wrong()
+
+
+@pytest.mark.parametrize(("name", "right"), [("mse_loss", 2.0), ("smooth_l1_loss", 0.75), ("huber_loss", 0.75)])
+def test_a_target_of_bools(name, right):
+    x, target = minigrad.tensor([1.0, 3.0]), minigrad.tensor([True, True])
+    assert getattr(F, name)(x, target).item() == right
+
+
+def test_a_huber_loss_has_the_dtype_of_its_input():
+    wide, half = minigrad.ones(2, dtype=minigrad.float64), minigrad.zeros(2, dtype=minigrad.float16)
+    assert F.huber_loss(half, wide).dtype is minigrad.float16
+    with pytest.raises(RuntimeError, match="result type Double can't be cast to the desired output type Long"):
+        F.huber_loss(half.long(), wide)

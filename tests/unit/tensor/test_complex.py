@@ -108,3 +108,21 @@ def test_what_has_no_meaning() -> None:
         (minigrad.tensor([1j], requires_grad=True) * 2).sum().backward()
     with pytest.raises(NotImplementedError, match="complex32 is a name only"):
         minigrad.zeros(2, dtype=minigrad.complex32) * 2
+
+
+def test_powers_that_need_no_formula() -> None:
+    """A number 0 or 1 as the exponent, and 1 as the base, give PyTorch's exact results where log z is not finite."""
+    z = minigrad.tensor([0j, complex(-0.0, -0.0), complex(np.inf, 1), complex(np.nan, 1), 1 - 2j], requires_grad=True)
+    for one in (1, 1.0, 1 + 0j, True):
+        assert str((z**one).tolist()) == str(z.tolist()), "the sign of 0 stays"
+        assert (one**z).tolist() == [1] * 5
+    for zero in (0, 0.0, -0.0, 0j, False):
+        assert (z**zero).tolist() == [1] * 5
+        assert minigrad.autograd.grad((z**zero).real.sum(), z)[0].tolist() == [0] * 5
+    assert minigrad.autograd.grad((z**1).real.sum(), z)[0].tolist() == [1] * 5
+    assert minigrad.autograd.grad((1**z).real.sum(), z)[0].tolist() == [0] * 5
+    mask = minigrad.tensor([False, True])
+    assert (mask**True).tolist() == [False, True] and (mask**False).tolist() == [True, True]
+    for wrong in (lambda: mask**mask, lambda: mask.__rpow__(True)):
+        with pytest.raises(NotImplementedError, match="\"pow\" not implemented for 'Bool'"):
+            wrong()

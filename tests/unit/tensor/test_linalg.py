@@ -316,3 +316,14 @@ def test_lobpcg():
             values, vectors = minigrad.lobpcg(t(a), 2, largest=largest, tol=1e-6)
         close(values.numpy(), exact[::-1][:2] if largest else exact[:2], 1e-6)
         close(a @ vectors.numpy(), vectors.numpy() * values.numpy(), 1e-4)
+
+
+def test_a_norm_is_no_view() -> None:
+    for order in (0, 0.5, 1, 2, 3, float("inf")):
+        x = minigrad.tensor([[3.0, -4.0], [0.0, 5.0]], requires_grad=True)
+        kept = minigrad.linalg.vector_norm(x, order, 1, keepdim=True)
+        norm = minigrad.linalg.vector_norm(x, order, 1)
+        assert not norm._is_view() and norm.tolist() == kept.flatten().tolist()
+        g = minigrad.tensor([1.0, 2.0])
+        slopes = [minigrad.autograd.grad(y, x, v)[0].tolist() for y, v in ((norm, g), (kept, g[:, None]))]
+        assert slopes[0] == slopes[1]

@@ -775,3 +775,28 @@ def test_a_clone_of_a_number_that_is_held_keeps_it() -> None:
         assert (a * 2).tolist() == [2.0, 2.0]
         number.fill_(9.0)
         assert held.item() == i
+
+
+def test_a_result_that_is_a_constant_is_not_replayed_without_its_number() -> None:
+    """The gradient, 0, makes an argument of the constant 1 that the power is; once stored, it has no number."""
+    x = mg.tensor([3.0, 5.0]).requires_grad_()
+    power = x**0
+    assert power.tolist() == [1.0, 1.0]
+    slope, = mg.autograd.grad(power, x, mg.ones_like(power), create_graph=True)
+    assert slope.tolist() == [0.0, 0.0]
+    copy = x.detach().clone()
+    for _ in range(4):
+        x = mg.tensor([3.0, 5.0]).requires_grad_()
+        power = x**1
+        assert power.tolist() == [3.0, 5.0]
+        copy = x.detach().clone()
+        assert copy.pow_(1).tolist() == [3.0, 5.0]
+        x = mg.tensor([3.0, 5.0]).requires_grad_()
+        power = 1**x
+        assert power.tolist() == [1.0, 1.0]
+        copy = x.detach().clone()
+        x = mg.tensor([3.0, 5.0]).requires_grad_()
+        power = x**0
+        assert power.tolist() == [1.0, 1.0]
+        copy = x.detach().clone()
+    assert copy.tolist() == [3.0, 5.0] and slope.tolist() == [0.0, 0.0]

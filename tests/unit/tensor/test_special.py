@@ -194,6 +194,9 @@ def test_polygamma():
     assert minigrad.special.polygamma(2, x).tolist() == pytest.approx([-INF, -0.8287966442343, -INF, -0.15411380631918],
                                                                       rel=1e-12)
     assert x.polygamma_(1) is x and x[3].item() == pytest.approx(0.39493406684822)
+    far = minigrad.tensor([INF])
+    assert far.digamma().item() == INF and far.polygamma(1).item() == 0.0
+    assert math.isnan(far.polygamma(2).item()) and math.isnan(minigrad.special.zeta(2.0, far).item()), "as in PyTorch"
 
 
 def test_the_gradient_of_nextafter_goes_to_its_first_operand():
