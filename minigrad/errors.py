@@ -34,9 +34,10 @@ class LinAlgError(RuntimeError):
 
 class IndexOutOfRange(IndexError):
     """A run has met a value of an index tensor that is out of range. ``shape``: that of the tensor that was indexed;
-    ``placed``: whether the message says which line of the user's program indexed it."""
+    ``placed``: whether the message says which line of the user's program indexed it. Like every exception, it can be
+    made of a message alone: ``pickle`` and the workers of a ``DataLoader`` do that."""
 
-    def __init__(self, message: str, shape: tuple[int, ...], placed: bool = False) -> None:
+    def __init__(self, message: str, shape: tuple[int, ...] = (), placed: bool = False) -> None:
         super().__init__(message)
         self.shape, self.placed = shape, placed
 

@@ -350,7 +350,8 @@ class Ordering:
 
     @both("median")
     def median(self: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
-        """The lower of the middle elements: of all, or ``(values, indices)`` along ``dim``. NaN if there is one."""
+        """The lower of the middle elements: of all, or ``(values, indices)`` along ``dim``. NaN if there is one:
+        the first."""
         not_for_complex(self, "median")
         if dim is not None or self.numel():
             not_for("b", self.dtype, "median_cpu" if dim is None else "median_out")
@@ -369,8 +370,9 @@ class Ordering:
         order = _order(self, axis, False)
         middle = order.narrow(axis, (n - 1) // 2, 1)
         if self.dtype.kind == "f":
-            last = order.narrow(axis, n - 1, 1)
-            middle = last.where(self.detach().gather(axis, last).isnan(), middle)
+            x = self.detach()
+            largest = x.argmax(axis, True)  # the first NaN, if there is one
+            middle = largest.where(x.gather(axis, largest).isnan(), middle)
         return return_types.median(*picked(self, axis, middle, "MedianBackward1", keepdim))
 
     # --- distinct elements and counts: their sizes depend on values, so these run

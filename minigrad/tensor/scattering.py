@@ -34,6 +34,10 @@ if TYPE_CHECKING:
 MODES = {"sum": "add", "mean": "add", "prod": "mul", "amax": "max", "amin": "min"}
 """PyTorch's names of reductions, and the mode of the SCATTER."""
 
+_REFUSED = {"mean": ("b", "div_floor_cpu"), "amax": ("c", "maximum_cpu"), "amin": ("c", "minimum_cpu"),
+            "prod": ("", ""), "sum": ("", "")}
+"""Kinds of dtypes that a reduction is not defined for, and the name of PyTorch's kernel that refuses them."""
+
 
 # --- where things go: two ways to say it
 
@@ -337,6 +341,8 @@ class Scattering:
         if reduce not in MODES:
             raise RuntimeError(f"reduce argument must be either sum, prod, mean, amax or amin, got {reduce}")
         require_tensor(src, "scatter_reduce", "src", 4)
+        if index.numel():
+            not_for(_REFUSED[reduce][0], self.dtype, f"scatter_gather_tensor_cpu_reduce_{reduce}")
         return _scatter(self, dim, index, src, _SCATTER_REDUCE[reduce], reduce, bool(include_self))
 
     scatter_reduce_ = in_place(scatter_reduce)
@@ -411,6 +417,8 @@ class Scattering:
         require_tensor(source, "index_reduce", "source", 4)
         if not include_self or self.ndim < 2:
             not_for("c", self.dtype, "index_func_" if include_self else "index_reduce_func_exclude_input_init")
+        kinds, kernel = _REFUSED[reduce]
+        not_for(kinds, self.dtype, kernel)
         axis = dim_index(dim, self.ndim)
         _check_rows(self, axis, index, source, "index_reduce_")
         check_index_range(index, (self._shape() or (1,))[axis], message="index out of range in self")

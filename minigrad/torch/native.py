@@ -17,15 +17,18 @@ import minigrad
 from minigrad import Tensor
 from minigrad.dtype import DType
 from minigrad.nn import functional
+from minigrad.nn.functional.dropout import feature_dropout as channel_dropout
 from minigrad.nn.functional.upsampling import resampled
 from minigrad.tensor.copies import SHOWN
 from minigrad.tensor.definition import into
 
 __all__ = ["_batch_norm_with_update", "_chunk_cat", "_native_batch_norm_legit", "_safe_softmax",
            "_softmax_backward_data", "_unsafe_masked_index", "_unsafe_masked_index_put_accumulate",
-           "_upsample_bilinear2d_aa", "constant_pad_nd", "empty_permuted", "fill", "grid_sampler_2d", "grid_sampler_3d",
-           "max_pool2d_with_indices_backward", "native_batch_norm", "native_dropout", "native_dropout_backward",
-           "native_group_norm", "native_layer_norm", "slice"]
+           "_upsample_bilinear2d_aa", "alpha_dropout", "alpha_dropout_", "constant_pad_nd", "dropout", "dropout_",
+           "empty_permuted", "feature_alpha_dropout", "feature_alpha_dropout_", "feature_dropout", "feature_dropout_",
+           "fill", "grid_sampler_2d", "grid_sampler_3d", "max_pool2d_with_indices_backward",
+           "native_batch_norm", "native_dropout", "native_dropout_backward", "native_group_norm", "native_layer_norm",
+           "slice"]
 
 OF_ATEN = ("max_pool2d_with_indices_backward", "slice")
 """Those that ``torch.ops.aten`` has, and ``torch`` has not."""
@@ -115,6 +118,24 @@ def native_dropout(input: Tensor, p: float, train: bool | None) -> tuple[Tensor,
         return input.clone(), minigrad.ones_like(input, dtype=minigrad.bool)
     kept = minigrad.empty_like(input, dtype=minigrad.bool).bernoulli_(1 - p)
     return input * kept * (0.0 if p == 1 else 1 / (1 - p)), kept
+
+
+def _dropping(function: Any, inplace: bool) -> Any:
+    def dropped(input: Tensor, p: float, train: bool) -> Tensor:
+        if not 0 <= p <= 1:
+            raise RuntimeError(f"dropout probability has to be between 0 and 1, but got {p:g}")
+        made: Tensor = function(input, p, train, inplace)
+        return made
+
+    dropped.__name__ = dropped.__qualname__ = function.__name__ + "_" * inplace
+    dropped.__doc__ = (f"``{function.__name__}`` of ``nn.functional``{', in place' * inplace}. ``RuntimeError`` for a "
+                       "``p`` outside [0, 1]: that one raises ``ValueError``, as in PyTorch.")
+    return dropped
+
+
+_EACH = functional.dropout, functional.alpha_dropout, channel_dropout, functional.feature_alpha_dropout
+dropout, alpha_dropout, feature_dropout, feature_alpha_dropout = [_dropping(f, False) for f in _EACH]
+dropout_, alpha_dropout_, feature_dropout_, feature_alpha_dropout_ = [_dropping(f, True) for f in _EACH]
 
 
 def native_dropout_backward(grad_output: Tensor, mask: Tensor, scale: float) -> Tensor:

@@ -67,13 +67,18 @@ def feature_alpha_dropout(input: Tensor, p: float = 0.5, training: bool = False,
     return _dropped(formulas.alpha_dropout, input, p, training, inplace, by_channel=True)
 
 
+def feature_dropout(input: Tensor, p: float, training: bool, inplace: bool = False) -> Tensor:
+    """``dropout`` of whole channels, dimension 1 of (N, C, ...). ``torch`` has it, ``torch.nn.functional`` has not."""
+    return _dropped(formulas.dropout, input, p, training, inplace, by_channel=True)
+
+
 def _of_samples(input: Tensor, p: float, training: bool, inplace: bool, batched: bool) -> Tensor:
     """``dropout`` of whole channels, of samples or of one."""
     if batched:
-        return _dropped(formulas.dropout, input, p, training, inplace, by_channel=True)
+        return feature_dropout(input, p, training, inplace)
     if not inplace:
-        return _dropped(formulas.dropout, input.unsqueeze(0), p, training, False, by_channel=True).squeeze(0)
-    _dropped(formulas.dropout, input.unsqueeze(0), p, training, True, by_channel=True)
+        return feature_dropout(input.unsqueeze(0), p, training).squeeze(0)
+    feature_dropout(input.unsqueeze(0), p, training, True)
     return input
 
 

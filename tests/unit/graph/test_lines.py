@@ -2,6 +2,7 @@
 names the line. Next: ``test_movement.py``."""
 
 import inspect
+import pickle
 
 import numpy as np
 import pytest
@@ -88,3 +89,11 @@ def test_the_one_of_several_lines_whose_shape_fits():
     with pytest.raises(IndexError) as raised:
         (first + x[index]).tolist()
     assert str(raised.value).endswith(f", line {line_here() - 1}") and " or " not in str(raised.value)
+
+
+def test_the_error_passes_to_another_process():
+    with pytest.raises(IndexError) as raised:
+        minigrad.ones(4)[tensor([4]) + 0].tolist()
+    copy = pickle.loads(pickle.dumps(raised.value))
+    assert (type(copy), str(copy), vars(copy)) == (raised.type, str(raised.value), {"shape": (4,), "placed": True})
+    assert isinstance(type(copy)("in a worker"), IndexError)

@@ -66,6 +66,12 @@ def test_distinct_elements_and_how_often():
         assert tuple(t.tolist() for t in made) == expected
 
 
+def test_the_median_of_a_row_with_nan_is_its_first_nan():
+    nan = float("nan")
+    found, at = tensor([[1.0, nan, nan, 0.0], [4.0, 1.0, 3.0, 2.0]]).median(1)
+    assert found.isnan().tolist() == [True, False] and at.tolist() == [1, 3]
+
+
 @pytest.mark.parametrize(("call", "node"), [
     (lambda x: x.unique(), "Unique2"), (lambda x: x.unique(dim=0), "UniqueDim"),
     (lambda x: x.unique_consecutive(return_counts=True)[0], "UniqueConsecutive")])

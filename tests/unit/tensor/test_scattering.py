@@ -146,6 +146,10 @@ def test_an_index_out_of_range_of_a_split_scatter_names_the_whole_shape():
     ("m.segment_reduce(x[:, 0], 'sum', lengths=t([2, -1]))", RuntimeError, "lengths contains negative value"),
     ("m.segment_reduce(x[:, 0], 'sum')", RuntimeError, "Either lengths or offsets must be defined"),
     ("x[0].masked_scatter(t([True, True]), x[0, :1])", RuntimeError, "Number of elements of source < number of ones"),
+    ("(x > 2).scatter_reduce(0, t([[0, 0]]), x > 1, 'mean')", NotImplementedError, "reduce_mean.* for 'Bool'"),
+    ("x.cfloat().scatter_reduce(0, t([[0, 0]]), x.cfloat(), 'amin')", NotImplementedError, "amin.* 'ComplexFloat'"),
+    ("(x > 2).index_reduce(0, t([0]), x[:1] > 1, 'mean')", NotImplementedError, "div_floor_cpu.* for 'Bool'"),
+    ("x.cfloat().index_reduce(0, t([0]), x[:1].cfloat(), 'amax')", NotImplementedError, "maximum_cpu.*ComplexFloat"),
 ])
 def test_errors(program, error, words):
     with pytest.raises(error, match=words):

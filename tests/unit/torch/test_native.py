@@ -90,6 +90,21 @@ def test_dropout_says_what_it_kept():
     assert native.native_dropout(x, 1.0, True)[0].sum().item() == 0
 
 
+@pytest.mark.parametrize("name", ["dropout", "alpha_dropout", "feature_dropout", "feature_alpha_dropout"])
+def test_dropouts_beneath_those_of_functional(name):
+    x = minigrad.ones(4, 16, 3)
+    minigrad.manual_seed(3)
+    found = names.find(name)(x, 0.5, True)
+    assert len(found.unique()) == 2 and x.eq(1).all()
+    assert bool((found == found[..., :1]).all()) == ("feature" in name)
+    minigrad.manual_seed(3)
+    assert names.find(f"{name}_")(x, 0.5, train=True) is x and x.tolist() == found.tolist()
+    assert names.find(name)(x, 0.5, False) is x
+    for p in (-0.25, 1.5, float("nan")):
+        with pytest.raises(RuntimeError, match=f"probability has to be between 0 and 1, but got {p}"):
+            names.find(name)(x, p, False)
+
+
 def test_images():
     grid = minigrad.tensor(np.random.default_rng(2).uniform(-1.5, 1.5, (1, 2, 2, 2)))
     image = X.reshape(1, 2, 4, 3)

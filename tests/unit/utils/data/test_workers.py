@@ -111,13 +111,17 @@ def test_large_indices_and_results():
 
 
 def test_out_of_order():
+    another_came = multiprocessing.get_context("fork").Event()
+
     def make(i):
-        time.sleep(0.3 if i == 0 else 0.0)
+        if i == 0:
+            another_came.wait(5)  # until the time is over, where batches come in order
         return i
 
-    loader = DataLoader(Samples(6, make), batch_size=1, num_workers=2, in_order=False)
-    found = [int(batch) for batch in loader]
-    assert sorted(found) == list(range(6)) and found[0] != 0
+    batches = iter(DataLoader(Samples(6, make), batch_size=1, num_workers=2, in_order=False))
+    first = int(next(batches))
+    another_came.set()
+    assert first != 0 and sorted([first, *map(int, batches)]) == list(range(6))
 
 
 def test_persistent_workers_stay():
