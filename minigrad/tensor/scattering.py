@@ -337,6 +337,8 @@ class Scattering:
         if reduce not in MODES:
             raise RuntimeError(f"reduce argument must be either sum, prod, mean, amax or amin, got {reduce}")
         require_tensor(src, "scatter_reduce", "src", 4)
+        if reduce == "mean":
+            not_for("b", self.dtype, "scatter_gather_tensor_cpu_reduce_mean")
         return _scatter(self, dim, index, src, _SCATTER_REDUCE[reduce], reduce, bool(include_self))
 
     scatter_reduce_ = in_place(scatter_reduce)
@@ -411,6 +413,8 @@ class Scattering:
         require_tensor(source, "index_reduce", "source", 4)
         if not include_self or self.ndim < 2:
             not_for("c", self.dtype, "index_func_" if include_self else "index_reduce_func_exclude_input_init")
+        if reduce == "mean":
+            not_for("b", self.dtype, "div_floor_cpu" if include_self else "index_reduce_func_exclude_input_init")
         axis = dim_index(dim, self.ndim)
         _check_rows(self, axis, index, source, "index_reduce_")
         check_index_range(index, (self._shape() or (1,))[axis], message="index out of range in self")
