@@ -76,12 +76,13 @@ def test_it_is_found_by_its_entry_point_and_trains(installed: Path) -> None:
     assert said == "openmp [0, 1, 1, 0]"
 
 
-def test_it_passes_conformance(installed: Path, seed: int, sampled: Callable[[str], None]) -> None:
-    printed = python(installed, "-m", "minigrad.conformance", "OPENMP", "--sample", "1", "--seed", str(seed), "--only",
-                     SAMPLE)
+@pytest.mark.parametrize("count", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_it_passes_conformance(installed: Path, count: int, seed: int, sampled: Callable[[str], None]) -> None:
+    printed = python(installed, "-m", "minigrad.conformance", "OPENMP", "--sample", str(count), "--seed", str(seed),
+                     "--only", SAMPLE)
     total = re.search(r"^total +(\d+) +0 +0$", printed, re.MULTILINE)
-    assert total and int(total[1]) >= 25, printed
-    sampled(f"conformance OPENMP (examples/backend_from_scratch): {total[1]} cases, 1 of each op, seed {seed}")
+    assert total and int(total[1]) >= {1: 25, 2: 40}[count], printed
+    sampled(f"conformance OPENMP (examples/backend_from_scratch): {total[1]} cases, {count} of each op, seed {seed}")
 
 
 def lines_of(node: ast.stmt) -> int:

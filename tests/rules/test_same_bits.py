@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minigrad.conformance.case import smallest_normal, unit
@@ -20,6 +19,7 @@ from minigrad.dtype import ALL, DType, accumulator, bfloat16, bool_, float16, fl
 from minigrad.engine import leaf_from_numpy, realise, to_numpy
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import APPROXIMATE, KERNEL_OPS, SCALAR_OPS, Op
+from tests.examples import examples
 
 DTYPES = (float32, float16, bfloat16, float64, int32, int64)
 SHAPES = ((), (7,), (33,), (5, 17), (1025,), (3, 4, 5), (2, 5000))
@@ -135,8 +135,7 @@ def computed(x: LazyBuffer) -> LazyBuffer:
     return x
 
 
-@settings(max_examples=75)
-@given(lines(("op", "op", "op", "op", "constant", "number", "power", "of_constant", "cast", "move")))
+@examples(75, 450, lines(("op", "op", "op", "op", "constant", "number", "power", "of_constant", "cast", "move")))
 def test_elementwise_programs_give_the_same_bits_however_they_are_cut(made: Any) -> None:
     dtype, shape, program = made
     whole = bits(computed(Runner(dtype, shape).run(program)))
@@ -164,8 +163,7 @@ def sum_bound(terms: np.ndarray, count: int, dtype: DType) -> np.ndarray:
     return min(count, 64 * levels + 16) * unit(wide) / 2 * terms + unit(dtype) * terms * (wide is not dtype)
 
 
-@settings(max_examples=50)
-@given(lines(("op", "op", "constant", "move")), st.booleans(), st.integers(0, 2))
+@examples(50, 300, lines(("op", "op", "constant", "move")), st.booleans(), st.integers(0, 2))
 def test_sums_are_within_their_bound_however_they_are_cut(made: Any, is_product: bool, axis: int) -> None:
     dtype, shape, program = made
     axis = min(axis, len(shape) - 1)

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minigrad.conformance.movements import move_at_random
@@ -24,6 +23,7 @@ from minigrad.graph.show import show
 from minigrad.graph.verify import verify
 from minigrad.ops import ELEMENTWISE, KERNEL_OPS, MOVEMENT, REDUCE, Op
 from minigrad.schedule.simplify import RULES, Builder, Rule, simplify
+from tests.examples import examples
 
 SHAPES = ((), (0,), (1,), (3,), (2, 3), (0, 4), (1, 5), (2, 1, 3))
 DTYPES = (float32, float32, float64, float16, bfloat16, int32, int64, int8, uint8, bool_)
@@ -168,8 +168,7 @@ def _reduce(draw: Callable[..., Any], x: LazyBuffer, pool: list[LazyBuffer]) -> 
 _STEPS = {"unary": _unary, "binary": _binary, "where": _where, "cast": _cast, "move": _move, "reduce": _reduce}
 
 
-@settings(max_examples=250)
-@given(graphs())
+@examples(250, 2500, graphs())
 def test_values_are_kept(outputs: list[LazyBuffer]) -> None:
     simple = check_same_values(outputs)
     again, _ = simplify(simple)

@@ -227,7 +227,8 @@ def test_two_losses_before_a_step() -> None:
     assert w.grad.tolist() == [7] and (first + second).item() == 10
 
 
-def test_long_chain_forward_backward_and_release() -> None:
+@pytest.mark.parametrize("length", [40_000, pytest.param(100_000, marks=pytest.mark.slow)])
+def test_long_chain_forward_backward_and_release(length: int) -> None:
     x = minigrad.tensor(1.0, requires_grad=True)
     y = x
     for _ in range(10_000):
@@ -235,12 +236,12 @@ def test_long_chain_forward_backward_and_release() -> None:
     y.backward()
     assert x.grad.item() == 1
     y = x
-    for _ in range(40_000):
+    for _ in range(length):
         y = y * 1.0
     del y
     gc.collect()
     v = minigrad.zeros(2)
-    for _ in range(40_000):
+    for _ in range(length):
         v = v.view(2)
     del v
 

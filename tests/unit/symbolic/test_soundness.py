@@ -6,7 +6,6 @@ import itertools
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minigrad.symbolic import (
@@ -26,6 +25,7 @@ from minigrad.symbolic import (
     var,
     variables,
 )
+from tests.examples import examples
 
 RANGES = {"a": (0, 3), "b": (0, 5), "c": (-4, 3), "d": (2, 4), "e": (7, 7)}
 ASSIGNMENTS = [
@@ -93,8 +93,7 @@ def nodes(e: Sym) -> list[Sym]:
     return [e, *[n for x in inside for n in nodes(x)]]
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
-@given(TREES)
+@examples(200, 2000, TREES)
 def test_value_and_bounds(tree: Tree) -> None:
     """The simplified expression has the naive value everywhere, and it and its parts stay in their bounds."""
     e, want = symbolic(tree), naive(tree)
@@ -104,8 +103,7 @@ def test_value_and_bounds(tree: Tree) -> None:
         assert n.lo <= min(values) and max(values) <= n.hi, n
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
-@given(TREES)
+@examples(100, 1000, TREES)
 def test_normal_form(tree: Tree) -> None:
     """What the grammar promises to renderers."""
     for n in nodes(symbolic(tree)):
@@ -122,8 +120,7 @@ def test_normal_form(tree: Tree) -> None:
             assert substitute(n, dict(zip(variables(n), variables(n), strict=True))) is n
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
-@given(TREES, st.sampled_from(["a", "b", "c"]), st.data())
+@examples(100, 1000, TREES, st.sampled_from(["a", "b", "c"]), st.data())
 def test_substitute(tree: Tree, name: str, data: st.DataObject) -> None:
     """A value in the variable's range may replace it: a number, or an expression of other variables."""
     e, v = symbolic(tree), var(name, *RANGES[name])
@@ -139,8 +136,7 @@ def test_substitute(tree: Tree, name: str, data: st.DataObject) -> None:
             assert evaluate(wide, {**a, "x": x, "y": y}) == evaluate(e, {**a, name: x * (hi - lo - 1) + y + lo})
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
-@given(TREES, st.sampled_from(["a", "b", "c"]))
+@examples(100, 1000, TREES, st.sampled_from(["a", "b", "c"]))
 def test_split_and_linear(tree: Tree, name: str) -> None:
     e, v = symbolic(tree), var(name, *RANGES[name])
     terms, constant = linear(e)
@@ -153,8 +149,7 @@ def test_split_and_linear(tree: Tree, name: str) -> None:
         assert parts[0] * v + parts[1] is e
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
-@given(st.lists(st.sampled_from([2, 3, 4, 5, 6, 8]), min_size=1, max_size=5), st.data())
+@examples(150, 1500, st.lists(st.sampled_from([2, 3, 4, 5, 6, 8]), min_size=1, max_size=5), st.data())
 def test_reshape_round_trip(shape: list[int], data: st.DataObject) -> None:
     """Coordinates -> flat index -> coordinates of another shape -> flat -> ... -> the first coordinates."""
     first = [var(f"c{axis}", 0, n - 1) for axis, n in enumerate(shape)]

@@ -101,6 +101,15 @@ def test_means_of_what_is_there_or_not():
         2, 5, 7]
 
 
+def test_there_is_no_mean_of_bools():
+    x, at = tensor([True, False]), tensor([0, 0])
+    with pytest.raises(NotImplementedError, match="\"scatter_gather_tensor_cpu_reduce_mean\" not implemented"):
+        x.scatter_reduce(0, at, x, "mean")
+    for included, kernel in ((True, "div_floor_cpu"), (False, "index_reduce_func_exclude_input_init")):
+        with pytest.raises(NotImplementedError, match=f"\"{kernel}\" not implemented for 'Bool'"):
+            x.index_reduce(0, at, x, "mean", include_self=included)
+
+
 @pytest.mark.parametrize("reduce", ["amax", "amin", "mean", "prod"])
 def test_what_is_not_included_has_no_gradient(reduce):
     x, source = tensor([2.0, 4.0], requires_grad=True), tensor([2.0, 2.0], requires_grad=True)
