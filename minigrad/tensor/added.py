@@ -62,21 +62,31 @@ def _record(name: str, input: Tensor, a: Tensor, b: Tensor, shape: Shape, beta: 
     check_expands(input._shape(), shape)
     one_device([t._pending() for t in (input, a, b)])
     dtype = result_dtype((input, a, b)) if name == "addr" else a.dtype
-    if dtype.kind == "c":
-        product = {"addr": a.outer, "addmv": a.mv, "addmm": a.mm}.get(name, a.bmm)(b)
-        product = product.sum(0) if name == "addbmm" else product
-        return alpha * product if beta == 0 else beta * input + alpha * product
     static, numbers, wide = [], [], accumulator(dtype)
     for which, factor in (("beta", beta), ("alpha", alpha)):
         factor = factor.item() if isinstance(factor, AnyTensor) else factor
-        if name == "addr" and isinstance(factor, float) and dtype.kind != "f":
-            raise RuntimeError(f"For integral input tensors, argument {which} must not be a floating point number.")
-        if is_one(factor) or (which == "beta" and factor == 0):
-            static.append(str(factor and 1))
+        if name == "addr":
+            _check_factor(which, factor, dtype)
+        if which == "beta" and factor == 0:
+            static.append("0")
+        elif is_one(factor):
+            static.append("1")
         else:
             static.append("number")
             numbers.append((number(factor, wide), wide))
+    if dtype.kind == "c":
+        made = {"addr": a.outer, "addmv": a.mv, "addmm": a.mm}.get(name, a.bmm)(b)
+        made = made.sum(0) if name == "addbmm" else made
+        return alpha * made if beta == 0 else beta * input + alpha * made
     return _OPS[name]((input, a, b), (name, dtype, *static), numbers)
+
+
+def _check_factor(which: str, factor: Any, dtype: DType) -> None:
+    """``RuntimeError`` for a float that scales integers or bools, and for a bool that scales numbers."""
+    if isinstance(factor, float) and dtype.kind not in "fc":
+        raise RuntimeError(f"For integral input tensors, argument {which} must not be a floating point number.")
+    if isinstance(factor, bool) and dtype is not bool_:
+        raise RuntimeError(f"Boolean {which} only supported for Boolean results.")
 
 
 def _check_dims(name: str, tensors: dict[str, tuple[Tensor, int]]) -> None:
@@ -104,8 +114,8 @@ def _check_types(input: Tensor, a: Tensor, b: Tensor) -> None:
         raise RuntimeError(f"self and mat2 must have the same dtype, but got {type_name(input.dtype)} and "
                            f"{type_name(b.dtype)}")
     if a.dtype is not b.dtype:
-        raise RuntimeError("expected m1 and m2 to have the same dtype, but got: "
-                           f"{c_name(a.dtype)} != {c_name(b.dtype)}")
+        raise RuntimeError(f"mat1 and mat2 must have the same dtype, but got {type_name(a.dtype)} and "
+                           f"{type_name(b.dtype)}")
     _check_bool("addmm_impl_cpu_", a.dtype)
 
 

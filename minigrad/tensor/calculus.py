@@ -120,6 +120,17 @@ def _empty(y: Tensor, axis: int) -> Tensor:
     return y.new_zeros(shape)
 
 
+def _check_ends(x: Tensor, end: Tensor, axis: int) -> None:
+    """``RuntimeError`` unless ``end`` has x's sizes, but for the axis."""
+    if end.ndim != x.ndim:
+        raise RuntimeError("diff expects prepend or append to be the same dimension as input")
+    for d, (mine, its) in enumerate(zip(x.shape, end.shape, strict=True)):
+        if d != axis and mine != its:
+            raise RuntimeError("diff expects the shape of tensor to prepend or append to match that of input except "
+                               f"along the differencing dimension; input.size({d}) = {mine}, but got tensor.size({d}) "
+                               f"= {its}")
+
+
 class Calculus:
     """Differences and integrals of samples."""
 
@@ -142,9 +153,11 @@ class Calculus:
         axis = dim_index(dim, self.ndim)
         if n < 0:
             raise RuntimeError(f"order must be non-negative but got {n}")
+        parts = [p for p in (prepend, self, append) if p is not None]
+        for part in parts:
+            _check_ends(self, part, axis)
         if n == 0:
             return self.clone()
-        parts = [p for p in (prepend, self, append) if p is not None]
         x = cat(parts, axis) if len(parts) > 1 else self
         if n >= x.shape[axis]:
             return x.narrow(axis, 0, 0).clone()

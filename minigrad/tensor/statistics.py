@@ -44,8 +44,8 @@ def _quantile(x: Tensor, q: Any, dim: int | None, keepdim: bool, interpolation: 
         raise RuntimeError(f"{name}() q must be a scalar or 1D tensor")
     given = concrete(shares.detach(), name)
     if not bool(((given >= 0) & (given <= 1)).all()):
-        raise RuntimeError(f"{name}() q must be in the range [0, 1]" if not isinstance(q, AnyTensor) else
-                           f"{name}() q values must be in the range [0, 1]")
+        raise RuntimeError(f"{name}() q values must be in the range [0, 1]" if isinstance(q, AnyTensor) else
+                           f"{name}() q must be in the range [0, 1] but got {q:g}")
     if not x.numel():
         raise RuntimeError(f"{name}() input tensor must be non-empty")
     axis = dim_index(0 if dim is None else dim, 1 if dim is None else x.ndim)
@@ -347,8 +347,7 @@ class Statistics:
                 [1., 0.]])
         """
         if self.ndim < 2:
-            raise RuntimeError("torch.histogramdd: input tensor should have at least 2 dimensions, but got "
-                               f"{self.ndim}")
+            raise RuntimeError("torch.histogramdd: input tensor should have at least 2 dimensions")
         if self.dtype.kind != "f" or self.dtype.size < 4:
             raise NotImplementedError(f"\"histogramdd\" not implemented for '{type_name(self.dtype)}'")
         hist, edges = _counted(self, bins, range, weight, density)

@@ -5,6 +5,7 @@ import pytest
 
 import minigrad
 
+A32 = minigrad.ones(2, 2)
 A = np.array([[[0.5, -1.0], [2.0, 0.25]], [[3.0, 0.5], [-0.5, 1.0]]])
 
 
@@ -46,9 +47,28 @@ def test_errors():
                        (lambda: minigrad.ones(2, 2, dtype=minigrad.int64).matrix_exp(), "Expected a floating point"),
                        (lambda: minigrad.ones(2, 2).inverse().tolist(), "the input matrix is singular"),
                        (lambda: minigrad.ones(2).cov(aweights=minigrad.zeros(2)), "weights sum to zero"),
-                       (lambda: minigrad.trapezoid(minigrad.ones(2) > 0), "received a bool input for `y`")):
+                       (lambda: minigrad.trapezoid(minigrad.ones(2) > 0), "received a bool input for `y`"),
+                       (lambda: minigrad.addmm(A32, A32.double(), A32), "mat1 and mat2 must have the same dtype, but "
+                                                                        "got Double and Float"),
+                       (lambda: minigrad.addr(A32, A32[0], A32[0], beta=True), "Boolean beta only supported"),
+                       (lambda: minigrad.diff(A32, prepend=A32[0]), "to be the same dimension as input"),
+                       (lambda: minigrad.diff(A32, append=minigrad.ones(3, 2)), r"input.size\(0\) = 2, but got"),
+                       (lambda: minigrad.ones(2).histogramdd(2), "should have at least 2 dimensions$"),
+                       (lambda: minigrad.ones(2).quantile(1.5), r"in the range \[0, 1\] but got 1.5")):
         with pytest.raises(RuntimeError, match=text):
             call()
+
+
+@pytest.mark.parametrize("beta", [0, 0.0, -0.0, False, minigrad.tensor(0.0)], ids=repr)
+@pytest.mark.parametrize(("name", "shapes"), [
+    ("addmm", ((2, 2), (2, 2))), ("addmv", ((2, 2), (2,))), ("addr", ((2,), (2,))),
+    ("baddbmm", ((1, 2, 2), (1, 2, 2))), ("addbmm", ((1, 2, 2), (1, 2, 2)))])
+def test_what_beta_0_leaves_out(name, shapes, beta):
+    """Whatever kind of number the 0 is."""
+    if name == "addr" and beta is False:
+        return  # for bools
+    product = getattr(minigrad, name)(minigrad.tensor(np.nan), *[minigrad.ones(s) for s in shapes], beta=beta)
+    assert (product == (1 if name == "addr" else 2)).all()
 
 
 def test_a_gradient_that_is_missing_is_refused_where_it_is_computed():
