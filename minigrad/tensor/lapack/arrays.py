@@ -62,9 +62,9 @@ def _eliminated(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return kernels.substituted(factors, inner, True, False)
 
 
-def lu_pivoted(arrays: Arrays, pivot: bool) -> Results:
-    """``kernels.lu`` of the first array: the factors, the pivots and where one is 0."""
-    return kernels.lu(arrays[0], pivot)
+def lu(arrays: Arrays) -> Results:
+    """``kernels.lu``: the factors, the pivots and where one is 0."""
+    return kernels.lu(arrays[0])
 
 
 def permutation(arrays: Arrays, size: int) -> np.ndarray:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 # --- LU
 
 
-def _lu_gradient(inputs: Any, outputs: Any, grads: Any, pivot: bool) -> Gradients:
+def _lu_gradient(inputs: Any, outputs: Any, grads: Any) -> Gradients:
     """A = P L U: P ∂A = L⁻ᴴ (tril(Lᴴ ∂L, -1) + triu(∂U Uᴴ)) U⁻ᴴ. The right part of a wide matrix is L U₂, the lower
     part of a tall one L₂ U; what comes to U₂ and L₂ goes on to them, and to L and U. (M. Seeger et al. 2017)"""
     packed, pivots, g = outputs[0], outputs[1], grads[0]
@@ -56,12 +56,12 @@ def _lu_gradient(inputs: Any, outputs: Any, grads: Any, pivot: bool) -> Gradient
     found = solved(square.mH, solved(square.mH, inner, False, left=False), True, True)
     if rest is not None:
         found = cat([found, rest], -1 if n > k else -2)
-    return (permutation(pivots, m, found) @ found if pivot else found,)
+    return (permutation(pivots, m, found) @ found,)
 
 
 _LU = host_function(
-    "linalg_lu_factor_ex", arrays.lu_pivoted,
-    lambda a, pivot: [(a.shape, a.dtype), ((*a.shape[:-2], min(a.shape[-2:])), int32), per_matrix(a)],
+    "linalg_lu_factor_ex", arrays.lu,
+    lambda a: [(a.shape, a.dtype), ((*a.shape[:-2], min(a.shape[-2:])), int32), per_matrix(a)],
     "LinalgLuFactorExBackward0", _lu_gradient, 1)
 _ORDER = host_function("lu_permutation", arrays.permutation, lambda p, size: [((*p.shape[:-1], size), int64)])
 
@@ -84,7 +84,7 @@ def _lu(A: Tensor, name: str, pivot: bool) -> list[Tensor]:
     if not pivot:
         raise RuntimeError(f"{name.replace('torch.lu', 'linalg.lu')}: LU without pivoting is not implemented on the "
                            f"CPU")
-    return _LU.all((A,), (pivot,))
+    return _LU.all((A,))
 
 
 def lu_factor_ex(A: Tensor, *, pivot: bool = True, check_errors: bool = False) -> return_types.ReturnType:
@@ -216,6 +216,12 @@ _LDL_SOLVE = host_function("linalg_ldl_solve", arrays.ldl_solve, lambda ld, pivo
     refused("derivative for aten::linalg_ldl_solve is not implemented"))
 
 
+def _ldl(A: Tensor, hermitian: bool) -> list[Tensor]:
+    check_square(A, "torch.linalg.ldl_factor_ex")
+    check_floating(A, "torch.linalg.ldl_factor_ex", "ldl_factor_kernel_cpu")
+    return _LDL.all((A,), (hermitian,))
+
+
 def ldl_factor_ex(A: Tensor, *, hermitian: bool = False, check_errors: bool = False) -> return_types.ReturnType:
     """The named tuple ``(LD, pivots, info)``: ``ldl_factor``, and for each matrix 0 or the first diagonal element of D
     that is 0, int32. A is (*, n, n), float32, float64, complex64 or complex128; info has the shape of the batch.
@@ -228,9 +234,7 @@ def ldl_factor_ex(A: Tensor, *, hermitian: bool = False, check_errors: bool = Fa
     tensor([[4.0000, 0.0000],
             [0.5000, 2.0000]])
     """
-    check_square(A, "torch.linalg.ldl_factor_ex")
-    check_floating(A, "torch.linalg.ldl_factor_ex", "ldl_factor_kernel_cpu")
-    factors, pivots, info = _LDL.all((A,), (hermitian,))
+    factors, pivots, info = _ldl(A, hermitian)
     if check_errors:
         factors = _checked_ldl(factors, info, "torch.linalg.ldl_factor_ex")
     return return_types.linalg_ldl_factor_ex(factors, pivots, info)
@@ -255,9 +259,7 @@ def ldl_factor(A: Tensor, *, hermitian: bool = False) -> return_types.ReturnType
     tensor([[4.0000, 0.0000],
             [0.5000, 2.0000]])
     """
-    check_square(A, "torch.linalg.ldl_factor_ex")
-    check_floating(A, "torch.linalg.ldl_factor_ex", "ldl_factor_kernel_cpu")
-    factors, pivots, info = _LDL.all((A,), (hermitian,))
+    factors, pivots, info = _ldl(A, hermitian)
     return return_types.linalg_ldl_factor(_checked_ldl(factors, info, "torch.linalg.ldl_factor"), pivots)
 
 

@@ -15,6 +15,7 @@ from minigrad.graph.host import IN_ROWS, Type, host_outputs, register_host
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.tensor.capture import capturing
 from minigrad.tensor.function import Function, with_tensors
+from minigrad.tensor.indexing import concrete
 from minigrad.tensor.operands import broadcast_shapes, one_device
 from minigrad.tensor.promotion import type_name
 from minigrad.tensor.storage import tracing
@@ -124,7 +125,7 @@ def checked(x: Tensor, info: Tensor, name: str, text: str, kind: Any = LinAlgErr
     and while ``minigrad.jit`` records, it is the run that raises."""
     if not with_values():
         return _CHECKED((x, info.detach()[..., None, None]), (name, text, kind))
-    _raise_if(info.detach().numpy(), name, text, kind)
+    _raise_if(concrete(info.detach(), name), name, text, kind)
     return x
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 BLOCK = 64
-"""Columns that are eliminated one by one, before a product updates the others. On a busy machine ``lu`` of 1000 x 1000
-in float64 took 3.1 s with 16, 1.9 with 32 and 1.6 with 64, PyTorch 0.8."""
+"""Columns that are eliminated one by one, before a product updates the others. On a Xeon ``lu`` of 1000 x 1000 float64
+took 0.61 s with 16 and with 32, 0.42 with 64 and 0.40 with 128, as ``python -m timeit`` says; PyTorch takes 0.07."""
 
 Arrays = tuple[np.ndarray, ...]
 
@@ -29,18 +29,24 @@ def flat(a: np.ndarray) -> np.ndarray:
 # --- LU
 
 
-def lu(a: np.ndarray, pivot: bool = True) -> Arrays:
+def lu(a: np.ndarray) -> Arrays:
     """The factors L (unit diagonal) and U in one matrix, the row that each step exchanged, counted from 1, and the
     first step whose pivot is 0, or 0. Right-looking, blocked. (Golub, Van Loan: Matrix Computations, 3.4)"""
     *batch, m, n = a.shape
     k = min(m, n)
     x = flat(a)
-    pivots = np.tile(np.arange(1, k + 1, dtype=np.int32), (len(x), 1))
+    every = np.arange(len(x))
+    pivots = np.zeros((len(x), k), np.int32)
     with np.errstate(all="ignore"):
         for begin in range(0, k, BLOCK):
             end = min(begin + BLOCK, k)
-            for j in range(begin, end):
-                _eliminate(x, j, end, pivots if pivot else None)
+            panel = _batch_last(x[:, begin:, begin:end])
+            for j in range(end - begin):
+                pivots[:, begin + j] = _eliminate(panel, j, every) + begin + 1
+            if end - begin < n:
+                for j in range(begin, end):
+                    _exchange_rows(x, every, j, pivots[:, j])
+            x[:, begin:, begin:end] = panel
             if end < n:
                 x[:, begin:end, end:] = substituted(x[:, begin:end, begin:end], x[:, begin:end, end:], False, True)
                 x[:, end:, end:] -= x[:, end:, begin:end] @ x[:, begin:end, end:]
@@ -49,18 +55,28 @@ def lu(a: np.ndarray, pivot: bool = True) -> Arrays:
     return x.reshape(a.shape), pivots.reshape(*batch, k), info.astype(np.int32).reshape(batch)
 
 
-def _eliminate(x: np.ndarray, j: int, end: int, pivots: np.ndarray | None) -> None:
-    """One column: the largest element comes to the diagonal, what is below becomes a column of L."""
-    if pivots is not None:
-        sizes = magnitude(x[:, j:, j])
-        rows = j + np.where(np.isnan(sizes[:, 0]), 0, np.nan_to_num(sizes, nan=0.0, posinf=np.inf).argmax(1))
-        pivots[:, j] = rows + 1
-        moved = np.flatnonzero(rows != j)
-        if len(moved):
-            x[moved, rows[moved]], x[moved, j] = x[moved, j], x[moved, rows[moved]]
-    top = x[:, j, j, None]
-    x[:, j + 1:, j] /= np.where(top == 0, 1, top)
-    x[:, j + 1:, j + 1:end] -= x[:, j + 1:, j, None] * x[:, None, j, j + 1:end]
+def _batch_last(x: np.ndarray) -> np.ndarray:
+    """A copy in which the same element of all matrices lies together, so that NumPy's inner loops run over the batch:
+    ``lu`` of (1000, 4, 4) in float32 takes 0.28 ms in place of 0.46, as ``python -m timeit`` says."""
+    return np.ascontiguousarray(x.transpose(1, 2, 0)).transpose(2, 0, 1)
+
+
+def _eliminate(x: np.ndarray, j: int, every: np.ndarray) -> np.ndarray:
+    """One column: the largest element comes to the diagonal, what is below becomes a column of L. The rows, from 0,
+    where these elements were."""
+    sizes = magnitude(x[:, j:, j])
+    rows = sizes.argmax(1)
+    if np.isnan(sizes[every, rows]).any():  # LAPACK takes a NaN only where it stands on the diagonal already
+        rows = np.where(np.isnan(sizes[:, 0]), 0, np.nan_to_num(sizes, nan=0.0, posinf=np.inf).argmax(1))
+    rows = rows + j
+    moved = np.flatnonzero(rows != j)
+    if len(moved):
+        x[moved, rows[moved]], x[moved, j] = x[moved, j], x[moved, rows[moved]]
+    if j + 1 < x.shape[1]:
+        top = x[:, j, j, None]
+        x[:, j + 1:, j] /= np.where(top == 0, 1, top)
+        x[:, j + 1:, j + 1:] -= x[:, j + 1:, j, None] * x[:, None, j, j + 1:]
+    return rows
 
 
 def permutation(pivots: np.ndarray, size: int) -> np.ndarray:
@@ -237,5 +253,6 @@ def _blocks(pivots: np.ndarray) -> list[tuple[np.ndarray, int, int]]:
 
 
 def _exchange_rows(x: np.ndarray, at: np.ndarray, first: int, pivots: np.ndarray) -> None:
+    """Exchange the rows ``first`` and |pivots| of these matrices."""
     rows = np.abs(pivots.astype(np.int64)) - 1
     x[at, first], x[at, rows] = x[at, rows], x[at, first]

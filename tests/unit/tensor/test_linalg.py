@@ -49,6 +49,18 @@ def test_lu_of_a_singular_matrix_says_where():
         minigrad.linalg.lu_factor(t(a))
 
 
+def test_lu_of_many_small_matrices_is_that_of_each():
+    a = RNG.standard_normal((50, 3, 4))
+    a[:5, 1, 0] = np.nan  # in a row that is not chosen, unless it comes first
+    a[5:10, 0, 0] = np.nan
+    a[10:15, :, 1] = 0
+    together, alone = kernels.lu(a), [kernels.lu(x) for x in a]
+    for i, results in enumerate(zip(*alone, strict=True)):
+        np.testing.assert_array_equal(together[i], np.stack(results))
+    assert (together[1][:5, 0] != 2).all() and (together[1][5:10, 0] == 1).all()
+    assert (together[2] == [0] * 10 + [2] * 5 + [0] * 35).all()
+
+
 @pytest.mark.parametrize("hermitian", [False, True])
 @pytest.mark.parametrize("zeros", [False, True])
 def test_ldl(hermitian, zeros):
