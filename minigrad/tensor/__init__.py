@@ -8,6 +8,7 @@ from __future__ import annotations
 from minigrad.tensor import convolutions as _convolutions  # noqa: F401 its functions are found in FUNCTIONS
 from minigrad.tensor import copies as _copies  # noqa: F401
 from minigrad.tensor import duals as _duals  # noqa: F401 it tells the tape about forward mode
+from minigrad.tensor import einsum as _einsum  # noqa: F401
 from minigrad.tensor import foreach as _foreach  # noqa: F401
 from minigrad.tensor import outside as _outside  # noqa: F401
 from minigrad.tensor import quantization as _quantization  # noqa: F401

@@ -1,6 +1,6 @@
 """Stage: front. In: vectors, matrices, batches of them. Out: their products. A product is written as a broadcast
 multiplication and a sum, which the scheduler recognises as a contraction; half types accumulate in float32.
-Next: ``added.py``."""
+Next: ``einsum.py``."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.tensor.autocast import operands_of
 from minigrad.tensor.base import AnyTensor
-from minigrad.tensor.definition import both, function
+from minigrad.tensor.definition import both
 from minigrad.tensor.function import Function
-from minigrad.tensor.operands import broadcast_shapes, one_device, require_tensor
+from minigrad.tensor.operands import broadcast_shapes, dim_index, one_device, require_tensor
 from minigrad.tensor.promotion import c_name, type_name
 
 if TYPE_CHECKING:
@@ -54,9 +54,13 @@ def _check_types(la: Tensor | LazyBuffer, lb: Tensor | LazyBuffer, name: str = "
         if name == "dot":
             raise RuntimeError(f"dot : expected both vectors to have same dtype, but found {type_name(la.dtype)} and "
                                f"{type_name(lb.dtype)}")
+        if name == "mv":
+            matrix, vector = type_name(la.dtype), type_name(lb.dtype)
+            raise RuntimeError(f"addmv input tensors must have the same dtype, but got {vector}, {matrix}, and "
+                               f"{vector}")
         raise RuntimeError(f"expected scalar type {type_name(la.dtype)} but found {type_name(lb.dtype)}")
     if la.dtype is bool_:
-        kernel = {"mat": "addmm_impl_cpu_", "dot": "dot"}.get(name, name)
+        kernel = {"mat": "addmm_impl_cpu_", "mv": "addmv_impl_cpu"}.get(name, name)
         raise NotImplementedError(f"\"{kernel}\" not implemented for 'Bool'")
 
 
@@ -121,121 +125,6 @@ def _batched(self: Tensor, other: Tensor, a: Shape, b: Shape) -> Tensor:
     return (_BMM if len(batch) == 1 else _FOLDED_BMM)((self, other))
 
 
-# --- more dimensions
-
-
-@function("einsum")
-def einsum(equation: Any, *operands: Any) -> Tensor:
-    """Sums of products by named dimensions: ``einsum("ij,jk->ik", a, b)`` is ``a @ b``; ``...`` stands for a batch.
-    Names may be numbers from 0 to 51, too: ``einsum(a, [0, 1], b, [1, 2], [0, 2])``.
-
-    >>> import minigrad
-    >>> minigrad.einsum("ij->j", minigrad.tensor([[1, 2], [3, 4]]))
-    tensor([4, 6])
-    """
-    if isinstance(equation, AnyTensor):
-        equation, operands = _spelt((equation, *operands))
-    given = list(operands[0]) if len(operands) == 1 and isinstance(operands[0], tuple | list) else list(operands)
-    inputs, output = _parse(equation, [t.ndim for t in given])
-    terms = [_without_repeats(t, names) for t, names in zip(given, inputs, strict=True)]
-    while len(terms) > 1:
-        later = {n for _, names in terms[2:] for n in names} | set(output)
-        terms[:2] = [_contract(*terms[0], *terms[1], later)]
-    tensor, names = terms[0]
-    summed = tuple([i for i, n in enumerate(names) if n not in output])
-    if summed:
-        tensor, names = tensor.sum(summed), [n for n in names if n in output]
-    return tensor.permute(*[names.index(n) for n in output]) if names else tensor
-
-
-def _spelt(given: Sequence[Any]) -> tuple[str, tuple[Tensor, ...]]:
-    """The equation of operands that each have a list of numbers behind them, and the operands."""
-    lists = given[1::2] if len(given) % 2 == 0 else (*given[1::2], given[-1])
-    texts = []
-    for numbers in lists:
-        for n in numbers:
-            if n is not Ellipsis and not 0 <= n < len(_LETTERS):
-                raise ValueError(f"einsum(): subscripts in subscript list are not within the valid range [0, "
-                                 f"{len(_LETTERS)})")
-        texts.append("".join(["..." if n is Ellipsis else _LETTERS[n] for n in numbers]))
-    count = len(given) // 2
-    return ",".join(texts[:count]) + "".join([f"->{text}" for text in texts[count:]]), tuple(given[:2 * count:2])
-
-
-_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-
-
-def _parse(equation: str, dims: list[int]) -> tuple[list[list[str]], list[str]]:
-    left, arrow, right = equation.replace(" ", "").partition("->")
-    texts = left.split(",")
-    if len(texts) != len(dims):
-        which = "more" if len(texts) < len(dims) else "fewer"
-        raise RuntimeError(f"einsum(): {which} operands were provided than specified in the equation")
-    batch = max([d - len(t.replace("...", "")) for t, d in zip(texts, dims, strict=True) if "..." in t], default=0)
-    inputs = []
-    for text, d in zip(texts, dims, strict=True):
-        names = list(text.replace("...", "*"))
-        if "*" in names:
-            at, more = names.index("*"), d - len(names) + 1
-            names[at:at + 1] = [f"*{i}" for i in range(batch - more, batch)]
-        if len(names) != d:
-            raise RuntimeError(f"einsum(): the number of subscripts in the equation ({len(names)}) does not match the "
-                               f"number of dimensions ({d}) for an operand and no ellipsis was given")
-        inputs.append(names)
-    every = [n for names in inputs for n in names]
-    if arrow:
-        output = [n for c in right.replace("...", "*") for n in ([f"*{i}" for i in range(batch)] if c == "*" else [c])]
-        for n in output:
-            if n not in every:
-                raise RuntimeError(f"einsum(): output subscript {n} does not appear in the equation for any input "
-                                   "operand")
-    else:
-        output = [f"*{i}" for i in range(batch)] + sorted({n for n in every if every.count(n) == 1 and n[0] != "*"})
-    return inputs, output
-
-
-def _without_repeats(tensor: Tensor, names: list[str]) -> tuple[Tensor, list[str]]:
-    """``ii``: the diagonal."""
-    for name in [n for n in dict.fromkeys(names) if names.count(n) > 1]:
-        while names.count(name) > 1:
-            first = names.index(name)
-            second = names.index(name, first + 1)
-            tensor = tensor.diagonal(0, first, second)
-            names = [n for i, n in enumerate(names) if i not in (first, second)] + [name]
-    return tensor, names
-
-
-def _contract(a: Tensor, names_a: list[str], b: Tensor, names_b: list[str],
-              later: set[str]) -> tuple[Tensor, list[str]]:
-    """Two operands as one batched matrix product: shared names that are needed later are the batch, the others are
-    summed."""
-    sizes: dict[str, int] = {}
-    for number, (tensor, names) in enumerate(((a, names_a), (b, names_b))):
-        for name, s in zip(names, tensor._shape(), strict=True):
-            if sizes.get(name, 1) not in (1, s) and s != 1:
-                raise RuntimeError(f"einsum(): subscript {name} has size {s} for operand {number} which does not "
-                                   f"broadcast with previously seen size {sizes[name]}")
-            sizes[name] = max(sizes.get(name, 1), s) if s != 0 else 0
-    for only, other in ((names_a, names_b), (names_b, names_a)):
-        for name in [n for n in only if n not in other and n not in later]:
-            if only is names_a:
-                a, names_a = a.sum(names_a.index(name)), [n for n in names_a if n != name]
-            else:
-                b, names_b = b.sum(names_b.index(name)), [n for n in names_b if n != name]
-    shared = [n for n in names_a if n in names_b]
-    batch, summed = [n for n in shared if n in later], [n for n in shared if n not in later]
-    rows, columns = [n for n in names_a if n not in shared], [n for n in names_b if n not in shared]
-
-    def laid_out(tensor: Tensor, names: list[str], *groups: list[str]) -> Tensor:
-        tensor = tensor.permute(*[names.index(n) for g in groups for n in g])
-        tensor = tensor.expand(*[sizes[n] for g in groups for n in g]) if names else tensor
-        return tensor.reshape([prod([sizes[n] for n in g]) for g in groups])
-
-    result = laid_out(a, names_a, batch, rows, summed) @ laid_out(b, names_b, batch, summed, columns)
-    names = [*batch, *rows, *columns]
-    return result.reshape([sizes[n] for n in names]), names
-
-
 def lapack(name: str) -> Any:
     """A module of ``lapack/``, or ``fourier``, which uses it, by name: they are imported when one of their functions is
     first called."""
@@ -272,7 +161,7 @@ class LinearAlgebra:
             raise RuntimeError(f"both arguments to matmul need to be at least 1D, but they are {len(a)}D and {len(b)}D")
         if len(a) == 1 and len(b) == 1:
             return self.dot(other)
-        _check_types(self, other)
+        _check_types(self, other, "mv" if len(b) == 1 else "mat")
         if len(b) == 1:
             return _times_vector(self, other, a, b)
         if len(a) == 1:
@@ -336,8 +225,8 @@ class LinearAlgebra:
         """
         a, b = _operands(self, vec, "mv", "vec")
         if len(a) != 2 or len(b) != 1:
-            raise RuntimeError(f"vector + matrix @ vector expected, got {len(b)}, {len(a)}, {len(b)}")
-        _check_types(self, vec)
+            raise RuntimeError(f"vector + matrix @ vector expected, got 1, {len(a)}, {len(b)}")
+        _check_types(self, vec, "mv")
         return _times_vector(self, vec, a, b)
 
     @both("dot", "inner_product")
@@ -389,6 +278,13 @@ class LinearAlgebra:
         """
         if not self.ndim or not other.ndim:
             return self * other
+        if self.dtype is not other.dtype:
+            raise RuntimeError("both inputs should have same dtype")
+        if self._shape()[-1] != other._shape()[-1]:
+            raise RuntimeError("inner() the last dimension must match on both input tensors but got shapes "
+                               f"{list(self._shape())} and {list(other._shape())}")
+        if self.ndim == other.ndim == 1:
+            return self.dot(other)
         return self.tensordot(other, ([-1], [-1]))
 
     @both("outer", "ger")
@@ -402,8 +298,9 @@ class LinearAlgebra:
         tensor([[1, 3],
                 [2, 6]])
         """
-        if self.ndim != 1 or vec2.ndim != 1:
-            raise RuntimeError(f"outer: Expected 1-D argument, but got {max(self.ndim, vec2.ndim)}-D")
+        for name, vector in (("self", self), ("vec2", vec2)):
+            if vector.ndim != 1:
+                raise RuntimeError(f"outer: Expected 1-D argument {name}, but got {vector.ndim}-D")
         return self.unsqueeze(1) * vec2
 
     ger = outer
@@ -415,7 +312,8 @@ class LinearAlgebra:
         """The sum of products over pairs of dimensions: the ``dims`` last of self and first of other, or those in two
         lists, in order; what is left of both are the dimensions of the result.
 
-        ``RuntimeError`` for pairs of different sizes and for different dtypes. Source:
+        ``RuntimeError`` for pairs of different sizes, for lists of different lengths or that name a dimension twice,
+        and for different dtypes; ``IndexError`` for dimensions that a Tensor does not have. Source:
         https://docs.pytorch.org/docs/stable/generated/torch.tensordot.html
 
         >>> import minigrad
@@ -430,8 +328,16 @@ class LinearAlgebra:
                 raise RuntimeError(f"tensordot expects dims < ndim_a or ndim_b, but got dims={dims}")
             mine, theirs = list(range(self.ndim - dims, self.ndim)), list(range(dims))
         else:
-            mine, theirs = [[d % t.ndim for d in ([ds] if isinstance(ds, int) else ds)]
+            mine, theirs = [[dim_index(d, t.ndim) for d in ([ds] if isinstance(ds, int) else ds)]
                             for t, ds in zip((self, other), dims, strict=True)]
+        if self.dtype is not other.dtype:
+            raise RuntimeError("both inputs should have same dtype")
+        if len(mine) != len(theirs):
+            raise RuntimeError("both dimension lists should have same length")
+        for named in (mine, theirs):
+            for d in named:
+                if named.count(d) > 1:
+                    raise RuntimeError(f"dim {d} appears multiple times in the list of dims")
         for a, b in zip(mine, theirs, strict=True):
             if self._shape()[a] == other._shape()[b]:
                 continue
@@ -452,9 +358,19 @@ class LinearAlgebra:
 
     @both("trace")
     def trace(self: Tensor) -> Tensor:
-        """The sum of a matrix's diagonal."""
+        """The sum of the diagonal of a matrix, (m, n), of any dtype but bool: 0-d, int64 for integers.
+
+        ``RuntimeError`` for other than a matrix, ``NotImplementedError`` for bools. Source:
+        https://docs.pytorch.org/docs/stable/generated/torch.trace.html
+
+        >>> import minigrad
+        >>> minigrad.tensor([[1, 2], [3, 4]]).trace()
+        tensor(5)
+        """
         if self.ndim != 2:
             raise RuntimeError(f"trace: expected a matrix, but got tensor with dim {self.ndim}")
+        if self.dtype is bool_:
+            raise NotImplementedError("\"trace\" not implemented for 'Bool'")
         self, = operands_of("trace", self)
         return self.diagonal().sum()
 
