@@ -161,7 +161,7 @@ class LinearAlgebra:
             raise RuntimeError(f"both arguments to matmul need to be at least 1D, but they are {len(a)}D and {len(b)}D")
         if len(a) == 1 and len(b) == 1:
             return self.dot(other)
-        _check_types(self, other, "mv" if len(b) == 1 else "mat")
+        _check_types(self, other, "mv" if len(b) == 1 else "mat" if len(b) == 2 else "bmm")
         if len(b) == 1:
             return _times_vector(self, other, a, b)
         if len(a) == 1:
@@ -224,6 +224,8 @@ class LinearAlgebra:
         tensor([3., 3.])
         """
         a, b = _operands(self, vec, "mv", "vec")
+        if not a:
+            raise IndexError("Dimension specified as 0 but tensor has no dimensions")
         if len(a) != 2 or len(b) != 1:
             raise RuntimeError(f"vector + matrix @ vector expected, got 1, {len(a)}, {len(b)}")
         _check_types(self, vec, "mv")
