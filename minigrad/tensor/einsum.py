@@ -31,16 +31,19 @@ def einsum(equation: Any, *operands: Any) -> Tensor:
     if isinstance(equation, AnyTensor):
         equation, operands = _spelt((equation, *operands))
     given = list(operands[0]) if len(operands) == 1 and isinstance(operands[0], tuple | list) else list(operands)
+    if not given:
+        raise RuntimeError("einsum(): must provide at least one operand")
     inputs, output = _parse(equation, [t.ndim for t in given])
-    terms = [_without_repeats(t, names) for t, names in zip(given, inputs, strict=True)]
-    while len(terms) > 1:
-        later = {n for _, names in terms[2:] for n in names} | set(output)
-        terms[:2] = [_contract(*terms[0], *terms[1], later)]
-    tensor, names = terms[0]
-    summed = tuple([i for i, n in enumerate(names) if n not in output])
-    if summed:
-        tensor, names = tensor.sum(summed), [n for n in names if n in output]
-    return tensor.permute(*[names.index(n) for n in output]) if names else tensor
+    names = list(dict.fromkeys([*output, *[n for term in inputs for n in term]]))
+    terms = _aligned(given, inputs, names)
+    summed = range(len(output), len(names))
+    if len(terms) == 1:
+        return terms[0].sum(tuple(summed)) if summed else terms[0]
+    wide = {d: sum(t._shape()[d] != 1 for t in terms) for d in summed}
+    result = terms[0]
+    for term in terms[1:]:
+        result = _contracted(result, term, wide)
+    return result.reshape(result._shape()[:len(output)])
 
 
 def _spelt(given: Sequence[Any]) -> tuple[str, tuple[Tensor, ...]]:
@@ -98,43 +101,81 @@ def _parse(equation: str, dims: list[int]) -> tuple[list[list[str]], list[str]]:
     return inputs, output
 
 
-def _without_repeats(tensor: Tensor, names: list[str]) -> tuple[Tensor, list[str]]:
-    """``ii``: the diagonal."""
-    for name in [n for n in dict.fromkeys(names) if names.count(n) > 1]:
-        while names.count(name) > 1:
-            first = names.index(name)
-            second = names.index(name, first + 1)
-            tensor = tensor.diagonal(0, first, second)
-            names = [n for i, n in enumerate(names) if i not in (first, second)] + [name]
-    return tensor, names
-
-
-def _contract(a: Tensor, names_a: list[str], b: Tensor, names_b: list[str],
-              later: set[str]) -> tuple[Tensor, list[str]]:
-    """Two operands as one batched matrix product: shared names that are needed later are the batch, the others are
-    summed."""
+def _aligned(operands: Sequence[Tensor], inputs: list[list[str]], names: list[str]) -> list[Tensor]:
+    """The operands with one dimension for each of the names, of size 1 where they do not have it."""
     sizes: dict[str, int] = {}
-    for number, (tensor, names) in enumerate(((a, names_a), (b, names_b))):
-        for name, s in zip(names, tensor._shape(), strict=True):
-            if sizes.get(name, 1) not in (1, s) and s != 1:
-                raise RuntimeError(f"einsum(): subscript {name} has size {s} for operand {number} which does not "
-                                   f"broadcast with previously seen size {sizes[name]}")
-            sizes[name] = max(sizes.get(name, 1), s) if s != 0 else 0
-    for only, other in ((names_a, names_b), (names_b, names_a)):
-        for name in [n for n in only if n not in other and n not in later]:
-            if only is names_a:
-                a, names_a = a.sum(names_a.index(name)), [n for n in names_a if n != name]
+    terms = []
+    for number, (tensor, labels) in enumerate(zip(operands, inputs, strict=True)):
+        own: list[str] = []
+        for name in labels:
+            if name in own:
+                tensor = _diagonal(tensor, name, own.index(name), len(own), number)
             else:
-                b, names_b = b.sum(names_b.index(name)), [n for n in names_b if n != name]
-    shared = [n for n in names_a if n in names_b]
-    batch, summed = [n for n in shared if n in later], [n for n in shared if n not in later]
-    rows, columns = [n for n in names_a if n not in shared], [n for n in names_b if n not in shared]
+                _check_size(name, number, len(own), tensor._shape()[len(own)], sizes)
+                own.append(name)
+        found = [n for n in names if n in own]
+        tensor = tensor.permute(*[own.index(n) for n in found]) if found else tensor
+        terms.append(tensor if len(found) == len(names) else
+                     tensor.reshape([tensor._shape()[found.index(n)] if n in own else 1 for n in names]))
+    return terms
 
-    def laid_out(tensor: Tensor, names: list[str], *groups: list[str]) -> Tensor:
-        tensor = tensor.permute(*[names.index(n) for g in groups for n in g])
-        tensor = tensor.expand(*[sizes[n] for g in groups for n in g]) if names else tensor
-        return tensor.reshape([prod([sizes[n] for n in g]) for g in groups])
 
-    result = laid_out(a, names_a, batch, rows, summed) @ laid_out(b, names_b, batch, summed, columns)
-    names = [*batch, *rows, *columns]
-    return result.reshape([sizes[n] for n in names]), names
+def _diagonal(tensor: Tensor, name: str, first: int, second: int, number: int) -> Tensor:
+    """``ii``: the diagonal of these dimensions, in the first's place."""
+    a, b = tensor._shape()[second], tensor._shape()[first]
+    if a != b:
+        raise RuntimeError(f"einsum(): subscript {name} is repeated for operand {number} but the sizes don't match, "
+                           f"{a} != {b}")
+    return tensor.diagonal(0, first, second).movedim(-1, first)
+
+
+def _check_size(name: str, number: int, dim: int, size: int, sizes: dict[str, int]) -> None:
+    """Each name has one size, and 1, which is broadcast."""
+    seen = sizes.get(name, 1)
+    if size == 1:
+        return
+    if seen not in (1, size):
+        if name[0] == "*":
+            raise RuntimeError(f"einsum(): dimension {dim} covered by ellipsis in operand {number}has size {size} "
+                               f"which does not broadcast with previously seen ellipsis with size {seen} for the respective "
+                               "dimension")
+        raise RuntimeError(f"einsum(): subscript {name} has size {size} for operand {number} which does not broadcast "
+                           f"with previously seen size {seen}")
+    sizes[name] = size
+
+
+def _contracted(a: Tensor, b: Tensor, wide: dict[int, int]) -> Tensor:
+    """The product of two aligned operands, summed over what no later one has. ``wide``: of each dimension that is to be
+    summed, how many of the operands that are left have a size other than 1; it is kept up to date."""
+    summed: tuple[list[int], list[int], list[int]] = ([], [], [])
+    of_a, of_b, of_both = summed
+    for d in wide:
+        in_a, in_b = a._shape()[d] != 1, b._shape()[d] != 1
+        if in_a and in_b:
+            wide[d] -= 1
+        if wide[d] == 1 and (in_a or in_b):
+            (of_both if in_a and in_b else of_a if in_a else of_b).append(d)
+            wide[d] = 0
+    a = a.sum(of_a, keepdim=True) if of_a else a
+    b = b.sum(of_b, keepdim=True) if of_b else b
+    return _summed_product(a, b, of_both) if of_both else a * b
+
+
+def _summed_product(a: Tensor, b: Tensor, summed: list[int]) -> Tensor:
+    """The sum of a b over these dimensions, which keep the size 1, as a product of two batches of matrices."""
+    shapes = a._shape(), b._shape()
+    rest = [d for d in range(a.ndim) if d not in summed]
+    batch = [d for d in rest if shapes[0][d] != 1 != shapes[1][d]]
+    rows = [d for d in rest if shapes[0][d] != 1 == shapes[1][d]]
+    columns = [d for d in rest if shapes[0][d] == 1]
+
+    def laid_out(tensor: Tensor, *groups: list[int]) -> Tensor:
+        shape = tensor._shape()
+        others = [d for d in range(tensor.ndim) if not any(d in g for g in groups)]
+        ordered = tensor.permute(*[d for g in groups for d in g], *others)
+        return ordered.reshape([prod([shape[d] for d in g]) for g in groups])
+
+    result = laid_out(a, batch, rows, summed).bmm(laid_out(b, batch, summed, columns))
+    order = [*batch, *rows, *columns, *summed]
+    sizes = [1 if d in summed else shapes[1][d] if shapes[0][d] == 1 else shapes[0][d] for d in order]
+    return result.reshape(sizes).permute(*[order.index(d) for d in range(len(order))])

@@ -47,7 +47,7 @@ def _operands(a: Tensor, b: Any, name: str, argument: str = "other") -> tuple[Sh
 
 
 def _check_types(la: Tensor | LazyBuffer, lb: Tensor | LazyBuffer, name: str = "mat") -> None:
-    if la.dtype is not lb.dtype:
+    if la.dtype is not lb.dtype and not (name == "bmm" and la.dtype is bool_):
         if name == "mat":
             raise RuntimeError("expected m1 and m2 to have the same dtype, but got: "
                                f"{c_name(la.dtype)} != {c_name(lb.dtype)}")
@@ -104,24 +104,33 @@ def _check_inner(a: Sequence[int], b: Sequence[int]) -> None:
         raise RuntimeError(f"mat1 and mat2 shapes cannot be multiplied ({a[0]}x{a[1]} and {b[0]}x{b[1]})")
 
 
+def _check_batch(self: Tensor, other: Tensor, batch: Shape, a: Shape, b: Shape) -> None:
+    if a[-1] != b[-2]:
+        raise RuntimeError(f"Expected size for first two dimensions of batch2 tensor to be: [{prod(batch)}, {a[-1]}] "
+                           f"but got: [{prod(batch)}, {b[-2]}].")
+    _check_types(self, other, "bmm")
+
+
 def _times_vector(self: Tensor, other: Tensor, a: Shape, b: Shape) -> Tensor:
     *batch, m, k = a
     if k != b[0]:
         raise RuntimeError(f"size mismatch, got input ({prod(batch) * m}), mat ({prod(batch) * m}x{k}), vec ({b[0]})")
+    _check_types(self, other, "mv")
     return (_FOLDED_MV if batch else _MV)((self, other))
 
 
 def _vector_times(self: Tensor, other: Tensor, a: Shape, b: Shape) -> Tensor:
-    if a[0] != b[-2]:
-        raise RuntimeError(f"mat1 and mat2 shapes cannot be multiplied (1x{a[0]} and {b[-2]}x{b[-1]})")
+    if len(b) == 2:
+        _check_inner((1, *a), b)
+        _check_types(self, other)
+    else:
+        _check_batch(self, other, b[:-2], (1, *a), b)
     return _VM((self, other))
 
 
 def _batched(self: Tensor, other: Tensor, a: Shape, b: Shape) -> Tensor:
     batch = broadcast_shapes(a[:-2], b[:-2])
-    if a[-1] != b[-2]:
-        raise RuntimeError(f"Expected size for first two dimensions of batch2 tensor to be: [{prod(batch)}, {a[-1]}] "
-                           f"but got: [{prod(batch)}, {b[-2]}].")
+    _check_batch(self, other, batch, a, b)
     return (_BMM if len(batch) == 1 else _FOLDED_BMM)((self, other))
 
 
@@ -161,7 +170,6 @@ class LinearAlgebra:
             raise RuntimeError(f"both arguments to matmul need to be at least 1D, but they are {len(a)}D and {len(b)}D")
         if len(a) == 1 and len(b) == 1:
             return self.dot(other)
-        _check_types(self, other, "mv" if len(b) == 1 else "mat" if len(b) == 2 else "bmm")
         if len(b) == 1:
             return _times_vector(self, other, a, b)
         if len(a) == 1:
@@ -209,7 +217,6 @@ class LinearAlgebra:
             raise RuntimeError(f"Expected size for first two dimensions of batch2 tensor to be: [{a[0]}, "
                                f"{a[2]}] but got: [{b[0]}, {b[1]}].")
         self, mat2 = operands_of("bmm", self, mat2)
-        _check_types(self, mat2, "bmm")
         return _batched(self, mat2, a, b)
 
     @both("mv")
@@ -228,7 +235,6 @@ class LinearAlgebra:
             raise IndexError("Dimension specified as 0 but tensor has no dimensions")
         if len(a) != 2 or len(b) != 1:
             raise RuntimeError(f"vector + matrix @ vector expected, got 1, {len(a)}, {len(b)}")
-        _check_types(self, vec, "mv")
         return _times_vector(self, vec, a, b)
 
     @both("dot", "inner_product")
@@ -245,11 +251,11 @@ class LinearAlgebra:
         a, b = _operands(self, tensor, "dot", "tensor")
         if len(a) != 1 or len(b) != 1:
             raise RuntimeError(f"1D tensors expected, but got {len(a)}D and {len(b)}D tensors")
-        _check_types(self, tensor, "dot")
-        if a != b:
+        if a != b and self.dtype is tensor.dtype:
             raise RuntimeError(f"inconsistent tensor size, expected tensor {list(a)} and src {list(b)} to "
                                f"have the same number of elements, but got {a[0]} and {b[0]} elements "
                                "respectively")
+        _check_types(self, tensor, "dot")
         return _DOT((self, tensor))
 
     inner_product = dot
@@ -280,11 +286,11 @@ class LinearAlgebra:
         """
         if not self.ndim or not other.ndim:
             return self * other
-        if self.dtype is not other.dtype:
-            raise RuntimeError("both inputs should have same dtype")
         if self._shape()[-1] != other._shape()[-1]:
             raise RuntimeError("inner() the last dimension must match on both input tensors but got shapes "
                                f"{list(self._shape())} and {list(other._shape())}")
+        if self.dtype is not other.dtype:
+            raise RuntimeError("both inputs should have same dtype")
         if self.ndim == other.ndim == 1:
             return self.dot(other)
         return self.tensordot(other, ([-1], [-1]))
@@ -328,28 +334,28 @@ class LinearAlgebra:
                 raise RuntimeError(f"tensordot expects dims >= 0, but got dims={dims}")
             if dims > min(self.ndim, other.ndim):
                 raise RuntimeError(f"tensordot expects dims < ndim_a or ndim_b, but got dims={dims}")
-            mine, theirs = list(range(self.ndim - dims, self.ndim)), list(range(dims))
-        else:
-            mine, theirs = [[dim_index(d, t.ndim) for d in ([ds] if isinstance(ds, int) else ds)]
-                            for t, ds in zip((self, other), dims, strict=True)]
+            dims = (range(-dims, 0), range(dims))
+        given = [[ds] if isinstance(ds, int) else list(ds) for ds in dims]
+        if len(given[0]) != len(given[1]):
+            raise RuntimeError("both dimension lists should have same length")
         if self.dtype is not other.dtype:
             raise RuntimeError("both inputs should have same dtype")
-        if len(mine) != len(theirs):
-            raise RuntimeError("both dimension lists should have same length")
+        first, second, mine, theirs = self, other, [], []
+        for d, e in zip(*given, strict=True):
+            a, b = first.size(d), second.size(e)
+            mine.append(dim_index(d, self.ndim))
+            theirs.append(dim_index(e, other.ndim))
+            if b == 1:  # it stands for every element of the other dimension
+                self = self.sum(d, keepdim=True, dtype=self.dtype) if a != 1 else self
+            elif a == 1:
+                other = other.sum(e, keepdim=True, dtype=other.dtype)
+            elif a != b:
+                raise RuntimeError(f"contracted dimensions need to match, but first has size {a} in dim {d} and second "
+                                   f"has size {b} in dim {e}")
         for named in (mine, theirs):
             for d in named:
                 if named.count(d) > 1:
                     raise RuntimeError(f"dim {d} appears multiple times in the list of dims")
-        for a, b in zip(mine, theirs, strict=True):
-            if self._shape()[a] == other._shape()[b]:
-                continue
-            if other._shape()[b] == 1:  # it stands for every element of the other dimension
-                self = self.sum(a, keepdim=True, dtype=self.dtype)
-            elif self._shape()[a] == 1:
-                other = other.sum(b, keepdim=True, dtype=other.dtype)
-            else:
-                raise RuntimeError(f"contracted dimensions need to match, but first has size {self._shape()[a]} in dim "
-                                   f"{a} and second has size {other._shape()[b]} in dim {b}")
         free_a = [d for d in range(self.ndim) if d not in mine]
         free_b = [d for d in range(other.ndim) if d not in theirs]
         shape = [self._shape()[d] for d in free_a] + [other._shape()[d] for d in free_b]

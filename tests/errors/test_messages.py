@@ -202,6 +202,29 @@ t.einsum("ij->ik", t.ones(2, 3)) ⇒ RuntimeError: einsum(): output subscript k 
 t.einsum("ij,jk", t.ones(2, 3), t.ones(2, 3)) ⇒ RuntimeError: einsum(): subscript j has size 2 for operand 1 which does
 t.einsum("i", t.ones(2, 3)) ⇒ RuntimeError: einsum(): the number of subscripts in the equation (1) does not match the nu
 t.tensordot(t.ones(2, 3), t.ones(2, 3), 1) ⇒ RuntimeError: contracted dimensions need to match, but first has size 3 in
+t.einsum("ij,jk", t.ones(2, 3), t.ones(3, 2).double()) ⇒ RuntimeError: expected scalar type Float but found Double
+t.einsum("ii", t.ones(1, 3)) ⇒ RuntimeError: einsum(): subscript i is repeated for operand 0 but the sizes don't match,
+t.einsum("...,...", t.ones(2), t.ones(3)) ⇒ RuntimeError: einsum(): dimension 0 covered by ellipsis in operand 1has size
+t.einsum("i") ⇒ RuntimeError: einsum(): must provide at least one operand
+t.einsum("i->ii", t.ones(3)) ⇒ RuntimeError: einsum(): output subscript i appears more than once in the output
+t.einsum("i.", t.ones(3)) ⇒ RuntimeError: einsum(): found '.' for operand 0 that is not part of any ellipsis
+t.einsum("1", t.ones(3)) ⇒ RuntimeError: einsum(): invalid subscript given at index 0 in the equation string, subscripts
+t.einsum(t.ones(3), [52]) ⇒ ValueError: einsum(): subscripts in subscript list are not within the valid range [0, 52)
+t.tensordot(t.ones(3), t.ones(2, 3), 1) ⇒ RuntimeError: contracted dimensions need to match, but first has size 3 in dim
+t.tensordot(t.ones(3, 3), t.ones(3, 3), ([0, 0], [0, 1])) ⇒ RuntimeError: dim 0 appears multiple times in the list of di
+t.tensordot(t.ones(3, 3), t.ones(3, 3), ([0, 1], [0])) ⇒ RuntimeError: both dimension lists should have same length
+t.tensordot(t.ones(3), t.ones(3).double(), 1) ⇒ RuntimeError: both inputs should have same dtype
+t.tensordot(t.tensor(3.0), t.ones(3), ([0], [0])) ⇒ IndexError: Dimension specified as 0 but tensor has no dimensions
+t.inner(t.ones(3), t.ones(2).double()) ⇒ RuntimeError: inner() the last dimension must match on both input tensors but g
+t.inner(t.ones(3), t.ones(3).double()) ⇒ RuntimeError: both inputs should have same dtype
+t.outer(t.ones(3), t.ones(3, 1)) ⇒ RuntimeError: outer: Expected 1-D argument vec2, but got 2-D
+t.mv(t.ones(2, 3), t.ones(3).double()) ⇒ RuntimeError: addmv input tensors must have the same dtype, but got Double, Flo
+t.mv(t.ones(2, 3).bool(), t.ones(3).bool()) ⇒ NotImplementedError: "addmv_impl_cpu" not implemented for 'Bool'
+t.mv(t.tensor(1.0), t.ones(3)) ⇒ IndexError: Dimension specified as 0 but tensor has no dimensions
+t.ones(2, 2, 3) @ t.ones(2, 3, 2).double() ⇒ RuntimeError: expected scalar type Float but found Double
+t.ones(2, 2, 3).bool() @ t.ones(2, 3, 2).bool() ⇒ NotImplementedError: "bmm" not implemented for 'Bool'
+t.ones(3).double() @ t.ones(4, 2) ⇒ RuntimeError: mat1 and mat2 shapes cannot be multiplied (1x3 and 4x2)
+t.ones(2, 2).bool().trace() ⇒ NotImplementedError: "trace" not implemented for 'Bool'
 t.meshgrid(t.ones(2), indexing="a") ⇒ RuntimeError: meshgrid: indexing must be one of "xy" or "ij", but received: a
 t.ones(2).tril() ⇒ RuntimeError: tril: input tensor must have at least 2 dimensions
 t.ones(2, 2, 2).diag() ⇒ RuntimeError: diag(): Supports 1D or 2D tensors. Got 3D

@@ -1,4 +1,4 @@
-"""The inverse and the exponential of matrices: values, gradients of both orders, errors."""
+"""The inverse and the exponential of matrices: values, gradients of both orders, errors. Sums of products by names."""
 
 import numpy as np
 import pytest
@@ -98,3 +98,66 @@ def test_covariances_of_weighed_observations():
     weights = np.array([0.5, 2.0])
     np.testing.assert_allclose(minigrad.tensor(A[0]).cov(aweights=minigrad.tensor(weights)).numpy(),
                                np.cov(A[0], aweights=weights), rtol=1e-12)
+
+
+def _equation(seed):
+    """An equation and operands for it, of which some dimensions have the size 1 and are broadcast."""
+    rng = np.random.default_rng(seed)
+    sizes = dict(zip("abcd", rng.choice([0, 1, 2, 3, 3], 4), strict=True))
+    terms, operands = [], []
+    for _ in range(rng.integers(1, 4)):
+        names = list(rng.choice(list("abcd"), rng.integers(0, 4)))
+        stretched = {n: 1 if rng.random() < 0.3 else sizes[n] for n in names}
+        shape = [stretched[n] for n in names]
+        if rng.random() < 0.3:
+            at, more = rng.integers(0, len(names) + 1), list(rng.choice([1, 2, 2], rng.integers(0, 3)))
+            names.insert(at, "...")
+            shape[at:at] = more
+        terms.append("".join(names))
+        operands.append(rng.integers(-2, 3, shape))
+    used = sorted({n for n in "".join(terms) if n != "."})
+    output = [n for n in rng.permutation(used) if rng.random() < 0.5] if used else []
+    if any("..." in term for term in terms):
+        output.insert(rng.integers(0, len(output) + 1), "...")
+    return f"{','.join(terms)}->{''.join(output)}", operands
+
+
+def _check_einsum(seed):
+    equation, operands = _equation(seed)
+    try:
+        expected = np.einsum(equation, *operands)
+    except ValueError:  # sizes under the dots that do not fit
+        with pytest.raises(RuntimeError, match="broadcast"):
+            minigrad.einsum(equation, *[minigrad.tensor(a, device="numpy") for a in operands])
+        return
+    found = minigrad.einsum(equation, *[minigrad.tensor(a, device="numpy") for a in operands]).numpy()
+    assert found.shape == expected.shape, (equation, [a.shape for a in operands])
+    assert (found == expected).all(), (equation, [a.shape for a in operands])
+
+
+@pytest.mark.parametrize("count", [60, pytest.param(2000, marks=pytest.mark.slow)])
+def test_einsum_is_that_of_numpy(count):
+    for seed in range(count):
+        _check_einsum(seed)
+
+
+def test_einsum_without_a_sum_promotes():
+    a, b = minigrad.tensor([1, 2]), minigrad.tensor([0.5, 1.0])
+    assert minigrad.einsum("i,j->ji", a, b).tolist() == [[0.5, 1.0], [1.0, 2.0]]
+    assert minigrad.einsum("i,j", a.bool(), a.bool()).dtype is minigrad.bool
+    assert minigrad.einsum("i,j->i", a.to(minigrad.int8), a).dtype is minigrad.int64
+
+
+@pytest.mark.parametrize(("a", "b", "dims"), [
+    ((1, 3), (2, 1), ([0], [1])), ((2, 3), (1, 3), ([0], [0])), ((2, 1, 3), (2, 3), ([1, 2], [0, 1])),
+    ((3, 2), (1, 1), 1), ((2, 3), (3, 2, 4), ([-1, 0], [0, 1])), ((0, 2), (1, 3), ([0], [0]))], ids=str)
+def test_tensordot_broadcasts_size_1(a, b, dims):
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(-3, 4, a), rng.integers(-3, 4, b)
+    pairs = dims if isinstance(dims, tuple) else (list(range(-dims, 0)), list(range(dims)))
+    wide_x, wide_y = list(a), list(b)
+    for d, e in zip(*pairs, strict=True):
+        wide_x[d] = wide_y[e] = b[e] if a[d] == 1 else a[d]
+    expected = np.tensordot(np.broadcast_to(x, wide_x), np.broadcast_to(y, wide_y), pairs)
+    found = minigrad.tensordot(minigrad.tensor(x, device="numpy"), minigrad.tensor(y, device="numpy"), dims)
+    np.testing.assert_array_equal(found.numpy(), expected)
