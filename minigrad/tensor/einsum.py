@@ -137,8 +137,8 @@ def _check_size(name: str, number: int, dim: int, size: int, sizes: dict[str, in
     if seen not in (1, size):
         if name[0] == "*":
             raise RuntimeError(f"einsum(): dimension {dim} covered by ellipsis in operand {number}has size {size} "
-                               f"which does not broadcast with previously seen ellipsis with size {seen} for the respective "
-                               "dimension")
+                               f"which does not broadcast with previously seen ellipsis with size {seen} for the "
+                               "respective dimension")
         raise RuntimeError(f"einsum(): subscript {name} has size {size} for operand {number} which does not broadcast "
                            f"with previously seen size {seen}")
     sizes[name] = size
