@@ -47,7 +47,6 @@ from minigrad.dtype import (
     uint64,
 )
 from minigrad.dtype import DType as dtype  # users mean the class, where Python would put the module
-from minigrad.dtype import promote as promote_types
 from minigrad.engine import inspect
 from minigrad.runtime.device import devices, register_device
 from minigrad.tensor import (

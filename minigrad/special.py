@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from minigrad.tensor import Tensor
+from minigrad.tensor.arguments import explain_functions
 from minigrad.tensor.bessel import BESSEL, orthogonal
 from minigrad.tensor.bessel import zeta as zeta_of
 from minigrad.tensor.definition import FUNCTIONS, into
@@ -129,3 +130,6 @@ def log_softmax(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
 def softmax(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
     """exp(input) / sum(exp(input)) along ``dim``."""
     return input.softmax(dim, dtype)
+
+
+explain_functions(globals())

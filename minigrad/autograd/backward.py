@@ -282,7 +282,12 @@ def _like(given: Any) -> LazyBuffer:
 
 
 def _listed(tensors: Any) -> list[Any]:
-    return list(tensors) if isinstance(tensors, tuple | list) and not _is_edge(tensors) else [tensors]
+    """One or several Tensors, edges or None as a list; ``TypeError`` for anything else."""
+    listed = list(tensors) if isinstance(tensors, tuple | list) and not _is_edge(tensors) else [tensors]
+    for given in listed:
+        if given is not None and not hasattr(given, "_source") and not _is_edge(given):
+            raise TypeError(f"expected Tensors or GradientEdges, got {type(given).__name__}")
+    return listed
 
 
 def _is_edge(given: Any) -> bool:

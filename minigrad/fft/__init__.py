@@ -16,6 +16,7 @@ from typing import Any, TypeVar, cast
 
 from minigrad.dtype import DType
 from minigrad.tensor import FUNCTIONS, Tensor, fourier
+from minigrad.tensor.arguments import explain_functions
 from minigrad.tensor.definition import into, numpy_names
 from minigrad.tensor.operands import require_tensor
 from minigrad.tensor.promotion import get_default_dtype, type_name
@@ -411,3 +412,6 @@ def ifftshift(input: Tensor, dim: Any = None) -> Tensor:
     tensor([ 0,  1, -2, -1])
     """
     return _shifted(input, dim, lambda n: (n + 1) // 2)
+
+
+explain_functions(globals())

@@ -17,6 +17,7 @@ from typing import Any, TypeVar, cast
 from minigrad.autograd.mode import mode
 from minigrad.errors import LinAlgError
 from minigrad.tensor import FUNCTIONS, Tensor
+from minigrad.tensor.arguments import explain_functions
 from minigrad.tensor.autocast import operands_of, rule_of
 from minigrad.tensor.definition import into, numpy_names
 from minigrad.tensor.lapack import factors, inverses, norms, products, ranks, spectra, triangles
@@ -126,3 +127,6 @@ def diagonal(A: Tensor, *, offset: int = 0, dim1: int = -2, dim2: int = -1) -> T
     tensor([1, 4])
     """
     return A.diagonal(offset, dim1, dim2)
+
+
+explain_functions(globals())

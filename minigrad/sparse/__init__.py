@@ -24,6 +24,7 @@ from minigrad.sparse.creation import (
 from minigrad.sparse.elementwise import add, mul
 from minigrad.sparse.products import addmm, hspmm, mm, sampled_addmm, smm, spdiags, sspaddmm
 from minigrad.sparse.reductions import log_softmax, softmax, sum
+from minigrad.tensor.arguments import explain_functions
 
 spmm = mm
 
@@ -45,3 +46,6 @@ def __getattr__(name: str) -> Any:
     if name in TYPES:
         return TYPES[name]
     raise AttributeError(f"module 'minigrad.sparse' has no attribute {name!r}")
+
+
+explain_functions(globals())

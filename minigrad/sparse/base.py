@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from minigrad.autograd.mode import mode
 from minigrad.dtype import DType, bool_, int64, shown
 from minigrad.tensor import Tensor, get_default_dtype, get_printoptions, realize
+from minigrad.tensor.arguments import explained
 from minigrad.tensor.definition import into
 from minigrad.tensor.layouts import layout as layout_type
 from minigrad.tensor.operands import dim_index
@@ -29,7 +30,7 @@ def handles(*names: str) -> Callable[[Handler], Handler]:
 
     def attach(made: Handler) -> Handler:
         for name in names:
-            HANDLERS[name] = made
+            HANDLERS[name] = explained(made)
         return made
 
     return attach
@@ -81,15 +82,15 @@ class SparseTensor(Tensor):
         with disabled():
             if name in ("__get__", "__set__"):  # an attribute, of it or set to it
                 return func(*args)
-            return put_into(out, cls._called(name, args, named))
+            return put_into(out, cls._called(name, args, named, out))
 
     @classmethod
-    def _called(cls, name: str, args: Any, named: dict[str, Any]) -> Any:
+    def _called(cls, name: str, args: Any, named: dict[str, Any], out: Any) -> Any:
         if name in HANDLERS:
             found = HANDLERS[name](*args, **named)
             if found is not NotImplemented:
                 return found
-        args = args or (named.pop("input"),)
+        args = args or (named.pop("input", None),)
         first = args[0]
         if isinstance(first, SparseTensor):
             for kind in type(first).__mro__:
@@ -97,8 +98,10 @@ class SparseTensor(Tensor):
                     break
                 if name in vars(kind):
                     return getattr(first, name)(*args[1:], **named)
-        sparse = next(a for a in (*args, *named.values()) if isinstance(a, SparseTensor))
-        raise unsupported(name, sparse)
+        for given in (*args, *named.values()):
+            if isinstance(given, SparseTensor):
+                raise unsupported(name, given)
+        raise unsupported(f"{name}.out", out)
 
     # --- what it is
 

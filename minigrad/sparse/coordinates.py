@@ -12,7 +12,7 @@ from minigrad.sparse.base import SparseTensor, recorded, unsupported
 from minigrad.tensor import Tensor, arange, cat, zeros
 from minigrad.tensor.function import Function
 from minigrad.tensor.layouts import WORDS
-from minigrad.tensor.operands import dim_index
+from minigrad.tensor.operands import dim_index, require_tensor
 
 MAKERS: dict[str, Callable[..., Any]] = {}
 """What makes compressed layouts, of coordinates or of their parts; ``compressed.py`` fills it in."""
@@ -431,6 +431,7 @@ class CoordinateTensor(SparseTensor):
     def copy_(self, src: Any, non_blocking: bool = False) -> Any:
         """Take the places and values of another sparse tensor."""
         if not isinstance(src, CoordinateTensor):
+            require_tensor(src, "copy_", "src", 1)
             raise RuntimeError("copy_() between dense and sparse Tensors is not implemented! Found self type = "
                                f"torch.sparse.FloatTensor and src type = {src.type()}")
         other = make_coo(src._coordinates.clone(), src._stored.to(self.dtype).clone(), src._size, src._sorted)

@@ -14,7 +14,7 @@ from minigrad.engine import leaf_from_numpy
 from minigrad.tensor.base import AnyTensor, make
 from minigrad.tensor.creation import full
 from minigrad.tensor.definition import both, function
-from minigrad.tensor.joining import cat
+from minigrad.tensor.joining import cat, checked_list
 from minigrad.tensor.operands import broadcast_shapes as fitting
 from minigrad.tensor.size import Size
 
@@ -87,7 +87,7 @@ def block_diag(*tensors: Any) -> Tensor:
     """
     given = tuple(tensors[0]) if len(tensors) == 1 and isinstance(tensors[0], tuple | list) else tensors
     blocks = []
-    for i, t in enumerate(given):
+    for i, t in enumerate(checked_list(given, "block_diag") if given else ()):
         if t.ndim > 2:
             raise RuntimeError("torch.block_diag: Input tensors must have 2 or fewer dimensions. Input "
                                f"{i} has {t.ndim} dimensions")

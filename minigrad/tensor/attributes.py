@@ -6,7 +6,7 @@ from __future__ import annotations
 from math import prod
 from typing import TYPE_CHECKING, Any, overload
 
-from minigrad.dtype import DType, float64, int64, uint64
+from minigrad.dtype import DType, float64, int64, promote, uint64
 from minigrad.tensor.base import AnyTensor
 from minigrad.tensor.changes import is_inference
 from minigrad.tensor.definition import also, both, function
@@ -65,6 +65,17 @@ def result_type(tensor1: Any, tensor2: Any) -> DType:
     minigrad.float32
     """
     return result_dtype((tensor1, tensor2))
+
+
+@function("promote_types")
+def promote_types(type1: DType, type2: DType) -> DType:
+    """The smallest dtype that holds both. (https://docs.pytorch.org/docs/stable/generated/torch.promote_types.html)
+
+    >>> import minigrad
+    >>> promote_types(minigrad.uint8, minigrad.int8), promote_types(minigrad.int64, minigrad.float16)
+    (minigrad.int16, minigrad.float16)
+    """
+    return promote(type1, type2)
 
 
 @function("can_cast")

@@ -123,7 +123,9 @@ def check_overlap(target: Tensor, operands: Iterable[Any], entirely: bool | None
                 raise RuntimeError(_SHARED)
         elif type(x) in (tuple, list):
             check_overlap(target, x, entirely)
-        elif hasattr(x, "_spec") and (_is_part(x) or _is_part(target)) and _root(x) is _root(target):
+        elif isinstance(x, type) or not hasattr(x, "_spec"):
+            continue
+        elif (_is_part(x) or _is_part(target)) and _root(x) is _root(target):
             a, b = _range(x), _range(target)
             if a is not None and b is not None and a[0] < b[1] and b[0] < a[1] and (entirely or a != b):
                 raise RuntimeError(_SHARED)

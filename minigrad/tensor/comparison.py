@@ -20,6 +20,7 @@ from minigrad.tensor.operands import (
     MixedFunction,
     all_fitted,
     broadcast_shapes,
+    checked,
     fit,
     is_number,
     on_one_device,
@@ -68,11 +69,7 @@ def _compared(function: MixedFunction, a: Tensor, b: Any) -> Any:
 
 def _compare(function: MixedFunction, a: Tensor, b: Any) -> Tensor:
     """What a method gives; ``TypeError`` unless b is a Tensor or a number."""
-    result = _compared(function, a, b)
-    if result is NotImplemented:
-        raise TypeError(f"{function.body.name}(): argument 'other' (position 2) must be Tensor or Number, not "
-                        f"{type(b).__name__}")
-    return result
+    return checked(_compared(function, a, b), function.body.name, b)
 
 
 # --- logic and bits
@@ -110,6 +107,11 @@ def _bits(function: MixedFunction, a: Tensor, b: Any) -> Any:
     if dtype.kind in "fc" or (dtype is bool_ and function in (_SHL, _SHR)):
         raise _no_bits(function, dtype)
     return function.mixed((a, b), dtype)
+
+
+def _bits_of(function: MixedFunction, a: Tensor, b: Any) -> Tensor:
+    """What a method gives; ``TypeError`` unless b is a Tensor or a number."""
+    return checked(_bits(function, a, b), function.body.name, b)
 
 
 def _reflected(function: MixedFunction, b: Any, a: Tensor) -> Any:
@@ -322,9 +324,9 @@ class Comparison:
     logical_not_ = untracked_in_place(logical_not)
 
     @both("bitwise_and")
-    def bitwise_and(self: Tensor, other: Any) -> Any:
+    def bitwise_and(self: Tensor, other: Any) -> Tensor:
         """self & other, on integers or bools."""
-        return _bits(_AND, self, other)
+        return _bits_of(_AND, self, other)
 
     bitwise_and_ = in_place(bitwise_and)
 
@@ -338,9 +340,9 @@ class Comparison:
         return _reflected(_AND, other, self)
 
     @both("bitwise_or")
-    def bitwise_or(self: Tensor, other: Any) -> Any:
+    def bitwise_or(self: Tensor, other: Any) -> Tensor:
         """self | other, on integers or bools."""
-        return _bits(_OR, self, other)
+        return _bits_of(_OR, self, other)
 
     bitwise_or_ = in_place(bitwise_or)
 
@@ -354,9 +356,9 @@ class Comparison:
         return _reflected(_OR, other, self)
 
     @both("bitwise_xor")
-    def bitwise_xor(self: Tensor, other: Any) -> Any:
+    def bitwise_xor(self: Tensor, other: Any) -> Tensor:
         """self ^ other, on integers or bools."""
-        return _bits(_XOR, self, other)
+        return _bits_of(_XOR, self, other)
 
     bitwise_xor_ = in_place(bitwise_xor)
 
@@ -370,9 +372,9 @@ class Comparison:
         return _reflected(_XOR, other, self)
 
     @both("bitwise_left_shift")
-    def bitwise_left_shift(self: Tensor, other: Any) -> Any:
+    def bitwise_left_shift(self: Tensor, other: Any) -> Tensor:
         """self << other, on integers."""
-        return _bits(_SHL, self, other)
+        return _bits_of(_SHL, self, other)
 
     bitwise_left_shift_ = in_place(bitwise_left_shift)
 
@@ -386,9 +388,9 @@ class Comparison:
         return _reflected(_SHL, other, self)
 
     @both("bitwise_right_shift")
-    def bitwise_right_shift(self: Tensor, other: Any) -> Any:
+    def bitwise_right_shift(self: Tensor, other: Any) -> Tensor:
         """self >> other, on integers; keeps the sign."""
-        return _bits(_SHR, self, other)
+        return _bits_of(_SHR, self, other)
 
     bitwise_right_shift_ = in_place(bitwise_right_shift)
 

@@ -122,5 +122,7 @@ def composite(function: Any = None, *, node: str = "", differentiable: int | Non
     >>> scaled(minigrad.tensor([1.0, 2.0]), by=3.0)
     tensor([3., 6.])
     """
+    if function is not None and not hasattr(function, "__name__"):
+        raise TypeError(f"composite() decorates a function, not {type(function).__name__}")
     make = partial(Composite, node=node, differentiable=differentiable)
     return make if function is None else make(function)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, NamedTuple, ParamSpec, TypeV
 from minigrad.autograd.mode import mode, no_grad
 from minigrad.dtype import DType, bool_, int32, uint8
 from minigrad.runtime.locks import record_lock
+from minigrad.tensor.arguments import blamed, explained
 from minigrad.tensor.base import AnyTensor, blank, check_in_place
 from minigrad.tensor.changes import OVERLAP, check_distinct, check_overlap
 from minigrad.tensor.operands import is_number, one_device, require_tensor
@@ -88,7 +89,9 @@ def function(*names: str) -> Callable[[F], F]:
     def attach(made: F) -> F:
         made.__name__ = made.__qualname__ = names[0]
         accepting = numpy_names(made)
-        if names[0] not in NOT_ASKED:
+        if names[0] in NOT_ASKED:
+            accepting = explained(accepting)
+        else:
             accepting = asking(accepting, None if "out" in inspect.unwrap(made).__code__.co_varnames else call_into)
             accepting.__wrapped__ = Shown(made, False)  # type: ignore[attr-defined]
         for name in names:
@@ -171,9 +174,11 @@ def both(*names: str, keywords: Mapping[str, str] | None = None) -> Callable[[F]
                 if "out" in kwargs:
                     return call_into(kwargs.pop("out"), made, args, kwargs)
                 return made(*args, **kwargs)
-            except Exception:
+            except Exception as error:
                 found = asked_after_all(args, kwargs)
                 if found is None and not (name in _OF_NUMBERS and args and is_number(args[0])):
+                    if isinstance(error, AttributeError):
+                        raise blamed(error, made, args, kwargs, False) from None
                     raise
             if found is None:
                 return function(_as_tensor(args[0], args[1:], kwargs), *args[1:], **kwargs)
@@ -209,7 +214,7 @@ def call_into(out: Any, made: Callable[..., Any], args: tuple[Any, ...], kwargs:
     """What ``made(*args, out=out, **kwargs)`` does. ``RuntimeError`` if the result can't be written to ``out`` because
     of where that lies."""
     for target in out if isinstance(out, tuple | list) else (out,):
-        if hasattr(target, "_spec"):
+        if isinstance(target, AnyTensor):
             check_distinct(target)
             check_overlap(target, (*args, *kwargs.values()), OVERLAP.get(made.__name__))
             if made.__name__ in _OF_OUT and kwargs.get("dtype") is None:
@@ -228,6 +233,8 @@ def into(out: Any, result: Any, name: str = "", others: Iterable[Any] = ()) -> A
             raise TypeError(f"{name}(): argument 'out' must be tuple of {len(result)} Tensors, not "
                             f"{type(out).__name__}")
         return type(result)(*[into(o, r, name, others) for o, r in zip(out, result, strict=True)])
+    if not isinstance(result, AnyTensor):
+        raise TypeError(f"{name}() got an unexpected keyword argument 'out'")
     if not isinstance(out, AnyTensor):
         raise TypeError(f"{name}(): argument 'out' must be Tensor, not {type(out).__name__}")
     if result.requires_grad or (mode.enabled and out.requires_grad and result.dtype.kind in "fc"):
@@ -341,10 +348,14 @@ def in_place(plain: Callable[Concatenate[Tensor, P], Tensor]) -> Callable[Concat
     @wraps(plain)
     def changed(self: Tensor, *args: P.args, **kwargs: P.kwargs) -> Tensor:
         with record_lock:  # it reads self, and writes it
-            check_in_place(self)
-            if args or kwargs:
-                check_overlap(self, (*args, *kwargs.values()), entirely)
-            return adopt(self, plain(self, *args, **kwargs))
+            try:
+                check_in_place(self)
+                if args or kwargs:
+                    check_overlap(self, (*args, *kwargs.values()), entirely)
+                return adopt(self, plain(self, *args, **kwargs))
+            except AttributeError as error:
+                require_tensor(self, changed.__name__, "input", 1)
+                raise blamed(error, plain, (self, *args), kwargs, True) from None
 
     return _twin(changed, plain)
 

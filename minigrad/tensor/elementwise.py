@@ -14,7 +14,7 @@ from minigrad.tensor.base import AnyTensor
 from minigrad.tensor.body import ByType, ForComplex
 from minigrad.tensor.definition import augmented, both, in_place
 from minigrad.tensor.function import Function
-from minigrad.tensor.operands import is_number, not_for, require_tensor
+from minigrad.tensor.operands import checked, is_number, not_for, require_tensor
 from minigrad.tensor.operators import (
     Binary,
     Division,
@@ -35,13 +35,6 @@ from minigrad.tensor.quotients import floored, fmod, remainder, truncated
 
 if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor
-
-def checked(result: Any, name: str, other: Any) -> Tensor:
-    """The result of a named op, where NotImplemented means a wrong argument."""
-    if result is NotImplemented:
-        raise TypeError(f"{name}(): argument 'other' (position 2) must be Tensor or Number, not "
-                        f"{type(other).__name__}")
-    return result
 
 
 _ADD = Binary(Op.ADD, "AddBackward0")

@@ -17,7 +17,7 @@ from minigrad.graph.lazy import LazyBuffer
 from minigrad.graph.lines import remember, user_line
 from minigrad.runtime.locks import record_lock
 from minigrad.tensor.autocast import casted, rule_of
-from minigrad.tensor.base import made
+from minigrad.tensor.base import AnyTensor, made
 from minigrad.tensor.body import Body, ByType
 from minigrad.tensor.replay import FOLLOW, OFF, Entry, several, thread
 from minigrad.tensor.storage import Writes, _unsettled, begin_step, settle, tracing
@@ -57,13 +57,18 @@ class Function:
 
     def first(self, tensors: Sequence[Tensor], static: tuple[Hashable, ...] = (),
               numbers: Sequence[Number] = ()) -> Tensor:
-        """The first output of a call. The same as the call itself, which costs more."""
+        """The first output of a call. The same as the call itself, which costs more. ``TypeError`` if an operand is no
+        Tensor."""
         if self.casts is not None and mode.autocast is not None:
             tensors = casted(self.casts, tensors)
         trace = thread.trace
         if trace.state == FOLLOW and not several:
-            known = trace.quick(trace, self, static, mode.enabled, tensors, numbers)
-            return known[0] if known is not None else self._call(tensors, static, numbers, False)[0]
+            try:
+                known = trace.quick(trace, self, static, mode.enabled, tensors, numbers)
+                return known[0] if known is not None else self._call(tensors, static, numbers, False)[0]
+            except AttributeError:
+                _require(self, tensors)
+                raise
         return self.all(tensors, static, numbers)[0]
 
     __call__ = first
@@ -73,10 +78,14 @@ class Function:
         """All outputs of a call."""
         if self.casts is not None and mode.autocast is not None:
             tensors = casted(self.casts, tensors)
-        if several:
-            with record_lock:
-                return self._call(tensors, static, numbers)
-        return self._call(tensors, static, numbers)
+        try:
+            if several:
+                with record_lock:
+                    return self._call(tensors, static, numbers)
+            return self._call(tensors, static, numbers)
+        except AttributeError:
+            _require(self, tensors)
+            raise
 
     def _call(self, tensors: Sequence[Tensor], static: tuple[Hashable, ...], numbers: Sequence[Number],
               quickly: bool = True) -> list[Tensor]:
@@ -114,6 +123,13 @@ class Function:
             if line is not None:
                 trace.entry.line = line
         return results
+
+
+def _require(function: Function, tensors: Sequence[Any]) -> None:
+    """``TypeError`` unless all operands are Tensors."""
+    for t in tensors:
+        if not isinstance(t, AnyTensor):
+            raise TypeError(f"{function}(): expected Tensors as operands, not {type(t).__name__}") from None
 
 
 def recorded(node: type[Node], body: Subgraph, tensors: Sequence[Tensor], values: Sequence[LazyBuffer]) -> list[Tensor]:

@@ -204,6 +204,9 @@ class InPlace:
                                    f"{_spoken(dtype)}")
             other = source.detach() if size is None else source.untyped_storage().tensor(
                 dtype, *_window(size, stride), storage_offset)
+        elif not hasattr(source, "untyped"):
+            raise TypeError("set_(): argument 'source' (position 1) must be Tensor or torch.Storage, not "
+                            f"{type(source).__name__}")
         else:
             bytes_ = source.untyped()
             shape = (bytes_.nbytes() // dtype.size,) if size is None else size

@@ -93,7 +93,8 @@ def _joined(function: Function, tensors: Sequence[Tensor], shapes: Sequence[tupl
     return function(tensors, (result_dtype(tensors), tuple(shapes), axis))
 
 
-def _checked_list(tensors: Any, name: str) -> list[Tensor]:
+def checked_list(tensors: Any, name: str) -> list[Tensor]:
+    """The Tensors as a list; ``TypeError`` in PyTorch's words for anything else, an error if there are none."""
     if isinstance(tensors, AnyTensor) or not isinstance(tensors, tuple | list):
         raise TypeError(f"{name}(): argument 'tensors' (position 1) must be tuple of Tensors, not "
                         f"{type(tensors).__name__}")
@@ -116,7 +117,7 @@ def cat(tensors: Sequence[Tensor], dim: int = 0, *, axis: int | None = None) -> 
     tensor([[0., 0.],
             [1., 1.]])
     """
-    given = _checked_list(tensors, "cat")
+    given = checked_list(tensors, "cat")
     dim = dim if axis is None else axis
     for i, t in enumerate(given):
         if t.ndim == 0:
@@ -144,7 +145,7 @@ def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     >>> minigrad.stack([minigrad.tensor(1), minigrad.tensor(2)])
     tensor([1, 2])
     """
-    given = _checked_list(tensors, "stack")
+    given = checked_list(tensors, "stack")
     shape = given[0]._shape()
     axis = dim_index(dim, len(shape) + 1)
     for i, t in enumerate(given):
@@ -183,26 +184,26 @@ for _dims in (1, 2, 3):
 @function("hstack")
 def hstack(tensors: Sequence[Tensor]) -> Tensor:
     """Joined along dimension 1, vectors along 0."""
-    given = [_at_least(1, t) for t in _checked_list(tensors, "hstack")]
+    given = [_at_least(1, t) for t in checked_list(tensors, "hstack")]
     return cat(given, 0 if given[0].ndim == 1 else 1)
 
 
 @function("vstack", "row_stack")
 def vstack(tensors: Sequence[Tensor]) -> Tensor:
     """Joined along dimension 0; vectors are rows."""
-    return cat([_at_least(2, t) for t in _checked_list(tensors, "vstack")])
+    return cat([_at_least(2, t) for t in checked_list(tensors, "vstack")])
 
 
 @function("dstack")
 def dstack(tensors: Sequence[Tensor]) -> Tensor:
     """Joined along dimension 2."""
-    return cat([_at_least(3, t) for t in _checked_list(tensors, "dstack")], 2)
+    return cat([_at_least(3, t) for t in checked_list(tensors, "dstack")], 2)
 
 
 @function("column_stack")
 def column_stack(tensors: Sequence[Tensor]) -> Tensor:
     """Joined along dimension 1; vectors are columns."""
-    return cat([t.reshape(-1, 1) if t.ndim < 2 else t for t in _checked_list(tensors, "column_stack")], 1)
+    return cat([t.reshape(-1, 1) if t.ndim < 2 else t for t in checked_list(tensors, "column_stack")], 1)
 
 
 # --- shifted and repeated

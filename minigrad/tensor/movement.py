@@ -31,7 +31,7 @@ def shape_argument(sizes: Sequence[Any]) -> tuple[int, ...]:
     try:
         return tuple([s if type(s) is int else index(s) for s in sizes])
     except TypeError:
-        wrong = next(s for s in sizes if not hasattr(s, "__index__"))
+        wrong = next(s for s in sizes if type(s) is not int)
         raise TypeError(f"a shape must be a tuple of ints, not {type(wrong).__name__}") from None
 
 

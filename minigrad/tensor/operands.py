@@ -1,5 +1,5 @@
 """Stage: front. In: operands of different shapes, dtypes and devices. Out: LazyBuffers that fit, or PyTorch's error.
-Next: ``overrides.py``."""
+Next: ``arguments.py``."""
 
 from __future__ import annotations
 
@@ -286,3 +286,11 @@ def require_tensor(value: Any, name: str, argument: str, position: int) -> Tenso
         raise TypeError(f"{name}(): argument '{argument}' (position {position}) must be Tensor, not "
                         f"{type(value).__name__}")
     return value
+
+
+def checked(result: Any, name: str, other: Any) -> Tensor:
+    """The result of a named op, where NotImplemented means a wrong argument."""
+    if result is NotImplemented:
+        raise TypeError(f"{name}(): argument 'other' (position 2) must be Tensor or Number, not "
+                        f"{type(other).__name__}")
+    return result

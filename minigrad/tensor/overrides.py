@@ -15,6 +15,7 @@ from types import FunctionType
 from typing import Any, TypeVar, cast
 
 from minigrad.tensor import aliases, base
+from minigrad.tensor.arguments import blamed
 from minigrad.tensor.promotion import check_dtype
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -276,9 +277,11 @@ def asking(plain: F, into: Callable[..., Any] | None) -> F:
             if into is not None and "out" in kwargs:
                 return into(kwargs.pop("out"), plain, args, kwargs)
             return plain(*args, **kwargs)
-        except Exception:
+        except Exception as error:
             found = asked_after_all(args, kwargs)
             if found is None:
+                if isinstance(error, AttributeError):
+                    raise blamed(error, plain, args, kwargs, False) from None
                 raise
         return ask(function, found, args, kwargs)
 

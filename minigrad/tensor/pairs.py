@@ -16,6 +16,7 @@ from minigrad.tensor.functions import double
 from minigrad.tensor.operands import (
     MixedFunction,
     all_fitted,
+    checked,
     fitted_gradient,
     is_number,
     require_tensor,
@@ -171,8 +172,7 @@ class Pairs:
         tensor([-1.5000,  2.0000])
         """
         if not isinstance(other, AnyTensor) and not is_number(other):
-            raise TypeError("copysign(): argument 'other' (position 2) must be Tensor or Number, not "
-                            f"{type(other).__name__}")
+            checked(NotImplemented, "copysign", other)
         return _COPYSIGN.mixed((self, other), floating(result_dtype((self, other))))
 
     copysign_ = in_place(copysign)

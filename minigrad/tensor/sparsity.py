@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from minigrad.dtype import DType
 from minigrad.tensor.layouts import WORDS
+from minigrad.tensor.layouts import layout as Layout
 
 if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor
@@ -27,7 +28,7 @@ class Sparsity:
 
     __slots__ = ()
 
-    def to_sparse(self: Tensor, sparse_dim: int | None = None, *, layout: Any = None, blocksize: Any = None,
+    def to_sparse(self: Tensor, sparse_dim: int | None = None, *, layout: Layout | None = None, blocksize: Any = None,
                   dense_dim: int | None = None) -> Any:
         """The elements that are not 0, with their coordinates along the first ``sparse_dim`` dimensions; or another
         sparse ``layout``.

@@ -15,6 +15,8 @@ from minigrad.tensor.definition import both, in_place
 from minigrad.tensor.formula import Value, called, chebyshev, choose, elementwise, in_double, polynomial, sine_of_pi
 from minigrad.tensor.function import Function
 from minigrad.tensor.functions import slope
+from minigrad.tensor.promotion import floating
+from minigrad.tensor.ranges import arange
 
 if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor
@@ -393,10 +395,8 @@ class Special:
         """The logarithm of the multivariate gamma function of dimension p, where self is above (p - 1) / 2."""
         if p < 1:
             raise RuntimeError("p has to be greater than or equal to 1")
-        total = self.lgamma() + p * (p - 1) / 4 * math.log(math.pi)
-        for i in range(1, p):
-            total = total + (self - i / 2).lgamma()
-        return total
+        halves = arange(p, dtype=floating(self.dtype), device=self.device) / 2
+        return (self.unsqueeze(-1) - halves).lgamma().sum(-1) + p * (p - 1) / 4 * math.log(math.pi)
 
     mvlgamma_ = in_place(mvlgamma)
 

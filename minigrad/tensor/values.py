@@ -14,6 +14,7 @@ from minigrad.engine import realise, to_numpy
 from minigrad.runtime.device import get_device as device_of
 from minigrad.runtime.locks import record_lock
 from minigrad.tensor import points
+from minigrad.tensor.arguments import explained
 from minigrad.tensor.capture import capturing
 from minigrad.tensor.storage import Writes, tracing
 from minigrad.tensor.unfold import is_filled
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor
 
 
+@explained
 def realize(*tensors: Any) -> None:
     """Compute these Tensors now, in one run.
 

@@ -1,7 +1,7 @@
 """``python -m tools.fuzz --minutes 60``: random programs until time is up; each that fails is printed, shortened.
 
 Stage: tests. In: the command line. Out: programs that fail, and how many ran.
-Next: nothing: this is the end of ``tools/fuzz``."""
+Next: ``calls.py``."""
 
 from __future__ import annotations
 

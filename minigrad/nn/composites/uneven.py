@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import gcd
 
 from minigrad.dtype import DType, int64
 from minigrad.graph.lazy import LazyBuffer
@@ -122,4 +123,14 @@ def _shared(o: LazyBuffer, n: int, m: int, end: int = 0) -> LazyBuffer:
 
 
 def _largest(n: int, m: int) -> int:
-    return max([-(-(o + 1) * n // m) - o * n // m for o in range(m)], default=0)
+    """The longest of m windows that share n elements: that which begins last within an element. Of the windows' starts
+    o n / m every multiple of gcd(n, m) / m occurs as the part after the point.
+
+    >>> _largest(8, 4), _largest(8, 3), _largest(3, 7)
+    (2, 4, 2)
+    """
+    if not m:
+        return 0
+    shared = gcd(n, m)
+    n, m = n // shared, m // shared
+    return -(-(m - 1 + n) // m)

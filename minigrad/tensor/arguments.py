@@ -1,0 +1,108 @@
+"""Stage: front. In: a call that failed with an AttributeError. Out: PyTorch's TypeError, if an argument was to blame.
+Arguments are looked at only after a failure, so that calls that succeed pay nothing.
+Next: ``overrides.py``."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Iterator
+from functools import wraps
+from types import FunctionType
+from typing import Any, TypeVar, cast
+
+from minigrad.dtype import DType
+from minigrad.tensor.base import AnyTensor
+from minigrad.tensor.generator import Generator
+from minigrad.tensor.layouts import layout as Layout
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+KINDS: dict[str, tuple[type, str]] = {
+    "Tensor": (AnyTensor, "Tensor"), "DType": (DType, "torch.dtype"),
+    "Generator": (Generator, "torch.Generator"),
+    "Layout": (Layout, "torch.layout")}
+"""Of an annotation the class, and what messages call it."""
+
+
+def blamed(error: AttributeError, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any],
+           of_method: bool) -> Exception:
+    """PyTorch's error about the first argument that is not of the class of its annotation, or about the one that had no
+    such attribute; the error as it is if no argument is to blame. ``of_method``: positions are counted without the
+    first.
+
+    >>> import minigrad
+    >>> minigrad.ones(3).index_select(0, [1])
+    Traceback (most recent call last):
+    TypeError: index_select(): argument 'index' (position 2) must be Tensor, not list
+    """
+    plain = inspect.unwrap(function)
+    code, name = plain.__code__, plain.__name__
+    by_position = list(zip(code.co_varnames[:code.co_argcount], args, strict=False))
+    for position, (parameter, value) in enumerate(by_position):
+        expected = _mismatch(plain, parameter, value)
+        if expected:
+            shown = "input" if parameter == "self" else parameter
+            return TypeError(f"{name}(): argument '{shown}' (position {position + (not of_method)}) must be {expected}"
+                             f", not {type(value).__name__}")
+    for parameter, value in kwargs.items():
+        expected = _mismatch(plain, parameter, value)
+        if expected:
+            return TypeError(f"{name}(): argument '{parameter}' must be {expected}, not {type(value).__name__}")
+    given = args[of_method:]
+    if any([error.obj is value for value in _with_items((*given, *kwargs.values()))]):
+        types = [type(value).__name__ for value in given]
+        types += [f"{parameter}={type(value).__name__}" for parameter, value in kwargs.items()]
+        return TypeError(f"{name}() received an invalid combination of arguments - got ({', '.join(types)})")
+    return error
+
+
+def _mismatch(plain: Callable[..., Any], parameter: str, value: Any) -> str:
+    """What messages call the class that the value should be of; nothing if it is, or if no class is known."""
+    expected, *others = str(plain.__annotations__.get(parameter)).split(" | ")
+    kind, words = KINDS.get(expected, (object, ""))
+    if isinstance(value, kind) or (value is None and others == ["None"]) or others not in ([], ["None"]):
+        return ""
+    return words
+
+
+def _with_items(values: Iterable[Any]) -> Iterator[Any]:
+    """The values, and what stands in lists and tuples among them."""
+    for value in values:
+        yield value
+        if isinstance(value, list | tuple):
+            yield from _with_items(value)
+
+
+def explained(function: F, of_method: bool = False) -> F:
+    """The function, whose AttributeErrors become PyTorch's TypeErrors where an argument is to blame."""
+
+    @wraps(function)
+    def tried(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except AttributeError as error:
+            raise blamed(error, function, args, kwargs, of_method) from None
+
+    return cast(F, tried)
+
+
+def explain_methods(tensor: type) -> None:
+    """Make all methods of the class ``explained`` that take more of ``KINDS`` than self. Operators need not: they give
+    NotImplemented for what they do not take."""
+    for kind in tensor.__mro__:
+        for name, method in list(vars(kind).items()):
+            if not name.startswith("_") and type(method) is FunctionType and _takes_kinds(method):
+                setattr(kind, name, explained(method, True))
+
+
+def _takes_kinds(method: Callable[..., Any]) -> bool:
+    return any([str(kind).partition(" ")[0] in KINDS for name, kind in inspect.unwrap(method).__annotations__.items()
+                if name not in ("self", "return")])
+
+
+def explain_functions(namespace: dict[str, Any]) -> None:
+    """Make all functions ``explained`` that a module shows by ``__all__`` and that are its own."""
+    for name in namespace["__all__"]:
+        function = namespace[name]
+        if type(function) is FunctionType and function.__module__.startswith(namespace["__name__"]):
+            namespace[name] = explained(function)
