@@ -88,10 +88,11 @@ def explained(function: F, of_method: bool = False) -> F:
 
 def explain_methods(tensor: type) -> None:
     """Make all methods of the class ``explained`` that take more of ``KINDS`` than self. Operators need not: they give
-    NotImplemented for what they do not take."""
+    NotImplemented for what they do not take. Nor need in-place twins: they explain the errors of their methods."""
     for kind in tensor.__mro__:
         for name, method in list(vars(kind).items()):
-            if not name.startswith("_") and type(method) is FunctionType and _takes_kinds(method):
+            twin = name.endswith("_") and hasattr(method, "__wrapped__")
+            if not name.startswith("_") and not twin and type(method) is FunctionType and _takes_kinds(method):
                 setattr(kind, name, explained(method, True))
 
 

@@ -107,7 +107,7 @@ def test_mixins_cost_no_memory() -> None:
 def test_a_twin_has_its_method_s_signature(name: str) -> None:
     twin, plain = TWINS[name], getattr(Tensor, name[:-1])
     assert inspect.signature(twin) == inspect.signature(plain)
-    assert twin.__wrapped__ is plain
+    assert inspect.unwrap(twin) is inspect.unwrap(plain)
     assert twin.__name__ == f"{plain.__name__}_" and twin.__qualname__ == f"{plain.__qualname__}_"
     assert twin.__doc__ == f"``{plain.__name__}`` in place; returns self."
 
