@@ -17,7 +17,7 @@ from minigrad.tensor import FUNCTIONS
 
 CLASSES = [c for c in Tensor.__mro__ if c is not object]
 TWINS = {name: twin for c in CLASSES for name, twin in vars(c).items()
-         if name.endswith("_") and not name.startswith("_") and hasattr(twin, "__wrapped__")}
+         if name.endswith("_") and not name.startswith("_") and inspect.unwrap(twin).__name__ == name[:-1]}
 AUGMENTED = {name: getattr(Tensor, name) for name in dir(Tensor)
              if name.startswith("__i") and name != "__idiv__" and hasattr(getattr(Tensor, name), "__wrapped__")}
 
