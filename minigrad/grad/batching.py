@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from minigrad.graph.function import Subgraph, apply, param
-from minigrad.graph.host import AXIS_PARAMETER, IN_ROWS, host_outputs
+from minigrad.graph.host import ALONG_AXIS, IN_ROWS, host_outputs
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.graph.loop import Loop, loop_outputs
 from minigrad.ops import ELEMENTWISE, REDUCE, Op
@@ -117,10 +117,10 @@ class Batch:
         name, parameters, *others = node.arg
         types = [(node.shape, node.dtype), *others]
         srcs, rows = node.srcs, self.rows
-        place = AXIS_PARAMETER.get(name)
-        if place is not None:
-            parameters = (*parameters[:place], parameters[place] + 1, *parameters[place + 1:])
-        if place is not None or (name in IN_ROWS and len({len(s.shape) for s in srcs}) == 1):
+        along = name in ALONG_AXIS
+        if along:
+            parameters = (parameters[0] + 1, *parameters[1:])
+        if along or (name in IN_ROWS and len({len(s.shape) for s in srcs}) == 1):
             given = [self._rows_of(s) for s in srcs]
         else:
             differs = tuple([s in self.at for s in srcs])

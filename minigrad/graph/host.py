@@ -25,7 +25,12 @@ def comparable(array: np.ndarray) -> np.ndarray:
 
 def moved(array: np.ndarray, source: int, to: int) -> np.ndarray:
     """As ``np.moveaxis``, which takes long to find out that there is nothing to do."""
-    return array if source in (to, to + array.ndim) else np.moveaxis(array, source, to)
+    return array if (source - to) % array.ndim == 0 else np.moveaxis(array, source, to)
+
+
+def taken(rows: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """As ``np.take_along_axis`` along the last axis, which takes long for a single row."""
+    return rows[places] if rows.ndim == 1 else np.take_along_axis(rows, places, -1)
 
 
 def stable_order(array: np.ndarray, axis: int, descending: bool) -> np.ndarray:
@@ -45,7 +50,7 @@ def stable_order(array: np.ndarray, axis: int, descending: bool) -> np.ndarray:
         numbers, places = _ranks(rows)
         numbers = -numbers if descending else numbers
         order = np.lexsort((places, numbers), axis=-1)
-        return np.moveaxis(np.take_along_axis(places, order, -1), -1, axis)
+        return moved(taken(places, order), -1, axis)
     numbers, places = _keys(rows)
     both = (~numbers if descending else numbers) << _PLACE_BITS
     both |= places
@@ -76,7 +81,7 @@ def _keys(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _ranks(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """How many different numbers of a row are below each, and the places that these belong to, in any order."""
     places = np.argsort(rows, axis=-1)
-    found = np.take_along_axis(rows, places, -1)
+    found = taken(rows, places)
     larger = found[..., 1:] != found[..., :-1]
     if rows.dtype.kind == "f":
         larger &= found[..., :-1] == found[..., :-1]  # after a NaN, which comes last, there are only others
@@ -110,9 +115,8 @@ HOST_GRADIENTS: dict[str, Callable[..., Sequence[LazyBuffer | None]]] = {}
 """By name: a gradient by hand, as in ``Function``, which takes the parameters last. A function of integers or without
 a derivative has none."""
 
-AXIS_PARAMETER = {"argsort": 0, "topk": 1}
-"""Functions of one array that work along an axis, and which of their parameters that is: more axes in front only move
-it."""
+ALONG_AXIS = {"argsort", "topk", "kthvalue"}
+"""Functions of one array that work along an axis, their first parameter: more axes in front only move it."""
 
 IN_ROWS: set[str] = set()
 """Functions that take more axes in front of those that they work on, of all arrays alike, as those of matrices do. What

@@ -8,9 +8,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from minigrad.dtype import DType
-from minigrad.engine import run_again
+from minigrad.engine import leaf_from_numpy, run_again, to_numpy
 from minigrad.errors import IndexOutOfRange
+from minigrad.graph.host import run_host
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.tensor.aliases import plain_alias
@@ -53,7 +56,8 @@ class Point:
         for what, i, number in self.fixed:
             if repr(given[i] if what == NUMBER else number_of(values[i])) != number:
                 return False
-        return not self.dead or all([is_ours(values[slot]) for slot in self.dead])
+        return not self.dead or all([is_ours(values[slot]) or (values[slot] is None and is_by_host(trace, slot))
+                                     for slot in self.dead])
 
     def run(self, trace: Trace) -> list[Any] | None:
         """The results' buffers; None if a leaf is not in memory, or an index is out of range."""
@@ -92,13 +96,15 @@ def _gradient(trace: Trace, slot: int) -> LazyBuffer | None:
 
 
 def seen_through(trace: Trace, slot: int) -> LazyBuffer | None:
-    """The value of a result that is an operand's memory, or its number: a view, which is a part of it, or what a clone
-    gives."""
+    """The value of a result that needs no kernel: an operand's memory, or its number, as that of a clone; a part of it,
+    as that of a view; or what a HOST function finds in it."""
     if trace.specs[slot] is None:
         return None
     entry, source = trace.entry_of(slot), 0
+    if is_by_host(trace, slot):
+        return _found_by_host(trace, slot)
     if entry.view is None:
-        output = entry.body.outputs[slot - entry.first]  # type: ignore[union-attr]
+        output = _output(entry, slot)
         if output.op != Op.PARAM:
             return None
         source = output.arg
@@ -112,6 +118,36 @@ def seen_through(trace: Trace, slot: int) -> LazyBuffer | None:
     if value is None or (value.buffer is None and value.op not in (Op.CONST, Op.SCALAR)):
         return None
     trace.values[slot] = value
+    return value
+
+
+def _output(entry: Entry, slot: int) -> LazyBuffer:
+    """What a call that is no view has in this slot, in its body."""
+    return entry.body.outputs[slot - entry.first]  # type: ignore[union-attr]
+
+
+def is_by_host(trace: Trace, slot: int) -> bool:
+    """Whether a result is what a HOST function gives: memory that nobody else knows, if it is computed again."""
+    entry = trace.entry_of(slot)
+    return trace.specs[slot] is not None and entry.view is None and _output(entry, slot).op == Op.HOST
+
+
+def _found_by_host(trace: Trace, slot: int) -> LazyBuffer | None:
+    """What the HOST function gives, if it has one result and the values that it reads are in memory."""
+    entry = trace.entry_of(slot)
+    node, arrays = _output(entry, slot), []
+    for source in node.srcs:
+        if source.op != Op.PARAM or source.arg >= len(entry.operands):
+            return None
+        parent = entry.operands[source.arg]
+        value = trace.values[parent] or seen_through(trace, parent)
+        if value is None or value.buffer is None:
+            return None
+        arrays.append(to_numpy(value))
+    if len(node.arg) > 2:
+        return None
+    found, = run_host(node.arg, arrays)
+    trace.values[slot] = value = leaf_from_numpy(np.asarray(found), node.dtype, node.device)
     return value
 
 

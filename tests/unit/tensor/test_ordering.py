@@ -48,6 +48,45 @@ def test_equal_elements_keep_their_order(dtype):
                 np.testing.assert_array_equal(found, np.take(expected, range(k), dim))
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "int64", "bfloat16", "float16", "float64"])
+@pytest.mark.parametrize("kind", ["different", "ties", "equal", "nan", "mostly nan"])
+def test_long_rows_are_ordered_as_short_ones(dtype, kind):
+    """Of rows that are looked at one by one; their length is no multiple of anything."""
+    rng = np.random.default_rng(0)
+    numbers = rng.integers(0, {"ties": 9, "equal": 1}.get(kind, 60_000), (2, 8209)).astype(np.float64)
+    if "nan" in kind:
+        numbers[rng.random(numbers.shape) < (0.001 if kind == "nan" else 0.999)] = np.nan if "float" in dtype else 0
+    numbers[:, -2:] = 0, 60_000  # beyond the last whole row of a table
+    x = tensor(numbers).to(getattr(minigrad, dtype))
+    array = np.asarray(x.double().numpy())
+    for largest in (False, True):
+        order = np.argsort(np.where(np.isnan(array), -np.inf, -array) if largest else array, 1, kind="stable")
+        for k in (1, 7, 100, 700):
+            np.testing.assert_array_equal(x.topk(k, 1, largest).indices.numpy(), order[:, :k])
+            if not largest:
+                np.testing.assert_array_equal(x.kthvalue(k, 1).indices.numpy(), order[:, k - 1])
+                np.testing.assert_array_equal(x.kthvalue(8210 - k, 1, True).indices.numpy(), order[:, [8209 - k]])
+    middle = np.sort(array, 1)[:, 4104]
+    middle[np.isnan(array).any(1)] = np.nan
+    np.testing.assert_array_equal(x.T.median(0).values.double().numpy(), middle)
+
+
+def test_no_long_rows():
+    x = minigrad.ones(2, 0, 9000)
+    assert x.topk(3).indices.shape == (2, 0, 3) and x.median(-1).indices.shape == (2, 0)
+
+
+def test_places_of_numpy_are_part_of_what_is_replayed():
+    """With new numbers each time, though a kernel reads what NumPy found; and where both results are held."""
+    for i in range(6):
+        x = tensor(np.roll(np.arange(5.0, dtype=np.float64), i))
+        with minigrad.inspect() as seen:
+            values = x.topk(2).values.realize()
+        assert values.tolist() == [4, 3] and (not i or seen.replayed == 1)
+        values, places = (x + 0).topk(2)
+        assert values.tolist() == [4, 3] and places.tolist() == [(4 + i) % 5, (3 + i) % 5]
+
+
 def test_many_are_searched_in_order():
     rng = np.random.default_rng(0)
     edges, values = np.sort(rng.random(1500)), rng.random((20, 600))
