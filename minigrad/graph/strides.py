@@ -143,6 +143,25 @@ def overlaps(shape: Shape, strides: Strides) -> bool:
     return bool(np.bincount(np.ravel(places)).max() > 1)
 
 
+def without_overlap(shape: Shape, strides: Strides) -> tuple[Shape, Strides] | None:
+    """A window of the same elements of memory, each of them once; None if that is none that is found by joining axes.
+
+    >>> without_overlap((3, 4), (0, 1)), without_overlap((3, 2), (1, 1)), without_overlap((3, 2), (2, 3))
+    (((4,), (1,)), ((4,), (1,)), None)
+    """
+    axes = sorted([(step, n) for n, step in zip(shape, strides, strict=True) if n != 1 and step])
+    i = 0
+    while i + 1 < len(axes):
+        (small, n), (step, m) = axes[i], axes[i + 1]
+        if step % small or step // small > n:
+            i += 1
+        else:
+            axes[i:i + 2] = [(small, (m - 1) * (step // small) + n)]
+    window = tuple([n for _, n in axes]), tuple([step for step, _ in axes])
+    return None if overlaps(*window) else window
+
+
+
 @lru_cache(1 << 14)
 def strided_steps(size: int, shape: Shape, strides: Strides, offset: int) -> Steps:
     """The movement ops that make a window of a value of ``size`` elements. The axes are split off the flat value one by

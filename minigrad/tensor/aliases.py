@@ -67,7 +67,9 @@ def strided_alias(storage: Storage, dtype: DType, shape: tuple[int, ...], stride
         return whole
     window: Window = (shape, strides, offset)
     result = plain_view(whole, window_steps(lazy, dtype, window), *window, "AsStridedBackward0", dtype)
-    result._view.differentiable = False  # type: ignore[union-attr]
+    seen = result._view
+    assert seen is not None
+    seen.differentiable, seen.alone = False, True
     return result
 
 

@@ -299,7 +299,7 @@ class Attributes:
     def _base(self: Tensor) -> Tensor | None:
         """The Tensor that self is a view of, or None."""
         view = self._view
-        if view is None or view.differentiable:
-            return None if view is None else view.base
-        unseen = not view.enabled and self._storage.edits >= 0 and view.dtype is view.base.dtype
-        return view.base if unseen else None
+        if view is None or view.alone:
+            return None
+        unseen = not view.enabled and self._storage.edits >= 0 and view.dtype.part is view.base.dtype.part
+        return view.base if view.differentiable or unseen else None

@@ -112,9 +112,11 @@ _SHARED = ("unsupported operation: some elements of the input tensor and the wri
            "memory location. Please clone() the tensor before performing the operation.")
 
 
-def check_overlap(target: Tensor, operands: Iterable[Any], entirely: bool | None = False) -> None:
+def check_overlap(target: Tensor, operands: Iterable[Any], entirely: bool | None = False,
+                  expanded: bool = False) -> None:
     """``RuntimeError`` for a Tensor to be written some of whose elements are elements of an operand; ``entirely``: also
-    if all of them are, in their places. Only windows without gaps are looked at, as in PyTorch."""
+    if all of them are, in their places. Only windows without gaps are looked at, as in PyTorch. ``expanded``: operands
+    are brought to the target's shape first, and have gaps if elements were repeated for that."""
     if entirely is None:
         return
     for x in operands:
@@ -126,7 +128,8 @@ def check_overlap(target: Tensor, operands: Iterable[Any], entirely: bool | None
         elif isinstance(x, type) or not hasattr(x, "_spec"):
             continue
         elif (_is_part(x) or _is_part(target)) and _root(x) is _root(target):
-            a, b = _range(x), _range(target)
+            shape = target._shape()
+            a, b = _range(x, shape) if expanded and x._shape() != shape else _range(x), _range(target)
             if a is not None and b is not None and a[0] < b[1] and b[0] < a[1] and (entirely or a != b):
                 raise RuntimeError(_SHARED)
 
@@ -156,12 +159,18 @@ def _root(tensor: Tensor) -> Any:
     return tensor._storage if tensor._spec is None else tensor
 
 
-def _range(tensor: Tensor) -> tuple[int, int, Any] | None:
+def _range(tensor: Tensor, expanded: tuple[int, ...] | None = None) -> tuple[int, int, Any] | None:
     """Where the elements begin and end, in bytes, and their order; None if there are gaps or none at all."""
     known = tensor._view if tensor._spec is None else tensor._spec
     shape = tensor._shape()
     strides, offset = (None, 0) if known is None else (known.strides, known.offset)
     strides = contiguous_strides(shape) if strides is None else strides
+    if expanded is not None:
+        if prod(expanded) != prod(shape):
+            return None
+        for size in reversed(expanded[:len(expanded) - len(shape)]):
+            strides = (shape[0] * strides[0] if shape else 1, *strides)
+            shape = (size, *shape)
     size, step = tensor.dtype.size, 1
     for stride, n in sorted([(s, n) for s, n in zip(strides, shape, strict=True) if n != 1]):
         if stride != step:

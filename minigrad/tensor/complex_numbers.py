@@ -113,6 +113,7 @@ def complex_(real: Tensor, imag: Tensor, *, out: Tensor | None = None) -> Tensor
 @function("polar")
 def polar(abs: Tensor, angle: Tensor, *, out: Tensor | None = None) -> Tensor:
     """abs·(cos(angle) + i·sin(angle)), of two tensors of one type, float32 or float64, broadcast.
+    ``NotImplementedError`` for float16.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.polar.html
 
@@ -121,6 +122,8 @@ def polar(abs: Tensor, angle: Tensor, *, out: Tensor | None = None) -> Tensor:
     tensor([1.+0.j, 2.+0.j])
     """
     _check_parts("polar", abs, angle, ("abs", "angle"))
+    if abs.dtype.size == 2:
+        raise NotImplementedError("\"polar_cpu\" not implemented for 'Half'")
     return into(out, _POLAR((abs, angle)), "polar")
 
 

@@ -379,7 +379,7 @@ def view_in_place(plain: Callable[Concatenate[Tensor, P], Tensor]) -> Callable[C
     @wraps(plain)
     def changed(self: Tensor, *args: P.args, **kwargs: P.kwargs) -> Tensor:
         check_in_place(self)
-        return _become(self, plain(self, *args, **kwargs))
+        return become(self, plain(self, *args, **kwargs))
 
     return _twin(changed, plain)
 
@@ -427,7 +427,7 @@ def adopt(self: Tensor, result: Tensor) -> Tensor:
     return self._adopt(result)
 
 
-def _become(self: Tensor, view: Tensor) -> Tensor:
+def become(self: Tensor, view: Tensor) -> Tensor:
     """self turns into a view of what it was."""
     before = blank()
     before._tag, before._spec, before._look = 0, None, None
@@ -439,5 +439,6 @@ def _become(self: Tensor, view: Tensor) -> Tensor:
         new.parent = before
     if new.base is self:
         new.base = before
+    new.alone = before._view is None or before._view.alone
     self._view, self._edge, self._tag, self._look = new, None, 0, None
     return self

@@ -13,11 +13,12 @@ from minigrad.dtype import bool_, int32, int64
 from minigrad.engine import leaf_from_numpy
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
+from minigrad.tensor.aliases import strided_alias
 from minigrad.tensor.base import make
 from minigrad.tensor.capture import capturing
 from minigrad.tensor.definition import both, function
 from minigrad.tensor.function import Function
-from minigrad.tensor.indexing import check_range, concrete, inverse, known, mask_coordinates
+from minigrad.tensor.indexing import check_range, concrete, inverse, known
 from minigrad.tensor.operands import broadcast_shapes, dim_index, one_device
 from minigrad.tensor.promotion import type_name
 from minigrad.tensor.storage import tracing
@@ -31,9 +32,11 @@ def check_index_range(index: Tensor, n: int, ignore: int | None = None,
                       error: type[Exception] = IndexError, dim: int = 0) -> bool:
     """``error`` at the call for a realised index tensor with values outside 0 … n-1 (``ignore`` apart).
 
-    False for a pending one: nothing is known of it yet, and whoever uses it must see to it when it runs.
+    False for a pending one: nothing is known of it yet, and whoever uses it must see to it when it runs. Where there is
+    nothing to choose from, any value is wrong.
     """
-    array = known(index)
+    nothing = n == 0 and ignore is None and index.numel() and not (capturing() or tracing.names)
+    array = concrete(index, "an index into nothing") if nothing else known(index)
     if array is None:
         return False
     if not array.size or (array.min() >= 0 and array.max() < n):
@@ -230,7 +233,8 @@ class Gathering:
 
     @both("nonzero")
     def nonzero(self: Tensor, *, as_tuple: bool = False) -> Any:
-        """The coordinates of the elements that are not 0: a row each, or a vector for each dimension.
+        """The coordinates of the elements that are not 0: a row each, or a vector for each dimension. In memory a
+        dimension's coordinates stand together.
 
         >>> import minigrad
         >>> minigrad.tensor([[0, 1], [2, 0]]).nonzero()
@@ -238,11 +242,10 @@ class Gathering:
                 [1, 0]])
         """
         if as_tuple:
-            mask = self if self.ndim else self.reshape(1)
-            return tuple(mask_coordinates(mask))
-        array = np.argwhere(concrete(self, "nonzero")).astype(np.int64)
-        array = array.reshape(len(array), self.ndim)  # NumPy gives a number one dimension
-        return make(leaf_from_numpy(array, int64, self._pending().device))
+            return (self if self.ndim else self.reshape(1)).nonzero().unbind(1)
+        array = np.stack(np.nonzero(np.atleast_1d(concrete(self, "nonzero")))).astype(np.int64)
+        columns, n = make(leaf_from_numpy(array[:self.ndim], int64, self._pending().device)), array.shape[1]
+        return strided_alias(columns._storage, int64, (n, self.ndim), (1, n), 0)
 
     @both("argwhere")
     def argwhere(self: Tensor) -> Tensor:

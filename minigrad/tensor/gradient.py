@@ -18,10 +18,10 @@ from minigrad.engine import leaf_from_numpy, realise
 from minigrad.ops import Op
 from minigrad.ops import cast as cast_array
 from minigrad.tensor import points
-from minigrad.tensor.aliases import alias, set_apart
+from minigrad.tensor.aliases import alias, plain_view, set_apart
 from minigrad.tensor.base import AnyTensor, LeafHooks, awaken
 from minigrad.tensor.changes import is_inference
-from minigrad.tensor.definition import both
+from minigrad.tensor.definition import become, both
 from minigrad.tensor.promotion import c_name, type_name
 from minigrad.tensor.replay import leave_trace
 from minigrad.tensor.storage import Storage
@@ -169,13 +169,17 @@ class Autograd:
 
     def detach_(self: Tensor) -> Tensor:
         """Forget how self was computed."""
-        if self._view is not None and self._view.differentiable:
+        if self._base is not None:
             raise RuntimeError("Can't detach views in-place. Use detach() instead. If you are using "
                                "DistributedDataParallel (DDP) for training, and gradient_as_bucket_view is set as "
                                "True, gradients are views of DDP buckets, and hence detach_() cannot be called on "
                                "these gradients.")
         leave_trace(self, "a tensor was detached in place")
-        if self._requires_grad:  # views taken before stay as they are
+        view = self._view
+        if view is not None and view.alone:
+            become(self, plain_view(self, (), view.shape, view.strides, view.offset, view.kind))
+            self._view.differentiable = False  # type: ignore[union-attr]
+        elif self._requires_grad:  # views taken before stay as they are
             edge = self if self._edge is None else self._edge
             self._storage.former = weakref.ref(self), self._storage.history, edge
             self._storage.history += 1

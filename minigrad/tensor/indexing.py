@@ -26,7 +26,7 @@ from minigrad.tensor.layout import offset_of, strides_of
 from minigrad.tensor.operands import broadcast_shapes, dim_index, fit, is_number, one_device
 from minigrad.tensor.promotion import stored, type_name
 from minigrad.tensor.slicing import Basic, select_part
-from minigrad.tensor.storage import compute, look
+from minigrad.tensor.storage import compute, look, tracing
 from minigrad.tensor.unfold import is_filled
 
 if TYPE_CHECKING:
@@ -241,7 +241,8 @@ def check_range(index: Tensor, size: int, dim: int, error: type[Exception] = Ind
                 negative: bool = True) -> None:
     """Raises if a realised index is out of range; a pending one is checked when it runs (``IndexError``).
     ``negative``: whether it may count from the end."""
-    array = known(index)
+    nothing = size == 0 and index.numel() and not (capturing() or tracing.names)
+    array = concrete(index, "an index into nothing") if nothing else known(index)
     least = -size if negative else 0
     if array is not None and array.size and (array.max() >= size or array.min() < least):
         wrong = array[(array >= size) | (array < least)].flat[0]
@@ -481,11 +482,14 @@ class Indexing:
             raise TypeError(f"can't assign a {_described(value)} to a torch.{type_name(self.dtype)}Tensor")
         view, given = take_apart(self, index)
         if not given:
-            if is_number(value):
+            if is_number(value) or not value._shape():
                 view.fill_(value)
             elif _is_itself(view, value):  # x[index] += y has written already
                 check_in_place(view)
             else:
-                view.copy_(_without_leading_ones(value, len(view._shape())))
+                check_in_place(view)
+                value = _without_leading_ones(value, len(view._shape()))
+                check_overlap(view, (value,), expanded=True)
+                view._overwrite(value)
             return
         put(view, given, value, "set")

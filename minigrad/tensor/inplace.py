@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 from minigrad.autograd.mode import mode
 from minigrad.dtype import DType, bool_, complex128, float64, int64
 from minigrad.graph.lazy import LazyBuffer
-from minigrad.graph.strides import contiguous_strides
+from minigrad.graph.strides import contiguous_strides, overlaps, without_overlap
 from minigrad.ops import Op
 from minigrad.tensor.aliases import strided_alias
 from minigrad.tensor.base import AnyTensor, check_in_place, make
-from minigrad.tensor.changes import check_overlap, is_inference, repeated
+from minigrad.tensor.changes import check_overlap, is_inference
 from minigrad.tensor.function import Function
 from minigrad.tensor.movement import shape_argument
 from minigrad.tensor.operands import fit, is_number, require_tensor
@@ -69,16 +69,19 @@ class InPlace:
         >>> minigrad.zeros(2).fill_(3)
         tensor([3., 3.])
         """
-        if isinstance(value, AnyTensor):
-            if value.ndim:
-                raise RuntimeError("fill_ only supports 0-dimension value tensor but got tensor with "
-                                   f"{value.ndim} dimensions.")
-            return self.copy_(value)
+        if isinstance(value, AnyTensor) and value.ndim:
+            raise RuntimeError("fill_ only supports 0-dimension value tensor but got tensor with "
+                               f"{value.ndim} dimensions.")
         check_in_place(self)
-        dtype, axes = self.dtype, repeated(self)
-        if axes:
-            self[tuple([slice(1 if i in axes else None) for i in range(self.ndim)])].fill_(value)
+        known = self._view if self._spec is None else self._spec
+        strides = None if known is None else known.strides
+        once = without_overlap(self._shape(), strides) if strides and overlaps(self._shape(), strides) else None
+        if once is not None:
+            self.as_strided(*once).fill_(value)
             return self
+        if isinstance(value, AnyTensor):
+            return self._overwrite(value)
+        dtype = self.dtype
         return self._adopt(make(LazyBuffer.const(stored(value, dtype), dtype, self._shape(), self._pending().device)))
 
     def zero_(self: Tensor) -> Tensor:
@@ -93,6 +96,10 @@ class InPlace:
             other = make(LazyBuffer.const(number(other, wide), wide, (), self._pending().device))
         require_tensor(other, "copy_", "other", 1)
         check_overlap(self, (other,))
+        return self._overwrite(other)
+
+    def _overwrite(self: Tensor, other: Tensor) -> Tensor:
+        """``copy_`` of a Tensor, wherever that lies."""
         check_expands(other._shape(), self._shape())
         static = (self._shape(), self.dtype, self._pending().device)
         return self._adopt(_COPY((self, other) if self._requires_grad else (other,), static))

@@ -55,7 +55,8 @@ def _quantile(x: Tensor, q: Any, dim: int | None, keepdim: bool, interpolation: 
     if keepdim:
         found = found.reshape((shares.numel(), *[1] * x.ndim)) if dim is None else found.unsqueeze(-1).movedim(
             -1, axis + 1)
-    return found if shares.ndim else found.squeeze(0)
+    found = found if shares.ndim else found.squeeze(0)
+    return found.clone() if found._is_view() else found
 
 
 def _at_shares(ordered: Tensor, shares: Tensor, interpolation: str, ignore_nan: bool) -> Tensor:

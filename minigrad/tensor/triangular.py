@@ -107,4 +107,4 @@ class Triangular:
         """A matrix with a vector on its diagonal, or the diagonal of a matrix."""
         if self.ndim not in (1, 2):
             raise RuntimeError(f"diag(): Supports 1D or 2D tensors. Got {self.ndim}D")
-        return self.diag_embed(diagonal) if self.ndim == 1 else self.diagonal(diagonal)
+        return self.diag_embed(diagonal) if self.ndim == 1 else self.diagonal(diagonal).clone()

@@ -28,11 +28,12 @@ class View:
     recorded where it was made, None in inference mode. Another type can't be differentiated, but for the parts of
     complex numbers. ``lazy`` is what was read last, from the value ``whole`` of the Storage in its ``version``.
     ``above`` is the parent's view when this one was made: ``parent`` itself may turn into a view of what it was
-    (``t_()``), and ``find_parent`` finds that.
+    (``t_()``), and ``find_parent`` finds that. ``alone``: it is such a parent, which was no view before, or a
+    window of memory that others made; nobody else has its base, and it does not count as a view.
     """
 
-    __slots__ = ("above", "base", "differentiable", "dtype", "enabled", "history", "kind", "lazy", "offset", "parent",
-                 "shape", "steps", "strides", "version", "whole")
+    __slots__ = ("above", "alone", "base", "differentiable", "dtype", "enabled", "history", "kind", "lazy", "offset",
+                 "parent", "shape", "steps", "strides", "version", "whole")
 
     def __init__(self, parent: Any, steps: Steps, shape: tuple[int, ...], strides: tuple[int, ...], offset: int,
                  kind: str, dtype: DType | None, differentiable: bool) -> None:
@@ -48,6 +49,7 @@ class View:
         self.dtype: DType = dtype or before
         self.differentiable = differentiable and (dtype is None or (dtype.part is before.part and before.is_inexact))
         self.enabled: bool | None = True
+        self.alone = False
         self.history = parent._storage.history
         self.lazy: LazyBuffer | None = None
         self.whole: LazyBuffer | None = None

@@ -74,6 +74,67 @@ PROGRAMS = {
         v1.detach_()
         v2 = v0.imag.mode(0)[1]
         v2.detach_()""",
+    "views that may not be detached, and parents that may": """
+        v0 = L.ones(2, 3, dtype=L.float64).requires_grad_() * 1
+        with L.no_grad(): v1 = v0.detach()[0]
+        v1.detach_()
+        v2 = v0 * 2
+        v2.t_()
+        v3 = v2[0]
+        v2.unsqueeze_(0)
+        v2.detach_()
+        v2.mul_(2)
+        v3.detach_()
+        v4 = L.ones(2, 3).quantile(0.5, dim=0)
+        v4.detach_()
+        v5 = L.ones(2, 2)
+        v6 = L.diag(v5)
+        v6.mul_(3)
+        v7 = L.where(v5 > 0)[0]
+        v7.detach_()
+        v8 = (v5 * 1j).real
+        v8.detach_()""",
+    "a value from the memory that it is written to": """
+        v0 = L.arange(6.0).reshape(2, 3)
+        v0[None] = v0
+        v0[:1] = v0[0]
+        v0[...] = v0[1, 1]
+        v0[0] = v0[0, 1:2]
+        v0.fill_(v0[0, 0])
+        v1 = L.ones(2, 2)
+        v1[None] = v1.T
+        v1[...] = v1[:1]
+        v1[:1, :1] = v1[None, :1, :1]
+        v1[None, :1] = v1[:1]""",
+    "elements that are one in memory take one value": """
+        v0 = L.arange(6.0)
+        v1 = v0.unfold(0, 3, 2)
+        v1.zero_()
+        v2 = L.arange(6.0).unfold(0, 2, 1)
+        v2.fill_(L.tensor(3.0))
+        v3 = L.arange(12.0).reshape(3, 4).T.unfold(0, 2, 1)
+        v3[1:] = 5
+        v4 = L.ones(2, 1).requires_grad_() * 2
+        v5 = v4.expand(2, 3).unfold(0, 1, 1)
+        v5.fill_(1)""",
+    "the layout of coordinates": """
+        v0 = L.tensor([[1, 0, 2], [0, 3, 0]])
+        v1 = v0.nonzero()
+        v2 = v1.T.view(-1)
+        v2.add_(1)
+        v3 = v1.view(-1)
+        v4 = L.where(v0 > 0)[1].view(-1)
+        v5 = v0[:0].nonzero().view(-1)
+        v6 = L.tensor(L.zeros(2, 3, 0).permute(2, 0, 1).is_contiguous())
+        v7 = L.polar(L.ones(2, dtype=L.float16), L.ones(2, dtype=L.float16))""",
+    "an index into nothing": """
+        v0 = L.zeros(0, 3)
+        v1 = v0[L.zeros(2, dtype=L.int64)]
+        v2 = v0.index_select(0, L.zeros(2, dtype=L.int64))
+        v3 = v0.gather(0, L.zeros(2, 1, dtype=L.int64))
+        v4 = v0.scatter(0, L.zeros(2, 1, dtype=L.int64) + 1, 2.0)
+        v5 = v0.index_select(0, L.zeros(0, dtype=L.int64))
+        v6 = L.nn.functional.embedding(L.zeros(2, dtype=L.int64), v0)""",
 }
 
 

@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import minigrad
-from tools.fuzz.known import ROUNDED_AWAY, known
-from tools.fuzz.program import Program, disagreement, is_rounded, shrink, write
+from tools.fuzz.known import kind_of
+from tools.fuzz.program import Program, disagreement, shrink, write
 
 
 class OnNumpy:
@@ -44,19 +44,20 @@ def reference(name: str | None) -> Any:
 
 
 def search(seeds: Iterator[int], length: int, other: Any, library: Any, seconds: float,
-           ) -> Iterator[tuple[int, Program, str, Program]]:
-    """For each program its seed and itself; if it fails what differs, and the program shortened."""
+           ) -> Iterator[tuple[int, Program, str, str]]:
+    """For each program its seed and itself; if it fails, the kind if it is a known one, or what differs and the
+    program, shortened, as text."""
     end = time.monotonic() + seconds
     for seed in seeds:
         if time.monotonic() > end:
             return
         program = write(seed, length, other)
-        problem = disagreement(program, other, library)
-        if problem:
-            shorter = shrink(program, lambda candidate: bool(disagreement(candidate, other, library)))
-            yield seed, program, disagreement(shorter, other, library) or problem, shorter
+        kind = kind_of(program, other, library)
+        if kind == "":
+            shorter = shrink(program, lambda candidate: kind_of(candidate, other, library) == "")
+            yield seed, program, "", f"# seed {seed}: {disagreement(shorter, other, library)}\n{shorter}\n"
         else:
-            yield seed, program, "", program
+            yield seed, program, kind or "", ""
 
 
 class Counts:
@@ -98,16 +99,13 @@ def main() -> int:
     other = reference(options.reference)
     counts = Counts()
     seeds = iter(range(options.seed, sys.maxsize))
-    for seed, program, problem, shorter in search(seeds, options.length, other, minigrad, options.minutes * 60):
+    for _, program, kind, failure in search(seeds, options.length, other, minigrad, options.minutes * 60):
         counts.add(program)
-        if not problem:
-            continue
-        kind = known(shorter.lines, problem) or (ROUNDED_AWAY if is_rounded(shorter, other, problem) else "")
         if kind:
             counts.drawn["known"][kind] += 1
-        else:
+        if failure:
             counts.failed += 1
-            print(f"# seed {seed}: {problem}", shorter, "", sep="\n", flush=True)
+            print(failure, flush=True)
     print(counts.text() if not options.quiet else counts.text().splitlines()[-1])
     return 1 if counts.failed else 0
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from random import Random
@@ -14,17 +14,12 @@ from typing import Any
 import numpy as np
 
 import minigrad
-from tools.fuzz.statements import FEATURES, ROUNDED, Writer
+from tools.fuzz.statements import FEATURES, Writer
 
 TOLERANCE = {"float64": (1e-6, 1e-9), "float32": (2e-3, 1e-4), "float16": (3e-2, 2e-2), "bfloat16": (0.2, 0.1),
              "complex128": (1e-6, 1e-9), "complex64": (2e-3, 1e-4)}
 """Relative to the value, and to the largest of the Tensor. Long programs magnify roundings; what is wrong is off by
 more."""
-
-
-EPSILON = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7, "complex128": 2.0**-52,
-           "complex64": 2.0**-23}
-RESULT = re.compile(r"(?:with .*: )?(v\d+)(?: = |\.\w+_\()")
 
 
 @dataclass(frozen=True)
@@ -42,43 +37,54 @@ class Program:
         return "\n".join([f"# {settings}, run {self.times} times", *self.lines])
 
 
-def run(lines: list[str], library: Any, *, realise: bool = True, after: Callable[[Any], None] | None = None,
+@dataclass(frozen=True)
+class Mismatch:
+    """What differs: at a ``place``, a statement or the name of a variable (with ``.grad`` for its gradient), and how.
+    ``raised``: if it is a statement, what our run and the reference's raised there, or nothing. ``wrong``: if values
+    differ, where."""
+
+    place: str
+    how: str
+    raised: tuple[str, str] | None = None
+    wrong: np.ndarray[Any, Any] | None = None
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.how}"
+
+
+@dataclass(frozen=True)
+class Change:
+    """How a run differs from the usual one. ``made`` gets what a statement ``v3 = …`` has made, and the other
+    variables, and gives what it is to be. ``after`` gets a statement that has run, and all variables."""
+
+    made: Callable[[Any, dict[str, Any]], Any] | None = None
+    after: Callable[[str, dict[str, Any]], None] | None = None
+
+
+MADE = re.compile(r"(?:with .*: )?(v\d+) = ")
+
+
+def run(lines: list[str], library: Any, *, realise: bool = True, changes: tuple[Change, ...] = (),
         ) -> tuple[dict[str, Any], list[str]]:
-    """The variables after the program, and for each line what it raised, or nothing. ``after`` is called with
-    each result that two libraries may round in two ways."""
+    """The variables after the program, and for each line what it raised, or nothing."""
     variables: dict[str, Any] = {}
     raised = []
     scope = {"L": library, "look": (lambda t: t.tolist()) if realise else lambda t: None}
+    makers = [change.made for change in changes if change.made is not None]
+    for i, make in enumerate(makers):
+        scope[f"made{i}"] = make
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         for line in lines:
-            raised.append(step(line, scope, variables))
-            changed = RESULT.match(line)
-            if after is not None and changed and not raised[-1] and ROUNDED.search(line):
-                after(variables[changed[1]])
+            made = MADE.match(line)
+            text = line
+            if made is not None:  # in the same line, so that it is in the same mode
+                text += "".join(f"; {made[1]} = made{i}({made[1]}, {{**locals()}})" for i in range(len(makers)))
+            raised.append(step(text, scope, variables))
+            for change in changes:
+                if change.after is not None and not raised[-1]:
+                    change.after(line, variables)
     return variables, raised
-
-
-def is_rounded(program: Program, reference: Any, problem: str) -> bool:
-    """Whether the reference's own result changes so that the two cannot be compared if what its functions return is
-    moved by a few units in the last place, or if what is nearly 0 becomes 0: a step, like ``floor``, came after."""
-    right = run(program.lines, reference)
-    changes: tuple[Callable[[Any, float], Any], ...] = (
-        lambda t, unit: t.mul_(1 + 4 * unit), lambda t, unit: t.mul_(1 - 4 * unit),
-        lambda t, unit: t.mul_(t.abs() > 4096 * unit))
-    for change in changes:
-        def move(value: Any, change: Callable[[Any, float], Any] = change) -> None:
-            unit = EPSILON.get(str(getattr(value, "dtype", None)).rpartition(".")[2])
-            if unit is not None:
-                try:
-                    change(value.data, unit)  # behind the tape's back
-                except RuntimeError:  # its elements share memory
-                    return
-
-        other = _compared(program.lines, run(program.lines, reference, after=move), right, reference)
-        if other and other.partition(":")[0] == problem.partition(":")[0]:
-            return True
-    return False
 
 
 def step(line: str, scope: dict[str, Any], variables: dict[str, Any]) -> str:
@@ -114,31 +120,37 @@ def write(seed: int, length: int, library: Any) -> Program:
 
 def disagreement(program: Program, reference: Any, library: Any) -> str:
     """The first thing that differs between the two after the program; empty if nothing does."""
-    expected, theirs = run(program.lines, reference)
+    found = compare(program, reference, library)
+    return "" if found is None else str(found)
+
+
+def compare(program: Program, reference: Any, library: Any, changes: tuple[Change, ...] = ()) -> Mismatch | None:
+    """The first thing that differs between the two after the program; the reference's run is changed."""
+    expected = run(program.lines, reference, changes=changes)
     with minigrad.config.config(**program.settings) if program.settings else nullcontext():
         for _ in range(program.times):
-            found, ours = run(program.lines, library)
-            problem = _compared(program.lines, (found, ours), (expected, theirs), reference)
-            if problem:
+            problem = next(mismatches(program.lines, run(program.lines, library), expected, reference), None)
+            if problem is not None:
                 return problem
-    return ""
+    return None
 
 
-def _compared(lines: list[str], result: tuple[dict[str, Any], list[str]], right: tuple[dict[str, Any], list[str]],
-              reference: Any) -> str:
+def mismatches(lines: list[str], result: tuple[dict[str, Any], list[str]], right: tuple[dict[str, Any], list[str]],
+               reference: Any) -> Iterator[Mismatch]:
+    """All that differs between two runs of a program."""
     (found, ours), (expected, theirs) = result, right
     for line, a, b in zip(lines, ours, theirs, strict=True):
         if bool(a) != bool(b):
-            return f"{line}: {a or 'no error'}, not {b or 'no error'}"
+            yield Mismatch(line, f"{a or 'no error'}, not {b or 'no error'}", (a, b))
     for name, value in expected.items():
-        problem = difference(found.get(name), value)
-        if problem:
-            return f"{name}: {problem}"
-        if isinstance(value, reference.Tensor) and has_gradient(value):
-            problem = difference(found[name].grad, value.grad)
-            if problem:
-                return f"{name}.grad: {problem}"
-    return ""
+        mine = found.get(name)
+        how, wrong = difference(mine, value)
+        if how:
+            yield Mismatch(name, how, None, wrong)
+        if mine is not None and isinstance(value, reference.Tensor) and has_gradient(value):
+            how, wrong = difference(mine.grad, value.grad)
+            if how:
+                yield Mismatch(f"{name}.grad", how, None, wrong)
 
 
 def has_gradient(value: Any) -> bool:
@@ -149,32 +161,35 @@ def has_gradient(value: Any) -> bool:
         return False
 
 
-def difference(ours: Any, theirs: Any) -> str:
-    """In one sentence how two results differ."""
+def difference(ours: Any, theirs: Any) -> tuple[str, np.ndarray[Any, Any] | None]:
+    """In one sentence how two results differ, and in which elements."""
     if theirs is None or ours is None:
-        return "" if theirs is ours else f"{'None' if ours is None else 'a Tensor'}, unlike the reference"
+        same = theirs is ours
+        return "" if same else f"{'None' if ours is None else 'a Tensor'}, unlike the reference", None
     kind, other = (str(t.dtype).rpartition(".")[2] for t in (ours, theirs))
     if kind != other:
-        return f"dtype {kind}, not {other}"
+        return f"dtype {kind}, not {other}", None
     if tuple(ours.shape) != tuple(theirs.shape):
-        return f"shape {tuple(ours.shape)}, not {tuple(theirs.shape)}"
+        return f"shape {tuple(ours.shape)}, not {tuple(theirs.shape)}", None
     try:
         if ours.requires_grad != theirs.requires_grad:
-            return f"requires_grad {ours.requires_grad} of {kind}"
+            return f"requires_grad {ours.requires_grad} of {kind}", None
     except RuntimeError:  # as in ``has_gradient``
-        return ""
-    try:
-        a, b = (_numbers(t) for t in (ours, theirs))
-    except Exception as error:
-        return f"{type(error).__name__} when it is read: {error}"
-    if kind not in TOLERANCE:
-        wrong = a != b
-    else:
-        wrong = ~_near(a, b, *TOLERANCE[kind])
+        return "", None
+    values, errors = [], []
+    for t in (ours, theirs):
+        try:
+            values.append(_numbers(t))
+        except Exception as error:
+            errors.append(f"{type(error).__name__} when it is read: {error}")
+    if errors:  # if it is both, their words may differ
+        return errors[0] if values else "", None
+    a, b = values
+    wrong = ~_near(a, b, *TOLERANCE[kind]) if kind in TOLERANCE else np.asarray(a != b)
     if not wrong.any():
-        return ""
+        return "", None
     at = tuple(int(i) for i in np.argwhere(wrong)[0])
-    return f"{a[at]} at {at}, not {b[at]}"
+    return f"{a[at]} at {at}, not {b[at]}", wrong
 
 
 def _near(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any], rtol: float, atol: float) -> np.ndarray[Any, Any]:
@@ -189,11 +204,11 @@ def _near(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any], rtol: float, atol: f
 
 def _numbers(t: Any) -> np.ndarray[Any, Any]:
     """As float64 or complex128, or as they are if they are integers."""
-    t = t.detach().resolve_conj()
+    t = t.detach().resolve_conj().resolve_neg()
     kind = str(t.dtype).rpartition(".")[2]
     if kind.startswith("complex"):
-        return np.array(t.numpy()).astype(np.complex128)
-    return np.array((t.double() if kind in TOLERANCE else t).numpy())
+        return np.array(t.numpy(force=True)).astype(np.complex128)
+    return np.array((t.double() if kind in TOLERANCE else t).numpy(force=True))
 
 
 def shrink(program: Program, still: Callable[[Program], bool]) -> Program:

@@ -126,3 +126,9 @@ def test_powers_that_need_no_formula() -> None:
     for wrong in (lambda: mask**mask, lambda: mask.__rpow__(True)):
         with pytest.raises(NotImplementedError, match="\"pow\" not implemented for 'Bool'"):
             wrong()
+
+
+def test_polar_is_not_for_halves() -> None:
+    half = minigrad.ones(2, dtype=minigrad.float16)
+    with pytest.raises(NotImplementedError, match="\"polar_cpu\" not implemented for 'Half'"):
+        minigrad.polar(half, half)

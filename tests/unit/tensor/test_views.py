@@ -83,7 +83,7 @@ def test_expanded_views_are_read_only() -> None:
     with pytest.raises(RuntimeError, match="more than one element of the written-to tensor refers to a single memory"):
         x.expand(3, 4).add_(1)
     with pytest.raises(RuntimeError, match="more than one element"):
-        minigrad.zeros(4).unfold(0, 2, 1).fill_(1)
+        minigrad.zeros(4).unfold(0, 2, 1).mul_(1)
     assert x.expand(3, 4)[0].sum().item() == 0
     for view in (minigrad.zeros(5).as_strided((2, 3), (2, 1)), minigrad.zeros(24).as_strided((2, 3, 2), (4, 3, 2)),
                  minigrad.zeros(3).expand(2, 3).view(minigrad.int32), minigrad.zeros(2, 3).unfold(1, 2, 1)[0]):
@@ -481,3 +481,61 @@ def test_results_are_no_views() -> None:
     x = base()
     for pair in (x.median(0), x.kthvalue(1, 0), x.mode(0), x.nanmedian(0), x.topk(1), x.sort(0), x.max(0)):
         assert not pair[0]._is_view() and not pair[1]._is_view()
+
+
+def test_what_may_not_be_detached() -> None:
+    """Views, wherever they were made; not what was transposed in place."""
+    x = minigrad.ones(2, 3)
+    with minigrad.no_grad():
+        views = [x[0], x.T, (x * 1j).real]
+    for view in views:
+        assert view._is_view()
+        with pytest.raises(RuntimeError, match="Can't detach views in-place"):
+            view.detach_()
+    y = minigrad.ones(2, 3, requires_grad=True) * 2
+    y.t_()
+    before = y[0]
+    assert not y._is_view() and not y.detach_().requires_grad and before.requires_grad
+    y.mul_(3)
+    assert before.tolist() == [6, 6]
+
+
+def test_repeated_elements_take_one_value() -> None:
+    x = minigrad.zeros(12)
+    x[2:7].unfold(0, 3, 1).fill_(2)
+    x[8:].reshape(2, 2).T.unfold(0, 2, 1).fill_(minigrad.tensor(3.0))
+    assert x.tolist() == [0, 0, 2, 2, 2, 2, 2, 0, 3, 3, 3, 3]
+    with pytest.raises(RuntimeError, match="more than one element of the written-to tensor"):
+        x.unfold(0, 3, 1).add_(1)
+
+
+def test_a_tensor_is_written_to_itself() -> None:
+    x = minigrad.arange(6.0).reshape(2, 3)
+    x[None] = x
+    x[:1] = x[0]
+    assert x.tolist() == [[0, 1, 2], [3, 4, 5]]
+    x[0] = x[1, 1]
+    assert x.tolist() == [[4, 4, 4], [3, 4, 5]]
+    y = minigrad.ones(2, 2)
+    with pytest.raises(RuntimeError, match="single memory location"):
+        y[None] = y.T
+
+
+def test_coordinates_stand_together_in_memory() -> None:
+    rows = minigrad.tensor([[1, 0, 2], [0, 3, 0]]).nonzero()
+    assert rows.stride() == (1, 3) and not rows._is_view()
+    columns = minigrad.where(minigrad.tensor([[1, 0, 2], [0, 3, 0]]) > 0)
+    assert [c.tolist() for c in columns] == [[0, 0, 1], [0, 2, 1]] and columns[0].is_contiguous()
+    assert minigrad.zeros(2, 3, 0).permute(2, 0, 1).is_contiguous()
+
+
+@pytest.mark.parametrize("index", [minigrad.zeros(2, dtype=minigrad.int64), minigrad.tensor([0, 0])])
+def test_nothing_to_choose_from(index: minigrad.Tensor) -> None:
+    x = minigrad.zeros(0, 3)
+    with pytest.raises(IndexError):
+        x[index]
+    with pytest.raises(IndexError):
+        x.index_select(0, index)
+    with pytest.raises(RuntimeError, match="index 0 is out of bounds for dimension 0 with size 0"):
+        x.gather(0, index[:, None])
+    assert x.index_select(0, index[:0]).shape == (0, 3)

@@ -1,0 +1,51 @@
+"""Stage: tests of ``tools.fuzz.known`` with PyTorch as the reference: kinds of difference in which Tensors are shared.
+Next: ``test_layers_against_torch.py``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+import minigrad  # noqa: E402
+from tools.fuzz.known import kind_of  # noqa: E402
+from tools.fuzz.program import Program  # noqa: E402
+
+
+class Wrong:
+    """minigrad, with a mistake in ``neg``: it adds 1."""
+
+    Tensor = minigrad.Tensor
+
+    def __getattr__(self, name: str) -> Any:
+        return (lambda x: 1 - x) if name == "neg" else getattr(minigrad, name)
+
+
+KINDS = {
+    "conjugates are copies": ("v1 = L.tensor([1 + 2j])", "v2 = v1.conj()", "v1.mul_(2)"),
+    "views made under no_grad": ("v1 = L.ones(2, requires_grad=True) * 1", "with L.no_grad(): v2 = v1[:1]",
+                                 "v3 = v2 + 1"),
+    "the layout of results": ("v1 = L.ones(2, 3).T + 1", "v2 = v1.reshape(-1)", "v2.mul_(2)"),
+    "complex numbers of half types": ("v1 = L.ones(2, dtype=L.float16)", "v2 = v1 * 1j"),
+    "memory that overlaps": ("v1 = L.ones(5).unfold(0, 2, 1)", "v1.add_(1)"),
+    "a refusal that depends on values": ("v1 = L.ones(2, 3, dtype=L.bool)[:, 1:2]", "v2 = L.tensordot(v1, v1, 2)"),
+    "errors that depend on values": ("v1 = L.tensor([1, 2])", "v2 = v1 - v1.detach()", "v3 = v1 // v2"),
+    "products of complex numbers that come to one place": (
+        "v1 = L.ones(2, dtype=L.complex64)", "v2 = v1.scatter_reduce(0, L.tensor([0]), v1, 'prod')"),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_kind_and_what_only_looks_like_it(kind: str) -> None:
+    """A mistake in a program that has the kind's statements is found; so is one beside a difference of the kind."""
+    program = KINDS[kind]
+    assert kind_of(Program(list(program)), torch, minigrad) == kind
+    mistake = ["v8 = L.ones(2)", "v9 = L.neg(v8)"]
+    for lines in ([*program[:-1], *mistake], [*mistake, "v9 = v9.T.reshape(-1)"]):
+        assert kind_of(Program(lines), torch, minigrad) != ""
+        assert kind_of(Program(lines), torch, Wrong()) in ("", kind)
+    if kind in ("conjugates are copies", "the layout of results", "views made under no_grad"):
+        for lines in ([*program, *mistake], [*mistake, *program]):
+            assert kind_of(Program(lines), torch, Wrong()) == ""

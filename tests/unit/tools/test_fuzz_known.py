@@ -1,0 +1,81 @@
+"""Stage: tests of ``tools.fuzz.known``: for each kind of difference one that is of it, and some that only look so.
+Here minigrad is its own reference; ``tests/torch/test_known_against_torch.py`` has the kinds that need another.
+Next: ``test_overhead.py``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import minigrad
+from tools.fuzz.known import KNOWN, Failure, kind_of
+from tools.fuzz.program import Mismatch, Program, compare
+
+
+class Other:
+    """minigrad, with other functions in place of some."""
+
+    Tensor = minigrad.Tensor
+
+    def __init__(self, **functions: Any) -> None:
+        self.functions = functions
+
+    def __getattr__(self, name: str) -> Any:
+        return self.functions.get(name) or getattr(minigrad, name)
+
+
+def refused(ours: str, theirs: str, *lines: str) -> str:
+    """The kind, if the last of these statements raises this, and that in the reference."""
+    failure = Failure(Program(list(lines)), Mismatch(lines[-1], "", (ours, theirs)), minigrad, minigrad)
+    return next((kind.name for kind in KNOWN if kind.holds(failure)), "")
+
+
+HALF = "NotImplementedError: complex32 is a name only: there are no tensors of it; use complex64"
+REPEATED = "RuntimeError: unsupported operation: more than one element of the written-to tensor refers to a single"
+PRODUCT = "NotImplementedError: scatter_reduce: complex numbers that come to one place are not multiplied"
+REFUSED = "NotImplementedError: \"softmax_lastdim_kernel_impl\" not implemented for 'Long'"
+SHORT = "RuntimeError: Number of elements of source < number of ones in mask"
+
+
+@pytest.mark.parametrize("kind, ours, theirs, lines", [
+    ("complex numbers of half types", HALF, "", ("v1 = L.ones(2, dtype=L.float16)", "v2 = v1 * 1j")),
+    ("", HALF, "", ("v1 = L.ones(2, dtype=L.bfloat16)", "v2 = v1 * 1j")),
+    ("", "RuntimeError: ComplexHalf", "", ("v1 = L.ones(2, dtype=L.float16)", "v2 = v1 * 1j")),
+    ("memory that overlaps", REPEATED, "", ("v1 = L.ones(5).unfold(0, 2, 1)", "v1.add_(1)")),
+    ("", REPEATED, "", ("v1 = L.ones(4).unfold(0, 2, 2)", "v1.add_(1)")),
+    ("", "", REPEATED, ("v1 = L.ones(5).unfold(0, 2, 1)", "v1.add_(1)")),
+    ("a refusal that depends on values", REFUSED, "", ("v1 = L.zeros(2, 0, dtype=L.int64)", "v2 = v1.softmax(1)")),
+    ("", REFUSED, "", ("v1 = L.zeros(2, 0, dtype=L.int64)", "v2 = v1.sum(1)")),
+    ("", REFUSED.replace("Long", "Double"), "", ("v1 = L.zeros(2, 0, dtype=L.int64)", "v2 = v1.softmax(1)")),
+    ("errors that depend on values", "", "RuntimeError: ZeroDivisionError",
+     ("v1 = L.tensor([1, 2])", "v2 = v1 - v1.detach()", "v3 = v1 // v2")),
+    ("errors that depend on values", "", SHORT, ("v1 = L.ones(3)", "v2 = v1.masked_scatter(v1 + 1 > 0, v1[:1] * 2)")),
+    ("", "", "RuntimeError: ZeroDivisionError", ("v1 = L.tensor([1, 2])", "v2 = v1 - v1.detach()", "v3 = v2 // v1")),
+    ("", "", SHORT, ("v1 = L.ones(3)", "v2 = v1.masked_scatter(v1 + 1 > 5, v1[:1] * 2)")),
+    ("products of complex numbers that come to one place", PRODUCT, "",
+     ("v1 = L.ones(2, dtype=L.complex64)", "v2 = v1.scatter_reduce(0, L.tensor([0]), v1, 'prod')")),
+    ("", PRODUCT, "", ("v1 = L.ones(2)", "v2 = v1.scatter_reduce(0, L.tensor([0]), v1, 'prod')")),
+])
+def test_refusals(kind: str, ours: str, theirs: str, lines: tuple[str, ...]) -> None:
+    assert refused(ours, theirs, *lines) == kind
+
+
+def test_a_step_after_a_rounding_is_told_from_a_wrong_value() -> None:
+    lines = ["v1 = L.tensor([0.5, 0.75])", "v2 = v1 * 2", "v3 = L.floor(v2)"]
+    assert kind_of(Program(lines), Other(floor=lambda x: minigrad.floor(x - 1e-7)),
+                   minigrad) == "a step after a rounding"
+    assert kind_of(Program(lines), Other(floor=lambda x: minigrad.floor(x - 0.75)), minigrad) == ""  # at 0.75 also
+    assert kind_of(Program([*lines, "v4 = L.ceil(v1)"]), Other(ceil=minigrad.floor), minigrad) == ""
+
+
+def test_an_infinite_complex_number_is_told_from_a_wrong_value() -> None:
+    lines = ["v1 = L.tensor([1j, 2.0]) / L.tensor([0j, 1.0])", "v2 = v1.real"]
+    program = Program(lines)
+    assert compare(program, minigrad, minigrad) is None
+    swapped = Other(tensor=lambda data: minigrad.tensor([1.0, 2.0] if data == [1j, 2.0] else data))
+    assert kind_of(program, swapped, minigrad) == "infinite complex numbers"
+    assert kind_of(Program([lines[0], "v2 = v1.real", "v3 = L.abs(L.ones(2))"]), Other(abs=lambda x: x + 1),
+                   minigrad) == ""
+    wrong = Other(tensor=lambda data: minigrad.tensor([1j, 3.0] if data == [1j, 2.0] else data))
+    assert kind_of(program, wrong, minigrad) == ""
