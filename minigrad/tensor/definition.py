@@ -132,7 +132,7 @@ class Shown:
         others = list(signature.parameters.values())
         if self.of_method:
             others[0] = others[0].replace(name="input")
-        if "out" not in signature.parameters:
+        if "out" not in signature.parameters and signature.return_annotation not in ("bool", "int", "str", "DType"):
             out = inspect.Parameter("out", inspect.Parameter.KEYWORD_ONLY, default=None, annotation="Any")
             at = next((i for i, p in enumerate(others) if p.kind == inspect.Parameter.VAR_KEYWORD), len(others))
             others.insert(at, out)
