@@ -106,13 +106,15 @@ def _widths(y: Tensor, x: Tensor, axis: int, name: str) -> Tensor:
     return _part(x, axis, 1, 0) - _part(x, axis, 0, -1)
 
 
-def _areas(y: Tensor, x: Tensor | None, dx: Any, axis: int, name: str) -> Tensor:
-    """The area under each segment."""
+def _check_numbers(name: str, y: Tensor, x: Tensor | None = None) -> None:
     if y.dtype is bool_ or (x is not None and x.dtype is bool_):
         what = "`y`" if x is None else "`x` or `y`"
         raise RuntimeError(f"{name}: received a bool input for {what}, but bool is not supported")
-    heights = _part(y, axis, 1, 0) + _part(y, axis, 0, -1)
-    return heights * (dx if x is None else _widths(y, x, axis, name)) / 2.0
+
+
+def _heights(y: Tensor, axis: int) -> Tensor:
+    """Twice the mean height of each segment."""
+    return _part(y, axis, 1, 0) + _part(y, axis, 0, -1)
 
 
 def _empty(y: Tensor, axis: int) -> Tensor:
@@ -180,7 +182,12 @@ def _trapezoid(y: Tensor, x: Tensor | None = None, *, dx: Any = 1, dim: int = -1
     if not y.ndim:
         raise IndexError(f"Dimension specified as {dim} but tensor has no dimensions")
     axis = dim_index(dim, y.ndim)
-    return _empty(y, axis) if y.shape[axis] == 0 else _areas(y, x, dx, axis, "trapezoid").sum(axis)
+    if y.shape[axis] == 0:
+        return _empty(y, axis)
+    _check_numbers("trapezoid", y, x)
+    if x is not None:
+        return (_heights(y, axis) * _widths(y, x, axis, "trapezoid")).sum(axis) / 2.0
+    return (y.sum(axis) - (y.select(axis, 0) + y.select(axis, -1)) * 0.5) * dx
 
 
 def _cumulative_trapezoid(y: Tensor, x: Tensor | None = None, *, dx: Any = 1, dim: int = -1) -> Tensor:
@@ -196,7 +203,10 @@ def _cumulative_trapezoid(y: Tensor, x: Tensor | None = None, *, dx: Any = 1, di
     if not y.ndim:
         raise IndexError("slice() cannot be applied to a 0-dim tensor.")
     axis = dim_index(dim, y.ndim)
-    return y.clone() if y.shape[axis] == 0 else _areas(y, x, dx, axis, "cumulative_trapezoid").cumsum(axis)
+    _check_numbers("cumulative_trapezoid", y, x)
+    if x is not None:
+        return (_heights(y, axis) * _widths(y, x, axis, "cumulative_trapezoid")).cumsum(axis) / 2.0
+    return (_heights(y, axis) * (dx / 2.0)).cumsum(axis)
 
 
 def _integral(rule: Any, *names: str) -> None:

@@ -219,13 +219,15 @@ def call_into(out: Any, made: Callable[..., Any], args: tuple[Any, ...], kwargs:
             check_overlap(target, (*args, *kwargs.values()), OVERLAP.get(made.__name__))
             if made.__name__ in _OF_OUT and kwargs.get("dtype") is None:
                 kwargs["dtype"] = target.dtype
-    return into(out, made(*args, **kwargs), made.__name__, (*args[1:], *kwargs.values()))
+    return into(out, made(*args, **kwargs), made.__name__, (*args[1:], *kwargs.values()),
+                asked=kwargs.get("dtype") is not None)
 
 
-def into(out: Any, result: Any, name: str = "", others: Iterable[Any] = ()) -> Any:
+def into(out: Any, result: Any, name: str = "", others: Iterable[Any] = (), asked: bool = False) -> Any:
     """What ``out=`` asks for: the result of the function of this name copied into a given tensor, which takes its
     shape: with a warning, if it has elements. ``RuntimeError`` if the result has a gradient, or a dtype that may not be
-    stored there. ``others``: the function's arguments but the first."""
+    stored there. ``others``: the function's arguments but the first; ``asked``: whether one of them is the dtype of the
+    result, which out then has to have."""
     if out is None:
         return result
     if isinstance(result, tuple):
@@ -243,6 +245,8 @@ def into(out: Any, result: Any, name: str = "", others: Iterable[Any] = ()) -> A
     rule = OUT_TYPES.get(name, CASTABLE)
     if rule is not None and rule.with_numbers and any([isinstance(x, AnyTensor) for x in others]):
         rule = CASTABLE
+    if asked and rule is not None and rule.castable is True:
+        rule = SAME
     if out.dtype is not result.dtype and rule is not None and not rule.takes(result.dtype, out.dtype):
         raise rule.error(rule.words.format(type_name(result.dtype), type_name(out.dtype), c_name(result.dtype),
                                            c_name(out.dtype), result.dtype is int32))
@@ -297,7 +301,7 @@ OUT_TYPES: dict[str, OutType | None] = {
     **dict.fromkeys(("dot", "vdot"), OutType(False, "result dtype {1} does not match input dtype {0}")),
     **dict.fromkeys(("amax", "amin"), OutType(False, "Expected the dtype for input and out to match, but got {0} for "
                                                      "input's dtype and {1} for out's dtype.")),
-    "logcumsumexp": OutType(False, "expected scalar_type {0} but found {1}"),
+    **dict.fromkeys(("cummax", "cummin", "logcumsumexp"), OutType(False, "expected scalar_type {0} but found {1}")),
     **dict.fromkeys(("nanquantile", "quantile"),
                     OutType(False, "quantile() out tensor must be same dtype as the input tensor")),
     **{name: OutType(False, f"{name}(): self and result must have the same scalar type")
@@ -316,6 +320,7 @@ OUT_TYPES: dict[str, OutType | None] = {
     "nonzero": OutType(False, "nonzero: Expected out tensor to have scalar type {0} but got scalar type{1}"),
     "where": OutType(False, "Expected out type to be {0} but got {1}"),
     "mean": OutType(True, "mean.dtype_out(): input types can't be cast to the desired output type {1}"),
+    "nansum": OutType(False, "nansum: provided dtype must match dtype of result. Got {1} and {0}."),
     "nan_to_num": OutType(False, "nan_to_num: dtype of out: {1} should be same as input: {0}"),
     "take": OutType(False, "take(): self and out expected to have the same dtype, but got self.dtype = {0} and "
                            "out.dtype = {1}"),
@@ -357,7 +362,7 @@ def in_place(plain: Callable[Concatenate[Tensor, P], Tensor]) -> Callable[Concat
                 require_tensor(self, changed.__name__, "input", 1)
                 raise blamed(error, plain, (self, *args), kwargs, True) from None
 
-    return _twin(changed, plain)
+    return as_twin(changed, plain)
 
 
 def untracked_in_place(plain: Callable[Concatenate[Tensor, P], Tensor]) -> Callable[Concatenate[Tensor, P], Tensor]:
@@ -370,7 +375,7 @@ def untracked_in_place(plain: Callable[Concatenate[Tensor, P], Tensor]) -> Calla
         with no_grad():
             return changed(self, *args, **kwargs)
 
-    return _twin(untracked, plain)
+    return as_twin(untracked, plain)
 
 
 def view_in_place(plain: Callable[Concatenate[Tensor, P], Tensor]) -> Callable[Concatenate[Tensor, P], Tensor]:
@@ -381,7 +386,7 @@ def view_in_place(plain: Callable[Concatenate[Tensor, P], Tensor]) -> Callable[C
         check_in_place(self)
         return become(self, plain(self, *args, **kwargs))
 
-    return _twin(changed, plain)
+    return as_twin(changed, plain)
 
 
 def augmented(operator: Callable[[Tensor, Any], Tensor]) -> Callable[[Tensor, Any], Tensor]:
@@ -402,7 +407,7 @@ def augmented(operator: Callable[[Tensor, Any], Tensor]) -> Callable[[Tensor, An
     return changed
 
 
-def _twin(changed: F, plain: Callable[..., Any]) -> F:
+def as_twin(changed: F, plain: Callable[..., Any]) -> F:
     """``changed`` with the name and docstring of an in-place twin."""
     name = plain.__name__
     changed.__name__, changed.__qualname__ = f"{name}_", f"{plain.__qualname__}_"

@@ -4,6 +4,8 @@ Next: ``functions.py``."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 from minigrad.dtype import bool_
@@ -12,7 +14,7 @@ from minigrad.ops import Op
 from minigrad.tensor.autocast import operands_of
 from minigrad.tensor.base import AnyTensor
 from minigrad.tensor.body import ByType, ForComplex
-from minigrad.tensor.definition import augmented, both, in_place
+from minigrad.tensor.definition import as_twin, augmented, both, in_place
 from minigrad.tensor.function import Function
 from minigrad.tensor.operands import checked, is_number, not_for, require_tensor
 from minigrad.tensor.operators import (
@@ -49,6 +51,19 @@ _FMOD = Remainder("FMOD", "FmodBackward1", "FmodBackward0", formula=fmod)
 
 
 # --- powers
+
+
+def _abs_in_place(plain: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """The in-place twin of ``abs``: not of complex numbers, whose absolute values are real."""
+    changed = in_place(plain)
+
+    @wraps(plain)
+    def of_reals(self: Tensor) -> Tensor:
+        if self.dtype.kind == "c":
+            raise RuntimeError("In-place abs is not supported for complex tensors.")
+        return changed(self)
+
+    return as_twin(of_reals, plain)
 
 
 class Power(Binary):
@@ -327,7 +342,7 @@ class Elementwise:
 
     absolute = abs
     __abs__ = abs
-    abs_ = in_place(abs)
+    abs_ = _abs_in_place(abs)
     absolute_ = abs_
 
     # --- combinations

@@ -5,21 +5,22 @@ Next: ``layout.py``."""
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import wraps
 from typing import TYPE_CHECKING, Any
 
-from minigrad.dtype import DType, accumulator, complex128, int64
+from minigrad.dtype import DType, accumulator, bool_, complex128, int64
 from minigrad.graph.function import apply
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.tensor.autocast import operands_of
 from minigrad.tensor.body import ForComplex
-from minigrad.tensor.definition import both, in_place
+from minigrad.tensor.definition import as_twin, both, in_place
 from minigrad.tensor.function import Function
 from minigrad.tensor.functions import double, elementary, log1p_value
 from minigrad.tensor.joining import cat_values
 from minigrad.tensor.operands import dim_index, dim_indices, require_tensor
-from minigrad.tensor.promotion import floating, type_name
+from minigrad.tensor.promotion import c_name, floating, type_name
 from minigrad.tensor.reduce import squared, without
 
 if TYPE_CHECKING:
@@ -236,7 +237,24 @@ def _complex_log_sums(x: Tensor, axis: int) -> Tensor:
 
 def _running(self: Tensor, dim: int, dtype: DType | None, op: str, function: Function) -> Tensor:
     axis = dim_index(dim, len(self._shape()))
-    return function((self,), (op, axis, dtype or (self.dtype if self.dtype.kind in "fc" else int64)))
+    dtype = dtype or (self.dtype if self.dtype.kind in "fc" else int64)
+    if dtype is bool_ and self._shape() and self.numel():
+        raise NotImplementedError(f"\"{function.body.name}_out_cpu\" not implemented for 'Bool'")
+    return function((self,), (op, axis, dtype))
+
+
+def _running_in_place(plain: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """The in-place twin of a running sum or product: it is computed in self's dtype, that of integers too."""
+    changed = in_place(plain)
+
+    @wraps(plain)
+    def in_own_dtype(self: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
+        if dtype is not None and dtype is not self.dtype:
+            raise RuntimeError(f"Bad in-place call: input tensor dtype {c_name(self.dtype)} and output tensor dtype "
+                               f"{c_name(dtype)} should match")
+        return changed(self, dim, dtype=self.dtype)
+
+    return as_twin(in_own_dtype, plain)
 
 
 class Exponential:
@@ -300,14 +318,14 @@ class Exponential:
         """
         return _running(operands_of("cumsum", self)[0], dim, dtype, Op.SUM, _CUMSUM)
 
-    cumsum_ = in_place(cumsum)
+    cumsum_ = _running_in_place(cumsum)
 
     @both("cumprod")
     def cumprod(self: Tensor, dim: int, *, dtype: DType | None = None) -> Tensor:
         """The running product along ``dim``."""
         return _running(operands_of("cumprod", self)[0], dim, dtype, Op.PROD, _CUMPROD)
 
-    cumprod_ = in_place(cumprod)
+    cumprod_ = _running_in_place(cumprod)
 
     @both("logcumsumexp")
     def logcumsumexp(self: Tensor, dim: int) -> Tensor:

@@ -16,7 +16,7 @@ from minigrad.tensor.base import AnyTensor
 from minigrad.tensor.body import refusal
 from minigrad.tensor.definition import both
 from minigrad.tensor.function import Function
-from minigrad.tensor.operands import dim_index, dim_indices
+from minigrad.tensor.operands import dim_index, dim_indices, not_for_complex
 from minigrad.tensor.reduce import reduce, without
 
 if TYPE_CHECKING:
@@ -123,6 +123,7 @@ def _extreme_along(self: Tensor, dim: int, keepdim: bool, op: str,
     axis = dim_index(dim, len(self._shape()))
     if self._shape():
         _check_not_empty(self._shape(), (axis,), result.__name__, False)
+    not_for_complex(self, result.__name__)
     return result(*_ALONG[op].all((self,), (op, axis, keepdim)))
 
 
@@ -161,6 +162,7 @@ def _argument(self: Tensor, dim: Any, keepdim: bool, op: str, name: str) -> Tens
             raise IndexError(f"{name}(): Expected reduction dim to be specified for input.numel() == 0.")
     elif shape:
         _check_not_empty(shape, (axis,), name, False)
+    not_for_complex(self, name)
     if self.dtype is bool_:
         raise RuntimeError(f"{name}(): does not support bool input")
     return _ARGUMENT[op]((self,), (op, axis, keepdim))
@@ -169,7 +171,7 @@ def _argument(self: Tensor, dim: Any, keepdim: bool, op: str, name: str) -> Tens
 def _running_extreme(self: Tensor, dim: int, op: str, result: type[return_types.ReturnType]) -> Any:
     """The running extremum, and the last index at which it was reached."""
     axis = dim_index(dim, len(self._shape()))
-    indices = _RUNNING_PLACE((self,), (op, axis))
+    indices = _RUNNING_PLACE[op]((self,), (op, axis))
     return result(self.gather(axis, indices) if self._shape() else self.clone(), indices)
 
 
@@ -183,7 +185,8 @@ def _running_place(x: LazyBuffer, op: str, axis: int) -> LazyBuffer:
     return reached.where(index, index.like(0)).scan(Op.MAX, axis)
 
 
-_RUNNING_PLACE = Function("running_index", _running_place, "NotDifferentiable")
+_RUNNING_PLACE = {op: Function(name, _running_place, "NotDifferentiable")
+                  for op, name in ((Op.MAX, "cummax"), (Op.MIN, "cummin"))}
 
 
 class Extrema:

@@ -18,7 +18,7 @@ from minigrad.tensor.body import ByType, ForComplex, refusal
 from minigrad.tensor.definition import FUNCTIONS, both, in_place
 from minigrad.tensor.function import Function
 from minigrad.tensor.operands import MixedFunction, all_fitted, fitted_gradient, not_for, not_for_complex, result_dtype
-from minigrad.tensor.promotion import floating, stored
+from minigrad.tensor.promotion import floating, stored, type_name
 
 if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor
@@ -124,7 +124,7 @@ _ROUND = _rounding("round", Op.ROUND)
 
 
 def _rounded(function: Function, x: Tensor) -> Tensor:
-    not_for("b", x.dtype, function.body.name)
+    not_for("b", x.dtype, f"{function.body.name}_vml_cpu")
     return function((x,))
 
 
@@ -336,6 +336,9 @@ class Functions:
         if decimals and self.dtype.kind == "f":
             return (self * 10.0**decimals).round() / 10.0**decimals if decimals > 0 else (
                 self / 10.0**-decimals).round() * 10.0**-decimals
+        if decimals:
+            raise NotImplementedError(f"\"round_cpu\" not implemented for '{type_name(self.dtype)}'")
+        not_for("b", self.dtype, "round_vml_cpu")
         return _ROUND((self,))
 
     round_ = in_place(round)
@@ -415,7 +418,8 @@ class Functions:
 
     @both("clamp", "clip")
     def clamp(self: Tensor, min: Any = None, max: Any = None) -> Tensor:
-        """Elements below ``min`` become min, those above ``max`` max; bounds are numbers, Tensors or None.
+        """Elements below ``min`` become min, those above ``max`` max; the bounds are numbers or None, or Tensors or
+        None; ``TypeError`` for one of each.
 
         >>> import minigrad
         >>> minigrad.tensor([-2.0, 0.5, 2.0]).clamp(-1, 1)
@@ -425,6 +429,12 @@ class Functions:
             raise RuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")
         by_tensor = isinstance(min, AnyTensor) or isinstance(max, AnyTensor)
         if by_tensor:
+            if not all([v is None or isinstance(v, AnyTensor) for v in (min, max)]):
+                low, high = ["Tensor" if isinstance(v, AnyTensor) else type(v).__name__ for v in (min, max)]
+                raise TypeError("clamp() received an invalid combination of arguments - got "
+                                f"(Tensor, {low}, {high}), but expected "
+                                "one of: (Tensor input, Tensor min = None, Tensor max = None), (Tensor input, Number "
+                                "min = None, Number max = None)")
             return _CLAMP_TENSOR.mixed((self, min, max))
         dtype = result_dtype((self, min, max))
         return _CLAMP.mixed((self, *[None if v is None else stored(v, dtype) for v in (min, max)]), dtype)

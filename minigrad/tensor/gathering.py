@@ -161,6 +161,11 @@ def _one_hot(index: LazyBuffer, classes: int) -> LazyBuffer:
 _ONE_HOT = Function("one_hot", _one_hot, "NotDifferentiable")
 
 
+def alone(x: Tensor) -> tuple[Tensor, Tensor]:
+    """A 0-d Tensor of any dtype as the element that was chosen, and its index."""
+    return x.clone(), make(LazyBuffer.const(0, int64, (), x._pending().device))
+
+
 class Gathering:
     """Elements gathered from, or written to, the positions that index tensors and masks name."""
 
@@ -209,12 +214,15 @@ class Gathering:
             raise RuntimeError(f"torch.take_along_dim(): input and indices should have the same number of dimensions, "
                                f"but got {self.ndim} dimensions for input, and {indices.ndim} dimensions for indices")
         axis = dim_index(dim, self.ndim)
-        indices = indices.remainder(self._shape()[axis]) if self._shape()[axis:] else indices
+        if self._shape() and self._shape()[axis]:
+            indices = indices.remainder(self._shape()[axis])
         mine, theirs = list(self._shape()), list(indices._shape())
         mine[axis] = theirs[axis] = 1
         common = broadcast_shapes(mine, theirs)
         x, y = [t.expand(*[t._shape()[axis] if i == axis else s for i, s in enumerate(common)])
                 for t in (self, indices)]
+        if x._shape() and not x._shape()[axis] and y.numel():
+            raise RuntimeError("ZeroDivisionError")
         return x.gather(axis, y)
 
     @both("take")

@@ -59,7 +59,7 @@ def _check_types(la: Tensor | LazyBuffer, lb: Tensor | LazyBuffer, name: str = "
             raise RuntimeError(f"addmv input tensors must have the same dtype, but got {vector}, {matrix}, and "
                                f"{vector}")
         raise RuntimeError(f"expected scalar type {type_name(la.dtype)} but found {type_name(lb.dtype)}")
-    if la.dtype is bool_:
+    if la.dtype is bool_ and (name == "dot" or (0 not in la.shape and 0 not in lb.shape)):
         kernel = {"mat": "addmm_impl_cpu_", "mv": "addmv_impl_cpu"}.get(name, name)
         raise NotImplementedError(f"\"{kernel}\" not implemented for 'Bool'")
 
@@ -108,7 +108,8 @@ def _check_batch(self: Tensor, other: Tensor, batch: Shape, a: Shape, b: Shape) 
     if a[-1] != b[-2]:
         raise RuntimeError(f"Expected size for first two dimensions of batch2 tensor to be: [{prod(batch)}, {a[-1]}] "
                            f"but got: [{prod(batch)}, {b[-2]}].")
-    _check_types(self, other, "bmm")
+    if 0 not in (*batch, *a, *b):  # without elements PyTorch's kernel does not run, and does not look at dtypes
+        _check_types(self, other, "bmm")
 
 
 def _times_vector(self: Tensor, other: Tensor, a: Shape, b: Shape) -> Tensor:
@@ -131,6 +132,8 @@ def _vector_times(self: Tensor, other: Tensor, a: Shape, b: Shape) -> Tensor:
 def _batched(self: Tensor, other: Tensor, a: Shape, b: Shape) -> Tensor:
     batch = broadcast_shapes(a[:-2], b[:-2])
     _check_batch(self, other, batch, a, b)
+    if self.dtype is not other.dtype:  # there are no elements
+        self = self.to(other.dtype)
     return (_BMM if len(batch) == 1 else _FOLDED_BMM)((self, other))
 
 

@@ -217,7 +217,9 @@ class Remainder(Quotient):
 
 def _check_divisor(a: Any, b: Any) -> None:
     """``RuntimeError`` for an integer that is divided by a 0 which is known now. Where the divisor is computed later,
-    such a quotient or remainder is 0."""
+    such a quotient or remainder is 0. Nothing is divided if one of the operands has no elements."""
+    if isinstance(a, AnyTensor) and 0 in a._shape():
+        return
     if isinstance(b, AnyTensor):
         first = a.dtype.kind if isinstance(a, AnyTensor) else "i" if isinstance(a, int) else "f"
         if first in "fc" or b.dtype.kind in "fc" or first == b.dtype.kind == "b":

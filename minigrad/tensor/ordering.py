@@ -23,7 +23,7 @@ from minigrad.tensor.creation import full
 from minigrad.tensor.definition import also, both, by_rows, function, into
 from minigrad.tensor.extrema import shared
 from minigrad.tensor.function import Function
-from minigrad.tensor.gathering import check_index_range, picked
+from minigrad.tensor.gathering import alone, check_index_range, picked
 from minigrad.tensor.indexing import concrete
 from minigrad.tensor.operands import dim_index, not_for, not_for_complex, one_device, result_dtype
 from minigrad.tensor.promotion import number, number_dtype, type_name
@@ -289,8 +289,8 @@ def searchsorted(sorted_sequence: Tensor, input: Any, *, out_int32: bool = False
         raise RuntimeError("searchsorted(): boundaries and input value tensors should have same device type, but got "
                            f"boundaries tensor device type {sorted_sequence.device} and input value tensor device type "
                            f"{input.device}")
-    not_for_complex(sorted_sequence, "searchsorted")
-    not_for("b", sorted_sequence.dtype, "searchsorted_out_cpu")
+    if not isinstance(input, AnyTensor) or input.numel():
+        not_for("bc", sorted_sequence.dtype, "searchsorted_out_cpu")
     side = "right" if right or side == "right" else "left"
     rows = by_rows(searchsorted, sorted_sequence, input, out_int32=out_int32, right=side == "right")
     if rows is not None:
@@ -395,8 +395,9 @@ class Ordering:
             raise RuntimeError("selected index k out of range")
         if self.dtype is bool_:
             raise RuntimeError("topk does not support bool dtypes on CPU")
+        not_for_complex(self, "topk")
         if not shape:
-            return return_types.topk(self.clone(), self.argsort())
+            return return_types.topk(*alone(self))
         if not k:
             empty = self.narrow(axis, 0, 0).clone()
             return return_types.topk(empty, empty.to(int64).detach())
@@ -406,12 +407,11 @@ class Ordering:
     @both("kthvalue")
     def kthvalue(self: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> return_types.ReturnType:
         """``(values, indices)`` of the k-th smallest along ``dim``; k counts from 1."""
-        not_for_complex(self, "kthvalue")
-        not_for("b", self.dtype, "kthvalue_cpu")
         if not self.ndim:
             if k != 1:
                 raise RuntimeError("kthvalue(): selected number k out of range for dimension 0")
-            return return_types.kthvalue(self.clone(), self.argsort())
+            return return_types.kthvalue(*alone(self))
+        not_for("bc", self.dtype, "kthvalue_cpu")
         axis = dim_index(dim, self.ndim)
         if not self._shape()[axis]:
             raise IndexError(f"kthvalue(): Expected reduction dim {axis} to have non-zero size.")
@@ -424,17 +424,16 @@ class Ordering:
     def median(self: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
         """The lower of the middle elements: of all, or ``(values, indices)`` along ``dim``. NaN if there is one:
         the first."""
-        not_for_complex(self, "median")
         if dim is not None or self.numel():
-            not_for("b", self.dtype, "median_cpu" if dim is None else "median_out")
+            not_for("bc", self.dtype, "median_cpu" if dim is None else "median_out")
         if dim is None:
             flat = self.reshape(-1)
             if not flat.numel():
-                return full((), math.nan if self.dtype.kind == "f" else self.dtype.min, dtype=self.dtype,
-                            device=self.device)
+                nothing = self.dtype.min if self.dtype.kind in "iu" else True if self.dtype is bool_ else math.nan
+                return full((), nothing, dtype=self.dtype, device=self.device)
             return shared("median", self, flat.detach().median(0)[0])
         if not self.ndim:
-            return return_types.median(self.clone(), self.argsort())
+            return return_types.median(*alone(self))
         axis = dim_index(dim, self.ndim)
         n = self._shape()[axis]
         if not n:

@@ -16,9 +16,9 @@ from minigrad.tensor.base import AnyTensor, make
 from minigrad.tensor.creation import tensor
 from minigrad.tensor.definition import FUNCTIONS, both
 from minigrad.tensor.extrema import shared
-from minigrad.tensor.gathering import picked
+from minigrad.tensor.gathering import alone, picked
 from minigrad.tensor.indexing import concrete
-from minigrad.tensor.operands import dim_index, not_for_complex
+from minigrad.tensor.operands import dim_index, not_for
 from minigrad.tensor.promotion import c_name, type_name
 from minigrad.tensor.ranges import arange
 
@@ -224,9 +224,9 @@ class Statistics:
         tensor(1)
         """
         axis = dim_index(dim, max(self.ndim, 1))
-        not_for_complex(self, "mode")
         if not self.ndim:
-            return return_types.mode(self.clone(), self.argsort())
+            return return_types.mode(*alone(self))
+        not_for("c", self.dtype, "mode_cpu")
         x = self.movedim(axis, -1)
         n = x.shape[-1]
         if not n:

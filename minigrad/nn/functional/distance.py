@@ -37,8 +37,15 @@ def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -
     return formulas.cosine_similarity(x1, x2, dim=axis, eps=float(eps))
 
 
+def _check_kernel(name: str, x: Tensor) -> None:
+    """``NotImplementedError`` for the half types."""
+    if x.dtype.itemsize < 4 and x.shape[-1]:
+        raise NotImplementedError(f"\"{name}\" not implemented for '{type_name(x.dtype)}'")
+
+
 def pdist(input: Tensor, p: float = 2.0) -> Tensor:
     """The p-norms of the differences of all N (N - 1) / 2 pairs of rows of (N, M), in the order (0, 1), (0, 2) …
+    ``NotImplementedError`` for the half types.
 
     >>> import minigrad
     >>> pdist(minigrad.tensor([[0.0, 0.0], [3.0, 4.0], [0.0, 1.0]]))
@@ -52,6 +59,7 @@ def pdist(input: Tensor, p: float = 2.0) -> Tensor:
         raise RuntimeError("pdist only supports non-negative p values")
     if input.shape[0] < 2:
         return input.new_empty(0)
+    _check_kernel("pdist", input)
     first, second = triu_indices(input.shape[0], input.shape[0], 1)
     return formulas.pdist(input, first, second, p=float(p))
 
@@ -65,7 +73,7 @@ def cdist(x1: Tensor, x2: Tensor, p: float = 2.0,
     """The p-norms of the differences of every row of x1 (..., P, M) and every row of x2 (..., R, M): (..., P, R).
 
     For p = 2 and more than 25 rows it is a matrix product, unless ``compute_mode`` says otherwise: faster, and with
-    fewer digits for near points.
+    fewer digits for near points. ``NotImplementedError`` for other sums of the half types.
 
     >>> import minigrad
     >>> cdist(minigrad.zeros(1, 2), minigrad.tensor([[3.0, 4.0], [0.0, 1.0]]))
@@ -88,4 +96,7 @@ def cdist(x1: Tensor, x2: Tensor, p: float = 2.0,
     by_product = _PRODUCT[compute_mode]
     if by_product is None:
         by_product = x1.shape[-2] > 25 or x2.shape[-2] > 25
-    return formulas.cdist(x1, x2, p=float(p), by_product=by_product and p == 2)
+    by_product = by_product and p == 2
+    if not by_product and x1.shape[-2] and x2.shape[-2]:
+        _check_kernel("cdist", x1)
+    return formulas.cdist(x1, x2, p=float(p), by_product=by_product)

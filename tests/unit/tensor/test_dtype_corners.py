@@ -1,0 +1,142 @@
+"""Which dtypes reductions, scans, products and roundings take and give, also in place, into ``out=`` and of empty
+tensors, as PyTorch has it."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+import minigrad as mg
+
+SCANS = ("cumsum", "cumprod")
+
+
+@pytest.mark.parametrize("name", SCANS)
+@pytest.mark.parametrize("dtype", [mg.int8, mg.uint8, mg.int32, mg.float16, mg.complex64])
+def test_a_scan_in_place_is_computed_in_its_own_dtype(name, dtype):
+    x = mg.tensor([1, 1, 1]).to(dtype)
+    getattr(x, f"{name}_")(0)
+    assert x.dtype is dtype and x.real.tolist() == ([1, 2, 3] if name == "cumsum" else [1, 1, 1])
+    with pytest.raises(RuntimeError, match="Bad in-place call: input tensor dtype .* and output tensor dtype double "):
+        getattr(x, f"{name}_")(0, dtype=mg.float64)
+
+
+@pytest.mark.parametrize("name", SCANS)
+def test_a_scan_of_bools_is_one_of_numbers(name):
+    x = mg.tensor([True, True])
+    for call in (lambda: getattr(x, f"{name}_")(0), lambda: getattr(x, name)(0, dtype=mg.bool),
+                 lambda: getattr(mg, name)(mg.ones(2), 0, out=mg.ones(2, dtype=mg.bool))):
+        with pytest.raises(NotImplementedError, match=f"\"{name}_out_cpu\" not implemented for 'Bool'"):
+            call()
+    assert getattr(mg.tensor(True), f"{name}_")(0).item() is True  # nothing is added
+    assert getattr(mg.ones(0, dtype=mg.bool), name)(0, dtype=mg.bool).dtype is mg.bool
+
+
+@pytest.mark.parametrize("name", ["cumsum", "cumprod", "sum", "prod", "mean", "nansum"])
+def test_a_dtype_that_is_asked_for_is_that_of_out(name):
+    x, out = mg.ones(2, 2), mg.empty(2, 2, dtype=mg.float64)
+    with pytest.raises(RuntimeError, match="Expected out tensor to have dtype float, but got double instead|"
+                                           "nansum: provided dtype must match dtype of result. Got Double and Float."):
+        getattr(mg, name)(x, 0, dtype=mg.float32, out=out)
+
+
+@pytest.mark.parametrize("name", ["cummax", "cummin"])
+def test_running_extremes_have_out_of_their_dtypes(name):
+    x = mg.tensor([1.0, 2.0])
+    with pytest.raises(RuntimeError, match="expected scalar_type Float but found Double"):
+        getattr(mg, name)(x, 0, out=(x.double(), x.long()))
+    with pytest.raises(RuntimeError, match="expected scalar_type Long but found Int"):
+        getattr(mg, name)(x, 0, out=(x.clone(), x.int()))
+    with pytest.raises(NotImplementedError, match=f"{name}_cpu.* not implemented for 'ComplexFloat'"):
+        getattr(x.to(mg.complex64), name)(0)
+
+
+def test_einsum_multiplies_mixed_dtypes_where_nothing_is_summed():
+    a, b = mg.tensor([[1.5], [2.0]], dtype=mg.float64), mg.tensor([[True, True, True], [False, True, False]])
+    assert mg.einsum("ij,kj->ik", a, b).tolist() == [[4.5, 1.5], [6.0, 2.0]]  # j has size 1 on the left
+    outer = mg.einsum("i,j->ij", a[:, 0], b[0])
+    assert outer.dtype is mg.float64 and outer.tolist() == [[1.5] * 3, [2.0] * 3]
+    ints = mg.ones(1, 3, dtype=mg.int32)
+    assert mg.einsum("ij,j->j", ints, ints[0]).dtype is mg.int32  # i is left out
+    assert mg.einsum("ij,j->j", ints.expand(2, 3), ints[0]).tolist() == [2, 2, 2]  # i is summed, as int64
+    with pytest.raises(RuntimeError, match="expected scalar type Double but found Float"):
+        mg.einsum("i,i", a[:, 0], a[:, 0].float())
+    assert mg.einsum("i,i", mg.zeros(0), mg.zeros(0, dtype=mg.int64)).dtype is mg.int64
+
+
+@pytest.mark.parametrize("multiply", [mg.mm, mg.matmul])
+def test_a_product_without_elements_may_be_of_bools(multiply):
+    x = mg.ones(2, 0, dtype=mg.bool)
+    assert multiply(x, x.mT).tolist() == [[False, False], [False, False]]
+    with pytest.raises(NotImplementedError, match="not implemented for 'Bool'"):
+        multiply(x.new_ones(2, 2), x.new_ones(2, 2))
+
+
+def test_batches_without_elements_are_of_any_dtypes():
+    a, b = mg.zeros(1, 2, 0), mg.zeros(1, 0, 3, dtype=mg.float64)
+    assert (a @ b).dtype is a.bmm(b).dtype is mg.float64
+
+
+def test_trapezoid_by_one_number_is_the_sum_less_half_the_ends():
+    y = mg.tensor([math.inf, 1.0, math.inf])
+    assert math.isnan(mg.trapezoid(y)) and math.isnan(mg.trapezoid(mg.tensor([math.nan])))
+    assert mg.trapezoid(y, mg.tensor([0.0, 1.0, 2.0])).item() == math.inf
+    assert mg.trapezoid(mg.tensor([127, 127, 1], dtype=mg.int8)).item() == 319  # the ends are added as int8
+    assert mg.cumulative_trapezoid(mg.tensor([3])).dtype is mg.float32
+
+
+@pytest.mark.parametrize("dtype", [mg.float16, mg.bfloat16])
+def test_distances_have_no_kernel_for_halves(dtype):
+    x = mg.ones(2, 3, dtype=dtype)
+    with pytest.raises(NotImplementedError, match='"cdist" not implemented for'):
+        mg.cdist(x, x)
+    with pytest.raises(NotImplementedError, match='"pdist" not implemented for'):
+        mg.nn.functional.pdist(x)
+    assert mg.cdist(x, x[:0]).shape == (2, 0)
+    assert mg.cdist(x, x, compute_mode="use_mm_for_euclid_dist").tolist() == [[0.0, 0.0], [0.0, 0.0]]
+
+
+@pytest.mark.parametrize("operator", ["remainder", "fmod", "floor_divide", "__mod__", "__floordiv__"])
+def test_no_elements_are_divided_by_zero(operator):
+    assert getattr(mg.ones(0, dtype=mg.int64), operator)(0).shape == (0,)
+    with pytest.raises(RuntimeError, match="ZeroDivisionError"):
+        getattr(mg.ones(1, dtype=mg.int64), operator)(0)
+
+
+def test_take_along_a_dimension_without_elements():
+    places = mg.zeros(1, 3, dtype=mg.int64)
+    assert mg.take_along_dim(mg.zeros(0, 0), places, 1).shape == (0, 3)
+    with pytest.raises(RuntimeError, match="ZeroDivisionError"):
+        mg.take_along_dim(mg.zeros(1, 0), places, 1)
+
+
+def test_one_element_may_be_of_any_dtype():
+    for x in (mg.tensor(True), mg.tensor(1j)):
+        assert [int(t.item() == x.item()) for t in (x.kthvalue(1).values, x.mode().values)] == [1, 1]
+        assert x.kthvalue(1).indices.item() == 0
+    for call in (lambda: x.topk(1), lambda: x.max(0), lambda: x.argmin(0)):
+        with pytest.raises(RuntimeError, match="does not support complex"):
+            call()
+    assert mg.ones(0, dtype=mg.bool).median().item() is True
+    assert math.isnan(mg.ones(0, dtype=mg.complex64).median().item().real)
+
+
+def test_operations_that_bools_and_complex_numbers_do_not_have():
+    x = mg.tensor([[True]])
+    for name, kernel in (("round", "round_vml_cpu"), ("floor", "floor_vml_cpu"), ("trace", "trace")):
+        with pytest.raises(NotImplementedError, match=f"\"{kernel}\" not implemented for 'Bool'"):
+            getattr(x, name)()
+    with pytest.raises(NotImplementedError, match="\"round_cpu\" not implemented for 'Long'"):
+        mg.tensor([15]).round(decimals=-1)
+    with pytest.raises(RuntimeError, match="In-place abs is not supported for complex tensors"):
+        mg.tensor([1j]).abs_()
+
+
+def test_bounds_are_two_numbers_or_two_tensors():
+    x = mg.tensor([1.0, 5.0])
+    with pytest.raises(TypeError, match=r"got \(Tensor, int, Tensor\)"):
+        x.clamp(0, x)
+    with pytest.raises(TypeError, match=r"got \(Tensor, Tensor, float\)"):
+        x.clamp_(x, 3.0)
+    assert x.clamp(max=mg.tensor(2.0)).tolist() == [1.0, 2.0]
