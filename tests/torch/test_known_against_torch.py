@@ -25,7 +25,7 @@ class Wrong:
 
 KINDS = {
     "conjugates are copies": ("v1 = L.tensor([1 + 2j])", "v2 = v1.conj()", "v1.mul_(2)"),
-    "views made under no_grad": ("v1 = L.ones(2, requires_grad=True) * 1", "with L.no_grad(): v2 = v1[:1]",
+    "gradients that lead nowhere": ("v1 = L.ones(2, requires_grad=True) * 1", "with L.no_grad(): v2 = v1[:1]",
                                  "v3 = v2 + 1"),
     "the layout of results": ("v1 = L.ones(2, 3).T + 1", "v2 = v1.reshape(-1)", "v2.mul_(2)"),
     "complex numbers of half types": ("v1 = L.ones(2, dtype=L.float16)", "v2 = v1 * 1j"),
@@ -43,9 +43,13 @@ def test_a_kind_and_what_only_looks_like_it(kind: str) -> None:
     program = KINDS[kind]
     assert kind_of(Program(list(program)), torch, minigrad) == kind
     mistake = ["v8 = L.ones(2)", "v9 = L.neg(v8)"]
+    if kind == "gradients that lead nowhere":
+        compared = ["v1 = L.ones(2, requires_grad=True)", "v2 = L.zeros(2, dtype=L.bool)", "v2[:1].lt_(v1[:1])"]
+        assert kind_of(Program(compared), torch, minigrad) == kind
+        assert kind_of(Program([*compared, *mistake]), torch, Wrong()) == ""
     for lines in ([*program[:-1], *mistake], [*mistake, "v9 = v9.T.reshape(-1)"]):
         assert kind_of(Program(lines), torch, minigrad) != ""
         assert kind_of(Program(lines), torch, Wrong()) in ("", kind)
-    if kind in ("conjugates are copies", "the layout of results", "views made under no_grad"):
+    if kind in ("conjugates are copies", "the layout of results", "gradients that lead nowhere"):
         for lines in ([*program, *mistake], [*mistake, *program]):
             assert kind_of(Program(lines), torch, Wrong()) == ""

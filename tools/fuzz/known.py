@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from tools.fuzz.program import Change, Mismatch, Program, compare, mismatches, run, step
+from tools.fuzz.program import Change, Mismatch, Program, compare, compare_all, mismatches, run, step
 from tools.fuzz.statements import ROUNDED
 
 EPSILON = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7, "complex128": 2.0**-52,
@@ -58,18 +58,27 @@ class Known:
 
 def known(failure: Failure) -> str:
     """The name of the kind that a failure is of, or nothing."""
-    for kind in KNOWN:
-        if kind.holds(failure):
-            return kind.name
-    for kind in KNOWN:
-        if kind.change is None or kind.change in failure.changes:
+    program, reference, library = failure.program, failure.reference, failure.library
+    differing = compare_all(program, reference, library, failure.changes)
+    kind = _direct(failure)
+    if kind and (failure.mismatch.raised is not None  # else all other values that differ must be of a kind
+                 or all(_direct(replace(failure, mismatch=other)) for other in differing)):
+        return kind
+    places = [other.place for other in differing]
+    for row in KNOWN:
+        if row.change is None or row.change in failure.changes:
             continue
-        changes = (*failure.changes, kind.change)
-        found = compare(failure.program, failure.reference, failure.library, changes)
-        if found is None or (found.place != failure.mismatch.place
-                             and known(replace(failure, mismatch=found, changes=changes))):
-            return kind.name
+        changes = (*failure.changes, row.change)
+        left = compare_all(program, reference, library, changes)
+        if not left or ([other.place for other in left] != places
+                        and known(replace(failure, mismatch=left[0], changes=changes))):
+            return row.name
     return ""
+
+
+def _direct(failure: Failure) -> str:
+    """The name of the kind of this very mismatch, or nothing."""
+    return next((kind.name for kind in KNOWN if kind.holds(failure)), "")
 
 
 def kind_of(program: Program, reference: Any, library: Any) -> str | None:
@@ -96,11 +105,11 @@ def depends(failure: Failure, changes: tuple[Change, ...]) -> bool:
     return wrong is not None and bool(covered[wrong].all())
 
 
-def _moving(move: Callable[[Any, float], Any]) -> Change:
-    """Move what each statement gives that two libraries may round in two ways."""
+def _moving(move: Callable[[Any, float], Any], any_line: bool = False) -> Change:
+    """Move what each statement gives that two libraries may round in two ways, or ``any_line``."""
     def after(line: str, variables: dict[str, Any]) -> None:
         found = CHANGED.match(line)
-        if found is None or not ROUNDED.search(line):
+        if found is None or not (any_line or ROUNDED.search(line)):
             return
         value = variables[found[1]]
         unit = EPSILON.get(str(getattr(value, "dtype", None)).rpartition(".")[2])
@@ -118,7 +127,7 @@ ROUNDINGS = (_moving(lambda t, unit: t.mul_(1 + 4 * unit)), _moving(lambda t, un
 
 
 def _with_parts(real: float, imag: float) -> Change:
-    """Complex numbers that are not finite become one of them."""
+    """Complex numbers that are not finite become this one."""
     def move(t: Any, unit: float) -> None:
         if t.is_complex():
             t.masked_fill_(~t.abs().isfinite(), complex(real, imag))
@@ -126,8 +135,19 @@ def _with_parts(real: float, imag: float) -> Change:
     return _moving(move)
 
 
-PARTS = tuple(_with_parts(a, b) for a in (float("inf"), float("nan"), 1.0) for b in (float("inf"), float("nan"), 1.0)
-              if (a, b) != (1.0, 1.0))
+def _with_zeros(real: float, imag: float) -> Change:
+    """A part of complex numbers that is 0, but for roundings, becomes this 0."""
+    def move(t: Any, unit: float) -> None:
+        if t.is_complex():
+            least = t.abs() * 4096 * unit
+            for part, zero in ((t.real, real), (t.imag, imag)):
+                part.masked_fill_(part.abs() <= least, zero)
+
+    return _moving(move, any_line=True)
+
+
+PARTS = (*[_with_parts(a, b) for a in (float("inf"), float("nan"), 1.0) for b in (float("inf"), float("nan"), 1.0)
+           if (a, b) != (1.0, 1.0)], *[_with_zeros(a, b) for a in (0.0, -0.0) for b in (0.0, -0.0)])
 
 
 # --- what Tensors are
@@ -232,6 +252,8 @@ def _untracked(value: Any, variables: dict[str, Any]) -> Any:
     return value.detach() if made else value
 
 
+COMPARED = re.compile(r"\.(lt|le|gt|ge|eq|ne)_\((.*)\)$")
+
 KNOWN: tuple[Known, ...] = (
     Known("conjugates are copies", "PyTorch marks a conjugate and shares its memory; here it is a pending value "
           "(docs/complex.md).", change=Change(made=_plain)),
@@ -240,16 +262,18 @@ KNOWN: tuple[Known, ...] = (
     Known("complex numbers of half types", "complex32 is a name only.", _is_half),
     Known("memory that overlaps", "PyTorch writes into elements that are one in memory, in no defined order, and warns "
           "in some cases; here they are never written, unless all get one value.", _is_repeated),
-    Known("views made under no_grad", "PyTorch 2.13 says that they require a gradient; its documentation says that "
-          "nothing made there does.", change=Change(made=_untracked)),
+    Known("gradients that lead nowhere", "PyTorch 2.13 says that a view made under no_grad requires a gradient, and "
+          "a bool that was compared in place with what requires one; neither can have one.",
+          change=Change(lambda line: COMPARED.sub(r".\1_(detached(\2))", line), _untracked)),
     Known("errors that depend on values", "They come when values are needed: of an integer divided by 0, of a "
           "masked_scatter() with too few elements.", _comes_late),
     Known("products of complex numbers that come to one place", "scatter_reduce() and index_reduce() do not multiply "
           "them: NotImplementedError.", _is_product),
     Known("the layout of results", "PyTorch keeps the order of an operand's dimensions in memory; here results "
           "are in row-major order.", change=Change(made=_row_major)),
-    Known("infinite complex numbers", "Which part of a product or quotient is NaN depends on how it is written; "
-          "PyTorch's own vectorised and scalar kernels differ.", lambda failure: depends(failure, PARTS)),
+    Known("parts of complex numbers that are open", "Which part of an infinite product or quotient is NaN, and the "
+          "sign of a part that is 0, depend on how they are computed; PyTorch's own vectorised and scalar kernels "
+          "differ.", lambda failure: depends(failure, PARTS)),
     Known("a step after a rounding", "A step such as `floor`, `==` or `argmax` of a number that the two libraries "
           "round in two ways: PyTorch's own result changes when its functions are moved by a few units in the last "
           "place.", lambda failure: depends(failure, ROUNDINGS)),

@@ -54,9 +54,11 @@ class Mismatch:
 
 @dataclass(frozen=True)
 class Change:
-    """How a run differs from the usual one. ``made`` gets what a statement ``v3 = …`` has made, and the other
-    variables, and gives what it is to be. ``after`` gets a statement that has run, and all variables."""
+    """How a run differs from the usual one. ``line`` gives another statement for each; it may call ``detached``.
+    ``made`` gets what a statement ``v3 = …`` has made, and the other variables, and gives what it is to be. ``after``
+    gets a statement that has run, and all variables."""
 
+    line: Callable[[str], str] | None = None
     made: Callable[[Any, dict[str, Any]], Any] | None = None
     after: Callable[[str, dict[str, Any]], None] | None = None
 
@@ -69,7 +71,8 @@ def run(lines: list[str], library: Any, *, realise: bool = True, changes: tuple[
     """The variables after the program, and for each line what it raised, or nothing."""
     variables: dict[str, Any] = {}
     raised = []
-    scope = {"L": library, "look": (lambda t: t.tolist()) if realise else lambda t: None}
+    scope = {"L": library, "look": (lambda t: t.tolist()) if realise else lambda t: None,
+             "detached": lambda x: x.detach() if hasattr(x, "detach") else x}
     makers = [change.made for change in changes if change.made is not None]
     for i, make in enumerate(makers):
         scope[f"made{i}"] = make
@@ -78,6 +81,8 @@ def run(lines: list[str], library: Any, *, realise: bool = True, changes: tuple[
         for line in lines:
             made = MADE.match(line)
             text = line
+            for change in changes:
+                text = change.line(text) if change.line is not None else text
             if made is not None:  # in the same line, so that it is in the same mode
                 text += "".join(f"; {made[1]} = made{i}({made[1]}, {{**locals()}})" for i in range(len(makers)))
             raised.append(step(text, scope, variables))
@@ -126,13 +131,18 @@ def disagreement(program: Program, reference: Any, library: Any) -> str:
 
 def compare(program: Program, reference: Any, library: Any, changes: tuple[Change, ...] = ()) -> Mismatch | None:
     """The first thing that differs between the two after the program; the reference's run is changed."""
+    return next(iter(compare_all(program, reference, library, changes)), None)
+
+
+def compare_all(program: Program, reference: Any, library: Any, changes: tuple[Change, ...] = ()) -> list[Mismatch]:
+    """All that differs after the first run in which something does."""
     expected = run(program.lines, reference, changes=changes)
     with minigrad.config.config(**program.settings) if program.settings else nullcontext():
         for _ in range(program.times):
-            problem = next(mismatches(program.lines, run(program.lines, library), expected, reference), None)
-            if problem is not None:
-                return problem
-    return None
+            found = list(mismatches(program.lines, run(program.lines, library), expected, reference))
+            if found:
+                return found
+    return []
 
 
 def mismatches(lines: list[str], result: tuple[dict[str, Any], list[str]], right: tuple[dict[str, Any], list[str]],
