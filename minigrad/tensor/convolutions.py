@@ -42,6 +42,8 @@ def _convolve(name: str, dims: int, input: Any, weight: Any, bias: Any, stride: 
         raise _wrong_arguments(name, input, weight, bias, stride=stride, padding=padding,
                                dilation=dilation) from None
     y = CONVOLUTION((x, weight) if bias is None else (x, weight, bias), (at,))
+    if not shapes[0][1]:  # without channels PyTorch has no filters
+        y = y[:, :0]
     return y if x is input else y.squeeze(0)
 
 

@@ -108,3 +108,12 @@ def test_messages():
         F.conv2d(minigrad.ones(1, 3, 2, 2), minigrad.ones(4, 3, 3, 3))
     with pytest.raises(ValueError, match="requested an output size of"):
         nn.ConvTranspose2d(1, 1, 3)(minigrad.ones(1, 1, 3, 3), output_size=(9, 9))
+
+
+def test_without_channels_there_are_no_filters() -> None:
+    """As in PyTorch; so it is whatever the weight says."""
+    x, weight = minigrad.zeros(2, 0, 5, requires_grad=True), minigrad.zeros(3, 0, 2)
+    y = minigrad.nn.functional.conv1d(x, weight, minigrad.ones(3))
+    assert y.shape == (2, 0, 4)
+    y.sum().backward()
+    assert x.grad.shape == x.shape
