@@ -398,10 +398,12 @@ def put(view: Tensor, given: Sequence[Tensor | None], value: Any, mode: str) -> 
     """Write (or add) a value at index tensors, in place. What has one element is written where a mask holds, of
     whatever dtype, without looking for the places."""
     check_in_place(view)
-    check_overlap(view, (*given, value), True)
+    check_overlap(view, given, True)
     single = isinstance(value, AnyTensor) and value.numel() == 1
     mask = _only_mask(view, given) if mode == "set" and (single or is_number(value)) else None
-    if mask is not None:
+    if mask is None:
+        check_overlap(view, (value,), True)
+    else:
         return view.masked_fill_(mask, value.to(view.device, view.dtype).reshape(()) if single else value)
     advanced = Advanced(view, given)
     static = (advanced.order, advanced.position, advanced.shape, mode)

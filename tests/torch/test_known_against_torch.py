@@ -24,6 +24,8 @@ class Wrong:
 
 
 KINDS = {
+    "what PyTorch's kernels disagree about": ("v1 = L.tensor([1.0, 2.0, float('inf')], dtype=L.float16)",
+                                              "v2 = L.nn.functional.gelu(v1)"),
     "conjugates are copies": ("v1 = L.tensor([1 + 2j])", "v2 = v1.conj()", "v1.mul_(2)"),
     "gradients that lead nowhere": ("v1 = L.ones(2, requires_grad=True) * 1", "with L.no_grad(): v2 = v1[:1]",
                                  "v3 = v2 + 1"),
@@ -35,6 +37,16 @@ KINDS = {
     "products of complex numbers that come to one place": (
         "v1 = L.ones(2, dtype=L.complex64)", "v2 = v1.scatter_reduce(0, L.tensor([0]), v1, 'prod')"),
 }
+
+
+def test_the_sign_of_nan() -> None:
+    class Signed(Wrong):
+        def __getattr__(self, name: str) -> Any:
+            return (lambda x: x.isnan()) if name == "signbit" else getattr(minigrad, name)
+
+    lines = ["v1 = L.tensor([float('nan'), 1.0])", "v2 = v1 * 2", "v3 = L.signbit(v2)"]
+    assert kind_of(Program(lines), torch, Signed()) == "what PyTorch's kernels disagree about"
+    assert kind_of(Program(["v1 = L.tensor([-2.0, 1.0])", *lines[1:]]), torch, Signed()) == ""
 
 
 @pytest.mark.parametrize("kind", KINDS)

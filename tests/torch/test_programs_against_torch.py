@@ -102,6 +102,9 @@ PROGRAMS = {
         v0[0] = v0[0, 1:2]
         v0.fill_(v0[0, 0])
         v1 = L.ones(2, 2)
+        v9 = v1[:1, :1]
+        v9[L.tensor([True])] = v9
+        v1[L.tensor([True, False])] = v1[0]
         v1[None] = v1.T
         v1[...] = v1[:1]
         v1[:1, :1] = v1[None, :1, :1]

@@ -54,7 +54,8 @@ class Mismatch:
 
 @dataclass(frozen=True)
 class Change:
-    """How a run differs from the usual one. ``line`` gives another statement for each; it may call ``detached``.
+    """How a run differs from the usual one. ``line`` gives another statement for each; it may call ``detached`` and
+    ``one_by_one``.
     ``made`` gets what a statement ``v3 = …`` has made, and the other variables, and gives what it is to be. ``after``
     gets a statement that has run, and all variables."""
 
@@ -72,7 +73,8 @@ def run(lines: list[str], library: Any, *, realise: bool = True, changes: tuple[
     variables: dict[str, Any] = {}
     raised = []
     scope = {"L": library, "look": (lambda t: t.tolist()) if realise else lambda t: None,
-             "detached": lambda x: x.detach() if hasattr(x, "detach") else x}
+             "detached": lambda x: x.detach() if hasattr(x, "detach") else x,
+             "one_by_one": lambda function, x: _one_by_one(library, function, x)}
     makers = [change.made for change in changes if change.made is not None]
     for i, make in enumerate(makers):
         scope[f"made{i}"] = make
@@ -90,6 +92,14 @@ def run(lines: list[str], library: Any, *, realise: bool = True, changes: tuple[
                 if change.after is not None and not raised[-1]:
                     change.after(line, variables)
     return variables, raised
+
+
+def _one_by_one(library: Any, function: Callable[[Any], Any], x: Any) -> Any:
+    """What a function gives if it is called with each element alone."""
+    whole = function(x)
+    if whole.shape != x.shape or x.numel() < 2:
+        return whole
+    return library.stack([function(element) for element in x.reshape(-1)]).reshape(x.shape)
 
 
 def step(line: str, scope: dict[str, Any], variables: dict[str, Any]) -> str:
