@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.linalg import _umath_linalg as _lapack
 
 from minigrad.errors import LinAlgError
 from minigrad.tensor.lapack import kernels
@@ -16,30 +17,23 @@ Arrays = Sequence[np.ndarray]
 Results = tuple[np.ndarray, ...]
 
 
-def _each(solve: Callable[..., np.ndarray], arrays: Arrays, broken: Callable[..., int],
-          rest: Callable[..., np.ndarray]) -> Results:
-    """``solve`` of all matrices at once, or where LAPACK gives up, of each by itself: then ``broken`` finds out where,
-    and ``rest`` says what stands in its place."""
-    batch = np.broadcast_shapes(*[a.shape[:-2] for a in arrays])
+def _each(solve: Callable[..., np.ndarray], arrays: Arrays, rest: Callable[..., Results]) -> Results:
+    """``solve`` of all matrices at once, and for each 0 or where it broke off. A matrix for which LAPACK gives up has a
+    result of NaNs: there ``rest`` says what stands in its place, and where it broke off, if it did."""
     with np.errstate(all="ignore"):
-        try:
-            return solve(*arrays), np.zeros(batch, np.int32)
-        except np.linalg.LinAlgError:
-            pass
-        every = [np.broadcast_to(a, (*batch, *a.shape[-2:])).reshape(-1, *a.shape[-2:]) for a in arrays]
-        info, found = np.zeros(int(np.prod(batch)), np.int32), []
-        for i, matrices in enumerate(zip(*every, strict=True)):
-            try:
-                found.append(solve(*matrices))
-            except np.linalg.LinAlgError:
-                info[i] = broken(*matrices)
-                found.append(rest(*matrices))
-        result = np.stack(found)
-        return result.reshape(*batch, *result.shape[1:]), info.reshape(batch)
+        result = solve(*arrays)
+        info = np.zeros(result.shape[:-2], np.int32)
+        failed = np.isnan(result[..., :1, :1]).any((-2, -1))
+        if failed.any():
+            failed &= np.isnan(result).all((-2, -1))
+        if failed.any():
+            found, info[failed] = rest(*[_of_batch(a, failed.shape)[failed] for a in arrays])
+            result[failed] = np.where(info[failed][:, None, None] == 0, np.nan, found)
+    return result, info
 
 
-def _zero_pivot(a: np.ndarray, *_: np.ndarray) -> int:
-    return int(kernels.lu(a)[2]) or a.shape[-1]
+def _of_batch(a: np.ndarray, batch: tuple[int, ...]) -> np.ndarray:
+    return np.broadcast_to(a, (*batch, *a.shape[-2:]))
 
 
 # --- inverses and solutions
@@ -47,19 +41,27 @@ def _zero_pivot(a: np.ndarray, *_: np.ndarray) -> int:
 
 def inverse(arrays: Arrays) -> Results:
     """The inverses, and the first step of the elimination whose pivot is 0, or 0."""
-    return _each(np.linalg.inv, arrays, _zero_pivot, lambda a: _eliminated(a, np.eye(len(a), dtype=a.dtype)))
+    return _each(_lapack.inv, arrays, lambda a: _eliminated(a, np.broadcast_to(np.eye(a.shape[-1], dtype=a.dtype),
+                                                                               a.shape)))
 
 
 def solve(arrays: Arrays) -> Results:
     """X with A X = B, and the first pivot that is 0, or 0."""
-    return _each(np.linalg.solve, arrays, _zero_pivot, _eliminated)
+    a, b = arrays
+    if b.shape[-1]:
+        return _each(_lapack.solve, arrays, _eliminated)
+    info = _of_batch(inverse([a])[1][..., None, None], np.broadcast_shapes(a.shape[:-2], b.shape[:-2]))
+    return _of_batch(b, info.shape[:-2]), info[..., 0, 0]
 
 
-def _eliminated(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """The solution of a singular system, where divisions by 0 give infinities."""
-    factors, pivots, _ = kernels.lu(a)
-    inner = kernels.substituted(factors, b[kernels.permutation(pivots, len(a))], False, True)
-    return kernels.substituted(factors, inner, True, False)
+def _eliminated(a: np.ndarray, b: np.ndarray) -> Results:
+    """The solutions of systems that LAPACK finds singular, where divisions by 0 give infinities, and the first pivot
+    that is 0: the last, if it is 0 only with LAPACK's rounding; 0 if there is none because of NaNs and infinities."""
+    factors, pivots, info = kernels.lu(a)
+    ordered = np.take_along_axis(b, kernels.permutation(pivots, a.shape[-1])[..., None], -2)
+    inner = kernels.substituted(factors, ordered, False, True)
+    last = np.where(_finite(a), a.shape[-1], 0)
+    return kernels.substituted(factors, inner, True, False), np.where(info == 0, last, info)
 
 
 def lu(arrays: Arrays) -> Results:
@@ -110,7 +112,7 @@ def _adjoint(x: np.ndarray) -> np.ndarray:
 
 def cholesky(arrays: Arrays) -> Results:
     """The lower factors, and the order of the first leading minor that is not positive, or 0."""
-    factor, info = _each(np.linalg.cholesky, arrays, _bad_minor, _broken_off)
+    factor, info = _each(_lapack.cholesky_lo, arrays, _broken_off)
     unknown = np.isnan(np.diagonal(factor, axis1=-2, axis2=-1))
     if unknown.any():  # which LAPACK passes over
         first = np.where(unknown.any(-1), unknown.argmax(-1) + 1, 0)
@@ -118,30 +120,28 @@ def cholesky(arrays: Arrays) -> Results:
     return factor, info
 
 
-def _bad_minor(a: np.ndarray) -> int:
-    """By bisection: a minor that contains a bad one is bad."""
-    good, bad = 0, len(a)
-    while bad - good > 1:
-        middle = (good + bad) // 2
-        try:
-            np.linalg.cholesky(a[:middle, :middle])
-            good = middle
-        except np.linalg.LinAlgError:
+def _broken_off(a: np.ndarray) -> Results:
+    """The factors' first rows, as far as they exist, below them what is left of A, and the first bad minors' orders."""
+    found = [_first_rows(x) for x in a]
+    return np.stack([rows for rows, _ in found]), np.array([bad for _, bad in found], np.int32)
+
+
+def _first_rows(a: np.ndarray) -> tuple[np.ndarray, int]:
+    known, bad = 0, len(a)  # by bisection: a minor that contains a bad one is bad
+    while bad - known > 1:
+        middle = (known + bad) // 2
+        if np.isnan(_lapack.cholesky_lo(a[:middle, :middle])).all():
             bad = middle
-    return bad
-
-
-def _broken_off(a: np.ndarray) -> np.ndarray:
-    """The factor's first rows, as far as they exist; 0 below."""
-    known = _bad_minor(a) - 1
+        else:
+            known = middle
     result = np.tril(a)
     result[:, :known] = 0
     if known:
-        result[:known, :known] = np.linalg.cholesky(a[:known, :known])
+        result[:known, :known] = _lapack.cholesky_lo(a[:known, :known])
         result[known:, :known] = _adjoint(kernels.substituted(
             result[:known, :known], _adjoint(a[known:, :known]), False, False))
         result[known:, known:] -= np.tril(result[known:, :known] @ _adjoint(result[known:, :known]))
-    return result
+    return result, bad
 
 
 def cholesky_solve(arrays: Arrays, upper: bool) -> np.ndarray:
@@ -260,8 +260,8 @@ def geqrf(arrays: Arrays) -> Results:
 
 def det(arrays: Arrays) -> np.ndarray:
     """The determinants."""
-    result: np.ndarray = np.asarray(np.linalg.det(arrays[0])).astype(arrays[0].dtype)
-    return result
+    with np.errstate(all="ignore"):
+        return np.asarray(np.linalg.det(arrays[0])).astype(arrays[0].dtype)
 
 
 def slogdet(arrays: Arrays) -> Results:
