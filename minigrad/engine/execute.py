@@ -43,7 +43,8 @@ class Executable:
                  origin: str = "planned and compiled") -> None:
         self.recipe, self.codes, self.device = recipe, tuple(codes), device
         self.compiled, self.origin = compiled, origin
-        steps = [Step(code.program, call.arrays, call.scalars, call.iterations, call.grain, call.work)
+        steps = [Step(code.program, call.arrays, call.scalars, call.iterations, call.grain, call.work,
+                      call.bytes)
                  for call, code in zip(recipe.calls, codes, strict=True)]
         self.call = device.native(steps, recipe.slots, recipe.scalars)
         # A launch may be refused: until all have succeeded once, a run keeps copies of the leaves it overwrites.

@@ -12,7 +12,6 @@ import numpy as np
 
 from minigrad.runtime import pool
 from minigrad.runtime.locks import run_lock
-from minigrad.runtime.native import LONG
 
 
 @dataclass(eq=False)
@@ -31,6 +30,10 @@ class Columns:
     numbers: np.ndarray
 
 
+LONG = 1 << 26
+"""Scalar operations of a guarded run, as in ``native.py``; here one takes longer."""
+
+
 class CallTable:
     """Calls that run in order on the addresses of ``slots`` slots. ``work``: their scalar operations. A run whose
     signal raises is aborted, whatever it has written."""
@@ -46,7 +49,7 @@ class CallTable:
         self._run = np.array([_address(self._steps), len(self._steps), 0, 1, _address(self._slots),
                               _address(self._moves), _address(self._cells), len(self._moves), 0, len(self._steps), 0],
                              np.int64)
-        self._guarded = work >= LONG
+        self._guarded = work > LONG
         self._parallel = bool(((c.grain > 0) & (c.iterations >= 2 * c.grain)).any())
         self._call = pool.native().entry(_address(self._run), _address(self._slots), "Q" * slots, False)
 

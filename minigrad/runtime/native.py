@@ -23,7 +23,8 @@ class Step:
 
     ``arrays``: for each of the kernel's arrays a slot, or ``(slot, offset in bytes)``; ``scalars``: for each of its
     run-time numbers the position among the program's; ``iterations``: of the parallel loop; ``grain``: the fewest
-    iterations worth a thread, 0 for a kernel that runs on the calling thread alone; ``work``: its scalar operations.
+    iterations worth a thread, 0 for a kernel that runs on the calling thread alone; ``work``: its scalar operations;
+    ``bytes``: what it moves.
     """
 
     program: CompiledKernel
@@ -32,15 +33,18 @@ class Step:
     iterations: int = 1
     grain: int = 0
     work: int = 1 << 62
+    bytes: int = 0
 
 
 SHORT = 1 << 16
 """Scalar operations of a run during which Python's other threads may wait: some ten microseconds, of which handing over
 the interpreter lock would be a good part."""
 
-LONG = 1 << 23
-"""Scalar operations of a run that is guarded: a signal may come in the middle of it. That is a millisecond of work at
-the least, of which waking the leader is a hundredth, and a tenth of a second where each operation waits for memory."""
+LONG = 1 << 28
+LONG_BYTES = 1 << 26
+"""A run of more scalar operations, or with a step that moves more bytes, is guarded: a signal may come in the middle of
+it. That is 1.5 ms at the least (a matrix product of 512, a pass over memory), to which waking the leader adds 70 µs at
+most on two busy cores; and a fifth of a second where every operation waits for another or for memory."""
 
 
 class NativeProgram:
@@ -78,7 +82,7 @@ class NativeProgram:
         # Nothing else happens during a short run, so it needs no lock; a Python without the interpreter lock has none.
         work = sum([step.work for step in self.steps])
         self.short = not self._parallel and work <= SHORT and getattr(sys, "_is_gil_enabled", lambda: True)()
-        self._guarded = work >= LONG
+        self._guarded = work > LONG or any([step.bytes > LONG_BYTES for step in self.steps])
         self._runs: list[np.ndarray] = []
         self.function = self._entry(0, len(self.steps))
         self._each: list[Callable[..., Any]] = []  # an entry for each step, made when they are first timed
