@@ -3,7 +3,7 @@ Next: ``details.py``."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -15,15 +15,18 @@ from minigrad.engine.walk import Pending
 from minigrad.errors import IndexOutOfRange
 from minigrad.runtime.allocator import SMALL
 from minigrad.runtime.buffer import Buffer
-from minigrad.runtime.device import CompiledKernel, Device, memory_error
+from minigrad.runtime.device import Device, memory_error
 from minigrad.runtime.native import NativeProgram, Step
 
 WORK_PER_THREAD = 16 << 10
 """Scalar operations below which a thread is not worth waking."""
 
-WORK_PER_CALL = 1 << 30
-"""Scalar operations, about a tenth of a second, after which native code returns to Python, so that Ctrl-C gets
-through."""
+WORK_FIRM = 1 << 29
+"""Scalar operations, about a twentieth of a second, for which Ctrl-C waits once a run has begun to overwrite leaves."""
+
+WORK_PER_COPIED_BYTE = 16
+"""A run that overwrites leaves and takes longer works on with copies of them kept, if it has so much to do for each of
+their bytes: then the copies take a twentieth of its time at most."""
 
 
 class Executable:
@@ -31,7 +34,8 @@ class Executable:
     were compiled for it; ``origin``: how it came about, in words; ``short``: nobody needs to be let in
     meanwhile."""
 
-    __slots__ = ("__weakref__", "calls", "codes", "compiled", "device", "kept_leaves", "origin", "recipe", "short")
+    __slots__ = ("__weakref__", "_firm", "_firm_work", "call", "codes", "compiled", "device", "kept_leaves", "origin",
+                 "recipe", "short")
 
     tier = 1
 
@@ -39,13 +43,27 @@ class Executable:
                  origin: str = "planned and compiled") -> None:
         self.recipe, self.codes, self.device = recipe, tuple(codes), device
         self.compiled, self.origin = compiled, origin
-        programs = [code.program for code in codes]
-        self.calls = [device.native(part, recipe.slots, recipe.scalars) for part in _parts(recipe, programs)]
+        steps = [Step(code.program, call.arrays, call.scalars, call.iterations, call.grain, call.work,
+                      call.bytes)
+                 for call, code in zip(recipe.calls, codes, strict=True)]
+        self.call = device.native(steps, recipe.slots, recipe.scalars)
         # A launch may be refused: until all have succeeded once, a run keeps copies of the leaves it overwrites.
         # Native programs only call functions of this process, which is never refused.
-        sure = all(isinstance(call, NativeProgram) for call in self.calls)
-        self.kept_leaves = () if sure else recipe.overwritten
-        self.short = sure and all(isinstance(call, NativeProgram) and call.short for call in self.calls)
+        native = self.call if isinstance(self.call, NativeProgram) else None
+        self.kept_leaves = () if native else recipe.overwritten
+        self.short = native is not None and native.short
+        self._firm = self._first_overwriting() if recipe.overwritten else len(steps)
+        self._firm_work = sum([call.work for call in recipe.calls[self._firm:]])
+        if native:
+            native.firm = self._firm
+
+    def _first_overwriting(self) -> int:
+        """The first kernel that writes into a leaf."""
+        for i, (call, code) in enumerate(zip(self.recipe.calls, self.codes, strict=True)):
+            slots = [array if isinstance(array, int) else array[0] for array in call.arrays]
+            if any(slots[at] < self.recipe.leaves for at in code.written):
+                return i
+        return len(self.codes)
 
     @property
     def launches(self) -> int:
@@ -53,38 +71,44 @@ class Executable:
         return len(self.recipe.calls)
 
     @property
+    def overwrites(self) -> bool:
+        """Whether a run writes over leaves."""
+        return bool(self.recipe.overwritten)
+
+    @property
     def results(self) -> int:
         """Values that a run gives."""
         return len(self.recipe.outputs)
 
     @property
-    def direct(self) -> Callable[..., None] | None:
+    def direct(self) -> Callable[..., Any] | None:
         """The native function that takes addresses (of leaves, outputs, arena, status) and numbers, where a short run
         is one call of it on a little of the host's memory, and nothing can be wrong with its indices."""
         recipe = self.recipe
         sizes = *recipe.output_bytes, recipe.arena_bytes
-        if (not self.short or len(self.calls) != 1 or recipe.checks or max(sizes) > SMALL
+        if (not self.short or recipe.checks or max(sizes) > SMALL
                 or type(self.device).allocate is not Device.allocate):
             return None
-        call = self.calls[0]
-        return call.function if isinstance(call, NativeProgram) else None
+        return self.call.function if isinstance(self.call, NativeProgram) else None
 
     @property
     def native_calls(self) -> int:
         """Calls into native code that a run makes."""
-        return len(self.calls)
+        return 1 if self.recipe.calls else 0
 
-    def run(self, pending: Pending, timed: bool) -> tuple[list[Buffer], list[float]]:
+    def run(self, pending: Pending, timed: bool, made: list[Buffer] | None = None) -> tuple[list[Buffer], list[float]]:
         """The result buffers, in the order of ``pending.results``, and, if ``timed``, the seconds of each kernel.
-        Raises ``IndexError`` if an index tensor is out of range; then nothing has been overwritten."""
+        ``made`` gets the buffers before a kernel runs. Raises ``IndexError`` if an index tensor is out of range; then
+        nothing has been overwritten."""
         leaves = pending.leaves
         numbers: list[Any] = [s.value for s in pending.scalars]
         if self.recipe.free:
             numbers += [pending.constants[i].arg for i in self.recipe.free]
-        return self.run_at([x.buffer for x in leaves], [x.buffer.address + x.offset for x in leaves], numbers, timed)
+        return self.run_at([x.buffer for x in leaves], [x.buffer.address + x.offset for x in leaves], numbers, timed,
+                           made)
 
     def run_at(self, leaves: Sequence[Buffer], addresses: list[int], numbers: Sequence[Any],
-               timed: bool = False) -> tuple[list[Buffer], list[float]]:
+               timed: bool = False, made: list[Buffer] | None = None) -> tuple[list[Buffer], list[float]]:
         """As ``run``, without the graph: the leaves' buffers, where in them the leaves begin, and the numbers."""
         recipe, allocate = self.recipe, self.device.allocate
         outputs: list[Buffer] = []
@@ -104,40 +128,53 @@ class Executable:
             status.copyin(np.zeros(len(recipe.checks), np.int64))
         addresses.append(arena.address if arena is not None else 0)
         addresses.append(status.address if status is not None else 0)
+        results = [outputs[at] if fresh else leaves[at] for fresh, at in recipe.outputs]
+        if made is not None and isinstance(self.call, NativeProgram):
+            self.call.complete = False
+            made += results
         seconds: list[float] = []
-        if timed or self.kept_leaves:
+        if timed or self.kept_leaves or self._firm_work > WORK_FIRM:
             seconds = self._carefully(leaves, addresses, numbers, timed)
         else:
-            for call in self.calls:
-                call.run(addresses, numbers)
+            self.call.run(addresses, numbers)
         if status is not None:
             found = np.empty(len(recipe.checks), np.int64)
             status.copyout(found)
             if found.any():
                 raise index_error(recipe.checks, found)
-        results = []
-        for fresh, at in recipe.outputs:
-            results.append(outputs[at] if fresh else leaves[at])
         return results, seconds
+
+    @property
+    def complete(self) -> bool:
+        """Whether all kernels of the last run that was given ``made`` ran, though it may have raised: the handler of a
+        signal may raise at any time."""
+        return isinstance(self.call, NativeProgram) and self.call.complete
 
     def _carefully(self, leaves: Sequence[Buffer], addresses: Sequence[int], numbers: Sequence[Any],
                    timed: bool) -> list[float]:
         """The calls, with the leaves as they were should one fail; and the seconds of each kernel, if ``timed``."""
-        seconds: list[float] = []
-        kept = self._copies([leaves[i] for i in self.kept_leaves])
+        native = self.call if isinstance(self.call, NativeProgram) else None
+        overwritten = self.recipe.overwritten if timed else self.kept_leaves
+        if native and not timed:
+            long = sum([leaves[i].nbytes for i in self.recipe.overwritten]) * WORK_PER_COPIED_BYTE <= self._firm_work
+            overwritten = self.recipe.overwritten if long else ()
+        kept = self._copies([leaves[i] for i in overwritten])
+        if native:
+            native.firm = len(self.codes) if len(kept) == len(self.recipe.overwritten) else self._firm
         try:
-            for call in self.calls:
-                if timed:
-                    seconds += call.run_timed(addresses, numbers)
-                else:
-                    call.run(addresses, numbers)
+            if timed:
+                return self.call.run_timed(addresses, numbers)
+            self.call.run(addresses, numbers)
         except BaseException:
-            with suppress(Exception):  # a device that is lost altogether
-                for buffer, copy in kept:
-                    buffer.copy_from(copy, buffer.nbytes)
+            if native is None or not native.firm < len(self.codes):
+                with suppress(Exception):  # a device that is lost altogether
+                    for buffer, copy in kept:
+                        buffer.copy_from(copy, buffer.nbytes)
+                    if native:
+                        native.complete = False
             raise
         self.kept_leaves = ()
-        return seconds
+        return []
 
     def _copies(self, buffers: Sequence[Buffer]) -> list[tuple[Buffer, Buffer]]:
         """Each buffer with a copy of it; those for which there is room."""
@@ -156,17 +193,3 @@ def index_error(shapes: Sequence[tuple[int, ...]], status: np.ndarray) -> IndexO
     size = shape[position] if position < len(shape) else 0
     return IndexOutOfRange(f"index out of range: a value of the index tensor for dimension {position} is not in "
                            f"0 … {size - 1}, the tensor has shape {list(shape)}", shape)
-
-
-def _parts(recipe: Recipe, programs: Sequence[CompiledKernel]) -> Iterator[list[Step]]:
-    """The steps of each native call."""
-    part: list[Step] = []
-    work = 0
-    for call, program in zip(recipe.calls, programs, strict=True):
-        part.append(Step(program, call.arrays, call.scalars, call.iterations, call.grain, call.work))
-        work += call.work
-        if work > WORK_PER_CALL:
-            yield part
-            part, work = [], 0
-    if part:
-        yield part

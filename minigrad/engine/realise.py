@@ -25,6 +25,7 @@ from minigrad.graph.lazy import LazyBuffer, contiguous_strides
 from minigrad.graph.lines import with_lines
 from minigrad.graph.reference import evaluate
 from minigrad.ops import Op
+from minigrad.runtime import pool
 from minigrad.runtime.buffer import Buffer
 from minigrad.runtime.device import get_device, memory_error
 from minigrad.runtime.locks import computing, others_record
@@ -56,12 +57,35 @@ def realise(outputs: Sequence[LazyBuffer], watch: list[Run] | None = None) -> No
     if unknown is not None:
         outputs = [o for o in outputs if not unknown(o)]
     with computing:
+        if _overwriting:
+            _settle()
         try:
             _realise(outputs, watch)
         except IndexOutOfRange as error:
             if error.placed:
                 raise
             raise with_lines(error, outputs) from None
+        if pool.held:
+            pool.raise_held()
+
+
+_overwriting: list[tuple[Pending, Any, list[Buffer]]] = []
+"""The runs under way that write over leaves, and the buffers of their results. More than one, if the handler of a
+signal computes something too."""
+
+
+def _settle() -> None:
+    """Keep the results of the runs under way that are done but for that: a signal came in between."""
+    pool.settle()
+    for pending, executable, made in _overwriting:
+        if made and executable.complete:
+            _keep(pending, made)
+
+
+def _keep(pending: Pending, results: Sequence[Buffer]) -> None:
+    for node, buffer in zip(pending.results, results, strict=True):
+        node.realised(buffer)
+    let_go(pending)
 
 
 def _realise(outputs: Sequence[LazyBuffer], watch: list[Run] | None) -> None:
@@ -124,11 +148,23 @@ def _run(pending: Pending) -> Any:
     details = None
     if seen and executable.tier:
         details = _details().Details(pending, executable.recipe.free, executable.device)
-    with others_record:
-        buffers, seconds = executable.run(pending, level >= 2 or bool(seen))
-    for node, buffer in zip(pending.results, buffers, strict=True):
-        node.realised(buffer)
-    let_go(pending)
+    if executable.overwrites:
+        made: list[Buffer] = []
+        _overwriting.append((pending, executable, made))
+        try:
+            with others_record:
+                buffers, seconds = executable.run(pending, level >= 2 or bool(seen), made)
+            _keep(pending, buffers)
+        except BaseException as error:
+            if not isinstance(error, IndexOutOfRange):
+                _settle()
+            raise
+        finally:
+            _overwriting.pop()
+    else:
+        with others_record:
+            buffers, seconds = executable.run(pending, level >= 2 or bool(seen))
+        _keep(pending, buffers)
     if level:
         _debug().after(executable, seconds, level)
     for record in seen:

@@ -32,7 +32,7 @@ def load(key: str, device: Device) -> Executable | None:
 def keep(key: str, executable: Executable) -> None:
     """Write the recipe and where its code lies, if other processes can find that again: if it consists of functions
     that the device restores by a key."""
-    if key and executable.codes and all(isinstance(call, NativeProgram) for call in executable.calls):
+    if key and executable.codes and isinstance(executable.call, NativeProgram):
         cache.store(key, _encode(executable.recipe, executable.codes))
 
 

@@ -1,4 +1,4 @@
-"""Stage: runtime. In: a table of kernel calls, as arrays. Out: their run, with one foreign call for each part of it.
+"""Stage: runtime. In: a table of kernel calls, as arrays. Out: their run, with one foreign call.
 Where ``native.py`` is given steps, this is given columns: a program of 100,000 calls is made by NumPy, not by a loop.
 Next: ``launches.py``."""
 
@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -31,10 +30,15 @@ class Columns:
     numbers: np.ndarray
 
 
-class CallTable:
-    """Calls that run in order on the addresses of ``slots`` slots. ``parts``: where each foreign call ends."""
+LONG = 1 << 26
+"""Scalar operations of a guarded run, as in ``native.py``; here one takes longer."""
 
-    def __init__(self, columns: Columns, slots: int, parts: Sequence[int]) -> None:
+
+class CallTable:
+    """Calls that run in order on the addresses of ``slots`` slots. ``work``: their scalar operations. A run whose
+    signal raises is aborted, whatever it has written."""
+
+    def __init__(self, columns: Columns, slots: int, work: int) -> None:
         c = columns
         self._cells = np.zeros(max(1, len(c.sources)), np.int64)
         self._moves = _table(c.sources, c.offsets)
@@ -42,44 +46,28 @@ class CallTable:
         self._slots: Any = np.zeros(max(1, slots), np.uint64)
         self._steps = _table(c.functions, _address(self._cells) + 8 * c.first, _address(self._numbers) + 8 * c.number,
                              c.iterations, c.grain)
-        self._parts = tuple(parts)
-        self._run = np.array([_address(self._steps), self._parts[0] if self._parts else 0, 0, 1, _address(self._slots),
-                              _address(self._moves), _address(self._cells), len(self._moves)], np.int64)
+        self._run = np.array([_address(self._steps), len(self._steps), 0, 1, _address(self._slots),
+                              _address(self._moves), _address(self._cells), len(self._moves), 0, len(self._steps), 0],
+                             np.int64)
+        self._guarded = work > LONG
         self._parallel = bool(((c.grain > 0) & (c.iterations >= 2 * c.grain)).any())
         self._call = pool.native().entry(_address(self._run), _address(self._slots), "Q" * slots, False)
 
     def __len__(self) -> int:
         return len(self._steps)
 
-    @property
-    def native_calls(self) -> int:
-        """Foreign calls of a run."""
-        return len(self._parts)
-
     def run(self, addresses: Sequence[int], before: Callable[[], None], after: Callable[[], None]) -> None:
         """All calls in order, on these addresses, one a slot. ``before`` and ``after`` are called while no other run is
         under way."""
         with run_lock:
             before()
-            if self._parallel:
+            if self._parallel or self._guarded:
                 threads = pool.thread_count()
-                self._run[2:4] = pool.current(threads).address if threads > 1 else 0, threads
+                workers = pool.current(threads) if threads > 1 or self._guarded else None
+                self._run[2:4] = workers.address if workers else 0, threads
+                self._run[8] = workers.phase if workers and self._guarded and workers.lead() else 0
             self._call(*addresses)
-            if len(self._parts) > 1:
-                self._rest(addresses)
             after()
-
-    def _rest(self, addresses: Sequence[int]) -> None:
-        """The parts after the first. Between parts Ctrl-C gets through."""
-        run = self._run
-        first, moves = run[:2].copy(), run[7]
-        try:
-            run[7] = 0
-            for start, end in pairwise(self._parts):
-                run[0], run[1] = first[0] + start * self._steps.strides[0], end - start
-                self._call(*addresses)
-        finally:
-            run[:2], run[7] = first, moves
 
 
 def _table(*columns: np.ndarray) -> np.ndarray:

@@ -22,7 +22,8 @@ from minigrad.target import C_FUNCTIONS, Target
 
 # Functions of Python that pool.ll and follow.ll call.
 PYTHON = frozenset((
-    "PyErr_BadArgument", "PyErr_Occurred", "PyEval_RestoreThread", "PyEval_SaveThread", "PyFloat_AsDouble",
+    "PyErr_BadArgument", "PyErr_CheckSignals", "PyErr_Fetch", "PyErr_NormalizeException", "PyErr_Occurred",
+    "PyEval_RestoreThread", "PyEval_SaveThread", "PyFloat_AsDouble",
     "PyList_Append", "PyList_GetItem", "PyList_New", "PyList_SetItem", "PyList_Size", "PyLong_AsSsize_t",
     "PyLong_AsUnsignedLongLongMask", "PyLong_FromSsize_t", "PyObject_CallOneArg", "PyObject_RichCompareBool",
     "PyTuple_GetItem", "PyTuple_Pack", "PyTuple_Size", "PyType_IsSubtype", "PyWeakref_NewRef", "Py_DecRef",
@@ -32,7 +33,8 @@ PYTHON = frozenset((
 # systems, and what pool.ll needs. Anything else fails when the code is linked: nothing is left to crash when called.
 ALLOWED = C_FUNCTIONS | PYTHON | {
     "bzero", "__bzero", "__chkstk", "___chkstk_ms", "__chkstk_darwin", "fmodf", "roundeven", "roundevenf",
-    "syscall", "sched_yield", "nanosleep", "Sleep"}
+    "syscall", "sched_yield", "nanosleep", "Sleep", "pthread_kill", "pthread_self", "sigaction", "siglongjmp",
+    "signal", "sigsetjmp", "__sigsetjmp"}
 
 # The renderer writes code that needs no optimiser.
 PASSES: tuple[str, ...] = ()

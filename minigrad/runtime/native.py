@@ -23,7 +23,8 @@ class Step:
 
     ``arrays``: for each of the kernel's arrays a slot, or ``(slot, offset in bytes)``; ``scalars``: for each of its
     run-time numbers the position among the program's; ``iterations``: of the parallel loop; ``grain``: the fewest
-    iterations worth a thread, 0 for a kernel that runs on the calling thread alone; ``work``: its scalar operations.
+    iterations worth a thread, 0 for a kernel that runs on the calling thread alone; ``work``: its scalar operations;
+    ``bytes``: what it moves.
     """
 
     program: CompiledKernel
@@ -32,11 +33,18 @@ class Step:
     iterations: int = 1
     grain: int = 0
     work: int = 1 << 62
+    bytes: int = 0
 
 
 SHORT = 1 << 16
 """Scalar operations of a run during which Python's other threads may wait: some ten microseconds, of which handing over
 the interpreter lock would be a good part."""
+
+LONG = 1 << 28
+LONG_BYTES = 1 << 26
+"""A run of more scalar operations, or with a step that moves more bytes, is guarded: a signal may come in the middle of
+it. That is 1.5 ms at the least (a matrix product of 512, a pass over memory), to which waking the leader adds 70 µs at
+most on two busy cores; and a fifth of a second where every operation waits for another or for memory."""
 
 
 class NativeProgram:
@@ -45,6 +53,9 @@ class NativeProgram:
     ``slots`` is the number of addresses that a run is given; ``scalars`` has a letter for each number it is given:
     ``"q"`` int64, ``"Q"`` uint64, ``"d"`` float64. One program runs at a time in a process. ``function`` takes the
     addresses and the numbers; ``run`` has what it needs beside that, unless the program is ``short``.
+
+    When a signal comes and its handler raises, the run is aborted and what it wrote is to be forgotten: unless it has
+    come to the ``firm`` step, the first that writes into what somebody may need if the run is not finished.
     """
 
     def __init__(self, steps: Sequence[Step], slots: int, scalars: str = "") -> None:
@@ -69,18 +80,19 @@ class NativeProgram:
         # Whether a step has enough iterations for two threads; if none has, runs need not look at the settings.
         self._parallel = any(0 < 2 * step.grain <= step.iterations for step in self.steps)
         # Nothing else happens during a short run, so it needs no lock; a Python without the interpreter lock has none.
-        self.short = not self._parallel and sum([step.work for step in self.steps]) <= SHORT and (
-            getattr(sys, "_is_gil_enabled", lambda: True)())
+        work = sum([step.work for step in self.steps])
+        self.short = not self._parallel and work <= SHORT and getattr(sys, "_is_gil_enabled", lambda: True)()
+        self._guarded = work > LONG or any([step.bytes > LONG_BYTES for step in self.steps])
         self._runs: list[np.ndarray] = []
         self.function = self._entry(0, len(self.steps))
-        self._each: list[Callable[..., None]] = []  # an entry for each step, made when they are first timed
+        self._each: list[Callable[..., Any]] = []  # an entry for each step, made when they are first timed
         self._pool: pool.Pool | None = None
-        self._threads = 1
+        self._threads = 0
 
-    def _entry(self, first: int, count: int) -> Callable[..., None]:
+    def _entry(self, first: int, count: int) -> Callable[..., BaseException | None]:
         """A function that runs some of the steps."""
         run = np.array([_address(self._steps) + first * self._steps.strides[0], count, 0, 1, _address(self._slots),
-                        _address(self._moves), _address(self._cells), len(self._moves)], np.int64)
+                        _address(self._moves), _address(self._cells), len(self._moves), 0, count, 0], np.int64)
         self._runs.append(run)
         return pool.native().entry(_address(run), _address(self._slots), self._kinds, self.short)
 
@@ -96,9 +108,29 @@ class NativeProgram:
             self.function(*addresses, *scalars)
             return
         with run_lock:
-            if self._parallel:
+            if self._parallel or self._guarded:
                 self._prepare()
-            self.function(*addresses, *scalars)
+            raised = self.function(*addresses, *scalars)
+            if raised is not None:
+                pool.held.append(raised)
+
+    @property
+    def firm(self) -> int:
+        """The step from which on a run is not aborted any more. At first there is none."""
+        return int(self._runs[0][9])
+
+    @firm.setter
+    def firm(self, step: int) -> None:
+        self._runs[0][9] = step
+
+    @property
+    def complete(self) -> bool:
+        """Whether all steps of the last run are done. Somebody else sets it to False before."""
+        return bool(self._runs[0][10])
+
+    @complete.setter
+    def complete(self, value: bool) -> None:
+        self._runs[0][10] = value
 
     def run_timed(self, addresses: Sequence[int], scalars: Sequence[float] = ()) -> list[float]:
         """As ``run``, a call for each step; the seconds that each took."""
@@ -107,12 +139,14 @@ class NativeProgram:
             if not self._each:
                 self._each = [self._entry(i, 1) for i in range(len(self.steps))]
                 self._threads = 0
-            if self._parallel:
+            if self._parallel or self._guarded:
                 self._prepare()
             for call in self._each:
                 start = perf_counter()
-                call(*addresses, *scalars)
+                raised = call(*addresses, *scalars)
                 seconds.append(perf_counter() - start)
+                if raised is not None:
+                    raise raised
         return seconds
 
     def _prepare(self) -> None:
@@ -120,9 +154,11 @@ class NativeProgram:
         threads = pool.thread_count()
         if threads != self._threads or self._pool is not pool._pool:
             self._threads = threads
-            self._pool = pool.current(threads) if threads > 1 else pool._pool
+            self._pool = pool.current(threads) if threads > 1 or self._guarded else pool._pool
+            phase = self._pool.phase if self._pool and self._guarded and self._pool.lead() else 0
             for run in self._runs:
                 run[2:4] = self._pool.address if self._pool else 0, threads
+                run[8] = phase
 
 
 def _address(array: np.ndarray) -> int:

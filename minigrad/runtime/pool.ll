@@ -14,6 +14,17 @@
 ; claimed is not done yet: so whoever holds a claim may read the job's fields, which change only between jobs. And so
 ; the calling thread never waits for a worker that has not started: it takes the chunks itself. Kernels give the same
 ; bits for any split.
+;
+; A long run is *guarded*: another thread, the leader, does what the calling thread would have done, and that one sleeps.
+; A signal wakes it, and it lets Python call the handler. Should the handler raise, the run is aborted: the caller sends
+; a signal of its own to every thread that is in a kernel, and its handler jumps out of the kernel, to where the
+; thread waits for work. A kernel takes no lock and allocates nothing, so it can be left anywhere. A run that has come to
+; its firm step, the first that writes into what was there before, is finished instead. The phase of a guarded run:
+;
+;     0 open    may be aborted
+;     1 firm    will be finished
+;     2 aborted
+;     3 open, and Python is in a handler: the run does not become firm before that has returned
 
 %kernel_arguments = type { ptr, ptr, ptr, i64 }                  ; function, arrays, scalars, iterations
 
@@ -24,7 +35,14 @@
                %kernel_arguments,                                ; 7  the job
                i64,                                              ; 8  spins before a thread sleeps or yields
                i64,                                              ; 9  workers with an index from here up take no part
-               i64 }                                             ; 10 the caller's floating-point mode
+               [2 x i64],                                        ; 10 the caller's floating-point mode
+               ptr, i64, [6 x i64],                              ; 11 records, the leader's first; 12 how many
+               i32, i32, [7 x i64],                              ; 14 orders given to the leader; 15 taken by it
+               i32, i32, ptr, [6 x i64],                         ; 17 orders finished; 18 phase; 19 the run
+               i64 }                                             ; 21 guarded runs under way
+
+; A thread of the pool: which it is, 1 while it may be in a kernel, and where it goes when it leaves one.
+%record = type { i64, i64, [6 x i64], [1024 x i8] }
 
 ; A step of a plan. Fewer than 2 * grain iterations, or grain 0: all on the calling thread.
 %step = type { %kernel_arguments, i64 }                          ; the call, grain
@@ -32,10 +50,11 @@
 ; A run: cells[i] = slots[source[i]] + offset[i] for all i, then the steps.
 %run = type { ptr, i64,                                          ; 0  steps, how many
               ptr, i64,                                          ; 2  pool, threads
-              ptr, ptr, ptr, i64 }                               ; 4  slots, { source, offset }s, cells, how many
+              ptr, ptr, ptr, i64,                                ; 4  slots, { source, offset }s, cells, how many
+               ptr, i64,                                          ; 8  the phase if it is guarded; the firm step
+               i64 }                                              ; 10 1 when all steps are done
 
-; void mg_run(run *)
-define void @mg_run(ptr %run) {
+define internal void @do_run(ptr %run) {
 entry:
   %steps.at = getelementptr %run, ptr %run, i32 0, i32 0
   %steps = load ptr, ptr %steps.at
@@ -45,14 +64,44 @@ entry:
   %pool = load ptr, ptr %pool.at
   %threads.at = getelementptr %run, ptr %run, i32 0, i32 3
   %threads = load i64, ptr %threads.at
-  call void @fill_cells(ptr %run)
+  %phase.at.at = getelementptr %run, ptr %run, i32 0, i32 8
+  %phase.at = load ptr, ptr %phase.at.at
+  %guarded = icmp ne ptr %phase.at, null
+  %firm.at = getelementptr %run, ptr %run, i32 0, i32 9
+  %firm = load i64, ptr %firm.at
   call void @wake_early(ptr %steps, i64 %count, ptr %pool, i64 %threads)
   br label %head
 
 head:
   %i = phi i64 [ 0, %entry ], [ %i.next, %next ]
   %more = icmp slt i64 %i, %count
-  br i1 %more, label %body, label %exit
+  br i1 %more, label %look, label %all
+
+look:
+  br i1 %guarded, label %phases, label %body
+
+phases:
+  %phase = load atomic i32, ptr %phase.at seq_cst, align 4
+  %aborted = icmp eq i32 %phase, 2
+  br i1 %aborted, label %exit, label %on
+
+on:
+  %here = icmp eq i64 %i, %firm
+  br i1 %here, label %harden, label %body
+
+harden:
+  %exchange = cmpxchg ptr %phase.at, i32 0, i32 1 seq_cst seq_cst
+  %hard = extractvalue { i32, i1 } %exchange, 1
+  br i1 %hard, label %body, label %late
+
+late:
+  %was = load atomic i32, ptr %phase.at seq_cst, align 4
+  %gone = icmp eq i32 %was, 2
+  br i1 %gone, label %exit, label %pause
+
+pause:
+  call void @nap()
+  br label %harden
 
 body:
   %step = getelementptr %step, ptr %steps, i64 %i
@@ -78,6 +127,11 @@ next:
   %i.next = add i64 %i, 1
   br label %head
 
+all:
+  %complete.at = getelementptr %run, ptr %run, i32 0, i32 10
+  store i64 1, ptr %complete.at
+  br label %exit
+
 exit:
   ret void
 }
@@ -95,11 +149,16 @@ declare i32 @PyErr_BadArgument()
 declare ptr @PyErr_Occurred()
 declare ptr @PyEval_SaveThread()
 declare void @PyEval_RestoreThread(ptr)
+declare i32 @PyErr_CheckSignals()
+declare void @PyErr_Fetch(ptr, ptr, ptr)
+declare void @PyErr_NormalizeException(ptr, ptr, ptr)
+declare void @Py_DecRef(ptr)
 declare void @Py_IncRef(ptr)
 declare void @llvm.memmove.p0.p0.i64(ptr, ptr, i64, i1)
 
-; PyObject *mg_call(self, arguments, given): puts a number into each slot, then mg_run. Returns None; or null, after a
-; number that Python could not convert.
+; PyObject *mg_call(self, arguments, given): puts a number into each slot, then runs. Returns None; or null, after a
+; number that Python could not convert, or when a signal's handler raised and the run was aborted; or the exception, when
+; a handler raised and the run was finished all the same.
 define ptr @mg_call(ptr %self, ptr %arguments, i64 %given) {
 start:
   %entry = getelementptr i8, ptr %self, i64 CONTENTS
@@ -157,23 +216,374 @@ converted:
   %free.at = getelementptr %entry, ptr %entry, i32 0, i32 3
   %free = load i64, ptr %free.at
   %held = icmp eq i64 %free, 0
-  br i1 %held, label %short, label %long
+  br i1 %held, label %short, label %busy
 
 short:
-  call void @mg_run(ptr %run)
+  call void @fill_cells(ptr %run)
+  call void @do_run(ptr %run)
   br label %exit
+
+busy:
+  %pool.at = getelementptr %run, ptr %run, i32 0, i32 2
+  %pool = load ptr, ptr %pool.at
+  %state.settle = call ptr @PyEval_SaveThread()
+  call void @mg_settle(ptr %pool)
+  call void @PyEval_RestoreThread(ptr %state.settle)
+  call void @fill_cells(ptr %run)
+  %phase.at.at = getelementptr %run, ptr %run, i32 0, i32 8
+  %phase.at = load ptr, ptr %phase.at.at
+  %alone = icmp eq ptr %phase.at, null
+  br i1 %alone, label %long, label %guard
 
 long:
   %state = call ptr @PyEval_SaveThread()
-  call void @mg_run(ptr %run)
+  call void @do_run(ptr %run)
   call void @PyEval_RestoreThread(ptr %state)
   br label %exit
+
+guard:
+  %how = call i32 @guarded(ptr %run, ptr %pool)
+  switch i32 %how, label %exit [ i32 1, label %fail
+                                 i32 2, label %raised ]
+
+raised:
+  %exception = call ptr @fetch()
+  ret ptr %exception
 
 exit:
   %none.at = getelementptr %entry, ptr %entry, i32 0, i32 4
   %none = load ptr, ptr %none.at
   call void @Py_IncRef(ptr %none)
   ret ptr %none
+}
+
+; The exception that Python is about to raise, taken from it.
+define internal ptr @fetch() {
+  %type.at = alloca ptr
+  %value.at = alloca ptr
+  %trace.at = alloca ptr
+  call void @PyErr_Fetch(ptr %type.at, ptr %value.at, ptr %trace.at)
+  call void @PyErr_NormalizeException(ptr %type.at, ptr %value.at, ptr %trace.at)
+  %type = load ptr, ptr %type.at
+  call void @Py_DecRef(ptr %type)
+  %trace = load ptr, ptr %trace.at
+  call void @Py_DecRef(ptr %trace)
+  %value = load ptr, ptr %value.at
+  ret ptr %value
+}
+
+; void mg_settle(pool *): waits for the guarded run under way, if a signal's handler calls this in the middle of one.
+define void @mg_settle(ptr %pool) {
+entry:
+  %no.pool = icmp eq ptr %pool, null
+  br i1 %no.pool, label %exit, label %look
+
+look:
+  %active.at = getelementptr %pool, ptr %pool, i32 0, i32 21
+  %active = load i64, ptr %active.at
+  %none = icmp eq i64 %active, 0
+  br i1 %none, label %exit, label %wait
+
+wait:
+  %phase.at = getelementptr %pool, ptr %pool, i32 0, i32 18
+  %exchange = cmpxchg ptr %phase.at, i32 3, i32 0 seq_cst seq_cst
+  %order.at = getelementptr %pool, ptr %pool, i32 0, i32 14
+  %order = load atomic i32, ptr %order.at seq_cst, align 4
+  call void @finish(ptr %pool, i32 %order)
+  br label %exit
+
+exit:
+  ret void
+}
+
+; Waits until an order is finished.
+define internal void @finish(ptr %pool, i32 %order) {
+entry:
+  %finished.at = getelementptr %pool, ptr %pool, i32 0, i32 17
+  br label %look
+
+look:
+  %finished = load atomic i32, ptr %finished.at seq_cst, align 4
+  %ahead = sub i32 %finished, %order
+  %over = icmp sge i32 %ahead, 0
+  br i1 %over, label %exit, label %wait
+
+wait:
+  call void @wait_briefly(ptr %finished.at, i32 %finished)
+  br label %look
+
+exit:
+  ret void
+}
+
+; A guarded run, for a thread that has the interpreter lock: 0 when it is done; 1 when it was aborted, 2 when it is done,
+; and Python has an exception to raise.
+define internal i32 @guarded(ptr %run, ptr %pool) {
+entry:
+  %mode.at = getelementptr %pool, ptr %pool, i32 0, i32 10
+  call void @get_mode(ptr %mode.at)
+  %run.at = getelementptr %pool, ptr %pool, i32 0, i32 19
+  store ptr %run, ptr %run.at
+  %phase.at = getelementptr %pool, ptr %pool, i32 0, i32 18
+  store atomic i32 0, ptr %phase.at seq_cst, align 4
+  %active.at = getelementptr %pool, ptr %pool, i32 0, i32 21
+  %active = load i64, ptr %active.at
+  %active.more = add i64 %active, 1
+  store i64 %active.more, ptr %active.at
+  %finished.at = getelementptr %pool, ptr %pool, i32 0, i32 17
+  %order.at = getelementptr %pool, ptr %pool, i32 0, i32 14
+  %order.before = load atomic i32, ptr %order.at seq_cst, align 4
+  %order = add i32 %order.before, 1
+  store atomic i32 %order, ptr %order.at seq_cst, align 4
+  call void @wake(ptr %order.at)
+  br label %sleep
+
+sleep:
+  %state = call ptr @PyEval_SaveThread()
+  %seen = load atomic i32, ptr %finished.at seq_cst, align 4
+  %ahead = sub i32 %seen, %order
+  %over = icmp sge i32 %ahead, 0
+  br i1 %over, label %done, label %wait
+
+wait:                                                            ; a signal ends it
+  call void @wait_briefly(ptr %finished.at, i32 %seen)
+  %seen.now = load atomic i32, ptr %finished.at seq_cst, align 4
+  %ahead.now = sub i32 %seen.now, %order
+  %over.now = icmp sge i32 %ahead.now, 0
+  br i1 %over.now, label %done, label %look
+
+look:
+  call void @PyEval_RestoreThread(ptr %state)
+  %hold = cmpxchg ptr %phase.at, i32 0, i32 3 seq_cst seq_cst
+  %open = extractvalue { i32, i1 } %hold, 1
+  br i1 %open, label %handle, label %sleep
+
+handle:
+  %error = call i32 @PyErr_CheckSignals()
+  %raised = icmp ne i32 %error, 0
+  br i1 %raised, label %decide, label %release
+
+release:
+  %let.on = cmpxchg ptr %phase.at, i32 3, i32 0 seq_cst seq_cst
+  br label %sleep
+
+decide:                                                          ; the handler may have waited for the run
+  %seen.then = load atomic i32, ptr %finished.at seq_cst, align 4
+  %ahead.then = sub i32 %seen.then, %order
+  %over.then = icmp sge i32 %ahead.then, 0
+  br i1 %over.then, label %late, label %stop
+
+stop:
+  %let.go = cmpxchg ptr %phase.at, i32 3, i32 0 seq_cst seq_cst
+  %exchange = cmpxchg ptr %phase.at, i32 0, i32 2 seq_cst seq_cst
+  %may = extractvalue { i32, i1 } %exchange, 1
+  br i1 %may, label %abort, label %firm
+
+abort:
+  call void @abort(ptr %pool, i32 %order)
+  br label %leave
+
+firm:
+  %state.firm = call ptr @PyEval_SaveThread()
+  call void @finish(ptr %pool, i32 %order)
+  call void @PyEval_RestoreThread(ptr %state.firm)
+  br label %late
+
+done:
+  call void @PyEval_RestoreThread(ptr %state)
+  %firm.at = getelementptr %run, ptr %run, i32 0, i32 9
+  %firm.step = load i64, ptr %firm.at
+  %count.at = getelementptr %run, ptr %run, i32 0, i32 1
+  %count = load i64, ptr %count.at
+  %writes = icmp slt i64 %firm.step, %count
+  br i1 %writes, label %last, label %leave
+
+last:                                                            ; before Python looks, which would lose the results
+  %error.last = call i32 @PyErr_CheckSignals()
+  %raised.last = icmp ne i32 %error.last, 0
+  br i1 %raised.last, label %late, label %leave
+
+late:
+  br label %leave
+
+leave:
+  %how = phi i32 [ 1, %abort ], [ 2, %late ], [ 0, %done ], [ 0, %last ]
+  store i64 %active, ptr %active.at
+  ret i32 %how
+}
+
+; All threads leave the kernels that they are in.
+define internal void @abort(ptr %pool, i32 %order) {
+entry:
+  %old = alloca [1024 x i8], align 16
+  call void @begin_interrupting(ptr %pool, ptr %old)
+  %records.at = getelementptr %pool, ptr %pool, i32 0, i32 11
+  %records = load ptr, ptr %records.at
+  %count.at = getelementptr %pool, ptr %pool, i32 0, i32 12
+  %taken.at = getelementptr %pool, ptr %pool, i32 0, i32 15
+  br label %wake
+
+wake:                                                            ; the leader has the order
+  %taken = load atomic i32, ptr %taken.at seq_cst, align 4
+  %has = icmp eq i32 %taken, %order
+  br i1 %has, label %stop.leader, label %wait
+
+wait:
+  call void @nap()
+  br label %wake
+
+stop.leader:                                                     ; first, as it gives work to the others
+  call void @stop(ptr %records)
+  call void @publish(ptr %pool, i64 0)
+  br label %head
+
+head:
+  %i = phi i64 [ 1, %stop.leader ], [ %i.next, %body ]
+  %count = load atomic i64, ptr %count.at seq_cst, align 8
+  %more = icmp slt i64 %i, %count
+  br i1 %more, label %body, label %exit
+
+body:
+  %record = getelementptr %record, ptr %records, i64 %i
+  call void @stop(ptr %record)
+  %i.next = add i64 %i, 1
+  br label %head
+
+exit:
+  call void @end_interrupting(ptr %old)
+  ret void
+}
+
+; A thread leaves the kernel it is in.
+define internal void @stop(ptr %record) {
+entry:
+  %busy.at = getelementptr %record, ptr %record, i32 0, i32 1
+  br label %look
+
+look:
+  %busy = load atomic i64, ptr %busy.at seq_cst, align 8
+  %idle = icmp eq i64 %busy, 0
+  br i1 %idle, label %exit, label %again
+
+again:
+  %thread = load i64, ptr %record
+  call void @interrupt(i64 %thread)
+  call void @nap()
+  br label %look
+
+exit:
+  ret void
+}
+
+; The handler of the signal that @interrupt sends.
+@interrupted = internal global ptr null
+
+define internal void @leave_kernel(i32 %number) {
+entry:
+  %pool = load ptr, ptr @interrupted
+  %self = call i64 @this_thread()
+  %records.at = getelementptr %pool, ptr %pool, i32 0, i32 11
+  %records = load ptr, ptr %records.at
+  %count.at = getelementptr %pool, ptr %pool, i32 0, i32 12
+  %count = load atomic i64, ptr %count.at seq_cst, align 8
+  br label %head
+
+head:
+  %i = phi i64 [ 0, %entry ], [ %i.next, %next ]
+  %more = icmp slt i64 %i, %count
+  br i1 %more, label %body, label %exit
+
+body:
+  %record = getelementptr %record, ptr %records, i64 %i
+  %thread = load i64, ptr %record
+  %mine = icmp eq i64 %thread, %self
+  br i1 %mine, label %found, label %next
+
+next:
+  %i.next = add i64 %i, 1
+  br label %head
+
+found:
+  %busy.at = getelementptr %record, ptr %record, i32 0, i32 1
+  %busy = load atomic i64, ptr %busy.at seq_cst, align 8
+  %idle = icmp eq i64 %busy, 0
+  br i1 %idle, label %exit, label %jump
+
+jump:
+  %place = getelementptr %record, ptr %record, i32 0, i32 3
+  call void @jump(ptr %place)
+  br label %exit
+
+exit:
+  ret void
+}
+
+; void mg_leader(pool *): the life of the thread that does guarded runs.
+define void @mg_leader(ptr %pool) {
+entry:
+  %record = call ptr @enlist(ptr %pool, i64 0)
+  %busy.at = getelementptr %record, ptr %record, i32 0, i32 1
+  %place = getelementptr %record, ptr %record, i32 0, i32 3
+  %leave.at = getelementptr %pool, ptr %pool, i32 0, i32 5
+  %mode.at = getelementptr %pool, ptr %pool, i32 0, i32 10
+  %order.at = getelementptr %pool, ptr %pool, i32 0, i32 14
+  %taken.at = getelementptr %pool, ptr %pool, i32 0, i32 15
+  %finished.at = getelementptr %pool, ptr %pool, i32 0, i32 17
+  %phase.at = getelementptr %pool, ptr %pool, i32 0, i32 18
+  %run.at = getelementptr %pool, ptr %pool, i32 0, i32 19
+  %jumped = call i32 @SETJMP(ptr %place, i32 1) returns_twice
+  br label %idle
+
+idle:                                                            ; at first, and whenever it has left a kernel
+  store atomic i64 0, ptr %busy.at seq_cst, align 8
+  br label %look
+
+look:
+  %leave = load atomic i32, ptr %leave.at seq_cst, align 4
+  %stay = icmp eq i32 %leave, 0
+  br i1 %stay, label %orders, label %exit
+
+orders:
+  %taken = load atomic i32, ptr %taken.at seq_cst, align 4
+  %order = load atomic i32, ptr %order.at seq_cst, align 4
+  %none = icmp eq i32 %taken, %order
+  br i1 %none, label %wait, label %take
+
+wait:
+  call void @wait(ptr %order.at, i32 %taken)
+  br label %look
+
+take:
+  store atomic i64 1, ptr %busy.at seq_cst, align 8
+  store atomic i32 %order, ptr %taken.at seq_cst, align 4
+  %phase = load atomic i32, ptr %phase.at seq_cst, align 4
+  %aborted = icmp eq i32 %phase, 2
+  br i1 %aborted, label %idle, label %work
+
+work:
+  call void @set_mode(ptr %mode.at)
+  %run = load ptr, ptr %run.at
+  call void @do_run(ptr %run)
+  store atomic i64 0, ptr %busy.at seq_cst, align 8
+  store atomic i32 %order, ptr %finished.at seq_cst, align 4
+  call void @wake(ptr %finished.at)
+  br label %look
+
+exit:
+  ret void
+}
+
+; A thread's record, with its name in it. The leader's is that of index 0.
+define internal ptr @enlist(ptr %pool, i64 %index) {
+  %records.at = getelementptr %pool, ptr %pool, i32 0, i32 11
+  %records = load ptr, ptr %records.at
+  %record = getelementptr %record, ptr %records, i64 %index
+  %self = call i64 @this_thread()
+  store i64 %self, ptr %record
+  %count.at = getelementptr %pool, ptr %pool, i32 0, i32 12
+  %more = add i64 %index, 1
+  %before = atomicrmw max ptr %count.at, i64 %more seq_cst, align 8
+  ret ptr %record
 }
 
 ; PyObject *mg_copy(self, (to, from, bytes), 3): as memmove. Copying much lets Python's other threads run.
@@ -453,9 +863,15 @@ entry:
   %spins.at = getelementptr %pool, ptr %pool, i32 0, i32 8
   %spins = load i64, ptr %spins.at
   %limit.at = getelementptr %pool, ptr %pool, i32 0, i32 9
+  %index = add i64 %worker, 1
+  %record = call ptr @enlist(ptr %pool, i64 %index)
+  %busy.at = getelementptr %record, ptr %record, i32 0, i32 1
+  %place = getelementptr %record, ptr %record, i32 0, i32 3
+  %jumped = call i32 @SETJMP(ptr %place, i32 1) returns_twice
+  store atomic i64 0, ptr %busy.at seq_cst, align 8
   br label %idle
 
-idle:
+idle:                                                            ; after a jump it looks once for what is not there
   %seen = phi i32 [ 0, %entry ], [ %epoch, %start ], [ %epoch, %work ]
   br label %look
 
@@ -503,17 +919,21 @@ start:
   br i1 %mine, label %work, label %idle
 
 work:
+  store atomic i64 1, ptr %busy.at seq_cst, align 8
   call void @take_chunks(ptr %pool)
+  store atomic i64 0, ptr %busy.at release, align 8
   br label %idle
 
 exit:
   ret void
 }
 
-; void mg_start(pool *, int64_t spins): once, on zeroed memory, before there are workers.
-define void @mg_start(ptr %pool, i64 %spins) {
+; void mg_start(pool *, int64_t spins, record *): once, on zeroed memory, before there are workers.
+define void @mg_start(ptr %pool, i64 %spins, ptr %records) {
   %spins.at = getelementptr %pool, ptr %pool, i32 0, i32 8
   store i64 %spins, ptr %spins.at
+  %records.at = getelementptr %pool, ptr %pool, i32 0, i32 11
+  store ptr %records, ptr %records.at
   ret void
 }
 
@@ -522,6 +942,13 @@ define void @mg_stop(ptr %pool) {
   %leave.at = getelementptr %pool, ptr %pool, i32 0, i32 5
   store atomic i32 1, ptr %leave.at release, align 4
   call void @publish(ptr %pool, i64 0)
+  %order.at = getelementptr %pool, ptr %pool, i32 0, i32 14
+  %order = load atomic i32, ptr %order.at seq_cst, align 4
+  %order.next = add i32 %order, 1                                ; a leader that sleeps looks whether to leave
+  %phase.at = getelementptr %pool, ptr %pool, i32 0, i32 18
+  store atomic i32 2, ptr %phase.at seq_cst, align 4
+  store atomic i32 %order.next, ptr %order.at seq_cst, align 4
+  call void @wake(ptr %order.at)
   ret void
 }
 

@@ -8,6 +8,7 @@ import atexit
 import ctypes
 import os
 import platform
+import signal
 import struct
 import sys
 import threading
@@ -86,6 +87,11 @@ define internal void @wait(ptr %word, i32 %seen) {{                ; FUTEX_WAIT_
   %ignored = call i64 (i64, ...) @syscall(i64 {futex}, ptr %word, i64 128, i32 %seen, i64 0, i64 0, i64 0)
   ret void
 }}
+@slice = internal constant [2 x i64] [i64 0, i64 50000000]         ; 50 ms
+define internal void @wait_briefly(ptr %word, i32 %seen) {{
+  %ignored = call i64 (i64, ...) @syscall(i64 {futex}, ptr %word, i64 128, i32 %seen, ptr @slice, i64 0, i64 0)
+  ret void
+}}
 define internal void @wake(ptr %word) {{                           ; FUTEX_WAKE_PRIVATE, all of them
   %ignored = call i64 (i64, ...) @syscall(i64 {futex}, ptr %word, i64 129, i64 2147483647, i64 0, i64 0, i64 0)
   ret void
@@ -93,20 +99,86 @@ define internal void @wake(ptr %word) {{                           ; FUTEX_WAKE_
 """
 # Elsewhere sleeping workers look again every millisecond. The caller does not wait for them.
 _POSIX = """
-declare i32 @nanosleep(ptr, ptr)
 declare i32 @sched_yield()
-@nap = internal constant [2 x i64] [i64 0, i64 1000000]
+@slice = internal constant [2 x i64] [i64 0, i64 1000000]
 define internal void @yield() {{
   %ignored = call i32 @sched_yield()
   ret void
 }}
 define internal void @wait(ptr %word, i32 %seen) {{
-  %ignored = call i32 @nanosleep(ptr @nap, ptr null)
+  %ignored = call i32 @nanosleep(ptr @slice, ptr null)
+  ret void
+}}
+define internal void @wait_briefly(ptr %word, i32 %seen) {{
+  %ignored = call i32 @nanosleep(ptr @slice, ptr null)
   ret void
 }}
 define internal void @wake(ptr %word) {{
   ret void
 }}
+"""
+# How a thread is made to leave the kernel it is in. SIGURG, as systems ignore it where nobody wants it: should it come
+# late, it does nothing. The handler that was there before comes back, whatever it was.
+_JUMPS = """
+declare i64 @pthread_self()
+declare i32 @pthread_kill(i64, i32)
+declare i32 @{setjmp}(ptr, i32) returns_twice
+declare void @siglongjmp(ptr, i32)
+declare ptr @signal(i32, ptr)
+declare i32 @sigaction(i32, ptr, ptr)
+declare i32 @nanosleep(ptr, ptr)
+@moment = internal constant [2 x i64] [i64 0, i64 200000]
+define internal i64 @this_thread() {{
+  %thread = call i64 @pthread_self()
+  ret i64 %thread
+}}
+define internal void @nap() {{
+  %ignored = call i32 @nanosleep(ptr @moment, ptr null)
+  ret void
+}}
+define internal void @interrupt(i64 %thread) {{
+  %ignored = call i32 @pthread_kill(i64 %thread, i32 {number})
+  ret void
+}}
+define internal void @jump(ptr %place) {{
+  call void @siglongjmp(ptr %place, i32 1)
+  ret void
+}}
+define internal void @begin_interrupting(ptr %pool, ptr %old) {{
+  store ptr %pool, ptr @interrupted
+  %asked = call i32 @sigaction(i32 {number}, ptr null, ptr %old)
+  %before = call ptr @signal(i32 {number}, ptr @leave_kernel)
+  ret void
+}}
+define internal void @end_interrupting(ptr %old) {{
+  %ignored = call i32 @sigaction(i32 {number}, ptr %old, ptr null)
+  ret void
+}}
+"""
+# Where threads have no signals, a kernel is left between two chunks.
+_NO_JUMPS = """
+define internal i64 @this_thread() {
+  ret i64 0
+}
+define internal void @nap() {
+  call void @Sleep(i32 1)
+  ret void
+}
+define internal i32 @nowhere(ptr %place, i32 %mask) {
+  ret i32 0
+}
+define internal void @interrupt(i64 %thread) {
+  ret void
+}
+define internal void @jump(ptr %place) {
+  ret void
+}
+define internal void @begin_interrupting(ptr %pool, ptr %old) {
+  ret void
+}
+define internal void @end_interrupting(ptr %old) {
+  ret void
+}
 """
 _WINDOWS = """
 declare void @Sleep(i32)
@@ -115,6 +187,10 @@ define internal void @yield() {{
   ret void
 }}
 define internal void @wait(ptr %word, i32 %seen) {{
+  call void @Sleep(i32 1)
+  ret void
+}}
+define internal void @wait_briefly(ptr %word, i32 %seen) {{
   call void @Sleep(i32 1)
   ret void
 }}
@@ -132,15 +208,19 @@ def source(system: str = sys.platform, machine: str = "") -> str:
     else:
         waiting = (_WINDOWS if system == "win32" else _POSIX).format()
     text = (Path(__file__).parent / "pool.ll").read_text(encoding="utf-8")
-    text = text.replace("CONTENTS", str(llvm.CONTENTS))
-    return text + _PROCESSORS.get(machine, _OTHER) + waiting
+    jumping, setjmp = _NO_JUMPS, "nowhere"
+    if system != "win32":
+        setjmp = "sigsetjmp" if system == "darwin" or "bsd" in system else "__sigsetjmp"
+        jumping = _JUMPS.format(setjmp=setjmp, number=int(getattr(signal, "SIGURG", 16)))
+    text = text.replace("CONTENTS", str(llvm.CONTENTS)).replace("SETJMP", setjmp)
+    return text + _PROCESSORS.get(machine, _OTHER) + waiting + jumping
 
 
 class Native:
     """The functions of ``pool.ll``. Calling one releases the interpreter lock, unless ``entry`` says otherwise."""
 
     def __init__(self, text: str) -> None:
-        names = ("mg_call", "mg_copy", "mg_worker", "mg_start", "mg_stop", "mg_spin")
+        names = ("mg_call", "mg_copy", "mg_worker", "mg_leader", "mg_start", "mg_settle", "mg_stop", "mg_spin")
         # Level 0: the atomic operations take the time, not the code around them, and it compiles four times as fast.
         self.module = llvm.compile_text(text, names, level=0)
         pointer, integer = ctypes.c_void_p, ctypes.c_int64
@@ -149,17 +229,20 @@ class Native:
             return ctypes.CFUNCTYPE(None, *arguments)(self.module.addresses[name])
 
         self.worker = function("mg_worker", pointer, integer)
-        self.start = function("mg_start", pointer, integer)
+        self.leader = function("mg_leader", pointer)
+        self.start = function("mg_start", pointer, integer, pointer)
+        self.settle = function("mg_settle", pointer)
         self.stop = function("mg_stop", pointer)
         self.spin = function("mg_spin", integer)
         self.spins = self._spins()
         self.copy = python_function(self.module.addresses["mg_copy"], struct.pack("q", id(None)))
 
-    def entry(self, run: int, slots: int, kinds: str, short: bool) -> Callable[..., None]:
+    def entry(self, run: int, slots: int, kinds: str, short: bool) -> Callable[..., BaseException | None]:
         """A function that takes a number for each slot, from address ``slots`` on, and starts the run at address
         ``run``. ``kinds`` has a letter for each slot: "Q" and "q" integers, "d" float64. A ``short`` run keeps the
         interpreter lock: nothing happens between its numbers and its end, and it is over sooner than the lock would be
-        given back. Raises ``TypeError`` for what is no number, or too many or few of them."""
+        given back. Raises ``TypeError`` for what is no number, or too many or few of them, and what the handler of a
+        signal raises; returns that if the run was finished nevertheless."""
         contents = struct.pack("5q", run, slots, len(kinds), not short, id(None))
         return python_function(self.module.addresses["mg_call"], contents + bytes([kind == "d" for kind in kinds]))
 
@@ -182,42 +265,78 @@ def native() -> Native:
 
 
 class Pool:
-    """Worker threads around one pool structure (``address``; its layout is in ``pool.ll``)."""
+    """Worker threads around one pool structure (``address``; its layout is in ``pool.ll``). ``leader``: the thread that
+    does guarded runs; ``phase``: where the phase of one is."""
 
-    SIZE = 256
+    SIZE, RECORD, PHASE = 512, 1088, 388  # bytes: of the pool and of a thread's record, from its start to the phase
 
     def __init__(self, functions: Native) -> None:
         self.functions = functions
-        self._memory = ctypes.create_string_buffer(self.SIZE + 64)
+        # mostly pages that nobody touches
+        self._memory = ctypes.create_string_buffer(self.SIZE + (MOST_THREADS + 1) * self.RECORD + 64)
         self.address = (ctypes.addressof(self._memory) + 63) & -64
-        functions.start(self.address, functions.spins)
+        self.phase = self.address + self.PHASE
+        functions.start(self.address, functions.spins, self.address + self.SIZE)
         self.workers: list[threading.Thread] = []
+        self.leader: threading.Thread | None = None
 
     def grow(self, workers: int) -> None:
         """Have at least so many workers, if the system lets us; with fewer, the others do their share."""
+        while len(self.workers) < workers:
+            index = len(self.workers)
+            thread = self._start(f"minigrad-worker-{index}", self.functions.worker, self.address, index)
+            if thread is None:
+                return
+            self.workers.append(thread)
+
+    def lead(self) -> bool:
+        """Have a leader, if the system lets us; whether there is one."""
+        if self.leader is None:
+            self.leader = self._start("minigrad-leader", self.functions.leader, self.address)
+        return self.leader is not None
+
+    def _start(self, name: str, life: Callable[..., None], *arguments: int) -> threading.Thread | None:
+        """A new thread."""
         stack = threading.stack_size(STACK)
         try:
-            while len(self.workers) < workers:
-                index = len(self.workers)
-                thread = threading.Thread(target=self._live, args=(index,), daemon=True,
-                                          name=f"minigrad-worker-{index}")
-                thread.start()
-                self.workers.append(thread)
+            thread = threading.Thread(target=self._live, args=(life, *arguments), daemon=True, name=name)
+            thread.start()
+            return thread
         except RuntimeError:
-            pass
+            return None
         finally:
             threading.stack_size(stack)
 
-    def _live(self, index: int) -> None:
-        """A worker's life. Its thread holds this pool, and so the memory that the native loop looks at."""
-        self.functions.worker(self.address, index)
+    def _live(self, life: Callable[..., None], *arguments: int) -> None:
+        """A thread's life. It holds this pool, and so the memory that the native loop looks at."""
+        if hasattr(signal, "pthread_sigmask"):
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGURG})
+        life(*arguments)
 
     def close(self) -> None:
-        """Tell the workers to leave and wait for them, a second at most."""
+        """Tell the threads to leave and wait for them, a second at most."""
         self.functions.stop(self.address)
-        for thread in self.workers:
-            thread.join(timeout=1.0)
-        self.workers = []
+        for thread in (*self.workers, self.leader):
+            if thread is not None:
+                thread.join(timeout=1.0)
+        self.workers, self.leader = [], None
+
+
+def settle() -> None:
+    """Wait for the guarded run under way, if a signal's handler calls this in the middle of one."""
+    if _pool is not None:
+        _pool.functions.settle(_pool.address)
+
+
+held: list[BaseException] = []
+"""What handlers of signals have raised in the middle of runs that were finished. It is raised when what those have
+computed is where it belongs."""
+
+
+def raise_held() -> None:
+    """Raise what is held."""
+    if held:
+        raise held.pop(0)
 
 
 _pool: Pool | None = None

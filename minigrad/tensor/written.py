@@ -11,6 +11,7 @@ from typing import Any
 from minigrad import config
 from minigrad.engine import records, run_again
 from minigrad.graph.lazy import LazyBuffer
+from minigrad.runtime import pool
 from minigrad.runtime.buffer import Buffer
 
 
@@ -24,6 +25,7 @@ class Written:
                                       "run_again": run_again, "setting": config.get, **space}
         self._names: dict[int, str] = {}
         self._count: dict[str, int] = {}
+        self._overwrites = False
 
     @property
     def text(self) -> str:
@@ -34,7 +36,7 @@ class Written:
         """The function. It is no part of its own globals, or it would hold itself."""
         exec(self.text, self.space)
         function: Callable[..., Any] = self.space.pop(self.head.partition("(")[0])
-        return function
+        return _raising(function) if self._overwrites else function
 
     def name(self, kind: str, thing: Any) -> str:
         """The name of an object in the text."""
@@ -56,6 +58,7 @@ class Written:
         plain += [f"{name} = results[{i}]" for i, name in enumerate(results)]
         native = executable.direct
         if native is None:
+            self._overwrites = self._overwrites or executable.overwrites
             lines += plain
             return results
         recipe = executable.recipe
@@ -74,3 +77,15 @@ class Written:
                       "else:", *[f"    {line}" for line in plain]]
         lines += direct
         return results
+
+
+def _raising(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, which raises at its end what the handler of a signal has raised in a run that was finished."""
+
+    def call(*arguments: Any) -> Any:
+        result = function(*arguments)
+        if pool.held:
+            pool.raise_held()
+        return result
+
+    return call

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minigrad.dtype import DType, bfloat16
-from minigrad.engine.execute import WORK_PER_CALL, WORK_PER_THREAD, index_error
+from minigrad.engine.execute import WORK_PER_THREAD, index_error
 from minigrad.engine.real import real
 from minigrad.engine.tier0.builder import LEAVES, MOST_MEMORIES, SHIFT, Declined
 from minigrad.engine.tier0.library import Generic, library
@@ -92,7 +92,7 @@ class DirectProgram:
     ``account`` pays for a run and says whether another may follow before the graph is compiled."""
 
     tier = 0
-    short = False
+    overwrites = short = False
     direct = None
     account: Callable[[], bool] | None = None
 
@@ -130,7 +130,7 @@ class DirectProgram:
         sources, offsets = self._place(b, results, cells, arity, pointwise)
         self.table = CallTable(Columns(address, iterations, grain, first, sources, offsets, number,
                                        np.array(flat, np.int64)), LEAVES + self.leaves + len(self.output_bytes) + 1,
-                               _parts(work))
+                               int(work.sum()))
         self._counted = used, np.bincount(kernels), np.bincount(kernels, iterations * elements_each)
 
     @cached_property
@@ -157,7 +157,7 @@ class DirectProgram:
     @property
     def native_calls(self) -> int:
         """Calls into native code that a run makes."""
-        return self.table.native_calls
+        return 1
 
     # --- preparation
 
@@ -305,14 +305,6 @@ def _reused(own: np.ndarray, padded: np.ndarray, memories: np.ndarray, calls: np
 
 def _address(array: np.ndarray) -> int:
     return array.__array_interface__["data"][0]
-
-
-def _parts(work: np.ndarray) -> list[int]:
-    """Where foreign calls end, so that each does about ``WORK_PER_CALL``."""
-    if not len(work):
-        return []
-    parts = np.cumsum(work) // WORK_PER_CALL
-    return [*(np.flatnonzero(np.diff(parts)) + 1).tolist(), len(work)]
 
 
 @lru_cache(1 << 10)
