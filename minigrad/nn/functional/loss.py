@@ -88,6 +88,7 @@ def huber_loss(input: Tensor, target: Tensor, reduction: str = "mean", delta: fl
         one_reduction(None, None, reduction)
     if delta <= 0:
         raise RuntimeError("huber_loss does not support non-positive values for delta.")
+    input, target = operands_of("huber_loss", input, target)
     common = result_dtype((input, target))
     if not can_cast(common, input.dtype):
         raise RuntimeError(f"result type {type_name(common)} can't be cast to the desired output type "
