@@ -121,6 +121,16 @@ t.where(t.ones(2), 1, 2) ⇒ RuntimeError: where expected condition to be a bool
 t.ones(2).masked_fill(t.ones(2), 1) ⇒ RuntimeError: masked_fill_ only supports boolean masks, but got mask with dtype mi
 t.exp(2.0) ⇒ TypeError: exp(): argument 'input' (position 1) must be Tensor, not float
 t.exp("a") ⇒ TypeError: exp(): argument 'input' (position 1) must be Tensor, not str
+t.exp(np.ones(2)) ⇒ TypeError: exp(): argument 'input' (position 1) must be Tensor, not numpy.ndarray
+t.nn.Linear(1, 2)([[1.0]]) ⇒ TypeError: linear(): argument 'input' (position 1) must be Tensor, not list
+t.nn.functional.layer_norm(1.0, (2,)) ⇒ TypeError: layer_norm(): argument 'input' (position 1) must be Tensor, not float
+t.nn.functional.dropout([1.0]) ⇒ TypeError: dropout(): argument 'input' (position 1) must be Tensor, not list
+t.nn.functional.cross_entropy(t.ones(1, 2), [0]) ⇒ TypeError: cross_entropy_loss(): argument 'target' (position 2) must
+t.nn.functional.one_hot([0]) ⇒ TypeError: one_hot(): argument 'input' (position 1) must be Tensor, not list
+t.nn.functional.mse_loss(t.ones(2), np.ones(2)) ⇒ TypeError: mse_loss(): argument 'target' (position 2) must be Tensor,
+t.gather(t.ones(2), 0, [0]) ⇒ TypeError: gather(): argument 'index' (position 3) must be Tensor, not list
+t.einsum("i->i", 1.0) ⇒ TypeError: expected Tensor as element 0 in argument 1, but got float
+t.tensor(["a"]) ⇒ ValueError: too many dimensions 'str'
 t.ones(3).narrow(0, 2, 2) ⇒ RuntimeError: start (2) + length (2) exceeds dimension size (3).
 t.ones(3).split([1, 1]) ⇒ RuntimeError: split_with_sizes expects split_sizes to sum exactly to 3 (input tensor's size at
 t.ones(2, 3).chunk(0) ⇒ RuntimeError: chunk expects `chunks` to be greater than 0, got: 0
