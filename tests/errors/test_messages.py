@@ -64,6 +64,7 @@ t.ones(0).item() ⇒ RuntimeError: a Tensor with 0 elements cannot be converted 
 bool(t.ones(2)) ⇒ RuntimeError: Boolean value of Tensor with more than one value is ambiguous
 bool(t.ones(0)) ⇒ RuntimeError: Boolean value of Tensor with no values is ambiguous
 if_ = 1 if t.ones(2) > 0 else 0 ⇒ RuntimeError: Boolean value of Tensor with more than one value is ambiguous
+t.ones(2, dtype=t.complex64).abs_() ⇒ RuntimeError: In-place abs is not supported for complex tensors.
 t.ones(3).__index__() ⇒ TypeError: only integer tensors of a single element can be converted to an index
 range(t.ones(2)) ⇒ TypeError: only integer tensors of a single element can be converted to an index
 len(t.tensor(1.0)) ⇒ TypeError: len() of a 0-d tensor

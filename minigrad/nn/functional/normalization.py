@@ -10,6 +10,7 @@ from typing import Any
 from minigrad.nn.composites import normalization as formulas
 from minigrad.nn.composites.activation import require_float
 from minigrad.tensor import Tensor, type_name, update_
+from minigrad.tensor.definition import into
 
 # --- statistics over the last dimensions
 
@@ -206,4 +207,4 @@ def normalize(input: Tensor, p: float = 2.0, dim: int | Sequence[int] = 1, eps: 
         raise RuntimeError("linalg.vector_norm: Expected a floating point or complex tensor as input. Got "
                            f"{type_name(input.dtype)}")
     result = formulas.normalize(input, p=p, dim=dim if isinstance(dim, int) else tuple(dim), eps=eps)
-    return result if out is None else out.resize_(*result.shape).copy_(result)
+    return into(out, result, "normalize")
