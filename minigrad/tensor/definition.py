@@ -294,6 +294,7 @@ _RESIZED_IN_SILENCE = _CREATORS.union(("addbmm", "bernoulli", "logsigmoid", "mul
 """Where PyTorch does not warn."""
 
 SAME = OutType(False, "Expected out tensor to have dtype {2}, but got {3} instead")
+_SCALAR_TYPE = OutType(False, "expected scalar_type {0} but found {1}")
 CASTABLE = OutType(True, "result type {0} can't be cast to the desired output type {1}")
 OUT_TYPES: dict[str, OutType | None] = {
     **dict.fromkeys(("addbmm", "addmm", "addmv", "alias_copy", "aminmax", "argmax", "argmin", "as_strided_copy",
@@ -317,7 +318,7 @@ OUT_TYPES: dict[str, OutType | None] = {
     **dict.fromkeys(("dot", "vdot"), OutType(False, "result dtype {1} does not match input dtype {0}")),
     **dict.fromkeys(("amax", "amin"), OutType(False, "Expected the dtype for input and out to match, but got {0} for "
                                                      "input's dtype and {1} for out's dtype.")),
-    **dict.fromkeys(("cummax", "cummin", "logcumsumexp"), OutType(False, "expected scalar_type {0} but found {1}")),
+    "logcumsumexp": _SCALAR_TYPE,
     **dict.fromkeys(("nanquantile", "quantile"),
                     OutType(False, "quantile() out tensor must be same dtype as the input tensor")),
     **{name: OutType(False, f"{name}(): self and result must have the same scalar type")
@@ -347,7 +348,6 @@ OUT_TYPES: dict[str, OutType | None] = {
 }
 """Of functions that have other rules than most; None: any dtype."""
 
-_SCALAR_TYPE = OutType(False, "expected scalar_type {0} but found {1}")
 _OF_MEDIAN = (
     OutType(False, "Expected tensor for 'values' to have the same type as tensor for argument #2 'self'; but type "
                    "torch.{1}Tensor does not equal torch.{0}Tensor (while checking arguments for median)"),

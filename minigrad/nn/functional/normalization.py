@@ -11,6 +11,7 @@ from minigrad.nn.composites import normalization as formulas
 from minigrad.nn.composites.activation import require_float
 from minigrad.tensor import Tensor, type_name, update_
 from minigrad.tensor.definition import into
+from minigrad.tensor.operands import require_tensor
 
 # --- statistics over the last dimensions
 
@@ -38,6 +39,7 @@ def layer_norm(input: Tensor, normalized_shape: Sequence[int], weight: Tensor | 
     >>> layer_norm(minigrad.tensor([[0.0, 2.0]]), (2,))
     tensor([[-1.0000,  1.0000]])
     """
+    require_tensor(input, "layer_norm", "input", 1)
     wanted = list(normalized_shape)
     _check_normalized_shape(input, wanted, ", ", weight=weight, bias=bias)
     require_float(input, "LayerNormKernelImpl")
@@ -55,6 +57,7 @@ def rms_norm(input: Tensor, normalized_shape: Sequence[int], weight: Tensor | No
     >>> rms_norm(minigrad.tensor([[3.0, 3.0]]), (2,))
     tensor([[1., 1.]])
     """
+    require_tensor(input, "rms_norm", "input", 1)
     wanted = list(normalized_shape)
     _check_normalized_shape(input, wanted, "", weight=weight)
     return formulas.rms_norm(input, weight, axes=tuple(range(-len(wanted), 0)), eps=eps)
