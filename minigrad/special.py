@@ -114,7 +114,7 @@ def zeta(input: Any, other: Any, *, out: Tensor | None = None) -> Tensor:
     >>> zeta(minigrad.tensor([2.0]), 1)
     tensor([1.6449])
     """
-    return into(out, zeta_of(input, other))
+    return into(out, zeta_of(input, other), "special_zeta")
 
 
 def xlog1py(input: Any, other: Any, *, out: Tensor | None = None) -> Tensor:

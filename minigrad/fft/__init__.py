@@ -43,7 +43,7 @@ def _checked(made: F) -> F:
         if out is not None and result.dtype.kind != "c" and out.dtype.kind == "c":
             raise RuntimeError(f"{made.__name__} expects a floating point output tensor, but got "
                                f"{type_name(out.dtype)}")
-        return into(out, result)
+        return into(out, result, name)
 
     return cast(F, numpy_names(checked))
 

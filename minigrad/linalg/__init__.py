@@ -89,7 +89,7 @@ def _stored(out: Any, result: Any, name: str) -> Any:
         elif place.dtype is not value.dtype:
             raise RuntimeError(f"Expected out tensor to have dtype {c_name(value.dtype)}, but got "
                                f"{c_name(place.dtype)} instead")
-    return into(out, result)
+    return into(out, result, f"linalg_{name}")
 
 
 cholesky, cholesky_ex = _public(triangles.cholesky), _public(triangles.cholesky_ex)

@@ -4,6 +4,7 @@ Next: ``batch.py``."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from functools import partial, update_wrapper
 from typing import Any, TypeVar, overload
@@ -11,6 +12,7 @@ from typing import Any, TypeVar, overload
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.tensor.base import made
 from minigrad.tensor.function import Function, tracing_body
+from minigrad.tensor.operands import require_tensor
 from minigrad.tensor.promotion import get_default_dtype
 from minigrad.tensor.tensor_class import Tensor
 
@@ -49,10 +51,22 @@ class Composite:
             else:
                 layout.append((type(arg), arg))
         static = (tuple(layout), tuple(named), get_default_dtype())
-        results = self.recorded.all(tuple(tensors), static)
+        try:
+            results = self.recorded.all(tuple(tensors), static)
+        except (AttributeError, TypeError):
+            self._require_tensors(args, named)
+            raise
         if len(results) > 1 or (self.one_tuples and static in self.one_tuples):
             return tuple(results)
         return results[0]
+
+    def _require_tensors(self, args: tuple[Any, ...], named: dict[str, Any]) -> None:
+        """``TypeError`` for an argument that is no Tensor where the body's annotation says so: that is why it failed,
+        or why the static arguments, among which it was, have no hash."""
+        given = inspect.signature(self.function).bind(*args, **named)
+        for position, (name, value) in enumerate(given.arguments.items(), 1):
+            if given.signature.parameters[name].annotation in ("Tensor", Tensor):
+                require_tensor(value, self.name, name, position)
 
     def gradient(self, by_hand: Callable[..., Any]) -> Callable[..., Any]:
         """Let ``by_hand(outputs, grads, *arguments)`` give the gradients, in place of what follows from the body: one

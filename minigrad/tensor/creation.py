@@ -77,6 +77,11 @@ def _inferred(data: Any) -> DType:
         elif isinstance(item, int | float | complex):
             kind_of = number_dtype(item)
         elif isinstance(item, str | bytes):
+            first = data
+            while isinstance(first, list | tuple) and first:
+                first = first[0]
+            if first is not data and isinstance(first, str | bytes):  # text is a row of letters, too
+                raise ValueError(f"too many dimensions '{type(first).__name__}'")
             raise TypeError(f"new(): invalid data type '{type(item).__name__}'")
         else:
             raise RuntimeError(f"Could not infer dtype of {type(item).__name__}")

@@ -223,18 +223,21 @@ def call_into(out: Any, made: Callable[..., Any], args: tuple[Any, ...], kwargs:
                 asked=kwargs.get("dtype") is not None)
 
 
-def into(out: Any, result: Any, name: str = "", others: Iterable[Any] = (), asked: bool = False) -> Any:
+def into(out: Any, result: Any, name: str = "", others: Iterable[Any] = (), asked: bool = False,
+         rule: OutType | None = None) -> Any:
     """What ``out=`` asks for: the result of the function of this name copied into a given tensor, which takes its
     shape: with a warning, if it has elements. ``RuntimeError`` if the result has a gradient, or a dtype that may not be
     stored there. ``others``: the function's arguments but the first; ``asked``: whether one of them is the dtype of the
-    result, which out then has to have."""
+    result, which out then has to have. ``rule``: if it is not that of the name."""
     if out is None:
         return result
     if isinstance(result, tuple):
         if not isinstance(out, tuple | list) or len(out) != len(result):
             raise TypeError(f"{name}(): argument 'out' must be tuple of {len(result)} Tensors, not "
                             f"{type(out).__name__}")
-        return type(result)(*[into(o, r, name, others) for o, r in zip(out, result, strict=True)])
+        rules = OF_SEVERAL.get(name, [None] * len(result))
+        written = [into(o, r, name, others, rule=of) for o, r, of in zip(out, result, rules, strict=True)]
+        return tuple(written) if type(result) is tuple else type(result)(*written)
     if not isinstance(result, AnyTensor):
         raise TypeError(f"{name}() got an unexpected keyword argument 'out'")
     if not isinstance(out, AnyTensor):
@@ -242,7 +245,7 @@ def into(out: Any, result: Any, name: str = "", others: Iterable[Any] = (), aske
     if result.requires_grad or (mode.enabled and out.requires_grad and result.dtype.kind in "fc"):
         raise RuntimeError(f"{name}(): functions with out=... arguments don't support automatic differentiation, but "
                            "one of the arguments requires grad.")
-    rule = OUT_TYPES.get(name, CASTABLE)
+    rule = rule or OUT_TYPES.get(name, CASTABLE)
     if rule is not None and rule.with_numbers and any([isinstance(x, AnyTensor) for x in others]):
         rule = CASTABLE
     if asked and rule is not None and rule.castable is True:
@@ -251,7 +254,14 @@ def into(out: Any, result: Any, name: str = "", others: Iterable[Any] = (), aske
         raise rule.error(rule.words.format(type_name(result.dtype), type_name(out.dtype), c_name(result.dtype),
                                            c_name(out.dtype), result.dtype is int32))
     if out._shape() != result._shape():
-        if out.numel():
+        if name in _BY_COUNT and out.numel() == result.numel():
+            result = result.reshape(out._shape())
+        elif out.numel() and name == "arange":
+            warnings.warn(f"The number of elements in the out tensor of shape {list(out._shape())} is {out.numel()} "
+                          f"which does not match the computed number of elements {result.numel()}. Note that this may "
+                          "occur as a result of rounding error. The out tensor will be resized to a tensor of shape "
+                          f"({result.numel()},).", UserWarning, stacklevel=4)
+        elif out.numel() and name not in _RESIZED_IN_SILENCE:
             warnings.warn(f"An output with one or more elements was resized since it had shape {list(out._shape())}, "
                           f"which does not match the required output shape {list(result._shape())}. This behavior is "
                           "deprecated, and in a future PyTorch release outputs will not be resized unless they have "
@@ -277,7 +287,14 @@ class OutType(NamedTuple):
         return out in self.castable if isinstance(self.castable, tuple) else self.castable and can_cast(result, out)
 
 
+_BY_COUNT = ("arange", "linspace", "logspace", "range")
+"""These keep the shape of an ``out`` that has as many elements as they make."""
+
+_RESIZED_IN_SILENCE = _CREATORS.union(("addbmm", "bernoulli", "logsigmoid", "multinomial", "narrow_copy"))
+"""Where PyTorch does not warn."""
+
 SAME = OutType(False, "Expected out tensor to have dtype {2}, but got {3} instead")
+_SCALAR_TYPE = OutType(False, "expected scalar_type {0} but found {1}")
 CASTABLE = OutType(True, "result type {0} can't be cast to the desired output type {1}")
 OUT_TYPES: dict[str, OutType | None] = {
     **dict.fromkeys(("addbmm", "addmm", "addmv", "alias_copy", "aminmax", "argmax", "argmin", "as_strided_copy",
@@ -287,7 +304,7 @@ OUT_TYPES: dict[str, OutType | None] = {
                      "renorm", "scatter", "scatter_add", "scatter_reduce", "slice_scatter", "softmax",
                      "squeeze_copy", "t_copy", "take_along_dim", "transpose_copy", "tril", "triu", "unfold_copy",
                      "unsqueeze_copy", "view_copy"), SAME),
-    **dict.fromkeys(("abs", "ceil", "conj", "floor", "frac", "gelu", "hardshrink", "neg", "round",
+    **dict.fromkeys(("abs", "bitwise_not", "ceil", "conj", "floor", "frac", "gelu", "hardshrink", "neg", "round",
                      "sgn", "sign", "softplus", "softshrink", "trunc"),
                     OutType(False, "Found dtype {1} but expected {0}")),
     **dict.fromkeys(("clamp", "clamp_max", "clamp_min"),
@@ -301,7 +318,7 @@ OUT_TYPES: dict[str, OutType | None] = {
     **dict.fromkeys(("dot", "vdot"), OutType(False, "result dtype {1} does not match input dtype {0}")),
     **dict.fromkeys(("amax", "amin"), OutType(False, "Expected the dtype for input and out to match, but got {0} for "
                                                      "input's dtype and {1} for out's dtype.")),
-    **dict.fromkeys(("cummax", "cummin", "logcumsumexp"), OutType(False, "expected scalar_type {0} but found {1}")),
+    "logcumsumexp": _SCALAR_TYPE,
     **dict.fromkeys(("nanquantile", "quantile"),
                     OutType(False, "quantile() out tensor must be same dtype as the input tensor")),
     **{name: OutType(False, f"{name}(): self and result must have the same scalar type")
@@ -315,6 +332,8 @@ OUT_TYPES: dict[str, OutType | None] = {
                                                            "but got an output tensor with dtype {1}")),
     **dict.fromkeys(("complex", "polar"), OutType(False, "Expected object of scalar type {0} but got scalar type {1} "
                                                          "for argument 'out'")),
+    "float_power": OutType(False, "the output given to float_power has dtype {1} but the operation's result requires "
+                                  "dtype {0}"),
     "heaviside": OutType(False, "heaviside is not yet implemented for tensors with different dtypes."),
     "multinomial": OutType(False, "multinomial expects {0} tensor out, got: {1}"),
     "nonzero": OutType(False, "nonzero: Expected out tensor to have scalar type {0} but got scalar type{1}"),
@@ -328,6 +347,22 @@ OUT_TYPES: dict[str, OutType | None] = {
     **dict.fromkeys(("bernoulli", "normal"), None),
 }
 """Of functions that have other rules than most; None: any dtype."""
+
+_OF_MEDIAN = (
+    OutType(False, "Expected tensor for 'values' to have the same type as tensor for argument #2 'self'; but type "
+                   "torch.{1}Tensor does not equal torch.{0}Tensor (while checking arguments for median)"),
+    OutType(False, "Expected tensor for argument #1 'indices' to have scalar type {0}; but got torch.{1}Tensor instead "
+                   "(while checking arguments for median)"))
+OF_SEVERAL: dict[str, tuple[OutType, ...]] = {
+    **dict.fromkeys(("cummax", "cummin"), (_SCALAR_TYPE,) * 2),
+    **dict.fromkeys(("max", "min", "sort", "topk"), (SAME,) * 2),
+    **dict.fromkeys(("median", "nanmedian"), _OF_MEDIAN),
+    "kthvalue": (OutType(False, "output values must be of same type as input"),
+                 OutType(False, "output indices must be of scalar type {0}")),
+    "mode": (OutType(False, "expected scalar type '{0}' but got '{1}' for values output"),
+             OutType(False, "expected scalar type '{0}' but got '{1}' for indices output")),
+}
+"""The same of functions with several results: the rule of each."""
 
 
 def by_rows(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

@@ -284,13 +284,26 @@ def require_tensor(value: Any, name: str, argument: str, position: int) -> Tenso
     """``value`` if it is a Tensor, else ``TypeError`` in PyTorch's words."""
     if not isinstance(value, AnyTensor):
         raise TypeError(f"{name}(): argument '{argument}' (position {position}) must be Tensor, not "
-                        f"{type(value).__name__}")
+                        f"{class_name(value)}")
     return value
+
+
+def class_name(value: Any) -> str:
+    """The name of a value's class as the interpreter's C code knows it: with its module if it is written in C and not
+    built in.
+
+    >>> class_name([]), class_name(np.ones(1))
+    ('list', 'numpy.ndarray')
+    """
+    kind = type(value)
+    written_in_python = kind.__flags__ >> 9 & 1  # Py_TPFLAGS_HEAPTYPE
+    return kind.__name__ if written_in_python or kind.__module__ == "builtins" else (
+        f"{kind.__module__}.{kind.__name__}")
 
 
 def checked(result: Any, name: str, other: Any) -> Tensor:
     """The result of a named op, where NotImplemented means a wrong argument."""
     if result is NotImplemented:
         raise TypeError(f"{name}(): argument 'other' (position 2) must be Tensor or Number, not "
-                        f"{type(other).__name__}")
+                        f"{class_name(other)}")
     return result

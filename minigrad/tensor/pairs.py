@@ -153,7 +153,7 @@ def float_power(input: Any, exponent: Any, *, out: Tensor | None = None) -> Tens
     dtype = complex128 if result_dtype((input, exponent)).kind == "c" else float64
     wide = [v.to(dtype) if isinstance(v, AnyTensor) else number(v, dtype) for v in (input, exponent)]
     result = wide[0] ** wide[1]
-    return into(out, result)
+    return into(out, result, "float_power")
 
 
 class Pairs:

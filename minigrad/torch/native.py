@@ -66,22 +66,21 @@ def native_group_norm(input: Tensor, weight: Tensor | None, bias: Tensor | None,
 
 
 def native_batch_norm(input: Tensor, weight: Tensor | None, bias: Tensor | None, running_mean: Tensor | None,
-                      running_var: Tensor | None, training: bool, momentum: float, eps: float,
-                      ) -> tuple[Tensor, Tensor, Tensor]:
+                      running_var: Tensor | None, training: bool, momentum: float, eps: float, *,
+                      out: Any = None) -> tuple[Tensor, Tensor, Tensor]:
     """``functional.batch_norm``; the batch's mean; 1 / √(variance + eps): both without a gradient, and empty without
     ``training``."""
     found = functional.batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
-    if not training:
-        return found, input.new_empty(0), input.new_empty(0)
-    mean, inverse = _statistics(input.detach(), [d for d in range(input.ndim) if d != 1], eps, False)
-    return found, mean, inverse
+    mean, inverse = _statistics(input.detach(), [d for d in range(input.ndim) if d != 1], eps, False) if training else (
+        input.new_empty(0), input.new_empty(0))
+    return into(out, (found, mean, inverse), "native_batch_norm")
 
 
 def _native_batch_norm_legit(input: Tensor, weight: Tensor | None, bias: Tensor | None, *rest: Any,
-                             ) -> tuple[Tensor, Tensor, Tensor]:
+                             out: Any = None) -> tuple[Tensor, Tensor, Tensor]:
     """``native_batch_norm``, with or without running statistics."""
     running = rest[:-3] or (None, None)
-    return native_batch_norm(input, weight, bias, *running, *rest[-3:])
+    return native_batch_norm(input, weight, bias, *running, *rest[-3:], out=out)
 
 
 def _batch_norm_with_update(input: Tensor, weight: Tensor | None, bias: Tensor | None, running_mean: Tensor,
@@ -227,7 +226,7 @@ def _chunk_cat(tensors: Sequence[Tensor], dim: int, num_chunks: int, *, out: Ten
         short = -tensor.shape[dim] % num_chunks
         padded = functional.pad(tensor, [0, 0] * (tensor.ndim - 1 - dim) + [0, short])
         parts.append(padded.reshape(*tensor.shape[:dim], num_chunks, -1))
-    return into(out, minigrad.cat(parts, -1))
+    return into(out, minigrad.cat(parts, -1), "cat")
 
 
 def empty_permuted(size: Sequence[int], physical_layout: Sequence[int], *, dtype: DType | None = None,

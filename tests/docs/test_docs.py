@@ -125,6 +125,21 @@ def test_pytest_runs_the_doctests() -> None:
     assert {"tests", "minigrad"} <= set(options["testpaths"])
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("doctests", ["minigrad/config.py", "minigrad/nn/modules/flatten.py"])
+def test_doctests_import_no_module_twice(doctests: str, tmp_path: Path) -> None:
+    (tmp_path / "test_later.py").write_text(
+        "import minigrad\n"
+        "from minigrad.nn.modules import flatten\n\n"
+        "def test_later():\n"
+        "    with minigrad.config(DEBUG=0):\n"
+        "        assert minigrad.tensor(1.0).item() == 1.0\n"
+        "    assert minigrad.nn.Flatten is flatten.Flatten\n")
+    command = [sys.executable, "-m", "pytest", "-n", "0", "-c", "pyproject.toml", doctests, str(tmp_path)]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
 def test_the_package_says_its_version() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     initial = (ROOT / "minigrad" / "__init__.py").read_text(encoding="utf-8")

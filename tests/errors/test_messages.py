@@ -64,6 +64,7 @@ t.ones(0).item() ⇒ RuntimeError: a Tensor with 0 elements cannot be converted 
 bool(t.ones(2)) ⇒ RuntimeError: Boolean value of Tensor with more than one value is ambiguous
 bool(t.ones(0)) ⇒ RuntimeError: Boolean value of Tensor with no values is ambiguous
 if_ = 1 if t.ones(2) > 0 else 0 ⇒ RuntimeError: Boolean value of Tensor with more than one value is ambiguous
+t.ones(2, dtype=t.complex64).abs_() ⇒ RuntimeError: In-place abs is not supported for complex tensors.
 t.ones(3).__index__() ⇒ TypeError: only integer tensors of a single element can be converted to an index
 range(t.ones(2)) ⇒ TypeError: only integer tensors of a single element can be converted to an index
 len(t.tensor(1.0)) ⇒ TypeError: len() of a 0-d tensor
@@ -121,6 +122,15 @@ t.where(t.ones(2), 1, 2) ⇒ RuntimeError: where expected condition to be a bool
 t.ones(2).masked_fill(t.ones(2), 1) ⇒ RuntimeError: masked_fill_ only supports boolean masks, but got mask with dtype mi
 t.exp(2.0) ⇒ TypeError: exp(): argument 'input' (position 1) must be Tensor, not float
 t.exp("a") ⇒ TypeError: exp(): argument 'input' (position 1) must be Tensor, not str
+t.exp(np.ones(2)) ⇒ TypeError: exp(): argument 'input' (position 1) must be Tensor, not numpy.ndarray
+t.nn.Linear(1, 2)([[1.0]]) ⇒ TypeError: linear(): argument 'input' (position 1) must be Tensor, not list
+t.nn.functional.layer_norm(1.0, (2,)) ⇒ TypeError: layer_norm(): argument 'input' (position 1) must be Tensor, not float
+t.nn.functional.dropout([1.0]) ⇒ TypeError: dropout(): argument 'input' (position 1) must be Tensor, not list
+t.nn.functional.cross_entropy(t.ones(1, 2), [0]) ⇒ TypeError: cross_entropy_loss(): argument 'target' (position 2) must
+t.nn.functional.one_hot([0]) ⇒ TypeError: one_hot(): argument 'input' (position 1) must be Tensor, not list
+t.nn.functional.mse_loss(t.ones(2), np.ones(2)) ⇒ TypeError: mse_loss(): argument 'target' (position 2) must be Tensor,
+t.gather(t.ones(2), 0, [0]) ⇒ TypeError: gather(): argument 'index' (position 3) must be Tensor, not list
+t.tensor(["a"]) ⇒ ValueError: too many dimensions 'str'
 t.ones(3).narrow(0, 2, 2) ⇒ RuntimeError: start (2) + length (2) exceeds dimension size (3).
 t.ones(3).split([1, 1]) ⇒ RuntimeError: split_with_sizes expects split_sizes to sum exactly to 3 (input tensor's size at
 t.ones(2, 3).chunk(0) ⇒ RuntimeError: chunk expects `chunks` to be greater than 0, got: 0
@@ -178,7 +188,7 @@ t.ones(2).lerp(t.ones(2).double(), 0.5) ⇒ RuntimeError: expected dtype float f
 t.ones(2).gelu("what") ⇒ RuntimeError: approximate argument must be either none or tanh.
 t.ones(2).isclose(t.ones(2).double()) ⇒ RuntimeError: Float did not match Double
 t.ones(2).logical_and(1) ⇒ TypeError: logical_and(): argument 'other' (position 2) must be Tensor, not int
-t.tensor([True]).floor() ⇒ NotImplementedError: "floor" not implemented for 'Bool'
+t.tensor([True]).floor() ⇒ NotImplementedError: "floor_vml_cpu" not implemented for 'Bool'
 t.tensor([True]).relu() ⇒ RuntimeError: Boolean inputs not supported for relu
 t.ones(2).masked_fill(t.tensor([True, False]), t.ones(2)) ⇒ RuntimeError: masked_fill_ only supports a 0-dimensional val
 t.arange(3).softmax(0) ⇒ NotImplementedError: "softmax_lastdim_kernel_impl" not implemented for 'Long'

@@ -111,6 +111,26 @@ def test_distances_of_two_dtypes(name):
         assert found[0] == found[1], kinds
 
 
+@pytest.mark.parametrize("name", ["binary_cross_entropy", "binary_cross_entropy_with_logits"])
+@pytest.mark.parametrize("option", ["", "weight", "pos_weight"])
+def test_cross_entropies_of_two_dtypes(name, option):
+    """The result has the dtype of the target, or there is the same error."""
+    if (name, option) == ("binary_cross_entropy", "pos_weight"):
+        return
+    for kinds in itertools.product(("float64", "float32", "float16", "int64", "bool"), repeat=2):
+        found = []
+        for library in (minigrad, torch):
+            a, b = [library.tensor(v).to(getattr(library, kind)) for v, kind in zip(([0.5, 1.0], [1, 0]), kinds,
+                                                                                    strict=True)]
+            options = {option: library.ones(2)} if option else {}
+            try:
+                loss = getattr(library.nn.functional, name)(a, b, **options)
+                found.append((str(loss.dtype).split(".")[1], pytest.approx(loss.item(), rel=1e-3)))
+            except (RuntimeError, NotImplementedError) as error:
+                found.append((type(error), "" if "bool" in kinds else str(error)))
+        assert found[0] == found[1], kinds
+
+
 def test_kinks_of_losses():
     edge = np.array([-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0])
     for name, options in (("l1_loss", {}), ("smooth_l1_loss", {}), ("huber_loss", {}), ("smooth_l1_loss",

@@ -12,10 +12,12 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("expecttest")  # the database's own tests need it
 
 import minigrad  # noqa: E402
+from tools.operators import writing  # noqa: E402
 from tools.operators.__main__ import operators, title  # noqa: E402
-from tools.operators.checks import CHECKS, MORE, check  # noqa: E402
+from tools.operators.checks import CHECKS, MORE, Outcome, check  # noqa: E402
+from tools.operators.compare import difference  # noqa: E402
 from tools.operators.derivatives import batched, forward  # noqa: E402
-from tools.operators.report import failing, not_run  # noqa: E402
+from tools.operators.report import failing, not_run, skipped, untried  # noqa: E402
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "operators.md"
 DTYPES = (torch.float32, torch.float64, torch.int64, torch.bool, torch.complex64, torch.bfloat16)
@@ -40,6 +42,62 @@ def test_forward_mode_and_rows(name):
     outcomes = check(op, (torch.float64,), 2, MORE)
     assert not any(outcome.failed for outcome in outcomes.values()), {n: o.first for n, o in outcomes.items()}
     assert all(outcome.passed for outcome in outcomes.values())
+
+
+def _of_exp(here):
+    """The two calls of a check of ``exp``, here by another function."""
+    x = torch.tensor([1.0, 2.0])
+    return (torch.exp, [x], {}), (here, [minigrad.tensor([1.0, 2.0])], {})
+
+
+def _resized_only_if_empty(x, *, out):
+    return out if out.numel() and out.shape != x.shape else minigrad.exp(x, out=out)
+
+
+def _of_any_dtype(x, *, out):
+    return out.resize_(2).copy_(x.exp()) if out.dtype is minigrad.int64 else minigrad.exp(x, out=out)
+
+
+@pytest.mark.parametrize(("wrong", "problem"), [
+    (minigrad.exp, ""),
+    (_resized_only_if_empty, "out of another shape: shape (2, 2), not (2,)"),
+    (_of_any_dtype, "out of another dtype: no error, not RuntimeError: result type Float can't be cast"),
+    (lambda x, *, out: minigrad.exp(x), "out zeros: it does not return out"),
+    (lambda x, *, out: out.copy_(x), "out zeros: 2 of 2 values, first (0,): 1.0, not 2.718"),
+])
+def test_wrong_forms_with_out_are_found(wrong, problem):
+    found = writing.out(*_of_exp(wrong), torch.tensor([1.0, 2.0]), difference, True)
+    assert found.startswith(problem) and bool(found) == bool(problem)
+
+
+def _rebound(x):
+    x.data = x.exp()
+    return x
+
+
+@pytest.mark.parametrize(("wrong", "problem"), [
+    (minigrad.Tensor.exp_, ""),
+    (minigrad.exp, "it does not return its first argument"),
+    (_rebound, "another Tensor of the same memory: 2 of 2 values"),
+    (lambda x: x, "2 of 2 values"),
+])
+def test_wrong_forms_in_place_are_found(wrong, problem):
+    (_, given, options), here = _of_exp(wrong)
+    found = writing.in_place((torch.Tensor.exp_, given, options), here, difference)
+    assert found.startswith(problem) and bool(found) == bool(problem)
+
+
+def test_an_error_that_is_not_raised_is_found():
+    there = torch.Tensor.exp_, [torch.tensor([1])], {}
+    assert writing.in_place(there, (lambda x: x, [minigrad.tensor([1])], {}), difference).startswith("no error, not Ru")
+
+
+def test_what_is_skipped_is_counted():
+    (op,) = operators(["index_fill"])
+    outcomes = check(op, (torch.float32,), 4, CHECKS)
+    assert skipped({"sort": {"values": Outcome(1, 0, [], {"why": 2})}, "add": {"values": Outcome(1)}}) == [
+        ("values", "why", 2, 1)]
+    assert untried({"index_fill": outcomes, "add": {"values": Outcome()}}) == ["add"]
 
 
 def test_wrong_derivatives_and_rows_are_found():

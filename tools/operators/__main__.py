@@ -21,7 +21,7 @@ import torch
 
 from minigrad.dtype import show_as
 from tools.operators.checks import CHECKS, DTYPES, MORE, Outcome, Outcomes, check
-from tools.operators.report import is_right, page
+from tools.operators.report import is_right, page, skipped, untried
 
 
 def operators(patterns: list[str]) -> list[Any]:
@@ -99,6 +99,10 @@ def main() -> int:
                           for what in ("passed", "failed"))
         bad = sum(f[kind].failed > 0 for f in outcomes.values() if kind in f)
         print(f"{kind:9} {passed:6} passed {failed:6} failed, in {bad} operators")
+    for kind, why, samples, of in skipped(outcomes):
+        print(f"{kind:9} {samples:6} skipped, in {of} operators: {why}")
+    if none := untried(outcomes):
+        print(f"no sample compared: {', '.join(none)}")
     return 0 if right == len(outcomes) else 1
 
 

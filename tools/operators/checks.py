@@ -17,7 +17,9 @@ from torch.testing._internal.opinfo.core import UnaryUfuncInfo
 
 import minigrad
 from minigrad import config
-from tools.operators.compare import WIDER, Tolerances, declared, difference
+from tools.operators import writing
+from tools.operators.calls import evaluated, leaves, mapped, same_type, seeded, shown, wide
+from tools.operators.compare import Tolerances, declared, difference
 from tools.operators.derivatives import batched, forward
 from tools.operators.facade import named, ours, rebound, tensor
 from tools.operators.ties import IN_ORDER
@@ -30,11 +32,13 @@ MORE = ("forward", "batched")
 
 @dataclass
 class Outcome:
-    """How many samples of a check passed and failed, and the first failures in words."""
+    """How many samples of a check passed and failed, the first failures in words, and how many samples were skipped or
+    compared in part only, by the reason."""
 
     passed: int = 0
     failed: int = 0
     first: list[str] = field(default_factory=list)
+    skipped: dict[str, int] = field(default_factory=dict)
 
     def add(self, problem: str, where: str) -> None:
         """Count a sample; ``problem`` is empty if it passed."""
@@ -44,6 +48,10 @@ class Outcome:
         self.failed += 1
         if len(self.first) < 3:
             self.first.append(f"{where}: {problem}")
+
+    def skip(self, reason: str) -> None:
+        """Count a sample that is not compared, or not wholly."""
+        self.skipped[reason] = self.skipped.get(reason, 0) + 1
 
 
 Outcomes = dict[str, Outcome]
@@ -93,31 +101,39 @@ def _errors(op: Any, function: Callable[..., Any], limit: int, found: Outcomes) 
         if index >= limit:
             return
         sample = wrong.sample_input
-        if not _refused(op, sample) or (op.name.startswith("__") and not isinstance(sample.input, torch.Tensor)):
-            continue  # what is no Tensor has no such method, which Python's own descriptors say
-        if any(t.device.type != "cpu" for t in _leaves([sample.input, sample.args, sample.kwargs], torch)):
-            continue  # there is no meta device here
+        reason = _no_error(op, sample)
+        if reason:
+            _skip(found, "error", reason)
+            continue
         try:
             arguments = ours([sample.input, *sample.args]), ours(sample.kwargs)
         except Exception as error:  # the sample itself can't be made
-            _add(found, "error", _shown(error), f"error {index}: making it")
+            _add(found, "error", shown(error), f"error {index}: making it")
             continue
         try:
-            _evaluated(function(*arguments[0], **arguments[1]))
+            evaluated(function(*arguments[0], **arguments[1]))
         except Exception as error:
-            right = isinstance(error, wrong.error_type) or type(error).__name__ == getattr(
-                wrong.error_type, "__name__", "")
-            _add(found, "error", "" if right else f"{_shown(error)}, not {wrong.error_type}", f"error {index}")
+            right = same_type(error, wrong.error_type)
+            _add(found, "error", "" if right else f"{shown(error)}, not {wrong.error_type}", f"error {index}")
             _add(found, "words", "" if re.search(wrong.error_regex, str(error)) else
-                 f"{_shown(error)}, not {wrong.error_regex!r}", f"error {index}")
+                 f"{shown(error)}, not {wrong.error_regex!r}", f"error {index}")
         else:
             _add(found, "error", f"no error, not {wrong.error_regex!r}", f"error {index}")
+
+
+def _no_error(op: Any, sample: Any) -> str:
+    """Why a wrong call is not one that can be compared; empty if it is."""
+    if op.name.startswith("__") and not isinstance(sample.input, torch.Tensor):
+        return "what is no Tensor has no such method"
+    if any(t.device.type != "cpu" for t in leaves([sample.input, sample.args, sample.kwargs], torch)):
+        return "a tensor on another device"
+    return "" if _refused(op, sample) else "PyTorch accepts the call"
 
 
 def _refused(op: Any, sample: Any) -> bool:
     """Whether PyTorch itself refuses the call, and not only its reference written in Python."""
     try:
-        op.op(*_mapped([sample.input, *sample.args], lambda t: t.clone()), **sample.kwargs)
+        op.op(*mapped([sample.input, *sample.args], lambda t: t.clone()), **sample.kwargs)
     except Exception:
         return True
     return False
@@ -128,17 +144,9 @@ def _add(found: Outcomes, check: str, problem: str, where: str) -> None:
         found[check].add(problem, where)
 
 
-def _shown(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}".split("\n")[0][:300]
-
-
-def _evaluated(value: Any) -> Any:
-    if isinstance(value, minigrad.Tensor):
-        value.realize()
-    if isinstance(value, (list, tuple)):
-        for inner in value:
-            _evaluated(inner)
-    return value
+def _skip(found: Outcomes, check: str, reason: str) -> None:
+    if check in found:
+        found[check].skip(reason)
 
 
 T = TypeVar("T")
@@ -158,9 +166,10 @@ class _Sample:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:
-                expected = _seeded(torch, self.op.op, self._copies(), self.sample.kwargs)
+                expected = seeded(torch, self.op.op, self._copies(), self.sample.kwargs)
             except Exception:
-                return  # PyTorch itself refuses it
+                _skip(found, "values", "PyTorch refuses the sample")
+                return
             if self.theirs is not self.op.op:
                 expected = self._in_order(expected)
             problem = self._tried(lambda: self._values(expected))
@@ -170,12 +179,14 @@ class _Sample:
             _add(found, "values", problem, self.where)
             if problem:
                 return
+            if self.op.has_nondeterministic_output:
+                _skip(found, "values", "shapes and dtypes only: PyTorch's results are not determined")
             if "method" in found and self.index == 0:
                 self._method(found, expected)
             if "inplace" in found:
                 self._in_place(found)
-            if "out" in found and self.op.supports_out and isinstance(expected, torch.Tensor):
-                _add(found, "out", self._tried(lambda: self._out(expected)), self.where)
+            if "out" in found and self.op.supports_out:
+                self._out(found, expected)
             if "gradient" in found and self.dtype in self.op.supported_backward_dtypes("cpu"):
                 self._gradients(found)
             if "forward" in found and self.dtype is torch.float64 and self.op.supports_forward_ad:
@@ -187,16 +198,16 @@ class _Sample:
         """Count a check of the function of the floating inputs, unless there are none."""
         arguments, options = self._arguments()
         function = self._wrapped(self.function)
-        leaves = [t.detach() for t in _leaves([arguments, options], minigrad) if t.is_floating_point() and t.numel()]
+        inputs = [t.detach() for t in leaves([arguments, options], minigrad) if t.is_floating_point() and t.numel()]
 
         def of_leaves(*given: Any) -> list[Any]:
             values = iter(given)
-            args, named = (_mapped(a, lambda t: next(values) if t.is_floating_point() and t.numel() else t.detach())
+            args, named = (mapped(a, lambda t: next(values) if t.is_floating_point() and t.numel() else t.detach())
                            for a in (arguments, options))
-            outputs = _leaves(_seeded(minigrad, function, args, named), minigrad)
+            outputs = leaves(seeded(minigrad, function, args, named), minigrad)
             return [o for o in outputs if o.is_floating_point()]
 
-        problem = self._tried(lambda: check(of_leaves, leaves)) if leaves else None
+        problem = self._tried(lambda: check(of_leaves, inputs)) if inputs else None
         if problem is not None:
             _add(found, name, problem, self.where)
 
@@ -204,11 +215,11 @@ class _Sample:
         try:
             return check()
         except Exception as error:
-            return _shown(error)
+            return shown(error)
 
     def _copies(self) -> list[Any]:
         """The sample's arguments, whose tensors nobody else changes."""
-        return _mapped([self.sample.input, *self.sample.args], lambda t: t.detach().clone().requires_grad_(
+        return mapped([self.sample.input, *self.sample.args], lambda t: t.detach().clone().requires_grad_(
             t.requires_grad))
 
     def _arguments(self) -> tuple[list[Any], dict[str, Any]]:
@@ -216,7 +227,7 @@ class _Sample:
 
     def _in_order(self, expected: Any) -> Any:
         """What PyTorch gives when it takes equal elements in order: other places of the same elements."""
-        again = _seeded(torch, self.theirs, self._copies(), self.sample.kwargs)
+        again = seeded(torch, self.theirs, self._copies(), self.sample.kwargs)
         if self.op.name == "argsort":  # places alone
             dim = [*self.sample.args, self.sample.kwargs.get("dim", -1)][0]
             pairs = [self.sample.input.take_along_dim(t, dim) if again.ndim else t for t in (again, expected)]
@@ -227,14 +238,14 @@ class _Sample:
 
     def _values(self, expected: Any) -> str:
         arguments, options = self._arguments()
-        result = _seeded(minigrad, self.function, arguments, options)
+        result = seeded(minigrad, self.function, arguments, options)
         problem = difference(result, expected, values=not self.op.has_nondeterministic_output, wider=self.wider,
                              exact=self._exact)
         if problem and "values, first" in problem:  # factors whose signs are free: what the database makes of them
             finish = rebound(self.sample.output_process_fn_grad)
             again = difference(finish(result), self.sample.output_process_fn_grad(expected), wider=self.wider)
             return again if self.sample.output_process_fn_grad.__name__ != "<lambda>" or again == "" else problem
-        return problem
+        return problem or _of_other_kind(result, expected)
 
     def _reference(self) -> torch.Tensor | None:
         """What the database's own reference gives for a float64 tensor and nothing else; None if it has none."""
@@ -245,70 +256,86 @@ class _Sample:
 
     def _exact(self) -> Any:
         """What PyTorch makes of operands of the next wider types."""
-        return _seeded(torch, self.theirs, _mapped(self._copies(), _wide), _mapped(self.sample.kwargs, _wide))
+        return seeded(torch, self.theirs, mapped(self._copies(), wide), mapped(self.sample.kwargs, wide))
 
     def _method(self, found: Outcomes, expected: Any) -> None:
         method = self.op.get_method()
         name = getattr(method, "__name__", "")
-        if method is None or not isinstance(self.sample.input, torch.Tensor) or not hasattr(torch.Tensor, name):
+        if method is None or not hasattr(torch.Tensor, name):
+            return
+        if not isinstance(self.sample.input, torch.Tensor):
+            _skip(found, "method", "the first argument is no Tensor")
             return
         try:
-            _seeded(torch, method, self._copies(), self.sample.kwargs)
+            seeded(torch, method, self._copies(), self.sample.kwargs)
         except Exception:
+            _skip(found, "method", "PyTorch's method refuses the function's arguments")
             return
 
         def run() -> str:
             arguments, options = self._arguments()
-            result = _seeded(minigrad, getattr(arguments[0], name), arguments[1:], options)
+            result = seeded(minigrad, getattr(arguments[0], name), arguments[1:], options)
             return difference(result, expected, values=False)
 
         _add(found, "method", self._tried(run), self.where)
 
+    def _plain(self) -> tuple[list[Any], dict[str, Any]]:
+        """The sample's arguments, without gradients and its own."""
+        return mapped(self._copies(), lambda t: t.detach()), mapped(self.sample.kwargs, lambda t: t.detach())
+
     def _in_place(self, found: Outcomes) -> None:
         variant = self.op.get_inplace()
         name = getattr(variant, "__name__", "")
-        if variant is None or self.sample.broadcasts_input or not hasattr(torch.Tensor, name):
+        if variant is None or not hasattr(torch.Tensor, name):
             return
-        try:
-            copies = _mapped(self._copies(), lambda t: t.detach())
-            expected = _seeded(torch, variant, copies, _mapped(self.sample.kwargs, lambda t: t.detach()))
-        except Exception:
-            return
-
-        def run() -> str:
-            arguments, options = self._arguments()
-            arguments, options = (_mapped(a, lambda t: t.detach()) for a in (arguments, options))
-            result = _seeded(minigrad, getattr(arguments[0], name), arguments[1:], options)
-            if result is not arguments[0]:
-                return "it does not return its first argument"
-            return difference(result, expected, wider=self.wider)
-
-        _add(found, "inplace", self._tried(run), self.where)
-
-    def _out(self, expected: torch.Tensor) -> str:
         arguments, options = self._arguments()
-        arguments, options = (_mapped(a, lambda t: t.detach()) for a in (arguments, options))
-        places = [torch.zeros_like(expected.detach())]
-        places += [expected.detach().new_empty(0)] if expected.layout is torch.strided else []
-        for out in map(tensor, places):
-            result = _seeded(minigrad, self.function, arguments, {**options, "out": out})
-            if result is not out:
-                return "it does not return out"
-            problem = difference(out, expected, values=not self.op.has_nondeterministic_output, wider=self.wider,
-                                 exact=self._exact)
-            if problem:
-                return f"into {tuple(out.shape)}: {problem}"
-        return ""
+
+        def here(first: Any, *rest: Any, **named: Any) -> Any:
+            return getattr(first, name)(*rest, **named)
+
+        problem = self._tried(lambda: writing.in_place(
+            (variant, *self._plain()), (here, arguments, options),
+            lambda result, expected: difference(result, expected, wider=self.wider)))
+        if problem is None:
+            _skip(found, "inplace", "PyTorch gives the first argument another shape")
+        else:
+            _add(found, "inplace", problem, self.where)
+
+    def _out(self, found: Outcomes, expected: Any) -> None:
+        expected = tuple(expected) if isinstance(expected, tuple) else expected
+        if not isinstance(expected, torch.Tensor) and not (
+                type(expected) is tuple and all(isinstance(t, torch.Tensor) for t in expected)):
+            _skip(found, "out", f"a result of the type {type(expected).__name__}")
+            return
+
+        def there(*args: Any, out: Any, **options: Any) -> Any:
+            returned = self.op.op(*args, out=out, **options)
+            if self.theirs is not self.op.op:
+                for t, value in zip(leaves(out, torch), leaves(self.theirs(*args, **options), torch), strict=True):
+                    t.copy_(value)
+            return returned
+
+        def compare(result: Any, expected: Any) -> str:
+            return difference(result, expected, values=not self.op.has_nondeterministic_output, wider=self.wider,
+                              exact=self._exact)
+
+        _add(found, "out", self._tried(lambda: writing.out(
+            (there, *self._plain()), (self.function, *self._arguments()), expected, compare, self.index < 2)),
+             self.where)
 
     def _gradients(self, found: Outcomes) -> None:
         if _is_wrong_there(self.op, "test_fn_grad"):
+            _skip(found, "gradient", "PyTorch's own is known to be wrong")
             return
         second = "second" in found and self.op.supports_gradgrad and self.dtype in (torch.float64, torch.complex128) \
             and not _is_wrong_there(self.op, "test_fn_gradgrad")
+        if "second" in found and self.op.supports_gradgrad and not second and self.dtype is torch.float64:
+            _skip(found, "second", "PyTorch's own is known to be wrong")
         try:
             expected = _derivatives(torch, self._wrapped(self.theirs), self._copies(), self.sample.kwargs,
                                     self.sample.output_process_fn_grad, second)
         except Exception:
+            _skip(found, "gradient", "PyTorch refuses the gradient")
             return
         if not expected:
             return
@@ -317,13 +344,13 @@ class _Sample:
             result = _derivatives(minigrad, self._wrapped(self.function), arguments, options,
                                   rebound(self.sample.output_process_fn_grad), second)
         except Exception as error:
-            _add(found, "gradient", _shown(error), self.where)
+            _add(found, "gradient", shown(error), self.where)
             return
         if not result:
             result = [[None] * len(group) for group in expected]
         def exact() -> Any:
-            return _derivatives(torch, self._wrapped(self.theirs), _mapped(self._copies(), _wide),
-                                _mapped(self.sample.kwargs, _wide), self.sample.output_process_fn_grad, False)[0]
+            return _derivatives(torch, self._wrapped(self.theirs), mapped(self._copies(), wide),
+                                mapped(self.sample.kwargs, wide), self.sample.output_process_fn_grad, False)[0]
 
         _add(found, "gradient", self._tried(lambda: _nones(result[0], expected[0], self.wider, exact)), self.where)
         if second:
@@ -335,48 +362,27 @@ class _Sample:
         return lambda *a, **k: wrapper(function, *a, **k)
 
 
+def _of_other_kind(result: Any, expected: Any) -> str:
+    """How the layouts of results differ, and whether they have gradients."""
+    for a, b in zip(leaves(result, minigrad), leaves(expected, torch), strict=True):
+        if (found := str(getattr(a, "layout", "torch.strided"))) != str(b.layout):
+            return f"{found}, not {b.layout}"
+        if a.requires_grad and not b.requires_grad:  # the other way round, gradients of 0 are as good as none
+            return "requires_grad is True"
+    return ""
+
+
 def _is_wrong_there(op: Any, test: str) -> bool:
     """Whether PyTorch's own test of the operator's derivative against finite differences is known to fail."""
     return any(getattr(d, "cls_name", "") == "TestBwdGradients" and d.test_name == test
                and unittest.expectedFailure in d.decorators for d in op.decorators)
 
 
-def _seeded(library: Any, function: Callable[..., Any], arguments: list[Any], options: dict[str, Any]) -> Any:
-    library.manual_seed(42)
-    return function(*arguments, **options)
-
-
-def _wide(t: torch.Tensor) -> torch.Tensor:
-    """A tensor in the next wider type."""
-    wide = WIDER.get(t.dtype)
-    return t if wide is None else t.detach().to(wide).requires_grad_(t.requires_grad)
-
-
-def _mapped(value: Any, change: Callable[[Any], Any]) -> Any:
-    if isinstance(value, (torch.Tensor, minigrad.Tensor)):
-        return change(value)
-    if type(value) in (list, tuple):
-        return type(value)(_mapped(v, change) for v in value)
-    if type(value) is dict:
-        return {k: _mapped(v, change) for k, v in value.items()}
-    return value
-
-
-def _leaves(value: Any, library: Any) -> list[Any]:
-    if isinstance(value, library.Tensor):
-        return [value]
-    if isinstance(value, (list, tuple)):
-        return [leaf for inner in value for leaf in _leaves(inner, library)]
-    if isinstance(value, dict):
-        return [leaf for inner in value.values() for leaf in _leaves(inner, library)]
-    return []
-
-
 def _derivatives(library: Any, function: Callable[..., Any], arguments: list[Any], options: dict[str, Any],
                  finish: Callable[[Any], Any], second: bool) -> list[list[Any]]:
     """The gradients of the results' product with fixed numbers, and those of the gradients'."""
-    inputs = [t for t in _leaves([arguments, options], library) if t.requires_grad]
-    results = [t for t in _leaves(finish(_seeded(library, function, arguments, options)), library) if t.requires_grad]
+    inputs = [t for t in leaves([arguments, options], library) if t.requires_grad]
+    results = [t for t in leaves(finish(seeded(library, function, arguments, options)), library) if t.requires_grad]
     if not inputs or not results:
         return []
     results = [t.to_dense() if t.is_sparse or t.is_sparse_csr else t for t in results]

@@ -93,7 +93,8 @@ def _difference(ours: Any, expected: Any, values: bool, wider: Tolerances) -> st
     if isinstance(expected, (int, float, complex, bool, str, type(None), torch.dtype)):
         if values and type(ours) is not type(expected):
             return f"{type(ours).__name__} {ours}, not {type(expected).__name__} {expected}"
-        return "" if ours == expected or ours != ours or not values else f"{ours}, not {expected}"
+        same = ours == expected or (ours != ours and expected != expected)  # NaN
+        return "" if same or not values else f"{ours}, not {expected}"
     return ""
 
 

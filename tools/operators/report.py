@@ -16,7 +16,8 @@ is called here with the same samples: {dtypes}. What is compared:
 |---|---|
 | `values` | shape, dtype and values of the result |
 | `gradient`, `second` | the first derivative in each floating dtype, the second in float64 |
-| `out`, `inplace`, `method` | `out=` of the right shape and empty; the method with an underscore; the method |
+| `out` | `out=` of the right shape and empty; for the first samples also of another shape and of another dtype |
+| `inplace`, `method` | the method with an underscore, what it refuses, and who else sees the change; the method |
 | `error`, `words` | calls that PyTorch refuses: the exception's type; its words |
 
 `sort`, `argsort`, `msort`, `topk`, `kthvalue` and `mode` may take equal elements in any order; in PyTorch it depends
@@ -33,6 +34,10 @@ samples of each dtype at most.{left}
 |---|---|---|---|
 {totals}
 
+## What is left out
+
+{skipped}
+
 ## What fails
 
 Of each operator and check, the first sample that fails.
@@ -48,6 +53,30 @@ def is_right(outcomes: Outcomes) -> bool:
     return not any(o.failed for name, o in outcomes.items() if name != "words")
 
 
+def skipped(outcomes: dict[str, Outcomes]) -> list[tuple[str, str, int, int]]:
+    """What was not compared: the check, why, of how many samples and operators.
+
+    >>> from tools.operators.checks import Outcome
+    >>> skipped({"add": {"out": Outcome(skipped={"no reason": 2})}})
+    [('out', 'no reason', 2, 1)]
+    """
+    reasons = sorted({(check, why) for found in outcomes.values() for check, o in found.items() for why in o.skipped})
+    counts = [[o.skipped.get(why, 0) for f in outcomes.values() for name, o in f.items() if name == check]
+              for check, why in reasons]
+    return [(*reason, sum(n), sum(map(bool, n))) for reason, n in zip(reasons, counts, strict=True)]
+
+
+def untried(outcomes: dict[str, Outcomes]) -> list[str]:
+    """The operators of which no value was compared.
+
+    >>> from tools.operators.checks import Outcome
+    >>> untried({"add": {"values": Outcome(1)}, "sub": {"values": Outcome()}})
+    ['sub']
+    """
+    return [name for name, found in outcomes.items() if "values" in found and not (
+        found["values"].passed or found["values"].failed)]
+
+
 def page(outcomes: dict[str, Outcomes], dtypes: str, samples: int, left: list[str]) -> str:
     """The page; ``left``: operators that were not run."""
     totals = []
@@ -57,9 +86,17 @@ def page(outcomes: dict[str, Outcomes], dtypes: str, samples: int, left: list[st
                       f"{sum(o.failed > 0 for o in of_check)} |")
     rows = [f"| {title} | {name} | {o.failed} of {o.failed + o.passed} | {_cell(o.first[0])} |"
             for title, found in sorted(outcomes.items()) for name, o in found.items() if o.failed]
+    more = f"\n\nNot run: {', '.join(left)}." if left else ""
     return _HEAD.format(right=sum(map(is_right, outcomes.values())), count=len(outcomes),
                         dtypes=dtypes.replace(",", ", "), samples=samples, totals="\n".join(totals),
-                        rows="\n".join(rows), left=f"\n\nNot run: {', '.join(left)}." if left else "")
+                        rows="\n".join(rows), skipped=_skipped(outcomes), left=more)
+
+
+def _skipped(outcomes: dict[str, Outcomes]) -> str:
+    table = "\n".join(["| check | samples | operators | why |", "|---|---|---|---|", *[
+        f"| `{check}` | {samples} | {ops} | {why} |" for check, why, samples, ops in skipped(outcomes)]])
+    none = untried(outcomes)
+    return table + (f"\n\nNo sample could be compared of: {', '.join(none)}." if none else "")
 
 
 def _cell(text: str) -> str:

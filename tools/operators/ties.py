@@ -1,6 +1,6 @@
 """Stage: tests. In: an operator that may take equal elements in any order. Out: what PyTorch gives when it takes them
 in the order of their places.
-Next: ``checks.py``."""
+Next: ``calls.py``."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def msort(x: torch.Tensor) -> Any:
 
 def topk(x: torch.Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> Any:
     """The first k of the stable sort."""
-    return [t.narrow(dim, 0, k) for t in sort(x, dim, largest)] if x.ndim else torch.topk(x, k)
+    return tuple(t.narrow(dim, 0, k) for t in sort(x, dim, largest)) if x.ndim else torch.topk(x, k)
 
 
 def kthvalue(x: torch.Tensor, k: int, dim: int = -1, keepdim: bool = False) -> Any:
     """The k-th of the stable sort."""
     if not x.ndim:
         return torch.kthvalue(x, k)
-    return [t.narrow(dim, k - 1, 1) if keepdim else t.select(dim, k - 1) for t in sort(x, dim)]
+    return tuple(t.narrow(dim, k - 1, 1) if keepdim else t.select(dim, k - 1) for t in sort(x, dim))
 
 
 def mode(x: torch.Tensor, dim: int = -1, keepdim: bool = False) -> Any:
@@ -44,7 +44,7 @@ def mode(x: torch.Tensor, dim: int = -1, keepdim: bool = False) -> Any:
         every = torch.arange(x.shape[dim]).reshape([-1 if d == dim % x.ndim else 1 for d in range(x.ndim)])
         places = torch.where(x == values, every, -1).amax(dim, keepdim=True)
         values = x.gather(dim, places)
-    return [t if keepdim or not x.ndim else t.squeeze(dim) for t in (values, places)]
+    return tuple(t if keepdim or not x.ndim else t.squeeze(dim) for t in (values, places))
 
 
 IN_ORDER: dict[str, Callable[..., Any]] = {f.__name__: f for f in (sort, argsort, msort, topk, kthvalue, mode)}

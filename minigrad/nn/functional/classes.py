@@ -11,6 +11,7 @@ from minigrad.nn.functional.arguments import one_reduction
 from minigrad.nn.functional.linear import linear
 from minigrad.tensor import Tensor, check_index_range, type_name
 from minigrad.tensor.autocast import operands_of
+from minigrad.tensor.operands import require_tensor
 
 
 def _check_target(input: Tensor, target: Tensor, ignore_index: int) -> tuple[Tensor, bool]:
@@ -68,6 +69,8 @@ def nll_loss(input: Tensor, target: Tensor, weight: Tensor | None = None, size_a
     tensor(2.)
     """
     reduction = one_reduction(size_average, reduce, reduction)
+    require_tensor(input, "nll_loss_nd", "input", 1)
+    require_tensor(target, "nll_loss_nd", "target", 2)
     axis = 1 if input.ndim > 1 else 0
     input, weight = operands_of("nll_loss", input, weight)
     target, checked = _check_target(input, target, ignore_index)
@@ -91,6 +94,8 @@ def cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = None, s
     tensor(0.6931)
     """
     reduction = one_reduction(size_average, reduce, reduction)
+    require_tensor(input, "cross_entropy_loss", "input", 1)
+    require_tensor(target, "cross_entropy_loss", "target", 2)
     axis = 1 if input.ndim > 1 else 0
     input, weight = operands_of("cross_entropy", input, weight)
     if not 0.0 <= label_smoothing <= 1.0:

@@ -8,12 +8,14 @@ from typing import Any
 
 from minigrad.nn.composites import dropout as formulas
 from minigrad.tensor import Tensor, dropout_source, type_name
+from minigrad.tensor.operands import require_tensor
 
 
 def _dropped(formula: Any, input: Tensor, p: float, training: bool, inplace: bool, by_channel: bool = False) -> Tensor:
     """What a formula makes of the input, or puts into it. Not in training, and at 0, it is the input; at 1 it is
     0 · x."""
     _check_probability(p)
+    require_tensor(input, formula.__name__, "input", 1)
     if not training or p == 0 or not input.numel():
         return input
     if p == 1:

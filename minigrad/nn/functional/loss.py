@@ -6,7 +6,9 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
+from minigrad.dtype import DType, bool_
 from minigrad.nn.composites import loss as formulas
+from minigrad.nn.composites.activation import require_float
 from minigrad.nn.functional.arguments import at_hand, one_reduction
 from minigrad.tensor import Tensor, ones_like, type_name
 from minigrad.tensor.autocast import operands_of
@@ -72,6 +74,14 @@ def smooth_l1_loss(input: Tensor, target: Tensor, size_average: bool | None = No
     return _distance(formulas.smooth_l1_loss, input, target, None, reduction, beta=float(beta))
 
 
+def _check_castable(input: Tensor, target: Tensor, dtype: DType) -> None:
+    """Raise unless what is computed of both may be stored as ``dtype``."""
+    common = result_dtype((input, target))
+    if not can_cast(common, dtype):
+        raise RuntimeError(f"result type {type_name(common)} can't be cast to the desired output type "
+                           f"{type_name(dtype)}")
+
+
 def huber_loss(input: Tensor, target: Tensor, reduction: str = "mean", delta: float = 1.0,
                weight: Tensor | None = None) -> Tensor:
     """d^2 / 2 where d = |input - target| is at most delta, else delta (d - delta / 2). (Huber 1964)
@@ -88,10 +98,8 @@ def huber_loss(input: Tensor, target: Tensor, reduction: str = "mean", delta: fl
         one_reduction(None, None, reduction)
     if delta <= 0:
         raise RuntimeError("huber_loss does not support non-positive values for delta.")
-    common = result_dtype((input, target))
-    if not can_cast(common, input.dtype):
-        raise RuntimeError(f"result type {type_name(common)} can't be cast to the desired output type "
-                           f"{type_name(input.dtype)}")
+    input, target = operands_of("huber_loss", input, target)
+    _check_castable(input, target, input.dtype)
     each = formulas.huber_loss(input, target, reduction=reduction if weight is None else "none", delta=float(delta))
     each = each.to(input.dtype)
     if weight is None:
@@ -208,16 +216,20 @@ def binary_cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = 
     input, target, weight = operands_of("binary_cross_entropy", input, target, weight)
     if target.dtype != input.dtype:
         raise RuntimeError(f"Found dtype {type_name(target.dtype)} but expected {type_name(input.dtype)}")
+    require_float(input, "binary_cross_entropy")
     values = at_hand(input)
     if values is not None and not ((values >= 0) & (values <= 1)).all():
         raise RuntimeError("all elements of input should be between 0 and 1")
-    return formulas.binary_cross_entropy(input, target, weight, reduction=reduction)
+    return formulas.binary_cross_entropy(input, target, weight, reduction=reduction).to(input.dtype)
 
 
 def binary_cross_entropy_with_logits(input: Tensor, target: Tensor, weight: Tensor | None = None,
                                      size_average: bool | None = None, reduce: bool | None = None,
                                      reduction: str = "mean", pos_weight: Tensor | None = None) -> Tensor:
     """Binary cross entropy of sigmoid(input); ``pos_weight`` multiplies the part where the target is 1.
+
+    The result has the dtype of the target. ``RuntimeError`` where the common dtype of both cannot be cast to that:
+    targets are floating-point numbers.
 
     >>> import minigrad
     >>> binary_cross_entropy_with_logits(minigrad.tensor([0.0]), minigrad.tensor([1.0]))
@@ -226,4 +238,10 @@ def binary_cross_entropy_with_logits(input: Tensor, target: Tensor, weight: Tens
     reduction = one_reduction(size_average, reduce, reduction)
     if target.shape != input.shape:
         raise ValueError(f"Target size ({target.shape}) must be the same as input size ({input.shape})")
-    return formulas.binary_cross_entropy_with_logits(input, target, weight, pos_weight, reduction=reduction)
+    input, target, weight, pos_weight = operands_of("binary_cross_entropy_with_logits", input, target, weight,
+                                                    pos_weight)
+    require_float(input, "log_sigmoid_cpu")
+    if target.dtype is not input.dtype and target.dtype is not bool_:  # bools are refused by the formula
+        _check_castable(input, target, target.dtype)
+    return formulas.binary_cross_entropy_with_logits(input, target, weight, pos_weight, reduction=reduction).to(
+        target.dtype)

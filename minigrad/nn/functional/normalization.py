@@ -10,6 +10,8 @@ from typing import Any
 from minigrad.nn.composites import normalization as formulas
 from minigrad.nn.composites.activation import require_float
 from minigrad.tensor import Tensor, type_name, update_
+from minigrad.tensor.definition import into
+from minigrad.tensor.operands import require_tensor
 
 # --- statistics over the last dimensions
 
@@ -37,6 +39,7 @@ def layer_norm(input: Tensor, normalized_shape: Sequence[int], weight: Tensor | 
     >>> layer_norm(minigrad.tensor([[0.0, 2.0]]), (2,))
     tensor([[-1.0000,  1.0000]])
     """
+    require_tensor(input, "layer_norm", "input", 1)
     wanted = list(normalized_shape)
     _check_normalized_shape(input, wanted, ", ", weight=weight, bias=bias)
     require_float(input, "LayerNormKernelImpl")
@@ -54,6 +57,7 @@ def rms_norm(input: Tensor, normalized_shape: Sequence[int], weight: Tensor | No
     >>> rms_norm(minigrad.tensor([[3.0, 3.0]]), (2,))
     tensor([[1., 1.]])
     """
+    require_tensor(input, "rms_norm", "input", 1)
     wanted = list(normalized_shape)
     _check_normalized_shape(input, wanted, "", weight=weight)
     return formulas.rms_norm(input, weight, axes=tuple(range(-len(wanted), 0)), eps=eps)
@@ -206,4 +210,4 @@ def normalize(input: Tensor, p: float = 2.0, dim: int | Sequence[int] = 1, eps: 
         raise RuntimeError("linalg.vector_norm: Expected a floating point or complex tensor as input. Got "
                            f"{type_name(input.dtype)}")
     result = formulas.normalize(input, p=p, dim=dim if isinstance(dim, int) else tuple(dim), eps=eps)
-    return result if out is None else out.resize_(*result.shape).copy_(result)
+    return into(out, result, "normalize")

@@ -70,12 +70,42 @@ def test_no_gradient_flows_through_out() -> None:
     for name, call in (("add", lambda: minigrad.add(x, 1, out=zeros(2))),
                        ("add", lambda: minigrad.add(zeros(2), 1, out=x)),
                        ("cat", lambda: minigrad.cat([x, x], out=zeros(4))),
+                       ("linalg_vector_norm", lambda: minigrad.linalg.vector_norm(x, out=zeros(()))),
+                       ("fft_irfft", lambda: minigrad.fft.irfft(x, out=zeros(2))),
+                       ("float_power", lambda: minigrad.float_power(x, 2, out=zeros(2, dtype=float64))),
                        ("max", lambda: minigrad.max(x, 0, out=(zeros(()), zeros((), dtype=int64))))):
         with pytest.raises(RuntimeError, match=name + words):
             call()
     assert minigrad.eq(x, 1, out=zeros(2)).tolist() == [1, 1]  # has no gradient anyway
     with minigrad.no_grad():
         assert minigrad.add(x, 1, out=x) is x and x.tolist() == [2, 2] and x.requires_grad
+
+
+@pytest.mark.parametrize(("call", "words", "words_of_places"), [
+    (lambda out: minigrad.cummax(X, 0, out=out), "expected scalar_type Float but found Double", "Long but found Int"),
+    (lambda out: minigrad.sort(X, 0, out=out), "Expected out tensor to have dtype float, but got double", "got int"),
+    (lambda out: minigrad.kthvalue(X, 1, 0, out=out), "output values must be of same type as input", "type Long"),
+    (lambda out: minigrad.median(X, 0, out=out), "type torch.DoubleTensor does not equal torch.FloatTensor", "IntTens"),
+    (lambda out: minigrad.mode(X, 0, out=out), "'Float' but got 'Double' for values output", "'Int' for indices"),
+])
+def test_dtypes_of_several(call: Callable[[Any], Any], words: str, words_of_places: str) -> None:
+    good = zeros(0), zeros(0, dtype=int64)
+    assert all(a is b for a, b in zip(call(good), good, strict=True))
+    with pytest.raises(RuntimeError, match=words):
+        call((zeros(0, dtype=float64), zeros(0, dtype=int64)))
+    with pytest.raises(RuntimeError, match=words_of_places):
+        call((zeros(0), zeros(0, dtype=int32)))
+
+
+def test_shapes_of_what_is_made_from_numbers() -> None:
+    """They are resized without a warning, and not where they have as many elements as are made in a row."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert minigrad.ones(2, out=zeros(3)).shape == (2,)
+        assert minigrad.linspace(0, 3, 4, out=zeros(2, 2)).tolist() == [[0, 1], [2, 3]]
+        assert minigrad.arange(4, out=zeros(2, 2)).tolist() == [[0, 1], [2, 3]]
+    with pytest.warns(UserWarning, match=r"the out tensor of shape \[2, 3\] is 6 which does not match the computed n"):
+        assert minigrad.arange(4, out=zeros(2, 3)).shape == (4,)
 
 
 def test_shapes() -> None:

@@ -1,10 +1,12 @@
 """Stage: all tests. In: pytest's start. Out: settings, fixtures and options that every test may count on.
 Every intermediate form is verified, compiled kernels go to a folder of this run, random numbers are seeded.
-Next: ``architecture/test_imports.py``."""
+Next: ``tests/architecture/test_imports.py``."""
 
 from __future__ import annotations
 
+import contextlib
 import gc
+import importlib
 import os
 import shutil
 import sys
@@ -29,7 +31,8 @@ settings.register_profile("minigrad", deadline=None, derandomize=True, max_examp
                           suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 settings.load_profile("minigrad")
 
-GOLDEN = Path(__file__).parent / "golden"
+HERE = Path(__file__).parent
+GOLDEN = HERE / "tests" / "golden"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -71,6 +74,17 @@ def pytest_collection(session: pytest.Session) -> Generator[None, Any, Any]:
         return (yield)
     finally:
         gc.enable()
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> None:
+    """pytest imports a module with doctests by its path: first the packages around it, then the module, even if these
+    have imported it. Then there are two of it, with settings and classes of their own, and ``minigrad.tensor`` is the
+    second one, which nobody made callable. What has been imported by its name, it takes as it is."""
+    if (parent.config.option.doctestmodules and file_path.suffix == ".py" and file_path.stem != "__main__"
+            and file_path.is_relative_to(HERE / "minigrad")):
+        parts = file_path.relative_to(HERE).with_suffix("").parts
+        with contextlib.suppress(Exception):  # pytest meets it again, and reports it
+            importlib.import_module(".".join(parts[:-1] if parts[-1] == "__init__" else parts))
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
