@@ -2,6 +2,7 @@
 have, gradients of both orders against central differences, errors at the call, several results of one HOST node."""
 
 import gc
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from minigrad.dtype import float64
 from minigrad.engine import inspect
 from minigrad.graph.host import host_output, host_outputs
 from minigrad.tensor.base import made
-from minigrad.tensor.lapack import kernels
+from minigrad.tensor.lapack import arrays, kernels
 
 RNG = np.random.default_rng(0)
 A = RNG.standard_normal((3, 3))
@@ -227,6 +228,50 @@ def test_one_bad_matrix_leaves_the_others():
     close(found.inverse.numpy()[0], np.eye(2))
 
 
+def test_what_stands_in_the_place_of_bad_matrices():
+    """As PyTorch has it: divisions by 0 in the elimination, and the rows of a factor before it breaks off."""
+    a = np.array([[[1.0, 2.0], [2.0, 4.0]], [[0.0, 0.0], [0.0, 0.0]], [[2.0, 0.0], [0.0, 4.0]]])
+    found = minigrad.linalg.inv_ex(t(a))
+    assert found.info.tolist() == [2, 1, 0]
+    inf, nan = np.inf, np.nan
+    np.testing.assert_array_equal(found.inverse.numpy(), [
+        [[-inf, inf], [inf, -inf]], [[nan, nan], [nan, inf]], [[0.5, 0], [0, 0.25]]])
+    for columns in (0, 1):
+        with pytest.raises(minigrad.linalg.LinAlgError, match=r"solve: \(Batch element 0\): The solver failed"):
+            minigrad.linalg.solve(t(a), t(np.ones((3, 2, columns))))
+    assert minigrad.linalg.solve_ex(t(a[2]), t(np.ones((5, 2, 0)))).result.shape == (5, 2, 0)
+    factor, info = minigrad.linalg.cholesky_ex(t(np.array([[4.0, 2, 2], [2, 5, 3], [2, 3, -1]])))
+    assert factor.tolist() == [[2, 0, 0], [1, 2, 0], [1, 1, -3]] and info.item() == 3
+    unknown = [[[nan, 0], [0, 1]], [[1, 0], [0, nan]], [[1, 0], [0, 4]]]
+    assert minigrad.linalg.cholesky_ex(t(np.array(unknown))).info.tolist() == [1, 2, 0]
+
+
+def test_lapack_and_the_elimination_may_round_differently(monkeypatch):
+    """A result of NaNs says that LAPACK found a singular matrix, unless there are NaNs in the matrix."""
+    results = np.array([[[np.nan] * 2] * 2, [[np.nan] * 2] * 2, [[np.nan, 1], [1, 1]]])
+    monkeypatch.setattr(arrays, "_lapack", SimpleNamespace(inv=lambda a: results.copy()))
+    inverse, info = arrays.inverse([np.stack([np.eye(2), [[1, np.nan], [0, 1]], np.eye(2)])])
+    assert info.tolist() == [2, 0, 0]
+    np.testing.assert_array_equal(inverse, [np.eye(2), results[1], results[2]])
+
+
+@pytest.mark.filterwarnings("error")
+def test_determinants_beyond_the_range():
+    assert minigrad.linalg.det(minigrad.eye(3) * 1e30).item() == np.inf
+    for kind, sign in ((0, 0), (0j, complex(np.nan, np.nan))):
+        found = minigrad.linalg.slogdet(t(np.array([[np.nan + kind]])))
+        np.testing.assert_array_equal(found.sign.item(), sign)
+        assert np.isnan(found.logabsdet.item())
+
+
+def test_arguments_of_all():
+    assert minigrad.linalg.inv(input=minigrad.eye(1)).tolist() == [[1]]
+    wide = minigrad.zeros(2, 2, dtype=float64)
+    assert minigrad.linalg.pinv(minigrad.eye(2), out=wide) is wide and wide.tolist() == [[1, 0], [0, 1]]
+    with pytest.raises(RuntimeError, match="linalg.pinv: Expected result to be safely castable from Float"):
+        minigrad.linalg.pinv(minigrad.eye(2), out=wide.long())
+
+
 # --- several results of one node
 
 
@@ -309,6 +354,14 @@ def test_gradients_of_transforms_are_their_adjoints(name):
     step = x.detach().numpy()[:, ::-1].copy()
     close((x.grad.resolve_conj().numpy().conj() * step).real.sum(),
           (transform(t(step)).resolve_conj().numpy() * weights.conj()).real.sum())
+
+
+def test_shifts_of_odd_sizes():
+    x = np.arange(15).reshape(3, 5)
+    for dim in (None, 1, (0,)):
+        np.testing.assert_array_equal(minigrad.fft.fftshift(t(x), dim).numpy(), np.fft.fftshift(x, dim))
+        np.testing.assert_array_equal(minigrad.fft.ifftshift(t(x), dim).numpy(), np.fft.ifftshift(x, dim))
+    close(minigrad.fft.fftfreq(5, dtype=float64).numpy(), np.fft.fftfreq(5))
 
 
 def test_there_and_back():

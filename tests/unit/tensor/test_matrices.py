@@ -159,5 +159,7 @@ def test_tensordot_broadcasts_size_1(a, b, dims):
     for d, e in zip(*pairs, strict=True):
         wide_x[d] = wide_y[e] = b[e] if a[d] == 1 else a[d]
     expected = np.tensordot(np.broadcast_to(x, wide_x), np.broadcast_to(y, wide_y), pairs)
-    found = minigrad.tensordot(minigrad.tensor(x, device="numpy"), minigrad.tensor(y, device="numpy"), dims)
+    operands = [minigrad.tensor(v.astype(np.int8), device="numpy") for v in (x, y)]
+    found = minigrad.tensordot(*operands, dims)
+    assert found.dtype is minigrad.int8
     np.testing.assert_array_equal(found.numpy(), expected)
