@@ -74,8 +74,8 @@ def _factored(a: np.ndarray, choose: Callable[[np.ndarray], np.ndarray]) -> tupl
 
 def _panel(a: np.ndarray) -> np.ndarray:
     """A copy, whose last dimension is the batch. NumPy's inner loops run over what lies together in memory: that is the
-    batch if it is larger than a row. ``lu`` of (1000, 4, 4) in float32 takes 0.17 ms so and 0.28 otherwise, of (4, 128,
-    128) 4.1 and 7.2, as ``python -m timeit`` says."""
+    batch if it is larger than a row. In CPU time on a Xeon, medians of 60 alternating calls in float32, ``lu`` of
+    (1000, 4, 4) takes 0.17 ms so and 0.29 otherwise, of (4, 128, 128) 4.4 and 6.5."""
     if len(a) < a.shape[-1]:
         return np.array(a, order="C").transpose(1, 2, 0)
     return np.ascontiguousarray(a.transpose(1, 2, 0))
