@@ -178,6 +178,8 @@ class _Sample:
                 problem = self._tried(lambda: self._values(expected))
             _add(found, "values", problem, self.where)
             if problem:
+                for name in found.keys() - {"values"}:
+                    _skip(found, name, "its values are wrong")
                 return
             if self.op.has_nondeterministic_output:
                 _skip(found, "values", "shapes and dtypes only: PyTorch's results are not determined")
@@ -365,8 +367,9 @@ class _Sample:
 def _of_other_kind(result: Any, expected: Any) -> str:
     """How the layouts of results differ, and whether they have gradients."""
     for a, b in zip(leaves(result, minigrad), leaves(expected, torch), strict=True):
-        if (found := str(getattr(a, "layout", "torch.strided"))) != str(b.layout):
-            return f"{found}, not {b.layout}"
+        layout = f"torch.{str(a.layout).rpartition('.')[2]}"
+        if layout != str(b.layout):
+            return f"{layout}, not {b.layout}"
         if a.requires_grad and not b.requires_grad:  # the other way round, gradients of 0 are as good as none
             return "requires_grad is True"
     return ""

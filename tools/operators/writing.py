@@ -87,10 +87,9 @@ def _into(there: Call, here: Call, target: Any, compare: Compare) -> str:
     resized = ["was resized" in " ".join(str(w.message) for w in warned) for warned in (warned_here, warned_there)]
     if resized[0] != resized[1] and shapes != [t.shape for t in found]:
         return f"{'a' if resized[0] else 'no'} warning that it was resized"
-    for alias, shape, t, wanted in zip(aliases, shapes, found, leaves(target, torch), strict=True):
-        problem = compare(alias, wanted) if shape == t.shape else ""
-        if problem:
-            return f"another Tensor of the same memory: {problem}"
-    return ""
+    if shapes != [t.shape for t in found]:
+        return ""  # its memory may be another
+    problem = compare(aliases[0] if isinstance(place, minigrad.Tensor) else aliases, target)
+    return f"another Tensor of the same memory: {problem}" if problem else ""
 
 
