@@ -11,7 +11,7 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any, Concatenate, NamedTuple, ParamSpec, TypeVar, cast
 
 from minigrad.autograd.mode import mode, no_grad
-from minigrad.dtype import DType, bool_, int32, uint8
+from minigrad.dtype import DType, bfloat16, bool_, complex64, complex128, float16, float32, float64, int32, uint8
 from minigrad.runtime.locks import record_lock
 from minigrad.tensor.arguments import blamed, explained
 from minigrad.tensor.base import AnyTensor, blank, check_in_place
@@ -245,6 +245,8 @@ def into(out: Any, result: Any, name: str = "", others: Iterable[Any] = (), aske
     if result.requires_grad or (mode.enabled and out.requires_grad and result.dtype.kind in "fc"):
         raise RuntimeError(f"{name}(): functions with out=... arguments don't support automatic differentiation, but "
                            "one of the arguments requires grad.")
+    if name == "normal" and any([isinstance(x, tuple | list) for x in others]):
+        name = "randn"  # with a size it is one of those that make tensors
     rule = rule or OUT_TYPES.get(name, CASTABLE)
     if rule is not None and rule.with_numbers and any([isinstance(x, AnyTensor) for x in others]):
         rule = CASTABLE
@@ -344,7 +346,9 @@ OUT_TYPES: dict[str, OutType | None] = {
     "take": OutType(False, "take(): self and out expected to have the same dtype, but got self.dtype = {0} and "
                            "out.dtype = {1}"),
     **dict.fromkeys(_CREATORS, OutType(False, "dtype {0} does not match dtype of out parameter ({1})")),
-    **dict.fromkeys(("bernoulli", "normal"), None),
+    "normal": OutType((float16, bfloat16, float32, float64, complex64, complex128),
+                      "\"normal_kernel_cpu\" not implemented for '{1}'", NotImplementedError),
+    "bernoulli": None,
 }
 """Of functions that have other rules than most; None: any dtype."""
 
