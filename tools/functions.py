@@ -6,7 +6,8 @@ with ``--write`` puts the table into ``tools/functions.json``, from which ``tool
 The reference of float32 is the same function computed by minigrad in float64, whose own error (measured here against
 mpmath, in 40 digits) is some 2^-29 of a float32 ulp; so what is said of float32 holds to three digits. Where
 the function of float32 is computed in float64 and rounded once, that comparison shows nothing: for these the table
-rests on the comparison of float64 with mpmath. It needs mpmath. Next: ``docs/ops.md``."""
+rests on the comparison of float64 with mpmath. The slowest of them are compared with SciPy's float64 as well, and with
+mpmath where that says that the rounding is wrong (``beside``). It needs mpmath and SciPy. Next: ``docs/ops.md``."""
 
 from __future__ import annotations
 
@@ -145,6 +146,13 @@ FUNCTIONS = (
 )
 
 
+SCIPY = {"lgamma": "gammaln", "digamma": "psi", "ndtri": "ndtri", "log_ndtr": "log_ndtr"}
+"""Functions of float32 that are compared with SciPy's of this name."""
+DOUBTFUL = 0.55
+"""Errors in ulp of float32 from which on mpmath decides: these functions are rounded once, and SciPy is mostly true to
+2^-20 ulp, but not near zeros."""
+
+
 # --- errors
 
 
@@ -185,6 +193,42 @@ def single(function: Function, step: int = 1, count: int = 1 << 22) -> tuple[flo
     errors = _errors(minigrad.tensor(at, dtype=minigrad.int32), count=count, step=step, of=function.of)
     bits = np.uint32((at + step * int(errors.argmax().item())) & 0xFFFFFFFF)
     return worst, float(bits.view(np.float32))
+
+
+@composite
+def _apart(found: Tensor, right: Tensor) -> Tensor:
+    return ulps(found.double(), right, 23, -126)
+
+
+def beside(function: Function, step: int = 1, count: int = 1 << 20) -> tuple[float, float]:
+    """As ``single``, against SciPy, and against mpmath for what differs from SciPy by more than a rounding."""
+    from scipy import special
+
+    other = getattr(special, SCIPY[function.name])
+    worst, at = -1.0, 0.0
+    for first in range(-(1 << 31), 1 << 31, count * step):
+        x = (np.arange(count, dtype=np.int64) * step + first).astype(np.int32).view(np.float32)
+        found = function.of(minigrad.tensor(x)).numpy()
+        with np.errstate(all="ignore"):
+            right = other(x.astype(np.float64))
+        errors = _apart(minigrad.tensor(found), minigrad.tensor(right)).numpy()
+        for i in np.flatnonzero(errors > DOUBTFUL).tolist():
+            errors[i] = _apart_from_exact(function, float(x[i]), float(found[i]), errors[i])
+        i = int(errors.argmax())
+        if errors[i] > worst:
+            worst, at = float(errors[i]), float(x[i])
+    return worst, at
+
+
+def _apart_from_exact(function: Function, x: float, found: float, otherwise: float) -> float:
+    """The error by mpmath, in ulp of float32; ``otherwise`` where there is no number to compare."""
+    try:
+        right = mp.mpf(function.exact(mp.mpf(x)))
+    except (ValueError, ZeroDivisionError, OverflowError, TypeError, mp.libmp.NoConvergence):
+        return otherwise
+    if not (right and mp.isfinite(right) and math.isfinite(found)):
+        return otherwise
+    return float(abs(mp.mpf(found) - right) / mp.ldexp(1, max(mp.frexp(right)[1] - 1, -126) - 23))
 
 
 def half(function: Function, dtype: Any) -> tuple[float, float]:
@@ -259,7 +303,7 @@ def measured(function: Function, step: int, kinds: Sequence[str]) -> dict[str, l
         began = time.perf_counter()
         found: tuple[float, ...]
         if kind == "float32":
-            found = *single(function, step), step
+            found = *(beside if function.name in SCIPY else single)(function, step), step
         elif kind == "float64":
             found = double(function)
         else:

@@ -14,7 +14,18 @@ from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.tensor import series
 from minigrad.tensor.definition import both, in_place
-from minigrad.tensor.formula import Value, choose, correction, exp_in_parts, in_double, in_own_type, sum_of_powers
+from minigrad.tensor.formula import (
+    Value,
+    called,
+    choose,
+    correction,
+    exp_in_parts,
+    exp_less_one,
+    in_double,
+    in_own_type,
+    power_of_two_in,
+    sum_of_powers,
+)
 from minigrad.tensor.function import Function
 from minigrad.tensor.functions import rounded_once, row, slope
 from minigrad.tensor.promotion import type_name
@@ -24,30 +35,26 @@ if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor
 
 Values = Sequence[LazyBuffer]
-SHIFT, SHIFT_REST = 19.408119201660156, 1.8540183124136825e-06
-"""28 log 2 as the sum of a number that is added exactly to a float32 number from -128 to -64, and a rest."""
+_FAR, _SHIFT, _DIVISOR = -512.0, 107.4892578125, 2.0797372387727788e-47
+"""Below which float64 number x, before exp(-x) becomes inf, it is divided by exp(shift), and exp(-shift), which is true
+to 2^-66. x + shift is exact there."""
 
 
-def _remainder(n: Value, z: Value) -> tuple[Value, Value]:
-    """q = n / (1 + z), and n - q (1 + z), which says what the rounding of the sum and of the quotient took away."""
-    d = 1.0 + z
-    lost = z - (d - 1.0)
-    q = n / d
-    minus = -q
-    return q, minus.fma(lost, minus.fma(d, n))
+def _over_one_plus_exp(x: Value, n: Any) -> Value:
+    """n / (1 + exp(-x)). In float32 exp(-x) is exp(-r) / s with a power s of 2, and the result n s / (s + exp(-r)):
+    exp(-r) - 1 is small, so that the digits that rounding takes from it do not count in the sum."""
+    if x.kind.dtype is not float32:
+        far = x < _FAR
+        return n * choose(far, _DIVISOR, 1.0) / ((choose(far, -_SHIFT, 0.0) - x).exp() + 1.0)
+    low, high = x < -120.0, x > 30.0
+    r, s = power_of_two_in(choose(low, -120.0, choose(high, 30.0, x)))
+    q = n * choose(low, 0.0, s) / (1.0 + (exp_less_one(-r) + s * 2.0**-64)) * 2.0**-64
+    return choose(high, n, q)
 
 
 def sigmoid_value(x: LazyBuffer) -> LazyBuffer:
     """The sigmoid of real numbers of one type."""
-    return _sigmoid_value(Value(x)).lazy
-
-
-def _sigmoid_value(x: Value) -> Value:
-    """1 / (1 + exp(-x)) without overflow: z / (1 + z) with z = exp(x) below 0, 1 / (1 + z) with z = exp(-x) above.
-    Three roundings would be more than 2 ulp below 0, so the quotient is corrected: there 1 / (1 + z) is 1 - q."""
-    z = (-x.abs()).exp()
-    q, rest = _remainder(choose(x < 0.0, z, 1.0), z)
-    return rest.fma(1.0 - q, q)
+    return _over_one_plus_exp(Value(x), 1.0).lazy
 
 
 # g * out * (1 - out)
@@ -80,19 +87,8 @@ _LEAKY_RELU = Function("leaky_relu", _leaky_relu, "LeakyReluBackward0")
 
 
 def _silu(given: LazyBuffer) -> LazyBuffer:
-    """x / (1 + exp(-x)), below 0 as x exp(x) / (1 + exp(x)); the quotient is corrected by what the roundings of the
-    product, of the sum and of itself took away. Below -64, where exp(x) may be subnormal and lack digits that the
-    product has, 2^-28 of it goes to x."""
     x = Value(_float_only(given, "silu_cpu"))
-    far, size = x < -64.0, -x.abs()
-    z = choose(far, size + SHIFT, size).exp()
-    first, second = choose(far, x * 2.0**-28, x), choose(x < 0.0, z, 1.0)
-    product = first * second
-    q, rest = _remainder(product, z)
-    rest = choose(far, math.expm1(SHIFT_REST), 0.0).fma(product, rest + first.fma(second, -product))
-    by = z.fma(-0.5, 1.0)  # 1 / (1 + z), good enough for the correction
-    corrected = rest.abs() > 0.0  # it is NaN at infinity, and -0 + 0 would be 0
-    return choose(corrected, rest.fma(by, q), q).lazy.cast(given.dtype)
+    return _over_one_plus_exp(x, x).lazy.cast(given.dtype)
 
 
 def _silu_slope(g: LazyBuffer, x: LazyBuffer, out: LazyBuffer) -> LazyBuffer:
@@ -104,30 +100,60 @@ def _silu_slope(g: LazyBuffer, x: LazyBuffer, out: LazyBuffer) -> LazyBuffer:
 
 def _gelu(given: LazyBuffer, approximate: str) -> LazyBuffer:
     _float_only(given, "GeluKernelImpl")
-    return in_double(_gelu_by_tanh)(given) if approximate == "tanh" else in_own_type(_gelu_value)(given)
+    if approximate == "tanh":
+        return in_double(_gelu_by_tanh)(given)
+    return in_own_type(_gelu_value)(given, given.dtype is float32)
 
 
-def _gelu_value(x: Value) -> Value:
-    """x P(N <= x). In float32 it is max(x, 0) - y P(N <= -y) with y = |x|, and P(N <= -y) is exp(-y²/2) S / (y + √2)
-    with a series S; the product and quotient y S / (y + √2) are corrected by what their roundings took away."""
+def _gelu_value(x: Value, corrected: bool) -> Value:
+    """x P(N <= x). In float32 it is max(x, 0) - y P(N <= -y) with y = |x|; ``corrected`` by what the roundings took
+    away from the product and quotient y S / (y + √2), which else are true to 5 ulp: enough for half types."""
     if x.kind.dtype is not float32:
         return x * ndtr_value(x)
+    y, d, inverse, s, less, e, scale = _normal_tail(x)
+    product = y * s
+    q = product * inverse
+    rest: Any = 0.0
+    if corrected:
+        added = d - y
+        lost = (y - (d - added)) + (math.sqrt(2.0) - added)  # by the rounding of d
+        rest = (-q).fma(lost, (-q).fma(d, product)) + y.fma(less, y.fma(s, -product))
+        rest = rest * inverse
+        rest = rest.fma(e, rest)
+    tail = (q + q.fma(e, rest)) * scale * 2.0**-64
+    return choose(x.equals(-math.inf), math.nan, choose(x < 0.0, -0.0, x) - tail)
+
+
+def _normal_tail(x: Value) -> tuple[Value, ...]:
+    """P(N <= -y) with y = |x| in float32, as exp(-y²/2) S / d with a series S and d = y + √2: y, d, 1/d, S, what its
+    roundings took away, and the exponential as ``exp_in_parts``."""
     y, root = x.abs(), math.sqrt(2.0)
     y = choose(y < 14.5, y, 14.5)  # beyond it is below every float32 number
     half = y * -0.5
     power = y * half
-    e, scale = exp_in_parts(power, y.fma(half, -power))
     d = y + root
-    added = d - y
-    lost = (y - (d - added)) + (root - added)  # by the rounding of d
     inverse = 1.0 / d
-    s, less = sum_of_powers(series.NORMAL_TAIL, inverse.fma(-2.0 * root, 1.0), -1.0, 0.823)
-    product = y * s
-    q = product * inverse
-    rest = (-q).fma(lost, (-q).fma(d, product)) + y.fma(less, y.fma(s, -product))
-    rest = rest * inverse
-    tail = (q + q.fma(e, rest.fma(e, rest))) * scale * 2.0**-64
-    return choose(x.equals(-math.inf), math.nan, choose(x < 0.0, -0.0, x) - tail)
+    return (y, d, inverse, *sum_of_powers(series.NORMAL_TAIL, inverse.fma(-2.0 * root, 1.0), -1.0, 0.823),
+            *exp_in_parts(power, y.fma(half, -power)))
+
+
+def _gelu_slope_value(x: Value) -> Value:
+    """P + x p with the distribution P and the density p of N, in float32 of what ``_gelu_value`` has, too."""
+    if x.kind.dtype is not float32:
+        return ((x * math.sqrt(0.5)).erf() + 1.0) * 0.5 + x * _density(x)
+    _, _, inverse, s, _, e, scale = _normal_tail(x)
+    power = (e + 1.0) * scale * 2.0**-64
+    tail = s * inverse * power
+    return choose(x < 0.0, tail, 1.0 - tail) + x * power * (1 / math.sqrt(2 * math.pi))
+
+
+def _density(x: Value) -> Value:
+    """exp(-x²/2) / sqrt(2 π)"""
+    return (x * x * -0.5).exp() * (1 / math.sqrt(2 * math.pi))
+
+
+_GELU_SLOPE = row("gelu_slope", in_own_type(_gelu_slope_value), gradient=slope(
+    lambda g, x, out: (Value(g) * _density(Value(x)) * (2.0 - Value(x) * Value(x))).lazy))
 
 
 def _gelu_by_tanh(x: Value) -> Value:
@@ -143,7 +169,7 @@ def _inner(x: Value) -> Value:
 
 
 def _gelu_gradient(inputs: Values, outputs: Values, grads: Values, approximate: str) -> Any:
-    """g (P + x p) with the distribution P and the density p; or g (s + x s (1 - s) 2 t') with s = sigmoid(2t)."""
+    """g (P + x p), as ``_gelu_slope_value`` says; or g (s + x s (1 - s) 2 t') with s = sigmoid(2t)."""
 
     def known(g: LazyBuffer, given: LazyBuffer, out: LazyBuffer) -> LazyBuffer:
         x = Value(given)
@@ -151,8 +177,7 @@ def _gelu_gradient(inputs: Values, outputs: Values, grads: Values, approximate: 
             s = Value(_sigmoid((_inner(x) * 2.0).lazy))
             by = s + x * s * (1.0 - s) * (x * x * (3 * 0.044715) + 1.0) * (2.0 * math.sqrt(2 / math.pi))
         else:
-            share = ((x * math.sqrt(0.5)).erf() + 1.0) * 0.5
-            by = share + x * (x * x * -0.5).exp() * (1 / math.sqrt(2 * math.pi))
+            by = called(_GELU_SLOPE, x)
         return (Value(g) * by).lazy
 
     return slope(known)(inputs, outputs, grads)

@@ -249,16 +249,28 @@ def polynomial(coefficients: Sequence[float], x: Value) -> Value:
     return result
 
 
-def exp_in_parts(high: Value, low: Value) -> tuple[Value, Value]:
-    """e and s with exp(high + low) = (1 + e) s 2^-64, for float32 numbers from -130 to 44 and rests of them: e is from
-    -0.3 to 0.42, so that 1 + e has more digits than float32. s is a power of 2 and never subnormal."""
+def power_of_two_in(high: Value, low: Value | None = None) -> tuple[Value, Value]:
+    """r and s with high + low = r + log(s 2^-64), for float32 numbers from -130 to 44 and rests of them: r is from
+    -0.35 to 0.35, s is a power of 2 and never subnormal."""
     shift = 1.5 * 2.0**23 + 127 + 64  # added, it leaves a whole number and the bias of exponents in the last bits
     shifted = high.fma(1 / math.log(2.0), shift)
     n = shifted - shift
-    r = n.fma(-_LOG_2[1], n.fma(-_LOG_2[0], high) + low)
+    left = n.fma(-_LOG_2[0], high)
+    r = n.fma(-_LOG_2[1], left if low is None else left + low)
     bits = shifted.lazy.bitcast(int32)
-    scale = bits.binary(Op.SHL, bits.like(23)).bitcast(float32)
-    return (r * r).fma(correction(EXP, r, -0.35, 0.35, 0.07), r), Value(scale, None, high.digits)
+    return r, Value(bits.binary(Op.SHL, bits.like(23)).bitcast(float32), None, high.digits)
+
+
+def exp_less_one(r: Value) -> Value:
+    """exp(r) - 1 for r from -0.35 to 0.35, in float32."""
+    return (r * r).fma(correction(EXP, r, -0.35, 0.35, 0.07), r)
+
+
+def exp_in_parts(high: Value, low: Value) -> tuple[Value, Value]:
+    """e and s with exp(high + low) = (1 + e) s 2^-64, for numbers as in ``power_of_two_in``: e is from -0.3 to 0.42, so
+    that 1 + e has more digits than float32."""
+    r, s = power_of_two_in(high, low)
+    return exp_less_one(r), s
 
 
 def sine_of_pi(x: Value) -> tuple[Value, Value]:
