@@ -14,7 +14,7 @@ import shutil
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from minigrad import nn, optim  # noqa: E402
 from minigrad.config import config  # noqa: E402
 from minigrad.engine import plans  # noqa: E402
 from minigrad.engine.kernels import kernels  # noqa: E402
-from minigrad.errors import CompileError, LaunchError, OutOfMemoryError  # noqa: E402
+from minigrad.errors import CompileError, LaunchError, MinigradError, OutOfMemoryError  # noqa: E402
 from minigrad.runtime import folder, llvm  # noqa: E402
 from minigrad.runtime.allocator import Allocator, memory_stats  # noqa: E402
 from minigrad.runtime.buffer import Buffer  # noqa: E402
@@ -38,6 +38,7 @@ from minigrad.runtime.native import NativeProgram  # noqa: E402
 from minigrad.utils.data import DataLoader, TensorDataset  # noqa: E402
 
 Result = list[Any]
+Program = Callable[[str], Result]
 NO_SPACE = OSError(28, "No space left on device")
 
 POINTS: dict[str, tuple[Exception, tuple[tuple[Any, str], ...]]] = {
@@ -189,7 +190,7 @@ def convolution(place: str) -> Result:
     return [net[0].weight.grad.tolist(), net[1].running_mean.tolist()]
 
 
-PROGRAMS: tuple[Callable[[str], Result], ...] = (
+PROGRAMS: tuple[Program, ...] = (
     first_plan, plain_step, jitted_step, views, higher, host, save, load, loader, convolution)
 
 
@@ -208,7 +209,7 @@ def clear(place: str) -> None:
     shutil.rmtree(os.path.join(place, "cache"), ignore_errors=True)
 
 
-def check(program: Callable[[str], Result], kind: str, at: int, right: Result, place: str) -> tuple[str, str]:
+def check(program: Program, kind: str, at: int, right: Result, place: str) -> tuple[str, str]:
     """Run the program while call number ``at`` of a kind fails, and again without. What came of the first run: the
     exception, "the same result", or "" if there were no so many calls; and what is wrong."""
     forget()
@@ -218,8 +219,10 @@ def check(program: Callable[[str], Result], kind: str, at: int, right: Result, p
         try:
             if program(place) != right:
                 problem = "a wrong result while a call failed"
-        except Exception as error:
+        except (MinigradError, MemoryError, OSError) as error:
             outcome = type(error).__name__
+        except Exception as error:
+            outcome, problem = type(error).__name__, f"{type(error).__name__} instead: {error}"
     if count[0] <= at:
         return "", ""
     if not problem:
@@ -232,11 +235,11 @@ def check(program: Callable[[str], Result], kind: str, at: int, right: Result, p
     return outcome, problem or (f"left behind {left}" if left else "")
 
 
-def table(kinds: Iterator[str] | tuple[str, ...], most: int, say: Callable[[str], None]) -> int:
+def table(programs: Sequence[Program], kinds: Sequence[str], most: int, say: Callable[[str], None]) -> int:
     """A line for each program and kind: how many calls there are, and what came of their failures. The number of
     faults."""
     faults = 0
-    for program in PROGRAMS:
+    for program in programs:
         with tempfile.TemporaryDirectory() as place, config(CACHE_DIR=os.path.join(place, "cache")):
             right = program(place)
             for kind in kinds:
@@ -261,7 +264,7 @@ def table(kinds: Iterator[str] | tuple[str, ...], most: int, say: Callable[[str]
     return faults
 
 
-def _growth(program: Callable[[str], Result], kind: str, place: str) -> int:
+def _growth(program: Program, kind: str, place: str) -> int:
     """How many bytes more are in use after ten failures than after two, if it is more than a page."""
     used = []
     for _ in range(11):
@@ -278,13 +281,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python tools/faults.py", description=__doc__)
     parser.add_argument("--kinds", nargs="*", choices=list(POINTS), default=list(POINTS))
     parser.add_argument("--tiers", type=int, nargs="*", default=[0, 2], help="values of the setting TIERS")
+    parser.add_argument("--programs", nargs="*", choices=[p.__name__ for p in PROGRAMS])
     parser.add_argument("--most", type=int, default=40, help="failures of each kind in a program, evenly spread")
     options = parser.parse_args()
+    programs = [p for p in PROGRAMS if not options.programs or p.__name__ in options.programs]
     faults = 0
     for tiers in options.tiers:
         print(f"TIERS={tiers}")
         with config(TIERS=tiers):
-            faults += table(tuple(options.kinds), options.most, lambda line: print(line, flush=True))
+            faults += table(programs, options.kinds, options.most, lambda line: print(line, flush=True))
     print(f"{faults} faults")
     return 1 if faults else 0
 

@@ -193,6 +193,7 @@ def settle_recorded(trace: Trace) -> None:
 
 def undo(trace: Trace) -> None:
     """After an error: what can't be computed was not written."""
+    trace.diverge("its values could not be computed")
     settle_recorded(trace)
     Writes.undo()
 
