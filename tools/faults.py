@@ -35,6 +35,7 @@ from minigrad.runtime.allocator import Allocator, memory_stats  # noqa: E402
 from minigrad.runtime.buffer import Buffer  # noqa: E402
 from minigrad.runtime.calls import CallTable  # noqa: E402
 from minigrad.runtime.native import NativeProgram  # noqa: E402
+from minigrad.tensor.replay import thread  # noqa: E402
 from minigrad.utils.data import DataLoader, TensorDataset  # noqa: E402
 
 Result = list[Any]
@@ -198,7 +199,8 @@ PROGRAMS: tuple[Program, ...] = (
 
 
 def forget() -> None:
-    """Begin anew: no plans, no kernels, so that everything is compiled and launched again."""
+    """Begin anew: nothing to replay, no plans, no kernels, so that everything is compiled and launched again."""
+    thread.forget()
     plans.clear()
     kernels.clear()
     gc.collect()
@@ -241,6 +243,7 @@ def table(programs: Sequence[Program], kinds: Sequence[str], most: int, say: Cal
     faults = 0
     for program in programs:
         with tempfile.TemporaryDirectory() as place, config(CACHE_DIR=os.path.join(place, "cache")):
+            forget()
             right = program(place)
             for kind in kinds:
                 forget()
@@ -256,7 +259,7 @@ def table(programs: Sequence[Program], kinds: Sequence[str], most: int, say: Cal
                     if problem:
                         faults += 1
                         say(f"  {program.__name__}, {kind} {at} of {count[0]}: {outcome}, {problem}")
-                grown = _growth(program, kind, place)
+                grown = growth(program, kind, place)
                 faults += bool(grown)
                 found = ", ".join(f"{name} {n}" for name, n in outcomes.most_common())
                 say(f"{program.__name__:12} {kind:8} {count[0]:5} calls: {found or 'none'}"
@@ -264,7 +267,7 @@ def table(programs: Sequence[Program], kinds: Sequence[str], most: int, say: Cal
     return faults
 
 
-def _growth(program: Program, kind: str, place: str) -> int:
+def growth(program: Program, kind: str, place: str) -> int:
     """How many bytes more are in use after ten failures than after two, if it is more than a page."""
     used = []
     for _ in range(11):
