@@ -206,17 +206,20 @@ def forget() -> None:
     gc.collect()
 
 
-def clear(place: str) -> None:
-    """Take the compiled code of earlier runs away."""
-    shutil.rmtree(os.path.join(place, "cache"), ignore_errors=True)
-
-
-def check(program: Program, kind: str, at: int, right: Result, place: str) -> tuple[str, str]:
-    """Run the program while call number ``at`` of a kind fails, and again without. What came of the first run: the
-    exception, "the same result", or "" if there were no so many calls; and what is wrong."""
+def prepare(program: Program, place: str, known: bool) -> None:
+    """Begin anew, also without compiled code of earlier runs; then run the program some times, if it is to be known."""
     forget()
+    shutil.rmtree(os.path.join(place, "cache"), ignore_errors=True)
+    for _ in range(3 * known):
+        program(place)
+
+
+def check(program: Program, kind: str, at: int, right: Result, place: str, known: bool = False) -> tuple[str, str]:
+    """Run the program while call number ``at`` of a kind fails, and again without. What came of the first run: the
+    exception, "the same result", or "" if there were no so many calls; and what is wrong. ``known``: it has run
+    before, so that its calls are replayed."""
+    prepare(program, place, known)
     outcome, problem = "the same result", ""
-    clear(place)
     with failing(kind, at) as count:
         try:
             if program(place) != right:
@@ -246,24 +249,32 @@ def table(programs: Sequence[Program], kinds: Sequence[str], most: int, say: Cal
             forget()
             right = program(place)
             for kind in kinds:
-                forget()
-                clear(place)
-                with failing(kind, -1) as count:
-                    program(place)
-                numbers = range(count[0]) if count[0] <= most else sorted(
-                    {round(i * (count[0] - 1) / (most - 1)) for i in range(most)})
-                outcomes: Counter[str] = Counter()
-                for at in numbers:
-                    outcome, problem = check(program, kind, at, right, place)
-                    outcomes[outcome or "no such call"] += 1
-                    if problem:
-                        faults += 1
-                        say(f"  {program.__name__}, {kind} {at} of {count[0]}: {outcome}, {problem}")
+                for known in (False, True):
+                    faults += _line(program, kind, known, most, right, place, say)
                 grown = growth(program, kind, place)
                 faults += bool(grown)
-                found = ", ".join(f"{name} {n}" for name, n in outcomes.most_common())
-                say(f"{program.__name__:12} {kind:8} {count[0]:5} calls: {found or 'none'}"
-                    + (f"; {grown} bytes more in use after ten failures" if grown else ""))
+                if grown:
+                    say(f"  {program.__name__}, {kind}: {grown} bytes more in use after ten failures")
+    return faults
+
+
+def _line(program: Program, kind: str, known: bool, most: int, right: Result, place: str,
+          say: Callable[[str], None]) -> int:
+    prepare(program, place, known)
+    with failing(kind, -1) as count:
+        program(place)
+    numbers = range(count[0]) if count[0] <= most else sorted(
+        {round(i * (count[0] - 1) / (most - 1)) for i in range(most)})
+    outcomes: Counter[str] = Counter()
+    faults = 0
+    for at in numbers:
+        outcome, problem = check(program, kind, at, right, place, known)
+        outcomes[outcome or "no such call"] += 1
+        if problem:
+            faults += 1
+            say(f"  {program.__name__}, {kind} {at} of {count[0]}, known={known}: {outcome}, {problem}")
+    found = ", ".join(f"{name} {n}" for name, n in outcomes.most_common())
+    say(f"{program.__name__:12} {'known' if known else 'new':5} {kind:8} {count[0]:5} calls: {found or 'none'}")
     return faults
 
 

@@ -24,7 +24,7 @@ def test_after_a_failure_everything_is_right(program: faults.Program, kind: str,
     lines: list[str] = []
     with config(TIERS=0 if kind in ("compile", "cache") else 2):
         assert not faults.table([program], [kind], 3, lines.append), lines
-    assert lines and "none" not in lines[-1]
+    assert any(["none" not in line for line in lines])
 
 
 @pytest.mark.slow
