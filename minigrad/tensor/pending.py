@@ -193,6 +193,8 @@ def settle_recorded(trace: Trace) -> None:
 
 def undo(trace: Trace) -> None:
     """After an error: what can't be computed was not written."""
+    if trace.state == FOLLOW:
+        trace.diverge("its values could not be computed")
     settle_recorded(trace)
     Writes.undo()
 
