@@ -65,3 +65,10 @@ def test_a_kind_and_what_only_looks_like_it(kind: str) -> None:
     if kind in ("conjugates are copies", "the layout of results", "gradients that lead nowhere"):
         for lines in ([*program, *mistake], [*mistake, *program]):
             assert kind_of(Program(lines), torch, Wrong()) == ""
+
+
+def test_gradients_that_are_zero_are_written_out() -> None:
+    lines = ["v1 = L.tensor(2.0).requires_grad_()",
+             "v2 = L.autograd.grad(v1.sum().abs(), v1, create_graph=True)[0]",
+             "v2.sum().abs().backward(retain_graph=True)", "(v2 * v2.detach()).sum().abs().backward()"]
+    assert kind_of(Program(lines), torch, minigrad) is None

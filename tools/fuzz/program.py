@@ -88,10 +88,21 @@ def run(lines: list[str], library: Any, *, realise: bool = True, changes: tuple[
             if made is not None:  # in the same line, so that it is in the same mode
                 text += "".join(f"; {made[1]} = made{i}({made[1]}, {{**locals()}})" for i in range(len(makers)))
             raised.append(step(text, scope, variables))
+            if "backward" in line:
+                _write_out(variables)
             for change in changes:
                 if change.after is not None and not raised[-1]:
                     change.after(line, variables)
     return variables, raised
+
+
+def _write_out(variables: dict[str, Any]) -> None:
+    """PyTorch has a short form of gradients that are 0 to which it cannot add: they become numbers."""
+    for value in variables.values():
+        if hasattr(value, "_is_zerotensor") and has_gradient(value):
+            grad = value.grad
+            if grad is not None and grad._is_zerotensor():
+                value.grad = grad.clone()
 
 
 def _one_by_one(library: Any, function: Callable[[Any], Any], x: Any) -> Any:
