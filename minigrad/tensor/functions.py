@@ -437,6 +437,7 @@ class Functions:
                                 "min = None, Number max = None)")
             return _CLAMP_TENSOR.mixed((self, min, max))
         dtype = result_dtype((self, min, max))
+        not_for("b", dtype, f"clamp_{'min_' if max is None else 'max_' if min is None else ''}scalar_cpu")
         return _CLAMP.mixed((self, *[None if v is None else stored(v, dtype) for v in (min, max)]), dtype)
 
     clip = clamp

@@ -227,7 +227,7 @@ def _check_divisor(a: Any, b: Any) -> None:
         array = known(b)
         if array is not None and not array.all():
             raise RuntimeError("ZeroDivisionError")
-    elif is_number(b) and b == 0 and not isinstance(b, float) and a.dtype.kind in "iu":
+    elif is_number(b) and b == 0 and not isinstance(b, float) and a.dtype.kind in "iub":
         raise RuntimeError("ZeroDivisionError")
 
 

@@ -19,6 +19,7 @@ from minigrad.tensor.operands import (
     checked,
     fitted_gradient,
     is_number,
+    not_for,
     require_tensor,
     result_dtype,
 )
@@ -214,14 +215,19 @@ class Pairs:
 
     @both("ldexp")
     def ldexp(self: Tensor, other: Tensor) -> Tensor:
-        """self * 2^other, broadcast.
+        """self * 2^other, broadcast; of floats and integers in the floats' dtype, whatever 2^other is.
 
         >>> import minigrad
         >>> minigrad.tensor([1.5]).ldexp(minigrad.tensor([3]))
         tensor([12.])
         """
         require_tensor(other, "ldexp", "other", 2)
-        return self * 2.0**other
+        if self.dtype.kind != "f" or other.dtype.kind == "f":
+            return self * 2.0**other
+        not_for("b", other.dtype, "ldexp_cpu_exp")
+        wide = double(self._pending())
+        half = (other // 2).to(wide)  # 2^other may be too large where the result is not
+        return (self.to(wide) * 2.0**half * 2.0**(other.to(wide) - half)).to(self.dtype)
 
     ldexp_ = in_place(ldexp)
 

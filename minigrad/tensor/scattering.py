@@ -381,13 +381,13 @@ class Scattering:
         """A copy with ``value``, a number or a 0-d Tensor, at the positions ``index`` of ``dim``; negative ones count
         from the end."""
         axis = dim_index(dim, self.ndim)
-        if isinstance(value, AnyTensor):
-            if value.ndim:
-                raise RuntimeError("index_fill_ only supports a 0-dimensional value tensor, but got tensor with "
-                                   f"{value.ndim} dimension(s).")
-        elif isinstance(value, complex) and self.dtype.kind != "c":
+        if isinstance(value, AnyTensor) and value.ndim:
+            raise RuntimeError("index_fill_ only supports a 0-dimensional value tensor, but got tensor with "
+                               f"{value.ndim} dimension(s).")
+        if self.dtype.kind != "c" and (isinstance(value, complex) or (
+                isinstance(value, AnyTensor) and value.dtype.kind == "c")):
             raise RuntimeError("index_fill_(): Converting complex Scalar to non-complex type is not supported")
-        else:
+        if not isinstance(value, AnyTensor):
             value = _number_tensor(value, self)
         if index.dtype is not int64:
             raise IndexError("index_fill_(): Expected dtype int64 for index.")

@@ -16,19 +16,22 @@ from minigrad.tensor.operands import broadcast_shapes, require_tensor, result_dt
 from minigrad.tensor.promotion import can_cast
 
 
-def _check_distance(input: Tensor, target: Tensor, weight: Tensor | None) -> None:
+def _checked(input: Tensor, target: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Input and target. They are broadcast before their dtypes are combined: one without dimensions counts in full."""
     if target.shape != input.shape:
         warnings.warn(f"Using a target size ({target.shape}) that is different to the input size ({input.shape}). "
                       "This will likely lead to incorrect results due to broadcasting. "
                       "Please ensure they have the same size.", stacklevel=4)
         broadcast_shapes(input.shape, target.shape)
+        input, target = [x if x.ndim else x.reshape(1) for x in (input, target)]
     if weight is not None and weight.shape != input.shape:
         raise ValueError("Weights and input must have the same size.")
+    return input, target
 
 
 def _distance(formula: Any, input: Tensor, target: Tensor, weight: Tensor | None, reduction: str,
               **static: Any) -> Tensor:
-    _check_distance(input, target, weight)
+    input, target = _checked(input, target, weight)
     if weight is None:
         return formula(input, target, reduction=reduction, **static)
     return formulas.weighted(formula, input, target, weight, reduction=reduction, **static)
@@ -93,7 +96,7 @@ def huber_loss(input: Tensor, target: Tensor, reduction: str = "mean", delta: fl
     >>> huber_loss(minigrad.tensor([1.0, 3.0]), minigrad.zeros(2), reduction="none", delta=2.0)
     tensor([0.5000, 4.0000])
     """
-    _check_distance(input, target, weight)
+    input, target = _checked(input, target, weight)
     if weight is None:
         one_reduction(None, None, reduction)
     if delta <= 0:

@@ -140,3 +140,43 @@ def test_bounds_are_two_numbers_or_two_tensors():
     with pytest.raises(TypeError, match=r"got \(Tensor, Tensor, float\)"):
         x.clamp_(x, 3.0)
     assert x.clamp(max=mg.tensor(2.0)).tolist() == [1.0, 2.0]
+
+
+@pytest.mark.parametrize("name", ["mse_loss", "l1_loss", "smooth_l1_loss"])
+@pytest.mark.filterwarnings("ignore:Using a target size")
+def test_losses_broadcast_before_they_combine_dtypes(name):
+    loss = getattr(mg.nn.functional, name)
+    assert loss(mg.ones(2), mg.tensor(0.0, dtype=mg.float64)).dtype is mg.float64
+    assert loss(mg.tensor(0.0, dtype=mg.float64), mg.ones(2), reduction="none").dtype is mg.float64
+
+
+def test_lerp_takes_weights_of_its_dtype_and_numbers():
+    x = mg.tensor([1.0, 3.0])
+    with pytest.raises(RuntimeError, match="expected dtype float for `weight` but got dtype double"):
+        x.lerp(x, x.double())
+    with pytest.raises(RuntimeError, match="value cannot be converted to type float without overflow"):
+        x.lerp_(x, 1j)
+    assert x.lerp(x + 2, mg.tensor(True)).tolist() == [3.0, 5.0]
+
+
+def test_ldexp_scales_by_powers_that_overflow():
+    cases = (mg.float16, 2.0**-14, 20), (mg.float32, 2.0**-100, 200), (mg.float64, 2.0**-900, 1500)
+    for dtype, number, power in cases:
+        x = mg.tensor([number], dtype=dtype)
+        for scaled in (x.ldexp(mg.tensor([power])), x[0].ldexp(mg.tensor([power]))):
+            assert scaled.dtype is dtype and scaled.item() == math.ldexp(number, power)
+    with pytest.raises(NotImplementedError, match="\"ldexp_cpu_exp\" not implemented for 'Bool'"):
+        x.ldexp(mg.tensor([True]))
+
+
+def test_bools_are_not_clamped_and_reals_not_filled_with_complex_numbers():
+    x = mg.tensor([True])
+    for name, arguments, kernel in (("clamp", (True, True), "scalar"), ("clamp_", (True,), "min_scalar"),
+                                    ("clamp_max", (True,), "max_scalar")):
+        with pytest.raises(NotImplementedError, match=f"\"clamp_{kernel}_cpu\" not implemented for 'Bool'"):
+            getattr(x, name)(*arguments)
+    assert x.clamp(0, 1).dtype is mg.int64
+    with pytest.raises(RuntimeError, match="Converting complex Scalar to non-complex type is not supported"):
+        x.index_fill(0, mg.tensor([0]), mg.tensor(1j))
+    with pytest.raises(RuntimeError, match="ZeroDivisionError"):
+        x % 0
