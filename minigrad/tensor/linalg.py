@@ -287,6 +287,7 @@ class LinearAlgebra:
         >>> minigrad.ones(2, 3).inner(minigrad.ones(3))
         tensor([3., 3.])
         """
+        require_tensor(other, "inner", "other", 2)
         if not self.ndim or not other.ndim:
             return self * other
         if self._shape()[-1] != other._shape()[-1]:
@@ -406,7 +407,7 @@ class LinearAlgebra:
         """``linalg.cross``: the vector product along a dimension of size 3, by default the first such; the others are
         broadcast.
 
-        ``RuntimeError`` if there is none, and for different numbers of dimensions. Source:
+        ``RuntimeError`` if there is none, and for different numbers of dimensions and dtypes. Source:
         https://docs.pytorch.org/docs/stable/generated/torch.cross.html
 
         >>> import minigrad

@@ -43,10 +43,10 @@ def vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:
 
 
 def cross(input: Tensor, other: Tensor, *, dim: int = -1) -> Tensor:
-    """The vector product (a₂b₃ - a₃b₂, a₃b₁ - a₁b₃, a₁b₂ - a₂b₁) along a dimension of size 3, of any two dtypes, in the
-    type they promote to; the other dimensions are broadcast.
+    """The vector product (a₂b₃ - a₃b₂, a₃b₁ - a₁b₃, a₁b₂ - a₂b₁) along a dimension of size 3 of two Tensors of one
+    dtype; the other dimensions are broadcast.
 
-    ``RuntimeError`` for other sizes of ``dim`` and different numbers of dimensions. Source:
+    ``RuntimeError`` for other sizes of ``dim``, different numbers of dimensions and different dtypes. Source:
     https://docs.pytorch.org/docs/stable/generated/torch.linalg.cross.html
 
     >>> import minigrad
@@ -60,6 +60,8 @@ def cross(input: Tensor, other: Tensor, *, dim: int = -1) -> Tensor:
         raise RuntimeError(f"linalg.cross: inputs dimension {dim} must have length 3. Got {input.shape[at]} and "
                            f"{other.shape[at]}")
     shape = broadcast_shapes(tuple(input.shape), tuple(other.shape))
+    if input.dtype is not other.dtype:
+        raise RuntimeError(f"expected scalar type {type_name(input.dtype)} but found {type_name(other.dtype)}")
     a, b = input.expand(shape), other.expand(shape)
     return a.roll(-1, at) * b.roll(-2, at) - a.roll(-2, at) * b.roll(-1, at)
 

@@ -180,3 +180,12 @@ def test_bools_are_not_clamped_and_reals_not_filled_with_complex_numbers():
         x.index_fill(0, mg.tensor([0]), mg.tensor(1j))
     with pytest.raises(RuntimeError, match="ZeroDivisionError"):
         x % 0
+
+
+@pytest.mark.parametrize("cross", [mg.cross, mg.linalg.cross])
+def test_products_of_vectors_are_of_tensors_of_one_dtype(cross):
+    with pytest.raises(RuntimeError, match="expected scalar type Float but found Double"):
+        cross(mg.ones(3), mg.ones(3, dtype=mg.float64))
+    for x in (mg.ones(3), mg.tensor(1.0)):
+        with pytest.raises(TypeError, match=r"inner\(\): argument 'other' \(position 2\) must be Tensor, not float"):
+            x.inner(2.0)
