@@ -246,6 +246,18 @@ _CLAMP, _CLAMP_TENSOR = [MixedFunction("clamp", all_fitted(_clamp), f"ClampBackw
     _clamp_gradient)) for i in (1, 0)]
 
 
+def _as_numbers(x: Tensor, *bounds: Any) -> list[Any]:
+    """Bounds of which some are numbers: a Tensor beside them counts as one, if it has no dimensions and no gradient."""
+    if any([isinstance(v, AnyTensor) and (v.ndim or v.requires_grad) for v in bounds]):
+        low, high = ["Tensor" if isinstance(v, AnyTensor) else type(v).__name__ for v in bounds]
+        raise TypeError(f"clamp() received an invalid combination of arguments - got (Tensor, {low}, {high}), but "
+                        "expected one of: (Tensor input, Tensor min = None, Tensor max = None), (Tensor input, Number "
+                        "min = None, Number max = None)")
+    kinds = {"b": True, "i": 1, "u": 1, "f": 1.0, "c": 1j}
+    dtype = result_dtype((x, *[kinds[v.dtype.kind] if isinstance(v, AnyTensor) else v for v in bounds]))
+    return [v.to(dtype) if isinstance(v, AnyTensor) else v for v in bounds]
+
+
 class Functions:
     """Functions of each element: exp, log, sin, floor, clamp …"""
 
@@ -419,7 +431,7 @@ class Functions:
     @both("clamp", "clip")
     def clamp(self: Tensor, min: Any = None, max: Any = None) -> Tensor:
         """Elements below ``min`` become min, those above ``max`` max; the bounds are numbers or None, or Tensors or
-        None; ``TypeError`` for one of each.
+        None; ``TypeError`` for one of each, unless the Tensor has no dimensions and no gradient.
 
         >>> import minigrad
         >>> minigrad.tensor([-2.0, 0.5, 2.0]).clamp(-1, 1)
@@ -430,11 +442,7 @@ class Functions:
         by_tensor = isinstance(min, AnyTensor) or isinstance(max, AnyTensor)
         if by_tensor:
             if not all([v is None or isinstance(v, AnyTensor) for v in (min, max)]):
-                low, high = ["Tensor" if isinstance(v, AnyTensor) else type(v).__name__ for v in (min, max)]
-                raise TypeError("clamp() received an invalid combination of arguments - got "
-                                f"(Tensor, {low}, {high}), but expected "
-                                "one of: (Tensor input, Tensor min = None, Tensor max = None), (Tensor input, Number "
-                                "min = None, Number max = None)")
+                min, max = _as_numbers(self, min, max)
             return _CLAMP_TENSOR.mixed((self, min, max))
         dtype = result_dtype((self, min, max))
         not_for("b", dtype, f"clamp_{'min_' if max is None else 'max_' if min is None else ''}scalar_cpu")

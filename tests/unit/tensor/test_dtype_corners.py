@@ -140,6 +140,11 @@ def test_bounds_are_two_numbers_or_two_tensors():
     with pytest.raises(TypeError, match=r"got \(Tensor, Tensor, float\)"):
         x.clamp_(x, 3.0)
     assert x.clamp(max=mg.tensor(2.0)).tolist() == [1.0, 2.0]
+    bound = mg.tensor(2.0, dtype=mg.float64)
+    clamped = x.int().clamp(bound, 3)
+    assert clamped.dtype is mg.float32 and clamped.tolist() == [2.0, 3.0]  # the bound counts as a number
+    with pytest.raises(TypeError, match=r"got \(Tensor, Tensor, int\)"):
+        x.clamp(bound.requires_grad_(), 3)
 
 
 @pytest.mark.parametrize("name", ["mse_loss", "l1_loss", "smooth_l1_loss"])
