@@ -86,7 +86,8 @@ def _extremum(node: Applied, g: LazyBuffer) -> Gradients:
 
 def _abs(node: Applied, g: LazyBuffer) -> Gradients:
     a, zero = node.srcs[0], _zero(g)
-    return (zero.binary(Op.LT, a).where(g, a.binary(Op.LT, zero).where(g.unary(Op.NEG), zero)),)
+    neither = _times(g, 0.0)  # 0 and NaN; NaN where g is not finite
+    return (zero.binary(Op.LT, a).where(g, a.binary(Op.LT, zero).where(g.unary(Op.NEG), neither)),)
 
 
 def _where(node: Applied, g: LazyBuffer) -> Gradients:

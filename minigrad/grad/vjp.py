@@ -156,6 +156,8 @@ def backward_of(body: Subgraph, needs: tuple[bool, ...], given: tuple[int, ...])
 
 
 def _derive(body: Subgraph, needs: tuple[bool, ...], given: tuple[int, ...]) -> Backward:
+    if not given:
+        return Backward(None, (), ())
     inputs = [param(i, p.shape, p.dtype, p.device) for i, p in enumerate(body.params)]
     kept = [param(len(inputs) + i, o.shape, o.dtype, o.device) for i, o in enumerate(body.outputs)]
     grads: list[LazyBuffer | None] = [None] * len(kept)

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from minigrad.tensor.complex_numbers import view_as_complex, view_as_real
 from minigrad.tensor.definition import OUT_TYPES, SAME, function, into
 
 if TYPE_CHECKING:
@@ -25,9 +26,8 @@ def _detached(self: Tensor) -> Tensor:
 
 
 _SHOWN_BY_METHODS = ("as_strided", "diagonal", "expand", "permute", "select", "split", "split_with_sizes",
-                     "squeeze", "t", "transpose", "unbind", "unfold", "unsqueeze", "view", "view_as_real",
-                     "view_as_complex", "indices", "values", "crow_indices", "col_indices", "ccol_indices",
-                     "row_indices")
+                     "squeeze", "t", "transpose", "unbind", "unfold", "unsqueeze", "view", "indices", "values",
+                     "crow_indices", "col_indices", "ccol_indices", "row_indices")
 
 
 def _by_method(name: str) -> Callable[..., Any]:
@@ -38,7 +38,8 @@ def _by_method(name: str) -> Callable[..., Any]:
 
 
 SHOWN: dict[str, Callable[..., Any]] = {
-    "alias": _alias, "slice": _slice, "detach": _detached,
+    "alias": _alias, "slice": _slice, "detach": _detached, "view_as_real": view_as_real,
+    "view_as_complex": view_as_complex,
     **{name: _by_method(name) for name in _SHOWN_BY_METHODS},
 }
 """View ops by name; each has a twin ``name_copy``."""

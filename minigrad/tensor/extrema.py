@@ -80,7 +80,7 @@ def _over_gradient(inputs: Sequence[LazyBuffer], outputs: Sequence[LazyBuffer], 
     """In equal parts to the elements that equal the result, or if that is NaN (and ``nan``) to those that are NaN. The
     result of a half type has been rounded, as have the elements."""
     x, out, g = inputs[0], outputs[0], grads[0]
-    if g is None or not axes:
+    if g is None or (nan and not axes):
         return (g,)
     kept = without(x.shape, axes, True)
     mask = x.binary(Op.EQ, out.reshape(kept).expand(x.shape))
@@ -89,8 +89,23 @@ def _over_gradient(inputs: Sequence[LazyBuffer], outputs: Sequence[LazyBuffer], 
         mask = known.where(mask, x.binary(Op.EQ, x).unary(Op.NOT))
     wide = accumulator(x.dtype)
     part = mask.cast(wide)
-    number = part.reduce(Op.SUM, axes).expand(x.shape)
+    number = part.reduce(Op.SUM, axes).expand(x.shape) if axes else part
     return (part.binary(Op.MUL, g.cast(wide).reshape(kept).expand(x.shape)).binary(Op.DIV, number).cast(x.dtype),)
+
+
+def _each_gradient(inputs: Sequence[LazyBuffer], outputs: Sequence[LazyBuffer], grads: Sequence[LazyBuffer | None],
+                   op: str, axes: tuple[int, ...], keepdim: bool) -> tuple[LazyBuffer | None]:
+    """All of it to each element that equals the result."""
+    x, g = inputs[0], grads[0]
+    if g is None or not axes:
+        return (g,)
+    out, g = [v.reshape(without(x.shape, axes, True)).expand(x.shape) for v in (outputs[0], g)]
+    return (x.binary(Op.EQ, out).where(g, x.like(0.0)),)
+
+
+def largest(x: Tensor, axis: int) -> Tensor:
+    """The maximum along an axis; elements that equal it have the whole gradient each, not equal parts."""
+    return _EACH((x,), (Op.MAX, (axis % x.ndim,), False))
 
 
 def _evenly(inputs: Sequence[LazyBuffer], outputs: Sequence[LazyBuffer], grads: Sequence[LazyBuffer | None], *given: Any
@@ -110,6 +125,7 @@ def _shared_gradient(inputs: Sequence[LazyBuffer], outputs: Sequence[LazyBuffer]
 
 _SHARED = {name: Function(name, lambda x, value: value.contiguous(), f"{name.capitalize()}Backward0", _shared_gradient)
            for name in ("median", "nanmedian")}
+_EACH = Function("largest", _over, "AmaxBackward0", _each_gradient)
 _OVER_ALL = {Op.MAX: Function("max", _over, "MaxBackward1", _evenly),
              Op.MIN: Function("min", _over, "MinBackward1", _evenly)}
 _ALONG = {Op.MAX: Function("max", _along, "MaxBackward0", _along_gradient),

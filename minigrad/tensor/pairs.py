@@ -44,6 +44,13 @@ def copysign_value(x: LazyBuffer, y: LazyBuffer) -> LazyBuffer:
     return x.unary(Op.ABS).binary(Op.MUL, sign_bit(y).where(x.like(-1.0), x.like(1.0)))
 
 
+def _copysign_gradient(g: LazyBuffer, x: LazyBuffer, y: LazyBuffer) -> tuple[LazyBuffer, None]:
+    """g with the sign that changed x's; 0 at 0, and, as in PyTorch, NaN where x is infinite or NaN."""
+    turned = sign_bit(x).binary(Op.XOR, sign_bit(y))
+    slope = _is_nan(x.binary(Op.SUB, x)).where(x.like(float("nan")), turned.where(x.like(-1.0), x.like(1.0)))
+    return x.binary(Op.EQ, x.like(0.0)).where(x.like(0.0), g.binary(Op.MUL, slope)), None
+
+
 def _hypot(x: LazyBuffer, y: LazyBuffer) -> LazyBuffer:
     """The larger leg times sqrt(1 + ratio²), which overflows only where the result does."""
     x, y = x.unary(Op.ABS), y.unary(Op.ABS)
@@ -122,6 +129,7 @@ def wide_of(dtype: DType) -> DType:
 
 
 _COPYSIGN = _row("copysign", copysign_value, "CopysignBackward0")
+_COPYSIGN.body.gradient = fitted_gradient(_copysign_gradient)
 _HYPOT = _row("hypot", _wide(_hypot), "HypotBackward0")
 _HYPOT.body.gradient = fitted_gradient(_hypot_gradient, double)
 _FMAX = _row("fmax", lambda x, y: _first_if(x, y, y.binary(Op.LT, x)), "FmaxBackward0")

@@ -31,11 +31,16 @@ def _correction(x: LazyBuffer, y: LazyBuffer) -> tuple[LazyBuffer, LazyBuffer]:
     return rest, differs.binary(Op.AND, rest.binary(Op.EQ, rest.like(0)).unary(Op.NOT))
 
 
+_TRUNCATED = Function("truncated", lambda x, y: x.binary(Op.DIV, y).unary(Op.TRUNC), "DivBackward1",
+                      lambda inputs, outputs, grads: (None, None))
+"""Its slope is 0 by a divisor of 0 too, where that of the quotient is infinite."""
+
+
 def truncated(x: LazyBuffer, y: LazyBuffer) -> LazyBuffer:
     """x / y without its fraction. Of integers: the quotient that was rounded down, plus 1 where it was not exact and
     negative. No magnitude is taken: that of the smallest integer does not exist."""
     if x.dtype.kind == "f":
-        return x.binary(Op.DIV, y).unary(Op.TRUNC)
+        return apply(_TRUNCATED.body.at([x, y]), [x, y])[0]
     down = x.binary(Op.FLOORDIV, y)
     if x.dtype.kind == "u":
         return down

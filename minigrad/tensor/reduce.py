@@ -116,7 +116,8 @@ def _variance(x: LazyBuffer, root: bool, axes: tuple[int, ...], correction: floa
 
 def _variance_gradient(root: bool, inputs: Any, outputs: Any, grads: Any, axes: tuple[int, ...], correction: float,
                        keepdim: bool) -> tuple[LazyBuffer | None]:
-    """Of the variance 2 g (x - mean) / (n - correction); of its root that for g / (2 root), and 0 where that is 0."""
+    """Of the variance 2 g (x - mean) / (n - correction); of its root that for g / (2 root), and 0 where that is 0.
+    Without degrees of freedom it is, as in PyTorch, NaN where an element is the mean, else g ∞."""
     x, kept = inputs[0], without(inputs[0].shape, axes, True)
     wide, n = double(x), count(inputs[0].shape, axes)
     found = None
@@ -128,13 +129,18 @@ def _variance_gradient(root: bool, inputs: Any, outputs: Any, grads: Any, axes: 
             g = nothing.where(g.like(0.0), half)
         values = x.cast(wide)
         middle = values.reduce(Op.SUM, axes)
-        centred = values.binary(Op.SUB, middle.binary(Op.DIV, middle.like(float(n))).expand(x.shape))
+        middle = middle.binary(Op.DIV, middle.like(float(n))).expand(x.shape)
         freedom = n - correction
-        factor = g.binary(Op.MUL, g.like(2.0 / freedom if freedom else math.inf)).cast(wide)
-        found = factor.expand(x.shape).binary(Op.MUL, centred)
+        if freedom > 0:
+            factor = g.binary(Op.MUL, g.like(2.0 / freedom)).cast(wide)
+            found = factor.expand(x.shape).binary(Op.MUL, values.binary(Op.SUB, middle))
+        else:
+            end = LazyBuffer.const(math.inf, wide.part, x.shape, x.device)
+            end = values.binary(Op.EQ, middle).where(end.like(math.nan), end)
+            found = g.expand(x.shape).binary(Op.MUL, end).cast(wide)
     if len(grads) > 1 and grads[1] is not None:
         g = grads[1].cast(wide).reshape(kept)
-        share = g.binary(Op.DIV, g.like(float(n))).expand(x.shape)
+        share = g.binary(Op.DIV, g.like(float(max(n, 1)))).expand(x.shape)
         found = share if found is None else found.binary(Op.ADD, share)
     return (None if found is None else found.cast(x.dtype),)
 

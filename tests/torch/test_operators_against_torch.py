@@ -12,15 +12,25 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("expecttest")  # the database's own tests need it
 
 import minigrad  # noqa: E402
+from minigrad.dtype import show_as  # noqa: E402
 from tools.operators import writing  # noqa: E402
 from tools.operators.__main__ import operators, title  # noqa: E402
-from tools.operators.checks import CHECKS, MORE, Outcome, check  # noqa: E402
+from tools.operators.checks import CHECKS, Outcome, check  # noqa: E402
 from tools.operators.compare import difference  # noqa: E402
 from tools.operators.derivatives import batched, forward  # noqa: E402
+from tools.operators.finite import Skipped, finite  # noqa: E402
 from tools.operators.report import failing, not_run, skipped, untried  # noqa: E402
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "operators.md"
 DTYPES = (torch.float32, torch.float64, torch.int64, torch.bool, torch.complex64, torch.bfloat16)
+
+
+@pytest.fixture(autouse=True)
+def _shown_as_in_pytorch():
+    """Layouts are compared by their names."""
+    show_as("torch")
+    yield
+    show_as("minigrad")
 
 
 def test_operators_give_what_pytorchs_give(request):
@@ -37,9 +47,10 @@ def test_operators_give_what_pytorchs_give(request):
 
 @pytest.mark.parametrize("name", ["atan2", "amax", "cumprod", "gather", "logsumexp", "nn.functional.layer_norm"])
 def test_forward_mode_and_rows(name):
-    """``python -m tools.operators --checks values,forward,batched`` runs all."""
+    """``python -m tools.operators --checks forward,batched,gradcheck,gradgradcheck`` runs all."""
     (op,) = operators([name])
-    outcomes = check(op, (torch.float64,), 2, MORE)
+    with minigrad.config(TIERS=2):
+        outcomes = check(op, (torch.float64,), 2, ("forward", "batched", "gradcheck", "gradgradcheck"))
     assert not any(outcome.failed for outcome in outcomes.values()), {n: o.first for n, o in outcomes.items()}
     assert all(outcome.passed for outcome in outcomes.values())
 
@@ -98,6 +109,23 @@ def test_what_is_skipped_is_counted():
     assert skipped({"sort": {"values": Outcome(1, 0, [], {"why": 2})}, "add": {"values": Outcome(1)}}) == [
         ("values", "why", 2, 1)]
     assert untried({"index_fill": outcomes, "add": {"values": Outcome()}}) == ["add"]
+
+
+def test_finite_differences_say_nothing_at_a_kink():
+    """There PyTorch's own check fails too; what fails here alone is a failure."""
+    (op,) = operators(["abs"])
+
+    def build(numbers, of_ours):
+        def made(library):
+            function = of_ours if library is minigrad else torch.relu
+            return function, [library.tensor(numbers, dtype=library.float64, requires_grad=True)]
+        return made
+
+    assert finite(op, build([1.0, -2.0], minigrad.relu), "gradcheck") == ""
+    assert isinstance(finite(op, build([0.0, -2.0], minigrad.relu), "gradcheck"), Skipped)
+    wrong = finite(op, build([1.0, -2.0], lambda x: x.detach() * x), "gradcheck")
+    assert wrong.startswith("GradcheckError: Jacobian mismatch")
+    assert finite(op, build([1.0, -2.0], lambda x: x.detach()), "gradcheck") is None
 
 
 def test_wrong_derivatives_and_rows_are_found():

@@ -28,15 +28,17 @@ def found(library, name):
     return getattr(library.nn.functional, name, None) or getattr(library, name, None)
 
 
-def derivatives(library, function, arguments):
-    """The value, and first and second derivatives with fixed weights; None if the result has no gradient."""
+def derivatives(library, function, arguments, orders):
+    """The value, first and (of two orders) second derivatives with fixed weights; None if it has no gradient."""
     inputs = [library.tensor(a, requires_grad=True) for a in arguments]
     out = function(library, *inputs)
     out = out[0] if isinstance(out, tuple) else out
     if not out.requires_grad:
         return None
     weights = library.tensor(np.cos(np.arange(out.numel()).reshape(tuple(out.shape)) + 1.0))
-    first = library.autograd.grad((out * weights).sum(), inputs, create_graph=True, allow_unused=True)
+    first = library.autograd.grad((out * weights).sum(), inputs, create_graph=orders > 1, allow_unused=True)
+    if orders < 2:
+        return [out, *first]
     mixed = [(g * library.tensor(np.sin(np.arange(g.numel()).reshape(tuple(g.shape)) + 1.0 + i))).sum()
              for i, g in enumerate(first) if g is not None and g.requires_grad]
     second = library.autograd.grad(sum(mixed), inputs, allow_unused=True) if mixed else [None] * len(inputs)
@@ -48,12 +50,12 @@ def compare(function, arguments, orders=2, skip=None):
     with warnings.catch_warnings(), minigrad.config(TIERS=2):
         warnings.simplefilter("ignore")
         try:
-            theirs = derivatives(torch, function, arguments)
+            theirs = derivatives(torch, function, arguments, orders)
         except (RuntimeError, TypeError, ValueError, IndexError, NotImplementedError, AttributeError):
             return False
         if theirs is None:
             return False
-        ours = derivatives(minigrad, function, arguments)
+        ours = derivatives(minigrad, function, arguments, orders)
     assert ours is not None, "no gradient"
     for i, (a, b) in enumerate(zip(ours, theirs, strict=True)):
         if (i - 1) // len(arguments) + 1 > orders:
@@ -203,6 +205,7 @@ TABLES = {
     "alone": np.array([[2.0], [0.0]]),
     "empty": np.zeros((0, 3)),
 }
+NUMBERS = {"nan": np.array(NAN), "zero": np.array(0.0), "infinity": np.array(INF)}
 ALL = ["sum", "mean", "prod", "var", "std", "amax", "amin", "max", "min", "median", "nansum", "norm"]
 ALONG = ["sum", "mean", "prod", "var", "std", "amax", "amin", "max", "min", "logsumexp", "cumsum", "cumprod",
          "logcumsumexp", "cummax", "cummin", "softmax", "log_softmax", "nansum"]
@@ -217,6 +220,18 @@ FIRST_ONLY = {("norm", "ties"), ("norm", "zeros"), ("norm", "alone"), ("amax", "
 def test_reductions_of_all(name, table):
     if (name, table) not in NOT_COMPARED:
         compare(of(name), [TABLES[table]], 1 if (name, table) in FIRST_ONLY else 2)
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+@pytest.mark.parametrize("name", ALL)
+def test_reductions_of_a_number(name, number):
+    compare(of(name), [NUMBERS[number]], 1 if name in ("norm", "var", "std", "amax", "amin") else 2)
+
+
+@pytest.mark.parametrize("correction", [2, 3, 7])
+@pytest.mark.parametrize("name", ["var", "std"])
+def test_no_degrees_of_freedom(name, correction):
+    assert compare(of(name, correction=correction), [np.array([1.0, 2, 1.5][:max(2, correction)])], 1)
 
 
 @pytest.mark.parametrize("table", TABLES)
@@ -237,3 +252,32 @@ def test_half_extrema_of_what_is_not_stored():
                 (slope,) = library.autograd.grad(getattr((v * 1.7).exp() * 3.3, name)(), v)
                 slopes.append(slope.double().numpy())
             np.testing.assert_allclose(*slopes, rtol=2e-2)
+
+
+def test_mean_of_nothing():
+    """The second derivative by the weight of the mean."""
+    assert compare(lambda library, x, w: library.var_mean(x)[1] * w, [np.zeros(0), np.array(2.0)])
+
+
+@pytest.mark.parametrize("mode", ["trunc", "floor"])
+def test_quotients_without_a_fraction(mode):
+    assert compare(of("div", rounding_mode=mode), PAIR, 1)
+
+
+def test_copysign():
+    assert compare(of("copysign"), PAIR, 1)
+
+
+@pytest.mark.parametrize("p", [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, INF])
+def test_distances_at_ties_infinities_and_nan(p):
+    """PyTorch's slopes have infinities divided by infinities."""
+    a, b = np.array([[1.0, 1], [2, 3], [0, 0]]), np.array([[0.0, 0], [0, 5], [1, 3], [2, 2]])
+    assert compare(of("cdist", p=p), [a, b], 1)
+    assert compare(of("pdist", p=p), [b], 1)
+    far = np.array([[INF, 1.0], [2, NAN], [-INF, 0], [NAN, NAN]])
+    assert compare(of("cdist", p=p), [far, a[:, :2]], 0)
+
+
+def test_absolute_value_of_an_infinite_slope():
+    """0 times infinity, as PyTorch multiplies by the sign."""
+    assert compare(lambda library, x: x.abs().sqrt() + x.abs().log(), [POINTS], 1)

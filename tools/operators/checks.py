@@ -9,6 +9,7 @@ import unittest
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import zip_longest
 from typing import Any, TypeVar
 
@@ -22,12 +23,16 @@ from tools.operators.calls import evaluated, leaves, mapped, same_type, seeded, 
 from tools.operators.compare import Tolerances, declared, difference
 from tools.operators.derivatives import batched, forward
 from tools.operators.facade import named, ours, rebound, tensor
+from tools.operators.finite import Skipped, finite
+from tools.operators.seams import SEAMS, at_seams
 from tools.operators.ties import IN_ORDER
 
 DTYPES = (torch.float32, torch.float64, torch.int64, torch.bool, torch.complex64, torch.bfloat16)
 CHECKS = ("values", "gradient", "second", "out", "inplace", "method", "error", "words")
-MORE = ("forward", "batched")
-"""Checks that are run when they are named: forward mode beside backward mode, and ``vmap`` beside a loop."""
+FINE = (torch.float64, torch.complex128)
+MORE = ("forward", "batched", "gradcheck", "gradgradcheck", "seams")
+"""Checks that are run when they are named: forward mode beside backward mode, ``vmap`` beside a loop, and minigrad's
+own checks of derivatives against finite differences, in float64 and complex128."""
 
 
 @dataclass
@@ -184,6 +189,9 @@ class _Sample:
                 return
             if self.op.has_nondeterministic_output:
                 _skip(found, "values", "shapes and dtypes only: PyTorch's results are not determined")
+            if "seams" in found and self.dtype is torch.float64 and self.op.supports_autograd:
+                for name in SEAMS:
+                    self._seams(found, name)
             if "method" in found and self.index == 0:
                 self._method(found, expected)
             if "inplace" in found:
@@ -196,6 +204,61 @@ class _Sample:
                 self._add_unless_none(found, "forward", forward)
             if "batched" in found and self.dtype is torch.float64 and not self.op.has_nondeterministic_output:
                 self._add_unless_none(found, "batched", batched)
+            if self.dtype in FINE and self.dtype in self.op.supported_backward_dtypes("cpu"):
+                for name in ("gradcheck", "gradgradcheck"):
+                    if name in found and (name == "gradcheck" or self.op.supports_gradgrad):
+                        outcome = self._tried(partial(finite, self.op, self._of_leaves, name))
+                        if isinstance(outcome, Skipped):
+                            _skip(found, name, outcome.reason)
+                        elif outcome is not None:
+                            _add(found, name, outcome, self.where)
+
+    def _seams(self, found: Outcomes, name: str) -> None:
+        """Compare values and derivatives where the sample's numbers are those of a kind of seam."""
+        def at(value: Any) -> Any:
+            return mapped(value, lambda t: at_seams(t, name))
+
+        second = self.op.supports_gradgrad
+        try:
+            copies, options = at([self.sample.input, *self.sample.args]), at(self.sample.kwargs)
+            value = seeded(torch, self.theirs, copies, options)
+            expected = _derivatives(torch, self._wrapped(self.theirs), copies, options,
+                                    self.sample.output_process_fn_grad, second)
+        except Exception:
+            return
+
+        def run() -> str:
+            given = ours(at([self.sample.input, *self.sample.args])), ours(at(self.sample.kwargs))
+            problem = difference(seeded(minigrad, self.function, *given), value,
+                                 values=not self.op.has_nondeterministic_output)
+            if problem or not expected:
+                return problem
+            result = _derivatives(minigrad, self._wrapped(self.function), *given,
+                                  rebound(self.sample.output_process_fn_grad), second)
+            for order, group in enumerate(expected):
+                problem = _nones(result[order] if result else [None] * len(group), group, {})
+                if problem:
+                    return f"order {order + 1}, {problem}"
+            return ""
+
+        _add(found, "seams", self._tried(run), f"{self.where} at {name}")
+
+    def _of_leaves(self, library: Any) -> tuple[Callable[..., tuple[Any, ...]], list[Any]]:
+        """A library's operator as a function of the sample's Tensors that want gradients, and them."""
+        here = library is minigrad
+        arguments, options = self._arguments() if here else (self._copies(), self.sample.kwargs)
+        function = self._wrapped(self.function if here else self.theirs)
+        finish = self.sample.output_process_fn_grad
+        finish = rebound(finish) if here else finish
+
+        def of_leaves(*given: Any) -> tuple[Any, ...]:
+            values = iter(given)
+            args, named = (mapped(a, lambda t: next(values) if t.requires_grad else t) for a in (arguments, options))
+            outputs = leaves(finish(seeded(library, function, args, named)), library)
+            dense = [o.to_dense() if o.is_sparse or o.is_sparse_csr else o for o in outputs]
+            return tuple([o for o in dense if o.is_floating_point() or o.is_complex()])
+
+        return of_leaves, [t for t in leaves([arguments, options], library) if t.requires_grad]
 
     def _add_unless_none(self, found: Outcomes, name: str, check: Callable[[Any, list[Any]], str | None]) -> None:
         """Count a check of the function of the floating inputs, unless there are none."""

@@ -1,6 +1,6 @@
 """Stage: tests. In: a function of Tensors, and them. Out: whether its forward mode agrees with its backward mode, and
 ``vmap`` of it with a loop over rows.
-Next: ``report.py``."""
+Next: ``finite.py``."""
 
 from __future__ import annotations
 

@@ -36,3 +36,13 @@ def test_a_copy_takes_its_gradient_and_out():
     out = minigrad.empty(0)
     assert minigrad.t_copy(minigrad.ones(2, 3), out=out) is out
     assert out.shape == (3, 2)
+
+
+def test_parts_are_copied() -> None:
+    x = minigrad.tensor([1 + 2j])
+    minigrad.view_as_real_copy(x).mul_(2)
+    pair = minigrad.tensor([[3.0, 4.0]])
+    minigrad.view_as_complex_copy(pair).mul_(2)
+    assert x.tolist() == [1 + 2j] and pair.tolist() == [[3.0, 4.0]]
+    assert minigrad.view_as_real_copy(x).tolist() == [[1.0, 2.0]]
+    assert minigrad.view_as_complex_copy(pair).tolist() == [3 + 4j]
