@@ -146,7 +146,7 @@ def overlaps(shape: Shape, strides: Strides) -> bool:
 def without_overlap(shape: Shape, strides: Strides) -> tuple[Shape, Strides] | None:
     """A window of the same elements of memory, each of them once; None if that is none that is found by joining axes.
 
-    >>> without_overlap((3, 4), (0, 1)), without_overlap((3, 2), (1, 1)), without_overlap((3, 2), (2, 3))
+    >>> without_overlap((3, 4), (0, 1)), without_overlap((3, 2), (1, 1)), without_overlap((4, 3), (2, 3))
     (((4,), (1,)), ((4,), (1,)), None)
     """
     axes = sorted([(step, n) for n, step in zip(shape, strides, strict=True) if n != 1 and step])
@@ -159,7 +159,6 @@ def without_overlap(shape: Shape, strides: Strides) -> tuple[Shape, Strides] | N
             axes[i:i + 2] = [(small, (m - 1) * (step // small) + n)]
     window = tuple([n for _, n in axes]), tuple([step for step, _ in axes])
     return None if overlaps(*window) else window
-
 
 
 @lru_cache(1 << 14)
