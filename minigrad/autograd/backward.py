@@ -47,7 +47,7 @@ def run(tensors: Sequence[Any], grad_tensors: Any = None, retain_graph: bool | N
 
 def _run(tensors: Sequence[Any], grad_tensors: Any, retain_graph: bool | None, create_graph: bool, inputs: Any,
          along: Sequence[LazyBuffer], watch: list[Run] | None) -> None:
-    grad_tensors = [None] * len(tensors) if grad_tensors is None else _listed(grad_tensors)
+    grad_tensors = [None] * len(tensors) if grad_tensors is None else _listed(grad_tensors, True)
     if len(grad_tensors) != len(tensors):
         raise RuntimeError(f"got {len(tensors)} tensors and {len(grad_tensors)} gradients")
     targets = None
@@ -156,7 +156,7 @@ def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool
     outputs, inputs = _listed(outputs), _listed(inputs)
     if not inputs:
         raise RuntimeError("`inputs` argument to `grad()` cannot be empty.")
-    starts = [None] * len(outputs) if grad_outputs is None else _listed(grad_outputs)
+    starts = [None] * len(outputs) if grad_outputs is None else _listed(grad_outputs, True)
     if allow_unused is None:
         allow_unused = materialize_grads
     elif materialize_grads and not allow_unused:
@@ -281,11 +281,12 @@ def _like(given: Any) -> LazyBuffer:
     return output
 
 
-def _listed(tensors: Any) -> list[Any]:
-    """One or several Tensors, edges or None as a list; ``TypeError`` for anything else."""
+def _listed(tensors: Any, or_none: bool = False) -> list[Any]:
+    """One or several Tensors or edges as a list; ``TypeError`` for anything else, but None where that stands for what
+    is not given."""
     listed = list(tensors) if isinstance(tensors, tuple | list) and not _is_edge(tensors) else [tensors]
     for given in listed:
-        if given is not None and not hasattr(given, "_source") and not _is_edge(given):
+        if not hasattr(given, "_source") and not _is_edge(given) and not (or_none and given is None):
             raise TypeError(f"expected Tensors or GradientEdges, got {type(given).__name__}")
     return listed
 

@@ -24,7 +24,7 @@ from minigrad.sparse.creation import (
 from minigrad.sparse.elementwise import add, mul
 from minigrad.sparse.products import addmm, hspmm, mm, sampled_addmm, smm, spdiags, sspaddmm
 from minigrad.sparse.reductions import log_softmax, softmax, sum
-from minigrad.tensor.arguments import explain_functions
+from minigrad.tensor.arguments import explain_functions, explain_methods
 
 spmm = mm
 
@@ -49,3 +49,5 @@ def __getattr__(name: str) -> Any:
 
 
 explain_functions(globals())
+explain_methods(CoordinateTensor)
+explain_methods(CompressedTensor)

@@ -420,6 +420,9 @@ class CoordinateTensor(SparseTensor):
 
     def resize_as_(self, other: Any, memory_format: Any = None) -> Any:
         """The size of another sparse tensor."""
+        if not isinstance(other, CoordinateTensor):
+            raise TypeError("resize_as_(): argument 'the_template' (position 1) must be a sparse COO Tensor, not "
+                            f"{type(other).__name__}")
         if self._size == other._size:
             return self
         return self.sparse_resize_(other._size, other.sparse_dim(), other.dense_dim())

@@ -1,5 +1,5 @@
-"""Stage: front. In: a call that failed with an AttributeError. Out: PyTorch's TypeError, if an argument was to blame.
-Arguments are looked at only after a failure, so that calls that succeed pay nothing.
+"""Stage: front. In: a call that failed with an AttributeError or KeyError. Out: PyTorch's TypeError, if an argument was
+to blame. Arguments are looked at only after a failure, so that calls that succeed pay nothing.
 Next: ``overrides.py``."""
 
 from __future__ import annotations
@@ -23,9 +23,13 @@ KINDS: dict[str, tuple[type, str]] = {
     "Layout": (Layout, "torch.layout")}
 """Of an annotation the class, and what messages call it."""
 
+UNEXPECTED = (AttributeError, KeyError)
+"""What a value of a wrong type leads to that nobody has checked: a KeyError, say, where the array of another library
+has a dtype that is none of ours."""
 
-def blamed(error: AttributeError, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any],
-           of_method: bool) -> Exception:
+
+def blamed(error: AttributeError | KeyError, function: Callable[..., Any], args: tuple[Any, ...],
+           kwargs: dict[str, Any], of_method: bool) -> Exception:
     """PyTorch's error about the first argument that is not of the class of its annotation, or about the one that had no
     such attribute; the error as it is if no argument is to blame. ``of_method``: positions are counted without the
     first.
@@ -49,7 +53,7 @@ def blamed(error: AttributeError, function: Callable[..., Any], args: tuple[Any,
         if expected:
             return TypeError(f"{name}(): argument '{parameter}' must be {expected}, not {type(value).__name__}")
     given = args[of_method:]
-    if any([error.obj is value for value in _with_items((*given, *kwargs.values()))]):
+    if any([getattr(error, "obj", error) is value for value in _with_items((*given, *kwargs.values()))]):
         types = [type(value).__name__ for value in given]
         types += [f"{parameter}={type(value).__name__}" for parameter, value in kwargs.items()]
         return TypeError(f"{name}() received an invalid combination of arguments - got ({', '.join(types)})")
@@ -80,19 +84,21 @@ def explained(function: F, of_method: bool = False) -> F:
     def tried(*args: Any, **kwargs: Any) -> Any:
         try:
             return function(*args, **kwargs)
-        except AttributeError as error:
+        except UNEXPECTED as error:
             raise blamed(error, function, args, kwargs, of_method) from None
 
+    tried.explains = True  # type: ignore[attr-defined]
     return cast(F, tried)
 
 
 def explain_methods(tensor: type) -> None:
-    """Make all methods of the class ``explained`` that take more of ``KINDS`` than self. Operators need not: they give
-    NotImplemented for what they do not take. Nor need in-place twins: they explain the errors of their methods."""
+    """Make all methods of the class ``explained`` that take more of ``KINDS`` than self, unless they are: in-place
+    twins explain the errors of their methods. Operators need not be: they give NotImplemented for what they do not
+    take."""
     for kind in tensor.__mro__:
         for name, method in list(vars(kind).items()):
-            twin = name.endswith("_") and hasattr(method, "__wrapped__")
-            if not name.startswith("_") and not twin and type(method) is FunctionType and _takes_kinds(method):
+            if (not name.startswith("_") and type(method) is FunctionType and not hasattr(method, "explains")
+                    and _takes_kinds(method)):
                 setattr(kind, name, explained(method, True))
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, NamedTuple, ParamSpec, TypeV
 from minigrad.autograd.mode import mode, no_grad
 from minigrad.dtype import DType, bfloat16, bool_, complex64, complex128, float16, float32, float64, int32, uint8
 from minigrad.runtime.locks import record_lock
-from minigrad.tensor.arguments import blamed, explained
+from minigrad.tensor.arguments import UNEXPECTED, blamed, explained
 from minigrad.tensor.base import AnyTensor, blank, check_in_place
 from minigrad.tensor.changes import OVERLAP, check_distinct, check_overlap
 from minigrad.tensor.operands import is_number, one_device, require_tensor
@@ -177,7 +177,7 @@ def both(*names: str, keywords: Mapping[str, str] | None = None) -> Callable[[F]
             except Exception as error:
                 found = asked_after_all(args, kwargs)
                 if found is None and not (name in _OF_NUMBERS and args and is_number(args[0])):
-                    if isinstance(error, AttributeError):
+                    if isinstance(error, UNEXPECTED):
                         raise blamed(error, made, args, kwargs, False) from None
                     raise
             if found is None:
@@ -397,10 +397,11 @@ def in_place(plain: Callable[Concatenate[Tensor, P], Tensor]) -> Callable[Concat
                 if args or kwargs:
                     check_overlap(self, (*args, *kwargs.values()), entirely)
                 return adopt(self, plain(self, *args, **kwargs))
-            except AttributeError as error:
+            except UNEXPECTED as error:
                 require_tensor(self, changed.__name__, "input", 1)
                 raise blamed(error, plain, (self, *args), kwargs, True) from None
 
+    changed.explains = True  # type: ignore[attr-defined]
     return as_twin(changed, plain)
 
 

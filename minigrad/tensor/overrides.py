@@ -15,7 +15,7 @@ from types import FunctionType
 from typing import Any, TypeVar, cast
 
 from minigrad.tensor import aliases, base
-from minigrad.tensor.arguments import blamed
+from minigrad.tensor.arguments import UNEXPECTED, blamed
 from minigrad.tensor.promotion import check_dtype
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -280,7 +280,7 @@ def asking(plain: F, into: Callable[..., Any] | None) -> F:
         except Exception as error:
             found = asked_after_all(args, kwargs)
             if found is None:
-                if isinstance(error, AttributeError):
+                if isinstance(error, UNEXPECTED):
                     raise blamed(error, plain, args, kwargs, False) from None
                 raise
         return ask(function, found, args, kwargs)

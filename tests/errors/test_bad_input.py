@@ -26,7 +26,9 @@ ROOT = Path(__file__).resolve().parents[2]
     "t.ones(3).bernoulli_(generator=int)", "t.as_tensor(1, dtype=(2,))", "t.promote_types(1, t.int8)",
     "t.ones(3).to_sparse(layout=[])", "t.block_diag(1.5)", "t.realize(1)", "t.ones(3).set_((2,))",
     "t.autograd.grad(t.int64, t.ones(2))", "t.is_floating_point(t.ones(2), out=t.ones(2))",
-    "t.ones(3).int().bitwise_or(None)", "t.ones(3).int().bitwise_and_('a')", "t.ones(2).reshape(t.ones(3))"])
+    "t.ones(3).int().bitwise_or(None)", "t.ones(3).int().bitwise_and_('a')", "t.ones(2).reshape(t.ones(3))",
+    "t.ones(3).cumsum_(0, dtype=1.5)", "t.poisson(np.array([None, 1]))", "t.autograd.backward(None)",
+    "t.ones(2, 3).to_sparse().is_same_size(None)"])
 def test_wrong_types_are_type_errors(call):
     assert attempt(call) == ("TypeError", "")
 

@@ -45,6 +45,7 @@ LEFT_OUT = {
     "set_float32_matmul_precision": "changes all later calls", "set_anomaly_enabled": "changes all later calls",
     "set_detect_anomaly": "changes all later calls", "set_multithreading_enabled": "changes all later calls",
     "set_deterministic_debug_mode": "changes all later calls",
+    "TransformerEncoder": "makes as many layers as it is told", "TransformerDecoder": "as TransformerEncoder",
     "register_privateuse1_backend": "changes all later calls", "register_device": "changes all later calls",
 }
 """Names that are not called, and why."""
