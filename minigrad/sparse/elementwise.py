@@ -12,7 +12,7 @@ from minigrad.sparse.base import SparseTensor, handles
 from minigrad.sparse.compressed import CompressedTensor
 from minigrad.sparse.coordinates import CoordinateTensor, make_coo, positions
 from minigrad.tensor import FUNCTIONS, Tensor, cat
-from minigrad.tensor.operands import broadcast_shapes, is_number, result_dtype
+from minigrad.tensor.operands import broadcast_shapes, checked, is_number, result_dtype
 
 
 def _scaled(values: Tensor, alpha: Any) -> Tensor:
@@ -72,7 +72,7 @@ def _reflected_sub(a: Any, b: Any, *, alpha: Any = 1) -> Any:
 
 @handles("add_", "__iadd__")
 def _add_in_place(a: Any, b: Any, *, alpha: Any = 1) -> Any:
-    made = add(a, b, alpha=alpha)
+    made: Any = checked(add(a, b, alpha=alpha), "add_", b)
     return a._take(made.to(a.dtype)) if isinstance(a, SparseTensor) else a.copy_(made)
 
 
@@ -121,7 +121,7 @@ def _common(a: CoordinateTensor, b: CoordinateTensor) -> CoordinateTensor:
 
 @handles("mul_", "__imul__")
 def _mul_in_place(a: Any, b: Any) -> Any:
-    made = mul(a, b)
+    made: Any = checked(mul(a, b), "mul_", b)
     return a._take(made.to(a.dtype)) if isinstance(a, SparseTensor) else a.copy_(made.to_dense())
 
 

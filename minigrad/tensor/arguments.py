@@ -62,7 +62,11 @@ def blamed(error: AttributeError | KeyError, function: Callable[..., Any], args:
 
 def _mismatch(plain: Callable[..., Any], parameter: str, value: Any) -> str:
     """What messages call the class that the value should be of; nothing if it is, or if no class is known."""
-    expected, *others = str(plain.__annotations__.get(parameter)).split(" | ")
+    annotation = str(plain.__annotations__.get(parameter))
+    if annotation.startswith("Sequence[Tensor"):
+        right = isinstance(value, list | tuple) and all([isinstance(item, AnyTensor | None) for item in value])
+        return "" if right else "tuple of Tensors"
+    expected, *others = annotation.split(" | ")
     kind, words = KINDS.get(expected, (object, ""))
     if isinstance(value, kind) or (value is None and others == ["None"]) or others not in ([], ["None"]):
         return ""

@@ -188,6 +188,10 @@ RECURRENCES |= {f"shifted_{name}": (lambda x, first=first: first(2 * x - 1),
                 for name, (first, _) in list(RECURRENCES.items()) if name.startswith("chebyshev")}
 
 
+MOST_DEGREE = 4096
+"""Each degree is a step that is recorded."""
+
+
 def orthogonal(name: str, x: Any, n: Any) -> Tensor:
     """The polynomial of degree n, a number or a Tensor (which is read), by its recurrence in float64; 0 for n < 0."""
     first, following = RECURRENCES[name]
@@ -200,7 +204,11 @@ def orthogonal(name: str, x: Any, n: Any) -> Tensor:
     degree = n.trunc().long() if n.dtype.is_floating_point else n.long()
     before, now = wide * 0 + 1, first(wide)
     found = before.where(degree == 0, now).where(degree >= 0, 0.0)
-    for k in range(1, int(degree.amax().item()) if degree.numel() else 0):
+    highest = int(degree.amax().item()) if degree.numel() else 0
+    if highest > MOST_DEGREE:
+        raise NotImplementedError(f"{name}: a degree of {highest}; at most {MOST_DEGREE} steps of the recurrence are "
+                                  "computed")
+    for k in range(1, highest):
         before, now = now, following(wide, k, before, now)
         found = now.where(degree == k + 1, found)
     return found.to(dtype)

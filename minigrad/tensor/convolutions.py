@@ -60,8 +60,12 @@ def _convolve_transposed(name: str, dims: int, input: Any, weight: Any, bias: An
     input, weight, bias = operands_of("convolution", input, weight, bias)
     x = _batched(name, dims, input)
     shapes = x._shape(), weight._shape(), None if bias is None else bias._shape()
-    at = _transposed_geometry(dims, shapes, (x.dtype, weight.dtype), _static(stride), _static(padding),
-                              _static(output_padding), groups, _static(dilation))
+    try:
+        at = _transposed_geometry(dims, shapes, (x.dtype, weight.dtype), _static(stride), _static(padding),
+                                  _static(output_padding), groups, _static(dilation))
+    except _NoIntegers:
+        raise _wrong_arguments(name, input, weight, bias, stride=stride, padding=padding,
+                               output_padding=output_padding, dilation=dilation) from None
     y = TRANSPOSED((x, weight) if bias is None else (x, weight, bias), (at,))
     return y if x is input else y.squeeze(0)
 

@@ -371,7 +371,9 @@ def cartesian_prod(*tensors: Tensor) -> Tensor:
 
 def _legacy(*args: Any, dtype: DType | None = None, device: Any = None) -> Tensor:
     """``Tensor(2, 3)`` is uninitialised, ``Tensor(data)`` float32 data."""
-    dtype = dtype or get_default_dtype()
+    dtype = get_default_dtype() if dtype is None else dtype
+    if not isinstance(dtype, DType):
+        raise TypeError(f"Tensor(): argument 'dtype' must be torch.dtype, not {type(dtype).__name__}")
     if len(args) == 1 and not isinstance(args[0], int | np.integer):
         data = args[0]
         if isinstance(data, tuple) and type(data) is not tuple and hasattr(data, "numel"):

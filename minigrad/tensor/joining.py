@@ -170,11 +170,12 @@ def _at_least_function(dims: int) -> None:
     def at_least(*tensors: Any) -> Any:
         if len(tensors) == 1 and isinstance(tensors[0], AnyTensor):
             return _at_least(dims, tensors[0])
-        given = tensors[0] if len(tensors) == 1 else tensors
-        return tuple([_at_least(dims, t) for t in given])
+        given = tensors[0] if len(tensors) == 1 and isinstance(tensors[0], tuple | list) else tensors
+        return tuple([_at_least(dims, t) for t in (checked_list(given, name) if given else ())])
 
+    name = f"atleast_{dims}d"
     at_least.__doc__ = f"Tensors with at least {dims} dimensions."
-    function(f"atleast_{dims}d")(at_least)
+    function(name)(at_least)
 
 
 for _dims in (1, 2, 3):

@@ -123,7 +123,8 @@ def _polygamma(x: Value, n: int) -> Value:
         return called(_DIGAMMA, x)
     if n == 1:
         return _trigamma(x)
-    return hurwitz(Value(x.lazy.like(n + 1.0), None, x.digits), x) * ((-1.0) ** (n + 1) * math.factorial(n))
+    factorial = float(math.factorial(n)) if n <= 170 else math.inf  # as in PyTorch: the product is infinite, or NaN
+    return hurwitz(Value(x.lazy.like(n + 1.0), None, x.digits), x) * (factorial if n % 2 else -factorial)
 
 
 def _polygamma_slope(inputs: Any, outputs: Any, grads: Any, n: int) -> tuple[LazyBuffer | None]:
