@@ -234,7 +234,8 @@ def _scan(node: Applied, g: LazyBuffer) -> Gradients:
 
 
 def _flat(node: Applied, g: LazyBuffer) -> Gradients:
-    return tuple([_zero(g) if s.dtype.is_inexact else None for s in node.srcs])
+    """Nothing flows, so that a gradient of this gradient leads nowhere."""
+    return (None,) * len(node.srcs)
 
 
 _ROWS = (

@@ -115,8 +115,9 @@ _SHARED = ("unsupported operation: some elements of the input tensor and the wri
 def check_overlap(target: Tensor, operands: Iterable[Any], entirely: bool | None = False,
                   expanded: bool = False) -> None:
     """``RuntimeError`` for a Tensor to be written some of whose elements are elements of an operand; ``entirely``: also
-    if all of them are, in their places. Only windows without gaps are looked at, as in PyTorch. ``expanded``: operands
-    are brought to the target's shape first, and have gaps if elements were repeated for that."""
+    if all of them are, in their places, as those of ``detach()``. Only windows without gaps are looked at, as in
+    PyTorch. ``expanded``: operands are brought to the target's shape first, and have gaps if elements were repeated for
+    that."""
     if entirely is None:
         return
     for x in operands:
@@ -127,7 +128,7 @@ def check_overlap(target: Tensor, operands: Iterable[Any], entirely: bool | None
             check_overlap(target, x, entirely)
         elif isinstance(x, type) or not hasattr(x, "_spec"):
             continue
-        elif (_is_part(x) or _is_part(target)) and _root(x) is _root(target):
+        elif (entirely or _is_part(x) or _is_part(target)) and _root(x) is _root(target):
             shape = target._shape()
             a, b = _range(x, shape) if expanded and x._shape() != shape else _range(x), _range(target)
             if a is not None and b is not None and a[0] < b[1] and b[0] < a[1] and (entirely or a != b):

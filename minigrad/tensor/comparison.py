@@ -28,7 +28,7 @@ from minigrad.tensor.operands import (
     require_tensor,
     result_dtype,
 )
-from minigrad.tensor.operators import with_number_first
+from minigrad.tensor.operators import fitting, with_number_first
 from minigrad.tensor.promotion import number_dtype, stored, type_name, with_number
 
 if TYPE_CHECKING:
@@ -481,8 +481,7 @@ class Comparison:
         if isinstance(value, AnyTensor) and value.ndim:
             raise RuntimeError("masked_fill_ only supports a 0-dimensional value tensor, but got tensor with "
                                f"{value.ndim} dimension(s).")
-        if isinstance(value, AnyTensor) and value.dtype.kind == "c" and self.dtype.kind != "c":
-            value = value.item()
+        value = fitting(value, self.dtype)
         if isinstance(value, AnyTensor):
             return _MASKED_FILL((self, mask, value))
         if self.dtype.kind == "c":

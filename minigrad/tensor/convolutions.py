@@ -191,7 +191,7 @@ def _geometry(dims: int, shapes: tuple[Any, ...], types: tuple[Any, ...], stride
         but = "" if min(dilation) < 0 else f", but got {list(dilation)}"
         raise RuntimeError(f"dilation should be greater than zero{but}")
     _check_weight(dims, x, w, bias, groups, False)
-    if 0 in kernel:
+    if 0 in kernel and x[1]:  # nothing is computed without channels
         axes, one, _ = _AXES[dims]
         raise RuntimeError("kernel size should be greater than zero, but got " + " ".join(
             [f"kernel_{a}: {k}" for a, k in zip(axes, one + kernel, strict=True)]))

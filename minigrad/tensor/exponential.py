@@ -19,7 +19,7 @@ from minigrad.tensor.definition import as_twin, both, in_place
 from minigrad.tensor.function import Function
 from minigrad.tensor.functions import double, elementary, log1p_value
 from minigrad.tensor.joining import cat_values
-from minigrad.tensor.operands import dim_index, dim_indices, require_tensor
+from minigrad.tensor.operands import converted, dim_index, dim_indices, require_tensor
 from minigrad.tensor.promotion import c_name, floating, type_name
 from minigrad.tensor.reduce import squared, without
 
@@ -36,7 +36,7 @@ def _shifted(x: LazyBuffer, axes: tuple[int, ...]) -> LazyBuffer:
 
 
 def _softmax(x: LazyBuffer, axes: tuple[int, ...], dtype: DType) -> LazyBuffer:
-    exp = _shifted(x.cast(dtype), axes).unary(Op.EXP)
+    exp = _shifted(converted(x, dtype), axes).unary(Op.EXP)
     return exp.binary(Op.DIV, exp.reduce(Op.SUM, axes).expand(exp.shape)).cast(dtype)
 
 
@@ -50,7 +50,7 @@ def _softmax_gradient(inputs: Values, outputs: Values, grads: Values, axes: tupl
 
 
 def _log_softmax(x: LazyBuffer, axes: tuple[int, ...], dtype: DType) -> LazyBuffer:
-    shifted = _shifted(x.cast(dtype), axes)
+    shifted = _shifted(converted(x, dtype), axes)
     total = shifted.unary(Op.EXP).reduce(Op.SUM, axes).unary(Op.LOG)
     return shifted.binary(Op.SUB, total.expand(shifted.shape)).cast(dtype)
 
@@ -136,7 +136,7 @@ def _euclidean(self: Tensor, dim: Any, keepdim: bool) -> Tensor:
 
 
 def _scanned(x: LazyBuffer, op: str, axis: int, dtype: DType) -> LazyBuffer:
-    x = x.cast(dtype)
+    x = converted(x, dtype)
     return x.cast(accumulator(dtype)).scan(op, axis).cast(dtype) if x.shape else x.contiguous()
 
 

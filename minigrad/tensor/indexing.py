@@ -249,10 +249,12 @@ def check_range(index: Tensor, size: int, dim: int, error: type[Exception] = Ind
         raise error(message.format(value=wrong, dim=dim, size=size))
 
 
-def known(tensor: Tensor) -> np.ndarray | None:
-    """The elements, if they are in memory already."""
+def known(tensor: Tensor, viewed: bool = False) -> np.ndarray | None:
+    """The elements, if they are in memory already; ``viewed``: also of a view of what is."""
     if capturing() is not None or not is_filled(tensor):
         return None
+    if viewed and tensor._view is not None and tensor._storage.lazy.buffer is not None:
+        return tensor._array()
     lazy = tensor._read()
     return None if lazy.buffer is None else to_numpy(lazy)
 
@@ -404,7 +406,7 @@ def put(view: Tensor, given: Sequence[Tensor | None], value: Any, mode: str) -> 
     if mask is None:
         check_overlap(view, (value,), True)
     else:
-        return view.masked_fill_(mask, value.to(view.device, view.dtype).reshape(()) if single else value)
+        return view.masked_fill_(mask, value.to(view.device).reshape(()) if single else value)
     advanced = Advanced(view, given)
     static = (advanced.order, advanced.position, advanced.shape, mode)
     rest = [view._shape()[d] for d in advanced.order[len(advanced.indexes):]]

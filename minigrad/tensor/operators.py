@@ -224,11 +224,24 @@ def _check_divisor(a: Any, b: Any) -> None:
         first = a.dtype.kind if isinstance(a, AnyTensor) else "i" if isinstance(a, int) else "f"
         if first in "fc" or b.dtype.kind in "fc" or first == b.dtype.kind == "b":
             return
-        array = known(b)
+        array = known(b, True)
         if array is not None and not array.all():
             raise RuntimeError("ZeroDivisionError")
     elif is_number(b) and b == 0 and not isinstance(b, float) and a.dtype.kind in "iub":
         raise RuntimeError("ZeroDivisionError")
+
+
+def fitting(value: Any, dtype: DType) -> Any:
+    """A number or 0-d Tensor that is to be stored. ``RuntimeError`` for a complex one with an imaginary part, which is
+    looked at, and for one that is known now and does not fit; one that is computed later is converted."""
+    if not isinstance(value, AnyTensor) or value.dtype is dtype or dtype.kind in "bc":
+        return value
+    if value.dtype.kind == "c":
+        return value.item()
+    array = known(value, True)
+    if array is not None:
+        stored(array.item(), dtype)
+    return value
 
 
 # --- with a factor

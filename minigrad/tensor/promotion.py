@@ -201,8 +201,9 @@ def stored(value: Any, dtype: DType, halves: bool = True) -> Any:
     """
     if isinstance(value, np.generic):
         value = value.item()
-    if dtype.kind not in "bc" and not isinstance(value, complex) and not _fits(value, dtype):
-        if dtype.size == 2 and dtype.kind == "f" and not halves:
+    imaginary = isinstance(value, complex) and value.imag
+    if dtype.kind not in "bc" and (imaginary or not _fits(value.real, dtype)):
+        if dtype.size == 2 and dtype.kind == "f" and not halves and not imaginary:
             return math.copysign(math.inf if abs(value) >= _ROUNDS_UP[dtype.name] else dtype.max, value)
         name = _STORED_TYPES.get(dtype.name, f"{dtype.name}_t")
         raise RuntimeError(f"value cannot be converted to type {name} without overflow")

@@ -183,7 +183,8 @@ def _normalise(w: Writer) -> str:
         f"{x}.softmax({d})", f"{x}.log_softmax({d})", f"L.nn.functional.normalize({x}, dim={d})",
         f"L.nn.functional.layer_norm({x}, {x}.shape[-1:])", f"{x}.quantile(0.3, dim={d})",
         f"L.nn.functional.softmin({x}, {d})", f"L.renorm({x}, 2, {d}, 1.5)", f"{x}.aminmax(dim={d})[0]",
-        f"{x}.max({d})[{w.rng.randint(0, 1)}]", f"{x}.min({d})[{w.rng.randint(0, 1)}]", f"{x}.nanmedian({d})[0]",
+        f"{x}.max({d})[{w.rng.randint(0, 1)}]", f"{x}.min({d})[{w.rng.randint(0, 1)}]",
+        f"{x}.contiguous().nanmedian({d})[0]",  # as median
         f"L.nn.functional.mse_loss({x}, {w.any()})", f"{x}.logsumexp({d})", f"L.trapezoid({x}, dim={d})"))
 
 
@@ -195,10 +196,12 @@ def _scan(w: Writer) -> str:
 
 
 def _order(w: Writer) -> str:
+    """PyTorch's median over a dimension that was expanded is memory that nothing was written to."""
     x = w.any()
     dim = values.dimension(w.rng, w.variables[x])
     call = w.rng.choice((f"sort(dim={dim}, stable=True, descending={w.rng.random() < 0.5})[{w.rng.randint(0, 1)}]",
-                         f"argsort(dim={dim}, stable=True)", f"median(dim={dim})[0]", f"kthvalue(1, dim={dim})[0]",
+                         f"argsort(dim={dim}, stable=True)", f"contiguous().median(dim={dim})[0]",
+                         f"kthvalue(1, dim={dim})[0]",
                          f"topk(1, dim={dim})[0]", f"topk({w.rng.randint(0, 3)}, dim={dim}, largest=False)[0]",
                          "unique()", "nonzero()", f"diff(dim={dim})", f"sort(dim={dim})[0]", f"mode(dim={dim})[0]",
                          "unique_consecutive()", "msort()", "unique(return_counts=True)[1]", "median()"))

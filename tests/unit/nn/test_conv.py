@@ -117,3 +117,4 @@ def test_without_channels_there_are_no_filters() -> None:
     assert y.shape == (2, 0, 4)
     y.sum().backward()
     assert x.grad.shape == x.shape
+    assert minigrad.nn.functional.conv1d(x, weight[..., :0]).shape == (2, 0, 6)

@@ -194,3 +194,34 @@ def test_products_of_vectors_are_of_tensors_of_one_dtype(cross):
     for x in (mg.ones(3), mg.tensor(1.0)):
         with pytest.raises(TypeError, match=r"inner\(\): argument 'other' \(position 2\) must be Tensor, not float"):
             x.inner(2.0)
+
+
+@pytest.mark.parametrize(("dtype", "value"), [(mg.int32, -(2**31)), (mg.int64, -(2**63)), (mg.uint8, 0), (mg.int8, 0)])
+@pytest.mark.parametrize("call", [lambda x, t: x.sum(dtype=t), lambda x, t: x.prod(dtype=t),
+                                  lambda x, t: x.cumsum(0, dtype=t), lambda x, t: x.cumprod(0, dtype=t),
+                                  lambda x, t: x.nansum(dtype=t)])
+def test_a_reduction_converts_what_an_integer_type_does_not_hold_as_to_does(dtype, value, call):
+    x = mg.tensor([math.inf])
+    assert x.to(dtype).tolist() == [value]
+    assert call(x, dtype).reshape(1).tolist() == [value]
+
+
+def test_a_reduction_takes_the_real_parts_of_complex_numbers():
+    x = mg.tensor([1 + 2j, 3 - 1j])
+    assert x.sum(dtype=mg.float32).tolist() == 4 and x.cumsum(0, dtype=mg.int64).tolist() == [1, 4]
+    with pytest.raises(NotImplementedError, match="\"nansum_cpu\" not implemented for 'ComplexFloat'"):
+        mg.ones(2).nansum(dtype=mg.complex64)
+
+
+@pytest.mark.parametrize("name", ["floor", "ceil", "round", "trunc", "sign"])
+def test_the_gradient_of_a_step_has_no_gradient(name):
+    x = mg.tensor([1.5, -2.0], requires_grad=True)
+    g, = mg.autograd.grad(getattr(x, name)().square().sum(), x, create_graph=True)
+    assert g.tolist() == [0.0, 0.0] and not g.requires_grad
+
+
+def test_a_divisor_that_is_a_view_of_what_is_known_is_looked_at():
+    for x in (mg.tensor([[0, 1]]).T, mg.tensor([[1, 1], [0, 1]]).realize()[1]):
+        with pytest.raises(RuntimeError, match="ZeroDivisionError"):
+            x % x
+    assert (mg.tensor([[2, 1]]).T // mg.tensor([[1, 2]]).T).tolist() == [[2], [0]]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -259,3 +261,27 @@ def test_numbers_are_copied_as_tensors_are_cast():
     assert tensor([6, 7], dtype=minigrad.uint8).copy_(300).tolist() == [44, 44]
     assert tensor([6.0], dtype=minigrad.float16).copy_(1e10).item() == np.inf
     assert tensor([6], dtype=minigrad.int32).copy_(1e10).item() == tensor(1e10, dtype=minigrad.float64).int().item()
+
+
+MASK = tensor([True, False])
+
+
+@pytest.mark.parametrize("write", [lambda x, v: x.__setitem__(MASK, v), lambda x, v: x.masked_fill_(MASK, v),
+                                   lambda x, v: x.masked_fill(MASK, v)])
+def test_a_value_for_a_mask_must_fit(write):
+    for dtype, value, name in (("float32", 1 + 2j, "float"), ("int8", 1 + 2j, "int8_t"), ("int8", 300, "int8_t"),
+                               ("float16", 1e10, "c10::Half"), ("uint8", math.nan, "uint8_t")):
+        x = minigrad.zeros(2, dtype=getattr(minigrad, dtype))
+        with pytest.raises(RuntimeError, match=f"value cannot be converted to type {name} without overflow"):
+            write(x, tensor(value))
+        assert x.tolist() == [0, 0]
+    x = minigrad.zeros(2)
+    x[MASK] = tensor([complex(2, 0)])
+    assert x.tolist() == [2, 0]
+
+
+def test_what_is_written_at_index_tensors_is_no_other_name_of_the_same_memory():
+    x = minigrad.ones(2)
+    for other in (x, x.detach(), x[:], x.view(2)):
+        with pytest.raises(RuntimeError, match="some elements of the input tensor and the written-to tensor refer"):
+            x[tensor([0, 1])] = other
