@@ -10,7 +10,7 @@ from typing import Any
 
 from minigrad.ops import Op
 from minigrad.tensor.base import made_of, put_memory
-from minigrad.tensor.point import GRADIENT, NUMBER, VALUE, Point, fill, number_of, seen_through
+from minigrad.tensor.point import GRADIENT, NUMBER, VALUE, Point, Where, fill, number_of, seen_through
 from minigrad.tensor.replay import FOLLOW, OFF, UNPAID, Trace, thread
 from minigrad.tensor.written import Written
 
@@ -73,6 +73,11 @@ class _Writer(Written):
         for what, i, number in self.point.fixed:
             now = f"trace.numbers[{i}]" if what == NUMBER else f"number_of(values[{i}])"
             self._refuse_if(f"repr({now}) != {number!r}")
+        self._refuse_if(*[f"{self._value(one)} is not {self._value(other)}" for one, other in self.point.same])
+
+    @staticmethod
+    def _value(at: Where) -> str:
+        return f"values[{at[1]}]" if at[0] == VALUE else f"given{at[1]}"
 
     def _write_gradient(self, slot: int, has: bool | None) -> None:
         """The leaf in a slot has a gradient, or none."""

@@ -33,9 +33,9 @@ Where = tuple[str, int]
 class Point:
     """What ran at a place. ``leaves`` and ``results`` say where the executable's memory comes from and goes to;
     ``numbers`` those it takes: at positions among the trace's numbers, leaves, or always the same; ``fixed`` those
-    that are part of its code; ``dead`` the leaves it may overwrite. ``types``: the shape and dtype of each result, and
-    its look as a leaf. ``after``: where the trace continues. ``runs`` counts its runs; after some of them ``again`` is
-    a function that does it all (``again.py``).
+    that are part of its code; ``same``: pairs of leaves that were one value, which it reads once; ``dead`` the leaves
+    it may overwrite. ``types``: the shape and dtype of each result, and its look as a leaf. ``after``: where the trace
+    continues. ``runs`` counts its runs; after some of them ``again`` is a function that does it all (``again.py``).
     """
 
     executable: Any
@@ -46,6 +46,7 @@ class Point:
     results: list[Where]
     types: list[tuple[tuple[int, ...], DType, int]]
     dead: list[int]
+    same: list[tuple[Where, Where]]
     after: Entry | None = None
     runs: int = 0
     again: Callable[[Trace, Any], bool] | None = None
@@ -56,6 +57,8 @@ class Point:
         for what, i, number in self.fixed:
             if repr(given[i] if what == NUMBER else number_of(values[i])) != number:
                 return False
+        if any([_value_at(trace, one) is not _value_at(trace, other) for one, other in self.same]):
+            return False
         return not self.dead or all([is_ours(values[slot]) or (values[slot] is None and is_by_host(trace, slot))
                                      for slot in self.dead])
 
@@ -83,6 +86,10 @@ class Point:
             return run_again(executable, buffers, addresses, numbers, self.device)
         except IndexOutOfRange:  # nothing has changed: what is recorded fails again, and says where
             return None
+
+
+def _value_at(trace: Trace, at: Where) -> LazyBuffer | None:
+    return trace.values[at[1]] if at[0] == VALUE else _gradient(trace, at[1])
 
 
 def _gradient(trace: Trace, slot: int) -> LazyBuffer | None:

@@ -37,7 +37,7 @@ ENOUGH_RUNS = 16
 
 def _find(trace: Trace, place: Any) -> Point | None:
     for known, point in trace.entry.points:
-        if known == place and (not (point.fixed or point.dead) or point.fits(trace)):
+        if known == place and (not (point.fixed or point.dead or point.same) or point.fits(trace)):
             if graphs_are_shown():
                 return None
             point.runs += 1
@@ -120,8 +120,15 @@ def _made(trace: Trace, watch: Sequence[Run], old: dict[int, Where], new: dict[i
         needed, numbers = [i for i in range(len(constants)) if i not in taken], scalars + [constants[i] for i in taken]
     fixed = [(what, x, repr(pending.constants[i].arg)) for i in needed for what, x in (constants[i],) if what != ALWAYS]
     types = [(r.shape, r.dtype, look_of_memory(r.shape, r.dtype)) for r in pending.results]
+    read = {id(v) for v in (*pending.leaves, *pending.scalars, *pending.constants)}
     return Point(executable, pending.device, leaves, numbers, fixed, results, types,  # type: ignore[arg-type]
-                 [slot for _, slot in dead])
+                 [slot for _, slot in dead], _shared(trace, {key: at for key, at in where.items() if key in read}))
+
+
+def _shared(trace: Trace, where: dict[int, Where]) -> list[tuple[Where, Where]]:
+    """Pairs of leaves that are one value here, as a Tensor and its ``detach()`` are: next time they may be two."""
+    leaves = [(where.get(id(trace.values[slot])), (VALUE, slot)) for slot in trace.leaves]
+    return [(one, other) for one, other in leaves if one is not None and one != other]
 
 
 def _is_open(trace: Trace, alive: Sequence[int]) -> bool:
@@ -192,7 +199,8 @@ def _record_backward(trace: Trace, t: Tensor) -> None:
     trace.busy = plain  # gradients that are there already are added to in place
     with _ending("backward"):
         run_backward((t,), (None,), along=_pending(trace, place[2]) + Writes.take(), watch=watch)
-        if plain and trace.state == RECORD and trace is thread.trace:  # else a hook has needed values meanwhile
+        # else one ``.grad`` is that of two leaves, or a hook has needed values meanwhile
+        if plain and len(old) == len(before) and trace.state == RECORD and trace is thread.trace:
             new = {id(leaf._grad._whole()): (GRADIENT, i) for i, leaf in reversed(leaves) if leaf._grad is not None}
             _keep(trace, place, None if _is_open(trace, place[2]) else _made(trace, watch, old, new))
 

@@ -800,3 +800,20 @@ def test_a_result_that_is_a_constant_is_not_replayed_without_its_number() -> Non
         assert power.tolist() == [1.0, 1.0]
         copy = x.detach().clone()
     assert copy.tolist() == [3.0, 5.0] and slope.tolist() == [0.0, 0.0]
+
+
+def test_two_tensors_that_were_one_value_may_be_two_in_the_next_round() -> None:
+    v, w = mg.tensor([1.0, 2.0]), mg.tensor([-1.0, -2.0])
+
+    def value(g: Any) -> tuple[float, float]:
+        doubled, total = g.detach() * 2, v.sum()
+        return float(total), float(doubled.sum())
+
+    def slope(g: Any) -> list[float]:
+        p = mg.tensor([1.0, 1.0], requires_grad=True)
+        (p * g.detach() + p * p * v).sum().backward()
+        return list(p.grad.tolist())
+
+    for _ in range(3):
+        assert [value(v), value(w), value(v)] == [(3.0, 6.0), (3.0, -6.0), (3.0, 6.0)]
+        assert [slope(v), slope(w), slope(v)] == [[3.0, 6.0], [1.0, 2.0], [3.0, 6.0]]
