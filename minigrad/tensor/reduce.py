@@ -17,7 +17,7 @@ from minigrad.tensor.definition import both
 from minigrad.tensor.function import Function
 from minigrad.tensor.functions import double
 from minigrad.tensor.movement import shape_argument
-from minigrad.tensor.operands import dim_index, dim_indices, not_for_complex
+from minigrad.tensor.operands import converted, dim_index, dim_indices, not_for_complex
 from minigrad.tensor.promotion import dtype_argument, type_name
 
 if TYPE_CHECKING:
@@ -55,12 +55,12 @@ def named(name: str, compute: Callable[..., Any], title: str = "") -> tuple[Func
 
 
 def _sum(x: LazyBuffer, dtype: DType, axes: tuple[int, ...], keepdim: bool) -> LazyBuffer:
-    out = sum_values(x.cast(dtype), axes)
+    out = sum_values(converted(x, dtype), axes)
     return out if keepdim else out.reshape(without(x.shape, axes, False))
 
 
 def _prod(x: LazyBuffer, dtype: DType, axes: tuple[int, ...], keepdim: bool) -> LazyBuffer:
-    return reduce(x.cast(dtype).cast(accumulator(dtype)), Op.PROD, axes, keepdim).cast(dtype)
+    return reduce(converted(x, dtype).cast(accumulator(dtype)), Op.PROD, axes, keepdim).cast(dtype)
 
 
 def _mean(x: LazyBuffer, dtype: DType, axes: tuple[int, ...], keepdim: bool) -> LazyBuffer:

@@ -194,3 +194,13 @@ def test_products_of_vectors_are_of_tensors_of_one_dtype(cross):
     for x in (mg.ones(3), mg.tensor(1.0)):
         with pytest.raises(TypeError, match=r"inner\(\): argument 'other' \(position 2\) must be Tensor, not float"):
             x.inner(2.0)
+
+
+def test_sums_of_a_dtype_take_what_to_makes_of_the_elements() -> None:
+    x = mg.tensor([1e10, math.inf, -300.5, math.nan], dtype=mg.float64)
+    for kind in (mg.int8, mg.uint8, mg.int32, mg.int64):
+        for name in ("sum", "prod"):
+            assert getattr(x, name)(dtype=kind).tolist() == getattr(x.to(kind), name)(dtype=kind).tolist()
+        for name in ("cumsum", "cumprod"):
+            assert getattr(x, name)(0, dtype=kind).tolist() == getattr(x.to(kind), name)(0, dtype=kind).tolist()
+    assert x[:2].sum(dtype=mg.int32).item() == 0  # twice the lowest one
