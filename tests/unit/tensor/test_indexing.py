@@ -259,3 +259,12 @@ def test_numbers_are_copied_as_tensors_are_cast():
     assert tensor([6, 7], dtype=minigrad.uint8).copy_(300).tolist() == [44, 44]
     assert tensor([6.0], dtype=minigrad.float16).copy_(1e10).item() == np.inf
     assert tensor([6], dtype=minigrad.int32).copy_(1e10).item() == tensor(1e10, dtype=minigrad.float64).int().item()
+
+
+def test_indexes_that_choose_nothing_are_not_looked_at():
+    x, at = minigrad.ones(1, 0), minigrad.tensor([1, 2])
+    assert x[at].shape == (2, 0) and x.index_put((at,), minigrad.tensor(2.0)).shape == (1, 0)
+    x[at] = 1
+    for wrong in (lambda: x[:, at], lambda: minigrad.ones(1, 1)[at], lambda: x[:0][at]):
+        with pytest.raises(IndexError, match="is out of bounds for dimension"):
+            wrong()
