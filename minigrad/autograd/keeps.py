@@ -12,17 +12,18 @@ _OF_ONE: dict[tuple[int, ...], str] = {
     (): "AsStrided Bernoulli Ceil Clone ConstantPadNd Cumsum DiagEmbed Diagonal Expand Fill Flip Floor Frac Mean Neg "
         "Permute Repeat Roll Round Select Sign Slice Split SplitWithSizes Squeeze Sum T ToCopy Transpose Tril Triu "
         "Trunc Unbind Unfold Unsqueeze View",
-    (0,): "Abs Acos Acosh Asin Asinh Atan Atanh Celu Cos Cosh Digamma Elu Erf Erfc Erfinv Gelu Hardshrink Hardsigmoid "
-          "Hardswish Hardtanh LeakyRelu Lgamma Log Log10 Log1P Log2 LogSigmoid Mish Pow Silu Sin Sinc Sinh Softplus "
-          "Softshrink Threshold Var VarMean",
-    (-1,): "Exp Exp2 Expm1 LogSoftmax Reciprocal Relu Rsqrt Sigmoid Softmax Sqrt Tan Tanh",
-    (-1, 0): "Amax Amin Cumprod Logcumsumexp Logsumexp Prod Std StdMean",
+    (0,): "Abs Acos Acosh Angle Asin Asinh Atan Atanh Celu Cos Cosh Digamma Elu Erf Erfc Erfinv Gelu Hardshrink "
+          "Hardsigmoid Hardswish Hardtanh LeakyRelu Lgamma LinalgMatrixExp Log Log10 Log1P Log2 LogSigmoid Logit Mish "
+          "Nansum Polygamma Pow Silu Sin Sinc Sinh Softplus Softshrink Threshold Var VarMean",
+    (-1,): "Exp Exp2 Expm1 LinalgCholeskyEx LinalgInvEx LogSoftmax Reciprocal Relu Rsqrt Sigmoid Softmax Sqrt Tan Tanh",
+    (-1, 0): "Amax Amin Cumprod LinalgDet LinalgVectorNorm Logcumsumexp Logsumexp Median Pdist Prod Sgn Std StdMean",
     (-2, 0): "Cummax Cummin",
-    (-2,): "Max Min",
+    (-2,): "Max Min", (-2, -1): "LinalgEigh LinalgQr",
 }
 """Ops of one operand, by what they read."""
 
-_SECOND_FORMS = {"MeanBackward1": (), "SumBackward1": (), "SqueezeBackward1": (), "ProdBackward1": (-1, 0)}
+_SECOND_FORMS = {"MeanBackward1": (), "SumBackward1": (), "SqueezeBackward1": (), "ProdBackward1": (-1, 0),
+                 "MaxBackward1": (-1, 0), "MinBackward1": (-1, 0)}
 
 _EACH_OTHER, _BOTH = ((1,), (0,)), ((0, 1), (0, 1))
 _INDEXES = tuple(range(1, 9))
@@ -37,13 +38,17 @@ _OF_SEVERAL: dict[str, Keeps] = {
     "ConvolutionBackward0": ((0, 1), (0, 1), (0, 1)), "LayerNormBackward0": ((0, 1), (0, 1), (0, 1)),
     "MaximumBackward0": _BOTH, "MinimumBackward0": _BOTH, "FmaxBackward0": _BOTH, "FminBackward0": _BOTH,
     "Atan2Backward0": _BOTH, "XlogyBackward0": _BOTH, "LogaddexpBackward0": _BOTH, "Logaddexp2Backward0": _BOTH,
-    "HypotBackward0": ((-1, 0), (-1, 1)), "CopysignBackward0": ((-1, 0), (-1,)),
+    "ComplexBackward0": _BOTH, "NextafterBackward0": _BOTH, "PolarBackward0": ((-1,), (-1,)),
+    "CdistBackward0": ((-1, 0, 1), (-1, 0, 1)), "HypotBackward0": ((-1, 0), (-1, 1)),
+    "CopysignBackward0": ((-1, 0), (-1,)),
     "PowBackward1": ((-1, 0, 1), (-1, 0, 1)), "PowBackward2": ((-1, 0),), "RemainderBackward1": ((), (0, 1)),
     "MseLossBackward0": _BOTH, "SmoothL1LossBackward0": _BOTH, "HuberLossBackward0": _BOTH,
     "BinaryCrossEntropyBackward0": _BOTH, "BinaryCrossEntropyWithLogitsBackward0": _BOTH,
     "ClampBackward1": ((0,),), "ClampBackward0": ((0, 1, 2), (0, 1, 2), (0, 1, 2)), "PreluBackward0": _BOTH,
     "ScatterBackward0": ((2,), (2,)), "ScatterAddBackward0": ((), (2,)), "IndexAddBackward0": ((), (1, 2)),
-    "IndexCopyBackward0": ((2,), (1, 2)), "NllLossBackward0": ((1,),), "NllLoss2DBackward0": ((1,),),
+    "IndexCopyBackward0": ((2,), (1, 2)), "LinalgSolveExBackward0": ((-1, 0), (-1, 0)),
+    "ScatterReduceBackward0": ((-1, 0, 1, 2), (-1, 0, 1, 2)), "IndexReduceBackward0": ((-1, 0, 1, 2), (-1, 0, 1, 2)),
+    "NllLossBackward0": ((1,),), "NllLoss2DBackward0": ((1,),),
     "SortBackward0": ((1,),), "TopkBackward0": ((1,),), "KthvalueBackward0": ((1,),), "MedianBackward1": ((1,),),
     "NanmedianBackward1": ((1,),), "ModeBackward0": ((1,),), "MaxPool1DWithIndicesBackward0": ((0,),),
     "WhereBackward0": ((), (0,), (0,)), "MaskedFillBackward0": ((1,), (), (1,)),

@@ -73,7 +73,7 @@ def _pow(node: Applied, g: LazyBuffer) -> Gradients:
     base = none.where(zero, g.binary(Op.MUL, slope))
     at_zero = a.binary(Op.EQ, zero).binary(Op.AND, none.binary(Op.OR, zero.binary(Op.LT, b)))
     safe = at_zero.where(one, a)
-    exponent = at_zero.where(zero, g.binary(Op.MUL, node.out.binary(Op.MUL, safe.unary(Op.LOG))))
+    exponent = g.binary(Op.MUL, at_zero.where(zero, node.out.binary(Op.MUL, safe.unary(Op.LOG))))
     return base, exponent
 
 
@@ -244,7 +244,7 @@ _ROWS = (
     GradientRule(Op.MUL, "∂a = g·conj b, ∂b = g·conj a", True, _mul),
     GradientRule(Op.DIV, "∂a = g/conj b, ∂b = -g·conj(a/b²)", True, _div),
     GradientRule(Op.FMA, "∂a = g·b, ∂b = g·a, ∂c = g", True, lambda n, g: (*_mul(n, g), g)),
-    GradientRule(Op.POW, "∂a = g·b·a^(b-1), ∂b = g·a^b·ln a (0 where a = 0 ≤ b)", True, _pow),
+    GradientRule(Op.POW, "∂a = g·b·a^(b-1), ∂b = g·(a^b·ln a, 0 where a = 0 ≤ b)", True, _pow),
     GradientRule(Op.FLOORDIV, "0", False, _flat),
     GradientRule(Op.MOD, "∂a = g, ∂b = -g·(a//b)", True, _mod),
     GradientRule(Op.MAXIMUM, "g to the larger, half to each of equals", True, _extremum),

@@ -380,15 +380,16 @@ FUNCTIONS: dict[str, Row] = {
 
 def _pow_gradient(inputs: Sequence[LazyBuffer], outputs: Sequence[LazyBuffer],
                   grads: Sequence[LazyBuffer]) -> tuple[LazyBuffer, LazyBuffer]:
-    """g·conj(w·z^(w - 1)), 0 where w is 0; g·conj(z^w·log z), 0 where z is 0 and w's real part is not negative."""
+    """g·conj(w·z^(w - 1)), 0 where w is 0; g·conj(z^w·log z), g·0 where z is 0 and w real and not negative."""
     z, w = inputs
     zero = z.like(0.0)
     slope = w.binary(Op.MUL, _computed(_pow)(z, _plus(w, -1.0)))
-    at_zero = z.binary(Op.EQ, zero)
-    level = at_zero.binary(Op.AND, w.real().binary(Op.LT, zero.real()).unary(Op.NOT))
-    log = FUNCTIONS["log"][0](at_zero.where(z.like(1.0), z))
+    negative = w.real().binary(Op.LT, zero.real())
+    level = z.binary(Op.EQ, zero).binary(Op.AND, w.imag().binary(Op.EQ, zero.real())).binary(
+        Op.AND, negative.unary(Op.NOT))
+    log = FUNCTIONS["log"][0](level.where(z.like(1.0), z))
     return (w.binary(Op.EQ, zero).where(zero, grads[0].binary(Op.MUL, slope.conj())),
-            level.where(zero, grads[0].binary(Op.MUL, outputs[0].binary(Op.MUL, log).conj())))
+            grads[0].binary(Op.MUL, level.where(zero, outputs[0].binary(Op.MUL, log).conj())))
 
 
 _POW = Function("pow", _computed(_pow), "PowBackward1", _pow_gradient)

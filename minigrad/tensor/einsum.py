@@ -162,12 +162,16 @@ def _contracted(a: Tensor, b: Tensor, wide: dict[int, int]) -> Tensor:
 
 
 def _summed_product(a: Tensor, b: Tensor, summed: list[int]) -> Tensor:
-    """The sum of a b over these dimensions, which keep the size 1, as a product of two batches of matrices."""
+    """The sum of a b over these dimensions, which keep the size 1, as a product of two batches of matrices. The rows
+    are of the operand whose dimensions come first, so that the result is in row-major order where that can be, as in
+    PyTorch."""
     shapes = a._shape(), b._shape()
     rest = [d for d in range(a.ndim) if d not in summed]
     batch = [d for d in rest if shapes[0][d] != 1 != shapes[1][d]]
     rows = [d for d in rest if shapes[0][d] != 1 == shapes[1][d]]
     columns = [d for d in rest if shapes[0][d] == 1]
+    if rows and columns and columns[-1] < rows[0]:
+        a, b, rows, columns, shapes = b, a, columns, rows, shapes[::-1]
 
     def laid_out(tensor: Tensor, *groups: list[int]) -> Tensor:
         shape = tensor._shape()

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
-from minigrad.dtype import DType, accumulator, bool_, complex128, int64
+from minigrad.dtype import DType, accumulator, bool_, int64
 from minigrad.graph.function import apply
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
@@ -147,6 +147,8 @@ def _log_sums(x: LazyBuffer, axis: int) -> LazyBuffer:
     """The logarithms of the running sums of exp(x)."""
     dtype = floating(x.dtype)
     x = x.cast(dtype)
+    if dtype.kind == "c":
+        x = _with_angles(x)
     if not x.shape or x.shape[axis] < 2:
         return x.contiguous()
     return _running_logs(x.cast(double(x)), axis).cast(dtype)
@@ -191,13 +193,32 @@ def _behind(x: LazyBuffer, axis: int) -> LazyBuffer:
 
 
 def _log_of_two(a: LazyBuffer, b: LazyBuffer) -> LazyBuffer:
-    """log(exp(a) + exp(b)) = max + log(1 + exp(-|a - b|)); two equal infinities stay what they are."""
+    """log(exp(a) + exp(b)) = max + log(1 + exp(-|a - b|)); two equal infinities stay what they are. Of complex numbers
+    the angle is that of the larger one and what it is turned by, as PyTorch's: it is not brought into a range."""
     if a.dtype.kind == "c":
-        return ForComplex.formulas().logaddexp(b, a)
+        return _log_of_two_complex(a, b)
     equal = a.binary(Op.EQ, b)
     apart = equal.where(a.like(0.0), a.binary(Op.SUB, b)).unary(Op.ABS).unary(Op.NEG).unary(Op.EXP)
     total = a.binary(Op.MAXIMUM, b).binary(Op.ADD, log1p_value(apart))
     return equal.binary(Op.AND, a.unary(Op.ABS).binary(Op.EQ, a.like(math.inf))).where(a, total)
+
+
+def _with_angles(x: LazyBuffer) -> LazyBuffer:
+    """The logarithms of complex numbers, with both parts NaN if one is, and the angle 0 for the logarithm of 0."""
+    real, imag = x.real(), x.imag()
+    numbers = real.binary(Op.EQ, real).binary(Op.AND, imag.binary(Op.EQ, imag))
+    turned = real.binary(Op.EQ, real.like(-math.inf)).where(imag.like(0.0), imag)
+    return numbers.where(real.with_imag(turned), x.like(complex(math.nan, math.nan)))
+
+
+def _log_of_two_complex(a: LazyBuffer, b: LazyBuffer) -> LazyBuffer:
+    """Where both are infinite: a itself if they are logarithms of 0, else what the infinities add up to."""
+    found = ForComplex.formulas().logaddexp(b, a)
+    real, end = a.real(), a.real().like(math.inf)
+    added = elementary("log", elementary("exp", a).binary(Op.ADD, elementary("exp", b)))
+    found = real.binary(Op.EQ, end).binary(Op.AND, b.real().binary(Op.EQ, end)).where(added, found)
+    end = end.unary(Op.NEG)
+    return real.binary(Op.EQ, end).binary(Op.AND, b.real().binary(Op.EQ, end)).where(a, found)
 
 
 def _log_sums_gradient(inputs: Values, outputs: Values, grads: Values, axis: int) -> tuple[LazyBuffer]:
@@ -224,15 +245,6 @@ def _log_sums_gradient(inputs: Values, outputs: Values, grads: Values, axis: int
 
 
 _LOGCUMSUMEXP: Function = Function("logcumsumexp", _log_sums, "LogcumsumexpBackward0", _log_sums_gradient)
-
-
-def _complex_log_sums(x: Tensor, axis: int) -> Tensor:
-    """log of the running sum of exp(x), less the largest real part so that nothing overflows."""
-    if not x.numel():
-        return x.clone()
-    wide = x.to(complex128)
-    top = wide.detach().real.amax(axis, keepdim=True).nan_to_num(0.0, 0.0, 0.0)
-    return ((wide - top).exp().cumsum(axis).log() + top).to(x.dtype)
 
 
 def _running(self: Tensor, dim: int, dtype: DType | None, op: str, function: Function) -> Tensor:
@@ -338,6 +350,4 @@ class Exponential:
         if self.dtype.kind not in "fc":
             raise NotImplementedError(f"\"logcumsumexp_out_cpu\" not implemented for '{type_name(self.dtype)}'")
         axis = dim_index(dim, len(self._shape()))
-        if self.dtype.kind == "c":
-            return _complex_log_sums(self, axis)
         return _LOGCUMSUMEXP((self,), (axis,))

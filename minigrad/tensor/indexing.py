@@ -287,8 +287,10 @@ class Advanced:
     def __init__(self, view: Tensor, given: Sequence[Tensor | None]) -> None:
         indexes, dims = _expand_masks(view, given)
         shape = view._shape()
+        taken = 0 not in [n for d, n in enumerate(shape) if d not in dims]  # else no index is used
         for index, dim in zip(indexes, dims, strict=True):
-            check_range(index, shape[dim], dim)
+            if taken or not shape[dim]:
+                check_range(index, shape[dim], dim)
         try:
             self.shape = broadcast_shapes(*[i._shape() for i in indexes])
         except RuntimeError:

@@ -59,6 +59,17 @@ def _sum(x: LazyBuffer, dtype: DType, axes: tuple[int, ...], keepdim: bool) -> L
     return out if keepdim else out.reshape(without(x.shape, axes, False))
 
 
+def _nansum(x: LazyBuffer, dtype: DType, axes: tuple[int, ...], keepdim: bool) -> LazyBuffer:
+    return _sum(x.binary(Op.EQ, x).where(x, x.like(0.0)), dtype, axes, keepdim)
+
+
+def _nansum_gradient(inputs: Any, outputs: Any, grads: Any, dtype: DType, axes: tuple[int, ...],
+                     keepdim: bool) -> tuple[LazyBuffer]:
+    """g, and g·0 where x is NaN."""
+    x, g = inputs[0], grads[0].cast(inputs[0].dtype).reshape(without(inputs[0].shape, axes, True))
+    return (g.expand(x.shape).binary(Op.MUL, x.binary(Op.EQ, x).cast(x.dtype)),)
+
+
 def _prod(x: LazyBuffer, dtype: DType, axes: tuple[int, ...], keepdim: bool) -> LazyBuffer:
     return reduce(converted(x, dtype).cast(accumulator(dtype)), Op.PROD, axes, keepdim).cast(dtype)
 
@@ -69,6 +80,7 @@ def _mean(x: LazyBuffer, dtype: DType, axes: tuple[int, ...], keepdim: bool) -> 
 
 
 _SUM, _MEAN, _PROD = named("sum", _sum), named("mean", _mean), named("prod", _prod)
+_NANSUM = Function("nansum", _nansum, "NansumBackward0", _nansum_gradient)
 
 
 def _summed(self: Tensor, dtype: DType | None) -> DType:
@@ -81,9 +93,14 @@ def _summed(self: Tensor, dtype: DType | None) -> DType:
 def mean_values(x: LazyBuffer, axes: tuple[int, ...]) -> LazyBuffer:
     """The mean, with ``axes`` of size 1."""
     wide = x.cast(accumulator(x.dtype))
-    total = wide.reduce(Op.SUM, axes)
-    n = count(x.shape, axes)
-    return total.binary(Op.DIV, total.like(float(n))).cast(x.dtype)
+    return _shared(wide.reduce(Op.SUM, axes), count(x.shape, axes)).cast(x.dtype)
+
+
+def _shared(total: LazyBuffer, n: int) -> LazyBuffer:
+    """total / n, of complex numbers part by part: that is exact where it can be."""
+    if total.dtype.kind == "c":
+        return _shared(total.real(), n).with_imag(_shared(total.imag(), n))
+    return total.binary(Op.DIV, total.like(float(n)))
 
 
 # --- variance
@@ -103,9 +120,8 @@ def _variance(x: LazyBuffer, root: bool, axes: tuple[int, ...], correction: floa
     what distances from a large mean have in digits is not lost. Of complex numbers the variance is real: that of both
     parts."""
     wide = x.cast(double(x))
-    middle = wide.reduce(Op.SUM, axes)
     n = count(x.shape, axes)
-    middle = middle.binary(Op.DIV, middle.like(float(n)))
+    middle = _shared(wide.reduce(Op.SUM, axes), n)
     centred = wide.binary(Op.SUB, middle.expand(x.shape))
     total = squared(centred).reduce(Op.SUM, axes)
     variance = total.binary(Op.DIV, total.like(float(max(0.0, n - correction))))
@@ -128,8 +144,7 @@ def _variance_gradient(root: bool, inputs: Any, outputs: Any, grads: Any, axes: 
             half = g.binary(Op.DIV, nothing.where(spread.like(1.0), spread).binary(Op.MUL, spread.like(2.0)))
             g = nothing.where(g.like(0.0), half)
         values = x.cast(wide)
-        middle = values.reduce(Op.SUM, axes)
-        middle = middle.binary(Op.DIV, middle.like(float(n))).expand(x.shape)
+        middle = _shared(values.reduce(Op.SUM, axes), n).expand(x.shape)
         freedom = n - correction
         if freedom > 0:
             factor = g.binary(Op.MUL, g.like(2.0 / freedom)).cast(wide)
@@ -219,10 +234,11 @@ class Reduce:
                dtype: DType | None = None) -> Tensor:
         """The sum over ``dim`` with NaN as 0."""
         not_for_complex(self, "nansum")
-        if dtype is not None and self.dtype.kind == "f":
+        if self.dtype.kind != "f":
+            return self.sum(dim, keepdim, dtype=dtype)
+        if dtype is not None:
             not_for("c", dtype, "nansum_cpu")
-        known = self.masked_fill(self.isnan(), 0) if self.dtype.kind == "f" else self
-        return known.sum(dim, keepdim, dtype=dtype)
+        return _NANSUM((self,), (dtype or self.dtype, dim_indices(dim, len(self._shape())), keepdim))
 
     @both("mean")
     def mean(self: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None,

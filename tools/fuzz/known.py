@@ -23,6 +23,7 @@ EPSILON = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10, "bfloa
            "complex64": 2.0**-23}
 CHANGED = re.compile(r"(?:with .*: )?(v\d+)(?: = |\.\w+_\()")
 NAME = re.compile(r"\bv\d+\b")
+ANY_LINE = re.compile("")
 
 
 @dataclass(frozen=True)
@@ -106,11 +107,11 @@ def depends(failure: Failure, changes: tuple[Change, ...]) -> bool:
     return wrong is not None and bool(covered[wrong].all())
 
 
-def _moving(move: Callable[[Any, float], Any], any_line: bool = False) -> Change:
-    """Move what each statement gives that two libraries may round in two ways, or ``any_line``."""
+def _moving(move: Callable[[Any, float], Any], lines: re.Pattern[str] = ROUNDED) -> Change:
+    """Move what each statement gives that two libraries may round in two ways, or that of other ``lines``."""
     def after(line: str, variables: dict[str, Any]) -> None:
         found = CHANGED.match(line)
-        if found is None or not (any_line or ROUNDED.search(line)):
+        if found is None or not lines.search(line):
             return
         value = variables[found[1]]
         unit = EPSILON.get(str(getattr(value, "dtype", None)).rpartition(".")[2])
@@ -124,7 +125,9 @@ def _moving(move: Callable[[Any, float], Any], any_line: bool = False) -> Change
 
 
 ROUNDINGS = (_moving(lambda t, unit: t.mul_(1 + 4 * unit)), _moving(lambda t, unit: t.mul_(1 - 4 * unit)),
-             _moving(lambda t, unit: t.mul_(t.abs() > 4096 * unit)))
+             _moving(lambda t, unit: t.mul_(t.abs() > 4096 * unit)),
+             _moving(lambda t, unit: t.masked_fill_(t == 0, unit**2), re.compile(r"\.(var|std)\(")))
+"""The last: where all elements are equal but their sum is rounded, their distances from the mean are."""
 
 
 def _with_parts(real: float, imag: float) -> Change:
@@ -144,7 +147,7 @@ def _with_zeros(real: float, imag: float) -> Change:
             for part, zero in ((t.real, real), (t.imag, imag)):
                 part.masked_fill_(part.abs() <= least, zero)
 
-    return _moving(move, any_line=True)
+    return _moving(move, ANY_LINE)
 
 
 def _with_nan(nan: float) -> Change:
@@ -153,7 +156,7 @@ def _with_nan(nan: float) -> Change:
         if not t.is_complex():
             t.masked_fill_(t.isnan(), nan)
 
-    return _moving(move, any_line=True)
+    return _moving(move, ANY_LINE)
 
 
 PARTS = (
@@ -181,13 +184,16 @@ def _is_half(failure: Failure) -> bool:
     """Our words, and a float16 Tensor in the statement."""
     ours = (failure.mismatch.raised or ("", ""))[0]
     return ours.startswith("NotImplementedError: complex32 is a name only") and (
-        "L.float16" in failure.mismatch.place or any(str(t.dtype).endswith("float16") for t in failure.tensors()
-                                                     if not str(t.dtype).endswith("bfloat16")))
+        "L.float16" in failure.mismatch.place
+        or any(str(t.dtype).rpartition(".")[2] in ("float16", "complex32") for t in failure.tensors()))
 
 
 def _is_repeated(failure: Failure) -> bool:
-    """We refuse to write, the reference does not, and some elements of a Tensor in the statement are one in memory."""
+    """We refuse to write, the reference does not, and some elements of a Tensor in the statement are one in memory. Or
+    one of the two says that an operand overlaps what is written, and there are no elements."""
     ours, theirs = failure.mismatch.raised or ("", "")
+    if "written-to tensor refer to a single memory location" in ours + theirs and not (ours and theirs):
+        return not any(t.numel() for t in failure.tensors())
     return "more than one element of the written-to tensor" in ours and not theirs and any(
         _repeats(t) for t in failure.tensors())
 

@@ -36,6 +36,20 @@ def test_values_that_backward_does_not_read_may_be_changed(op) -> None:
     assert x.grad is not None
 
 
+@pytest.mark.parametrize("op", [
+    lambda x: x.norm(), lambda x: x.norm(1), lambda x: x.norm(float("inf")), lambda x: x.nansum(), lambda x: x.max(),
+    lambda x: x.median(), lambda x: x.logit(), lambda x: minigrad.complex(x, x).abs(),
+    lambda x: minigrad.cdist(x[None], x[None] * 2), lambda x: x.polygamma(1),
+    lambda x: x.scatter_reduce(0, minigrad.tensor([0, 1]), x, "prod")])
+def test_reductions_and_distances_read_their_operands(op) -> None:
+    x = leaf(0.25, 0.5)
+    y = op(x)
+    with minigrad.no_grad():
+        x.mul_(0.5)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.sum().backward()
+
+
 def test_an_optimizer_step_between_forward_and_backward_is_noticed() -> None:
     w = leaf(1.0, 2.0)
     loss = (w * w).sum()

@@ -225,3 +225,33 @@ def test_a_divisor_that_is_a_view_of_what_is_known_is_looked_at():
         with pytest.raises(RuntimeError, match="ZeroDivisionError"):
             x % x
     assert (mg.tensor([[2, 1]]).T // mg.tensor([[1, 2]]).T).tolist() == [[2], [0]]
+
+
+def test_sums_of_a_dtype_take_what_to_makes_of_the_elements() -> None:
+    x = mg.tensor([1e10, math.inf, -300.5, math.nan], dtype=mg.float64)
+    for kind in (mg.int8, mg.uint8, mg.int32, mg.int64):
+        for name in ("sum", "prod"):
+            assert getattr(x, name)(dtype=kind).tolist() == getattr(x.to(kind), name)(dtype=kind).tolist()
+        for name in ("cumsum", "cumprod"):
+            assert getattr(x, name)(0, dtype=kind).tolist() == getattr(x.to(kind), name)(0, dtype=kind).tolist()
+    assert x[:2].sum(dtype=mg.int32).item() == 0  # twice the lowest one
+
+
+@pytest.mark.parametrize("dtype", [mg.float64, mg.complex128])
+def test_slopes_of_0_pass_nan_on(dtype):
+    x, w = mg.zeros(2, dtype=dtype, requires_grad=True), mg.tensor([2.0, 1.0], dtype=dtype, requires_grad=True)
+    g = mg.tensor([1.0, math.nan], dtype=dtype)
+    assert mg.autograd.grad(x**w, w, g)[0].isnan().tolist() == [False, True]
+    y = mg.tensor([math.nan], requires_grad=True)
+    assert mg.autograd.grad(y.nansum(), y, mg.tensor(math.nan))[0].isnan().all()
+
+
+def test_the_layout_of_einsum():
+    a, b = mg.ones(2, 3), mg.ones(3, 4)
+    assert mg.einsum("ij,jk->ki", a, b).is_contiguous() and mg.einsum("ij,jk->ik", a, b).is_contiguous()
+    assert mg.einsum("bij,bjk->kbi", mg.ones(5, 2, 3), mg.ones(5, 3, 4)).stride() == (2, 8, 1)
+    assert mg.einsum("ajb,jd->bda", mg.ones(2, 6, 3), mg.ones(6, 5)).stride() == (10, 1, 5)
+
+
+def test_the_variance_of_equal_complex_numbers_is_0_if_their_sum_is_exact():
+    assert mg.full((3,), -0.62 + 0.04j, dtype=mg.complex128).var().item() == 0

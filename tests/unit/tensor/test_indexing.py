@@ -285,3 +285,12 @@ def test_what_is_written_at_index_tensors_is_no_other_name_of_the_same_memory():
     for other in (x, x.detach(), x[:], x.view(2)):
         with pytest.raises(RuntimeError, match="some elements of the input tensor and the written-to tensor refer"):
             x[tensor([0, 1])] = other
+
+
+def test_indexes_that_choose_nothing_are_not_looked_at():
+    x, at = minigrad.ones(1, 0), minigrad.tensor([1, 2])
+    assert x[at].shape == (2, 0) and x.index_put((at,), minigrad.tensor(2.0)).shape == (1, 0)
+    x[at] = 1
+    for wrong in (lambda: x[:, at], lambda: minigrad.ones(1, 1)[at], lambda: x[:0][at]):
+        with pytest.raises(IndexError, match="is out of bounds for dimension"):
+            wrong()

@@ -131,6 +131,15 @@ def test_complex_logcumsumexp():
     np.testing.assert_allclose(x.grad.numpy(), expected, atol=1e-14)
 
 
+def test_complex_logcumsumexp_keeps_the_angle_of_the_larger():
+    x = minigrad.tensor([6j, 6j, 9j - 1, complex(-INF, 3)], dtype=minigrad.complex128)
+    total = 6j + math.log(2)
+    np.testing.assert_allclose(x.logcumsumexp(0).tolist(), [6j, total, *[total + np.log1p(np.exp(9j - 1 - total))] * 2])
+    assert x[3:].logcumsumexp(0).tolist() == [complex(-INF, 0)]
+    ends = minigrad.tensor([INF, complex(INF, 1)], dtype=minigrad.complex128).logcumsumexp(0).tolist()
+    assert ends == [INF, complex(INF, math.pi / 4)]
+
+
 def test_lerp_and_clamp():
     assert minigrad.lerp(minigrad.tensor([1e8, -INF]), minigrad.tensor([1.0, 1.0]), 1.0)[0].item() == 1.0
     assert minigrad.lerp(minigrad.tensor([-INF]), minigrad.tensor([1.0]), 0.5).item() == -INF

@@ -33,6 +33,8 @@ def refused(ours: str, theirs: str, *lines: str) -> str:
 
 HALF = "NotImplementedError: complex32 is a name only: there are no tensors of it; use complex64"
 REPEATED = "RuntimeError: unsupported operation: more than one element of the written-to tensor refers to a single"
+SHARED = ("RuntimeError: unsupported operation: some elements of the input tensor and the written-to tensor refer to a "
+          "single memory location. Please clone() the tensor before performing the operation.")
 PRODUCT = "NotImplementedError: scatter_reduce: complex numbers that come to one place are not multiplied"
 REFUSED = "NotImplementedError: \"softmax_lastdim_kernel_impl\" not implemented for 'Long'"
 SHORT = "RuntimeError: Number of elements of source < number of ones in mask"
@@ -44,6 +46,8 @@ SHORT = "RuntimeError: Number of elements of source < number of ones in mask"
     ("", "RuntimeError: ComplexHalf", "", ("v1 = L.ones(2, dtype=L.float16)", "v2 = v1 * 1j")),
     ("memory that overlaps", REPEATED, "", ("v1 = L.ones(5).unfold(0, 2, 1)", "v1.add_(1)")),
     ("", REPEATED, "", ("v1 = L.ones(4).unfold(0, 2, 2)", "v1.add_(1)")),
+    ("memory that overlaps", SHARED, "", ("v1 = L.ones(2, 0)", "v1[L.tensor([0, 1])] = v1")),
+    ("", SHARED, "", ("v1 = L.ones(2, 1)", "v1[L.tensor([0, 1])] = v1")),
     ("", "", REPEATED, ("v1 = L.ones(5).unfold(0, 2, 1)", "v1.add_(1)")),
     ("a refusal that depends on values", REFUSED, "", ("v1 = L.zeros(2, 0, dtype=L.int64)", "v2 = v1.softmax(1)")),
     ("", REFUSED, "", ("v1 = L.zeros(2, 0, dtype=L.int64)", "v2 = v1.sum(1)")),
@@ -67,6 +71,14 @@ def test_a_step_after_a_rounding_is_told_from_a_wrong_value() -> None:
                    minigrad) == "a step after a rounding"
     assert kind_of(Program(lines), Other(floor=lambda x: minigrad.floor(x - 0.75)), minigrad) == ""  # at 0.75 also
     assert kind_of(Program([*lines, "v4 = L.ceil(v1)"]), Other(ceil=minigrad.floor), minigrad) == ""
+
+
+def test_a_spread_that_is_rounded_is_told_from_a_wrong_quotient() -> None:
+    lines = ["v1 = L.tensor([0.5, 0.5])", "v2 = v1.var()", "v3 = L.fmod(v2, v2)"]
+    rounded = Other(fmod=lambda a, b: minigrad.fmod(a + 1e-30, b + 1e-30))
+    assert kind_of(Program(lines), minigrad, rounded) == "a step after a rounding"
+    lines[1] = "v2 = v1.sum() * 0"
+    assert kind_of(Program(lines), minigrad, rounded) == ""
 
 
 def test_an_infinite_complex_number_is_told_from_a_wrong_value() -> None:
