@@ -292,7 +292,7 @@ class OutType(NamedTuple):
 _BY_COUNT = ("arange", "linspace", "logspace", "range")
 """These keep the shape of an ``out`` that has as many elements as they make."""
 
-_RESIZED_IN_SILENCE = _CREATORS.union(("addbmm", "bernoulli", "logsigmoid", "multinomial", "narrow_copy"))
+_RESIZED_IN_SILENCE = _CREATORS.union(("addbmm", "bernoulli", "logsigmoid", "lu", "multinomial", "narrow_copy"))
 """Where PyTorch does not warn."""
 
 SAME = OutType(False, "Expected out tensor to have dtype {2}, but got {3} instead")
