@@ -126,6 +126,7 @@ def _moving(move: Callable[[Any, float], Any], lines: re.Pattern[str] = ROUNDED)
 
 ROUNDINGS = (_moving(lambda t, unit: t.mul_(1 + 4 * unit)), _moving(lambda t, unit: t.mul_(1 - 4 * unit)),
              _moving(lambda t, unit: t.mul_(t.abs() > 4096 * unit)),
+             _moving(lambda t, unit: t.mul_(1 - 2 * (t.abs() <= 4096 * unit))),
              _moving(lambda t, unit: t.masked_fill_(t == 0, unit**2), re.compile(r"\.(var|std)\(")))
 """The last: where all elements are equal but their sum is rounded, their distances from the mean are."""
 

@@ -73,6 +73,14 @@ def test_a_step_after_a_rounding_is_told_from_a_wrong_value() -> None:
     assert kind_of(Program([*lines, "v4 = L.ceil(v1)"]), Other(ceil=minigrad.floor), minigrad) == ""
 
 
+def test_the_sign_of_what_is_0_but_for_a_rounding_is_told_from_a_wrong_one() -> None:
+    lines = ["v1 = L.tensor([0.5])", "v2 = L.sinc(v1 * 2)", "v3 = L.signbit(v2)"]
+    turned = Other(signbit=lambda x: ~minigrad.signbit(x))
+    assert kind_of(Program(lines), turned, minigrad) == "a step after a rounding"
+    lines[1] = "v2 = L.sinc(v1)"
+    assert kind_of(Program(lines), turned, minigrad) == ""
+
+
 def test_a_spread_that_is_rounded_is_told_from_a_wrong_quotient() -> None:
     lines = ["v1 = L.tensor([0.5, 0.5])", "v2 = v1.var()", "v3 = L.fmod(v2, v2)"]
     rounded = Other(fmod=lambda a, b: minigrad.fmod(a + 1e-30, b + 1e-30))
