@@ -498,4 +498,4 @@ class Indexing:
                 check_overlap(view, (value,), expanded=True)
                 view._overwrite(value)
             return
-        put(view, given, value, "set")
+        put(view, given, value if is_number(value) else _without_leading_ones(value, 0), "set")
