@@ -139,7 +139,8 @@ class TensorBase:
                 source = former[2]
             elif mode.enabled and parent._requires_grad and view.history != history:
                 check_view(tensor, "its base or another view of its base has been modified inplace")
-            needed = source is not None or parent._requires_grad
+            unchanged = tensor._requires_grad and view.history == history  # even if its leaf no longer requires one
+            needed = source is not None or parent._requires_grad or unchanged
             edge = _view_edge(view, parent, source) if needed else None
             if tensor._edge is not None and edge is not None:
                 move_retained(tensor, tensor._edge, edge)

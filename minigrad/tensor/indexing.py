@@ -490,12 +490,11 @@ class Indexing:
         if not given:
             if is_number(value) or not value._shape():
                 view.fill_(value)
-            elif _is_itself(view, value):  # x[index] += y has written already
-                check_in_place(view)
-            else:
-                check_in_place(view)
+                return
+            check_in_place(view)
+            if not _is_itself(view, value):  # x[index] += y has written already
                 value = _without_leading_ones(value, len(view._shape()))
                 check_overlap(view, (value,), expanded=True)
                 view._overwrite(value)
             return
-        put(view, given, value, "set")
+        put(view, given, value if is_number(value) else _without_leading_ones(value, 0), "set")

@@ -157,3 +157,17 @@ def test_generators_see_exceptions_in_their_mode() -> None:
 
     steps = numbers()
     assert next(steps) == 0 and steps.throw(ValueError) == 1 and minigrad.is_grad_enabled()
+
+
+def test_a_view_still_requires_a_gradient_when_its_leaf_no_longer_does():
+    for _ in range(3):  # from the second time on the view gets its place on the tape when it is read
+        v = minigrad.ones(2, 2).requires_grad_()
+        w = v.T
+        v.requires_grad_(False)
+        total = w.sum()
+        assert w.requires_grad and total.requires_grad
+    total.backward(retain_graph=True)
+    assert v.grad is None
+    v.requires_grad_()
+    total.backward()
+    assert v.grad.tolist() == [[1, 1], [1, 1]]

@@ -132,3 +132,11 @@ def test_polar_is_not_for_halves() -> None:
     half = minigrad.ones(2, dtype=minigrad.float16)
     with pytest.raises(NotImplementedError, match="\"polar_cpu\" not implemented for 'Half'"):
         minigrad.polar(half, half)
+
+
+def test_view_as_complex_takes_any_stride_where_there_is_no_second_element():
+    x = minigrad.arange(8.0)
+    one = minigrad.view_as_complex(x.as_strided((1, 2), (3, 1)))
+    assert one.stride() == (1,) and one.tolist() == [1j]
+    with pytest.raises(RuntimeError, match="Tensor must have a stride divisible by 2 for all but last dimension"):
+        minigrad.view_as_complex(x.as_strided((2, 2), (3, 1)))

@@ -294,3 +294,11 @@ def test_indexes_that_choose_nothing_are_not_looked_at():
     for wrong in (lambda: x[:, at], lambda: minigrad.ones(1, 1)[at], lambda: x[:0][at]):
         with pytest.raises(IndexError, match="is out of bounds for dimension"):
             wrong()
+
+
+def test_a_value_with_more_dimensions_is_another_tensor_than_what_is_written():
+    x = minigrad.tensor([[1 + 1j, 2 + 2j]]).real  # has gaps, so that PyTorch does not look where its elements are
+    x[tensor([-1])] = x
+    assert x.tolist() == [[1, 2]]
+    x[0][x[0] > 1] = tensor([[[7.0]]])
+    assert x.tolist() == [[1, 7]]
