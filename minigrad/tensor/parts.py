@@ -180,8 +180,10 @@ class Parts:
             raise RuntimeError(f"renorm: input needs at least 2 dimensions, got {self.ndim} dimensions")
         axis = dim_index(dim, self.ndim)
         self, = operands_of("renorm", self)
-        norm = self.norm(p, [i for i in range(self.ndim) if i != axis], keepdim=True)
-        factor = (maxnorm / (norm + 1e-7)).where(norm > maxnorm, norm.new_ones(()))
+        others = [i for i in range(self.ndim) if i != axis]
+        over = self.detach().norm(p, others, keepdim=True) > maxnorm
+        norm = self.masked_fill(~over, 0).norm(p, others, keepdim=True)  # the slope of the others' norms is not read
+        factor = (maxnorm / (norm + 1e-7)).where(over, norm.new_ones(()))
         return self * factor
 
     renorm_ = in_place(renorm)

@@ -52,7 +52,7 @@ def _between(difference: Tensor, p: float) -> Tensor:
     """The p-norm along the last dimension, of cdist and pdist: with p = 0 NaN counts as NaN; with p = inf it does not
     count, and elements of one size have the whole slope each."""
     if p == 0:
-        return where(difference == difference, (difference != 0).to(difference.dtype), difference).sum(-1)
+        return where(difference == difference, (difference != 0).to(difference.dtype), math.nan).sum(-1)
     if p == math.inf:
         return largest(where(difference == difference, difference.abs(), 0.0), -1)
     return length(difference, -1, p)

@@ -117,8 +117,8 @@ def permutation(pivots: np.ndarray, size: int) -> np.ndarray:
     steps = pivots.reshape(int(np.prod(batch, dtype=np.int64)), k).astype(np.int64) - 1
     order = np.tile(np.arange(size), (len(steps), 1))
     every = np.arange(len(steps))
-    for j in range(k):
-        rows = np.clip(steps[:, j], 0, max(size - 1, 0))
+    for j in range(min(k, size)):
+        rows = np.clip(steps[:, j], 0, size - 1)
         order[every, j], order[every, rows] = order[every, rows], order[every, j]
     return order.reshape(*batch, size)
 

@@ -151,3 +151,20 @@ def test_powers_of_integers_are_int64() -> None:
         minigrad.chain_matmul(minigrad.ones(2, 2), minigrad.ones(2))
     with pytest.raises(RuntimeError, match="Expected one or more matrices"):
         minigrad.chain_matmul()
+
+
+def test_slopes_at_nan() -> None:
+    """Of a part that ``renorm`` leaves as it is 1; of a distance that counts, ``cdist`` with p = 0, 0."""
+    nan = float("nan")
+    x = minigrad.tensor([[nan, 1.0], [3.0, 4.0]], requires_grad=True)
+    x.renorm(2, 0, 0.5).sum().backward()
+    assert x.grad[0].tolist() == [1.0, 1.0]
+    minigrad.testing.assert_close(x.grad[1], minigrad.tensor([0.016, -0.012]))
+    y = minigrad.tensor([[nan, 1.0]], requires_grad=True)
+    minigrad.cdist(y, minigrad.tensor([[0.0, 0.0]]), 0.0).sum().backward()
+    assert y.grad.tolist() == [[0.0, 0.0]]
+
+
+def test_lu_unpack_of_no_rows() -> None:
+    found = minigrad.lu_unpack(minigrad.zeros(0, 5), minigrad.ones(3, dtype=minigrad.int32))
+    assert [t.tolist() for t in found] == [[], [], []]
