@@ -104,7 +104,7 @@ def hardswish(x: Tensor) -> Tensor:
 @_slope(hardswish)
 def _(g: Tensor, x: Tensor) -> Tensor:
     """g at NaN."""
-    return where(x <= -3, 0.0, where(x < 3, g * (x / 3 + 0.5), g))
+    return where(x <= -3, 0.0, where(x < 3, g * (x.clamp(-3.0, 3.0) / 3 + 0.5), g))
 
 
 @composite

@@ -165,6 +165,12 @@ def test_slopes_at_nan() -> None:
     assert y.grad.tolist() == [[0.0, 0.0]]
 
 
+def test_second_slope_of_hardswish_at_infinity() -> None:
+    x, g = minigrad.tensor([math.inf, -math.inf, 6.0], requires_grad=True), minigrad.ones(3, requires_grad=True)
+    slope, = minigrad.autograd.grad(minigrad.nn.functional.hardswish(x), x, g, create_graph=True)
+    assert minigrad.autograd.grad(slope.sum(), g)[0].tolist() == [1.0, 0.0, 1.0]
+
+
 def test_lu_unpack_of_no_rows() -> None:
     found = minigrad.lu_unpack(minigrad.zeros(0, 5), minigrad.ones(3, dtype=minigrad.int32))
     assert [t.tolist() for t in found] == [[], [], []]
