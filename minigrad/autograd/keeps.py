@@ -33,6 +33,7 @@ _OF_SEVERAL: dict[str, Keeps] = {
     **{f"{name}Backward0": ((), (2,), (1,)) for name in ("Addmm", "Addmv", "Addbmm", "Baddbmm", "Addr", "Addcmul")},
     "AddcdivBackward0": ((2,), (2,), (1, 2)), "FmodBackward0": ((),), "FmodBackward1": ((), (0, 1)),
     "RemainderBackward0": ((),), "MulBackward0": _EACH_OTHER, "DivBackward0": ((1,), (0, 1)),
+    "DivBackward2": ((1,), (0, 1)),
     "MmBackward0": _EACH_OTHER, "BmmBackward0": _EACH_OTHER, "MvBackward0": _EACH_OTHER, "DotBackward0": _EACH_OTHER,
     "UnsafeViewBackward0": _EACH_OTHER, "LinearBackward0": ((1,), (0,), ()),
     "ConvolutionBackward0": ((0, 1), (0, 1), (0, 1)), "LayerNormBackward0": ((0, 1), (0, 1), (0, 1)),

@@ -365,7 +365,21 @@ def kind(name: str) -> type[Node]:
     >>> kind("MulBackward0").__name__
     'MulBackward0'
     """
-    return type(name, (Node,), {"__slots__": (), "__module__": "minigrad.autograd", "keeps": KEEPS.get(name)})
+    base = Refusing if name == Refusing.NAME else Node
+    return type(name, (base,), {"__slots__": (), "__module__": "minigrad.autograd", "keeps": KEEPS.get(name)})
+
+
+class Refusing(Node):
+    """An op of a result that requires a gradient, but that PyTorch does not differentiate."""
+
+    __slots__ = ()
+    NAME = "NotImplemented"
+
+    def vjp(self, grads: Sequence[Any], needs: Sequence[bool]) -> list[Any]:
+        """``RuntimeError``."""
+        raise RuntimeError(f"derivative for aten::{self.body.name} is not implemented")
+
+    vjp_recorded = vjp
 
 
 class Extra:

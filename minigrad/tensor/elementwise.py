@@ -43,8 +43,9 @@ _ADD = Binary(Op.ADD, "AddBackward0")
 _SUB = Subtraction(Op.SUB, "SubBackward0", reflected="RsubBackward1")
 _MUL = Wide(Op.MUL, "MulBackward0")
 _DIV = Division(Op.DIV, "DivBackward0", reflected="MulBackward0")
-_FLOORDIV = Quotient(Op.FLOORDIV, "NotImplemented", formula=floored)
-_TRUNCDIV = Quotient("TRUNCDIV", "DivBackward1", formula=truncated)
+_FLOOR_DIVIDE = Quotient(Op.FLOORDIV, "NotImplemented", formula=floored, name="floor_divide")
+_FLOORDIV = Quotient(Op.FLOORDIV, "DivBackward2", formula=floored)
+_TRUNCDIV = Quotient("TRUNCDIV", "DivBackward2", formula=truncated)
 _REMAINDER = Remainder(Op.MOD, "RemainderBackward1", "RemainderBackward0", "RemainderBackward1",
                        formula=remainder)
 _FMOD = Remainder("FMOD", "FmodBackward1", "FmodBackward0", formula=fmod)
@@ -220,7 +221,7 @@ class Elementwise:
         if rounding_mode is None:
             return checked(self.__truediv__(other), "div", other)
         if rounding_mode == "floor":
-            return self.floor_divide(other)
+            return checked(_FLOORDIV.of(self, other), "div", other)
         if rounding_mode != "trunc":
             raise RuntimeError("div expected rounding_mode to be one of None, 'trunc', or 'floor' but found "
                                f"'{rounding_mode}'")
@@ -233,12 +234,12 @@ class Elementwise:
     true_divide_ = div_
 
     def __floordiv__(self: Tensor, other: Any) -> Tensor:
-        return _FLOORDIV.of(self, other)
+        return _FLOOR_DIVIDE.of(self, other)
 
     __ifloordiv__ = augmented(__floordiv__)
 
     def __rfloordiv__(self: Tensor, other: Any) -> Tensor:
-        return _FLOORDIV.reflected(other, self)
+        return _FLOOR_DIVIDE.reflected(other, self)
 
     @both("floor_divide")
     def floor_divide(self: Tensor, other: Any) -> Tensor:

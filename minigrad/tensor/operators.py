@@ -64,8 +64,8 @@ class Binary:
     is no half, but what 0.1 times it gives is one. Otherwise it is rounded first."""
 
     def __init__(self, op: str, node: str, with_number: str = "", reflected: str = "", *,
-                 formula: Callable[[LazyBuffer, LazyBuffer], LazyBuffer] | None = None) -> None:
-        name = op.lower()
+                 formula: Callable[[LazyBuffer, LazyBuffer], LazyBuffer] | None = None, name: str = "") -> None:
+        name = name or op.lower()
         self.op, self.formula = op, formula
         self.tensors = Function(name, self._of_tensors, node)
         self.number = Function(name, self._with_number, with_number or node)

@@ -137,7 +137,7 @@ _FMIN = _row("fmin", lambda x, y: _first_if(x, y, x.binary(Op.LT, y)), "FminBack
 _GCD, _LCM = _row("gcd", _gcd), _row("lcm", _lcm)
 _NEXTAFTER = _row("nextafter", _nextafter, "NextafterBackward0")
 _NEXTAFTER.body.gradient = fitted_gradient(lambda g, x, y: (x.binary(Op.EQ, y).where(g.like(0.0), g), None))
-_HEAVISIDE = _row("heaviside", _heaviside)
+_HEAVISIDE = _row("heaviside", _heaviside, "NotImplemented")
 
 
 def _checked(recorded: MixedFunction, a: Tensor, b: Any, kinds: str) -> Tensor:

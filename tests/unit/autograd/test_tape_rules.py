@@ -50,6 +50,20 @@ def test_reductions_and_distances_read_their_operands(op) -> None:
         y.sum().backward()
 
 
+@pytest.mark.parametrize(("op", "name"), [
+    (lambda x: x // 2, "floor_divide"), (lambda x: 2 // x, "floor_divide"), (minigrad.floor_divide, "floor_divide"),
+    (minigrad.heaviside, "heaviside")])
+def test_what_pytorch_does_not_differentiate_says_so(op, name) -> None:
+    x = leaf(1.0, 2.0)
+    y = op(x) if op.__name__ == "<lambda>" else op(x, x)
+    assert y.requires_grad
+    for create_graph in (False, True):
+        with pytest.raises(RuntimeError, match=f"derivative for aten::{name} is not implemented"):
+            minigrad.autograd.grad((y + x).sum(), x, create_graph=create_graph)
+    z = x.div(2, rounding_mode="floor") + x
+    assert minigrad.autograd.grad(z.sum(), x)[0].tolist() == [1, 1]
+
+
 def test_an_optimizer_step_between_forward_and_backward_is_noticed() -> None:
     w = leaf(1.0, 2.0)
     loss = (w * w).sum()
