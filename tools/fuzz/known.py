@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -270,6 +271,15 @@ def _untracked(value: Any, variables: dict[str, Any]) -> Any:
     return value.detach() if made else value
 
 
+def _without_gradients(line: str, variables: dict[str, Any]) -> None:
+    """What cannot have a gradient, since it is no float, requires none."""
+    for value in variables.values():
+        if hasattr(value, "is_complex") and not (value.is_floating_point() or value.is_complex()):
+            with suppress(RuntimeError):  # some must not be asked; views are not detached in place
+                if value.requires_grad:
+                    value.detach_()
+
+
 UNARY = re.compile(r"= (L\.(?:nn\.functional\.)?\w+)\((v\d+)\)$")
 COMPARED = re.compile(r"\.(lt|le|gt|ge|eq|ne)_\((.*)\)$")
 
@@ -282,8 +292,8 @@ KNOWN: tuple[Known, ...] = (
     Known("memory that overlaps", "PyTorch writes into elements that are one in memory, in no defined order, and warns "
           "in some cases; here they are never written, unless all get one value.", _is_repeated),
     Known("gradients that lead nowhere", "PyTorch 2.13 says that a view made under no_grad requires a gradient, and "
-          "a bool that was compared in place with what requires one; neither can have one.",
-          change=Change(lambda line: COMPARED.sub(r".\1_(detached(\2))", line), _untracked)),
+          "an integer or bool in which a value was written that requires one; neither can have one.",
+          change=Change(lambda line: COMPARED.sub(r".\1_(detached(\2))", line), _untracked, _without_gradients)),
     Known("errors that depend on values", "They come when values are needed: of an integer divided by 0, of a "
           "masked_scatter() with too few elements.", _comes_late),
     Known("products of complex numbers that come to one place", "scatter_reduce() and index_reduce() do not multiply "
