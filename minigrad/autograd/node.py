@@ -256,7 +256,7 @@ class Node:
             return
         kept = []
         for position in reads(type(self), self.edges):
-            if position >= len(tensors):  # a number
+            if position >= len(tensors) or -1 - position >= len(results):  # a number; a result that was not asked for
                 continue
             t = tensors[position] if position >= 0 else results[-1 - position]
             storage = t._storage

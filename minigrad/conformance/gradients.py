@@ -14,7 +14,7 @@ from minigrad.conformance.contractions import matmul
 from minigrad.conformance.programs import layer_norm, log_softmax, softmax
 from minigrad.conformance.sources import Shape, Source, indexes
 from minigrad.dtype import DType, float32, float64
-from minigrad.grad import RULES, vjp
+from minigrad.grad import FLAT, RULES, vjp
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import RESULT_TYPES, SCALAR_OPS, Op
 
@@ -67,8 +67,8 @@ def _node(op: str, operands: list[LazyBuffer]) -> LazyBuffer:
 
 
 def gradients() -> Iterator[Case]:
-    """Each rule, then programs of several ops; float32 and float64."""
-    names = [*RULES, *(n for n in OTHERS if n not in RULES)]
+    """Each rule through which something flows, then programs of several ops; float32 and float64."""
+    names = [*(n for n in RULES if n not in FLAT), *(n for n in OTHERS if n not in RULES)]
     for name in names:
         for dtype in (float32, float64):
             yield Case("gradient", name, dtype, partial(_gradient, name, dtype))

@@ -4,7 +4,7 @@ lazy graph. ``rules.py`` is the table, one row for each primitive; ``vjp.py`` wa
 Next: ``products.py``."""
 
 from minigrad.grad.batching import Batch
-from minigrad.grad.rules import RULES, SAVES
+from minigrad.grad.rules import FLAT, RULES, SAVES
 from minigrad.grad.vjp import Backward, backward_of, vjp
 
-__all__ = ["RULES", "SAVES", "Backward", "Batch", "backward_of", "vjp"]
+__all__ = ["FLAT", "RULES", "SAVES", "Backward", "Batch", "backward_of", "vjp"]

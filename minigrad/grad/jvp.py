@@ -11,8 +11,8 @@ from typing import Any
 
 from minigrad.grad.loop import with_values
 from minigrad.grad.products import running_product_tangent
+from minigrad.grad.rules import FLAT, Applied
 from minigrad.grad.rules import RULES as GRADIENTS
-from minigrad.grad.rules import Applied
 from minigrad.grad.vjp import NO_GRADIENT, vjp
 from minigrad.graph.function import Subgraph, apply, inline, output, param
 from minigrad.graph.host import HOST_GRADIENTS, host_gradient, host_output
@@ -129,14 +129,13 @@ def _scan(node: LazyBuffer, tangents: Sequence[Tangent]) -> Tangent:
 
 _LINEAR = (Op.SUM, Op.RESHAPE, Op.PERMUTE, Op.EXPAND, Op.PAD, Op.SHRINK, Op.FLIP, Op.STRIDE, Op.WINDOW, Op.CONTIGUOUS,
            Op.COPY, Op.REAL, Op.IMAG, Op.COMPLEX)
-_FLAT = (Op.FLOORDIV, Op.FLOOR, Op.CEIL, Op.TRUNC, Op.ROUND)
 _OTHERS = (Op.WHERE, Op.CAST, Op.BITCAST)
-_DIAGONAL = tuple([op for op in GRADIENTS if op in ELEMENTWISE and op not in (*_LINEAR, *_FLAT, *_OTHERS)])
+_DIAGONAL = tuple([op for op in GRADIENTS if op in ELEMENTWISE and op not in (*_LINEAR, *FLAT, *_OTHERS)])
 
 _ROWS = (
     *[ForwardRule(op, "Σ of each operand's gradient row, with ȧ for g", _diagonal) for op in _DIAGONAL],
     *[ForwardRule(op, "the op of ȧ", _linear) for op in _LINEAR],
-    *[ForwardRule(op, "0", _none) for op in _FLAT],
+    *[ForwardRule(op, "0", _none) for op in FLAT],
     ForwardRule(Op.WHERE, "ȧ where chosen, else ḃ", _chosen),
     ForwardRule(Op.CAST, "ȧ in the type of the result", _cast),
     ForwardRule(Op.BITCAST, "ȧ read as the type of the result, between floats and complex numbers", _bitcast),

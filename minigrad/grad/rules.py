@@ -238,23 +238,22 @@ def _flat(node: Applied, g: LazyBuffer) -> Gradients:
     return (None,) * len(node.srcs)
 
 
+FLAT = (Op.FLOORDIV, Op.FLOOR, Op.CEIL, Op.TRUNC, Op.ROUND)
+"""Ops with steps: nothing flows through them."""
+
 _ROWS = (
+    *[GradientRule(op, "0", False, _flat) for op in FLAT],
     GradientRule(Op.ADD, "∂a = g, ∂b = g", False, lambda n, g: (g, g)),
     GradientRule(Op.SUB, "∂a = g, ∂b = -g", False, lambda n, g: (g, g.unary(Op.NEG))),
     GradientRule(Op.MUL, "∂a = g·conj b, ∂b = g·conj a", True, _mul),
     GradientRule(Op.DIV, "∂a = g/conj b, ∂b = -g·conj(a/b²)", True, _div),
     GradientRule(Op.FMA, "∂a = g·b, ∂b = g·a, ∂c = g", True, lambda n, g: (*_mul(n, g), g)),
     GradientRule(Op.POW, "∂a = g·b·a^(b-1), ∂b = g·(a^b·ln a, 0 where a = 0 ≤ b)", True, _pow),
-    GradientRule(Op.FLOORDIV, "0", False, _flat),
     GradientRule(Op.MOD, "∂a = g, ∂b = -g·(a//b)", True, _mod),
     GradientRule(Op.MAXIMUM, "g to the larger, half to each of equals", True, _extremum),
     GradientRule(Op.MINIMUM, "g to the smaller, half to each of equals", True, _extremum),
     GradientRule(Op.NEG, "-g", False, lambda n, g: (g.unary(Op.NEG),)),
     GradientRule(Op.ABS, "g·sign(a)", True, _abs),
-    GradientRule(Op.FLOOR, "0", False, _flat),
-    GradientRule(Op.CEIL, "0", False, _flat),
-    GradientRule(Op.TRUNC, "0", False, _flat),
-    GradientRule(Op.ROUND, "0", False, _flat),
     GradientRule(Op.SQRT, "g/(2·√a)", True, lambda n, g: (g.binary(Op.DIV, _times(n.out, 2.0)),)),
     GradientRule(Op.EXP, "g·eᵃ", True, lambda n, g: (g.binary(Op.MUL, n.out),)),
     GradientRule(Op.LOG, "g/a", True, lambda n, g: (g.binary(Op.DIV, n.srcs[0]),)),
