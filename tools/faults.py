@@ -16,6 +16,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -95,39 +96,29 @@ def _model() -> tuple[Any, Any, Any]:
     return model, minigrad.rand(16, 4), minigrad.rand(16, 2)
 
 
-def _train(step: Callable[[Any, Any], Any], x: Any, y: Any, count: int) -> list[float]:
-    return [step(x, y).item() for _ in range(count)]
+def _losses(make: Callable[[Any], optim.Optimizer], wrap: Callable[[Any], Any], count: int) -> Result:
+    model, x, y = _model()
+    optimizer = make(model.parameters())
+
+    def step(x: Any, y: Any) -> Any:
+        optimizer.zero_grad()
+        loss = nn.functional.mse_loss(model(x), y)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    wrapped = wrap(step)
+    return [[wrapped(x, y).item() for _ in range(count)]]
 
 
 def plain_step(place: str) -> Result:
     """A loop in plain PyTorch style, long enough to be replayed."""
-    model, x, y = _model()
-    optimizer = optim.SGD(model.parameters(), 0.1, momentum=0.9)
-
-    def step(x: Any, y: Any) -> Any:
-        optimizer.zero_grad()
-        loss = nn.functional.mse_loss(model(x), y)
-        loss.backward()
-        optimizer.step()
-        return loss
-
-    return [_train(step, x, y, 20)]
+    return _losses(partial(optim.SGD, lr=0.1, momentum=0.9), lambda step: step, 20)
 
 
 def jitted_step(place: str) -> Result:
     """The same under ``minigrad.jit``, with Adam."""
-    model, x, y = _model()
-    optimizer = optim.Adam(model.parameters(), 0.01)
-
-    @minigrad.jit
-    def step(x: Any, y: Any) -> Any:
-        optimizer.zero_grad()
-        loss = nn.functional.mse_loss(model(x), y)
-        loss.backward()
-        optimizer.step()
-        return loss
-
-    return [_train(step, x, y, 5)]
+    return _losses(partial(optim.Adam, lr=0.01), minigrad.jit, 5)
 
 
 def views(place: str) -> Result:
@@ -206,6 +197,17 @@ def forget() -> None:
     gc.collect()
 
 
+@contextmanager
+def only_new_garbage() -> Iterator[None]:
+    """A block in which ``gc.collect`` looks at what was made in it: a process with much in it is not searched each
+    time."""
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+
+
 def prepare(program: Program, place: str, known: bool) -> None:
     """Begin anew, also without compiled code of earlier runs; then run the program some times, if it is to be known."""
     forget()
@@ -245,7 +247,8 @@ def table(programs: Sequence[Program], kinds: Sequence[str], most: int, say: Cal
     faults."""
     faults = 0
     for program in programs:
-        with tempfile.TemporaryDirectory() as place, config(CACHE_DIR=os.path.join(place, "cache")):
+        with (tempfile.TemporaryDirectory() as place, config(CACHE_DIR=os.path.join(place, "cache")),
+              only_new_garbage()):
             forget()
             right = program(place)
             for kind in kinds:

@@ -70,10 +70,9 @@ def test_the_cpu_has_one_stream() -> None:
 
 
 def test_threads_and_precision_are_settings() -> None:
-    before = minigrad.config.get("THREADS")
-    settings.set_num_threads(1)
-    assert settings.get_num_threads() == minigrad.config.get("THREADS") == 1
-    minigrad.config.assign(THREADS=before)
+    with minigrad.config.config(THREADS=2):  # at its end the setting is what it was
+        settings.set_num_threads(1)
+        assert settings.get_num_threads() == minigrad.config.get("THREADS") == 1
     with pytest.raises(RuntimeError, match="expects a positive integer"):
         settings.set_num_threads(0)
     settings.set_float32_matmul_precision("high")
