@@ -443,10 +443,10 @@ class Functions:
         if by_tensor:
             if not all([v is None or isinstance(v, AnyTensor) for v in (min, max)]):
                 min, max = _as_numbers(self, min, max)
-            return _CLAMP_TENSOR.mixed((self, min, max))
+            return _CLAMP_TENSOR.mixed((self, min, max), absent=True)
         dtype = result_dtype((self, min, max))
         not_for("b", dtype, f"clamp_{'min_' if max is None else 'max_' if min is None else ''}scalar_cpu")
-        return _CLAMP.mixed((self, *[None if v is None else stored(v, dtype) for v in (min, max)]), dtype)
+        return _CLAMP.mixed((self, *[None if v is None else stored(v, dtype) for v in (min, max)]), dtype, True)
 
     clip = clamp
     clamp_ = in_place(clamp)

@@ -219,15 +219,15 @@ class MixedFunction(Function):
 
     __slots__ = ()
 
-    def mixed(self, operands: Sequence[Any], dtype: DType | None = None) -> Tensor:
-        """``dtype`` None promotes as PyTorch does."""
+    def mixed(self, operands: Sequence[Any], dtype: DType | None = None, absent: bool = False) -> Tensor:
+        """``dtype`` None promotes as PyTorch does. ``absent``: operands may be None."""
         tensors: list[Tensor] = []
         numbers: list[tuple[Any, DType]] = []
         order: list[Any] = []
         for o in operands:
             if isinstance(o, AnyTensor):
                 tensors.append(o)
-            elif o is not None and not is_number(o):
+            elif not is_number(o) and not (absent and o is None):
                 raise TypeError(f"expected Tensors and numbers, got {type(o).__name__}")
         if dtype is None:
             dtype = result_dtype(operands)

@@ -411,12 +411,12 @@ class Ordering:
             if k != 1:
                 raise RuntimeError("kthvalue(): selected number k out of range for dimension 0")
             return return_types.kthvalue(*alone(self))
-        not_for("bc", self.dtype, "kthvalue_cpu")
         axis = dim_index(dim, self.ndim)
         if not self._shape()[axis]:
             raise IndexError(f"kthvalue(): Expected reduction dim {axis} to have non-zero size.")
         if not 1 <= k <= self._shape()[axis]:
             raise RuntimeError(f"kthvalue(): selected number k out of range for dimension {axis}")
+        not_for("bc", self.dtype, "kthvalue_cpu")
         place = _KTHVALUE((self,), (axis, index(k), False))
         return return_types.kthvalue(*picked(self, axis, place, "KthvalueBackward0", keepdim))
 

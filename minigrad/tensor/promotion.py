@@ -193,7 +193,7 @@ def number(value: Any, dtype: DType) -> Any:
 def stored(value: Any, dtype: DType, halves: bool = True) -> Any:
     """A Python number as an element of ``dtype``, where PyTorch insists that it fits; ``RuntimeError`` if it does not.
     Floats become integers towards zero, and negative integers wrap into unsigned types. Without ``halves``, numbers
-    that are too large for a half type become infinite.
+    that are too large for a half type become infinite. ``TypeError`` for what is no number.
 
     >>> from minigrad.dtype import int8, uint8
     >>> stored(2.7, int8), stored(-1, uint8)
@@ -202,7 +202,11 @@ def stored(value: Any, dtype: DType, halves: bool = True) -> Any:
     if isinstance(value, np.generic):
         value = value.item()
     imaginary = isinstance(value, complex) and value.imag
-    if dtype.kind not in "bc" and (imaginary or not _fits(value.real, dtype)):
+    try:
+        real = value.real
+    except AttributeError:
+        raise TypeError(f"value must be a number, not {type(value).__name__}") from None
+    if dtype.kind not in "bc" and (imaginary or not _fits(real, dtype)):
         if dtype.size == 2 and dtype.kind == "f" and not halves and not imaginary:
             return math.copysign(math.inf if abs(value) >= _ROUNDS_UP[dtype.name] else dtype.max, value)
         name = _STORED_TYPES.get(dtype.name, f"{dtype.name}_t")

@@ -32,23 +32,24 @@ def _quantile(x: Tensor, q: Any, dim: int | None, keepdim: bool, interpolation: 
     """The places q (n - 1) in sorted order, n without NaN for ``nanquantile``; between two elements what
     ``interpolation`` says."""
     x, = operands_of(name, x)
-    if x.dtype not in (float32, float64):
-        raise RuntimeError(f"{name}() input tensor must be either float or double dtype")
+    if not isinstance(q, AnyTensor) and not 0 <= q <= 1:
+        raise RuntimeError(f"quantile() q must be in the range [0, 1] but got {q:g}")
     if interpolation not in _INTERPOLATIONS:
-        raise RuntimeError(f"{name}() interpolation must be one of linear, lower, higher, midpoint or nearest, but got "
-                           f"{interpolation}")
+        raise RuntimeError("quantile() interpolation must be one of linear, lower, higher, midpoint or nearest, but "
+                           f"got {interpolation}")
+    if not x.numel():
+        raise RuntimeError("quantile() input tensor must be non-empty")
+    if x.dtype not in (float32, float64):
+        raise RuntimeError("quantile() input tensor must be either float or double dtype")
     shares = q if isinstance(q, AnyTensor) else tensor(q, dtype=x.dtype, device=x.device)
-    if shares.dtype is not x.dtype:
-        raise RuntimeError(f"{name}() q tensor must be same dtype as the input tensor")
     if shares.ndim > 1:
-        raise RuntimeError(f"{name}() q must be a scalar or 1D tensor")
+        raise RuntimeError("quantile() q must be a scalar or 1D tensor")
+    if shares.dtype is not x.dtype:
+        raise RuntimeError("quantile() q tensor must be same dtype as the input tensor")
+    axis = dim_index(0 if dim is None else dim, 1 if dim is None else x.ndim)
     given = concrete(shares.detach(), name)
     if not bool(((given >= 0) & (given <= 1)).all()):
-        raise RuntimeError(f"{name}() q values must be in the range [0, 1]" if isinstance(q, AnyTensor) else
-                           f"{name}() q must be in the range [0, 1] but got {q:g}")
-    if not x.numel():
-        raise RuntimeError(f"{name}() input tensor must be non-empty")
-    axis = dim_index(0 if dim is None else dim, 1 if dim is None else x.ndim)
+        raise RuntimeError("quantile() q values must be in the range [0, 1]")
     keepdim = keepdim and x.ndim > 0
     last = x.reshape(-1) if dim is None or not x.ndim else x.movedim(axis, -1)
     found = _at_shares(last.sort(-1)[0], shares.reshape(-1), interpolation, name == "nanquantile")
@@ -226,11 +227,11 @@ class Statistics:
         axis = dim_index(dim, max(self.ndim, 1))
         if not self.ndim:
             return return_types.mode(*alone(self))
-        not_for("c", self.dtype, "mode_cpu")
         x = self.movedim(axis, -1)
         n = x.shape[-1]
         if not n:
             raise IndexError(f"mode(): Expected reduction dim {axis} to have non-zero size.")
+        not_for("c", self.dtype, "mode_cpu")
         order = x.argsort(-1)
         ordered = x.detach().gather(-1, order)
         place = arange(n, device=self.device).expand(x.shape)

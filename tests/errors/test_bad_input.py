@@ -28,7 +28,8 @@ ROOT = Path(__file__).resolve().parents[2]
     "t.autograd.grad(t.int64, t.ones(2))", "t.is_floating_point(t.ones(2), out=t.ones(2))",
     "t.ones(3).int().bitwise_or(None)", "t.ones(3).int().bitwise_and_('a')", "t.ones(2).reshape(t.ones(3))",
     "t.ones(3).cumsum_(0, dtype=1.5)", "t.poisson(np.array([None, 1]))", "t.autograd.backward(None)",
-    "t.ones(2, 3).to_sparse().is_same_size(None)"])
+    "t.ones(2, 3).to_sparse().is_same_size(None)", "t.ones(3).clamp_min([0, 1])", "t.ones(3).fill_(None)",
+    "t.ones(3).int().xlogy(None)"])
 def test_wrong_types_are_type_errors(call):
     assert attempt(call) == ("TypeError", "")
 

@@ -219,7 +219,7 @@ def main() -> int:
             child = subprocess.run([sys.executable, "-m", "tools.fuzz.calls", "--seed", str(options.seed), "--calls",
                                     str(options.calls), "--only", options.only, "--skip", str(skip), "--current",
                                     str(current)], cwd=Path.cwd(), check=False)
-            if child.returncode in (0, 1) and not current.read_text().startswith("!"):
+            if child.returncode in (0, 1):
                 return 1 if failed or child.returncode else 0
             number, _, call = current.read_text().partition(" ")
             print(f"{call}\n    the process ended with {child.returncode}", flush=True)

@@ -134,7 +134,11 @@ def test_distinct_elements_have_no_derivative(call, node):
     ("m.bucketize(x, x)", RuntimeError, r"boundaries tensor must be 1 dimension, but got dim\(2\)"),
     ("x.sum().kthvalue(3)", RuntimeError, "selected number k out of range for dimension 0"),
     ("(x > 0).topk(1)", RuntimeError, "topk does not support bool dtypes on CPU"),
+    ("(x > 0).kthvalue(9)", RuntimeError, "selected number k out of range for dimension 1"),
     ("(x > 0).kthvalue(1)", NotImplementedError, "\"kthvalue_cpu\" not implemented for 'Bool'"),
+    ("x.int().nanquantile(2.0)", RuntimeError, r"^quantile\(\) q must be in the range \[0, 1\] but got 2"),
+    ("x[:, :0].int().quantile(0.5)", RuntimeError, r"^quantile\(\) input tensor must be non-empty"),
+    ("x[:0].mode(0)", IndexError, r"mode\(\): Expected reduction dim 0 to have non-zero size."),
     ("(x > 0).median()", NotImplementedError, "\"median_cpu\" not implemented for 'Bool'"),
     ("(x > 0).median(0)", NotImplementedError, "\"median_out\" not implemented for 'Bool'")])
 def test_errors(program, error, words):
