@@ -359,13 +359,13 @@ def record_call(kind_of: type[Node], body: Subgraph, tensors: Sequence[Different
 
 
 @cache
-def kind(name: str) -> type[Node]:
-    """The subclass of Node for the ops of this name.
+def kind(name: str, base: type[Node] | None = None) -> type[Node]:
+    """The subclass of Node, or of another ``base``, for the ops of this name.
 
     >>> kind("MulBackward0").__name__
     'MulBackward0'
     """
-    base = Refusing if name == Refusing.NAME else Node
+    base = base or (Refusing if name == Refusing.NAME else Node)
     return type(name, (base,), {"__slots__": (), "__module__": "minigrad.autograd", "keeps": KEEPS.get(name)})
 
 
@@ -380,6 +380,28 @@ class Refusing(Node):
         raise RuntimeError(f"derivative for aten::{self.body.name} is not implemented")
 
     vjp_recorded = vjp
+
+
+class Ending(Node):
+    """An op that gives its operands no gradient, not even one of zeros."""
+
+    __slots__ = ()
+
+    def vjp(self, grads: Sequence[Any], needs: Sequence[bool]) -> list[Any]:
+        """Nothing. ``RuntimeError`` if the node was released."""
+        if self.saved is None:
+            raise RuntimeError(RELEASED)
+        if self.kept:
+            self.check_kept()
+        return [None] * len(needs)
+
+    vjp_recorded = vjp
+
+    def release(self, entirely: bool = False) -> None:
+        """PyTorch's op saves Tensors, though it does not read them."""
+        super().release(entirely)
+        if entirely or self._frees():
+            self.saved, self.kept = None, ()
 
 
 class Extra:

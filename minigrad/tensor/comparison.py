@@ -9,7 +9,9 @@ import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from minigrad.dtype import DType, bool_, promote, uint8
+import numpy as np
+
+from minigrad.dtype import DType, bool_, complex32, complex64, float16, float32, promote, uint8
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.tensor.base import AnyTensor
@@ -64,7 +66,27 @@ def _compared(function: MixedFunction, a: Tensor, b: Any) -> Any:
     """What an operator gives; NotImplemented unless b is a Tensor or a number."""
     if not isinstance(b, AnyTensor) and not is_number(b):
         return NotImplemented
-    return function.mixed((a, b))
+    dtype = result_dtype((a, b))
+    if dtype is complex32 and function in (_EQ, _NE):
+        return function.mixed((_rounded(a), _rounded(b)), complex64)
+    return function.mixed((a, b), dtype)
+
+
+def _rounded(x: Any) -> Any:
+    """A Tensor or a number, whose parts become half numbers if it is complex: nothing is computed in ``complex32``, but
+    its elements can be compared."""
+    if isinstance(x, complex):
+        with np.errstate(over="ignore"):
+            return complex(np.float16(x.real), np.float16(x.imag))
+    return _HALVED((x,)) if isinstance(x, AnyTensor) and x.dtype.kind == "c" else x
+
+
+def _halved(x: LazyBuffer) -> LazyBuffer:
+    real, imag = [part.cast(float16).cast(float32) for part in (x.real(), x.imag())]
+    return real.with_imag(imag)
+
+
+_HALVED = Function("halved", _halved, "NotDifferentiable")
 
 
 def _compare(function: MixedFunction, a: Tensor, b: Any) -> Tensor:

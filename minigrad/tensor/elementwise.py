@@ -16,7 +16,7 @@ from minigrad.tensor.base import AnyTensor
 from minigrad.tensor.body import ByType, ForComplex
 from minigrad.tensor.definition import as_twin, augmented, both, in_place
 from minigrad.tensor.function import Function
-from minigrad.tensor.operands import checked, is_number, not_for, require_tensor
+from minigrad.tensor.operands import checked, is_number, not_for, require_tensor, result_dtype
 from minigrad.tensor.operators import (
     Binary,
     Division,
@@ -32,7 +32,7 @@ from minigrad.tensor.operators import (
     with_alpha,
     with_number_first,
 )
-from minigrad.tensor.promotion import c_name, stored
+from minigrad.tensor.promotion import c_name, number, stored
 from minigrad.tensor.quotients import floored, fmod, remainder, truncated
 
 if TYPE_CHECKING:
@@ -376,14 +376,15 @@ class Elementwise:
         not_for("biu", self.dtype, f"lerp_kernel_{'scalar' if is_number(weight) else 'tensor'}")
         if self.dtype is not end.dtype:
             raise RuntimeError(f"expected dtype {c_name(self.dtype)} for `end` but got dtype {c_name(end.dtype)}")
-        if isinstance(weight, complex) and self.dtype.kind != "c":
-            raise RuntimeError(f"value cannot be converted to type {c_name(self.dtype)} without overflow")
+        if isinstance(weight, complex):
+            weight = number(weight, self.dtype)
         if isinstance(weight, AnyTensor):
             if weight.dtype is not self.dtype:
                 if weight.ndim:
                     raise RuntimeError(f"expected dtype {c_name(self.dtype)} for `weight` but got dtype "
                                        f"{c_name(weight.dtype)}")
-                weight = weight.to(self.dtype)
+                dtype = result_dtype((self, end, weight))
+                self, end, weight = self.to(dtype), end.to(dtype), weight.to(dtype)
             small = weight.abs() < 0.5
             return (self + weight * (end - self)).where(small, end - (end - self) * (1 - weight))
         return self + weight * (end - self) if abs(weight) < 0.5 else end - (end - self) * (1 - weight)

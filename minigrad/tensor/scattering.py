@@ -256,6 +256,11 @@ def _check_rows(self: Tensor, axis: int, index: Tensor, source: Tensor, name: st
     one_device([t._pending() for t in (self, source, index)])
 
 
+def _used(self: Tensor, axis: int) -> bool:
+    """Whether an index along the axis is used, since the other dimensions have elements."""
+    return 0 not in [n for d, n in enumerate(self._shape()) if d != axis]
+
+
 def _check_copied(self: Tensor, axis: int, index: Tensor, source: Tensor) -> None:
     name = "index_copy_()"
     if index.ndim > 1:
@@ -282,8 +287,9 @@ def _check_copied(self: Tensor, axis: int, index: Tensor, source: Tensor) -> Non
         raise IndexError(f"{name}: Number of indices ({count}) should be equal to source.size(dim) "
                          f"({source._shape()[axis]})")
     one_device([t._pending() for t in (self, source, index)])
-    check_index_range(index, (self._shape() or (1,))[axis], dim=axis,
-                      message="index_copy_(): index {value} is out of bounds for dimension {dim} with size {size}")
+    if _used(self, axis):
+        check_index_range(index, (self._shape() or (1,))[axis], dim=axis,
+                          message="index_copy_(): index {value} is out of bounds for dimension {dim} with size {size}")
 
 
 def _times(source: Tensor, alpha: Any, dtype: DType) -> Tensor:
@@ -356,9 +362,9 @@ class Scattering:
         axis = dim_index(dim, self.ndim)
         _check_rows(self, axis, index, source, "index_add_")
         size = (self._shape() or (1,))[axis]
-        if self.ndim > 1:
+        if self.ndim > 1 and self.numel():  # without elements no index is used
             check_index_range(index, size, error=RuntimeError, dim=axis)
-        else:
+        elif self.ndim < 2:
             check_index_range(index, size, message="index out of range in self")
         return _INDEX_ADD((self, _times(source, alpha, self.dtype), index), (axis, "add"))
 
@@ -395,7 +401,8 @@ class Scattering:
             raise RuntimeError("Index has to be a vector/scalar")
         one_device([t._pending() for t in (self, index)])
         size = (self._shape() or (1,))[axis]
-        check_range(index, size, axis)
+        if _used(self, axis):
+            check_range(index, size, axis)
         return _INDEX_FILL((self, value.to(self.device, self.dtype), wrapped(index, size)), (axis,))
 
     index_fill_ = in_place(index_fill)

@@ -68,6 +68,23 @@ def test_a_kind_and_what_only_looks_like_it(kind: str) -> None:
             assert kind_of(Program(lines), torch, Wrong()) == ""
 
 
+@pytest.mark.parametrize("statement", ["v0.addcmul_(v0, v1, value=2)", "v0.mul_(v1)", "with L.no_grad(): v0.mul_(v1)"])
+@pytest.mark.parametrize("part", ["v0[:, 1:2]", "v0[1].expand(3, 3)"])
+def test_what_is_read_while_it_is_written_is_told_from_a_wrong_value(statement: str, part: str) -> None:
+    class Other(Wrong):
+        def __getattr__(self, name: str) -> Any:
+            return (lambda data: minigrad.tensor([*data[:2], [7.0, 8.0, 10.0]])) if name == "tensor" else getattr(
+                minigrad, name)
+
+    lines = ["v0 = L.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0], [7.0, 8.0, 9.0]])", f"v1 = {part}", statement]
+    assert kind_of(Program(lines), torch, minigrad) == "memory that overlaps"
+    assert kind_of(Program(lines), torch, Other()) == ""
+    assert kind_of(Program([*lines, "v2 = L.neg(v0)"]), torch, Wrong()) == ""
+    lines[1] += ".clone()"
+    assert kind_of(Program(lines), torch, minigrad) is None
+    assert kind_of(Program(lines), torch, Other()) == ""
+
+
 def test_gradients_that_are_zero_are_written_out() -> None:
     lines = ["v1 = L.tensor(2.0).requires_grad_()",
              "v2 = L.autograd.grad(v1.sum().abs(), v1, create_graph=True)[0]",

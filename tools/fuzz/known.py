@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -280,6 +281,35 @@ def _without_gradients(line: str, variables: dict[str, Any]) -> None:
                     value.detach_()
 
 
+WRITTEN = re.compile(r"(?:with .*: )?(?:L\.\w+\(.*out=(v\d+)\)$|(v\d+)(?:\.\w+_\(|\[.* [-+*]?= ))")
+
+
+def _apart(line: str, variables: dict[str, Any]) -> Callable[[], None]:
+    """What is written comes from operands that do not change meanwhile: the statement runs on copies, too, and what
+    they get is written."""
+    found = WRITTEN.match(line)
+    name = "" if found is None else found[1] or found[2]
+    target: Any = variables.get(name)
+    others = [variables[other] for other in NAME.findall(line) if other in variables and other != name]
+    if not hasattr(target, "untyped_storage") or not any(
+            hasattr(other, "untyped_storage") and _shared(target, other) for other in others):
+        return lambda: None
+    copies = {other: value.detach().clone() if hasattr(value, "untyped_storage") else value
+              for other, value in variables.items()}
+    raised = step(line, {"L": import_module(type(target).__module__.partition(".")[0])}, copies)
+
+    def write() -> None:
+        with suppress(RuntimeError):  # its elements share memory
+            if not raised:
+                target.data.copy_(copies[name])
+
+    return write
+
+
+def _shared(a: Any, b: Any) -> bool:
+    return bool(a.untyped_storage().data_ptr() == b.untyped_storage().data_ptr())
+
+
 UNARY = re.compile(r"= (L\.(?:nn\.functional\.)?\w+)\((v\d+)\)$")
 COMPARED = re.compile(r"\.(lt|le|gt|ge|eq|ne)_\((.*)\)$")
 
@@ -290,7 +320,8 @@ KNOWN: tuple[Known, ...] = (
           "or another runs, since an operand has one element or gaps, the dtype is not refused.", _is_not_run),
     Known("complex numbers of half types", "complex32 is a name only.", _is_half),
     Known("memory that overlaps", "PyTorch writes into elements that are one in memory, in no defined order, and warns "
-          "in some cases; here they are never written, unless all get one value.", _is_repeated),
+          "in some cases; here they are never written, unless all get one value. It reads operands, parts of what is "
+          "written, while it writes; here they are read before.", _is_repeated, Change(before=_apart)),
     Known("gradients that lead nowhere", "PyTorch 2.13 says that a view made under no_grad requires a gradient, and "
           "an integer or bool in which a value was written that requires one; neither can have one.",
           change=Change(lambda line: COMPARED.sub(r".\1_(detached(\2))", line), _untracked, _without_gradients)),

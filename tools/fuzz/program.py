@@ -57,11 +57,13 @@ class Change:
     """How a run differs from the usual one. ``line`` gives another statement for each; it may call ``detached`` and
     ``one_by_one``.
     ``made`` gets what a statement ``v3 = …`` has made, and the other variables, and gives what it is to be. ``after``
-    gets a statement that has run, and all variables."""
+    gets a statement that has run, and all variables; ``before`` gets them before, and gives what is called when the
+    statement has run."""
 
     line: Callable[[str], str] | None = None
     made: Callable[[Any, dict[str, Any]], Any] | None = None
     after: Callable[[str, dict[str, Any]], None] | None = None
+    before: Callable[[str, dict[str, Any]], Callable[[], None]] | None = None
 
 
 MADE = re.compile(r"(?:with .*: )?(v\d+) = ")
@@ -87,7 +89,10 @@ def run(lines: list[str], library: Any, *, realise: bool = True, changes: tuple[
                 text = change.line(text) if change.line is not None else text
             if made is not None:  # in the same line, so that it is in the same mode
                 text += "".join(f"; {made[1]} = made{i}({made[1]}, {{**locals()}})" for i in range(len(makers)))
+            finish = [change.before(line, variables) for change in changes if change.before is not None]
             raised.append(step(text, scope, variables))
+            for call in finish if not raised[-1] else ():
+                call()
             if "backward" in line:
                 _write_out(variables)
             for change in changes:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from minigrad.autograd.node import Ending, kind
 from minigrad.dtype import DType, accumulator
 from minigrad.tensor.function import tensor_function
 from minigrad.tensor.lapack.host import Gradients, is_complex
@@ -25,9 +26,7 @@ def _norm(x: Tensor, ord: float, dims: tuple[int, ...], keepdim: bool) -> Tensor
     dtype = x.dtype
     size = x.to(accumulator(dtype)).abs()
     if not dims:
-        result = (size != 0).to(size.dtype) if ord == 0 else size
-    elif ord == 0:
-        result = (size != 0).to(size.dtype).sum(dims, True)
+        result = size
     elif ord == 1:
         result = size.sum(dims, True)
     elif ord == 2:
@@ -36,8 +35,17 @@ def _norm(x: Tensor, ord: float, dims: tuple[int, ...], keepdim: bool) -> Tensor
         result = size.amax(dims, True) if ord > 0 else size.amin(dims, True)
     else:
         result = size.pow(ord).sum(dims, True).pow(1.0 / ord)
-    result = result.to(dtype)
+    return _reduced(result.to(dtype), dims, keepdim)
+
+
+def _reduced(result: Tensor, dims: tuple[int, ...], keepdim: bool) -> Tensor:
     return result if keepdim else result.reshape([s for i, s in enumerate(result.shape) if i not in dims])
+
+
+def _count(x: Tensor, dims: tuple[int, ...], keepdim: bool) -> Tensor:
+    """The norm of order 0, which is a number of elements."""
+    wide = (x != 0).to(accumulator(x.dtype))
+    return _reduced((wide.sum(dims, True) if dims else wide).to(x.dtype), dims, keepdim)
 
 
 def _norm_gradient(inputs: Any, outputs: Any, grads: Any, ord: float, dims: tuple[int, ...],
@@ -49,8 +57,6 @@ def _norm_gradient(inputs: Any, outputs: Any, grads: Any, ord: float, dims: tupl
     kept = [1 if i in dims else s for i, s in enumerate(inputs[0].shape)]
     out = outputs[0].reshape(kept)
     x, norm, g = inputs[0].to(wide), out.to(wide), grads[0].reshape(kept).to(wide)
-    if ord == 0:
-        return ((x * 0 * g).to(kind),)
     if ord == 1:
         return ((x.sign() * g).to(kind),)
     if not dims:
@@ -70,6 +76,8 @@ def _norm_gradient(inputs: Any, outputs: Any, grads: Any, ord: float, dims: tupl
 
 
 _NORM = tensor_function("linalg_vector_norm", "LinalgVectorNormBackward0", _norm, _norm_gradient)
+_COUNT = tensor_function("linalg_vector_norm", "LinalgVectorNormBackward0", _count)
+_COUNT.node = kind("LinalgVectorNormBackward0", Ending)  # PyTorch gives no gradient, not one of zeros
 
 
 def _converted(x: Tensor, dtype: DType | None, name: str) -> Tensor:
@@ -109,6 +117,8 @@ def vector_norm(x: Tensor, ord: Any = 2, dim: Any = None, keepdim: bool = False,
         _check_identity(x, order, dims, dim, name)
     if is_complex(x):
         x = x.abs()
+    if order == 0:
+        return _COUNT((x,), (dims, bool(keepdim)))
     return _NORM((x,), (order, dims, bool(keepdim)))
 
 

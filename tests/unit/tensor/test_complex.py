@@ -110,6 +110,16 @@ def test_what_has_no_meaning() -> None:
         minigrad.zeros(2, dtype=minigrad.complex32) * 2
 
 
+@pytest.mark.parametrize("number", [0.1 + 0j, 0.1 + 1e-9j, 0.1 + 1j, 1e10 + 0j, complex(np.inf, np.inf)])
+def test_half_numbers_equal_complex_ones_that_round_to_them(number: complex) -> None:
+    """No tensor has the dtype complex32, but its elements can be compared."""
+    x = minigrad.tensor([0.1, 1.0, np.inf], dtype=minigrad.float16)
+    expected = [number.imag < 1e-6 and v for v in (abs(number) < 1, False, number.real > 1 and not number.imag)]
+    for other in (number, minigrad.tensor(number), minigrad.tensor(number, dtype=minigrad.complex128)):
+        assert (x == other).tolist() == expected and (x != other).tolist() == [not e for e in expected]
+        assert x.clone().eq_(other).tolist() == expected
+
+
 def test_powers_that_need_no_formula() -> None:
     """A number 0 or 1 as the exponent, and 1 as the base, give PyTorch's exact results where log z is not finite."""
     z = minigrad.tensor([0j, complex(-0.0, -0.0), complex(np.inf, 1), complex(np.nan, 1), 1 - 2j], requires_grad=True)

@@ -162,6 +162,9 @@ def test_lerp_takes_weights_of_its_dtype_and_numbers():
     with pytest.raises(RuntimeError, match="value cannot be converted to type float without overflow"):
         x.lerp_(x, 1j)
     assert x.lerp(x + 2, mg.tensor(True)).tolist() == [3.0, 5.0]
+    assert x.lerp(x + 2, 0.5 + 0j).tolist() == [2.0, 4.0]
+    assert x.lerp(x + 2, mg.tensor(0.5j)).tolist() == [1 + 1j, 3 + 1j]
+    assert x[0].lerp(x[1], mg.tensor(0.5, dtype=mg.float64)).dtype is mg.float64
 
 
 def test_ldexp_scales_by_powers_that_overflow():

@@ -217,3 +217,20 @@ def test_products_of_complex_numbers_are_not_scattered() -> None:
     x = minigrad.tensor([1 + 2j, 3j])
     with pytest.raises(NotImplementedError, match="scatter_reduce: complex numbers that come to one place are not"):
         x.scatter_reduce(0, minigrad.tensor([0, 0]), x, "prod")
+
+
+@pytest.mark.parametrize("pending", [False, True])
+@pytest.mark.parametrize("shape, dim", [((2, 0), 0), ((0, 2), 1)])
+def test_without_elements_no_index_is_used(shape, dim, pending):
+    """Not even one that is out of range."""
+    x, index = minigrad.zeros(shape), minigrad.tensor([5, -7]) + int(pending)
+    source = minigrad.zeros([2 if d == dim else n for d, n in enumerate(shape)])
+    for result in (x.index_fill(dim, index, 1.0), x.index_copy(dim, index, source), x.index_add(dim, index, source)):
+        assert result.tolist() == x.tolist() and result.shape == shape
+    assert minigrad.zeros(0, 2).index_add(0, index, minigrad.ones(2, 2)).tolist() == []
+    with pytest.raises(IndexError, match="is out of bounds for dimension 0 with size 0"):
+        minigrad.zeros(0, 2).index_fill(0, index, 1.0)
+    with pytest.raises(IndexError, match="is out of bounds for dimension 0 with size 0"):
+        minigrad.zeros(0, 2).index_copy(0, index, minigrad.ones(2, 2))
+    with pytest.raises(IndexError, match="index out of range in self"):
+        minigrad.zeros(0).index_add(0, index, minigrad.ones(2))
