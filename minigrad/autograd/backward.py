@@ -92,7 +92,7 @@ def _accumulate(walk: Walk, leaves: list[tuple[Any, Any]], roots: list[LazyBuffe
             old = leaf._grad
             if old is not None and old.is_sparse:
                 old = leaf._grad = old.to_dense()
-            dense.append((leaf, gradient if old is None else old._read().binary(Op.ADD, gradient)))
+            dense.append((leaf, gradient if old is None else _sum(walk, old, gradient)))
         realise([lazy for _, lazy in dense] + [v for _, g in rows for v in g.values()] + roots, watch)
         for leaf, lazy in dense:
             if leaf._grad is None:
@@ -111,6 +111,17 @@ def _accumulate(walk: Walk, leaves: list[tuple[Any, Any]], roots: list[LazyBuffe
             for hook in tuple(leaf._hooks.post.values()):
                 with users_code:
                     hook((), (walk.tensor(gradient),))
+
+
+def _sum(walk: Walk, old: Any, gradient: LazyBuffer) -> LazyBuffer:
+    """What ``.grad`` becomes. Its leaf may have another shape or dtype by now: the gradient is added as in place."""
+    before: LazyBuffer = old._read()
+    if before.shape == gradient.shape and before.dtype is gradient.dtype:
+        return before.binary(Op.ADD, gradient)
+    total = Front.wrap(before, None)
+    total.add_(walk.tensor(gradient))
+    found: LazyBuffer = total._read()
+    return found
 
 
 def _after_leaf_hooks(walk: Walk, leaf: Any, gradient: Any, accumulates: bool = False) -> Any:

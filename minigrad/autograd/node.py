@@ -53,6 +53,9 @@ class Node:
     keeps: ClassVar[Keeps | None] = None
     """For each input, what its gradient reads in PyTorch; see ``keeps.py``. None if that is not known."""
 
+    once: ClassVar[bool] = False
+    """Whether it can be differentiated once only, as in PyTorch, even if minigrad's own backward reads nothing."""
+
     runs: ClassVar[bool] = False
     """Whether its backward is code that may compute values while the pass is under way."""
 
@@ -240,7 +243,8 @@ class Node:
     def release(self, entirely: bool = False) -> None:
         """Let go of the saved values. An op of which PyTorch saves no Tensor can still be differentiated again, unless
         it is to be released ``entirely``."""
-        if self.saved and (entirely or self._frees()):
+        if self.saved is not None and (self.once or (
+                bool(self.saved) if entirely or self.keeps is None else self._frees())):
             for lazy in self.saved:
                 lazy.owners -= 1
             self.saved, self.kept = None, ()
@@ -248,7 +252,8 @@ class Node:
             self.extra.packed = self.saved = None
 
     def _frees(self) -> bool:
-        return self.keeps is None or bool(reads(type(self), self.edges))
+        found = reads(type(self), self.edges)
+        return any([position < len(self.edges) for position in found]) if not self.saved else bool(found)
 
     def keep(self, tensors: Sequence[Any], results: Sequence[Any]) -> None:
         """Remember how often the Tensors that backward reads in PyTorch have been changed in place."""
@@ -266,12 +271,13 @@ class Node:
         self.kept = tuple(kept)
 
     def changed_in_place(self, before: Any, result: Any, after: Any) -> None:
-        """``result`` was put into ``after``, an operand: its value of before is a value of its own now."""
+        """``result`` was put into ``after``, the first operand: its value of before is a value of its own now, but not
+        where it was another operand, too."""
         old, new = before, result._storage
         self.kept = tuple([
             (ref(old), old.edits, position, ref(after), old.version) if position < 0 and storage() is new
             else (storage, edits, position, tensor, version)
-            for storage, edits, position, tensor, version in self.kept if position < 0 or storage() is not old])
+            for storage, edits, position, tensor, version in self.kept if position != 0 or storage() is not old])
 
     def check_kept(self) -> None:
         """``RuntimeError`` if a Tensor that backward reads in PyTorch has been changed in place since. What was changed
@@ -366,7 +372,8 @@ def kind(name: str, base: type[Node] | None = None) -> type[Node]:
     'MulBackward0'
     """
     base = base or (Refusing if name == Refusing.NAME else Node)
-    return type(name, (base,), {"__slots__": (), "__module__": "minigrad.autograd", "keeps": KEEPS.get(name)})
+    return type(name, (base,), {"__slots__": (), "__module__": "minigrad.autograd", "keeps": KEEPS.get(name),
+                                "once": base.once or name == "CopySlices"})
 
 
 class Refusing(Node):
@@ -386,6 +393,7 @@ class Ending(Node):
     """An op that gives its operands no gradient, not even one of zeros."""
 
     __slots__ = ()
+    once = True
 
     def vjp(self, grads: Sequence[Any], needs: Sequence[bool]) -> list[Any]:
         """Nothing. ``RuntimeError`` if the node was released."""
@@ -396,12 +404,6 @@ class Ending(Node):
         return [None] * len(needs)
 
     vjp_recorded = vjp
-
-    def release(self, entirely: bool = False) -> None:
-        """PyTorch's op saves Tensors, though it does not read them."""
-        super().release(entirely)
-        if entirely or self._frees():
-            self.saved, self.kept = None, ()
 
 
 class Extra:

@@ -91,6 +91,8 @@ class _Writer(Written):
         self.lines.append(f"{given} = {gradient}._storage.lazy")
         self._refuse_if(f"{given}.op == {Op.CONST!r}", f"{given}.arg is not None", f"{given}.buffer is None",
                         f"{given}.buffer.exports")
+        like: Any = self.trace.values[slot]  # the leaf may have been another when it got its gradient
+        self._refuse_if(f"{given}.shape != {like.shape}", f"{given}.dtype is not {self.name('dtype', like.dtype)}")
 
     def _write_run(self) -> None:
         point, lines = self.point, self.lines

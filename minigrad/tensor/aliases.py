@@ -111,6 +111,8 @@ def plain_view(parent: Tensor, steps: Steps, shape: tuple[int, ...], strides: tu
     above = parent._view
     if above is not None and above.differentiable:
         parent._refresh(above)
+        if above.edits >= 0:
+            parent._check_several(above)
     enabled = mode.enabled if parent._storage.edits >= 0 else None
     view = View(parent, steps, shape, strides, offset, kind, dtype, bool(enabled))
     view.enabled = enabled

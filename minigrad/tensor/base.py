@@ -164,9 +164,23 @@ class TensorBase:
         view = self._view
         if view is not None and view.differentiable:
             self._refresh(view)
+            if view.edits >= 0:
+                self._check_several(view)
         if not self._requires_grad:
             return None
         return self if self._edge is None else self._edge
+
+    def _check_several(self: Tensor, view: View) -> None:
+        """``RuntimeError`` if this is one of several views made by one call, and their memory was changed since."""
+        if view.edits != self._storage.edits and mode.enabled and self._requires_grad:
+            check_view(self, "its base or another view of its base has been modified inplace")
+
+    def _tracked(self) -> bool:
+        """Whether it requires a gradient."""
+        view = self._view
+        if view is not None and view.differentiable:
+            self._refresh(view)
+        return self._requires_grad
 
     def _as_gradient(self, found: Any) -> Any:
         """Its gradient, from the one that arrived at its source: the same."""

@@ -12,7 +12,7 @@ from minigrad.autograd.mode import mode
 from minigrad.autograd.node import Edge
 from minigrad.graph.strides import contiguous_strides
 from minigrad.tensor.storage import Storage
-from minigrad.tensor.view import REPEATED, View
+from minigrad.tensor.view import REPEATED, SEVERAL, View
 
 if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor
@@ -71,10 +71,6 @@ def _check_base(self: Tensor, view: View) -> None:
         check_view(self, "is being modified inplace")
         if view.base._edge is None:
             raise RuntimeError("a view of a leaf Variable that requires grad is being used in an in-place operation.")
-
-
-SEVERAL = ("SplitBackward0", "SplitWithSizesBackward0", "UnbindBackward0")
-"""Views that come several at a time. They may not be changed in place where the tape records it."""
 
 
 def check_view(tensor: Tensor, what: str) -> None:

@@ -168,6 +168,9 @@ def _taped(node: type[Node], body: Subgraph, tensors: Sequence[Tensor], values: 
         return None
     edges = []
     for t in tensors:
+        view = t._view
+        if view is not None and view.edits >= 0:
+            t._check_several(view)
         edges.append(None if not t._requires_grad else t if t._edge is None else t._edge)
     return node(body, tuple(edges), (*values, *outputs))
 

@@ -107,7 +107,7 @@ class Autograd:
     def requires_grad(self: Tensor) -> bool:
         """Whether gradients are computed for it."""
         spec = self._spec
-        return self._source() is not None if spec is None else spec.requires_grad
+        return self._tracked() if spec is None else spec.requires_grad
 
     @requires_grad.setter
     def requires_grad(self: Tensor, value: bool) -> None:

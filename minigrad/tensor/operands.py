@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
-from minigrad.dtype import DType, accumulator, float64, int32, int64
+from minigrad.dtype import DType, accumulator, float64, int32, int64, promote
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.tensor.base import AnyTensor
@@ -121,14 +121,17 @@ def _different(first: str, second: str) -> NoReturn:
 
 
 def result_dtype(operands: Sequence[Any]) -> DType:
-    """The type of Tensors and numbers combined."""
-    dtype, dims = None, 0
+    """The type of Tensors and numbers combined: first that of Tensors with dimensions and that of those without, since
+    the order of operands does not matter."""
+    dtype = single = None
     for o in operands:
         if isinstance(o, AnyTensor):
-            if dtype is None:
-                dtype, dims = o.dtype, o.ndim
+            if o.ndim:
+                dtype = o.dtype if dtype is None else promote(dtype, o.dtype)
             else:
-                dtype, dims = combined(dtype, dims, o.dtype, o.ndim), max(dims, o.ndim)
+                single = o.dtype if single is None else promote(single, o.dtype)
+    if single is not None:
+        dtype = single if dtype is None else combined(dtype, 1, single, 0)
     for o in operands:
         if o is not None and not isinstance(o, AnyTensor):
             dtype = number_dtype(o) if dtype is None else with_number(dtype, o)

@@ -185,7 +185,10 @@ def _backward_place(trace: Trace, slot: int) -> Any:
     grads: list[Any] = []
     for _, leaf in trace.tracked:
         value = None if leaf._grad is None else leaf._grad._whole()
-        grads += value and (repr(value.arg) if value.op == Op.CONST else True), not leaf._hooks
+        known: Any = value and (repr(value.arg) if value.op == Op.CONST else True)
+        if value is not None and (value.shape != leaf._shape() or value.dtype is not leaf.dtype):
+            known = value.shape, value.dtype  # the leaf was another when it got its gradient
+        grads += known, not leaf._hooks
     return "backward", slot, trace.alive(), tuple(grads)
 
 

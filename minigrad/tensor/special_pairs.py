@@ -26,20 +26,20 @@ if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor
 
 
-def _pair(name: str, formula: Formula, slopes: Any = None,
+def _pair(name: str, formula: Formula, gradients: Any = None,
           of_complex: Callable[[LazyBuffer, LazyBuffer], LazyBuffer] | None = None, refused: str = "",
           ) -> Callable[[Any, Any], Tensor]:
-    """A function of two operands in their common floating type; half types are computed in float32. ``slopes(a, b)``
-    gives both derivatives, if they do not follow from the formula. ``of_complex``: the formula for complex ones;
-    ``refused``: the kinds of dtypes that PyTorch has no kernel for."""
+    """A function of two operands in their common floating type; half types are computed in float32.
+    ``gradients(g, a, b)`` gives both, if they do not follow from the formula. ``of_complex``: the formula for complex
+    ones; ``refused``: the kinds of dtypes that PyTorch has no kernel for."""
 
     def computed(a: LazyBuffer, b: LazyBuffer) -> LazyBuffer:
         return formula(*widened(a, b)).lazy.cast(a.dtype)
 
     node = "".join(part.capitalize() for part in name.split("_")) + "Backward0"
     recorded = MixedFunction(name, all_fitted(computed), node)
-    if slopes is not None:
-        recorded.body.gradient = _by_slopes(slopes)
+    if gradients is not None:
+        recorded.body.gradient = _in_double(gradients)
     of_parts = recorded if of_complex is None else MixedFunction(name, all_fitted(of_complex), node)
 
     def call(a: Any, b: Any) -> Tensor:
@@ -104,12 +104,13 @@ def _angle_slopes(y: Value, x: Value) -> tuple[Value, Value]:
     return choose(nowhere, 0.0, x / square), choose(nowhere, 0.0, -y / square)
 
 
-def _xlogy_slopes(x: Value, y: Value) -> tuple[Value, Value]:
-    return choose(x.equals(0.0) & ~(y > 0.0) & y.equals(y), 0.0, y.log()), x / y
+def _xlogy_gradients(g: Value, x: Value, y: Value) -> tuple[Value, Value]:
+    """Where g is 0 the first is 0, and where x is 0 and the logarithm no number."""
+    return choose(x.equals(0.0) & ~(y > 0.0) & y.equals(y), 0.0, _xlogy_value(g, y)), g * x / y
 
 
-def _xlog1py_slopes(x: Value, y: Value) -> tuple[Value, Value]:
-    return choose(x.equals(0.0) & ~(y > -1.0) & y.equals(y), 0.0, y.log1p()), x / (y + 1.0)
+def _xlog1py_gradients(g: Value, x: Value, y: Value) -> tuple[Value, Value]:
+    return choose(x.equals(0.0) & ~(y > -1.0) & y.equals(y), 0.0, _xlog1py_value(g, y)), g * x / (y + 1.0)
 
 
 def _log_sum_slopes(a: Value, b: Value) -> tuple[Value, Value]:
@@ -123,19 +124,24 @@ def _log2_sum_slopes(a: Value, b: Value) -> tuple[Value, Value]:
 
 def _by_slopes(slopes: Any) -> Any:
     """The gradient g times each of ``slopes(a, b)``, computed in float64."""
-
-    def gradients(g: LazyBuffer, a: LazyBuffer, b: LazyBuffer) -> tuple[LazyBuffer, ...]:
-        return tuple([(Value(g) * by).lazy for by in slopes(Value(a), Value(b))])
-
-    return fitted_gradient(gradients, double)
+    return lambda g, a, b: tuple([g * by for by in slopes(a, b)])
 
 
-xlogy_of = _pair("xlogy", _xlogy_value, _xlogy_slopes)
-xlog1py_of = _pair("special_xlog1py", _xlog1py_value, _xlog1py_slopes)
-_logaddexp = _pair("logaddexp", _log_sum, _log_sum_slopes,
+def _in_double(gradients: Any) -> Any:
+    """``gradients(g, a, b)``, computed in float64."""
+
+    def of_lazies(g: LazyBuffer, a: LazyBuffer, b: LazyBuffer) -> tuple[LazyBuffer, ...]:
+        return tuple([found.lazy for found in gradients(Value(g), Value(a), Value(b))])
+
+    return fitted_gradient(of_lazies, double)
+
+
+xlogy_of = _pair("xlogy", _xlogy_value, _xlogy_gradients)
+xlog1py_of = _pair("special_xlog1py", _xlog1py_value, _xlog1py_gradients)
+_logaddexp = _pair("logaddexp", _log_sum, _by_slopes(_log_sum_slopes),
                    of_complex=lambda a, b: ForComplex.formulas().logaddexp(a, b), refused="biu")
-_logaddexp2 = _pair("logaddexp2", _log2_sum, _log2_sum_slopes, refused="biu")
-_atan2 = _pair("atan2", angle_value, _angle_slopes)
+_logaddexp2 = _pair("logaddexp2", _log2_sum, _by_slopes(_log2_sum_slopes), refused="biu")
+_atan2 = _pair("atan2", angle_value, _by_slopes(_angle_slopes))
 
 
 # --- the incomplete gamma function
@@ -236,7 +242,7 @@ def _gamma_function(name: str, below: bool) -> Callable[[Any, Any], Tensor]:
 
     title = "".join(part.capitalize() for part in name.split("_"))
     recorded = MixedFunction(name, all_fitted(computed), f"{title}Backward0")
-    recorded.body.gradient = _by_slopes(partial(_share_slopes, below=below))
+    recorded.body.gradient = _in_double(_by_slopes(partial(_share_slopes, below=below)))
     return lambda a, x: recorded.mixed((a, x), floating(result_dtype((a, x))))
 
 

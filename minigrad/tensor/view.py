@@ -15,6 +15,8 @@ from minigrad.tensor.storage import Storage, compute, snapshot
 
 REPEATED = ("unsupported operation: more than one element of the written-to tensor refers to a single memory location. "
             "Please clone() the tensor before performing the operation.")
+SEVERAL = ("SplitBackward0", "SplitWithSizesBackward0", "UnbindBackward0")
+"""Views that come several at a time. They may not be changed in place where the tape records it."""
 
 
 class View:
@@ -29,11 +31,12 @@ class View:
     complex numbers. ``lazy`` is what was read last, from the value ``whole`` of the Storage in its ``version``.
     ``above`` is the parent's view when this one was made: ``parent`` itself may turn into a view of what it was
     (``t_()``), and ``find_parent`` finds that. ``alone``: it is such a parent, which was no view before, or a
-    window of memory that others made; nobody else has its base, and it does not count as a view.
+    window of memory that others made; nobody else has its base, and it does not count as a view. ``edits``: of one of
+    several views made by one call, or a view of such a one, how often the memory had been changed before; else -1.
     """
 
-    __slots__ = ("above", "alone", "base", "differentiable", "dtype", "enabled", "history", "kind", "lazy", "offset",
-                 "parent", "shape", "steps", "strides", "version", "whole")
+    __slots__ = ("above", "alone", "base", "differentiable", "dtype", "edits", "enabled", "history", "kind", "lazy",
+                 "offset", "parent", "shape", "steps", "strides", "version", "whole")
 
     def __init__(self, parent: Any, steps: Steps, shape: tuple[int, ...], strides: tuple[int, ...], offset: int,
                  kind: str, dtype: DType | None, differentiable: bool) -> None:
@@ -51,6 +54,8 @@ class View:
         self.enabled: bool | None = True
         self.alone = False
         self.history = parent._storage.history
+        several = kind in SEVERAL or (view is not None and view.edits >= 0)
+        self.edits: int = parent._storage.edits if several else -1
         self.lazy: LazyBuffer | None = None
         self.whole: LazyBuffer | None = None
         self.version = -1

@@ -4,12 +4,15 @@ Next: ``test_threads.py``."""
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import minigrad
+from minigrad.tensor import points
+from minigrad.tensor.point import Point
 from tools.fuzz.__main__ import OnNumpy
 from tools.fuzz.known import KNOWN, kind_of
-from tools.fuzz.program import Program, difference, disagreement, shrink, write
+from tools.fuzz.program import Program, difference, disagreement, run, shrink, write
 
 
 @pytest.mark.parametrize("start, count", [(start, 10) for start in range(0, 40, 10)] + [
@@ -39,6 +42,32 @@ def test_a_difference_is_found_and_shortened() -> None:
     found = shrink(program, lambda candidate: bool(disagreement(candidate, minigrad, Wrong())))
     assert (found.settings, found.times) == ({}, 1)
     assert found.lines == ["a = L.tensor([1.0, 2.0])", "b = a * 2", "d = L.maximum(a, b)"]
+
+
+LOOP = ["if first: v1 = L.tensor([1.0, 2.0], requires_grad=True)", "v2 = fresh([0.5, 1.0, 2.0])", "v3 = v2[:2] * v1",
+        "if odd: v3 = v3 * number(2)", "v3.sum().backward()", "with L.no_grad(): v1.sub_(v1.grad, alpha=0.25)",
+        "v1.grad = None", "if last: v4 = v1 + 1", "look(v3)"]
+
+
+def test_rounds_of_a_loop_go_on_with_other_numbers() -> None:
+    v1 = np.array([1.0, 2.0])
+    for i in range(4):
+        data = np.roll([0.5, 1.0, 2.0], -i) + i * 7 % 5 / 4
+        v1 -= 0.25 * (data * (2 + i if i % 3 == 1 else 1))[:2]
+    variables, raised = run(Program(LOOP, rounds=4), minigrad)
+    assert variables["v1"].tolist() == v1.tolist() and variables["v4"].tolist() == (v1 + 1).tolist()
+    assert raised == [""] * 4 * len(LOOP)
+    variables, raised = run(Program(LOOP, rounds=4), minigrad, steps=len(LOOP) + 2)
+    assert len(raised) == len(LOOP) + 2 and "v4" not in variables
+    assert run(Program(["v1 = v0", "if first: v0 = fresh(1)"], rounds=2), minigrad)[1][0].startswith("NameError")
+
+
+def test_a_mistake_of_what_is_replayed_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    program = Program(LOOP, rounds=8)
+    assert disagreement(program, minigrad, minigrad) == ""
+    monkeypatch.setattr(points, "written_again", lambda *place: None)
+    monkeypatch.setattr(Point, "run", lambda self, trace: [])  # it computes nothing
+    assert disagreement(program, minigrad, minigrad) != ""
 
 
 def test_what_counts_as_a_difference() -> None:

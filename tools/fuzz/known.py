@@ -13,17 +13,17 @@ import re
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from importlib import import_module
 from typing import Any
 
 import numpy as np
 
-from tools.fuzz.program import Change, Mismatch, Program, compare, compare_all, mismatches, run, step
+from tools.fuzz.loops import names_of_round
+from tools.fuzz.program import Change, Mismatch, Program, compare, compare_all, mismatches, run, scope_of, step
 from tools.fuzz.statements import ROUNDED
 
 EPSILON = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7, "complex128": 2.0**-52,
            "complex64": 2.0**-23}
-CHANGED = re.compile(r"(?:with .*: )?(v\d+)(?: = |\.\w+_\()")
+CHANGED = re.compile(r"(?:(?:with|if) .*?: )?(v\d+)(?: = |\.\w+_\()")
 NAME = re.compile(r"\bv\d+\b")
 ANY_LINE = re.compile("")
 
@@ -40,9 +40,14 @@ class Failure:
 
     def before(self) -> dict[str, Any]:
         """The reference's variables before the statement that differs; of that only what it names."""
-        lines = self.program.lines
-        variables, _ = run(lines[:lines.index(self.mismatch.place)], self.reference, changes=self.changes)
+        variables, _ = run(self.program, self.reference, changes=self.changes, steps=self.mismatch.at)
         return {name: variables[name] for name in dict.fromkeys(NAME.findall(self.mismatch.place)) if name in variables}
+
+    def scope(self) -> dict[str, Any]:
+        """What else it may use."""
+        program = self.program
+        return scope_of(self.reference) | names_of_round(self.reference, self.mismatch.at // len(program.lines),
+                                                         program.rounds)
 
     def tensors(self) -> list[Any]:
         """Those Tensors."""
@@ -96,12 +101,12 @@ def kind_of(program: Program, reference: Any, library: Any) -> str | None:
 
 def depends(failure: Failure, changes: tuple[Change, ...]) -> bool:
     """Whether the reference's own result differs wherever ours does, if one of its runs is changed."""
-    lines, place, wrong = failure.program.lines, failure.mismatch.place, failure.mismatch.wrong
-    right = run(lines, failure.reference, changes=failure.changes)
+    program, place, wrong = failure.program, failure.mismatch.place, failure.mismatch.wrong
+    right = run(program, failure.reference, changes=failure.changes)
     covered = np.zeros(()) if wrong is None else np.zeros(wrong.shape, dtype=bool)
     for change in changes:
-        moved = run(lines, failure.reference, changes=(*failure.changes, change))
-        for other in mismatches(lines, moved, right, failure.reference):
+        moved = run(program, failure.reference, changes=(*failure.changes, change))
+        for other in mismatches(program, moved, right, failure.reference):
             if other.place == place:
                 if wrong is None or other.wrong is None:
                     return True
@@ -115,7 +120,7 @@ def _moving(move: Callable[[Any, float], Any], lines: re.Pattern[str] = ROUNDED)
         found = CHANGED.match(line)
         if found is None or not lines.search(line):
             return
-        value = variables[found[1]]
+        value: Any = variables.get(found[1])  # the first time it may not have run
         unit = EPSILON.get(str(getattr(value, "dtype", None)).rpartition(".")[2])
         if unit is not None:
             try:
@@ -212,7 +217,7 @@ def _is_not_run(failure: Failure) -> bool:
             if isinstance(value, failure.reference.Tensor):
                 sizes = tuple(max(n, least) for n in value.shape)
                 operands[name] = value.new_ones(sizes) if value.numel() < 2 else value.contiguous()
-        found = step(failure.mismatch.place, {"L": failure.reference}, operands)
+        found = step(failure.mismatch.place, failure.scope(), operands)
         if found.startswith("NotImplementedError") and found.split()[-1] == ours.split()[-1]:  # the dtype
             return True
     return False
@@ -230,9 +235,8 @@ def _comes_late(failure: Failure) -> bool:
             late.add(step(f"{name}.tolist()", {}, variables))
 
     late: set[str] = set()
-    at = failure.program.lines.index(failure.mismatch.place)
-    _, raised = run(failure.program.lines[:at + 1], failure.library, changes=(Change(after=look),))
-    late.add(raised[at])
+    _, raised = run(failure.program, failure.library, changes=(Change(after=look),), steps=failure.mismatch.at + 1)
+    late.add(raised[-1])
     return theirs in late or ("Number of elements of source < number of ones in mask" in theirs
                               and any(words.startswith("IndexOutOfRange") for words in late))
 
@@ -281,10 +285,10 @@ def _without_gradients(line: str, variables: dict[str, Any]) -> None:
                     value.detach_()
 
 
-WRITTEN = re.compile(r"(?:with .*: )?(?:L\.\w+\(.*out=(v\d+)\)$|(v\d+)(?:\.\w+_\(|\[.* [-+*]?= ))")
+WRITTEN = re.compile(r"(?:(?:with|if) .*?: )?(?:L\.\w+\(.*out=(v\d+)\)$|(v\d+)(?:\.\w+_\(|\[.* [-+*]?= ))")
 
 
-def _apart(line: str, variables: dict[str, Any]) -> Callable[[], None]:
+def _apart(line: str, variables: dict[str, Any], scope: dict[str, Any]) -> Callable[[], None]:
     """What is written comes from operands that do not change meanwhile: the statement runs on copies, too, and what
     they get is written."""
     found = WRITTEN.match(line)
@@ -296,7 +300,7 @@ def _apart(line: str, variables: dict[str, Any]) -> Callable[[], None]:
         return lambda: None
     copies = {other: value.detach().clone() if hasattr(value, "untyped_storage") else value
               for other, value in variables.items()}
-    raised = step(line, {"L": import_module(type(target).__module__.partition(".")[0])}, copies)
+    raised = step(line, scope, copies)
 
     def write() -> None:
         with suppress(RuntimeError):  # its elements share memory

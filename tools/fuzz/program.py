@@ -7,13 +7,16 @@ import re
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
 
 import numpy as np
 
 import minigrad
+from minigrad.tensor import points
+from minigrad.tensor.replay import thread
+from tools.fuzz.loops import SELDOM, inputs, looped, names_of_round
 from tools.fuzz.statements import FEATURES, Writer
 
 TOLERANCE = {"float64": (1e-6, 1e-9), "float32": (2e-3, 1e-4), "float16": (3e-2, 2e-2), "bfloat16": (0.2, 0.1),
@@ -25,28 +28,32 @@ more."""
 @dataclass(frozen=True)
 class Program:
     """Statements; of each the kind; the settings they run with, and how often they run: after the first time, calls
-    are replayed."""
+    are replayed. ``times``: from the start, and what they make is compared each time. ``rounds``: as a loop does, with
+    the variables of the round before (see ``loops.py``); what is there in the end is compared."""
 
     lines: list[str]
     kinds: list[str] = field(default_factory=list)
     settings: dict[str, int] = field(default_factory=dict)
     times: int = 1
+    rounds: int = 1
 
     def __str__(self) -> str:
         settings = " ".join(f"{name}={value}" for name, value in self.settings.items())
-        return "\n".join([f"# {settings}, run {self.times} times", *self.lines])
+        rounds = f", {self.rounds} rounds" if self.rounds > 1 else ""
+        return "\n".join([f"# {settings}, run {self.times} times{rounds}", *self.lines])
 
 
 @dataclass(frozen=True)
 class Mismatch:
     """What differs: at a ``place``, a statement or the name of a variable (with ``.grad`` for its gradient), and how.
-    ``raised``: if it is a statement, what our run and the reference's raised there, or nothing. ``wrong``: if values
-    differ, where."""
+    ``raised``: if it is a statement, what our run and the reference's raised there, or nothing, and ``at``: how many
+    statements ran before. ``wrong``: if values differ, where."""
 
     place: str
     how: str
     raised: tuple[str, str] | None = None
     wrong: np.ndarray[Any, Any] | None = None
+    at: int = 0
 
     def __str__(self) -> str:
         return f"{self.place}: {self.how}"
@@ -57,39 +64,39 @@ class Change:
     """How a run differs from the usual one. ``line`` gives another statement for each; it may call ``detached`` and
     ``one_by_one``.
     ``made`` gets what a statement ``v3 = …`` has made, and the other variables, and gives what it is to be. ``after``
-    gets a statement that has run, and all variables; ``before`` gets them before, and gives what is called when the
-    statement has run."""
+    gets a statement that has run, and all variables; ``before`` gets them before, and what else statements
+    use, and gives what is called when the statement has run."""
 
     line: Callable[[str], str] | None = None
     made: Callable[[Any, dict[str, Any]], Any] | None = None
     after: Callable[[str, dict[str, Any]], None] | None = None
-    before: Callable[[str, dict[str, Any]], Callable[[], None]] | None = None
+    before: Callable[[str, dict[str, Any], dict[str, Any]], Callable[[], None]] | None = None
 
 
-MADE = re.compile(r"(?:with .*: )?(v\d+) = ")
+MADE = re.compile(r"(?:(?:with|if) .*?: )?(v\d+) = ")
 
 
-def run(lines: list[str], library: Any, *, realise: bool = True, changes: tuple[Change, ...] = (),
+def run(program: Program, library: Any, *, changes: tuple[Change, ...] = (), steps: int | None = None,
         ) -> tuple[dict[str, Any], list[str]]:
-    """The variables after the program, and for each line what it raised, or nothing."""
+    """The variables after the program, or its first ``steps``, and for each statement that was to run what it raised,
+    or nothing."""
     variables: dict[str, Any] = {}
     raised = []
-    scope = {"L": library, "look": (lambda t: t.tolist()) if realise else lambda t: None,
-             "detached": lambda x: x.detach() if hasattr(x, "detach") else x,
-             "one_by_one": lambda function, x: _one_by_one(library, function, x)}
+    scope = scope_of(library)
     makers = [change.made for change in changes if change.made is not None]
     for i, make in enumerate(makers):
         scope[f"made{i}"] = make
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
-        for line in lines:
+        for i, line in enumerate((program.lines * program.rounds)[:steps]):
+            scope.update(names_of_round(library, i // len(program.lines), program.rounds))
             made = MADE.match(line)
             text = line
             for change in changes:
                 text = change.line(text) if change.line is not None else text
             if made is not None:  # in the same line, so that it is in the same mode
-                text += "".join(f"; {made[1]} = made{i}({made[1]}, {{**locals()}})" for i in range(len(makers)))
-            finish = [change.before(line, variables) for change in changes if change.before is not None]
+                text += "".join(f"; {made[1]} = made{n}({made[1]}, {{**locals()}})" for n in range(len(makers)))
+            finish = [change.before(line, variables, scope) for change in changes if change.before is not None]
             raised.append(step(text, scope, variables))
             for call in finish if not raised[-1] else ():
                 call()
@@ -99,6 +106,12 @@ def run(lines: list[str], library: Any, *, realise: bool = True, changes: tuple[
                 if change.after is not None and not raised[-1]:
                     change.after(line, variables)
     return variables, raised
+
+
+def scope_of(library: Any) -> dict[str, Any]:
+    """What statements use but for variables and what changes from round to round."""
+    return {"L": library, "look": lambda t: t.tolist(), "detached": lambda x: x.detach() if hasattr(x, "detach") else x,
+            "one_by_one": lambda function, x: _one_by_one(library, function, x)}
 
 
 def _write_out(variables: dict[str, Any]) -> None:
@@ -134,18 +147,24 @@ def write(seed: int, length: int, library: Any) -> Program:
     features = {f for f in FEATURES if rng.random() < 0.6} - set(getattr(library, "without", ()))
     settings = {"THREADS": rng.choice((1, 2, 3)), "TIERS": rng.choice((0, 1, 1, 1, 2, 2))}
     variables: dict[str, Any] = {}
+    loop = Random(f"loop {seed}").random() < 0.3
+    if loop:
+        features -= {feature for feature in SELDOM if rng.random() < 0.8}
     writer = Writer(rng, features, variables, library.Tensor)
     scope = {"L": library, "look": lambda t: None}
+    begin = inputs(writer) if loop else ["v0 = L.ones(2, 3, dtype=L.float64)"]
     lines: list[str] = []
     kinds: list[str] = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         while len(lines) < length:
-            line = writer.statement() if writer.tensors() else "v0 = L.ones(2, 3, dtype=L.float64)"
+            line = begin.pop(0) if begin else writer.statement()
             error = step(line, scope, variables)
             if not error or rng.random() < 0.1:  # a few of the calls that are refused
                 lines.append(line)
                 kinds.append(writer.kind + (" (refused)" if error else ""))
+    if loop:
+        return Program(*looped(writer, lines, kinds), settings, 1, rng.choice((3, 6, 6, 9, 13, 24)))
     return Program(lines, kinds, settings, rng.choice((1, 1, 2, 3)))
 
 
@@ -162,22 +181,35 @@ def compare(program: Program, reference: Any, library: Any, changes: tuple[Chang
 
 def compare_all(program: Program, reference: Any, library: Any, changes: tuple[Change, ...] = ()) -> list[Mismatch]:
     """All that differs after the first run in which something does."""
-    expected = run(program.lines, reference, changes=changes)
+    expected = run(program, reference, changes=changes)
+    enough = points.ENOUGH_RUNS
+    if program.rounds > 1:
+        thread.forget()  # after programs whose calls never come again, it does not try to follow calls
+        points.ENOUGH_RUNS = max(min(program.rounds // 4, enough), 1)
+    try:
+        return _compared(program, expected, reference, library)
+    finally:
+        points.ENOUGH_RUNS = enough
+
+
+def _compared(program: Program, expected: tuple[dict[str, Any], list[str]], reference: Any, library: Any,
+              ) -> list[Mismatch]:
     with minigrad.config.config(**program.settings) if program.settings else nullcontext():
         for _ in range(program.times):
-            found = list(mismatches(program.lines, run(program.lines, library), expected, reference))
+            found = list(mismatches(program, run(program, library), expected, reference))
             if found:
                 return found
     return []
 
 
-def mismatches(lines: list[str], result: tuple[dict[str, Any], list[str]], right: tuple[dict[str, Any], list[str]],
+def mismatches(program: Program, result: tuple[dict[str, Any], list[str]], right: tuple[dict[str, Any], list[str]],
                reference: Any) -> Iterator[Mismatch]:
     """All that differs between two runs of a program."""
     (found, ours), (expected, theirs) = result, right
-    for line, a, b in zip(lines, ours, theirs, strict=True):
+    for i, (a, b) in enumerate(zip(ours, theirs, strict=True)):
         if bool(a) != bool(b):
-            yield Mismatch(line, f"{a or 'no error'}, not {b or 'no error'}", (a, b))
+            line = program.lines[i % len(program.lines)]
+            yield Mismatch(line, f"{a or 'no error'}, not {b or 'no error'}", (a, b), at=i)
     for name, value in expected.items():
         mine = found.get(name)
         how, wrong = difference(mine, value)
@@ -249,22 +281,30 @@ def _numbers(t: Any) -> np.ndarray[Any, Any]:
 
 def shrink(program: Program, still: Callable[[Program], bool]) -> Program:
     """The program without all statements that are not needed for ``still`` to hold, run once and with plain settings
-    if that is enough."""
+    if that is enough, and with as few rounds as are."""
     for settings, times in (({}, 1), (program.settings, 1), ({}, program.times)):
-        simpler = Program(program.lines, [], settings, times)
+        simpler = replace(program, kinds=[], settings=settings, times=times)
         if still(simpler):
             program = simpler
             break
-    lines = program.lines
-    size = max(len(lines) // 2, 1)
+    program = _fewer_rounds(program, still)
+    size = max(len(program.lines) // 2, 1)
     while True:
         at, smaller = 0, False
-        while at < len(lines):
-            shorter = lines[:at] + lines[at + size:]
-            if shorter and still(Program(shorter, [], program.settings, program.times)):
-                lines, smaller = shorter, True
+        while at < len(program.lines):
+            shorter = replace(program, kinds=[], lines=program.lines[:at] + program.lines[at + size:])
+            if shorter.lines and still(shorter):
+                program, smaller = shorter, True
             else:
                 at += size
         if size == 1 and not smaller:
-            return Program(lines, [], program.settings, program.times)
+            return _fewer_rounds(program, still)
         size = max(size // 2, 1)
+
+
+def _fewer_rounds(program: Program, still: Callable[[Program], bool]) -> Program:
+    for rounds in (1, 2, 3, 5, 10, program.rounds - 1):
+        fewer = replace(program, rounds=rounds)
+        if 0 < rounds < program.rounds and still(fewer):
+            return fewer
+    return program

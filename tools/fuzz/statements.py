@@ -1,5 +1,5 @@
 """Stage: tests. In: the Tensors that a program has so far. Out: its next statement, as text.
-Next: ``program.py``.
+Next: ``loops.py``.
 
 A statement uses ``L``, the library; ``look``, which asks for a Tensor's values, so that it is realised; and variables
 that earlier statements have made. Each kind is a row of ``KINDS``, with the feature that must be on."""

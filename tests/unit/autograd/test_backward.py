@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from typing import Any
 
 import numpy as np
 import pytest
@@ -298,3 +299,63 @@ def test_grad_takes_only_inputs_and_dictionaries() -> None:
     assert minigrad.autograd.grad(x * y, (x, z), None, None, False, True, True)[1] is None  # PyTorch's order
     with pytest.warns(FutureWarning, match="only_inputs argument is deprecated"):
         assert minigrad.autograd.grad(x * y, x, only_inputs=False)[0].item() == 3.0
+
+
+@pytest.mark.parametrize("change", [lambda v: v[0].add_(1), lambda v: v[:1].zero_(), lambda v: v[0].copy_(v[1] * 2)])
+def test_what_was_changed_through_a_view_is_differentiated_once(change: Any) -> None:
+    x = minigrad.ones(2, 2, requires_grad=True)
+    v = x.roll(1, 0)
+    change(v)
+    v.sum().backward()
+    with pytest.raises(RuntimeError, match="a second time"):
+        v.sum().backward()
+
+
+def test_an_op_of_which_pytorch_saves_something_is_differentiated_once() -> None:
+    x = minigrad.tensor([1.75, 3.5], requires_grad=True)
+    slope = minigrad.autograd.grad(x.sum().abs(), x, create_graph=True)[0]
+    slope.sum().backward()
+    with pytest.raises(RuntimeError, match="a second time"):
+        slope.sum().backward()
+    y = minigrad.cartesian_prod(minigrad.ones(2), x)
+    y.sum().backward()
+    y.sum().backward()
+
+
+@pytest.mark.parametrize("times", [1, 20])
+@pytest.mark.parametrize("first, second, words", [
+    ((2, 3), (3, 2), r"The size of tensor a \(2\) must match the size of tensor b \(3\)"),
+    ((2,), (1,), r"output with shape \[1\] doesn't match the broadcast shape \[2\]")])
+def test_a_gradient_of_another_shape_is_added_as_in_place(first: Any, second: Any, words: str, times: int) -> None:
+    """Also by what is replayed, which must not take the memory for that of another shape."""
+    x = minigrad.ones(first).requires_grad_()
+
+    def step() -> None:
+        (x * x).sum().backward()
+
+    for shape in (first, second):
+        x.data, x.grad = minigrad.ones(shape), None
+        for _ in range(times):
+            step()
+    x.data = minigrad.ones(first)
+    with pytest.raises(RuntimeError, match=words):
+        step()
+    assert x.grad.tolist() == minigrad.full(second, 2.0 * times).tolist()
+    x.data = minigrad.ones(1, *second)[0]
+    step()
+    assert x.grad.tolist() == minigrad.full(second, 2.0 * times + 2).tolist()
+
+
+@pytest.mark.parametrize("times", [1, 20])
+def test_a_gradient_of_another_dtype_is_added_as_in_place(times: int) -> None:
+    x = minigrad.ones(2, dtype=minigrad.float64).requires_grad_()
+    for dtype in (minigrad.float64, minigrad.float32):
+        x.data, x.grad = minigrad.ones(2, dtype=dtype), None
+        for _ in range(times):
+            (x * x).sum().backward()
+    x.data = minigrad.ones(2, dtype=minigrad.float64)
+    (x * x).sum().backward()
+    assert x.grad.dtype is minigrad.float32 and x.grad.tolist() == [2.0 * times + 2] * 2
+    x.data = minigrad.ones(2, dtype=minigrad.complex64)
+    with pytest.raises(RuntimeError, match="result type ComplexFloat can't be cast to the desired output type Float"):
+        (x * x).sum().abs().backward()

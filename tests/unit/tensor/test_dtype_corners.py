@@ -248,3 +248,9 @@ def test_the_layout_of_einsum():
 
 def test_the_variance_of_equal_complex_numbers_is_0_if_their_sum_is_exact():
     assert mg.full((3,), -0.62 + 0.04j, dtype=mg.complex128).var().item() == 0
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0)])
+def test_the_order_of_operands_does_not_decide_the_dtype(order):
+    operands = mg.tensor(2.0, dtype=mg.float16), mg.tensor([True, False]), mg.tensor(1.0, dtype=mg.float64)
+    assert mg.addcmul(*[operands[i] for i in order], value=1).dtype is mg.float64

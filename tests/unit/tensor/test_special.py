@@ -235,3 +235,15 @@ def test_out_of_activations(name):
 def test_second_derivative_of_the_logistic_loss_at_0():
     loss = lambda x: minigrad.nn.functional.binary_cross_entropy_with_logits(x, minigrad.tensor([0.5]))  # noqa: E731
     assert first_and_second(loss, [0.0], [1.0]) == ([0.0], [0.25])
+
+
+def test_xlogy_gives_no_gradient_where_none_comes():
+    """0 times an infinite logarithm is 0 in backward, too."""
+    inf, nan = math.inf, math.nan
+    for function, shift in ((minigrad.xlogy, 0.0), (minigrad.special.xlog1py, 1.0)):
+        for g in (0.0, nan):
+            x = minigrad.tensor([0.0, 2.0, 2.0, 0.0], requires_grad=True)
+            y = minigrad.tensor([-2.0, 0.0, inf, 3.0]) - shift
+            function(x, y).backward(minigrad.full((4,), g))
+            assert [0.0 if v == 0 else v for v in x.grad.tolist()][:1] == [0.0]
+            assert all([v == 0 for v in x.grad.tolist()]) if g == 0 else x.grad[1:].isnan().all()

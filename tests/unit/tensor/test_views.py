@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -196,9 +198,42 @@ def test_a_view_made_before_an_in_place_op_on_its_base() -> None:
     a = minigrad.tensor([1.0, 2.0], requires_grad=True)
     x = a * 2
     v = x[1:]
-    x.mul_(x)
+    x.mul_(x.clone())
     v.sum().backward()
     assert a.grad.tolist() == [0, 16]
+
+
+@pytest.mark.parametrize("name", ["mul_", "div_", "pow_", "hypot_", "add_", "sub_"])
+def test_an_operand_twice_is_changed_in_place(name: str) -> None:
+    """The first is kept as it was; the other is read by backward, and so must not have changed."""
+    a = minigrad.tensor([1.0, 2.0], requires_grad=True)
+    x = a * 2
+    getattr(x, name)(x.contiguous())
+    if name in ("add_", "sub_"):
+        x.sum().backward()
+        assert a.grad.tolist() == [4.0, 4.0] if name == "add_" else [0.0, 0.0]
+    else:
+        with pytest.raises(RuntimeError, match="which is output 0 of .*, is at version 1; expected version 0"):
+            x.sum().backward()
+
+
+@pytest.mark.parametrize("made", [lambda x: x.chunk(2)[0], lambda x: x.unbind(0)[0], lambda x: x.split([1, 2])[1],
+                                  lambda x: next(iter(x))])
+@pytest.mark.parametrize("change", [lambda x, v: x.sub_(1), lambda x, v: x.detach().sub_(1), lambda x, v: v.mul_(2)])
+def test_one_of_several_views_is_not_tracked_any_more_once_its_memory_was_changed(made: Any, change: Any) -> None:
+    x = minigrad.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    v = made(x)
+    x.data.add_(1)  # unseen
+    assert (v + 1).requires_grad and v[...].requires_grad and v.grad_fn is not None
+    with minigrad.no_grad():
+        change(x, v)
+    before = v.tolist()
+    for use in (lambda: v + 1, lambda: v.sum(), lambda: v[...], lambda: v.grad_fn, lambda: v.is_leaf):
+        with pytest.raises(RuntimeError, match="is a view and its base or another view of its base has been modified"):
+            use()
+    assert v.requires_grad and v.detach().tolist() == before
+    with minigrad.no_grad():
+        assert (v + 1).shape == v.shape
 
 
 def test_an_untracked_base_becomes_tracked() -> None:

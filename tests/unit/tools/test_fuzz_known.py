@@ -27,7 +27,8 @@ class Other:
 
 def refused(ours: str, theirs: str, *lines: str) -> str:
     """The kind, if the last of these statements raises this, and that in the reference."""
-    failure = Failure(Program(list(lines)), Mismatch(lines[-1], "", (ours, theirs)), minigrad, minigrad)
+    mismatch = Mismatch(lines[-1], "", (ours, theirs), at=len(lines) - 1)
+    failure = Failure(Program(list(lines)), mismatch, minigrad, minigrad)
     return next((kind.name for kind in KNOWN if kind.holds(failure)), "")
 
 

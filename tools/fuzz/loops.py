@@ -1,0 +1,114 @@
+"""Stage: tests. In: the statements of a program. Out: those of the body of a loop, and what they use that is another in
+each round: so the calls of a round are replayed with other values, and sometimes with other calls among them.
+Next: ``program.py``.
+
+A statement ``if first: …`` runs in the first round only, so that its variable lives on; ``if odd: …`` in every third
+one, ``if last: …`` in the last. ``fresh`` is ``L.tensor`` of other numbers in each round, ``number`` another number."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from tools.fuzz import values
+from tools.fuzz.statements import BINARY, WRITES, Writer
+
+NUMBER = re.compile(r"(?P<before>= v\d+ (?:[-+*/%<]|//|>=|==|!=) |L\.(?:" + "|".join(BINARY) + r")\(v\d+, |v\d+\.(?:"
+                    + "|".join(WRITES) + r")\()(?P<number>-?[\d.e]+)(?P<after>\)?)$")
+TRACKED = ".requires_grad_()"
+SELDOM = ("special", "order", "index", "mask", "alias", "modes", "complex")
+"""Features of which a loop has few, since their values differ in shape from round to round, or their calls are recorded
+each time."""
+CREATED = re.compile(r"(v\d+) = L\.tensor\(")
+MADE = re.compile(r"v\d+ = ")
+ALONE = re.compile(r"for |with ")
+
+
+def names_of_round(library: Any, number: int, rounds: int) -> dict[str, Any]:
+    """What statements of a round use."""
+    return {"first": number == 0, "odd": number % 3 == 1, "last": number == rounds - 1,
+            "number": lambda n: n + number % 3, "fresh": lambda data, **options: library.tensor(
+                varied(data, number), **options)}
+
+
+def varied(data: Any, number: int) -> Any:
+    """Nested lists with the same numbers in another order, finite floats a little larger or smaller; the same in round
+    0.
+
+    >>> varied([[1, 2], [3, 4]], 1), varied([[0.5, math.inf]], 3)
+    ([[2, 3], [4, 1]], [[inf, 0.75]])
+    """
+    flat = list(_flat(data))
+    turned = flat[number % max(len(flat), 1):] + flat[:number % max(len(flat), 1)]
+    step = number * 7 % 5 / 4
+    given = iter([v + step if type(v) is float and math.isfinite(v) else v for v in turned])
+    return _filled(data, given)
+
+
+def _flat(data: Any) -> Iterator[Any]:
+    if isinstance(data, list):
+        for part in data:
+            yield from _flat(part)
+    else:
+        yield data
+
+
+def _filled(data: Any, given: Iterator[Any]) -> Any:
+    return [_filled(part, given) for part in data] if isinstance(data, list) else next(given)
+
+
+def inputs(w: Writer) -> list[str]:
+    """What a loop begins with: some parameters, and data."""
+    sizes = values.shape(w.rng)
+    made = []
+    for _ in range(w.rng.randint(2, 4)):
+        some = sizes if w.rng.random() < 0.7 else values.shape(w.rng)
+        kind = w.rng.choice(values.FLOATS) if "mixed" in w.features else "float64"
+        made.append(f"{w.new()} = {values.tensor(w.rng, w.features, some, kind)}{w.rng.choice(('', TRACKED, TRACKED))}")
+    return made
+
+
+def looped(w: Writer, lines: list[str], kinds: list[str]) -> tuple[list[str], list[str]]:
+    """The statements as the body of a loop, and their kinds: some tensors stay, all others get other numbers; some
+    statements run in some rounds only. At the end often a step of training, and a look at what came out."""
+    rng = w.rng
+    body = []
+    kept = []
+    for line in lines:
+        created = CREATED.match(line)
+        if created is not None and rng.random() < (0.8 if line.endswith(TRACKED) else 0.2):
+            kept.append(created[1])
+            body.append(f"if first: {line}")
+            continue
+        line = NUMBER.sub(r"\g<before>number(\g<number>)\g<after>", line).replace("L.tensor(", "fresh(")
+        if not ALONE.match(line) and rng.random() < 0.12:
+            when = "first or odd" if MADE.match(line) else rng.choice(("odd", "odd", "last"))
+            line = f"if {when}: {line}"
+        body.append(line)
+    more = []
+    tracked = [name for name in w.tracked() if _is_computed(w.variables[name])]
+    if tracked and rng.random() < 0.8:
+        more.append(f"{rng.choice(tracked)}.sum().abs().backward()")
+        for name in kept:
+            if name in w.tracked() and rng.random() < 0.8:
+                more += [f"with L.no_grad(): {name}.sub_({name}.grad, alpha=0.25)", f"{name}.grad = None"]
+    for name in kept:
+        if rng.random() < 0.3:
+            more.append(f"{name}.data.copy_(fresh({_text(w.variables[name].tolist())}))")
+    if rng.random() < 0.8:
+        more.append(f"look({w.any()})")
+    return body + more, kinds + ["loop"] * len(more)
+
+
+def _is_computed(t: Any) -> bool:
+    """Whether a gradient flows on; not of one that must not be asked, since its base was changed in place."""
+    try:
+        return t.grad_fn is not None
+    except RuntimeError:
+        return False
+
+
+def _text(data: Any) -> str:
+    return re.sub(r"-?\b(?:nan|inf)\b", lambda found: f"float('{found[0]}')", str(data))
