@@ -22,7 +22,7 @@ SELDOM = ("special", "order", "index", "mask", "alias", "modes", "complex")
 """Features of which a loop has few, since their values differ in shape from round to round, or their calls are recorded
 each time."""
 CREATED = re.compile(r"(v\d+) = L\.tensor\(")
-MADE = re.compile(r"v\d+ = ")
+MADE = re.compile(r"(v\d+) = ")
 ALONE = re.compile(r"for |with ")
 
 
@@ -84,8 +84,11 @@ def looped(w: Writer, lines: list[str], kinds: list[str]) -> tuple[list[str], li
             continue
         line = NUMBER.sub(r"\g<before>number(\g<number>)\g<after>", line).replace("L.tensor(", "fresh(")
         if not ALONE.match(line) and rng.random() < 0.12:
-            when = "first or odd" if MADE.match(line) else rng.choice(("odd", "odd", "last"))
-            line = f"if {when}: {line}"
+            made = MADE.match(line)
+            if made is None:
+                line = f"if {rng.choice(('odd', 'odd', 'last'))}: {line}"
+            elif made[1] not in w.tracked():  # PyTorch's tape knows versions of Tensors that are gone
+                line = f"if first or odd: {line}"
         body.append(line)
     more = []
     tracked = [name for name in w.tracked() if _is_computed(w.variables[name])]
