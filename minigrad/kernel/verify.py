@@ -153,24 +153,27 @@ class _Checker:
         self.locals, self.variables, self.arrays = before
 
     def check_for(self, s: For) -> None:
-        self.require(s.kind in KINDS, f"unknown loop kind {s.kind!r}; the kinds are {', '.join(KINDS)}")
-        self.require((s.kind in OUTERMOST) == (self.depth == 1),
-                     f"a {s.kind} loop is the outermost statement, and the only one of its kind")
+        if s.kind not in KINDS:
+            self.fail(f"unknown loop kind {s.kind!r}; the kinds are {', '.join(KINDS)}")
+        if (s.kind in OUTERMOST) != (self.depth == 1):
+            self.fail(f"a {s.kind} loop is the outermost statement, and the only one of its kind")
         self.require(s.kind != "block" or self.in_grid, "a block loop stands in a grid loop and nowhere else")
         self.index(s.start)
         self.index(s.stop)
-        self.require(s.step >= 1, f"the step of a loop is at least 1, got {s.step}")
-        self.require(s.var.kind == "var", f"the loop variable {s.var} is no variable")
-        self.bind(str(s.var))
+        if s.step < 1:
+            self.fail(f"the step of a loop is at least 1, got {s.step}")
+        if s.var.kind != "var":
+            self.fail(f"the loop variable {s.var} is no variable")
+        name = str(s.var)
+        self.bind(name)
         constant = s.start.kind == s.stop.kind == "num"
         if s.stop.hi > s.start.lo:
             last = range(int(s.start), int(s.stop), s.step)[-1] if constant else s.stop.hi - 1
-            self.require(s.var.lo <= s.start.lo and last <= s.var.hi,
-                         f"the loop runs {s.var} outside its range {s.var.lo}..{s.var.hi}")
-        if s.kind in ("unroll", "vector"):
-            self.require(constant, f"a loop of kind {s.kind} needs constant bounds, got {s.start}..{s.stop}")
+            if s.var.lo > s.start.lo or last > s.var.hi:
+                self.fail(f"the loop runs {s.var} outside its range {s.var.lo}..{s.var.hi}")
+        if s.kind in ("unroll", "vector") and not constant:
+            self.fail(f"a loop of kind {s.kind} needs constant bounds, got {s.start}..{s.stop}")
         self.variables.add(s.var)
-        name = str(s.var)
         if s.kind == "grid":
             self.grid(s)
         elif s.kind == "block":
@@ -197,8 +200,8 @@ class _Checker:
 
     def vector(self, s: For) -> None:
         lanes = int(s.stop)
-        self.require(int(s.start) == 0 and s.step == 1 and lanes > 0 and lanes & (lanes - 1) == 0,
-                     f"a vector loop runs from 0 by 1 to a power of two, got {s.start}..{s.stop} by {s.step}")
+        if not (int(s.start) == 0 and s.step == 1 and lanes > 0 and lanes & (lanes - 1) == 0):
+            self.fail(f"a vector loop runs from 0 by 1 to a power of two, got {s.start}..{s.stop} by {s.step}")
         self.lane = s
         self.block(s.body)
         self.lane = None
@@ -217,8 +220,8 @@ class _Checker:
 
     def check_store(self, s: Store) -> None:
         self.value(s.value)
-        self.require(s.value.dtype is s.array.dtype,
-                     f"a {s.value.dtype.name} is stored into {s.array.name}, which holds {s.array.dtype.name}")
+        if s.value.dtype is not s.array.dtype:
+            self.fail(f"a {s.value.dtype.name} is stored into {s.array.name}, which holds {s.array.dtype.name}")
         self.require(s.guard is None or self.lane is None, "a store inside a vector loop has no guard")
         self.access(s.array, s.index, s.guard, store=True)
 
@@ -295,23 +298,23 @@ class _Checker:
         for v in values([root]):
             if v.dtype.kind == "c":
                 self.fail(f"a kernel has no {v.dtype.name}, only the real and the imaginary part: {show_value(v)}")
-            if isinstance(v, Local):
+            if v.__class__ is Apply:
+                self.operation(v)
+            elif v.__class__ is Local:
                 if v.name not in self.locals:
                     self.fail(f"{v.name} is used where no Let has bound it")
                 if self.locals[v.name] is not v.dtype:
                     self.fail(f"{v.name} is used as {v.dtype.name}, not as it was bound")
-            elif isinstance(v, Scalar):
-                self.require(any(v is s for s in self.kernel.scalars), f"{v.name} is no scalar of this kernel")
-            elif isinstance(v, Index):
+            elif v.__class__ is Load:
+                self.access(v.array, v.index, v.guard, store=False)
+            elif v.__class__ is Const:
+                self.constant(v)
+            elif v.__class__ is Index:
                 if v.dtype is not int64 and not (v.dtype is bool_ and v.index.lo >= 0 and v.index.hi <= 1):
                     self.fail(f"index {v.index} as a value is an int64, or a bool if it is 0/1; got {v.dtype.name}")
                 self.index(v.index)
-            elif isinstance(v, Load):
-                self.access(v.array, v.index, v.guard, store=False)
-            elif isinstance(v, Apply):
-                self.operation(v)
-            elif isinstance(v, Const):
-                self.constant(v)
+            elif v.__class__ is Scalar:
+                self.require(any(v is s for s in self.kernel.scalars), f"{v.name} is no scalar of this kernel")
 
     def constant(self, v: Const) -> None:
         if v.dtype is bool_:
@@ -348,25 +351,31 @@ class _Checker:
             self.fail(f"{array.name}[{index}] can be {index.lo}..{index.hi}, outside 0..{array.size - 1}")
 
     def register(self, array: Array, index: Sym, guard: Sym | None, store: bool) -> None:
-        access = f"{array.name}[{index}]"
-        self.require(guard is None, f"the register access {access} has a guard")
-        lanes = 1 if self.lane is None else int(self.lane.stop)
+        whole = index
+        if guard is not None:
+            self.fail(f"the register access {array.name}[{whole}] has a guard")
         if array.lanes == 1:
-            self.require(not store or self.lane is None, f"{access} stores a plain register inside a vector loop")
+            if store and self.lane is not None:
+                self.fail(f"{array.name}[{whole}] stores a plain register inside a vector loop")
         else:
-            self.require(lanes == array.lanes,
-                         f"{array.name} is kept {array.lanes} at a time but {access} is in a loop of {lanes} lanes")
+            lanes = 1 if self.lane is None else int(self.lane.stop)
+            if lanes != array.lanes:
+                self.fail(f"{array.name} is kept {array.lanes} at a time but {array.name}[{whole}] is in a loop of "
+                          f"{lanes} lanes")
             assert self.lane is not None
-            self.require(coefficient(index, self.lane.var) == 1, f"{access} does not have the lane as its last part")
+            if coefficient(index, self.lane.var) != 1:
+                self.fail(f"{array.name}[{whole}] does not have the lane as its last part")
             index = substitute(index, {self.lane.var: num(0)})
         free = variables(index)
-        self.require(all(v in self.unrolled for v in free), f"{access} is not constant once unroll loops are unrolled")
+        if not all(v in self.unrolled for v in free):
+            self.fail(f"{array.name}[{whole}] is not constant once unroll loops are unrolled")
         ranges = [self.unrolled[v] for v in free]
-        self.require(prod(map(len, ranges)) <= _MOST_COPIES, f"{access} is unrolled into too many copies")
+        if prod(map(len, ranges)) > _MOST_COPIES:
+            self.fail(f"{array.name}[{whole}] is unrolled into too many copies")
         for numbers in product(*ranges):
             at = evaluate(index, dict(zip(map(str, free), numbers)))
             if not 0 <= at < array.size or at % array.lanes:
-                self.fail(f"{access} touches element {at} of {array.size}, kept {array.lanes} at a time")
+                self.fail(f"{array.name}[{whole}] touches element {at} of {array.size}, kept {array.lanes} at a time")
 
 
 def _problem(v: Apply) -> str:

@@ -87,20 +87,27 @@ def values(roots: Iterable[Value]) -> list[Value]:
     """
     order: list[Value] = []
     done: set[int] = set()
-    entered: set[int] = set()
-    stack = list(roots)
-    stack.reverse()
-    while stack:
-        value = stack[-1]
-        key = id(value)
-        if key not in done and key not in entered and isinstance(value, Apply):
-            entered.add(key)
-            stack += value.srcs[::-1]
+    for root in roots:
+        if id(root) in done:
             continue
-        stack.pop()
-        if key not in done:
-            done.add(key)
-            order.append(value)
+        if root.__class__ is not Apply:  # most statements hold one value
+            done.add(id(root))
+            order.append(root)
+            continue
+        stack = [(root, iter(root.srcs))]
+        while stack:
+            value, rest = stack[-1]
+            for x in rest:
+                if id(x) not in done:
+                    if x.__class__ is Apply:
+                        stack.append((x, iter(x.srcs)))
+                        break
+                    done.add(id(x))
+                    order.append(x)
+            else:
+                stack.pop()
+                done.add(id(value))
+                order.append(value)
     return order
 
 

@@ -65,7 +65,8 @@ def test_the_suite_covers_the_grammar() -> None:
     """Every scalar op, every reduction, every op of movement and memory."""
     every = cases()
     assert len({str(c) for c in every}) == len(every)
-    seen = {n.op for c in cases(3) for n in toposort(c.build("NUMPY").outputs)}
+    # to build a case of training is to train, and what it builds is a leaf
+    seen = {n.op for c in cases(3) if c.family != "training" for n in toposort(c.build("NUMPY").outputs)}
     assert seen >= set(SCALAR_OPS) | set(REDUCE_OPS) | MOVEMENT | MEMORY - {Op.COPY} | {
         Op.CONST, Op.SCALAR, Op.INDEX, Op.RANDOM_BITS, Op.BUFFER, Op.FUNCTION, Op.OUTPUT}
     names = " ".join(c.name for c in every)

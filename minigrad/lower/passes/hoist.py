@@ -132,6 +132,8 @@ class _Changing:
 
     def is_fixed(self, root: Value) -> bool:
         """Whether the value is the same in every iteration."""
+        if id(root) in self.known:
+            return self.known[id(root)]
         for v in values((root,)):
             if id(v) not in self.known:
                 self.known[id(v)] = self._leaf(v) if not isinstance(v, Apply) else all(
