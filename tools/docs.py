@@ -117,10 +117,12 @@ result over no elements.
 ## Functions of one argument
 
 The greatest error in units in the last place (ulp) of the result, by `python -m tools.functions --write` on the device
-CPU. float32: of so many of its 2³² numbers, against the function in float64; `at` is where it is. float64: samples
-against mpmath, in 40 digits. The half types: all 65,536 numbers. Zeros, infinities and NaN must be exact, the sign of
-0 included. What is 0.50 in float32 is computed in float64 and rounded once. In float64 `lgamma` and `digamma` lose
-digits near their zeros, `gelu` and `mish` where exp(x) is subnormal or tanh is nearly -1.
+CPU. float32: of so many of its 2³² numbers, against the function in float64; `at` is where it is. For `lgamma`,
+`digamma`, `ndtri` and `log_ndtr` that function is SciPy's, and mpmath's wherever SciPy's says more than 0.55 ulp; the
+others take minigrad's, which the next column compares with mpmath. float64: samples against mpmath, in 40 digits. The
+half types: all 65,536 numbers. Zeros, infinities and NaN must be exact, the sign of 0 included. What is 0.50 in float32
+is computed in float64 and rounded once. In float64 `lgamma` and `digamma` lose digits near their zeros, `gelu` and
+`mish` where exp(x) is subnormal or tanh is nearly -1.
 
 {functions()}
 

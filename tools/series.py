@@ -100,8 +100,8 @@ SERIES: tuple[tuple[str, str, Callable[[Any], Any], float, float], ...] = (
     ("NDTRI_FAR", "the same, r in [6, 39]", lambda s: tail(1 / s) * s, 1 / mp.mpf(39), 1 / mp.mpf(6)),
     ("ERFCX", "(1 + 2x) exp(x²) erfc(x) of (x - 3.75) / (x + 3.75), x >= 0",
      lambda t: (1 + 2 * (3.75 * (1 + t) / (1 - t))) * scaled(3.75 * (1 + t) / (1 - t)), -1, 1),
-    ("NORMAL_TAIL", "(x + √2) exp(x²/2) Φ(-x) of t = (x - √2) / (x + √2) in [-1, 0.823], Φ the normal distribution",
-     lambda t: scaled((1 + t) / (1 - t)) / (1 - t) * mp.sqrt(2), -1, mp.mpf("0.823")),
+    ("NORMAL_TAIL", "2 (x + 3/2) exp(x²/2) Φ(-x) - 1 of t = (x - 3/2) / (x + 3/2) in [-1, 0.8125], Φ the normal "
+     "distribution", lambda t: 3 / (1 - t) * scaled(1.5 * (1 + t) / (1 - t) / mp.sqrt(2)) - 1, -1, 0.8125),
     ("EXP", "(exp(r) - 1 - r) / r², r in [-0.35, 0.35]",
      lambda r: mp.expm1(r) / r**2 - 1 / r if r else mp.mpf(1) / 2, mp.mpf("-0.35"), mp.mpf("0.35")),
     ("LOG1P", "(log(1 + z) - z) / z², z in [0, 1]", lambda z: (mp.log1p(z) - z) / z**2, 0, 1),

@@ -231,16 +231,6 @@ def correction(series: Sequence[float], x: Value, low: float, high: float, share
     return polynomial(_in_powers(tuple(series), low, high, 4 * x.digits / share), x)
 
 
-def sum_of_powers(series: Sequence[float], x: Value, low: float, high: float) -> tuple[Value, Value]:
-    """The sum of a Chebyshev series whose term of power 0 is larger than the others together, in powers of x; and what
-    the roundings of that term and of the sum took away."""
-    first, *others = _in_powers(tuple(series), low, high, 4 * x.digits)
-    stored = float(x.kind.dtype.numpy.type(first))
-    rest = polynomial(others, x)
-    total = x.fma(rest, stored)
-    return total, x.fma(rest, (stored - total) + (first - stored))
-
-
 def polynomial(coefficients: Sequence[float], x: Value) -> Value:
     """The sum of coefficients[k] * x^k."""
     result: Any = coefficients[-1]
@@ -261,16 +251,17 @@ def power_of_two_in(high: Value, low: Value | None = None) -> tuple[Value, Value
     return r, Value(bits.binary(Op.SHL, bits.like(23)).bitcast(float32), None, high.digits)
 
 
-def exp_less_one(r: Value) -> Value:
-    """exp(r) - 1 for r from -0.35 to 0.35, in float32."""
-    return (r * r).fma(correction(EXP, r, -0.35, 0.35, 0.07), r)
+def exp_less_one(r: Value, share: float = 0.07) -> Value:
+    """exp(r) - 1 for r from -0.35 to 0.35, in float32; what is neither 1 nor r is at most 0.07 of exp(r), and with a
+    smaller ``share`` its series is shorter."""
+    return (r * r).fma(correction(EXP, r, -0.35, 0.35, share), r)
 
 
 def exp_in_parts(high: Value, low: Value) -> tuple[Value, Value]:
     """e and s with exp(high + low) = (1 + e) s 2^-64, for numbers as in ``power_of_two_in``: e is from -0.3 to 0.42, so
-    that 1 + e has more digits than float32."""
+    that 1 + e has more digits than float32: to 2^-27."""
     r, s = power_of_two_in(high, low)
-    return exp_less_one(r), s
+    return exp_less_one(r, 0.05), s
 
 
 def sine_of_pi(x: Value) -> tuple[Value, Value]:

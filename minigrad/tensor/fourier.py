@@ -78,12 +78,13 @@ def _changed(shape: Dims, axis: int, size: int) -> Dims:
 
 
 _C2C = host_function("fft_c2c", _c2c_arrays, lambda x, dims, norm, forward: [(x.shape, x.dtype)], "FftC2CBackward0",
-                     _c2c_gradient, in_rows=False)
+                     _c2c_gradient, in_rows=False, matrices=False)
 _R2C = host_function("fft_r2c", _r2c_arrays, lambda x, dims, norm: [
     (_changed(x.shape, dims[-1], x.shape[dims[-1]] // 2 + 1), x.dtype.complex)], "FftR2CBackward0", _r2c_gradient,
-    in_rows=False)
+    in_rows=False, matrices=False)
 _C2R = host_function("fft_c2r", _c2r_arrays, lambda x, dims, norm, last: [
-    (_changed(x.shape, dims[-1], last), x.dtype.part)], "FftC2RBackward0", _c2r_gradient, in_rows=False)
+    (_changed(x.shape, dims[-1], last), x.dtype.part)], "FftC2RBackward0", _c2r_gradient,
+    in_rows=False, matrices=False)
 
 
 # --- arguments

@@ -16,6 +16,7 @@ from minigrad.graph.lazy import LazyBuffer
 from minigrad.tensor.capture import capturing
 from minigrad.tensor.function import Function, with_tensors
 from minigrad.tensor.indexing import concrete
+from minigrad.tensor.lapack.library import alone
 from minigrad.tensor.operands import broadcast_shapes, one_device
 from minigrad.tensor.promotion import type_name
 from minigrad.tensor.storage import tracing
@@ -29,12 +30,13 @@ Shape = tuple[int, ...]
 
 def host_function(name: str, compute: Callable[..., Any], types: Callable[..., Sequence[Type]], node: str = "",
                   gradient: Callable[..., Gradients] | None = None, differentiable: int | None = None,
-                  in_rows: bool = True) -> Function:
+                  in_rows: bool = True, matrices: bool = True) -> Function:
     """A Function whose results ``compute(arrays, *static)`` gives. ``types(*inputs, *static)``: their shapes and
     dtypes; ``gradient(inputs, outputs, grads, *static)``: written with Tensors, those of the inputs or None, where
-    ``grads`` has None for a result from which nothing comes. ``in_rows``: whether it takes more axes in front."""
+    ``grads`` has None for a result from which nothing comes. ``in_rows``: whether it takes more axes in front;
+    ``matrices``: whether LAPACK computes it."""
     by_hand = None if gradient is None else with_tensors(f"{name}_backward", gradient)
-    register_host(name, compute, by_hand)
+    register_host(name, alone(compute) if matrices else compute, by_hand)
     if in_rows:
         IN_ROWS.add(name)
 

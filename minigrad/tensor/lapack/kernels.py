@@ -1,7 +1,7 @@
 """Stage: realise. In: arrays, batches of matrices. Out: what LAPACK computes of them and NumPy does not offer: LU with
 row interchanges, LDL, systems with triangular matrices, by blocked loops over columns for all matrices of a batch at
-once.
-Next: ``arrays.py``."""
+once, or where these take longer, by calls of LAPACK for each.
+Next: ``library.py``."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+
+from minigrad.tensor.lapack import library
 
 BLOCK = 64
 """Columns that are eliminated one by one, before a product updates the others. On a Xeon ``lu`` of 1000 x 1000 float64
@@ -52,6 +54,10 @@ def _factored(a: np.ndarray, choose: Callable[[np.ndarray], np.ndarray]) -> tupl
     """L and U in one matrix, and for each step the rows, from 0, that came to the diagonal: ``choose`` chooses them."""
     count, m, n = a.shape
     k = min(m, n)
+    lapack = library.offered("getrf", k, count, a.dtype)
+    if lapack and choose is _largest:
+        factors, pivots = library.lu(lapack, a)
+        return factors, pivots.T.astype(np.int64) - 1
     rows = np.empty((k, count), np.int64)
     if k <= BLOCK:
         panel = _panel(a)
@@ -131,6 +137,11 @@ def substituted(a: np.ndarray, b: np.ndarray, upper: bool, unit: bool) -> np.nda
     batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     x = np.broadcast_to(b, batch + b.shape[-2:]).copy()
     n = a.shape[-1]
+    lapack = library.offered("trsm", n, int(np.prod(batch, dtype=np.int64)), x.dtype)
+    if lapack and a.dtype == x.dtype and x.size:
+        every = np.ascontiguousarray(np.broadcast_to(a, (*batch, n, n)))
+        library.solve_triangular(lapack, every.reshape(-1, n, n), x.reshape(-1, n, b.shape[-1]), upper, unit)
+        return x
     blocks = [(i, min(i + BLOCK, n)) for i in range(0, n, BLOCK)]
     with np.errstate(all="ignore"):
         for begin, end in reversed(blocks) if upper else blocks:

@@ -13,7 +13,7 @@ from minigrad.dtype import float64
 from minigrad.engine import inspect
 from minigrad.graph.host import host_output, host_outputs
 from minigrad.tensor.base import made
-from minigrad.tensor.lapack import arrays, kernels
+from minigrad.tensor.lapack import arrays, kernels, library
 
 RNG = np.random.default_rng(0)
 A = RNG.standard_normal((3, 3))
@@ -48,6 +48,49 @@ def test_lu_of_a_singular_matrix_says_where():
     assert minigrad.linalg.lu_factor_ex(t(a)).info.tolist() == [2, 0]
     with pytest.raises(RuntimeError, match=r"\(Batch element 0\): U\[2,2\] is zero"):
         minigrad.linalg.lu_factor(t(a))
+
+
+needs_library = pytest.mark.skipif(library.library() is None, reason="NumPy has no LAPACK whose routines are found")
+
+
+@needs_library
+@pytest.mark.parametrize("dtype", library.LETTERS)
+def test_lapack_called_for_each_matrix_gives_what_the_loops_give(dtype, monkeypatch):
+    def results():
+        return [*kernels.lu(high), *kernels.lu(wide), *kernels.lu(odd), kernels.substituted(square, wide, True, False),
+                kernels.substituted(square[0], wide, False, True), kernels.substituted(square, wide[0], False, False)]
+
+    rng = np.random.default_rng(1)
+    values = rng.standard_normal((2, 24, 30)) * (1 + 1j if dtype[0] == "c" else 1)
+    wide = values.astype(dtype)
+    high, square = wide.swapaxes(1, 2), wide[..., :24] + 20 * np.eye(24, dtype=dtype)
+    odd = wide.copy()
+    odd[0, 5, 7], odd[1, :, 3] = np.nan, 0
+    called, loops = [], library.offered
+    monkeypatch.setattr(library, "offered", lambda *a: called.append(loops(*a)) or called[-1])
+    found = results()
+    assert len(called) >= 6 and all(called)
+    monkeypatch.setattr(library, "offered", lambda *_: None)
+    rtol = 1e-3 if dtype in ("float32", "complex64") else 1e-10
+    for x, y in zip(found, results(), strict=True):
+        assert x.dtype == y.dtype
+        np.testing.assert_allclose(x, y, rtol=rtol, atol=rtol / 10)
+
+
+@needs_library
+def test_only_a_library_that_solves_two_equations_is_called(monkeypatch):
+    made = library.library()
+    assert not library._is_right(made._replace(integer=np.int32 if made.integer is np.int64 else np.int64))
+    monkeypatch.setattr(library, "solve_triangular", lambda *_: None)
+    assert not library._is_right(made)
+
+
+@needs_library
+def test_many_small_matrices_are_not_called_one_by_one():
+    single = np.dtype("float32")
+    assert library.offered("getrf", 4, 1, single) and not library.offered("getrf", 4, 1000, single)
+    assert library.offered("trsm", 128, 4, single) and not library.offered("trsm", 4, 0, single)
+    assert not library.offered("getrf", 4, 1, np.dtype("int32"))
 
 
 def test_lu_of_many_small_matrices_is_that_of_each():
