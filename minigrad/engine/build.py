@@ -1,5 +1,5 @@
 """Stage: realise. In: a pending graph. Out: its executable: scheduled, lowered and compiled.
-Next: ``compilation.py``."""
+Next: ``shorten.py``."""
 
 from __future__ import annotations
 
@@ -12,15 +12,20 @@ from minigrad.engine.execute import WORK_PER_THREAD, Executable
 from minigrad.engine.kernels import Code, kernels
 from minigrad.engine.real import real
 from minigrad.engine.recipe import KernelCall, Recipe, Slot
+from minigrad.engine.shorten import shortened
 from minigrad.engine.walk import Pending
 from minigrad.graph.lazy import LazyBuffer
-from minigrad.lower import lower
+from minigrad.lower import Lowered, lower
 from minigrad.ops import Op
 from minigrad.runtime.device import CompiledKernel, Device, get_device
 from minigrad.runtime.native import NativeProgram
 from minigrad.schedule.plan import Launch, Place, Plan, schedule
 from minigrad.schedule.spec import KernelSpec, StackedSpec
 from minigrad.schedule.structure import digest
+from minigrad.target import Target
+
+Key = tuple[Device, Target, bytes]
+"""What a kernel's code depends on: the digest is that of its structure."""
 
 
 @dataclass(frozen=True)
@@ -60,27 +65,46 @@ def build(pending: Pending, free: frozenset[int]) -> Executable:
     model = Model.of(pending, sorted(free))
     device = get_device(pending.device)
     plan = schedule(pending.results, model.leaves, model.dead, device.target, model.stand_ins)
-    codes, compiled = compile_launches(device, plan.launches)
+    plan.launches, codes, compiled = compile_launches(device, plan.launches)
     recipe = write_recipe(plan, codes, model.scalars, sorted(free))
     return Executable(recipe, codes, device, compiled)
 
 
-def compile_launches(device: Device, launches: Sequence[Launch]) -> tuple[list[Code], int]:
-    """The code of each launch, and how many kernels were compiled for it: one for each structure that is new."""
+def compile_launches(device: Device, launches: Sequence[Launch]) -> tuple[list[Launch], list[Code], int]:
+    """The launches, stacks that would be too long as several; the code of each; and how many kernels were compiled for
+    it: one for each structure that is new."""
     target = device.target
-    digests = {id(s): digest(s) for s in {id(x.structure): x.structure for x in launches}.values()}  # a loop's repeat
-    keys = [(device, target, digests[id(launch.structure)]) for launch in launches]
-    found = {key: kernels.find(key) for key in keys}
-    missing = {key: launch for key, launch in zip(keys, launches, strict=True) if found[key] is None}
-    lowered = [lower(launch.spec, target) for launch in missing.values()]
-    programs = compile_kernels(device, [x.kernel for x in lowered]) if lowered else []
+    digests: dict[int, bytes] = {}  # by identity: the repeats of a loop share their structures
+    found: dict[Key, Code | None] = {}
+    missing: dict[Key, Lowered] = {}
+
+    def key_of(launch: Launch) -> Key:
+        made = launch.structure
+        if id(made) not in digests:
+            digests[id(made)] = digest(made)
+        return device, target, digests[id(made)]
+
+    def lowered(launch: Launch) -> Lowered | None:
+        key = key_of(launch)
+        if key not in found:
+            found[key] = kernels.find(key)
+            if found[key] is None:
+                missing[key] = lower(launch.spec, target)
+        return missing.get(key)
+
+    launches = shortened(launches, lowered)
+    for launch in launches:
+        lowered(launch)
+    keys = [key_of(launch) for launch in launches]
+    missing = {key: missing[key] for key in keys if key in missing}  # without stacks that were too long
+    programs = compile_kernels(device, [x.kernel for x in missing.values()]) if missing else []
     if isinstance(device.native((), 0), NativeProgram):
         programs = [_lean(program) for program in programs]
-    for key, low, program in zip(missing, lowered, programs, strict=True):
+    for (key, low), program in zip(missing.items(), programs, strict=True):
         written = frozenset(i for i, array in enumerate(low.kernel.arrays) if array.written)
         found[key] = made = Code(program, key[2], low.flops, low.work, low.iterations, written)
         kernels.keep(key, made)
-    return [code for key in keys if (code := found[key]) is not None], len(missing)
+    return launches, [code for key in keys if (code := found[key]) is not None], len(missing)
 
 
 def _lean(program: CompiledKernel) -> CompiledKernel:

@@ -10,6 +10,7 @@ from functools import cached_property
 
 from minigrad.engine.build import Model, traffic
 from minigrad.engine.real import real
+from minigrad.engine.shorten import shortened
 from minigrad.engine.walk import Pending
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.lower import Lowered, lower
@@ -65,7 +66,9 @@ class Details:
     @cached_property
     def plan(self) -> Plan:
         """The graph, scheduled anew."""
-        return schedule(self.results, self.model.leaves, self.model.dead, self.target, self.model.stand_ins)
+        plan = schedule(self.results, self.model.leaves, self.model.dead, self.target, self.model.stand_ins)
+        plan.launches = shortened(plan.launches, lambda launch: lower(launch.spec, self.target))
+        return plan
 
     @cached_property
     def kernels(self) -> list[DetailedKernel]:

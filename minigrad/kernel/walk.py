@@ -1,7 +1,7 @@
 """Stage: lower's passes, the checker and the renderers use it. In: loop nests. Out: their statements and values in
 order, one at a time, and nests rebuilt with some of them replaced. Long expressions are walked with a stack of
 their own, never by recursion.
-Next: ``verify.py``."""
+Next: ``length.py``."""
 
 from __future__ import annotations
 

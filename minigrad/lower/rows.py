@@ -24,6 +24,9 @@ from minigrad.target import Target
 WIDE = 512
 """Results of a block of columns that are added up in memory."""
 
+AHEAD = 256
+"""Instructions that a processor looks ahead: vectors side by side beyond these gain nothing and make long code."""
+
 LONGEST = 64
 """Additions in a row that one float accumulator takes before it is added to the next level's: errors grow with the
 longest chain, not with the length of the sum."""
@@ -206,7 +209,8 @@ class _Rows:
         """A vector of results at a time, several vectors side by side."""
         count = sum(len(d.reductions) for d in self.domains)
         self.streams = self._streams(lane_axis)
-        unroll = max(1, 8 // count)
+        unroll = max(1, min(8 // count, AHEAD // sum(self.instructions(d, lane_axis) for d in self.domains)))
+        unroll = 1 << unroll.bit_length() - 1
         if self.streams:
             unroll = WIDE // self.lanes
             results = prod(a.size for a in self.kept)
@@ -254,6 +258,11 @@ class _Rows:
         indices = [self.body.index(x.index) for x in d.work.loads]
         return (len(self.domains) == 1 and lane_axis.size >= WIDE // 4 and d.size >= 64 and d.work.cost <= 8
                 and bool(indices) and all(coefficient(e, lane_axis.var) in (0, 1) for e in indices))
+
+    def instructions(self, d: Domain, lane_axis: Axis) -> int:
+        """What a vector of a domain takes, roughly; elements that lie apart are loaded one by one."""
+        apart = sum(coefficient(self.body.index(x.index), lane_axis.var) not in (0, 1) for x in d.work.loads)
+        return len(d.reductions) + d.work.cost + 2 * self.lanes * apart
 
     def _columns(self, lane_axis: Axis, part: Part, at: Sym) -> list[Statement]:
         """``unroll`` vectors of results from ``at``."""
@@ -335,7 +344,7 @@ class _Group:
         they read as many streams of memory side by side."""
         axes = self.domain.axes
         width = 8 if self.in_memory else part.unroll
-        many = max(1, min(8, 256 // (width * (self.domain.work.cost + len(self.domain.reductions)))))
+        many = max(1, min(8, AHEAD // (width * self.rows.instructions(self.domain, lane_axis))))
 
         def add(mapping: dict[Sym, Sym], into: list[Array], step: Sym | None = None) -> list[Statement]:
             u = Axis(self.names.var("u", part.unroll), part.unroll) if part.unroll > 1 else None

@@ -16,6 +16,7 @@ import numpy as np
 from minigrad.conformance import Case
 from minigrad.dtype import DType
 from minigrad.engine.real import real
+from minigrad.engine.shorten import shortened
 from minigrad.engine.walk import walk
 from minigrad.graph.lazy import LazyBuffer, toposort
 from minigrad.kernel.ir import Kernel
@@ -109,6 +110,7 @@ def plan_case(case: Case, target: Target, first: int) -> Planned | None:
     stand_ins = {n: LazyBuffer(Op.BUFFER, (), n.arg, n.shape, n.dtype, n.device) for n in parts.leaves}
     scalars = {n: LazyBuffer(Op.SCALAR, (), None, (), n.dtype, n.device) for n in parts.scalars}
     plan = schedule(parts.results, list(stand_ins.values()), set(), target, stand_ins | scalars)
+    plan.launches = shortened(plan.launches, lambda launch: lower(launch.spec, target))
     lowered = [lower(launch.spec, target) for launch in plan.launches]
     kernels = [replace(x.kernel, name=f"k{first + i}_{x.kernel.name}") for i, x in enumerate(lowered)]
     made = Planned(case, [(o.shape, o.dtype) for o in outputs], kernels)
