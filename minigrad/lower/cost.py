@@ -11,6 +11,9 @@ from minigrad.lower.body import Body, Traffic
 from minigrad.symbolic import Sym, coefficient
 from minigrad.target import Target
 
+AHEAD = 256
+"""Instructions that a processor looks ahead: vectors side by side beyond these gain nothing and make long code."""
+
 STRIDED = 1.0
 """An element of a vector that is gathered from, or scattered to, memory."""
 
@@ -50,6 +53,12 @@ def axis_cost(body: Body, work: Traffic, stores: Sequence[Sym], axis: Axis, lane
     vector, element = access_cost(indices, axis)
     vector += work.cost + sum(0.5 for e in work.others if coefficient(body.index(e), axis.var) != 0)
     return vector * steps(axis.size, lanes, masked) / axis.size + element
+
+
+def instructions(body: Body, work: Traffic, axis: Axis, lanes: int) -> int:
+    """What a vector takes, roughly; elements that lie apart are loaded one by one."""
+    apart = sum(coefficient(body.index(load.index), axis.var) not in (0, 1) for load in work.loads)
+    return work.cost + 2 * lanes * apart
 
 
 def lanes_for(target: Target, widest: int) -> int:

@@ -13,7 +13,7 @@ from minigrad.dtype import DType, bool_
 from minigrad.kernel.ir import Alloc, Apply, Array, Const, Fold, Index, Load, Local, Statement, Store, Value
 from minigrad.lower.axes import Axes, Axis
 from minigrad.lower.body import Body, Instance, Traffic, traffic
-from minigrad.lower.cost import axis_cost, lanes_for
+from minigrad.lower.cost import AHEAD, axis_cost, instructions, lanes_for
 from minigrad.lower.map import Lowering
 from minigrad.lower.nest import CHUNK, Part, loop, loops, parallel, parts, share, when
 from minigrad.lower.values import Reduction
@@ -23,9 +23,6 @@ from minigrad.target import Target
 
 WIDE = 512
 """Results of a block of columns that are added up in memory."""
-
-AHEAD = 256
-"""Instructions that a processor looks ahead: vectors side by side beyond these gain nothing and make long code."""
 
 LONGEST = 64
 """Additions in a row that one float accumulator takes before it is added to the next level's: errors grow with the
@@ -260,9 +257,8 @@ class _Rows:
                 and bool(indices) and all(coefficient(e, lane_axis.var) in (0, 1) for e in indices))
 
     def instructions(self, d: Domain, lane_axis: Axis) -> int:
-        """What a vector of a domain takes, roughly; elements that lie apart are loaded one by one."""
-        apart = sum(coefficient(self.body.index(x.index), lane_axis.var) not in (0, 1) for x in d.work.loads)
-        return len(d.reductions) + d.work.cost + 2 * self.lanes * apart
+        """What a vector of a domain takes, roughly."""
+        return len(d.reductions) + instructions(self.body, d.work, lane_axis, self.lanes)
 
     def _columns(self, lane_axis: Axis, part: Part, at: Sym) -> list[Statement]:
         """``unroll`` vectors of results from ``at``."""

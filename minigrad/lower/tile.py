@@ -26,8 +26,9 @@ from minigrad.kernel.ir import (
     Value,
 )
 from minigrad.lower.axes import Axis
-from minigrad.lower.body import Body, Output, used_gathers
+from minigrad.lower.body import Body, Output, traffic, used_gathers
 from minigrad.lower.contraction import Operand, Tiling
+from minigrad.lower.cost import AHEAD, instructions
 from minigrad.lower.map import Lowering, map_stage
 from minigrad.lower.nest import ZERO, Parallel, loop, loops, parts, when
 from minigrad.ops import Op
@@ -72,6 +73,8 @@ class _Writer:
         self.column_count = tiling.extent // tiling.width
         if not divide:
             tiling.row_tiles, tiling.column_tiles = max(1, self.row_count), max(1, self.column_count)
+        made = traffic([o.value for o in self.body.outputs])
+        self.per_vector = instructions(self.body, made, tiling.n, tiling.lanes)  # of results, after their sums
         self.panels: Axis | None = None
         if tiling.panel and tiling.panel < tiling.columns[0].size:
             self.panels = self._axis("n", -(-tiling.columns[0].size // tiling.panel))
@@ -366,10 +369,10 @@ class _Micro:
         acc = Array(self.names.fresh("acc"), w.dtype, high.size * wide.size, "register", tiling.lanes, True)
         statements: list[Statement] = [Alloc(acc, Const(0.0 if w.dtype.is_float else 0, w.dtype))]
         statements += self._products(high, wide, acc, vectors)
-        if self.sums is None and wide.valid == wide.size:
+        if self.sums is None and wide.valid == wide.size and high.size * vectors * w.per_vector <= AHEAD:
             return statements + self._store(high, wide, acc, vectors)
         sums, stride = self.sums, None
-        if sums is None:  # the last vector is not whole: store it by way of scratch
+        if sums is None:  # the last vector is not whole, or too much is made of all: store it by way of scratch
             sums = w._scratch("rest", high.size * wide.size)
             statements.append(Alloc(sums))
             stride = wide.size

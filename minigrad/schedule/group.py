@@ -18,8 +18,7 @@ from minigrad.target import Target
 
 MAX_STAGES = 24
 MAX_STORES = 48
-MAX_STAGE_OPERATIONS = 512
-MAX_OPERATIONS = 1024
+MAX_LENGTH = 1024
 """Beyond these, compiling a kernel costs more than its launch."""
 
 LOOK = 256
@@ -177,7 +176,7 @@ class Grouping:
                 if (producer.alone or producer.device != consumer.device or len(producer.drafts) > 1
                         or producer.drafts[0].shape != draft.shape or producer.drafts[0].stores[0].op == Op.SCAN
                         or len(producer.stores) + len(consumer.stores) > MAX_STORES
-                        or producer.operations + consumer.operations > MAX_STAGE_OPERATIONS
+                        or producer.length + consumer.length > MAX_LENGTH
                         or not _reads_in_place(draft, producer.drafts[0].stores)
                         or not self.can_merge(producer, consumer)):
                     continue
@@ -207,7 +206,7 @@ class Grouping:
         if producer.alone or consumer.alone or producer.device != consumer.device:
             return None
         if (len(producer.drafts) + len(consumer.drafts) > MAX_STAGES
-                or producer.operations + consumer.operations > MAX_OPERATIONS):
+                or producer.length + consumer.length > MAX_LENGTH):
             return None
         columns = [u + v for u in producer.columns for v in consumer.columns
                    if producer.drafts[0].shape[u[0]] == consumer.drafts[0].shape[v[0]]
@@ -329,7 +328,7 @@ class Grouping:
     def _beside(self, first: Group, second: Group) -> bool:
         if len(first.stores) + len(second.stores) > MAX_STORES:
             return False
-        if first.operations + second.operations > MAX_STAGE_OPERATIONS:
+        if first.length + second.length > MAX_LENGTH:
             return False
         first, second = self._ordered(first, second)
         return first not in self.needs(second) and self.can_merge(first, second)
@@ -345,7 +344,7 @@ class Grouping:
                     sum(g.work for g in run) + group.work <= self.target.small_work
                     and sum(len(g.drafts) for g in run) + len(group.drafts) <= MAX_STAGES
                     and sum(len(g.stores) for g in run) + len(group.stores) <= MAX_STORES
-                    and sum(g.operations for g in run) + group.operations <= MAX_OPERATIONS):
+                    and sum(g.length for g in run) + group.length <= MAX_LENGTH):
                 run.append(group)
                 continue
             if len(run) > 1:

@@ -10,12 +10,12 @@ from math import prod
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.schedule.draft import Group
-from minigrad.schedule.group import MAX_OPERATIONS
+from minigrad.schedule.group import MAX_LENGTH
 from minigrad.target import Target
 
 MAX_PARTS = 64
-MAX_STACK_OPERATIONS = 4 * MAX_OPERATIONS
-"""Operations in a stack: a C compiler needs much more than twice the memory for a function twice as long."""
+MAX_STACK_LENGTH = 4 * MAX_LENGTH
+"""Instructions of a stack: a C compiler needs much more than twice the memory for a function twice as long."""
 
 
 def launches(groups: Sequence[Group], target: Target) -> list[list[Group]]:
@@ -31,19 +31,19 @@ def launches(groups: Sequence[Group], target: Target) -> list[list[Group]]:
     result: list[list[Group]] = []
     for depth in sorted(by_level):
         stacks: dict[str, list[Group]] = {}
-        operations: dict[str, int] = {}
+        lengths: dict[str, int] = {}
         for group in by_level[depth]:
             stack = stacks.get(group.device)
             stackable = group.simple or (not group.alone and group.work <= target.small_work)
             if stackable and stack is not None and len(stack) < MAX_PARTS and (
-                    operations[group.device] + group.operations <= MAX_STACK_OPERATIONS):
+                    lengths[group.device] + group.length <= MAX_STACK_LENGTH):
                 stack.append(group)
-                operations[group.device] += group.operations
+                lengths[group.device] += group.length
                 group.notes.append("stacked: independent of the others in its launch")
                 continue
             result.append([group])
             if stackable:
-                stacks[group.device], operations[group.device] = result[-1], group.operations
+                stacks[group.device], lengths[group.device] = result[-1], group.length
     return result
 
 

@@ -4,7 +4,7 @@ Next: ``show.py``."""
 
 from __future__ import annotations
 
-from collections.abc import Container, Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from hashlib import sha256
 
 from minigrad.graph.lazy import LazyBuffer
@@ -54,7 +54,7 @@ def _stage(stage: Stage, spec: KernelSpec, where: Mapping[LazyBuffer, int],
     number: dict[LazyBuffer, int] = {}
     rows: list[Structure] = []
     computed = frozenset(stage.stores)
-    for node in computed_from(stage.stores, where):
+    for node in _slice(stage.stores, where):
         number[node] = len(number)
         if node in where and node not in computed:
             rows.append(("memory", where[node]))
@@ -67,7 +67,7 @@ def _stage(stage: Stage, spec: KernelSpec, where: Mapping[LazyBuffer, int],
     return stage.outer, tuple(rows), tuple([(number[n], where[n]) for n in stage.stores])
 
 
-def computed_from(stores: Sequence[LazyBuffer], memory: Container[LazyBuffer]) -> list[LazyBuffer]:
+def _slice(stores: Sequence[LazyBuffer], memory: Mapping[LazyBuffer, int]) -> list[LazyBuffer]:
     """What the stores are computed from, down to memory, each node after its sources. What a SCATTER or ASSIGN writes
     on lies in its memory already: how that was computed is another kernel's concern."""
     computed = frozenset(stores)
