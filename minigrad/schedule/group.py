@@ -18,7 +18,7 @@ from minigrad.target import Target
 
 MAX_STAGES = 24
 MAX_STORES = 48
-MAX_LENGTH = 1024
+MAX_LENGTH = 768
 """Beyond these, compiling a kernel costs more than its launch."""
 
 LOOK = 256
