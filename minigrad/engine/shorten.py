@@ -14,7 +14,7 @@ from minigrad.schedule.plan import Launch
 from minigrad.schedule.spec import KernelSpec, StackedSpec
 from minigrad.schedule.structure import Structure, structure
 
-LONGEST = 800
+LONGEST = 640
 """Instructions of a kernel that could be several: in LLVM's language below 64 KB of text."""
 
 Part = tuple[KernelSpec | StackedSpec, Structure, range]

@@ -16,7 +16,7 @@ LOOP = 6
 
 def instructions(kernel: Kernel) -> int:
     """Instructions of a kernel's code, roughly: what is written out counts as often as it is written, and an access
-    to elements that lie apart once for each lane. In LLVM's text one takes 15 to 65 characters.
+    to elements that lie apart once for each lane. In LLVM's text one takes 15 to 95 characters.
 
     >>> from minigrad.dtype import float32
     >>> from minigrad.kernel.ir import Array, Const
