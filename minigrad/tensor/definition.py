@@ -348,7 +348,7 @@ OUT_TYPES: dict[str, OutType | None] = {
     **dict.fromkeys(_CREATORS, OutType(False, "dtype {0} does not match dtype of out parameter ({1})")),
     "normal": OutType((float16, bfloat16, float32, float64, complex64, complex128),
                       "\"normal_kernel_cpu\" not implemented for '{1}'", NotImplementedError),
-    "bernoulli": None,
+    "bernoulli": None, "lu": None,
 }
 """Of functions that have other rules than most; None: any dtype."""
 
