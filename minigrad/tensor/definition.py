@@ -341,6 +341,9 @@ OUT_TYPES: dict[str, OutType | None] = {
     "nonzero": OutType(False, "nonzero: Expected out tensor to have scalar type {0} but got scalar type{1}"),
     "where": OutType(False, "Expected out type to be {0} but got {1}"),
     "mean": OutType(True, "mean.dtype_out(): input types can't be cast to the desired output type {1}"),
+    "nanmean": OutType((float16, bfloat16, float32, float64), "\"nansum_cpu\" not implemented for '{1}'",
+                       NotImplementedError),
+    "hash_tensor": OutType(False, "Expected result to be of dtype uint64, but got {1}"),
     "nansum": OutType(False, "nansum: provided dtype must match dtype of result. Got {1} and {0}."),
     "nan_to_num": OutType(False, "nan_to_num: dtype of out: {1} should be same as input: {0}"),
     "take": OutType(False, "take(): self and out expected to have the same dtype, but got self.dtype = {0} and "

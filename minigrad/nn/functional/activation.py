@@ -148,7 +148,8 @@ def threshold(input: Tensor, threshold: float, value: float, inplace: bool = Fal
     if inplace:
         return threshold_(input, threshold, value)
     require_tensor(input, "threshold", "input", 1)
-    bound, value = number(threshold, "threshold", "threshold", 2), number(value, "threshold", "value", 3)
+    bound, value = [v if type(v) is int else number(v, "threshold", name, position) for v, name, position in
+                    ((threshold, "threshold", 2), (value, "value", 3))]
     if input.dtype.kind in "bc":
         raise NotImplementedError(f"\"threshold_cpu\" not implemented for '{type_name(input.dtype)}'")
     bound, value = stored(bound, input.dtype), stored(value, input.dtype)

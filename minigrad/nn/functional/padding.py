@@ -50,11 +50,9 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
                            f"padding length {len(flat)} and input of dimension {len(shape)}")
     grown = tuple(zip(flat[::2], flat[1::2], strict=True))[::-1]
     sides = ((0, 0),) * (len(shape) - len(grown)) + grown
-    if isinstance(value, complex):
-        raise TypeError("pad(): argument 'value' (position 4) must be float, not complex")
     if mode == "constant":
         _check_cuts(shape, sides)
-        fill = 0 if value is None else stored(float(value), input.dtype)
+        fill = 0 if value is None else stored(value if isinstance(value, complex) else float(value), input.dtype)
         return formulas.CONSTANT_PAD((input,), (sides, math.nan if fill != fill else fill))  # one NaN: it is a key
     if value is not None and value != 0:
         raise RuntimeError(f'Padding mode "{mode}" doesn\'t take in value argument')

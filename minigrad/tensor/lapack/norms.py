@@ -50,10 +50,8 @@ def _norm_gradient(inputs: Any, outputs: Any, grads: Any, ord: float, dims: tupl
     out = outputs[0].reshape(kept)
     x, norm, g = inputs[0].to(wide), out.to(wide), grads[0].reshape(kept).to(wide)
     if ord == 0:
-        return ((x * 0 * g).to(kind),)
+        return (None,)
     if ord == 1:
-        return ((x.sign() * g).to(kind),)
-    if not dims:
         return ((x.sign() * g).to(kind),)
     if math.isinf(ord):
         attained = (inputs[0].abs() == out) | (norm.isnan() & x.isnan())
