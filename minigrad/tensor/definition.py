@@ -139,7 +139,7 @@ class Shown:
         return signature.replace(parameters=others)
 
 
-_OF_NUMBERS = frozenset(("add", "sub", "mul", "div", "floor_divide"))
+_OF_NUMBERS = frozenset(("add", "sub", "mul", "div", "floor_divide", "true_divide"))
 """Functions whose first operand may be a number."""
 
 
