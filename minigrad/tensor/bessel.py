@@ -191,6 +191,8 @@ RECURRENCES |= {f"shifted_{name}": (lambda x, first=first: first(2 * x - 1),
                 for name, (first, _) in list(RECURRENCES.items()) if name.startswith("chebyshev")}
 
 
+MOST_DEGREE = 20000
+"""Each row of a LOOP is a launch, and so many take seconds."""
 _RECORDED, _ROWS = 64, 16
 """So many degrees are recorded one by one: the first ones, and those of a row of a LOOP. A LOOP of more rows would need
 more memory, which holds the states after each."""
@@ -229,6 +231,9 @@ def orthogonal(name: str, x: Any, n: Any) -> Tensor:
     before, now = wide * 0 + 1, first(wide)
     found = before.where(degree == 0, now).where(degree >= 0, 0.0)
     highest = int(degree.amax().item()) if degree.numel() else 0
+    if highest > MOST_DEGREE:
+        raise NotImplementedError(f"{name}: a degree of {highest}; at most {MOST_DEGREE} steps of the recurrence are "
+                                  "computed")
     for k in range(1, min(highest, _RECORDED)):
         before, now = now, following(wide, k, before, now)
         found = now.where(degree == k + 1, found)
