@@ -22,12 +22,12 @@ from minigrad.runtime.locks import computing, users_code
 
 
 def backward(tensors: Any, grad_tensors: Any = None, retain_graph: bool | None = None, create_graph: bool = False,
-             inputs: Any = None) -> None:
+             grad_variables: Any = None, inputs: Any = None) -> None:
     """Add the gradient of ``tensors`` to the ``.grad`` of the leaves that they were computed from.
 
     ``grad_tensors`` are the gradients to start from; a tensor of one element starts from 1. Raises
     ``RuntimeError`` for a tensor that does not require a gradient, for a missing start, and for values that an
-    earlier backward freed. Source: https://docs.pytorch.org/docs/stable/generated/torch.autograd.backward.html
+    earlier backward freed. ``grad_variables`` is the old name of ``grad_tensors``. Source: https://docs.pytorch.org/docs/stable/generated/torch.autograd.backward.html
 
     >>> import minigrad
     >>> x = minigrad.tensor([1.0, 2.0], requires_grad=True)
@@ -35,6 +35,12 @@ def backward(tensors: Any, grad_tensors: Any = None, retain_graph: bool | None =
     >>> x.grad
     tensor([2., 4.])
     """
+    if grad_variables is not None:
+        warnings.warn("`grad_variables` is deprecated. Use `grad_tensors` instead.", FutureWarning, stacklevel=2)
+        if grad_tensors is not None:
+            raise RuntimeError("`grad_tensors` and `grad_variables` (deprecated) arguments both passed to "
+                               "`backward()`. Please only use `grad_tensors`.")
+        grad_tensors = grad_variables
     run(_listed(tensors), grad_tensors, retain_graph, create_graph, inputs)
 
 

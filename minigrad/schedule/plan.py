@@ -202,6 +202,8 @@ class Assembly:
         arena = self.arena_of.get(step, Place("arena", 0))
         status = 8 * len(self.checks)
         self.checks += step.plan.checks
+        own = [replace(launch, spec=replace(launch.spec, name=self._unique(launch.spec.name, launch.structure)))
+               for launch in step.plan.launches]  # the step was named by itself: it may have taken a name of others
         launches: list[Launch] = []
         before = None
         for t in loop.order:
@@ -213,7 +215,7 @@ class Assembly:
                 inputs[i] = inputs[i].after(t * step.bytes_of(loop.body.params[i]))
             outputs = [self._row(step, arena, i, t) for i in step.outputs]
             tables = {"leaf": inputs, "output": outputs}
-            for launch in step.plan.launches:
+            for launch in own:
                 places = [tables[p.kind][p.at].after(p.offset) if p.kind in tables else
                           Place("status", status + p.at) if p.kind == "status" else arena.after(p.at)
                           for p in launch.places]

@@ -17,7 +17,7 @@ from minigrad.tensor.inplace import check_expands
 from minigrad.tensor.linalg import product
 from minigrad.tensor.operands import fit, one_device, require_tensor, result_dtype
 from minigrad.tensor.operators import is_one
-from minigrad.tensor.promotion import c_name, number, type_name
+from minigrad.tensor.promotion import c_name, can_cast, number, type_name, with_number
 
 if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor
@@ -62,6 +62,10 @@ def _record(name: str, input: Tensor, a: Tensor, b: Tensor, shape: Shape, beta: 
     check_expands(input._shape(), shape)
     one_device([t._pending() for t in (input, a, b)])
     dtype = result_dtype((input, a, b)) if name == "addr" else a.dtype
+    if 0 in a._shape() or 0 in b._shape():
+        alpha = 1
+        if name != "addmv" and name != "addr":
+            beta = _scale_alone(name, a, shape, beta)
     static, numbers, wide = [], [], accumulator(dtype)
     for which, factor in (("beta", beta), ("alpha", alpha)):
         factor = factor.item() if isinstance(factor, AnyTensor) else factor
@@ -79,6 +83,23 @@ def _record(name: str, input: Tensor, a: Tensor, b: Tensor, shape: Shape, beta: 
         made = made.sum(0) if name == "addbmm" else made
         return alpha * made if beta == 0 else beta * input + alpha * made
     return _OPS[name]((input, a, b), (name, dtype, *static), numbers)
+
+
+def _scale_alone(name: str, a: Tensor, shape: Shape, beta: Any) -> Any:
+    """The factor of the input where nothing is multiplied: the result is their product, into whose type beta must fit.
+    ``addbmm`` adds a product after the other to the sum, which has no factor but 1 from the second on."""
+    factor = beta.item() if isinstance(beta, AnyTensor) else beta
+    if 0 in shape:
+        return 1
+    factors = [factor] if factor != 0 else []
+    if name == "addbmm" and a._shape()[0] > 1:
+        factors.append(1)
+    for each in factors:
+        scaled = with_number(a.dtype, each)
+        if not can_cast(scaled, a.dtype):
+            raise RuntimeError(f"result type {type_name(scaled)} can't be cast to the desired output type "
+                               f"{type_name(a.dtype)}")
+    return factor
 
 
 def _check_factor(which: str, factor: Any, dtype: DType) -> None:
@@ -104,9 +125,10 @@ _DIMS = {
 }
 
 
-def _check_bool(kernel: str, dtype: DType) -> None:
-    if dtype is bool_:
-        raise NotImplementedError(f"\"{kernel}\" not implemented for '{type_name(dtype)}'")
+def _check_bool(kernel: str, a: Tensor, b: Tensor) -> None:
+    """Bools have no products, but for those of no elements, which PyTorch does not look at."""
+    if a.dtype is bool_ and 0 not in a._shape() and 0 not in b._shape():
+        raise NotImplementedError(f"\"{kernel}\" not implemented for 'Bool'")
 
 
 def _check_types(input: Tensor, a: Tensor, b: Tensor) -> None:
@@ -116,7 +138,7 @@ def _check_types(input: Tensor, a: Tensor, b: Tensor) -> None:
     if a.dtype is not b.dtype:
         raise RuntimeError(f"mat1 and mat2 must have the same dtype, but got {type_name(a.dtype)} and "
                            f"{type_name(b.dtype)}")
-    _check_bool("addmm_impl_cpu_", a.dtype)
+    _check_bool("addmm_impl_cpu_", a, b)
 
 
 class Added:
@@ -168,7 +190,7 @@ class Added:
             names = [type_name(t.dtype) for t in (self, mat, vec)]
             raise RuntimeError(f"addmv input tensors must have the same dtype, but got {names[0]}, {names[1]}, and "
                                f"{names[2]}")
-        _check_bool("addmv_impl_cpu", mat.dtype)
+        _check_bool("addmv_impl_cpu", mat, vec)
         return _record("addmv", self, mat, vec, (m,), beta, alpha)
 
     addmv_ = in_place(addmv)
@@ -213,7 +235,7 @@ class Added:
             names = [c_name(t.dtype) for t in (self, batch1, batch2)]
             raise RuntimeError(f"Input dtypes must be the same, got: input {names[0]}, batch1: {names[1]}, batch2: "
                                f"{names[2]}")
-        _check_bool("baddbmm", batch1.dtype)
+        _check_bool("baddbmm", batch1, batch2)
         return _record("baddbmm", self, batch1, batch2, (size, m, n), beta, alpha)
 
     baddbmm_ = in_place(baddbmm)

@@ -54,10 +54,35 @@ def blamed(error: AttributeError | KeyError, function: Callable[..., Any], args:
             return TypeError(f"{name}(): argument '{parameter}' must be {expected}, not {type(value).__name__}")
     given = args[of_method:]
     if any([getattr(error, "obj", error) is value for value in _with_items((*given, *kwargs.values()))]):
-        types = [type(value).__name__ for value in given]
-        types += [f"{parameter}={type(value).__name__}" for parameter, value in kwargs.items()]
-        return TypeError(f"{name}() received an invalid combination of arguments - got ({', '.join(types)})")
+        return no_overload(name, *given, **kwargs)
     return error
+
+
+def no_overload(name: str, *args: Any, **kwargs: Any) -> TypeError:
+    """PyTorch's error about arguments that none of a function's overloads takes together.
+
+    >>> no_overload("max", 0, other=2.0)
+    TypeError('max() received an invalid combination of arguments - got (int, other=float)')
+    """
+    types = [type(value).__name__ for value in args]
+    types += [f"{parameter}={type(value).__name__}" for parameter, value in kwargs.items()]
+    return TypeError(f"{name}() received an invalid combination of arguments - got ({', '.join(types)})")
+
+
+def by_name_beside(keyword: str) -> Callable[[F], F]:
+    """A decorator for methods: beside this argument, all others are given by name. PyTorch has an overload of its own
+    for it, which takes none by position."""
+
+    def attach(made: F) -> F:
+        @wraps(made)
+        def chosen(self: Any, *args: Any, **kwargs: Any) -> Any:
+            if args and keyword in kwargs:
+                raise no_overload(made.__name__, *args, **kwargs)
+            return made(self, *args, **kwargs)
+
+        return cast(F, chosen)
+
+    return attach
 
 
 def _mismatch(plain: Callable[..., Any], parameter: str, value: Any) -> str:

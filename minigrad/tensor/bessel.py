@@ -12,11 +12,14 @@ from minigrad.dtype import float32, float64
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.tensor import series
 from minigrad.tensor.base import AnyTensor
+from minigrad.tensor.composite import composite
 from minigrad.tensor.formula import Value, chebyshev, choose, in_double
 from minigrad.tensor.function import Function
 from minigrad.tensor.functions import double
+from minigrad.tensor.loop import loop
 from minigrad.tensor.operands import MixedFunction, all_fitted, result_dtype
 from minigrad.tensor.promotion import floating, type_name
+from minigrad.tensor.ranges import arange
 from minigrad.tensor.special import hurwitz, i0_value, i1_value
 
 if TYPE_CHECKING:
@@ -188,8 +191,31 @@ RECURRENCES |= {f"shifted_{name}": (lambda x, first=first: first(2 * x - 1),
                 for name, (first, _) in list(RECURRENCES.items()) if name.startswith("chebyshev")}
 
 
-MOST_DEGREE = 4096
-"""Each degree is a step that is recorded."""
+MOST_DEGREE = 20000
+"""Each row of a LOOP is a launch, and so many take seconds."""
+_RECORDED, _ROWS = 64, 16
+"""So many degrees are recorded one by one: the first ones, and those of a row of a LOOP. A LOOP of more rows would need
+more memory, which holds the states after each."""
+
+
+@composite
+def _next_degrees(x: Tensor, degree: Tensor, before: Tensor, now: Tensor, found: Tensor, starts: Tensor, *,
+                  name: str) -> tuple[Tensor, ...]:
+    """The polynomials of degrees k - 1 and k and those found so far, _RECORDED degrees on from each k of ``starts``."""
+    following = RECURRENCES[name][1]
+
+    def step(states: list[Tensor], rows: list[Tensor], constants: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        before, now, found = states
+        x, degree = constants
+        k: Any = rows[0]
+        for _ in range(_RECORDED):
+            before, now = now, following(x, k, before, now)
+            k = k + 1
+            found = now.where(degree == k, found)
+        return [before, now, found], []
+
+    states, _ = loop(step, [before, now, found], [starts], [x, degree])
+    return tuple([rows[-1] for rows in states])
 
 
 def orthogonal(name: str, x: Any, n: Any) -> Tensor:
@@ -208,7 +234,14 @@ def orthogonal(name: str, x: Any, n: Any) -> Tensor:
     if highest > MOST_DEGREE:
         raise NotImplementedError(f"{name}: a degree of {highest}; at most {MOST_DEGREE} steps of the recurrence are "
                                   "computed")
-    for k in range(1, highest):
+    for k in range(1, min(highest, _RECORDED)):
         before, now = now, following(wide, k, before, now)
         found = now.where(degree == k + 1, found)
+    k = _RECORDED
+    while k < highest:
+        rows = min(_ROWS, 1 << ((highest - k - 1) // _RECORDED).bit_length())
+        starts = (arange(rows, dtype=float64, device=wide.device) * _RECORDED + k).realize()
+        before, now, found = _next_degrees(wide, degree, before, now, found, starts, name=name)
+        found.realize()
+        k += rows * _RECORDED
     return found.to(dtype)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from minigrad.dtype import bool_
+from minigrad.tensor.arguments import no_overload
 from minigrad.tensor.base import AnyTensor
 from minigrad.tensor.definition import both, function
 from minigrad.tensor.joining import cat
@@ -209,15 +210,22 @@ def _cumulative_trapezoid(y: Tensor, x: Tensor | None = None, *, dx: Any = 1, di
     return (_heights(y, axis) * (dx / 2.0)).cumsum(axis)
 
 
-def _integral(rule: Any, *names: str) -> None:
-    """The rule as a function whose third argument may also be given by position: trapezoid(y, x, dim=0)."""
+def _integral(rule: Any, name: str) -> None:
+    """The rule as a function of this name."""
 
     def integral(y: Tensor, x: Tensor | None = None, *, dx: Any = None, dim: int = -1) -> Tensor:
+        if x is not None and dx is not None:
+            raise no_overload(name, y, x, dx=dx)
+        if isinstance(dx, bool | complex) and name != "trapz":
+            raise RuntimeError(f"{name}: Currently, we only support dx as a real number.")
+        if isinstance(dx, str | complex):
+            raise no_overload(name, y, dx=dx)
         return rule(y, x, dx=1 if dx is None else dx, dim=dim)
 
     integral.__doc__ = rule.__doc__
-    function(*names)(integral)
+    function(name)(integral)
 
 
-_integral(_trapezoid, "trapezoid", "trapz")
+_integral(_trapezoid, "trapezoid")
+_integral(_trapezoid, "trapz")
 _integral(_cumulative_trapezoid, "cumulative_trapezoid")

@@ -24,7 +24,7 @@ from minigrad.tensor.base import AnyTensor, make
 from minigrad.tensor.definition import FUNCTIONS, function
 from minigrad.tensor.joining import stack
 from minigrad.tensor.movement import shape_argument
-from minigrad.tensor.operands import converted
+from minigrad.tensor.operands import converted, is_number
 from minigrad.tensor.promotion import WITH_CLASSES, dtype_argument, get_default_dtype, number_dtype, stored, type_name
 from minigrad.tensor.size import host_device, resolve
 
@@ -100,7 +100,7 @@ def _check_even(data: Any, dtype: DType) -> None:
 
     def check(part: Any, dim: int) -> None:
         if dim == len(shape):
-            kind_of = Complex if dtype.kind == "c" else Real
+            kind_of = Complex if dtype.kind in "bc" else Real
             if not isinstance(part, kind_of | np.bool_ | np.ndarray):
                 name = type(part).__name__
                 raise TypeError(f"must be real number, not {name}" if dtype.kind == "f" else
@@ -138,7 +138,7 @@ def array_of(data: Any, dtype: DType | None) -> tuple[np.ndarray, DType]:
         except ValueError:
             _check_even(data, dtype)
             raise
-        kinds = "biufc" if dtype.kind == "c" else "biuf"
+        kinds = "biufc" if dtype.kind in "bc" else "biuf"
         if array.dtype.kind not in kinds or (array.dtype.kind == "u" and dtype.is_int):
             _check_even(data, dtype)
             if dtype.is_int:
@@ -235,7 +235,9 @@ def _wrapped(array: np.ndarray, device: str) -> LazyBuffer:
 def scalar_tensor(s: Any, *, dtype: DType | None = None, device: Any = None, requires_grad: bool = False,
                   layout: Any = None, pin_memory: bool = False) -> Tensor:
     """A 0-d tensor of the default floating type."""
-    return tensor(s, dtype=dtype or get_default_dtype(), device=device, requires_grad=requires_grad)
+    dtype = dtype or get_default_dtype()
+    value = stored(s, dtype, halves=False) if is_number(s) else s
+    return tensor(value, dtype=dtype, device=device, requires_grad=requires_grad)
 
 
 # --- constants

@@ -139,7 +139,7 @@ class Shown:
         return signature.replace(parameters=others)
 
 
-_OF_NUMBERS = frozenset(("add", "sub", "mul", "div", "floor_divide"))
+_OF_NUMBERS = frozenset(("add", "sub", "mul", "div", "floor_divide", "true_divide"))
 """Functions whose first operand may be a number."""
 
 
@@ -341,6 +341,9 @@ OUT_TYPES: dict[str, OutType | None] = {
     "nonzero": OutType(False, "nonzero: Expected out tensor to have scalar type {0} but got scalar type{1}"),
     "where": OutType(False, "Expected out type to be {0} but got {1}"),
     "mean": OutType(True, "mean.dtype_out(): input types can't be cast to the desired output type {1}"),
+    "nanmean": OutType((float16, bfloat16, float32, float64), "\"nansum_cpu\" not implemented for '{1}'",
+                       NotImplementedError),
+    "hash_tensor": OutType(False, "Expected result to be of dtype uint64, but got {1}"),
     "nansum": OutType(False, "nansum: provided dtype must match dtype of result. Got {1} and {0}."),
     "nan_to_num": OutType(False, "nan_to_num: dtype of out: {1} should be same as input: {0}"),
     "take": OutType(False, "take(): self and out expected to have the same dtype, but got self.dtype = {0} and "
@@ -348,7 +351,7 @@ OUT_TYPES: dict[str, OutType | None] = {
     **dict.fromkeys(_CREATORS, OutType(False, "dtype {0} does not match dtype of out parameter ({1})")),
     "normal": OutType((float16, bfloat16, float32, float64, complex64, complex128),
                       "\"normal_kernel_cpu\" not implemented for '{1}'", NotImplementedError),
-    "bernoulli": None,
+    "bernoulli": None, "lu": None,
 }
 """Of functions that have other rules than most; None: any dtype."""
 

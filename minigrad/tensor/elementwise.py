@@ -215,7 +215,7 @@ class Elementwise:
     __idiv__ = __itruediv__
     __rdiv__ = __rtruediv__
 
-    @both("div", "divide", "true_divide", keywords={"dividend": "input", "divisor": "other"})
+    @both("div", "divide")
     def div(self: Tensor, other: Any, *, rounding_mode: str | None = None) -> Tensor:
         """self / other, broadcast; integers give floats unless ``rounding_mode`` is ``"floor"`` or ``"trunc"``."""
         if rounding_mode is None:
@@ -228,10 +228,15 @@ class Elementwise:
         return checked(_TRUNCDIV.of(self, other), "div", other)
 
     divide = div
-    true_divide = div
     div_ = in_place(div)
     divide_ = div_
-    true_divide_ = div_
+
+    @both("true_divide", keywords={"dividend": "input", "divisor": "other"})
+    def true_divide(self: Tensor, other: Any) -> Tensor:
+        """``div`` without a rounding mode."""
+        return self.div(other)
+
+    true_divide_ = in_place(true_divide)
 
     def __floordiv__(self: Tensor, other: Any) -> Tensor:
         return _FLOOR_DIVIDE.of(self, other)

@@ -12,6 +12,7 @@ from minigrad.dtype import accumulator, bool_, int64, uint8
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.tensor import return_types
+from minigrad.tensor.arguments import no_overload
 from minigrad.tensor.base import AnyTensor
 from minigrad.tensor.body import refusal
 from minigrad.tensor.definition import both
@@ -93,19 +94,30 @@ def _over_gradient(inputs: Sequence[LazyBuffer], outputs: Sequence[LazyBuffer], 
     return (part.binary(Op.MUL, g.cast(wide).reshape(kept).expand(x.shape)).binary(Op.DIV, number).cast(x.dtype),)
 
 
-def _each_gradient(inputs: Sequence[LazyBuffer], outputs: Sequence[LazyBuffer], grads: Sequence[LazyBuffer | None],
-                   op: str, axes: tuple[int, ...], keepdim: bool) -> tuple[LazyBuffer | None]:
-    """All of it to each element that equals the result."""
+def _largest_size(x: LazyBuffer, nan: bool) -> LazyBuffer:
+    size = x.unary(Op.ABS)
+    size = size if nan else x.binary(Op.EQ, x).where(size, x.like(0.0))
+    return _over(size, Op.MAX, (len(x.shape) - 1,), False)
+
+
+def _largest_size_gradient(inputs: Sequence[LazyBuffer], outputs: Sequence[LazyBuffer],
+                           grads: Sequence[LazyBuffer | None], nan: bool) -> tuple[LazyBuffer | None]:
+    """The sign of each element that has the size, 0 for the others, and NaN where the two do not compare: where one is
+    NaN, or both are infinite."""
     x, g = inputs[0], grads[0]
-    if g is None or not axes:
-        return (g,)
-    out, g = [v.reshape(without(x.shape, axes, True)).expand(x.shape) for v in (outputs[0], g)]
-    return (x.binary(Op.EQ, out).where(g, x.like(0.0)),)
+    if g is None:
+        return (None,)
+    out, g = [v.reshape((*v.shape, 1)).expand(x.shape) for v in (outputs[0], g)]
+    size, zero = x.unary(Op.ABS), x.like(0.0)
+    less = size.binary(Op.SUB, out)
+    signed = x.binary(Op.LT, zero).where(g.unary(Op.NEG), x.binary(Op.EQ, zero).where(zero, g))
+    return (less.binary(Op.EQ, zero).where(signed, less.binary(Op.EQ, less).where(zero, x.like(math.nan))),)
 
 
-def largest(x: Tensor, axis: int) -> Tensor:
-    """The maximum along an axis; elements that equal it have the whole gradient each, not equal parts."""
-    return _EACH((x,), (Op.MAX, (axis % x.ndim,), False))
+def largest_size(x: Tensor, nan: bool) -> Tensor:
+    """The largest |x| along the last dimension. Elements of that size have the whole gradient each, not equal parts.
+    Without ``nan`` NaN does not count."""
+    return _LARGEST_SIZE((x,), (nan,))
 
 
 def _evenly(inputs: Sequence[LazyBuffer], outputs: Sequence[LazyBuffer], grads: Sequence[LazyBuffer | None], *given: Any
@@ -125,7 +137,7 @@ def _shared_gradient(inputs: Sequence[LazyBuffer], outputs: Sequence[LazyBuffer]
 
 _SHARED = {name: Function(name, lambda x, value: value.contiguous(), f"{name.capitalize()}Backward0", _shared_gradient)
            for name in ("median", "nanmedian")}
-_EACH = Function("largest", _over, "AmaxBackward0", _each_gradient)
+_LARGEST_SIZE = Function("largest_size", _largest_size, "AmaxBackward0", _largest_size_gradient)
 _OVER_ALL = {Op.MAX: Function("max", _over, "MaxBackward1", _evenly),
              Op.MIN: Function("min", _over, "MinBackward1", _evenly)}
 _ALONG = {Op.MAX: Function("max", _along, "MaxBackward0", _along_gradient),
@@ -146,6 +158,8 @@ def _extreme_along(self: Tensor, dim: int, keepdim: bool, op: str,
 def _extreme(self: Tensor, dim: Any, keepdim: bool, other: Any, name: str) -> Any:
     op = Op.MAX if name == "max" else Op.MIN
     if isinstance(dim, AnyTensor) or other is not None:
+        if keepdim or (dim is not None and other is not None):
+            raise no_overload(name, dim, keepdim=keepdim, **({} if other is None else {"other": other}))
         pair = dim if other is None else other
         return self.maximum(pair) if name == "max" else self.minimum(pair)
     if dim is not None:

@@ -258,6 +258,11 @@ def _as_numbers(x: Tensor, *bounds: Any) -> list[Any]:
     return [v.to(dtype) if isinstance(v, AnyTensor) else v for v in bounds]
 
 
+def _rounded_to(x: Tensor, value: float) -> Any:
+    """The number, as a Tensor of x's dtype if it is too large for that: then it is rounded, mostly to an infinity."""
+    return x.new_full((), float(value), dtype=float64).to(x.dtype) if abs(value) > x.dtype.max else value
+
+
 class Functions:
     """Functions of each element: exp, log, sin, floor, clamp …"""
 
@@ -475,9 +480,9 @@ class Functions:
             return FUNCTIONS["complex"](*parts)
         if self.dtype.kind != "f":
             return self.clone()
-        high = self.dtype.max if posinf is None else posinf
-        low = self.dtype.min if neginf is None else neginf
-        result = self.masked_fill(self != self, 0.0 if nan is None else nan)
+        nan, high, low = [default if given is None else _rounded_to(self, given) for given, default in
+                          ((nan, 0.0), (posinf, self.dtype.max), (neginf, self.dtype.min))]
+        result = self.masked_fill(self != self, nan)
         result = result.masked_fill(self == math.inf, high)
         return result.masked_fill(self == -math.inf, low)
 

@@ -24,7 +24,7 @@ from minigrad.tensor.changes import check_overlap
 from minigrad.tensor.function import Function
 from minigrad.tensor.layout import offset_of, strides_of
 from minigrad.tensor.operands import broadcast_shapes, dim_index, fit, is_number, one_device
-from minigrad.tensor.promotion import stored, type_name
+from minigrad.tensor.promotion import assigned, stored, type_name
 from minigrad.tensor.slicing import Basic, select_part
 from minigrad.tensor.storage import compute, look, tracing
 from minigrad.tensor.unfold import is_filled
@@ -483,7 +483,7 @@ class Indexing:
         tensor([1., 1., 5.])
         """
         if is_number(value):
-            value = stored(value, self.dtype, halves=False)
+            value = assigned(value, self.dtype)
         elif not isinstance(value, AnyTensor):
             raise TypeError(f"can't assign a {_described(value)} to a torch.{type_name(self.dtype)}Tensor")
         view, given = take_apart(self, index)

@@ -17,6 +17,7 @@ from minigrad.graph.host import comparable, moved, register_host, stable_order, 
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.tensor import return_types
+from minigrad.tensor.arguments import by_name_beside
 from minigrad.tensor.base import AnyTensor, make
 from minigrad.tensor.body import refusal
 from minigrad.tensor.creation import full
@@ -358,6 +359,7 @@ class Ordering:
     __slots__ = ()
 
     @both("argsort")
+    @by_name_beside("stable")
     def argsort(self: Tensor, dim: int = -1, descending: bool = False, *, stable: bool = False) -> Tensor:
         """The indices that sort along ``dim``; equal elements keep their order.
 
@@ -368,6 +370,7 @@ class Ordering:
         return _order(self, dim, descending)
 
     @both("sort")
+    @by_name_beside("stable")
     def sort(self: Tensor, dim: int = -1, descending: bool = False, *,
              stable: bool = False) -> return_types.ReturnType:
         """The named tuple ``(values, indices)`` along ``dim``; NaN counts as the largest."""

@@ -42,7 +42,8 @@ C_TYPES = {"float32": "float", "float64": "double", "float16": "c10::Half", "bfl
            "uint64": "long unsigned int"}
 # And what it calls them where a number does not fit.
 _STORED_TYPES = {"float32": "float", "float64": "double", "float16": "c10::Half", "bfloat16": "c10::BFloat16",
-                 "int32": "int", "bool": "bool"}
+                 "int32": "int", "bool": "bool", "complex64": "c10::complex<float>",
+                 "complex128": "c10::complex<double>"}
 _default_dtype = float32
 
 
@@ -193,7 +194,8 @@ def number(value: Any, dtype: DType) -> Any:
 def stored(value: Any, dtype: DType, halves: bool = True) -> Any:
     """A Python number as an element of ``dtype``, where PyTorch insists that it fits; ``RuntimeError`` if it does not.
     Floats become integers towards zero, and negative integers wrap into unsigned types. Without ``halves``, numbers
-    that are too large for a half type become infinite. ``TypeError`` for what is no number.
+    that are too large for a half type become infinite. ``OverflowError`` for integers of more than 64 bits,
+    ``TypeError`` for what is no number.
 
     >>> from minigrad.dtype import int8, uint8
     >>> stored(2.7, int8), stored(-1, uint8)
@@ -206,12 +208,24 @@ def stored(value: Any, dtype: DType, halves: bool = True) -> Any:
         real = value.real
     except AttributeError:
         raise TypeError(f"value must be a number, not {type(value).__name__}") from None
-    if dtype.kind not in "bc" and (imaginary or not _fits(real, dtype)):
-        if dtype.size == 2 and dtype.kind == "f" and not halves and not imaginary:
-            return math.copysign(math.inf if abs(value) >= _ROUNDS_UP[dtype.name] else dtype.max, value)
-        name = _STORED_TYPES.get(dtype.name, f"{dtype.name}_t")
+    if type(real) is int and not -1 << 63 <= real < 1 << 64:
+        raise OverflowError("int too big to convert" if real > 0 else "can't convert negative int to unsigned")
+    half = dtype.size == 2 and dtype.kind == "f" and not halves
+    too_large = dtype.kind == "c" and not (_fits(real, dtype.part) and _fits(value.imag, dtype.part))
+    if too_large or (dtype.kind not in "bc" and (imaginary or not _fits(real, dtype))):
+        if half and not imaginary:
+            return math.copysign(math.inf if abs(real) >= _ROUNDS_UP[dtype.name] else dtype.max, real)
+        name = "double" if half else _STORED_TYPES.get(dtype.name, f"{dtype.name}_t")
         raise RuntimeError(f"value cannot be converted to type {name} without overflow")
     return number(value, dtype)
+
+
+def assigned(value: Any, dtype: DType) -> Any:
+    """A Python number that is written at an index: ``stored``, and ``ValueError`` for integers that int64 does not
+    hold."""
+    if type(value) is int and not -1 << 63 <= value < 1 << 63:
+        raise ValueError("Overflow when unpacking long long")
+    return stored(value, dtype, halves=False)
 
 
 _ROUNDS_UP = {"float16": 65520.0, "bfloat16": 2.0**128 - 2.0**119}

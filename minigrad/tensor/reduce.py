@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from minigrad.dtype import DType, accumulator, bool_, int64, uint8
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
+from minigrad.tensor.arguments import no_overload
 from minigrad.tensor.autocast import operands_of
 from minigrad.tensor.definition import both
 from minigrad.tensor.function import Function
@@ -172,6 +173,9 @@ _STD_MEAN = Function("std_mean", lambda x, *given: _variance(x, True, *given), "
 
 def _spread(self: Tensor, dim: Any, unbiased: Any, keepdim: bool, correction: Any, name: str) -> tuple[Any, ...]:
     """The static arguments of a variance."""
+    ways = (unbiased is not None) + (correction is not None)
+    if ways > 1 or (isinstance(dim, bool) and (ways or keepdim)):
+        raise no_overload(name, dim, unbiased=unbiased, keepdim=keepdim, correction=correction)
     dim, unbiased = _split_unbiased(dim, unbiased)
     if self.dtype.kind not in "fc":
         raise RuntimeError(f"{'std and var' if name in ('std', 'var') else name} only support floating point and "

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from minigrad.dtype import DType, bool_, int32, int64, uint8
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import REDUCE_OPS, SCATTER_MODES, Op
+from minigrad.tensor.arguments import no_overload
 from minigrad.tensor.autocast import operands_of
 from minigrad.tensor.base import AnyTensor, make
 from minigrad.tensor.definition import both, in_place
@@ -307,6 +308,8 @@ class Scattering:
                 reduce: str | None = None) -> Tensor:
         """A copy with out[index[i, j], j] = src[i, j] for dim 0, and so on; ``reduce``: "add" or "multiply" with what
         is there. The last of several writes to one place wins."""
+        if value is not None and src is not None:
+            raise no_overload("scatter", dim, index, value=value, src=src)
         src = value if src is None else src
         if reduce is None:
             return _scatter(self, dim, index, src, _SCATTER, "set")

@@ -7,7 +7,7 @@ import math
 
 from minigrad.nn.composites.precision import narrow, wide
 from minigrad.tensor import Tensor, composite, where
-from minigrad.tensor.extrema import largest
+from minigrad.tensor.extrema import largest_size
 
 
 def length(x: Tensor, axis: int, p: float, keepdim: bool = False) -> Tensor:
@@ -48,20 +48,29 @@ def cosine_similarity(x1: Tensor, x2: Tensor, *, dim: int, eps: float) -> Tensor
     return (one * two).sum(dim).to(dtype)
 
 
-def _between(difference: Tensor, p: float) -> Tensor:
-    """The p-norm along the last dimension, of cdist and pdist: with p = 0 NaN counts as NaN; with p = inf it does not
-    count, and elements of one size have the whole slope each."""
+def _between(difference: Tensor, p: float, nan: bool) -> Tensor:
+    """The p-norm along the last dimension, of cdist and pdist: with p = 0 NaN counts as NaN; with p = inf elements of
+    one size have the whole slope each, and NaN does not count without ``nan``. NaN has the slope NaN, and so have its
+    neighbours where the formula of PyTorch divides by the norm, zeros included."""
     if p == 0:
         return where(difference == difference, (difference != 0).to(difference.dtype), math.nan).sum(-1)
     if p == math.inf:
-        return largest(where(difference == difference, difference.abs(), 0.0), -1)
-    return length(difference, -1, p)
+        return largest_size(difference, nan)
+    if p == 2:
+        return length(difference, -1, p)
+    size = difference.abs()
+    if p == 1:
+        known = difference == difference
+        return where(known, size, difference * where(known, 0.0, math.nan)).sum(-1)
+    nothing = difference == 0
+    zeros = difference * 0.0 if p > 1 else 0.0
+    return _root(where(nothing, zeros, where(nothing, 1.0, size) ** p).sum(-1), 1 / p)
 
 
 @composite
 def pdist(x: Tensor, first: Tensor, second: Tensor, *, p: float) -> Tensor:
     """The p-norms of x[first] - x[second]."""
-    return _between(x[first] - x[second], p)
+    return _between(x[first] - x[second], p, True)
 
 
 @composite
@@ -73,4 +82,4 @@ def cdist(x1: Tensor, x2: Tensor, *, p: float, by_product: bool) -> Tensor:
     if by_product:
         squares = (x1 * x1).sum(-1, keepdim=True) + (x2 * x2).sum(-1, keepdim=True).mT
         return _root(squares - 2 * (x1 @ x2.mT), 0.5)
-    return _between(x1.unsqueeze(-2) - x2.unsqueeze(-3), p)
+    return _between(x1.unsqueeze(-2) - x2.unsqueeze(-3), p, False)

@@ -206,9 +206,10 @@ def binary_cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None) -
 @loss("BinaryCrossEntropyWithLogitsBackward0")
 def binary_cross_entropy_with_logits(input: Tensor, target: Tensor, weight: Tensor | None,
                                      pos_weight: Tensor | None) -> Tensor:
-    """-(1 - t) log sigmoid(-x) - pos_weight t log sigmoid(x), times weight."""
-    positive = target if pos_weight is None else pos_weight * target
-    loss = (1 - target) * input.softplus(threshold=math.inf) + positive * (-input).softplus(threshold=math.inf)
+    """(1 - t) x - (1 + (pos_weight - 1) t) log sigmoid(x), times weight: with 1 as the only factor of the logarithm,
+    its slope does not depend on t, and the slope in t is -x, NaN or not."""
+    logarithm = input.logsigmoid()
+    loss = (1 - target) * input - (logarithm if pos_weight is None else ((pos_weight - 1) * target + 1) * logarithm)
     return loss if weight is None else loss * weight
 
 

@@ -12,6 +12,7 @@ from minigrad.tensor import Tensor, empty_like, scalar, type_name
 from minigrad.tensor.autocast import operands_of
 from minigrad.tensor.definition import in_place, into
 from minigrad.tensor.operands import dim_index, require_tensor
+from minigrad.tensor.promotion import stored
 from minigrad.tensor.random import slopes
 
 # --- straight pieces
@@ -147,11 +148,11 @@ def threshold(input: Tensor, threshold: float, value: float, inplace: bool = Fal
     if inplace:
         return threshold_(input, threshold, value)
     require_tensor(input, "threshold", "input", 1)
-    bound, value = number(threshold, "threshold", "threshold", 2), number(value, "threshold", "value", 3)
-    if input.dtype.kind == "b":
-        raise NotImplementedError("\"threshold_cpu\" not implemented for 'Bool'")
-    if input.dtype.kind != "f":
-        bound, value = int(bound), int(value)
+    bound, value = [v if type(v) is int else number(v, "threshold", name, position) for v, name, position in
+                    ((threshold, "threshold", 2), (value, "value", 3))]
+    if input.dtype.kind in "bc":
+        raise NotImplementedError(f"\"threshold_cpu\" not implemented for '{type_name(input.dtype)}'")
+    bound, value = stored(bound, input.dtype), stored(value, input.dtype)
     return formulas.threshold(input, threshold=bound, value=value)
 
 

@@ -96,7 +96,7 @@ def cdist(x1: Tensor, x2: Tensor, p: float = 2.0,
     by_product = _PRODUCT[compute_mode]
     if by_product is None:
         by_product = x1.shape[-2] > 25 or x2.shape[-2] > 25
-    by_product = by_product and p == 2
+    by_product = by_product and p == 2 and bool(x1.numel() and x2.numel())
     if not by_product and x1.shape[-2] and x2.shape[-2]:
         _check_kernel("cdist", x1)
     return formulas.cdist(x1, x2, p=float(p), by_product=by_product)

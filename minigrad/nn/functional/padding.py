@@ -11,7 +11,7 @@ from minigrad.nn.composites import padding as formulas
 from minigrad.nn.functional.arguments import whole_numbers
 from minigrad.tensor import Tensor, type_name
 from minigrad.tensor.operands import require_tensor
-from minigrad.tensor.promotion import number
+from minigrad.tensor.promotion import stored
 
 _SUPPORTED = ("Supported combinations for non-constant padding:\n"
               "  - 2D or 3D input: padding size = 2 (pads last dimension)\n"
@@ -52,7 +52,7 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
     sides = ((0, 0),) * (len(shape) - len(grown)) + grown
     if mode == "constant":
         _check_cuts(shape, sides)
-        fill = 0 if value is None else number(value, input.dtype)
+        fill = 0 if value is None else stored(value if isinstance(value, complex) else float(value), input.dtype)
         return formulas.CONSTANT_PAD((input,), (sides, math.nan if fill != fill else fill))  # one NaN: it is a key
     if value is not None and value != 0:
         raise RuntimeError(f'Padding mode "{mode}" doesn\'t take in value argument')

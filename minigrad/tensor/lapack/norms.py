@@ -59,8 +59,6 @@ def _norm_gradient(inputs: Any, outputs: Any, grads: Any, ord: float, dims: tupl
     x, norm, g = inputs[0].to(wide), out.to(wide), grads[0].reshape(kept).to(wide)
     if ord == 1:
         return ((x.sign() * g).to(kind),)
-    if not dims:
-        return ((x.sign() * g).to(kind),)
     if math.isinf(ord):
         attained = (inputs[0].abs() == out) | (norm.isnan() & x.isnan())
         share = g / attained.to(wide).sum(dims, True)

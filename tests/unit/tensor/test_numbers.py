@@ -143,3 +143,39 @@ def test_two_numbers_give_a_tensor():
     assert minigrad.add(2, 3).dtype == int64 and minigrad.mul(2, 1.5).tolist() == 3.0
     with pytest.raises(TypeError, match=r"argument 'input' \(position 1\) must be Tensor, not int"):
         minigrad.exp(2)
+
+
+def test_sums_of_empty_products_of_bools() -> None:
+    a, b = minigrad.ones(2, 0, dtype=bool_), minigrad.ones(0, 2, dtype=bool_)
+    assert minigrad.addmm(minigrad.tensor([True, False]), a, b, beta=True).tolist() == [[True, False]] * 2
+    with pytest.raises(RuntimeError, match="result type Long can't be cast to the desired output type Bool"):
+        minigrad.addmm(minigrad.tensor([True, False]), a, b)
+    with pytest.raises(NotImplementedError, match="addmm_impl_cpu_"):
+        minigrad.addmm(minigrad.tensor([True, False]), b.T.new_ones(2, 2), b.new_ones(2, 2))
+
+
+def test_numbers_written_at_an_index_fit_or_are_infinite() -> None:
+    x = minigrad.zeros(2, dtype=float16)
+    x[0] = 65520.0
+    assert x.tolist() == [float("inf"), 0.0]
+    with pytest.raises(ValueError, match="Overflow when unpacking long long"):
+        x[0] = 10**40
+    with pytest.raises(RuntimeError, match="type c10::Half without overflow"):
+        minigrad.nn.functional.pad(x, (1, 1), value=65520.0)
+
+
+def test_arguments_that_no_overload_takes_together() -> None:
+    x = minigrad.tensor([[3.0, 1.0], [2.0, 4.0]])
+    for call in (lambda: x.sort(0, stable=True), lambda: x.max(0, other=x), lambda: x.std(0, True, correction=1),
+                 lambda: minigrad.trapezoid(x, x, dx=2), lambda: x.scatter(0, x.long() * 0, x, value=1.0)):
+        with pytest.raises(TypeError, match="received an invalid combination of arguments"):
+            call()
+    with pytest.raises(RuntimeError, match="trapezoid: Currently, we only support dx as a real number"):
+        minigrad.trapezoid(x, dx=True)
+
+
+@pytest.mark.slow
+def test_polynomials_of_a_high_degree_and_several() -> None:
+    x, n = minigrad.tensor([1.0, -1.0, 0.5], dtype=minigrad.float64), minigrad.tensor([5000.0, 129.0, 66.0])
+    assert minigrad.special.chebyshev_polynomial_t(x, n).tolist() == [1.0, -1.0, 1.0]
+    assert minigrad.special.hermite_polynomial_he(x * 0, n - n + 2).tolist() == [-1.0, -1.0, -1.0]
