@@ -38,8 +38,8 @@ _OF_ONE: dict[tuple[int, ...], str] = {
 """Ops of one operand, by what they read."""
 
 _SECOND_FORMS = {"MeanBackward1": (), "SumBackward1": (), "SqueezeBackward1": (), "RsubBackward1": (),
-                 "DivBackward1": (), "MulBackward1": (), "RoundBackward1": (), "ProdBackward1": (-1, 0), "MaxBackward1": (-1, 0),
-                 "MinBackward1": (-1, 0)}
+                 "DivBackward1": (), "MulBackward1": (), "RoundBackward1": (), "ProdBackward1": (-1, 0),
+                 "MaxBackward1": (-1, 0), "MinBackward1": (-1, 0)}
 
 _EACH_OTHER, _BOTH = ((1,), (0,)), ((0, 1), (0, 1))
 _INDEXES = tuple(range(1, 9))
