@@ -7,6 +7,7 @@ from typing import Any
 from minigrad.autograd.anomaly_mode import detect_anomaly, is_anomaly_enabled, set_detect_anomaly
 from minigrad.autograd.backward import backward, grad
 from minigrad.autograd.function import Function
+from minigrad.autograd.handles import AccumulateGrad
 from minigrad.autograd.mode import (
     enable_grad,
     inference_mode,
@@ -15,7 +16,7 @@ from minigrad.autograd.mode import (
     no_grad,
     set_grad_enabled,
 )
-from minigrad.autograd.node import AccumulateGrad, Node
+from minigrad.autograd.node import Node
 
 __all__ = [
     "AccumulateGrad", "Function", "Node", "backward", "detect_anomaly", "enable_grad", "grad", "inference_mode",

@@ -9,8 +9,9 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
+from minigrad.autograd.handles import AccumulateGrad
 from minigrad.autograd.mode import set_grad_enabled
-from minigrad.autograd.node import AccumulateGrad, Edge
+from minigrad.autograd.node import Edge
 from minigrad.autograd.protocol import Front
 from minigrad.autograd.rows import RowsGradient
 from minigrad.autograd.walk import Walk, replaced

@@ -12,8 +12,9 @@ from functools import partial
 from threading import get_ident
 from typing import Any, NamedTuple
 
+from minigrad.autograd.handles import RemovableHandle
 from minigrad.autograd.mode import mode
-from minigrad.autograd.node import Node, RemovableHandle
+from minigrad.autograd.node import Node
 from minigrad.tensor import Tensor
 from minigrad.tensor.replay import thread
 

@@ -1,28 +1,44 @@
 """Stage: the tape. In: the name of an op. Out: which of its operands and results its backward reads in PyTorch. On this
 depends what a program may change in place between an op and its backward, and which graphs can be differentiated twice;
 what minigrad's own backward reads is another matter, and its values never change.
-Next: ``node.py``."""
+Next: ``handles.py``."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
 
 Keeps = tuple[tuple[int, ...], ...]
 """For each operand the operands (0, 1 …) and results (-1, -2 …) that its gradient reads."""
 
+OWN = 1000
+"""What backward reads and no Tensor of the program shows, such as a mean that the op computed on its way: nobody
+changes it, but it is freed."""
+
 _OF_ONE: dict[tuple[int, ...], str] = {
-    (): "AsStrided Bernoulli Ceil Clone ConstantPadNd Cumsum DiagEmbed Diagonal Expand Fill Flip Floor Frac Mean Neg "
-        "Permute Repeat Roll Round Select Sign Slice Split SplitWithSizes Squeeze Sum T ToCopy Transpose Tril Triu "
-        "Trunc Unbind Unfold Unsqueeze View",
-    (0,): "Abs Acos Acosh Angle Asin Asinh Atan Atanh Celu Cos Cosh Digamma Elu Erf Erfc Erfinv Gelu Hardshrink "
-          "Hardsigmoid Hardswish Hardtanh LeakyRelu Lgamma LinalgMatrixExp Log Log10 Log1P Log2 LogSigmoid Logit Mish "
-          "Nansum Polygamma Pow Silu Sin Sinc Sinh Softplus Softshrink Threshold Var VarMean",
-    (-1,): "Exp Exp2 Expm1 LinalgCholeskyEx LinalgInvEx LogSoftmax Reciprocal Relu Rsqrt Sigmoid Softmax Sqrt Tan Tanh",
-    (-1, 0): "Amax Amin Cumprod LinalgDet LinalgVectorNorm Logcumsumexp Logsumexp Median Pdist Prod Sgn Std StdMean",
-    (-2, 0): "Cummax Cummin",
-    (-2,): "Max Min", (-2, -1): "LinalgEigh LinalgQr",
+    (): "AsStrided Bernoulli Ceil Clone ConstantPadNd Cumsum Deg2Rad DiagEmbed Diagonal Expand Fill Flip Floor Frac "
+        "Mean Neg Permute Rad2Deg Repeat Roll Round Select Sign Slice Split SplitWithSizes Squeeze Sum T ToCopy "
+        "Transpose Tril Triu Trunc Unbind Unfold Unsqueeze View",
+    (0,): "Abs Acos Acosh AdaptiveAvgPool1D AdaptiveAvgPool2D AdaptiveAvgPool3D Angle Asin Asinh Atan Atanh AvgPool1D "
+          "AvgPool2D AvgPool3D Celu Cos Cosh Digamma Elu Erf Erfc Erfinv Gelu Glu Hardshrink Hardsigmoid Hardswish "
+          "Hardtanh I0 LeakyRelu Lgamma LinalgMatrixExp LocalResponseNorm Log Log10 Log1P Log2 LogSigmoid Logit Mish "
+          "NanToNum Nansum Normalize Polygamma Pow ReflectionPad1D ReflectionPad2D ReflectionPad3D ReplicationPad1D "
+          "ReplicationPad2D ReplicationPad3D Silu Sin Sinc Sinh Softplus Softshrink Threshold Var VarMean",
+    (-1,): "CholeskyInverse Exp Exp2 Expm1 LinalgCholeskyEx LinalgInvEx LogSoftmax Reciprocal Relu Rsqrt Sigmoid "
+           "Softmax Sqrt Tan Tanh",
+    (-1, 0): "Amax Amin Cumprod LinalgDet LinalgVectorNorm Logcumsumexp Logsumexp Median Nanmedian Pdist Prod Sgn Std "
+             "StdMean",
+    (-2, 0): "FractionalMaxPool2D FractionalMaxPool3D",
+    (-3, 0): "AdaptiveMaxPool1D AdaptiveMaxPool2D AdaptiveMaxPool3D MaxPool1DWithIndices MaxPool2DWithIndices "
+             "MaxPool3DWithIndices",
+    (-2, -1, 0): "Aminmax",
+    (-2,): "Frexp Max Min", (-2, -1): "LinalgEigh LinalgLuFactorEx LinalgQr", (-3, -2, -1): "LinalgSvd",
+    (OWN,): "CircularPad ClampMin Rrelu",
 }
 """Ops of one operand, by what they read."""
 
-_SECOND_FORMS = {"MeanBackward1": (), "SumBackward1": (), "SqueezeBackward1": (), "ProdBackward1": (-1, 0),
+_SECOND_FORMS = {"MeanBackward1": (), "SumBackward1": (), "SqueezeBackward1": (), "RsubBackward1": (),
+                 "DivBackward1": (), "MulBackward1": (), "RoundBackward1": (), "ProdBackward1": (-1, 0),
                  "MaxBackward1": (-1, 0), "MinBackward1": (-1, 0)}
 
 _EACH_OTHER, _BOTH = ((1,), (0,)), ((0, 1), (0, 1))
@@ -36,22 +52,32 @@ _OF_SEVERAL: dict[str, Keeps] = {
     "DivBackward2": ((1,), (0, 1)),
     "MmBackward0": _EACH_OTHER, "BmmBackward0": _EACH_OTHER, "MvBackward0": _EACH_OTHER, "DotBackward0": _EACH_OTHER,
     "UnsafeViewBackward0": _EACH_OTHER, "LinearBackward0": ((1,), (0,), ()),
-    "ConvolutionBackward0": ((0, 1), (0, 1), (0, 1)), "LayerNormBackward0": ((0, 1), (0, 1), (0, 1)),
+    "ConvolutionBackward0": ((0, 1),) * 3, "LayerNormBackward0": ((0, 1, 2),) * 3,
+    "BatchNormBackward0": ((0, 1),) * 3, "BatchNormTrainingBackward0": ((0, 1, OWN),) * 3,
+    "GroupNormBackward0": ((0, 1, OWN),) * 3, "InstanceNormBackward0": ((0, OWN),) * 3,
+    "RmsNormBackward0": ((0, 1, OWN), (OWN,)), "BilinearBackward0": ((1, 2), (0, 2), (0, 1), ()),
+    "ScaledDotProductAttentionBackward0": ((2, OWN), (2, OWN), (OWN,)),
+    "LinalgCrossBackward0": _EACH_OTHER, "LerpBackward0": ((), ()), "LerpBackward1": ((2,), (2,), (0, 1, 2)),
+    "LdexpBackward0": ((-1, 1), (-1,)), "CholeskySolveBackward0": ((-1, 0), (-1, 0)),
     "MaximumBackward0": _BOTH, "MinimumBackward0": _BOTH, "FmaxBackward0": _BOTH, "FminBackward0": _BOTH,
     "Atan2Backward0": _BOTH, "XlogyBackward0": _BOTH, "LogaddexpBackward0": _BOTH, "Logaddexp2Backward0": _BOTH,
-    "ComplexBackward0": _BOTH, "NextafterBackward0": _BOTH, "PolarBackward0": ((-1,), (-1,)),
+    "ComplexBackward0": ((0,), (1,)), "NextafterBackward0": ((0, 1), ()), "PolarBackward0": ((-1,), (-1,)),
     "CdistBackward0": ((-1, 0, 1), (-1, 0, 1)), "HypotBackward0": ((-1, 0), (-1, 1)),
     "CopysignBackward0": ((-1, 0), (-1,)),
     "PowBackward1": ((-1, 0, 1), (-1, 0, 1)), "PowBackward2": ((-1, 0),), "RemainderBackward1": ((), (0, 1)),
     "MseLossBackward0": _BOTH, "SmoothL1LossBackward0": _BOTH, "HuberLossBackward0": _BOTH,
-    "BinaryCrossEntropyBackward0": _BOTH, "BinaryCrossEntropyWithLogitsBackward0": _BOTH,
+    "BinaryCrossEntropyBackward0": ((0, 1, 2), (0, 1, 2)), "SoftMarginLossBackward0": _BOTH,
+    "BinaryCrossEntropyWithLogitsBackward0": ((0, 1, 2, 3), (0, 1, 2, 3)),
+    "MultiMarginLossBackward0": ((0, 1, 2),), "MultilabelMarginLossBackward0": ((0, 1),),
     "ClampBackward1": ((0,),), "ClampBackward0": ((0, 1, 2), (0, 1, 2), (0, 1, 2)), "PreluBackward0": _BOTH,
     "ScatterBackward0": ((2,), (2,)), "ScatterAddBackward0": ((), (2,)), "IndexAddBackward0": ((), (1, 2)),
     "IndexCopyBackward0": ((2,), (1, 2)), "LinalgSolveExBackward0": ((-1, 0), (-1, 0)),
     "ScatterReduceBackward0": ((-1, 0, 1, 2), (-1, 0, 1, 2)), "IndexReduceBackward0": ((-1, 0, 1, 2), (-1, 0, 1, 2)),
-    "NllLossBackward0": ((1,),), "NllLoss2DBackward0": ((1,),),
     "SortBackward0": ((1,),), "TopkBackward0": ((1,),), "KthvalueBackward0": ((1,),), "MedianBackward1": ((1,),),
-    "NanmedianBackward1": ((1,),), "ModeBackward0": ((1,),), "MaxPool1DWithIndicesBackward0": ((0,),),
+    "NanmedianBackward1": ((1,),), "ModeBackward0": ((0, 1),), "CummaxBackward0": ((0, 1),),
+    "CumminBackward0": ((0, 1),), "TakeBackward0": ((0, 1),), "MaskedSelectBackward0": ((0, 1),),
+    "MaxUnpool1DBackward0": ((1,),), "MaxUnpool2DBackward0": ((1,),), "MaxUnpool3DBackward0": ((1,),),
+    "RreluWithNoiseBackward0": ((0,),),
     "WhereBackward0": ((), (0,), (0,)), "MaskedFillBackward0": ((1,), (), (1,)),
     "GatherBackward0": ((0, 1),), "IndexSelectBackward0": ((1,),), "EmbeddingBackward0": ((1,),),
     "IndexBackward0": (_INDEXES,), "IndexPutBackward0": (_INDEXES[1:], _INDEXES[1:]),
@@ -64,3 +90,32 @@ KEEPS: dict[str, Keeps] = {
 }
 """By the name of a tape entry. Of an op that is not here it is not known: what its operands become later is not
 watched, and it can be differentiated twice if minigrad's own backward reads nothing."""
+
+BY_COMPARISON = frozenset((
+    "AmaxBackward0", "AminBackward0", "AminmaxBackward0", "ClampBackward0", "ClampBackward1", "ClampMinBackward0",
+    "ComplexBackward0", "CummaxBackward0", "CumminBackward0", "FmaxBackward0", "FminBackward0", "FrexpBackward0",
+    "MaskedSelectBackward0", "MaxBackward1", "MaximumBackward0", "MedianBackward0", "MinBackward1", "MinimumBackward0",
+    "NanToNumBackward0", "NanmedianBackward0", "TakeBackward0"))
+"""Ops whose backward reads operands and results in comparisons and as exponents only: the gradient of its gradient does
+not flow there."""
+
+_reads: dict[tuple[Any, tuple[bool, ...]], tuple[int, ...]] = {}
+
+
+def reads(kind_of: Any, edges: Sequence[Any]) -> tuple[int, ...]:
+    """The operands (0, 1 …) and results (-1, -2 …) that the gradients along these edges read in PyTorch."""
+    key = kind_of, tuple([e is not None for e in edges])
+    found = _reads.get(key)
+    if found is None:
+        rows = kind_of.keeps or ()
+        every = {position for needed, row in zip(key[1], rows, strict=False) if needed for position in row}
+        found = _reads[key] = tuple(sorted(every))
+    return found
+
+
+def modified(what: str, now: int, then: int) -> RuntimeError:
+    """PyTorch's error for a Tensor that backward reads and that was changed in place after the op."""
+    return RuntimeError("one of the variables needed for gradient computation has been modified by an inplace "
+                        f"operation: {what} is at version {now}; expected version {then} instead. Hint: enable anomaly "
+                        "detection to find the operation that failed to compute its gradient, with "
+                        "torch.autograd.set_detect_anomaly(True, check_nan=False).")

@@ -5,16 +5,16 @@ Next: ``rows.py``."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cache
-from itertools import count
+from functools import cache, partial
 from typing import Any, ClassVar
 from weakref import ref
 
-from minigrad.autograd.keeps import KEEPS, Keeps
+from minigrad.autograd.handles import AccumulateGrad, RemovableHandle, next_sequence
+from minigrad.autograd.keeps import BY_COMPARISON, KEEPS, OWN, Keeps, modified, reads
 from minigrad.autograd.mode import mode
 from minigrad.autograd.protocol import Differentiable, Front
 from minigrad.grad import Backward, backward_of
-from minigrad.graph.function import Subgraph, apply
+from minigrad.graph.function import Subgraph, apply, param
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.runtime.locks import users_code
 
@@ -35,8 +35,6 @@ INFERENCE = (
     "Inference tensors cannot be saved for backward. Please do not use Tensors created in inference mode in "
     "computation tracked by autograd. To work around this, you can make a clone to get a normal tensor and use it in "
     "autograd, or use `torch.no_grad()` instead of `torch.inference_mode()`.")
-
-next_sequence = count(1).__next__
 
 
 class Node:
@@ -184,11 +182,33 @@ class Node:
                 Front.dual(t, self.extra.tangents.get(i, {}))
         results: list[Any] = [None] * len(self.edges)
         if back.body is not None:
-            outputs = record_call(type(self), back.body, [*tensors, *[grads[i] for i in given]])
-            for position, gradient in zip(back.which, outputs, strict=True):
-                results[position] = gradient
+            of_kind = kind(self.name(), Once if reads(type(self), self.edges) else None, None)
+            outputs = record_call(of_kind, back.body, [*tensors, *[grads[i] for i in given]])
+            sources = tuple([t._source() is not None for t in (*tensors, *[grads[i] for i in given])])
+            known = self.keeps is not None and mode.enabled and True not in sources[len(tensors):]
+            for number, (position, gradient) in enumerate(zip(back.which, outputs, strict=True)):
+                results[position] = gradient if not known else self._linked(
+                    position, gradient, partial(_depends, back.body, sources, number))
         return [Front.wrap(self._zeros(i), None) if r is None and needed else r
                 for i, (r, needed) in enumerate(zip(results, needs, strict=True))]
+
+    def _linked(self, position: int, gradient: Any, depends: Callable[[], bool]) -> Any:
+        """The gradient of an input with the history that it has in PyTorch: that of what it reads there, though the
+        slope be 0, and none if it reads nothing but in comparisons. ``gradient`` has that of all that minigrad's own
+        backward reads; ``depends`` says whether it has a slope there."""
+        rows: Keeps = () if self.keeps is None or self.name() in BY_COMPARISON else self.keeps
+        row = rows[position] if position < len(rows) else ()
+        inputs, values = len(self.body.params), (*self.body.params, *self.body.outputs)
+        places = [p if p >= 0 else inputs - 1 - p for p in row if p < inputs]
+        linked = [(values[p], e) for p in places if p < len(values) and (e := self._edge_of(p, inputs)) is not None]
+        if gradient._source() is not None:
+            alone = not linked and OWN not in row and not depends()
+            return Front.wrap(gradient._read(), None) if alone else gradient
+        if not linked:
+            return gradient
+        zeros = [Front.wrap(LazyBuffer.const(0, v.dtype, v.shape, v.device), e) for v, e in linked]
+        body = _constant(gradient._read(), [z._read() for z in zeros])
+        return record_call(kind(self.name(), Once, None), body, [gradient, *zeros])[0]
 
     def _edge_of(self, residual: int, inputs: int) -> Edge:
         """Where the gradient of a residual goes: an input's own edge, or back into this node for an output."""
@@ -242,7 +262,7 @@ class Node:
 
     def release(self, entirely: bool = False) -> None:
         """Let go of the saved values. An op of which PyTorch saves no Tensor can still be differentiated again, unless
-        it is to be released ``entirely``."""
+        it is to be released ``entirely``; one of which it saves one can not, whatever minigrad's backward reads."""
         if self.saved is not None and (self.once or (
                 bool(self.saved) if entirely or self.keeps is None else self._frees())):
             for lazy in self.saved:
@@ -253,7 +273,7 @@ class Node:
 
     def _frees(self) -> bool:
         found = reads(type(self), self.edges)
-        return any([position < len(self.edges) for position in found]) if not self.saved else bool(found)
+        return bool(found) if self.saved else any([at < len(self.edges) or at == OWN for at in found])
 
     def keep(self, tensors: Sequence[Any], results: Sequence[Any]) -> None:
         """Remember how often the Tensors that backward reads in PyTorch have been changed in place."""
@@ -308,34 +328,17 @@ class Node:
         else:
             node, number = self, -1 - position
         shape = (self.body.params[position] if position >= 0 else self.body.outputs[number]).shape
-        kind = "a tensor" if tensor is None else tensor.type()
+        kind = "a tensor" if tensor is None else _TYPE_NAMES.get(tensor.dtype.name) or tensor.type()
         node = node if tensor is None or tensor._view is not None else tensor.grad_fn
         if node is None:
             return f"[{kind} {list(shape)}]"
-        name = "torch::autograd::CopySlices" if node.name() == "CopySlices" else node.name().rpartition("Backward")[0]
+        head, _, form = node.name().rpartition("Backward")
+        name = "torch::autograd::CopySlices" if node.name() == "CopySlices" else head + form.removesuffix("0")
         return f"[{kind} {list(shape)}], which is output {number} of {name},"
 
 
-_reads: dict[tuple[type[Node], tuple[bool, ...]], tuple[int, ...]] = {}
-
-
-def reads(kind_of: type[Node], edges: Sequence[Edge]) -> tuple[int, ...]:
-    """The operands (0, 1 …) and results (-1, -2 …) that the gradients along these edges read in PyTorch."""
-    key = kind_of, tuple([e is not None for e in edges])
-    found = _reads.get(key)
-    if found is None:
-        rows = kind_of.keeps or ()
-        every = {position for needed, row in zip(key[1], rows, strict=False) if needed for position in row}
-        found = _reads[key] = tuple(sorted(every))
-    return found
-
-
-def modified(what: str, now: int, then: int) -> RuntimeError:
-    """PyTorch's error for a Tensor that backward reads and that was changed in place after the op."""
-    return RuntimeError("one of the variables needed for gradient computation has been modified by an inplace "
-                        f"operation: {what} is at version {now}; expected version {then} instead. Hint: enable anomaly "
-                        "detection to find the operation that failed to compute its gradient, with "
-                        "torch.autograd.set_detect_anomaly(True, check_nan=False).")
+_TYPE_NAMES = {"bool": "CPUBoolType", "bfloat16": "CPUBFloat16Type"}
+"""How PyTorch's message calls tensors of types that are younger than it."""
 
 
 def _whole(body: Subgraph, needs: tuple[bool, ...]) -> Backward:
@@ -347,6 +350,18 @@ def _filled(needs: Sequence[bool], body: Subgraph) -> tuple[bool, ...]:
     """For each input of the body whether its gradient goes anywhere: no edges are kept for those at the end that are
     numbers."""
     return (*needs, *(False,) * (len(body.params) - len(needs)))
+
+
+def _constant(value: LazyBuffer, others: Sequence[LazyBuffer]) -> Subgraph:
+    """A function of the value and the others that is the value, and whose slopes by the others are 0."""
+    params = [param(i, v.shape, v.dtype, v.device) for i, v in enumerate((value, *others))]
+    return Subgraph("constant", params, [params[0].contiguous()], lambda inputs, _, grads: [
+        grads[0], *[x.like(0) for x in inputs[1:]]])
+
+
+def _depends(body: Subgraph, needs: tuple[bool, ...], output: int) -> bool:
+    """Whether a gradient comes from this output to one of these inputs."""
+    return bool(backward_of(body, needs, (output,)).which)
 
 
 def record_call(kind_of: type[Node], body: Subgraph, tensors: Sequence[Differentiable]) -> list[Any]:
@@ -365,15 +380,24 @@ def record_call(kind_of: type[Node], body: Subgraph, tensors: Sequence[Different
 
 
 @cache
-def kind(name: str, base: type[Node] | None = None) -> type[Node]:
-    """The subclass of Node, or of another ``base``, for the ops of this name.
+def kind(name: str, base: type[Node] | None = None, keeps: Keeps | str | None = "by name") -> type[Node]:
+    """The subclass of Node, or of another ``base``, for the ops of this name; what they keep stands in ``KEEPS`` unless
+    it is given. None: it is not known, as of an op's derivative, whose entry has its name.
 
     >>> kind("MulBackward0").__name__
     'MulBackward0'
     """
     base = base or (Refusing if name == Refusing.NAME else Node)
-    return type(name, (base,), {"__slots__": (), "__module__": "minigrad.autograd", "keeps": KEEPS.get(name),
-                                "once": base.once or name == "CopySlices"})
+    return type(name, (base,), {"__slots__": (), "__module__": "minigrad.autograd",
+                                "once": base.once or name == "CopySlices",
+                                "keeps": KEEPS.get(name) if isinstance(keeps, str) else keeps})
+
+
+class Once(Node):
+    """The gradient of an op that keeps something: PyTorch's products of it keep their operands."""
+
+    __slots__ = ()
+    once = True
 
 
 class Refusing(Node):
@@ -431,42 +455,6 @@ class _Packed:
         self.value = value
 
 
-class AccumulateGrad:
-    """Where the tape ends: adds the gradient to ``variable.grad``. Made when someone asks to see it."""
-
-    __slots__ = ("variable",)
-    next_functions: tuple[Any, ...] = ()
-
-    def __init__(self, variable: Any) -> None:
-        self.variable = variable
-
-    def __repr__(self) -> str:
-        return f"<AccumulateGrad object at {id(self):#x}>"
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, AccumulateGrad) and other.variable is self.variable
-
-    def __hash__(self) -> int:
-        return id(self.variable)
-
-    def name(self) -> str:
-        return "AccumulateGrad"
-
-    def register_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
-        """``hook((), (gradient,))`` is called after the gradient was accumulated."""
-        return RemovableHandle.add(self.variable._leaf_hooks().post, hook)
-
-    @property
-    def metadata(self) -> dict[str, Any]:
-        """A dictionary for notes of the user's own."""
-        found: dict[str, Any] = self.variable._leaf_hooks().metadata
-        return found
-
-    def register_prehook(self, hook: Callable[..., Any]) -> RemovableHandle:
-        """Before the gradient is accumulated, ``hook((gradient,))`` may return another."""
-        return RemovableHandle.add(self.variable._leaf_hooks().pre, hook)
-
-
 def is_open(edge: Edge) -> bool:
     """Whether a gradient may still flow along an edge: the tape behind it was not used up."""
     if not isinstance(edge, tuple):
@@ -481,33 +469,3 @@ def is_open(edge: Edge) -> bool:
                 seen.add(below[0])
                 stack.append(below[0])
     return True
-
-
-class RemovableHandle:
-    """Takes a hook away again: ``handle.remove()``, or at the end of a ``with`` block.
-
-    The hook stands in ``hooks_dict`` under ``handle.id``; whoever makes the handle puts it there. ``extra_dict``, a
-    dictionary or several, has notes about it under the same key.
-    """
-
-    def __init__(self, hooks_dict: dict[int, Any], *, extra_dict: Any = None) -> None:
-        extra = () if extra_dict is None else (extra_dict,) if isinstance(extra_dict, dict) else tuple(extra_dict)
-        self._tables = (hooks_dict, *extra)
-        self.id = next_sequence()
-
-    @staticmethod
-    def add(hooks: dict[int, Callable[..., Any]], hook: Callable[..., Any]) -> RemovableHandle:
-        handle = RemovableHandle(hooks)
-        hooks[handle.id] = hook
-        return handle
-
-    def remove(self) -> None:
-        """Take the hook away; a second call does nothing."""
-        for table in self._tables:
-            table.pop(self.id, None)
-
-    def __enter__(self) -> RemovableHandle:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.remove()

@@ -12,8 +12,9 @@ from weakref import WeakSet
 
 import numpy as np
 
+from minigrad.autograd.handles import next_sequence
 from minigrad.autograd.mode import mode
-from minigrad.autograd.node import RELEASED, Edge, Node, next_sequence
+from minigrad.autograd.node import RELEASED, Edge, Node
 from minigrad.autograd.protocol import Front
 from minigrad.autograd.walk import Walk
 from minigrad.engine import deferred, realise, to_numpy

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from minigrad.graph.function import Subgraph, apply, param
+from minigrad.graph.function import Gradient, Subgraph, apply, param
 from minigrad.graph.host import ALONG_AXIS, IN_ROWS, host_outputs
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.graph.loop import Loop, loop_outputs
@@ -170,8 +170,46 @@ def batched_of(body: Subgraph, rows: int, differs: tuple[bool, ...]) -> tuple[Su
         batch = Batch(rows, {p: i for p, i, d in pairs if d}, {p: i for p, i, d in pairs if not d}, True)
         flags = tuple([batch.differs(o) for o in body.outputs])
         outputs = [batch.at[o] if d else batch.same[o] for o, d in zip(body.outputs, flags, strict=True)]
-        found = body.derived[key] = Subgraph(body.name, inputs, outputs), flags
+        gradient = None if body.gradient is None else _by_hand(body, body.gradient, rows, differs, flags)
+        found = body.derived[key] = Subgraph(body.name, inputs, outputs, gradient), flags
     return found
+
+
+def _by_hand(body: Subgraph, gradient: Gradient, rows: int, differs: tuple[bool, ...],
+             flags: tuple[bool, ...]) -> Gradient:
+    """The gradient that was written by hand, for all rows: summed over them for inputs that have one value for all."""
+
+    def placeholders(values: Sequence[LazyBuffer | None]) -> list[LazyBuffer | None]:
+        return [None if v is None else param(0, v.shape, v.dtype, v.device) for v in values]
+
+    def for_all(inputs: Sequence[LazyBuffer], outputs: Sequence[LazyBuffer],
+                grads: Sequence[LazyBuffer | None]) -> list[LazyBuffer | None]:
+        total: list[LazyBuffer | None] = [None] * len(inputs)
+        for together in (True, False):
+            given = [g if flag is together else None for g, flag in zip(grads, flags, strict=True)]
+            if not any(given):
+                continue
+            one = [placeholders(body.params), placeholders(body.outputs), placeholders(
+                [None if g is None else o for g, o in zip(given, body.outputs, strict=True)])]
+            known = [*zip(one[0], inputs, differs, strict=True), *zip(one[1], outputs, flags, strict=True),
+                     *zip(one[2], given, flags, strict=True)]
+            batch = Batch(rows, {p: v for p, v, d in known if d and p and v},
+                          {p: v for p, v, d in known if not d and p and v}, True)
+            for i, found in enumerate(gradient(*one)):  # type: ignore[arg-type]
+                if found is None or (differs[i] and not together):
+                    continue
+                value = batch.of(found) if differs[i] else batch.total(found) if together else _one_of(batch, found)
+                before = total[i]
+                total[i] = value if before is None else before.binary(Op.ADD, value)
+        return total
+
+    return for_all
+
+
+def _one_of(batch: Batch, node: LazyBuffer) -> LazyBuffer:
+    """The value of a node that is the same in all rows."""
+    values = batch.of(node)
+    return values.shrink(((0, 1), *[(0, n) for n in node.shape])).reshape(node.shape)
 
 
 _LINEAR = frozenset((Op.RESHAPE, Op.PERMUTE, Op.NEG, Op.PAD, Op.SHRINK, Op.FLIP, Op.STRIDE, Op.EXPAND))

@@ -148,7 +148,8 @@ def _frontier(results: Sequence[LazyBuffer], looped: set[LazyBuffer], waits: set
         if node in seen or node not in waits:
             continue
         seen.add(node)
-        if node.op not in MOVEMENT and (node in looped or not node.srcs):
+        several = node.op == Op.FUNCTION and len(node.arg.outputs) > 1  # its OUTPUTs have values, it has none
+        if node.op not in MOVEMENT and not several and (node in looped or not node.srcs):
             found[node] = None
         else:
             stack += node.srcs

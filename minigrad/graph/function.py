@@ -131,13 +131,14 @@ def inline(subgraph: Subgraph, inputs: Sequence[LazyBuffer]) -> list[LazyBuffer]
 
 
 def without_functions(outputs: Sequence[LazyBuffer]) -> list[LazyBuffer]:
-    """The same values, with the bodies of all FUNCTIONs in their places."""
+    """The same values, with the bodies of FUNCTIONs in their places; but for those whose gradient is written by hand:
+    what such a body consists of may have another gradient, or none."""
     at: dict[LazyBuffer, Any] = {}
     for node in toposort(outputs):
         srcs = tuple([_first(at[s]) for s in node.srcs])
-        if node.op == Op.FUNCTION:
+        if node.op == Op.FUNCTION and node.arg.gradient is None:
             at[node] = without_functions(inline(node.arg, srcs))
-        elif node.op == Op.OUTPUT and node.srcs[0].op == Op.FUNCTION:
+        elif node.op == Op.OUTPUT and isinstance(at[node.srcs[0]], list):
             at[node] = at[node.srcs[0]][node.arg]
         else:
             at[node] = node if srcs == node.srcs else LazyBuffer(node.op, srcs, node.arg, node.shape, node.dtype,

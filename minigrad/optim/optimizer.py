@@ -13,7 +13,7 @@ from itertools import chain
 from typing import Any, TypeAlias, TypeVar
 
 from minigrad.autograd import no_grad
-from minigrad.autograd.node import RemovableHandle
+from minigrad.autograd.handles import RemovableHandle
 from minigrad.dtype import float32
 from minigrad.tensor import Tensor
 

@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from minigrad.dtype import bool_
+from minigrad.ops import Op
 from minigrad.tensor.arguments import no_overload
 from minigrad.tensor.base import AnyTensor
 from minigrad.tensor.definition import both, function
 from minigrad.tensor.joining import cat
 from minigrad.tensor.operands import dim_index
+from minigrad.tensor.operators import Division, Wide
 
 if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor
@@ -93,6 +95,14 @@ def gradient(input: Tensor, *, spacing: Any = None, dim: Any = None, edge_order:
 
 
 # --- integrals
+
+_HALF, _PRODUCT = Division(Op.DIV, "DivBackward1"), Wide(Op.MUL, "MulBackward1")
+"""By a number that is no Tensor: the tape keeps nothing of it."""
+
+
+def _times(x: Tensor, factor: Any) -> Tensor:
+    product: Tensor = x * factor if isinstance(factor, AnyTensor) else _PRODUCT.of(x, factor)
+    return product
 
 
 def _widths(y: Tensor, x: Tensor, axis: int, name: str) -> Tensor:
@@ -187,8 +197,8 @@ def _trapezoid(y: Tensor, x: Tensor | None = None, *, dx: Any = 1, dim: int = -1
         return _empty(y, axis)
     _check_numbers("trapezoid", y, x)
     if x is not None:
-        return (_heights(y, axis) * _widths(y, x, axis, "trapezoid")).sum(axis) / 2.0
-    return (y.sum(axis) - (y.select(axis, 0) + y.select(axis, -1)) * 0.5) * dx
+        return _HALF.of((_heights(y, axis) * _widths(y, x, axis, "trapezoid")).sum(axis), 2.0)
+    return _times(y.sum(axis) - _times(y.select(axis, 0) + y.select(axis, -1), 0.5), dx)
 
 
 def _cumulative_trapezoid(y: Tensor, x: Tensor | None = None, *, dx: Any = 1, dim: int = -1) -> Tensor:
@@ -206,8 +216,8 @@ def _cumulative_trapezoid(y: Tensor, x: Tensor | None = None, *, dx: Any = 1, di
     axis = dim_index(dim, y.ndim)
     _check_numbers("cumulative_trapezoid", y, x)
     if x is not None:
-        return (_heights(y, axis) * _widths(y, x, axis, "cumulative_trapezoid")).cumsum(axis) / 2.0
-    return (_heights(y, axis) * (dx / 2.0)).cumsum(axis)
+        return _HALF.of((_heights(y, axis) * _widths(y, x, axis, "cumulative_trapezoid")).cumsum(axis), 2.0)
+    return _times(_heights(y, axis), dx / 2.0).cumsum(axis)
 
 
 def _integral(rule: Any, name: str) -> None:

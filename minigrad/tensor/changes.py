@@ -41,6 +41,8 @@ def _check_tape(self: Tensor) -> None:
     check_view(self, "is being modified inplace")
     if self._edge is None:
         raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
+    if view is not None and view.differentiable and view.base._edge is None:  # a leaf that requires one no longer
+        raise RuntimeError(_OF_LEAF)
 
 
 def is_inference(tensor: Tensor) -> bool:
@@ -70,7 +72,10 @@ def _check_base(self: Tensor, view: View) -> None:
     if view.differentiable and above is None:
         check_view(self, "is being modified inplace")
         if view.base._edge is None:
-            raise RuntimeError("a view of a leaf Variable that requires grad is being used in an in-place operation.")
+            raise RuntimeError(_OF_LEAF)
+
+
+_OF_LEAF = "a view of a leaf Variable that requires grad is being used in an in-place operation."
 
 
 def check_view(tensor: Tensor, what: str) -> None:

@@ -20,6 +20,7 @@ from minigrad.tensor.aliases import make_view
 from minigrad.tensor.body import ByType, ForComplex
 from minigrad.tensor.definition import both, function, in_place, into
 from minigrad.tensor.function import Function
+from minigrad.tensor.functions import SGN
 from minigrad.tensor.layout import offset_of, strides_of
 from minigrad.tensor.operands import broadcast_shapes, fit, on_one_device, require_tensor
 from minigrad.tensor.promotion import floating, type_name
@@ -336,7 +337,7 @@ class ComplexNumbers:
     @both("sgn")
     def sgn(self: Tensor) -> Tensor:
         """z/|z| of complex numbers, 0 at 0; of real numbers ``sign``."""
-        return _SGN((self,)) if self.dtype.kind == "c" else self.sign()
+        return (_SGN if self.dtype.kind == "c" else SGN)((self,))
 
     sgn_ = in_place(sgn)
 

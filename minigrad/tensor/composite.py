@@ -9,6 +9,7 @@ from collections.abc import Callable
 from functools import partial, update_wrapper
 from typing import Any, TypeVar, overload
 
+from minigrad.autograd.keeps import Keeps
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.tensor.base import made
 from minigrad.tensor.function import Function, tracing_body
@@ -26,12 +27,13 @@ class Composite:
     """A function that is recorded as one node; see ``composite``. It is a ``Function`` whose body is written with
     Tensors. ``one_tuples``: the static arguments with which it returns a tuple of a single Tensor."""
 
-    def __init__(self, function: Callable[..., Any], node: str = "", differentiable: int | None = None) -> None:
+    def __init__(self, function: Callable[..., Any], node: str = "", differentiable: int | None = None,
+                 keeps: Keeps | str = "by name") -> None:
         update_wrapper(self, function)
         self.function = function
         self.name = function.__name__
         node = node or "".join(p.capitalize() for p in self.name.split("_")) + "Backward0"
-        self.recorded = Function(self.name, self._compute, node, differentiable=differentiable)
+        self.recorded = Function(self.name, self._compute, node, differentiable=differentiable, keeps=keeps)
         self.one_tuples: set[Any] = set()
         self.by_hand: Callable[..., Any] | None = None
 
@@ -113,13 +115,15 @@ def composite(function: F) -> F:
 
 
 @overload
-def composite(*, node: str = "", differentiable: int | None = None) -> Callable[[F], F]:
+def composite(*, node: str = "", differentiable: int | None = None,
+              keeps: Keeps | str = "by name") -> Callable[[F], F]:
     """As a decorator with arguments."""
 
 
-def composite(function: Any = None, *, node: str = "", differentiable: int | None = None) -> Any:
+def composite(function: Any = None, *, node: str = "", differentiable: int | None = None,
+              keeps: Keeps | str = "by name") -> Any:
     """Record calls of ``function`` as one node of the graph and one entry of the tape. The entry is called ``node``, or
-    by the function's name if none is given.
+    by the function's name if none is given. ``keeps``: see ``Function``.
 
     Arguments that are Tensors, or non-empty lists or tuples of Tensors, are inputs, given by position or by name.
     Everything else is static: hashable, and traced anew for each value. The result is a Tensor or a tuple of Tensors.
@@ -138,5 +142,5 @@ def composite(function: Any = None, *, node: str = "", differentiable: int | Non
     """
     if function is not None and not hasattr(function, "__name__"):
         raise TypeError(f"composite() decorates a function, not {type(function).__name__}")
-    make = partial(Composite, node=node, differentiable=differentiable)
+    make = partial(Composite, node=node, differentiable=differentiable, keeps=keeps)
     return make if function is None else make(function)

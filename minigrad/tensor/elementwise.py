@@ -8,15 +8,24 @@ from collections.abc import Callable
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
-from minigrad.dtype import bool_
+from minigrad.dtype import accumulator, bool_
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.tensor.autocast import operands_of
 from minigrad.tensor.base import AnyTensor
 from minigrad.tensor.body import ByType, ForComplex
 from minigrad.tensor.definition import as_twin, augmented, both, in_place
-from minigrad.tensor.function import Function
-from minigrad.tensor.operands import checked, is_number, not_for, require_tensor, result_dtype
+from minigrad.tensor.function import Function, tensor_function
+from minigrad.tensor.operands import (
+    broadcast_shapes,
+    checked,
+    fit,
+    is_number,
+    not_for,
+    on_one_device,
+    require_tensor,
+    result_dtype,
+)
 from minigrad.tensor.operators import (
     Binary,
     Division,
@@ -132,6 +141,27 @@ _ABS = Function("abs", _abs, "AbsBackward0", ByType(lambda dtype: _abs_gradient 
 def _abs_gradient(inputs: Any, outputs: Any, grads: Any) -> tuple[LazyBuffer | None]:
     """g·z/|z|, and 0 at 0."""
     return (None if grads[0] is None else ForComplex.formulas().times_direction(grads[0], inputs[0], outputs[0]),)
+
+
+def _near(start: Tensor, end: Tensor, weight: Any) -> Tensor:
+    return start + weight * (end - start)
+
+
+def _lerp(start: Tensor, end: Tensor, weight: Tensor) -> Tensor:
+    return _near(start, end, weight).where(weight.abs() < 0.5, end - (end - start) * (1 - weight))
+
+
+def _lerp_by_number(start: LazyBuffer, end: LazyBuffer, number: LazyBuffer, near: bool) -> LazyBuffer:
+    """The number is the share of the other end."""
+    dtype, (start, end) = start.dtype, on_one_device((start, end))
+    shape = broadcast_shapes(start.shape, end.shape)
+    one, other = [fit(v, number.dtype, shape) for v in ((start, end) if near else (end, start))]
+    way = other.binary(Op.SUB, one).binary(Op.MUL, number.expand(shape))
+    return one.binary(Op.ADD, way).cast(dtype)
+
+
+_LERP, _LERP_BY_NUMBER = tensor_function("lerp", "LerpBackward1", _lerp), Function(
+    "lerp", _lerp_by_number, "LerpBackward0")
 
 
 class Elementwise:
@@ -390,9 +420,11 @@ class Elementwise:
                                        f"{c_name(weight.dtype)}")
                 dtype = result_dtype((self, end, weight))
                 self, end, weight = self.to(dtype), end.to(dtype), weight.to(dtype)
-            small = weight.abs() < 0.5
-            return (self + weight * (end - self)).where(small, end - (end - self) * (1 - weight))
-        return self + weight * (end - self) if abs(weight) < 0.5 else end - (end - self) * (1 - weight)
+            return _LERP((self, end, weight))
+        if self.dtype.kind == "c":
+            return _near(self, end, weight) if abs(weight) < 0.5 else _near(end, self, 1 - weight)
+        wide, near = accumulator(self.dtype), abs(weight) < 0.5
+        return _LERP_BY_NUMBER((self, end), (near,), ((stored(weight if near else 1 - weight, wide), wide),))
 
     lerp_ = in_place(lerp)
 

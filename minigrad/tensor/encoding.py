@@ -30,7 +30,7 @@ def _scaled(name: str, factor: float) -> Function:
             raise refusal(name, x.dtype)
         return x.binary(Op.MUL, x.like(factor))
 
-    return row(name, rounded_once(compute), "Mul")
+    return row(name, rounded_once(compute), name.title())
 
 
 _DEG2RAD, _RAD2DEG = _scaled("deg2rad", math.pi / 180), _scaled("rad2deg", 180 / math.pi)

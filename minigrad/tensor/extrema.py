@@ -17,6 +17,7 @@ from minigrad.tensor.base import AnyTensor
 from minigrad.tensor.body import refusal
 from minigrad.tensor.definition import both
 from minigrad.tensor.function import Function
+from minigrad.tensor.gathering import picked
 from minigrad.tensor.operands import dim_index, dim_indices, not_for_complex
 from minigrad.tensor.reduce import reduce, without
 
@@ -145,6 +146,21 @@ _ALONG = {Op.MAX: Function("max", _along, "MaxBackward0", _along_gradient),
 _AMAX, _AMIN = [Function(name, _over, f"{name.capitalize()}Backward0", _over_gradient) for name in ("amax", "amin")]
 
 
+def _ends(x: LazyBuffer, axes: tuple[int, ...], keepdim: bool) -> tuple[LazyBuffer, LazyBuffer]:
+    return _over(x, Op.MIN, axes, keepdim), _over(x, Op.MAX, axes, keepdim)
+
+
+def _ends_gradient(inputs: Sequence[LazyBuffer], outputs: Sequence[LazyBuffer], grads: Sequence[LazyBuffer | None],
+                   *given: Any) -> tuple[LazyBuffer | None]:
+    """The sum of what comes from both."""
+    found = [_over_gradient(inputs, (out,), (g,), Op.MIN, *given)[0] for out, g in zip(outputs, grads, strict=True)]
+    parts = [f for f in found if f is not None]
+    return (parts[0] if len(parts) == 1 else parts[0].binary(Op.ADD, parts[1]) if parts else None,)
+
+
+_AMINMAX = Function("aminmax", _ends, "AminmaxBackward0", _ends_gradient)
+
+
 def _extreme_along(self: Tensor, dim: int, keepdim: bool, op: str,
                    result: type[return_types.ReturnType]) -> return_types.ReturnType:
     """Values and indices."""
@@ -202,7 +218,7 @@ def _running_extreme(self: Tensor, dim: int, op: str, result: type[return_types.
     """The running extremum, and the last index at which it was reached."""
     axis = dim_index(dim, len(self._shape()))
     indices = _RUNNING_PLACE[op]((self,), (op, axis))
-    return result(self.gather(axis, indices) if self._shape() else self.clone(), indices)
+    return result(*picked(self, axis, indices, f"{result.__name__.title()}Backward0"))
 
 
 def _running_place(x: LazyBuffer, op: str, axis: int) -> LazyBuffer:
@@ -263,7 +279,9 @@ class Extrema:
         if dim is None and 0 in self._shape():
             raise RuntimeError("aminmax(): cannot compute aminmax over an empty dimension as the operation has no "
                                "identity.")
-        return return_types.aminmax(self.amin(over, keepdim), self.amax(over, keepdim))
+        axes = dim_indices(over, len(self._shape()))
+        _check_not_empty(self._shape(), axes, "aminmax", dim is None)
+        return return_types.aminmax(*_AMINMAX.all((self,), (axes, keepdim)))
 
     @both("argmax")
     def argmax(self: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:

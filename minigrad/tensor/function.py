@@ -8,6 +8,7 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from minigrad.autograd.keeps import Keeps
 from minigrad.autograd.mode import mode, no_grad
 from minigrad.autograd.node import Node, kind
 from minigrad.autograd.protocol import Front
@@ -32,7 +33,8 @@ class Function:
     """A user op. ``name`` is its name in kernels, ``node`` that of its entry on the tape: ``"MulBackward0"``.
 
     ``compute`` takes the values of the Tensors, then those of the numbers as 0-d values, then the static arguments; its
-    gradient follows from the table unless it is given; ``differentiable``: from how many of the outputs, the first.
+    gradient follows from the table unless it is given; ``differentiable``: from how many of the outputs, the first;
+    ``keeps``: what PyTorch's backward reads where that is not what its ops of this name do (see ``keeps.py``).
     See ``Body``. Inside ``autocast`` the operands are cast first, as the tables say for ``name``.
 
     >>> import minigrad
@@ -44,9 +46,10 @@ class Function:
     __slots__ = ("body", "casts", "node")
 
     def __init__(self, name: str, compute: Callable[..., Any], node: str,
-                 gradient: Callable[..., Any] | ByType | None = None, differentiable: int | None = None) -> None:
+                 gradient: Callable[..., Any] | ByType | None = None, differentiable: int | None = None,
+                 keeps: Keeps | str = "by name") -> None:
         self.body = Body(name, compute, gradient, differentiable)
-        self.node: type[Node] = kind(node)
+        self.node: type[Node] = kind(node, keeps=keeps)
         self.casts = rule_of(name)
 
     def __repr__(self) -> str:

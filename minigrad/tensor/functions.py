@@ -16,9 +16,9 @@ from minigrad.runtime.device import get_device
 from minigrad.tensor.base import AnyTensor
 from minigrad.tensor.body import ByType, ForComplex, refusal
 from minigrad.tensor.definition import FUNCTIONS, both, in_place
-from minigrad.tensor.function import Function
+from minigrad.tensor.function import Function, tensor_function
 from minigrad.tensor.operands import MixedFunction, all_fitted, fitted_gradient, not_for, not_for_complex, result_dtype
-from minigrad.tensor.promotion import floating, stored, type_name
+from minigrad.tensor.promotion import floating, number, rounded, stored, type_name
 
 if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor
@@ -154,7 +154,26 @@ _RECIPROCAL = row("reciprocal", of_floats(lambda x: _over(x, x)))
 _RSQRT = row("rsqrt", rounded_once(lambda x: _over(x, x.unary(Op.SQRT))))
 _SQUARE = row("square", _squared, "Pow")
 _SIGN = row("sign", _sign)
+SGN = row("sign", _sign, "Sgn")
+_FRAC = row("frac", lambda x: x.binary(Op.SUB, x.unary(Op.TRUNC)))
 _EXP2 = row("exp2", of_floats(lambda x: x.like(2.0).binary(Op.POW, x)))
+
+
+def _round_to(x: Tensor, decimals: int) -> Tensor:
+    scale = 10.0**abs(decimals)
+    return (x * scale).round() / scale if decimals > 0 else (x / scale).round() * scale
+
+
+_ROUND_TO = tensor_function("round", "RoundBackward1", _round_to)
+
+
+def _without_nan(x: LazyBuffer, *instead: LazyBuffer) -> LazyBuffer:
+    nan, high, low = [v.expand(x.shape) for v in instead]
+    known = x.binary(Op.EQ, x.like(-math.inf)).where(low, x.binary(Op.EQ, x.like(math.inf)).where(high, x))
+    return x.binary(Op.EQ, x).where(known, nan)
+
+
+_NAN_TO_NUM = Function("nan_to_num", _without_nan, "NanToNumBackward0")
 
 
 def log1p_value(x: LazyBuffer) -> LazyBuffer:
@@ -258,11 +277,6 @@ def _as_numbers(x: Tensor, *bounds: Any) -> list[Any]:
     return [v.to(dtype) if isinstance(v, AnyTensor) else v for v in bounds]
 
 
-def _rounded_to(x: Tensor, value: float) -> Any:
-    """The number, as a Tensor of x's dtype if it is too large for that: then it is rounded, mostly to an infinity."""
-    return x.new_full((), float(value), dtype=float64).to(x.dtype) if abs(value) > x.dtype.max else value
-
-
 class Functions:
     """Functions of each element: exp, log, sin, floor, clamp …"""
 
@@ -351,8 +365,7 @@ class Functions:
         tensor([0., 2., 2.])
         """
         if decimals and self.dtype.kind == "f":
-            return (self * 10.0**decimals).round() / 10.0**decimals if decimals > 0 else (
-                self / 10.0**-decimals).round() * 10.0**-decimals
+            return _ROUND_TO((self,), (decimals,))
         if decimals:
             raise NotImplementedError(f"\"round_cpu\" not implemented for '{type_name(self.dtype)}'")
         not_for("b", self.dtype, "round_vml_cpu")
@@ -365,7 +378,7 @@ class Functions:
         """self - trunc(self)."""
         not_for_complex(self, "frac")
         not_for("biu", self.dtype, "frac_cpu")
-        return self - self.trunc()
+        return _FRAC((self,))
 
     frac_ = in_place(frac)
 
@@ -480,10 +493,8 @@ class Functions:
             return FUNCTIONS["complex"](*parts)
         if self.dtype.kind != "f":
             return self.clone()
-        nan, high, low = [default if given is None else _rounded_to(self, given) for given, default in
-                          ((nan, 0.0), (posinf, self.dtype.max), (neginf, self.dtype.min))]
-        result = self.masked_fill(self != self, nan)
-        result = result.masked_fill(self == math.inf, high)
-        return result.masked_fill(self == -math.inf, low)
+        given = [default if given is None else rounded(given, self.dtype) for given, default in
+                 ((nan, 0.0), (posinf, self.dtype.max), (neginf, self.dtype.min))]
+        return _NAN_TO_NUM((self,), (), [(number(v, self.dtype), self.dtype) for v in given])
 
     nan_to_num_ = in_place(nan_to_num)

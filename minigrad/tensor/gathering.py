@@ -5,6 +5,7 @@ Next: ``scattering.py``."""
 from __future__ import annotations
 
 from functools import cache
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from minigrad.tensor.capture import capturing
 from minigrad.tensor.definition import both, function
 from minigrad.tensor.function import Function
 from minigrad.tensor.indexing import check_range, concrete, inverse, known
-from minigrad.tensor.operands import broadcast_shapes, dim_index, one_device
+from minigrad.tensor.operands import broadcast_shapes, dim_index, fit, one_device
 from minigrad.tensor.promotion import type_name
 from minigrad.tensor.storage import tracing
 
@@ -97,15 +98,17 @@ def _picking(node: str) -> Function:
 
 
 def _picked(x: LazyBuffer, index: LazyBuffer, axis: int, keepdim: bool) -> LazyBuffer:
-    found = _gather(x, index, axis)
-    return found if keepdim else found.reshape((*found.shape[:axis], *found.shape[axis + 1:]))
+    if keepdim:
+        return _gather(x, index, axis)
+    shape = index.shape
+    return _gather(x, index.reshape((*shape[:axis], 1, *shape[axis:])), axis).reshape(shape)
 
 
 def picked(x: Tensor, axis: int, index: Tensor, node: str, keepdim: bool = True) -> tuple[Tensor, Tensor]:
     """``gather`` at places that an op has found, whose entry on the tape is ``node``, and the places; without
     ``keepdim`` both lose the dimension, of size 1. Neither is a view."""
-    values = _picking(node)((x, index), (axis, keepdim))
-    return values, index if keepdim else index.squeeze(axis).clone()
+    index = index if keepdim else index.squeeze(axis).clone()
+    return _picking(node)((x, index), (axis, keepdim)), index
 
 
 def coordinates(index: LazyBuffer, axis: int) -> list[LazyBuffer]:
@@ -161,9 +164,24 @@ def _one_hot(index: LazyBuffer, classes: int) -> LazyBuffer:
 _ONE_HOT = Function("one_hot", _one_hot, "NotDifferentiable")
 
 
-def alone(x: Tensor) -> tuple[Tensor, Tensor]:
-    """A 0-d Tensor of any dtype as the element that was chosen, and its index."""
-    return x.clone(), make(LazyBuffer.const(0, int64, (), x._pending().device))
+def alone(x: Tensor, node: str) -> tuple[Tensor, Tensor]:
+    """A 0-d Tensor of any dtype as the element that was chosen, by an op whose entry is ``node``, and its index."""
+    return picked(x, 0, make(LazyBuffer.const(0, int64, (), x._pending().device)), node)
+
+
+def _taken(x: LazyBuffer, index: LazyBuffer) -> LazyBuffer:
+    at = index.reshape((index.size,))
+    at = at.binary(Op.LT, at.like(0)).where(at.binary(Op.ADD, at.like(x.size)), at)
+    return x.reshape((x.size,)).gather((at,)).reshape(index.shape)
+
+
+def _chosen(x: LazyBuffer, mask: LazyBuffer, places: LazyBuffer, shape: tuple[int, ...]) -> LazyBuffer:
+    """The elements at the places, where the mask holds; itself it is not read any more."""
+    return fit(x, x.dtype, shape).reshape((prod(shape),)).gather((places,))
+
+
+_TAKE = Function("take", _taken, "TakeBackward0")
+_MASKED_SELECT = Function("masked_select", _chosen, "MaskedSelectBackward0")
 
 
 class Gathering:
@@ -229,7 +247,7 @@ class Gathering:
     def take(self: Tensor, index: Tensor) -> Tensor:
         """Elements of the flat tensor at ``index``, in its shape."""
         check_flat_index(self, index, "take")
-        return self.reshape(-1)[index]
+        return _TAKE((self, index))
 
     @both("masked_select")
     def masked_select(self: Tensor, mask: Tensor) -> Tensor:
@@ -237,7 +255,8 @@ class Gathering:
         if mask.dtype is not bool_:
             raise RuntimeError("masked_select: expected BoolTensor for mask")
         shape = broadcast_shapes(self._shape(), mask._shape())
-        return self.expand(shape)[mask.expand(shape)]
+        places = mask.expand(shape).reshape(-1).nonzero().reshape(-1)
+        return _MASKED_SELECT((self, mask, places), (shape,))
 
     @both("nonzero")
     def nonzero(self: Tensor, *, as_tuple: bool = False) -> Any:

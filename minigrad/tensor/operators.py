@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
+from minigrad.autograd.keeps import KEEPS, OWN, Keeps
 from minigrad.dtype import DType, accumulator, bool_, float32
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
@@ -55,6 +56,14 @@ def _is_half(dtype: DType) -> bool:
     return dtype.size == 2 and dtype.kind == "f"
 
 
+def _of_second(node: str) -> Keeps | str:
+    """What the second operand's gradient reads, where the first is a number and the second comes first."""
+    rows = KEEPS.get(node, ())
+    if len(rows) < 2:
+        return "by name"
+    return (tuple([OWN if p == 0 else 0 if p == 1 else p for p in rows[1]]),)
+
+
 class Binary:
     """An op of two operands: a Function for two Tensors and, where PyTorch names it differently, one for a Tensor and a
     number. ``formula`` takes the place of the op of that name."""
@@ -69,10 +78,12 @@ class Binary:
         self.op, self.formula = op, formula
         self.tensors = Function(name, self._of_tensors, node)
         self.number = Function(name, self._with_number, with_number or node)
-        self.from_number = Function(name, self._from_number, reflected or node)
+        keeps = _of_second(reflected or node)
+        self.from_number = Function(name, self._from_number, reflected or node, keeps=keeps)
         # a complex number is two operands, its parts
         self.complex = Function(name, lambda a, x, y: self._with_number(a, x.with_imag(y)), with_number or node)
-        self.from_complex = Function(name, lambda a, x, y: self._from_number(a, x.with_imag(y)), reflected or node)
+        self.from_complex = Function(name, lambda a, x, y: self._from_number(a, x.with_imag(y)), reflected or node,
+                                     keeps=keeps)
 
     def _of_tensors(self, a: LazyBuffer, b: LazyBuffer) -> LazyBuffer:
         if (self.wide and _is_half(a.dtype) and a.shape and not b.shape and b.dtype is not a.dtype

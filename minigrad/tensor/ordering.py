@@ -376,7 +376,7 @@ class Ordering:
         """The named tuple ``(values, indices)`` along ``dim``; NaN counts as the largest."""
         order = _order(self, dim, descending)
         axis = dim_index(dim, self.ndim)
-        return return_types.sort(picked(self, axis, order, "SortBackward0")[0] if self.ndim else self.clone(), order)
+        return return_types.sort(picked(self, axis, order, "SortBackward0")[0], order)
 
     @both("msort")
     def msort(self: Tensor) -> Tensor:
@@ -400,7 +400,7 @@ class Ordering:
             raise RuntimeError("topk does not support bool dtypes on CPU")
         not_for_complex(self, "topk")
         if not shape:
-            return return_types.topk(*alone(self))
+            return return_types.topk(*alone(self, "TopkBackward0"))
         if not k:
             empty = self.narrow(axis, 0, 0).clone()
             return return_types.topk(empty, empty.to(int64).detach())
@@ -413,7 +413,7 @@ class Ordering:
         if not self.ndim:
             if k != 1:
                 raise RuntimeError("kthvalue(): selected number k out of range for dimension 0")
-            return return_types.kthvalue(*alone(self))
+            return return_types.kthvalue(*alone(self, "KthvalueBackward0"))
         axis = dim_index(dim, self.ndim)
         if not self._shape()[axis]:
             raise IndexError(f"kthvalue(): Expected reduction dim {axis} to have non-zero size.")
@@ -436,7 +436,7 @@ class Ordering:
                 return full((), nothing, dtype=self.dtype, device=self.device)
             return shared("median", self, flat.detach().median(0)[0])
         if not self.ndim:
-            return return_types.median(*alone(self))
+            return return_types.median(*alone(self, "MedianBackward1"))
         axis = dim_index(dim, self.ndim)
         n = self._shape()[axis]
         if not n:

@@ -12,6 +12,7 @@ from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.tensor.base import AnyTensor
 from minigrad.tensor.definition import both, function, in_place, into
+from minigrad.tensor.function import tensor_function
 from minigrad.tensor.functions import double
 from minigrad.tensor.operands import (
     MixedFunction,
@@ -165,6 +166,17 @@ def float_power(input: Any, exponent: Any, *, out: Tensor | None = None) -> Tens
     return into(out, result, "float_power")
 
 
+def _ldexp(x: Tensor, other: Tensor) -> Tensor:
+    if x.dtype.kind != "f" or other.dtype.kind == "f":
+        return x * 2.0**other
+    wide = double(x._pending())
+    half = (other // 2).to(wide)  # 2^other may be too large where the result is not
+    return (x.to(wide) * 2.0**half * 2.0**(other.to(wide) - half)).to(x.dtype)
+
+
+_LDEXP = tensor_function("ldexp", "LdexpBackward0", _ldexp)
+
+
 class Pairs:
     """Functions of pairs of elements."""
 
@@ -230,12 +242,9 @@ class Pairs:
         tensor([12.])
         """
         require_tensor(other, "ldexp", "other", 2)
-        if self.dtype.kind != "f" or other.dtype.kind == "f":
-            return self * 2.0**other
-        not_for("b", other.dtype, "ldexp_cpu_exp")
-        wide = double(self._pending())
-        half = (other // 2).to(wide)  # 2^other may be too large where the result is not
-        return (self.to(wide) * 2.0**half * 2.0**(other.to(wide) - half)).to(self.dtype)
+        if self.dtype.kind == "f" and other.dtype.kind != "f":
+            not_for("b", other.dtype, "ldexp_cpu_exp")
+        return _LDEXP((self, other))
 
     ldexp_ = in_place(ldexp)
 

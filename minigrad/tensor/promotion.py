@@ -214,7 +214,7 @@ def stored(value: Any, dtype: DType, halves: bool = True) -> Any:
     too_large = dtype.kind == "c" and not (_fits(real, dtype.part) and _fits(value.imag, dtype.part))
     if too_large or (dtype.kind not in "bc" and (imaginary or not _fits(real, dtype))):
         if half and not imaginary:
-            return math.copysign(math.inf if abs(real) >= _ROUNDS_UP[dtype.name] else dtype.max, real)
+            return rounded(real, dtype)
         name = "double" if half else _STORED_TYPES.get(dtype.name, f"{dtype.name}_t")
         raise RuntimeError(f"value cannot be converted to type {name} without overflow")
     return number(value, dtype)
@@ -228,8 +228,15 @@ def assigned(value: Any, dtype: DType) -> Any:
     return stored(value, dtype, halves=False)
 
 
-_ROUNDS_UP = {"float16": 65520.0, "bfloat16": 2.0**128 - 2.0**119}
-"""From here on a number is infinite in the half type."""
+def rounded(value: Any, dtype: DType) -> Any:
+    """A number; if it is too large for a floating type, the type's largest or an infinity, whichever is nearer."""
+    if not abs(value) > dtype.max:
+        return value
+    return math.copysign(math.inf if abs(value) >= _ROUNDS_UP.get(dtype.name, math.inf) else dtype.max, value)
+
+
+_ROUNDS_UP = {"float16": 65520.0, "bfloat16": 2.0**128 - 2.0**119, "float32": 2.0**128 - 2.0**103}
+"""From here on a number is infinite in the type."""
 
 
 def _fits(value: Any, dtype: DType) -> bool:

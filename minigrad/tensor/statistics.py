@@ -226,7 +226,7 @@ class Statistics:
         """
         axis = dim_index(dim, max(self.ndim, 1))
         if not self.ndim:
-            return return_types.mode(*alone(self))
+            return return_types.mode(*alone(self, "ModeBackward0"))
         x = self.movedim(axis, -1)
         n = x.shape[-1]
         if not n:

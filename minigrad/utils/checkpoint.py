@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
+from minigrad.autograd.handles import next_sequence
 from minigrad.autograd.mode import enable_grad, mode, no_grad
-from minigrad.autograd.node import RELEASED, Edge, Node, next_sequence
+from minigrad.autograd.node import RELEASED, Edge, Node
 from minigrad.autograd.walk import Gradient, Walk
 from minigrad.engine import realise
 from minigrad.graph.lazy import LazyBuffer

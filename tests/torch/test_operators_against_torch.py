@@ -4,6 +4,7 @@ Next: ``test_optim_against_torch.py``."""
 
 import itertools
 import random
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from tools.operators.compare import difference  # noqa: E402
 from tools.operators.derivatives import batched, forward  # noqa: E402
 from tools.operators.finite import Skipped, finite  # noqa: E402
 from tools.operators.report import failing, not_run, skipped, untried  # noqa: E402
+from tools.operators.tape import tape  # noqa: E402
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "operators.md"
 DTYPES = (torch.float32, torch.float64, torch.int64, torch.bool, torch.complex64, torch.bfloat16)
@@ -53,6 +55,27 @@ def test_forward_mode_and_rows(name):
         outcomes = check(op, (torch.float64,), 2, ("forward", "batched", "gradcheck", "gradgradcheck"))
     assert not any(outcome.failed for outcome in outcomes.values()), {n: o.first for n, o in outcomes.items()}
     assert all(outcome.passed for outcome in outcomes.values())
+
+
+@pytest.mark.parametrize("name", ["take", "lerp", "amax", "sgn", "nn.functional.nll_loss"])
+def test_tapes_allow_the_same(name):
+    """``python -m tools.operators --checks values,tape --dtypes float32`` runs all."""
+    (op,) = operators([name])
+    outcome = check(op, (torch.float32,), 2, ("tape",))["tape"]
+    assert outcome.passed and not outcome.failed, outcome.first
+
+
+def test_tapes_that_differ_are_found():
+    def call(of_ours, library):
+        x = library.tensor([1.0, 2.0], requires_grad=True)
+        result = of_ours(x) if library is minigrad else x.exp()
+        return [x], result, result
+
+    assert tape(partial(call, lambda x: x.exp())) == ""
+    assert tape(partial(call, lambda x: x + 1)).startswith("a second backward: allowed, not a second time; gradients")
+    found = tape(partial(call, lambda x: x.sin()))
+    assert "a change of operand 0: modified by an inplace operation, not allowed" in found
+    assert tape(partial(call, lambda x: x.detach())) != ""
 
 
 def _of_exp(here):

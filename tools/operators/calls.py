@@ -82,3 +82,14 @@ def refused_alike(expected: BaseException, call: Callable[[], Any]) -> str:
             return ""
         return f"{shown(error)}, not {shown(expected)}"
     return f"no error, not {shown(expected)}"
+
+
+def of_other_kind(result: Any, expected: Any) -> str:
+    """How the layouts of results differ, and whether they have gradients."""
+    for a, b in zip(leaves(result, minigrad), leaves(expected, torch), strict=True):
+        layout = f"torch.{str(a.layout).rpartition('.')[2]}"
+        if layout != str(b.layout):
+            return f"{layout}, not {b.layout}"
+        if a.requires_grad and not b.requires_grad:  # the other way round, gradients of 0 are as good as none
+            return "requires_grad is True"
+    return ""

@@ -19,18 +19,19 @@ from torch.testing._internal.opinfo.core import UnaryUfuncInfo
 import minigrad
 from minigrad import config
 from tools.operators import writing
-from tools.operators.calls import evaluated, leaves, mapped, same_type, seeded, shown, wide
+from tools.operators.calls import evaluated, leaves, mapped, of_other_kind, same_type, seeded, shown, wide
 from tools.operators.compare import Tolerances, declared, difference
 from tools.operators.derivatives import batched, forward
 from tools.operators.facade import named, ours, rebound, tensor
 from tools.operators.finite import Skipped, finite
 from tools.operators.seams import SEAMS, at_seams
+from tools.operators.tape import tape
 from tools.operators.ties import IN_ORDER
 
 DTYPES = (torch.float32, torch.float64, torch.int64, torch.bool, torch.complex64, torch.bfloat16)
 CHECKS = ("values", "gradient", "second", "out", "inplace", "method", "error", "words")
 FINE = (torch.float64, torch.complex128)
-MORE = ("forward", "batched", "gradcheck", "gradgradcheck", "seams")
+MORE = ("forward", "batched", "gradcheck", "gradgradcheck", "seams", "tape")
 """Checks that are run when they are named: forward mode beside backward mode, ``vmap`` beside a loop, and minigrad's
 own checks of derivatives against finite differences, in float64 and complex128."""
 
@@ -192,6 +193,8 @@ class _Sample:
             if "seams" in found and self.dtype is torch.float64 and self.op.supports_autograd:
                 for name in SEAMS:
                     self._seams(found, name)
+            if "tape" in found and self.dtype is torch.float32 and self.op.supports_autograd:
+                self._add_compared(found, "tape", self._tried(partial(tape, self._called)))
             if "method" in found and self.index == 0:
                 self._method(found, expected)
             if "inplace" in found:
@@ -207,11 +210,7 @@ class _Sample:
             if self.dtype in FINE and self.dtype in self.op.supported_backward_dtypes("cpu"):
                 for name in ("gradcheck", "gradgradcheck"):
                     if name in found and (name == "gradcheck" or self.op.supports_gradgrad):
-                        outcome = self._tried(partial(finite, self.op, self._of_leaves, name))
-                        if isinstance(outcome, Skipped):
-                            _skip(found, name, outcome.reason)
-                        elif outcome is not None:
-                            _add(found, name, outcome, self.where)
+                        self._add_compared(found, name, self._tried(partial(finite, self.op, self._of_leaves, name)))
 
     def _seams(self, found: Outcomes, name: str) -> None:
         """Compare values and derivatives where the sample's numbers are those of a kind of seam."""
@@ -242,6 +241,22 @@ class _Sample:
             return ""
 
         _add(found, "seams", self._tried(run), f"{self.where} at {name}")
+
+    def _add_compared(self, found: Outcomes, name: str, outcome: str | Skipped | None) -> None:
+        """Count the outcome of a check, unless there is nothing to compare."""
+        if isinstance(outcome, Skipped):
+            _skip(found, name, outcome.reason)
+        elif outcome is not None:
+            _add(found, name, outcome, self.where)
+
+    def _called(self, library: Any) -> tuple[list[Any], Any, Any]:
+        """The sample's Tensors, the operator's result, and what the database makes of that for derivatives."""
+        here, finish = library is minigrad, self.sample.output_process_fn_grad
+        copied = mapped([*self._copies(), self.sample.kwargs], lambda t: t.detach().clone().requires_grad_(
+            t.requires_grad))
+        *arguments, options = ours(copied) if here else copied
+        result = seeded(library, self._wrapped(self.function if here else self.theirs), arguments, options)
+        return leaves([arguments, options], library), result, (rebound(finish) if here else finish)(result)
 
     def _of_leaves(self, library: Any) -> tuple[Callable[..., tuple[Any, ...]], list[Any]]:
         """A library's operator as a function of the sample's Tensors that want gradients, and them."""
@@ -311,7 +326,7 @@ class _Sample:
             finish = rebound(self.sample.output_process_fn_grad)
             again = difference(finish(result), self.sample.output_process_fn_grad(expected), wider=self.wider)
             return again if self.sample.output_process_fn_grad.__name__ != "<lambda>" or again == "" else problem
-        return problem or _of_other_kind(result, expected)
+        return problem or of_other_kind(result, expected)
 
     def _reference(self) -> torch.Tensor | None:
         """What the database's own reference gives for a float64 tensor and nothing else; None if it has none."""
@@ -426,17 +441,6 @@ class _Sample:
         wrapper = self.op.gradcheck_wrapper
         wrapper = wrapper if function is self.theirs else rebound(wrapper)
         return lambda *a, **k: wrapper(function, *a, **k)
-
-
-def _of_other_kind(result: Any, expected: Any) -> str:
-    """How the layouts of results differ, and whether they have gradients."""
-    for a, b in zip(leaves(result, minigrad), leaves(expected, torch), strict=True):
-        layout = f"torch.{str(a.layout).rpartition('.')[2]}"
-        if layout != str(b.layout):
-            return f"{layout}, not {b.layout}"
-        if a.requires_grad and not b.requires_grad:  # the other way round, gradients of 0 are as good as none
-            return "requires_grad is True"
-    return ""
 
 
 def _is_wrong_there(op: Any, test: str) -> bool:

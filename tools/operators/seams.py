@@ -1,5 +1,5 @@
 """Stage: tests. In: a sample of an operator. Out: the same sample with the numbers at which formulas have seams.
-Next: ``report.py``."""
+Next: ``tape.py``."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
+from minigrad.autograd.keeps import OWN
 from minigrad.dtype import accumulator
 from minigrad.tensor import Tensor, composite, type_name, where, zeros_like
 
@@ -163,13 +164,13 @@ def glu(x: Tensor, *, dim: int) -> Tensor:
     return x.narrow(dim, 0, half) * x.narrow(dim, half, half).sigmoid()
 
 
-@composite(node="DivBackward0")
+@composite(node="DivBackward0", keeps=((0, OWN),))
 def softsign(x: Tensor) -> Tensor:
     """x / (1 + |x|)."""
     return x / (x.abs() + 1)
 
 
-@composite(node="SubBackward0")
+@composite(node="SubBackward0", keeps=((OWN,),))
 def tanhshrink(x: Tensor) -> Tensor:
     """x - tanh(x)."""
     return x - x.tanh()

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from minigrad.autograd.keeps import OWN, Keeps
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.nn.composites.loss import one_hot, reduced
 from minigrad.nn.composites.precision import wide
@@ -119,15 +120,16 @@ def _nll(log_probability: Tensor, target: Tensor, weight: Tensor | None, *, axis
     return (loss.sum() / share.sum() if reduction == "mean" else reduced(loss, reduction)).to(dtype)
 
 
-def _named(function: Any, name: str, *nodes: str) -> dict[str, Any]:
+def _named(function: Any, name: str, keeps: Keeps, *nodes: str) -> dict[str, Any]:
     """The composite of a function under several names for the tape."""
     function.__name__ = name
-    return {node: composite(node=node)(function) for node in nodes}
+    return {node: composite(node=node, keeps=keeps)(function) for node in nodes}
 
 
-_CLASSES = _named(_class_loss, "cross_entropy", "NllLossBackward0", "NllLoss2DBackward0", "AddBackward0")
-_SOFT = _named(_soft_loss, "cross_entropy", "DivBackward1", "NegBackward0")
-_NLL = _named(_nll, "nll_loss", "NllLossBackward0", "NllLoss2DBackward0")
+_CLASSES = _named(_class_loss, "cross_entropy", ((OWN, 1, 2),), "NllLossBackward0", "NllLoss2DBackward0",
+                  "AddBackward0")
+_SOFT = _named(_soft_loss, "cross_entropy", ((OWN, 1, 2), (OWN, 2), (OWN, 1)), "DivBackward1", "NegBackward0")
+_NLL = _named(_nll, "nll_loss", ((0, 1, 2),), "NllLossBackward0", "NllLoss2DBackward0")
 
 
 def cross_entropy(scores: Tensor, target: Tensor, weight: Tensor | None, *, label_smoothing: float,

@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from minigrad.autograd.keeps import OWN
 from minigrad.dtype import int64
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
@@ -90,7 +91,7 @@ the loss, which then is the one of scores before log_softmax; behind a log_softm
 # --- the loss
 
 
-@composite(node="CtcLossBackward0")
+@composite(node="CtcLossBackward0", keeps=((OWN, 1),))
 def ctc_loss(log_probability: Tensor, targets: Tensor, input_lengths: Tensor, target_lengths: Tensor, *, blank: int,
              reduction: str, zero_infinity: bool) -> Tensor:
     """-log of the probability of all paths of log-probabilities (T, N, C) that spell the targets (N, S).

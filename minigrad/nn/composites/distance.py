@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 
+from minigrad.autograd.keeps import OWN
 from minigrad.nn.composites.precision import narrow, wide
 from minigrad.tensor import Tensor, composite, where
 from minigrad.tensor.extrema import largest_size
@@ -32,7 +33,7 @@ def _root(total: Tensor, exponent: float) -> Tensor:
     return where(nothing, 0.0, where(nothing, 1.0, total) ** exponent)
 
 
-@composite(node="NormBackward1")
+@composite(node="NormBackward1", keeps=((OWN,),) * 2)
 def pairwise_distance(x1: Tensor, x2: Tensor, *, p: float, eps: float, keepdim: bool) -> Tensor:
     """The p-norm of x1 - x2 + eps along the last dimension."""
     (x1, x2), dtype = wide(x1, x2)
@@ -40,7 +41,7 @@ def pairwise_distance(x1: Tensor, x2: Tensor, *, p: float, eps: float, keepdim: 
     return narrow(length(difference, -1, p, keepdim) if difference.ndim else difference.abs(), dtype)
 
 
-@composite(node="SumBackward1")
+@composite(node="SumBackward1", keeps=((0, OWN), (1, OWN)))
 def cosine_similarity(x1: Tensor, x2: Tensor, *, dim: int, eps: float) -> Tensor:
     """x1 . x2 / (|x1| |x2|) along ``dim``, with lengths of at least eps."""
     (x1, x2), dtype = wide(x1, x2)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
+from minigrad.autograd.keeps import OWN, Keeps
 from minigrad.nn.composites.activation import require_float
 from minigrad.nn.composites.precision import narrow, wide
 from minigrad.tensor import Tensor, arange, composite, minimum, where
@@ -21,12 +22,13 @@ def reduced(loss: Tensor, reduction: str) -> Tensor:
     return loss.sum() if reduction == "sum" else loss
 
 
-def losses(node: str, *, fused: bool = False, kernel: str = "") -> Callable[[Callable[..., Tensor]], Any]:
+def losses(node: str, keeps: Keeps | str = "by name", *, fused: bool = False,
+           kernel: str = "") -> Callable[[Callable[..., Tensor]], Any]:
     """Make of a formula for each element a function with an argument ``reduction``, each of which is one composite.
     Half types are computed in float32 and rounded at the end; with a ``kernel``, integers raise PyTorch's error.
 
     The entry on the tape is called ``node``, and if PyTorch's loss is not one op (``fused``), the mean and the sum are
-    called as it calls those.
+    called as it calls those, and ``keeps`` says what its ops read.
     """
     nodes = {"none": node, "mean": node if fused else "MeanBackward0", "sum": node if fused else "SumBackward0"}
 
@@ -40,7 +42,7 @@ def losses(node: str, *, fused: bool = False, kernel: str = "") -> Callable[[Cal
                 inputs, dtype = wide(*tensors)
                 return narrow(reduced(formula(*inputs, **static), reduction), dtype)
 
-            return composite(node=nodes[reduction])(body)
+            return composite(node=nodes[reduction], keeps=keeps)(body)
 
         bodies = {reduction: made(reduction) for reduction in nodes}
 
@@ -74,7 +76,7 @@ def mse_loss(input: Tensor, target: Tensor) -> Tensor:
     return difference * difference
 
 
-@losses("AbsBackward0")
+@losses("AbsBackward0", ((OWN,),) * 2)
 def l1_loss(input: Tensor, target: Tensor) -> Tensor:
     """|input - target|."""
     return (input - target).abs()
@@ -139,14 +141,14 @@ def _total(reduction: str) -> Callable[[Tensor, Tensor], Tensor]:
     return weigh
 
 
-_WEIGHTED = {reduction: composite(node=node)(_total(reduction)) for reduction, node in {
+_WEIGHTED = {reduction: composite(node=node, keeps=((1, OWN), (0, OWN)))(_total(reduction)) for reduction, node in {
     "mean": "DivBackward0", "sum": "SumBackward0", "none": "MulBackward0"}.items()}
 
 
 # --- distributions
 
 
-@losses("SubBackward0")
+@losses("SubBackward0", ((1, OWN), (0, 1)))
 def poisson_nll_loss(input: Tensor, target: Tensor, *, log_input: bool, full: bool, eps: float) -> Tensor:
     """exp(input) - target * input, or with ``log_input`` False input - target * log(input + eps); ``full`` adds
     Stirling's formula for log(target!) where the target is above 1."""
@@ -158,7 +160,7 @@ def poisson_nll_loss(input: Tensor, target: Tensor, *, log_input: bool, full: bo
     return loss
 
 
-@losses("MulBackward0")
+@losses("MulBackward0", ((OWN,),) * 3)
 def gaussian_nll_loss(input: Tensor, target: Tensor, var: Tensor, fixed: Tensor, *, full: bool, eps: float) -> Tensor:
     """(log v + (input - target)^2 / v) / 2 with v = max(var, eps), plus log(2 pi) / 2 if ``full``. ``fixed`` is var
     without its history: the bound changes the value, and lets the gradient through."""
@@ -168,13 +170,13 @@ def gaussian_nll_loss(input: Tensor, target: Tensor, var: Tensor, fixed: Tensor,
     return loss + 0.5 * math.log(2 * math.pi) if full else loss
 
 
-@losses("SubBackward0")
+@losses("SubBackward0", ((1,), (0, 1)))
 def kl_div(input: Tensor, target: Tensor) -> Tensor:
     """target * (log target - input), 0 log 0 being 0."""
     return target.xlogy(target) - target * input
 
 
-@losses("MulBackward0")
+@losses("MulBackward0", ((OWN,),) * 2)
 def kl_div_of_logs(input: Tensor, target: Tensor) -> Tensor:
     """exp(target) * (target - input)."""
     return target.exp() * (target - input)
@@ -219,7 +221,7 @@ def soft_margin_loss(input: Tensor, target: Tensor) -> Tensor:
     return (-(input * target)).softplus(threshold=math.inf)
 
 
-@losses("DivBackward0")
+@losses("DivBackward0", ((0, 1, 2), (OWN,), (OWN,)))
 def multilabel_soft_margin_loss(input: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:
     """-(t log sigmoid(x) + (1 - t) log sigmoid(-x)), times weight, averaged over the last dimension."""
     loss = -(target * input.logsigmoid() + (1 - target) * (-input).logsigmoid())
@@ -230,20 +232,20 @@ def multilabel_soft_margin_loss(input: Tensor, target: Tensor, weight: Tensor | 
 # --- margins
 
 
-@losses("ClampMinBackward0")
+@losses("ClampMinBackward0", ((OWN,),) * 3)
 def margin_ranking_loss(input1: Tensor, input2: Tensor, target: Tensor, *, margin: float) -> Tensor:
     """max(0, margin - t (x1 - x2))."""
     return (-target * (input1 - input2) + margin).clamp(min=0)
 
 
-@losses("AddBackward0")
+@losses("AddBackward0", ((OWN,),))
 def hinge_embedding_loss(input: Tensor, target: Tensor, *, margin: float) -> Tensor:
     """x where the target is 1, max(0, margin - x) where it is -1."""
     apart = where(target != 1, (input.new_full(input.shape, margin) - input).clamp(min=0), 0)
     return apart + where(target != -1, input, 0)
 
 
-@losses("AddBackward0")
+@losses("AddBackward0", ((0, 1, OWN),) * 2)
 def cosine_embedding_loss(input1: Tensor, input2: Tensor, target: Tensor, *, margin: float) -> Tensor:
     """1 - cos(x1, x2) where the target is 1, max(0, cos(x1, x2) - margin) where it is -1."""
     axis, tiny = target.ndim, 1e-12
@@ -253,7 +255,7 @@ def cosine_embedding_loss(input1: Tensor, input2: Tensor, target: Tensor, *, mar
     return where(target == 1, 1 - cosine, 0.0) + where(target == -1, (cosine - margin).clamp(min=0), 0.0)
 
 
-@losses("ClampMinBackward0")
+@losses("ClampMinBackward0", ((OWN,),) * 3)
 def triplet_loss(positive: Tensor, negative: Tensor, swapped: Tensor | None, *, margin: float) -> Tensor:
     """max(0, margin + the distance to the positive - the smaller of the distances to the negative)."""
     if swapped is not None:

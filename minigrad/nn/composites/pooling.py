@@ -167,6 +167,7 @@ MAX_POOL = _rows("max_pool", _max_pool, _max_pool_gradient, "MaxPool{}DWithIndic
 ADAPTIVE_MAX_POOL = _rows("adaptive_max_pool", _max_pool, _max_pool_gradient, "AdaptiveMaxPool{}DBackward0")
 AVG_POOL = _rows("avg_pool", _avg_pool, _avg_pool_gradient, "AvgPool{}DBackward0")
 ADAPTIVE_AVG_POOL = _rows("adaptive_avg_pool", _avg_pool, _avg_pool_gradient, "AdaptiveAvgPool{}DBackward0")
+OVERALL_AVG_POOL = _rows("adaptive_avg_pool", _avg_pool, _avg_pool_gradient, "MeanBackward1")
 MAX_UNPOOL = _rows("max_unpool", _max_unpool, _max_unpool_gradient, "MaxUnpool{}DBackward0")
 """By the number of axes."""
 

@@ -269,7 +269,9 @@ def adaptive_max_pool3d(input: Tensor, output_size: OptionalSizes, return_indice
 def _adaptive_avg_pool(dims: int, input: Tensor, output_size: Any) -> Tensor:
     layout = adaptive_layout(f"adaptive_avg_pool{dims}d", input, output_size)
     check_dtype(input, "adaptive_avg_pool3d_cpu" if dims == 3 else "adaptive_avg_pool2d", floats=True)
-    return formulas.ADAPTIVE_AVG_POOL[dims]((input,), (layout, True, None))
+    sizes = output_size if isinstance(output_size, tuple | list) else (output_size,)
+    overall = all([size == 1 for size in sizes])  # one window: PyTorch takes the mean, of which the tape keeps nothing
+    return (formulas.OVERALL_AVG_POOL if overall else formulas.ADAPTIVE_AVG_POOL)[dims]((input,), (layout, True, None))
 
 
 def adaptive_avg_pool1d(input: Tensor, output_size: Sizes) -> Tensor:

@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from minigrad.autograd.node import RemovableHandle
+from minigrad.autograd.handles import RemovableHandle
 from minigrad.nn.modules.backward_hooks import BackwardHook, ModuleHook, warn_of_missing_gradients
 from minigrad.tensor import called_everywhere
 

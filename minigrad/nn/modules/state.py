@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from minigrad.autograd import no_grad
-from minigrad.autograd.node import RemovableHandle
+from minigrad.autograd.handles import RemovableHandle
 from minigrad.nn.modules.backward_hooks import ModuleHook
 from minigrad.nn.parameter import Parameter, is_lazy
 from minigrad.tensor import Tensor, realize

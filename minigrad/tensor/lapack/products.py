@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from minigrad.tensor.definition import FUNCTIONS
+from minigrad.tensor.function import tensor_function
 from minigrad.tensor.joining import cat
 from minigrad.tensor.operands import broadcast_shapes, dim_index
 from minigrad.tensor.promotion import type_name
@@ -62,8 +63,15 @@ def cross(input: Tensor, other: Tensor, *, dim: int = -1) -> Tensor:
     shape = broadcast_shapes(tuple(input.shape), tuple(other.shape))
     if input.dtype is not other.dtype:
         raise RuntimeError(f"expected scalar type {type_name(input.dtype)} but found {type_name(other.dtype)}")
-    a, b = input.expand(shape), other.expand(shape)
+    return _CROSS((input, other), (shape, at))
+
+
+def _cross(a: Tensor, b: Tensor, shape: tuple[int, ...], at: int) -> Tensor:
+    a, b = a.expand(shape), b.expand(shape)
     return a.roll(-1, at) * b.roll(-2, at) - a.roll(-2, at) * b.roll(-1, at)
+
+
+_CROSS = tensor_function("cross", "LinalgCrossBackward0", _cross)
 
 
 def vander(x: Tensor, N: int | None = None) -> Tensor:

@@ -50,6 +50,70 @@ def test_reductions_and_distances_read_their_operands(op) -> None:
         y.sum().backward()
 
 
+@pytest.mark.parametrize("op", [
+    lambda x: x.take(minigrad.tensor([1, 0])), lambda x: x.masked_select(minigrad.tensor([True, False])),
+    lambda x: x.nan_to_num(), lambda x: minigrad.nn.functional.normalize(x, dim=0), lambda x: x.sgn(),
+    lambda x: x.cummax(0)[0], lambda x: x.aminmax()[1], lambda x: x.i0(), lambda x: x.lerp(x, x),
+    lambda x: minigrad.cross(x.repeat(2)[:3], x[:1].expand(3), 0),
+    lambda x: minigrad.nn.functional.avg_pool1d(x[None], 2),
+    lambda x: minigrad.nn.functional.nll_loss(x[None], minigrad.tensor([1]))])
+def test_functions_of_several_steps_read_their_operands(op) -> None:
+    x = leaf(0.25, 0.5)
+    y = op(x)
+    with minigrad.no_grad():
+        x.mul_(0.5)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.sum().backward()
+
+
+@pytest.mark.parametrize(("op", "name"), [
+    (lambda x: x.max(), "Max1"), (lambda x: x.exp(), "Exp"), (lambda x: x.aminmax()[1], "Aminmax"),
+    (lambda x: x.sgn(), "Sgn")])
+def test_the_message_names_the_op(op, name) -> None:
+    y = op(leaf(1.0, 2.0))
+    with minigrad.no_grad():
+        y.add_(1)
+    with pytest.raises(RuntimeError, match=f"which is output . of {name}, is at version 1"):
+        y.sum().backward()
+
+
+@pytest.mark.parametrize("op", [
+    lambda x: x.median(), lambda x: x.max(0)[0], lambda x: x.sort()[0], lambda x: x.prod(), lambda x: x.sgn(),
+    lambda x: x**1, lambda x: minigrad.nn.functional.l1_loss(x, x.detach()), lambda x: x.mode()[0],
+    lambda x: minigrad.nn.functional.tanhshrink(x), lambda x: 1 / x])
+def test_what_pytorch_keeps_is_used_up_by_backward(op) -> None:
+    """Of a 0-d Tensor minigrad's own backward reads nothing."""
+    y = op(minigrad.tensor(2.0, requires_grad=True))
+    y.backward()
+    with pytest.raises(RuntimeError, match="a second time"):
+        y.backward()
+
+
+@pytest.mark.parametrize("op", [
+    lambda x: x.lerp(x, 0.25), minigrad.trapezoid, minigrad.cumulative_trapezoid, minigrad.deg2rad,
+    lambda x: x.round(decimals=2), lambda x: 1 - x, lambda x: minigrad.nn.functional.adaptive_avg_pool1d(x[None], 1)])
+def test_what_pytorch_does_not_keep_is_not_used_up(op) -> None:
+    x = leaf(1.0, 2.0)
+    y = op(x).sum()
+    y.backward()
+    y.backward()
+    assert x.grad is not None
+
+
+@pytest.mark.parametrize(("op", "requires"), [
+    (lambda x, y: x.amax(), [False]), (lambda x, y: x.aminmax()[0], [False]),
+    (lambda x, y: x.clamp(y, y), [False, False]), (lambda x, y: minigrad.maximum(x, y), [False, False]),
+    (lambda x, y: x.addcmul(x.detach(), y), [False, False]), (lambda x, y: x.addcmul(y, y.exp()), [False, True]),
+    (lambda x, y: x.nan_to_num(), [False]), (lambda x, y: x * y, [True, True]), (lambda x, y: 1 / x, [True]),
+    (lambda x, y: minigrad.nn.functional.avg_pool1d(x[None], 2), [True]), (lambda x, y: x.relu(), [True])])
+def test_gradients_of_gradients_have_pytorchs_histories(op, requires) -> None:
+    x, y = leaf(1.0, 2.0), leaf(1.5, 1.0)
+    found = minigrad.autograd.grad(op(x, y).sum(), (x, y), create_graph=True, allow_unused=True)
+    assert [g.requires_grad for g in found if g is not None] == requires
+    if requires == [True]:
+        assert minigrad.autograd.grad(found[0].sum(), x)[0].shape == (2,)
+
+
 @pytest.mark.parametrize(("op", "name"), [
     (lambda x: x // 2, "floor_divide"), (lambda x: 2 // x, "floor_divide"), (minigrad.floor_divide, "floor_divide"),
     (minigrad.heaviside, "heaviside")])

@@ -120,3 +120,35 @@ def test_an_op_without_a_rule_says_so() -> None:
     bits = LazyBuffer(Op.RANDOM_BITS, (key,), None, (3,), int64, "CPU")
     with pytest.raises(NotImplementedError, match="RANDOM_BITS can't be computed for several rows at once"):
         Batch(2, {key: param(0, (2,), int64, "CPU")}, {}).of(bits)
+
+
+def test_a_gradient_written_by_hand_is_that_of_all_rows(rng: np.random.Generator) -> None:
+    """Of x w and w w, with slopes that do not follow from the body: 2 w and 3 x of the first, 5 w of the second."""
+    x, w = param(0, (4,), float32, "CPU"), param(1, (4,), float32, "CPU")
+
+    def slopes(inputs: Values, outputs: Values, grads: list[LazyBuffer | None]) -> list[LazyBuffer | None]:
+        of_x, of_w = None, None
+        if grads[0] is not None:
+            of_x = grads[0].binary(Op.MUL, inputs[1]).binary(Op.MUL, inputs[1].like(2.0))
+            of_w = grads[0].binary(Op.MUL, inputs[0]).binary(Op.MUL, inputs[1].like(3.0))
+        if grads[1] is not None:
+            more = grads[1].binary(Op.MUL, inputs[1]).binary(Op.MUL, inputs[1].like(5.0))
+            of_w = more if of_w is None else of_w.binary(Op.ADD, more)
+        return [of_x, of_w]
+
+    body = Subgraph("f", [x, w], [x.binary(Op.MUL, w), w.binary(Op.MUL, w)], slopes)
+    batched, flags = batched_of(body, ROWS, (True, False))
+    assert flags == (True, False) and batched.gradient is not None
+    shapes = [(ROWS, 4), (4,), (ROWS, 4), (4,), (ROWS, 4), (4,)]
+    a, b, _, _, g, h = arrays = [rng.standard_normal(shape).astype(np.float32) for shape in shapes]
+    given = [param(i, shape, float32, "CPU") for i, shape in enumerate(shapes)]
+    values = dict(zip(given, arrays, strict=True))
+    of_g, of_h = (3 * g * a).sum(0), 5 * h * b
+    for grads, want in (((g, h), of_g + of_h), ((g, None), of_g), ((None, h), of_h)):
+        passed = [None if v is None else p for v, p in zip(grads, given[4:], strict=True)]
+        of_x, of_w = batched.gradient(given[:2], given[2:4], passed)
+        assert (of_x is None) == (grads[0] is None) and of_w is not None
+        found = evaluate([of_w] if of_x is None else [of_w, of_x], values.__getitem__)
+        np.testing.assert_allclose(found[0], want, rtol=1e-5)
+        if of_x is not None:
+            np.testing.assert_allclose(found[1], 2 * g * b, rtol=1e-6)

@@ -80,3 +80,19 @@ def test_numbers_that_pytorch_gave(name: str, options: dict[str, str], x: Any, e
         for k, p in enumerate(network.parameters()):
             p.copy_(minigrad.arange(float(p.numel())).reshape(p.shape) * 0.1 - 0.3 + 0.05 * k)
     np.testing.assert_allclose(network(minigrad.tensor(x))[0][:, 0].detach().numpy(), expected, atol=2e-6)
+
+
+@pytest.mark.parametrize("name", ["RNN", "LSTM", "GRU"])
+def test_second_derivatives_in_float32_are_those_in_float64(name: str, rng: np.random.Generator) -> None:
+    """The gates' functions have gradients written by hand in float32, also where a loop's gradient computes them."""
+    weights = [rng.standard_normal(shape) for shape in [tuple(p.shape) for p in getattr(nn, name)(3, 2).parameters()]]
+    x, found = rng.standard_normal((3, 1, 3)), []
+    for dtype in (minigrad.float32, minigrad.float64):
+        network = getattr(nn, name)(3, 2, dtype=dtype)
+        with minigrad.no_grad():
+            for p, w in zip(network.parameters(), weights, strict=True):
+                p.copy_(minigrad.tensor(w))
+        leaf = minigrad.tensor(x, dtype=dtype, requires_grad=True)
+        slope, = minigrad.autograd.grad(network(leaf)[0].pow(2).sum(), leaf, create_graph=True)
+        found.append(minigrad.autograd.grad(slope.pow(2).sum(), leaf)[0].numpy())
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-4, atol=1e-5)

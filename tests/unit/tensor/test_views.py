@@ -277,6 +277,12 @@ def test_leaves_are_protected() -> None:
                    lambda: x.copy_(x), lambda: x.fill_(1)):
         with pytest.raises(RuntimeError, match="requires grad is being used in an in-place operation"):
             change()
+    part = x[1:]
+    x.requires_grad_(False)  # its view still requires a gradient
+    for change in (lambda: part.mul_(2), lambda: part[:1].copy_(x[:1])):
+        with pytest.raises(RuntimeError, match="^a view of a leaf Variable that requires grad is being used"):
+            change()
+    x.requires_grad_()
     with minigrad.no_grad():
         x.add_(1)
         x[0] = 7
