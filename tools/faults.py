@@ -1,5 +1,5 @@
-"""Stage: beside the house. In: ten small programs, and the calls that may fail on a machine: memory, the compiler, the
-linker, a launch, files. Out: for each program and kind of call what happened when the first, the second … such call
+"""Stage: beside the house. In: ten small programs, the start of a process, and the calls that may fail on a
+machine: memory, the compiler, the linker, a launch, files. Out: for each program and kind of call what happened when the first, the second … such call
 failed. After each failure the same process runs the program again and must get the same bits, no file may be damaged,
 and no memory may be lost. ``python tools/faults.py`` takes some minutes; the exit code is 1 if anything was wrong.
 Next: ``tests/unit/tools/test_faults.py``."""
@@ -11,6 +11,7 @@ import builtins
 import gc
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections import Counter
@@ -266,11 +267,9 @@ def _line(program: Program, kind: str, known: bool, most: int, right: Result, pl
     prepare(program, place, known)
     with failing(kind, -1) as count:
         program(place)
-    numbers = range(count[0]) if count[0] <= most else sorted(
-        {round(i * (count[0] - 1) / (most - 1)) for i in range(most)})
     outcomes: Counter[str] = Counter()
     faults = 0
-    for at in numbers:
+    for at in spread(count[0], most):
         outcome, problem = check(program, kind, at, right, place, known)
         outcomes[outcome or "no such call"] += 1
         if problem:
@@ -279,6 +278,13 @@ def _line(program: Program, kind: str, known: bool, most: int, right: Result, pl
     found = ", ".join(f"{name} {n}" for name, n in outcomes.most_common())
     say(f"{program.__name__:12} {'known' if known else 'new':5} {kind:8} {count[0]:5} calls: {found or 'none'}")
     return faults
+
+
+def spread(count: int, most: int) -> list[int]:
+    """The numbers below ``count``, or ``most`` of them, evenly."""
+    if count <= most:
+        return list(range(count))
+    return sorted({round(i * (count - 1) / (most - 1)) for i in range(most)})
 
 
 def growth(program: Program, kind: str, place: str) -> int:
@@ -293,6 +299,62 @@ def growth(program: Program, kind: str, place: str) -> int:
     return max(0, used[-1] - used[2]) if used[-1] - used[2] > 4096 else 0
 
 
+FIRST = """
+import builtins, os, sys
+calls, at = 0, int(sys.argv[1])
+
+def failing(plain):
+    def call(*args, **options):
+        global calls
+        calls += 1
+        if calls == at + 1:
+            raise OSError(28, "No space left on device")
+        return plain(*args, **options)
+    return call
+
+def first():
+    import minigrad
+    with minigrad.config(TIERS=0):
+        return (minigrad.arange(6.0).reshape(2, 3).exp().sum(0) * 2).tolist()
+
+import numpy
+for owner, name in ((builtins, "open"), (os, "open"), (os, "replace"), (os, "fsync"), (os, "write")):
+    setattr(owner, name, failing(getattr(owner, name)))
+try:
+    outcome = "the same result" if first() else ""
+except OSError as error:
+    outcome = type(error).__name__
+print(calls, outcome, first(), sep=";")
+"""
+"""A new process: minigrad is imported, and computes something, while a call fails; and again."""
+
+
+def imported(most: int, say: Callable[[str], None]) -> int:
+    """A line for a process that begins: what came of failures of its file operations. The number of faults."""
+
+    def run(at: int) -> tuple[int, str, str]:
+        with tempfile.TemporaryDirectory() as place:
+            ran = subprocess.run([sys.executable, "-c", FIRST, str(at)], capture_output=True, text=True, check=False,
+                                 cwd=ROOT, env={**os.environ, "MINIGRAD_CACHE_DIR": os.path.join(place, "cache")})
+        if ran.returncode:
+            return 0, "", ran.stderr.strip().rpartition("\n")[2]
+        calls, outcome, result = ran.stdout.strip().split(";")
+        return int(calls), outcome, result
+
+    count, _, right = run(-1)
+    outcomes: Counter[str] = Counter()
+    faults = 0
+    for at in spread(count, most):
+        _, outcome, result = run(at)
+        outcomes[outcome] += 1
+        if result != right:
+            faults += 1
+            say(f"  imported, files {at} of {count}: {outcome}, {result} afterwards")
+    found = ", ".join(f"{name} {n}" for name, n in outcomes.most_common())
+    say(f"{'imported':12} new   files    {count:5} calls: {found}")
+    return faults
+
+
 def main() -> int:
     """Parse the command line, run, print."""
     parser = argparse.ArgumentParser(prog="python tools/faults.py", description=__doc__)
@@ -302,7 +364,7 @@ def main() -> int:
     parser.add_argument("--most", type=int, default=40, help="failures of each kind in a program, evenly spread")
     options = parser.parse_args()
     programs = [p for p in PROGRAMS if not options.programs or p.__name__ in options.programs]
-    faults = 0
+    faults = imported(options.most, print) if not options.programs and "files" in options.kinds else 0
     for tiers in options.tiers:
         print(f"TIERS={tiers}")
         with config(TIERS=tiers):

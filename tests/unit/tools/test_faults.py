@@ -61,3 +61,10 @@ def test_the_tool_sees_lost_memory(tmp_path: Path) -> None:
 
     with faults.only_new_garbage():
         assert faults.growth(program, "files", str(tmp_path)) > 4096
+
+
+@pytest.mark.slow
+def test_a_process_begins_though_a_file_can_not_be_opened() -> None:
+    lines: list[str] = []
+    assert not faults.imported(60, lines.append), "\n".join(lines)
+    assert "the same result" in lines[-1]
