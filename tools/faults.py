@@ -1,8 +1,8 @@
-"""Stage: beside the house. In: ten small programs, the start of a process, and the calls that may fail on a
-machine: memory, the compiler, the linker, a launch, files. Out: for each program and kind of call what happened when the first, the second … such call
-failed. After each failure the same process runs the program again and must get the same bits, no file may be damaged,
-and no memory may be lost. ``python tools/faults.py`` takes some minutes; the exit code is 1 if anything was wrong.
-Next: ``tests/unit/tools/test_faults.py``."""
+"""Stage: beside the house. In: ten small programs, the start of a process, and the calls that may fail on a machine:
+memory, the compiler, the linker, a launch, files. Out: for each program and kind of call what happened when the first,
+the second … such call failed. After each failure the same process runs the program again and must get the same bits, no
+file may be damaged, and no memory may be lost. ``python tools/faults.py`` takes some minutes; the exit code is 1 if
+anything was wrong. Next: ``tests/unit/tools/test_faults.py``."""
 
 from __future__ import annotations
 
