@@ -97,8 +97,7 @@ class Node:
     @property
     def count(self) -> int:
         """The number of outputs, but for those at the end that no gradient comes from."""
-        flows = self.body.flows
-        return len(flows) if flows[-1] else len(flows) - flows[::-1].index(True)
+        return self.body.count
 
     @property
     def next_functions(self) -> tuple[tuple[Any, int], ...]:

@@ -109,7 +109,7 @@ def _accumulate_output(grads: dict[LazyBuffer, Any], function: LazyBuffer, i: in
 def _function(node: LazyBuffer, given: Mapping[int, LazyBuffer],
               needs: tuple[bool, ...]) -> list[LazyBuffer | None]:
     """The gradients of a FUNCTION's inputs, by its own derived body."""
-    numbers = tuple(sorted(given))
+    numbers = tuple(sorted([i for i in given if node.arg.flows[i]]))
     back = backward_of(node.arg, needs, numbers)
     count = len(node.srcs)
     values = [node.srcs[r] if r < count else output(node, r - count) for r in back.residuals]

@@ -24,12 +24,14 @@ class Subgraph:
     ``gradient`` takes the place of the gradient that follows from the body. ``derived`` caches what others derive from
     the body (its vector-Jacobian products), ``whole`` the one that a tape entry uses, by pattern of tracked inputs.
     ``flows``: for each output whether gradients come from it: from numbers, of the first ``differentiable`` outputs.
+    ``own``: whether the gradient is another than that of the body's nodes: it is written by hand, or stops at outputs.
     ``indexed``: the shapes that GATHERs and SCATTERs index. ``inlined``: whether a call writes the body's nodes instead
-    of one FUNCTION node; ``single`` is the body's only node, if there is one.
+    of one FUNCTION node; ``single`` is the body's only node, if there is one; ``guarded``: whether a FUNCTION follows
+    those nodes, which has the gradient.
     """
 
-    __slots__ = ("derived", "flows", "gradient", "indexed", "inlined", "name", "order", "outputs", "params", "single",
-                 "whole")
+    __slots__ = ("derived", "flows", "gradient", "guarded", "indexed", "inlined", "name", "order", "outputs", "own",
+                 "params", "single", "whole")
 
     def __init__(self, name: str, params: Sequence[LazyBuffer], outputs: Sequence[LazyBuffer],
                  gradient: Gradient | None = None, differentiable: int | None = None) -> None:
@@ -44,12 +46,22 @@ class Subgraph:
         self.whole: dict[tuple[bool, ...], Any] = {}
         computed = [node for node in self.order if node.srcs]
         self.indexed = tuple(_indexed(computed))
+        stops = self.flows != tuple([o.dtype.kind in "fc" for o in self.outputs])
+        self.own = gradient is not None or stops
         # What HOST and COPY nodes give must be there before kernels read it, so the engine has to see them.
-        self.inlined = any(node.op in _RUN_BEFORE for node in computed) or (
-            gradient is None and len(computed) <= len(self.outputs))
+        before = any(node.op in _RUN_BEFORE for node in computed)
+        self.inlined = before or (not self.own and len(computed) <= len(self.outputs))
+        # a HOST node has a gradient by hand itself
+        self.guarded = before and (stops or (gradient is not None and any(
+            node.op not in (Op.HOST, Op.OUTPUT) for node in computed)))
         # the commonest case: one node, of all inputs in order
-        alone = self.inlined and len(computed) == 1 and self.outputs == (computed[0],)
+        alone = self.inlined and not self.guarded and len(computed) == 1 and self.outputs == (computed[0],)
         self.single = computed[0] if alone and computed[0].srcs == self.params else None
+
+    @property
+    def count(self) -> int:
+        """The number of outputs, but for those at the end that no gradient comes from."""
+        return len(self.flows) - self.flows[::-1].index(True) if True in self.flows else 0
 
     @property
     def has_complex(self) -> bool:
@@ -93,7 +105,28 @@ def apply(subgraph: Subgraph, inputs: Sequence[LazyBuffer]) -> list[LazyBuffer]:
     node = subgraph.single
     if node is not None:
         return [LazyBuffer(node.op, tuple(inputs), node.arg, node.shape, node.dtype, node.device)]
-    return inline(subgraph, inputs) if subgraph.inlined else call(subgraph, inputs)
+    if not subgraph.inlined:
+        return call(subgraph, inputs)
+    outputs = inline(subgraph, inputs)
+    return call(_guard(subgraph), [*inputs, *outputs]) if subgraph.guarded else outputs
+
+
+def _guard(subgraph: Subgraph) -> Subgraph:
+    """A function of the inputs and the outputs of a subgraph that hands the outputs on, and has its gradient."""
+    found: Subgraph | None = subgraph.derived.get("guard")
+    if found is None:
+        values = (*subgraph.params, *subgraph.outputs)
+        params = [param(i, v.shape, v.dtype, v.device) for i, v in enumerate(values)]
+        count, by_hand = len(subgraph.params), subgraph.gradient
+
+        def gradient(inputs: Sequence[LazyBuffer], outputs: Sequence[LazyBuffer],
+                     grads: Sequence[LazyBuffer | None]) -> list[LazyBuffer | None]:
+            if by_hand is not None:
+                return [*by_hand(inputs[:count], outputs, grads), *[None] * len(outputs)]
+            return [*[None] * count, *grads]
+
+        found = subgraph.derived["guard"] = Subgraph(subgraph.name, params, params[count:], gradient, subgraph.count)
+    return found
 
 
 def call(subgraph: Subgraph, inputs: Sequence[LazyBuffer]) -> list[LazyBuffer]:
@@ -131,12 +164,12 @@ def inline(subgraph: Subgraph, inputs: Sequence[LazyBuffer]) -> list[LazyBuffer]
 
 
 def without_functions(outputs: Sequence[LazyBuffer]) -> list[LazyBuffer]:
-    """The same values, with the bodies of FUNCTIONs in their places; but for those whose gradient is written by hand:
+    """The same values, with the bodies of FUNCTIONs in their places; but for those that have a gradient of their own:
     what such a body consists of may have another gradient, or none."""
     at: dict[LazyBuffer, Any] = {}
     for node in toposort(outputs):
         srcs = tuple([_first(at[s]) for s in node.srcs])
-        if node.op == Op.FUNCTION and node.arg.gradient is None:
+        if node.op == Op.FUNCTION and not node.arg.own:
             at[node] = without_functions(inline(node.arg, srcs))
         elif node.op == Op.OUTPUT and isinstance(at[node.srcs[0]], list):
             at[node] = at[node.srcs[0]][node.arg]

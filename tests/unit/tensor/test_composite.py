@@ -172,3 +172,41 @@ def test_a_name_may_be_anything(device: str) -> None:
     with minigrad.config(CACHE=0, TIERS=0):
         minigrad.realize(*results)
     assert all((result == 1).all() for result in results)
+
+
+@composite
+def inverse(x):
+    """Computed by LAPACK, before the kernels; its gradient by hand is not the one that the inverse has."""
+    return minigrad.linalg.inv(x) * 2
+
+
+@inverse.gradient
+def _(outputs, grads, x):
+    return (grads[0] * outputs[0] * x,)
+
+
+@composite(differentiable=1)
+def three_nodes(x):
+    return x * x, x.exp() * x
+
+
+@composite(differentiable=1)
+def two_nodes(x):
+    return x + x, x.exp()
+
+
+@pytest.mark.parametrize("function", [inverse, lambda x: sum(three_nodes(x)), lambda x: sum(two_nodes(x))])
+def test_inside_another_composite_the_gradient_is_the_same(function) -> None:
+    """One by hand, also where the body is written out, and none from outputs that have none."""
+    nested = composite(lambda x: function(x) * 1.0)
+    x = minigrad.tensor([[2.0, 1.0], [0.5, 4.0]], requires_grad=True)
+    rows, fixed = minigrad.stack([x.detach(), 2 * x.detach()]), x.detach()
+    found = []
+    for f in (function, nested):
+        g, = grad(f(x).sum(), x, create_graph=True)
+        second = grad((g * fixed).sum(), x)[0] if g.requires_grad else minigrad.zeros(2, 2)
+        slope = minigrad.func.jvp(f, (fixed,), (minigrad.ones(2, 2),))[1]
+        each = minigrad.vmap(minigrad.func.grad(lambda r, f=f: f(r).sum()))(rows)
+        found.append([g, second, slope, each])
+    for a, b in zip(*found, strict=True):
+        assert minigrad.allclose(a, b)
