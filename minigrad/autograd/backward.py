@@ -64,7 +64,17 @@ def _run(tensors: Sequence[Any], grad_tensors: Any, retain_graph: bool | None, c
             raise RuntimeError("`inputs` argument to `backward()` cannot be empty.")
         targets = [_target(t) for t in inputs]
     walk = Walk(create_graph, targets, accumulates=True)
-    _walk(walk, tensors, grad_tensors)
+    try:
+        _walk(walk, tensors, grad_tensors)
+    except Exception:  # a leaf that has its whole gradient takes it, as in PyTorch
+        _finish(walk, tensors, retain_graph, create_graph, inputs, targets, along, watch)
+        raise
+    _finish(walk, tensors, retain_graph, create_graph, inputs, targets, along, watch)
+
+
+def _finish(walk: Walk, tensors: Sequence[Any], retain_graph: bool | None, create_graph: bool, inputs: Any,
+            targets: list[Edge] | None, along: Sequence[LazyBuffer], watch: list[Run] | None) -> None:
+    """Free what is not retained, and accumulate what the walk has found."""
     if not (create_graph if retain_graph is None else retain_graph):
         walk.release()
     # a leaf that requires no gradient any more takes none

@@ -412,6 +412,35 @@ class Refusing(Node):
     vjp_recorded = vjp
 
 
+class RefusingSome(Node):
+    """An op whose gradient by some of its operands PyTorch cannot compute: ``RuntimeError`` where it is asked for.
+    ``refusals``: the numbers of these operands, with the words."""
+
+    __slots__ = ()
+    refusals: ClassVar[tuple[tuple[int, str], ...]] = ()
+
+    def vjp(self, grads: Sequence[Any], needs: Sequence[bool]) -> list[Any]:
+        """The first refusal, or else the gradients."""
+        self._refuse(needs)
+        return super().vjp(grads, needs)
+
+    def vjp_recorded(self, grads: Sequence[Any], needs: Sequence[bool]) -> list[Any]:
+        """The first refusal, or else the gradients."""
+        self._refuse(needs)
+        return super().vjp_recorded(grads, needs)
+
+    def _refuse(self, needs: Sequence[bool]) -> None:
+        for position, words in self.refusals:
+            if self.saved is not None and needs[position]:
+                raise RuntimeError(words)
+
+
+@cache
+def refusing_some(refusals: tuple[tuple[int, str], ...]) -> Any:
+    """The base of nodes with these refusals."""
+    return type("RefusingSome", (RefusingSome,), {"__slots__": (), "refusals": refusals})
+
+
 class Ending(Node):
     """An op that gives its operands no gradient, not even one of zeros."""
 

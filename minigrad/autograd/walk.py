@@ -51,7 +51,22 @@ class Walk:
         pending, heap = self._pending, self._heap
         while heap:
             node, gradients = pending.pop(-heappop(heap))
-            self._visit(node, gradients)
+            try:
+                self._visit(node, gradients)
+            except Exception:
+                self._keep_complete([node, *[n for n, _ in pending.values()]])
+                raise
+
+    def _keep_complete(self, nodes: list[Node]) -> None:
+        """The walk stops before these nodes: of the leaves only those stay to which they do not lead."""
+        seen: set[Any] = set()
+        while nodes:
+            for edge in nodes.pop().edges:
+                if type(edge) is not tuple:
+                    self.leaves.pop(edge, None)
+                elif edge[0] not in seen:
+                    seen.add(edge[0])
+                    nodes.append(edge[0])
 
     def _send(self, edge: Edge, gradient: Gradient) -> None:
         if type(edge) is not tuple:

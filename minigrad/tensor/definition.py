@@ -471,7 +471,10 @@ def adopt(self: Tensor, result: Tensor) -> Tensor:
         if not can_cast(dtype, stored):
             raise RuntimeError(f"result type {type_name(dtype)} can't be cast to the desired output type "
                                f"{type_name(stored)}")
-        result = result.to(stored)
+        adopted = self._adopt(result.to(stored))
+        if mode.enabled:
+            adopted._took(result)
+        return adopted
     return self._adopt(result)
 
 

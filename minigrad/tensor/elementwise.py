@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
+from minigrad.autograd.node import kind, refusing_some
 from minigrad.dtype import accumulator, bool_
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
@@ -15,8 +16,10 @@ from minigrad.tensor.autocast import operands_of
 from minigrad.tensor.base import AnyTensor
 from minigrad.tensor.body import ByType, ForComplex
 from minigrad.tensor.definition import as_twin, augmented, both, in_place
-from minigrad.tensor.function import Function, tensor_function
+from minigrad.tensor.function import Function, refusing, tensor_function
 from minigrad.tensor.operands import (
+    BOOL_NEGATION,
+    BOOL_SUBTRACTION,
     broadcast_shapes,
     checked,
     fit,
@@ -57,6 +60,8 @@ _FLOORDIV = Quotient(Op.FLOORDIV, "DivBackward2", formula=floored)
 _TRUNCDIV = Quotient("TRUNCDIV", "DivBackward2", formula=truncated)
 _REMAINDER = Remainder(Op.MOD, "RemainderBackward1", "RemainderBackward0", "RemainderBackward1",
                        formula=remainder)
+_REMAINDER.from_number.node = kind("NotImplemented", refusing_some((
+    (0, "derivative for aten::remainder is not implemented"),)))  # of a number by a Tensor
 _FMOD = Remainder("FMOD", "FmodBackward1", "FmodBackward0", formula=fmod)
 
 
@@ -77,7 +82,13 @@ def _abs_in_place(plain: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tenso
 
 
 class Power(Binary):
-    """As ``Binary``, with a formula for complex numbers."""
+    """As ``Binary``, with a formula for complex numbers. The gradient by the base subtracts 1 from the exponent, which
+    PyTorch refuses if that is a bool."""
+
+    def of(self, a: Tensor, b: Any) -> Any:
+        if isinstance(b, AnyTensor) and b.dtype is bool_:
+            return refusing(self.tensors, ((0, BOOL_SUBTRACTION),)).first((a, b))
+        return super().of(a, b)
 
     def compute(self, x: LazyBuffer, y: LazyBuffer) -> LazyBuffer:
         not_for("b", x.dtype, "pow")
@@ -352,8 +363,7 @@ class Elementwise:
     def neg(self: Tensor) -> Tensor:
         """-self."""
         if self.dtype is bool_:
-            raise RuntimeError("Negation, the `-` operator, on a bool tensor is not supported. If you are trying to "
-                               "invert a mask, use the `~` or `logical_not()` operator instead.")
+            raise RuntimeError(BOOL_NEGATION)
         return _NEG((self,))
 
     negative = neg

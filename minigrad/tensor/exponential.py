@@ -19,7 +19,7 @@ from minigrad.tensor.definition import as_twin, both, in_place
 from minigrad.tensor.function import Function
 from minigrad.tensor.functions import double, elementary, log1p_value
 from minigrad.tensor.joining import cat_values
-from minigrad.tensor.operands import converted, dim_index, dim_indices, require_tensor
+from minigrad.tensor.operands import converted, dim_index, dim_indices, require_tensor, require_tracked
 from minigrad.tensor.promotion import c_name, floating, type_name
 from minigrad.tensor.reduce import squared, without
 
@@ -98,12 +98,14 @@ _LOGSUMEXP = Function("logsumexp", _logsumexp, "LogsumexpBackward0", _logsumexp_
 
 def _along(self: Tensor, dim: Any, dtype: DType | None, name: str) -> tuple[tuple[int, ...], DType]:
     """The static arguments of a softmax."""
-    if dtype is None and self.dtype.kind != "f":
-        raise NotImplementedError(f"\"{name}_lastdim_kernel_impl\" not implemented for '{type_name(self.dtype)}'")
-    dims = len(self._shape())
+    dtype, dims = dtype or self.dtype, len(self._shape())
     if dim is None:
         dim = 0 if dims in (0, 1, 3) else 1
-    return dim_indices(dim_index(dim, dims), dims), dtype or self.dtype
+    axes = dim_indices(dim_index(dim, dims), dims)
+    if dtype.kind != "f":
+        last = "lastdim_" if not axes or axes[0] == dims - 1 else ""
+        raise NotImplementedError(f"\"{name}_{last}kernel_impl\" not implemented for '{type_name(dtype)}'")
+    return axes, dtype
 
 
 # --- norms
@@ -252,6 +254,7 @@ def _running(self: Tensor, dim: int, dtype: DType | None, op: str, function: Fun
     dtype = dtype or (self.dtype if self.dtype.kind in "fc" else int64)
     if dtype is bool_ and self._shape() and self.numel():
         raise NotImplementedError(f"\"{function.body.name}_out_cpu\" not implemented for 'Bool'")
+    require_tracked(self, dtype)
     return function((self,), (op, axis, dtype))
 
 

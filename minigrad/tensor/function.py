@@ -6,11 +6,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from copy import copy
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from minigrad.autograd.keeps import Keeps
 from minigrad.autograd.mode import mode, no_grad
-from minigrad.autograd.node import Node, kind
+from minigrad.autograd.node import Node, kind, refusing_some
 from minigrad.autograd.protocol import Front
 from minigrad.dtype import DType
 from minigrad.graph.function import Subgraph, apply
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor
 
 Number = tuple[Any, DType]
+F = TypeVar("F", bound="Function")
 
 
 class Function:
@@ -126,6 +129,15 @@ class Function:
             if line is not None:
                 trace.entry.line = line
         return results
+
+
+@cache
+def refusing(function: F, refusals: tuple[tuple[int, str], ...]) -> F:
+    """The Function, whose backward raises ``RuntimeError`` if it comes to one of some operands: ``refusals`` has their
+    numbers and the words."""
+    made = copy(function)
+    made.node = kind(function.node.__name__, refusing_some(refusals), function.node.keeps)
+    return made
 
 
 def _require(function: Function, tensors: Sequence[Any]) -> None:

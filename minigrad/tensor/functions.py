@@ -16,8 +16,16 @@ from minigrad.runtime.device import get_device
 from minigrad.tensor.base import AnyTensor
 from minigrad.tensor.body import ByType, ForComplex, refusal
 from minigrad.tensor.definition import FUNCTIONS, both, in_place
-from minigrad.tensor.function import Function, tensor_function
-from minigrad.tensor.operands import MixedFunction, all_fitted, fitted_gradient, not_for, not_for_complex, result_dtype
+from minigrad.tensor.function import Function, refusing, tensor_function
+from minigrad.tensor.operands import (
+    MixedFunction,
+    all_fitted,
+    broadcast_shapes,
+    fitted_gradient,
+    not_for,
+    not_for_complex,
+    result_dtype,
+)
 from minigrad.tensor.promotion import floating, number, rounded, stored, type_name
 
 if TYPE_CHECKING:
@@ -265,6 +273,21 @@ _CLAMP, _CLAMP_TENSOR = [MixedFunction("clamp", all_fitted(_clamp), f"ClampBackw
     _clamp_gradient)) for i in (1, 0)]
 
 
+def _clamp_by(x: Tensor, low: Tensor | None, high: Tensor | None) -> MixedFunction:
+    """The Function for these bounds. PyTorch's formulas of the gradients by x and by ``low`` write into a comparison of
+    these two, that by ``high`` into one of x with it, and fail if the result's shape is larger."""
+    if low is None or high is None or x._shape() == low._shape() == high._shape():
+        return _CLAMP_TENSOR
+    whole = broadcast_shapes(x._shape(), low._shape(), high._shape())
+    refusals = []
+    for position, bound in ((1, low), (2, high), (0, low)):
+        compared = broadcast_shapes(x._shape(), bound._shape())
+        if compared != whole:
+            refusals.append((position, f"output with shape {list(compared)} doesn't match the broadcast shape "
+                                       f"{list(whole)}"))
+    return refusing(_CLAMP_TENSOR, tuple(refusals)) if refusals else _CLAMP_TENSOR
+
+
 def _as_numbers(x: Tensor, *bounds: Any) -> list[Any]:
     """Bounds of which some are numbers: a Tensor beside them counts as one, if it has no dimensions and no gradient."""
     if any([isinstance(v, AnyTensor) and (v.ndim or v.requires_grad) for v in bounds]):
@@ -461,7 +484,7 @@ class Functions:
         if by_tensor:
             if not all([v is None or isinstance(v, AnyTensor) for v in (min, max)]):
                 min, max = _as_numbers(self, min, max)
-            return _CLAMP_TENSOR.mixed((self, min, max), absent=True)
+            return _clamp_by(self, min, max).mixed((self, min, max), absent=True)
         dtype = result_dtype((self, min, max))
         not_for("b", dtype, f"clamp_{'min_' if max is None else 'max_' if min is None else ''}scalar_cpu")
         return _CLAMP.mixed((self, *[None if v is None else stored(v, dtype) for v in (min, max)]), dtype, True)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
+from minigrad.autograd.mode import mode
 from minigrad.dtype import DType, accumulator, float64, int32, int64, promote
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
@@ -23,6 +24,13 @@ if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor
 
 NUMBERS = (int, float, np.generic, numbers.Number)
+
+
+BOOL_SUBTRACTION = ("Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying to invert a "
+                    "mask, use the `~` or `logical_not()` operator instead.")
+BOOL_NEGATION = ("Negation, the `-` operator, on a bool tensor is not supported. If you are trying to invert a mask, "
+                 "use the `~` or `logical_not()` operator instead.")
+"""PyTorch's words, also where the formula of a gradient subtracts or negates what the user gave."""
 
 
 def is_number(value: Any) -> bool:
@@ -163,6 +171,12 @@ def operand_at(values: Sequence[LazyBuffer], position: Any) -> LazyBuffer:
     if isinstance(position, tuple):
         return values[position[0]].with_imag(values[position[1]])
     return values[position]
+
+
+def require_tracked(x: Any, dtype: DType) -> None:
+    """``RuntimeError`` if a Tensor that requires a gradient is to give a result of a dtype that can have none."""
+    if mode.enabled and dtype.kind not in "fc" and x.requires_grad:
+        raise RuntimeError(f"Autograd not support dtype: {type_name(dtype)}")
 
 
 def not_for_complex(tensor: Any, name: str) -> None:

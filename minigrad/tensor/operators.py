@@ -14,9 +14,10 @@ from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.tensor.base import AnyTensor, make
 from minigrad.tensor.definition import FUNCTIONS
-from minigrad.tensor.function import Function
+from minigrad.tensor.function import Function, refusing
 from minigrad.tensor.indexing import known
 from minigrad.tensor.operands import (
+    BOOL_SUBTRACTION,
     broadcast_shapes,
     fit,
     in_parts,
@@ -25,7 +26,7 @@ from minigrad.tensor.operands import (
     require_tensor,
     result_dtype,
 )
-from minigrad.tensor.promotion import combined, floating, number, stored, type_name, with_number
+from minigrad.tensor.promotion import combined, floating, get_default_dtype, number, stored, type_name, with_number
 
 if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor
@@ -160,8 +161,7 @@ def check_subtraction(a: DType, b: DType | None) -> None:
         raise RuntimeError("Subtraction, the `-` operator, with two bool tensors is not supported. Use the `^` or "
                            "`logical_xor()` operator instead.")
     if bool_ in (a, b):
-        raise RuntimeError("Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying to "
-                           "invert a mask, use the `~` or `logical_not()` operator instead.")
+        raise RuntimeError(BOOL_SUBTRACTION)
 
 
 class Division(Wide):
@@ -339,7 +339,11 @@ def plus_product(op: str, a: Tensor, b: Tensor, c: Tensor, value: Any) -> Tensor
     if dtype.kind == "c":
         return a + (value * b * c if op == Op.MUL else value * b / c)
     wide = accumulator(dtype)
-    return _PLUS_PRODUCT[op]((a, b, c), (dtype,), ((stored(value, wide), wide),))
+    function = _PLUS_PRODUCT[op]
+    if op == Op.DIV and c.dtype.kind not in "fc":  # PyTorch's formula writes value / c into a Tensor of c's type
+        function = refusing(function, ((1, f"result type {type_name(get_default_dtype())} can't be cast to the desired "
+                                           f"output type {type_name(c.dtype)}"),))
+    return function((a, b, c), (dtype,), ((stored(value, wide), wide),))
 
 
 def with_number_first(name: str, operator: Callable[[Any, Any], Tensor]) -> None:

@@ -18,7 +18,7 @@ from minigrad.tensor.definition import both
 from minigrad.tensor.function import Function
 from minigrad.tensor.functions import double
 from minigrad.tensor.movement import shape_argument
-from minigrad.tensor.operands import converted, dim_index, dim_indices, not_for, not_for_complex
+from minigrad.tensor.operands import converted, dim_index, dim_indices, not_for, not_for_complex, require_tracked
 from minigrad.tensor.promotion import dtype_argument, type_name
 
 if TYPE_CHECKING:
@@ -87,8 +87,11 @@ _NANSUM = Function("nansum", _nansum, "NansumBackward0", _nansum_gradient)
 def _summed(self: Tensor, dtype: DType | None) -> DType:
     """The type in which elements are summed or multiplied: integers and bools in int64."""
     if isinstance(dtype, type | str):
-        return dtype_argument("sum", dtype)
-    return dtype if dtype is not None else self.dtype if self.dtype.kind in "fc" else int64
+        dtype = dtype_argument("sum", dtype)
+    if dtype is None:
+        return self.dtype if self.dtype.kind in "fc" else int64
+    require_tracked(self, dtype)
+    return dtype
 
 
 def mean_values(x: LazyBuffer, axes: tuple[int, ...]) -> LazyBuffer:
@@ -242,6 +245,7 @@ class Reduce:
             return self.sum(dim, keepdim, dtype=dtype)
         if dtype is not None:
             not_for("c", dtype, "nansum_cpu")
+            require_tracked(self, dtype)
         return _NANSUM((self,), (dtype or self.dtype, dim_indices(dim, len(self._shape())), keepdim))
 
     @both("mean")

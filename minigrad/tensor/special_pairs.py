@@ -5,20 +5,31 @@ Next: ``bessel.py``."""
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from minigrad.dtype import float64
+from minigrad.dtype import bool_, float64
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.tensor import series
+from minigrad.tensor.base import AnyTensor
 from minigrad.tensor.body import ForComplex
 from minigrad.tensor.circular import _ATAN
 from minigrad.tensor.definition import both, function, in_place
 from minigrad.tensor.formula import Formula, Value, called, chebyshev, choose, polynomial, widened
+from minigrad.tensor.function import refusing
 from minigrad.tensor.functions import double
-from minigrad.tensor.operands import MixedFunction, all_fitted, fitted_gradient, not_for, require_tensor, result_dtype
+from minigrad.tensor.operands import (
+    BOOL_NEGATION,
+    BOOL_SUBTRACTION,
+    MixedFunction,
+    all_fitted,
+    fitted_gradient,
+    not_for,
+    require_tensor,
+    result_dtype,
+)
 from minigrad.tensor.promotion import floating
 from minigrad.tensor.special import _DIGAMMA, _LGAMMA, BERNOULLI
 
@@ -26,12 +37,21 @@ if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor
 
 
+def _not_of_bools(function: Any, a: Any, b: Any, words: Sequence[str]) -> Any:
+    """The Function of two operands, whose backward raises in these words if the first, or the second, is a bool."""
+    for place, (given, said) in enumerate(zip((a, b), words, strict=True)):
+        if said and isinstance(given, AnyTensor) and given.dtype is bool_ and isinstance((b, a)[place], AnyTensor):
+            return refusing(function, ((1 - place, said),))
+    return function
+
+
 def _pair(name: str, formula: Formula, gradients: Any = None,
           of_complex: Callable[[LazyBuffer, LazyBuffer], LazyBuffer] | None = None, refused: str = "",
-          ) -> Callable[[Any, Any], Tensor]:
+          of_bools: Sequence[str] = ("", "")) -> Callable[[Any, Any], Tensor]:
     """A function of two operands in their common floating type; half types are computed in float32.
     ``gradients(g, a, b)`` gives both, if they do not follow from the formula. ``of_complex``: the formula for complex
-    ones; ``refused``: the kinds of dtypes that PyTorch has no kernel for."""
+    ones; ``refused``: the kinds of dtypes that PyTorch has no kernel for; ``of_bools``: what PyTorch's formula of the
+    gradient by the other says of a bool in the first and in the second place."""
 
     def computed(a: LazyBuffer, b: LazyBuffer) -> LazyBuffer:
         return formula(*widened(a, b)).lazy.cast(a.dtype)
@@ -46,7 +66,8 @@ def _pair(name: str, formula: Formula, gradients: Any = None,
         common = result_dtype((a, b))
         not_for(refused, common, f"{name}_cpu")
         dtype = floating(common)
-        return (of_parts if dtype.kind == "c" else recorded).mixed((a, b), dtype)
+        chosen = of_parts if dtype.kind == "c" else recorded
+        return _not_of_bools(chosen, a, b, of_bools).mixed((a, b), dtype)
 
     return call
 
@@ -139,9 +160,11 @@ def _in_double(gradients: Any) -> Any:
 xlogy_of = _pair("xlogy", _xlogy_value, _xlogy_gradients)
 xlog1py_of = _pair("special_xlog1py", _xlog1py_value, _xlog1py_gradients)
 _logaddexp = _pair("logaddexp", _log_sum, _by_slopes(_log_sum_slopes),
-                   of_complex=lambda a, b: ForComplex.formulas().logaddexp(a, b), refused="biu")
-_logaddexp2 = _pair("logaddexp2", _log2_sum, _by_slopes(_log2_sum_slopes), refused="biu")
-_atan2 = _pair("atan2", angle_value, _by_slopes(_angle_slopes))
+                   of_complex=lambda a, b: ForComplex.formulas().logaddexp(a, b), refused="biu",
+                   of_bools=(BOOL_SUBTRACTION, BOOL_SUBTRACTION))
+_logaddexp2 = _pair("logaddexp2", _log2_sum, _by_slopes(_log2_sum_slopes), refused="biu",
+                    of_bools=(BOOL_SUBTRACTION, BOOL_SUBTRACTION))
+_atan2 = _pair("atan2", angle_value, _by_slopes(_angle_slopes), of_bools=(BOOL_NEGATION, ""))
 
 
 # --- the incomplete gamma function
@@ -243,7 +266,8 @@ def _gamma_function(name: str, below: bool) -> Callable[[Any, Any], Tensor]:
     title = "".join(part.capitalize() for part in name.split("_"))
     recorded = MixedFunction(name, all_fitted(computed), f"{title}Backward0")
     recorded.body.gradient = _in_double(_by_slopes(partial(_share_slopes, below=below)))
-    return lambda a, x: recorded.mixed((a, x), floating(result_dtype((a, x))))
+    return lambda a, x: _not_of_bools(recorded, a, x, (BOOL_SUBTRACTION, "")).mixed(
+        (a, x), floating(result_dtype((a, x))))
 
 
 gammainc_of, gammaincc_of = _gamma_function("igamma", True), _gamma_function("igammac", False)

@@ -315,6 +315,7 @@ def _shared(a: Any, b: Any) -> bool:
 
 
 UNARY = re.compile(r"= (L\.(?:nn\.functional\.)?\w+)\((v\d+)\)$")
+NORM = re.compile(r"L\.nn\.functional\.layer_norm\((v\d+), \1\.shape\[-1:\]\)")
 COMPARED = re.compile(r"\.(lt|le|gt|ge|eq|ne)_\((.*)\)$")
 
 KNOWN: tuple[Known, ...] = (
@@ -336,8 +337,9 @@ KNOWN: tuple[Known, ...] = (
     Known("the layout of results", "PyTorch keeps the order of an operand's dimensions in memory; here results "
           "are in row-major order.", change=Change(made=_row_major)),
     Known("what PyTorch's kernels disagree about", "Its vectorised and scalar kernels differ: in which part of an "
-          "infinite complex product or quotient is NaN, in the sign of a part that is 0 and of NaN, in gelu(inf).",
-          lambda failure: depends(failure, PARTS), Change(lambda line: UNARY.sub(r"= one_by_one(\1, \2)", line))),
+          "infinite complex product or quotient is NaN, in the sign of a part that is 0 and of NaN, in gelu(inf), in "
+          "layer_norm() of numbers whose squares overflow.", lambda failure: depends(failure, PARTS),
+          Change(lambda line: NORM.sub(r"standardised(\1)", UNARY.sub(r"= one_by_one(\1, \2)", line)))),
     Known("a step after a rounding", "A step such as `floor`, `==` or `argmax` of a number that the two libraries "
           "round in two ways: PyTorch's own result changes when its functions are moved by a few units in the last "
           "place.", lambda failure: depends(failure, ROUNDINGS)),

@@ -61,8 +61,8 @@ class Mismatch:
 
 @dataclass(frozen=True)
 class Change:
-    """How a run differs from the usual one. ``line`` gives another statement for each; it may call ``detached`` and
-    ``one_by_one``.
+    """How a run differs from the usual one. ``line`` gives another statement for each; it may call ``detached``,
+    ``one_by_one`` and ``standardised``.
     ``made`` gets what a statement ``v3 = …`` has made, and the other variables, and gives what it is to be. ``after``
     gets a statement that has run, and all variables; ``before`` gets them before, and what else statements
     use, and gives what is called when the statement has run."""
@@ -111,7 +111,8 @@ def run(program: Program, library: Any, *, changes: tuple[Change, ...] = (), ste
 def scope_of(library: Any) -> dict[str, Any]:
     """What statements use but for variables and what changes from round to round."""
     return {"L": library, "look": lambda t: t.tolist(), "detached": lambda x: x.detach() if hasattr(x, "detach") else x,
-            "one_by_one": lambda function, x: _one_by_one(library, function, x)}
+            "one_by_one": lambda function, x: _one_by_one(library, function, x),
+            "standardised": lambda x: _standardised(library, x)}
 
 
 def _write_out(variables: dict[str, Any]) -> None:
@@ -129,6 +130,14 @@ def _one_by_one(library: Any, function: Callable[[Any], Any], x: Any) -> Any:
     if whole.shape != x.shape or x.numel() < 2:
         return whole
     return library.stack([function(element) for element in x.reshape(-1)]).reshape(x.shape)
+
+
+def _standardised(library: Any, x: Any) -> Any:
+    """``layer_norm`` over the last dimension by its definition."""
+    whole = library.nn.functional.layer_norm(x, x.shape[-1:])
+    wide = x if x.dtype in (library.float32, library.float64) else x.float()
+    centred = wide - wide.mean(-1, keepdim=True)
+    return (centred / ((centred * centred).mean(-1, keepdim=True) + 1e-5).sqrt()).to(whole.dtype)
 
 
 def step(line: str, scope: dict[str, Any], variables: dict[str, Any]) -> str:

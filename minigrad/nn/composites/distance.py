@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 
 from minigrad.autograd.keeps import OWN
+from minigrad.autograd.node import Ending, kind
 from minigrad.nn.composites.precision import narrow, wide
 from minigrad.tensor import Tensor, composite, where
 from minigrad.tensor.extrema import largest_size
@@ -39,6 +40,19 @@ def pairwise_distance(x1: Tensor, x2: Tensor, *, p: float, eps: float, keepdim: 
     (x1, x2), dtype = wide(x1, x2)
     difference = x1 - x2 + eps
     return narrow(length(difference, -1, p, keepdim) if difference.ndim else difference.abs(), dtype)
+
+
+@composite
+def count_of_differences(x1: Tensor, x2: Tensor, *, eps: float, keepdim: bool) -> Tensor:
+    """The number of elements of x1 - x2 + eps along the last dimension that are not 0: its norm of order 0. PyTorch
+    gives it no gradient, not one of zeros."""
+    (x1, x2), dtype = wide(x1, x2)
+    difference = x1 - x2 + eps
+    vectors = difference if difference.ndim else difference[None]
+    return narrow(length(vectors, -1, 0, keepdim and difference.ndim > 0), dtype)
+
+
+count_of_differences.recorded.node = kind("NormBackward1", Ending)  # type: ignore[attr-defined]
 
 
 @composite(node="SumBackward1", keeps=((0, OWN), (1, OWN)))

@@ -11,7 +11,7 @@ from minigrad.nn.functional.arguments import number
 from minigrad.tensor import Tensor, empty_like, scalar, type_name
 from minigrad.tensor.autocast import operands_of
 from minigrad.tensor.definition import in_place, into
-from minigrad.tensor.operands import dim_index, require_tensor
+from minigrad.tensor.operands import BOOL_SUBTRACTION, dim_index, require_tensor
 from minigrad.tensor.promotion import stored
 from minigrad.tensor.random import slopes
 
@@ -342,8 +342,7 @@ def tanhshrink(input: Tensor) -> Tensor:
     tensor([0.2384])
     """
     if input.dtype.kind == "b":
-        raise RuntimeError("Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying to "
-                           "invert a mask, use the `~` or `logical_not()` operator instead.")
+        raise RuntimeError(BOOL_SUBTRACTION)
     return formulas.tanhshrink(input)
 
 

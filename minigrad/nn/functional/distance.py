@@ -18,6 +18,8 @@ def pairwise_distance(x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6,
     """
     if not isinstance(p, int | float):
         raise TypeError(f"pairwise_distance(): argument 'p' must be float, not {type(p).__name__}")
+    if p == 0:
+        return formulas.count_of_differences(x1, x2, eps=float(eps), keepdim=bool(keepdim))
     return formulas.pairwise_distance(x1, x2, p=float(p), eps=float(eps), keepdim=bool(keepdim))
 
 
