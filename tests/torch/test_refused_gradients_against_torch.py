@@ -1,0 +1,126 @@
+"""Which gradients PyTorch refuses, in which words, and what it has accumulated before: the same here."""
+
+from itertools import product
+
+import pytest
+
+import minigrad
+
+torch = pytest.importorskip("torch")
+
+
+def _outcome(call, library):
+    try:
+        return call(library)
+    except Exception as error:
+        return type(error).__name__, str(error).replace("torch.", "minigrad.")
+
+
+def _agree(call):
+    assert _outcome(call, minigrad) == _outcome(call, torch)
+
+
+PAIRS = ("add", "sub", "mul", "div", "pow", "atan2", "hypot", "copysign", "logaddexp", "logaddexp2", "xlogy", "fmax",
+         "fmin", "maximum", "minimum", "remainder", "fmod", "true_divide", "rsub", "float_power")
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_pairs_with_an_operand_that_is_no_float(name):
+    for dtype, first in product(("bool", "int32", "uint8"), (True, False)):
+        def refused(library, dtype=dtype, first=first):
+            a = library.tensor([1, 0, 1]).to(getattr(library, dtype))
+            b = library.tensor([0.5, 1.5, 1.0], requires_grad=True)
+            y = getattr(library, name)(*((a, b) if first else (b, a)))
+            y.sum().backward()
+            return b.grad is not None
+
+        _agree(refused)
+
+
+def test_clamp_by_bounds_of_all_shapes():
+    shapes = ((), (4,), (1, 4), (3, 4), (3, 1))
+    for sizes, tracked in product(product(shapes, repeat=3), ((1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 1))):
+        def gradients(library, sizes=sizes, tracked=tracked):
+            x, low, high = [library.full(s, 0.5 * i, requires_grad=bool(t))
+                            for i, (s, t) in enumerate(zip(sizes, tracked, strict=True))]
+            library.clamp(x, low, high).sum().backward()
+            return [None if v.grad is None else v.grad.tolist() for v in (x, low, high)]
+
+        _agree(gradients)
+
+
+@pytest.mark.parametrize("name", ["sum", "prod", "nansum", "cumsum", "cumprod", "softmax", "log_softmax"])
+def test_results_that_can_have_no_gradient(name):
+    for dtype, tracked, dim in product(("int32", "int64", "bool", "uint8", "float64"), (True, False),
+                                       (0, 1)):
+        def result(library, dtype=dtype, tracked=tracked, dim=dim):
+            x = library.ones(2, 3, requires_grad=tracked)
+            y = getattr(x, name)(dim=dim, dtype=getattr(library, dtype))
+            return y.requires_grad, y.dtype.is_floating_point, round(y.double().sum().item(), 9)
+
+        _agree(result)
+
+
+@pytest.mark.parametrize("name", ["pow_", "mul_", "atan2_", "copysign_", "div_", "xlogy_", "hypot_", "remainder_",
+                                  "fmod_", "add_"])
+def test_in_place_with_an_operand_of_a_wider_type(name):
+    for dtype, then in product(("float32", "float64"), (False, True)):
+        def gradient(library, dtype=dtype, then=then):
+            x = library.tensor([4.0, 0.5, 0.25], requires_grad=True)
+            y = x * 1
+            getattr(y, name)(library.tensor([2.5, 0.75, 1.75], dtype=getattr(library, dtype)))
+            if then:
+                y.mul_(2)
+            try:
+                y.sum().backward()
+            except RuntimeError as error:
+                return str(error)[:40]
+            return [round(v, 4) for v in x.grad.tolist()]
+
+        _agree(gradient)
+
+
+def test_numbers_by_a_tensor():
+    def taken(library):
+        x = library.tensor([1.5], requires_grad=True)
+        (2 % x).sum().backward()
+
+    _agree(taken)
+
+
+@pytest.mark.parametrize("shape", [(2, 3), (3,), ()])
+def test_a_norm_of_order_0(shape):
+    for keepdim in (False, True):
+        def gradients(library, keepdim=keepdim):
+            x, y = library.ones(shape, requires_grad=True), library.zeros(shape, requires_grad=True)
+            d = library.nn.functional.pairwise_distance(x, y, p=0, keepdim=keepdim)
+            d.sum().backward()
+            return d.tolist(), tuple(d.shape), x.grad, y.grad
+
+        _agree(gradients)
+
+
+def test_what_is_accumulated_before_an_error():
+    def gradients(library):
+        a, b, c = [library.tensor(v, requires_grad=True) for v in (1.0, 2.0, 3.0)]
+        early = (b * c).exp()
+        y = a * 3 + b + early
+        early.mul_(2)
+        with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+            y.backward()
+        return [None if t.grad is None else t.grad.item() for t in (a, b, c)]
+
+    _agree(gradients)
+
+
+@pytest.mark.parametrize("first", ["int32", "bool", "float32"])
+def test_addcdiv_by_integers(first):
+    for dtype, place in product(("bool", "int32", "float64"), range(2)):
+        def gradient(library, dtype=dtype, place=place):
+            operands = [library.tensor([0.5, 1.5]), library.tensor([1.0, 2.0]).to(getattr(library, first)),
+                        library.tensor([1, 2]).to(getattr(library, dtype))]
+            operands[place].requires_grad_()
+            library.addcdiv(*operands).sum().backward()
+            return operands[place].grad.tolist()
+
+        _agree(gradient)
