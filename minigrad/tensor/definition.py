@@ -427,7 +427,9 @@ def view_in_place(plain: Callable[Concatenate[Tensor, P], Tensor]) -> Callable[C
     @wraps(plain)
     def changed(self: Tensor, *args: P.args, **kwargs: P.kwargs) -> Tensor:
         check_in_place(self)
-        return become(self, plain(self, *args, **kwargs))
+        become(self, plain(self, *args, **kwargs))
+        self._count_edit()
+        return self
 
     return as_twin(changed, plain)
 

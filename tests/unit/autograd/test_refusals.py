@@ -85,3 +85,12 @@ def test_a_count_of_differences_gives_no_gradient():
     assert y.tolist() == [3.0, 3.0]
     y.sum().backward()
     assert x.grad is None
+
+
+@pytest.mark.parametrize("change", [lambda y: y.t_(), lambda y: y.detach().unsqueeze_(0), lambda y: y.squeeze_()])
+def test_a_change_of_shape_in_place_is_a_change(change):
+    y = minigrad.ones(2, 3, requires_grad=True).exp()
+    change(y)
+    assert y._version == 1
+    with pytest.raises(RuntimeError, match="is at version 1; expected version 0"):
+        y.sum().backward()
