@@ -402,7 +402,9 @@ def test_the_dtypes_and_errors_of_all_pairs_of_dtypes(name):
     for case, dtypes in itertools.product(PAIRS[name], itertools.product(DTYPES, DTYPES)):
         if name in ONLY_HERE and dtypes[0] == "float16":
             continue
-        for named, learnt in [([], "both"), *[([], "input")] * (name == "soft_margin_loss"), *[([w], w) for w in weights], *[([w], "") for w in weights]]:
+        choices = [([], "both"), *[([], "input")] * (name == "soft_margin_loss"), *[([w], w) for w in weights],
+                   *[([w], "") for w in weights]]
+        for named, learnt in choices:
             expected, found = [of_dtypes(lib, name, case, dtypes, named, learnt) for lib in (torch, minigrad)]
             if expected != found:
                 differ.append((dtypes, named, learnt, expected, found))
