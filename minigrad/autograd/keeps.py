@@ -94,10 +94,11 @@ watched, and it can be differentiated twice if minigrad's own backward reads not
 BY_COMPARISON = frozenset((
     "AmaxBackward0", "AminBackward0", "AminmaxBackward0", "ClampBackward0", "ClampBackward1", "ClampMinBackward0",
     "ComplexBackward0", "CummaxBackward0", "CumminBackward0", "FmaxBackward0", "FminBackward0", "FrexpBackward0",
-    "MaskedSelectBackward0", "MaxBackward1", "MaximumBackward0", "MedianBackward0", "MinBackward1", "MinimumBackward0",
-    "NanToNumBackward0", "NanmedianBackward0", "TakeBackward0"))
-"""Ops whose backward reads operands and results in comparisons and as exponents only: the gradient of its gradient does
-not flow there."""
+    "GatherBackward0", "IndexAddBackward0", "IndexCopyBackward0", "MaskedSelectBackward0", "MaxBackward1",
+    "MaximumBackward0", "MedianBackward0", "MinBackward1", "MinimumBackward0", "ModeBackward0", "NanToNumBackward0",
+    "NanmedianBackward0", "NextafterBackward0", "TakeBackward0"))
+"""Ops whose backward reads operands and results in comparisons, as exponents, as indices and for their shapes only: the
+gradient of its gradient does not flow there."""
 
 _reads: dict[tuple[Any, tuple[bool, ...]], tuple[int, ...]] = {}
 

@@ -353,3 +353,59 @@ LOSS_ERRORS = [
 @pytest.mark.parametrize("number", range(len(LOSS_ERRORS)))
 def test_functional_errors(number):
     call_errors(LOSS_ERRORS, number)
+
+
+DTYPES = ("float16", "float32", "float64", "int64")
+A, B = np.array([[0.25, 0.5, 0.75], [0.3, 0.6, 0.9]]), np.array([[0.5, 1.0, 0.25], [1.0, 0.0, 1.0]])
+PAIRS = {
+    **{name: [(A, B, {})] for name in (
+        "mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "soft_margin_loss", "hinge_embedding_loss",
+        "multilabel_soft_margin_loss", "binary_cross_entropy", "binary_cross_entropy_with_logits", "kl_div")},
+    "poisson_nll_loss": [(A, B, {"log_input": l, "full": f}) for l in (True, False) for f in (True, False)],
+    "gaussian_nll_loss": [(A, B, A, {})],
+    "margin_ranking_loss": [(A, B, A, {})], "triplet_margin_loss": [(A, B, A, {})],
+    "cosine_embedding_loss": [(A, B, np.array([1.0, -1.0]), {})],
+    "nll_loss": [(A, np.array([1, 0]), {})], "cross_entropy": [(A, np.array([1, 0]), {}), (A, B, {})],
+    "multilabel_margin_loss": [(A, np.array([[0, 2, -1], [1, -1, 0]]), {})],
+    "multi_margin_loss": [(A, np.array([1, 0]), {})],
+}
+ONLY_HERE = ("multi_margin_loss", "multilabel_margin_loss")
+"""PyTorch computes these in half types on GPUs only."""
+
+
+def of_dtypes(library, name, case, dtypes, weights, learnt):
+    """The dtypes of a loss and of its gradients, or the beginning of its error. ``learnt``: which operands require
+    gradients."""
+    *arrays, options = case
+    given = [library.tensor(a).to(getattr(library, dtypes[i % 2])) for i, a in enumerate(arrays)]
+    named = {key: library.ones(3, dtype=library.float32, requires_grad=key == learnt) for key in weights}
+    wanted = [t.requires_grad_() for t in given[:2 if learnt == "both" else 1] if t.is_floating_point()]
+    wanted += [t for t in named.values() if t.requires_grad]
+    try:
+        result = getattr(library.nn.functional, name)(*given, **named, **options)
+    except (RuntimeError, ValueError, NotImplementedError) as error:
+        return type(error).__name__, str(error)[:55]
+    if not result.requires_grad:
+        return [str(result.dtype).split(".")[1]]
+    mixed = name == "huber_loss" and dtypes[0] != dtypes[1]  # PyTorch has no gradients there
+    found = [] if mixed else library.autograd.grad(result.sum(), wanted, allow_unused=True)
+    return [None if t is None else str(t.dtype).split(".")[1] for t in (result, *found)]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", PAIRS)
+def test_the_dtypes_and_errors_of_all_pairs_of_dtypes(name):
+    weights = {"binary_cross_entropy": ["weight"], "binary_cross_entropy_with_logits": ["weight", "pos_weight"],
+               "multilabel_soft_margin_loss": ["weight"], "nll_loss": ["weight"], "cross_entropy": ["weight"],
+               "multi_margin_loss": ["weight"]}.get(name, [])
+    differ = []
+    for case, dtypes in itertools.product(PAIRS[name], itertools.product(DTYPES, DTYPES)):
+        if name in ONLY_HERE and dtypes[0] == "float16":
+            continue
+        choices = [([], "both"), *[([], "input")] * (name == "soft_margin_loss"), *[([w], w) for w in weights],
+                   *[([w], "") for w in weights]]
+        for named, learnt in choices:
+            expected, found = [of_dtypes(lib, name, case, dtypes, named, learnt) for lib in (torch, minigrad)]
+            if expected != found:
+                differ.append((dtypes, named, learnt, expected, found))
+    assert not differ, f"{len(differ)}: {differ[:3]}"

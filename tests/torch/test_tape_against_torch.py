@@ -364,3 +364,15 @@ def test_what_is_kept_for_backward(expression, wanted, touched):
     for what in touched:
         ours, theirs = [ending(library, expression, wanted, what) for library in (minigrad, torch)]
         assert ours.partition("[")[0] == theirs.partition("[")[0], (what, ours, theirs)
+
+
+@pytest.mark.parametrize("line", [
+    "x.gather(0, t.tensor([2, 0]))", "x.index_add(0, t.tensor([2]), x[:1])", "x.index_copy(0, t.tensor([2]), x[:1])",
+    "x.mode()[0]", "t.nextafter(x, t.zeros(3))", "x.cumprod(0)", "x.masked_select(x > 0)", "x.amax()"])
+def test_which_gradients_have_gradients(line):
+    found = []
+    for library in (torch, minigrad):
+        x = library.tensor([1.0, 2.0, 2.0], requires_grad=True)
+        y = eval(line, {"t": library, "x": x}).sum()
+        found.append(library.autograd.grad(y, x, create_graph=True)[0].requires_grad)
+    assert found[0] == found[1]

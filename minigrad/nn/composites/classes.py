@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from minigrad.autograd.keeps import OWN, Keeps
+from minigrad.dtype import accumulator
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.nn.composites.loss import one_hot, reduced
 from minigrad.nn.composites.precision import wide
@@ -93,11 +94,12 @@ def _soft_loss(scores: Tensor, target: Tensor, weight: Tensor | None, *, axis: i
     """-sum over classes of weight * t * log softmax(scores), for a target of probabilities; the mean is over everything
     else."""
     (scores, target, weight), dtype = wide(scores, target, weight)
-    q = target
+    scores = scores.to(accumulator(dtype))
+    q = target.to(scores.dtype)
     if label_smoothing > 0:
         q = q * (1 - label_smoothing) + label_smoothing / scores.shape[axis]
     if weight is not None:
-        q = q * _along(weight, scores.ndim, axis)
+        q = q * _along(weight.to(scores.dtype), scores.ndim, axis)
     return reduced(_ENTROPY((scores, q, q.sum(axis)), (axis,)), reduction).to(dtype)
 
 

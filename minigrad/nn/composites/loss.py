@@ -9,9 +9,8 @@ from functools import wraps
 from typing import Any
 
 from minigrad.autograd.keeps import OWN, Keeps
-from minigrad.nn.composites.activation import require_float
-from minigrad.nn.composites.precision import narrow, wide
-from minigrad.tensor import Tensor, arange, composite, minimum, where
+from minigrad.nn.composites.precision import wide
+from minigrad.tensor import Tensor, arange, composite, minimum, type_name, where
 from minigrad.tensor.operands import result_dtype
 
 
@@ -22,10 +21,12 @@ def reduced(loss: Tensor, reduction: str) -> Tensor:
     return loss.sum() if reduction == "sum" else loss
 
 
-def losses(node: str, keeps: Keeps | str = "by name", *, fused: bool = False,
-           kernel: str = "") -> Callable[[Callable[..., Tensor]], Any]:
+def losses(node: str, keeps: Keeps | str = "by name", *, fused: bool = False, kernel: str = "",
+           compared: int | None = None) -> Callable[[Callable[..., Tensor]], Any]:
     """Make of a formula for each element a function with an argument ``reduction``, each of which is one composite.
-    Half types are computed in float32 and rounded at the end; with a ``kernel``, integers raise PyTorch's error.
+    Half types are computed in float32 and rounded at the end to the dtype that the formula gives without that. With a
+    ``kernel``, integers raise PyTorch's error. The operand ``compared`` is only compared with numbers: it has no
+    gradient.
 
     The entry on the tape is called ``node``, and if PyTorch's loss is not one op (``fused``), the mean and the sum are
     called as it calls those, and ``keeps`` says what its ops read.
@@ -36,11 +37,12 @@ def losses(node: str, keeps: Keeps | str = "by name", *, fused: bool = False,
         def made(reduction: str) -> Any:
             @wraps(formula)
             def body(*tensors: Tensor, **static: Any) -> Tensor:
-                kinds = {t.dtype.kind: t for t in reversed(tensors) if t is not None}
-                if kernel and ("c" in kinds or "f" not in kinds):
-                    require_float(kinds.get("c", tensors[0]), kernel)
                 inputs, dtype = wide(*tensors)
-                return narrow(reduced(formula(*inputs, **static), reduction), dtype)
+                if kernel and not dtype.is_floating_point:
+                    raise NotImplementedError(f"\"{kernel}\" not implemented for '{type_name(dtype)}'")
+                result = reduced(formula(*inputs, **static), reduction)
+                halves = any(t is not wider for t, wider in zip(tensors, inputs, strict=True))
+                return result.to(formula(*tensors, **static).dtype) if halves else result
 
             return composite(node=nodes[reduction], keeps=keeps)(body)
 
@@ -48,6 +50,8 @@ def losses(node: str, keeps: Keeps | str = "by name", *, fused: bool = False,
 
         @wraps(formula)
         def loss(*tensors: Tensor, reduction: str, **static: Any) -> Tensor:
+            if compared is not None and tensors[compared].requires_grad:
+                tensors = (*tensors[:compared], tensors[compared].detach(), *tensors[compared + 1:])
             return bodies[reduction](*tensors, **static)
 
         return loss
@@ -155,8 +159,8 @@ def poisson_nll_loss(input: Tensor, target: Tensor, *, log_input: bool, full: bo
     loss = input.exp() - target * input if log_input else input - target * (input + eps).log()
     if full:
         many = target > 1
-        t = where(many, target, 2.0)
-        loss = loss + where(many, t * t.log() - t + 0.5 * (2 * math.pi * t).log(), 0.0)
+        t = where(many, target, target.new_full((), 2))
+        loss = loss + where(many, t * t.log() - t + 0.5 * (2 * math.pi * t).log(), 0.0).to(loss.dtype)
     return loss
 
 
@@ -215,7 +219,7 @@ def binary_cross_entropy_with_logits(input: Tensor, target: Tensor, weight: Tens
     return loss if weight is None else loss * weight
 
 
-@loss("SoftMarginLossBackward0", "soft_margin")
+@loss("SoftMarginLossBackward0")
 def soft_margin_loss(input: Tensor, target: Tensor) -> Tensor:
     """log(1 + exp(-t x))."""
     return (-(input * target)).softplus(threshold=math.inf)
@@ -235,17 +239,18 @@ def multilabel_soft_margin_loss(input: Tensor, target: Tensor, weight: Tensor | 
 @losses("ClampMinBackward0", ((OWN,),) * 3)
 def margin_ranking_loss(input1: Tensor, input2: Tensor, target: Tensor, *, margin: float) -> Tensor:
     """max(0, margin - t (x1 - x2))."""
-    return (-target * (input1 - input2) + margin).clamp(min=0)
+    difference = input1 - input2
+    return (-target * difference + margin).clamp(min=0)
 
 
-@losses("AddBackward0", ((OWN,),))
+@losses("AddBackward0", ((OWN,),), compared=1)
 def hinge_embedding_loss(input: Tensor, target: Tensor, *, margin: float) -> Tensor:
     """x where the target is 1, max(0, margin - x) where it is -1."""
     apart = where(target != 1, (input.new_full(input.shape, margin) - input).clamp(min=0), 0)
     return apart + where(target != -1, input, 0)
 
 
-@losses("AddBackward0", ((0, 1, OWN),) * 2)
+@losses("AddBackward0", ((0, 1, OWN),) * 2, compared=2)
 def cosine_embedding_loss(input1: Tensor, input2: Tensor, target: Tensor, *, margin: float) -> Tensor:
     """1 - cos(x1, x2) where the target is 1, max(0, cos(x1, x2) - margin) where it is -1."""
     axis, tiny = target.ndim, 1e-12
@@ -263,7 +268,7 @@ def triplet_loss(positive: Tensor, negative: Tensor, swapped: Tensor | None, *, 
     return (margin + positive - negative).clamp(min=0)
 
 
-@loss("MultiMarginLossBackward0", "multi_margin_loss")
+@loss("MultiMarginLossBackward0")
 def multi_margin_loss(input: Tensor, target: Tensor, weight: Tensor | None, *, p: int, margin: float,
                       checked: bool) -> Tensor:
     """The mean over classes j other than t of weight[t] max(0, margin - x[t] + x[j])^p."""
@@ -275,7 +280,7 @@ def multi_margin_loss(input: Tensor, target: Tensor, weight: Tensor | None, *, p
     return loss.sum(-1) / input.shape[-1]
 
 
-@loss("MultilabelMarginLossBackward0", "multilabel_margin_loss")
+@loss("MultilabelMarginLossBackward0")
 def multilabel_margin_loss(input: Tensor, target: Tensor, *, checked: bool) -> Tensor:
     """The sum over targets t and classes j that are none of max(0, 1 - x[t] + x[j]), divided by the number of classes.
     The targets of a row end before its first negative number."""

@@ -12,9 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.dtype import int32, int64
+from minigrad.autograd.mode import mode
+from minigrad.dtype import DType, int32, int64
 from minigrad.tensor import Tensor, type_name
 from minigrad.tensor.indexing import known
+from minigrad.tensor.operands import result_dtype
+from minigrad.tensor.promotion import can_cast
 
 
 def legacy_reduction(size_average: bool | None, reduce: bool | None, reduction: str) -> str:
@@ -41,6 +44,26 @@ def one_reduction(size_average: bool | None, reduce: bool | None, reduction: str
     if reduction not in ("mean", "sum", "none"):
         raise ValueError(f"{reduction} is not a valid value for reduction")
     return reduction
+
+
+def check_castable(input: Tensor, target: Tensor, dtype: DType) -> None:
+    """``RuntimeError`` unless what is computed of both may be stored as ``dtype``."""
+    common = result_dtype((input, target))
+    if not can_cast(common, dtype):
+        raise RuntimeError(f"result type {type_name(common)} can't be cast to the desired output type "
+                           f"{type_name(dtype)}")
+
+
+def refuse_gradients(function: str, **operands: Tensor | None) -> None:
+    """``RuntimeError`` for an operand that requires a gradient, of those for which PyTorch's ``function`` has none.
+
+    >>> import minigrad
+    >>> refuse_gradients("nll_loss_forward", weight=minigrad.ones(3))
+    """
+    for name, operand in operands.items():
+        if operand is not None and operand.requires_grad and mode.enabled:
+            raise RuntimeError(f"The function '{function}' is not differentiable with respect to argument '{name}'. "
+                               "This input cannot have requires_grad True.")
 
 
 def one_per_dimension(n: int, name: str = "parse") -> Callable[[Any], tuple[Any, ...]]:

@@ -7,16 +7,17 @@ from typing import Any, NoReturn
 
 from minigrad.dtype import int64, uint8
 from minigrad.nn.composites import classes as formulas
-from minigrad.nn.functional.arguments import one_reduction
+from minigrad.nn.composites.activation import require_float
+from minigrad.nn.functional.arguments import one_reduction, refuse_gradients
 from minigrad.nn.functional.linear import linear
 from minigrad.tensor import Tensor, check_index_range, type_name
 from minigrad.tensor.autocast import operands_of
 from minigrad.tensor.operands import require_tensor
 
 
-def _check_target(input: Tensor, target: Tensor, ignore_index: int) -> tuple[Tensor, bool]:
-    """Raises PyTorch's errors for class indices that do not fit. The target with input's batch shape, and whether its
-    values have been checked (those of a pending target are when it runs)."""
+def _check_target(input: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int) -> tuple[Tensor, bool]:
+    """Raises PyTorch's errors for class indices and weights that do not fit. The target with input's batch shape, and
+    whether its values have been checked (those of a pending target are when it runs)."""
     shape, target_shape = list(input.shape), list(target.shape)
     ndim = len(shape)
     if ndim == 0:
@@ -24,6 +25,9 @@ def _check_target(input: Tensor, target: Tensor, ignore_index: int) -> tuple[Ten
     if ndim > 1 and (not target_shape or shape[0] != target_shape[0]):
         raise ValueError(f"Expected input batch_size ({shape[0]}) to match target batch_size "
                          f"({target_shape[0] if target_shape else 0}).")
+    if ndim > 2 and ndim != 4 and target_shape != [shape[0], *shape[2:]]:
+        raise RuntimeError(f"Expected target size {[shape[0], *shape[2:]]}, got {target_shape}")
+    refuse_gradients("nll_loss_forward" if ndim < 3 else "nll_loss2d_forward", weight=weight)
     if ndim <= 2 and len(target_shape) > 1:
         raise RuntimeError("0D or 1D target tensor expected, multi-target not supported")
     if ndim == 1 and target_shape not in ([], [1]):
@@ -32,14 +36,15 @@ def _check_target(input: Tensor, target: Tensor, ignore_index: int) -> tuple[Ten
         _raise_spatial(shape, target_shape)
     if target.dtype not in (int64, uint8):
         raise RuntimeError(f"expected target dtype to be Long or Byte, but got {type_name(target.dtype)}")
+    _check_class_weight(input, weight, 1 if ndim > 1 else 0)
+    require_float(input, "nll_loss_out_frame" if ndim < 3 else "nll_loss2d_forward_out_frame")
+    _check_weight_dtype(input, weight)
     checked = check_index_range(target, shape[1 if ndim > 1 else 0], ignore=ignore_index,
                                 message="Target {value} is out of bounds.")
     return target.reshape(()) if ndim == 1 and target_shape else target, checked
 
 
 def _raise_spatial(shape: list[int], target_shape: list[int]) -> NoReturn:
-    if len(shape) != 4:
-        raise RuntimeError(f"Expected target size {[shape[0], *shape[2:]]}, got {target_shape}")
     if len(target_shape) != 3:
         raise RuntimeError("only batches of spatial targets supported (3D tensors) but got targets of dimension: "
                            f"{len(target_shape)}")
@@ -53,7 +58,10 @@ def _check_class_weight(input: Tensor, weight: Tensor | None, axis: int, prefix:
     if list(weight.shape) != [classes]:
         raise RuntimeError(f"{prefix}weight tensor should be defined either for all {classes} classes or no classes "
                            f"but got weight tensor of shape: {list(weight.shape)}")
-    if weight.dtype != input.dtype:
+
+
+def _check_weight_dtype(input: Tensor, weight: Tensor | None) -> None:
+    if weight is not None and weight.dtype != input.dtype:
         raise RuntimeError(f"expected scalar type {type_name(input.dtype)} but found {type_name(weight.dtype)}")
 
 
@@ -73,8 +81,7 @@ def nll_loss(input: Tensor, target: Tensor, weight: Tensor | None = None, size_a
     require_tensor(target, "nll_loss_nd", "target", 2)
     axis = 1 if input.ndim > 1 else 0
     input, weight = operands_of("nll_loss", input, weight)
-    target, checked = _check_target(input, target, ignore_index)
-    _check_class_weight(input, weight, axis)
+    target, checked = _check_target(input, target, weight, ignore_index)
     return formulas.nll_loss(input, target, weight, axis=axis, ignore_index=ignore_index, reduction=reduction,
                              checked=checked)
 
@@ -100,6 +107,7 @@ def cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = None, s
     input, weight = operands_of("cross_entropy", input, weight)
     if not 0.0 <= label_smoothing <= 1.0:
         raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}")
+    kernel = "log_softmax_lastdim_kernel_impl" if axis == input.ndim - 1 else "log_softmax_kernel_impl"
     if target.shape == input.shape:
         if not target.dtype.is_floating_point:
             raise RuntimeError("Expected floating point type for target with class probabilities, "
@@ -107,10 +115,11 @@ def cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = None, s
         if ignore_index >= 0:
             raise RuntimeError("ignore_index is not supported for floating point target")
         _check_class_weight(input, weight, axis, "cross_entropy: ")
+        require_float(input, kernel)
         return formulas.soft_cross_entropy(input, target, weight, axis=axis, reduction=reduction,
                                            label_smoothing=float(label_smoothing))
-    target, checked = _check_target(input, target, ignore_index)
-    _check_class_weight(input, weight, axis)
+    require_float(input, kernel)
+    target, checked = _check_target(input, target, weight, ignore_index)
     return formulas.cross_entropy(input, target, weight, axis=axis, ignore_index=ignore_index, reduction=reduction,
                                   label_smoothing=float(label_smoothing), checked=checked)
 

@@ -6,14 +6,13 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-from minigrad.dtype import DType, bool_
+from minigrad.dtype import bool_
 from minigrad.nn.composites import loss as formulas
 from minigrad.nn.composites.activation import require_float
-from minigrad.nn.functional.arguments import at_hand, one_reduction
+from minigrad.nn.functional.arguments import at_hand, check_castable, one_reduction, refuse_gradients
 from minigrad.tensor import Tensor, ones_like, type_name
 from minigrad.tensor.autocast import operands_of
-from minigrad.tensor.operands import broadcast_shapes, require_tensor, result_dtype
-from minigrad.tensor.promotion import can_cast
+from minigrad.tensor.operands import broadcast_shapes, require_tensor
 
 
 def _checked(input: Tensor, target: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -77,14 +76,6 @@ def smooth_l1_loss(input: Tensor, target: Tensor, size_average: bool | None = No
     return _distance(formulas.smooth_l1_loss, input, target, None, reduction, beta=float(beta))
 
 
-def _check_castable(input: Tensor, target: Tensor, dtype: DType) -> None:
-    """Raise unless what is computed of both may be stored as ``dtype``."""
-    common = result_dtype((input, target))
-    if not can_cast(common, dtype):
-        raise RuntimeError(f"result type {type_name(common)} can't be cast to the desired output type "
-                           f"{type_name(dtype)}")
-
-
 def huber_loss(input: Tensor, target: Tensor, reduction: str = "mean", delta: float = 1.0,
                weight: Tensor | None = None) -> Tensor:
     """d^2 / 2 where d = |input - target| is at most delta, else delta (d - delta / 2). (Huber 1964)
@@ -102,7 +93,7 @@ def huber_loss(input: Tensor, target: Tensor, reduction: str = "mean", delta: fl
     if delta <= 0:
         raise RuntimeError("huber_loss does not support non-positive values for delta.")
     input, target = operands_of("huber_loss", input, target)
-    _check_castable(input, target, input.dtype)
+    check_castable(input, target, input.dtype)
     each = formulas.huber_loss(input, target, reduction=reduction if weight is None else "none", delta=float(delta))
     each = each.to(input.dtype)
     if weight is None:
@@ -153,6 +144,8 @@ def gaussian_nll_loss(input: Tensor, target: Tensor, var: Tensor | float, full: 
             raise ValueError("var is of incorrect size")
     if reduction not in ("mean", "sum", "none"):
         raise ValueError(f"{reduction} is not valid")
+    if not isinstance(eps, int) and not (var.dtype.is_floating_point or var.dtype.is_complex):
+        raise RuntimeError(f"result type Float can't be cast to the desired output type {type_name(var.dtype)}")
     return formulas.gaussian_nll_loss(input, target, var, var.detach(), reduction=reduction, full=bool(full),
                                       eps=float(eps))
 
@@ -205,8 +198,8 @@ def binary_cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = 
                          reduction: str = "mean") -> Tensor:
     """-(t log p + (1 - t) log(1 - p)) of probabilities p, logarithms clamped at -100.
 
-    At p exactly 0 or 1 the slope is 0. ``ValueError`` when the shapes differ, ``RuntimeError`` for numbers that are no
-    probabilities, unless they are computed later.
+    At p exactly 0 or 1 the slope is 0. ``ValueError`` when the shapes differ, ``RuntimeError`` for a weight that
+    requires gradients, and for numbers that are no probabilities, unless they are computed later.
 
     >>> import minigrad
     >>> binary_cross_entropy(minigrad.tensor([0.5]), minigrad.tensor([1.0]))
@@ -216,6 +209,7 @@ def binary_cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = 
     if target.shape != input.shape:
         raise ValueError(f"Using a target size ({target.shape}) that is different to the input size "
                          f"({input.shape}) is deprecated. Please ensure they have the same size.")
+    refuse_gradients("binary_cross_entropy", weight=weight)
     input, target, weight = operands_of("binary_cross_entropy", input, target, weight)
     if target.dtype != input.dtype:
         raise RuntimeError(f"Found dtype {type_name(target.dtype)} but expected {type_name(input.dtype)}")
@@ -232,7 +226,7 @@ def binary_cross_entropy_with_logits(input: Tensor, target: Tensor, weight: Tens
     """Binary cross entropy of sigmoid(input); ``pos_weight`` multiplies the part where the target is 1.
 
     The result has the dtype of the target. ``RuntimeError`` where the common dtype of both cannot be cast to that:
-    targets are floating-point numbers.
+    targets are floating-point numbers. ``RuntimeError`` for weights that require gradients.
 
     >>> import minigrad
     >>> binary_cross_entropy_with_logits(minigrad.tensor([0.0]), minigrad.tensor([1.0]))
@@ -241,10 +235,14 @@ def binary_cross_entropy_with_logits(input: Tensor, target: Tensor, weight: Tens
     reduction = one_reduction(size_average, reduce, reduction)
     if target.shape != input.shape:
         raise ValueError(f"Target size ({target.shape}) must be the same as input size ({input.shape})")
+    refuse_gradients("binary_cross_entropy_with_logits", weight=weight, pos_weight=pos_weight)
     input, target, weight, pos_weight = operands_of("binary_cross_entropy_with_logits", input, target, weight,
                                                     pos_weight)
     require_float(input, "log_sigmoid_cpu")
-    if target.dtype is not input.dtype and target.dtype is not bool_:  # bools are refused by the formula
-        _check_castable(input, target, target.dtype)
+    if target.dtype is bool_:
+        raise RuntimeError("Subtraction, the `-` operator, with two bool tensors is not supported. Use the `^` or "
+                           "`logical_xor()` operator instead.")
+    if target.dtype is not input.dtype:
+        check_castable(input, target, target.dtype)
     return formulas.binary_cross_entropy_with_logits(input, target, weight, pos_weight, reduction=reduction).to(
         target.dtype)

@@ -6,9 +6,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from minigrad.dtype import int64
+from minigrad.dtype import bool_, int64
 from minigrad.nn.composites import loss as formulas
-from minigrad.nn.functional.arguments import at_hand, one_reduction
+from minigrad.nn.composites.activation import require_float
+from minigrad.nn.functional.arguments import at_hand, check_castable, one_reduction, refuse_gradients
 from minigrad.nn.functional.distance import pairwise_distance
 from minigrad.tensor import Tensor, check_index_range, type_name
 from minigrad.tensor.autocast import operands_of
@@ -46,11 +47,23 @@ def soft_margin_loss(input: Tensor, target: Tensor, size_average: bool | None = 
                      reduction: str = "mean") -> Tensor:
     """log(1 + exp(-t x)) for targets 1 and -1.
 
+    The result has the dtype of the input. ``RuntimeError`` where the common dtype of input and target cannot be cast to
+    that, and for a target that requires gradients.
+
     >>> import minigrad
     >>> soft_margin_loss(minigrad.zeros(1), minigrad.ones(1))
     tensor(0.6931)
     """
-    return formulas.soft_margin_loss(input, target, reduction=one_reduction(size_average, reduce, reduction))
+    reduction = one_reduction(size_average, reduce, reduction)
+    refuse_gradients("soft_margin_loss", target=target)
+    input, target = operands_of("soft_margin_loss", input, target)
+    if input.dtype is bool_:
+        raise RuntimeError("Negation, the `-` operator, on a bool tensor is not supported. If you are trying to invert "
+                           "a mask, use the `~` or `logical_not()` operator instead.")
+    check_castable(input, target, input.dtype)
+    if not (input.dtype.is_floating_point or input.dtype.is_complex):
+        raise RuntimeError(f"result type Float can't be cast to the desired output type {type_name(input.dtype)}")
+    return formulas.soft_margin_loss(input, target, reduction=reduction).to(input.dtype)
 
 
 def multilabel_soft_margin_loss(input: Tensor, target: Tensor, weight: Tensor | None = None,
@@ -122,6 +135,7 @@ def multi_margin_loss(input: Tensor, target: Tensor, p: int = 1, margin: float =
         raise ValueError("only p == 1 and p == 2 supported")
     if weight is not None and weight.ndim != 1:
         raise ValueError("weight must be one-dimensional")
+    refuse_gradients("multi_margin_loss", weight=weight)
     _check_matrix(input)
     batch = [input.shape[0]] if input.ndim > 1 else [1]
     if target.ndim > 1 or target.numel() != batch[0]:
@@ -131,7 +145,10 @@ def multi_margin_loss(input: Tensor, target: Tensor, p: int = 1, margin: float =
     classes = input.shape[-1] if input.ndim else 1
     if weight is not None and weight.numel() != classes:
         raise RuntimeError(f"inconsistent weight size, expected {classes} but got {list(weight.shape)}")
+    require_float(input, "multi_margin_loss_cpu_kernel")
     _check_long(target)
+    if weight is not None and weight.dtype is not input.dtype:
+        raise RuntimeError(f"expected scalar type {type_name(input.dtype)} but found {type_name(weight.dtype)}")
     checked = check_index_range(target, classes, message="target out of range", error=RuntimeError)
     return formulas.multi_margin_loss(input if input.ndim else input.reshape(1), target, weight, reduction=reduction,
                                       p=int(p), margin=float(margin), checked=checked)
@@ -151,6 +168,7 @@ def multilabel_margin_loss(input: Tensor, target: Tensor, size_average: bool | N
     _check_matrix(input)
     if target.shape != input.shape:
         raise RuntimeError(f"inconsistent target size: {list(target.shape)} for input of size: {list(input.shape)}")
+    require_float(input, "multilabel_margin_loss_forward_out_frame")
     _check_long(target)
     classes = input.shape[-1] if input.ndim else 1
     values = at_hand(target)

@@ -249,3 +249,17 @@ def test_a_huber_loss_has_the_dtype_of_its_input():
     assert F.huber_loss(half, wide).dtype is minigrad.float16
     with pytest.raises(RuntimeError, match="result type Double can't be cast to the desired output type Long"):
         F.huber_loss(half.long(), wide)
+
+
+def test_losses_keep_pytorchs_dtypes_and_refuse_gradients_of_weights():
+    half, single, double = [minigrad.ones(2, dtype=d) for d in (minigrad.float16, minigrad.float32, minigrad.float64)]
+    functional, learnt = minigrad.nn.functional, minigrad.ones(2, requires_grad=True)
+    assert functional.soft_margin_loss(half, double).dtype is minigrad.float16
+    assert functional.hinge_embedding_loss(half, double).dtype is minigrad.float16
+    assert functional.poisson_nll_loss(single.long(), half).dtype is minigrad.float32
+    assert functional.cross_entropy(single, double).dtype is minigrad.float64
+    for name, options in (("soft_margin_loss", {"target": learnt}), ("binary_cross_entropy", {"weight": learnt}),
+                          ("binary_cross_entropy_with_logits", {"pos_weight": learnt})):
+        with pytest.raises(RuntimeError, match=f"'{name}' is not differentiable with respect to argument"):
+            getattr(functional, name)(single, **{"target": single, **options})
+    assert not functional.hinge_embedding_loss(single, learnt).requires_grad
