@@ -231,7 +231,7 @@ def forward_of(body: Subgraph, given: tuple[bool, ...]) -> Forward:
     """Forward mode of a body whose inputs marked in ``given`` have tangents. Derived at the first call.
 
     It follows from the body's own ops, or where there is a gradient by hand from that: it is linear in the outputs'
-    gradients, so it can be transposed.
+    gradients, so it can be transposed; ``NotImplementedError`` if one of its ops has no derivative.
 
     >>> from minigrad.dtype import float32
     >>> x = param(0, (3,), float32, "CPU")
@@ -251,8 +251,9 @@ def _derive(body: Subgraph, given: tuple[bool, ...]) -> Forward:
     count = len(inputs) + len(kept)
     tangents = [param(count + i, p.shape, p.dtype, p.device) if g and p.dtype.is_inexact else None
                 for i, (p, g) in enumerate(zip(inputs, given, strict=True))]
-    found = None if body.gradient is None else _transposed(body, inputs, kept, tangents)
-    if found is None:
+    if body.gradient is not None:
+        found = _transposed(body, inputs, kept, tangents)
+    else:
         outputs = [o if flows else None for o, flows in zip(inline(body, inputs), body.flows, strict=True)]
         changes = iter(jvp([o for o in outputs if o is not None], inputs, tangents))
         found = [None if o is None else next(changes) for o in outputs]
@@ -293,20 +294,17 @@ def _at_one(found: Sequence[Tangent], starts: Sequence[LazyBuffer]) -> list[Tang
 
 
 def _transposed(body: Subgraph, inputs: Sequence[LazyBuffer], kept: Sequence[LazyBuffer],
-                tangents: Sequence[Tangent]) -> list[Tangent] | None:
+                tangents: Sequence[Tangent]) -> list[Tangent]:
     """Forward mode from a gradient by hand. That is a linear function of the outputs' gradients u, the transposed
-    Jacobian; its gradient by u, started from the tangents, is the Jacobian times them. None if it can't be transposed.
-    """
+    Jacobian; its gradient by u, started from the tangents, is the Jacobian times them. ``NotImplementedError`` if it
+    can't be transposed: what the body's ops would give may be something else, of bits nothing at all."""
     assert body.gradient is not None
     starts = [param(i, o.shape, o.dtype, o.device) if flows else None
               for i, (o, flows) in enumerate(zip(kept, body.flows, strict=True))]
     back = body.gradient(inputs, kept, starts)
     pairs = [(b, t) for b, t in zip(back, tangents, strict=True) if b is not None and t is not None]
     chosen = [s for s in starts if s is not None]
-    try:
-        found = vjp([b for b, _ in pairs], [t for _, t in pairs], chosen, [True] * len(chosen))
-    except NotImplementedError:
-        return None
+    found = vjp([b for b, _ in pairs], [t for _, t in pairs], chosen, [True] * len(chosen))
     each = iter(_at_one(found, chosen))
     return [None if s is None else next(each) for s in starts]
 

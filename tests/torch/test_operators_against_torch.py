@@ -20,6 +20,7 @@ from tools.operators.checks import CHECKS, Outcome, check  # noqa: E402
 from tools.operators.compare import difference  # noqa: E402
 from tools.operators.derivatives import batched, forward  # noqa: E402
 from tools.operators.finite import Skipped, finite  # noqa: E402
+from tools.operators.narrow import narrow  # noqa: E402
 from tools.operators.report import failing, not_run, skipped, untried  # noqa: E402
 from tools.operators.tape import tape  # noqa: E402
 
@@ -63,6 +64,26 @@ def test_tapes_allow_the_same(name):
     (op,) = operators([name])
     outcome = check(op, (torch.float32,), 2, ("tape",))["tape"]
     assert outcome.passed and not outcome.failed, outcome.first
+
+
+@pytest.mark.parametrize("name", ["sigmoid", "nn.functional.gelu", "nn.functional.softplus", "logsumexp"])
+def test_derivatives_of_narrow_types_are_those_of_wide_ones(name):
+    """``python -m tools.operators --checks values,narrow --dtypes float32,bfloat16`` runs all."""
+    for op in operators([name]):
+        outcome = check(op, (torch.float32, torch.bfloat16), 2, ("narrow",))["narrow"]
+        assert outcome.passed and not outcome.failed, outcome.first
+
+
+@pytest.mark.parametrize(("power", "problem"), [(2.0, ""), (3.0, "order 2, gradient 0: off by 0.5 ")])
+def test_a_second_derivative_that_is_lost_in_float32_is_found(power, problem):
+    """The slope of x³ is there, and half of the way from it to x is not, in one of our types."""
+    def derivatives(library, wide):
+        x = library.tensor([1.0, 2.0], dtype=library.float64 if wide else library.float32, requires_grad=True)
+        first = x * 2 if power == 2.0 else 3 * x * (x if wide or library is torch else x.detach())
+        return [[first], list(library.autograd.grad(first.sum(), [x]))]
+
+    assert (narrow(derivatives, torch.float32) or "").startswith(problem)
+    assert problem or narrow(derivatives, torch.float32) == ""
 
 
 def test_tapes_that_differ_are_found():

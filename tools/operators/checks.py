@@ -21,9 +21,10 @@ from minigrad import config
 from tools.operators import writing
 from tools.operators.calls import evaluated, leaves, mapped, of_other_kind, same_type, seeded, shown, wide
 from tools.operators.compare import Tolerances, declared, difference
-from tools.operators.derivatives import batched, forward
-from tools.operators.facade import named, ours, rebound, tensor
+from tools.operators.derivatives import batched, forward, orders
+from tools.operators.facade import named, ours, rebound
 from tools.operators.finite import Skipped, finite
+from tools.operators.narrow import SHARES, narrow
 from tools.operators.seams import SEAMS, at_seams
 from tools.operators.tape import tape
 from tools.operators.ties import IN_ORDER
@@ -31,9 +32,9 @@ from tools.operators.ties import IN_ORDER
 DTYPES = (torch.float32, torch.float64, torch.int64, torch.bool, torch.complex64, torch.bfloat16)
 CHECKS = ("values", "gradient", "second", "out", "inplace", "method", "error", "words")
 FINE = (torch.float64, torch.complex128)
-MORE = ("forward", "batched", "gradcheck", "gradgradcheck", "seams", "tape")
+MORE = ("forward", "batched", "gradcheck", "gradgradcheck", "seams", "tape", "narrow")
 """Checks that are run when they are named: forward mode beside backward mode, ``vmap`` beside a loop, and minigrad's
-own checks of derivatives against finite differences, in float64 and complex128."""
+own checks of derivatives against finite differences, in float64 and complex128; see ``__main__.py``."""
 
 
 @dataclass
@@ -195,6 +196,8 @@ class _Sample:
                     self._seams(found, name)
             if "tape" in found and self.dtype is torch.float32 and self.op.supports_autograd:
                 self._add_compared(found, "tape", self._tried(partial(tape, self._called)))
+            if "narrow" in found and self.dtype in SHARES and not self.op.has_nondeterministic_output:
+                self._add_compared(found, "narrow", self._tried(partial(narrow, self._orders, self.dtype)))
             if "method" in found and self.index == 0:
                 self._method(found, expected)
             if "inplace" in found:
@@ -221,7 +224,7 @@ class _Sample:
         try:
             copies, options = at([self.sample.input, *self.sample.args]), at(self.sample.kwargs)
             value = seeded(torch, self.theirs, copies, options)
-            expected = _derivatives(torch, self._wrapped(self.theirs), copies, options,
+            expected = orders(torch, self._wrapped(self.theirs), copies, options,
                                     self.sample.output_process_fn_grad, second)
         except Exception:
             return
@@ -232,7 +235,7 @@ class _Sample:
                                  values=not self.op.has_nondeterministic_output)
             if problem or not expected:
                 return problem
-            result = _derivatives(minigrad, self._wrapped(self.function), *given,
+            result = orders(minigrad, self._wrapped(self.function), *given,
                                   rebound(self.sample.output_process_fn_grad), second)
             for order, group in enumerate(expected):
                 problem = _nones(result[order] if result else [None] * len(group), group, {})
@@ -413,7 +416,7 @@ class _Sample:
         if "second" in found and self.op.supports_gradgrad and not second and self.dtype is torch.float64:
             _skip(found, "second", "PyTorch's own is known to be wrong")
         try:
-            expected = _derivatives(torch, self._wrapped(self.theirs), self._copies(), self.sample.kwargs,
+            expected = orders(torch, self._wrapped(self.theirs), self._copies(), self.sample.kwargs,
                                     self.sample.output_process_fn_grad, second)
         except Exception:
             _skip(found, "gradient", "PyTorch refuses the gradient")
@@ -422,7 +425,7 @@ class _Sample:
             return
         arguments, options = self._arguments()
         try:
-            result = _derivatives(minigrad, self._wrapped(self.function), arguments, options,
+            result = orders(minigrad, self._wrapped(self.function), arguments, options,
                                   rebound(self.sample.output_process_fn_grad), second)
         except Exception as error:
             _add(found, "gradient", shown(error), self.where)
@@ -430,12 +433,21 @@ class _Sample:
         if not result:
             result = [[None] * len(group) for group in expected]
         def exact() -> Any:
-            return _derivatives(torch, self._wrapped(self.theirs), mapped(self._copies(), wide),
+            return orders(torch, self._wrapped(self.theirs), mapped(self._copies(), wide),
                                 mapped(self.sample.kwargs, wide), self.sample.output_process_fn_grad, False)[0]
 
         _add(found, "gradient", self._tried(lambda: _nones(result[0], expected[0], self.wider, exact)), self.where)
         if second:
             _add(found, "second", self._tried(lambda: _nones(result[1], expected[1], self.wider)), self.where)
+
+    def _orders(self, library: Any, wider: bool) -> list[list[Any]]:
+        """Both derivatives, of the sample or of the same numbers in the next wider type."""
+        here, finish = library is minigrad, self.sample.output_process_fn_grad
+        given: Any = mapped([self._copies(), self.sample.kwargs], wide if wider else lambda t: t)
+        arguments, options = ours(given) if here else given
+        function = self._wrapped(self.function if here else self.theirs)
+        return orders(library, function, arguments, options, rebound(finish) if here else finish,
+                            self.op.supports_gradgrad)
 
     def _wrapped(self, function: Callable[..., Any]) -> Callable[..., Any]:
         wrapper = self.op.gradcheck_wrapper
@@ -447,36 +459,6 @@ def _is_wrong_there(op: Any, test: str) -> bool:
     """Whether PyTorch's own test of the operator's derivative against finite differences is known to fail."""
     return any(getattr(d, "cls_name", "") == "TestBwdGradients" and d.test_name == test
                and unittest.expectedFailure in d.decorators for d in op.decorators)
-
-
-def _derivatives(library: Any, function: Callable[..., Any], arguments: list[Any], options: dict[str, Any],
-                 finish: Callable[[Any], Any], second: bool) -> list[list[Any]]:
-    """The gradients of the results' product with fixed numbers, and those of the gradients'."""
-    inputs = [t for t in leaves([arguments, options], library) if t.requires_grad]
-    results = [t for t in leaves(finish(seeded(library, function, arguments, options)), library) if t.requires_grad]
-    if not inputs or not results:
-        return []
-    results = [t.to_dense() if t.is_sparse or t.is_sparse_csr else t for t in results]
-    weights = [_numbers(library, t, 1) for t in results]
-    for weight in weights:
-        weight.requires_grad_(second)
-    gradients = library.autograd.grad(results, inputs, weights, create_graph=second, allow_unused=True)
-    found = [list(gradients)]
-    if second:
-        again = [g for g in gradients if g is not None and g.requires_grad]
-        found.append(list(library.autograd.grad(again, [*inputs, *weights], [_numbers(library, g, 2) for g in again],
-                                                allow_unused=True)) if again else [])
-    return found
-
-
-def _numbers(library: Any, like: Any, seed: int) -> Any:
-    """Fixed numbers of the shape and dtype, the same in both libraries and exact in bfloat16."""
-    generator = torch.Generator().manual_seed(seed)
-    dtype = getattr(torch, str(like.dtype).rpartition(".")[2])
-    made = torch.randint(64, 192, tuple(like.shape), generator=generator).div(128).to(dtype)
-    if dtype.is_complex:
-        made = made + 1j * made.flip(-1 if made.ndim else ())
-    return made if library is torch else tensor(made)
 
 
 def _nones(result: list[Any], expected: list[Any], wider: Tolerances,

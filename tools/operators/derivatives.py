@@ -1,5 +1,5 @@
 """Stage: tests. In: a function of Tensors, and them. Out: whether its forward mode agrees with its backward mode, and
-``vmap`` of it with a loop over rows.
+``vmap`` of it with a loop over rows; or in either library its first and second derivatives.
 Next: ``finite.py``."""
 
 from __future__ import annotations
@@ -10,10 +10,41 @@ from typing import Any
 import torch
 
 import minigrad
+from tools.operators.calls import leaves, seeded
 from tools.operators.compare import difference
 from tools.operators.facade import tensor, theirs
 
 Function = Callable[..., list[Any]]
+
+
+def orders(library: Any, function: Callable[..., Any], arguments: list[Any], options: dict[str, Any],
+                 finish: Callable[[Any], Any], second: bool) -> list[list[Any]]:
+    """The gradients of the results' product with fixed numbers, and those of the gradients'."""
+    inputs = [t for t in leaves([arguments, options], library) if t.requires_grad]
+    results = [t for t in leaves(finish(seeded(library, function, arguments, options)), library) if t.requires_grad]
+    if not inputs or not results:
+        return []
+    results = [t.to_dense() if t.is_sparse or t.is_sparse_csr else t for t in results]
+    weights = [_exact(library, t, 1) for t in results]
+    for weight in weights:
+        weight.requires_grad_(second)
+    gradients = library.autograd.grad(results, inputs, weights, create_graph=second, allow_unused=True)
+    found = [list(gradients)]
+    if second:
+        again = [g for g in gradients if g is not None and g.requires_grad]
+        found.append(list(library.autograd.grad(again, [*inputs, *weights], [_exact(library, g, 2) for g in again],
+                                                allow_unused=True)) if again else [])
+    return found
+
+
+def _exact(library: Any, like: Any, seed: int) -> Any:
+    """Fixed numbers of the shape and dtype, the same in both libraries and exact in bfloat16."""
+    generator = torch.Generator().manual_seed(seed)
+    dtype = getattr(torch, str(like.dtype).rpartition(".")[2])
+    made = torch.randint(64, 192, tuple(like.shape), generator=generator).div(128).to(dtype)
+    if dtype.is_complex:
+        made = made + 1j * made.flip(-1 if made.ndim else ())
+    return made if library is torch else tensor(made)
 
 
 def forward(function: Function, at: list[Any]) -> str | None:

@@ -1,6 +1,6 @@
 """Stage: tests. In: how to call an operator in either library. Out: how their tapes differ in what they allow: a second
 backward, operands and results that are changed before backward, gradients of gradients.
-Next: ``report.py``."""
+Next: ``narrow.py``."""
 
 from __future__ import annotations
 
