@@ -16,7 +16,7 @@ from minigrad.autograd.node import Edge, Node
 from minigrad.autograd.protocol import Front
 from minigrad.autograd.rows import RowsGradient, added
 from minigrad.dtype import int32
-from minigrad.engine import realise, to_numpy
+from minigrad.engine import kept, realise, to_numpy
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.runtime.locks import users_code
@@ -205,10 +205,11 @@ class Walk:
         found = [(node, i, g) for node, i, g in found if g.dtype.is_inexact]
         flags = [g.binary(Op.EQ, g).unary(Op.NOT).cast(int32).reduce(Op.MAX, tuple(range(len(g.shape)))).reshape(())
                  for _, _, g in found if prod(g.shape)]
-        realise(flags)
-        kept = iter(flags)
+        with kept([g for _, _, g in found]):  # gradients of leaves follow from them
+            realise(flags)
+        values = iter(flags)
         for node, i, g in found:
-            if prod(g.shape) and to_numpy(next(kept)):
+            if prod(g.shape) and to_numpy(next(values)):
                 warnings.warn(f"Error detected in {node.name()}. minigrad does not keep where the forward call was "
                               "made: look at its grad_fn.", stacklevel=6)
                 raise RuntimeError(f"Function '{node.name()}' returned nan values in its {i}th output.")

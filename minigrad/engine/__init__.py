@@ -2,9 +2,19 @@
 Next: ``realise.py``."""
 
 from minigrad.engine.inspect import graphs_are_shown, inspect, records
-from minigrad.engine.realise import Run, deferred, leaf_from_numpy, plans, realise, run_again, to_numpy, wrap_numpy
+from minigrad.engine.realise import (
+    Run,
+    deferred,
+    kept,
+    leaf_from_numpy,
+    plans,
+    realise,
+    run_again,
+    to_numpy,
+    wrap_numpy,
+)
 
 __all__ = [
-    "Run", "deferred", "graphs_are_shown", "inspect", "leaf_from_numpy", "plans", "realise", "records", "run_again",
-    "to_numpy", "wrap_numpy",
+    "Run", "deferred", "graphs_are_shown", "inspect", "kept", "leaf_from_numpy", "plans", "realise", "records",
+    "run_again", "to_numpy", "wrap_numpy",
 ]

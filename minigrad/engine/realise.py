@@ -95,18 +95,18 @@ def _realise(outputs: Sequence[LazyBuffer], watch: list[Run] | None) -> None:
     if len(wanted) < len(outputs):
         ready = [o for o in outputs if o.buffer is not None and not o.owners]
         if ready:  # what the caller holds and no Tensor owns: it is not written into
-            with _kept(ready):
+            with kept(ready):
                 _realise(wanted, watch)
             return
     devices = {o.device for o in wanted}
     if len(devices) > 1:
-        with _kept(wanted):
+        with kept(wanted):
             for device in sorted(devices):
                 realise([o for o in wanted if o.device == device])
         return
     pending = walk(wanted)
     if pending.host:
-        with _kept(wanted):
+        with kept(wanted):
             _run_host_nodes(pending)
         wanted = [o for o in wanted if o.buffer is None]
         if not wanted:
@@ -125,7 +125,7 @@ def _realise(outputs: Sequence[LazyBuffer], watch: list[Run] | None) -> None:
 
 
 @contextmanager
-def _kept(wanted: Sequence[LazyBuffer]) -> Iterator[None]:
+def kept(wanted: Sequence[LazyBuffer]) -> Iterator[None]:
     """A block of runs in which nodes that are wanted in a later one count as owned: else a run that comes to them on
     the way would let go of what they are computed from."""
     for node in wanted:

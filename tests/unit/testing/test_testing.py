@@ -70,6 +70,15 @@ def test_nan_in_a_gradient() -> None:
         (x.sqrt() * 2).sum().backward()
 
 
+def test_without_nan_the_gradients_are_as_ever() -> None:
+    """Each node's gradient is looked at, and those of the leaves still follow from them."""
+    x = tensor([1.0, 4.0], requires_grad=True)
+    with pytest.warns(UserWarning), detect_anomaly():
+        (x.sqrt() * 2).sum().backward()
+        (x.sqrt() * x).sum().backward(retain_graph=True)
+    assert x.grad is not None and x.grad.tolist() == [2.5, 3.5]
+
+
 def test_gradcheck_finds_two_backward_passes_to_be_the_same() -> None:
     """Fused with what is pending, a pass would be rounded otherwise than the next one."""
     minigrad.manual_seed(1)
