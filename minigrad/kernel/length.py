@@ -24,7 +24,7 @@ def instructions(kernel: Kernel) -> int:
     >>> out, u, p = Array("out", float32, 8, "global", 1, True), var("u", 0, 7), var("p", 0, 0)
     >>> body = For(u, num(0), num(8), 1, "unroll", (Store(out, u, Const(0.0, float32)),))
     >>> instructions(Kernel("zeros", (out,), (), For(p, num(0), num(1), 1, "parallel", (body,))))
-    36
+    28
     """
     total = 0
     counted: set[int] = set()

@@ -273,15 +273,16 @@ _CLAMP, _CLAMP_TENSOR = [MixedFunction("clamp", all_fitted(_clamp), f"ClampBackw
     _clamp_gradient)) for i in (1, 0)]
 
 
-def _clamp_by(x: Tensor, low: Tensor | None, high: Tensor | None) -> MixedFunction:
+def _clamp_by(x: Tensor, low: Any, high: Any) -> MixedFunction:
     """The Function for these bounds. PyTorch's formulas of the gradients by x and by ``low`` write into a comparison of
     these two, that by ``high`` into one of x with it, and fail if the result's shape is larger."""
-    if low is None or high is None or x._shape() == low._shape() == high._shape():
+    shape, least, most = [v._shape() if isinstance(v, AnyTensor) else () for v in (x, low, high)]
+    if low is None or high is None or shape == least == most:
         return _CLAMP_TENSOR
-    whole = broadcast_shapes(x._shape(), low._shape(), high._shape())
+    whole = broadcast_shapes(shape, least, most)
     refusals = []
-    for position, bound in ((1, low), (2, high), (0, low)):
-        compared = broadcast_shapes(x._shape(), bound._shape())
+    for position, bound in ((1, least), (2, most), (0, least)):
+        compared = broadcast_shapes(shape, bound)
         if compared != whole:
             refusals.append((position, f"output with shape {list(compared)} doesn't match the broadcast shape "
                                        f"{list(whole)}"))

@@ -417,7 +417,7 @@ def test_devices(device: str) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:minigrad.jit.*kinds of arguments")
-@pytest.mark.parametrize("name", ["momentum", "adam"])
+@pytest.mark.parametrize("name", ["adam", pytest.param("momentum", marks=pytest.mark.slow)])
 def test_nothing_grows(name: str) -> None:
     """Call after call leaves nothing behind: no nodes, no tape, no buffers."""
     _, _, step = network(name)

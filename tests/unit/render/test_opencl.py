@@ -79,7 +79,7 @@ def merged(name: str, cases: Sequence[tuple[Kernel, list[np.ndarray]]], lanes: i
     return verify(kernel(name, tuple(arrays), p, len(cases), *branches))
 
 
-@pytest.mark.parametrize("lanes", [16, 8, 4])
+@pytest.mark.parametrize("lanes", [4, *[pytest.param(lanes, marks=pytest.mark.slow) for lanes in (8, 16)]])
 def test_scalar_ops_have_the_bits_of_the_interpreter(run, lanes):
     """All of them on 16 lanes; on fewer those of the half types and bools, whose forms differ."""
     chosen = [(case, want) for case, want in all_cases() if lanes == 16 or "float16" in case[0].name

@@ -19,9 +19,12 @@ from tools import soak
 STEPS = {("xor", "plain"): 300, ("xor", "jit"): 300, ("mlp_digits", "plain"): 180, ("mlp_digits", "jit"): 180,
          ("micrograd", "jit"): 180}
 """A step of micrograd in a plain loop takes 20 ms: those the tool takes."""
+SHORT = ("xor", "plain"), ("mlp_digits", "jit")
+"""Those that the default run takes."""
 
 
-@pytest.mark.parametrize("name, mode", STEPS)
+@pytest.mark.parametrize("name, mode", [pytest.param(*step, marks=() if step in SHORT else pytest.mark.slow)
+                                        for step in STEPS])
 def test_training_leaves_nothing_behind(name: str, mode: str) -> None:
     pytest.importorskip("sklearn")
     pytest.importorskip("matplotlib")
@@ -44,7 +47,7 @@ def leaking(kept: list[Any], what: Callable[[], Any]) -> Iterator[Any]:
 
 @pytest.mark.parametrize("what, columns", [
     (lambda: minigrad.ones(3).realize(), {"objects", "blocks", "Tensor", "LazyBuffer", "Buffer"}),
-    (random.random, {"blocks"})])
+    pytest.param(random.random, {"blocks"}, marks=pytest.mark.slow)])
 def test_a_leak_is_seen(what: Callable[[], Any], columns: set[str]) -> None:
     samples, _ = soak.soak(leaking([], what), 600, rows=3)
     assert {text.split()[0] for text in soak.growth(samples)} >= columns
