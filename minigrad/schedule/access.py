@@ -29,7 +29,7 @@ class Access:
     operations: int = 0
 
     @property
-    def length(self) -> int:
+    def code_length(self) -> int:
         """Instructions of its code, roughly: a loop over whole vectors and one over what is left; where it reduces,
         vectors side by side in both, and they are joined at the end."""
         return self.operations * (6 if self.reduces else 2) + 40 * len(self.reduces) + 10

@@ -101,7 +101,7 @@ class Group:
 
     def changed(self) -> None:
         """Forget what was derived from the drafts."""
-        for name in ("stores", "reads", "length"):
+        for name in ("stores", "reads", "operations", "code_length"):
             vars(self).pop(name, None)
 
     @property
@@ -125,9 +125,14 @@ class Group:
         return [n for n in found if n not in stores]
 
     @cached_property
-    def length(self) -> int:
+    def operations(self) -> int:
+        """What the elementwise nodes in all its stages are worth."""
+        return sum(a.operations for d in self.drafts for a in d.accesses)
+
+    @cached_property
+    def code_length(self) -> int:
         """Instructions of its code, roughly."""
-        return sum(a.length for d in self.drafts for a in d.accesses)
+        return sum(a.code_length for d in self.drafts for a in d.accesses)
 
     @property
     def alone(self) -> bool:

@@ -18,8 +18,11 @@ from minigrad.target import Target
 
 MAX_STAGES = 24
 MAX_STORES = 48
+MAX_STAGE_OPERATIONS = 512
+MAX_OPERATIONS = 1024
 MAX_LENGTH = 768
-"""Beyond these, compiling a kernel costs more than its launch."""
+"""Beyond these, compiling a kernel costs more than its launch. The length of the code counts where a launch is all that
+is saved."""
 
 LOOK = 256
 """Groups that a search looks at before it gives up, and so the two that were to be merged stay apart."""
@@ -176,7 +179,7 @@ class Grouping:
                 if (producer.alone or producer.device != consumer.device or len(producer.drafts) > 1
                         or producer.drafts[0].shape != draft.shape or producer.drafts[0].stores[0].op == Op.SCAN
                         or len(producer.stores) + len(consumer.stores) > MAX_STORES
-                        or producer.length + consumer.length > MAX_LENGTH
+                        or producer.operations + consumer.operations > MAX_STAGE_OPERATIONS
                         or not _reads_in_place(draft, producer.drafts[0].stores)
                         or not self.can_merge(producer, consumer)):
                     continue
@@ -206,7 +209,7 @@ class Grouping:
         if producer.alone or consumer.alone or producer.device != consumer.device:
             return None
         if (len(producer.drafts) + len(consumer.drafts) > MAX_STAGES
-                or producer.length + consumer.length > MAX_LENGTH):
+                or producer.operations + consumer.operations > MAX_OPERATIONS):
             return None
         columns = [u + v for u in producer.columns for v in consumer.columns
                    if producer.drafts[0].shape[u[0]] == consumer.drafts[0].shape[v[0]]
@@ -328,7 +331,7 @@ class Grouping:
     def _beside(self, first: Group, second: Group) -> bool:
         if len(first.stores) + len(second.stores) > MAX_STORES:
             return False
-        if first.length + second.length > MAX_LENGTH:
+        if first.operations + second.operations > MAX_STAGE_OPERATIONS:
             return False
         first, second = self._ordered(first, second)
         return first not in self.needs(second) and self.can_merge(first, second)
@@ -344,7 +347,7 @@ class Grouping:
                     sum(g.work for g in run) + group.work <= self.target.small_work
                     and sum(len(g.drafts) for g in run) + len(group.drafts) <= MAX_STAGES
                     and sum(len(g.stores) for g in run) + len(group.stores) <= MAX_STORES
-                    and sum(g.length for g in run) + group.length <= MAX_LENGTH):
+                    and sum(g.code_length for g in run) + group.code_length <= MAX_LENGTH):
                 run.append(group)
                 continue
             if len(run) > 1:

@@ -36,14 +36,14 @@ def launches(groups: Sequence[Group], target: Target) -> list[list[Group]]:
             stack = stacks.get(group.device)
             stackable = group.simple or (not group.alone and group.work <= target.small_work)
             if stackable and stack is not None and len(stack) < MAX_PARTS and (
-                    lengths[group.device] + group.length <= MAX_STACK_LENGTH):
+                    lengths[group.device] + group.code_length <= MAX_STACK_LENGTH):
                 stack.append(group)
-                lengths[group.device] += group.length
+                lengths[group.device] += group.code_length
                 group.notes.append("stacked: independent of the others in its launch")
                 continue
             result.append([group])
             if stackable:
-                stacks[group.device], lengths[group.device] = result[-1], group.length
+                stacks[group.device], lengths[group.device] = result[-1], group.code_length
     return result
 
 
