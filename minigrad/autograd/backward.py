@@ -7,6 +7,7 @@ from __future__ import annotations
 import importlib
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from minigrad.autograd.handles import AccumulateGrad
@@ -28,7 +29,8 @@ def backward(tensors: Any, grad_tensors: Any = None, retain_graph: bool | None =
 
     ``grad_tensors`` are the gradients to start from; a tensor of one element starts from 1. Raises
     ``RuntimeError`` for a tensor that does not require a gradient, for a missing start, and for values that an
-    earlier backward freed. ``grad_variables`` is the old name of ``grad_tensors``. Source: https://docs.pytorch.org/docs/stable/generated/torch.autograd.backward.html
+    earlier backward freed. ``grad_variables`` is the old name of ``grad_tensors``.
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.autograd.backward.html
 
     >>> import minigrad
     >>> x = minigrad.tensor([1.0, 2.0], requires_grad=True)
@@ -66,8 +68,9 @@ def _run(tensors: Sequence[Any], grad_tensors: Any, retain_graph: bool | None, c
     walk = Walk(create_graph, targets, accumulates=True)
     try:
         _walk(walk, tensors, grad_tensors)
-    except Exception:  # a leaf that has its whole gradient takes it, as in PyTorch
-        _finish(walk, tensors, retain_graph, create_graph, inputs, targets, along, watch)
+    except Exception:
+        with suppress(Exception):  # a leaf that has its whole gradient takes it, as in PyTorch; the first error counts
+            _finish(walk, tensors, retain_graph, create_graph, inputs, targets, along, watch)
         raise
     _finish(walk, tensors, retain_graph, create_graph, inputs, targets, along, watch)
 

@@ -378,7 +378,6 @@ def record_call(kind_of: type[Node], body: Subgraph, tensors: Sequence[Different
     return results
 
 
-@cache
 def kind(name: str, base: type[Node] | None = None, keeps: Keeps | str | None = "by name") -> type[Node]:
     """The subclass of Node, or of another ``base``, for the ops of this name; what they keep stands in ``KEEPS`` unless
     it is given. None: it is not known, as of an op's derivative, whose entry has its name.
@@ -386,10 +385,14 @@ def kind(name: str, base: type[Node] | None = None, keeps: Keeps | str | None = 
     >>> kind("MulBackward0").__name__
     'MulBackward0'
     """
-    base = base or (Refusing if name == Refusing.NAME else Node)
-    return type(name, (base,), {"__slots__": (), "__module__": "minigrad.autograd",
-                                "once": base.once or name == "CopySlices",
-                                "keeps": KEEPS.get(name) if isinstance(keeps, str) else keeps})
+    chosen: Any = base or (Refusing if name == Refusing.NAME else Node)
+    return _kind(name, chosen, KEEPS.get(name) if isinstance(keeps, str) else keeps)
+
+
+@cache
+def _kind(name: str, base: Any, keeps: Keeps | None) -> type[Node]:
+    return type(name, (base,), {"__slots__": (), "__module__": "minigrad.autograd", "keeps": keeps,
+                                "once": base.once or name == "CopySlices"})
 
 
 class Once(Node):

@@ -92,9 +92,7 @@ def compile_launches(device: Device, launches: Sequence[Launch]) -> tuple[list[L
                 missing[key] = lower(launch.spec, target)
         return missing.get(key)
 
-    launches = shortened(launches, lowered)
-    for launch in launches:
-        lowered(launch)
+    launches = shortened(launches, lowered)  # it asks for each structure
     keys = [key_of(launch) for launch in launches]
     missing = {key: missing[key] for key in keys if key in missing}  # without stacks that were too long
     programs = compile_kernels(device, [x.kernel for x in missing.values()]) if missing else []

@@ -22,8 +22,8 @@ Part = tuple[KernelSpec | StackedSpec, Structure, range]
 
 
 def shortened(launches: Sequence[Launch], lowered: Callable[[Launch], Lowered | None]) -> list[Launch]:
-    """The launches, in halves where they are too long and can be, and those in halves if need be. ``lowered`` gives a
-    launch's loop nest, or None if its code is there already."""
+    """The launches, in halves where they are too long and can be, and those in halves if need be. ``lowered``, called
+    once for each structure, gives a launch's loop nest, or None if its code is there already."""
     made: list[Launch] = []
     halves: dict[int, list[Part]] = {}  # by the identity of the structure, which the steps of a loop share
     waiting = list(reversed(launches))

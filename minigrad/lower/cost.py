@@ -55,8 +55,8 @@ def axis_cost(body: Body, work: Traffic, stores: Sequence[Sym], axis: Axis, lane
     return vector * steps(axis.size, lanes, masked) / axis.size + element
 
 
-def instructions(body: Body, work: Traffic, axis: Axis, lanes: int) -> int:
-    """What a vector takes, roughly; elements that lie apart are loaded one by one."""
+def per_vector(body: Body, work: Traffic, axis: Axis, lanes: int) -> int:
+    """Instructions that a vector takes, roughly; elements that lie apart are loaded one by one."""
     apart = sum(coefficient(body.index(load.index), axis.var) not in (0, 1) for load in work.loads)
     return work.cost + 2 * lanes * apart
 

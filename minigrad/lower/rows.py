@@ -13,7 +13,7 @@ from minigrad.dtype import DType, bool_
 from minigrad.kernel.ir import Alloc, Apply, Array, Const, Fold, Index, Load, Local, Statement, Store, Value
 from minigrad.lower.axes import Axes, Axis
 from minigrad.lower.body import Body, Instance, Traffic, traffic
-from minigrad.lower.cost import AHEAD, axis_cost, instructions, lanes_for
+from minigrad.lower.cost import AHEAD, axis_cost, lanes_for, per_vector
 from minigrad.lower.map import Lowering
 from minigrad.lower.nest import CHUNK, Part, loop, loops, parallel, parts, share, when
 from minigrad.lower.values import Reduction
@@ -206,7 +206,7 @@ class _Rows:
         """A vector of results at a time, several vectors side by side."""
         count = sum(len(d.reductions) for d in self.domains)
         self.streams = self._streams(lane_axis)
-        unroll = max(1, min(8 // count, AHEAD // sum(self.instructions(d, lane_axis) for d in self.domains)))
+        unroll = max(1, min(8 // count, AHEAD // sum(self.per_vector(d, lane_axis) for d in self.domains)))
         unroll = 1 << unroll.bit_length() - 1
         if self.streams:
             unroll = WIDE // self.lanes
@@ -256,9 +256,9 @@ class _Rows:
         return (len(self.domains) == 1 and lane_axis.size >= WIDE // 4 and d.size >= 64 and d.work.cost <= 8
                 and bool(indices) and all(coefficient(e, lane_axis.var) in (0, 1) for e in indices))
 
-    def instructions(self, d: Domain, lane_axis: Axis) -> int:
-        """What a vector of a domain takes, roughly."""
-        return len(d.reductions) + instructions(self.body, d.work, lane_axis, self.lanes)
+    def per_vector(self, d: Domain, lane_axis: Axis) -> int:
+        """Instructions that a vector of a domain takes, roughly."""
+        return len(d.reductions) + per_vector(self.body, d.work, lane_axis, self.lanes)
 
     def _columns(self, lane_axis: Axis, part: Part, at: Sym) -> list[Statement]:
         """``unroll`` vectors of results from ``at``."""
@@ -340,7 +340,7 @@ class _Group:
         they read as many streams of memory side by side."""
         axes = self.domain.axes
         width = 8 if self.in_memory else part.unroll
-        many = max(1, min(8, AHEAD // (width * self.rows.instructions(self.domain, lane_axis))))
+        many = max(1, min(8, AHEAD // (width * self.rows.per_vector(self.domain, lane_axis))))
 
         def add(mapping: dict[Sym, Sym], into: list[Array], step: Sym | None = None) -> list[Statement]:
             u = Axis(self.names.var("u", part.unroll), part.unroll) if part.unroll > 1 else None

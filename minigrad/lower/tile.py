@@ -28,7 +28,7 @@ from minigrad.kernel.ir import (
 from minigrad.lower.axes import Axis
 from minigrad.lower.body import Body, Output, traffic, used_gathers
 from minigrad.lower.contraction import Operand, Tiling
-from minigrad.lower.cost import AHEAD, instructions
+from minigrad.lower.cost import AHEAD, per_vector
 from minigrad.lower.map import Lowering, map_stage
 from minigrad.lower.nest import ZERO, Parallel, loop, loops, parts, when
 from minigrad.ops import Op
@@ -74,7 +74,7 @@ class _Writer:
         if not divide:
             tiling.row_tiles, tiling.column_tiles = max(1, self.row_count), max(1, self.column_count)
         made = traffic([o.value for o in self.body.outputs])
-        self.per_vector = instructions(self.body, made, tiling.n, tiling.lanes)  # of results, after their sums
+        self.per_vector = per_vector(self.body, made, tiling.n, tiling.lanes)  # of results, after their sums
         self.panels: Axis | None = None
         if tiling.panel and tiling.panel < tiling.columns[0].size:
             self.panels = self._axis("n", -(-tiling.columns[0].size // tiling.panel))

@@ -162,12 +162,12 @@ def _lerp(start: Tensor, end: Tensor, weight: Tensor) -> Tensor:
     return _near(start, end, weight).where(weight.abs() < 0.5, end - (end - start) * (1 - weight))
 
 
-def _lerp_by_number(start: LazyBuffer, end: LazyBuffer, number: LazyBuffer, near: bool) -> LazyBuffer:
-    """The number is the share of the other end."""
+def _lerp_by_number(start: LazyBuffer, end: LazyBuffer, share: LazyBuffer, near: bool) -> LazyBuffer:
+    """``share``: how much of the way from the nearer end to the other."""
     dtype, (start, end) = start.dtype, on_one_device((start, end))
     shape = broadcast_shapes(start.shape, end.shape)
-    one, other = [fit(v, number.dtype, shape) for v in ((start, end) if near else (end, start))]
-    way = other.binary(Op.SUB, one).binary(Op.MUL, number.expand(shape))
+    one, other = [fit(v, share.dtype, shape) for v in ((start, end) if near else (end, start))]
+    way = other.binary(Op.SUB, one).binary(Op.MUL, share.expand(shape))
     return one.binary(Op.ADD, way).cast(dtype)
 
 

@@ -1,6 +1,6 @@
-"""Stage: front. In: a Tensor. Out: a function of each of its elements, recorded: exp, log, sin, floor, clamp …
+"""Stage: front. In: a Tensor. Out: a function of each of its elements, recorded: exp, log, sin, floor …
 Formulas are written so that neither they nor their derivatives overflow or lose digits.
-Next: ``activations.py``."""
+Next: ``bounds.py``."""
 
 from __future__ import annotations
 
@@ -13,20 +13,14 @@ from minigrad.graph.function import Gradient
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.runtime.device import get_device
-from minigrad.tensor.base import AnyTensor
 from minigrad.tensor.body import ByType, ForComplex, refusal
-from minigrad.tensor.definition import FUNCTIONS, both, in_place
-from minigrad.tensor.function import Function, refusing, tensor_function
+from minigrad.tensor.definition import both, in_place
+from minigrad.tensor.function import Function, tensor_function
 from minigrad.tensor.operands import (
-    MixedFunction,
-    all_fitted,
-    broadcast_shapes,
-    fitted_gradient,
     not_for,
     not_for_complex,
-    result_dtype,
 )
-from minigrad.tensor.promotion import floating, number, rounded, stored, type_name
+from minigrad.tensor.promotion import floating, type_name
 
 if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor
@@ -175,15 +169,6 @@ def _round_to(x: Tensor, decimals: int) -> Tensor:
 _ROUND_TO = tensor_function("round", "RoundBackward1", _round_to)
 
 
-def _without_nan(x: LazyBuffer, *instead: LazyBuffer) -> LazyBuffer:
-    nan, high, low = [v.expand(x.shape) for v in instead]
-    known = x.binary(Op.EQ, x.like(-math.inf)).where(low, x.binary(Op.EQ, x.like(math.inf)).where(high, x))
-    return x.binary(Op.EQ, x).where(known, nan)
-
-
-_NAN_TO_NUM = Function("nan_to_num", _without_nan, "NanToNumBackward0")
-
-
 def log1p_value(x: LazyBuffer) -> LazyBuffer:
     """log(u) + c / u where u is 1 + x rounded, and c what the rounding took away. (W. Kahan; O. Møller 1965)"""
     one = x.like(1.0)
@@ -227,82 +212,8 @@ LOG1P = row("log1p", rounded_once(log1p_value), "Log1P", slope(lambda g, x, out:
 EXPM1 = row("expm1", of_floats(_expm1), gradient=slope(lambda g, x, out: g.binary(Op.MUL, _plus_one(out))))
 
 
-# --- bounds
-
-
-def _clamp(x: LazyBuffer, low: LazyBuffer | None, high: LazyBuffer | None) -> LazyBuffer:
-    """A bound that is NaN counts as passed."""
-    out = x
-    if low is not None:
-        out = _passed(out.binary(Op.LT, low), low).where(low, out)
-    return out if high is None else _passed(high.binary(Op.LT, out), high).where(high, out)
-
-
-def _passed(condition: LazyBuffer, bound: LazyBuffer) -> LazyBuffer:
-    if bound.dtype.kind != "f":
-        return condition
-    return condition.binary(Op.OR, bound.binary(Op.EQ, bound).unary(Op.NOT))
-
-
-def _clamp_gradient(g: LazyBuffer, x: LazyBuffer, low: LazyBuffer | None,
-                    high: LazyBuffer | None) -> tuple[LazyBuffer | None, ...]:
-    """g to x where it is within the bounds, which NaN is not; to a bound where it is passed."""
-    zero, inside = g.like(0.0), x.binary(Op.EQ, x)
-    to_low = to_high = None
-    if low is not None:
-        passed = x.binary(Op.LT, low)
-        inside = inside.binary(Op.AND, _not_below(x, low))
-        if high is not None:
-            passed = passed.binary(Op.AND, low.binary(Op.LT, high))
-        to_low = passed.where(g, zero)
-    if high is not None:
-        passed = high.binary(Op.LT, x)
-        inside = inside.binary(Op.AND, _not_below(high, x))
-        if low is not None:
-            passed = passed.binary(Op.OR, high.binary(Op.LT, low))
-        to_high = passed.where(g, zero)
-    return inside.where(g, zero), to_low, to_high
-
-
-def _not_below(a: LazyBuffer, b: LazyBuffer) -> LazyBuffer:
-    """a >= b, false if one is NaN."""
-    return b.binary(Op.LT, a).binary(Op.OR, a.binary(Op.EQ, b))
-
-
-_CLAMP, _CLAMP_TENSOR = [MixedFunction("clamp", all_fitted(_clamp), f"ClampBackward{i}", fitted_gradient(
-    _clamp_gradient)) for i in (1, 0)]
-
-
-def _clamp_by(x: Tensor, low: Any, high: Any) -> MixedFunction:
-    """The Function for these bounds. PyTorch's formulas of the gradients by x and by ``low`` write into a comparison of
-    these two, that by ``high`` into one of x with it, and fail if the result's shape is larger."""
-    shape, least, most = [v._shape() if isinstance(v, AnyTensor) else () for v in (x, low, high)]
-    if low is None or high is None or shape == least == most:
-        return _CLAMP_TENSOR
-    whole = broadcast_shapes(shape, least, most)
-    refusals = []
-    for position, bound in ((1, least), (2, most), (0, least)):
-        compared = broadcast_shapes(shape, bound)
-        if compared != whole:
-            refusals.append((position, f"output with shape {list(compared)} doesn't match the broadcast shape "
-                                       f"{list(whole)}"))
-    return refusing(_CLAMP_TENSOR, tuple(refusals)) if refusals else _CLAMP_TENSOR
-
-
-def _as_numbers(x: Tensor, *bounds: Any) -> list[Any]:
-    """Bounds of which some are numbers: a Tensor beside them counts as one, if it has no dimensions and no gradient."""
-    if any([isinstance(v, AnyTensor) and (v.ndim or v.requires_grad) for v in bounds]):
-        low, high = ["Tensor" if isinstance(v, AnyTensor) else type(v).__name__ for v in bounds]
-        raise TypeError(f"clamp() received an invalid combination of arguments - got (Tensor, {low}, {high}), but "
-                        "expected one of: (Tensor input, Tensor min = None, Tensor max = None), (Tensor input, Number "
-                        "min = None, Number max = None)")
-    kinds = {"b": True, "i": 1, "u": 1, "f": 1.0, "c": 1j}
-    dtype = result_dtype((x, *[kinds[v.dtype.kind] if isinstance(v, AnyTensor) else v for v in bounds]))
-    return [v.to(dtype) if isinstance(v, AnyTensor) else v for v in bounds]
-
-
 class Functions:
-    """Functions of each element: exp, log, sin, floor, clamp …"""
+    """Functions of each element: exp, log, sin, floor …"""
 
     __slots__ = ()
 
@@ -467,58 +378,3 @@ class Functions:
 
     special_expm1 = expm1
     expm1_ = in_place(expm1)
-
-    # --- bounds
-
-    @both("clamp", "clip")
-    def clamp(self: Tensor, min: Any = None, max: Any = None) -> Tensor:
-        """Elements below ``min`` become min, those above ``max`` max; the bounds are numbers or None, or Tensors or
-        None; ``TypeError`` for one of each, unless the Tensor has no dimensions and no gradient.
-
-        >>> import minigrad
-        >>> minigrad.tensor([-2.0, 0.5, 2.0]).clamp(-1, 1)
-        tensor([-1.0000,  0.5000,  1.0000])
-        """
-        if min is None and max is None:
-            raise RuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")
-        by_tensor = isinstance(min, AnyTensor) or isinstance(max, AnyTensor)
-        if by_tensor:
-            if not all([v is None or isinstance(v, AnyTensor) for v in (min, max)]):
-                min, max = _as_numbers(self, min, max)
-            return _clamp_by(self, min, max).mixed((self, min, max), absent=True)
-        dtype = result_dtype((self, min, max))
-        not_for("b", dtype, f"clamp_{'min_' if max is None else 'max_' if min is None else ''}scalar_cpu")
-        return _CLAMP.mixed((self, *[None if v is None else stored(v, dtype) for v in (min, max)]), dtype, True)
-
-    clip = clamp
-    clamp_ = in_place(clamp)
-    clip_ = clamp_
-
-    @both("clamp_min")
-    def clamp_min(self: Tensor, min: Any) -> Tensor:
-        """Elements below ``min`` become min."""
-        return self.clamp(min=min)
-
-    clamp_min_ = in_place(clamp_min)
-
-    @both("clamp_max")
-    def clamp_max(self: Tensor, max: Any) -> Tensor:
-        """Elements above ``max`` become max."""
-        return self.clamp(max=max)
-
-    clamp_max_ = in_place(clamp_max)
-
-    @both("nan_to_num")
-    def nan_to_num(self: Tensor, nan: float | None = None, posinf: float | None = None,
-                   neginf: float | None = None) -> Tensor:
-        """NaN and the infinities replaced; by default by 0 and the largest and lowest numbers of the dtype."""
-        if self.dtype.kind == "c":
-            parts = [p.nan_to_num(nan, posinf, neginf) for p in (self.real, self.imag)]
-            return FUNCTIONS["complex"](*parts)
-        if self.dtype.kind != "f":
-            return self.clone()
-        given = [default if given is None else rounded(given, self.dtype) for given, default in
-                 ((nan, 0.0), (posinf, self.dtype.max), (neginf, self.dtype.min))]
-        return _NAN_TO_NUM((self,), (), [(number(v, self.dtype), self.dtype) for v in given])
-
-    nan_to_num_ = in_place(nan_to_num)

@@ -111,6 +111,11 @@ def picked(x: Tensor, axis: int, index: Tensor, node: str, keepdim: bool = True)
     return _picking(node)((x, index), (axis, keepdim)), index
 
 
+def uses_index(self: Tensor, axis: int) -> bool:
+    """Whether an index along the axis is used: not if another dimension has no elements."""
+    return 0 not in [n for d, n in enumerate(self._shape()) if d != axis]
+
+
 def coordinates(index: LazyBuffer, axis: int) -> list[LazyBuffer]:
     """For each axis of ``index`` its coordinate, except ``axis`` itself, which the index gives."""
     return [index if i == axis else LazyBuffer.index(index.shape, i, index.device) for i in range(len(index.shape))]

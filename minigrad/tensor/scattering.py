@@ -24,6 +24,7 @@ from minigrad.tensor.gathering import (
     check_index_range,
     coordinates,
     in_front,
+    uses_index,
 )
 from minigrad.tensor.indexing import check_range, inverse, known, put, wrapped
 from minigrad.tensor.operands import broadcast_shapes, dim_index, not_for, one_device, require_tensor
@@ -257,11 +258,6 @@ def _check_rows(self: Tensor, axis: int, index: Tensor, source: Tensor, name: st
     one_device([t._pending() for t in (self, source, index)])
 
 
-def _used(self: Tensor, axis: int) -> bool:
-    """Whether an index along the axis is used, since the other dimensions have elements."""
-    return 0 not in [n for d, n in enumerate(self._shape()) if d != axis]
-
-
 def _check_copied(self: Tensor, axis: int, index: Tensor, source: Tensor) -> None:
     name = "index_copy_()"
     if index.ndim > 1:
@@ -288,7 +284,7 @@ def _check_copied(self: Tensor, axis: int, index: Tensor, source: Tensor) -> Non
         raise IndexError(f"{name}: Number of indices ({count}) should be equal to source.size(dim) "
                          f"({source._shape()[axis]})")
     one_device([t._pending() for t in (self, source, index)])
-    if _used(self, axis):
+    if uses_index(self, axis):
         check_index_range(index, (self._shape() or (1,))[axis], dim=axis,
                           message="index_copy_(): index {value} is out of bounds for dimension {dim} with size {size}")
 
@@ -404,7 +400,7 @@ class Scattering:
             raise RuntimeError("Index has to be a vector/scalar")
         one_device([t._pending() for t in (self, index)])
         size = (self._shape() or (1,))[axis]
-        if _used(self, axis):
+        if uses_index(self, axis):
             check_range(index, size, axis)
         return _INDEX_FILL((self, value.to(self.device, self.dtype), wrapped(index, size)), (axis,))
 

@@ -9,8 +9,10 @@ from minigrad.tensor.arguments import explain_methods
 from minigrad.tensor.assembling import Assembling
 from minigrad.tensor.attributes import Attributes
 from minigrad.tensor.base import TensorBase, register
+from minigrad.tensor.bounds import Bounds
 from minigrad.tensor.calculus import Calculus
 from minigrad.tensor.casts import Casts
+from minigrad.tensor.choices import Choices
 from minigrad.tensor.circular import Circular
 from minigrad.tensor.comparison import Comparison
 from minigrad.tensor.complex_numbers import ComplexNumbers
@@ -52,11 +54,11 @@ from minigrad.tensor.values import Values
 
 # TensorBase comes first, so that ``isinstance(x, TensorBase)`` in every op finds it at once, not after all the mixins.
 class Tensor(
-    TensorBase, Elementwise, Functions, Circular, Activations, Special, SpecialPairs, Comparison, Pairs, Encoding,
-    ComplexNumbers, Reduce, Extrema, Exponential, Layout, Movement, Joining, Indexing, Gathering, Scattering, Segments,
-    Parts, Ordering, Calculus, Statistics, Assembling, LinearAlgebra, Added, Matrices, Creation, Triangular, Random,
-    Convert, Casts, Values, Attributes, Sparsity, Autograd, InPlace, PythonProtocol, NumPyProtocol, DLPack, Sharing,
-    Overrides,
+    TensorBase, Elementwise, Functions, Bounds, Circular, Activations, Special, SpecialPairs, Comparison, Choices,
+    Pairs, Encoding, ComplexNumbers, Reduce, Extrema, Exponential, Layout, Movement, Joining, Indexing, Gathering,
+    Scattering, Segments, Parts, Ordering, Calculus, Statistics, Assembling, LinearAlgebra, Added, Matrices,
+    Creation, Triangular, Random, Convert, Casts, Values, Attributes, Sparsity, Autograd, InPlace, PythonProtocol,
+    NumPyProtocol, DLPack, Sharing, Overrides,
 ):
     """A multi-dimensional array of one dtype that records what is done with it.
 

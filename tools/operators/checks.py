@@ -225,7 +225,7 @@ class _Sample:
             copies, options = at([self.sample.input, *self.sample.args]), at(self.sample.kwargs)
             value = seeded(torch, self.theirs, copies, options)
             expected = orders(torch, self._wrapped(self.theirs), copies, options,
-                                    self.sample.output_process_fn_grad, second)
+                              self.sample.output_process_fn_grad, second)
         except Exception:
             return
 
@@ -236,7 +236,7 @@ class _Sample:
             if problem or not expected:
                 return problem
             result = orders(minigrad, self._wrapped(self.function), *given,
-                                  rebound(self.sample.output_process_fn_grad), second)
+                            rebound(self.sample.output_process_fn_grad), second)
             for order, group in enumerate(expected):
                 problem = _nones(result[order] if result else [None] * len(group), group, {})
                 if problem:
@@ -417,7 +417,7 @@ class _Sample:
             _skip(found, "second", "PyTorch's own is known to be wrong")
         try:
             expected = orders(torch, self._wrapped(self.theirs), self._copies(), self.sample.kwargs,
-                                    self.sample.output_process_fn_grad, second)
+                              self.sample.output_process_fn_grad, second)
         except Exception:
             _skip(found, "gradient", "PyTorch refuses the gradient")
             return
@@ -426,7 +426,7 @@ class _Sample:
         arguments, options = self._arguments()
         try:
             result = orders(minigrad, self._wrapped(self.function), arguments, options,
-                                  rebound(self.sample.output_process_fn_grad), second)
+                            rebound(self.sample.output_process_fn_grad), second)
         except Exception as error:
             _add(found, "gradient", shown(error), self.where)
             return
@@ -434,7 +434,7 @@ class _Sample:
             result = [[None] * len(group) for group in expected]
         def exact() -> Any:
             return orders(torch, self._wrapped(self.theirs), mapped(self._copies(), wide),
-                                mapped(self.sample.kwargs, wide), self.sample.output_process_fn_grad, False)[0]
+                          mapped(self.sample.kwargs, wide), self.sample.output_process_fn_grad, False)[0]
 
         _add(found, "gradient", self._tried(lambda: _nones(result[0], expected[0], self.wider, exact)), self.where)
         if second:
@@ -447,7 +447,7 @@ class _Sample:
         arguments, options = ours(given) if here else given
         function = self._wrapped(self.function if here else self.theirs)
         return orders(library, function, arguments, options, rebound(finish) if here else finish,
-                            self.op.supports_gradgrad)
+                      self.op.supports_gradgrad)
 
     def _wrapped(self, function: Callable[..., Any]) -> Callable[..., Any]:
         wrapper = self.op.gradcheck_wrapper

@@ -16,7 +16,7 @@ from minigrad.graph.lazy import LazyBuffer
 from minigrad.tensor.capture import capturing
 from minigrad.tensor.function import Function, with_tensors
 from minigrad.tensor.indexing import concrete
-from minigrad.tensor.lapack.library import alone
+from minigrad.tensor.lapack.library import in_one_thread
 from minigrad.tensor.operands import broadcast_shapes, one_device
 from minigrad.tensor.promotion import type_name
 from minigrad.tensor.storage import tracing
@@ -36,7 +36,7 @@ def host_function(name: str, compute: Callable[..., Any], types: Callable[..., S
     ``grads`` has None for a result from which nothing comes. ``in_rows``: whether it takes more axes in front;
     ``matrices``: whether LAPACK computes it."""
     by_hand = None if gradient is None else with_tensors(f"{name}_backward", gradient)
-    register_host(name, alone(compute) if matrices else compute, by_hand)
+    register_host(name, in_one_thread(compute) if matrices else compute, by_hand)
     if in_rows:
         IN_ROWS.add(name)
 

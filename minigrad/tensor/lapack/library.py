@@ -66,7 +66,7 @@ def offered(name: str, steps: int, count: int, dtype: np.dtype) -> Library | Non
     return library() if 0 < count <= CALLS[name] * steps and dtype.name in LETTERS else None
 
 
-def alone(compute: Callable[..., Any]) -> Callable[..., Any]:
+def in_one_thread(compute: Callable[..., Any]) -> Callable[..., Any]:
     """``compute(arrays, *static)``; if the matrices are small, in the calling thread, where OpenBLAS does the work."""
 
     @wraps(compute)
