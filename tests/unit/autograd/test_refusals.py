@@ -94,3 +94,17 @@ def test_a_change_of_shape_in_place_is_a_change(change):
     assert y._version == 1
     with pytest.raises(RuntimeError, match="is at version 1; expected version 0"):
         y.sum().backward()
+
+
+def test_the_first_error_of_a_backward_is_the_one_that_is_raised():
+    whole, part, other = [minigrad.tensor(2.0, requires_grad=True) for _ in range(3)]
+    early = (part * other).exp()
+    y = whole * 3 + part + early
+    early.mul_(2)
+
+    def fail(leaf):
+        raise ValueError("a hook of a leaf that takes its gradient meanwhile")
+
+    whole.register_post_accumulate_grad_hook(fail)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.backward()

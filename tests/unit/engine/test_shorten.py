@@ -56,3 +56,19 @@ def test_one_value_stays_one_kernel():
     x = minigrad.linspace(0.5, 2.0, 9, dtype=minigrad.float64).realize()
     values = [f(x * k) for k in (1, 2, 3) for f in (minigrad.sin, minigrad.cos, minigrad.tan, minigrad.tanh)]
     assert [length > LONGEST for length in lengths_of([sum(values)])] == [True]
+
+
+@pytest.mark.parametrize("program", [
+    lambda: minigrad.ones(3, 37, 129, 3, dtype=minigrad.int8).contiguous().realize().amax(-1),
+    lambda: minigrad.nn.functional.gelu(minigrad.nn.functional.linear(*[
+        minigrad.rand(*shape).realize() for shape in ((8, 32), (32, 32), (32,))]))])
+def test_what_is_written_out_side_by_side_is_bounded(program):
+    """Columns whose elements lie apart, and what is made of the sums in a tile of a product."""
+    with minigrad.no_grad():
+        assert max(lengths_of([program()])) < LONGEST // 2
+
+
+def test_long_functions_in_a_row_do_not_store_each_step():
+    x = minigrad.ones(200_000).contiguous().realize()
+    plan = preview(walk([x.lgamma().erfinv().digamma().sum()._pending()]), "CPU").plan
+    assert plan.arena_bytes < 2.2 * 8 * x.numel()

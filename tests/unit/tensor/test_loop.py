@@ -129,3 +129,56 @@ def test_loops_that_differ_have_other_keys_on_disk() -> None:
     keys = {digest(Loop(body, 1, 1, steps, backwards)) for steps in (3, 4) for backwards in (False, True)}
     assert len(keys) == 4
     assert digest(Loop(body, 1, 1, 3)) in keys
+
+
+@composite
+def pair(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    return x + x, y * 3
+
+
+@pair.gradient
+def _(outputs: Any, grads: Any, x: Tensor, y: Tensor) -> Any:
+    return 2 * grads[0], 3 * grads[1]
+
+
+@composite
+def product(x: Tensor, y: Tensor) -> Tensor:
+    return x * y
+
+
+@product.gradient
+def _(outputs: Any, grads: Any, x: Tensor, y: Tensor) -> Any:
+    return pair(grads[0] * y, grads[0] * x)  # of which the states of the loop need one
+
+
+@composite
+def products(x: Tensor, h: Tensor) -> Tensor:
+    return loop(lambda s, r, c: ([product(s[0], r[0])], []), [h], [x])[0][0]
+
+
+def test_a_function_of_several_results_in_the_gradient_of_a_loop(rng: np.random.Generator) -> None:
+    x, h = [minigrad.tensor(rng.random(shape), requires_grad=True) for shape in ((4, 2), (2,))]
+    found = grad(products(x, h)[-1].sum(), [x, h])
+    state = h
+    for row in x:
+        state = product(state, row)
+    for a, b in zip(found, grad(state.sum(), [x, h]), strict=True):
+        np.testing.assert_allclose(a.numpy(), b.numpy())
+
+
+def test_steps_of_loops_of_one_name_are_kernels_of_their_own_names(rng: np.random.Generator) -> None:
+    def named(step: Any) -> Any:
+        def same(x: Tensor, h: Tensor) -> Tensor:
+            return loop(lambda s, r, c: ([step(s[0], r[0])], []), [h], [x])[0][0]
+
+        return composite(same)
+
+    x, h = [minigrad.tensor(rng.random(shape)) for shape in ((4, 3), (3,))]
+    with minigrad.config(TIERS=0, CACHE=0):
+        twice, squares = named(lambda h, r: h * 2 + r)(x, h), named(lambda h, r: h * h + r)(x, h)
+        minigrad.realize(twice, squares)
+    a = b = h.numpy()
+    for row in x.numpy():
+        a, b = a * 2 + row, b * b + row
+    np.testing.assert_allclose(twice[-1].numpy(), a)
+    np.testing.assert_allclose(squares[-1].numpy(), b)
