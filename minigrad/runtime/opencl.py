@@ -49,16 +49,24 @@ def _opencl() -> Any:
 
 
 @cache
-def _devices() -> list[Any]:
-    """All OpenCL devices that can compile: GPUs and accelerators before processors, else as the platforms come."""
+def _devices() -> tuple[list[Any], list[str]]:
+    """All OpenCL devices that can compile, GPUs and accelerators before processors, else as the platforms come; and why
+    others cannot."""
     cl = _opencl()
-    found = []
+    found, refused = [], []
     for platform in cl.get_platforms():
         try:
-            found += [d for d in platform.get_devices() if d.available and d.compiler_available]
+            devices = [d for d in platform.get_devices() if d.available and d.compiler_available]
         except cl.Error:  # one driver without a device leaves the others
             continue
-    return sorted(found, key=lambda d: bool(d.type & cl.device_type.CPU))
+        for d in devices:
+            try:
+                cl.Program(cl.Context([d]), "__kernel void nothing(void) {}").build()
+                found.append(d)
+            except Exception as error:  # PoCL 3.0 does not know processors that came after it
+                words = [line for line in str(error).splitlines() if "error:" in line] or [type(error).__name__]
+                refused.append(f"{d.name} cannot compile ({words[0].strip()})")
+    return sorted(found, key=lambda d: bool(d.type & cl.device_type.CPU)), refused
 
 
 class OpenCLDevice(Device):
@@ -72,8 +80,9 @@ class OpenCLDevice(Device):
     @classmethod
     def unavailable(cls) -> str | None:
         try:
-            if not _devices():
-                return "the OpenCL drivers that are installed have no device here"
+            found, refused = _devices()
+            if not found:
+                return "; ".join(["the OpenCL drivers that are installed have no device here", *refused])
         except ImportError:
             return "pyopencl is not installed; pip install 'minigrad[opencl]' brings it and a driver for processors"
         except Exception as error:  # no driver at all, or a broken one
@@ -82,7 +91,7 @@ class OpenCLDevice(Device):
 
     @classmethod
     def count(cls) -> int:
-        return len(_devices())
+        return len(_devices()[0])
 
     @classmethod
     def offline(cls) -> OpenCLDevice:
@@ -96,7 +105,7 @@ class OpenCLDevice(Device):
     def __init__(self, index: int = 0) -> None:
         super().__init__(index)
         cl = _opencl()
-        self.device = _devices()[index]
+        self.device = _devices()[0][index]
         is_cpu = bool(self.device.type & cl.device_type.CPU)
         self.form = self.form or config.get("OPENCL_FORM") or ("cpu" if is_cpu else "gpu")
         if self.form not in ("cpu", "gpu"):

@@ -67,20 +67,34 @@ def fake(*platforms):
         return [SimpleNamespace(name=name, type=2 if cpu else 4, available=name != "off", compiler_available=True)
                 for name, cpu in found]
 
-    return SimpleNamespace(Error=Failure, device_type=SimpleNamespace(CPU=2), get_platforms=lambda: [
-        SimpleNamespace(get_devices=lambda found=found: devices(found)) for found in platforms])
+    def build(device):
+        if device.name == "new":
+            raise Failure("BUILD_PROGRAM_FAILURE\nerror: unknown processor")
+
+    return SimpleNamespace(
+        Error=Failure, Context=lambda devices: devices[0],
+        Program=lambda device, text: SimpleNamespace(build=lambda: build(device)), device_type=SimpleNamespace(CPU=2),
+        get_platforms=lambda: [SimpleNamespace(get_devices=lambda found=found: devices(found)) for found in platforms])
 
 
 def test_gpus_come_first_whatever_the_platform(monkeypatch):
     driver = fake([("slow", True)], None, [("off", False), ("fast", False)], [("other", True)])
     monkeypatch.setattr(opencl, "_opencl", lambda: driver)
-    assert [d.name for d in opencl._devices.__wrapped__()] == ["fast", "slow", "other"]
+    assert [d.name for d in opencl._devices.__wrapped__()[0]] == ["fast", "slow", "other"]
+
+
+def test_a_device_that_its_driver_cannot_compile_for_is_left_out(monkeypatch):
+    driver = fake([("new", True), ("fast", False)])
+    monkeypatch.setattr(opencl, "_opencl", lambda: driver)
+    devices, refused = opencl._devices.__wrapped__()
+    assert [d.name for d in devices] == ["fast"]
+    assert refused == ["new cannot compile (error: unknown processor)"]
 
 
 @pytest.mark.parametrize(("outcome", "reason"), [
     (ImportError("no"), "pyopencl is not installed; pip install 'minigrad\\[opencl\\]'"),
     (Failure("PLATFORM_NOT_FOUND_KHR"), "no OpenCL driver works \\(PLATFORM_NOT_FOUND_KHR\\); pip install pocl"),
-    ([], "no device here"),
+    (([], []), "no device here$"), (([], ["old cannot compile (error)"]), "no device here; old cannot compile"),
 ])
 def test_it_says_what_is_missing(monkeypatch, outcome, reason):
     def devices():
