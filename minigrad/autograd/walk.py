@@ -7,12 +7,12 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from math import prod
 from typing import Any
 
 from minigrad.autograd.mode import mode
-from minigrad.autograd.node import Edge, Node
+from minigrad.autograd.node import Edge, Node, Refusing
 from minigrad.autograd.protocol import Front
 from minigrad.autograd.rows import RowsGradient, added
 from minigrad.dtype import int32
@@ -38,6 +38,7 @@ class Walk:
         self.visited: list[Node] = []
         self._pending: dict[int, tuple[Node, list[Gradient]]] = {}
         self._heap: list[int] = []
+        self._refusing: list[Node] = []
         self._targets = None if targets is None else set(targets)
         self._useful: set[Any] | None = None
         self.found: list[tuple[Node, int, Gradient]] | None = [] if mode.anomaly else None
@@ -48,25 +49,38 @@ class Walk:
             self._useful = _leading_to(self._targets, [edge for edge, _ in roots])
         for edge, gradient in roots:
             self._send(edge, gradient)
-        pending, heap = self._pending, self._heap
+        heap = self._heap
         while heap:
-            node, gradients = pending.pop(-heappop(heap))
-            try:
-                self._visit(node, gradients)
-            except Exception:
-                self._keep_complete([node, *[n for n, _ in pending.values()]])
-                raise
+            self._pass(self._pending.pop(-heappop(heap)))
 
-    def _keep_complete(self, nodes: list[Node]) -> None:
-        """The walk stops before these nodes: of the leaves only those stay to which they do not lead."""
-        seen: set[Any] = set()
-        while nodes:
-            for edge in nodes.pop().edges:
-                if type(edge) is not tuple:
-                    self.leaves.pop(edge, None)
-                elif edge[0] not in seen:
-                    seen.add(edge[0])
-                    nodes.append(edge[0])
+    def _pass(self, entry: tuple[Node, list[Gradient]], rest: Sequence[Edge | None] = ()) -> None:
+        """Visit a node and send on what it gives. ``rest``: edges that another node has still to go."""
+        node = entry[0]
+        try:
+            results = self._visit(*entry)
+        except Exception:
+            waiting = [*node.edges, *[edge for other, _ in self._pending.values() for edge in other.edges]]
+            self._keep_complete([*waiting, *rest])
+            raise
+        for position, (edge, result) in enumerate(zip(node.edges, results, strict=True)):
+            if result is not None:
+                self._send(edge, result)
+                if self._refusing:
+                    self._refuse([*node.edges[position + 1:], *rest])
+
+    def _refuse(self, rest: Sequence[Edge | None]) -> None:
+        """Pass a node that only raises as soon as it has all its gradients, before others, as PyTorch does."""
+        for node in [n for n in self._refusing if n.sequence in self._pending]:
+            others = [edge for other, _ in self._pending.values() if other is not node for edge in other.edges]
+            if node not in _reached([*rest, *others]):
+                self._heap.remove(-node.sequence)
+                heapify(self._heap)
+                self._pass(self._pending.pop(node.sequence), rest)
+
+    def _keep_complete(self, edges: Sequence[Edge | None]) -> None:
+        """The walk stops before it has gone these edges: of the leaves only those stay to which they do not lead."""
+        for reached in _reached(edges):
+            self.leaves.pop(reached, None)
 
     def _send(self, edge: Edge, gradient: Gradient) -> None:
         if type(edge) is not tuple:
@@ -81,6 +95,8 @@ class Walk:
             gradients = [None] * node.count
             self._pending[node.sequence] = (node, gradients)
             heappush(self._heap, -node.sequence)
+            if isinstance(node, Refusing):
+                self._refusing.append(node)
         else:
             gradients = entry[1]
         before = gradients[number]
@@ -91,7 +107,8 @@ class Walk:
             return added(a, b)
         return a + b if self.recorded else a.binary(Op.ADD, b)
 
-    def _visit(self, node: Node, gradients: list[Gradient]) -> None:
+    def _visit(self, node: Node, gradients: list[Gradient]) -> list[Gradient]:
+        """For each edge the gradient that goes on along it, or None."""
         extra = node.extra
         if extra is not None:
             self._seen(node, gradients)
@@ -105,7 +122,7 @@ class Walk:
             if not any(needs):
                 if extra is not None and self.accumulates:
                     self._before(node, gradients)
-                return
+                return [None] * len(edges)
         else:
             needs = [e is not None for e in edges]
         if extra is not None:
@@ -124,9 +141,7 @@ class Walk:
             results = self._after(node, results, gradients)
         if self.found is not None:
             self.found += [(node, i, r) for i, r in enumerate(results) if r is not None]
-        for edge, needed, result in zip(edges, needs, results, strict=True):
-            if needed and result is not None:
-                self._send(edge, result)
+        return [result if needed else None for needed, result in zip(needs, results, strict=True)]
 
     @contextmanager
     def _holding(self) -> Iterator[None]:
@@ -253,6 +268,20 @@ def replaced(hook: Any, given: tuple[Any, ...], changed: Any) -> tuple[Any, ...]
     for before, after in zip(given, changed, strict=True):
         _check_replacement(hook, before, after)
     return changed
+
+
+def _reached(edges: Sequence[Edge | None]) -> set[Any]:
+    """The nodes and leaves at these edges and behind them."""
+    found: set[Any] = set()
+    edges = list(edges)
+    while edges:
+        edge = edges.pop()
+        end = edge[0] if type(edge) is tuple else edge
+        if end is not None and end not in found:
+            found.add(end)
+            if type(edge) is tuple:
+                edges += edge[0].edges
+    return found
 
 
 def _leading_to(targets: set[Edge], roots: Sequence[Edge]) -> set[Any]:

@@ -351,13 +351,13 @@ class _Inside(Walk):
         super().__init__(taped, ends)
         self.level = level
 
-    def _visit(self, node: Node, gradients: list[Any]) -> None:
+    def _visit(self, node: Node, gradients: list[Any]) -> list[Any]:
         if not _is_outside(node, self.level):
-            super()._visit(node, gradients)
-            return
+            return super()._visit(node, gradients)
         for number, gradient in enumerate(gradients):
             if gradient is not None:
                 self.captured[node, number] = gradient
+        return [None] * len(node.edges)
 
 
 def _is_outside(node: Node, level: Level) -> bool:

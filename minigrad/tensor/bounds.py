@@ -119,6 +119,8 @@ class Bounds:
         if by_tensor:
             if not all([v is None or isinstance(v, AnyTensor) for v in (min, max)]):
                 min, max = _as_numbers(self, min, max)
+            if min is not None and max is not None:
+                not_for("b", result_dtype((self, min, max)), "clamp_cpu")
             return _clamp_by(self, min, max).mixed((self, min, max), absent=True)
         dtype = result_dtype((self, min, max))
         not_for("b", dtype, f"clamp_{'min_' if max is None else 'max_' if min is None else ''}scalar_cpu")

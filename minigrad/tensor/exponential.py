@@ -240,8 +240,9 @@ def _log_sums_gradient(inputs: Values, outputs: Values, grads: Values, axis: int
 
     def share(part: LazyBuffer) -> LazyBuffer:
         chosen = g.like(0.0).binary(Op.LT, part)
-        logs = chosen.where(chosen.where(part, g.like(1.0)).unary(Op.LOG).binary(Op.SUB, out), g.like(-math.inf))
-        return turned_sums(logs)
+        logs = chosen.where(chosen.where(part, g.like(1.0)).unary(Op.LOG), g.like(-math.inf))
+        unknown = out.binary(Op.EQ, out).unary(Op.NOT)  # NaN also where no gradient comes to it
+        return turned_sums(unknown.where(out, chosen.where(logs.binary(Op.SUB, out), logs)))
 
     return (share(g).binary(Op.SUB, share(g.unary(Op.NEG))).cast(x.dtype),)
 
@@ -311,7 +312,8 @@ class Exponential:
              dtype: DType | None = None) -> Tensor:
         """(sum |x|^p)^(1/p) over ``dim``; ``"fro"`` is p = 2, infinities give the extrema of |x|, 0 counts nonzeros.
         ``"nuc"`` is the sum of the singular values of the matrices in two dimensions."""
-        if dtype is None and self.dtype.kind == "f" and (p is None or p in ("fro", 2)):
+        of_matrices = p == "fro" and isinstance(dim, Sequence) and len(dim) > 2  # there are none: an error
+        if dtype is None and self.dtype.kind == "f" and (p is None or p in ("fro", 2)) and not of_matrices:
             return _euclidean(self, () if dim is None else dim, keepdim)
         return _norms().old_norm(self, p, dim, keepdim, dtype)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 
 from minigrad.autograd.mode import mode
-from minigrad.dtype import DType, accumulator, float64, int32, int64, promote
+from minigrad.dtype import DType, accumulator, float64, int32, int64, promote, uint8
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.tensor.base import AnyTensor
@@ -68,14 +68,14 @@ def _broadcast_two(a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...]:
 def converted(lazy: LazyBuffer, dtype: DType) -> LazyBuffer:
     """The value in this type. Floats that an integer type does not hold become what x86 processors, and so PyTorch,
     make of them: NaN and what is out of range the lowest int32 or int64; types of 8 and 16 bits take the low bits of an
-    int32, so that -1.0 is 255 in uint8; unsigned ones of 32 and 64 bits those of the signed, from which half of the
-    range is taken first where it is too large."""
+    int32, so that -1.0 is 255 in uint8, and uint8 those of an int64; unsigned ones of 32 and 64 bits those of the
+    signed, from which half of the range is taken first where it is too large."""
     if lazy.dtype.kind == "c" and dtype.kind in "iuf":
         lazy = lazy.real()
     if lazy.dtype.kind != "f" or not dtype.is_int:
         return lazy.cast(dtype)
     if dtype.size < 4:
-        return _signed(lazy, int32).cast(dtype)
+        return _signed(lazy, int64 if dtype is uint8 and lazy.dtype is float64 else int32).cast(dtype)
     signed = int32 if dtype.size == 4 else int64
     if dtype is signed:
         return _signed(lazy, signed)

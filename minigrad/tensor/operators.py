@@ -57,6 +57,12 @@ def _is_half(dtype: DType) -> bool:
     return dtype.size == 2 and dtype.kind == "f"
 
 
+def _beside_number(node: str) -> Keeps | str:
+    """What the first operand's gradient reads, where the second is a number: PyTorch keeps that in a Tensor."""
+    rows = KEEPS.get(node, ())
+    return (tuple([OWN if p == 1 else p for p in rows[0]]),) if rows else "by name"
+
+
 def _of_second(node: str) -> Keeps | str:
     """What the second operand's gradient reads, where the first is a number and the second comes first."""
     rows = KEEPS.get(node, ())
@@ -78,11 +84,13 @@ class Binary:
         name = name or op.lower()
         self.op, self.formula = op, formula
         self.tensors = Function(name, self._of_tensors, node)
-        self.number = Function(name, self._with_number, with_number or node)
+        beside = _beside_number(with_number or node)
+        self.number = Function(name, self._with_number, with_number or node, keeps=beside)
         keeps = _of_second(reflected or node)
         self.from_number = Function(name, self._from_number, reflected or node, keeps=keeps)
         # a complex number is two operands, its parts
-        self.complex = Function(name, lambda a, x, y: self._with_number(a, x.with_imag(y)), with_number or node)
+        self.complex = Function(name, lambda a, x, y: self._with_number(a, x.with_imag(y)), with_number or node,
+                                keeps=beside)
         self.from_complex = Function(name, lambda a, x, y: self._from_number(a, x.with_imag(y)), reflected or node,
                                      keeps=keeps)
 
@@ -337,6 +345,7 @@ def plus_product(op: str, a: Tensor, b: Tensor, c: Tensor, value: Any) -> Tensor
     if isinstance(value, AnyTensor):
         value = value.item()
     if dtype.kind == "c":
+        b = b.to(dtype)
         return a + (value * b * c if op == Op.MUL else value * b / c)
     wide = accumulator(dtype)
     function = _PLUS_PRODUCT[op]

@@ -47,11 +47,9 @@ def truncated(x: LazyBuffer, y: LazyBuffer) -> LazyBuffer:
     return down.binary(Op.ADD, _correction(x, y)[1].cast(x.dtype))
 
 
-def floored(x: LazyBuffer, y: LazyBuffer) -> LazyBuffer:
-    """x / y rounded down. Of two halves each step is rounded, as PyTorch's kernel does it, which follows CPython: the
+def _floored_halves(x: LazyBuffer, y: LazyBuffer) -> LazyBuffer:
+    """x / y rounded down, each step rounded to halves, as PyTorch's kernel does it, which follows CPython: the
     remainder is taken off first, so that the quotient is nearly whole."""
-    if x.dtype.kind != "f" or x.dtype.size != 2:
-        return x.binary(Op.FLOORDIV, y)
     zero, one = x.like(0.0), x.like(1.0)
     plain, rest = x.binary(Op.DIV, y), fmod(x, y)
     quotient = x.binary(Op.SUB, rest).binary(Op.DIV, y)
@@ -63,6 +61,16 @@ def floored(x: LazyBuffer, y: LazyBuffer) -> LazyBuffer:
     down = missed.where(down.binary(Op.ADD, one), down)
     down = quotient.binary(Op.EQ, zero).where(plain.binary(Op.MUL, zero), down)
     return y.binary(Op.EQ, zero).where(plain, down)
+
+
+_FLOORED_HALVES = Function("floored", _floored_halves, "DivBackward1", lambda inputs, outputs, grads: (None, None))
+
+
+def floored(x: LazyBuffer, y: LazyBuffer) -> LazyBuffer:
+    """x / y rounded down."""
+    if x.dtype.kind != "f" or x.dtype.size != 2:
+        return x.binary(Op.FLOORDIV, y)
+    return apply(_FLOORED_HALVES.body.at([x, y]), [x, y])[0]
 
 
 def _fmod(x: LazyBuffer, y: LazyBuffer) -> LazyBuffer:

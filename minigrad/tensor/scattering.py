@@ -489,8 +489,9 @@ class Scattering:
         array = known(where)
         if array is not None and int(array.sum()) > source.numel():
             raise RuntimeError("Number of elements of source < number of ones in mask")
-        if not source.numel():
-            return mine.clone()
+        if not source.numel():  # an index that is found out of range if there is a place for an element
+            nothing = make(LazyBuffer.const(number(0, self.dtype), self.dtype, (1,), mine._pending().device))
+            return nothing[where.to(int64)].where(where, mine)
         place = (where.reshape(-1).cumsum(0) - 1).clamp(min=0).reshape(shape)
         return source.reshape(-1)[place].where(where, mine)
 

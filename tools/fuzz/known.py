@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ EPSILON = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10, "bfloa
            "complex64": 2.0**-23}
 CHANGED = re.compile(r"(?:(?:with|if) .*?: )?(v\d+)(?: = |\.\w+_\()")
 NAME = re.compile(r"\bv\d+\b")
+ARRAY = re.compile(r"L\.from_numpy\((v\d+)\.detach\(\)\.numpy\(\)\)|(v\d+)\.detach\(\)\.numpy\(\)")
 ANY_LINE = re.compile("")
 
 
@@ -82,6 +84,11 @@ def known(failure: Failure) -> str:
         if not left or ([other.place for other in left] != places
                         and known(replace(failure, mismatch=left[0], changes=changes))):
             return row.name
+    changing = [(row.name, row.change) for row in KNOWN if row.change not in (None, *failure.changes)]
+    for (name, one), (_, other) in combinations(changing, 2):
+        if one is not None and other is not None and not compare_all(
+                program, reference, library, (*failure.changes, one, other)):
+            return name
     return ""
 
 
@@ -241,6 +248,16 @@ def _comes_late(failure: Failure) -> bool:
                               and any(words.startswith("IndexOutOfRange") for words in late))
 
 
+def _is_kept(failure: Failure) -> bool:
+    """Values differ, and the reference refuses the program if a Tensor writes what an array wrote."""
+    def refused(changes: tuple[Change, ...]) -> bool:
+        _, raised = run(failure.program, failure.reference, changes=changes)
+        return any("has been modified by an inplace operation" in words for words in raised)
+
+    by_tensor = Change(lambda line: ARRAY.sub(lambda found: f"{found[1] or found[2]}.detach()", line))
+    return failure.mismatch.raised is None and not refused(failure.changes) and refused((*failure.changes, by_tensor))
+
+
 def _is_product(failure: Failure) -> bool:
     """Our words for a product of complex numbers, and one in the statement."""
     ours, theirs = failure.mismatch.raised or ("", "")
@@ -288,7 +305,7 @@ def _without_gradients(line: str, variables: dict[str, Any]) -> None:
 WRITTEN = re.compile(r"(?:(?:with|if) .*?: )?(?:L\.\w+\(.*out=(v\d+)\)$|(v\d+)(?:\.\w+_\(|\[.* [-+*]?= ))")
 
 
-def _apart(line: str, variables: dict[str, Any], scope: dict[str, Any]) -> Callable[[], None]:
+def _apart(line: str, variables: dict[str, Any], scope: dict[str, Any]) -> Callable[[str], None]:
     """What is written comes from operands that do not change meanwhile: the statement runs on copies, too, and what
     they get is written."""
     found = WRITTEN.match(line)
@@ -297,17 +314,33 @@ def _apart(line: str, variables: dict[str, Any], scope: dict[str, Any]) -> Calla
     others = [variables[other] for other in NAME.findall(line) if other in variables and other != name]
     if not hasattr(target, "untyped_storage") or not any(
             hasattr(other, "untyped_storage") and _shared(target, other) for other in others):
-        return lambda: None
+        return lambda raised: None
     copies = {other: value.detach().clone() if hasattr(value, "untyped_storage") else value
               for other, value in variables.items()}
-    raised = step(line, scope, copies)
+    failed = step(line, scope, copies)
 
-    def write() -> None:
+    def write(raised: str) -> None:
         with suppress(RuntimeError):  # its elements share memory
-            if not raised:
+            if not raised and not failed:
                 target.data.copy_(copies[name])
 
     return write
+
+
+def _whole(line: str, variables: dict[str, Any], scope: dict[str, Any]) -> Callable[[str], None]:
+    """What a statement that raises has written is taken back."""
+    found = WRITTEN.match(line)
+    target: Any = None if found is None else variables.get(found[1] or found[2])
+    if not hasattr(target, "untyped_storage"):
+        return lambda raised: None
+    before = target.detach().clone()
+
+    def restore(raised: str) -> None:
+        with suppress(RuntimeError):  # its elements share memory, or it has another shape
+            if raised:
+                target.data.copy_(before)
+
+    return restore
 
 
 def _shared(a: Any, b: Any) -> bool:
@@ -315,31 +348,46 @@ def _shared(a: Any, b: Any) -> bool:
 
 
 UNARY = re.compile(r"= (L\.(?:nn\.functional\.)?\w+)\((v\d+)\)$")
+HOOK = re.compile(r"lambda g: g\.mul_\(2\)")
+LOGS = re.compile(r"= (v\d+)\.logcumsumexp\((-?\d+)\)")
+MODE = re.compile(r"= (v\d+)\.mode\(dim=(-?\d+)\)")
 NORM = re.compile(r"L\.nn\.functional\.layer_norm\((v\d+), \1\.shape\[-1:\]\)")
 COMPARED = re.compile(r"\.(lt|le|gt|ge|eq|ne)_\((.*)\)$")
+
+
+def _by_other_kernels(line: str) -> str:
+    for pattern, text in ((LOGS, r"= running_logs(\1, \2)"), (MODE, r"= \1.sort(\2)[0].mode(dim=\2)"),
+                          (NORM, r"standardised(\1)"), (UNARY, r"= one_by_one(\1, \2)")):
+        line = pattern.sub(text, line)
+    return line
+
 
 KNOWN: tuple[Known, ...] = (
     Known("conjugates are copies", "PyTorch marks a conjugate and shares its memory; here it is a pending value "
           "(docs/complex.md).", change=Change(made=_plain)),
     Known("a refusal that depends on values", "Where a kernel of PyTorch does not run, since there are no elements, "
           "or another runs, since an operand has one element or gaps, the dtype is not refused.", _is_not_run),
-    Known("complex numbers of half types", "complex32 is a name only.", _is_half),
+    Known("complex numbers that are not there", "complex32 is a name only; scatter_reduce() and index_reduce() do not "
+          "multiply complex numbers: NotImplementedError.", lambda failure: _is_half(failure) or _is_product(failure)),
     Known("memory that overlaps", "PyTorch writes into elements that are one in memory, in no defined order, and warns "
           "in some cases; here they are never written, unless all get one value. It reads operands, parts of what is "
-          "written, while it writes; here they are read before.", _is_repeated, Change(before=_apart)),
+          "written, while it writes; here they are read before.", _is_repeated,
+          Change(lambda line: HOOK.sub("lambda g: g.clone().mul_(2)", line), before=_apart)),
+    Known("what NumPy writes into memory that an op keeps", "PyTorch's backward reads it; here an op keeps the values "
+          "that it had. Through a Tensor it is an error in both.", _is_kept),
     Known("gradients that lead nowhere", "PyTorch 2.13 says that a view made under no_grad requires a gradient, and "
           "an integer or bool in which a value was written that requires one; neither can have one.",
           change=Change(lambda line: COMPARED.sub(r".\1_(detached(\2))", line), _untracked, _without_gradients)),
     Known("errors that depend on values", "They come when values are needed: of an integer divided by 0, of a "
-          "masked_scatter() with too few elements.", _comes_late),
-    Known("products of complex numbers that come to one place", "scatter_reduce() and index_reduce() do not multiply "
-          "them: NotImplementedError.", _is_product),
+          "masked_scatter() with too few elements. PyTorch may have written some elements by then; here nothing is "
+          "written.", _comes_late, Change(before=_whole)),
     Known("the layout of results", "PyTorch keeps the order of an operand's dimensions in memory; here results "
           "are in row-major order.", change=Change(made=_row_major)),
     Known("what PyTorch's kernels disagree about", "Its vectorised and scalar kernels differ: in which part of an "
           "infinite complex product or quotient is NaN, in the sign of a part that is 0 and of NaN, in gelu(inf), in "
-          "layer_norm() of numbers whose squares overflow.", lambda failure: depends(failure, PARTS),
-          Change(lambda line: NORM.sub(r"standardised(\1)", UNARY.sub(r"= one_by_one(\1, \2)", line)))),
+          "layer_norm() of numbers whose squares overflow, in logcumsumexp() of complex numbers of which one is "
+          "next to nothing, in mode() of rows with NaN, which depends on where NaN is.",
+          lambda failure: depends(failure, PARTS), Change(_by_other_kernels)),
     Known("a step after a rounding", "A step such as `floor`, `==` or `argmax` of a number that the two libraries "
           "round in two ways: PyTorch's own result changes when its functions are moved by a few units in the last "
           "place.", lambda failure: depends(failure, ROUNDINGS)),

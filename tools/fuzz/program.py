@@ -3,6 +3,7 @@ Next: ``known.py``."""
 
 from __future__ import annotations
 
+import math
 import re
 import warnings
 from collections.abc import Callable, Iterator
@@ -62,15 +63,15 @@ class Mismatch:
 @dataclass(frozen=True)
 class Change:
     """How a run differs from the usual one. ``line`` gives another statement for each; it may call ``detached``,
-    ``one_by_one`` and ``standardised``.
+    ``one_by_one``, ``standardised`` and ``running_logs``.
     ``made`` gets what a statement ``v3 = …`` has made, and the other variables, and gives what it is to be. ``after``
     gets a statement that has run, and all variables; ``before`` gets them before, and what else statements
-    use, and gives what is called when the statement has run."""
+    use, and gives what is called afterwards, with what the statement raised, or nothing."""
 
     line: Callable[[str], str] | None = None
     made: Callable[[Any, dict[str, Any]], Any] | None = None
     after: Callable[[str, dict[str, Any]], None] | None = None
-    before: Callable[[str, dict[str, Any], dict[str, Any]], Callable[[], None]] | None = None
+    before: Callable[[str, dict[str, Any], dict[str, Any]], Callable[[str], None]] | None = None
 
 
 MADE = re.compile(r"(?:(?:with|if) .*?: )?(v\d+) = ")
@@ -98,8 +99,8 @@ def run(program: Program, library: Any, *, changes: tuple[Change, ...] = (), ste
                 text += "".join(f"; {made[1]} = made{n}({made[1]}, {{**locals()}})" for n in range(len(makers)))
             finish = [change.before(line, variables, scope) for change in changes if change.before is not None]
             raised.append(step(text, scope, variables))
-            for call in finish if not raised[-1] else ():
-                call()
+            for call in finish:
+                call(raised[-1])
             if "backward" in line:
                 _write_out(variables)
             for change in changes:
@@ -112,7 +113,8 @@ def scope_of(library: Any) -> dict[str, Any]:
     """What statements use but for variables and what changes from round to round."""
     return {"L": library, "look": lambda t: t.tolist(), "detached": lambda x: x.detach() if hasattr(x, "detach") else x,
             "one_by_one": lambda function, x: _one_by_one(library, function, x),
-            "standardised": lambda x: _standardised(library, x)}
+            "standardised": lambda x: _standardised(library, x),
+            "running_logs": lambda x, dim: _running_logs(library, x, dim)}
 
 
 def _write_out(variables: dict[str, Any]) -> None:
@@ -138,6 +140,16 @@ def _standardised(library: Any, x: Any) -> Any:
     wide = x if x.dtype in (library.float32, library.float64) else x.float()
     centred = wide - wide.mean(-1, keepdim=True)
     return (centred / ((centred * centred).mean(-1, keepdim=True) + 1e-5).sqrt()).to(whole.dtype)
+
+
+def _running_logs(library: Any, x: Any, dim: int) -> Any:
+    """``logcumsumexp``; where complex ones are NaN, those whose exponentials are next to nothing are left out."""
+    found = x.logcumsumexp(dim)
+    if not x.is_complex():
+        return found
+    least = math.log(library.finfo(x.dtype).tiny)
+    others = library.where(x.real < least, library.full_like(x, -math.inf), x).logcumsumexp(dim)
+    return library.where(found.isnan(), others, found)
 
 
 def step(line: str, scope: dict[str, Any], variables: dict[str, Any]) -> str:

@@ -5,6 +5,7 @@ Next: ``ranks.py``."""
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from minigrad.autograd.node import Ending, kind
@@ -215,7 +216,7 @@ def norm(A: Tensor, ord: Any = None, dim: Any = None, keepdim: bool = False, *, 
 
 def old_norm(input: Tensor, p: Any, dim: Any, keepdim: bool, dtype: DType | None) -> Tensor:
     """``torch.norm``: a number is the order of a vector norm, in whatever dimensions; ``"nuc"`` is for matrices."""
-    if isinstance(p, str) and p != "fro":
+    if isinstance(p, str) and (p != "fro" or (isinstance(dim, Sequence) and len(dim) > 2)):
         return matrix_norm(input, p, tuple(range(input.ndim)) if dim is None else dim, keepdim, dtype=dtype)
     if not is_number(p) and p is not None and p != "fro":
         p = p.item()

@@ -65,6 +65,28 @@ def test_leaves_that_have_their_whole_gradient_take_it_before_an_error():
     assert other.grad is None
 
 
+def test_an_op_without_a_gradient_raises_before_others_go_on():
+    """It has its place in the line before leaves that come after it among the operands, and after those before it."""
+    def gradient_of(product):
+        leaf, divided = minigrad.tensor([2.0], requires_grad=True), minigrad.tensor([3.0], requires_grad=True)
+        with pytest.raises(RuntimeError, match="derivative for aten::floor_divide is not implemented"):
+            product(leaf, divided // 2).sum().backward()
+        return None if leaf.grad is None else leaf.grad.tolist()
+
+    assert gradient_of(lambda leaf, without: without * leaf) is None
+    assert gradient_of(lambda leaf, without: leaf * without) == [1.0]
+    assert gradient_of(lambda leaf, without: leaf.exp() * without) is None
+    assert gradient_of(lambda leaf, without: (leaf.clone() * 2) * without * without) is None
+    assert gradient_of(lambda leaf, without: (without * 2) * leaf) == [2.0]  # it is ready after that
+
+
+def test_a_gradient_of_an_op_without_one_may_be_asked_for():
+    x = minigrad.tensor([3.0], requires_grad=True)
+    y = x // 2
+    gradient, = minigrad.autograd.grad((y * 3).sum(), y)
+    assert gradient.tolist() == [3.0]
+
+
 def test_an_operand_that_was_promoted_and_changed_in_place_is_a_value_of_its_own():
     x = minigrad.tensor([4.0, 0.5], requires_grad=True)
     y = x * 1

@@ -76,6 +76,9 @@ def test_floats_that_do_not_fit_become_what_x86_makes_of_them(device: str) -> No
     assert x.to(uint8).tolist() == [255, 44, 0, 0, 0, 0]
     assert x.to(int32).tolist() == [-1, 300, lowest, lowest, lowest, lowest]
     assert x.to(int64).tolist() == [-1, 300, 10**10, -2**63, -2**63, -10**10]
+    wide = minigrad.tensor([-1.5, 3e9 + 7, -1e10 - 3, 2.0**70, float("nan")], dtype=minigrad.float64, device=device)
+    assert wide.to(uint8).tolist() == [255, 7, 253, 0, 0]
+    assert wide.to(int8).tolist() == [-1, 0, 0, 0, 0]
 
 
 @pytest.mark.parametrize(("device", "dtype"), [("CPU", float16), ("CPU", bfloat16), ("NUMPY", float16),
@@ -111,11 +114,27 @@ def test_derivatives_of_remainders() -> None:
     assert [str(v) for v in minigrad.fmod(minigrad.tensor([-0.0]), 2.0).tolist()] == ["-0.0"]
 
 
+@pytest.mark.parametrize("mode", ["floor", "trunc"])
+@pytest.mark.parametrize("dtype", [float16, bfloat16, float32, minigrad.float64])
+def test_rounded_quotients_have_no_slope_by_zero_either(dtype: DType, mode: str) -> None:
+    for divisor in (0, 0.0, minigrad.tensor([0, 2]), minigrad.tensor([0.0, 2.0]).to(dtype)):
+        x = minigrad.tensor([1.0, 5.0]).to(dtype).requires_grad_()
+        quotient = minigrad.div(x, divisor, rounding_mode=mode)
+        quotient.backward(minigrad.ones(2, dtype=quotient.dtype))
+        assert x.grad is not None
+        assert x.grad.tolist() == [0.0, 0.0]
+        with pytest.raises(RuntimeError, match="second time"):
+            quotient.backward(minigrad.ones(2, dtype=quotient.dtype))
+
+
 def test_factors_have_the_type_of_the_result() -> None:
     a, b = minigrad.tensor([1.1], dtype=minigrad.float64), minigrad.tensor([1.3], dtype=float32)
     assert minigrad.add(a, b, alpha=3).item() == 1.1 + 3 * b.double().item()
     one = minigrad.tensor([1, 2])
     assert minigrad.addcmul(one, one, one, value=0.5).tolist() == [1, 2]
+    c, number = minigrad.tensor([1j]), minigrad.tensor(2.0, dtype=minigrad.float64)
+    for name in ("addcmul", "addcdiv"):
+        assert getattr(minigrad, name)(c, number, minigrad.tensor([True]), value=0.5).dtype is minigrad.complex64
     assert minigrad.tensor([True]).add(minigrad.tensor([True]), alpha=2).tolist() == [True]
     assert minigrad.addbmm(*[minigrad.ones(s, dtype=uint8) for s in ((2, 2), (2, 2, 3), (2, 3, 2))]).dtype is uint8
     with pytest.raises(RuntimeError, match="argument alpha must not be a floating point number"):

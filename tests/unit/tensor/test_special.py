@@ -116,6 +116,13 @@ def test_logcumsumexp():
     assert slope.tolist() == pytest.approx([1.0, -1.957990, 0.114195, 0.843795], rel=1e-4)
 
 
+@pytest.mark.parametrize("gradient", [0.0, 1.0])
+def test_what_is_nan_leaves_no_slope_before_it(gradient):
+    x = minigrad.tensor([1.0, 2.0, float("nan"), 3.0], requires_grad=True)
+    x.logcumsumexp(0).backward(minigrad.full((4,), gradient))
+    assert x.grad.isnan().all()
+
+
 def test_long_logcumsumexp_is_joined_from_blocks():
     rng = np.random.default_rng(0)
     x = rng.standard_normal((3, 100)) * 30

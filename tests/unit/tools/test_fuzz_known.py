@@ -42,7 +42,7 @@ SHORT = "RuntimeError: Number of elements of source < number of ones in mask"
 
 
 @pytest.mark.parametrize("kind, ours, theirs, lines", [
-    ("complex numbers of half types", HALF, "", ("v1 = L.ones(2, dtype=L.float16)", "v2 = v1 * 1j")),
+    ("complex numbers that are not there", HALF, "", ("v1 = L.ones(2, dtype=L.float16)", "v2 = v1 * 1j")),
     ("", HALF, "", ("v1 = L.ones(2, dtype=L.bfloat16)", "v2 = v1 * 1j")),
     ("", "RuntimeError: ComplexHalf", "", ("v1 = L.ones(2, dtype=L.float16)", "v2 = v1 * 1j")),
     ("memory that overlaps", REPEATED, "", ("v1 = L.ones(5).unfold(0, 2, 1)", "v1.add_(1)")),
@@ -58,7 +58,7 @@ SHORT = "RuntimeError: Number of elements of source < number of ones in mask"
     ("errors that depend on values", "", SHORT, ("v1 = L.ones(3)", "v2 = v1.masked_scatter(v1 + 1 > 0, v1[:1] * 2)")),
     ("", "", "RuntimeError: ZeroDivisionError", ("v1 = L.tensor([1, 2])", "v2 = v1 - v1.detach()", "v3 = v2 // v1")),
     ("", "", SHORT, ("v1 = L.ones(3)", "v2 = v1.masked_scatter(v1 + 1 > 5, v1[:1] * 2)")),
-    ("products of complex numbers that come to one place", PRODUCT, "",
+    ("complex numbers that are not there", PRODUCT, "",
      ("v1 = L.ones(2, dtype=L.complex64)", "v2 = v1.scatter_reduce(0, L.tensor([0]), v1, 'prod')")),
     ("", PRODUCT, "", ("v1 = L.ones(2)", "v2 = v1.scatter_reduce(0, L.tensor([0]), v1, 'prod')")),
 ])
