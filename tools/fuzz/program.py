@@ -30,13 +30,15 @@ more."""
 class Program:
     """Statements; of each the kind; the settings they run with, and how often they run: after the first time, calls
     are replayed. ``times``: from the start, and what they make is compared each time. ``rounds``: as a loop does, with
-    the variables of the round before (see ``loops.py``); what is there in the end is compared."""
+    the variables of the round before (see ``loops.py``); what is there in the end is compared. ``together``: the values
+    that are compared are computed in one run, not one after the other."""
 
     lines: list[str]
     kinds: list[str] = field(default_factory=list)
     settings: dict[str, int] = field(default_factory=dict)
     times: int = 1
     rounds: int = 1
+    together: bool = False
 
     def __str__(self) -> str:
         settings = " ".join(f"{name}={value}" for name, value in self.settings.items())
@@ -165,8 +167,10 @@ def step(line: str, scope: dict[str, Any], variables: dict[str, Any]) -> str:
 def write(seed: int, length: int, library: Any) -> Program:
     """A program of ``length`` statements. It is run on the library as it grows: the next one is about what is there."""
     rng = Random(seed)
+    together = Random(f"together {seed}").random() < 0.8
     features = {f for f in FEATURES if rng.random() < 0.6} - set(getattr(library, "without", ()))
-    settings = {"THREADS": rng.choice((1, 2, 3)), "TIERS": rng.choice((0, 1, 1, 1, 2, 2))}
+    settings = {"THREADS": rng.choice((1, 2, 3)), "TIERS": rng.choice((0, 1, 1, 1, 2, 2)),
+                "CACHE": int(rng.random() < 0.1)}  # files take half of the time
     variables: dict[str, Any] = {}
     loop = Random(f"loop {seed}").random() < 0.3
     if loop:
@@ -185,8 +189,8 @@ def write(seed: int, length: int, library: Any) -> Program:
                 lines.append(line)
                 kinds.append(writer.kind + (" (refused)" if error else ""))
     if loop:
-        return Program(*looped(writer, lines, kinds), settings, 1, rng.choice((3, 6, 6, 9, 13, 24)))
-    return Program(lines, kinds, settings, rng.choice((1, 1, 2, 3)))
+        return Program(*looped(writer, lines, kinds), settings, 1, rng.choice((3, 6, 6, 9, 13, 24)), together)
+    return Program(lines, kinds, settings, rng.choice((1, 1, 2, 3)), together=together)
 
 
 def disagreement(program: Program, reference: Any, library: Any) -> str:
@@ -231,6 +235,8 @@ def mismatches(program: Program, result: tuple[dict[str, Any], list[str]], right
         if bool(a) != bool(b):
             line = program.lines[i % len(program.lines)]
             yield Mismatch(line, f"{a or 'no error'}, not {b or 'no error'}", (a, b), at=i)
+    if program.together:
+        yield from _realised(list(found.values()))
     for name, value in expected.items():
         mine = found.get(name)
         how, wrong = difference(mine, value)
@@ -240,6 +246,18 @@ def mismatches(program: Program, result: tuple[dict[str, Any], list[str]], right
             how, wrong = difference(mine.grad, value.grad)
             if how:
                 yield Mismatch(f"{name}.grad", how, None, wrong)
+
+
+def _realised(values: list[Any]) -> Iterator[Mismatch]:
+    """Compute all of our Tensors and gradients in one run. That it raises what none of them raises alone differs."""
+    tensors = [value for value in values if isinstance(value, minigrad.Tensor)]
+    tensors += [value.grad for value in tensors if has_gradient(value) and value.grad is not None]
+    try:
+        minigrad.realize(tensors)
+    except Exception as error:
+        alone = {step("t.realize()", {}, {"t": t}).partition(":")[0] for t in tensors}
+        if type(error).__name__ not in alone:
+            yield Mismatch("realize()", f"{type(error).__name__}: {error}".partition("\n")[0])
 
 
 def has_gradient(value: Any) -> bool:
@@ -297,7 +315,10 @@ def _numbers(t: Any) -> np.ndarray[Any, Any]:
     kind = str(t.dtype).rpartition(".")[2]
     if kind.startswith("complex"):
         return np.array(t.numpy(force=True)).astype(np.complex128)
-    return np.array((t.double() if kind in TOLERANCE else t).numpy(force=True))
+    if kind == "bfloat16":  # NumPy has none
+        t = t.float()
+    numbers = np.array(t.numpy(force=True))
+    return numbers.astype(np.float64) if kind in TOLERANCE else numbers
 
 
 def shrink(program: Program, still: Callable[[Program], bool]) -> Program:
