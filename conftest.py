@@ -7,13 +7,16 @@ from __future__ import annotations
 import contextlib
 import gc
 import importlib
+import importlib.util
 import os
 import shutil
 import sys
 import tempfile
+from collections import defaultdict
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 import pytest
@@ -33,11 +36,14 @@ settings.load_profile("minigrad")
 
 HERE = Path(__file__).parent
 GOLDEN = HERE / "tests" / "golden"
+BESIDE = "" if importlib.util.find_spec("torch") else "tests/torch"  # what needs PyTorch, where there is none
+collect_ignore = [BESIDE] if BESIDE else []
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--seed", type=int, default=0, help="seed of the rng fixture and of minigrad's generator")
     parser.addoption("--update-golden", action="store_true", help="rewrite the files in tests/golden")
+    parser.addoption("--every-case", action="store_true", help="all cases of the tests marked with sample(count)")
 
 
 _SAMPLED: list[str] = []
@@ -47,6 +53,27 @@ _SAMPLED: list[str] = []
 def sampled() -> Callable[[str], None]:
     """Call it with what was sampled: it is printed at the end of the run, a sample is never silent."""
     return _SAMPLED.append
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Of the cases of a test marked with ``sample(count)`` that many stay, unless ``--every-case`` asks for all. They
+    are chosen by a hash of seed and name: one case more or less does not change which others are taken."""
+    if config.getoption("--every-case"):
+        return
+    cases: dict[str, list[pytest.Item]] = defaultdict(list)
+    for item in items:
+        if item.get_closest_marker("sample"):
+            cases[item.nodeid.partition("[")[0]].append(item)
+    seed, left = config.getoption("--seed"), set[pytest.Item]()
+    for name, group in cases.items():
+        (count,) = group[0].get_closest_marker("sample").args  # type: ignore[union-attr]
+        left.update(sorted(group, key=lambda item: crc32(f"{seed}/{item.nodeid}".encode()))[count:])
+        if len(group) > count and os.environ.get("PYTEST_XDIST_WORKER", "gw0") == "gw0":  # all workers leave out these
+            _SAMPLED.append(f"{name}: {count} of {len(group)} cases, seed {seed}")
+    if left:
+        items[:] = [item for item in items if item not in left]
+        config.hook.pytest_deselected(items=list(left))
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -63,6 +90,8 @@ def pytest_testnodedown(node: Any, error: object) -> None:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     for line in _SAMPLED:
         terminalreporter.write_line(line)
+    if BESIDE:
+        terminalreporter.write_line(f"{BESIDE}: not run, PyTorch is not installed")
     terminalreporter.write_line(f"random numbers: --seed {config.getoption('--seed')}")
 
 
