@@ -349,6 +349,7 @@ def _shared(a: Any, b: Any) -> bool:
 
 UNARY = re.compile(r"= (L\.(?:nn\.functional\.)?\w+)\((v\d+)\)$")
 HOOK = re.compile(r"lambda g: g\.mul_\(2\)")
+DIGAMMA = re.compile(r"= L\.digamma\(")
 LOGS = re.compile(r"= (v\d+)\.logcumsumexp\((-?\d+)\)")
 MODE = re.compile(r"= (v\d+)\.mode\(dim=(-?\d+)\)")
 NORM = re.compile(r"L\.nn\.functional\.layer_norm\((v\d+), \1\.shape\[-1:\]\)")
@@ -356,7 +357,7 @@ COMPARED = re.compile(r"\.(lt|le|gt|ge|eq|ne)_\((.*)\)$")
 
 
 def _by_other_kernels(line: str) -> str:
-    for pattern, text in ((LOGS, r"= running_logs(\1, \2)"), (MODE, r"= \1.sort(\2)[0].mode(dim=\2)"),
+    for pattern, text in ((DIGAMMA, "= digamma("), (LOGS, r"= running_logs(\1, \2)"), (MODE, r"= \1.sort(\2)[0].mode(dim=\2)"),
                           (NORM, r"standardised(\1)"), (UNARY, r"= one_by_one(\1, \2)")):
         line = pattern.sub(text, line)
     return line
@@ -386,7 +387,8 @@ KNOWN: tuple[Known, ...] = (
     Known("what PyTorch's kernels disagree about", "Its vectorised and scalar kernels differ: in which part of an "
           "infinite complex product or quotient is NaN, in the sign of a part that is 0 and of NaN, in gelu(inf), in "
           "layer_norm() of numbers whose squares overflow, in logcumsumexp() of complex numbers of which one is "
-          "next to nothing, in mode() of rows with NaN, which depends on where NaN is.",
+          "next to nothing, in mode() of rows with NaN, which depends on where NaN is, in slopes of digamma() at its "
+          "poles, which polygamma(2, x) has.",
           lambda failure: depends(failure, PARTS), Change(_by_other_kernels)),
     Known("a step after a rounding", "A step such as `floor`, `==` or `argmax` of a number that the two libraries "
           "round in two ways: PyTorch's own result changes when its functions are moved by a few units in the last "

@@ -65,7 +65,7 @@ class Mismatch:
 @dataclass(frozen=True)
 class Change:
     """How a run differs from the usual one. ``line`` gives another statement for each; it may call ``detached``,
-    ``one_by_one``, ``standardised`` and ``running_logs``.
+    ``one_by_one``, ``standardised``, ``running_logs`` and ``digamma``.
     ``made`` gets what a statement ``v3 = …`` has made, and the other variables, and gives what it is to be. ``after``
     gets a statement that has run, and all variables; ``before`` gets them before, and what else statements
     use, and gives what is called afterwards, with what the statement raised, or nothing."""
@@ -116,7 +116,7 @@ def scope_of(library: Any) -> dict[str, Any]:
     return {"L": library, "look": lambda t: t.tolist(), "detached": lambda x: x.detach() if hasattr(x, "detach") else x,
             "one_by_one": lambda function, x: _one_by_one(library, function, x),
             "standardised": lambda x: _standardised(library, x),
-            "running_logs": lambda x, dim: _running_logs(library, x, dim)}
+            "running_logs": lambda x, dim: _running_logs(library, x, dim), "digamma": lambda x: _digamma(library, x)}
 
 
 def _write_out(variables: dict[str, Any]) -> None:
@@ -142,6 +142,15 @@ def _standardised(library: Any, x: Any) -> Any:
     wide = x if x.dtype in (library.float32, library.float64) else x.float()
     centred = wide - wide.mean(-1, keepdim=True)
     return (centred / ((centred * centred).mean(-1, keepdim=True) + 1e-5).sqrt()).to(whole.dtype)
+
+
+def _digamma(library: Any, x: Any) -> Any:
+    """``digamma``, whose slope at its poles is infinite."""
+    if not x.is_floating_point():
+        return library.digamma(x)
+    pole = (x < 0) & (x == x.floor()) & x.isfinite()
+    at_poles = x.masked_fill(~pole, 0)
+    return library.digamma(x) + library.where(pole, (at_poles - at_poles.detach()) * math.inf, 0).to(x.dtype)
 
 
 def _running_logs(library: Any, x: Any, dim: int) -> Any:
