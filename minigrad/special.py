@@ -17,8 +17,9 @@ from minigrad.tensor import Tensor
 from minigrad.tensor.arguments import explain_functions
 from minigrad.tensor.bessel import BESSEL, orthogonal
 from minigrad.tensor.bessel import zeta as zeta_of
-from minigrad.tensor.definition import FUNCTIONS, into
+from minigrad.tensor.definition import FUNCTIONS
 from minigrad.tensor.operands import require_tensor
+from minigrad.tensor.outputs import into
 from minigrad.tensor.special import OF_ONE
 from minigrad.tensor.special_pairs import xlog1py_of
 
@@ -108,7 +109,7 @@ legendre_polynomial_p = _polynomial("legendre_polynomial_p", "Legendre's polynom
 
 
 def zeta(input: Any, other: Any, *, out: Tensor | None = None) -> Tensor:
-    """Hurwitz' zeta function, the sum over k >= 0 of (other + k)^-input. It has no gradient.
+    """Hurwitz' zeta function, the sum over k >= 0 of (other + k)^-input. It has a gradient by other only.
 
     >>> import minigrad
     >>> zeta(minigrad.tensor([2.0]), 1)

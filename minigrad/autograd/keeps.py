@@ -70,6 +70,7 @@ _OF_SEVERAL: dict[str, Keeps] = {
     "BinaryCrossEntropyWithLogitsBackward0": ((0, 1, 2, 3), (0, 1, 2, 3)),
     "MultiMarginLossBackward0": ((0, 1, 2),), "MultilabelMarginLossBackward0": ((0, 1),),
     "ClampBackward1": ((0,),), "ClampBackward0": ((0, 1, 2), (0, 1, 2), (0, 1, 2)), "PreluBackward0": _BOTH,
+    "SpecialZetaBackward0": ((), (0, 1)), "SpecialZetaBackward1": ((0,),),
     "ScatterBackward0": ((2,), (2,)), "ScatterAddBackward0": ((), (2,)), "IndexAddBackward0": ((), (1, 2)),
     "IndexCopyBackward0": ((2,), (1, 2)), "LinalgSolveExBackward0": ((-1, 0), (-1, 0)),
     "ScatterReduceBackward0": ((-1, 0, 1, 2), (-1, 0, 1, 2)), "IndexReduceBackward0": ((-1, 0, 1, 2), (-1, 0, 1, 2)),

@@ -1,6 +1,6 @@
 """Stage: recording. In: a user's op. Out: ``Node``, its entry on the tape: the traced body of the op, where the
 gradient of each input goes, and the values that backward reads.
-Next: ``rows.py``."""
+Next: ``refusals.py``."""
 
 from __future__ import annotations
 
@@ -413,35 +413,6 @@ class Refusing(Node):
         raise RuntimeError(f"derivative for aten::{self.body.name} is not implemented")
 
     vjp_recorded = vjp
-
-
-class RefusingSome(Node):
-    """An op whose gradient by some of its operands PyTorch cannot compute: ``RuntimeError`` where it is asked for.
-    ``refusals``: the numbers of these operands, with the words."""
-
-    __slots__ = ()
-    refusals: ClassVar[tuple[tuple[int, str], ...]] = ()
-
-    def vjp(self, grads: Sequence[Any], needs: Sequence[bool]) -> list[Any]:
-        """The first refusal, or else the gradients."""
-        self._refuse(needs)
-        return super().vjp(grads, needs)
-
-    def vjp_recorded(self, grads: Sequence[Any], needs: Sequence[bool]) -> list[Any]:
-        """The first refusal, or else the gradients."""
-        self._refuse(needs)
-        return super().vjp_recorded(grads, needs)
-
-    def _refuse(self, needs: Sequence[bool]) -> None:
-        for position, words in self.refusals:
-            if self.saved is not None and needs[position]:
-                raise RuntimeError(words)
-
-
-@cache
-def refusing_some(refusals: tuple[tuple[int, str], ...]) -> Any:
-    """The base of nodes with these refusals."""
-    return type("RefusingSome", (RefusingSome,), {"__slots__": (), "refusals": refusals})
 
 
 class Ending(Node):

@@ -17,8 +17,9 @@ from typing import Any, TypeVar, cast
 from minigrad.dtype import DType
 from minigrad.tensor import FUNCTIONS, Tensor, fourier
 from minigrad.tensor.arguments import explain_functions
-from minigrad.tensor.definition import into, numpy_names
+from minigrad.tensor.definition import numpy_names
 from minigrad.tensor.operands import require_tensor
+from minigrad.tensor.outputs import into
 from minigrad.tensor.promotion import get_default_dtype, type_name
 
 __all__ = [

@@ -19,9 +19,10 @@ from minigrad.errors import LinAlgError
 from minigrad.tensor import FUNCTIONS, Tensor
 from minigrad.tensor.arguments import explain_functions
 from minigrad.tensor.autocast import operands_of, rule_of
-from minigrad.tensor.definition import into, numpy_names
+from minigrad.tensor.definition import numpy_names
 from minigrad.tensor.lapack import factors, inverses, norms, products, ranks, spectra, triangles
 from minigrad.tensor.operands import require_tensor
+from minigrad.tensor.outputs import into
 from minigrad.tensor.promotion import c_name, can_cast, type_name
 
 __all__ = [

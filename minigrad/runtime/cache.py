@@ -75,7 +75,7 @@ def load(key: str) -> bytes | None:
             payload = _unpack(secret, key, found[0]) if secret and found else None
             if payload is None or found is None:
                 folder.remove(key)
-            elif time.time() - found[1] > 86400:
+            elif abs(time.time() - found[1]) > 86400:  # or a clock was wrong
                 folder.touch(key)  # the least recently used go first when the folder is full
             return payload
     except NotPrivate as error:

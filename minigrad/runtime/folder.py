@@ -1,7 +1,7 @@
 """Stage: runtime. In: a path. Out: a folder whose files nobody else can have written, with no way out of it by a link.
 The folder is opened once for each use and its files by way of its descriptor: a link that takes its place meanwhile
 changes nothing. A file counts if it is regular, the user's own and closed to others; anything else in its place is as
-good as missing.
+good as missing. And new folders, which the next process removes if this one is killed.
 Next: ``cache.py``."""
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class NotPrivate(OSError):
 
 @dataclass(frozen=True)
 class Entry:
-    """A file of the folder: its name, when it was last used (seconds), its size in bytes."""
+    """A file of the folder: its name, when it was last used (seconds; 0.0: nobody knows), its size in bytes."""
 
     used: float
     size: int
@@ -96,14 +96,16 @@ class Folder:
         os.utime(self._name(name), **self._where)
 
     def entries(self, pattern: re.Pattern[str]) -> list[Entry]:
-        """The private files whose whole name fits, those used longest ago first."""
-        found = []
+        """The private files whose whole name fits, those used longest ago first. A time that is still to come says
+        nothing: such files count as used longest ago."""
+        found, latest = [], time.time() + OLD_TEMPORARY  # other machines' clocks may be somewhat ahead
         with os.scandir(self._where.get("dir_fd", self.path)) as listing:
             for entry in listing:
                 if pattern.fullmatch(entry.name):
                     state = entry.stat(follow_symlinks=False)
                     if stat.S_ISREG(state.st_mode) and _is_private(state):
-                        found.append(Entry(state.st_mtime, state.st_size, entry.name))
+                        used = state.st_mtime if state.st_mtime <= latest else 0.0
+                        found.append(Entry(used, state.st_size, entry.name))
         return sorted(found, key=lambda e: (e.used, e.name))
 
     def remove_unfinished(self) -> None:
@@ -157,55 +159,90 @@ def _check_way(path: str) -> None:
         path = above
 
 
+_looked = False
+
+
 @contextmanager
 def scratch() -> Iterator[str]:
-    """A folder for a compiler's files, removed at the end. What a process left that was killed is removed by the next
-    one: a folder is in use as long as its lock is held."""
-    _remove_left()
-    with tempfile.TemporaryDirectory(prefix=_SCRATCH, ignore_cleanup_errors=True) as path:
-        lock = _lock(path)
+    """A folder for a compiler's files, removed at the end. What killed processes left goes at the first call."""
+    global _looked
+    where = tempfile.gettempdir()
+    if not _looked:
+        _looked = True
+        remove_left(where, _SCRATCH)
+    with new_folder(where, _SCRATCH) as path:
+        yield path
+
+
+@contextmanager
+def new_folder(where: str, prefix: str, suffix: str = "") -> Iterator[str]:
+    """A new folder in ``where``, removed at the end with what is in it. It is in use as long as its lock is held: if
+    this process is killed, ``remove_left`` finds that nobody holds it."""
+    path, lock = _made(where, prefix, suffix)
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+        if lock is not None:
+            os.close(lock)
+
+
+def _made(where: str, prefix: str, suffix: str) -> tuple[str, int | None]:
+    """A new folder's path and the descriptor that holds its lock."""
+    while True:
+        path, lock = tempfile.mkdtemp(suffix, prefix, where), None
         try:
-            yield path
-        finally:
+            lock = _lock(path)
+            os.stat(path)
+            return path, lock
+        except (BlockingIOError, FileNotFoundError):  # another process took it for one that was left
             if lock is not None:
                 os.close(lock)
 
 
 def _lock(path: str) -> int | None:
-    """A descriptor that holds the folder's lock; None if somebody else does, or the system has none."""
+    """A descriptor that holds the folder's lock; None if it can't be locked. ``BlockingIOError`` if somebody else holds
+    it, ``FileNotFoundError`` if it is gone."""
     if os.name != "posix":
         return None
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | _FLAGS)
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | _FLAGS)
+    except FileNotFoundError:
+        raise
+    except OSError:
+        return None
     try:
         if not _is_private(os.fstat(descriptor)):
             raise NotPrivate(path)
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except OSError as error:
         os.close(descriptor)
+        if isinstance(error, BlockingIOError):
+            raise
         return None
     return descriptor
 
 
-_looked = False
-
-
-def _remove_left() -> None:
-    """Once in a process: remove scratch folders that nobody holds any more."""
-    global _looked
-    if _looked or os.name != "posix":
-        return
-    _looked = True
+def remove_left(where: str, prefix: str, suffix: str = "") -> None:
+    """Remove the folders of that name that nobody holds any more, with the files in them. Never raises."""
     try:
-        with os.scandir(tempfile.gettempdir()) as listing:
-            left = [e.path for e in listing if e.name.startswith(_SCRATCH) and e.is_dir(follow_symlinks=False)
-                    and time.time() - e.stat(follow_symlinks=False).st_mtime > 60]  # a newer one may be about to lock
+        with os.scandir(where) as listing:
+            left = [entry.path for entry in listing if entry.name.startswith(prefix) and entry.name.endswith(suffix)
+                    and entry.is_dir(follow_symlinks=False)]
     except OSError:
         return
     for path in left:
-        try:
+        with suppress(OSError):
             lock = _lock(path)
-        except OSError:
-            continue
-        if lock is not None:
-            shutil.rmtree(path, ignore_errors=True)
-            os.close(lock)
+            if lock is not None:
+                _remove(path, lock)
+
+
+def _remove(path: str, descriptor: int) -> None:
+    """Remove an open folder: of what has taken its place meanwhile nothing goes, unless that is empty."""
+    try:
+        for name in os.listdir(descriptor):
+            os.unlink(name, dir_fd=descriptor)
+        os.rmdir(path)
+    finally:
+        os.close(descriptor)

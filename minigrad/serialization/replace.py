@@ -1,15 +1,16 @@
 """Stage: serialization. In: a path. Out: a file to write that takes the path's place when it is whole. Whatever
-interrupts the writing, the old file stays as it was.
+interrupts the writing, the old file stays as it was; what a killed process has written goes at the next one's start.
 Next: ``pickler.py``."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import stat
 from collections.abc import Iterator
 from typing import IO
+
+from minigrad.runtime.folder import new_folder, remove_left
 
 
 @contextlib.contextmanager
@@ -26,7 +27,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
 
 @contextlib.contextmanager
 def beside(path: str | os.PathLike[str]) -> Iterator[str]:
-    """The same, as a path to write to: of a new file in the same folder."""
+    """The same, as a path to write to: of a new file in a new folder beside."""
     target = os.path.realpath(os.fspath(path))
     folder = os.path.dirname(target)
     if not os.path.isdir(folder):
@@ -39,13 +40,16 @@ def beside(path: str | os.PathLike[str]) -> Iterator[str]:
         return
     if known is not None:
         os.close(os.open(target, os.O_WRONLY))  # whoever may not write it may not replace it
-    new = os.path.join(folder, f".{os.path.basename(target)[:200]}.{secrets.token_hex(6)}.tmp")
-    try:
+    named, suffix = f".{os.fsdecode(os.fsencode(os.path.basename(target))[:200])}.", ".tmp"
+    remove_left(folder, named, suffix)
+    with contextlib.ExitStack() as held:
+        try:
+            inside = held.enter_context(new_folder(folder, named, suffix))
+        except PermissionError:
+            yield target
+            return
+        new = os.path.join(inside, "new")
         os.close(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
-    except PermissionError:
-        yield target
-        return
-    try:
         if known is not None:
             _like(new, known)
         yield new
@@ -53,10 +57,6 @@ def beside(path: str | os.PathLike[str]) -> Iterator[str]:
             _like(new, known)  # whoever wrote it may have made it anew
         _to_disk(new)
         os.replace(new, target)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(new)
-        raise
     _to_disk(folder)
 
 

@@ -11,9 +11,9 @@ from minigrad.autograd.mode import mode
 from minigrad.dtype import DType, bool_, int64, shown
 from minigrad.tensor import Tensor, get_default_dtype, get_printoptions, realize
 from minigrad.tensor.arguments import explained
-from minigrad.tensor.definition import into
 from minigrad.tensor.layouts import layout as layout_type
 from minigrad.tensor.operands import dim_index
+from minigrad.tensor.outputs import into
 from minigrad.tensor.overrides import arm, armed, disabled
 from minigrad.tensor.printing import elements_text, with_suffixes
 from minigrad.tensor.promotion import type_name

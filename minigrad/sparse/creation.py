@@ -13,6 +13,7 @@ from minigrad.sparse.base import SparseTensor, handles, recorded
 from minigrad.sparse.compressed import NAMES, CompressedTensor, blocks_of, make_compressed
 from minigrad.sparse.coordinates import OF_PARTS, CoordinateTensor, from_dense, make_coo
 from minigrad.tensor import Tensor, tensor, zeros
+from minigrad.tensor.definition import also
 from minigrad.tensor.layouts import WORDS
 from minigrad.tensor.promotion import WITH_CLASSES, type_name
 
@@ -218,7 +219,8 @@ def _check_compressed(compressed: Tensor, plain: Tensor, values: Tensor, size: S
             raise RuntimeError(f"{words} is not satisfied.")
 
 
-def _of_layout(kind: str) -> Callable[..., CompressedTensor]:
+def _of_layout(kind: str, compressed: str, plain: str) -> Callable[..., CompressedTensor]:
+    @also(**{compressed: "compressed_indices", plain: "plain_indices"})
     def make(compressed_indices: Any, plain_indices: Any, values: Any, size: Any = None, **named: Any) -> Any:
         return sparse_compressed_tensor(compressed_indices, plain_indices, values, size, layout=WORDS[kind], **named)
 
@@ -227,8 +229,12 @@ def _of_layout(kind: str) -> Callable[..., CompressedTensor]:
     return make
 
 
-sparse_csr_tensor, sparse_csc_tensor = _of_layout("sparse_csr"), _of_layout("sparse_csc")
-sparse_bsr_tensor, sparse_bsc_tensor = _of_layout("sparse_bsr"), _of_layout("sparse_bsc")
+sparse_csr_tensor, sparse_csc_tensor = [
+    _of_layout(f"sparse_{kind}", *names) for kind, *names in (
+        ("csr", "crow_indices", "col_indices"), ("csc", "ccol_indices", "row_indices"))]
+sparse_bsr_tensor, sparse_bsc_tensor = [
+    _of_layout(f"sparse_{kind}", *names) for kind, *names in (
+        ("bsr", "crow_indices", "col_indices"), ("bsc", "ccol_indices", "row_indices"))]
 
 
 # --- of dense tensors

@@ -155,9 +155,9 @@ def hspmm(mat1: Any, mat2: Any) -> CoordinateTensor:
 
 
 @handles("smm")
-def smm(input: Any, mat: Any) -> CoordinateTensor:
-    """input @ mat as a sparse matrix, which stores all of each row that is not empty."""
-    found = hspmm(input, mat)
+def smm(input: Any, mat2: Any) -> CoordinateTensor:
+    """input @ mat2 as a sparse matrix, which stores all of each row that is not empty."""
+    found = hspmm(input, mat2)
     rows, size = found._coordinates[0], found._size
     at = (rows.reshape(-1, 1) * size[1] + arange(size[1], device=rows.device)).reshape(-1)
     return make_coo(coordinates(at, size), found._stored.reshape(-1), size, True)

@@ -5,7 +5,7 @@ Next: ``overrides.py``."""
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import wraps
 from types import FunctionType
 from typing import Any, TypeVar, cast
@@ -80,6 +80,29 @@ def by_name_beside(keyword: str) -> Callable[[F], F]:
                 raise no_overload(made.__name__, *args, **kwargs)
             return made(self, *args, **kwargs)
 
+        return cast(F, chosen)
+
+    return attach
+
+
+def only_beside(needed: Collection[str], *keywords: str) -> Callable[[F], F]:
+    """A decorator for methods: these arguments are taken only beside one by position, or one of those ``needed`` by
+    name: PyTorch has no overload with them alone.
+
+    >>> import minigrad
+    >>> minigrad.ones(2).sum(keepdim=True)
+    Traceback (most recent call last):
+    TypeError: sum() received an invalid combination of arguments - got (keepdim=bool)
+    """
+
+    def attach(made: F) -> F:
+        @wraps(made)
+        def chosen(self: Any, *args: Any, **kwargs: Any) -> Any:
+            if kwargs and not args and not kwargs.keys().isdisjoint(keywords) and kwargs.keys().isdisjoint(needed):
+                raise no_overload(made.__name__, **kwargs)
+            return made(self, *args, **kwargs)
+
+        chosen.beside = keywords  # type: ignore[attr-defined]
         return cast(F, chosen)
 
     return attach

@@ -1,5 +1,5 @@
 """Stage: front. In: a Tensor. Out: Bessel functions, Airy's function, Hurwitz' zeta function and orthogonal polynomials
-of its elements, recorded. As in PyTorch, nothing flows back through them.
+of its elements, recorded. As in PyTorch, nothing flows back through them, but for the second operand of zeta.
 Next: ``comparison.py``."""
 
 from __future__ import annotations
@@ -9,15 +9,17 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from minigrad.dtype import float32, float64
+from minigrad.graph.function import apply
 from minigrad.graph.lazy import LazyBuffer
+from minigrad.ops import Op
 from minigrad.tensor import series
 from minigrad.tensor.base import AnyTensor
 from minigrad.tensor.composite import composite
 from minigrad.tensor.formula import Value, chebyshev, choose, in_double
-from minigrad.tensor.function import Function
+from minigrad.tensor.function import Function, refusing
 from minigrad.tensor.functions import double
 from minigrad.tensor.loop import loop
-from minigrad.tensor.operands import MixedFunction, all_fitted, result_dtype
+from minigrad.tensor.operands import MixedFunction, all_fitted, fitted_gradient, result_dtype
 from minigrad.tensor.promotion import floating, type_name
 from minigrad.tensor.ranges import arange
 from minigrad.tensor.special import hurwitz, i0_value, i1_value
@@ -164,13 +166,22 @@ def _zeta(s: LazyBuffer, q: LazyBuffer) -> LazyBuffer:
     return hurwitz(Value(s.cast(wide)), Value(q.cast(wide))).lazy.cast(q.dtype)
 
 
-_ZETA = MixedFunction("special_zeta", all_fitted(_zeta), "NotDifferentiable")
-_ZETA.body.differentiable = 0
+def _zeta_slopes(g: LazyBuffer, s: LazyBuffer, q: LazyBuffer) -> tuple[None, LazyBuffer]:
+    """That by q is -s ζ(s + 1, q)."""
+    above = (s.binary(Op.ADD, s.like(1.0)), q)
+    value = apply(_ZETA.body.at(above, (q.dtype, (0, 1))), above)[0]
+    return None, g.binary(Op.MUL, s.unary(Op.NEG)).binary(Op.MUL, value)
+
+
+_ZETA, _ZETA_OF_NUMBER = [MixedFunction("special_zeta", all_fitted(_zeta), f"SpecialZetaBackward{i}", fitted_gradient(
+    _zeta_slopes)) for i in (0, 1)]
+_NOT_BY_ORDER = refusing(_ZETA, ((0, "the derivative for 'zeta' is not implemented."),), NotImplementedError)
 
 
 def zeta(s: Any, q: Any) -> Tensor:
     """The sum over k >= 0 of (q + k)^-s for s > 1; inf at s = 1 and where q is 0, -1 …; below 0 for whole s only."""
-    return _ZETA.mixed((s, q), floating(result_dtype((s, q))))
+    function = _NOT_BY_ORDER if isinstance(s, AnyTensor) else _ZETA_OF_NUMBER
+    return function.mixed((s, q), floating(result_dtype((s, q))))
 
 
 # --- orthogonal polynomials

@@ -18,11 +18,12 @@ from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.tensor.aliases import make_view
 from minigrad.tensor.body import ByType, ForComplex
-from minigrad.tensor.definition import both, function, in_place, into
+from minigrad.tensor.definition import both, function, in_place
 from minigrad.tensor.function import Function
 from minigrad.tensor.functions import SGN
 from minigrad.tensor.layout import offset_of, strides_of
 from minigrad.tensor.operands import broadcast_shapes, fit, on_one_device, require_tensor
+from minigrad.tensor.outputs import into
 from minigrad.tensor.promotion import floating, type_name
 
 if TYPE_CHECKING:
@@ -291,8 +292,12 @@ class ComplexNumbers:
         """
         return _CONJ((self,)) if self.dtype.kind == "c" else self
 
-    conj_physical = both("conj_physical")(conj)
-    conj_physical_ = in_place(conj)
+    @both("conj_physical")
+    def conj_physical(self: Tensor) -> Tensor:
+        """``conj``, which is one of values and not a mark here."""
+        return self.conj()
+
+    conj_physical_ = in_place(conj_physical)
 
     @both("resolve_conj")
     def resolve_conj(self: Tensor) -> Tensor:

@@ -6,13 +6,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from copy import copy
 from functools import partial, update_wrapper
 from typing import Any, TypeVar, overload
 
 from minigrad.autograd.keeps import Keeps
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.tensor.base import made
-from minigrad.tensor.function import Function, tracing_body
+from minigrad.tensor.function import Function, refusing, tracing_body
 from minigrad.tensor.operands import require_tensor
 from minigrad.tensor.promotion import get_default_dtype
 from minigrad.tensor.tensor_class import Tensor
@@ -69,6 +70,12 @@ class Composite:
         for position, (name, value) in enumerate(given.arguments.items(), 1):
             if given.signature.parameters[name].annotation in ("Tensor", Tensor):
                 require_tensor(value, self.name, name, position)
+
+    def refusing(self, refusals: tuple[tuple[int, str], ...]) -> Composite:
+        """The composite, whose backward refuses the gradients of some operands: see ``function.refusing``."""
+        made = copy(self)
+        made.recorded = refusing(self.recorded, refusals)
+        return made
 
     def gradient(self, by_hand: Callable[..., Any]) -> Callable[..., Any]:
         """Let ``by_hand(outputs, grads, *arguments)`` give the gradients, in place of what follows from the body: one

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from minigrad.tensor.complex_numbers import view_as_complex, view_as_real
-from minigrad.tensor.definition import OUT_TYPES, SAME, function, into
+from minigrad.tensor.definition import function
+from minigrad.tensor.outputs import OUT_TYPES, SAME, into
 
 if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor

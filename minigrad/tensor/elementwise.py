@@ -8,10 +8,12 @@ from collections.abc import Callable
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
-from minigrad.autograd.node import kind, refusing_some
+from minigrad.autograd.node import kind
+from minigrad.autograd.refusals import refusing_some
 from minigrad.dtype import accumulator, bool_
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
+from minigrad.tensor.arguments import no_overload
 from minigrad.tensor.autocast import operands_of
 from minigrad.tensor.base import AnyTensor
 from minigrad.tensor.body import ByType, ForComplex
@@ -418,16 +420,19 @@ class Elementwise:
     def lerp(self: Tensor, end: Tensor, weight: Any) -> Tensor:
         """self + weight * (end - self); from a weight of 1/2 on end - (1 - weight) * (end - self), which is ``end``
         at weight 1."""
-        not_for("biu", self.dtype, f"lerp_kernel_{'scalar' if is_number(weight) else 'tensor'}")
         if self.dtype is not end.dtype:
             raise RuntimeError(f"expected dtype {c_name(self.dtype)} for `end` but got dtype {c_name(end.dtype)}")
+        by_tensor = isinstance(weight, AnyTensor)
+        if by_tensor and weight.dtype is not self.dtype and weight.ndim:
+            raise RuntimeError(f"expected dtype {c_name(self.dtype)} for `weight` but got dtype "
+                               f"{c_name(weight.dtype)}")
+        if not by_tensor and not is_number(weight):
+            raise no_overload("lerp", self, end, weight)
+        not_for("biu", self.dtype, f"lerp_kernel_{'tensor' if by_tensor else 'scalar'}")
         if isinstance(weight, complex):
             weight = number(weight, self.dtype)
-        if isinstance(weight, AnyTensor):
+        if by_tensor:
             if weight.dtype is not self.dtype:
-                if weight.ndim:
-                    raise RuntimeError(f"expected dtype {c_name(self.dtype)} for `weight` but got dtype "
-                                       f"{c_name(weight.dtype)}")
                 dtype = result_dtype((self, end, weight))
                 self, end, weight = self.to(dtype), end.to(dtype), weight.to(dtype)
             return _LERP((self, end, weight))

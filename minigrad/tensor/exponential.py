@@ -307,7 +307,7 @@ class Exponential:
 
     # --- norms
 
-    @both("norm")
+    @both("norm", out=4)
     def norm(self: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False,
              dtype: DType | None = None) -> Tensor:
         """(sum |x|^p)^(1/p) over ``dim``; ``"fro"`` is p = 2, infinities give the extrema of |x|, 0 counts nonzeros.

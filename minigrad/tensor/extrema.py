@@ -12,7 +12,7 @@ from minigrad.dtype import accumulator, bool_, int64, uint8
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.tensor import return_types
-from minigrad.tensor.arguments import no_overload
+from minigrad.tensor.arguments import no_overload, only_beside
 from minigrad.tensor.base import AnyTensor
 from minigrad.tensor.body import refusal
 from minigrad.tensor.definition import both
@@ -241,6 +241,7 @@ class Extrema:
     __slots__ = ()
 
     @both("max")
+    @only_beside(("dim",), "keepdim")
     def max(self: Tensor, dim: Any = None, keepdim: bool = False, *, other: Any = None) -> Any:
         """The largest element, NaN if there is one; with ``dim`` the named tuple ``(values, indices)`` along it; with a
         Tensor the larger of each pair.
@@ -254,6 +255,7 @@ class Extrema:
         return _extreme(self, dim, keepdim, other, "max")
 
     @both("min")
+    @only_beside(("dim",), "keepdim")
     def min(self: Tensor, dim: Any = None, keepdim: bool = False, *, other: Any = None) -> Any:
         """The smallest element, NaN if there is one; with ``dim`` the named tuple ``(values, indices)`` along it."""
         return _extreme(self, dim, keepdim, other, "min")

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from minigrad.autograd.keeps import Keeps
 from minigrad.autograd.mode import mode, no_grad
-from minigrad.autograd.node import Node, kind, refusing_some
+from minigrad.autograd.node import Node, kind
 from minigrad.autograd.protocol import Front
+from minigrad.autograd.refusals import refusing_some
 from minigrad.dtype import DType
 from minigrad.graph.function import Subgraph, apply
 from minigrad.graph.lazy import LazyBuffer
@@ -132,11 +133,11 @@ class Function:
 
 
 @cache
-def refusing(function: F, refusals: tuple[tuple[int, str], ...]) -> F:
-    """The Function, whose backward raises ``RuntimeError`` if it comes to one of some operands: ``refusals`` has their
-    numbers and the words."""
+def refusing(function: F, refusals: tuple[tuple[int, str], ...], error: Any = RuntimeError) -> F:
+    """The Function, whose backward raises an error if it comes to one of some operands: ``refusals`` has their numbers
+    and the words."""
     made = copy(function)
-    made.node = kind(function.node.__name__, refusing_some(refusals), function.node.keeps)
+    made.node = kind(function.node.__name__, refusing_some(refusals, error), function.node.keeps)
     return made
 
 

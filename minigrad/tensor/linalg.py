@@ -319,7 +319,7 @@ class LinearAlgebra:
 
     # --- more dimensions
 
-    @both("tensordot", keywords={"a": "input", "b": "other"})
+    @both("tensordot", keywords={"a": "input", "b": "other"}, out=3)
     def tensordot(self: Tensor, other: Tensor, dims: Any = 2) -> Tensor:
         """The sum of products over pairs of dimensions: the ``dims`` last of self and first of other, or those in two
         lists, in order; what is left of both are the dimensions of the result.

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from minigrad.tensor import return_types
 from minigrad.tensor.autocast import operands_of
-from minigrad.tensor.definition import both, function, into
+from minigrad.tensor.definition import both, function
 from minigrad.tensor.linalg import lapack
+from minigrad.tensor.outputs import into
 
 if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor

@@ -17,16 +17,17 @@ from minigrad.graph.host import comparable, moved, register_host, stable_order, 
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.tensor import return_types
-from minigrad.tensor.arguments import by_name_beside
+from minigrad.tensor.arguments import by_name_beside, only_beside
 from minigrad.tensor.base import AnyTensor, make
 from minigrad.tensor.body import refusal
 from minigrad.tensor.creation import full
-from minigrad.tensor.definition import also, both, by_rows, function, into
+from minigrad.tensor.definition import also, both, by_rows, function
 from minigrad.tensor.extrema import shared
 from minigrad.tensor.function import Function
 from minigrad.tensor.gathering import alone, check_index_range, picked
 from minigrad.tensor.indexing import concrete
 from minigrad.tensor.operands import dim_index, not_for, not_for_complex, one_device, result_dtype
+from minigrad.tensor.outputs import into
 from minigrad.tensor.promotion import number, number_dtype, type_name
 
 if TYPE_CHECKING:
@@ -424,6 +425,7 @@ class Ordering:
         return return_types.kthvalue(*picked(self, axis, place, "KthvalueBackward0", keepdim))
 
     @both("median")
+    @only_beside(("dim",), "keepdim")
     def median(self: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
         """The lower of the middle elements: of all, or ``(values, indices)`` along ``dim``. NaN if there is one:
         the first."""

@@ -2,7 +2,7 @@
 for a subclass of Tensor that has none of its own, the result as one of the subclass. Nothing of this costs a program
 that has no such class: when the first appears, ``arm`` puts checks into the methods of Tensor and into the functions.
 Source: https://docs.pytorch.org/docs/stable/notes/extending.html#extending-torch-python-api
-Next: ``definition.py``."""
+Next: ``outputs.py``."""
 
 from __future__ import annotations
 

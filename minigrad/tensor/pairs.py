@@ -11,7 +11,7 @@ from minigrad.graph.function import apply
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.tensor.base import AnyTensor
-from minigrad.tensor.definition import both, function, in_place, into
+from minigrad.tensor.definition import both, function, in_place
 from minigrad.tensor.function import tensor_function
 from minigrad.tensor.functions import double
 from minigrad.tensor.operands import (
@@ -24,6 +24,7 @@ from minigrad.tensor.operands import (
     require_tensor,
     result_dtype,
 )
+from minigrad.tensor.outputs import into
 from minigrad.tensor.promotion import floating, number, type_name
 from minigrad.tensor.quotients import INTEGER_OF_SIZE, sign_bit
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from minigrad.dtype import DType, accumulator, bool_, int64, uint8
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
-from minigrad.tensor.arguments import no_overload
+from minigrad.tensor.arguments import no_overload, only_beside
 from minigrad.tensor.autocast import operands_of
 from minigrad.tensor.definition import both
 from minigrad.tensor.function import Function
@@ -210,6 +210,7 @@ class Reduce:
     __slots__ = ()
 
     @both("sum")
+    @only_beside(("dim", "axis"), "keepdim", "keepdims")
     def sum(self: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None,
             axis: Any = None, keepdims: bool = False) -> Tensor:
         """The sum over ``dim``. Integers and bools add up in int64.
@@ -249,6 +250,7 @@ class Reduce:
         return _NANSUM((self,), (dtype or self.dtype, dim_indices(dim, len(self._shape())), keepdim))
 
     @both("mean")
+    @only_beside(("dim", "axis"), "keepdim", "keepdims")
     def mean(self: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None,
              axis: Any = None, keepdims: bool = False) -> Tensor:
         """The sum over ``dim`` divided by the number of elements; only of floats."""
@@ -271,6 +273,7 @@ class Reduce:
         return self.nansum(dim, keepdim, dtype=dtype) / (~self.isnan()).sum(dim, keepdim)
 
     @both("prod")
+    @only_beside(("dim",), "keepdim")
     def prod(self: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: DType | None = None) -> Tensor:
         """The product over one dimension, or of all elements."""
         dims = len(self._shape())

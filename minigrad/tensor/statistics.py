@@ -11,6 +11,7 @@ import numpy as np
 from minigrad.dtype import bool_, float32, float64, from_numpy, int64
 from minigrad.engine import leaf_from_numpy
 from minigrad.tensor import return_types
+from minigrad.tensor.arguments import only_beside
 from minigrad.tensor.autocast import operands_of
 from minigrad.tensor.base import AnyTensor, make
 from minigrad.tensor.creation import tensor
@@ -196,6 +197,7 @@ class Statistics:
         return _quantile(self, q, dim, keepdim, interpolation, "nanquantile")
 
     @both("nanmedian")
+    @only_beside(("dim",), "keepdim")
     def nanmedian(self: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
         """``median`` of the elements that are not NaN; NaN where all are.
 

@@ -14,7 +14,7 @@ import minigrad
 from minigrad.errors import OutOfMemoryError
 from minigrad.nn import functional
 from minigrad.tensor import FUNCTIONS, Tensor
-from minigrad.torch import native, settings, streams, symbols
+from minigrad.torch import declarations, native, settings, streams, symbols
 from minigrad.torch.compiler import compile
 from minigrad.torch.version import __version__
 
@@ -30,6 +30,7 @@ _DEFINED: dict[str, Any] = {
     **{name: getattr(symbols, name) for name in symbols.__all__},
     **{name: getattr(streams, name) for name in streams.__all__},
     **{name: getattr(native, name) for name in native.__all__ if name not in native.OF_ATEN},
+    **declarations.FUNCTIONS,
 }
 
 _ELSEWHERE = {
@@ -45,13 +46,10 @@ _ELSEWHERE = {
 """Names that are imported when a program asks for them, and where from."""
 
 _OF_FUNCTIONAL = frozenset((
-    "adaptive_avg_pool1d", "adaptive_max_pool1d", "avg_pool1d", "bilinear", "binary_cross_entropy_with_logits",
-    "cdist", "celu", "channel_shuffle", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d",
-    "conv_transpose3d", "cosine_embedding_loss", "cosine_similarity", "ctc_loss", "group_norm", "hardshrink",
-    "hinge_embedding_loss", "instance_norm", "kl_div", "layer_norm", "margin_ranking_loss", "max_pool1d",
-    "max_pool2d", "max_pool3d", "native_channel_shuffle", "pairwise_distance", "pdist", "pixel_shuffle",
-    "pixel_unshuffle", "poisson_nll_loss", "prelu", "rms_norm", "rrelu", "selu", "threshold", "triplet_margin_loss"))
-"""Functions of ``torch.nn.functional`` that ``torch`` has too."""
+    "adaptive_avg_pool1d", "avg_pool1d", "bilinear", "cdist", "channel_shuffle", "conv1d", "conv2d", "conv3d",
+    "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "cosine_similarity", "hardshrink",
+    "native_channel_shuffle", "pairwise_distance", "pdist", "pixel_shuffle", "pixel_unshuffle", "prelu", "rms_norm"))
+"""Functions of ``torch.nn.functional`` that ``torch`` has too, with the same arguments."""
 
 
 def find(name: str) -> Any:

@@ -2,7 +2,7 @@
 as ``torch.native_layer_norm`` or ``torch.ops.aten.constant_pad_nd``.
 
 Stage: PyTorch programs. In: Tensors. Out: what the function of that name gives.
-Next: ``ops.py``.
+Next: ``declarations.py``.
 
 Source of the signatures: ``aten/src/ATen/native/native_functions.yaml`` of PyTorch 2.13.
 """
@@ -20,7 +20,7 @@ from minigrad.nn import functional
 from minigrad.nn.functional.dropout import feature_dropout as channel_dropout
 from minigrad.nn.functional.upsampling import resampled
 from minigrad.tensor.copies import SHOWN
-from minigrad.tensor.definition import into
+from minigrad.tensor.outputs import into
 
 __all__ = ["_batch_norm_with_update", "_chunk_cat", "_native_batch_norm_legit", "_safe_softmax",
            "_softmax_backward_data", "_unsafe_masked_index", "_unsafe_masked_index_put_accumulate",
@@ -145,13 +145,13 @@ def native_dropout_backward(grad_output: Tensor, mask: Tensor, scale: float) -> 
 # --- images
 
 
-def constant_pad_nd(self: Tensor, pad: Sequence[int], value: float = 0) -> Tensor:
+def constant_pad_nd(input: Tensor, pad: Sequence[int], value: float = 0) -> Tensor:
     """``functional.pad`` with a constant.
 
     >>> constant_pad_nd(minigrad.tensor([1, 2]), (1, 0))
     tensor([0, 1, 2])
     """
-    return functional.pad(self, list(pad), "constant", value)
+    return functional.pad(input, list(pad), "constant", value)
 
 
 def max_pool2d_with_indices_backward(grad_output: Tensor, self: Tensor, kernel_size: Any, stride: Any, padding: Any,

@@ -16,6 +16,7 @@ import pytest
 from minigrad import Tensor
 from minigrad.nn import functional as F
 from minigrad.tensor import FUNCTIONS
+from minigrad.torch import names
 
 torch = pytest.importorskip("torch")
 
@@ -145,10 +146,13 @@ def differences(ours: Any, overloads: list[list[Parameter]], method: bool) -> li
 def cases() -> dict[str, tuple[Any, list[list[Parameter]], bool]]:
     found: dict[str, tuple[Any, list[list[Parameter]], bool]] = {}
     for name, overloads in stubs("_VariableFunctions.pyi", None).items():
-        theirs = getattr(torch, name, None)
-        if name in FUNCTIONS and inspect.isfunction(FUNCTIONS[name]):
-            found[name] = (FUNCTIONS[name], of_python(theirs, False) if inspect.isfunction(theirs) else overloads,
-                           False)
+        theirs, ours = getattr(torch, name, None), names.find(name)
+        if inspect.isfunction(ours):
+            found[name] = (ours, of_python(theirs, False) if inspect.isfunction(theirs) else overloads, False)
+    for name in dir(torch):
+        theirs, ours = getattr(torch, name), FUNCTIONS.get(name)
+        if name not in found and inspect.isfunction(theirs) and inspect.isfunction(ours) and not name.startswith("_"):
+            found[name] = (ours, of_python(theirs, False), False)
     for name, overloads in stubs("__init__.pyi", "TensorBase").items():
         theirs = getattr(torch.Tensor, name, None)
         ours = getattr(Tensor, name, None)
@@ -173,7 +177,12 @@ LEFT_OUT = {
     "linspace": "steps has no default in PyTorch", "logspace": "as linspace",
     "rsub": "alpha is given by name for Tensors", "subtract": "as rsub", "Tensor.subtract": "as rsub",
     "Tensor.subtract_": "as rsub", "result_type": "a scalar beside a tensor, both by name",
-    "dequantize": "of several tensors: there are no quantized tensors", "repeat_interleave": "repeats alone, by name",
+    **dict.fromkeys(("lu", "meshgrid", "unique", "unique_consecutive"), "any number of arguments in PyTorch's"),
+    **dict.fromkeys(("hspmm", "sspaddmm"), "sparse results are not written into others"),
+    **dict.fromkeys(("rrelu", "rrelu_"), "the numbers come from the default generator only"),
+    **dict.fromkeys(("set_num_threads", "set_num_interop_threads"), "by position only, whatever the stub file says"),
+    "spmm": "torch.sparse.mm, which calls its first argument otherwise",
+    "repeat_interleave": "repeats alone, by name",
 }
 """What is otherwise, and why."""
 

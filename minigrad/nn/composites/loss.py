@@ -9,9 +9,10 @@ from functools import wraps
 from typing import Any
 
 from minigrad.autograd.keeps import OWN, Keeps
+from minigrad.dtype import bool_
 from minigrad.nn.composites.precision import wide
 from minigrad.tensor import Tensor, arange, composite, minimum, type_name, where
-from minigrad.tensor.operands import result_dtype
+from minigrad.tensor.operands import BOOL_NEGATION, result_dtype
 
 
 def reduced(loss: Tensor, reduction: str) -> Tensor:
@@ -21,12 +22,17 @@ def reduced(loss: Tensor, reduction: str) -> Tensor:
     return loss.sum() if reduction == "sum" else loss
 
 
+Refusals = tuple[tuple[int, str], ...]
+"""Numbers of operands whose gradient PyTorch refuses, with its words."""
+
+
 def losses(node: str, keeps: Keeps | str = "by name", *, fused: bool = False, kernel: str = "",
-           compared: int | None = None) -> Callable[[Callable[..., Tensor]], Any]:
+           compared: int | None = None, refused: Callable[..., Refusals] | None = None,
+           ) -> Callable[[Callable[..., Tensor]], Any]:
     """Make of a formula for each element a function with an argument ``reduction``, each of which is one composite.
     Half types are computed in float32 and rounded at the end to the dtype that the formula gives without that. With a
     ``kernel``, integers raise PyTorch's error. The operand ``compared`` is only compared with numbers: it has no
-    gradient.
+    gradient. ``refused``: which gradients of these operands are refused.
 
     The entry on the tape is called ``node``, and if PyTorch's loss is not one op (``fused``), the mean and the sum are
     called as it calls those, and ``keeps`` says what its ops read.
@@ -52,16 +58,19 @@ def losses(node: str, keeps: Keeps | str = "by name", *, fused: bool = False, ke
         def loss(*tensors: Tensor, reduction: str, **static: Any) -> Tensor:
             if compared is not None and tensors[compared].requires_grad:
                 tensors = (*tensors[:compared], tensors[compared].detach(), *tensors[compared + 1:])
-            return bodies[reduction](*tensors, **static)
+            refusals = refused(*tensors) if refused is not None else ()
+            body = bodies[reduction]
+            return (body.refusing(refusals) if refusals else body)(*tensors, **static)
 
         return loss
 
     return decorate
 
 
-def loss(node: str, kernel: str = "") -> Callable[[Callable[..., Tensor]], Any]:
+def loss(node: str, kernel: str = "", refused: Callable[..., Refusals] | None = None,
+         ) -> Callable[[Callable[..., Tensor]], Any]:
     """``losses`` of an op that PyTorch has as one: its entry has one name, whatever the reduction."""
-    return losses(node, fused=True, kernel=kernel)
+    return losses(node, fused=True, kernel=kernel, refused=refused)
 
 
 # --- distances
@@ -119,7 +128,14 @@ def smooth_l1_loss(input: Tensor, target: Tensor, *, beta: float) -> Tensor:
     return smooth(_difference(input, target), beta=beta)
 
 
-@loss("HuberLossBackward0", "huber_cpu")
+def _of_two_types(input: Tensor, target: Tensor) -> Refusals:
+    """PyTorch's kernel of the gradient takes operands of one dtype only."""
+    own, other = type_name(input.dtype), type_name(target.dtype)
+    return () if own == other else ((0, f"Found dtype {other} but expected {own}"),
+                                    (1, f"Found dtype {own} but expected {other}"))
+
+
+@loss("HuberLossBackward0", "huber_cpu", _of_two_types)
 def huber_loss(input: Tensor, target: Tensor, *, delta: float) -> Tensor:
     """d^2 / 2 where d = |input - target| is at most delta, else delta (d - delta / 2)."""
     return huber(_difference(input, target), delta=delta)
@@ -219,7 +235,12 @@ def binary_cross_entropy_with_logits(input: Tensor, target: Tensor, weight: Tens
     return loss if weight is None else loss * weight
 
 
-@loss("SoftMarginLossBackward0")
+def _of_bools(input: Tensor, target: Tensor) -> Refusals:
+    """PyTorch's formula of the gradient negates the target."""
+    return () if target.dtype is not bool_ else ((0, BOOL_NEGATION),)
+
+
+@loss("SoftMarginLossBackward0", refused=_of_bools)
 def soft_margin_loss(input: Tensor, target: Tensor) -> Tensor:
     """log(1 + exp(-t x))."""
     return (-(input * target)).softplus(threshold=math.inf)

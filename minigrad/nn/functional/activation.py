@@ -10,8 +10,9 @@ from minigrad.nn.composites import activation as formulas
 from minigrad.nn.functional.arguments import number
 from minigrad.tensor import Tensor, empty_like, scalar, type_name
 from minigrad.tensor.autocast import operands_of
-from minigrad.tensor.definition import in_place, into
+from minigrad.tensor.definition import in_place
 from minigrad.tensor.operands import BOOL_SUBTRACTION, dim_index, require_tensor
+from minigrad.tensor.outputs import into
 from minigrad.tensor.promotion import stored
 from minigrad.tensor.random import slopes
 

@@ -184,10 +184,15 @@ def kl_div(input: Tensor, target: Tensor, size_average: bool | None = None, redu
                           stacklevel=2)
         batch = reduction == "batchmean"
         kind = "sum" if batch else one_reduction(None, None, reduction)
+    loss = divergence(input, target, kind, log_target)
+    return loss / input.shape[0] if batch and input.ndim else loss
+
+
+def divergence(input: Tensor, target: Tensor, reduction: str = "mean", log_target: bool = False) -> Tensor:
+    """``kl_div``, without a warning about the mean."""
     if not (input.dtype.is_floating_point and target.dtype.is_floating_point):
         raise RuntimeError("kl_div: Integral inputs not supported.")
-    loss = (formulas.kl_div_of_logs if log_target else formulas.kl_div)(input, target, reduction=kind)
-    return loss / input.shape[0] if batch and input.ndim else loss
+    return (formulas.kl_div_of_logs if log_target else formulas.kl_div)(input, target, reduction=reduction)
 
 
 # --- two classes

@@ -13,6 +13,7 @@ from minigrad.nn.functional.arguments import at_hand, check_castable, one_reduct
 from minigrad.nn.functional.distance import pairwise_distance
 from minigrad.tensor import Tensor, check_index_range, type_name
 from minigrad.tensor.autocast import operands_of
+from minigrad.tensor.operands import BOOL_NEGATION
 
 
 def margin_ranking_loss(input1: Tensor, input2: Tensor, target: Tensor, margin: float = 0,
@@ -58,8 +59,7 @@ def soft_margin_loss(input: Tensor, target: Tensor, size_average: bool | None = 
     refuse_gradients("soft_margin_loss", target=target)
     input, target = operands_of("soft_margin_loss", input, target)
     if input.dtype is bool_:
-        raise RuntimeError("Negation, the `-` operator, on a bool tensor is not supported. If you are trying to invert "
-                           "a mask, use the `~` or `logical_not()` operator instead.")
+        raise RuntimeError(BOOL_NEGATION)
     check_castable(input, target, input.dtype)
     if not (input.dtype.is_floating_point or input.dtype.is_complex):
         raise RuntimeError(f"result type Float can't be cast to the desired output type {type_name(input.dtype)}")

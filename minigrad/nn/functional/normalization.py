@@ -10,8 +10,8 @@ from typing import Any
 from minigrad.nn.composites import normalization as formulas
 from minigrad.nn.composites.activation import require_float
 from minigrad.tensor import Tensor, type_name, update_
-from minigrad.tensor.definition import into
 from minigrad.tensor.operands import require_tensor
+from minigrad.tensor.outputs import into
 
 # --- statistics over the last dimensions
 

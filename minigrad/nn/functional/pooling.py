@@ -13,8 +13,8 @@ from minigrad.nn.composites import pooling as formulas
 from minigrad.nn.functional.arguments import one_per_dimension
 from minigrad.nn.functional.windows import adaptive_layout, check_dtype, layout_of
 from minigrad.tensor import Tensor
-from minigrad.tensor.definition import into
 from minigrad.tensor.operands import require_tensor
+from minigrad.tensor.outputs import into
 
 Sizes = int | Sequence[int]
 OptionalSizes = int | None | Sequence[int | None]

@@ -263,3 +263,19 @@ def test_losses_keep_pytorchs_dtypes_and_refuse_gradients_of_weights():
         with pytest.raises(RuntimeError, match=f"'{name}' is not differentiable with respect to argument"):
             getattr(functional, name)(single, **{"target": single, **options})
     assert not functional.hinge_embedding_loss(single, learnt).requires_grad
+
+
+@pytest.mark.parametrize(("loss", "target", "words"), [
+    ("huber_loss", minigrad.float64, "Found dtype Double but expected Float"),
+    ("huber_loss", minigrad.int64, "Found dtype Long but expected Float"),
+    ("soft_margin_loss", minigrad.bool, "Negation, the `-` operator, on a bool tensor is not supported")])
+@pytest.mark.parametrize("reduction", ["none", "mean"])
+def test_gradients_that_pytorchs_kernels_refuse(loss: str, target: Any, words: str, reduction: str) -> None:
+    x = minigrad.tensor([1.0, 3.0], requires_grad=True)
+    value = getattr(F, loss)(x, minigrad.tensor([1.0, 0.0]).to(target), reduction=reduction).sum()
+    assert value.isfinite()
+    with pytest.raises(RuntimeError, match=words):
+        value.backward()
+    y = minigrad.tensor([1.0, 0.0], dtype=minigrad.float64, requires_grad=True)
+    with pytest.raises(RuntimeError, match="Found dtype Float but expected Double"):
+        F.huber_loss(x.detach(), y).backward()

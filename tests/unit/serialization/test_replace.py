@@ -17,6 +17,8 @@ from typing import Any
 import pytest
 
 import minigrad
+from minigrad.runtime import folder
+from minigrad.serialization.replace import replacing
 
 
 @pytest.fixture
@@ -79,12 +81,55 @@ def test_ctrl_c(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_kill(old: Path) -> None:
+    """The next process removes what this one has written; what is being written stays, and what is not ours."""
+    foreign = old.parent / f".{old.name}.notes"
+    foreign.mkdir()
     program = ("import minigrad, os, signal, sys; from minigrad.serialization.archive import ArchiveWriter\n"
                "ArchiveWriter.close = lambda self: os.kill(os.getpid(), signal.SIGKILL)\n"
                "minigrad.save({'step': 2}, sys.argv[1])")
     done = subprocess.run([sys.executable, "-c", program, str(old)], capture_output=True)
     assert done.returncode == -signal.SIGKILL
-    assert minigrad.load(old)["step"] == 1
+    assert minigrad.load(old)["step"] == 1 and len(os.listdir(old.parent)) == 3
+    with replacing(old) as file:
+        minigrad.save({"step": 3}, old)
+        assert minigrad.load(old)["step"] == 3
+        minigrad.save({"step": 4}, file)
+    assert minigrad.load(old)["step"] == 4 and {*os.listdir(old.parent)} == {old.name, foreign.name}
+
+
+def test_a_long_name(tmp_path: Path) -> None:
+    for path in (tmp_path / ("x" * 250 + ".pt"), tmp_path / ("ü" * 120 + ".pt")):
+        minigrad.save({"step": 1}, path)
+        assert whole(path)
+        path.unlink()
+
+
+@pytest.mark.parametrize("moment", ["made", "opened"])
+def test_two_that_begin_at_once(old: Path, moment: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One takes the other's new folder for one that was left, before it is locked."""
+    plain, lock, made = folder.tempfile.mkdtemp, folder.fcntl.flock, []
+
+    def remove() -> None:
+        monkeypatch.setattr(folder.fcntl, "flock", lock)
+        folder.remove_left(str(old.parent), f".{old.name}.", ".tmp")
+
+    def mkdtemp(*arguments: str) -> str:
+        made.append(plain(*arguments))
+        if moment == "made" and len(made) == 1:
+            remove()
+        return made[-1]
+
+    def flock(*arguments: int) -> None:
+        remove()
+        lock(*arguments)
+
+    monkeypatch.setattr(folder.tempfile, "mkdtemp", mkdtemp)
+    if moment == "opened":
+        monkeypatch.setattr(folder.fcntl, "flock", flock)
+    before = len(os.listdir("/proc/self/fd")) if sys.platform == "linux" else 0
+    minigrad.save({"step": 1}, old)
+    assert len(made) == 2 and whole(old)
+    assert before == (len(os.listdir("/proc/self/fd")) if sys.platform == "linux" else 0)
 
 
 def test_mode_and_links_are_kept(old: Path, tmp_path: Path) -> None:

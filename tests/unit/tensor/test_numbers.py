@@ -193,6 +193,32 @@ def test_arguments_that_no_overload_takes_together() -> None:
         minigrad.trapezoid(x, dx=True)
 
 
+@pytest.mark.parametrize("name", ["sum", "mean", "prod", "max", "min", "median", "nanmedian"])
+def test_keepdim_needs_a_dim(name: str) -> None:
+    x = minigrad.ones(2, 3)
+    for call in (lambda: getattr(x, name)(keepdim=True), lambda: getattr(minigrad, name)(x, keepdim=False)):
+        with pytest.raises(TypeError, match=name + r"\(\) received an invalid combination of arguments"):
+            call()
+    found = getattr(x, name)(dim=1, keepdim=True)
+    assert (found if name in ("sum", "mean", "prod") else found.values).shape == (2, 1)
+    if name in ("sum", "mean"):
+        assert getattr(x, name)(None, True).shape == getattr(x, name)(axis=None, keepdims=True).shape == (1, 1)
+        with pytest.raises(TypeError, match="invalid combination"):
+            getattr(x, name)(keepdims=True)
+
+
+def test_lerp_looks_at_its_operands_before_it_looks_for_a_kernel() -> None:
+    whole, x = minigrad.tensor([1, 2]), minigrad.ones(2)
+    with pytest.raises(RuntimeError, match="expected dtype long int for `end` but got dtype float"):
+        minigrad.lerp(whole, x, 0.5)
+    with pytest.raises(RuntimeError, match="expected dtype long int for `weight` but got dtype float"):
+        minigrad.lerp(whole, whole, x)
+    with pytest.raises(NotImplementedError, match="\"lerp_kernel_scalar\" not implemented for 'Long'"):
+        minigrad.lerp(whole, whole, 0.5)
+    with pytest.raises(TypeError, match=r"lerp\(\) received an invalid combination of arguments"):
+        minigrad.lerp(x, x, "half")
+
+
 @pytest.mark.slow
 def test_polynomials_of_a_high_degree_and_several() -> None:
     x, n = minigrad.tensor([1.0, -1.0, 0.5], dtype=minigrad.float64), minigrad.tensor([5000.0, 129.0, 66.0])

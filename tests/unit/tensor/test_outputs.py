@@ -126,3 +126,25 @@ def test_shapes() -> None:
 def test_activations_that_are_methods_of_tensors() -> None:
     assert X.sub(3).hardshrink(1).tolist() == [[-1.5, 0], [0, 1.5]]
     assert X.sub(3).prelu(minigrad.tensor([2.0, 4.0])).tolist() == [[-3, -2], [0.5, 1.5]]
+
+
+def test_out_by_position_where_pytorch_has_a_place_for_it() -> None:
+    out = zeros(())
+    assert minigrad.norm(X[0], 2, None, False, out) is out
+    assert out.item() == pytest.approx(8.5 ** 0.5)
+    assert minigrad.norm(X[0], 2, None, False, None, float64).dtype is float64
+    assert minigrad.tensordot(X[0], X[1], 1, out) is out
+    assert out.item() == 16.5
+    with pytest.raises(TypeError, match="positional arguments"):
+        minigrad.mm(X, X, out)  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize("call", [
+    lambda out: minigrad.isnan(X, out=out), lambda out: minigrad.trace(X, out=out),
+    lambda out: minigrad.swapaxes(X, 0, 1, out=out), lambda out: minigrad.ones_like(X, out=out),
+    lambda out: minigrad.einsum("ij->i", X, out=out), lambda out: minigrad.conv1d(X[None], X[None], out=out)])
+def test_functions_without_out(call: Callable[[Tensor], Any]) -> None:
+    out = zeros(2, 2)
+    with pytest.raises(TypeError, match=r"\w+\(\) got an unexpected keyword argument 'out'"):
+        call(out)
+    assert not out.any()

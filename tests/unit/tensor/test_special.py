@@ -255,3 +255,16 @@ def test_xlogy_gives_no_gradient_where_none_comes():
             function(x, y).backward(minigrad.full((4,), g))
             assert [0.0 if v == 0 else v for v in x.grad.tolist()][:1] == [0.0]
             assert all([v == 0 for v in x.grad.tolist()]) if g == 0 else x.grad[1:].isnan().all()
+
+
+def test_zeta_has_a_gradient_by_its_second_operand_only() -> None:
+    q = minigrad.tensor([1.0, 2.5], dtype=minigrad.float64, requires_grad=True)
+    assert minigrad.autograd.gradcheck(lambda q: minigrad.special.zeta(3.0, q), (q,))
+    assert minigrad.autograd.gradgradcheck(lambda q: minigrad.special.zeta(minigrad.tensor([3.0, 2.0]).double(), q),
+                                           (q,))
+    s = minigrad.tensor([[3.0], [2.0]], dtype=minigrad.float64, requires_grad=True)
+    value = minigrad.special.zeta(s, q).sum()
+    by_q, = minigrad.autograd.grad(value, [q], retain_graph=True)
+    assert by_q.shape == (2,)
+    with pytest.raises(NotImplementedError, match="the derivative for 'zeta' is not implemented"):
+        value.backward()

@@ -1,6 +1,6 @@
 """Stage: tests. In: the functions beneath those of ``nn.functional``. Out: they give what those give, and the values
 that PyTorch gives beside them.
-Next: ``test_runner.py``."""
+Next: ``test_declarations.py``."""
 
 import numpy as np
 import pytest

@@ -1,0 +1,204 @@
+"""Stage: front. In: the result of a function, and the Tensor that ``out=`` names. Out: the result copied into it, or
+PyTorch's error where that may not be.
+Next: ``definition.py``."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+from minigrad.autograd.mode import mode
+from minigrad.dtype import DType, bfloat16, bool_, complex64, complex128, float16, float32, float64, int32, uint8
+from minigrad.tensor.base import AnyTensor
+from minigrad.tensor.changes import OVERLAP, check_distinct, check_overlap
+from minigrad.tensor.promotion import c_name, can_cast, type_name
+
+_CREATORS = frozenset(("arange", "empty", "eye", "full", "linspace", "logspace", "ones", "rand", "randint", "randn",
+                       "randperm", "range", "zeros"))
+_OF_OUT = _CREATORS.union(("cumprod", "cumsum", "nansum", "prod", "sum"))
+"""What computes in the dtype of ``out``, unless another is given."""
+
+WITHOUT_OUT = frozenset((
+    "_standard_gamma", "adjoint", "argwhere", "as_strided", "as_strided_scatter", "atleast_1d", "atleast_2d",
+    "atleast_3d", "bartlett_window", "bincount", "binomial", "blackman_window", "block_diag", "broadcast_tensors",
+    "broadcast_to", "cartesian_prod", "chunk", "clone", "combinations", "conj", "conv1d", "conv2d", "conv3d",
+    "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "corrcoef", "count_nonzero", "cov",
+    "cumulative_trapezoid", "dequantize", "det", "detach", "diag_embed", "diagflat", "diagonal", "diagonal_scatter",
+    "dist", "dsplit", "einsum", "empty_like", "empty_strided", "fake_quantize_per_channel_affine",
+    "fake_quantize_per_tensor_affine", "flatten", "flip", "fliplr", "flipud", "from_file", "full_like", "gradient",
+    "hamming_window", "hann_window", "histogramdd", "hsplit", "imag", "index_fill", "index_put", "isclose", "isfinite",
+    "isinf", "isnan", "isreal", "istft", "kaiser_window", "lobpcg", "logdet", "masked_fill", "masked_scatter",
+    "matrix_exp", "meshgrid", "moveaxis", "movedim", "narrow", "ones_like", "pca_lowrank", "permute", "pinverse",
+    "poisson", "positive", "put", "rand_like", "randint_like", "randn_like", "ravel", "real", "relu",
+    "repeat_interleave", "reshape", "resolve_conj", "resolve_neg", "roll", "rot90", "rsub", "scalar_tensor",
+    "segment_reduce", "select_scatter", "split", "split_with_sizes", "squeeze", "std_mean", "stft", "svd_lowrank",
+    "swapaxes", "swapdims", "t", "tensor_split", "tile", "trace", "transpose", "trapezoid", "trapz", "tril_indices",
+    "triu_indices", "unbind", "unflatten", "unique", "unique_consecutive", "unravel_index", "unsafe_chunk",
+    "unsafe_split", "unsafe_split_with_sizes", "unsqueeze", "vander", "var_mean", "view_as_complex", "view_as_real",
+    "vsplit", "zeros_like"))
+"""Functions that have no ``out`` in PyTorch."""
+
+
+def call_into(out: Any, made: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """What ``made(*args, out=out, **kwargs)`` does. ``RuntimeError`` if the result can't be written to ``out`` because
+    of where that lies; ``TypeError`` if the function has no ``out``."""
+    if made.__name__ in WITHOUT_OUT:
+        raise TypeError(f"{made.__name__}() got an unexpected keyword argument 'out'")
+    for target in out if isinstance(out, tuple | list) else (out,):
+        if isinstance(target, AnyTensor):
+            check_distinct(target)
+            check_overlap(target, (*args, *kwargs.values()), OVERLAP.get(made.__name__))
+            if made.__name__ in _OF_OUT and kwargs.get("dtype") is None:
+                kwargs["dtype"] = target.dtype
+    return into(out, made(*args, **kwargs), made.__name__, (*args[1:], *kwargs.values()),
+                asked=kwargs.get("dtype") is not None)
+
+
+def into(out: Any, result: Any, name: str = "", others: Iterable[Any] = (), asked: bool = False,
+         rule: OutType | None = None) -> Any:
+    """What ``out=`` asks for: the result of the function of this name copied into a given tensor, which takes its
+    shape: with a warning, if it has elements. ``RuntimeError`` if the result has a gradient, or a dtype that may not be
+    stored there. ``others``: the function's arguments but the first; ``asked``: whether one of them is the dtype of the
+    result, which out then has to have. ``rule``: if it is not that of the name."""
+    if out is None:
+        return result
+    if isinstance(result, tuple):
+        if not isinstance(out, tuple | list) or len(out) != len(result):
+            raise TypeError(f"{name}(): argument 'out' must be tuple of {len(result)} Tensors, not "
+                            f"{type(out).__name__}")
+        rules = OF_SEVERAL.get(name, [None] * len(result))
+        written = [into(o, r, name, others, rule=of) for o, r, of in zip(out, result, rules, strict=True)]
+        return tuple(written) if type(result) is tuple else type(result)(*written)
+    if not isinstance(result, AnyTensor):
+        raise TypeError(f"{name}() got an unexpected keyword argument 'out'")
+    if not isinstance(out, AnyTensor):
+        raise TypeError(f"{name}(): argument 'out' must be Tensor, not {type(out).__name__}")
+    if result.requires_grad or (mode.enabled and out.requires_grad and result.dtype.kind in "fc"):
+        raise RuntimeError(f"{name}(): functions with out=... arguments don't support automatic differentiation, but "
+                           "one of the arguments requires grad.")
+    if name == "normal" and any([isinstance(x, tuple | list) for x in others]):
+        name = "randn"  # with a size it is one of those that make tensors
+    rule = rule or OUT_TYPES.get(name, CASTABLE)
+    if rule is not None and rule.with_numbers and any([isinstance(x, AnyTensor) for x in others]):
+        rule = CASTABLE
+    if asked and rule is not None and rule.castable is True:
+        rule = SAME
+    if out.dtype is not result.dtype and rule is not None and not rule.takes(result.dtype, out.dtype):
+        raise rule.error(rule.words.format(type_name(result.dtype), type_name(out.dtype), c_name(result.dtype),
+                                           c_name(out.dtype), result.dtype is int32))
+    if out._shape() != result._shape():
+        if name in _BY_COUNT and out.numel() == result.numel():
+            result = result.reshape(out._shape())
+        elif out.numel() and name == "arange":
+            warnings.warn(f"The number of elements in the out tensor of shape {list(out._shape())} is {out.numel()} "
+                          f"which does not match the computed number of elements {result.numel()}. Note that this may "
+                          "occur as a result of rounding error. The out tensor will be resized to a tensor of shape "
+                          f"({result.numel()},).", UserWarning, stacklevel=4)
+        elif out.numel() and name not in _RESIZED_IN_SILENCE:
+            warnings.warn(f"An output with one or more elements was resized since it had shape {list(out._shape())}, "
+                          f"which does not match the required output shape {list(result._shape())}. This behavior is "
+                          "deprecated, and in a future PyTorch release outputs will not be resized unless they have "
+                          "zero elements. You can explicitly reuse an out tensor t by resizing it, inplace, to zero "
+                          "elements with t.resize_(0).", UserWarning, stacklevel=4)
+        out.resize_(result._shape())
+    return out.copy_(result)
+
+
+class OutType(NamedTuple):
+    """Which dtypes a function writes into ``out``: that of its result only, all that it may be cast to, or those that
+    are listed. The words of the error come after the names of both types, as in messages ({0}, {1}) and as in C++ ({2},
+    {3}), and whether the result is int32 ({4}). ``with_numbers``: that is so where all operands but the first are
+    numbers; beside Tensors it is ``CASTABLE``."""
+
+    castable: bool | tuple[DType, ...]
+    words: str
+    error: type[Exception] = RuntimeError
+    with_numbers: bool = False
+
+    def takes(self, result: DType, out: DType) -> bool:
+        """Whether a result may be written into another dtype."""
+        return out in self.castable if isinstance(self.castable, tuple) else self.castable and can_cast(result, out)
+
+
+_BY_COUNT = ("arange", "linspace", "logspace", "range")
+"""These keep the shape of an ``out`` that has as many elements as they make."""
+
+_RESIZED_IN_SILENCE = _CREATORS.union(("addbmm", "bernoulli", "logsigmoid", "lu", "multinomial", "narrow_copy"))
+"""Where PyTorch does not warn."""
+
+SAME = OutType(False, "Expected out tensor to have dtype {2}, but got {3} instead")
+_SCALAR_TYPE = OutType(False, "expected scalar_type {0} but found {1}")
+CASTABLE = OutType(True, "result type {0} can't be cast to the desired output type {1}")
+OUT_TYPES: dict[str, OutType | None] = {
+    **dict.fromkeys(("addbmm", "addmm", "addmv", "alias_copy", "aminmax", "argmax", "argmin", "as_strided_copy",
+                     "avg_pool2d", "avg_pool3d", "baddbmm", "bmm", "cross", "diag", "diagonal_copy",
+                     "expand_copy", "gather", "histc", "index_add", "index_copy", "index_reduce", "isin", "linear",
+                     "log_softmax", "lu_solve", "matmul", "mm", "msort", "mv", "narrow_copy", "norm", "permute_copy",
+                     "renorm", "scatter", "scatter_add", "scatter_reduce", "slice_scatter", "softmax",
+                     "squeeze_copy", "t_copy", "take_along_dim", "transpose_copy", "tril", "triu", "unfold_copy",
+                     "unsqueeze_copy", "view_copy"), SAME),
+    **dict.fromkeys(("abs", "bitwise_not", "ceil", "conj_physical", "floor", "frac", "gelu", "hardshrink", "neg",
+                     "round", "sgn", "sign", "softplus", "softshrink", "trunc"),
+                    OutType(False, "Found dtype {1} but expected {0}")),
+    **dict.fromkeys(("clamp", "clamp_max", "clamp_min"),
+                    OutType(False, "Found dtype {1} but expected {0}", with_numbers=True)),
+    **{name: OutType((bool_, uint8), f"{name} only supports bool tensor for result, got: {{1}}")
+       for name in ("all", "any")},
+    **dict.fromkeys(("bucketize", "searchsorted"), OutType(False, (
+        "torch.searchsorted(): output tensor's dtype is wrong, it can only be Int(int32) or Long(int64) depending on "
+        "whether out_int32 flag is True, but we got output tensor's dtype {1} and out_int32 flag is {4}"))),
+    "logsigmoid": OutType(False, "expected scalar type {0} but found {1}"),
+    **dict.fromkeys(("dot", "vdot"), OutType(False, "result dtype {1} does not match input dtype {0}")),
+    **dict.fromkeys(("amax", "amin"), OutType(False, "Expected the dtype for input and out to match, but got {0} for "
+                                                     "input's dtype and {1} for out's dtype.")),
+    "logcumsumexp": _SCALAR_TYPE,
+    **dict.fromkeys(("nanquantile", "quantile"),
+                    OutType(False, "quantile() out tensor must be same dtype as the input tensor")),
+    **{name: OutType(False, f"{name}(): self and result must have the same scalar type")
+       for name in ("index_select", "masked_select")},
+    **{name: OutType(False, f"{name} does not support non-boolean outputs.")
+       for name in ("isneginf", "isposinf", "signbit")},
+    **dict.fromkeys(("cat", "column_stack", "concat", "concatenate", "dstack", "hstack", "row_stack", "stack",
+                     "vstack"),
+                    OutType(True, "torch.cat(): input types can't be cast to the desired output type {1}", TypeError)),
+    **dict.fromkeys(("inner", "tensordot"), OutType(False, "tensordot: Expected the output tensor to have dtype {0}, "
+                                                           "but got an output tensor with dtype {1}")),
+    **dict.fromkeys(("complex", "polar"), OutType(False, "Expected object of scalar type {0} but got scalar type {1} "
+                                                         "for argument 'out'")),
+    "float_power": OutType(False, "the output given to float_power has dtype {1} but the operation's result requires "
+                                  "dtype {0}"),
+    "heaviside": OutType(False, "heaviside is not yet implemented for tensors with different dtypes."),
+    "multinomial": OutType(False, "multinomial expects {0} tensor out, got: {1}"),
+    "nonzero": OutType(False, "nonzero: Expected out tensor to have scalar type {0} but got scalar type{1}"),
+    "where": OutType(False, "Expected out type to be {0} but got {1}"),
+    "mean": OutType(True, "mean.dtype_out(): input types can't be cast to the desired output type {1}"),
+    "nanmean": OutType((float16, bfloat16, float32, float64), "\"nansum_cpu\" not implemented for '{1}'",
+                       NotImplementedError),
+    "hash_tensor": OutType(False, "Expected result to be of dtype uint64, but got {1}"),
+    "nansum": OutType(False, "nansum: provided dtype must match dtype of result. Got {1} and {0}."),
+    "nan_to_num": OutType(False, "nan_to_num: dtype of out: {1} should be same as input: {0}"),
+    "take": OutType(False, "take(): self and out expected to have the same dtype, but got self.dtype = {0} and "
+                           "out.dtype = {1}"),
+    **dict.fromkeys(_CREATORS, OutType(False, "dtype {0} does not match dtype of out parameter ({1})")),
+    "normal": OutType((float16, bfloat16, float32, float64, complex64, complex128),
+                      "\"normal_kernel_cpu\" not implemented for '{1}'", NotImplementedError),
+    "bernoulli": None, "lu": None,
+}
+"""Of functions that have other rules than most; None: any dtype."""
+
+_OF_MEDIAN = (
+    OutType(False, "Expected tensor for 'values' to have the same type as tensor for argument #2 'self'; but type "
+                   "torch.{1}Tensor does not equal torch.{0}Tensor (while checking arguments for median)"),
+    OutType(False, "Expected tensor for argument #1 'indices' to have scalar type {0}; but got torch.{1}Tensor instead "
+                   "(while checking arguments for median)"))
+OF_SEVERAL: dict[str, tuple[OutType, ...]] = {
+    **dict.fromkeys(("cummax", "cummin"), (_SCALAR_TYPE,) * 2),
+    **dict.fromkeys(("max", "min", "sort", "topk"), (SAME,) * 2),
+    **dict.fromkeys(("median", "nanmedian"), _OF_MEDIAN),
+    "kthvalue": (OutType(False, "output values must be of same type as input"),
+                 OutType(False, "output indices must be of scalar type {0}")),
+    "mode": (OutType(False, "expected scalar type '{0}' but got '{1}' for values output"),
+             OutType(False, "expected scalar type '{0}' but got '{1}' for indices output")),
+}
+"""The same of functions with several results: the rule of each."""
