@@ -289,6 +289,12 @@ class Node:
             kept.append((ref(storage), storage.edits, position, ref(t), storage.version))
         self.kept = tuple(kept)
 
+    def lies_in(self, storage: Any, tensor: Any) -> None:
+        """A result that was in ``storage`` is what ``tensor`` has had since it was computed."""
+        there = tensor._storage
+        self.kept = tuple([(ref(there), there.edits, entry[2], ref(tensor), there.version)
+                           if entry[0]() is storage else entry for entry in self.kept])
+
     def changed_in_place(self, before: Any, result: Any, after: Any) -> None:
         """``result`` was put into ``after``, the first operand: its value of before is a value of its own now, but not
         where it was another operand, too."""

@@ -81,6 +81,8 @@ def _filled(trace: Trace, slot: int, fresh: Tensor) -> Tensor:
     if slot not in trace.filled:
         shell._storage, shell._view, shell._grad, shell._hooks = fresh._storage, fresh._view, None, None
         shell._look = None
+    elif fresh._edge is not None and shell._storage is not None:
+        fresh._edge[0].lies_in(fresh._storage, shell)
     shell._edge, shell._requires_grad = fresh._edge, fresh._requires_grad
     shell._spec = shell._owner = shell._parent = None
     return shell

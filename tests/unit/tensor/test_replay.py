@@ -817,3 +817,17 @@ def test_two_tensors_that_were_one_value_may_be_two_in_the_next_round() -> None:
     for _ in range(3):
         assert [value(v), value(w), value(v)] == [(3.0, 6.0), (3.0, -6.0), (3.0, 6.0)]
         assert [slope(v), slope(w), slope(v)] == [[3.0, 6.0], [1.0, 2.0], [3.0, 6.0]]
+
+
+@pytest.mark.parametrize("change", [
+    lambda y: y.add_(1), lambda y: y.detach().mul_(2), lambda y: y.reshape(2, 1).unsqueeze_(0), lambda y: y.t_(),
+    lambda y: y.__setitem__(0, 1.0),
+])
+def test_what_was_seen_and_then_changed_in_place_is_an_error_in_every_round(change):
+    for _ in range(4):
+        x = minigrad.tensor([[3.75, -3.25]], requires_grad=True)
+        y = x.tan()
+        y.tolist()
+        change(y)
+        with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+            y.sum().backward()
