@@ -1,4 +1,5 @@
 """``python -m tools.fuzz --minutes 60``: random programs until time is up; each that fails is printed, shortened.
+``--programs 1000000 --state FILE`` runs so many, over several sittings.
 
 Stage: tests. In: the command line. Out: programs that fail, and how many ran.
 Next: ``calls.py``."""
@@ -7,14 +8,18 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import re
+import json
 import sys
+import tempfile
 import time
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import minigrad
+from tools.fuzz import coverage
+from tools.fuzz.campaign import campaign, finished, stretches
+from tools.fuzz.counts import Counts
 from tools.fuzz.known import kind_of
 from tools.fuzz.program import Program, disagreement, shrink, write
 
@@ -43,71 +48,82 @@ def reference(name: str | None) -> Any:
     return torch
 
 
-def search(seeds: Iterator[int], length: int, other: Any, library: Any, seconds: float,
-           ) -> Iterator[tuple[int, Program, str, str]]:
-    """For each program its seed and itself; if it fails, the kind if it is a known one, or what differs and the
-    program, shortened, as text."""
-    end = time.monotonic() + seconds
+def search(seeds: Iterable[int], length: int, other: Any, library: Any) -> Iterator[tuple[Program, str, str]]:
+    """For each seed its program; if it fails, the kind if it is a known one, or what differs and the program,
+    shortened, as text."""
     for seed in seeds:
-        if time.monotonic() > end:
-            return
         program = write(seed, length, other)
         kind = kind_of(program, other, library)
         if kind == "":
             shorter = shrink(program, lambda candidate: kind_of(candidate, other, library) == "")
-            yield seed, program, "", f"# seed {seed}: {disagreement(shorter, other, library)}\n{shorter}\n"
+            yield program, "", f"# seed {seed}: {disagreement(shorter, other, library)}\n{shorter}\n"
         else:
-            yield seed, program, kind or "", ""
+            yield program, kind or "", ""
 
 
-class Counts:
-    """What was drawn: statements of each kind, dtypes of the Tensors made, settings; and failures of known kinds."""
+def stretch(seeds: range, options: argparse.Namespace) -> int:
+    """Run the programs of these seeds here, until time is up. The output says which one began, in case this process
+    dies, and ends with their counts."""
+    other = reference(options.reference)
+    counts = Counts()
+    counts.reached = coverage.counting()
+    if options.functions:
+        counts.reached["functions"] = coverage.calls()
 
-    def __init__(self) -> None:
-        self.programs = self.failed = 0
-        self.drawn: dict[str, Counter[str]] = {name: Counter() for name in ("statements", "refused", "calls", "dtypes",
-                                                                            "settings", "known")}
+    began = time.monotonic()
 
-    def add(self, program: Program) -> None:
-        """Count a program."""
-        self.programs += 1
-        for kind in program.kinds:
-            self.drawn["refused" if kind.endswith(" (refused)") else "statements"][kind.removesuffix(" (refused)")] += 1
-        for line in program.lines:
-            self.drawn["calls"].update(re.findall(r"\.(\w+)\(", line))
-            self.drawn["dtypes"].update(re.findall(r"dtype=L\.(\w+)", line))
-        self.drawn["settings"].update(f"{name}={value}" for name, value in program.settings.items())
-        self.drawn["settings"][f"run {program.times} times"] += 1
+    def begun() -> Iterator[int]:
+        for seed in seeds:
+            if time.monotonic() - began > options.minutes * 60:
+                return
+            print(seed, flush=True)
+            yield seed
 
-    def text(self) -> str:
-        """A table: a line for each sort, the most frequent first."""
-        rows = [f"{name:11}" + ", ".join(f"{what} {n}" for what, n in found.most_common())
-                for name, found in self.drawn.items() if found]
-        return "\n".join([*rows, f"{self.programs} programs, {self.failed} of them fail, and "
-                                 f"{self.drawn['known'].total()} in a way that is known"])
+    with tempfile.TemporaryDirectory(prefix="minigrad-fuzz-") as folder, minigrad.config.config(CACHE_DIR=folder):
+        for found in search(begun(), options.length, other, minigrad):
+            counts.add(*found)
+    counts.seconds = time.monotonic() - began
+    print(json.dumps(counts.record()), flush=True)
+    return 0
 
 
 def main() -> int:
     """Parse the command line, run, print."""
     parser = argparse.ArgumentParser(prog="python -m tools.fuzz", description=__doc__)
-    parser.add_argument("--minutes", type=float, default=1)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--minutes", type=float, help="until it ends; 1 without --programs")
+    parser.add_argument("--programs", type=int, help="how many")
+    parser.add_argument("--seed", type=int, default=0, help="of the first program")
     parser.add_argument("--length", type=int, default=12, help="statements of a program")
+    parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--state", type=Path, help="a file that says which programs ran; they do not run again")
     parser.add_argument("--reference", choices=("torch", "numpy"))
+    parser.add_argument("--coverage", action="store_true", help="which rows of minigrad's tables no program used")
+    parser.add_argument("--functions", action="store_true", help="with --coverage, which functions, too: it is slower")
     parser.add_argument("--quiet", action="store_true", help="no table of what was drawn")
+    parser.add_argument("--stretch", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    other = reference(options.reference)
+    if options.stretch:
+        first, count = map(int, options.stretch.split(":"))
+        return stretch(range(first, first + count), options)
+    done = finished(options.state)
     counts = Counts()
-    seeds = iter(range(options.seed, sys.maxsize))
-    for _, program, kind, failure in search(seeds, options.length, other, minigrad, options.minutes * 60):
-        counts.add(program)
-        if kind:
-            counts.drawn["known"][kind] += 1
-        if failure:
-            counts.failed += 1
+    for record in done:
+        counts.merge(record)
+    parts = stretches(options.seed, sys.maxsize if options.programs is None else options.programs, done)
+    minutes = options.minutes if options.minutes is not None else 1 if options.programs is None else 1e6
+    passed_on = [f"--length={options.length}", *([f"--reference={options.reference}"] if options.reference else []),
+                 *(["--functions"] if options.functions else [])]
+    for record in campaign(parts, passed_on, options.processes, minutes * 60):
+        counts.merge(record)
+        if options.state is not None:
+            with options.state.open("a") as file:
+                file.write(json.dumps(record) + "\n")
+        for failure in record["failures"]:
             print(failure, flush=True)
-    print(counts.text() if not options.quiet else counts.text().splitlines()[-1])
-    return 1 if counts.failed else 0
+    print(counts.last() if options.quiet else counts.text())
+    if options.coverage:
+        print(coverage.missing(counts.reached))
+    return 1 if counts.failures else 0
 
 
 if __name__ == "__main__":

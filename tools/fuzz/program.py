@@ -9,7 +9,6 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
-from random import Random
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from minigrad.tensor import points
 from minigrad.tensor.replay import thread
 from tools.fuzz.loops import SELDOM, inputs, looped, names_of_round
 from tools.fuzz.statements import FEATURES, Writer
+from tools.fuzz.swarm import Swarm
 
 TOLERANCE = {"float64": (1e-6, 1e-9), "float32": (2e-3, 1e-4), "float16": (3e-2, 2e-2), "bfloat16": (0.2, 0.1),
              "complex128": (1e-6, 1e-9), "complex64": (2e-3, 1e-4)}
@@ -39,6 +39,11 @@ class Program:
     times: int = 1
     rounds: int = 1
     together: bool = False
+
+    def drawn(self) -> list[str]:
+        """How it runs, in words."""
+        return [*[f"{name}={value}" for name, value in self.settings.items()], f"run {self.times} times",
+                *(["in a loop"] if self.rounds > 1 else []), *(["computed together"] if self.together else [])]
 
     def __str__(self) -> str:
         settings = " ".join(f"{name}={value}" for name, value in self.settings.items())
@@ -103,7 +108,7 @@ def run(program: Program, library: Any, *, changes: tuple[Change, ...] = (), ste
             raised.append(step(text, scope, variables))
             for call in finish:
                 call(raised[-1])
-            if "backward" in line:
+            if "backward" in line or ".grad(" in line:
                 _write_out(variables)
             for change in changes:
                 if change.after is not None and not raised[-1]:
@@ -120,8 +125,10 @@ def scope_of(library: Any) -> dict[str, Any]:
 
 
 def _write_out(variables: dict[str, Any]) -> None:
-    """PyTorch has a short form of gradients that are 0 to which it cannot add: they become numbers."""
-    for value in variables.values():
+    """PyTorch has a short form of gradients that are 0 which it cannot add to, nor show: they become numbers."""
+    for name, value in variables.items():
+        if hasattr(value, "_is_zerotensor") and value._is_zerotensor():
+            variables[name] = value.clone()
         if hasattr(value, "_is_zerotensor") and has_gradient(value):
             grad = value.grad
             if grad is not None and grad._is_zerotensor():
@@ -175,13 +182,13 @@ def step(line: str, scope: dict[str, Any], variables: dict[str, Any]) -> str:
 
 def write(seed: int, length: int, library: Any) -> Program:
     """A program of ``length`` statements. It is run on the library as it grows: the next one is about what is there."""
-    rng = Random(seed)
-    together = Random(f"together {seed}").random() < 0.8
+    rng = Swarm(seed)
+    together = rng.random() < 0.8
     features = {f for f in FEATURES if rng.random() < 0.6} - set(getattr(library, "without", ()))
     settings = {"THREADS": rng.choice((1, 2, 3)), "TIERS": rng.choice((0, 1, 1, 1, 2, 2)),
                 "CACHE": int(rng.random() < 0.1)}  # files take half of the time
     variables: dict[str, Any] = {}
-    loop = Random(f"loop {seed}").random() < 0.3
+    loop = rng.random() < 0.3
     if loop:
         features -= {feature for feature in SELDOM if rng.random() < 0.8}
     writer = Writer(rng, features, variables, library.Tensor)

@@ -1,6 +1,6 @@
 """Stage: tests of ``tools.fuzz.known``: for each kind of difference one that is of it, and some that only look so.
 Here minigrad is its own reference; ``tests/torch/test_known_against_torch.py`` has the kinds that need another.
-Next: ``test_overhead.py``."""
+Next: ``test_fuzz_campaign.py``."""
 
 from __future__ import annotations
 

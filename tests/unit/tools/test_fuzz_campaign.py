@@ -1,0 +1,94 @@
+"""Stage: tests of ``tools.fuzz.campaign`` and of what it counts. Next: ``test_overhead.py``."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tools.fuzz import campaign
+from tools.fuzz.counts import Counts
+from tools.fuzz.program import Program
+from tools.fuzz.swarm import Swarm
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def test_a_stretch_is_what_no_line_of_the_file_has(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    state.write_text('{"first": 100, "last": 899}\n{"first": 0, "la')  # the last line was not written to its end
+    assert campaign.finished(state) == [{"first": 100, "last": 899}]
+    assert campaign.finished(tmp_path / "none") == campaign.finished(None) == []
+    assert list(campaign.stretches(0, 1200, campaign.finished(state))) == [(0, 100), (900, 300)]
+    assert list(campaign.stretches(0, 5000, [])) == [(0, 2000), (2000, 2000), (4000, 1000)]
+    assert list(campaign.stretches(100, 800, campaign.finished(state))) == []
+
+
+def test_a_process_that_dies_is_the_failure_of_one_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    def ends(command: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
+        first, count = map(int, command[command.index("--stretch") + 1].split(":"))
+        if first <= 6 < first + count:
+            return subprocess.CompletedProcess(command, -11, "5\n6\n", "stack smashed")
+        return subprocess.CompletedProcess(command, 0, json.dumps(Counts().record() | {"programs": count}), "")
+
+    monkeypatch.setattr(subprocess, "run", ends)
+    found = list(campaign.campaign(iter([(5, 10)]), [], 2, 1e6))
+    assert [(r["first"], r["last"], r["programs"]) for r in found] == [(5, 6, 2), (7, 14, 8)]
+    assert found[0]["failures"] == ["# seed 6: signal 11 ended the process: stack smashed\n"]
+    monkeypatch.setattr(subprocess, "run", lambda command, **options: subprocess.CompletedProcess(
+        command, 1, "5\n", "NameError"))
+    with pytest.raises(RuntimeError, match="NameError"):
+        list(campaign.campaign(iter([(5, 10)]), [], 1, 1e6))
+
+
+def test_counts_are_added() -> None:
+    one = Counts()
+    program = Program(["v1 = L.sort(v0)", "v2 = L.no_such()"], ["order", "unary (refused)"], {"TIERS": 2})
+    one.add(program, "known", "text")
+    one.reached["simplify"] = {"zero": 0}  # type: ignore[assignment]
+    both = Counts()
+    for _ in range(2):
+        both.merge(json.loads(json.dumps(one.record())))
+    assert both.programs == 2 and both.failures == ["text"] * 2 and both.drawn["known"] == {"known": 2}
+    assert both.drawn["statements"] == {"order": 2} and both.drawn["refused"] == {"unary": 2}
+    assert both.drawn["settings"] == {"TIERS=2": 2, "run 1 times": 2} and both.reached == {"simplify": {"zero": 0}}
+    assert both.last() == "2 programs: 2 of them fail, and 2 in a way that is known"
+
+
+def test_a_program_uses_some_of_the_options_at_a_place() -> None:
+    def here(rng: Swarm) -> set[str]:
+        return {rng.choice(("a", "b", "c", "d", "e", "f", "g", "h")) for _ in range(200)}
+
+    def there(rng: Swarm) -> set[str]:
+        return {rng.choice(("a", "b", "c", "d", "e", "f", "g", "h")) for _ in range(200)}
+
+    some = [here(Swarm(seed, 0.5)) for seed in range(20)]
+    assert set().union(*some) == set("abcdefgh")
+    assert sum(map(len, some)) < 6 * 20 and len({frozenset(options) for options in some}) > 10
+    assert here(Swarm(1, 0.5)) == some[1] != there(Swarm(1, 0.5))
+    assert here(Swarm(1, 1.0)) == set("abcdefgh")
+    alone = Swarm(2, 0.1)
+    assert {alone.choice(list(range(9))) for _ in range(500)} == set(range(9))  # a list is not a place's options
+
+
+def test_a_campaign_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+
+    def ran(programs: int) -> str:
+        done = subprocess.run([sys.executable, "-m", "tools.fuzz", "--programs", str(programs), "--reference", "numpy",
+                               "--length", "4", "--state", str(state), "--coverage"], cwd=ROOT, text=True,
+                              capture_output=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    assert "\n2 programs" in ran(2)
+    assert "\n5 programs" in ran(5)
+    text = ran(5)
+    lines = [json.loads(line) for line in state.read_text().splitlines()]
+    assert [(line["first"], line["last"]) for line in lines] == [(0, 1), (2, 4)]
+    assert "\n5 programs" in text and "\nsimplify  " in text and "\ngradients  " in text and "never" in text
+    assert sum(lines[0]["reached"]["simplify"].values()) + sum(lines[1]["reached"]["strategies"].values()) > 0
