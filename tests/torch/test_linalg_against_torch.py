@@ -189,6 +189,7 @@ def same(ours, theirs, tolerance=1e-8):
         np.testing.assert_allclose(a, b, rtol=1e-7, atol=tolerance * scale)
 
 
+@pytest.mark.sample(40)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", CASES)
 def test_values_and_gradients(name, dtype):
