@@ -162,6 +162,14 @@ def _nothing_traced() -> None:
         replay.thread.forget()
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _no_longer_looked_at() -> None:
+    """Many tests let Python's garbage collector look at all there is. What the tests of other files left alive, such as
+    plans, it need not look at again."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture
 def golden(request: pytest.FixtureRequest) -> Iterator[Callable[[str, str], None]]:
     """``golden(name, text)``: ``text`` must be what ``tests/golden/name`` holds; ``--update-golden`` rewrites it."""

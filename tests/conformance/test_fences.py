@@ -24,10 +24,12 @@ NO_COMPILER = compiler() is None
 pytestmark = pytest.mark.skipif(NO_COMPILER, reason="no C compiler: cc, gcc and clang are not on the PATH")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", params=[2, pytest.param(1, marks=pytest.mark.slow)])
 def planned(request: pytest.FixtureRequest) -> list[fences.Planned]:
+    """Every how many-th case: a C compiler takes its time."""
     target, found, count = get_device("CPU").target, [], 0
-    for case in cases(1, request.config.getoption("--seed")):
+    seed, every = request.config.getoption("--seed"), request.param
+    for case in cases(1, seed)[seed % every::every]:
         made = fences.plan_case(case, target, count) if case.raises is None else None
         if made is not None:
             found.append(made)
@@ -86,7 +88,7 @@ def test_a_difference_of_one_bit_is_seen(planned: list[fences.Planned], on_cpu: 
     assert not fences.same_bits(one, np.nextafter(one, np.float32(2)), float32)
     assert not fences.same_bits(np.float32([0.0]), np.float32([-0.0]), float32)
     assert fences.same_bits(np.float32([np.nan]), -np.float32([np.nan]), float32)
-    assert len(on_cpu) == len(planned) > 100
+    assert len(on_cpu) == len(planned) > 80
 
 
 def _off_by_one(past: int) -> Kernel:

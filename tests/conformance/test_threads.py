@@ -68,14 +68,15 @@ def test_large_programs(build) -> None:
     assert all(f == found[0] for f in found)
 
 
-def _large() -> Iterator[Case]:
-    for case in cases(2, 7):
+def _large(count: int) -> Iterator[Case]:
+    for case in cases(count, 7):
         if case.family in ("elementwise", "reduce", "contraction", "program", "scan", "random") and case.raises is None:
             yield case
 
 
-def test_a_sample_of_the_suite() -> None:
-    chosen = list(_large())
+@pytest.mark.parametrize("count", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_sample_of_the_suite(count: int) -> None:
+    chosen = list(_large(count))
     results = []
     for threads in (1, 4):
         with minigrad.config(THREADS=threads):

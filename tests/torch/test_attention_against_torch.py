@@ -97,6 +97,7 @@ HEADS = [{}, {"bias": False}, {"add_bias_kv": True}, {"add_zero_attn": True}, {"
          {"batch_first": True}, {"add_bias_kv": True, "add_zero_attn": True, "batch_first": True}]
 
 
+@pytest.mark.sample(2)
 @pytest.mark.filterwarnings("ignore:Support for mismatched")
 @pytest.mark.parametrize("options", HEADS, ids=str)
 def test_several_heads(options: dict[str, Any], rng: np.random.Generator) -> None:

@@ -51,6 +51,7 @@ def draw(generator, dims, transposed):
     return (*batch, channels, *size), weight, pick([None, (filters,)]), options
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("transposed", [False, True])
 @pytest.mark.parametrize("dims", [1, 2, 3])
 def test_random_convolutions(dims, transposed):

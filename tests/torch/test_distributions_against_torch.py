@@ -172,6 +172,7 @@ def gradients(library, out, inputs):
     return found
 
 
+@pytest.mark.sample(20)
 @pytest.mark.parametrize("name", CASES)
 def test_log_prob_and_its_gradients(name):
     results = []
@@ -192,6 +193,7 @@ def test_log_prob_and_its_gradients(name):
         near(ours, theirs, **({"rtol": 1e-5, "atol": 1e-5} if CASES[name][0] in LOOSE else tolerance(name)))
 
 
+@pytest.mark.sample(80)
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("what", ["mean", "mode", "variance", "stddev", "entropy", "perplexity"])
 def test_moments(name, what):
@@ -213,6 +215,7 @@ def test_cdf_and_icdf(name):
         same(*found, rtol=max(1e-8, tolerance(name)["rtol"]), atol=max(1e-9, tolerance(name)["atol"]))
 
 
+@pytest.mark.sample(15)
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.filterwarnings("ignore:Singular sample")
 def test_shapes_printed_form_and_expansion(name):
@@ -233,6 +236,7 @@ def test_shapes_printed_form_and_expansion(name):
     assert bool(ours.support.check(ours.sample((5,))).all())
 
 
+@pytest.mark.sample(30)
 @pytest.mark.parametrize("name", [n for n in CASES if CASES[n][0] in SEEDED or n in SEEDED])
 @pytest.mark.parametrize("shape", [(), (7,), (4, 5)])
 def test_samples_are_pytorchs(name, shape):
@@ -256,6 +260,7 @@ def test_samples_are_pytorchs(name, shape):
 
 
 
+@pytest.mark.sample(6)
 @pytest.mark.parametrize("name", [n for n in CASES if CASES[n][0] in (
     "Gamma", "Beta", "Dirichlet", "Binomial", "Poisson", "NegativeBinomial", "Chi2", "FisherSnedecor", "InverseGamma",
     "StudentT", "Wishart", "LKJCholesky")])
@@ -277,6 +282,7 @@ def test_samples_have_the_right_moments(name):
         assert (np.abs(ours_q - theirs_q) <= 0.08 * spread + discrete).all()
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("name", [n for n in CASES if CASES[n][0] in (
     "Gamma", "Beta", "Dirichlet", "Chi2", "FisherSnedecor", "InverseGamma", "StudentT") and n != "Beta-number"])
 @pytest.mark.filterwarnings("ignore:Singular sample")
@@ -348,6 +354,7 @@ def test_the_same_pairs_are_registered():
     assert ours == theirs
 
 
+@pytest.mark.sample(30)
 @pytest.mark.parametrize(("p", "q"), PAIRS)
 def test_kl_divergence(p, q):
     def ask(library):

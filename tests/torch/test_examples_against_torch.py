@@ -20,8 +20,8 @@ pytest.importorskip("sklearn")
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAMS = {
-    "mnist_cnn.py": ["--epochs", "2", "--limit", "400"],
-    "char_gpt.py": ["--steps", "12", "--width", "32", "--layers", "2", "--dropout", "0.1", "--sample", "30"],
+    "mnist_cnn.py": ["--epochs", "2", "--limit", "100"],
+    "char_gpt.py": ["--steps", "4", "--width", "32", "--layers", "2", "--dropout", "0.1", "--sample", "30"],
     "transfer_learning.py": ["--weights", "resnet18.pth", "--epochs", "2", "--count", "8", "--size", "32"],
 }
 

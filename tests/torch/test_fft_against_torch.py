@@ -65,6 +65,7 @@ def test_along_one_dimension(name):
             same(lambda m, x, n=n, dim=dim, norm=norm: getattr(m.fft, name)(x, n, dim, norm), array)
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("name", ONE)
 def test_along_several_dimensions(name):
     for array in arrays(name):
@@ -107,6 +108,7 @@ def test_out():
 SIGNAL = RNG.standard_normal((2, 32))
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("options", [
     {}, {"hop_length": 3}, {"center": False}, {"normalized": True}, {"onesided": False}, {"pad_mode": "constant"},
     {"pad_mode": "replicate", "hop_length": 5}, {"win_length": 5, "window": 5},

@@ -150,6 +150,7 @@ def _in_place(x: Any) -> Any:
     return y
 
 
+@pytest.mark.sample(25)
 @pytest.mark.parametrize("name", sorted(OPS))
 def test_vmap_of_ops(name: str) -> None:
     function, shapes = OPS[name]
@@ -168,6 +169,7 @@ def test_vmap_of_ops(name: str) -> None:
         same(program)
 
 
+@pytest.mark.sample(20)
 @pytest.mark.parametrize("name", sorted(set(OPS) - {"argsort", "argmax", "searchsorted", "isin", "histc"}))
 def test_derivatives_of_ops(name: str) -> None:
     function, shapes = OPS[name]

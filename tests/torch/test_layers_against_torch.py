@@ -42,6 +42,7 @@ ACTIVATIONS = {
 CASES = [(name, options) for name, several in ACTIVATIONS.items() for options in several]
 
 
+@pytest.mark.sample(12)
 @pytest.mark.parametrize("name,options", CASES)
 def test_activation(name, options):
     compare(name, floats(3, 4), order=1 if name in ("hardsigmoid", "hardswish") else 2,

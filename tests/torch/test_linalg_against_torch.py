@@ -66,6 +66,12 @@ def householder(m, A, tau):
     return [m.linalg.householder_product(A, tau)]
 
 
+def singular_det(m, A):
+    """PyTorch's gradient is 0 where its determinant is exactly 0, which depends on how a processor's kernels round:
+    beside ours stands the rule of Sarrus."""
+    return [m.linalg.det(A) if m is minigrad else (A[0] * m.linalg.cross(A[1], A[2])).sum()]
+
+
 def lu(m, A):
     return list(m.linalg.lu(A))
 
@@ -136,12 +142,12 @@ CASES = {
     "vector norms": (lambda m, A: [m.linalg.vector_norm(A, o, dim=1) for o in (0, 1, 2, 3, 0.5, 1.5, -1, np.inf,
                                                                                 -np.inf)], matrix, [N]),
     "norms": (lambda m, A: [m.norm(A), m.norm(A, "nuc"), m.norm(A, 3, dim=0), m.linalg.norm(A, 1)], matrix, [(3, 4)]),
-    "det of a singular matrix": (lambda m, A: [m.linalg.det(A)], low, [S]),
+    "det of a singular matrix": (singular_det, low, [S]),
 }
 ONLY_FIRST = {"det of a singular matrix"}
 if len(DTYPES) > 1:
     CASES["eig"] = (eig, matrix, [S])
-REAL_ONLY = {"cond", "det of a singular matrix"}  # PyTorch's gradient is 0 where the determinant is exactly 0
+REAL_ONLY = {"cond"}
 
 
 def run(m, name, dtype, order):
@@ -183,6 +189,7 @@ def same(ours, theirs, tolerance=1e-8):
         np.testing.assert_allclose(a, b, rtol=1e-7, atol=tolerance * scale)
 
 
+@pytest.mark.sample(40)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", CASES)
 def test_values_and_gradients(name, dtype):

@@ -57,6 +57,7 @@ LOSS_CASES = [(name, case) for name, cases in LOSSES.items() for case in cases]
 FIRST_ORDER = ("multi_margin_loss", "multilabel_margin_loss")  # PyTorch has no second
 
 
+@pytest.mark.sample(15)
 @pytest.mark.filterwarnings("ignore:reduction. 'mean' divides:UserWarning")
 @pytest.mark.parametrize("number", range(len(LOSS_CASES)))
 def test_loss(number):
@@ -213,6 +214,7 @@ def test_linear_cross_entropy():
 LENGTHS = [((6, 6, 6), (3, 2, 1)), ((6, 4, 5), (3, 0, 2)), ((6, 2, 3), (3, 2, 0))]
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("inputs,wanted", LENGTHS)
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
 def test_ctc_loss(inputs, wanted, reduction):
@@ -392,6 +394,7 @@ def of_dtypes(library, name, case, dtypes, weights, learnt):
     return [None if t is None else str(t.dtype).split(".")[1] for t in (result, *found)]
 
 
+@pytest.mark.sample(5)
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", PAIRS)
 def test_the_dtypes_and_errors_of_all_pairs_of_dtypes(name):

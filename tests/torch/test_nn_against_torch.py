@@ -115,6 +115,7 @@ CLASSES = [((4, 3), [0, 2, 1, 1]), ((3,), 2), ((2, 3, 2), [[0, 2], [1, 1]]),
            ((1, 3, 2, 2), [[[0, 2], [1, 1]]]), ((1, 3, 1, 2, 1), [[[[0], [2]]]])]
 
 
+@pytest.mark.sample(15)
 @pytest.mark.parametrize("shape,target", CLASSES)
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
 @pytest.mark.parametrize("weighted", [False, True])

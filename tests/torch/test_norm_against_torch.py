@@ -86,6 +86,7 @@ def pair(name: str, arguments: tuple[Any, ...], options: dict[str, Any]) -> tupl
     return ours, theirs
 
 
+@pytest.mark.sample(8)
 @pytest.mark.parametrize("name,arguments,options,shapes", LAYERS, ids=lambda x: x if isinstance(x, str) else "")
 def test_layers(name: str, arguments: tuple[Any, ...], options: dict[str, Any], shapes: list[Any]) -> None:
     ours, theirs = pair(name, arguments, options)

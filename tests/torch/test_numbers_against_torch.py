@@ -122,6 +122,7 @@ def placed(form, dtype, other, name):
     return [cut(a, b) for a, b in pairs]
 
 
+@pytest.mark.sample(12)
 @pytest.mark.parametrize("name", sorted(ROWS))
 def test_pairs_of_dtypes(name):
     for form, dtype, other in drawn(name):

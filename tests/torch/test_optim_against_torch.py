@@ -126,6 +126,7 @@ def same(ours, theirs, rtol=1e-6, path=""):
         assert ours == theirs, path
 
 
+@pytest.mark.sample(15)
 @pytest.mark.parametrize(("name", "options"), CASES)
 def test_trajectories(name, options):
     """The differences are those that rounding makes: as large as between PyTorch's own in float32 and float64."""
@@ -161,6 +162,7 @@ class Network:
     closure, values = Problem.closure, Problem.values
 
 
+@pytest.mark.sample(3)
 @pytest.mark.filterwarnings("ignore:Converting a tensor with requires_grad=True")
 @pytest.mark.parametrize("problem", [Problem, Network])
 @pytest.mark.parametrize("options", [{}, {"lr": 0.3, "max_iter": 4, "history_size": 3},

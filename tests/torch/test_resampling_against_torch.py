@@ -20,6 +20,7 @@ KINDS = {"nearest": (1, 2, 3), "nearest-exact": (1, 2, 3), "linear": (1,), "bili
 IMAGES = {1: (2, 3, 11), 2: (2, 3, 9, 7), 3: (1, 2, 5, 4, 3)}
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("mode", KINDS)
 def test_interpolate(mode):
     for dims in KINDS[mode]:
@@ -89,6 +90,7 @@ def test_interpolate_errors():
 GRIDS = {2: ((2, 3, 5, 6), (2, 4, 7, 2)), 3: ((2, 2, 4, 3, 5), (2, 3, 4, 2, 3))}
 
 
+@pytest.mark.sample(6)
 @pytest.mark.parametrize("corners", [False, True])
 @pytest.mark.parametrize("padding", ["zeros", "border", "reflection"])
 @pytest.mark.parametrize("mode", ["bilinear", "nearest", "bicubic"])

@@ -48,6 +48,7 @@ def run(module: Any, utils: Any, x: Any, states: list[Any], packed: bool, batch_
     return output, *(final if isinstance(final, tuple) else (final,))
 
 
+@pytest.mark.sample(4)
 @pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
 @pytest.mark.parametrize("form", ["batched", "packed", "single"])
 @pytest.mark.parametrize("kind", KINDS)

@@ -237,6 +237,7 @@ def text(value):
     return repr(value).replace("minigrad.", "torch.")
 
 
+@pytest.mark.sample(50)
 @pytest.mark.parametrize("program", PROGRAMS.strip().splitlines())
 def test_prints_what_pytorch_prints(program):
     try:

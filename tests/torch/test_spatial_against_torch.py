@@ -25,6 +25,7 @@ PADS = [((5,), (2, 1)), ((2, 5), (2, 1)), ((2, 3, 4), (1, 0)), ((2, 3, 4), (-1, 
         ((0, 3, 4), (1, 1)), ((), ()), ((2, 3, 4), (1, 1, 1, 1, 1, 1)), ((2, 3), (1, 1, 1, 1))]
 
 
+@pytest.mark.sample(25)
 @pytest.mark.parametrize("mode", ["constant", "reflect", "replicate", "circular"])
 @pytest.mark.parametrize(("shape", "pad"), PADS)
 def test_pad(mode, shape, pad):
@@ -114,6 +115,7 @@ def fits(call):
     return True
 
 
+@pytest.mark.sample(12)
 @pytest.mark.parametrize("ceil_mode", [False, True])
 @pytest.mark.parametrize(("dims", "options"), [(d, o) for d in (1, 2, 3) for o in MAX_POOLS[::1 if d < 3 else 3]])
 def test_max_pool(dims, options, ceil_mode):
@@ -156,6 +158,7 @@ def test_max_pool_second_order():
 AVG_POOLS = [(2,), (3, 2), (3, 2, 1), (3, 1, 1), (2, 3), (1, 2), (5, 4, 2)]
 
 
+@pytest.mark.sample(15)
 @pytest.mark.parametrize("include", [False, True])
 @pytest.mark.parametrize("ceil_mode", [False, True])
 @pytest.mark.parametrize(("dims", "options"), [(d, o) for d in (1, 2, 3) for o in AVG_POOLS[::1 if d < 3 else 3]])
@@ -204,6 +207,7 @@ def test_adaptive(dims):
             check(ours, theirs, floats(1, 2, 6, *(5, 7)[:dims - 1], dtype="float64"), size, second=True)
 
 
+@pytest.mark.sample(5)
 @pytest.mark.parametrize("dims", [1, 2, 3])
 @pytest.mark.parametrize("norm", [1, 2, 3.5, float("inf"), -float("inf")])
 def test_lp_pool(dims, norm):

@@ -34,6 +34,7 @@ def close(ours, theirs, rtol, atol):
     np.testing.assert_allclose(a, b, rtol=rtol, atol=atol)
 
 
+@pytest.mark.sample(30)
 @pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "bfloat16"])
 @pytest.mark.parametrize("name", [*METHODS, *SPECIAL])
 def test_values_and_gradients(name, dtype):

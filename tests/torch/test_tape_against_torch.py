@@ -359,6 +359,7 @@ def cases():
             yield expression, wanted, (None, "y", *used)
 
 
+@pytest.mark.sample(60)
 @pytest.mark.parametrize(("expression", "wanted", "touched"), cases(), ids=map(str, itertools.count()))
 def test_what_is_kept_for_backward(expression, wanted, touched):
     for what in touched:

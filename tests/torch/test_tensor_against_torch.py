@@ -252,6 +252,7 @@ def programs(*texts: str) -> list[str]:
     return [p for text in texts for line in text.strip().splitlines() for p in line.split("|") if p]
 
 
+@pytest.mark.sample(100)
 @pytest.mark.parametrize("program", programs(ARITHMETIC, FUNCTIONS, COMPARISONS, REDUCTIONS, MOVEMENT, ORDER, PRODUCTS))
 def test_values_and_gradients(program: str) -> None:
     compare(program, names=not any(n in program for n in NAMES_DIFFER))

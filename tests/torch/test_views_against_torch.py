@@ -14,6 +14,7 @@ torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
+@pytest.mark.sample(40)
 @pytest.mark.parametrize("seed", range(200))
 def test_random_program(seed: int) -> None:
     drawn = random.Random(seed)

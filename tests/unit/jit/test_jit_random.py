@@ -161,6 +161,7 @@ def flat(value: Any) -> list[Any]:
     return [x for v in value for x in flat(v)] if isinstance(value, list) else [value]
 
 
+@pytest.mark.sample(14)
 @pytest.mark.filterwarnings("ignore:minigrad.jit")
 @pytest.mark.parametrize("seed", range(40))
 def test_random_functions(seed: int) -> None:

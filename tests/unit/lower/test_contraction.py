@@ -24,6 +24,7 @@ def operands(m, n, k, a_turned, b_turned, rng, dtype="f"):
     return a.permute((1, 0)) if a_turned else a, b if b_turned else b.permute((1, 0)), values, x, y
 
 
+@pytest.mark.sample(12)
 @pytest.mark.parametrize("size", SIZES + LARGE)
 @pytest.mark.parametrize("a_turned", [False, True])
 @pytest.mark.parametrize("b_turned", [False, True])

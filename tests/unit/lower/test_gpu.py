@@ -233,6 +233,7 @@ def test_stacked_kernels_take_turns_in_shared_memory(rng):
 # --- scan, scatter
 
 
+@pytest.mark.sample(10)
 @pytest.mark.parametrize("op", [Op.SUM, Op.MAX, Op.PROD])
 @pytest.mark.parametrize(("shape", "axis"), [((1000,), 0), ((3, 67), 1), ((130, 2), 0), ((5, 300), 0), ((90, 64), 1)])
 @pytest.mark.parametrize("target", [GPU, TINY], ids=lambda t: t.name + str(t.workgroup))

@@ -71,6 +71,7 @@ def test_reductions_over_one_domain_share_the_loop(rng):
     check([squares.binary(Op.SUB, total)], {a: x}, [(x * x).sum(1, keepdims=True) - x.sum(1, keepdims=True)], 1e-4)
 
 
+@pytest.mark.sample(5)
 @pytest.mark.parametrize("made", ["count", "count-of-columns", "constant", "product"])
 @pytest.mark.parametrize("size", [1, 5, 40, 200])
 def test_a_reduction_may_be_an_index_of_its_own_stage(made, size, rng):

@@ -126,6 +126,7 @@ def test_assign_through_a_view(rng):
     np.testing.assert_array_equal(in_place(node, x, {v: y})[0], want)
 
 
+@pytest.mark.sample(7)
 @pytest.mark.parametrize(("rows", "tail", "entries"), [(10, 3, 20), (40, 20, 300), (8, 300, 9), (7, 1, 50)])
 @pytest.mark.parametrize("mode", ["set", "add", "mul", "max", "min"])
 def test_scatter_in_order_and_out_of_range(rows, tail, entries, mode, rng):

@@ -115,6 +115,7 @@ def modelled(kind: str) -> str:
     return f"#define KIND {size}\n{MODEL}\n{text}"
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize(("dtype", "kind", "depth"), [(float16, "f16", 32), (bfloat16, "bf16", 16),
                                                       (float32, "tf32", 16)])
 @pytest.mark.parametrize("a_turned", [False, True])

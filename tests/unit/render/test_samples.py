@@ -42,6 +42,7 @@ def test_c_gives_the_bits_of_the_interpreter(rng, tmp_path):
         assert_same(before, want, build.__name__)
 
 
+@pytest.mark.sample(1)
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.parametrize("target", TARGETS, ids=lambda t: t.name)
 def test_no_guard_lets_a_read_outside(target, rng):

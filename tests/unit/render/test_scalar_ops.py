@@ -114,6 +114,7 @@ def check(runs, what: str) -> None:
         assert_same([got], [want], f"{case[0].name} {what}; operands {case[1]}")
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("target", TARGETS, ids=lambda t: t.name)
 def test_llvm_has_the_bits_of_the_interpreter(target):
     check(compile_llvm([case[0] for case, _ in all_cases()], target), f"for {target.name}")

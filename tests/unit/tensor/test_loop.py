@@ -57,6 +57,7 @@ def test_a_loop_is_its_steps_one_after_another(rng: np.random.Generator, steps: 
         _close(a, b)
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("backwards", [False, True])
 @pytest.mark.parametrize("wanted", [(0,), (1,), (2,), (3,), (0, 1, 2, 3)])
 def test_gradients_of_first_and_second_order(rng: np.random.Generator, wanted: tuple[int, ...],

@@ -399,6 +399,7 @@ def same(ours: Any, expected: Any) -> None:
 BY_PYTHON = (plainly, two_batches, a_view_of_what_was_read, an_alias_later, only_forward, a_step_that_fails)
 
 
+@pytest.mark.sample(36)
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: step.__name__)
 def test_what_anybody_sees_is_what_recording_gives(step: Callable[[Loop, int], None], fresh: str) -> None:
     if fresh != "Python" or step in BY_PYTHON:

@@ -639,6 +639,7 @@ def _outcome(seed: int) -> list[Any]:
         return []
 
 
+@pytest.mark.sample(20)
 @pytest.mark.parametrize("seed", range(24))
 def test_random_loops_give_what_recording_gives(seed: int) -> None:
     results = []
