@@ -15,6 +15,9 @@ OWN = 1000
 """What backward reads and no Tensor of the program shows, such as a mean that the op computed on its way: nobody
 changes it, but it is freed."""
 
+COMPARED = 1001
+"""As ``OWN``, but read in comparisons only: the gradient of the gradient does not flow there."""
+
 _OF_ONE: dict[tuple[int, ...], str] = {
     (): "AsStrided Bernoulli Ceil Clone ConstantPadNd Cumsum Deg2Rad DiagEmbed Diagonal Expand Fill Flip Floor Frac "
         "Mean Neg Permute Rad2Deg Repeat Roll Round Select Sign Slice Split SplitWithSizes Squeeze Sum T ToCopy "
@@ -47,17 +50,23 @@ _INDEXES = tuple(range(1, 9))
 _OF_SEVERAL: dict[str, Keeps] = {
     "AddBackward0": ((), ()), "SubBackward0": ((), ()), "RsubBackward0": ((), ()),
     **{f"{name}Backward0": ((), (2,), (1,)) for name in ("Addmm", "Addmv", "Addbmm", "Baddbmm", "Addr", "Addcmul")},
-    "AddcdivBackward0": ((2,), (2,), (1, 2)), "FmodBackward0": ((),), "FmodBackward1": ((), (0, 1)),
+    "AddcdivBackward0": ((), (2,), (1, 2)), "FmodBackward0": ((),), "FmodBackward1": ((), (0, 1)),
     "RemainderBackward0": ((),), "MulBackward0": _EACH_OTHER, "DivBackward0": ((1,), (0, 1)),
     "DivBackward2": ((1,), (0, 1)),
     "MmBackward0": _EACH_OTHER, "BmmBackward0": _EACH_OTHER, "MvBackward0": _EACH_OTHER, "DotBackward0": _EACH_OTHER,
     "UnsafeViewBackward0": _EACH_OTHER, "LinearBackward0": ((1,), (0,), ()),
     "ConvolutionBackward0": ((0, 1),) * 3, "LayerNormBackward0": ((0, 1, 2),) * 3,
     "BatchNormBackward0": ((0, 1),) * 3, "BatchNormTrainingBackward0": ((0, 1, OWN),) * 3,
-    "GroupNormBackward0": ((0, 1, OWN),) * 3, "InstanceNormBackward0": ((0, OWN),) * 3,
+    "GroupNormBackward0": ((0, 1, OWN), (0, 1, OWN), (COMPARED,)), "InstanceNormBackward0": ((0, OWN),) * 3,
     "RmsNormBackward0": ((0, 1, OWN), (OWN,)), "BilinearBackward0": ((1, 2), (0, 2), (0, 1), ()),
     "ScaledDotProductAttentionBackward0": ((2, OWN), (2, OWN), (OWN,)),
-    "LinalgCrossBackward0": _EACH_OTHER, "LerpBackward0": ((), ()), "LerpBackward1": ((2,), (2,), (0, 1, 2)),
+    "LinalgCrossBackward0": _EACH_OTHER, "LinalgSolveTriangularBackward0": ((-1, 0), (-1, 0)),
+    "LinalgPinvBackward0": ((-1, 0),), "LinalgSlogdetBackward0": ((-1, 0, OWN),), "DistBackward0": ((-1, 0, 1),) * 2,
+    "EmbeddingBagBackward0": ((1, 2, 3, OWN), (), (), (0, 1, 2, OWN)), "SoftmaxBackwardDataBackward0": ((1,), (0, 1)),
+    "GridSampler2DBackward0": _BOTH, "GridSampler3DBackward0": _BOTH, "NativeDropoutBackwardBackward0": ((1,), (0,)),
+    "SelectScatterBackward0": ((), ()), "SliceScatterBackward0": ((), ()), "DiagonalScatterBackward0": ((), ()),
+    "AsStridedScatterBackward0": ((), ()), "LuUnpackBackward0": ((),), "PutBackward0": ((1,), (), (1, 2)),
+    "LerpBackward0": ((), ()), "LerpBackward1": ((2,), (2,), (0, 1, 2)),
     "LdexpBackward0": ((-1, 1), (-1,)), "CholeskySolveBackward0": ((-1, 0), (-1, 0)),
     "MaximumBackward0": _BOTH, "MinimumBackward0": _BOTH, "FmaxBackward0": _BOTH, "FminBackward0": _BOTH,
     "Atan2Backward0": _BOTH, "XlogyBackward0": _BOTH, "LogaddexpBackward0": _BOTH, "Logaddexp2Backward0": _BOTH,
@@ -93,11 +102,12 @@ KEEPS: dict[str, Keeps] = {
 watched, and it can be differentiated twice if minigrad's own backward reads nothing."""
 
 BY_COMPARISON = frozenset((
-    "AmaxBackward0", "AminBackward0", "AminmaxBackward0", "ClampBackward0", "ClampBackward1", "ClampMinBackward0",
-    "ComplexBackward0", "CummaxBackward0", "CumminBackward0", "FmaxBackward0", "FminBackward0", "FrexpBackward0",
-    "GatherBackward0", "IndexAddBackward0", "IndexCopyBackward0", "MaskedSelectBackward0", "MaxBackward1",
-    "MaximumBackward0", "MedianBackward0", "MinBackward1", "MinimumBackward0", "ModeBackward0", "NanToNumBackward0",
-    "NanmedianBackward0", "NextafterBackward0", "TakeBackward0"))
+    "AmaxBackward0", "AminBackward0", "AminmaxBackward0", "AngleBackward0", "ClampBackward0", "ClampBackward1",
+    "ClampMinBackward0", "ComplexBackward0", "CummaxBackward0", "CumminBackward0", "FmaxBackward0", "FminBackward0",
+    "FrexpBackward0", "GatherBackward0", "IndexAddBackward0", "IndexCopyBackward0", "IndexReduceBackward0",
+    "MaskedSelectBackward0", "MaxBackward1", "MaximumBackward0", "MedianBackward0", "MinBackward1",
+    "MinimumBackward0", "ModeBackward0", "NanToNumBackward0", "NanmedianBackward0", "NextafterBackward0",
+    "TakeBackward0"))
 """Ops whose backward reads operands and results in comparisons, as exponents, as indices and for their shapes only: the
 gradient of its gradient does not flow there."""
 

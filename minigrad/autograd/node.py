@@ -272,22 +272,21 @@ class Node:
 
     def _frees(self) -> bool:
         found = reads(type(self), self.edges)
-        return bool(found) if self.saved else any([at < len(self.edges) or at == OWN for at in found])
+        return bool(found) if self.saved else any([at < len(self.edges) or at >= OWN for at in found])
 
     def keep(self, tensors: Sequence[Any], results: Sequence[Any]) -> None:
         """Remember how often the Tensors that backward reads in PyTorch have been changed in place."""
         if mode.mutation:
             return
-        kept = []
-        for position in reads(type(self), self.edges):
-            if position >= len(tensors) or -1 - position >= len(results):  # a number; a result that was not asked for
-                continue
-            t = tensors[position] if position >= 0 else results[-1 - position]
-            storage = t._storage
-            if storage.edits < 0 and not mode.transforms:
-                raise RuntimeError(INFERENCE)
-            kept.append((ref(storage), storage.edits, position, ref(t), storage.version))
-        self.kept = tuple(kept)
+        self.kept = tuple([
+            _watched(tensors[position] if position >= 0 else results[-1 - position], position)
+            for position in reads(type(self), self.edges)
+            if position < len(tensors) and -1 - position < len(results)])  # no numbers, no results not asked for
+
+    def watch(self, tensors: Sequence[Any]) -> None:
+        """Remember the same of Tensors that are no operands here, though backward reads them in PyTorch."""
+        if not mode.mutation:
+            self.kept += tuple([_watched(t, OWN) for t in tensors])
 
     def lies_in(self, storage: Any, tensor: Any) -> None:
         """A result that was in ``storage`` is what ``tensor`` has had since it was computed."""
@@ -328,11 +327,14 @@ class Node:
 
     def _described(self, position: int, tensor: Any) -> str:
         """What PyTorch calls a Tensor in messages: its type and shape, and which op made it."""
-        if position >= 0:
+        if position == OWN:
+            node, number = None, 0
+        elif position >= 0:
             node, number = edge if type(edge := self.edges[position]) is tuple else (None, 0)
         else:
             node, number = self, -1 - position
-        shape = (self.body.params[position] if position >= 0 else self.body.outputs[number]).shape
+        shape = tensor._shape() if position == OWN and tensor is not None else () if position == OWN else (
+            self.body.params[position] if position >= 0 else self.body.outputs[number]).shape
         kind = "a tensor" if tensor is None else _TYPE_NAMES.get(tensor.dtype.name) or tensor.type()
         node = node if tensor is None or tensor._view is not None else tensor.grad_fn
         if node is None:
@@ -344,6 +346,13 @@ class Node:
 
 _TYPE_NAMES = {"bool": "CPUBoolType", "bfloat16": "CPUBFloat16Type"}
 """How PyTorch's message calls tensors of types that are younger than it."""
+
+
+def _watched(t: Any, position: int) -> Kept:
+    storage = t._storage
+    if storage.edits < 0 and not mode.transforms:
+        raise RuntimeError(INFERENCE)
+    return ref(storage), storage.edits, position, ref(t), storage.version
 
 
 def _whole(body: Subgraph, needs: tuple[bool, ...]) -> Backward:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
+from minigrad.autograd.keeps import OWN
 from minigrad.autograd.node import kind
 from minigrad.autograd.refusals import refusing_some
 from minigrad.dtype import accumulator, bool_
@@ -57,6 +58,8 @@ _ADD = Binary(Op.ADD, "AddBackward0")
 _SUB = Subtraction(Op.SUB, "SubBackward0", reflected="RsubBackward1")
 _MUL = Wide(Op.MUL, "MulBackward0")
 _DIV = Division(Op.DIV, "DivBackward0", reflected="MulBackward0")
+# PyTorch multiplies by the reciprocal, which reads its own result
+_DIV.from_number.node = _DIV.from_complex.node = kind("MulBackward0", keeps=((OWN,),))
 _FLOOR_DIVIDE = Quotient(Op.FLOORDIV, "NotImplemented", formula=floored, name="floor_divide")
 _FLOORDIV = Quotient(Op.FLOORDIV, "DivBackward2", formula=floored)
 _TRUNCDIV = Quotient("TRUNCDIV", "DivBackward2", formula=truncated)

@@ -16,7 +16,7 @@ from minigrad.ops import Op
 from minigrad.tensor.autocast import operands_of
 from minigrad.tensor.body import ForComplex
 from minigrad.tensor.definition import as_twin, both, in_place
-from minigrad.tensor.function import Function
+from minigrad.tensor.function import Function, tensor_function
 from minigrad.tensor.functions import double, elementary, log1p_value
 from minigrad.tensor.joining import cat_values
 from minigrad.tensor.operands import converted, dim_index, dim_indices, require_tensor, require_tracked
@@ -273,6 +273,9 @@ def _running_in_place(plain: Callable[..., Tensor]) -> Callable[..., Tensor]:
     return as_twin(in_own_dtype, plain)
 
 
+_DIST = tensor_function("dist", "DistBackward0", lambda a, b, p: (a - b).norm(p))
+
+
 class Exponential:
     """Softmax and its logarithm, norms, running sums and products along dimensions."""
 
@@ -321,7 +324,7 @@ class Exponential:
     def dist(self: Tensor, other: Tensor, p: float = 2) -> Tensor:
         """The p-norm of self - other."""
         self, other = operands_of("dist", self, require_tensor(other, "dist", "other", 2))
-        return (self - other).norm(p)
+        return _DIST((self, other), (p,))
 
     # --- running
 

@@ -141,6 +141,15 @@ def refusing(function: F, refusals: tuple[tuple[int, str], ...], error: Any = Ru
     return made
 
 
+def watched(result: Tensor, *tensors: Tensor | None) -> Tensor:
+    """The result, whose entry on the tape also watches those of these that are Tensors: backward reads them in PyTorch,
+    though what is computed here has others in their place."""
+    source = result._source()
+    if isinstance(source, tuple):
+        source[0].watch([t for t in tensors if t is not None])
+    return result
+
+
 def _require(function: Function, tensors: Sequence[Any]) -> None:
     """``TypeError`` unless all operands are Tensors."""
     for t in tensors:

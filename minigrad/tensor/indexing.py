@@ -21,7 +21,7 @@ from minigrad.tensor.aliases import make_view
 from minigrad.tensor.base import AnyTensor, check_in_place, make
 from minigrad.tensor.capture import capturing
 from minigrad.tensor.changes import check_overlap
-from minigrad.tensor.function import Function
+from minigrad.tensor.function import Function, watched
 from minigrad.tensor.layout import offset_of, strides_of
 from minigrad.tensor.operands import broadcast_shapes, dim_index, fit, is_number, one_device
 from minigrad.tensor.promotion import assigned, stored, type_name
@@ -411,8 +411,7 @@ def put(view: Tensor, given: Sequence[Tensor | None], value: Any, mode: str) -> 
         return view.masked_fill_(mask, value.to(view.device).reshape(()) if single else value)
     advanced = Advanced(view, given)
     static = (advanced.order, advanced.position, advanced.shape, mode)
-    rest = [view._shape()[d] for d in advanced.order[len(advanced.indexes):]]
-    at = advanced.position
+    rest, at = [view._shape()[d] for d in advanced.order[len(advanced.indexes):]], advanced.position
     shape = (*rest[:at], *advanced.shape, *rest[at:])
     if isinstance(value, AnyTensor):
         if value._shape():
@@ -428,7 +427,7 @@ def put(view: Tensor, given: Sequence[Tensor | None], value: Any, mode: str) -> 
                                "source.")
     else:
         value = make(LazyBuffer.const(stored(value, view.dtype, halves=False), view.dtype, (), view._pending().device))
-    return view._adopt(_INDEX_PUT((view, value, *advanced.indexes), static))
+    return view._adopt(watched(_INDEX_PUT((view, value, *advanced.indexes), static), *given))
 
 
 class Indexing:

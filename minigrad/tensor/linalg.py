@@ -96,7 +96,7 @@ def _dot(a: LazyBuffer, b: LazyBuffer) -> LazyBuffer:
 _MM, _FOLDED_MM = Function("mm", _mm, "MmBackward0"), Function("matmul", _mm, "UnsafeViewBackward0")
 _MV, _FOLDED_MV = Function("mv", _mv, "MvBackward0"), Function("matmul", _mv, "UnsafeViewBackward0")
 _BMM, _FOLDED_BMM = Function("bmm", _bmm, "BmmBackward0"), Function("matmul", _bmm, "UnsafeViewBackward0")
-_VM, _DOT = Function("matmul", _vm, "SqueezeBackward4"), Function("dot", _dot, "DotBackward0")
+_VM, _DOT = Function("matmul", _vm, "SqueezeBackward4", keeps=((1,), (0,))), Function("dot", _dot, "DotBackward0")
 
 
 def _check_inner(a: Sequence[int], b: Sequence[int]) -> None:

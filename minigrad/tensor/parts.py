@@ -4,12 +4,13 @@ Next: ``ordering.py``."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from minigrad.tensor.autocast import operands_of
 from minigrad.tensor.creation import full
 from minigrad.tensor.definition import also, both, function, in_place
+from minigrad.tensor.function import Function, tensor_function
 from minigrad.tensor.joining import cat
 from minigrad.tensor.operands import dim_index
 
@@ -17,13 +18,27 @@ if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor
 
 
-def _embedded(copy: Tensor, place: Tensor, src: Tensor) -> Tensor:
-    """``copy`` after ``src`` has been written to ``place``, a view of it."""
-    if place.shape != src.shape:
-        raise RuntimeError(f"expected src to have a size equal to the slice of self. src size = {list(src.shape)}, "
-                           f"slice size = {list(place.shape)}")
-    place.copy_(src)
-    return copy
+def _embedding(name: str, view: Callable[..., Tensor]) -> Function:
+    """A copy of a tensor after another has been written to a view of it; static arguments are the view's."""
+
+    def embedded(x: Tensor, src: Tensor, *static: Any) -> Tensor:
+        copy = x.clone()
+        place = view(copy, *static)
+        if place.shape != src.shape:
+            raise RuntimeError("expected src to have a size equal to the slice of self. src size = "
+                               f"{list(src.shape)}, slice size = {list(place.shape)}")
+        place.copy_(src)
+        return copy
+
+    title = "".join(part.capitalize() for part in name.split("_"))
+    return tensor_function(name, f"{title}Backward0", embedded)
+
+
+_SELECT = _embedding("select_scatter", lambda x, dim, index: x.select(dim, index))
+_SLICE = _embedding("slice_scatter", lambda x, axis, start, end, step: x[
+    (slice(None),) * axis + (slice(start, end, step),)])
+_DIAGONAL = _embedding("diagonal_scatter", lambda x, offset, dim1, dim2: x.diagonal(offset, dim1, dim2))
+_STRIDED = _embedding("as_strided_scatter", lambda x, size, stride, offset: x.as_strided(size, stride, offset))
 
 
 def _split_at(self: Tensor, how: Any, dim: int, least: int, name: str) -> tuple[Tensor, ...]:
@@ -94,30 +109,25 @@ class Parts:
         tensor([[0., 0.],
                 [1., 1.]])
         """
-        copy = self.clone()
-        return _embedded(copy, copy.select(dim, index), src)
+        return _SELECT((self, src), (dim, index))
 
     @both("slice_scatter")
     def slice_scatter(self: Tensor, src: Tensor, dim: int = 0, start: int | None = None, end: int | None = None,
                       step: int = 1) -> Tensor:
         """A copy with ``src`` in place of the elements start, start + step … below end of ``dim``."""
-        copy = self.clone()
-        axis = dim_index(dim, self.ndim)
-        return _embedded(copy, copy[(slice(None),) * axis + (slice(start, end, step),)], src)
+        return _SLICE((self, src), (dim_index(dim, self.ndim), start, end, step))
 
     @both("diagonal_scatter")
     def diagonal_scatter(self: Tensor, src: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
         """A copy with ``src`` in place of ``self.diagonal(offset, dim1, dim2)``."""
-        copy = self.clone()
-        return _embedded(copy, copy.diagonal(offset, dim1, dim2), src)
+        return _DIAGONAL((self, src), (offset, dim1, dim2))
 
     @both("as_strided_scatter")
     def as_strided_scatter(self: Tensor, src: Tensor, size: Sequence[int], stride: Sequence[int],
                            storage_offset: int | None = None) -> Tensor:
         """A copy with ``src`` in place of ``self.as_strided(size, stride, storage_offset)``. Where ``src`` stands self
         has no gradient; that of PyTorch 2.13 is wrong there and everywhere else, as its own tests know."""
-        copy = self.clone()
-        return _embedded(copy, copy.as_strided(size, stride, storage_offset), src)
+        return _STRIDED((self, src), (tuple(size), tuple(stride), storage_offset))
 
     @both("narrow_copy")
     def narrow_copy(self: Tensor, dim: int, start: int, length: int) -> Tensor:

@@ -16,7 +16,7 @@ from minigrad.tensor.arguments import no_overload
 from minigrad.tensor.autocast import operands_of
 from minigrad.tensor.base import AnyTensor, make
 from minigrad.tensor.definition import both, in_place
-from minigrad.tensor.function import Function
+from minigrad.tensor.function import Function, tensor_function, watched
 from minigrad.tensor.gathering import (
     any_if_empty,
     check_flat_index,
@@ -181,6 +181,8 @@ _SCATTER_REDUCE = _functions("scatter_reduce", "ScatterReduceBackward0", by_elem
 _INDEX_ADD = Function("index_add", _writer(by_row), "IndexAddBackward0")
 _INDEX_COPY = Function("index_copy", _writer(by_row), "IndexCopyBackward0")
 _INDEX_FILL = Function("index_fill", _filled, "IndexFillBackward0")
+_PUT = tensor_function("put", "PutBackward0", lambda x, index, source, accumulate: x.reshape(-1).index_put(
+    (index.reshape(-1),), source.reshape(-1), accumulate).reshape(x.shape))
 _INDEX_REDUCE = _functions("index_reduce", "IndexReduceBackward0", by_row)
 
 
@@ -365,7 +367,8 @@ class Scattering:
             check_index_range(index, size, error=RuntimeError, dim=axis)
         elif self.ndim < 2:
             check_index_range(index, size, message="index out of range in self")
-        return _INDEX_ADD((self, _times(source, alpha, self.dtype), index), (axis, "add"))
+        found = _INDEX_ADD((self, _times(source, alpha, self.dtype), index), (axis, "add"))
+        return watched(found, source) if source.requires_grad else found
 
     index_add_ = in_place(index_add)
 
@@ -402,7 +405,7 @@ class Scattering:
         size = (self._shape() or (1,))[axis]
         if uses_index(self, axis):
             check_range(index, size, axis)
-        return _INDEX_FILL((self, value.to(self.device, self.dtype), wrapped(index, size)), (axis,))
+        return watched(_INDEX_FILL((self, value.to(self.device, self.dtype), wrapped(index, size)), (axis,)), index)
 
     index_fill_ = in_place(index_fill)
 
@@ -459,8 +462,7 @@ class Scattering:
             raise IndexError("put_(): Expected source and index to have the same number of elements, but got "
                              f"source.numel() = {source.numel()}, index.numel() = {index.numel()}")
         check_flat_index(self, index, "put_")
-        flat = self.reshape(-1).index_put((index.reshape(-1),), source.reshape(-1), accumulate)
-        return flat.reshape(self.shape)
+        return _PUT((self, index, source), (accumulate,))
 
     put_ = in_place(put)
 

@@ -19,7 +19,9 @@ from minigrad.dtype import DType
 from minigrad.nn import functional
 from minigrad.nn.functional.dropout import feature_dropout as channel_dropout
 from minigrad.nn.functional.upsampling import resampled
+from minigrad.tensor.composite import composite
 from minigrad.tensor.copies import SHOWN
+from minigrad.tensor.function import watched
 from minigrad.tensor.outputs import into
 
 __all__ = ["_batch_norm_with_update", "_chunk_cat", "_native_batch_norm_legit", "_safe_softmax",
@@ -55,14 +57,16 @@ def native_layer_norm(input: Tensor, normalized_shape: Sequence[int], weight: Te
     shape = tuple(normalized_shape)
     dims = tuple(range(input.ndim - len(shape), input.ndim))
     found = functional.layer_norm(input, shape, weight, bias, eps)
-    return found, *_statistics(input.detach(), dims, eps, True)
+    mean, inverse = _statistics(input.detach(), dims, eps, True)
+    return watched(found, mean, inverse), mean, inverse
 
 
 def native_group_norm(input: Tensor, weight: Tensor | None, bias: Tensor | None, N: int, C: int, HxW: int, group: int,
                       eps: float) -> tuple[Tensor, Tensor, Tensor]:
     """``functional.group_norm``; the mean of each group; 1 / √(variance + eps)."""
     found = functional.group_norm(input, group, weight, bias, eps)
-    return found, *_statistics(input.reshape(N, group, C * HxW // group), (2,), eps, False)
+    mean, inverse = _statistics(input.detach().reshape(N, group, C * HxW // group), (2,), eps, False)
+    return watched(found, mean, inverse), mean, inverse
 
 
 def native_batch_norm(input: Tensor, weight: Tensor | None, bias: Tensor | None, running_mean: Tensor | None,
@@ -73,6 +77,7 @@ def native_batch_norm(input: Tensor, weight: Tensor | None, bias: Tensor | None,
     found = functional.batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
     mean, inverse = _statistics(input.detach(), [d for d in range(input.ndim) if d != 1], eps, False) if training else (
         input.new_empty(0), input.new_empty(0))
+    found = watched(found, mean, inverse)
     return into(out, (found, mean, inverse), "native_batch_norm")
 
 
@@ -94,6 +99,7 @@ def _batch_norm_with_update(input: Tensor, weight: Tensor | None, bias: Tensor |
 # --- softmax and dropout
 
 
+@composite(node="SoftmaxBackwardDataBackward0")
 def _softmax_backward_data(grad_output: Tensor, output: Tensor, dim: int, input_dtype: DType) -> Tensor:
     """The gradient of softmax from its result y: y (g - ∑ g y)."""
     product = grad_output * output
@@ -137,6 +143,7 @@ dropout, alpha_dropout, feature_dropout, feature_alpha_dropout = [_dropping(f, F
 dropout_, alpha_dropout_, feature_dropout_, feature_alpha_dropout_ = [_dropping(f, True) for f in _EACH]
 
 
+@composite(node="NativeDropoutBackwardBackward0")
 def native_dropout_backward(grad_output: Tensor, mask: Tensor, scale: float) -> Tensor:
     """g mask scale."""
     return grad_output * (mask.to(grad_output.dtype) * scale)

@@ -319,7 +319,10 @@ a.abs()+1 a.erf() a.lgamma() t.logaddexp(a,b) t.xlogy(a,b) a.remainder(b) a.rema
 t.bmm(a[None],b[None]) F.embedding(i[0],a) a.unsqueeze(0) a.diagonal() t.frac(a) a.square().sum()
 F.glu(t.cat([a,b],-1)) F.max_pool1d(a[None],2) F.pad(a,(1,1)) a.half().float() a.double() a.asinh() a.atan()
 F.mish(a) F.hardswish(a) F.softshrink(a) F.prelu(a,c) t.einsum('ij,kj->ik',a,b) t.outer(c,d) a.trace()
-t.tril(a) a.unbind()[0]*1 a.split(2)[0]*1
+t.tril(a) a.unbind()[0]*1 a.split(2)[0]*1 a.index_fill(0,i[0],2.) a.index_add(0,i[0],b) a.put(i,b) a.put(i,b,True)
+t.select_scatter(a,c,0,0) t.slice_scatter(a,b) t.diagonal_scatter(a,c) t.dist(a,b) a.index_put((i[0],),b) a[i[0]]*1
+t.special.zeta(2.,a) t.linalg.solve_triangular(a,b,upper=True) a.pinverse() t.linalg.slogdet(a)[1] t.angle(a)
+t.matmul(c,a)
 """
 
 
@@ -369,6 +372,8 @@ def test_what_is_kept_for_backward(expression, wanted, touched):
 
 @pytest.mark.parametrize("line", [
     "x.gather(0, t.tensor([2, 0]))", "x.index_add(0, t.tensor([2]), x[:1])", "x.index_copy(0, t.tensor([2]), x[:1])",
+    "x.angle()", "x.index_reduce(0, t.tensor([2]), x[:1], 'amax')", "x.index_reduce(0, t.tensor([2]), x[:1], 'prod')",
+    "t.addcdiv(x, x.detach(), x.detach())", "t.nn.functional.margin_ranking_loss(x, x.detach() + 1, x.detach())",
     "x.mode()[0]", "t.nextafter(x, t.zeros(3))", "x.cumprod(0)", "x.masked_select(x > 0)", "x.amax()"])
 def test_which_gradients_have_gradients(line):
     found = []

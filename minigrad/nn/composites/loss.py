@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from minigrad.autograd.keeps import OWN, Keeps
+from minigrad.autograd.keeps import COMPARED, OWN, Keeps
 from minigrad.dtype import bool_
 from minigrad.nn.composites.precision import wide
 from minigrad.tensor import Tensor, arange, composite, minimum, type_name, where
@@ -257,7 +257,7 @@ def multilabel_soft_margin_loss(input: Tensor, target: Tensor, weight: Tensor | 
 # --- margins
 
 
-@losses("ClampMinBackward0", ((OWN,),) * 3)
+@losses("ClampMinBackward0", ((COMPARED,),) * 3)
 def margin_ranking_loss(input1: Tensor, input2: Tensor, target: Tensor, *, margin: float) -> Tensor:
     """max(0, margin - t (x1 - x2))."""
     difference = input1 - input2

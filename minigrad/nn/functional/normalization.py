@@ -10,6 +10,7 @@ from typing import Any
 from minigrad.nn.composites import normalization as formulas
 from minigrad.nn.composites.activation import require_float
 from minigrad.tensor import Tensor, type_name, update_
+from minigrad.tensor.function import watched
 from minigrad.tensor.operands import require_tensor
 from minigrad.tensor.outputs import into
 
@@ -112,14 +113,15 @@ def batch_norm_counted(input: Tensor, running_mean: Tensor | None, running_var: 
         for name, given in (("running_mean", running_mean), ("running_var", running_var)):
             if given is None:
                 raise RuntimeError(f"{name} must be defined in evaluation mode")
-        return formulas.batch_norm(input, weight, bias, running_mean, running_var, eps=eps)
+        return watched(formulas.batch_norm(input, weight, bias, running_mean, running_var, eps=eps), running_mean,
+                       running_var)
     kept = [t for t in (running_mean, running_var, batches) if t is not None]
     if not kept:
         return formulas.batch_norm(input, weight, bias, None, None, eps=eps)
     result, *new = formulas.batch_norm_training(input, weight, bias, running_mean, running_var, batches,
                                                 momentum=momentum, eps=eps)
     update_(kept, new)
-    return result
+    return watched(result, running_mean, running_var)
 
 
 def instance_norm(input: Tensor, running_mean: Tensor | None = None, running_var: Tensor | None = None,

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from minigrad.dtype import int32, int64
 from minigrad.tensor import return_types
+from minigrad.tensor.composite import composite
+from minigrad.tensor.function import watched
 from minigrad.tensor.joining import cat
 from minigrad.tensor.lapack import arrays
 from minigrad.tensor.lapack.host import (
@@ -134,6 +136,9 @@ def _unpacked(packed: Tensor) -> tuple[Tensor, Tensor]:
     return lower.masked_fill(diagonal, 1), packed[..., :k, :].triu()
 
 
+_UNPACKED = composite(node="LuUnpackBackward0")(_unpacked)
+
+
 def lu(A: Tensor, *, pivot: bool = True) -> return_types.ReturnType:
     """The named tuple ``(P, L, U)`` with A = P L U, for A (*, m, n), float32, float64, complex64 or complex128: P
     exchanges rows, (*, m, m), L is lower triangular with a unit diagonal, (*, m, k), and U upper triangular, (*, k,
@@ -161,7 +166,7 @@ def lu_unpack(LU_data: Tensor, LU_pivots: Tensor, unpack_data: bool = True,
                            "dtype.\nNote: "
                            "this function is intended to be used with the output produced by torch.linalg.lu_factor")
     empty = LU_data.new_empty(0)
-    lower, upper = _unpacked(LU_data) if unpack_data else (empty, empty)
+    lower, upper = _UNPACKED(LU_data) if unpack_data else (empty, empty)
     p = permutation(LU_pivots, LU_data.shape[-2], LU_data) if unpack_pivots else empty
     return return_types.lu_unpack(p, lower, upper)
 
@@ -194,11 +199,12 @@ def lu_solve(LU: Tensor, pivots: Tensor, B: Tensor, *, left: bool = True, adjoin
     if LU.shape[:-1] != pivots.shape:
         raise RuntimeError("linalg.lu_solve: Number of pivots per batch should be same as the dimension of the matrix")
     if not left:
-        return lu_solve(LU, pivots, B.mH, adjoint=not adjoint).mH
-    p = permutation(pivots, LU.shape[-2], LU)
-    if adjoint:
-        return p @ solved(LU.mH, solved(LU.mH, B, False), True, True)
-    return solved(LU, solved(LU, p.mT @ B, False, True), True)
+        found = lu_solve(LU, pivots, B.mH, adjoint=not adjoint).mH
+    elif adjoint:
+        found = permutation(pivots, LU.shape[-2], LU) @ solved(LU.mH, solved(LU.mH, B, False), True, True)
+    else:
+        found = solved(LU, solved(LU, permutation(pivots, LU.shape[-2], LU).mT @ B, False, True), True)
+    return watched(found, LU, pivots, *(found,) * LU.requires_grad)
 
 
 def old_lu_solve(b: Tensor, LU_data: Tensor, LU_pivots: Tensor) -> Tensor:
@@ -454,6 +460,5 @@ def ormqr(input: Tensor, tau: Tensor, other: Tensor, left: bool = True, transpos
             raise RuntimeError(f"{name}: Expected input and {what} to have the same dtype, but input has dtype "
                                f"{input.dtype} and {what} has dtype {x.dtype}")
     check_kernel(input, "ormqr_cpu")
-    if left:
-        return _reflected(input, tau, other, transpose)
-    return _reflected(input, tau, other.mH, not transpose).mH
+    found = _reflected(input, tau, other, transpose) if left else _reflected(input, tau, other.mH, not transpose).mH
+    return watched(found, input, tau, other, found)

@@ -239,3 +239,55 @@ def test_a_view_still_requires_a_gradient_when_its_leaf_no_longer_does():
     v.requires_grad_()
     total.backward()
     assert v.grad.tolist() == [[1, 1], [1, 1]]
+
+
+@pytest.mark.parametrize("op", [
+    lambda x, i: x.index_fill(0, i, 2.0), lambda x, i: x.put(i, x.detach()), lambda x, i: x[i] * 1,
+    lambda x, i: (x * 1).index_put_((i,), x[:1]),
+    lambda x, i: minigrad.nn.functional.embedding_bag(i[None], x[:, None])])
+def test_an_index_may_not_be_changed_though_another_is_computed_from_it(op) -> None:
+    x, index = leaf(1.0, 2.0), minigrad.tensor([0, 1])
+    y = op(x, index)
+    index.add_(-1)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation: .* is at version 1; expected version 0"):
+        y.sum().backward()
+
+
+@pytest.mark.parametrize("name", ["running_mean", "running_var"])
+@pytest.mark.parametrize("training", [False, True])
+def test_running_statistics_may_not_be_changed_by_the_program(name: str, training: bool) -> None:
+    layer, x = minigrad.nn.BatchNorm1d(2).train(training), minigrad.ones(3, 2, requires_grad=True)
+    y = layer(x) + layer(x)  # the second call of a training layer is no change of the program's
+    y.sum().backward(retain_graph=True)
+    getattr(layer, name).add_(1)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.sum().backward()
+
+
+@pytest.mark.parametrize(("op", "name"), [
+    (lambda x: x.select_scatter(x[0], 0, 1), "SelectScatter"),
+    (lambda x: x.slice_scatter(x[:1], 0, 1, 2), "SliceScatter"),
+    (lambda x: x.diagonal_scatter(x[0]), "DiagonalScatter"),
+    (lambda x: x.as_strided_scatter(x[0], (2,), (1,)), "AsStridedScatter"),
+    (lambda x: minigrad.lu_unpack(x, minigrad.tensor([1, 2], dtype=minigrad.int32)).U, "LuUnpack")])
+def test_parts_written_into_a_copy_are_one_entry_that_keeps_nothing(op, name: str) -> None:
+    x = minigrad.tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
+    y = op(x)
+    assert y.grad_fn.name() == f"{name}Backward0"
+    first, = minigrad.autograd.grad(y.sum(), [x], retain_graph=True)
+    with minigrad.no_grad():
+        x.add_(1)
+    y.sum().backward()
+    assert x.grad.tolist() == first.tolist()
+
+
+def test_gradients_without_a_history() -> None:
+    x, y = leaf(1.0, 2.0), leaf(2.0, 4.0)
+    by_x, by_y = minigrad.autograd.grad(minigrad.addcdiv(x, x.detach(), y).sum(), [x, y], create_graph=True)
+    assert not by_x.requires_grad
+    assert by_y.requires_grad
+    weight = minigrad.ones(2, requires_grad=True)
+    normal = minigrad.nn.functional.group_norm(x[None, :, None].expand(1, 2, 3) * minigrad.arange(3.0), 1, weight, y)
+    of_weight, of_bias = minigrad.autograd.grad(normal.sum(), [weight, y], create_graph=True)
+    assert of_weight.requires_grad
+    assert not of_bias.requires_grad
