@@ -1,6 +1,6 @@
 """Stage: tests of devices. In: a seeded sample of the conformance suite. Out: each device computes it as the reference
 does; and the suite itself finds what is wrong. ``pytest -m slow`` takes a larger sample, ``python -m
-minigrad.conformance`` all of it. Next: ``test_fences.py``."""
+minigrad.conformance`` all of it. Next: ``test_sanitizers.py``."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from minigrad.runtime.opencl import OpenCLDevice
 SAMPLE = [("CPU", 1, 1), ("CC", 1, 3), ("OPENCL", 1, 2), ("OPENCL_GPU", 1, 2),
           *[pytest.param(*sample, marks=pytest.mark.slow) for sample in (
               ("CPU", 5, 1), ("CC", 2, 1), ("OPENCL", 2, 1), ("OPENCL_GPU", 2, 1))]]
-"""Device, cases of each op, and every how many-th of them: ``test_fences.py`` compiles the same C as CC does."""
+"""Device, cases of each op, and every how many-th of them: ``test_sanitizers.py`` compiles the same C as CC does."""
 
 
 class GpuForm(OpenCLDevice):

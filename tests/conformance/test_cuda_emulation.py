@@ -17,9 +17,9 @@ from minigrad.conformance.report import Report
 from minigrad.dtype import float32
 from minigrad.kernel.ir import Apply, Array, Const, For, Kernel, Load, Store
 from minigrad.symbolic import num, var
-from tests.conformance.fences import Planned, plan_case, run_program
 from tests.cuda_emulation import fences
 from tests.cuda_emulation.device import NAME, CudaEmulationDevice
+from tests.cuda_emulation.fences import Planned, plan_case, run_program
 
 SAMPLE = 1
 EVERY = [3, pytest.param(1, marks=pytest.mark.slow)]

@@ -1,5 +1,5 @@
 """Stage: tests of devices. In: a sample of the conformance suite, each case by itself. Out: no kernel's text is longer
-than 64 KB, in whatever language. Next: ``test_fences.py``."""
+than 64 KB, in whatever language. Next: ``test_sanitizers.py``."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """Stage: tests of devices. In: cases large enough for several threads. Out: the same bits for any number of threads.
-Next: ``test_fences.py``."""
+Next: ``test_sanitizers.py``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from minigrad.dtype import float32
 from minigrad.engine import inspect, realise, to_numpy
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
-from tests.conformance import fences
+from tools.sanitize.record import same_bits
 
 
 def _rows(device: str) -> list[LazyBuffer]:
@@ -86,4 +86,4 @@ def test_a_sample_of_the_suite(count: int) -> None:
                 realise(group)
         results.append(outputs)
     for case, one, other in zip(chosen, *results, strict=True):
-        assert all(fences.same_bits(to_numpy(a), to_numpy(b), a.dtype) for a, b in zip(one, other, strict=True)), case
+        assert all(same_bits(to_numpy(a), to_numpy(b), a.dtype) for a, b in zip(one, other, strict=True)), case

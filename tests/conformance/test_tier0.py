@@ -1,5 +1,5 @@
 """Stage: tests of devices. In: a seeded sample of the conformance suite. Out: the CPU device computes it by generic
-kernels as the reference does, and elementwise ops to the bit as compiled kernels do. Next: ``test_fences.py``."""
+kernels as the reference does, and elementwise ops to the bit as compiled kernels do. Next: ``test_sanitizers.py``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from minigrad.conformance import Case, cases, check
 from minigrad.conformance.report import Report
 from minigrad.dtype import bfloat16, float16
 from minigrad.engine import inspect, plans, realise, to_numpy
-from tests.conformance.fences import same_bits
+from tools.sanitize.record import same_bits
 
 
 @pytest.fixture(autouse=True)
