@@ -357,8 +357,9 @@ COMPARED = re.compile(r"\.(lt|le|gt|ge|eq|ne)_\((.*)\)$")
 
 
 def _by_other_kernels(line: str) -> str:
-    for pattern, text in ((DIGAMMA, "= digamma("), (LOGS, r"= running_logs(\1, \2)"), (MODE, r"= \1.sort(\2)[0].mode(dim=\2)"),
-                          (NORM, r"standardised(\1)"), (UNARY, r"= one_by_one(\1, \2)")):
+    for pattern, text in ((DIGAMMA, "= digamma("), (LOGS, r"= running_logs(\1, \2)"),
+                          (MODE, r"= \1.sort(\2)[0].mode(dim=\2)"), (NORM, r"standardised(\1)"),
+                          (UNARY, r"= one_by_one(\1, \2)")):
         line = pattern.sub(text, line)
     return line
 

@@ -826,7 +826,7 @@ def test_two_tensors_that_were_one_value_may_be_two_in_the_next_round() -> None:
 ])
 def test_what_was_seen_and_then_changed_in_place_is_an_error_in_every_round(change):
     for _ in range(4):
-        x = minigrad.tensor([[3.75, -3.25]], requires_grad=True)
+        x = mg.tensor([[3.75, -3.25]], requires_grad=True)
         y = x.tan()
         y.tolist()
         change(y)
