@@ -2,6 +2,8 @@
 them, and compares with PyTorch.
 Next: ``test_threads.py``."""
 
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -26,20 +28,25 @@ def test_random_programs_agree_with_the_reference(start: int, count: int, seed: 
             pytest.fail(f"{disagreement(shorter, reference, minigrad)}\n{shorter}")
 
 
+class Wrongly:
+    """minigrad, but for one function."""
+
+    Tensor = minigrad.Tensor
+
+    def __init__(self, **functions: Callable[..., object]) -> None:
+        self.functions = functions
+
+    def __getattr__(self, name: str) -> object:
+        return self.functions.get(name) or getattr(minigrad, name)
+
+
 def test_a_difference_is_found_and_shortened() -> None:
-    class Wrong:
-        Tensor = minigrad.Tensor
-
-        def __getattr__(self, name: str) -> object:
-            if name == "maximum":
-                return minigrad.minimum
-            return getattr(minigrad, name)
-
+    wrong = Wrongly(maximum=minigrad.minimum)
     program = Program(["a = L.tensor([1.0, 2.0])", "b = a * 2", "c = b + 1", "d = L.maximum(a, b)", "e = c - d"], [],
                       {"TIERS": 2}, 2)
     assert disagreement(program, minigrad, minigrad) == ""
-    assert disagreement(program, minigrad, Wrong()) == "d: 1.0 at (0,), not 2.0"
-    found = shrink(program, lambda candidate: bool(disagreement(candidate, minigrad, Wrong())))
+    assert disagreement(program, minigrad, wrong) == "d: 1.0 at (0,), not 2.0"
+    found = shrink(program, lambda candidate: bool(disagreement(candidate, minigrad, wrong)))
     assert (found.settings, found.times) == ({}, 1)
     assert found.lines == ["a = L.tensor([1.0, 2.0])", "b = a * 2", "d = L.maximum(a, b)"]
 
@@ -68,6 +75,34 @@ def test_a_mistake_of_what_is_replayed_is_found(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(points, "written_again", lambda *place: None)
     monkeypatch.setattr(Point, "run", lambda self, trace: [])  # it computes nothing
     assert disagreement(program, minigrad, minigrad) != ""
+
+
+JITTED = ["if first: v1 = L.tensor([1.0, 2.0], requires_grad=True)", "v2 = fresh([0.5, 1.0, 2.0])", "v3 = v2[:2] * v1",
+          "v4 = v3.detach() + number(2)", "v3.sum().backward()", "with L.no_grad(): v1.sub_(v1.grad, alpha=0.25)",
+          "v1.grad = None", "look(v4)"]
+
+
+def test_a_round_is_a_function_under_jit() -> None:
+    program = Program(JITTED, rounds=9, jit=True)
+    assert run(program, minigrad)[0]["one_round"].variants
+    assert disagreement(program, OnNumpy(), minigrad) == ""
+    wrong = Wrongly(jit=lambda function: lambda *args: [result + 1 for result in function(*args)])
+    assert disagreement(program, OnNumpy(), wrong) == "v2: 3.25 at (0,), not 2.25"
+    refused = Wrongly(jit=lambda function: None)
+    assert disagreement(program, OnNumpy(), refused).startswith("one_round(): TypeError")
+
+
+def test_a_program_beside_another_is_compared_too() -> None:
+    def maximum(a: minigrad.Tensor, b: minigrad.Tensor) -> minigrad.Tensor:
+        aside = threading.current_thread() is not threading.main_thread()
+        return minigrad.minimum(a, b) if aside else minigrad.maximum(a, b)
+
+    other = Program(["a = L.tensor([1.0, 2.0])", "d = L.maximum(a, a * 2)"])
+    program = Program(["a = L.tensor([1.0, 2.0])"], beside=other)
+    assert disagreement(program, minigrad, minigrad) == ""
+    assert disagreement(program, minigrad, Wrongly(maximum=maximum)) == "beside: d: 1.0 at (0,), not 2.0"
+    never = Wrongly(maximum=minigrad.minimum)  # the other program fails alone: that is another failure
+    assert disagreement(program, minigrad, never) == ""
 
 
 def test_what_counts_as_a_difference() -> None:

@@ -31,6 +31,9 @@ class OnNumpy:
     without = ("alias",)
     """Features that programs do not use: memory of this device is not shared with arrays."""
 
+    jit = None
+    """Rounds are functions under ``jit`` in one of the two libraries only."""
+
     def __getattr__(self, name: str) -> Any:
         value = getattr(minigrad, name)
         if name in ("tensor", "zeros", "ones"):

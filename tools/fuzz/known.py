@@ -18,14 +18,13 @@ from typing import Any
 
 import numpy as np
 
-from tools.fuzz.loops import names_of_round
+from tools.fuzz.loops import NAME, names_of_round
 from tools.fuzz.program import Change, Mismatch, Program, compare, compare_all, mismatches, run, scope_of, step
 from tools.fuzz.statements import ROUNDED
 
 EPSILON = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7, "complex128": 2.0**-52,
            "complex64": 2.0**-23}
 CHANGED = re.compile(r"(?:(?:with|if) .*?: )?(v\d+)(?: = |\.\w+_\()")
-NAME = re.compile(r"\bv\d+\b")
 ARRAY = re.compile(r"L\.from_numpy\((v\d+)\.detach\(\)\.numpy\(\)\)|(v\d+)\.detach\(\)\.numpy\(\)")
 ANY_LINE = re.compile("")
 

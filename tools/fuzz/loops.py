@@ -22,7 +22,7 @@ SELDOM = ("special", "order", "index", "mask", "alias", "modes", "complex")
 """Features of which a loop has few, since their values differ in shape from round to round, or their calls are recorded
 each time."""
 CREATED = re.compile(r"(v\d+) = L\.tensor\(")
-MADE = re.compile(r"(v\d+) = ")
+MADE = re.compile(r"(?:(?:with|if) .*?: )?(v\d+) = ")
 ALONE = re.compile(r"for |with ")
 
 
@@ -103,6 +103,65 @@ def looped(w: Writer, lines: list[str], kinds: list[str]) -> tuple[list[str], li
     if rng.random() < 0.8:
         more.append(f"look({w.any()})")
     return body + more, kinds + ["loop"] * len(more)
+
+
+CALL = re.compile(r"\b(?:fresh|number)\(")
+NAME = re.compile(r"\bv\d+\b")
+KEPT = re.compile(r"if first: (v\d+) = ")
+
+
+def jitted(lines: list[str]) -> list[str]:
+    """The same loop, whose round is a function under ``jit``: what a round gets anew are its arguments, what stays from
+    round to round it finds around it, and it returns what it has computed. It looks at no values.
+
+    >>> print(*jitted(["if first: v1 = L.ones(2)", "v2 = v1 * fresh([1.0, 2.0])", "look(v2)"]), sep="\\n")
+    if first: v1 = L.ones(2)
+    if first:
+     def around(v1):
+      def one_round(a0):
+       v2 = v1 * a0
+       return detached(v2),
+      return one_round
+     one_round = L.jit(around(v1))
+    v2, = one_round(fresh([1.0, 2.0]))
+    """
+    kept = [line for line in lines if KEPT.match(line)]
+    names = ", ".join([line.split()[2] for line in kept])
+    arguments: list[str] = []
+    body = [_with_arguments(line, arguments) for line in lines if line not in kept and "look(" not in line]
+    made = "".join(f"{found[1]}, " for line in body if (found := MADE.match(line))).rstrip()
+    returned = re.sub(r"v\d+", r"detached(\g<0>)", made)
+    given = {name: name for name in ("odd", "last") if any(line.startswith(f"if {name}: ") for line in body)}
+    given |= {f"a{i}": text for i, text in enumerate(arguments)}
+    inside = "\n".join(f"   {line}" for line in [*body, f"return {returned or '()'}"])
+    whole = (f"if first:\n def around({names}):\n  def one_round({', '.join(given)}):\n{inside}\n  return one_round\n"
+             f" one_round = L.jit(around({names}))")
+    call = f"one_round({', '.join(given.values())})"
+    return [*kept, whole, f"{made} = {call}" if made else call]
+
+
+def in_each_round(line: str) -> str:
+    """A statement without a condition that makes its variable one of an earlier round."""
+    if line.startswith("if first or odd: ") or (line.startswith("if first: ") and len({*NAME.findall(line)}) > 1):
+        return line.partition(": ")[2]
+    return line
+
+
+def _with_arguments(line: str, arguments: list[str]) -> str:
+    """The line with names for calls of ``fresh`` and ``number``, which join the arguments. A number that takes the
+    dtype of what is computed is the same in each round."""
+    while (found := CALL.search(line)) is not None:
+        depth, end = 1, found.end()
+        while depth:
+            depth += {"(": 1, ")": -1}.get(line[end], 0)
+            end += 1
+        text = line[found.start():end]
+        if NAME.search(text):
+            line = f"{line[:found.start()]}L.tensor({line[found.end():]}"
+            continue
+        arguments.append(text)
+        line = f"{line[:found.start()]}a{len(arguments) - 1}{line[end:]}"
+    return line
 
 
 def _is_computed(t: Any) -> bool:

@@ -4,11 +4,13 @@ Next: ``known.py``."""
 from __future__ import annotations
 
 import math
-import re
 import warnings
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
+from random import Random
+from threading import Barrier
 from typing import Any
 
 import numpy as np
@@ -16,7 +18,7 @@ import numpy as np
 import minigrad
 from minigrad.tensor import points
 from minigrad.tensor.replay import thread
-from tools.fuzz.loops import SELDOM, inputs, looped, names_of_round
+from tools.fuzz.loops import MADE, SELDOM, in_each_round, inputs, jitted, looped, names_of_round
 from tools.fuzz.statements import FEATURES, Writer
 from tools.fuzz.swarm import Swarm
 
@@ -26,12 +28,17 @@ TOLERANCE = {"float64": (1e-6, 1e-9), "float32": (2e-3, 1e-4), "float16": (3e-2,
 more."""
 
 
+OTHERS = 1 << 40
+"""The seeds of programs that run beside others begin here."""
+
+
 @dataclass(frozen=True)
 class Program:
     """Statements; of each the kind; the settings they run with, and how often they run: after the first time, calls
     are replayed. ``times``: from the start, and what they make is compared each time. ``rounds``: as a loop does, with
     the variables of the round before (see ``loops.py``); what is there in the end is compared. ``together``: the values
-    that are compared are computed in one run, not one after the other."""
+    that are compared are computed in one run, not one after the other. ``jit``: a round is a function under ``jit``.
+    ``beside``: another program, which runs at the same time in another thread."""
 
     lines: list[str]
     kinds: list[str] = field(default_factory=list)
@@ -39,16 +46,21 @@ class Program:
     times: int = 1
     rounds: int = 1
     together: bool = False
+    jit: bool = False
+    beside: Program | None = None
 
     def drawn(self) -> list[str]:
         """How it runs, in words."""
         return [*[f"{name}={value}" for name, value in self.settings.items()], f"run {self.times} times",
-                *(["in a loop"] if self.rounds > 1 else []), *(["computed together"] if self.together else [])]
+                *(["in a loop"] if self.rounds > 1 else []),
+                *(["under jit"] if self.jit else []), *(["beside another"] if self.beside is not None else []),
+                *(["computed together"] if self.together else [])]
 
     def __str__(self) -> str:
         settings = " ".join(f"{name}={value}" for name, value in self.settings.items())
-        rounds = f", {self.rounds} rounds" if self.rounds > 1 else ""
-        return "\n".join([f"# {settings}, run {self.times} times{rounds}", *self.lines])
+        rounds = (f", {self.rounds} rounds" if self.rounds > 1 else "") + (" under jit" if self.jit else "")
+        beside = [] if self.beside is None else ["# beside", str(self.beside)]
+        return "\n".join([f"# {settings}, run {self.times} times{rounds}", *self.lines, *beside])
 
 
 @dataclass(frozen=True)
@@ -81,9 +93,6 @@ class Change:
     before: Callable[[str, dict[str, Any], dict[str, Any]], Callable[[str], None]] | None = None
 
 
-MADE = re.compile(r"(?:(?:with|if) .*?: )?(v\d+) = ")
-
-
 def run(program: Program, library: Any, *, changes: tuple[Change, ...] = (), steps: int | None = None,
         ) -> tuple[dict[str, Any], list[str]]:
     """The variables after the program, or its first ``steps``, and for each statement that was to run what it raised,
@@ -96,8 +105,9 @@ def run(program: Program, library: Any, *, changes: tuple[Change, ...] = (), ste
         scope[f"made{i}"] = make
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
-        for i, line in enumerate((program.lines * program.rounds)[:steps]):
-            scope.update(names_of_round(library, i // len(program.lines), program.rounds))
+        lines = jitted(program.lines) if program.jit and callable(getattr(library, "jit", None)) else program.lines
+        for i, line in enumerate((lines * program.rounds)[:steps]):
+            scope.update(names_of_round(library, i // len(lines), program.rounds))
             made = MADE.match(line)
             text = line
             for change in changes:
@@ -182,6 +192,13 @@ def step(line: str, scope: dict[str, Any], variables: dict[str, Any]) -> str:
 
 def write(seed: int, length: int, library: Any) -> Program:
     """A program of ``length`` statements. It is run on the library as it grows: the next one is about what is there."""
+    program = _write(seed, length, library)
+    if Random(f"beside {seed}").random() < 0.05:
+        return replace(program, beside=_write(seed + OTHERS, length, library))
+    return program
+
+
+def _write(seed: int, length: int, library: Any) -> Program:
     rng = Swarm(seed)
     together = rng.random() < 0.8
     features = {f for f in FEATURES if rng.random() < 0.6} - set(getattr(library, "without", ()))
@@ -205,7 +222,14 @@ def write(seed: int, length: int, library: Any) -> Program:
                 lines.append(line)
                 kinds.append(writer.kind + (" (refused)" if error else ""))
     if loop:
-        return Program(*looped(writer, lines, kinds), settings, 1, rng.choice((3, 6, 6, 9, 13, 24)), together)
+        jit = rng.random() < 0.25
+        if jit:  # where a statement raises, its round ends
+            lines, kinds = map(list, zip(*[pair for pair in zip(lines, kinds, strict=True) if "(" not in pair[1]]))
+        lines, kinds = looped(writer, lines, kinds)
+        if jit:
+            lines = list(map(in_each_round, lines))
+        return Program(lines, kinds, settings, 1, rng.choice((6, 9, 13, 24) if jit else (3, 6, 6, 9, 13, 24)), together,
+                       jit)
     return Program(lines, kinds, settings, rng.choice((1, 1, 2, 3)), together=together)
 
 
@@ -237,17 +261,45 @@ def _compared(program: Program, expected: tuple[dict[str, Any], list[str]], refe
               ) -> list[Mismatch]:
     with minigrad.config.config(**program.settings) if program.settings else nullcontext():
         for _ in range(program.times):
-            found = list(mismatches(program, run(program, library), expected, reference))
+            if program.beside is None:
+                found = list(mismatches(program, run(program, library), expected, reference))
+            else:
+                found = beside_another(program, program.beside, expected, reference, library)
             if found:
                 return found
     return []
+
+
+def beside_another(program: Program, other: Program, expected: tuple[dict[str, Any], list[str]], reference: Any,
+                   library: Any) -> list[Mismatch]:
+    """All that differs after the program, and after the other, which agrees alone, while both run."""
+    right = run(other, reference)
+    start = Barrier(2)
+
+    def both(which: Program, right: tuple[dict[str, Any], list[str]]) -> list[Mismatch]:
+        start.wait()
+        return list(mismatches(which, run(which, library), right, reference))
+
+    with ThreadPoolExecutor(1) as threads:
+        aside = threads.submit(both, other, right)
+        found = both(program, expected)
+        others = aside.result()
+    if others and not list(mismatches(other, run(other, library), right, reference)):
+        found += [replace(each, place=f"beside: {each.place}", raised=None) for each in others]
+    return found
 
 
 def mismatches(program: Program, result: tuple[dict[str, Any], list[str]], right: tuple[dict[str, Any], list[str]],
                reference: Any) -> Iterator[Mismatch]:
     """All that differs between two runs of a program."""
     (found, ours), (expected, theirs) = result, right
-    for i, (a, b) in enumerate(zip(ours, theirs, strict=True)):
+    if program.jit:  # where one statement raises, the others of that round do not run: nothing to compare
+        if not any(theirs) and any(ours) and not any(words.startswith("ValueNeeded") for words in ours):
+            yield Mismatch("one_round()", next(filter(None, ours)))
+        if any(theirs) or any(ours):
+            return
+        expected = {name: _as_returned(found.get(name), value) for name, value in expected.items()}
+    for i, (a, b) in enumerate(zip(ours, theirs, strict=not program.jit)):
         if bool(a) != bool(b):
             line = program.lines[i % len(program.lines)]
             yield Mismatch(line, f"{a or 'no error'}, not {b or 'no error'}", (a, b), at=i)
@@ -262,6 +314,12 @@ def mismatches(program: Program, result: tuple[dict[str, Any], list[str]], right
             how, wrong = difference(mine.grad, value.grad)
             if how:
                 yield Mismatch(f"{name}.grad", how, None, wrong)
+
+
+def _as_returned(mine: Any, value: Any) -> Any:
+    """What a jitted round returns is on no tape."""
+    kept = getattr(mine, "is_leaf", True) and getattr(mine, "requires_grad", True)
+    return value.detach() if hasattr(value, "detach") and not kept else value
 
 
 def _realised(values: list[Any]) -> Iterator[Mismatch]:
