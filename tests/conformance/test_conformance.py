@@ -16,6 +16,7 @@ import pytest
 
 import minigrad
 from minigrad.conformance import Case, Program, cases, check
+from minigrad.conformance.__main__ import main
 from minigrad.conformance.case import difference
 from minigrad.conformance.coverage import coverage, ops
 from minigrad.conformance.report import Report
@@ -176,17 +177,18 @@ def test_differences() -> None:
     assert "shape" in difference(one, np.float32([[1.0]]), float32, exact, None)
 
 
-def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "minigrad.conformance", *arguments], capture_output=True, text=True)
-
-
 def test_command_line() -> None:
-    done = _run("CPU", "--only", "^movement/FLIP-all")
+    done = subprocess.run([sys.executable, "-m", "minigrad.conformance", "CPU", "--only", "^movement/FLIP-all"],
+                          capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "CPU: 13 cases in " in done.stdout and "total              13        0        0" in done.stdout
-    done = _run("CPU", "--only", "^movement/FLIP-all/int8", "--each")
-    assert done.returncode == 0 and done.stdout.startswith("movement/FLIP-all/int8\nCPU: 1 cases in "), done.stdout
-    assert _run("CPU", "--only", "(").returncode == 2
-    done = _run("NOSUCH")
-    assert done.returncode == 2 and "Expected one of" in done.stderr
-    assert _run("CPU", "--only", "^nothing$").returncode == 1, "an empty run proves nothing"
+
+
+def test_other_command_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["CPU", "--only", "^movement/FLIP-all/int8", "--each"]) == 0
+    assert capsys.readouterr().out.startswith("movement/FLIP-all/int8\nCPU: 1 cases in ")
+    with pytest.raises(SystemExit) as ended:
+        main(["CPU", "--only", "("])
+    assert ended.value.code == 2 and "not a regular expression" in capsys.readouterr().err
+    assert main(["NOSUCH"]) == 2 and "Expected one of" in capsys.readouterr().err
+    assert main(["CPU", "--only", "^nothing$"]) == 1, "an empty run proves nothing"

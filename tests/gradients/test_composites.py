@@ -48,6 +48,7 @@ def _value(function: Callable[[Any], Any], a: np.ndarray, weight: Any) -> float:
     return float((function(mg.tensor(a)) * weight).sum())
 
 
+@pytest.mark.sample(8)
 @pytest.mark.parametrize("name", COMPOSITES)
 def test_composite_matches_central_differences(name: str, rng: np.random.Generator) -> None:
     function = COMPOSITES[name]

@@ -146,6 +146,7 @@ def _trained(maker: Callable[[Any], Any], names: list[str]) -> list[list[bytes]]
     return seen
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("maker", MAKERS.values(), ids=MAKERS)
 def test_steps_are_the_same_to_the_bit(maker: Callable[[Any], Any], rng: np.random.Generator) -> None:
     names = [*EVENTS, *rng.choice(list(EVENTS), 30).tolist()]

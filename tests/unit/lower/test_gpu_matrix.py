@@ -65,6 +65,7 @@ def multiplies(node, target=NARROW) -> list[Multiply]:
     return [s for s in statements(lower(spec_of(node), target).kernel) if isinstance(s, Multiply)]
 
 
+@pytest.mark.sample(16)
 @pytest.mark.parametrize("dtype", [float16, bfloat16, float32])
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("layout", LAYOUTS)

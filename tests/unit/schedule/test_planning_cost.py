@@ -104,6 +104,7 @@ def _calls(outputs: list[LazyBuffer]) -> int:
     return sum(entry.callcount for entry in profile.getstats())
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("graph", [_layers, _steps, _residuals, _tower, _sums, _penalties, _wide, _writes, _look_ups])
 def test_ten_times_the_kernels_take_ten_times_the_calls(graph: Callable[[int], list[LazyBuffer]]) -> None:
     short, long = _calls(graph(40)), _calls(graph(400))

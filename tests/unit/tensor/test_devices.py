@@ -401,6 +401,7 @@ def train(device: str, make, move_at: int | None = None, to: str = "cpu"):
     return losses, net, optimizer
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("make", OPTIMIZERS, ids=["sgd", "adamw"])
 @EVERY
 def test_training_on_a_device_and_moving_on_the_way(make, device: str) -> None:

@@ -270,6 +270,7 @@ def _living() -> dict[str, int]:
     return counted
 
 
+@pytest.mark.sample(16)
 @pytest.mark.parametrize("made", LOOPS, ids=lambda made: made.__name__)
 @pytest.mark.parametrize("replay", [0, 1], ids=["recorded", "replayed"])
 def test_no_step_leaves_more_behind_than_the_step_before(made: Callable[[], Step], replay: int,

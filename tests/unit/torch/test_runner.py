@@ -10,6 +10,10 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from minigrad.torch.__main__ import main
+
 
 def run(*arguments: str, text: str | None = None, **options: Any) -> subprocess.CompletedProcess[str]:
     """``python -m minigrad.torch`` with these arguments."""
@@ -72,11 +76,12 @@ def test_the_prompt_has_torch() -> None:
     assert "tensor([1., 1.])" in ran.stdout and "ReLU()" in ran.stdout and "minigrad" in ran.stderr
 
 
-def test_wrong_command_lines_say_how_it_goes() -> None:
-    for arguments, message in ((("--what",), "unknown option --what"), (("-m",), "-m needs an argument")):
-        ran = run(*arguments)
-        assert ran.returncode == 2 and message in ran.stderr and "usage: python -m minigrad.torch" in ran.stderr
-    assert run("--help").stdout.startswith("usage: python -m minigrad.torch")
+def test_wrong_command_lines_say_how_it_goes(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments, message in ((["--what"], "unknown option --what"), (["-m"], "-m needs an argument")):
+        assert main(arguments) == 2
+        said = capsys.readouterr().err
+        assert message in said and "usage: python -m minigrad.torch" in said
+    assert main(["--help"]) == 0 and capsys.readouterr().out.startswith("usage: python -m minigrad.torch")
     assert run("/nowhere/x.py").stderr.endswith("No such file or directory: '/nowhere/x.py'\n")
 
 
