@@ -182,9 +182,15 @@ def new_folder(where: str, prefix: str, suffix: str = "") -> Iterator[str]:
     try:
         yield path
     finally:
-        shutil.rmtree(path, ignore_errors=True)
         if lock is not None:
             os.close(lock)
+        try:  # no file need be opened for an empty folder, and one for another: there may be no more
+            os.rmdir(path)
+        except OSError:
+            with suppress(OSError):
+                for name in os.listdir(path):
+                    os.unlink(os.path.join(path, name))
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _made(where: str, prefix: str, suffix: str) -> tuple[str, int | None]:

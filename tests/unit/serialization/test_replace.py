@@ -3,6 +3,7 @@ Next: ``test_safe.py``."""
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import os
@@ -168,3 +169,17 @@ def test_a_file_object_is_written_through() -> None:
         minigrad.save(minigrad.arange(300), file, _use_new_zipfile_serialization=new_format)
         file.seek(0)
         assert minigrad.load(file).tolist() == list(range(300))
+
+
+@pytest.mark.parametrize("room", range(4))
+def test_without_file_descriptors(old: Path, room: int) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = os.dup(0)
+    os.close(free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free + room, hard))
+    try:
+        with contextlib.suppress(OSError):
+            minigrad.save({"step": 1}, old)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert whole(old)
