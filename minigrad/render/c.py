@@ -56,10 +56,6 @@ class CRenderer(CStyleRenderer):
             if array.name in self.used:
                 const = "" if array.written else "const "
                 lines.append(f"{const}{self.memory(array.dtype)} *{self.name(array.name)} = arrays[{position}];")
-        for s in kernel.scalars:
-            if s.name in self.used:
-                value = self.argument(s.position, s.dtype)
-                lines.append(f"const {self.register(s.dtype)} {self.name(s.name)} = {value};")
         return lines
 
     def argument(self, position: int, dtype: DType) -> str:
@@ -70,5 +66,9 @@ class CRenderer(CStyleRenderer):
         return self.cast(Text(f"{self.bits('float64', 'int64')}({place.text})"), float64, dtype).text
 
     def parallel(self, loop: For) -> list[str]:
+        """Run-time numbers are read in the loop. Of those that are read before it gcc 12 writes out what the loop
+        computes from them, and takes minutes and gigabytes where a product is squared again and again."""
         v = self.name(str(loop.var))
-        return [f"for (int64_t {v} = begin; {v} < end; {v}++) {{"]
+        numbers = [f"const {self.register(s.dtype)} {self.name(s.name)} = {self.argument(s.position, s.dtype)};"
+                   for s in self.current.scalars if s.name in self.used]
+        return [f"for (int64_t {v} = begin; {v} < end; {v}++) {{", *numbers]

@@ -67,7 +67,7 @@ class Recording:
         self.source = ""
         self.size = self.launched = self.distinct = 0
         self._launches: list[Launch] = []
-        self._kernels: dict[str, Kernel] = {}
+        self._kernels: dict[tuple[Any, ...], Kernel] = {}
         self._texts: dict[Kernel, Kernel] = {}
         self._seen: set[int] = set()
 
@@ -87,12 +87,13 @@ class Recording:
             self.size += sum(len(block.before) for block in launch.blocks)
 
     def kernel(self, kernel: Kernel) -> Kernel:
-        """The first kernel with this text, whatever it is called."""
+        """The first kernel with this text and such arrays, whatever it is called."""
         known = self._texts.get(kernel)
         if known is None:
             text = render_c([replace(kernel, name="any_name")])
-            self.size += len(text) if text not in self._kernels else 0
-            known = self._texts[kernel] = self._kernels.setdefault(text, kernel)
+            key = (text, *[(array.dtype, array.written) for array in kernel.arrays])  # some may not be in the text
+            self.size += len(text) if key not in self._kernels else 0
+            known = self._texts[kernel] = self._kernels.setdefault(key, kernel)
         return known
 
     def take(self) -> list[Launch]:

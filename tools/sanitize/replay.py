@@ -23,7 +23,7 @@ COMMON = ("-g1", "-pthread", "-ffp-contract=off", "-fno-strict-aliasing")
 MODES = {
     "warnings": ("-O2", "-Wall", "-Werror"),
     "address": ("-O0", "-w", "-fsanitize=address,undefined,float-cast-overflow", "-fsanitize-recover=all"),
-    "thread": ("-O1", "-w", "-fsanitize=thread"),
+    "thread": ("-O0", "-w", "-fsanitize=thread"),
 }
 """What a run looks for, and the compiler's flags. Without optimisation nothing wrong is optimised away."""
 

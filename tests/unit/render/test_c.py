@@ -3,13 +3,15 @@ under gcc's sanitizers. Next: ``test_llvm.py``."""
 
 from __future__ import annotations
 
+import resource
 import subprocess
+from itertools import pairwise
 from typing import ClassVar
 
 import numpy as np
 import pytest
 
-from minigrad.dtype import bool_, float32, int64
+from minigrad.dtype import bool_, float32, int32, int64
 from minigrad.errors import CompileError
 from minigrad.kernel.ir import Alloc, Array, Barrier, Const, If, Index, Let, Load, Local, Scalar, Store
 from minigrad.render import render_c
@@ -23,6 +25,7 @@ from tests.unit.render.samples import (
     f,
     in_place,
     kernel,
+    loop,
     map_with_tail,
     op,
     out,
@@ -147,6 +150,22 @@ __kernel void cl(__global float *x) {
   }
 }
 """
+
+
+@pytest.mark.skipif(GCC is None, reason="needs gcc")
+def test_a_number_that_is_squared_often_compiles_soon(tmp_path):
+    """gcc 12 takes minutes if the number is read before the loop."""
+    y, p, v = out("y", 400, int32), var("p", 0, 9), var("v", 0, 39)
+    powers = [Scalar("s", int32, 0), *[Local(f"x{i}", int32) for i in range(29)]]
+    squares = [Let(now.name, op("MUL", before, before)) for before, now in pairwise(powers)]
+    made = kernel("squares", (y,), p, 10, *squares, loop("serial", v, 40, Store(y, p * 40 + v, powers[-1])),
+                  scalars=powers[:1])
+    source = tmp_path / "squares.c"
+    source.write_text(render_c([made]))
+    seconds = (30, 30)
+    built = subprocess.run([GCC, *FLAGS, str(source), "-o", str(tmp_path / "squares.so")],
+                           preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CPU, seconds))
+    assert built.returncode == 0
 
 
 def program(cases) -> tuple[str, bytes]:
