@@ -291,3 +291,43 @@ def test_gradients_without_a_history() -> None:
     of_weight, of_bias = minigrad.autograd.grad(normal.sum(), [weight, y], create_graph=True)
     assert of_weight.requires_grad
     assert not of_bias.requires_grad
+
+
+def test_a_view_that_is_older_than_its_bases_wish_for_a_gradient_is_a_leaf_of_its_own() -> None:
+    x = minigrad.ones(3)
+    old = x[:2]
+    x.requires_grad_()
+    new = x[:2]
+    assert old.requires_grad
+    assert old.is_leaf
+    assert old._base is x
+    assert not new.is_leaf
+    (old * 2 + new * 3).sum().backward()
+    assert old.grad.tolist() == [2.0, 2.0]
+    assert x.grad.tolist() == [3.0, 3.0, 0.0]
+    part = old[:1]
+    part.sum().backward()
+    assert old.grad.tolist() == [3.0, 2.0]
+    for view in (old, new, part):
+        with pytest.raises(RuntimeError, match="a view of a leaf Variable that requires grad is being used"):
+            view.mul_(2)
+
+
+def test_a_view_that_was_asked_for_a_gradient_has_that_of_its_base_when_that_is_changed() -> None:
+    x, w = minigrad.ones(3), leaf(1.0, 2.0, 3.0)
+    view = x[:2].requires_grad_()
+    (view * 2).sum().backward()
+    assert view.grad.tolist() == [2.0, 2.0]
+    x.mul_(w)
+    assert not view.is_leaf
+    view.sum().backward()
+    assert view.grad.tolist() == [2.0, 2.0]
+    assert w.grad.tolist() == [1.0, 1.0, 0.0]
+
+
+def test_a_base_that_was_detached_takes_its_wish_for_a_gradient_with_it() -> None:
+    x = minigrad.ones(2)
+    view = x[:1]
+    x.requires_grad_()
+    x.detach_()
+    assert not view.requires_grad
