@@ -420,7 +420,9 @@ def test_what_is_kept_for_backward(expression, wanted, touched):
 @pytest.mark.parametrize("line", [
     "x.gather(0, t.tensor([2, 0]))", "x.index_add(0, t.tensor([2]), x[:1])", "x.index_copy(0, t.tensor([2]), x[:1])",
     "x.angle()", "x.index_reduce(0, t.tensor([2]), x[:1], 'amax')", "x.index_reduce(0, t.tensor([2]), x[:1], 'prod')",
-    "t.addcdiv(x, x.detach(), x.detach())", "t.nn.functional.margin_ranking_loss(x, x.detach() + 1, x.detach())",
+    "t.addcdiv(x, x.detach(), x.detach())", "t.xlogy(x, x.detach())", "t.special.xlog1py(x, x.detach())",
+    "t.xlogy(x.detach(), x)", "t.ldexp(x, x.detach())", "t.ldexp(x.detach(), x)",
+    "t.nn.functional.margin_ranking_loss(x, x.detach() + 1, x.detach())",
     "x.mode()[0]", "t.nextafter(x, t.zeros(3))", "x.cumprod(0)", "x.masked_select(x > 0)", "x.amax()"])
 def test_which_gradients_have_gradients(line):
     found = []
