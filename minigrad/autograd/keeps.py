@@ -57,7 +57,7 @@ _OF_SEVERAL: dict[str, Keeps] = {
     "UnsafeViewBackward0": _EACH_OTHER, "LinearBackward0": ((1,), (0,), ()),
     "ConvolutionBackward0": ((0, 1),) * 3, "LayerNormBackward0": ((0, 1, 2),) * 3,
     "BatchNormBackward0": ((0, 1),) * 3, "BatchNormTrainingBackward0": ((0, 1, OWN),) * 3,
-    "GroupNormBackward0": ((0, 1, OWN), (0, 1, OWN), (COMPARED,)), "InstanceNormBackward0": ((0, OWN),) * 3,
+    "GroupNormBackward0": ((0, 1, OWN),) * 3, "InstanceNormBackward0": ((0, OWN),) * 3,
     "RmsNormBackward0": ((0, 1, OWN), (OWN,)), "BilinearBackward0": ((1, 2), (0, 2), (0, 1), ()),
     "ScaledDotProductAttentionBackward0": ((2, OWN), (2, OWN), (OWN,)),
     "LinalgCrossBackward0": _EACH_OTHER, "LinalgSolveTriangularBackward0": ((-1, 0), (-1, 0)),
@@ -79,7 +79,7 @@ _OF_SEVERAL: dict[str, Keeps] = {
     "BinaryCrossEntropyWithLogitsBackward0": ((0, 1, 2, 3), (0, 1, 2, 3)),
     "MultiMarginLossBackward0": ((0, 1, 2),), "MultilabelMarginLossBackward0": ((0, 1),),
     "ClampBackward1": ((0,),), "ClampBackward0": ((0, 1, 2), (0, 1, 2), (0, 1, 2)), "PreluBackward0": _BOTH,
-    "SpecialZetaBackward0": ((), (0, 1)), "SpecialZetaBackward1": ((0,),),
+    "SpecialXlog1PyBackward0": _BOTH, "SpecialZetaBackward0": ((), (0, 1)), "SpecialZetaBackward1": ((0,),),
     "ScatterBackward0": ((2,), (2,)), "ScatterAddBackward0": ((), (2,)), "IndexAddBackward0": ((), (1, 2)),
     "IndexCopyBackward0": ((2,), (1, 2)), "LinalgSolveExBackward0": ((-1, 0), (-1, 0)),
     "ScatterReduceBackward0": ((-1, 0, 1, 2), (-1, 0, 1, 2)), "IndexReduceBackward0": ((-1, 0, 1, 2), (-1, 0, 1, 2)),
@@ -101,15 +101,19 @@ KEEPS: dict[str, Keeps] = {
 """By the name of a tape entry. Of an op that is not here it is not known: what its operands become later is not
 watched, and it can be differentiated twice if minigrad's own backward reads nothing."""
 
-BY_COMPARISON = frozenset((
-    "AmaxBackward0", "AminBackward0", "AminmaxBackward0", "AngleBackward0", "ClampBackward0", "ClampBackward1",
-    "ClampMinBackward0", "ComplexBackward0", "CummaxBackward0", "CumminBackward0", "FmaxBackward0", "FminBackward0",
-    "FrexpBackward0", "GatherBackward0", "IndexAddBackward0", "IndexCopyBackward0", "IndexReduceBackward0",
-    "MaskedSelectBackward0", "MaxBackward1", "MaximumBackward0", "MedianBackward0", "MinBackward1",
-    "MinimumBackward0", "ModeBackward0", "NanToNumBackward0", "NanmedianBackward0", "NextafterBackward0",
-    "TakeBackward0"))
-"""Ops whose backward reads operands and results in comparisons, as exponents, as indices and for their shapes only: the
-gradient of its gradient does not flow there."""
+FLOWS: dict[str, Keeps] = {
+    **dict.fromkeys((
+        "AmaxBackward0", "AminBackward0", "AminmaxBackward0", "AngleBackward0", "ClampBackward0", "ClampBackward1",
+        "ClampMinBackward0", "ComplexBackward0", "CummaxBackward0", "CumminBackward0", "FmaxBackward0",
+        "FminBackward0", "FrexpBackward0", "GatherBackward0", "IndexAddBackward0", "IndexCopyBackward0",
+        "IndexReduceBackward0", "MaskedSelectBackward0", "MaxBackward1", "MaximumBackward0", "MedianBackward0",
+        "MinBackward1", "MinimumBackward0", "ModeBackward0", "NanToNumBackward0", "NanmedianBackward0",
+        "NextafterBackward0", "TakeBackward0"), ()),
+    "GroupNormBackward0": ((0, 1, OWN), (0, 1, OWN), ()), "LdexpBackward0": ((1,), (-1,)),
+    "XlogyBackward0": ((1,), (0, 1)), "SpecialXlog1PyBackward0": ((1,), (0, 1)),
+}
+"""For each operand where the gradient of its gradient flows, of ops that read more for it: in comparisons, as
+exponents, as indices and for their shapes only."""
 
 _reads: dict[tuple[Any, tuple[bool, ...]], tuple[int, ...]] = {}
 

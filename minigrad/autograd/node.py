@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from weakref import ref
 
 from minigrad.autograd.handles import AccumulateGrad, RemovableHandle, next_sequence
-from minigrad.autograd.keeps import BY_COMPARISON, KEEPS, OWN, Keeps, modified, reads
+from minigrad.autograd.keeps import FLOWS, KEEPS, OWN, Keeps, modified, reads
 from minigrad.autograd.mode import mode
 from minigrad.autograd.protocol import Differentiable, Front
 from minigrad.grad import Backward, backward_of
@@ -195,7 +195,7 @@ class Node:
         """The gradient of an input with the history that it has in PyTorch: that of what it reads there, though the
         slope be 0, and none if it reads nothing but in comparisons. ``gradient`` has that of all that minigrad's own
         backward reads; ``depends`` says whether it has a slope there."""
-        rows: Keeps = () if self.keeps is None or self.name() in BY_COMPARISON else self.keeps
+        rows: Keeps = () if self.keeps is None else FLOWS.get(self.name(), self.keeps)
         row = rows[position] if position < len(rows) else ()
         inputs, values = len(self.body.params), (*self.body.params, *self.body.outputs)
         places = [p if p >= 0 else inputs - 1 - p for p in row if p < inputs]

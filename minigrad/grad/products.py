@@ -33,16 +33,18 @@ def product_gradient(vjp: VJP, a: LazyBuffer, g: LazyBuffer, axes: tuple[int, ..
     """g times the product of the other elements."""
 
     def quick(a: LazyBuffer, g: LazyBuffer) -> LazyBuffer:
-        """The product of what is not 0, divided by the element; with one 0, that product at its place only.
-        0 times infinity or NaN is NaN."""
+        """The product of what is not 0, divided by the element; with one 0, that product at its place only, and
+        elsewhere 0, or NaN if another element is infinite or NaN."""
         zero, one = a.like(0.0), a.like(1.0)
         is_zero = a.binary(Op.EQ, zero)
         zeros = is_zero.cast(int64).reduce(Op.SUM, axes).expand(a.shape)
         others = is_zero.where(one, a).reduce(Op.PROD, axes).expand(a.shape)
         none = zeros.binary(Op.EQ, zeros.like(0))
         single = zeros.binary(Op.EQ, zeros.like(1)).binary(Op.AND, is_zero)
-        several = others.binary(Op.MUL, zero)
-        slope = none.where(others.binary(Op.DIV, is_zero.where(one, a)), single.where(others, several))
+        endless = a.binary(Op.MUL, zero).binary(Op.EQ, zero).unary(Op.NOT).cast(int64)
+        alone = endless.reduce(Op.SUM, axes).expand(a.shape).binary(Op.EQ, endless)
+        elsewhere = alone.where(zero, a.like(math.nan))
+        slope = none.where(others.binary(Op.DIV, is_zero.where(one, a)), single.where(others, elsewhere))
         return g.expand(a.shape).binary(Op.MUL, slope)
 
     def exact(a: LazyBuffer, g: LazyBuffer) -> LazyBuffer:

@@ -121,21 +121,24 @@ class TensorBase:
     def _refresh(self: Tensor, view: View) -> None:
         """Make the edges of this view and of the views it was made from, where in-place ops changed what is behind."""
         history = self._storage.history
-        if view.history == history and (self._edge is not None or not self._requires_grad):
+        if view.history == history and (self._edge is not None or not self._requires_grad or view.leaf):
+            if not self._requires_grad and view.base._requires_grad and view.base._edge is None:
+                view.leaf, self._requires_grad, self._look = True, True, None  # as its base, which was no leaf before
             return
         stale: list[Tensor] = [self]
         while True:
             parent = stale[-1]._view.find_parent()  # type: ignore[union-attr]
             above = parent._view
             if above is None or not above.differentiable or (
-                    above.history == history and (parent._edge is not None or not parent._requires_grad)):
+                    above.history == history and (
+                        parent._edge is not None or not parent._requires_grad or above.leaf)):
                 break
             stale.append(parent)
         for tensor in reversed(stale):
             view = tensor._view  # type: ignore[assignment]
             parent = view.find_parent()
             source, former = parent._edge, getattr(self._storage, "former", None)
-            if former is not None and former[0]() is parent and view.history <= former[1]:
+            if former is not None and former[0]() is parent and view.history <= former[1] and tensor._requires_grad:
                 source = former[2]
             elif mode.enabled and parent._requires_grad and view.history != history:
                 check_view(tensor, "its base or another view of its base has been modified inplace")
@@ -145,7 +148,7 @@ class TensorBase:
             if tensor._edge is not None and edge is not None:
                 move_retained(tensor, tensor._edge, edge)
             tensor._requires_grad, tensor._edge = needed, edge
-            view.history = history
+            view.history, view.leaf = history, False
 
     def _pending(self) -> LazyBuffer:
         """A value of this dtype on this device, to look at: the Storage's, or a placeholder."""

@@ -121,7 +121,16 @@ def _length(x: LazyBuffer, axes: tuple[int, ...], keepdim: bool) -> LazyBuffer:
     return out.reshape(without(x.shape, axes, keepdim)).cast(x.dtype.part)
 
 
-_NORM = Function("norm", _length, "LinalgVectorNormBackward0")
+def _length_gradient(inputs: Any, outputs: Any, grads: Any, axes: tuple[int, ...], keepdim: bool) -> tuple[LazyBuffer]:
+    """g x / length, and 0 where that is 0: there the gradient of the gradient is 0 / 0, as in PyTorch."""
+    x, wide = inputs[0], accumulator(inputs[0].dtype)
+    shape = without(x.shape, axes, True)
+    out, g = [v.cast(wide).reshape(shape).expand(x.shape) for v in (outputs[0], grads[0])]
+    slope = out.binary(Op.EQ, out.like(0.0)).where(out.like(0.0), x.cast(wide).binary(Op.DIV, out))
+    return (g.binary(Op.MUL, slope).cast(x.dtype),)
+
+
+_NORM = Function("norm", _length, "LinalgVectorNormBackward0", _length_gradient)
 
 
 def _norms() -> Any:

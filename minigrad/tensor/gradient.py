@@ -137,7 +137,7 @@ class Autograd:
             raise RuntimeError("only Tensors of floating point dtype can require gradients")
         view = self._view
         if view is not None and view.differentiable:
-            view.differentiable = False
+            view.leaf, view.history = True, self._storage.history
         if requires_grad and self._storage.lazy.buffer is None and self._storage.lazy.op != Op.PARAM:
             born(self._storage)
         if self._requires_grad != requires_grad:

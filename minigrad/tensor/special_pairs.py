@@ -56,7 +56,7 @@ def _pair(name: str, formula: Formula, gradients: Any = None,
     def computed(a: LazyBuffer, b: LazyBuffer) -> LazyBuffer:
         return formula(*widened(a, b)).lazy.cast(a.dtype)
 
-    node = "".join(part.capitalize() for part in name.split("_")) + "Backward0"
+    node = name.title().replace("_", "") + "Backward0"
     recorded = MixedFunction(name, all_fitted(computed), node)
     if gradients is not None:
         recorded.body.gradient = _in_double(gradients)
@@ -263,7 +263,7 @@ def _gamma_function(name: str, below: bool) -> Callable[[Any, Any], Tensor]:
     def computed(a: LazyBuffer, x: LazyBuffer) -> LazyBuffer:
         return _share(Value(a.cast(float64)), Value(x.cast(float64)), below).lazy.cast(a.dtype)
 
-    title = "".join(part.capitalize() for part in name.split("_"))
+    title = name.title().replace("_", "")
     recorded = MixedFunction(name, all_fitted(computed), f"{title}Backward0")
     recorded.body.gradient = _in_double(_by_slopes(partial(_share_slopes, below=below)))
     return lambda a, x: _not_of_bools(recorded, a, x, (BOOL_SUBTRACTION, "")).mixed(

@@ -26,7 +26,8 @@ class View:
     is read. What movement ops do not say directly is a step ``"STRIDED"``, another type of the elements ``"BITCAST"``.
 
     A ``differentiable`` view passes gradients on to its parent, whatever that has become by in-place ops: ``history``
-    is that of the Storage for which the view's own edge was made. ``enabled``: whether the tape
+    is that of the Storage for which the view's own edge was made. Until that changes it is a ``leaf`` if it or its base
+    was asked for a gradient after it was made. ``enabled``: whether the tape
     recorded where it was made, None in inference mode. Another type can't be differentiated, but for the parts of
     complex numbers. ``lazy`` is what was read last, from the value ``whole`` of the Storage in its ``version``.
     ``above`` is the parent's view when this one was made: ``parent`` itself may turn into a view of what it was
@@ -36,7 +37,7 @@ class View:
     """
 
     __slots__ = ("above", "alone", "base", "differentiable", "dtype", "edits", "enabled", "history", "kind", "lazy",
-                 "offset", "parent", "shape", "steps", "strides", "version", "whole")
+                 "leaf", "offset", "parent", "shape", "steps", "strides", "version", "whole")
 
     def __init__(self, parent: Any, steps: Steps, shape: tuple[int, ...], strides: tuple[int, ...], offset: int,
                  kind: str, dtype: DType | None, differentiable: bool) -> None:
@@ -52,6 +53,7 @@ class View:
         self.dtype: DType = dtype or before
         self.differentiable = differentiable and (dtype is None or (dtype.part is before.part and before.is_inexact))
         self.enabled: bool | None = True
+        self.leaf = False
         self.alone = False
         self.history = parent._storage.history
         several = kind in SEVERAL or (view is not None and view.edits >= 0)

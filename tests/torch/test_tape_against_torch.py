@@ -17,6 +17,53 @@ from tests.torch.test_corners_against_torch import outcome, same  # noqa: E402
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 LINES = r"""
+x=t.ones(2); v=x[:1]; x.requires_grad_(); r=v.requires_grad, v.is_leaf, v._is_view(), v.grad_fn
+x=t.ones(2); v=x[:1]; x.requires_grad_(); w=x[:1]; r=w.requires_grad, w.grad_fn is not None
+x=t.ones(2); v=x[:1]; x.requires_grad_(); v.mul_(2); r=v, x
+x=t.ones(2); v=x[:1]; x.requires_grad_(); v.mul_(2); x.sum().backward(); r=x.grad
+x=t.ones(2); v=x[:1]; x.requires_grad_(); y=(v*3).sum(); r=y.requires_grad
+x=t.ones(2); v=x[:1]; x.requires_grad_(); y=(x*x).sum(); v.mul_(2); y.backward(); r=x.grad
+x=t.ones(2); v=x[:1]; x.requires_grad_(); w=v[:1]; r=w.requires_grad
+x=t.ones(2); v=x[:1]; v.requires_grad_(); r=v.requires_grad, v.is_leaf, x.requires_grad
+x=t.ones(2); v=x[:1]; v.requires_grad_(); (v*2).sum().backward(); r=v.grad
+x=t.ones(2); v=x[:1]; v.requires_grad_(); x.mul_(3); r=x,v
+x=t.ones(2); v=x[:1]; v.requires_grad_(); y=(v*v).sum(); x.mul_(3); y.backward(); r=v.grad
+x=t.ones(2); v=x[:1]; v.requires_grad_(); w=v[:]; w.mul_(3); r=v
+x=t.ones(2); v=x[:1]; v.requires_grad_(); u=x[:1]; u.mul_(3); r=u.requires_grad, v, x
+x=t.ones(2); v=x[:1]; x.requires_grad_(); v.requires_grad_(); r=v.is_leaf, v.requires_grad
+x=t.ones(2); v=x[:1]; x.requires_grad_(); v.requires_grad_(); (v*2).sum().backward(); r=v.grad, x.grad
+x=t.ones(2); v=x[:1]; x.requires_grad_(); v.mul_(t.ones(1,requires_grad=True)); r=v, x
+x=t.ones(2); v=x[:1]; w=t.ones(1,requires_grad=True); v.mul_(w); x.sum().backward(); r=w.grad, x.requires_grad
+x=t.ones(2); v=x[:1]; x.requires_grad_(); x.detach_(); r=x.requires_grad, v.requires_grad
+x=t.ones(2,requires_grad=True); v=x[:1]; x.requires_grad_(False); r=v.requires_grad, v.grad_fn is not None
+x=t.ones(2,requires_grad=True); v=x[:1]; x.requires_grad_(False); v.sum().backward(); r=x.grad
+x=t.ones(2,requires_grad=True); v=x[:1]; x.requires_grad_(False); v.mul_(2); r=x,v
+x=t.ones(2,requires_grad=True); v=x[:1]; v.requires_grad_(False); r=v
+x=t.ones(2); v=x[:1]; x.requires_grad_(); y=x*2; v=y[:1]; v.mul_(2); y.sum().backward(); r=x.grad
+x=t.ones(4); v=x.view(2,2); x.requires_grad_(); v[0].mul_(2); r=v
+x=t.ones(4); v=x.view(2,2); x.requires_grad_(); v.copy_(t.ones(2,2)*3); r=x
+x=t.ones(4); v=x.view(2,2); x.requires_grad_(); v.zero_(); r=v
+x=t.ones(4); v=x.view(2,2); w=v[0]; v.requires_grad_(); w.mul_(2); r=v, w
+x=t.ones(4); v=x.view(2,2); w=v[0]; v.requires_grad_(); v.data.mul_(2); r=v, w
+x=t.ones(4); v=x.view(2,2); w=v[0]; v.requires_grad_(); x.mul_(2); r=v, w, x
+x=t.ones(4); v=x.view(2,2); v.requires_grad_(); x.mul_(t.ones(4,requires_grad=True)); r=x.grad_fn.name()
+x=t.ones(4); v=x.view(2,2); v.requires_grad_(); x.mul_(t.ones(4,requires_grad=True)); r=v.sum().backward(), v.grad
+x=t.ones(4); v=x.detach(); v.requires_grad_(); x.mul_(2); r=v, x
+x=t.ones(4); v=x.detach(); x.requires_grad_(); v.mul_(2); r=v, x
+x=t.ones(4); v=x.detach(); x.requires_grad_(); y=(x*x).sum(); v.mul_(2); y.backward(); r=x.grad
+x=t.ones(4); v=x[:2]; x.requires_grad=True; v.mul_(2); r=v, x
+x=t.nn.Parameter(t.ones(4)); r=x[:2].requires_grad
+x=t.ones(4); v=x[:2]; p=t.nn.Parameter(x); v.mul_(2); r=p
+x=t.ones(4); v=x[:2]; p=t.nn.Parameter(v); x.mul_(2); r=p
+x=t.ones(2).requires_grad_(); v=x[:1]; (v*2).sum().backward(); r=x.grad
+x=t.ones(2); v=x[:1]; x.requires_grad_(); v += 1; r=v
+x=t.ones(2); v=x[:1]; x.requires_grad_(); v[0] = 5; r=x
+x=t.ones(2); v=x[:1]; x.requires_grad_(); v.fill_(5); r=x, v
+x=t.ones(2); v=x[:1]; x.requires_grad_(); v.t_(); r=x, v
+x=t.ones(2); v=x[:1]; x.requires_grad_(); v.unsqueeze_(0); r=x, v, v.requires_grad
+x=t.ones(2); v=x[:1]; x.requires_grad_(); v.retain_grad(); r=v
+x=t.ones(2); v=x[:1]; x.requires_grad_(); v.register_hook(lambda g: g); r=v
+x=t.ones(2); v=x[:1]; x.requires_grad_(); r=v._base is x, v._base.requires_grad
 x = t.ones(2, requires_grad=True); x.register_hook(lambda g: g.double()); (x * 2).sum().backward(); r = x.grad
 x = t.ones(2, requires_grad=True); x.register_hook(lambda g: t.ones(3)); (x * 2).sum().backward(); r = x.grad
 x = t.ones(2, requires_grad=True); x.register_hook(lambda g: t.ones(1)); (x * 2).sum().backward(); r = x.grad
@@ -373,7 +420,9 @@ def test_what_is_kept_for_backward(expression, wanted, touched):
 @pytest.mark.parametrize("line", [
     "x.gather(0, t.tensor([2, 0]))", "x.index_add(0, t.tensor([2]), x[:1])", "x.index_copy(0, t.tensor([2]), x[:1])",
     "x.angle()", "x.index_reduce(0, t.tensor([2]), x[:1], 'amax')", "x.index_reduce(0, t.tensor([2]), x[:1], 'prod')",
-    "t.addcdiv(x, x.detach(), x.detach())", "t.nn.functional.margin_ranking_loss(x, x.detach() + 1, x.detach())",
+    "t.addcdiv(x, x.detach(), x.detach())", "t.xlogy(x, x.detach())", "t.special.xlog1py(x, x.detach())",
+    "t.xlogy(x.detach(), x)", "t.ldexp(x, x.detach())", "t.ldexp(x.detach(), x)",
+    "t.nn.functional.margin_ranking_loss(x, x.detach() + 1, x.detach())",
     "x.mode()[0]", "t.nextafter(x, t.zeros(3))", "x.cumprod(0)", "x.masked_select(x > 0)", "x.amax()"])
 def test_which_gradients_have_gradients(line):
     found = []

@@ -6,6 +6,8 @@ import pytest
 
 import minigrad
 
+INF, NAN = float("inf"), float("nan")
+
 
 def leaf(*values: float) -> minigrad.Tensor:
     return minigrad.tensor(values, requires_grad=True)
@@ -286,8 +288,71 @@ def test_gradients_without_a_history() -> None:
     by_x, by_y = minigrad.autograd.grad(minigrad.addcdiv(x, x.detach(), y).sum(), [x, y], create_graph=True)
     assert not by_x.requires_grad
     assert by_y.requires_grad
+    for op in (minigrad.xlogy, minigrad.special.xlog1py, minigrad.ldexp):
+        assert not minigrad.autograd.grad(op(x, y.detach()).sum(), [x], create_graph=True)[0].requires_grad
+        assert minigrad.autograd.grad(op(x.detach(), y).sum(), [y], create_graph=True)[0].requires_grad
     weight = minigrad.ones(2, requires_grad=True)
     normal = minigrad.nn.functional.group_norm(x[None, :, None].expand(1, 2, 3) * minigrad.arange(3.0), 1, weight, y)
     of_weight, of_bias = minigrad.autograd.grad(normal.sum(), [weight, y], create_graph=True)
     assert of_weight.requires_grad
     assert not of_bias.requires_grad
+
+
+def test_a_view_that_is_older_than_its_bases_wish_for_a_gradient_is_a_leaf_of_its_own() -> None:
+    x = minigrad.ones(3)
+    old = x[:2]
+    x.requires_grad_()
+    new = x[:2]
+    assert old.requires_grad
+    assert old.is_leaf
+    assert old._base is x
+    assert not new.is_leaf
+    (old * 2 + new * 3).sum().backward()
+    assert old.grad.tolist() == [2.0, 2.0]
+    assert x.grad.tolist() == [3.0, 3.0, 0.0]
+    part = old[:1]
+    part.sum().backward()
+    assert old.grad.tolist() == [3.0, 2.0]
+    for view in (old, new, part):
+        with pytest.raises(RuntimeError, match="a view of a leaf Variable that requires grad is being used"):
+            view.mul_(2)
+
+
+def test_a_view_that_was_asked_for_a_gradient_has_that_of_its_base_when_that_is_changed() -> None:
+    x, w = minigrad.ones(3), leaf(1.0, 2.0, 3.0)
+    view = x[:2].requires_grad_()
+    (view * 2).sum().backward()
+    assert view.grad.tolist() == [2.0, 2.0]
+    x.mul_(w)
+    assert not view.is_leaf
+    view.sum().backward()
+    assert view.grad.tolist() == [2.0, 2.0]
+    assert w.grad.tolist() == [1.0, 1.0, 0.0]
+
+
+def test_a_base_that_was_detached_takes_its_wish_for_a_gradient_with_it() -> None:
+    x = minigrad.ones(2)
+    view = x[:1]
+    x.requires_grad_()
+    x.detach_()
+    assert not view.requires_grad
+
+
+def test_the_gradient_of_a_norm_is_0_at_0_and_its_gradient_is_not_a_number() -> None:
+    for values in ([0.0, 0.0], [[0.0, 0.0], [3.0, 4.0]]):
+        x = minigrad.tensor(values, dtype=minigrad.float64, requires_grad=True)
+        first, = minigrad.autograd.grad(x.norm(dim=-1).sum(), [x], create_graph=True)
+        second, = minigrad.autograd.grad(first.sum(), [x])
+        assert first.reshape(-1).tolist()[:2] == [0.0, 0.0]
+        assert second.reshape(-1)[:2].isnan().all()
+        assert second.reshape(-1)[2:].isfinite().all()
+
+
+@pytest.mark.parametrize(("values", "slope"), [
+    ([INF, 1.0, 0.0], [0.0, NAN, INF]), ([0.0, INF], [INF, 0.0]), ([NAN, 0.0], [0.0, NAN]),
+    ([0.0, INF, INF], [INF, NAN, NAN]), ([0.0, 2.0, 0.0], [0.0, 0.0, 0.0]), ([0.0, 2.0, 3.0], [6.0, 0.0, 0.0])])
+def test_the_slope_of_a_product_with_a_0_is_that_of_the_other_elements(values: list[float], slope: list[float]) -> None:
+    for op in (lambda x: x.prod(), lambda x: x.prod(0)):
+        x = leaf(*values)
+        op(x).backward()
+        assert str(x.grad.tolist()) == str(slope)

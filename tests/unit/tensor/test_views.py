@@ -344,13 +344,6 @@ def test_a_view_made_where_nothing_is_recorded_is_one() -> None:
     assert part._base is x and of_inference._base is x and not cut._is_view() and not words._is_view()
 
 
-def test_requires_grad_after_a_view_was_made() -> None:
-    x = minigrad.ones(2)
-    v = x[:1]
-    x.requires_grad_()
-    assert not v.requires_grad and x[:1].requires_grad
-
-
 def test_gradients_of_windows() -> None:
     x = minigrad.arange(6.0).requires_grad_()
     (x.as_strided((3, 3), (1, 1)) * minigrad.arange(9.0).reshape(3, 3)).sum().backward()
