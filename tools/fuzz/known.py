@@ -374,8 +374,8 @@ KNOWN: tuple[Known, ...] = (
     Known("conjugates are copies", "PyTorch marks a conjugate and shares its memory; here it is a pending value "
           "(docs/complex.md).", change=Change(made=_plain)),
     Known("refusals that nobody means", "Where a kernel of PyTorch does not run, since there are no elements, or "
-          "another runs, since an operand has one element or gaps, the dtype is not refused. An error whose words ask for a "
-          "report, or call themselves internal, is PyTorch's alone.",
+          "another runs, since an operand has one element or gaps, the dtype is not refused. An error whose words ask "
+          "for a report, or call themselves internal, is PyTorch's alone.",
           lambda failure: _is_not_run(failure) or _is_internal(failure)),
     Known("complex numbers that are not there", "complex32 is a name only; scatter_reduce() and index_reduce() do not "
           "multiply complex numbers: NotImplementedError.", lambda failure: _is_half(failure) or _is_product(failure)),
