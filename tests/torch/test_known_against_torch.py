@@ -31,7 +31,7 @@ KINDS = {
     "the layout of results": ("v1 = L.ones(2, 3).T + 1", "v2 = v1.reshape(-1)", "v2.mul_(2)"),
     "complex numbers that are not there": ("v1 = L.ones(2, dtype=L.float16)", "v2 = v1 * 1j"),
     "memory that overlaps": ("v1 = L.ones(5).unfold(0, 2, 1)", "v1.add_(1)"),
-    "a refusal that depends on values": ("v1 = L.ones(2, 3, dtype=L.bool)[:, 1:2]", "v2 = L.tensordot(v1, v1, 2)"),
+    "refusals that nobody means": ("v1 = L.ones(2, 3, dtype=L.bool)[:, 1:2]", "v2 = L.tensordot(v1, v1, 2)"),
     "errors that depend on values": ("v1 = L.tensor([1, 2])", "v2 = v1 - v1.detach()", "v3 = v1 // v2"),
 }
 

@@ -229,6 +229,12 @@ def _is_not_run(failure: Failure) -> bool:
     return False
 
 
+def _is_internal(failure: Failure) -> bool:
+    """The reference fails in a check of itself."""
+    ours, theirs = failure.mismatch.raised or ("", "")
+    return not ours and ("please report a" in theirs or "INTERNAL ASSERT FAILED" in theirs)
+
+
 def _comes_late(failure: Failure) -> bool:
     """The reference raises; we do so as soon as values are known: with the same words, or the elements that a
     masked_scatter() lacks are found missing."""
@@ -366,8 +372,10 @@ def _by_other_kernels(line: str) -> str:
 KNOWN: tuple[Known, ...] = (
     Known("conjugates are copies", "PyTorch marks a conjugate and shares its memory; here it is a pending value "
           "(docs/complex.md).", change=Change(made=_plain)),
-    Known("a refusal that depends on values", "Where a kernel of PyTorch does not run, since there are no elements, "
-          "or another runs, since an operand has one element or gaps, the dtype is not refused.", _is_not_run),
+    Known("refusals that nobody means", "Where a kernel of PyTorch does not run, since there are no elements, or "
+          "another runs, since an operand has one element or gaps, the dtype is not refused. An error whose words ask "
+          "for a report, or call themselves internal, is PyTorch's alone.",
+          lambda failure: _is_not_run(failure) or _is_internal(failure)),
     Known("complex numbers that are not there", "complex32 is a name only; scatter_reduce() and index_reduce() do not "
           "multiply complex numbers: NotImplementedError.", lambda failure: _is_half(failure) or _is_product(failure)),
     Known("memory that overlaps", "PyTorch writes into elements that are one in memory, in no defined order, and warns "

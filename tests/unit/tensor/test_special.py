@@ -123,6 +123,13 @@ def test_what_is_nan_leaves_no_slope_before_it(gradient):
     assert x.grad.isnan().all()
 
 
+@pytest.mark.parametrize("size", [1, 2])
+def test_a_gradient_that_is_nan_is_left_out_of_logcumsumexp(size):
+    x = minigrad.ones(size, requires_grad=True)
+    x.logcumsumexp(0).backward(minigrad.full((size,), float("nan")))
+    assert x.grad.tolist() == [0.0] * size
+
+
 def test_long_logcumsumexp_is_joined_from_blocks():
     rng = np.random.default_rng(0)
     x = rng.standard_normal((3, 100)) * 30

@@ -38,6 +38,7 @@ SHARED = ("RuntimeError: unsupported operation: some elements of the input tenso
           "single memory location. Please clone() the tensor before performing the operation.")
 PRODUCT = "NotImplementedError: scatter_reduce: complex numbers that come to one place are not multiplied"
 REFUSED = "NotImplementedError: \"softmax_lastdim_kernel_impl\" not implemented for 'Long'"
+ASSERTED = "RuntimeError: Expected a to be true, but got false. (If so, please report an enhancement request.)"
 SHORT = "RuntimeError: Number of elements of source < number of ones in mask"
 
 
@@ -50,9 +51,10 @@ SHORT = "RuntimeError: Number of elements of source < number of ones in mask"
     ("memory that overlaps", SHARED, "", ("v1 = L.ones(2, 0)", "v1[L.tensor([0, 1])] = v1")),
     ("", SHARED, "", ("v1 = L.ones(2, 1)", "v1[L.tensor([0, 1])] = v1")),
     ("", "", REPEATED, ("v1 = L.ones(5).unfold(0, 2, 1)", "v1.add_(1)")),
-    ("a refusal that depends on values", REFUSED, "", ("v1 = L.zeros(2, 0, dtype=L.int64)", "v2 = v1.softmax(1)")),
+    ("refusals that nobody means", REFUSED, "", ("v1 = L.zeros(2, 0, dtype=L.int64)", "v2 = v1.softmax(1)")),
     ("", REFUSED, "", ("v1 = L.zeros(2, 0, dtype=L.int64)", "v2 = v1.sum(1)")),
     ("", REFUSED.replace("Long", "Double"), "", ("v1 = L.zeros(2, 0, dtype=L.int64)", "v2 = v1.softmax(1)")),
+    ("refusals that nobody means", "", ASSERTED, ("v1 = L.ones(2)", "v2 = v1 + 1")),
     ("errors that depend on values", "", "RuntimeError: ZeroDivisionError",
      ("v1 = L.tensor([1, 2])", "v2 = v1 - v1.detach()", "v3 = v1 // v2")),
     ("errors that depend on values", "", SHORT, ("v1 = L.ones(3)", "v2 = v1.masked_scatter(v1 + 1 > 0, v1[:1] * 2)")),
