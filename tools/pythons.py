@@ -196,7 +196,8 @@ def test(line: Line, files: Sequence[str], workers: int) -> None:
     start, path = perf_counter(), {"PYTHONPATH": str(ROOT), "PYTEST_ADDOPTS": ""}
     done = run(line.python, "-W", "error", "-c", "import minigrad; minigrad.ones(2).tolist()", **path)
     if done.returncode == 0:
-        done = run(line.python, "-m", "pytest", "-n", str(workers), "-p", "no:cacheprovider", *files, **path)
+        done = run(line.python, "-m", "pytest", "-n", str(workers), "-p", "no:cacheprovider", "--every-case", *files,
+                   **path)
         counted = re.findall(r"(\d+) (passed|failed|error|skipped)", done.stdout.rstrip().rpartition("\n")[2])
         line.counts = {kind: int(count) for count, kind in counted}
     if done.returncode:
@@ -226,6 +227,7 @@ def main() -> None:
     parser = argparse.ArgumentParser("python tools/pythons.py", description=__doc__)
     parser.add_argument("versions", nargs="*", default=VERSIONS, help=f"({' '.join(VERSIONS)})")
     parser.add_argument("--install", action="store_true", help="get the interpreters that are not here")
+    parser.add_argument("--others", action="store_true", help="not the version that runs this tool")
     parser.add_argument("--quick", action="store_true",
                         help="only the tests that `pytest -m slow` runs on every interpreter")
     parser.add_argument("--workers", type=int, default=2, help="test processes (2)")
@@ -233,7 +235,8 @@ def main() -> None:
                         help="where interpreters and virtual environments go (%(default)s)")
     options = parser.parse_args()
     lines = []
-    for version in options.versions:
+    own = "{}.{}".format(*sys.version_info) if options.others else ""
+    for version in [version for version in options.versions if version != own]:
         lines.append(try_version(version, options))
         print(lines[-1], flush=True)
     failed, skipped = sum(line.failed for line in lines), sum(line.python is None for line in lines)

@@ -50,3 +50,19 @@ def test_an_interpreter_that_is_not_here_is_skipped_and_one_without_pip_fails(tm
     broken = pythons.prepare(tmp_path / "python3.99", "3.99", tmp_path)
     assert broken.startswith("no virtual environment: ")
     assert pythons.Line("3.99", tmp_path, broken).failed
+
+
+@pytest.mark.parametrize(("arguments", "versions"), [([], [*pythons.VERSIONS]), (["--others"], OTHERS)])
+def test_the_others_are_all_but_this_one(arguments: list[str], versions: list[str],
+                                         monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[str] = []
+
+    def try_version(version: str, options: object) -> pythons.Line:
+        tried.append(version)
+        return pythons.Line(version, why="skipped: not found")
+
+    monkeypatch.setattr(pythons, "try_version", try_version)
+    monkeypatch.setattr(sys, "argv", ["pythons.py", *arguments])
+    with pytest.raises(SystemExit):
+        pythons.main()
+    assert tried == versions
