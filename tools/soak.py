@@ -206,9 +206,9 @@ def run(name: str, mode: str, count: int, hooked: int, rows: int = 15) -> bool:
             if apart(name, mode, path, count // rows * (rows // 2)) != straight:
                 wrong.append("other bits from the checkpoint of the middle on")
     wrong += growth(samples) + differences(name, mode, hooked)
-    said = "the same bits from the checkpoint of the middle on, in another process; " if straight else ""
-    print(f"{name}, {mode}:", ", ".join(wrong) or f"no growth; {said}same losses under a profiler and a debugger",
-          flush=True)
+    said = ["no growth"] + ["the same bits from the checkpoint of the middle on, in another process"] * bool(straight)
+    said += ["same losses under a profiler and a debugger"] * bool(hooked)
+    print(f"{name}, {mode}:", ", ".join(wrong) or "; ".join(said), flush=True)
     return not wrong
 
 
