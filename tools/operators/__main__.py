@@ -75,7 +75,7 @@ def main() -> int:
                              "in float64; first and second derivatives against finite differences, for --dtypes "
                              "float64,complex128; values and derivatives at 0, ±1, ties, infinities, NaN, empty; "
                              "what the tape refuses, for --dtypes float32; first and second derivatives beside those "
-                             "in the next wider type, for --dtypes float32,bfloat16")
+                             "in the next wider type, for --dtypes float32,float16,bfloat16")
     parser.add_argument("--samples", type=int, default=1000, help="at most so many of each dtype")
     parser.add_argument("--seconds", type=int, default=300, help="time of one operator")
     parser.add_argument("--part", default="1/1", help="2/4: the second of four parts")

@@ -16,7 +16,8 @@ TOLERANCES = {torch.float16: (2e-3, 1e-4), torch.bfloat16: (1.6e-2, 1e-3), torch
 
 Tolerances = dict[torch.dtype, tuple[float, float]]
 
-WIDER = {torch.bfloat16: torch.float32, torch.float32: torch.float64, torch.complex64: torch.complex128}
+WIDER = {torch.float16: torch.float32, torch.bfloat16: torch.float32, torch.float32: torch.float64,
+         torch.complex64: torch.complex128}
 """In which type PyTorch computes what its results of these types should be."""
 
 

@@ -16,7 +16,7 @@ from tools.operators.facade import theirs
 Derivatives = Callable[[Any, bool], list[list[Any]]]
 """Of a library, and whether in the wider type: the gradients by the inputs, and the gradients of these."""
 
-SHARES = {torch.float32: 1e-3, torch.bfloat16: 0.1}
+SHARES = {torch.float32: 1e-3, torch.float16: 0.02, torch.bfloat16: 0.1}
 """By type, which share of the largest number of a derivative an error may be."""
 
 SLACK = 8

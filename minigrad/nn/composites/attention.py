@@ -42,9 +42,9 @@ def _finite(x: Tensor) -> Tensor:
 
 @composite
 def scaled_dot_product_attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, source: Tensor | None,
-                                 *, causal: bool, scale: float, grouped: bool, p: float) -> tuple[Tensor, Tensor]:
-    """softmax(query @ key.T * scale + mask) @ value, with some of the weights dropped; and the logarithm of each row's
-    sum of exponentials. A query that may look nowhere gives 0."""
+                                 *, causal: bool, scale: float, grouped: bool, p: float) -> tuple[Tensor, ...]:
+    """softmax(query @ key.T * scale + mask) @ value, with some of the weights dropped; the logarithm of each row's sum
+    of exponentials; and, of half types, the first before it was rounded. A query that may look nowhere gives 0."""
     (query, key, value, mask), dtype = wide(query, key, value, None if mask is None else mask)
     key, value = _heads(key, query, grouped), _heads(value, query, grouped)
     scores = _scores(query, key, mask, causal, scale)
@@ -54,7 +54,9 @@ def scaled_dot_product_attention(query: Tensor, key: Tensor, value: Tensor, mask
     weights = powers / where(total == 0, 1.0, total)
     if source is not None:
         weights = weights * _factor(source, weights, p)
-    return (weights @ value).to(dtype), top + total.log()
+    found = weights @ value
+    rounded = found.to(dtype)
+    return (rounded, top + total.log()) if rounded.dtype is found.dtype else (rounded, top + total.log(), found)
 
 
 def _factor(source: Tensor, weights: Tensor, p: float) -> Tensor:
@@ -66,10 +68,13 @@ def _gradients(outputs: list[Tensor], grads: list[Any], query: Tensor, key: Tens
                source: Tensor | None, *, causal: bool, scale: float, grouped: bool, p: float) -> list[Tensor | None]:
     """The weights are computed again from the scores and the logarithm that was kept, so that of the forward pass
     nothing of the size of the weights stays. With P the weights and O the output: dV = Pᵀ g, dS = P (g Vᵀ - Σ g O + h),
-    where h is the gradient of the logarithm: second derivatives come by way of that."""
+    where h is the gradient of the logarithm: second derivatives come by way of that. The two terms nearly cancel, so O
+    has to have more digits than a half type's."""
     given = [t for t in (query, key, value, mask) if t is not None]
-    (q, k, v, m, out), _ = wide(query, key, value, mask, outputs[0])
-    g = zeros_like(out) if grads[0] is None else grads[0].to(out.dtype)
+    (q, k, v, m), _ = wide(query, key, value, mask)
+    out = outputs[0] if len(outputs) < 3 else outputs[2]
+    of_output = [grad.to(out.dtype) for grad in (grads[0], *grads[2:]) if grad is not None]
+    g = sum(of_output[1:], of_output[0]) if of_output else zeros_like(out)
     k, v = _heads(k, q, grouped), _heads(v, q, grouped)
     weights = (_scores(q, k, m, causal, scale) - _finite(outputs[1])).exp()
     factor = None if source is None else _factor(source, weights, p)
