@@ -109,7 +109,7 @@ FLOWS: dict[str, Keeps] = {
         "IndexReduceBackward0", "MaskedSelectBackward0", "MaxBackward1", "MaximumBackward0", "MedianBackward0",
         "MinBackward1", "MinimumBackward0", "ModeBackward0", "NanToNumBackward0", "NanmedianBackward0",
         "NextafterBackward0", "TakeBackward0"), ()),
-    "GroupNormBackward0": ((0, 1, OWN), (0, 1, OWN), ()), "LdexpBackward0": ((1,), (-1,)),
+    "PutBackward0": (), "GroupNormBackward0": ((0, 1, OWN), (0, 1, OWN), ()), "LdexpBackward0": ((1,), (-1,)),
     "XlogyBackward0": ((1,), (0, 1)), "SpecialXlog1PyBackward0": ((1,), (0, 1)),
 }
 """For each operand where the gradient of its gradient flows, of ops that read more for it: in comparisons, as
