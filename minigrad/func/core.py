@@ -106,6 +106,15 @@ def require_tensors(leaves: Sequence[Any], name: str) -> None:
                                f"{type(leaf)}")
 
 
+def require_differentiable(outputs: Sequence[Any]) -> None:
+    """``RuntimeError`` if a function whose vjp is asked for gave something that has no gradient."""
+    require_tensors(outputs, "vjp(f, *primals)")
+    for output in outputs:
+        if not (output.is_floating_point() or output.is_complex()):
+            raise RuntimeError("vjp(f, ...): All outputs of f must be floating-point or complex Tensors, got Tensor "
+                               f"with dtype {output.dtype}")
+
+
 _leaves: weakref.WeakSet[Tensor] = weakref.WeakSet()
 """The leaves that calls have made which are over: nobody asks for their gradients any more."""
 

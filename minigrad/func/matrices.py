@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any
 
-from minigrad.func.core import Call, require_tensors
+from minigrad.func.core import Call, require_differentiable
 from minigrad.func.pytree import fill, flatten
 from minigrad.func.rows import vmap
 from minigrad.func.transforms import Argnums, jvp, of_places, places
@@ -52,7 +52,7 @@ def jacrev(func: Callable[..., Any], argnums: Argnums = 0, *, has_aux: bool = Fa
     @wraps(func)
     def wrapper(*args: Any, **named: Any) -> Any:
         call = Call(func, args, places(argnums, len(args)), has_aux, named)
-        require_tensors(call.outputs, "vjp(f, *primals)")
+        require_differentiable(call.outputs)
         sizes = [o.numel() for o in call.outputs]
         if sum(sizes):
             columns = vmap(lambda *starts: tuple(call.gradients(call.outputs, starts)), chunk_size=chunk_size)(

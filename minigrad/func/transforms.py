@@ -13,11 +13,11 @@ from typing import Any
 
 from minigrad.autograd.mode import mode
 from minigrad.autograd.protocol import Front
-from minigrad.func.core import Call, require_tensors, split_aux
+from minigrad.func.core import Call, require_differentiable, require_tensors, split_aux
 from minigrad.func.level import Level
 from minigrad.func.pytree import fill, flatten, treespec
 from minigrad.tensor import Tensor, zeros_like
-from minigrad.tensor.duals import attach, dual, level, tangent, tangents, without
+from minigrad.tensor.duals import attach, check, dual, level, tangent, tangents, without
 
 Argnums = int | tuple[int, ...]
 
@@ -95,7 +95,7 @@ def vjp(func: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
     (tensor([0., 0.]), (tensor([1., 2.]),))
     """
     call = Call(func, primals, range(len(primals)), has_aux)
-    require_tensors(call.outputs, "vjp(f, *primals)")
+    require_differentiable(call.outputs)
 
     def multiply(*vectors: Any, retain_graph: bool = True, create_graph: bool | None = None) -> Any:
         starts, structure = flatten(vectors[0] if len(vectors) == 1 else vectors)
@@ -160,20 +160,12 @@ def duals_of(primals: Sequence[Tensor], directions: Sequence[Tensor], n: int) ->
     """Tensors with the values, edges and tangents of ``primals``, and with ``directions`` as tangents at level n."""
     made = []
     for x, t in zip(primals, directions, strict=True):
-        check_direction(x, t)
+        check(x, t)
         new = Front.wrap(x._read(), x._source())
         dual(new, tangents(x))
         attach(new, n, t)
         made.append(new)
     return made
-
-
-def check_direction(x: Tensor, t: Tensor) -> None:
-    """``RuntimeError`` for a tangent of another shape than its Tensor."""
-    if x.shape != t.shape:
-        raise RuntimeError("Trying to set a forward gradient that has a different size than that of the original "
-                           f"Tensor, this is not supported. Tensor is of size {list(x.shape)} while the given "
-                           f"forward gradient is of size {list(t.shape)}.")
 
 
 def linearize(func: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..., Any]]:

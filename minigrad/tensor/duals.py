@@ -89,12 +89,25 @@ def tangent(t: Tensor, level: int) -> Tensor | None:
                       None if view.dtype is view.base.dtype else view.dtype)
 
 
+def check(t: Tensor, change: Tensor) -> None:
+    """``ValueError`` where a Tensor or what is to be its tangent is of a dtype without derivatives, ``RuntimeError``
+    where the two have other shapes."""
+    for what, value in (("primal", t), ("tangent", change)):
+        if not (value.is_floating_point() or value.is_complex()):
+            raise ValueError(f"Expected {what} to be floating point or complex, but got: {value.dtype}")
+    if t.shape != change.shape:
+        raise RuntimeError("Trying to set a forward gradient that has a different size than that of the original "
+                           f"Tensor, this is not supported. Tensor is of size {list(t.shape)} while the given "
+                           f"forward gradient is of size {list(change.shape)}.")
+
+
 def attach(t: Tensor, level: int, value: Tensor | None) -> None:
-    """Give a Tensor that is no view a tangent, or take it away."""
+    """Give a Tensor that is no view a tangent, in its dtype, or take it away."""
     own = t.__dict__.setdefault("_tangents", {})
     if value is None:
         own.pop(level, None)
         return
+    value = value.to(t.dtype)
     if value._view is not None:
         value = value.clone()
     own[level] = value

@@ -53,9 +53,11 @@ ROUNDED = re.compile(r"(?<![/\w])/(?!/)|@|\.(" + "|".join((
     "einsum", "outer", "addmm", "tensordot", "bmm", "mv", "kron", "linear", "trace", "vdot", "cdist", "vector_norm",
     "conv1d", "inner", "cumulative_trapezoid", "addcdiv", "scatter_reduce", "scatter_add", "index_add", "index_reduce",
     "index_put", "leaky_relu", "polar", "abs", "complex", "to", "grad", "mul", "add", "sub",
+    "jvp", "vjp", "vmap", "jacrev", "jacfwd",
     )) + r")_?\(|[-+*]=?")
 """Statements whose result two libraries may round in two ways."""
 
+ASSIGNED = re.compile(r"(v\d+) = (.*)")
 COMPARE = ("> 0", "<= 1", "!= 0", "== 1", ">= -1")
 NUMBERS = ("2", "0.5", "-1", "0", "True", "3", "-2.5", "1e10")
 
@@ -373,6 +375,24 @@ def _tape(w: Writer) -> str:
                          f"{x}.requires_grad_(False)", f"{w.new()} = {x}.grad.clone()", f"{x}.data = {x}.data * 2"))
 
 
+def _transformed(w: Writer) -> str:
+    """What another statement computes as a function of one of its Tensors, transformed."""
+    line = w.rng.choice((_unary, _binary, _reduce, _scan, _normalise, _view, _join, _matrix, _gather))(w)
+    made = ASSIGNED.match(line)
+    operands = [n for n in dict.fromkeys(re.findall(r"\bv\d+\b", made[2])) if n in w.variables] if made else []
+    if made is None or not operands:
+        return line
+    x = w.rng.choice(operands)
+    result = re.sub(rf"\b{x}\b", "t", made[2])
+    function, total = f"lambda t: {result}", f"lambda t: ({result}).sum()"
+    alike = w.same(x, tuple(map(int, w.variables[x].shape)))
+    plain, rows = f"{x}.detach().contiguous()", f"L.stack([{x}, {alike}])"
+    return f"{made[1]} = " + w.rng.choice((
+        f"L.func.jvp({function}, ({plain},), ({alike},))[1]", f"L.func.jacfwd({function})({plain})",
+        f"L.func.vjp({function}, {x})[0]", f"L.func.grad({total})({x})", f"L.func.jacrev({function})({x})",
+        f"L.func.vmap({function})({rows})", f"L.func.vmap(L.func.grad({total}))({rows})"))
+
+
 def _sub_tensor_loop(w: Writer) -> str:
     x = w.any()
     return f"for row in {x}: row.{w.rng.choice(('mul_(2)', 'add_(1)', 'zero_()'))}"
@@ -383,7 +403,7 @@ KINDS: tuple[tuple[str, int, Callable[[Writer], str]], ...] = (
     ("reduce", 1, _normalise), ("order", 2, _order), ("view", 6, _view), ("index", 4, _index), ("write", 3, _set),
     ("write", 4, _write), ("mask", 3, _masked), ("join", 2, _join), ("matrix", 3, _matrix), ("gather", 3, _gather),
     ("alias", 3, _alias), ("mixed", 2, _cast), ("complex", 3, _parts), ("look", 3, _look), ("grad", 3, _backward),
-    ("modes", 2, _tape), ("write", 1, _sub_tensor_loop),
+    ("modes", 2, _tape), ("write", 1, _sub_tensor_loop), ("func", 3, _transformed),
 )
 """The feature that a kind belongs to (empty: always on), its weight, and what writes it."""
 

@@ -192,3 +192,33 @@ def test_functions_are_differentiated_in_inference_mode_too() -> None:
     assert func.grad(f)(made).tolist() == [8, 18]
     with pytest.raises(RuntimeError, match="Inference tensors cannot be saved for backward"):
         made * minigrad.ones(2, requires_grad=True)
+
+
+@pytest.mark.filterwarnings("ignore:Casting complex values to real")
+@pytest.mark.parametrize("dtype", ["float16", "float64", "complex128"])
+def test_a_tangent_of_another_dtype_becomes_one_of_its_tensor(dtype: str) -> None:
+    """Its memory was read as that of the Tensor's dtype."""
+    x = minigrad.tensor([1.0, 2.0])
+    change = minigrad.tensor([1.0, -2.0], dtype=getattr(minigrad, dtype))
+    assert minigrad.func.jvp(lambda t: t * 3, (x,), (change,))[1].tolist() == [3.0, -6.0]
+    fw = minigrad.autograd.forward_ad
+    with fw.dual_level():
+        assert fw.unpack_dual(fw.make_dual(x, change).square()).tangent.tolist() == [2.0, -8.0]
+
+
+def test_whole_numbers_have_no_tangents() -> None:
+    one, whole = minigrad.ones(2), minigrad.ones(2, dtype=minigrad.int64)
+    for call in (lambda: minigrad.func.jvp(lambda t: t * 1, (whole,), (one,)),
+                 lambda: minigrad.func.jacfwd(lambda t: t * 1)(whole)):
+        with pytest.raises(ValueError, match="Expected primal to be floating point or complex, but got: .*int64"):
+            call()
+    with pytest.raises(ValueError, match="Expected tangent to be floating point or complex, but got: .*int64"):
+        minigrad.func.jvp(lambda t: t * 1, (one,), (whole,))
+
+
+def test_whole_results_have_no_vjp() -> None:
+    words = "vjp.*All outputs of f must be floating-point or complex Tensors, got Tensor with dtype .*bool"
+    for call in (lambda: minigrad.func.vjp(lambda t: (t, t == 1), minigrad.ones(2)),
+                 lambda: minigrad.func.jacrev(lambda t: t == 1)(minigrad.ones(2))):
+        with pytest.raises(RuntimeError, match=words):
+            call()
