@@ -292,15 +292,15 @@ def is_one(alpha: Any) -> bool:
 
 def with_alpha(op: str, a: Tensor, b: Any, alpha: Any) -> Any:
     """``a op alpha * b`` for a Tensor a and a Tensor or number b, in the type of both; NotImplemented for other b."""
+    if not isinstance(b, AnyTensor) and not is_number(b):
+        return NotImplemented
+    if op == Op.SUB:
+        check_subtraction(a.dtype, b.dtype if isinstance(b, AnyTensor) else bool_ if isinstance(b, bool) else None)
     if not isinstance(b, AnyTensor):
-        if not is_number(b):
-            return NotImplemented
         b = as_tensor(b, a)
     if isinstance(alpha, AnyTensor):
         alpha = alpha.item()
     dtype = result_dtype((a, b))
-    if op == Op.SUB:
-        check_subtraction(a.dtype, b.dtype)
     if isinstance(alpha, bool) and dtype is not bool_:
         raise RuntimeError("Boolean alpha only supported for Boolean results.")
     if isinstance(alpha, float) and dtype.kind not in "fc":

@@ -395,8 +395,8 @@ KNOWN: tuple[Known, ...] = (
     Known("what PyTorch's kernels disagree about", "Its vectorised and scalar kernels differ: in which part of an "
           "infinite complex product or quotient is NaN, in the sign of a part that is 0 and of NaN, in gelu(inf), in "
           "layer_norm() of numbers whose squares overflow, in logcumsumexp() of complex numbers of which one is "
-          "next to nothing, in mode() of rows with NaN, which depends on where NaN is, in slopes of digamma() at its "
-          "poles, which polygamma(2, x) has.",
+          "next to nothing, in mode() of rows with NaN, which depends on where NaN is, in slopes of digamma(), which "
+          "have half of their digits, and of which polygamma(2, x) has the poles.",
           lambda failure: depends(failure, PARTS), Change(_by_other_kernels)),
     Known("a step after a rounding", "A step such as `floor`, `==` or `argmax` of a number that the two libraries "
           "round in two ways: PyTorch's own result changes when its functions are moved by a few units in the last "

@@ -162,12 +162,16 @@ def _standardised(library: Any, x: Any) -> Any:
 
 
 def _digamma(library: Any, x: Any) -> Any:
-    """``digamma``, whose slope at its poles is infinite."""
+    """``digamma``, whose slope is the sum of 1 / (x + k)^2 to the last digits, and infinite at its poles."""
     if not x.is_floating_point():
         return library.digamma(x)
-    pole = (x < 0) & (x == x.floor()) & x.isfinite()
-    at_poles = x.masked_fill(~pole, 0)
-    return library.digamma(x) + library.where(pole, (at_poles - at_poles.detach()) * math.inf, 0).to(x.dtype)
+    at, one = x.detach().double(), library.ones((), dtype=library.float64)
+    turned = library.special.zeta(one * 2, 1 - at)
+    slope = library.where(at > 0, library.special.zeta(one * 2, at.abs()),
+                          (math.pi / library.sin(math.pi * (at - at.round()))) ** 2 - turned)
+    slope = slope.masked_fill((at == at.round()) & (at < 0), math.inf).masked_fill(at == 0, 0.0).to(x.dtype)
+    at_zero = library.digamma(x.masked_fill(x != 0, 1))
+    return library.where(x == 0, at_zero, library.digamma(x.detach()) + (x - x.detach()) * slope)
 
 
 def _running_logs(library: Any, x: Any, dim: int) -> Any:

@@ -146,8 +146,9 @@ def _differences(launches: Sequence[Launch], results: Path) -> Iterator[Finding]
             blocks.append(data[position:position + len(block.after)])
             position += len(block.after)
         for at, start, size, dtype in launch.written():
-            if not same_bits(*(np.frombuffer(x[start:start + size], dtype.numpy)
-                                   for x in (blocks[at], memoryview(launch.blocks[at].after))), dtype):
+            found, recorded = [np.frombuffer(x[start:start + size], dtype.numpy)
+                               for x in (blocks[at], memoryview(launch.blocks[at].after))]
+            if not same_bits(found, recorded, dtype):
                 yield Finding("another result than the recorded one", launch.kernel.name, launch.source,
                               render_c([launch.kernel]))
                 break

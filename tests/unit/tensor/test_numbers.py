@@ -139,6 +139,8 @@ def test_factors_have_the_type_of_the_result() -> None:
     assert minigrad.addbmm(*[minigrad.ones(s, dtype=uint8) for s in ((2, 2), (2, 2, 3), (2, 3, 2))]).dtype is uint8
     with pytest.raises(RuntimeError, match="argument alpha must not be a floating point number"):
         minigrad.add(one, one, alpha=2.0)
+    with pytest.raises(RuntimeError, match="with a bool tensor is not supported"):
+        minigrad.sub(a, True, alpha=0.5)
 
 
 @pytest.mark.parametrize(("name", "value", "dtype", "expected"), [
