@@ -387,10 +387,11 @@ def _transformed(w: Writer) -> str:
     function, total = f"lambda t: {result}", f"lambda t: ({result}).sum()"
     alike = w.same(x, tuple(map(int, w.variables[x].shape)))
     plain, rows = f"{x}.detach().contiguous()", f"L.stack([{x}, {alike}])"
-    return f"{made[1]} = " + w.rng.choice((
-        f"L.func.jvp({function}, ({plain},), ({alike},))[1]", f"L.func.jacfwd({function})({plain})",
-        f"L.func.vjp({function}, {x})[0]", f"L.func.grad({total})({x})", f"L.func.jacrev({function})({x})",
-        f"L.func.vmap({function})({rows})", f"L.func.vmap(L.func.grad({total}))({rows})"))
+    forms = (f"L.func.jvp({function}, ({plain},), ({alike},))[1]", f"L.func.jacfwd({function})({plain})",
+             f"L.func.vjp({function}, {x})[0]", f"L.func.grad({total})({x})", f"L.func.jacrev({function})({x})")
+    if w.variables[x].ndim > 1:  # PyTorch's vmap does not refuse rows that have too few dimensions
+        forms += (f"L.func.vmap({function})({rows})", f"L.func.vmap(L.func.grad({total}))({rows})")
+    return f"{made[1]} = {w.rng.choice(forms)}"
 
 
 def _sub_tensor_loop(w: Writer) -> str:
