@@ -53,17 +53,18 @@ def counting() -> Reached:
             reached[table][name] = 0
             entries[name] = _counted(apply, reached[table], name)
     passes = []
-    for each in lower.PASSES:
+    house: Any = lower
+    for each in house.PASSES:
         reached["passes"][each.run.__name__] = 0
         passes.append(each._replace(run=_counted(each.run, reached["passes"], each.run.__name__)))
-    lower.PASSES = tuple(passes)
-    finish = lower.finish
+    house.PASSES = tuple(passes)
+    finish = house.finish
 
     def finished(made: Any, target: Any) -> Any:
         reached["strategies"].update(NUMBERS.sub("n", note) for note in made.strategies)
         return finish(made, target)
 
-    lower.finish = finished
+    house.finish = finished
     return reached
 
 
