@@ -198,14 +198,15 @@ class TensorBase:
         self._edge = edge
         self._requires_grad = edge is not None
 
-    def _replace(self, lazy: LazyBuffer) -> None:
-        """Put a new value of the same shape and dtype into the Storage, outside autograd."""
+    def _replace(self, lazy: LazyBuffer, counts: bool = True) -> None:
+        """Put a new value of the same shape and dtype into the Storage, outside autograd, which ``counts`` it."""
         with record_lock:
             view = self._view
             if view is not None:
                 view.check_writable()
             self._storage.write(lazy, view)
-            self._count_edit()
+            if counts:
+                self._count_edit()
 
     def _count_edit(self) -> None:
         """Remember that the memory was changed in place, which ``.data`` does unseen."""

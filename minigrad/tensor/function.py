@@ -143,8 +143,9 @@ def refusing(function: F, refusals: tuple[tuple[int, str], ...], error: Any = Ru
 
 def watched(result: Tensor, *tensors: Tensor | None) -> Tensor:
     """The result, whose entry on the tape also watches those of these that are Tensors: backward reads them in PyTorch,
-    though what is computed here has others in their place."""
-    source = result._source()
+    though what is computed here has others in their place. Not in a round that is replayed: that goes as one went in
+    which they were watched."""
+    source = result._source() if result._spec is None else None
     if isinstance(source, tuple):
         source[0].watch([t for t in tensors if t is not None])
     return result

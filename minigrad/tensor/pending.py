@@ -29,8 +29,8 @@ calls a model in training mode would keep everything that the running statistics
 
 
 def update_(targets: Sequence[Tensor], values: Sequence[Tensor]) -> None:
-    """Replace the contents of Tensors by others of the same shape and dtype, outside autograd and without running
-    anything: the new values are computed along with what is needed next.
+    """Replace the contents of Tensors by others of the same shape and dtype, outside autograd, which does not count it,
+    and without running anything: the new values are computed along with what is needed next.
 
     >>> import minigrad
     >>> x = minigrad.zeros(2)
@@ -43,7 +43,7 @@ def update_(targets: Sequence[Tensor], values: Sequence[Tensor]) -> None:
         if trace.state != OFF and trace.capture is None and not tracing.names and _is_simple(trace, targets, values):
             _traced(trace, targets, values)
         else:
-            put(targets, values)
+            put(targets, values, counts=False)
     if trace.writes:
         if max([trace.writes[id(t._storage)].count for t in targets]) > MOST_WRITES:
             Trace.computer(trace)
@@ -52,15 +52,16 @@ def update_(targets: Sequence[Tensor], values: Sequence[Tensor]) -> None:
             realise(Writes.take())
 
 
-def put(targets: Sequence[Tensor], values: Sequence[Tensor]) -> None:
-    """``update_`` in the ordinary way, which ends a trace that is followed, unless it is part of a point."""
+def put(targets: Sequence[Tensor], values: Sequence[Tensor], counts: bool = True) -> None:
+    """``update_`` in the ordinary way, which ends a trace that is followed, unless it is part of a point. ``counts``:
+    autograd may find that the Tensors were changed in place."""
     lazies = [v._read() for v in values]
     for target, lazy in zip(targets, lazies, strict=True):
         old = target._storage.lazy
         if lazy.shape != target._shape():
             raise RuntimeError(f"update_(): a target of shape {list(target._shape())} got a value of shape "
                                f"{list(lazy.shape)}")
-        target._replace(lazy.cast(old.dtype))
+        target._replace(lazy.cast(old.dtype), counts)
         Writes.keep(target._storage, old)
 
 
@@ -108,7 +109,7 @@ def _traced(trace: Trace, targets: Sequence[Tensor], values: Sequence[Tensor]) -
         for t, v in zip(targets, values, strict=True):
             _let_stand(trace, t, v._slot)
     elif trace.state == OFF or trace is not thread.trace or not _may_be_noted(trace, targets, values):
-        put(targets, values)
+        put(targets, values, counts=False)
     else:
         _note(trace, targets, values)
 

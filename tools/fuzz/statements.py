@@ -387,7 +387,8 @@ def _transformed(w: Writer) -> str:
     function, total = f"lambda t: {result}", f"lambda t: ({result}).sum()"
     alike = w.same(x, tuple(map(int, w.variables[x].shape)))
     plain, rows = f"{x}.detach().contiguous()", f"L.stack([{x}, {alike}])"
-    forms = (f"L.func.jvp({function}, ({plain},), ({alike},))[1]", f"L.func.jacfwd({function})({plain})",
+    forms: tuple[str, ...] = (
+        f"L.func.jvp({function}, ({plain},), ({alike},))[1]", f"L.func.jacfwd({function})({plain})",
              f"L.func.vjp({function}, {x})[0]", f"L.func.grad({total})({x})", f"L.func.jacrev({function})({x})")
     if w.variables[x].ndim > 1:  # PyTorch's vmap does not refuse rows that have too few dimensions
         forms += (f"L.func.vmap({function})({rows})", f"L.func.vmap(L.func.grad({total}))({rows})")

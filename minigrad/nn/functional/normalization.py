@@ -120,8 +120,8 @@ def batch_norm_counted(input: Tensor, running_mean: Tensor | None, running_var: 
         return formulas.batch_norm(input, weight, bias, None, None, eps=eps)
     result, *new = formulas.batch_norm_training(input, weight, bias, running_mean, running_var, batches,
                                                 momentum=momentum, eps=eps)
-    update_(kept, new)  # PyTorch's op changes them without counting it: another batch may follow before backward
-    return result
+    update_(kept, new)
+    return watched(result, running_mean, running_var)
 
 
 def instance_norm(input: Tensor, running_mean: Tensor | None = None, running_var: Tensor | None = None,

@@ -73,6 +73,15 @@ def spin(cpu):
 
 
 @pytest.fixture
+def a_while(cpu, spin):
+    """How often it turns in an eighth of a second, on this processor."""
+    flag, turns = np.zeros(2, np.int64), 1_000_000
+    start = time.perf_counter()
+    cpu.native([Step(spin, (0,), (0,))], 1, "q").run([address(flag)], [turns])
+    return int(turns * 0.125 / (time.perf_counter() - start))
+
+
+@pytest.fixture
 def add(cpu, add_text):
     return cpu.compile_text(add_text(), ["add"])[0]
 
@@ -128,14 +137,14 @@ def test_a_thread_that_is_not_the_main_one_goes_on(cpu, spin, add, alarm):
     assert np.array_equal(y, x + 5)
 
 
-def test_a_run_that_has_begun_to_overwrite_is_finished(cpu, spin, add, alarm):
+def test_a_run_that_has_begun_to_overwrite_is_finished(cpu, spin, add, alarm, a_while):
     """The second step is firm. What the handler raised is kept for whoever has put the results in their places."""
     flag, x, y = np.zeros(2, np.int64), np.arange(100.0), np.zeros(100)
     program = cpu.native([Step(add, (1, 1), (1,), 100, 1), Step(spin, (0,), (0,)), Step(add, (1, 2), (1,), 100, 1)],
                          3, "qd")
     program.firm, program.complete = 1, False
     alarm(raises, flag)
-    program.run([address(flag), address(x), address(y)], [60_000_000, 5.0])
+    program.run([address(flag), address(x), address(y)], [a_while, 5.0])
     assert program.complete and np.array_equal(y, np.arange(100.0) + 10)
     assert [type(error) for error in pool.held] == [Rang]
     with pytest.raises(Rang):
@@ -148,7 +157,7 @@ def test_a_run_that_has_begun_to_overwrite_is_finished(cpu, spin, add, alarm):
     assert not program.complete
 
 
-def test_a_handler_may_run_programs(cpu, spin, add, alarm):
+def test_a_handler_may_run_programs(cpu, spin, add, alarm, a_while):
     """They wait for what it interrupted. The same program has one place for its numbers, which are used by then."""
     flag, x, y, z = np.zeros(2, np.int64), np.arange(100.0), np.zeros(100), np.zeros(100)
     program = cpu.native([Step(spin, (0,), (0,)), Step(add, (1, 2), (1,), 100, 1)], 3, "qd")
@@ -161,7 +170,7 @@ def test_a_handler_may_run_programs(cpu, spin, add, alarm):
         found.append(z.copy())
 
     alarm(handler, flag)
-    program.run([address(flag), address(x), address(y)], [60_000_000, 5.0])
+    program.run([address(flag), address(x), address(y)], [a_while, 5.0])
     assert np.array_equal(found[0], x + 5) and np.array_equal(found[1], x + 7) and np.array_equal(y, x + 5)
     if pool._pool is not None:  # nothing is under way
         pool.settle()
@@ -198,10 +207,10 @@ def test_a_table_of_calls_is_left(cpu, spin, alarm):
     assert done
 
 
-def test_without_a_leader_a_run_ends_first(cpu, spin, alarm, monkeypatch):
+def test_without_a_leader_a_run_ends_first(cpu, spin, alarm, a_while, monkeypatch):
     monkeypatch.setattr(pool.Pool, "lead", lambda self: False)
     flag = np.zeros(2, np.int64)
     alarm(raises, flag)
     with pytest.raises(Rang):
-        cpu.native([Step(spin, (0,), (0,))], 1, "q").run([address(flag)], [40_000_000])
+        cpu.native([Step(spin, (0,), (0,))], 1, "q").run([address(flag)], [a_while])
         time.sleep(5)

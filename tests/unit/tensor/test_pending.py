@@ -255,12 +255,12 @@ def the_same_buffers(s: Loop, i: int) -> None:
 
 def changed_by_hand(s: Loop, i: int) -> None:
     loss = s.loss(i)
-    if i % 4 == 3:
-        s.norm.running_mean.mul_(0.5)
-        s.norm.running_var += 1
+    if i % 4 == 3:  # unseen: backward reads them in PyTorch
+        s.norm.running_mean.data.mul_(0.5)
+        s.norm.running_var.data += 1
+    s.learn(loss)
     if i == 5:
         s.norm.reset_running_stats()
-    s.learn(loss)
     if i == 6:
         s.norm.running_mean[0] = 7
 
