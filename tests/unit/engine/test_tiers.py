@@ -104,9 +104,11 @@ def test_composites_count_with_what_is_in_them() -> None:
 
 @pytest.mark.parametrize("kind", tools.kinds())
 def test_the_model_has_the_magnitude_of_what_is_measured(kind: str) -> None:
-    """Of every kind of op: no kind counts for a fifth, or five times, of what tier 0 takes for it."""
+    """Of every kind of op: beside a plain map, so that no processor is too fast, no kind counts for a fifth, or five
+    times, of what tier 0 takes for it."""
     modelled, measured = tools.compared(tools.kinds()[kind])
-    assert 0.2 < modelled / measured < 5, (modelled, measured)
+    of_map, map_takes = tools.compared(tools.kinds()["map"])
+    assert 0.2 < modelled / measured * map_takes / of_map < 5, (modelled, measured, of_map, map_takes)
 
 
 def test_constants_are_numbers_that_a_program_is_given() -> None:
