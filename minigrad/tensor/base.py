@@ -122,7 +122,7 @@ class TensorBase:
         """Make the edges of this view and of the views it was made from, where in-place ops changed what is behind."""
         history = self._storage.history
         if view.history == history and (self._edge is not None or not self._requires_grad or view.leaf):
-            if not self._requires_grad and view.base._requires_grad and view.base._edge is None:
+            if not self._requires_grad and view.base._requires_grad and view.base._edge is None and view.is_recorded():
                 view.leaf, self._requires_grad, self._look = True, True, None  # as its base, which was no leaf before
             return
         stale: list[Tensor] = [self]

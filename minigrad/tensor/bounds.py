@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.tensor.base import AnyTensor
-from minigrad.tensor.definition import FUNCTIONS, both, in_place
+from minigrad.tensor.definition import both, in_place
 from minigrad.tensor.function import Function, refusing
 from minigrad.tensor.operands import MixedFunction, all_fitted, broadcast_shapes, fitted_gradient, not_for, result_dtype
 from minigrad.tensor.promotion import number, rounded, stored
@@ -91,6 +91,8 @@ def _as_numbers(x: Tensor, *bounds: Any) -> list[Any]:
 
 
 def _without_nan(x: LazyBuffer, *instead: LazyBuffer) -> LazyBuffer:
+    if x.dtype.kind == "c":
+        return _without_nan(x.real(), *instead).with_imag(_without_nan(x.imag(), *instead))
     nan, high, low = [v.expand(x.shape) for v in instead]
     known = x.binary(Op.EQ, x.like(-math.inf)).where(low, x.binary(Op.EQ, x.like(math.inf)).where(high, x))
     return x.binary(Op.EQ, x).where(known, nan)
@@ -148,13 +150,11 @@ class Bounds:
     def nan_to_num(self: Tensor, nan: float | None = None, posinf: float | None = None,
                    neginf: float | None = None) -> Tensor:
         """NaN and the infinities replaced; by default by 0 and the largest and lowest numbers of the dtype."""
-        if self.dtype.kind == "c":
-            parts = [p.nan_to_num(nan, posinf, neginf) for p in (self.real, self.imag)]
-            return FUNCTIONS["complex"](*parts)
-        if self.dtype.kind != "f":
+        if self.dtype.kind not in "fc":
             return self.clone()
-        given = [default if given is None else rounded(given, self.dtype) for given, default in
-                 ((nan, 0.0), (posinf, self.dtype.max), (neginf, self.dtype.min))]
-        return _NAN_TO_NUM((self,), (), [(number(v, self.dtype), self.dtype) for v in given])
+        real = self.dtype.part or self.dtype
+        given = [default if given is None else rounded(given, real) for given, default in
+                 ((nan, 0.0), (posinf, real.max), (neginf, real.min))]
+        return _NAN_TO_NUM((self,), (), [(number(v, real), real) for v in given])
 
     nan_to_num_ = in_place(nan_to_num)

@@ -153,7 +153,8 @@ def _squared(x: LazyBuffer) -> LazyBuffer:
 
 
 _RECIPROCAL = row("reciprocal", of_floats(lambda x: _over(x, x)))
-_RSQRT = row("rsqrt", rounded_once(lambda x: _over(x, x.unary(Op.SQRT))))
+_RSQRT = row("rsqrt", rounded_once(lambda x: _over(x, x.unary(Op.SQRT))), "", slope(
+    lambda g, x, out: g.binary(Op.MUL, x.like(-0.5)).binary(Op.MUL, out.binary(Op.MUL, out).binary(Op.MUL, out))))
 _SQUARE = row("square", _squared, "Pow")
 _SIGN = row("sign", _sign)
 SGN = row("sign", _sign, "Sgn")

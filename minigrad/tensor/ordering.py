@@ -434,8 +434,7 @@ class Ordering:
         if dim is None:
             flat = self.reshape(-1)
             if not flat.numel():
-                nothing = self.dtype.min if self.dtype.kind in "iu" else True if self.dtype is bool_ else math.nan
-                return full((), nothing, dtype=self.dtype, device=self.device)
+                return full((), math.nan, device=self.device).to(self.dtype)
             return shared("median", self, flat.detach().median(0)[0])
         if not self.ndim:
             return return_types.median(*alone(self, "MedianBackward1"))

@@ -486,14 +486,12 @@ class Scattering:
             raise RuntimeError(f"masked_scatter_ only supports boolean masks, but got mask with dtype "
                                f"{type_name(mask.dtype)}")
         where, mine = mask.expand(shape), self.expand(shape)
-        if not where.numel():
-            return mine.clone()
         array = known(where)
         if array is not None and int(array.sum()) > source.numel():
             raise RuntimeError("Number of elements of source < number of ones in mask")
         if not source.numel():  # an index that is found out of range if there is a place for an element
             nothing = make(LazyBuffer.const(number(0, self.dtype), self.dtype, (1,), mine._pending().device))
-            return nothing[where.to(int64)].where(where, mine)
+            return (nothing + source.sum())[where.to(int64)].where(where, mine)  # as a result of the source
         place = (where.reshape(-1).cumsum(0) - 1).clamp(min=0).reshape(shape)
         return source.reshape(-1)[place].where(where, mine)
 

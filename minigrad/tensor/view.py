@@ -70,6 +70,13 @@ class View:
         self.parent = parent
         return parent
 
+    def is_recorded(self) -> bool:
+        """Whether the tape recorded where this view was made, and all that it was made from."""
+        view: View | None = self
+        while view is not None and view.enabled:
+            view = view.above
+        return view is None
+
     def chain(self) -> Steps:
         """All steps from the Storage's value to this view."""
         parts, view = [], self

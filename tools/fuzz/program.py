@@ -169,7 +169,8 @@ def _digamma(library: Any, x: Any) -> Any:
     turned = library.special.zeta(one * 2, 1 - at)
     slope = library.where(at > 0, library.special.zeta(one * 2, at.abs()),
                           (math.pi / library.sin(math.pi * (at - at.round()))) ** 2 - turned)
-    slope = slope.masked_fill((at == at.round()) & (at < 0), math.inf).masked_fill(at == 0, 0.0).to(x.dtype)
+    pole = (at == at.round()) & (at < 0) & at.isfinite()
+    slope = slope.masked_fill(pole, math.inf).masked_fill(at == 0, 0.0).to(x.dtype)
     at_zero = library.digamma(x.masked_fill(x != 0, 1))
     return library.where(x == 0, at_zero, library.digamma(x.detach()) + (x - x.detach()) * slope)
 

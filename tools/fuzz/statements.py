@@ -54,7 +54,7 @@ ROUNDED = re.compile(r"(?<![/\w])/(?!/)|@|\.(" + "|".join((
     "conv1d", "inner", "cumulative_trapezoid", "addcdiv", "scatter_reduce", "scatter_add", "index_add", "index_reduce",
     "index_put", "leaky_relu", "polar", "abs", "complex", "to", "grad", "mul", "add", "sub",
     "jvp", "vjp", "vmap", "jacrev", "jacfwd",
-    )) + r")_?\(|[-+*]=?")
+    )) + r")_?\(| [-+*]=? ")
 """Statements whose result two libraries may round in two ways."""
 
 ASSIGNED = re.compile(r"(v\d+) = (.*)")
