@@ -74,11 +74,13 @@ def spin(cpu):
 
 @pytest.fixture
 def a_while(cpu, spin):
-    """How often it turns in an eighth of a second, on this processor."""
-    flag, turns = np.zeros(2, np.int64), 1_000_000
-    start = time.perf_counter()
-    cpu.native([Step(spin, (0,), (0,))], 1, "q").run([address(flag)], [turns])
-    return int(turns * 0.125 / (time.perf_counter() - start))
+    """How often it turns in a quarter of a second, on this processor; other processes may take some of the time."""
+    flag, turns, taken = np.zeros(2, np.int64), 1_000_000, []
+    for _ in range(9):
+        start = time.perf_counter()
+        cpu.native([Step(spin, (0,), (0,))], 1, "q").run([address(flag)], [turns])
+        taken.append(time.perf_counter() - start)
+    return int(turns * 0.25 / min(taken))
 
 
 @pytest.fixture
