@@ -12,7 +12,7 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from tools.fuzz.campaign import campaign, finished, stretches
 from tools.fuzz.counts import Counts
 from tools.fuzz.known import kind_of
 from tools.fuzz.program import Program, disagreement, shrink, write
+from tools.fuzz.statements import FEATURES
 
 
 class OnNumpy:
@@ -51,11 +52,12 @@ def reference(name: str | None) -> Any:
     return torch
 
 
-def search(seeds: Iterable[int], length: int, other: Any, library: Any) -> Iterator[tuple[Program, str, str]]:
+def search(seeds: Iterable[int], length: int, other: Any, library: Any, without: Sequence[str] = (),
+           ) -> Iterator[tuple[Program, str, str]]:
     """For each seed its program; if it fails, the kind if it is a known one, or what differs and the program,
     shortened, as text."""
     for seed in seeds:
-        program = write(seed, length, other)
+        program = write(seed, length, other, without)
         kind = kind_of(program, other, library)
         if kind == "":
             shorter = shrink(program, lambda candidate: kind_of(candidate, other, library) == "")
@@ -83,7 +85,7 @@ def stretch(seeds: range, options: argparse.Namespace) -> int:
             yield seed
 
     with tempfile.TemporaryDirectory(prefix="minigrad-fuzz-") as folder, minigrad.config.config(CACHE_DIR=folder):
-        for found in search(begun(), options.length, other, minigrad):
+        for found in search(begun(), options.length, other, minigrad, options.without):
             counts.add(*found)
     counts.seconds = time.monotonic() - began
     print(json.dumps(counts.record()), flush=True)
@@ -97,6 +99,7 @@ def main() -> int:
     parser.add_argument("--programs", type=int, help="how many")
     parser.add_argument("--seed", type=int, default=0, help="of the first program")
     parser.add_argument("--length", type=int, default=12, help="statements of a program")
+    parser.add_argument("--without", nargs="+", default=[], choices=FEATURES, help="features that none may use")
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--state", type=Path, help="a file that says which programs ran; they do not run again")
     parser.add_argument("--reference", choices=("torch", "numpy"))
@@ -115,7 +118,8 @@ def main() -> int:
     parts = stretches(options.seed, sys.maxsize if options.programs is None else options.programs, done)
     minutes = options.minutes if options.minutes is not None else 1 if options.programs is None else 1e6
     passed_on = [f"--length={options.length}", *([f"--reference={options.reference}"] if options.reference else []),
-                 *(["--functions"] if options.functions else [])]
+                 *(["--functions"] if options.functions else []),
+                 *(["--without", *options.without] if options.without else [])]
     for record in campaign(parts, passed_on, options.processes, minutes * 60):
         counts.merge(record)
         if options.state is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
@@ -195,18 +195,19 @@ def step(line: str, scope: dict[str, Any], variables: dict[str, Any]) -> str:
     return ""
 
 
-def write(seed: int, length: int, library: Any) -> Program:
-    """A program of ``length`` statements. It is run on the library as it grows: the next one is about what is there."""
-    program = _write(seed, length, library)
+def write(seed: int, length: int, library: Any, without: Sequence[str] = ()) -> Program:
+    """A program of ``length`` statements, none of a feature ``without`` which it is to be. It is run on the library as
+    it grows: the next one is about what is there."""
+    program = _write(seed, length, library, without)
     if Random(f"beside {seed}").random() < 0.05:
-        return replace(program, beside=_write(seed + OTHERS, length, library))
+        return replace(program, beside=_write(seed + OTHERS, length, library, without))
     return program
 
 
-def _write(seed: int, length: int, library: Any) -> Program:
+def _write(seed: int, length: int, library: Any, without: Sequence[str]) -> Program:
     rng = Swarm(seed)
     together = rng.random() < 0.8
-    features = {f for f in FEATURES if rng.random() < 0.6} - set(getattr(library, "without", ()))
+    features = {f for f in FEATURES if rng.random() < 0.6} - set(without) - set(getattr(library, "without", ()))
     settings = {"THREADS": rng.choice((1, 2, 3)), "TIERS": rng.choice((0, 1, 1, 1, 2, 2)),
                 "CACHE": int(rng.random() < 0.1)}  # files take half of the time
     variables: dict[str, Any] = {}
