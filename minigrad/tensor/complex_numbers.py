@@ -100,7 +100,7 @@ _PART_TYPES = ("float16", "float32", "float64")
 
 @function("complex")
 def complex_(real: Tensor, imag: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """real + imag·i, of two tensors of one type, float32 or float64, broadcast.
+    """real + imag·i, of two tensors of one type, float32 or float64, broadcast. ``NotImplementedError`` for float16.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.complex.html
 
@@ -109,6 +109,7 @@ def complex_(real: Tensor, imag: Tensor, *, out: Tensor | None = None) -> Tensor
     tensor([1.+3.j, 2.+4.j])
     """
     _check_parts("complex", real, imag, ("real", "imag"))
+    real.dtype.complex.to_real()  # refuses complex32
     return into(out, _COMPLEX((real, imag)), "complex")
 
 

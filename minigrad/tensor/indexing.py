@@ -20,7 +20,7 @@ from minigrad.ops import Op
 from minigrad.tensor.aliases import make_view
 from minigrad.tensor.base import AnyTensor, check_in_place, make
 from minigrad.tensor.capture import capturing
-from minigrad.tensor.changes import check_overlap
+from minigrad.tensor.changes import check_distinct, check_overlap
 from minigrad.tensor.function import Function, watched
 from minigrad.tensor.layout import offset_of, strides_of
 from minigrad.tensor.operands import broadcast_shapes, dim_index, fit, is_number, one_device
@@ -488,12 +488,13 @@ class Indexing:
         view, given = take_apart(self, index)
         if not given:
             if is_number(value) or not value._shape():
+                check_distinct(view)
                 view.fill_(value)
                 return
             check_in_place(view)
             if not _is_itself(view, value):  # x[index] += y has written already
                 value = _without_leading_ones(value, len(view._shape()))
-                check_overlap(view, (value,), expanded=True)
+                check_overlap(view, (value,), expanded=(value.numel(), view.numel()) != (1, 1))
                 view._overwrite(value)
             return
         put(view, given, value if is_number(value) else _without_leading_ones(value, 0), "set")

@@ -16,7 +16,7 @@ from minigrad.graph.host import register_host
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.tensor.base import AnyTensor, make
-from minigrad.tensor.definition import also, both, function
+from minigrad.tensor.definition import also, become, both, function
 from minigrad.tensor.function import Function
 from minigrad.tensor.indexing import concrete
 from minigrad.tensor.movement import part, shape_argument
@@ -359,7 +359,8 @@ class Joining:
                 if len(shifts) != 1:
                     raise RuntimeError(f"shifts and dimensions must align. shifts: {len(shifts)}, dims:0")
                 shifts, = shifts
-            return self.reshape(-1).roll(shifts, 0).reshape(self._shape())
+            rolled = self.reshape(-1).roll(shifts, 0)
+            return become(rolled, rolled.reshape(self._shape()))
         shift_list = shape_argument((shifts,)) if not isinstance(shifts, tuple | list) else tuple(shifts)
         dim_list = (dims,) if isinstance(dims, int) else tuple(dims)
         if len(shift_list) != len(dim_list):

@@ -14,7 +14,7 @@ from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.tensor.autocast import operands_of
 from minigrad.tensor.base import AnyTensor
-from minigrad.tensor.definition import both
+from minigrad.tensor.definition import become, both
 from minigrad.tensor.function import Function
 from minigrad.tensor.operands import broadcast_shapes, dim_index, one_device, require_tensor
 from minigrad.tensor.promotion import c_name, type_name
@@ -400,7 +400,7 @@ class LinearAlgebra:
         dims = max(self.ndim, other.ndim)
         a, b = [t.reshape((1,) * (dims - t.ndim) + t._shape()) for t in (self, other)]
         pairs = a.reshape([n for s in a._shape() for n in (s, 1)]) * b.reshape([n for s in b._shape() for n in (1, s)])
-        return pairs.reshape([m * n for m, n in zip(a._shape(), b._shape(), strict=True)])
+        return become(pairs, pairs.reshape([m * n for m, n in zip(a._shape(), b._shape(), strict=True)]))
 
     @both("cross")
     def cross(self: Tensor, other: Tensor, dim: int | None = None) -> Tensor:

@@ -142,6 +142,8 @@ def test_polar_is_not_for_halves() -> None:
     half = minigrad.ones(2, dtype=minigrad.float16)
     with pytest.raises(NotImplementedError, match="\"polar_cpu\" not implemented for 'Half'"):
         minigrad.polar(half, half)
+    with pytest.raises(NotImplementedError, match="complex32 is a name only"):
+        minigrad.complex(half, half)
 
 
 def test_view_as_complex_takes_any_stride_where_there_is_no_second_element():

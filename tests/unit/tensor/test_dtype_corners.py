@@ -254,3 +254,8 @@ def test_the_variance_of_equal_complex_numbers_is_0_if_their_sum_is_exact():
 def test_the_order_of_operands_does_not_decide_the_dtype(order):
     operands = mg.tensor(2.0, dtype=mg.float16), mg.tensor([True, False]), mg.tensor(1.0, dtype=mg.float64)
     assert mg.addcmul(*[operands[i] for i in order], value=1).dtype is mg.float64
+
+
+def test_the_median_of_no_integers_is_what_nan_becomes() -> None:
+    for dtype, expected in ((mg.int8, 0), (mg.int16, 0), (mg.int32, -2**31), (mg.int64, -2**63)):
+        assert mg.zeros(0, dtype=dtype).median().item() == expected

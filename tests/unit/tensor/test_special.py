@@ -275,3 +275,11 @@ def test_zeta_has_a_gradient_by_its_second_operand_only() -> None:
     assert by_q.shape == (2,)
     with pytest.raises(NotImplementedError, match="the derivative for 'zeta' is not implemented"):
         value.backward()
+
+
+def test_second_derivative_of_rsqrt_at_zero_is_infinite() -> None:
+    x = minigrad.tensor([4.0, 0.0], requires_grad=True)
+    (slope,) = minigrad.autograd.grad(x.rsqrt().sum(), x, create_graph=True)
+    assert slope.tolist() == [-1 / 16, -INF]
+    (second,) = minigrad.autograd.grad(slope.sum(), x)
+    assert second.tolist() == [3 / 128, INF]

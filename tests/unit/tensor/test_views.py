@@ -551,8 +551,13 @@ def test_a_tensor_is_written_to_itself() -> None:
     x[0] = x[1, 1]
     assert x.tolist() == [[4, 4, 4], [3, 4, 5]]
     y = minigrad.ones(2, 2)
-    with pytest.raises(RuntimeError, match="single memory location"):
-        y[None] = y.T
+    one = minigrad.ones(1)
+    for write in (lambda: y.__setitem__(None, y.T), lambda: one.__setitem__(None, one),
+                  lambda: one.expand(2).__setitem__(slice(None), 5)):
+        with pytest.raises(RuntimeError, match="single memory location"):
+            write()
+    one.expand(2).fill_(5)
+    assert one.tolist() == [5.0]
 
 
 def test_coordinates_stand_together_in_memory() -> None:
