@@ -12,8 +12,7 @@ from typing import Any
 
 from minigrad.autograd.backward import grad
 from minigrad.autograd.mode import enable_grad, is_grad_enabled, set_grad_enabled
-from minigrad.func import jacfwd
-from minigrad.func.matrices import basis
+from minigrad.func.matrices import basis, jacobian_ahead
 from minigrad.tensor import Tensor, stack, zeros, zeros_like
 
 Tensors = tuple[Tensor, ...]
@@ -155,7 +154,7 @@ def _ahead(func: Callable[..., Any], inputs: Any, strict: bool, vectorize: bool)
         seen[:] = [several_out]
         return found
 
-    found = jacfwd(outputs, tuple(range(len(given))))(*given)
+    found = jacobian_ahead(outputs, tuple(range(len(given))))(*given)
     return _single(tuple([_single(tuple(f), several) for f in found]), seen[0])
 
 

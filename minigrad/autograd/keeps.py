@@ -104,16 +104,18 @@ watched, and it can be differentiated twice if minigrad's own backward reads not
 FLOWS: dict[str, Keeps] = {
     **dict.fromkeys((
         "AmaxBackward0", "AminBackward0", "AminmaxBackward0", "AngleBackward0", "ClampBackward0", "ClampBackward1",
-        "ClampMinBackward0", "ComplexBackward0", "CummaxBackward0", "CumminBackward0", "FmaxBackward0",
-        "FminBackward0", "FrexpBackward0", "GatherBackward0", "IndexAddBackward0", "IndexCopyBackward0",
-        "IndexReduceBackward0", "MaskedSelectBackward0", "MaxBackward1", "MaximumBackward0", "MedianBackward0",
-        "MinBackward1", "MinimumBackward0", "ModeBackward0", "NanToNumBackward0", "NanmedianBackward0",
-        "NextafterBackward0", "TakeBackward0"), ()),
+        "ClampMinBackward0", "ComplexBackward0", "CummaxBackward0", "CumminBackward0", "CumprodBackward0",
+        "FmaxBackward0", "FminBackward0", "FrexpBackward0", "GatherBackward0", "IndexAddBackward0",
+        "IndexCopyBackward0", "IndexReduceBackward0", "LogcumsumexpBackward0", "MaskedSelectBackward0", "MaxBackward1",
+        "MaximumBackward0", "MedianBackward0", "MinBackward1", "MinimumBackward0", "ModeBackward0",
+        "NanToNumBackward0", "NanmedianBackward0", "NansumBackward0", "NextafterBackward0", "ProdBackward0",
+        "ProdBackward1", "ScatterReduceBackward0", "TakeBackward0"), ()),
     "PutBackward0": (), "GroupNormBackward0": ((0, 1, OWN), (0, 1, OWN), ()), "LdexpBackward0": ((1,), (-1,)),
     "XlogyBackward0": ((1,), (0, 1)), "SpecialXlog1PyBackward0": ((1,), (0, 1)),
 }
 """For each operand where the gradient of its gradient flows, of ops that read more for it: in comparisons, as
-exponents, as indices and for their shapes only."""
+exponents, as indices and for their shapes only. Without a row the gradient has the history that its own slopes give it:
+of products and running logarithms none where there is one element."""
 
 _reads: dict[tuple[Any, tuple[bool, ...]], tuple[int, ...]] = {}
 

@@ -66,11 +66,11 @@ class Call:
 
 
 def _input(t: Tensor) -> Tensor:
-    """A Tensor as an input of its own, with the same value and tangents."""
-    if t.requires_grad or t.is_inference():
+    """A Tensor as an input of its own, with the same memory and tangents."""
+    if t.is_inference():
         t = t.clone()
     if t.requires_grad:
-        return t
+        return t.view_as(t)
     return _cut(t).requires_grad_()
 
 
@@ -113,6 +113,14 @@ def require_differentiable(outputs: Sequence[Any]) -> None:
         if not (output.is_floating_point() or output.is_complex()):
             raise RuntimeError("vjp(f, ...): All outputs of f must be floating-point or complex Tensors, got Tensor "
                                f"with dtype {output.dtype}")
+
+
+def require_real(given: Any, name: str, what: str) -> None:
+    """``RuntimeError`` if there is a complex Tensor: a Jacobian has real inputs and outputs."""
+    for i, x in enumerate(flatten(given)[0]):
+        if isinstance(x, Tensor) and x.is_complex():
+            raise RuntimeError(f"{name}: Expected all {what} to be real but received complex tensor at flattened input "
+                               f"idx: {i}")
 
 
 _leaves: weakref.WeakSet[Tensor] = weakref.WeakSet()

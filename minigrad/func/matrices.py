@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any
 
-from minigrad.func.core import Call, require_differentiable
+from minigrad.func.core import Call, require_differentiable, require_real
 from minigrad.func.pytree import fill, flatten
 from minigrad.func.rows import vmap
 from minigrad.func.transforms import Argnums, jvp, of_places, places
@@ -39,7 +39,7 @@ def jacrev(func: Callable[..., Any], argnums: Argnums = 0, *, has_aux: bool = Fa
            _preallocate_and_copy: bool = False) -> Callable[..., Any]:
     """A function that gives the Jacobian of ``func``: for each Tensor of the output, in its place, the derivatives by
     argument ``argnums``, of the output's shape and then the input's. ``chunk_size``: how many elements of the output
-    are differentiated at a time.
+    are differentiated at a time. ``RuntimeError`` for complex arguments and outputs.
 
     >>> import minigrad
     >>> jacrev(lambda x: x * x)(minigrad.tensor([1.0, 2.0]))
@@ -51,8 +51,10 @@ def jacrev(func: Callable[..., Any], argnums: Argnums = 0, *, has_aux: bool = Fa
 
     @wraps(func)
     def wrapper(*args: Any, **named: Any) -> Any:
+        require_real(args, "jacrev", "inputs")
         call = Call(func, args, places(argnums, len(args)), has_aux, named)
         require_differentiable(call.outputs)
+        require_real(call.outputs, "jacrev", "outputs")
         sizes = [o.numel() for o in call.outputs]
         if sum(sizes):
             columns = vmap(lambda *starts: tuple(call.gradients(call.outputs, starts)), chunk_size=chunk_size)(
@@ -73,15 +75,23 @@ def jacrev(func: Callable[..., Any], argnums: Argnums = 0, *, has_aux: bool = Fa
 def jacfwd(func: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False, *,
            randomness: str = "error") -> Callable[..., Any]:
     """``jacrev`` by forward mode, which is cheaper where there are more outputs than inputs. ``randomness``: as for
-    ``vmap``.
+    ``vmap``. ``RuntimeError`` for complex arguments and outputs.
 
     >>> import minigrad
     >>> jacfwd(lambda x: x * x)(minigrad.tensor([1.0, 2.0]))
     tensor([[2., 0.],
             [0., 4.]])
     """
+    return jacobian_ahead(func, argnums, has_aux, randomness, True)
+
+
+def jacobian_ahead(func: Callable[..., Any], argnums: Argnums, has_aux: bool = False, randomness: str = "error",
+                   real: bool = False) -> Callable[..., Any]:
+    """``jacfwd``, of complex numbers too unless ``real``."""
     @wraps(func)
     def wrapper(*args: Any, **named: Any) -> Any:
+        if real:
+            require_real(args, "jacfwd", "inputs")
         where = places(argnums, len(args))
         inputs, structure = flatten(tuple([args[i] for i in where]))
         for x in inputs:
@@ -99,6 +109,8 @@ def jacfwd(func: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False
             primals = tuple([args[i] for i in where])
             value, change, *aux = jvp(partly, primals, fill(structure, iter(directions)), has_aux=has_aux)
             outputs, out_structure = flatten(value)
+            if real:
+                require_real(outputs, "jacfwd", "outputs")
             trees[:] = [outputs, out_structure]
             return tuple(flatten(change)[0]), aux
 

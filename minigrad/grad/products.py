@@ -66,6 +66,8 @@ def product_gradient(vjp: VJP, a: LazyBuffer, g: LazyBuffer, axes: tuple[int, ..
 
 def running_product_gradient(vjp: VJP, a: LazyBuffer, out: LazyBuffer, g: LazyBuffer, axis: int) -> LazyBuffer:
     """The sum over j >= k of g[j] times the product of all a[i], i <= j, but a[k]."""
+    if a.shape[axis] < 2 or not a.size:
+        return g
 
     def quick(a: LazyBuffer, out: LazyBuffer, g: LazyBuffer) -> LazyBuffer:
         """Before the first 0 the sum of g[j] out[j] divided by a[k]; there the sum with a 1 in its place; then 0."""

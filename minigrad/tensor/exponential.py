@@ -236,7 +236,7 @@ def _log_sums_gradient(inputs: Values, outputs: Values, grads: Values, axis: int
     """The sum over j >= k of g[j] exp(x[k] - out[j]), by logarithms: of the positive and of the negative g. Of complex
     numbers the exponentials are conjugates."""
     x, out, g = inputs[0], outputs[0], grads[0]
-    if not x.shape:
+    if not (x.shape and x.size):
         return (g.cast(x.dtype),)
 
     def turned_sums(logs: LazyBuffer) -> LazyBuffer:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from minigrad.dtype import DType, accumulator, bool_, complex64, complex128, float32, float64, int64
-from minigrad.graph.function import Gradient
+from minigrad.graph.function import Gradient, apply
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.runtime.device import get_device
@@ -92,9 +92,10 @@ def by_type(name: str, formula: Formula, gradient: Any = None) -> tuple[Formula,
 
 
 def elementary(name: str, x: LazyBuffer) -> LazyBuffer:
-    """exp or log of real or complex values, in a formula."""
+    """exp or log of real or complex values, in a formula. Of complex ones a call, which has its own gradient: that of
+    the steps in its body, some of which are of bits, is another."""
     if x.dtype.kind == "c":
-        return ForComplex.formulas().FUNCTIONS[name][0](x)
+        return apply({"exp": _EXP, "log": _LOG}[name].body.at([x]), [x])[0]
     return x.unary({"exp": Op.EXP, "log": Op.LOG}[name])
 
 

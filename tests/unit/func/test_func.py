@@ -3,6 +3,8 @@ Next: ``tests/unit/profiler/test_profiler.py``."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 import minigrad
@@ -222,3 +224,63 @@ def test_whole_results_have_no_vjp() -> None:
                  lambda: minigrad.func.jacrev(lambda t: t == 1)(minigrad.ones(2))):
         with pytest.raises(RuntimeError, match=words):
             call()
+
+
+def test_jacobians_are_of_real_functions(X: minigrad.Tensor) -> None:
+    Z = minigrad.tensor([1j, 2.0])
+    for name in ("jacrev", "jacfwd"):
+        jacobian = getattr(func, name)
+        with pytest.raises(RuntimeError, match=f"{name}: Expected all inputs to be real .* flattened input idx: 1"):
+            jacobian(lambda x, z: x)(X, Z)
+        with pytest.raises(RuntimeError, match=f"{name}: Expected all outputs to be real .* flattened input idx: 1"):
+            jacobian(lambda x: (x, x * 1j))(X)
+        assert jacobian(lambda x: (x, x * 1j), has_aux=True)(X)[1].tolist() == [1j, 2j]
+    found = functional.jacobian(lambda z: z * 1j, Z, strategy="forward-mode", vectorize=True)
+    assert found.tolist() == [[1j, 0j], [0j, 1j]]
+
+
+@pytest.mark.parametrize("name", ["logcumsumexp", "logsumexp"])
+def test_logarithms_of_complex_sums_in_forward_mode_and_twice(name: str) -> None:
+    x = minigrad.tensor([complex(-1.75, -1.75), 0.5j, complex(0.25, 0.5)], dtype=minigrad.complex128)
+    t = minigrad.tensor([complex(0.25, 1.75), complex(1, 1), 2j], dtype=minigrad.complex128)
+
+    def by_steps(x: minigrad.Tensor) -> minigrad.Tensor:
+        return x.exp().cumsum(0).log() if name == "logcumsumexp" else x.exp().sum(0).log()
+
+    def at_once(x: minigrad.Tensor) -> minigrad.Tensor:
+        found: minigrad.Tensor = getattr(x, name)(0)
+        return found
+
+    def slope(f: Callable[[minigrad.Tensor], minigrad.Tensor]) -> Callable[[minigrad.Tensor], minigrad.Tensor]:
+        return lambda x: func.grad(lambda u: (f(u).real * f(u).imag).sum())(x)
+
+    for one, other in ((at_once, by_steps), (slope(at_once), slope(by_steps))):
+        assert (func.jvp(one, (x,), (t,))[1] - func.jvp(other, (x,), (t,))[1]).abs().max() < 1e-12
+        assert (func.vjp(one, x)[1](one(t))[0] - func.vjp(other, x)[1](one(t))[0]).abs().max() < 1e-12
+
+
+REDUCED = {mode: lambda x, mode=mode: x.scatter_reduce(0, minigrad.zeros(x.shape, dtype=minigrad.int64), x, mode)
+           for mode in ("sum", "mean", "amax", "prod")}
+
+
+@pytest.mark.parametrize(("f", "size", "depends"), [
+    (lambda x: x.nansum(), 2, False), (lambda x: x.nanmean(0), 2, False), (lambda x: x.cumprod(0), 1, False),
+    (lambda x: x.cumprod(0), 2, True), (lambda x: x[0].cumprod(0), 1, False), (lambda x: x[0].prod(0), 1, False),
+    (lambda x: x.prod(), 2, True), (lambda x: x[0].logcumsumexp(0), 1, False), (lambda x: x.logcumsumexp(0), 2, True),
+    *[(f, 2, mode == "prod") for mode, f in REDUCED.items()]])
+def test_a_gradient_has_a_history_if_it_depends_on_the_input(
+        f: Callable[[minigrad.Tensor], minigrad.Tensor], size: int, depends: bool) -> None:
+    x = minigrad.full((size,), 1.5, requires_grad=True)
+    assert func.grad(lambda x: f(x).sum())(x).requires_grad is depends
+    assert func.jacrev(f)(x).requires_grad is depends
+    assert minigrad.autograd.grad(f(x).sum(), x, create_graph=True)[0].requires_grad is depends
+
+
+def test_an_input_that_is_differentiated_outside_is_no_copy() -> None:
+    x = minigrad.tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
+    y = func.vjp(lambda x: x.diagonal(), x)[0]
+    with minigrad.no_grad():
+        x.add_(1)
+    assert y.tolist() == [2.0, 5.0]
+    with pytest.raises(RuntimeError, match="leaf Variable that requires grad is being used in an in-place operation"):
+        func.grad(lambda x: x.mul_(2).sum())(x)
