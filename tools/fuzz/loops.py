@@ -107,6 +107,8 @@ def looped(w: Writer, lines: list[str], kinds: list[str]) -> tuple[list[str], li
 
 CALL = re.compile(r"\b(?:fresh|number)\(")
 NAME = re.compile(r"\bv\d+\b")
+COMPUTED = re.compile(r"\bv\d+\b|\bt\.")
+"""What a round computes: a variable, or the argument of a function that is transformed."""
 KEPT = re.compile(r"if first: (v\d+) = ")
 
 
@@ -149,14 +151,18 @@ def in_each_round(line: str) -> str:
 
 def _with_arguments(line: str, arguments: list[str]) -> str:
     """The line with names for calls of ``fresh`` and ``number``, which join the arguments. A number that takes the
-    dtype of what is computed is the same in each round."""
+    dtype of what is computed is the same in each round.
+
+    >>> _with_arguments("v2 = L.func.grad(lambda t: (t * fresh(2, dtype=t.dtype) * fresh(3.0)).sum())(v1)", [])
+    'v2 = L.func.grad(lambda t: (t * L.tensor(2, dtype=t.dtype) * a0).sum())(v1)'
+    """
     while (found := CALL.search(line)) is not None:
         depth, end = 1, found.end()
         while depth:
             depth += {"(": 1, ")": -1}.get(line[end], 0)
             end += 1
         text = line[found.start():end]
-        if NAME.search(text):
+        if COMPUTED.search(text):
             line = f"{line[:found.start()]}L.tensor({line[found.end():]}"
             continue
         arguments.append(text)
