@@ -99,3 +99,20 @@ def test_gradients_that_are_zero_are_written_out() -> None:
 ])
 def test_kinds(name: str, lines: tuple[str, ...]) -> None:
     assert kind_of(Program(list(lines)), torch, minigrad) == name
+
+
+@pytest.mark.parametrize("transformed", [
+    "L.func.jacrev(lambda t: L.cdist(t, t))(v1)",
+    "L.func.jvp(lambda t: t.scatter_reduce(1, L.tensor([[0], [2]]), t[:, 1:2], 'prod'), (v1,), (v1,))[1]",
+    "L.func.vmap(L.func.grad(lambda t: t.prod()))(L.stack([v1, v1 / 0]))",
+    "L.func.jacfwd(lambda t: t @ L.tensor([[1.0], [2.0], [4.0]]))(v1 / 0)",
+])
+def test_derivatives_of_which_torch_has_two_are_told_from_wrong_ones(transformed: str) -> None:
+    """In each the reference's function differs from what its own autograd.grad gives."""
+    lines = ["v1 = L.tensor([[1.0, 2.0, -3.0], [0.5, 0.25, 1.0]])", f"v2 = {transformed}"]
+    assert kind_of(Program(lines), torch, minigrad) == "what PyTorch's kernels disagree about"
+    assert kind_of(Program([lines[0], f"v2 = L.neg({transformed})"]), torch, Wrong()) == ""
+    for mistake in ("L.func.grad(lambda t: (t * L.neg(t)).sum())(v1)", "L.func.vmap(lambda t: L.neg(t))(v1)",
+                    "L.func.jacfwd(lambda t: t * L.neg(t))(v1)", "L.func.jvp(lambda t: t * L.neg(t), (v1,), (v1,))[1]"):
+        assert kind_of(Program([*lines, f"v3 = {mistake}"]), torch, Wrong()) == ""
+        assert kind_of(Program([*lines, f"v3 = {mistake}"]), torch, minigrad) != ""

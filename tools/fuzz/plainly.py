@@ -1,0 +1,81 @@
+"""Stage: tests. In: a library. Out: the transforms of its ``func``, written with ``autograd.grad`` alone, an element or
+a row at a time. PyTorch has other formulas for them, in forward mode and inside ``vmap``.
+Next: ``known.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+Function = Callable[[Any], Any]
+
+
+class Plainly:
+    """What programs call of ``L.func``. In forward mode a product is the gradient of a gradient, which is linear in
+    what it begins with; with ``by_rows`` it is summed from the rows of the Jacobian."""
+
+    def __init__(self, library: Any, by_rows: bool) -> None:
+        self.library = library
+        self.by_rows = by_rows
+
+    def grad(self, function: Function) -> Function:
+        """The gradient of a function that gives one number."""
+        return lambda x: self._tied(x, self._gradients(function, x, lambda y: [None])[0][0])
+
+    def vjp(self, function: Function, x: Any) -> tuple[Any]:
+        """The value."""
+        return (function(x),)
+
+    def jacrev(self, function: Function) -> Function:
+        """The Jacobian, one element of the result after another."""
+        def rows(x: Any) -> Any:
+            found, y = self._gradients(function, x, self._basis)
+            return self._tied(x, self._stacked(found, (*y.shape, *x.shape), x))
+
+        return rows
+
+    def jvp(self, function: Function, primals: tuple[Any], tangents: tuple[Any]) -> tuple[Any, Any]:
+        """The value, and the Jacobian times a vector."""
+        (x,), (t,) = primals, tangents
+        y = function(x)
+        if self.by_rows:
+            rows = self.jacrev(function)(x)
+            return y, (rows * t).sum(tuple(range(y.ndim, rows.ndim))) if x.ndim else rows * t
+        u = self.library.ones_like(y).requires_grad_()
+        back = self._gradients(function, x, lambda y: [u])[0][0]
+        found = self.library.autograd.grad(back, u, t.to(x.dtype), allow_unused=True)[0] if back.requires_grad else None
+        return y, self.library.zeros_like(y) if found is None else found.detach()
+
+    def jacfwd(self, function: Function) -> Function:
+        """The Jacobian, one element of the argument after another."""
+        if self.by_rows:
+            return self.jacrev(function)
+
+        def columns(x: Any) -> Any:
+            y = function(x)
+            found = self._stacked([self.jvp(function, (x,), (t,))[1] for t in self._basis(x)], (x.numel(), *y.shape), y)
+            return found.movedim(0, -1).reshape(*y.shape, *x.shape)
+
+        return columns
+
+    def vmap(self, function: Function) -> Function:
+        """The function on one row after another."""
+        return lambda rows: self.library.stack([function(row) for row in rows])
+
+    def _gradients(self, function: Function, x: Any, starts: Callable[[Any], list[Any]]) -> tuple[list[Any], Any]:
+        """For each start the gradient, and the value."""
+        at = x if x.requires_grad else x.detach().requires_grad_()
+        y = function(at)
+        found = [self.library.autograd.grad(y, at, start, create_graph=True, allow_unused=True)[0]
+                 if y.requires_grad else None for start in starts(y)]
+        return [self.library.zeros_like(at).detach() if g is None else g for g in found], y
+
+    def _basis(self, x: Any) -> list[Any]:
+        return [row.reshape(x.shape) for row in self.library.eye(x.numel(), dtype=x.dtype)]
+
+    def _stacked(self, found: list[Any], shape: tuple[int, ...], like: Any) -> Any:
+        return self.library.stack(found).reshape(shape) if found else like.new_zeros(shape)
+
+    def _tied(self, x: Any, found: Any) -> Any:
+        """A result that depends on an argument nobody tracks is not tracked."""
+        return found if x.requires_grad else found.detach()
