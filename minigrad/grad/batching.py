@@ -171,7 +171,7 @@ def batched_of(body: Subgraph, rows: int, differs: tuple[bool, ...]) -> tuple[Su
         flags = tuple([batch.differs(o) for o in body.outputs])
         outputs = [batch.at[o] if d else batch.same[o] for o, d in zip(body.outputs, flags, strict=True)]
         gradient = None if body.gradient is None else _by_hand(body, body.gradient, rows, differs, flags)
-        found = body.derived[key] = Subgraph(body.name, inputs, outputs, gradient, body.count), flags
+        found = body.derived[key] = Subgraph(body.name, inputs, outputs, gradient, body.count, body.ahead), flags
     return found
 
 

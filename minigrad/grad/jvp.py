@@ -230,8 +230,9 @@ class Forward:
 def forward_of(body: Subgraph, given: tuple[bool, ...]) -> Forward:
     """Forward mode of a body whose inputs marked in ``given`` have tangents. Derived at the first call.
 
-    It follows from the body's own ops, or where there is a gradient by hand from that: it is linear in the outputs'
-    gradients, so it can be transposed; ``NotImplementedError`` if one of its ops has no derivative.
+    It follows from the body's own ops, or where there is a gradient by hand from that, unless the body says otherwise:
+    it is linear in the outputs' gradients, so it can be transposed; ``NotImplementedError`` if one of its ops has no
+    derivative.
 
     >>> from minigrad.dtype import float32
     >>> x = param(0, (3,), float32, "CPU")
@@ -251,7 +252,7 @@ def _derive(body: Subgraph, given: tuple[bool, ...]) -> Forward:
     count = len(inputs) + len(kept)
     tangents = [param(count + i, p.shape, p.dtype, p.device) if g and p.dtype.is_inexact else None
                 for i, (p, g) in enumerate(zip(inputs, given, strict=True))]
-    if body.gradient is not None:
+    if body.gradient is not None and not body.ahead:
         found = _transposed(body, inputs, kept, tangents)
     else:
         outputs = [o if flows else None for o, flows in zip(inline(body, inputs), body.flows, strict=True)]

@@ -24,18 +24,20 @@ class Subgraph:
     ``gradient`` takes the place of the gradient that follows from the body. ``derived`` caches what others derive from
     the body (its vector-Jacobian products), ``whole`` the one that a tape entry uses, by pattern of tracked inputs.
     ``flows``: for each output whether gradients come from it: from numbers, of the first ``differentiable`` outputs.
+    ``ahead``: whether forward mode follows from the body's nodes though the gradient is by hand.
     ``own``: whether the gradient is another than that of the body's nodes: it is written by hand, or stops at outputs.
     ``indexed``: the shapes that GATHERs and SCATTERs index. ``inlined``: whether a call writes the body's nodes instead
     of one FUNCTION node; ``single`` is the body's only node, if there is one; ``guarded``: whether a FUNCTION follows
     those nodes, which has the gradient.
     """
 
-    __slots__ = ("derived", "flows", "gradient", "guarded", "indexed", "inlined", "name", "order", "outputs", "own",
-                 "params", "single", "whole")
+    __slots__ = ("ahead", "derived", "flows", "gradient", "guarded", "indexed", "inlined", "name", "order", "outputs",
+                 "own", "params", "single", "whole")
 
     def __init__(self, name: str, params: Sequence[LazyBuffer], outputs: Sequence[LazyBuffer],
-                 gradient: Gradient | None = None, differentiable: int | None = None) -> None:
+                 gradient: Gradient | None = None, differentiable: int | None = None, ahead: bool = False) -> None:
         self.name = name
+        self.ahead = ahead
         self.params = tuple(params)
         self.outputs = tuple(outputs)
         self.order = tuple(toposort(self.outputs))

@@ -40,13 +40,15 @@ class ForComplex:
 class Body:
     """``compute(*values, *static)`` gives the output or a tuple of outputs, as LazyBuffers. ``gradient(inputs, outputs,
     grads, *static)`` gives the gradient of each input, where it is not to follow from ``compute``. Gradients come from
-    the first ``differentiable`` outputs; None: from all."""
+    the first ``differentiable`` outputs; None: from all. ``ahead``: forward mode follows from ``compute`` all the
+    same."""
 
-    __slots__ = ("compute", "differentiable", "gradient", "name", "traces")
+    __slots__ = ("ahead", "compute", "differentiable", "gradient", "name", "traces")
 
     def __init__(self, name: str, compute: Callable[..., Any], gradient: Callable[..., Any] | ByType | None = None,
-                 differentiable: int | None = None) -> None:
+                 differentiable: int | None = None, ahead: bool = False) -> None:
         self.name = name
+        self.ahead = ahead
         self.compute = compute
         self.gradient = gradient
         self.differentiable = differentiable
@@ -73,7 +75,7 @@ class Body:
         if isinstance(by_hand, ByType):
             by_hand = by_hand.choose(params[0].dtype)
         gradient = None if by_hand is None else lambda inputs, outputs, grads: by_hand(inputs, outputs, grads, *static)
-        body = Subgraph(self.name, params, outputs, gradient, self.differentiable)
+        body = Subgraph(self.name, params, outputs, gradient, self.differentiable, self.ahead)
         if any([node.op in _MEMORY for node in body.order]):
             raise RuntimeError(f"{self.name}(): its body reads a tensor that is not one of its arguments, and would go "
                                "on reading it as it is now; pass it as an argument")

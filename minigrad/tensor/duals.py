@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 from minigrad.autograd.mode import mode
-from minigrad.autograd.node import Node
+from minigrad.autograd.node import Node, Refusing
 from minigrad.autograd.protocol import Front
 from minigrad.graph.function import Subgraph
 from minigrad.tensor.aliases import plain_view
@@ -136,7 +136,8 @@ def without(t: Tensor, level: int) -> Tensor:
 
 def _forward(kind: type[Node], node: Node | None, body: Subgraph, tensors: Sequence[Tensor],
              results: Sequence[Tensor]) -> None:
-    """Give the results of a call their tangents, at all levels, the outermost first: those inside may read them."""
+    """Give the results of a call their tangents, at all levels, the outermost first: those inside may read them.
+    ``NotImplementedError`` for an op that PyTorch does not differentiate, as in backward."""
     from minigrad.grad.jvp import forward_of
 
     every = mode.duals
@@ -145,6 +146,8 @@ def _forward(kind: type[Node], node: Node | None, body: Subgraph, tensors: Seque
         given = [k.get(n) for k in known]
         if all([g is None for g in given]):
             continue
+        if issubclass(kind, Refusing) and True in body.flows:
+            raise NotImplementedError(f"Trying to use forward AD with aten::{body.name} that does not support it.")
         forward = forward_of(body, tuple([g is not None for g in given]))
         if forward.body is None:
             continue

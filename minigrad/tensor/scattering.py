@@ -147,7 +147,7 @@ def _filled(x: LazyBuffer, value: LazyBuffer, index: LazyBuffer, axis: int) -> L
 
 def _extreme_gradient(places: Make) -> Callable[..., tuple[LazyBuffer | None, ...]]:
     """All elements that equal the result on a place share its gradient equally. As in PyTorch, the element of x counts
-    among them even where it is not ``included``, and gets none."""
+    among them even where it is not ``included``, and gets none; in forward mode it does not count."""
 
     def gradient(inputs: Sequence[LazyBuffer], outputs: Sequence[LazyBuffer], grads: Sequence[LazyBuffer | None],
                  axis: int, reduce: str, included: bool) -> tuple[LazyBuffer | None, ...]:
@@ -171,7 +171,7 @@ def _functions(name: str, node: str, places: Make) -> dict[str, Function]:
     """By reduction."""
     compute = _reducer(places)
     plain = Function(name, compute, node)
-    extreme = Function(name, compute, node, _extreme_gradient(places))
+    extreme = Function(name, compute, node, _extreme_gradient(places), ahead=True)
     return {reduce: extreme if reduce in ("amax", "amin") else plain for reduce in MODES}
 
 

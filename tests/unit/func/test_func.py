@@ -284,3 +284,25 @@ def test_an_input_that_is_differentiated_outside_is_no_copy() -> None:
     assert y.tolist() == [2.0, 5.0]
     with pytest.raises(RuntimeError, match="leaf Variable that requires grad is being used in an in-place operation"):
         func.grad(lambda x: x.mul_(2).sum())(x)
+
+
+@pytest.mark.parametrize("name", ["scatter_reduce", "index_reduce"])
+@pytest.mark.parametrize("reduce", ["amax", "amin"])
+def test_what_is_replaced_does_not_count_among_the_largest_in_forward_mode(name: str, reduce: str) -> None:
+    x, index = minigrad.tensor([1.0, 2.0]), minigrad.tensor([0, 0])
+
+    def f(x: minigrad.Tensor) -> minigrad.Tensor:
+        found: minigrad.Tensor = getattr(x, name)(0, index, minigrad.stack([x[0], x[0]]), reduce, include_self=False)
+        return found
+
+    assert func.jacfwd(f)(x).tolist() == [[1.0, 0.0], [0.0, 1.0]]
+    assert func.vmap(lambda t: func.jvp(f, (x,), (t,))[1])(minigrad.eye(2)).tolist() == [[1.0, 0.0], [0.0, 1.0]]
+
+
+def test_forward_mode_refuses_what_backward_refuses(X: minigrad.Tensor) -> None:
+    for f in (lambda x: x // x, lambda x: minigrad.heaviside(x, x)):
+        with pytest.raises(NotImplementedError, match="Trying to use forward AD with aten::.* that does not support"):
+            func.jvp(f, (X,), (X,))
+        with pytest.raises(RuntimeError, match="derivative for aten::.* is not implemented"):
+            func.vjp(f, X)[1](X)
+    assert func.jvp(lambda x: x.detach() // 2 * x, (X,), (X,))[1].tolist() == [0.0, 2.0]
