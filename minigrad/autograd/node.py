@@ -310,7 +310,9 @@ class Node:
             storage, seen = reference(), tensor()
             if storage is not None and storage.edits != edits:
                 raise modified(self._described(position, seen), storage.edits, edits)
-            if seen is not None and self.saved and (seen._storage is not storage or storage.version != version):
+            if seen is None or not self.saved:
+                continue
+            if storage.version != version if seen._storage is storage else position >= 0:  # a result keeps its memory
                 self._read_again(position, seen)
 
     def _read_again(self, position: int, tensor: Any) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 import minigrad
@@ -356,3 +358,15 @@ def test_the_slope_of_a_product_with_a_0_is_that_of_the_other_elements(values: l
         x = leaf(*values)
         op(x).backward()
         assert str(x.grad.tolist()) == str(slope)
+
+
+def test_data_that_is_replaced_is_read_as_an_operand_and_not_as_a_result() -> None:
+    x = minigrad.tensor(2.0, requires_grad=True)
+    result, square = x.exp(), x * x
+    result.data = result.data * 2
+    result.backward()
+    assert x.grad is not None
+    assert x.grad.item() == pytest.approx(math.exp(2))
+    x.data = minigrad.tensor(5.0)
+    slope, = minigrad.autograd.grad(square, x)
+    assert slope.item() == 10.0
