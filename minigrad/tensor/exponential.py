@@ -250,8 +250,8 @@ def _log_sums_gradient(inputs: Values, outputs: Values, grads: Values, axis: int
     def share(part: LazyBuffer) -> LazyBuffer:
         chosen = g.like(0.0).binary(Op.LT, part)
         logs = chosen.where(chosen.where(part, g.like(1.0)).unary(Op.LOG), g.like(-math.inf))
-        unknown = out.binary(Op.EQ, out).unary(Op.NOT)  # NaN also where no gradient comes to it
-        return turned_sums(unknown.where(out, chosen.where(logs.binary(Op.SUB, out), logs)))
+        unknown = out.binary(Op.EQ, out).unary(Op.NOT)  # NaN also where no gradient or tangent comes to it
+        return turned_sums(unknown.where(logs.binary(Op.ADD, out), chosen.where(logs.binary(Op.SUB, out), logs)))
 
     return (share(g).binary(Op.SUB, share(g.unary(Op.NEG))).cast(x.dtype),)
 

@@ -306,3 +306,10 @@ def test_forward_mode_refuses_what_backward_refuses(X: minigrad.Tensor) -> None:
         with pytest.raises(RuntimeError, match="derivative for aten::.* is not implemented"):
             func.vjp(f, X)[1](X)
     assert func.jvp(lambda x: x.detach() // 2 * x, (X,), (X,))[1].tolist() == [0.0, 2.0]
+
+
+@pytest.mark.parametrize("x", [[1.0, float("nan"), 2.0], [float("nan")] * 2])
+def test_the_tangent_of_logcumsumexp_is_nan_in_rows_with_nan(x: list[float]) -> None:
+    values = minigrad.tensor([x, [1.0] * len(x)])
+    tangent = func.jvp(lambda x: x.logcumsumexp(1), (values,), (minigrad.zeros_like(values),))[1]
+    assert tangent.isnan().tolist() == [[True] * len(x), [False] * len(x)]
