@@ -168,6 +168,8 @@ def limited(files: str, kind: str, room: str) -> None:
         print(name, outcome)
     assert programs["a large sum"]() == 3e6 and programs["sorting"]() == 7
     assert programs["loading"]() == (2 if said["saving"] == "done" else 1)
+    if kind.startswith("memory"):  # without any, nothing can be tidied up; the next save does
+        minigrad.save({"step": 3}, path)
     assert os.listdir(files) == ["limited.pt"], os.listdir(files)
     print(result())
 
