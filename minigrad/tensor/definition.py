@@ -10,6 +10,7 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
 
 from minigrad.autograd.mode import mode, no_grad
+from minigrad.autograd.protocol import Front
 from minigrad.runtime.locks import record_lock
 from minigrad.tensor.arguments import UNEXPECTED, blamed, explained
 from minigrad.tensor.base import AnyTensor, blank, check_in_place
@@ -336,6 +337,8 @@ def become(self: Tensor, view: Tensor) -> Tensor:
     before._tag, before._spec, before._look = 0, None, None
     before._storage, before._view, before._edge = self._storage, self._view, self._edge
     before._requires_grad, before._grad, before._hooks = self._requires_grad, None, None
+    if mode.duals and before._view is None:
+        Front.dual(before, Front.tangents(self))
     new = view._view
     assert new is not None
     if new.parent is self:

@@ -84,6 +84,13 @@ def _check_window(self: Tensor, base: Tensor, window: Window) -> None:
                            f"for storage of size {have}")
 
 
+def _is_within(self: Tensor, window: Window) -> bool:
+    """Whether self is in row-major order and a window of its memory shows nothing else."""
+    shape, strides, offset = window
+    begin = offset_of(self)
+    return self.is_contiguous() and begin <= offset and offset + reach(shape, strides) <= begin + self.numel()
+
+
 @lru_cache(1 << 10)
 def _diagonal(shape: tuple[int, ...], strides: tuple[int, ...], offset: int, a: int, b: int) -> tuple[Steps, Window]:
     """The steps to a diagonal, and its window of memory that is seen with these strides."""
@@ -185,10 +192,11 @@ class Layout:
         offset = offset_of(self) if storage_offset is None else index(storage_offset)
         window = tuple([index(n) for n in size]), tuple([index(s) for s in stride]), offset
         _check_window(self, base, window)
-        if self.requires_grad and not base.requires_grad and self.numel() == base.numel() and self.is_contiguous():
-            base = self  # a leaf that shows all of the memory: the gradient is its own
+        inner = window
+        if self.requires_grad and not base.requires_grad and _is_within(self, window):
+            base, inner = self, (*window[:2], offset - offset_of(self))  # a leaf: the gradient is its own
         whole = base._pending()
-        return make_view(base, window_steps(whole, dtype, window), *window, "AsStridedBackward0",
+        return make_view(base, window_steps(whole, dtype, inner), *window, "AsStridedBackward0",
                          None if dtype is whole.dtype else dtype)
 
     as_strided_ = view_in_place(as_strided)

@@ -313,3 +313,18 @@ def test_the_tangent_of_logcumsumexp_is_nan_in_rows_with_nan(x: list[float]) -> 
     values = minigrad.tensor([x, [1.0] * len(x)])
     tangent = func.jvp(lambda x: x.logcumsumexp(1), (values,), (minigrad.zeros_like(values),))[1]
     assert tangent.isnan().tolist() == [[True] * len(x), [False] * len(x)]
+
+
+CHANGED_INTO_VIEWS: dict[str, Callable[[minigrad.Tensor], minigrad.Tensor]] = {
+    "transposed": lambda x: (x * x).t_(), "twice": lambda x: (x * x).t_().t_(), "rolled": lambda x: (x * x).roll(1),
+    "kron": lambda x: minigrad.kron(x, x), "part": lambda x: (x * x)[:1].squeeze_(0),
+    "strided": lambda x: (x * x).as_strided_((3,), (1,), 1),
+}
+
+
+@pytest.mark.parametrize("name", CHANGED_INTO_VIEWS)
+def test_a_result_that_turns_into_a_view_of_itself_keeps_its_tangent(name: str) -> None:
+    f, x = CHANGED_INTO_VIEWS[name], minigrad.arange(6.0).reshape(2, 3)
+    assert func.jacfwd(f)(x).tolist() == func.jacrev(f)(x).tolist()
+    assert func.jacfwd(func.jacfwd(f))(x).tolist() == func.jacrev(func.jacrev(f))(x).tolist()
+    assert func.jacfwd(f)(x).count_nonzero() > 1

@@ -578,3 +578,13 @@ def test_nothing_to_choose_from(index: minigrad.Tensor) -> None:
     with pytest.raises(RuntimeError, match="index 0 is out of bounds for dimension 0 with size 0"):
         x.gather(0, index[:, None])
     assert x.index_select(0, index[:0]).shape == (0, 3)
+
+
+def test_a_window_of_a_leaf_that_shows_a_part_of_the_memory_has_its_gradient():
+    x = minigrad.arange(6.0)[2:5].detach().requires_grad_()
+    y = x.as_strided((2, 2), (1, 1), 2)
+    (y * y).sum().backward()
+    assert x.grad.tolist() == [4.0, 12.0, 8.0]
+    with minigrad.no_grad():
+        x.add_(1)
+    assert y.tolist() == [[3.0, 4.0], [4.0, 5.0]]
