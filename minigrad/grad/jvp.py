@@ -231,8 +231,8 @@ def forward_of(body: Subgraph, given: tuple[bool, ...]) -> Forward:
     """Forward mode of a body whose inputs marked in ``given`` have tangents. Derived at the first call.
 
     It follows from the body's own ops, or where there is a gradient by hand from that, unless the body says otherwise:
-    it is linear in the outputs' gradients, so it can be transposed; ``NotImplementedError`` if one of its ops has no
-    derivative.
+    it is linear in the outputs' gradients, so it can be transposed, if that is needed; ``NotImplementedError`` if one
+    of its ops has no derivative.
 
     >>> from minigrad.dtype import float32
     >>> x = param(0, (3,), float32, "CPU")
@@ -253,7 +253,8 @@ def _derive(body: Subgraph, given: tuple[bool, ...]) -> Forward:
     tangents = [param(count + i, p.shape, p.dtype, p.device) if g and p.dtype.is_inexact else None
                 for i, (p, g) in enumerate(zip(inputs, given, strict=True))]
     if body.gradient is not None and not body.ahead:
-        found = _transposed(body, inputs, kept, tangents)
+        along = _along(body, inputs, kept, tangents)
+        found = _transposed(body, inputs, kept, tangents) if along is None else along
     else:
         outputs = [o if flows else None for o, flows in zip(inline(body, inputs), body.flows, strict=True)]
         changes = iter(jvp([o for o in outputs if o is not None], inputs, tangents))
@@ -292,6 +293,38 @@ def _at_one(found: Sequence[Tangent], starts: Sequence[LazyBuffer]) -> list[Tang
     """The derivative of a linear function, which is the same everywhere, at 1, where it reads the place: a function
     written with logarithms has none at 0."""
     return with_values(found, {s: s.like(1.0) for s in starts})
+
+
+def _along(body: Subgraph, inputs: Sequence[LazyBuffer], kept: Sequence[LazyBuffer],
+           tangents: Sequence[Tangent]) -> list[Tangent] | None:
+    """Forward mode of a function of each element, whose Jacobian is its own transpose: the gradient by hand, with a
+    tangent in the place of the output's gradient, gives each input's share. None if it is no such function, and of
+    complex numbers, whose slopes may be no numbers."""
+    assert body.gradient is not None
+    changing = {p for p, t in zip(body.params, tangents, strict=True) if t is not None}
+    if len(body.outputs) > 1 or body.has_complex or not _is_of_each(body.outputs, changing):
+        return None
+    parts = []
+    for i, t in enumerate(tangents):
+        share = None if t is None else body.gradient(inputs, kept, [t.cast(kept[0].dtype)])[i]
+        if t is not None and share is not None and not _is_of_each([share], {t}):
+            return None
+        parts.append(share)
+    return [_added(parts)]
+
+
+def _is_of_each(outputs: Sequence[LazyBuffer], starts: set[LazyBuffer]) -> bool:
+    """Whether each element of the outputs depends on one, in the same place, of each start that leads to it."""
+    reached, shape = set(starts), outputs[0].shape
+    for node in toposort(outputs):
+        places = [i for i, s in enumerate(node.srcs) if s in reached]
+        if places:
+            one = node.op == Op.FUNCTION and len(node.arg.outputs) == 1 and _is_of_each(
+                node.arg.outputs, {node.arg.params[i] for i in places})
+            if not (one or node.op in ELEMENTWISE):
+                return False
+            reached.add(node)
+    return all([node.shape == shape for node in reached])
 
 
 def _transposed(body: Subgraph, inputs: Sequence[LazyBuffer], kept: Sequence[LazyBuffer],

@@ -328,3 +328,14 @@ def test_a_result_that_turns_into_a_view_of_itself_keeps_its_tangent(name: str) 
     assert func.jacfwd(f)(x).tolist() == func.jacrev(f)(x).tolist()
     assert func.jacfwd(func.jacfwd(f))(x).tolist() == func.jacrev(func.jacrev(f))(x).tolist()
     assert func.jacfwd(f)(x).count_nonzero() > 1
+
+
+@pytest.mark.parametrize(("name", "y"), [("xlogy", -4.0), ("xlogy", 0.0), ("xlog1py", -4.0)])
+def test_a_slope_that_is_not_chosen_makes_no_tangent_nan(name: str, y: float) -> None:
+    def f(x: minigrad.Tensor) -> minigrad.Tensor:
+        found: minigrad.Tensor = getattr(minigrad.special, name)(x, minigrad.full((2,), y))
+        return found
+
+    x = minigrad.tensor([1.0, 0.0])
+    assert func.jvp(f, (x,), (minigrad.tensor([0.0, 1.0]),))[1].tolist() == [0.0, 0.0]
+    assert func.jacfwd(f)(x).nan_to_num(7.0).tolist() == func.jacrev(f)(x).nan_to_num(7.0).tolist()
