@@ -178,6 +178,8 @@ def _moving_gradients(factor: float) -> Change:
     def after(line: str, variables: dict[str, Any]) -> None:
         if ".backward(" in line:
             for value in variables.values():
+                if not hasattr(value, "requires_grad"):  # None, before there is a gradient
+                    continue
                 if has_gradient(value) and value.grad is not None and not value.grad.is_sparse:
                     value.grad.data.mul_(1 + factor * EPSILON.get(str(value.grad.dtype).rpartition(".")[2], 0.0))
 

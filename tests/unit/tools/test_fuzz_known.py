@@ -76,6 +76,14 @@ def test_a_step_after_a_rounding_is_told_from_a_wrong_value() -> None:
     assert kind_of(Program([*lines, "v4 = L.ceil(v1)"]), Other(ceil=minigrad.floor), minigrad) == ""
 
 
+def test_a_gradient_that_is_rounded_is_told_from_a_wrong_one() -> None:
+    lines = ["v1 = L.tensor([0.5]).requires_grad_()", "v2 = v1.grad", "v1.exp().sum().backward()",
+             "v3 = L.floor(v1.grad / v1.grad)"]
+    assert kind_of(Program(lines), Other(floor=lambda x: minigrad.floor(x - 1e-7)),
+                   minigrad) == "a step after a rounding"
+    assert kind_of(Program(lines), Other(floor=lambda x: minigrad.floor(x - 1)), minigrad) == ""
+
+
 def test_the_sign_of_what_is_0_but_for_a_rounding_is_told_from_a_wrong_one() -> None:
     lines = ["v1 = L.tensor([0.5])", "v2 = L.sinc(v1 * 2)", "v3 = L.signbit(v2)"]
     turned = Other(signbit=lambda x: ~minigrad.signbit(x))
