@@ -42,7 +42,7 @@ Table = dict[str, Sequence[int]]  # by column, a number for each sample
 COUNTED = (minigrad.Tensor, LazyBuffer, Node, Buffer, Entry)
 """What a step makes. An ``Entry`` is a call that replay remembers."""
 
-SLACK = {"RSS KB": 256, "blocks": 150, "objects": 50, "used KB": 4}
+SLACK = {"RSS KB": 256, "blocks": 100, "objects": 50, "used KB": 4}
 """Growth that is none. Python keeps some freed objects, the system counts memory by the page, and the last batch may be
 a larger one. Over 10,000 steps these are 80 bytes or a fiftieth of an object a step. All other columns must not grow at
 all."""
