@@ -230,11 +230,13 @@ def _lock(path: str) -> int | None:
 
 
 def remove_left(where: str, prefix: str, suffix: str = "") -> None:
-    """Remove the folders of that name that nobody holds any more, with the files in them. Never raises."""
+    """Remove the folders that ``new_folder`` may have named so and that nobody holds any more, with the files in them:
+    others whose names only begin and end alike are not ours. Never raises."""
+    ours = re.compile(re.escape(prefix) + "[a-z0-9_]{8}" + re.escape(suffix))  # as tempfile fills it in
     try:
         with os.scandir(where) as listing:
-            left = [entry.path for entry in listing if entry.name.startswith(prefix) and entry.name.endswith(suffix)
-                    and entry.is_dir(follow_symlinks=False)]
+            left = [entry.path for entry in listing
+                    if ours.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False)]
     except OSError:
         return
     for path in left:

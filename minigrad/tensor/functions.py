@@ -16,10 +16,7 @@ from minigrad.runtime.device import get_device
 from minigrad.tensor.body import ByType, ForComplex, refusal
 from minigrad.tensor.definition import both, in_place
 from minigrad.tensor.function import Function, tensor_function
-from minigrad.tensor.operands import (
-    not_for,
-    not_for_complex,
-)
+from minigrad.tensor.operands import not_for, not_for_complex
 from minigrad.tensor.promotion import floating, type_name
 
 if TYPE_CHECKING:

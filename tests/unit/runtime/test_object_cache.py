@@ -312,7 +312,7 @@ def test_a_killed_compilation_is_cleaned_up(tmp_path, monkeypatch):
     """Its folder goes when the next process starts to compile; one that is in use stays, and so does all else."""
     monkeypatch.setattr(folder.tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(folder, "_looked", False)
-    killed, foreign = tmp_path / "minigrad-cc-killed", tmp_path / "minigrad-results"
+    killed, foreign = tmp_path / "minigrad-cc-k1lled_0", tmp_path / "minigrad-results"
     for path in (killed, foreign):
         path.mkdir(mode=0o700)
         (path / "kernels.c").write_text("")

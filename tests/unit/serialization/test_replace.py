@@ -83,19 +83,23 @@ def test_ctrl_c(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_kill(old: Path) -> None:
     """The next process removes what this one has written; what is being written stays, and what is not ours."""
-    foreign = old.parent / f".{old.name}.notes"
-    foreign.mkdir()
+    foreign, alike = [old.parent / f".{old.name}.{end}" for end in ("notes", "notes.tmp")]
+    for kept in (foreign, alike):
+        kept.mkdir()
+        (kept / "mine").touch()
     program = ("import minigrad, os, signal, sys; from minigrad.serialization.archive import ArchiveWriter\n"
                "ArchiveWriter.close = lambda self: os.kill(os.getpid(), signal.SIGKILL)\n"
                "minigrad.save({'step': 2}, sys.argv[1])")
     done = subprocess.run([sys.executable, "-c", program, str(old)], capture_output=True)
     assert done.returncode == -signal.SIGKILL
-    assert minigrad.load(old)["step"] == 1 and len(os.listdir(old.parent)) == 3
+    assert minigrad.load(old)["step"] == 1 and len(os.listdir(old.parent)) == 4
     with replacing(old) as file:
         minigrad.save({"step": 3}, old)
         assert minigrad.load(old)["step"] == 3
         minigrad.save({"step": 4}, file)
-    assert minigrad.load(old)["step"] == 4 and {*os.listdir(old.parent)} == {old.name, foreign.name}
+    assert minigrad.load(old)["step"] == 4 and {*os.listdir(old.parent)} == {
+        old.name, foreign.name, alike.name}
+    assert os.listdir(alike) == ["mine"]
 
 
 def test_a_long_name(tmp_path: Path) -> None:

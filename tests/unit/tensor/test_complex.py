@@ -152,3 +152,12 @@ def test_view_as_complex_takes_any_stride_where_there_is_no_second_element():
     assert one.stride() == (1,) and one.tolist() == [1j]
     with pytest.raises(RuntimeError, match="Tensor must have a stride divisible by 2 for all but last dimension"):
         minigrad.view_as_complex(x.as_strided((2, 2), (3, 1)))
+
+
+def test_nan_to_num_in_place_may_be_followed_by_backward() -> None:
+    x = minigrad.tensor([1.0, float("nan")], requires_grad=True)
+    y = x.to(minigrad.complex128)
+    y.nan_to_num_(nan=7.0)
+    assert y.tolist() == [1 + 0j, 7 + 0j]
+    y.real.sum().backward()
+    assert x.grad is not None and x.grad.tolist() == [1.0, 0.0]

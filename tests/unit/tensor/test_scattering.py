@@ -237,3 +237,8 @@ def test_without_elements_no_index_is_used(shape, dim, pending):
         minigrad.zeros(0, 2).index_copy(0, index, minigrad.ones(2, 2))
     with pytest.raises(IndexError, match="index out of range in self"):
         minigrad.zeros(0).index_add(0, index, minigrad.ones(2))
+
+
+def test_masked_scatter_of_one_number_needs_no_value_of_it():
+    scattered = minigrad.jit(lambda x: x.masked_scatter(x > 0, x * 2))
+    assert [scattered(tensor(number)).item() for number in (2.5, -1.0, 3.0, 4.0)] == [5.0, -1.0, 6.0, 8.0]

@@ -331,6 +331,10 @@ def test_view_in_no_grad_is_not_tracked() -> None:
     with minigrad.no_grad():
         v = x[0]
     assert not v.requires_grad
+    with minigrad.no_grad():
+        rows = x.view(1, 2)
+    part = rows[0]
+    assert not rows.requires_grad and not part.requires_grad and part.grad_fn is None
     u = x[0]
     assert u.requires_grad and u.grad_fn.name() == "SelectBackward0" and u._base is x
 
@@ -588,3 +592,10 @@ def test_a_window_of_a_leaf_that_shows_a_part_of_the_memory_has_its_gradient():
     with minigrad.no_grad():
         x.add_(1)
     assert y.tolist() == [[3.0, 4.0], [4.0, 5.0]]
+
+
+def test_results_that_are_laid_out_anew_are_no_views() -> None:
+    x = minigrad.ones(2, 2)
+    for made in (minigrad.kron(x, x), minigrad.roll(x, 1)):
+        assert not made._is_view()
+        made.detach_()
