@@ -20,11 +20,11 @@ Call = tuple[Callable[..., Any], list[Any], dict[str, Any]]
 
 
 def in_place(there: Call, here: Call, compare: Compare) -> str | None:
-    """The method with an underscore: it returns its first argument, another Tensor of the same memory sees the result,
-    and it refuses what PyTorch's refuses. None if PyTorch's gives its first argument another shape."""
+    """The method with an underscore: it returns its first argument, another Tensor of the same memory sees what it sees
+    in PyTorch, and it refuses what PyTorch's refuses. None if PyTorch's gives its first argument another shape."""
     function, arguments, options = here
     arguments, options = (mapped(a, lambda t: t.detach()) for a in (arguments, options))
-    alias = arguments[0].detach()
+    alias, seen = arguments[0].detach(), there[1][0].detach()
     try:
         expected = seeded(torch, *there)
     except Exception as error:
@@ -37,7 +37,7 @@ def in_place(there: Call, here: Call, compare: Compare) -> str | None:
     problem = compare(result, expected)
     if problem:
         return problem
-    problem = compare(alias, expected)
+    problem = compare(alias, seen)
     return f"another Tensor of the same memory: {problem}" if problem else ""
 
 
