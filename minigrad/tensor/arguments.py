@@ -102,7 +102,6 @@ def only_beside(needed: Collection[str], *keywords: str) -> Callable[[F], F]:
                 raise no_overload(made.__name__, **kwargs)
             return made(self, *args, **kwargs)
 
-        chosen.beside = keywords  # type: ignore[attr-defined]
         return cast(F, chosen)
 
     return attach
