@@ -410,7 +410,7 @@ def cases():
 
 
 @pytest.mark.sample(60)
-@pytest.mark.parametrize(("expression", "wanted", "touched"), cases(), ids=map(str, itertools.count()))
+@pytest.mark.parametrize(("expression", "wanted", "touched"), list(cases()), ids=map(str, itertools.count()))
 def test_what_is_kept_for_backward(expression, wanted, touched):
     for what in touched:
         ours, theirs = [ending(library, expression, wanted, what) for library in (minigrad, torch)]
