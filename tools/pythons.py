@@ -1,7 +1,8 @@
 """Stage: beside the house. In: the Python interpreters of this machine, and with ``--install`` those that uv or Debian
 have. Out: a table of how the aliasing part of the tests did on each version that minigrad supports: ownership, views,
 in-place updates, memory shared with others, growth, threads, replay, jit. ``python tools/pythons.py --install`` takes
-a few minutes. The exit code is 1 if anything failed; a version that is not to be had is a line of the table.
+a few minutes, and three or more for each version with ``--whole``: all tests that README's command runs. The exit code
+is 1 if anything failed; a version that is not to be had is a line of the table.
 Next: ``tests/unit/tools/test_pythons.py``."""
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ ALIASING = (*QUICK, "tests/unit/engine/test_realise.py", "tests/unit/autograd/te
 """All tests that would fail if a value were written over that somebody can still read, or kept when nobody can."""
 
 NEEDED = ("pytest", "pytest-xdist", "hypothesis")
-"""What the tests need of the extra ``test``; minigrad itself comes from this folder."""
+"""What the aliasing tests need of the extra ``test``; minigrad itself comes from this folder."""
 
 DEBIAN = "forky"  # the first release of Debian with Python 3.14
 IDENTIFY = """import sys, sysconfig
@@ -50,6 +51,7 @@ class Line:
     python: Path | None = None
     why: str = ""
     counts: dict[str, int] = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
     @property
@@ -58,6 +60,7 @@ class Line:
 
     def __str__(self) -> str:
         result = self.why or ", ".join(f"{count} {kind}" for kind, count in self.counts.items())
+        result += f", without {', '.join(self.missing)}" if self.missing else ""
         return f"{self.version:8} {result}" + (f" in {self.seconds:.0f} s ({self.python})" if self.counts else "")
 
 
@@ -166,11 +169,20 @@ def make_movable(target: Path, version: str) -> None:
     program.chmod(0o755)
 
 
-def requirements() -> list[str]:
-    """minigrad's dependencies, and what the tests need."""
+def requirements(whole: bool = False) -> list[str]:
+    """minigrad's dependencies, and what the aliasing tests need, or the ``whole`` extra ``test``."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    tests = [text for text in project["optional-dependencies"]["test"] if re.split(r"[<>=\[]", text)[0] in NEEDED]
-    return [*project["dependencies"], *tests]
+    extras = project["optional-dependencies"]
+    if not whole:
+        return [*project["dependencies"], *(text for text in extras["test"] if name_of(text) in NEEDED)]
+    named = [name for text in extras["test"] if name_of(text) == "minigrad" for name in text[9:-1].split(",")]
+    return [*project["dependencies"], *(text for name in (*named, "test") for text in extras[name]
+                                        if name_of(text) != "minigrad")]
+
+
+def name_of(requirement: str) -> str:
+    """``pytest`` of ``pytest>=8.2``."""
+    return re.split(r"[<>=\[;]", requirement)[0]
 
 
 def venv_python(version: str, cache: Path) -> Path:
@@ -178,26 +190,33 @@ def venv_python(version: str, cache: Path) -> Path:
     return cache / f"venv-{version}" / "bin" / "python"
 
 
-def prepare(python: Path, version: str, cache: Path) -> str:
-    """Make the virtual environment, and install what the tests need. Returns what went wrong, or an empty text."""
-    inside = venv_python(version, cache)
-    if run(inside, "-m", "pip", "--version").returncode:
-        done = run(python, "-m", "venv", "--clear", inside.parents[1])
+def prepare(line: Line, cache: Path, whole: bool = False) -> None:
+    """Make the virtual environment, and install what the tests need. The line's ``why`` says what went wrong. Of what
+    only the ``whole`` tests need, a package may be missing: its tests are skipped, and the line names it."""
+    assert line.python is not None
+    python, line.python = line.python, venv_python(line.version, cache)
+    if run(line.python, "-m", "pip", "--version").returncode:
+        done = run(python, "-m", "venv", "--clear", line.python.parents[1])
         if done.returncode:
-            return f"no virtual environment: {last_line(done)}"
-    done = run(inside, "-m", "pip", "install", "--quiet", "--only-binary", ":all:", *requirements(),
-               PIP_DISABLE_PIP_VERSION_CHECK="1")
-    return f"pip: {last_line(done)}" if done.returncode else ""
+            line.why = f"no virtual environment: {last_line(done)}"
+            return
+    pip = (line.python, "-m", "pip", "install", "--quiet", "--only-binary", ":all:")
+    done = run(*pip, *requirements(), PIP_DISABLE_PIP_VERSION_CHECK="1")
+    if done.returncode:
+        line.why = f"pip: {last_line(done)}"
+    elif whole and run(*pip, *requirements(whole)).returncode:
+        line.missing = [name_of(text) for text in requirements(whole) if run(*pip, text).returncode]
 
 
 def test(line: Line, files: Sequence[str], workers: int) -> None:
-    """Import minigrad with every warning an error, then run the tests."""
+    """Import minigrad with every warning an error, then run every case of the tests in these files; without files, the
+    tests of README's command."""
     assert line.python is not None
     start, path = perf_counter(), {"PYTHONPATH": str(ROOT), "PYTEST_ADDOPTS": ""}
     done = run(line.python, "-W", "error", "-c", "import minigrad; minigrad.ones(2).tolist()", **path)
     if done.returncode == 0:
-        done = run(line.python, "-m", "pytest", "-n", str(workers), "-p", "no:cacheprovider", "--every-case", *files,
-                   **path)
+        which = ("--every-case", *files) if files else ()
+        done = run(line.python, "-m", "pytest", "-n", str(workers), "-p", "no:cacheprovider", *which, **path)
         counted = re.findall(r"(\d+) (passed|failed|error|skipped)", done.stdout.rstrip().rpartition("\n")[2])
         line.counts = {kind: int(count) for count, kind in counted}
     if done.returncode:
@@ -215,10 +234,9 @@ def try_version(version: str, options: argparse.Namespace) -> Line:
     if line.python is None:
         line.why = f"skipped: {line.why or 'not found; --install asks uv and Debian for it'}"
         return line
-    line.why = prepare(line.python, version, options.cache)
+    prepare(line, options.cache, options.whole)
     if not line.why:
-        line.python = venv_python(version, options.cache)
-        test(line, QUICK if options.quick else ALIASING, options.workers)
+        test(line, () if options.whole else QUICK if options.quick else ALIASING, options.workers)
     return line
 
 
@@ -228,6 +246,7 @@ def main() -> None:
     parser.add_argument("versions", nargs="*", default=VERSIONS, help=f"({' '.join(VERSIONS)})")
     parser.add_argument("--install", action="store_true", help="get the interpreters that are not here")
     parser.add_argument("--others", action="store_true", help="not the version that runs this tool")
+    parser.add_argument("--whole", action="store_true", help="all tests that README's command runs")
     parser.add_argument("--quick", action="store_true",
                         help="only the tests that `pytest -m slow` runs on every interpreter")
     parser.add_argument("--workers", type=int, default=2, help="test processes (2)")

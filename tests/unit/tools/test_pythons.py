@@ -41,15 +41,18 @@ def test_pyproject_names_the_versions_that_are_tried() -> None:
 
 def test_the_tests_it_runs_exist() -> None:
     assert [name for name in pythons.ALIASING if not (pythons.ROOT / name).exists()] == []
-    assert {name.partition(">")[0] for name in pythons.requirements()} >= {*pythons.NEEDED, "numpy", "llvmlite"}
+    assert {pythons.name_of(text) for text in pythons.requirements()} == {*pythons.NEEDED, "numpy", "llvmlite",
+                                                                          "ml_dtypes", "platformdirs"}
+    whole = {pythons.name_of(text) for text in pythons.requirements(whole=True)}
+    assert whole > {*map(pythons.name_of, pythons.requirements()), "matplotlib", "pyopencl"} and "minigrad" not in whole
 
 
 def test_an_interpreter_that_is_not_here_is_skipped_and_one_without_pip_fails(tmp_path: Path) -> None:
     assert pythons.find("3.99", tmp_path) is None
     assert not pythons.Line("3.99", why="skipped: not found").failed
-    broken = pythons.prepare(tmp_path / "python3.99", "3.99", tmp_path)
-    assert broken.startswith("no virtual environment: ")
-    assert pythons.Line("3.99", tmp_path, broken).failed
+    broken = pythons.Line("3.99", tmp_path / "python3.99")
+    pythons.prepare(broken, tmp_path)
+    assert broken.why.startswith("no virtual environment: ") and broken.failed
 
 
 @pytest.mark.parametrize(("arguments", "versions"), [([], [*pythons.VERSIONS]), (["--others"], OTHERS)])
