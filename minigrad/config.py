@@ -5,7 +5,7 @@ Next: ``errors.py``."""
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -97,6 +97,7 @@ SETTINGS: dict[str, Setting] = {
 }
 
 _overrides: dict[str, int | str] = {}
+_changes: dict[str, int] = {}
 
 
 def get(name: str) -> Any:
@@ -153,6 +154,7 @@ def config(**settings: int | str) -> Iterator[None]:
         for name in settings:
             _overrides.pop(name, None)
         _overrides.update(before)
+        _count(settings)
 
 
 def assign(**settings: int | str) -> None:
@@ -170,3 +172,20 @@ def assign(**settings: int | str) -> None:
         except ValueError as error:
             raise ValueError(f"setting {name}={value!r}: {error}") from None
     _overrides.update(settings)
+    _count(settings)
+
+
+def changes(name: str) -> int:
+    """How often the setting was set here: what was done once may be due again when it was.
+
+    >>> before = changes("DEBUG")
+    >>> with config(DEBUG=0):
+    ...     changes("DEBUG") - before
+    1
+    """
+    return _changes.get(name, 0)
+
+
+def _count(names: Iterable[str]) -> None:
+    for name in names:
+        _changes[name] = _changes.get(name, 0) + 1

@@ -13,6 +13,7 @@ import numpy as np
 
 from minigrad.engine.details import Details
 from minigrad.engine.execute import Executable
+from minigrad.engine.inspect import showing, shown
 from minigrad.engine.recipe import KernelCall
 from minigrad.engine.tier0.program import DirectKernel, DirectProgram
 from minigrad.engine.walk import Pending
@@ -21,24 +22,32 @@ from minigrad.kernel.show import show as show_kernel
 from minigrad.schedule.show import show as show_plan
 from minigrad.schedule.simplify import simplify
 
+SHOWN = ", shown above"
+
 
 def _print(*lines: str) -> None:
     print(*lines, sep="\n", file=sys.stdout, flush=True)
 
 
 def before(pending: Pending, executable: Executable | DirectProgram, hit: bool, seconds: float, level: int) -> None:
-    """What is known before the kernels run: the plan, and how it came about."""
+    """What is known before the kernels run: the plan, how it came about, and its forms if they are not shown yet."""
+    again = level >= 3 and shown.get(executable) == showing()
+    shown[executable] = showing()
     head = (f"*** {pending.device}: {len(pending.results)} output{'s' * (len(pending.results) != 1)} from "
             f"{len(pending.order)} nodes, ")
     if isinstance(executable, DirectProgram):
         count = len(executable.kernels)
         how = "cached calls" if hit else f"made in {seconds * 1e3:.1f} ms"
-        _print(f"{head}tier 0: {len(executable)} calls of {count} generic kernel{'s' * (count != 1)} ({how})")
-        _show_direct(pending, executable, level)
+        _print(f"{head}tier 0: {len(executable)} calls of {count} generic kernel{'s' * (count != 1)} ({how}"
+               f"{SHOWN * again})")
+        if not again:
+            _show_direct(pending, executable, level)
         return
     count = len(executable.recipe.calls)
     how = "cached plan" if hit else f"{executable.origin} in {seconds * 1e3:.1f} ms"
-    _print(f"{head}{count} kernel{'s' * (count != 1)} ({how})")
+    _print(f"{head}{count} kernel{'s' * (count != 1)} ({how}{SHOWN * again})")
+    if again:
+        return
     if level >= 5:
         _print("--- lazy graph as recorded", show_graph(pending.results))
         _print("--- lazy graph simplified", show_graph(simplify(pending.results)[0]))

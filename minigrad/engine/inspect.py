@@ -6,7 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from minigrad import config
 from minigrad.runtime.device import device_name
@@ -97,9 +98,21 @@ records: list[Seen] = []
 """Those being collected now."""
 
 
-def graphs_are_shown() -> bool:
-    """Whether somebody looks at graphs, which what runs again does not have."""
-    return config.get("DEBUG") >= 3 or (bool(records) and not all([seen.run for seen in records]))
+shown: WeakKeyDictionary[Any, tuple[int, int]] = WeakKeyDictionary()
+"""The executables whose code DEBUG has shown: at which level, and how often DEBUG had been set by then. In a loop, code
+is shown once; after DEBUG has been set again, as by another ``with config(DEBUG=4)``, once more."""
+
+
+def showing() -> tuple[int, int]:
+    """What ``shown`` says of an executable whose code need not be shown again."""
+    return config.get("DEBUG"), config.changes("DEBUG")
+
+
+def graphs_are_shown(executable: Any = None) -> bool:
+    """Whether somebody looks at graphs, which what runs again does not have: that of this executable, or any."""
+    if records and not all([seen.run for seen in records]):
+        return True
+    return config.get("DEBUG") >= 3 and (executable is None or shown.get(executable) != showing())
 
 
 @contextmanager

@@ -38,7 +38,7 @@ ENOUGH_RUNS = 16
 def _find(trace: Trace, place: Any) -> Point | None:
     for known, point in trace.entry.points:
         if known == place and (not (point.fixed or point.dead or point.same) or point.fits(trace)):
-            if graphs_are_shown():
+            if graphs_are_shown(point.executable):
                 return None
             point.runs += 1
             if point.runs == ENOUGH_RUNS and place[0] in ("backward", "value"):

@@ -209,7 +209,8 @@ def test_debug_says_when_there_is_no_machine_code(capsys: pytest.CaptureFixture[
     with config.config(DEBUG=7):
         _value(_leaf(3).unary(Op.NEG))
         shown = capsys.readouterr().out
-        monkeypatch.setattr(CpuDevice, "assembly", lambda self, text: "")
+    monkeypatch.setattr(CpuDevice, "assembly", lambda self, text: "")
+    with config.config(DEBUG=7):
         _value(_leaf(3).unary(Op.NEG))
     assert "--- machine code\n" in shown and "does not show any" not in shown
     assert "--- machine code\n(device CPU does not show any)" in capsys.readouterr().out

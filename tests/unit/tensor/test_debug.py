@@ -1,0 +1,31 @@
+"""Stage: tests of the front. In: loops under DEBUG. Out: what is printed in which round.
+Next: ``tests/unit/engine/test_realise.py``."""
+
+from __future__ import annotations
+
+import pytest
+
+import minigrad
+
+
+def test_debug_shows_code_once_in_a_loop_and_replays_it(capsys: pytest.CaptureFixture[str]) -> None:
+    w, shown = minigrad.tensor([1.0, 2.0], requires_grad=True), []
+
+    def rounds(n: int) -> str:
+        for _ in range(n):
+            (w * 3).sin().sum().backward()
+            w.grad = None
+        return capsys.readouterr().out
+
+    rounds(6)
+    for _ in range(2):  # also where the code ran before DEBUG was set
+        with minigrad.config(DEBUG=4):
+            shown.append(rounds(6))
+    for text in shown:
+        assert text.count("--- schedule") == 1 and text.count("as C\n") == 1
+        assert text.index("as C\n") < text.index("replayed: the same calls") and text.count("replayed: ") >= 4
+    with minigrad.config(DEBUG=4):
+        text = rounds(6)
+        with minigrad.config(DEBUG=6):
+            more = rounds(6)
+    assert "--- as compiled" not in text and more.count("--- as compiled") == 1
