@@ -10,7 +10,7 @@ from minigrad.autograd.mode import mode
 from minigrad.dtype import DType
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.graph.strides import Steps, Window, composed, contiguous_strides
-from minigrad.tensor.base import made, make
+from minigrad.tensor.base import is_apart, made, make, set_apart
 from minigrad.tensor.replay import FOLLOW, RECORD, Entry, Trace, thread
 from minigrad.tensor.storage import Storage, moved
 from minigrad.tensor.view import View, window_steps
@@ -21,13 +21,14 @@ if TYPE_CHECKING:
 _new = object.__new__
 
 
-def alias(tensor: Tensor) -> Tensor:
-    """Another Tensor on the same Storage, through the same view, outside autograd: ``detach``."""
+def alias(tensor: Tensor, name: str = "detach") -> Tensor:
+    """Another Tensor on the same Storage, through the same view, outside autograd: ``detach``, or ``data``, through
+    which changes go unseen by the tape."""
     trace = thread.trace
     if trace.state and tensor._tag == trace.tag and trace.specs[tensor._slot] is not None and (
             not trace.writes or trace.holders[tensor._slot]() is tensor):  # else it was changed in place: a leaf
-        return _traced(tensor, "detach")
-    return plain_alias(tensor)
+        return _traced(tensor, name)
+    return plain_alias(tensor, name)
 
 
 def as_subclass(tensor: Tensor, cls: type) -> Any:
@@ -41,7 +42,7 @@ def as_subclass(tensor: Tensor, cls: type) -> Any:
     return result
 
 
-def plain_alias(tensor: Tensor) -> Tensor:
+def plain_alias(tensor: Tensor, name: str = "detach") -> Tensor:
     """``alias`` outside any trace."""
     result = _new(Trace.tensor_class)
     result._storage = tensor._storage
@@ -54,6 +55,8 @@ def plain_alias(tensor: Tensor) -> Tensor:
     else:
         base = plain_alias(view.base)
         result._view = View(base, view.chain(), view.shape, view.strides, view.offset, view.kind, view.dtype, False)
+    if name == "data" or is_apart(tensor):
+        set_apart(result)
     return result
 
 
@@ -145,7 +148,7 @@ def base_of(tensor: Tensor) -> Tensor:
     """The Tensor whose value is all of the memory: what a view is of. It is tracked only if the view is."""
     base, cut = tensor, False
     while base._spec is not None and base._spec.view is not None:
-        cut = cut or base._spec.view == "detach"
+        cut = cut or type(base._spec.view) is str
         base = base._parent  # type: ignore[assignment]
     if base._spec is None and base._view is not None:
         base = base._view.base
@@ -166,17 +169,11 @@ def _traced(parent: Tensor, view: ViewArguments | str) -> Tensor:
         known = trace.follow("a view", view, (parent,))
     if known is not None:
         known[0]._parent = parent
+        if view == "data" or (view == "detach" and is_apart(parent)):
+            set_apart(known[0])
         return known[0]
-    result = plain_alias(parent) if isinstance(view, str) else plain_view(parent, *view)
+    result = plain_alias(parent, view) if isinstance(view, str) else plain_view(parent, *view)
     trace = thread.trace
     if trace.state == RECORD:
         trace.note(trace.asked, Entry(view=view), [result])
     return result
-
-
-def set_apart(tensor: Tensor) -> Tensor:
-    """Have changes through this alias, ``.data``, go unseen by the tape."""
-    if tensor._spec is None:
-        view = tensor._view
-        (tensor if view is None else view.base)._apart = True
-    return tensor

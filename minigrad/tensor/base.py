@@ -210,7 +210,7 @@ class TensorBase:
 
     def _count_edit(self) -> None:
         """Remember that the memory was changed in place, which ``.data`` does unseen."""
-        if not _is_apart(self):
+        if not is_apart(self):
             self._storage.edits += 1
 
     def _adopt(self: Tensor, value: Tensor) -> Tensor:
@@ -269,9 +269,23 @@ class TensorBase:
         return self._view is not None and self._source() is not None
 
 
-def _is_apart(tensor: TensorBase) -> bool:
-    view = tensor._view
-    return getattr(tensor if view is None else view.base, "_apart", False)
+def is_apart(tensor: TensorBase) -> bool:
+    """Whether changes through this Tensor go unseen by the tape: it came from ``.data``."""
+    while tensor._spec is not None and type(tensor._spec.view) is tuple:
+        tensor = tensor._parent  # type: ignore[assignment]
+    return getattr(_memory_of(tensor), "_apart", False)
+
+
+def set_apart(tensor: TensorBase) -> None:
+    """Have changes through this alias go unseen by the tape."""
+    _memory_of(tensor)._apart = True
+
+
+def _memory_of(tensor: TensorBase) -> TensorBase:
+    """What stands for the memory that an alias shows: its base. That of a shell is not there yet: it is marked itself,
+    and its base where it is made."""
+    view = tensor._view if tensor._spec is None else None
+    return tensor if view is None else view.base
 
 
 class LeafHooks:

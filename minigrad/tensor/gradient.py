@@ -18,7 +18,7 @@ from minigrad.engine import leaf_from_numpy, realise
 from minigrad.ops import Op
 from minigrad.ops import cast as cast_array
 from minigrad.tensor import points
-from minigrad.tensor.aliases import alias, plain_view, set_apart
+from minigrad.tensor.aliases import alias, plain_view
 from minigrad.tensor.base import AnyTensor, LeafHooks, awaken
 from minigrad.tensor.changes import is_inference
 from minigrad.tensor.definition import become, both
@@ -191,7 +191,7 @@ class Autograd:
     def data(self: Tensor) -> Tensor:
         """The same memory outside autograd; assigning replaces it. The tape does not see that it is written, so
         ``backward`` reads the new value without a word where it needs one."""
-        return set_apart(alias(self))
+        return alias(self, "data")
 
     @data.setter
     def data(self: Tensor, value: Tensor) -> None:

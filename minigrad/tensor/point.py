@@ -119,7 +119,7 @@ def seen_through(trace: Trace, slot: int) -> LazyBuffer | None:
         return None
     parent = entry.operands[source]
     value = trace.values[parent] or seen_through(trace, parent)
-    if value is not None and entry.view not in (None, "detach"):
+    if value is not None and type(entry.view) is tuple:
         for op, arg in entry.view[0]:
             value = value.move(op, arg)
     if value is None or (value.buffer is None and value.op not in (Op.CONST, Op.SCALAR)):
@@ -193,8 +193,8 @@ def fill(trace: Trace, alive: Sequence[int]) -> bool:
                 held = True
                 continue
             shell._storage = parent._storage
-            shell._view = plain_alias(parent)._view if arguments == "detach" else View(  # its edge is left to unfolding
-                parent, *arguments, differentiable=bool(spec.enabled))
+            shell._view = plain_alias(parent, arguments)._view if type(arguments) is str else View(
+                parent, *arguments, differentiable=bool(spec.enabled))  # its edge is left to unfolding
         elif value is not None:
             shell._storage, shell._view = Storage(value), None
             if spec.enabled is None:

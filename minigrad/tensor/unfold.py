@@ -41,7 +41,7 @@ def _call(trace: Trace, entry: Entry, tensors: list[Tensor | None], numbers: Seq
         return []
     if body is None:
         parent = _known(tensors[operands[0]], entry.specs[0].placeholder())
-        return [plain_alias(parent) if entry.view == "detach" else plain_view(parent, *entry.view)]
+        return [plain_alias(parent, entry.view) if type(entry.view) is str else plain_view(parent, *entry.view)]
     if trace.released:  # only the shapes of values are known, and only they matter
         values: list[LazyBuffer] = list(body.params)
     else:
@@ -81,7 +81,7 @@ def _filled(trace: Trace, slot: int, fresh: Tensor) -> Tensor:
     if slot not in trace.filled:
         shell._storage, shell._view, shell._grad, shell._hooks = fresh._storage, fresh._view, None, None
         shell._look = None
-    elif fresh._edge is not None and shell._storage is not None:
+    if fresh._edge is not None and shell._storage is not None:
         fresh._edge[0].lies_in(fresh._storage, shell)
     shell._edge, shell._requires_grad = fresh._edge, fresh._requires_grad
     shell._spec = shell._owner = shell._parent = None

@@ -832,3 +832,17 @@ def test_what_was_seen_and_then_changed_in_place_is_an_error_in_every_round(chan
         change(y)
         with pytest.raises(RuntimeError, match="modified by an inplace operation"):
             y.sum().backward()
+
+
+@pytest.mark.parametrize("change", [
+    lambda y: y.data.mul_(2), lambda y: y.data.detach().mul_(2), lambda y: y.data[:1].mul_(2),
+    lambda y: y[0].data.mul_(2), lambda y: y.detach().data.mul_(2), lambda y: y.data.data[0].detach().mul_(2),
+    lambda y: y.data.copy_(2 * y.data), lambda y: y.t().data.mul_(2),
+])
+def test_what_is_changed_through_data_is_read_as_it_is_then_in_every_round(change):
+    for _ in range(5):
+        x = mg.tensor([[0.0, 0.0]], requires_grad=True)
+        y = x.exp()
+        change(y)
+        y.sum().backward()
+        assert x.grad.tolist() == [[2.0, 2.0]]
