@@ -118,26 +118,29 @@ def squared(x: LazyBuffer) -> LazyBuffer:
     return a.binary(Op.MUL, a).binary(Op.ADD, b.binary(Op.MUL, b))
 
 
-def _variance(x: LazyBuffer, root: bool, axes: tuple[int, ...], correction: float,
-              keepdim: bool) -> tuple[LazyBuffer, LazyBuffer]:
+def _variance(x: LazyBuffer, root: bool, axes: tuple[int, ...], correction: float, keepdim: bool,
+              whole: bool) -> tuple[LazyBuffer, LazyBuffer]:
     """The variance, or its square root, and the mean, in two passes and in float64: its squares do not overflow, and
-    what distances from a large mean have in digits is not lost. Of complex numbers the variance is real: that of both
-    parts."""
+    what distances from a large mean have in digits is not lost. Of complex numbers the variance is real: the sum of
+    that of the real parts and that of the imaginary parts. It is NaN if one of them is 0 / 0."""
     wide = x.cast(double(x))
     n = count(x.shape, axes)
     middle = _shared(wide.reduce(Op.SUM, axes), n)
     centred = wide.binary(Op.SUB, middle.expand(x.shape))
-    total = squared(centred).reduce(Op.SUM, axes)
-    variance = total.binary(Op.DIV, total.like(float(max(0.0, n - correction))))
+    freedom = float(max(0.0, n - correction))
+    parts = [centred.real(), centred.imag()] if x.dtype.kind == "c" and not freedom else [centred]
+    shares = [total.binary(Op.DIV, total.like(freedom)) for total in [squared(p).reduce(Op.SUM, axes) for p in parts]]
+    variance = shares[0] if len(shares) == 1 else shares[0].binary(Op.ADD, shares[1])
     shape = without(x.shape, axes, keepdim)
     spread = (variance.unary(Op.SQRT) if root else variance).reshape(shape)
     return spread.cast(x.dtype.part), middle.reshape(shape).cast(x.dtype)
 
 
 def _variance_gradient(root: bool, inputs: Any, outputs: Any, grads: Any, axes: tuple[int, ...], correction: float,
-                       keepdim: bool) -> tuple[LazyBuffer | None]:
+                       keepdim: bool, whole: bool) -> tuple[LazyBuffer | None]:
     """Of the variance 2 g (x - mean) / (n - correction); of its root that for g / (2 root), and 0 where that is 0.
-    Without degrees of freedom it is, as in PyTorch, NaN where an element is the mean, else g ∞."""
+    If no dimensions were given and no degrees of freedom are left, it is, as in PyTorch, NaN where an element is the
+    mean, else g ∞."""
     x, kept = inputs[0], without(inputs[0].shape, axes, True)
     wide, n = double(x), count(inputs[0].shape, axes)
     found = None
@@ -150,8 +153,8 @@ def _variance_gradient(root: bool, inputs: Any, outputs: Any, grads: Any, axes: 
         values = x.cast(wide)
         middle = _shared(values.reduce(Op.SUM, axes), n).expand(x.shape)
         freedom = n - correction
-        if freedom > 0:
-            factor = g.binary(Op.MUL, g.like(2.0 / freedom)).cast(wide)
+        if freedom > 0 or not whole:
+            factor = g.binary(Op.MUL, g.like(2.0 / freedom if freedom else math.inf)).cast(wide)
             found = factor.expand(x.shape).binary(Op.MUL, values.binary(Op.SUB, middle))
         else:
             end = LazyBuffer.const(math.inf, wide.part, x.shape, x.device)
@@ -175,7 +178,7 @@ _STD_MEAN = Function("std_mean", lambda x, *given: _variance(x, True, *given), "
 
 
 def _spread(self: Tensor, dim: Any, unbiased: Any, keepdim: bool, correction: Any, name: str) -> tuple[Any, ...]:
-    """The static arguments of a variance."""
+    """The static arguments of a variance; the last says whether it is that of all elements, and no dimension named."""
     ways = (unbiased is not None) + (correction is not None)
     if ways > 1 or (isinstance(dim, bool) and (ways or keepdim)):
         raise no_overload(name, dim, unbiased=unbiased, keepdim=keepdim, correction=correction)
@@ -185,7 +188,7 @@ def _spread(self: Tensor, dim: Any, unbiased: Any, keepdim: bool, correction: An
                            "complex dtypes")
     if correction is None:
         correction = 1 if unbiased is None or unbiased else 0
-    return dim_indices(dim, len(self._shape())), correction, keepdim
+    return dim_indices(dim, len(self._shape())), correction, keepdim, dim is None or not self._shape()
 
 
 def _split_unbiased(dim: Any, unbiased: Any) -> tuple[Any, Any]:

@@ -228,10 +228,16 @@ def test_reductions_of_a_number(name, number):
     compare(of(name), [NUMBERS[number]], 1 if name in ("norm", "var", "std", "amax", "amin") else 2)
 
 
+@pytest.mark.filterwarnings("ignore:.*degrees of freedom")
 @pytest.mark.parametrize("correction", [2, 3, 7])
 @pytest.mark.parametrize("name", ["var", "std"])
 def test_no_degrees_of_freedom(name, correction):
-    assert compare(of(name, correction=correction), [np.array([1.0, 2, 1.5][:max(2, correction)])], 1)
+    numbers = np.array([1.0, 2, 1.5][:max(2, correction)])
+    for options in ({}, {"dim": 0}):
+        assert compare(of(name, correction=correction, **options), [numbers], 1)
+        for parts in (numbers, numbers + 0j, numbers * (1 + 1j)):
+            ours, theirs = [getattr(lib.tensor(parts), name)(correction=correction, **options) for lib in LIBRARIES]
+            assert str(ours.item()) == str(theirs.item())
 
 
 @pytest.mark.parametrize("table", TABLES)

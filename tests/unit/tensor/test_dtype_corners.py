@@ -250,6 +250,16 @@ def test_the_variance_of_equal_complex_numbers_is_0_if_their_sum_is_exact():
     assert mg.full((3,), -0.62 + 0.04j, dtype=mg.complex128).var().item() == 0
 
 
+def test_a_variance_without_degrees_of_freedom_is_that_of_both_parts():
+    values = mg.tensor([1.0 + 1j, 2.0 + 1j, 2.0 + 3j])
+    spreads = [values[places].var(correction=3).item() for places in ([0, 1], [1, 2], [0, 2])]
+    assert list(map(str, spreads)) == ["nan", "nan", "inf"]
+    for options, slopes in (({}, [math.inf, math.inf]), ({"dim": 0}, [1.0, -1.0]), ({"dim": (0,)}, [1.0, -1.0])):
+        x = mg.tensor([1.0, 2.0], requires_grad=True)
+        x.var(correction=3, **options).backward()
+        assert x.grad.tolist() == slopes
+
+
 @pytest.mark.parametrize("order", [(0, 1, 2), (0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0)])
 def test_the_order_of_operands_does_not_decide_the_dtype(order):
     operands = mg.tensor(2.0, dtype=mg.float16), mg.tensor([True, False]), mg.tensor(1.0, dtype=mg.float64)
