@@ -171,7 +171,7 @@ def _range(tensor: Tensor, expanded: tuple[int, ...] | None = None) -> tuple[int
         if prod(expanded) != prod(shape):
             return None
         for size in reversed(expanded[:len(expanded) - len(shape)]):
-            strides = (shape[0] * strides[0] if shape else 1, *strides)
+            strides = (shape[0] * strides[0] if shape else 0, *strides)
             shape = (size, *shape)
     size, step = tensor.dtype.size, 1
     for stride, n in sorted([(s, n) for s, n in zip(strides, shape, strict=True) if n != 1]):

@@ -493,8 +493,9 @@ class Indexing:
                 return
             check_in_place(view)
             if not _is_itself(view, value):  # x[index] += y has written already
-                value = _without_leading_ones(value, len(view._shape()))
-                check_overlap(view, (value,), expanded=(value.numel(), view.numel()) != (1, 1))
+                if value._shape() != view._shape():
+                    value = _without_leading_ones(value, 0)
+                check_overlap(view, (value,), expanded=True)
                 view._overwrite(value)
             return
         put(view, given, value if is_number(value) else _without_leading_ones(value, 0), "set")

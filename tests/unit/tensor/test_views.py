@@ -555,8 +555,11 @@ def test_a_tensor_is_written_to_itself() -> None:
     x[0] = x[1, 1]
     assert x.tolist() == [[4, 4, 4], [3, 4, 5]]
     y = minigrad.ones(2, 2)
-    one = minigrad.ones(1)
+    one, corner = minigrad.ones(1), minigrad.ones(1, 1, 1)
+    for value in (corner[0], corner[0, 0]):  # in their places
+        corner[0, 0] = value[..., 0, 0] if value.ndim == 2 else value
     for write in (lambda: y.__setitem__(None, y.T), lambda: one.__setitem__(None, one),
+                  lambda: corner.__setitem__((..., 0), corner), lambda: corner.__setitem__((0, 0), corner[..., 0]),
                   lambda: one.expand(2).__setitem__(slice(None), 5)):
         with pytest.raises(RuntimeError, match="single memory location"):
             write()
