@@ -204,6 +204,10 @@ class SparseTensor(Tensor):
             setattr(self, name, getattr(other, name))
         return self
 
+    def _write(self, other: SparseTensor) -> Any:
+        """Become another sparse tensor, in place."""
+        return self._take(other)
+
     def _values(self) -> Tensor:
         """The stored elements."""
         return self._stored
@@ -455,7 +459,7 @@ class SparseTensor(Tensor):
 def put_into(out: Any, result: Any) -> Any:
     """What ``out=`` asks for: a sparse tensor takes over the parts of a sparse result, in its own dtype."""
     if isinstance(out, SparseTensor) and isinstance(result, SparseTensor):
-        return out._take(result.to(out.dtype))
+        return out._write(result.to(out.dtype))
     return into(out, result)
 
 

@@ -88,6 +88,16 @@ class CompressedTensor(SparseTensor):
         self._compressed, self._plain, self._kind = other._compressed, other._plain, other._kind
         return super()._take(other)
 
+    def _write(self, other: Any) -> Any:
+        """Become another: if it stores as many values and none has a gradient, in the same memory, as in PyTorch."""
+        mine, its = self._stored, other._stored
+        if mine._shape() != its._shape() or mine.dtype is not its.dtype or mine.requires_grad or its.requires_grad:
+            return self._take(other)
+        mine.copy_(its)
+        self._take(other)
+        self._stored = mine
+        return self
+
     def _on(self, device: Any) -> Any:
         self._compressed, self._plain = self._compressed.to(device), self._plain.to(device)
         return self

@@ -73,7 +73,7 @@ def _reflected_sub(a: Any, b: Any, *, alpha: Any = 1) -> Any:
 @handles("add_", "__iadd__")
 def _add_in_place(a: Any, b: Any, *, alpha: Any = 1) -> Any:
     made: Any = checked(add(a, b, alpha=alpha), "add_", b)
-    return a._take(made.to(a.dtype)) if isinstance(a, SparseTensor) else a.copy_(made)
+    return a._write(made.to(a.dtype)) if isinstance(a, SparseTensor) else a.copy_(made)
 
 
 @handles("sub_", "__isub__")
@@ -122,7 +122,7 @@ def _common(a: CoordinateTensor, b: CoordinateTensor) -> CoordinateTensor:
 @handles("mul_", "__imul__")
 def _mul_in_place(a: Any, b: Any) -> Any:
     made: Any = checked(mul(a, b), "mul_", b)
-    return a._take(made.to(a.dtype)) if isinstance(a, SparseTensor) else a.copy_(made.to_dense())
+    return a._write(made.to(a.dtype)) if isinstance(a, SparseTensor) else a.copy_(made.to_dense())
 
 
 @handles("div", "__truediv__", "true_divide")
@@ -139,7 +139,7 @@ def div(a: Any, b: Any, *, rounding_mode: str | None = None) -> Any:
 
 @handles("div_", "__itruediv__")
 def _div_in_place(a: Any, b: Any) -> Any:
-    return a._take(div(a, b))
+    return a._write(div(a, b))
 
 
 @handles("floor_divide", "__floordiv__")

@@ -143,7 +143,7 @@ def addmm(input: Any, mat1: Any, mat2: Any, *, beta: Any = 1, alpha: Any = 1) ->
 @handles("addmm_")
 def _addmm_in_place(input: Any, mat1: Any, mat2: Any, *, beta: Any = 1, alpha: Any = 1) -> Any:
     made = addmm(input, mat1, mat2, beta=beta, alpha=alpha)
-    return input._take(made) if isinstance(input, SparseTensor) else input.copy_(made)
+    return input._write(made) if isinstance(input, SparseTensor) else input.copy_(made)
 
 
 @handles("hspmm")

@@ -39,6 +39,25 @@ def test_blocks():
         np.testing.assert_array_equal(made.to_dense().numpy(), a)
 
 
+@pytest.mark.parametrize(("change", "values"), [
+    (lambda x: x.mul_(2), [2, 4]), (lambda x: x.div_(2), [0.5, 1]), (lambda x: x.add_(x.clone()), [2, 4]),
+    (lambda x: x.addmm_(x.clone(), x.clone()), [2, 6]), (lambda x: minigrad.mul(x.clone(), 3, out=x), [3, 6]),
+    (lambda x: minigrad.sparse.sampled_addmm(x, minigrad.ones(2, 2), minigrad.ones(2, 2), out=x), [3, 4]),
+])
+def test_who_shares_the_values_of_a_compressed_tensor_sees_changes(change, values):
+    x = tensor([[1.0, 0.0], [0.0, 2.0]]).to_sparse_csr()
+    alias, seen = x.detach(), x.values()
+    assert change(x) is x
+    assert x.values().tolist() == alias.values().tolist() == seen.tolist() == values
+
+
+def test_other_places_leave_who_shares_the_old_ones_alone():
+    x = tensor([[1.0, 0.0], [0.0, 2.0]]).to_sparse_csr()
+    alias = x.detach()
+    x.add_(minigrad.ones(2, 2).to_sparse_csr())
+    assert x.values().tolist() == [2, 1, 1, 3] and alias.to_dense().tolist() == [[1, 0], [0, 2]]
+
+
 def test_values_of_one_place_are_added_up():
     x = minigrad.sparse_coo_tensor([[1, 0, 1], [0, 2, 0]], [1.0, 2.0, 3.0], (2, 3))
     assert not x.is_coalesced() and x.coalesce().values().tolist() == [2, 4]
