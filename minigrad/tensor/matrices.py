@@ -404,7 +404,9 @@ def chain_matmul(*matrices: Any, out: Any = None) -> Tensor:
     for t in given:
         if t.ndim != 2:
             raise RuntimeError(f"Tensor dimension is {t.ndim}, expected 2 instead.")
-    return into(out, given[0] if len(given) == 1 else lapack("products").multi_dot(given))
+    if len(given) == 1:
+        return into(out, given[0], "chain_matmul")
+    return into(out, lapack("products").multi_dot(given), "linalg_multi_dot")
 
 
 @function("svd_lowrank")

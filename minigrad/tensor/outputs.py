@@ -5,7 +5,7 @@ Next: ``definition.py``."""
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from minigrad.autograd.mode import mode
@@ -49,26 +49,30 @@ def call_into(out: Any, made: Callable[..., Any], args: tuple[Any, ...], kwargs:
         if isinstance(target, AnyTensor):
             check_distinct(target)
             check_overlap(target, (*args, *kwargs.values()), OVERLAP.get(made.__name__))
-            if made.__name__ in _OF_OUT and kwargs.get("dtype") is None:
-                kwargs["dtype"] = target.dtype
-    return into(out, made(*args, **kwargs), made.__name__, (*args[1:], *kwargs.values()),
-                asked=kwargs.get("dtype") is not None)
+    given, asked = kwargs, kwargs.get("dtype") is not None
+    if made.__name__ in _OF_OUT and not asked and isinstance(out, AnyTensor):
+        given = {**kwargs, "dtype": out.dtype}
+    result = made(*args, **given)
+    beneath = BENEATH[made.__name__](*args, **kwargs) if made.__name__ in BENEATH else ""
+    return into(out, result, made.__name__, asked=asked, beneath=beneath)
 
 
-def into(out: Any, result: Any, name: str = "", others: Iterable[Any] = (), asked: bool = False,
-         rule: OutType | None = None) -> Any:
+def into(out: Any, result: Any, name: str = "", asked: bool = False, rule: OutType | None = None,
+         beneath: str = "") -> Any:
     """What ``out=`` asks for: the result of the function of this name copied into a given tensor, which takes its
     shape: with a warning, if it has elements. ``RuntimeError`` if the result has a gradient, or a dtype that may not be
-    stored there. ``others``: the function's arguments but the first; ``asked``: whether one of them is the dtype of the
-    result, which out then has to have. ``rule``: if it is not that of the name."""
+    stored there. ``asked``: whether the call names the dtype of the result, which out then has to have. ``rule``: if it
+    is not that of the name. ``beneath``: the function whose rules count, if it is not the one of the name."""
     if out is None:
         return result
+    if isinstance(result, tuple) and name in _AS_TUPLE:
+        _refuse_tuple(name, out)
     if isinstance(result, tuple):
         if not isinstance(out, tuple | list) or len(out) != len(result):
             raise TypeError(f"{name}(): argument 'out' must be tuple of {len(result)} Tensors, not "
                             f"{type(out).__name__}")
         rules = OF_SEVERAL.get(name, [None] * len(result))
-        written = [into(o, r, name, others, rule=of) for o, r, of in zip(out, result, rules, strict=True)]
+        written = [into(o, r, name, rule=of) for o, r, of in zip(out, result, rules, strict=True)]
         return tuple(written) if type(result) is tuple else type(result)(*written)
     if not isinstance(result, AnyTensor):
         raise TypeError(f"{name}() got an unexpected keyword argument 'out'")
@@ -77,14 +81,10 @@ def into(out: Any, result: Any, name: str = "", others: Iterable[Any] = (), aske
     if result.requires_grad or (mode.enabled and out.requires_grad and result.dtype.kind in "fc"):
         raise RuntimeError(f"{name}(): functions with out=... arguments don't support automatic differentiation, but "
                            "one of the arguments requires grad.")
-    if name == "normal" and any([isinstance(x, tuple | list) for x in others]):
-        name = "randn"  # with a size it is one of those that make tensors
-    rule = rule or OUT_TYPES.get(name, CASTABLE)
-    if rule is not None and rule.with_numbers and any([isinstance(x, AnyTensor) for x in others]):
-        rule = CASTABLE
+    rule = rule or OUT_TYPES.get(beneath or name, CASTABLE)
     if asked and rule is not None and rule.castable is True:
         rule = SAME
-    if out.dtype is not result.dtype and rule is not None and not rule.takes(result.dtype, out.dtype):
+    if rule is not None and not rule.takes(result.dtype, out.dtype):
         raise rule.error(rule.words.format(type_name(result.dtype), type_name(out.dtype), c_name(result.dtype),
                                            c_name(out.dtype), result.dtype is int32))
     if out._shape() != result._shape():
@@ -95,7 +95,7 @@ def into(out: Any, result: Any, name: str = "", others: Iterable[Any] = (), aske
                           f"which does not match the computed number of elements {result.numel()}. Note that this may "
                           "occur as a result of rounding error. The out tensor will be resized to a tensor of shape "
                           f"({result.numel()},).", UserWarning, stacklevel=4)
-        elif out.numel() and name not in _RESIZED_IN_SILENCE:
+        elif out.numel() and (beneath or name) not in _RESIZED_IN_SILENCE:
             warnings.warn(f"An output with one or more elements was resized since it had shape {list(out._shape())}, "
                           f"which does not match the required output shape {list(result._shape())}. This behavior is "
                           "deprecated, and in a future PyTorch release outputs will not be resized unless they have "
@@ -105,20 +105,26 @@ def into(out: Any, result: Any, name: str = "", others: Iterable[Any] = (), aske
     return out.copy_(result)
 
 
+def _refuse_tuple(name: str, out: Any) -> None:
+    if not isinstance(out, AnyTensor):
+        raise TypeError(f"{name}(): argument 'out' must be Tensor, not {type(out).__name__}")
+    raise RuntimeError(f"{name} does not support the out kwarg when as_tuple is True")
+
+
 class OutType(NamedTuple):
     """Which dtypes a function writes into ``out``: that of its result only, all that it may be cast to, or those that
     are listed. The words of the error come after the names of both types, as in messages ({0}, {1}) and as in C++ ({2},
-    {3}), and whether the result is int32 ({4}). ``with_numbers``: that is so where all operands but the first are
-    numbers; beside Tensors it is ``CASTABLE``."""
+    {3}), and whether the result is int32 ({4})."""
 
     castable: bool | tuple[DType, ...]
     words: str
     error: type[Exception] = RuntimeError
-    with_numbers: bool = False
 
     def takes(self, result: DType, out: DType) -> bool:
-        """Whether a result may be written into another dtype."""
-        return out in self.castable if isinstance(self.castable, tuple) else self.castable and can_cast(result, out)
+        """Whether a result may be written into a dtype."""
+        if isinstance(self.castable, tuple):
+            return out in self.castable
+        return out is result or (self.castable and can_cast(result, out))
 
 
 _BY_COUNT = ("arange", "linspace", "logspace", "range")
@@ -128,8 +134,11 @@ _RESIZED_IN_SILENCE = _CREATORS.union(("addbmm", "bernoulli", "logsigmoid", "lu"
 """Where PyTorch does not warn."""
 
 SAME = OutType(False, "Expected out tensor to have dtype {2}, but got {3} instead")
+_OF_ACCESSORS = OutType(False, "expected scalar type {0} but found {1}")
 _SCALAR_TYPE = OutType(False, "expected scalar_type {0} but found {1}")
 CASTABLE = OutType(True, "result type {0} can't be cast to the desired output type {1}")
+_REAL = (float16, bfloat16, float32, float64)
+_FLOATING = (*_REAL, complex64, complex128)
 OUT_TYPES: dict[str, OutType | None] = {
     **dict.fromkeys(("addbmm", "addmm", "addmv", "alias_copy", "aminmax", "argmax", "argmin", "as_strided_copy",
                      "avg_pool2d", "avg_pool3d", "baddbmm", "bmm", "cross", "diag", "diagonal_copy",
@@ -138,21 +147,19 @@ OUT_TYPES: dict[str, OutType | None] = {
                      "renorm", "scatter", "scatter_add", "scatter_reduce", "slice_scatter", "softmax",
                      "squeeze_copy", "t_copy", "take_along_dim", "transpose_copy", "tril", "triu", "unfold_copy",
                      "unsqueeze_copy", "view_copy"), SAME),
-    **dict.fromkeys(("abs", "bitwise_not", "ceil", "conj_physical", "floor", "frac", "gelu", "hardshrink", "neg",
-                     "round", "sgn", "sign", "softplus", "softshrink", "trunc"),
+    **dict.fromkeys(("abs", "bitwise_not", "ceil", "clamp", "clamp_max", "clamp_min", "conj_physical", "floor", "frac",
+                     "gelu", "hardshrink", "neg", "round", "sgn", "sign", "softplus", "softshrink", "trunc"),
                     OutType(False, "Found dtype {1} but expected {0}")),
-    **dict.fromkeys(("clamp", "clamp_max", "clamp_min"),
-                    OutType(False, "Found dtype {1} but expected {0}", with_numbers=True)),
     **{name: OutType((bool_, uint8), f"{name} only supports bool tensor for result, got: {{1}}")
        for name in ("all", "any")},
     **dict.fromkeys(("bucketize", "searchsorted"), OutType(False, (
         "torch.searchsorted(): output tensor's dtype is wrong, it can only be Int(int32) or Long(int64) depending on "
         "whether out_int32 flag is True, but we got output tensor's dtype {1} and out_int32 flag is {4}"))),
-    "logsigmoid": OutType(False, "expected scalar type {0} but found {1}"),
+    "logsigmoid": _OF_ACCESSORS,
     **dict.fromkeys(("dot", "vdot"), OutType(False, "result dtype {1} does not match input dtype {0}")),
     **dict.fromkeys(("amax", "amin"), OutType(False, "Expected the dtype for input and out to match, but got {0} for "
                                                      "input's dtype and {1} for out's dtype.")),
-    "logcumsumexp": _SCALAR_TYPE,
+    **dict.fromkeys(("diff", "logcumsumexp"), _SCALAR_TYPE),
     **dict.fromkeys(("nanquantile", "quantile"),
                     OutType(False, "quantile() out tensor must be same dtype as the input tensor")),
     **{name: OutType(False, f"{name}(): self and result must have the same scalar type")
@@ -173,19 +180,46 @@ OUT_TYPES: dict[str, OutType | None] = {
     "nonzero": OutType(False, "nonzero: Expected out tensor to have scalar type {0} but got scalar type{1}"),
     "where": OutType(False, "Expected out type to be {0} but got {1}"),
     "mean": OutType(True, "mean.dtype_out(): input types can't be cast to the desired output type {1}"),
-    "nanmean": OutType((float16, bfloat16, float32, float64), "\"nansum_cpu\" not implemented for '{1}'",
-                       NotImplementedError),
+    "nansum of floats": OutType(_REAL, "\"nansum_cpu\" not implemented for '{1}'", NotImplementedError),
     "hash_tensor": OutType(False, "Expected result to be of dtype uint64, but got {1}"),
     "nansum": OutType(False, "nansum: provided dtype must match dtype of result. Got {1} and {0}."),
     "nan_to_num": OutType(False, "nan_to_num: dtype of out: {1} should be same as input: {0}"),
     "take": OutType(False, "take(): self and out expected to have the same dtype, but got self.dtype = {0} and "
                            "out.dtype = {1}"),
     **dict.fromkeys(_CREATORS, OutType(False, "dtype {0} does not match dtype of out parameter ({1})")),
-    "normal": OutType((float16, bfloat16, float32, float64, complex64, complex128),
-                      "\"normal_kernel_cpu\" not implemented for '{1}'", NotImplementedError),
-    "bernoulli": None, "lu": None,
+    "logsumexp": OutType(_FLOATING, "logsumexp(): Expected floating point type for result tensor, but got: {1}"),
+    "linalg_multi_dot": OutType(False, "multi_dot(): expected out tensor to have dtype {2} but got {3}"),
+    **dict.fromkeys(("bernoulli", "chain_matmul", "lu")),
 }
 """Of functions that have other rules than most; None: any dtype."""
+
+_AS_TUPLE = ("nonzero",)
+"""These may give several Tensors, but only the one is written to ``out``."""
+
+
+def _clamped(input: Any, *bounds: Any, **named: Any) -> str:
+    return "maximum" if any([isinstance(x, AnyTensor) for x in (*bounds, *named.values())]) else "clamp"
+
+
+def _differences(input: Any, n: int = 1, *_: Any, **named: Any) -> str:
+    return "sub" if n else "diff"
+
+
+def _of_floats(input: Any, *_: Any, dtype: DType | None = None, **named: Any) -> str:
+    if input.dtype.kind != "f":
+        return "sum"
+    return "nansum of floats" if dtype is None else "nansum"
+
+
+def _products(input: Any, other: Any) -> str:
+    return "inner" if input.ndim and other.ndim else "mul"
+
+
+BENEATH: dict[str, Callable[..., str]] = {
+    "clamp": _clamped, "clamp_max": _clamped, "clamp_min": _clamped, "diff": _differences, "inner": _products,
+    "nanmean": _of_floats, "nansum": _of_floats,
+}
+"""Of functions whose rules depend on the call: which function does the work of this one."""
 
 _OF_MEDIAN = (
     OutType(False, "Expected tensor for 'values' to have the same type as tensor for argument #2 'self'; but type "
@@ -196,6 +230,7 @@ OF_SEVERAL: dict[str, tuple[OutType, ...]] = {
     **dict.fromkeys(("cummax", "cummin"), (_SCALAR_TYPE,) * 2),
     **dict.fromkeys(("max", "min", "sort", "topk"), (SAME,) * 2),
     **dict.fromkeys(("median", "nanmedian"), _OF_MEDIAN),
+    "native_batch_norm": (_OF_ACCESSORS,) * 3,
     "kthvalue": (OutType(False, "output values must be of same type as input"),
                  OutType(False, "output indices must be of scalar type {0}")),
     "mode": (OutType(False, "expected scalar type '{0}' but got '{1}' for values output"),

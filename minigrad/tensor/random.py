@@ -26,7 +26,8 @@ from minigrad.tensor.generator import Generator
 from minigrad.tensor.in_rows import InRows, Whole
 from minigrad.tensor.indexing import concrete, known
 from minigrad.tensor.movement import shape_argument
-from minigrad.tensor.operands import not_for_complex
+from minigrad.tensor.operands import broadcast_shapes, not_for_complex
+from minigrad.tensor.outputs import into
 from minigrad.tensor.promotion import c_name, get_default_dtype, type_name
 from minigrad.tensor.size import resolve
 from minigrad.tensor.storage import tracing
@@ -292,29 +293,35 @@ def randperm(n: int, *, generator: Generator | None = None, dtype: DType | None 
 
 @function("normal")
 def normal(mean: Any = 0.0, std: Any = 1.0, size: Sequence[int] | None = None, *, generator: Generator | None = None,
-           dtype: DType | None = None, device: Any = None, requires_grad: bool = False, layout: Any = None,
-           pin_memory: bool = False) -> Tensor:
-    """Normal numbers; ``mean`` and ``std`` are numbers (then with a ``size``) or Tensors; the dtype is that of the
-    first Tensor. ``RuntimeError`` for a negative deviation; a Tensor's are looked at if they are in memory.
+           out: Any = None, dtype: DType | None = None, device: Any = None, requires_grad: bool = False,
+           layout: Any = None, pin_memory: bool = False) -> Tensor:
+    """Normal numbers; ``mean`` and ``std`` are numbers (then with a ``size``) or Tensors; the dtype is that of ``out``
+    or the first Tensor. A Tensor of means beside a number is broadcast with ``out``. ``RuntimeError`` for a negative
+    deviation; a Tensor's are looked at if they are in memory.
 
     Source: https://docs.pytorch.org/docs/stable/generated/torch.normal.html
     """
     given = [t for t in (mean, std) if isinstance(t, AnyTensor)]
     if given:
-        kind = given[0].dtype
+        kind = out.dtype if isinstance(out, AnyTensor) else given[0].dtype
         _check_deviations(std)
-        _check_float("randn", kind)
         mean, std = [t.detach() if isinstance(t, AnyTensor) else t for t in (mean, std)]
+        if isinstance(out, AnyTensor) and not isinstance(std, AnyTensor):
+            mean = mean.expand(broadcast_shapes(mean._shape(), out._shape()))
+        _check_float("randn", kind)
         shape, wide = (mean + std)._shape(), _deviation(kind)
         noise = _made(lambda g: _parts(lambda s, d: g.normal(s, 0.0, wide, d), shape, kind), generator, kind,
                       given[0].device)
-        return of_parameters("Normal", (noise * std + mean).to(kind), given)
+        drawn = noise * std + mean
+        return into(out, of_parameters("Normal", drawn.to(kind) if out is None else drawn, given), "normal")
     if size is None:
         raise TypeError(f"normal() received an invalid combination of arguments - got ({type(mean).__name__}, "
                         f"{type(std).__name__}): two numbers need a size")
-    drawn = dtype or get_default_dtype()
-    shape, mean, std = shape_argument((tuple(size or ()),)), float(mean), float(std)
-    return _made(lambda g: g.normal(shape, mean, std, drawn), generator, drawn, device, requires_grad)
+    kind = dtype or (out.dtype if isinstance(out, AnyTensor) else get_default_dtype())
+    _check_float("randn", kind)
+    shape, mean, std = shape_argument((tuple(size or ()),)), float(mean), float(std) * _deviation(kind)
+    return into(out, _made(lambda g: _parts(lambda s, d: g.normal(s, mean, std, d), shape, kind), generator, kind,
+                           device, requires_grad), "randn")
 
 
 def _check_deviations(std: Any) -> None:

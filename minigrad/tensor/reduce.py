@@ -84,6 +84,13 @@ _SUM, _MEAN, _PROD = named("sum", _sum), named("mean", _mean), named("prod", _pr
 _NANSUM = Function("nansum", _nansum, "NansumBackward0", _nansum_gradient)
 
 
+def _check_mean(name: str, given: str, dtype: DType) -> None:
+    """``RuntimeError`` for a mean in a dtype that has no fractions; ``given`` is what names that dtype."""
+    if dtype.kind not in "fc":
+        raise RuntimeError(f"{name}(): could not infer output dtype. {given} dtype must be either a floating point "
+                           f"or complex dtype. Got: {type_name(dtype)}")
+
+
 def _summed(self: Tensor, dtype: DType | None) -> DType:
     """The type in which elements are summed or multiplied: integers and bools in int64."""
     if isinstance(dtype, type | str):
@@ -258,10 +265,7 @@ class Reduce:
              axis: Any = None, keepdims: bool = False) -> Tensor:
         """The sum over ``dim`` divided by the number of elements; only of floats."""
         dtype = dtype_argument("mean", dtype) if isinstance(dtype, type | str) else dtype
-        if (dtype or self.dtype).kind not in "fc":
-            given = "Input" if dtype is None else "Optional"
-            raise RuntimeError(f"mean(): could not infer output dtype. {given} dtype must be either a floating point "
-                               f"or complex dtype. Got: {type_name(dtype or self.dtype)}")
+        _check_mean("mean", "Input" if dtype is None else "Optional", dtype or self.dtype)
         dim = axis if dim is None else dim
         axes = dim_indices(dim, len(self._shape()))
         return _MEAN[dim is not None]((self,), (dtype or self.dtype, axes, keepdim or keepdims))
@@ -273,6 +277,7 @@ class Reduce:
         if self.dtype.kind not in "fc":
             raise RuntimeError("nanmean(): expected input to have floating point or complex dtype but got "
                                f"{type_name(self.dtype)}")
+        _check_mean("nanmean", "Optional", dtype or self.dtype)
         return self.nansum(dim, keepdim, dtype=dtype) / (~self.isnan()).sum(dim, keepdim)
 
     @both("prod")

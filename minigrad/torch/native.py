@@ -73,11 +73,16 @@ def native_batch_norm(input: Tensor, weight: Tensor | None, bias: Tensor | None,
                       running_var: Tensor | None, training: bool, momentum: float, eps: float, *,
                       out: Any = None) -> tuple[Tensor, Tensor, Tensor]:
     """``functional.batch_norm``; the batch's mean; 1 / √(variance + eps): both without a gradient, and empty without
-    ``training``."""
+    ``training``; then the last two of ``out`` have to be vectors, and stay as they are."""
     found = functional.batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
     mean, inverse = _statistics(input.detach(), [d for d in range(input.ndim) if d != 1], eps, False) if training else (
         input.new_empty(0), input.new_empty(0))
     found = watched(found, mean, inverse)
+    if out is not None and not training:
+        for place in out[1:]:
+            if place.ndim != 1:
+                raise RuntimeError(f"TensorAccessor expected 1 dims but tensor has {place.ndim}")
+        mean, inverse = [place.detach().to(input.dtype) for place in out[1:]]
     return into(out, (found, mean, inverse), "native_batch_norm")
 
 

@@ -123,6 +123,62 @@ def test_shapes() -> None:
         minigrad.max(X, 0, out=zeros(2))
 
 
+@pytest.mark.parametrize(("call", "refused", "error", "words"), [
+    (lambda out: minigrad.inner(X, X, out=out), float64, RuntimeError, "tensordot: Expected the output tensor to have"),
+    (lambda out: minigrad.inner(X, X[0, 0], out=out), int64, RuntimeError, "can't be cast to the desired output type"),
+    (lambda out: minigrad.diff(X, n=0, out=out), float64, RuntimeError, "expected scalar_type Float but found Double"),
+    (lambda out: minigrad.diff(X, out=out), int64, RuntimeError, "can't be cast to the desired output type Long"),
+    (lambda out: minigrad.nansum(X, out=out), int64, NotImplementedError, "\"nansum_cpu\" not implemented for 'Long'"),
+    (lambda out: minigrad.nansum(X, dtype=float64, out=out), float32, RuntimeError, "provided dtype must match dtype"),
+    (lambda out: minigrad.nanmean(X, 0, out=out), int64, NotImplementedError, "\"nansum_cpu\" not implemented"),
+    (lambda out: minigrad.nanmean(X, 0, dtype=float64, out=out), float32, RuntimeError, "provided dtype must match"),
+    (lambda out: minigrad.logsumexp(X, 0, out=out), int64, RuntimeError, "floating point type for result tensor, but "),
+    (lambda out: minigrad.chain_matmul(X, X, out=out), float64, RuntimeError, "multi_dot.*expected out tensor to hav"),
+    (lambda out: minigrad.normal(X, 1.0, out=out.resize_(2, 2)), int64, NotImplementedError, "normal_kernel_cpu"),
+    (lambda out: minigrad.normal(0.0, 1.0, (2,), out=out), int64, NotImplementedError, "normal_kernel_cpu"),
+    (lambda out: minigrad.normal(X.to(complex64), X, out=out), float32, RuntimeError, "ComplexFloat can't be cast to"),
+])
+def test_dtypes_that_depend_on_the_call(call: Callable[[Tensor], Any], refused: Any, error: type[Exception],
+                                        words: str) -> None:
+    with pytest.raises(error, match=words):
+        call(zeros(0, dtype=refused))
+
+
+@pytest.mark.parametrize(("call", "kept"), [
+    (lambda out: minigrad.inner(X, X[0, 0], out=out), float64), (lambda out: minigrad.diff(X, out=out), float64),
+    (lambda out: minigrad.nansum(X.to(int64), 0, out=out), int32), (lambda out: minigrad.nansum(X, out=out), float64),
+    (lambda out: minigrad.nanmean(X, 0, dtype=float64, out=out), float64),
+    (lambda out: minigrad.chain_matmul(X, out=out), int64), (lambda out: minigrad.logsumexp(X, 0, out=out), complex64),
+    (lambda out: minigrad.normal(0.0, 1.0, (2,), out=out), float64),
+])
+def test_dtypes_that_the_call_allows(call: Callable[[Tensor], Any], kept: Any) -> None:
+    out = zeros(0, dtype=kept)
+    assert call(out) is out and out.dtype is kept and out.abs().sum() > 0
+
+
+def test_means_beside_one_deviation_are_broadcast_with_out() -> None:
+    with pytest.warns(UserWarning, match="was resized"):
+        assert minigrad.normal(X, 0.0, out=zeros(3, 1, 1)).tolist() == [X.tolist()] * 3
+    assert minigrad.normal(X, zeros(2), out=zeros(0)).tolist() == X.tolist()
+    for size in ((0,), (3, 2)):
+        with pytest.raises(RuntimeError, match=r"The size of tensor a \(2\) must match the size of tensor b"):
+            minigrad.normal(X, 1.0, out=zeros(size))
+
+
+def test_nonzero_writes_rows_only() -> None:
+    out = zeros(0, dtype=int64)
+    assert minigrad.nonzero(X, out=out) is out and out.shape == (4, 2)
+    with pytest.raises(RuntimeError, match="nonzero does not support the out kwarg when as_tuple is True"):
+        minigrad.nonzero(X, as_tuple=True, out=out)
+    with pytest.raises(TypeError, match=r"nonzero\(\): argument 'out' must be Tensor, not tuple"):
+        minigrad.nonzero(X, as_tuple=True, out=(out, out))
+
+
+def test_means_without_fractions_are_refused() -> None:
+    with pytest.raises(RuntimeError, match=r"nanmean\(\): could not infer output dtype. Optional dtype must be"):
+        minigrad.nanmean(X, dtype=int64)
+
+
 def test_activations_that_are_methods_of_tensors() -> None:
     assert X.sub(3).hardshrink(1).tolist() == [[-1.5, 0], [0, 1.5]]
     assert X.sub(3).prelu(minigrad.tensor([2.0, 4.0])).tolist() == [[-3, -2], [0.5, 1.5]]

@@ -56,6 +56,20 @@ def test_batch_norm_gives_the_batchs_statistics_in_training_only():
     assert updated[3].dtype is minigrad.uint8
 
 
+def test_batch_norm_leaves_the_statistics_of_out_alone_without_training():
+    running = minigrad.zeros(4).double(), minigrad.ones(4).double()
+    out = minigrad.zeros(0).double(), minigrad.ones(3).double(), minigrad.ones(0).double()
+    assert native.native_batch_norm(X, None, None, *running, False, 0.5, 0.25, out=out)[0] is out[0]
+    close(out[0], functional.batch_norm(X, *running, eps=0.25))
+    assert out[1].tolist() == [1, 1, 1] and out[2].shape == (0,)
+    with pytest.raises(RuntimeError, match="TensorAccessor expected 1 dims but tensor has 2"):
+        native.native_batch_norm(X, None, None, *running, False, 0.5, 0.25, out=(*out[:2], minigrad.ones(3, 2)))
+    for training in (True, False):
+        with pytest.raises(RuntimeError, match="expected scalar type Double but found Float"):
+            native.native_batch_norm(X, None, None, *running, training, 0.5, 0.25,
+                                     out=(minigrad.zeros(0).double(), minigrad.zeros(0).double(), minigrad.zeros(0)))
+
+
 def test_softmax_of_nothing_is_0_and_has_the_gradient_0():
     x = minigrad.tensor([[float("-inf")] * 2, [0.0, float("-inf")]]).requires_grad_()
     found = native._safe_softmax(x, 1)
