@@ -65,10 +65,14 @@ def _with_errors(expected: Any, right: Any, wider: Tolerances) -> Tolerances:
         for e, r in zip(expected, right, strict=True):
             wider = _with_errors(e, r, wider)
     elif isinstance(expected, torch.Tensor) and expected.numel() and expected.dtype in WIDER:
-        error = float((expected.detach() - right).abs().nan_to_num(0, 0, 0).max())
+        error = float((_dense(expected) - _dense(right)).abs().nan_to_num(0, 0, 0).max())
         rtol, atol = wider.get(expected.dtype, (0.0, 0.0))
         return wider | {expected.dtype: (rtol, max(atol, error))}
     return wider
+
+
+def _dense(value: torch.Tensor) -> torch.Tensor:
+    return value.detach() if value.layout is torch.strided else value.detach().to_dense()
 
 
 def _rounded(value: Any, expected: Any) -> Any:
@@ -102,8 +106,7 @@ def _difference(ours: Any, expected: Any, values: bool, wider: Tolerances) -> st
 def _tensors(ours: Any, expected: torch.Tensor, values: bool, wider: Tolerances) -> str:
     if not isinstance(ours, torch.Tensor):
         return f"{type(ours).__name__}, not a tensor"
-    if expected.layout is not torch.strided:
-        expected = expected.to_dense()
+    ours, expected = _dense(ours), _dense(expected)
     if ours.shape != expected.shape:
         return f"shape {tuple(ours.shape)}, not {tuple(expected.shape)}"
     if ours.dtype != expected.dtype:
