@@ -174,20 +174,21 @@ class Node:
             self.check_kept()
         given = tuple([i for i, g in enumerate(grads) if g is not None])
         back, residuals = self._backward(given, needs)
-        inputs = len(self.body.params)
-        tensors = [Front.wrap(r, self._edge_of(i, inputs)) for i, r in zip(back.residuals, residuals, strict=True)]
+        body, inputs = back.body, len(self.body.params)
+        tensors = [Front.wrap(r, self._edge_of(i, inputs) if i < inputs or (body and _leads_on(body, at)) else None)
+                   for at, (i, r) in enumerate(zip(back.residuals, residuals, strict=True))]
         if mode.duals and self.extra is not None:
             for i, t in zip(back.residuals, tensors, strict=True):
                 Front.dual(t, self.extra.tangents.get(i, {}))
         results: list[Any] = [None] * len(self.edges)
-        if back.body is not None:
+        if body is not None:
             of_kind = kind(self.name(), Once if reads(type(self), self.edges) else None, None)
-            outputs = record_call(of_kind, back.body, [*tensors, *[grads[i] for i in given]])
+            outputs = record_call(of_kind, body, [*tensors, *[grads[i] for i in given]])
             sources = tuple([t._source() is not None for t in (*tensors, *[grads[i] for i in given])])
             known = self.keeps is not None and mode.enabled and True not in sources[len(tensors):]
             for number, (position, gradient) in enumerate(zip(back.which, outputs, strict=True)):
                 results[position] = gradient if not known else self._linked(
-                    position, gradient, partial(_depends, back.body, sources, number))
+                    position, gradient, partial(_depends, body, sources, number))
         return [Front.wrap(self._zeros(i), None) if r is None and needed else r
                 for i, (r, needed) in enumerate(zip(results, needs, strict=True))]
 
@@ -375,9 +376,17 @@ def _constant(value: LazyBuffer, others: Sequence[LazyBuffer]) -> Subgraph:
         grads[0], *[x.like(0) for x in inputs[1:]]])
 
 
-def _depends(body: Subgraph, needs: tuple[bool, ...], output: int) -> bool:
-    """Whether a gradient comes from this output to one of these inputs."""
-    return bool(backward_of(body, needs, (output,)).which)
+def _leads_on(body: Subgraph, position: int) -> bool:
+    """Whether a gradient flows to this input; else there are no zeros either, which infinite slopes would make NaN."""
+    try:
+        return _depends(body, tuple([i == position for i in range(len(body.params))]), *range(len(body.outputs)))
+    except NotImplementedError:  # raised where that gradient is asked for
+        return True
+
+
+def _depends(body: Subgraph, needs: tuple[bool, ...], *outputs: int) -> bool:
+    """Whether a gradient comes from these outputs to one of these inputs."""
+    return bool(backward_of(body, needs, outputs).which)
 
 
 def record_call(kind_of: type[Node], body: Subgraph, tensors: Sequence[Differentiable]) -> list[Any]:

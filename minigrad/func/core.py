@@ -19,9 +19,9 @@ from minigrad.tensor.duals import dual, tangents
 
 class Call:
     """A call of ``func``, on the tape. ``inputs`` are the Tensors by which it is differentiated, in the structure of
-    the primals ``where``; ``outputs`` those of its result; ``outer``: whether something outside may be differentiated
-    through this call, a Tensor that requires a gradient or a transform around this one: then the results keep their
-    tape. ``name`` is what errors say of the results."""
+    the primals ``where``, and ``originals`` what the caller gave for them; ``outputs`` those of its result; ``outer``:
+    whether something outside may be differentiated through this call, a Tensor that requires a gradient or a transform
+    around this one: then the results keep their tape. ``name`` is what errors say of the results."""
 
     def __init__(self, func: Callable[..., Any], args: tuple[Any, ...], where: Sequence[int], has_aux: bool,
                  named: dict[str, Any] | None = None, name: str = "vjp(f, *primals)") -> None:
@@ -32,6 +32,7 @@ class Call:
                 raise ValueError(f"Thing passed to transform API must be Tensor, got {type(t)}")
         given = list(args)
         with recording():
+            self.originals = leaves
             self.inputs = [_input(t) for t in leaves]
             for i, value in zip(where, fill(self.structure, iter(self.inputs)), strict=True):
                 given[i] = value
@@ -58,11 +59,16 @@ class Call:
         return [zeros_like(x).detach() if g is None else g for g, x in zip(found, self.inputs, strict=True)]
 
     def shown(self, value: Any) -> Any:
-        """What the caller sees of results: without this call's tape, if nothing else needs it."""
-        if self.outer:
-            return value
+        """What the caller sees of results: without this call's tape, if nothing else needs it; an input as the Tensor
+        that the caller gave for it."""
         leaves, structure = flatten(value)
-        return fill(structure, iter([_cut(t) if isinstance(t, Tensor) and t.requires_grad else t for t in leaves]))
+        return fill(structure, iter([self._outside(t) if isinstance(t, Tensor) else t for t in leaves]))
+
+    def _outside(self, t: Tensor) -> Tensor:
+        for x, original in zip(self.inputs, self.originals, strict=True):
+            if t is x:
+                return original
+        return _cut(t) if t.requires_grad and not self.outer else t
 
 
 def _input(t: Tensor) -> Tensor:

@@ -47,17 +47,16 @@ def vmap(func: Callable[..., Any], in_dims: Any = 0, out_dims: Any = 0, randomne
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         rows, leaves, tree, dims = _inputs(func, in_dims, args, kwargs)
         if chunk_size is None or chunk_size >= rows:
-            found, out_tree, out = _call(func, leaves, tree, dims, rows, out_dims, randomness)
-            return fill(out_tree, iter(_placed(found, out)))
+            found, out_tree, _ = _call(func, leaves, tree, dims, rows, out_dims, randomness)
+            return fill(out_tree, iter(found))
         parts = []
         for begin in range(0, rows, chunk_size):
             count = min(chunk_size, rows - begin)
             some = [x if d is None else x.narrow(d, begin, count) for x, d in zip(leaves, dims, strict=True)]
             parts.append(_call(func, some, tree, dims, count, out_dims, randomness))
         _, out_tree, out = parts[0]
-        joined = [pieces[0] if d is None else cat(list(pieces)) for d, *pieces in zip(
-            out, *[found for found, _, _ in parts], strict=True)]
-        return fill(out_tree, iter(_placed(joined, out)))
+        return fill(out_tree, iter([pieces[0] if d is None else cat(list(pieces), d) for d, *pieces in zip(
+            out, *[found for found, _, _ in parts], strict=True)]))
 
     return wrapped
 
@@ -110,7 +109,8 @@ def _inputs(func: Callable[..., Any], in_dims: Any, args: tuple[Any, ...], kwarg
 
 def _call(func: Callable[..., Any], leaves: Sequence[Any], tree: Tree, dims: Sequence[int | None], rows: int,
           out_dims: Any, randomness: str) -> tuple[list[Any], Tree, list[int | None]]:
-    """What ``func`` gives for all rows, which are the first axis; the structure around it, and where the axis goes."""
+    """What ``func`` gives for all rows, the structure around it, and the axis of rows of each. What is an argument with
+    its axis in the same place is that Tensor."""
     level = Level(rows, randomness)
     inner = [x if d is None else level.enter(x if d == 0 else x.movedim(d, 0))
              for x, d in zip(leaves, dims, strict=True)]
@@ -127,8 +127,12 @@ def _call(func: Callable[..., Any], leaves: Sequence[Any], tree: Tree, dims: Seq
         elif d is not None or x is not None:
             raise ValueError(f"vmap({name_of(func)}, ...): `{name_of(func)}` must only return Tensors, got type "
                              f"{type(x)}. Did you mean to set out_dims= to None for output?")
-    whole = iter(level.leave([x for x, d in zip(found, out, strict=True) if d is not None]))
-    return [x if d is None else next(whole) for x, d in zip(found, out, strict=True)], out_tree, out
+    given = {(id(x), d): leaf for x, leaf, d in zip(inner, leaves, dims, strict=True)}
+    results = [x if d is None else given.get((id(x), d)) for x, d in zip(found, out, strict=True)]
+    made = [i for i, d in enumerate(out) if d is not None and results[i] is None]
+    for i, whole in zip(made, level.leave([found[i] for i in made]), strict=True):
+        results[i] = whole.movedim(0, out[i]) if out[i] else whole
+    return results, out_tree, out
 
 
 def _out_dims(func: Callable[..., Any], out_dims: Any, tree: Tree) -> list[int | None]:
@@ -145,7 +149,3 @@ def _out_dims(func: Callable[..., Any], out_dims: Any, tree: Tree) -> list[int |
                          f"the structure of `outputs`. out_dims has structure {flatten(out_dims)[1]} but outputs has "
                          f"structure {tree}.")
     return found
-
-
-def _placed(found: Sequence[Any], out: Sequence[int | None]) -> list[Any]:
-    return [x if not d else x.movedim(0, d) for x, d in zip(found, out, strict=True)]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import reduce
 from typing import Any
 
-from minigrad.grad.loop import with_values
+from minigrad.grad.loop import of_result, with_values
 from minigrad.grad.products import running_product_tangent
 from minigrad.grad.rules import FLAT, Applied
 from minigrad.grad.rules import RULES as GRADIENTS
@@ -259,8 +259,8 @@ def _derive(body: Subgraph, given: tuple[bool, ...]) -> Forward:
         outputs = [o if flows else None for o, flows in zip(inline(body, inputs), body.flows, strict=True)]
         changes = iter(jvp([o for o in outputs if o is not None], inputs, tangents))
         found = [None if o is None else next(changes) for o in outputs]
-        if len(outputs) == 1 and outputs[0] is not None and outputs[0].srcs:
-            found = with_values(found, {outputs[0]: kept[0]})
+        if len(outputs) == 1 and outputs[0] is not None:
+            found = with_values(found, of_result(outputs[0], kept[0]))
     which = tuple([i for i, f in enumerate(found) if f is not None and body.flows[i]])
     results = [f for i, f in enumerate(found) if i in which and f is not None]
     if not results:

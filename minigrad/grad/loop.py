@@ -128,6 +128,24 @@ def with_values(found: Sequence[LazyBuffer | None], kept: Mapping[LazyBuffer, La
     return [None if f is None else at[f] for f in found]
 
 
+def of_result(out: LazyBuffer, kept: LazyBuffer) -> dict[LazyBuffer, LazyBuffer]:
+    """What to read in the place of a body's output, and of the values before it that are only rounded and reshaped to
+    it: the result that the forward pass ``kept``. So a gradient in a half type reads what the user saw, as PyTorch's
+    does, and no wider value that is still finite where the result is infinite."""
+    at: dict[LazyBuffer, LazyBuffer] = {}
+    while out.srcs:
+        at[out] = kept
+        source = out.srcs[0]
+        if out.op == Op.CAST and out.dtype.kind == source.dtype.kind and out.dtype.is_inexact:
+            kept = kept.cast(source.dtype)
+        elif out.op == Op.RESHAPE:
+            kept = kept.reshape(source.shape)
+        else:
+            break
+        out = source
+    return at
+
+
 def _reached(sources: Sequence[LazyBuffer], results: Sequence[LazyBuffer]) -> set[LazyBuffer]:
     """The nodes that depend on one of the sources."""
     reached = set(sources)

@@ -29,25 +29,16 @@ def with_derivative_of(vjp: VJP, name: str, quick: Expression, exact: Expression
     return call(Subgraph(name, params, [quick(*params)], gradient), values)[0]
 
 
-def product_gradient(vjp: VJP, a: LazyBuffer, g: LazyBuffer, axes: tuple[int, ...]) -> LazyBuffer:
+def product_gradient(vjp: VJP, a: LazyBuffer, out: LazyBuffer, g: LazyBuffer, axes: tuple[int, ...]) -> LazyBuffer:
     """g times the product of the other elements."""
 
-    def quick(a: LazyBuffer, g: LazyBuffer) -> LazyBuffer:
-        """The product of what is not 0, divided by the element; with one 0, that product at its place only, and
-        elsewhere 0, or NaN if another element is infinite or NaN."""
-        zero, one = a.like(0.0), a.like(1.0)
-        is_zero = a.binary(Op.EQ, zero)
-        zeros = is_zero.cast(int64).reduce(Op.SUM, axes).expand(a.shape)
-        others = is_zero.where(one, a).reduce(Op.PROD, axes).expand(a.shape)
-        none = zeros.binary(Op.EQ, zeros.like(0))
-        single = zeros.binary(Op.EQ, zeros.like(1)).binary(Op.AND, is_zero)
-        endless = a.binary(Op.MUL, zero).binary(Op.EQ, zero).unary(Op.NOT).cast(int64)
-        alone = endless.reduce(Op.SUM, axes).expand(a.shape).binary(Op.EQ, endless)
-        elsewhere = alone.where(zero, a.like(math.nan))
-        slope = none.where(others.binary(Op.DIV, is_zero.where(one, a)), single.where(others, elsewhere))
-        return g.expand(a.shape).binary(Op.MUL, slope)
+    def quick(a: LazyBuffer, out: LazyBuffer, g: LazyBuffer) -> LazyBuffer:
+        """The result divided by the element; if any element of all rows is 0, as PyTorch has it, what the others give
+        by their number of zeros and infinities."""
+        others, some_zero = _others(a, axes)
+        return g.binary(Op.MUL, some_zero.where(others, out.binary(Op.DIV, a)))
 
-    def exact(a: LazyBuffer, g: LazyBuffer) -> LazyBuffer:
+    def exact(a: LazyBuffer, out: LazyBuffer, g: LazyBuffer) -> LazyBuffer:
         """The product of those before the element times the product of those after it."""
         kept = tuple([i for i in range(len(a.shape)) if i not in axes])
         order = kept + axes
@@ -58,10 +49,41 @@ def product_gradient(vjp: VJP, a: LazyBuffer, g: LazyBuffer, axes: tuple[int, ..
         before = _ones_first(row.scan(Op.PROD, last), last)
         after = _ones_first(row.flip((last,)).scan(Op.PROD, last), last).flip((last,))
         inverse = tuple([order.index(i) for i in range(len(order))])
-        others = before.binary(Op.MUL, after).reshape(turned.shape).permute(inverse)
-        return g.expand(a.shape).binary(Op.MUL, others)
+        return g.binary(Op.MUL, before.binary(Op.MUL, after).reshape(turned.shape).permute(inverse))
 
-    return with_derivative_of(vjp, "prod_gradient", quick, exact, a.conj(), g)
+    operands = a.conj(), out.conj().expand(a.shape), g.expand(a.shape)
+    return with_derivative_of(vjp, "prod_gradient", quick, exact, *operands)
+
+
+def _others(a: LazyBuffer, axes: tuple[int, ...]) -> tuple[LazyBuffer, LazyBuffer]:
+    """For each element the product of the others in its row, and whether any element at all is 0. Of complex numbers
+    an infinite one counts as NaN: its parts say no more."""
+
+    def elsewhere(chosen: LazyBuffer) -> LazyBuffer:
+        numbers = chosen.cast(int64)
+        return numbers.reduce(Op.SUM, axes).expand(a.shape).binary(Op.SUB, numbers)
+
+    def some(count: LazyBuffer) -> LazyBuffer:
+        return count.like(0).binary(Op.LT, count)
+
+    zero, one = a.like(0.0), a.like(1.0)
+    is_zero, is_number = a.binary(Op.EQ, zero), a.binary(Op.EQ, a)
+    is_finite = a.binary(Op.MUL, zero).binary(Op.EQ, zero)
+    ordinary = is_zero.where(one, is_finite.where(a, one))
+    others = ordinary.reduce(Op.PROD, axes).expand(a.shape).binary(Op.DIV, ordinary)
+    zeros = some(elsewhere(is_zero))
+    if a.dtype.kind == "c":
+        unknown = some(elsewhere(is_finite.unary(Op.NOT)))
+        found = zeros.where(zero, others)
+    else:
+        infinite = some(elsewhere(is_number.binary(Op.AND, is_finite.unary(Op.NOT))))
+        turned = elsewhere(a.binary(Op.EQ, a.like(-math.inf)))
+        odd = turned.binary(Op.AND, turned.like(1)).binary(Op.EQ, turned.like(1))
+        endless = others.binary(Op.MUL, odd.where(a.like(-math.inf), a.like(math.inf)))
+        unknown = some(elsewhere(is_number.unary(Op.NOT))).binary(Op.OR, zeros.binary(Op.AND, infinite))
+        found = zeros.where(zero, infinite.where(endless, others))
+    every = tuple(range(len(a.shape)))
+    return unknown.where(a.like(math.nan), found), is_zero.reduce(Op.MAX, every).expand(a.shape)
 
 
 def running_product_gradient(vjp: VJP, a: LazyBuffer, out: LazyBuffer, g: LazyBuffer, axis: int) -> LazyBuffer:
@@ -70,12 +92,15 @@ def running_product_gradient(vjp: VJP, a: LazyBuffer, out: LazyBuffer, g: LazyBu
         return g
 
     def quick(a: LazyBuffer, out: LazyBuffer, g: LazyBuffer) -> LazyBuffer:
-        """Before the first 0 the sum of g[j] out[j] divided by a[k]; there the sum with a 1 in its place; then 0."""
+        """Before the first 0 the sum of g[j] out[j] divided by a[k]; there the result before it times the sum of g[j]
+        times the product of what is between; then 0. What comes after the first 0, or after the second, is left out: an
+        infinite product there would make NaN of 0."""
         zero, one = a.like(0.0), a.like(1.0)
-        before, first = _zeros_so_far(a, axis)
-        replaced = first.where(one, a).scan(Op.PROD, axis)
-        plain = _from_the_end(g.binary(Op.MUL, out), axis).binary(Op.DIV, before.where(a, one))
-        return before.where(plain, first.where(_from_the_end(g.binary(Op.MUL, replaced), axis), zero))
+        before, first, between = _zeros_so_far(a, axis)
+        after = first.where(one, between.where(a, one)).scan(Op.PROD, axis)
+        plain = _from_the_end(before.where(g.binary(Op.MUL, out), zero), axis).binary(Op.DIV, before.where(a, one))
+        there = _from_the_end(between.where(g.binary(Op.MUL, after), zero), axis)
+        return before.where(plain, first.where(there.binary(Op.MUL, _ones_first(out, axis)), zero))
 
     def exact(a: LazyBuffer, out: LazyBuffer, g: LazyBuffer) -> LazyBuffer:
         """For each k the running product with a 1 in the place of a[k]."""
@@ -92,7 +117,7 @@ def running_product_tangent(vjp: VJP, a: LazyBuffer, out: LazyBuffer, t: LazyBuf
         """Before the first 0 out[j] times the sum of t[k] / a[k]; from there on t at the 0 times the product of the
         others."""
         zero, one = a.like(0.0), a.like(1.0)
-        before, first = _zeros_so_far(a, axis)
+        before, first, _ = _zeros_so_far(a, axis)
         plain = before.where(t, zero).binary(Op.DIV, before.where(a, one)).scan(Op.SUM, axis).binary(Op.MUL, out)
         others = first.where(one, a).scan(Op.PROD, axis)
         return before.where(plain, first.where(t, zero).scan(Op.SUM, axis).binary(Op.MUL, others))
@@ -135,11 +160,13 @@ class _Square:
         return kept.reshape(self.shape).permute(tuple([self.order.index(i) for i in range(self.last)]))
 
 
-def _zeros_so_far(a: LazyBuffer, axis: int) -> tuple[LazyBuffer, LazyBuffer]:
-    """Along an axis: which elements have no 0 before them and are none, and which is the first 0."""
+def _zeros_so_far(a: LazyBuffer, axis: int) -> tuple[LazyBuffer, LazyBuffer, LazyBuffer]:
+    """Along an axis: which elements have no 0 before them and are none, which is the first 0, and which stand between
+    it, included, and the second."""
     is_zero = a.binary(Op.EQ, a.like(0.0))
     zeros = is_zero.cast(int64).scan(Op.SUM, axis)
-    return zeros.binary(Op.EQ, zeros.like(0)), zeros.binary(Op.EQ, zeros.like(1)).binary(Op.AND, is_zero)
+    between = zeros.binary(Op.EQ, zeros.like(1))
+    return zeros.binary(Op.EQ, zeros.like(0)), between.binary(Op.AND, is_zero), between
 
 
 def _from_the_end(x: LazyBuffer, axis: int) -> LazyBuffer:

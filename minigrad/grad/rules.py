@@ -124,7 +124,7 @@ def _bitcast(node: Applied, g: LazyBuffer) -> Gradients:
 
 
 def _prod(node: Applied, g: LazyBuffer) -> Gradients:
-    return (product_gradient(node.vjp, node.srcs[0], g, node.arg),)
+    return (product_gradient(node.vjp, node.srcs[0], node.out, g, node.arg),)
 
 
 def _extreme_of_axis(node: Applied, g: LazyBuffer) -> Gradients:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from minigrad.grad.loop import loop_gradient, with_values
+from minigrad.grad.loop import loop_gradient, of_result, with_values
 from minigrad.grad.rules import RULES, Applied
 from minigrad.graph.function import Subgraph, apply, inline, output, param
 from minigrad.graph.host import host_gradient
@@ -168,8 +168,8 @@ def _derive(body: Subgraph, needs: tuple[bool, ...], given: tuple[int, ...]) -> 
     else:
         outputs = inline(body, inputs)
         found = vjp(outputs, grads, inputs, needs)
-        if len(outputs) == 1 and outputs[0].srcs:
-            found = with_values(found, {outputs[0]: kept[0]})
+        if len(outputs) == 1:
+            found = with_values(found, of_result(outputs[0], kept[0]))
     which = tuple([i for i, f in enumerate(found) if f is not None])
     results = [f for f in found if f is not None]
     if not results:

@@ -233,29 +233,71 @@ def _log_of_two_complex(a: LazyBuffer, b: LazyBuffer) -> LazyBuffer:
 
 
 def _log_sums_gradient(inputs: Values, outputs: Values, grads: Values, axis: int) -> tuple[LazyBuffer]:
-    """The sum over j >= k of g[j] exp(x[k] - out[j]), by logarithms: of the positive and of the negative g. Of complex
-    numbers the exponentials are conjugates."""
+    """The sum over j >= k of g[j] exp(x[k] - out[j]). Of complex numbers the exponentials are conjugates."""
     x, out, g = inputs[0], outputs[0], grads[0]
     if not (x.shape and x.size):
         return (g.cast(x.dtype),)
-
-    def turned_sums(logs: LazyBuffer) -> LazyBuffer:
-        turned = logs.flip((axis,))
-        summed = apply(_LOGCUMSUMEXP.body.at([turned], (axis,)), [turned])[0].flip((axis,))
-        return elementary("exp", summed.binary(Op.ADD, x.cast(out.dtype)))
-
     if x.dtype.kind == "c":
-        return (turned_sums(elementary("log", g.conj()).binary(Op.SUB, out)).conj(),)
+        shares = _sums_from_the_end(elementary("log", g.conj()).binary(Op.SUB, out), axis).binary(Op.ADD, x)
+        return (elementary("exp", shares).conj(),)
+    return (_of("gradient", x.cast(out.dtype), out, g, axis).cast(x.dtype),)
+
+
+def _of(which: str, x: LazyBuffer, out: LazyBuffer, g: LazyBuffer, axis: int) -> LazyBuffer:
+    return apply(_LOG_SHARES[which].body.at([x, out, g], (axis,)), [x, out, g])[0]
+
+
+def _sums_from_the_end(logs: LazyBuffer, axis: int) -> LazyBuffer:
+    turned = logs.flip((axis,))
+    return apply(_LOGCUMSUMEXP.body.at([turned], (axis,)), [turned])[0].flip((axis,))
+
+
+def _log_shares_from_the_end(x: LazyBuffer, out: LazyBuffer, g: LazyBuffer, axis: int) -> LazyBuffer:
+    """That sum, by logarithms: of the positive and of the negative g. NaN where x begins with -inf, as in PyTorch: the
+    logarithm of what is left out is the lowest number, not -inf."""
+    lowest = -float(g.dtype.max)
 
     def share(part: LazyBuffer) -> LazyBuffer:
         chosen = g.like(0.0).binary(Op.LT, part)
-        logs = chosen.where(chosen.where(part, g.like(1.0)).unary(Op.LOG), g.like(-math.inf))
-        unknown = out.binary(Op.EQ, out).unary(Op.NOT)  # NaN also where no gradient or tangent comes to it
-        return turned_sums(unknown.where(logs.binary(Op.ADD, out), chosen.where(logs.binary(Op.SUB, out), logs)))
+        logs = chosen.where(chosen.where(part, g.like(1.0)).unary(Op.LOG), g.like(lowest))
+        return _sums_from_the_end(logs.binary(Op.SUB, out), axis).binary(Op.ADD, x).unary(Op.EXP)
 
-    return (share(g).binary(Op.SUB, share(g.unary(Op.NEG))).cast(x.dtype),)
+    return share(g).binary(Op.SUB, share(g.unary(Op.NEG)))
 
 
+def _log_shares_so_far(x: LazyBuffer, out: LazyBuffer, t: LazyBuffer, axis: int) -> LazyBuffer:
+    """The sum over k <= j of t[k] exp(x[k] - out[j]), in the same way: how fast the logarithms change. NaN in all of a
+    row in which x is NaN, as in PyTorch."""
+    x = x.binary(Op.EQ, x).reduce(Op.MIN, (axis,)).expand(x.shape).where(x, x.like(math.nan))
+    number = t.binary(Op.EQ, t)
+
+    def share(part: LazyBuffer) -> LazyBuffer:
+        chosen = t.like(0.0).binary(Op.LT, part)
+        logs = chosen.where(chosen.where(part, t.like(1.0)).unary(Op.LOG), number.where(t.like(-math.inf), t))
+        logs = logs.binary(Op.ADD, x)
+        summed = apply(_LOGCUMSUMEXP.body.at([logs], (axis,)), [logs])[0]
+        return summed.binary(Op.SUB, out).unary(Op.EXP)
+
+    return share(t).binary(Op.SUB, share(t.unary(Op.NEG)))
+
+
+def _log_shares_gradient(other: str) -> Callable[..., Any]:
+    """Both are linear in g, and one is the transpose of the other."""
+    def gradient(inputs: Values, outputs: Values, grads: Values, axis: int) -> tuple[LazyBuffer, ...]:
+        (x, out, g), made, u = inputs, outputs[0], grads[0]
+        back = _of(other, x, out, u, axis)
+        of_x, of_out = (u, back) if other == "tangent" else (back, u)
+        first, second = (made, g) if other == "tangent" else (g, made)
+        return of_x.binary(Op.MUL, first), of_out.binary(Op.MUL, second).unary(Op.NEG), back
+
+    return gradient
+
+
+_LOG_SHARES = {
+    "gradient": Function("logcumsumexp_gradient", _log_shares_from_the_end, "LogcumsumexpBackward0",
+                         _log_shares_gradient("tangent")),
+    "tangent": Function("logcumsumexp_tangent", _log_shares_so_far, "LogcumsumexpBackward0",
+                        _log_shares_gradient("gradient"))}
 _LOGCUMSUMEXP: Function = Function("logcumsumexp", _log_sums, "LogcumsumexpBackward0", _log_sums_gradient)
 
 

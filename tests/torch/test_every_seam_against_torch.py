@@ -121,7 +121,6 @@ DIFFERENT = {
     **dict.fromkeys(("amax", "amin", "aminmax", "index_reduce", "nn.functional.binary_cross_entropy_with_logits"),
                     (("nan",), NAN_ANYWAY)),
     "cumprod": (("infinities", "nan"), "PyTorch takes one of two formulas, by whether there is a 0"),
-    "logcumsumexp": (("infinities",), "PyTorch takes the logarithm of the gradient"),
     **dict.fromkeys(("stft", "lu_solve", "ormqr", "linalg.lu_solve", "linalg.householder_product"),
                     (("infinities",), ORDER_OF_SUMS)),
     **dict.fromkeys(("fft.fft", "fft.hfft", "fft.rfft", "fft.ifft", "fft.ihfft", "fft.irfft"),

@@ -218,6 +218,32 @@ def test_indices_have_rows() -> None:
     same(program)
 
 
+SAME = {
+    "vjp": lambda library, x: (library.func.vjp(lambda t: t, x)[0], x),
+    "vjp of contiguous": lambda library, x: (library.func.vjp(lambda t: t.contiguous(), x)[0], x),
+    "vjp of a pair": lambda library, x: (library.func.vjp(lambda s, t: (t, s), x.sum(), x)[0][0], x),
+    "vjp's aux": lambda library, x: (library.func.vjp(lambda t: (t.sin(), t), x, has_aux=True)[2], x),
+    "vjp of a view": lambda library, x: (library.func.vjp(lambda t: t.view_as(t), x)[0], x),
+    "grad_and_value": lambda library, x: (library.func.grad_and_value(lambda t: t)(y := x[0, 0])[1], y),
+    "vmap": lambda library, x: (library.func.vmap(lambda t: t)(x), x),
+    "vmap along 1": lambda library, x: (library.func.vmap(lambda t: t, 1, 1)(x), x),
+    "vmap that moves": lambda library, x: (library.func.vmap(lambda t: t, 1, 0)(x), x),
+    "vmap in chunks": lambda library, x: (library.func.vmap(lambda t: t, chunk_size=1)(x), x),
+    "vmap of what has no rows": lambda library, x: (library.func.vmap(lambda s, t: t, (0, None), 0)(x, x), x),
+    "nested": lambda library, x: (library.func.vmap(lambda t: library.func.vjp(lambda u: u, t)[0])(x), x),
+}
+
+
+@pytest.mark.parametrize("tracked", [False, True])
+@pytest.mark.parametrize("name", SAME)
+def test_what_comes_back_unchanged_is_the_same_tensor(name: str, tracked: bool) -> None:
+    def same(library: Any) -> bool:
+        result, given = SAME[name](library, library.ones(2, 3, requires_grad=tracked))
+        return result is given
+
+    assert same(minigrad) == same(torch)
+
+
 def test_nested_and_moved() -> None:
     def program(T: Any, made: Made) -> Any:
         x, y = made(3, 4), made(5, 4)

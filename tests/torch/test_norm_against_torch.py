@@ -172,6 +172,21 @@ def test_halves(dtype: str) -> None:
     same(layer.running_var, peer.running_var, rtol=1e-5)
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+def test_an_eps_that_is_nothing_in_a_half_type(dtype: str) -> None:
+    """float16 has no 1e-12, so that zeros are divided by 0."""
+    found = []
+    for library in (minigrad, torch):
+        x = library.tensor([[0.0, 0.0, 1e-7], [0.0, 2.0, 3.0]]).to(getattr(library, dtype))
+        functional = library.nn.functional
+        results = [functional.normalize(x, dim=0), functional.normalize(x, dim=1, p=1.0),
+                   functional.cosine_similarity(x, x * 0, dim=0), functional.cosine_similarity(x, x + 1, dim=1)]
+        found.append([r.float().numpy() for r in results])
+    for ours, theirs in zip(*found, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-2)
+    assert np.isnan(found[0][0]).any() == (dtype == "float16")
+
+
 def test_cross_map_lrn() -> None:
     """The values; PyTorch's gradient is not that of its formula."""
     for options in ({"size": 3, "alpha": 0.5, "k": 2}, {"size": 4, "alpha": 0.5}, {"size": 5}):

@@ -209,10 +209,11 @@ NUMBERS = {"nan": np.array(NAN), "zero": np.array(0.0), "infinity": np.array(INF
 ALL = ["sum", "mean", "prod", "var", "std", "amax", "amin", "max", "min", "median", "nansum", "norm"]
 ALONG = ["sum", "mean", "prod", "var", "std", "amax", "amin", "max", "min", "logsumexp", "cumsum", "cumprod",
          "logcumsumexp", "cummax", "cummin", "softmax", "log_softmax", "nansum"]
-# The order in which infinities are multiplied shows; a square root's second derivative at 0 is NaN in PyTorch.
-NOT_COMPARED = {("prod", "infinities"), ("cumprod", "infinities"), ("median", "empty")}
+# A square root's second derivative at 0 is NaN in PyTorch, as are some in which infinities are multiplied.
+NOT_COMPARED = {("median", "empty")}
 FIRST_ONLY = {("norm", "ties"), ("norm", "zeros"), ("norm", "alone"), ("amax", "nan"), ("amin", "nan"),
-              ("var", "alone"), ("std", "alone"), ("norm", "infinities")}
+              ("var", "alone"), ("std", "alone"), ("norm", "infinities"), ("prod", "infinities"),
+              ("cumprod", "infinities")}
 
 
 @pytest.mark.parametrize("table", TABLES)
@@ -245,6 +246,43 @@ def test_no_degrees_of_freedom(name, correction):
 def test_reductions_along_a_dimension(name, table):
     if (name, table) not in NOT_COMPARED:
         compare(of(name, 1), [TABLES[table]], 1 if (name, table) in FIRST_ONLY else 2)
+
+
+ROWS = [[2.0, 3, 4], [0.0, 3, 4], [0.0, 0, 4], [INF, 3, 4], [INF, -INF, 2], [INF, 0, 2], [INF, 0, 0], [-INF, INF, 0],
+        [NAN, 1, 2], [NAN, INF, -2], [NAN, 0, INF], [NAN, NAN, 3], [NAN, 0, 3], [-INF, -INF, -INF], [0, 0, NAN]]
+
+
+@pytest.mark.parametrize("other", [0.0, 1.0])
+@pytest.mark.parametrize("row", ROWS, ids=str)
+def test_slopes_of_products_beside_zeros_infinities_and_nan(row, other):
+    """A 0 anywhere, in another row, say, has PyTorch multiply instead of divide."""
+    x = np.array([row, [1.0, 2.0, other]])
+    assert compare(of("prod", 1), [x], 1)
+    assert compare(lambda library, t: t.T.prod(0), [x], 1)
+    assert compare(of("cumprod", 1), [x], 1)
+    assert compare(lambda library, t: t.T.cumprod(0), [x], 1)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=str)
+@pytest.mark.parametrize("weights", [[1.0, 1, 1], [0, 0, 1.0], [1.0, 0, 0], [-1.0, 0, 1]], ids=str)
+def test_slopes_of_running_logarithms_at_infinities(row, weights):
+    for dims in ([0], [0, 1]):
+        for start in (row, row[::-1]):
+            x = np.array(start) if len(dims) == 1 else np.array([start, [1.0, 2, 3]])
+            assert compare(lambda library, t: (t.logcumsumexp(-1) * library.tensor(weights)).nan_to_num(0.0, 0.0, 0.0)
+                           + t.logcumsumexp(-1), [x], 1)
+
+
+@pytest.mark.parametrize("name", ["prod", "cumprod"])
+def test_a_half_gradient_reads_the_rounded_result(name):
+    """It is infinite where the wider product inside is not."""
+    slopes = []
+    for library in LIBRARIES:
+        x = library.tensor([300.0, 300.0, 2.0, -0.5], dtype=library.float16, requires_grad=True)
+        library.autograd.backward(getattr(x, name)(0).sum())
+        slopes.append(x.grad.float().numpy())
+    np.testing.assert_array_equal(*slopes)
+    assert not np.isfinite(slopes[0]).all()
 
 
 def test_half_extrema_of_what_is_not_stored():

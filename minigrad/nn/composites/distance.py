@@ -57,10 +57,11 @@ count_of_differences.recorded.node = kind("NormBackward1", Ending)  # type: igno
 
 @composite(node="SumBackward1", keeps=((0, OWN), (1, OWN)))
 def cosine_similarity(x1: Tensor, x2: Tensor, *, dim: int, eps: float) -> Tensor:
-    """x1 . x2 / (|x1| |x2|) along ``dim``, with lengths of at least eps."""
-    (x1, x2), dtype = wide(x1, x2)
-    one, two = (x / length(x, dim, 2, True).clamp(min=eps) for x in (x1, x2))
-    return (one * two).sum(dim).to(dtype)
+    """x1 . x2 / (|x1| |x2|) along ``dim``, with lengths of at least eps; they are numbers of x's type: in float16 1e-8
+    is 0."""
+    wider, dtype = wide(x1, x2)
+    one, two = (x / narrow(length(w, dim, 2, True), dtype).clamp(min=eps) for x, w in zip((x1, x2), wider, strict=True))
+    return (one * two).sum(dim)
 
 
 def _between(difference: Tensor, p: float, nan: bool) -> Tensor:

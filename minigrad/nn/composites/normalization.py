@@ -149,6 +149,5 @@ def local_response_norm(input: Tensor, *, below: int, above: int, alpha: float, 
 
 @composite
 def normalize(input: Tensor, *, p: float, dim: Any, eps: float) -> Tensor:
-    """x / max(norm of x along ``dim``, eps)."""
-    (wider,), dtype = wide(input)
-    return (wider / wider.norm(p, dim, keepdim=True).clamp(min=eps)).to(dtype)
+    """x / max(norm of x along ``dim``, eps), where the norm and eps are numbers of x's type: in float16 1e-12 is 0."""
+    return input / input.norm(p, dim, keepdim=True).clamp(min=eps)
