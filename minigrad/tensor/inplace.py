@@ -18,7 +18,7 @@ from minigrad.tensor.base import AnyTensor, check_in_place, make
 from minigrad.tensor.changes import check_overlap, is_inference
 from minigrad.tensor.function import Function
 from minigrad.tensor.movement import shape_argument
-from minigrad.tensor.operands import fit, is_number, require_tensor
+from minigrad.tensor.operands import broadcast_shapes, fit, is_number, require_tensor
 from minigrad.tensor.promotion import number, number_dtype, stored, type_name
 from minigrad.tensor.storage import compute
 
@@ -95,6 +95,10 @@ class InPlace:
             wide = _WIDEST.get(number_dtype(other).kind, int64)
             other = make(LazyBuffer.const(number(other, wide), wide, (), self._pending().device))
         require_tensor(other, "copy_", "other", 1)
+        shape = self._shape()
+        if broadcast_shapes(shape, other._shape()) != shape:
+            raise RuntimeError(f"output with shape {list(shape)} doesn't match the broadcast shape "
+                               f"{list(broadcast_shapes(shape, other._shape()))}")
         check_overlap(self, (other,))
         return self._overwrite(other)
 

@@ -84,7 +84,8 @@ t.mm(t.ones(2, 2), t.ones(2, 2), out=t.zeros(2, 2).double()) ⇒ RuntimeError: E
 t.cat([t.ones(2)], out=t.zeros(2, dtype=t.int32)) ⇒ TypeError: torch.cat(): input types can't be cast to the desired
 t.zeros(2, dtype=t.int64).div_(2) ⇒ RuntimeError: result type Float can't be cast to the desired output type Long
 t.zeros(2).add_(t.ones(3, 2)) ⇒ RuntimeError: output with shape [2] doesn't match the broadcast shape [3, 2]
-t.zeros(2).copy_(t.ones(3)) ⇒ RuntimeError: The expanded size of the tensor (2) must match the existing size (3) at non-
+t.zeros(2).copy_(t.ones(3)) ⇒ RuntimeError: The size of tensor a (2) must match the size of tensor b (3) at non-singleto
+t.zeros(2).copy_(t.ones(1, 2)) ⇒ RuntimeError: output with shape [2] doesn't match the broadcast shape [1, 2]
 t.zeros(3, 1).expand(3, 4).add_(1) ⇒ RuntimeError: unsupported operation: more than one element of the written-to tensor
 t.cat([t.ones(2, 3), t.ones(3, 2)]) ⇒ RuntimeError: Sizes of tensors must match except in dimension 0. Expected size 3 b
 t.cat([t.ones(2, 3), t.ones(3)]) ⇒ RuntimeError: Tensors must have same number of dimensions: got 2 and 1

@@ -98,6 +98,7 @@ t.zeros(2, dtype=t.int8).add_(1.0)
 t.zeros(2, dtype=t.int64).div_(2)
 t.zeros(2).add_(t.ones(3, 2))
 t.zeros(2).copy_(t.ones(3))
+t.zeros(2).copy_(t.ones(1, 2))
 t.zeros(3, 1).expand(3, 4).add_(1)
 t.cat([t.ones(2, 3), t.ones(3, 2)])
 t.cat([t.ones(2, 3), t.ones(3)])
@@ -172,7 +173,7 @@ import copy; copy.deepcopy(t.ones(2, requires_grad=True) * 2)
 TYPE_ONLY = ('["a"]', "[1.0]", "reshape(2.5)", "nowhere", "t.exp", "chunk(0)", "zeros(-1)", "requires_grad_()",
              "deepcopy", "from_numpy(np", "softmax", "mm(t.ones(2))", "[:, t.tensor", "clamp()", "rand(2, dtype",
              "randint(3", "<< 1", "t.ones(2) & t", "requires_grad=True)[0].add_", "[1], requires", "permute(0)",
-             "cat(t.ones", "copy_", "where(t.ones", 'tensor("a")',
+             "cat(t.ones", "where(t.ones", 'tensor("a")',
              "** -1", "// 0", "Half", "x.grad = 1", "backward(t.ones", "masked_fill", "cat([t.ones(2), 1", "range(t",
              "expand(3)", "add_(t.ones(3, 2))", "ones(0).item", "argmax()", "requires_grad_(False)")
 
