@@ -29,6 +29,8 @@ __all__ = [
 
 F = TypeVar("F", bound=Callable[..., Any])
 LAST_TWO = (-2, -1)
+_CONJUGATED = ("fft_ifft", "fft_ihfft")
+"""Of real signals, PyTorch conjugates the transform there to have the one back."""
 
 
 def _checked(made: F) -> F:
@@ -44,7 +46,8 @@ def _checked(made: F) -> F:
         if out is not None and result.dtype.kind != "c" and out.dtype.kind == "c":
             raise RuntimeError(f"{made.__name__} expects a floating point output tensor, but got "
                                f"{type_name(out.dtype)}")
-        return into(out, result, name)
+        conjugated = name in _CONJUGATED and input.dtype.kind != "c"
+        return into(out, result, name, beneath="conj_physical" if conjugated else "")
 
     return cast(F, numpy_names(checked))
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from minigrad.tensor.base import AnyTensor
 from minigrad.tensor.complex_numbers import view_as_complex, view_as_real
 from minigrad.tensor.definition import function
 from minigrad.tensor.outputs import OUT_TYPES, SAME, into
@@ -46,6 +47,10 @@ SHOWN: dict[str, Callable[..., Any]] = {
 """View ops by name; each has a twin ``name_copy``."""
 
 
+_BROADCAST = ("split",)
+"""Where PyTorch copies the parts into ``out`` as ``copy_`` does: of any dtype, and ``out`` keeps its shape."""
+
+
 def _copied(name: str, show: Callable[..., Any]) -> None:
     @function(f"{name}_copy")
     def copied(input: Tensor, *args: Any, out: Any = None, **kwargs: Any) -> Any:
@@ -55,8 +60,16 @@ def _copied(name: str, show: Callable[..., Any]) -> None:
         copies = tuple([part.clone() for part in shown])
         if out is None:
             return copies
+        if isinstance(out, AnyTensor):
+            raise TypeError(f"{name}_copy(): argument 'out' must be tuple of Tensors, not Tensor")
+        if len(out) != len(copies):
+            raise RuntimeError(f"{name}_copy_out() expected an out= argument of size {len(copies)}, got size "
+                               f"{len(out)}")
         for target, part in zip(out, copies, strict=True):
-            into(target, part, f"{name}_copy")
+            if name in _BROADCAST:
+                target.copy_(part)
+            else:
+                into(target, part, f"{name}_copy")
         return None
 
     OUT_TYPES[f"{name}_copy"] = SAME

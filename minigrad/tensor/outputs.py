@@ -142,9 +142,9 @@ _FLOATING = (*_REAL, complex64, complex128)
 OUT_TYPES: dict[str, OutType | None] = {
     **dict.fromkeys(("addbmm", "addmm", "addmv", "alias_copy", "aminmax", "argmax", "argmin", "as_strided_copy",
                      "avg_pool2d", "avg_pool3d", "baddbmm", "bmm", "cross", "diag", "diagonal_copy",
-                     "expand_copy", "gather", "histc", "index_add", "index_copy", "index_reduce", "isin", "linear",
-                     "log_softmax", "lu_solve", "matmul", "mm", "msort", "mv", "narrow_copy", "norm", "permute_copy",
-                     "renorm", "scatter", "scatter_add", "scatter_reduce", "slice_scatter", "softmax",
+                     "expand_copy", "gather", "histc", "index_add", "index_copy", "index_reduce", "inverse", "isin",
+                     "linear", "log_softmax", "lu_solve", "matmul", "mm", "msort", "mv", "narrow_copy", "norm",
+                     "permute_copy", "renorm", "scatter", "scatter_add", "scatter_reduce", "slice_scatter", "softmax",
                      "squeeze_copy", "t_copy", "take_along_dim", "transpose_copy", "tril", "triu", "unfold_copy",
                      "unsqueeze_copy", "view_copy"), SAME),
     **dict.fromkeys(("abs", "bitwise_not", "ceil", "clamp", "clamp_max", "clamp_min", "conj_physical", "floor", "frac",
@@ -215,9 +215,13 @@ def _products(input: Any, other: Any) -> str:
     return "inner" if input.ndim and other.ndim else "mul"
 
 
+def _absolute(input: Any) -> str:
+    return "hypot" if input.dtype.kind == "c" else "abs"
+
+
 BENEATH: dict[str, Callable[..., str]] = {
-    "clamp": _clamped, "clamp_max": _clamped, "clamp_min": _clamped, "diff": _differences, "inner": _products,
-    "nanmean": _of_floats, "nansum": _of_floats,
+    "abs": _absolute, "clamp": _clamped, "clamp_max": _clamped, "clamp_min": _clamped, "diff": _differences,
+    "inner": _products, "nanmean": _of_floats, "nansum": _of_floats,
 }
 """Of functions whose rules depend on the call: which function does the work of this one."""
 
@@ -228,9 +232,13 @@ _OF_MEDIAN = (
                    "(while checking arguments for median)"))
 OF_SEVERAL: dict[str, tuple[OutType, ...]] = {
     **dict.fromkeys(("cummax", "cummin"), (_SCALAR_TYPE,) * 2),
-    **dict.fromkeys(("max", "min", "sort", "topk"), (SAME,) * 2),
+    **dict.fromkeys(("max", "min", "qr", "sort", "topk"), (SAME,) * 2),
     **dict.fromkeys(("median", "nanmedian"), _OF_MEDIAN),
-    "native_batch_norm": (_OF_ACCESSORS,) * 3,
+    "native_batch_norm": (_OF_ACCESSORS,) * 3, "svd": (SAME,) * 3,
+    "frexp": tuple([OutType(False, f"torch.frexp() expects {part} dtype {{2}} but got {{3}}")
+                    for part in ("mantissa to have", "exponent to have")]),
+    "histogram": tuple([OutType(False, f"torch.histogram: input tensor and {part} tensor should have the same dtype, "
+                                       f"but got input {{2}} and {part} {{3}}") for part in ("hist", "bin_edges")]),
     "kthvalue": (OutType(False, "output values must be of same type as input"),
                  OutType(False, "output indices must be of scalar type {0}")),
     "mode": (OutType(False, "expected scalar type '{0}' but got '{1}' for values output"),

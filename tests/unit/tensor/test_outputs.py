@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import minigrad
-from minigrad import Tensor, complex64, float32, float64, int32, int64, uint8, zeros
+from minigrad import Tensor, complex64, complex128, float32, float64, int32, int64, uint8, zeros
 from minigrad.dtype import bool_
 
 X = minigrad.tensor([[1.5, 2.5], [3.5, 4.5]])
@@ -41,6 +41,11 @@ INDEX = minigrad.tensor([[0, 0], [1, 1]])
     (lambda out: minigrad.clamp_min(X, X, out=out), float64, int64, "result type Float can't be cast to the desired"),
     (lambda out: minigrad.diag(X, out=out), float32, float64, "Expected out tensor to have dtype float, but got d"),
     (lambda out: minigrad.nn.functional.softplus(X, out=out), float32, float64, "Found dtype Double but expected"),
+    (lambda out: minigrad.threshold(X, 2, 0, out=out), float64, int64, "result type Float can't be cast to the"),
+    (lambda out: minigrad.inverse(X, out=out), float32, float64, "Expected out tensor to have dtype float, but got d"),
+    (lambda out: minigrad.fft.ifft(X, out=out), complex64, complex128, "Found dtype ComplexDouble but expected Compl"),
+    (lambda out: minigrad.fft.ifft(X.to(complex64), out=out), complex128, float32, "expects a complex output tensor"),
+    (lambda out: minigrad.abs(X.to(complex64), out=out), float64, int64, "result type Float can't be cast to the de"),
 ])
 def test_dtypes(call: Callable[[Tensor], Any], kept: Any, refused: Any, words: str) -> None:
     out = zeros(0, dtype=kept)
@@ -95,6 +100,35 @@ def test_dtypes_of_several(call: Callable[[Any], Any], words: str, words_of_plac
         call((zeros(0, dtype=float64), zeros(0, dtype=int64)))
     with pytest.raises(RuntimeError, match=words_of_places):
         call((zeros(0), zeros(0, dtype=int32)))
+
+
+@pytest.mark.parametrize(("call", "types", "words"), [
+    (minigrad.svd, (float32,) * 3, "Expected out tensor to have dtype float, but got double instead"),
+    (minigrad.qr, (float32,) * 2, "Expected out tensor to have dtype float, but got double instead"),
+    (minigrad.frexp, (float32, int32), r"torch.frexp\(\) expects .* dtype .* but got double"),
+    (minigrad.histogram, (float32,) * 2, "input tensor and .* tensor should have the same dtype, but got input float"),
+])
+def test_dtypes_of_each_of_several(call: Callable[..., Any], types: tuple[Any, ...], words: str) -> None:
+    good = tuple([zeros(0, dtype=dtype) for dtype in types])
+    assert all(a is b and a.numel() for a, b in zip(call(X, out=good), good, strict=True))
+    for i in range(len(types)):
+        with pytest.raises(RuntimeError, match=words):
+            call(X, out=(*good[:i], zeros(0, dtype=float64), *good[i + 1:]))
+
+
+def test_copies_of_parts() -> None:
+    parts = [zeros(1, 2), zeros(2, 2, dtype=int64)]
+    assert minigrad.split_copy(X, 1, out=parts) is None
+    assert [p.tolist() for p in parts] == [[[1.5, 2.5]], [[3, 4], [3, 4]]]
+    with pytest.raises(RuntimeError, match=r"output with shape \[2\] doesn't match the broadcast shape \[1, 2\]"):
+        minigrad.split_copy(X, 1, out=[zeros(2), zeros(1, 2)])
+    with pytest.raises(RuntimeError, match="but got double instead"):
+        minigrad.unbind_copy(X, out=[zeros(0), zeros(0, dtype=float64)])
+    for call in (minigrad.unbind_copy, lambda x, out: minigrad.split_copy(x, 1, out=out)):
+        with pytest.raises(RuntimeError, match="expected an out= argument of size 2, got size 1"):
+            call(X, out=[zeros(2)])
+        with pytest.raises(TypeError, match="argument 'out' must be tuple of Tensors, not Tensor"):
+            call(X, out=zeros(2))
 
 
 def test_shapes_of_what_is_made_from_numbers() -> None:
