@@ -193,8 +193,11 @@ class Layout:
         window = tuple([index(n) for n in size]), tuple([index(s) for s in stride]), offset
         _check_window(self, base, window)
         inner = window
-        if self.requires_grad and not base.requires_grad and _is_within(self, window):
-            base, inner = self, (*window[:2], offset - offset_of(self))  # a leaf: the gradient is its own
+        if self.requires_grad:  # the gradient goes through self, if self has all that is seen
+            order = sorted(range(self.ndim), key=strides_of(self).__getitem__, reverse=True)
+            dense = self if self.is_contiguous() else self.permute(order)
+            if _is_within(dense, window):
+                base, inner = dense, (*window[:2], offset - offset_of(self))
         whole = base._pending()
         return make_view(base, window_steps(whole, dtype, inner), *window, "AsStridedBackward0",
                          None if dtype is whole.dtype else dtype)

@@ -363,6 +363,14 @@ def test_gradients_of_windows() -> None:
         x.as_strided((2,), (1,)).zero_()
 
 
+def test_the_gradient_of_a_window_goes_through_the_view_that_it_was_asked_of() -> None:
+    x = minigrad.arange(6.0).requires_grad_()
+    for view, seen in (((x * 1)[2:], [1, 2, 1, 0]), ((x * 1).reshape(2, 3).T, [[0, 2], [0, 1], [1, 0]])):
+        window = view.as_strided((2, 2), (1, 1), 2)
+        assert minigrad.autograd.grad(window.sum(), view)[0].tolist() == seen
+    assert minigrad.func.jacrev(lambda t: t.as_strided((6,), (1,)))(x).tolist() == minigrad.eye(6).tolist()
+
+
 def test_a_window_of_a_view_is_one_of_the_memory_and_as_tracked_as_the_view() -> None:
     x = minigrad.arange(6.0).requires_grad_()
     part = (x * 1)[2:4]
