@@ -22,6 +22,7 @@ MOVES: dict[str, Callable[[LazyBuffer], LazyBuffer]] = {
     "FLIP": lambda x: x.flip((0, 2)), "STRIDE": lambda x: x.stride((2, 1, 3)),
     "WINDOW": lambda x: x.window(((2, 2, 1, 2), (1, 2, 2, 1))), "CONTIGUOUS": lambda x: x.flip((1,)).contiguous(),
     "as-real": lambda x: x.as_real(), "as-complex": lambda x: x.as_real().flip((0,)).as_complex(),
+    "empty-as-real": lambda x: x.shrink(((0, 0), (0, 4), (0, 5))).as_real().reduce(Op.SUM, (0, 3)),
     "bits": lambda x: x.bitcast(int64).cast(int64),
 }
 

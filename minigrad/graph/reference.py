@@ -85,7 +85,7 @@ def _elementwise(node: LazyBuffer, operands: list[np.ndarray]) -> Any:
         return cast(operands[0], node.dtype)
     if node.op == Op.BITCAST:
         bits = SCALAR_OPS[node.op].numpy(operands[0], node.dtype)
-        return bits.reshape(operands[0].shape if bits.size == operands[0].size else node.shape)
+        return bits.reshape(operands[0].shape if node.dtype.size == node.srcs[0].dtype.size else node.shape)
     wide = [_widen(o, s.dtype) for o, s in zip(operands, node.srcs, strict=True)]
     result = np.asarray(SCALAR_OPS[node.op].numpy(*wide))
     with np.errstate(all="ignore"):
