@@ -3,6 +3,7 @@ them, and compares with PyTorch.
 Next: ``test_threads.py``."""
 
 import threading
+from argparse import ArgumentTypeError
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 import minigrad
 from minigrad.tensor import points
 from minigrad.tensor.point import Point
-from tools.fuzz.__main__ import OnNumpy
+from tools.fuzz.__main__ import OnNumpy, device_names, search
 from tools.fuzz.known import KNOWN, kind_of
 from tools.fuzz.program import Program, difference, disagreement, run, shrink, write
 
@@ -26,6 +27,18 @@ def test_random_programs_agree_with_the_reference(start: int, count: int, seed: 
         if kind_of(program, reference, minigrad) == "":
             shorter = shrink(program, lambda candidate: kind_of(candidate, reference, minigrad) == "")
             pytest.fail(f"{disagreement(shorter, reference, minigrad)}\n{shorter}")
+
+
+@pytest.mark.parametrize("count", [3, pytest.param(60, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("device", ["CC", "OPENCL", "CUDA_EMULATION"])
+def test_random_programs_agree_on_other_devices(device: str, count: int, seed: int) -> None:
+    try:
+        devices = device_names(device)
+    except ArgumentTypeError as refused:
+        pytest.skip(str(refused))
+    seeds = range(seed * 1000 + 900, seed * 1000 + 900 + count)
+    failures = [text for _, _, text in search(seeds, 12, OnNumpy(), minigrad, (), devices) if text]
+    assert not failures, failures[0]
 
 
 class Wrongly:
@@ -48,6 +61,10 @@ def test_a_difference_is_found_and_shortened() -> None:
     assert disagreement(program, minigrad, wrong) == "d: 1.0 at (0,), not 2.0"
     found = shrink(program, lambda candidate: bool(disagreement(candidate, minigrad, wrong)))
     assert (found.settings, found.times) == ({}, 1)
+    wrong.functions["maximum"] = lambda a, b: minigrad.maximum(a, b) + (a.device.type == "numpy")
+    program.settings["DEVICE"] = "NUMPY"
+    there = shrink(program, lambda candidate: bool(disagreement(candidate, minigrad, wrong)))
+    assert there.settings == {"DEVICE": "NUMPY"} and there.lines == found.lines
     assert found.lines == ["a = L.tensor([1.0, 2.0])", "b = a * 2", "d = L.maximum(a, b)"]
 
 

@@ -7,6 +7,7 @@ Next: ``calls.py``."""
 from __future__ import annotations
 
 import argparse
+import importlib
 import importlib.util
 import json
 import sys
@@ -17,8 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import minigrad
+from minigrad.errors import DeviceUnavailable
+from minigrad.runtime.device import get_device
 from tools.fuzz import coverage
-from tools.fuzz.campaign import campaign, finished, stretches
+from tools.fuzz.campaign import campaign, finished, name_of, stretches
 from tools.fuzz.counts import Counts
 from tools.fuzz.known import kind_of
 from tools.fuzz.program import Program, disagreement, shrink, write
@@ -52,16 +55,27 @@ def reference(name: str | None) -> Any:
     return torch
 
 
+def device_names(text: str) -> list[str]:
+    """The registered names of the devices in a list with commas; the emulation of CUDA becomes one of them."""
+    names = text.upper().split(",")
+    if "CUDA_EMULATION" in names:
+        importlib.import_module("tests.cuda_emulation.device")
+    try:
+        return [get_device(name).name for name in names]
+    except (DeviceUnavailable, RuntimeError) as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def search(seeds: Iterable[int], length: int, other: Any, library: Any, without: Sequence[str] = (),
-           ) -> Iterator[tuple[Program, str, str]]:
+           devices: Sequence[str] = ()) -> Iterator[tuple[Program, str, str]]:
     """For each seed its program; if it fails, the kind if it is a known one, or what differs and the program,
     shortened, as text."""
     for seed in seeds:
-        program = write(seed, length, other, without)
+        program = write(seed, length, other, without, devices)
         kind = kind_of(program, other, library)
         if kind == "":
             shorter = shrink(program, lambda candidate: kind_of(candidate, other, library) == "")
-            yield program, "", f"# seed {seed}: {disagreement(shorter, other, library)}\n{shorter}\n"
+            yield program, "", f"{name_of(seed, devices)}: {disagreement(shorter, other, library)}\n{shorter}\n"
         else:
             yield program, kind or "", ""
 
@@ -85,7 +99,7 @@ def stretch(seeds: range, options: argparse.Namespace) -> int:
             yield seed
 
     with tempfile.TemporaryDirectory(prefix="minigrad-fuzz-") as folder, minigrad.config.config(CACHE_DIR=folder):
-        for found in search(begun(), options.length, other, minigrad, options.without):
+        for found in search(begun(), options.length, other, minigrad, options.without, options.device):
             counts.add(*found)
     counts.seconds = time.monotonic() - began
     print(json.dumps(counts.record()), flush=True)
@@ -100,6 +114,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="of the first program")
     parser.add_argument("--length", type=int, default=12, help="statements of a program")
     parser.add_argument("--without", nargs="+", default=[], choices=FEATURES, help="features that none may use")
+    parser.add_argument("--device", type=device_names, default=[], metavar="NAMES",
+                        help="CC, OPENCL, CUDA_EMULATION, NUMPY, ...; of several, with commas, each program draws one")
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--state", type=Path, help="a file that says which programs ran; they do not run again")
     parser.add_argument("--reference", choices=("torch", "numpy"))
@@ -111,20 +127,21 @@ def main() -> int:
     if options.stretch:
         first, count = map(int, options.stretch.split(":"))
         return stretch(range(first, first + count), options)
-    done = finished(options.state)
+    done = finished(options.state, options.device)
     counts = Counts()
     for record in done:
         counts.merge(record)
     parts = stretches(options.seed, sys.maxsize if options.programs is None else options.programs, done)
     minutes = options.minutes if options.minutes is not None else 1 if options.programs is None else 1e6
     passed_on = [f"--length={options.length}", *([f"--reference={options.reference}"] if options.reference else []),
+                 *([f"--device={','.join(options.device)}"] if options.device else []),
                  *(["--functions"] if options.functions else []),
                  *(["--without", *options.without] if options.without else [])]
-    for record in campaign(parts, passed_on, options.processes, minutes * 60):
+    for record in campaign(parts, passed_on, options.processes, minutes * 60, options.device):
         counts.merge(record)
         if options.state is not None:
             with options.state.open("a") as file:
-                file.write(json.dumps(record) + "\n")
+                file.write(json.dumps(record | {"devices": options.device}) + "\n")
         for failure in record["failures"]:
             print(failure, flush=True)
     print(counts.last() if options.quiet else counts.text())

@@ -12,15 +12,19 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
 from tools.fuzz.counts import Counts
+from tools.fuzz.program import device_of
 
 STRETCH = 2000
-"""Programs of a process: two minutes. It compiles tier 0's kernels anew."""
+"""Programs of a process: two minutes on the CPU device. It compiles tier 0's kernels anew."""
+
+LONGEST = 5.0
+"""Minutes after which a process of another device ends, so that what it found is seen."""
 
 SLOW = 5.0
 """Seconds that a program of a stretch may take on average before the process is ended."""
@@ -28,14 +32,17 @@ SLOW = 5.0
 Record = dict[str, Any]
 
 
-def finished(path: Path | None) -> list[Record]:
-    """The stretches in a file. A last line that was not written to its end counts for nothing."""
+def finished(path: Path | None, devices: Sequence[str] = ()) -> list[Record]:
+    """The stretches in a file that ran on these devices. A last line that was not written to its end counts for
+    nothing."""
     found = []
     for line in path.read_text().splitlines() if path is not None and path.exists() else ():
         try:
-            found.append(json.loads(line))
+            record = json.loads(line)
         except ValueError:
             continue
+        if record.get("devices", []) == list(devices):
+            found.append(record)
     return found
 
 
@@ -58,12 +65,21 @@ def stretches(first: int, count: int, done: list[Record]) -> Iterator[tuple[int,
         at = stop
 
 
-def run(first: int, count: int, arguments: list[str], until: float) -> Record:
+def name_of(seed: int, devices: Sequence[str]) -> str:
+    """What begins the text of a failure: which program it is.
+
+    >>> name_of(7, ["CC"])
+    '# seed 7, --device CC'
+    """
+    return f"# seed {seed}" + "".join(f", --device {name}" for name in device_of(seed, devices).values())
+
+
+def run(first: int, count: int, arguments: list[str], until: float, devices: Sequence[str] = ()) -> Record:
     """A stretch in a process of its own, which stops when time is up. If a signal or this function ends it, the seed
     at which it was is a failure, and the last of the stretch. ``RuntimeError`` if it raised something."""
     began = time.monotonic()
     command = [sys.executable, "-m", "tools.fuzz", "--stretch", f"{first}:{count}",
-               f"--minutes={(until - began) / 60}", *arguments]
+               f"--minutes={min((until - began) / 60, LONGEST)}", *arguments]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60 + SLOW * count)
         if done.returncode > 0:
@@ -78,12 +94,12 @@ def run(first: int, count: int, arguments: list[str], until: float) -> Record:
     at = int(last) if last.isdecimal() else int(before[-1]) if before else first
     counts = Counts()
     counts.programs, counts.seconds = at - first + 1, time.monotonic() - began
-    counts.failures.append(f"# seed {at}: {how}\n")
+    counts.failures.append(f"{name_of(at, devices)}: {how}\n")
     return counts.record() | {"first": first, "last": at}
 
 
 def campaign(parts: Iterator[tuple[int, int]], arguments: list[str], processes: int, seconds: float,
-             ) -> Iterator[Record]:
+             devices: Sequence[str] = ()) -> Iterator[Record]:
     """Run stretches until there are no more, or time is up; each as it ends."""
     until = time.monotonic() + seconds
     waiting: dict[Future[Record], int] = {}
@@ -94,7 +110,7 @@ def campaign(parts: Iterator[tuple[int, int]], arguments: list[str], processes: 
                 part = rest.pop() if rest else next(parts, None)
                 if part is None:
                     break
-                waiting[threads.submit(run, *part, arguments, until)] = sum(part)
+                waiting[threads.submit(run, *part, arguments, until, devices)] = sum(part)
             if not waiting:
                 return
             for future in wait(waiting, return_when=FIRST_COMPLETED).done:

@@ -248,9 +248,10 @@ def _repeats(t: Any) -> bool:
 
 def _is_half(failure: Failure) -> bool:
     """Our words, and a float16 Tensor in the statement."""
-    ours = (failure.mismatch.raised or ("", ""))[0]
-    statement = str(failure.program) if failure.program.jit else failure.mismatch.place  # or the round
-    return ours.startswith("NotImplementedError: complex32 is a name only") and (
+    ours = (failure.mismatch.raised or (failure.mismatch.how,))[0]
+    anywhere = failure.program.jit or failure.mismatch.raised is None  # of the round, or of what led to a value
+    statement = str(failure.program) if anywhere else failure.mismatch.place
+    return ours.startswith("NotImplementedError") and "complex32 is a name only" in ours and (
         "L.float16" in statement
         or any(str(t.dtype).rpartition(".")[2] in ("float16", "complex32") for t in failure.tensors()))
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 import minigrad
+from minigrad.runtime.device import get_device
 from minigrad.tensor import points
 from minigrad.tensor.replay import thread
 from tools.fuzz.loops import MADE, SELDOM, in_each_round, inputs, jitted, looped, names_of_round
@@ -43,7 +44,7 @@ class Program:
 
     lines: list[str]
     kinds: list[str] = field(default_factory=list)
-    settings: dict[str, int] = field(default_factory=dict)
+    settings: dict[str, int | str] = field(default_factory=dict)
     times: int = 1
     rounds: int = 1
     together: bool = False
@@ -197,20 +198,33 @@ def step(line: str, scope: dict[str, Any], variables: dict[str, Any]) -> str:
     return ""
 
 
-def write(seed: int, length: int, library: Any, without: Sequence[str] = ()) -> Program:
-    """A program of ``length`` statements, none of a feature ``without`` which it is to be. It is run on the library as
-    it grows: the next one is about what is there."""
+def device_of(seed: int, devices: Sequence[str]) -> dict[str, int | str]:
+    """The setting of the device that a program runs on, one of these. Without any it is the default."""
+    return {"DEVICE": Random(f"device {seed}").choice(devices)} if devices else {}
+
+
+def write(seed: int, length: int, library: Any, without: Sequence[str] = (), devices: Sequence[str] = ()) -> Program:
+    """A program of ``length`` statements, none of a feature ``without`` which it is to be, for one of the devices. It
+    is run on the library as it grows: the next one is about what is there."""
+    place = device_of(seed, devices)
+    if place and not shares_memory(str(place["DEVICE"])):
+        without = [*without, "alias"]
     program = _write(seed, length, library, without)
     if Random(f"beside {seed}").random() < 0.05:
-        return replace(program, beside=_write(seed + OTHERS, length, library, without))
-    return program
+        program = replace(program, beside=_write(seed + OTHERS, length, library, without))
+    return replace(program, settings=program.settings | place)
+
+
+def shares_memory(device: str) -> bool:
+    """Whether tensors of a device may share memory with NumPy arrays."""
+    return device != "NUMPY" and get_device(device).host_memory
 
 
 def _write(seed: int, length: int, library: Any, without: Sequence[str]) -> Program:
     rng = Swarm(seed)
     together = rng.random() < 0.8
     features = {f for f in FEATURES if rng.random() < 0.6} - set(without) - set(getattr(library, "without", ()))
-    settings = {"THREADS": rng.choice((1, 2, 3)), "TIERS": rng.choice((0, 1, 1, 1, 2, 2)),
+    settings: dict[str, int | str] = {"THREADS": rng.choice((1, 2, 3)), "TIERS": rng.choice((0, 1, 1, 1, 2, 2)),
                 "CACHE": int(rng.random() < 0.1)}  # files take half of the time
     variables: dict[str, Any] = {}
     loop = rng.random() < 0.3
@@ -404,13 +418,18 @@ def _numbers(t: Any) -> np.ndarray[Any, Any]:
 
 
 def shrink(program: Program, still: Callable[[Program], bool]) -> Program:
-    """The program without all statements that are not needed for ``still`` to hold, run once and with plain settings
-    if that is enough, and with as few rounds as are."""
-    for settings, times in (({}, 1), (program.settings, 1), ({}, program.times)):
+    """The program without all statements that ``still`` does not need to hold, run once, with plain settings and on the
+    the CPU device if that is enough, and with as few rounds as are."""
+    place = {name: value for name, value in program.settings.items() if name == "DEVICE"}
+    plain: dict[str, int | str] = {}
+    for settings, times in ((plain, 1), (place, 1), (program.settings, 1), (plain, program.times),
+                            (place, program.times)):
         simpler = replace(program, kinds=[], settings=settings, times=times)
         if still(simpler):
             program = simpler
             break
+    if program.beside is not None and still(replace(program, beside=None)):
+        program = replace(program, beside=None)
     program = _fewer_rounds(program, still)
     size = max(len(program.lines) // 2, 1)
     while True:

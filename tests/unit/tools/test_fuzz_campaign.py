@@ -12,7 +12,7 @@ import pytest
 
 from tools.fuzz import campaign
 from tools.fuzz.counts import Counts
-from tools.fuzz.program import Program
+from tools.fuzz.program import Program, device_of
 from tools.fuzz.swarm import Swarm
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -26,6 +26,9 @@ def test_a_stretch_is_what_no_line_of_the_file_has(tmp_path: Path) -> None:
     assert list(campaign.stretches(0, 1200, campaign.finished(state))) == [(0, 100), (900, 300)]
     assert list(campaign.stretches(0, 5000, [])) == [(0, 2000), (2000, 2000), (4000, 1000)]
     assert list(campaign.stretches(100, 800, campaign.finished(state))) == []
+    state.write_text('{"first": 0, "last": 9}\n{"first": 0, "last": 4, "devices": ["CC"]}\n')
+    assert [record["last"] for record in campaign.finished(state)] == [9]
+    assert [record["last"] for record in campaign.finished(state, ["CC"])] == [4]
 
 
 def test_a_process_that_dies_is_the_failure_of_one_program(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -36,13 +39,29 @@ def test_a_process_that_dies_is_the_failure_of_one_program(monkeypatch: pytest.M
         return subprocess.CompletedProcess(command, 0, json.dumps(Counts().record() | {"programs": count}), "")
 
     monkeypatch.setattr(subprocess, "run", ends)
-    found = list(campaign.campaign(iter([(5, 10)]), [], 2, 1e6))
+    found = list(campaign.campaign(iter([(5, 10)]), [], 2, 1e6, ["CC"]))
     assert [(r["first"], r["last"], r["programs"]) for r in found] == [(5, 6, 2), (7, 14, 8)]
-    assert found[0]["failures"] == ["# seed 6: signal 11 ended the process: stack smashed\n"]
+    assert found[0]["failures"] == ["# seed 6, --device CC: signal 11 ended the process: stack smashed\n"]
     monkeypatch.setattr(subprocess, "run", lambda command, **options: subprocess.CompletedProcess(
         command, 1, "5\n", "NameError"))
     with pytest.raises(RuntimeError, match="NameError"):
         list(campaign.campaign(iter([(5, 10)]), [], 1, 1e6))
+
+
+def test_programs_run_on_the_devices_that_are_named(tmp_path: Path) -> None:
+    def ran(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([sys.executable, "-m", "tools.fuzz", "--length", "4", "--reference", "numpy", *arguments],
+                              cwd=ROOT, text=True, capture_output=True, check=False)
+
+    done = ran("--device", "numpy,cpu", "--programs", "12", "--state", str(tmp_path / "state"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    record = json.loads((tmp_path / "state").read_text())
+    drawn = record["drawn"]["settings"]
+    assert record["devices"] == ["NUMPY", "CPU"] and drawn["DEVICE=NUMPY"] + drawn["DEVICE=CPU"] == 12
+    assert "DEVICE=NUMPY" in done.stdout and "DEVICE=CPU" in done.stdout
+    assert not any(alone["DEVICE"] == "CPU" for alone in map(device_of, range(20), [["NUMPY"]] * 20))
+    refused = ran("--device", "NO_SUCH")
+    assert refused.returncode == 2 and "Expected one of cpu, cc" in refused.stderr
 
 
 def test_counts_are_added() -> None:

@@ -68,6 +68,15 @@ def test_refusals(kind: str, ours: str, theirs: str, lines: tuple[str, ...]) -> 
     assert refused(ours, theirs, *lines) == kind
 
 
+def test_a_complex32_that_shows_when_it_is_read() -> None:
+    how = f"{HALF.replace(': ', ' when it is read: ', 1)}"
+    kinds = []
+    for line in ("v1 = L.ones(2, dtype=L.float16)", "v1 = L.ones(2)"):
+        failure = Failure(Program([line, "v2 = v1 * 1j"]), Mismatch("v2", how), minigrad, minigrad)
+        kinds.append(next((kind.name for kind in KNOWN if kind.holds(failure)), ""))
+    assert kinds == ["complex numbers that are not there", ""]
+
+
 def test_a_step_after_a_rounding_is_told_from_a_wrong_value() -> None:
     lines = ["v1 = L.tensor([0.5, 0.75])", "v2 = v1 * 2", "v3 = L.floor(v2)"]
     assert kind_of(Program(lines), Other(floor=lambda x: minigrad.floor(x - 1e-7)),
