@@ -4,7 +4,7 @@ Next: ``again.py``."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -126,6 +126,19 @@ def seen_through(trace: Trace, slot: int) -> LazyBuffer | None:
         return None
     trace.values[slot] = value
     return value
+
+
+def is_found(trace: Trace, slot: int, known: Set[int]) -> bool:
+    """Whether ``seen_through`` finds the value of a result once those in the slots ``known`` are."""
+    if slot in known or trace.specs[slot] is None:
+        return True
+    entry = trace.entry_of(slot)
+    if entry.view is not None:
+        return is_found(trace, entry.operands[0], known)
+    output = _output(entry, slot)
+    return (output.op == Op.PARAM or (output.op == Op.HOST and len(output.arg) == 2)) and all([
+        s.op == Op.PARAM and s.arg < len(entry.operands) and is_found(trace, entry.operands[s.arg], known)
+        for s in output.srcs or (output,)])
 
 
 def _output(entry: Entry, slot: int) -> LazyBuffer:

@@ -20,7 +20,18 @@ from minigrad.tensor.again import written_again
 from minigrad.tensor.base import made
 from minigrad.tensor.looks import look_of_memory
 from minigrad.tensor.pending import put, settle, undo
-from minigrad.tensor.point import ALWAYS, GRADIENT, NUMBER, TARGET, VALUE, Point, Where, fill
+from minigrad.tensor.point import (
+    ALWAYS,
+    GRADIENT,
+    NUMBER,
+    TARGET,
+    VALUE,
+    Point,
+    Where,
+    fill,
+    is_by_host,
+    is_found,
+)
 from minigrad.tensor.quick import quicken
 from minigrad.tensor.replay import FOLLOW, OFF, RECORD, Entry, Trace, several, thread
 from minigrad.tensor.storage import Storage, Writes, tracing
@@ -89,9 +100,11 @@ def _ending(after: str) -> Iterator[None]:
 # --- making a point of what ran
 
 
-def _made(trace: Trace, watch: Sequence[Run], old: dict[int, Where], new: dict[int, Where]) -> Point | None:
-    """The point for what ran; None if some of its memory is not known by slot. ``old`` and ``new`` say of values, by
-    ``id``, which leaf's gradient they were, and what they become."""
+def _made(trace: Trace, watch: Sequence[Run], old: dict[int, Where], new: dict[int, Where],
+          alive: Sequence[int]) -> Point | None:
+    """The point for what ran; None if some of its memory is not known by slot, or it would not give all that somebody
+    holds, which is in the slots ``alive``. ``old`` and ``new`` say of values, by ``id``, which leaf's gradient they
+    were, and what they become."""
     if len(watch) != 1:
         return None
     pending, executable = watch[0]
@@ -106,6 +119,9 @@ def _made(trace: Trace, watch: Sequence[Run], old: dict[int, Where], new: dict[i
         return None
     if None in leaves or None in results or any([id(s) not in slots for s in pending.scalars]):
         return None
+    known = {at[1] for at in results if at is not None and at[0] == VALUE}
+    if not all([is_found(trace, slot, known) for slot in alive if is_by_host(trace, slot)]):
+        return None  # what a HOST function found in a value that was computed for it alone
     scalars: list[tuple[str, Any]] = [(VALUE, slots[id(s)]) for s in pending.scalars]
     at = {id(constant): i for i, constant in enumerate(trace.constants)}
     # what an op gives is always the same
@@ -205,7 +221,7 @@ def _record_backward(trace: Trace, t: Tensor) -> None:
         # else one ``.grad`` is that of two leaves, or a hook has needed values meanwhile
         if plain and len(old) == len(before) and trace.state == RECORD and trace is thread.trace:
             new = {id(leaf._grad._whole()): (GRADIENT, i) for i, leaf in reversed(leaves) if leaf._grad is not None}
-            _keep(trace, place, None if _is_open(trace, place[2]) else _made(trace, watch, old, new))
+            _keep(trace, place, None if _is_open(trace, place[2]) else _made(trace, watch, old, new, place[2]))
 
 
 def _pending(trace: Trace, alive: Sequence[int]) -> list[LazyBuffer]:
@@ -284,7 +300,7 @@ def _update(targets: Sequence[Tensor], values: Sequence[Tensor]) -> None:
     with _ending("update"):
         realise([t._storage.lazy for t in targets] + along + Writes.take(), watch)
         if trace.state == RECORD:
-            point = None if _is_open(trace, others) else _made(trace, watch, {}, new)
+            point = None if _is_open(trace, others) else _made(trace, watch, {}, new, others)
             if point is not None and sum(what == TARGET for what, _ in point.results) == len(targets):
                 _keep(trace, place, point)  # else one is memory that NumPy sees, and was written at once
 
@@ -388,7 +404,7 @@ def _compute(lazies: Sequence[LazyBuffer], kind: str = "value") -> None:
     place = kind, slots, trace.alive()
     watch: list[Run] = []
     realise([*lazies, *_changed(trace)], watch)
-    point = _made(trace, watch, {}, {})
+    point = _made(trace, watch, {}, {}, place[2])
     settle(trace)
     known = next((p for where, p in trace.entry.points if where == place), None)
     _keep(trace, place, point)

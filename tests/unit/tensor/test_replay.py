@@ -846,3 +846,17 @@ def test_what_is_changed_through_data_is_read_as_it_is_then_in_every_round(chang
         change(y)
         y.sum().backward()
         assert x.grad.tolist() == [[2.0, 2.0]]
+
+
+@pytest.mark.parametrize("find", [
+    lambda x: (x * 2).argsort(), lambda x: x.to(mg.float16).argsort(), lambda x: mg.cat([x, x]).topk(1)[1],
+    lambda x: x.argsort(),
+])
+def test_places_that_numpy_finds_are_there_after_a_backward(find):
+    x = mg.tensor([3.0, 1.0, 2.0], requires_grad=True)
+    for _ in range(4):
+        with mg.no_grad():
+            x.neg_()
+        places = find(x)
+        (x * x).sum().backward()
+        assert places.tolist() == find(x.detach().clone()).tolist()
