@@ -79,8 +79,9 @@ def _over(x: LazyBuffer, op: str, axes: tuple[int, ...], keepdim: bool) -> LazyB
 
 def _over_gradient(inputs: Sequence[LazyBuffer], outputs: Sequence[LazyBuffer], grads: Sequence[LazyBuffer | None],
                    op: str, axes: tuple[int, ...], keepdim: bool, nan: bool = False) -> tuple[LazyBuffer | None]:
-    """In equal parts to the elements that equal the result, or if that is NaN (and ``nan``) to those that are NaN. The
-    result of a half type has been rounded, as have the elements."""
+    """In equal parts to the elements that equal the result. With ``nan``, to those that are NaN if the result is, and
+    the others get 0 even if g is infinite; without, they get g·0, and 0 / 0 if none equals the result, as in PyTorch.
+    The result of a half type has been rounded, as have the elements."""
     x, out, g = inputs[0], outputs[0], grads[0]
     if g is None or (nan and not axes):
         return (g,)
@@ -92,7 +93,9 @@ def _over_gradient(inputs: Sequence[LazyBuffer], outputs: Sequence[LazyBuffer], 
     wide = accumulator(x.dtype)
     part = mask.cast(wide)
     number = part.reduce(Op.SUM, axes).expand(x.shape) if axes else part
-    return (part.binary(Op.MUL, g.cast(wide).reshape(kept).expand(x.shape)).binary(Op.DIV, number).cast(x.dtype),)
+    g = g.cast(wide).reshape(kept).expand(x.shape)
+    found = mask.where(g.binary(Op.DIV, number), g.like(0.0)) if nan else part.binary(Op.MUL, g).binary(Op.DIV, number)
+    return (found.cast(x.dtype),)
 
 
 def _largest_size(x: LazyBuffer, nan: bool) -> LazyBuffer:

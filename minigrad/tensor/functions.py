@@ -150,7 +150,8 @@ def _squared(x: LazyBuffer) -> LazyBuffer:
     return x.binary(Op.MUL, x)
 
 
-_RECIPROCAL = row("reciprocal", of_floats(lambda x: _over(x, x)))
+_RECIPROCAL = row("reciprocal", of_floats(lambda x: _over(x, x)), "", slope(
+    lambda g, x, out: g.unary(Op.NEG).binary(Op.MUL, out.binary(Op.MUL, out))))
 _RSQRT = row("rsqrt", rounded_once(lambda x: _over(x, x.unary(Op.SQRT))), "", slope(
     lambda g, x, out: g.binary(Op.MUL, x.like(-0.5)).binary(Op.MUL, out.binary(Op.MUL, out).binary(Op.MUL, out))))
 _SQUARE = row("square", _squared, "Pow")

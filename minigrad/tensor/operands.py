@@ -200,10 +200,11 @@ def not_for(kinds: str, dtype: DType, kernel: str) -> None:
 Slopes = Callable[..., Sequence[LazyBuffer | None]]
 
 
-def fitted_gradient(gradients: Slopes, wide: Callable[[LazyBuffer], DType] | None = None) -> Callable[..., Any]:
-    """The gradient of a ``MixedFunction`` of ``all_fitted`` operands: ``gradients(g, *operands)``, in one shape and
-    dtype (that of the result, or the one that ``wide`` gives for g), are summed to what the operands were before
-    they were broadcast."""
+def fitted_gradient(gradients: Slopes, wide: Callable[[LazyBuffer], DType] | None = None, result: bool = False,
+                    ) -> Callable[..., Any]:
+    """The gradient of a ``MixedFunction`` of ``all_fitted`` operands: ``gradients(g, *operands)``, and last the
+    ``result`` if that is read, in one shape and dtype (that of the result, or the one that ``wide`` gives for g), are
+    summed to what the operands were before they were broadcast."""
 
     def gradient(inputs: Sequence[LazyBuffer], outputs: Sequence[LazyBuffer], grads: Sequence[LazyBuffer | None],
                  dtype: DType, order: Sequence[int | None]) -> list[LazyBuffer | None]:
@@ -213,6 +214,7 @@ def fitted_gradient(gradients: Slopes, wide: Callable[[LazyBuffer], DType] | Non
             return found
         shape, inside = g.shape, dtype if wide is None else wide(g)
         operands = [None if i is None else fit(inputs[i], dtype, shape).cast(inside) for i in order]
+        operands += [outputs[0].cast(inside)] if result else []
         for place, whole in zip(order, gradients(g.cast(inside), *operands), strict=True):
             if place is None or whole is None:
                 continue

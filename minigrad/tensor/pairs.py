@@ -7,7 +7,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from minigrad.dtype import DType, bool_, complex128, float64, int32, uint8, uint16, uint32, uint64
-from minigrad.graph.function import apply
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.tensor.base import AnyTensor
@@ -46,11 +45,11 @@ def copysign_value(x: LazyBuffer, y: LazyBuffer) -> LazyBuffer:
     return x.unary(Op.ABS).binary(Op.MUL, sign_bit(y).where(x.like(-1.0), x.like(1.0)))
 
 
-def _copysign_gradient(g: LazyBuffer, x: LazyBuffer, y: LazyBuffer) -> tuple[LazyBuffer, None]:
-    """g with the sign that changed x's; 0 at 0, and, as in PyTorch, NaN where x is infinite or NaN."""
-    turned = sign_bit(x).binary(Op.XOR, sign_bit(y))
-    slope = _is_nan(x.binary(Op.SUB, x)).where(x.like(float("nan")), turned.where(x.like(-1.0), x.like(1.0)))
-    return x.binary(Op.EQ, x.like(0.0)).where(x.like(0.0), g.binary(Op.MUL, slope)), None
+def _copysign_gradient(g: LazyBuffer, x: LazyBuffer, y: LazyBuffer, out: LazyBuffer) -> tuple[LazyBuffer, None]:
+    """g times the result divided by x; 0 at 0, and, as in PyTorch, NaN where x is infinite or NaN."""
+    nothing = x.binary(Op.EQ, x.like(0.0))
+    slope = nothing.where(x.like(0.0), out.binary(Op.DIV, nothing.where(x.like(1.0), x)))
+    return g.binary(Op.MUL, slope), None
 
 
 def _hypot(x: LazyBuffer, y: LazyBuffer) -> LazyBuffer:
@@ -64,9 +63,8 @@ def _hypot(x: LazyBuffer, y: LazyBuffer) -> LazyBuffer:
     return infinite.where(x.like(float("inf")), edge.where(long, inside))
 
 
-def _hypot_gradient(g: LazyBuffer, x: LazyBuffer, y: LazyBuffer) -> tuple[LazyBuffer, LazyBuffer]:
+def _hypot_gradient(g: LazyBuffer, x: LazyBuffer, y: LazyBuffer, out: LazyBuffer) -> tuple[LazyBuffer, LazyBuffer]:
     """g times x and y divided by the result; NaN at 0 and 0."""
-    out = apply(_HYPOT.body.at([x, y], (x.dtype, (0, 1))), [x, y])[0]
     return g.binary(Op.MUL, x.binary(Op.DIV, out)), g.binary(Op.MUL, y.binary(Op.DIV, out))
 
 
@@ -131,9 +129,9 @@ def wide_of(dtype: DType) -> DType:
 
 
 _COPYSIGN = _row("copysign", copysign_value, "CopysignBackward0")
-_COPYSIGN.body.gradient = fitted_gradient(_copysign_gradient)
+_COPYSIGN.body.gradient = fitted_gradient(_copysign_gradient, result=True)
 _HYPOT = _row("hypot", _wide(_hypot), "HypotBackward0")
-_HYPOT.body.gradient = fitted_gradient(_hypot_gradient, double)
+_HYPOT.body.gradient = fitted_gradient(_hypot_gradient, double, result=True)
 _FMAX = _row("fmax", lambda x, y: _first_if(x, y, y.binary(Op.LT, x)), "FmaxBackward0")
 _FMIN = _row("fmin", lambda x, y: _first_if(x, y, x.binary(Op.LT, y)), "FminBackward0")
 _GCD, _LCM = _row("gcd", _gcd), _row("lcm", _lcm)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 
@@ -370,3 +371,31 @@ def test_data_that_is_replaced_is_read_as_an_operand_and_not_as_a_result() -> No
     x.data = minigrad.tensor(5.0)
     slope, = minigrad.autograd.grad(square, x)
     assert slope.item() == 10.0
+
+
+@pytest.mark.parametrize("function", [
+    lambda x, y: x.reciprocal(), lambda x, y: x.hypot(y), lambda x, y: x.copysign(-y), lambda x, y: x.prod(),
+    lambda x, y: x.prod(0), lambda x, y: x.exp(), lambda x, y: x.prod(0, keepdim=True),
+])
+def test_results_that_backward_reads_in_pytorch_are_read_as_they_are_then(function: Any) -> None:
+    """Each slope is the result times something (of the reciprocal's square) or something divided by it."""
+    slopes = []
+    for factor in (1, 2):
+        x, y = leaf(0.5, 3.0), minigrad.tensor([4.0, -2.0])
+        out = function(x, y)
+        out.data.mul_(factor)
+        out.sum().backward()
+        slopes.append(x.grad)
+    ratio = slopes[1] / slopes[0]
+    assert ratio.tolist() in ([2, 2], [4, 4], [0.5, 0.5])
+
+
+def test_an_infinite_gradient_of_one_chosen_element_leaves_the_others_alone() -> None:
+    for name in ("max", "min", "median", "nanmedian"):
+        x = minigrad.tensor([1.0, 1.0, 1.0, math.nan][:3 + (name == "nanmedian")], requires_grad=True)
+        x.data[0 if name == "min" else 1] += -1 if name == "min" else 1
+        chosen = getattr(x, name)()
+        chosen.backward(minigrad.tensor(math.inf))
+        picked = x.detach() == chosen.detach()
+        assert x.grad is not None
+        assert x.grad.tolist() == minigrad.where(picked, math.inf, 0.0).tolist(), name
