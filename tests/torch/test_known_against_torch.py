@@ -116,3 +116,23 @@ def test_derivatives_of_which_torch_has_two_are_told_from_wrong_ones(transformed
                     "L.func.jacfwd(lambda t: t * L.neg(t))(v1)", "L.func.jvp(lambda t: t * L.neg(t), (v1,), (v1,))[1]"):
         assert kind_of(Program([*lines, f"v3 = {mistake}"]), torch, Wrong()) == ""
         assert kind_of(Program([*lines, f"v3 = {mistake}"]), torch, minigrad) != ""
+
+
+def test_a_step_from_what_stood_here_is_told_from_a_wrong_one() -> None:
+    """Only one of the two libraries comes to the very number: none of those that the reference is moved to is it."""
+    class Near(Wrong):
+        def __getattr__(self, name: str) -> Any:
+            return (lambda x: minigrad.sinh(x) * 1.001) if name == "sinh" else getattr(minigrad, name)
+
+    class Off(Near):
+        def __getattr__(self, name: str) -> Any:
+            wrong = minigrad.tensor([True, False, False])
+            return (lambda a, b: minigrad.eq(a, b) ^ wrong) if name == "eq" else super().__getattr__(name)
+
+    numbers = (minigrad.tensor([1.0, 2.0, 3.0]).sinh() * 1.001).tolist()
+    lines = ["v0 = L.tensor([1.0, 2.0, 3.0])", "v1 = L.sinh(v0)", f"v2 = L.eq(v1, L.tensor({numbers}))"]
+    assert kind_of(Program(lines), torch, Near()) == "a step after a rounding"
+    assert kind_of(Program(["v2 = v0 = L.ones(3)", *lines], rounds=2), torch, Near()) == "a step after a rounding"
+    assert kind_of(Program(lines), torch, Off()) == ""
+    assert kind_of(Program([*lines, "v3 = L.neg(v1)"]), torch, Wrong()) == ""
+    assert kind_of(Program([lines[0], "v1 = L.neg(v0)", lines[2]]), torch, Wrong()) == ""

@@ -18,13 +18,15 @@ from typing import Any
 
 import numpy as np
 
-from tools.fuzz.loops import NAME, names_of_round
+from tools.fuzz.loops import MADE, NAME, names_of_round
 from tools.fuzz.program import (
     Change,
     Mismatch,
     Program,
     compare,
     compare_all,
+    copied,
+    difference,
     has_gradient,
     mismatches,
     run,
@@ -154,6 +156,35 @@ def _is_of_another_way(failure: Failure) -> bool:
         if wrong is not None and other.wrong is not None and other.wrong.shape == wrong.shape:
             covered |= ~other.wrong
     return wrong is not None and bool(covered[wrong].all())
+
+
+GUARD = re.compile(r"if (.*?): ")
+
+
+def _is_of_our_operands(failure: Failure) -> bool:
+    """The statement that made the value gives what it gives here, if the reference runs it on what we had before: that
+    is what the reference had, but for roundings."""
+    place, reference = failure.mismatch.place, failure.reference
+    program = replace(failure.program, jit=False, beside=None)
+    lines = program.lines * program.rounds if failure.mismatch.wrong is not None else []
+    made = [i for i, line in enumerate(lines) if (found := CHANGED.match(line)) and found[1] == place]
+    while made:
+        at, line = made[-1], lines[made.pop()]
+        names = names_of_round(reference, at // len(program.lines), program.rounds)
+        if (guard := GUARD.match(line)) is None or eval(guard[1], names):  # the program is our own text
+            break
+    else:
+        return False
+    read = NAME.findall(line[assigned.end():] if (assigned := MADE.match(line)) else line)
+    results = []
+    for library, changes in ((failure.library, ()), (reference, failure.changes)):
+        before, *later = [run(program, library, changes=changes, steps=n)[0] for n in (at, at + 1, None)]
+        with suppress(RuntimeError):  # some may not be read
+            given = {name: copied(before[name], reference) for name in read if name in before}
+            if not step(line, scope_of(reference) | names, given) and not any(
+                    difference(copied(seen.get(place), reference), given.get(place))[0] for seen in later):
+                results.append(before)  # else it depends on more than numbers, or what it made was changed later
+    return len(results) == 2 and not any(difference(*[before.get(name) for before in results])[0] for name in read)
 
 
 def _moving(move: Callable[[Any, float], Any], lines: re.Pattern[str] = ROUNDED) -> Change:
@@ -460,5 +491,6 @@ KNOWN: tuple[Known, ...] = (
           lambda failure: _is_of_another_way(failure) or depends(failure, PARTS), Change(_by_other_kernels)),
     Known("a step after a rounding", "A step such as `floor`, `==` or `argmax` of a number that the two libraries "
           "round in two ways: PyTorch's own result changes when its functions are moved by a few units in the last "
-          "place.", lambda failure: depends(failure, ROUNDINGS)),
+          "place, or it is ours if the step is made from what stood here.",
+          lambda failure: depends(failure, ROUNDINGS) or _is_of_our_operands(failure)),
 )

@@ -417,6 +417,13 @@ def _numbers(t: Any) -> np.ndarray[Any, Any]:
     return numbers.astype(np.float64) if kind in TOLERANCE else numbers
 
 
+def copied(value: Any, reference: Any) -> Any:
+    """The same numbers in a Tensor of the reference; what is no Tensor stays."""
+    if not hasattr(value, "detach"):
+        return value
+    return reference.from_numpy(_numbers(value)).to(getattr(reference, str(value.dtype).rpartition(".")[2]))
+
+
 def shrink(program: Program, still: Callable[[Program], bool]) -> Program:
     """The program without all statements that ``still`` does not need to hold, run once, with plain settings and on the
     the CPU device if that is enough, and with as few rounds as are."""
