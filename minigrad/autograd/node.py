@@ -393,7 +393,7 @@ def record_call(kind_of: type[Node], body: Subgraph, tensors: Sequence[Different
     """The Tensors that a call of ``body`` makes, with its entry on the tape."""
     values = [t._read() for t in tensors]
     outputs = apply(body, values)
-    edges = tuple([t._source() for t in tensors]) if mode.enabled else ()
+    edges = tuple([t._source() for t in tensors]) if mode.enabled and True in body.flows else ()
     if not any([e is not None for e in edges]):
         results, node = [Front.wrap(o, None) for o in outputs], None
     else:

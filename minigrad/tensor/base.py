@@ -115,7 +115,7 @@ class TensorBase:
                 return lazy
             return snapshot(self._storage)
         if view.differentiable:
-            self._refresh(view)
+            self._tracked()
         return view.read(self._storage)
 
     def _refresh(self: Tensor, view: View) -> None:
@@ -182,7 +182,10 @@ class TensorBase:
         """Whether it requires a gradient."""
         view = self._view
         if view is not None and view.differentiable:
-            self._refresh(view)
+            try:
+                self._refresh(view)
+            except RuntimeError:  # one of several views, whose memory was changed: its values may still be read
+                return True
         return self._requires_grad
 
     def _as_gradient(self, found: Any) -> Any:

@@ -136,6 +136,16 @@ def check_overlap(target: Tensor, operands: Iterable[Any], entirely: bool | None
                 raise RuntimeError(_SHARED)
 
 
+def is_itself(view: Tensor, value: Tensor) -> bool:
+    """Whether a value is this very view of this very memory, for gradients too."""
+    if view._spec is not None or value._spec is not None:
+        return False  # a shell would have to be computed to say
+    a, b = view._view, value._view
+    return (a is not None and b is not None and view._storage is value._storage and a.base is b.base
+            and a.differentiable == b.differentiable and a.dtype is b.dtype
+            and (a.shape, a.strides, a.offset) == (b.shape, b.strides, b.offset))
+
+
 def check_distinct(target: Tensor) -> None:
     """``RuntimeError`` if elements of a Tensor to be written are one in memory because it was expanded."""
     if repeated(target):

@@ -164,7 +164,7 @@ def recorded(node: type[Node], body: Subgraph, tensors: Sequence[Tensor], values
     call's entry on the tape."""
     outputs = apply(body, values)
     entry = None
-    if mode.enabled:
+    if mode.enabled and True in body.flows:
         for t in tensors:
             if t._requires_grad and (t._storage.edits >= 0 or any([o._storage.edits >= 0 for o in tensors])):
                 entry = _taped(node, body, tensors, values, outputs)  # before the op may run: what it saves is kept

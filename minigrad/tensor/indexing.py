@@ -20,12 +20,12 @@ from minigrad.ops import Op
 from minigrad.tensor.aliases import make_view
 from minigrad.tensor.base import AnyTensor, check_in_place, make
 from minigrad.tensor.capture import capturing
-from minigrad.tensor.changes import check_distinct, check_overlap
+from minigrad.tensor.changes import check_distinct, check_overlap, is_itself
 from minigrad.tensor.function import Function, watched
 from minigrad.tensor.layout import offset_of, strides_of
 from minigrad.tensor.operands import broadcast_shapes, dim_index, fit, is_number, one_device
 from minigrad.tensor.promotion import assigned, stored, type_name
-from minigrad.tensor.slicing import Basic, select_part
+from minigrad.tensor.slicing import Basic, is_all, select_part
 from minigrad.tensor.storage import compute, look, tracing
 from minigrad.tensor.unfold import is_filled
 
@@ -205,16 +205,6 @@ def _taken_apart(self: Tensor, index: Any, shape: tuple[int, ...], strides: tupl
 
 def _nothing_happens(basic: Basic, shape: tuple[int, ...]) -> bool:
     return tuple(basic.shape) == shape and all(s == 1 for s in basic.steps)
-
-
-def _is_itself(view: Tensor, value: Tensor) -> bool:
-    """Whether a value is this very view of this very memory, for gradients too."""
-    if view._spec is not None or value._spec is not None:
-        return False  # a shell would have to be computed to say
-    a, b = view._view, value._view
-    return (a is not None and b is not None and view._storage is value._storage and a.base is b.base
-            and a.differentiable == b.differentiable and a.dtype is b.dtype
-            and (a.shape, a.strides, a.offset) == (b.shape, b.strides, b.offset))
 
 
 # --- index tensors
@@ -487,15 +477,19 @@ class Indexing:
             raise TypeError(f"can't assign a {_described(value)} to a torch.{type_name(self.dtype)}Tensor")
         view, given = take_apart(self, index)
         if not given:
+            if not is_number(value) and is_itself(view, value):  # x[index] += y has written already
+                check_in_place(view)
+                return
+            if view._shape() == self._shape() and is_all(index):
+                view = self
             if is_number(value) or not value._shape():
                 check_distinct(view)
                 view.fill_(value)
                 return
             check_in_place(view)
-            if not _is_itself(view, value):  # x[index] += y has written already
-                if value._shape() != view._shape():
-                    value = _without_leading_ones(value, 0)
-                check_overlap(view, (value,), expanded=True)
-                view._overwrite(value)
+            if value._shape() != view._shape():
+                value = _without_leading_ones(value, 0)
+            check_overlap(view, (value,), expanded=True)
+            view._overwrite(value)
             return
         put(view, given, value if is_number(value) else _without_leading_ones(value, 0), "set")

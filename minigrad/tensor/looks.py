@@ -102,7 +102,10 @@ def _number_of(look: Any) -> int:
 def _look(t: Tensor) -> tuple[LazyBuffer, int] | None:
     """The value of a leaf and a number for what matters of it; None if it is pending, or on the tape already, or memory
     that NumPy sees and that is too large to be copied at each call."""
-    source = t._source()
+    try:
+        source = t._source()
+    except RuntimeError:  # one of several views, whose memory was changed
+        return None
     if source is not None and source is not t:
         return None
     value = None if t._view is None else t._view.in_memory(t._storage)

@@ -72,13 +72,16 @@ class PythonProtocol:
             return level.shown(self)
         if lazy.op == Op.PARAM:
             return f"<Tensor of shape {tuple(self._shape())}, {lazy.dtype}, in a composite that is being traced>"
-        node = self.grad_fn
+        try:
+            node = None if self.grad_fn is None else self.grad_fn.name()
+        except RuntimeError:  # of one of several views, whose memory was changed
+            node = "Invalid"
         device = lazy.device
         suffix = "" if device == default_device() else f"device='{self.device}'"
         kind = type(self)
         return format_tensor(self._array(), requires_grad=self.requires_grad,
                              name="tensor" if is_plain(self) else getattr(kind, "_shown", kind.__name__),
-                             grad_fn_name=None if node is None else node.name(), device_suffix=suffix,
+                             grad_fn_name=node, device_suffix=suffix,
                              tangent=_tangent(self) if mode.duals else None)
 
     def __str__(self: Tensor) -> str:

@@ -424,8 +424,10 @@ class Scattering:
             raise RuntimeError("index_reduce(): Expected reduce to be one of prod, mean, amax or amin but got "
                                f"{reduce}.")
         require_tensor(source, "index_reduce", "source", 4)
-        if not include_self or self.ndim < 2:
-            not_for("c", self.dtype, "index_func_" if include_self else "index_reduce_func_exclude_input_init")
+        if not include_self:
+            not_for("bc", self.dtype, "index_reduce_func_exclude_input_init")
+        if self.ndim < 2:
+            not_for("bc", self.dtype, "index_func_")
         kinds, kernel = _REFUSED[reduce]
         not_for(kinds, self.dtype, kernel)
         axis = dim_index(dim, self.ndim)

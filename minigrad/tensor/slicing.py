@@ -45,6 +45,12 @@ def _without(shape: tuple[int, ...], strides: tuple[int, ...], axis: int) -> tup
     return box[:axis], box[axis + 1:], (Op.RESHAPE, new), new, (*strides[:axis], *strides[axis + 1:])
 
 
+def is_all(index: Any) -> bool:
+    """Whether an index of ``...`` and slices leaves nothing out at the beginning or in between."""
+    return all([item is Ellipsis or (type(item) is slice and item.start in (None, 0) and item.step in (None, 1))
+                for item in (index if type(index) is tuple else (index,))])
+
+
 class Basic:
     """The view that integers, slices, None and ``...`` make, axis by axis."""
 

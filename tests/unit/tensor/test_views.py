@@ -610,3 +610,32 @@ def test_results_that_are_laid_out_anew_are_no_views() -> None:
     for made in (minigrad.kron(x, x), minigrad.roll(x, 1)):
         assert not made._is_view()
         made.detach_()
+
+
+def test_one_of_several_views_may_be_read_after_a_change_where_no_gradient_flows() -> None:
+    x = minigrad.tensor([3.0, -2.0], requires_grad=True)
+    doubled = x * 2
+    first, _ = doubled.chunk(2)
+    doubled.abs_()
+    assert first.requires_grad
+    assert ((first != 6).tolist(), first.isnan().tolist(), first.argmax().item()) == ([False], [False], 0)
+    assert first.to(minigrad.int64).tolist() == [6] and repr(first) == "tensor([6.], grad_fn=<Invalid>)"
+    for use in (lambda: first * 2, lambda: first.grad_fn, lambda: first.view(1, 1)):
+        with pytest.raises(RuntimeError, match="Output 0 of Split is a view and its base or another view"):
+            use()
+
+
+@pytest.mark.parametrize("index", [..., (), slice(None), (slice(0, 2), ...), (..., slice(None)), slice(0, 9)])
+def test_what_is_written_everywhere_is_written_to_the_tensor_itself(index: Any) -> None:
+    x = minigrad.ones(2, 3, requires_grad=True)
+    y = x * 2
+    y[index] = minigrad.zeros(3)
+    assert y.grad_fn.name() == "CopyBackwards"
+    slope, = minigrad.autograd.grad(y.sum(), x, create_graph=True)
+    assert slope.tolist() == [[0.0] * 3] * 2 and not slope.requires_grad
+    with pytest.raises(RuntimeError, match="^a leaf Variable that requires grad"):
+        x[index] = 1
+    for part in (slice(None, None, 2), slice(-2, None), (None, ...)):
+        z = x * 2
+        z[part] = minigrad.zeros(3)
+        assert z.grad_fn.name() == "CopySlices"
