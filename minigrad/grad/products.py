@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from minigrad.dtype import int64
+from minigrad.dtype import accumulator, int64
 from minigrad.graph.function import Subgraph, call, param
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
@@ -97,7 +97,7 @@ def running_product_gradient(vjp: VJP, a: LazyBuffer, out: LazyBuffer, g: LazyBu
         infinite product there would make NaN of 0."""
         zero, one = a.like(0.0), a.like(1.0)
         before, first, between = _zeros_so_far(a, axis)
-        after = first.where(one, between.where(a, one)).scan(Op.PROD, axis)
+        after = _scan(first.where(one, between.where(a, one)), Op.PROD, axis)
         plain = _from_the_end(before.where(g.binary(Op.MUL, out), zero), axis).binary(Op.DIV, before.where(a, one))
         there = _from_the_end(between.where(g.binary(Op.MUL, after), zero), axis)
         return before.where(plain, first.where(there.binary(Op.MUL, _ones_first(out, axis)), zero))
@@ -119,7 +119,7 @@ def running_product_tangent(vjp: VJP, a: LazyBuffer, out: LazyBuffer, t: LazyBuf
         zero, one = a.like(0.0), a.like(1.0)
         before, first, _ = _zeros_so_far(a, axis)
         plain = before.where(t, zero).binary(Op.DIV, before.where(a, one)).scan(Op.SUM, axis).binary(Op.MUL, out)
-        others = first.where(one, a).scan(Op.PROD, axis)
+        others = _scan(first.where(one, a), Op.PROD, axis)
         return before.where(plain, first.where(t, zero).scan(Op.SUM, axis).binary(Op.MUL, others))
 
     def exact(a: LazyBuffer, out: LazyBuffer, t: LazyBuffer) -> LazyBuffer:
@@ -152,7 +152,7 @@ class _Square:
     def without(self) -> LazyBuffer:
         """The product of all a[i], i <= j, but a[k], at (k, j)."""
         terms = self.rows(self.a)
-        return self.k.binary(Op.EQ, self.j).where(terms.like(1.0), terms).scan(Op.PROD, self.last)
+        return _scan(self.k.binary(Op.EQ, self.j).where(terms.like(1.0), terms), Op.PROD, self.last)
 
     def total(self, x: LazyBuffer, over: int) -> LazyBuffer:
         """The sum over k (0) or j (1), in the order of axes of ``a``."""
@@ -170,7 +170,12 @@ def _zeros_so_far(a: LazyBuffer, axis: int) -> tuple[LazyBuffer, LazyBuffer, Laz
 
 
 def _from_the_end(x: LazyBuffer, axis: int) -> LazyBuffer:
-    return x.flip((axis,)).scan(Op.SUM, axis).flip((axis,))
+    return _scan(x.flip((axis,)), Op.SUM, axis).flip((axis,))
+
+
+def _scan(x: LazyBuffer, op: str, axis: int) -> LazyBuffer:
+    """In half types each result is rounded, what leads from one to the next is not."""
+    return x.cast(accumulator(x.dtype)).scan(op, axis).cast(x.dtype)
 
 
 def _ones_first(x: LazyBuffer, axis: int) -> LazyBuffer:

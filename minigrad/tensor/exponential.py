@@ -10,6 +10,8 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 from minigrad.dtype import DType, accumulator, bool_, int64
+from minigrad.grad import vjp
+from minigrad.grad.products import running_product_gradient
 from minigrad.graph.function import apply
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
@@ -151,7 +153,17 @@ def _scanned(x: LazyBuffer, op: str, axis: int, dtype: DType) -> LazyBuffer:
     return x.cast(accumulator(dtype)).scan(op, axis).cast(dtype) if x.shape else x.contiguous()
 
 
-_CUMSUM, _CUMPROD = Function("cumsum", _scanned, "CumsumBackward0"), Function("cumprod", _scanned, "CumprodBackward0")
+def _cumprod_gradient(inputs: Values, outputs: Values, grads: Values, op: str, axis: int,
+                      dtype: DType) -> tuple[LazyBuffer]:
+    """That of the table, but in a half type each step is rounded, as PyTorch's are: products may become infinite."""
+    x, g = inputs[0], grads[0]
+    if not x.shape:
+        return (g.cast(x.dtype),)
+    return (running_product_gradient(vjp, converted(x, dtype), outputs[0], g, axis).cast(x.dtype),)
+
+
+_CUMSUM = Function("cumsum", _scanned, "CumsumBackward0")
+_CUMPROD = Function("cumprod", _scanned, "CumprodBackward0", _cumprod_gradient, ahead=True)
 
 
 def _log_sums(x: LazyBuffer, axis: int) -> LazyBuffer:

@@ -323,7 +323,8 @@ def look(what: str) -> None:
 
 
 def compute(lazy: LazyBuffer, what: str) -> None:
-    """Run a pending value. ``RuntimeError`` for one that a composite's placeholders lead to: it has none yet."""
+    """Run a pending value. ``RuntimeError`` for one that a composite's placeholders lead to: it has none yet; nor has
+    any while ``minigrad.jit`` records, not even one that is the same in all rows of a ``vmap``."""
     if tracing.level is not None and tracing.level.is_unknown(lazy):
         tracing.level.refuse(what)
     if tracing.names and _reads_placeholder(lazy):
@@ -331,6 +332,9 @@ def compute(lazy: LazyBuffer, what: str) -> None:
                            f"({tracing.names[-1]}); use where() or masked_fill(), whose shapes do not depend on "
                            "values, or compute it outside")
     Storage.compute([lazy])
+    capture = thread.trace.capture
+    if capture is not None and lazy.buffer is None:
+        capture.refuse(what)
 
 
 def _reads_placeholder(lazy: LazyBuffer) -> bool:

@@ -101,6 +101,33 @@ def test_kinds(name: str, lines: tuple[str, ...]) -> None:
     assert kind_of(Program(list(lines)), torch, minigrad) == name
 
 
+def test_another_way_that_raises_tells_nothing() -> None:
+    """Gradients of integers are refused if they are asked for one by one: no reason to believe a wrong result."""
+    class Other(Wrong):
+        func = minigrad.func
+
+        def __getattr__(self, name: str) -> Any:
+            return (lambda x, y: minigrad.searchsorted(x, y) + 1.5) if name == "searchsorted" else getattr(
+                minigrad, name)
+
+    made = ["v1 = L.tensor([1.0, 2.0])", "v2 = L.func.jacfwd(lambda t: L.searchsorted(t, t))(v1)"]
+    for lines in (made, [*made, "v3 = v2 + 1"]):
+        assert kind_of(Program(lines), torch, minigrad) is None
+        assert kind_of(Program(lines), torch, Other()) == ""
+
+
+def test_a_quotient_of_differences_decides_where_torch_has_two_derivatives() -> None:
+    """Of torch's two one adds 1e-13 to what it divides by, the other is NaN beside an infinite element."""
+    class Other(Wrong):
+        def __getattr__(self, name: str) -> Any:
+            return (lambda x: x * 1.5) if name == "clone" else getattr(minigrad, name)
+
+    lines = ["v1 = L.tensor([[1.0, float('inf'), 2.0], [1.0, 60.0, 3.0]], dtype=L.float64)",
+             "v2 = L.func.jvp(lambda t: L.clone(t).logcumsumexp(1), (v1,), (v1 * 0 + 1,))[1].nan_to_num(5.0)"]
+    assert kind_of(Program(lines), torch, minigrad) == "what PyTorch's kernels disagree about"
+    assert kind_of(Program(lines), torch, Other()) == ""
+
+
 @pytest.mark.parametrize("transformed", [
     "L.func.jacrev(lambda t: L.cdist(t, t))(v1)",
     "L.func.jvp(lambda t: t.scatter_reduce(1, L.tensor([[0], [2]]), t[:, 1:2], 'prod'), (v1,), (v1,))[1]",

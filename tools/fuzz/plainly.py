@@ -1,5 +1,5 @@
 """Stage: tests. In: a library. Out: the transforms of its ``func``, written with ``autograd.grad`` alone, an element or
-a row at a time. PyTorch has other formulas for them, in forward mode and inside ``vmap``.
+a row at a time, or as quotients of differences. PyTorch has other formulas for them, in forward mode and in ``vmap``.
 Next: ``known.py``."""
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ Function = Callable[[Any], Any]
 
 class Plainly:
     """What programs call of ``L.func``. In forward mode a product is the gradient of a gradient, which is linear in
-    what it begins with; with ``by_rows`` it is summed from the rows of the Jacobian."""
+    what it begins with; with ``by_rows`` it is summed from the rows of the Jacobian, and gradients are those that can
+    be differentiated again: PyTorch has other formulas for some."""
 
     def __init__(self, library: Any, by_rows: bool) -> None:
         self.library = library
@@ -20,7 +21,7 @@ class Plainly:
 
     def grad(self, function: Function) -> Function:
         """The gradient of a function that gives one number."""
-        return lambda x: self._tied(x, self._gradients(function, x, lambda y: [None])[0][0])
+        return lambda x: self._tied(x, self._gradients(function, x, lambda y: [None], self.by_rows)[0][0])
 
     def vjp(self, function: Function, x: Any) -> tuple[Any]:
         """The value."""
@@ -29,7 +30,7 @@ class Plainly:
     def jacrev(self, function: Function) -> Function:
         """The Jacobian, one element of the result after another."""
         def rows(x: Any) -> Any:
-            found, y = self._gradients(function, x, self._basis)
+            found, y = self._gradients(function, x, self._basis, self.by_rows)
             return self._tied(x, self._stacked(found, (*y.shape, *x.shape), x))
 
         return rows
@@ -39,17 +40,19 @@ class Plainly:
         (x,), (t,) = primals, tangents
         y = function(x)
         if self.by_rows:
+            if x.is_complex():
+                raise NotImplementedError("rows of the Jacobian of a complex function")
             rows = self.jacrev(function)(x)
-            return y, (rows * t).sum(tuple(range(y.ndim, rows.ndim))) if x.ndim else rows * t
+            return y, ((rows * t).sum(tuple(range(y.ndim, rows.ndim))) if x.ndim else rows * t).to(y.dtype)
         u = self.library.ones_like(y).requires_grad_()
-        back = self._gradients(function, x, lambda y: [u])[0][0]
+        back = self._gradients(function, x, lambda y: [u], True)[0][0]
         found = self.library.autograd.grad(back, u, t.to(x.dtype), allow_unused=True)[0] if back.requires_grad else None
         return y, self.library.zeros_like(y) if found is None else found.detach()
 
     def jacfwd(self, function: Function) -> Function:
         """The Jacobian, one element of the argument after another."""
         if self.by_rows:
-            return self.jacrev(function)
+            return lambda x: self.jacrev(function)(x).to(function(x).dtype)
 
         def columns(x: Any) -> Any:
             y = function(x)
@@ -62,12 +65,13 @@ class Plainly:
         """The function on one row after another."""
         return lambda rows: self.library.stack([function(row) for row in rows])
 
-    def _gradients(self, function: Function, x: Any, starts: Callable[[Any], list[Any]]) -> tuple[list[Any], Any]:
-        """For each start the gradient, and the value."""
+    def _gradients(self, function: Function, x: Any, starts: Callable[[Any], list[Any]], again: bool,
+                   ) -> tuple[list[Any], Any]:
+        """For each start the gradient, and the value; ``again``: it may be differentiated, as it may if x is."""
         at = x if x.requires_grad else x.detach().requires_grad_()
         y = function(at)
-        found = [self.library.autograd.grad(y, at, start, create_graph=True, allow_unused=True)[0]
-                 if y.requires_grad else None for start in starts(y)]
+        found = [self.library.autograd.grad(y, at, start, retain_graph=True, create_graph=again or x.requires_grad,
+                                            allow_unused=True)[0] if y.requires_grad else None for start in starts(y)]
         return [self.library.zeros_like(at).detach() if g is None else g for g in found], y
 
     def _basis(self, x: Any) -> list[Any]:
@@ -79,3 +83,26 @@ class Plainly:
     def _tied(self, x: Any, found: Any) -> Any:
         """A result that depends on an argument nobody tracks is not tracked."""
         return found if x.requires_grad else found.detach()
+
+
+class Differences(Plainly):
+    """What changes of each real element by a step this way and that, in float64, divided by both."""
+
+    STEP = 1e-6
+
+    def __init__(self, library: Any) -> None:
+        super().__init__(library, False)
+
+    def jvp(self, function: Function, primals: tuple[Any], tangents: tuple[Any]) -> tuple[Any, Any]:
+        (x,), (t,) = primals, tangents
+        y, at = function(x), x.detach().to(self.library.float64)
+        if not y.is_floating_point():
+            return y, self.library.zeros_like(y)
+        above, below = [function(at + sign * self.STEP * t).to(self.library.float64) for sign in (1, -1)]
+        return y, ((above - below) / (2 * self.STEP)).detach().to(y.dtype)
+
+    def grad(self, function: Function) -> Function:
+        return lambda x: self.jacfwd(function)(x).to(x.dtype)
+
+    def jacrev(self, function: Function) -> Function:
+        return self.jacfwd(function)

@@ -20,7 +20,7 @@ from minigrad.runtime.device import get_device
 from minigrad.tensor import points
 from minigrad.tensor.replay import thread
 from tools.fuzz.loops import MADE, SELDOM, in_each_round, inputs, jitted, looped, names_of_round
-from tools.fuzz.plainly import Plainly
+from tools.fuzz.plainly import Differences, Plainly
 from tools.fuzz.statements import FEATURES, Writer
 from tools.fuzz.swarm import Swarm
 
@@ -84,7 +84,7 @@ class Mismatch:
 @dataclass(frozen=True)
 class Change:
     """How a run differs from the usual one. ``line`` gives another statement for each; it may call ``detached``,
-    ``one_by_one``, ``standardised``, ``running_logs``, ``digamma``, ``plainly`` and ``by_rows``.
+    ``one_by_one``, ``standardised``, ``running_logs``, ``digamma``, ``plainly``, ``by_rows`` and ``differences``.
     ``made`` gets what a statement ``v3 = …`` has made, and the other variables, and gives what it is to be. ``after``
     gets a statement that has run, and all variables; ``before`` gets them before, and what else statements
     use, and gives what is called afterwards, with what the statement raised, or nothing."""
@@ -134,7 +134,8 @@ def scope_of(library: Any) -> dict[str, Any]:
             "one_by_one": lambda function, x: _one_by_one(library, function, x),
             "standardised": lambda x: _standardised(library, x),
             "running_logs": lambda x, dim: _running_logs(library, x, dim), "digamma": lambda x: _digamma(library, x),
-            "plainly": Plainly(library, False), "by_rows": Plainly(library, True)}
+            "plainly": Plainly(library, False), "by_rows": Plainly(library, True),
+            "differences": Differences(library)}
 
 
 def _write_out(variables: dict[str, Any]) -> None:

@@ -377,6 +377,19 @@ def test_values_are_refused(look: Callable[[Any], Any]) -> None:
 W = minigrad.ones(())
 
 
+@pytest.mark.parametrize("transform", [minigrad.vmap, minigrad.func.jacfwd], ids=["vmap", "jacfwd"])
+@pytest.mark.parametrize("look", [
+    lambda x: x.sum().item(), lambda x: bool(x.sum() > 0), lambda x: x[x > 0].sum(), lambda x: x.long().bincount(),
+    lambda x: minigrad.searchsorted(x, x).sum(), lambda x: x.masked_select(x > 0)])
+def test_values_that_all_rows_share_are_refused(look: Callable[[Any], Any], transform: Callable[..., Any]) -> None:
+    @minigrad.jit
+    def step(x: Any) -> Any:
+        return transform(lambda t: t * look(x * 1))(x)
+
+    with pytest.raises(RuntimeError, match=r"step\(\): .* needs the value of a tensor, and there are no values"):
+        step(ones())
+
+
 def test_an_error_inside_leaves_all_as_it_was() -> None:
     w = minigrad.ones(2, requires_grad=True)
 
