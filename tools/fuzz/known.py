@@ -18,17 +18,16 @@ from typing import Any
 
 import numpy as np
 
+from tools.fuzz.failure import Failure, depends, is_of_another_way
 from tools.fuzz.loops import MADE, NAME, names_of_round
 from tools.fuzz.program import (
     Change,
-    Mismatch,
     Program,
     compare,
     compare_all,
     copied,
     difference,
     has_gradient,
-    mismatches,
     run,
     scope_of,
     step,
@@ -40,32 +39,6 @@ EPSILON = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10, "bfloa
 CHANGED = re.compile(r"(?:(?:with|if) .*?: )?(v\d+)(?: = |\.\w+_\()")
 ARRAY = re.compile(r"L\.from_numpy\((v\d+)\.detach\(\)\.numpy\(\)\)|(v\d+)\.detach\(\)\.numpy\(\)")
 ANY_LINE = re.compile("")
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A program, what differs, and the two libraries. ``changes``: how the reference's run was changed already."""
-
-    program: Program
-    mismatch: Mismatch
-    reference: Any
-    library: Any
-    changes: tuple[Change, ...] = ()
-
-    def before(self) -> dict[str, Any]:
-        """The reference's variables before the statement that differs; of that only what it names."""
-        variables, _ = run(self.program, self.reference, changes=self.changes, steps=self.mismatch.at)
-        return {name: variables[name] for name in dict.fromkeys(NAME.findall(self.mismatch.place)) if name in variables}
-
-    def scope(self) -> dict[str, Any]:
-        """What else it may use."""
-        program = self.program
-        return scope_of(self.reference) | names_of_round(self.reference, self.mismatch.at // len(program.lines),
-                                                         program.rounds)
-
-    def tensors(self) -> list[Any]:
-        """Those Tensors."""
-        return [value for value in self.before().values() if isinstance(value, self.reference.Tensor)]
 
 
 @dataclass(frozen=True)
@@ -121,69 +94,6 @@ def kind_of(program: Program, reference: Any, library: Any) -> str | None:
 
 
 # --- what the reference's own result depends on
-
-
-def depends(failure: Failure, changes: tuple[Change, ...]) -> bool:
-    """Whether the reference's own result differs wherever ours does, if one of its runs is changed."""
-    wrong = failure.mismatch.wrong
-    covered: Any = np.zeros(() if wrong is None else wrong.shape, dtype=bool)
-    for change in changes:
-        moved = _moved(failure, change)
-        if moved is True:
-            return True
-        covered |= moved
-    return wrong is not None and bool(covered[wrong].all())
-
-
-def _moved(failure: Failure, change: Change) -> Any:
-    """Where the reference's own result differs if its run is changed; True if it is another in more than numbers."""
-    program, place, wrong = failure.program, failure.mismatch.place, failure.mismatch.wrong
-    right, moved = [run(program, failure.reference, changes=c) for c in (
-        failure.changes, (*failure.changes, change))]
-    for other in mismatches(program, moved, right, failure.reference):
-        if other.place == place:
-            return True if wrong is None or other.wrong is None else other.wrong
-    return False
-
-
-FUNC = re.compile(r"\bL\.func\.")
-WAYS = (Change(lambda line: FUNC.sub("plainly.", line)), Change(lambda line: FUNC.sub("by_rows.", line)))
-DIFFERENCES = Change(lambda line: FUNC.sub("differences.", line))
-
-
-def _is_of_another_way(failure: Failure) -> bool:
-    """Wherever ours differs, it is what the reference gives if it computes the derivatives in another way, or if its
-    ways differ there, what a quotient of differences gives."""
-    if not FUNC.search(str(failure.program)):
-        return False
-    wrong = failure.mismatch.wrong
-    agrees = [_agreement(failure, change) for change in WAYS]
-    if wrong is None:
-        return True in agrees
-    covered, open_to = np.zeros(wrong.shape, dtype=bool), np.zeros(wrong.shape, dtype=bool)
-    for agreement, change in zip(agrees, WAYS, strict=True):
-        covered |= agreement
-        open_to |= _moved(failure, change)
-    if not covered[wrong].all():
-        covered |= open_to & _agreement(failure, DIFFERENCES)
-    return bool(covered[wrong].all())
-
-
-def _agreement(failure: Failure, change: Change) -> Any:
-    """In which elements ours is what a changed run of the reference gives, or whether it is. A run that raises where
-    the usual one does not says nothing, unless ours raises there, too."""
-    program, mismatch, changes = failure.program, failure.mismatch, (*failure.changes, change)
-    at = mismatch.at if mismatch.raised is not None else -1
-    usual, words = [run(program, failure.reference, changes=c)[1] for c in (failure.changes, changes)]
-    if any(b and not a for i, (a, b) in enumerate(zip(usual, words, strict=True)) if i != at):
-        return False
-    if mismatch.raised is not None and mismatch.raised[0].partition(":")[0] != words[at].partition(":")[0]:
-        return False
-    found = compare_all(program, failure.reference, failure.library, changes)
-    other = next((m for m in found if m.place == mismatch.place), None)
-    if other is None or mismatch.wrong is None:
-        return other is None
-    return ~other.wrong if other.wrong is not None and other.wrong.shape == mismatch.wrong.shape else False
 
 
 GUARD = re.compile(r"if (.*?): ")
@@ -517,7 +427,7 @@ KNOWN: tuple[Known, ...] = (
           "have half of their digits, and of which polygamma(2, x) has the poles; and the derivatives that "
           "torch.func gives, in forward mode and in rows, from those that autograd.grad gives: ours are one or the "
           "other, or quotients of differences.",
-          lambda failure: _is_of_another_way(failure) or depends(failure, PARTS), Change(_by_other_kernels)),
+          lambda failure: is_of_another_way(failure) or depends(failure, PARTS), Change(_by_other_kernels)),
     Known("a step after a rounding", "A step such as `floor`, `==` or `argmax` of a number that the two libraries "
           "round in two ways: PyTorch's own result changes when its functions are moved by a few units in the last "
           "place, or it is ours if the step is made from what stood here.",

@@ -1,6 +1,6 @@
 """Stage: tests. In: the statements of a program. Out: those of the body of a loop, and what they use that is another in
 each round: so the calls of a round are replayed with other values, and sometimes with other calls among them.
-Next: ``program.py``.
+Next: ``plainly.py``.
 
 A statement ``if first: …`` runs in the first round only, so that its variable lives on; ``if odd: …`` in every third
 one, ``if last: …`` in the last. ``fresh`` is ``L.tensor`` of other numbers in each round, ``number`` another number."""

@@ -1,6 +1,6 @@
 """Stage: tests. In: a library. Out: the transforms of its ``func``, written with ``autograd.grad`` alone, an element or
 a row at a time, or as quotients of differences. PyTorch has other formulas for them, in forward mode and in ``vmap``.
-Next: ``known.py``."""
+Next: ``program.py``."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """Stage: tests. In: a seed, a reference, a library under test. Out: a program, and on what the two disagree.
-Next: ``known.py``."""
+Next: ``failure.py``."""
 
 from __future__ import annotations
 

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 import minigrad
-from tools.fuzz.known import KNOWN, Failure, kind_of
+from tools.fuzz.failure import Failure
+from tools.fuzz.known import KNOWN, kind_of
 from tools.fuzz.program import Mismatch, Program, compare
 
 
