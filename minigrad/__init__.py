@@ -47,7 +47,7 @@ from minigrad.dtype import (
     uint64,
 )
 from minigrad.dtype import DType as dtype  # users mean the class, where Python would put the module
-from minigrad.engine import inspect
+from minigrad.engine import inspect, steps
 from minigrad.runtime.device import devices, register_device
 from minigrad.tensor import (
     FUNCTIONS,
@@ -129,7 +129,7 @@ __all__ = [
     "get_printoptions", "half", "iinfo", "inf", "inference_mode", "inspect", "int", "int16", "int32", "int64", "int8",
     "is_grad_enabled", "is_inference_mode_enabled", "layout", "long", "memory_format", "nan", "no_grad", "pi",
     "promote_types", "realize", "register_device", "return_types", "set_default_device", "set_default_dtype",
-    "set_grad_enabled", "set_printoptions", "short", "uint16", "uint32", "uint64", "uint8",
+    "set_grad_enabled", "set_printoptions", "short", "steps", "uint16", "uint32", "uint64", "uint8",
     *FUNCTIONS, *WORDS, *_LATER,
 ]
 

@@ -78,6 +78,7 @@ SETTINGS: dict[str, Setting] = {
         Setting("TIERS", 1, "1 runs a new graph without compiling it where compiling would take longer than it saves; "
                             "0 compiles every graph, 2 none that can be run without (CPU device).", 2),
         Setting("VERIFY", 0, "1 checks every intermediate form after every pass. The tests run with 1."),
+        Setting("STEPS", "", "Steps for kernels, in place of those that are chosen; see minigrad.steps."),
         Setting("REPLAY", 1, "0 records every call anew, even where the same calls were made before; for comparison."),
         Setting("TORCH_RNG", 0, "1 has dropout draw PyTorch's own masks from the generator, so that a seed gives its "
                                 "numbers; 0 computes masks from a key, and stores none."),
@@ -126,6 +127,17 @@ _raw: Any = getattr(os.environ, "_data", None)
 _KEYS: dict[str, list[tuple[str, Any]]] = {
     name: [(v, v if os.name == "nt" else os.fsencode(v)) for v in setting.variables]
     for name, setting in SETTINGS.items()}
+
+
+def replays() -> bool:
+    """Whether calls that were made before may run again as they ran then: unless ``REPLAY`` forbids it, or ``STEPS``
+    says that kernels are to be made in another way.
+
+    >>> with config(REPLAY=0):
+    ...     replays()
+    False
+    """
+    return bool(get("REPLAY")) and not get("STEPS")
 
 
 def check_environment() -> None:

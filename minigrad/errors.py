@@ -16,6 +16,10 @@ class CompileError(MinigradError):
     """A device's compiler refused a kernel. The message holds the device, the kernel and its source."""
 
 
+class ScheduleError(ValueError):
+    """Steps that a kernel cannot be written by. The message says which step, and why."""
+
+
 class UnsupportedDType(CompileError):
     """A kernel needs a dtype that its device does not have. The message says which, and for what."""
 

@@ -46,6 +46,8 @@ class Target:
     memory that the threads of a workgroup share; ``subgroup``: threads that run in lockstep; ``matrix``: names of
     the dtypes whose tiles it multiplies in one instruction; ``native_math``: exp, log, sin … are functions of its
     language, not polynomials of ours. ``vector_bytes`` is then the widest load of a thread.
+
+    ``steps``: patterns of kernels' names, and the steps of their stages, where they are not to be chosen.
     """
 
     name: str
@@ -63,6 +65,7 @@ class Target:
     subgroup: int = 1
     matrix: tuple[str, ...] = ()
     native_math: bool = False
+    steps: tuple[tuple[str, tuple[str | None, ...]], ...] = ()
 
     @property
     def row_bytes(self) -> int:

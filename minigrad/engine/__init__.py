@@ -13,8 +13,9 @@ from minigrad.engine.realise import (
     to_numpy,
     wrap_numpy,
 )
+from minigrad.engine.steps import steps
 
 __all__ = [
     "Run", "deferred", "graphs_are_shown", "inspect", "kept", "leaf_from_numpy", "plans", "realise", "records",
-    "run_again", "to_numpy", "wrap_numpy",
+    "run_again", "steps", "to_numpy", "wrap_numpy",
 ]

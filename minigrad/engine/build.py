@@ -4,9 +4,10 @@ Next: ``shorten.py``."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
+from minigrad import config
 from minigrad.engine.compilation import compile_kernels
 from minigrad.engine.execute import WORK_PER_THREAD, Executable
 from minigrad.engine.kernels import Code, kernels
@@ -16,6 +17,7 @@ from minigrad.engine.shorten import shortened
 from minigrad.engine.walk import Pending
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.lower import Lowered, lower
+from minigrad.lower.steps import said
 from minigrad.ops import Op
 from minigrad.runtime.device import CompiledKernel, Device, get_device
 from minigrad.runtime.native import NativeProgram
@@ -70,10 +72,16 @@ def build(pending: Pending, free: frozenset[int]) -> Executable:
     return Executable(recipe, codes, device, compiled)
 
 
+def target_of(device: Device) -> Target:
+    """What lowering knows about a device: also the steps that setting STEPS gives. It is part of the keys of plans."""
+    text = config.get("STEPS")
+    return replace(device.target, steps=said(text)) if text else device.target
+
+
 def compile_launches(device: Device, launches: Sequence[Launch]) -> tuple[list[Launch], list[Code], int]:
     """The launches, stacks that would be too long as several; the code of each; and how many kernels were compiled for
     it: one for each structure that is new."""
-    target = device.target
+    target = target_of(device)
     digests: dict[int, bytes] = {}  # by identity: the repeats of a loop share their structures
     found: dict[Key, Code | None] = {}
     missing: dict[Key, Lowered] = {}

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
-from minigrad.engine.build import Model, traffic
+from minigrad.engine.build import Model, target_of, traffic
 from minigrad.engine.real import real
 from minigrad.engine.shorten import shortened
 from minigrad.engine.walk import Pending
@@ -53,7 +53,7 @@ class Details:
     for."""
 
     def __init__(self, pending: Pending, free: Iterable[int], device: Device) -> None:
-        self.device, self.target = device, device.target  # as the settings have it now
+        self.device, self.target = device, target_of(device)  # as the settings have it now
         pending = real(pending)
         self.model = Model.of(pending, free)
         at = dict(self.model.stand_ins)

@@ -1,5 +1,5 @@
 """Stage: realise. In: what the engine runs. Out: a record of it, for tests and for people who want to see fusion.
-Next: ``debug.py``."""
+Next: ``steps.py``."""
 
 from __future__ import annotations
 
@@ -109,7 +109,10 @@ def showing() -> tuple[int, int]:
 
 
 def graphs_are_shown(executable: Any = None) -> bool:
-    """Whether somebody looks at graphs, which what runs again does not have: that of this executable, or any."""
+    """Whether somebody looks at graphs, which what runs again does not have: that of this executable, or any; or gives
+    steps, which what runs again was not made by."""
+    if config.get("STEPS"):
+        return True
     if records and not all([seen.run for seen in records]):
         return True
     return config.get("DEBUG") >= 3 and (executable is None or shown.get(executable) != showing())

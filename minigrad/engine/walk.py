@@ -99,6 +99,9 @@ def walk(outputs: Sequence[LazyBuffer]) -> Pending:
     if pending.device != "CPU":  # whose results no setting changes
         parts.append(config.get("ALLOW_TF32"))
     parts.append(pending.dead)
+    steps = config.get("STEPS")
+    if steps:
+        parts.append(steps)
     pending.key = tuple(parts)
     return pending
 

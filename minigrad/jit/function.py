@@ -113,7 +113,7 @@ class Jit:
         """Call the function."""
         trace = thread.trace
         if self.given_up is None and trace.capture is None and not tracing.names and not called_everywhere and (
-                config.get("REPLAY")):
+                config.replays()):
             if several:
                 with computing:
                     result = self._call(args, named)

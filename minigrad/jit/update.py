@@ -99,5 +99,4 @@ class Update:
 
 def _is_free(trace: Trace) -> bool:
     """Whether nothing of the calls before is pending, nobody records, and nobody wants to see the graph."""
-    return not (trace.path or trace.capture is not None or tracing.names or graphs_are_shown()) and bool(
-        config.get("REPLAY"))
+    return not (trace.path or trace.capture is not None or tracing.names or graphs_are_shown()) and config.replays()

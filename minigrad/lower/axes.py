@@ -1,7 +1,7 @@
 """Stage: lower, after ``body.py``. In: coordinate variables and the index expressions over them. Out: fewer, longer
 loops that walk the same points: axes that lie one behind the other in all memory become one, an axis that is taken
 apart by division becomes two.
-Next: ``nest.py``."""
+Next: ``steps.py``."""
 
 from __future__ import annotations
 

@@ -9,12 +9,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from math import prod
 
+from minigrad.errors import ScheduleError
 from minigrad.kernel.ir import Apply, Load, Value
 from minigrad.lower.axes import Axis
 from minigrad.lower.body import Body, Traffic, traffic
 from minigrad.lower.cost import lanes_for
 from minigrad.lower.guards import divide_conditions, reguarded, under_conditions
-from minigrad.lower.rows import Domain
+from minigrad.lower.reductions import Domain
+from minigrad.lower.steps import Space, Step, Steps
 from minigrad.lower.values import Reduction
 from minigrad.ops import Op
 from minigrad.symbolic import Sym, coefficient, variables
@@ -130,12 +132,23 @@ class Tiling:
         """Blocks of the cut axis."""
         return -(-self.k[self.cut].size // self.depth)
 
-    def note(self) -> str:
-        """One line for DEBUG=3."""
-        packed = [name for name, operand in (("A", self.a), ("B", self.b)) if operand.packed]
-        return (f"contraction: M {self.m.size}, N {[a.size for a in self.columns]}, K {[a.size for a in self.k]}, "
-                f"outer {[a.size for a in self.outer]}; tiles of {self.rows} × {self.vectors} vectors of {self.lanes}, "
-                f"K in blocks of {self.depth * self.inner}" + (f", {' and '.join(packed)} packed" if packed else ""))
+    def steps(self, space: Space) -> Steps:
+        """The same in steps, but for how tiles are divided among parallel iterations."""
+        n = space.name(self.n)
+        found = [Step("multiply", (space.name(self.m), self.rows, n, self.width)), Step("lanes", (n, self.lanes))]
+        if len(self.columns) > 1:
+            found.append(Step("join", tuple([space.name(x) for x in self.columns])))
+            if self.panel < self.columns[0].size:
+                found.append(Step("split", (space.name(self.columns[0]), self.panel)))
+        if self.cut or self.depths > 1:
+            found.append(Step("split", (space.name(self.k[self.cut]), self.depth)))
+        found += [Step("keep", (name, "scratch")) for name, operand in (("a", self.a), ("b", self.b)) if operand.packed]
+        return Steps(tuple(found))
+
+    def parallel(self, space: Space) -> list[Step]:
+        """The steps that say how tiles are divided."""
+        return [Step("parallel", (space.name(self.m), self.row_tiles)),
+                Step("parallel", (space.name(self.n), self.column_tiles))]
 
 
 def find_product(body: Body, kept: Sequence[Axis], domains: Sequence[Domain],
@@ -183,32 +196,40 @@ def _belongs_in_lanes(a: Operand, b: Operand, body: Body) -> bool:
     return contiguous(stores, a.own)
 
 
-def find_tiling(body: Body, kept: list[Axis], domains: Sequence[Domain], target: Target) -> Tiling | None:
-    """The sizes, or None if there is no contraction in the body, or none that a register tile is good for."""
+ALLOWED = ("multiply", "lanes", "parallel", "split", "join", "keep")
+
+
+def find_tiling(body: Body, kept: list[Axis], domains: Sequence[Domain], space: Space, target: Target,
+                steps: Steps | None = None) -> Tiling | None:
+    """The sizes, given by steps or chosen. None if there is no contraction in the body, or, without steps, none that a
+    register tile is good for."""
     product = find_product(body, kept, domains, guarded=True)
     if product is None:
-        return None
-    reduction, a, b, k = product.reduction, product.a, product.b, product.k
+        if steps is None:
+            return None
+        raise ScheduleError(f"{steps}: this stage is no sum of products of two factors with axes of their own")
+    if steps is not None:
+        space.check(steps, ALLOWED, "contraction")
+        m, n = (space.axes[str(steps.named("multiply")[0].args[i])] for i in (0, 2))
+        if m in product.b.own and n in product.a.own:
+            product.a, product.b = product.b, product.a
+        if m not in product.a.own or n not in product.b.own:
+            raise ScheduleError(f"{steps.named('multiply')[0]}: rows are an axis that one factor has alone, columns "
+                                "one of the other's")
+        return _given(_begun(body, kept, product, m, n, target), steps, space)
+    a, b = product.a, product.b
     stores = [body.index(o.index) for o in body.outputs]
-    lanes = lanes_for(target, reduction.value.dtype.size)
     n = max(b.own, key=lambda x: (_is_contiguous(stores, x), _is_contiguous(b.loads(body), x), x.size))
     m = max(a.own, key=lambda x: x.size)
-    depth = prod(x.size for x in k)
+    made = _begun(body, kept, product, m, n, target)
+    lanes, depth = made.lanes, prod(x.size for x in made.k)
     if depth < 4 or m.size < 2 or prod(x.size for x in b.own) < max(2, lanes // 2) or lanes == 1:
         return None
-    inside = {m.var, *(x.var for x in b.own)}
-    skips = [c for c in product.conditions if inside.isdisjoint(variables(body.index(c)))]
-    for operand in (a, b):
-        operand.unguarded = reguarded(operand.value, skips, ()) if skips else None
     b.packed = not _is_plain(b, body) or not _is_contiguous(b.loads(body), n) or (
-        m.size >= 256 and _collides(b, body, k[-1], depth, 4096)) or _wastes_lanes(n, b.own, m, lanes)
-    a.packed = not _is_plain(a, body) or _collides(a, body, k[-1], min(prod(x.size for x in b.own), depth))
+        m.size >= 256 and _collides(b, body, made.k[-1], depth, 4096)) or _wastes_lanes(n, b.own, m, lanes)
+    a.packed = not _is_plain(a, body) or _collides(a, body, made.k[-1], min(prod(x.size for x in b.own), depth))
     if (b.packed and m.size < 8) or gathers_along(body, b.own):
         return None
-    columns = [n]
-    outer = [x for x in kept if x is not n and x is not m]
-    made = Tiling(body, target, reduction, a, b, m, columns, outer, list(k), lanes, skips,
-                  reduction.value.dtype.is_float and any(c not in skips for c in product.lacking))
     if b.packed and n.size < 4 * lanes:
         _widen(made, stores)
     while made.lanes // 2 >= made.extent:
@@ -216,6 +237,57 @@ def find_tiling(body: Body, kept: list[Axis], domains: Sequence[Domain], target:
     _choose_tile(made)
     _choose_depth(made)
     _choose_blocks(made)
+    return made
+
+
+def _begun(body: Body, kept: Sequence[Axis], product: Product, m: Axis, n: Axis, target: Target) -> Tiling:
+    """What does not depend on sizes: which axis is what, and what a tile may skip."""
+    reduction = product.reduction
+    inside = {m.var, *(x.var for x in product.b.own)}
+    skips = [c for c in product.conditions if inside.isdisjoint(variables(body.index(c)))]
+    for operand in (product.a, product.b):
+        operand.unguarded = reguarded(operand.value, skips, ()) if skips else None
+    outer = [x for x in kept if x is not n and x is not m]
+    return Tiling(body, target, reduction, product.a, product.b, m, [n], outer, list(product.k),
+                  lanes_for(target, reduction.value.dtype.size), skips,
+                  reduction.value.dtype.is_float and any(c not in skips for c in product.lacking))
+
+
+def _given(made: Tiling, steps: Steps, space: Space) -> Tiling:
+    """The sizes that steps give."""
+    _, made.rows, n, width = steps.named("multiply")[0].args  # type: ignore[assignment]
+    made.lanes = steps.count("lanes", str(n))
+    if int(width) % made.lanes or made.rows > made.m.size:
+        raise ScheduleError(f"{steps.named('multiply')[0]}: {made.rows} of {made.m.size} rows, and {width} columns in "
+                            f"vectors of {made.lanes}")
+    made.vectors = int(width) // made.lanes
+    if gathers_along(made.body, made.b.own):
+        raise ScheduleError(f"{steps}: an index is looked up for each element of a row of results")
+    for step in steps.named("join"):
+        made.columns = [space.axes[str(name)] for name in step.args]
+        if made.columns[-1] is not made.b.own[0] and any(x not in made.b.own for x in made.columns):
+            raise ScheduleError(f"{step}: columns are axes of one factor")
+        made.outer = [x for x in made.outer if x not in made.columns]
+        made.panel = min(made.columns[0].size, steps.count("split", str(step.args[0])))
+        if made.panel == 1:
+            made.panel = made.columns[0].size
+    for operand, name in ((made.a, "a"), (made.b, "b")):
+        operand.packed = steps.keeps(name)
+    for step in steps.named("split"):
+        axis = space.axes[str(step.args[0])]
+        if axis in made.k:
+            made.cut, made.depth = made.k.index(axis), min(axis.size, int(step.args[1]))
+        elif made.panel == 0 or axis is not made.columns[0]:
+            raise ScheduleError(f"{step}: the axes of the sum can be cut, and the first of the axes that join() joins")
+    if not any(space.axes[str(step.args[0])] in made.k for step in steps.named("split")):
+        made.depth = made.k[0].size
+    made.row_tiles = steps.count("parallel", space.name(made.m))
+    made.column_tiles = steps.count("parallel", space.name(made.n))
+    row_tiles, column_tiles = max(1, made.m.size // made.rows), max(1, made.extent // made.width)
+    if not steps.named("parallel"):
+        made.row_tiles, made.column_tiles = row_tiles, column_tiles
+    made.row_tiles = min(made.row_tiles, row_tiles)
+    made.column_tiles = column_tiles if made.panel else min(made.column_tiles, column_tiles)
     return made
 
 

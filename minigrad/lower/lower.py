@@ -22,10 +22,12 @@ from minigrad.lower.outer import Block, choose_block
 from minigrad.lower.passes.bind import bind
 from minigrad.lower.passes.hoist import hoist
 from minigrad.lower.passes.transcendental import expand_powers, expand_transcendental
-from minigrad.lower.rows import rows_stage, simplify_axes
+from minigrad.lower.reductions import simplify_axes
+from minigrad.lower.rows import rows_stage
 from minigrad.lower.scan import scan_stage
 from minigrad.lower.scatter import assign_body, scatter_stage
 from minigrad.lower.stages import Lowered, Stages, choose_part
+from minigrad.lower.steps import Space
 from minigrad.lower.tile import contraction_stage
 from minigrad.lower.values import Names
 from minigrad.ops import Op
@@ -152,24 +154,26 @@ class _Kernel(Stages[Lowering]):
 
     def stage(self, stage: Stage, outer: Sequence[Sym], divide: bool, block: Block | None = None) -> Lowering:
         """One stage by the strategy that fits it."""
-        node = stage.stores[0]
+        node, given = stage.stores[0], self.given.get(id(stage))
         if node.op in (Op.SCATTER, Op.ASSIGN):
             values = self.values(stage)
             if node.op == Op.SCATTER:
                 return scatter_stage(node, values, self.names, self.target, self.status)
             body = assign_body(node, values, self.names, self.status)
-            return map_stage(body, self.target, divide)
+            return map_stage(body, self.target, divide, given)
         if node.op == Op.SCAN:
             body, running = self.scan_body(stage, outer)
-            return scan_stage(body, running, self.target, divide)
+            return scan_stage(body, running, self.target, divide, given)
         body = self.body(stage, outer, block)
         if body.reductions:
             kept, domains = simplify_axes(body)
-            tiling = find_tiling(body, kept, domains, self.target)
-            if tiling is not None:
-                return contraction_stage(tiling, divide)
-            return rows_stage(body, kept, domains, self.target, divide)
-        return map_stage(body, self.target, divide)
+            space = Space(kept, [a for d in domains for a in d.axes])
+            if given is None or given.named("multiply"):
+                tiling = find_tiling(body, kept, domains, space, self.target, given)
+                if tiling is not None:
+                    return contraction_stage(tiling, space, divide)
+            return rows_stage(body, kept, domains, self.target, divide, given)
+        return map_stage(body, self.target, divide, given)
 
     def _made(self, loop: For, made: Sequence[Lowering], work: int, points: int = 1) -> Lowered:
         flops = sum(m.work if m.flops is None else m.flops for m in made)

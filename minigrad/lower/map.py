@@ -1,18 +1,21 @@
 """Stage: lower, strategy ``map``. In: a body without reductions. Out: loops that pass over memory once: neighbouring
 axes merged, one axis in vector lanes, tiles where reads and writes run across each other.
-Next: ``rows.py``."""
+Next: ``reductions.py``."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 
 from minigrad.dtype import bool_, int64
+from minigrad.errors import ScheduleError
 from minigrad.kernel.ir import If, Index, LetIndex, Statement
 from minigrad.lower.axes import Axes, Axis
 from minigrad.lower.body import Body, Traffic, traffic
 from minigrad.lower.cost import axis_cost, lanes_for
 from minigrad.lower.nest import Parallel, Part, Share, loop, loops, parallel, parts, share, when
+from minigrad.lower.steps import Space, Step, Steps, parallel_step, shared
 from minigrad.symbolic import Sym, coefficient, minimum, num
 from minigrad.target import Target
 
@@ -45,33 +48,46 @@ def simplify_axes(body: Body, work: Traffic) -> list[Axis]:
     return axes.list
 
 
-def map_stage(body: Body, target: Target, divide: bool) -> Lowering:
-    """Lower a body without reductions; ``divide`` its space among parallel iterations, or write it whole."""
+ALLOWED = ("lanes", "parallel", "split", "unroll")
+
+
+def map_stage(body: Body, target: Target, divide: bool, given: Steps | None = None) -> Lowering:
+    """Lower a body without reductions, by the given steps or those that are chosen; ``divide`` its space among
+    parallel iterations, or write it whole."""
     work = traffic([o.value for o in body.outputs])
     axes = simplify_axes(body, work)
+    space = Space(axes)
     cost = work.cost + len(body.outputs)
-    total = cost
-    for axis in axes:
-        total *= axis.size
+    steps = choose(body, work, space, cost, target) if given is None else space.check(given, ALLOWED, "map")
+    nest = _Map(body, space, steps)
+    total = cost * prod(axis.size for axis in axes)
+    if not divide:
+        return Lowering(nest.whole(), space.note("map", steps), total)
+    if given is None:
+        steps += parallel_step(nest.loops, share([a for _, a in nest.loops], nest.cost_of_step(cost)))
+    s = shared(steps, nest.loops)
+    head, statements = nest.divided(s)
+    return Lowering(statements, f"{space.note('map', steps)}; {s.extent} iterations", total, head)
+
+
+def choose(body: Body, work: Traffic, space: Space, cost: int, target: Target) -> Steps:
+    """The lanes along the axis where they cost least, and tiles where reads and writes run across each other."""
+    axes = list(space.axes.values())
     lanes = lanes_for(target, max(work.widest, *(o.array.dtype.size for o in body.outputs)))
     lane_axis = _vector_axis(body, work, axes, lanes)
     if lane_axis is None:
-        lanes = 1
-    tile = _tile_axis(body, work, axes, lane_axis) if lane_axis else None
-    outer = [a for a in axes if a is not lane_axis and a is not tile]
+        return Steps()
+    tile = _tile_axis(body, work, axes, lane_axis)
     square = tile is not None and cost <= SQUARE_COST and all(
-        coefficient(body.index(o.index), lane_axis.var) == 1 for o in body.outputs)  # type: ignore[union-attr]
-    pieces = parts(lane_axis.size, min(lanes, SQUARE_SIDE) if square else lanes) if lane_axis else []
-    nest = _Map(body, outer, lane_axis, tile, pieces, square)
-    note = f"map: axes {[a.size for a in axes]}"
-    if lane_axis:
-        note += f", {nest.parts[0].lanes} lanes along axis {axes.index(lane_axis)}"
-    if tile:
-        note += f", tiles of {nest.tile_size} along axis {axes.index(tile)}"
-    if not divide:
-        return Lowering(nest.whole(), note, total)
-    head, statements, s = nest.divided(cost)
-    return Lowering(statements, note + f"; {s.extent} iterations", total, head)
+        coefficient(body.index(o.index), lane_axis.var) == 1 for o in body.outputs)
+    lanes = parts(lane_axis.size, min(lanes, SQUARE_SIDE) if square else lanes)[0].lanes
+    steps = [Step("lanes", (space.name(lane_axis), lanes))]
+    if tile is not None:
+        square = square and tile.size >= lanes > 1  # the renderer turns it as a whole
+        size = lanes if square else 64 // max(o.array.dtype.size for o in body.outputs)
+        steps.append(Step("split", (space.name(tile), size)))
+        steps += [Step("unroll", (space.name(tile), size))] * square
+    return Steps(tuple(steps))
 
 
 def _vector_axis(body: Body, work: Traffic, axes: Sequence[Axis], lanes: int) -> Axis | None:
@@ -100,21 +116,37 @@ def _tile_axis(body: Body, work: Traffic, axes: Sequence[Axis], lane_axis: Axis)
 
 
 class _Map:
-    def __init__(self, body: Body, outer: list[Axis], lane_axis: Axis | None, tile: Axis | None,
-                 pieces: list[Part], square: bool) -> None:
-        self.body, self.outer, self.lane_axis, self.tile, self.parts = body, outer, lane_axis, tile, pieces
-        self.tile_size = 64 // max(o.array.dtype.size for o in body.outputs)
-        self.square = square
-        self.tiles: Axis | None = None
-        self.main = pieces[0] if pieces else None
-        if tile is not None:
-            if square and self.main is not None and tile.size >= self.main.lanes > 1:
-                self.tile_size = self.main.lanes  # a square, which the renderer turns as a whole
-            self.tiles = self._axis("t", -(-tile.size // self.tile_size))
-            outer.append(self.tiles)
+    def __init__(self, body: Body, space: Space, steps: Steps) -> None:
+        axes = list(space.axes.values())
+        blocked = body.gathering()
+        self.body = body
+        self.lane_axis = space.lanes(steps, axes, [a for a in axes if a.var in blocked])
+        self.parts: list[Part] = []
+        if self.lane_axis is not None:
+            self.parts = parts(self.lane_axis.size, steps.count("lanes", space.name(self.lane_axis)))
+        self.main = self.parts[0] if self.parts else None
+        self.tile = self._tile(space, steps)
+        self.outer = [a for a in axes if a is not self.lane_axis and a is not self.tile]
+        self.loops = [(space.name(a), a) for a in self.outer]
+        if self.tile is not None:
+            self.tile_size = steps.count("split", space.name(self.tile))
+            self.square = steps.count("unroll", space.name(self.tile)) == self.tile_size
+            self.tiles = self._axis("t", -(-self.tile.size // self.tile_size))
+            self.outer.append(self.tiles)
+            self.loops.append((space.name(self.tile), self.tiles))
         self.steps: Axis | None = None
-        if self.main is not None and self.main.count > 1:
+        if self.main is not None and self.lane_axis is not None and self.main.count > 1:
             self.steps = self._axis("v", self.main.count)
+            self.loops.append((space.name(self.lane_axis), self.steps))
+
+    def _tile(self, space: Space, steps: Steps) -> Axis | None:
+        found = steps.named("split")
+        if not found:
+            return None
+        axis = space.axes[str(found[0].args[0])]
+        if self.lane_axis is None or axis is self.lane_axis or len(found) > 1:
+            raise ScheduleError(f"{found[-1]}: one axis can be cut into tiles, around the vectors of another")
+        return axis
 
     def _axis(self, stem: str, size: int) -> Axis:
         return Axis(self.body.names.var(stem, size), size)
@@ -126,22 +158,24 @@ class _Map:
             inside += self._rest(part)
         return loops(self.outer, inside)
 
-    def divided(self, cost: int) -> tuple[Parallel, list[Statement], Share]:
-        """One parallel iteration's part of the space."""
-        axes = list(self.outer) + ([self.steps] if self.steps else [])
+    def cost_of_step(self, cost: int) -> int:
+        """Scalar operations of a step of the innermost loop, of which an element costs so many."""
         per_step = cost * (self.tile_size if self.tile else 1) * (self.main.lanes if self.main else 1)
-        if not self.steps and self.lane_axis:
-            per_step *= -(-self.lane_axis.size // self.main.lanes)  # type: ignore[union-attr]
-        s = share(axes, per_step)
+        if self.main is not None and self.lane_axis is not None and self.steps is None:
+            per_step *= -(-self.lane_axis.size // self.main.lanes)
+        return per_step
+
+    def divided(self, s: Share) -> tuple[Parallel, list[Statement]]:
+        """One parallel iteration's part of the space."""
         head = parallel(self.body.names, s)
-        if not axes:
-            return head, self.whole(), s
-        cut = axes[s.cut]
+        if not s.axes:
+            return head, self.whole()
+        cut = s.axes[s.cut]
         rest = [x for part in self.parts[1:] for x in self._rest(part)]
         if cut is self.steps:
-            return head, self._main((head.start, head.stop)) + when(head.last, rest), s
-        inside = loops(axes[s.cut + 1:len(self.outer)], self._main(None) + rest)
-        return head, [loop(cut, inside, start=head.start, stop=head.stop)], s
+            return head, self._main((head.start, head.stop)) + when(head.last, rest)
+        inside = loops(s.axes[s.cut + 1:len(self.outer)], self._main(None) + rest)
+        return head, [loop(cut, inside, start=head.start, stop=head.stop)]
 
     def _main(self, bounds: tuple[Sym, Sym] | None) -> list[Statement]:
         if self.main is None:
@@ -169,7 +203,6 @@ class _Map:
         mapping[self.lane_axis.var] = at
         if self.tile is None:
             return self._point(mapping, lane)
-        assert self.tiles is not None
         start = self.tiles.var * self.tile_size
         inner = self._axis("u", self.tile.size)
         mapping[self.tile.var] = inner.var

@@ -6,43 +6,25 @@ Next: ``contraction.py``."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from math import prod
 
 from minigrad.dtype import DType, bool_
+from minigrad.errors import ScheduleError
 from minigrad.kernel.ir import Alloc, Apply, Array, Const, Fold, Index, Load, Local, Statement, Store, Value
-from minigrad.lower.axes import Axes, Axis
-from minigrad.lower.body import Body, Instance, Traffic, traffic
-from minigrad.lower.cost import AHEAD, axis_cost, lanes_for, per_vector
+from minigrad.lower.axes import Axis
+from minigrad.lower.body import Body, Instance, traffic
 from minigrad.lower.map import Lowering
-from minigrad.lower.nest import CHUNK, Part, loop, loops, parallel, parts, share, when
+from minigrad.lower.nest import Parallel, Part, Share, loop, loops, parallel, parts, share, when
+from minigrad.lower.reductions import Choice, Domain
+from minigrad.lower.steps import Space, Steps, parallel_step, shared
 from minigrad.lower.values import Reduction
 from minigrad.ops import REDUCE_OPS, Op
-from minigrad.symbolic import Sym, coefficient, minimum, num
+from minigrad.symbolic import Sym, minimum, num
 from minigrad.target import Target
-
-WIDE = 512
-"""Results of a block of columns that are added up in memory."""
 
 LONGEST = 64
 """Additions in a row that one float accumulator takes before it is added to the next level's: errors grow with the
 longest chain, not with the length of the sum."""
-
-
-@dataclass
-class Domain:
-    """Reductions that share one loop nest: over ``axes``."""
-
-    reductions: list[Reduction]
-    axes: list[Axis]
-    work: Traffic
-
-    @property
-    def size(self) -> int:
-        n = 1
-        for a in self.axes:
-            n *= a.size
-        return n
 
 
 def identity(reduction: Reduction) -> Const:
@@ -60,99 +42,97 @@ def combine(reduction: Reduction, partial: Value, value: Value) -> Value:
     return Apply(op, (partial, value), value.dtype)
 
 
-def simplify_axes(body: Body) -> tuple[list[Axis], list[Domain]]:
-    """Split, order and merge kept axes and the reduced axes of each domain."""
-    gathered = list(traffic([g.value for g in body.gathers]).indices())
-    stores = list(dict.fromkeys(o.index for o in body.outputs))
-    epilogue = traffic([o.value for o in body.outputs])
-    whole = traffic([r.value for r in body.reductions])
-    kept = Axes(body.names, body.axes, [*stores, *epilogue.indices(), *whole.indices(), *gathered])
-    kept.split()
-    kept.order([e for e in kept.indices[:len(stores)]])
-    kept.merge()
-    body.mapping = dict(kept.mapping)
-    domains = []
-    groups: dict[tuple[Sym, ...], list[Reduction]] = {}
-    for r in body.reductions:
-        groups.setdefault(r.vars, []).append(r)
-    for variables, group in groups.items():
-        work = traffic([r.value for r in group])
-        reduced = Axes(body.names, list(zip(variables, group[0].sizes, strict=True)), [*work.indices(), *gathered])
-        reduced.split()
-        reduced.order([x.index for x in work.loads] if not reduced.mapping else [])
-        reduced.merge()
-        body.mapping.update(reduced.mapping)
-        domains.append(Domain(group, reduced.list, work))
-    return kept.list, domains
+ALLOWED = ("lanes", "parallel", "unroll", "accumulate", "keep")
 
 
-def rows_stage(body: Body, kept: list[Axis], domains: list[Domain], target: Target, divide: bool) -> Lowering:
-    """Lower a body with reductions; ``divide`` its space among parallel iterations, or write it whole."""
-    rows = _Rows(body, target, kept, domains)
-    lane_axis = rows.choose()
-    total = sum((d.work.cost + len(d.reductions)) * d.size for d in domains)
-    total += traffic([o.value for o in body.outputs]).cost + len(body.outputs)
-    per_result = total
-    for axis in kept:
-        total *= axis.size
-    note = f"rows: kept {[a.size for a in kept]}, reduced {[[a.size for a in d.axes] for d in domains]}"
-    if lane_axis is not None:
-        return rows.along_kept(lane_axis, per_result, total, note, divide)
-    return rows.along_reduced(per_result, total, note, divide)
+def rows_stage(body: Body, kept: list[Axis], domains: list[Domain], target: Target, divide: bool,
+               given: Steps | None = None) -> Lowering:
+    """Lower a body with reductions, by the given steps or those that are chosen; ``divide`` its space among parallel
+    iterations, or write it whole."""
+    space = Space(kept, [a for d in domains for a in d.axes])
+    choice = Choice(body, kept, domains, space, target)
+    per_result = sum((d.work.cost + len(d.reductions)) * d.size for d in domains)
+    per_result += traffic([o.value for o in body.outputs]).cost + len(body.outputs)
+    total = per_result * prod(a.size for a in kept)
+    steps = choice.steps(total, divide) if given is None else space.check(given, ALLOWED, "rows")
+    rows = _Rows(choice, steps)
+    if not divide:
+        return Lowering(rows.whole(), space.note("rows", steps), total)
+    if given is None:
+        steps += parallel_step(rows.loops, share([a for _, a in rows.loops], per_result * rows.results))
+    s = shared(steps, rows.loops)
+    head, statements = rows.divided(s)
+    return Lowering(statements, f"{space.note('rows', steps)}; {s.extent} iterations", total, head)
 
 
 class _Rows:
-    def __init__(self, body: Body, target: Target, kept: list[Axis], domains: list[Domain]) -> None:
-        self.body, self.target, self.kept, self.domains = body, target, kept, domains
-        self.names = body.names
-        self.streams = False
-        self.blocked = body.gathering()
-        self.lanes = lanes_for(target, max([d.work.widest for d in domains] + [
-            r.value.dtype.size for r in body.reductions]))
+    """The loops. ``results``: how many one step of the innermost of ``loops`` gives."""
 
-    # --- which axis the lanes run along
+    def __init__(self, choice: Choice, steps: Steps) -> None:
+        self.body, self.kept, self.domains, self.space = choice.body, choice.kept, choice.domains, choice.space
+        self.steps, self.names = steps, choice.body.names
+        blocked = [a for a in self.space.axes.values() if a.var in choice.blocked]
+        self.lane_axis = self.space.lanes(steps, self.kept, blocked)
+        self.reduced = [self.space.lanes(steps, d.axes, blocked) for d in self.domains]
+        if self.lane_axis is not None and any(self.reduced):
+            raise ScheduleError(f"{steps}: the lanes run along a kept axis or along reduced ones")
+        self.in_memory = steps.keeps("sums")
+        self.parts: list[Part] = []
+        self.vectors: Axis | None = None
+        self.loops = [(self.space.name(a), a) for a in self.kept if a is not self.lane_axis]
+        self.results = 1
+        if self.lane_axis is not None:
+            name = self.space.name(self.lane_axis)
+            self.parts = parts(self.lane_axis.size, steps.count("lanes", name), steps.count("unroll", name))
+            main = self.parts[0]
+            self.results = self.lane_axis.size
+            if main.count > 1:
+                self.vectors = Axis(self.names.var("v", main.count), main.count)
+                self.loops.append((name, self.vectors))
+                self.results = main.lanes * main.unroll
 
-    def choose(self) -> Axis | None:
-        """The kept axis for the lanes, or None for the reduced ones (each domain then has its own)."""
-        if not self.domains or any(d.size == 0 for d in self.domains):
-            return None
-        along_reduced = sum(self._reduced_choice(d)[1] for d in self.domains)
-        stores = [self.body.index(o.index) for o in self.body.outputs]
-        best, least = None, along_reduced
-        for axis in reversed(self.kept):
-            if axis.var in self.blocked or axis.size < 2 or self.lanes == 1:
-                continue
-            cost = sum(d.size * axis_cost(self.body, d.work, (), axis, self.lanes) for d in self.domains)
-            cost += axis_cost(self.body, traffic([o.value for o in self.body.outputs]), stores, axis, self.lanes)
-            if cost < least:
-                best, least = axis, cost
-        return best
+    # --- the loops over the results
 
-    def _reduced_choice(self, d: Domain) -> tuple[Axis | None, float]:
-        """The reduced axis for the lanes of a domain (None: single elements), and what a result costs."""
-        best, least = None, d.size * (d.work.cost + 3.0 * len(d.reductions)) + 2
-        for axis in reversed(d.axes):
-            if axis.var in self.blocked or axis.size < 4 or self.lanes == 1:
-                continue
-            cost = d.size * axis_cost(self.body, d.work, (), axis, self.lanes, masked=True) + 12 * len(d.reductions)
-            if cost < least:
-                best, least = axis, cost
-        return best, least
+    def whole(self) -> list[Statement]:
+        """All of them."""
+        axes = [a for _, a in self.loops if a is not self.vectors]
+        return loops(axes, self._inside() + self._rest())
+
+    def divided(self, s: Share) -> tuple[Parallel, list[Statement]]:
+        """Those of one parallel iteration."""
+        head = parallel(self.names, s)
+        if not s.axes:
+            return head, self._inside() + self._rest()
+        cut = s.axes[s.cut]
+        if cut is self.vectors:
+            return head, self._inside((head.start, head.stop)) + when(head.last, self._rest())
+        inside = [a for a in s.axes[s.cut + 1:] if a is not self.vectors]
+        return head, [loop(cut, loops(inside, self._inside() + self._rest()), start=head.start, stop=head.stop)]
+
+    def _inside(self, bounds: tuple[Sym, Sym] | None = None) -> list[Statement]:
+        """One result, or all whole vectors of a row."""
+        if self.lane_axis is None:
+            return self._result({})
+        main = self.parts[0]
+        if self.vectors is None:
+            return self._columns(self.lane_axis, main, num(main.start))
+        start, stop = bounds or (num(0), num(self.vectors.size))
+        inside = self._columns(self.lane_axis, main, self.vectors.var * (main.lanes * main.unroll))
+        return [loop(self.vectors, inside, start=start, stop=stop)]
+
+    def _rest(self) -> list[Statement]:
+        """What is left of a row."""
+        rest: list[Statement] = []
+        for part in self.parts[1:]:
+            assert self.lane_axis is not None
+            if part.count == 1:
+                rest += self._columns(self.lane_axis, part, num(part.start))
+            else:
+                axis = Axis(self.names.var("v", part.count), part.count)
+                rest.append(loop(axis, self._columns(self.lane_axis, part, axis.var * part.lanes + part.start)))
+        return rest
 
     # --- lanes along a reduced axis
-
-    def along_reduced(self, per_result: int, total: int, note: str, divide: bool) -> Lowering:
-        """Each result by itself."""
-        note += "".join(f", {self._width(a)} lanes along a reduced axis of {a.size}" if a else ", single elements"
-                        for a in (self._reduced_choice(d)[0] for d in self.domains))
-        if not divide:
-            return Lowering(loops(self.kept, self._result({})), note, total)
-        s = share(self.kept, per_result)
-        head = parallel(self.names, s)
-        inside = self._result({})
-        if self.kept:
-            inside = [loop(s.axes[s.cut], loops(s.axes[s.cut + 1:], inside), start=head.start, stop=head.stop)]
-        return Lowering(inside, note + f"; {s.extent} iterations", total, head)
 
     def _result(self, mapping: dict[Sym, Sym]) -> list[Statement]:
         statements: list[Statement] = []
@@ -163,25 +143,17 @@ class _Rows:
         stores = copy.stores()
         return [*statements, *copy.statements, *stores]
 
-    def _width(self, axis: Axis) -> int:
-        width = self.lanes
-        while width // 2 >= axis.size:
-            width //= 2
-        return width
-
     def _reduce(self, d: Domain, mapping: dict[Sym, Sym], found: dict[str, Value]) -> list[Statement]:
         """One domain's reductions at one result: ``found`` gets their values."""
         if d.size == 0:
             found.update({r.local.name: identity(r) for r in d.reductions})
             return []
-        lane_axis = self._reduced_choice(d)[0]
+        lane_axis = self.reduced[self.domains.index(d)]
         if lane_axis is None:
             return self._reduce_single(d, mapping, found)
-        lanes = self._width(lane_axis)
+        name = self.space.name(lane_axis)
+        lanes, unroll = self.steps.count("lanes", name), self.steps.count("accumulate", name)
         full = lane_axis.size // lanes
-        unroll = 4 if len(d.reductions) <= 2 else 2
-        while unroll > 1 and full < unroll:
-            unroll //= 2
         group = _Group(self, d, mapping)
         accumulators = group.accumulators(unroll, lanes)
         allocs = group.allocs(accumulators)
@@ -202,64 +174,6 @@ class _Rows:
 
     # --- lanes along a kept axis
 
-    def along_kept(self, lane_axis: Axis, per_result: int, total: int, note: str, divide: bool) -> Lowering:
-        """A vector of results at a time, several vectors side by side."""
-        count = sum(len(d.reductions) for d in self.domains)
-        self.streams = self._streams(lane_axis)
-        unroll = max(1, min(8 // count, AHEAD // sum(self.per_vector(d, lane_axis) for d in self.domains)))
-        unroll = 1 << unroll.bit_length() - 1
-        if self.streams:
-            unroll = WIDE // self.lanes
-            results = prod(a.size for a in self.kept)
-            while divide and unroll > 4 and total > 4 * CHUNK and (
-                    results < self.target.parallel_min * unroll * self.lanes):
-                unroll //= 2
-        while unroll > 1 and unroll * self.lanes > lane_axis.size:
-            unroll //= 2
-        pieces = parts(lane_axis.size, self.lanes, unroll)
-        outer = [a for a in self.kept if a is not lane_axis]
-        main = pieces[0]
-        note += f", {unroll} × {main.lanes} lanes along a kept axis of {lane_axis.size}"
-        steps = Axis(self.names.var("v", main.count), main.count)
-        inside = self._columns(lane_axis, main, steps.var * (main.lanes * main.unroll))
-        rest: list[Statement] = []
-        for part in pieces[1:]:
-            if part.count == 1:
-                rest += self._columns(lane_axis, part, num(part.start))
-            else:
-                axis = Axis(self.names.var("v", part.count), part.count)
-                rest.append(loop(axis, self._columns(lane_axis, part, axis.var * part.lanes + part.start)))
-        looped = main.count > 1
-        if not divide:
-            return Lowering(loops(outer, ([loop(steps, inside)] if looped else inside) + rest), note, total)
-        if not looped:
-            s = share(outer, per_result * lane_axis.size)
-            head = parallel(self.names, s)
-            body = inside + rest
-            if outer:
-                body = [loop(s.axes[s.cut], loops(s.axes[s.cut + 1:], body), start=head.start, stop=head.stop)]
-            return Lowering(body, note + f"; {s.extent} iterations", total, head)
-        s = share([*outer, steps], per_result * main.lanes * main.unroll)
-        head = parallel(self.names, s)
-        if s.cut == len(outer):
-            body = [loop(steps, inside, start=head.start, stop=head.stop), *when(head.last, rest)]
-        else:
-            body = loops(s.axes[s.cut + 1:-1], [loop(steps, inside), *rest])
-            body = [loop(s.axes[s.cut], body, start=head.start, stop=head.stop)]
-        return Lowering(body, note + f"; {s.extent} iterations", total, head)
-
-    def _streams(self, lane_axis: Axis) -> bool:
-        """Whether many rows are added up that lie one after the other in memory, and little else is done: then wide
-        blocks of results, in the first cache, let a row be read in long runs."""
-        d = self.domains[0]
-        indices = [self.body.index(x.index) for x in d.work.loads]
-        return (len(self.domains) == 1 and lane_axis.size >= WIDE // 4 and d.size >= 64 and d.work.cost <= 8
-                and bool(indices) and all(coefficient(e, lane_axis.var) in (0, 1) for e in indices))
-
-    def per_vector(self, d: Domain, lane_axis: Axis) -> int:
-        """Instructions that a vector of a domain takes, roughly."""
-        return len(d.reductions) + per_vector(self.body, d.work, lane_axis, self.lanes)
-
     def _columns(self, lane_axis: Axis, part: Part, at: Sym) -> list[Statement]:
         """``unroll`` vectors of results from ``at``."""
         statements: list[Statement] = []
@@ -268,7 +182,7 @@ class _Rows:
         lane = Axis(self.names.var("l", part.lanes), part.lanes) if part.lanes > 1 else None
         slot = register.var * part.lanes if register else num(0)
         for d in self.domains:
-            group = _Group(self, d, {}, in_memory=self.streams and part.unroll >= 4)
+            group = _Group(self, d, {}, in_memory=self.in_memory and part.unroll >= 4)
             accumulators = group.accumulators(part.unroll, part.lanes)
             statements += group.allocs(accumulators)
             statements += group.along_steps(lane_axis, part, at, accumulators)
@@ -278,7 +192,7 @@ class _Rows:
         copy = self.body.instance({lane_axis.var: position}, {name: Load(array, own) for name, array in found})
         stores = copy.stores()
         inside = [*copy.statements, *([loop(lane, stores, "vector")] if lane else stores)]
-        kind = "serial" if self.streams and part.unroll >= 4 else "unroll"
+        kind = "serial" if self.in_memory and part.unroll >= 4 else "unroll"
         return statements + ([loop(register, inside, kind)] if register else inside)
 
 
@@ -339,8 +253,7 @@ class _Group:
         """All loops over the reduced axes for vectors of results. Several steps of the innermost are taken at once:
         they read as many streams of memory side by side."""
         axes = self.domain.axes
-        width = 8 if self.in_memory else part.unroll
-        many = max(1, min(8, AHEAD // (width * self.rows.per_vector(self.domain, lane_axis))))
+        many = self.rows.steps.count("unroll", self.rows.space.name(axes[-1])) if axes else 1
 
         def add(mapping: dict[Sym, Sym], into: list[Array], step: Sym | None = None) -> list[Statement]:
             u = Axis(self.names.var("u", part.unroll), part.unroll) if part.unroll > 1 else None
@@ -353,7 +266,7 @@ class _Group:
                 inside = self.add_together(at_lane, steps, into, position, part.lanes, lane_axis)
             return [loop(u, inside, self.kind)] if u else inside
 
-        if not axes or axes[-1].size < 2 * many or many == 1:
+        if many == 1:
             return self.levels(axes, 1, lambda into: add({}, into), accumulators)
         last = axes[-1]
 

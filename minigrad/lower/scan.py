@@ -6,15 +6,17 @@ Next: ``scatter.py``."""
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 
 from minigrad.dtype import DType
 from minigrad.kernel.ir import Alloc, Apply, Array, Const, Load, Statement, Store
 from minigrad.lower.axes import Axes, Axis
-from minigrad.lower.body import Body, traffic
+from minigrad.lower.body import Body, Traffic, traffic
 from minigrad.lower.cost import access_cost, lanes_for
 from minigrad.lower.map import Lowering
 from minigrad.lower.nest import Part, loop, loops, parallel, parts, share, when
 from minigrad.lower.scalar import convert
+from minigrad.lower.steps import Space, Step, Steps, parallel_step, shared
 from minigrad.ops import REDUCE_OPS, running_dtype
 from minigrad.symbolic import Sym, num
 from minigrad.target import Target
@@ -28,8 +30,12 @@ class Running:
     axis: Axis | None
 
 
-def scan_stage(body: Body, running: Running, target: Target, divide: bool) -> Lowering:
-    """Lower a stage that stores a SCAN. Every result is combined in the order of the axis."""
+ALLOWED = ("lanes", "parallel")
+
+
+def scan_stage(body: Body, running: Running, target: Target, divide: bool, given: Steps | None = None) -> Lowering:
+    """Lower a stage that stores a SCAN, by the given steps or those that are chosen. Every result is combined in the
+    order of the axis."""
     output = body.outputs[0]
     work = traffic([output.value])
     gathered = traffic([g.value for g in body.gathers])
@@ -38,49 +44,57 @@ def scan_stage(body: Body, running: Running, target: Target, divide: bool) -> Lo
     axes.merge()
     body.mapping = axes.mapping
     along = running.axis
+    space = Space(axes.list, [along] if along else [])
     wide = running_dtype(running.op, output.value.dtype) if target.float64 else output.value.dtype
     lanes = lanes_for(target, max(work.widest, output.array.dtype.size, wide.size))
-    indices = [body.index(output.index), *(body.index(x.index) for x in work.loads)]
+    steps = choose(body, work, space, axes.list, lanes) if given is None else space.check(given, ALLOWED, "scan")
+    axis = space.lanes(steps, axes.list, [a for a in axes.list if a.var in body.gathering()])
+    nest = _Scan(body, running.op, along, wide)
+    total = (work.cost + 2) * prod(a.size for a in space.axes.values())
+    pieces = parts(axis.size, steps.count("lanes", space.name(axis))) if axis else []
+    outer = [a for a in axes.list if a is not axis]
+    rest: list[Statement] = []
+    vectors = None
+    if axis is None:
+        inside = nest.column({}, 1)
+    else:
+        vectors, inside = nest.part(axis, pieces[0])
+        for part in pieces[1:]:
+            more, statements = nest.part(axis, part)
+            rest += [loop(more, statements)] if more else statements
+    if not divide:
+        whole = ([loop(vectors, inside)] if vectors else inside) + rest
+        return Lowering(loops(outer, whole), space.note("scan", steps), total)
+    dims = [(space.name(a), a) for a in outer]
+    if axis is not None and vectors is not None:
+        dims.append((space.name(axis), vectors))
+    if given is None:
+        per = (work.cost + 2) * (along.size if along else 1) * (pieces[0].lanes if pieces else 1)
+        steps += parallel_step(dims, share([a for _, a in dims], per))
+    s = shared(steps, dims)
+    head = parallel(body.names, s)
+    if not dims:
+        made = inside + rest
+    elif s.axes[s.cut] is vectors:
+        made = [loop(vectors, inside, start=head.start, stop=head.stop), *when(head.last, rest)]
+    else:
+        whole = ([loop(vectors, inside)] if vectors else inside) + rest
+        made = [loop(s.axes[s.cut], loops(outer[s.cut + 1:], whole), start=head.start, stop=head.stop)]
+    return Lowering(made, f"{space.note('scan', steps)}; {s.extent} iterations", total, head)
+
+
+def choose(body: Body, work: Traffic, space: Space, axes: list[Axis], lanes: int) -> Steps:
+    """The axis where lanes cost least, if any is better than one element at a time, which waits for the one before."""
+    indices = [body.index(body.outputs[0].index), *(body.index(x.index) for x in work.loads)]
     blocked = body.gathering()
-    best, least = None, 3.0 * (len(indices) + 2)  # one element at a time waits for the one before
-    for axis in reversed(axes.list):
+    best, least = None, 3.0 * (len(indices) + 2)
+    for axis in reversed(axes):
         if axis.var not in blocked and axis.size >= 4 and lanes > 1:
             vector, element = access_cost(indices, axis)
             cost = (vector + work.cost) / min(lanes, axis.size) + element
             if cost < least:
                 best, least = axis, cost
-    nest = _Scan(body, running.op, along, wide)
-    total = work.cost + 2
-    for a in [*axes.list, *([along] if along else [])]:
-        total *= a.size
-    note = f"scan: {along.size if along else 1} steps for each of {[a.size for a in axes.list]}"
-    pieces = parts(best.size, lanes) if best else []
-    outer = [a for a in axes.list if a is not best]
-    if best is None:
-        inside = nest.column({}, 1)
-        rest: list[Statement] = []
-        steps = None
-    else:
-        note += f", {pieces[0].lanes} lanes along an axis of {best.size}"
-        steps, inside = nest.part(best, pieces[0])
-        rest = []
-        for part in pieces[1:]:
-            more, statements = nest.part(best, part)
-            rest += [loop(more, statements)] if more else statements
-    dims = outer + ([steps] if steps else [])
-    if not divide:
-        return Lowering(loops(outer, ([loop(steps, inside)] if steps else inside) + rest), note, total)
-    per = (work.cost + 2) * (along.size if along else 1) * (pieces[0].lanes if pieces else 1)
-    s = share(dims, per)
-    head = parallel(body.names, s)
-    if not dims:
-        made = inside + rest
-    elif s.axes[s.cut] is steps:
-        made = [loop(steps, inside, start=head.start, stop=head.stop), *when(head.last, rest)]
-    else:
-        whole = ([loop(steps, inside)] if steps else inside) + rest
-        made = [loop(s.axes[s.cut], loops(outer[s.cut + 1:], whole), start=head.start, stop=head.stop)]
-    return Lowering(made, note + f"; {s.extent} iterations", total, head)
+    return Steps() if best is None else Steps((Step("lanes", (space.name(best), parts(best.size, lanes)[0].lanes)),))
 
 
 class _Scan:

@@ -19,6 +19,7 @@ from minigrad.lower.axes import Axis
 from minigrad.lower.body import Body, Output
 from minigrad.lower.outer import Block
 from minigrad.lower.scan import Running
+from minigrad.lower.steps import given
 from minigrad.lower.values import Names, Place, Values
 from minigrad.schedule.spec import KernelSpec, Memory, Stage
 from minigrad.symbolic import Sym, num
@@ -57,6 +58,8 @@ class Stages(ABC, Generic[Strategy]):
     def __init__(self, spec: KernelSpec, target: Target, names: Names | None = None,
                  scalars: dict[LazyBuffer, Scalar] | None = None) -> None:
         self.spec, self.target = spec, target
+        self.given = {id(stage): steps for stage, steps in zip(spec.stages, given(spec.name, target), strict=False)
+                      if steps is not None}
         self.scalars = {node: Scalar(f"s{i}", accumulator(node.dtype), i) for i, node in enumerate(spec.scalars)}
         if scalars is not None:
             self.scalars = scalars

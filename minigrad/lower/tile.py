@@ -31,6 +31,7 @@ from minigrad.lower.contraction import Operand, Tiling
 from minigrad.lower.cost import AHEAD, per_vector
 from minigrad.lower.map import Lowering, map_stage
 from minigrad.lower.nest import ZERO, Parallel, loop, loops, parts, when
+from minigrad.lower.steps import Space
 from minigrad.ops import Op
 from minigrad.symbolic import Sym, both, eq, minimum, num
 
@@ -59,14 +60,14 @@ class Tiles:
         return when(self.condition, inside)
 
 
-def contraction_stage(tiling: Tiling, divide: bool) -> Lowering:
+def contraction_stage(tiling: Tiling, space: Space, divide: bool) -> Lowering:
     """Lower a contraction by its tiling."""
-    return _Writer(tiling, divide).lower()
+    return _Writer(tiling, space, divide).lower()
 
 
 class _Writer:
-    def __init__(self, tiling: Tiling, divide: bool) -> None:
-        self.tiling, self.divide = tiling, divide
+    def __init__(self, tiling: Tiling, space: Space, divide: bool) -> None:
+        self.tiling, self.space, self.divide = tiling, space, divide
         self.body, self.names = tiling.body, tiling.body.names
         self.dtype = tiling.reduction.value.dtype
         self.row_count = tiling.m.size // tiling.rows
@@ -101,9 +102,10 @@ class _Writer:
         work = self._task(block_m, block_n)
         total = prod([tiling.m.size, *(x.size for x in tiling.columns), *(x.size for x in tiling.outer),
                       *(x.size for x in tiling.k)])
-        note = tiling.note()
+        steps = tiling.steps(self.space)
         if not self.divide:
-            return Lowering(loops(space, work), note, total, None, 2 * total)
+            return Lowering(loops(space, work), self.space.note("contraction", steps), total, None, 2 * total)
+        note = self.space.note("contraction", steps + tiling.parallel(self.space))
         made = Parallel(p, extent, head, ZERO, num(1), None)
         return Lowering(work, note + f"; {extent} iterations", total, made, 2 * total)
 

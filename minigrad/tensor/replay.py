@@ -471,7 +471,7 @@ class _Thread(threading.local):
     def begin(self, after: str = "value") -> None:
         """A new trace. What comes after a ``backward()`` is mostly not what comes after a step: so each kind of point
         has a tree of its own, in which a loop finds its next call at once."""
-        self.trace = Trace(self.roots[after], FOLLOW if config.get("REPLAY") and not mode.watched else OFF)
+        self.trace = Trace(self.roots[after], FOLLOW if config.replays() and not mode.watched else OFF)
 
     def watch(self) -> None:
         """Begin a block in which every call is recorded: what was followed so far, and what comes."""

@@ -60,6 +60,7 @@ LAZY: dict[str, tuple[str, ...]] = {
     "minigrad.engine.plans": ("minigrad.engine.build", "minigrad.engine.tier0"),
     "minigrad.engine.real": ("minigrad.schedule.complex_parts",),
     "minigrad.engine.realise": ("minigrad.engine.debug", "minigrad.engine.details"),
+    "minigrad.engine.steps": ("minigrad.lower.steps",),
     "minigrad.engine.tier0.library": ("minigrad.engine.tier0.kernels",),
     "minigrad.lower.lower": ("minigrad.lower.gpu",),
     "minigrad.optim.composite": ("minigrad.jit.update",),

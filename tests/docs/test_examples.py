@@ -87,3 +87,13 @@ def test_resume(tmp_path: Path) -> None:
         "the same bits: 4,740 numbers"]
     steps = [line for line in lines if line.startswith("step")]
     assert steps[:2] == steps[2:] and steps[0].startswith("step  20  loss ")
+
+
+def test_steps() -> None:
+    done = subprocess.run([sys.executable, ROOT / "examples" / "steps.py", "--size", "128", "--rounds", "1"],
+                          capture_output=True, text=True, timeout=240, env=ENVIRONMENT)
+    assert done.returncode == 0, done.stderr
+    *lines, chosen = done.stdout.splitlines()
+    assert all("GFLOP/s" in line for line in lines) and chosen.endswith("what minigrad chooses")
+    assert lines[0].split()[2:4] == ["plain", "loops"] and "parallel(x0, 32)" in lines[-1]
+    assert all(float(line.partition("off by ")[2].rstrip(")")) < 1e-3 for line in lines)

@@ -24,7 +24,7 @@ def listing(name: str) -> str:
     ("linear/3-schedule.txt", ["plan: 1 launch,", "one outer point", "scratch (8, 32)", "stage 1: "]),
     ("softmax/3-schedule.txt", ["plan: 1 launch,", "for each point of (512,)", "row1", "row2"]),
     ("linear_backward/3-schedule.txt", ["plan: 2 launches,", "for each point of (32,)", "note: apart from"]),
-    ("linear_backward/4-loops.txt", ["B packed"]),
+    ("linear_backward/4-loops.txt", ["keep(b, scratch)"]),
     ("linear/4-loops.txt", ["strategy: contraction", "strategy: rows", "fold ADD", "fma("]),
     ("linear/5-c.txt", ["fmaf(", "maximum_f32("]),
 ])

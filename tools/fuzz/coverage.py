@@ -37,6 +37,11 @@ def _counted(apply: Callable[..., Any], counter: Counter[str], name: str) -> Cal
     return counting
 
 
+def _kind_of_loops(note: str) -> str:
+    """A strategy and its steps, without numbers and names of axes."""
+    return NUMBERS.sub("n", re.sub(r"\b[xr]\d+\b", "axis", re.sub(r" over [^:]*:", ":", note)))
+
+
 def counting() -> Reached:
     """From now on each use of a row is counted: tables by their names, in each the rows that were used. Rows that were
     not stand there with 0."""
@@ -61,7 +66,7 @@ def counting() -> Reached:
     finish = house.finish
 
     def finished(made: Any, target: Any) -> Any:
-        reached["strategies"].update(NUMBERS.sub("n", note) for note in made.strategies)
+        reached["strategies"].update(_kind_of_loops(note) for note in made.strategies)
         return finish(made, target)
 
     house.finish = finished

@@ -14,7 +14,7 @@ from minigrad.lower.axes import Axis
 from minigrad.lower.body import Body
 from minigrad.lower.contraction import Operand, contiguous, find_product, gathers_along
 from minigrad.lower.gpu.threads import SharedMemory, Threads
-from minigrad.lower.rows import Domain
+from minigrad.lower.reductions import Domain
 from minigrad.lower.values import Reduction
 from minigrad.ops import Op
 from minigrad.target import BLOCK_K

@@ -33,7 +33,7 @@ from minigrad.lower.gpu.threads import (
 )
 from minigrad.lower.gpu.tile import contraction_stage
 from minigrad.lower.outer import Block, block_size, contiguous_runs, is_row
-from minigrad.lower.rows import simplify_axes
+from minigrad.lower.reductions import simplify_axes
 from minigrad.lower.scatter import assign_body
 from minigrad.lower.stages import Lowered, Stages, choose_part
 from minigrad.lower.values import Names

@@ -39,7 +39,8 @@ from minigrad.lower.gpu.threads import (
     wide_lanes,
 )
 from minigrad.lower.nest import loop, loops
-from minigrad.lower.rows import LONGEST, Domain, combine, identity
+from minigrad.lower.reductions import Domain
+from minigrad.lower.rows import LONGEST, combine, identity
 from minigrad.lower.values import Reduction
 from minigrad.ops import REDUCE_OPS, Op
 from minigrad.symbolic import Sym, both, coefficient, eq, minimum, num

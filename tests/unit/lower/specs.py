@@ -68,12 +68,12 @@ def run(spec: KernelSpec, values: Mapping[LazyBuffer, np.ndarray], scalars: Sequ
 
 def check(stores: Sequence[LazyBuffer] | KernelSpec, values: Mapping[LazyBuffer, np.ndarray],
           wanted: Sequence[np.ndarray], tolerance: float = 1e-5, native: bool = False,
-          scalars: Sequence[float] = ()) -> None:
-    """The stores of a kernel are ``wanted``, on every target (``native``: by LLVM, on those that this machine can
-    run)."""
+          scalars: Sequence[float] = (), targets: Sequence[Target] = TARGETS) -> None:
+    """The stores of a kernel are ``wanted``, on every target, or those given (``native``: by LLVM, on those that this
+    machine can run)."""
     spec = stores if isinstance(stores, KernelSpec) else spec_of(*stores)
     nodes = [n for s in spec.stages for n in s.stores if spec.memory[n].scope == "global"]
-    for target in RUNNABLE if native else TARGETS:
+    for target in RUNNABLE if native else targets:
         got = run(spec, values, scalars, target, native)
         for node, want in zip(nodes, wanted, strict=True):
             want = np.asarray(want)

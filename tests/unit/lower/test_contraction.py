@@ -8,6 +8,7 @@ import pytest
 
 from minigrad.dtype import bfloat16, float16, float64, int32, int64
 from minigrad.lower import lower
+from minigrad.lower.steps import parse
 from minigrad.ops import Op
 from minigrad.target import AVX2, AVX512, SCALAR
 from tests.unit.lower.specs import buffer, check, matmul, spec_of
@@ -45,7 +46,7 @@ def test_prologues_are_packed_and_epilogues_fused(size, rng):
     want = -((np.maximum(x, 0).astype("f8") @ np.maximum(y, 0)) + r)
     check([node], {**values, row: r}, [want.astype("f")], 1e-4, native=True)
     (note,) = lower(spec_of(node), AVX512).strategies
-    assert "A and B packed" in note
+    assert "keep(a, scratch), keep(b, scratch)" in note
 
 
 def test_vector_axis_is_where_the_result_is_contiguous(rng):
@@ -103,8 +104,10 @@ def test_gathered_rows_are_packed(rng):
 def test_tiles_fit_the_registers(target):
     lowered = lower(spec_of(matmul(buffer((1024, 1024)), buffer((1024, 1024)).permute((1, 0)))), target)
     (note,) = lowered.strategies
-    assert note.startswith("contraction: M 1024, N [1024], K [1024]")
-    rows, vectors = (int(note.split("tiles of ")[1].split()[i]) for i in (0, 2))
+    assert note.startswith("contraction over x0 = 1024, x1 = 1024, r0 = 1024: multiply(x0, ")
+    steps = parse(note.split(": ")[1].split(";")[0])
+    _, rows, columns, width = steps.named("multiply")[0].args
+    vectors = width // steps.count("lanes", columns)
     assert rows * vectors + vectors + 1 <= target.vector_registers
     assert lowered.iterations >= 16
     assert lowered.flops == 2 * 1024**3

@@ -129,6 +129,6 @@ def test_windows(rng):
 def test_the_strategy_says_what_it_does():
     a = buffer((4096, 4096), float32)
     (note,) = lower(spec_of(a.reduce(Op.SUM, (1,))), AVX512).strategies
-    assert note.startswith("rows: kept [4096], reduced [[4096]], 16 lanes along a reduced axis of 4096")
+    assert note.startswith("rows over x0 = 4096, r0 = 4096: lanes(r0, 16), accumulate(r0, 4), parallel(x0, ")
     (note,) = lower(spec_of(a.reduce(Op.SUM, (0,))), AVX512).strategies
-    assert "lanes along a kept axis of 4096" in note
+    assert "lanes(x0, 16), unroll(x0, " in note and "keep(sums, scratch)" in note

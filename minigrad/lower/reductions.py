@@ -1,0 +1,156 @@
+"""Stage: lower, strategy ``rows``. In: a body with reductions. Out: its axes, and the steps that are chosen for it: the
+lanes run along a reduced axis (and are folded at the end) or along a kept one (each lane is a result).
+Next: ``rows.py``, which writes the loops."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+
+from minigrad.lower.axes import Axes, Axis
+from minigrad.lower.body import Body, Traffic, traffic
+from minigrad.lower.cost import AHEAD, axis_cost, lanes_for, per_vector
+from minigrad.lower.nest import CHUNK, parts
+from minigrad.lower.steps import Space, Step, Steps
+from minigrad.lower.values import Reduction
+from minigrad.symbolic import Sym, coefficient
+from minigrad.target import Target
+
+WIDE = 512
+"""Results of a block of columns that are added up in memory."""
+
+
+@dataclass
+class Domain:
+    """Reductions that share one loop nest: over ``axes``."""
+
+    reductions: list[Reduction]
+    axes: list[Axis]
+    work: Traffic
+
+    @property
+    def size(self) -> int:
+        n = 1
+        for a in self.axes:
+            n *= a.size
+        return n
+
+
+def simplify_axes(body: Body) -> tuple[list[Axis], list[Domain]]:
+    """Split, order and merge kept axes and the reduced axes of each domain."""
+    gathered = list(traffic([g.value for g in body.gathers]).indices())
+    stores = list(dict.fromkeys(o.index for o in body.outputs))
+    epilogue = traffic([o.value for o in body.outputs])
+    whole = traffic([r.value for r in body.reductions])
+    kept = Axes(body.names, body.axes, [*stores, *epilogue.indices(), *whole.indices(), *gathered])
+    kept.split()
+    kept.order([e for e in kept.indices[:len(stores)]])
+    kept.merge()
+    body.mapping = dict(kept.mapping)
+    domains = []
+    groups: dict[tuple[Sym, ...], list[Reduction]] = {}
+    for r in body.reductions:
+        groups.setdefault(r.vars, []).append(r)
+    for variables, group in groups.items():
+        work = traffic([r.value for r in group])
+        reduced = Axes(body.names, list(zip(variables, group[0].sizes, strict=True)), [*work.indices(), *gathered])
+        reduced.split()
+        reduced.order([x.index for x in work.loads] if not reduced.mapping else [])
+        reduced.merge()
+        body.mapping.update(reduced.mapping)
+        domains.append(Domain(group, reduced.list, work))
+    return kept.list, domains
+
+
+class Choice:
+    """Which axis the lanes run along, and how many vectors there are side by side."""
+
+    def __init__(self, body: Body, kept: list[Axis], domains: list[Domain], space: Space, target: Target) -> None:
+        self.body, self.kept, self.domains, self.space, self.target = body, kept, domains, space, target
+        self.blocked = body.gathering()
+        self.lanes = lanes_for(target, max([d.work.widest for d in domains] + [
+            r.value.dtype.size for r in body.reductions]))
+
+    def steps(self, total: int, divide: bool) -> Steps:
+        """The steps, but for how the loops are divided among parallel iterations."""
+        axis = self._kept_axis()
+        if axis is not None:
+            return self._along_kept(axis, total, divide)
+        found = []
+        for d in self.domains:
+            axis = self._reduced_axis(d)[0] if d.size else None
+            if axis is not None:
+                lanes = self.lanes
+                while lanes // 2 >= axis.size:
+                    lanes //= 2
+                unroll = 4 if len(d.reductions) <= 2 else 2
+                while unroll > 1 and axis.size // lanes < unroll:
+                    unroll //= 2
+                found.append(Step("lanes", (self.space.name(axis), lanes)))
+                found += [Step("accumulate", (self.space.name(axis), unroll))] * (unroll > 1)
+        return Steps(tuple(found))
+
+    def _kept_axis(self) -> Axis | None:
+        """The kept axis for the lanes, or None for the reduced ones (each domain then has its own)."""
+        if not self.domains or any(d.size == 0 for d in self.domains):
+            return None
+        along_reduced = sum(self._reduced_axis(d)[1] for d in self.domains)
+        stores = [self.body.index(o.index) for o in self.body.outputs]
+        best, least = None, along_reduced
+        for axis in reversed(self.kept):
+            if axis.var in self.blocked or axis.size < 2 or self.lanes == 1:
+                continue
+            cost = sum(d.size * axis_cost(self.body, d.work, (), axis, self.lanes) for d in self.domains)
+            cost += axis_cost(self.body, traffic([o.value for o in self.body.outputs]), stores, axis, self.lanes)
+            if cost < least:
+                best, least = axis, cost
+        return best
+
+    def _reduced_axis(self, d: Domain) -> tuple[Axis | None, float]:
+        """The reduced axis for the lanes of a domain (None: single elements), and what a result costs."""
+        best, least = None, d.size * (d.work.cost + 3.0 * len(d.reductions)) + 2
+        for axis in reversed(d.axes):
+            if axis.var in self.blocked or axis.size < 4 or self.lanes == 1:
+                continue
+            cost = d.size * axis_cost(self.body, d.work, (), axis, self.lanes, masked=True) + 12 * len(d.reductions)
+            if cost < least:
+                best, least = axis, cost
+        return best, least
+
+    def _along_kept(self, axis: Axis, total: int, divide: bool) -> Steps:
+        """A vector of results at a time, several vectors side by side."""
+        count = sum(len(d.reductions) for d in self.domains)
+        unroll = max(1, min(8 // count, AHEAD // sum(self._per_vector(d, axis) for d in self.domains)))
+        unroll = 1 << unroll.bit_length() - 1
+        streams = self._streams(axis)
+        if streams:
+            unroll = WIDE // self.lanes
+            results = prod(a.size for a in self.kept)
+            while divide and unroll > 4 and total > 4 * CHUNK and (
+                    results < self.target.parallel_min * unroll * self.lanes):
+                unroll //= 2
+        while unroll > 1 and unroll * self.lanes > axis.size:
+            unroll //= 2
+        main, name = parts(axis.size, self.lanes, unroll)[0], self.space.name(axis)
+        found = [Step("lanes", (name, main.lanes))]
+        found += [Step("unroll", (name, main.unroll))] * (main.unroll > 1)
+        in_memory = streams and main.unroll >= 4
+        found += [Step("keep", ("sums", "scratch"))] * in_memory
+        for d in self.domains:
+            width = 8 if in_memory else main.unroll
+            many = max(1, min(8, AHEAD // (width * self._per_vector(d, axis))))
+            if d.axes and many > 1 and d.axes[-1].size >= 2 * many:
+                found.append(Step("unroll", (self.space.name(d.axes[-1]), many)))
+        return Steps(tuple(found))
+
+    def _streams(self, lane_axis: Axis) -> bool:
+        """Whether many rows are added up that lie one after the other in memory, and little else is done: then wide
+        blocks of results, in the first cache, let a row be read in long runs."""
+        d = self.domains[0]
+        indices = [self.body.index(x.index) for x in d.work.loads]
+        return (len(self.domains) == 1 and lane_axis.size >= WIDE // 4 and d.size >= 64 and d.work.cost <= 8
+                and bool(indices) and all(coefficient(e, lane_axis.var) in (0, 1) for e in indices))
+
+    def _per_vector(self, d: Domain, lane_axis: Axis) -> int:
+        """Instructions that a vector of a domain takes, roughly."""
+        return len(d.reductions) + per_vector(self.body, d.work, lane_axis, self.lanes)

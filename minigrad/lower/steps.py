@@ -1,0 +1,218 @@
+"""Stage: lower, between what a strategy chooses and the loops that it writes. In: a stage's axes; text, or choices.
+Out: steps: a value that says how the loops of a stage are made, which prints, parses, and is checked against the axes.
+Next: ``nest.py``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from math import prod
+
+from minigrad.errors import ScheduleError
+from minigrad.lower.axes import Axis
+from minigrad.lower.nest import Share
+from minigrad.target import Target
+
+FORMS: dict[str, tuple[tuple[str, ...], str]] = {
+    "lanes": (("axis", "count"), "that many neighbours along the axis are the lanes of a vector"),
+    "parallel": (("axis", "count"), "an iteration of the parallel loop takes so many steps of the axis's loop, one of "
+                                    "each loop outside it, and all of those inside"),
+    "split": (("axis", "count"), "the axis's loop is cut into blocks of that many elements"),
+    "unroll": (("axis", "count"), "that many steps of the axis are written out, one after the other"),
+    "accumulate": (("axis", "count"), "the sum over the axis has that many vectors of partial sums"),
+    "keep": (("what", "where"), "the sums, or operand a or b of a product, lie in scratch memory"),
+    "multiply": (("axis", "count", "axis", "count"), "a register tile of a product of matrices: rows and columns"),
+    "join": (("axis", "..."), "the columns of a product run through these axes as if they were one"),
+}
+"""The steps: what each takes, and what it does."""
+
+PLAIN, CHOSEN = "plain loops", "chosen"
+_STEP = re.compile(r"\s*([a-z]+)\(([^()]*)\)\s*,?")
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step.
+
+    >>> str(Step("lanes", ("x1", 8)))
+    'lanes(x1, 8)'
+    """
+
+    name: str
+    args: tuple[str | int, ...]
+
+    def __str__(self) -> str:
+        return f"{self.name}({', '.join(map(str, self.args))})"
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """The steps of a stage, in any order.
+
+    >>> steps = parse("lanes(x1, 8), parallel(x0, 4)")
+    >>> steps.count("parallel", "x0"), steps.count("unroll", "x1")
+    (4, 1)
+    """
+
+    all: tuple[Step, ...] = ()
+
+    def __str__(self) -> str:
+        return ", ".join(map(str, self.all)) or PLAIN
+
+    def __iter__(self) -> Iterator[Step]:
+        return iter(self.all)
+
+    def __add__(self, more: Iterable[Step]) -> Steps:
+        return Steps((*self.all, *more))
+
+    def named(self, name: str) -> list[Step]:
+        """All steps of a name."""
+        return [step for step in self.all if step.name == name]
+
+    def count(self, name: str, axis: str) -> int:
+        """The count that a step of this name gives the axis; 1 if there is none."""
+        return next((int(step.args[1]) for step in self.all if step.name == name and step.args[0] == axis), 1)
+
+    def keeps(self, what: str) -> bool:
+        """Whether something is kept in scratch memory."""
+        return any(step.name == "keep" and step.args[0] == what for step in self.all)
+
+
+def parse(text: str) -> Steps:
+    """The steps that a text spells, as they print.
+
+    >>> parse("lanes(x0, 16) parallel(x0, 64)").all
+    (Step(name='lanes', args=('x0', 16)), Step(name='parallel', args=('x0', 64)))
+    >>> parse("vectorise(x0)")
+    Traceback (most recent call last):
+        ...
+    minigrad.errors.ScheduleError: there is no step vectorise; the steps are lanes(axis, count), \
+parallel(axis, count), split(axis, count), unroll(axis, count), accumulate(axis, count), keep(what, where), \
+multiply(axis, count, axis, count), join(axis, ...)
+    """
+    found: list[Step] = []
+    at = 0
+    if text.strip() in ("", PLAIN):
+        return Steps()
+    while text[at:].strip():
+        match = _STEP.match(text, at)
+        if match is None:
+            raise ScheduleError("steps are written name(argument, ...), one after the other, not "
+                                f"{text[at:].strip()!r}")
+        args = [word.strip() for word in match[2].split(",") if word.strip()]
+        found.append(_step(match[1], [int(word) if word.isdecimal() else word for word in args]))
+        at = match.end()
+    return Steps(tuple(found))
+
+
+def _step(name: str, args: list[str | int]) -> Step:
+    if name not in FORMS:
+        known = ", ".join(f"{name}({', '.join(form)})" for name, (form, _) in FORMS.items())
+        raise ScheduleError(f"there is no step {name}; the steps are {known}")
+    form = FORMS[name][0]
+    wanted = form if form[-1] != "..." else (form[0],) * max(2, len(args))
+    if len(args) != len(wanted) or any((kind == "count") != (isinstance(arg, int) and arg > 0)
+                                       for kind, arg in zip(wanted, args, strict=True)):
+        raise ScheduleError(f"{name}({', '.join(map(str, args))}): the step is {name}({', '.join(form)}), where a "
+                            "count is 1 or more")
+    return Step(name, tuple(args))
+
+
+def said(text: str) -> tuple[tuple[str, tuple[str | None, ...]], ...]:
+    """What setting ``STEPS`` says: for patterns of kernels' names the steps of each stage, or ``chosen``.
+
+    >>> said("dense*: lanes(x0, 8) | chosen; softmax*: plain loops")
+    (('dense*', ('lanes(x0, 8)', None)), ('softmax*', ('plain loops',)))
+    """
+    found = []
+    for line in re.split(r"[;\n]", text):
+        pattern, colon, stages = line.partition(":")
+        if not colon and line.strip():
+            raise ScheduleError(f"steps are given as 'pattern: steps | steps', not {line.strip()!r}")
+        if line.strip():
+            texts = [stage.strip() for stage in stages.split("|")]
+            found.append((pattern.strip(), tuple([None if stage == CHOSEN else stage for stage in texts])))
+    return tuple(found)
+
+
+def given(kernel: str, target: Target) -> Sequence[Steps | None]:
+    """The steps that a target has for the stages of a kernel, in order; the last pattern that fits counts."""
+    for pattern, texts in reversed(target.steps):
+        if fnmatchcase(kernel, pattern):
+            return [None if text is None else parse(text) for text in texts]
+    return ()
+
+
+def line(pattern: str, stages: Sequence[str | None]) -> str:
+    """What ``said`` reads, for a pattern and the steps of stages, None where they are to be chosen. ``ScheduleError``
+    for what is no step."""
+    for text in stages:
+        if text is not None:
+            parse(text)
+    return f"{pattern}: {' | '.join(CHOSEN if text is None else text.strip() or PLAIN for text in stages)}"
+
+
+def parallel_step(loops: Sequence[tuple[str, Axis]], s: Share) -> list[Step]:
+    """The step that says how loops, by the names of their axes, are divided among parallel iterations."""
+    return [Step("parallel", (loops[s.cut][0], s.block))] if loops else []
+
+
+def shared(steps: Steps, loops: Sequence[tuple[str, Axis]]) -> Share:
+    """How steps divide loops among parallel iterations; one iteration takes all if no step says so."""
+    axes, found = tuple([axis for _, axis in loops]), steps.named("parallel")
+    if not axes or not found:
+        return Share(axes, 0, axes[0].size if axes else 1, 1)
+    name, count = str(found[0].args[0]), int(found[0].args[1])
+    cut = next((i for i, (known, _) in enumerate(loops) if known == name), None)
+    if cut is None:
+        raise ScheduleError(f"{found[0]}: {name} has no loop to divide; {', '.join(known for known, _ in loops)} have")
+    block = min(count, axes[cut].size)
+    return Share(axes, cut, block, prod([a.size for a in axes[:cut]]) * -(-axes[cut].size // block))
+
+
+class Space:
+    """The axes of a stage, with names: those it keeps x0, x1 …, those it reduces r0, r1 …, outermost first."""
+
+    def __init__(self, kept: Sequence[Axis], reduced: Sequence[Axis] = ()) -> None:
+        self.axes = {**{f"x{i}": a for i, a in enumerate(kept)}, **{f"r{i}": a for i, a in enumerate(reduced)}}
+        self._names = {id(a): name for name, a in self.axes.items()}
+
+    def name(self, axis: Axis) -> str:
+        """What an axis is called."""
+        return self._names[id(axis)]
+
+    def note(self, strategy: str, steps: Steps) -> str:
+        """One line for DEBUG=3."""
+        sizes = ", ".join(f"{name} = {axis.size}" for name, axis in self.axes.items()) or "one element"
+        return f"{strategy} over {sizes}: {steps}"
+
+    def lanes(self, steps: Steps, among: Sequence[Axis], blocked: Sequence[Axis] = ()) -> Axis | None:
+        """The one of these axes whose neighbours are the lanes of vectors."""
+        bound = [step for step in steps.named("lanes") if self.axes[str(step.args[0])] in among]
+        if len(bound) > 1:
+            raise ScheduleError(f"{bound[1]}: {bound[0].args[0]} has the lanes already")
+        if not bound:
+            return None
+        found = self.axes[str(bound[0].args[0])]
+        if found in blocked:
+            raise ScheduleError(f"{bound[0]}: an index is looked up for each element of {bound[0].args[0]}")
+        return found
+
+    def check(self, steps: Steps, allowed: Sequence[str], strategy: str) -> Steps:
+        """The steps themselves; ``ScheduleError`` for one that this strategy does not have, for an axis that is not
+        there, and for counts that cannot be."""
+        for step in steps:
+            if step.name not in allowed:
+                raise ScheduleError(f"{step}: {strategy} has no such step; it has {', '.join(allowed)}")
+            kinds = FORMS[step.name][0]
+            for kind, arg in zip((*kinds, *["..."] * len(step.args)), step.args, strict=False):
+                if kind in ("axis", "...") and arg not in self.axes:
+                    raise ScheduleError(f"{step}: there is no axis {arg}; the axes are "
+                                        + ", ".join(f"{name} = {axis.size}" for name, axis in self.axes.items()))
+            if step.name in ("lanes", "accumulate") and int(step.args[1]) & int(step.args[1]) - 1:
+                raise ScheduleError(f"{step}: a power of two is wanted")
+            if step.name == "unroll" and int(step.args[1]) > self.axes[str(step.args[0])].size:
+                raise ScheduleError(f"{step}: {step.args[0]} has {self.axes[str(step.args[0])].size} steps")
+        return steps
