@@ -10,6 +10,7 @@ from minigrad.dtype import int64
 from minigrad.nn.composites import sparse as formulas
 from minigrad.nn.functional.arguments import at_hand, check_indices
 from minigrad.tensor import Tensor, check_index_range, type_name
+from minigrad.tensor.function import watched
 from minigrad.tensor.operands import require_tensor
 from minigrad.tensor.replay import stop_trace
 
@@ -119,8 +120,10 @@ def embedding_bag(input: Tensor, weight: Tensor, offsets: Tensor | None = None, 
         rows = _look_up(weight, input, padding_idx, bool(scale_grad_by_freq), True)
         return formulas.bags(rows, input, offsets, per_sample_weights, mode=mode, padding=padding_idx,
                              last_offset=bool(include_last_offset))
-    return formulas.embedding_bag(weight, input, offsets, per_sample_weights, mode=mode, padding=padding_idx,
-                                  by_frequency=bool(scale_grad_by_freq), last_offset=bool(include_last_offset))
+    found = formulas.embedding_bag(weight, input, offsets, per_sample_weights, mode=mode, padding=padding_idx,
+                                   by_frequency=bool(scale_grad_by_freq), last_offset=bool(include_last_offset))
+    tracked = per_sample_weights is not None and per_sample_weights.requires_grad
+    return watched(found, weight, per_sample_weights) if tracked else found  # backward reads the rows looked up
 
 
 def _check_bag_shapes(input: Tensor, weight: Tensor, offsets: Tensor | None, factors: Tensor | None) -> None:

@@ -258,6 +258,18 @@ def test_an_index_may_not_be_changed_though_another_is_computed_from_it(op) -> N
         y.sum().backward()
 
 
+@pytest.mark.parametrize(("changed", "tracked"), [("table", "factors"), ("factors", "factors"), ("factors", "table")])
+def test_a_weighted_bag_reads_its_table_and_factors(changed: str, tracked: str) -> None:
+    given = {"table": minigrad.ones(2, 1), "factors": minigrad.ones(1, 2)}
+    given[tracked].requires_grad_()
+    y = minigrad.nn.functional.embedding_bag(
+        minigrad.tensor([[0, 1]]), given["table"], per_sample_weights=given["factors"], mode="sum")
+    with minigrad.no_grad():
+        given[changed].mul_(2)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.sum().backward()
+
+
 @pytest.mark.parametrize("name", ["running_mean", "running_var"])
 @pytest.mark.parametrize("training", [False, True])
 def test_running_statistics_may_not_be_changed_by_the_program(name: str, training: bool) -> None:
