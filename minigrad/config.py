@@ -79,6 +79,9 @@ SETTINGS: dict[str, Setting] = {
                             "0 compiles every graph, 2 none that can be run without (CPU device).", 2),
         Setting("VERIFY", 0, "1 checks every intermediate form after every pass. The tests run with 1."),
         Setting("STEPS", "", "Steps for kernels, in place of those that are chosen; see minigrad.steps."),
+        Setting("BEAM", 0, "Search for faster loops of each new kernel, from so many at a time; 0 does not search. "
+                           "What is found is kept on disk.", None, short=True),
+        Setting("BEAM_SECONDS", 10, "How long the search for one kernel may take.", None),
         Setting("REPLAY", 1, "0 records every call anew, even where the same calls were made before; for comparison."),
         Setting("TORCH_RNG", 0, "1 has dropout draw PyTorch's own masks from the generator, so that a seed gives its "
                                 "numbers; 0 computes masks from a key, and stores none."),

@@ -48,6 +48,7 @@ class Target:
     language, not polynomials of ours. ``vector_bytes`` is then the widest load of a thread.
 
     ``steps``: patterns of kernels' names, and the steps of their stages, where they are not to be chosen.
+    ``beam``: how many lists of steps a search goes on from; 0 takes those that are chosen.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Target:
     matrix: tuple[str, ...] = ()
     native_math: bool = False
     steps: tuple[tuple[str, tuple[str | None, ...]], ...] = ()
+    beam: int = 0
 
     @property
     def row_bytes(self) -> int:

@@ -5,11 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from math import prod
+from types import ModuleType
 
 from minigrad import config
 from minigrad.engine.compilation import compile_kernels
-from minigrad.engine.execute import WORK_PER_THREAD, Executable
+from minigrad.engine.execute import Executable, grain_of
 from minigrad.engine.kernels import Code, kernels
 from minigrad.engine.real import real
 from minigrad.engine.recipe import KernelCall, Recipe, Slot
@@ -73,9 +75,24 @@ def build(pending: Pending, free: frozenset[int]) -> Executable:
 
 
 def target_of(device: Device) -> Target:
-    """What lowering knows about a device: also the steps that setting STEPS gives. It is part of the keys of plans."""
-    text = config.get("STEPS")
-    return replace(device.target, steps=said(text)) if text else device.target
+    """What lowering knows about a device: also what settings STEPS and BEAM say. It is part of the keys of plans."""
+    text, beam = config.get("STEPS"), config.get("BEAM")
+    return replace(device.target, steps=said(text), beam=beam) if text or beam else device.target
+
+
+@cache
+def _beam() -> ModuleType:
+    """The search is loaded when BEAM first asks for it."""
+    from minigrad.engine import beam
+
+    return beam
+
+
+def lowered_for(launch: Launch, device: Device, target: Target) -> Lowered:
+    """The loops of a launch; with BEAM the fastest that are found."""
+    if target.beam and isinstance(launch.spec, KernelSpec):
+        return _beam().search(device, launch.spec, digest(launch.structure), target)
+    return lower(launch.spec, target)
 
 
 def compile_launches(device: Device, launches: Sequence[Launch]) -> tuple[list[Launch], list[Code], int]:
@@ -97,7 +114,7 @@ def compile_launches(device: Device, launches: Sequence[Launch]) -> tuple[list[L
         if key not in found:
             found[key] = kernels.find(key)
             if found[key] is None:
-                missing[key] = lower(launch.spec, target)
+                missing[key] = lowered_for(launch, device, target)
         return missing.get(key)
 
     launches = shortened(launches, lowered)  # it asks for each structure
@@ -128,8 +145,8 @@ def write_recipe(plan: Plan, codes: Sequence[Code], scalars: Sequence[LazyBuffer
     for launch, code in zip(plan.launches, codes, strict=True):
         arrays = tuple([_slot(place, leaves, arena) for place in launch.places])
         numbers = dict.fromkeys([position[s] for part in parts_of(launch) for s in part.scalars])
-        calls.append(KernelCall(launch.spec.name, arrays, tuple(numbers), code.iterations, _grain(code), code.flops,
-                                code.work, traffic(launch)))
+        calls.append(KernelCall(launch.spec.name, arrays, tuple(numbers), code.iterations,
+                                grain_of(code.iterations, code.work), code.flops, code.work, traffic(launch)))
         overwritten.update(dict.fromkeys([place.at for i, place in enumerate(launch.places)
                                           if place.kind == "leaf" and i in code.written]))
     letters = "".join("d" if s.dtype.is_float else "Q" if s.dtype.kind == "u" else "q" for s in scalars)
@@ -148,13 +165,6 @@ def _slot(place: Place, leaves: int, arena: int) -> Slot:
         slot = place.at if place.kind == "leaf" else leaves + place.at
         return (slot, place.offset) if place.offset else slot
     return (arena, place.at) if place.kind == "arena" else (arena + 1, place.at)
-
-
-def _grain(code: Code) -> int:
-    """Fewest iterations worth a thread; 0 keeps the kernel on the calling thread."""
-    if code.iterations < 2 or code.work < 2 * WORK_PER_THREAD:
-        return 0
-    return max(1, -(-WORK_PER_THREAD * code.iterations // max(1, code.work)))
 
 
 def parts_of(launch: Launch) -> tuple[KernelSpec, ...]:

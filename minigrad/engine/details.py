@@ -8,12 +8,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
-from minigrad.engine.build import Model, target_of, traffic
+from minigrad.engine.build import Model, lowered_for, target_of, traffic
 from minigrad.engine.real import real
 from minigrad.engine.shorten import shortened
 from minigrad.engine.walk import Pending
 from minigrad.graph.lazy import LazyBuffer
-from minigrad.lower import Lowered, lower
+from minigrad.lower import Lowered
 from minigrad.runtime.device import Device, device_class, get_device
 from minigrad.schedule.plan import Launch, Plan, schedule
 from minigrad.target import Target
@@ -40,7 +40,7 @@ class DetailedKernel:
     @cached_property
     def lowered(self) -> Lowered:
         """Its loop nest, written anew."""
-        return lower(self.launch.spec, self.target)
+        return lowered_for(self.launch, self.device, self.target)
 
     @cached_property
     def source(self) -> str:
@@ -67,7 +67,7 @@ class Details:
     def plan(self) -> Plan:
         """The graph, scheduled anew."""
         plan = schedule(self.results, self.model.leaves, self.model.dead, self.target, self.model.stand_ins)
-        plan.launches = shortened(plan.launches, lambda launch: lower(launch.spec, self.target))
+        plan.launches = shortened(plan.launches, lambda launch: lowered_for(launch, self.device, self.target))
         return plan
 
     @cached_property

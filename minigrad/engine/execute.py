@@ -29,6 +29,13 @@ WORK_PER_COPIED_BYTE = 16
 their bytes: then the copies take a twentieth of its time at most."""
 
 
+def grain_of(iterations: int, work: int) -> int:
+    """Fewest iterations worth a thread, of a kernel that does so much work in all; 0 keeps it on the calling thread."""
+    if iterations < 2 or work < 2 * WORK_PER_THREAD:
+        return 0
+    return max(1, -(-WORK_PER_THREAD * iterations // max(1, work)))
+
+
 class Executable:
     """A recipe that can run: ``run`` takes the leaves' buffers and gives the results'. ``compiled``: how many kernels
     were compiled for it; ``origin``: how it came about, in words; ``short``: nobody needs to be let in

@@ -1,6 +1,6 @@
 """Stage: realise. In: launches. Out: the same launches; but independent kernels that were to be one launch are several
 where the code would be too long: compiling it would take more time than the launches ever do.
-Next: ``compilation.py``."""
+Next: ``beam.py``."""
 
 from __future__ import annotations
 

@@ -142,7 +142,7 @@ def _structure(pending: Pending) -> tuple[int, int]:
 def choose(pending: Pending, cost: Cost, sightings: Sightings) -> int:
     """The tier for a graph seen for the first time."""
     setting = config.get("TIERS")
-    if config.get("STEPS"):
+    if config.get("STEPS") or config.get("BEAM"):
         return 1
     if setting != 1 or pending.device != "CPU":
         return 0 if setting == 2 and pending.device == "CPU" else 1

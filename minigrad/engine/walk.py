@@ -99,9 +99,9 @@ def walk(outputs: Sequence[LazyBuffer]) -> Pending:
     if pending.device != "CPU":  # whose results no setting changes
         parts.append(config.get("ALLOW_TF32"))
     parts.append(pending.dead)
-    steps = config.get("STEPS")
-    if steps:
-        parts.append(steps)
+    steps, beam = config.get("STEPS"), config.get("BEAM")
+    if steps or beam:
+        parts.append((steps, beam))
     pending.key = tuple(parts)
     return pending
 

@@ -1,6 +1,6 @@
 """Stage: lower, between what a strategy chooses and the loops that it writes. In: a stage's axes; text, or choices.
 Out: steps: a value that says how the loops of a stage are made, which prints, parses, and is checked against the axes.
-Next: ``nest.py``."""
+Next: ``neighbours.py``."""
 
 from __future__ import annotations
 

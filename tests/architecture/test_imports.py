@@ -42,7 +42,7 @@ ROOMS: tuple[tuple[str, ...], ...] = (
      "autograd.grad_mode", "autograd.gradcheck", "autograd.graph", "autograd.profiler", "autograd.variable",
      "linalg", "fft", "special", "sparse"),
     ("vision", "distributions", "array_api"),
-    ("__init__", "__main__", "conformance"),
+    ("__init__", "__main__", "conformance", "tune"),
     ("masked", "signal"),
     ("torch",),
 )
@@ -60,6 +60,7 @@ LAZY: dict[str, tuple[str, ...]] = {
     "minigrad.engine.plans": ("minigrad.engine.build", "minigrad.engine.tier0"),
     "minigrad.engine.real": ("minigrad.schedule.complex_parts",),
     "minigrad.engine.realise": ("minigrad.engine.debug", "minigrad.engine.details"),
+    "minigrad.engine.build": ("minigrad.engine.beam",),
     "minigrad.engine.steps": ("minigrad.lower.steps",),
     "minigrad.engine.tier0.library": ("minigrad.engine.tier0.kernels",),
     "minigrad.lower.lower": ("minigrad.lower.gpu",),

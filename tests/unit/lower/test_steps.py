@@ -14,19 +14,16 @@ from minigrad.errors import ScheduleError
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.kernel.show import show
 from minigrad.lower import lower
+from minigrad.lower.neighbours import Chosen, neighbours
 from minigrad.lower.steps import CHOSEN, Steps, parse, said
 from minigrad.ops import Op
 from minigrad.target import AVX2, AVX512, SCALAR, Target
-from tests.unit.lower.specs import buffer, check, matmul, spec_of
+from tests.unit.lower.specs import buffer, check, matmul, run, spec_of
 
 
 def chosen(notes: tuple[str, ...]) -> list[str]:
     """The steps that notes name; ``chosen`` for a stage that has none."""
-    found = []
-    for note in notes:
-        match = re.fullmatch(r"(?:map|rows|contraction|scan) over [^:]*: (.*?)(?:; \d+ iterations)?(?: \(.*\))?", note)
-        found.append(match[1] if match else CHOSEN)
-    return found
+    return [CHOSEN if (found := Chosen.read(note)) is None else str(found.steps) for note in notes]
 
 
 def nodes():
@@ -175,3 +172,27 @@ def test_steps_that_cannot_be_lose_nothing(rng: np.random.Generator) -> None:
     with minigrad.steps("*", "lanes(x5, 8)"), pytest.raises(ScheduleError, match="there is no axis x5"):
         y.realize()
     np.testing.assert_allclose(y.numpy(), np.sin(x.numpy()).sum(1), rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", NODES)
+def test_neighbours_differ_in_one_thing_and_compute_the_same(name: str, rng: np.random.Generator) -> None:
+    spec = spec_of(NODES[name])
+    first = lower(spec, AVX2)
+    values = {n: rng.integers(-3, 4, n.size).astype("f") for n in spec.memory if n.op == Op.BUFFER}
+    sizes = {m.name: a.size for n, m in spec.memory.items() for a in first.kernel.arrays if a.name == m.name}
+    values = {n: rng.integers(-3, 4, sizes[spec.memory[n].name]).astype("f") for n in values}
+    (chosen,) = [Chosen.read(line) for line in first.strategies]
+    assert chosen is not None
+    wanted, tried = run(spec, values, target=AVX2, native=True), 0
+    others = neighbours(chosen, AVX2)
+    assert len(set(others)) == len(others) and chosen.steps not in others
+    for steps in others[::3]:
+        target = replace(AVX2, steps=(("*", (str(steps),)),))
+        try:
+            lower(spec, target)
+        except ScheduleError:
+            continue
+        tried += 1
+        for node, found in run(spec, values, target=target, native=True).items():
+            np.testing.assert_array_equal(found, wanted[node], str(steps))  # sums of small integers are exact
+    assert tried > 1 or chosen.strategy == "map"
