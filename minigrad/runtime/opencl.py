@@ -9,6 +9,7 @@ import ctypes
 import os
 import re
 import threading
+import warnings
 import weakref
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -61,12 +62,19 @@ def _devices() -> tuple[list[Any], list[str]]:
             continue
         for d in devices:
             try:
-                cl.Program(cl.Context([d]), "__kernel void nothing(void) {}").build()
+                _build(cl.Program(cl.Context([d]), "__kernel void nothing(void) {}"))
                 found.append(d)
             except Exception as error:  # PoCL 3.0 does not know processors that came after it
                 words = [line for line in str(error).splitlines() if "error:" in line] or [type(error).__name__]
                 refused.append(f"{d.name} cannot compile ({words[0].strip()})")
     return sorted(found, key=lambda d: bool(d.type & cl.device_type.CPU)), refused
+
+
+def _build(program: Any, **options: Any) -> None:
+    """Compile. Some drivers always have something to say, of which pyopencl warns."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program.build(**options)
 
 
 class OpenCLDevice(Device):
@@ -82,7 +90,8 @@ class OpenCLDevice(Device):
         try:
             found, refused = _devices()
             if not found:
-                return "; ".join(["the OpenCL drivers that are installed have no device here", *refused])
+                other = ["another driver may: docs/devices.md says which"] if refused else []
+                return "; ".join(["the OpenCL drivers that are installed have no device here", *refused, *other])
         except ImportError:
             return "pyopencl is not installed; pip install 'minigrad[opencl]' brings it and a driver for processors"
         except Exception as error:  # no driver at all, or a broken one
@@ -158,9 +167,9 @@ class OpenCLDevice(Device):
                                f"another device for {', '.join(names)}")
         program = cl.Program(self.context, text)
         try:
-            program.build(options=self.options, cache_dir=False)
+            _build(program, options=self.options, cache_dir=False)
         except cl.Error as error:
-            log = program.get_build_info(self.device, cl.program_build_info.LOG) or str(error)
+            log = str(error)
             clang_like = re.sub(r"error: (\S+?:\d+:\d+)", r"\1: error", log)
             raise compile_error(self.name, blame(clang_like, text, names), log, text) from None
         try:

@@ -94,7 +94,8 @@ def test_a_device_that_its_driver_cannot_compile_for_is_left_out(monkeypatch):
 @pytest.mark.parametrize(("outcome", "reason"), [
     (ImportError("no"), "pyopencl is not installed; pip install 'minigrad\\[opencl\\]'"),
     (Failure("PLATFORM_NOT_FOUND_KHR"), "no OpenCL driver works \\(PLATFORM_NOT_FOUND_KHR\\); pip install pocl"),
-    (([], []), "no device here$"), (([], ["old cannot compile (error)"]), "no device here; old cannot compile"),
+    (([], []), "no device here$"),
+    (([], ["old cannot compile (error)"]), "no device here; old cannot compile \\(error\\); another driver"),
 ])
 def test_it_says_what_is_missing(monkeypatch, outcome, reason):
     def devices():
