@@ -68,6 +68,13 @@ def test_a_difference_is_found_and_shortened() -> None:
     assert found.lines == ["a = L.tensor([1.0, 2.0])", "b = a * 2", "d = L.maximum(a, b)"]
 
 
+def test_some_programs_have_large_tensors() -> None:
+    reference = OnNumpy()
+    large = [seed for seed in range(40) if "many(" in str(write(seed, 12, reference))]
+    assert 0 < len(large) < 10
+    assert not any("many(" in str(write(seed, 12, reference, ["large"])) for seed in large)
+
+
 LOOP = ["if first: v1 = L.tensor([1.0, 2.0], requires_grad=True)", "v2 = fresh([0.5, 1.0, 2.0])", "v3 = v2[:2] * v1",
         "if odd: v3 = v3 * number(2)", "v3.sum().backward()", "with L.no_grad(): v1.sub_(v1.grad, alpha=0.25)",
         "v1.grad = None", "if last: v4 = v1 + 1", "look(v3)"]

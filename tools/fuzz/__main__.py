@@ -113,7 +113,8 @@ def main() -> int:
     parser.add_argument("--programs", type=int, help="how many")
     parser.add_argument("--seed", type=int, default=0, help="of the first program")
     parser.add_argument("--length", type=int, default=12, help="statements of a program")
-    parser.add_argument("--without", nargs="+", default=[], choices=FEATURES, help="features that none may use")
+    parser.add_argument("--without", nargs="+", default=[], choices=[*FEATURES, "large"],
+                        help="features that none may use")
     parser.add_argument("--device", type=device_names, default=[], metavar="NAMES",
                         help="CC, OPENCL, CUDA_EMULATION, NUMPY, ...; of several, with commas, each program draws one")
     parser.add_argument("--processes", type=int, default=1)

@@ -61,10 +61,10 @@ def _filled(data: Any, given: Iterator[Any]) -> Any:
 
 def inputs(w: Writer) -> list[str]:
     """What a loop begins with: some parameters, and data."""
-    sizes = values.shape(w.rng)
+    sizes = values.new_shape(w.rng, w.features)
     made = []
     for _ in range(w.rng.randint(2, 4)):
-        some = sizes if w.rng.random() < 0.7 else values.shape(w.rng)
+        some = sizes if w.rng.random() < 0.7 else values.new_shape(w.rng, w.features)
         kind = w.rng.choice(values.FLOATS) if "mixed" in w.features else "float64"
         made.append(f"{w.new()} = {values.tensor(w.rng, w.features, some, kind)}{w.rng.choice(('', TRACKED, TRACKED))}")
     return made

@@ -23,6 +23,7 @@ from tools.fuzz.loops import MADE, SELDOM, in_each_round, inputs, jitted, looped
 from tools.fuzz.plainly import Differences, Plainly
 from tools.fuzz.statements import FEATURES, Writer
 from tools.fuzz.swarm import Swarm
+from tools.fuzz.values import many
 
 TOLERANCE = {"float64": (1e-6, 1e-9), "float32": (2e-3, 1e-4), "float16": (3e-2, 2e-2), "bfloat16": (0.2, 0.1),
              "complex128": (1e-6, 1e-9), "complex64": (2e-3, 1e-4)}
@@ -130,7 +131,8 @@ def run(program: Program, library: Any, *, changes: tuple[Change, ...] = (), ste
 
 def scope_of(library: Any) -> dict[str, Any]:
     """What statements use but for variables and what changes from round to round."""
-    return {"L": library, "look": lambda t: t.tolist(), "detached": lambda x: x.detach() if hasattr(x, "detach") else x,
+    return {"L": library, "many": many, "look": lambda t: t.tolist(),
+            "detached": lambda x: x.detach() if hasattr(x, "detach") else x,
             "one_by_one": lambda function, x: _one_by_one(library, function, x),
             "standardised": lambda x: _standardised(library, x),
             "running_logs": lambda x, dim: _running_logs(library, x, dim), "digamma": lambda x: _digamma(library, x),
@@ -227,12 +229,14 @@ def _write(seed: int, length: int, library: Any, without: Sequence[str]) -> Prog
     features = {f for f in FEATURES if rng.random() < 0.6} - set(without) - set(getattr(library, "without", ()))
     settings: dict[str, int | str] = {"THREADS": rng.choice((1, 2, 3)), "TIERS": rng.choice((0, 1, 1, 1, 2, 2)),
                 "CACHE": int(rng.random() < 0.1)}  # files take half of the time
+    if "large" not in without and Random(f"large {seed}").random() < 0.15:
+        features = features - {"func"} | {"large"}  # a Jacobian of them would not fit
     variables: dict[str, Any] = {}
     loop = rng.random() < 0.3
     if loop:
         features -= {feature for feature in SELDOM if rng.random() < 0.8}
     writer = Writer(rng, features, variables, library.Tensor)
-    scope = {"L": library, "look": lambda t: None}
+    scope = {"L": library, "many": many, "look": lambda t: None}
     begin = inputs(writer) if loop else ["v0 = L.ones(2, 3, dtype=L.float64)"]
     lines: list[str] = []
     kinds: list[str] = []

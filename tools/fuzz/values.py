@@ -11,6 +11,12 @@ FLOATS = ("float64", "float64", "float32", "float16", "bfloat16")
 WHOLE = ("int64", "int32", "int16", "int8", "uint8", "bool")
 COMPLEX = ("complex128", "complex64")
 SIZES = (0, 1, 1, 2, 2, 3, 4, 5, 7)
+LARGE = ((33, 37), (40, 24), (65, 17), (4, 300), (1030,), (3, 17, 19), (32, 32), (5, 128), (130, 9))
+"""Shapes for which kernels have tiles, chunks, and parts for several threads. Their outer products still fit."""
+
+LITERAL = 343
+"""Elements of a Tensor that are written out."""
+
 SPECIAL = ("nan", "inf", "-inf", "-0.0", "0.0", "1e20", "-1e-20", "300.0")
 
 
@@ -18,6 +24,11 @@ def shape(rng: Random, dims: int | None = None) -> tuple[int, ...]:
     """Up to three dimensions, seldom an empty one."""
     dims = rng.choice((0, 1, 1, 2, 2, 2, 3)) if dims is None else dims
     return tuple(max(s, 1) if rng.random() < 0.9 else s for s in (rng.choice(SIZES) for _ in range(dims)))
+
+
+def new_shape(rng: Random, features: set[str]) -> tuple[int, ...]:
+    """As ``shape``, or a large one."""
+    return rng.choice(LARGE) if "large" in features and rng.random() < 0.5 else shape(rng)
 
 
 def dtype(rng: Random, features: set[str]) -> str:
@@ -58,11 +69,31 @@ def literal(rng: Random, sizes: tuple[int, ...], kind: str, features: set[str]) 
 
 def tensor(rng: Random, features: set[str], sizes: tuple[int, ...] | None = None, kind: str | None = None) -> str:
     """A call that makes a Tensor."""
-    sizes = shape(rng) if sizes is None else sizes
+    sizes = new_shape(rng, features) if sizes is None else sizes
     kind = dtype(rng, features) if kind is None else kind
     if not math.prod(sizes):
         return f"L.zeros({sizes}, dtype=L.{kind})"
+    if "large" in features and math.prod(sizes) > LITERAL:
+        return f"L.tensor(many({sizes}, '{kind}', {rng.randint(1, 99)}), dtype=L.{kind})"
     return f"L.tensor({literal(rng, sizes, kind, features)}, dtype=L.{kind})"
+
+
+def many(sizes: tuple[int, ...], kind: str, first: int) -> Any:
+    """Nested lists of numbers of a dtype, as many as there are elements.
+
+    >>> many((2, 3), "float64", 1), many((3,), "complex64", 2)
+    ([[1.5, 0.25, 2.0], [0.0, 4.0, -1.0]], [(0.25+0.25j), (2+2j), 0j])
+    """
+    numbers = [(first + i) * ((first + i) ** 2 + 21) % 33 for i in range(math.prod(sizes))]
+    if kind == "bool":
+        flat: list[Any] = [n % 2 == 0 for n in numbers]
+    elif kind.startswith(("int", "uint")):
+        flat = [n % 13 - 6 * (kind != "uint8") for n in numbers]
+    else:
+        flat = [(n - 16) / 4 * (1 + 1j if kind.startswith("complex") else 1) for n in numbers]
+    for size in sizes[:0:-1]:
+        flat = [flat[i:i + size] for i in range(0, len(flat), size)]
+    return flat
 
 
 def places(rng: Random, sizes: tuple[int, ...], size: int) -> str:
