@@ -3,6 +3,7 @@ processor: ``emulation.h`` says how. Importing this registers the device CUDA_EM
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import os
 import re
@@ -12,7 +13,7 @@ import struct
 import subprocess
 import tempfile
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from mmap import mmap
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -57,6 +58,18 @@ def _flags() -> list[str]:
     return [*FLAGS, *(SANITIZE if os.environ.get("EMULATION_SANITIZE") else ())]
 
 
+@lru_cache
+def _header(command: str) -> str:
+    """A folder with ``emulation.h`` as the compiler keeps it when it has read it: half of the time of a small kernel.
+    It is there until the process ends."""
+    folder = tempfile.mkdtemp(prefix="minigrad-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    copy = shutil.copy(HEADER, folder)
+    subprocess.run([command, *_flags(), "-x", "c++-header", copy, "-o", f"{copy}.gch"], capture_output=True,
+                   check=False)  # without it, or with another's flags, the text is read
+    return folder
+
+
 class CudaEmulationDevice(Device):
     """Runs CUDA kernels without a GPU, exactly and slowly."""
 
@@ -95,21 +108,12 @@ class CudaEmulationDevice(Device):
             code = cache.load(key)
             library = cc._load(folder, code) if code is not None else None
             if library is None:
-                code = self._compile(folder, [command, *flags, f"-I{self._header.name}"], unit, text, names)
+                code = self._compile(folder, [command, *flags, f"-I{_header(command)}"], unit, text, names)
                 cache.store(key, code)
                 library = cc._load(folder, code)
             if library is None:
                 raise compile_error(self.name, ", ".join(names), f"the system can't load libraries from {folder}", text)
         return library
-
-    @cached_property
-    def _header(self) -> tempfile.TemporaryDirectory[str]:
-        """A folder with ``emulation.h`` as g++ keeps it when it has read it: half of the time of a small kernel."""
-        folder = tempfile.TemporaryDirectory(prefix="minigrad-")
-        copy = shutil.copy(HEADER, folder.name)
-        subprocess.run([str(compiler()), *_flags(), "-x", "c++-header", copy, "-o", f"{copy}.gch"],
-                       capture_output=True, check=False)  # without it, or with another's flags, the text is read
-        return folder
 
     def _compile(self, folder: str, command: list[str], unit: str, text: str, names: Sequence[str]) -> bytes:
         source, output = os.path.join(folder, "kernels.cpp"), os.path.join(folder, "kernels.so")
