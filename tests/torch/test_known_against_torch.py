@@ -161,5 +161,16 @@ def test_a_step_from_what_stood_here_is_told_from_a_wrong_one() -> None:
     assert kind_of(Program(lines), torch, Near()) == "a step after a rounding"
     assert kind_of(Program(["v2 = v0 = L.ones(3)", *lines], rounds=2), torch, Near()) == "a step after a rounding"
     assert kind_of(Program(lines), torch, Off()) == ""
+    for step in (f"(v1 == L.tensor({numbers})).nonzero()", f"L.ones(3).requires_grad_() * (v1 == L.tensor({numbers}))"):
+        assert kind_of(Program([*lines[:2], f"v2 = {step}"]), torch, Near()) == "a step after a rounding"
     assert kind_of(Program([*lines, "v3 = L.neg(v1)"]), torch, Wrong()) == ""
     assert kind_of(Program([lines[0], "v1 = L.neg(v0)", lines[2]]), torch, Wrong()) == ""
+
+
+def test_a_view_that_leads_nowhere_is_told_from_a_wrong_value() -> None:
+    """PyTorch refuses the statement, too, and would not if the view were one that requires no gradient."""
+    lines = ["v1 = L.ones(2, requires_grad=True)", "with L.no_grad(): v2 = v1[:1]", "v2.div_(v1)"]
+    assert kind_of(Program(lines), torch, minigrad) == "gradients that lead nowhere"
+    assert kind_of(Program([*lines, "v3 = L.neg(L.ones(2))"]), torch, Wrong()) == ""
+    written = [lines[0], "v3 = L.neg(L.ones(1))", lines[1], "with L.no_grad(): v2.copy_(v3)", "v2.div_(v1)"]
+    assert kind_of(Program(written), torch, Wrong()) == ""

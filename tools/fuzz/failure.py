@@ -1,17 +1,30 @@
 """Stage: tests. In: a program that fails, and what differs. Out: whether the reference's own result depends, wherever
-ours differs, on what is open: on numbers that are moved a little, on the way in which derivatives are computed.
+ours differs, on what is open (numbers that are moved a little, the way in which derivatives are computed), or is ours
+if it is made from what stood here.
 Next: ``known.py``."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from tools.fuzz.loops import NAME, names_of_round
-from tools.fuzz.program import Change, Mismatch, Program, compare_all, mismatches, run, scope_of
+from tools.fuzz.loops import MADE, NAME, names_of_round
+from tools.fuzz.program import (
+    Change,
+    Mismatch,
+    Program,
+    compare_all,
+    copied,
+    difference,
+    mismatches,
+    run,
+    scope_of,
+    step,
+)
 
 
 @dataclass(frozen=True)
@@ -101,3 +114,36 @@ def _agreement(failure: Failure, change: Change) -> Any:
     if other is None or mismatch.wrong is None:
         return other is None
     return ~other.wrong if other.wrong is not None and other.wrong.shape == mismatch.wrong.shape else False
+
+
+CHANGED = re.compile(r"(?:(?:with|if) .*?: )?(v\d+)(?: = |\.\w+_\()")
+GUARD = re.compile(r"if (.*?): ")
+
+
+def is_of_our_operands(failure: Failure) -> bool:
+    """The statement that made the value gives what it gives here, if the reference runs it on what we had before: that
+    is what the reference had, but for roundings."""
+    place, reference = failure.mismatch.place, failure.reference
+    program = replace(failure.program, jit=False, beside=None)
+    lines = program.lines * program.rounds if failure.mismatch.raised is None else []
+    made = [i for i, line in enumerate(lines) if (found := CHANGED.match(line)) and found[1] == place]
+    while made:
+        at, line = made[-1], lines[made.pop()]
+        names = names_of_round(reference, at // len(program.lines), program.rounds)
+        if (guard := GUARD.match(line)) is None or eval(guard[1], names):  # the program is our own text
+            break
+    else:
+        return False
+    read = NAME.findall(line[assigned.end():] if (assigned := MADE.match(line)) else line)
+    given, made_of = [], []
+    for library, changes in ((failure.library, ()), (reference, failure.changes)):
+        before, *later = [run(program, library, changes=changes, steps=n)[0] for n in (at, at + 1, None)]
+        with suppress(RuntimeError):  # some may not be read
+            operands = {name: copied(before[name], reference) for name in read if name in before}
+            failed = step(line, scope_of(reference) | names, operands)
+            value, *seen = [copied(variables.get(place), reference) for variables in (operands, *later)]
+            if not failed and not any(difference(other, value)[0] for other in seen):
+                given.append(before)  # else it depends on more than numbers, or what it made was changed later
+                made_of.append(value)
+    return (len(given) == 2 and bool(difference(*made_of)[0])
+            and not any(difference(*[before.get(name) for before in given])[0] for name in read))

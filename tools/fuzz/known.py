@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from tools.fuzz.failure import Failure, depends, is_of_another_way
-from tools.fuzz.loops import MADE, NAME, names_of_round
+from tools.fuzz.failure import CHANGED, Failure, depends, is_of_another_way, is_of_our_operands
+from tools.fuzz.loops import NAME
 from tools.fuzz.program import (
     Change,
     Program,
@@ -29,14 +29,12 @@ from tools.fuzz.program import (
     difference,
     has_gradient,
     run,
-    scope_of,
     step,
 )
 from tools.fuzz.statements import ROUNDED
 
 EPSILON = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7, "complex128": 2.0**-52,
            "complex64": 2.0**-23}
-CHANGED = re.compile(r"(?:(?:with|if) .*?: )?(v\d+)(?: = |\.\w+_\()")
 ARRAY = re.compile(r"L\.from_numpy\((v\d+)\.detach\(\)\.numpy\(\)\)|(v\d+)\.detach\(\)\.numpy\(\)")
 ANY_LINE = re.compile("")
 
@@ -94,35 +92,6 @@ def kind_of(program: Program, reference: Any, library: Any) -> str | None:
 
 
 # --- what the reference's own result depends on
-
-
-GUARD = re.compile(r"if (.*?): ")
-
-
-def _is_of_our_operands(failure: Failure) -> bool:
-    """The statement that made the value gives what it gives here, if the reference runs it on what we had before: that
-    is what the reference had, but for roundings."""
-    place, reference = failure.mismatch.place, failure.reference
-    program = replace(failure.program, jit=False, beside=None)
-    lines = program.lines * program.rounds if failure.mismatch.wrong is not None else []
-    made = [i for i, line in enumerate(lines) if (found := CHANGED.match(line)) and found[1] == place]
-    while made:
-        at, line = made[-1], lines[made.pop()]
-        names = names_of_round(reference, at // len(program.lines), program.rounds)
-        if (guard := GUARD.match(line)) is None or eval(guard[1], names):  # the program is our own text
-            break
-    else:
-        return False
-    read = NAME.findall(line[assigned.end():] if (assigned := MADE.match(line)) else line)
-    results = []
-    for library, changes in ((failure.library, ()), (reference, failure.changes)):
-        before, *later = [run(program, library, changes=changes, steps=n)[0] for n in (at, at + 1, None)]
-        with suppress(RuntimeError):  # some may not be read
-            given = {name: copied(before[name], reference) for name in read if name in before}
-            if not step(line, scope_of(reference) | names, given) and not any(
-                    difference(copied(seen.get(place), reference), given.get(place))[0] for seen in later):
-                results.append(before)  # else it depends on more than numbers, or what it made was changed later
-    return len(results) == 2 and not any(difference(*[before.get(name) for before in results])[0] for name in read)
 
 
 def _moving(move: Callable[[Any, float], Any], lines: re.Pattern[str] = ROUNDED) -> Change:
@@ -295,6 +264,19 @@ def _is_product(failure: Failure) -> bool:
         t.is_complex() for t in failure.tensors())
 
 
+def _leads_nowhere(failure: Failure) -> bool:
+    """The reference's value is a view that is on no tape, but says that it requires a gradient, and all else agrees."""
+    if not failure.mismatch.how.startswith("requires_grad False"):
+        return False
+    place, reference = failure.mismatch.place, failure.reference
+    ours: Any = run(failure.program, failure.library)[0].get(place)
+    theirs: Any = run(failure.program, reference, changes=failure.changes)[0].get(place)
+    with suppress(RuntimeError):  # some must not be asked
+        return (hasattr(theirs, "_is_view") and theirs._is_view() and theirs.grad_fn is None
+                and not difference(copied(ours, reference), copied(theirs, reference))[0])
+    return False
+
+
 # --- the reference, as it would be if it did what is done here
 
 
@@ -412,8 +394,8 @@ KNOWN: tuple[Known, ...] = (
     Known("what NumPy writes into memory that an op keeps", "PyTorch's backward reads it; here an op keeps the values "
           "that it had. Through a Tensor it is an error in both.", _is_kept),
     Known("gradients that lead nowhere", "PyTorch 2.13 says that a view made under no_grad requires a gradient, and "
-          "an integer or bool in which a value was written that requires one; neither can have one.",
-          change=Change(lambda line: COMPARED.sub(r".\1_(detached(\2))", line), _untracked, _without_gradients)),
+          "an integer or bool in which a value was written that requires one; neither can have one.", _leads_nowhere,
+          Change(lambda line: COMPARED.sub(r".\1_(detached(\2))", line), _untracked, _without_gradients)),
     Known("errors that depend on values", "They come when values are needed: of an integer divided by 0, of a "
           "masked_scatter() with too few elements. PyTorch may have written some elements by then; here nothing is "
           "written.", _comes_late, Change(before=_whole)),
@@ -431,5 +413,5 @@ KNOWN: tuple[Known, ...] = (
     Known("a step after a rounding", "A step such as `floor`, `==` or `argmax` of a number that the two libraries "
           "round in two ways: PyTorch's own result changes when its functions are moved by a few units in the last "
           "place, or it is ours if the step is made from what stood here.",
-          lambda failure: depends(failure, ROUNDINGS) or _is_of_our_operands(failure)),
+          lambda failure: depends(failure, ROUNDINGS) or is_of_our_operands(failure)),
 )
