@@ -25,7 +25,15 @@ from minigrad.tensor.definition import FUNCTIONS, function
 from minigrad.tensor.joining import stack
 from minigrad.tensor.movement import shape_argument
 from minigrad.tensor.operands import converted, is_number
-from minigrad.tensor.promotion import WITH_CLASSES, dtype_argument, get_default_dtype, number_dtype, stored, type_name
+from minigrad.tensor.promotion import (
+    WITH_CLASSES,
+    dtype_argument,
+    filled,
+    get_default_dtype,
+    number_dtype,
+    stored,
+    type_name,
+)
 from minigrad.tensor.size import host_device, resolve
 
 if TYPE_CHECKING:
@@ -247,7 +255,7 @@ def _constant(value: Any, shape: tuple[int, ...], dtype: DType, device: str, req
     for s in shape:
         if s < 0:
             raise RuntimeError(f"Trying to create tensor with negative dimension {s}: {list(shape)}")
-    result = make(LazyBuffer.const(stored(value, dtype), dtype, shape, device))
+    result = make(LazyBuffer.const(filled(value, dtype, shape), dtype, shape, device))
     return result.requires_grad_() if requires_grad else result
 
 

@@ -19,7 +19,7 @@ from minigrad.tensor.changes import check_overlap, is_inference
 from minigrad.tensor.function import Function
 from minigrad.tensor.movement import shape_argument
 from minigrad.tensor.operands import broadcast_shapes, fit, is_number, require_tensor
-from minigrad.tensor.promotion import number, number_dtype, stored, type_name
+from minigrad.tensor.promotion import filled, number, number_dtype, type_name
 from minigrad.tensor.storage import compute
 
 if TYPE_CHECKING:
@@ -81,8 +81,8 @@ class InPlace:
             return self
         if isinstance(value, AnyTensor):
             return self._overwrite(value)
-        dtype = self.dtype
-        return self._adopt(make(LazyBuffer.const(stored(value, dtype), dtype, self._shape(), self._pending().device)))
+        dtype, shape = self.dtype, self._shape()
+        return self._adopt(make(LazyBuffer.const(filled(value, dtype, shape), dtype, shape, self._pending().device)))
 
     def zero_(self: Tensor) -> Tensor:
         """Every element becomes 0."""

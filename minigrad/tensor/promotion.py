@@ -220,6 +220,12 @@ def stored(value: Any, dtype: DType, halves: bool = True) -> Any:
     return number(value, dtype)
 
 
+def filled(value: Any, dtype: DType, shape: tuple[int, ...]) -> Any:
+    """``stored`` where a Tensor of this shape gets it everywhere: PyTorch writes a single element as ``x[...] = value``
+    does, and what is too large for a half type becomes infinite."""
+    return stored(value, dtype, halves=math.prod(shape) != 1)
+
+
 def assigned(value: Any, dtype: DType) -> Any:
     """A Python number that is written at an index: ``stored``, and ``ValueError`` for integers that int64 does not
     hold."""

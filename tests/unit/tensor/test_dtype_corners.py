@@ -269,3 +269,15 @@ def test_the_order_of_operands_does_not_decide_the_dtype(order):
 def test_the_median_of_no_integers_is_what_nan_becomes() -> None:
     for dtype, expected in ((mg.int8, 0), (mg.int16, 0), (mg.int32, -2**31), (mg.int64, -2**63)):
         assert mg.zeros(0, dtype=dtype).median().item() == expected
+
+
+def test_a_single_half_that_is_filled_becomes_infinite():
+    for shape in ((), (1,), (1, 1)):
+        x = mg.zeros(shape, dtype=mg.float16)
+        for made in (x.clone().fill_(1e10), mg.full(shape, 1e10, dtype=mg.float16), mg.full_like(x, 1e10)):
+            assert made.reshape(-1).tolist() == [math.inf]
+    for shape in ((2,), (0,)):
+        for fill in (lambda shape: mg.zeros(shape, dtype=mg.float16).fill_(1e10),
+                     lambda shape: mg.full(shape, 1e10, dtype=mg.float16)):
+            with pytest.raises(RuntimeError, match="type c10::Half without overflow"):
+                fill(shape)
