@@ -119,10 +119,11 @@ class Layout:
 
     def is_contiguous(self: Tensor, memory_format: Any = None) -> bool:
         """Whether the elements lie in row-major order without gaps."""
-        if self._view is None or 0 in self._shape():
+        known = self._view if self._spec is None else self._spec
+        if known is None or known.strides is None or 0 in self._shape():
             return True
         step = 1
-        for size, stride in zip(reversed(self._shape()), reversed(self._view.strides), strict=True):
+        for size, stride in zip(reversed(self._shape()), reversed(known.strides), strict=True):
             if size != 1 and stride != step:
                 return False
             step *= size
