@@ -41,7 +41,11 @@ def _call(trace: Trace, entry: Entry, tensors: list[Tensor | None], numbers: Seq
         return []
     if body is None:
         parent = _known(tensors[operands[0]], entry.specs[0].placeholder())
-        return [plain_alias(parent, entry.view) if type(entry.view) is str else plain_view(parent, *entry.view)]
+        if type(entry.view) is str:
+            return [plain_alias(parent, entry.view)]
+        view = plain_view(parent, *entry.view)
+        view._tracked()  # what is recorded next asks for its edge, but may not read it
+        return [view]
     if trace.released:  # only the shapes of values are known, and only they matter
         values: list[LazyBuffer] = list(body.params)
     else:

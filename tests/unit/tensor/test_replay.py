@@ -860,3 +860,15 @@ def test_places_that_numpy_finds_are_there_after_a_backward(find):
         places = find(x)
         (x * x).sum().backward()
         assert places.tolist() == find(x.detach().clone()).tolist()
+
+
+@pytest.mark.parametrize("shown", [
+    lambda y: y.view(2, 1) + 1, lambda y: y[0] + 1, lambda y: y.expand(2, 2).reshape(-1), lambda y: y.chunk(2)[1] + 1,
+])
+def test_what_lies_behind_a_view_is_freed_in_every_round(shown):
+    x = mg.tensor([2.0, 1.0], requires_grad=True)
+    for _ in range(4):
+        y = shown(x.exp())
+        (y * y.detach()).sum().backward()
+        with pytest.raises(RuntimeError, match="backward through the graph a second time"):
+            y.sum().backward()
