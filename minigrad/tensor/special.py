@@ -338,12 +338,12 @@ def _logit_slope(inputs: Any, outputs: Any, grads: Any, eps: float | None) -> An
 
 
 def _sinc(x: Value) -> Value:
-    """Exactly 0 at whole numbers."""
-    n = x.round()
+    """Exactly 0 at whole numbers; NaN where πx overflows in float64, as in PyTorch."""
+    n, turned = x.round(), x * math.pi
     odd = n - (n * 0.5).floor() * 2.0
     sine = ((x - n) * math.pi).sin()
-    value = choose(odd.equals(0.0), sine, -sine) / choose(x.equals(0.0), 1.0, x * math.pi) + 0.0
-    return choose(x.equals(0.0), 1.0, choose(x.abs().equals(math.inf), math.nan, value))
+    value = choose(odd.equals(0.0), sine, -sine) / choose(x.equals(0.0), 1.0, turned) + 0.0
+    return choose(x.equals(0.0), 1.0, choose(turned.abs().equals(math.inf), math.nan, value))
 
 
 def _sinc_slope(x: Value, out: Value) -> Value:

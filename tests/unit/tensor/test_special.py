@@ -283,3 +283,8 @@ def test_second_derivative_of_rsqrt_at_zero_is_infinite() -> None:
     assert slope.tolist() == [-1 / 16, -INF]
     (second,) = minigrad.autograd.grad(slope.sum(), x)
     assert second.tolist() == [3 / 128, INF]
+
+
+def test_sinc_of_what_overflows_times_pi_is_nan() -> None:
+    x = minigrad.tensor([1.7e308, -1.7e308, 5e307], dtype=minigrad.float64)
+    assert str(x.sinc().tolist()) == "[nan, nan, 0.0]"
