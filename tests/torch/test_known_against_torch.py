@@ -95,10 +95,46 @@ def test_gradients_that_are_zero_are_written_out() -> None:
         "v2.sum().backward()")),
     ("memory that overlaps", (
         "v1 = L.tensor([0.5, 2.0]).requires_grad_()", "v1.register_hook(lambda g: g.mul_(2))", "v1.sum().backward()")),
+    ("refusals that nobody means", (
+        "v1 = L.zeros((0, 3), dtype=L.complex128)",
+        "v2 = L.func.vmap(lambda t: t.softmax(-1))(L.stack([v1, L.zeros((0, 3), dtype=L.complex128)]))")),
+    ("refusals that nobody means", ("v1 = L.ones(2, 3).T", "v2 = L.kron(v1, L.tensor([2.0, 3.0]))")),
+    ("what PyTorch's kernels disagree about", (
+        "v1 = L.tensor([[-1.0, 2.0], [0.5, -3.0]], dtype=L.float64)",
+        "v2 = L.func.vmap(L.func.grad(lambda t: (L.digamma(t)).sum()))(v1)")),
     ("errors that depend on values", ("v1 = L.ones(2, 3)", "v1[:, L.tensor([0, 1, 5])] = L.tensor([2.0])")),
 ])
 def test_kinds(name: str, lines: tuple[str, ...]) -> None:
     assert kind_of(Program(list(lines)), torch, minigrad) == name
+
+
+def test_what_is_made_of_a_rounded_number_is_told_from_a_wrong_one() -> None:
+    """0 and 4e-17, times infinity: NaN, whose sign is open, and infinity."""
+    class Other(Wrong):
+        def __getattr__(self, name: str) -> Any:
+            return (lambda x: ~minigrad.signbit(x)) if name == "signbit" else getattr(minigrad, name)
+
+    lines = ["v0 = L.ones(2, 3, dtype=L.float64)", "v1 = L.sinc(v0)",
+             "v2 = v1 @ L.tensor([[float('inf'), 4.0], [float('inf'), 4.0], [0.0, 3.0]], dtype=L.float64)",
+             "v3 = v2.amax(dim=-2)", "v4 = L.signbit(v3)"]
+    assert kind_of(Program(lines), torch, minigrad) == "a step after a rounding"
+    assert kind_of(Program(lines), torch, Other()) == ""
+
+
+def test_a_derivative_of_a_spread_that_is_rounded_is_told_from_a_wrong_one() -> None:
+    class Other(Wrong):
+        def __getattr__(self, name: str) -> Any:
+            return (lambda x: x * 1.5) if name == "clone" else getattr(minigrad, name)
+
+    tangent = ("L.tensor([[-2.0, complex(0.25, -1.5), complex(-1.0, 0.75)], [complex(-0.5, -1.0), complex(-2.0, 0.75), "
+               "complex(-0.5, 0.5)]], dtype=L.complex128)")
+    lines = ["v1 = L.ones(2, 3, dtype=L.float64)", "v2 = L.polar(v1, v1)",
+             f"v3 = L.func.jvp(lambda t: t.std(dim=(1,)), (v2,), ({tangent},))[1]"]
+    assert kind_of(Program(lines), torch, minigrad) == "a step after a rounding"
+    lines = ["v1 = L.tensor([1.0, 2.0, 4.0], dtype=L.float64)", "v2 = L.clone(v1)",
+             "v3 = L.func.jvp(lambda t: t.std(), (v1,), (v2,))[1]"]
+    assert kind_of(Program(lines), torch, minigrad) is None
+    assert kind_of(Program(lines), torch, Other()) == ""
 
 
 def test_another_way_that_raises_tells_nothing() -> None:

@@ -122,7 +122,7 @@ GUARD = re.compile(r"if (.*?): ")
 
 def is_of_our_operands(failure: Failure) -> bool:
     """The statement that made the value gives what it gives here, if the reference runs it on what we had before: that
-    is what the reference had, but for roundings."""
+    is what the reference had, but for roundings, or differs itself, and so must be of a kind."""
     place, reference = failure.mismatch.place, failure.reference
     program = replace(failure.program, jit=False, beside=None)
     lines = program.lines * program.rounds if failure.mismatch.raised is None else []
@@ -143,7 +143,13 @@ def is_of_our_operands(failure: Failure) -> bool:
             failed = step(line, scope_of(reference) | names, operands)
             value, *seen = [copied(variables.get(place), reference) for variables in (operands, *later)]
             if not failed and not any(difference(other, value)[0] for other in seen):
-                given.append(before)  # else it depends on more than numbers, or what it made was changed later
+                given.append((before, later[-1]))  # else it depends on more than numbers, or what it made was changed later
                 made_of.append(value)
-    return (len(given) == 2 and bool(difference(*made_of)[0])
-            and not any(difference(*[before.get(name) for before in given])[0] for name in read))
+    if len(given) < 2 or not difference(*made_of)[0]:
+        return False
+    (ours, end), (theirs, _) = given
+    differing = {other.place for other in compare_all(failure.program, reference, failure.library, failure.changes)}
+    changed = [found[1] for line in lines[at:] if (found := CHANGED.match(line))]
+    judged = [name for name in read if name in differing and name not in changed
+              and not difference(ours.get(name), end.get(name))[0]]
+    return not any(difference(ours.get(name), theirs.get(name))[0] for name in read if name not in judged)

@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import combinations
 from typing import Any
 
@@ -94,6 +95,9 @@ def kind_of(program: Program, reference: Any, library: Any) -> str | None:
 # --- what the reference's own result depends on
 
 
+FROM_MEAN = re.compile(r"\b(?:v\d+|t)\b(?=\.(?:var|std)\()|(?<=\.layer_norm\()(?:v\d+|t)\b")
+
+
 def _moving(move: Callable[[Any, float], Any], lines: re.Pattern[str] = ROUNDED) -> Change:
     """Move what each statement gives that two libraries may round in two ways, or that of other ``lines``."""
     def after(line: str, variables: dict[str, Any]) -> None:
@@ -124,13 +128,15 @@ def _moving_gradients(factor: float) -> Change:
     return Change(after=after)
 
 
+def _shaking(k: int) -> Change:
+    """Where all elements are equal but their sum is rounded, their distances from the mean are: they move apart."""
+    return Change(lambda line: FROM_MEAN.sub(rf"shaken(\g<0>, {k})", line))
+
+
 ROUNDINGS = (
     _moving_gradients(16.0), _moving_gradients(-16.0), _moving(lambda t, unit: t.mul_(1 + 4 * unit)),
     _moving(lambda t, unit: t.mul_(1 - 4 * unit)), _moving(lambda t, unit: t.mul_(t.abs() > 4096 * unit)),
-    _moving(lambda t, unit: t.mul_(1 - 2 * (t.abs() <= 4096 * unit))),
-    _moving(lambda t, unit: t.masked_fill_(t == 0, unit**2), re.compile(r"\.(var|std)\(")),
-    _moving(lambda t, unit: t.masked_fill_(t == 0, 512 * unit), re.compile(r"\.layer_norm\(")))
-"""The last two: where all elements are equal but their sum is rounded, their distances from the mean are."""
+    _moving(lambda t, unit: t.mul_(1 - 2 * (t.abs() <= 4096 * unit))), *[_shaking(k) for k in range(3)])
 
 
 def _with_parts(real: float, imag: float) -> Change:
@@ -212,15 +218,24 @@ def _is_not_run(failure: Failure) -> bool:
     if "not implemented for" not in ours or theirs:
         return False
     for least in (1, 2, 3):
-        operands = failure.before()
+        operands, line = failure.before(), EMPTY.sub(partial(_filled, least), failure.mismatch.place)
         for name, value in operands.items():
             if isinstance(value, failure.reference.Tensor):
                 sizes = tuple(max(n, least) for n in value.shape)
                 operands[name] = value.new_ones(sizes) if value.numel() < 2 else value.contiguous()
-        found = step(failure.mismatch.place, failure.scope(), operands)
+        found = step(line, failure.scope(), operands)
         if found.startswith("NotImplementedError") and found.split()[-1] == ours.split()[-1]:  # the dtype
             return True
     return False
+
+
+EMPTY = re.compile(r"L\.zeros\((\([\d, ]*\)), ")
+
+
+def _filled(least: int, found: re.Match[str]) -> str:
+    """A Tensor without elements gets some."""
+    sizes = tuple(max(int(n), least) for n in re.findall(r"\d+", found[1]))
+    return f"L.ones({sizes}, "
 
 
 def _is_internal(failure: Failure) -> bool:
@@ -360,8 +375,9 @@ def _shared(a: Any, b: Any) -> bool:
 
 
 UNARY = re.compile(r"= (L\.(?:nn\.functional\.)?\w+)\((v\d+)\)$")
+KRON = re.compile(r"L\.kron\((v\d+|t), ")
 HOOK = re.compile(r"lambda g: g\.mul_\(2\)")
-DIGAMMA = re.compile(r"(= |lambda t: )L\.digamma\(")
+DIGAMMA = re.compile(r"(= |lambda t: \(?)L\.digamma\(")
 LOGS = re.compile(r"= (v\d+)\.logcumsumexp\((-?\d+)\)")
 MODE = re.compile(r"= (v\d+)\.mode\(dim=(-?\d+)\)")
 LEAST = re.compile(r"= (v\d+)\.kthvalue\(1, dim=(-?\d+)\)\[0\]")
@@ -383,8 +399,9 @@ KNOWN: tuple[Known, ...] = (
           "(docs/complex.md).", change=Change(made=_plain)),
     Known("refusals that nobody means", "Where a kernel of PyTorch does not run, since there are no elements, or "
           "another runs, since an operand has one element or gaps, the dtype is not refused, or it alone is. An error "
-          "whose words ask for a report, or call themselves internal, is PyTorch's alone.",
-          lambda failure: _is_not_run(failure) or _is_internal(failure)),
+          "whose words ask for a report, or call themselves internal, is PyTorch's alone, and so is that of kron() of "
+          "an operand with gaps.", lambda failure: _is_not_run(failure) or _is_internal(failure),
+          Change(lambda line: KRON.sub(r"L.kron(\1.contiguous(), ", line))),
     Known("complex numbers that are not there", "complex32 is a name only; scatter_reduce() and index_reduce() do not "
           "multiply complex numbers: NotImplementedError.", lambda failure: _is_half(failure) or _is_product(failure)),
     Known("memory that overlaps", "PyTorch writes into elements that are one in memory, in no defined order, and warns "

@@ -85,7 +85,8 @@ class Mismatch:
 @dataclass(frozen=True)
 class Change:
     """How a run differs from the usual one. ``line`` gives another statement for each; it may call ``detached``,
-    ``one_by_one``, ``standardised``, ``running_logs``, ``digamma``, ``plainly``, ``by_rows`` and ``differences``.
+    ``one_by_one``, ``standardised``, ``shaken``, ``running_logs``,
+    ``digamma``, ``plainly``, ``by_rows`` and ``differences``.
     ``made`` gets what a statement ``v3 = …`` has made, and the other variables, and gives what it is to be. ``after``
     gets a statement that has run, and all variables; ``before`` gets them before, and what else statements
     use, and gives what is called afterwards, with what the statement raised, or nothing."""
@@ -134,7 +135,7 @@ def scope_of(library: Any) -> dict[str, Any]:
     return {"L": library, "many": many, "look": lambda t: t.tolist(),
             "detached": lambda x: x.detach() if hasattr(x, "detach") else x,
             "one_by_one": lambda function, x: _one_by_one(library, function, x),
-            "standardised": lambda x: _standardised(library, x),
+            "standardised": lambda x: _standardised(library, x), "shaken": lambda x, k: _shaken(library, x, k),
             "running_logs": lambda x, dim: _running_logs(library, x, dim), "digamma": lambda x: _digamma(library, x),
             "plainly": Plainly(library, False), "by_rows": Plainly(library, True),
             "differences": Differences(library)}
@@ -157,6 +158,14 @@ def _one_by_one(library: Any, function: Callable[[Any], Any], x: Any) -> Any:
     if whole.shape != x.shape or x.numel() < 2:
         return whole
     return library.stack([function(element) for element in x.reshape(-1)]).reshape(x.shape)
+
+
+def _shaken(library: Any, x: Any, k: int) -> Any:
+    """Of every three elements one a bit smaller, one a bit larger; ``k`` says which."""
+    if not (x.is_floating_point() or x.is_complex()):
+        return x
+    places = ((library.arange(x.numel()) + k) % 3 - 1).reshape(x.shape).to(x.dtype)
+    return x * (1 + library.finfo(x.dtype).eps * places)
 
 
 def _standardised(library: Any, x: Any) -> Any:
