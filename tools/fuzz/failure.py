@@ -143,7 +143,7 @@ def is_of_our_operands(failure: Failure) -> bool:
             failed = step(line, scope_of(reference) | names, operands)
             value, *seen = [copied(variables.get(place), reference) for variables in (operands, *later)]
             if not failed and not any(difference(other, value)[0] for other in seen):
-                given.append((before, later[-1]))  # else it depends on more than numbers, or what it made was changed later
+                given.append((before, later[-1]))  # else it depends on more than numbers, or was changed later
                 made_of.append(value)
     if len(given) < 2 or not difference(*made_of)[0]:
         return False
