@@ -22,6 +22,9 @@ def show_as(package: str) -> None:
     _package = package
 
 
+NAME_ONLY = "complex32 is a name only: there are no tensors of it; use complex64"
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class DType:
     """An element type. Compared by identity; there is one object for each type.
@@ -78,7 +81,7 @@ class DType:
         (minigrad.float32, minigrad.int8)
         """
         if self is complex32:
-            raise NotImplementedError("complex32 is a name only: there are no tensors of it; use complex64")
+            raise NotImplementedError(NAME_ONLY)
         return _PARTS.get(self.name, self)
 
     @property
@@ -171,7 +174,7 @@ def _numpy_dtype(name: str) -> np.dtype:
 
         return np.dtype(ml_dtypes.bfloat16)
     if name == "complex32":
-        raise NotImplementedError("complex32 is a name only: there are no tensors of it; use complex64")
+        raise NotImplementedError(NAME_ONLY)
     return np.dtype(name)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from minigrad.dtype import DType, bool_, int64, uint8, uint16, uint32, uint64
+from minigrad.dtype import NAME_ONLY, DType, bool_, complex32, int64, uint8, uint16, uint32, uint64
 from minigrad.graph.strides import Strides, Window, contiguous_strides, strided_steps
 from minigrad.ops import RESULT_TYPES, Op
 
@@ -164,6 +164,8 @@ class LazyBuffer:
         return LazyBuffer(Op.WHERE, (self, a, b), None, self.shape, a.dtype, self.device)
 
     def cast(self, dtype: DType) -> LazyBuffer:
+        if dtype is complex32:
+            raise NotImplementedError(NAME_ONLY)
         return self if dtype is self.dtype else LazyBuffer(Op.CAST, (self,), dtype, self.shape, dtype, self.device)
 
     def bitcast(self, dtype: DType) -> LazyBuffer:

@@ -53,8 +53,11 @@ def plain_alias(tensor: Tensor, name: str = "detach") -> Tensor:
     if view is None:
         result._view = None
     else:
-        base = plain_alias(view.base)
-        result._view = View(base, view.chain(), view.shape, view.strides, view.offset, view.kind, view.dtype, False)
+        base = view.base
+        while base._view is not None:  # it has turned into a view of what it was, as by t_()
+            base = base._view.base
+        result._view = View(plain_alias(base), view.chain(), view.shape, view.strides, view.offset, view.kind,
+                            view.dtype, False)
     if name == "data" or is_apart(tensor):
         set_apart(result)
     return result

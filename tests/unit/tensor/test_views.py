@@ -529,6 +529,26 @@ def test_results_are_no_views() -> None:
         assert not pair[0]._is_view() and not pair[1]._is_view()
 
 
+@pytest.mark.parametrize("turn", ["t_", "unsqueeze_(0)", "transpose_(0, 1).t_", "swapaxes_(0, -1)"])
+@pytest.mark.parametrize("view", ["[:, :1]", ".unfold(-2, 1, 1)", ".t()", "[1]", ".diagonal()", ".reshape(3, 2)", "[:]",
+                                  ".as_strided((2, 2), (1, 2), 1)", ".t()[1:]", ".expand(2, 2, 3)"])
+def test_what_a_view_s_base_turns_into_does_not_change_the_view(view: str, turn: str) -> None:
+    def made() -> tuple[minigrad.Tensor, minigrad.Tensor]:
+        base = minigrad.arange(6.0).reshape(2, 3).clone()
+        return base, eval(f"base{view}", {"base": base})
+
+    _, still = made()
+    base, turned = made()
+    eval(f"base.{turn}" + ("" if turn.endswith(")") else "()"), {"base": base})
+    passed_on = minigrad.func.vjp(lambda t: t * 1, turned)[0]
+    for again in (turned, turned.detach(), turned.data, turned.view_as(turned), passed_on):
+        assert again.shape == still.shape and (again * 2).shape == still.shape
+        assert (again * 2).tolist() == (still * 2).tolist()
+        assert (again.detach().requires_grad_() * 2).tolist() == (still * 2).tolist()
+    base.mul_(3)
+    assert turned.detach().tolist() == (still * 3).tolist()
+
+
 def test_what_may_not_be_detached() -> None:
     """Views, wherever they were made; not what was transposed in place."""
     x = minigrad.ones(2, 3)
