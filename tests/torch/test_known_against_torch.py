@@ -12,6 +12,7 @@ torch = pytest.importorskip("torch")
 import minigrad  # noqa: E402
 from tools.fuzz.known import kind_of  # noqa: E402
 from tools.fuzz.program import Program  # noqa: E402
+from tools.fuzz.ties import InOrder  # noqa: E402
 
 
 class Wrong:
@@ -210,3 +211,28 @@ def test_a_view_that_leads_nowhere_is_told_from_a_wrong_value() -> None:
     assert kind_of(Program([*lines, "v3 = L.neg(L.ones(2))"]), torch, Wrong()) == ""
     written = [lines[0], "v3 = L.neg(L.ones(1))", lines[1], "with L.no_grad(): v2.copy_(v3)", "v2.div_(v1)"]
     assert kind_of(Program(written), torch, Wrong()) == ""
+
+
+def test_a_product_of_halves_that_overflows_on_the_way_is_told_from_a_wrong_one() -> None:
+    lines = ["v1 = L.tensor([300.0, 300.0, 300.0, 0.001], dtype=L.float16)", "v2 = v1.prod()"]
+    assert kind_of(Program(lines), torch, minigrad) == "what PyTorch's kernels disagree about"
+    assert kind_of(Program([*lines, "v3 = L.neg(v1)", "v4 = v3.prod()"]), torch, Wrong()) == ""
+
+
+@pytest.mark.parametrize("library", [minigrad, torch], ids=["minigrad", "torch"])
+@pytest.mark.parametrize("dim", [0, 1])
+def test_rows_in_order_have_the_values_of_pytorchs_functions(library: Any, dim: int) -> None:
+    """And of equal elements those that come first: gradients show which."""
+    in_order, data = InOrder(library), [[float((i * i + 3 * j) % 5) for j in range(33)] for i in range(31)]
+    for name, plain, named in (("topk", (3,), {}), ("topk", (3,), {"largest": False}), ("kthvalue", (2,), {}),
+                               ("median", (), {}), ("quantile", (0.3,), {}), ("sort", (), {})):
+        x = library.tensor(data, dtype=library.float64, requires_grad=True)
+        found = in_order(x, name, {**named, "dim": dim}, *plain)
+        usual = getattr(torch.tensor(data, dtype=torch.float64), name)(*plain, dim=dim, **named)
+        one, other = (value[0] if isinstance(value, tuple) else value for value in (found, usual))
+        assert one.tolist() == pytest.approx(other.tolist()) if one.ndim == 1 else one.tolist() == other.tolist()
+        one.sum().backward()
+        assert x.grad.sum().item() == pytest.approx(one.numel())
+    x = library.tensor([2.0, 1.0, 2.0, 1.0], requires_grad=True)
+    in_order(x, "topk", {"dim": 0}, 1)[0].sum().backward()
+    assert x.grad.tolist() == [1, 0, 0, 0]

@@ -33,6 +33,7 @@ from tools.fuzz.program import (
     step,
 )
 from tools.fuzz.statements import ROUNDED
+from tools.fuzz.ties import by_place
 
 EPSILON = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7, "complex128": 2.0**-52,
            "complex64": 2.0**-23}
@@ -380,18 +381,16 @@ HOOK = re.compile(r"lambda g: g\.mul_\(2\)")
 DIGAMMA = re.compile(r"(= |lambda t: \(?)L\.digamma\(")
 LOGS = re.compile(r"= (v\d+)\.logcumsumexp\((-?\d+)\)")
 MODE = re.compile(r"= (v\d+)\.mode\(dim=(-?\d+)\)")
-LEAST = re.compile(r"= (v\d+)\.kthvalue\(1, dim=(-?\d+)\)\[0\]")
 NORM = re.compile(r"L\.nn\.functional\.layer_norm\((v\d+), \1\.shape\[-1:\]\)")
 COMPARED = re.compile(r"\.(lt|le|gt|ge|eq|ne)_\((.*)\)$")
 
 
 def _by_other_kernels(line: str) -> str:
     for pattern, text in ((DIGAMMA, r"\1digamma("), (LOGS, r"= running_logs(\1, \2)"),
-                          (MODE, r"= \1.sort(\2)[0].mode(dim=\2)"),
-                          (LEAST, r"= \1.sort(dim=\2, stable=True)[0].select(\2, 0)"), (NORM, r"standardised(\1)"),
+                          (MODE, r"= \1.sort(\2)[0].mode(dim=\2)"), (NORM, r"standardised(\1)"),
                           (UNARY, r"= one_by_one(\1, \2)")):
         line = pattern.sub(text, line)
-    return line
+    return by_place(line)
 
 
 KNOWN: tuple[Known, ...] = (
@@ -422,7 +421,8 @@ KNOWN: tuple[Known, ...] = (
           "infinite complex product or quotient is NaN, in the sign of a part that is 0 and of NaN, in gelu(inf), in "
           "layer_norm() of numbers whose squares overflow, in logcumsumexp() of complex numbers of which one is "
           "next to nothing, in mode() of rows with NaN, which depends on where NaN is, in which of "
-          "equal elements kthvalue() takes, in slopes of digamma(), which "
+          "equal elements sort(), topk(), kthvalue(), median() and quantile() take, in prod() of half types, whose "
+          "partial products overflow, in slopes of digamma(), which "
           "have half of their digits, and of which polygamma(2, x) has the poles; and the derivatives that "
           "torch.func gives, in forward mode and in rows, from those that autograd.grad gives: ours are one or the "
           "other, or quotients of differences.",

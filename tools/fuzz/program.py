@@ -23,6 +23,7 @@ from tools.fuzz.loops import MADE, SELDOM, in_each_round, inputs, jitted, looped
 from tools.fuzz.plainly import Differences, Plainly
 from tools.fuzz.statements import FEATURES, Writer
 from tools.fuzz.swarm import Swarm
+from tools.fuzz.ties import InOrder
 from tools.fuzz.values import many
 
 TOLERANCE = {"float64": (1e-6, 1e-9), "float32": (2e-3, 1e-4), "float16": (3e-2, 2e-2), "bfloat16": (0.2, 0.1),
@@ -85,7 +86,7 @@ class Mismatch:
 @dataclass(frozen=True)
 class Change:
     """How a run differs from the usual one. ``line`` gives another statement for each; it may call ``detached``,
-    ``one_by_one``, ``standardised``, ``shaken``, ``running_logs``,
+    ``one_by_one``, ``standardised``, ``shaken``, ``running_logs``, ``in_order``,
     ``digamma``, ``plainly``, ``by_rows`` and ``differences``.
     ``made`` gets what a statement ``v3 = …`` has made, and the other variables, and gives what it is to be. ``after``
     gets a statement that has run, and all variables; ``before`` gets them before, and what else statements
@@ -137,7 +138,7 @@ def scope_of(library: Any) -> dict[str, Any]:
             "one_by_one": lambda function, x: _one_by_one(library, function, x),
             "standardised": lambda x: _standardised(library, x), "shaken": lambda x, k: _shaken(library, x, k),
             "running_logs": lambda x, dim: _running_logs(library, x, dim), "digamma": lambda x: _digamma(library, x),
-            "plainly": Plainly(library, False), "by_rows": Plainly(library, True),
+            "in_order": InOrder(library), "plainly": Plainly(library, False), "by_rows": Plainly(library, True),
             "differences": Differences(library)}
 
 

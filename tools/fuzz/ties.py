@@ -1,0 +1,60 @@
+"""Stage: tests. In: a library. Out: its functions that put a row in order, with equal elements taken by their places,
+and products of half types without overflow on the way: what PyTorch's kernels do depends on processor and size.
+Next: ``program.py``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+ROW = re.compile(r"\b(v\d+|t)(\.contiguous\(\))?\.(sort|msort|topk|quantile|median|kthvalue|prod)\(([^()]*)\)")
+
+
+def by_place(line: str) -> str:
+    """The statement with such calls made by ``InOrder``, which it finds as ``in_order``.
+
+    >>> by_place("v2 = v1.contiguous().median(dim=1)[0]")
+    "v2 = in_order(v1, 'median', dict(dim=1))[0]"
+    >>> by_place("v2 = L.func.vmap(lambda t: t.topk(2, dim=0, largest=False)[0])(v1)")
+    "v2 = L.func.vmap(lambda t: in_order(t, 'topk', dict(dim=0, largest=False), 2)[0])(v1)"
+    """
+    def turned(found: re.Match[str]) -> str:
+        arguments = [text.strip() for text in found[4].split(",") if text.strip()]
+        plain = [text for text in arguments if "=" not in text]
+        named = ", ".join(text for text in arguments if "=" in text)
+        return f"in_order({', '.join([found[1], repr(found[3]), f'dict({named})', *plain])})"
+
+    return ROW.sub(turned, line)
+
+
+class InOrder:
+    """Calls a method of a Tensor, by a stable sort where that says what it gives."""
+
+    def __init__(self, library: Any) -> None:
+        self.library = library
+
+    def __call__(self, x: Any, name: str, named: dict[str, Any], *plain: Any) -> Any:
+        """``x.name(*plain, **named)``."""
+        library = self.library
+        if name == "prod":
+            half = x.dtype in (library.float16, library.bfloat16) and "dtype" not in named
+            return x.float().prod(*plain, **named).to(x.dtype) if half else x.prod(*plain, **named)
+        dim = 0 if name == "msort" else named.get("dim", plain[0] if name == "sort" and plain else None)
+        if name == "sort":
+            return x.sort(**{"stable": True, "dim": -1 if dim is None else dim, **named})
+        usual: Callable[..., Any] = getattr(x, name)
+        if x.ndim == 0 or dim is None or not x.numel() or bool((x != x).any()):
+            return usual(*plain, **named)
+        order = x.sort(dim=dim, stable=True, descending=name == "topk" and named.get("largest", True))
+        if name == "msort":
+            return order[0]
+        size = x.shape[dim]
+        if name == "topk":
+            return tuple([part.narrow(dim, 0, plain[0]) for part in order])
+        if name in ("kthvalue", "median"):
+            at = plain[0] - 1 if name == "kthvalue" else (size - 1) // 2
+            return tuple([part.select(dim, at) for part in order])
+        at = int(plain[0] * (size - 1))
+        low, high = order[0].select(dim, at), order[0].select(dim, min(at + 1, size - 1))
+        return library.lerp(low, high, plain[0] * (size - 1) - at)
