@@ -47,7 +47,7 @@ SLACK = {"RSS KB": 256, "blocks": 100, "objects": 50, "used KB": 4}
 a larger one. Over 10,000 steps these are 80 bytes or a fiftieth of an object a step. All other columns must not grow at
 all."""
 
-WARM = 300
+WARM = 900
 """Steps at least before the first sample. Counters past 256 are objects of their own, one for each call that replay
 remembers and for the version of each parameter."""
 

@@ -135,8 +135,11 @@ def host() -> Host:
 
 
 def _start() -> Host:
-    import llvmlite
-    import llvmlite.binding as llvm
+    try:
+        import llvmlite
+        import llvmlite.binding as llvm
+    except SystemError as error:  # what CPython's import says where it has no memory left
+        raise MemoryError("no memory left to load llvmlite") from error
 
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()

@@ -246,3 +246,30 @@ for size in range(5, 9):
 def test_code_links_where_free_memory_lies_far_apart(python, tmp_path):
     """Code reaches its constants within 2 GiB, and must where the only free page near it is one."""
     python(_FAR_APART, MINIGRAD_CACHE_DIR=str(tmp_path))
+
+
+def test_llvmlite_that_finds_no_memory_is_a_memory_error(python):
+    """CPython says SystemError where an import runs out of memory. Afterwards it can be loaded."""
+    python("""
+import builtins
+import minigrad
+
+found = builtins.__import__
+
+def full(name, *rest, **more):
+    if name.startswith("llvmlite"):
+        raise SystemError("error return without exception set")
+    return found(name, *rest, **more)
+
+x = minigrad.ones(2)
+builtins.__import__ = full
+with minigrad.config(CACHE=0):
+    try:
+        (x * 2).tolist()
+    except MemoryError as error:
+        assert "llvmlite" in str(error)
+    else:
+        raise AssertionError("it was loaded")
+    builtins.__import__ = found
+    assert (x * 2).tolist() == [2, 2]
+""")
