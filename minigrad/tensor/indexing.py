@@ -477,7 +477,7 @@ class Indexing:
             raise TypeError(f"can't assign a {_described(value)} to a torch.{type_name(self.dtype)}Tensor")
         view, given = take_apart(self, index)
         if not given:
-            if not is_number(value) and is_itself(view, value):  # x[index] += y has written already
+            if not is_number(value) and value is not self and is_itself(view, value):  # x[index] += y has written
                 check_in_place(view)
                 return
             if view._shape() == self._shape() and is_all(index):

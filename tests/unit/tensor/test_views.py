@@ -549,6 +549,31 @@ def test_what_a_view_s_base_turns_into_does_not_change_the_view(view: str, turn:
     assert turned.detach().tolist() == (still * 3).tolist()
 
 
+@pytest.mark.parametrize("mode", [minigrad.no_grad, minigrad.enable_grad])
+@pytest.mark.parametrize("view", [".reshape(-1)", "[1:]", "[:, 0]", ".T"])
+def test_a_view_whose_data_is_replaced_keeps_its_history(view: str, mode: Any) -> None:
+    """In the rounds of a loop in which calls are followed, too."""
+    for _ in range(5):
+        x = minigrad.tensor([[-1.5, 2.0], [3.0, 1.0]]).requires_grad_()
+        part = eval(f"(x * 1){view}", {"x": x})
+        kept = part.grad_fn
+        with mode():
+            part.data = part.data * 2
+        assert part.grad_fn is kept and part.requires_grad and not part.is_leaf
+        part.sum().backward()
+        assert x.grad is not None and x.grad.sum().item() == part.numel()
+
+
+@pytest.mark.parametrize("index", ["...", ":"])
+def test_what_is_written_to_itself_counts_as_written(index: str) -> None:
+    for _ in range(4):
+        x = minigrad.ones(3, requires_grad=True)
+        part = x.sqrt()[:]
+        exec(f"part[{index}] = part", {"part": part})
+        with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+            part.sum().backward()
+
+
 def test_what_may_not_be_detached() -> None:
     """Views, wherever they were made; not what was transposed in place."""
     x = minigrad.ones(2, 3)
