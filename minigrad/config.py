@@ -5,6 +5,7 @@ Next: ``errors.py``."""
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -141,6 +142,16 @@ def replays() -> bool:
     False
     """
     return bool(get("REPLAY")) and not get("STEPS")
+
+
+def say(*lines: str) -> None:
+    """Print what ``DEBUG`` asks for. If the reader goes away, as in ``python program.py | head``, the program ends
+    without a word, as others do."""
+    try:
+        print(*lines, sep="\n", flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is still to be written at the end
+        raise SystemExit(128 + 13) from None  # as if by the signal SIGPIPE
 
 
 def check_environment() -> None:

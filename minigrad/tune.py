@@ -47,9 +47,9 @@ def main(arguments: list[str]) -> int:
                 runpy.run_path(options.program, run_name="__main__")
     finally:
         beam.tell.remove(tell)
-        before, after = sum(r.before for r in told), sum(r.after for r in told)
-        print(f"{len(told)} kernels searched, {sum(r.after < r.before for r in told)} of them faster: one run of each "
-              f"takes {after * 1e6:.0f} µs, {before * 1e6:.0f} before. They are found by BEAM={options.beam}.",
+        before, after, gained = sum(r.before for r in told), sum(r.after for r in told), sum(r.gained for r in told)
+        print(f"{len(told)} kernel{'s' * (len(told) != 1)} searched, {gained} of them faster: one run of each takes "
+              f"{after * 1e6:.1f} µs, {before * 1e6:.1f} before. They are found by BEAM={options.beam}.",
               file=sys.stderr)
     return 0
 

@@ -51,6 +51,11 @@ class Report:
     tried: int
     texts: Texts
 
+    @property
+    def gained(self) -> bool:
+        """Whether it is faster than it was."""
+        return self.after < self.before
+
     def __str__(self) -> str:
         return (f"{self.kernel}: {self.before * 1e6:.1f} µs, now {self.after * 1e6:.1f} µs; {self.tried} tried: "
                 + " | ".join(self.texts))

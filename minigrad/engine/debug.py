@@ -3,7 +3,6 @@ Next: ``engine/tier0/``."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from functools import cache
 from time import perf_counter
@@ -11,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from minigrad.config import say
 from minigrad.engine.details import Details
 from minigrad.engine.execute import Executable
 from minigrad.engine.inspect import showing, shown
@@ -25,10 +25,6 @@ from minigrad.schedule.simplify import simplify
 SHOWN = ", shown above"
 
 
-def _print(*lines: str) -> None:
-    print(*lines, sep="\n", file=sys.stdout, flush=True)
-
-
 def before(pending: Pending, executable: Executable | DirectProgram, hit: bool, seconds: float, level: int) -> None:
     """What is known before the kernels run: the plan, how it came about, and its forms if they are not shown yet."""
     again = level >= 3 and shown.get(executable) == showing()
@@ -38,19 +34,19 @@ def before(pending: Pending, executable: Executable | DirectProgram, hit: bool, 
     if isinstance(executable, DirectProgram):
         count = len(executable.kernels)
         how = "cached calls" if hit else f"made in {seconds * 1e3:.1f} ms"
-        _print(f"{head}tier 0: {len(executable)} calls of {count} generic kernel{'s' * (count != 1)} ({how}"
+        say(f"{head}tier 0: {len(executable)} calls of {count} generic kernel{'s' * (count != 1)} ({how}"
                f"{SHOWN * again})")
         if not again:
             _show_direct(pending, executable, level)
         return
     count = len(executable.recipe.calls)
     how = "cached plan" if hit else f"{executable.origin} in {seconds * 1e3:.1f} ms"
-    _print(f"{head}{count} kernel{'s' * (count != 1)} ({how}{SHOWN * again})")
+    say(f"{head}{count} kernel{'s' * (count != 1)} ({how}{SHOWN * again})")
     if again:
         return
     if level >= 5:
-        _print("--- lazy graph as recorded", show_graph(pending.results))
-        _print("--- lazy graph simplified", show_graph(simplify(pending.results)[0]))
+        say("--- lazy graph as recorded", show_graph(pending.results))
+        say("--- lazy graph simplified", show_graph(simplify(pending.results)[0]))
     if level >= 3:
         _forms(Details(pending, executable.recipe.free, executable.device), level)
 
@@ -58,42 +54,42 @@ def before(pending: Pending, executable: Executable | DirectProgram, hit: bool, 
 def before_replay(executable: Executable | DirectProgram, device: str) -> None:
     """As ``before``, where the calls were those seen last time, so that no graph was made."""
     count = executable.launches
-    _print(f"*** {device}: {count} kernel{'s' * (count != 1)} (replayed: the same calls as before)")
+    say(f"*** {device}: {count} kernel{'s' * (count != 1)} (replayed: the same calls as before)")
 
 
 def _forms(details: Details, level: int) -> None:
     """The plan and each kernel, as far as the level asks for them; code that several launches run is shown once."""
     device = details.device
-    _print("--- schedule", show_plan(details.plan))
+    say("--- schedule", show_plan(details.plan))
     kernels = {kernel.launch.structure: kernel for kernel in reversed(details.kernels)}
     for kernel in reversed(kernels.values()):
         for line in kernel.lowered.strategies:
-            _print(f"--- {kernel.name}: {line}")
-        _print(show_kernel(kernel.lowered.kernel))
+            say(f"--- {kernel.name}: {line}")
+        say(show_kernel(kernel.lowered.kernel))
         if level >= 4:
-            _print(f"--- {kernel.name}: as {device.language}", kernel.source)
+            say(f"--- {kernel.name}: as {device.language}", kernel.source)
     if level >= 6 and kernels:
         source = device.source([kernel.lowered.kernel for kernel in reversed(kernels.values())])
-        _print("--- as compiled", source)
+        say("--- as compiled", source)
         if level >= 7:
             shown = device.assembly(source)
-            _print("--- machine code", shown or f"(device {device.name} does not show any)")
+            say("--- machine code", shown or f"(device {device.name} does not show any)")
 
 
 def _show_direct(pending: Pending, program: DirectProgram, level: int) -> None:
     """The generic kernels of a program of tier 0, each once. There is no plan: the graph runs as it was recorded."""
     if level >= 5:
-        _print("--- lazy graph as recorded", show_graph(pending.results))
+        say("--- lazy graph as recorded", show_graph(pending.results))
     for kernel in program.kernels:
         if level >= 3:
-            _print(show_kernel(kernel.lowered.kernel))
+            say(show_kernel(kernel.lowered.kernel))
         if level >= 4:
-            _print(f"--- {kernel.name}, called {kernel.calls} times: as {program.device.language}", kernel.source)
+            say(f"--- {kernel.name}, called {kernel.calls} times: as {program.device.language}", kernel.source)
         if level >= 6:
             text = program.device.source([kernel.lowered.kernel])
-            _print("--- as compiled", text)
+            say("--- as compiled", text)
             if level >= 7:
-                _print("--- machine code", program.device.assembly(text))
+                say("--- machine code", program.device.assembly(text))
 
 
 def after(executable: Executable | DirectProgram, seconds: list[float], level: int) -> None:
@@ -103,7 +99,7 @@ def after(executable: Executable | DirectProgram, seconds: list[float], level: i
     kernels: Sequence[KernelCall | DirectKernel] = (
         executable.kernels if isinstance(executable, DirectProgram) else executable.recipe.calls)
     for kernel, time in zip(kernels, seconds, strict=True):
-        _print(kernel_line(kernel, time))
+        say(kernel_line(kernel, time))
 
 
 def kernel_line(kernel: KernelCall | DirectKernel, seconds: float) -> str:

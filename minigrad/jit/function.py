@@ -242,7 +242,7 @@ class Jit:
         for seen in records:
             seen.recorded.append(f"{self.name}: {why}")
         if config.get("DEBUG"):
-            print(f"*** jit: {self.name} is recorded: {why}", flush=True)
+            config.say(f"*** jit: {self.name} is recorded: {why}")
 
     def _keep(self, known: list[Variant], variant: Variant) -> None:
         known.insert(0, variant)

@@ -384,7 +384,7 @@ class Trace:
             for seen in records:
                 seen.recorded.append(why)
             if config.get("DEBUG"):
-                print(f"*** recorded, not replayed: {why}", flush=True)
+                config.say(f"*** recorded, not replayed: {why}")
         self.unfold()
 
     def unfold(self) -> None:

@@ -3,6 +3,10 @@ Next: ``tests/unit/engine/test_realise.py``."""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 import minigrad
@@ -29,3 +33,20 @@ def test_debug_shows_code_once_in_a_loop_and_replays_it(capsys: pytest.CaptureFi
         with minigrad.config(DEBUG=6):
             more = rounds(6)
     assert "--- as compiled" not in text and more.count("--- as compiled") == 1
+
+
+@pytest.mark.parametrize("level", [1, 4])
+def test_a_reader_that_goes_away_ends_the_program_quietly(level: int) -> None:
+    program = """
+import minigrad
+x = minigrad.ones(3)
+for i in range(2000):
+    x = (x * 1.5 + i).realize()
+raise AssertionError("it went on")
+"""
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          env={**os.environ, "DEBUG": str(level)}, text=True) as child:
+        assert child.stdout is not None and child.stderr is not None
+        assert child.stdout.readline().startswith("***")
+        child.stdout.close()
+        assert (child.stderr.read(), child.wait(timeout=100)) == ("", 141)
