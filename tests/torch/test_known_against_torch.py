@@ -55,7 +55,7 @@ def test_a_kind_and_what_only_looks_like_it(kind: str) -> None:
     mistake = ["v8 = L.ones(2)", "v9 = L.neg(v8)"]
     if kind == "gradients that lead nowhere":
         made = ["v1 = L.ones(2, requires_grad=True)", "v2 = L.zeros(2, dtype=L.bool)"]
-        for written in ([*made, "v2[:1].lt_(v1[:1])"], [*made, "v2[None] = v1[0]"]):
+        for written in ([*made, "v2[:1].lt_(v1[:1])"], [*made, "v2[None] = v1[0]"], [*made, "v2[...] = v1[0]"]):
             assert kind_of(Program(written), torch, minigrad) == kind
             assert kind_of(Program([*written, *mistake]), torch, Wrong()) == ""
     for lines in ([*program[:-1], *mistake], [*mistake, "v9 = v9.T.reshape(-1)"]):
