@@ -139,8 +139,7 @@ def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace
 hardtanh_ = in_place(hardtanh)
 
 
-def threshold(input: Tensor, threshold: float, value: float, inplace: bool = False, *,
-              out: Tensor | None = None) -> Tensor:
+def threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
     """x where x > threshold, else ``value``.
 
     >>> import minigrad
@@ -155,7 +154,7 @@ def threshold(input: Tensor, threshold: float, value: float, inplace: bool = Fal
     if input.dtype.kind in "bc":
         raise NotImplementedError(f"\"threshold_cpu\" not implemented for '{type_name(input.dtype)}'")
     bound, value = stored(bound, input.dtype), stored(value, input.dtype)
-    return into(out, formulas.threshold(input, threshold=bound, value=value), "threshold")
+    return formulas.threshold(input, threshold=bound, value=value)
 
 
 threshold_ = in_place(threshold)
