@@ -97,8 +97,8 @@ def test_pyright_checks_a_program(tmp_path: Path) -> None:
 
 def test_help_reads_as_in_pytorch() -> None:
     assert str(inspect.signature(minigrad.sub)).startswith("(input: 'Tensor', other: 'Any', *, alpha: 'Any' = 1, out")
-    text = pydoc.render_doc(minigrad.cumsum, renderer=pydoc.plaintext)
-    assert "cumsum(input: 'Tensor', dim: 'int', *, dtype: 'DType | None' = None, out: 'Any' = None)" in text
+    text = "".join(pydoc.render_doc(minigrad.cumsum, renderer=pydoc.plaintext).split())  # 3.13 takes several lines
+    assert "cumsum(input:'Tensor',dim:'int',*,dtype:'DType|None'=None,out:'Any'=None)" in text.replace(",)", ")")
     assert "self" not in str(inspect.signature(minigrad.max))
 
 
