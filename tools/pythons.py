@@ -164,7 +164,8 @@ def make_movable(target: Path, version: str) -> None:
     loader = next(target.glob("usr/lib*/ld-linux*.so.*"))
     libraries = next(target.glob("usr/lib/*-linux-gnu*"))
     program.rename(f"{program}.program")
-    program.write_text(f'#!/bin/sh\nexec "{loader}" --library-path "{libraries}" --argv0 "$0" '
+    searched = f"{libraries}${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}"
+    program.write_text(f'#!/bin/sh\nexec "{loader}" --library-path "{searched}" --argv0 "$0" '
                        f'"{program}.program" "$@"\n')
     program.chmod(0o755)
 
