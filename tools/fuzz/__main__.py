@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -66,15 +67,26 @@ def device_names(text: str) -> list[str]:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
+def _fails(program: Program, other: Any, library: Any) -> bool:
+    """Whether the two can be compared, and disagree in a way that is not known."""
+    with suppress(Exception):
+        return kind_of(program, other, library) == ""
+    return False
+
+
 def search(seeds: Iterable[int], length: int, other: Any, library: Any, without: Sequence[str] = (),
            devices: Sequence[str] = ()) -> Iterator[tuple[Program, str, str]]:
     """For each seed its program; if it fails, the kind if it is a known one, or what differs and the program,
     shortened, as text."""
     for seed in seeds:
         program = write(seed, length, other, without, devices)
-        kind = kind_of(program, other, library)
+        try:
+            kind = kind_of(program, other, library)
+        except Exception as error:  # what is to be compared cannot even be read
+            yield program, "", f"{name_of(seed, devices)}: {type(error).__name__}: {error}\n{program}\n"
+            continue
         if kind == "":
-            shorter = shrink(program, lambda candidate: kind_of(candidate, other, library) == "")
+            shorter = shrink(program, lambda candidate: _fails(candidate, other, library))
             yield program, "", f"{name_of(seed, devices)}: {disagreement(shorter, other, library)}\n{shorter}\n"
         else:
             yield program, kind or "", ""

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+import minigrad
+from tools.fuzz import __main__ as main
 from tools.fuzz import campaign
 from tools.fuzz.counts import Counts
 from tools.fuzz.program import Program, device_of
@@ -46,6 +48,18 @@ def test_a_process_that_dies_is_the_failure_of_one_program(monkeypatch: pytest.M
         command, 1, "5\n", "NameError"))
     with pytest.raises(RuntimeError, match="NameError"):
         list(campaign.campaign(iter([(5, 10)]), [], 1, 1e6))
+
+
+def test_what_cannot_be_compared_is_the_failure_of_one_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreadable(program: Program, other: Any, library: Any) -> str | None:
+        if "v1" in str(program):
+            raise ValueError("it cannot be read")
+        return None
+
+    monkeypatch.setattr(main, "kind_of", unreadable)
+    found = [failure for _, _, failure in main.search(range(6), 8, minigrad, minigrad)]
+    assert len(found) == 6 and all(f.startswith(f"# seed {i}: ValueError: it cannot be read") for i, f in
+                                   enumerate(found) if f) and any(found)
 
 
 def test_programs_run_on_the_devices_that_are_named(tmp_path: Path) -> None:
