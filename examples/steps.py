@@ -1,4 +1,4 @@
-"""A matrix product, from three loops to the speed of a BLAS library, by five steps that you could have thought of.
+"""A matrix product, from three loops to the speed of a BLAS library, step by step.
 
 ``python examples/steps.py`` prints for each list of steps what it costs. ``docs/schedules.md`` goes through them."""
 
