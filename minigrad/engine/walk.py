@@ -96,14 +96,16 @@ def walk(outputs: Sequence[LazyBuffer]) -> Pending:
     pending.device = outputs[0].device
     pending.dead = _dead(pending)
     parts.append(pending.device)
-    if pending.device != "CPU":  # whose results no setting changes
-        parts.append(config.get("ALLOW_TF32"))
     parts.append(pending.dead)
-    steps, beam = config.get("STEPS"), config.get("BEAM")
-    if steps or beam:
-        parts.append((steps, beam))
+    parts += _settings(pending.device)
     pending.key = tuple(parts)
     return pending
+
+
+def _settings(device: str) -> list[Any]:
+    """What settings add to the key of a plan."""
+    steps, beam = config.get("STEPS"), config.get("BEAM")
+    return [*([(steps, beam)] if steps or beam else []), *([config.get("ALLOW_TF32")] if device != "CPU" else [])]
 
 
 def _number(value: Any) -> Any:

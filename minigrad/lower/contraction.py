@@ -265,8 +265,8 @@ def _given(made: Tiling, steps: Steps, space: Space) -> Tiling:
         raise ScheduleError(f"{steps}: an index is looked up for each element of a row of results")
     for step in steps.named("join"):
         made.columns = [space.axes[str(name)] for name in step.args]
-        if made.columns[-1] is not made.b.own[0] and any(x not in made.b.own for x in made.columns):
-            raise ScheduleError(f"{step}: columns are axes of one factor")
+        if made.columns[-1] is not space.axes[str(n)] or any(x not in made.b.own for x in made.columns):
+            raise ScheduleError(f"{step}: columns are axes of one factor, the last that of multiply()")
         made.outer = [x for x in made.outer if x not in made.columns]
         made.panel = min(made.columns[0].size, steps.count("split", str(step.args[0])))
         if made.panel == 1:

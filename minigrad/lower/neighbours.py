@@ -54,7 +54,7 @@ def _all(chosen: Chosen, target: Target) -> Iterator[Steps]:
         for name in ("a", "b"):
             if ("keep", name) not in have:
                 yield steps + [Step("keep", (name, "scratch"))]
-        last = max(name for name in chosen.sizes if name.startswith("r"))
+        last = [name for name in chosen.sizes if name.startswith("r")][-1]
         if ("split", last) not in have and chosen.sizes[last] >= 256:
             yield steps + [Step("split", (last, 256))]
         return
@@ -69,9 +69,9 @@ def _all(chosen: Chosen, target: Target) -> Iterator[Steps]:
     if chosen.strategy == "rows" and any(axis.startswith("x") for axis in lane_axes):
         if ("keep", "sums") not in have:
             yield steps + [Step("keep", ("sums", "scratch"))]
-        last = max(name for name in chosen.sizes if name.startswith("r"))
-        if ("unroll", last) not in have:
-            yield steps + [Step("unroll", (last, 4))]
+        for last in [name for name in chosen.sizes if name.startswith("r")][-1:]:
+            if ("unroll", last) not in have:
+                yield steps + [Step("unroll", (last, 4))]
     if chosen.strategy == "rows":  # the same as tiles of a product
         kept = [name for name in chosen.sizes if name.startswith("x")]
         for rows in kept:

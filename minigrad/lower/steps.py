@@ -213,6 +213,9 @@ class Space:
                                         + ", ".join(f"{name} = {axis.size}" for name, axis in self.axes.items()))
             if step.name in ("lanes", "accumulate") and int(step.args[1]) & int(step.args[1]) - 1:
                 raise ScheduleError(f"{step}: a power of two is wanted")
+            kept = ("a", "b") if strategy == "contraction" else ("sums",)
+            if step.name == "keep" and (step.args[0] not in kept or step.args[1] != "scratch"):
+                raise ScheduleError(f"{step}: {strategy} can keep " + ", ".join(f"({what}, scratch)" for what in kept))
             if step.name == "unroll" and int(step.args[1]) > self.axes[str(step.args[0])].size:
                 raise ScheduleError(f"{step}: {step.args[0]} has {self.axes[str(step.args[0])].size} steps")
         return steps

@@ -122,10 +122,18 @@ def given(steps: str) -> list[Target]:
     ("multiply(x0, 4, r0, 8)", "rows are an axis that one factor has alone, columns one of the other's"),
     ("multiply(x0, 4, x1, 12) lanes(x1, 8)", "12 columns in vectors of 8"),
     ("multiply(x0, 41, x1, 8)", "41 of 40 rows"),
+    ("keep(a, scratch)", "keep(a, scratch): rows can keep (sums, scratch)"),
+    ("multiply(x0, 4, x1, 8) keep(c, scratch)", "contraction can keep (a, scratch), (b, scratch)"),
+    ("multiply(x0, 4, x1, 8) join(x0, x1)", "columns are axes of one factor"),
 ])
 def test_what_cannot_be_says_why(steps: str, why: str) -> None:
     with pytest.raises(ScheduleError, match=re.escape(why)):
         lower(spec_of(product(buffer((40, 70)), buffer((70, 33)))), given(steps)[0])
+
+
+def test_what_reduces_nothing_has_neighbours() -> None:
+    chosen = Chosen.read("rows over x0 = 64: lanes(x0, 8), parallel(x0, 8); 1 iterations")
+    assert chosen is not None and len(neighbours(chosen, AVX2)) > 3
 
 
 def test_a_product_needs_one() -> None:
