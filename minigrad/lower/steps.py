@@ -15,18 +15,12 @@ from minigrad.lower.axes import Axis
 from minigrad.lower.nest import Share
 from minigrad.target import Target
 
-FORMS: dict[str, tuple[tuple[str, ...], str]] = {
-    "lanes": (("axis", "count"), "that many neighbours along the axis are the lanes of a vector"),
-    "parallel": (("axis", "count"), "an iteration of the parallel loop takes so many steps of the axis's loop, one of "
-                                    "each loop outside it, and all of those inside"),
-    "split": (("axis", "count"), "the axis's loop is cut into blocks of that many elements"),
-    "unroll": (("axis", "count"), "that many steps of the axis are written out, one after the other"),
-    "accumulate": (("axis", "count"), "the sum over the axis has that many vectors of partial sums"),
-    "keep": (("what", "where"), "the sums, or operand a or b of a product, lie in scratch memory"),
-    "multiply": (("axis", "count", "axis", "count"), "a register tile of a product of matrices: rows and columns"),
-    "join": (("axis", "..."), "the columns of a product run through these axes as if they were one"),
+FORMS: dict[str, tuple[str, ...]] = {
+    "lanes": ("axis", "count"), "parallel": ("axis", "count"), "split": ("axis", "count"), "unroll": ("axis", "count"),
+    "accumulate": ("axis", "count"), "keep": ("what", "where"), "multiply": ("axis", "count", "axis", "count"),
+    "join": ("axis", "..."),
 }
-"""The steps: what each takes, and what it does."""
+"""The steps, and what each takes; ``minigrad.steps`` says what they do."""
 
 PLAIN, CHOSEN = "plain loops", "chosen"
 _STEP = re.compile(r"\s*([a-z]+)\(([^()]*)\)\s*,?")
@@ -109,9 +103,9 @@ multiply(axis, count, axis, count), join(axis, ...)
 
 def _step(name: str, args: list[str | int]) -> Step:
     if name not in FORMS:
-        known = ", ".join(f"{name}({', '.join(form)})" for name, (form, _) in FORMS.items())
+        known = ", ".join(f"{name}({', '.join(form)})" for name, form in FORMS.items())
         raise ScheduleError(f"there is no step {name}; the steps are {known}")
-    form = FORMS[name][0]
+    form = FORMS[name]
     wanted = form if form[-1] != "..." else (form[0],) * max(2, len(args))
     if len(args) != len(wanted) or any((kind == "count") != (isinstance(arg, int) and arg > 0)
                                        for kind, arg in zip(wanted, args, strict=True)):
@@ -206,7 +200,7 @@ class Space:
         for step in steps:
             if step.name not in allowed:
                 raise ScheduleError(f"{step}: {strategy} has no such step; it has {', '.join(allowed)}")
-            kinds = FORMS[step.name][0]
+            kinds = FORMS[step.name]
             for kind, arg in zip((*kinds, *["..."] * len(step.args)), step.args, strict=False):
                 if kind in ("axis", "...") and arg not in self.axes:
                     raise ScheduleError(f"{step}: there is no axis {arg}; the axes are "

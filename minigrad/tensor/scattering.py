@@ -491,11 +491,10 @@ class Scattering:
         array = known(where)
         if array is not None and int(array.sum()) > source.numel():
             raise RuntimeError("Number of elements of source < number of ones in mask")
+        place = (where.reshape(-1).cumsum(0) - 1).clamp(min=0)
         if not source.numel():  # an index that is found out of range if there is a place for an element
             nothing = make(LazyBuffer.const(number(0, self.dtype), self.dtype, (1,), mine._pending().device))
             source, place = nothing + source.sum(), where.reshape(-1).to(int64)  # the sum: a result of the source
-        else:
-            place = (where.reshape(-1).cumsum(0) - 1).clamp(min=0)
         return source.reshape(-1)[place].reshape(shape).where(where, mine)
 
     masked_scatter_ = in_place(masked_scatter)
