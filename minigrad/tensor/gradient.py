@@ -200,9 +200,8 @@ class Autograd:
         if self._requires_grad and value.dtype.kind not in "fc":
             raise RuntimeError("data set to a tensor that requires gradients must be floating point or complex dtype")
         leave_trace(self, "the data of a tensor was replaced")
-        source = self._source()  # of a view, which it is no longer
+        self._source()  # finds the edge of a view, which it is no longer
         self._become(value.detach())
-        self._edge = source if isinstance(source, tuple) else None
 
     @data.deleter
     def data(self: Tensor) -> None:
