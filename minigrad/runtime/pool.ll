@@ -475,12 +475,14 @@ exit:
   ret void
 }
 
-; The handler of the signal that @interrupt sends.
-@interrupted = internal global ptr null
+; The handler of the signal that @interrupt sends. It may come late, to a thread that has left its kernel already, and
+; so while the next abort begins: the pool whose threads leave is read and written atomically.
+@interrupted = internal global i64 0
 
 define internal void @leave_kernel(i32 %number) {
 entry:
-  %pool = load ptr, ptr @interrupted
+  %at = load atomic i64, ptr @interrupted seq_cst, align 8
+  %pool = inttoptr i64 %at to ptr
   %self = call i64 @this_thread()
   %records.at = getelementptr %pool, ptr %pool, i32 0, i32 11
   %records = load ptr, ptr %records.at

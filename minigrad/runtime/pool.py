@@ -145,7 +145,8 @@ define internal void @jump(ptr %place) {{
   ret void
 }}
 define internal void @begin_interrupting(ptr %pool, ptr %old) {{
-  store ptr %pool, ptr @interrupted
+  %at = ptrtoint ptr %pool to i64
+  store atomic i64 %at, ptr @interrupted seq_cst, align 8
   %asked = call i32 @sigaction(i32 {number}, ptr null, ptr %old)
   %before = call ptr @signal(i32 {number}, ptr @leave_kernel)
   ret void
