@@ -43,6 +43,12 @@ WIDE_ENOUGH = 1 << 19
 """Products that one iteration of the parallel loop is worth."""
 
 
+STEP = 3.0
+"""What a step of K costs beside its products, counted in them: fetching the tile of an operand from the second cache.
+Measured with products of 1024 and 2048 on AVX-512: tiles of 4 × 64 reach 0.76 of the peak, those of 6 × 64 and 12 × 32
+0.88; ``python -m tools.bench --only matmul``."""
+
+
 @dataclass(eq=False)
 class Operand:
     """One factor: its value, what it reads, the axes that only it depends on, and whether tiles of it are copied to
@@ -354,43 +360,50 @@ def _widen(tiling: Tiling, stores: Sequence[Sym]) -> None:
         tiling.columns.insert(0, axis)
         tiling.outer.remove(axis)
         tiling.panel = axis.size
-        most = 16 * tiling.lanes
+        most = 32 * tiling.lanes
         while most > 4 * tiling.lanes and width * axis.size // most * prod(x.size for x in tiling.outer) < wanted:
             most //= 2
         if width * axis.size > most:
-            tiling.panel = _panel(axis.size, width, tiling.lanes, most)
+            tiling.panel = _panel(tiling, axis.size, width, most)
         width *= tiling.panel
     if len(tiling.columns) > 1 and tiling.panel == 0:
         tiling.panel = tiling.columns[0].size
 
 
-def _panel(size: int, width: int, lanes: int, most: int) -> int:
-    """How many rows of ``width`` columns make a panel of about ``most`` columns: whole vectors, whole panels."""
-    def waste(rows: int) -> tuple[float, int]:
-        columns = -(-rows * width // lanes) * lanes / (rows * width)
-        return columns * (-(-size // rows) * rows / size), rows
-    return min(range(-(-4 * lanes // width), max(-(-4 * lanes // width), most // width) + 1), key=waste)
+def _panel(tiling: Tiling, size: int, width: int, most: int) -> int:
+    """How many rows of ``width`` columns make a panel of up to ``most`` columns: those whose register tiles take the
+    fewest steps, whole panels."""
+    def cost(rows: int) -> tuple[float, int]:
+        return _tile(tiling, rows * width)[0] * -(-size // rows), -rows
+    least = -(-4 * tiling.lanes // width)
+    return min(range(least, max(least, most // width) + 1), key=cost)
 
 
 def _choose_tile(tiling: Tiling) -> None:
-    """The register tile that takes the fewest steps for M × N, remainders included."""
-    registers = tiling.target.vector_registers
+    """The register tile that takes the fewest steps."""
+    _, tiling.rows, tiling.vectors = _tile(tiling, tiling.extent)
+
+
+def _tile(tiling: Tiling, extent: int) -> tuple[float, int, int]:
+    """Steps that all tiles of so many columns take, remainders included, with the tile that takes the fewest: its rows
+    and vectors."""
+    registers, size = tiling.target.vector_registers, tiling.m.size
     budget = registers * 3 // 4
-    count = -(-tiling.extent // tiling.lanes)
-    best = float("inf")
+    count = -(-extent // tiling.lanes)
+    best = float("inf"), 1, 1
     for vectors in range(1, min(4 if registers >= 32 else 3, count) + 1):
-        for rows in range(1, min(tiling.m.size, budget // vectors, 12) + 1):
+        for rows in range(1, min(size, budget // vectors, 12) + 1):
             if rows * vectors + vectors + 1 > registers:
                 continue
             steps = 0.0
-            for height, many in ((rows, tiling.m.size // rows), (tiling.m.size % rows, 1)):
+            for height, many in ((rows, size // rows), (size % rows, 1)):
                 for wide, often in ((vectors, count // vectors), (count % vectors, 1)):
                     if height and wide:
                         products = max(height * wide, 4 + wide)  # a chain of additions waits for each before it
-                        steps += many * often * (products + 0.5 + 0.1 * (height + wide))
-            steps *= 1 + 0.03 * (tiling.m.size % rows > 0) + 0.02 * (count % vectors > 0)  # more code for the rest
-            if steps < best:
-                best, tiling.rows, tiling.vectors = steps, rows, vectors
+                        steps += many * often * (products + STEP + 0.1 * (height + wide))
+            steps *= 1 + 0.02 * (size % rows > 0) + 0.02 * (count % vectors > 0)  # more code for the rest
+            best = min(best, (steps, rows, vectors), key=lambda found: found[0])
+    return best
 
 
 def _choose_depth(tiling: Tiling) -> None:
