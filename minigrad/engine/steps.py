@@ -23,9 +23,10 @@ def _lower() -> ModuleType:
 def steps(pattern: str, *stages: str | None) -> Iterator[None]:
     """In a ``with`` block, make the loops of kernels whose name fits a pattern (``*`` and ``?`` as in file names) by
     the steps that are given for each of their stages, in place of those that are chosen; None leaves a stage as it is.
-    ``DEBUG=3`` prints names, stages and their steps. No steps at all, ``""``, are plain loops over single elements.
+    A pattern may begin with a device's name, as in ``"CUDA/mm_*"``. ``DEBUG=3`` prints names, stages and their steps.
+    No steps at all, ``""``, are plain loops over single elements.
 
-    The steps, of which any may be left out:
+    The steps, of which any may be left out; on processors:
 
     - ``lanes(axis, n)``: n neighbours along the axis are the lanes of a vector
     - ``unroll(axis, n)``: n steps of the axis are written out, one after the other
@@ -37,8 +38,21 @@ def steps(pattern: str, *stages: str | None) -> Iterator[None]:
     - ``keep(sums, scratch)``, ``keep(a, scratch)``, ``keep(b, scratch)``: sums, or an operand of a product, lie in
       scratch memory
 
+    and on devices with workgroups (OPENCL on a GPU, CUDA):
+
+    - ``block(n)``: a workgroup has n threads, in all stages of the kernel
+    - ``grid(n)``: n workgroups share the space, step by step
+    - ``lanes(axis, n)``: a thread takes n neighbours along the axis at once
+    - ``split(axis, n)``: what is read along the axis and written along another is turned in tiles of n × n in shared
+      memory; in a product, the tile of a workgroup, or the steps of the sum that it takes at a time
+    - ``accumulate(axis, n)``: n threads share a sum over the axis
+    - ``coalesce(axis)``: neighbouring threads take neighbours along the summed axis, not neighbouring results
+    - ``multiply(rows, n, columns, m)``: a thread has n × m results of a product of matrices
+    - ``matrix(rows, n, columns, m)``: a subgroup has them, by matrix instructions
+    - ``keep(a, shared)``, ``keep(b, shared)``: tiles of an operand of a product are copied to shared memory
+
     Results may differ in the last bits: other steps add in another order. Nothing is replayed in the block: each graph
-    is planned and compiled by the steps. On devices with workgroups (OPENCL on a GPU, CUDA) it changes nothing.
+    is planned and compiled by the steps.
 
     Raises ``ScheduleError``, when the kernel is made, for steps that its loops cannot have, and why.
 

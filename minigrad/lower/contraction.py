@@ -16,7 +16,7 @@ from minigrad.lower.body import Body, Traffic, traffic
 from minigrad.lower.cost import lanes_for
 from minigrad.lower.guards import divide_conditions, reguarded, under_conditions
 from minigrad.lower.reductions import Domain
-from minigrad.lower.steps import Space, Step, Steps
+from minigrad.lower.steps import Space, Step, Steps, Strategy
 from minigrad.lower.values import Reduction
 from minigrad.ops import Op
 from minigrad.symbolic import Sym, coefficient, variables
@@ -202,7 +202,8 @@ def _belongs_in_lanes(a: Operand, b: Operand, body: Body) -> bool:
     return contiguous(stores, a.own)
 
 
-ALLOWED = ("multiply", "lanes", "parallel", "split", "join", "keep")
+STEPS = Strategy("contraction", ("multiply", "lanes", "parallel", "split", "join", "keep"),
+                 (("a", "scratch"), ("b", "scratch")))
 
 
 def find_tiling(body: Body, kept: list[Axis], domains: Sequence[Domain], space: Space, target: Target,
@@ -210,19 +211,12 @@ def find_tiling(body: Body, kept: list[Axis], domains: Sequence[Domain], space: 
     """The sizes, given by steps or chosen. None if there is no contraction in the body, or, without steps, none that a
     register tile is good for."""
     product = find_product(body, kept, domains, guarded=True)
-    if product is None:
-        if steps is None:
-            return None
-        raise ScheduleError(f"{steps}: this stage is no sum of products of two factors with axes of their own")
     if steps is not None:
-        space.check(steps, ALLOWED, "contraction")
-        m, n = (space.axes[str(steps.named("multiply")[0].args[i])] for i in (0, 2))
-        if m in product.b.own and n in product.a.own:
-            product.a, product.b = product.b, product.a
-        if m not in product.a.own or n not in product.b.own:
-            raise ScheduleError(f"{steps.named('multiply')[0]}: rows are an axis that one factor has alone, columns "
-                                "one of the other's")
+        space.check(steps, STEPS)
+        product, m, n = given_product(product, steps.named("multiply")[0], space)
         return _given(_begun(body, kept, product, m, n, target), steps, space)
+    if product is None:
+        return None
     a, b = product.a, product.b
     stores = [body.index(o.index) for o in body.outputs]
     n = max(b.own, key=lambda x: (_is_contiguous(stores, x), _is_contiguous(b.loads(body), x), x.size))
@@ -244,6 +238,18 @@ def find_tiling(body: Body, kept: list[Axis], domains: Sequence[Domain], space: 
     _choose_depth(made)
     _choose_blocks(made)
     return made
+
+
+def given_product(product: Product | None, step: Step, space: Space) -> tuple[Product, Axis, Axis]:
+    """The product with its factors as a step wants them that names an axis of rows and one of columns; and these."""
+    if product is None:
+        raise ScheduleError(f"{step}: this stage is no sum of products of two factors with axes of their own")
+    m, n = (space.axes[str(step.args[i])] for i in (0, 2))
+    if m in product.b.own and n in product.a.own:
+        product.a, product.b = product.b, product.a
+    if m not in product.a.own or n not in product.b.own:
+        raise ScheduleError(f"{step}: rows are an axis that one factor has alone, columns one of the other's")
+    return product, m, n
 
 
 def _begun(body: Body, kept: Sequence[Axis], product: Product, m: Axis, n: Axis, target: Target) -> Tiling:

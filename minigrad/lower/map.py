@@ -15,7 +15,7 @@ from minigrad.lower.axes import Axes, Axis
 from minigrad.lower.body import Body, Traffic, traffic
 from minigrad.lower.cost import axis_cost, lanes_for
 from minigrad.lower.nest import Parallel, Part, Share, loop, loops, parallel, parts, share, when
-from minigrad.lower.steps import Space, Step, Steps, parallel_step, shared
+from minigrad.lower.steps import Space, Step, Steps, Strategy, parallel_step, shared
 from minigrad.symbolic import Sym, coefficient, minimum, num
 from minigrad.target import Target
 
@@ -48,7 +48,7 @@ def simplify_axes(body: Body, work: Traffic) -> list[Axis]:
     return axes.list
 
 
-ALLOWED = ("lanes", "parallel", "split", "unroll")
+STEPS = Strategy("map", ("lanes", "parallel", "split", "unroll"))
 
 
 def map_stage(body: Body, target: Target, divide: bool, given: Steps | None = None) -> Lowering:
@@ -58,7 +58,7 @@ def map_stage(body: Body, target: Target, divide: bool, given: Steps | None = No
     axes = simplify_axes(body, work)
     space = Space(axes)
     cost = work.cost + len(body.outputs)
-    steps = choose(body, work, space, cost, target) if given is None else space.check(given, ALLOWED, "map")
+    steps = choose(body, work, space, cost, target) if given is None else space.check(given, STEPS)
     nest = _Map(body, space, steps)
     total = cost * prod(axis.size for axis in axes)
     if not divide:

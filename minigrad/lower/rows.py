@@ -16,7 +16,7 @@ from minigrad.lower.body import Body, Instance, traffic
 from minigrad.lower.map import Lowering
 from minigrad.lower.nest import Parallel, Part, Share, loop, loops, parallel, parts, share, when
 from minigrad.lower.reductions import Choice, Domain
-from minigrad.lower.steps import Space, Steps, parallel_step, shared
+from minigrad.lower.steps import Space, Steps, Strategy, parallel_step, shared
 from minigrad.lower.values import Reduction
 from minigrad.ops import REDUCE_OPS, Op
 from minigrad.symbolic import Sym, minimum, num
@@ -42,7 +42,7 @@ def combine(reduction: Reduction, partial: Value, value: Value) -> Value:
     return Apply(op, (partial, value), value.dtype)
 
 
-ALLOWED = ("lanes", "parallel", "unroll", "accumulate", "keep")
+STEPS = Strategy("rows", ("lanes", "parallel", "unroll", "accumulate", "keep"), (("sums", "scratch"),))
 
 
 def rows_stage(body: Body, kept: list[Axis], domains: list[Domain], target: Target, divide: bool,
@@ -54,7 +54,7 @@ def rows_stage(body: Body, kept: list[Axis], domains: list[Domain], target: Targ
     per_result = sum((d.work.cost + len(d.reductions)) * d.size for d in domains)
     per_result += traffic([o.value for o in body.outputs]).cost + len(body.outputs)
     total = per_result * prod(a.size for a in kept)
-    steps = choice.steps(total, divide) if given is None else space.check(given, ALLOWED, "rows")
+    steps = choice.steps(total, divide) if given is None else space.check(given, STEPS)
     rows = _Rows(choice, steps)
     if not divide:
         return Lowering(rows.whole(), space.note("rows", steps), total)

@@ -16,7 +16,7 @@ from minigrad.lower.cost import access_cost, lanes_for
 from minigrad.lower.map import Lowering
 from minigrad.lower.nest import Part, loop, loops, parallel, parts, share, when
 from minigrad.lower.scalar import convert
-from minigrad.lower.steps import Space, Step, Steps, parallel_step, shared
+from minigrad.lower.steps import Space, Step, Steps, Strategy, parallel_step, shared
 from minigrad.ops import REDUCE_OPS, running_dtype
 from minigrad.symbolic import Sym, num
 from minigrad.target import Target
@@ -30,7 +30,7 @@ class Running:
     axis: Axis | None
 
 
-ALLOWED = ("lanes", "parallel")
+STEPS = Strategy("scan", ("lanes", "parallel"))
 
 
 def scan_stage(body: Body, running: Running, target: Target, divide: bool, given: Steps | None = None) -> Lowering:
@@ -38,21 +38,16 @@ def scan_stage(body: Body, running: Running, target: Target, divide: bool, given
     order of the axis."""
     output = body.outputs[0]
     work = traffic([output.value])
-    gathered = traffic([g.value for g in body.gathers])
-    others = [(v, n) for v, n in body.axes if running.axis is None or v is not running.axis.var]
-    axes = Axes(body.names, others, [output.index, *work.indices(), *gathered.indices()])
-    axes.merge()
-    body.mapping = axes.mapping
-    along = running.axis
-    space = Space(axes.list, [along] if along else [])
+    axes, along = scan_axes(body, running, work), running.axis
+    space = Space(axes, [along] if along else [])
     wide = running_dtype(running.op, output.value.dtype) if target.float64 else output.value.dtype
     lanes = lanes_for(target, max(work.widest, output.array.dtype.size, wide.size))
-    steps = choose(body, work, space, axes.list, lanes) if given is None else space.check(given, ALLOWED, "scan")
-    axis = space.lanes(steps, axes.list, [a for a in axes.list if a.var in body.gathering()])
+    steps = choose(body, work, space, axes, lanes) if given is None else space.check(given, STEPS)
+    axis = space.lanes(steps, axes, [a for a in axes if a.var in body.gathering()])
     nest = _Scan(body, running.op, along, wide)
     total = (work.cost + 2) * prod(a.size for a in space.axes.values())
     pieces = parts(axis.size, steps.count("lanes", space.name(axis))) if axis else []
-    outer = [a for a in axes.list if a is not axis]
+    outer = [a for a in axes if a is not axis]
     rest: list[Statement] = []
     vectors = None
     if axis is None:
@@ -81,6 +76,16 @@ def scan_stage(body: Body, running: Running, target: Target, divide: bool, given
         whole = ([loop(vectors, inside)] if vectors else inside) + rest
         made = [loop(s.axes[s.cut], loops(outer[s.cut + 1:], whole), start=head.start, stop=head.stop)]
     return Lowering(made, f"{space.note('scan', steps)}; {s.extent} iterations", total, head)
+
+
+def scan_axes(body: Body, running: Running, work: Traffic) -> list[Axis]:
+    """The axes of the columns, merged where memory allows."""
+    gathered = traffic([g.value for g in body.gathers])
+    others = [(v, n) for v, n in body.axes if running.axis is None or v is not running.axis.var]
+    axes = Axes(body.names, others, [body.outputs[0].index, *work.indices(), *gathered.indices()])
+    axes.merge()
+    body.mapping = axes.mapping
+    return axes.list
 
 
 def choose(body: Body, work: Traffic, space: Space, axes: list[Axis], lanes: int) -> Steps:

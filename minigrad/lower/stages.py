@@ -117,7 +117,8 @@ class Stages(ABC, Generic[Strategy]):
 
     def blocked(self, stages: Sequence[Stage], outer: Sequence[Axis], index: list[Sym],
                 block: Block) -> tuple[list[Statement], list[Strategy], Axis]:
-        """The stages at a block of points, twice where the last block is smaller; and the axis that counts blocks."""
+        """The stages at a block of points, twice where the last block is smaller; and the axis that counts blocks.
+        Steps that are given are for whole blocks: the last one may have other axes."""
         full, rest = divmod(outer[block.axis].size, block.size)
         axis = Axis(self.names.var("o", full + (rest > 0)), full + (rest > 0))
         count = axis.var if axis.size > 1 else num(0)
@@ -125,12 +126,14 @@ class Stages(ABC, Generic[Strategy]):
         if rest:
             whole = self.names.var("o", full)
             head, count = [LetIndex(whole, Index(count, int64))], whole
-        versions = []
+        versions, given = [], self.given
         for base, size in ((count * block.size, block.size), (num(full * block.size), rest)):
             if size:
                 self.place_scratch(block, base)
                 index[block.axis] = base
                 versions.append(self.run(stages, index, Block(block.axis, size, block.innermost)))
+                self.given = {}
+        self.given = given
         body, made = versions[0]
         if rest:
             body = [If(Index(axis.var < full, bool_), (*head, *body), tuple(versions[1][0]))]

@@ -18,7 +18,8 @@ from minigrad.target import Target
 FORMS: dict[str, tuple[str, ...]] = {
     "lanes": ("axis", "count"), "parallel": ("axis", "count"), "split": ("axis", "count"), "unroll": ("axis", "count"),
     "accumulate": ("axis", "count"), "keep": ("what", "where"), "multiply": ("axis", "count", "axis", "count"),
-    "join": ("axis", "..."),
+    "join": ("axis", "..."), "block": ("count",), "grid": ("count",), "coalesce": ("axis",),
+    "matrix": ("axis", "count", "axis", "count"),
 }
 """The steps, and what each takes; ``minigrad.steps`` says what they do."""
 
@@ -69,8 +70,12 @@ class Steps:
         """The count that a step of this name gives the axis; 1 if there is none."""
         return next((int(step.args[1]) for step in self.all if step.name == name and step.args[0] == axis), 1)
 
+    def number(self, name: str) -> int | None:
+        """The count of a step that takes nothing else; None if there is none."""
+        return next((int(step.args[0]) for step in self.all if step.name == name), None)
+
     def keeps(self, what: str) -> bool:
-        """Whether something is kept in scratch memory."""
+        """Whether something is kept in scratch memory, or in shared memory."""
         return any(step.name == "keep" and step.args[0] == what for step in self.all)
 
 
@@ -84,7 +89,8 @@ def parse(text: str) -> Steps:
         ...
     minigrad.errors.ScheduleError: there is no step vectorise; the steps are lanes(axis, count), \
 parallel(axis, count), split(axis, count), unroll(axis, count), accumulate(axis, count), keep(what, where), \
-multiply(axis, count, axis, count), join(axis, ...)
+multiply(axis, count, axis, count), join(axis, ...), block(count), grid(count), coalesce(axis), \
+matrix(axis, count, axis, count)
     """
     found: list[Step] = []
     at = 0
@@ -114,10 +120,11 @@ def _step(name: str, args: list[str | int]) -> Step:
     return Step(name, tuple(args))
 
 
-def said(text: str) -> tuple[tuple[str, tuple[str | None, ...]], ...]:
-    """What setting ``STEPS`` says: for patterns of kernels' names the steps of each stage, or ``chosen``.
+def said(text: str, device: str) -> tuple[tuple[str, tuple[str | None, ...]], ...]:
+    """What setting ``STEPS`` says for a device: for patterns of kernels' names the steps of each stage, or ``chosen``.
+    A pattern may begin with a device's name and a slash.
 
-    >>> said("dense*: lanes(x0, 8) | chosen; softmax*: plain loops")
+    >>> said("dense*: lanes(x0, 8) | chosen; CPU/softmax*: plain loops; CUDA/*: block(64)", "CPU")
     (('dense*', ('lanes(x0, 8)', None)), ('softmax*', ('plain loops',)))
     """
     found = []
@@ -127,7 +134,9 @@ def said(text: str) -> tuple[tuple[str, tuple[str | None, ...]], ...]:
             raise ScheduleError(f"steps are given as 'pattern: steps | steps', not {line.strip()!r}")
         if line.strip():
             texts = [stage.strip() for stage in stages.split("|")]
-            found.append((pattern.strip(), tuple([None if stage == CHOSEN else stage for stage in texts])))
+            name, slash, rest = pattern.strip().rpartition("/")
+            if not slash or name.upper() == device:
+                found.append((rest, tuple([None if stage == CHOSEN else stage for stage in texts])))
     return tuple(found)
 
 
@@ -166,6 +175,15 @@ def shared(steps: Steps, loops: Sequence[tuple[str, Axis]]) -> Share:
     return Share(axes, cut, block, prod([a.size for a in axes[:cut]]) * -(-axes[cut].size // block))
 
 
+@dataclass(frozen=True, slots=True)
+class Strategy:
+    """A row of what can be given to a strategy: the names of the steps that it takes, and what it can keep where."""
+
+    name: str
+    steps: tuple[str, ...]
+    keeps: tuple[tuple[str, str], ...] = ()
+
+
 class Space:
     """The axes of a stage, with names: those it keeps x0, x1 …, those it reduces r0, r1 …, outermost first."""
 
@@ -194,22 +212,24 @@ class Space:
             raise ScheduleError(f"{bound[0]}: an index is looked up for each element of {bound[0].args[0]}")
         return found
 
-    def check(self, steps: Steps, allowed: Sequence[str], strategy: str) -> Steps:
+    def check(self, steps: Steps, strategy: Strategy) -> Steps:
         """The steps themselves; ``ScheduleError`` for one that this strategy does not have, for an axis that is not
         there, and for counts that cannot be."""
         for step in steps:
-            if step.name not in allowed:
-                raise ScheduleError(f"{step}: {strategy} has no such step; it has {', '.join(allowed)}")
+            if step.name not in strategy.steps:
+                raise ScheduleError(f"{step}: {strategy.name} has no such step; it has {', '.join(strategy.steps)}")
             kinds = FORMS[step.name]
             for kind, arg in zip((*kinds, *["..."] * len(step.args)), step.args, strict=False):
                 if kind in ("axis", "...") and arg not in self.axes:
                     raise ScheduleError(f"{step}: there is no axis {arg}; the axes are "
                                         + ", ".join(f"{name} = {axis.size}" for name, axis in self.axes.items()))
-            if step.name in ("lanes", "accumulate") and int(step.args[1]) & int(step.args[1]) - 1:
+            if step.name in ("accumulate", "coalesce") and str(step.args[0])[0] != "r":
+                raise ScheduleError(f"{step}: nothing is summed along {step.args[0]}")
+            if step.name in ("lanes", "accumulate", "block") and int(step.args[-1]) & int(step.args[-1]) - 1:
                 raise ScheduleError(f"{step}: a power of two is wanted")
-            kept = ("a", "b") if strategy == "contraction" else ("sums",)
-            if step.name == "keep" and (step.args[0] not in kept or step.args[1] != "scratch"):
-                raise ScheduleError(f"{step}: {strategy} can keep " + ", ".join(f"({what}, scratch)" for what in kept))
+            if step.name == "keep" and step.args not in strategy.keeps:
+                raise ScheduleError(f"{step}: {strategy.name} can keep "
+                                    + ", ".join(f"({what}, {where})" for what, where in strategy.keeps))
             if step.name == "unroll" and int(step.args[1]) > self.axes[str(step.args[0])].size:
                 raise ScheduleError(f"{step}: {step.args[0]} has {self.axes[str(step.args[0])].size} steps")
         return steps

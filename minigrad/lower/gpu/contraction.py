@@ -9,12 +9,14 @@ from dataclasses import dataclass, replace
 from math import prod
 
 from minigrad.dtype import DType
+from minigrad.errors import ScheduleError
 from minigrad.kernel.ir import Apply, Load, Value
 from minigrad.lower.axes import Axis
 from minigrad.lower.body import Body
-from minigrad.lower.contraction import Operand, contiguous, find_product, gathers_along
-from minigrad.lower.gpu.threads import SharedMemory, Threads
+from minigrad.lower.contraction import Operand, contiguous, find_product, gathers_along, given_product
+from minigrad.lower.gpu.threads import SharedMemory, Threads, power_of_two
 from minigrad.lower.reductions import Domain
+from minigrad.lower.steps import Space, Step, Steps, Strategy
 from minigrad.lower.values import Reduction
 from minigrad.ops import Op
 from minigrad.target import BLOCK_K
@@ -130,15 +132,7 @@ class Tiling:
 
     def fits(self, memory: SharedMemory) -> bool:
         """Whether there is shared memory for the tiles."""
-        free = sorted(a.size for a in memory.free if a.dtype is self.tile_dtype)
-        needed = 0
-        for size in self.shared_sizes():
-            found = next((n for n in free if n >= size), None)
-            if found is None:
-                needed += size
-            else:
-                free.remove(found)
-        return needed * self.tile_dtype.size <= memory.left
+        return memory.fits([(self.tile_dtype, size) for size in self.shared_sizes()])
 
     def step_time(self) -> float:
         """Estimated time of a step of K of a tile, in products of one thread."""
@@ -152,26 +146,87 @@ class Tiling:
         time = self.tiles * self.step_time() * self.steps * self.depth
         return time / min(1.0, self.tiles / (2 * threads.target.parallel_min)) if threads.divide else time
 
-    def note(self) -> str:
-        """One line for DEBUG=3."""
-        m, n, k, outer = ([x.size for x in axes] for axes in (self.rows.axes, self.columns.axes, self.k, self.outer))
-        return (f"contraction: M {m}, N {n}, K {k}, outer {outer}; tiles of {self.rows.block} × {self.columns.block} × "
-                f"{self.depth}, {self.rows.own} × {self.columns.own} results a thread")
+    def steps_of_tile(self, space: Space) -> list[Step]:
+        """The sizes in steps: what a thread multiplies, at a time, and a workgroup."""
+        m, n, k = (space.name(axes[-1]) for axes in (self.rows.axes, self.columns.axes, self.k))
+        found = [self.multiplied(m, n), Step("split", (m, self.rows.block)), Step("split", (n, self.columns.block)),
+                 Step("split", (k, self.depth))]
+        found += [Step("lanes", (n, self.columns.lanes))] * (self.columns.lanes > 1)
+        return found + [Step("keep", (name, "shared")) for name, side in (("a", self.rows), ("b", self.columns))
+                        if side.copied]
+
+    def multiplied(self, m: str, n: str) -> Step:
+        """The step that says how many rows and columns are multiplied together."""
+        return Step("multiply", (m, self.rows.own, n, self.columns.own))
 
 
-def find_tiling(body: Body, kept: Sequence[Axis], domains: Sequence[Domain], threads: Threads) -> Tiling | None:
-    """The sizes, or None if there is no contraction in the body, or none that tiles are good for."""
+STEPS = Strategy("contraction", ("block", "multiply", "matrix", "split", "lanes", "keep"),
+                 (("a", "shared"), ("b", "shared")))
+
+
+def find_tiling(body: Body, kept: Sequence[Axis], domains: Sequence[Domain], threads: Threads, space: Space,
+                given: Steps | None = None) -> Tiling | None:
+    """The sizes, given by steps or chosen. None if there is no contraction in the body, or, without steps, none that
+    tiles are good for."""
     product = find_product(body, kept, domains)
+    if given is not None:
+        space.check(given, STEPS)
+        product, *_ = given_product(product, (given.named("multiply") + given.named("matrix"))[0], space)
     if product is None:
         return None
     rows, columns = (_side(o, body) for o in (product.a, product.b))
-    last, stores = columns.axes[-1], [body.index(o.index) for o in body.outputs]
-    if last.size % LANES == 0 and contiguous(stores, [last]) and not gathers_along(body, columns.axes):
+    if given is None and takes_lanes(body, columns, LANES):
         columns.lanes = LANES
     tiling = Tiling(body, product.reduction, rows, columns, product.outer, product.k, threads.count)
+    if given is not None:
+        return given_sizes(tiling, given, space, threads) if given.named("multiply") else tiling
     if tiling.length < 4 or min(rows.size, columns.size) < 2 or rows.size * columns.size < 16:
         return None
     return _with_sizes(tiling, threads)
+
+
+def takes_lanes(body: Body, columns: Side, lanes: int) -> bool:
+    """Whether a thread can store so many neighbouring columns by one access."""
+    last, stores = columns.axes[-1], [body.index(o.index) for o in body.outputs]
+    return last.size % lanes == 0 and contiguous(stores, [last]) and not gathers_along(body, columns.axes)
+
+
+def given_sizes(tiling: Tiling, steps: Steps, space: Space, threads: Threads) -> Tiling:
+    """The tiling with the sizes that steps give. Threads lie side by side along the columns as ``split`` says, or as
+    many as there are columns for."""
+    body, (step, *_) = tiling.body, steps.named("multiply")
+    rows, columns = tiling.rows, tiling.columns
+    m, high, n, wide = str(step.args[0]), int(step.args[1]), str(step.args[2]), int(step.args[3])
+    across = min(tiling.threads, power_of_two(-(-columns.size // wide)))
+    blocks = {name: steps.count("split", name) for name in (m, n)}
+    if blocks[n] > 1:
+        across = blocks[n] // wide
+    elif blocks[m] > 1:
+        across = tiling.threads * high // blocks[m]
+    down = tiling.threads // max(1, across)
+    if down * across != tiling.threads or any(blocks[name] not in (1, size) for name, size in (
+            (m, high * down), (n, wide * across))):
+        raise ScheduleError(f"{step}: tiles of a workgroup are as many times {high} and {wide}, in all, as it has "
+                            f"threads, {tiling.threads}")
+    lanes = steps.count("lanes", n)
+    if lanes > 1 and (wide % lanes or not takes_lanes(body, columns, lanes)):
+        raise ScheduleError(f"{steps.named('lanes')[0]}: {wide} results a thread, of {columns.axes[-1].size} in a row, "
+                            "that lie side by side in memory, would be vectors")
+    made = replace(tiling, rows=replace(rows, block=high * down, own=high, copied=steps.keeps("a")),
+                   columns=replace(columns, block=wide * across, own=wide, lanes=lanes, copied=steps.keeps("b")),
+                   depth=given_depth(tiling, steps, space, m, n))
+    if not made.fits(threads.memory):
+        raise ScheduleError(f"{step}: the workgroup's memory does not hold the tiles of what is kept there")
+    return made
+
+
+def given_depth(tiling: Tiling, steps: Steps, space: Space, m: str, n: str) -> int:
+    """How many steps of the sum are multiplied at a time."""
+    k = space.name(tiling.k[-1])
+    for step in steps.named("split"):
+        if step.args[0] not in (m, n, k):
+            raise ScheduleError(f"{step}: what can be cut are rows, columns and the last axis of the sum, {k}")
+    return steps.count("split", k)
 
 
 def _side(operand: Operand, body: Body) -> Side:

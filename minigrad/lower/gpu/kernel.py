@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from math import prod
 
 from minigrad.dtype import accumulator, int64
+from minigrad.errors import ScheduleError
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.kernel.ir import Alloc, Array, Barrier, For, Index, Kernel, LetIndex, Scalar, Statement
 from minigrad.lower.axes import Axis
@@ -36,6 +37,7 @@ from minigrad.lower.outer import Block, block_size, contiguous_runs, is_row
 from minigrad.lower.reductions import simplify_axes
 from minigrad.lower.scatter import assign_body
 from minigrad.lower.stages import Lowered, Stages, choose_part
+from minigrad.lower.steps import Space
 from minigrad.lower.values import Names
 from minigrad.ops import Op
 from minigrad.schedule.group import TILE_BYTES, TILE_ROWS
@@ -63,7 +65,7 @@ def lower_grid(spec: KernelSpec | StackedSpec, target: Target) -> Lowered:
     scalars = {node: Scalar(f"s{i}", accumulator(node.dtype), i) for i, node in enumerate(nodes)}
     names = Names([spec.name, *(s.name for s in scalars.values())])
     count = max(_Kernel(p, target).count for p in spec.parts)
-    threads = Threads(names.var("t", count), count, target, names, True, SharedMemory(target.shared))
+    threads = Threads(names.var("t", count), count, count, target, names, True, SharedMemory(target.shared))
     kernels = [_Kernel(p, target, threads, scalars) for p in spec.parts]
     made: dict[_Kernel, _Part] = {}
     for kernel in sorted(kernels, key=lambda k: -k.scratch):  # the largest arrays first: smaller ones fit in theirs
@@ -113,7 +115,8 @@ class _Kernel(Stages[Lowering]):
         self.scratch = sum(a.size * a.dtype.size for a in self.arrays.values() if a.scope == "scratch")
         if threads is None:
             count = self._count()
-            threads = Threads(self.names.var("t", count), count, target, self.names, True, SharedMemory(target.shared))
+            threads = Threads(self.names.var("t", count), count, count, target, self.names, True,
+                              SharedMemory(target.shared))
         self.threads, self.memory = threads, threads.memory
         self.t, self.count = threads.t, threads.count
         self.kept: list[Array] = []
@@ -127,7 +130,13 @@ class _Kernel(Stages[Lowering]):
         return power_of_two(most + 1) // 2 if most > 1 else 1
 
     def _count(self) -> int:
-        """Threads of a workgroup: a power of two, fewer where there is little to do."""
+        """Threads of a workgroup: those that steps say, or a power of two, fewer where there is little to do."""
+        said = {count for steps in self.given.values() if (count := steps.number("block"))}
+        if said:
+            if len(said) > 1 or not power_of_two(max(said)) == max(said) <= self.target.workgroup:
+                raise ScheduleError(f"block({max(said)}): all stages of a kernel run on the same threads, a power of "
+                                    f"two up to {self.target.workgroup}")
+            return max(said)
         wanted = power_of_two(self.elements * self._several_points() // PER_THREAD)
         return max(min(wanted, self.target.workgroup), min(self.target.subgroup, self.target.workgroup))
 
@@ -242,19 +251,24 @@ class _Kernel(Stages[Lowering]):
 
     def stage(self, stage: Stage, outer: Sequence[Sym], threads: Threads, block: Block | None = None) -> Lowering:
         """One stage by the strategy that fits it."""
-        node = stage.stores[0]
+        node, given = stage.stores[0], self.given.get(id(stage))
         if node.op == Op.SCATTER:
             return scatter_stage(node, self.values(stage), self.status, threads)
         if node.op == Op.ASSIGN:
-            return map_stage(assign_body(node, self.values(stage), self.names, self.status), threads)
+            return map_stage(assign_body(node, self.values(stage), self.names, self.status), threads, given)
         if node.op == Op.SCAN:
-            return scan_stage(*self.scan_body(stage, outer), threads)
+            return scan_stage(*self.scan_body(stage, outer), threads, given)
         body = self.body(stage, outer, block)
         if not body.reductions:
-            return map_stage(body, threads)
+            return map_stage(body, threads, given)
         kept, domains = simplify_axes(body)
-        tiling = find_tiling(body, kept, domains, threads)
+        space = Space(kept, [a for d in domains for a in d.axes])
+        tiling = None
+        if given is None or given.named("multiply") or given.named("matrix"):
+            tiling = find_tiling(body, kept, domains, threads, space, given)
         if tiling is None:
-            return rows_stage(body, kept, domains, threads)
-        by_matrix = find_matrix_tiling(tiling, threads)
-        return contraction_stage(tiling, threads) if by_matrix is None else matrix_stage(by_matrix, threads)
+            return rows_stage(body, kept, domains, threads, space, given)
+        by_matrix = find_matrix_tiling(tiling, threads, space, given)
+        if by_matrix is not None:
+            return matrix_stage(by_matrix, threads, space)
+        return contraction_stage(tiling, threads, space)

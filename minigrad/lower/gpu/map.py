@@ -6,41 +6,58 @@ from __future__ import annotations
 
 from math import prod
 
+from minigrad.errors import ScheduleError
 from minigrad.kernel.ir import Statement
 from minigrad.lower.axes import Axis
-from minigrad.lower.body import Body, traffic
+from minigrad.lower.body import Body, Traffic, traffic
 from minigrad.lower.gpu.threads import Lowering, Threads, unflatten, walk, wide_lanes
-from minigrad.lower.gpu.transpose import TILE, transpose_stage
+from minigrad.lower.gpu.transpose import TILE, cannot_turn, find_turned, transpose_stage
 from minigrad.lower.map import simplify_axes
 from minigrad.lower.nest import loop
+from minigrad.lower.steps import Space, Step, Steps, Strategy
+
+STEPS = Strategy("map", ("block", "grid", "lanes", "split"))
 
 
-def map_stage(body: Body, threads: Threads) -> Lowering:
-    """Lower a body without reductions."""
+def map_stage(body: Body, threads: Threads, given: Steps | None = None) -> Lowering:
+    """Lower a body without reductions, by the given steps or those that are chosen."""
     work = traffic([o.value for o in body.outputs])
     axes = simplify_axes(body, work)
+    space = Space(axes)
     total = (work.cost + len(body.outputs)) * prod(a.size for a in axes)
-    lanes = wide_lanes(body, work.loads, body.outputs, axes[-1], threads.target) if axes else 1
-    note = f"map: axes {[a.size for a in axes]}"
-    turned = transpose_stage(body, work, axes, threads)
-    if turned is not None:
-        return Lowering(turned[0], f"{note}, turned in tiles of {TILE} × {TILE}", total, turned[1])
-    if lanes == 1:
-        steps, groups = walk(threads, "i", prod(a.size for a in axes))
-        copy = body.instance(unflatten(steps.at, axes))
-        stores = copy.stores()
-        return Lowering(steps.around([*copy.statements, *stores]), note + _shared_by(threads), total, groups)
-    inner = axes[-1]
-    step = Axis(body.names.var("v", inner.size // lanes), inner.size // lanes)
-    lane = Axis(body.names.var("l", lanes), lanes)
-    steps, groups = walk(threads, "i", prod(a.size for a in axes[:-1]) * step.size)
-    mapping = unflatten(steps.at, [*axes[:-1], step])
-    mapping[inner.var] = mapping.pop(step.var) * lanes + lane.var
+    steps = choose(body, work, space, threads) if given is None else space.check(given, STEPS)
+    for step in steps.named("split"):
+        along, size = space.axes[str(step.args[0])], int(step.args[1])
+        reason = cannot_turn(body, work, axes, along, threads, size)
+        if reason or steps.named("lanes"):
+            raise ScheduleError(f"{step}: {reason or 'tiles are turned element by element, without lanes'}")
+        statements, tiles = transpose_stage(body, work, axes, along, threads, size)
+        return Lowering(statements, threads.note("map", space, steps, tiles), total, tiles)
+    lane_axis = space.lanes(steps, axes, [a for a in axes if a.var in body.gathering()])
+    lanes = steps.count("lanes", space.name(lane_axis)) if lane_axis else 1
+    if lane_axis is None or lanes == 1:
+        walked, groups = walk(threads, "i", prod(a.size for a in axes), steps.number("grid"))
+        mapping = unflatten(walked.at, axes)
+        lane = None
+    else:
+        if lane_axis.size % lanes:
+            raise ScheduleError(f"{steps}: {lane_axis.size} elements are no whole vectors of {lanes}")
+        vectors = Axis(body.names.var("v", lane_axis.size // lanes), lane_axis.size // lanes)
+        lane = Axis(body.names.var("l", lanes), lanes)
+        walked, groups = walk(threads, "i", prod(a.size for a in axes) // lanes, steps.number("grid"))
+        mapping = unflatten(walked.at, [vectors if a is lane_axis else a for a in axes])
+        mapping[lane_axis.var] = mapping.pop(vectors.var) * lanes + lane.var
     copy = body.instance(mapping)
-    stores = copy.stores()
-    made: list[Statement] = [*copy.statements, loop(lane, stores, "vector")]
-    return Lowering(steps.around(made), f"{note}, {lanes} neighbours a thread{_shared_by(threads)}", total, groups)
+    stores: list[Statement] = copy.stores()
+    made = [*copy.statements, *([loop(lane, stores, "vector")] if lane else stores)]
+    return Lowering(walked.around(made), threads.note("map", space, steps, groups, walked=True), total, groups)
 
 
-def _shared_by(threads: Threads) -> str:
-    return f"; workgroups of {threads.count}" if threads.divide else ""
+def choose(body: Body, work: Traffic, space: Space, threads: Threads) -> Steps:
+    """Tiles where memory is read across; else as many neighbours a thread as one access takes."""
+    axes = list(space.axes.values())
+    turned = find_turned(body, work, axes, threads)
+    if turned is not None:
+        return Steps((Step("split", (space.name(turned), TILE)),))
+    lanes = wide_lanes(body, work.loads, body.outputs, axes[-1], threads.target) if axes else 1
+    return Steps((Step("lanes", (space.name(axes[-1]), lanes)),)) if lanes > 1 else Steps()

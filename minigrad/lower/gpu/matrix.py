@@ -9,10 +9,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 
 from minigrad.dtype import DType, float16, float32, uint16
+from minigrad.errors import ScheduleError
 from minigrad.kernel.ir import MATRIX_DEPTH, MATRIX_LANES, MATRIX_SIDE, Apply, Load, Value
-from minigrad.lower.contraction import contiguous, gathers_along
-from minigrad.lower.gpu.contraction import COPY, MEETING, Side, Tiling
+from minigrad.lower.contraction import contiguous
+from minigrad.lower.gpu.contraction import COPY, MEETING, Side, Tiling, given_depth, takes_lanes
 from minigrad.lower.gpu.threads import Threads
+from minigrad.lower.steps import Space, Step, Steps
 from minigrad.ops import Op
 
 SUMS = 64
@@ -67,32 +69,72 @@ class MatrixTiling(Tiling):
         copies = sum(s.block * (COPY / s.together + 0.5) for s in (self.rows, self.columns)) / self.threads
         return products + reads + copies + MEETING / self.depth
 
-    def note(self) -> str:
-        return f"{super().note()}, by matrix instructions of {'tf32' if self.dtype is float32 else self.dtype.name}"
+    def multiplied(self, m: str, n: str) -> Step:
+        return Step("matrix", (m, self.high, n, self.wide))
 
 
-def find_matrix_tiling(tiling: Tiling, threads: Threads) -> MatrixTiling | None:
-    """The sizes that take the least estimated time; None if the operands or the machine are not made for it, or if it
-    takes no less time than ``tiling``."""
+def find_matrix_tiling(tiling: Tiling, threads: Threads, space: Space, given: Steps | None = None
+                       ) -> MatrixTiling | None:
+    """The sizes, given by steps or those that take the least estimated time; None if steps give none, if the operands
+    or the machine are not made for it, or if it takes no less time than ``tiling``."""
+    if given is not None and not given.named("matrix"):
+        return None
+    dtype, why_not = _operands_dtype(tiling, threads)
+    if given is not None and dtype is None:
+        raise ScheduleError(f"{given.named('matrix')[0]}: {why_not}")
+    if dtype is None or (given is None and not all(s.copied for s in (tiling.rows, tiling.columns))):
+        return None
     sides = (tiling.rows, tiling.columns)
-    dtypes = [_dtype_of(s.operand.value) for s in sides]
-    dtype = dtypes[0]
-    if dtype is None or dtypes[1] is not dtype or dtype.name not in threads.target.matrix:
-        return None
-    if threads.target.subgroup != MATRIX_LANES or threads.count % MATRIX_LANES or not all(s.copied for s in sides):
-        return None
-    if tiling.reduction.value.dtype is not float32:
-        return None
     rows, columns = (replace(s, lanes=1, together=_together(tiling, s, dtype)) for s in sides)
-    stores = [tiling.body.index(o.index) for o in tiling.body.outputs]
-    if tiling.columns.lanes > 1 or (columns.axes[-1].size % 2 == 0 and contiguous(stores, columns.axes[-1:])
-                                  and not gathers_along(tiling.body, columns.axes)):
+    if given is None and (tiling.columns.lanes > 1 or takes_lanes(tiling.body, columns, 2)):
         columns.lanes = 2
     shared = {f.name: getattr(tiling, f.name) for f in fields(tiling)}
-    made = [MatrixTiling(**{**shared, **sizes}, dtype=dtype) for sizes in _sizes(rows, columns, dtype, tiling.threads)]
+    sizes = _sizes(rows, columns, dtype, tiling.threads) if given is None else [
+        _given(rows, columns, dtype, tiling, given, space)]
+    made = [MatrixTiling(**{**shared, **found}, dtype=dtype) for found in sizes]
     fitting = [m for m in made if m.fits(threads.memory)]
     best = min(fitting, key=lambda m: m.time(threads), default=None)
+    if given is not None:
+        if best is None:
+            raise ScheduleError(f"{given.named('matrix')[0]}: the workgroup's memory does not hold the tiles")
+        return best
     return best if best is not None and best.time(threads) < tiling.time(threads) else None
+
+
+def _operands_dtype(tiling: Tiling, threads: Threads) -> tuple[DType | None, str]:
+    """What both operands are made of, if the machine multiplies that in one instruction; else why it does not."""
+    a, b = (_dtype_of(s.operand.value) for s in (tiling.rows, tiling.columns))
+    if a is None or b is not a or a.name not in threads.target.matrix:
+        return None, "matrices are both loaded, of one dtype of " + (
+            ", ".join(threads.target.matrix) or "none: the machine multiplies none in one instruction")
+    if threads.target.subgroup != MATRIX_LANES or threads.count % MATRIX_LANES:
+        return None, f"a workgroup of {threads.count} threads is no whole subgroups of {MATRIX_LANES}"
+    if tiling.reduction.value.dtype is not float32:
+        return None, f"products of {tiling.reduction.value.dtype.name} are not added up in float32"
+    return a, ""
+
+
+def _given(rows: Side, columns: Side, dtype: DType, tiling: Tiling, steps: Steps, space: Space) -> dict[str, object]:
+    """The sizes that steps give."""
+    step = steps.named("matrix")[0]
+    m, high, n, wide = str(step.args[0]), int(step.args[1]), str(step.args[2]), int(step.args[3])
+    high_block, wide_block = max(high, steps.count("split", m)), max(wide, steps.count("split", n))
+    least, depth = MATRIX_DEPTH[dtype.size], given_depth(tiling, steps, space, m, n)
+    depth = depth if depth > 1 else least
+    if high % MATRIX_SIDE or wide % MATRIX_SIDE or depth % least or high * wide > SUMS * MATRIX_LANES:
+        raise ScheduleError(f"{step}: rows and columns are multiples of {MATRIX_SIDE}, for {SUMS * MATRIX_LANES} "
+                            f"results at most, and the sum is cut into multiples of {least}")
+    if high_block % high or wide_block % wide or (
+            (high_block // high) * (wide_block // wide) * MATRIX_LANES != tiling.threads):
+        raise ScheduleError(f"{step}: tiles of a workgroup are as many times {high} and {wide}, in all, as it has "
+                            f"subgroups, {tiling.threads // MATRIX_LANES}")
+    lanes = steps.count("lanes", n)
+    if lanes > 2 or (lanes == 2 and not takes_lanes(tiling.body, columns, 2)) or not (
+            steps.keeps("a") and steps.keeps("b")):
+        raise ScheduleError(f"{step}: both operands are kept in shared memory, and a thread stores 1 or 2 neighbours, "
+                            "as memory allows")
+    return {"rows": replace(rows, block=high_block, own=high // 8, copied=True), "high": high, "wide": wide,
+            "columns": replace(columns, block=wide_block, own=wide // 4, lanes=lanes, copied=True), "depth": depth}
 
 
 def _dtype_of(value: Value) -> DType | None:

@@ -28,13 +28,14 @@ from minigrad.lower.gpu.matrix import MatrixTiling
 from minigrad.lower.gpu.threads import Lowering, Threads, unflatten
 from minigrad.lower.gpu.tile import Writer, repeated, vectorised
 from minigrad.lower.nest import ZERO
+from minigrad.lower.steps import Space
 from minigrad.ops import Op
 from minigrad.symbolic import Sym, both
 
 
-def matrix_stage(tiling: MatrixTiling, threads: Threads) -> Lowering:
+def matrix_stage(tiling: MatrixTiling, threads: Threads, space: Space) -> Lowering:
     """Lower a contraction by its tiling: a tile of the result for each workgroup, or all of them one after another."""
-    return _Writer(tiling, threads).lower()
+    return _Writer(tiling, threads).lower(space)
 
 
 class _Writer(Writer):

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from math import prod
 
 from minigrad.dtype import int64
+from minigrad.errors import ScheduleError
 from minigrad.kernel.ir import (
     Alloc,
     Apply,
@@ -41,6 +42,7 @@ from minigrad.lower.gpu.threads import (
 from minigrad.lower.nest import loop, loops
 from minigrad.lower.reductions import Domain
 from minigrad.lower.rows import LONGEST, combine, identity
+from minigrad.lower.steps import Space, Step, Steps, Strategy
 from minigrad.lower.values import Reduction
 from minigrad.ops import REDUCE_OPS, Op
 from minigrad.symbolic import Sym, both, coefficient, eq, minimum, num
@@ -52,24 +54,51 @@ Inside = Callable[[dict[Sym, Sym], Sequence[Array]], list[Statement]]
 """Adds what one step of a loop contributes to the given accumulators; the step is what a variable is mapped to."""
 
 
-def rows_stage(body: Body, kept: list[Axis], domains: list[Domain], threads: Threads) -> Lowering:
-    """Lower a body with reductions."""
-    return _Rows(body, kept, domains, threads).lower()
+STEPS = Strategy("rows", ("block", "grid", "lanes", "accumulate", "coalesce"))
 
 
-class _Rows:
-    def __init__(self, body: Body, kept: list[Axis], domains: list[Domain], threads: Threads) -> None:
-        self.body, self.kept, self.domains, self.threads = body, kept, domains, threads
-        self.names = body.names
+def rows_stage(body: Body, kept: list[Axis], domains: list[Domain], threads: Threads, space: Space,
+               given: Steps | None = None) -> Lowering:
+    """Lower a body with reductions, by the given steps or those that are chosen."""
+    steps = _Choice(body, kept, domains, threads, space).steps() if given is None else space.check(given, STEPS)
+    rows = _Rows(body, kept, domains, threads, space, steps)
+    if rows.reducers > 1 and not rows.arrays:
+        if given is not None:
+            raise ScheduleError(f"{steps.named('accumulate')[0]}: the workgroup's memory does not hold the shares")
+        rows = _Rows(body, kept, domains, threads, space, _Choice(body, kept, domains, threads, space).steps(1))
+    per_result = sum((d.work.cost + len(d.reductions)) * d.size for d in domains)
+    per_result += traffic([o.value for o in body.outputs]).cost + len(body.outputs)
+    statements, groups = rows.together() if rows.arrays else rows.alone()
+    note = threads.note("rows", space, rows.steps, groups, walked=not rows.arrays)
+    return Lowering(statements, note, per_result * rows.results, groups)
+
+
+class _Choice:
+    """Whether neighbouring threads read along reduced axes or along kept ones, and how many share a result."""
+
+    def __init__(self, body: Body, kept: list[Axis], domains: list[Domain], threads: Threads, space: Space) -> None:
+        self.body, self.kept, self.domains, self.threads, self.space = body, kept, domains, threads, space
         self.results = prod(a.size for a in kept)
-        self.along_reduced = self._reads_along_reduced()
-        self.reducers = self._reducers()
-        self.columns = threads.count // self.reducers
-        t = threads.t
-        self.reducer = t % self.reducers if self.along_reduced else t // self.columns
-        self.column = t // self.reducers if self.along_reduced else t % self.columns
 
-    # --- who does what
+    def steps(self, reducers: int | None = None) -> Steps:
+        """The steps; with so many threads that share a result, if that is said."""
+        along_reduced = self._reads_along_reduced()
+        reducers = reducers or self._reducers(along_reduced)
+        found: list[Step] = []
+        domains = [d for d in self.domains if d.size and d.axes]
+        if reducers > 1:
+            for d in domains:
+                shared = d.axes[-1] if along_reduced else max(d.axes, key=lambda a: a.size)
+                found.append(Step("accumulate", (self.space.name(shared), reducers)))
+            if along_reduced:
+                found.append(Step("coalesce", (self.space.name(domains[0].axes[-1]),)))
+        for d in domains:
+            inner = d.axes[-1]
+            if along_reduced and any(coefficient(self.body.index(x.index), inner.var) == 1 for x in d.work.loads):
+                lanes = wide_lanes(self.body, d.work.loads, (), inner, self.threads.target)
+                if lanes > 1 and d.size // lanes >= reducers:
+                    found.append(Step("lanes", (self.space.name(inner), lanes)))
+        return Steps(tuple(found))
 
     def _reads_along_reduced(self) -> bool:
         """Whether more is read in runs along reduced axes than along kept ones."""
@@ -82,34 +111,45 @@ class _Rows:
                 score -= weight * any(coefficient(e, a.var) == 1 for a in self.kept)
         return score >= 0
 
-    def _reducers(self) -> int:
+    def _reducers(self, along_reduced: bool) -> int:
         """Threads that share a result: a power of two."""
         count, target = self.threads.count, self.threads.target
         longest = max((d.size for d in self.domains), default=1)
         wanted = power_of_two(-(-(THREADS if self.threads.divide else count) // max(1, self.results)))
-        if self.along_reduced and any(x.array.scope == "global" for d in self.domains for x in d.work.loads):
+        if along_reduced and any(x.array.scope == "global" for d in self.domains for x in d.work.loads):
             wanted = max(wanted, min(target.subgroup, power_of_two(longest + 1) // 16))
         most = count
-        if not self.along_reduced:
+        if not along_reduced:
             side_by_side = target.subgroup
             if self.results * count < THREADS * side_by_side:
                 side_by_side = SECTOR // max((x.dtype.size for d in self.domains for x in d.work.loads), default=4)
             most = max(1, count // min(side_by_side, power_of_two(self.results), count))
         return max(1, min(wanted, most, power_of_two(longest + 1) // 4))
 
-    def lower(self) -> Lowering:
-        """The loops, and the barriers between the shares."""
-        per_result = sum((d.work.cost + len(d.reductions)) * d.size for d in self.domains)
-        per_result += traffic([o.value for o in self.body.outputs]).cost + len(self.body.outputs)
-        note = f"rows: kept {[a.size for a in self.kept]}, reduced {[[a.size for a in d.axes] for d in self.domains]}"
-        arrays = self._take() if self.reducers > 1 else []
-        if not arrays:
-            self.reducers, self.columns, self.reducer, self.column = 1, self.threads.count, ZERO, self.threads.t
-            note += ", a thread each" if self.kept else ", one thread"
-        else:
-            note += f", {self.reducers} threads each"
-        statements, groups = self._alone() if not arrays else self._together(arrays)
-        return Lowering(statements, note, per_result * self.results, groups)
+
+class _Rows:
+    """The loops. ``arrays``: shared memory in which ``reducers`` threads join their shares of each result."""
+
+    def __init__(self, body: Body, kept: list[Axis], domains: list[Domain], threads: Threads, space: Space,
+                 steps: Steps) -> None:
+        self.body, self.kept, self.domains, self.threads = body, kept, domains, threads
+        self.space, self.steps = space, steps
+        self.names = body.names
+        self.results = prod(a.size for a in kept)
+        self.along_reduced = bool(steps.named("coalesce"))
+        shares = {int(step.args[1]) for step in steps.named("accumulate")}
+        self.reducers = max(shares, default=1)
+        if len(shares) > 1 or self.reducers > threads.count:
+            raise ScheduleError(f"{steps}: all sums are shared among as many of the {threads.count} threads")
+        self.arrays = self._take() if self.reducers > 1 else []
+        if not self.arrays:
+            self.reducer, self.column, self.columns = ZERO, threads.t, threads.count
+            return
+        if steps.number("grid"):
+            raise ScheduleError(f"{steps}: where threads share results, there are as many workgroups as these need")
+        t, self.columns = threads.t, threads.count // self.reducers
+        self.reducer = t % self.reducers if self.along_reduced else t // self.columns
+        self.column = t // self.reducers if self.along_reduced else t % self.columns
 
     def _take(self) -> list[list[tuple[Reduction, Array]]]:
         """Shared arrays to join the reductions in, as many at a time as there is memory for; none if there is none."""
@@ -136,8 +176,9 @@ class _Rows:
 
     # --- a thread for each result
 
-    def _alone(self) -> tuple[list[Statement], Workgroups | None]:
-        steps, groups = walk(self.threads, "result", self.results)
+    def alone(self) -> tuple[list[Statement], Workgroups | None]:
+        """The loops over results."""
+        steps, groups = walk(self.threads, "result", self.results, self.steps.number("grid"))
         mapping = unflatten(steps.at, self.kept)
         found: dict[str, Value] = {}
         statements = self._accumulate(mapping, found)
@@ -160,7 +201,9 @@ class _Rows:
 
     # --- several threads for each result
 
-    def _together(self, batches: list[list[tuple[Reduction, Array]]]) -> tuple[list[Statement], Workgroups | None]:
+    def together(self) -> tuple[list[Statement], Workgroups | None]:
+        """The loops over blocks of results, and the barriers between the shares."""
+        batches = self.arrays
         threads, results, columns = self.threads, self.results, self.columns
         count = -(-results // columns)
         groups: Workgroups | None = None
@@ -264,13 +307,14 @@ class _Share:
         self.rows, self.domain, self.mapping = rows, domain, mapping
         self.body, self.names = rows.body, rows.names
         self.unread = self.body.unread({a.var for a in domain.axes})
-        inner = domain.axes[-1] if domain.axes else None
+        blocked = [a for a in domain.axes if a.var in self.body.gathering()]
+        self.lane_axis = rows.space.lanes(rows.steps, domain.axes, blocked)
         self.lanes = 1
-        if rows.along_reduced and inner is not None and any(
-                coefficient(self.body.index(x.index), inner.var) == 1 for x in domain.work.loads):
-            self.lanes = wide_lanes(self.body, domain.work.loads, (), inner, rows.threads.target)
-        if self.lanes > 1 and domain.size // self.lanes < rows.reducers:
-            self.lanes = 1
+        if self.lane_axis is not None:
+            self.lanes = rows.steps.count("lanes", rows.space.name(self.lane_axis))
+            if self.lane_axis.size % self.lanes:
+                raise ScheduleError(f"{rows.steps}: {self.lane_axis.size} elements are no whole vectors of "
+                                    f"{self.lanes}")
         floats = any(r.value.dtype.is_float for r in domain.reductions)
         self.cut = floats and not all(r.node.op in (Op.MAX, Op.MIN) for r in domain.reductions)
 
@@ -301,17 +345,19 @@ class _Share:
         reducers, reducer = self.rows.reducers, self.rows.reducer
         if not axes:
             return self._add({}, into)
-        if self.lanes > 1:
-            inner = axes[-1]
-            axes[-1] = Axis(self.names.var("v", inner.size // self.lanes), inner.size // self.lanes)
+        named = [self.rows.space.axes[str(step.args[0])] for step in self.rows.steps.named("accumulate")]
+        shared = next((a for a in axes if a in named), axes[-1])
+        add: Inside = self._add
+        if self.lane_axis is not None and self.lanes > 1:
+            inner = self.lane_axis
+            vectors = Axis(self.names.var("v", inner.size // self.lanes), inner.size // self.lanes)
+            axes[axes.index(inner)] = vectors
+            shared = vectors if shared is inner else shared
 
             def add(mapping: dict[Sym, Sym], into: Sequence[Array]) -> list[Statement]:
                 mapping = dict(mapping)
-                mapping[inner.var] = mapping.pop(axes[-1].var) * self.lanes
+                mapping[inner.var] = mapping.pop(vectors.var) * self.lanes
                 return self._add(mapping, into, inner)
-        else:
-            add = self._add
-        shared = axes[-1] if self.rows.along_reduced else max(axes, key=lambda a: a.size)
         if reducers > 1 and (shared.size < 2 * reducers and len(axes) > 1):
             return self._strided(prod(a.size for a in axes), axes, reducer, reducers, add, into)
         outer = [a for a in axes if a is not shared]

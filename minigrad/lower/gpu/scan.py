@@ -9,13 +9,15 @@ from __future__ import annotations
 from math import prod
 
 from minigrad.dtype import int64
+from minigrad.errors import ScheduleError
 from minigrad.kernel.ir import Alloc, Apply, Array, Const, Index, LetIndex, Load, Statement, Store, Value
-from minigrad.lower.axes import Axes, Axis
-from minigrad.lower.body import Body, traffic
+from minigrad.lower.axes import Axis
+from minigrad.lower.body import Body, Traffic, traffic
 from minigrad.lower.gpu.threads import ZERO, Lowering, Threads, Workgroups, under, unflatten, walk
 from minigrad.lower.nest import loop
 from minigrad.lower.scalar import convert
-from minigrad.lower.scan import Running
+from minigrad.lower.scan import Running, scan_axes
+from minigrad.lower.steps import Space, Step, Steps, Strategy
 from minigrad.ops import REDUCE_OPS, running_dtype
 from minigrad.symbolic import Sym, coefficient, minimum, num
 
@@ -29,31 +31,40 @@ GROUP = 16
 """Runs whose totals one thread combines."""
 
 
-def scan_stage(body: Body, running: Running, threads: Threads) -> Lowering:
-    """Lower a stage that stores a SCAN."""
-    output = body.outputs[0]
-    work = traffic([output.value])
-    gathered = traffic([g.value for g in body.gathers])
-    others = [(v, n) for v, n in body.axes if running.axis is None or v is not running.axis.var]
-    axes = Axes(body.names, others, [output.index, *work.indices(), *gathered.indices()])
-    axes.merge()
-    body.mapping = axes.mapping
-    scan = _Scan(body, running, axes.list, threads)
-    length = running.axis.size if running.axis else 1
-    columns = prod(a.size for a in axes.list)
-    note = f"scan: {length} steps for each of {[a.size for a in axes.list]}"
+STEPS = Strategy("scan", ("block", "grid", "accumulate"))
+
+
+def scan_stage(body: Body, running: Running, threads: Threads, given: Steps | None = None) -> Lowering:
+    """Lower a stage that stores a SCAN, by the given steps or those that are chosen."""
+    work = traffic([body.outputs[0].value])
+    columns, along = scan_axes(body, running, work), running.axis
+    space = Space(columns, [along] if along else [])
+    scan = _Scan(body, running, columns, threads)
+    steps = choose(body, work, space, threads, along) if given is None else space.check(given, STEPS)
+    total = (work.cost + 2) * prod(a.size for a in space.axes.values())
     totals = None
-    along = [running.axis is not None and coefficient(body.index(x.index), running.axis.var) == 1 for x in work.loads]
-    few = (FEW if all(along) else FEW // 2) if threads.divide else threads.count // 8
-    if length >= LONG and threads.count > 1 and columns < few:
+    for step in steps.named("accumulate"):
+        if step.args != (space.name(along) if along else "", threads.count) or threads.count == 1:
+            raise ScheduleError(f"{step}: a column is scanned by one thread, or by all {threads.count}")
         totals = threads.take("ends", scan.dtype, threads.count, apart=True)
+        if totals is None and given is not None:
+            raise ScheduleError(f"{step}: the workgroup's memory does not hold the ends of its threads' runs")
     if totals is None:
-        statements, groups = scan.alone()
-        note += ", a thread each"
+        statements, groups = scan.alone(steps.number("grid"))
+        steps = Steps(tuple(step for step in steps if step.name != "accumulate"))
     else:
         statements, groups = scan.together(totals)
-        note += f", {threads.count} threads each"
-    return Lowering(statements, note, (work.cost + 2) * length * columns, groups)
+    return Lowering(statements, threads.note("scan", space, steps, groups, walked=totals is None), total, groups)
+
+
+def choose(body: Body, work: Traffic, space: Space, threads: Threads, along: Axis | None) -> Steps:
+    """All threads at each column where these are long and few."""
+    if along is None or along.size < LONG or threads.count == 1:
+        return Steps()
+    columns = prod(a.size for a in space.axes.values()) // along.size
+    runs = all(coefficient(body.index(x.index), along.var) == 1 for x in work.loads)
+    few = (FEW if runs else FEW // 2) if threads.divide else threads.count // 8
+    return Steps((Step("accumulate", (space.name(along), threads.count)),)) if columns < few else Steps()
 
 
 class _Scan:
@@ -83,9 +94,9 @@ class _Scan:
             made.append(Store(output.array, index, result))
         return made
 
-    def alone(self) -> tuple[list[Statement], Workgroups | None]:
+    def alone(self, most: int | None) -> tuple[list[Statement], Workgroups | None]:
         """A thread for each column."""
-        steps, groups = walk(self.threads, "column", prod(a.size for a in self.columns))
+        steps, groups = walk(self.threads, "column", prod(a.size for a in self.columns), most)
         running = self._register("acc")
         inside = self._step(unflatten(steps.at, self.columns), running, store=True)
         return steps.around([Alloc(running, self.neutral), *([loop(self.along, inside)] if self.along else inside)]), (

@@ -7,11 +7,12 @@ A strategy writes what ONE thread does, and every thread of the workgroup runs i
     strategy(body, ..., threads) -> Lowering
 
 ``threads.t`` is the thread's number, ``threads.count`` how many there are (a power of two; 1 in the last resort of
-``kernel.py``). Where ``threads.divide`` holds, the stage is a kernel by itself: the strategy divides its space among
-workgroups as it likes and returns them in ``Lowering.groups``. Otherwise the stage is one of several that a workgroup
-runs for a point, or a block of points, of the outer space: the workgroup does all of it, ``groups`` is None, and the
-caller puts a barrier behind it. ``threads.take`` gives shared arrays, which are the stage's until it ends; the caller
-brings them to life. Statements may hold barriers only where all threads of the workgroup come by.
+``kernel.py``, where ``threads.workgroup`` is more). Where ``threads.divide`` holds, the stage is a kernel by itself:
+the strategy divides its space among workgroups as it likes and returns them in ``Lowering.groups``. Otherwise the stage
+is one of several that a workgroup runs for a point, or a block of points, of the outer space: the workgroup does all of
+it, ``groups`` is None, and the caller puts a barrier behind it. ``threads.take`` gives shared arrays, which are the
+stage's until it ends; the caller brings them to life. Statements may hold barriers only where all threads of the
+workgroup come by.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from minigrad.dtype import DType, bool_, int64
 from minigrad.kernel.ir import Alloc, Array, Barrier, For, If, Index, LetIndex, Load, Statement
 from minigrad.lower.axes import Axis
 from minigrad.lower.body import Body, Output
+from minigrad.lower.steps import Space, Step, Steps
 from minigrad.lower.values import Names
 from minigrad.symbolic import Sym, coefficient, num
 from minigrad.target import Target
@@ -42,6 +44,7 @@ class Threads:
 
     t: Sym
     count: int
+    workgroup: int
     target: Target
     names: Names
     divide: bool
@@ -57,6 +60,13 @@ class Threads:
     def barrier(self) -> list[Statement]:
         """All threads of the workgroup meet."""
         return [Barrier()] if self.count > 1 else []
+
+    def note(self, strategy: str, space: Space, steps: Steps, groups: Workgroups | None, walked: bool = False) -> str:
+        """One line for DEBUG=3. ``walked``: the workgroups are steps' to choose."""
+        ends = [Step("grid", (groups.count,))] if groups and walked else []
+        others = [step for step in steps if step.name not in ("block", "grid")]
+        said = Steps((Step("block", (self.workgroup,)), *others, *ends))
+        return space.note(strategy, said) + (f"; {groups.count} workgroups" if groups else "")
 
 
 @dataclass
@@ -85,6 +95,11 @@ class SharedMemory:
         made = Array(name, dtype, size, "shared", 1, True)
         self.arrays.append(made)
         return made
+
+    def fits(self, wanted: Sequence[tuple[DType, int]]) -> bool:
+        """Whether arrays of these sizes can all be taken."""
+        tried = SharedMemory(self.room, list(self.arrays), list(self.free))
+        return all([tried.take("", dtype, size) is not None for dtype, size in wanted])
 
     def allocs(self) -> list[Statement]:
         """What brings the arrays to life."""
@@ -190,11 +205,12 @@ class Walk:
         return under(self.start < self.size, [LetIndex(self.bound, Index(self.start, int64)), *body])
 
 
-def walk(threads: Threads, stem: str, size: int) -> tuple[Walk, Workgroups | None]:
-    """Neighbouring threads at neighbouring positions of a flat space; all workgroups together, or the one."""
+def walk(threads: Threads, stem: str, size: int, most: int | None = None) -> tuple[Walk, Workgroups | None]:
+    """Neighbouring threads at neighbouring positions of a flat space; all workgroups together, ``most`` at most, or the
+    one."""
     first, groups, stride = threads.t, None, threads.count
     if threads.divide:
-        count = max(1, min(MOST_GROUPS, -(-size // threads.count)))
+        count = max(1, min(most or MOST_GROUPS, -(-size // threads.count)))
         groups = Workgroups(threads.names.var("p", count), count)
         first, stride = groups.var * threads.count + threads.t, count * threads.count
     if size == stride:

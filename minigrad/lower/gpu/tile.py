@@ -27,6 +27,7 @@ from minigrad.lower.axes import Axis
 from minigrad.lower.gpu.contraction import Side, Tiling
 from minigrad.lower.gpu.threads import Lowering, Threads, Workgroups, unflatten
 from minigrad.lower.nest import ZERO, loop, loops
+from minigrad.lower.steps import Space, Steps
 from minigrad.ops import Op
 from minigrad.symbolic import Sym, both, minimum, num
 from minigrad.target import BLOCK_K
@@ -37,9 +38,9 @@ WRITTEN_OUT = 1024
 """Products of a tile, at most, that are written out for each thread."""
 
 
-def contraction_stage(tiling: Tiling, threads: Threads) -> Lowering:
+def contraction_stage(tiling: Tiling, threads: Threads, space: Space) -> Lowering:
     """Lower a contraction by its tiling: a tile of the result for each workgroup, or all of them one after another."""
-    return Writer(tiling, threads).lower()
+    return Writer(tiling, threads).lower(space)
 
 
 class Writer:
@@ -63,7 +64,8 @@ class Writer:
 
     # --- which tile of the result
 
-    def lower(self) -> Lowering:
+    def lower(self, named: Space) -> Lowering:
+        """All of it. ``named``: the axes as steps name them."""
         tiling = self.tiling
         for side, size in zip(self.copied, tiling.shared_sizes(), strict=True):
             tile = self.threads.take(f"{self._stem(side)}_tile", tiling.tile_dtype, size)
@@ -75,14 +77,16 @@ class Writer:
             self.first[side] = block.var * side.block
             space += [block] if block.size > 1 else []
         work = tiling.length * self.rows.size * self.columns.size * prod(x.size for x in tiling.outer)
+        steps = Steps(tuple(tiling.steps_of_tile(named)))
         if not self.threads.divide:
             head, tile_of_result = self._workers(), self._tile(again=bool(space))
-            return Lowering([*head, *loops(space, tile_of_result)], tiling.note(), work, None, 2 * work)
+            note = self.threads.note("contraction", named, steps, None)
+            return Lowering([*head, *loops(space, tile_of_result)], note, work, None, 2 * work)
         count = prod(x.size for x in space)
         p = self.names.var("p", count)
         mapping = unflatten(p, space)
         groups = Workgroups(p, count, [LetIndex(x.var, Index(mapping[x.var], int64)) for x in space])
-        note = f"{tiling.note()}; {count} workgroups of {tiling.threads} threads"
+        note = self.threads.note("contraction", named, steps, groups)
         return Lowering([*self._workers(), *self._tile(again=False)], note, work, groups, 2 * work)
 
     def _workers(self) -> list[Statement]:
@@ -166,9 +170,12 @@ class Writer:
 
     def _value(self, side: Side, step: Sym, i: Sym) -> tuple[list[Statement], Value]:
         """An element of the operand: 0 behind the end of K, anything outside the matrix otherwise."""
-        tiling = self.tiling
         row, k, _ = self._element(side, i)
-        row, k = self.first[side] + row, step * tiling.depth + k
+        return self._read(side, self.first[side] + row, step * self.tiling.depth + k)
+
+    def _read(self, side: Side, row: Sym, k: Sym) -> tuple[list[Statement], Value]:
+        """The operand at a row (or column) and a step of K."""
+        tiling = self.tiling
         inside = both(row < side.size, k < tiling.length)
         copy = self.body.instance({**unflatten(row, side.axes), **unflatten(k, tiling.k)}, guard=inside)
         value = copy.value(side.operand.value)
@@ -220,16 +227,13 @@ class Writer:
                 *repeated(u, [*heading, Let(name, row),
                                *repeated(v, vectorised(lane, [Store(sums, total.index, value)]))])]
         written_out = self.tiling.depth * sums.size <= WRITTEN_OUT
-        return [loop(k, body, "unroll" if written_out else "serial")]
+        return repeated(k, body) if written_out else [loop(k, body)]
 
     def _operand(self, side: Side, step: Sym, k: Sym, row: Sym) -> tuple[Sequence[Statement], Value]:
         """One element, from the tile, or from where it lies in shared memory."""
         if side.copied:
             return (), Load(self.tiles[side], self._buffer(side, step) + k * self.tiling.pitch(side) + row)
-        row, k = self.first[side] + row, step * self.tiling.depth + k
-        inside = both(row < side.size, k < self.tiling.length)
-        copy = self.body.instance({**unflatten(row, side.axes), **unflatten(k, self.tiling.k)}, guard=inside)
-        return copy.statements, copy.value(side.operand.value)
+        return self._read(side, self.first[side] + row, step * self.tiling.depth + k)
 
     # --- storing
 

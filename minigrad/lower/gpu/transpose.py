@@ -22,23 +22,40 @@ Around = Callable[[Sequence[Statement]], list[Statement]]
 """Puts loops and conditions around statements."""
 
 
-def transpose_stage(body: Body, work: Traffic, axes: Sequence[Axis],
-                    threads: Threads) -> tuple[list[Statement], Workgroups] | None:
-    """The statements and workgroups; None if nothing is read across, or too little to be worth it."""
-    if not threads.divide or threads.count < TILE or body.gathers or len(axes) < 2:
+def find_turned(body: Body, work: Traffic, axes: Sequence[Axis], threads: Threads) -> Axis | None:
+    """The axis along which most is read that is written along another; None if nothing is, or too little to be worth
+    it."""
+    if len(axes) < 2 or any(coefficient(body.index(o.index), axes[-1].var) != 1 for o in body.outputs):
         return None
+    along = max(axes[:-1], key=lambda a: len(_turned(body, work, axes[-1], a)))
+    worth_it = min(axes[-1].size, along.size) >= TILE // 2
+    return along if worth_it and not cannot_turn(body, work, axes, along, threads, TILE) else None
+
+
+def cannot_turn(body: Body, work: Traffic, axes: Sequence[Axis], along: Axis, threads: Threads, size: int) -> str:
+    """Why tiles of so many elements of an axis cannot be turned; nothing if they can."""
+    loads = _turned(body, work, axes[-1], along) if along is not axes[-1] else []
+    if not threads.divide or body.gathers:
+        return "tiles are turned where a stage is a kernel of its own and looks up no index"
+    if size & size - 1 or threads.count < size:
+        return f"a tile's rows are a power of two, up to the {threads.count} threads of the workgroup"
+    if not loads:
+        return "nothing lies side by side in memory along this axis that is written along the last one"
+    fit = threads.memory.fits([(x.dtype, size * (size + 1)) for x in loads])
+    return "" if fit else "the workgroup's memory does not hold the tiles"
+
+
+def transpose_stage(body: Body, work: Traffic, axes: Sequence[Axis], along: Axis, threads: Threads,
+                    size: int) -> tuple[list[Statement], Workgroups]:
+    """The statements and workgroups."""
     across = axes[-1]
-    if any(coefficient(body.index(o.index), across.var) != 1 for o in body.outputs):
-        return None
-    along = max(axes[:-1], key=lambda a: len(_turned(body, work, across, a)))
-    loads = _turned(body, work, across, along)
-    if not loads or min(across.size, along.size) < TILE // 2:
-        return None
-    tiles = [threads.take("tile", x.dtype, TILE * (TILE + 1)) for x in loads]
-    if any(tile is None for tile in tiles):
-        return None
-    return _Tiles(body, across, along, [a for a in axes if a is not across and a is not along], threads).turn(
-        {x: tile for x, tile in zip(loads, tiles, strict=True) if tile is not None})
+    tiles: dict[Load, Array] = {}
+    for x in _turned(body, work, across, along):
+        tile = threads.take("tile", x.dtype, size * (size + 1))
+        assert tile is not None, "cannot_turn() has said that there is room"
+        tiles[x] = tile
+    outer = [a for a in axes if a is not across and a is not along]
+    return _Tiles(body, across, along, outer, threads, size).turn(tiles)
 
 
 def _turned(body: Body, work: Traffic, across: Axis, along: Axis) -> list[Load]:
@@ -49,28 +66,29 @@ def _turned(body: Body, work: Traffic, across: Axis, along: Axis) -> list[Load]:
 
 
 class _Tiles:
-    def __init__(self, body: Body, across: Axis, along: Axis, outer: list[Axis], threads: Threads) -> None:
-        self.body, self.across, self.along, self.threads = body, across, along, threads
+    def __init__(self, body: Body, across: Axis, along: Axis, outer: list[Axis], threads: Threads,
+                 size: int) -> None:
+        self.body, self.across, self.along, self.threads, self.size = body, across, along, threads, size
         self.names = body.names
-        high = Axis(self.names.var("y", -(-along.size // TILE)), -(-along.size // TILE))
-        wide = Axis(self.names.var("x", -(-across.size // TILE)), -(-across.size // TILE))
+        high = Axis(self.names.var("y", -(-along.size // size)), -(-along.size // size))
+        wide = Axis(self.names.var("x", -(-across.size // size)), -(-across.size // size))
         count = prod(a.size for a in (*outer, high, wide))
         self.groups = Workgroups(self.names.var("p", count), count)
         at = unflatten(self.groups.var, [*outer, high, wide])
-        self.first = {along.var: at.pop(high.var) * TILE, across.var: at.pop(wide.var) * TILE}
+        self.first = {along.var: at.pop(high.var) * size, across.var: at.pop(wide.var) * size}
         self.outer = at
-        self.lane = threads.t % TILE
+        self.lane = threads.t % size
 
     def turn(self, tiles: dict[Load, Array]) -> tuple[list[Statement], Workgroups]:
         """Copy what is read across to the tiles; then do everything, reading it from there."""
         names = {x: Local(self.names.fresh("turned"), x.dtype) for x in tiles}
         row, mapping, around = self._walk(self.across, self.along)
         copy = self.body.instance(mapping)
-        slot = row * (TILE + 1) + self.lane
+        slot = row * (self.size + 1) + self.lane
         statements = around([Store(tile, slot, copy.value(x)) for x, tile in tiles.items()])
         statements += self.threads.barrier()
         row, mapping, around = self._walk(self.along, self.across)
-        slot = self.lane * (TILE + 1) + row
+        slot = self.lane * (self.size + 1) + row
         lets = tuple([Let(f"y{i}", o.value) for i, o in enumerate(self.body.outputs)])
         read: dict[int, Value] = {id(x): name for x, name in names.items()}
         values = [s.value for s in rebuild(lets, value=lambda v: read.get(id(v), v)) if isinstance(s, Let)]
@@ -82,14 +100,14 @@ class _Tiles:
     def _walk(self, rows: Axis, columns: Axis) -> tuple[Sym, dict[Sym, Sym], Around]:
         """A row of threads at neighbouring columns, and the rows below it: the row in the tile, what the axes are
         mapped to, and the loop."""
-        row = self.names.var("u", TILE)
+        row = self.names.var("u", self.size)
         ats: dict[Sym, Sym] = dict(self.outer)
         conditions: list[Sym] = []
         lets: list[Statement] = []
         for stem, axis, offset in (("row", rows, row), ("column", columns, self.lane)):
             at = self.first[axis.var] + offset
             ats[axis.var] = at
-            if axis.size % TILE:
+            if axis.size % self.size:
                 ats[axis.var] = inside = self.names.var(stem, axis.size)
                 conditions.append(at < axis.size)
                 lets.append(LetIndex(inside, Index(at, int64)))
@@ -98,6 +116,6 @@ class _Tiles:
             inside: list[Statement] = list(body)
             if conditions:
                 inside = [If(Index(both(*conditions), bool_), (*lets, *inside))]
-            step = self.threads.count // TILE
-            return [For(row, self.threads.t // TILE, num(TILE), step, "serial", tuple(inside))]
+            step = self.threads.count // self.size
+            return [For(row, self.threads.t // self.size, num(self.size), step, "serial", tuple(inside))]
         return row, ats, around

@@ -164,7 +164,7 @@ def test_attention_in_one_kernel(queries, keys, width, rng):
     (launch,) = plan(node, target=GPU).launches
     lowered = lower(launch.spec, GPU)
     verify(lowered.kernel)
-    assert [n.split(":")[0] for n in lowered.strategies] == ["contraction", "rows", "rows", "map", "contraction"]
+    assert [n.split()[0] for n in lowered.strategies] == ["contraction", "rows", "rows", "map", "contraction"]
     assert sum(a.size for a in lowered.kernel.arrays) == sum(n.size for n in (q, k, v, node)), "no scores outside"
     of = {m.name: n for n, m in launch.spec.memory.items() if m.scope == "global"}
     memory = {a.name: values.get(of[a.name], np.zeros(node.shape, "f")).reshape(-1).copy()

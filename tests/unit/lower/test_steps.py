@@ -10,15 +10,19 @@ import numpy as np
 import pytest
 
 import minigrad
+from minigrad.dtype import float16, int64
 from minigrad.errors import ScheduleError
 from minigrad.graph.lazy import LazyBuffer
+from minigrad.kernel.ir import Multiply
 from minigrad.kernel.show import show
+from minigrad.kernel.walk import statements
 from minigrad.lower import lower
 from minigrad.lower.neighbours import Chosen, neighbours
 from minigrad.lower.steps import CHOSEN, Steps, parse, said
 from minigrad.ops import Op
-from minigrad.target import AVX2, AVX512, SCALAR, Target
+from minigrad.target import AVX2, AVX512, CUDA, GPU, SCALAR, Target
 from tests.unit.lower.specs import buffer, check, matmul, run, spec_of
+from tests.unit.lower.test_gpu import TINY, rows_of_softmax
 
 
 def chosen(notes: tuple[str, ...]) -> list[str]:
@@ -61,7 +65,7 @@ def convolution() -> LazyBuffer:
 NODES = dict(nodes())
 
 
-@pytest.mark.parametrize("target", [SCALAR, AVX2, AVX512], ids=lambda t: t.name)
+@pytest.mark.parametrize("target", [SCALAR, AVX2, AVX512, GPU, CUDA, TINY], ids=lambda t: f"{t.name}{t.workgroup}")
 @pytest.mark.parametrize("name", NODES)
 def test_chosen_steps_given_back_make_the_same_loops(name: str, target: Target) -> None:
     spec = spec_of(NODES[name])
@@ -103,8 +107,120 @@ def test_other_steps_of_a_product(steps: str, rng: np.random.Generator) -> None:
           targets=given(steps))
 
 
-def given(steps: str) -> list[Target]:
-    return [replace(target, steps=(("*", (steps,)),)) for target in (AVX2, AVX512)]
+def given(steps: str, *targets: Target) -> list[Target]:
+    return [replace(target, steps=(("*", (steps,)),)) for target in targets or (AVX2, AVX512)]
+
+
+# --- on GPUs: by the interpreter, which sees races between threads
+
+
+@pytest.mark.parametrize("steps", [
+    "", "block(64), grid(2)", "lanes(x1, 1)", "lanes(x0, 4)", "block(8), split(x0, 8)", "block(64), split(x0, 16)"])
+def test_other_steps_of_map_on_a_gpu(steps: str, rng: np.random.Generator) -> None:
+    a, b = buffer((36, 21)), buffer((21, 36))
+    x, y = rng.standard_normal((36, 21)).astype("f"), rng.standard_normal((21, 36)).astype("f")
+    check([a.binary(Op.ADD, b.permute((1, 0)))], {a: x, b: y}, [x + y.T], targets=given(steps, GPU, CUDA))
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("steps", [
+    "", "grid(3)", "block(16), accumulate(r0, 16)", "block(8), accumulate(r0, 2), coalesce(r0)", "coalesce(r0)",
+    "block(16), accumulate(r0, 4), coalesce(r0)", "accumulate(r0, 4)"])
+def test_other_steps_of_rows_on_a_gpu(steps: str, axis: int, rng: np.random.Generator) -> None:
+    a = buffer((37, 300))
+    x = rng.standard_normal((37, 300)).astype("f")
+    check([a.reduce(Op.SUM, (axis,))], {a: x}, [x.sum(axis, keepdims=True)], 1e-4, targets=given(steps, GPU, TINY))
+
+
+@pytest.mark.parametrize("steps", ["lanes(r0, 4)", "accumulate(r0, 8), lanes(r0, 2)",
+                                   "accumulate(r0, 2), coalesce(r0), lanes(r0, 4)"])
+def test_neighbours_that_a_thread_adds_up(steps: str, rng: np.random.Generator) -> None:
+    a = buffer((37, 300))
+    x = rng.standard_normal((37, 300)).astype("f")
+    check([a.reduce(Op.SUM, (1,))], {a: x}, [x.sum(1, keepdims=True)], 1e-4, targets=given(steps, GPU, TINY))
+
+
+@pytest.mark.parametrize("steps", ["", "grid(1)", "block(8)", "block(16), accumulate(r0, 16)"])
+def test_other_steps_of_scan_on_a_gpu(steps: str, rng: np.random.Generator) -> None:
+    a = buffer((5, 130), int64)
+    x = rng.integers(-9, 9, (5, 130))
+    check([a.scan(Op.SUM, 1)], {a: x}, [np.cumsum(x, 1)], targets=given(steps, GPU, TINY))
+
+
+@pytest.mark.parametrize("steps", [
+    "", "block(16), multiply(x0, 1, x1, 1)", "block(16), multiply(x0, 2, x1, 3), split(x1, 12), split(r0, 7)",
+    "block(8), multiply(x0, 4, x1, 4), split(x0, 16), lanes(x1, 4), split(r0, 8), keep(b, shared)",
+    "block(4), multiply(x1, 4, x0, 2), split(x1, 8), split(r0, 16), keep(a, shared), keep(b, shared)"])
+def test_other_steps_of_a_product_on_a_gpu(steps: str, rng: np.random.Generator) -> None:
+    """Also where K ends inside a tile, and exp(0) is not 0."""
+    a, b = buffer((11, 60)), buffer((60, 20))
+    x, y = rng.standard_normal((11, 60)).astype("f"), rng.standard_normal((60, 20)).astype("f")
+    targets = given(steps, GPU, replace(TINY, shared=GPU.shared))
+    check([product(a.unary(Op.EXP), b.unary(Op.EXP))], {a: x, b: y}, [np.exp(x) @ np.exp(y)], 1e-4, targets=targets)
+
+
+@pytest.mark.parametrize("steps", [
+    "block(32), matrix(x0, 16, x1, 16), keep(a, shared), keep(b, shared)",
+    "block(64), matrix(x0, 16, x1, 32), split(x0, 32), lanes(x1, 2), split(r0, 32), keep(a, shared), keep(b, shared)"])
+def test_other_steps_of_a_product_of_halves(steps: str, rng: np.random.Generator) -> None:
+    a, b = buffer((20, 48), float16), buffer((48, 36), float16)
+    x, y = rng.standard_normal((20, 48)).astype("f2"), rng.standard_normal((48, 36)).astype("f2")
+    (target,) = given(steps, CUDA)
+    assert any(isinstance(s, Multiply) for s in statements(lower(spec_of(product(a, b)), target).kernel))
+    check([product(a, b)], {a: x, b: y}, [(x.astype("f") @ y.astype("f")).astype("f2")], 1e-2, targets=[target])
+
+
+@pytest.mark.parametrize(("node", "steps", "why"), [
+    ("map", "block(48)", "block(48): all stages of a kernel run on the same threads, a power of two"),
+    ("map", "block(512)", "all stages of a kernel run on the same threads, a power of two up to 256"),
+    ("map", "parallel(x0, 4)", "map has no such step; it has block, grid, lanes, split"),
+    ("map", "lanes(x0, 64)", "2800 elements are no whole vectors of 64"),
+    ("map", "split(x0, 32)", "split(x0, 32): nothing lies side by side in memory along this axis"),
+    ("turned", "split(x0, 32), lanes(x1, 4)", "tiles are turned element by element, without lanes"),
+    ("turned", "block(32), split(x0, 64)", "a tile's rows are a power of two, up to the 32 threads"),
+    ("rows", "accumulate(x0, 4)", "accumulate(x0, 4): nothing is summed along x0"),
+    ("rows", "block(32), accumulate(r0, 64)", "all sums are shared among as many of the 32 threads"),
+    ("rows", "accumulate(r0, 64), grid(8)", "where threads share results, there are as many workgroups as these need"),
+    ("rows", "lanes(r0, 4)", "70 elements are no whole vectors of 4"),
+    ("rows", "multiply(x0, 4, x0, 4)", "this stage is no sum of products of two factors with axes of their own"),
+    ("product", "multiply(x0, 4, x1, 4), keep(a, scratch)", "contraction can keep (a, shared), (b, shared)"),
+    ("product", "block(32), multiply(x0, 4, x1, 4), split(x1, 24)", "as many times 4 and 4, in all, as it has threads"),
+    ("product", "multiply(x0, 4, x1, 4), lanes(x1, 4)", "4 results a thread, of 33 in a row"),
+    ("product", "multiply(x0, 4, x1, 4), split(r0, 999), keep(a, shared)", "the workgroup's memory does not hold"),
+    ("product", "matrix(x0, 16, x1, 16)", "of one dtype of float16, bfloat16"),
+    ("batched", "multiply(x1, 4, x2, 4), split(x0, 2)", "what can be cut are rows, columns and the last axis of the"),
+    ("halves", "matrix(x0, 16, x1, 20)", "rows and columns are multiples of 16"),
+    ("halves", "matrix(x0, 16, x1, 16), split(r0, 24)", "the sum is cut into multiples of 16"),
+    ("halves", "matrix(x0, 16, x1, 16), split(x1, 64)", "as many times 16 and 16, in all, as it has subgroups, 8"),
+    ("halves", "matrix(x0, 16, x1, 16), split(x1, 128)", "both operands are kept in shared memory"),
+])
+def test_what_cannot_be_on_a_gpu_says_why(node: str, steps: str, why: str) -> None:
+    made = product(buffer((40, 70), float16), buffer((70, 34), float16)) if node == "halves" else NODES[node]
+    with pytest.raises(ScheduleError, match=re.escape(why)):
+        lower(spec_of(made), given(steps, CUDA)[0])
+
+
+@pytest.mark.parametrize("device", ["CUDA", "OPENCL"])
+def test_kernels_for_a_gpu_are_made_by_the_steps(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without having one: as text."""
+    monkeypatch.setenv("MINIGRAD_OPENCL_FORM", "gpu")
+    x = minigrad.ones(64, 96)
+    with minigrad.steps(f"{device}/*", "block(16), lanes(x0, 4)"), minigrad.inspect(device=device, run=False) as seen:
+        (x * 2).realize()
+    (kernel,) = seen.kernels
+    assert kernel.stages == ("map over x0 = 6144: block(16), lanes(x0, 4), grid(96); 96 workgroups",)
+    assert "launch_bounds__(16)" in kernel.source or "reqd_work_group_size(16, 1, 1)" in kernel.source
+
+
+def test_all_stages_run_on_the_same_threads() -> None:
+    spec = rows_of_softmax((64, 96))[0]
+    for blocks, why in (("block(32)", None, None), ""), (("block(32)", "block(64)", None), "on the same threads"):
+        target = replace(GPU, steps=(("*", blocks),))
+        if why:
+            with pytest.raises(ScheduleError, match=why):
+                lower(spec, target)
+        else:
+            assert lower(spec, target).kernel.workgroup == 32
 
 
 @pytest.mark.parametrize(("steps", "why"), [
@@ -142,10 +258,10 @@ def test_a_product_needs_one() -> None:
 
 
 def test_the_setting_names_patterns_and_stages() -> None:
-    assert said("") == ()
-    assert said("a: | chosen;\n b*: lanes(x0, 8)\n") == (("a", ("", None)), ("b*", ("lanes(x0, 8)",)))
+    assert said("", "CPU") == ()
+    assert said("a: | chosen;\n b*: lanes(x0, 8)\n", "CPU") == (("a", ("", None)), ("b*", ("lanes(x0, 8)",)))
     with pytest.raises(ScheduleError, match="steps are given as 'pattern: steps | steps', not 'lanes'"):
-        said("lanes")
+        said("lanes", "CPU")
     assert str(Steps()) == "plain loops" and parse("plain loops") == Steps()
 
 
