@@ -6,7 +6,8 @@ Next: ``guards.py``."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cache
 from math import prod
 
 from minigrad.errors import ScheduleError
@@ -18,6 +19,7 @@ from minigrad.lower.guards import divide_conditions, reguarded, under_conditions
 from minigrad.lower.reductions import Domain
 from minigrad.lower.steps import Space, Step, Steps, Strategy
 from minigrad.lower.values import Reduction
+from minigrad.lower.windows import Window, find_windows
 from minigrad.ops import Op
 from minigrad.symbolic import Sym, coefficient, variables
 from minigrad.target import BLOCK_K, Target, k_block
@@ -87,11 +89,12 @@ class Product:
 @dataclass(eq=False)
 class Tiling:
     """The sizes of a contraction. ``rows`` × ``vectors`` registers make a tile; ``columns`` are the axes that the
-    vectors run along, flattened, of which the first is cut into blocks of ``panel``; the K axes before ``cut`` are
-    outer loops, that axis is cut into blocks of ``depth``. A parallel iteration takes ``row_tiles`` × ``column_tiles``
-    tiles. A step of K does nothing for a whole tile where one of ``skips`` fails. ``partial``: where another condition
-    fails, one factor is 0 but not the other: a product with what is not finite is NaN and has to be left out
-    afterwards."""
+    vectors run along, flattened, of which the first is cut into blocks of ``panel``. With ``windows``, the copy of the
+    second operand has each place that they cover once, and the columns run through the places past an axis's end, too,
+    in vain. The K axes before ``cut`` are outer loops, that axis is cut into blocks of ``depth``. A parallel iteration
+    takes ``row_tiles`` × ``column_tiles`` tiles. A step of K does nothing for a whole tile where one of ``skips``
+    fails. ``partial``: where another condition fails, one factor is 0 but not the other: a product with what is not
+    finite is NaN and has to be left out afterwards."""
 
     body: Body
     target: Target
@@ -112,6 +115,7 @@ class Tiling:
     depth: int = 1
     row_tiles: int = 1
     column_tiles: int = 1
+    windows: Sequence[Window] = ()
 
     @property
     def n(self) -> Axis:
@@ -124,9 +128,46 @@ class Tiling:
         return self.vectors * self.lanes
 
     @property
+    def pitches(self) -> list[int]:
+        """How many columns neighbours along each of the axes of the columns are apart."""
+        found = [1]
+        for axis in reversed(self.columns[1:]):
+            found.insert(0, found[0] * (axis.size + self.extra(axis)))
+        return found
+
+    def extra(self, axis: Axis) -> int:
+        """Places of an axis that windows cover beyond its own."""
+        return sum(w.extra for w in self.windows if w.axis is axis)
+
+    @property
     def extent(self) -> int:
         """Columns in all, or in a panel."""
-        return self.panel * prod(a.size for a in self.columns[1:]) if self.panel else self.n.size
+        if not self.panel:
+            return self.n.size
+        sizes = [self.panel, *(a.size for a in self.columns[1:])]
+        return sum((size - 1) * pitch for size, pitch in zip(sizes, self.pitches, strict=True)) + 1
+
+    @property
+    def copied(self) -> int:
+        """Elements of the packed operand for the columns of a panel, or all, and all of K."""
+        if not self.windows:
+            return self.extent * prod(a.size for a in self.k) if self.b.packed else 0
+        taps = [k for w in self.windows for k, _ in w.taps]
+        places = (self.panel + self.extra(self.columns[0])) * self.pitches[0]
+        return places * prod(a.size for a in self.k if a not in taps)
+
+    @property
+    def scratch(self) -> int:
+        """Bytes that the sums of a panel and what its windows cover take, at a time."""
+        elements = self.copied // -(-self.k[self.cut].size // self.depth) + min(self.m.size, 64) * self.extent
+        return elements * self.reduction.value.dtype.size
+
+    def cost(self) -> float:
+        """Vector products for all columns, and what copying costs, counted in them."""
+        often = prod(x.size for x in self.b.own if x not in self.columns)
+        if self.panel:
+            often *= -(-self.columns[0].size // self.panel)
+        return often * (prod(a.size for a in self.k) * _tile(self)[0] + COPY * self.copied / self.lanes)
 
     @property
     def inner(self) -> int:
@@ -148,7 +189,8 @@ class Tiling:
                 found.append(Step("split", (space.name(self.columns[0]), self.panel)))
         if self.cut or self.depths > 1:
             found.append(Step("split", (space.name(self.k[self.cut]), self.depth)))
-        found += [Step("keep", (name, "scratch")) for name, operand in (("a", self.a), ("b", self.b)) if operand.packed]
+        found += [Step("keep", ("a", "scratch"))] * self.a.packed
+        found += [Step("keep", ("b", "window" if self.windows else "scratch"))] * self.b.packed
         return Steps(tuple(found))
 
     def parallel(self, space: Space) -> list[Step]:
@@ -203,7 +245,7 @@ def _belongs_in_lanes(a: Operand, b: Operand, body: Body) -> bool:
 
 
 STEPS = Strategy("contraction", ("multiply", "lanes", "parallel", "split", "join", "keep"),
-                 (("a", "scratch"), ("b", "scratch")))
+                 (("a", "scratch"), ("b", "scratch"), ("b", "window")))
 
 
 def find_tiling(body: Body, kept: list[Axis], domains: Sequence[Domain], space: Space, target: Target,
@@ -228,13 +270,18 @@ def find_tiling(body: Body, kept: list[Axis], domains: Sequence[Domain], space: 
     b.packed = not _is_plain(b, body) or not _is_contiguous(b.loads(body), n) or (
         m.size >= 256 and _collides(b, body, made.k[-1], depth, 4096)) or _wastes_lanes(n, b.own, m, lanes)
     a.packed = not _is_plain(a, body) or _collides(a, body, made.k[-1], min(prod(x.size for x in b.own), depth))
-    if (b.packed and m.size < 8) or gathers_along(body, b.own):
+    if gathers_along(body, b.own):
         return None
+    windowed = _windowed(made, stores)
     if b.packed and n.size < 4 * lanes:
         _widen(made, stores)
+    if windowed is not None and windowed.cost() < made.cost():
+        made, b.packed = windowed, True
+    if b.packed and m.size < 8:
+        return None
     while made.lanes // 2 >= made.extent:
         made.lanes //= 2
-    _choose_tile(made)
+    _, made.rows, made.vectors = _tile(made)
     _choose_depth(made)
     _choose_blocks(made)
     return made
@@ -280,11 +327,15 @@ def _given(made: Tiling, steps: Steps, space: Space) -> Tiling:
         if made.columns[-1] is not space.axes[str(n)] or any(x not in made.b.own for x in made.columns):
             raise ScheduleError(f"{step}: columns are axes of one factor, the last that of multiply()")
         made.outer = [x for x in made.outer if x not in made.columns]
-        made.panel = min(made.columns[0].size, steps.count("split", str(step.args[0])))
-        if made.panel == 1:
-            made.panel = made.columns[0].size
+        size = made.columns[0].size
+        made.panel = min([size, *(int(cut.args[1]) for cut in steps.named("split") if cut.args[0] == step.args[0])])
     for operand, name in ((made.a, "a"), (made.b, "b")):
         operand.packed = steps.keeps(name)
+    if Step("keep", ("b", "window")) in steps.all:
+        made.windows = find_windows(made.body, made.b.work, made.b.own, made.k)
+        if not made.windows or not made.panel or any(w.axis not in made.columns for w in made.windows):
+            raise ScheduleError(f"{steps}: keep(b, window) wants a factor that is read at sums of its own axes and of "
+                                "axes of the sum, its own among those that join() joins")
     for step in steps.named("split"):
         axis = space.axes[str(step.args[0])]
         if axis in made.k:
@@ -293,6 +344,8 @@ def _given(made: Tiling, steps: Steps, space: Space) -> Tiling:
             raise ScheduleError(f"{step}: the axes of the sum can be cut, and the first of the axes that join() joins")
     if not any(space.axes[str(step.args[0])] in made.k for step in steps.named("split")):
         made.depth = made.k[0].size
+    if not _fits_windows(made):
+        raise ScheduleError(f"{steps}: an axis that windows are moved along is cut")
     made.row_tiles = steps.count("parallel", space.name(made.m))
     made.column_tiles = steps.count("parallel", space.name(made.n))
     row_tiles, column_tiles = max(1, made.m.size // made.rows), max(1, made.extent // made.width)
@@ -357,9 +410,7 @@ def _widen(tiling: Tiling, stores: Sequence[Sym]) -> None:
     others = sorted([x for x in tiling.b.own if x is not tiling.n],
                     key=lambda x: min([abs(coefficient(e, x.var) or 1 << 40) for e in stores]))
     width = tiling.n.size
-    columns = width * prod(x.size for x in others)
-    products = tiling.m.size * columns * prod(x.size for x in (*tiling.k, *tiling.outer)) // (columns // width)
-    wanted = min(TASKS, products // WIDE_ENOUGH)
+    wanted = min(TASKS, _products(tiling) // WIDE_ENOUGH)
     for axis in others:
         if width >= 4 * tiling.lanes:
             break
@@ -376,26 +427,58 @@ def _widen(tiling: Tiling, stores: Sequence[Sym]) -> None:
         tiling.panel = tiling.columns[0].size
 
 
+def _windowed(tiling: Tiling, stores: Sequence[Sym]) -> Tiling | None:
+    """The same with a copy of what the windows of the second factor cover; None if there are none."""
+    windows = find_windows(tiling.body, tiling.b.work, tiling.b.own, tiling.k)
+    columns = [w.axis for w in windows if w.axis is not tiling.n]
+    if not columns and windows:
+        columns = [x for x in tiling.b.own if x is not tiling.n][-1:]
+    if not columns:
+        return None
+    columns.sort(key=lambda x: -min([abs(coefficient(e, x.var) or 1 << 40) for e in stores]))
+    made = replace(tiling, columns=[*columns, tiling.n], outer=[x for x in tiling.outer if x not in columns],
+                   windows=windows, panel=1)
+    _choose_depth(made)
+    if not _fits_windows(made):
+        return None
+    wanted = min(TASKS, _products(made) // WIDE_ENOUGH)
+    outer, size = prod(x.size for x in made.outer), columns[0].size
+    plans = [replace(made, panel=rows) for rows in {-(-size // n): None for n in range(1, size + 1)}]
+    good = [x for x in plans if x.scratch <= made.target.l2 // 2 and outer * -(-size // x.panel) >= wanted]
+    return min(good or plans[-1:], key=lambda x: (x.cost(), -x.panel))
+
+
+def _fits_windows(tiling: Tiling) -> bool:
+    """Whether no axis that windows are moved along is cut."""
+    taps = [k for w in tiling.windows for k, _ in w.taps]
+    return not any(k in taps for k in tiling.k[:tiling.cut + (tiling.depths > 1)])
+
+
 def _panel(tiling: Tiling, size: int, width: int, most: int) -> int:
     """How many rows of ``width`` columns make a panel of up to ``most`` columns: those whose register tiles take the
     fewest steps, whole panels."""
     def cost(rows: int) -> tuple[float, int]:
         return _tile(tiling, rows * width)[0] * -(-size // rows), -rows
-    least = -(-4 * tiling.lanes // width)
-    return min(range(least, max(least, most // width) + 1), key=cost)
+    least = min(size, -(-4 * tiling.lanes // width))
+    return min(range(least, max(least, min(size, most // width)) + 1), key=cost)
 
 
-def _choose_tile(tiling: Tiling) -> None:
-    """The register tile that takes the fewest steps."""
-    _, tiling.rows, tiling.vectors = _tile(tiling, tiling.extent)
+def _products(tiling: Tiling) -> int:
+    """All products of a contraction."""
+    return prod(x.size for x in (tiling.m, *tiling.columns, *tiling.k, *tiling.outer))
 
 
-def _tile(tiling: Tiling, extent: int) -> tuple[float, int, int]:
-    """Steps that all tiles of so many columns take, remainders included, with the tile that takes the fewest: its rows
-    and vectors."""
-    registers, size = tiling.target.vector_registers, tiling.m.size
+def _tile(tiling: Tiling, extent: int = 0) -> tuple[float, int, int]:
+    """Steps that all tiles of the columns take, or of so many, with the tile that takes the fewest: its rows and
+    vectors."""
+    return _best_tile(tiling.m.size, -(-(extent or tiling.extent) // tiling.lanes), tiling.target.vector_registers)
+
+
+@cache
+def _best_tile(size: int, count: int, registers: int) -> tuple[float, int, int]:
+    """The register tile that takes the fewest steps for so many rows and vectors, remainders included: what all take,
+    its rows and vectors."""
     budget = registers * 3 // 4
-    count = -(-extent // tiling.lanes)
     best = float("inf"), 1, 1
     for vectors in range(1, min(4 if registers >= 32 else 3, count) + 1):
         for rows in range(1, min(size, budget // vectors, 12) + 1):
@@ -435,8 +518,7 @@ def _choose_blocks(tiling: Tiling) -> None:
     columns = 512 if tiling.a.packed else 128 if tiling.b.packed else 256
     tiling.row_tiles = min(row_tiles, max(1, rows // tiling.rows))
     tiling.column_tiles = column_tiles if tiling.panel else min(column_tiles, max(1, columns // tiling.width))
-    products = tiling.m.size * tiling.extent * prod(x.size for x in tiling.k) * outer
-    wanted = min(TASKS, products // WIDE_ENOUGH)
+    wanted = min(TASKS, _products(tiling) // WIDE_ENOUGH)
     loads = tiling.b.loads(tiling.body)
     one_by_one = tiling.n.size < tiling.lanes // 2 or not _is_contiguous(loads, tiling.n)
     amortised = SINGLY * AMORTISED if one_by_one else AMORTISED

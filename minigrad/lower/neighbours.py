@@ -85,6 +85,8 @@ def _changed(step: Step, chosen: Chosen, lanes: int) -> Iterator[tuple[Step, ...
     """Other steps in the place of one."""
     if step.name in ("keep", "join"):
         yield ()
+        if step.name == "keep" and step.args[0] == "b":
+            yield (Step("keep", ("b", "window" if step.args[1] == "scratch" else "scratch")),)
     elif step.name == "multiply":
         rows, height, columns, width = step.args
         assert isinstance(height, int) and isinstance(width, int)

@@ -5,11 +5,12 @@ Next: ``scan.py``."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
 from minigrad.dtype import bool_, int64
+from minigrad.graph.lazy import contiguous_strides
 from minigrad.kernel.ir import (
     Alloc,
     Apply,
@@ -33,7 +34,7 @@ from minigrad.lower.map import Lowering, map_stage
 from minigrad.lower.nest import ZERO, Parallel, loop, loops, parts, when
 from minigrad.lower.steps import Space
 from minigrad.ops import Op
-from minigrad.symbolic import Sym, both, eq, minimum, num
+from minigrad.symbolic import Sym, as_sym, both, eq, minimum, num
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,40 +180,81 @@ class _Writer:
 
     def _pack(self, operand: Operand, statements: list[Statement]) -> _Packed:
         """Copy the block's part of an operand to scratch, computed once."""
-        tiling, body = self.tiling, self.body
+        tiling = self.tiling
         rows = operand is tiling.a
         k_axes = [self._axis("k", tiling.depth), *[self._axis("k", x.size) for x in tiling.k[tiling.cut + 1:]]]
         cut = tiling.k[tiling.cut]
         base = self.k_block * tiling.depth
         mapping: dict[Sym, Sym] = {cut.var: base + k_axes[0].var}
         guards = [] if cut.size % tiling.depth == 0 else [(base + k_axes[0].var) < cut.size]
-        flat = ZERO
         for axis, own in zip(tiling.k[tiling.cut:], k_axes, strict=True):
-            flat = flat * axis.size + own.var
             mapping.setdefault(axis.var, own.var)
+        if not rows and tiling.windows:
+            return self._pack_windows(operand, k_axes, mapping, guards, statements)
+        strides = contiguous_strides([x.size for x in k_axes])
+        flat = _dot([x.var for x in k_axes], strides)
         deep = tiling.depth * tiling.inner
         if rows:
             local = [self._axis("m", self.height)]
             origin = self._origin(self.first_row, self.height, tiling.m.size, statements)
             mapping[tiling.m.var] = origin + local[0].var
             index = local[0].var * deep + flat
-            packed = _Packed(self._scratch("a", self.height * deep), deep, 1, origin)
+            packed = _Packed(self._scratch("a", self.height * deep), deep, strides, origin)
         else:
             local, index, extra, origin = self._panel_axes(mapping, statements)
             guards += extra
             index = index + flat * self.block_width
-            packed = _Packed(self._scratch("b", deep * self.block_width), 1, self.block_width, origin)
+            packed = _Packed(self._scratch("b", deep * self.block_width), 1, [n * self.block_width for n in strides],
+                             origin)
+        partial = not rows and tiling.panel and tiling.extent % tiling.lanes
+        self._copy(operand, packed.array, index, [*k_axes, *local], mapping, guards, bool(partial), statements)
+        return packed
+
+    def _pack_windows(self, operand: Operand, k_axes: list[Axis], mapping: dict[Sym, Sym], guards: list[Sym],
+                      statements: list[Statement]) -> _Packed:
+        """Copy what the windows of a panel cover, each element once."""
+        tiling = self.tiling
+        taps = {k: (w, factor) for w in tiling.windows for k, factor in w.taps}
+        sizes = [(x.size if i else tiling.panel) + tiling.extra(x) for i, x in enumerate(tiling.columns)]
+        places, pitches = [self._axis("n", size) for size in sizes], tiling.pitches
+        plane = sizes[0] * pitches[0]
+        coordinates = [x.var for x in places]
+        if self.panels is not None:
+            coordinates[0] = self.panels.var * tiling.panel + places[0].var
+            inside = coordinates[0] < tiling.columns[0].size + tiling.extra(tiling.columns[0])
+            guards += [] if inside.lo == 1 else [inside]
+        offset, windows = 0, {w.axis: w for w in tiling.windows}
+        for axis, at, pitch in zip(tiling.columns, coordinates, pitches, strict=True):
+            if axis in windows:
+                mapping.update({v: as_sym(e) for v, e in windows[axis].plain(at).items()})
+                offset -= windows[axis].low * pitch
+            else:
+                mapping[axis.var] = at
+        planes = [(axis, own) for axis, own in zip(tiling.k[tiling.cut:], k_axes, strict=True) if axis not in taps]
+        held = contiguous_strides([own.size for _, own in planes])
+        stride_of = {axis: n * plane for (axis, _), n in zip(planes, held, strict=True)}
+        for k, (w, factor) in taps.items():
+            stride_of[k] = factor * pitches[tiling.columns.index(w.axis)]
+        past = -tiling.extent % tiling.lanes
+        array = self._scratch("b", plane * prod(own.size for _, own in planes) + past)
+        index = _dot([own.var for _, own in planes], [n * plane for n in held]) + _dot([x.var for x in places], pitches)
+        self._copy(operand, array, index, [*(own for _, own in planes), *places], mapping, guards, past > 0, statements)
+        return _Packed(array, 1, [stride_of[x] for x in tiling.k[tiling.cut:]], ZERO, offset)
+
+    def _copy(self, operand: Operand, array: Array, index: Sym, axes: Sequence[Axis], mapping: Mapping[Sym, Sym],
+              guards: Sequence[Sym], clear: bool, statements: list[Statement]) -> None:
+        """Loops that store an operand's value over ``axes``, 0 where a guard fails; ``clear``: not all of the array is
+        stored."""
+        body = self.body
         guard = both(*guards) if guards else None
         copy = body.instance({**mapping, **{g.var: g.var for g in body.gathers}}, guard=guard)
         value = copy.value(operand.value)
         gathers = tuple([replace(g, value=copy.value(g.value), guard=guard if g.guard is None else both(
             copy.index(g.guard), *guards)) for g in used_gathers(body.gathers, operand.value)])
-        inner = Body(self.names, tuple([(x.var, x.size) for x in (*k_axes, *local) if x.size != 1]),
-                     (Output(packed.array, index, value),), (), gathers, body.status)
-        partial = not rows and tiling.panel and tiling.extent % tiling.lanes
-        statements += [Alloc(packed.array, Const(0, self.dtype) if partial else None),
-                       *map_stage(inner, tiling.target, divide=False).statements]
-        return packed
+        inner = Body(self.names, tuple([(x.var, x.size) for x in axes if x.size != 1]), (Output(array, index, value),),
+                     (), gathers, body.status)
+        statements += [Alloc(array, Const(0, self.dtype) if clear else None),
+                       *map_stage(inner, self.tiling.target, divide=False).statements]
 
     def _scratch(self, stem: str, size: int) -> Array:
         return Array(self.names.fresh(stem), self.dtype, size, "scratch", 1, True)
@@ -240,9 +282,8 @@ class _Writer:
             inside = mapping[tiling.n.var] < tiling.n.size
             return [own], own.var, [] if inside.lo == 1 else [inside], origin
         axes = [self._axis("n", tiling.panel), *[self._axis("n", x.size) for x in tiling.columns[1:]]]
-        flat = ZERO
+        flat = _dot([own.var for own in axes], tiling.pitches)
         for axis, own in zip(tiling.columns, axes, strict=True):
-            flat = flat * axis.size + own.var
             mapping[axis.var] = own.var
         first = (self.panels.var * tiling.panel if self.panels else ZERO) + axes[0].var
         mapping[tiling.columns[0].var] = first
@@ -291,9 +332,7 @@ class _Writer:
             outer = [self._axis("n", tiling.panel), *[self._axis("n", x.size) for x in tiling.columns[1:-1]]]
             for axis, own in zip(tiling.columns[:-1], outer, strict=True):
                 mapping[axis.var] = own.var
-            flat = ZERO
-            for axis, own in zip(tiling.columns[:-1], outer, strict=True):
-                flat = flat * axis.size + own.var
+            at = at + _dot([own.var for own in outer], tiling.pitches[:-1])
             stop = num(tiling.panel)
             if self.panels is not None:
                 whole = tiling.columns[0]
@@ -302,11 +341,11 @@ class _Writer:
                 mapping[whole.var] = whole.var
                 local = outer[0]
                 head: list[Statement] = [LetIndex(local.var, Index(whole.var - start, int64))]
-                made = columns(tiling.n.var, ZERO, at + flat * tiling.n.size, tiling.n.size, mapping, sums)
+                made = columns(tiling.n.var, ZERO, at, tiling.n.size, mapping, sums)
                 made = [*head, *loops(outer[1:], made)]
                 made = [loop(whole, made, start=start, stop=minimum(start + tiling.panel, num(whole.size)))]
             else:
-                made = columns(tiling.n.var, ZERO, at + flat * tiling.n.size, tiling.n.size, mapping, sums)
+                made = columns(tiling.n.var, ZERO, at, tiling.n.size, mapping, sums)
                 made = [loop(outer[0], loops(outer[1:], made), stop=stop)]
         return [loop(row, made)]
 
@@ -342,19 +381,29 @@ class _Writer:
         return [loop(step, [made])] if count > 1 else [made]
 
 
+def _dot(at: Sequence[Sym], strides: Sequence[int]) -> Sym:
+    """The place of a point."""
+    return sum([v * n for v, n in zip(at, strides, strict=True)], ZERO)
+
+
 def _is_nan(value: Value) -> Value:
     return Apply(Op.NOT, (Apply(Op.EQ, (value, value), bool_),), bool_)
 
 
 @dataclass(frozen=True, slots=True)
 class _Packed:
-    """A block of an operand in scratch: steps between neighbouring rows or columns, and of K; the row or column of the
-    operand that it begins with."""
+    """A block of an operand in scratch: elements between neighbouring rows or columns, and between steps of each axis
+    of K from the cut on; the row or column of the operand that it begins with; where the first element is."""
 
     array: Array
     across: int
-    along: int
+    along: Sequence[int]
     origin: Sym
+    offset: int = 0
+
+    def at(self, position: Sym, k: Sequence[Sym]) -> Load:
+        """The element of a row or column at a step of K."""
+        return Load(self.array, position * self.across + _dot(k, self.along) + self.offset)
 
 
 class _Micro:
@@ -396,7 +445,7 @@ class _Micro:
         tiling, w = self.tiling, self.writer
         row, vector, lane = w._axis("u", high.size), w._axis("v", vectors), w._axis("l", tiling.lanes)
         column = vector.var * tiling.lanes + lane.var
-        axes, head, flat, start, stop = self._k_loops()
+        axes, head, k, start, stop = self._k_loops()
         before: list[Statement] = []
         local_row = self._place(self.a, w.first_row, w.height, high, before)
         local_column = self._place(self.b, w.first_column, w.block_width, wide, before)
@@ -408,10 +457,8 @@ class _Micro:
             guard = (wide.at + column) < tiling.n.size
         plain = self.body.instance(mapping)
         masked = self.body.instance(mapping, guard=guard) if guard is not None else plain
-        a: Value = plain.value(tiling.a.value) if self.a is None else Load(
-            self.a.array, (local_row + row.var) * self.a.across + flat * self.a.along)
-        b: Value = masked.value(tiling.b.value) if self.b is None else Load(
-            self.b.array, (local_column + column) * self.b.across + flat * self.b.along)
+        a: Value = plain.value(tiling.a.value) if self.a is None else self.a.at(local_row + row.var, k)
+        b: Value = masked.value(tiling.b.value) if self.b is None else self.b.at(local_column + column, k)
         at = row.var * wide.size + column
         total = Load(acc, at)
         value: Value
@@ -432,26 +479,21 @@ class _Micro:
         before.append(LetIndex(at, Index(first + tiles.local - packed.origin, int64)))
         return at
 
-    def _k_loops(self) -> tuple[list[Axis], list[Statement], Sym, Sym, Sym]:
-        """The loops over a block of K: axes, statements inside them, the position in packed operands, and the bounds of
-        the first axis."""
+    def _k_loops(self) -> tuple[list[Axis], list[Statement], list[Sym], Sym, Sym]:
+        """The loops over a block of K: axes, statements inside them, where each axis stands in packed operands, and the
+        bounds of the first axis."""
         tiling, w = self.tiling, self.writer
         cut = tiling.k[tiling.cut]
         start = w.k_block * tiling.depth
         stop = minimum(start + tiling.depth, num(cut.size))
         axes = tiling.k[tiling.cut:]
-        flat: Sym = ZERO
         head: list[Statement] = []
-        if self.a is not None or self.b is not None:
-            local: Sym = cut.var
-            if w.k_block is not ZERO:
-                inside = w._axis("k", tiling.depth)
-                head = [LetIndex(inside.var, Index(cut.var - start, int64))]
-                local = inside.var
-            flat = local
-            for axis in axes[1:]:
-                flat = flat * axis.size + axis.var
-        return axes, head, flat, start, stop
+        k = [x.var for x in axes]
+        if (self.a is not None or self.b is not None) and w.k_block is not ZERO:
+            inside = w._axis("k", tiling.depth)
+            head = [LetIndex(inside.var, Index(cut.var - start, int64))]
+            k[0] = inside.var
+        return axes, head, k, start, stop
 
     def _store(self, high: Tiles, wide: Tiles, acc: Array, vectors: int) -> list[Statement]:
         """What the body makes of the sums in registers."""
