@@ -1,7 +1,7 @@
 """Stage: lower, strategy ``contraction``. In: a product that counts only under a condition, as the adjoint of a window
 makes it: its factors are read at places that may not be there. Out: the factors, each with the conditions that are its
 own.
-Next: ``tile.py``."""
+Next: ``packed.py``."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Stage: lower, strategy ``rows``. In: a body with reductions. Out: loops over the kept axes, in each of them loops
 over the reduced axes with accumulators in registers. The lanes run along a reduced axis (and are folded at the end) or
 along a kept one (each lane is a result). All combine in an order that only shapes and constants decide.
-Next: ``contraction.py``."""
+Next: ``windows.py``."""
 
 from __future__ import annotations
 

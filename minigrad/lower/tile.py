@@ -28,11 +28,12 @@ from minigrad.kernel.ir import (
 )
 from minigrad.lower.axes import Axis
 from minigrad.lower.body import Body, Output, traffic, used_gathers
-from minigrad.lower.contraction import Operand, Tiling
 from minigrad.lower.cost import AHEAD, per_vector
 from minigrad.lower.map import Lowering, map_stage
 from minigrad.lower.nest import ZERO, Parallel, loop, loops, parts, when
+from minigrad.lower.packed import Packed, dot
 from minigrad.lower.steps import Space
+from minigrad.lower.tiling import Operand, Tiling
 from minigrad.ops import Op
 from minigrad.symbolic import Sym, as_sym, both, eq, minimum, num
 
@@ -178,7 +179,7 @@ class _Writer:
 
     # --- packing
 
-    def _pack(self, operand: Operand, statements: list[Statement]) -> _Packed:
+    def _pack(self, operand: Operand, statements: list[Statement]) -> Packed:
         """Copy the block's part of an operand to scratch, computed once."""
         tiling = self.tiling
         rows = operand is tiling.a
@@ -192,26 +193,26 @@ class _Writer:
         if not rows and tiling.windows:
             return self._pack_windows(operand, k_axes, mapping, guards, statements)
         strides = contiguous_strides([x.size for x in k_axes])
-        flat = _dot([x.var for x in k_axes], strides)
+        flat = dot([x.var for x in k_axes], strides)
         deep = tiling.depth * tiling.inner
         if rows:
             local = [self._axis("m", self.height)]
             origin = self._origin(self.first_row, self.height, tiling.m.size, statements)
             mapping[tiling.m.var] = origin + local[0].var
             index = local[0].var * deep + flat
-            packed = _Packed(self._scratch("a", self.height * deep), deep, strides, origin)
+            packed = Packed(self._scratch("a", self.height * deep), deep, strides, origin)
         else:
             local, index, extra, origin = self._panel_axes(mapping, statements)
             guards += extra
             index = index + flat * self.block_width
-            packed = _Packed(self._scratch("b", deep * self.block_width), 1, [n * self.block_width for n in strides],
+            packed = Packed(self._scratch("b", deep * self.block_width), 1, [n * self.block_width for n in strides],
                              origin)
         partial = not rows and tiling.panel and tiling.extent % tiling.lanes
         self._copy(operand, packed.array, index, [*k_axes, *local], mapping, guards, bool(partial), statements)
         return packed
 
     def _pack_windows(self, operand: Operand, k_axes: list[Axis], mapping: dict[Sym, Sym], guards: list[Sym],
-                      statements: list[Statement]) -> _Packed:
+                      statements: list[Statement]) -> Packed:
         """Copy what the windows of a panel cover, each element once."""
         tiling = self.tiling
         taps = {k: (w, factor) for w in tiling.windows for k, factor in w.taps}
@@ -237,9 +238,9 @@ class _Writer:
             stride_of[k] = factor * pitches[tiling.columns.index(w.axis)]
         past = -tiling.extent % tiling.lanes
         array = self._scratch("b", plane * prod(own.size for _, own in planes) + past)
-        index = _dot([own.var for _, own in planes], [n * plane for n in held]) + _dot([x.var for x in places], pitches)
+        index = dot([own.var for _, own in planes], [n * plane for n in held]) + dot([x.var for x in places], pitches)
         self._copy(operand, array, index, [*(own for _, own in planes), *places], mapping, guards, past > 0, statements)
-        return _Packed(array, 1, [stride_of[x] for x in tiling.k[tiling.cut:]], ZERO, offset)
+        return Packed(array, 1, [stride_of[x] for x in tiling.k[tiling.cut:]], ZERO, offset)
 
     def _copy(self, operand: Operand, array: Array, index: Sym, axes: Sequence[Axis], mapping: Mapping[Sym, Sym],
               guards: Sequence[Sym], clear: bool, statements: list[Statement]) -> None:
@@ -282,7 +283,7 @@ class _Writer:
             inside = mapping[tiling.n.var] < tiling.n.size
             return [own], own.var, [] if inside.lo == 1 else [inside], origin
         axes = [self._axis("n", tiling.panel), *[self._axis("n", x.size) for x in tiling.columns[1:]]]
-        flat = _dot([own.var for own in axes], tiling.pitches)
+        flat = dot([own.var for own in axes], tiling.pitches)
         for axis, own in zip(tiling.columns, axes, strict=True):
             mapping[axis.var] = own.var
         first = (self.panels.var * tiling.panel if self.panels else ZERO) + axes[0].var
@@ -332,7 +333,7 @@ class _Writer:
             outer = [self._axis("n", tiling.panel), *[self._axis("n", x.size) for x in tiling.columns[1:-1]]]
             for axis, own in zip(tiling.columns[:-1], outer, strict=True):
                 mapping[axis.var] = own.var
-            at = at + _dot([own.var for own in outer], tiling.pitches[:-1])
+            at = at + dot([own.var for own in outer], tiling.pitches[:-1])
             stop = num(tiling.panel)
             if self.panels is not None:
                 whole = tiling.columns[0]
@@ -381,35 +382,14 @@ class _Writer:
         return [loop(step, [made])] if count > 1 else [made]
 
 
-def _dot(at: Sequence[Sym], strides: Sequence[int]) -> Sym:
-    """The place of a point."""
-    return sum([v * n for v, n in zip(at, strides, strict=True)], ZERO)
-
-
 def _is_nan(value: Value) -> Value:
     return Apply(Op.NOT, (Apply(Op.EQ, (value, value), bool_),), bool_)
-
-
-@dataclass(frozen=True, slots=True)
-class _Packed:
-    """A block of an operand in scratch: elements between neighbouring rows or columns, and between steps of each axis
-    of K from the cut on; the row or column of the operand that it begins with; where the first element is."""
-
-    array: Array
-    across: int
-    along: Sequence[int]
-    origin: Sym
-    offset: int = 0
-
-    def at(self, position: Sym, k: Sequence[Sym]) -> Load:
-        """The element of a row or column at a step of K."""
-        return Load(self.array, position * self.across + _dot(k, self.along) + self.offset)
 
 
 class _Micro:
     """The register tile."""
 
-    def __init__(self, writer: _Writer, a: _Packed | None, b: _Packed | None, sums: Array | None, add: bool) -> None:
+    def __init__(self, writer: _Writer, a: Packed | None, b: Packed | None, sums: Array | None, add: bool) -> None:
         self.writer, self.tiling, self.body, self.names = writer, writer.tiling, writer.body, writer.names
         self.a, self.b, self.sums, self.add = a, b, sums, add
 
@@ -471,7 +451,7 @@ class _Micro:
             inside = when(Index(plain.index(both(*tiling.skips)), bool_), inside)
         return [*before, loop(axes[0], loops(axes[1:], inside), start=start, stop=stop)]
 
-    def _place(self, packed: _Packed | None, first: Sym, count: int, tiles: Tiles, before: list[Statement]) -> Sym:
+    def _place(self, packed: Packed | None, first: Sym, count: int, tiles: Tiles, before: list[Statement]) -> Sym:
         """Where the tile begins in a packed operand."""
         if packed is None or packed.origin is first or packed.origin is ZERO:
             return tiles.local

@@ -13,10 +13,11 @@ from minigrad.errors import ScheduleError
 from minigrad.kernel.ir import Apply, Load, Value
 from minigrad.lower.axes import Axis
 from minigrad.lower.body import Body
-from minigrad.lower.contraction import Operand, contiguous, find_product, gathers_along, given_product
+from minigrad.lower.contraction import find_product, gathers_along, given_product
 from minigrad.lower.gpu.threads import SharedMemory, Threads, power_of_two
 from minigrad.lower.reductions import Domain
 from minigrad.lower.steps import Space, Step, Steps, Strategy
+from minigrad.lower.tiling import Operand, contiguous
 from minigrad.lower.values import Reduction
 from minigrad.ops import Op
 from minigrad.target import BLOCK_K

@@ -11,10 +11,10 @@ from dataclasses import dataclass, fields, replace
 from minigrad.dtype import DType, float16, float32, uint16
 from minigrad.errors import ScheduleError
 from minigrad.kernel.ir import MATRIX_DEPTH, MATRIX_LANES, MATRIX_SIDE, Apply, Load, Value
-from minigrad.lower.contraction import contiguous
 from minigrad.lower.gpu.contraction import COPY, MEETING, Side, Tiling, given_depth, takes_lanes
 from minigrad.lower.gpu.threads import Threads
 from minigrad.lower.steps import Space, Step, Steps
+from minigrad.lower.tiling import contiguous
 from minigrad.ops import Op
 
 SUMS = 64
