@@ -75,7 +75,7 @@ def search(device: Device, spec: KernelSpec, structure: bytes, target: Target) -
     width, seconds = config.get("BEAM"), config.get("BEAM_SECONDS")
     plain = replace(target, beam=0)
     first = lower(spec, plain)
-    if target.workgroup or any(Chosen.read(line) is None for line in first.strategies) or (
+    if any(Chosen.read(line) is None for line in first.strategies) or (
             instructions(first.kernel) > LONGEST):
         return first
     here = device.name, plain, structure, width

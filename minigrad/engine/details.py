@@ -5,7 +5,7 @@ Next: ``inspect.py``."""
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from minigrad.engine.build import Model, lowered_for, target_of, traffic
@@ -79,4 +79,8 @@ class Details:
 def preview(pending: Pending, name: str) -> Details:
     """What another device, which need not exist here, would run for a graph."""
     kind = device_class(name)
-    return Details(pending, (), kind.offline() if kind.unavailable() else get_device(name))
+    if not kind.unavailable():
+        return Details(pending, (), get_device(name))
+    details = Details(pending, (), kind.offline())
+    details.target = replace(details.target, beam=0)  # nothing can be timed
+    return details

@@ -39,8 +39,8 @@ class Chosen:
 
 def neighbours(chosen: Chosen, target: Target) -> list[Steps]:
     """Steps that differ in one thing, each once."""
-    found = dict.fromkeys(steps for steps in _all(chosen, target) if steps != chosen.steps)
-    return list(found)
+    every = _on_gpu(chosen) if target.workgroup else _all(chosen, target)
+    return list(dict.fromkeys(steps for steps in every if steps != chosen.steps))
 
 
 def _all(chosen: Chosen, target: Target) -> Iterator[Steps]:
@@ -105,3 +105,59 @@ def _changed(step: Step, chosen: Chosen, lanes: int) -> Iterator[tuple[Step, ...
                 yield (Step(step.name, (axis, other)),)
         if step.name in ("unroll", "accumulate", "split"):
             yield ()
+
+
+# --- on GPUs
+
+_TILES = ((2, 1, 2, 1, 1), (1, 2, 1, 2, 1), (1, 1, 2, .5, 1), (1, 1, 2, 1, 2), (1, 1, 1, 2, 2))
+"""What the rows and columns of a thread, those of a workgroup, and its threads are multiplied by; or divided."""
+
+
+def _on_gpu(chosen: Chosen) -> Iterator[Steps]:
+    steps = chosen.steps
+    for step in steps.named("multiply") + steps.named("matrix"):
+        yield from _tiles(steps, step)
+    for i, step in enumerate(steps.all):
+        before, after = steps.all[:i], steps.all[i + 1:]
+        if step.name in ("keep", "coalesce", "lanes", "split", "accumulate") and chosen.strategy != "contraction":
+            yield Steps((*before, *after))
+        if step.name in ("block", "grid", "lanes", "split", "accumulate"):
+            for factor in (2, .5):
+                yield Steps((*before, _times(step, factor), *after))
+    if chosen.strategy == "map" and chosen.sizes and not steps.named("lanes"):
+        others = [step for step in steps if step.name != "split"]
+        yield Steps((*others, Step("lanes", (list(chosen.sizes)[-1], 2))))
+    reduced = [name for name in chosen.sizes if name.startswith("r")]
+    if chosen.strategy == "rows" and reduced:
+        if not steps.named("accumulate"):
+            yield steps + [Step("accumulate", (reduced[-1], 2))]
+        if not steps.named("coalesce"):
+            yield steps + [Step("coalesce", (reduced[-1],))]
+        if not steps.named("lanes"):
+            yield steps + [Step("lanes", (reduced[-1], 2))]
+
+
+def _tiles(steps: Steps, multiply: Step) -> Iterator[Steps]:
+    """Other tiles of a product, by so many threads."""
+    m, _, n, _ = multiply.args
+    for factors in (*_TILES, *(tuple([1 / f for f in each]) for each in _TILES)):
+        high, wide, rows, columns, threads = factors
+        if min(int(multiply.args[1]) * high, int(multiply.args[3]) * wide) < 1:
+            continue
+        changed = []
+        for step in steps:
+            if step is multiply:
+                step = Step(step.name, (m, int(int(step.args[1]) * high), n, int(int(step.args[3]) * wide)))
+            elif step.name == "split" and step.args[0] in (m, n):
+                step = _times(step, rows if step.args[0] == m else columns)
+            elif step.name == "block":
+                step = _times(step, threads)
+            changed.append(step)
+        yield Steps(tuple(changed))
+
+
+def _times(step: Step, factor: float) -> Step:
+    """The step with another count, at least 1."""
+    count = step.args[-1]
+    assert isinstance(count, int)
+    return Step(step.name, (*step.args[:-1], max(1, int(count * factor))))

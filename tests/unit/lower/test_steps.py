@@ -42,6 +42,7 @@ def nodes():
     yield "middle", c.reduce(Op.MAX, (1,))
     yield "all", c.reduce(Op.SUM, (0, 1, 2))
     yield "product", product(a, b)
+    yield "small product", product(buffer((6, 12)), buffer((12, 10)))
     yield "long product", product(buffer((300, 1100)), buffer((1100, 130)))
     yield "turned product", matmul(a, buffer((33, 70)))
     rows, columns = buffer((3, 20, 1, 70)), buffer((3, 1, 33, 70))
@@ -298,25 +299,31 @@ def test_steps_that_cannot_be_lose_nothing(rng: np.random.Generator) -> None:
     np.testing.assert_allclose(y.numpy(), np.sin(x.numpy()).sum(1), rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", NODES)
-def test_neighbours_differ_in_one_thing_and_compute_the_same(name: str, rng: np.random.Generator) -> None:
+SMALL = ("map", "turned", "rows", "columns", "middle", "small product")
+"""Those that the interpreter has time for."""
+
+
+@pytest.mark.parametrize(("name", "target"), [*((n, AVX2) for n in NODES), *((n, TINY) for n in SMALL)],
+                         ids=lambda x: getattr(x, "name", x))
+def test_neighbours_differ_in_one_thing_and_compute_the_same(name: str, target: Target,
+                                                             rng: np.random.Generator) -> None:
     spec = spec_of(NODES[name])
-    first = lower(spec, AVX2)
+    first, native = lower(spec, target), target is AVX2
     values = {n: rng.integers(-3, 4, n.size).astype("f") for n in spec.memory if n.op == Op.BUFFER}
     sizes = {m.name: a.size for n, m in spec.memory.items() for a in first.kernel.arrays if a.name == m.name}
     values = {n: rng.integers(-3, 4, sizes[spec.memory[n].name]).astype("f") for n in values}
     (chosen,) = [Chosen.read(line) for line in first.strategies]
     assert chosen is not None
-    wanted, tried = run(spec, values, target=AVX2, native=True), 0
-    others = neighbours(chosen, AVX2)
+    wanted, tried = run(spec, values, target=target, native=native), 0
+    others = neighbours(chosen, target)
     assert len(set(others)) == len(others) and chosen.steps not in others
-    for steps in others[::3]:
-        target = replace(AVX2, steps=(("*", (str(steps),)),))
+    for steps in others[::3 if native else 1]:
+        changed = replace(target, steps=(("*", (str(steps),)),))
         try:
-            lower(spec, target)
+            lower(spec, changed)
         except ScheduleError:
             continue
         tried += 1
-        for node, found in run(spec, values, target=target, native=True).items():
+        for node, found in run(spec, values, target=changed, native=native).items():
             np.testing.assert_array_equal(found, wanted[node], str(steps))  # sums of small integers are exact
     assert tried > 1 or chosen.strategy == "map"
