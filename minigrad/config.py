@@ -78,6 +78,8 @@ SETTINGS: dict[str, Setting] = {
         Setting("CACHE_DIR", "", "The folder of compiled kernels; empty takes the user's cache folder."),
         Setting("TIERS", 1, "1 runs a new graph without compiling it where compiling would take longer than it saves; "
                             "0 compiles every graph, 2 none that can be run without (CPU device).", 2),
+        Setting("CODEGEN", 2, "How hard LLVM works on the code of the CPU device's kernels, from 0 to 3; 0 takes less "
+                              "than half of the time, for code that keeps every value in memory.", 3),
         Setting("VERIFY", 0, "1 checks every intermediate form after every pass. The tests run with 1."),
         Setting("STEPS", "", "Steps for kernels, in place of those that are chosen; see minigrad.steps."),
         Setting("BEAM", 0, "Search for faster loops of each new kernel, from so many at a time; 0 does not search. "

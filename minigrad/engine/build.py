@@ -28,7 +28,7 @@ from minigrad.schedule.spec import KernelSpec, StackedSpec
 from minigrad.schedule.structure import digest
 from minigrad.target import Target
 
-Key = tuple[Device, Target, bytes]
+Key = tuple[Device, Target, int, bytes]
 """What a kernel's code depends on: the digest is that of its structure."""
 
 
@@ -99,6 +99,7 @@ def compile_launches(device: Device, launches: Sequence[Launch]) -> tuple[list[L
     """The launches, stacks that would be too long as several; the code of each; and how many kernels were compiled for
     it: one for each structure that is new."""
     target = target_of(device)
+    settings = device, target, config.get("CODEGEN")
     digests: dict[int, bytes] = {}  # by identity: the repeats of a loop share their structures
     found: dict[Key, Code | None] = {}
     missing: dict[Key, Lowered] = {}
@@ -107,7 +108,7 @@ def compile_launches(device: Device, launches: Sequence[Launch]) -> tuple[list[L
         made = launch.structure
         if id(made) not in digests:
             digests[id(made)] = digest(made)
-        return device, target, digests[id(made)]
+        return (*settings, digests[id(made)])
 
     def lowered(launch: Launch) -> Lowered | None:
         key = key_of(launch)
@@ -125,7 +126,7 @@ def compile_launches(device: Device, launches: Sequence[Launch]) -> tuple[list[L
         programs = [_lean(program) for program in programs]
     for (key, low), program in zip(missing.items(), programs, strict=True):
         written = frozenset(i for i, array in enumerate(low.kernel.arrays) if array.written)
-        found[key] = made = Code(program, key[2], low.flops, low.work, low.iterations, written)
+        found[key] = made = Code(program, key[-1], low.flops, low.work, low.iterations, written)
         kernels.keep(key, made)
     return launches, [code for key in keys if (code := found[key]) is not None], len(missing)
 

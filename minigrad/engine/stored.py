@@ -110,7 +110,7 @@ def _decode(data: bytes, device: Device) -> Executable | None:
     executable = Executable(recipe, [codes[call[0]] for call in made["calls"]], device, 0, "read from disk")
     if not config.get("STEPS") and not config.get("BEAM"):  # the same structures have other code by other steps
         for code in codes:
-            kernels.keep((device, device.target, code.structure), code)
+            kernels.keep((device, device.target, config.get("CODEGEN"), code.structure), code)
     return executable
 
 

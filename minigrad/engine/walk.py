@@ -96,8 +96,8 @@ def walk(outputs: Sequence[LazyBuffer]) -> Pending:
     pending.device = outputs[0].device
     pending.dead = _dead(pending)
     parts.append(pending.device)
-    parts.append(pending.dead)
     parts += _settings(pending.device)
+    parts.append(pending.dead)
     pending.key = tuple(parts)
     return pending
 
@@ -105,7 +105,7 @@ def walk(outputs: Sequence[LazyBuffer]) -> Pending:
 def _settings(device: str) -> list[Any]:
     """What settings add to the key of a plan."""
     steps, beam = config.get("STEPS"), config.get("BEAM")
-    return [*([(steps, beam)] if steps or beam else []), *([config.get("ALLOW_TF32")] if device != "CPU" else [])]
+    return [*([(steps, beam)] if steps or beam else []), config.get("CODEGEN" if device == "CPU" else "ALLOW_TF32")]
 
 
 def _number(value: Any) -> Any:

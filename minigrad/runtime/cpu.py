@@ -8,6 +8,7 @@ from functools import cache, cached_property
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from minigrad import config
 from minigrad.runtime import llvm
 from minigrad.runtime.device import CompiledKernel, Device
 from minigrad.runtime.native import NativeProgram, Step
@@ -40,7 +41,7 @@ class CpuDevice(Device):
 
     def compile_text(self, text: str, names: Sequence[str]) -> list[CompiledKernel]:
         """Programs for the functions ``names`` that LLVM IR ``text`` defines."""
-        module = llvm.compile_text(text, names, self.name)
+        module = llvm.compile_text(text, names, self.name, level=config.get("CODEGEN"))
         return [CompiledKernel(name, module.addresses[name], text, None, module) for name in names]
 
     def identity(self) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from minigrad import target
+from minigrad.config import SETTINGS
 from minigrad.runtime import cache
 from minigrad.runtime.device import compile_error
 from minigrad.runtime.locks import compile_lock
@@ -39,7 +40,7 @@ ALLOWED = C_FUNCTIONS | PYTHON | {
 # The renderer writes code that needs no optimiser.
 PASSES: tuple[str, ...] = ()
 LIBRARIES = 64  # in a session
-LEVEL = 2  # of code generation, 0 to 3; 0 takes a fifth of the time, for code that spills every value
+LEVEL = int(SETTINGS["CODEGEN"].default)  # of code generation, where the setting does not count
 
 
 @dataclass

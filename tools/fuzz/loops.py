@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
 from typing import Any
 
 from tools.fuzz import values
@@ -40,23 +39,18 @@ def varied(data: Any, number: int) -> Any:
     >>> varied([[1, 2], [3, 4]], 1), varied([[0.5, math.inf]], 3)
     ([[2, 3], [4, 1]], [[inf, 0.75]])
     """
-    flat = list(_flat(data))
-    turned = flat[number % max(len(flat), 1):] + flat[:number % max(len(flat), 1)]
+    if not number:
+        return data
+    flat, sizes = data if isinstance(data, list) else [data], []
+    while flat and isinstance(flat[0], list):
+        sizes.append(len(flat[0]))
+        flat = [item for part in flat for item in part]
+    by = number % max(len(flat), 1)
     step = number * 7 % 5 / 4
-    given = iter([v + step if type(v) is float and math.isfinite(v) else v for v in turned])
-    return _filled(data, given)
-
-
-def _flat(data: Any) -> Iterator[Any]:
-    if isinstance(data, list):
-        for part in data:
-            yield from _flat(part)
-    else:
-        yield data
-
-
-def _filled(data: Any, given: Iterator[Any]) -> Any:
-    return [_filled(part, given) for part in data] if isinstance(data, list) else next(given)
+    flat = [v + step if type(v) is float and math.isfinite(v) else v for v in (*flat[by:], *flat[:by])]
+    for size in reversed(sizes):
+        flat = [flat[i:i + size] for i in range(0, len(flat), size)]
+    return flat if isinstance(data, list) else flat[0]
 
 
 def inputs(w: Writer) -> list[str]:

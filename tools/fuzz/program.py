@@ -9,8 +9,10 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from random import Random
 from threading import Barrier
+from types import CodeType
 from typing import Any
 
 import numpy as np
@@ -201,10 +203,16 @@ def _running_logs(library: Any, x: Any, dim: int) -> Any:
     return library.where(found.isnan(), others, found)
 
 
+@lru_cache(4096)
+def _code(line: str) -> CodeType:
+    """A statement, parsed once: rounds and both libraries run the same ones."""
+    return compile(line, "<string>", "exec")
+
+
 def step(line: str, scope: dict[str, Any], variables: dict[str, Any]) -> str:
     """Run one statement; the exception's type and words if it raises."""
     try:
-        exec(line, scope, variables)  # the program is our own text
+        exec(_code(line), scope, variables)  # the program is our own text
     except Exception as error:
         return f"{type(error).__name__}: {error}".partition("\n")[0][:200]
     variables.pop("row", None)
@@ -239,6 +247,7 @@ def _write(seed: int, length: int, library: Any, without: Sequence[str]) -> Prog
     features = {f for f in FEATURES if rng.random() < 0.6} - set(without) - set(getattr(library, "without", ()))
     settings: dict[str, int | str] = {"THREADS": rng.choice((1, 2, 3)), "TIERS": rng.choice((0, 1, 1, 1, 2, 2)),
                 "CACHE": int(rng.random() < 0.1)}  # files take half of the time
+    settings["CODEGEN"] = 2 if Random(f"codegen {seed}").random() < 0.2 else 0  # by 2, LLVM takes 40% of the time
     if "large" not in without and Random(f"large {seed}").random() < 0.15:
         features = features - {"func"} | {"large"}  # a Jacobian of them would not fit
     variables: dict[str, Any] = {}

@@ -79,6 +79,20 @@ def test_keys_hold_what_changes_results_elsewhere() -> None:
     with minigrad.config(ALLOW_TF32=1):
         cpu, other = keys()
     assert cpu == before[0] and other != before[1] and keys() == before
+    with minigrad.config(CODEGEN=0):
+        cpu, other = keys()
+    assert cpu != before[0] and other == before[1]
+
+
+@pytest.mark.parametrize("device, settings", [("CPU", {}), ("CC", {}), ("CPU", {"BEAM": 2})])
+def test_who_holds_the_leaves_is_in_the_key_and_not_in_the_graph(device: str, settings: dict[str, int]) -> None:
+    x = leaf(4, 6, device=device)
+    with minigrad.config(**settings):
+        alone = walk([x.unary(Op.EXP)])
+        x.owners += 1
+        held = walk([x.unary(Op.EXP)])
+    assert alone.dead != held.dead
+    assert alone.key != held.key and alone.graph == held.graph
 
 
 def test_run_time_numbers_and_offsets_are_not_in_the_key() -> None:

@@ -32,6 +32,16 @@ def test_the_same_text_is_compiled_once(cpu, add_text):
     assert a.address == b.address and a.owner is b.owner
 
 
+def test_a_setting_says_how_hard_llvm_works(cpu, add_text):
+    programs = []
+    for level in (2, 0, 0):
+        with config(CODEGEN=level):
+            programs.append(cpu.compile_text(add_text("worked"), ["worked"])[0])
+    usual, quick, again = programs
+    assert quick.owner is again.owner and quick.owner is not usual.owner
+    assert len({run_add(cpu, program).tobytes() for program in programs}) == 1
+
+
 def test_the_disk_cache_serves_the_next_process(cpu, add_text, cache_dir):
     text = add_text("kept")
     program, = cpu.compile_text(text, ["kept"])
