@@ -42,6 +42,8 @@ class Target:
     ``small_work``: scalar operations below which one thread beats a fork and join; ``float64``: whether it has that;
     ``max_lanes``: elements that the language's vectors can have, be they ever so small.
 
+    ``pairs``: names of the dtypes of which it multiplies two and adds both products in one instruction.
+
     A GPU: ``workgroup``: threads of a workgroup, at most (0: a CPU, whose kernels are parallel loops); ``shared``:
     memory that the threads of a workgroup share; ``subgroup``: threads that run in lockstep; ``matrix``: names of
     the dtypes whose tiles it multiplies in one instruction; ``native_math``: exp, log, sin … are functions of its
@@ -61,6 +63,7 @@ class Target:
     has_fma: bool = True
     float64: bool = True
     max_lanes: int = 1 << 10
+    pairs: tuple[str, ...] = ()
     workgroup: int = 0
     shared: int = 0
     subgroup: int = 1

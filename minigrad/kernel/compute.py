@@ -40,6 +40,8 @@ def apply(op: str, operands: Sequence[np.ndarray], dtype: DType) -> np.ndarray:
         return cast(wide, dtype)
     if op == Op.FMA:
         return _fma(*operands)
+    if op == Op.DOT2:
+        return _dot2(*operands)
     if op in (Op.MAXIMUM, Op.MINIMUM) and dtype.is_float:
         a, b = operands
         with np.errstate(invalid="ignore"):
@@ -55,6 +57,14 @@ def _fma(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
             return _fma_by_doubles(*(x.astype(np.float64) for x in (a, b, c)))
         x, y, z = np.broadcast_arrays(a, b, c)
         return np.array([_fma_exactly(*numbers) for numbers in zip(x.tolist(), y.tolist(), z.tolist())], a.dtype)
+
+
+def _dot2(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
+    """The products of the upper halves of two words, then of the lower ones, added to ``c`` with a rounding each."""
+    def half(word: np.ndarray, upper: bool) -> np.ndarray:
+        return np.ascontiguousarray(word & np.uint32(0xFFFF0000) if upper else word << np.uint32(16)).view(np.float32)
+
+    return _fma(half(a, False), half(b, False), _fma(half(a, True), half(b, True), c))
 
 
 def _fma_by_doubles(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:

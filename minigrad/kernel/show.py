@@ -167,5 +167,5 @@ def _apply_text(v: Apply, srcs: list[tuple[str, int]]) -> tuple[str, int]:
     if v.op in (Op.NEG, Op.NOT) and len(srcs) == 1:
         text, held = srcs[0]
         return f"{symbol}{text if held == 4 else f'({text})'}", 3
-    name = {Op.CAST: v.dtype.name, Op.BITCAST: f"bitcast_{v.dtype.name}"}.get(v.op, symbol)
+    name = {Op.DOT2: "dot2", Op.CAST: v.dtype.name, Op.BITCAST: f"bitcast_{v.dtype.name}"}.get(v.op, symbol)
     return f"{name}({', '.join(text for text, _ in srcs)})", 4

@@ -8,7 +8,7 @@ import re
 from itertools import product
 from math import prod
 
-from minigrad.dtype import bool_, float32, int64, uint16
+from minigrad.dtype import bool_, float32, int64, uint16, uint32
 from minigrad.errors import VerifyError
 from minigrad.kernel.ir import (
     MATRIX_DEPTH,
@@ -381,6 +381,9 @@ class _Checker:
 def _problem(v: Apply) -> str:
     """What is wrong with the operands of an op, or nothing."""
     row = KERNEL_OPS.get(v.op)
+    if v.op == Op.DOT2:
+        fits = [s.dtype for s in (*v.srcs, v)] == [uint32, uint32, float32, float32]
+        return "" if fits else "DOT2 is of two uint32 and a float32, which it adds to"
     if row is None:
         return f"{v.op} is no scalar op"
     srcs = v.srcs

@@ -22,6 +22,7 @@ from minigrad.lower.tiling import (
     Operand,
     Tiling,
     best_tile,
+    can_pair,
     choose_blocks,
     choose_depth,
     contiguous,
@@ -100,7 +101,7 @@ def _belongs_in_lanes(a: Operand, b: Operand, body: Body) -> bool:
     return contiguous(stores, a.own)
 
 
-STEPS = Strategy("contraction", ("multiply", "lanes", "parallel", "split", "join", "keep"),
+STEPS = Strategy("contraction", ("multiply", "lanes", "parallel", "split", "join", "keep", "pair"),
                  (("a", "scratch"), ("b", "scratch"), ("b", "window")))
 
 
@@ -129,6 +130,8 @@ def find_tiling(body: Body, kept: list[Axis], domains: Sequence[Domain], space: 
     if gathers_along(body, b.own):
         return None
     other = windowed(made, stores)
+    if other is None and m.size >= 8 and can_pair(made) and (made.k[-1].size % 2 == 0 or made.k[-1].size >= 8):
+        made.pairs = a.packed = b.packed = True
     if b.packed and n.size < 4 * lanes:
         widen(made, stores)
     if other is not None and other.cost() < made.cost():
@@ -165,7 +168,8 @@ def _begun(body: Body, kept: Sequence[Axis], product: Product, m: Axis, n: Axis,
     outer = [x for x in kept if x is not n and x is not m]
     return Tiling(body, target, reduction, product.a, product.b, m, [n], outer, list(product.k),
                   lanes_for(target, reduction.value.dtype.size), skips,
-                  reduction.value.dtype.is_float and any(c not in skips for c in product.lacking))
+                  reduction.value.dtype.is_float and any(c not in skips for c in product.lacking),
+                  conditional=bool(product.conditions))
 
 
 def _given(made: Tiling, steps: Steps, space: Space) -> Tiling:
@@ -200,6 +204,12 @@ def _given(made: Tiling, steps: Steps, space: Space) -> Tiling:
             raise ScheduleError(f"{step}: the axes of the sum can be cut, and the first of the axes that join() joins")
     if not any(space.axes[str(step.args[0])] in made.k for step in steps.named("split")):
         made.depth = made.k[0].size
+    if steps.named("pair"):
+        if not can_pair(made) or made.windows or not (made.a.packed and made.b.packed) or (
+                steps.named("pair")[0].args[0] != space.name(made.k[-1])):
+            raise ScheduleError(f"{steps}: pair() is of the last axis of the sum, where both factors are "
+                                f"{' or '.join(made.target.pairs) or 'of no type here'}, and kept in scratch")
+        made.pairs = True
     if not fits_windows(made):
         raise ScheduleError(f"{steps}: an axis that windows are moved along is cut")
     made.row_tiles = steps.count("parallel", space.name(made.m))

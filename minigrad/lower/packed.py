@@ -1,15 +1,23 @@
-"""Stage: lower, strategy ``contraction``. In: a block of an operand that was copied to scratch. Out: where its elements
-are.
+"""Stage: lower, strategy ``contraction``. In: a block of an operand. Out: loops that copy it to scratch, and where its
+elements are then.
 Next: ``tile.py``."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import prod
 
-from minigrad.kernel.ir import Array, Load
+from minigrad.dtype import bool_, int64, uint16, uint32
+from minigrad.graph.lazy import contiguous_strides
+from minigrad.kernel.ir import Alloc, Apply, Array, Const, Index, LetIndex, Load, Statement, Value
+from minigrad.lower.axes import Axis
+from minigrad.lower.body import Body, Output, used_gathers
+from minigrad.lower.map import map_stage
 from minigrad.lower.nest import ZERO
-from minigrad.symbolic import Sym
+from minigrad.lower.tiling import Operand, Tiling
+from minigrad.ops import Op
+from minigrad.symbolic import Sym, as_sym, both, minimum, num
 
 
 def dot(at: Sequence[Sym], strides: Sequence[int]) -> Sym:
@@ -31,3 +39,154 @@ class Packed:
     def at(self, position: Sym, k: Sequence[Sym]) -> Load:
         """The element of a row or column at a step of K."""
         return Load(self.array, position * self.across + dot(k, self.along) + self.offset)
+
+
+class Packing:
+    """Copies of operands, for the block of rows, of columns and of K that a writer stands at: ``height`` rows from
+    ``first_row``, ``block_width`` columns from ``first_column``, or panel ``panels``; block ``k_block`` of K."""
+
+    def __init__(self, tiling: Tiling) -> None:
+        self.tiling, self.body, self.names = tiling, tiling.body, tiling.body.names
+        self.dtype = tiling.reduction.value.dtype
+        self.height, self.block_width = 1, 1
+        self.first_row, self.first_column, self.k_block = ZERO, ZERO, ZERO
+        self.panels: Axis | None = None
+        if tiling.panel and tiling.panel < tiling.columns[0].size:
+            self.panels = self.axis("n", -(-tiling.columns[0].size // tiling.panel))
+
+    def axis(self, stem: str, size: int) -> Axis:
+        """A loop of so many steps."""
+        return Axis(self.names.var(stem, size), size)
+
+    def pack(self, operand: Operand, statements: list[Statement]) -> Packed:
+        """Copy the block's part of an operand to scratch, computed once."""
+        tiling = self.tiling
+        rows = operand is tiling.a
+        k_axes = [self.axis("k", size) for size in tiling.k_sizes]
+        cut = tiling.k[tiling.cut]
+        mapping = {axis.var: own.var for axis, own in zip(tiling.k[tiling.cut:], k_axes, strict=True)}
+        if tiling.pairs:
+            mapping[tiling.k[-1].var] = k_axes[-1].var * 2
+        mapping[cut.var] = self.k_block * tiling.depth + mapping[cut.var]
+        guards = [] if cut.size % tiling.depth == 0 else [mapping[cut.var] < cut.size]
+        if not rows and tiling.windows:
+            return self._pack_windows(operand, k_axes, mapping, guards, statements)
+        strides = contiguous_strides([x.size for x in k_axes])
+        flat = dot([x.var for x in k_axes], strides)
+        deep = prod(x.size for x in k_axes)
+        if rows:
+            local = [self.axis("m", self.height)]
+            origin = self._origin(self.first_row, self.height, tiling.m.size, statements)
+            mapping[tiling.m.var] = origin + local[0].var
+            index = local[0].var * deep + flat
+            packed = Packed(self._packed_array("a", self.height * deep), deep, strides, origin)
+        else:
+            local, index, extra, origin = self._panel_axes(mapping, statements)
+            guards += extra
+            index = index + flat * self.block_width
+            packed = Packed(self._packed_array("b", deep * self.block_width), 1,
+                            [n * self.block_width for n in strides], origin)
+        partial = not rows and tiling.panel and tiling.extent % tiling.lanes
+        self._copy(operand, packed.array, index, [*k_axes, *local], mapping, guards, bool(partial), statements)
+        return packed
+
+    def _pack_windows(self, operand: Operand, k_axes: list[Axis], mapping: dict[Sym, Sym], guards: list[Sym],
+                      statements: list[Statement]) -> Packed:
+        """Copy what the windows of a panel cover, each element once."""
+        tiling = self.tiling
+        taps = {k: (w, factor) for w in tiling.windows for k, factor in w.taps}
+        sizes = [(x.size if i else tiling.panel) + tiling.extra(x) for i, x in enumerate(tiling.columns)]
+        places, pitches = [self.axis("n", size) for size in sizes], tiling.pitches
+        plane = sizes[0] * pitches[0]
+        coordinates = [x.var for x in places]
+        if self.panels is not None:
+            coordinates[0] = self.panels.var * tiling.panel + places[0].var
+            inside = coordinates[0] < tiling.columns[0].size + tiling.extra(tiling.columns[0])
+            guards += [] if inside.lo == 1 else [inside]
+        offset, windows = 0, {w.axis: w for w in tiling.windows}
+        for axis, at, pitch in zip(tiling.columns, coordinates, pitches, strict=True):
+            if axis in windows:
+                mapping.update({v: as_sym(e) for v, e in windows[axis].plain(at).items()})
+                offset -= windows[axis].low * pitch
+            else:
+                mapping[axis.var] = at
+        planes = [(axis, own) for axis, own in zip(tiling.k[tiling.cut:], k_axes, strict=True) if axis not in taps]
+        held = contiguous_strides([own.size for _, own in planes])
+        stride_of = {axis: n * plane for (axis, _), n in zip(planes, held, strict=True)}
+        for k, (w, factor) in taps.items():
+            stride_of[k] = factor * pitches[tiling.columns.index(w.axis)]
+        past = -tiling.extent % tiling.lanes
+        array = self.scratch("b", plane * prod(own.size for _, own in planes) + past)
+        index = dot([own.var for _, own in planes], [n * plane for n in held]) + dot([x.var for x in places], pitches)
+        self._copy(operand, array, index, [*(own for _, own in planes), *places], mapping, guards, past > 0, statements)
+        return Packed(array, 1, [stride_of[x] for x in tiling.k[tiling.cut:]], ZERO, offset)
+
+    def _copy(self, operand: Operand, array: Array, index: Sym, axes: Sequence[Axis], mapping: Mapping[Sym, Sym],
+              guards: Sequence[Sym], clear: bool, statements: list[Statement]) -> None:
+        """Loops that store an operand's value over ``axes``, 0 where a guard fails; ``clear``: not all of the array is
+        stored."""
+        body = self.body
+        guard = both(*guards) if guards else None
+        copy = body.instance({**mapping, **{g.var: g.var for g in body.gathers}}, guard=guard)
+        value = self._word(operand, mapping, guards) if self.tiling.pairs else copy.value(operand.value)
+        gathers = tuple([replace(g, value=copy.value(g.value), guard=guard if g.guard is None else both(
+            copy.index(g.guard), *guards)) for g in used_gathers(body.gathers, operand.value)])
+        inner = Body(self.names, tuple([(x.var, x.size) for x in axes if x.size != 1]), (Output(array, index, value),),
+                     (), gathers, body.status)
+        statements += [Alloc(array, Const(0, array.dtype) if clear else None),
+                       *map_stage(inner, self.tiling.target, divide=False).statements]
+
+    def _word(self, operand: Operand, mapping: Mapping[Sym, Sym], guards: Sequence[Sym]) -> Value:
+        """Two neighbours of an operand along K, the first in the upper half of a word."""
+        tiling, last = self.tiling, self.tiling.k[-1]
+        whole = tiling.cut < len(tiling.k) - 1
+        start, length = (ZERO, last.size) if whole else (self.k_block * tiling.depth, tiling.depth)
+        halves: list[Value] = []
+        for which in (0, 1):
+            at = mapping[last.var] + which
+            inside = both(*guards, at < last.size, at - start < length)
+            copy = self.body.instance({**mapping, last.var: at}, guard=None if inside.lo == 1 else inside)
+            value = copy.value(operand.value)
+            assert isinstance(value, Apply)
+            bits = Apply(Op.CAST, (Apply(Op.BITCAST, (value.srcs[0],), uint16),), uint32)
+            halves.append(bits if inside.lo == 1 else
+                          Apply(Op.WHERE, (Index(inside, bool_), bits, Const(0, uint32)), uint32))
+        return Apply(Op.OR, (Apply(Op.SHL, (halves[0], Const(16, uint32)), uint32), halves[1]), uint32)
+
+    def _packed_array(self, stem: str, size: int) -> Array:
+        made = self.scratch(stem, size)
+        return replace(made, dtype=uint32) if self.tiling.pairs else made
+
+    def scratch(self, stem: str, size: int) -> Array:
+        return Array(self.names.fresh(stem), self.dtype, size, "scratch", 1, True)
+
+    def _origin(self, first: Sym, count: int, extent: int, statements: list[Statement]) -> Sym:
+        """Where a copy of ``count`` rows or columns begins that holds those from ``first``: not so late that it would
+        pass the end."""
+        if first.hi + count <= extent:
+            return first
+        origin = self.names.var("at", extent - count + 1)
+        statements.append(LetIndex(origin, Index(minimum(first, num(extent - count)), int64)))
+        return origin
+
+    def _panel_axes(self, mapping: dict[Sym, Sym],
+                    statements: list[Statement]) -> tuple[list[Axis], Sym, list[Sym], Sym]:
+        """The columns of a block: axes to copy them with, the position in the block, what must hold, and where the
+        copy begins."""
+        tiling = self.tiling
+        if not tiling.panel:
+            own = self.axis("n", self.block_width)
+            origin = self.first_column
+            if tiling.n.size % tiling.lanes == 0:
+                origin = self._origin(self.first_column, self.block_width, tiling.n.size, statements)
+            mapping[tiling.n.var] = origin + own.var
+            inside = mapping[tiling.n.var] < tiling.n.size
+            return [own], own.var, [] if inside.lo == 1 else [inside], origin
+        axes = [self.axis("n", tiling.panel), *[self.axis("n", x.size) for x in tiling.columns[1:]]]
+        flat = dot([own.var for own in axes], tiling.pitches)
+        for axis, own in zip(tiling.columns, axes, strict=True):
+            mapping[axis.var] = own.var
+        first = (self.panels.var * tiling.panel if self.panels else ZERO) + axes[0].var
+        mapping[tiling.columns[0].var] = first
+        inside = first < tiling.columns[0].size
+        return axes, flat, [] if inside.lo == 1 else [inside], ZERO

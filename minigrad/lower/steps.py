@@ -18,7 +18,7 @@ from minigrad.target import Target
 FORMS: dict[str, tuple[str, ...]] = {
     "lanes": ("axis", "count"), "parallel": ("axis", "count"), "split": ("axis", "count"), "unroll": ("axis", "count"),
     "accumulate": ("axis", "count"), "keep": ("what", "where"), "multiply": ("axis", "count", "axis", "count"),
-    "join": ("axis", "..."), "block": ("count",), "grid": ("count",), "coalesce": ("axis",),
+    "join": ("axis", "..."), "pair": ("axis",), "block": ("count",), "grid": ("count",), "coalesce": ("axis",),
     "matrix": ("axis", "count", "axis", "count"),
 }
 """The steps, and what each takes; ``minigrad.steps`` says what they do."""

@@ -9,13 +9,15 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from math import prod
 
-from minigrad.kernel.ir import Value
+from minigrad.dtype import float32
+from minigrad.kernel.ir import Apply, Value
 from minigrad.lower.axes import Axis
 from minigrad.lower.body import Body, Traffic
 from minigrad.lower.steps import Space, Step, Steps
 from minigrad.lower.values import Reduction
 from minigrad.lower.windows import Window, find_windows
-from minigrad.symbolic import Sym, coefficient
+from minigrad.ops import Op
+from minigrad.symbolic import Sym, coefficient, variables
 from minigrad.target import BLOCK_K, Target, k_block
 
 COPY = 8
@@ -69,7 +71,8 @@ class Tiling:
     in vain. The K axes before ``cut`` are outer loops, that axis is cut into blocks of ``depth``. A parallel iteration
     takes ``row_tiles`` × ``column_tiles`` tiles. A step of K does nothing for a whole tile where one of ``skips``
     fails. ``partial``: where another condition fails, one factor is 0 but not the other: a product with what is not
-    finite is NaN and has to be left out afterwards."""
+    finite is NaN and has to be left out afterwards. In ``pairs``: two neighbours along the last axis of K are one word
+    of a packed operand, and both products are added by one instruction. ``conditional``: not all products count."""
 
     body: Body
     target: Target
@@ -91,6 +94,8 @@ class Tiling:
     row_tiles: int = 1
     column_tiles: int = 1
     windows: Sequence[Window] = ()
+    pairs: bool = False
+    conditional: bool = False
 
     @property
     def n(self) -> Axis:
@@ -137,17 +142,18 @@ class Tiling:
         elements = self.copied // -(-self.k[self.cut].size // self.depth) + min(self.m.size, 64) * self.extent
         return elements * self.reduction.value.dtype.size
 
+    @property
+    def k_sizes(self) -> list[int]:
+        """Elements of packed operands along each axis of K, from the cut on."""
+        sizes = [self.depth, *(a.size for a in self.k[self.cut + 1:])]
+        return [*sizes[:-1], -(-sizes[-1] // 2)] if self.pairs else sizes
+
     def cost(self) -> float:
         """Vector products for all columns, and what copying costs, counted in them."""
         often = prod(x.size for x in self.b.own if x not in self.columns)
         if self.panel:
             often *= -(-self.columns[0].size // self.panel)
         return often * (prod(a.size for a in self.k) * best_tile(self)[0] + COPY * self.copied / self.lanes)
-
-    @property
-    def inner(self) -> int:
-        """Steps of K inside one step of the cut axis."""
-        return prod(a.size for a in self.k[self.cut + 1:])
 
     @property
     def depths(self) -> int:
@@ -164,6 +170,7 @@ class Tiling:
                 found.append(Step("split", (space.name(self.columns[0]), self.panel)))
         if self.cut or self.depths > 1:
             found.append(Step("split", (space.name(self.k[self.cut]), self.depth)))
+        found += [Step("pair", (space.name(self.k[-1]),))] * self.pairs
         found += [Step("keep", ("a", "scratch"))] * self.a.packed
         found += [Step("keep", ("b", "window" if self.windows else "scratch"))] * self.b.packed
         return Steps(tuple(found))
@@ -225,6 +232,18 @@ def windowed(tiling: Tiling, stores: Sequence[Sym]) -> Tiling | None:
     plans = [replace(made, panel=rows) for rows in {-(-size // n): None for n in range(1, size + 1)}]
     good = [x for x in plans if x.scratch <= made.target.l2 // 2 and outer * -(-size // x.panel) >= wanted]
     return min(good or plans[-1:], key=lambda x: (x.cost(), -x.panel))
+
+
+def can_pair(tiling: Tiling) -> bool:
+    """Whether both factors are of a type of which the machine adds two products at once; nothing of them is looked up
+    or left out."""
+    def narrow(value: Value) -> bool:
+        return isinstance(value, Apply) and value.op == Op.CAST and value.srcs[0].dtype.name in tiling.target.pairs
+
+    gathers = {g.var for g in tiling.body.gathers}
+    read = [v for o in (tiling.a, tiling.b) for e in o.indices(tiling.body) for v in variables(e)]
+    return narrow(tiling.a.value) and narrow(tiling.b.value) and tiling.reduction.value.dtype is float32 and (
+        not tiling.conditional and gathers.isdisjoint(read))
 
 
 def fits_windows(tiling: Tiling) -> bool:
@@ -297,7 +316,8 @@ def choose_blocks(tiling: Tiling) -> None:
     columns = 512 if tiling.a.packed else 128 if tiling.b.packed else 256
     tiling.row_tiles = min(row_tiles, max(1, rows // tiling.rows))
     tiling.column_tiles = column_tiles if tiling.panel else min(column_tiles, max(1, columns // tiling.width))
-    wanted = min(TASKS, _products(tiling) // WIDE_ENOUGH)
+    twice = tiling.a.packed and tiling.b.packed  # each operand is copied for each block of the other
+    wanted = min(TASKS // 2 if twice else TASKS, _products(tiling) // WIDE_ENOUGH)
     loads = tiling.b.loads(tiling.body)
     one_by_one = tiling.n.size < tiling.lanes // 2 or not is_contiguous(loads, tiling.n)
     amortised = SINGLY * AMORTISED if one_by_one else AMORTISED
@@ -308,7 +328,7 @@ def choose_blocks(tiling: Tiling) -> None:
 
     while tasks() < wanted:
         columns_first = not tiling.panel and tiling.column_tiles > 1 and (
-            tiling.b.packed or tiling.column_tiles * tiling.width >= tiling.row_tiles * tiling.rows)
+            (tiling.b.packed and not twice) or tiling.column_tiles * tiling.width >= tiling.row_tiles * tiling.rows)
         if columns_first:
             tiling.column_tiles = -(-tiling.column_tiles // 2)
         elif tiling.row_tiles * tiling.rows >= (2 * amortised if tiling.b.packed else 2 * tiling.rows):

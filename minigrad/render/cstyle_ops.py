@@ -94,6 +94,10 @@ HALF_HELPERS: dict[str, str] = {
 }}""",
     "f16_round": "{f} {name}({f} a) {{ return {f16_value}({f16_bits}(a)); }}",
     "bf16_round": "{f} {name}({f} a) {{ return {bf16_value}({bf16_bits}(a)); }}",
+    "bf16_dot2": """{f} {name}({u32} a, {u32} b, {f} c) {{
+  const {f} total = {fma}({value32}(a & 0xFFFF0000U), {value32}(b & 0xFFFF0000U), c);
+  return {fma}({value32}(a << 16), {value32}(b << 16), total);
+}}""",
     "f16_of_f64": """{f} {name}({d} a) {{
   const {u64} bits = {bits64}(a), low = ((({u64})1) << 29) - 1;
   return {f16_round}(({f}){value64}((bits & ~low) | (bits & low ? low + 1 : 0)));
@@ -178,7 +182,7 @@ class Language:
         """The name of a conversion of a half type."""
         if name not in self.helpers:
             text = HALF_HELPERS[name]
-            fields = {"f": self.types["float32"], "d": self.types["float64"],
+            fields = {"f": self.types["float32"], "d": self.types["float64"], "fma": self.math("fma", float32),
                       **{f"u{n}": self.types[f"uint{n}"] for n in (16, 32, 64)}}
             for n in ("32", "64"):
                 if f"{{bits{n}}}" in text:
@@ -244,6 +248,8 @@ class Language:
             return self.cast(operands[0], sources[0], dtype)
         if op == Op.BITCAST:
             return self.bitcast(operands[0], sources[0], dtype)
+        if op == Op.DOT2:
+            return call(self.half("bf16_dot2"), *operands)
         source = sources[0]
         form = self.float_op if source.is_float else self.bool_op if source is bool_ else self.integer_op
         result = form(op, operands, source)

@@ -33,6 +33,8 @@ def apply(w: Writer, op: str, dtype: DType, operands: list[Operand], sources: li
         return bitcast(w, operands[0], sources[0], dtype)
     if op == Op.WHERE:
         return w.select(*operands)
+    if op == Op.DOT2:
+        return _dot2(w, *operands)
     source = sources[0]
     result = _float_op(w, op, operands, source) if source.is_float else _integer_op(w, op, operands, source)
     if result is None:
@@ -72,6 +74,23 @@ def _float_op(w: Writer, op: str, operands: list[Operand], source: DType) -> Ope
     if op == Op.FLOORDIV:
         return _float_floordiv(w, a, b)
     return None
+
+
+def _dot2(w: Writer, a: Operand, b: Operand, total: Operand) -> Operand:
+    """The products of the upper, then of the lower bfloat16 of two words, added to ``total``."""
+    lanes = max(x.lanes for x in (a, b, total))
+    if lanes in (4, 8, 16) and "bfloat16" in w.target.pairs:
+        full = f"llvm.x86.avx512bf16.dpbf16ps.{32 * lanes}"
+        halves = f"<{2 * lanes} x bfloat>"
+        w.declare(full, f"declare <{lanes} x float> @{full}(<{lanes} x float>, {halves}, {halves})")
+        a, b, total = (w.widen(x, lanes) for x in (a, b, total))
+        words = [w.pure(f"bitcast {x.typed} to {halves}", "bfloat", 2 * lanes, w.place(x)) for x in (a, b)]
+        operands = ", ".join(x.typed for x in (total, *words))
+        return w.pure(f"call <{lanes} x float> @{full}({operands})", "float", lanes, w.place(*words, total))
+    for mask in (literal("i32", -65536), None):
+        x, y = (w.binary("and", v, mask) if mask else w.binary("shl", v, literal("i32", 16)) for v in (a, b))
+        total = w.intrinsic("fma", w.convert("bitcast", x, "float"), w.convert("bitcast", y, "float"), total)
+    return total
 
 
 def _fmod(w: Writer, a: Operand, b: Operand) -> Operand:

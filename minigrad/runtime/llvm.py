@@ -317,7 +317,8 @@ def host_target() -> Target:
     if machine in ("arm64", "aarch64"):
         known = target.NEON
     elif features.get("avx512f"):
-        known = target.AVX512
+        has_pairs = features.get("avx512bf16") and features.get("avx512vl")
+        known = replace(target.AVX512, pairs=("bfloat16",) if has_pairs else ())
     elif features.get("avx2"):
         known = replace(target.AVX2, has_fma=bool(features.get("fma")))
     elif features.get("avx"):

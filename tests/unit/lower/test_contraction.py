@@ -3,6 +3,8 @@ packing and blocks of K give NumPy's products. Next: ``test_stages.py``."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -10,8 +12,9 @@ from minigrad.dtype import bfloat16, float16, float64, int32, int64
 from minigrad.lower import lower
 from minigrad.lower.steps import parse
 from minigrad.ops import Op
+from minigrad.runtime.llvm import host_target
 from minigrad.target import AVX2, AVX512, SCALAR
-from tests.unit.lower.specs import buffer, check, matmul, spec_of
+from tests.unit.lower.specs import buffer, check, matmul, run, spec_of
 
 SIZES = [(8, 16, 8), (13, 37, 29), (20, 10, 5), (5, 40, 70), (2, 8, 4)]
 LARGE = [(64, 64, 64), (33, 130, 600), (300, 20, 17), (100, 100, 1000)]
@@ -90,6 +93,31 @@ def test_halves(dtype, rng):
     x, y = (rng.standard_normal((m, 40)).astype(dtype.numpy) for m in (13, 21))
     a, b = buffer((13, 40), dtype), buffer((21, 40), dtype)
     check([matmul(a, b)], {a: x, b: y}, [(x.astype("f") @ y.astype("f").T).astype(dtype.numpy)], 2e-2, native=True)
+
+
+@pytest.mark.parametrize(("size", "steps"), [
+    ((13, 37, 40), None), ((20, 33, 9), None), ((9, 16, 700), None),
+    ((13, 37, 41), "multiply(x0, 3, x1, 16), lanes(x1, 8), pair(r0), keep(a, scratch), keep(b, scratch)"),
+    ((13, 37, 50), "multiply(x0, 4, x1, 16), lanes(x1, 16), split(r0, 7), pair(r0), keep(a, scratch), "
+                   "keep(b, scratch)")])
+@pytest.mark.parametrize("turned", [False, True])
+def test_two_products_at_once(size, steps, turned, rng):
+    """The same bits as one after the other, odd lengths and odd blocks of the sum too."""
+    m, n, k = size
+    x, y = rng.standard_normal((m, k)).astype(bfloat16.numpy), rng.standard_normal((n, k)).astype(bfloat16.numpy)
+    a, b = buffer((k, m) if turned else (m, k), bfloat16), buffer((n, k) if turned else (k, n), bfloat16)
+    values = {a: x.T if turned else x, b: y if turned else y.T}
+    a, b = (a.permute((1, 0)), b) if turned else (a, b.permute((1, 0)))
+    node = matmul(a, b)
+    plain = AVX512 if steps is None else replace(AVX512, steps=(("*", (steps.replace("pair(r0), ", ""),)),))
+    pairs = replace(plain, pairs=("bfloat16",), steps=plain.steps if steps is None else (("*", (steps,)),))
+    spec = spec_of(node)
+    assert "pair(r0)" in lower(spec, pairs).strategies[0] and "pair" not in lower(spec, plain).strategies[0]
+    one, two = (run(spec, values, target=target)[node] for target in (plain, pairs))
+    assert one.tobytes() == two.tobytes()
+    np.testing.assert_allclose(one.astype("f"), x.astype("f") @ y.astype("f").T, 2e-2, 2e-2)
+    if "bfloat16" in host_target().pairs:
+        assert run(spec, values, target=pairs, native=True)[node].tobytes() == one.tobytes()
 
 
 def test_gathered_rows_are_packed(rng):

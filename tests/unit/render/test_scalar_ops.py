@@ -9,13 +9,14 @@ from functools import cache
 import numpy as np
 import pytest
 
-from minigrad.dtype import ALL, DType, bfloat16, bool_, float16
+from minigrad.dtype import ALL, DType, bfloat16, bool_, float16, float32, uint32
 from minigrad.errors import CompileError
 from minigrad.kernel.compute import apply
 from minigrad.kernel.ir import Apply, Array, If, Index, Kernel, Load, Store, Value
 from minigrad.kernel.verify import verify
 from minigrad.ops import KERNEL_OPS, Op, cast
 from minigrad.render import render_c, render_llvm
+from minigrad.runtime.llvm import host_target
 from minigrad.symbolic import eq, var
 from minigrad.target import AVX512
 from tests.unit.render.harness import GCC, TARGETS, assert_same, compile_c, compile_llvm
@@ -123,6 +124,25 @@ def test_llvm_has_the_bits_of_the_interpreter(target):
 @pytest.mark.skipif(GCC is None, reason="needs gcc")
 def test_c_has_the_bits_of_the_interpreter(tmp_path):
     check(compile_c([case[0] for case, _ in all_cases()], tmp_path), "in C")
+
+
+def test_two_products_have_the_bits_of_the_interpreter(rng, tmp_path):
+    """Machines that have an instruction for it take numbers next to 0 as 0; here are none."""
+    size = 64 * LANES
+    words = [(rng.integers(0, 1 << 32, size) & 0xBFFFBFFF | 0x20002000).astype(np.uint32) for _ in range(2)]
+    total = rng.standard_normal(size).astype(np.float32)
+    dot = op_kernel("dot2", Op.DOT2, [uint32, uint32, float32], float32, size)
+    want = apply(Op.DOT2, [*words, total], float32)
+    halves = [[(w & 0xFFFF0000).view("f").astype("f8"), (w << 16).view("f").astype("f8")] for w in words]
+    np.testing.assert_allclose(want, total + halves[0][0] * halves[1][0] + halves[0][1] * halves[1][1], 1e-5)
+    targets = [*TARGETS, *([host_target()] if host_target().pairs else [])]
+    runs = {target.name + str(target.pairs): compile_llvm([dot], target)[0] for target in targets}
+    if GCC is not None:
+        runs["c"] = compile_c([dot], tmp_path)[0]
+    for name, run in runs.items():
+        got = np.zeros(size, np.float32)
+        run([*words, total, got], (), 0, size // LANES)
+        assert_same([got], [want], name)
 
 
 @pytest.mark.parametrize("name", sorted(KERNEL_OPS))
