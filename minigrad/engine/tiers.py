@@ -17,6 +17,8 @@ Costs are in nanoseconds of the machine this was measured on (2 cores, AVX-512, 
 
 - A graph of few nodes is compiled at once: people look at its kernel, and it is likely to come again. Unless graphs of
   the same structure came with another size before: then sizes vary, and this one need not come again either.
+- A graph with products of matrices that are much larger than these, as attention's scores are, is compiled: tier 0
+  keeps every value, and a kernel that walks along them keeps a block.
 - A graph of ``MANY`` nodes or more is run at once, if that costs less than compiling it.
 - Whatever was run at once is compiled when its runs so far would have paid for compiling: so no program spends more
   than twice what it would have, had it known how often each graph comes."""
@@ -32,21 +34,26 @@ from minigrad import config
 from minigrad.engine.walk import Pending
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import MOVEMENT, REDUCE_OPS, Op
+from minigrad.schedule.streaming import has_grown
 
 COMPILE, COMPILE_NODE = 20_000_000, 1_000_000
 RUN, RUN_NODE, RUN_ELEMENT, RUN_WINDOWED, RUN_PRODUCT, PRODUCT = 15_000, 50.0, 0.5, 3.5, 0.0005, 0.005
 MANY = 256
+LARGE = 1 << 18
+"""Elements of a product of matrices, larger than these, beyond which it is not kept whole."""
 CAPACITY = 4096
 """Structures remembered."""
 
 
 class Cost(NamedTuple):
-    """What a graph's nodes, those of composites included, are expected to cost."""
+    """What a graph's nodes, those of composites included, are expected to cost. ``grown``: elements of the largest
+    product that is larger than its operands."""
 
     nodes: int
     elements: int
     products: int
     windowed: int = 0
+    grown: int = 0
 
     @property
     def compile(self) -> float:
@@ -71,9 +78,9 @@ def cost_of(order: Sequence[LazyBuffer]) -> Cost:
     >>> from minigrad.dtype import float32
     >>> a = LazyBuffer.const(2.0, float32, (3,), "CPU")
     >>> cost_of([a, a.unary("NEG")])
-    Cost(nodes=1, elements=3, products=0, windowed=0)
+    Cost(nodes=1, elements=3, products=0, windowed=0, grown=0)
     """
-    nodes = elements = products = windowed = 0
+    nodes = elements = products = windowed = grown = 0
     bodies: dict[int, Cost] = {}
     unsummed: dict[LazyBuffer, int] = {}
     for node in order:
@@ -86,6 +93,7 @@ def cost_of(order: Sequence[LazyBuffer]) -> Cost:
             elements += inside.elements
             products += inside.products
             windowed += inside.windowed
+            grown = max(grown, inside.grown)
         elif op == Op.WINDOW:
             windowed += prod(node.shape)
         elif node.srcs and op not in MOVEMENT and op != Op.OUTPUT:
@@ -99,11 +107,13 @@ def cost_of(order: Sequence[LazyBuffer]) -> Cost:
                 n = unsummed.pop(source)
                 elements -= n
                 products += n
+                if has_grown(node):
+                    grown = max(grown, prod(node.shape))
             elif op in REDUCE_OPS:
                 elements += prod(source.shape) * (1 if _is_by_rows(source.shape, node.arg) else 2)
             elif op in (Op.SCATTER, Op.ASSIGN):
                 elements += prod(node.srcs[1].shape)
-    return Cost(nodes, elements, products, windowed)
+    return Cost(nodes, elements, products, windowed, grown)
 
 
 def _is_by_rows(shape: Sequence[int], axes: Sequence[int]) -> bool:
@@ -146,6 +156,6 @@ def choose(pending: Pending, cost: Cost, sightings: Sightings) -> int:
         return 1
     if setting != 1 or pending.device != "CPU":
         return 0 if setting == 2 and pending.device == "CPU" else 1
-    if cost.nodes < MANY and not sightings.vary(pending):
+    if cost.grown > LARGE or (cost.nodes < MANY and not sightings.vary(pending)):
         return 1
     return 0 if cost.run < cost.compile else 1

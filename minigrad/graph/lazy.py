@@ -5,7 +5,7 @@ Next: ``strides.py``."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Any
 
 from minigrad.dtype import NAME_ONLY, DType, bool_, complex32, int64, uint8, uint16, uint32, uint64
@@ -420,8 +420,9 @@ def _strides_as(old: DType, new: DType, strides: Strides) -> Strides | None:
     return (*[step * old.size // new.size for step in strides[:-1]], 1)
 
 
-def toposort(outputs: Sequence[LazyBuffer]) -> list[LazyBuffer]:
-    """Every node that the outputs reach, each after its sources. Without recursion: graphs may be 10,000 deep.
+def toposort(outputs: Sequence[LazyBuffer], known: Container[LazyBuffer] = frozenset()) -> list[LazyBuffer]:
+    """Every node that the outputs reach, but by way of those ``known``, each after its sources. Without recursion:
+    graphs may be 10,000 deep.
 
     >>> a = LazyBuffer.const(1.0, int64, (2,), "CPU")
     >>> [n.op for n in toposort([a.unary(Op.NEG).binary(Op.ADD, a)])]
@@ -433,12 +434,12 @@ def toposort(outputs: Sequence[LazyBuffer]) -> list[LazyBuffer]:
     stack.reverse()
     while stack:
         node = stack[-1]
-        if node in seen:
+        if node in seen or node in known:
             stack.pop()
             continue
         ready = True
         for src in reversed(node.srcs):
-            if src not in seen:
+            if src not in seen and src not in known:
                 stack.append(src)
                 ready = False
         if ready:

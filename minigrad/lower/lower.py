@@ -15,10 +15,11 @@ from minigrad.dtype import accumulator
 from minigrad.kernel.ir import Alloc, For, Kernel, Scalar, Statement
 from minigrad.kernel.verify import verify
 from minigrad.lower.axes import Axis
+from minigrad.lower.body import Body
 from minigrad.lower.contraction import find_tiling
 from minigrad.lower.map import Lowering, map_stage
 from minigrad.lower.nest import Parallel, loop, loops, parallel, share
-from minigrad.lower.outer import Block, choose_block
+from minigrad.lower.outer import Block, choose_block, choose_rows
 from minigrad.lower.passes.bind import bind
 from minigrad.lower.passes.hoist import hoist
 from minigrad.lower.passes.transcendental import expand_powers, expand_transcendental
@@ -26,10 +27,11 @@ from minigrad.lower.reductions import simplify_axes
 from minigrad.lower.rows import rows_stage
 from minigrad.lower.scan import scan_stage
 from minigrad.lower.scatter import assign_body, scatter_stage
-from minigrad.lower.stages import Lowered, Stages, choose_part
-from minigrad.lower.steps import Space
+from minigrad.lower.stages import Lowered, choose_part
+from minigrad.lower.steps import Space, Steps
 from minigrad.lower.tile import contraction_stage
 from minigrad.lower.values import Names
+from minigrad.lower.walk import Walking, walk_stages
 from minigrad.ops import Op
 from minigrad.schedule.spec import KernelSpec, StackedSpec, Stage
 from minigrad.symbolic import Sym, num
@@ -103,7 +105,7 @@ def finish(made: Lowered, target: Target) -> Lowered:
     return Lowered(kernel, made.strategies, made.flops, made.work, made.iterations)
 
 
-class _Kernel(Stages[Lowering]):
+class _Kernel(Walking):
     """The CPU form: a parallel loop."""
 
     def lower(self) -> Lowered:
@@ -112,7 +114,7 @@ class _Kernel(Stages[Lowering]):
         live = [s for s in spec.stages if s.stores[0].size]
         if not live:
             return self._made(For(self.names.var("p", 1), num(0), num(0), 1, "parallel", ()), [], 0)
-        if len(live) == 1 and not any(m.scope == "scratch" for m in spec.memory.values()):
+        if spec.walk is None and len(live) == 1 and not any(m.scope == "scratch" for m in spec.memory.values()):
             made = self.stage(live[0], (), divide=True)
             head = made.head or Parallel(self.names.var("p", 1), 1, [], num(0), num(1), None)
             return self._made(head.loop(made.statements), [made], made.work)
@@ -143,12 +145,16 @@ class _Kernel(Stages[Lowering]):
         if not any(a.size > 1 for a in outer) or any(s.stores[0].op == Op.SCAN for s in stages):
             return None
         bodies = [self.body(s, index) for s in stages]
+        if self.spec.walk is not None:
+            return choose_rows(bodies, [a.var for a in outer], [a.size for a in outer])
         scratch = sum(a.size * a.dtype.size for a in self.arrays.values() if a.scope == "scratch")
         return choose_block(bodies, [a.var for a in outer], [a.size for a in outer], scratch, self.target)
 
     def run(self, stages: Sequence[Stage], outer: Sequence[Sym],
             block: Block | None) -> tuple[list[Statement], list[Lowering]]:
         """The stages one after another."""
+        if self.spec.walk is not None and block is not None:
+            return walk_stages(self, stages, outer, block)
         made = [self.stage(s, outer, False, block) for s in stages]
         return [x for m in made for x in m.statements], made
 
@@ -164,7 +170,10 @@ class _Kernel(Stages[Lowering]):
         if node.op == Op.SCAN:
             body, running = self.scan_body(stage, outer)
             return scan_stage(body, running, self.target, divide, given)
-        body = self.body(stage, outer, block)
+        return self.plain(self.body(stage, outer, block), divide, given)
+
+    def plain(self, body: Body, divide: bool, given: Steps | None) -> Lowering:
+        """One body by the strategy that fits what it reduces."""
         if body.reductions:
             kept, domains = simplify_axes(body)
             space = Space(kept, [a for d in domains for a in d.axes])

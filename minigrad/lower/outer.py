@@ -1,7 +1,7 @@
 """Stage: lower, kernels of several stages. In: what the stages read and write at one point of the outer space. Out:
 whether to take several neighbouring points at once, so that columns fill vectors, or rows fill the register tiles of a
 contraction.
-Next: ``values.py``."""
+Next: ``walk.py``."""
 
 from __future__ import annotations
 
@@ -13,10 +13,13 @@ from minigrad.kernel.ir import Apply
 from minigrad.lower.body import Body, traffic
 from minigrad.ops import Op
 from minigrad.symbolic import Sym, coefficient, variables
-from minigrad.target import Target
+from minigrad.target import BLOCK_K, Target
 
 ROWS = 64
 """Points that a contraction takes at once."""
+
+LENGTH = BLOCK_K
+"""Steps of an axis that is walked that make a block: as many products are added up in registers."""
 
 COLUMNS = 512
 """Points that are taken at once where they lie side by side: rows are read in runs that long."""
@@ -48,6 +51,18 @@ def choose_block(bodies: Sequence[Body], outer: Sequence[Sym], sizes: Sequence[i
             size = block_size(sizes[j], min(ROWS, room), 4)
             return Block(j, size, False) if size >= 4 else None
     return None
+
+
+def choose_rows(bodies: Sequence[Body], outer: Sequence[Sym], sizes: Sequence[int]) -> Block:
+    """The points that a walk takes at once: rows of its products, side by side in the lanes of vectors."""
+    found = [j for j in range(len(outer)) if any(is_row(b, outer[j]) for b in bodies)]
+    axis = max(found or range(len(outer)), key=lambda j: (sizes[j] > 1, j))
+    return Block(axis, block_size(sizes[axis], ROWS, ROWS), True)
+
+
+def walk_length(size: int) -> int:
+    """Steps of an axis that is walked that make a block."""
+    return block_size(size, LENGTH, LENGTH)
 
 
 def block_size(extent: int, most: int, least: int) -> int:

@@ -17,7 +17,7 @@ from minigrad.kernel.ir import Array, For, If, Index, Kernel, LetIndex, Scalar, 
 from minigrad.kernel.walk import statements
 from minigrad.lower.axes import Axis
 from minigrad.lower.body import Body, Output
-from minigrad.lower.outer import Block
+from minigrad.lower.outer import Block, walk_length
 from minigrad.lower.scan import Running
 from minigrad.lower.steps import given
 from minigrad.lower.values import Names, Place, Values
@@ -67,25 +67,31 @@ class Stages(ABC, Generic[Strategy]):
         self.names = names or Names([spec.name, *(m.name for m in spec.memory.values()),
                                      *(s.name for s in self.scalars.values())])
         stored = {spec.memory[n].name for stage in spec.stages for n in stage.stores if n.size}
+        self.lengths = {} if spec.walk is None else {  # what is there of an axis that is walked
+            stage.stores[0]: (axis, walk_length(spec.walk.size)) for stage, kind, axis in zip(
+                spec.stages, spec.walk.kinds, spec.walk.axes, strict=True) if kind == "along"}
         self.arrays: dict[str, Array] = {}
-        for memory in spec.memory.values():
+        for node, memory in spec.memory.items():
             if memory.name not in self.arrays:
-                self.arrays[memory.name] = self.array(memory, memory.name in stored)
+                self.arrays[memory.name] = self.array(node, memory, memory.name in stored)
         self.status: Array | None = None
         if spec.status is not None:
             if spec.status.name not in self.arrays:
-                self.arrays[spec.status.name] = self.array(spec.status, bool(spec.checks))
+                self.arrays[spec.status.name] = self.array(None, spec.status, bool(spec.checks))
             self.status = self.arrays[spec.status.name]
         self.places = {node: placed(m, self.arrays[m.name]) for node, m in spec.memory.items()}
 
-    def array(self, memory: Memory, written: bool) -> Array:
+    def held(self, node: LazyBuffer | None, memory: Memory) -> int:
+        """Elements of a value that there are at once at one point."""
+        axis, length = self.lengths.get(node, (-1, 0)) if node is not None else (-1, 0)
+        return prod(length if a == axis else memory.shape[a] for a in memory.axes)
+
+    def array(self, node: LazyBuffer | None, memory: Memory, written: bool) -> Array:
         """The array of a value's memory."""
         name = self.names.fresh(memory.name + "_") if self.stacked else memory.name
         size = 1
         if memory.scope == "scratch":
-            for a in memory.axes:
-                size *= memory.shape[a]
-            return Array(name, memory.dtype, size, "scratch", 1, True)
+            return Array(name, memory.dtype, self.held(node, memory), "scratch", 1, True)
         strides = contiguous_strides(memory.shape) if memory.strides is None else memory.strides
         if 0 in memory.shape:
             size = 0
@@ -94,9 +100,9 @@ class Stages(ABC, Generic[Strategy]):
                 size += (n - 1) * stride
         return Array(name, memory.dtype, size, "global", 1, written)
 
-    def values(self, stage: Stage) -> Values:
+    def values(self, stage: Stage, walked: tuple[int, Sym, int] | None = None) -> Values:
         """The values that the stage computes."""
-        return Values(self.names, self.places, self.scalars, self.spec.checks, frozenset(stage.stores))
+        return Values(self.names, self.places, self.scalars, self.spec.checks, frozenset(stage.stores), walked)
 
     def place_scratch(self, block: Block | None, base: Sym) -> None:
         """Find room for scratch values: of one point, or of a block of points that begins at ``base``."""
@@ -107,7 +113,7 @@ class Stages(ABC, Generic[Strategy]):
                     continue
                 found, array = placed(memory, self.arrays[memory.name]), self.arrays[memory.name]
                 if block is not None:
-                    axis, own = stage.outer[block.axis], prod(memory.shape[a] for a in memory.axes)
+                    axis, own = stage.outer[block.axis], self.held(node, memory)
                     if array.size == own:
                         array = self.arrays[memory.name] = replace(array, size=own * block.size)
                     strides = [n * (block.size if block.innermost else 1) for n in found.strides]

@@ -90,13 +90,15 @@ class Gathered:
 
 @dataclass
 class Values:
-    """The values of nodes at coordinates. The same node at the same coordinate is the same object."""
+    """The values of nodes at coordinates. The same node at the same coordinate is the same object. ``walked``: an axis
+    that reductions reduce, of which they take a block only: it, where the block begins, and how long it is."""
 
     names: Names
     places: Mapping[LazyBuffer, Place]
     scalars: Mapping[LazyBuffer, Scalar]
     checks: Mapping[LazyBuffer, int]
     computed: frozenset[LazyBuffer] = frozenset()
+    walked: tuple[int, Sym, int] | None = None
     memo: dict[Key, Value] = field(default_factory=dict)
     domains: dict[tuple[int, ...], tuple[Sym, ...]] = field(default_factory=dict)
     reductions: dict[Key, Reduction] = field(default_factory=dict)
@@ -213,7 +215,9 @@ class Values:
     def _axes(self, node: LazyBuffer) -> tuple[tuple[int, ...], tuple[Sym, ...]]:
         """The sizes of the reduced axes longer than 1, and a variable for each; the same for reductions over one
         domain."""
-        sizes = tuple([node.srcs[0].shape[a] for a in node.arg if node.srcs[0].shape[a] != 1])
+        shape = node.srcs[0].shape
+        block = None if self.walked is None else self.walked[0]
+        sizes = tuple([self.walked[2] if self.walked and a == block else shape[a] for a in node.arg if shape[a] != 1])
         if sizes not in self.domains:
             self.domains[sizes] = tuple([self.names.var("r", s) for s in sizes])
         return sizes, self.domains[sizes]
@@ -223,6 +227,8 @@ class Values:
         at = list(index)
         for a in node.arg:
             at[a] = next(variables) if node.srcs[0].shape[a] != 1 else num(0)
+            if self.walked is not None and a == self.walked[0]:
+                at[a] = at[a] + self.walked[1]
         return tuple(at)
 
     # --- gathers

@@ -1,6 +1,6 @@
 """Stage: schedule, below step 3. In: what the nodes with memory read. Out: kernels in the making: stages, and what is
 common to the stages of one kernel.
-Next: ``linked.py``."""
+Next: ``walks.py``."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from functools import cached_property
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import MOVEMENT, Op
 from minigrad.schedule.access import Access, is_variable
+from minigrad.schedule.spec import Walked
 from minigrad.symbolic import variables
 
 ALONE = frozenset((Op.SCATTER, Op.ASSIGN, Op.OUTPUT))
@@ -91,13 +92,15 @@ def _lacking(a: Access) -> list[frozenset[str]]:
 
 @dataclass(eq=False)
 class Group:
-    """A kernel in the making. ``columns``: for each axis of its outer space the axis that it is in every stage."""
+    """A kernel in the making. ``columns``: for each axis of its outer space the axis that it is in every stage;
+    ``walk``: what its stages do on a walk, if it makes one."""
 
     drafts: list[Draft]
     columns: list[tuple[int, ...]]
     device: str
     work: int
     notes: list[str] = field(default_factory=list)
+    walk: Walked | None = None
 
     def changed(self) -> None:
         """Forget what was derived from the drafts."""
@@ -136,7 +139,8 @@ class Group:
 
     @property
     def alone(self) -> bool:
-        return self.drafts[0].stores[0].op in ALONE
+        """Whether nothing is merged with it any more."""
+        return self.walk is not None or self.drafts[0].stores[0].op in ALONE
 
     @property
     def simple(self) -> bool:

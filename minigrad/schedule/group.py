@@ -14,6 +14,8 @@ from minigrad.ops import Op
 from minigrad.schedule.draft import ALONE, Draft, Group
 from minigrad.schedule.linked import LinkedOrder
 from minigrad.schedule.materialise import Materialised
+from minigrad.schedule.streaming import Walk
+from minigrad.schedule.walks import walking
 from minigrad.target import Target
 
 MAX_STAGES = 24
@@ -140,8 +142,44 @@ class Grouping:
 
     # --- merges
 
+    def _walk(self, walk: Walk) -> None:
+        """Make one kernel of what a walk computes."""
+        members = [self.of[n] for n in self.graph.stored if n in walk.nodes or not walk.sinks.keys().isdisjoint(
+            self.graph.access(n).reduces)]
+        members = list(dict.fromkeys(members))
+        found = self._around(members)
+        merged = None if found is None else walking(found[1], walk)
+        if found is not None and merged is not None:
+            before, members, after = found
+            self._replace(members, merged, members[-1], before, after)
+
+    def _around(self, members: Sequence[Group]) -> tuple[list[Group], list[Group], list[Group]] | None:
+        """The groups between the first and the last of some: those that can stand before all of them; they themselves,
+        and elementwise ones that some need and others feed; and those that can stand after them."""
+        known = set(members)
+        between: list[Group] = []
+        first, last = (end(members, key=self.order.label.__getitem__) for end in (min, max))
+        group: Group | None = first
+        while group is not None:
+            between.append(group)
+            group = None if group is last else self.order.following[group]
+        fed = set(known)
+        for group in between:
+            if not fed.isdisjoint(self.needs(group)):
+                fed.add(group)
+        needed: set[Group] = set()
+        for group in reversed(between):
+            if group in known or group in needed:
+                needed |= self.needs(group)
+        inside = [g for g in between if g in known or (g in fed and g in needed)]
+        if any(g not in known and not (g.simple and len(g.stores) == 1) for g in inside):
+            return None
+        return [g for g in between if g not in fed], inside, [g for g in between if g in fed and g not in set(inside)]
+
     def run(self) -> list[Group]:
         """All merges, in the order that works best: cheap and certain ones first."""
+        for walk in self.graph.walks:
+            self._walk(walk)
         self._same_stage()
         self._by_rows()
         self._side_by_side()
@@ -299,7 +337,8 @@ class Grouping:
 
     def is_scratch(self, node: LazyBuffer, group: Group, of: Sequence[Group] = ()) -> bool:
         """Whether only this group, or those ``of`` which it is made, read the node."""
-        if node in self.outputs or node in self.initials or len(group.drafts) == 1 or group.alone:
+        if node in self.outputs or node in self.initials or len(group.drafts) == 1 or (
+                group.drafts[0].stores[0].op in ALONE):
             return False
         return all(g in (group, self.of[node], *of) for g in self.readers(node))
 

@@ -5,12 +5,13 @@ Next: ``draft.py``."""
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from minigrad.graph.lazy import LazyBuffer, toposort
 from minigrad.ops import ELEMENTWISE, MOVEMENT, REDUCE, SCALAR_OPS, SOURCES, Op
 from minigrad.schedule.access import Access, access
+from minigrad.schedule.streaming import Walk
 
 MEMORY_COST = 24
 """Scalar operations that a store and a load of one element are worth (measured: a vector of either costs about as much
@@ -39,13 +40,15 @@ _KEEPS_ELEMENTS = ELEMENTWISE | {Op.RESHAPE, Op.PERMUTE, Op.FLIP}
 class Materialised:
     """``outputs``: as asked for, sources wrapped; ``stored``: the nodes with memory, in topological order;
     ``initial``: for each SCATTER and ASSIGN the node whose memory it writes on; ``why``: a word on each, for
-    DEBUG=3; ``accesses``: of those of which it was found on the way, what they read."""
+    DEBUG=3; ``accesses``: of those of which it was found on the way, what they read; ``walks``: the reductions that
+    one kernel each is to compute."""
 
     outputs: list[LazyBuffer]
     stored: list[LazyBuffer]
     initial: dict[LazyBuffer, LazyBuffer] = field(default_factory=dict)
     why: dict[LazyBuffer, str] = field(default_factory=dict)
     accesses: dict[LazyBuffer, Access] = field(default_factory=dict)
+    walks: list[Walk] = field(default_factory=list)
 
     def access(self, node: LazyBuffer) -> Access:
         """What a stored node reads."""
@@ -58,11 +61,12 @@ class Materialised:
         return node
 
 
-def materialise(outputs: Sequence[LazyBuffer]) -> Materialised:
+def materialise(outputs: Sequence[LazyBuffer], walks: Sequence[Walk] = ()) -> Materialised:
     """Decide what is stored: outputs and what ops write on (HOST and COPY nodes were run before); reductions, each
     where the elementwise nodes that it feeds have come together; then what would cost more to compute again for each
     reader."""
-    outputs, initial = _wrap_sources(outputs)
+    outputs, initial, at = _wrap_sources(outputs)
+    walks = [walk.moved(at) for walk in walks]
     order = toposort(outputs)
     consumers = _consumers(order)
     why: dict[LazyBuffer, str] = dict.fromkeys(outputs, "output")
@@ -81,15 +85,22 @@ def materialise(outputs: Sequence[LazyBuffer]) -> Materialised:
         if node.op == Op.SCATTER:
             for s in gathers.intersection(node.srcs[1:]):
                 why.setdefault(s, "SCATTER looks up only its own indices")
-    lengths = _place_reductions(order, consumers, why)
+    for walk in walks:
+        for node in walk.kept:
+            why.setdefault(node, "another large product joins it")
+    walk_of = {sink: walk for walk in walks for sink in walk.sinks}
+    lengths = _place_reductions(order, consumers, why, walk_of)
     for factor, transitive in ((1, False), (3, True)):
         _store_repeated(order, _reads(order, consumers, why, lengths, transitive), why, MEMORY_COST * factor)
-    accesses = _separate_domains(order, why)
-    return Materialised(outputs, [n for n in order if n in why], initial, why, accesses)
+    roles = {sink: (walk, walk.kind(sink)) for sink, walk in walk_of.items()}
+    accesses = _separate_domains(order, why, roles)
+    return Materialised(outputs, [n for n in order if n in why], initial, why, accesses, walks)
 
 
-def _wrap_sources(outputs: Sequence[LazyBuffer]) -> tuple[list[LazyBuffer], dict[LazyBuffer, LazyBuffer]]:
-    """Give memory of their own to sources that need some, and to the base that a SCATTER or ASSIGN writes on."""
+def _wrap_sources(outputs: Sequence[LazyBuffer],
+                  ) -> tuple[list[LazyBuffer], dict[LazyBuffer, LazyBuffer], dict[LazyBuffer, LazyBuffer]]:
+    """Give memory of their own to sources that need some, and to the base that a SCATTER or ASSIGN writes on: the
+    outputs, the bases, and what took the place of each node."""
     at: dict[LazyBuffer, LazyBuffer] = {}
     initial: dict[LazyBuffer, LazyBuffer] = {}
 
@@ -118,7 +129,7 @@ def _wrap_sources(outputs: Sequence[LazyBuffer]) -> tuple[list[LazyBuffer], dict
         new = at[output]
         # two outputs that turn out equal are still two pieces of memory: each may be written later
         distinct[own(new) if new.op in SOURCES or new in distinct else new] = None
-    return list(distinct), initial
+    return list(distinct), initial, at
 
 
 def _consumers(order: Sequence[LazyBuffer]) -> dict[LazyBuffer, list[LazyBuffer]]:
@@ -130,7 +141,7 @@ def _consumers(order: Sequence[LazyBuffer]) -> dict[LazyBuffer, list[LazyBuffer]
 
 
 def _place_reductions(order: Sequence[LazyBuffer], consumers: dict[LazyBuffer, list[LazyBuffer]],
-                      why: dict[LazyBuffer, str]) -> dict[LazyBuffer, int]:
+                      why: dict[LazyBuffer, str], walk_of: Mapping[LazyBuffer, Walk]) -> dict[LazyBuffer, int]:
     """Follow each reduction to where all that reads it has come together again, while its elements are kept on every
     way: the last elementwise node there is stored in its place. Gives for each such node how many elements its longest
     reduction takes for a result."""
@@ -148,6 +159,8 @@ def _place_reductions(order: Sequence[LazyBuffer], consumers: dict[LazyBuffer, l
                 break
             after = meeting[here]
             if after is None or not _keeps_elements(here, after, consumers, why, node.size):
+                break
+            if node in walk_of and after not in walk_of[node].ends:
                 break
             here = after
             if here.op in ELEMENTWISE or here in why:
@@ -296,8 +309,9 @@ def _store_repeated(order: Sequence[LazyBuffer], reads: dict[LazyBuffer, float],
             cost[node], count[node], leaves[node] = 1.0, 1, frozenset((node,))
 
 
-def _separate_domains(order: Sequence[LazyBuffer], why: dict[LazyBuffer, str]) -> dict[LazyBuffer, Access]:
-    """Reductions computed for one store must run over one domain: store those that do not, until it holds
+def _separate_domains(order: Sequence[LazyBuffer], why: dict[LazyBuffer, str],
+                      roles: Mapping[LazyBuffer, object]) -> dict[LazyBuffer, Access]:
+    """Reductions computed for one store must run over one domain, and play one role in one walk: store those that do not, until it holds
     everywhere. What each store reads then."""
     found: dict[LazyBuffer, Access] = {}
     pending = [n for n in order if n in why and n.op not in _OWN_MEMORY]
@@ -314,7 +328,7 @@ def _separate_domains(order: Sequence[LazyBuffer], why: dict[LazyBuffer, str]) -
                 continue
             nested = any(r is not reduction and r in reduces for r in access(reduction, why).reduces)
             same = (reduction.srcs[0].shape, reduction.arg) == domain and len(coordinates) == 1 and (
-                coordinates == reduces[first])
+                coordinates == reduces[first]) and roles.get(reduction) == roles.get(first)
             if nested or not same or reduction.size != node.size:
                 why[reduction] = "another domain"
                 pending += [reduction, node]

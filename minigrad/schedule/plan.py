@@ -24,6 +24,7 @@ from minigrad.schedule.order import donations, launches
 from minigrad.schedule.simplify import simplify
 from minigrad.schedule.spec import KernelSpec, Memory, StackedSpec, Stage
 from minigrad.schedule.split import split_reductions
+from minigrad.schedule.streaming import find_walks
 from minigrad.schedule.structure import Structure, structure
 from minigrad.target import Target
 
@@ -82,7 +83,10 @@ def schedule(outputs: Sequence[LazyBuffer], leaves: Sequence[LazyBuffer], dead: 
         verify(outputs)
         verify(simple)
         verify(split)
-    graph = materialise(split)
+    streamed, walks = find_walks(split, target, names)
+    if config.get("VERIFY"):
+        verify(streamed)
+    graph = materialise(streamed, walks)
     grouping = Grouping(graph, target)
     groups = grouping.run()
     return Assembly(grouping, graph, launches(groups, target), list(leaves), dead, names).plan()
@@ -275,7 +279,7 @@ class Assembly:
         if status is not None:
             places.append(Place("status", 8 * len(self.checks)))
             self.checks += checks
-        return KernelSpec(self._name(group), group.outer, stages, memory, scalars, status, checks), places
+        return KernelSpec(self._name(group), group.outer, stages, memory, scalars, status, checks, group.walk), places
 
     def _name(self, group: Group) -> str:
         """The composite it comes from, else what it does; then its shape."""

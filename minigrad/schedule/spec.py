@@ -12,14 +12,19 @@ from minigrad.graph.lazy import LazyBuffer
 
 # --- the grammar -----------------------------------------------------------------------------------------------
 #
-#   kernel = KernelSpec(name, outer, stages, memory, scalars)
+#   kernel = KernelSpec(name, outer, stages, memory, scalars, walk)
 #   stage  = Stage(stores, outer)          all stores have one shape, the stage's space
 #   memory = Memory(...)                   where a node's value lies
+#   walk   = Walked(kinds, axes)           or None
 #
 # A kernel runs its stages, in order, for every point of its outer space; points are independent of each other.
 # A stage computes each of its stores over its space, with the coordinates that ``outer`` names held at the point.
 # Between a store and the memory it reads lie movement and elementwise nodes, and reductions: each reduction that is
 # not in memory is read at one coordinate only for each point of the space, and reads no other reduction.
+# A kernel with a walk takes one block after another of a further axis, which some stages have and others reduce over:
+# what has the axis lies in scratch memory a block at a time. A stage ``along`` the axis is computed for each block; a
+# ``sum`` adds to what it has; ``top`` is a maximum that grows, and a ``relative`` sum is scaled when it does, as far as
+# exp(old maximum - new one); an ``each`` stage is computed again for each block, an ``after`` stage once, at the end.
 # A store of a SCAN, SCATTER or ASSIGN node stands alone in its stage; the memory of a SCATTER or ASSIGN holds its
 # base already.
 
@@ -52,6 +57,16 @@ class Stage:
         return self.stores[0].shape
 
 
+@dataclass(frozen=True, slots=True)
+class Walked:
+    """For each stage what it is on a walk (``along, top, sum, relative, each, after``), and the axis that is walked: of
+    its space, or, if it reduces over it, of what it reduces (-1: it has none). ``size``: how long the axis is."""
+
+    kinds: tuple[str, ...]
+    axes: tuple[int, ...]
+    size: int
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class KernelSpec:
     """One launch: one fork and join. ``memory`` gives, for each node that is stored or read from memory, where it lies
@@ -67,6 +82,7 @@ class KernelSpec:
     scalars: tuple[LazyBuffer, ...] = ()
     status: Memory | None = None
     checks: Mapping[LazyBuffer, int] = field(default_factory=dict)
+    walk: Walked | None = None
 
 
 @dataclass(frozen=True, eq=False, slots=True)

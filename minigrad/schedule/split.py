@@ -2,7 +2,7 @@
 results split in two levels, so that its first level is wide enough to feed a machine; likewise each scatter of many
 entries to few places. The split depends on shapes and constants only, so results are the same bits for any number of
 threads.
-Next: ``access.py``."""
+Next: ``streaming.py``."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ def _part(spec: KernelSpec, scalars: Mapping[LazyBuffer, int]) -> Structure:
     memory = tuple([_memory(m) for m in spec.memory.values()])
     stages = tuple([_stage(stage, spec, where, scalars) for stage in spec.stages])
     numbers = tuple([(scalars[s], s.dtype) for s in spec.scalars])
-    return spec.outer, memory, stages, numbers, None if spec.status is None else spec.status.shape
+    return spec.outer, memory, stages, numbers, None if spec.status is None else spec.status.shape, spec.walk
 
 
 def _memory(m: Memory) -> Structure:

@@ -189,3 +189,80 @@ def test_errors_of_several_heads(shapes: Any, options: Any) -> None:
 @pytest.mark.parametrize("sizes", [(7, 2), (0, 1)])
 def test_errors_of_construction(sizes: tuple[int, int]) -> None:
     assert message(lambda: torch.nn.MultiheadAttention(*sizes)) == message(lambda: nn.MultiheadAttention(*sizes))
+
+
+# ---- scores that are larger than the cache: never whole in memory
+
+
+@pytest.mark.parametrize("kind", ["none", "bool", "float", "causal"])
+@pytest.mark.parametrize("shape", [(1, 4, 4, 523, 523, 5, 5), (2, 6, 2, 331, 601, 8, 3), (1, 1, 1, 640, 1024, 33, 17)],
+                         ids=str)
+def test_long_attention(shape: tuple[int, ...], kind: str, rng: np.random.Generator) -> None:
+    """Grouped queries, odd lengths and head sizes, masks; values of another size than keys."""
+    batch, heads, groups, rows, keys, width, out = shape
+    inputs = [both(rng, *s) for s in ((batch, heads, rows, width), (batch, groups, keys, width),
+                                      (batch, groups, keys, out))]
+    mask = masks("none" if kind == "causal" else kind, (rows, keys), rng)
+    results = []
+    for i, F in enumerate((torch.nn.functional, nn.functional)):
+        result = F.scaled_dot_product_attention(*[x[i] for x in inputs], attn_mask=mask[i], is_causal=kind == "causal",
+                                                enable_gqa=heads != groups, dropout_p=0.0)
+        (result * result).sum().backward()
+        results.append(result)
+    close(*results)
+    for a, b in [*inputs, *([mask] if kind == "float" else [])]:
+        close(a.grad, b.grad)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_long_attention_by_hand(causal: bool, rng: np.random.Generator) -> None:
+    inputs = [both(rng, 1, 2, 777, 6) for _ in range(3)]
+    results = []
+    for i, library in enumerate((torch, minigrad)):
+        q, k, v = (x[i] for x in inputs)
+        scores = q @ k.transpose(-2, -1) * 0.3
+        if causal:
+            later = library.ones(777, 777, dtype=library.bool).triu(1)
+            scores = scores.masked_fill(later, -float("inf"))
+        result = scores.softmax(-1) @ v
+        del scores
+        (result * result).sum().backward()
+        results.append(result)
+    close(*results)
+    for a, b in inputs:
+        close(a.grad, b.grad)
+
+
+def test_long_attention_of_rows_that_may_look_nowhere(rng: np.random.Generator) -> None:
+    """0 by the function, NaN by hand, as PyTorch has them."""
+    inputs = [both(rng, 1, 2, 600, 6) for _ in range(3)]
+    mask = rng.random((600, 600)) < 0.5
+    mask[[0, 77, 599]] = False
+    for by_hand in (False, True):
+        results = []
+        for i, library in enumerate((torch, minigrad)):
+            q, k, v = (x[i].detach() for x in inputs)
+            if by_hand:
+                scores = (q @ k.transpose(-2, -1)).masked_fill(~library.tensor(mask), -float("inf"))
+                results.append(scores.softmax(-1) @ v)
+                del scores
+            else:
+                results.append(library.nn.functional.scaled_dot_product_attention(q, k, v, library.tensor(mask)))
+        assert results[0][:, :, 77].isnan().all() if by_hand else (results[0][:, :, 77] == 0).all()
+        close(*results)
+
+
+def test_second_derivatives_of_long_attention(rng: np.random.Generator) -> None:
+    inputs = [both(rng, 1, 2, 600, 4) for _ in range(3)]
+    found = []
+    for i, library in enumerate((torch, minigrad)):
+        q, k, v = (x[i] for x in inputs)
+        if library is torch:
+            with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
+                result = torch.nn.functional.scaled_dot_product_attention(q, k, v)
+        else:
+            result = nn.functional.scaled_dot_product_attention(q, k, v)
+        (first,) = library.autograd.grad(result.square().sum(), [q], create_graph=True)
+        found.append(library.autograd.grad(first.square().sum(), [q, k, v]))
+    for a, b in zip(*found, strict=True):
+        close(a, b)
