@@ -39,8 +39,8 @@ from minigrad.schedule.streaming import has_grown
 COMPILE, COMPILE_NODE = 20_000_000, 1_000_000
 RUN, RUN_NODE, RUN_ELEMENT, RUN_WINDOWED, RUN_PRODUCT, PRODUCT = 15_000, 50.0, 0.5, 3.5, 0.0005, 0.005
 MANY = 256
-LARGE = 1 << 18
-"""Elements of a product of matrices, larger than these, beyond which it is not kept whole."""
+LARGE = 1 << 22
+"""Elements of a product of matrices that is larger than these, beyond which it is not kept whole: 16 MiB in float32."""
 CAPACITY = 4096
 """Structures remembered."""
 

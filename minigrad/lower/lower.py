@@ -146,7 +146,7 @@ class _Kernel(Walking):
             return None
         bodies = [self.body(s, index) for s in stages]
         if self.spec.walk is not None:
-            return choose_rows(bodies, [a.var for a in outer], [a.size for a in outer])
+            return choose_rows(bodies, [a.var for a in outer], [a.size for a in outer], self.target)
         scratch = sum(a.size * a.dtype.size for a in self.arrays.values() if a.scope == "scratch")
         return choose_block(bodies, [a.var for a in outer], [a.size for a in outer], scratch, self.target)
 

@@ -53,11 +53,13 @@ def choose_block(bodies: Sequence[Body], outer: Sequence[Sym], sizes: Sequence[i
     return None
 
 
-def choose_rows(bodies: Sequence[Body], outer: Sequence[Sym], sizes: Sequence[int]) -> Block:
+def choose_rows(bodies: Sequence[Body], outer: Sequence[Sym], sizes: Sequence[int], target: Target) -> Block:
     """The points that a walk takes at once: rows of its products, side by side in the lanes of vectors."""
     found = [j for j in range(len(outer)) if any(is_row(b, outer[j]) for b in bodies)]
     axis = max(found or range(len(outer)), key=lambda j: (sizes[j] > 1, j))
-    return Block(axis, block_size(sizes[axis], ROWS, ROWS), True)
+    extent, lanes = sizes[axis], target.lanes(4)
+    whole = [size for size in range(ROWS - ROWS % lanes, ROWS // 2 - 1, -lanes) if extent % size == 0]
+    return Block(axis, min(extent, whole[0] if whole else ROWS), True)
 
 
 def walk_length(size: int) -> int:

@@ -1,7 +1,7 @@
 """Stage: lower, kernels that walk. In: stages, and what each does on the walk. Out: a loop over blocks of the axis that
 is walked, in which stages compute a block of values, and sums, relative to a growing maximum perhaps, go on; after it
 what is made of the sums. (FlashAttention: Dao et al., 2022.)
-Next: ``values.py``."""
+Next: ``live.py``."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from minigrad.dtype import bool_
-from minigrad.kernel.ir import Alloc, Apply, Array, Const, Load, Statement, Value
+from minigrad.kernel.ir import Alloc, Apply, Array, Const, Index, Load, Statement, Value
 from minigrad.lower.axes import Axis
 from minigrad.lower.body import Body, Output
+from minigrad.lower.live import live
 from minigrad.lower.map import Lowering
-from minigrad.lower.nest import loop
+from minigrad.lower.nest import loop, when
 from minigrad.lower.outer import Block, walk_length
 from minigrad.lower.rows import identity
 from minigrad.lower.stages import Stages
@@ -41,7 +42,7 @@ def walk_stages(kernel: Walking, stages: Sequence[Stage], outer: Sequence[Sym],
 
 
 class _Writer:
-    """``at``: where a block of the axis begins; ``length``: how long it is."""
+    """``at``: where a block of the axis begins; ``length``: how long it is; ``whole``: no block can be left out."""
 
     def __init__(self, kernel: Walking, stages: Sequence[Stage], outer: Sequence[Sym], block: Block) -> None:
         assert kernel.spec.walk is not None
@@ -51,6 +52,7 @@ class _Writer:
         self.at, self.length = num(0), walk_length(self.walk.size)
         self.sums: dict[int, list[Place]] = {}  # of stages: what they have added up
         self.top: Place | None = None
+        self.whole = True
         self.scale: Place | None = None
 
     def write(self) -> tuple[list[Statement], list[Lowering]]:
@@ -67,6 +69,8 @@ class _Writer:
         if rest:
             self.at, self.length = num(full * self.length), rest
             body += self._step()[0]
+        if not self.whole:
+            head += self._before()
         after, last = self._after()
         many = full + (rest > 0)
         made = {i: replace(m, work=m.work * many, flops=None if m.flops is None else m.flops * many)
@@ -116,16 +120,33 @@ class _Writer:
 
     # --- what stages do
 
+    def _before(self) -> list[Statement]:
+        """What is made of a maximum, for points that every block leaves out."""
+        statements: list[Statement] = []
+        for i, kind in enumerate(self.walk.kinds):
+            if kind in ("top", "each"):
+                body = self._body(i)
+                copy = body.instance({}, {r.local.name: identity(r) for r in body.reductions})
+                outputs = tuple([Output(o.array, o.index, copy.value(o.value)) for o in body.outputs])
+                statements += self._lowered(replace(body, outputs=outputs, reductions=()), None).statements
+        return statements
+
     def _step(self) -> tuple[list[Statement], dict[int, Lowering]]:
         """A block of the axis."""
         made: dict[int, Lowering] = {}
+        seen: list[tuple[str, Body]] = []
         for i, kind in enumerate(self.walk.kinds):
             if kind == "along":
                 stage = self.stages[i]
                 self.kernel.places[stage.stores[0]] = self._place(stage, self.walk.axes[i])
             if kind != "after":
-                made[i] = self._lowered(self._body(i), i)
-        return [s for m in made.values() for s in m.statements], made
+                body = self._body(i)
+                seen.append((kind, body))
+                made[i] = self._lowered(body, i)
+        condition = live(seen)
+        self.whole = self.whole and condition.lo == 1
+        return when(None if condition.lo == 1 else Index(condition, bool_),
+                    [s for m in made.values() for s in m.statements]), made
 
     def _after(self) -> tuple[list[Statement], dict[int, Lowering]]:
         """What is made of the sums."""

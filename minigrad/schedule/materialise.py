@@ -311,8 +311,8 @@ def _store_repeated(order: Sequence[LazyBuffer], reads: dict[LazyBuffer, float],
 
 def _separate_domains(order: Sequence[LazyBuffer], why: dict[LazyBuffer, str],
                       roles: Mapping[LazyBuffer, object]) -> dict[LazyBuffer, Access]:
-    """Reductions computed for one store must run over one domain, and play one role in one walk: store those that do not, until it holds
-    everywhere. What each store reads then."""
+    """Reductions computed for one store must run over one domain, and play one role in one walk: store those that do
+    not, until it holds everywhere. What each store reads then."""
     found: dict[LazyBuffer, Access] = {}
     pending = [n for n in order if n in why and n.op not in _OWN_MEMORY]
     while pending:

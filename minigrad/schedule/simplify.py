@@ -196,6 +196,8 @@ def _choose(node: LazyBuffer, builder: Builder) -> LazyBuffer | None:
     condition, a, b = node.srcs
     if condition.op == Op.CONST:
         return a if condition.arg else b
+    if node.dtype is bool_ and a.op == b.op == Op.CONST and a.arg != b.arg:
+        return condition if a.arg else builder.make(Op.NOT, (condition,), None, node)
     return a if a is b else None
 
 
@@ -264,7 +266,9 @@ RULES: tuple[Rule, ...] = (
          "x.binary('ADD', x.unary('ABS').unary('NEG'))", "x.binary('SUB', x.unary('ABS'))", _subtract),
     Rule("reciprocal", (Op.DIV,), "dividing by a power of two is exact, and so is its reciprocal",
          "x.binary('DIV', x.like(4.0))", "x.binary('MUL', x.like(0.25))", _reciprocal),
-    Rule("choose", (Op.WHERE,), "the choice is known, or makes no difference", "b.where(x, x)", "x", _choose),
+    Rule("choose", (Op.WHERE,), "the choice is known, makes no difference, or is the value",
+         "b.where(b.like(False), b.like(True)).where(x, x.like(2.0).binary('ADD', x.like(3.0)))",
+         "b.unary('NOT').where(x, x.like(5.0))", _choose),
     Rule("one-element", tuple(sorted(REDUCE)), "a reduction over axes of size 1",
          "x.reshape((4, 6, 1)).reduce('SUM', (2,))", "x.reshape((4, 6, 1))", _one_element),
     Rule("zero", (Op.MUL, Op.AND), "integers and bools only: 0 * NaN is NaN",

@@ -72,7 +72,7 @@ def has_grown(node: LazyBuffer) -> bool:
     """Whether a sum of products is so much larger than its operands that it need not be stored."""
     if not node.size:
         return False
-    depth, growth = node.srcs[0].size // node.size, node.size / _operands(node)
+    depth, growth = node.srcs[0].size // node.size, node.size / max(1, _operands(node))
     return growth >= GROWTH and depth <= BLOCK_K * max(1.0, growth / GROWTH_AGAIN)
 
 

@@ -134,3 +134,40 @@ def test_what_is_not_finite_shows(value: float, rng: np.random.Generator) -> Non
     arrays[1][:, :, 0] = np.abs(arrays[1][:, :, 0])
     (got,) = computed([attention(*nodes[:3])], dict(zip(nodes, arrays, strict=True)), TARGETS[1], 1)
     assert np.isnan(got[0, 5]).all() and np.isfinite(np.delete(got[0], 5, 0)).all() and np.isfinite(got[1]).all()
+
+
+def causal(q: LazyBuffer, k: LazyBuffer, v: LazyBuffer, ahead: int, added: bool = False) -> LazyBuffer:
+    """Attention of row i to keys up to i + ahead."""
+    scores = matmul(q, k.permute((0, 2, 1)))
+    row, key = (LazyBuffer.index(scores.shape, axis, "CPU") for axis in (1, 2))
+    seen = key.binary(Op.LT, row.binary(Op.ADD, row.like(ahead + 1)))
+    if added:
+        scores = scores.binary(Op.ADD, seen.where(scores.like(0.0), scores.like(-np.inf)))
+    else:
+        scores = seen.unary(Op.NOT).where(scores.like(-np.inf), scores)
+    return matmul(softmax(scores, (2,)), v)
+
+
+@pytest.mark.parametrize("added", [False, True])
+@pytest.mark.parametrize("ahead", [0, 9, -20])
+def test_blocks_that_a_mask_hides_are_left_out(ahead: int, added: bool, rng: np.random.Generator) -> None:
+    """Nothing of them is read: what is not a number there does no harm. A row that sees nothing is NaN."""
+    nodes, arrays = leaves(rng, 48, 48)
+    mask = np.tril(np.ones((48, 48), bool), ahead)
+    outputs = [causal(*nodes[:3], ahead, added)]
+    spoiled = arrays[2].copy()
+    spoiled[:, 8 * ((15 + ahead) // 8 + 1):] = np.nan  # after the last block that one of the first 16 rows sees
+    (got,) = computed(outputs, dict(zip(nodes, [*arrays[:2], spoiled, arrays[3]], strict=True)), TARGETS[2], 1)
+    want = wanted(*arrays, mask)[0]
+    np.testing.assert_allclose(got[:, :16], want[:, :16], 2e-5, 2e-6)
+    assert np.isnan(want[:, 0]).all() == (ahead < 0) and np.isnan(got[:, 47]).all()
+
+
+@pytest.mark.parametrize("rows, keys", [(16, 24), (19, 21)])
+def test_gradients_through_a_mask(rows: int, keys: int, rng: np.random.Generator) -> None:
+    nodes, arrays = leaves(rng, rows, keys)
+    out = causal(*nodes[:3], 0)
+    outputs = [out, *vjp([out], [nodes[3]], nodes[:3], [True] * 3)]
+    found = computed(outputs, dict(zip(nodes, arrays, strict=True)), TARGETS[2], 4)  # type: ignore[arg-type]
+    for got, want in zip(found, wanted(*arrays, np.tril(np.ones((rows, keys), bool))), strict=True):
+        np.testing.assert_allclose(got, want, 2e-4, 2e-5)
