@@ -15,6 +15,7 @@ from minigrad.sparse.coordinates import OF_PARTS, CoordinateTensor, from_dense, 
 from minigrad.tensor import Tensor, tensor, zeros
 from minigrad.tensor.definition import also
 from minigrad.tensor.layouts import WORDS
+from minigrad.tensor.operands import require_real
 from minigrad.tensor.promotion import WITH_CLASSES, type_name
 
 
@@ -251,6 +252,7 @@ def to_layout(x: Tensor, sparse_dim: Any = None, layout: Any = None, blocksize: 
            values=tensor([1., 2.]), size=(2, 2), nnz=2, layout=minigrad.sparse_csr)
     """
     kind = "sparse_coo" if layout is None else layout.name
+    require_real(x, "_to_sparse" + kind.removeprefix("sparse").removesuffix("_coo"))
     if kind == "sparse_coo":
         return from_dense(x, sparse_dim)
     if kind == "strided":

@@ -265,7 +265,7 @@ class Activations:
 
     leaky_relu_ = in_place(leaky_relu)
 
-    @both("silu")
+    @both("silu", real=True)
     def silu(self: Tensor) -> Tensor:
         """self * sigmoid(self)."""
         return _SILU((self,))

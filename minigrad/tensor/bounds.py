@@ -146,7 +146,7 @@ class Bounds:
 
     clamp_max_ = in_place(clamp_max)
 
-    @both("nan_to_num")
+    @both("nan_to_num", real=True)
     def nan_to_num(self: Tensor, nan: float | None = None, posinf: float | None = None,
                    neginf: float | None = None) -> Tensor:
         """NaN and the infinities replaced; by default by 0 and the largest and lowest numbers of the dtype."""

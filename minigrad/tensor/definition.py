@@ -15,7 +15,7 @@ from minigrad.runtime.locks import record_lock
 from minigrad.tensor.arguments import UNEXPECTED, blamed, explained
 from minigrad.tensor.base import AnyTensor, blank, check_in_place
 from minigrad.tensor.changes import OVERLAP, check_overlap
-from minigrad.tensor.operands import is_number, one_device, require_tensor
+from minigrad.tensor.operands import is_number, one_device, require_real, require_tensor
 from minigrad.tensor.outputs import WITHOUT_OUT, call_into
 from minigrad.tensor.overrides import NOT_ASKED, armed, ask, asked, asked_after_all, asking
 from minigrad.tensor.promotion import can_cast, check_dtype, type_name, with_number
@@ -154,15 +154,16 @@ def _as_tensor(value: Any, others: tuple[Any, ...], kwargs: dict[str, Any]) -> T
     return scalar(value)
 
 
-def both(*names: str, keywords: Mapping[str, str] | None = None, out: int | None = None) -> Callable[[F], F]:
+def both(*names: str, keywords: Mapping[str, str] | None = None, out: int | None = None, real: bool = False,
+         ) -> Callable[[F], F]:
     """Make the method a function of the ``minigrad`` namespace, too, under these names. Other names of the method are
     lines of their own in the class: ``multiply = mul``. ``keywords``: what PyTorch calls arguments of the function that
     have another name here, and that name; the first argument's is ``input``. ``out``: the place of that argument where
-    it may be given by position."""
+    it may be given by position. ``real``: there are no gradients of complex results."""
 
     def attach(made: F) -> F:
         name = names[0]
-        made = numpy_names(made)
+        made = real_gradients(numpy_names(made)) if real else numpy_names(made)
 
         @wraps(made)
         def function(*args: Any, **kwargs: Any) -> Any:
@@ -197,6 +198,21 @@ def both(*names: str, keywords: Mapping[str, str] | None = None, out: int | None
         return made
 
     return attach
+
+
+def real_gradients(plain: F) -> F:
+    """The method, whose complex results PyTorch does not differentiate: ``RuntimeError`` if one requires a gradient.
+    Its in-place twin, of the method as it was (``unchecked``), refuses none."""
+
+    @wraps(plain)
+    def real(*args: Any, **kwargs: Any) -> Any:
+        result = plain(*args, **kwargs)
+        for part in result if isinstance(result, tuple) else (result,):
+            require_real(part, plain.__name__)
+        return result
+
+    real.unchecked = plain  # type: ignore[attr-defined]
+    return cast(F, real)
 
 
 def _with_out_at(place: int, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -242,6 +258,7 @@ def in_place(plain: Callable[Concatenate[Tensor, P], Tensor]) -> Callable[Concat
     """
 
     entirely = OVERLAP.setdefault(plain.__name__, False)
+    plain = getattr(plain, "unchecked", plain)
 
     @wraps(plain)
     def changed(self: Tensor, *args: P.args, **kwargs: P.kwargs) -> Tensor:

@@ -303,12 +303,12 @@ class Extrema:
         """The index of the first smallest element along ``dim``, or in the flattened tensor; the first NaN wins."""
         return _argument(self, dim, keepdim, Op.MIN, "argmin")
 
-    @both("cummax")
+    @both("cummax", real=True)
     def cummax(self: Tensor, dim: int) -> return_types.ReturnType:
         """``(values, indices)`` of the running maximum along ``dim``."""
         return _running_extreme(self, dim, Op.MAX, return_types.cummax)
 
-    @both("cummin")
+    @both("cummin", real=True)
     def cummin(self: Tensor, dim: int) -> return_types.ReturnType:
         """``(values, indices)`` of the running minimum along ``dim``."""
         return _running_extreme(self, dim, Op.MIN, return_types.cummin)

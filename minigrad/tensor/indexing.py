@@ -182,7 +182,7 @@ def _taken_apart(self: Tensor, index: Any, shape: tuple[int, ...], strides: tupl
             dim += 1
         elif isinstance(item, bool):
             basic.new_axis(dim)
-            advanced.append(_as_tensor(item, device).reshape(1))
+            advanced.append(_as_tensor(item, device))
         elif _is_integer(item):
             basic.integer(position(item), shape[dim], strides[dim], dim)
             dim += 1
@@ -190,7 +190,7 @@ def _taken_apart(self: Tensor, index: Any, shape: tuple[int, ...], strides: tupl
             covered = item.ndim if item.dtype in (bool_, uint8) else 1
             if not covered:  # a 0-d mask chooses all or nothing of a new axis
                 basic.new_axis(dim)
-                advanced.append(item.reshape(1))
+                advanced.append(item)
             for _ in range(covered):
                 basic.whole(shape[dim], strides[dim])
                 dim += 1
@@ -344,7 +344,7 @@ def _expand_masks(view: Tensor, given: Sequence[Tensor | None]) -> tuple[list[Te
                 warnings.warn("indexing with dtype torch.uint8 is now deprecated, please use a dtype torch.bool "
                               "instead.", stacklevel=4)
             _check_mask(index, shape, dim)
-            coordinates = mask_coordinates(index)
+            coordinates = mask_coordinates(index if index.ndim else index.reshape(1))
             found += coordinates
             dims += range(dim, dim + len(coordinates))
         elif index.dtype in (int32, int64):
@@ -377,7 +377,7 @@ def _only_mask(view: Tensor, given: Sequence[Tensor | None]) -> Tensor | None:
     check_index_device(view, mask)
     _check_mask(mask, view._shape(), dim)
     mask = mask.to(device=view.device)
-    return mask.reshape((*mask._shape(), *[1] * (view.ndim - dim - mask.ndim)))
+    return mask.reshape((*mask._shape(), *[1] * (view.ndim - dim - mask.ndim)))  # a 0-d one has an axis of its own
 
 
 def _check_mask(mask: Tensor, shape: tuple[int, ...], dim: int) -> None:
@@ -390,11 +390,12 @@ def _check_mask(mask: Tensor, shape: tuple[int, ...], dim: int) -> None:
 
 def put(view: Tensor, given: Sequence[Tensor | None], value: Any, mode: str) -> Tensor:
     """Write (or add) a value at index tensors, in place. What has one element is written where a mask holds, of
-    whatever dtype, without looking for the places."""
+    whatever dtype but where the mask is 0-d, without looking for the places."""
     check_in_place(view)
     check_overlap(view, given, True)
     single = isinstance(value, AnyTensor) and value.numel() == 1
-    mask = _only_mask(view, given) if mode == "set" and (single or is_number(value)) else None
+    of_type = is_number(value) or (single and (value.dtype is view.dtype or all([g is None or g.ndim for g in given])))
+    mask = _only_mask(view, given) if mode == "set" and of_type else None
     if mask is None:
         check_overlap(view, (value,), True)
     else:
@@ -475,6 +476,9 @@ class Indexing:
             value = assigned(value, self.dtype)
         elif not isinstance(value, AnyTensor):
             raise TypeError(f"can't assign a {_described(value)} to a torch.{type_name(self.dtype)}Tensor")
+        if index is False:  # nothing is written, whatever the value's shape
+            return
+        index = None if index is True else index
         view, given = take_apart(self, index)
         if not given:
             if not is_number(value) and value is not self and is_itself(view, value):  # x[index] += y has written

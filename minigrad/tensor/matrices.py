@@ -220,7 +220,7 @@ class Matrices:
         self, = operands_of("qr", self)
         return return_types.qr(*lapack("factors").qr(self, "reduced" if some else "complete"))
 
-    @both("geqrf")
+    @both("geqrf", real=True)
     def geqrf(self: Tensor) -> return_types.ReturnType:
         """The named tuple ``(a, tau)`` of (*, m, n), float32, float64, complex64 or complex128: R in the upper triangle
         of a, below it the vectors v of the reflections 1 - tau v vᴴ whose product is Q, as LAPACK has them; tau is (*,

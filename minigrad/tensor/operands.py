@@ -179,6 +179,13 @@ def require_tracked(x: Any, dtype: DType) -> None:
         raise RuntimeError(f"Autograd not support dtype: {type_name(dtype)}")
 
 
+def require_real(result: Any, name: str) -> Any:
+    """The result; ``RuntimeError`` if it requires a gradient and is complex."""
+    if result.dtype.kind == "c" and mode.enabled and result.requires_grad:
+        raise RuntimeError(f"{name} does not support automatic differentiation for outputs with complex dtype.")
+    return result
+
+
 def not_for_complex(tensor: Any, name: str) -> None:
     """PyTorch's error if a tensor is complex: ``name`` is the op, which has no formula for such."""
     if isinstance(tensor, AnyTensor) and tensor.dtype.kind == "c":

@@ -100,7 +100,7 @@ class Parts:
 
     __slots__ = ()
 
-    @both("select_scatter")
+    @both("select_scatter", real=True)
     def select_scatter(self: Tensor, src: Tensor, dim: int, index: int) -> Tensor:
         """A copy with ``src`` in place of ``self.select(dim, index)``.
 
@@ -111,7 +111,7 @@ class Parts:
         """
         return _SELECT((self, src), (dim, index))
 
-    @both("slice_scatter")
+    @both("slice_scatter", real=True)
     def slice_scatter(self: Tensor, src: Tensor, dim: int = 0, start: int | None = None, end: int | None = None,
                       step: int = 1) -> Tensor:
         """A copy with ``src`` in place of the elements start, start + step … below end of ``dim``."""

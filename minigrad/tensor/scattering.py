@@ -334,7 +334,7 @@ class Scattering:
 
     scatter_add_ = in_place(scatter_add)
 
-    @both("scatter_reduce")
+    @both("scatter_reduce", real=True)
     def scatter_reduce(self: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, *,
                        include_self: bool = True) -> Tensor:
         """As ``scatter`` with the "sum", "prod", "mean", "amax" or "amin" of what falls on one place, and of what was
@@ -409,7 +409,7 @@ class Scattering:
 
     index_fill_ = in_place(index_fill)
 
-    @both("index_reduce")
+    @both("index_reduce", real=True)
     def index_reduce(self: Tensor, dim: int, index: Tensor, source: Tensor, reduce: str, *,
                      include_self: bool = True) -> Tensor:
         """A copy with the parts of ``source`` along ``dim`` joined with those at the positions ``index``: their "prod",

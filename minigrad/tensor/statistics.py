@@ -217,7 +217,7 @@ class Statistics:
         middle = order.gather(axis, ((count - 1) // 2).clamp(min=0))
         return return_types.nanmedian(*picked(self, axis, middle, "NanmedianBackward1", keepdim))
 
-    @both("mode")
+    @both("mode", real=True)
     def mode(self: Tensor, dim: int = -1, keepdim: bool = False) -> return_types.ReturnType:
         """The named tuple ``(values, indices)``: the most frequent value along ``dim``, the smallest of several, and
         where it is last.

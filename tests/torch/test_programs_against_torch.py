@@ -58,6 +58,17 @@ PROGRAMS = {
         v0[:1, L.tensor([False, True, True])] = L.tensor(3.75, dtype=L.float16)
         v0.index_put_((L.tensor([False, True]),), L.tensor([2.5]))
         v0[L.tensor([1])] = L.tensor(3.75)""",
+    "masks without dimensions": """
+        v0 = L.ones(2, 3)
+        v0[L.tensor(True)] = L.tensor([[2.0], [3.0]])
+        v0[L.tensor(False)] = 5
+        v0[L.tensor(True)] = L.ones(2, 3, dtype=L.int32)
+        v0[L.tensor(True)] = L.tensor([4], dtype=L.int64)
+        v0[L.tensor([True, False])] = L.tensor([4], dtype=L.int64)
+        v0[True] = L.tensor([1, 2, 3])
+        v0[False] = L.zeros(7, dtype=L.bool)
+        v1 = L.tensor(True)
+        v1[v1 <= 1] = v1[v1 <= 1] * 2""",
     "a copy of a constant, and a trace that is left": """
         v0 = L.ones(2, 3, dtype=L.float64)
         v1 = L.xlogy(v0, L.tensor(-3.0, dtype=L.float64))

@@ -124,3 +124,28 @@ def test_addcdiv_by_integers(first):
             return operands[place].grad.tolist()
 
         _agree(gradient)
+
+
+COMPLEX = {
+    "embedding": "L.nn.functional.embedding(i, x)", "silu": "L.nn.functional.silu(x)", "bilinear":
+    "L.nn.functional.bilinear(x, x, x.reshape(1, 2, 2))", "index_reduce": "x.index_reduce(0, i, x, 'mean')",
+    "scatter_reduce": "x.scatter_reduce(0, i[None], x, 'mean')", "nan_to_num": "x.nan_to_num()", "geqrf": "L.geqrf(x)",
+    "select_scatter": "L.select_scatter(x, x[0], 0, 0)", "slice_scatter": "x.slice_scatter(x[:1], 0, 0, 1)",
+    "cummin": "x[0, 0].cummin(0)", "cummax": "L.cummax(x[0, 0], 0)", "mode": "x[0, 0].mode()",
+    "to_sparse": "x.to_sparse()", "to_sparse_csr": "x.to_sparse_csr()", "in place": "(x * 1).scatter_reduce_(0, i[None]"
+    ", x, 'mean')", "silu_": "L.nn.functional.silu(x * 1, inplace=True)", "nan_to_num_": "(x * 1).nan_to_num_()",
+    "index_reduce_": "(x * 1).index_reduce_(0, i, x, 'mean')", "diagonal_scatter": "x.diagonal_scatter(x[0])"}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", COMPLEX)
+def test_complex_results_that_have_no_gradient(name):
+    for tracked in (True, False):
+        def outcome(library, tracked=tracked):
+            x = library.tensor([[1 + 2j, 2.0], [3.0, -1j]], requires_grad=tracked)
+            result = eval(COMPLEX[name], {"L": library, "x": x, "i": library.tensor([0, 1])})
+            with library.no_grad():
+                eval(COMPLEX[name], {"L": library, "x": x, "i": library.tensor([0, 1])})
+            return (result[0] if isinstance(result, tuple) else result).requires_grad
+
+        _agree(outcome)

@@ -10,7 +10,7 @@ from minigrad.dtype import DType, bfloat16, float16, float32, int32
 from minigrad.nn.composites import linear as formulas
 from minigrad.tensor import Tensor, cat, stack
 from minigrad.tensor.indexing import concrete
-from minigrad.tensor.operands import dim_index
+from minigrad.tensor.operands import dim_index, require_real
 from minigrad.tensor.outputs import into
 from minigrad.tensor.promotion import c_name, type_name
 
@@ -46,7 +46,7 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
     if bias is not None and bias.shape[0] != weight.shape[0]:
         raise RuntimeError(f"bilinear(): bias size does not match weight size: got {bias.shape[0]} but expected "
                            f"{weight.shape[0]}")
-    return formulas.bilinear(input1, input2, weight, bias)
+    return require_real(formulas.bilinear(input1, input2, weight, bias), "_trilinear")
 
 
 def grouped_mm(mat_a: Tensor, mat_b: Tensor, *, offs: Tensor | None = None, bias: Tensor | None = None,

@@ -11,7 +11,7 @@ from minigrad.nn.composites import sparse as formulas
 from minigrad.nn.functional.arguments import at_hand, check_indices
 from minigrad.tensor import Tensor, check_index_range, type_name
 from minigrad.tensor.function import watched
-from minigrad.tensor.operands import require_tensor
+from minigrad.tensor.operands import require_real, require_tensor
 from minigrad.tensor.replay import stop_trace
 
 
@@ -44,10 +44,10 @@ def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None, max
 
 def _look_up(weight: Tensor, index: Tensor, padding: int | None, by_frequency: bool, sparse: bool) -> Tensor:
     if not (sparse and weight.is_leaf and weight.requires_grad and is_grad_enabled()):
-        return formulas.EMBEDDING((weight, index), (padding, by_frequency))
+        return require_real(formulas.EMBEDDING((weight, index), (padding, by_frequency)), "embedding")
     rows = formulas.sparse_embedding(padding, by_frequency)((weight, index), (padding, by_frequency))
     stop_trace("a gradient is sparse")  # afterwards: the call may have begun a trace
-    return rows
+    return require_real(rows, "embedding")
 
 
 def _padding(index: int, weight: Tensor, message: str, error: type[Exception]) -> int:
