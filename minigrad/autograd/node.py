@@ -51,6 +51,9 @@ class Node:
     keeps: ClassVar[Keeps | None] = None
     """For each input, what its gradient reads in PyTorch; see ``keeps.py``. None if that is not known."""
 
+    at_once: ClassVar[bool] = False
+    """Whether its backward raises as soon as it has all its gradients, before that of others."""
+
     once: ClassVar[bool] = False
     """Whether it can be differentiated once only, as in PyTorch, even if minigrad's own backward reads nothing."""
 
@@ -411,14 +414,18 @@ def kind(name: str, base: type[Node] | None = None, keeps: Keeps | str | None = 
     >>> kind("MulBackward0").__name__
     'MulBackward0'
     """
-    chosen: Any = base or (Refusing if name == Refusing.NAME else Node)
+    chosen: Any = base or (Refusing if name == NOT_IMPLEMENTED else Node)
     return _kind(name, chosen, KEEPS.get(name) if isinstance(keeps, str) else keeps)
 
 
 @cache
 def _kind(name: str, base: Any, keeps: Keeps | None) -> type[Node]:
     return type(name, (base,), {"__slots__": (), "__module__": "minigrad.autograd", "keeps": keeps,
-                                "once": base.once or name == "CopySlices"})
+                                "once": base.once or name == "CopySlices", "at_once": name == NOT_IMPLEMENTED})
+
+
+NOT_IMPLEMENTED = "NotImplemented"
+"""PyTorch's name of ops that it does not differentiate."""
 
 
 class Once(Node):
@@ -432,7 +439,6 @@ class Refusing(Node):
     """An op of a result that requires a gradient, but that PyTorch does not differentiate."""
 
     __slots__ = ()
-    NAME = "NotImplemented"
 
     def vjp(self, grads: Sequence[Any], needs: Sequence[bool]) -> list[Any]:
         """``RuntimeError``."""
@@ -484,16 +490,20 @@ class _Packed:
 
 
 def is_open(edge: Edge) -> bool:
-    """Whether a gradient may still flow along an edge: the tape behind it was not used up."""
+    """Whether a gradient may still flow along an edge: the tape behind it was not used up, or in parts only, so that it
+    comes to an op that has its values yet."""
     if not isinstance(edge, tuple):
         return False
-    seen, stack = {edge[0]}, [edge[0]]
+    seen, stack, used = {edge[0]}, [edge[0]], False
     while stack:
         node = stack.pop()
+        if node.saved:
+            return True
         if node.saved is None:
-            return False
+            used = True
+            continue
         for below in node.edges:
             if isinstance(below, tuple) and below[0] not in seen:
                 seen.add(below[0])
                 stack.append(below[0])
-    return True
+    return not used

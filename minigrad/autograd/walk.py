@@ -12,7 +12,7 @@ from math import prod
 from typing import Any
 
 from minigrad.autograd.mode import mode
-from minigrad.autograd.node import Edge, Node, Refusing
+from minigrad.autograd.node import Edge, Node
 from minigrad.autograd.protocol import Front
 from minigrad.autograd.rows import RowsGradient, added
 from minigrad.dtype import int32
@@ -95,7 +95,7 @@ class Walk:
             gradients = [None] * node.count
             self._pending[node.sequence] = (node, gradients)
             heappush(self._heap, -node.sequence)
-            if isinstance(node, Refusing):
+            if node.at_once:
                 self._refusing.append(node)
         else:
             gradients = entry[1]

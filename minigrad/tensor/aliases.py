@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from minigrad.autograd.handles import next_sequence
 from minigrad.autograd.mode import mode
 from minigrad.dtype import DType
 from minigrad.graph.lazy import LazyBuffer
@@ -123,7 +124,10 @@ def plain_view(parent: Tensor, steps: Steps, shape: tuple[int, ...], strides: tu
     view = View(parent, steps, shape, strides, offset, kind, dtype, bool(enabled))
     view.enabled = enabled
     tensor._view = view
-    tensor._requires_grad = view.differentiable and parent._requires_grad
+    if view.differentiable and parent._requires_grad:
+        tensor._requires_grad, view.sequence = True, next_sequence()
+    else:
+        tensor._requires_grad = False
     return tensor
 
 

@@ -355,7 +355,10 @@ def _view_edge(view: View, parent: Tensor, source: Edge) -> Edge:
     source = parent if source is None else source
     whole = parent._pending()
     shaped = whole if parent._view is None else param(0, parent._shape(), whole.dtype, whole.device)
-    return (_view_op(view.kind)((shaped,), (source,), (view.steps,)), 0)
+    node = _view_op(view.kind)((shaped,), (source,), (view.steps,))
+    if view.sequence > (source[0].sequence if type(source) is tuple else 0):  # else what is behind it was changed
+        node.sequence = view.sequence
+    return node, 0
 
 
 @cache

@@ -34,10 +34,11 @@ class View:
     (``t_()``), and ``find_parent`` finds that. ``alone``: it is such a parent, which was no view before, or a
     window of memory that others made; nobody else has its base, and it does not count as a view. ``edits``: of one of
     several views made by one call, or a view of such a one, how often the memory had been changed before; else -1.
+    ``sequence``: the number that its tape node has, though that is made later; 0 if it needed none then.
     """
 
     __slots__ = ("above", "alone", "base", "differentiable", "dtype", "edits", "enabled", "history", "kind", "lazy",
-                 "leaf", "offset", "parent", "shape", "steps", "strides", "version", "whole")
+                 "leaf", "offset", "parent", "sequence", "shape", "steps", "strides", "version", "whole")
 
     def __init__(self, parent: Any, steps: Steps, shape: tuple[int, ...], strides: tuple[int, ...], offset: int,
                  kind: str, dtype: DType | None, differentiable: bool) -> None:
@@ -55,6 +56,7 @@ class View:
         self.enabled: bool | None = True
         self.leaf = False
         self.alone = False
+        self.sequence = 0
         self.history = parent._storage.history
         several = kind in SEVERAL or (view is not None and view.edits >= 0)
         self.edits: int = parent._storage.edits if several else -1

@@ -113,6 +113,50 @@ def test_what_is_accumulated_before_an_error():
     _agree(gradients)
 
 
+def test_what_is_accumulated_before_a_number_by_a_tensor_is_differentiated():
+    def gradients(library):
+        a, b = library.tensor(-2.25, requires_grad=True), library.tensor(1.5, requires_grad=True)
+        with pytest.raises(RuntimeError, match="derivative for aten::remainder is not implemented"):
+            (-1 % b % a).backward()
+        return [None if t.grad is None else t.grad.item() for t in (a, b)]
+
+    _agree(gradients)
+
+
+def test_a_view_is_differentiated_in_the_order_in_which_it_was_made():
+    def gradients(library):
+        found = []
+        a, b = [library.tensor([1.0, v], requires_grad=True) for v in (2.0, 3.0)]
+        for _ in range(8):
+            c = library.asinh(a)
+            part = library.tensor_split(b, 2, -1)[1]
+            d = library.nn.functional.normalize(c, dim=-1)
+            c[...] = d
+            c[-2:-2] = part
+            with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+                c.sum().abs().backward()
+            found.append([None if t.grad is None else t.grad.tolist() for t in (a, b)])
+        return found
+
+    _agree(gradients)
+
+
+def test_what_a_replayed_backward_did_not_use_up_may_be_differentiated():
+    def gradients(library):
+        found = []
+        for i in range(6):
+            a, b = [library.tensor([1.0 + i, v], requires_grad=True) for v in (2.0, 3.0)]
+            c = b.exp()
+            d = library.addcmul(a, c, c)
+            c.sum().backward()
+            with pytest.raises(RuntimeError, match="second time"):
+                d.sum().backward()
+            found.append([None if t.grad is None else t.grad.tolist() for t in (a,)])
+        return found
+
+    _agree(gradients)
+
+
 @pytest.mark.parametrize("first", ["int32", "bool", "float32"])
 def test_addcdiv_by_integers(first):
     for dtype, place in product(("bool", "int32", "float64"), range(2)):
