@@ -1,5 +1,5 @@
 """Stage: the tape. In: a hook. Out: ``RemovableHandle``, which takes it away again; ``AccumulateGrad``, the end of the
-tape at a leaf, which can have some.
+tape at a leaf, which can have some; ``Extra``, those of an op.
 Next: ``node.py``."""
 
 from __future__ import annotations
@@ -75,3 +75,28 @@ class RemovableHandle:
 
     def __exit__(self, *exception: object) -> None:
         self.remove()
+
+
+class Extra:
+    """Rarely used parts of a Node: its hooks, the tensors that ``retain_grad`` named, and in forward mode the tangents
+    of its residuals, by level; ``packed``, what hooks keep of its residuals, and how to get it back."""
+
+    __slots__ = ("metadata", "packed", "post", "pre", "retained", "tangents", "tensor")
+
+    def __init__(self) -> None:
+        self.pre: dict[int, Callable[..., Any]] = {}
+        self.post: dict[int, Callable[..., Any]] = {}
+        self.tensor: dict[int, dict[int, Callable[..., Any]]] = {}
+        self.retained: dict[int, Any] = {}
+        self.metadata: dict[str, Any] = {}
+        self.tangents: dict[int, dict[int, Any]] = {}
+        self.packed: tuple[list[Any], Callable[..., Any]] | None = None
+
+
+class Packed:
+    """What a hook returned for a Tensor that the tape saves."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value

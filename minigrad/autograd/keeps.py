@@ -117,6 +117,27 @@ FLOWS: dict[str, Keeps] = {
 exponents, as indices and for their shapes only. Without a row the gradient has the history that its own slopes give it:
 of products and running logarithms none where there is one element."""
 
+class Zero:
+    """A gradient that is 0 without having been computed; ``zeros`` has its shape and dtype."""
+
+    __slots__ = ("zeros",)
+
+    def __init__(self, zeros: Any) -> None:
+        self.zeros = zeros
+
+
+ZERO = frozenset(("SgnBackward0", "AbsBackward0"))
+"""Ops of which PyTorch says that a gradient is 0 without computing it: that of a sign. The entry of the derivative of
+``abs``, which is one, has the name of ``abs``."""
+
+_PASSING = """Abs Acos Acosh Add Addcmul Amax Amin Asin Asinh Atan Atan2 Atanh Cat Clone Copysign Cos Cosh Digamma Div
+    Dot Erf Erfc Exp Exp2 Expm1 Fmod Frac Hypot Lerp Lgamma LinalgVectorNorm Log Log10 Log1P Log2 Logaddexp Logsumexp
+    Mul Mv NanToNum Nansum Polygamma Pow Remainder Rsqrt Sgn Sin Sinh Sqrt Squeeze Stack Sub Sum Tan Unsqueeze Var
+    View"""
+ZERO_STAYS = {*[f"{name}Backward0" for name in _PASSING.split()], "PowBackward2", "FmodBackward1", "RemainderBackward1"}
+"""Ops whose gradient is a product with the one that arrives, or moves it: of a gradient that is 0 without being
+computed it is so, too, though a slope be infinite. Of a difference and a quotient only that of the first operand."""
+
 _reads: dict[tuple[Any, tuple[bool, ...]], tuple[int, ...]] = {}
 
 

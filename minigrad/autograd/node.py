@@ -9,8 +9,8 @@ from functools import cache, partial
 from typing import Any, ClassVar
 from weakref import ref
 
-from minigrad.autograd.handles import AccumulateGrad, RemovableHandle, next_sequence
-from minigrad.autograd.keeps import FLOWS, KEEPS, OWN, Keeps, modified, reads
+from minigrad.autograd.handles import AccumulateGrad, Extra, Packed, RemovableHandle, next_sequence
+from minigrad.autograd.keeps import FLOWS, KEEPS, OWN, ZERO, Keeps, Zero, modified, reads
 from minigrad.autograd.mode import mode
 from minigrad.autograd.protocol import Differentiable, Front
 from minigrad.grad import Backward, backward_of
@@ -135,14 +135,13 @@ class Node:
         if len(grads) != self.count:
             raise TypeError(f"expected {self.count} arguments, got {len(grads)} instead")
         found = self.vjp_recorded(grads, [e is not None for e in self.edges])
+        found = [Front.wrap(f.zeros, None) if isinstance(f, Zero) else f for f in found]
         return found[0] if len(found) == 1 else tuple(found)
 
     def vjp(self, grads: Sequence[LazyBuffer | None], needs: Sequence[bool]) -> list[LazyBuffer | None]:
         """The gradients of the inputs that are needed, given those of the outputs."""
-        if self.saved is None:
-            raise RuntimeError(RELEASED)
-        if self.kept:
-            self.check_kept()
+        self.check()
+        assert self.saved is not None
         whole = self.whole
         if len(whole.which) == len(needs) and False not in needs and None not in grads:  # the common case
             return whole.apply(self.saved, grads)  # type: ignore[arg-type,return-value]
@@ -152,7 +151,7 @@ class Node:
         results: list[LazyBuffer | None] = [None] * len(self.edges)
         for position, gradient in zip(back.which, found, strict=True):
             results[position] = gradient
-        return [self._zeros(i) if r is None and needed else r
+        return [self._nothing(i) if r is None and needed else r
                 for i, (r, needed) in enumerate(zip(results, needs, strict=True))]
 
     def _backward(self, given: tuple[int, ...], needs: Sequence[bool]) -> tuple[Backward, Sequence[LazyBuffer]]:
@@ -165,16 +164,26 @@ class Node:
         at = dict(zip(whole.residuals, self.saved, strict=True))
         return back, [at[i] for i in back.residuals]
 
-    def _zeros(self, i: int) -> LazyBuffer:
+    def zeros(self, i: int) -> LazyBuffer:
+        """A gradient of an input that is 0."""
         p = self.body.params[i]
         return LazyBuffer.const(0.0, p.dtype, p.shape, p.device)
 
-    def vjp_recorded(self, grads: Sequence[Any], needs: Sequence[bool]) -> list[Any]:
-        """As ``vjp``, on Tensors, and itself recorded: for gradients of gradients."""
+    def _nothing(self, i: int) -> Any:
+        """The gradient of an input to which no slope leads."""
+        zeros = self.zeros(i)
+        return Zero(zeros) if self.name() in ZERO and zeros.dtype.kind != "c" else zeros
+
+    def check(self) -> None:
+        """``RuntimeError`` if the saved values are not there any more, or not those that backward reads in PyTorch."""
         if self.saved is None:
             raise RuntimeError(RELEASED)
         if self.kept:
             self.check_kept()
+
+    def vjp_recorded(self, grads: Sequence[Any], needs: Sequence[bool]) -> list[Any]:
+        """As ``vjp``, on Tensors, and itself recorded: for gradients of gradients."""
+        self.check()
         given = tuple([i for i, g in enumerate(grads) if g is not None])
         back, residuals = self._backward(given, needs)
         body, inputs = back.body, len(self.body.params)
@@ -192,8 +201,9 @@ class Node:
             for number, (position, gradient) in enumerate(zip(back.which, outputs, strict=True)):
                 results[position] = gradient if not known else self._linked(
                     position, gradient, partial(_depends, body, sources, number))
-        return [Front.wrap(self._zeros(i), None) if r is None and needed else r
-                for i, (r, needed) in enumerate(zip(results, needs, strict=True))]
+        found = [self._nothing(i) if r is None and needed else r
+                 for i, (r, needed) in enumerate(zip(results, needs, strict=True))]
+        return [Front.wrap(f, None) if isinstance(f, LazyBuffer) else f for f in found]
 
     def _linked(self, position: int, gradient: Any, depends: Callable[[], bool]) -> Any:
         """The gradient of an input with the history that it has in PyTorch: that of what it reads there, though the
@@ -233,7 +243,7 @@ class Node:
                 kept.append(lazy)
             else:
                 with users_code:
-                    kept.append(_Packed(pack(tensors[at])))
+                    kept.append(Packed(pack(tensors[at])))
         self.more().packed = kept, unpack
         for lazy in self.saved:
             lazy.owners -= 1
@@ -245,7 +255,7 @@ class Node:
         kept, unpack = self.extra.packed
         saved = []
         for item in kept:
-            if isinstance(item, _Packed):
+            if isinstance(item, Packed):
                 with users_code:
                     item = unpack(item.value)
                 if not hasattr(item, "_read"):
@@ -455,38 +465,10 @@ class Ending(Node):
 
     def vjp(self, grads: Sequence[Any], needs: Sequence[bool]) -> list[Any]:
         """Nothing. ``RuntimeError`` if the node was released."""
-        if self.saved is None:
-            raise RuntimeError(RELEASED)
-        if self.kept:
-            self.check_kept()
+        self.check()
         return [None] * len(needs)
 
     vjp_recorded = vjp
-
-
-class Extra:
-    """Rarely used parts of a Node: its hooks, the tensors that ``retain_grad`` named, and in forward mode the tangents
-    of its residuals, by level; ``packed``, what hooks keep of its residuals, and how to get it back."""
-
-    __slots__ = ("metadata", "packed", "post", "pre", "retained", "tangents", "tensor")
-
-    def __init__(self) -> None:
-        self.pre: dict[int, Callable[..., Any]] = {}
-        self.post: dict[int, Callable[..., Any]] = {}
-        self.tensor: dict[int, dict[int, Callable[..., Any]]] = {}
-        self.retained: dict[int, Any] = {}
-        self.metadata: dict[str, Any] = {}
-        self.tangents: dict[int, dict[int, Any]] = {}
-        self.packed: tuple[list[Any], Callable[..., Any]] | None = None
-
-
-class _Packed:
-    """What a hook returned for a Tensor that the tape saves."""
-
-    __slots__ = ("value",)
-
-    def __init__(self, value: Any) -> None:
-        self.value = value
 
 
 def is_open(edge: Edge) -> bool:

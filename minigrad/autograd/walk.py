@@ -11,6 +11,7 @@ from heapq import heapify, heappop, heappush
 from math import prod
 from typing import Any
 
+from minigrad.autograd.keeps import ZERO_STAYS, Zero
 from minigrad.autograd.mode import mode
 from minigrad.autograd.node import Edge, Node
 from minigrad.autograd.protocol import Front
@@ -38,6 +39,7 @@ class Walk:
         self.visited: list[Node] = []
         self._pending: dict[int, tuple[Node, list[Gradient]]] = {}
         self._heap: list[int] = []
+        self._zeros = False  # whether a gradient may be one that is 0 without being computed
         self._refusing: list[Node] = []
         self._targets = None if targets is None else set(targets)
         self._useful: set[Any] | None = None
@@ -83,6 +85,11 @@ class Walk:
             self.leaves.pop(reached, None)
 
     def _send(self, edge: Edge, gradient: Gradient) -> None:
+        if gradient.__class__ is Zero:
+            if self._takes_zero(edge):
+                self._zeros = True
+            else:
+                gradient = self._computed(gradient)
         if type(edge) is not tuple:
             leaves = self.leaves
             leaves[edge] = self._add(leaves[edge], gradient) if edge in leaves else gradient
@@ -102,7 +109,36 @@ class Walk:
         before = gradients[number]
         gradients[number] = gradient if before is None else self._add(before, gradient)
 
+    def _takes_zero(self, edge: Edge) -> bool:
+        """Whether a gradient may arrive that is 0 without being computed: nobody else sees it there."""
+        return type(edge) is tuple and edge[0].name() in ZERO_STAYS and edge[0].extra is None and (
+            self._targets is None or edge not in self._targets)
+
+    def _computed(self, gradient: Gradient) -> Gradient:
+        """The gradient as numbers."""
+        if gradient.__class__ is not Zero:
+            return gradient
+        return Front.wrap(gradient.zeros, None) if self.recorded else gradient.zeros
+
+    def _nothing_of(self, node: Node, results: list[Gradient]) -> list[Gradient]:
+        """What goes on from a node to which only gradients came that are 0 without being computed; ``results`` is what
+        they give as numbers. A sum over axes that were broadcast is computed."""
+        first_only, size = node.name() in ("SubBackward0", "DivBackward0"), prod(node.body.outputs[0].shape)
+        joins = node.name() in ("CatBackward0", "StackBackward0")
+        found: list[Gradient] = []
+        for i, result in enumerate(results):
+            nothing = None if result is None else Zero(node.zeros(i))
+            if first_only and i:
+                found.append(result)
+            elif joins or prod(node.body.params[i].shape) >= size:
+                found.append(nothing)
+            else:
+                found.append(self._computed(nothing))
+        return found
+
     def _add(self, a: Gradient, b: Gradient) -> Gradient:
+        if a.__class__ is Zero or b.__class__ is Zero:
+            return a if b.__class__ is Zero else b
         if a.__class__ is RowsGradient or b.__class__ is RowsGradient:
             return added(a, b)
         return a + b if self.recorded else a.binary(Op.ADD, b)
@@ -129,11 +165,17 @@ class Walk:
             self._before(node, gradients)
         if extra is not None and extra.packed is not None:
             node.unpack()
+        nothing = False
+        if self._zeros and any([g.__class__ is Zero for g in gradients]):
+            nothing = all([g is None or g.__class__ is Zero for g in gradients])
+            gradients = [self._computed(g) for g in gradients]
         if node.runs:
             with self._holding():
                 results = (node.vjp_recorded if self.recorded else node.vjp)(gradients, needs)
         else:
             results = (node.vjp_recorded if self.recorded else node.vjp)(gradients, needs)
+        if nothing:
+            results = self._nothing_of(node, results)
         self.visited.append(node)
         if extra is not None and extra.packed is not None:
             node.repack()
@@ -149,7 +191,8 @@ class Walk:
         stores those that it comes to and writes into no memory of theirs."""
         held = [] if self.recorded else [
             part for g in (*self.leaves.values(), *self.captured.values(),
-                           *[g for _, gradients in self._pending.values() for g in gradients]) if g is not None
+                           *[g for _, gradients in self._pending.values() for g in gradients])
+            if g is not None and g.__class__ is not Zero
             for part in (g.values() if g.__class__ is RowsGradient else (g,))]
         for gradient in held:
             gradient.owners += 1

@@ -193,3 +193,25 @@ def test_complex_results_that_have_no_gradient(name):
             return (result[0] if isinstance(result, tuple) else result).requires_grad
 
         _agree(outcome)
+
+
+@pytest.mark.parametrize("through", [
+    "y.log2()", "y.sum()", "y.log2().sum()", "(-y).log2()", "y.tanh().log2()", "(y.log2() * 2).exp()", "y.log2() - 1",
+    "1 - y.log2()", "y.log2() / y", "y / y.log2()", "y.log2().expand(2, 3)", "y.log2()[None]", "y.log2()[1:]",
+    "y.log2() * L.ones(2, 1)", "L.cat([y.log2(), y.log2()])", "y.log2().norm(1)"])
+def test_the_slope_of_a_sign_is_0_though_others_are_infinite(through):
+    def gradients(library):
+        found = []
+        for hooked in (False, True):
+            x = library.tensor([0.0, 2.0, 1.0], dtype=library.float64, requires_grad=True)
+            y = x * 1
+            z = eval(through, {"L": library, "y": y})
+            if hooked:
+                y.register_hook(lambda g: found.append(g.isnan().tolist()))
+            library.sgn(z).sum().backward(retain_graph=True)
+            found.append(x.grad.isnan().tolist())
+            slope = library.autograd.grad(z.sum().abs(), z, create_graph=True)[0]
+            found.append(library.autograd.grad(slope.sum().abs(), y)[0].isnan().tolist())
+        return found
+
+    _agree(gradients)
