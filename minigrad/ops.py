@@ -29,7 +29,6 @@ class Op:
     EXP, LOG, SIN, COS, TANH, ERF = "EXP", "LOG", "SIN", "COS", "TANH", "ERF"
     # elementwise: choice and conversion
     WHERE, CAST, BITCAST = "WHERE", "CAST", "BITCAST"
-    DOT2 = "DOT2"
     # elementwise: complex numbers and their parts
     REAL, IMAG, COMPLEX = "REAL", "IMAG", "COMPLEX"
     # reduce

@@ -11,7 +11,7 @@ from math import inf, isfinite, isinf
 import numpy as np
 
 from minigrad.dtype import DType, float32, float64
-from minigrad.kernel.ir import Const, Scalar
+from minigrad.kernel.ir import DOT2, Const, Scalar
 from minigrad.ops import KERNEL_OPS, Op, cast
 
 
@@ -40,7 +40,7 @@ def apply(op: str, operands: Sequence[np.ndarray], dtype: DType) -> np.ndarray:
         return cast(wide, dtype)
     if op == Op.FMA:
         return _fma(*operands)
-    if op == Op.DOT2:
+    if op == DOT2:
         return _dot2(*operands)
     if op in (Op.MAXIMUM, Op.MINIMUM) and dtype.is_float:
         a, b = operands

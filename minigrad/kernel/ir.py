@@ -90,13 +90,17 @@ class Load:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Apply:
-    """A scalar op of ``ops.KERNEL_OPS`` on operands; CAST and BITCAST convert to ``dtype``. SUM etc. have no place
-    here."""
+    """A scalar op of ``ops.KERNEL_OPS``, or ``DOT2``, on operands; CAST and BITCAST convert to ``dtype``. SUM etc. have
+    no place here."""
 
     op: str
     srcs: tuple[Value, ...]
     dtype: DType
 
+
+DOT2 = "DOT2"
+"""Of two words of two bfloat16 each, and a float32: the products of the upper halves, then of the lower ones, are added
+to it, each with one rounding."""
 
 Value = Const | Scalar | Local | Index | Load | Apply
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 from minigrad.dtype import DType
 from minigrad.kernel.ir import (
+    DOT2,
     Alloc,
     Apply,
     Array,
@@ -167,5 +168,5 @@ def _apply_text(v: Apply, srcs: list[tuple[str, int]]) -> tuple[str, int]:
     if v.op in (Op.NEG, Op.NOT) and len(srcs) == 1:
         text, held = srcs[0]
         return f"{symbol}{text if held == 4 else f'({text})'}", 3
-    name = {Op.DOT2: "dot2", Op.CAST: v.dtype.name, Op.BITCAST: f"bitcast_{v.dtype.name}"}.get(v.op, symbol)
+    name = {DOT2: "dot2", Op.CAST: v.dtype.name, Op.BITCAST: f"bitcast_{v.dtype.name}"}.get(v.op, symbol)
     return f"{name}({', '.join(text for text, _ in srcs)})", 4

@@ -11,6 +11,7 @@ from math import prod
 from minigrad.dtype import bool_, float32, int64, uint16, uint32
 from minigrad.errors import VerifyError
 from minigrad.kernel.ir import (
+    DOT2,
     MATRIX_DEPTH,
     MATRIX_LANES,
     MATRIX_SIDE,
@@ -381,7 +382,7 @@ class _Checker:
 def _problem(v: Apply) -> str:
     """What is wrong with the operands of an op, or nothing."""
     row = KERNEL_OPS.get(v.op)
-    if v.op == Op.DOT2:
+    if v.op == DOT2:
         fits = [s.dtype for s in (*v.srcs, v)] == [uint32, uint32, float32, float32]
         return "" if fits else "DOT2 is of two uint32 and a float32, which it adds to"
     if row is None:

@@ -11,6 +11,7 @@ from math import prod
 
 from minigrad.dtype import bool_, int64
 from minigrad.kernel.ir import (
+    DOT2,
     Alloc,
     Apply,
     Array,
@@ -320,7 +321,7 @@ class _Micro:
         total = Load(acc, at)
         value: Value
         if tiling.pairs:
-            value = Apply(Op.DOT2, (a, b, total), w.dtype)
+            value = Apply(DOT2, (a, b, total), w.dtype)
         elif w.dtype.is_float and tiling.target.has_fma:
             value = Apply(Op.FMA, (a, b, total), w.dtype)
         else:

@@ -11,6 +11,7 @@ import numpy as np
 
 from minigrad.dtype import BY_NAME, DType, bfloat16, bool_, float16, float32, float64
 from minigrad.errors import CompileError
+from minigrad.kernel.ir import DOT2
 from minigrad.ops import REPRESENTABLE, Op, cast
 
 WORD, UNARY, TIMES, PLUS, COMPARE, LOOSE = 6, 5, 4, 3, 2, 0  # how tightly a text holds together
@@ -248,7 +249,7 @@ class Language:
             return self.cast(operands[0], sources[0], dtype)
         if op == Op.BITCAST:
             return self.bitcast(operands[0], sources[0], dtype)
-        if op == Op.DOT2:
+        if op == DOT2:
             return call(self.half("bf16_dot2"), *operands)
         source = sources[0]
         form = self.float_op if source.is_float else self.bool_op if source is bool_ else self.integer_op

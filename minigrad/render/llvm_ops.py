@@ -8,6 +8,7 @@ import numpy as np
 
 from minigrad.dtype import DType, bfloat16, bool_, float16, float64
 from minigrad.errors import CompileError
+from minigrad.kernel.ir import DOT2
 from minigrad.ops import REPRESENTABLE, Op
 from minigrad.ops import cast as numpy_cast
 from minigrad.render.llvm_text import Operand, Writer, literal, memory_type, register_type
@@ -33,7 +34,7 @@ def apply(w: Writer, op: str, dtype: DType, operands: list[Operand], sources: li
         return bitcast(w, operands[0], sources[0], dtype)
     if op == Op.WHERE:
         return w.select(*operands)
-    if op == Op.DOT2:
+    if op == DOT2:
         return _dot2(w, *operands)
     source = sources[0]
     result = _float_op(w, op, operands, source) if source.is_float else _integer_op(w, op, operands, source)

@@ -12,7 +12,7 @@ import pytest
 from minigrad.dtype import ALL, DType, bfloat16, bool_, float16, float32, uint32
 from minigrad.errors import CompileError
 from minigrad.kernel.compute import apply
-from minigrad.kernel.ir import Apply, Array, If, Index, Kernel, Load, Store, Value
+from minigrad.kernel.ir import DOT2, Apply, Array, If, Index, Kernel, Load, Store, Value
 from minigrad.kernel.verify import verify
 from minigrad.ops import KERNEL_OPS, Op, cast
 from minigrad.render import render_c, render_llvm
@@ -131,8 +131,8 @@ def test_two_products_have_the_bits_of_the_interpreter(rng, tmp_path):
     size = 64 * LANES
     words = [(rng.integers(0, 1 << 32, size) & 0xBFFFBFFF | 0x20002000).astype(np.uint32) for _ in range(2)]
     total = rng.standard_normal(size).astype(np.float32)
-    dot = op_kernel("dot2", Op.DOT2, [uint32, uint32, float32], float32, size)
-    want = apply(Op.DOT2, [*words, total], float32)
+    dot = op_kernel("dot2", DOT2, [uint32, uint32, float32], float32, size)
+    want = apply(DOT2, [*words, total], float32)
     halves = [[(w & 0xFFFF0000).view("f").astype("f8"), (w << 16).view("f").astype("f8")] for w in words]
     np.testing.assert_allclose(want, total + halves[0][0] * halves[1][0] + halves[0][1] * halves[1][1], 1e-5)
     targets = [*TARGETS, *([host_target()] if host_target().pairs else [])]
