@@ -6,19 +6,20 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import secrets
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 
-from tools.bench import report
+from tools.bench import campaign, report
 from tools.bench.libraries import LIBRARIES, ON_REQUEST
 from tools.bench.limits import better
 from tools.bench.measure import Failed, Session, Settings, measure, open_session
 from tools.bench.picture import draw
-from tools.bench.suites import SUITES
+from tools.bench.suites import BY_NAME, SUITES
 from tools.bench.workloads import Workload
 
 
@@ -28,7 +29,8 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m tools.bench",
         description="Measure minigrad beside the libraries that are installed, and the machine's own limits.")
     options.add_argument("suite", nargs="?", default="kernels", choices=SUITES,
-                         help="kernels (the default): what a machine's limits bound; overhead: all the rest")
+                         help="kernels (the default): what a machine's limits bound; overhead: all the rest; "
+                              "random: programs drawn from a seed")
     options.add_argument("--quick", action="store_true", help="fewer workloads, fewer and shorter samples")
     options.add_argument("--only", metavar="REGEX", default="", help="workloads whose name matches, e.g. 'matmul|xor'")
     options.add_argument("--rows", metavar="A,B", default="", help="workloads by their names")
@@ -36,7 +38,9 @@ def parser() -> argparse.ArgumentParser:
         f"{name}: {','.join(suite.peers)}" for name, suite in SUITES.items()) + f"; also: {','.join(ON_REQUEST)}")
     options.add_argument("--rounds", type=int, metavar="N", help="samples a library and workload (7; quick: 3)")
     options.add_argument("--threads", type=int, default=2, metavar="N", help="threads of every library (2)")
-    options.add_argument("--seed", type=int, default=0, metavar="N", help="shuffles the order in a round (0)")
+    options.add_argument("--seed", type=int, metavar="N",
+                         help="shuffles the order in a round (0); random: draws the programs (default: drawn, printed)")
+    options.add_argument("--programs", type=int, default=40, metavar="N", help="random: how many (40)")
     options.add_argument("--timeout", type=float, default=60.0, metavar="SECONDS", help="a sample's limit (60)")
     options.add_argument("--json", type=Path, metavar="PATH", help="write every sample")
     options.add_argument("--png", type=Path, metavar="PATH", help="draw the ratios (needs matplotlib)")
@@ -46,20 +50,19 @@ def parser() -> argparse.ArgumentParser:
     return options
 
 
-def chosen_workloads(suite: str, only: str, quick: bool, rows: str = "") -> list[Workload]:
-    """The rows of a suite's table to run: those that match ``only`` and, if ``rows`` names some, are among them;
+def chosen_workloads(table: Sequence[Workload], only: str, quick: bool, rows: str = "") -> list[Workload]:
+    """The rows of a table to run: those that match ``only`` and, if ``rows`` names some, are among them;
     without both, all, or the quick ones if the table has any. Raises ``ValueError`` for a row that is not there.
 
-    >>> [workload.name for workload in chosen_workloads("kernels", "matmul_(64|256)$", quick=True)]
+    >>> [workload.name for workload in chosen_workloads(SUITES["kernels"].workloads, "matmul_(64|256)$", quick=True)]
     ['matmul_64', 'matmul_256']
-    >>> [workload.name for workload in chosen_workloads("overhead", "", quick=False, rows="rnn_first,op_tracked")]
-    ['op_tracked', 'rnn_first']
+    >>> chosen_workloads(SUITES["overhead"].workloads, "", quick=False, rows="rnn_first")[0].name
+    'rnn_first'
     """
-    table = SUITES[suite].workloads
     named = {name for name in rows.split(",") if name}
     unknown = named - {w.name for w in table}
     if unknown:
-        raise ValueError(f"no row {', '.join(sorted(unknown))} in {suite}; the rows are "
+        raise ValueError(f"no row {', '.join(sorted(unknown))}; the rows are "
                          f"{', '.join(w.name for w in table)}")
     quick = quick and not only and not named and any(w.quick for w in table)
     return [w for w in table if re.search(only, w.name) and (w.name in named or not named) and (w.quick or not quick)]
@@ -80,8 +83,9 @@ def chosen_libraries(peers: str) -> tuple[str, ...]:
 
 
 def measure_all(workloads: Sequence[Workload], names: tuple[str, ...], settings: Settings,
-                limits: bool = True) -> report.Run:
+                limits: bool = True, done: Callable[[report.Run, str], None] | None = None) -> report.Run:
     """Measure every workload, and, if asked, the machine's limits before, halfway and after (the best counts).
+    ``done`` is called after each with the run so far and the workload's name.
 
     Ctrl-C ends it early, with what there is.
     """
@@ -99,6 +103,8 @@ def measure_all(workloads: Sequence[Workload], names: tuple[str, ...], settings:
                 columns = run.rows[workload.name] = measure(workload, session)
                 print("".join(f"  {name} {column.shown}" for name, column in columns.items()),
                       file=sys.stderr, flush=True)
+                if done is not None:
+                    done(run, workload.name)
             if limits:
                 run.limits = better(run.limits, session_limits(session))
         except KeyboardInterrupt:
@@ -117,29 +123,43 @@ def session_limits(session: Session) -> dict[str, float | None]:
         return {}
 
 
+def print_program(run: report.Run, name: str) -> None:
+    """Print a random program's row."""
+    median = run.rows[name]["minigrad"].median
+    share = report.share_of_limit(BY_NAME[name], median, run.limits) if median else ""
+    print(campaign.line(BY_NAME[name], run.rows[name], share), flush=True)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark. Returns 0; 1 if ``--check`` finds a floor broken; 2 for a wrong argument."""
     options = parser().parse_args(arguments)
     try:
         suite = SUITES[options.suite]
-        workloads = chosen_workloads(options.suite, options.only, options.quick, options.rows)
+        seed = options.seed if options.seed is not None else (
+            secrets.randbelow(10**6) if options.suite == campaign.PREFIX else 0)
+        rows = campaign.programs(seed, options.programs) if options.suite == campaign.PREFIX else suite.workloads
+        workloads = chosen_workloads(rows, options.only, options.quick, options.rows)
         names = chosen_libraries(",".join(suite.peers) if options.peers is None else options.peers)
     except (ValueError, re.error) as error:
         print(error, file=sys.stderr)
         return 2
     if not workloads:
-        print(f"no workload matches {options.only!r}; the workloads are {', '.join(w.name for w in suite.workloads)}",
+        print(f"no workload matches {options.only!r}; the workloads are {', '.join(w.name for w in rows)}",
               file=sys.stderr)
         return 2
     if options.list:
         width = max(14, *(len(w.name) for w in workloads))
         print("\n".join(f"{w.name:<{width}} {w.what}" for w in workloads))
         return 0
-    quick = {"target": 0.1, "budget": 3.0} if options.quick else {}
-    rounds = options.rounds or (3 if options.quick else 7)
-    settings = Settings(rounds=rounds, timeout=options.timeout, threads=options.threads, seed=options.seed, **quick)
-    run = measure_all(workloads, names, settings, suite.limits)
-    print(report.text(run))
+    drawn = options.suite == campaign.PREFIX
+    quick = {"target": 0.05, "budget": 2.0} if drawn else {"target": 0.1, "budget": 3.0} if options.quick else {}
+    rounds = options.rounds or (5 if drawn else 3 if options.quick else 7)
+    settings = Settings(rounds=rounds, timeout=options.timeout, threads=options.threads, seed=seed, **quick)
+    if drawn:
+        print(f"seed {seed}", flush=True)
+    run = measure_all(workloads, names, settings, suite.limits, print_program if drawn else None)
+    if not drawn:
+        print(report.text(run))
     if options.json:
         options.json.write_text(json.dumps(report.as_json(run), indent=1) + "\n")
     if options.png and (reason := draw(run, options.png)):
@@ -147,6 +167,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.markdown:
         table = report.markdown(run) + "\n"
         print(table) if str(options.markdown) == "-" else options.markdown.write_text(table)
+    if drawn:
+        verdict = campaign.judge(run.rows)
+        print(f"{verdict} (seed {seed}, {run.seconds:.0f} s)")
+        return int(options.check and not verdict.passed)
     if options.check:
         print("Floors:")
         print(report.floors_text(run))

@@ -15,13 +15,14 @@ import numpy as np
 class Measured:
     """One library on one workload: ``samples[round]`` is seconds a call, ``others[round]`` the share of the machine
     that other processes took meanwhile; ``figures[unit][round]`` is what else was measured. ``reason`` says why there
-    are none, ``over`` after how many seconds the library was stopped."""
+    are none, ``over`` after how many seconds the library was stopped, ``wrong`` that its result was."""
 
     samples: dict[int, float] = field(default_factory=dict)
     others: dict[int, float] = field(default_factory=dict)
     figures: dict[str, dict[int, float]] = field(default_factory=dict)
     reason: str = ""
     over: float | None = None
+    wrong: bool = False
     note: str = ""
     first_call: float | None = None
     error: float | None = None
@@ -128,6 +129,15 @@ def relative_error(got: object, expected: object) -> float:
         return 0.0
     worst = float(np.abs(a - b).max()) / max(float(np.abs(b).max()), 1e-30)
     return worst if worst == worst else float("inf")
+
+
+def wrong_result(error: float, tolerance: float) -> str:
+    """What is said of a result that is off by more than is allowed.
+
+    >>> wrong_result(0.5, 1e-4)
+    'wrong result: off by 5.0e-01 of the largest value (allowed 1e-04)'
+    """
+    return f"wrong result: off by {error:.1e} of the largest value (allowed {tolerance:.0e})"
 
 
 def duration(seconds: float | None) -> str:

@@ -34,13 +34,23 @@ class Library:
         except metadata.PackageNotFoundError:
             return str(getattr(self.module, "__version__", "checkout"))
 
-    def array(self, value: np.ndarray) -> Any:
-        """``value`` as this library's own array, in memory and ready."""
+    def array(self, value: np.ndarray, dtype: str = "") -> Any:
+        """``value`` as this library's own array, in memory and ready; floating-point numbers as ``dtype``."""
+        if dtype:
+            raise TypeError(f"NumPy has no {dtype}")
         return value
 
     def compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """The function as this library would run it at its best: as it stands, for an eager one."""
         return function
+
+    def compiled_loss(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """A model with its loss, inside a training step, where this library compiles that much of the step."""
+        return function
+
+    def compiled_step(self, step: Callable[..., Any]) -> Callable[..., Any]:
+        """A training step, where this library compiles all of it."""
+        return step
 
     def finish(self, result: Any) -> Any:
         """Return ``result`` once it is computed."""
@@ -66,14 +76,28 @@ class Minigrad(Library):
         if not hasattr(self.module, "tensor"):
             raise ImportError("minigrad has no 'tensor': it is not built here yet")
 
-    def array(self, value: np.ndarray) -> Any:
-        return self.finish(self.module.tensor(value))
+    def array(self, value: np.ndarray, dtype: str = "") -> Any:
+        tensor = self.module.tensor(value)
+        return self.finish(tensor.to(getattr(self.module, dtype)) if dtype and tensor.is_floating_point() else tensor)
 
     def finish(self, result: Any) -> Any:
         return result.realize()
 
     def to_numpy(self, result: Any) -> np.ndarray:
         return np.asarray(result.detach().cpu().numpy())
+
+
+class MinigradJit(Minigrad):
+    """minigrad through ``minigrad.jit``."""
+
+    name = "minigrad-jit"
+
+    def compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        compiled: Callable[..., Any] = self.module.jit(function)
+        return compiled
+
+    def compiled_step(self, step: Callable[..., Any]) -> Callable[..., Any]:
+        return self.compiled(step)
 
 
 class MinigradOpenCL(Minigrad):
@@ -108,11 +132,13 @@ class Torch(Library):
         super().__init__(threads)
         self.module.set_num_threads(threads)
 
-    def array(self, value: np.ndarray) -> Any:
-        return self.module.tensor(value)
+    def array(self, value: np.ndarray, dtype: str = "") -> Any:
+        tensor = self.module.tensor(value)
+        return tensor.to(getattr(self.module, dtype)) if dtype and tensor.is_floating_point() else tensor
 
     def to_numpy(self, result: Any) -> np.ndarray:
-        return np.asarray(result.detach().numpy())
+        result = result.detach().cpu()
+        return np.asarray((result.float() if result.dtype == self.module.bfloat16 else result).numpy())
 
 
 class TorchCuda(Torch):
@@ -130,9 +156,6 @@ class TorchCuda(Torch):
         self.module.cuda.synchronize()
         return result
 
-    def to_numpy(self, result: Any) -> np.ndarray:
-        return np.asarray(result.detach().cpu().numpy())
-
 
 class TorchCompile(Torch):
     """PyTorch through ``torch.compile``."""
@@ -143,6 +166,9 @@ class TorchCompile(Torch):
         compiled: Callable[..., Any] = self.module.compile(function)
         return compiled
 
+    def compiled_loss(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        return self.compiled(function)
+
 
 class Jax(Library):
     """JAX through ``jax.jit``."""
@@ -151,8 +177,9 @@ class Jax(Library):
     module_name = "jax"
     style = "jax"
 
-    def array(self, value: np.ndarray) -> Any:
-        return self.finish(self.module.numpy.asarray(value))
+    def array(self, value: np.ndarray, dtype: str = "") -> Any:
+        array = self.module.numpy.asarray(value)
+        return self.finish(array.astype(dtype) if dtype and value.dtype.kind == "f" else array)
 
     def compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
         compiled: Callable[..., Any] = self.module.jit(function)
@@ -174,8 +201,9 @@ class Tinygrad(Library):
         super().__init__(threads)
         self.device: Any = None
 
-    def array(self, value: np.ndarray) -> Any:
-        return self.module.Tensor(value).contiguous().realize()
+    def array(self, value: np.ndarray, dtype: str = "") -> Any:
+        tensor = self.module.Tensor(value)
+        return (tensor.cast(dtype) if dtype and value.dtype.kind == "f" else tensor).contiguous().realize()
 
     def compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
         def realised(*arrays: Any) -> Any:
@@ -209,13 +237,14 @@ class Micrograd(Library):
 
 LIBRARIES: dict[str, type[Library]] = {
     library.name: library for library in (
-        Minigrad, MinigradOpenCL, MinigradCuda, Library, Torch, TorchCuda, TorchCompile, Jax, Tinygrad, Micrograd)
+        Minigrad, MinigradJit, MinigradOpenCL, MinigradCuda, Library, Torch, TorchCuda, TorchCompile, Jax, Tinygrad,
+        Micrograd)
 }
 ON_REQUEST: tuple[str, ...] = ("minigrad-opencl", "minigrad-cuda", "torch-cuda")
 """Other devices: measured where ``--peers`` names them, in every row."""
 
 PEERS: tuple[str, ...] = tuple(name for name, library in LIBRARIES.items()
-                               if name not in ("minigrad", *ON_REQUEST) and library is not Micrograd)
+                               if name not in ("minigrad", "minigrad-jit", *ON_REQUEST) and library is not Micrograd)
 """The libraries that can do every row."""
 
 

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from tools.bench.disturbance import DISTURBED, Snapshot, others_share
-from tools.bench.figures import Measured, relative_error, repetitions
+from tools.bench.figures import Measured, relative_error, repetitions, wrong_result
 from tools.bench.libraries import LIBRARIES, ON_REQUEST, is_installed
 from tools.bench.workloads import Workload
 
@@ -45,9 +45,21 @@ class Settings:
 
 class Failed(Exception):
     """A library could not do what it was asked; the message is the reason that is printed. ``over`` is the limit in
-    seconds, if it took too long."""
+    seconds, if it took too long, ``wrong`` whether its result was wrong."""
 
     over: float | None = None
+    wrong: bool = False
+
+    @staticmethod
+    def off(error: float, tolerance: float) -> Failed:
+        """The failure of one whose result is off by ``error``."""
+        failure = Failed(wrong_result(error, tolerance))
+        failure.wrong = True
+        return failure
+
+    def write(self, column: Measured) -> None:
+        """Say so in the library's column."""
+        column.reason, column.over, column.wrong = str(self), self.over, self.wrong
 
     @staticmethod
     def late(seconds: float) -> Failed:
@@ -76,7 +88,8 @@ class Worker:
         self.errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed by kill)
         self.process = subprocess.Popen(
             [sys.executable, "-m", "tools.bench.worker", "serve", name, str(settings.threads)], cwd=ROOT,
-            env=environment(settings.threads, folder), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            env={**environment(settings.threads, folder), "MINIGRAD_TIERS": "0"},  # compiled before it is timed
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=self.errors)
         try:
             self.version = str(self.answer(settings.timeout)["version"])
@@ -118,7 +131,9 @@ class Worker:
         line, self.buffer = self.buffer.split(b"\n", 1)
         value: dict[str, Any] = json.loads(line)
         if "reason" in value:
-            raise Failed(value["reason"])
+            failure = Failed(value["reason"])
+            failure.wrong = value.get("wrong", False)
+            raise failure
         return value
 
     def epitaph(self) -> str:
@@ -243,7 +258,7 @@ def _measure_warm(workload: Workload, session: Session, columns: dict[str, Measu
                     if others_again < others:
                         seconds, others = again, others_again
             except Failed as failure:
-                columns[name].reason, columns[name].over = str(failure), failure.over
+                failure.write(columns[name])
                 del estimates[name]
                 continue
             estimates[name] = seconds
@@ -264,10 +279,11 @@ def _prepare(workload: Workload, session: Session, columns: dict[str, Measured])
             answer = session.worker(name).request(2 * session.settings.timeout, do="prepare", workload=workload.name,
                                                   reference=str(path))
         except Failed as failure:
-            column.reason, column.over = str(failure), failure.over
+            failure.write(column)
             continue
         estimates[name] = answer["estimate"]
         column.first_call, column.error, column.note = answer["first_call"], answer["error"], answer["note"]
+        column.figures = {unit: {0: value} for unit, value in answer["figures"].items()}
     path.unlink()
     return estimates
 
@@ -308,7 +324,7 @@ def _measure_fresh(workload: Workload, session: Session, columns: dict[str, Meas
             try:
                 taken = sample(name)
             except Failed as failure:
-                columns[name].reason, columns[name].over = str(failure), failure.over
+                failure.write(columns[name])
                 del spent[name]
                 continue
             spent[name] += time.monotonic() - start
@@ -342,7 +358,7 @@ def _cold_sampler(workload: Workload, session: Session) -> Sampler:
                                               timeout=2 * session.settings.timeout))
         error = relative_error(answer["loss"], expected)
         if error > workload.tolerance:
-            raise Failed(f"wrong result: loss {answer['loss']:.6g}, expected {expected:.6g}")
+            raise Failed.off(error, workload.tolerance)
         session.versions.setdefault(name, answer["version"])
         return Sample(float(answer["seconds"]))
 
@@ -378,7 +394,7 @@ def _program_sampler(workload: Workload, session: Session) -> Sampler:
                                               str(session.settings.threads), extra=caches(folder)))
         error = relative_error(answer["value"], expected)
         if error > workload.tolerance:
-            raise Failed(f"wrong result: off by {error:.1e} of the largest value (allowed {workload.tolerance:.0e})")
+            raise Failed.off(error, workload.tolerance)
         session.versions.setdefault(name, answer["version"])
         return Sample(float(answer["seconds"]), answer["figures"], answer["note"])
 

@@ -10,12 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from tools.bench import models, programs, training
+from tools.bench import programs, training
 from tools.bench.floors import AtMost, FigureAtMost, Floor, Ratio
-from tools.bench.workloads import Workload, matmul, normal, steps
+from tools.bench.workloads import MATMUL_16, MORE_MEMORY, Workload, normal, steps
 
 Functions = dict[str, Callable[..., Any]]
-MEMORY = "MB more memory"  # of every row that runs in a fresh process
 
 
 def both(pytorch: Callable[..., Any], numpy: Callable[..., Any], **others: Callable[..., Any]) -> Functions:
@@ -56,23 +55,22 @@ many_layers = dict.fromkeys(("pytorch", "numpy"), partial(programs.layers, small
 
 OVERHEAD: tuple[Workload, ...] = (
     Workload("xor_plain", "XOR training step, 2-8-1, tanh, SGD: plain loop, against PyTorch's plain loop and JAX jit",
-             "step", models.xor_inputs, steps(training.XOR, jit=False), peers=("numpy", "torch", "jax"),
+             "step", training.XOR.inputs, steps(training.XOR, jit=False), peers=("numpy", "torch", "jax"),
              tolerance=1e-3, floors=(Ratio("torch", 3.0),)),
-    Workload("xor_jit", "the same under minigrad.jit", "step", models.xor_inputs,
+    Workload("xor_jit", "the same under minigrad.jit", "step", training.XOR.inputs,
              steps(training.XOR, jit=True), peers=("torch", "jax"), tolerance=1e-3, floors=(Ratio("jax", 1.0),)),
     Workload("mlp_plain", "MLP training step, 128x784-256-10, AdamW: plain loop, against PyTorch's and JAX jit", "step",
-             models.mlp_inputs, steps(training.MLP, jit=False), 6 * 128 * (784 * 256 + 256 * 10), "flops",
+             training.MLP.inputs, steps(training.MLP, jit=False), training.MLP.model.flops(), "flops",
              ("numpy", "torch", "jax"), 1e-3, (Ratio("jax", 1.0),)),
-    Workload("mlp_jit", "the same under minigrad.jit", "step", models.mlp_inputs,
-             steps(training.MLP, jit=True), 6 * 128 * (784 * 256 + 256 * 10), "flops", ("torch", "jax"), 1e-3),
+    Workload("mlp_jit", "the same under minigrad.jit", "step", training.MLP.inputs,
+             steps(training.MLP, jit=True), training.MLP.model.flops(), "flops", ("torch", "jax"), 1e-3),
     ops_row("op_untracked", "one op of 100 on 8 numbers, the same 100 each time, dropped; PyTorch and NumPy run it",
             AtMost(0.7e-6)),
     ops_row("op_tracked", "the same with x.requires_grad", AtMost(1.0e-6), tracked=True),
     ops_row("op_replayed", "the same 100 each time, and the result computed", AtMost(0.7e-6), realised=True),
     ops_row("op_recorded", "an op that is recorded, as new calls are (REPLAY=0)", replay=0),
     ops_row("op_recorded_tracked", "the same with x.requires_grad", replay=0, tracked=True),
-    Workload("matmul_16", "a @ b, 16x16", inputs=normal((16, 16), (16, 16)), functions=matmul(16).functions,
-             work=2 * 16**3, unit="flops", peers=("numpy", "torch", "jax"), floors=(AtMost(5e-6),)),
+    MATMUL_16,
     Workload("matmul_16_wrapped", "a @ b, 16x16, of from_numpy's tensors", "made", normal((16, 16), (16, 16)),
              both(programs.pytorch_wrapped_product, programs.numpy_product), 2 * 16**3, "flops", ("numpy", "torch"),
              floors=(AtMost(8e-6),)),
@@ -85,10 +83,10 @@ OVERHEAD: tuple[Workload, ...] = (
     scalar_row("micrograd_batches", "the same with random batches of 4: steps after the fifth, mean",
                programs.later_scalar_steps, 100, (Ratio("micrograd", 1.0),), batch=4, before=5, count=40),
     fresh("chain_20000", "20,000 ops one after another on 8 numbers, first time",
-          normal((8,)), chain_20000, AtMost(0.3), FigureAtMost(MEMORY, 100),
+          normal((8,)), chain_20000, AtMost(0.3), FigureAtMost(MORE_MEMORY, 100),
           peers=("numpy", "torch")),
     fresh("chain_20000_0d", "the same on one number without dimensions", normal(()), chain_20000, AtMost(0.3),
-          FigureAtMost(MEMORY, 100), peers=("numpy", "torch")),
+          FigureAtMost(MORE_MEMORY, 100), peers=("numpy", "torch")),
     fresh("heat_5000", "5,000 steps of the heat equation in place, 32x32, first time",
           partial(programs.heat_inputs, 32), heat_5000, AtMost(1.0), peers=("numpy", "torch")),
     fresh("rnn_first", "RNN over 1,000 steps with backward, 4x16: first time", partial(programs.rnn_inputs, 1000),
@@ -102,9 +100,9 @@ OVERHEAD: tuple[Workload, ...] = (
           partial(programs.growing_inputs, 400, 256), growing, Ratio("torch", 1.0), kind="cached"),
     Workload("list_1000000", "tensor(list of 1,000,000 floats)", "made", partial(programs.list_inputs, 1_000_000),
              both(programs.pytorch_list, programs.numpy_list), peers=("numpy", "torch"), floors=(AtMost(0.25),)),
-    fresh("mlp_first_cold", "first MLP training step, nothing cached", models.mlp_inputs, first_mlp, AtMost(0.150),
+    fresh("mlp_first_cold", "first MLP training step, nothing cached", training.MLP.inputs, first_mlp, AtMost(0.150),
           peers=("torch", "jax")),
-    fresh("mlp_first_cached", "the same with what an earlier process cached on disk", models.mlp_inputs, first_mlp,
+    fresh("mlp_first_cached", "the same with what an earlier process cached on disk", training.MLP.inputs, first_mlp,
           AtMost(0.050), peers=("torch", "jax"), kind="cached"),
     fresh("plan_1000", "1,000 equal layers, a kernel each, at first sight, beside 100 layers", programs.layers_inputs,
           many_layers, FigureAtMost("times the time of 100 layers", 10)),

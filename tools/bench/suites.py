@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tools.bench import campaign, drawing
+from tools.bench.large import LARGE
 from tools.bench.libraries import PEERS
 from tools.bench.overhead import OVERHEAD
 from tools.bench.workloads import WORKLOADS, Workload
@@ -23,7 +25,19 @@ class Suite:
 
 SUITES: dict[str, Suite] = {
     "kernels": Suite(WORKLOADS, PEERS),
+    "large": Suite(LARGE, ("torch", "torch.compile", "jax")),
     "overhead": Suite(OVERHEAD, ("numpy", "torch", "jax", "micrograd"), limits=False),
+    campaign.PREFIX: Suite((), ("numpy", *drawing.PEERS)),
 }
 
-BY_NAME: dict[str, Workload] = {w.name: w for suite in SUITES.values() for w in suite.workloads}
+
+
+class Rows(dict[str, Workload]):
+    """Rows by their names. A random program's row is drawn when it is asked for."""
+
+    def __missing__(self, name: str) -> Workload:
+        self[name] = campaign.draw(name)
+        return self[name]
+
+
+BY_NAME = Rows({w.name: w for suite in SUITES.values() for w in suite.workloads})

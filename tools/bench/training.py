@@ -10,27 +10,34 @@ from typing import Any
 
 import numpy as np
 
-from tools.bench.libraries import Library
-from tools.bench.models import MODELS, Arrays
+from tools.bench.layers import Arrays
+from tools.bench.libraries import Library, MinigradJit
+from tools.bench.models import MODELS, Model
 
 Step = Callable[[], Any]
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What is trained: the model's name, its optimizer's, and the optimizer's settings."""
+    """What is trained: the model, the name of its optimizer, and the optimizer's settings."""
 
-    model: str
+    model: Model
     optimizer: str
     learning_rate: float
     weight_decay: float = 0.0
 
+    def inputs(self) -> list[np.ndarray]:
+        """What the model is trained on, and its first weights."""
+        return self.model.inputs()
 
-XOR = Recipe("xor", "SGD", 0.1)
-MLP = Recipe("mlp", "AdamW", 1e-3, 0.01)
-CNN = Recipe("cnn", "Adam", 1e-3)
-LSTM = Recipe("lstm", "SGD", 0.5)
-GPT = Recipe("gpt", "AdamW", 1e-3, 0.01)
+
+XOR = Recipe(MODELS["xor"], "SGD", 0.1)
+MLP = Recipe(MODELS["mlp"], "AdamW", 1e-3, 0.01)
+CNN = Recipe(MODELS["cnn"], "Adam", 1e-3)
+LSTM = Recipe(MODELS["lstm"], "SGD", 0.5)
+GPT = Recipe(MODELS["gpt"], "AdamW", 1e-3, 0.01)
+RESNET18 = Recipe(MODELS["resnet18"], "SGD", 0.05)
+GPT2 = Recipe(MODELS["gpt2"], "AdamW", 1e-3, 0.01)
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 
 
@@ -38,16 +45,17 @@ BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 
 def pytorch_step(recipe: Recipe, library: Library, arrays: Arrays) -> Step:
     """The plain loop's body. Under ``torch.compile`` the model with its loss is compiled, as its users do (compiling
-    the optimizer's step as well was slower here)."""
+    the optimizer's step as well was slower here); under ``minigrad.jit`` the step."""
     lib = library.module
     nn, optim = lib.nn, lib.optim
     x, y = (library.array(a) for a in arrays[:2])
-    model = MODELS[recipe.model].module(lib)
-    model.load_state_dict(dict(zip(model.state_dict(), map(lib.tensor, arrays[2:]), strict=True)))
-    criterion = nn.MSELoss() if MODELS[recipe.model].squared else nn.CrossEntropyLoss()
+    model = recipe.model.layers.module(lib)
+    names = [name for name, _ in model.named_parameters()]
+    model.load_state_dict({**model.state_dict(), **dict(zip(names, map(lib.tensor, arrays[2:]), strict=True))})
+    criterion = nn.MSELoss() if recipe.model.squared else nn.CrossEntropyLoss()
     settings = {"weight_decay": recipe.weight_decay} if recipe.weight_decay else {}
     optimizer = getattr(optim, recipe.optimizer)(model.parameters(), lr=recipe.learning_rate, **settings)
-    compute_loss = library.compiled(lambda a, b: criterion(model(a), b))
+    compute_loss = library.compiled_loss(lambda a, b: criterion(model(a), b))
 
     def step() -> Any:
         optimizer.zero_grad()
@@ -56,13 +64,12 @@ def pytorch_step(recipe: Recipe, library: Library, arrays: Arrays) -> Step:
         optimizer.step()
         return library.finish(loss.detach())
 
-    return step
+    return library.compiled_step(step)
 
 
 def minigrad_jit_step(recipe: Recipe, library: Library, arrays: Arrays) -> Step:
-    """The same step under ``minigrad.jit``."""
-    jitted: Step = library.module.jit(pytorch_step(recipe, library, arrays))
-    return jitted
+    """The same step under ``minigrad.jit``, in a row that compares compilers."""
+    return pytorch_step(recipe, MinigradJit(library.threads), arrays)
 
 
 # --- JAX ----------------------------------------------------------------------------------------------------------
@@ -73,11 +80,9 @@ def jax_step(recipe: Recipe, library: Library, arrays: Arrays) -> Step:
     jnp = jax.numpy
     x, y = (library.array(a) for a in arrays[:2])
 
-    model = MODELS[recipe.model]
-
     def compute_loss(weights: list[Any]) -> Any:
-        scores = model.jax(jax, weights, x)
-        if model.squared:
+        scores = recipe.model.layers.jax(jax, weights, x)
+        if recipe.model.squared:
             return jnp.mean((scores - y) ** 2)
         return -jnp.take_along_axis(jax.nn.log_softmax(scores), y[:, None], 1).mean()
 
@@ -122,13 +127,9 @@ def tinygrad_step(recipe: Recipe, library: Library, arrays: Arrays) -> Step:
     else:
         optimizer = optim.Adam(weights, lr=recipe.learning_rate)
 
-    model = MODELS[recipe.model]
-    assert model.tinygrad is not None, f"{recipe.model} has no form for tinygrad"
-    scores = model.tinygrad
-
     def compute_loss() -> Any:
-        given = scores(weights, x)
-        return ((given - y) ** 2).mean() if model.squared else given.cross_entropy(y)
+        scores = recipe.model.layers.tinygrad(weights, x)
+        return ((scores - y) ** 2).mean() if recipe.model.squared else scores.cross_entropy(y)
 
     @tinygrad.TinyJit
     def update() -> Any:
@@ -147,13 +148,12 @@ def numpy_step(recipe: Recipe, library: Library, arrays: Arrays) -> Step:
     x, y = arrays[:2]
     weights = [a.copy() for a in arrays[2:]]
     first, second = [np.zeros_like(w) for w in weights], [np.zeros_like(w) for w in weights]
-    gradient = MODELS[recipe.model].gradient
     count = 0
 
     def step() -> Any:
         nonlocal count
         count += 1
-        loss, gradients = gradient(x, y, weights)
+        loss, gradients = recipe.model.gradient(x, y, weights)
         rate = recipe.learning_rate
         for w, g, m, v in zip(weights, gradients, first, second, strict=True):
             if recipe.optimizer == "SGD":

@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from tools.bench.figures import relative_error
+from tools.bench.figures import relative_error, wrong_result
 from tools.bench.libraries import LIBRARIES, Library
 from tools.bench.limits import measure_limits
 from tools.bench.programs import Timed
 from tools.bench.suites import BY_NAME
-from tools.bench.workloads import Workload
+from tools.bench.workloads import MORE_MEMORY, Workload
 
 CHECKED_CALLS = 3  # jits trace in the first, capture in the second, replay in the third
 CHECKED_STEPS = 5
@@ -35,7 +35,7 @@ def make_call(workload: Workload, library: Library, arrays: list[np.ndarray]) ->
     if workload.kind != "call":
         call: Callable[[], Any] = function(library, arrays)
         return call
-    operands = [library.array(a) for a in arrays]
+    operands = [library.array(a, workload.dtype) for a in arrays]
     module, finish = library.module, library.finish
     compiled = library.compiled(lambda *operands: function(module, *operands))
     return lambda: finish(compiled(*operands))
@@ -65,6 +65,7 @@ class Server:
         library.note = ""
         call = make_call(row, library, row.inputs())
         expected = np.load(reference)
+        before = memory(reset=True) if row.memory else None
         start = time.perf_counter()
         if row.kind not in STEPS:
             result = call()
@@ -80,11 +81,12 @@ class Server:
             losses += [float(library.to_numpy(call())) for _ in range(CHECKED_STEPS - 1)]
             error = relative_error(losses, expected)
         if error > row.tolerance:
-            return {"reason": f"wrong result: off by {error:.1e} of the largest value (allowed {row.tolerance:.0e})",
-                    "error": error if np.isfinite(error) else None}
+            return {"reason": wrong_result(error, row.tolerance), "wrong": True}
         self.call = call
+        after = memory() if before is not None else None
+        figures = {MORE_MEMORY: max(0.0, after - before)} if before is not None and after is not None else {}
         return {"first_call": first, "error": error, "estimate": self.estimate(), "note": library.note,
-                "version": library.version()}
+                "figures": figures, "version": library.version()}
 
     def estimate(self) -> float:
         """Seconds a call, from a short doubling run."""
@@ -176,7 +178,7 @@ def fresh(name: str, workload: str, threads: int) -> dict[str, Any]:
     after = memory()
     figures = dict(timed.figures) if timed else {}
     if before is not None and after is not None:
-        figures["MB more memory"] = max(0.0, after - before)
+        figures[MORE_MEMORY] = max(0.0, after - before)
     return {"seconds": seconds, "value": value.tolist(), "figures": figures, "note": library.note,
             "version": library.version()}
 
@@ -210,8 +212,8 @@ def write_references(folder: str, names: list[str]) -> None:
 def main(arguments: list[str]) -> None:
     """``serve LIBRARY THREADS``, ``cold LIBRARY WORKLOAD THREADS``, ``fresh LIBRARY WORKLOAD THREADS``,
     ``limits THREADS``, ``references FOLDER NAME``."""
-    threads = int(arguments[-1]) if arguments[-1].isdigit() else 1
-    if threads > 1 and hasattr(os, "sched_setaffinity"):
+    threads = int(arguments[-1]) if arguments[-1].isdigit() else 0
+    if threads and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
     if arguments[0] == "serve":
         serve(arguments[1], threads)

@@ -6,18 +6,20 @@ Next: ``overhead.py``, another table; then ``suites.py``, which names them."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from tools.bench import models, training
+from tools.bench import gradients, models, training
 from tools.bench.floors import AtMost, Floor, Over, Ratio
 from tools.bench.libraries import PEERS
+from tools.bench.windows import convolve
 
 COMPILERS = ("torch.compile", "jax", "tinygrad")
 EAGER = ("numpy", "torch")
+MORE_MEMORY = "MB more memory"  # the unit of a figure: by how much a process grew at its largest
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,8 @@ class Workload:
     array), "cold" (the first step in a fresh process), "fresh" (``functions[style](library, arrays)`` is a whole
     program, run once in a fresh process), "cached" (the same after another process has filled the disk caches) or
     "import" (in a fresh process). ``work`` counts floating-point operations or bytes a call, as ``unit`` says. A time
-    is that of a call divided by ``parts``.
+    is that of a call divided by ``parts``. A "call" has its floating-point inputs in ``dtype``, if that is given.
+    ``memory``: also by how much the process grows at the first calls, compiling included.
     """
 
     name: str
@@ -42,6 +45,8 @@ class Workload:
     floors: tuple[Floor, ...] = ()
     quick: bool = False
     parts: int = 1
+    dtype: str = ""
+    memory: bool = False
 
     def function(self, library_name: str, style: str) -> Callable[..., Any]:
         """The function for a library: its own entry if there is one, else its style's."""
@@ -96,10 +101,9 @@ def jax_convolution(jax: Any, x: Any, w: Any) -> Any:
 
 def steps(recipe: training.Recipe, jit: bool) -> dict[str, Callable[..., Any]]:
     """The training step of each library for one recipe."""
-    tinygrad = models.MODELS[recipe.model].tinygrad
     return {"numpy": partial(training.numpy_step, recipe), "pytorch": partial(training.pytorch_step, recipe),
             "jax": partial(training.jax_step, recipe),
-            **({"tinygrad": partial(training.tinygrad_step, recipe)} if tinygrad else {}),
+            "tinygrad": partial(training.tinygrad_step, recipe),
             **({"minigrad": partial(training.minigrad_jit_step, recipe)} if jit else {})}
 
 
@@ -110,8 +114,21 @@ def matmul(size: int, floors: tuple[Floor, ...] = (), quick: bool = False) -> Wo
                     work=2 * size**3, unit="flops", floors=floors, quick=quick)
 
 
+def cross_entropy_inputs() -> list[np.ndarray]:
+    """Scores of a large vocabulary, and labels."""
+    return [models.normal(512, 50257), models.labels(512, classes=50257)]
+
+
+def short_numbers(*shapes: tuple[int, ...]) -> list[np.ndarray]:
+    """Numbers from the normal distribution that are also bfloat16's, so that no library rounds them."""
+    return [(array.view(np.uint32) & np.uint32(0xFFFF0000)).view(np.float32) for array in normal(*shapes)()]
+
+
+MATMUL_16 = replace(matmul(16, (AtMost(5e-6),), quick=True), peers=("numpy", "torch", "jax"))
 SQUARE = (4096, 4096)
 SQUARE_BYTES = 4 * 4096 * 4096
+
+SMALL_NUMBERS = sum(array.size for array in gradients.small_tensors()) // 2
 
 WORKLOADS: tuple[Workload, ...] = (
     Workload("chain", "(x.relu()*2+1).sigmoid()*x-0.5, 4096x4096", inputs=normal(SQUARE), functions={
@@ -144,11 +161,15 @@ WORKLOADS: tuple[Workload, ...] = (
         "jax": lambda jax, x: x.var(1, ddof=1),
         "tinygrad": lambda lib, x: x.var(1),
     }, work=SQUARE_BYTES, unit="bytes"),
+    MATMUL_16,
     matmul(64, quick=True),
     matmul(256),
     matmul(512, (Ratio("numpy", 0.70),), quick=True),
     matmul(1024, (Ratio("numpy", 0.70),), quick=True),
     matmul(2048, (Ratio("numpy", 0.70),), quick=True),
+    Workload("matmul_1024_bfloat16", "a @ b, 1024x1024, bfloat16", inputs=partial(short_numbers, *[(1024, 1024)] * 2),
+             functions=matmul(1024).functions, work=2 * 1024**3, unit="flops", peers=("torch", *COMPILERS),
+             tolerance=1e-2, dtype="bfloat16"),
     Workload("attention", "softmax(q @ k.T / 8) @ v, batch 8, 8 heads, 256x64", inputs=normal(*[(8, 8, 256, 64)] * 3),
              functions={
         "numpy": lambda np, q, k, v: numpy_softmax(np, q @ k.swapaxes(-2, -1) * 0.125) @ v,
@@ -158,34 +179,47 @@ WORKLOADS: tuple[Workload, ...] = (
     }, work=2 * 2 * 64 * 256 * 256 * 64, unit="flops"),
     Workload("conv", "3x3 convolution, padding 1, 8x64x56x56 to 64 channels",
              inputs=normal((8, 64, 56, 56), (64, 64, 3, 3)), functions={
-        "numpy": lambda np, x, w: models.convolution_3x3(x, w),
+        "numpy": lambda np, x, w: convolve(x, w, padding=1),
         "pytorch": lambda lib, x, w: lib.nn.functional.conv2d(x, w, padding=1),
         "jax": jax_convolution,
         "tinygrad": lambda lib, x, w: x.conv2d(w, padding=1),
     }, work=2 * 8 * 64 * 56 * 56 * 64 * 9, unit="flops"),
-    Workload("xor_step", "XOR training step, 2-8-1, tanh, SGD, plain loop", "step", models.xor_inputs,
+    Workload("softmax_vocabulary", "x.softmax(-1), 512x50257", inputs=normal((512, 50257)), functions={
+        "numpy": numpy_softmax,
+        "pytorch": lambda lib, x: x.softmax(-1),
+        "jax": lambda jax, x: jax.nn.softmax(x, -1),
+        "tinygrad": lambda lib, x: x.softmax(-1),
+    }, work=2 * 4 * 512 * 50257, unit="bytes"),
+    Workload("cross_entropy", "the gradient of a cross entropy's scores, 512x50257", "made", cross_entropy_inputs,
+             gradients.cross_entropy_functions(), 2 * 4 * 512 * 50257, "bytes",
+             ("numpy", "torch", "torch.compile", "jax")),
+    Workload("adam_step", "Adam's step, 200 tensors of 1 to 4096 numbers, plain loop", "step", gradients.small_tensors,
+             gradients.adam_functions(jit=False), 7 * 4 * SMALL_NUMBERS, "bytes", EAGER),
+    Workload("adam_step_jit", "the same, compiled", "step", gradients.small_tensors, gradients.adam_functions(jit=True),
+             7 * 4 * SMALL_NUMBERS, "bytes", ("torch.compile", "jax")),
+    Workload("xor_step", "XOR training step, 2-8-1, tanh, SGD, plain loop", "step", training.XOR.inputs,
              steps(training.XOR, jit=False), peers=EAGER, tolerance=1e-3, floors=(Ratio("torch", 1 / 1.5),),
              quick=True),
-    Workload("xor_step_jit", "the same, compiled", "step", models.xor_inputs,
+    Workload("xor_step_jit", "the same, compiled", "step", training.XOR.inputs,
              steps(training.XOR, jit=True), peers=COMPILERS, tolerance=1e-3, quick=True),
-    Workload("mlp_step", "MLP training step, 128x784-256-10, AdamW, plain loop", "step", models.mlp_inputs,
-             steps(training.MLP, jit=False), 6 * 128 * (784 * 256 + 256 * 10), "flops", EAGER, 1e-3, quick=True),
-    Workload("mlp_step_jit", "the same, compiled", "step", models.mlp_inputs,
-             steps(training.MLP, jit=True), 6 * 128 * (784 * 256 + 256 * 10), "flops", COMPILERS, 1e-3, quick=True),
+    Workload("mlp_step", "MLP training step, 128x784-256-10, AdamW, plain loop", "step", training.MLP.inputs,
+             steps(training.MLP, jit=False), training.MLP.model.flops(), "flops", EAGER, 1e-3, quick=True),
+    Workload("mlp_step_jit", "the same, compiled", "step", training.MLP.inputs,
+             steps(training.MLP, jit=True), training.MLP.model.flops(), "flops", COMPILERS, 1e-3, quick=True),
     Workload("cnn_step", "CNN training step, 32x1x28x28, 16 and 32 channels, Adam, plain loop", "step",
-             models.cnn_inputs, steps(training.CNN, jit=False), peers=EAGER, tolerance=1e-3),
-    Workload("cnn_step_jit", "the same, compiled", "step", models.cnn_inputs,
-             steps(training.CNN, jit=True), peers=COMPILERS, tolerance=1e-3),
+             training.CNN.inputs, steps(training.CNN, jit=False), training.CNN.model.flops(), "flops", EAGER, 1e-3),
+    Workload("cnn_step_jit", "the same, compiled", "step", training.CNN.inputs,
+             steps(training.CNN, jit=True), training.CNN.model.flops(), "flops", COMPILERS, 1e-3),
     Workload("lstm_step", "LSTM training step, 35 steps of 32x128, 128 hidden, SGD, plain loop", "step",
-             models.lstm_inputs, steps(training.LSTM, jit=False), peers=EAGER, tolerance=1e-3),
-    Workload("lstm_step_jit", "the same, compiled", "step", models.lstm_inputs, steps(training.LSTM, jit=True),
-             peers=("torch.compile", "jax"), tolerance=1e-3),
+             training.LSTM.inputs, steps(training.LSTM, jit=False), training.LSTM.model.flops(), "flops", EAGER, 1e-3),
+    Workload("lstm_step_jit", "the same, compiled", "step", training.LSTM.inputs, steps(training.LSTM, jit=True),
+             training.LSTM.model.flops(), "flops", ("torch.compile", "jax"), 1e-3),
     Workload("gpt_step", "GPT training step, 8x64 characters, 2 blocks of width 128, AdamW, plain loop", "step",
-             models.gpt_inputs, steps(training.GPT, jit=False), peers=EAGER, tolerance=1e-3),
-    Workload("gpt_step_jit", "the same, compiled", "step", models.gpt_inputs, steps(training.GPT, jit=True),
-             peers=("torch.compile", "jax"), tolerance=1e-3),
+             training.GPT.inputs, steps(training.GPT, jit=False), training.GPT.model.flops(), "flops", EAGER, 1e-3),
+    Workload("gpt_step_jit", "the same, compiled", "step", training.GPT.inputs, steps(training.GPT, jit=True),
+             training.GPT.model.flops(), "flops", ("torch.compile", "jax"), 1e-3),
     Workload("mlp_cold", "first MLP training step in a fresh process, compiling included, nothing cached", "cold",
-             models.mlp_inputs, steps(training.MLP, jit=False), peers=("torch", *COMPILERS), tolerance=1e-3,
+             training.MLP.inputs, steps(training.MLP, jit=False), peers=("torch", *COMPILERS), tolerance=1e-3,
              floors=(AtMost(1.0),), quick=True),
     Workload("import", "import the package in a fresh process", "import", peers=("numpy", "torch", "jax", "tinygrad"),
              floors=(Over("numpy", 0.050),), quick=True),
