@@ -110,18 +110,17 @@ def halves(values: list[Any]) -> tuple[list[Any], list[Any]]:
     return values[: len(values) // 2], values[len(values) // 2:]
 
 
-def pytorch_adam(library: Library, arrays: Arrays, compiled: bool = False) -> Step:
-    """An optimizer's step whose gradients stay. ``compiled``: by ``torch.compile``, which is at its best then."""
+def pytorch_adam(library: Library, arrays: Arrays) -> Step:
+    """An optimizer's step whose gradients stay."""
     lib = library.module
     weights, gradients = halves([library.array(a) for a in arrays])
     for weight, gradient in zip(weights, gradients, strict=True):
         weight.requires_grad_()
         weight.grad = gradient
     optimizer = lib.optim.Adam(weights, lr=RATE)
-    update = library.compiled_loss(lambda: optimizer.step()) if compiled else optimizer.step
 
     def step() -> Any:
-        update()
+        optimizer.step()
         return library.finish(weights[-1].detach().mean())
 
     return library.compiled_step(step)
@@ -159,5 +158,4 @@ def array_adam(library: Library, arrays: Arrays) -> Step:
 def adam_functions(jit: bool) -> dict[str, Callable[..., Any]]:
     """The step of each library; ``jit``: in a row of compilers."""
     return {"pytorch": pytorch_adam, "numpy": array_adam, "jax": array_adam,
-            **({"torch.compile": partial(pytorch_adam, compiled=True),
-                "minigrad": lambda library, arrays: pytorch_adam(MinigradJit(library.threads), arrays)} if jit else {})}
+            **({"minigrad": lambda library, arrays: pytorch_adam(MinigradJit(library.threads), arrays)} if jit else {})}
