@@ -31,6 +31,10 @@ RELEASED = (
     "Specify retain_graph=True if you need to backward through the graph a second time or if you need to access "
     "saved tensors after calling backward.")
 
+DETACHED = (
+    "Trying to use a saved tensor that has been detached in-place, i.e. with .detach_().This is not supported, please "
+    "use out-of-place `.detach()` instead")
+
 INFERENCE = (
     "Inference tensors cannot be saved for backward. Please do not use Tensors created in inference mode in "
     "computation tracked by autograd. To work around this, you can make a clone to get a normal tensor and use it in "
@@ -322,6 +326,9 @@ class Node:
         by ``.data`` is read as it is now, as there."""
         for reference, edits, position, tensor, version in self.kept:
             storage, seen = reference(), tensor()
+            if seen is not None and 0 <= position < len(self.edges) and type(self.edges[position]) is tuple and (
+                    seen._edge is None and seen._view is None and not seen._requires_grad):
+                raise RuntimeError(DETACHED)
             if storage is not None and storage.edits != edits:
                 raise modified(self._described(position, seen), storage.edits, edits)
             if seen is None or not self.saved:

@@ -85,8 +85,11 @@ def tangent(t: Tensor, level: int) -> Tensor | None:
     above = tangent(view.base, level)
     if above is None:
         return None
-    return plain_view(above, view.chain(), view.shape, view.strides, view.offset, view.kind,
-                      None if view.dtype is view.base.dtype else view.dtype)
+    found = plain_view(above, view.chain(), view.shape, view.strides, view.offset, view.kind,
+                       None if view.dtype is view.base.dtype else view.dtype)
+    assert found._view is not None
+    found._view.alone = view.alone
+    return found
 
 
 def check(t: Tensor, change: Tensor) -> None:

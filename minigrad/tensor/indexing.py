@@ -231,8 +231,8 @@ def check_range(index: Tensor, size: int, dim: int, error: type[Exception] = Ind
                 negative: bool = True) -> None:
     """Raises if a realised index is out of range; a pending one is checked when it runs (``IndexError``).
     ``negative``: whether it may count from the end."""
-    nothing = size == 0 and index.numel() and not (capturing() or tracing.names)
-    array = concrete(index, "an index into nothing") if nothing else known(index)
+    nothing = size == 0 and index.numel() and not capturing()  # whatever the index
+    array = known(index) if not nothing else np.zeros(1) if tracing.names else concrete(index, "an index into nothing")
     least = -size if negative else 0
     if array is not None and array.size and (array.max() >= size or array.min() < least):
         wrong = array[(array >= size) | (array < least)].flat[0]
@@ -362,9 +362,9 @@ def _described(value: Any) -> str:
     return f"{type(value).__module__}.{type(value).__name__}".removeprefix("builtins.")
 
 
-def _without_leading_ones(value: Tensor, dims: int) -> Tensor:
+def _without_leading_ones(value: Tensor) -> Tensor:
     shape = value._shape()
-    while len(shape) > dims and shape[0] == 1:
+    while shape and shape[0] == 1:
         shape = shape[1:]
     return value if shape == value._shape() else value.reshape(shape)
 
@@ -407,7 +407,7 @@ def put(view: Tensor, given: Sequence[Tensor | None], value: Any, mode: str) -> 
     if isinstance(value, AnyTensor):
         if value._shape():
             one_device((view._pending(), value._pending()))
-        value = _without_leading_ones(value.to(device=view.device), len(shape))
+        value = value.to(device=view.device)
         if len(value._shape()) > len(shape) or any(
                 m not in (1, n) for m, n in zip(reversed(value._shape()), reversed(shape), strict=False)):
             raise RuntimeError(f"shape mismatch: value tensor of shape {list(value._shape())} cannot be broadcast to "
@@ -492,8 +492,8 @@ class Indexing:
                 return
             check_in_place(view)
             if value._shape() != view._shape():
-                value = _without_leading_ones(value, 0)
+                value = _without_leading_ones(value)
             check_overlap(view, (value,), expanded=True)
             view._overwrite(value)
             return
-        put(view, given, value if is_number(value) else _without_leading_ones(value, 0), "set")
+        put(view, given, value if is_number(value) else _without_leading_ones(value), "set")

@@ -109,6 +109,13 @@ def test_kinds(name: str, lines: tuple[str, ...]) -> None:
     assert kind_of(Program(list(lines)), torch, minigrad) == name
 
 
+def test_a_tangent_of_another_type_in_a_statement_of_several_rounds() -> None:
+    """PyTorch's renorm() of a half type has a tangent in float32."""
+    lines = ["v1 = L.ones(2, 2, dtype=L.bfloat16)",
+             "v2 = L.func.jvp(lambda t: L.renorm(t, 2, 0, 1.5), (v1,), (v1,))[1]", "v3 = v2 @ L.ones(2, 3)"]
+    assert kind_of(Program(lines, rounds=2), torch, minigrad) == "what PyTorch's kernels disagree about"
+
+
 def test_what_is_made_of_a_rounded_number_is_told_from_a_wrong_one() -> None:
     """0 and 4e-17, times infinity: NaN, whose sign is open, and infinity."""
     class Other(Wrong):

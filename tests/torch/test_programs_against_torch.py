@@ -69,6 +69,32 @@ PROGRAMS = {
         v0[False] = L.zeros(7, dtype=L.bool)
         v1 = L.tensor(True)
         v1[v1 <= 1] = v1[v1 <= 1] * 2""",
+    "a tangent that is no view": """
+        v0 = L.ones(3, dtype=L.float64)
+        v1 = L.func.jvp(lambda t: L.kron(t, L.ones(2, dtype=L.float64)), (v0,), (v0,))[1]
+        v1.detach_()
+        v2 = L.func.jvp(lambda t: t.reshape(1, 3), (v0,), (v0 * 2,))[1]
+        v2.detach_()""",
+    "an operand that is detached in place": """
+        v0 = L.ones(2, 3).requires_grad_()
+        v1 = v0 * 2
+        v2 = v1.exp()
+        v3 = v1.sin()
+        v4 = v2 + 1
+        v1.detach_()
+        v2.detach_()
+        v4.sum().backward()
+        v3.sum().backward()""",
+    "what index_put broadcasts": """
+        v0 = L.zeros(3)
+        v0.index_put_((L.tensor([0, 0, 2]),), L.ones(1, 1), accumulate=True)
+        v0.index_put_((L.tensor([0, 0, 2]),), L.ones(1, 3))
+        v0[L.tensor([0, 0, 2])] = L.ones(1, 3)""",
+    "nothing to index in a function that is transformed": """
+        v0 = L.zeros(0)
+        v1 = L.func.jacfwd(lambda t: t.index_put((L.zeros((3,), dtype=L.int64),), L.tensor(2, dtype=t.dtype)))(v0)
+        v2 = L.func.vmap(lambda t: v0[t])(L.zeros((2, 1), dtype=L.int64))
+        v3 = L.func.vmap(lambda t: v0[t])(L.zeros((2, 0), dtype=L.int64))""",
     "a copy of a constant, and a trace that is left": """
         v0 = L.ones(2, 3, dtype=L.float64)
         v1 = L.xlogy(v0, L.tensor(-3.0, dtype=L.float64))
