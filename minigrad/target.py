@@ -11,6 +11,10 @@ from dataclasses import dataclass
 C_FUNCTIONS = frozenset(("fmod", "fma", "fmaf", "floor", "floorf", "ceil", "ceilf", "trunc", "truncf", "rint",
                              "rintf", "sqrt", "sqrtf", "memcpy", "memset", "memmove"))
 
+SPACED = (2, 3, 4)
+"""How far apart the elements of a vector may be for which all that lies between them is read, in whole vectors: as many
+loads as elements between, where there are as many as lanes otherwise."""
+
 BLOCK_K = 256
 """Products of a matrix product that are added up in a register before the sum goes to memory: bounds the cache that a
 tile's operands take, and the error of the sum."""

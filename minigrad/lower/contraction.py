@@ -136,7 +136,7 @@ def find_tiling(body: Body, kept: list[Axis], domains: Sequence[Domain], space: 
         widen(made, stores)
     if other is not None and other.cost() < made.cost():
         made, b.packed = other, True
-    if b.packed and m.size < 8:
+    if b.packed and m.size < 8 and not made.windows:
         return None
     while made.lanes // 2 >= made.extent:
         made.lanes //= 2

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from minigrad.lower.axes import Axis
 from minigrad.lower.body import Body, Traffic
 from minigrad.symbolic import Sym, coefficient
-from minigrad.target import Target
+from minigrad.target import SPACED, Target
 
 AHEAD = 256
 """Instructions that a processor looks ahead: vectors side by side beyond these gain nothing and make long code."""
@@ -18,15 +18,17 @@ STRIDED = 1.0
 """An element of a vector that is gathered from, or scattered to, memory."""
 
 
-def access_cost(indices: Iterable[Sym], axis: Axis) -> tuple[float, float]:
+def access_cost(loads: Iterable[Sym], stores: Iterable[Sym], axis: Axis) -> tuple[float, float]:
     """(per vector, per element) cost of accesses when ``axis`` is the vector axis."""
     vector = element = 0.0
-    for e in indices:
+    for e, is_load in (*((e, True) for e in loads), *((e, False) for e in stores)):
         c = coefficient(e, axis.var)
         if c == 0:
             vector += 0.25
         elif c == 1:
             vector += 1.0
+        elif is_load and c in SPACED:
+            vector += 1.75 * c
         elif c is None:
             element += 2 * STRIDED
         else:
@@ -49,8 +51,9 @@ def steps(extent: int, lanes: int, masked: bool = False) -> int:
 
 def axis_cost(body: Body, work: Traffic, stores: Sequence[Sym], axis: Axis, lanes: int, masked: bool = False) -> float:
     """Cost of one element of the body with ``axis`` as vector axis."""
-    indices = [body.index(load.index) for load in work.loads] + list(stores)
-    vector, element = access_cost(indices, axis)
+    vector, element = access_cost([body.index(load.index) for load in work.loads], stores, axis)
+    if masked and axis.size % lanes:
+        vector += 2 + len(work.loads)  # a select, and loads that stop at the end
     vector += work.cost + sum(0.5 for e in work.others if coefficient(body.index(e), axis.var) != 0)
     return vector * steps(axis.size, lanes, masked) / axis.size + element
 

@@ -20,6 +20,10 @@ WIDE = 512
 """Results of a block of columns that are added up in memory."""
 
 
+FOLD = 24
+"""What it costs to join the lanes of an accumulator, one after the other, counted in operations."""
+
+
 @dataclass
 class Domain:
     """Reductions that share one loop nest: over ``axes``."""
@@ -112,7 +116,7 @@ class Choice:
         for axis in reversed(d.axes):
             if axis.var in self.blocked or axis.size < 4 or self.lanes == 1:
                 continue
-            cost = d.size * axis_cost(self.body, d.work, (), axis, self.lanes, masked=True) + 12 * len(d.reductions)
+            cost = d.size * axis_cost(self.body, d.work, (), axis, self.lanes, masked=True) + FOLD * len(d.reductions)
             if cost < least:
                 best, least = axis, cost
         return best, least
@@ -139,7 +143,9 @@ class Choice:
         for d in self.domains:
             width = 8 if in_memory else main.unroll
             many = max(1, min(8, AHEAD // (width * self._per_vector(d, axis))))
-            if d.axes and many > 1 and d.axes[-1].size >= 2 * many:
+            if d.axes and d.axes[-1].size <= many:
+                many = d.axes[-1].size  # a window: what its guards say is known step by step
+            if d.axes and many > 1 and (d.axes[-1].size >= 2 * many or d.axes[-1].size == many):
                 found.append(Step("unroll", (self.space.name(d.axes[-1]), many)))
         return Steps(tuple(found))
 

@@ -90,12 +90,12 @@ def scan_axes(body: Body, running: Running, work: Traffic) -> list[Axis]:
 
 def choose(body: Body, work: Traffic, space: Space, axes: list[Axis], lanes: int) -> Steps:
     """The axis where lanes cost least, if any is better than one element at a time, which waits for the one before."""
-    indices = [body.index(body.outputs[0].index), *(body.index(x.index) for x in work.loads)]
+    stores, loads = [body.index(body.outputs[0].index)], [body.index(x.index) for x in work.loads]
     blocked = body.gathering()
-    best, least = None, 3.0 * (len(indices) + 2)
+    best, least = None, 3.0 * (len(loads) + 3)
     for axis in reversed(axes):
         if axis.var not in blocked and axis.size >= 4 and lanes > 1:
-            vector, element = access_cost(indices, axis)
+            vector, element = access_cost(loads, stores, axis)
             cost = (vector + work.cost) / min(lanes, axis.size) + element
             if cost < least:
                 best, least = axis, cost

@@ -10,10 +10,7 @@ from minigrad.render.llvm_index import I64, IndexWriter, narrow
 from minigrad.render.llvm_ops import from_memory, to_memory
 from minigrad.render.llvm_text import Operand, Writer, literal, mangled, memory_type, register_type
 from minigrad.symbolic import Sym, both, num, split
-
-SPACED = (2, 4)
-"""Elements between neighbouring lanes for which whole vectors are read and the lanes picked from them: as
-many loads as elements between, where lane by lane there are as many as lanes."""
+from minigrad.target import SPACED
 
 
 class MemoryWriter:
