@@ -15,7 +15,7 @@ from minigrad.lower.axes import Axis
 from minigrad.lower.body import Body, traffic
 from minigrad.lower.cost import lanes_for
 from minigrad.lower.guards import divide_conditions, reguarded, under_conditions
-from minigrad.lower.reductions import Domain
+from minigrad.lower.reductions import FOLD, Domain
 from minigrad.lower.steps import Space, Step, Steps, Strategy
 from minigrad.lower.tiling import (
     COPY,
@@ -136,7 +136,7 @@ def find_tiling(body: Body, kept: list[Axis], domains: Sequence[Domain], space: 
         widen(made, stores)
     if other is not None and other.cost() < made.cost():
         made, b.packed = other, True
-    if b.packed and m.size < 8 and not made.windows:
+    if b.packed and not made.windows and (m.size < 8 or _sums_of_products(made)):
         return None
     while made.lanes // 2 >= made.extent:
         made.lanes //= 2
@@ -244,6 +244,15 @@ def _is_plain(operand: Operand, body: Body) -> bool:
         value = value.srcs[0]
     gathers = {g.var for g in body.gathers}
     return isinstance(value, Load) and value.guard is None and not any(v in gathers for v in variables(value.index))
+
+
+def _sums_of_products(tiling: Tiling) -> bool:
+    """Whether copying a factor costs more than to join the lanes of each result, that run along the sum: both lie along
+    it in memory, and it is long."""
+    k = [x.var for x in tiling.k]
+    along = all(coefficient(e, k[-1]) == 1 for o in (tiling.a, tiling.b) for e in o.loads(tiling.body))
+    return along and _is_plain(tiling.a, tiling.body) and _is_plain(tiling.b, tiling.body) and (
+        tiling.k[-1].size * COPY > FOLD * tiling.lanes * tiling.m.size)
 
 
 def _collides(operand: Operand, body: Body, k: Axis, use: int, apart: int = 1024) -> bool:

@@ -5,6 +5,7 @@ Next: ``rows.py``, which writes the loops."""
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 from math import prod
 
 from minigrad.lower.axes import Axes, Axis
@@ -19,6 +20,9 @@ from minigrad.target import Target
 WIDE = 512
 """Results of a block of columns that are added up in memory."""
 
+
+CHAINS = 16
+"""Sums side by side that are enough for none to wait for the one before."""
 
 FOLD = 24
 """What it costs to join the lanes of an accumulator, one after the other, counted in operations."""
@@ -87,11 +91,15 @@ class Choice:
                 lanes = self.lanes
                 while lanes // 2 >= axis.size:
                     lanes //= 2
+                tile = self._tile(d)
                 unroll = 4 if len(d.reductions) <= 2 else 2
+                while unroll > 1 and unroll * prod(tile.values()) > CHAINS:
+                    unroll //= 2
                 while unroll > 1 and axis.size // lanes < unroll:
                     unroll //= 2
                 found.append(Step("lanes", (self.space.name(axis), lanes)))
                 found += [Step("accumulate", (self.space.name(axis), unroll))] * (unroll > 1)
+                found += [Step("unroll", (self.space.name(x), n)) for x, n in tile.items()]
         return Steps(tuple(found))
 
     def _kept_axis(self) -> Axis | None:
@@ -120,6 +128,31 @@ class Choice:
             if cost < least:
                 best, least = axis, cost
         return best, least
+
+    def _tile(self, d: Domain) -> dict[Axis, int]:
+        """How many results along one or two kept axes are found at once, so that what they read together is read once.
+        Counted in instructions for a result and a vector of what it sums."""
+        loads = [self.body.index(x.index) for x in d.work.loads]
+        shared = [x for x in self.kept if any(coefficient(e, x.var) == 0 for e in loads)
+                  and any(coefficient(e, x.var) != 0 for e in loads)]
+        if len(self.domains) != 1 or self.body.gathers or not shared:
+            return {}
+        axes = sorted(shared, key=lambda x: -x.size)[:2]
+        arithmetic = max(1, d.work.cost - len(loads)) * len(d.reductions)
+        most = min(self.target.vector_registers * 3 // 4 // len(d.reductions), AHEAD // d.work.cost)
+
+        def cost(sizes: tuple[int, ...]) -> float:
+            total = 0.0
+            parts = [((n, x.size // n), (x.size % n, 1)) for x, n in zip(axes, sizes, strict=True)]
+            for tile in product(*parts):
+                own = {x.var: n for x, (n, _) in zip(axes, tile, strict=True)}
+                read = sum(prod(n for v, n in own.items() if coefficient(e, v) != 0) for e in loads)
+                total += prod(many for _, many in tile) * (read + arithmetic * prod(own.values())) * all(own.values())
+            return total
+
+        tiles = [sizes for sizes in product(*(range(1, min(8, x.size) + 1) for x in axes)) if prod(sizes) <= most]
+        best = min(tiles, key=lambda sizes: (cost(sizes), prod(sizes)), default=())
+        return {x: n for x, n in zip(axes, best, strict=False) if n > 1}
 
     def _along_kept(self, axis: Axis, total: int, divide: bool) -> Steps:
         """A vector of results at a time, several vectors side by side."""

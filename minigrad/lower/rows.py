@@ -65,6 +65,10 @@ def rows_stage(body: Body, kept: list[Axis], domains: list[Domain], target: Targ
     return Lowering(statements, f"{space.note('rows', steps)}; {s.extent} iterations", total, head)
 
 
+Points = Sequence[dict[Sym, Sym]]
+"""Places: what the kept axes are at each."""
+
+
 class _Rows:
     """The loops. ``results``: how many one step of the innermost of ``loops`` gives."""
 
@@ -76,11 +80,25 @@ class _Rows:
         self.reduced = [self.space.lanes(steps, d.axes, blocked) for d in self.domains]
         if self.lane_axis is not None and any(self.reduced):
             raise ScheduleError(f"{steps}: the lanes run along a kept axis or along reduced ones")
+        tiles = {a: n for a in self.kept if a is not self.lane_axis
+                 and (n := steps.count("unroll", self.space.name(a))) > 1}
+        divided = [self.space.axes[str(step.args[0])] for step in steps.named("parallel")]
+        self.tiles = dict(sorted(tiles.items(), key=lambda item: (item[0] not in divided, -(item[0].size // item[1]))))
+        if self.lane_axis is not None and self.tiles:
+            raise ScheduleError(f"{steps}: several results at once are those of lanes, or those of kept axes where no "
+                                "kept axis has the lanes")
         self.in_memory = steps.keeps("sums")
         self.parts: list[Part] = []
         self.vectors: Axis | None = None
-        self.loops = [(self.space.name(a), a) for a in self.kept if a is not self.lane_axis]
+        self.loops = [(self.space.name(a), a) for a in self.kept if a is not self.lane_axis and a not in self.tiles]
         self.results = 1
+        if self.tiles:  # the first of their loops may be divided, the others are inside
+            first, *others = self.tiles
+            self.results = self.tiles[first] * prod(a.size for a in others)
+            if first.size >= 2 * self.tiles[first]:
+                count = first.size // self.tiles[first]
+                self.vectors = Axis(self.names.var("t", count), count)
+                self.loops.append((self.space.name(first), self.vectors))
         if self.lane_axis is not None:
             name = self.space.name(self.lane_axis)
             self.parts = parts(self.lane_axis.size, steps.count("lanes", name), steps.count("unroll", name))
@@ -110,9 +128,13 @@ class _Rows:
         return head, [loop(cut, loops(inside, self._inside() + self._rest()), start=head.start, stop=head.stop)]
 
     def _inside(self, bounds: tuple[Sym, Sym] | None = None) -> list[Statement]:
-        """One result, or all whole vectors of a row."""
+        """One result, or whole tiles of them, or all whole vectors of a row."""
         if self.lane_axis is None:
-            return self._result({})
+            if self.vectors is None:
+                return self._tiled(list(self.tiles), [{}])
+            start, stop = bounds or (num(0), num(self.vectors.size))
+            inside = self._tiles_at(list(self.tiles), [{}], self.vectors.var)
+            return [loop(self.vectors, inside, start=start, stop=stop)]
         main = self.parts[0]
         if self.vectors is None:
             return self._columns(self.lane_axis, main, num(main.start))
@@ -123,6 +145,8 @@ class _Rows:
     def _rest(self) -> list[Statement]:
         """What is left of a row."""
         rest: list[Statement] = []
+        if self.vectors is not None and self.tiles:
+            rest += self._tiles_left(list(self.tiles), [{}])
         for part in self.parts[1:]:
             assert self.lane_axis is not None
             if part.count == 1:
@@ -134,43 +158,61 @@ class _Rows:
 
     # --- lanes along a reduced axis
 
-    def _result(self, mapping: dict[Sym, Sym]) -> list[Statement]:
-        statements: list[Statement] = []
-        found: dict[str, Value] = {}
-        for d in self.domains:
-            statements += self._reduce(d, mapping, found)
-        copy = self.body.instance(mapping, found)
-        stores = copy.stores()
-        return [*statements, *copy.statements, *stores]
+    def _tiled(self, axes: Sequence[Axis], points: Points) -> list[Statement]:
+        """Results at all places along ``axes``, at each a tile of them, for all ``points`` of other axes."""
+        if not axes:
+            return self._results(points)
+        count = axes[0].size // self.tiles[axes[0]]
+        main = Axis(self.names.var("t", count), count)
+        whole = self._tiles_at(axes, points, main.var if count > 1 else num(0)) if count else []
+        return ([loop(main, whole)] if count > 1 else whole) + self._tiles_left(axes, points)
 
-    def _reduce(self, d: Domain, mapping: dict[Sym, Sym], found: dict[str, Value]) -> list[Statement]:
-        """One domain's reductions at one result: ``found`` gets their values."""
+    def _tiles_at(self, axes: Sequence[Axis], points: Points, number: Sym) -> list[Statement]:
+        axis, size = axes[0], self.tiles[axes[0]]
+        return self._tiled(axes[1:], [{**p, axis.var: number * size + u} for p in points for u in range(size)])
+
+    def _tiles_left(self, axes: Sequence[Axis], points: Points) -> list[Statement]:
+        axis = axes[0]
+        left = range(axis.size - axis.size % self.tiles[axis], axis.size)
+        return self._tiled(axes[1:], [{**p, axis.var: num(u)} for p in points for u in left]) if left else []
+
+    def _results(self, points: Points) -> list[Statement]:
+        statements: list[Statement] = []
+        found: list[dict[str, Value]] = [{} for _ in points]
+        for d in self.domains:
+            statements += self._reduce(d, points, found)
+        for mapping, values in zip(points, found, strict=True):
+            copy = self.body.instance(mapping, values)
+            stores = copy.stores()
+            statements += [*copy.statements, *stores]
+        return statements
+
+    def _reduce(self, d: Domain, points: Points, found: list[dict[str, Value]]) -> list[Statement]:
+        """One domain's reductions at some results: ``found`` gets the values of each."""
         if d.size == 0:
-            found.update({r.local.name: identity(r) for r in d.reductions})
+            for values in found:
+                values.update({r.local.name: identity(r) for r in d.reductions})
             return []
+        group = _Group(self, d, points)
         lane_axis = self.reduced[self.domains.index(d)]
         if lane_axis is None:
-            return self._reduce_single(d, mapping, found)
+            accumulators = group.accumulators(1, 1)
+            inside = group.levels(d.axes, 1, lambda into: group.add({}, into, num(0)), accumulators)
+            for values, arrays in zip(found, group.by_point(accumulators), strict=True):
+                values.update({r.local.name: Load(array, num(0))
+                               for r, array in zip(d.reductions, arrays, strict=True)})
+            return group.allocs(accumulators) + inside
         name = self.space.name(lane_axis)
         lanes, unroll = self.steps.count("lanes", name), self.steps.count("accumulate", name)
         full = lane_axis.size // lanes
-        group = _Group(self, d, mapping)
         accumulators = group.accumulators(unroll, lanes)
-        allocs = group.allocs(accumulators)
 
         def along(into: list[Array]) -> list[Statement]:
             return group.along_lanes(lane_axis, lanes, unroll, into)
 
         outer = [a for a in d.axes if a is not lane_axis]
         inside = group.levels(outer, min(LONGEST, full // unroll + 1), along, accumulators)
-        return allocs + inside + group.fold(accumulators, found)
-
-    def _reduce_single(self, d: Domain, mapping: dict[Sym, Sym], found: dict[str, Value]) -> list[Statement]:
-        group = _Group(self, d, mapping)
-        accumulators = group.accumulators(1, 1)
-        inside = group.levels(d.axes, 1, lambda into: group.add({}, into, num(0)), accumulators)
-        found.update({r.local.name: Load(array, num(0)) for r, array in zip(d.reductions, accumulators, strict=True)})
-        return group.allocs(accumulators) + inside
+        return group.allocs(accumulators) + inside + group.fold(accumulators, found)
 
     # --- lanes along a kept axis
 
@@ -182,7 +224,7 @@ class _Rows:
         lane = Axis(self.names.var("l", part.lanes), part.lanes) if part.lanes > 1 else None
         slot = register.var * part.lanes if register else num(0)
         for d in self.domains:
-            group = _Group(self, d, {}, in_memory=self.in_memory and part.unroll >= 4)
+            group = _Group(self, d, [{}], in_memory=self.in_memory and part.unroll >= 4)
             accumulators = group.accumulators(part.unroll, part.lanes)
             statements += group.allocs(accumulators)
             statements += group.along_steps(lane_axis, part, at, accumulators)
@@ -197,11 +239,12 @@ class _Rows:
 
 
 class _Group:
-    """The reductions of one domain at one place of the kept axes; accumulators are registers, or memory if they are
-    many."""
+    """The reductions of one domain at some places of the kept axes, one place after the other; accumulators are
+    registers, or memory if they are many."""
 
-    def __init__(self, rows: _Rows, domain: Domain, mapping: dict[Sym, Sym], in_memory: bool = False) -> None:
-        self.rows, self.domain, self.mapping = rows, domain, mapping
+    def __init__(self, rows: _Rows, domain: Domain, points: Points, in_memory: bool = False) -> None:
+        self.rows, self.domain, self.points = rows, domain, points
+        self.reductions = [r for _ in points for r in domain.reductions]
         self.kind = "serial" if in_memory else "unroll"
         self.in_memory, self.lanes = in_memory, 1
         self.body, self.names = rows.body, rows.names
@@ -210,7 +253,12 @@ class _Group:
     def accumulators(self, unroll: int, lanes: int) -> list[Array]:
         """An array for each reduction: ``unroll`` vectors."""
         self.lanes = lanes
-        return [self._array("acc", r.value.dtype, unroll * lanes) for r in self.domain.reductions]
+        return [self._array("acc", r.value.dtype, unroll * lanes) for r in self.reductions]
+
+    def by_point(self, arrays: Sequence[Array]) -> list[Sequence[Array]]:
+        """Those of each place."""
+        many = len(self.domain.reductions)
+        return [arrays[at:at + many] for at in range(0, len(arrays), many)]
 
     def _array(self, stem: str, dtype: DType, size: int) -> Array:
         scope, lanes = ("scratch", 1) if self.in_memory else ("register", self.lanes)
@@ -218,7 +266,7 @@ class _Group:
 
     def allocs(self, accumulators: Sequence[Array]) -> list[Statement]:
         """Bring accumulators to life, neutral."""
-        return [Alloc(a, identity(r)) for r, a in zip(self.domain.reductions, accumulators, strict=True)]
+        return [Alloc(a, identity(r)) for r, a in zip(self.reductions, accumulators, strict=True)]
 
     def levels(self, axes: Sequence[Axis], chain: int, inside: Callable[[list[Array]], list[Statement]],
                into: list[Array]) -> list[Statement]:
@@ -283,7 +331,7 @@ class _Group:
 
     def _join(self, into: Sequence[Array], partial: Sequence[Array]) -> list[Statement]:
         statements: list[Statement] = []
-        for r, a, b in zip(self.domain.reductions, into, partial, strict=True):
+        for r, a, b in zip(self.reductions, into, partial, strict=True):
             lane = Axis(self.names.var("l", self.lanes), self.lanes) if self.lanes > 1 else None
             registers = a.size // self.lanes
             u = Axis(self.names.var("u", registers), registers) if registers > 1 else None
@@ -329,28 +377,31 @@ class _Group:
     def add(self, mapping: dict[Sym, Sym], into: Sequence[Array], slot: Sym, lanes: int = 1,
             lane_axis: Axis | None = None, left: int | None = None) -> list[Statement]:
         """One vector (or element) more in the accumulators; of a masked one only the first ``left`` lanes."""
-        mapping = {**self.mapping, **mapping}
+        mapping = dict(mapping)
         lane = Axis(self.names.var("l", lanes), lanes) if lanes > 1 else None
         guard = None
         if lane is not None and lane_axis is not None:
             mapping[lane_axis.var] = mapping[lane_axis.var] + lane.var
             slot = slot + lane.var
             guard = lane.var < left if left is not None else None
-        copy: Instance = self.body.instance(mapping, guard=guard)
+        head: list[Statement] = []
         statements: list[Statement] = []
-        for r, array in zip(self.domain.reductions, into, strict=True):
-            value = copy.value(r.value)
-            if guard is not None:
-                value = Apply(Op.WHERE, (Index(guard, bool_), value, identity(r)), value.dtype)
-            statements.append(Store(array, slot, combine(r, Load(array, slot), value)))
-        copy.check(self.unread)
-        return [*copy.statements, *([loop(lane, statements, "vector")] if lane else statements)]
+        for point, arrays in zip(self.points, self.by_point(into), strict=True):
+            copy: Instance = self.body.instance({**point, **mapping}, guard=guard)
+            for r, array in zip(self.domain.reductions, arrays, strict=True):
+                value = copy.value(r.value)
+                if guard is not None:
+                    value = Apply(Op.WHERE, (Index(guard, bool_), value, identity(r)), value.dtype)
+                statements.append(Store(array, slot, combine(r, Load(array, slot), value)))
+            copy.check(self.unread)
+            head += copy.statements
+        return [*head, *([loop(lane, statements, "vector")] if lane else statements)]
 
     def add_together(self, mapping: dict[Sym, Sym], steps: Sequence[dict[Sym, Sym]], into: Sequence[Array], slot: Sym,
                      lanes: int, lane_axis: Axis) -> list[Statement]:
         """Several steps of a reduced axis at once: joined pair by pair, then with the accumulator."""
         lane = Axis(self.names.var("l", lanes), lanes) if lanes > 1 else None
-        mapping = {**self.mapping, **mapping}
+        mapping = {**self.points[0], **mapping}
         if lane is not None:
             mapping[lane_axis.var] = mapping[lane_axis.var] + lane.var
             slot = slot + lane.var
@@ -368,11 +419,12 @@ class _Group:
         head = [s for copy in copies for s in copy.statements]
         return [*head, *([loop(lane, stores, "vector")] if lane else stores)]
 
-    def fold(self, accumulators: Sequence[Array], found: dict[str, Value]) -> list[Statement]:
+    def fold(self, accumulators: Sequence[Array], found: Sequence[dict[str, Value]]) -> list[Statement]:
         """Each accumulator's registers and lanes joined to one value."""
         statements: list[Statement] = []
-        for r, array in zip(self.domain.reductions, accumulators, strict=True):
-            name = self.names.fresh("total")
-            statements.append(Fold(name, array, REDUCE_OPS[r.node.op].combine))
-            found[r.local.name] = Local(name, array.dtype)
+        for values, arrays in zip(found, self.by_point(accumulators), strict=True):
+            for r, array in zip(self.domain.reductions, arrays, strict=True):
+                name = self.names.fresh("total")
+                statements.append(Fold(name, array, REDUCE_OPS[r.node.op].combine))
+                values[r.local.name] = Local(name, array.dtype)
         return statements

@@ -126,6 +126,33 @@ def test_windows(rng):
     check([node], {a: x}, [view.max((3, 4), keepdims=True)])
 
 
+@pytest.mark.parametrize(("m", "n", "k"), [(1, 37, 90), (3, 7, 200), (7, 23, 1000), (2, 2, 40), (5, 1, 70)])
+@pytest.mark.parametrize("how", ["product", "farthest", "weighed"])
+def test_several_results_at_once_read_what_they_share_once(m, n, k, how, rng):
+    a, b, c = buffer((m, k)), buffer((n, k)), buffer((k,))
+    x, y, z = (rng.standard_normal(shape).astype("f") for shape in ((m, k), (n, k), (k,)))
+    left, right = a.reshape((m, 1, k)).expand((m, n, k)), b.reshape((1, n, k)).expand((m, n, k))
+    if how == "product":
+        node, want = left.binary(Op.MUL, right).reduce(Op.SUM, (2,)), x @ y.T
+    elif how == "farthest":
+        node = left.binary(Op.SUB, right).unary(Op.ABS).reduce(Op.MAX, (2,))
+        want = np.abs(x[:, None] - y).max(2)
+    else:
+        weights = c.reshape((1, 1, k)).expand((m, n, k))
+        node, want = left.binary(Op.SUB, right).binary(Op.MUL, weights).reduce(Op.SUM, (2,)), (x[:, None] - y) @ z
+    check([node.reshape((m, n))], {a: x, b: y} if how != "weighed" else {a: x, b: y, c: z}, [want], 1e-4)
+    check([node.reshape((m, n))], {a: x, b: y} if how != "weighed" else {a: x, b: y, c: z}, [want], 1e-4, native=True)
+
+
+def test_the_tile_is_of_the_axes_that_share():
+    a, b = buffer((6, 5000)), buffer((16, 5000))
+    left, right = a.reshape((6, 1, 5000)).expand((6, 16, 5000)), b.reshape((1, 16, 5000)).expand((6, 16, 5000))
+    (note,) = lower(spec_of(left.binary(Op.MUL, right).reduce(Op.SUM, (2,))), AVX512).strategies
+    assert "lanes(r0, 16), unroll(x1, 4), unroll(x0, 6), parallel(x1, 1); 4 iterations" in note
+    (note,) = lower(spec_of(buffer((40, 5000)).reduce(Op.SUM, (1,))), AVX512).strategies
+    assert "unroll(x" not in note
+
+
 def test_the_strategy_says_what_it_does():
     a = buffer((4096, 4096), float32)
     (note,) = lower(spec_of(a.reduce(Op.SUM, (1,))), AVX512).strategies

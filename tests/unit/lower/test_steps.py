@@ -98,7 +98,9 @@ def test_other_steps_of_rows(steps: str, rng: np.random.Generator) -> None:
 
 
 @pytest.mark.parametrize("steps", [
-    "", "lanes(x1, 8), unroll(x1, 2)", "lanes(r0, 4)", "multiply(x0, 3, x1, 8), lanes(x1, 8)",
+    "", "lanes(x1, 8), unroll(x1, 2)", "lanes(r0, 4)", "lanes(r0, 8), unroll(x0, 4), unroll(x1, 5), accumulate(r0, 2)",
+    "lanes(r0, 16), unroll(x0, 11), parallel(x1, 2)", "unroll(x0, 2), unroll(x1, 4), parallel(x1, 1)",
+    "lanes(r0, 8), unroll(x1, 2), parallel(x0, 3)", "multiply(x0, 3, x1, 8), lanes(x1, 8)",
     "multiply(x0, 1, x1, 16), lanes(x1, 4), split(r0, 25)", "multiply(x1, 4, x0, 8), lanes(x0, 8), keep(b, scratch)",
     "multiply(x0, 2, x1, 16), lanes(x1, 8), keep(a, scratch), keep(b, scratch), parallel(x0, 3), parallel(x1, 1)"])
 def test_other_steps_of_a_product(steps: str, rng: np.random.Generator) -> None:
