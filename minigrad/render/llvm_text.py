@@ -228,9 +228,11 @@ class Writer:
         return Operand(text, parts[0].type, len(parts), depth)
 
     def joined(self, parts: list[Operand]) -> Operand:
-        """The lanes of all parts, one after another; the number of parts is a power of two."""
+        """The lanes of all parts, one after another, and undefined ones behind them up to a power of two of parts."""
         while len(parts) > 1:
             pairs = []
+            if len(parts) % 2:
+                parts = [*parts, parts[-1]._replace(text="poison")]
             for a, b in zip(parts[::2], parts[1::2]):
                 lanes = 2 * a.lanes
                 picks = ", ".join(f"i32 {n}" for n in range(lanes))
