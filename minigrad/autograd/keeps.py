@@ -152,6 +152,11 @@ def reads(kind_of: Any, edges: Sequence[Any]) -> tuple[int, ...]:
     return found
 
 
+DETACHED = (
+    "Trying to use a saved tensor that has been detached in-place, i.e. with .detach_().This is not supported, please "
+    "use out-of-place `.detach()` instead")
+
+
 def modified(what: str, now: int, then: int) -> RuntimeError:
     """PyTorch's error for a Tensor that backward reads and that was changed in place after the op."""
     return RuntimeError("one of the variables needed for gradient computation has been modified by an inplace "

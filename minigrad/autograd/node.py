@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from weakref import ref
 
 from minigrad.autograd.handles import AccumulateGrad, Extra, Packed, RemovableHandle, next_sequence
-from minigrad.autograd.keeps import FLOWS, KEEPS, OWN, ZERO, Keeps, Zero, modified, reads
+from minigrad.autograd.keeps import DETACHED, FLOWS, KEEPS, OWN, ZERO, Keeps, Zero, modified, reads
 from minigrad.autograd.mode import mode
 from minigrad.autograd.protocol import Differentiable, Front
 from minigrad.grad import Backward, backward_of
@@ -31,10 +31,6 @@ RELEASED = (
     "Specify retain_graph=True if you need to backward through the graph a second time or if you need to access "
     "saved tensors after calling backward.")
 
-DETACHED = (
-    "Trying to use a saved tensor that has been detached in-place, i.e. with .detach_().This is not supported, please "
-    "use out-of-place `.detach()` instead")
-
 INFERENCE = (
     "Inference tensors cannot be saved for backward. Please do not use Tensors created in inference mode in "
     "computation tracked by autograd. To work around this, you can make a clone to get a normal tensor and use it in "
@@ -54,6 +50,9 @@ class Node:
 
     keeps: ClassVar[Keeps | None] = None
     """For each input, what its gradient reads in PyTorch; see ``keeps.py``. None if that is not known."""
+
+    flows: ClassVar[Keeps | None] = None
+    """As ``keeps``, where the gradient of the gradient flows to less."""
 
     at_once: ClassVar[bool] = False
     """Whether its backward raises as soon as it has all its gradients, before that of others."""
@@ -213,7 +212,7 @@ class Node:
         """The gradient of an input with the history that it has in PyTorch: that of what it reads there, though the
         slope be 0, and none if it reads nothing but in comparisons. ``gradient`` has that of all that minigrad's own
         backward reads; ``depends`` says whether it has a slope there."""
-        rows: Keeps = () if self.keeps is None else FLOWS.get(self.name(), self.keeps)
+        rows: Keeps = (self.keeps if self.flows is None else self.flows) if self.keeps else ()
         row = rows[position] if position < len(rows) else ()
         inputs, values = len(self.body.params), (*self.body.params, *self.body.outputs)
         places = [p if p >= 0 else inputs - 1 - p for p in row if p < inputs]
@@ -424,20 +423,22 @@ def record_call(kind_of: type[Node], body: Subgraph, tensors: Sequence[Different
     return results
 
 
-def kind(name: str, base: type[Node] | None = None, keeps: Keeps | str | None = "by name") -> type[Node]:
+def kind(name: str, base: type[Node] | None = None, keeps: Keeps | str | None = "by name",
+         flows: Keeps | None = None) -> type[Node]:
     """The subclass of Node, or of another ``base``, for the ops of this name; what they keep stands in ``KEEPS`` unless
-    it is given. None: it is not known, as of an op's derivative, whose entry has its name.
+    it is given. None: it is not known, as of an op's derivative, whose entry has its name. ``flows``: as ``FLOWS``.
 
     >>> kind("MulBackward0").__name__
     'MulBackward0'
     """
     chosen: Any = base or (Refusing if name == NOT_IMPLEMENTED else Node)
-    return _kind(name, chosen, KEEPS.get(name) if isinstance(keeps, str) else keeps)
+    return _kind(name, chosen, KEEPS.get(name) if isinstance(keeps, str) else keeps,
+                 FLOWS.get(name) if flows is None else flows)
 
 
 @cache
-def _kind(name: str, base: Any, keeps: Keeps | None) -> type[Node]:
-    return type(name, (base,), {"__slots__": (), "__module__": "minigrad.autograd", "keeps": keeps,
+def _kind(name: str, base: Any, keeps: Keeps | None, flows: Keeps | None) -> type[Node]:
+    return type(name, (base,), {"__slots__": (), "__module__": "minigrad.autograd", "keeps": keeps, "flows": flows,
                                 "once": base.once or name == "CopySlices", "at_once": name == NOT_IMPLEMENTED})
 
 

@@ -18,7 +18,7 @@ from minigrad.tensor.base import AnyTensor, check_in_place, make
 from minigrad.tensor.changes import check_overlap, is_inference
 from minigrad.tensor.function import Function
 from minigrad.tensor.movement import shape_argument
-from minigrad.tensor.operands import broadcast_shapes, fit, is_number, require_tensor
+from minigrad.tensor.operands import broadcast_shapes, converted, fit, is_number, require_tensor
 from minigrad.tensor.promotion import filled, number, number_dtype, type_name
 from minigrad.tensor.storage import compute
 
@@ -30,9 +30,10 @@ if TYPE_CHECKING:
 
 
 def _copied(*args: Any) -> LazyBuffer:
-    """What is copied comes last: whoever is overwritten counts as an input that no gradient flows to."""
+    """What is copied comes last: whoever is overwritten counts as an input that no gradient flows to. It is cast last,
+    so that gradients are summed in its own type."""
     *_, source, shape, dtype, device = args
-    return fit(source.copy_to(device), dtype, shape)
+    return converted(fit(source.copy_to(device), source.dtype, shape), dtype)
 
 
 _COPY = Function("copy", _copied, "CopyBackwards")

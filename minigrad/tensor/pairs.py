@@ -166,7 +166,7 @@ def float_power(input: Any, exponent: Any, *, out: Tensor | None = None) -> Tens
 
 
 def _ldexp(x: Tensor, other: Tensor) -> Tensor:
-    if x.dtype.kind != "f" or other.dtype.kind == "f":
+    if x.dtype.kind != "f" or other.dtype.kind in "fc":
         return x * 2.0**other
     wide = double(x._pending())
     half = (other // 2).to(wide)  # 2^other may be too large where the result is not
@@ -241,7 +241,7 @@ class Pairs:
         tensor([12.])
         """
         require_tensor(other, "ldexp", "other", 2)
-        if self.dtype.kind == "f" and other.dtype.kind != "f":
+        if self.dtype.kind == "f" and other.dtype.kind not in "fc":
             not_for("b", other.dtype, "ldexp_cpu_exp")
         return _LDEXP((self, other))
 

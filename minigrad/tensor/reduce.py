@@ -6,9 +6,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from copy import copy
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from minigrad.autograd.keeps import COMPARED
+from minigrad.autograd.node import kind
 from minigrad.dtype import DType, accumulator, bool_, int64, uint8
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
@@ -176,6 +179,8 @@ def _variance_gradient(root: bool, inputs: Any, outputs: Any, grads: Any, axes: 
 
 _VAR = Function("var", lambda x, *given: _variance(x, False, *given)[0], "VarBackward0",
                 partial(_variance_gradient, False))
+_VAR_OF_FEW = copy(_VAR)  # its gradient compares elements with the mean, and so has no gradient
+_VAR_OF_FEW.node = kind("VarBackward0", flows=((COMPARED,),))
 _STD = Function("std", lambda x, *given: _variance(x, True, *given)[0], "StdBackward0",
                 partial(_variance_gradient, True))
 _VAR_MEAN = Function("var_mean", lambda x, *given: _variance(x, False, *given), "VarMeanBackward0",
@@ -300,7 +305,9 @@ class Reduce:
         >>> minigrad.tensor([1.0, 3.0]).var(), minigrad.tensor([1.0, 3.0]).var(correction=0)
         (tensor(2.), tensor(1.))
         """
-        return _VAR((self,), _spread(self, dim, unbiased, keepdim, correction, "var"))
+        static = _spread(self, dim, unbiased, keepdim, correction, "var")
+        _, left, _, whole = static
+        return (_VAR_OF_FEW if whole and self.numel() <= left else _VAR)((self,), static)
 
     @both("std")
     def std(self: Tensor, dim: Any = None, unbiased: bool | None = None, keepdim: bool = False, *,

@@ -95,6 +95,32 @@ PROGRAMS = {
         v1 = L.func.jacfwd(lambda t: t.index_put((L.zeros((3,), dtype=L.int64),), L.tensor(2, dtype=t.dtype)))(v0)
         v2 = L.func.vmap(lambda t: v0[t])(L.zeros((2, 1), dtype=L.int64))
         v3 = L.func.vmap(lambda t: v0[t])(L.zeros((2, 0), dtype=L.int64))""",
+    "gradients of a copy are summed in its own type": """
+        v0 = L.tensor([0.5, 2.0], dtype=L.float64).requires_grad_()
+        v1 = L.zeros(3, 2, dtype=L.float16)
+        v1[...] = v0
+        v2 = v1 * L.tensor([[0.3333], [7.123], [0.01]], dtype=L.float16)
+        v2.sum().backward()""",
+    "the variance of one element has no second derivative": """
+        v0 = L.tensor([[0.5]], dtype=L.float64).requires_grad_()
+        v1 = L.autograd.grad(v0.var(), v0, create_graph=True)[0]
+        v2 = L.autograd.grad(v0.var(0).sum(), v0, create_graph=True)[0]
+        v3 = L.autograd.grad(v0.std(), v0, create_graph=True)[0]
+        v4 = L.func.grad(lambda t: t.var())(v0)
+        v5 = v0 * 2
+        v6 = v5.var()
+        v5.mul_(2)
+        v6.backward()""",
+    "types that pools do not take": """
+        v0 = L.nn.functional.local_response_norm(L.ones(2, 3, 4, dtype=L.int64), 2)
+        v1 = L.nn.functional.local_response_norm(L.ones(2, 3, 4, dtype=L.int32), 2)
+        v2 = L.nn.functional.local_response_norm(L.ones(2, 3, 4, dtype=L.float16), 2)
+        v3 = L.nn.functional.local_response_norm(L.ones(2, 3, 4, 5, dtype=L.bfloat16), 2)""",
+    "powers of 2 with complex exponents": """
+        v0 = L.tensor([0.5, 3.0]).ldexp(L.tensor([1j, 2 - 1j]))
+        v1 = L.ldexp(L.tensor([0.5j, 3.0]), L.tensor([2, -1]))
+        v2 = L.ldexp(L.tensor([2, 3]), L.tensor([0.5, -1j]))
+        v3 = L.ldexp(L.tensor([0.5]), L.tensor([True]))""",
     "a copy of a constant, and a trace that is left": """
         v0 = L.ones(2, 3, dtype=L.float64)
         v1 = L.xlogy(v0, L.tensor(-3.0, dtype=L.float64))

@@ -28,6 +28,8 @@ BINARY = ("add", "sub", "mul", "div", "maximum", "minimum", "pow", "remainder", 
           "bitwise_and", "bitwise_or", "bitwise_xor", "xlogy", "true_divide", "heaviside", "isclose", "gcd",
           "nextafter")
 OPERATORS = ("+", "-", "*", "/", "//", "%", "<", ">=", "==", "!=")
+ACTIVATIONS = ("hardswish", "mish", "tanhshrink", "softsign", "relu6", "selu", "celu", "hardshrink")
+SPECIAL = ("entr", "ndtr", "log_ndtr", "erfcx", "expit", "erfinv", "logit")
 REDUCTIONS = ("sum", "mean", "prod", "amax", "amin", "var", "std", "logsumexp", "any", "all", "argmax", "argmin",
               "nansum", "count_nonzero", "norm", "nanmean")
 OF_ONE_DIM = ("prod", "argmax", "argmin")
@@ -51,7 +53,9 @@ ROUNDED = re.compile(r"(?<![/\w])/(?!/)|@|\.(" + "|".join((
     "std", "logsumexp", "nansum", "norm", "nanmean", "cumsum", "cumprod", "logcumsumexp", "softmax", "log_softmax",
     "normalize", "layer_norm", "quantile", "softmin", "renorm", "mse_loss", "trapezoid", "lerp", "addcmul", "matmul",
     "einsum", "outer", "addmm", "tensordot", "bmm", "mv", "kron", "linear", "trace", "vdot", "cdist", "vector_norm",
-    "conv1d", "inner", "cumulative_trapezoid", "addcdiv", "scatter_reduce", "scatter_add", "index_add", "index_reduce",
+    "conv1d", "inner", "cumulative_trapezoid", "fft", "ifft", "rfft", *ACTIVATIONS, *SPECIAL, "glu", "ldexp", "cross",
+    "local_response_norm", "avg_pool1d", "xlog1py", "smooth_l1_loss", "cosine_similarity",
+    "addcdiv", "scatter_reduce", "scatter_add", "index_add", "index_reduce",
     "index_put", "leaky_relu", "polar", "abs", "complex", "to", "grad", "mul", "add", "sub",
     "jvp", "vjp", "vmap", "jacrev", "jacfwd",
     )) + r")_?\(| [-+*]=? ")
@@ -327,6 +331,28 @@ def _gather(w: Writer) -> str:
         f"{w.new()} = L.searchsorted({x}.sort()[0], {x})"))
 
 
+def _rare(w: Writer) -> str:
+    """Functions that lead to rules and gradients which no others lead to, or few. PyTorch's scatters keep memory in
+    which elements are one; its gradient of ldexp() by integers is 0 where they are negative."""
+    x, y = w.any(), w.any()
+    v = w.variables[x]
+    dim = values.dimension(w.rng, v)
+    size = int(v.shape[dim]) if v.ndim else 1
+    count = w.rng.randint(0, size)
+    return f"{w.new()} = " + w.rng.choice((
+        f"L.slice_scatter({x}.contiguous(), {x}.narrow({dim}, 0, {count}) * 2, {dim}, 0, {count})",
+        f"L.select_scatter({x}.contiguous(), {x}.select({dim}, 0) * 2, {dim}, 0)",
+        f"L.diagonal_scatter({x}.contiguous(), {x}.diagonal() * 2)",
+        f"L.fft.fftshift({x})", f"L.fft.fft({x})", f"L.fft.rfft({x}, dim={dim})", f"L.fft.ifft({x}, dim={dim}).real",
+        f"L.frexp({x})[{w.rng.randint(0, 1)}]", f"L.ldexp({x}, {y} / 2)", f"L.max({x}, {y})", f"L.min({x}, {y})",
+        f"L.bitwise_left_shift({x}, {w.like(x)})", f"L.bitwise_right_shift({x}, {w.like(x)})",
+        f"L.nn.functional.{w.rng.choice(ACTIVATIONS)}({x})", f"L.nn.functional.glu({x}, {dim})",
+        f"L.special.{w.rng.choice(SPECIAL)}({x})", f"L.special.xlog1py({x}, {w.like(x)})",
+        f"L.nn.functional.local_response_norm({x}[None, None], 2)", f"L.nn.functional.avg_pool1d({x}[None], 2)",
+        f"L.nn.functional.max_pool1d({x}[None], 2)", f"L.cross({x}, {y}, dim={dim})", f"L.frac({x}) + L.tanh({x})",
+        f"L.nn.functional.smooth_l1_loss({x}, {y})", f"L.nn.functional.cosine_similarity({x}, {y}, dim={dim})"))
+
+
 def _alias(w: Writer) -> str:
     x = w.any()
     if str(w.variables[x].dtype).endswith("bfloat16"):  # NumPy has none
@@ -377,7 +403,7 @@ def _tape(w: Writer) -> str:
 
 def _transformed(w: Writer) -> str:
     """What another statement computes as a function of one of its Tensors, transformed."""
-    line = w.rng.choice((_unary, _binary, _reduce, _scan, _normalise, _view, _join, _matrix, _gather))(w)
+    line = w.rng.choice((_unary, _binary, _reduce, _scan, _normalise, _view, _join, _matrix, _gather, _rare, _rare))(w)
     made = ASSIGNED.match(line)
     operands = [n for n in dict.fromkeys(re.findall(r"\bv\d+\b", made[2])) if n in w.variables] if made else []
     if made is None or not operands:
@@ -406,7 +432,7 @@ KINDS: tuple[tuple[str, int, Callable[[Writer], str]], ...] = (
     ("reduce", 1, _normalise), ("order", 2, _order), ("view", 6, _view), ("index", 4, _index), ("write", 3, _set),
     ("write", 4, _write), ("mask", 3, _masked), ("join", 2, _join), ("matrix", 3, _matrix), ("gather", 3, _gather),
     ("alias", 3, _alias), ("mixed", 2, _cast), ("complex", 3, _parts), ("look", 3, _look), ("grad", 3, _backward),
-    ("modes", 2, _tape), ("write", 1, _sub_tensor_loop), ("func", 3, _transformed),
+    ("modes", 2, _tape), ("write", 1, _sub_tensor_loop), ("func", 4, _transformed), ("rare", 4, _rare),
 )
 """The feature that a kind belongs to (empty: always on), its weight, and what writes it."""
 

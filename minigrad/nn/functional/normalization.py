@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from math import prod
 from typing import Any
 
+from minigrad.dtype import int64
 from minigrad.nn.composites import normalization as formulas
 from minigrad.nn.composites.activation import require_float
 from minigrad.tensor import Tensor, type_name, update_
 from minigrad.tensor.function import watched
-from minigrad.tensor.operands import require_tensor
+from minigrad.tensor.operands import not_for, require_tensor
 from minigrad.tensor.outputs import into
 
 # --- statistics over the last dimensions
@@ -196,6 +197,9 @@ def local_response_norm(input: Tensor, size: int, alpha: float = 1e-4, beta: flo
                          f"{input.ndim} dimensions)")
     if input.numel() == 0:
         return input
+    if input.dtype is not int64:
+        halves = input.ndim > 3 and input.dtype.size < 4
+        not_for("buicf" if halves else "buic", input.dtype, "avg_pool2d" if input.ndim == 3 else "avg_pool3d_out_frame")
     return formulas.local_response_norm(input, below=size // 2, above=(size - 1) // 2, alpha=alpha / size, beta=beta,
                                         k=k, first=False)
 
