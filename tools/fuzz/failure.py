@@ -21,6 +21,7 @@ from tools.fuzz.program import (
     copied,
     difference,
     mismatches,
+    numbers,
     run,
     scope_of,
     step,
@@ -54,26 +55,54 @@ class Failure:
 
 
 def depends(failure: Failure, changes: tuple[Change, ...]) -> bool:
-    """Whether the reference's own result differs wherever ours does, if one of its runs is changed."""
-    wrong = failure.mismatch.wrong
+    """Whether the reference's own result differs wherever ours does, if one of its runs is changed, and ours lies
+    among what its runs give."""
+    wrong, ours = failure.mismatch.wrong, failure.mismatch.ours
     covered: Any = np.zeros(() if wrong is None else wrong.shape, dtype=bool)
+    found = []
     for change in changes:
         moved = _moved(failure, change)
-        if moved is True:
+        if moved is None:
+            continue
+        if wrong is None or ours is None or moved.wrong is None or moved.ours is None:
             return True
-        covered |= moved
-    return wrong is not None and bool(covered[wrong].all())
+        covered |= moved.wrong
+        found.append(moved.ours)
+    if wrong is None or ours is None or not covered[wrong].all():
+        return False
+    usual = run(failure.program, failure.reference, changes=failure.changes)[0]
+    name, _, gradient = failure.mismatch.place.partition(".")
+    found.append(numbers(usual[name].grad if gradient else usual[name]))
+    parts = (np.real, np.imag) if ours.dtype.kind == "c" else (np.asarray,)
+    return all([_lies_among(part(ours)[wrong], np.stack([part(f)[wrong] for f in found])) for part in parts])
 
 
-def _moved(failure: Failure, change: Change) -> Any:
-    """Where the reference's own result differs if its run is changed; True if it is another in more than numbers."""
-    program, place, wrong = failure.program, failure.mismatch.place, failure.mismatch.wrong
+WIDTHS = 8.0
+"""So many times as far as the reference's runs are apart, ours may be from them: they are moved by 4 units in the last
+place, and our roundings in a long program by some more."""
+
+
+def _lies_among(ours: np.ndarray[Any, Any], found: np.ndarray[Any, Any]) -> bool:
+    """Whether each number is one that runs could have given, of which ``found`` has a row each: it is not far from
+    theirs, or on the side where one of them is infinite; it may be any where one of them is NaN, as 0 times infinity
+    is."""
+    ours, found = ours.astype(np.float64), found.astype(np.float64)
+    nan, infinite = np.isnan(found).any(0), np.isinf(found)
+    with np.errstate(all="ignore"):
+        low = np.where(np.isfinite(found), found, np.inf).min(0)
+        high = np.where(np.isfinite(found), found, -np.inf).max(0)
+        room = WIDTHS * (high - low) + 1e-3 * np.maximum(np.abs(low), np.abs(high))
+        above = (infinite & (found > 0)).any(0) | (ours <= high + room)
+        below = (infinite & (found < 0)).any(0) | (ours >= low - room)
+    return bool(np.where(np.isfinite(ours), nan | (above & below), nan | infinite.any(0)).all())
+
+
+def _moved(failure: Failure, change: Change) -> Mismatch | None:
+    """How the reference's own result differs if its run is changed."""
+    program, place = failure.program, failure.mismatch.place
     right, moved = [run(program, failure.reference, changes=c) for c in (
         failure.changes, (*failure.changes, change))]
-    for other in mismatches(program, moved, right, failure.reference):
-        if other.place == place:
-            return True if wrong is None or other.wrong is None else other.wrong
-    return False
+    return next((m for m in mismatches(program, moved, right, failure.reference) if m.place == place), None)
 
 
 FUNC = re.compile(r"\bL\.func\.")
@@ -93,7 +122,8 @@ def is_of_another_way(failure: Failure) -> bool:
     covered, open_to = np.zeros(wrong.shape, dtype=bool), np.zeros(wrong.shape, dtype=bool)
     for agreement, change in zip(agrees, WAYS, strict=True):
         covered |= agreement
-        open_to |= _moved(failure, change)
+        moved = _moved(failure, change)
+        open_to |= moved is not None and (True if moved.wrong is None else moved.wrong)
     if not covered[wrong].all():
         covered |= open_to & _agreement(failure, DIFFERENCES)
     return bool(covered[wrong].all())
@@ -117,7 +147,7 @@ def _agreement(failure: Failure, change: Change) -> Any:
     return ~other.wrong if other.wrong is not None and other.wrong.shape == mismatch.wrong.shape else False
 
 
-CHANGED = re.compile(r"(?:(?:with|if) .*?: )?(v\d+)(?: = |\.\w+_\()")
+CHANGED = re.compile(r"(?:(?:with|if) .*?: )?(v\d+)(?: = |\.\w+_\(|\[.*\] [-+*]?= )")
 GUARD = re.compile(r"if (.*?): ")
 
 

@@ -96,7 +96,7 @@ def kind_of(program: Program, reference: Any, library: Any) -> str | None:
 # --- what the reference's own result depends on
 
 
-FROM_MEAN = re.compile(r"\b(?:v\d+|t)\b(?=\.(?:var|std)\()|(?<=\.layer_norm\()(?:v\d+|t)\b")
+CANCELS = re.compile(r"\b(?:v\d+|t)\b(?=\.(?:var|std)\()|(?<=\.layer_norm\()(?:v\d+|t)\b|(?<=\.cdist\()(?:v\d+|t)\b")
 
 
 def _moving(move: Callable[[Any, float], Any], lines: re.Pattern[str] = ROUNDED) -> Change:
@@ -130,14 +130,23 @@ def _moving_gradients(factor: float) -> Change:
 
 
 def _shaking(k: int) -> Change:
-    """Where all elements are equal but their sum is rounded, their distances from the mean are: they move apart."""
-    return Change(lambda line: FROM_MEAN.sub(rf"shaken(\g<0>, {k})", line))
+    """Where all elements are equal but their sum is rounded, their distances from the mean are, and those of equal rows
+    from each other are roots of roundings: they move apart."""
+    return Change(lambda line: CANCELS.sub(rf"shaken(\g<0>, {k})", line))
+
+
+def _apart(t: Any, unit: float) -> None:
+    """Elements become a bit smaller and larger by turns: what is equal, or cancels, does so no longer."""
+    turns = t.new_ones(t.numel())
+    turns[1::2] = -1
+    t.mul_(1 + 4 * unit * turns.reshape(t.shape))
 
 
 ROUNDINGS = (
     _moving_gradients(16.0), _moving_gradients(-16.0), _moving(lambda t, unit: t.mul_(1 + 4 * unit)),
     _moving(lambda t, unit: t.mul_(1 - 4 * unit)), _moving(lambda t, unit: t.mul_(t.abs() > 4096 * unit)),
-    _moving(lambda t, unit: t.mul_(1 - 2 * (t.abs() <= 4096 * unit))), *[_shaking(k) for k in range(3)])
+    _moving(lambda t, unit: t.mul_(1 - 2 * (t.abs() <= 4096 * unit))), _moving(_apart),
+    *[_shaking(k) for k in range(3)])
 
 
 def _with_parts(real: float, imag: float) -> Change:
@@ -337,7 +346,7 @@ def _without_gradients(line: str, variables: dict[str, Any]) -> None:
 WRITTEN = re.compile(r"(?:(?:with|if) .*?: )?(?:L\.\w+\(.*out=(v\d+)\)$|(v\d+)(?:\.\w+_\(|\[.* [-+*]?= ))")
 
 
-def _apart(line: str, variables: dict[str, Any], scope: dict[str, Any]) -> Callable[[str], None]:
+def _from_copies(line: str, variables: dict[str, Any], scope: dict[str, Any]) -> Callable[[str], None]:
     """What is written comes from operands that do not change meanwhile: the statement runs on copies, too, and what
     they get is written."""
     found = WRITTEN.match(line)
@@ -410,7 +419,7 @@ KNOWN: tuple[Known, ...] = (
     Known("memory that overlaps", "PyTorch writes into elements that are one in memory, in no defined order, and warns "
           "in some cases; here they are never written, but by fill_() and zero_(). It reads operands, parts of what is "
           "written, while it writes; here they are read before.", _is_repeated,
-          Change(lambda line: HOOK.sub("lambda g: g.clone().mul_(2)", line), before=_apart)),
+          Change(lambda line: HOOK.sub("lambda g: g.clone().mul_(2)", line), before=_from_copies)),
     Known("what NumPy writes into memory that an op keeps", "PyTorch's backward reads it; here an op keeps the values "
           "that it had. Through a Tensor it is an error in both.", _is_kept),
     Known("gradients that lead nowhere", "PyTorch 2.13 says that a view made under no_grad requires a gradient, and "

@@ -73,13 +73,14 @@ class Program:
 class Mismatch:
     """What differs: at a ``place``, a statement or the name of a variable (with ``.grad`` for its gradient), and how.
     ``raised``: if it is a statement, what our run and the reference's raised there, or nothing, and ``at``: how many
-    statements ran before. ``wrong``: if values differ, where."""
+    statements ran before. ``wrong``: if values differ, where; ``ours``: what we have."""
 
     place: str
     how: str
     raised: tuple[str, str] | None = None
     wrong: np.ndarray[Any, Any] | None = None
     at: int = 0
+    ours: np.ndarray[Any, Any] | None = None
 
     def __str__(self) -> str:
         return f"{self.place}: {self.how}"
@@ -355,11 +356,11 @@ def mismatches(program: Program, result: tuple[dict[str, Any], list[str]], right
         mine = found.get(name)
         how, wrong = difference(mine, value)
         if how:
-            yield Mismatch(name, how, None, wrong)
+            yield Mismatch(name, how, None, wrong, ours=None if wrong is None else numbers(mine))
         if mine is not None and isinstance(value, reference.Tensor) and has_gradient(value):
             how, wrong = difference(mine.grad, value.grad)
             if how:
-                yield Mismatch(f"{name}.grad", how, None, wrong)
+                yield Mismatch(f"{name}.grad", how, None, wrong, ours=None if wrong is None else numbers(mine.grad))
 
 
 def _as_returned(mine: Any, value: Any) -> Any:
@@ -406,7 +407,7 @@ def difference(ours: Any, theirs: Any) -> tuple[str, np.ndarray[Any, Any] | None
     values, errors = [], []
     for t in (ours, theirs):
         try:
-            values.append(_numbers(t))
+            values.append(numbers(t))
         except Exception as error:
             errors.append(f"{type(error).__name__} when it is read: {error}")
     if errors:  # if it is both, their words may differ
@@ -429,7 +430,7 @@ def _near(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any], rtol: float, atol: f
     return np.where(finite, near & np.isfinite(a), other)
 
 
-def _numbers(t: Any) -> np.ndarray[Any, Any]:
+def numbers(t: Any) -> np.ndarray[Any, Any]:
     """As float64 or complex128, or as they are if they are integers."""
     t = t.detach().resolve_conj().resolve_neg()
     kind = str(t.dtype).rpartition(".")[2]
@@ -445,7 +446,7 @@ def copied(value: Any, reference: Any) -> Any:
     """The same numbers in a Tensor of the reference; what is no Tensor stays."""
     if not hasattr(value, "detach"):
         return value
-    return reference.from_numpy(_numbers(value)).to(getattr(reference, str(value.dtype).rpartition(".")[2]))
+    return reference.from_numpy(numbers(value)).to(getattr(reference, str(value.dtype).rpartition(".")[2]))
 
 
 def shrink(program: Program, still: Callable[[Program], bool]) -> Program:

@@ -6,10 +6,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 import minigrad
-from tools.fuzz.failure import Failure
+from tools.fuzz.failure import Failure, _lies_among
 from tools.fuzz.known import KNOWN, kind_of
 from tools.fuzz.program import Mismatch, Program, compare
 
@@ -84,6 +85,45 @@ def test_a_step_after_a_rounding_is_told_from_a_wrong_value() -> None:
                    minigrad) == "a step after a rounding"
     assert kind_of(Program(lines), Other(floor=lambda x: minigrad.floor(x - 0.75)), minigrad) == ""  # at 0.75 also
     assert kind_of(Program([*lines, "v4 = L.ceil(v1)"]), Other(ceil=minigrad.floor), minigrad) == ""
+
+
+def test_a_step_after_a_rounding_gives_no_number_far_from_all_others() -> None:
+    lines = ["v1 = L.tensor([0.5, 0.75])", "v2 = L.floor(v1 * 2)"]
+
+    def kind(at_a_step: float) -> str | None:
+        def floor(x: minigrad.Tensor) -> minigrad.Tensor:
+            return minigrad.where(x == 1, minigrad.tensor(at_a_step), minigrad.floor(x))
+
+        return kind_of(Program(lines), minigrad, Other(floor=floor))
+
+    lines[1:] = ["v3 = v1 * 2", "v2 = L.floor(v3)"]
+    assert kind(1.0) is None and kind(0.0) == "a step after a rounding"
+    assert kind(-40.0) == kind(40.0) == kind(float("inf")) == kind(float("nan")) == ""
+
+
+def test_what_cancels_but_for_roundings_is_told_from_a_wrong_number() -> None:
+    lines = ["v1 = L.tensor([0.5, -0.5])", "v2 = v1 * 3", "v3 = v2.sum()", "v4 = L.sgn(v3)"]
+    for value, kind in ((1.0, "a step after a rounding"), (-1.0, "a step after a rounding"), (30.0, "")):
+        other = Other(sgn=lambda x, value=value: minigrad.full_like(x, value))
+        assert kind_of(Program(lines), minigrad, other) == kind
+
+
+def test_a_part_that_is_written_is_moved_too() -> None:
+    lines = ["v1 = L.tensor([float('inf'), 1.0])", "v1[...] -= v1", "v2 = L.signbit(v1)"]
+    other = Other(signbit=lambda x: x.isnan() ^ minigrad.signbit(x))
+    assert kind_of(Program(lines), minigrad, other) == "what PyTorch's kernels disagree about"
+    lines[1] = "v1[...] -= 1"
+    assert kind_of(Program(lines), minigrad, Other(signbit=lambda x: ~minigrad.signbit(x))) == ""
+
+
+def test_numbers_that_runs_could_have_given() -> None:
+    inf, nan = float("inf"), float("nan")
+    runs = [[0.0, 1.0, nan], [2.0, inf, 3.0]]
+    for ours, among in (([18.0, 5e20, 7.0], True), ([19.0, 1.0, 1.0], False), ([-17.0, 1.0, 1.0], False),
+                        ([1.0, 0.0, 1.0], False), ([1.0, -5.0, 1.0], False), ([nan, 1.0, 1.0], False),
+                        ([1.0, nan, inf], True), ([1.0, 5.0, nan], True)):
+        assert _lies_among(np.array(ours), np.array(runs)) == among, ours
+    assert not _lies_among(np.array([-9.0]), np.array([[0.0], [inf], [1.0]]))
 
 
 def test_a_gradient_that_is_rounded_is_told_from_a_wrong_one() -> None:
