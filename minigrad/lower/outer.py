@@ -13,13 +13,14 @@ from minigrad.kernel.ir import Apply
 from minigrad.lower.body import Body, traffic
 from minigrad.ops import Op
 from minigrad.symbolic import Sym, coefficient, variables
-from minigrad.target import BLOCK_K, Target
+from minigrad.target import Target
 
 ROWS = 64
 """Points that a contraction takes at once."""
 
-LENGTH = BLOCK_K
-"""Steps of an axis that is walked that make a block: as many products are added up in registers."""
+LENGTH = 128
+"""Steps of an axis that is walked that make a block. Two blocks of so many rows of 64 points fit the cache next to a
+core; longer ones are as fast (64 to 512 were tried), but more of them lies beyond the edge of a causal mask."""
 
 COLUMNS = 512
 """Points that are taken at once where they lie side by side: rows are read in runs that long."""

@@ -5,9 +5,10 @@ Next: ``draft.py``."""
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from minigrad.dtype import bool_
 from minigrad.graph.lazy import LazyBuffer, toposort
 from minigrad.ops import ELEMENTWISE, MOVEMENT, REDUCE, SCALAR_OPS, SOURCES, Op
 from minigrad.schedule.access import Access, access
@@ -90,8 +91,9 @@ def materialise(outputs: Sequence[LazyBuffer], walks: Sequence[Walk] = ()) -> Ma
             why.setdefault(node, "another large product joins it")
     walk_of = {sink: walk for walk in walks for sink in walk.sinks}
     lengths = _place_reductions(order, consumers, why, walk_of)
+    masks = _masks(order, walks)
     for factor, transitive in ((1, False), (3, True)):
-        _store_repeated(order, _reads(order, consumers, why, lengths, transitive), why, MEMORY_COST * factor)
+        _store_repeated(order, _reads(order, consumers, why, lengths, transitive), why, MEMORY_COST * factor, masks)
     roles = {sink: (walk, walk.kind(sink)) for sink, walk in walk_of.items()}
     accesses = _separate_domains(order, why, roles)
     return Materialised(outputs, [n for n in order if n in why], initial, why, accesses, walks)
@@ -280,9 +282,20 @@ def _feeds_contraction(node: LazyBuffer, consumers: dict[LazyBuffer, list[LazyBu
     return False
 
 
+def _masks(order: Sequence[LazyBuffer], walks: Sequence[Walk]) -> set[LazyBuffer]:
+    """Bools that a walk reads: what follows from indices alone tells it which blocks to leave out."""
+    walked = {node for walk in walks for node in walk.nodes}
+    found: set[LazyBuffer] = set()
+    for node in reversed(order) if walked else ():
+        if node in walked or node in found:
+            found.update(s for s in node.srcs if s.dtype is bool_ or s.op == Op.INDEX or node in found)
+    return found
+
+
 def _store_repeated(order: Sequence[LazyBuffer], reads: dict[LazyBuffer, float], why: dict[LazyBuffer, str],
-                    worth: int) -> None:
-    """Store what is dearer to compute for every read than to keep, and cut slices that grow too large."""
+                    worth: int, masks: Container[LazyBuffer]) -> None:
+    """Store what is dearer to compute for every read than to keep, but for ``masks``, and cut slices that grow too
+    large."""
     cost: dict[LazyBuffer, float] = {}
     count: dict[LazyBuffer, int] = {}
     leaves: dict[LazyBuffer, frozenset[LazyBuffer]] = {}
@@ -301,7 +314,7 @@ def _store_repeated(order: Sequence[LazyBuffer], reads: dict[LazyBuffer, float],
         if node not in why and node.op not in MOVEMENT:
             # arithmetic on indices alone stays in registers: it costs no load to repeat it
             limit = worth if leaves[node] else 8 * worth
-            if (reads[node] - 1) * cost[node] > limit:
+            if (reads[node] - 1) * cost[node] > limit and not (node in masks and not leaves[node]):
                 why[node] = f"read {reads[node]:.0f} times, {cost[node]:.0f} operations each"
             elif count[node] > MAX_OPERATIONS or len(leaves[node]) > MAX_LEAVES:
                 why[node] = "the kernel would grow too large"

@@ -17,10 +17,15 @@ from minigrad.target import BLOCK_K, Target
 GROWTH = 2
 """How many times larger than its operands a product is that is not stored, if it is computed once."""
 
-GROWTH_AGAIN = 8
-"""The same, if several kernels compute it: its memory is worth that work. Attention of heads of 64 takes this way from
-a length of 1024 on; between two layers of a network nothing is so large. Products of more than ``BLOCK_K`` terms are
-dearer: they have to be as many times larger again."""
+GROWTH_AGAIN = 4
+"""The same, if several kernels compute it. Attention's gradients of heads of 64 take as long this way as by way of
+memory at a length of 512, half as long with a causal mask; between two layers of a network nothing is so large."""
+
+GROWTH_DEEP = 8
+"""The same for sums of ``BLOCK_K`` products; where they are longer, in proportion."""
+
+FIELD = ELEMENTWISE | {Op.RESHAPE, Op.PERMUTE, Op.EXPAND, Op.RANDOM_BITS}
+"""What of the size of a large product is computed along with it, such as which weights dropout keeps."""
 
 PASSED = ELEMENTWISE | {Op.RESHAPE, Op.PERMUTE, Op.EXPAND}
 """What may stand between a large product and the reductions that take it."""
@@ -73,7 +78,7 @@ def has_grown(node: LazyBuffer) -> bool:
     if not node.size:
         return False
     depth, growth = node.srcs[0].size // node.size, node.size / max(1, _operands(node))
-    return growth >= GROWTH and depth <= BLOCK_K * max(1.0, growth / GROWTH_AGAIN)
+    return growth >= GROWTH and depth <= BLOCK_K * max(1.0, growth / GROWTH_DEEP)
 
 
 def _operands(node: LazyBuffer) -> int:
@@ -145,7 +150,25 @@ class _Finder:
         for node in self.outputs:
             self.refused |= self.wide[node]
         self.families = _families(joined, len(self.number))
+        self.field = self._fields()
         self.exponentials = [n for n in self.order if n.op == Op.EXP and self.wide[n]]
+
+    def _fields(self) -> dict[LazyBuffer, int]:
+        """Values as large as the products that are only read along with them, and the bits of these."""
+        sizes = {n.size for n in self.number}
+        read: dict[LazyBuffer, int] = {}
+        whole = set(self.outputs)
+        for node in reversed(self.order):
+            if node.op not in FIELD or node.size not in sizes or node in whole or self.wide[node]:
+                read.pop(node, None)
+            bits = self.wide[node] if node.op in PASSED and node not in self.number else read.get(node, 0)
+            for s in node.srcs:
+                if bits:
+                    read[s] = read.get(s, 0) | bits
+                else:
+                    whole.add(s)
+        return {n: bits for n, bits in read.items() if n not in whole and n.op in FIELD and n.size in sizes
+                and not self.wide[n]}
 
     def family(self, bits: int) -> int:
         """The products that are joined with these."""
@@ -271,7 +294,7 @@ class _Finder:
         for node in self.order:
             if node in self.part_of:
                 self.new[node] = self._sink(node, self.part_of[node])
-            elif not self.wide[node] or self.wide[node] & self.refused:
+            elif (bits := self.wide[node] or self.field.get(node, 0)) == 0 or bits & self.refused:
                 self.new[node] = self._same(node, [self.new[s] for s in node.srcs])
                 for one, bits in known.items() if self.reach[node] else ():
                     if not self.reach[node] & ~bits:

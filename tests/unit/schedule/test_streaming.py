@@ -67,9 +67,9 @@ def test_its_gradients_compute_the_scores_again_by_rows_and_by_columns() -> None
 
 
 def test_short_rows_are_not_computed_again() -> None:
-    """The products cost more than the memory: 100 is not eight times 2 · 8."""
-    made = backward(replace(SMALL, l2=4 << 10), 100)
-    assert not walks(made) and large(made, 2 * 100 * 100)
+    """The products cost more than the memory: 60 is not four times 2 · 8."""
+    made = backward(replace(SMALL, l2=4 << 10), 60)
+    assert not walks(made) and large(made, 2 * 60 * 60)
 
 
 def test_what_fits_the_cache_or_runs_on_a_gpu_is_stored() -> None:
@@ -104,6 +104,28 @@ def test_the_weights_may_be_multiplied_before_they_are_summed() -> None:
     made = plan(matmul(weights.binary(Op.MUL, kept), v), target=SMALL)
     (kinds,) = walks(made)
     assert kinds.count("relative") == 2 and large(made) == [kept]
+
+
+def test_what_the_weights_are_multiplied_by_is_computed_along_with_them() -> None:
+    """However dear it is: an exponential of distances, read by a product, would be stored."""
+    q, k, v, g = heads()
+    weights = softmax(matmul(q, k.permute((0, 2, 1))), (2,))
+    distance = LazyBuffer.index(weights.shape, 2, "CPU").cast(float32)
+    slope = buffer((2, L, 1), float32).expand(weights.shape)
+    out = matmul(weights.binary(Op.MUL, distance.binary(Op.MUL, slope).unary(Op.EXP)), v)
+    made = plan(out, *vjp([out], [g], [q, k, v], [True] * 3), target=SMALL)  # type: ignore[arg-type]
+    assert len(walks(made)) > 2 and not large(made)
+
+
+def test_a_mask_of_indices_is_computed_for_each_batch() -> None:
+    """Stored, it would not tell which blocks it hides."""
+    q, k, v = (buffer((100, 60, 3), float32) for _ in range(3))
+    scores = matmul(q, k.permute((0, 2, 1)))
+    row, column = (LazyBuffer.index((60, 60), axis, "CPU") for axis in (0, 1))
+    seen = row.binary(Op.LT, column.binary(Op.MUL, column.like(2)).binary(Op.ADD, row.like(3)))
+    mask = seen.reshape((1, 60, 60)).expand(scores.shape)
+    made = plan(matmul(softmax(mask.where(scores, scores.like(-1.0)), (2,)), v), target=SMALL)
+    assert len(made.launches) == len(walks(made)) == 1
 
 
 def test_weights_that_are_not_only_multiplied_wait_for_the_maximum() -> None:
