@@ -9,6 +9,7 @@ import math
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from minigrad.dtype import accumulator
 from minigrad.graph.lazy import LazyBuffer, toposort
 from minigrad.graph.movement import Coordinate, source_index
 from minigrad.ops import MOVEMENT, Op
@@ -57,9 +58,9 @@ def _is_constant(node: LazyBuffer, value: float) -> bool:
 def anchor_of(top: LazyBuffer, exponentials: Sequence[LazyBuffer], reach: Mapping[LazyBuffer, int], own: int,
               mates: int) -> Anchor:
     """The exponentials that are relative to a maximum: ``own`` is its bit among the sinks, ``mates`` are those of all
-    sinks of its products."""
+    sinks of its products. None of a half type: each is rounded by itself."""
     anchor = Anchor(top)
-    for node in exponentials:
+    for node in exponentials if accumulator(top.dtype) is top.dtype else ():
         difference = node.srcs[0]
         if difference.op == Op.SUB and difference.srcs[0] is top.srcs[0] and difference.srcs[1].op == Op.EXPAND:
             h = difference.srcs[1].srcs[0]
@@ -188,7 +189,7 @@ class Terms:
         for at, other in ((0, node.srcs[1]), (1, node.srcs[0])):
             if other in self.narrow and node.srcs[at] not in self.narrow and (at == 0 or node.op == Op.MUL):
                 base, axes = _base(other, index)
-                if axes is None or not self.reach[other] & self.mates:
+                if axes is None or not self.reach[other] & self.mates or accumulator(node.dtype) is not node.dtype:
                     return at, None
                 self.factors.append(Factor(node.op, base, axes))
                 return at, other

@@ -27,6 +27,9 @@ GROWTH_DEEP = 8
 FIELD = ELEMENTWISE | {Op.RESHAPE, Op.PERMUTE, Op.EXPAND, Op.RANDOM_BITS}
 """What of the size of a large product is computed along with it, such as which weights dropout keeps."""
 
+MADE = ELEMENTWISE | MOVEMENT
+"""What may be made of sums in the kernel that sums them."""
+
 PASSED = ELEMENTWISE | {Op.RESHAPE, Op.PERMUTE, Op.EXPAND}
 """What may stand between a large product and the reductions that take it."""
 
@@ -296,8 +299,9 @@ class _Finder:
                 self.new[node] = self._sink(node, self.part_of[node])
             elif (bits := self.wide[node] or self.field.get(node, 0)) == 0 or bits & self.refused:
                 self.new[node] = self._same(node, [self.new[s] for s in node.srcs])
-                for one, bits in known.items() if self.reach[node] else ():
-                    if not self.reach[node] & ~bits:
+                for one, bits in known.items() if self.reach[node] and node.op in MADE else ():
+                    if not self.reach[node] & ~bits and all(
+                            self.new[s] in one.walk.ends for s in node.srcs if self.reach[s] & one.bits):
                         one.walk.ends.add(self.new[node])
         return [self.new[o] for o in self.outputs], [p.walk for p in self.parts]
 
@@ -326,6 +330,7 @@ class _Finder:
         for factor in terms.factors:
             result = result.binary(factor.op, factor.beside(sink, self.new, anchor))
             part.walk.ends.add(result)
+        part.walk.ends.add(result)
         return result
 
     def _copy(self, root: LazyBuffer, part: _Part) -> LazyBuffer:

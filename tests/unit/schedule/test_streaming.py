@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from minigrad.conformance.contractions import matmul
 from minigrad.conformance.programs import softmax
-from minigrad.dtype import float32
+from minigrad.dtype import bfloat16, float32
 from minigrad.grad import vjp
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
@@ -137,3 +137,11 @@ def test_weights_that_are_not_only_multiplied_wait_for_the_maximum() -> None:
     first, second = walks(made)
     assert "top" not in second and "relative" not in second and not large(made)
     assert "relative" not in first
+
+
+def test_weights_of_a_half_type_are_rounded_one_by_one() -> None:
+    """Relative to another maximum they would be rounded otherwise: three walks, in which each is what it is alone."""
+    q, k, v = (buffer((2, L, D), bfloat16) for _ in range(3))
+    made = plan(attention(q, k, v)[0], target=SMALL)
+    assert len(walks(made)) == 3 and not large(made)
+    assert all("relative" not in kinds for kinds in walks(made))
