@@ -43,8 +43,7 @@ class Target:
 
     ``vector_bytes``: width of a vector register; ``vector_registers``: how many; ``l1``, ``l2``: data
     caches of one core; ``parallel_min``: outer iterations wanted before work is called wide enough;
-    ``small_work``: scalar operations below which one thread beats a fork and join; ``float64``: whether it has that;
-    ``max_lanes``: elements that the language's vectors can have, be they ever so small.
+    ``small_work``: scalar operations below which one thread beats a fork and join; ``float64``: whether it has that.
 
     ``pairs``: names of the dtypes of which it multiplies two and adds both products in one instruction.
 
@@ -66,7 +65,6 @@ class Target:
     small_work: int = 32 << 10
     has_fma: bool = True
     float64: bool = True
-    max_lanes: int = 1 << 10
     pairs: tuple[str, ...] = ()
     workgroup: int = 0
     shared: int = 0
@@ -84,7 +82,7 @@ class Target:
 
     def lanes(self, size: int) -> int:
         """Elements of ``size`` bytes in one vector register."""
-        return max(1, min(self.vector_bytes // size, self.max_lanes))
+        return max(1, self.vector_bytes // size)
 
 
 SCALAR = Target("scalar", 8, 16, has_fma=True)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from functools import reduce
 from typing import ClassVar
 
-from minigrad.dtype import DType, bool_
+from minigrad.dtype import bool_
 from minigrad.errors import CompileError
 from minigrad.kernel.ir import (
     Alloc,
@@ -36,7 +36,7 @@ from minigrad.render.cstyle_ops import COMPARE, LOOSE, PLUS, TIMES, UNARY, WORD,
 from minigrad.symbolic import Sym, coefficient, inside, num, substitute, variables
 
 LONGEST = 96  # characters of an expression before parts of it get names
-_TAKEN = re.compile(r"(?:\w+_(?:[iu]\d+|b?f\d+|t)|b?f16_\w+|t\d+_)\Z")
+_TAKEN = re.compile(r"(?:\w+_(?:[iu]\d+|b?f\d+|t|bool|int)|b?f16_\w+|t\d+_)\Z")
 _WORDS = frozenset(re.findall(r"\w+", """
 arrays scalars begin end auto break case char const continue default do double else enum extern float for goto if inline
 int long register restrict return short signed sizeof static struct switch typedef union unsigned void volatile while
@@ -145,7 +145,7 @@ class CStyleRenderer(Language):
             self.loop(s)
         elif isinstance(s, Let):
             if s.name in self.used:
-                self.let(s)
+                self.line(f"const {self.register(s.value.dtype)} {self.name(s.name)} = {self.value(s.value)};")
         elif isinstance(s, LetIndex):
             if str(s.var) in self.used:
                 self.line(f"const {self.index_word} {self.name(str(s.var))} = {self.index_value(s.value)};")
@@ -162,10 +162,6 @@ class CStyleRenderer(Language):
         else:
             self.line(self.need(self.barrier, "barrier"))
 
-    def let(self, s: Let) -> None:
-        text = self.value_of(s.value)
-        self.line(f"const {self.type_of(text, s.value.dtype)} {self.name(s.name)} = {text.text};")
-
     def need(self, word: str | None, what: str) -> str:
         if word is None:
             raise CompileError(f"kernel {self.current.name}: {type(self).__name__} has no {what}")
@@ -178,15 +174,16 @@ class CStyleRenderer(Language):
             self.block(s.body)
             return
         lanes = int(s.stop) if s.kind == "vector" else 0
-        accesses = _wide_accesses(s) if lanes in self.wide else []
+        accesses = _wide_accesses(s) if lanes in self.wide and self.current.workgroup else []
         for load, array, index in accesses:
             name = self.part(array.name)
             self.wide_accesses[array.name, index, load] = f"{name}[{self.name(str(s.var))}]"
             self.line(f"{self.memory(array.dtype)} {name}[{lanes}];")
             if load:
                 self.line(f"load{lanes}({name}, {self.name(array.name)} + {self.index_text(index).inside(PLUS)});")
-        if self.unroll and s.kind in ("unroll", "vector"):
-            self.line(self.unroll)
+        hint = self.hint(s)
+        if hint:
+            self.line(hint)
         v = self.name(str(s.var))
         step = f"{v}++" if s.step == 1 else f"{v} += {s.step}"
         self.open(f"for ({self.index_word} {v} = {self.index(s.start)}; {v} < {self.index(s.stop)}; {step}) {{")
@@ -196,6 +193,10 @@ class CStyleRenderer(Language):
             name = self.wide_accesses.pop((array.name, index, load)).partition("[")[0]
             if not load:
                 self.line(f"store{lanes}({self.name(array.name)} + {self.index_text(index).inside(PLUS)}, {name});")
+
+    def hint(self, s: For) -> str | None:
+        """The line before a loop that says how to compile it."""
+        return self.unroll if s.kind in ("unroll", "vector") else None
 
     def part(self, stem: str) -> str:
         """A new name for part of something."""
@@ -285,13 +286,9 @@ class CStyleRenderer(Language):
             text = self.value_text(v, texts)
             shared = uses[id(v)] > 1 and not isinstance(v, (Const, Local, Scalar))
             if v is not root and (shared or len(text.text) > LONGEST):
-                text = self.named(text, self.type_of(text, v.dtype))
+                text = self.named(text, self.register(v.dtype))
             texts[id(v)] = text
         return texts[id(root)]
-
-    def type_of(self, text: Text, dtype: DType) -> str:
-        """The type of an expression that is a value of ``dtype``."""
-        return self.register(dtype)
 
     def named(self, text: Text, type: str) -> Text:
         """A name for an expression, given on a line of its own."""

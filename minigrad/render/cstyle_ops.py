@@ -18,13 +18,10 @@ WORD, UNARY, TIMES, PLUS, COMPARE, LOOSE = 6, 5, 4, 3, 2, 0  # how tightly a tex
 
 
 class Text(NamedTuple):
-    """A C expression and how tightly it holds together. Where a language has vectors: its ``lanes``, and of a vector of
-    bools (0, or all bits set) the bits of one."""
+    """A C expression and how tightly it holds together."""
 
     text: str
     tight: int = WORD
-    lanes: int = 1
-    bits: int = 0
 
     def inside(self, tight: int) -> str:
         """The text, in parentheses unless it holds together at least this tightly."""

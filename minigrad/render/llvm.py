@@ -1,6 +1,6 @@
 """Stage: render for the CPU device. In: loop nests. Out: one module of LLVM IR text, in which vector loops have become
 vectors and register arrays SSA values: it needs no passes, only instruction selection.
-Next: ``opencl_ops.py``."""
+Next: ``opencl.py``."""
 
 from __future__ import annotations
 

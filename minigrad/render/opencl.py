@@ -8,16 +8,30 @@ import re
 from collections.abc import Sequence
 from typing import ClassVar
 
-from minigrad.dtype import DType, bool_, int32, int64
+from minigrad.dtype import DType, bool_, float32, float64
 from minigrad.errors import CompileError
 from minigrad.kernel.ir import For, Kernel
 from minigrad.ops import Op
-from minigrad.render.cstyle_ops import NATIVE, Text, call
-from minigrad.render.opencl_vectors import VectorLoops
+from minigrad.render.cstyle import CStyleRenderer
+from minigrad.render.cstyle_ops import NATIVE, Text, call, short
 
 # Arrays are given as a memory object and the element in it where they begin: names end in ``_at``.
 WIDE = """#define load{n}(to, from) vstore{n}(vload{n}(0, from), 0, to)
 #define store{n}(to, from) vstore{n}(vload{n}(0, from), 0, to)"""
+
+VECTOR = "#pragma clang loop vectorize(assume_safety)"
+"""Before a vector loop of the CPU form: its iterations are independent."""
+
+# A driver's own function would be a call where it compiled that for another processor. ``a * b + c`` is contracted in
+# this function alone.
+FMA = """{t} {name}({t} a, {t} b, {t} c) {{
+#if defined(__FMA__) || defined(__ARM_FEATURE_FMA)
+#pragma OPENCL FP_CONTRACT ON
+  return a * b + c;
+#else
+  return fma(a, b, c);
+#endif
+}}"""
 
 # What OpenCL C calls its own, beyond the words of C, and the names of our prelude.
 _WORDS = re.compile(r"""(?:(?:bool|u?char|u?short|u?int|u?long|float|double|half)(?:2|3|4|8|16)?
@@ -29,8 +43,6 @@ _WORDS = re.compile(r"""(?:(?:bool|u?char|u?short|u?int|u?long|float|double|half
 |minmag|abs|abs_diff|clamp|mix|step|smoothstep|sign|signbit|select|bitselect|any|all|dot|cross|length|distance
 |normalize|degrees|radians|hadd|rhadd|rotate|clz|popcount|upsample|shuffle2?|prefetch|printf
 |is(?:nan|inf|finite|normal|equal|less\w*|greater\w*|\w*ordered))\Z""", re.VERBOSE)
-_HELPERS = re.compile(r"""(?:(?:read|write|gather|scatter|strided|spread|turn)\d+|lanes\d+(?:_long)?|to_\w+\d
-|\w+_(?:[iu]\d+|b?f\d+|bool|int\d|long\d)x?\d*)\Z""", re.VERBOSE)
 
 
 def render_opencl(kernels: Sequence[Kernel]) -> str:
@@ -54,7 +66,7 @@ def render_opencl(kernels: Sequence[Kernel]) -> str:
     return OpenCLRenderer().render(kernels)
 
 
-class OpenCLRenderer(VectorLoops):
+class OpenCLRenderer(CStyleRenderer):
     """OpenCL C 1.2. Half types are held as float and stored as their bits: no device needs to know them."""
 
     types: ClassVar = {
@@ -66,7 +78,6 @@ class OpenCLRenderer(VectorLoops):
     native = NATIVE
     reinterpret = "{to} {name}({of} a) {{ return as_{to}(a); }}"
     index_type, narrow_index = "long", "int"
-    index_dtypes: ClassVar = {"long": int64, "int": int32}
     scopes: ClassVar = {"register": "", "scratch": "", "shared": "__local "}
     barrier = "barrier(CLK_LOCAL_MEM_FENCE | CLK_GLOBAL_MEM_FENCE);"
     unroll = "#pragma unroll"
@@ -84,15 +95,22 @@ class OpenCLRenderer(VectorLoops):
         return "\n".join(includes) + "\n\n" + text
 
     def name(self, name: str) -> str:
-        return name + "_" if _WORDS.match(name) or _HELPERS.match(name) else super().name(name)
+        return name + "_" if _WORDS.match(name) else super().name(name)
 
     def memory(self, dtype: DType) -> str:
         return "uchar" if dtype is bool_ else super().memory(dtype)
 
     def float_op(self, op: str, operands: list[Text], source: DType) -> Text | None:
-        if op == Op.FMA and not self.current.workgroup:
-            return call(self.function_of(op, source, 1), *operands)
-        return super().float_op(op, operands, source)
+        if op != Op.FMA or self.current.workgroup:
+            return super().float_op(op, operands, source)
+        wide = float64 if source is float64 else float32
+        name = f"fma_{short(wide)}"
+        self.helpers.setdefault(name, FMA.format(t=self.types[wide.name], name=name))
+        return call(name, *operands)
+
+    def hint(self, s: For) -> str | None:
+        """Lanes are a processor's vectors, or a thread's neighbours."""
+        return VECTOR if s.kind == "vector" and not self.current.workgroup else super().hint(s)
 
     def head(self, kernel: Kernel) -> str:
         arrays = [f"__global {'' if a.written else 'const '}{self.memory(a.dtype)} *{self.name(a.name)}"
@@ -116,4 +134,3 @@ class OpenCLRenderer(VectorLoops):
 
     def threads(self, loop: For) -> list[str]:
         return [f"const {self.index_word} {self.name(str(loop.var))} = get_local_id(0);"]
-

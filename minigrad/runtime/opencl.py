@@ -22,7 +22,6 @@ import numpy as np
 from minigrad import config
 from minigrad.errors import CompileError, DeviceUnavailable, OutOfMemoryError
 from minigrad.render.opencl import render_opencl
-from minigrad.render.opencl_vectors import LANES
 from minigrad.runtime import llvm
 from minigrad.runtime.allocator import LINE
 from minigrad.runtime.allocator import memory as host
@@ -139,7 +138,7 @@ class OpenCLDevice(Device):
             host = llvm.host_target()
             if host.name == "avx512":
                 host = replace(host, vector_bytes=AVX2.vector_bytes, vector_registers=AVX2.vector_registers)
-            return replace(host, name="opencl-cpu", max_lanes=max(LANES))
+            return replace(host, name="opencl-cpu")
         d = self.device
         workgroup = 1 << (min(GPU.workgroup, d.max_work_group_size).bit_length() - 1)
         return replace(GPU, name="opencl", parallel_min=max(GPU.parallel_min, 4 * d.max_compute_units),
