@@ -11,27 +11,22 @@ from types import ModuleType
 from typing import NamedTuple
 
 from minigrad import config
-from minigrad.dtype import accumulator
-from minigrad.kernel.ir import Alloc, For, Kernel, Scalar, Statement
+from minigrad.kernel.ir import Alloc, Kernel, Statement
 from minigrad.kernel.verify import verify
 from minigrad.lower.axes import Axis
-from minigrad.lower.body import Body
 from minigrad.lower.contraction import find_tiling
-from minigrad.lower.map import Lowering, map_stage
-from minigrad.lower.nest import Parallel, loop, loops, parallel, share
+from minigrad.lower.map import map_stage
+from minigrad.lower.nest import Divided, Lowering, loop, loops, parallel, share
 from minigrad.lower.outer import Block, choose_block, choose_rows
 from minigrad.lower.passes.bind import bind
 from minigrad.lower.passes.hoist import hoist
 from minigrad.lower.passes.transcendental import expand_powers, expand_transcendental
-from minigrad.lower.reductions import simplify_axes
 from minigrad.lower.rows import rows_stage
 from minigrad.lower.scan import scan_stage
-from minigrad.lower.scatter import assign_body, scatter_stage
-from minigrad.lower.stages import Lowered, choose_part
-from minigrad.lower.steps import Space, Steps
+from minigrad.lower.scatter import scatter_stage
+from minigrad.lower.stages import Lowered, Row, Stages, Work, begin_stack, choose_part, stacked
 from minigrad.lower.tile import contraction_stage
-from minigrad.lower.values import Names
-from minigrad.lower.walk import Walking, walk_stages
+from minigrad.lower.walk import walk_stages
 from minigrad.ops import Op
 from minigrad.schedule.spec import KernelSpec, StackedSpec, Stage
 from minigrad.symbolic import Sym, num
@@ -75,21 +70,13 @@ def _gpu() -> ModuleType:
 
 
 def stack(spec: StackedSpec, target: Target) -> Lowered:
-    """Independent kernels as one: the parallel loop runs through the iterations of the first part, then of the second,
-    and so on. Its arrays are those of the parts, one part after the other; its scalars those of the parts, each
-    once."""
-    nodes = dict.fromkeys(s for part in spec.parts for s in part.scalars)
-    scalars = {node: Scalar(f"s{i}", accumulator(node.dtype), i) for i, node in enumerate(nodes)}
-    names = Names([spec.name, *(s.name for s in scalars.values())])
+    """Independent kernels as one parallel loop."""
+    names, scalars = begin_stack(spec)
     made = [_Kernel(part, target, names, scalars).lower() for part in spec.parts]
-    extent = sum(m.iterations for m in made)
-    p = names.var("p", extent)
+    p = names.var("p", sum(m.iterations for m in made))
     parts = [(m.kernel.loop.var, m.iterations, m.kernel.loop.body) for m in made if m.iterations]
-    body = choose_part(parts, p)
-    kernel = Kernel(spec.name, tuple([a for m in made for a in m.kernel.arrays]), tuple(scalars.values()),
-                    For(p, num(0), num(extent), 1, "parallel", body))
-    notes = tuple([n for m in made for n in m.strategies])
-    return Lowered(kernel, notes, sum(m.flops for m in made), sum(m.work for m in made), extent)
+    loop = Divided(p, sum(m.iterations for m in made)).loop(choose_part(parts, p))
+    return stacked(spec, scalars, made, loop)
 
 
 def finish(made: Lowered, target: Target) -> Lowered:
@@ -105,19 +92,40 @@ def finish(made: Lowered, target: Target) -> Lowered:
     return Lowered(kernel, made.strategies, made.flops, made.work, made.iterations)
 
 
-class _Kernel(Walking):
+def _contraction(work: Work[bool]) -> Lowering | None:
+    tiling = find_tiling(work.body, *work.axes, work.space, work.target, work.given)
+    return None if tiling is None else contraction_stage(tiling, work.space, work.where)
+
+
+STRATEGIES: tuple[Row[bool], ...] = (
+    Row("scatter", lambda work: work.op == Op.SCATTER,
+        lambda work: scatter_stage(work.node, work.values(), work.names, work.target, work.status)),
+    Row("scan", lambda work: work.op == Op.SCAN,
+        lambda work: scan_stage(*work.scan(), work.target, work.where, work.given)),
+    Row("map", lambda work: not work.body.reductions,
+        lambda work: map_stage(work.body, work.target, work.where, work.given)),
+    Row("contraction", lambda work: True, _contraction, marks=("multiply",)),
+    Row("rows", lambda work: True,
+        lambda work: rows_stage(work.body, *work.axes, work.space, work.target, work.where, work.given)),
+)
+"""The first that makes loops for a stage makes them; ``docs/adding_a_strategy.md`` adds one."""
+
+
+class _Kernel(Stages[bool]):
     """The CPU form: a parallel loop."""
+
+    table = STRATEGIES
 
     def lower(self) -> Lowered:
         """Lower the stages one after another."""
         spec = self.spec
         live = [s for s in spec.stages if s.stores[0].size]
         if not live:
-            return self._made(For(self.names.var("p", 1), num(0), num(0), 1, "parallel", ()), [], 0)
+            return self.finished(Divided(self.names.var("p", 1), 0).loop(()), [])
         if spec.walk is None and len(live) == 1 and not any(m.scope == "scratch" for m in spec.memory.values()):
-            made = self.stage(live[0], (), divide=True)
-            head = made.head or Parallel(self.names.var("p", 1), 1, [], num(0), num(1), None)
-            return self._made(head.loop(made.statements), [made], made.work)
+            made = self.stage(live[0], (), True)
+            head = made.head or Divided(self.names.var("p", 1), 1)
+            return self.finished(head.loop(made.statements), [made])
         return self._several(live)
 
     def _several(self, stages: Sequence[Stage]) -> Lowered:
@@ -133,13 +141,12 @@ class _Kernel(Walking):
             body, made, outer[block.axis] = self.blocked(stages, outer, index, block)
             points = prod(self.spec.outer) // block.size
         looped = [a for a in outer if a.size != 1]
-        work = sum(m.work for m in made)
-        s = share(looped, work)
+        s = share(looped, sum(m.work for m in made))
         head = parallel(self.names, s)
         if looped:
             body = [loop(s.axes[s.cut], loops(s.axes[s.cut + 1:], body), start=head.start, stop=head.stop)]
         scratch: list[Statement] = [Alloc(a) for a in self.arrays.values() if a.scope == "scratch"]
-        return self._made(head.loop([*scratch, *body]), made, work, points)
+        return self.finished(head.loop([*scratch, *body]), made, points)
 
     def _block(self, stages: Sequence[Stage], outer: Sequence[Axis], index: Sequence[Sym]) -> Block | None:
         if not any(a.size > 1 for a in outer) or any(s.stores[0].op == Op.SCAN for s in stages):
@@ -157,33 +164,3 @@ class _Kernel(Walking):
             return walk_stages(self, stages, outer, block)
         made = [self.stage(s, outer, False, block) for s in stages]
         return [x for m in made for x in m.statements], made
-
-    def stage(self, stage: Stage, outer: Sequence[Sym], divide: bool, block: Block | None = None) -> Lowering:
-        """One stage by the strategy that fits it."""
-        node, given = stage.stores[0], self.given.get(id(stage))
-        if node.op in (Op.SCATTER, Op.ASSIGN):
-            values = self.values(stage)
-            if node.op == Op.SCATTER:
-                return scatter_stage(node, values, self.names, self.target, self.status)
-            body = assign_body(node, values, self.names, self.status)
-            return map_stage(body, self.target, divide, given)
-        if node.op == Op.SCAN:
-            body, running = self.scan_body(stage, outer)
-            return scan_stage(body, running, self.target, divide, given)
-        return self.plain(self.body(stage, outer, block), divide, given)
-
-    def plain(self, body: Body, divide: bool, given: Steps | None) -> Lowering:
-        """One body by the strategy that fits what it reduces."""
-        if body.reductions:
-            kept, domains = simplify_axes(body)
-            space = Space(kept, [a for d in domains for a in d.axes])
-            if given is None or given.named("multiply"):
-                tiling = find_tiling(body, kept, domains, space, self.target, given)
-                if tiling is not None:
-                    return contraction_stage(tiling, space, divide)
-            return rows_stage(body, kept, domains, self.target, divide, given)
-        return map_stage(body, self.target, divide, given)
-
-    def _made(self, loop: For, made: Sequence[Lowering], work: int, points: int = 1) -> Lowered:
-        flops = sum(m.work if m.flops is None else m.flops for m in made)
-        return self.finished(loop, [m.note for m in made], flops * points, work * points)

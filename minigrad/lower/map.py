@@ -5,7 +5,6 @@ Next: ``reductions.py``."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import prod
 
 from minigrad.dtype import bool_, int64
@@ -14,7 +13,7 @@ from minigrad.kernel.ir import If, Index, LetIndex, Statement
 from minigrad.lower.axes import Axes, Axis
 from minigrad.lower.body import Body, Traffic, traffic
 from minigrad.lower.cost import axis_cost, lanes_for
-from minigrad.lower.nest import Parallel, Part, Share, loop, loops, parallel, parts, share, when
+from minigrad.lower.nest import Lowering, Parallel, Part, Share, loop, loops, parallel, parts, share, when
 from minigrad.lower.steps import Space, Step, Steps, Strategy, parallel_step, shared
 from minigrad.symbolic import Sym, coefficient, minimum, num
 from minigrad.target import Target
@@ -22,18 +21,6 @@ from minigrad.target import Target
 SQUARE_COST, SQUARE_SIDE = 64, 16
 """Scalar operations of a body up to which a square tile is written out, row by row, and the most rows that it has: the
 code grows with both."""
-
-
-@dataclass
-class Lowering:
-    """What a strategy made of a stage: ``statements`` for inside a parallel loop, or the loop's own ``head`` with them
-    when it divided the space itself; one line for DEBUG=3; ``work`` in scalar operations (``flops`` if they differ)."""
-
-    statements: list[Statement]
-    note: str
-    work: int
-    head: Parallel | None = None
-    flops: int | None = None
 
 
 def simplify_axes(body: Body, work: Traffic) -> list[Axis]:

@@ -5,7 +5,7 @@ Next: ``cost.py``."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from minigrad.dtype import bool_, int64
 from minigrad.kernel.ir import For, If, Index, LetIndex, Statement
@@ -13,7 +13,7 @@ from minigrad.lower.axes import Axis
 from minigrad.lower.values import Names
 from minigrad.symbolic import Sym, eq, minimum, num
 
-ZERO = num(0)
+ZERO, ONE = num(0), num(1)
 CHUNK = 256 << 10
 """Scalar operations that one iteration of a parallel loop is worth, at least, where there is enough work for many."""
 
@@ -113,28 +113,48 @@ def share(axes: Sequence[Axis], work: int, chunk: int = CHUNK, multiple: int = 1
     return Share((), 0, 1, 1)
 
 
-@dataclass
-class Parallel:
-    """The head of a parallel loop: ``head`` binds the fixed axes, ``start`` and ``stop`` bound the cut axis,
-    ``last`` tells whether this is its last block (None: it is the only one)."""
+@dataclass(eq=False)
+class Divided:
+    """How a kernel's space is divided: ``var`` counts iterations of the parallel loop, or workgroups; ``head`` binds
+    what is fixed in one of them."""
 
     var: Sym
     extent: int
-    head: list[Statement]
-    start: Sym
-    stop: Sym
-    last: Index | None
+    head: list[Statement] = field(default_factory=list)
 
-    def loop(self, body: Sequence[Statement]) -> For:
-        """The parallel loop around ``body``."""
-        return For(self.var, ZERO, num(self.extent), 1, "parallel", (*self.head, *body))
+    def loop(self, body: Sequence[Statement], kind: str = "parallel") -> For:
+        """The parallel loop, or the grid, around ``body``."""
+        return For(self.var, ZERO, num(self.extent), 1, kind, (*self.head, *body))
+
+
+@dataclass(eq=False)
+class Parallel(Divided):
+    """Iterations that share the steps of one axis: ``start`` and ``stop`` bound them, ``last`` tells whether this is
+    the last block (None: it is the only one)."""
+
+    start: Sym = ZERO
+    stop: Sym = ONE
+    last: Index | None = None
+
+
+@dataclass
+class Lowering:
+    """What a strategy made of a stage: ``statements`` for inside a parallel loop, or for a workgroup's threads; how it
+    divided the space, if it did that itself; one line for DEBUG=3; ``work`` in scalar operations (``flops`` if they
+    differ)."""
+
+    statements: list[Statement]
+    note: str
+    work: int
+    head: Divided | None = None
+    flops: int | None = None
 
 
 def parallel(names: Names, s: Share) -> Parallel:
     """Bind what an iteration of the parallel loop takes."""
     var = names.var("p", s.extent)
     if not s.axes:
-        return Parallel(var, 1, [], ZERO, num(1), None)
+        return Parallel(var, 1)
     cut = s.axes[s.cut]
     blocks = s.blocks()
     block = var % blocks
@@ -146,7 +166,7 @@ def parallel(names: Names, s: Share) -> Parallel:
     head.reverse()
     start = block * s.block
     if blocks == 1:
-        return Parallel(var, s.extent, head, ZERO, num(cut.size), None)
+        return Parallel(var, s.extent, head, ZERO, num(cut.size))
     if block is not var:
         bound = names.var("b", blocks)
         head.append(LetIndex(bound, Index(block, int64)))

@@ -1,6 +1,6 @@
 """Stage: lower, strategy ``rows``. In: a body with reductions. Out: its axes, and the steps that are chosen for it: the
 lanes run along a reduced axis (and are folded at the end) or along a kept one (each lane is a result).
-Next: ``rows.py``, which writes the loops."""
+Next: ``accumulate.py``."""
 
 from __future__ import annotations
 

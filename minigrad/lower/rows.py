@@ -8,48 +8,25 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from math import prod
 
-from minigrad.dtype import DType, bool_
 from minigrad.errors import ScheduleError
-from minigrad.kernel.ir import Alloc, Apply, Array, Const, Fold, Index, Load, Local, Statement, Store, Value
+from minigrad.kernel.ir import Apply, Array, Fold, Load, Local, Statement, Store, Value
+from minigrad.lower.accumulate import LONGEST, Group, Points, identity
 from minigrad.lower.axes import Axis
-from minigrad.lower.body import Body, Instance, traffic
-from minigrad.lower.map import Lowering
-from minigrad.lower.nest import Parallel, Part, Share, loop, loops, parallel, parts, share, when
+from minigrad.lower.body import Body, traffic
+from minigrad.lower.nest import Lowering, Parallel, Part, Share, loop, loops, parallel, parts, share, when
 from minigrad.lower.reductions import Choice, Domain
 from minigrad.lower.steps import Space, Steps, Strategy, parallel_step, shared
-from minigrad.lower.values import Reduction
-from minigrad.ops import REDUCE_OPS, Op
+from minigrad.ops import REDUCE_OPS
 from minigrad.symbolic import Sym, minimum, num
 from minigrad.target import Target
-
-LONGEST = 64
-"""Additions in a row that one float accumulator takes before it is added to the next level's: errors grow with the
-longest chain, not with the length of the sum."""
-
-
-def identity(reduction: Reduction) -> Const:
-    """The neutral element of a reduction, in the dtype it accumulates in."""
-    dtype = reduction.value.dtype
-    value = REDUCE_OPS[reduction.node.op].identity(dtype)
-    return Const(float(value) if dtype.is_float else value, dtype)
-
-
-def combine(reduction: Reduction, partial: Value, value: Value) -> Value:
-    """``partial`` joined with one more value; a product goes into a sum with one rounding."""
-    op = REDUCE_OPS[reduction.node.op].combine
-    if op == Op.ADD and isinstance(value, Apply) and value.op == Op.MUL and value.dtype.is_float:
-        return Apply(Op.FMA, (*value.srcs, partial), value.dtype)
-    return Apply(op, (partial, value), value.dtype)
-
 
 STEPS = Strategy("rows", ("lanes", "parallel", "unroll", "accumulate", "keep"), (("sums", "scratch"),))
 
 
-def rows_stage(body: Body, kept: list[Axis], domains: list[Domain], target: Target, divide: bool,
-               given: Steps | None = None) -> Lowering:
+def rows_stage(body: Body, kept: list[Axis], domains: list[Domain], space: Space, target: Target,
+               divide: bool, given: Steps | None = None) -> Lowering:
     """Lower a body with reductions, by the given steps or those that are chosen; ``divide`` its space among parallel
     iterations, or write it whole."""
-    space = Space(kept, [a for d in domains for a in d.axes])
     choice = Choice(body, kept, domains, space, target)
     per_result = sum((d.work.cost + len(d.reductions)) * d.size for d in domains)
     per_result += traffic([o.value for o in body.outputs]).cost + len(body.outputs)
@@ -63,10 +40,6 @@ def rows_stage(body: Body, kept: list[Axis], domains: list[Domain], target: Targ
     s = shared(steps, rows.loops)
     head, statements = rows.divided(s)
     return Lowering(statements, f"{space.note('rows', steps)}; {s.extent} iterations", total, head)
-
-
-Points = Sequence[dict[Sym, Sym]]
-"""Places: what the kept axes are at each."""
 
 
 class _Rows:
@@ -238,35 +211,12 @@ class _Rows:
         return statements + ([loop(register, inside, kind)] if register else inside)
 
 
-class _Group:
-    """The reductions of one domain at some places of the kept axes, one place after the other; accumulators are
-    registers, or memory if they are many."""
+class _Group(Group):
+    """The loops of a parallel iteration; accumulators may be memory if they are many."""
 
     def __init__(self, rows: _Rows, domain: Domain, points: Points, in_memory: bool = False) -> None:
-        self.rows, self.domain, self.points = rows, domain, points
-        self.reductions = [r for _ in points for r in domain.reductions]
-        self.kind = "serial" if in_memory else "unroll"
-        self.in_memory, self.lanes = in_memory, 1
-        self.body, self.names = rows.body, rows.names
-        self.unread = self.body.unread({a.var for a in domain.axes})
-
-    def accumulators(self, unroll: int, lanes: int) -> list[Array]:
-        """An array for each reduction: ``unroll`` vectors."""
-        self.lanes = lanes
-        return [self._array("acc", r.value.dtype, unroll * lanes) for r in self.reductions]
-
-    def by_point(self, arrays: Sequence[Array]) -> list[Sequence[Array]]:
-        """Those of each place."""
-        many = len(self.domain.reductions)
-        return [arrays[at:at + many] for at in range(0, len(arrays), many)]
-
-    def _array(self, stem: str, dtype: DType, size: int) -> Array:
-        scope, lanes = ("scratch", 1) if self.in_memory else ("register", self.lanes)
-        return Array(self.names.fresh(stem), dtype, size, scope, lanes, True)
-
-    def allocs(self, accumulators: Sequence[Array]) -> list[Statement]:
-        """Bring accumulators to life, neutral."""
-        return [Alloc(a, identity(r)) for r, a in zip(self.reductions, accumulators, strict=True)]
+        super().__init__(rows.body, domain, points, in_memory)
+        self.rows = rows
 
     def levels(self, axes: Sequence[Axis], chain: int, inside: Callable[[list[Array]], list[Statement]],
                into: list[Array]) -> list[Statement]:
@@ -276,9 +226,7 @@ class _Group:
         total = chain
         for a in axes:
             total *= a.size
-        dtypes: list[DType] = [r.value.dtype for r in self.domain.reductions]
-        if total <= LONGEST or not any(d.is_float for d in dtypes) or all(
-                r.node.op in (Op.MAX, Op.MIN) for r in self.domain.reductions):
+        if total <= LONGEST or not self.rounds:
             return loops(axes, inside(into))
         cut = len(axes) - 1
         while cut > 0 and chain * axes[cut].size <= LONGEST:
@@ -291,9 +239,8 @@ class _Group:
         stop = minimum(start + block, num(axis.size))
 
         def one_block(into: list[Array]) -> list[Statement]:
-            partial = [self._array("part", a.dtype, a.size) for a in into]
-            body = loop(axis, loops(axes[cut + 1:], inside(partial)), start=start, stop=stop)
-            return [*self.allocs(partial), body, *self._join(into, partial)]
+            return self.apart(into, lambda partial: [loop(axis, loops(axes[cut + 1:], inside(partial)), start=start,
+                                                          stop=stop)])
 
         return self.levels([*axes[:cut], blocks], 1, one_block, into)
 
@@ -329,20 +276,6 @@ class _Group:
 
         return self.levels(axes[:-1], min(LONGEST, last.size), along, accumulators)
 
-    def _join(self, into: Sequence[Array], partial: Sequence[Array]) -> list[Statement]:
-        statements: list[Statement] = []
-        for r, a, b in zip(self.reductions, into, partial, strict=True):
-            lane = Axis(self.names.var("l", self.lanes), self.lanes) if self.lanes > 1 else None
-            registers = a.size // self.lanes
-            u = Axis(self.names.var("u", registers), registers) if registers > 1 else None
-            at = (u.var * self.lanes if u else num(0)) + (lane.var if lane else 0)
-            op = REDUCE_OPS[r.node.op].combine
-            inside: list[Statement] = [Store(a, at, Apply(op, (Load(a, at), Load(b, at)), a.dtype))]
-            if lane:
-                inside = [loop(lane, inside, "vector")]
-            statements += [loop(u, inside, self.kind)] if u else inside
-        return statements
-
     def along_lanes(self, lane_axis: Axis, lanes: int, unroll: int, into: list[Array]) -> list[Statement]:
         """Everything along the lane axis: unrolled vectors, then vectors, then one that is masked."""
         full, left = divmod(lane_axis.size, lanes)
@@ -373,29 +306,6 @@ class _Group:
         u = Axis(self.names.var("u", unroll), unroll)
         slot = u.var * lanes
         return [loop(u, self.add({lane_axis.var: at + slot}, into, slot, lanes, lane_axis), "unroll")]
-
-    def add(self, mapping: dict[Sym, Sym], into: Sequence[Array], slot: Sym, lanes: int = 1,
-            lane_axis: Axis | None = None, left: int | None = None) -> list[Statement]:
-        """One vector (or element) more in the accumulators; of a masked one only the first ``left`` lanes."""
-        mapping = dict(mapping)
-        lane = Axis(self.names.var("l", lanes), lanes) if lanes > 1 else None
-        guard = None
-        if lane is not None and lane_axis is not None:
-            mapping[lane_axis.var] = mapping[lane_axis.var] + lane.var
-            slot = slot + lane.var
-            guard = lane.var < left if left is not None else None
-        head: list[Statement] = []
-        statements: list[Statement] = []
-        for point, arrays in zip(self.points, self.by_point(into), strict=True):
-            copy: Instance = self.body.instance({**point, **mapping}, guard=guard)
-            for r, array in zip(self.domain.reductions, arrays, strict=True):
-                value = copy.value(r.value)
-                if guard is not None:
-                    value = Apply(Op.WHERE, (Index(guard, bool_), value, identity(r)), value.dtype)
-                statements.append(Store(array, slot, combine(r, Load(array, slot), value)))
-            copy.check(self.unread)
-            head += copy.statements
-        return [*head, *([loop(lane, statements, "vector")] if lane else statements)]
 
     def add_together(self, mapping: dict[Sym, Sym], steps: Sequence[dict[Sym, Sym]], into: Sequence[Array], slot: Sym,
                      lanes: int, lane_axis: Axis) -> list[Statement]:

@@ -8,13 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import prod
 
-from minigrad.dtype import DType
 from minigrad.kernel.ir import Alloc, Apply, Array, Const, Load, Statement, Store
 from minigrad.lower.axes import Axes, Axis
 from minigrad.lower.body import Body, Traffic, traffic
 from minigrad.lower.cost import access_cost, lanes_for
-from minigrad.lower.map import Lowering
-from minigrad.lower.nest import Part, loop, loops, parallel, parts, share, when
+from minigrad.lower.nest import ZERO, Lowering, Part, loop, loops, parallel, parts, share, when
 from minigrad.lower.scalar import convert
 from minigrad.lower.steps import Space, Step, Steps, Strategy, parallel_step, shared
 from minigrad.ops import REDUCE_OPS, running_dtype
@@ -40,11 +38,10 @@ def scan_stage(body: Body, running: Running, target: Target, divide: bool, given
     work = traffic([output.value])
     axes, along = scan_axes(body, running, work), running.axis
     space = Space(axes, [along] if along else [])
-    wide = running_dtype(running.op, output.value.dtype) if target.float64 else output.value.dtype
-    lanes = lanes_for(target, max(work.widest, output.array.dtype.size, wide.size))
+    nest = _Scan(body, running, target)
+    lanes = lanes_for(target, max(work.widest, output.array.dtype.size, nest.dtype.size))
     steps = choose(body, work, space, axes, lanes) if given is None else space.check(given, STEPS)
     axis = space.lanes(steps, axes, [a for a in axes if a.var in body.gathering()])
-    nest = _Scan(body, running.op, along, wide)
     total = (work.cost + 2) * prod(a.size for a in space.axes.values())
     pieces = parts(axis.size, steps.count("lanes", space.name(axis))) if axis else []
     outer = [a for a in axes if a is not axis]
@@ -102,35 +99,48 @@ def choose(body: Body, work: Traffic, space: Space, axes: list[Axis], lanes: int
     return Steps() if best is None else Steps((Step("lanes", (space.name(best), parts(best.size, lanes)[0].lanes)),))
 
 
-class _Scan:
-    def __init__(self, body: Body, op: str, along: Axis | None, wide: DType) -> None:
-        self.body, self.op, self.along, self.wide = body, op, along, wide
+class Column:
+    """The running reduction at one place of the other axes."""
 
+    def __init__(self, body: Body, running: Running, target: Target) -> None:
+        self.body, self.names, self.along = body, body.names, running.axis
+        self.op, self.narrow = REDUCE_OPS[running.op].combine, body.outputs[0].value.dtype
+        self.dtype = running_dtype(running.op, self.narrow) if target.float64 else self.narrow
+        neutral = REDUCE_OPS[running.op].identity(self.dtype)
+        self.neutral = Const(float(neutral) if self.dtype.is_float else neutral, self.dtype)
+
+    def register(self, stem: str, lanes: int = 1) -> Array:
+        """A register for running values."""
+        return Array(self.names.fresh(stem), self.dtype, lanes, "register", lanes, True)
+
+    def step(self, mapping: dict[Sym, Sym], running: Array, slot: Sym = ZERO,
+             store: bool = True) -> tuple[list[Statement], list[Statement]]:
+        """One element more, and its result stored: what looks up indices, then the stores."""
+        output = self.body.outputs[0]
+        copy = self.body.instance(mapping)
+        operands = (Load(running, slot), convert(copy.value(output.value), self.dtype))
+        stores: list[Statement] = [Store(running, slot, Apply(self.op, operands, self.dtype))]
+        if store:
+            result = convert(convert(Load(running, slot), self.narrow), output.array.dtype)
+            stores.append(Store(output.array, copy.index(output.index), result))
+        copy.check(self.body.unread())
+        return copy.statements, stores
+
+
+class _Scan(Column):
     def part(self, axis: Axis, part: Part) -> tuple[Axis | None, list[Statement]]:
         """The steps along a lane axis, if more than one, and what each does."""
         if part.count == 1:
             return None, self.column({axis.var: num(part.start)}, part.lanes, axis)
-        steps = Axis(self.body.names.var("v", part.count), part.count)
+        steps = Axis(self.names.var("v", part.count), part.count)
         return steps, self.column({axis.var: steps.var * part.lanes + part.start}, part.lanes, axis)
 
     def column(self, mapping: dict[Sym, Sym], lanes: int, lane_axis: Axis | None = None) -> list[Statement]:
-        """The running reduction at one place of the other axes, or at ``lanes`` of them."""
-        names, output = self.body.names, self.body.outputs[0]
-        dtype, narrow = self.wide, output.value.dtype
-        lane = Axis(names.var("l", lanes), lanes) if lanes > 1 else None
-        slot = lane.var if lane else num(0)
+        """One place, or ``lanes`` of them."""
+        lane = Axis(self.names.var("l", lanes), lanes) if lanes > 1 else None
         if lane and lane_axis:
             mapping = {**mapping, lane_axis.var: mapping[lane_axis.var] + lane.var}
-        neutral = REDUCE_OPS[self.op].identity(dtype)
-        running = Array(names.fresh("acc"), dtype, lanes, "register", lanes, True)
-        copy = self.body.instance(mapping)
-        operands = (Load(running, slot), convert(copy.value(output.value), dtype))
-        value = Apply(REDUCE_OPS[self.op].combine, operands, dtype)
-        stores: list[Statement] = [
-            Store(running, slot, value),
-            Store(output.array, copy.index(output.index),
-                  convert(convert(Load(running, slot), narrow), output.array.dtype))]
-        copy.check(self.body.unread())
-        inside = [*copy.statements, *([loop(lane, stores, "vector")] if lane else stores)]
-        start = Const(float(neutral) if dtype.is_float else neutral, dtype)
-        return [Alloc(running, start), *([loop(self.along, inside)] if self.along else inside)]
+        running = self.register("acc", lanes)
+        head, stores = self.step(mapping, running, lane.var if lane else ZERO)
+        inside = [*head, *([loop(lane, stores, "vector")] if lane else stores)]
+        return [Alloc(running, self.neutral), *([loop(self.along, inside)] if self.along else inside)]

@@ -15,8 +15,7 @@ from minigrad.graph.movement import Coordinate, source_index
 from minigrad.kernel.ir import Apply, Array, Const, If, Index, Let, LetIndex, Load, Local, Statement, Store, Value
 from minigrad.lower.axes import Axis
 from minigrad.lower.body import Body, Output
-from minigrad.lower.map import Lowering
-from minigrad.lower.nest import Parallel, Share, loop, loops, parallel, parts, share
+from minigrad.lower.nest import Lowering, Parallel, Share, loop, loops, parallel, parts, share
 from minigrad.lower.scalar import convert
 from minigrad.lower.values import Names, Values
 from minigrad.ops import Op, scatter_combine

@@ -5,10 +5,11 @@ Next: ``outer.py``."""
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from math import prod
-from typing import Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from minigrad.dtype import accumulator, bool_, int64
 from minigrad.graph.lazy import LazyBuffer, contiguous_strides
@@ -17,11 +18,15 @@ from minigrad.kernel.ir import Array, For, If, Index, Kernel, LetIndex, Scalar, 
 from minigrad.kernel.walk import statements
 from minigrad.lower.axes import Axis
 from minigrad.lower.body import Body, Output
+from minigrad.lower.nest import Lowering
 from minigrad.lower.outer import Block, walk_length
+from minigrad.lower.reductions import Domain, simplify_axes
 from minigrad.lower.scan import Running
-from minigrad.lower.steps import given
+from minigrad.lower.scatter import assign_body
+from minigrad.lower.steps import Space, Steps, given
 from minigrad.lower.values import Names, Place, Values
-from minigrad.schedule.spec import KernelSpec, Memory, Stage
+from minigrad.ops import Op
+from minigrad.schedule.spec import KernelSpec, Memory, StackedSpec, Stage
 from minigrad.symbolic import Sym, num
 from minigrad.target import Target
 
@@ -38,22 +43,100 @@ class Lowered:
     iterations: int
 
 
-class Noted(Protocol):
-    """What a strategy returns."""
-
-    note: str
+Where = TypeVar("Where")
+"""What runs a stage: whether it is divided among parallel iterations, or the threads of a workgroup."""
 
 
-Strategy = TypeVar("Strategy", bound=Noted)
+class Work(Generic[Where]):
+    """What strategies see: who runs it, the steps that a person gives for it; the stage, or, where something else is
+    computed, a body alone; and, when they are asked for, the axes: those it keeps, and those it reduces."""
+
+    def __init__(self, stages: Stages[Where], where: Where, given: Steps | None, stage: Stage | None,
+                 outer: Sequence[Sym] = (), block: Block | None = None, body: Body | None = None) -> None:
+        self.stages, self.where, self.given = stages, where, given
+        self.target, self.names, self.status = stages.target, stages.names, stages.status
+        self._stage, self._outer, self._block, self._body = stage, outer, block, body
+
+    @property
+    def stage(self) -> Stage:
+        assert self._stage is not None, "this body is no stage's"
+        return self._stage
+
+    @property
+    def node(self) -> LazyBuffer:
+        """What the stage stores first."""
+        return self.stage.stores[0]
+
+    @property
+    def op(self) -> str | None:
+        """What makes it; None of a body alone."""
+        return None if self._stage is None else self.node.op
+
+    def values(self) -> Values:
+        """The values that the stage computes."""
+        return self.stages.values(self.stage)
+
+    def scan(self) -> tuple[Body, Running]:
+        """The body of a stage that stores a SCAN, and what runs along which axis."""
+        return self.stages.scan_body(self.stage, self._outer)
+
+    @cached_property
+    def body(self) -> Body:
+        """What is computed at a point."""
+        if self._body is not None:
+            return self._body
+        if self.op == Op.ASSIGN:
+            return assign_body(self.node, self.values(), self.names, self.status)
+        return self.stages.body(self.stage, self._outer, self._block)
+
+    @cached_property
+    def axes(self) -> tuple[list[Axis], list[Domain]]:
+        return simplify_axes(self.body)
+
+    @cached_property
+    def space(self) -> Space:
+        kept, domains = self.axes
+        return Space(kept, [a for d in domains for a in d.axes])
 
 
-class Stages(ABC, Generic[Strategy]):
+@dataclass(frozen=True)
+class Row(Generic[Where]):
+    """A row of a table of strategies. ``write`` makes the loops of stages for which ``when`` holds; None leaves a stage
+    to the rows below. Steps that a person gives are for a row with ``marks`` only if they have one of these."""
+
+    name: str
+    when: Callable[[Work[Where]], bool]
+    write: Callable[[Work[Where]], Lowering | None]
+    marks: tuple[str, ...] = ()
+
+    def fits(self, work: Work[Where]) -> bool:
+        """Whether the row is asked for the stage's loops."""
+        unmarked = work.given is not None and self.marks and not any(work.given.named(m) for m in self.marks)
+        return not unmarked and self.when(work)
+
+
+class Stages(ABC, Generic[Where]):
     """The stages of a kernel, before it is decided what runs them."""
+
+    table: ClassVar[tuple[Row[Any], ...]]
 
     @abstractmethod
     def run(self, stages: Sequence[Stage], outer: Sequence[Sym],
-            block: Block | None) -> tuple[list[Statement], list[Strategy]]:
+            block: Block | None) -> tuple[list[Statement], list[Lowering]]:
         """What is done at one point of the outer space, or at a block of them."""
+
+    def stage(self, stage: Stage, outer: Sequence[Sym], where: Where, block: Block | None = None) -> Lowering:
+        """One stage by the strategy that fits it."""
+        return self.by_table(Work(self, where, self.given.get(id(stage)), stage, outer, block))
+
+    def plain(self, body: Body, where: Where, given: Steps | None) -> Lowering:
+        """One body by the strategy that fits it."""
+        return self.by_table(Work(self, where, given, None, body=body))
+
+    def by_table(self, work: Work[Where]) -> Lowering:
+        """The loops of the first row of the table that makes any."""
+        made = (row.write(work) for row in self.table if row.fits(work))
+        return next(found for found in made if found is not None)
 
     def __init__(self, spec: KernelSpec, target: Target, names: Names | None = None,
                  scalars: dict[LazyBuffer, Scalar] | None = None) -> None:
@@ -122,7 +205,7 @@ class Stages(ABC, Generic[Strategy]):
                 self.places[node] = found
 
     def blocked(self, stages: Sequence[Stage], outer: Sequence[Axis], index: list[Sym],
-                block: Block) -> tuple[list[Statement], list[Strategy], Axis]:
+                block: Block) -> tuple[list[Statement], list[Lowering], Axis]:
         """The stages at a block of points, twice where the last block is smaller; and the axis that counts blocks.
         Steps that are given are for whole blocks: the last one may have other axes."""
         full, rest = divmod(outer[block.axis].size, block.size)
@@ -188,15 +271,32 @@ class Stages(ABC, Generic[Strategy]):
                 axes.append((index[-1], size))
         return tuple(index), tuple(axes)
 
-    def finished(self, loop: For, notes: Sequence[str], flops: int, work: int) -> Lowered:
-        """The kernel around its outermost loop."""
+    def finished(self, loop: For, made: Sequence[Lowering], points: int = 1) -> Lowered:
+        """The kernel around its outermost loop; its stages are made at so many points of the outer space."""
         arrays = tuple([a for a in self.arrays.values() if a.scope == "global"])
         stored = (x.array for x in statements([loop]) if isinstance(x, Store))
         if self.status is not None and not any(a is self.status for a in stored):
             # what is gathered is not needed after all, or every index is known to be in range
             arrays = tuple([replace(a, written=False) if a is self.status else a for a in arrays])
         kernel = Kernel(self.spec.name, arrays, tuple(self.scalars.values()), loop)
-        return Lowered(kernel, tuple(notes), flops, work, int(loop.stop))
+        flops = sum(m.work if m.flops is None else m.flops for m in made)
+        return Lowered(kernel, tuple([m.note for m in made]), flops * points, sum(m.work for m in made) * points,
+                       int(loop.stop))
+
+
+def begin_stack(spec: StackedSpec) -> tuple[Names, dict[LazyBuffer, Scalar]]:
+    """Names and run-time numbers that the parts of a stack share."""
+    nodes = dict.fromkeys(s for part in spec.parts for s in part.scalars)
+    scalars = {node: Scalar(f"s{i}", accumulator(node.dtype), i) for i, node in enumerate(nodes)}
+    return Names([spec.name, *(s.name for s in scalars.values())]), scalars
+
+
+def stacked(spec: StackedSpec, scalars: dict[LazyBuffer, Scalar], made: Sequence[Lowered], loop: For) -> Lowered:
+    """Independent kernels as one: ``loop`` runs through the iterations of the first part, then of the second, and so
+    on. Its arrays are those of the parts, one part after the other; its scalars those of the parts, each once."""
+    kernel = Kernel(spec.name, tuple([a for m in made for a in m.kernel.arrays]), tuple(scalars.values()), loop)
+    return Lowered(kernel, tuple([n for m in made for n in m.strategies]), sum(m.flops for m in made),
+                   sum(m.work for m in made), int(loop.stop))
 
 
 def placed(memory: Memory, array: Array) -> Place:

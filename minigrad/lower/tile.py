@@ -29,8 +29,7 @@ from minigrad.kernel.ir import (
 from minigrad.lower.axes import Axis
 from minigrad.lower.body import traffic
 from minigrad.lower.cost import AHEAD, per_vector
-from minigrad.lower.map import Lowering
-from minigrad.lower.nest import ZERO, Parallel, loop, loops, parts, when
+from minigrad.lower.nest import ZERO, Divided, Lowering, loop, loops, parts, when
 from minigrad.lower.packed import Packed, Packing, dot
 from minigrad.lower.steps import Space
 from minigrad.lower.tiling import Tiling
@@ -100,7 +99,7 @@ class _Writer(Packing):
         if not self.divide:
             return Lowering(loops(space, work), self.space.note("contraction", steps), total, None, 2 * total)
         note = self.space.note("contraction", steps + tiling.parallel(self.space))
-        made = Parallel(p, extent, head, ZERO, num(1), None)
+        made = Divided(p, extent, head)
         return Lowering(work, note + f"; {extent} iterations", total, made, 2 * total)
 
     def _tiles(self, stem: str, count: int, block: Axis, per_block: int, size: int, extent: int,

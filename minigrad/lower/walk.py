@@ -6,36 +6,25 @@ Next: ``live.py``."""
 from __future__ import annotations
 
 import math
-from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
 
 from minigrad.dtype import bool_
 from minigrad.kernel.ir import Alloc, Apply, Array, Const, Index, Load, Statement, Value
+from minigrad.lower.accumulate import identity
 from minigrad.lower.axes import Axis
 from minigrad.lower.body import Body, Output
 from minigrad.lower.live import live
-from minigrad.lower.map import Lowering
-from minigrad.lower.nest import loop, when
+from minigrad.lower.nest import Lowering, loop, when
 from minigrad.lower.outer import Block, walk_length
-from minigrad.lower.rows import identity
 from minigrad.lower.stages import Stages
-from minigrad.lower.steps import Steps
 from minigrad.lower.values import Place, Reduction
 from minigrad.ops import REDUCE_OPS, Op
 from minigrad.schedule.spec import Stage, Walked
 from minigrad.symbolic import Sym, num
 
 
-class Walking(Stages[Lowering]):
-    """A kernel, and what lowers a body in it."""
-
-    @abstractmethod
-    def plain(self, body: Body, divide: bool, given: Steps | None) -> Lowering:
-        """One body by the strategy that fits what it reduces."""
-
-
-def walk_stages(kernel: Walking, stages: Sequence[Stage], outer: Sequence[Sym],
+def walk_stages(kernel: Stages[bool], stages: Sequence[Stage], outer: Sequence[Sym],
                 block: Block) -> tuple[list[Statement], list[Lowering]]:
     """The stages at a block of outer points."""
     return _Writer(kernel, stages, outer, block).write()
@@ -44,7 +33,7 @@ def walk_stages(kernel: Walking, stages: Sequence[Stage], outer: Sequence[Sym],
 class _Writer:
     """``at``: where a block of the axis begins; ``length``: how long it is; ``whole``: no block can be left out."""
 
-    def __init__(self, kernel: Walking, stages: Sequence[Stage], outer: Sequence[Sym], block: Block) -> None:
+    def __init__(self, kernel: Stages[bool], stages: Sequence[Stage], outer: Sequence[Sym], block: Block) -> None:
         assert kernel.spec.walk is not None
         self.kernel, self.stages, self.outer, self.block = kernel, stages, outer, block
         self.walk: Walked = kernel.spec.walk

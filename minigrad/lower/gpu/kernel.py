@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
-from minigrad.dtype import accumulator, int64
+from minigrad.dtype import int64
 from minigrad.errors import ScheduleError
 from minigrad.graph.lazy import LazyBuffer
-from minigrad.kernel.ir import Alloc, Array, Barrier, For, Index, Kernel, LetIndex, Scalar, Statement
+from minigrad.kernel.ir import Alloc, Array, Barrier, For, Index, LetIndex, Scalar, Statement
 from minigrad.lower.axes import Axis
 from minigrad.lower.gpu.contraction import find_tiling
 from minigrad.lower.gpu.map import map_stage
@@ -21,23 +21,11 @@ from minigrad.lower.gpu.matrix_tile import matrix_stage
 from minigrad.lower.gpu.rows import SECTOR, rows_stage
 from minigrad.lower.gpu.scan import scan_stage
 from minigrad.lower.gpu.scatter import scatter_stage
-from minigrad.lower.gpu.threads import (
-    THREADS,
-    ZERO,
-    Lowering,
-    SharedMemory,
-    Threads,
-    Workgroups,
-    power_of_two,
-    under,
-    unflatten,
-)
+from minigrad.lower.gpu.threads import THREADS, ZERO, SharedMemory, Threads, power_of_two, under, unflatten
 from minigrad.lower.gpu.tile import contraction_stage
+from minigrad.lower.nest import Divided, Lowering
 from minigrad.lower.outer import Block, block_size, contiguous_runs, is_row
-from minigrad.lower.reductions import simplify_axes
-from minigrad.lower.scatter import assign_body
-from minigrad.lower.stages import Lowered, Stages, choose_part
-from minigrad.lower.steps import Space
+from minigrad.lower.stages import Lowered, Row, Stages, Work, begin_stack, choose_part, stacked
 from minigrad.lower.values import Names
 from minigrad.ops import Op
 from minigrad.schedule.group import TILE_BYTES, TILE_ROWS
@@ -58,12 +46,9 @@ def lower_grid(spec: KernelSpec | StackedSpec, target: Target) -> Lowered:
     if isinstance(spec, KernelSpec):
         kernel = _Kernel(spec, target)
         part = kernel.lower()
-        loop = For(part.groups.var, ZERO, num(part.groups.count), 1, "grid",
-                   (*part.groups.head, *kernel.memory.allocs(), _block(kernel.t, kernel.count, part.statements)))
-        return kernel.finished(loop, part.notes, part.flops, part.work)
-    nodes = dict.fromkeys(s for p in spec.parts for s in p.scalars)
-    scalars = {node: Scalar(f"s{i}", accumulator(node.dtype), i) for i, node in enumerate(nodes)}
-    names = Names([spec.name, *(s.name for s in scalars.values())])
+        body = [*kernel.memory.allocs(), _block(kernel.t, kernel.count, part.statements)]
+        return kernel.finished(part.groups.loop(body, "grid"), part.made, part.points)
+    names, scalars = begin_stack(spec)
     count = max(_Kernel(p, target).count for p in spec.parts)
     threads = Threads(names.var("t", count), count, count, target, names, True, SharedMemory(target.shared))
     kernels = [_Kernel(p, target, threads, scalars) for p in spec.parts]
@@ -72,15 +57,13 @@ def lower_grid(spec: KernelSpec | StackedSpec, target: Target) -> Lowered:
         threads.memory.release()
         made[kernel] = kernel.lower()
     parts = [made[k] for k in kernels]
-    extent = sum(p.groups.count for p in parts)
-    var = names.var("p", extent)
-    body = choose_part([(p.groups.var, p.groups.count, (*p.groups.head, *p.statements)) for p in parts
-                        if p.groups.count], var)
-    loop = For(var, ZERO, num(extent), 1, "grid", (*threads.memory.allocs(), _block(threads.t, count, body)))
-    finished = [k.finished(loop, p.notes, p.flops, p.work) for k, p in zip(kernels, parts, strict=True)]
-    arrays = tuple([a for f in finished for a in f.kernel.arrays])
-    return Lowered(Kernel(spec.name, arrays, tuple(scalars.values()), loop), tuple([n for p in parts for n in p.notes]),
-                   sum(p.flops for p in parts), sum(p.work for p in parts), extent)
+    extent = sum(p.groups.extent for p in parts)
+    groups = Divided(names.var("p", extent), extent)
+    chosen = choose_part([(p.groups.var, p.groups.extent, (*p.groups.head, *p.statements)) for p in parts
+                          if p.groups.extent], groups.var)
+    loop = groups.loop([*threads.memory.allocs(), _block(threads.t, count, chosen)], "grid")
+    finished = [k.finished(loop, p.made, p.points) for k, p in zip(kernels, parts, strict=True)]
+    return stacked(spec, scalars, finished, loop)
 
 
 def _block(t: Sym, count: int, body: Sequence[Statement]) -> For:
@@ -95,17 +78,39 @@ def _ends_at_barrier(statements: Sequence[Statement]) -> bool:
 
 @dataclass(eq=False)
 class _Part:
-    """A kernel's workgroups and what one thread of each does."""
+    """A kernel's workgroups and what one thread of each does: its stages at ``points`` of the outer space."""
 
-    groups: Workgroups
-    statements: tuple[Statement, ...]
-    notes: list[str]
-    flops: int
-    work: int
+    groups: Divided
+    statements: Sequence[Statement]
+    made: Sequence[Lowering]
+    points: int
 
 
-class _Kernel(Stages[Lowering]):
+def _product(work: Work[Threads]) -> Lowering | None:
+    tiling = find_tiling(work.body, *work.axes, work.where, work.space, work.given)
+    if tiling is None:
+        return None
+    by_matrix = find_matrix_tiling(tiling, work.where, work.space, work.given)
+    return contraction_stage(tiling, work.where, work.space) if by_matrix is None else (
+        matrix_stage(by_matrix, work.where, work.space))
+
+
+STRATEGIES: tuple[Row[Threads], ...] = (
+    Row("scatter", lambda work: work.op == Op.SCATTER,
+        lambda work: scatter_stage(work.node, work.values(), work.status, work.where)),
+    Row("scan", lambda work: work.op == Op.SCAN, lambda work: scan_stage(*work.scan(), work.where, work.given)),
+    Row("map", lambda work: not work.body.reductions, lambda work: map_stage(work.body, work.where, work.given)),
+    Row("contraction", lambda work: True, _product, marks=("multiply", "matrix")),
+    Row("rows", lambda work: True,
+        lambda work: rows_stage(work.body, *work.axes, work.where, work.space, work.given)),
+)
+"""The first that makes loops for a stage makes them."""
+
+
+class _Kernel(Stages[Threads]):
     """One KernelSpec, as a grid by itself or, with ``threads`` given, as a part of one."""
+
+    table = STRATEGIES
 
     def __init__(self, spec: KernelSpec, target: Target, threads: Threads | None = None,
                  scalars: dict[LazyBuffer, Scalar] | None = None) -> None:
@@ -144,18 +149,11 @@ class _Kernel(Stages[Lowering]):
         """The stages, by whatever divides them."""
         live = [s for s in self.spec.stages if s.stores[0].size]
         if not live:
-            return _Part(Workgroups(self.names.var("p", 1), 0), (), [], 0, 0)
+            return _Part(Divided(self.names.var("p", 1), 0), (), [], 1)
         if len(live) > 1 or self.scratch:
             return self._several(live)
         made = self.stage(live[0], (), self._stage_threads(True))
-        groups = made.groups or Workgroups(self.names.var("p", 1), 1)
-        return self._part(groups, made.statements, [made], 1)
-
-    def _part(self, groups: Workgroups, statements: Sequence[Statement], made: Sequence[Lowering],
-              points: int) -> _Part:
-        flops = sum(m.work if m.flops is None else m.flops for m in made)
-        return _Part(groups, tuple(statements), [m.note for m in made], flops * points,
-                     sum(m.work for m in made) * points)
+        return _Part(made.head or Divided(self.names.var("p", 1), 1), made.statements, [made], 1)
 
     def _stage_threads(self, divide: bool) -> Threads:
         return replace(self.threads, names=self.names, divide=divide)
@@ -183,11 +181,11 @@ class _Kernel(Stages[Lowering]):
         looped = [a for a in outer if a.size > 1]
         count = prod(a.size for a in looped)
         if len(looped) == 1:
-            groups = Workgroups(looped[0].var, count)
+            groups = Divided(looped[0].var, count)
         else:
-            groups = Workgroups(self.names.var("p", count), count)
+            groups = Divided(self.names.var("p", count), count)
             groups.head += [LetIndex(v, Index(e, int64)) for v, e in reversed(unflatten(groups.var, looped).items())]
-        return self._part(groups, body, made, count)
+        return _Part(groups, body, made, count)
 
     def _block(self, stages: Sequence[Stage], outer: Sequence[Axis], index: Sequence[Sym]) -> Block | None:
         """The points that a workgroup takes at once: neighbours that lie side by side in memory, rows for the tiles of
@@ -248,27 +246,3 @@ class _Kernel(Stages[Lowering]):
             made.append(self.stage(stage, outer, threads, block))
             statements += made[-1].statements
         return statements, made
-
-    def stage(self, stage: Stage, outer: Sequence[Sym], threads: Threads, block: Block | None = None) -> Lowering:
-        """One stage by the strategy that fits it."""
-        node, given = stage.stores[0], self.given.get(id(stage))
-        if node.op == Op.SCATTER:
-            return scatter_stage(node, self.values(stage), self.status, threads)
-        if node.op == Op.ASSIGN:
-            return map_stage(assign_body(node, self.values(stage), self.names, self.status), threads, given)
-        if node.op == Op.SCAN:
-            return scan_stage(*self.scan_body(stage, outer), threads, given)
-        body = self.body(stage, outer, block)
-        if not body.reductions:
-            return map_stage(body, threads, given)
-        kept, domains = simplify_axes(body)
-        space = Space(kept, [a for d in domains for a in d.axes])
-        tiling = None
-        if given is None or given.named("multiply") or given.named("matrix"):
-            tiling = find_tiling(body, kept, domains, threads, space, given)
-        if tiling is None:
-            return rows_stage(body, kept, domains, threads, space, given)
-        by_matrix = find_matrix_tiling(tiling, threads, space, given)
-        if by_matrix is not None:
-            return matrix_stage(by_matrix, threads, space)
-        return contraction_stage(tiling, threads, space)

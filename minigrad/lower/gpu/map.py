@@ -10,10 +10,10 @@ from minigrad.errors import ScheduleError
 from minigrad.kernel.ir import Statement
 from minigrad.lower.axes import Axis
 from minigrad.lower.body import Body, Traffic, traffic
-from minigrad.lower.gpu.threads import Lowering, Threads, unflatten, walk, wide_lanes
+from minigrad.lower.gpu.threads import Threads, unflatten, walk, wide_lanes
 from minigrad.lower.gpu.transpose import TILE, cannot_turn, find_turned, transpose_stage
 from minigrad.lower.map import simplify_axes
-from minigrad.lower.nest import loop
+from minigrad.lower.nest import Lowering, loop
 from minigrad.lower.steps import Space, Step, Steps, Strategy
 
 STEPS = Strategy("map", ("block", "grid", "lanes", "split"))

@@ -25,26 +25,15 @@ from minigrad.kernel.ir import (
     Store,
     Value,
 )
+from minigrad.lower.accumulate import LONGEST, Group, identity
 from minigrad.lower.axes import Axis
 from minigrad.lower.body import Body, traffic
-from minigrad.lower.gpu.threads import (
-    THREADS,
-    ZERO,
-    Lowering,
-    Threads,
-    Workgroups,
-    power_of_two,
-    under,
-    unflatten,
-    walk,
-    wide_lanes,
-)
-from minigrad.lower.nest import loop, loops
+from minigrad.lower.gpu.threads import THREADS, ZERO, Threads, power_of_two, under, unflatten, walk, wide_lanes
+from minigrad.lower.nest import Divided, Lowering, loop, loops
 from minigrad.lower.reductions import Domain
-from minigrad.lower.rows import LONGEST, combine, identity
 from minigrad.lower.steps import Space, Step, Steps, Strategy
 from minigrad.lower.values import Reduction
-from minigrad.ops import REDUCE_OPS, Op
+from minigrad.ops import REDUCE_OPS
 from minigrad.symbolic import Sym, both, coefficient, eq, minimum, num
 
 SECTOR = 32
@@ -176,7 +165,7 @@ class _Rows:
 
     # --- a thread for each result
 
-    def alone(self) -> tuple[list[Statement], Workgroups | None]:
+    def alone(self) -> tuple[list[Statement], Divided | None]:
         """The loops over results."""
         steps, groups = walk(self.threads, "result", self.results, self.steps.number("grid"))
         mapping = unflatten(steps.at, self.kept)
@@ -201,15 +190,15 @@ class _Rows:
 
     # --- several threads for each result
 
-    def together(self) -> tuple[list[Statement], Workgroups | None]:
+    def together(self) -> tuple[list[Statement], Divided | None]:
         """The loops over blocks of results, and the barriers between the shares."""
         batches = self.arrays
         threads, results, columns = self.threads, self.results, self.columns
         count = -(-results // columns)
-        groups: Workgroups | None = None
+        groups: Divided | None = None
         turn = ZERO
         if threads.divide:
-            groups = Workgroups(self.names.var("p", count), count)
+            groups = Divided(self.names.var("p", count), count)
             turn = groups.var
         elif count > 1:
             turn = self.names.var("turn", count)
@@ -300,28 +289,24 @@ class _Rows:
         return allocs, sums
 
 
-class _Share:
+class _Share(Group):
     """One thread's part of the reductions of a domain, at one result."""
 
     def __init__(self, rows: _Rows, domain: Domain, mapping: dict[Sym, Sym]) -> None:
-        self.rows, self.domain, self.mapping = rows, domain, mapping
-        self.body, self.names = rows.body, rows.names
-        self.unread = self.body.unread({a.var for a in domain.axes})
+        super().__init__(rows.body, domain, [mapping])
+        self.rows = rows
         blocked = [a for a in domain.axes if a.var in self.body.gathering()]
         self.lane_axis = rows.space.lanes(rows.steps, domain.axes, blocked)
-        self.lanes = 1
         if self.lane_axis is not None:
             self.lanes = rows.steps.count("lanes", rows.space.name(self.lane_axis))
             if self.lane_axis.size % self.lanes:
                 raise ScheduleError(f"{rows.steps}: {self.lane_axis.size} elements are no whole vectors of "
                                     f"{self.lanes}")
-        floats = any(r.value.dtype.is_float for r in domain.reductions)
-        self.cut = floats and not all(r.node.op in (Op.MAX, Op.MIN) for r in domain.reductions)
 
     def statements(self, found: dict[str, Value]) -> list[Statement]:
         """Registers that hold the share; ``found`` gets the values."""
-        accumulators = self._registers("acc")
-        made = [*self._allocs(accumulators), *self._walk(accumulators)]
+        accumulators = self.accumulators(1, self.lanes)
+        made = [*self.allocs(accumulators), *self._walk(accumulators)]
         for r, array in zip(self.domain.reductions, accumulators, strict=True):
             found[r.local.name] = Load(array, ZERO)
             if self.lanes > 1:
@@ -330,13 +315,6 @@ class _Share:
                 found[r.local.name] = Local(name, array.dtype)
         return made
 
-    def _registers(self, stem: str) -> list[Array]:
-        return [Array(self.names.fresh(stem), r.value.dtype, self.lanes, "register", self.lanes, True)
-                for r in self.domain.reductions]
-
-    def _allocs(self, arrays: Sequence[Array]) -> list[Statement]:
-        return [Alloc(a, identity(r)) for r, a in zip(self.domain.reductions, arrays, strict=True)]
-
     # --- the loops
 
     def _walk(self, into: Sequence[Array]) -> list[Statement]:
@@ -344,26 +322,29 @@ class _Share:
         axes = list(self.domain.axes)
         reducers, reducer = self.rows.reducers, self.rows.reducer
         if not axes:
-            return self._add({}, into)
+            return self.add({}, into, ZERO)
         named = [self.rows.space.axes[str(step.args[0])] for step in self.rows.steps.named("accumulate")]
         shared = next((a for a in axes if a in named), axes[-1])
-        add: Inside = self._add
-        if self.lane_axis is not None and self.lanes > 1:
-            inner = self.lane_axis
+
+        inner, vectors = self.lane_axis, None
+        if inner is not None and self.lanes > 1:
             vectors = Axis(self.names.var("v", inner.size // self.lanes), inner.size // self.lanes)
             axes[axes.index(inner)] = vectors
             shared = vectors if shared is inner else shared
 
-            def add(mapping: dict[Sym, Sym], into: Sequence[Array]) -> list[Statement]:
-                mapping = dict(mapping)
-                mapping[inner.var] = mapping.pop(vectors.var) * self.lanes
-                return self._add(mapping, into, inner)
+        def add(mapping: dict[Sym, Sym], into: Sequence[Array]) -> list[Statement]:
+            if inner is None or vectors is None:
+                return self.add(mapping, into, ZERO)
+            mapping = dict(mapping)
+            mapping[inner.var] = mapping.pop(vectors.var) * self.lanes
+            return self.add(mapping, into, ZERO, self.lanes, inner)
+
         if reducers > 1 and (shared.size < 2 * reducers and len(axes) > 1):
             return self._strided(prod(a.size for a in axes), axes, reducer, reducers, add, into)
         outer = [a for a in axes if a is not shared]
         steps = -(-shared.size // reducers)
         rows = prod(a.size for a in outer)
-        if not outer or not self.cut or rows * steps <= LONGEST:
+        if not outer or not self.rounds or rows * steps <= LONGEST:
             def nested(mapping: dict[Sym, Sym], into: Sequence[Array]) -> list[Statement]:
                 return loops(outer, add(mapping, into)) if reducers > 1 else add(mapping, into)
 
@@ -374,10 +355,8 @@ class _Share:
             return loops(axes, add({a.var: a.var for a in axes}, into))
 
         def row(mapping: dict[Sym, Sym], into: Sequence[Array]) -> list[Statement]:
-            part = self._registers("part")
-            inside = self._strided(shared.size, [shared], reducer, reducers,
-                                   lambda m, x: add({**mapping, **m}, x), part)
-            return [*self._allocs(part), *inside, *self._merge(into, part)]
+            return self.apart(into, lambda part: self._strided(
+                shared.size, [shared], reducer, reducers, lambda m, x: add({**mapping, **m}, x), part))
 
         return self._strided(rows, outer, ZERO, 1, row, into)
 
@@ -394,7 +373,7 @@ class _Share:
         steps = -(-(span or extent) // step)
         if extent == step and not span:
             return inside(unflatten(first, axes), into)
-        if not self.cut or steps <= longest:
+        if not self.rounds or steps <= longest:
             stem = str(axes[-1].var)[0] if len(axes) == 1 else "j"
             at = self.names.var(stem, whole)
             stop = num(extent) if not span else minimum(begin + span, num(extent))
@@ -403,30 +382,7 @@ class _Share:
         while block * longest < steps:
             block *= longest
         size = block * step
-        part = self._registers("part")
         count = -(-(span or extent) // size)
-        b = self.names.var("b", count)
-        made = self._blocks(extent, axes, begin + b * size, first, step, inside, part, longest, size)
-        return [loop(Axis(b, count), [*self._allocs(part), *made, *self._merge(into, part)])]
-
-    def _add(self, mapping: dict[Sym, Sym], into: Sequence[Array], lane_axis: Axis | None = None) -> list[Statement]:
-        """One element, or ``lanes`` neighbours, more in the accumulators."""
-        mapping = {**self.mapping, **mapping}
-        lane = None
-        if lane_axis is not None:
-            lane = Axis(self.names.var("l", self.lanes), self.lanes)
-            mapping[lane_axis.var] = mapping[lane_axis.var] + lane.var
-        slot = lane.var if lane else ZERO
-        copy = self.body.instance(mapping)
-        stores: list[Statement] = [Store(a, slot, combine(r, Load(a, slot), copy.value(r.value)))
-                                   for r, a in zip(self.domain.reductions, into, strict=True)]
-        copy.check(self.unread)
-        return [*copy.statements, *([loop(lane, stores, "vector")] if lane else stores)]
-
-    def _merge(self, into: Sequence[Array], part: Sequence[Array]) -> list[Statement]:
-        lane = Axis(self.names.var("l", self.lanes), self.lanes) if self.lanes > 1 else None
-        slot = lane.var if lane else ZERO
-        stores: list[Statement] = [
-            Store(a, slot, Apply(REDUCE_OPS[r.node.op].combine, (Load(a, slot), Load(b, slot)), a.dtype))
-            for r, a, b in zip(self.domain.reductions, into, part, strict=True)]
-        return [loop(lane, stores, "vector")] if lane else stores
+        b = Axis(self.names.var("b", count), count)
+        return [loop(b, self.apart(into, lambda part: self._blocks(
+            extent, axes, begin + b.var * size, first, step, inside, part, longest, size)))]

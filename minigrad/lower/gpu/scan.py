@@ -10,15 +10,13 @@ from math import prod
 
 from minigrad.dtype import int64
 from minigrad.errors import ScheduleError
-from minigrad.kernel.ir import Alloc, Apply, Array, Const, Index, LetIndex, Load, Statement, Store, Value
+from minigrad.kernel.ir import Alloc, Apply, Array, Index, LetIndex, Load, Statement, Store
 from minigrad.lower.axes import Axis
 from minigrad.lower.body import Body, Traffic, traffic
-from minigrad.lower.gpu.threads import ZERO, Lowering, Threads, Workgroups, under, unflatten, walk
-from minigrad.lower.nest import loop
-from minigrad.lower.scalar import convert
-from minigrad.lower.scan import Running, scan_axes
+from minigrad.lower.gpu.threads import ZERO, Threads, under, unflatten, walk
+from minigrad.lower.nest import Divided, Lowering, loop
+from minigrad.lower.scan import Column, Running, scan_axes
 from minigrad.lower.steps import Space, Step, Steps, Strategy
-from minigrad.ops import REDUCE_OPS, running_dtype
 from minigrad.symbolic import Sym, coefficient, minimum, num
 
 LONG = 64
@@ -67,49 +65,32 @@ def choose(body: Body, work: Traffic, space: Space, threads: Threads, along: Axi
     return Steps((Step("accumulate", (space.name(along), threads.count)),)) if columns < few else Steps()
 
 
-class _Scan:
+class _Scan(Column):
     def __init__(self, body: Body, running: Running, columns: list[Axis], threads: Threads) -> None:
-        self.body, self.along, self.columns, self.threads = body, running.axis, columns, threads
-        self.op = REDUCE_OPS[running.op].combine
-        self.names = body.names
-        self.narrow = body.outputs[0].value.dtype
-        self.dtype = running_dtype(running.op, self.narrow) if threads.target.float64 else self.narrow
-        neutral = REDUCE_OPS[running.op].identity(self.dtype)
-        self.neutral = Const(float(neutral) if self.dtype.is_float else neutral, self.dtype)
-
-    def _register(self, stem: str) -> Array:
-        return Array(self.names.fresh(stem), self.dtype, 1, "register", 1, True)
+        super().__init__(body, running, threads.target)
+        self.columns, self.threads = columns, threads
 
     def _step(self, mapping: dict[Sym, Sym], running: Array, store: bool) -> list[Statement]:
         """One element more, and its result stored."""
-        output = self.body.outputs[0]
-        copy = self.body.instance(mapping)
-        value: Value = Apply(self.op, (Load(running, ZERO), convert(copy.value(output.value), self.dtype)),
-                             self.dtype)
-        index = copy.index(output.index) if store else ZERO
-        copy.check(self.body.unread())
-        made: list[Statement] = [*copy.statements, Store(running, ZERO, value)]
-        if store:
-            result = convert(convert(Load(running, ZERO), self.narrow), output.array.dtype)
-            made.append(Store(output.array, index, result))
-        return made
+        head, stores = self.step(mapping, running, store=store)
+        return [*head, *stores]
 
-    def alone(self, most: int | None) -> tuple[list[Statement], Workgroups | None]:
+    def alone(self, most: int | None) -> tuple[list[Statement], Divided | None]:
         """A thread for each column."""
         steps, groups = walk(self.threads, "column", prod(a.size for a in self.columns), most)
-        running = self._register("acc")
+        running = self.register("acc")
         inside = self._step(unflatten(steps.at, self.columns), running, store=True)
         return steps.around([Alloc(running, self.neutral), *([loop(self.along, inside)] if self.along else inside)]), (
             groups)
 
-    def together(self, totals: Array) -> tuple[list[Statement], Workgroups | None]:
+    def together(self, totals: Array) -> tuple[list[Statement], Divided | None]:
         """All threads at each column."""
         threads, count = self.threads, prod(a.size for a in self.columns)
         column = Axis(self.names.var("p" if threads.divide else "column", count), count)
         mapping = unflatten(column.var, self.columns)
         statements = self._column(mapping, totals)
         if threads.divide:
-            return statements, Workgroups(column.var, count)
+            return statements, Divided(column.var, count)
         if count > 1:
             statements = [loop(column, [*statements, *threads.barrier()])]
         return statements, None
@@ -119,7 +100,7 @@ class _Scan:
         threads, t, n = self.threads, self.threads.t, self.along.size
         run = -(-n // threads.count)
         first, stop = t * run, minimum(t * run + run, num(n))
-        end, before = self._register("end"), self._register("acc")
+        end, before = self.register("end"), self.register("acc")
         own = Axis(self.names.var("r", n), n)
         inside = self._step({**mapping, self.along.var: own.var}, end, store=False)
         statements: list[Statement] = [Alloc(end, self.neutral), loop(own, inside, start=first, stop=stop),
@@ -127,7 +108,7 @@ class _Scan:
         # a thread of each group makes the totals of its group running ones
         group = min(GROUP, threads.count)
         groups = threads.count // group
-        mine, i, sums = self.names.var("u", groups), Axis(self.names.var("i", group), group), self._register("acc")
+        mine, i, sums = self.names.var("u", groups), Axis(self.names.var("i", group), group), self.register("acc")
         at = mine * group + i.var
         combined = Apply(self.op, (Load(sums, ZERO), Load(totals, at)), self.dtype)
         statements += under(t < groups, [

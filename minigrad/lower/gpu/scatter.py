@@ -28,18 +28,8 @@ from minigrad.kernel.ir import (
     Value,
 )
 from minigrad.lower.axes import Axis
-from minigrad.lower.gpu.threads import (
-    MOST_GROUPS,
-    ZERO,
-    Lowering,
-    Threads,
-    Workgroups,
-    power_of_two,
-    under,
-    unflatten,
-    walk,
-)
-from minigrad.lower.nest import loop
+from minigrad.lower.gpu.threads import MOST_GROUPS, ZERO, Threads, power_of_two, under, unflatten, walk
+from minigrad.lower.nest import Divided, Lowering, loop
 from minigrad.lower.scalar import convert
 from minigrad.lower.scatter import Entries, entries, joined
 from minigrad.lower.values import Values
@@ -118,7 +108,7 @@ class _Scatter:
 
     # --- a workgroup looks them up together
 
-    def _staged(self) -> tuple[list[Statement], Workgroups] | None:
+    def _staged(self) -> tuple[list[Statement], Divided] | None:
         """The statements and workgroups; None if that is not worth it, or if there is no room."""
         threads, size = self.threads, prod(a.size for a in self.owners)
         groups = -(-size // threads.count)
@@ -143,7 +133,7 @@ class _Scatter:
         body = [*self._look_up(axis.var, group, rows, marks), *threads.barrier(),
                 *under(at < size, [*head, *self._apply(axis.var, unflatten(own, self.owners), rows, marks)]),
                 *threads.barrier()]
-        return [first, *threads.barrier(), loop(axis, body)], Workgroups(group, groups)
+        return [first, *threads.barrier(), loop(axis, body)], Divided(group, groups)
 
     def _look_up(self, chunk: Sym, group: Sym, rows: Array, marks: Array) -> list[Statement]:
         """Where each of the next entries goes, or -1 if it is not for this workgroup; runs that have one are marked

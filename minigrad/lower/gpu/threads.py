@@ -8,7 +8,7 @@ A strategy writes what ONE thread does, and every thread of the workgroup runs i
 
 ``threads.t`` is the thread's number, ``threads.count`` how many there are (a power of two; 1 in the last resort of
 ``kernel.py``, where ``threads.workgroup`` is more). Where ``threads.divide`` holds, the stage is a kernel by itself:
-the strategy divides its space among workgroups as it likes and returns them in ``Lowering.groups``. Otherwise the stage
+the strategy divides its space among workgroups as it likes and returns them in ``Lowering.head``. Otherwise the stage
 is one of several that a workgroup runs for a point, or a block of points, of the outer space: the workgroup does all of
 it, ``groups`` is None, and the caller puts a barrier behind it. ``threads.take`` gives shared arrays, which are the
 stage's until it ends; the caller brings them to life. Statements may hold barriers only where all threads of the
@@ -24,6 +24,7 @@ from minigrad.dtype import DType, bool_, int64
 from minigrad.kernel.ir import Alloc, Array, Barrier, For, If, Index, LetIndex, Load, Statement
 from minigrad.lower.axes import Axis
 from minigrad.lower.body import Body, Output
+from minigrad.lower.nest import Divided
 from minigrad.lower.steps import Space, Step, Steps
 from minigrad.lower.values import Names
 from minigrad.symbolic import Sym, coefficient, num
@@ -35,7 +36,7 @@ THREADS = 1 << 17
 """Threads that keep a machine busy: where results are fewer than that, several threads work on each."""
 
 MOST_GROUPS = 8192
-"""Workgroups that a flat space is divided among, at most: beyond, each thread takes several steps."""
+"""Divided that a flat space is divided among, at most: beyond, each thread takes several steps."""
 
 
 @dataclass(eq=False)
@@ -61,12 +62,12 @@ class Threads:
         """All threads of the workgroup meet."""
         return [Barrier()] if self.count > 1 else []
 
-    def note(self, strategy: str, space: Space, steps: Steps, groups: Workgroups | None, walked: bool = False) -> str:
+    def note(self, strategy: str, space: Space, steps: Steps, groups: Divided | None, walked: bool = False) -> str:
         """One line for DEBUG=3. ``walked``: the workgroups are steps' to choose."""
-        ends = [Step("grid", (groups.count,))] if groups and walked else []
+        ends = [Step("grid", (groups.extent,))] if groups and walked else []
         others = [step for step in steps if step.name not in ("block", "grid")]
         said = Steps((Step("block", (self.workgroup,)), *others, *ends))
-        return space.note(strategy, said) + (f"; {groups.count} workgroups" if groups else "")
+        return space.note(strategy, said) + (f"; {groups.extent} workgroups" if groups else "")
 
 
 @dataclass
@@ -108,28 +109,6 @@ class SharedMemory:
     def release(self, kept: Sequence[Array] = ()) -> None:
         """What is not ``kept`` may be used again: all threads have met since it was last read."""
         self.free = [a for a in self.arrays if not any(a is k for k in kept)]
-
-
-@dataclass(eq=False)
-class Workgroups:
-    """How a kernel's space is divided: ``var`` counts 0 … count-1; ``head`` binds what all threads of a workgroup have
-    in common."""
-
-    var: Sym
-    count: int
-    head: list[Statement] = field(default_factory=list)
-
-
-@dataclass
-class Lowering:
-    """What a strategy made of a stage: what one thread does; one line for DEBUG=3; ``work`` in scalar operations
-    (``flops`` if they differ); the workgroups, if it divided the space itself."""
-
-    statements: list[Statement]
-    note: str
-    work: int
-    groups: Workgroups | None = None
-    flops: int | None = None
 
 
 def power_of_two(n: int) -> int:
@@ -205,13 +184,13 @@ class Walk:
         return under(self.start < self.size, [LetIndex(self.bound, Index(self.start, int64)), *body])
 
 
-def walk(threads: Threads, stem: str, size: int, most: int | None = None) -> tuple[Walk, Workgroups | None]:
+def walk(threads: Threads, stem: str, size: int, most: int | None = None) -> tuple[Walk, Divided | None]:
     """Neighbouring threads at neighbouring positions of a flat space; all workgroups together, ``most`` at most, or the
     one."""
     first, groups, stride = threads.t, None, threads.count
     if threads.divide:
         count = max(1, min(most or MOST_GROUPS, -(-size // threads.count)))
-        groups = Workgroups(threads.names.var("p", count), count)
+        groups = Divided(threads.names.var("p", count), count)
         first, stride = groups.var * threads.count + threads.t, count * threads.count
     if size == stride:
         return Walk(first, None, first, size, stride), groups

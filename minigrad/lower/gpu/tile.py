@@ -25,8 +25,8 @@ from minigrad.kernel.ir import (
 )
 from minigrad.lower.axes import Axis
 from minigrad.lower.gpu.contraction import Side, Tiling
-from minigrad.lower.gpu.threads import Lowering, Threads, Workgroups, unflatten
-from minigrad.lower.nest import ZERO, loop, loops
+from minigrad.lower.gpu.threads import Threads, unflatten
+from minigrad.lower.nest import ZERO, Divided, Lowering, loop, loops
 from minigrad.lower.steps import Space, Steps
 from minigrad.ops import Op
 from minigrad.symbolic import Sym, both, minimum, num
@@ -85,7 +85,7 @@ class Writer:
         count = prod(x.size for x in space)
         p = self.names.var("p", count)
         mapping = unflatten(p, space)
-        groups = Workgroups(p, count, [LetIndex(x.var, Index(mapping[x.var], int64)) for x in space])
+        groups = Divided(p, count, [LetIndex(x.var, Index(mapping[x.var], int64)) for x in space])
         note = self.threads.note("contraction", named, steps, groups)
         return Lowering([*self._workers(), *self._tile(again=False)], note, work, groups, 2 * work)
 

@@ -12,7 +12,8 @@ from minigrad.kernel.ir import Array, For, If, Index, Let, LetIndex, Load, Local
 from minigrad.kernel.walk import rebuild
 from minigrad.lower.axes import Axis
 from minigrad.lower.body import Body, Output, Traffic
-from minigrad.lower.gpu.threads import Threads, Workgroups, unflatten
+from minigrad.lower.gpu.threads import Threads, unflatten
+from minigrad.lower.nest import Divided
 from minigrad.symbolic import Sym, both, coefficient, num
 
 TILE = 32
@@ -46,7 +47,7 @@ def cannot_turn(body: Body, work: Traffic, axes: Sequence[Axis], along: Axis, th
 
 
 def transpose_stage(body: Body, work: Traffic, axes: Sequence[Axis], along: Axis, threads: Threads,
-                    size: int) -> tuple[list[Statement], Workgroups]:
+                    size: int) -> tuple[list[Statement], Divided]:
     """The statements and workgroups."""
     across = axes[-1]
     tiles: dict[Load, Array] = {}
@@ -73,13 +74,13 @@ class _Tiles:
         high = Axis(self.names.var("y", -(-along.size // size)), -(-along.size // size))
         wide = Axis(self.names.var("x", -(-across.size // size)), -(-across.size // size))
         count = prod(a.size for a in (*outer, high, wide))
-        self.groups = Workgroups(self.names.var("p", count), count)
+        self.groups = Divided(self.names.var("p", count), count)
         at = unflatten(self.groups.var, [*outer, high, wide])
         self.first = {along.var: at.pop(high.var) * size, across.var: at.pop(wide.var) * size}
         self.outer = at
         self.lane = threads.t % size
 
-    def turn(self, tiles: dict[Load, Array]) -> tuple[list[Statement], Workgroups]:
+    def turn(self, tiles: dict[Load, Array]) -> tuple[list[Statement], Divided]:
         """Copy what is read across to the tiles; then do everything, reading it from there."""
         names = {x: Local(self.names.fresh("turned"), x.dtype) for x in tiles}
         row, mapping, around = self._walk(self.across, self.along)
