@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from minigrad.lower.steps import Step, Steps, parse
 from minigrad.target import Target
 
-_LINE = re.compile(r"(map|rows|contraction|scan) over ([^:]*): (.*?)(?:; \d+ (?:iterations|workgroups))?(?: \(.*\))?")
+_LINE = re.compile(r"(\w+) over ([^:]*): (.*?)(?:; \d+ (?:iterations|workgroups))?(?: \(.*\))?")
 
 
 @dataclass(frozen=True, slots=True)
