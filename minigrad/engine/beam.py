@@ -7,6 +7,7 @@ Next: ``compilation.py``."""
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
@@ -22,7 +23,7 @@ from minigrad.kernel.ir import Array
 from minigrad.kernel.length import instructions
 from minigrad.lower import Lowered, lower
 from minigrad.lower.neighbours import Chosen, neighbours
-from minigrad.lower.steps import CHOSEN
+from minigrad.lower.steps import CHOSEN, Steps
 from minigrad.runtime import cache
 from minigrad.runtime.device import CompiledKernel, Device
 from minigrad.runtime.native import Step
@@ -108,6 +109,13 @@ def _texts(lowered: Lowered) -> Texts:
     return tuple([CHOSEN if chosen is None else str(chosen.steps) for chosen in found])
 
 
+def _together(texts: Texts, at: int, steps: Steps) -> Texts:
+    """The texts with other steps in one place. All stages of a kernel run on as many threads."""
+    threads = f"block({steps.number('block')})"
+    others = texts if steps.number("block") is None else [re.sub(r"block\(\d+\)", threads, text) for text in texts]
+    return (*others[:at], str(steps), *others[at + 1:])
+
+
 def _with(target: Target, spec: KernelSpec, texts: Texts) -> Target:
     return replace(target, steps=(*target.steps, (spec.name, texts)))
 
@@ -145,7 +153,7 @@ class _Search:
             chosen = Chosen.read(line)
             assert chosen is not None
             for steps in neighbours(chosen, self.target):
-                texts = (*one.texts[:at], str(steps), *one.texts[at + 1:])
+                texts = _together(one.texts, at, steps)
                 if texts in self.tried:
                     continue
                 self.tried.add(texts)

@@ -16,6 +16,7 @@ import minigrad
 from minigrad.engine import beam, plans
 from minigrad.engine.kernels import kernels
 from minigrad.lower import Lowered
+from minigrad.lower.steps import parse
 
 
 @pytest.fixture(autouse=True)
@@ -94,6 +95,13 @@ def test_kernels_of_all_kinds(rng: np.random.Generator) -> None:
     with minigrad.config(BEAM=0):
         for one, call in zip(found, calls, strict=True):
             np.testing.assert_allclose(one, call().numpy(), rtol=1e-4, atol=1e-5)
+
+
+def test_stages_on_a_gpu_keep_as_many_threads_as_each_other() -> None:
+    texts = ("block(64), accumulate(r0, 32)", "block(64)", "chosen")
+    assert beam._together(texts, 1, parse("block(32), lanes(x0, 2)")) == (
+        "block(32), accumulate(r0, 32)", "block(32), lanes(x0, 2)", "chosen")
+    assert beam._together(("lanes(x0, 8)", "lanes(r0, 8)"), 0, parse("")) == ("plain loops", "lanes(r0, 8)")
 
 
 def test_tune_says_what_was_gained(tmp_path: Path) -> None:
