@@ -10,7 +10,7 @@ from minigrad.dtype import DType, bool_
 from minigrad.kernel.ir import Alloc, Apply, Array, Const, Index, Load, Statement, Store, Value
 from minigrad.lower.axes import Axis
 from minigrad.lower.body import Body
-from minigrad.lower.nest import loop
+from minigrad.lower.nest import loop, vectorised
 from minigrad.lower.reductions import Domain
 from minigrad.lower.values import Reduction
 from minigrad.ops import REDUCE_OPS, Op
@@ -85,8 +85,7 @@ class Group:
             at = (u.var * self.lanes if u else num(0)) + (lane.var if lane else 0)
             op = REDUCE_OPS[r.node.op].combine
             inside: list[Statement] = [Store(a, at, Apply(op, (Load(a, at), Load(b, at)), a.dtype))]
-            if lane:
-                inside = [loop(lane, inside, "vector")]
+            inside = vectorised(lane, inside)
             statements += [loop(u, inside, self.kind)] if u else inside
         return statements
 
@@ -117,4 +116,4 @@ class Group:
                 statements.append(Store(array, slot, combine(r, Load(array, slot), value)))
             copy.check(self.unread)
             head += copy.statements
-        return [*head, *([loop(lane, statements, "vector")] if lane else statements)]
+        return [*head, *vectorised(lane, statements)]

@@ -13,7 +13,7 @@ from minigrad.kernel.ir import If, Index, LetIndex, Statement
 from minigrad.lower.axes import Axes, Axis
 from minigrad.lower.body import Body, Traffic, traffic
 from minigrad.lower.cost import axis_cost, lanes_for
-from minigrad.lower.nest import Lowering, Parallel, Part, Share, loop, loops, parallel, parts, share, when
+from minigrad.lower.nest import Lowering, Parallel, Part, Share, loop, loops, parallel, parts, share, vectorised, when
 from minigrad.lower.steps import Space, Step, Steps, Strategy, parallel_step, shared
 from minigrad.symbolic import Sym, coefficient, minimum, num
 from minigrad.target import Target
@@ -209,4 +209,4 @@ class _Map:
     def _point(self, mapping: dict[Sym, Sym], lane: Axis | None = None) -> list[Statement]:
         copy = self.body.instance(mapping)
         stores = copy.stores()
-        return [*copy.statements, *([loop(lane, stores, "vector")] if lane else stores)]
+        return [*copy.statements, *vectorised(lane, stores)]

@@ -4,7 +4,7 @@ Next: ``cost.py``."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from minigrad.dtype import bool_, int64
@@ -25,6 +25,16 @@ def loop(axis: Axis, body: Sequence[Statement], kind: str = "serial", start: Sym
          stop: Sym | None = None) -> For:
     """A loop over an axis, or over a part of it."""
     return For(axis.var, start, num(axis.size) if stop is None else stop, 1, kind, tuple(body))
+
+
+def vectorised(lane: Axis | None, body: Sequence[Statement]) -> list[Statement]:
+    """The body for all lanes at once; just the body if there is a single one."""
+    return [loop(lane, body, "vector")] if lane is not None and lane.size > 1 else list(body)
+
+
+def repeated(axis: Axis, body: Sequence[Statement]) -> list[Statement]:
+    """The body written out for each point of the axis."""
+    return [loop(axis, body, "unroll")] if axis.size > 1 else list(body)
 
 
 def loops(axes: Sequence[Axis], body: Sequence[Statement]) -> list[Statement]:
@@ -74,6 +84,42 @@ unroll=1, lanes=4)]
     if extent > at:
         result.append(Part(at, extent - at, 1, 1))
     return result
+
+
+def in_parts(names: Names, extent: int, lanes: int,
+             inside: Callable[[Sym], tuple[Sequence[Statement], Sequence[Statement]]]) -> list[Statement]:
+    """Loops over an extent, in whole vectors, then narrower ones, then single elements; ``inside``: what stands before
+    the vector loop at a position, and what is in it."""
+    statements: list[Statement] = []
+    for part in parts(extent, lanes):
+        step, lane = Axis(names.var("v", part.count), part.count), None
+        at = (step.var if part.count > 1 else ZERO) * part.lanes + part.start
+        if part.lanes > 1:
+            lane = Axis(names.var("l", part.lanes), part.lanes)
+            at = at + lane.var
+        head, stores = inside(at)
+        made = [*head, *vectorised(lane, stores)]
+        statements += [loop(step, made)] if part.count > 1 else made
+    return statements
+
+
+def unflatten(flat: Sym, axes: Sequence[Axis]) -> dict[Sym, Sym]:
+    """The axes' variables in terms of a row-major position in their space.
+
+    >>> from minigrad.symbolic import var
+    >>> unflatten(var("i", 0, 11), [Axis(var("y", 0, 2), 3), Axis(var("x", 0, 3), 4)])
+    {x: i % 4, y: i/4}
+    """
+    found: dict[Sym, Sym] = {}
+    for position, axis in reversed(list(enumerate(axes))):
+        found[axis.var] = flat % axis.size if position else flat
+        flat = flat // axis.size
+    return found
+
+
+def bind_axes(flat: Sym, axes: Sequence[Axis]) -> list[Statement]:
+    """The axes' variables, bound to a row-major position in their space."""
+    return [LetIndex(v, Index(e, int64)) for v, e in reversed(unflatten(flat, axes).items())]
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,12 +204,7 @@ def parallel(names: Names, s: Share) -> Parallel:
     cut = s.axes[s.cut]
     blocks = s.blocks()
     block = var % blocks
-    outer = var // blocks
-    head: list[Statement] = []
-    for axis in reversed(s.axes[:s.cut]):
-        head.append(LetIndex(axis.var, Index(outer % axis.size, int64)))
-        outer = outer // axis.size
-    head.reverse()
+    head = bind_axes(var // blocks, s.axes[:s.cut])
     start = block * s.block
     if blocks == 1:
         return Parallel(var, s.extent, head, ZERO, num(cut.size))

@@ -13,7 +13,7 @@ from minigrad.kernel.ir import Apply, Array, Fold, Load, Local, Statement, Store
 from minigrad.lower.accumulate import LONGEST, Group, Points, identity
 from minigrad.lower.axes import Axis
 from minigrad.lower.body import Body, traffic
-from minigrad.lower.nest import Lowering, Parallel, Part, Share, loop, loops, parallel, parts, share, when
+from minigrad.lower.nest import Lowering, Parallel, Part, Share, loop, loops, parallel, parts, share, vectorised, when
 from minigrad.lower.reductions import Choice, Domain
 from minigrad.lower.steps import Space, Steps, Strategy, parallel_step, shared
 from minigrad.ops import REDUCE_OPS
@@ -206,7 +206,7 @@ class _Rows:
         own = slot + (lane.var if lane else 0)
         copy = self.body.instance({lane_axis.var: position}, {name: Load(array, own) for name, array in found})
         stores = copy.stores()
-        inside = [*copy.statements, *([loop(lane, stores, "vector")] if lane else stores)]
+        inside = [*copy.statements, *vectorised(lane, stores)]
         kind = "serial" if self.in_memory and part.unroll >= 4 else "unroll"
         return statements + ([loop(register, inside, kind)] if register else inside)
 
@@ -327,7 +327,7 @@ class _Group(Group):
         for copy in copies:
             copy.check(self.unread)
         head = [s for copy in copies for s in copy.statements]
-        return [*head, *([loop(lane, stores, "vector")] if lane else stores)]
+        return [*head, *vectorised(lane, stores)]
 
     def fold(self, accumulators: Sequence[Array], found: Sequence[dict[str, Value]]) -> list[Statement]:
         """Each accumulator's registers and lanes joined to one value."""

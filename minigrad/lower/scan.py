@@ -12,7 +12,7 @@ from minigrad.kernel.ir import Alloc, Apply, Array, Const, Load, Statement, Stor
 from minigrad.lower.axes import Axes, Axis
 from minigrad.lower.body import Body, Traffic, traffic
 from minigrad.lower.cost import access_cost, lanes_for
-from minigrad.lower.nest import ZERO, Lowering, Part, loop, loops, parallel, parts, share, when
+from minigrad.lower.nest import ZERO, Lowering, Part, loop, loops, parallel, parts, share, vectorised, when
 from minigrad.lower.scalar import convert
 from minigrad.lower.steps import Space, Step, Steps, Strategy, parallel_step, shared
 from minigrad.ops import REDUCE_OPS, running_dtype
@@ -142,5 +142,5 @@ class _Scan(Column):
             mapping = {**mapping, lane_axis.var: mapping[lane_axis.var] + lane.var}
         running = self.register("acc", lanes)
         head, stores = self.step(mapping, running, lane.var if lane else ZERO)
-        inside = [*head, *([loop(lane, stores, "vector")] if lane else stores)]
+        inside = [*head, *vectorised(lane, stores)]
         return [Alloc(running, self.neutral), *([loop(self.along, inside)] if self.along else inside)]

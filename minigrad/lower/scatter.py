@@ -15,7 +15,7 @@ from minigrad.graph.movement import Coordinate, source_index
 from minigrad.kernel.ir import Apply, Array, Const, If, Index, Let, LetIndex, Load, Local, Statement, Store, Value
 from minigrad.lower.axes import Axis
 from minigrad.lower.body import Body, Output
-from minigrad.lower.nest import Lowering, Parallel, Share, loop, loops, parallel, parts, share
+from minigrad.lower.nest import Lowering, Parallel, Share, in_parts, loop, loops, parallel, share
 from minigrad.lower.scalar import convert
 from minigrad.lower.values import Names, Values
 from minigrad.ops import Op, scatter_combine
@@ -228,19 +228,7 @@ class _Scatter:
             lane = Axis(self.names.var("l", lanes), lanes)
             inside = loop(lane, self._one(row, entry, steps.var * lanes + lane.var), "vector")
             return [loop(steps, [inside], start=start // lanes, stop=stop // lanes)]
-        statements: list[Statement] = []
-        for part in parts(self.tail, lanes):
-            at = num(part.start)
-            steps = Axis(self.names.var("v", part.count), part.count)
-            if part.count > 1:
-                at = at + steps.var * part.lanes
-            if part.lanes > 1:
-                lane = Axis(self.names.var("l", part.lanes), part.lanes)
-                made: list[Statement] = [loop(lane, self._one(row, entry, at + lane.var), "vector")]
-            else:
-                made = self._one(row, entry, at)
-            statements += [loop(steps, made)] if part.count > 1 else made
-        return statements
+        return in_parts(self.names, self.tail, lanes, lambda at: ((), self._one(row, entry, at)))
 
     def _value(self, index: Coordinate) -> Value:
         return self.values.value(self.node.srcs[1], index)

@@ -29,7 +29,7 @@ from minigrad.kernel.ir import (
 from minigrad.lower.axes import Axis
 from minigrad.lower.body import traffic
 from minigrad.lower.cost import AHEAD, per_vector
-from minigrad.lower.nest import ZERO, Divided, Lowering, loop, loops, parts, when
+from minigrad.lower.nest import ZERO, Divided, Lowering, bind_axes, in_parts, loop, loops, when
 from minigrad.lower.packed import Packed, Packing, dot
 from minigrad.lower.steps import Space
 from minigrad.lower.tiling import Tiling
@@ -87,11 +87,6 @@ class _Writer(Packing):
         space += [x for x in (block_n, block_m) if x.size > 1]
         extent = prod(x.size for x in space)
         p = self.names.var("p", extent)
-        head: list[Statement] = []
-        rest: Sym = p
-        for x in reversed(space):
-            head.insert(0, LetIndex(x.var, Index(rest % x.size, int64)))
-            rest = rest // x.size
         work = self._task(block_m, block_n)
         total = prod([tiling.m.size, *(x.size for x in tiling.columns), *(x.size for x in tiling.outer),
                       *(x.size for x in tiling.k)])
@@ -99,7 +94,7 @@ class _Writer(Packing):
         if not self.divide:
             return Lowering(loops(space, work), self.space.note("contraction", steps), total, None, 2 * total)
         note = self.space.note("contraction", steps + tiling.parallel(self.space))
-        made = Divided(p, extent, head)
+        made = Divided(p, extent, bind_axes(p, space))
         return Lowering(work, note + f"; {extent} iterations", total, made, 2 * total)
 
     def _tiles(self, stem: str, count: int, block: Axis, per_block: int, size: int, extent: int,
@@ -230,19 +225,13 @@ class _Writer(Packing):
     def _columns(self, n: Sym, first: Sym, at: Sym, count: int, mapping: dict[Sym, Sym],
                  sums: Array) -> list[Statement]:
         """``count`` neighbouring results."""
-        statements: list[Statement] = []
-        for part in parts(count, self.tiling.lanes):
-            step = self.axis("v", part.count)
-            position = (step.var if part.count > 1 else ZERO) * part.lanes + part.start
-            lane = self.axis("l", part.lanes) if part.lanes > 1 else None
-            if lane is not None:
-                position = position + lane.var
+        def inside(position: Sym) -> tuple[Sequence[Statement], Sequence[Statement]]:
             copy = self.body.instance({**mapping, n: first + position},
                                       {self.tiling.reduction.local.name: Load(sums, at + position)})
             stores = copy.stores()
-            made = [*copy.statements, *([loop(lane, stores, "vector")] if lane else stores)]
-            statements += [loop(step, made)] if part.count > 1 else made
-        return statements
+            return copy.statements, stores
+
+        return in_parts(self.names, count, self.tiling.lanes, inside)
 
     def _columns_again(self, n: Sym, first: Sym, at: Sym, count: int, mapping: dict[Sym, Sym],
                        sums: Array) -> list[Statement]:

@@ -9,10 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
-from minigrad.dtype import int64
 from minigrad.errors import ScheduleError
 from minigrad.graph.lazy import LazyBuffer
-from minigrad.kernel.ir import Alloc, Array, Barrier, For, Index, LetIndex, Scalar, Statement
+from minigrad.kernel.ir import Alloc, Array, Barrier, For, Scalar, Statement
 from minigrad.lower.axes import Axis
 from minigrad.lower.gpu.contraction import find_tiling
 from minigrad.lower.gpu.map import map_stage
@@ -21,9 +20,9 @@ from minigrad.lower.gpu.matrix_tile import matrix_stage
 from minigrad.lower.gpu.rows import SECTOR, rows_stage
 from minigrad.lower.gpu.scan import scan_stage
 from minigrad.lower.gpu.scatter import scatter_stage
-from minigrad.lower.gpu.threads import THREADS, ZERO, SharedMemory, Threads, power_of_two, under, unflatten
+from minigrad.lower.gpu.threads import THREADS, ZERO, SharedMemory, Threads, power_of_two, under
 from minigrad.lower.gpu.tile import contraction_stage
-from minigrad.lower.nest import Divided, Lowering
+from minigrad.lower.nest import Divided, Lowering, bind_axes
 from minigrad.lower.outer import Block, block_size, contiguous_runs, is_row
 from minigrad.lower.stages import Lowered, Row, Stages, Work, begin_stack, choose_part, stacked
 from minigrad.lower.values import Names
@@ -184,7 +183,7 @@ class _Kernel(Stages[Threads]):
             groups = Divided(looped[0].var, count)
         else:
             groups = Divided(self.names.var("p", count), count)
-            groups.head += [LetIndex(v, Index(e, int64)) for v, e in reversed(unflatten(groups.var, looped).items())]
+            groups.head += bind_axes(groups.var, looped)
         return _Part(groups, body, made, count)
 
     def _block(self, stages: Sequence[Stage], outer: Sequence[Axis], index: Sequence[Sym]) -> Block | None:

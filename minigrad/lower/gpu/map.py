@@ -10,10 +10,10 @@ from minigrad.errors import ScheduleError
 from minigrad.kernel.ir import Statement
 from minigrad.lower.axes import Axis
 from minigrad.lower.body import Body, Traffic, traffic
-from minigrad.lower.gpu.threads import Threads, unflatten, walk, wide_lanes
+from minigrad.lower.gpu.threads import Threads, walk, wide_lanes
 from minigrad.lower.gpu.transpose import TILE, cannot_turn, find_turned, transpose_stage
 from minigrad.lower.map import simplify_axes
-from minigrad.lower.nest import Lowering, loop
+from minigrad.lower.nest import Lowering, unflatten, vectorised
 from minigrad.lower.steps import Space, Step, Steps, Strategy
 
 STEPS = Strategy("map", ("block", "grid", "lanes", "split"))
@@ -49,7 +49,7 @@ def map_stage(body: Body, threads: Threads, given: Steps | None = None) -> Lower
         mapping[lane_axis.var] = mapping.pop(vectors.var) * lanes + lane.var
     copy = body.instance(mapping)
     stores: list[Statement] = copy.stores()
-    made = [*copy.statements, *([loop(lane, stores, "vector")] if lane else stores)]
+    made = [*copy.statements, *vectorised(lane, stores)]
     return Lowering(walked.around(made), threads.note("map", space, steps, groups, walked=True), total, groups)
 
 

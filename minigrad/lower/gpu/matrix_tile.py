@@ -25,9 +25,9 @@ from minigrad.kernel.ir import (
 )
 from minigrad.lower.gpu.contraction import Side
 from minigrad.lower.gpu.matrix import MatrixTiling
-from minigrad.lower.gpu.threads import Threads, unflatten
-from minigrad.lower.gpu.tile import Writer, repeated, vectorised
-from minigrad.lower.nest import ZERO, Lowering
+from minigrad.lower.gpu.threads import Threads
+from minigrad.lower.gpu.tile import Writer
+from minigrad.lower.nest import ZERO, Lowering, repeated, unflatten, vectorised
 from minigrad.lower.steps import Space
 from minigrad.ops import Op
 from minigrad.symbolic import Sym, both

@@ -28,8 +28,8 @@ from minigrad.kernel.ir import (
 from minigrad.lower.accumulate import LONGEST, Group, identity
 from minigrad.lower.axes import Axis
 from minigrad.lower.body import Body, traffic
-from minigrad.lower.gpu.threads import THREADS, ZERO, Threads, power_of_two, under, unflatten, walk, wide_lanes
-from minigrad.lower.nest import Divided, Lowering, loop, loops
+from minigrad.lower.gpu.threads import THREADS, ZERO, Threads, power_of_two, under, walk, wide_lanes
+from minigrad.lower.nest import Divided, Lowering, loop, loops, unflatten
 from minigrad.lower.reductions import Domain
 from minigrad.lower.steps import Space, Step, Steps, Strategy
 from minigrad.lower.values import Reduction

@@ -13,8 +13,8 @@ from minigrad.errors import ScheduleError
 from minigrad.kernel.ir import Alloc, Apply, Array, Index, LetIndex, Load, Statement, Store
 from minigrad.lower.axes import Axis
 from minigrad.lower.body import Body, Traffic, traffic
-from minigrad.lower.gpu.threads import ZERO, Threads, under, unflatten, walk
-from minigrad.lower.nest import Divided, Lowering, loop
+from minigrad.lower.gpu.threads import ZERO, Threads, under, walk
+from minigrad.lower.nest import Divided, Lowering, loop, unflatten
 from minigrad.lower.scan import Column, Running, scan_axes
 from minigrad.lower.steps import Space, Step, Steps, Strategy
 from minigrad.symbolic import Sym, coefficient, minimum, num

@@ -28,8 +28,8 @@ from minigrad.kernel.ir import (
     Value,
 )
 from minigrad.lower.axes import Axis
-from minigrad.lower.gpu.threads import MOST_GROUPS, ZERO, Threads, power_of_two, under, unflatten, walk
-from minigrad.lower.nest import Divided, Lowering, loop
+from minigrad.lower.gpu.threads import MOST_GROUPS, ZERO, Threads, power_of_two, under, walk
+from minigrad.lower.nest import Divided, Lowering, loop, unflatten
 from minigrad.lower.scalar import convert
 from minigrad.lower.scatter import Entries, entries, joined
 from minigrad.lower.values import Values

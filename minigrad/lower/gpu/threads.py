@@ -120,20 +120,6 @@ def power_of_two(n: int) -> int:
     return 1 << max(0, n - 1).bit_length()
 
 
-def unflatten(flat: Sym, axes: Sequence[Axis]) -> dict[Sym, Sym]:
-    """The axes' variables in terms of a row-major position in their space.
-
-    >>> from minigrad.symbolic import var
-    >>> unflatten(var("i", 0, 11), [Axis(var("y", 0, 2), 3), Axis(var("x", 0, 3), 4)])
-    {x: i % 4, y: i/4}
-    """
-    found: dict[Sym, Sym] = {}
-    for position, axis in reversed(list(enumerate(axes))):
-        found[axis.var] = flat % axis.size if position else flat
-        flat = flat // axis.size
-    return found
-
-
 def under(condition: Sym | None, body: Sequence[Statement]) -> list[Statement]:
     """``body`` where the condition holds (None: always)."""
     if condition is None or condition.lo == 1 or not body:

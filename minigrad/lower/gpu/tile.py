@@ -25,8 +25,8 @@ from minigrad.kernel.ir import (
 )
 from minigrad.lower.axes import Axis
 from minigrad.lower.gpu.contraction import Side, Tiling
-from minigrad.lower.gpu.threads import Threads, unflatten
-from minigrad.lower.nest import ZERO, Divided, Lowering, loop, loops
+from minigrad.lower.gpu.threads import Threads
+from minigrad.lower.nest import ZERO, Divided, Lowering, bind_axes, loop, loops, repeated, unflatten, vectorised
 from minigrad.lower.steps import Space, Steps
 from minigrad.ops import Op
 from minigrad.symbolic import Sym, both, minimum, num
@@ -84,8 +84,7 @@ class Writer:
             return Lowering([*head, *loops(space, tile_of_result)], note, work, None, 2 * work)
         count = prod(x.size for x in space)
         p = self.names.var("p", count)
-        mapping = unflatten(p, space)
-        groups = Divided(p, count, [LetIndex(x.var, Index(mapping[x.var], int64)) for x in space])
+        groups = Divided(p, count, bind_axes(p, space))
         note = self.threads.note("contraction", named, steps, groups)
         return Lowering([*self._workers(), *self._tile(again=False)], note, work, groups, 2 * work)
 
@@ -261,13 +260,3 @@ class Writer:
         def where(body: list[Statement]) -> list[Statement]:
             return [If(Index(at < side.size // lanes, bool_), (LetIndex(inside, Index(at, int64)), *body))]
         return inside, where
-
-
-def vectorised(lane: Axis, body: Sequence[Statement]) -> list[Statement]:
-    """The body for all lanes at once; just the body if there is a single one."""
-    return [loop(lane, body, "vector")] if lane.size > 1 else list(body)
-
-
-def repeated(axis: Axis, body: Sequence[Statement]) -> list[Statement]:
-    """The body written out for each point of the axis."""
-    return [loop(axis, body, "unroll")] if axis.size > 1 else list(body)

@@ -12,8 +12,8 @@ from minigrad.kernel.ir import Array, For, If, Index, Let, LetIndex, Load, Local
 from minigrad.kernel.walk import rebuild
 from minigrad.lower.axes import Axis
 from minigrad.lower.body import Body, Output, Traffic
-from minigrad.lower.gpu.threads import Threads, unflatten
-from minigrad.lower.nest import Divided
+from minigrad.lower.gpu.threads import Threads
+from minigrad.lower.nest import Divided, unflatten
 from minigrad.symbolic import Sym, both, coefficient, num
 
 TILE = 32
