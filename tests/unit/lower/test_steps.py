@@ -22,7 +22,7 @@ from minigrad.lower.steps import CHOSEN, Steps, parse, said
 from minigrad.ops import Op
 from minigrad.target import AVX2, AVX512, CUDA, GPU, SCALAR, Target
 from tests.unit.lower.specs import buffer, check, matmul, run, spec_of
-from tests.unit.lower.test_gpu import TINY, rows_of_softmax
+from tests.unit.lower.test_gpu import TINY, columns_of_softmax, rows_of_softmax
 
 
 def chosen(notes: tuple[str, ...]) -> list[str]:
@@ -76,6 +76,17 @@ def test_chosen_steps_given_back_make_the_same_loops(name: str, target: Target) 
     again = lower(spec, replace(target, steps=(("*", tuple(texts)),)))
     assert show(again.kernel) == show(first.kernel) and again.strategies == first.strategies
     assert [str(parse(text)) for text in texts] == texts
+
+
+@pytest.mark.parametrize("target", [AVX2, GPU, TINY], ids=lambda t: f"{t.name}{t.workgroup}")
+@pytest.mark.parametrize("shape", [(300, 5), (64, 131)])
+def test_steps_are_for_whole_blocks(target: Target, shape: tuple[int, int]) -> None:
+    """Of a kernel that takes several columns at once, and at last fewer, which have other axes."""
+    spec = columns_of_softmax(shape)[0]
+    first = lower(spec, target)
+    assert "(all: " in first.strategies[0]
+    again = lower(spec, replace(target, steps=(("*", tuple(chosen(first.strategies))),)))
+    assert show(again.kernel) == show(first.kernel)
 
 
 @pytest.mark.parametrize("steps", [
