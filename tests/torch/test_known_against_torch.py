@@ -104,6 +104,10 @@ def test_gradients_that_are_zero_are_written_out() -> None:
         "v1 = L.tensor([[-1.0, 2.0], [0.5, -3.0]], dtype=L.float64)",
         "v2 = L.func.vmap(L.func.grad(lambda t: (L.digamma(t)).sum()))(v1)")),
     ("a step after a rounding", (
+        "v1 = L.ones(2, 3, dtype=L.float64)",
+        "v2 = L.func.jvp(lambda t: L.nn.functional.cosine_similarity(t, t, dim=1), "
+        "(v1,), (L.tensor([[-1.5, 1e20, -2.25], [1.5, -1.75, 0.0]], dtype=L.float64),))[1]")),
+    ("a step after a rounding", (
         "v1 = (L.arange(300.0, dtype=L.float64) * 0.37).sin().reshape(30, 10)", "v2 = L.cdist(v1, v1)")),
     ("errors that depend on values", ("v1 = L.ones(2, 3)", "v1[:, L.tensor([0, 1, 5])] = L.tensor([2.0])")),
 ])

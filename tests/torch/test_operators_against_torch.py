@@ -203,3 +203,17 @@ def test_wrong_derivatives_and_rows_are_found():
     assert forward(lambda x: [x.detach()], [x]) is None
     assert batched(lambda x: [x.flip(0)], [x]) == ""
     assert batched(lambda x: [x * next(calls)], [x]).startswith("in_dims 0, output 0: ")
+
+
+def test_how_far_ours_may_be_where_pytorch_strays():
+    """As far as PyTorch is from what operands of a wider type give, if roundings can lead there."""
+    right = torch.tensor([1.0, 2.0, 1000.0], dtype=torch.float64)
+
+    def found(stray: float, ours: float) -> str:
+        expected = right.float() + torch.tensor([stray, 0.0, 0.0])
+        given = minigrad.tensor(right.tolist()) + minigrad.tensor([0.0, ours, 0.0])
+        return difference(given, expected, exact=lambda: right)
+
+    assert found(5e-3, 4e-3) == "" and found(5e-3, 0.0) == ""
+    assert found(5e-3, 8e-3) != ""
+    assert found(5.0, 0.0) == "" and found(5.0, 4.0) != "" and found(5.0, 0.01) != ""

@@ -96,7 +96,9 @@ def kind_of(program: Program, reference: Any, library: Any) -> str | None:
 # --- what the reference's own result depends on
 
 
-CANCELS = re.compile(r"\b(?:v\d+|t)\b(?=\.(?:var|std)\()|(?<=\.layer_norm\()(?:v\d+|t)\b|(?<=\.cdist\()(?:v\d+|t)\b")
+CANCELS = re.compile(r"\b(?:v\d+|t)\b(?=\.(?:var|std)\()|(?:" + "|".join([
+    rf"(?<=\.{name}\()" for name in ("layer_norm", "cdist", "cosine_similarity")]) + r")(?:v\d+|t)\b")
+"""What is shaken: operands of functions in which large numbers cancel."""
 
 
 def _moving(move: Callable[[Any, float], Any], lines: re.Pattern[str] = ROUNDED) -> Change:
