@@ -81,6 +81,13 @@ def _item(container: Any, key: Any) -> Any:
     return container[key]
 
 
+def _hooks_of(leaf: Tensor) -> tuple[Any, ...] | None:
+    """The hooks of a leaf, which backward calls; None if there never was one."""
+    hooks = leaf._hooks
+    return None if hooks is None else tuple([
+        hook for table in (hooks.before, hooks.after, hooks.pre, hooks.post) for hook in table.values()])
+
+
 class Surroundings:
     """What the ``roots`` (name and value) reach. ``tensors``: the Tensors with their names; ``problem``: why it can't
     be watched, if it can't.
@@ -108,6 +115,7 @@ class Surroundings:
         self._space: dict[str, Any] = {}
         self.storage_ids = frozenset([id(s) for s in self.storages])
         self.requires_grad = [t._requires_grad for t in self.tensors]
+        self._hooks = [_hooks_of(t) for t in self.tensors]
 
     def _start(self) -> None:
         self.tensors: list[Tensor] = []
@@ -148,9 +156,12 @@ class Surroundings:
             space[f"x{number}"] = thing
             return f"x{number}"
 
-        for tensor, storage, flag in zip(self.tensors, self.storages, self.requires_grad, strict=True):
+        for tensor, storage, flag, hooks in zip(
+                self.tensors, self.storages, self.requires_grad, self._hooks, strict=True):
             t = name(tensor)
             terms.append(f"{t}._storage is {name(storage)} and {t}._requires_grad is {flag}")
+            if flag:
+                terms.append(f"{t}._hooks is None" if hooks is None else f"hooks_of({t}) == {name(hooks)}")
         for i, (container, key) in enumerate(zip(*self._items[:2], strict=True)):
             written = repr(key) if type(key) in (str, int) else name(key)
             if isinstance(container, dict) and type(container) is not dict:
@@ -163,7 +174,7 @@ class Surroundings:
         terms += [f"{name(container)} == {name(content)}" for container, content, _ in self._sets]
         if self._arrays:
             terms.append("False")
-        space["get"] = dict.get
+        space["get"], space["hooks_of"] = dict.get, _hooks_of
         space |= {f"item{i}": value for i, value in enumerate(self._items[2])}
         space |= {f"attribute{i}": value for i, value in enumerate(self._attributes[2])}
         exec(f"def check():\n return {' and '.join(terms) or True}", space)
@@ -172,9 +183,9 @@ class Surroundings:
 
     def difference(self) -> str | None:
         """The name of the first thing that is not as it was. Equal values are taken for what they replaced."""
-        for tensor, storage, requires_grad, name in zip(
-                self.tensors, self.storages, self.requires_grad, self.tensor_names, strict=True):
-            if tensor._storage is not storage or tensor._requires_grad != requires_grad:
+        for tensor, storage, requires_grad, hooks, name in zip(
+                self.tensors, self.storages, self.requires_grad, self._hooks, self.tensor_names, strict=True):
+            if tensor._storage is not storage or tensor._requires_grad != requires_grad or _hooks_of(tensor) != hooks:
                 return name
         for what, (places, keys, values, paths), get in (
                 ("item", self._items, _item), ("attribute", self._attributes, getattr)):

@@ -538,6 +538,31 @@ def test_debug_says_why(capsys: pytest.CaptureFixture[str]) -> None:
     assert seen.recorded == ["<lambda>: scale has changed"]
 
 
+@pytest.mark.filterwarnings("ignore:minigrad.jit")
+@pytest.mark.parametrize("inside", [False, True])
+def test_hooks_of_tensors_around(inside: bool) -> None:
+    def gradients(jit: bool) -> list[float]:
+        weight = minigrad.tensor(0.5, requires_grad=True)
+
+        def step(add: bool) -> None:
+            if add and inside:
+                weight.register_hook(lambda g: g * 2)
+            weight.reciprocal().backward()
+
+        function = minigrad.jit(step) if jit else step
+        found = []
+        for i in range(9):
+            if i % 3 == 1 and not inside:
+                handle = weight.register_hook(lambda g: g * 2)
+            if i == 8 and not inside:
+                handle.remove()
+            function(i % 3 == 1)
+            found.append(weight.grad.item())
+        return found
+
+    assert gradients(True) == gradients(False)
+
+
 def test_an_argument_that_is_made_to_require_a_gradient() -> None:
     """As an attack on a model does: the caller's tensor gets the flag and the gradient."""
 
