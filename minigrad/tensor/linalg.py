@@ -16,7 +16,7 @@ from minigrad.tensor.autocast import operands_of
 from minigrad.tensor.base import AnyTensor
 from minigrad.tensor.definition import become, both
 from minigrad.tensor.function import Function
-from minigrad.tensor.operands import broadcast_shapes, dim_index, one_device, require_tensor
+from minigrad.tensor.operands import broadcast_shapes, dim_index, not_for, one_device, require_tensor
 from minigrad.tensor.promotion import c_name, type_name
 
 if TYPE_CHECKING:
@@ -366,6 +366,8 @@ class LinearAlgebra:
         k = prod([self._shape()[d] for d in mine])
         left = self.permute(*free_a, *mine).reshape(prod([self._shape()[d] for d in free_a]), k)
         right = other.permute(*theirs, *free_b).reshape(k, prod([other._shape()[d] for d in free_b]))
+        if prod(shape) == 1:
+            not_for("b", self.dtype, "dot")
         return left.mm(right).reshape(shape)
 
     @both("trace")

@@ -121,6 +121,11 @@ PROGRAMS = {
         v1 = L.ldexp(L.tensor([0.5j, 3.0]), L.tensor([2, -1]))
         v2 = L.ldexp(L.tensor([2, 3]), L.tensor([0.5, -1j]))
         v3 = L.ldexp(L.tensor([0.5]), L.tensor([True]))""",
+    "bools contracted to one": """
+        v0 = L.zeros(0, 2, dtype=L.bool)
+        v1 = L.tensordot(v0, v0, 2)
+        v2 = L.tensordot(v0, v0.T, 1)
+        v3 = L.tensordot(v0, v0, ([0], [0]))""",
     "a copy of a constant, and a trace that is left": """
         v0 = L.ones(2, 3, dtype=L.float64)
         v1 = L.xlogy(v0, L.tensor(-3.0, dtype=L.float64))

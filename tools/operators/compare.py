@@ -59,9 +59,10 @@ def _may_stray(expected: Any) -> bool:
         getattr(expected, "dtype", None) in WIDER)
 
 
-ROUNDINGS = 64.0
-"""So many roundings of its largest result PyTorch may be off: it rounds after each kernel, of which no operator has
-more, and a sum in blocks. What is off by more is no measure for ours."""
+ROUNDINGS = 16.0
+"""So many roundings of its largest result PyTorch may be off to be a measure for ours: it rounds after each kernel, and
+operators have a few. Where it counted it was off by up to 3, in grid_sample() of half types, and once by 393, in
+vector_norm() of float16 (``python -m tools.operators --dtypes float16,bfloat16``)."""
 
 
 def _with_errors(expected: Any, right: Any, wider: Tolerances) -> Tolerances:
