@@ -19,18 +19,19 @@ COMPARED = 1001
 """As ``OWN``, but read in comparisons only: the gradient of the gradient does not flow there."""
 
 _OF_ONE: dict[tuple[int, ...], str] = {
-    (): "AsStrided Bernoulli Ceil Clone ConstantPadNd Cumsum Deg2Rad DiagEmbed Diagonal Expand Fill Flip Floor Frac "
-        "Mean Neg Permute Rad2Deg Repeat Roll Round Select Sign Slice Split SplitWithSizes Squeeze Sum T ToCopy "
-        "Transpose Tril Triu Trunc Unbind Unfold Unsqueeze View",
+    (): "AsStrided Bernoulli Ceil Clone ConstantPadNd Cumsum Deg2Rad DiagEmbed Diagonal Expand FftC2C FftC2R Fill Flip "
+        "Floor Frac Mean Neg Permute Rad2Deg Repeat Roll Round Select Sign Slice Split SplitWithSizes Squeeze Sum T "
+        "ToCopy Transpose Tril Triu Trunc Unbind Unfold Unsqueeze View",
     (0,): "Abs Acos Acosh AdaptiveAvgPool1D AdaptiveAvgPool2D AdaptiveAvgPool3D Angle Asin Asinh Atan Atanh AvgPool1D "
-          "AvgPool2D AvgPool3D Celu Cos Cosh Digamma Elu Erf Erfc Erfinv Gelu Glu Hardshrink Hardsigmoid Hardswish "
-          "Hardtanh I0 LeakyRelu Lgamma LinalgMatrixExp LocalResponseNorm Log Log10 Log1P Log2 LogSigmoid Logit Mish "
-          "NanToNum Nansum Normalize Polygamma Pow ReflectionPad1D ReflectionPad2D ReflectionPad3D ReplicationPad1D "
-          "ReplicationPad2D ReplicationPad3D Silu Sin Sinc Sinh Softplus Softshrink Threshold Var VarMean",
+          "AvgPool2D AvgPool3D Celu Cos Cosh Digamma Elu Erf Erfc Erfinv FftR2C Gelu Glu Hardshrink Hardsigmoid "
+          "Hardswish Hardtanh I0 LeakyRelu Lgamma LinalgMatrixExp LocalResponseNorm Log Log10 Log1P Log2 LogSigmoid "
+          "Logit Mish NanToNum Nansum Normalize Polygamma Pow ReflectionPad1D ReflectionPad2D ReflectionPad3D "
+          "ReplicationPad1D ReplicationPad2D ReplicationPad3D Silu Sin Sinc Sinh Softplus Softshrink SpecialEntr "
+          "Threshold Var VarMean",
     (-1,): "CholeskyInverse Exp Exp2 Expm1 LinalgCholeskyEx LinalgInvEx LogSoftmax Reciprocal Relu Rsqrt Sigmoid "
            "Softmax Sqrt Tan Tanh",
     (-1, 0): "Amax Amin Cumprod LinalgDet LinalgVectorNorm Logcumsumexp Logsumexp Median Nanmedian Pdist Prod Sgn Std "
-             "StdMean",
+             "SpecialErfcx SpecialLogNdtr StdMean",
     (-2, 0): "FractionalMaxPool2D FractionalMaxPool3D",
     (-3, 0): "AdaptiveMaxPool1D AdaptiveMaxPool2D AdaptiveMaxPool3D MaxPool1DWithIndices MaxPool2DWithIndices "
              "MaxPool3DWithIndices",
@@ -105,7 +106,7 @@ FLOWS: dict[str, Keeps] = {
     **dict.fromkeys((
         "AmaxBackward0", "AminBackward0", "AminmaxBackward0", "AngleBackward0", "ClampBackward0", "ClampBackward1",
         "ClampMinBackward0", "ComplexBackward0", "CummaxBackward0", "CumminBackward0", "CumprodBackward0",
-        "FmaxBackward0", "FminBackward0", "FrexpBackward0", "GatherBackward0", "IndexAddBackward0",
+        "FftR2CBackward0", "FmaxBackward0", "FminBackward0", "FrexpBackward0", "GatherBackward0", "IndexAddBackward0",
         "IndexCopyBackward0", "IndexReduceBackward0", "LogcumsumexpBackward0", "MaskedSelectBackward0", "MaxBackward1",
         "MaximumBackward0", "MedianBackward0", "MinBackward1", "MinimumBackward0", "ModeBackward0",
         "NanToNumBackward0", "NanmedianBackward0", "NansumBackward0", "NextafterBackward0", "ProdBackward0",

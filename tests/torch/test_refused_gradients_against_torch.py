@@ -215,3 +215,22 @@ def test_the_slope_of_a_sign_is_0_though_others_are_infinite(through):
         return found
 
     _agree(gradients)
+
+
+@pytest.mark.parametrize("call", [
+    "L.special.entr(y)", "L.special.log_ndtr(y)", "L.special.erfcx(y)", "L.fft.rfft(y)", "L.fft.fft(y + 0j)",
+    "L.fft.ifft(y * 1j)", "L.fft.irfft(y + 0j)"])
+def test_what_special_functions_and_transforms_keep(call):
+    for change in ("y.mul_(2)", "z.mul_(2)", "z.abs().sum().backward()"):
+        def gradient(library, change=change):
+            x = library.tensor([0.3, 0.7], dtype=library.float64, requires_grad=True)
+            y = x * 1
+            z = eval(call, {"L": library, "y": y})
+            exec(change, {"y": y, "z": z})
+            try:
+                z.abs().sum().backward()
+            except RuntimeError as error:
+                return str(error)[:40]
+            return [round(v, 6) for v in x.grad.tolist()]
+
+        _agree(gradient)

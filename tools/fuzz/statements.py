@@ -343,14 +343,15 @@ def _rare(w: Writer) -> str:
         f"L.slice_scatter({x}.contiguous(), {x}.narrow({dim}, 0, {count}) * 2, {dim}, 0, {count})",
         f"L.select_scatter({x}.contiguous(), {x}.select({dim}, 0) * 2, {dim}, 0)",
         f"L.diagonal_scatter({x}.contiguous(), {x}.diagonal() * 2)",
-        f"L.fft.fftshift({x})", f"L.fft.fft({x})", f"L.fft.rfft({x}, dim={dim})", f"L.fft.ifft({x}, dim={dim}).real",
+        f"L.fft.fftshift({x})", f"L.fft.fft({x}.to(L.complex128))",
+        f"L.fft.rfft({x}, dim={dim})", f"L.fft.ifft({x} * 1j, dim={dim}).real",
         f"L.frexp({x})[{w.rng.randint(0, 1)}]", f"L.ldexp({x}, {y} / 2)", f"L.max({x}, {y})", f"L.min({x}, {y})",
         f"L.bitwise_left_shift({x}, {w.like(x)})", f"L.bitwise_right_shift({x}, {w.like(x)})",
         f"L.nn.functional.{w.rng.choice(ACTIVATIONS)}({x})", f"L.nn.functional.glu({x}, {dim})",
         f"L.special.{w.rng.choice(SPECIAL)}({x})", f"L.special.xlog1py({x}, {w.like(x)})",
         f"L.nn.functional.local_response_norm({x}[None, None], 2)", f"L.nn.functional.avg_pool1d({x}[None], 2)",
         f"L.nn.functional.max_pool1d({x}[None], 2)", f"L.cross({x}, {y}, dim={dim})", f"L.frac({x}) + L.tanh({x})",
-        f"L.nn.functional.smooth_l1_loss({x}, {y})", f"L.nn.functional.cosine_similarity({x}, {y}, dim={dim})"))
+        f"L.nn.functional.smooth_l1_loss({x}, {y})", f"L.nn.functional.cosine_similarity({x}, {x} - 0.5, dim={dim})"))
 
 
 def _alias(w: Writer) -> str:
