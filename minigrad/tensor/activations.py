@@ -100,7 +100,7 @@ def _silu_slope(g: LazyBuffer, x: LazyBuffer, out: LazyBuffer) -> LazyBuffer:
 def _gelu(given: LazyBuffer, approximate: str) -> LazyBuffer:
     _float_only(given, "GeluKernelImpl")
     if approximate == "tanh":
-        return in_double(_gelu_by_tanh)(given)
+        return in_own_type(_gelu_by_tanh)(given)
     return in_own_type(_gelu_value)(given, given.dtype is float32)
 
 
@@ -155,11 +155,35 @@ _GELU_SLOPE = row("gelu_slope", in_own_type(_gelu_slope_value), gradient=slope(
     lambda g, x, out: (Value(g) * _density(Value(x)) * (2.0 - Value(x) * Value(x))).lazy))
 
 
+# sqrt(2 / π) and 0.044715 sqrt(2 / π) as float32 numbers, and what is left of them
+_LINEAR, _LINEAR_REST = 0.7978845834732056, -2.267034016e-08
+_CUBIC, _CUBIC_REST = 0.035677406936883926, 1.1994161983e-09
+
+
 def _gelu_by_tanh(x: Value) -> Value:
     """x (1 + tanh(t)) / 2 as x / (1 + exp(-2t)), which keeps the digits below 0; there x exp(2t) / (1 + exp(2t)), which
-    does not overflow."""
-    z = (_inner(x).abs() * -2.0).exp()
-    return choose(x < 0.0, x * z, x) / (z + 1.0)
+    does not overflow. In float32, 2t has the rest of its roundings beside it."""
+    if x.kind.dtype is not float32:
+        z = (_inner(x).abs() * -2.0).exp()
+        return choose(x < 0.0, x * z, x) / (z + 1.0)
+    y = x.abs()
+    y = choose(y < 11.0, y, 11.0)  # below -11 the result is below every float32 number
+    square = y * y
+    product = square * _CUBIC
+    by = product + _LINEAR
+    added = by - product
+    rest = (product - (by - added)) + (_LINEAR - added) + square.fma(_CUBIC, -product)
+    rest = rest + y.fma(y, -square).fma(_CUBIC, square.fma(_CUBIC_REST, _LINEAR_REST))
+    twice = y * -2.0
+    high = twice * by
+    e, scale = exp_in_parts(high, twice.fma(rest, twice.fma(by, -high)))
+    z = e.fma(scale, scale) * 2.0**-64
+    d = z + 1.0
+    whole = choose(x < 0.0, -y, x)
+    share = whole / d
+    lost = (-share).fma(z - (d - 1.0), (-share).fma(d, whole))  # by the roundings of d and of the share, times d
+    below = ((share.fma(e, lost.fma(e, lost)) + share) * scale).fma(2.0**-64, x * 0.0)  # -inf * 0.0 is NaN
+    return choose(x < 0.0, below, share)
 
 
 def _inner(x: Value) -> Value:

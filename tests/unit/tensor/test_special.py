@@ -53,7 +53,7 @@ def test_a_sample_of_all_float32_numbers_is_within_2_ulp():
 
     with minigrad.config(TIERS=1):
         for function in FUNCTIONS:
-            if function.name in ("sigmoid", "silu", "log1p", "expm1", "gelu", "softplus", "atan"):
+            if function.name in ("sigmoid", "silu", "log1p", "expm1", "gelu", "gelu, tanh", "softplus", "atan"):
                 assert single(function, 16411, 1 << 15)[0] <= 2.0, function.name
 
 
@@ -85,7 +85,7 @@ def test_special_numbers_are_those_of_the_table():
 
     table = json.loads((ROOT / "tools" / "functions.json").read_text())
     for function in FUNCTIONS:
-        if function.name not in ("i1", "sinc", "gelu", "silu", "softplus", "atan", "erfc"):
+        if function.name not in ("i1", "sinc", "gelu", "gelu, tanh", "silu", "softplus", "atan", "erfc"):
             continue
         found = [float(v) for v in at_special(function)]
         right = [float(v) for v in table[function.name]["special"]]
@@ -198,10 +198,12 @@ def test_slopes_at_seams(number):
 
 def test_gelu_and_softplus_keep_the_digits_of_small_results():
     x = minigrad.tensor([-0.0, -5.0, -13.5, -30.0, 40.0, -INF, INF])
-    found = x.gelu().tolist()
-    assert found[:-2] == pytest.approx([0.0, -1.43325785939596e-06, -1.05553898626382e-40, 0.0, 40.0], rel=2e-7,
-                                       abs=2e-45)
-    assert [math.copysign(1, v) for v in (found[0], found[3])] == [-1, -1] and math.isnan(found[5]) and found[6] == INF
+    for approximate, least in (("none", -1.05553898626382e-40), ("tanh", -0.0)):
+        found = x.gelu(approximate).tolist()
+        near = -1.43325785939596e-06 if approximate == "none" else -2.29179619663e-07
+        assert found[:-2] == pytest.approx([0.0, near, least, 0.0, 40.0], rel=2e-7, abs=2e-45)
+        assert [math.copysign(1, v) for v in (found[0], found[3])] == [-1, -1]
+        assert math.isnan(found[5]) and found[6] == INF
     wide = minigrad.tensor([-100.0, -50.0], dtype=minigrad.float64)
     assert wide.silu().tolist() == pytest.approx([-3.7200759760208363e-42, -9.643749239819589e-21], rel=1e-15, abs=0)
     far = minigrad.tensor([-600.0, -740.0, -1e300], dtype=minigrad.float64)
