@@ -116,3 +116,13 @@ def test_transposes_are_short_texts(dtype, monkeypatch):
             assert (written == x + 1).all() and (x + 1 == read.T).all()
     assert sizes
     assert max(sizes) < 64 << 10
+
+
+@pytest.mark.parametrize("step", [2, 3, 4, 5])
+def test_lanes_some_elements_apart(step, rng):
+    """Each column of a matrix by itself, as LLVM runs it: the last column ends with the memory."""
+    x = rng.standard_normal((64, step)).astype(np.float32)
+    source = buffer(x.shape)
+    for column in range(step):
+        twice = source.binary(Op.ADD, source).shrink(((0, 64), (column, column + 1))).reshape((64,))
+        check([twice], {source: x}, [2 * x[:, column]], native=True)
