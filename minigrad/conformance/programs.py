@@ -11,6 +11,7 @@ from minigrad.conformance.case import Case, Program
 from minigrad.conformance.contractions import matmul
 from minigrad.conformance.sources import Shape, Source
 from minigrad.dtype import DType, bfloat16, float16, float32, float64, int64
+from minigrad.grad import vjp
 from minigrad.graph.function import Subgraph
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.graph.loop import Loop, loop_outputs
@@ -132,6 +133,16 @@ def _attention(s: Source) -> list[LazyBuffer]:
     return [matmul(softmax(scores.binary(Op.MUL, scores.like(20**-0.5)), (2,)), v)]
 
 
+def _walks(s: Source) -> list[LazyBuffer]:
+    """Causal attention whose scores are larger than a cache, and its gradients: kernels that walk along them."""
+    q, k, v, g = (s.leaf((2, 389, 3)) for _ in range(4))
+    scores = matmul(q, k.permute((0, 2, 1)))
+    later = LazyBuffer.index(scores.shape, 1, s.device).binary(Op.LT, LazyBuffer.index(scores.shape, 2, s.device))
+    out = matmul(softmax(later.where(scores.like(float("-inf")), scores), (2,)), v)
+    grads = vjp([out], [g], [q, k, v], [True] * 3)
+    return [out, *(x for x in grads if x is not None)]
+
+
 def _causal(s: Source) -> list[LazyBuffer]:
     """Attention scores with the future masked by -inf."""
     x = s.leaf((17, 17))
@@ -213,6 +224,7 @@ def _loops(s: Source) -> list[LazyBuffer]:
 
 WHOLE: dict[str, tuple[Callable[[Source], list[LazyBuffer]], float]] = {
     "side-by-side": (_side_by_side, 16), "neighbours": (_neighbours, 0), "attention": (_attention, 32),
+    "walks": (_walks, 256),
     "causal-softmax": (_causal, 16), "optimizer-updates": (_updates, 2), "shifts-itself": (_shifts_itself, 0),
     "swapped": (_swapped, 0), "in-place-twice": (_in_place_twice, 0), "one-hot": (_one_hot, 16),
                                                                         "diamond": (_diamond, 32),
