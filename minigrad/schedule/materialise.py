@@ -18,6 +18,9 @@ MEMORY_COST = 24
 """Scalar operations that a store and a load of one element are worth (measured: a vector of either costs about as much
 as ten vector operations once it leaves the first cache)."""
 
+RANDOM_COST = 90
+"""Scalar operations of RANDOM_BITS."""
+
 CONTRACTION_READS = 4
 """How often a contraction evaluates an element of an operand: it packs tiles, so once for each block, not for each
 product."""
@@ -91,9 +94,11 @@ def materialise(outputs: Sequence[LazyBuffer], walks: Sequence[Walk] = ()) -> Ma
             why.setdefault(node, "another large product joins it")
     walk_of = {sink: walk for walk in walks for sink in walk.sinks}
     lengths = _place_reductions(order, consumers, why, walk_of)
-    masks = _masks(order, walks)
+    walked = {node for walk in walks for node in walk.nodes}
+    masks = _masks(order, walked)
     for factor, transitive in ((1, False), (3, True)):
-        _store_repeated(order, _reads(order, consumers, why, lengths, transitive), why, MEMORY_COST * factor, masks)
+        reads = _reads(order, consumers, why, lengths, transitive)
+        _store_repeated(order, reads, why, MEMORY_COST * factor, masks, walked)
     roles = {sink: (walk, walk.kind(sink)) for sink, walk in walk_of.items()}
     accesses = _separate_domains(order, why, roles)
     return Materialised(outputs, [n for n in order if n in why], initial, why, accesses, walks)
@@ -282,9 +287,8 @@ def _feeds_contraction(node: LazyBuffer, consumers: dict[LazyBuffer, list[LazyBu
     return False
 
 
-def _masks(order: Sequence[LazyBuffer], walks: Sequence[Walk]) -> set[LazyBuffer]:
+def _masks(order: Sequence[LazyBuffer], walked: set[LazyBuffer]) -> set[LazyBuffer]:
     """Bools that a walk reads: what follows from indices alone tells it which blocks to leave out."""
-    walked = {node for walk in walks for node in walk.nodes}
     found: set[LazyBuffer] = set()
     for node in reversed(order) if walked else ():
         if node in walked or node in found:
@@ -293,16 +297,18 @@ def _masks(order: Sequence[LazyBuffer], walks: Sequence[Walk]) -> set[LazyBuffer
 
 
 def _store_repeated(order: Sequence[LazyBuffer], reads: dict[LazyBuffer, float], why: dict[LazyBuffer, str],
-                    worth: int, masks: Container[LazyBuffer]) -> None:
+                    worth: int, masks: Container[LazyBuffer], walked: Container[LazyBuffer]) -> None:
     """Store what is dearer to compute for every read than to keep, but for ``masks``, and cut slices that grow too
-    large."""
+    large. Random bits are never stored for themselves, but in nodes that are ``walked`` what is made of them may be:
+    there it stays in scratch memory."""
     cost: dict[LazyBuffer, float] = {}
     count: dict[LazyBuffer, int] = {}
     leaves: dict[LazyBuffer, frozenset[LazyBuffer]] = {}
     for node in order:
         if node.op in SOURCES or node.op == Op.LOOP:
-            cost[node], count[node] = 0.0, 0
-            leaves[node] = frozenset((node,)) if node.op == Op.BUFFER else frozenset()
+            drawn = node.op == Op.RANDOM_BITS and node in walked
+            cost[node], count[node] = RANDOM_COST if drawn else 0.0, 0
+            leaves[node] = frozenset((node,)) if node.op == Op.BUFFER or drawn else frozenset()
             continue
         scalar = SCALAR_OPS.get(node.op)
         below = node.srcs if node.op not in REDUCE or node not in why else ()

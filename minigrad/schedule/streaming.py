@@ -164,7 +164,7 @@ class _Finder:
         for node in reversed(self.order):
             if node.op not in FIELD or node.size not in sizes or node in whole or self.wide[node]:
                 read.pop(node, None)
-            bits = self.wide[node] if node.op in PASSED and node not in self.number else read.get(node, 0)
+            bits = 0 if node in self.number else self.wide[node] or read.get(node, 0)
             for s in node.srcs:
                 if bits:
                     read[s] = read.get(s, 0) | bits

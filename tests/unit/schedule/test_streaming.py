@@ -8,9 +8,9 @@ from dataclasses import replace
 
 from minigrad.conformance.contractions import matmul
 from minigrad.conformance.programs import softmax
-from minigrad.dtype import bfloat16, float32
+from minigrad.dtype import bfloat16, float32, uint32, uint64
 from minigrad.grad import vjp
-from minigrad.graph.lazy import LazyBuffer
+from minigrad.graph.lazy import LazyBuffer, toposort
 from minigrad.ops import Op
 from minigrad.schedule.plan import Plan
 from minigrad.target import AVX512, GPU, Target
@@ -145,3 +145,18 @@ def test_weights_of_a_half_type_are_rounded_one_by_one() -> None:
     made = plan(attention(q, k, v)[0], target=SMALL)
     assert len(walks(made)) == 3 and not large(made)
     assert all("relative" not in kinds for kinds in walks(made))
+
+
+def test_which_weights_dropout_keeps_is_drawn_once_for_a_block() -> None:
+    """Keys and values both need it: in the walk by columns it is a stage beside the weights and their gradients."""
+    q, k, v, g = heads()
+    weights = softmax(matmul(q, k.permute((0, 2, 1))), (2,))
+    bits = LazyBuffer(Op.RANDOM_BITS, (buffer((), uint64),), None, weights.shape, uint32, "CPU")
+    kept = bits.binary(Op.LT, bits.like(1 << 31)).where(weights.like(2.0), weights.like(0.0))
+    out = matmul(weights.binary(Op.MUL, kept), v)
+    made = plan(out, *vjp([out], [g], [q, k, v], [True] * 3), target=SMALL)  # type: ignore[arg-type]
+    last = next(p for launch in reversed(made.launches) for p in parts(launch) if p.walk is not None)
+    assert last.walk is not None and last.walk.kinds.count("sum") == 2 and not large(made)
+    drawing = [kind for stage, kind in zip(last.stages, last.walk.kinds, strict=True)
+               if any(n.op == Op.RANDOM_BITS for s in stage.stores for n in toposort([s], last.memory.keys() - {s}))]
+    assert drawing == ["along"]
