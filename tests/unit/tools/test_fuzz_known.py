@@ -57,6 +57,8 @@ SHORT = "RuntimeError: Number of elements of source < number of ones in mask"
     ("", REFUSED, "", ("v1 = L.zeros(2, 0, dtype=L.int64)", "v2 = v1.sum(1)")),
     ("", REFUSED.replace("Long", "Double"), "", ("v1 = L.zeros(2, 0, dtype=L.int64)", "v2 = v1.softmax(1)")),
     ("refusals that nobody means", "", ASSERTED, ("v1 = L.ones(2)", "v2 = v1 + 1")),
+    ("refusals that nobody means", "", "RuntimeError: MKL FFT error: Intel oneMKL DFTI ERROR: Inconsistent",
+     ("v1 = L.zeros(0, 2)", "v2 = L.fft.fft(v1)")),
     ("errors that depend on values", "", "RuntimeError: ZeroDivisionError",
      ("v1 = L.tensor([1, 2])", "v2 = v1 - v1.detach()", "v3 = v1 // v2")),
     ("errors that depend on values", "", SHORT, ("v1 = L.ones(3)", "v2 = v1.masked_scatter(v1 + 1 > 0, v1[:1] * 2)")),
