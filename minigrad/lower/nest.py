@@ -180,7 +180,7 @@ class Parallel(Divided):
 
     start: Sym = ZERO
     stop: Sym = ONE
-    last: Index | None = None
+    last: Sym | None = None
 
 
 @dataclass
@@ -214,9 +214,11 @@ def parallel(names: Names, s: Share) -> Parallel:
         block = bound
         start = block * s.block
     stop = minimum(start + s.block, num(cut.size))
-    return Parallel(var, s.extent, head, start, stop, Index(eq(block, num(blocks - 1)), bool_))
+    return Parallel(var, s.extent, head, start, stop, eq(block, num(blocks - 1)))
 
 
-def when(condition: Index | None, body: Sequence[Statement]) -> list[Statement]:
-    """``body`` under a condition; None is always."""
-    return list(body) if condition is None or not body else [If(condition, tuple(body))]
+def when(condition: Sym | None, body: Sequence[Statement]) -> list[Statement]:
+    """``body`` where a 0/1 expression holds; None is always."""
+    if condition is None or condition.lo == 1 or not body:
+        return list(body)
+    return [If(Index(condition, bool_), tuple(body))]

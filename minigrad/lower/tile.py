@@ -51,7 +51,7 @@ class Tiles:
     head: tuple[Statement, ...]
     size: int
     valid: int
-    condition: Index | None
+    condition: Sym | None
 
     def around(self, body: list[Statement]) -> list[Statement]:
         """The loop over these tiles."""
@@ -101,7 +101,7 @@ class _Writer(Packing):
                round_to: int) -> list[Tiles]:
         """Whole tiles of a block, then the rest of the extent, which belongs to the last block."""
         result: list[Tiles] = []
-        last = Index(eq(block.var, num(block.size - 1)), bool_) if block.size > 1 else None
+        last = eq(block.var, num(block.size - 1)) if block.size > 1 else None
         if count:
             t = self.axis(stem, count)
             if block.size == 1:
@@ -316,7 +316,7 @@ class _Micro:
             value = Apply(Op.ADD, (total, Apply(Op.MUL, (a, b), w.dtype)), w.dtype)
         inside: list[Statement] = [*head, *plain.statements, _unrolled(row, vector, lane, [Store(acc, at, value)])]
         if tiling.skips:
-            inside = when(Index(plain.index(both(*tiling.skips)), bool_), inside)
+            inside = when(plain.index(both(*tiling.skips)), inside)
         return [*before, loop(axes[0], loops(axes[1:], inside), start=start, stop=stop)]
 
     def _place(self, packed: Packed | None, first: Sym, count: int, tiles: Tiles, before: list[Statement]) -> Sym:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from minigrad.dtype import bool_
-from minigrad.kernel.ir import Alloc, Apply, Array, Const, Index, Load, Statement, Value
+from minigrad.kernel.ir import Alloc, Apply, Array, Const, Load, Statement, Value
 from minigrad.lower.accumulate import identity
 from minigrad.lower.axes import Axis
 from minigrad.lower.body import Body, Output
@@ -134,8 +134,7 @@ class _Writer:
                 made[i] = self._lowered(body, i)
         condition = live(seen)
         self.whole = self.whole and condition.lo == 1
-        return when(None if condition.lo == 1 else Index(condition, bool_),
-                    [s for m in made.values() for s in m.statements]), made
+        return when(condition, [s for m in made.values() for s in m.statements]), made
 
     def _after(self) -> tuple[list[Statement], dict[int, Lowering]]:
         """What is made of the sums."""

@@ -20,9 +20,9 @@ from minigrad.lower.gpu.matrix_tile import matrix_stage
 from minigrad.lower.gpu.rows import SECTOR, rows_stage
 from minigrad.lower.gpu.scan import scan_stage
 from minigrad.lower.gpu.scatter import scatter_stage
-from minigrad.lower.gpu.threads import THREADS, ZERO, SharedMemory, Threads, power_of_two, under
+from minigrad.lower.gpu.threads import THREADS, ZERO, SharedMemory, Threads, power_of_two
 from minigrad.lower.gpu.tile import contraction_stage
-from minigrad.lower.nest import Divided, Lowering, bind_axes
+from minigrad.lower.nest import Divided, Lowering, bind_axes, when
 from minigrad.lower.outer import Block, block_size, contiguous_runs, is_row
 from minigrad.lower.stages import Lowered, Row, Stages, Work, begin_stack, choose_part, stacked
 from minigrad.lower.values import Names
@@ -176,7 +176,7 @@ class _Kernel(Stages[Threads]):
             body, made, outer[block.axis] = self.blocked(stages, outer, index, block)
         if only is not None:
             allocs = [Alloc(a) for a in self.arrays.values() if a.scope == "scratch"]
-            body = under(only, [*allocs, *body])
+            body = when(only, [*allocs, *body])
         looped = [a for a in outer if a.size > 1]
         count = prod(a.size for a in looped)
         if len(looped) == 1:

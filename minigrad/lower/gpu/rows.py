@@ -28,8 +28,8 @@ from minigrad.kernel.ir import (
 from minigrad.lower.accumulate import LONGEST, Group, identity
 from minigrad.lower.axes import Axis
 from minigrad.lower.body import Body, traffic
-from minigrad.lower.gpu.threads import THREADS, ZERO, Threads, power_of_two, under, walk, wide_lanes
-from minigrad.lower.nest import Divided, Lowering, loop, loops, unflatten
+from minigrad.lower.gpu.threads import THREADS, ZERO, Threads, power_of_two, walk, wide_lanes
+from minigrad.lower.nest import Divided, Lowering, loop, loops, unflatten, when
 from minigrad.lower.reductions import Domain
 from minigrad.lower.steps import Space, Step, Steps, Strategy
 from minigrad.lower.values import Reduction
@@ -222,11 +222,11 @@ class _Rows:
             left = self._join(batch, found, statements)
             totals, sums = self._totals(batch, left, found)
             if len(batches) == 1:
-                statements += under(first, [*totals, *sums, *self._epilogue(mapping, found)])
+                statements += when(first, [*totals, *sums, *self._epilogue(mapping, found)])
             else:
-                statements += [*totals, *under(first, sums)]
+                statements += [*totals, *when(first, sums)]
         if len(batches) > 1:
-            statements += under(first, self._epilogue(mapping, found))
+            statements += when(first, self._epilogue(mapping, found))
         if groups is None and count > 1:
             statements = [loop(Axis(turn, count), [*statements, *threads.barrier()])]
         return statements, groups
@@ -262,7 +262,7 @@ class _Rows:
             inside.append(Alloc(acc, identity(r)))
             inside.append(self._sum(r, acc, array, mine, left, self.reducers // left))
             inside.append(Store(array, mine, Load(acc, ZERO)))
-        statements += under(among, inside)
+        statements += when(among, inside)
         statements += self.threads.barrier()
         return left
 

@@ -13,8 +13,8 @@ from minigrad.errors import ScheduleError
 from minigrad.kernel.ir import Alloc, Apply, Array, Index, LetIndex, Load, Statement, Store
 from minigrad.lower.axes import Axis
 from minigrad.lower.body import Body, Traffic, traffic
-from minigrad.lower.gpu.threads import ZERO, Threads, under, walk
-from minigrad.lower.nest import Divided, Lowering, loop, unflatten
+from minigrad.lower.gpu.threads import ZERO, Threads, walk
+from minigrad.lower.nest import Divided, Lowering, loop, unflatten, when
 from minigrad.lower.scan import Column, Running, scan_axes
 from minigrad.lower.steps import Space, Step, Steps, Strategy
 from minigrad.symbolic import Sym, coefficient, minimum, num
@@ -111,7 +111,7 @@ class _Scan(Column):
         mine, i, sums = self.names.var("u", groups), Axis(self.names.var("i", group), group), self.register("acc")
         at = mine * group + i.var
         combined = Apply(self.op, (Load(sums, ZERO), Load(totals, at)), self.dtype)
-        statements += under(t < groups, [
+        statements += when(t < groups, [
             LetIndex(mine, Index(t, int64)), Alloc(sums, self.neutral),
             loop(i, [Store(sums, ZERO, combined), Store(totals, at, Load(sums, ZERO))])])
         statements += threads.barrier()
@@ -122,7 +122,7 @@ class _Scan(Column):
         statements.append(loop(g, [Store(before, ZERO, Apply(self.op, (Load(before, ZERO), last), self.dtype))],
                                stop=t // group))
         previous = self.names.var("u", threads.count)
-        statements += under(num(0) < t % group, [
+        statements += when(num(0) < t % group, [
             LetIndex(previous, Index(t - 1, int64)),
             Store(before, ZERO, Apply(self.op, (Load(before, ZERO), Load(totals, previous)), self.dtype))])
         own = Axis(self.names.var("r", n), n)

@@ -28,8 +28,8 @@ from minigrad.kernel.ir import (
     Value,
 )
 from minigrad.lower.axes import Axis
-from minigrad.lower.gpu.threads import MOST_GROUPS, ZERO, Threads, power_of_two, under, walk
-from minigrad.lower.nest import Divided, Lowering, loop, unflatten
+from minigrad.lower.gpu.threads import MOST_GROUPS, ZERO, Threads, power_of_two, walk
+from minigrad.lower.nest import Divided, Lowering, loop, unflatten, when
 from minigrad.lower.scalar import convert
 from minigrad.lower.scatter import Entries, entries, joined
 from minigrad.lower.values import Values
@@ -131,7 +131,7 @@ class _Scatter:
             own = self.names.var("owner", size)
             head = [LetIndex(own, Index(at, int64))]
         body = [*self._look_up(axis.var, group, rows, marks), *threads.barrier(),
-                *under(at < size, [*head, *self._apply(axis.var, unflatten(own, self.owners), rows, marks)]),
+                *when(at < size, [*head, *self._apply(axis.var, unflatten(own, self.owners), rows, marks)]),
                 *threads.barrier()]
         return [first, *threads.barrier(), loop(axis, body)], Divided(group, groups)
 
@@ -150,7 +150,7 @@ class _Scatter:
                             Store(marks, i.var // RUN, Index(chunk, int64))))
         at = chunk * rows.size + i.var
         lets = [LetIndex(v, Index(e, int64)) for v, e in unflatten(at, found.axes).items()]
-        body = [Store(rows, i.var, Const(-1, int32)), *under(at < self.entries, [*lets, *found.head, store])]
+        body = [Store(rows, i.var, Const(-1, int32)), *when(at < self.entries, [*lets, *found.head, store])]
         return [For(i.var, self.threads.t, num(i.size), self.threads.count, "serial", tuple(body))]
 
     def _for_group(self, found: Entries, group: Sym) -> Value | None:

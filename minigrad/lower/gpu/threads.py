@@ -20,11 +20,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from minigrad.dtype import DType, bool_, int64
-from minigrad.kernel.ir import Alloc, Array, Barrier, For, If, Index, LetIndex, Load, Statement
+from minigrad.dtype import DType, int64
+from minigrad.kernel.ir import Alloc, Array, Barrier, For, Index, LetIndex, Load, Statement
 from minigrad.lower.axes import Axis
 from minigrad.lower.body import Body, Output
-from minigrad.lower.nest import Divided
+from minigrad.lower.nest import Divided, when
 from minigrad.lower.steps import Space, Step, Steps
 from minigrad.lower.values import Names
 from minigrad.symbolic import Sym, coefficient, num
@@ -120,13 +120,6 @@ def power_of_two(n: int) -> int:
     return 1 << max(0, n - 1).bit_length()
 
 
-def under(condition: Sym | None, body: Sequence[Statement]) -> list[Statement]:
-    """``body`` where the condition holds (None: always)."""
-    if condition is None or condition.lo == 1 or not body:
-        return list(body)
-    return [If(Index(condition, bool_), tuple(body))]
-
-
 def wide_lanes(body: Body, loads: Sequence[Load], stores: Sequence[Output], axis: Axis, target: Target) -> int:
     """Neighbours along an axis that a thread takes at once: 4, 2 or 1. Every access is then one wide load or store, or
     the same element for all."""
@@ -167,7 +160,7 @@ class Walk:
             return list(body)
         if self.step < self.size:
             return [For(self.bound, self.start, num(self.size), self.step, "serial", tuple(body))]
-        return under(self.start < self.size, [LetIndex(self.bound, Index(self.start, int64)), *body])
+        return when(self.start < self.size, [LetIndex(self.bound, Index(self.start, int64)), *body])
 
 
 def walk(threads: Threads, stem: str, size: int, most: int | None = None) -> tuple[Walk, Divided | None]:
