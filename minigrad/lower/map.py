@@ -12,7 +12,7 @@ from minigrad.errors import ScheduleError
 from minigrad.kernel.ir import If, Index, LetIndex, Statement
 from minigrad.lower.axes import Axes, Axis
 from minigrad.lower.body import Body, Traffic, traffic
-from minigrad.lower.cost import axis_cost, lanes_for
+from minigrad.lower.cost import AHEAD, axis_cost, lanes_for
 from minigrad.lower.nest import Lowering, Parallel, Part, Share, loop, loops, parallel, parts, share, vectorised, when
 from minigrad.lower.steps import Space, Step, Steps, Strategy, parallel_step, shared
 from minigrad.symbolic import Sym, coefficient, minimum, num
@@ -21,6 +21,9 @@ from minigrad.target import Target
 SQUARE_COST, SQUARE_SIDE = 64, 16
 """Scalar operations of a body up to which a square tile is written out, row by row, and the most rows that it has: the
 code grows with both."""
+
+LONG = 16
+"""Scalar operations of an element from which its chain is long: several vectors stand side by side then."""
 
 
 def simplify_axes(body: Body, work: Traffic) -> list[Axis]:
@@ -67,6 +70,9 @@ def choose(body: Body, work: Traffic, space: Space, cost: int, target: Target) -
     tile = _tile_axis(body, work, axes, lane_axis)
     square = tile is not None and cost <= SQUARE_COST and all(
         coefficient(body.index(o.index), lane_axis.var) == 1 for o in body.outputs)
+    if tile is None and cost >= LONG and _in_line(body, work, lane_axis):
+        abreast = 1 << max(1, min(target.abreast, 2 * AHEAD // cost)).bit_length() - 1
+        lanes *= abreast if lane_axis.size >= 4 * abreast * lanes else 1
     lanes = parts(lane_axis.size, min(lanes, SQUARE_SIDE) if square else lanes)[0].lanes
     steps = [Step("lanes", (space.name(lane_axis), lanes))]
     if tile is not None:
@@ -75,6 +81,13 @@ def choose(body: Body, work: Traffic, space: Space, cost: int, target: Target) -
         steps.append(Step("split", (space.name(tile), size)))
         steps += [Step("unroll", (space.name(tile), size))] * square
     return Steps(tuple(steps))
+
+
+def _in_line(body: Body, work: Traffic, lane_axis: Axis) -> bool:
+    """Whether all accesses are whole vectors or one element for all lanes, and no lane differs by its index."""
+    indices = [body.index(e) for e in [*[o.index for o in body.outputs], *[x.index for x in work.loads]]]
+    return all(coefficient(e, lane_axis.var) in (0, 1) for e in indices) and all(
+        coefficient(body.index(e), lane_axis.var) == 0 for e in work.others)
 
 
 def _vector_axis(body: Body, work: Traffic, axes: Sequence[Axis], lanes: int) -> Axis | None:

@@ -53,6 +53,16 @@ def test_contiguous_axes_become_one():
     assert "out0[16*v0 + l0]" in text
 
 
+def test_vectors_of_a_long_chain_stand_side_by_side(rng):
+    a, few, pairs = buffer((1000,)), buffer((255,)), buffer((500, 2))
+    long = a.unary(Op.SIN).unary(Op.EXP)
+    apart = pairs.unary(Op.NEG).shrink(((0, 500), (0, 1))).unary(Op.SIN)
+    for node, lanes in ((a.unary(Op.NEG), 16), (long, 64), (few.unary(Op.SIN), 16), (apart, 16)):
+        assert f"lanes(x0, {lanes})" in " ".join(lower(spec_of(node), AVX512).strategies), lanes
+    x = rng.standard_normal(1000).astype("f")
+    check([long], {a: x}, [np.exp(np.sin(x))], native=True)
+
+
 def test_broadcast_operands(rng):
     a, row, column = buffer((20, 37)), buffer((37,)), buffer((20, 1))
     x, r, c = rng.standard_normal((20, 37)).astype("f"), rng.standard_normal(37).astype("f"), np.ones((20, 1), "f")
