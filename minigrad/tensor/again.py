@@ -55,7 +55,7 @@ class _Writer(Written):
 
     def _write_place(self, place: Any) -> None:
         trace = self.trace
-        self._refuse_if("records", "setting('DEBUG')", f"len(trace.leaves) != {len(trace.leaves)}")
+        self._refuse_if("records", "setting('DEBUG')", "setting('STEPS')", f"len(trace.leaves) != {len(trace.leaves)}")
         if place[0] == "backward":
             self._refuse_if(f"asked._tag != trace.tag or asked._slot != {place[1]}")
         else:

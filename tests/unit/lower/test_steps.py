@@ -304,6 +304,21 @@ def test_kernels_of_a_block_are_made_by_the_steps(rng: np.random.Generator) -> N
         pass
 
 
+@pytest.mark.parametrize("calls", [1, 6, 40])
+def test_steps_are_obeyed_after_any_number_of_calls(calls: int) -> None:
+    """After some runs a place is written down as a function; nobody looks at graphs here."""
+    x = minigrad.ones(30, 50).realize()
+
+    def call(x: minigrad.Tensor) -> minigrad.Tensor:
+        return (x * 3).sum(1).realize()
+
+    for run in (call, minigrad.jit(call)):
+        for _ in range(calls):
+            run(x)
+        with minigrad.steps("*sum*", "lanes(x5, 8)"), pytest.raises(ScheduleError, match="there is no axis x5"):
+            run(x)
+
+
 def test_steps_that_cannot_be_lose_nothing(rng: np.random.Generator) -> None:
     x = minigrad.tensor(rng.standard_normal((30, 50)).astype("f"))
     y = x.sin().sum(1)
