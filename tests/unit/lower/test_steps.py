@@ -312,11 +312,11 @@ def test_steps_are_obeyed_after_any_number_of_calls(calls: int) -> None:
     def call(x: minigrad.Tensor) -> minigrad.Tensor:
         return (x * 3).sum(1).realize()
 
-    for run in (call, minigrad.jit(call)):
+    for made in (call, minigrad.jit(call)):
         for _ in range(calls):
-            run(x)
+            made(x)
         with minigrad.steps("*sum*", "lanes(x5, 8)"), pytest.raises(ScheduleError, match="there is no axis x5"):
-            run(x)
+            made(x)
 
 
 def test_steps_that_cannot_be_lose_nothing(rng: np.random.Generator) -> None:
