@@ -40,7 +40,6 @@ class _Writer:
         self.names = kernel.names
         self.at, self.length = num(0), walk_length(self.walk.size)
         self.sums: dict[int, list[Place]] = {}  # of stages: what they have added up
-        self.top: Place | None = None
         self.whole = True
         self.scale: Place | None = None
 
@@ -91,7 +90,6 @@ class _Writer:
             statements.append(Alloc(array, identity(r)))
             found.append(place)
             if self.walk.kinds[i] == "top":
-                self.top = place
                 scale, self.scale = self._array("scale", stage, r)
                 statements.append(Alloc(scale))
         self.sums[i] = found
