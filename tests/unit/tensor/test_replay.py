@@ -705,10 +705,18 @@ def _frozen_between(w: Any, u: Any) -> None:
 
 def _detached_between(w: Any, u: Any) -> None:
     h = w * 1
-    loss = (h * u).sum()
+    loss = (h + u).sum()
     h.detach_()
     loss.backward()
     assert not h.requires_grad and h.is_leaf
+
+
+def _detached_though_it_is_read(w: Any, u: Any) -> None:
+    h = w * 1
+    loss = (h * u).sum()
+    h.detach_()
+    with pytest.raises(RuntimeError, match="detached in-place"):
+        loss.backward()
 
 
 def _leaf_detached_now_and_then(w: Any, u: Any) -> None:
@@ -723,7 +731,8 @@ def _leaf_detached_now_and_then(w: Any, u: Any) -> None:
 
 
 @pytest.mark.parametrize("step", [_two_losses, _adversaries, _apart, _held, _across_a_step, _frozen_between,
-                                  _detached_between, _leaf_detached_now_and_then])
+                                  _detached_between, _detached_though_it_is_read,
+                                  _leaf_detached_now_and_then])
 def test_a_tape_that_is_used_later(step: Any) -> None:
     """Two losses, a generator and its critic: what one ``backward()`` or step leaves open stays so, at every step."""
 
