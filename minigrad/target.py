@@ -49,6 +49,8 @@ class Target:
     another: for sin, gelu and longer chains 4 take 0.5 to 0.9 of the time that they take one after the other (AVX-512;
     of 16 registers they would need more). ``steps("*", "lanes(x0, 16)")`` measures the other.
 
+    ``ahead``: instructions that it looks ahead: vectors side by side beyond these gain nothing and make long code.
+
     ``pairs``: names of the dtypes of which it multiplies two and adds both products in one instruction.
 
     A GPU: ``workgroup``: threads of a workgroup, at most (0: a CPU, whose kernels are parallel loops); ``shared``:
@@ -70,6 +72,7 @@ class Target:
     has_fma: bool = True
     float64: bool = True
     abreast: int = 1
+    ahead: int = 256
     pairs: tuple[str, ...] = ()
     workgroup: int = 0
     shared: int = 0

@@ -252,7 +252,7 @@ def _sums_of_products(tiling: Tiling) -> bool:
     k = [x.var for x in tiling.k]
     along = all(coefficient(e, k[-1]) == 1 for o in (tiling.a, tiling.b) for e in o.loads(tiling.body))
     return along and _is_plain(tiling.a, tiling.body) and _is_plain(tiling.b, tiling.body) and (
-        tiling.k[-1].size * COPY > FOLD * tiling.lanes * tiling.m.size)
+        tiling.k[-1].size * COPY > 2 * FOLD * tiling.lanes * tiling.m.size)
 
 
 def _collides(operand: Operand, body: Body, k: Axis, use: int, apart: int = 1024) -> bool:

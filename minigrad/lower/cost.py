@@ -11,9 +11,6 @@ from minigrad.lower.body import Body, Traffic
 from minigrad.symbolic import Sym, coefficient
 from minigrad.target import SPACED, Target
 
-AHEAD = 256
-"""Instructions that a processor looks ahead: vectors side by side beyond these gain nothing and make long code."""
-
 STRIDED = 1.0
 """An element of a vector that is gathered from, or scattered to, memory."""
 
@@ -53,7 +50,7 @@ def axis_cost(body: Body, work: Traffic, stores: Sequence[Sym], axis: Axis, lane
     """Cost of one element of the body with ``axis`` as vector axis."""
     vector, element = access_cost([body.index(load.index) for load in work.loads], stores, axis)
     if masked and axis.size % lanes:
-        vector += 2 + len(work.loads)  # a select, and loads that stop at the end
+        vector += 1 + len(work.loads)  # a select, and loads that stop at the end
     vector += work.cost + sum(0.5 for e in work.others if coefficient(body.index(e), axis.var) != 0)
     return vector * steps(axis.size, lanes, masked) / axis.size + element
 

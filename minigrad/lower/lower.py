@@ -5,13 +5,15 @@ Next: ``stages.py``."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cache
 from math import prod
 from types import ModuleType
 from typing import NamedTuple
 
 from minigrad import config
-from minigrad.kernel.ir import Alloc, Kernel, Statement
+from minigrad.graph.lazy import LazyBuffer
+from minigrad.kernel.ir import Alloc, Kernel, Scalar, Statement
 from minigrad.kernel.verify import verify
 from minigrad.lower.axes import Axis
 from minigrad.lower.contraction import find_tiling
@@ -26,6 +28,7 @@ from minigrad.lower.scan import scan_stage
 from minigrad.lower.scatter import scatter_stage
 from minigrad.lower.stages import Lowered, Row, Stages, Work, begin_stack, choose_part, stacked
 from minigrad.lower.tile import contraction_stage
+from minigrad.lower.values import Names
 from minigrad.lower.walk import walk_stages
 from minigrad.ops import Op
 from minigrad.schedule.spec import KernelSpec, StackedSpec, Stage
@@ -115,6 +118,12 @@ class _Kernel(Stages[bool]):
     """The CPU form: a parallel loop."""
 
     table = STRATEGIES
+
+    def __init__(self, spec: KernelSpec, target: Target, names: Names | None = None,
+                 scalars: dict[LazyBuffer, Scalar] | None = None) -> None:
+        if spec.walk is not None:  # many stages, written for whole blocks and for what is left of both axes
+            target = replace(target, ahead=target.ahead // 4)
+        super().__init__(spec, target, names, scalars)
 
     def lower(self) -> Lowered:
         """Lower the stages one after another."""

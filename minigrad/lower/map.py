@@ -12,7 +12,7 @@ from minigrad.errors import ScheduleError
 from minigrad.kernel.ir import If, Index, LetIndex, Statement
 from minigrad.lower.axes import Axes, Axis
 from minigrad.lower.body import Body, Traffic, traffic
-from minigrad.lower.cost import AHEAD, axis_cost, lanes_for
+from minigrad.lower.cost import axis_cost, lanes_for
 from minigrad.lower.nest import Lowering, Parallel, Part, Share, loop, loops, parallel, parts, share, vectorised, when
 from minigrad.lower.steps import Space, Step, Steps, Strategy, parallel_step, shared
 from minigrad.symbolic import Sym, coefficient, minimum, num
@@ -71,7 +71,7 @@ def choose(body: Body, work: Traffic, space: Space, cost: int, target: Target) -
     square = tile is not None and cost <= SQUARE_COST and all(
         coefficient(body.index(o.index), lane_axis.var) == 1 for o in body.outputs)
     if tile is None and cost >= LONG and _in_line(body, work, lane_axis):
-        abreast = 1 << max(1, min(target.abreast, 2 * AHEAD // cost)).bit_length() - 1
+        abreast = 1 << max(1, min(target.abreast, 2 * target.ahead // cost)).bit_length() - 1
         lanes *= abreast if lane_axis.size >= 4 * abreast * lanes else 1
     lanes = parts(lane_axis.size, min(lanes, SQUARE_SIDE) if square else lanes)[0].lanes
     steps = [Step("lanes", (space.name(lane_axis), lanes))]

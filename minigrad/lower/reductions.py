@@ -10,7 +10,7 @@ from math import prod
 
 from minigrad.lower.axes import Axes, Axis
 from minigrad.lower.body import Body, Traffic, traffic
-from minigrad.lower.cost import AHEAD, axis_cost, lanes_for, per_vector
+from minigrad.lower.cost import axis_cost, lanes_for, per_vector
 from minigrad.lower.nest import CHUNK, parts
 from minigrad.lower.steps import Space, Step, Steps
 from minigrad.lower.values import Reduction
@@ -24,7 +24,7 @@ WIDE = 512
 CHAINS = 16
 """Sums side by side that are enough for none to wait for the one before."""
 
-FOLD = 24
+FOLD = 12
 """What it costs to join the lanes of an accumulator, one after the other, counted in operations."""
 
 
@@ -135,11 +135,11 @@ class Choice:
         loads = [self.body.index(x.index) for x in d.work.loads]
         shared = [x for x in self.kept if any(coefficient(e, x.var) == 0 for e in loads)
                   and any(coefficient(e, x.var) != 0 for e in loads)]
-        if len(self.domains) != 1 or self.body.gathers or not shared:
+        if len(self.domains) != 1 or self.body.gathers or not shared or d.size < 4 * self.lanes:
             return {}
         axes = sorted(shared, key=lambda x: -x.size)[:2]
         arithmetic = max(1, d.work.cost - len(loads)) * len(d.reductions)
-        most = min(self.target.vector_registers * 3 // 4 // len(d.reductions), AHEAD // d.work.cost)
+        most = min(self.target.vector_registers * 3 // 4 // len(d.reductions), self.target.ahead // d.work.cost)
 
         def cost(sizes: tuple[int, ...]) -> float:
             total = 0.0
@@ -157,7 +157,7 @@ class Choice:
     def _along_kept(self, axis: Axis, total: int, divide: bool) -> Steps:
         """A vector of results at a time, several vectors side by side."""
         count = sum(len(d.reductions) for d in self.domains)
-        unroll = max(1, min(8 // count, AHEAD // sum(self._per_vector(d, axis) for d in self.domains)))
+        unroll = max(1, min(8 // count, self.target.ahead // sum(self._per_vector(d, axis) for d in self.domains)))
         unroll = 1 << unroll.bit_length() - 1
         streams = self._streams(axis)
         if streams:
@@ -175,8 +175,8 @@ class Choice:
         found += [Step("keep", ("sums", "scratch"))] * in_memory
         for d in self.domains:
             width = 8 if in_memory else main.unroll
-            many = max(1, min(8, AHEAD // (width * self._per_vector(d, axis))))
-            if d.axes and d.axes[-1].size <= many:
+            many = max(1, min(8, self.target.ahead // (width * self._per_vector(d, axis))))
+            if d.axes and d.axes[-1].size <= many and (len(d.work.loads) > 1 or d.work.others):
                 many = d.axes[-1].size  # a window: what its guards say is known step by step
             if d.axes and many > 1 and (d.axes[-1].size >= 2 * many or d.axes[-1].size == many):
                 found.append(Step("unroll", (self.space.name(d.axes[-1]), many)))

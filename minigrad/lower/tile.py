@@ -28,7 +28,7 @@ from minigrad.kernel.ir import (
 )
 from minigrad.lower.axes import Axis
 from minigrad.lower.body import traffic
-from minigrad.lower.cost import AHEAD, per_vector
+from minigrad.lower.cost import per_vector
 from minigrad.lower.nest import ZERO, Divided, Lowering, bind_axes, in_parts, loop, loops, when
 from minigrad.lower.packed import Packed, Packing, dot
 from minigrad.lower.steps import Space
@@ -266,7 +266,7 @@ class _Micro:
         acc = Array(self.names.fresh("acc"), w.dtype, high.size * wide.size, "register", tiling.lanes, True)
         statements: list[Statement] = [Alloc(acc, Const(0.0 if w.dtype.is_float else 0, w.dtype))]
         statements += self._products(high, wide, acc, vectors)
-        if self.sums is None and wide.valid == wide.size and high.size * vectors * w.per_vector <= AHEAD:
+        if self.sums is None and wide.valid == wide.size and high.size * vectors * w.per_vector <= tiling.target.ahead:
             return statements + self._store(high, wide, acc, vectors)
         sums, stride = self.sums, None
         if sums is None:  # the last vector is not whole, or too much is made of all: store it by way of scratch

@@ -288,7 +288,8 @@ def _register_tile(size: int, count: int, registers: int) -> tuple[float, int, i
                     if height and wide:
                         products = max(height * wide, 4 + wide)  # a chain of additions waits for each before it
                         steps += many * often * (products + STEP + 0.1 * (height + wide))
-            steps *= 1 + 0.02 * (size % rows > 0) + 0.02 * (count % vectors > 0)  # more code for the rest
+            for whole, left in ((size // rows, size % rows), (count // vectors, count % vectors)):
+                steps *= 1 + (left > 0) * (0.02 + 0.1 / max(1, whole))  # code for the rest, which little uses
             best = min(best, (steps, rows, vectors), key=lambda found: found[0])
     return best
 
