@@ -122,7 +122,7 @@ class _Kernel(Stages[bool]):
     def __init__(self, spec: KernelSpec, target: Target, names: Names | None = None,
                  scalars: dict[LazyBuffer, Scalar] | None = None) -> None:
         if spec.walk is not None:  # many stages, written for whole blocks and for what is left of both axes
-            target = replace(target, ahead=target.ahead // 4)
+            target = replace(target, ahead=target.ahead // 8)
         super().__init__(spec, target, names, scalars)
 
     def lower(self) -> Lowered:

@@ -205,6 +205,24 @@ def _one_element(node: LazyBuffer, builder: Builder) -> LazyBuffer | None:
     return node.srcs[0] if node.shape == node.srcs[0].shape else None
 
 
+def _reduce_repeated(node: LazyBuffer, builder: Builder) -> LazyBuffer | None:
+    source = node.srcs[0]
+    parts = source.srcs if source.op in ELEMENTWISE else (source,)
+    expands = [p for p in parts if p.op == Op.EXPAND]
+    if not expands or any(p.op not in (Op.EXPAND, Op.CONST) for p in parts) or any(
+            len(p.srcs[0].shape) != len(source.shape) for p in expands):
+        return None
+    shape = tuple([1 if a not in node.arg and all(p.srcs[0].shape[a] == 1 for p in expands) else n
+                   for a, n in enumerate(source.shape)])
+    if shape == source.shape:
+        return None
+    small = [builder.again(p.srcs[0].expand(shape) if p.op == Op.EXPAND else
+                           LazyBuffer(Op.CONST, (), p.arg, shape, p.dtype, p.device)) for p in parts]
+    inside = small[0] if parts == (source,) else builder.again(
+        LazyBuffer(source.op, tuple(small), source.arg, shape, source.dtype, source.device))
+    return builder.again(builder.again(inside.reduce(node.op, node.arg)).expand(node.shape))
+
+
 def _zero(node: LazyBuffer, builder: Builder) -> LazyBuffer | None:
     for s in node.srcs:
         if s.op == Op.CONST and s.arg == 0 and not node.dtype.is_float:
@@ -271,6 +289,9 @@ RULES: tuple[Rule, ...] = (
          "b.unary('NOT').where(x, x.like(5.0))", _choose),
     Rule("one-element", tuple(sorted(REDUCE)), "a reduction over axes of size 1",
          "x.reshape((4, 6, 1)).reduce('SUM', (2,))", "x.reshape((4, 6, 1))", _one_element),
+    Rule("reduce-repeated", tuple(sorted(REDUCE)), "what is repeated along an axis that stays is reduced once",
+         "x.reshape((1, 4, 6)).expand((3, 4, 6)).reduce('SUM', (2,))",
+         "x.reshape((1, 4, 6)).reduce('SUM', (2,)).expand((3, 4, 1))", _reduce_repeated),
     Rule("zero", (Op.MUL, Op.AND), "integers and bools only: 0 * NaN is NaN",
          "i.binary('MUL', i.like(0))", "i.like(0)", _zero),
 )
