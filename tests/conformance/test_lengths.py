@@ -1,5 +1,6 @@
 """Stage: tests of devices. In: a sample of the conformance suite, each case by itself. Out: no kernel's text is longer
-than 64 KB, in whatever language; of a walk, for each of the up to four forms of its block. Next: ``test_sanitizers.py``."""
+than 64 KB, in whatever language; of a walk, for each of the up to four forms of its block. Next:
+``test_sanitizers.py``."""
 
 from __future__ import annotations
 
