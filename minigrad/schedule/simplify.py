@@ -53,7 +53,8 @@ class Builder:
         return node
 
     def again(self, node: LazyBuffer) -> LazyBuffer:
-        """The simplified form of a node just made from simplified sources."""
+        """The simplified form of a node just made from simplified sources; leaves stand for themselves already."""
+        assert node.op not in (Op.BUFFER, Op.SCALAR), "a leaf would be another one"
         return self.make(node.op, node.srcs, node.arg, node)
 
 
@@ -216,8 +217,11 @@ def _reduce_repeated(node: LazyBuffer, builder: Builder) -> LazyBuffer | None:
                    for a, n in enumerate(source.shape)])
     if shape == source.shape:
         return None
-    small = [builder.again(p.srcs[0].expand(shape) if p.op == Op.EXPAND else
-                           LazyBuffer(Op.CONST, (), p.arg, shape, p.dtype, p.device)) for p in parts]
+    small = []
+    for p in parts:
+        below = p.srcs[0] if p.op == Op.EXPAND else p
+        small.append(below if below.shape == shape else builder.again(below.expand(shape)) if p.op == Op.EXPAND else
+                     builder.again(LazyBuffer(Op.CONST, (), p.arg, shape, p.dtype, p.device)))
     inside = small[0] if parts == (source,) else builder.again(
         LazyBuffer(source.op, tuple(small), source.arg, shape, source.dtype, source.device))
     return builder.again(builder.again(inside.reduce(node.op, node.arg)).expand(node.shape))

@@ -202,6 +202,19 @@ def test_equal_nodes_are_one_object() -> None:
     assert simple[0] is simple[1] and simple[2] is simple[3] and simple[0] is not simple[2]
 
 
+@pytest.mark.parametrize("op", sorted(REDUCE))
+@pytest.mark.parametrize("axes", [(0,), (2,), (0, 2), (1,), (0, 1, 2)])
+def test_what_is_repeated_is_reduced_once_and_leaves_stay(op: str, axes: tuple[int, ...]) -> None:
+    x = Source("NUMPY", float32, "plain", 0).leaf((5, 1, 6))
+    y = Source("NUMPY", float32, "plain", 1).leaf((1, 1, 6))
+    wide = x.expand((5, 4, 6))
+    both = wide.binary(Op.MUL, y.expand((5, 4, 6)))
+    outputs = [wide.reduce(op, axes), wide.binary(Op.MUL, wide.like(0.25)).reduce(op, axes), both.reduce(op, axes)]
+    simple = check_same_values(outputs)
+    assert {n for n in toposort(simple) if n.op == Op.BUFFER} == {x, y}
+    assert [max(n.size for n in toposort([s])) for s in simple] == [30 if 1 not in axes else 120] * 3
+
+
 @pytest.mark.parametrize("a, b", [(0.0, -0.0), (1.0, True), (2, 2.0)])
 def test_constants_that_python_holds_equal_stay_apart(a: Any, b: Any) -> None:
     builder = Builder()
