@@ -214,7 +214,8 @@ def widen(tiling: Tiling, stores: Sequence[Sym]) -> None:
 
 
 def windowed(tiling: Tiling, stores: Sequence[Sym]) -> Tiling | None:
-    """The same with a copy of what the windows of the second factor cover; None if there are none."""
+    """The same with a copy of what the windows of the second factor cover; None if there are none, or if not even the
+    windows of one row fit the cache."""
     windows = find_windows(tiling.body, tiling.b.work, tiling.b.own, tiling.k)
     columns = [w.axis for w in windows if w.axis is not tiling.n]
     if not columns and windows:
@@ -230,8 +231,9 @@ def windowed(tiling: Tiling, stores: Sequence[Sym]) -> Tiling | None:
     wanted = min(TASKS, _products(made) // WIDE_ENOUGH)
     outer, size = prod(x.size for x in made.outer), columns[0].size
     plans = [replace(made, panel=rows) for rows in {-(-size // n): None for n in range(1, size + 1)}]
-    good = [x for x in plans if x.scratch <= made.target.l2 // 2 and outer * -(-size // x.panel) >= wanted]
-    return min(good or plans[-1:], key=lambda x: (x.cost(), -x.panel))
+    fitting = [x for x in plans if x.scratch <= made.target.l2 // 2]
+    enough = [x for x in fitting if outer * -(-size // x.panel) >= wanted] or fitting[-1:]
+    return min(enough, key=lambda x: (x.cost(), -x.panel), default=None)
 
 
 def can_pair(tiling: Tiling) -> bool:

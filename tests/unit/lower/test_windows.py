@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from minigrad.errors import ScheduleError
+from minigrad.kernel.ir import Alloc
+from minigrad.kernel.walk import statements
 from minigrad.lower import lower
 from minigrad.ops import Op
 from minigrad.target import AVX2, AVX512
@@ -59,6 +61,15 @@ def test_what_windows_cover_is_copied_once(sizes, taps, target):
     node, _, _ = convolution(4, 8, sizes, 16, taps, 1, 1)
     (note,) = lower(spec_of(node), target).strategies
     assert "keep(b, window)" in note
+
+
+@pytest.mark.parametrize(("sizes", "taps"), [((100_000,), (3,)), ((2, 60_000), (2, 3)), ((3, 2000, 3), (3, 3, 3))])
+def test_copies_fit_the_cache(sizes, taps):
+    """However long a row is: scratch lies on a thread's stack."""
+    node, _, _ = convolution(2, 64, sizes, 64, taps, 1, 1)
+    lowered = lower(spec_of(node), AVX512)
+    scratch = sum(x.array.size * x.array.dtype.size for x in statements([lowered.kernel.loop]) if isinstance(x, Alloc))
+    assert 0 < scratch <= AVX512.l2
 
 
 def test_windows_apart_are_not_copied_whole():
