@@ -106,8 +106,9 @@ _SUBPACKAGES = ("amp", "array_api", "backends", "cuda", "distributions", "fft", 
                 "masked", "multiprocessing", "nn", "optim", "overrides", "profiler", "serialization", "signal",
                 "sparse", "special", "storage", "testing", "utils", "vision")
 _LATER = {
-    **dict.fromkeys(("celu", "celu_", "hardshrink", "prelu", "relu_", "rrelu", "rrelu_", "selu", "selu_", "threshold",
+    **dict.fromkeys(("celu", "celu_", "hardshrink", "prelu", "relu_", "rrelu", "rrelu_", "selu", "selu_",
                      "threshold_"), "minigrad.nn.functional.activation"),
+    "threshold": "minigrad.nn.functional.top_level",
     **dict.fromkeys(("cdist", "cosine_similarity", "pairwise_distance", "pdist"), "minigrad.nn.functional.distance"),
     "bilinear": "minigrad.nn.functional.linear",
     "vmap": "minigrad.func",

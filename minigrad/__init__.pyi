@@ -52,13 +52,13 @@ from minigrad.nn.functional.activation import rrelu as rrelu
 from minigrad.nn.functional.activation import rrelu_ as rrelu_
 from minigrad.nn.functional.activation import selu as selu
 from minigrad.nn.functional.activation import selu_ as selu_
-from minigrad.nn.functional.activation import threshold as threshold
 from minigrad.nn.functional.activation import threshold_ as threshold_
 from minigrad.nn.functional.distance import cdist as cdist
 from minigrad.nn.functional.distance import cosine_similarity as cosine_similarity
 from minigrad.nn.functional.distance import pairwise_distance as pairwise_distance
 from minigrad.nn.functional.distance import pdist as pdist
 from minigrad.nn.functional.linear import bilinear as bilinear
+from minigrad.nn.functional.top_level import threshold as threshold
 from minigrad.runtime.device import devices as devices
 from minigrad.runtime.device import register_device as register_device
 from minigrad.serialization import load as load

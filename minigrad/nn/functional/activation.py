@@ -1,5 +1,5 @@
 """Stage: front. In: a Tensor. Out: a nonlinear function of it.
-Next: ``normalization.py``."""
+Next: ``top_level.py``."""
 
 from __future__ import annotations
 

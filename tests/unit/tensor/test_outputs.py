@@ -41,6 +41,7 @@ INDEX = minigrad.tensor([[0, 0], [1, 1]])
     (lambda out: minigrad.clamp_min(X, X, out=out), float64, int64, "result type Float can't be cast to the desired"),
     (lambda out: minigrad.diag(X, out=out), float32, float64, "Expected out tensor to have dtype float, but got d"),
     (lambda out: minigrad.nn.functional.softplus(X, out=out), float32, float64, "Found dtype Double but expected"),
+    (lambda out: minigrad.threshold(X, 2, 0, out=out), float64, int64, "result type Float can't be cast to the"),
     (lambda out: minigrad.inverse(X, out=out), float32, float64, "Expected out tensor to have dtype float, but got d"),
     (lambda out: minigrad.fft.ifft(X, out=out), complex64, complex128, "Found dtype ComplexDouble but expected Compl"),
     (lambda out: minigrad.fft.ifft(X.to(complex64), out=out), complex128, float32, "expects a complex output tensor"),
