@@ -47,6 +47,7 @@ KINDS = (*OUTERMOST, "block", "serial", "unroll", "vector")
 SCOPES = ("scratch", "shared", "register")
 FOLDS = (Op.ADD, Op.MUL, Op.MAXIMUM, Op.MINIMUM, Op.AND, Op.OR)
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+_MOST_SCRATCH = 4 << 20  # bytes of one scratch array: these lie on a thread's stack
 _MOST_COPIES = 1 << 14  # copies of one register access that are checked one by one
 
 
@@ -241,6 +242,8 @@ class _Checker:
         self.require(array.lanes == 1 or array.scope == "register", f"{array.name} has lanes but is no register array")
         self.require(s.init is None or s.init.dtype is array.dtype,
                      f"{array.name} starts with another dtype than its own")
+        self.require(array.scope != "scratch" or array.size * array.dtype.size <= _MOST_SCRATCH,
+                     f"{array.name} has {array.size} elements, more than a thread's stack should hold")
         if array.scope == "shared" or self.in_grid:
             self.require(self.in_grid, f"the shared array {array.name} does not come to life in the grid loop itself")
             self.require(array.scope == "shared", f"{array.name} in the grid loop is {array.scope}, not shared")

@@ -79,6 +79,8 @@ BROKEN = {
     "Alloc of x, whose scope is global": made(Alloc(X), STORE),
     "bad has 20 elements, kept 16 at a time": made(Alloc(Array("bad", F, 20, "register", 16)), STORE),
     "bad has lanes but is no register array": made(Alloc(Array("bad", F, 32, "scratch", 16)), STORE),
+    "vast has 2000000 elements, more than a thread's stack should hold": made(
+        Alloc(Array("vast", F, 2_000_000, "scratch")), STORE),
     "acc starts with another dtype than its own": made(Alloc(ACC, f(0.0, float64)), STORE),
     "acc is not alive here, in:\ns = fold": made(Fold("s", ACC, "ADD"), STORE),
     "Fold reads a register array; t is scratch": made(
