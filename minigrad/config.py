@@ -75,6 +75,8 @@ SETTINGS: dict[str, Setting] = {
         Setting("THREADS", 0, "Threads of the CPU device; 0 takes one for each core this process may use. "
                               "Results are the same bits for any number.", None, {"auto": 0}, short=True),
         Setting("CACHE", 1, "1 keeps plans and compiled kernels on disk, 0 does not."),
+        Setting("CACHE_LIMIT", 256, "MiB that compiled kernels may take on disk; what was used longest ago goes first.",
+                None),
         Setting("CACHE_DIR", "", "The folder of compiled kernels; empty takes the user's cache folder."),
         Setting("TIERS", 1, "1 runs a new graph without compiling it where compiling would take longer than it saves; "
                             "0 compiles every graph, 2 none that can be run without (CPU device).", 2),

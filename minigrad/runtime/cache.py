@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from minigrad import config
-from minigrad.runtime.folder import Folder, NotPrivate, private
+from minigrad.runtime.folder import Entry, Folder, NotPrivate, private
 
 HEAD = b"minigrad object "
 MAGIC = HEAD + b"2\n"
 FOLDER = "objects"
 SECRET = "secret"
-LIMIT = 256 << 20  # bytes that may stay on disk
+LARGEST = 256 << 20  # bytes of an entry that is read
 ENTRIES = 1 << 15  # files that may: a plan is one of a kilobyte
 _PRUNE_EVERY = 64
 _KEY = re.compile("[0-9a-f]{64}")
@@ -71,7 +71,7 @@ def load(key: str) -> bytes | None:
     try:
         with private(str(cache_root()), FOLDER, create=False) as folder:
             secret = _secret(folder, create=False)
-            found = folder.read(key, LIMIT) if secret else None
+            found = folder.read(key, LARGEST) if secret else None
             payload = _unpack(secret, key, found[0]) if secret and found else None
             if payload is None or found is None:
                 folder.remove(key)
@@ -97,12 +97,34 @@ def store(key: str, payload: bytes) -> None:
                 return
             folder.write(key, _pack(secret, key, payload))
             if _stores % _PRUNE_EVERY == 0:
-                prune(folder, LIMIT)
+                prune(folder, limit())
             _stores += 1
     except NotPrivate as error:
         _say_once(str(error))
     except (OSError, ValueError):
         return
+
+
+def limit() -> int:
+    """Bytes that the entries may take."""
+    return config.get("CACHE_LIMIT") << 20
+
+
+def contents() -> list[Entry]:
+    """The entries on disk, those used longest ago first. Raises ``NotPrivate`` for a folder that is not used because
+    others may write in it."""
+    try:
+        with private(str(cache_root()), FOLDER, create=False) as folder:
+            return folder.entries(_KEY)
+    except FileNotFoundError:
+        return []
+
+
+def shrink(size: int) -> None:
+    """Remove what was used longest ago until the folder holds three quarters of ``size`` bytes, if it holds more than
+    ``size``; 0 removes all. Raises what ``contents`` does."""
+    with contextlib.suppress(FileNotFoundError), private(str(cache_root()), FOLDER, create=False) as folder:
+        prune(folder, size)
 
 
 def prune(folder: Folder, limit: int, entries: int = ENTRIES) -> None:

@@ -1,6 +1,6 @@
 """Stage: PyTorch programs. In: the command line. Out: a script, a module, a piece of code or a session at the prompt,
 in which ``import torch`` finds minigrad.
-Next: ``minigrad/tune.py``.
+Next: ``minigrad/__main__.py``.
 
     python -m minigrad.torch script.py [arguments …]
     python -m minigrad.torch -m package [arguments …]

@@ -230,7 +230,7 @@ def test_keys_change_with_minigrads_source(monkeypatch):
 @pytest.mark.parametrize("replace", [
     pytest.param(os.mkfifo, id="a pipe"),
     pytest.param(lambda path: os.symlink("/dev/zero", path), id="a device"),
-    pytest.param(lambda path: (path.write_bytes(bytes(10)), os.truncate(path, cache.LIMIT + 1)), id="too large"),
+    pytest.param(lambda path: (path.write_bytes(bytes(10)), os.truncate(path, cache.LARGEST + 1)), id="too large"),
     pytest.param(lambda path: os.symlink(path.parent / KEYS[1], path), id="a link"),
 ])
 def test_only_regular_files_are_read(cache_dir, replace):
@@ -246,9 +246,9 @@ def test_only_regular_files_are_read(cache_dir, replace):
 
 def test_a_file_that_is_too_large_is_not_read(cache_dir, monkeypatch):
     cache.store(KEYS[0], b"code")
-    monkeypatch.setattr(cache, "LIMIT", (cache_dir / "objects" / KEYS[0]).stat().st_size)
+    monkeypatch.setattr(cache, "LARGEST", (cache_dir / "objects" / KEYS[0]).stat().st_size)
     assert cache.load(KEYS[0]) == b"code"
-    monkeypatch.setattr(cache, "LIMIT", cache.LIMIT - 1)
+    monkeypatch.setattr(cache, "LARGEST", cache.LARGEST - 1)
     assert cache.load(KEYS[0]) is None
 
 
