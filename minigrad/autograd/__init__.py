@@ -4,7 +4,12 @@ Next: ``mode.py``."""
 import importlib
 from typing import Any
 
-from minigrad.autograd.anomaly_mode import detect_anomaly, is_anomaly_enabled, set_detect_anomaly
+from minigrad.autograd.anomaly_mode import (
+    detect_anomaly,
+    is_anomaly_check_nan_enabled,
+    is_anomaly_enabled,
+    set_detect_anomaly,
+)
 from minigrad.autograd.backward import backward, grad
 from minigrad.autograd.function import Function
 from minigrad.autograd.handles import AccumulateGrad
@@ -20,8 +25,8 @@ from minigrad.autograd.node import Node
 
 __all__ = [
     "AccumulateGrad", "Function", "Node", "backward", "detect_anomaly", "enable_grad", "grad", "inference_mode",
-    "is_anomaly_enabled", "is_grad_enabled", "is_inference_mode_enabled", "no_grad", "set_detect_anomaly",
-    "set_grad_enabled",
+    "is_anomaly_check_nan_enabled", "is_anomaly_enabled", "is_grad_enabled", "is_inference_mode_enabled", "no_grad",
+    "set_detect_anomaly", "set_grad_enabled",
 ]
 
 # These stand on top of Tensors, and are imported when they are first asked for.

@@ -37,6 +37,8 @@ class FunctionNode(Node):
         self._needs: tuple[bool, ...] = ()
         self.shapes: tuple[tuple[int, ...] | None, ...] = ()  # of the arguments; None for one that is no Tensor
         self.specs: list[Any] = []
+        if mode.anomaly:
+            self.say_where()
 
     @property
     def count(self) -> int:

@@ -21,7 +21,8 @@ class Mode(threading.local):
     """Per thread: ``enabled``, whether ops are recorded on the tape, None inside ``inference_mode``, as ``inference``
     says, too; ``wanted``, what ``is_grad_enabled`` says there; ``transforms``, how many functions of ``minigrad.func``
     are running, whose own tapes may also save what was made in inference mode;
-    ``anomaly``, whether backward looks for NaN; ``mutation``, inside ``allow_mutation_on_saved_tensors``;
+    ``anomaly``, whether the tape keeps where each op was called, and ``check_nan``, whether backward then looks for
+    NaN; ``mutation``, inside ``allow_mutation_on_saved_tensors``;
     ``autocast``, the half types that ops are cast to on processors and on NVIDIA GPUs (None: they are not), or None;
     ``duals``, the levels of forward mode that are open, outermost first; ``packing``, the hooks for what the tape
     saves, innermost last; ``unpacked``, why there may be none; ``watched``, how many blocks want to see each call, so
@@ -32,6 +33,7 @@ class Mode(threading.local):
     wanted = False
     transforms = 0
     anomaly = False
+    check_nan = True
     mutation = False
     autocast: tuple[DType | None, DType | None] | None = None
     duals: tuple[int, ...] = ()

@@ -4,6 +4,7 @@ Next: ``refusals.py``."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from functools import cache, partial
 from typing import Any, ClassVar
@@ -16,6 +17,7 @@ from minigrad.autograd.protocol import Differentiable, Front
 from minigrad.grad import Backward, backward_of
 from minigrad.graph.function import Subgraph, apply, param
 from minigrad.graph.lazy import LazyBuffer
+from minigrad.graph.lines import user_line, user_stack
 from minigrad.runtime.locks import users_code
 
 # A Tensor that backward reads in PyTorch: a reference to its Storage, how often that had been changed in place, which
@@ -84,6 +86,8 @@ class Node:
             value.owners += 1
             saved.append(value)
         self.saved: tuple[LazyBuffer, ...] | None = tuple(saved)
+        if mode.anomaly:
+            self.say_where()
 
     def __del__(self) -> None:
         try:
@@ -118,6 +122,19 @@ class Node:
     def metadata(self) -> dict[str, Any]:
         """A dictionary for notes of the user's own."""
         return self.more().metadata
+
+    def say_where(self) -> None:
+        """Keep which calls of the program led to this op: as in PyTorch, in ``metadata["traceback_"]``."""
+        self.metadata["traceback_"] = user_stack()
+
+    def blame(self) -> None:
+        """Warn that the backward of this node has failed, inside ``detect_anomaly``, and say where the op was called.
+        """
+        calls = self.metadata.get("traceback_")
+        where = "Traceback of forward call that caused the error:\n" + "".join(calls).rstrip() if calls else (
+            "No forward pass information available. Enable detect anomaly during forward pass for more information.")
+        file, number = user_line() or (__file__, 0)
+        warnings.warn_explicit(f"Error detected in {self.name()}. {where}", UserWarning, file, number)
 
     def more(self) -> Extra:
         """Hooks and retained gradients of this node."""

@@ -55,11 +55,13 @@ class Front:
     node, body, tensors, results)`` gives results their tangents; ``tangents(tensor)`` are those of a Tensor, by level,
     and ``dual(tensor, tangents)`` gives it some.
     ``rows(function, arguments)`` is how a custom Function with a rule of its own is called on placeholders of ``vmap``,
-    None on others; the room ``func/`` fills it in."""
+    None on others; the room ``func/`` fills it in.
+    ``watch()`` begins a block in which every call is recorded, none replayed: it ends with ``mode.watched -= 1``."""
 
     wrap: ClassVar[Callable[[LazyBuffer, Any], Any]]
     sparse: ClassVar[Callable[[Any, tuple[int, ...]], Any]]
     forward: ClassVar[Callable[..., None]]
     tangents: ClassVar[Callable[[Any], dict[int, Any]]]
     dual: ClassVar[Callable[[Any, dict[int, Any]], None]]
+    watch: ClassVar[Callable[[], None]]
     rows: ClassVar[Callable[[Any, tuple[Any, ...]], Any] | None] = None

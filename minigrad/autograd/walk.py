@@ -4,7 +4,6 @@ Next: ``backward.py``."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from heapq import heapify, heappop, heappush
@@ -43,7 +42,7 @@ class Walk:
         self._refusing: list[Node] = []
         self._targets = None if targets is None else set(targets)
         self._useful: set[Any] | None = None
-        self.found: list[tuple[Node, int, Gradient]] | None = [] if mode.anomaly else None
+        self.found: list[tuple[Node, int, Gradient]] | None = [] if mode.anomaly and mode.check_nan else None
 
     def run(self, roots: Sequence[tuple[Edge, Gradient]]) -> None:
         """Send each root's gradient backward."""
@@ -61,6 +60,8 @@ class Walk:
         try:
             results = self._visit(*entry)
         except Exception:
+            if mode.anomaly:
+                node.blame()
             waiting = [*node.edges, *[edge for other, _ in self._pending.values() for edge in other.edges]]
             self._keep_complete([*waiting, *rest])
             raise
@@ -268,8 +269,7 @@ class Walk:
         values = iter(flags)
         for node, i, g in found:
             if prod(g.shape) and to_numpy(next(values)):
-                warnings.warn(f"Error detected in {node.name()}. minigrad does not keep where the forward call was "
-                              "made: look at its grad_fn.", stacklevel=6)
+                node.blame()
                 raise RuntimeError(f"Function '{node.name()}' returned nan values in its {i}th output.")
 
     def release(self) -> None:

@@ -5,7 +5,9 @@ Next: ``loop.py``."""
 from __future__ import annotations
 
 import sys
+import traceback
 from collections.abc import Sequence
+from types import FrameType
 from weakref import WeakKeyDictionary
 
 from minigrad.errors import IndexOutOfRange
@@ -21,9 +23,19 @@ _made: WeakKeyDictionary[LazyBuffer, tuple[Line, Subgraph]] = WeakKeyDictionary(
 def user_line() -> Line | None:
     """The line that is being run outside minigrad."""
     frame = sys._getframe(1)
-    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "minigrad":
+    while frame is not None and _is_ours(frame):
         frame = frame.f_back  # type: ignore[assignment]
     return None if frame is None else (frame.f_code.co_filename, frame.f_lineno)
+
+
+def user_stack() -> list[str]:
+    """The calls that are being run outside minigrad, the outermost first, as a traceback prints them."""
+    frames = [entry for entry in traceback.walk_stack(sys._getframe(1)) if not _is_ours(entry[0])]
+    return traceback.StackSummary.extract(reversed(frames)).format()
+
+
+def _is_ours(frame: FrameType) -> bool:
+    return frame.f_globals.get("__name__", "").partition(".")[0] == "minigrad"
 
 
 def remember(outputs: Sequence[LazyBuffer], line: Line | None, body: Subgraph) -> None:

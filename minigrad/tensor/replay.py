@@ -22,6 +22,7 @@ from weakref import ref
 
 from minigrad import config
 from minigrad.autograd.mode import mode
+from minigrad.autograd.protocol import Front
 from minigrad.dtype import DType
 from minigrad.engine import records
 from minigrad.graph.function import Subgraph
@@ -491,3 +492,4 @@ class _Thread(threading.local):
 
 
 thread = _Thread()
+Front.watch = staticmethod(lambda: thread.watch())

@@ -41,7 +41,7 @@ _ELSEWHERE = {
                      "set_autocast_cache_enabled", "set_autocast_cpu_dtype", "set_autocast_cpu_enabled",
                      "set_autocast_dtype", "set_autocast_enabled", "set_autocast_gpu_dtype"),
                     "minigrad.amp.autocast_mode"),
-    "is_anomaly_enabled": "minigrad.autograd",
+    **dict.fromkeys(("is_anomaly_check_nan_enabled", "is_anomaly_enabled"), "minigrad.autograd"),
 }
 """Names that are imported when a program asks for them, and where from."""
 

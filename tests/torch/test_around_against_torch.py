@@ -4,6 +4,7 @@ Next: ``tests/torch/test_attention_against_torch.py``."""
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -557,6 +558,54 @@ def test_setup_context_is_inherited() -> None:
         return [a.grad]
 
     same(program)
+
+
+def _nan(T: Any) -> None:
+    with T.autograd.detect_anomaly():
+        x = T.tensor([-1.0, 4.0], requires_grad=True)
+        (x.sqrt() * 2).sum().backward()
+
+
+def _nan_from_outside(T: Any) -> None:
+    x = T.tensor([-1.0, 4.0], requires_grad=True)
+    y = (x.sqrt() * 2).sum()
+    with T.autograd.detect_anomaly():
+        y.backward()
+
+
+def _written(T: Any) -> None:
+    with T.autograd.set_detect_anomaly(True, check_nan=False):
+        x = T.tensor([-1.0, 4.0], requires_grad=True)
+        y = x.exp()
+        z = y * y
+        y.add_(1)
+        z.sum().backward()
+
+
+def _twice(T: Any) -> None:
+    with T.autograd.detect_anomaly():
+        x = T.tensor([-1.0, 4.0], requires_grad=True)
+        y = (x * x).sum()
+        y.backward()
+        y.backward()
+
+
+def _nan_not_looked_for(T: Any) -> None:
+    with T.autograd.detect_anomaly(check_nan=False):
+        x = T.tensor([-1.0, 4.0], requires_grad=True)
+        x.sqrt().sum().backward()
+
+
+@pytest.mark.parametrize("program", [_nan, _nan_from_outside, _written, _twice, _nan_not_looked_for])
+def test_anomaly_says_where_the_op_was_called(program: Callable[[Any], None]) -> None:
+    def seen(T: Any) -> tuple[Any, list[str]]:
+        with warnings.catch_warnings(record=True) as found:
+            warnings.simplefilter("always")
+            for _ in range(3):  # minigrad would replay the third round
+                result = outcome(program, T)
+        return result, [re.sub(r"\s*\(Triggered internally.*\)", "", str(w.message)) for w in found]
+
+    assert seen(minigrad) == seen(torch)
 
 
 def test_anomaly_names_the_op() -> None:
