@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from minigrad.autograd.mode import mode
+
 Keeps = tuple[tuple[int, ...], ...]
 """For each operand the operands (0, 1 …) and results (-1, -2 …) that its gradient reads."""
 
@@ -160,7 +162,9 @@ DETACHED = (
 
 def modified(what: str, now: int, then: int) -> RuntimeError:
     """PyTorch's error for a Tensor that backward reads and that was changed in place after the op."""
+    hint = ("the backtrace further above shows the operation that failed to compute its gradient. The variable in "
+            "question was changed in there or anywhere later. Good luck!" if mode.anomaly else
+            "enable anomaly detection to find the operation that failed to compute its gradient, with "
+            "torch.autograd.set_detect_anomaly(True, check_nan=False).")
     return RuntimeError("one of the variables needed for gradient computation has been modified by an inplace "
-                        f"operation: {what} is at version {now}; expected version {then} instead. Hint: enable anomaly "
-                        "detection to find the operation that failed to compute its gradient, with "
-                        "torch.autograd.set_detect_anomaly(True, check_nan=False).")
+                        f"operation: {what} is at version {now}; expected version {then} instead. Hint: {hint}")
