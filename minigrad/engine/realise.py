@@ -22,7 +22,7 @@ from minigrad.engine.walk import Pending, let_go, walk
 from minigrad.errors import IndexOutOfRange
 from minigrad.graph.host import run_host
 from minigrad.graph.lazy import LazyBuffer, contiguous_strides
-from minigrad.graph.lines import with_lines
+from minigrad.graph.lines import calls_of, with_lines
 from minigrad.graph.reference import evaluate
 from minigrad.ops import Op
 from minigrad.runtime import pool
@@ -62,9 +62,7 @@ def realise(outputs: Sequence[LazyBuffer], watch: list[Run] | None = None) -> No
         try:
             _realise(outputs, watch)
         except IndexOutOfRange as error:
-            if error.placed:
-                raise
-            raise with_lines(error, outputs) from None
+            raise with_lines(error, calls_of(outputs)) from None
         if pool.held:
             pool.raise_held()
 

@@ -17,7 +17,10 @@ from minigrad.graph.lazy import LazyBuffer, toposort
 Line = tuple[str, int]
 """A file and the number of a line in it."""
 
-_made: WeakKeyDictionary[LazyBuffer, tuple[Line, Subgraph]] = WeakKeyDictionary()
+Call = tuple[Line, Subgraph]
+"""A line, and what was called there."""
+
+_made: WeakKeyDictionary[LazyBuffer, Call] = WeakKeyDictionary()
 
 
 def user_line() -> Line | None:
@@ -45,12 +48,18 @@ def remember(outputs: Sequence[LazyBuffer], line: Line | None, body: Subgraph) -
             _made[node] = line, body
 
 
-def with_lines(error: IndexOutOfRange, wanted: Sequence[LazyBuffer]) -> IndexOutOfRange:
-    """The error, with the lines of the calls that these values come from: those that index a tensor of the shape that
-    the error tells of, if there are such."""
-    every = [_made[node] for node in toposort(wanted) if node in _made]
-    right = [line for line, body in every if error.shape in body.indexed]
-    lines = dict.fromkeys(right or [line for line, _ in every])
+def calls_of(wanted: Sequence[LazyBuffer]) -> list[Call]:
+    """The calls that index, of those from which these values come, and what each computes."""
+    return [_made[node] for node in toposort(wanted) if node in _made]
+
+
+def with_lines(error: IndexOutOfRange, calls: Sequence[Call]) -> IndexOutOfRange:
+    """The error, with the lines of the calls that may have raised it: those that index a tensor of the shape that the
+    error tells of, if there are such."""
+    if error.placed:
+        return error
+    right = [line for line, body in calls if error.shape in body.indexed]
+    lines = dict.fromkeys(right or [line for line, _ in calls])
     if not lines:
         return error
     text = " or ".join([f'File "{file}", line {number}' for file, number in lines])

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from minigrad.dtype import DType
+from minigrad.graph.lines import Call
 from minigrad.tensor import Tensor
 from minigrad.tensor.storage import Storage
 
@@ -98,7 +99,8 @@ class Program:
     run-time arguments, of which those at ``computed`` (position, number of what is computed) and ``watched`` (position,
     Storage) change; ``dead``: the leaves that the run may overwrite; ``writes``, ``gradients``, ``results``: what
     changes after it; ``before``, ``after``: what is done in Python (what is done before may give None: then the program
-    does not hold); ``donated``: the arguments that are used up. ``key``: what the graph was."""
+    does not hold); ``donated``: the arguments that are used up. ``key``: what the graph was. ``calls``: where the
+    function indexed, for an error of a run."""
 
     key: Any = None
     executable: Any = None
@@ -116,6 +118,7 @@ class Program:
     before: list[Callable[[], Sequence[Any] | None]] = field(default_factory=list)
     after: list[Callable[[], None]] = field(default_factory=list)
     donated: Sequence[int] = ()
+    calls: Sequence[Call] = ()
 
     def name(self) -> Any:
         """What it does, to compare it with another recording of the function."""

@@ -13,6 +13,7 @@ from minigrad.autograd.node import is_open
 from minigrad.engine import Run, realise
 from minigrad.engine.walk import Pending, walk
 from minigrad.graph.lazy import LazyBuffer
+from minigrad.graph.lines import calls_of
 from minigrad.jit.program import Made, Place, Program, Source, Value
 from minigrad.jit.surroundings import Surroundings
 from minigrad.jit.trees import carry_over, fill, flatten, is_plain, statics
@@ -160,6 +161,7 @@ class Recording:
             storage = self.inner[i]._storage
             if id(storage) not in self.capture.written:
                 storage.put(donated(storage.lazy))
+        self.calls = calls_of(wanted)
         watch: list[Run] = []
         realise(wanted, watch)
         if len(watch) != 1 and not self.problem:
@@ -233,6 +235,7 @@ class Recording:
                           after=capture.after, donated=self.donate)
         self.result_at: dict[int, int] = {}
         if runs:
+            program.calls = self.calls
             self._take_run(program, *runs[0])
         self.values: dict[int, Value] = {}
         self._take_writes(program)

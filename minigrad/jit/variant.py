@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from operator import attrgetter
 from typing import Any
 
+from minigrad.errors import IndexOutOfRange
 from minigrad.graph.lazy import LazyBuffer
+from minigrad.graph.lines import with_lines
 from minigrad.jit.program import Program
 from minigrad.jit.surroundings import Surroundings
 from minigrad.jit.writer import Call, Writer
@@ -41,7 +43,11 @@ class Variant:
         if call is None:
             assert self.program is not None
             call = self._call = Writer(self.program).function()
-        return call(tensors, values)
+        try:
+            return call(tensors, values)
+        except IndexOutOfRange as error:
+            assert self.program is not None
+            raise with_lines(error, self.program.calls) from None
 
 
 _gradient_of = attrgetter("_grad")

@@ -83,6 +83,24 @@ def test_a_value_that_is_replayed_names_it_too(rounds):
             assert found.item() == k % 8
 
 
+@pytest.mark.parametrize("rounds", [0, 1, 6])
+@pytest.mark.parametrize("tiers", [0, 1])
+def test_a_function_under_jit_names_it_too(rounds, tiers):
+    """Recorded, and run as a program; the next call is right."""
+    @minigrad.jit
+    def rows(weight, index):
+        return (weight * 2)[index].sum()
+
+    line, weight = rows.function.__code__.co_firstlineno + 2, minigrad.ones(5, 2)
+    with config(TIERS=tiers):
+        for k in range(rounds + 2):
+            if k == rounds:
+                with pytest.raises(IndexError, match=f'recorded at File "{__file__}", line {line}$'):
+                    rows(weight, tensor([0, 9])).item()
+            else:
+                assert rows(weight, tensor([0, 4])).item() == 8
+
+
 def test_the_one_of_several_lines_whose_shape_fits():
     x, y, index = minigrad.ones(4, 3), minigrad.ones(200), tensor([99]) + 0
     first = y[index]
