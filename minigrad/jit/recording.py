@@ -51,6 +51,7 @@ class Recording:
         self.changed: str | None = None
         self.program: Program | None = None
         self._find_places()
+        self._seen_through = [(t._storage, t._view) for t in self.inner]
         capture = self.capture = Capture(name)
         try:
             inner = fill(given.structure, iter(self.inner))
@@ -74,6 +75,7 @@ class Recording:
             except _Unrepeatable as why:
                 self.problem = str(why)
         self.result = self._returned()
+        self._carry_shapes()
 
     # --- what is outside
 
@@ -123,6 +125,7 @@ class Recording:
         self.structure = flatten(returned, self.results)
         returned_on = {id(t._storage) for t in self.results}
         self.donate = [i for i in self.donate if id(self.inner[i]._storage) not in returned_on]
+        self._find_reshaped()
         self.new_gradients = [(place, t._grad) for t, place, g in self.owners if t._grad is not g]
         new = next((v for v in statics(self.structure) if not is_plain(v) and not self.around.reaches(v)), None)
         if new is not None:
@@ -134,6 +137,15 @@ class Recording:
             for tensor in self.results:
                 if id(tensor) not in outside and tensor._edge is not None:
                     tensor._edge, tensor._requires_grad = None, False
+
+    def _find_reshaped(self) -> None:
+        """The arguments that have become other memory, or another view of theirs."""
+        self.reshaped = [i for i, (t, (storage, view)) in enumerate(zip(self.inner, self._seen_through, strict=True))
+                         if t._storage is not storage or t._view is not view]
+        if self.reshaped:
+            self.donate = [i for i in self.donate if i not in self.reshaped]
+            self.problem = ("it gives an argument another shape or other memory, which only Python code can do: "
+                            "return it")
 
     # --- the run
 
@@ -206,6 +218,12 @@ class Recording:
             carry_over(inner, given.values, self._outer)
             self.problem = "it changes a list or dictionary that it is given, which only Python code can do: return it"
 
+    def _carry_shapes(self) -> None:
+        """Let arguments, of which the function saw copies, become what those have become."""
+        others = {i: self._shown(self.inner[i]) for i in self.reshaped if self.inner[i] is not self.arguments[i]}
+        for i, other in others.items():
+            self.arguments[i]._become(other)
+
     def _returned(self) -> Any:
         """The results as the caller sees them."""
         return fill(self.structure, iter([self._outer(t) for t in self.results]))
@@ -213,17 +231,21 @@ class Recording:
     def _outer(self, result: Tensor) -> Tensor:
         """What stands for a result outside: the argument, or an alias of it, in place of its copy."""
         i = self._argument_of(result)
+        return self.arguments[i] if i is not None and result is self.inner[i] else self._shown(result)
+
+    def _shown(self, inner: Tensor) -> Tensor:
+        """The alias of an argument that stands for one of its copy."""
+        i = self._argument_of(inner, aliases_only=True)
         if i is None:
-            return result
-        if result is self.inner[i]:
-            return self.arguments[i]
-        view = result._view
+            return inner
+        view = inner._view
         return plain_alias(self.arguments[i]) if view is None else aliased(self.arguments[i], arguments_of(view))
 
-    def _argument_of(self, result: Tensor) -> int | None:
+    def _argument_of(self, result: Tensor, aliases_only: bool = False) -> int | None:
         """The number of the argument that a result is, or is an alias of."""
-        for i, t in enumerate(self.inner):
-            if t is result or (t._storage is result._storage and t is not self.arguments[i]):
+        for i, (t, (storage, _)) in enumerate(zip(self.inner, self._seen_through, strict=True)):
+            if (t is result and not aliases_only) or (
+                    storage is result._storage and t is not self.arguments[i]):
                 return i
         return None
 

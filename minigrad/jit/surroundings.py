@@ -111,6 +111,7 @@ class Surroundings:
             if len(self.names) == known:
                 break
         self.storages = [t._storage for t in self.tensors]
+        self._views = [t._view for t in self.tensors]
         self._check: Callable[[], bool] | None = None
         self._space: dict[str, Any] = {}
         self.storage_ids = frozenset([id(s) for s in self.storages])
@@ -156,10 +157,11 @@ class Surroundings:
             space[f"x{number}"] = thing
             return f"x{number}"
 
-        for tensor, storage, flag, hooks in zip(
-                self.tensors, self.storages, self.requires_grad, self._hooks, strict=True):
+        for tensor, storage, view, flag, hooks in zip(
+                self.tensors, self.storages, self._views, self.requires_grad, self._hooks, strict=True):
             t = name(tensor)
             terms.append(f"{t}._storage is {name(storage)} and {t}._requires_grad is {flag}")
+            terms.append(f"{t}._view is {None if view is None else name(view)}")
             if flag:
                 terms.append(f"{t}._hooks is None" if hooks is None else f"hooks_of({t}) == {name(hooks)}")
         for i, (container, key) in enumerate(zip(*self._items[:2], strict=True)):
@@ -183,9 +185,11 @@ class Surroundings:
 
     def difference(self) -> str | None:
         """The name of the first thing that is not as it was. Equal values are taken for what they replaced."""
-        for tensor, storage, requires_grad, hooks, name in zip(
-                self.tensors, self.storages, self.requires_grad, self._hooks, self.tensor_names, strict=True):
-            if tensor._storage is not storage or tensor._requires_grad != requires_grad or _hooks_of(tensor) != hooks:
+        for tensor, storage, view, requires_grad, hooks, name in zip(
+                self.tensors, self.storages, self._views, self.requires_grad, self._hooks, self.tensor_names,
+                strict=True):
+            if (tensor._storage is not storage or tensor._view is not view or tensor._requires_grad != requires_grad
+                    or _hooks_of(tensor) != hooks):
                 return name
         for what, (places, keys, values, paths), get in (
                 ("item", self._items, _item), ("attribute", self._attributes, getattr)):

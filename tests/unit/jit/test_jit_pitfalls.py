@@ -1,7 +1,7 @@
 """Stage: tests of ``jit/``. In: what goes wrong silently elsewhere: TinyJit, torch.compile and jax.jit freeze values,
 read stale ones or recompile for ever. Out: the right result at every call; where there can be none, an error that says
 why.
-Next: ``test_surroundings.py``."""
+Next: ``test_jit_shapes.py``."""
 
 from __future__ import annotations
 
