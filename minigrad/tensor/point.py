@@ -15,6 +15,7 @@ from minigrad.engine import leaf_from_numpy, run_again, to_numpy
 from minigrad.errors import IndexOutOfRange
 from minigrad.graph.host import run_host
 from minigrad.graph.lazy import LazyBuffer
+from minigrad.graph.reference import evaluate
 from minigrad.ops import Op
 from minigrad.tensor.aliases import plain_alias
 from minigrad.tensor.pending import settle
@@ -102,6 +103,16 @@ def _gradient(trace: Trace, slot: int) -> LazyBuffer | None:
     return None if value.arg is not None or value.buffer is None or value.buffer.exports else value
 
 
+def _operand(trace: Trace, slot: int) -> LazyBuffer | None:
+    """What a call reads, if it is in memory, or a number."""
+    value = trace.values[slot] or seen_through(trace, slot)
+    return value if value is not None and _is_there(value) else None
+
+
+def _is_there(value: LazyBuffer) -> bool:
+    return value.buffer is not None or value.op in (Op.CONST, Op.SCALAR)
+
+
 def seen_through(trace: Trace, slot: int) -> LazyBuffer | None:
     """The value of a result that needs no kernel: an operand's memory, or its number, as that of a clone; a part of it,
     as that of a view; or what a HOST function finds in it."""
@@ -117,13 +128,15 @@ def seen_through(trace: Trace, slot: int) -> LazyBuffer | None:
         source = output.arg
     if source >= len(entry.operands):  # a number
         return None
-    parent = entry.operands[source]
-    value = trace.values[parent] or seen_through(trace, parent)
-    if value is not None and type(entry.view) is tuple:
+    value = _operand(trace, entry.operands[source])
+    if value is None:
+        return None
+    if type(entry.view) is tuple:
         for op, arg in entry.view[0]:
             value = value.move(op, arg)
-    if value is None or (value.buffer is None and value.op not in (Op.CONST, Op.SCALAR)):
-        return None
+    if not _is_there(value):  # what strides do not show
+        array, = evaluate([value], to_numpy)
+        value = leaf_from_numpy(array, value.dtype, value.device)
     trace.values[slot] = value
     return value
 
@@ -153,17 +166,17 @@ def is_by_host(trace: Trace, slot: int) -> bool:
 
 
 def _found_by_host(trace: Trace, slot: int) -> LazyBuffer | None:
-    """What the HOST function gives, if it has one result and the values that it reads are in memory."""
+    """What the HOST function gives, if it has one result and what it reads is in memory, or a number."""
     entry = trace.entry_of(slot)
-    node, arrays = _output(entry, slot), []
+    node = _output(entry, slot)
+    arrays: list[np.ndarray] = []
     for source in node.srcs:
         if source.op != Op.PARAM or source.arg >= len(entry.operands):
             return None
-        parent = entry.operands[source.arg]
-        value = trace.values[parent] or seen_through(trace, parent)
-        if value is None or value.buffer is None:
+        value = _operand(trace, entry.operands[source.arg])
+        if value is None:
             return None
-        arrays.append(to_numpy(value))
+        arrays += evaluate([value], to_numpy)
     if len(node.arg) > 2:
         return None
     found, = run_host(node.arg, arrays)

@@ -871,6 +871,21 @@ def test_places_that_numpy_finds_are_there_after_a_backward(find):
         assert places.tolist() == find(x.detach().clone()).tolist()
 
 
+@pytest.mark.parametrize("made", [
+    lambda: mg.ones(3), lambda: mg.tensor(2.0).clone().expand(3), lambda: mg.tensor([2.0]).clone().expand(3),
+    lambda: mg.tensor(2.0).expand(3).clone(), lambda: mg.ones(3, dtype=mg.bfloat16), lambda: mg.ones(4)[1:],
+])
+@pytest.mark.parametrize("find", [lambda x: x.argsort(), lambda x: mg.fft.rfft(x.float())])
+def test_what_numpy_finds_in_numbers_is_there_after_a_backward(made, find):
+    x = mg.tensor([3.0, 1.0, 2.0], requires_grad=True)
+    found = []
+    for _ in range(4):
+        places = find(made())
+        (x * x).sum().backward()
+        found.append(places.tolist())
+    assert found == [find(made()).tolist()] * 4
+
+
 @pytest.mark.parametrize("shown", [
     lambda y: y.view(2, 1) + 1, lambda y: y[0] + 1, lambda y: y.expand(2, 2).reshape(-1), lambda y: y.chunk(2)[1] + 1,
 ])
