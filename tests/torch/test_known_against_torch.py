@@ -109,6 +109,9 @@ def test_gradients_that_are_zero_are_written_out() -> None:
         "(v1,), (L.tensor([[-1.5, 1e20, -2.25], [1.5, -1.75, 0.0]], dtype=L.float64),))[1]")),
     ("a step after a rounding", (
         "v1 = (L.arange(300.0, dtype=L.float64) * 0.37).sin().reshape(30, 10)", "v2 = L.cdist(v1, v1)")),
+    ("a step after a rounding", ("v1 = L.tensor([2.0], dtype=L.float64)", "v2 = L.sinc(v1)", "v3 = 1 / v2")),
+    ("a step after a rounding", (
+        "v1 = L.nn.functional.gelu(L.tensor([-7.6875, 1.0]))", "v2 = v1.view(-1)", "v1.pow_(v2)")),
     ("errors that depend on values", ("v1 = L.ones(2, 3)", "v1[:, L.tensor([0, 1, 5])] = L.tensor([2.0])")),
 ])
 def test_kinds(name: str, lines: tuple[str, ...]) -> None:
@@ -215,6 +218,8 @@ def test_a_step_from_what_stood_here_is_told_from_a_wrong_one() -> None:
         assert kind_of(Program([*lines[:2], f"v2 = {step}"]), torch, Near()) == "a step after a rounding"
     assert kind_of(Program([*lines, "v3 = L.neg(v1)"]), torch, Wrong()) == ""
     assert kind_of(Program([lines[0], "v1 = L.neg(v0)", lines[2]]), torch, Wrong()) == ""
+    through_a_view = ["v1 = L.neg(L.ones(2))", "v2 = v1.view(-1)", "v1.mul_(v2)"]
+    assert kind_of(Program(through_a_view), torch, Wrong()) == ""
 
 
 def test_a_view_that_leads_nowhere_is_told_from_a_wrong_value() -> None:

@@ -147,6 +147,18 @@ def _agreement(failure: Failure, change: Change) -> Any:
     return ~other.wrong if other.wrong is not None and other.wrong.shape == mismatch.wrong.shape else False
 
 
+def _written_through(lines: list[str], variables: dict[str, Any], place: str) -> str:
+    """The last variable on the same memory that one of the statements writes in place; else the place itself."""
+    found = [changed[1] for line in lines if (changed := CHANGED.match(line)) and not MADE.match(line)]
+    return next((name for name in reversed(found) if shared(variables.get(name), variables.get(place))), place)
+
+
+def shared(a: Any, b: Any) -> bool:
+    """Whether two Tensors are on the same memory."""
+    return all([hasattr(t, "untyped_storage") for t in (a, b)]) and bool(
+        a.untyped_storage().data_ptr() == b.untyped_storage().data_ptr())
+
+
 CHANGED = re.compile(r"(?:(?:with|if) .*?: )?(v\d+)(?: = |\.\w+_\(|\[.*\] [-+*]?= )")
 GUARD = re.compile(r"if (.*?): ")
 
@@ -158,6 +170,9 @@ def is_of_our_operands(failure: Failure) -> bool:
     program = replace(failure.program, jit=False, beside=None)
     lines = program.lines * program.rounds if failure.mismatch.raised is None else []
     made = [i for i, line in enumerate(lines) if (found := CHANGED.match(line)) and found[1] == place]
+    written = _written_through(lines[made[-1] + 1:], run(program, reference)[0], place) if made else place
+    if written != place:
+        return is_of_our_operands(replace(failure, mismatch=replace(failure.mismatch, place=written)))
     while made:
         at, line = made[-1], lines[made.pop()]
         names = names_of_round(reference, at // len(program.lines), program.rounds)

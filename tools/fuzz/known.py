@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from tools.fuzz.failure import CHANGED, Failure, depends, is_of_another_way, is_of_our_operands
+from tools.fuzz.failure import CHANGED, Failure, depends, is_of_another_way, is_of_our_operands, shared
 from tools.fuzz.loops import NAME
 from tools.fuzz.program import (
     Change,
@@ -147,6 +147,7 @@ def _apart(t: Any, unit: float) -> None:
 ROUNDINGS = (
     _moving_gradients(16.0), _moving_gradients(-16.0), _moving(lambda t, unit: t.mul_(1 + 4 * unit)),
     _moving(lambda t, unit: t.mul_(1 - 4 * unit)), _moving(lambda t, unit: t.mul_(t.abs() > 4096 * unit)),
+    _moving(lambda t, unit: t.masked_fill_(t.abs() <= 4096 * unit, 0.0)),
     _moving(lambda t, unit: t.mul_(1 - 2 * (t.abs() <= 4096 * unit))), _moving(_apart),
     *[_shaking(k) for k in range(3)])
 
@@ -357,7 +358,7 @@ def _from_copies(line: str, variables: dict[str, Any], scope: dict[str, Any]) ->
     target: Any = variables.get(name)
     others = [variables[other] for other in NAME.findall(line) if other in variables and other != name]
     if not hasattr(target, "untyped_storage") or not any(
-            hasattr(other, "untyped_storage") and _shared(target, other) for other in others):
+            shared(target, other) for other in others):
         return lambda raised: None
     copies = {other: value.detach().clone() if hasattr(value, "untyped_storage") else value
               for other, value in variables.items()}
@@ -385,10 +386,6 @@ def _whole(line: str, variables: dict[str, Any], scope: dict[str, Any]) -> Calla
                 target.data.copy_(before)
 
     return restore
-
-
-def _shared(a: Any, b: Any) -> bool:
-    return bool(a.untyped_storage().data_ptr() == b.untyped_storage().data_ptr())
 
 
 UNARY = re.compile(r"= (L\.(?:nn\.functional\.)?\w+)\((v\d+)\)$")
