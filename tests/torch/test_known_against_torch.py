@@ -103,6 +103,15 @@ def test_gradients_that_are_zero_are_written_out() -> None:
     ("what PyTorch's kernels disagree about", (
         "v1 = L.tensor([[-1.0, 2.0], [0.5, -3.0]], dtype=L.float64)",
         "v2 = L.func.vmap(L.func.grad(lambda t: (L.digamma(t)).sum()))(v1)")),
+    ("what PyTorch's kernels disagree about", (
+        "v1 = L.tensor([-2.0, float('-inf'), 300.0, -1e6], dtype=L.float64)",
+        "v2 = L.func.jacfwd(lambda t: L.special.log_ndtr(t))(v1)")),
+    ("what PyTorch's kernels disagree about", (
+        "v1 = L.tensor([[1e20, 2.25], [1.0, 3.0]])",
+        "v2 = L.func.jacrev(lambda t: L.nn.functional.layer_norm(t, t.shape[-1:]))(v1)")),
+    ("what PyTorch's kernels disagree about", (
+        "v1 = L.tensor([float('nan'), 2.0])",
+        "with L.no_grad(): v2 = L.func.jvp(lambda t: L.max(t, t), (v1,), (L.ones(2),))[1]")),
     ("a step after a rounding", (
         "v1 = L.ones(2, 3, dtype=L.float64)",
         "v2 = L.func.jvp(lambda t: L.nn.functional.cosine_similarity(t, t, dim=1), "

@@ -392,14 +392,15 @@ UNARY = re.compile(r"= (L\.(?:nn\.functional\.)?\w+)\((v\d+)\)$")
 KRON = re.compile(r"L\.kron\((v\d+|t), ")
 HOOK = re.compile(r"lambda g: g\.mul_\(2\)")
 DIGAMMA = re.compile(r"(= |lambda t: \(?)L\.digamma\(")
+LOG_NDTR = re.compile(r"L\.special\.log_ndtr\(")
 LOGS = re.compile(r"= (v\d+)\.logcumsumexp\((-?\d+)\)")
 MODE = re.compile(r"= (v\d+)\.mode\(dim=(-?\d+)\)")
-NORM = re.compile(r"L\.nn\.functional\.layer_norm\((v\d+), \1\.shape\[-1:\]\)")
+NORM = re.compile(r"L\.nn\.functional\.layer_norm\((v\d+|t), \1\.shape\[-1:\]\)")
 COMPARED = re.compile(r"\.(lt|le|gt|ge|eq|ne)_\((.*)\)$")
 
 
 def _by_other_kernels(line: str) -> str:
-    for pattern, text in ((DIGAMMA, r"\1digamma("), (LOGS, r"= running_logs(\1, \2)"),
+    for pattern, text in ((DIGAMMA, r"\1digamma("), (LOG_NDTR, "log_ndtr("), (LOGS, r"= running_logs(\1, \2)"),
                           (MODE, r"= \1.sort(\2)[0].mode(dim=\2)"), (NORM, r"standardised(\1)"),
                           (UNARY, r"= one_by_one(\1, \2)")):
         line = pattern.sub(text, line)
@@ -436,7 +437,8 @@ KNOWN: tuple[Known, ...] = (
           "next to nothing, in mode() of rows with NaN, which depends on where NaN is, in which of "
           "equal elements sort(), topk(), kthvalue(), median() and quantile() take, in prod() of half types, whose "
           "partial products overflow, in slopes of digamma(), which "
-          "have half of their digits, and of which polygamma(2, x) has the poles; and the derivatives that "
+          "have half of their digits, and of which polygamma(2, x) has the poles, and of log_ndtr() far below 0, "
+          "which have none; and the derivatives that "
           "torch.func gives, in forward mode and in rows, from those that autograd.grad gives: ours are one or the "
           "other, or quotients of differences.",
           lambda failure: is_of_another_way(failure) or depends(failure, PARTS), Change(_by_other_kernels)),

@@ -69,9 +69,11 @@ class Plainly:
                    ) -> tuple[list[Any], Any]:
         """For each start the gradient, and the value; ``again``: it may be differentiated, as it may if x is."""
         at = x if x.requires_grad else x.detach().requires_grad_()
-        y = function(at)
-        found = [self.library.autograd.grad(y, at, start, retain_graph=True, create_graph=again or x.requires_grad,
-                                            allow_unused=True)[0] if y.requires_grad else None for start in starts(y)]
+        with self.library.enable_grad():  # a no_grad() around a transform is nothing to it
+            y = function(at)
+            found = [self.library.autograd.grad(
+                y, at, start, retain_graph=True, create_graph=again or x.requires_grad, allow_unused=True)[0]
+                if y.requires_grad else None for start in starts(y)]
         return [self.library.zeros_like(at).detach() if g is None else g for g in found], y
 
     def _basis(self, x: Any) -> list[Any]:

@@ -90,7 +90,7 @@ class Mismatch:
 class Change:
     """How a run differs from the usual one. ``line`` gives another statement for each; it may call ``detached``,
     ``one_by_one``, ``standardised``, ``shaken``, ``running_logs``, ``in_order``,
-    ``digamma``, ``plainly``, ``by_rows`` and ``differences``.
+    ``digamma``, ``log_ndtr``, ``plainly``, ``by_rows`` and ``differences``.
     ``made`` gets what a statement ``v3 = …`` has made, and the other variables, and gives what it is to be. ``after``
     gets a statement that has run, and all variables; ``before`` gets them before, and what else statements
     use, and gives what is called afterwards, with what the statement raised, or nothing."""
@@ -141,6 +141,7 @@ def scope_of(library: Any) -> dict[str, Any]:
             "one_by_one": lambda function, x: _one_by_one(library, function, x),
             "standardised": lambda x: _standardised(library, x), "shaken": lambda x, k: _shaken(library, x, k),
             "running_logs": lambda x, dim: _running_logs(library, x, dim), "digamma": lambda x: _digamma(library, x),
+            "log_ndtr": lambda x: _log_ndtr(library, x),
             "in_order": InOrder(library), "plainly": Plainly(library, False), "by_rows": Plainly(library, True),
             "differences": Differences(library)}
 
@@ -192,6 +193,14 @@ def _digamma(library: Any, x: Any) -> Any:
     slope = slope.masked_fill(pole, math.inf).masked_fill(at == 0, 0.0).to(x.dtype)
     at_zero = library.digamma(x.masked_fill(x != 0, 1))
     return library.where(x == 0, at_zero, library.digamma(x.detach()) + (x - x.detach()) * slope)
+
+
+def _log_ndtr(library: Any, x: Any) -> Any:
+    """``log_ndtr``; far below 0 by a formula whose slope cancels no digits: it is -x - 1 / x."""
+    far = x < -100
+    near, below = x.masked_fill(far, 0), x.masked_fill(~far, -100)
+    tail = -below * below / 2 - (-below).log() - math.log(2 * math.pi) / 2
+    return library.where(far, tail, library.special.log_ndtr(near))
 
 
 def _running_logs(library: Any, x: Any, dim: int) -> Any:
