@@ -1,6 +1,6 @@
 """Stage: tests of the documentation. In: ``examples/``. Out: they run a few steps, print what they say and write their
 pictures; the PyTorch programs among them by the runner.
-Next: ``test_tour.py``."""
+Next: ``test_package.py``."""
 
 from __future__ import annotations
 
