@@ -22,6 +22,7 @@ from minigrad.runtime.device import get_device
 from minigrad.tensor.aliases import from_memory
 from minigrad.tensor.base import AnyTensor, make
 from minigrad.tensor.definition import FUNCTIONS, function
+from minigrad.tensor.function import Function
 from minigrad.tensor.joining import stack
 from minigrad.tensor.movement import shape_argument
 from minigrad.tensor.operands import converted, is_number
@@ -328,10 +329,15 @@ def eye(n: int, m: int | None = None, *, dtype: DType | None = None, device: Any
     for name, size in (("n", n), ("m", n if m is None else m)):
         if size < 0:
             raise RuntimeError(f"{name} must be greater or equal to 0, got {size}")
-    shape, name = (n, n if m is None else m), resolve(device)
-    same = LazyBuffer.index(shape, 0, name).binary(Op.EQ, LazyBuffer.index(shape, 1, name))
-    result = make(same.cast(dtype or get_default_dtype()))
+    result = _EYE((), ((n, n if m is None else m), dtype or get_default_dtype(), resolve(device)))
     return result.requires_grad_() if requires_grad else result
+
+
+def _eye(shape: tuple[int, int], dtype: DType, device: str) -> LazyBuffer:
+    return LazyBuffer.index(shape, 0, device).binary(Op.EQ, LazyBuffer.index(shape, 1, device)).cast(dtype)
+
+
+_EYE = Function("eye", _eye, "EyeBackward0")
 
 
 # --- grids

@@ -12,8 +12,9 @@ import numpy as np
 from minigrad.dtype import DType, accumulator, float64, int64
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
-from minigrad.tensor.base import AnyTensor, make
+from minigrad.tensor.base import AnyTensor
 from minigrad.tensor.definition import FUNCTIONS, function
+from minigrad.tensor.function import Function
 from minigrad.tensor.operands import converted
 from minigrad.tensor.promotion import get_default_dtype, number, stored, type_name
 from minigrad.tensor.size import resolve
@@ -24,6 +25,21 @@ if TYPE_CHECKING:
 
 def _plain(*values: Any) -> list[Any]:
     return [v.item() if isinstance(v, AnyTensor | np.generic) else v for v in values]
+
+
+class Exact:
+    """A number as an argument of a Function: 0.0 and -0.0 are two."""
+
+    __slots__ = ("_text", "value")
+
+    def __init__(self, value: Any) -> None:
+        self.value, self._text = value, repr(value)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Exact) and self._text == other._text
+
+    def __hash__(self) -> int:
+        return hash(self._text)
 
 
 def _refuse(name: str, dtype: DType, kinds: str) -> None:
@@ -69,16 +85,22 @@ def arange(start: Any = None, end: Any = None, step: Any = 1, *, dtype: DType | 
         start, end, step = [number(v, int64) for v in (start, end, step)]
         if step == 0:
             raise ValueError("step must be nonzero")
-    index = LazyBuffer.index((max(0, _length(start, end, step, dtype)),), 0, resolve(device))
+    count = max(0, _length(start, end, step, dtype))
+    kind = float if dtype.kind == "f" else lambda v: number(v, int64)
+    result = _ARANGE((), (count, Exact(kind(start)), Exact(kind(step)), dtype, resolve(device)))
+    return result.requires_grad_() if requires_grad else result
+
+
+def _arange(count: int, start: Exact, step: Exact, dtype: DType, device: str) -> LazyBuffer:
+    index = LazyBuffer.index((count,), 0, device)
     if dtype.kind == "f":
         wide = index.cast(float64)
-        values = wide.binary(Op.MUL, wide.like(float(step))).binary(Op.ADD, wide.like(float(start)))
-    else:
-        start, step = [number(v, int64) for v in (start, step)]
-        values = index if step == 1 else index.binary(Op.MUL, index.like(step))
-        values = values if start == 0 else values.binary(Op.ADD, values.like(start))
-    result = make(values.cast(dtype))
-    return result.requires_grad_() if requires_grad else result
+        return wide.binary(Op.MUL, wide.like(step.value)).binary(Op.ADD, wide.like(start.value)).cast(dtype)
+    values = index if step.value == 1 else index.binary(Op.MUL, index.like(step.value))
+    return (values if start.value == 0 else values.binary(Op.ADD, values.like(start.value))).cast(dtype)
+
+
+_ARANGE = Function("arange", _arange, "ArangeBackward0")
 
 
 @function("range")
@@ -107,19 +129,31 @@ def _check_steps(name: str, start: Any, end: Any, steps: Any) -> None:
                         "(Number start, Number end, int steps)")
 
 
-def _spaced(start: Any, end: Any, steps: int, dtype: DType, kind_of: DType, device: Any) -> LazyBuffer:
-    """The numbers of ``linspace`` in ``kind_of``. Each half is counted from its own end, so that both are exact."""
+def _spaced(start: Any, end: Any, steps: int, base: float | None, dtype: DType, kind_of: DType, device: Any) -> Tensor:
+    """The numbers of ``linspace``, computed in ``kind_of``, as ``dtype``; or ``base`` to their powers."""
     if steps < 0:
         raise RuntimeError("number of steps must be non-negative")
     start, end = [float(stored(v, dtype.part if dtype.kind == "c" else dtype)) for v in _plain(start, end)]
-    index = LazyBuffer.index((steps,), 0, resolve(device))
+    power = None if base is None else Exact(float(base))
+    return _LINSPACE((), (steps, Exact(start), Exact(end), power, dtype, kind_of, resolve(device)))
+
+
+def _linspace(steps: int, first: Exact, last: Exact, base: Exact | None, dtype: DType, kind_of: DType,
+              device: str) -> LazyBuffer:
+    """Each half is counted from its own end, so that both are exact."""
+    start, end = first.value, last.value
+    index = LazyBuffer.index((steps,), 0, device)
     i = index.cast(kind_of)
     step = (end - start) / (steps - 1) if steps > 1 else 0.0
     forward = i.binary(Op.MUL, i.like(step)).binary(Op.ADD, i.like(start))
     left = i.like(float(steps - 1)).binary(Op.SUB, i)
     backward = i.like(end).binary(Op.SUB, left.binary(Op.MUL, i.like(step)))
     first_half = index.binary(Op.LT, index.like(steps // 2 if steps > 1 else 1))
-    return first_half.where(forward, backward)
+    found = first_half.where(forward, backward)
+    return found.cast(dtype) if base is None else converted(found.like(base.value).binary(Op.POW, found), dtype)
+
+
+_LINSPACE = Function("linspace", _linspace, "LinspaceBackward0")
 
 
 @function("linspace")
@@ -141,7 +175,7 @@ def linspace(start: Any, end: Any, steps: int, *, dtype: DType | None = None, de
     dtype = dtype or get_default_dtype()
     _refuse("linspace", dtype, "b")
     kind_of = accumulator(dtype.part) if dtype.kind in "fc" else float64
-    result = make(_spaced(start, end, steps, dtype, kind_of, device).cast(dtype))
+    result = _spaced(start, end, steps, None, dtype, kind_of, device)
     return result.requires_grad_() if requires_grad else result
 
 
@@ -160,6 +194,5 @@ def logspace(start: Any, end: Any, steps: int, base: float = 10.0, *, dtype: DTy
         return result.requires_grad_() if requires_grad else result
     dtype = dtype or get_default_dtype()
     _refuse("logspace", dtype, "b")
-    exponents = _spaced(start, end, steps, dtype, float64, device)
-    result = make(converted(exponents.like(float(base)).binary(Op.POW, exponents), dtype))
+    result = _spaced(start, end, steps, base, dtype, float64, device)
     return result.requires_grad_() if requires_grad else result

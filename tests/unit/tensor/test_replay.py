@@ -896,3 +896,38 @@ def test_what_lies_behind_a_view_is_freed_in_every_round(shown):
         (y * y.detach()).sum().backward()
         with pytest.raises(RuntimeError, match="backward through the graph a second time"):
             y.sum().backward()
+
+
+SPACED = {
+    "arange": lambda: mg.arange(6),
+    "arange in steps": lambda: mg.arange(0.5, 3.5, 0.5),
+    "linspace": lambda: mg.linspace(-1, 1, 6),
+    "logspace": lambda: mg.logspace(0, 1, 6),
+    "eye": lambda: mg.eye(6)[2],
+    "range": lambda: mg.range(0, 5),
+}
+
+
+@pytest.mark.parametrize("made", SPACED.values(), ids=SPACED)
+def test_numbers_that_a_step_makes_are_part_of_what_is_replayed(made: Any) -> None:
+    """Positions of a sequence, a mask: a program makes them anew in each step, and may hold them."""
+    weight = mg.ones(6, requires_grad=True)
+    held = []
+    for step in range(7):
+        with mg.inspect() as seen:
+            numbers = made()
+            loss = (weight * numbers).sum()
+            loss.backward()
+        if step >= 3:
+            assert seen.replayed == 1 and not seen.recorded, (step, seen.recorded)
+        held = [*held[-1:], numbers]
+        assert weight.grad is not None
+        np.testing.assert_allclose(weight.grad.numpy(), (step + 1) * held[0].numpy().astype(np.float32), rtol=1e-5)
+
+
+def test_numbers_with_other_ends_are_others() -> None:
+    for _ in range(4):
+        for count in (3, 5):
+            assert mg.arange(count).sum().item() == count * (count - 1) // 2
+        assert [np.signbit(mg.arange(start, -3.0, -1.0)[0].item()) for start in (-0.0, 0.0, -0.0)] == [True, False, True]
+        assert mg.arange(3).dtype is mg.int64 and mg.arange(3.0).dtype is mg.float32
