@@ -929,5 +929,6 @@ def test_numbers_with_other_ends_are_others() -> None:
     for _ in range(4):
         for count in (3, 5):
             assert mg.arange(count).sum().item() == count * (count - 1) // 2
-        assert [np.signbit(mg.arange(start, -3.0, -1.0)[0].item()) for start in (-0.0, 0.0, -0.0)] == [True, False, True]
+        for start in (-0.0, 0.0):
+            assert np.signbit(mg.arange(start, -3.0, -1.0)[0].item()) == np.signbit(start)
         assert mg.arange(3).dtype is mg.int64 and mg.arange(3.0).dtype is mg.float32
