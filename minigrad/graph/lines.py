@@ -5,7 +5,6 @@ Next: ``loop.py``."""
 from __future__ import annotations
 
 import sys
-import traceback
 from collections.abc import Sequence
 from types import FrameType
 from weakref import WeakKeyDictionary
@@ -33,6 +32,8 @@ def user_line() -> Line | None:
 
 def user_stack() -> list[str]:
     """The calls that are being run outside minigrad, the outermost first, as a traceback prints them."""
+    import traceback  # a millisecond, which only a program that looks for an error needs
+
     frames = [entry for entry in traceback.walk_stack(sys._getframe(1)) if not _is_ours(entry[0])]
     return traceback.StackSummary.extract(reversed(frames)).format()
 
