@@ -102,7 +102,7 @@ class _CallableModule(ModuleType):
 config.check_environment()
 config.__class__ = _tensor.__class__ = _CallableModule
 
-_SUBPACKAGES = ("amp", "array_api", "backends", "cuda", "distributions", "fft", "func", "jit", "linalg",
+_SUBPACKAGES = ("amp", "array_api", "backends", "cuda", "distributions", "explain", "fft", "func", "jit", "linalg",
                 "masked", "multiprocessing", "nn", "optim", "overrides", "profiler", "serialization", "signal",
                 "sparse", "special", "storage", "testing", "utils", "vision")
 _LATER = {

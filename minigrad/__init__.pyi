@@ -17,6 +17,7 @@ from minigrad import backends as backends
 from minigrad import config as config
 from minigrad import cuda as cuda
 from minigrad import distributions as distributions
+from minigrad import explain as explain
 from minigrad import fft as fft
 from minigrad import func as func
 from minigrad import jit as jit

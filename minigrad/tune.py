@@ -1,6 +1,6 @@
 """Stage: the command line. In: a Python program. Out: it runs, and for each kernel that is new the fastest loops are
 searched for, and kept on disk; a table of what was gained.
-Next: ``conformance/``.
+Next: ``explain/``.
 
     python -m minigrad.tune script.py [arguments …]
     python -m minigrad.tune -m package [arguments …]

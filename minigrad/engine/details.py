@@ -13,6 +13,7 @@ from minigrad.engine.real import real
 from minigrad.engine.shorten import shortened
 from minigrad.engine.walk import Pending
 from minigrad.graph.lazy import LazyBuffer
+from minigrad.graph.origins import follow
 from minigrad.lower import Lowered
 from minigrad.runtime.device import Device, device_class, get_device
 from minigrad.schedule.plan import Launch, Plan, schedule
@@ -59,6 +60,7 @@ class Details:
         at = dict(self.model.stand_ins)
         for node in pending.order:
             if node not in at:
+                follow(node)
                 srcs = tuple([at[s] for s in node.srcs])
                 at[node] = LazyBuffer(node.op, srcs, node.arg, node.shape, node.dtype, node.device)
         self.results = [at[node] for node in pending.results]

@@ -3,7 +3,7 @@ Next: ``steps.py``."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from minigrad.engine.details import DetailedKernel, Details
     from minigrad.engine.recipe import KernelCall
     from minigrad.engine.tier0.program import DirectKernel
+    from minigrad.engine.walk import Pending
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +93,28 @@ class Seen:
     plan_misses: int = 0
     replayed: int = 0
     recorded: list[str] = field(default_factory=list)
+
+    def ran(self, pending: Pending, executable: Any, hit: bool, seconds: Sequence[float], details: Details | None,
+            ) -> None:
+        """A graph ran. ``hit``: what runs it was there already; ``seconds``: of each kernel; ``details``: its kernels
+        in every form, but of tier 0."""
+        self.compiled += 0 if hit else executable.compiled
+        self.plan_hits += hit
+        self.plan_misses += not hit
+        self._add(executable, pending.device, seconds, details)
+
+    def ran_again(self, executable: Any, device: str, seconds: Sequence[float]) -> None:
+        """What ran before ran again on other memory, without a graph."""
+        self.replayed += 1
+        self._add(executable, device, seconds, None)
+
+    def _add(self, executable: Any, device: str, seconds: Sequence[float], details: Details | None) -> None:
+        self.tier0 += executable.tier == 0
+        self.launches += executable.launches
+        self.native_calls += executable.native_calls
+        calls = executable.kernels if executable.tier == 0 else executable.recipe.calls
+        self.kernels += [KernelRun(details, i, device, s, call)
+                         for i, (s, call) in enumerate(zip(seconds, calls, strict=True))]
 
 
 records: list[Seen] = []

@@ -16,7 +16,7 @@ import numpy as np
 
 from minigrad import config
 from minigrad.dtype import DType
-from minigrad.engine.inspect import KernelRun, Seen, records
+from minigrad.engine.inspect import KernelRun, records
 from minigrad.engine.plans import PlanCache
 from minigrad.engine.walk import Pending, let_go, walk
 from minigrad.errors import IndexOutOfRange
@@ -167,20 +167,8 @@ def _run(pending: Pending) -> Any:
         _debug().after(executable, seconds, level)
     for record in seen:
         if record.run and record.device in (None, pending.device):
-            record.compiled += 0 if hit else executable.compiled
-            record.tier0 += executable.tier == 0
-            record.plan_hits += hit
-            record.plan_misses += not hit
-            _note(record, executable, pending.device, seconds, details)
+            record.ran(pending, executable, hit, seconds, details)
     return executable
-
-
-def _note(record: Seen, executable: Any, device: str, seconds: Sequence[float], details: Any) -> None:
-    record.launches += executable.launches
-    record.native_calls += executable.native_calls
-    calls = executable.kernels if executable.tier == 0 else executable.recipe.calls
-    record.kernels += [KernelRun(details, i, device, s, call)
-                       for i, (s, call) in enumerate(zip(seconds, calls, strict=True))]
 
 
 def run_again(executable: Any, leaves: Sequence[Buffer], addresses: list[int], numbers: Sequence[Any],
@@ -199,9 +187,7 @@ def run_again(executable: Any, leaves: Sequence[Buffer], addresses: list[int], n
         _debug().after(executable, seconds, level)
     for record in seen:
         if record.run and record.device in (None, device):
-            record.replayed += 1
-            record.tier0 += executable.tier == 0
-            _note(record, executable, device, seconds, None)
+            record.ran_again(executable, device, seconds)
     return buffers
 
 

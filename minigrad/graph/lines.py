@@ -1,6 +1,6 @@
 """Stage: recording. In: calls that read or write where index tensors say. Out: the lines of the user's program that
 made them, which the error of a run names in which an index is out of range.
-Next: ``loop.py``."""
+Next: ``origins.py``."""
 
 from __future__ import annotations
 

@@ -16,6 +16,7 @@ from minigrad.dtype import bool_
 from minigrad.graph.function import Subgraph, output, param
 from minigrad.graph.lazy import LazyBuffer, contiguous_strides, toposort
 from minigrad.graph.loop import Loop, loop_outputs
+from minigrad.graph.origins import follow
 from minigrad.ops import MOVEMENT, REDUCE, Op
 
 
@@ -76,6 +77,7 @@ def split(outputs: Sequence[LazyBuffer], at: dict[LazyBuffer, Value]) -> list[Va
     for node in toposort(outputs):
         if node in at:
             continue
+        follow(node)
         srcs = [_first(at[s]) for s in node.srcs]
         if node.op in (Op.FUNCTION, Op.LOOP):
             at[node] = _called(node, srcs)  # type: ignore[assignment]

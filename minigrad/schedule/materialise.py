@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from minigrad.dtype import bool_
 from minigrad.graph.lazy import LazyBuffer, toposort
+from minigrad.graph.origins import follow
 from minigrad.ops import ELEMENTWISE, MOVEMENT, REDUCE, SCALAR_OPS, SOURCES, Op
 from minigrad.schedule.access import Access, access
 from minigrad.schedule.streaming import Walk
@@ -118,6 +119,7 @@ def _wrap_sources(outputs: Sequence[LazyBuffer],
     readers = Counter(s for node in order for s in node.srcs)
     readers.update(outputs)
     for node in order:
+        follow(node)
         srcs = [at[s] for s in node.srcs]
         if node.op in (Op.SCATTER, Op.ASSIGN):
             only_reader = node.srcs[0].op in (Op.SCATTER, Op.ASSIGN) and readers[node.srcs[0]] == 1

@@ -14,6 +14,7 @@ from minigrad.dtype import int64
 from minigrad.graph.function import inline
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.graph.loop import Loop
+from minigrad.graph.origins import follow
 from minigrad.graph.verify import verify
 from minigrad.ops import Op
 from minigrad.schedule.draft import Group
@@ -107,6 +108,7 @@ class OneStep:
     @staticmethod
     def of(group: Group, target: Target) -> OneStep:
         """Plan a step of the LOOP that a group runs."""
+        follow(group.stores[0])
         loop = group.stores[0].srcs[0].arg
         kept = {node.arg: node for node in group.stores}
         wanted = sorted({*range(loop.states), *kept})

@@ -56,6 +56,11 @@ def _count(number: int, one: str, many: str) -> str:
     return f"{number} {one if number == 1 else many}"
 
 
+def show_launch(launch: Launch) -> str:
+    """One launch of a plan, as ``show`` writes it."""
+    return "\n".join(_launch(launch, {}))
+
+
 def _launch(launch: Launch, why: Mapping[LazyBuffer, str]) -> list[str]:
     parts = launch.spec.parts if isinstance(launch.spec, StackedSpec) else (launch.spec,)
     lines = []
@@ -80,12 +85,17 @@ def _kernel(spec: KernelSpec, places: list[Place], why: Mapping[LazyBuffer, str]
         first = places.pop(0).at // 8
         words = ", ".join(str(first + word) for word in spec.checks.values())
         lines.append(f"    status {'int64':<22} status words {words}")
-    names = {node: memory.name for node, memory in spec.memory.items()}
-    names.update({node: f"s{i}" for i, node in enumerate(spec.scalars)})
+    names = names_of(spec)
     lines += [f"    s{i:<5} {node.dtype.name:<22} number {i}, given at each run" for i, node in enumerate(spec.scalars)]
     for i, stage in enumerate(spec.stages):
         lines += _stage(i, stage, names)
     return lines
+
+
+def names_of(spec: KernelSpec) -> dict[LazyBuffer, str]:
+    """What a kernel calls the values that it is given or stores."""
+    return {node: memory.name for node, memory in spec.memory.items()} | {
+        node: f"s{i}" for i, node in enumerate(spec.scalars)}
 
 
 def _outer(spec: KernelSpec) -> str:
@@ -107,7 +117,7 @@ def _place(place: Place, memory: Memory) -> str:
 
 def _stage(number: int, stage: Stage, names: Mapping[LazyBuffer, str]) -> list[str]:
     """What the stage computes between the memory it reads and its stores, a line a node."""
-    order = _slice(stage.stores, names)
+    order = slice_of(stage.stores, names)
     reductions = {f"{n.op} over axes {n.arg} of {n.srcs[0].shape}": None for n in order if _is_reduction(n)}
     lines = [", ".join([f"    stage {number}: {stage.space}", *reductions])]
     called = dict(names)
@@ -130,9 +140,9 @@ def _is_reduction(node: LazyBuffer) -> bool:
     return node.op in (Op.SUM, Op.PROD, Op.MAX, Op.MIN)
 
 
-def _slice(stores: Sequence[LazyBuffer], names: Mapping[LazyBuffer, str]) -> list[LazyBuffer]:
-    """The nodes computed for ``stores``, each after its sources, but not the base of a SCATTER or ASSIGN: it lies
-    where the result is written."""
+def slice_of(stores: Sequence[LazyBuffer], names: Mapping[LazyBuffer, str]) -> list[LazyBuffer]:
+    """The nodes computed for ``stores``, each after its sources, from those in memory, which ``names`` has; but not the
+    base of a SCATTER or ASSIGN: it lies where the result is written."""
     wanted = set(stores)
     order: list[LazyBuffer] = []
     seen: set[LazyBuffer] = set()

@@ -13,6 +13,7 @@ import numpy as np
 
 from minigrad.dtype import accumulator, bool_
 from minigrad.graph.lazy import LazyBuffer, toposort
+from minigrad.graph.origins import follow
 from minigrad.graph.reference import compute, number
 from minigrad.ops import APPROXIMATE, ELEMENTWISE, MOVEMENT, REDUCE, REDUCE_OPS, Op
 
@@ -80,6 +81,8 @@ def _import(order: Sequence[LazyBuffer], builder: Builder, at: dict[LazyBuffer, 
     for node in order:
         if node in at:
             continue
+        if not name:  # else all of it is one call
+            follow(node)
         if node.op == Op.FUNCTION:
             body = node.arg
             inside = dict(zip(body.params, [_value(at, s) for s in node.srcs], strict=True))

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from minigrad.dtype import bool_
 from minigrad.graph.lazy import LazyBuffer, toposort
+from minigrad.graph.origins import follow
 from minigrad.ops import REDUCE, REDUCE_OPS, SCATTER_MODES, Op, scatter_combine
 from minigrad.target import Target
 
@@ -45,6 +46,7 @@ def split_reductions(outputs: Sequence[LazyBuffer], target: Target) -> list[Lazy
     few = target.parallel_min * (SIDE_BY_SIDE if target.workgroup else 1)
     at: dict[LazyBuffer, LazyBuffer] = {}
     for node in toposort(outputs):
+        follow(node)
         srcs = tuple([at[s] for s in node.srcs])
         new = node if srcs == node.srcs else LazyBuffer(node.op, srcs, node.arg, node.shape, node.dtype, node.device)
         if node.op in REDUCE and 0 < node.size < few and srcs[0].size >= node.size * 4 * CHUNK:

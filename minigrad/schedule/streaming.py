@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from minigrad.graph.lazy import LazyBuffer, toposort
 from minigrad.graph.movement import Coordinate, source_index
+from minigrad.graph.origins import follow
 from minigrad.ops import ELEMENTWISE, MOVEMENT, REDUCE, Op
 from minigrad.schedule.relative import Anchor, Terms, anchor_of, degree, reduced_coordinate
 from minigrad.target import BLOCK_K, Target
@@ -309,6 +310,7 @@ class _Finder:
         return node if tuple(srcs) == node.srcs else self._made(node, srcs)
 
     def _made(self, node: LazyBuffer, srcs: Sequence[LazyBuffer]) -> LazyBuffer:
+        follow(node)
         made = LazyBuffer(node.op, tuple(srcs), node.arg, node.shape, node.dtype, node.device)
         if node in self.names:
             self.names[made] = self.names[node]
@@ -338,6 +340,7 @@ class _Finder:
         for node in toposort([root], self.new):
             if node in part.at:
                 continue
+            follow(node)
             if node not in self.wide:  # a sum without some of its factors
                 self.wide[node] = 0
                 for s in node.srcs:

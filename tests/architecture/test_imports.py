@@ -42,7 +42,7 @@ ROOMS: tuple[tuple[str, ...], ...] = (
      "autograd.grad_mode", "autograd.gradcheck", "autograd.graph", "autograd.profiler", "autograd.variable",
      "linalg", "fft", "special", "sparse"),
     ("vision", "distributions", "array_api"),
-    ("__init__", "__main__", "conformance", "commands", "tune"),
+    ("__init__", "__main__", "conformance", "commands", "tune", "explain"),
     ("masked", "signal"),
     ("torch",),
 )

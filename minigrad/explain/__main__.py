@@ -1,0 +1,49 @@
+"""Stage: the command line. In: a Python program. Out: it runs, and a page about it is written.
+Next: ``conformance/``.
+
+    python -m minigrad.explain script.py [arguments …]
+    python -m minigrad.explain -m package [arguments …]
+"""
+
+from __future__ import annotations
+
+import argparse
+import runpy
+import sys
+from pathlib import Path
+
+from minigrad.explain.block import explain
+
+
+def main(arguments: list[str]) -> int:
+    """Run what the command line names; the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m minigrad.explain", description=(
+        "Run a program, and write a page about it: which of its lines became which kernels, how long those took, and "
+        "what they consist of."))
+    parser.add_argument("-o", "--output", help="the page (the program's name, with .html)")
+    parser.add_argument("--json", action="store_true", help="write the data as JSON, for programs")
+    parser.add_argument("-m", dest="module", action="store_true", help="the program is a module")
+    parser.add_argument("program")
+    parser.add_argument("arguments", nargs=argparse.REMAINDER)
+    options = parser.parse_args(arguments)
+    ending = ".json" if options.json else ".html"
+    path = Path(options.output or f"{Path(options.program).stem}{ending}")
+    if options.json and path.suffix != ".json":
+        parser.error("with --json, the name of the output ends in .json")
+    sys.argv = [options.program, *options.arguments]
+    if not options.module:
+        sys.path.insert(0, str(Path(options.program).resolve().parent))
+    try:
+        with explain(path, " ".join([options.program, *options.arguments])):
+            if options.module:
+                runpy.run_module(options.program, run_name="__main__", alter_sys=True)
+            else:
+                runpy.run_path(options.program, run_name="__main__")
+    finally:
+        if path.exists():
+            print(f"{path}: {path.stat().st_size / 1024:.0f} KB", file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

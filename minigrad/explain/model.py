@@ -1,0 +1,160 @@
+"""Stage: explaining. In: nothing. Out: the data of a page in plain values, as ``--json`` writes them. Times are in
+seconds; ``at`` counts from the beginning of the recording.
+Next: ``sites.py``."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+VERSION = 1
+"""Of the data's form."""
+
+
+@dataclass
+class File:
+    """A file of the user's program. ``first``: the number of the first of its ``lines``."""
+
+    path: str
+    first: int
+    lines: list[str]
+
+
+@dataclass
+class Part:
+    """What of a kernel comes from a line of the program: the position of its ``file``, its ``number``, what was called
+    there (``calls``), in which Modules (``modules``), and the ``share`` of the kernel's operations. ``phase``:
+    ``"forward"`` or ``"backward"``, where it is part of a gradient."""
+
+    file: int
+    number: int
+    phase: str
+    share: float
+    calls: list[str]
+    modules: list[str]
+
+
+@dataclass
+class Stage:
+    """A stage of a kernel: the names of what it stores, over which space, and the lines it comes from, as positions in
+    ``Kernel.parts``, the largest share first."""
+
+    stores: list[str]
+    space: list[int]
+    parts: list[int]
+
+
+@dataclass
+class Kernel:
+    """A launch of a plan. ``flops`` and ``bytes`` count one launch, ``seconds`` and ``launches`` all of them;
+    ``arrays``: what it is given and what it keeps, in words; ``steps``: a line for each stage's strategy; ``notes`` say
+    why it became what it is; ``code``: its position in ``Report.codes``, -1 if its texts are not known; ``nodes``: of
+    each node that it computes the line it comes from, as a position in ``parts``."""
+
+    plan: int
+    name: str
+    device: str
+    flops: int
+    bytes: int
+    seconds: float = 0.0
+    launches: int = 0
+    parts: list[Part] = field(default_factory=list)
+    stages: list[Stage] = field(default_factory=list)
+    arrays: list[str] = field(default_factory=list)
+    steps: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    nodes: list[int] = field(default_factory=list)
+    code: int = -1
+
+
+@dataclass
+class Text:
+    """A text of a kernel, and for each of its lines the nodes that it computes, as positions in ``Kernel.nodes``; no
+    lines where that is not known."""
+
+    title: str
+    text: str
+    nodes: list[list[int]] = field(default_factory=list)
+
+
+@dataclass
+class Code:
+    """The texts of a kernel, from its schedule to machine code."""
+
+    texts: list[Text]
+
+
+@dataclass
+class Plan:
+    """A graph that ran. ``kernels``: from which to which position; ``how``: how its plan came about, and ``seconds``
+    how long that took; ``difference``: to the graph most like it that had a plan. ``tier``: 0 if generic kernels ran
+    it."""
+
+    device: str
+    tier: int
+    nodes: int
+    outputs: int
+    output_bytes: int
+    arena_bytes: int
+    kernels: tuple[int, int]
+    how: str
+    seconds: float
+    difference: str = ""
+    runs: int = 0
+    graph: str = ""
+
+
+@dataclass
+class Run:
+    """A run of a plan: from ``at`` on, each of its kernels for so long, asked for by a ``call`` at a line. ``how``:
+    ``"planned"``, ``"cached"`` or ``"replayed"``. ``held``: bytes in use when it was over."""
+
+    at: float
+    plan: int
+    how: str
+    file: int
+    number: int
+    call: str
+    seconds: list[float]
+    held: int
+
+
+@dataclass
+class Line:
+    """What a line of the program cost: ``forward`` and ``backward`` are seconds; ``kernels`` the positions of those it
+    has a part in."""
+
+    file: int
+    number: int
+    forward: float = 0.0
+    backward: float = 0.0
+    flops: float = 0.0
+    bytes: float = 0.0
+    launches: int = 0
+    kernels: list[int] = field(default_factory=list)
+
+
+@dataclass
+class Report:
+    """All of it. ``limits``: what this machine reaches, ``gflops`` in arithmetic and ``gbytes`` a second from memory,
+    the most that NumPy or a kernel does; ``seconds`` of the program, and of its kernels; ``left_out``: runs that are
+    counted but not listed; ``diverged``: why calls that had been followed were recorded after all, how often each."""
+
+    title: str
+    seconds: float
+    kernel_seconds: float
+    limits: dict[str, float]
+    settings: dict[str, str]
+    files: list[File]
+    lines: list[Line]
+    kernels: list[Kernel]
+    plans: list[Plan]
+    runs: list[Run]
+    codes: list[Code]
+    diverged: list[tuple[str, int]]
+    left_out: int = 0
+    version: int = VERSION
+
+    def plain(self) -> dict[str, Any]:
+        """As dictionaries, lists, texts and numbers."""
+        return asdict(self)

@@ -1,0 +1,485 @@
+"use strict";
+const $ = id => document.getElementById(id);
+async function inflated(id) {
+  const packed = Uint8Array.from(atob($(id).textContent), c => c.charCodeAt(0));
+  return JSON.parse(await new Response(new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"))).text());
+}
+inflated("data").then(show);
+
+function show(data) {
+const {files, lines, kernels, plans, runs, codes, limits} = data;
+const HUES = [212, 24, 145, 330, 265, 48, 185, 0, 95, 300, 230, 70];
+
+// --- words
+
+const element = (name, properties = {}, ...children) => {
+  const made = Object.assign(document.createElement(name), properties);
+  made.append(...children.filter(x => x !== null && x !== undefined));
+  return made;
+};
+const digits = x => x >= 100 ? x.toFixed(0) : x >= 10 ? x.toFixed(1) : x.toFixed(2);
+const scaled = (x, units, step) => {
+  let i = 0;
+  while (Math.abs(x) >= step && i < units.length - 1) { x /= step; i++; }
+  return `${x === 0 ? "0" : digits(x)} ${units[i]}`;
+};
+const time = s => s >= 1 ? `${digits(s)} s` : s === 0 ? "0" : scaled(s * 1e9, ["ns", "µs", "ms"], 1000);
+const bytes = b => scaled(b, ["B", "KB", "MB", "GB", "TB"], 1024);
+const number = n => n.toLocaleString("en");
+const percent = x => x >= 0.1 ? `${(100 * x).toFixed(0)} %` : x >= 0.0005 ? `${(100 * x).toFixed(1)} %` : "";
+const plural = (n, one) => `${number(n)} ${one}${n === 1 ? "" : "s"}`;
+const lineKey = at => `${at.file}:${at.number}`;
+const place = at => at.file < 0 ? "elsewhere" : `${files[at.file].path.split("/").pop()}:${at.number}`;
+const lineText = at => at.file < 0 ? "" : (files[at.file].lines[at.number - files[at.file].first] || "").trim();
+const CALLS = {__repr__: "print", __str__: "print", __format__: "print", __bool__: "a test of its truth",
+               __call__: "a call", __getitem__: "an index"};
+const called = name => CALLS[name] || (name ? `${name}()` : "the program");
+
+// --- what belongs to what
+
+const total = data.kernel_seconds || 1e-12;
+const byLine = new Map(lines.map(l => [lineKey(l), l]));
+[...lines].sort((a, b) => b.forward + b.backward - a.forward - a.backward)
+  .forEach((l, i) => { l.hue = HUES[i % HUES.length]; });
+const hueOf = at => { const l = byLine.get(lineKey(at)); return l ? l.hue : 220; };
+const grey = at => at.file < 0;
+kernels.forEach((k, i) => {
+  k.id = i;
+  const each = k.launches ? k.seconds / k.launches : 0;
+  k.each = each;
+  k.gflops = each ? k.flops / each / 1e9 : 0;
+  k.gbytes = each ? k.bytes / each / 1e9 : 0;
+  k.ofArithmetic = k.gflops / limits.gflops;
+  k.ofBandwidth = k.gbytes / limits.gbytes;
+  k.limit = Math.max(k.ofArithmetic, k.ofBandwidth);
+});
+plans.forEach((p, i) => { p.id = i; p.asked = new Map(); p.seconds_run = 0; });
+runs.forEach(r => {
+  const p = plans[r.plan], key = `${lineKey(r)} ${r.call}`;
+  const found = p.asked.get(key) || {file: r.file, number: r.number, call: r.call, count: 0, how: {}};
+  found.count++;
+  found.how[r.how] = (found.how[r.how] || 0) + 1;
+  p.asked.set(key, found);
+});
+plans.forEach(p => { for (let i = p.kernels[0]; i < p.kernels[1]; i++) p.seconds_run += kernels[i].seconds; });
+const askedBy = p => [...p.asked.values()].sort((a, b) => b.count - a.count);
+
+// --- selection
+
+let pickedKernel = -1, pickedLine = null, order = "seconds", texts = null;
+const shownKernels = () => {
+  const word = $("filter").value.toLowerCase();
+  const only = pickedLine && new Set((byLine.get(pickedLine) || {kernels: []}).kernels);
+  const chosen = kernels.filter(k => (!word || k.name.toLowerCase().includes(word)) && (!only || only.has(k.id)));
+  return chosen.sort((a, b) => order === "name" ? a.name.localeCompare(b.name) : order === "id" ? a.id - b.id : b[order] - a[order]);
+};
+function pickLine(key, scroll = false) {
+  pickedLine = key;
+  if (key !== null && +key.split(":")[0] !== +$("files").value) showFile(+key.split(":")[0]);
+  drawKernels(); light(); drawTimeline();
+  if (scroll) document.querySelector("#code tr.picked")?.scrollIntoView({block: "center"});
+}
+function pickKernel(id, scroll = false) {
+  pickedKernel = id;
+  light(); drawTimeline(); showDetail();
+  document.querySelector("#list tr.picked")?.scrollIntoView({block: "nearest"});
+  if (scroll && id >= 0) $("detail").scrollIntoView({block: "start", behavior: "smooth"});
+}
+function light() {
+  const parts = pickedKernel < 0 ? [] : kernels[pickedKernel].parts.map(lineKey);
+  for (const row of document.querySelectorAll("#code tr")) {
+    row.classList.toggle("picked", row.dataset.key === pickedLine);
+    row.classList.toggle("lit", parts.includes(row.dataset.key));
+  }
+  for (const row of document.querySelectorAll("#list tbody tr")) row.classList.toggle("picked", +row.dataset.id === pickedKernel);
+  const plan = pickedKernel < 0 ? -1 : kernels[pickedKernel].plan;
+  for (const row of document.querySelectorAll("#planlist tbody tr")) row.classList.toggle("lit", +row.dataset.id === plan);
+  $("unselect").hidden = pickedLine === null;
+}
+
+// --- totals
+
+function showTotals() {
+  const launches = kernels.reduce((n, k) => n + k.launches, 0);
+  const made = plans.reduce((n, p) => n + p.seconds, 0);
+  const items = [[time(data.seconds), "in all"], [time(data.kernel_seconds), "in kernels"],
+    [number(launches), "launches"], [number(kernels.length), "kernels"], [number(plans.length), "plans"],
+    [time(made), "making plans"], [`${digits(limits.gflops)} GFLOP/s · ${digits(limits.gbytes)} GB/s`, "limits"]];
+  $("totals").append(...items.map(([value, what]) => element("li", {}, element("b", {textContent: value}), ` ${what}`)));
+  const settings = Object.entries(data.settings).map(([k, v]) => `${k} ${v}`).join(", ");
+  document.querySelector("h1").title = settings;
+  $("totals").lastChild.title = "The most that NumPy reaches here on a product of matrices and on a copy, or one of these kernels does.";
+}
+
+// --- the program's source
+
+const WORDS = /("""[\s\S]*?"""|'''[\s\S]*?'''|[rbf]*"(?:[^"\\]|\\.)*"|[rbf]*'(?:[^'\\]|\\.)*')|(#.*)|\b(and|as|assert|async|await|break|class|continue|def|del|elif|else|except|finally|for|from|global|if|import|in|is|lambda|None|nonlocal|not|or|pass|raise|return|True|False|try|while|with|yield)\b/g;
+function coloured(text) {
+  const made = document.createDocumentFragment();
+  let at = 0;
+  for (const found of text.matchAll(WORDS)) {
+    made.append(text.slice(at, found.index));
+    made.append(element("span", {className: found[1] ? "str" : found[2] ? "com" : "kw", textContent: found[0]}));
+    at = found.index + found[0].length;
+  }
+  made.append(text.slice(at));
+  return made;
+}
+function bar(line, most) {
+  const width = x => `width:${100 * x / most}%`;
+  const made = element("div", {className: "bar"});
+  made.style.setProperty("--hue", line.hue);
+  for (const [phase, seconds] of [["forward", line.forward], ["backward", line.backward]])
+    if (seconds) { const part = element("i", {className: phase}); part.style.cssText = width(seconds); made.append(part); }
+  return made;
+}
+function showFile(at) {
+  $("files").value = at;
+  const file = files[at], body = document.querySelector("#code tbody");
+  const most = Math.max(...lines.map(l => l.forward + l.backward), 1e-12);
+  body.replaceChildren(...file.lines.map((text, i) => {
+    const key = `${at}:${file.first + i}`, line = byLine.get(key);
+    const row = element("tr", {className: line ? "has" : ""},
+      element("td", {className: "no", textContent: file.first + i}),
+      element("td", {className: "cost", textContent: line && line.forward + line.backward ? time(line.forward + line.backward) : ""}),
+      element("td", {className: "share"}, line ? bar(line, most) : null),
+      element("td", {}, coloured(text)));
+    row.dataset.key = key;
+    if (line) {
+      row.tabIndex = -1;
+      row.onclick = () => pickLine(pickedLine === key ? null : key);
+      row.onmousemove = e => tip(e, `${percent((line.forward + line.backward) / total) || "< 0.1 %"} of the kernels' time: ` +
+        `${time(line.forward)} forward, ${time(line.backward)} backward\n${plural(line.kernels.length, "kernel")}, ` +
+        `${number(line.launches)} launches, ${bytes(line.bytes)} moved`);
+      row.onmouseleave = () => tip();
+    }
+    return row;
+  }));
+  const here = lines.filter(l => l.file === at).reduce((s, l) => s + l.forward + l.backward, 0);
+  $("sourcehint").textContent = `${percent(here / total) || "0 %"} of the kernels' time · click a line to see its kernels`;
+  light();
+}
+
+// --- the kernels
+
+const COLUMNS = [["kernel", "name", "text"], ["time", "seconds"], ["launches", "launches"],
+                 ["each", "each"], ["GFLOP/s", "gflops"], ["GB/s", "gbytes"], ["limit", "limit"]];
+function chips(kernel) {
+  const made = element("span", {className: "chips"});
+  for (const part of kernel.parts) {
+    const one = element("i");
+    one.style.cssText = `flex:${Math.max(part.share, 0.02)};` + (grey(part) ? "background:var(--soft)" : "");
+    one.style.setProperty("--hue", hueOf(part));
+    made.append(one);
+  }
+  return made;
+}
+function meter(share) {
+  const inside = element("i");
+  inside.style.width = `${Math.min(100, 100 * share)}%`;
+  return element("span", {className: "meter"}, inside);
+}
+const MOST_ROWS = 400;
+let rowsShown = MOST_ROWS;
+function drawKernels() {
+  const shown = shownKernels(), body = document.querySelector("#list tbody");
+  body.replaceChildren(...shown.slice(0, rowsShown).map(k => {
+    const row = element("tr", {},
+      element("td", {className: "text name", title: `${k.name}: ${percent(k.seconds / total) || "< 0.1 %"} of the kernels' time`}, chips(k), k.name),
+      ...[time(k.seconds), number(k.launches), time(k.each), digits(k.gflops), digits(k.gbytes)]
+        .map(text => element("td", {textContent: text})),
+      element("td", {title: k.ofArithmetic > k.ofBandwidth ? "of the arithmetic" : "of the bandwidth"}, percent(k.limit) || "0 %", meter(k.limit)));
+    row.dataset.id = k.id;
+    row.onclick = () => pickKernel(k.id);
+    return row;
+  }));
+  if (shown.length > rowsShown) {
+    const more = element("tr", {}, element("td", {colSpan: COLUMNS.length, className: "text", textContent: `${number(shown.length - rowsShown)} more: click to show them`}));
+    more.onclick = () => { rowsShown = Infinity; drawKernels(); };
+    body.append(more);
+  }
+  document.querySelectorAll("#list th").forEach(h => h.classList.toggle("sorted", h.dataset.order === order));
+  light();
+}
+function showHeads() {
+  document.querySelector("#list thead").append(element("tr", {}, ...COLUMNS.map(([title, by, kind]) => {
+    const head = element("th", {textContent: title, className: kind || ""});
+    head.dataset.order = by;
+    head.onclick = () => { order = by; drawKernels(); };
+    return head;
+  })));
+}
+
+// --- one kernel
+
+function where(at, ...rest) {
+  const made = element("span", {className: "where"}, ...rest);
+  made.style.setProperty("--hue", hueOf(at));
+  if (grey(at)) made.style.borderColor = "var(--soft)";
+  else made.onclick = () => pickLine(lineKey(at), true);
+  return made;
+}
+const chosenTabs = ["schedule", "machine code"];
+function pane(side, kernel, code) {
+  const made = element("div", {className: "pane"}), tabs = element("div", {className: "tabs"}), pre = element("pre");
+  const titles = code.texts.map(t => t.title);
+  const start = titles.includes(chosenTabs[side]) ? chosenTabs[side] : titles[side ? titles.length - 1 : 0];
+  const show = title => {
+    for (const b of tabs.children) b.classList.toggle("on", b.textContent === title);
+    const text = code.texts.find(t => t.title === title);
+    pre.replaceChildren(...texts[text.text].split("\n").map((line, i) => {
+      const made = element("span", {textContent: line || " "});
+      const parts = [...new Set((text.nodes[i] || []).map(n => kernel.nodes[n]))].filter(p => p >= 0 && p !== undefined);
+      if (parts.length) {
+        const part = kernel.parts[parts[0]];
+        made.dataset.parts = parts.map(p => lineKey(kernel.parts[p])).join(" ");
+        if (grey(part)) return made;
+        made.className = "of";
+        made.style.setProperty("--hue", hueOf(part));
+        made.onclick = () => pickLine(lineKey(part), true);
+        made.onmousemove = e => {
+          tip(e, parts.map(p => `${place(kernel.parts[p])}${kernel.parts[p].phase === "backward" ? " (gradient)" : ""}: ${lineText(kernel.parts[p])}`).join("\n"));
+          sameLine(made.dataset.parts);
+        };
+        made.onmouseleave = () => { tip(); sameLine(""); };
+      }
+      return made;
+    }));
+  };
+  for (const title of titles) {
+    const button = element("button", {textContent: title});
+    button.onclick = () => { chosenTabs[side] = title; show(title); };
+    tabs.append(button);
+  }
+  made.append(tabs, pre);
+  show(start);
+  return made;
+}
+function sameLine(keys) {
+  const wanted = new Set(keys.split(" ").filter(Boolean));
+  for (const span of document.querySelectorAll(".pane pre span.of"))
+    span.classList.toggle("lit", span.dataset.parts.split(" ").some(k => wanted.has(k)));
+  for (const row of document.querySelectorAll("#code tr.has")) row.classList.toggle("lit", wanted.has(row.dataset.key) ||
+    (!wanted.size && pickedKernel >= 0 && kernels[pickedKernel].parts.some(p => lineKey(p) === row.dataset.key)));
+}
+const list = items => element("ul", {}, ...items.map(x => element("li", {}, x)));
+async function showDetail() {
+  const box = $("detail"), k = kernels[pickedKernel];
+  box.hidden = !k;
+  if (!k) return;
+  const plan = plans[k.plan], at = k.id - plan.kernels[0];
+  const facts = [["time", `${time(k.seconds)} in ${plural(k.launches, "launch").replace("launchs", "launches")}, ${time(k.each)} each`],
+    ["arithmetic", `${number(k.flops)} operations, ${digits(k.gflops)} GFLOP/s: ${percent(k.ofArithmetic) || "0 %"} of the limit`],
+    ["memory", `${bytes(k.bytes)} at least, ${digits(k.gbytes)} GB/s: ${percent(k.ofBandwidth) || "0 %"} of the limit`],
+    ["place", `kernel ${at + 1} of ${plan.kernels[1] - plan.kernels[0]} of plan ${plan.id}, on ${k.device}`]];
+  const left = element("div", {}, element("dl", {}, ...facts.flatMap(([a, b]) => [element("dt", {textContent: a}), element("dd", {textContent: b})])));
+  left.append(element("h3", {textContent: "It comes from"}));
+  left.append(k.parts.length ? list(k.parts.map(p => where(p,
+    `${percent(p.share) || "< 0.1 %"}  ${place(p)} `, element("small", {textContent:
+      `${p.phase === "backward" ? "gradient of " : ""}${p.calls.filter(Boolean).join(", ")}${p.modules.length ? ` in ${p.modules.join(" › ")}` : ""}`})))) :
+    element("p", {className: "soft", textContent: "Its graph is not known: it was recorded before the block that is explained."}));
+  left.append(element("h3", {textContent: "It was asked for by"}));
+  left.append(list(askedBy(plan).slice(0, 6).map(a => where(a, `${called(a.call)} at ${place(a)} `,
+    element("small", {textContent: Object.entries(a.how).map(([how, n]) => `${n} × ${how}`).join(", ")})))));
+  if (k.steps.length) left.append(element("h3", {textContent: "How its loops are made"}), list(k.steps));
+  if (k.notes.length) left.append(element("h3", {textContent: "Why it is one kernel, and apart from others"}), list(k.notes));
+  if (k.arrays.length) left.append(element("h3", {textContent: "Its memory"}), list(k.arrays));
+  const right = element("div", {className: "texts"});
+  const close = element("button", {textContent: "close (Esc)"});
+  close.onclick = () => pickKernel(-1);
+  const steps = [[-1, "‹ before (k)"], [1, "next (j) ›"]].map(([by, text]) => {
+    const button = element("button", {textContent: text});
+    button.onclick = () => move(by);
+    return button;
+  });
+  box.replaceChildren(element("div", {className: "head"}, chips(k), element("h2", {textContent: k.name}),
+    element("span", {className: "tools"}, ...steps, close)), element("div", {className: "body"}, left, right));
+  if (k.code >= 0) {
+    texts = texts || await inflated("texts");
+    if (k.id !== pickedKernel) return;
+    right.append(pane(0, k, codes[k.code]), pane(1, k, codes[k.code]));
+  } else right.append(element("p", {className: "soft", textContent: "No texts: a kernel of tier 0, or one whose graph is not known."}));
+}
+
+// --- plans
+
+function showPlans() {
+  document.querySelector("#planlist thead").append(element("tr", {}, ...["plan", "kernels", "nodes", "runs", "time", "made in", "arena"]
+    .map(t => element("th", {textContent: t})), ...["how it came about, and what it differs in", "asked for by"]
+    .map(t => element("th", {textContent: t, className: "text"}))));
+  document.querySelector("#planlist tbody").append(...plans.map(p => {
+    const asked = askedBy(p)[0];
+    const row = element("tr", {}, ...[p.id, p.kernels[1] - p.kernels[0], number(p.nodes), number(p.runs), time(p.seconds_run),
+      time(p.seconds), bytes(p.arena_bytes)].map(t => element("td", {textContent: t})),
+      element("td", {className: "text"}, p.how, p.difference ? element("span", {className: "soft", textContent: `: ${p.difference}`}) : null),
+      element("td", {className: "text", textContent: asked ? `${called(asked.call)} at ${place(asked)}` : ""}));
+    row.dataset.id = p.id;
+    row.onclick = () => { if (p.kernels[1] > p.kernels[0]) pickKernel(p.kernels[0], true); };
+    return row;
+  }));
+  if (data.diverged.length) $("diverged").append(element("h3", {textContent: "Calls that were recorded again, not replayed"}),
+    list(data.diverged.map(([why, n]) => `${n} ×  ${why}`)));
+  if (data.left_out) $("diverged").append(element("p", {className: "soft", textContent: `${number(data.left_out)} later runs are in the sums, but not on the timeline.`}));
+}
+
+// --- the timeline
+
+const canvas = $("timeline");
+const events = [];
+runs.forEach((r, i) => {
+  let at = r.at;
+  r.seconds.forEach((s, j) => { events.push({at, until: at + s, kernel: plans[r.plan].kernels[0] + j, run: i}); at += s; });
+  r.until = at;
+});
+const end = Math.max(data.seconds, ...runs.slice(-1).map(r => r.until), 1e-9);
+let from = 0, to = end;
+const LANES = [[8, 14, "asked for"], [32, 40, "kernels"]];
+function drawTimeline() {
+  const scale = window.devicePixelRatio || 1, width = canvas.clientWidth, height = 92;
+  canvas.width = width * scale; canvas.height = height * scale;
+  canvas.style.height = `${height}px`;
+  const g = canvas.getContext("2d"), style = getComputedStyle(document.documentElement);
+  g.scale(scale, scale);
+  const light = style.getPropertyValue("--light"), x = t => (t - from) / (to - from) * width;
+  g.font = "11px system-ui, sans-serif";
+  g.textBaseline = "middle";
+  const chosen = pickedLine && new Set((byLine.get(pickedLine) || {kernels: []}).kernels);
+  let last = [-1, -1];
+  runs.forEach(r => {
+    if (r.until < from || r.at > to) return;
+    const a = x(r.at), b = Math.max(x(r.until), a + 1);
+    if (b < last[0] + 0.5) return;
+    g.fillStyle = style.getPropertyValue(r.how === "planned" ? "--accent" : "--soft");
+    g.globalAlpha = r.how === "replayed" ? 0.45 : 0.9;
+    g.fillRect(a, LANES[0][0], Math.max(b - a - 0.5, 1), LANES[0][1]);
+    last[0] = b;
+    if (b - a > 60) { g.globalAlpha = 1; g.fillStyle = style.getPropertyValue("--paper"); g.fillText(called(r.call), a + 4, LANES[0][0] + 7, b - a - 8); }
+  });
+  for (const e of events) {
+    if (e.until < from || e.at > to) continue;
+    const k = kernels[e.kernel], a = x(e.at), b = Math.max(x(e.until), a + 0.7);
+    const strong = k.id === pickedKernel || (chosen && chosen.has(k.id));
+    if (b < last[1] + 0.4 && !strong) continue;
+    const part = k.parts[0];
+    g.fillStyle = !part || grey(part) ? style.getPropertyValue("--soft") : `hsl(${hueOf(part)} 65% ${light})`;
+    g.globalAlpha = (pickedKernel >= 0 || chosen) && !strong ? 0.25 : 1;
+    g.fillRect(a, LANES[1][0], Math.max(b - a - (b - a > 3 ? 0.6 : 0), 0.7), LANES[1][1]);
+    last[1] = b;
+    if (b - a > 50) { g.globalAlpha = 1; g.fillStyle = "#fff"; g.save(); g.beginPath(); g.rect(a, LANES[1][0], b - a, LANES[1][1]); g.clip(); g.fillText(k.name, a + 4, LANES[1][0] + 20); g.restore(); }
+  }
+  g.globalAlpha = 1;
+  g.fillStyle = style.getPropertyValue("--soft");
+  const step = 10 ** Math.floor(Math.log10((to - from) / 4)), every = [1, 2, 5, 10].map(m => m * step).find(s => (to - from) / s <= 9);
+  for (let t = Math.ceil(from / every) * every; t <= to; t += every) { g.fillRect(x(t), 76, 1, 4); g.fillText(time(t), x(t) + 3, 84); }
+  $("range").textContent = `${time(from)} to ${time(to)} · wheel or + and − to zoom, drag to move, click a kernel`;
+}
+function eventAt(e) {
+  const box = canvas.getBoundingClientRect(), t = from + (e.clientX - box.left) / box.width * (to - from);
+  const reach = 2 * (to - from) / box.width, y = e.clientY - box.top;
+  if (y < LANES[1][0] - 4) {
+    const r = runs.findLast(r => r.at - reach <= t && t <= r.until + reach);
+    return r && {run: r};
+  }
+  let best = null;
+  for (const one of events) {
+    if (one.at - reach > t) break;
+    if (one.until + reach >= t && (!best || Math.abs((one.at + one.until) / 2 - t) < Math.abs((best.at + best.until) / 2 - t))) best = one;
+  }
+  return best;
+}
+function zoom(factor, middle = (from + to) / 2) {
+  const length = Math.min(end, Math.max(1e-6, (to - from) * factor));
+  from = Math.max(0, Math.min(end - length, middle - (middle - from) / (to - from) * length));
+  to = from + length;
+  drawTimeline();
+}
+function slide(by) {
+  const length = to - from;
+  from = Math.max(0, Math.min(end - length, from + by));
+  to = from + length;
+  drawTimeline();
+}
+canvas.addEventListener("wheel", e => {
+  e.preventDefault();
+  const box = canvas.getBoundingClientRect();
+  if (Math.abs(e.deltaX) > Math.abs(e.deltaY)) slide(e.deltaX / box.width * (to - from));
+  else zoom(e.deltaY > 0 ? 1.25 : 0.8, from + (e.clientX - box.left) / box.width * (to - from));
+}, {passive: false});
+let dragged = null;
+canvas.onpointerdown = e => { dragged = {x: e.clientX, moved: 0}; canvas.setPointerCapture(e.pointerId); };
+canvas.onpointerup = e => {
+  const click = dragged && dragged.moved < 4;
+  dragged = null;
+  const found = click && eventAt(e);
+  if (found && found.kernel !== undefined) pickKernel(found.kernel);
+  else if (found && found.run) pickLine(lineKey(found.run), true);
+};
+canvas.onpointermove = e => {
+  if (dragged) {
+    dragged.moved += Math.abs(e.clientX - dragged.x);
+    slide((dragged.x - e.clientX) / canvas.clientWidth * (to - from));
+    dragged.x = e.clientX;
+    return;
+  }
+  const found = eventAt(e);
+  if (!found) { tip(); return; }
+  const run = found.kernel === undefined ? found.run : runs[found.run];
+  const asked = `${called(run.call)} at ${place(run)} asked for it (${run.how})`;
+  tip(e, found.kernel === undefined ? `plan ${run.plan}: ${time(run.until - run.at)}\n${asked}` : `${kernels[found.kernel].name}: ${time(found.until - found.at)}\n${asked}`);
+};
+canvas.onmouseleave = () => tip();
+
+// --- tips, keys, beginning
+
+function tip(e, text) {
+  const box = $("tip");
+  box.hidden = !text;
+  if (!text) return;
+  box.textContent = text;
+  box.style.left = `${Math.min(e.clientX + 14, innerWidth - box.offsetWidth - 8)}px`;
+  box.style.top = `${Math.min(e.clientY + 16, innerHeight - box.offsetHeight - 8)}px`;
+}
+function move(by) {
+  const shown = shownKernels(), at = shown.findIndex(k => k.id === pickedKernel);
+  if (shown.length) pickKernel(shown[Math.max(0, Math.min(shown.length - 1, at < 0 ? 0 : at + by))].id);
+}
+function moveLine(by) {
+  const here = lines.map(lineKey), at = here.indexOf(pickedLine);
+  if (here.length) pickLine(here[at < 0 ? 0 : Math.max(0, Math.min(here.length - 1, at + by))], true);
+}
+function turn() {
+  const root = document.documentElement;
+  root.dataset.theme = root.dataset.theme === "dark" ? "light" : "dark";
+  drawTimeline();
+}
+const KEYS = {j: () => move(1), ArrowDown: () => move(1), k: () => move(-1), ArrowUp: () => move(-1), n: () => moveLine(1), p: () => moveLine(-1),
+  "/": () => $("filter").focus(), "+": () => zoom(0.6), "=": () => zoom(0.6), "-": () => zoom(1.6), "0": () => zoom(Infinity),
+  ArrowLeft: () => slide((from - to) / 5), ArrowRight: () => slide((to - from) / 5), d: turn, "?": () => $("keys").showModal(),
+  Escape: () => { if (pickedKernel >= 0) pickKernel(-1); else pickLine(null); }};
+document.addEventListener("keydown", e => {
+  if (e.key === "Escape") e.target.blur?.();
+  else if (e.target.matches("input, select") || e.ctrlKey || e.metaKey || e.altKey) return;
+  if (KEYS[e.key] && !$("keys").open) { e.preventDefault(); KEYS[e.key](); }
+});
+$("theme").onclick = turn;
+$("help").onclick = () => $("keys").showModal();
+$("closer").onclick = () => zoom(0.6);
+$("farther").onclick = () => zoom(1.6);
+$("whole").onclick = () => zoom(Infinity);
+$("unselect").onclick = () => pickLine(null);
+$("filter").oninput = drawKernels;
+$("files").onchange = () => showFile(+$("files").value);
+addEventListener("resize", drawTimeline);
+document.documentElement.dataset.theme = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
+
+files.forEach((f, i) => $("files").append(element("option", {value: i, textContent: f.path})));
+showTotals();
+showHeads();
+showPlans();
+const heavy = files.map((f, i) => lines.filter(l => l.file === i).reduce((s, l) => s + l.forward + l.backward, 0));
+if (files.length) showFile(heavy.indexOf(Math.max(...heavy)));
+drawKernels();
+if (runs.length) { from = Math.max(0, runs[0].at - 0.02 * (end - runs[0].at)); }
+drawTimeline();
+document.body.dataset.ready = "yes";
+}

@@ -1,0 +1,56 @@
+"""Stage: explaining. In: a ``Report``. Out: one HTML file that needs nothing else: the data as compressed JSON, the
+long texts apart, which few readers need, with the style sheet and the program that shows them (``page.css``,
+``page.js``).
+Next: ``block.py``."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import html
+import json
+from pathlib import Path
+from typing import Any
+
+from minigrad.explain.model import Report
+
+HERE = Path(__file__).parent
+
+
+def page(report: Report) -> str:
+    """The text of the file."""
+    data = report.plain()
+    texts: list[str] = []
+    for code in data["codes"]:
+        for text in code["texts"]:
+            text["text"] = _number(texts, text["text"])
+    for plan in data["plans"]:
+        plan["graph"] = _number(texts, plan["graph"])
+    fill = {"title": html.escape(report.title), "style": _part("page.css"), "program": _part("page.js"),
+            "data": _packed(_rounded(data)), "texts": _packed(texts)}
+    parts = _part("page.html").split("{{")
+    return parts[0] + "".join([fill[name] + rest for name, _, rest in [p.partition("}}") for p in parts[1:]]])
+
+
+def _number(texts: list[str], text: str) -> int:
+    texts.append(text)
+    return len(texts) - 1
+
+
+def _part(name: str) -> str:
+    return (HERE / name).read_text(encoding="utf-8")
+
+
+def _packed(data: Any) -> str:
+    """JSON as browsers can inflate it from the text of an element."""
+    text = json.dumps(data, separators=(",", ":"), allow_nan=False)
+    return base64.b64encode(gzip.compress(text.encode(), 9, mtime=0)).decode()
+
+
+def _rounded(data: Any) -> Any:
+    """With numbers of 7 digits."""
+    if isinstance(data, float):
+        return float(f"{data:.6e}")
+    if isinstance(data, dict):
+        return {key: _rounded(value) for key, value in data.items()}
+    return [_rounded(value) for value in data] if isinstance(data, (list, tuple)) else data

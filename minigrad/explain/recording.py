@@ -1,0 +1,230 @@
+"""Stage: explaining. In: a block of a program. Out: ``Recorder``: what ran in it and what asked for that, and for each
+graph that ran its kernels and the lines they come from.
+
+While a block is recorded, a few functions of the rooms below are replaced by ones that note something and call the
+original. So a program that nobody explains pays nothing.
+Next: ``comparing.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from minigrad import config
+from minigrad.autograd.node import Node
+from minigrad.autograd.walk import Walk
+from minigrad.engine import plans, records
+from minigrad.engine.details import Details
+from minigrad.engine.inspect import Seen
+from minigrad.engine.walk import Pending
+from minigrad.explain.comparing import Outline, difference
+from minigrad.explain.sites import Site, here
+from minigrad.graph.origins import UNKNOWN, Origins
+from minigrad.runtime.allocator import memory_stats
+from minigrad.tensor import unfold
+from minigrad.tensor.replay import Entry, Trace, thread
+
+MOST_RUNS = 20_000
+"""Runs that are listed; later ones are counted only."""
+
+
+@dataclass(eq=False)
+class Ran:
+    """A graph that ran: what ran it, its kernels in every form (None for those of tier 0, and for what was recorded
+    before the block), how it came about and how long that took, and how it differs from others."""
+
+    executable: Any
+    device: str
+    details: Details | None
+    nodes: int
+    how: str
+    seconds: float
+    difference: str = ""
+    runs: int = 0
+    launches: list[int] = field(default_factory=list)
+    times: list[float] = field(default_factory=list)
+
+    def count(self, seconds: Sequence[float]) -> None:
+        """Add a run to the sums of each kernel."""
+        if not self.times:
+            self.times, self.launches = [0.0] * len(seconds), [0] * len(seconds)
+        self.runs += 1
+        for i, time in enumerate(seconds):
+            self.times[i] += time
+            self.launches[i] += 1
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A run: when it began, in seconds since the recording did, its graph's position in ``Recorder.graphs``, how it
+    ran, where it was asked for, how long each kernel took, and the bytes in use when it was over."""
+
+    at: float
+    graph: int
+    how: str
+    site: Site
+    seconds: Sequence[float]
+    held: int
+
+
+@dataclass
+class _Found:
+    """What was looked for last, and what came of it."""
+
+    pending: Pending
+    sites: tuple[Any, ...]
+    outline: Outline
+    seconds: float
+
+
+class Recorder(Seen):
+    """Collects what runs in a block: ``with Recorder().recording():``."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.origins = Origins(here)
+        self.graphs: list[Ran] = []
+        self.moments: list[Moment] = []
+        self.left_out = 0
+        self.seconds = 0.0
+        self._began = perf_counter()
+        self._known: dict[Any, int] = {}
+        self._outlines: list[Outline] = []
+        self._found: _Found | None = None
+        self._tape: WeakKeyDictionary[Node, Site] = WeakKeyDictionary()
+        self._entries: dict[int, tuple[Entry, Site]] = {}
+
+    @contextmanager
+    def recording(self) -> Iterator[Recorder]:
+        """The block. What its calls did before is not followed: their lines are not known."""
+        with ExitStack() as stack:
+            stack.enter_context(config.config(TIERS=0))
+            stack.enter_context(self.origins.noted())
+            for owner, name, make in self._replaced():
+                plain = getattr(owner, name)
+                setattr(owner, name, make(plain))
+                stack.callback(setattr, owner, name, plain)
+            records.append(self)
+            stack.callback(records.remove, self)
+            _forget()
+            stack.callback(_forget)
+            self._began = perf_counter()
+            try:
+                yield self
+            finally:
+                self.seconds = perf_counter() - self._began
+
+    # --- what is told by the engine
+
+    def ran(self, pending: Pending, executable: Any, hit: bool, seconds: Sequence[float], details: Details | None,
+            ) -> None:
+        """A graph ran."""
+        found = self._found
+        if found is None or found.pending is not pending:
+            return  # another thread looks for something at the same time
+        key = executable, found.sites
+        at = self._known.get(key)
+        if at is None:
+            at = self._known[key] = len(self.graphs)
+            how = "known before" if hit else executable.origin if executable.tier else "tier 0"
+            made = Ran(executable, pending.device, details, len(pending.order), how, 0.0 if hit else found.seconds)
+            if not hit:
+                made.difference = difference(found.outline, self._outlines)
+                self._outlines.append(found.outline)
+            self.graphs.append(made)
+        self._known[executable] = at
+        self._add_run(at, "cached" if hit else "planned", seconds)
+
+    def ran_again(self, executable: Any, device: str, seconds: Sequence[float]) -> None:
+        """What ran before ran again."""
+        at = self._known.get(executable)
+        if at is None:
+            at = self._known[executable] = len(self.graphs)
+            self.graphs.append(Ran(executable, device, None, 0, "recorded before this block", 0.0))
+        self._add_run(at, "replayed", seconds)
+
+    def _add_run(self, graph: int, how: str, seconds: Sequence[float]) -> None:
+        self.graphs[graph].count(seconds)
+        if len(self.moments) == MOST_RUNS:
+            self.left_out += 1
+            return
+        at = perf_counter() - self._began - sum(seconds)
+        self.moments.append(Moment(max(at, 0.0), graph, how, here(), tuple(seconds), memory_stats().in_use))
+
+    # --- what is replaced while a block is recorded
+
+    def _replaced(self) -> list[tuple[Any, str, Callable[[Any], Any]]]:
+        """Whose attribute it is, its name, and what makes the function in its place from the original."""
+        return [(plans, "find", self._finding), (Details, "__init__", self._copying), (Node, "__init__", self._taping),
+                (Walk, "_visit", self._visiting), (Trace, "note", self._noting), (unfold, "_call", self._unfolding)]
+
+    def _finding(self, plain: Any) -> Any:
+        """Looking for a plan: how long it takes, and what the graph was before the run."""
+        def find(pending: Pending) -> Any:
+            sites = tuple([self.origins.of(node) if node.srcs else None for node in pending.order])
+            outline = Outline.of(pending, sites)
+            with self.origins.apart():
+                self.origins.now.current = UNKNOWN
+                start = perf_counter()
+                found = plain(pending)
+            self._found = _Found(pending, sites, outline, perf_counter() - start)
+            return found
+
+        return find
+
+    def _copying(self, plain: Any) -> Any:
+        """A copy of a graph: its nodes come from where the graph's do."""
+        def init(details: Details, *parts: Any) -> None:
+            with self.origins.apart():
+                plain(details, *parts)
+
+        return init
+
+    def _taping(self, plain: Any) -> Any:
+        """An entry of the tape: the line of the call."""
+        def init(node: Node, body: Any, edges: Any, values: Sequence[Any]) -> None:
+            plain(node, body, edges, values)
+            self._tape[node] = (self.origins.of(values[-1]) if values else None) or here()
+
+        return init
+
+    def _visiting(self, plain: Any) -> Any:
+        """A step of a backward pass: what it makes comes from the line of the forward call, unless the user has written
+        its backward: then it comes from the lines of that."""
+        def visit(walk: Walk, node: Node, gradients: Any) -> Any:
+            site = None if node.runs else self._tape.get(node)
+            with self.origins.apart():
+                self.origins.now.current = None if site is None else site.backward
+                return plain(walk, node, gradients)
+
+        return visit
+
+    def _noting(self, plain: Any) -> Any:
+        """A call that may be followed next time: its line."""
+        def note(trace: Trace, *parts: Any) -> None:
+            plain(trace, *parts)
+            if trace.path and id(trace.entry) not in self._entries:
+                self._entries[id(trace.entry)] = trace.entry, here()
+
+        return note
+
+    def _unfolding(self, plain: Any) -> Any:
+        """A call that was followed, and is recorded now: it comes from where it was made."""
+        def call(trace: Trace, entry: Entry, *parts: Any) -> Any:
+            known = self._entries.get(id(entry))
+            with self.origins.apart():
+                self.origins.now.current = None if known is None else known[1]
+                return plain(trace, entry, *parts)
+
+        return call
+
+
+def _forget() -> None:
+    """Compute what is pending in this thread, and follow no calls that were made before."""
+    if thread.trace.path:
+        thread.trace.stop("a block is explained")
+    thread.forget()

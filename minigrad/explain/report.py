@@ -1,0 +1,197 @@
+"""Stage: explaining. In: a ``Recorder``. Out: its ``Report``: the time, operations and bytes of each kernel divided
+among the lines of the program that it comes from.
+Next: ``texts.py``."""
+
+from __future__ import annotations
+
+import linecache
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from minigrad import config
+from minigrad.engine.build import parts_of
+from minigrad.engine.debug import machine_limits
+from minigrad.explain.model import File, Kernel, Line, Part, Plan, Report, Run, Stage
+from minigrad.explain.recording import Ran, Recorder
+from minigrad.explain.sites import NOWHERE, Site
+from minigrad.explain.texts import Texts
+from minigrad.graph.lazy import LazyBuffer
+from minigrad.graph.origins import Origins
+from minigrad.ops import MOVEMENT, REDUCE, SOURCES
+from minigrad.runtime.device import get_device
+from minigrad.schedule.plan import Launch
+from minigrad.schedule.show import names_of, slice_of
+
+MEASURABLE = 2e-5
+"""Seconds of a launch from which on its speed says something about the machine."""
+
+AROUND = 3
+"""Lines of a file that are shown before the first and after the last that something comes from, at least."""
+
+
+def report_of(recorder: Recorder, title: str) -> Report:
+    """The data of a page."""
+    return _Writer(recorder).report(title)
+
+
+class _Writer:
+    def __init__(self, recorder: Recorder) -> None:
+        self.recorder = recorder
+        self.files: dict[str, int] = {}
+        self.kernels: list[Kernel] = []
+        self.plans: list[Plan] = []
+        self.texts = Texts()
+
+    def report(self, title: str) -> Report:
+        recorder = self.recorder
+        with recorder.origins.noted(), recorder.origins.apart():
+            for ran in recorder.graphs:
+                self.plans.append(self._plan(ran))
+        runs = [Run(m.at, m.graph, m.how, *self.place(m.site), m.site.call, list(m.seconds), m.held)
+                for m in recorder.moments]
+        lines = self._lines()
+        return Report(title, recorder.seconds, sum([k.seconds for k in self.kernels]), self._limits(), _settings(),
+                      self._sources(lines, runs), lines, self.kernels, self.plans, runs,
+                      self.texts.codes([k.seconds for k in self.kernels], [k.code for k in self.kernels]),
+                      Counter(recorder.recorded).most_common(), recorder.left_out)
+
+    def place(self, site: Site) -> tuple[int, int]:
+        """The position of a site's file, -1 for none, and its line."""
+        if not site.file:
+            return -1, 0
+        return self.files.setdefault(site.file, len(self.files)), site.number
+
+    def _limits(self) -> dict[str, float]:
+        """What this machine reaches: by NumPy, or by one of the kernels, if that is more."""
+        long = [k for k in self.kernels if k.seconds >= MEASURABLE * k.launches > 0]
+        best = {"gflops": max([k.flops * k.launches / k.seconds for k in long], default=0.0) / 1e9,
+                "gbytes": max([k.bytes * k.launches / k.seconds for k in long], default=0.0) / 1e9}
+        return {name: max(float(value), best[name]) for name, value in machine_limits().items()}
+
+    # --- plans and kernels
+
+    def _plan(self, ran: Ran) -> Plan:
+        number, first = len(self.plans), len(self.kernels)
+        executable, details = ran.executable, ran.details
+        calls = executable.kernels if executable.tier == 0 else executable.recipe.calls
+        made = [Kernel(number, call.name, ran.device, call.flops, call.bytes) for call in calls]
+        for kernel, seconds, launches in zip(made, ran.times, ran.launches, strict=False):
+            kernel.seconds, kernel.launches = seconds, launches
+        outputs, output_bytes, arena, graph = 0, 0, 0, ""
+        if details is not None:
+            plan = details.plan
+            outputs, output_bytes, arena = len(plan.outputs), sum(plan.output_bytes), plan.arena_bytes
+            graph = self.texts.graph(details.results)
+            for kernel, detailed in zip(made, details.kernels, strict=True):
+                _describe(kernel, detailed.launch, self)
+                kernel.steps = list(detailed.lowered.strategies)
+                kernel.code = self.texts.add(detailed)
+        self.kernels += made
+        return Plan(ran.device, executable.tier, ran.nodes, outputs, output_bytes, arena, (first, len(self.kernels)),
+                    ran.how, ran.seconds, ran.difference, ran.runs, graph)
+
+    @property
+    def origins(self) -> Origins:
+        """Where nodes come from."""
+        return self.recorder.origins
+
+    # --- lines
+
+    def _lines(self) -> list[Line]:
+        """What each line costs, in the order of files and lines."""
+        found: dict[tuple[int, int], Line] = {}
+        for position, kernel in enumerate(self.kernels):
+            seen = set()
+            for part in kernel.parts:
+                if part.file < 0:
+                    continue
+                line = found.setdefault((part.file, part.number), Line(part.file, part.number))
+                seconds = kernel.seconds * part.share
+                if part.phase == "forward":
+                    line.forward += seconds
+                else:
+                    line.backward += seconds
+                line.flops += kernel.flops * kernel.launches * part.share
+                line.bytes += kernel.bytes * kernel.launches * part.share
+                if (part.file, part.number) not in seen:
+                    seen.add((part.file, part.number))
+                    line.launches += kernel.launches
+                    line.kernels.append(position)
+        return [found[key] for key in sorted(found)]
+
+    def _sources(self, lines: Sequence[Line], runs: Sequence[Run]) -> list[File]:
+        """The parts of the program's files that are shown."""
+        numbers: dict[int, set[int]] = {i: set() for i in self.files.values()}
+        for file, number in [(x.file, x.number) for x in lines] + [(x.file, x.number) for x in runs]:
+            if file >= 0:
+                numbers[file].add(number)
+        return [_file(path, numbers[i]) for path, i in self.files.items()]
+
+
+def _file(path: str, numbers: set[int]) -> File:
+    """A file from before the first line that counts to after the last; whole, if it is not much longer."""
+    text = [line.rstrip("\n") for line in linecache.getlines(path)]
+    first, last = max(1, min(numbers) - AROUND), min(len(text), max(numbers) + AROUND)
+    if len(text) <= 2 * (last - first + 1) + 100:
+        first, last = 1, len(text)
+    return File(_short(path), first, text[first - 1:last])
+
+
+def _short(path: str) -> str:
+    """A path as seen from the current folder, if it is below it."""
+    try:
+        return str(Path(path).resolve().relative_to(Path.cwd()))
+    except ValueError:
+        return path
+
+
+def _settings() -> dict[str, str]:
+    """What the page says of the machine and the settings."""
+    target = get_device("CPU").target
+    changed = {name: str(config.get(name)) for name, setting in config.SETTINGS.items()
+               if config.get(name) != setting.default}
+    return {"Python": sys.version.split()[0], "vectors": f"{target.vector_bytes} bytes", **changed}
+
+
+def _describe(kernel: Kernel, launch: Launch, writer: _Writer) -> None:
+    """What a kernel consists of, and where that comes from."""
+    kernel.notes = list(dict.fromkeys(launch.notes))
+    work: Counter[Site] = Counter()
+    calls: dict[Site, dict[str, None]] = {}
+    nodes: list[Site] = []
+    stages: list[tuple[Stage, Counter[Site]]] = []
+    for spec in parts_of(launch):
+        kernel.arrays += [f"{m.name}: {m.dtype.name} {list(m.shape)}, {m.scope}{' written' * m.written}"
+                          for m in spec.memory.values()]
+        names = names_of(spec)
+        for stage in spec.stages:
+            computed = slice_of(stage.stores, names)
+            own: Counter[Site] = Counter()
+            for node in computed:
+                site: Site = writer.origins.of(node) or NOWHERE
+                line = site._replace(call="")
+                nodes.append(line)
+                own[line] += _operations(node)
+                calls.setdefault(line, {})[site.call] = None
+            if not own.total():
+                own = Counter(nodes[-len(computed):])  # it only moves values
+            stages.append((Stage([names[s] for s in stage.stores], list(stage.space), []), own))
+            work.update(own)
+    order = [site for site, _ in work.most_common()]
+    for site in order:
+        file, number = writer.place(site)
+        kernel.parts.append(Part(file, number, site.phase, work[site] / (work.total() or 1), list(calls[site]),
+                                 list(site.modules)))
+    kernel.nodes = [order.index(site) for site in nodes]
+    for made, own in stages:
+        made.parts = [order.index(site) for site, count in own.most_common() if count]
+        kernel.stages.append(made)
+
+
+def _operations(node: LazyBuffer) -> int:
+    """Operations on single elements that a node stands for; 0 for one that only says what is read."""
+    if node.op in REDUCE:
+        return node.srcs[0].size
+    return 0 if node.op in MOVEMENT or node.op in SOURCES else node.size

@@ -1,0 +1,55 @@
+"""Stage: explaining. In: the frames that are running. Out: where in the user's program that is, and what was called
+there.
+Next: ``recording.py``."""
+
+from __future__ import annotations
+
+import sys
+from types import FrameType
+from typing import NamedTuple
+
+
+class Site(NamedTuple):
+    """A line outside minigrad, the function that it calls, and the classes of the Modules in which that comes to an op,
+    the outermost first. ``phase``: ``"backward"`` for what is computed for its gradient."""
+
+    file: str
+    number: int
+    call: str
+    modules: tuple[str, ...]
+    phase: str = "forward"
+
+    @property
+    def backward(self) -> Site:
+        """The same line in its gradient."""
+        return self._replace(phase="backward")
+
+
+NOWHERE = Site("", 0, "", ())
+"""Where nothing outside minigrad is running."""
+
+
+def here() -> Site:
+    """Where the program is.
+
+    >>> import minigrad  # of a test, all frames here are minigrad's or Python's
+    >>> here().phase
+    'forward'
+    """
+    frame: FrameType | None = sys._getframe(1)
+    call, modules = "", []
+    while frame is not None and _is_ours(frame):
+        code = frame.f_code
+        if "<locals>" not in code.co_qualname:
+            call = code.co_name
+        if code.co_name == "forward" and code.co_varnames[:1] == ("self",):
+            modules.append(type(frame.f_locals["self"]).__name__)
+        frame = frame.f_back
+    if frame is None:
+        return NOWHERE
+    return Site(frame.f_code.co_filename, frame.f_lineno, call, tuple(reversed(modules)))
+
+
+def _is_ours(frame: FrameType) -> bool:
+    """Whether minigrad runs there; functions that it wrote are in no module."""
+    return frame.f_globals.get("__name__", "minigrad").partition(".")[0] == "minigrad"

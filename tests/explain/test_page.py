@@ -1,0 +1,177 @@
+"""Stage: explaining. In: pages, made by the command and by a block. Out: they need nothing else, are small, and work in
+a browser: a click on a line of the program shows its kernels, a click on a kernel its code. Where Chromium is not
+installed those tests are skipped.
+Next: ``minigrad/explain/__init__.py``."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+import minigrad
+from minigrad.explain import Explained, Report
+from minigrad.explain.model import Code, File, Kernel, Line, Part, Plan, Run, Text
+from minigrad.explain.page import page
+
+ROOT = Path(__file__).resolve().parents[2]
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+PROGRAM = """
+    import sys
+    import minigrad
+    x = minigrad.ones(64, 32)
+    w = minigrad.ones(32, 16, requires_grad=True)
+    for i in range(6):
+        h = (x @ w).tanh()
+        h.sum().backward()
+    apart = minigrad.rand(50).exp().tolist()
+    print("</script>", sys.argv[1:])
+"""
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Path:
+    path = tmp_path / "a <b>.py"
+    path.write_text(dedent(PROGRAM).lstrip("\n"))
+    return path
+
+
+def command(*arguments: object, folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "minigrad.explain", *map(str, arguments)], cwd=folder,
+                          capture_output=True, text=True,
+                          env={**os.environ, "PYTHONPATH": str(ROOT)})
+
+
+def test_the_command_writes_a_page(program: Path, tmp_path: Path) -> None:
+    made = command(program, "-n", "3", folder=tmp_path)
+    assert made.returncode == 0, made.stderr
+    assert made.stdout == "</script> ['-n', '3']\n" and made.stderr.startswith("a <b>.html: ")
+    text = (tmp_path / "a <b>.html").read_text()
+    assert "<title>" in text and "a &lt;b&gt;.py -n 3" in text and "a <b>" not in text
+    assert not re.search(r"""(src|href)\s*=|@import|url\(|fetch\(|https?://""", text), "it asks for something else"
+    assert len(text) < 100_000 and "{{" not in text
+
+
+def test_the_command_writes_data(program: Path, tmp_path: Path) -> None:
+    made = command("--json", "-o", "found.json", program, folder=tmp_path)
+    assert made.returncode == 0, made.stderr
+    data = json.loads((tmp_path / "found.json").read_text())
+    assert data["version"] == 1 and any("mm_" in k["name"] for k in data["kernels"])
+    assert {(x["number"], x["launches"] > 0) for x in data["lines"]} >= {(6, True)}
+    wrong = command("--json", "-o", "found.html", program, folder=tmp_path)
+    assert wrong.returncode == 2 and "ends in .json" in wrong.stderr
+
+
+def test_a_program_that_fails_has_a_page(program: Path, tmp_path: Path) -> None:
+    program.write_text(program.read_text() + "raise KeyError('late')\n")
+    made = command("-o", "page.html", program, folder=tmp_path)
+    assert made.returncode == 1 and "KeyError: 'late'" in made.stderr
+    assert (tmp_path / "page.html").stat().st_size > 10_000
+
+
+def test_a_block_that_raises_has_a_page(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), minigrad.explain(tmp_path / "page.html", title="a block") as explained:
+        (minigrad.ones(3) + 1).tolist()
+        _ = 1 // 0
+    assert len(explained.report.kernels) == 1 and "<h1>a block</h1>" in (tmp_path / "page.html").read_text()
+    assert explained._repr_html_().startswith("<iframe srcdoc=")
+
+
+def test_a_block_in_which_nothing_runs(tmp_path: Path) -> None:
+    with minigrad.explain(tmp_path / "page.html") as explained:
+        pass
+    assert explained.report.kernels == [] and shown(tmp_path / "page.html", "", "#totals").count("<li") == 7
+
+
+# --- in a browser
+
+
+def shown(path: Path, script: str, inside: str) -> str:
+    """What a part of a page holds after a script: that of an element, from its tag on."""
+    if BROWSER is None:
+        pytest.skip("Chromium is not installed")
+    text = path.read_text()
+    end = text.rindex("</body>")
+    wait = "while (!document.body.dataset.ready) await new Promise(r => setTimeout(r, 20));"
+    done = "await new Promise(r => setTimeout(r, 200));"
+    trial = path.with_suffix(".trial.html")
+    trial.write_text(f"{text[:end]}<script>(async () => {{ {wait} {script}; {done} document.title = 'done'; }})()"
+                     f"</script>{text[end:]}")
+    command = [BROWSER, "--headless=new", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=5000", "--dump-dom",
+               f"--user-data-dir={path.parent / 'browser'}", trial.as_uri()]
+    found = subprocess.run(command, capture_output=True, text=True, timeout=100).stdout
+    assert "<title>done</title>" in found, "the script or the page has failed"
+    tag = re.search(rf'<(\w+)[^>]*\bid="{inside[1:]}"', found)
+    assert tag is not None
+    return found[tag.start():found.index(f"</{tag[1]}>", tag.start())]
+
+
+@pytest.fixture
+def written(tmp_path: Path, program: Path) -> Path:
+    path = tmp_path / "page.html"
+    made = command("-o", path, program, folder=tmp_path)
+    assert made.returncode == 0, made.stderr
+    return path
+
+
+def test_a_line_shows_its_kernels_and_a_kernel_its_code(written: Path) -> None:
+    every = shown(written, "", "#list")
+    assert "mm_backward" in every and every.count("<tr") >= 3
+    line = "document.querySelector('#code tr[data-key=\"0:6\"]').click()"
+    some = shown(written, line, "#list")
+    assert "mm_backward" in some and some.count("<tr") < every.count("<tr")
+    assert "picked" in shown(written, line, "#code")
+    kernel = f"{line}; document.querySelector('#list tbody tr').click()"
+    detail = shown(written, kernel, "#detail")
+    assert "It comes from" in detail and "(x @ w).tanh()" not in detail and "backward() at a &lt;b&gt;.py:7" in detail
+    assert "= SUM[" in detail and "machine code" in detail and "of the limit" in detail
+
+
+def test_keys(written: Path) -> None:
+    def press(*keys: str) -> str:
+        return "; ".join([f"document.body.dispatchEvent(new KeyboardEvent('keydown', {{key: '{key}', bubbles: true}}))"
+                          for key in keys])
+
+    assert "It comes from" in shown(written, press("j"), "#detail")
+    assert "picked" in shown(written, press("n"), "#code")
+    assert "hidden" in shown(written, press("j", "Escape"), "#detail").partition(">")[0]
+    dark = f"{press('d')}; document.body.id = 'all'; document.body.dataset.theme = "
+    dark += "document.documentElement.dataset.theme"
+    assert 'data-theme="dark"' in shown(written, dark, "#all").partition(">")[0]
+
+
+def test_a_thousand_kernels(tmp_path: Path) -> None:
+    explained = Explained()
+    explained.report = large(1000)
+    explained.save(tmp_path / "page.html")
+    assert (tmp_path / "page.html").stat().st_size < 3_000_000
+    found = shown(tmp_path / "page.html", "", "#list")
+    assert found.count("<tr") == 402 and "600 more" in found
+    assert "kernel_3<" in shown(tmp_path / "page.html", "document.getElementById('filter').value = 'kernel_3'; "
+                                "document.getElementById('filter').oninput()", "#list")
+
+
+def large(count: int) -> Report:
+    """A report of many kernels."""
+    files = [File("program.py", 1, [f"line {i}" for i in range(200)])]
+    codes = [Code([Text(title, f"{title} of {i}\n" + "x[i] = y[i] * z[i]\n" * 60)
+                   for title in ("schedule", "loop nest", "C", "as compiled", "machine code")]) for i in range(count)]
+    kernels = [Kernel(0, f"kernel_{i}", "CPU", 1000, 2000, 1e-5 * i, 20,
+                      [Part(0, i % 200 + 1, "forward", 0.7, ["mul"], []), Part(0, 7, "backward", 0.3, ["sum"], [])],
+                      nodes=[0, 1] * 20, code=i) for i in range(count)]
+    lines = [Line(0, n, 1e-3, 1e-4, 1.0, 1.0, 20, [i for i in range(count) if i % 200 == n - 1]) for n in range(1, 201)]
+    plans = [Plan("CPU", 1, 5000, 3, 100, 100, (0, count), "planned and compiled", 2.0, runs=20)]
+    runs = [Run(i / 2, 0, "cached", 0, 9, "backward", [1e-5 * k for k in range(count)], 1 << 20) for i in range(20)]
+    return Report("large", 10.0, sum(k.seconds for k in kernels), {"gflops": 100.0, "gbytes": 20.0}, {}, files, lines,
+                  kernels, plans, runs, codes, [("why not", 3)])
+
+
+def test_numbers_are_short() -> None:
+    assert len(page(large(10))) < 60_000

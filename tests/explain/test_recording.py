@@ -1,0 +1,203 @@
+"""Stage: explaining. In: small programs. Out: the lines that their kernels come from are the right ones, forward and
+backward, replayed or not; and outside a block nothing is noted.
+Next: ``test_page.py``."""
+
+from __future__ import annotations
+
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+import minigrad
+from minigrad.autograd.node import Node
+from minigrad.engine import plans, records
+from minigrad.explain import Report
+from minigrad.graph import origins
+from minigrad.graph.lazy import LazyBuffer
+
+
+@pytest.fixture
+def explained(tmp_path: Path):
+    """Runs a program and gives its report, in which line 1 is the first of the program's."""
+    def run(program: str) -> Report:
+        path = tmp_path / "program.py"
+        path.write_text(dedent(program).lstrip("\n"))
+        plans.clear()
+        with minigrad.explain() as found:
+            runpy.run_path(str(path))
+        return found.report
+
+    return run
+
+
+def parts(report: Report) -> set[tuple[int, str]]:
+    """The lines that kernels come from, and the phases."""
+    return {(p.number, p.phase) for k in report.kernels for p in k.parts if p.share}
+
+
+TRAINING = """
+    import minigrad
+    x = minigrad.ones(64, 32)
+    w = minigrad.ones(32, 16, requires_grad=True)
+    for i in range(6):
+        w.grad = None
+        h = x @ w
+        h = h.tanh()
+        loss = (h * 3).sum()
+        loss.backward()
+        value = loss.item()
+"""
+
+
+def test_forward_and_backward_have_the_lines_of_the_forward_calls(explained) -> None:
+    report = explained(TRAINING)
+    assert parts(report) >= {(6, "forward"), (7, "forward"), (8, "forward"), (6, "backward"), (7, "backward")}
+    assert {n for n, _ in parts(report)} <= {2, 3, 6, 7, 8}
+    for kernel in report.kernels:
+        assert abs(sum(p.share for p in kernel.parts) - 1) < 1e-9
+    calls = {c for k in report.kernels for p in k.parts for c in p.calls}
+    assert {"__matmul__", "tanh", "sum", "__mul__"} <= calls
+
+
+def test_the_lines_share_the_time_of_the_kernels(explained) -> None:
+    report = explained(TRAINING)
+    total = sum(line.forward + line.backward for line in report.lines)
+    assert abs(total - report.kernel_seconds) < 1e-9 and 0 < total < report.seconds
+    product = next(line for line in report.lines if line.number == 6)
+    assert product.forward > 0 and product.backward > 0 and product.launches >= 6 and product.flops > 64 * 32 * 16
+
+
+def test_runs_say_what_asked_for_them(explained) -> None:
+    report = explained(TRAINING)
+    assert {(r.number, r.call) for r in report.runs} >= {(9, "backward")}
+    backward = [r for r in report.runs if r.call == "backward"]
+    assert [r.how for r in backward][0::5] == ["planned", "replayed"] and len(backward) == 6
+    assert len({r.plan for r in backward}) <= 2  # the first may hold other values
+    assert [r.at for r in report.runs] == sorted(r.at for r in report.runs)
+
+
+def test_calls_that_were_followed_at_first_keep_their_lines(explained) -> None:
+    report = explained("""
+        import minigrad
+        x = minigrad.ones(8, 5).realize()
+        for i in range(5):
+            y = x.exp()
+            y = y.cos()
+            if i == 4:
+                y = y.sqrt()
+            y = y.tolist()
+    """)
+    assert report.diverged and report.runs[-1].how == "planned"
+    last = report.kernels[-1]
+    assert {(p.number, *p.calls) for p in last.parts} == {(4, "exp"), (5, "cos"), (7, "sqrt")}
+
+
+def test_modules_are_named(explained) -> None:
+    report = explained("""
+        import minigrad
+        from minigrad import nn
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.inner = nn.Sequential(nn.Linear(4, 4), nn.ReLU())
+            def forward(self, x):
+                return self.inner(x) + 1
+        Net()(minigrad.ones(2, 4)).tolist()
+    """)
+    found = {(p.number, tuple(p.modules)) for p in report.kernels[-1].parts if p.share}
+    assert (8, ("Sequential", "Linear")) in found and (8, ()) in found
+    assert any(modules == ("Sequential", "ReLU") for _, modules in found)
+
+
+HEAD = "import minigrad\nfrom minigrad import nn\nfrom minigrad.nn.functional import scaled_dot_product_attention\n"
+KINDS = {  # the lines after HEAD, so from 4 on; and for some ops the lines that they come from
+    "attention": ("q = minigrad.rand(1, 1, 1024, 16).realize()\nq = q.cos()\n"
+                  "y = scaled_dot_product_attention(q, q, q, is_causal=True)\ny = y.sin()\ny.tolist()",
+                  {"COS": {5}, "EXP": {6}, "MAX": {6}, "DIV": {6}, "SIN": {7}}),
+    "long sums": ("x = minigrad.rand(1 << 20).realize()\na = x.exp().sum()\nb = x.cos().sum()\n(a + b).item()",
+                  {"EXP": {5}, "COS": {6}, "SUM": {5, 6}, "ADD": {7}}),
+    "scan": ("x = minigrad.rand(50, 70).realize()\nx = x.exp()\nx = x.cumsum(1)\nx = x.cos()\nx.tolist()",
+             {"EXP": {5}, "SCAN": {6}, "COS": {7}}),
+    "scatter": ("x = minigrad.zeros(10)\nx[minigrad.tensor([1, 2])] = 5\n"
+                "a = x.exp()\nb = x.cos()\n(a + b).tolist()",
+                {"SCATTER": {5}, "EXP": {6}, "COS": {7}, "ADD": {8}}),
+    "complex": ("x = minigrad.rand(8, 8).cfloat().realize()\n"
+                "y = x * 1j\nz = y.abs()\nz = z.exp()\nz.tolist()",
+                {"MUL": {5, 6}, "SQRT": {6}, "EXP": {7}}),
+    "loop": ("m = nn.LSTM(4, 8)\nx = minigrad.rand(12, 3, 4).realize()\nx = x.cos()\ny = m(x)[0]\ny = y.sin()\n"
+             "y.tolist()", {"COS": {6}, "TANH": {7}, "SIN": {8}}),
+    "optimizer": ("m = nn.Linear(3, 3)\no = minigrad.optim.Adam(m.parameters())\nfor _ in range(4):\n"
+                  "    m(minigrad.ones(2, 3)).exp().sum().backward()\n    o.step()", {"EXP": {7}, "SQRT": {8}}),
+    "jit": ("f = minigrad.jit(lambda x: (x.exp() + 1).sum())\nfor _ in range(4):\n    f(minigrad.ones(7)).item()",
+            {"EXP": {4}, "SUM": {4}}),
+    "function's backward": ("class Cube(minigrad.autograd.Function):\n    @staticmethod\n    def forward(ctx, x):\n"
+                            "        return x.exp()\n    @staticmethod\n    def backward(ctx, g):\n"
+                            "        return g.cos()\n"
+                            "x = minigrad.ones(5, requires_grad=True)\nCube.apply(x).sum().backward()\n",
+                            {"EXP": {7}, "COS": {10}}),
+}
+
+
+@pytest.mark.parametrize(("program", "lines"), KINDS.values(), ids=KINDS)
+def test_each_operation_has_its_line(explained, program: str, lines: dict[str, set[int]]) -> None:
+    report = explained(HEAD + program)
+    found: dict[str, set[int]] = {}
+    for kernel in report.kernels:
+        assert kernel.code >= 0 and len(kernel.nodes) == sum(map(len, report.codes[kernel.code].texts[0].nodes))
+        text = report.codes[kernel.code].texts[0]
+        for line, nodes in zip(text.text.split("\n"), text.nodes, strict=True):
+            for node in nodes:
+                part = kernel.parts[kernel.nodes[node]]
+                op = line.split("=" if "<-" not in line else "<-", 1)[1].replace("[", "(").partition("(")[0].strip()
+                found.setdefault(op, set()).add(part.number)
+                assert part.file == 0 or op == "CONST", line
+    assert {op: found.get(op) for op in lines} == lines
+
+
+@pytest.mark.parametrize(("change", "words"), [
+    ("z = minigrad.ones(9, 4 + i).realize(); z.exp().tolist()", "the same ops on other shapes: BUFFER has"),
+    ("y = (x * 2 if i else x * 3).tolist()", "the same graph with another number: 2"),
+    ("y = x.exp() + 1\nif i: y = y.cos()\ny = y.tolist()", "the first"),
+    ("h = x.exp(); y = (h + 1).cos()\nif i: del h\ny = y.tolist()", "is not kept this time"),
+])
+def test_a_new_plan_says_what_differs(explained, change: str, words: str) -> None:
+    body = "\n".join(f"    {line}" for line in change.split("\n"))
+    report = explained(f"import minigrad\nx = minigrad.ones(9, 4).realize()\nfor i in range(2):\n{body}\n")
+    assert any(words in plan.difference for plan in report.plans), [plan.difference for plan in report.plans]
+
+
+def test_nothing_is_left_behind(explained) -> None:
+    before = LazyBuffer.__init__, Node.__init__
+    explained(TRAINING)
+    with pytest.raises(ZeroDivisionError), minigrad.explain():
+        _ = 1 // 0
+    assert (LazyBuffer.__init__, Node.__init__) == before and not records and origins.noting is None
+
+
+def test_import_does_not_load_it() -> None:
+    command = "import minigrad, sys; print('minigrad.explain' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", command], capture_output=True, text=True).stdout == "False\n"
+
+
+def test_results_are_the_same_bits(explained) -> None:
+    def steps() -> list[float]:
+        minigrad.manual_seed(0)
+        w = minigrad.rand(7, 5, requires_grad=True)
+        optimizer = minigrad.optim.SGD([w], lr=0.1)
+        found = []
+        for _ in range(5):
+            optimizer.zero_grad()
+            loss = (w @ minigrad.rand(5, 3)).exp().mean()
+            loss.backward()
+            optimizer.step()
+            found.append(loss.item())
+        return found
+
+    plain = steps()
+    with minigrad.explain():
+        assert steps() == plain
+    assert steps() == plain
