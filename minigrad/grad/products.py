@@ -94,12 +94,12 @@ def running_product_gradient(vjp: VJP, a: LazyBuffer, out: LazyBuffer, g: LazyBu
     def quick(a: LazyBuffer, out: LazyBuffer, g: LazyBuffer) -> LazyBuffer:
         """Before the first 0 the sum of g[j] out[j] divided by a[k]; there the result before it times the sum of g[j]
         times the product of what is between; then 0. What comes after the first 0, or after the second, is left out: an
-        infinite product there would make NaN of 0."""
+        infinite product there would make NaN of 0. One between the two does so: the second 0 is one of its factors."""
         zero, one = a.like(0.0), a.like(1.0)
         before, first, between = _zeros_so_far(a, axis)
         after = _scan(first.where(one, between.where(a, one)), Op.PROD, axis)
         plain = _from_the_end(before.where(g.binary(Op.MUL, out), zero), axis).binary(Op.DIV, before.where(a, one))
-        there = _from_the_end(between.where(g.binary(Op.MUL, after), zero), axis)
+        there = _from_the_end(between.where(g, zero).binary(Op.MUL, after), axis)
         return before.where(plain, first.where(there.binary(Op.MUL, _ones_first(out, axis)), zero))
 
     def exact(a: LazyBuffer, out: LazyBuffer, g: LazyBuffer) -> LazyBuffer:

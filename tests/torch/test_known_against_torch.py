@@ -112,6 +112,9 @@ def test_gradients_that_are_zero_are_written_out() -> None:
     ("what PyTorch's kernels disagree about", (
         "v1 = L.tensor([float('nan'), 2.0])",
         "with L.no_grad(): v2 = L.func.jvp(lambda t: L.max(t, t), (v1,), (L.ones(2),))[1]")),
+    ("what PyTorch's kernels disagree about", (
+        "v1 = L.tensor([[1.0, 0.0, float('inf'), 2.0]], dtype=L.float64).requires_grad_()",
+        "v2 = L.func.jacrev(lambda t: t.cumprod(-1))(v1 * 2)")),
     ("a step after a rounding", (
         "v1 = L.ones(2, 3, dtype=L.float64)",
         "v2 = L.func.jvp(lambda t: L.nn.functional.cosine_similarity(t, t, dim=1), "

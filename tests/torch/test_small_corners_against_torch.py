@@ -3,6 +3,7 @@ arguments that an overload takes together, slopes at NaN, polynomials of a high 
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
@@ -134,3 +135,16 @@ def test_polynomials_of_a_high_degree(name: str) -> None:
     mine, theirs = [getattr(m.special, name)(m.tensor(x, dtype=m.float64), m.tensor(n, dtype=m.float64)).tolist()
                     for m in (minigrad, torch)]
     torch.testing.assert_close(torch.tensor(mine), torch.tensor(theirs), rtol=1e-8, atol=1e-8)
+
+
+@pytest.mark.parametrize("zeros", [False, True])
+def test_gradients_of_running_products_of_0_infinity_and_nan(zeros: bool) -> None:
+    """PyTorch's formula depends on whether there is a 0 anywhere."""
+    rows = [row for row in itertools.product([0.0, 2.0, INF, NAN], repeat=4) if (0.0 in row) is zeros]
+
+    def slopes(m: Any) -> Any:
+        x = m.tensor(rows, dtype=m.float64, requires_grad=True)
+        (x.cumprod(1) * m.tensor([1.0, 2.0, 3.0, 4.0], dtype=m.float64)).sum().backward()
+        return torch.tensor(x.grad.tolist())
+
+    torch.testing.assert_close(slopes(minigrad), slopes(torch), equal_nan=True)

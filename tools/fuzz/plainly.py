@@ -67,14 +67,27 @@ class Plainly:
 
     def _gradients(self, function: Function, x: Any, starts: Callable[[Any], list[Any]], again: bool,
                    ) -> tuple[list[Any], Any]:
-        """For each start the gradient, and the value; ``again``: it may be differentiated, as it may if x is."""
+        """For each start the gradient, and the value; ``again``: by the formulas of what may be differentiated. Others
+        may, too, if x is tracked, but have the values of those formulas that may not."""
         at = x if x.requires_grad else x.detach().requires_grad_()
         with self.library.enable_grad():  # a no_grad() around a transform is nothing to it
             y = function(at)
-            found = [self.library.autograd.grad(
-                y, at, start, retain_graph=True, create_graph=again or x.requires_grad, allow_unused=True)[0]
-                if y.requires_grad else None for start in starts(y)]
+            ways = (True,) if again else (False, True) if x.requires_grad else (False,)
+            found = [self._gradient(y, at, start, ways) for start in starts(y)]
         return [self.library.zeros_like(at).detach() if g is None else g for g in found], y
+
+    def _gradient(self, y: Any, x: Any, start: Any, ways: tuple[bool, ...]) -> Any:
+        """The gradient with a graph of its own or without, or with the values of the first way, on the tape as by the
+        second."""
+        if not y.requires_grad:
+            return None
+        values, *tracked = [self.library.autograd.grad(
+            y, x, start, retain_graph=True, create_graph=graph, allow_unused=True)[0] for graph in ways]
+        if values is None or not tracked:
+            return values
+        result = tracked[0].clone()
+        result.data.copy_(values)
+        return result
 
     def _basis(self, x: Any) -> list[Any]:
         return [row.reshape(x.shape) for row in self.library.eye(x.numel(), dtype=x.dtype)]
