@@ -133,13 +133,23 @@ ZERO = frozenset(("SgnBackward0", "AbsBackward0"))
 """Ops of which PyTorch says that a gradient is 0 without computing it: that of a sign. The entry of the derivative of
 ``abs``, which is one, has the name of ``abs``."""
 
-_PASSING = """Abs Acos Acosh Add Addcmul Amax Amin Asin Asinh Atan Atan2 Atanh Cat Clone Copysign Cos Cosh Digamma Div
-    Dot Erf Erfc Exp Exp2 Expm1 Fmod Frac Hypot Lerp Lgamma LinalgVectorNorm Log Log10 Log1P Log2 Logaddexp Logsumexp
-    Mul Mv NanToNum Nansum Polygamma Pow Remainder Rsqrt Sgn Sin Sinh Sqrt Squeeze Stack Sub Sum Tan Unsqueeze Var
-    View"""
-ZERO_STAYS = {*[f"{name}Backward0" for name in _PASSING.split()], "PowBackward2", "FmodBackward1", "RemainderBackward1"}
-"""Ops whose gradient is a product with the one that arrives, or moves it: of a gradient that is 0 without being
-computed it is so, too, though a slope be infinite. Of a difference and a quotient only that of the first operand."""
+_PASSING = """Abs Acos Acosh Add Addcmul Amax Amin Asin Asinh Atan Atan2 Atanh Cat Clone Cos Cosh Deg2Rad Digamma Dot
+    Erf Erfc Erfinv Exp Exp2 Expm1 Frac Hypot I0 Ldexp Lerp Lgamma LinalgVectorNorm Log Log10 Log1P Log2 Logaddexp
+    Logaddexp2 Logsumexp Mul NanToNum Nansum Permute Polygamma Pow Prod Rad2Deg Rsqrt Sgn Sin Sinh SpecialEntr
+    SpecialErfcx SpecialNdtr Sqrt Squeeze Stack Sum T Tan Transpose Unsqueeze Var View"""
+ZERO_STAYS: dict[str, tuple[int, ...] | None] = {
+    **dict.fromkeys([f"{name}Backward0" for name in _PASSING.split()]),
+    **dict.fromkeys(("PowBackward2", "FmodBackward0", "RemainderBackward0", "LerpBackward1", "ProdBackward1",
+                     "SqueezeBackward1", "SumBackward1")),
+    **dict.fromkeys(("SubBackward0", "DivBackward0", "FmodBackward1", "RemainderBackward1", "CopysignBackward0",
+                     "MvBackward0", "ScatterAddBackward0", "IndexAddBackward0", "DistBackward0"), (0,)),
+    **dict.fromkeys(("PowBackward1", "XlogyBackward0", "SpecialXlog1PyBackward0"), (1,)), "AddcdivBackward0": (0, 1),
+}
+"""Ops whose gradient is a product with the one that arrives, or moves it, of all operands (None) or of these: of a
+gradient that is 0 without being computed it is so, too, though a slope be infinite."""
+
+ZERO_COMPUTED = {"PowBackward1": (0,)}
+"""Operands whose gradient is then 0, though a slope be infinite, but computed: a condition chooses among numbers."""
 
 _reads: dict[tuple[Any, tuple[bool, ...]], tuple[int, ...]] = {}
 

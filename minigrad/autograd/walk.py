@@ -10,7 +10,7 @@ from heapq import heapify, heappop, heappush
 from math import prod
 from typing import Any
 
-from minigrad.autograd.keeps import ZERO_STAYS, Zero
+from minigrad.autograd.keeps import ZERO_COMPUTED, ZERO_STAYS, Zero
 from minigrad.autograd.mode import mode
 from minigrad.autograd.node import Edge, Node
 from minigrad.autograd.protocol import Front
@@ -124,12 +124,15 @@ class Walk:
     def _nothing_of(self, node: Node, results: list[Gradient]) -> list[Gradient]:
         """What goes on from a node to which only gradients came that are 0 without being computed; ``results`` is what
         they give as numbers. A sum over axes that were broadcast is computed."""
-        first_only, size = node.name() in ("SubBackward0", "DivBackward0"), prod(node.body.outputs[0].shape)
+        where, size = ZERO_STAYS[node.name()], prod(node.body.outputs[0].shape)
+        computed = ZERO_COMPUTED.get(node.name(), ())
         joins = node.name() in ("CatBackward0", "StackBackward0")
         found: list[Gradient] = []
         for i, result in enumerate(results):
             nothing = None if result is None else Zero(node.zeros(i))
-            if first_only and i:
+            if i in computed:
+                found.append(self._computed(nothing))
+            elif where is not None and i not in where:
                 found.append(result)
             elif joins or prod(node.body.params[i].shape) >= size:
                 found.append(nothing)
