@@ -3,6 +3,7 @@ Next: ``test_layers_against_torch.py``."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -103,6 +104,13 @@ def test_gradients_that_are_zero_are_written_out() -> None:
     ("what PyTorch's kernels disagree about", (
         "v1 = L.tensor([[-1.0, 2.0], [0.5, -3.0]], dtype=L.float64)",
         "v2 = L.func.vmap(L.func.grad(lambda t: (L.digamma(t)).sum()))(v1)")),
+    ("what PyTorch's kernels disagree about", (
+        "v1 = L.tensor(many((4, 300), 'complex64', 82), dtype=L.complex64) / (1 - 0.5j)", "v2 = v1.prod()")),
+    ("what PyTorch's kernels disagree about", (
+        "v1 = L.func.jvp(lambda t: L.frexp(t)[0], (L.ones(2, 2, dtype=L.bfloat16),), (L.ones(2, 2, dtype=L.bfloat16),))"
+        "[1]", "v2 = v1 @ L.ones(2)", "v3 = v2 + 1")),
+    ("turns of a complex logarithm", (
+        "v1 = L.square(L.tensor(many((32, 32), 'complex64', 83), dtype=L.complex64))", "v2 = v1.logcumsumexp(1)")),
     ("what PyTorch's kernels disagree about", (
         "v1 = L.tensor([-2.0, float('-inf'), 300.0, -1e6], dtype=L.float64)",
         "v2 = L.func.jacfwd(lambda t: L.special.log_ndtr(t))(v1)")),
@@ -255,6 +263,7 @@ def test_rows_in_order_have_the_values_of_pytorchs_functions(library: Any, dim: 
     """And of equal elements those that come first: gradients show which."""
     in_order, data = InOrder(library), [[float((i * i + 3 * j) % 5) for j in range(33)] for i in range(31)]
     for name, plain, named in (("topk", (3,), {}), ("topk", (3,), {"largest": False}), ("kthvalue", (2,), {}),
+                               ("prod", (), {}), ("prod", (), {"keepdim": True}),
                                ("median", (), {}), ("quantile", (0.3,), {}), ("sort", (), {})):
         x = library.tensor(data, dtype=library.float64, requires_grad=True)
         found = in_order(x, name, {**named, "dim": dim}, *plain)
@@ -262,7 +271,22 @@ def test_rows_in_order_have_the_values_of_pytorchs_functions(library: Any, dim: 
         one, other = (value[0] if isinstance(value, tuple) else value for value in (found, usual))
         assert one.tolist() == pytest.approx(other.tolist()) if one.ndim == 1 else one.tolist() == other.tolist()
         one.sum().backward()
-        assert x.grad.sum().item() == pytest.approx(one.numel())
+        assert name == "prod" or x.grad.sum().item() == pytest.approx(one.numel())
     x = library.tensor([2.0, 1.0, 2.0, 1.0], requires_grad=True)
     in_order(x, "topk", {"dim": 0}, 1)[0].sum().backward()
     assert x.grad.tolist() == [1, 0, 0, 0]
+
+
+def test_turns_of_a_logarithm_are_told_from_a_wrong_angle() -> None:
+    class Turned(Wrong):
+        by = 2j * math.pi
+
+        def __getattr__(self, name: str) -> Any:
+            return (lambda x: x + self.by) if name == "clone" else getattr(minigrad, name)
+
+    class Off(Turned):
+        by = 2j * math.pi + 0.1
+
+    for library, expected in ((Turned(), "turns of a complex logarithm"), (Off(), "")):
+        lines = ["v1 = L.tensor([0.5 + 1j, 2 + 8j])", "v2 = L.clone(v1.logcumsumexp(0))"]
+        assert kind_of(Program(lines), torch, library) == expected

@@ -131,12 +131,12 @@ def is_of_another_way(failure: Failure) -> bool:
 
 def _agreement(failure: Failure, change: Change) -> Any:
     """In which elements ours is what a changed run of the reference gives, or whether it is. A run that raises where
-    the usual one does not says nothing, unless ours raises there, too, in whatever round."""
+    the usual one does not says nothing, unless ours raises there, too."""
     program, mismatch, changes = failure.program, failure.mismatch, (*failure.changes, change)
     at = mismatch.at if mismatch.raised is not None else -1
     usual, words = [run(program, failure.reference, changes=c)[1] for c in (failure.changes, changes)]
-    count = len(program.lines)
-    if any(b and not a for i, (a, b) in enumerate(zip(usual, words, strict=True)) if at < 0 or i % count != at % count):
+    mine = run(program, failure.library)[1] if mismatch.raised is not None else usual
+    if any([b and not a and not c for a, b, c in zip(usual, words, mine, strict=False)]):
         return False
     if mismatch.raised is not None and mismatch.raised[0].partition(":")[0] != words[at].partition(":")[0]:
         return False

@@ -29,6 +29,7 @@ from tools.fuzz.program import (
     copied,
     difference,
     has_gradient,
+    numbers,
     run,
     step,
 )
@@ -310,6 +311,17 @@ def _leads_nowhere(failure: Failure) -> bool:
     return False
 
 
+def _is_turned(failure: Failure) -> bool:
+    """What logcumsumexp() gives, off by multiples of 2 pi i."""
+    place, wrong, ours = failure.mismatch.place, failure.mismatch.wrong, failure.mismatch.ours
+    made = [line for line in failure.program.lines if (found := CHANGED.match(line)) and found[1] == place]
+    if wrong is None or ours is None or ours.dtype.kind != "c" or not made or ".logcumsumexp(" not in made[-1]:
+        return False
+    theirs = numbers(run(failure.program, failure.reference, changes=failure.changes)[0][place])
+    apart = (ours - theirs)[wrong] / (2 * math.pi)
+    return bool((np.abs(apart - 1j * np.round(apart.imag)) < 1e-3).all())
+
+
 # --- the reference, as it would be if it did what is done here
 
 
@@ -435,13 +447,15 @@ KNOWN: tuple[Known, ...] = (
           "infinite complex product or quotient is NaN, in the sign of a part that is 0 and of NaN, in gelu(inf), in "
           "layer_norm() of numbers whose squares overflow, in logcumsumexp() of complex numbers of which one is "
           "next to nothing, in mode() of rows with NaN, which depends on where NaN is, in which of "
-          "equal elements sort(), topk(), kthvalue(), median() and quantile() take, in prod() of half types, whose "
+          "equal elements sort(), topk(), kthvalue(), median() and quantile() take, in prod() whose "
           "partial products overflow, in slopes of digamma(), which "
           "have half of their digits, and of which polygamma(2, x) has the poles, and of log_ndtr() far below 0, "
           "which have none; and the derivatives that "
           "torch.func gives, in forward mode and in rows, from those that autograd.grad gives: ours are one or the "
           "other, or quotients of differences.",
           lambda failure: is_of_another_way(failure) or depends(failure, PARTS), Change(_by_other_kernels)),
+    Known("turns of a complex logarithm", "PyTorch adds up a row of logcumsumexp() one by one; here it is added in "
+          "blocks of eight. The angle may be off by 2 pi, and the exponential is the same.", _is_turned),
     Known("a step after a rounding", "A step such as `floor`, `==` or `argmax` of a number that the two libraries "
           "round in two ways: PyTorch's own result changes when its functions are moved by a few units in the last "
           "place, or it is ours if the step is made from what stood here.",

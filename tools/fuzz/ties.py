@@ -1,5 +1,6 @@
 """Stage: tests. In: a library. Out: its functions that put a row in order, with equal elements taken by their places,
-and products of half types without overflow on the way: what PyTorch's kernels do depends on processor and size.
+and products of half types without overflow on the way, of others with it: what PyTorch's kernels do depends on
+processor and size.
 Next: ``program.py``."""
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class InOrder:
         library = self.library
         if name == "prod":
             half = x.dtype in (library.float16, library.bfloat16) and "dtype" not in named
-            return x.float().prod(*plain, **named).to(x.dtype) if half else x.prod(*plain, **named)
+            return x.float().prod(*plain, **named).to(x.dtype) if half else self._largest_first(x, named, *plain)
         dim = 0 if name == "msort" else named.get("dim", plain[0] if name == "sort" and plain else None)
         if name == "sort":
             return x.sort(**{"stable": True, "dim": -1 if dim is None else dim, **named})
@@ -58,3 +59,17 @@ class InOrder:
         at = int(plain[0] * (size - 1))
         low, high = order[0].select(dim, at), order[0].select(dim, min(at + 1, size - 1))
         return library.lerp(low, high, plain[0] * (size - 1) - at)
+
+    def _largest_first(self, x: Any, named: dict[str, Any], *plain: Any) -> Any:
+        """``x.prod()``, one factor after the other: if a product may overflow on its way to 0, this one does."""
+        dim = plain[0] if plain else named.get("dim")
+        whole = x.prod(*plain, **named)
+        if not whole.is_floating_point() and not whole.is_complex():
+            return whole
+        rows = x.reshape(-1) if dim is None else x.movedim(dim, 0) if x.ndim else x[None]
+        if not len(rows):
+            return whole
+        first, *others = rows.gather(0, rows.abs().argsort(0, descending=True)).to(whole.dtype).unbind(0)
+        for factor in others:
+            first = first * factor
+        return first.reshape(whole.shape)
