@@ -21,8 +21,8 @@ from minigrad.commands.terminal import mark, paint
 from minigrad.conformance import Result, cases, check
 from minigrad.runtime.device import get_device
 from minigrad.runtime.folder import NotPrivate
+from minigrad.runtime.limits import best_seconds, copy_bandwidth, numpy_matmul_rate
 from minigrad.runtime.pool import thread_count
-from minigrad.utils.benchmark.limits import best_seconds, copy_bandwidth, numpy_matmul_rate
 
 NEEDED = ("numpy", "llvmlite", "ml_dtypes", "platformdirs")
 EXTRAS = {"opencl": "pyopencl", "cuda": "cuda.bindings", "safetensors": "safetensors", "draw": "fast_sugiyama",

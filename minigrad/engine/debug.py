@@ -5,10 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from time import perf_counter
-from typing import Any
-
-import numpy as np
 
 from minigrad.config import say
 from minigrad.engine.details import Details
@@ -19,6 +15,8 @@ from minigrad.engine.tier0.program import DirectKernel, DirectProgram
 from minigrad.engine.walk import Pending
 from minigrad.graph.show import show as show_graph
 from minigrad.kernel.show import show as show_kernel
+from minigrad.runtime.limits import copy_bandwidth, numpy_matmul_rate
+from minigrad.runtime.pool import thread_count
 from minigrad.schedule.show import show as show_plan
 from minigrad.schedule.simplify import simplify
 
@@ -113,16 +111,6 @@ def kernel_line(kernel: KernelCall | DirectKernel, seconds: float) -> str:
 
 
 @cache
-def machine_limits() -> dict[str, Any]:
+def machine_limits() -> dict[str, float]:
     """What NumPy reaches here on a copy and on a matrix product, measured once: the yardstick of DEBUG=2."""
-    source = np.ones(16 << 20, np.uint8)
-    target = np.empty_like(source)
-    matrix = np.ones((512, 512), np.float32)
-    best_copy = best_product = float("inf")
-    for _ in range(4):
-        start = perf_counter()
-        np.copyto(target, source)
-        middle = perf_counter()
-        _ = matrix @ matrix
-        best_copy, best_product = min(best_copy, middle - start), min(best_product, perf_counter() - middle)
-    return {"gbytes": 2 * source.nbytes / best_copy / 1e9, "gflops": 2 * 512**3 / best_product / 1e9}
+    return {"gbytes": copy_bandwidth(thread_count(), 0.02), "gflops": numpy_matmul_rate(0.02, (512, 1024))}

@@ -1,7 +1,7 @@
 """Stage: runtime. In: a GPU's driver and stream. Out: its memory, by size class and reused as the host's is, and copies
 between it and the host through pinned memory. Everything is queued on one stream, so a block may be used again as
 soon as Python lets go of it: what reads it was queued before.
-Next: ``symbolic/``."""
+Next: ``limits.py``."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ def multiply_add_rate(threads: int, seconds: float = 0.2) -> float | None:
 
 def measure_limits(threads: int) -> dict[str, float | None]:
     """All of them, by name: ``copy_GBps``, ``numpy_matmul_GFLOPs``, ``fma_GFLOPs``."""
-    from minigrad.utils.benchmark.limits import copy_bandwidth, numpy_matmul_rate  # a peer's process needs no minigrad
+    from minigrad.runtime.limits import copy_bandwidth, numpy_matmul_rate  # a peer's process needs no minigrad
 
     return {"copy_GBps": copy_bandwidth(threads), "numpy_matmul_GFLOPs": numpy_matmul_rate(),
             "fma_GFLOPs": multiply_add_rate(threads)}

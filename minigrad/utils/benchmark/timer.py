@@ -1,7 +1,7 @@
 """Stage: measuring. In: a statement as text, and the names that it needs. Out: how many seconds a run of it takes.
 minigrad computes when values are needed: a Tensor that the statement gives, or assigns to a name at its end, is
 computed in each run, as it is in PyTorch.
-Next: ``limits.py``.
+Next: ``minigrad/utils/tensorboard/``.
 
 https://docs.pytorch.org/docs/stable/benchmark_utils.html
 """

@@ -1,11 +1,11 @@
-"""Stage: measuring. In: a number of threads. Out: what this machine can do at most, measured now: bytes copied a
+"""Stage: runtime. In: a number of threads. Out: what this machine can do at most, measured now: bytes copied a
 second, float32 operations a second by NumPy's matmul.
-Next: ``minigrad/utils/tensorboard/``."""
+Next: ``symbolic/``."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -42,10 +42,10 @@ def copy_bandwidth(threads: int, seconds: float = 0.3) -> float:
     return 2 * COPY_BYTES / best / 1e9
 
 
-def numpy_matmul_rate(seconds: float = 0.3) -> float:
-    """GFLOP/s of NumPy's float32 matmul, the better of 1024 and 2048."""
+def numpy_matmul_rate(seconds: float = 0.3, sizes: Sequence[int] = (1024, 2048)) -> float:
+    """GFLOP/s of NumPy's float32 matmul, the best of some sizes."""
     rates = []
-    for size in (1024, 2048):
+    for size in sizes:
         a = np.random.default_rng(0).random((size, size), np.float32)
         out = np.empty_like(a)
         rates.append(2 * size**3 / best_seconds(lambda a=a, out=out: np.matmul(a, a, out=out), seconds) / 1e9)  # type: ignore[misc]
