@@ -26,7 +26,7 @@ from minigrad.runtime.pool import thread_count
 
 NEEDED = ("numpy", "llvmlite", "ml_dtypes", "platformdirs")
 EXTRAS = {"opencl": "pyopencl", "cuda": "cuda.bindings", "safetensors": "safetensors", "draw": "fast_sugiyama",
-          "vision": "PIL", "examples": "matplotlib"}
+          "progress": "tqdm", "vision": "PIL", "examples": "matplotlib"}
 """For each extra a module that it brings."""
 
 SELF_TEST_SECONDS = 5.0

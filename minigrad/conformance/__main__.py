@@ -15,6 +15,7 @@ from minigrad.conformance.coverage import coverage, text
 from minigrad.conformance.report import Report
 from minigrad.errors import DeviceUnavailable
 from minigrad.runtime.device import device_name, get_device
+from minigrad.runtime.progress import Progress
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -45,10 +46,13 @@ def main(arguments: list[str] | None = None) -> int:
     start = perf_counter()
     chosen = [c for c in cases(options.sample, options.seed) if options.only.search(str(c))]
     report = Report()
-    for result in _one_by_one(chosen, device) if options.each else check(chosen, device, options.batch):
-        report.add([result])
-        if result.status == "failed":
-            print(f"failed: {result.case}: {result.reason}", file=sys.stderr)
+    results = _one_by_one(chosen, device) if options.each else check(chosen, device, options.batch)
+    with Progress(len(chosen), f"conformance of {device}", "cases") as bar:
+        for result in results:
+            bar.step()
+            report.add([result])
+            if result.status == "failed":
+                print(f"failed: {result.case}: {result.reason}", file=sys.stderr)
     print(f"{device}: {len(chosen)} cases in {perf_counter() - start:.0f} s")
     print(report.text())
     if report.failed:

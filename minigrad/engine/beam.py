@@ -27,6 +27,7 @@ from minigrad.lower.steps import CHOSEN, Steps
 from minigrad.runtime import cache
 from minigrad.runtime.device import CompiledKernel, Device
 from minigrad.runtime.native import Step
+from minigrad.runtime.progress import Progress
 from minigrad.schedule.spec import KernelSpec
 from minigrad.target import Target
 
@@ -138,12 +139,13 @@ class _Search:
     def run(self) -> Found:
         """The fastest that was found; the first, if none is clearly faster."""
         beam, best = [self.first], self.first
-        while perf_counter() < self.until:
-            found = [made for one in beam for made in self.around(one)]
-            beam = sorted([*beam, *found], key=lambda made: made.seconds)[:self.width]
-            if not found or beam[0].seconds >= best.seconds:
-                break
-            best = beam[0]
+        with Progress(max(0.0, self.until - perf_counter()), f"searching loops of {self.spec.name}", "s") as self.bar:
+            while perf_counter() < self.until:
+                found = [made for one in beam for made in self.around(one)]
+                beam = sorted([*beam, *found], key=lambda made: made.seconds)[:self.width]
+                if not found or beam[0].seconds >= best.seconds:
+                    break
+                best = beam[0]
         return best if best is self.first or self.is_faster(best) else self.first
 
     def around(self, one: Found) -> list[Found]:
@@ -164,9 +166,13 @@ class _Search:
                 if instructions(lowered.kernel) <= LONGEST:
                     made.append((texts, lowered))
         found = []
+        before = perf_counter()
         for texts, lowered in made:
-            if perf_counter() > self.until:
+            now = perf_counter()
+            self.bar.step(now - before, f", {len(self.tried)} tried")
+            if now > self.until:
                 break
+            before = now
             try:
                 (program,) = compile_kernels(self.device, [lowered.kernel])
             except CompileError:

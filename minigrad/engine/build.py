@@ -23,6 +23,7 @@ from minigrad.lower.steps import said
 from minigrad.ops import Op
 from minigrad.runtime.device import CompiledKernel, Device, get_device
 from minigrad.runtime.native import NativeProgram
+from minigrad.runtime.progress import Progress
 from minigrad.schedule.plan import Launch, Place, Plan, schedule
 from minigrad.schedule.spec import KernelSpec, StackedSpec
 from minigrad.schedule.structure import digest
@@ -118,7 +119,8 @@ def compile_launches(device: Device, launches: Sequence[Launch]) -> tuple[list[L
                 missing[key] = lowered_for(launch, device, target)
         return missing.get(key)
 
-    launches = shortened(launches, lowered)  # it asks for each structure
+    with Progress(len(launches), "writing kernels", "launches") as bar:
+        launches = shortened(launches, lowered, bar.step)  # it asks for each structure
     keys = [key_of(launch) for launch in launches]
     missing = {key: missing[key] for key in keys if key in missing}  # without stacks that were too long
     programs = compile_kernels(device, [x.kernel for x in missing.values()]) if missing else []

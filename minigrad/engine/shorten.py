@@ -21,9 +21,11 @@ Part = tuple[KernelSpec | StackedSpec, Structure, range]
 """Of a part of a stack the spec, its structure, and which of the kernel's arrays are its own."""
 
 
-def shortened(launches: Sequence[Launch], lowered: Callable[[Launch], Lowered | None]) -> list[Launch]:
+def shortened(launches: Sequence[Launch], lowered: Callable[[Launch], Lowered | None],
+              done: Callable[[], object] = lambda: None) -> list[Launch]:
     """The launches, in halves where they are too long and can be, and those in halves if need be. ``lowered``, called
-    once for each structure, gives a launch's loop nest, or None if its code is there already."""
+    once for each structure, gives a launch's loop nest, or None if its code is there already. ``done`` is called after
+    each launch."""
     made: list[Launch] = []
     halves: dict[int, list[Part]] = {}  # by the identity of the structure, which the steps of a loop share
     waiting = list(reversed(launches))
@@ -36,6 +38,7 @@ def shortened(launches: Sequence[Launch], lowered: Callable[[Launch], Lowered | 
             halves[key] = _halves(launch.spec) if long and isinstance(launch.spec, StackedSpec) else []
         if not halves[key]:
             made.append(launch)
+            done()
         for spec, code, arrays in reversed(halves[key]):
             waiting.append(replace(launch, places=tuple([launch.places[i] for i in arrays]), spec=spec, structure=code,
                                    notes=(*launch.notes, "a part: all in one would be too long")))

@@ -1,6 +1,6 @@
 """Stage: runtime. In: a number of threads. Out: what this machine can do at most, measured now: bytes copied a
 second, float32 operations a second by NumPy's matmul.
-Next: ``symbolic/``."""
+Next: ``progress.py``."""
 
 from __future__ import annotations
 
