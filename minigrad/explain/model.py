@@ -47,9 +47,9 @@ class Stage:
 @dataclass
 class Kernel:
     """A launch of a plan. ``flops`` and ``bytes`` count one launch, ``seconds`` and ``launches`` all of them;
-    ``arrays``: what it is given and what it keeps, in words; ``steps``: a line for each stage's strategy; ``notes`` say
-    why it became what it is; ``code``: its position in ``Report.codes``, -1 if its texts are not known; ``nodes``: of
-    each node that it computes the line it comes from, as a position in ``parts``."""
+    ``arrays``: what it is given and what it keeps, in words; ``notes`` say why it became what it is; ``code``: its
+    position in ``Report.codes``, -1 if its texts are not known; ``nodes``: of each node that it computes the line it
+    comes from, as a position in ``parts``."""
 
     plan: int
     name: str
@@ -61,7 +61,6 @@ class Kernel:
     parts: list[Part] = field(default_factory=list)
     stages: list[Stage] = field(default_factory=list)
     arrays: list[str] = field(default_factory=list)
-    steps: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     nodes: list[int] = field(default_factory=list)
     code: int = -1
@@ -79,9 +78,10 @@ class Text:
 
 @dataclass
 class Code:
-    """The texts of a kernel, from its schedule to machine code."""
+    """The texts of a kernel, from its schedule to machine code. ``steps``: a line for each stage's strategy."""
 
     texts: list[Text]
+    steps: list[str] = field(default_factory=list)
 
 
 @dataclass

@@ -76,7 +76,11 @@ const shownKernels = () => {
 function pickLine(key, scroll = false) {
   pickedLine = key;
   if (key !== null && +key.split(":")[0] !== +$("files").value) showFile(+key.split(":")[0]);
-  drawKernels(); light(); drawTimeline();
+  drawKernels(); drawTimeline();
+  for (const pre of document.querySelectorAll(".pane pre")) {
+    const first = [...pre.children].find(s => (s.dataset.parts || "").split(" ").includes(key));
+    if (first) pre.scrollTop = first.offsetTop - pre.offsetTop - pre.clientHeight / 3;
+  }
   if (scroll) document.querySelector("#code tr.picked")?.scrollIntoView({block: "center"});
 }
 function pickKernel(id, scroll = false) {
@@ -92,6 +96,8 @@ function light() {
     row.classList.toggle("lit", parts.includes(row.dataset.key));
   }
   for (const row of document.querySelectorAll("#list tbody tr")) row.classList.toggle("picked", +row.dataset.id === pickedKernel);
+  for (const span of document.querySelectorAll(".pane pre span.of"))
+    span.classList.toggle("picked", pickedLine !== null && span.dataset.parts.split(" ").includes(pickedLine));
   const plan = pickedKernel < 0 ? -1 : kernels[pickedKernel].plan;
   for (const row of document.querySelectorAll("#planlist tbody tr")) row.classList.toggle("lit", +row.dataset.id === plan);
   $("unselect").hidden = pickedLine === null;
@@ -219,23 +225,24 @@ function where(at, ...rest) {
   else made.onclick = () => pickLine(lineKey(at), true);
   return made;
 }
-const chosenTabs = ["schedule", "machine code"];
+const chosenTabs = ["loop nest", "machine code"];
 function pane(side, kernel, code) {
   const made = element("div", {className: "pane"}), tabs = element("div", {className: "tabs"}), pre = element("pre");
   const titles = code.texts.map(t => t.title);
   const start = titles.includes(chosenTabs[side]) ? chosenTabs[side] : titles[side ? titles.length - 1 : 0];
   const show = title => {
     for (const b of tabs.children) b.classList.toggle("on", b.textContent === title);
-    const text = code.texts.find(t => t.title === title);
-    pre.replaceChildren(...texts[text.text].split("\n").map((line, i) => {
+    const [text, nodes] = texts[code.texts.find(t => t.title === title).text];
+    pre.replaceChildren(...text.split("\n").map((line, i) => {
       const made = element("span", {textContent: line || " "});
-      const parts = [...new Set((text.nodes[i] || []).map(n => kernel.nodes[n]))].filter(p => p >= 0 && p !== undefined);
+      const parts = [...new Set((nodes[i] || []).map(n => kernel.nodes[n]))].filter(p => p !== undefined && !grey(kernel.parts[p]));
       if (parts.length) {
-        const part = kernel.parts[parts[0]];
+        const part = kernel.parts[parts[0]], hues = [...new Set(parts.map(p => hueOf(kernel.parts[p])))];
         made.dataset.parts = parts.map(p => lineKey(kernel.parts[p])).join(" ");
-        if (grey(part)) return made;
         made.className = "of";
-        made.style.setProperty("--hue", hueOf(part));
+        made.style.setProperty("--hue", hues[0]);
+        if (hues.length > 1) made.style.borderImage = `linear-gradient(${hues.flatMap((h, i) =>
+          [0, 1].map(j => `hsl(${h} 65% var(--light)) ${100 * (i + j) / hues.length}%`)).join(",")}) 1`;
         made.onclick = () => pickLine(lineKey(part), true);
         made.onmousemove = e => {
           tip(e, parts.map(p => `${place(kernel.parts[p])}${kernel.parts[p].phase === "backward" ? " (gradient)" : ""}: ${lineText(kernel.parts[p])}`).join("\n"));
@@ -281,7 +288,7 @@ async function showDetail() {
   left.append(element("h3", {textContent: "It was asked for by"}));
   left.append(list(askedBy(plan).slice(0, 6).map(a => where(a, `${called(a.call)} at ${place(a)} `,
     element("small", {textContent: Object.entries(a.how).map(([how, n]) => `${n} × ${how}`).join(", ")})))));
-  if (k.steps.length) left.append(element("h3", {textContent: "How its loops are made"}), list(k.steps));
+  if (k.code >= 0) left.append(element("h3", {textContent: "How its loops are made"}), list(codes[k.code].steps));
   if (k.notes.length) left.append(element("h3", {textContent: "Why it is one kernel, and apart from others"}), list(k.notes));
   if (k.arrays.length) left.append(element("h3", {textContent: "Its memory"}), list(k.arrays));
   const right = element("div", {className: "texts"});

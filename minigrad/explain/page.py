@@ -20,10 +20,10 @@ HERE = Path(__file__).parent
 def page(report: Report) -> str:
     """The text of the file."""
     data = report.plain()
-    texts: list[str] = []
+    texts: list[Any] = []
     for code in data["codes"]:
         for text in code["texts"]:
-            text["text"] = _number(texts, text["text"])
+            text["text"] = _number(texts, [text["text"], text.pop("nodes")])
     for plan in data["plans"]:
         plan["graph"] = _number(texts, plan["graph"])
     fill = {"title": html.escape(report.title), "style": _part("page.css"), "program": _part("page.js"),
@@ -32,7 +32,7 @@ def page(report: Report) -> str:
     return parts[0] + "".join([fill[name] + rest for name, _, rest in [p.partition("}}") for p in parts[1:]]])
 
 
-def _number(texts: list[str], text: str) -> int:
+def _number(texts: list[Any], text: Any) -> int:
     texts.append(text)
     return len(texts) - 1
 

@@ -1,6 +1,6 @@
 """Stage: explaining. In: a ``Recorder``. Out: its ``Report``: the time, operations and bytes of each kernel divided
 among the lines of the program that it comes from.
-Next: ``texts.py``."""
+Next: ``tracing.py``."""
 
 from __future__ import annotations
 
@@ -86,7 +86,6 @@ class _Writer:
             graph = self.texts.graph(details.results)
             for kernel, detailed in zip(made, details.kernels, strict=True):
                 _describe(kernel, detailed.launch, self)
-                kernel.steps = list(detailed.lowered.strategies)
                 kernel.code = self.texts.add(detailed)
         self.kernels += made
         return Plan(ran.device, executable.tier, ran.nodes, outputs, output_bytes, arena, (first, len(self.kernels)),

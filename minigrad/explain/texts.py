@@ -1,4 +1,4 @@
-"""Stage: explaining. In: the kernels of plans. Out: their texts, from the loop nest to machine code; kernels of one
+"""Stage: explaining. In: the kernels of plans. Out: their texts, from the schedule to machine code; kernels of one
 structure have them once.
 Next: ``page.py``."""
 
@@ -7,12 +7,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import count
 
+from minigrad.engine.build import parts_of
 from minigrad.engine.details import DetailedKernel
 from minigrad.explain.model import Code, Text
+from minigrad.explain.tracing import Lines, Tracer
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.graph.show import show as show_graph
-from minigrad.kernel.show import show as show_kernel
-from minigrad.schedule.show import show_launch
+from minigrad.schedule.plan import Launch
+from minigrad.schedule.show import names_of, show_launch, slice_of
 from minigrad.schedule.structure import digest
 
 MOST_COMPILED = 48
@@ -53,38 +55,40 @@ class Texts:
 
 
 def _code(kernel: DetailedKernel, compiled: bool) -> Code:
-    device, nest = kernel.device, kernel.lowered.kernel
+    device, tracer = kernel.device, _tracer(kernel.launch)
     schedule = show_launch(kernel.launch)
-    texts = [Text("schedule", schedule, _lines_of_nodes(schedule)), Text("loop nest", show_kernel(nest)),
-             Text(device.language, kernel.source)]
-    if compiled:
-        source = device.source([nest])
-        if source != kernel.source:
-            texts.append(Text("as compiled", source))
-        texts.append(Text("machine code", _instructions(device.assembly(source))))
-    for text in texts:
-        text.text = _cut(text.text)
-    return Code([text for text in texts if text.text])
+    found: dict[str, tuple[str, Lines]] = {"schedule": (schedule, _lines_of_nodes(schedule))}
+    with tracer.on():
+        lowered = kernel.lowered
+        found["loop nest"] = tracer.nest(lowered.kernel)
+        found[device.language] = tracer.readable(device, lowered.kernel)
+        if compiled:
+            source, machine = tracer.compiled(device, lowered.kernel)
+            found |= {"as compiled": source} if source[0] != found[device.language][0] else {}
+            found["machine code"] = machine
+    return Code([Text(title, _cut(text), lines) for title, (text, lines) in found.items() if text],
+                list(lowered.strategies))
 
 
-def _lines_of_nodes(schedule: str) -> list[list[int]]:
+def _tracer(launch: Launch) -> Tracer:
+    """With the numbers of a launch's nodes in the order of its stages."""
+    numbers: dict[LazyBuffer, int] = {}
+    stored: dict[str, int] = {}
+    number = count()
+    for spec in parts_of(launch):
+        names = names_of(spec)
+        for stage in spec.stages:
+            for node in slice_of(stage.stores, names):
+                at = numbers.setdefault(node, next(number))
+                if node in stage.stores:
+                    stored[names[node]] = at
+    return Tracer(numbers, stored)
+
+
+def _lines_of_nodes(schedule: str) -> Lines:
     """For each line of a schedule the node that stands there: those of stages, six columns in, in order."""
     number = count()
     return [[next(number)] if line.startswith(" " * 6) else [] for line in schedule.split("\n")]
-
-
-def _instructions(assembly: str) -> str:
-    """Machine code without what is for the assembler and linker: directives, and labels that nothing jumps to.
-
-    >>> print(_instructions("\\t.text\\nk:\\n\\tjne\\t.LBB0_1\\n.LBB0_1:\\n\\tretq\\n.Lfunc_end0:\\n\\t.size k, 3\\n"))
-    k:
-        jne    .LBB0_1
-    .LBB0_1:
-        retq
-    """
-    lines = [line for line in assembly.split("\n")
-             if line.startswith(".LBB") or (line.strip() and not line.strip().startswith((".", "#")))]
-    return "\n".join([line.replace("\t", "    ") for line in lines])
 
 
 def _cut(text: str) -> str:

@@ -53,21 +53,21 @@ def show(kernel: Kernel) -> str:
     """
     parameters = [_array(a) for a in kernel.arrays] + [f"{s.name}: {s.dtype.name}" for s in kernel.scalars]
     lines = [f"kernel {kernel.name}({', '.join(parameters)})"]
-    _Printer(lines).block((kernel.loop,), 1)
+    Printer(lines).block((kernel.loop,), 1)
     return "\n".join(lines)
 
 
 def show_statement(statement: Statement) -> str:
     """One statement and what is inside it, as text."""
     lines: list[str] = []
-    _Printer(lines).block((statement,), 0)
+    Printer(lines).block((statement,), 0)
     return "\n".join(lines)
 
 
 def show_value(value: Value) -> str:
     """A value as one line of text; a part that is used twice, or is very long, is printed as ``…``."""
     lines: list[str] = []
-    text = _Printer(lines).value(value, 0)
+    text = Printer(lines).value(value, 0)
     return text if not lines else f"{text} where {'; '.join(line.strip() for line in lines)}"
 
 
@@ -85,7 +85,9 @@ def constant_text(value: int | float | bool, dtype: DType) -> str:
     return repr(float(value)) if dtype.is_float else repr(bool(value) if dtype.kind == "b" else int(value))
 
 
-class _Printer:
+class Printer:
+    """Appends the text of statements to ``lines``."""
+
     def __init__(self, lines: list[str]):
         self.lines = lines
         self.parts = 0

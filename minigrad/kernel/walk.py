@@ -108,7 +108,11 @@ def values(roots: Iterable[Value]) -> list[Value]:
                 stack.pop()
                 done.add(id(value))
                 order.append(value)
-    return order
+    return order if following is None else following(order)
+
+
+following: Callable[[list[Value]], list[Value]] | None = None
+"""While somebody explains (``minigrad.explain``): makes of values in order a list that says which one is looked at."""
 
 
 def all_values(nest: Kernel | Iterable[Statement]) -> list[Value]:

@@ -131,7 +131,7 @@ def test_a_line_shows_its_kernels_and_a_kernel_its_code(written: Path) -> None:
     kernel = f"{line}; document.querySelector('#list tbody tr').click()"
     detail = shown(written, kernel, "#detail")
     assert "It comes from" in detail and "(x @ w).tanh()" not in detail and "backward() at a &lt;b&gt;.py:7" in detail
-    assert "= SUM[" in detail and "machine code" in detail and "of the limit" in detail
+    assert "fma(" in detail and "machine code" in detail and "of the limit" in detail
 
 
 def test_keys(written: Path) -> None:
