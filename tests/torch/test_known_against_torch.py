@@ -95,6 +95,17 @@ def test_gradients_that_are_zero_are_written_out() -> None:
     ("what NumPy writes into memory that an op keeps", (
         "v1 = L.tensor([0.5, 2.0]).requires_grad_()", "v2 = v1.sin()", "v1.detach().numpy()[:1] += 1",
         "v2.sum().backward()")),
+    ("what NumPy writes into memory that an op keeps", (
+        "v1 = L.tensor([0.5, 2.0]).requires_grad_()", "v2 = v1.sin()", "v3 = v2.exp()", "v3.detach().numpy()[...] = 2",
+        "v3.sum().backward(retain_graph=True)", "v2.add_(1)", "v4 = v2 * v2", "v4.sum().backward()")),
+    ("the layout of results", (
+        "v1 = L.func.grad(lambda t: L.nn.functional.pad(t, (1, 2)).sum())(L.ones(1, 1))", "v1[0] = v1")),
+    ("gradients that lead nowhere", (
+        "v1 = L.ones(2, 1).requires_grad_()", "with L.no_grad(): v2 = v1[:1]",
+        "v3 = L.autograd.grad([v1.sum()], [v2], allow_unused=True)[0]", "v2[0, L.tensor([True])] = 2.0")),
+    ("memory that overlaps", (
+        "v1 = L.ones(2, 3).requires_grad_()", "v2 = v1 * 2", "v3 = v2.expand(2, -1, -1)", "v3.zero_()",
+        "v2.sum().backward()")),
     ("memory that overlaps", (
         "v1 = L.tensor([0.5, 2.0]).requires_grad_()", "v1.register_hook(lambda g: g.mul_(2))", "v1.sum().backward()")),
     ("refusals that nobody means", (

@@ -216,12 +216,20 @@ def _is_half(failure: Failure) -> bool:
 
 def _is_repeated(failure: Failure) -> bool:
     """We refuse to write, the reference does not, and some elements of a Tensor in the statement are one in memory. Or
-    one of the two says that an operand overlaps what is written, and there are no elements."""
+    one of the two says that an operand overlaps what is written, and there are no elements. Or the reference refuses a
+    backward, after a fill_() or zero_() of such a Tensor, whose gradient it writes in the same way."""
     ours, theirs = failure.mismatch.raised or ("", "")
     if "written-to tensor refer to a single memory location" in ours + theirs and not (ours and theirs):
         return not any(t.numel() for t in failure.tensors())
+    if "more than one element of the written-to tensor" in theirs and "backward(" in failure.mismatch.place:
+        variables, _ = run(failure.program, failure.reference, changes=failure.changes, steps=failure.mismatch.at)
+        filled = [variables.get(name) for name in FILLED.findall(str(failure.program))]
+        return any([_repeats(t) for t in filled if isinstance(t, failure.reference.Tensor)])
     return "more than one element of the written-to tensor" in ours and not theirs and any(
         _repeats(t) for t in failure.tensors())
+
+
+FILLED = re.compile(r"(v\d+)\.(?:zero_|fill_)\(")
 
 
 def _is_not_run(failure: Failure) -> bool:
@@ -256,7 +264,7 @@ def _is_internal(failure: Failure) -> bool:
     """The reference fails in a check of itself, or of a library that it calls, as for a transform of nothing."""
     ours, theirs = failure.mismatch.raised or ("", "")
     return not ours and any([words in theirs for words in (
-        "please report a", "INTERNAL ASSERT FAILED", "MKL FFT error")])
+        "please report a", "INTERNAL ASSERT FAILED", "MKL FFT error", "on an invalid python storage")])
 
 
 def _comes_late(failure: Failure) -> bool:
@@ -278,13 +286,14 @@ def _comes_late(failure: Failure) -> bool:
 
 
 def _is_kept(failure: Failure) -> bool:
-    """Values differ, and the reference refuses the program if a Tensor writes what an array wrote."""
-    def refused(changes: tuple[Change, ...]) -> bool:
+    """Values differ, and the reference refuses a backward if a Tensor writes what an array wrote."""
+    def refused(changes: tuple[Change, ...]) -> set[int]:
         _, raised = run(failure.program, failure.reference, changes=changes)
-        return any("has been modified by an inplace operation" in words for words in raised)
+        return {i for i, words in enumerate(raised) if "has been modified by an inplace operation" in words}
 
     by_tensor = Change(lambda line: ARRAY.sub(lambda found: f"{found[1] or found[2]}.detach()", line))
-    return failure.mismatch.raised is None and not refused(failure.changes) and refused((*failure.changes, by_tensor))
+    return failure.mismatch.raised is None and bool(
+        refused((*failure.changes, by_tensor)) - refused(failure.changes))
 
 
 def _is_product(failure: Failure) -> bool:
@@ -332,7 +341,7 @@ def _plain(value: Any, variables: dict[str, Any]) -> Any:
 
 def _row_major(value: Any, variables: dict[str, Any]) -> Any:
     """A result with memory of its own gets it in row-major order."""
-    if not hasattr(value, "untyped_storage") or value.is_contiguous():
+    if not hasattr(value, "untyped_storage") or value.stride() == value.new_empty(value.shape).stride():
         return value
     memory = value.untyped_storage().data_ptr()
     if any(other is not value and hasattr(other, "untyped_storage") and other.untyped_storage().data_ptr() == memory
@@ -340,14 +349,34 @@ def _row_major(value: Any, variables: dict[str, Any]) -> Any:
         return value
     if value._is_view():
         return value.contiguous()
-    value.data = value.data.contiguous()
+    value.data = value.new_empty(value.shape).copy_(value.data)  # of one element it may be contiguous, and have gaps
     return value
 
 
 def _untracked(value: Any, variables: dict[str, Any]) -> Any:
     """A view made under no_grad requires no gradient."""
     made = hasattr(value, "requires_grad") and value.requires_grad and value.grad_fn is None and value._is_view()
-    return value.detach() if made else value
+    if not made:
+        return value
+    plain = value.detach()
+    plain.tracked = value
+    return plain
+
+
+def _as_views(line: str, variables: dict[str, Any], scope: dict[str, Any]) -> Callable[[str], None]:
+    """Where such a view is written, it is the view."""
+    found = WRITTEN.match(line)
+    name = "" if found is None else found[1] or found[2]
+    plain: Any = variables.get(name)
+    if not hasattr(plain, "tracked"):
+        return lambda raised: None
+    variables[name] = plain.tracked
+
+    def back(raised: str) -> None:
+        if raised:
+            variables[name] = plain
+
+    return back
 
 
 def _without_gradients(line: str, variables: dict[str, Any]) -> None:
@@ -430,14 +459,16 @@ KNOWN: tuple[Known, ...] = (
     Known("complex numbers that are not there", "complex32 is a name only; scatter_reduce() and index_reduce() do not "
           "multiply complex numbers: NotImplementedError.", lambda failure: _is_half(failure) or _is_product(failure)),
     Known("memory that overlaps", "PyTorch writes into elements that are one in memory, in no defined order, and warns "
-          "in some cases; here they are never written, but by fill_() and zero_(). It reads operands, parts of what is "
-          "written, while it writes; here they are read before.", _is_repeated,
+          "in some cases; here they are never written, but by fill_() and zero_(), after which its backward may "
+          "refuse. It reads operands, parts of what is written, while it writes; here they are read before.",
+          _is_repeated,
           Change(lambda line: HOOK.sub("lambda g: g.clone().mul_(2)", line), before=_from_copies)),
     Known("what NumPy writes into memory that an op keeps", "PyTorch's backward reads it; here an op keeps the values "
           "that it had. Through a Tensor it is an error in both.", _is_kept),
     Known("gradients that lead nowhere", "PyTorch 2.13 says that a view made under no_grad requires a gradient, and "
           "an integer or bool in which a value was written that requires one; neither can have one.", _leads_nowhere,
-          Change(lambda line: COMPARED.sub(r".\1_(detached(\2))", line), _untracked, _without_gradients)),
+          Change(lambda line: COMPARED.sub(r".\1_(detached(\2))", line), _untracked, _without_gradients,
+                 _as_views)),
     Known("errors that depend on values", "They come when values are needed: of an integer divided by 0, of a "
           "masked_scatter() with too few elements. PyTorch may have written some elements by then; here nothing is "
           "written.", _comes_late, Change(before=_whole)),
