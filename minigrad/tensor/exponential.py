@@ -114,8 +114,11 @@ def _along(self: Tensor, dim: Any, dtype: DType | None, name: str) -> tuple[tupl
 
 
 def _length(x: LazyBuffer, axes: tuple[int, ...], keepdim: bool) -> LazyBuffer:
-    """Differentiated with slope 0 at 0, where the square root alone would give NaN."""
+    """Differentiated with slope 0 at 0, where the square root alone would give NaN. That of one number is its size,
+    though its square may overflow."""
     wide = x.cast(accumulator(x.dtype))
+    if x.dtype.kind == "f" and all([x.shape[axis] == 1 for axis in axes]):
+        return x.unary(Op.ABS).reshape(without(x.shape, axes, keepdim))
     total = squared(wide).reduce(Op.SUM, axes)
     zero = total.like(0.0)
     nothing = total.binary(Op.EQ, zero)

@@ -148,3 +148,22 @@ def test_gradients_of_running_products_of_0_infinity_and_nan(zeros: bool) -> Non
         return torch.tensor(x.grad.tolist())
 
     torch.testing.assert_close(slopes(minigrad), slopes(torch), equal_nan=True)
+
+
+@pytest.mark.parametrize("norm", [
+    lambda m, x: m.linalg.vector_norm(x, dim=1), lambda m, x: m.linalg.vector_norm(x, 3, dim=(0, 1)),
+    lambda m, x: m.linalg.vector_norm(x, -2, dim=1), lambda m, x: x[..., 1:2].norm(), lambda m, x: x.norm(3, dim=1),
+    lambda m, x: m.nn.functional.normalize(x, dim=1), lambda m, x: m.renorm(x, 2, 2, 1.0),
+    lambda m, x: m.dist(x[..., 1], x[..., 2]), lambda m, x: m.linalg.matrix_norm(x[..., :1]),
+    lambda m, x: m.nn.functional.cosine_similarity(x, x, dim=1), lambda m, x: m.linalg.vector_norm(x, 0, dim=1),
+    lambda m, x: m.nn.functional.pairwise_distance(x[..., 1:2], x[..., 2:3]),
+    lambda m, x: m.cdist(x[..., 1:2], x[..., 2:3]),
+])
+def test_norms_of_one_number_whose_square_overflows(norm: Any) -> None:
+    def outcome(m: Any) -> Any:
+        x = m.tensor([[[0.0, 1e20, 3.0, -1e20]]], requires_grad=True)
+        result = norm(m, x)
+        result.sum().backward()
+        return [torch.tensor(t.tolist()) for t in (result, x.grad) if t is not None]
+
+    torch.testing.assert_close(outcome(minigrad), outcome(torch), equal_nan=True)

@@ -13,10 +13,13 @@ from minigrad.tensor.extrema import largest_size
 
 
 def length(x: Tensor, axis: int, p: float, keepdim: bool = False) -> Tensor:
-    """(sum |x|^p)^(1/p) along an axis, with slope 0 where x or the sum is 0."""
+    """(sum |x|^p)^(1/p) along an axis, with slope 0 where x or the sum is 0. That of one number is its size, though a
+    power of it may overflow."""
     if p == 0:
         return (x != 0).to(x.dtype.part).sum(axis, keepdim)
     size = x.abs()
+    if x.shape[axis] == 1:
+        return size if keepdim else size.squeeze(axis)
     if p == math.inf:
         return size.amax(axis, keepdim)
     if p == 1:
@@ -73,7 +76,7 @@ def _between(difference: Tensor, p: float, nan: bool) -> Tensor:
     if p == math.inf:
         return largest_size(difference, nan)
     if p == 2:
-        return length(difference, -1, p)
+        return _root((difference * difference).sum(-1), 0.5)
     size = difference.abs()
     if p == 1:
         known = difference == difference

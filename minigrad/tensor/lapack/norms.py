@@ -23,10 +23,11 @@ if TYPE_CHECKING:
 
 
 def _norm(x: Tensor, ord: float, dims: tuple[int, ...], keepdim: bool) -> Tensor:
-    """The norm along ``dims``, which stay with size 1 or go; half types are computed in float32."""
+    """The norm along ``dims``, which stay with size 1 or go; half types are computed in float32. That of one number is
+    its size, though a power of it may overflow."""
     dtype = x.dtype
     size = x.to(accumulator(dtype)).abs()
-    if not dims:
+    if all([x.shape[d] == 1 for d in dims]):
         result = size
     elif ord == 1:
         result = size.sum(dims, True)
