@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from minigrad.dtype import DType, bool_, complex128, float64, int32, uint8, uint16, uint32, uint64
+from minigrad.dtype import DType, bool_, complex128, float32, float64, int32, uint8, uint16, uint32, uint64
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.tensor.base import AnyTensor
@@ -167,7 +167,8 @@ def float_power(input: Any, exponent: Any, *, out: Tensor | None = None) -> Tens
 
 def _ldexp(x: Tensor, other: Tensor) -> Tensor:
     if x.dtype.kind != "f" or other.dtype.kind in "fc":
-        return x * 2.0**other
+        base = x.new_full((), 2.0) if x.dtype.is_inexact and x.dtype is not float32 else 2.0
+        return x * base**other  # PyTorch's power has a dtype of both, but for float32
     wide = double(x._pending())
     half = (other // 2).to(wide)  # 2^other may be too large where the result is not
     return (x.to(wide) * 2.0**half * 2.0**(other.to(wide) - half)).to(x.dtype)

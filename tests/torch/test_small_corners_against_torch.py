@@ -167,3 +167,19 @@ def test_norms_of_one_number_whose_square_overflows(norm: Any) -> None:
         return [torch.tensor(t.tolist()) for t in (result, x.grad) if t is not None]
 
     torch.testing.assert_close(outcome(minigrad), outcome(torch), equal_nan=True)
+
+
+@pytest.mark.parametrize("dtype", ["bool", "int64", "bfloat16", "float32", "float64", "complex64", "complex128"])
+@pytest.mark.parametrize("other", ["float16", "bfloat16", "float32", "float64", "complex64"])
+@pytest.mark.parametrize("shape", [(), (1,)])
+def test_powers_of_ldexp_have_the_dtype_of_both(dtype: str, other: str, shape: tuple[int, ...]) -> None:
+    def outcome(m: Any) -> Any:
+        x = m.tensor([1.5]).to(getattr(m, dtype))
+        try:
+            result = m.ldexp(x, m.tensor(0.625).to(getattr(m, other)).reshape(shape))
+        except NotImplementedError:  # complex32
+            return None
+        return str(result.dtype).partition(".")[2], result.tolist()
+
+    mine, theirs = outcome(minigrad), outcome(torch)
+    assert mine == theirs if theirs is None else (mine[0], mine[1]) == (theirs[0], pytest.approx(theirs[1], rel=1e-8))
