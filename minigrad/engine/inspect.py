@@ -94,10 +94,14 @@ class Seen:
     replayed: int = 0
     recorded: list[str] = field(default_factory=list)
 
+    def asks(self, pending: Pending, executable: Any) -> bool:
+        """Whether the graph that is to run should be kept for ``ran``, as ``details``."""
+        return self.run and self.device in (None, pending.device)
+
     def ran(self, pending: Pending, executable: Any, hit: bool, seconds: Sequence[float], details: Details | None,
             ) -> None:
         """A graph ran. ``hit``: what runs it was there already; ``seconds``: of each kernel; ``details``: its kernels
-        in every form, but of tier 0."""
+        in every form, if somebody asks for them; not of tier 0."""
         self.compiled += 0 if hit else executable.compiled
         self.plan_hits += hit
         self.plan_misses += not hit

@@ -144,7 +144,7 @@ def _run(pending: Pending) -> Any:
     if level:
         _debug().before(pending, executable, hit, perf_counter() - start, level)
     details = None
-    if seen and executable.tier:
+    if executable.tier and any([record.asks(pending, executable) for record in seen]):
         details = _details().Details(pending, executable.recipe.free, executable.device)
     if executable.overwrites:
         made: list[Buffer] = []

@@ -77,7 +77,7 @@ class _Found:
 
     pending: Pending
     sites: tuple[Any, ...]
-    outline: Outline
+    outline: Outline | None
     seconds: float
 
 
@@ -120,6 +120,10 @@ class Recorder(Seen):
 
     # --- what is told by the engine
 
+    def asks(self, pending: Pending, executable: Any) -> bool:
+        """Whether this graph has not run yet, with these lines."""
+        return self._found is not None and (executable, self._found.sites) not in self._known
+
     def ran(self, pending: Pending, executable: Any, hit: bool, seconds: Sequence[float], details: Details | None,
             ) -> None:
         """A graph ran."""
@@ -132,7 +136,7 @@ class Recorder(Seen):
             at = self._known[key] = len(self.graphs)
             how = "known before" if hit else executable.origin if executable.tier else "tier 0"
             made = Ran(executable, pending.device, details, len(pending.order), how, 0.0 if hit else found.seconds)
-            if not hit:
+            if found.outline is not None:
                 made.difference = difference(found.outline, self._outlines)
                 self._outlines.append(found.outline)
             self.graphs.append(made)
@@ -166,13 +170,13 @@ class Recorder(Seen):
         """Looking for a plan: how long it takes, and what the graph was before the run."""
         def find(pending: Pending) -> Any:
             sites = tuple([self.origins.of(node) if node.srcs else None for node in pending.order])
-            outline = Outline.of(pending, sites)
             with self.origins.apart():
                 self.origins.now.current = UNKNOWN
                 start = perf_counter()
-                found = plain(pending)
-            self._found = _Found(pending, sites, outline, perf_counter() - start)
-            return found
+                executable, hit = plain(pending)
+            seconds = perf_counter() - start
+            self._found = _Found(pending, sites, None if hit else Outline.of(pending, sites), seconds)
+            return executable, hit
 
         return find
 

@@ -37,19 +37,17 @@ def here() -> Site:
     'forward'
     """
     frame: FrameType | None = sys._getframe(1)
-    call, modules = "", []
-    while frame is not None and _is_ours(frame):
-        code = frame.f_code
-        if "<locals>" not in code.co_qualname:
-            call = code.co_name
-        if code.co_name == "forward" and code.co_varnames[:1] == ("self",):
-            modules.append(type(frame.f_locals["self"]).__name__)
+    inner: list[FrameType] = []
+    while frame is not None:
+        module = frame.f_globals.get("__name__", "minigrad")  # functions that minigrad has written are in no module
+        if module[:8] != "minigrad" or module[8:9] not in ("", "."):
+            break
+        inner.append(frame)
         frame = frame.f_back
     if frame is None:
         return NOWHERE
-    return Site(frame.f_code.co_filename, frame.f_lineno, call, tuple(reversed(modules)))
-
-
-def _is_ours(frame: FrameType) -> bool:
-    """Whether minigrad runs there; functions that it wrote are in no module."""
-    return frame.f_globals.get("__name__", "minigrad").partition(".")[0] == "minigrad"
+    inner.reverse()
+    call = next((f.f_code.co_name for f in inner if "<locals>" not in f.f_code.co_qualname), "")
+    modules = [type(f.f_locals["self"]).__name__ for f in inner
+               if f.f_code.co_name == "forward" and f.f_code.co_varnames[:1] == ("self",)]
+    return Site(frame.f_code.co_filename, frame.f_lineno, call, tuple(modules))
