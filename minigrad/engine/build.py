@@ -18,6 +18,7 @@ from minigrad.engine.recipe import KernelCall, Recipe, Slot
 from minigrad.engine.shorten import shortened
 from minigrad.engine.walk import Pending
 from minigrad.graph.lazy import LazyBuffer
+from minigrad.graph.origins import follow
 from minigrad.lower import Lowered, lower
 from minigrad.lower.steps import said
 from minigrad.ops import Op
@@ -49,14 +50,17 @@ class Model:
         stand_ins: dict[LazyBuffer, LazyBuffer] = {}
         leaves = []
         for leaf in pending.leaves:
+            follow(leaf)
             stand_ins[leaf] = LazyBuffer(Op.BUFFER, (), leaf.arg, leaf.shape, leaf.dtype, leaf.device)
             leaves.append(stand_ins[leaf])
         scalars = []
         for node in pending.scalars:
+            follow(node)
             stand_ins[node] = LazyBuffer(Op.SCALAR, (), None, (), node.dtype, node.device)
             scalars.append(stand_ins[node])
         for i in free:
             node = pending.constants[i]
+            follow(node)
             scalar = LazyBuffer(Op.SCALAR, (), None, (), node.dtype, node.device)
             stand_ins[node] = scalar.expand(node.shape)
             scalars.append(scalar)

@@ -69,7 +69,8 @@ class Kernel:
 @dataclass
 class Text:
     """A text of a kernel, and for each of its lines the nodes that it computes, as positions in ``Kernel.nodes``; no
-    lines where that is not known."""
+    lines where that is not known. Or a text of a graph, a line for each node: then ``nodes`` has positions in
+    ``Plan.parts``."""
 
     title: str
     text: str
@@ -88,7 +89,8 @@ class Code:
 class Plan:
     """A graph that ran. ``kernels``: from which to which position; ``how``: how its plan came about, and ``seconds``
     how long that took; ``difference``: to the graph most like it that had a plan. ``tier``: 0 if generic kernels ran
-    it."""
+    it. ``graphs``: it as it was recorded, and simplified; ``parts``: the lines that its nodes come from, with their
+    shares of the nodes."""
 
     device: str
     tier: int
@@ -101,7 +103,8 @@ class Plan:
     seconds: float
     difference: str = ""
     runs: int = 0
-    graph: str = ""
+    graphs: list[Text] = field(default_factory=list)
+    parts: list[Part] = field(default_factory=list)
 
 
 @dataclass

@@ -27,6 +27,7 @@ const time = s => s >= 1 ? `${digits(s)} s` : s === 0 ? "0" : scaled(s * 1e9, ["
 const bytes = b => scaled(b, ["B", "KB", "MB", "GB", "TB"], 1024);
 const number = n => n.toLocaleString("en");
 const percent = x => x >= 0.1 ? `${(100 * x).toFixed(0)} %` : x >= 0.0005 ? `${(100 * x).toFixed(1)} %` : "";
+const ofLimit = x => x > 1.005 ? "> 100 %" : percent(x) || "0 %";
 const plural = (n, one) => `${number(n)} ${one}${n === 1 ? "" : "s"}`;
 const lineKey = at => `${at.file}:${at.number}`;
 const place = at => at.file < 0 ? "elsewhere" : `${files[at.file].path.split("/").pop()}:${at.number}`;
@@ -78,7 +79,7 @@ function pickLine(key, scroll = false) {
   if (key !== null && +key.split(":")[0] !== +$("files").value) showFile(+key.split(":")[0]);
   drawKernels(); drawTimeline();
   for (const pre of document.querySelectorAll(".pane pre")) {
-    const first = [...pre.children].find(s => (s.dataset.parts || "").split(" ").includes(key));
+    const first = [...pre.querySelectorAll("span.of")].find(s => (s.dataset.parts || "").split(" ").includes(key));
     if (first) pre.scrollTop = first.offsetTop - pre.offsetTop - pre.clientHeight / 3;
   }
   if (scroll) document.querySelector("#code tr.picked")?.scrollIntoView({block: "center"});
@@ -194,7 +195,8 @@ function drawKernels() {
       element("td", {className: "text name", title: `${k.name}: ${percent(k.seconds / total) || "< 0.1 %"} of the kernels' time`}, chips(k), k.name),
       ...[time(k.seconds), number(k.launches), time(k.each), digits(k.gflops), digits(k.gbytes)]
         .map(text => element("td", {textContent: text})),
-      element("td", {title: k.ofArithmetic > k.ofBandwidth ? "of the arithmetic" : "of the bandwidth"}, percent(k.limit) || "0 %", meter(k.limit)));
+      element("td", {title: k.limit > 1 ? "What it reads lies in the processor's caches." : k.ofArithmetic > k.ofBandwidth ? "of the arithmetic" : "of the bandwidth"},
+        ofLimit(k.limit), meter(k.limit)));
     row.dataset.id = k.id;
     row.onclick = () => pickKernel(k.id);
     return row;
@@ -225,37 +227,55 @@ function where(at, ...rest) {
   else made.onclick = () => pickLine(lineKey(at), true);
   return made;
 }
-const chosenTabs = ["loop nest", "machine code"];
-function pane(side, kernel, code) {
+const chosenTabs = {kernel: ["loop nest", "machine code"], graph: ["as recorded", "simplified"]};
+const named = part => `${place(part)}${part.phase === "backward" ? " (gradient)" : ""}: ${lineText(part)}`;
+function textLine(text, parts) {
+  const made = element("span", {textContent: text || " "});
+  parts = parts.filter(p => !grey(p));
+  if (!parts.length) return made;
+  const hues = [...new Set(parts.map(hueOf))];
+  made.dataset.parts = parts.map(lineKey).join(" ");
+  made.className = "of";
+  made.style.setProperty("--hue", hues[0]);
+  if (hues.length > 1) made.style.borderImage = `linear-gradient(${hues.flatMap((h, i) =>
+    [0, 1].map(j => `hsl(${h} 65% var(--light)) ${100 * (i + j) / hues.length}%`)).join(",")}) 1`;
+  made.onclick = () => pickLine(lineKey(parts[0]), true);
+  made.onmousemove = e => { tip(e, parts.map(named).join("\n")); sameLine(made.dataset.parts); };
+  made.onmouseleave = () => { tip(); sameLine(""); };
+  return made;
+}
+function folded(spans, parts) {
+  const groups = [];
+  spans.forEach((span, i) => {
+    const part = parts[i][0], last = groups[groups.length - 1];
+    const key = part && `${lineKey(part)} ${part.phase} ${part.modules.join()}`;
+    if (last && last.key === key) last.spans.push(span);
+    else groups.push({key, part, spans: [span]});
+  });
+  return groups.flatMap(g => {
+    if (!g.part || grey(g.part) || g.spans.length < 3) return g.spans;
+    const title = element("summary", {}, element("b", {textContent: named(g.part)}),
+      ` ${g.part.modules.join(" › ")} · ${g.spans.length} nodes`);
+    const made = element("details", {open: spans.length < 80}, title, ...g.spans);
+    made.style.setProperty("--hue", hueOf(g.part));
+    return [made];
+  });
+}
+function pane(kind, side, entries, partOf) {
   const made = element("div", {className: "pane"}), tabs = element("div", {className: "tabs"}), pre = element("pre");
-  const titles = code.texts.map(t => t.title);
-  const start = titles.includes(chosenTabs[side]) ? chosenTabs[side] : titles[side ? titles.length - 1 : 0];
+  const titles = entries.map(t => t.title), chosen = chosenTabs[kind];
+  const start = titles.includes(chosen[side]) ? chosen[side] : titles[side ? titles.length - 1 : 0];
   const show = title => {
     for (const b of tabs.children) b.classList.toggle("on", b.textContent === title);
-    const [text, nodes] = texts[code.texts.find(t => t.title === title).text];
-    pre.replaceChildren(...text.split("\n").map((line, i) => {
-      const made = element("span", {textContent: line || " "});
-      const parts = [...new Set((nodes[i] || []).map(n => kernel.nodes[n]))].filter(p => p !== undefined && !grey(kernel.parts[p]));
-      if (parts.length) {
-        const part = kernel.parts[parts[0]], hues = [...new Set(parts.map(p => hueOf(kernel.parts[p])))];
-        made.dataset.parts = parts.map(p => lineKey(kernel.parts[p])).join(" ");
-        made.className = "of";
-        made.style.setProperty("--hue", hues[0]);
-        if (hues.length > 1) made.style.borderImage = `linear-gradient(${hues.flatMap((h, i) =>
-          [0, 1].map(j => `hsl(${h} 65% var(--light)) ${100 * (i + j) / hues.length}%`)).join(",")}) 1`;
-        made.onclick = () => pickLine(lineKey(part), true);
-        made.onmousemove = e => {
-          tip(e, parts.map(p => `${place(kernel.parts[p])}${kernel.parts[p].phase === "backward" ? " (gradient)" : ""}: ${lineText(kernel.parts[p])}`).join("\n"));
-          sameLine(made.dataset.parts);
-        };
-        made.onmouseleave = () => { tip(); sameLine(""); };
-      }
-      return made;
-    }));
+    const [text, nodes] = texts[entries.find(t => t.title === title).text];
+    const parts = text.split("\n").map((_, i) => [...new Set((nodes[i] || []).map(partOf).filter(Boolean))]);
+    const spans = text.split("\n").map((line, i) => textLine(line, parts[i]));
+    pre.replaceChildren(...(kind === "graph" ? folded(spans, parts) : spans));
+    light();
   };
   for (const title of titles) {
     const button = element("button", {textContent: title});
-    button.onclick = () => { chosenTabs[side] = title; show(title); };
+    button.onclick = () => { chosen[side] = title; show(title); };
     tabs.append(button);
   }
   made.append(tabs, pre);
@@ -269,6 +289,8 @@ function sameLine(keys) {
   for (const row of document.querySelectorAll("#code tr.has")) row.classList.toggle("lit", wanted.has(row.dataset.key) ||
     (!wanted.size && pickedKernel >= 0 && kernels[pickedKernel].parts.some(p => lineKey(p) === row.dataset.key)));
 }
+const askers = plan => list(askedBy(plan).slice(0, 6).map(a => where(a, `${called(a.call)} at ${place(a)} `,
+  element("small", {textContent: Object.entries(a.how).map(([how, n]) => `${n} × ${how}`).join(", ")}))));
 const list = items => element("ul", {}, ...items.map(x => element("li", {}, x)));
 async function showDetail() {
   const box = $("detail"), k = kernels[pickedKernel];
@@ -276,9 +298,9 @@ async function showDetail() {
   if (!k) return;
   const plan = plans[k.plan], at = k.id - plan.kernels[0];
   const facts = [["time", `${time(k.seconds)} in ${plural(k.launches, "launch").replace("launchs", "launches")}, ${time(k.each)} each`],
-    ["arithmetic", `${number(k.flops)} operations, ${digits(k.gflops)} GFLOP/s: ${percent(k.ofArithmetic) || "0 %"} of the limit`],
-    ["memory", `${bytes(k.bytes)} at least, ${digits(k.gbytes)} GB/s: ${percent(k.ofBandwidth) || "0 %"} of the limit`],
-    ["place", `kernel ${at + 1} of ${plan.kernels[1] - plan.kernels[0]} of plan ${plan.id}, on ${k.device}`]];
+    ["arithmetic", `${number(k.flops)} operations, ${digits(k.gflops)} GFLOP/s: ${ofLimit(k.ofArithmetic)} of the limit`],
+    ["memory", `${bytes(k.bytes)} at least, ${digits(k.gbytes)} GB/s: ${ofLimit(k.ofBandwidth)} of the limit`],
+    ["plan", `kernel ${at + 1} of ${plan.kernels[1] - plan.kernels[0]} of plan ${plan.id}, on ${k.device}`]];
   const left = element("div", {}, element("dl", {}, ...facts.flatMap(([a, b]) => [element("dt", {textContent: a}), element("dd", {textContent: b})])));
   left.append(element("h3", {textContent: "It comes from"}));
   left.append(k.parts.length ? list(k.parts.map(p => where(p,
@@ -286,8 +308,7 @@ async function showDetail() {
       `${p.phase === "backward" ? "gradient of " : ""}${p.calls.filter(Boolean).join(", ")}${p.modules.length ? ` in ${p.modules.join(" › ")}` : ""}`})))) :
     element("p", {className: "soft", textContent: "Its graph is not known: it was recorded before the block that is explained."}));
   left.append(element("h3", {textContent: "It was asked for by"}));
-  left.append(list(askedBy(plan).slice(0, 6).map(a => where(a, `${called(a.call)} at ${place(a)} `,
-    element("small", {textContent: Object.entries(a.how).map(([how, n]) => `${n} × ${how}`).join(", ")})))));
+  left.append(askers(plan));
   if (k.code >= 0) left.append(element("h3", {textContent: "How its loops are made"}), list(codes[k.code].steps));
   if (k.notes.length) left.append(element("h3", {textContent: "Why it is one kernel, and apart from others"}), list(k.notes));
   if (k.arrays.length) left.append(element("h3", {textContent: "Its memory"}), list(k.arrays));
@@ -304,12 +325,37 @@ async function showDetail() {
   if (k.code >= 0) {
     texts = texts || await inflated("texts");
     if (k.id !== pickedKernel) return;
-    right.append(pane(0, k, codes[k.code]), pane(1, k, codes[k.code]));
+    right.append(...[0, 1].map(side => pane("kernel", side, codes[k.code].texts, n => k.parts[k.nodes[n]])));
   } else right.append(element("p", {className: "soft", textContent: "No texts: a kernel of tier 0, or one whose graph is not known."}));
 }
 
 // --- plans
 
+async function showPlan(p) {
+  pickKernel(-1);
+  const box = $("detail"), left = element("div", {}), right = element("div", {className: "texts"});
+  const facts = [["graph", `${plural(p.nodes, "node")}, ${plural(p.outputs, "output")} of ${bytes(p.output_bytes)}`],
+    ["runs", `${number(p.runs)}, ${time(p.seconds_run)} in kernels`], ["arena", `${bytes(p.arena_bytes)} for what lies between kernels`],
+    ["plan", `${p.how}${p.seconds ? ` in ${time(p.seconds)}` : ""}`], ["device", p.device]];
+  if (p.difference) facts.push(["differs", p.difference]);
+  left.append(element("dl", {}, ...facts.flatMap(([a, b]) => [element("dt", {textContent: a}), element("dd", {textContent: b})])));
+  left.append(element("h3", {textContent: "It was asked for by"}), askers(p), element("h3", {textContent: "Its kernels, in order"}));
+  left.append(list(kernels.slice(...p.kernels).map(k => {
+    const made = element("span", {className: "where"}, chips(k), `${k.name} `, element("small", {textContent: time(k.seconds)}));
+    made.style.borderColor = "transparent";
+    made.onclick = () => pickKernel(k.id);
+    return made;
+  })));
+  const close = element("button", {textContent: "close (Esc)"});
+  close.onclick = () => pickKernel(-1);
+  box.replaceChildren(element("div", {className: "head"}, element("h2", {textContent: `plan ${p.id}`}),
+    element("span", {className: "tools"}, close)), element("div", {className: "body"}, left, right));
+  box.hidden = false;
+  texts = texts || await inflated("texts");
+  if (p.graphs.length) right.append(...[0, 1].map(side => pane("graph", side, p.graphs, n => p.parts[n])));
+  else right.append(element("p", {className: "soft", textContent: "Its graph is not known: it was recorded before the block that is explained."}));
+  box.scrollIntoView({block: "start", behavior: "smooth"});
+}
 function showPlans() {
   document.querySelector("#planlist thead").append(element("tr", {}, ...["plan", "kernels", "nodes", "runs", "time", "made in", "arena"]
     .map(t => element("th", {textContent: t})), ...["how it came about, and what it differs in", "asked for by"]
@@ -321,7 +367,7 @@ function showPlans() {
       element("td", {className: "text"}, p.how, p.difference ? element("span", {className: "soft", textContent: `: ${p.difference}`}) : null),
       element("td", {className: "text", textContent: asked ? `${called(asked.call)} at ${place(asked)}` : ""}));
     row.dataset.id = p.id;
-    row.onclick = () => { if (p.kernels[1] > p.kernels[0]) pickKernel(p.kernels[0], true); };
+    row.onclick = () => showPlan(p);
     return row;
   }));
   if (data.diverged.length) $("diverged").append(element("h3", {textContent: "Calls that were recorded again, not replayed"}),
@@ -462,7 +508,7 @@ function turn() {
 const KEYS = {j: () => move(1), ArrowDown: () => move(1), k: () => move(-1), ArrowUp: () => move(-1), n: () => moveLine(1), p: () => moveLine(-1),
   "/": () => $("filter").focus(), "+": () => zoom(0.6), "=": () => zoom(0.6), "-": () => zoom(1.6), "0": () => zoom(Infinity),
   ArrowLeft: () => slide((from - to) / 5), ArrowRight: () => slide((to - from) / 5), d: turn, "?": () => $("keys").showModal(),
-  Escape: () => { if (pickedKernel >= 0) pickKernel(-1); else pickLine(null); }};
+  Escape: () => { if (!$("detail").hidden) pickKernel(-1); else pickLine(null); }};
 document.addEventListener("keydown", e => {
   if (e.key === "Escape") e.target.blur?.();
   else if (e.target.matches("input, select") || e.ctrlKey || e.metaKey || e.altKey) return;

@@ -21,20 +21,14 @@ def page(report: Report) -> str:
     """The text of the file."""
     data = report.plain()
     texts: list[Any] = []
-    for code in data["codes"]:
-        for text in code["texts"]:
-            text["text"] = _number(texts, [text["text"], text.pop("nodes")])
-    for plan in data["plans"]:
-        plan["graph"] = _number(texts, plan["graph"])
+    for every in [*[code["texts"] for code in data["codes"]], *[plan["graphs"] for plan in data["plans"]]]:
+        for text in every:
+            texts.append([text["text"], text.pop("nodes")])
+            text["text"] = len(texts) - 1
     fill = {"title": html.escape(report.title), "style": _part("page.css"), "program": _part("page.js"),
             "data": _packed(_rounded(data)), "texts": _packed(texts)}
     parts = _part("page.html").split("{{")
     return parts[0] + "".join([fill[name] + rest for name, _, rest in [p.partition("}}") for p in parts[1:]]])
-
-
-def _number(texts: list[Any], text: Any) -> int:
-    texts.append(text)
-    return len(texts) - 1
 
 
 def _part(name: str) -> str:

@@ -13,16 +13,18 @@ from pathlib import Path
 from minigrad import config
 from minigrad.engine.build import parts_of
 from minigrad.engine.debug import machine_limits
-from minigrad.explain.model import File, Kernel, Line, Part, Plan, Report, Run, Stage
+from minigrad.explain.model import File, Kernel, Line, Part, Plan, Report, Run, Stage, Text
 from minigrad.explain.recording import Ran, Recorder
 from minigrad.explain.sites import NOWHERE, Site
 from minigrad.explain.texts import Texts
-from minigrad.graph.lazy import LazyBuffer
+from minigrad.graph.lazy import LazyBuffer, toposort
 from minigrad.graph.origins import Origins
+from minigrad.graph.show import show as show_graph
 from minigrad.ops import MOVEMENT, REDUCE, SOURCES
 from minigrad.runtime.device import get_device
 from minigrad.schedule.plan import Launch
 from minigrad.schedule.show import names_of, slice_of
+from minigrad.schedule.simplify import simplify
 
 MEASURABLE = 2e-5
 """Seconds of a launch from which on its speed says something about the machine."""
@@ -79,17 +81,33 @@ class _Writer:
         made = [Kernel(number, call.name, ran.device, call.flops, call.bytes) for call in calls]
         for kernel, seconds, launches in zip(made, ran.times, ran.launches, strict=False):
             kernel.seconds, kernel.launches = seconds, launches
-        outputs, output_bytes, arena, graph = 0, 0, 0, ""
+        found = Plan(ran.device, executable.tier, ran.nodes, 0, 0, 0, (first, first + len(made)), ran.how, ran.seconds,
+                     ran.difference, ran.runs)
         if details is not None:
             plan = details.plan
-            outputs, output_bytes, arena = len(plan.outputs), sum(plan.output_bytes), plan.arena_bytes
-            graph = self.texts.graph(details.results)
+            found.outputs, found.output_bytes, found.arena_bytes = (
+                len(plan.outputs), sum(plan.output_bytes), plan.arena_bytes)
+            self._graphs(found, details.results)
             for kernel, detailed in zip(made, details.kernels, strict=True):
                 _describe(kernel, detailed.launch, self)
                 kernel.code = self.texts.add(detailed)
         self.kernels += made
-        return Plan(ran.device, executable.tier, ran.nodes, outputs, output_bytes, arena, (first, len(self.kernels)),
-                    ran.how, ran.seconds, ran.difference, ran.runs, graph)
+        return found
+
+    def _graphs(self, plan: Plan, results: Sequence[LazyBuffer]) -> None:
+        """The graph of a plan, as it was recorded and simplified."""
+        work: Counter[Site] = Counter()
+        orders = []
+        for title, outputs in (("as recorded", results), ("simplified", simplify(results)[0])):
+            sites = [self.origins.of(node) or NOWHERE for node in toposort(outputs)]
+            plan.graphs.append(Text(title, show_graph(outputs)))
+            orders.append(sites)
+            work.update(sites)
+        at = {site: i for i, site in enumerate(work)}
+        plan.parts = [Part(*self.place(site), site.phase, count / work.total(), [site.call], list(site.modules))
+                      for site, count in work.items()]
+        for text, sites in zip(plan.graphs, orders, strict=True):
+            text.nodes = [[at[site]] for site in sites]
 
     @property
     def origins(self) -> Origins:

@@ -12,7 +12,6 @@ from minigrad.engine.details import DetailedKernel
 from minigrad.explain.model import Code, Text
 from minigrad.explain.tracing import Lines, Tracer
 from minigrad.graph.lazy import LazyBuffer
-from minigrad.graph.show import show as show_graph
 from minigrad.schedule.plan import Launch
 from minigrad.schedule.show import names_of, show_launch, slice_of
 from minigrad.schedule.structure import digest
@@ -38,11 +37,6 @@ class Texts:
             self._at[key] = len(self.kernels)
             self.kernels.append(kernel)
         return self._at[key]
-
-    @staticmethod
-    def graph(results: Sequence[LazyBuffer]) -> str:
-        """A graph as it was recorded."""
-        return _cut(show_graph(results))
 
     def codes(self, seconds: Sequence[float], codes: Sequence[int]) -> list[Code]:
         """The texts of all. ``seconds``: how long kernels took; ``codes``: the position of the texts of each."""

@@ -134,6 +134,11 @@ def test_a_line_shows_its_kernels_and_a_kernel_its_code(written: Path) -> None:
     assert "fma(" in detail and "machine code" in detail and "of the limit" in detail
 
 
+def test_a_plan_shows_its_graph(written: Path) -> None:
+    found = shown(written, "document.querySelector('#planlist tbody tr').click()", "#detail")
+    assert all(words in found for words in ("as recorded", "simplified", "FUNCTION[mm]", "Its kernels, in order"))
+
+
 def test_keys(written: Path) -> None:
     def press(*keys: str) -> str:
         return "; ".join([f"document.body.dispatchEvent(new KeyboardEvent('keydown', {{key: '{key}', bubbles: true}}))"

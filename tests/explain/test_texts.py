@@ -20,8 +20,8 @@ from minigrad.lower.values import Values
 from minigrad.render.llvm_text import Writer
 
 PROGRAM = """import minigrad
-x = minigrad.rand(64, 32).realize()
-w = minigrad.rand(32, 48).realize()
+x = minigrad.rand(64, 32).exp().realize()
+w = minigrad.rand(32, 48).exp().realize()
 h = x @ w
 h = h.sqrt()
 h = h.floor()
@@ -83,6 +83,28 @@ def test_texts_are_those_without_numbers(report: Report) -> None:
     code = [line.split() for line in device.assembly(source).split("\n") if line.startswith("\t") and line[1] != "."]
     shown = [line.split() for line in text["machine code"].split("\n") if line.startswith(" ")]
     assert [words[:2] for words in shown] == [words[:2] for words in code if words[0] != "#"]
+
+
+def test_graphs_have_the_lines_of_their_nodes(report: Report) -> None:
+    plan = next(p for p in report.plans if "FUNCTION[mm]" in p.graphs[0].text)
+    for graph, words in zip(plan.graphs, ({"FUNCTION[mm]": 4}, {"MUL(": 4, "EXPAND": 4}), strict=True):
+        lines = graph.text.split("\n")
+        found = [(line, plan.parts[nodes[0]]) for line, nodes in zip(lines, graph.nodes, strict=True)]
+        for word, number in {**words, "SQRT": 5, "FLOOR": 6}.items():
+            assert {part.number for line, part in found if f"= {word}" in line} == {number}
+        assert {part.number for line, part in found if "BUFFER" in line} == {2, 3}
+    assert abs(sum(part.share for part in plan.parts) - 1) < 1e-9
+
+
+def test_a_number_of_the_run_has_its_line() -> None:
+    with minigrad.explain() as explained:
+        for i in range(3):
+            y = minigrad.ones(5).realize() * (i + 2.5)
+            y.cos().tolist()
+    scalars = [plan.parts[nodes[0]] for plan in explained.report.plans for graph in plan.graphs
+               for line, nodes in zip(graph.text.split("\n"), graph.nodes, strict=True) if "SCALAR" in line]
+    lines = {explained.report.files[part.file].lines[part.number - 1].strip() for part in scalars}
+    assert lines == {"y = minigrad.ones(5).realize() * (i + 2.5)"}
 
 
 def test_nothing_is_left_behind(report: Report) -> None:
