@@ -34,7 +34,8 @@ from minigrad.engine.kernels import kernels  # noqa: E402
 from minigrad.graph.lazy import LazyBuffer  # noqa: E402
 from minigrad.runtime.allocator import memory_stats  # noqa: E402
 from minigrad.runtime.buffer import Buffer  # noqa: E402
-from minigrad.tensor.replay import Entry, thread  # noqa: E402
+from minigrad.tensor.entry import Entry  # noqa: E402
+from minigrad.tensor.replay import thread  # noqa: E402
 from tools.loops import PROGRAMS, WRAPS, resumed, save  # noqa: E402
 
 Table = dict[str, Sequence[int]]  # by column, a number for each sample

@@ -20,7 +20,7 @@ def written_again(point: Point, place: Any, trace: Trace) -> Callable[[Trace, An
     for, or ``("backward", slot, alive, gradients)``. It takes the trace and what is asked for; if anything is not as it
     was here, it returns False and has done nothing. None where there are hooks, gradients that are no memory, or leaves
     that may be overwritten."""
-    if point.dead or not _computes_changes(point, trace):
+    if point.dead or point.opens or not _computes_changes(point, trace):
         return None
     if place[0] == "backward":
         gradients, unhooked = place[3][::2], place[3][1::2]
@@ -160,7 +160,7 @@ class _Writer(Written):
         lines.append("trace.let = True")
         if held:  # it has to show its tape
             lines += [f"trace.filled = {set(self.alive)}", "trace.released = True", "trace.values = []"]
-            lines += [f"holders[{slot}] = None" for slot in trace.leaves if not trace.holders[slot]._requires_grad]
+            lines += [f"holders[{slot}] = None" for slot in trace.leaves if slot not in trace.kept()]
         self._write_next(place[0])
         lines.append("return True")
 

@@ -12,7 +12,9 @@ from minigrad.dtype import DType
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.graph.strides import Steps, Window, composed, contiguous_strides
 from minigrad.tensor.base import is_apart, made, make, set_apart
-from minigrad.tensor.replay import FOLLOW, RECORD, Entry, Trace, thread
+from minigrad.tensor.changes import is_filled
+from minigrad.tensor.entry import Entry
+from minigrad.tensor.replay import FOLLOW, RECORD, Trace, thread
 from minigrad.tensor.storage import Storage, moved
 from minigrad.tensor.view import View, window_steps
 
@@ -103,9 +105,23 @@ def make_view(parent: Tensor, steps: Steps, shape: tuple[int, ...], strides: tup
             if trace.writes and trace.specs[parent._slot] is not None and trace.holders[parent._slot]() is not parent:
                 return plain_view(parent, *arguments)  # it was changed in place: its memory is not that of the result
             return _traced(parent, arguments)
-        if parent._spec is None and parent._requires_grad and parent._edge is None and parent._view is None:
-            return _traced(parent, arguments)  # a leaf
+        if _may_be_leaf(parent):
+            return _traced(parent, arguments)
     return plain_view(parent, *arguments)
+
+
+def _may_be_leaf(parent: Tensor) -> bool:
+    """Whether a view of a Tensor that this trace does not know is a call: a leaf, or what lies on the tape and is in
+    memory, which may have to show its tape if its view is made."""
+    if parent._spec is None:
+        if not parent._requires_grad:
+            return False
+        if parent._edge is None and parent._view is None:
+            return True
+    elif not is_filled(parent):
+        return False
+    buffer = parent._storage.lazy.buffer
+    return buffer is not None and not buffer.exports
 
 
 def plain_view(parent: Tensor, steps: Steps, shape: tuple[int, ...], strides: tuple[int, ...], offset: int, kind: str,

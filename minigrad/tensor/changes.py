@@ -166,9 +166,9 @@ def _is_part(tensor: Tensor) -> bool:
 
 def _root(tensor: Tensor) -> Any:
     """What stands for the memory of a Tensor: its Storage, or the shell that will have it."""
-    while tensor._spec is not None and tensor._spec.view is not None:
+    while not is_filled(tensor) and tensor._spec.view is not None:  # type: ignore[union-attr]
         tensor = tensor._parent  # type: ignore[assignment]
-    return tensor._storage if tensor._spec is None else tensor
+    return tensor._storage if is_filled(tensor) else tensor
 
 
 def _range(tensor: Tensor, expanded: tuple[int, ...] | None = None) -> tuple[int, int, Any] | None:
@@ -189,3 +189,8 @@ def _range(tensor: Tensor, expanded: tuple[int, ...] | None = None) -> tuple[int
             return None
         step *= n
     return (offset * size, (offset + prod(shape)) * size, strides) if prod(shape) else None
+
+
+def is_filled(tensor: Tensor) -> bool:
+    """Whether the Tensor is no shell, or one that has memory already."""
+    return tensor._spec is None or tensor._slot in tensor._owner.filled  # type: ignore[union-attr]

@@ -23,9 +23,9 @@ declare void @Py_DecRef(ptr)
 declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
 
 ; The function's self is a bytes object. Its contents:
-%known = type { ptr, ptr, ptr, ptr,                              ; 0  None, True, False, the type of tuples
-                ptr, ptr, ptr, ptr,                              ; 4  TensorBase, Tensor, object.__new__, 0
-                ptr }                                            ; 8  look_at
+%known = type { ptr, ptr, ptr,                                   ; 0  None, False, the type of tuples
+                ptr, ptr, ptr, ptr,                              ; 3  TensorBase, Tensor, object.__new__, 0
+                ptr }                                            ; 7  look_at
 
 ; The attribute at an offset: borrowed, null if it is not set.
 define internal ptr @get(ptr %object, i64 %offset) {
@@ -68,7 +68,7 @@ define internal ptr @part_of(ptr %known, ptr %trace, ptr %last, i64 %slots, ptr 
                              ptr %keep) {
 start:
   %type = call ptr @get(ptr %tensor, i64 TYPE)
-  %base.at = getelementptr %known, ptr %known, i32 0, i32 4
+  %base.at = getelementptr %known, ptr %known, i32 0, i32 3
   %base = load ptr, ptr %base.at
   %is.tensor = call i32 @PyType_IsSubtype(ptr %type, ptr %base)
   %tensor.bit = icmp ne i32 %is.tensor, 0
@@ -117,7 +117,7 @@ as.seen:
   br label %found
 
 ask:
-  %look.at.at = getelementptr %known, ptr %known, i32 0, i32 8
+  %look.at.at = getelementptr %known, ptr %known, i32 0, i32 7
   %look.at = load ptr, ptr %look.at.at
   %answer = call ptr @PyObject_CallOneArg(ptr %look.at, ptr %tensor)
   %raised = icmp eq ptr %answer, null
@@ -182,10 +182,10 @@ start:
   %done.3 = call i32 @PyList_Append(ptr %holders, ptr %tensor)
   %specs = call ptr @get(ptr %trace, i64 TRACE_SPECS)
   %done.4 = call i32 @PyList_Append(ptr %specs, ptr %none)
-  %true.at = getelementptr %known, ptr %known, i32 0, i32 1
-  %true = load ptr, ptr %true.at
-  %requires = call ptr @get(ptr %tensor, i64 TENSOR_REQUIRES_GRAD)
-  %tracked = icmp eq ptr %requires, %true
+  %number = call ptr @PyTuple_GetItem(ptr %look, i64 1)
+  %look.number = call i64 @PyLong_AsSsize_t(ptr %number)
+  %odd = and i64 %look.number, 1
+  %tracked = icmp ne i64 %odd, 0
   br i1 %tracked, label %track, label %exit
 
 track:
@@ -202,9 +202,9 @@ exit:
 ; A shell, new, that has the slot after the last.
 define internal ptr @shell(ptr %known, ptr %trace, ptr %tag, ptr %spec) {
 start:
-  %class.at = getelementptr %known, ptr %known, i32 0, i32 5
+  %class.at = getelementptr %known, ptr %known, i32 0, i32 4
   %class = load ptr, ptr %class.at
-  %new.at = getelementptr %known, ptr %known, i32 0, i32 6
+  %new.at = getelementptr %known, ptr %known, i32 0, i32 5
   %new = load ptr, ptr %new.at
   %shell = call ptr @PyObject_CallOneArg(ptr %new, ptr %class)
   %failed = icmp eq ptr %shell, null
@@ -255,14 +255,14 @@ start:
   br i1 %end, label %left, label %check.hope
 
 check.hope:
-  %false.at = getelementptr %known, ptr %known, i32 0, i32 2
+  %false.at = getelementptr %known, ptr %known, i32 0, i32 1
   %false = load ptr, ptr %false.at
   %hopeless = call ptr @get(ptr %next, i64 ENTRY_HOPELESS)
   %hope = icmp eq ptr %hopeless, %false
   br i1 %hope, label %check.types, label %left
 
 check.types:                                                     ; of the operands and numbers: tuples
-  %tuple.at = getelementptr %known, ptr %known, i32 0, i32 3
+  %tuple.at = getelementptr %known, ptr %known, i32 0, i32 2
   %tuple = load ptr, ptr %tuple.at
   %tensors.type = call ptr @get(ptr %tensors, i64 TYPE)
   %numbers.type = call ptr @get(ptr %numbers, i64 TYPE)
@@ -437,7 +437,7 @@ undo.look:
   br i1 %was.lasting, label %undo.leaf, label %undo.next
 
 undo.leaf:
-  %zero.at = getelementptr %known, ptr %known, i32 0, i32 7
+  %zero.at = getelementptr %known, ptr %known, i32 0, i32 6
   %zero = load ptr, ptr %zero.at
   call void @set(ptr %undone, i64 TENSOR_TAG, ptr %zero)
   br label %undo.next

@@ -23,7 +23,8 @@ from minigrad.runtime.locks import record_lock
 from minigrad.tensor.autocast import casted, rule_of
 from minigrad.tensor.base import AnyTensor, made
 from minigrad.tensor.body import Body, ByType
-from minigrad.tensor.replay import FOLLOW, OFF, Entry, several, thread
+from minigrad.tensor.entry import Entry
+from minigrad.tensor.replay import FOLLOW, OFF, several, thread
 from minigrad.tensor.storage import Writes, _unsettled, begin_step, settle, tracing
 
 if TYPE_CHECKING:

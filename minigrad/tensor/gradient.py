@@ -57,7 +57,7 @@ class Autograd:
         >>> x.grad
         tensor(6.)
         """
-        plain = gradient is None and retain_graph is None and not create_graph and inputs is None
+        plain = gradient is None and not retain_graph and not create_graph and inputs is None
         if plain and not mode.anomaly:
             points.backward(self)
         else:

@@ -20,14 +20,13 @@ from minigrad.ops import Op
 from minigrad.tensor.aliases import make_view
 from minigrad.tensor.base import AnyTensor, check_in_place, make
 from minigrad.tensor.capture import capturing
-from minigrad.tensor.changes import check_distinct, check_overlap, is_itself
+from minigrad.tensor.changes import check_distinct, check_overlap, is_filled, is_itself
 from minigrad.tensor.function import Function, watched
 from minigrad.tensor.layout import offset_of, strides_of
 from minigrad.tensor.operands import broadcast_shapes, dim_index, fit, is_number, one_device
 from minigrad.tensor.promotion import assigned, stored, type_name
 from minigrad.tensor.slicing import Basic, is_all, select_part
 from minigrad.tensor.storage import compute, look, tracing
-from minigrad.tensor.unfold import is_filled
 
 if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor

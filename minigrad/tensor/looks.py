@@ -69,16 +69,20 @@ def specs_of(view: Any, results: Sequence[Tensor]) -> tuple[Spec, ...]:
 
 
 def look_at(t: Tensor) -> tuple[Any, ...] | None:
-    """The value of a leaf, and a number for what matters of it; None if it can't be one. A third item says that NumPy
-    may change it: then it is read anew each time, as another leaf."""
+    """The value of a leaf, and a number for what matters of it; None if it can't be one. A third item says that it is
+    read anew each time, as another leaf: NumPy may change it, or it is the result of an earlier trace, which goes on
+    having its place there."""
     value = t._storage.lazy  # first: this gives a shell of an earlier trace all that it lacks
     known, buffer = t._look, value.buffer
     shown = buffer is not None and buffer.exports
     if known is not None and known[0] is value:
         return (t._read(), known[1], True) if shown else known
-    found = _look(t)
+    flow = _flow_of(t)
+    found = None if flow is None else _look(t, flow)
     if found is None:
         return None
+    if flow == THROUGH:
+        return (*found, True)
     if t._view is None and value.arg is None:
         t._look = value, found[1]
     return (*found, True) if shown else found
@@ -86,37 +90,52 @@ def look_at(t: Tensor) -> tuple[Any, ...] | None:
 
 def look_of_memory(shape: tuple[int, ...], dtype: DType) -> int:
     """The number of a leaf in memory of its own that requires no gradient, and was not made in inference mode."""
-    return _number_of((shape, dtype, None, False, False))
+    return _number_of((shape, dtype, None, False), NOWHERE)
 
 
 _looks: dict[Any, int] = {}
 _next_look = count(1).__next__
 
 
-def _number_of(look: Any) -> int:
-    """A number for each look of a leaf: a key of numbers is compared faster. Below 0, since slots are not."""
+NOWHERE, LEAF, THROUGH = 0, 1, 2
+"""Where the gradient of a leaf goes: there is none; it is the leaf's own; it goes on to what the leaf was made from."""
+
+
+def _number_of(look: Any, flow: int) -> int:
+    """A number for each look of a leaf: a key of numbers is compared faster. Below 0, since slots are not; odd if the
+    leaf has a gradient of its own, which ``Trace.enter`` and ``follow.ll`` ask."""
+    look = (flow, *look)
     known = _looks.get(look)
-    return _looks.setdefault(look, -_next_look()) if known is None else known  # whichever thread is first
+    if known is None:
+        known = _looks.setdefault(look, (flow == LEAF) - 2 * _next_look())  # whichever thread is first
+    return known
 
 
-def _look(t: Tensor) -> tuple[LazyBuffer, int] | None:
-    """The value of a leaf and a number for what matters of it; None if it is pending, or on the tape already, or memory
-    that NumPy sees and that is too large to be copied at each call."""
+def _flow_of(t: Tensor) -> int | None:
+    """Where the gradient of a leaf goes; None if it is one of several views, whose memory was changed."""
+    if t._spec is not None:  # a result of an earlier trace that has its memory, but not its tape yet
+        view = t._view
+        return THROUGH if view is None or view.edits in (-1, t._storage.edits) else None
     try:
         source = t._source()
-    except RuntimeError:  # one of several views, whose memory was changed
+    except RuntimeError:
         return None
-    if source is not None and source is not t:
-        return None
-    value = None if t._view is None else t._view.in_memory(t._storage)
+    return NOWHERE if source is None else LEAF if source is t else THROUGH
+
+
+def _look(t: Tensor, flow: int) -> tuple[LazyBuffer, int] | None:
+    """The value of a leaf and a number for what matters of it; None if it is pending, or memory that NumPy sees and
+    that is too large to be copied at each call."""
+    view, storage = t._view, t._storage
+    value = None if view is None else view.in_memory(storage)
     if value is None:
-        value = t._read()
+        value = t._read() if view is None or t._spec is None else view.read(storage)
     if value.buffer is not None and value.device == "CPU" and not value.buffer.exports:
-        look: Any = (value.shape, value.dtype, value.arg, source is not None, t._storage.edits < 0)
+        look: Any = (value.shape, value.dtype, value.arg, storage.edits < 0)
     elif value.op == Op.CONST:
-        look = (value.shape, value.dtype, value.device, source is not None, t._storage.edits < 0)
+        look = (value.shape, value.dtype, value.device, storage.edits < 0)
     elif value.op == Op.SCALAR:
         look = (value.dtype, value.device)
     else:
         return None
-    return value, _number_of(look)
+    return value, _number_of(look, flow)

@@ -16,8 +16,9 @@ from minigrad.autograd.mode import mode
 from minigrad.engine import realise
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.runtime.locks import computing, record_lock
+from minigrad.tensor.entry import WRITE, Entry
 from minigrad.tensor.looks import look_of_memory
-from minigrad.tensor.replay import FOLLOW, OFF, WRITE, Entry, Trace, thread
+from minigrad.tensor.replay import FOLLOW, OFF, Trace, thread
 from minigrad.tensor.storage import Storage, Writes, tracing
 
 if TYPE_CHECKING:

@@ -18,10 +18,11 @@ from minigrad.graph.lazy import LazyBuffer
 from minigrad.graph.reference import evaluate
 from minigrad.ops import Op
 from minigrad.tensor.aliases import plain_alias
+from minigrad.tensor.changes import is_filled
+from minigrad.tensor.entry import Entry
 from minigrad.tensor.pending import settle
-from minigrad.tensor.replay import Entry, Trace
+from minigrad.tensor.replay import Trace
 from minigrad.tensor.storage import INFERENCE, Storage
-from minigrad.tensor.unfold import is_filled
 from minigrad.tensor.view import View
 
 VALUE, GRADIENT, TARGET = "value", "gradient", "target"
@@ -36,7 +37,8 @@ class Point:
     ``numbers`` those it takes: at positions among the trace's numbers, leaves, or always the same; ``fixed`` those
     that are part of its code; ``same``: pairs of leaves that were one value, which it reads once; ``dead`` the leaves
     it may overwrite. ``types``: the shape and dtype of each result, and its look as a leaf. ``after``: where the trace
-    continues. ``runs`` counts its runs; after some of them ``again`` is a function that does it all (``again.py``).
+    continues. ``opens``: a result that somebody holds may yet be differentiated, through a leaf, so that it needs its
+    tape. ``runs`` counts its runs; after some of them ``again`` is a function that does it all (``again.py``).
     """
 
     executable: Any
@@ -49,6 +51,7 @@ class Point:
     dead: list[int]
     same: list[tuple[Where, Where]]
     after: Entry | None = None
+    opens: bool = False
     runs: int = 0
     again: Callable[[Trace, Any], bool] | None = None
 

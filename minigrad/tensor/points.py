@@ -18,6 +18,7 @@ from minigrad.ops import Op
 from minigrad.runtime.locks import computing
 from minigrad.tensor.again import written_again
 from minigrad.tensor.base import made
+from minigrad.tensor.entry import Entry
 from minigrad.tensor.looks import look_of_memory
 from minigrad.tensor.pending import put, settle, undo
 from minigrad.tensor.point import (
@@ -33,8 +34,9 @@ from minigrad.tensor.point import (
     is_found,
 )
 from minigrad.tensor.quick import quicken
-from minigrad.tensor.replay import FOLLOW, OFF, RECORD, Entry, Trace, several, thread
+from minigrad.tensor.replay import FOLLOW, OFF, RECORD, Trace, several, thread
 from minigrad.tensor.storage import Storage, Writes, tracing
+from minigrad.tensor.unfold import unfold
 
 if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor
@@ -221,7 +223,8 @@ def _record_backward(trace: Trace, t: Tensor) -> None:
         # else one ``.grad`` is that of two leaves, or a hook has needed values meanwhile
         if plain and len(old) == len(before) and trace.state == RECORD and trace is thread.trace:
             new = {id(leaf._grad._whole()): (GRADIENT, i) for i, leaf in reversed(leaves) if leaf._grad is not None}
-            _keep(trace, place, None if _is_open(trace, place[2]) else _made(trace, watch, old, new, place[2]))
+            open_ = t._slot in trace.leads_out() or _is_open(trace, place[2])
+            _keep(trace, place, None if open_ else _made(trace, watch, old, new, place[2]))
 
 
 def _pending(trace: Trace, alive: Sequence[int]) -> list[LazyBuffer]:
@@ -251,13 +254,16 @@ def _replay_backward(trace: Trace, point: Point, alive: Sequence[int]) -> bool:
             gradient._look = lazy, look
         else:
             leaf._grad._replace(lazy)
-    _replayed(trace, "backward", alive)
+    _replayed(trace, point, "backward", alive)
     return True
 
 
-def _replayed(trace: Trace, place: str, alive: Sequence[int]) -> None:
+def _replayed(trace: Trace, point: Point, place: str, alive: Sequence[int]) -> None:
     """The end of a trace that ran again; ``alive``: the slots of results that somebody holds."""
     held = fill(trace, alive)
+    if point.opens:
+        trace.unfold()
+        held = False
     trace.count(True)
     _ended(trace, place, held)
     if not Trace.quickened:
@@ -334,7 +340,7 @@ def _replay_update(trace: Trace, point: Point, targets: Sequence[Tensor], others
             storage.version += 1  # the memory of the old contents, which nobody else could read
         else:
             storage.write(LazyBuffer.from_buffer(buffer, shape, dtype, point.device))
-    _replayed(trace, "update", others)
+    _replayed(trace, point, "update", others)
     return True
 
 
@@ -373,7 +379,7 @@ def _run_again(trace: Trace, place: Any) -> bool:
     for (_, slot), (shape, dtype, _), buffer in zip(point.results, point.types, buffers, strict=True):
         trace.values[slot] = LazyBuffer.from_buffer(buffer, shape, dtype, point.device)
     if point.after is None:
-        _replayed(trace, "value", alive)
+        _replayed(trace, point, "value", alive)
     else:
         fill(trace, alive)
         trace.count(True)
@@ -408,13 +414,17 @@ def _compute(lazies: Sequence[LazyBuffer], kind: str = "value") -> None:
     settle(trace)
     known = next((p for where, p in trace.entry.points if where == place), None)
     _keep(trace, place, point)
-    if all([_is_done(trace.result(slot)) for slot in range(len(trace.specs))]):
+    unfinished = [slot for slot in range(len(trace.specs)) if not _is_done(trace.result(slot))]
+    if not unfinished:
         _ended(trace, "value")
     elif point is None:
         trace.stop("")
+    elif trace.leads_out().issuperset(unfinished):
+        point.opens = True
+        _ended(trace, "value")
     else:
         point.after = Entry() if known is None or known.after is None else known.after
-        point.after.first = len(trace.values)
+        point.after.first, point.after.through = len(trace.values), trace.entry.through
         trace.entry = point.after
 
 
@@ -437,6 +447,7 @@ def compute_changes(trace: Trace) -> None:
         trace.ending, trace.look_again = True, 0
 
 
+Trace.unfolder = unfold
 Trace.valued = value
 Trace.computer = staticmethod(compute_changes)
 Storage.compute = staticmethod(compute)

@@ -18,8 +18,9 @@ from minigrad.graph.lazy import LazyBuffer
 from minigrad.runtime import llvm
 from minigrad.runtime.buffer import Buffer
 from minigrad.tensor.base import TensorBase, made
+from minigrad.tensor.entry import Entry
 from minigrad.tensor.looks import look_at
-from minigrad.tensor.replay import Entry, Trace
+from minigrad.tensor.replay import Trace
 
 
 def quicken() -> None:
@@ -40,8 +41,8 @@ def quick_function() -> Callable[..., Any] | None:
     text = (Path(__file__).parent / "follow.ll").read_text(encoding="utf-8")
     text = re.sub(r"\b[A-Z]{2,}(?:_[A-Z]+)*\b(?=[,)\n])", lambda word: str(places[word.group()]), text)
     module = llvm.compile_text(text, ("mg_follow",))
-    known = (None, True, False, tuple, TensorBase, Trace.tensor_class, object.__new__, 0, look_at)
-    function = llvm.python_function(module.addresses["mg_follow"], struct.pack("9q", *[id(x) for x in known]))
+    known = (None, False, tuple, TensorBase, Trace.tensor_class, object.__new__, 0, look_at)
+    function = llvm.python_function(module.addresses["mg_follow"], struct.pack("8q", *[id(x) for x in known]))
     _kept.append((module, known))
     return function
 
@@ -55,7 +56,7 @@ def _examples() -> dict[str, tuple[Any, tuple[str, ...]]]:
     tensor = made(lazy)
     tensor._slot, tensor._owner = 0, None
     return {
-        "TENSOR": (tensor, ("_tag", "_slot", "_spec", "_look", "_storage", "_requires_grad", "_owner")),
+        "TENSOR": (tensor, ("_tag", "_slot", "_spec", "_look", "_storage", "_owner")),
         "STORAGE": (tensor._storage, ("lazy",)),
         "LAZY": (lazy, ("buffer", "readers")),
         "BUFFER": (lazy.buffer, ("exports",)),

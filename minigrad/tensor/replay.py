@@ -7,7 +7,7 @@ Tensor that came from outside. While the calls are known, results are *shells*: 
 needed (``backward()``, ``step()``, ``item()``) the entry holds ``Point``s, which say what ran there before: it runs
 again on the memory of today's leaves, in one native call. At the first difference (``Trace.diverge``) the trace so far
 is recorded in the ordinary way, and so are the calls that follow. So the tree is only a short cut.
-Next: ``looks.py``."""
+Next: ``entry.py``."""
 
 from __future__ import annotations
 
@@ -25,9 +25,8 @@ from minigrad.autograd.mode import mode
 from minigrad.autograd.protocol import Front
 from minigrad.dtype import DType
 from minigrad.engine import records
-from minigrad.graph.function import Subgraph
 from minigrad.graph.lazy import LazyBuffer
-from minigrad.graph.lines import Line
+from minigrad.tensor.entry import NOTHING, Entry, operands_of
 from minigrad.tensor.looks import Spec, look_at, specs_of
 
 if TYPE_CHECKING:
@@ -35,8 +34,6 @@ if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor
 
 OFF, FOLLOW, RECORD = 0, 1, 2
-WRITE = "a write"
-"""The call that changes Tensors in place. It has no results."""
 MOST_CALLS, FEWER_CALLS = 100_000, 20_000
 """Calls in one trace; a longer one is recorded as if nothing were known. A thread that came to the end of the first
 number remembers no more than the second from then on: it may go on for long without needing values."""
@@ -47,27 +44,11 @@ ROUNDS = 16
 UNPAID = 16
 """How often a trace is replayed before that is noted of all its calls."""
 
-MOST_OTHERS = 63
-"""Calls known to follow one call, but for the first; programs in which more do are not worth remembering."""
-
-_NOTHING: list[Any] = []
 _NO_SLOTS: set[int] = set()
-"""What a trace starts with. They are never changed."""
+"""What a trace starts with. It is never changed."""
 
 _next_tag = count(1).__next__
 _new = object.__new__
-
-
-def _operands(parts: Sequence[int], leaf: int) -> tuple[int, ...]:
-    """The slots of operands, of which a key has the slot or, where it is seen first, the look: below 0."""
-    slots = []
-    for part in parts:
-        if part < 0:
-            slots.append(leaf)
-            leaf += 1
-        else:
-            slots.append(part)
-    return tuple(slots)
 
 
 class Change:
@@ -78,58 +59,6 @@ class Change:
 
     def __init__(self, storage: Any, tensor: Tensor, slot: int, before: LazyBuffer) -> None:
         self.storage, self.tensor, self.slot, self.before, self.count = storage, tensor, slot, before, 1
-
-
-class Entry:
-    """A call in the tree: what it computes (``body``, with the kind of its tape entry, ``node``; None for a view, whose
-    arguments are ``view``), the slots of its ``operands``, how many numbers it takes, whether the tape was on, and what
-    its results look like, from slot ``first`` on. One way leads to an entry, so that the slots are always the same.
-    ``good`` and ``bad`` count how often a trace through here was replayed, and had to be recorded after all; ``unpaid``
-    are good ones that ended here, and are not counted yet. ``hopeless``: following this call has not paid. ``line``:
-    where in the user's program a call that indexes was last recorded."""
-
-    __slots__ = ("bad", "body", "enabled", "first", "good", "hopeless", "key", "line", "next", "node",
-                 "numbers", "operands", "others", "points", "specs", "unpaid", "view")
-
-    def __init__(self, body: Subgraph | None = None, node: Any = None, view: Any = None) -> None:
-        self.body, self.node, self.view = body, node, view
-        # The calls that may follow. There is mostly one: that needs no dictionary, of which there would be thousands.
-        self.key = _NOTHING
-        self.next: Entry | None = None
-        self.others: dict[Any, Entry] | None = None
-        self.points: Sequence[tuple[Any, Any]] = ()  # a place, and the ``Point`` that ran there
-        self.good = self.bad = self.unpaid = 0
-        self.hopeless = False
-        self.line: Line | None = None
-        self.numbers = self.first = 0
-        self.enabled: bool | None = True
-        self.operands: tuple[int, ...] = ()
-        self.specs: tuple[Spec, ...] = ()
-
-    def after(self, key: list[Any]) -> Entry | None:
-        """The entry of a call that is known to follow."""
-        if self.key == key:
-            return self.next
-        return None if self.others is None else self.others.get(tuple(key))
-
-    def add(self, key: list[Any], entry: Entry) -> bool:
-        """Remember that this call may follow; False if too many do: then those remembered before make room."""
-        if self.next is None:
-            self.key, self.next = key, entry
-            return True
-        if self.others is None:
-            self.others = {}
-        if len(self.others) >= MOST_OTHERS:
-            self.others = None
-            return False
-        self.others[tuple(key)] = entry
-        return True
-
-    def judge(self, good: int, bad: int) -> None:
-        """Count traces through here."""
-        self.good += good
-        self.bad += bad
-        self.hopeless = self.bad > 2 * self.good + 2
 
 
 _first = attrgetter("first")
@@ -154,10 +83,10 @@ class Trace:
                  "values")
 
     # A trace is made at every point, so what most of them never have is the class's.
-    asked: list[Any] = _NOTHING
+    asked: list[Any] = NOTHING
     asked_slots = 0, 0
-    constants: list[LazyBuffer] = _NOTHING
-    loose: list[ref[Tensor]] = _NOTHING
+    constants: list[LazyBuffer] = NOTHING
+    loose: list[ref[Tensor]] = NOTHING
     filled: set[int] = _NO_SLOTS
     capture: Capture | None = None
     writes: dict[int, Change] = {}  # noqa: RUF012 (as above)
@@ -262,7 +191,7 @@ class Trace:
         if len(look) == 2:
             t._tag, t._slot = self.tag, slot
         value.readers += 1
-        if t._requires_grad:
+        if look[1] & 1:
             self.tracked.append((slot, t))
         self.leaves.append(slot)
         self.values.append(value)
@@ -304,8 +233,11 @@ class Trace:
                 self.stop("")
                 return
             entry.enabled, entry.numbers, entry.first = mode.enabled, len(constants), first
-            entry.operands = _operands(key[3:len(key) - len(constants)], begin)
+            entry.operands = operands_of(key[3:len(key) - len(constants)], begin)
             entry.specs = specs_of(entry.view, results)
+            entry.through = last.through
+            if any([spec.requires_grad for spec in entry.specs]):
+                entry.through += self._passed(entry.operands)
             known = entry
         self.entry = known
         path.append(known)
@@ -315,6 +247,19 @@ class Trace:
             values.append(t._read())
             self.holders.append(ref(t))
             self.specs.append(spec)
+
+    def _passed(self, operands: Sequence[int]) -> tuple[int, ...]:
+        """The operands of a call on the tape that lie there themselves, and are no results of this trace."""
+        leaves = [(slot, self.leaf(slot)) for slot in operands]
+        return tuple([slot for slot, t in leaves if t is not None and t._source() not in (None, t)])
+
+    def leads_out(self) -> set[int]:
+        """The slots from which a gradient goes on to what was before this trace."""
+        found = set(self.entry.through)
+        for entry in self.path if found else ():
+            if not found.isdisjoint(entry.operands):
+                found.update([slot for slot, spec in enumerate(entry.specs, entry.first) if spec.requires_grad])
+        return found
 
     def wrote(self, storage: Any, t: Tensor, slot: int, before: LazyBuffer | None) -> None:
         """Remember that a call has changed a Storage in place."""
@@ -330,7 +275,7 @@ class Trace:
 
     def keep(self, constants: Sequence[LazyBuffer]) -> None:
         """Remember the nodes of numbers."""
-        if self.constants is _NOTHING:
+        if self.constants is NOTHING:
             self.constants = []
         self.constants += constants
 
@@ -365,7 +310,7 @@ class Trace:
         """While the trace is off: results to compute along, if somebody still holds them when values are needed."""
         if self.capture is not None:
             return
-        if len(self.loose) >= self.most_loose or self.loose is _NOTHING:
+        if len(self.loose) >= self.most_loose or self.loose is NOTHING:
             self.loose = [r for r in self.loose if r() is not None]
             self.most_loose = 64 + 2 * len(self.loose)
         for t in results:
@@ -398,7 +343,7 @@ class Trace:
     quicken: ClassVar[Callable[[], None]]
     quickened: ClassVar[bool] = False
 
-    # ``base.py``, ``unfold.py``, ``pending.py`` and ``points.py`` fill these in, which know Tensors
+    # ``base.py``, ``pending.py`` and ``points.py`` fill these in, which know Tensors
     tensor_class: ClassVar[type[Tensor]]
     unfolder: ClassVar[Callable[[Trace], None]]
     valued: ClassVar[Callable[[Sequence[Tensor]], bool]]
@@ -427,16 +372,20 @@ class Trace:
         self.values, self.writes = [], {}
         if held:
             self.released = True
-            holders = self.holders
+            kept, holders = self.kept(), self.holders
             for slot in self.leaves:
-                if not holders[slot]._requires_grad:
+                if slot not in kept:
                     holders[slot] = None
+
+    def kept(self) -> set[int]:
+        """The leaves that the tape names."""
+        return {slot for slot, _ in self.tracked}.union(self.entry.through)
 
 
 def leave_trace(t: Tensor, why: str) -> None:
     """Before autograd's side of a Tensor is changed: record the calls so far, which have seen it as it is."""
     trace = thread.trace
-    if t._tag == trace.tag and trace.state != OFF:
+    if trace.state != OFF and (t._tag == trace.tag or any([trace.holders[slot] is t for slot in trace.entry.through])):
         trace.stop(why)
 
 

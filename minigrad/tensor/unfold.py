@@ -13,8 +13,9 @@ from minigrad.graph.lazy import LazyBuffer
 from minigrad.graph.lines import remember
 from minigrad.tensor.aliases import plain_alias, plain_view
 from minigrad.tensor.base import made
+from minigrad.tensor.entry import WRITE, Entry
 from minigrad.tensor.function import recorded
-from minigrad.tensor.replay import WRITE, Entry, Trace
+from minigrad.tensor.replay import Trace
 
 if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor
@@ -90,11 +91,3 @@ def _filled(trace: Trace, slot: int, fresh: Tensor) -> Tensor:
     shell._edge, shell._requires_grad = fresh._edge, fresh._requires_grad
     shell._spec = shell._owner = shell._parent = None
     return shell
-
-
-def is_filled(tensor: Tensor) -> bool:
-    """Whether the Tensor is no shell, or one that has memory already."""
-    return tensor._spec is None or tensor._slot in tensor._owner.filled  # type: ignore[union-attr]
-
-
-Trace.unfolder = unfold

@@ -16,8 +16,8 @@ from minigrad.runtime.locks import record_lock
 from minigrad.tensor import points
 from minigrad.tensor.arguments import explained
 from minigrad.tensor.capture import capturing
+from minigrad.tensor.changes import is_filled
 from minigrad.tensor.storage import Writes, tracing
-from minigrad.tensor.unfold import is_filled
 
 if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor

@@ -1,5 +1,6 @@
-"""Stage: tests of the front. In: a name. Out: a device of that name whose memory the host can't reach, on any machine.
-Next: ``test_devices.py``, ``test_dlpack.py``."""
+"""Stage: tests of the front. In: a name, or nothing. Out: a device of that name whose memory the host can't reach, on
+any machine; a thread to which all calls are new.
+Next: ``test_devices.py``, ``test_dlpack.py``, ``test_replay.py``."""
 
 from __future__ import annotations
 
@@ -9,10 +10,14 @@ from typing import Any
 
 import pytest
 
+from minigrad.optim import composite as optimizers
 from minigrad.runtime import device as registry
 from minigrad.runtime.buffer import Buffer, DeviceBuffer, DeviceMemory
 from minigrad.runtime.cc import CcDevice
 from minigrad.runtime.native import NativeProgram
+from minigrad.tensor import points
+from minigrad.tensor.quick import quick_function
+from minigrad.tensor.replay import Trace, thread
 
 
 class HiddenMemory(DeviceMemory):
@@ -83,3 +88,17 @@ def hidden_device(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], t
 
     yield make
     registry._names.clear()
+
+
+@pytest.fixture(params=["compiled", "Python", "written"])
+def fresh(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A tree in which no call is known; calls are followed by compiled code, if it can be had, or by Python. "written":
+    points become functions, and steps programs, at once."""
+    monkeypatch.setattr(Trace, "quickened", True)
+    function = None if request.param == "Python" else quick_function()
+    if request.param == "written":
+        monkeypatch.setattr(points, "ENOUGH_RUNS", 1)
+        monkeypatch.setattr(optimizers, "FIRST_STEPS", 5)
+    monkeypatch.setattr(Trace, "quick", function or (lambda *call: None))
+    thread.forget()
+    return str(request.param)

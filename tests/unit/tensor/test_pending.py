@@ -19,22 +19,10 @@ import minigrad as mg
 from minigrad import nn, optim
 from minigrad.nn import functional as F
 from minigrad.optim import composite as optimizers
-from minigrad.tensor import pending, points, update_
-from minigrad.tensor.quick import quick_function
-from minigrad.tensor.replay import Trace, thread
+from minigrad.tensor import pending, update_
+from minigrad.tensor.replay import thread
 
-
-@pytest.fixture(autouse=True, params=["compiled", "Python", "written"])
-def fresh(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A tree in which nothing is known; see ``test_replay.py``."""
-    monkeypatch.setattr(Trace, "quickened", True)
-    function = None if request.param == "Python" else quick_function()
-    if request.param == "written":
-        monkeypatch.setattr(points, "ENOUGH_RUNS", 1)
-        monkeypatch.setattr(optimizers, "FIRST_STEPS", 5)
-    monkeypatch.setattr(Trace, "quick", function or (lambda *call: None))
-    thread.forget()
-    return str(request.param)
+pytestmark = pytest.mark.usefixtures("fresh")
 
 
 class Loop:

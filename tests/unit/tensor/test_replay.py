@@ -14,23 +14,9 @@ import pytest
 import minigrad as mg
 from minigrad import nn, optim
 from minigrad.nn import functional as F
-from minigrad.optim import composite as optimizers
-from minigrad.tensor import points
-from minigrad.tensor.quick import quick_function
-from minigrad.tensor.replay import Trace, thread
+from minigrad.tensor.replay import thread
 
-
-@pytest.fixture(autouse=True, params=["compiled", "Python", "written"])
-def fresh(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A tree in which nothing is known; calls are followed by compiled code, if it can be had, or by Python. "written":
-    points become functions, and steps programs, at once."""
-    monkeypatch.setattr(Trace, "quickened", True)
-    function = None if request.param == "Python" else quick_function()
-    if request.param == "written":
-        monkeypatch.setattr(points, "ENOUGH_RUNS", 1)
-        monkeypatch.setattr(optimizers, "FIRST_STEPS", 5)
-    monkeypatch.setattr(Trace, "quick", function or (lambda *call: None))
-    thread.forget()
+pytestmark = pytest.mark.usefixtures("fresh")
 
 
 def net() -> tuple[Any, Any]:
@@ -551,6 +537,19 @@ _OPS: list[Any] = [
 ]
 
 
+# what a loop looks at after its step: results that lie on a tape, which may be used up
+_LOOKS: list[Any] = [
+    lambda u, held: u.argmax(-1).sum().item(), lambda u, held: (F.sigmoid(u) > 0.5).float().mean().item(),
+    lambda u, held: (u.reshape(-1)[1:] > 0).sum().item(), lambda u, held: _larger(u.max(-1), held),
+    lambda u, held: (u[0] > u.detach()[1]).tolist(), lambda u, held: (u.relu() - u.round()).mean().item(),
+]
+
+
+def _larger(found: Any, held: list[Any]) -> list[Any]:
+    held.append(found[0])
+    return list(found[1].tolist())
+
+
 def _program(seed: int) -> list[Any]:
     """A random loop, of which one turn differs: what it shows of its values."""
     choose, log, held = random.Random(seed), [], []
@@ -567,6 +566,7 @@ def _program(seed: int) -> list[Any]:
                                optim.Adam(weights, lr=0.01)])
     body = [(choose.randrange(20), choose.random(), choose.random()) for _ in range(choose.randint(3, 9))]
     by_hand = choose.choice(["", "", "subtract", "subtract and zero"])
+    looks = [(choose.choice(_LOOKS), choose.random()) for _ in range(choose.randrange(3))]
     odd, event = choose.randrange(7), choose.randrange(6)
     total = mg.zeros(())
     for turn in range(7):
@@ -623,6 +623,7 @@ def _program(seed: int) -> list[Any]:
                         weight.grad.zero_()
             elif body[0][2] < 0.8:
                 optimizer.zero_grad()
+        log += [look(values[int(at * len(values))], held) for look, at in looks]
         if choose.random() < 0.5:
             log.append(loss.item())
     log += [total.item()] + [h if isinstance(h, np.ndarray) else h.detach().numpy() for h in held]

@@ -1,0 +1,221 @@
+"""Stage: tests of the front. In: loops that look at results of a step after its ``backward()``. Out: they are replayed,
+and what lies on the tape shows there what recording every call gives. Next: ``test_pending.py``."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import minigrad as mg
+from minigrad import optim
+from minigrad.nn import functional as F
+from minigrad.tensor.replay import Trace, thread
+
+pytestmark = pytest.mark.usefixtures("fresh")
+
+
+class Loop:
+    """Weights, a batch, an optimizer. ``seen``: what was looked at."""
+
+    def __init__(self) -> None:
+        mg.manual_seed(1)
+        self.w, self.u = mg.randn(3, 4).requires_grad_(), mg.randn(3, 4).requires_grad_()
+        self.x, self.y = mg.randn(6, 3), mg.randint(0, 4, (6,))
+        self.optimizer = optim.SGD([self.w], lr=0.1)
+        self.seen: list[Any] = []
+        self.kept: Any = None
+
+    def out(self) -> Any:
+        return self.x @ self.w
+
+    def learn(self, loss: Any, retain_graph: bool = False) -> None:
+        self.optimizer.zero_grad()
+        loss.backward(retain_graph=retain_graph)
+        self.optimizer.step()
+
+
+def _learned(s: Loop) -> Any:
+    o = s.out()
+    s.learn(o.square().mean())
+    return o
+
+
+def accuracy(s: Loop, i: int) -> None:
+    o = s.out()
+    s.learn(F.cross_entropy(o, s.y))
+    s.seen.append((o.argmax(1) == s.y).float().mean().item())
+
+
+def through_an_op_on_the_tape(s: Loop, i: int) -> None:
+    s.seen.append((F.sigmoid(_learned(s)) > 0.5).float().mean().item())
+
+
+def through_views(s: Loop, i: int) -> None:
+    o = _learned(s)
+    s.seen += [(o.view(-1)[3:] > 0).float().mean().item(), o[1].max().item(), o.t().unsqueeze(0).argmax().item()]
+
+
+def what_was_a_view(s: Loop, i: int) -> None:
+    a, b = s.out().split(2, 1)
+    s.learn((a * b).mean())
+    s.seen += [(a > b).float().sum().item(), a.t().argmax().item()]
+
+
+def without_the_tape(s: Loop, i: int) -> None:
+    o = _learned(s)
+    with mg.no_grad():
+        s.seen += [o.softmax(1).max().item(), (o[:2] + o.t()[:2, :2].sum()).sum().item()]
+
+
+def largest_of_each_row(s: Loop, i: int) -> None:
+    """The first result lies on the tape, and is held until the next round."""
+    s.kept, predicted = _learned(s).max(1)
+    s.seen.append((predicted == s.y).float().mean().item())
+
+
+def less_than_before(s: Loop, i: int) -> None:
+    loss = s.out().square().mean()
+    s.learn(loss)
+    if s.kept is not None:
+        s.seen.append(bool(loss < s.kept))
+    s.kept = loss
+
+
+def held_with_its_tape(s: Loop, i: int) -> None:
+    s.kept = (_learned(s) * 2).tanh()
+    s.seen.append(s.kept.sum().item())
+    product = s.kept.grad_fn.next_functions[0][0]
+    s.seen += [s.kept.grad_fn.name(), product.name(), product.next_functions[0][0].name()]
+
+
+def numpy_writes(s: Loop, i: int) -> None:
+    o = _learned(s)
+    array = o.detach().numpy()
+    positive = (o > 0).float()
+    array[:] = 1
+    s.seen.append((positive.sum() + (o > 0).sum()).item())
+
+
+REPLAYED = {accuracy: 3, through_an_op_on_the_tape: 3, through_views: 4, what_was_a_view: 4, without_the_tape: 4,
+            largest_of_each_row: 3, less_than_before: 3, held_with_its_tape: 3, numpy_writes: 3}
+
+
+def differentiated_again(s: Loop, i: int) -> None:
+    """What was used up can't be; the part that was not can."""
+    o = _learned(s)
+    value, place = o.max(1)
+    s.seen.append(place.sum().item())
+    gradient, = mg.autograd.grad(value.sum(), o, retain_graph=True)
+    s.seen.append(gradient.tolist())
+    with pytest.raises(RuntimeError, match="a second time"):
+        value.sum().backward()
+
+
+def retained(s: Loop, i: int) -> None:
+    o = s.out()
+    s.learn(o.square().mean(), retain_graph=True)
+    F.sigmoid(o).sum().backward()
+
+
+def another_tape_is_open(s: Loop, i: int) -> None:
+    """The gradient that flows through ``y`` is another in each third round."""
+    y = s.w * (2 if i % 3 else 3)
+    (s.w * s.u).sum().backward()
+    if i % 2:
+        s.seen.append((y > 0).float().sum().item())
+    (y * s.w).sum().backward()
+
+
+def root_of_another_tape(s: Loop, i: int) -> None:
+    y = (s.w * (2 if i % 3 else 3)).sum()
+    (s.w * s.u).sum().backward()
+    s.seen += [(y > 0).item(), (s.w * 2).sum().item()]
+    (y > 0).float()
+    y.backward()
+
+
+def changed_in_place(s: Loop, i: int) -> None:
+    o = _learned(s)
+    positive = (o > 0).float()
+    with mg.no_grad():
+        o.mul_(2)
+    s.seen += [(positive.sum() + o.sum()).item(), o.tolist()]
+
+
+def changed_through_an_alias(s: Loop, i: int) -> None:
+    o = _learned(s)
+    positive = (o[1:] > 0).float()
+    o.detach().mul_(2)
+    s.seen += [(positive.sum() + o.sum()).item(), o.tolist()]
+
+
+def detached_in_place(s: Loop, i: int) -> None:
+    o = _learned(s)
+    before = F.sigmoid(o)
+    o.detach_()
+    after = F.sigmoid(o)
+    s.seen += [before.requires_grad, after.requires_grad, before.grad_fn is None, (before + after).tolist()]
+
+
+def used_in_the_next_round(s: Loop, i: int) -> None:
+    o = s.out()
+    loss = o.square().mean() + (0 if s.kept is None else (s.kept > 0).float().mean() * o.mean())
+    s.learn(loss)
+    s.kept = o
+    s.seen.append(loss.item())
+
+
+def overlapping(s: Loop, i: int) -> None:
+    o = _learned(s)
+    part = o[1:]
+    with mg.no_grad(), pytest.raises(RuntimeError, match="single memory location"):
+        o[:-1].add_(part)
+    s.seen.append(o.tolist())
+
+
+OTHERS = [differentiated_again, retained, another_tape_is_open, root_of_another_tape, changed_in_place,
+          changed_through_an_alias, detached_in_place, used_in_the_next_round, overlapping]
+
+
+def _rounds(step: Callable[[Loop, int], None]) -> tuple[list[Any], Any]:
+    thread.forget()
+    s = Loop()
+    for i in range(24):
+        with mg.inspect() as seen:
+            step(s, i)
+        s.seen.append([None if t.grad is None else t.grad.tolist() for t in (s.w, s.u)])
+        if not i % 4:
+            s.w.grad = s.u.grad = None
+    return [*s.seen, s.w.tolist()], seen
+
+
+@pytest.mark.parametrize("step", [*REPLAYED, *OTHERS], ids=lambda step: step.__name__)
+def test_a_result_of_an_earlier_trace_shows_what_recording_gives(step: Callable[[Loop, int], None]) -> None:
+    got, seen = _rounds(step)
+    with mg.config(REPLAY=0):
+        want, _ = _rounds(step)
+    assert got == want
+    assert step not in REPLAYED or (seen.replayed, seen.recorded) == (REPLAYED[step], [])
+
+
+def compared_before_backward(s: Loop, i: int) -> None:
+    loss = s.out().square().mean()
+    smaller = None if s.kept is None else loss < s.kept
+    s.learn(loss)
+    s.seen.append(smaller is not None and smaller.item())
+    s.kept = loss
+
+
+def test_a_comparison_with_a_result_of_an_earlier_trace_does_not_keep_that_trace() -> None:
+    s = Loop()
+    counts = []
+    for i in range(36):
+        with mg.inspect() as seen:
+            compared_before_backward(s, i)
+        if not i % 12:
+            gc.collect()
+            counts.append(len([1 for x in gc.get_objects() if type(x) is Trace]))
+    assert counts[2] <= counts[1] + 2 and seen.replayed == 2 and not seen.recorded
