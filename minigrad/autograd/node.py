@@ -375,7 +375,8 @@ class Node:
         shape = tensor._shape() if position == OWN and tensor is not None else () if position == OWN else (
             self.body.params[position] if position >= 0 else self.body.outputs[number]).shape
         kind = "a tensor" if tensor is None else _TYPE_NAMES.get(tensor.dtype.name) or tensor.type()
-        node = node if tensor is None or tensor._view is not None else tensor.grad_fn
+        if position >= 0 and tensor is not None and tensor._view is None:  # an operand is called by what it is now
+            node = tensor.grad_fn
         if node is None:
             return f"[{kind} {list(shape)}]"
         head, _, form = node.name().rpartition("Backward")

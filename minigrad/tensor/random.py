@@ -14,6 +14,7 @@ import numpy as np
 from minigrad import config
 from minigrad.dtype import DType, bool_, int64, uint8, uint32, uint64
 from minigrad.engine import leaf_from_numpy
+from minigrad.errors import OutOfMemoryError
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.ops import cast as cast_array
@@ -56,7 +57,10 @@ def _leaf(draw: Draw, generator: Generator | None, dtype: DType, device: str) ->
 
     def leaf(rows: tuple[int, ...]) -> LazyBuffer:
         source = _source(generator)
-        array = draw(InRows(source, rows) if rows else source)
+        try:
+            array = draw(InRows(source, rows) if rows else source)
+        except MemoryError as error:  # NumPy's says how much
+            raise OutOfMemoryError(f"DefaultCPUAllocator: can't allocate memory: {error}") from None
         return leaf_from_numpy(array if array.dtype == dtype.numpy else cast_array(array, dtype), dtype, device)
 
     return _drawn(leaf)

@@ -16,6 +16,21 @@ def leaf(*values: float) -> minigrad.Tensor:
     return minigrad.tensor(values, requires_grad=True)
 
 
+def test_the_message_names_the_op_though_the_result_has_become_that_of_another() -> None:
+    """A result that backward reads is called by the op that made it, an operand by what it is now."""
+    x = leaf(1.0, 2.0)
+    for change, name in ((lambda y: y.mul_(2), "Exp"), (lambda y: y[:1].mul_(2), "Exp")):
+        y = (x * 2).exp()
+        change(y)
+        with pytest.raises(RuntimeError, match=f"which is output 0 of {name}, is at version 1"):
+            y.sum().backward()
+    y = x * 2
+    z = y * y
+    y.add_(1)
+    with pytest.raises(RuntimeError, match="which is output 0 of Add, is at version 1"):
+        z.sum().backward()
+
+
 @pytest.mark.parametrize("op", [
     lambda a, b: a * b, lambda a, b: a / b, lambda a, b: b.log() + a, lambda a, b: minigrad.maximum(a, b),
     lambda a, b: minigrad.where(a > b, a, b) * a])
