@@ -6,7 +6,8 @@ Next: ``buffer.py``."""
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -313,6 +314,17 @@ def memory_error(device: str, nbytes: int, error: Exception) -> Exception:
     if isinstance(error, OutOfMemoryError):
         return error
     return OutOfMemoryError(f"device {device} cannot allocate {nbytes} bytes: {type(error).__name__}: {error}")
+
+
+@contextmanager
+def in_host_memory() -> Iterator[None]:
+    """A block that makes NumPy arrays for tensors: if there is no room, ``OutOfMemoryError``."""
+    try:
+        yield
+    except OutOfMemoryError:
+        raise
+    except MemoryError as error:  # NumPy's says how much
+        raise OutOfMemoryError(f"DefaultCPUAllocator: can't allocate memory: {error}") from None
 
 
 def compile_error(device: str, kernel: str, problem: str, source: str) -> CompileError:

@@ -17,6 +17,7 @@ from minigrad.autograd.node import RemovableHandle
 from minigrad.engine import leaf_from_numpy, realise
 from minigrad.ops import Op
 from minigrad.ops import cast as cast_array
+from minigrad.runtime.device import in_host_memory
 from minigrad.tensor import points
 from minigrad.tensor.aliases import alias, plain_view
 from minigrad.tensor.base import AnyTensor, LeafHooks, awaken
@@ -36,8 +37,9 @@ def born(storage: Storage) -> None:
     if lazy.op != Op.CONST:
         realise([lazy])
         return
-    array = np.full(lazy.shape, cast_array(np.asarray(lazy.arg), lazy.dtype), lazy.dtype.numpy)
-    storage.write(leaf_from_numpy(array, lazy.dtype, lazy.device))
+    with in_host_memory():
+        array = np.full(lazy.shape, cast_array(np.asarray(lazy.arg), lazy.dtype), lazy.dtype.numpy)
+        storage.write(leaf_from_numpy(array, lazy.dtype, lazy.device))
     storage.version -= 1
 
 

@@ -14,10 +14,10 @@ import numpy as np
 from minigrad import config
 from minigrad.dtype import DType, bool_, int64, uint8, uint32, uint64
 from minigrad.engine import leaf_from_numpy
-from minigrad.errors import OutOfMemoryError
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.ops import cast as cast_array
+from minigrad.runtime.device import in_host_memory
 from minigrad.tensor import generator as generators
 from minigrad.tensor.base import AnyTensor, check_in_place, made, make
 from minigrad.tensor.capture import capturing
@@ -57,11 +57,9 @@ def _leaf(draw: Draw, generator: Generator | None, dtype: DType, device: str) ->
 
     def leaf(rows: tuple[int, ...]) -> LazyBuffer:
         source = _source(generator)
-        try:
+        with in_host_memory():
             array = draw(InRows(source, rows) if rows else source)
-        except MemoryError as error:  # NumPy's says how much
-            raise OutOfMemoryError(f"DefaultCPUAllocator: can't allocate memory: {error}") from None
-        return leaf_from_numpy(array if array.dtype == dtype.numpy else cast_array(array, dtype), dtype, device)
+            return leaf_from_numpy(array if array.dtype == dtype.numpy else cast_array(array, dtype), dtype, device)
 
     return _drawn(leaf)
 
