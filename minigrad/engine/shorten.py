@@ -33,9 +33,9 @@ def shortened(launches: Sequence[Launch], lowered: Callable[[Launch], Lowered | 
         launch = waiting.pop()
         key = id(launch.structure)
         if key not in halves:
-            nest = lowered(launch)
-            long = nest is not None and instructions(nest.kernel) > LONGEST
-            halves[key] = _halves(launch.spec) if long and isinstance(launch.spec, StackedSpec) else []
+            nest, spec = lowered(launch), launch.spec
+            long = nest and isinstance(spec, StackedSpec) and instructions(nest.kernel) > LONGEST
+            halves[key] = _halves(spec) if long and isinstance(spec, StackedSpec) else []
         if not halves[key]:
             made.append(launch)
             done()

@@ -24,9 +24,8 @@ FOLDER = "objects"
 SECRET = "secret"
 LARGEST = 256 << 20  # bytes of an entry that is read
 ENTRIES = 1 << 15  # files that may: a plan is one of a kilobyte
-_PRUNE_EVERY = 64
+_PRUNE_EVERY = 64  # stores, by their keys: a process of a few need not list the folder
 _KEY = re.compile("[0-9a-f]{64}")
-_stores = 0
 
 
 def sha256(data: bytes = b"") -> Any:
@@ -87,7 +86,6 @@ def load(key: str) -> bytes | None:
 
 def store(key: str, payload: bytes) -> None:
     """Keep ``payload`` under ``key``. Never raises."""
-    global _stores
     if not config.get("CACHE"):
         return
     try:
@@ -96,9 +94,8 @@ def store(key: str, payload: bytes) -> None:
             if secret is None:
                 return
             folder.write(key, _pack(secret, key, payload))
-            if _stores % _PRUNE_EVERY == 0:
+            if int(key, 16) % _PRUNE_EVERY == 0:
                 prune(folder, limit())
-            _stores += 1
     except NotPrivate as error:
         _say_once(str(error))
     except (OSError, ValueError):

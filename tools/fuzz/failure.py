@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -30,13 +30,22 @@ from tools.fuzz.program import (
 
 @dataclass(frozen=True)
 class Failure:
-    """A program, what differs, and the two libraries. ``changes``: how the reference's run was changed already."""
+    """A program, what differs, and the two libraries. ``changes``: how the reference's run was changed already.
+    ``runs``: what its runs gave, by their changes; all mismatches of a program have them in common."""
 
     program: Program
     mismatch: Mismatch
     reference: Any
     library: Any
     changes: tuple[Change, ...] = ()
+    runs: dict[tuple[Change, ...], tuple[dict[str, Any], list[str]]] = field(default_factory=dict)
+
+    def theirs(self, *more: Change) -> tuple[dict[str, Any], list[str]]:
+        """What the reference's run gives that is changed in these ways, too."""
+        changes = (*self.changes, *more)
+        if changes not in self.runs:
+            self.runs[changes] = run(self.program, self.reference, changes=changes)
+        return self.runs[changes]
 
     def before(self) -> dict[str, Any]:
         """The reference's variables before the statement that differs; of that only what it names."""
@@ -70,7 +79,7 @@ def depends(failure: Failure, changes: tuple[Change, ...]) -> bool:
         found.append(moved.ours)
     if wrong is None or ours is None or not covered[wrong].all():
         return False
-    usual = run(failure.program, failure.reference, changes=failure.changes)[0]
+    usual = failure.theirs()[0]
     name, _, gradient = failure.mismatch.place.partition(".")
     found.append(numbers(usual[name].grad if gradient else usual[name]))
     parts = (np.real, np.imag) if ours.dtype.kind == "c" else (np.asarray,)
@@ -99,10 +108,8 @@ def _lies_among(ours: np.ndarray[Any, Any], found: np.ndarray[Any, Any]) -> bool
 
 def _moved(failure: Failure, change: Change) -> Mismatch | None:
     """How the reference's own result differs if its run is changed."""
-    program, place = failure.program, failure.mismatch.place
-    right, moved = [run(program, failure.reference, changes=c) for c in (
-        failure.changes, (*failure.changes, change))]
-    return next((m for m in mismatches(program, moved, right, failure.reference) if m.place == place), None)
+    differing = mismatches(failure.program, failure.theirs(change), failure.theirs(), failure.reference)
+    return next((m for m in differing if m.place == failure.mismatch.place), None)
 
 
 FUNC = re.compile(r"\bL\.func\.")
@@ -134,7 +141,7 @@ def _agreement(failure: Failure, change: Change) -> Any:
     the usual one does not says nothing, unless ours raises there, too."""
     program, mismatch, changes = failure.program, failure.mismatch, (*failure.changes, change)
     at = mismatch.at if mismatch.raised is not None else -1
-    usual, words = [run(program, failure.reference, changes=c)[1] for c in (failure.changes, changes)]
+    usual, words = failure.theirs()[1], failure.theirs(change)[1]
     mine = run(program, failure.library)[1] if mismatch.raised is not None else usual
     if any([b and not a and not c for a, b, c in zip(usual, words, mine, strict=False)]):
         return False

@@ -23,8 +23,8 @@ from tools.fuzz.failure import CHANGED, Failure, depends, is_of_another_way, is_
 from tools.fuzz.loops import NAME
 from tools.fuzz.program import (
     Change,
+    Mismatch,
     Program,
-    compare,
     compare_all,
     copied,
     difference,
@@ -53,13 +53,12 @@ class Known:
     change: Change | None = None
 
 
-def known(failure: Failure) -> str:
-    """The name of the kind that a failure is of, or nothing."""
+def known(failure: Failure, differing: list[Mismatch]) -> str:
+    """The name of the kind that a failure is of, or nothing. ``differing``: all that differs in that run."""
     program, reference, library = failure.program, failure.reference, failure.library
-    differing = compare_all(program, reference, library, failure.changes)
     kind = _direct(failure)
     if kind and (failure.mismatch.raised is not None  # else all other values that differ must be of a kind
-                 or all(_direct(replace(failure, mismatch=other)) for other in differing)):
+                 or all(_direct(replace(failure, mismatch=other)) for other in differing[1:])):
         return kind
     places = [other.place for other in differing]
     for row in KNOWN:
@@ -68,7 +67,7 @@ def known(failure: Failure) -> str:
         changes = (*failure.changes, row.change)
         left = compare_all(program, reference, library, changes)
         if not left or ([other.place for other in left] != places
-                        and known(replace(failure, mismatch=left[0], changes=changes))):
+                        and known(replace(failure, mismatch=left[0], changes=changes), left)):
             return row.name
     changing = [(row.name, row.change) for row in KNOWN if row.change not in (None, *failure.changes)]
     for (name, one), (_, other) in combinations(changing, 2):
@@ -85,11 +84,11 @@ def _direct(failure: Failure) -> str:
 
 def kind_of(program: Program, reference: Any, library: Any) -> str | None:
     """The name of the kind if a program fails in a way that is known, "" if in another way, None if it does not."""
-    found = compare(program, reference, library)
-    if found is None:
+    differing = compare_all(program, reference, library)
+    if not differing:
         return None
-    kind = known(Failure(program, found, reference, library))
-    if not kind and program.jit and found.place == "one_round()":  # without jit it shows which statement raises
+    kind = known(Failure(program, differing[0], reference, library), differing)
+    if not kind and program.jit and differing[0].place == "one_round()":  # without jit it shows which statement raises
         return kind_of(replace(program, jit=False), reference, library) or ""
     return kind
 

@@ -159,6 +159,15 @@ def test_pruning_removes_the_oldest(eight):
     assert files(eight) == [writing.name, *KEYS[4:]]
 
 
+def test_one_store_in_so_many_prunes(cache_dir, monkeypatch):
+    monkeypatch.setattr(cache, "LIMIT", 5000)
+    for i in range(1, 64):
+        cache.store(f"{i:064x}", bytes(1000))
+    assert len(files(cache_dir)) == 63
+    cache.store(f"{64:064x}", bytes(1000))
+    assert len(files(cache_dir)) == 3
+
+
 def test_pruning_counts_entries_too(eight):
     prune(eight, 1 << 20, 8)
     assert files(eight) == KEYS
