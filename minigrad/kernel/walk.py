@@ -94,20 +94,24 @@ def values(roots: Iterable[Value]) -> list[Value]:
             done.add(id(root))
             order.append(root)
             continue
-        stack = [(root, iter(root.srcs))]
-        while stack:
-            value, rest = stack[-1]
+        above: list[tuple[Apply, Iterator[Value]]] = []
+        value: Apply = root
+        rest = iter(root.srcs)
+        while True:
             for x in rest:
                 if id(x) not in done:
                     if x.__class__ is Apply:
-                        stack.append((x, iter(x.srcs)))
+                        above.append((value, rest))
+                        value, rest = x, iter(x.srcs)
                         break
                     done.add(id(x))
                     order.append(x)
             else:
-                stack.pop()
                 done.add(id(value))
                 order.append(value)
+                if not above:
+                    break
+                value, rest = above.pop()
     return order if following is None else following(order)
 
 

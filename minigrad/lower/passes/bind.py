@@ -5,6 +5,7 @@ Next: ``hoist.py``."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 from minigrad.kernel.ir import (
@@ -59,40 +60,46 @@ class _Binder:
 
     def _run(self, run: list[Statement], out: list[Statement]) -> None:
         """Statements between which no array is stored that a later one loads."""
-        roots = [v for s in run for v in values_of(s)]
+        order = values([v for s in run for v in values_of(s)])
+        if not order:
+            out += [self._inner(s) for s in run]
+            return
         uses: dict[int, int] = {}
-        order = values(roots)
         for v in order:
             if v.__class__ is Apply:
                 for x in v.srcs:
                     uses[id(x)] = uses.get(id(x), 0) + 1
-        for r in roots:
-            uses[id(r)] = uses.get(id(r), 0) + 1
-        if not any(uses[id(v)] > 1 for v in order if v.__class__ is Apply or v.__class__ is Load):
-            for s in run:
-                out.append(self._inner(s))
+        for s in run:
+            for v in values_of(s):
+                uses[id(v)] = uses.get(id(v), 0) + 1
+        shared = {id(v) for v in order if uses[id(v)] > 1 and (v.__class__ is Apply or v.__class__ is Load)}
+        if not shared:
+            out += [self._inner(s) for s in run]
             return
         new: dict[int, Value] = {}
+        waiting = iter(order)  # what a statement needs that none before it does stands together, its value last
         for s in run:
             for root in values_of(s):
-                self._name(root, uses, new, out)
+                if id(root) not in new:
+                    self._name(root, waiting, shared, new, out)
             out.append(self._inner(_with_values(s, new)))
 
-    def _name(self, root: Value, uses: dict[int, int], new: dict[int, Value], out: list[Statement]) -> None:
-        for v in values((root,)):
-            if id(v) in new:
-                continue
+    def _name(self, root: Value, waiting: Iterator[Value], shared: set[int], new: dict[int, Value],
+              out: list[Statement]) -> None:
+        for v in waiting:
             made: Value = v
             if v.__class__ is Apply:
                 srcs = tuple([new[id(x)] for x in v.srcs])
-                if any(a is not b for a, b in zip(srcs, v.srcs, strict=True)):
+                if any([a is not b for a, b in zip(srcs, v.srcs)]):
                     made = Apply(v.op, srcs, v.dtype)
-            if uses[id(v)] > 1 and (v.__class__ is Apply or v.__class__ is Load):
+            if id(v) in shared:
                 name = f"x{self.count}_"
                 self.count += 1
                 out.append(Let(name, made))
                 made = Local(name, v.dtype)
             new[id(v)] = made
+            if v is root:
+                return
 
     def _inner(self, s: Statement) -> Statement:
         if isinstance(s, For):
@@ -117,20 +124,16 @@ def _with_values(s: Statement, new: dict[int, Value]) -> Statement:
 def _runs(block: tuple[Statement, ...]) -> list[list[Statement]]:
     """Cut a block before each statement that loads, or may load, what one before it in its run, or another thread,
     stored."""
-    if not any(isinstance(s, (Store, For, If, Barrier, Multiply)) for s in block[:-1]):
+    if len(block) == 1:
         return [list(block)]
     result: list[list[Statement]] = [[]]
     stored: set[int] = set()
     for s in block:
         if isinstance(s, (For, If, Barrier, Multiply)):
-            if result[-1]:
-                result.append([])
-            result[-1].append(s)
-            result.append([])
+            result += [s], []
             stored = set()
             continue
-        loaded = {id(v.array) for v in values(values_of(s)) if isinstance(v, Load)}
-        if loaded & stored:
+        if stored and any([v.__class__ is Load and id(v.array) in stored for v in values(values_of(s))]):
             result.append([])
             stored = set()
         result[-1].append(s)

@@ -72,6 +72,8 @@ class _Hoister:
 
     def out_of(self, s: For, body: tuple[Statement, ...]) -> tuple[list[Statement], tuple[Statement, ...]]:
         """What can stand before a loop, and what is left of its body."""
+        if not any([isinstance(x, (Let, LetIndex, Store)) for x in body]):
+            return [], body
         changing = _Changing(s.var, body)
         lets: list[Statement] = []
         kept: list[Statement] = []
@@ -129,42 +131,41 @@ class _Changing:
             elif isinstance(s, Barrier):
                 self.meets = True
         self.known: dict[int, bool] = {}
+        self.below: dict[int, list[Value]] = {}  # of what ``is_fixed`` was asked about
 
     def is_fixed(self, root: Value) -> bool:
         """Whether the value is the same in every iteration."""
         if id(root) in self.known:
             return self.known[id(root)]
-        for v in values((root,)):
+        self.below[id(root)] = order = values((root,))
+        for v in order:
             if id(v) not in self.known:
-                self.known[id(v)] = self._leaf(v) if not isinstance(v, Apply) else all(
-                    self.known[id(x)] for x in v.srcs)
+                self.known[id(v)] = (all([self.known[id(x)] for x in v.srcs]) if v.__class__ is Apply
+                                     else self._leaf(v))
         return self.known[id(root)]
 
     def _leaf(self, v: Value) -> bool:
         if isinstance(v, Load):
-            guard = () if v.guard is None else variables(v.guard)
             if self.meets and (v.array.scope == "shared" or (v.array.scope == "global" and v.array.written)):
                 return False
-            return id(v.array) not in self.stored and not any(
-                x in self.variables for x in (*variables(v.index), *guard))
+            return (id(v.array) not in self.stored and self.variables.isdisjoint(variables(v.index))
+                    and (v.guard is None or self.variables.isdisjoint(variables(v.guard))))
         if isinstance(v, Local):
             return v.name not in self.names
-        return not (isinstance(v, Index) and any(x in self.variables for x in variables(v.index)))
+        return not isinstance(v, Index) or self.variables.isdisjoint(variables(v.index))
 
     def largest(self, root: Value) -> list[Value]:
         """The largest operations and loads below ``root`` that are fixed; constants and names stay where they are."""
         if self.is_fixed(root):
             return [root] if _is_worth_a_name(root) else []
-        found: list[Value] = []
-        for v in values((root,)):
-            if isinstance(v, Apply) and not self.known[id(v)]:
-                found += [x for x in v.srcs if self.known[id(x)] and _is_worth_a_name(x)]
-        return found
+        below = self.below.get(id(root)) or values((root,))
+        return [x for v in below if v.__class__ is Apply and not self.known[id(v)]
+                for x in v.srcs if self.known[id(x)] and _is_worth_a_name(x)]
 
 
 def _is_worth_a_name(v: Value) -> bool:
     if isinstance(v, Apply):
-        return any(isinstance(x, (Load, Local, Scalar)) for x in values((v,)))
+        return any([isinstance(x, (Load, Local, Scalar)) for x in values((v,))])
     return isinstance(v, Load)
 
 
