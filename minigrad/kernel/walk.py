@@ -119,6 +119,27 @@ following: Callable[[list[Value]], list[Value]] | None = None
 """While somebody explains (``minigrad.explain``): makes of values in order a list that says which one is looked at."""
 
 
+def tree(root: Value) -> list[Value]:
+    """All values below ``root``, operands before what uses them, if each operation in it is used once, as ``bind`` sees
+    to; one that is used twice comes twice.
+
+    >>> from minigrad.dtype import float32
+    >>> from minigrad.kernel.ir import Const
+    >>> one, two = Const(1.0, float32), Const(2.0, float32)
+    >>> tree(Apply("ADD", (one, two), float32))[0] is one
+    True
+    """
+    order: list[Value] = []
+    waiting = [root]
+    while waiting:
+        value = waiting.pop()
+        order.append(value)
+        if value.__class__ is Apply:
+            waiting += value.srcs
+    order.reverse()
+    return order
+
+
 def all_values(nest: Kernel | Iterable[Statement]) -> list[Value]:
     """All values of all statements, once each, operands first."""
     return values([v for s in statements(nest) for v in values_of(s)])
@@ -214,17 +235,6 @@ def _with(node: Any, **fields: Any) -> Any:
                                    and all(a is b for a, b in zip(new, old))):
             return replace(node, **fields)
     return node
-
-
-def registers_stored(block: Iterable[Statement]) -> set[int]:
-    """The ids of the register arrays that a block stores into."""
-    return {id(s.sums if isinstance(s, Multiply) else s.array) for s in statements(block)
-            if isinstance(s, Multiply) or (isinstance(s, Store) and s.array.scope == "register")}
-
-
-def stores_memory(block: Iterable[Statement]) -> bool:
-    """Whether a block stores into anything but registers."""
-    return any(isinstance(s, Store) and s.array.scope != "register" for s in statements(block))
 
 
 def names_bound(nest: Kernel | Iterable[Statement]) -> list[str]:

@@ -28,7 +28,7 @@ from minigrad.kernel.ir import (
     Store,
     Value,
 )
-from minigrad.kernel.walk import registers_stored, statements, stores_memory, values
+from minigrad.kernel.walk import bodies_of, statements, values
 from minigrad.ops import Op
 from minigrad.render.llvm_index import I64, NO_LANE, IndexWriter, narrow
 from minigrad.render.llvm_memory import MemoryWriter
@@ -56,11 +56,11 @@ def render_llvm(kernels: Sequence[Kernel], target: Target) -> str:
     """
     declarations: dict[str, str] = {}
     functions = [KernelWriter(kernel, target, declarations).text() for kernel in kernels]
-    text = "\n\n".join([*functions, "\n".join(declarations[name] for name in sorted(declarations))]) + "\n"
-    unknown = undefined_symbols(text) - C_FUNCTIONS
+    declared = "\n".join([declarations[name] for name in sorted(declarations)])
+    unknown = undefined_symbols(declared) - C_FUNCTIONS
     if unknown:
         raise CompileError(f"kernels {', '.join(k.name for k in kernels)} would call unknown functions: {unknown}")
-    return text
+    return "\n\n".join([*functions, declared]) + "\n"
 
 
 def undefined_symbols(module: str) -> set[str]:
@@ -85,6 +85,7 @@ class KernelWriter:
         self.turned: dict[int, Operand] = {}  # what loads give that were made for a whole unrolled loop
         self.registers: dict[int, list[Operand]] = {}
         self.blocks = 0
+        self.effects: dict[int, tuple[frozenset[int], bool]] = {}  # of blocks, by their ids
 
     def text(self) -> str:
         self.w.start_block("entry")
@@ -118,6 +119,17 @@ class KernelWriter:
     def block_name(self, kind: str) -> str:
         self.blocks += 1
         return f"{kind}.{self.blocks}"
+
+    def effect(self, block: tuple[Statement, ...]) -> tuple[frozenset[int], bool]:
+        """The ids of the register arrays that a block stores into, and whether it stores into other memory."""
+        known = self.effects.get(id(block))
+        if known is None:
+            stored = [s.array for s in block if isinstance(s, Store)]
+            inside = [self.effect(body) for s in block for body in bodies_of(s)]
+            registers = frozenset([id(a) for a in stored if a.scope == "register"]).union(*[r for r, _ in inside])
+            known = registers, any([a.scope != "register" for a in stored]) or any([w for _, w in inside])
+            self.effects[id(block)] = known
+        return known
 
     # --- statements ----------------------------------------------------------------------------------------------
 
@@ -179,7 +191,7 @@ class KernelWriter:
         w = self.w
         body, done = self.block_name("loop"), self.block_name("done")
         enter = None if certain else w.compare("icmp slt", start, stop)
-        changed = registers_stored(s.body)
+        changed, writes = self.effect(s.body)
         before = {key: list(self.registers[key]) for key in self.registers if key in changed}
         w.open_region()
         origin = w.label
@@ -191,7 +203,7 @@ class KernelWriter:
         for key, registers in before.items():
             phis[key] = [Operand(w.fresh(), r.type, r.lanes, w.depth) for r in registers]
             self.registers[key] = list(phis[key])
-        w.epoch += stores_memory(s.body)
+        w.epoch += writes
         self.block(s.body)
         following = w.fresh()
         w.line(f"{following} = add nsw i64 {variable.text}, {s.step}")

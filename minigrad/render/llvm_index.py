@@ -34,9 +34,9 @@ class IndexWriter:
 
     def fix(self, e: Sym) -> Sym:
         """The expression with the variables of unrolled loops as the numbers they are now."""
-        if self.constants and any(v in self.constants for v in variables(e)):
-            return substitute(e, self.constants)
-        return e
+        if self.constants.keys().isdisjoint(variables(e)):
+            return e
+        return substitute(e, self.constants)
 
     def by_lane(self, e: Sym) -> bool:
         """Whether the expression depends on the lane."""
@@ -46,8 +46,10 @@ class IndexWriter:
         """The element that a register access touches, at lane 0: a number once loops are unrolled."""
         if e.kind == "num":
             return int(e)
-        values = {str(v): int(self.constants.get(v, 0)) for v in variables(e)}
-        return evaluate(e, values)
+        terms, constant = e.args if e.kind == "sum" else (((e, 1),), 0)
+        if not all([t.kind == "var" for t, _ in terms]):
+            return evaluate(e, {str(v): int(self.constants.get(v, 0)) for v in variables(e)})
+        return constant + sum([c * int(self.constants[t]) for t, c in terms if t in self.constants])
 
     # --- the same in all lanes -------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ Next: ``llvm_ops.py``."""
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from minigrad.dtype import DType
@@ -41,7 +42,7 @@ class Operand(NamedTuple):
 
     @property
     def typed(self) -> str:
-        return f"{self.full} {self.text}"
+        return f"{self.type} {self.text}" if self.lanes == 1 else f"<{self.lanes} x {self.type}> {self.text}"
 
     @property
     def is_literal(self) -> bool:
@@ -125,13 +126,15 @@ class Writer:
     def text(self) -> str:
         """All lines of the function's body."""
         out: list[str] = []
-        stack: list[str | list] = [self.regions[0].lines]
-        while stack:
-            item = stack.pop()
-            if isinstance(item, list):
-                stack.extend(reversed(item))
-            else:
-                out.append(item)
+
+        def add(lines: list[str | list]) -> None:
+            for item in lines:
+                if isinstance(item, list):
+                    add(item)
+                else:
+                    out.append(item)
+
+        add(self.regions[0].lines)
         return "\n".join(out)
 
     # --- instructions ----------------------------------------------------------------------------------------
@@ -168,46 +171,50 @@ class Writer:
         return self.pure(f"shufflevector {first.typed}, {full} poison, <{lanes} x i32> zeroinitializer",
                          a.type, lanes, a.depth)
 
-    def together(self, *operands: Operand) -> list[Operand]:
+    def together(self, *operands: Operand) -> Sequence[Operand]:
         """The operands with the same number of lanes."""
-        lanes = max(a.lanes for a in operands)
-        return [self.widen(a, lanes) for a in operands]
+        counts = [a.lanes for a in operands]
+        lanes = max(counts)
+        return operands if min(counts) == lanes else [self.widen(a, lanes) for a in operands]
 
     def place(self, *operands: Operand) -> int:
-        return max(self.floor, *(a.depth for a in operands))
+        return max([self.floor, *[a.depth for a in operands]])
 
     def binary(self, opcode: str, a: Operand, b: Operand) -> Operand:
-        a, b = self.together(a, b)
-        return self.pure(f"{opcode} {a.typed}, {b.text}", a.type, a.lanes, self.place(a, b))
+        if a.lanes != b.lanes:
+            a, b = self.together(a, b)
+        return self.pure(f"{opcode} {a.typed}, {b.text}", a.type, a.lanes, max(self.floor, a.depth, b.depth))
 
     def compare(self, opcode: str, a: Operand, b: Operand) -> Operand:
-        a, b = self.together(a, b)
-        return self.pure(f"{opcode} {a.typed}, {b.text}", "i1", a.lanes, self.place(a, b))
+        if a.lanes != b.lanes:
+            a, b = self.together(a, b)
+        return self.pure(f"{opcode} {a.typed}, {b.text}", "i1", a.lanes, max(self.floor, a.depth, b.depth))
 
     def select(self, condition: Operand, a: Operand, b: Operand) -> Operand:
         if condition.lanes > 1:
             condition, a, b = self.together(condition, a, b)
-        else:
+        elif a.lanes != b.lanes:
             a, b = self.together(a, b)
         return self.pure(f"select {condition.typed}, {a.typed}, {b.typed}", a.type, a.lanes,
-                         self.place(condition, a, b))
+                         max(self.floor, condition.depth, a.depth, b.depth))
 
     def convert(self, opcode: str, a: Operand, type: str) -> Operand:
         full = type if a.lanes == 1 else f"<{a.lanes} x {type}>"
-        return self.pure(f"{opcode} {a.typed} to {full}", type, a.lanes, self.place(a))
+        return self.pure(f"{opcode} {a.typed} to {full}", type, a.lanes, max(self.floor, a.depth))
 
     def unary(self, opcode: str, a: Operand) -> Operand:
-        return self.pure(f"{opcode} {a.typed}", a.type, a.lanes, self.place(a))
+        return self.pure(f"{opcode} {a.typed}", a.type, a.lanes, max(self.floor, a.depth))
 
     def intrinsic(self, name: str, *operands: Operand, extra: str = "") -> Operand:
         """``llvm.name`` overloaded on the type of its operands, all alike; ``extra`` is a last ``i1`` operand."""
-        operands = tuple(self.together(*operands))
-        a = operands[0]
+        alike = self.together(*operands)
+        a = alike[0]
         full = f"llvm.{name}.{mangled(a.type, a.lanes)}"
-        types = [a.full] * len(operands) + (["i1"] if extra else [])
-        self.declare(full, f"declare {a.full} @{full}({', '.join(types)})")
-        values = [o.typed for o in operands] + ([f"i1 {extra}"] if extra else [])
-        return self.pure(f"call {a.full} @{full}({', '.join(values)})", a.type, a.lanes, self.place(*operands))
+        if full not in self.declarations:
+            types = [a.full] * len(alike) + (["i1"] if extra else [])
+            self.declare(full, f"declare {a.full} @{full}({', '.join(types)})")
+        values = [o.typed for o in alike] + ([f"i1 {extra}"] if extra else [])
+        return self.pure(f"call {a.full} @{full}({', '.join(values)})", a.type, a.lanes, self.place(*alike))
 
     def declare(self, name: str, text: str) -> None:
         self.declarations[name] = text

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import reduce
 
-from minigrad.symbolic.arithmetic import affine, combine, from_terms
+from minigrad.symbolic.arithmetic import affine, combine, from_terms, shift
 from minigrad.symbolic.condition import both, eq, maximum, minimum
 from minigrad.symbolic.expression import Sym, as_sym
 from minigrad.symbolic.kinds import AND, EQUAL, FLOORDIV, LESS, MAX, MIN, MOD, NUM, PRODUCT, SUM, VAR
@@ -89,15 +89,20 @@ def _substitute(e: Sym, memo: dict[Sym, Sym]) -> Sym:
     done = memo.get(e)
     if done is not None:
         return done
-    if not any(v in memo for v in variables(e)):
+    if memo.keys().isdisjoint(variables(e)):
         out = e
     elif e.kind == SUM:
         terms, constant = e.args
-        kept = {t: c for t, c in terms if not any(v in memo for v in variables(t))}
-        out = from_terms(kept, constant)
+        kept = {t: c for t, c in terms if memo.keys().isdisjoint(variables(t))}
+        out, added = from_terms(kept, constant), 0
         for t, c in terms:
             if t not in kept:
-                out = combine(out, _substitute(t, memo), c)
+                new = _substitute(t, memo)
+                if new.kind == NUM:
+                    added += c * new.args[0]
+                else:
+                    out = combine(out, new, c)
+        out = shift(out, added)
     else:
         out = _BUILD[e.kind](*[_substitute(a, memo) for a in e.args])
     memo[e] = out

@@ -26,7 +26,7 @@ from minigrad.kernel.ir import (
     Store,
     Value,
 )
-from minigrad.kernel.walk import statements, values, values_of
+from minigrad.kernel.walk import statements, tree, values_of
 from minigrad.symbolic import Sym, variables
 
 
@@ -98,10 +98,11 @@ class _Hoister:
 
 def _renamed(s: Statement, names: dict[int, Local]) -> Statement:
     """The statement with values replaced by names."""
-    if not any(id(v) in names for v in values(values_of(s))):
+    below = [v for root in values_of(s) for v in tree(root)]
+    if not any([id(v) in names for v in below]):
         return s
     memo: dict[int, Value] = dict(names)
-    for v in values(values_of(s)):
+    for v in below:
         if id(v) in memo:
             continue
         memo[id(v)] = v
@@ -137,7 +138,7 @@ class _Changing:
         """Whether the value is the same in every iteration."""
         if id(root) in self.known:
             return self.known[id(root)]
-        self.below[id(root)] = order = values((root,))
+        self.below[id(root)] = order = tree(root)
         for v in order:
             if id(v) not in self.known:
                 self.known[id(v)] = (all([self.known[id(x)] for x in v.srcs]) if v.__class__ is Apply
@@ -158,14 +159,14 @@ class _Changing:
         """The largest operations and loads below ``root`` that are fixed; constants and names stay where they are."""
         if self.is_fixed(root):
             return [root] if _is_worth_a_name(root) else []
-        below = self.below.get(id(root)) or values((root,))
+        below = self.below.get(id(root)) or tree(root)
         return [x for v in below if v.__class__ is Apply and not self.known[id(v)]
                 for x in v.srcs if self.known[id(x)] and _is_worth_a_name(x)]
 
 
 def _is_worth_a_name(v: Value) -> bool:
     if isinstance(v, Apply):
-        return any([isinstance(x, (Load, Local, Scalar)) for x in values((v,))])
+        return any([isinstance(x, (Load, Local, Scalar)) for x in tree(v)])
     return isinstance(v, Load)
 
 
