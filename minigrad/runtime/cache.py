@@ -24,7 +24,7 @@ FOLDER = "objects"
 SECRET = "secret"
 LARGEST = 256 << 20  # bytes of an entry that is read
 ENTRIES = 1 << 15  # files that may: a plan is one of a kilobyte
-_PRUNE_EVERY = 64  # stores, by their keys: a process of a few need not list the folder
+_PARTS = 64  # of what may stay: so often the folder is looked at while it fills
 _KEY = re.compile("[0-9a-f]{64}")
 
 
@@ -94,12 +94,18 @@ def store(key: str, payload: bytes) -> None:
             if secret is None:
                 return
             folder.write(key, _pack(secret, key, payload))
-            if int(key, 16) % _PRUNE_EVERY == 0:
+            if _is_due(key, len(payload)):
                 prune(folder, limit())
     except NotPrivate as error:
         _say_once(str(error))
     except (OSError, ValueError):
         return
+
+
+def _is_due(key: str, nbytes: int) -> bool:
+    """Whether the folder is looked at now: to list a full one takes 150 ms. By its key, a store is chosen as likely as
+    it fills the next of ``_PARTS``: so nobody counts, and a process that stores little rarely looks."""
+    return int(key[:8], 16) < (1 << 32) * _PARTS * (nbytes / max(1, limit()) + 1 / ENTRIES)
 
 
 def limit() -> int:

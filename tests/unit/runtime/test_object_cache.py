@@ -159,13 +159,15 @@ def test_pruning_removes_the_oldest(eight):
     assert files(eight) == [writing.name, *KEYS[4:]]
 
 
-def test_one_store_in_so_many_prunes(cache_dir, monkeypatch):
-    monkeypatch.setattr(cache, "LIMIT", 5000)
-    for i in range(1, 64):
-        cache.store(f"{i:064x}", bytes(1000))
-    assert len(files(cache_dir)) == 63
-    cache.store(f"{64:064x}", bytes(1000))
-    assert len(files(cache_dir)) == 3
+def test_stores_prune_as_likely_as_they_fill_the_folder(cache_dir, monkeypatch):
+    monkeypatch.setattr(cache, "LIMIT", 1 << 20)
+    keys = [f"{i << 22:08x}{i:056x}" for i in range(1024)]
+    assert [sum(cache._is_due(key, size) for key in keys) for size in (0, 1 << 11, 1 << 14)] == [2, 130, 1024]
+    seen = []
+    monkeypatch.setattr(cache, "prune", lambda folder, limit: seen.append(limit))
+    for key in keys[::64]:
+        cache.store(key, b"code")
+    assert seen == [1 << 20]
 
 
 def test_pruning_counts_entries_too(eight):
