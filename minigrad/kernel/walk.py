@@ -213,17 +213,20 @@ class _Rebuilder:
     def value(self, root: Value) -> Value:
         if self.value_function is None and self.index_function is None:
             return root
-        for v in values([root]):
-            if id(v) in self.memo:
+        memo = self.memo
+        for v in values((root,)):
+            if id(v) in memo:
                 continue
             new: Value = v
-            if isinstance(v, Apply):
-                new = _with(v, srcs=tuple(self.memo[id(s)][1] for s in v.srcs))
-            elif isinstance(v, Load):
+            if v.__class__ is Apply:
+                srcs = tuple([memo[id(s)][1] for s in v.srcs])
+                if any([a is not b for a, b in zip(srcs, v.srcs)]):
+                    new = Apply(v.op, srcs, v.dtype)
+            elif self.index_function is not None and isinstance(v, Load):
                 new = _with(v, index=self.index(v.index), guard=self.guard(v.guard))
-            elif isinstance(v, Index):
+            elif self.index_function is not None and isinstance(v, Index):
                 new = _with(v, index=self.index(v.index))
-            self.memo[id(v)] = (v, new if self.value_function is None else self.value_function(new))
+            memo[id(v)] = (v, new if self.value_function is None else self.value_function(new))
         return self.memo[id(root)][1]
 
 

@@ -135,7 +135,7 @@ class Instance:
             new: Value = v
             if v.__class__ is Apply:
                 srcs = tuple([memo[id(s)] for s in v.srcs])
-                if any(a is not b for a, b in zip(srcs, v.srcs, strict=True)):
+                if any([a is not b for a, b in zip(srcs, v.srcs)]):
                     new = Apply(v.op, srcs, v.dtype)
             elif v.__class__ is Load:
                 new = self._load(v)

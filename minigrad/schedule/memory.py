@@ -23,20 +23,24 @@ def place(lifetimes: Mapping[Key, tuple[int, int]], sizes: Mapping[Key, int]) ->
     offsets: dict[Key, int] = {}
     total = 0
     # of each value that has its place, the lowest first: first and last byte, first and last launch
-    placed = np.zeros((4, 0), np.int64)
-    for key in sorted(lifetimes, key=lambda k: -sizes[k]):
+    placed = np.zeros((4, len(lifetimes)), np.int64)
+    for count, key in enumerate(sorted(lifetimes, key=lambda k: -sizes[k])):
         size = -(-max(1, sizes[key]) // ALIGNMENT) * ALIGNMENT
         first, last = lifetimes[key]
-        begin, end, born, dead = placed
+        begin, end, born, dead = placed[:, :count]
         taken = (born <= last) & (first <= dead)
         offsets[key] = at = _lowest_gap(begin[taken], end[taken], size)
         total = max(total, at + size)
-        placed = np.insert(placed, int(np.searchsorted(begin, at)), (at, at + size, first, last), 1)
+        position = int(begin.searchsorted(at))
+        placed[:, position + 1:count + 1] = placed[:, position:count]
+        placed[:, position] = at, at + size, first, last
     return offsets, total
 
 
 def _lowest_gap(begins: np.ndarray, ends: np.ndarray, size: int) -> int:
     """The lowest place for ``size`` bytes between ranges, given by their ``begins``, in order, and ``ends``."""
-    free_from = np.maximum.accumulate(np.concatenate(([0], ends)))
-    fits = np.flatnonzero(begins - free_from[:-1] >= size)
-    return int(free_from[fits[0]] if len(fits) else free_from[-1])
+    if not len(begins) or begins[0] >= size:
+        return 0
+    free_from = np.maximum.accumulate(ends)
+    fits = (begins[1:] - free_from[:-1] >= size).nonzero()[0]
+    return int(free_from[fits[0] if len(fits) else -1])
