@@ -314,8 +314,8 @@ def _store_repeated(order: Sequence[LazyBuffer], reads: dict[LazyBuffer, float],
             continue
         scalar = SCALAR_OPS.get(node.op)
         below = node.srcs if node.op not in REDUCE or node not in why else ()
-        cost[node] = sum(cost[s] for s in below) + (scalar.cost if scalar else 0)
-        count[node] = sum(count[s] for s in below) + (1 if scalar else 0)
+        cost[node] = sum([cost[s] for s in below]) + (scalar.cost if scalar else 0)
+        count[node] = sum([count[s] for s in below]) + (1 if scalar else 0)
         leaves[node] = frozenset().union(*[leaves[s] for s in below]) if len(below) != 1 else leaves[below[0]]
         if node.op in REDUCE:
             cost[node] *= max(1, node.srcs[0].size // max(1, node.size))
