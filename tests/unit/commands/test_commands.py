@@ -111,7 +111,7 @@ def test_a_folder_in_which_others_write_is_an_error(cache_dir: Path, capsys: pyt
 
 
 def test_entries_beyond_the_limit_go(cache_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(objects, "_PRUNE_EVERY", 1)
+    monkeypatch.setattr(objects, "_is_due", lambda *_: True)
     with config.config(CACHE_LIMIT=1):
         for i in range(4):
             objects.store(f"{i}" * 64, bytes(400_000))

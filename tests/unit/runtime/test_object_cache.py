@@ -160,7 +160,7 @@ def test_pruning_removes_the_oldest(eight):
 
 
 def test_stores_prune_as_likely_as_they_fill_the_folder(cache_dir, monkeypatch):
-    monkeypatch.setattr(cache, "LIMIT", 1 << 20)
+    monkeypatch.setattr(cache, "limit", lambda: 1 << 20)
     keys = [f"{i << 22:08x}{i:056x}" for i in range(1024)]
     assert [sum(cache._is_due(key, size) for key in keys) for size in (0, 1 << 11, 1 << 14)] == [2, 130, 1024]
     seen = []
