@@ -22,6 +22,7 @@ def main(arguments: list[str]) -> int:
         "what they consist of."))
     parser.add_argument("-o", "--output", help="the page (the program's name, with .html)")
     parser.add_argument("--json", action="store_true", help="write the data as JSON, for programs")
+    parser.add_argument("--against", metavar="FILE", help="compare with another run, of which --json has written this")
     parser.add_argument("-m", dest="module", action="store_true", help="the program is a module")
     parser.add_argument("program")
     parser.add_argument("arguments", nargs=argparse.REMAINDER)
@@ -34,7 +35,7 @@ def main(arguments: list[str]) -> int:
     if not options.module:
         sys.path.insert(0, str(Path(options.program).resolve().parent))
     try:
-        with explain(path, " ".join([options.program, *options.arguments])):
+        with explain(path, " ".join([options.program, *options.arguments]), options.against):
             if options.module:
                 runpy.run_module(options.program, run_name="__main__", alter_sys=True)
             else:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from minigrad.explain.before import before
 from minigrad.explain.model import Report
 from minigrad.explain.page import page
 from minigrad.explain.recording import Recorder
@@ -38,9 +39,11 @@ class Explained:
 
 
 @contextmanager
-def explain(path: str | Path | None = None, title: str | None = None) -> Iterator[Explained]:
+def explain(path: str | Path | None = None, title: str | None = None, against: str | Path | None = None,
+            ) -> Iterator[Explained]:
     """Record what a block runs, and write a page about it to ``path``, also if the block raises. A name that ends in
-    ``.json`` gets the data alone. Without a path, ``save`` of what the block gives writes one later.
+    ``.json`` gets the data alone. Without a path, ``save`` of what the block gives writes one later. ``against``: the
+    data of another run, with whose times those of this one are shown; ``ValueError`` if the file is no such data.
 
     All graphs are compiled in the block (as by ``TIERS=0``), and the first time that calls come they are recorded, not
     replayed: both are what a longer run comes to. Kernels are timed one by one, as by ``inspect``.
@@ -52,10 +55,12 @@ def explain(path: str | Path | None = None, title: str | None = None) -> Iterato
     (['exp_3'], 1)
     """
     explained, recorder = Explained(), Recorder()
+    other = None if against is None else before(against)
     try:
         with recorder.recording():
             yield explained
     finally:
         explained.report = report_of(recorder, title or Path(sys.argv[0] or "minigrad").name)
+        explained.report.before = other
         if path is not None:
             explained.save(path)

@@ -138,10 +138,24 @@ class Line:
 
 
 @dataclass
+class Before:
+    """Another run, to compare with: of its ``lines`` the name of the file, the text and the seconds; of its ``kernels``
+    the name, the launches and the seconds, those of one name together."""
+
+    title: str
+    seconds: float
+    kernel_seconds: float
+    settings: dict[str, str]
+    lines: list[tuple[str, str, float]]
+    kernels: list[tuple[str, int, float]]
+
+
+@dataclass
 class Report:
     """All of it. ``limits``: what this machine reaches, ``gflops`` in arithmetic and ``gbytes`` a second from memory,
     the most that NumPy or a kernel does; ``seconds`` of the program, and of its kernels; ``left_out``: runs that are
-    counted but not listed; ``diverged``: why calls that had been followed were recorded after all, how often each."""
+    counted but not listed; ``diverged``: why calls that had been followed were recorded after all, how often each.
+    ``before``: the run that this one is compared with."""
 
     title: str
     seconds: float
@@ -156,6 +170,7 @@ class Report:
     codes: list[Code]
     diverged: list[tuple[str, int]]
     left_out: int = 0
+    before: Before | None = None
     version: int = VERSION
 
     def plain(self) -> dict[str, Any]:

@@ -65,6 +65,18 @@ runs.forEach(r => {
 plans.forEach(p => { for (let i = p.kernels[0]; i < p.kernels[1]; i++) p.seconds_run += kernels[i].seconds; });
 const askedBy = p => [...p.asked.values()].sort((a, b) => b.count - a.count);
 
+const before = data.before, beforeKernels = new Map(), beforeLines = new Map();
+if (before) {
+  for (const [name, launches, seconds] of before.kernels) beforeKernels.set(name, launches ? seconds / launches : 0);
+  for (const [file, text, seconds] of before.lines) beforeLines.set(`${file} ${text}`, (beforeLines.get(`${file} ${text}`) || 0) + seconds);
+  for (const k of kernels) k.before = beforeKernels.get(k.name) || 0;
+}
+function change(now, then) {
+  if (!then || !now) return element("span", {className: "soft", textContent: now ? "new" : ""});
+  const ratio = now / then, kind = ratio > 1.1 ? "slower" : ratio < 0.9 ? "faster" : "soft";
+  return element("span", {className: kind, title: `${time(then)} before`, textContent: `× ${ratio >= 10 ? ratio.toFixed(0) : ratio.toFixed(2)}`});
+}
+
 // --- selection
 
 let pickedKernel = -1, pickedLine = null, order = "seconds", texts = null;
@@ -112,9 +124,14 @@ function showTotals() {
   const items = [[time(data.seconds), "in all"], [time(data.kernel_seconds), "in kernels"],
     [number(launches), "launches"], [number(kernels.length), "kernels"], [number(plans.length), "plans"],
     [time(made), "making plans"], [`${digits(limits.gflops)} GFLOP/s · ${digits(limits.gbytes)} GB/s`, "limits"]];
+  if (before) items.splice(2, 0, [time(before.kernel_seconds), "in the other's"]);
   $("totals").append(...items.map(([value, what]) => element("li", {}, element("b", {textContent: value}), ` ${what}`)));
   const settings = Object.entries(data.settings).map(([k, v]) => `${k} ${v}`).join(", ");
   document.querySelector("h1").title = settings;
+  const others = before ? Object.keys({...before.settings, ...data.settings}).filter(k => before.settings[k] !== data.settings[k])
+    .map(k => `${k} ${before.settings[k] || "not set"} → ${data.settings[k] || "not set"}`) : [];
+  if (before) document.querySelector("main").prepend(element("p", {id: "against", textContent:
+    `Compared with ${before.title}: × is a time of this run over that of the other${others.length ? `. ${others.join(", ")}` : ""}.`}));
   $("totals").lastChild.title = "The most that NumPy reaches here on a product of matrices and on a copy, or one of these kernels does.";
 }
 
@@ -150,6 +167,8 @@ function showFile(at) {
       element("td", {className: "no", textContent: file.first + i}),
       element("td", {className: "cost", textContent: line && line.forward + line.backward ? time(line.forward + line.backward) : ""}),
       element("td", {className: "share"}, line ? bar(line, most) : null),
+      ...(before ? [element("td", {className: "cost"}, line && line.forward + line.backward ? change(line.forward + line.backward,
+        beforeLines.get(`${file.path.split("/").pop()} ${text.trim()}`)) : null)] : []),
       element("td", {}, coloured(text)));
     row.dataset.key = key;
     if (line) {
@@ -170,7 +189,7 @@ function showFile(at) {
 // --- the kernels
 
 const COLUMNS = [["kernel", "name", "text"], ["time", "seconds"], ["launches", "launches"],
-                 ["each", "each"], ["GFLOP/s", "gflops"], ["GB/s", "gbytes"], ["limit", "limit"]];
+                 ["each", "each"], ...(before ? [["before", "before"]] : []), ["GFLOP/s", "gflops"], ["GB/s", "gbytes"], ["limit", "limit"]];
 function chips(kernel) {
   const made = element("span", {className: "chips"});
   for (const part of kernel.parts) {
@@ -193,8 +212,8 @@ function drawKernels() {
   body.replaceChildren(...shown.slice(0, rowsShown).map(k => {
     const row = element("tr", {},
       element("td", {className: "text name", title: `${k.name}: ${percent(k.seconds / total) || "< 0.1 %"} of the kernels' time`}, chips(k), k.name),
-      ...[time(k.seconds), number(k.launches), time(k.each), digits(k.gflops), digits(k.gbytes)]
-        .map(text => element("td", {textContent: text})),
+      ...[time(k.seconds), number(k.launches), time(k.each), ...(before ? [change(k.each, k.before)] : []), digits(k.gflops), digits(k.gbytes)]
+        .map(text => element("td", {}, text)),
       element("td", {title: k.limit > 1 ? "What it reads lies in the processor's caches." : k.ofArithmetic > k.ofBandwidth ? "of the arithmetic" : "of the bandwidth"},
         ofLimit(k.limit), meter(k.limit)));
     row.dataset.id = k.id;
@@ -305,7 +324,7 @@ async function showDetail() {
   left.append(element("h3", {textContent: "It comes from"}));
   left.append(k.parts.length ? list(k.parts.map(p => where(p,
     `${percent(p.share) || "< 0.1 %"}  ${place(p)} `, element("small", {textContent:
-      `${p.phase === "backward" ? "gradient of " : ""}${p.calls.filter(Boolean).join(", ")}${p.modules.length ? ` in ${p.modules.join(" › ")}` : ""}`})))) :
+      `${p.phase === "backward" ? "gradient of " : ""}${p.calls.filter(c => c && !(c === "__call__" && p.modules.length)).join(", ")}${p.modules.length ? ` ${p.modules.join(" › ")}` : ""}`})))) :
     element("p", {className: "soft", textContent: "Its graph is not known: it was recorded before the block that is explained."}));
   left.append(element("h3", {textContent: "It was asked for by"}));
   left.append(askers(plan));
@@ -372,6 +391,9 @@ function showPlans() {
   }));
   if (data.diverged.length) $("diverged").append(element("h3", {textContent: "Calls that were recorded again, not replayed"}),
     list(data.diverged.map(([why, n]) => `${n} ×  ${why}`)));
+  const gone = before ? before.kernels.filter(([name]) => !kernels.some(k => k.name === name)) : [];
+  if (gone.length) $("diverged").append(element("h3", {textContent: "Kernels that only the other run has"}),
+    list(gone.sort((a, b) => b[2] - a[2]).slice(0, 20).map(([name, launches, seconds]) => `${name}: ${time(seconds)} in ${number(launches)} launches`)));
   if (data.left_out) $("diverged").append(element("p", {className: "soft", textContent: `${number(data.left_out)} later runs are in the sums, but not on the timeline.`}));
 }
 
@@ -386,9 +408,37 @@ runs.forEach((r, i) => {
 });
 const end = Math.max(data.seconds, ...runs.slice(-1).map(r => r.until), 1e-9);
 let from = 0, to = end;
-const LANES = [[8, 14, "asked for"], [32, 40, "kernels"]];
+const LANES = [[8, 14], [28, 40]], MEMORY = [74, 26], HEIGHT = 120;
+const peak = runs.reduce((best, r) => r.held > best.held ? r : best, {held: 0});
+const unit = [[1, "s"], [1e3, "ms"], [1e6, "µs"]];
+function tick(t, every) {
+  const [factor, word] = unit.find(([f]) => every * f >= 0.099) || unit[2];
+  return `${(t * factor).toFixed(Math.max(0, -Math.floor(Math.log10(every * factor) + 1e-9)))} ${word}`;
+}
+function drawMemory(g, x, style) {
+  if (!peak.held) return;
+  const y = held => MEMORY[0] + MEMORY[1] * (1 - held / peak.held), bottom = MEMORY[0] + MEMORY[1];
+  g.beginPath();
+  let last = 0, at = -1e9;
+  g.moveTo(-2, bottom);
+  for (const r of runs) {
+    const here = Math.max(-2, Math.min(x(end) + 2, x(r.until)));
+    if (here - at < 0.5 && Math.abs(y(r.held) - y(last)) < 1) continue;
+    g.lineTo(here, y(last)); g.lineTo(here, y(r.held));
+    last = r.held; at = here;
+  }
+  g.lineTo(canvas.clientWidth + 2, y(last)); g.lineTo(canvas.clientWidth + 2, bottom); g.closePath();
+  g.globalAlpha = 0.22; g.fillStyle = style.getPropertyValue("--accent"); g.fill();
+  g.globalAlpha = 1; g.strokeStyle = style.getPropertyValue("--accent"); g.stroke();
+  g.fillStyle = style.getPropertyValue("--soft");
+  const top = x(peak.until);
+  g.beginPath(); g.arc(top, y(peak.held), 3, 0, 7); g.fill();
+  g.strokeStyle = style.getPropertyValue("--paper"); g.lineWidth = 3;
+  g.strokeText(`${bytes(peak.held)} in use at most`, Math.max(4, Math.min(top + 7, canvas.clientWidth - 130)), MEMORY[0] + 6);
+  g.fillText(`${bytes(peak.held)} in use at most`, Math.max(4, Math.min(top + 7, canvas.clientWidth - 130)), MEMORY[0] + 6);
+}
 function drawTimeline() {
-  const scale = window.devicePixelRatio || 1, width = canvas.clientWidth, height = 92;
+  const scale = window.devicePixelRatio || 1, width = canvas.clientWidth, height = HEIGHT;
   canvas.width = width * scale; canvas.height = height * scale;
   canvas.style.height = `${height}px`;
   const g = canvas.getContext("2d"), style = getComputedStyle(document.documentElement);
@@ -423,7 +473,8 @@ function drawTimeline() {
   g.globalAlpha = 1;
   g.fillStyle = style.getPropertyValue("--soft");
   const step = 10 ** Math.floor(Math.log10((to - from) / 4)), every = [1, 2, 5, 10].map(m => m * step).find(s => (to - from) / s <= 9);
-  for (let t = Math.ceil(from / every) * every; t <= to; t += every) { g.fillRect(x(t), 76, 1, 4); g.fillText(time(t), x(t) + 3, 84); }
+  for (let n = Math.ceil(from / every); n * every <= to; n++) { g.fillRect(x(n * every), HEIGHT - 16, 1, 4); g.fillText(tick(n * every, every), x(n * every) + 3, HEIGHT - 8); }
+  drawMemory(g, x, style);
   $("range").textContent = `${time(from)} to ${time(to)} · wheel or + and − to zoom, drag to move, click a kernel`;
 }
 function eventAt(e) {
@@ -433,6 +484,10 @@ function eventAt(e) {
     const r = runs.findLast(r => r.at - reach <= t && t <= r.until + reach);
     return r && {run: r};
   }
+  if (y > MEMORY[0] - 2) {
+    const r = runs.findLast(r => r.until <= t + reach);
+    return r && {run: r, memory: true};
+  }
   let best = null;
   for (const one of events) {
     if (one.at - reach > t) break;
@@ -440,9 +495,14 @@ function eventAt(e) {
   }
   return best;
 }
-function zoom(factor, middle = (from + to) / 2) {
+function focus() {
+  const middle = (from + to) / 2, near = pickedKernel < 0 ? events : events.filter(e => e.kernel === pickedKernel);
+  return near.reduce((best, e) => Math.abs(e.at - middle) < Math.abs(best - middle) ? e.at : best, near.length ? near[0].at : middle);
+}
+function zoom(factor, middle = focus()) {
   const length = Math.min(end, Math.max(1e-6, (to - from) * factor));
-  from = Math.max(0, Math.min(end - length, middle - (middle - from) / (to - from) * length));
+  const place = Math.max(0, Math.min(1, (middle - from) / (to - from)));
+  from = Math.max(0, Math.min(end - length, middle - place * length));
   to = from + length;
   drawTimeline();
 }
@@ -478,7 +538,8 @@ canvas.onpointermove = e => {
   if (!found) { tip(); return; }
   const run = found.kernel === undefined ? found.run : runs[found.run];
   const asked = `${called(run.call)} at ${place(run)} asked for it (${run.how})`;
-  tip(e, found.kernel === undefined ? `plan ${run.plan}: ${time(run.until - run.at)}\n${asked}` : `${kernels[found.kernel].name}: ${time(found.until - found.at)}\n${asked}`);
+  if (found.memory) tip(e, `${bytes(run.held)} in use after this run\n${asked}`);
+  else tip(e, found.kernel === undefined ? `plan ${run.plan}: ${time(run.until - run.at)}\n${asked}` : `${kernels[found.kernel].name}: ${time(found.until - found.at)}\n${asked}`);
 };
 canvas.onmouseleave = () => tip();
 

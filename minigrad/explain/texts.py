@@ -1,6 +1,6 @@
 """Stage: explaining. In: the kernels of plans. Out: their texts, from the schedule to machine code; kernels of one
 structure have them once.
-Next: ``page.py``."""
+Next: ``before.py``."""
 
 from __future__ import annotations
 

@@ -18,6 +18,7 @@ import pytest
 
 import minigrad
 from minigrad.explain import Explained, Report
+from minigrad.explain.before import summary
 from minigrad.explain.model import Code, File, Kernel, Line, Part, Plan, Run, Text
 from minigrad.explain.page import page
 
@@ -88,6 +89,34 @@ def test_a_block_in_which_nothing_runs(tmp_path: Path) -> None:
     with minigrad.explain(tmp_path / "page.html") as explained:
         pass
     assert explained.report.kernels == [] and shown(tmp_path / "page.html", "", "#totals").count("<li") == 7
+
+
+def test_a_run_is_compared_with_another(program: Path, tmp_path: Path) -> None:
+    assert command("--json", "-o", "before.json", program, folder=tmp_path).returncode == 0
+    text = program.read_text().replace("rand(50).exp()", "rand(50).cos()")
+    program.write_text(f"# another line\n{text}")
+    made = command("-o", "page.html", "--against", "before.json", program, folder=tmp_path)
+    assert made.returncode == 0, made.stderr
+    assert "Compared with" in shown(tmp_path / "page.html", "", "#against")
+    kernels = shown(tmp_path / "page.html", "", "#list")
+    assert ">before<" in kernels and ">new<" in kernels and "× " in kernels
+    assert "exp_50" in shown(tmp_path / "page.html", "", "#diverged")
+    assert "× " in shown(tmp_path / "page.html", "", "#code")  # of a line that has moved
+
+
+def test_lines_are_found_again_by_their_text() -> None:
+    found = summary(large(30).plain())
+    assert len(found.lines) == 200 and found.lines[3] == ("program.py", "line 3", 1e-3 + 1e-4)
+    assert found.kernels[2] == ("kernel_2", 20, 2e-5)
+
+
+@pytest.mark.parametrize(("text", "words"), [("{}", "is not what"), ("no", "is not what"), ("[1]", "is not what"),
+                                             ('{"version": 99}', "another version of minigrad: 99, not 1")])
+def test_what_is_no_other_run_is_refused(text: str, words: str, tmp_path: Path) -> None:
+    path = tmp_path / "before.json"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=words), minigrad.explain(against=path):
+        raise AssertionError("the block should not run")
 
 
 # --- in a browser
