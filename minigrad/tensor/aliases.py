@@ -11,7 +11,7 @@ from minigrad.autograd.mode import mode
 from minigrad.dtype import DType
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.graph.strides import Steps, Window, composed, contiguous_strides
-from minigrad.tensor.base import is_apart, made, make, set_apart
+from minigrad.tensor.base import awaken, is_apart, made, make, set_apart
 from minigrad.tensor.changes import is_filled
 from minigrad.tensor.entry import Entry
 from minigrad.tensor.replay import FOLLOW, RECORD, Trace, thread
@@ -170,9 +170,15 @@ def aliased(tensor: Tensor, arguments: ViewArguments) -> Tensor:
 def base_of(tensor: Tensor) -> Tensor:
     """The Tensor whose value is all of the memory: what a view is of. It is tracked only if the view is."""
     base, cut = tensor, False
-    while base._spec is not None and base._spec.view is not None:
-        cut = cut or type(base._spec.view) is str
+    while base._spec is not None and type(base._spec.view) is tuple:
         base = base._parent  # type: ignore[assignment]
+    if base._spec is not None and base._spec.view is not None:  # an alias, which does not hold what it shows
+        trace: Any = base._owner
+        whole = trace.result(trace.root_of(base._slot))
+        if whole is None:
+            awaken(base)
+        else:
+            base, cut = whole, True
     if base._spec is None and base._view is not None:
         base = base._view.base
     return alias(base) if base is not tensor and (cut or _tracked(base) != _tracked(tensor)) else base
@@ -191,7 +197,8 @@ def _traced(parent: Tensor, view: ViewArguments | str) -> Tensor:
     if known is None:
         known = trace.follow("a view", view, (parent,))
     if known is not None:
-        known[0]._parent = parent
+        if not isinstance(view, str):
+            known[0]._parent = parent
         if view == "data" or (view == "detach" and is_apart(parent)):
             set_apart(known[0])
         return known[0]

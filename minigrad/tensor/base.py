@@ -49,7 +49,7 @@ class TensorBase:
     _tag: int
     _slot: int
     _look: tuple[LazyBuffer, int] | None
-    # a shell has a spec, the trace it belongs to and, only if it is a view, its parent
+    # a shell has a spec, the trace it belongs to and, only if it is a view and no alias, its parent
     _spec: Spec | None
     _owner: Trace | None
     _parent: Tensor | None

@@ -50,7 +50,10 @@ def is_inference(tensor: Tensor) -> bool:
     if tensor._spec is None:
         return tensor._storage.edits < 0
     root = _root(tensor)
-    return bool(root.edits < 0) if isinstance(root, Storage) else root._spec.enabled is None
+    if isinstance(root, Storage):
+        return root.edits < 0
+    trace, slot = root
+    return bool(trace.specs[slot].enabled is None)
 
 
 def _check_base(self: Tensor, view: View) -> None:
@@ -129,7 +132,7 @@ def check_overlap(target: Tensor, operands: Iterable[Any], entirely: bool | None
             check_overlap(target, x, entirely)
         elif isinstance(x, type) or not hasattr(x, "_spec"):
             continue
-        elif (entirely or _is_part(x) or _is_part(target)) and _root(x) is _root(target):
+        elif (entirely or _is_part(x) or _is_part(target)) and _root(x) == _root(target):
             shape = target._shape()
             a, b = _range(x, shape) if expanded and x._shape() != shape else _range(x), _range(target)
             if a is not None and b is not None and a[0] < b[1] and b[0] < a[1] and (entirely or a != b):
@@ -165,10 +168,13 @@ def _is_part(tensor: Tensor) -> bool:
 
 
 def _root(tensor: Tensor) -> Any:
-    """What stands for the memory of a Tensor: its Storage, or the shell that will have it."""
-    while not is_filled(tensor) and tensor._spec.view is not None:  # type: ignore[union-attr]
-        tensor = tensor._parent  # type: ignore[assignment]
-    return tensor._storage if is_filled(tensor) else tensor
+    """What stands for the memory of a Tensor: its Storage, or the trace and the slot of what will have it."""
+    if is_filled(tensor):
+        return tensor._storage
+    trace: Any = tensor._owner
+    slot = trace.root_of(tensor._slot)
+    whole = trace.leaf(slot)
+    return (trace, slot) if whole is None else whole._storage
 
 
 def _range(tensor: Tensor, expanded: tuple[int, ...] | None = None) -> tuple[int, int, Any] | None:

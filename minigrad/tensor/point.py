@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
+from weakref import ref
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from minigrad.graph.host import run_host
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.graph.reference import evaluate
 from minigrad.ops import Op
-from minigrad.tensor.aliases import plain_alias
+from minigrad.tensor.base import is_apart, made, set_apart
 from minigrad.tensor.changes import is_filled
 from minigrad.tensor.entry import Entry
 from minigrad.tensor.pending import settle
@@ -199,6 +200,41 @@ def is_ours(value: LazyBuffer | None) -> bool:
         not value.buffer.is_shared)
 
 
+def _shared(trace: Trace, alias: int) -> Storage | None:
+    """The Storage that an alias shows, which may be all that is left of it; None if it has no value yet."""
+    slot = trace.root_of(alias)
+    whole = trace.leaf(slot) or trace.result(slot)
+    if whole is not None:
+        return whole._storage if is_filled(whole) else None
+    storage = trace.shared[slot]() if slot in trace.shared else None
+    if storage is None:
+        value = trace.values[slot] or seen_through(trace, slot)
+        if value is None:
+            return None
+        storage = Storage(value)
+        if trace.specs[slot].enabled is None:  # type: ignore[union-attr]
+            storage.edits = INFERENCE
+        trace.shared = {**trace.shared, slot: ref(storage)}
+    return storage
+
+
+def _seen(trace: Trace, alias: int, storage: Storage) -> View | None:
+    """How an alias sees a Storage: as what it is an alias of, outside autograd."""
+    views: list[Any] = []
+    slot = alias
+    while (spec := trace.specs[slot]) is not None and spec.view is not None:
+        views += [spec.view] if type(spec.view) is tuple else []
+        slot = trace.entry_of(slot).operands[0]
+    if not views:
+        return None
+    whole, spec = made(storage.lazy), trace.specs[alias]
+    whole._storage = storage
+    assert spec is not None and spec.strides is not None
+    steps = tuple([step for view in reversed(views) for step in view[0]])
+    dtype = None if spec.dtype is storage.lazy.dtype else spec.dtype
+    return View(whole, steps, spec.shape, spec.strides, spec.offset, views[0][4], dtype, False)
+
+
 def fill(trace: Trace, alive: Sequence[int]) -> bool:
     """Give the shells in these slots the values that are known now. Whether one of them is a shell still: it may have
     to show its tape."""
@@ -216,14 +252,22 @@ def fill(trace: Trace, alive: Sequence[int]) -> bool:
             continue
         arguments = spec.view
         value = trace.values[slot] or (seen_through(trace, slot) if arguments is None else None)
-        if arguments is not None:
+        if type(arguments) is tuple:
             parent = shell._parent
             if not is_filled(parent):
                 held = True
                 continue
             shell._storage = parent._storage
-            shell._view = plain_alias(parent, arguments)._view if type(arguments) is str else View(
-                parent, *arguments, differentiable=bool(spec.enabled))  # its edge is left to unfolding
+            shell._view = View(parent, *arguments, differentiable=bool(spec.enabled))  # its edge is left to unfolding
+        elif arguments is not None:
+            storage = _shared(trace, slot)
+            if storage is None:
+                held = True
+                continue
+            apart, view = is_apart(shell), _seen(trace, slot, storage)
+            shell._storage, shell._view = storage, view
+            if apart and view is not None:
+                set_apart(view.base)
         elif value is not None:
             shell._storage, shell._view = Storage(value), None
             if spec.enabled is None:

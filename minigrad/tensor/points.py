@@ -228,13 +228,17 @@ def _record_backward(trace: Trace, t: Tensor) -> None:
 
 
 def _pending(trace: Trace, alive: Sequence[int]) -> list[LazyBuffer]:
-    """The values to compute along with what was asked for: all that somebody holds; a view has none of its own."""
-    found = []
+    """The values to compute along with what was asked for: all that somebody holds, or shows as an alias does, which
+    does not hold it; a view has none of its own."""
+    found: dict[LazyBuffer, None] = {}
     for i in alive:
-        value, spec = trace.values[i], trace.specs[i]
-        if value is not None and value.srcs and spec is not None and spec.view is None:
-            found.append(value)
-    return found
+        spec = trace.specs[i]
+        if spec is None or type(spec.view) is tuple:
+            continue
+        value = trace.values[i if spec.view is None else trace.root_of(i)]
+        if value is not None and value.srcs:
+            found[value] = None
+    return list(found)
 
 
 def _replay_backward(trace: Trace, point: Point, alive: Sequence[int]) -> bool:

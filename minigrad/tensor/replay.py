@@ -73,6 +73,7 @@ class Trace:
     slots; ``filled``: the slots of shells that have memory. ``numbers`` are the Python numbers among the operands,
     ``constants`` their nodes, if they were recorded; ``asked`` is the key of the call that is being recorded, and
     ``asked_slots`` how many slots there were before and after its operands got theirs.
+    ``shared``: by slot of a result that nobody holds any more, the Storage of its aliases.
     ``writes``: by ``id``, the Storages that were changed in place by a call.
     ``ending``: it may end as soon as nobody holds any result.
     ``busy``: Storages are written as part of a point. ``stopped``: the trace was followed or recorded, and is off now.
@@ -89,7 +90,8 @@ class Trace:
     loose: list[ref[Tensor]] = NOTHING
     filled: set[int] = _NO_SLOTS
     capture: Capture | None = None
-    writes: dict[int, Change] = {}  # noqa: RUF012 (as above)
+    shared: dict[int, ref[Any]] = {}  # noqa: RUF012 (as above)
+    writes: dict[int, Change] = {}  # noqa: RUF012
     look_again, most_loose = 16, 64
     busy = ending = let = released = stopped = False
 
@@ -203,6 +205,12 @@ class Trace:
     def entry_of(self, slot: int) -> Entry:
         """The call that has its result in a slot."""
         return self.path[bisect_right(self.path, slot, key=_first) - 1]
+
+    def root_of(self, slot: int) -> int:
+        """The slot of what has the memory that a view or an alias shows."""
+        while (spec := self.specs[slot]) is not None and spec.view is not None:
+            slot = self.entry_of(slot).operands[0]
+        return slot
 
     def leaf(self, slot: int) -> Tensor | None:
         """The leaf in a slot."""

@@ -82,6 +82,9 @@ def _filled(trace: Trace, slot: int, fresh: Tensor) -> Tensor:
             known.buffer.views += [ref(known), ref(lazy)]  # two nodes have this memory now; both may be read
         trace.values[slot] = lazy
     if shell is None:
+        shared = trace.shared[slot]() if slot in trace.shared else None
+        if shared is not None:  # its aliases have memory already
+            fresh._storage = shared
         return fresh
     if slot not in trace.filled:
         shell._storage, shell._view, shell._grad, shell._hooks = fresh._storage, fresh._view, None, None

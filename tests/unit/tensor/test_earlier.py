@@ -1,5 +1,5 @@
-"""Stage: tests of the front. In: loops that look at results of a step after its ``backward()``. Out: they are replayed,
-and what lies on the tape shows there what recording every call gives. Next: ``test_pending.py``."""
+"""Stage: tests of the front. In: loops that look at results of a step after its ``backward()``, or hold aliases of what
+is gone. Out: they are replayed, and results and tape are those of recording every call. Next: ``test_pending.py``."""
 
 from __future__ import annotations
 
@@ -99,8 +99,41 @@ def numpy_writes(s: Loop, i: int) -> None:
     s.seen.append((positive.sum() + (o > 0).sum()).item())
 
 
-REPLAYED = {accuracy: 3, through_an_op_on_the_tape: 3, through_views: 4, what_was_a_view: 4, without_the_tape: 4,
-            largest_of_each_row: 3, less_than_before: 3, held_with_its_tape: 3, numpy_writes: 3}
+def losses_are_kept(s: Loop, i: int) -> None:
+    s.kept = [*(s.kept or []), s.out().square().mean().detach()]
+    s.learn((s.w - s.u).square().mean())
+    s.seen.append([kept.item() for kept in s.kept])
+
+
+def a_target_is_detached(s: Loop, i: int) -> None:
+    target = s.out().detach()
+    s.learn(F.mse_loss(s.out() * 0.9, target))
+    s.seen.append(target.tolist())
+
+
+def parts_are_detached(s: Loop, i: int) -> None:
+    o = s.out()
+    last, turned = o[:, -1].detach(), o.t().detach()[1:]
+    del o
+    s.learn((s.out().sum(1) - last).square().mean() + turned.sum() * s.u.sum())
+    s.seen += [last.tolist(), turned.tolist(), turned.stride(), turned.is_contiguous()]
+
+
+def aliases_share_memory(s: Loop, i: int) -> None:
+    o = s.out()
+    a, b, part = o.detach(), o.detach().detach(), o[1].data
+    del o
+    s.learn((s.out() - b).square().mean() + (a + 1).sum() * s.u.sum())
+    a.mul_(2)
+    part.add_(1)
+    s.seen += [a.tolist(), b.tolist(), part.tolist(), a._version, b._version]
+
+
+REPLAYED = {
+    losses_are_kept: 2, a_target_is_detached: 2, parts_are_detached: 2, aliases_share_memory: 2,
+    accuracy: 3, through_an_op_on_the_tape: 3, through_views: 4, what_was_a_view: 4, without_the_tape: 4,
+    largest_of_each_row: 3, less_than_before: 3, held_with_its_tape: 3, numpy_writes: 3,
+}
 
 
 def differentiated_again(s: Loop, i: int) -> None:
@@ -176,8 +209,64 @@ def overlapping(s: Loop, i: int) -> None:
     s.seen.append(o.tolist())
 
 
-OTHERS = [differentiated_again, retained, another_tape_is_open, root_of_another_tape, changed_in_place,
-          changed_through_an_alias, detached_in_place, used_in_the_next_round, overlapping]
+def what_was_detached_is_used(s: Loop, i: int) -> None:
+    """In some rounds somebody holds what an alias was made of, and differentiates it."""
+    o = s.out()
+    target = o.detach()
+    if not i % 3:
+        del o
+    s.learn((s.out() - target - 1).square().mean())
+    if i % 3:
+        o.sum().backward()
+    s.seen.append(target.tolist())
+
+
+def an_alias_has_memory_before_others(s: Loop, i: int) -> None:
+    a = s.out().detach()
+    s.seen.append(a.tolist())
+    b = a.detach()
+    c = b + 1
+    a.mul_(2)
+    s.seen += [b.tolist(), c.tolist()]
+
+
+def written_unseen(s: Loop, i: int) -> None:
+    """``.data`` of a part, which has memory by then: backward takes what is there."""
+    y = s.w.exp()
+    part = y[0].data
+    s.seen += [part.tolist(), (y * 2).sum().item()]
+    part.mul_(2)
+    y.sum().backward()
+
+
+def seen_behind_an_alias(s: Loop, i: int) -> None:
+    o = s.out()
+    part = o[1].detach()
+    if i % 3:
+        del o
+    s.seen.append(part.as_strided((2, 2), (4, 1), 1).tolist())
+
+
+def an_alias_overlaps(s: Loop, i: int) -> None:
+    o = s.out()
+    with mg.no_grad(), pytest.raises(RuntimeError, match="single memory location"):
+        o.detach()[1:].add_(o[:-1])
+    s.seen.append(o.tolist())
+
+
+def in_inference_mode(s: Loop, i: int) -> None:
+    with mg.inference_mode():
+        a = (s.out() * 2).detach()
+        b = s.out()[0].detach()
+        s.seen += [a.sum().item(), b.sum().item()]
+    s.seen += [a.is_inference(), b.is_inference(), a.tolist(), b.tolist()]
+
+
+OTHERS = [
+    what_was_detached_is_used, an_alias_has_memory_before_others, written_unseen, seen_behind_an_alias,
+    an_alias_overlaps, in_inference_mode, differentiated_again, retained, another_tape_is_open, root_of_another_tape,
+    changed_in_place, changed_through_an_alias, detached_in_place, used_in_the_next_round, overlapping,
+]
 
 
 def _rounds(step: Callable[[Loop, int], None]) -> tuple[list[Any], Any]:
