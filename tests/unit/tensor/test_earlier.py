@@ -222,12 +222,13 @@ def what_was_detached_is_used(s: Loop, i: int) -> None:
 
 
 def an_alias_has_memory_before_others(s: Loop, i: int) -> None:
-    a = s.out().detach()
-    s.seen.append(a.tolist())
+    a, loss = s.out().detach(), (s.w - s.u).square().sum()
+    s.seen.append(a.sum().item())
     b = a.detach()
     c = b + 1
     a.mul_(2)
     s.seen += [b.tolist(), c.tolist()]
+    s.learn(loss)
 
 
 def written_unseen(s: Loop, i: int) -> None:
