@@ -222,9 +222,12 @@ def what_was_detached_is_used(s: Loop, i: int) -> None:
 
 
 def an_alias_has_memory_before_others(s: Loop, i: int) -> None:
-    a, loss = s.out().detach(), (s.w - s.u).square().sum()
+    o, loss = s.out(), (s.w - s.u).square().sum()
+    a, other = o.detach(), o.detach()
+    del o
     s.seen.append(a.sum().item())
-    b = a.detach()
+    b = other.detach()
+    del other
     c = b + 1
     a.mul_(2)
     s.seen += [b.tolist(), c.tolist()]
