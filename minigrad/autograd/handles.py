@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import count
 from typing import Any
+from weakref import ref
 
 next_sequence = count(1).__next__
 
@@ -75,6 +76,17 @@ class RemovableHandle:
 
     def __exit__(self, *exception: object) -> None:
         self.remove()
+
+
+class Seen(ref[Any]):
+    """A reference to a Storage that backward watches. When a Storage goes that programs have changed in place, it says
+    in ``last`` how often."""
+
+    __slots__ = ("last",)
+
+    def __init__(self, storage: Any) -> None:
+        super().__init__(storage)
+        self.last: int | None = None
 
 
 class Extra:

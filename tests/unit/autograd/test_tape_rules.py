@@ -426,3 +426,34 @@ def test_an_infinite_gradient_of_one_chosen_element_leaves_the_others_alone() ->
         picked = x.detach() == chosen.detach()
         assert x.grad is not None
         assert x.grad.tolist() == minigrad.where(picked, math.inf, 0.0).tolist(), name
+
+
+@pytest.mark.parametrize("rounds", [1, 4])
+def test_a_result_that_was_changed_in_place_and_is_gone_is_an_error_too(rounds) -> None:
+    """As in PyTorch, whose tape holds what it reads: a function may have changed a local result and returned another."""
+
+    def change(x):
+        y = x.exp()
+        z = y * 2
+        y.add_(1)
+        return z
+
+    for _ in range(rounds):
+        x = leaf(1.0, 2.0)
+        with pytest.raises(RuntimeError, match="modified by an inplace operation: .* is at version 1; expected version 0"):
+            change(x).sum().backward()
+        x.exp().sum().backward()
+        assert x.grad.tolist() == pytest.approx([math.exp(1), math.exp(2)])
+
+
+def test_a_local_result_that_nobody_reads_may_be_changed_and_go() -> None:
+    x = leaf(1.0, 2.0)
+
+    def change(x):
+        y = x + 1
+        y.add_(1)
+        y.mul_(3)
+        return y * 2
+
+    change(x).sum().backward()
+    assert x.grad.tolist() == [6.0, 6.0]
