@@ -22,15 +22,17 @@ def main(arguments: list[str]) -> int:
         "what they consist of."))
     parser.add_argument("-o", "--output", help="the page (the program's name, with .html)")
     parser.add_argument("--json", action="store_true", help="write the data as JSON, for programs")
+    parser.add_argument("--perfetto", action="store_true", help="write the timeline, for https://ui.perfetto.dev")
     parser.add_argument("--against", metavar="FILE", help="compare with another run, of which --json has written this")
     parser.add_argument("-m", dest="module", action="store_true", help="the program is a module")
     parser.add_argument("program")
     parser.add_argument("arguments", nargs=argparse.REMAINDER)
     options = parser.parse_args(arguments)
-    ending = ".json" if options.json else ".html"
+    option, ending = ("--perfetto", ".trace.json") if options.perfetto else (
+        ("--json", ".json") if options.json else ("", ".html"))
     path = Path(options.output or f"{Path(options.program).stem}{ending}")
-    if options.json and path.suffix != ".json":
-        parser.error("with --json, the name of the output ends in .json")
+    if option and not path.name.endswith(ending):
+        parser.error(f"with {option}, the name of the output ends in {ending}")
     sys.argv = [options.program, *options.arguments]
     if not options.module:
         sys.path.insert(0, str(Path(options.program).resolve().parent))

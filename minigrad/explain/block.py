@@ -13,6 +13,7 @@ from pathlib import Path
 from minigrad.explain.before import before
 from minigrad.explain.model import Report
 from minigrad.explain.page import page
+from minigrad.explain.perfetto import trace
 from minigrad.explain.recording import Recorder
 from minigrad.explain.report import report_of
 
@@ -27,9 +28,13 @@ class Explained:
         return page(self.report)
 
     def save(self, path: str | Path) -> None:
-        """Write the page; or the data alone, if the name ends in ``.json``."""
+        """Write the page. If the name ends in ``.json``, the data alone; in ``.trace.json``, the timeline, for
+        Perfetto."""
         path = Path(path)
-        text = json.dumps(self.report.plain(), indent=1) if path.suffix == ".json" else self.html()
+        if path.name.endswith(".trace.json"):
+            text = json.dumps(trace(self.report))
+        else:
+            text = json.dumps(self.report.plain(), indent=1) if path.suffix == ".json" else self.html()
         path.write_text(text, encoding="utf-8")
 
     def _repr_html_(self) -> str:
@@ -42,8 +47,9 @@ class Explained:
 def explain(path: str | Path | None = None, title: str | None = None, against: str | Path | None = None,
             ) -> Iterator[Explained]:
     """Record what a block runs, and write a page about it to ``path``, also if the block raises. A name that ends in
-    ``.json`` gets the data alone. Without a path, ``save`` of what the block gives writes one later. ``against``: the
-    data of another run, with whose times those of this one are shown; ``ValueError`` if the file is no such data.
+    ``.json`` gets the data alone, one in ``.trace.json`` the timeline, for Perfetto. Without a path, ``save`` of what
+    the block gives writes one later. ``against``: the data of another run, with whose times those of this one are
+    shown; ``ValueError`` if the file is no such data.
 
     All graphs are compiled in the block (as by ``TIERS=0``), and the first time that calls come they are recorded, not
     replayed: both are what a longer run comes to. Kernels are timed one by one, as by ``inspect``.

@@ -90,7 +90,8 @@ class Plan:
     """A graph that ran. ``kernels``: from which to which position; ``how``: how its plan came about, and ``seconds``
     how long that took; ``difference``: to the graph most like it that had a plan. ``tier``: 0 if generic kernels ran
     it. ``graphs``: it as it was recorded, and simplified; ``parts``: the lines that its nodes come from, with their
-    shares of the nodes."""
+    shares of the nodes; ``apart``: for each
+    pair of neighbouring kernels why they are two."""
 
     device: str
     tier: int
@@ -105,6 +106,7 @@ class Plan:
     runs: int = 0
     graphs: list[Text] = field(default_factory=list)
     parts: list[Part] = field(default_factory=list)
+    apart: list[str] = field(default_factory=list)
 
 
 @dataclass

@@ -329,7 +329,9 @@ async function showDetail() {
   left.append(element("h3", {textContent: "It was asked for by"}));
   left.append(askers(plan));
   if (k.code >= 0) left.append(element("h3", {textContent: "How its loops are made"}), list(codes[k.code].steps));
-  if (k.notes.length) left.append(element("h3", {textContent: "Why it is one kernel, and apart from others"}), list(k.notes));
+  const apart = [[at - 1, "before it"], [at, "after it"]].filter(([i]) => plan.apart[i])
+    .map(([i, side]) => `apart from the one ${side}, ${kernels[plan.kernels[0] + (i === at ? at + 1 : i)].name}: ${plan.apart[i]}`);
+  if (k.notes.length + apart.length) left.append(element("h3", {textContent: "Why it is one kernel, and apart from others"}), list([...apart, ...k.notes]));
   if (k.arrays.length) left.append(element("h3", {textContent: "Its memory"}), list(k.arrays));
   const right = element("div", {className: "texts"});
   const close = element("button", {textContent: "close (Esc)"});
@@ -358,12 +360,12 @@ async function showPlan(p) {
     ["plan", `${p.how}${p.seconds ? ` in ${time(p.seconds)}` : ""}`], ["device", p.device]];
   if (p.difference) facts.push(["differs", p.difference]);
   left.append(element("dl", {}, ...facts.flatMap(([a, b]) => [element("dt", {textContent: a}), element("dd", {textContent: b})])));
-  left.append(element("h3", {textContent: "It was asked for by"}), askers(p), element("h3", {textContent: "Its kernels, in order"}));
-  left.append(list(kernels.slice(...p.kernels).map(k => {
+  left.append(element("h3", {textContent: "It was asked for by"}), askers(p), element("h3", {textContent: "Its kernels, in order, and why two are not one"}));
+  left.append(list(kernels.slice(...p.kernels).flatMap((k, i) => {
     const made = element("span", {className: "where"}, chips(k), `${k.name} `, element("small", {textContent: time(k.seconds)}));
     made.style.borderColor = "transparent";
     made.onclick = () => pickKernel(k.id);
-    return made;
+    return i ? [element("span", {className: "apart", textContent: p.apart[i - 1] || ""}), made] : [made];
   })));
   const close = element("button", {textContent: "close (Esc)"});
   close.onclick = () => pickKernel(-1);

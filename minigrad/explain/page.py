@@ -1,7 +1,7 @@
 """Stage: explaining. In: a ``Report``. Out: one HTML file that needs nothing else: the data as compressed JSON, the
 long texts apart, which few readers need, with the style sheet and the program that shows them (``page.css``,
 ``page.js``).
-Next: ``block.py``."""
+Next: ``perfetto.py``."""
 
 from __future__ import annotations
 

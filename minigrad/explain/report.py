@@ -1,6 +1,6 @@
 """Stage: explaining. In: a ``Recorder``. Out: its ``Report``: the time, operations and bytes of each kernel divided
 among the lines of the program that it comes from.
-Next: ``tracing.py``."""
+Next: ``neighbours.py``."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ import linecache
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from minigrad import config
 from minigrad.engine.build import parts_of
 from minigrad.engine.debug import machine_limits
 from minigrad.explain.model import File, Kernel, Line, Part, Plan, Report, Run, Stage, Text
+from minigrad.explain.neighbours import why_apart
 from minigrad.explain.recording import Ran, Recorder
 from minigrad.explain.sites import NOWHERE, Site
 from minigrad.explain.texts import Texts
@@ -88,6 +90,7 @@ class _Writer:
             found.outputs, found.output_bytes, found.arena_bytes = (
                 len(plan.outputs), sum(plan.output_bytes), plan.arena_bytes)
             self._graphs(found, details.results)
+            found.apart = [why_apart(a, b) for a, b in pairwise(plan.launches)]
             for kernel, detailed in zip(made, details.kernels, strict=True):
                 _describe(kernel, detailed.launch, self)
                 kernel.code = self.texts.add(detailed)

@@ -221,7 +221,7 @@ class Grouping:
                         or not _reads_in_place(draft, producer.drafts[0].stores)
                         or not self.can_merge(producer, consumer)):
                     continue
-                note = f"{_name(draft.stores[0])} joins its stage: read in place"
+                note = f"{name_of(draft.stores[0])} joins its stage: read in place"
                 self.merge(producer, consumer, _joined(producer, consumer, note))
                 break
 
@@ -268,11 +268,11 @@ class Grouping:
         if reason is None and not self.can_merge(producer, consumer):
             reason = "another kernel stands between them"
         if reason is not None:
-            note = f"apart from {_name(producer.stores[-1])}: {reason}"
+            note = f"apart from {name_of(producer.stores[-1])}: {reason}"
             if note not in consumer.notes:
                 consumer.notes.append(note)
             return None
-        merged.notes.append(f"{_name(producer.stores[-1])} is an earlier stage: {prod(merged.outer)} common rows")
+        merged.notes.append(f"{name_of(producer.stores[-1])} is an earlier stage: {prod(merged.outer)} common rows")
         return merged
 
     def _large(self, group: Group) -> list[int]:
@@ -358,7 +358,7 @@ class Grouping:
                      for g in islice(reversed(later.get((n, *_like(first)), {})), NEIGHBOURS)}
             for second in sorted(found, key=self.order.label.__getitem__):
                 if self._beside(first, second):
-                    note = f"{_name(first.stores[0])} is computed beside it: same space, same inputs"
+                    note = f"{name_of(first.stores[0])} is computed beside it: same space, same inputs"
                     merged = _joined(second, first, note)
                     self.merge(*self._ordered(first, second), merged)
                     for node in second.reads:
@@ -397,7 +397,8 @@ class Grouping:
             run = [group] if group is not None and not group.alone and group.work <= self.target.small_work else []
 
 
-def _name(node: LazyBuffer) -> str:
+def name_of(node: LazyBuffer) -> str:
+    """What notes call a node: its op and shape."""
     return f"{node.op.lower()} {'x'.join(map(str, node.shape)) or 'scalar'}"
 
 

@@ -70,6 +70,19 @@ def test_the_command_writes_data(program: Path, tmp_path: Path) -> None:
     assert wrong.returncode == 2 and "ends in .json" in wrong.stderr
 
 
+def test_the_command_writes_a_trace(program: Path, tmp_path: Path) -> None:
+    made = command("--perfetto", program, folder=tmp_path)
+    assert made.returncode == 0, made.stderr
+    events = json.loads((tmp_path / "a <b>.trace.json").read_text())["traceEvents"]
+    kernels = [e for e in events if e.get("tid") == "kernels on CPU"]
+    assert any("mm_" in e["name"] and "a <b>.py:6 (backward)" in e["args"] for e in kernels)
+    asked = [e for e in events if e.get("tid") == "asked for"]
+    assert asked[0]["name"].startswith("backward at a <b>.py:7") and events[-1]["args"]["bytes"] > 0
+    assert all(any(a["ts"] <= k["ts"] + 0.01 <= a["ts"] + a["dur"] + 0.02 for a in asked) for k in kernels)
+    wrong = command("--perfetto", "-o", "found.json", program, folder=tmp_path)
+    assert wrong.returncode == 2 and "ends in .trace.json" in wrong.stderr
+
+
 def test_a_program_that_fails_has_a_page(program: Path, tmp_path: Path) -> None:
     program.write_text(program.read_text() + "raise KeyError('late')\n")
     made = command("-o", "page.html", program, folder=tmp_path)

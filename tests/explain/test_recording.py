@@ -170,6 +170,19 @@ def test_a_new_plan_says_what_differs(explained, change: str, words: str) -> Non
     assert any(words in plan.difference for plan in report.plans), [plan.difference for plan in report.plans]
 
 
+@pytest.mark.parametrize(("program", "reason"), [
+    ("a = minigrad.rand(300, 300).realize(); ((a @ a) @ a).tolist()", "a large contraction keeps its own kernel"),
+    ("a = minigrad.rand(300, 40).realize(); b = minigrad.rand(7, 9000).realize()\n"
+     "c, d = a.exp(), b.cumsum(1)\nminigrad.realize(c, d)", "neither reads what the other stores"),
+    ("a = minigrad.zeros(3000)\na[minigrad.arange(5)] = 1\na.cumsum(0).tolist()", "a kernel of its own"),
+])
+def test_neighbours_say_why_they_are_two(explained, program: str, reason: str) -> None:
+    report = explained(f"import minigrad\n{program}\n")
+    for plan in report.plans:
+        assert len(plan.apart) == max(0, plan.kernels[1] - plan.kernels[0] - 1)
+    assert any(reason in words for plan in report.plans for words in plan.apart), [p.apart for p in report.plans]
+
+
 def test_nothing_is_left_behind(explained) -> None:
     before = LazyBuffer.__init__, Node.__init__
     explained(TRAINING)
