@@ -84,9 +84,12 @@ class Seen(ref[Any]):
 
     __slots__ = ("last",)
 
-    def __init__(self, storage: Any) -> None:
-        super().__init__(storage)
-        self.last: int | None = None
+    last: int | None
+
+    def __new__(cls, storage: Any) -> Seen:
+        made = super().__new__(cls, storage)
+        made.last = None
+        return made
 
 
 class Extra:
