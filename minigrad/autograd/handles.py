@@ -7,7 +7,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import count
 from typing import Any
-from weakref import ref
 
 next_sequence = count(1).__next__
 
@@ -76,20 +75,6 @@ class RemovableHandle:
 
     def __exit__(self, *exception: object) -> None:
         self.remove()
-
-
-class Seen(ref[Any]):
-    """A reference to a Storage that backward watches. When a Storage goes that programs have changed in place, it says
-    in ``last`` how often."""
-
-    __slots__ = ("last",)
-
-    last: int | None
-
-    def __new__(cls, storage: Any) -> Seen:
-        made = super().__new__(cls, storage)
-        made.last = None
-        return made
 
 
 class Extra:

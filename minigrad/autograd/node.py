@@ -10,7 +10,7 @@ from functools import cache, partial
 from typing import Any, ClassVar
 from weakref import ref
 
-from minigrad.autograd.handles import AccumulateGrad, Extra, Packed, RemovableHandle, Seen, next_sequence
+from minigrad.autograd.handles import AccumulateGrad, Extra, Packed, RemovableHandle, next_sequence
 from minigrad.autograd.keeps import DETACHED, FLOWS, KEEPS, OWN, ZERO, Keeps, Zero, modified, reads
 from minigrad.autograd.mode import mode
 from minigrad.autograd.protocol import Differentiable, Front
@@ -325,7 +325,7 @@ class Node:
     def lies_in(self, storage: Any, tensor: Any) -> None:
         """A result that was in ``storage`` is what ``tensor`` has had since it was computed."""
         there = tensor._storage
-        self.kept = tuple([(Seen(there), there.edits, entry[2], ref(tensor), there.version)
+        self.kept = tuple([(ref(there), there.edits, entry[2], ref(tensor), there.version)
                            if entry[0]() is storage else entry for entry in self.kept])
 
     def changed_in_place(self, before: Any, result: Any, after: Any) -> None:
@@ -333,7 +333,7 @@ class Node:
         where it was another operand, too."""
         old, new = before, result._storage
         self.kept = tuple([
-            (Seen(old), old.edits, position, ref(after), old.version) if position < 0 and storage() is new
+            (ref(old), old.edits, position, ref(after), old.version) if position < 0 and storage() is new
             else (storage, edits, position, tensor, version)
             for storage, edits, position, tensor, version in self.kept if position != 0 or storage() is not old])
 
@@ -345,9 +345,8 @@ class Node:
             if seen is not None and 0 <= position < len(self.edges) and type(self.edges[position]) is tuple and (
                     seen._edge is None and seen._view is None and not seen._requires_grad):
                 raise RuntimeError(DETACHED)
-            now = reference.last if storage is None else storage.edits
-            if now not in (None, edits):
-                raise modified(self._described(position, seen), now, edits)
+            if storage is not None and storage.edits != edits:
+                raise modified(self._described(position, seen), storage.edits, edits)
             if seen is None or not self.saved:
                 continue
             if storage.version != version if seen._storage is storage else position >= 0:  # a result keeps its memory
@@ -393,7 +392,7 @@ def _watched(t: Any, position: int) -> Kept:
     storage = t._storage
     if storage.edits < 0 and not mode.transforms:
         raise RuntimeError(INFERENCE)
-    return Seen(storage), storage.edits, position, ref(t), storage.version
+    return ref(storage), storage.edits, position, ref(t), storage.version
 
 
 def _whole(body: Subgraph, needs: tuple[bool, ...]) -> Backward:

@@ -7,11 +7,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Protocol
-from weakref import getweakrefs, ref
+from weakref import ref
 
 import numpy as np
 
-from minigrad.autograd.handles import Seen
 from minigrad.dtype import DType
 from minigrad.engine import leaf_from_numpy, realise, to_numpy
 from minigrad.graph.lazy import LazyBuffer
@@ -82,10 +81,6 @@ class Storage:
         except (AttributeError, TypeError):  # nobody has asked for its value; Python ends, and this module is gone
             return
         lazy.owners -= 1
-        if self.edits > 0:
-            for reference in getweakrefs(self):
-                if type(reference) is Seen:
-                    reference.last = self.edits
 
     def write(self, lazy: LazyBuffer, view: View | None = None) -> None:
         """Replace the value, or what a view sees of it. If NumPy sees the memory, run now and change that very
