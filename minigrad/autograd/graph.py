@@ -56,7 +56,7 @@ def increment_version(tensor: Any) -> None:
     1
     """
     for t in (tensor,) if isinstance(tensor, Tensor) else tensor:
-        t._storage.edits += 1
+        t._storage.changed()
 
 
 class saved_tensors_hooks:

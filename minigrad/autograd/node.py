@@ -20,9 +20,10 @@ from minigrad.graph.lazy import LazyBuffer
 from minigrad.graph.lines import user_line, user_stack
 from minigrad.runtime.locks import users_code
 
-# A Tensor that backward reads in PyTorch: a reference to its Storage, how often that had been changed in place, which
-# operand or result it is, a reference to it, and how often the Storage had been written, also unseen, by ``.data``.
-Kept = tuple[Any, int, int, Any, int]
+# A Tensor that backward reads in PyTorch: a reference to its Storage, a list with how often it has been changed in
+# place, and how often it had been, which operand or result it is, a reference to it, and how often the Storage had been
+# written, also unseen, by ``.data``.
+Kept = tuple[Any, list[int], int, int, Any, int]
 
 # An edge says where a gradient goes: ``(node, i)``, output i of a node, or a leaf Tensor itself, or None.
 Edge = Any
@@ -325,7 +326,7 @@ class Node:
     def lies_in(self, storage: Any, tensor: Any) -> None:
         """A result that was in ``storage`` is what ``tensor`` has had since it was computed."""
         there = tensor._storage
-        self.kept = tuple([(ref(there), there.edits, entry[2], ref(tensor), there.version)
+        self.kept = tuple([(ref(there), _count(there), there.edits, entry[3], ref(tensor), there.version)
                            if entry[0]() is storage else entry for entry in self.kept])
 
     def changed_in_place(self, before: Any, result: Any, after: Any) -> None:
@@ -333,20 +334,21 @@ class Node:
         where it was another operand, too."""
         old, new = before, result._storage
         self.kept = tuple([
-            (ref(old), old.edits, position, ref(after), old.version) if position < 0 and storage() is new
-            else (storage, edits, position, tensor, version)
-            for storage, edits, position, tensor, version in self.kept if position != 0 or storage() is not old])
+            (ref(old), _count(old), old.edits, position, ref(after), old.version) if position < 0 and storage() is new
+            else (storage, counter, edits, position, tensor, version)
+            for storage, counter, edits, position, tensor, version in self.kept
+            if position != 0 or storage() is not old])
 
     def check_kept(self) -> None:
         """``RuntimeError`` if a Tensor that backward reads in PyTorch has been changed in place since. What was changed
         by ``.data`` is read as it is now, as there."""
-        for reference, edits, position, tensor, version in self.kept:
+        for reference, counter, edits, position, tensor, version in self.kept:
             storage, seen = reference(), tensor()
             if seen is not None and 0 <= position < len(self.edges) and type(self.edges[position]) is tuple and (
                     seen._edge is None and seen._view is None and not seen._requires_grad):
                 raise RuntimeError(DETACHED)
-            if storage is not None and storage.edits != edits:
-                raise modified(self._described(position, seen), storage.edits, edits)
+            if counter[0] != edits:
+                raise modified(self._described(position, seen), counter[0], edits)
             if seen is None or not self.saved:
                 continue
             if storage.version != version if seen._storage is storage else position >= 0:  # a result keeps its memory
@@ -392,7 +394,20 @@ def _watched(t: Any, position: int) -> Kept:
     storage = t._storage
     if storage.edits < 0 and not mode.transforms:
         raise RuntimeError(INFERENCE)
-    return ref(storage), storage.edits, position, ref(t), storage.version
+    if Front.apart is not None and (counter := Front.apart(t)) is not None:
+        return ref(storage), counter, counter[0], position, lambda: t, storage.version
+    counter = storage.counter
+    if counter is None:
+        counter = storage.counter = [storage.edits]
+    return ref(storage), counter, storage.edits, position, ref(t), storage.version
+
+
+def _count(storage: Any) -> list[int]:
+    """A list with how often the Storage has been changed in place, now and later."""
+    if storage.counter is None:
+        storage.counter = [storage.edits]
+    counter: list[int] = storage.counter
+    return counter
 
 
 def _whole(body: Subgraph, needs: tuple[bool, ...]) -> Backward:

@@ -56,6 +56,8 @@ class Front:
     and ``dual(tensor, tangents)`` gives it some.
     ``rows(function, arguments)`` is how a custom Function with a rule of its own is called on placeholders of ``vmap``,
     None on others; the room ``func/`` fills it in.
+    ``apart(tensor)`` says how often what ``.data`` gave was changed, None of others; it is None itself as long as there
+    are only others.
     ``watch()`` begins a block in which every call is recorded, none replayed: it ends with ``mode.watched -= 1``."""
 
     wrap: ClassVar[Callable[[LazyBuffer, Any], Any]]
@@ -63,5 +65,6 @@ class Front:
     forward: ClassVar[Callable[..., None]]
     tangents: ClassVar[Callable[[Any], dict[int, Any]]]
     dual: ClassVar[Callable[[Any, dict[int, Any]], None]]
+    apart: ClassVar[Callable[[Any], list[int] | None] | None] = None
     watch: ClassVar[Callable[[], None]]
     rows: ClassVar[Callable[[Any, tuple[Any, ...]], Any] | None] = None

@@ -11,7 +11,7 @@ from minigrad.autograd.mode import mode
 from minigrad.dtype import DType
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.graph.strides import Steps, Window, composed, contiguous_strides
-from minigrad.tensor.base import awaken, is_apart, made, make, set_apart
+from minigrad.tensor.base import awaken, made, make, set_apart
 from minigrad.tensor.changes import is_filled
 from minigrad.tensor.entry import Entry
 from minigrad.tensor.replay import FOLLOW, RECORD, Trace, thread
@@ -61,8 +61,7 @@ def plain_alias(tensor: Tensor, name: str = "detach") -> Tensor:
             base = base._view.base
         result._view = View(plain_alias(base), view.chain(), view.shape, view.strides, view.offset, view.kind,
                             view.dtype, False)
-    if name == "data" or is_apart(tensor):
-        set_apart(result)
+    set_apart(result, name, tensor)
     return result
 
 
@@ -197,10 +196,10 @@ def _traced(parent: Tensor, view: ViewArguments | str) -> Tensor:
     if known is None:
         known = trace.follow("a view", view, (parent,))
     if known is not None:
-        if not isinstance(view, str):
+        if isinstance(view, str):
+            set_apart(known[0], view, parent)
+        else:
             known[0]._parent = parent
-        if view == "data" or (view == "detach" and is_apart(parent)):
-            set_apart(known[0])
         return known[0]
     result = plain_alias(parent, view) if isinstance(view, str) else plain_view(parent, *view)
     trace = thread.trace

@@ -7,7 +7,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any, overload
 
 from minigrad.dtype import DType, float64, int64, promote, uint64
-from minigrad.tensor.base import AnyTensor
+from minigrad.tensor.base import AnyTensor, apart_of
 from minigrad.tensor.changes import is_inference
 from minigrad.tensor.definition import also, both, function
 from minigrad.tensor.joining import cat
@@ -289,7 +289,8 @@ class Attributes:
         """How often the memory behind self was changed in place; ``RuntimeError`` if it was made in inference mode."""
         if is_inference(self):
             raise RuntimeError("Inference tensors do not track version counter.")
-        return self._storage.edits
+        counter = apart_of(self)
+        return self._storage.edits if counter is None else counter[0]
 
     def _is_view(self: Tensor) -> bool:
         """Whether self is a view of another Tensor for autograd, too."""

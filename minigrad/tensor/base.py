@@ -43,8 +43,8 @@ class TensorBase:
     __slots__ = ("__dict__", "__weakref__", "_apart", "_edge", "_grad", "_hooks", "_look", "_owner", "_parent",
                  "_requires_grad", "_slot", "_spec", "_storage", "_tag", "_view")
 
-    # of what ``.data`` gives: changes through it go unseen by the tape
-    _apart: bool
+    # of what ``.data`` gives, how often it was changed
+    _apart: list[int]
     # its place in the trace of this tag; what it looked like as a leaf, with the value for which that holds
     _tag: int
     _slot: int
@@ -212,9 +212,12 @@ class TensorBase:
                 self._count_edit()
 
     def _count_edit(self) -> None:
-        """Remember that the memory was changed in place, which ``.data`` does unseen."""
-        if not is_apart(self):
-            self._storage.edits += 1
+        """Remember that the memory was changed in place: what ``.data`` gives does so for itself."""
+        counter = apart_of(self)
+        if counter is None:
+            self._storage.changed()
+        else:
+            counter[0] += 1
 
     def _adopt(self: Tensor, value: Tensor) -> Tensor:
         """Become ``value``, a fresh result of the same shape and dtype: the last step of every in-place op."""
@@ -272,16 +275,23 @@ class TensorBase:
         return self._view is not None and self._source() is not None
 
 
-def is_apart(tensor: TensorBase) -> bool:
-    """Whether changes through this Tensor go unseen by the tape: it came from ``.data``."""
+def apart_of(tensor: TensorBase) -> list[int] | None:
+    """How many changes there were through this Tensor and its aliases, if it came from ``.data``: they go unseen by the
+    tape, but for ops that read one of them."""
+    if Front.apart is None:
+        return None
     while tensor._spec is not None and type(tensor._spec.view) is tuple:
         tensor = tensor._parent  # type: ignore[assignment]
-    return getattr(_memory_of(tensor), "_apart", False)
+    return getattr(_memory_of(tensor), "_apart", None)
 
 
-def set_apart(tensor: TensorBase) -> None:
-    """Have changes through this alias go unseen by the tape."""
-    _memory_of(tensor)._apart = True
+def set_apart(tensor: TensorBase, name: str, parent: TensorBase) -> None:
+    """Have changes through an alias of this ``name`` go unseen by the tape, if those of its parent do or it is
+    ``data``."""
+    counter = [0] if name == "data" else apart_of(parent)
+    if counter is not None:
+        _memory_of(tensor)._apart = counter
+        Front.apart = staticmethod(apart_of)
 
 
 def _memory_of(tensor: TensorBase) -> TensorBase:
@@ -428,7 +438,7 @@ def put_memory(tensor: Tensor, buffer: Any, shape: tuple[int, ...], dtype: DType
     lazy.op, lazy.srcs, lazy.arg, lazy.shape, lazy.dtype, lazy.device = Op.BUFFER, (), None, shape, dtype, device
     lazy.buffer, lazy.offset, lazy.owners, lazy.readers = buffer, 0, 1, 0
     storage = _new(Storage)
-    storage.lazy, storage.version, storage.history, storage.edits = lazy, 0, 0, 0
+    storage.lazy, storage.version, storage.history, storage.edits, storage.counter = lazy, 0, 0, 0, None
     if (mode if tensor._spec is None else tensor._spec).enabled is None:
         storage.edits = INFERENCE
     tensor._storage = storage

@@ -163,7 +163,7 @@ class InPlace:
         there = storage.lazy.size * storage.lazy.dtype.size // self.dtype.size
         if offset + count <= there:
             self._become(strided_alias(storage, self.dtype, shape, contiguous_strides(shape), offset))
-            storage.edits += 1
+            storage.changed()
             return self
         flat = self._read().reshape((prod(self._shape()),))
         flat = flat.pad(((0, count - flat.size, 0),))

@@ -339,7 +339,7 @@ def _replay_update(trace: Trace, point: Point, targets: Sequence[Tensor], others
             trace.values[number] = LazyBuffer.from_buffer(buffer, shape, dtype, point.device)
             continue
         storage = targets[number]._storage
-        storage.edits += 1
+        storage.changed()
         if buffer is storage.lazy.buffer:
             storage.version += 1  # the memory of the old contents, which nobody else could read
         else:

@@ -34,11 +34,14 @@ class Storage:
     """The cell behind one or several Tensors: its current value and how often that was replaced. ``history`` counts
     how often an in-place op changed what the value was computed from, so that views know when to ask again."""
 
-    __slots__ = ("__weakref__", "edits", "former", "history", "lazy", "pending", "version")
+    __slots__ = ("__weakref__", "counter", "edits", "former", "history", "lazy", "pending", "version")
 
     edits: int
     """How often programs have changed it in place, but not by ``.data``: what PyTorch calls its version. The tape looks
     at it. Below 0 for memory that was made in inference mode."""
+
+    counter: list[int] | None
+    """``edits``, once an op's backward reads this memory: the op has this list, which outlives the Storage."""
 
     former: tuple[Any, int, Any]
     """After ``detach_`` of a Tensor: a reference to it, the ``history`` until then, and the edge that it had."""
@@ -52,6 +55,7 @@ class Storage:
     def __init__(self, lazy: LazyBuffer) -> None:
         self.lazy = lazy
         self.version = self.history = self.edits = 0
+        self.counter = None
         lazy.owners += 1
 
     wake: ClassVar[Callable[[Storage], LazyBuffer]]
@@ -64,6 +68,12 @@ class Storage:
             if name != "lazy":
                 raise AttributeError(f"'Storage' object has no attribute {name!r}")
             return Storage.wake(self)
+
+    def changed(self) -> None:
+        """Count a change in place."""
+        self.edits += 1
+        if self.counter is not None:
+            self.counter[0] = self.edits
 
     def is_known(self) -> bool:
         """Whether there is a value, computed or not."""

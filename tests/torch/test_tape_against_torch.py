@@ -45,6 +45,18 @@ x=t.ones(4); v=x.view(2,2); x.requires_grad_(); v.copy_(t.ones(2,2)*3); r=x
 x=t.ones(4); v=x.view(2,2); x.requires_grad_(); v.zero_(); r=v
 x=t.ones(4); v=x.view(2,2); w=v[0]; v.requires_grad_(); w.mul_(2); r=v, w
 x=t.ones(4); v=x.view(2,2); w=v[0]; v.requires_grad_(); v.data.mul_(2); r=v, w
+x=t.ones(2,requires_grad=True); d=x.data; y=x/d; d.clamp_(max=1); y.sum().backward(); r=x.grad
+x=t.ones(2,requires_grad=True); d=x.data; y=x*3/d; x.data.add_(1); y.sum().backward(); r=x.grad
+x=t.ones(2,requires_grad=True); d=x.data; y=x[1:]/d[1:]; d[:1].add_(1); y.sum().backward(); r=x.grad
+x=t.ones(2,requires_grad=True); d=x.data; y=x*2/x.data; d.add_(1); y.sum().backward(); r=x.grad
+x=t.ones(2,requires_grad=True); d=(x*2).data; y=x*d; d.detach().mul_(2); y.sum().backward(); r=x.grad
+x=t.ones(2,requires_grad=True); z=x*2; d=z.data; y=t.maximum(z,d); d[None]=t.zeros(2); y.sum().backward(); r=x.grad
+x=t.ones(2,requires_grad=True); d=x.data; a=d._version; d.add_(1); r=a, d._version, x._version, x.data._version
+x=t.ones(2,requires_grad=True); y=x.exp(); z=y*2; y.add_(1); del y; z.sum().backward()
+x=t.ones(2,requires_grad=True); y=x.exp(); z=y*2; y[1:]=3; y=None; z.sum().backward()
+x=t.ones(2,requires_grad=True); y=x*2; z=y.sin(); y.add_(1); y=x*2; z.sum().backward()
+x=t.ones(2,requires_grad=True); y=x*2; z=y.sin(); y=y.add_(1).exp(); z.sum().backward()
+x=t.ones(2,requires_grad=True); y=x*2; z=y.sin(); y=y.t(); y.mul_(2); del y; z.sum().backward()
 x=t.ones(4); v=x.view(2,2); w=v[0]; v.requires_grad_(); x.mul_(2); r=v, w, x
 x=t.ones(4); v=x.view(2,2); v.requires_grad_(); x.mul_(t.ones(4,requires_grad=True)); r=x.grad_fn.name()
 x=t.ones(4); v=x.view(2,2); v.requires_grad_(); x.mul_(t.ones(4,requires_grad=True)); r=v.sum().backward(), v.grad

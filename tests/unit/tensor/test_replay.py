@@ -858,6 +858,20 @@ def test_what_is_changed_through_data_is_read_as_it_is_then_in_every_round(chang
         assert x.grad.tolist() == [[2.0, 2.0]]
 
 
+@pytest.mark.parametrize("change", [
+    lambda d: d.mul_(2), lambda d: d.detach().mul_(2), lambda d: d[:1].mul_(2), lambda d: d.view(2, 1).mul_(2),
+])
+def test_what_data_gave_and_an_op_reads_may_not_be_changed_in_any_round(change):
+    for _ in range(5):
+        x = mg.tensor([0.5, 1.0], requires_grad=True)
+        y = x.exp()
+        given = y.data
+        z = x * given
+        change(given)
+        with pytest.raises(RuntimeError, match="is at version 1; expected version 0"):
+            z.sum().backward()
+
+
 @pytest.mark.parametrize("find", [
     lambda x: (x * 2).argsort(), lambda x: x.to(mg.float16).argsort(), lambda x: mg.cat([x, x]).topk(1)[1],
     lambda x: x.argsort(),
