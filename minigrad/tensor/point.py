@@ -18,7 +18,7 @@ from minigrad.graph.host import run_host
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.graph.reference import evaluate
 from minigrad.ops import Op
-from minigrad.tensor.base import is_apart, made, set_apart
+from minigrad.tensor.base import apart_of, made
 from minigrad.tensor.changes import is_filled
 from minigrad.tensor.entry import Entry
 from minigrad.tensor.pending import settle
@@ -264,10 +264,10 @@ def fill(trace: Trace, alive: Sequence[int]) -> bool:
             if storage is None:
                 held = True
                 continue
-            apart, view = is_apart(shell), _seen(trace, slot, storage)
+            counter, view = apart_of(shell), _seen(trace, slot, storage)
             shell._storage, shell._view = storage, view
-            if apart and view is not None:
-                set_apart(view.base)
+            if counter is not None and view is not None:
+                view.base._apart = counter
         elif value is not None:
             shell._storage, shell._view = Storage(value), None
             if spec.enabled is None:
