@@ -183,3 +183,13 @@ def test_powers_of_ldexp_have_the_dtype_of_both(dtype: str, other: str, shape: t
 
     mine, theirs = outcome(minigrad), outcome(torch)
     assert mine == theirs if theirs is None else (mine[0], mine[1]) == (theirs[0], pytest.approx(theirs[1], rel=1e-8))
+
+
+@pytest.mark.parametrize("call", [
+    lambda L, v: L.nn.functional.cosine_similarity(v, v - 3, dim=0), lambda L, v: L.nn.functional.normalize(v, dim=-1),
+    lambda L, v: L.linalg.vector_norm(v, dim=0), lambda L, v: v.norm(dim=-1),
+    lambda L, v: L.nn.functional.cosine_similarity(v[None], v[None] * 2, dim=0)])
+def test_norms_along_the_dimension_of_a_number(call):
+    """A tensor without dimensions may be reduced along dimension 0, as if it had one."""
+    found = [call(L, L.tensor(-2.0)).tolist() for L in (torch, minigrad)]
+    assert found[0] == pytest.approx(found[1])

@@ -18,7 +18,7 @@ def length(x: Tensor, axis: int, p: float, keepdim: bool = False) -> Tensor:
     if p == 0:
         return (x != 0).to(x.dtype.part).sum(axis, keepdim)
     size = x.abs()
-    if x.shape[axis] == 1:
+    if x.ndim == 0 or x.shape[axis] == 1:
         return size if keepdim else size.squeeze(axis)
     if p == math.inf:
         return size.amax(axis, keepdim)
