@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from minigrad.engine.recipe import KernelCall
     from minigrad.engine.tier0.program import DirectKernel
     from minigrad.engine.walk import Pending
+    from minigrad.runtime.buffer import Buffer
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,8 +108,8 @@ class Seen:
         self.plan_misses += not hit
         self._add(executable, pending.device, seconds, details)
 
-    def ran_again(self, executable: Any, device: str, seconds: Sequence[float]) -> None:
-        """What ran before ran again on other memory, without a graph."""
+    def ran_again(self, executable: Any, device: str, seconds: Sequence[float], results: Sequence[Buffer]) -> None:
+        """What ran before ran again on other memory, without a graph. ``results``: what it gave."""
         self.replayed += 1
         self._add(executable, device, seconds, None)
 

@@ -187,7 +187,7 @@ def run_again(executable: Any, leaves: Sequence[Buffer], addresses: list[int], n
         _debug().after(executable, seconds, level)
     for record in seen:
         if record.run and record.device in (None, device):
-            record.ran_again(executable, device, seconds)
+            record.ran_again(executable, device, seconds, buffers)
     return buffers
 
 

@@ -4,7 +4,7 @@ Next: ``report.py``."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,20 +42,20 @@ def _word(node: Any) -> str:
     return f"{node.op} {node.arg.name}" if node.op == Op.FUNCTION else str(node.op)
 
 
-def difference(new: Outline, known: Sequence[Outline]) -> str:
-    """How a graph differs from the one most like it; empty if there is none to compare it with.
+def difference(new: Outline, known: Mapping[int, Outline]) -> str:
+    """How a graph differs from the one most like it; empty if there is none to compare it with. ``known``: those that
+    had plans, by the numbers of these.
 
     >>> one, other = [Outline((("BUFFER", (n,), "float32"), ("EXP", (n,), "float32")), (None, None), (), (), "CPU",
     ...                       frozenset()) for n in (2, 3)]
-    >>> difference(other, [one])
+    >>> difference(other, {0: one})
     'the same ops on other shapes: BUFFER has shape (3,), before (2,)'
-    >>> difference(one, [])
+    >>> difference(one, {})
     ''
     """
     if not known:
         return ""
-    likeness = [_likeness(new, other) for other in known]
-    best = max(range(len(known)), key=lambda i: (likeness[i], i))
+    best = max(known, key=lambda number: (_likeness(new, known[number]), number))
     other = known[best]
     ops = [n[0] for n in new.nodes]
     if ops == [n[0] for n in other.nodes]:

@@ -112,7 +112,9 @@ class Plan:
 @dataclass
 class Run:
     """A run of a plan: from ``at`` on, each of its kernels for so long, asked for by a ``call`` at a line. ``how``:
-    ``"planned"``, ``"cached"`` or ``"replayed"``. ``held``: bytes in use when it was over."""
+    ``"planned"``, ``"cached"`` or ``"replayed"``. ``held``: bytes in use when it was over;
+    ``owners``: pairs of a position in ``Report.owners`` and how many of them are its, for those for which that has
+    changed since the run before."""
 
     at: float
     plan: int
@@ -122,6 +124,16 @@ class Run:
     call: str
     seconds: list[float]
     held: int
+    owners: list[tuple[int, int]]
+
+
+@dataclass
+class Owner:
+    """What memory belongs to: a line of the program, whose values (``phase``: ``"forward"``) or gradients it holds."""
+
+    file: int
+    number: int
+    phase: str
 
 
 @dataclass
@@ -171,6 +183,7 @@ class Report:
     runs: list[Run]
     codes: list[Code]
     diverged: list[tuple[str, int]]
+    owners: list[Owner]
     left_out: int = 0
     before: Before | None = None
     version: int = VERSION

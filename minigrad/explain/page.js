@@ -7,7 +7,7 @@ async function inflated(id) {
 inflated("data").then(show);
 
 function show(data) {
-const {files, lines, kernels, plans, runs, codes, limits} = data;
+const {files, lines, kernels, plans, runs, codes, limits, owners} = data;
 const HUES = [212, 24, 145, 330, 265, 48, 185, 0, 95, 300, 230, 70];
 
 // --- words
@@ -24,7 +24,7 @@ const scaled = (x, units, step) => {
   return `${x === 0 ? "0" : digits(x)} ${units[i]}`;
 };
 const time = s => s >= 1 ? `${digits(s)} s` : s === 0 ? "0" : scaled(s * 1e9, ["ns", "µs", "ms"], 1000);
-const bytes = b => scaled(b, ["B", "KB", "MB", "GB", "TB"], 1024);
+const bytes = b => b < 1024 ? `${Math.round(b)} B` : scaled(b, ["B", "KB", "MB", "GB", "TB"], 1024);
 const number = n => n.toLocaleString("en");
 const percent = x => x >= 0.1 ? `${(100 * x).toFixed(0)} %` : x >= 0.0005 ? `${(100 * x).toFixed(1)} %` : "";
 const ofLimit = x => x > 1.005 ? "> 100 %" : percent(x) || "0 %";
@@ -417,24 +417,50 @@ function tick(t, every) {
   const [factor, word] = unit.find(([f]) => every * f >= 0.099) || unit[2];
   return `${(t * factor).toFixed(Math.max(0, -Math.floor(Math.log10(every * factor) + 1e-9)))} ${word}`;
 }
+function ownersAfter(run) {
+  const held = new Map();
+  for (const r of runs) {
+    for (const [owner, count] of r.owners) held.set(owner, count);
+    if (r === run) break;
+  }
+  const known = [...held].filter(([, count]) => count > 0).map(([owner, count]) => ({...owners[owner], count})).sort((a, b) => b.count - a.count);
+  const rest = run.held - known.reduce((sum, o) => sum + o.count, 0);
+  return rest > 0 ? [...known, {file: -1, number: 0, phase: "forward", count: rest}] : known;
+}
+const belongs = o => o.file < 0 ? "inputs, and what no run has made" : `${o.phase === "backward" ? "gradient of " : ""}${place(o)}`;
 function drawMemory(g, x, style) {
   if (!peak.held) return;
-  const y = held => MEMORY[0] + MEMORY[1] * (1 - held / peak.held), bottom = MEMORY[0] + MEMORY[1];
+  const bottom = MEMORY[0] + MEMORY[1], scale = MEMORY[1] / peak.held, light = style.getPropertyValue("--light");
+  const held = new Map();
+  let total = 0, at = -2;
   g.beginPath();
-  let last = 0, at = -1e9;
-  g.moveTo(-2, bottom);
+  g.moveTo(at, bottom);
+  const column = until => {
+    if (until - at < 0.5) return;
+    let y = bottom;
+    for (const [owner, count] of held) {
+      if (count <= 0 || grey(owners[owner])) continue;
+      g.fillStyle = `hsl(${hueOf(owners[owner])} 65% ${light} / ${owners[owner].phase === "backward" ? 0.4 : 0.75})`;
+      g.fillRect(at, y - count * scale, until - at, count * scale);
+      y -= count * scale;
+    }
+    g.fillStyle = style.getPropertyValue("--rule");
+    g.fillRect(at, bottom - total * scale, until - at, Math.max(0, y - bottom + total * scale));
+    g.lineTo(at, bottom - total * scale); g.lineTo(until, bottom - total * scale);
+    at = until;
+  };
   for (const r of runs) {
-    const here = Math.max(-2, Math.min(x(end) + 2, x(r.until)));
-    if (here - at < 0.5 && Math.abs(y(r.held) - y(last)) < 1) continue;
-    g.lineTo(here, y(last)); g.lineTo(here, y(r.held));
-    last = r.held; at = here;
+    column(Math.min(canvas.clientWidth + 2, x(r.until)));
+    total = r.held;
+    for (const [owner, count] of r.owners) held.set(owner, count);
   }
-  g.lineTo(canvas.clientWidth + 2, y(last)); g.lineTo(canvas.clientWidth + 2, bottom); g.closePath();
-  g.globalAlpha = 0.22; g.fillStyle = style.getPropertyValue("--accent"); g.fill();
-  g.globalAlpha = 1; g.strokeStyle = style.getPropertyValue("--accent"); g.stroke();
+  column(canvas.clientWidth + 2);
+  const last = canvas.clientWidth + 2;
+  g.lineTo(last, bottom);
+  g.lineWidth = 1; g.strokeStyle = style.getPropertyValue("--soft"); g.stroke();
   g.fillStyle = style.getPropertyValue("--soft");
   const top = x(peak.until);
-  g.beginPath(); g.arc(top, y(peak.held), 3, 0, 7); g.fill();
+  g.beginPath(); g.arc(top, bottom - MEMORY[1], 3, 0, 7); g.fill();
   g.strokeStyle = style.getPropertyValue("--paper"); g.lineWidth = 3;
   g.strokeText(`${bytes(peak.held)} in use at most`, Math.max(4, Math.min(top + 7, canvas.clientWidth - 130)), MEMORY[0] + 6);
   g.fillText(`${bytes(peak.held)} in use at most`, Math.max(4, Math.min(top + 7, canvas.clientWidth - 130)), MEMORY[0] + 6);
@@ -540,10 +566,28 @@ canvas.onpointermove = e => {
   if (!found) { tip(); return; }
   const run = found.kernel === undefined ? found.run : runs[found.run];
   const asked = `${called(run.call)} at ${place(run)} asked for it (${run.how})`;
-  if (found.memory) tip(e, `${bytes(run.held)} in use after this run\n${asked}`);
+  if (found.memory) tip(e, [`${bytes(run.held)} in use after this run`, ...ownersAfter(run).slice(0, 8).map(o => `${bytes(o.count)}  ${belongs(o)}`), asked].join("\n"));
   else tip(e, found.kernel === undefined ? `plan ${run.plan}: ${time(run.until - run.at)}\n${asked}` : `${kernels[found.kernel].name}: ${time(found.until - found.at)}\n${asked}`);
 };
 canvas.onmouseleave = () => tip();
+
+function showMemory() {
+  $("memory").hidden = !peak.held;
+  if (!peak.held) return;
+  $("memoryhint").textContent = `${bytes(peak.held)} after ${called(peak.call)} at ${place(peak)}, ${time(peak.until)} after the beginning`;
+  const found = ownersAfter(peak);
+  document.querySelector("#owners tbody").append(...found.map(o => {
+    const inside = element("i");
+    inside.style.cssText = `width:${100 * o.count / peak.held}%;` + (grey(o) ? "background:var(--soft)" : "");
+    const line = element("div", {className: "bar"}, inside);
+    line.style.setProperty("--hue", hueOf(o));
+    if (o.phase === "backward") inside.className = "backward";
+    const row = element("tr", {className: grey(o) ? "" : "has"}, element("td", {className: "cost", textContent: bytes(o.count)}),
+      element("td", {className: "share"}, line), element("td", {textContent: belongs(o)}), element("td", {}, coloured(lineText(o))));
+    if (!grey(o)) row.onclick = () => pickLine(lineKey(o), true);
+    return row;
+  }));
+}
 
 // --- tips, keys, beginning
 
@@ -594,6 +638,7 @@ showHeads();
 showPlans();
 const heavy = files.map((f, i) => lines.filter(l => l.file === i).reduce((s, l) => s + l.forward + l.backward, 0));
 if (files.length) showFile(heavy.indexOf(Math.max(...heavy)));
+showMemory();
 drawKernels();
 if (runs.length) { from = Math.max(0, runs[0].at - 0.02 * (end - runs[0].at)); }
 drawTimeline();

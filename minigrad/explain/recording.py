@@ -3,7 +3,7 @@ graph that ran its kernels and the lines they come from.
 
 While a block is recorded, a few functions of the rooms below are replaced by ones that note something and call the
 original. So a program that nobody explains pays nothing.
-Next: ``comparing.py``."""
+Next: ``holding.py``."""
 
 from __future__ import annotations
 
@@ -22,9 +22,11 @@ from minigrad.engine.details import Details
 from minigrad.engine.inspect import Seen
 from minigrad.engine.walk import Pending
 from minigrad.explain.comparing import Outline, difference
-from minigrad.explain.sites import Site, here
+from minigrad.explain.holding import Holdings
+from minigrad.explain.sites import NOWHERE, Site, here
 from minigrad.graph.origins import UNKNOWN, Origins
 from minigrad.runtime.allocator import memory_stats
+from minigrad.runtime.buffer import Buffer
 from minigrad.tensor import unfold
 from minigrad.tensor.replay import Entry, Trace, thread
 
@@ -35,7 +37,8 @@ MOST_RUNS = 20_000
 @dataclass(eq=False)
 class Ran:
     """A graph that ran: what ran it, its kernels in every form (None for those of tier 0, and for what was recorded
-    before the block), how it came about and how long that took, and how it differs from others."""
+    before the block), how it came about and how long that took, how it differs from others, and where its results come
+    from."""
 
     executable: Any
     device: str
@@ -44,6 +47,7 @@ class Ran:
     how: str
     seconds: float
     difference: str = ""
+    results: Sequence[Site] = ()
     runs: int = 0
     launches: list[int] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
@@ -61,7 +65,8 @@ class Ran:
 @dataclass(frozen=True)
 class Moment:
     """A run: when it began, in seconds since the recording did, its graph's position in ``Recorder.graphs``, how it
-    ran, where it was asked for, how long each kernel took, and the bytes in use when it was over."""
+    ran, where it was asked for, how long each kernel took, the bytes in use when it was over, and how many of them
+    belong to whom, of those for whom that has changed."""
 
     at: float
     graph: int
@@ -69,6 +74,7 @@ class Moment:
     site: Site
     seconds: Sequence[float]
     held: int
+    owners: Sequence[tuple[Site, int]]
 
 
 @dataclass
@@ -79,6 +85,7 @@ class _Found:
     sites: tuple[Any, ...]
     outline: Outline | None
     seconds: float
+    results: Sequence[Site]
 
 
 class Recorder(Seen):
@@ -92,8 +99,9 @@ class Recorder(Seen):
         self.left_out = 0
         self.seconds = 0.0
         self._began = perf_counter()
+        self._holdings = Holdings()
         self._known: dict[Any, int] = {}
-        self._outlines: list[Outline] = []
+        self._outlines: dict[int, Outline] = {}
         self._found: _Found | None = None
         self._tape: WeakKeyDictionary[Node, Site] = WeakKeyDictionary()
         self._entries: dict[int, tuple[Entry, Site]] = {}
@@ -135,29 +143,32 @@ class Recorder(Seen):
         if at is None:
             at = self._known[key] = len(self.graphs)
             how = "known before" if hit else executable.origin if executable.tier else "tier 0"
-            made = Ran(executable, pending.device, details, len(pending.order), how, 0.0 if hit else found.seconds)
+            made = Ran(executable, pending.device, details, len(pending.order), how, 0.0 if hit else found.seconds,
+                       results=found.results)
             if found.outline is not None:
                 made.difference = difference(found.outline, self._outlines)
-                self._outlines.append(found.outline)
+                self._outlines[at] = found.outline
             self.graphs.append(made)
         self._known[executable] = at
-        self._add_run(at, "cached" if hit else "planned", seconds)
+        self._add_run(at, "cached" if hit else "planned", seconds, [node.buffer for node in pending.results])
 
-    def ran_again(self, executable: Any, device: str, seconds: Sequence[float]) -> None:
+    def ran_again(self, executable: Any, device: str, seconds: Sequence[float], results: Sequence[Buffer]) -> None:
         """What ran before ran again."""
         at = self._known.get(executable)
         if at is None:
             at = self._known[executable] = len(self.graphs)
             self.graphs.append(Ran(executable, device, None, 0, "recorded before this block", 0.0))
-        self._add_run(at, "replayed", seconds)
+        self._add_run(at, "replayed", seconds, results)
 
-    def _add_run(self, graph: int, how: str, seconds: Sequence[float]) -> None:
+    def _add_run(self, graph: int, how: str, seconds: Sequence[float], results: Sequence[Buffer]) -> None:
         self.graphs[graph].count(seconds)
+        self._holdings.add(results, self.graphs[graph].results or [NOWHERE] * len(results))
         if len(self.moments) == MOST_RUNS:
             self.left_out += 1
             return
         at = perf_counter() - self._began - sum(seconds)
-        self.moments.append(Moment(max(at, 0.0), graph, how, here(), tuple(seconds), memory_stats().in_use))
+        self.moments.append(Moment(max(at, 0.0), graph, how, here(), tuple(seconds), memory_stats().in_use,
+                                   self._holdings.changes()))
 
     # --- what is replaced while a block is recorded
 
@@ -175,7 +186,8 @@ class Recorder(Seen):
                 start = perf_counter()
                 executable, hit = plain(pending)
             seconds = perf_counter() - start
-            self._found = _Found(pending, sites, None if hit else Outline.of(pending, sites), seconds)
+            results = [Holdings.owner(self.origins.of(node) or NOWHERE) for node in pending.results]
+            self._found = _Found(pending, sites, None if hit else Outline.of(pending, sites), seconds, results)
             return executable, hit
 
         return find

@@ -14,7 +14,7 @@ from pathlib import Path
 from minigrad import config
 from minigrad.engine.build import parts_of
 from minigrad.engine.debug import machine_limits
-from minigrad.explain.model import File, Kernel, Line, Part, Plan, Report, Run, Stage, Text
+from minigrad.explain.model import File, Kernel, Line, Owner, Part, Plan, Report, Run, Stage, Text
 from minigrad.explain.neighbours import why_apart
 from minigrad.explain.recording import Ran, Recorder
 from minigrad.explain.sites import NOWHERE, Site
@@ -53,13 +53,18 @@ class _Writer:
         with recorder.origins.noted(), recorder.origins.apart():
             for ran in recorder.graphs:
                 self.plans.append(self._plan(ran))
-        runs = [Run(m.at, m.graph, m.how, *self.place(m.site), m.site.call, list(m.seconds), m.held)
-                for m in recorder.moments]
+        owners: dict[tuple[int, int, str], int] = {}
+        runs = []
+        for m in recorder.moments:
+            held = [(owners.setdefault((*self.place(site), site.phase), len(owners)), count)
+                    for site, count in m.owners]
+            runs.append(Run(m.at, m.graph, m.how, *self.place(m.site), m.site.call, list(m.seconds), m.held, held))
         lines = self._lines()
         return Report(title, recorder.seconds, sum([k.seconds for k in self.kernels]), self._limits(), _settings(),
                       self._sources(lines, runs), lines, self.kernels, self.plans, runs,
                       self.texts.codes([k.seconds for k in self.kernels], [k.code for k in self.kernels]),
-                      Counter(recorder.recorded).most_common(), recorder.left_out)
+                      Counter(recorder.recorded).most_common(), [Owner(*owner) for owner in owners],
+                      recorder.left_out)
 
     def place(self, site: Site) -> tuple[int, int]:
         """The position of a site's file, -1 for none, and its line."""

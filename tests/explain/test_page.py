@@ -19,7 +19,7 @@ import pytest
 import minigrad
 from minigrad.explain import Explained, Report
 from minigrad.explain.before import summary
-from minigrad.explain.model import Code, File, Kernel, Line, Part, Plan, Run, Text
+from minigrad.explain.model import Code, File, Kernel, Line, Owner, Part, Plan, Run, Text
 from minigrad.explain.page import page
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -181,6 +181,12 @@ def test_a_plan_shows_its_graph(written: Path) -> None:
     assert all(words in found for words in ("as recorded", "simplified", "FUNCTION[mm]", "Its kernels, in order"))
 
 
+def test_nothing_fails_while_it_is_drawn(written: Path) -> None:
+    assert "in use" not in shown(written, "", "#range") and "click a kernel" in shown(written, "", "#range")
+    owners = shown(written, "", "#owners")
+    assert "gradient of a &lt;b&gt;.py:6" in owners and "KB" in owners
+
+
 def test_keys(written: Path) -> None:
     def press(*keys: str) -> str:
         return "; ".join([f"document.body.dispatchEvent(new KeyboardEvent('keydown', {{key: '{key}', bubbles: true}}))"
@@ -215,9 +221,10 @@ def large(count: int) -> Report:
                       nodes=[0, 1] * 20, code=i) for i in range(count)]
     lines = [Line(0, n, 1e-3, 1e-4, 1.0, 1.0, 20, [i for i in range(count) if i % 200 == n - 1]) for n in range(1, 201)]
     plans = [Plan("CPU", 1, 5000, 3, 100, 100, (0, count), "planned and compiled", 2.0, runs=20)]
-    runs = [Run(i / 2, 0, "cached", 0, 9, "backward", [1e-5 * k for k in range(count)], 1 << 20) for i in range(20)]
+    runs = [Run(i / 2, 0, "cached", 0, 9, "backward", [1e-5 * k for k in range(count)], 1 << 20, [(0, i << 10)])
+            for i in range(20)]
     return Report("large", 10.0, sum(k.seconds for k in kernels), {"gflops": 100.0, "gbytes": 20.0}, {}, files, lines,
-                  kernels, plans, runs, codes, [("why not", 3)])
+                  kernels, plans, runs, codes, [("why not", 3)], [Owner(0, 7, "backward")])
 
 
 def test_numbers_are_short() -> None:

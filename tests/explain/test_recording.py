@@ -170,6 +170,20 @@ def test_a_new_plan_says_what_differs(explained, change: str, words: str) -> Non
     assert any(words in plan.difference for plan in report.plans), [plan.difference for plan in report.plans]
 
 
+def test_the_plan_that_is_compared_with_has_its_number() -> None:
+    plans.clear()
+    x = minigrad.ones(9, 4).realize()
+    with minigrad.config(TIERS=0):
+        x.exp().tolist()
+    with minigrad.explain() as explained:
+        x.exp().tolist()  # it has a plan already, and is compared with none
+        x.cos().sqrt().sin().exp().tolist()
+        x.cos().sqrt().sin().exp().abs().tolist()
+    found = explained.report.plans
+    assert [plan.how == "known before" for plan in found] == [True, False, False]
+    assert found[2].difference.startswith("the first 5 nodes are those of plan 1; then ABS (9, 4)")
+
+
 @pytest.mark.parametrize(("program", "reason"), [
     ("a = minigrad.rand(300, 300).realize(); ((a @ a) @ a).tolist()", "a large contraction keeps its own kernel"),
     ("a = minigrad.rand(300, 40).realize(); b = minigrad.rand(7, 9000).realize()\n"
@@ -181,6 +195,32 @@ def test_neighbours_say_why_they_are_two(explained, program: str, reason: str) -
     for plan in report.plans:
         assert len(plan.apart) == max(0, plan.kernels[1] - plan.kernels[0] - 1)
     assert any(reason in words for plan in report.plans for words in plan.apart), [p.apart for p in report.plans]
+
+
+def test_memory_has_owners(explained) -> None:
+    report = explained("""
+        import minigrad
+        w = (minigrad.rand(100, 100) + 1).requires_grad_()
+        for i in range(5):
+            w.grad = None
+            h = w.exp()
+            h.sum().backward()
+        del h
+        last = w.sin().realize()
+    """)
+    held: list[dict[tuple[int, str], int]] = [{}]
+    for run in report.runs:
+        changed = {(report.owners[owner].number, report.owners[owner].phase): count for owner, count in run.owners}
+        held.append({**held[-1], **changed})
+        assert 0 <= sum(held[-1].values()) <= run.held
+    size = 100 * 100 * 4
+    backward = [now for now, run in zip(held[1:], report.runs, strict=True) if run.call == "backward"]
+    assert len(backward) == 5 and "replayed" in {run.how for run in report.runs if run.call == "backward"}
+    assert [backward[0][owner] for owner in ((2, "forward"), (5, "forward"), (5, "backward"))] == [size] * 3
+    for now in backward:  # what the step before has made may be let go of a little later
+        assert now[2, "forward"] == size and {now[5, "forward"], now[5, "backward"]} <= {size, 2 * size}
+    last = held[-1]
+    assert (last[5, "forward"], last[8, "forward"]) == (0, size)
 
 
 def test_nothing_is_left_behind(explained) -> None:

@@ -1,0 +1,74 @@
+"""Stage: explaining. In: the memory that runs give, with the lines that it comes from. Out: how much of it is held for
+each line, from run to run.
+Next: ``comparing.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from weakref import ref
+
+from minigrad.explain.sites import Site
+from minigrad.runtime.buffer import Buffer
+
+
+class _Held(ref[Buffer]):
+    """A reference to memory, with its owner and size."""
+
+    __slots__ = ("key", "nbytes", "owner")
+
+    key: int
+    nbytes: int
+    owner: Site
+
+
+class Holdings:
+    """Bytes by owner. Memory that is written again belongs to who wrote it last, and to nobody when it is let go of.
+
+    >>> from minigrad.runtime.device import get_device
+    >>> holdings = Holdings()
+    >>> a, b = get_device("CPU").allocate(8), get_device("CPU").allocate(100)
+    >>> line = Holdings.owner(Site("f.py", 3, "exp", ()))
+    >>> holdings.add([a, b], [line, line])
+    >>> holdings.changes()
+    [(Site(file='f.py', number=3, call='', modules=(), phase='forward'), 108)]
+    >>> del b
+    >>> [held for _, held in holdings.changes()], holdings.changes()
+    ([8], [])
+    """
+
+    def __init__(self) -> None:
+        self.held: dict[Site, int] = {}
+        self._buffers: dict[int, _Held] = {}
+        self._told: dict[Site, int] = {}
+
+    @staticmethod
+    def owner(site: Site) -> Site:
+        """Whom the memory belongs to that comes from here: the line, whatever it calls."""
+        return site._replace(call="", modules=())
+
+    def add(self, buffers: Sequence[Buffer], owners: Sequence[Site]) -> None:
+        """Note the results of a run."""
+        held, known, gone = self.held, self._buffers, self._gone
+        for buffer, owner in zip(buffers, owners, strict=True):
+            key = id(buffer)
+            before = known.get(key)
+            if before is not None:
+                if before.owner is owner:
+                    continue
+                held[before.owner] -= before.nbytes
+            known[key] = found = _Held(buffer, gone)
+            found.key, found.owner, found.nbytes = key, owner, buffer.nbytes
+            held[owner] = held.get(owner, 0) + buffer.nbytes
+
+    def changes(self) -> list[tuple[Site, int]]:
+        """The owners that hold another number of bytes than when this was last asked, and how many."""
+        told = self._told
+        found = [(owner, count) for owner, count in self.held.items() if told.get(owner, 0) != count]
+        told.update(found)
+        return found
+
+    def _gone(self, reference: ref[Buffer]) -> None:
+        assert isinstance(reference, _Held)
+        if self._buffers.get(reference.key) is reference:
+            del self._buffers[reference.key]
+            self.held[reference.owner] -= reference.nbytes
