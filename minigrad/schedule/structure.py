@@ -21,7 +21,8 @@ def digest(made: Structure) -> bytes:
 
 def structure(spec: KernelSpec | StackedSpec) -> Structure:
     """Everything that lowering looks at but the name. Nodes are numbered in the order in which their stage reaches
-    them, memory and scalars by their position.
+    them, memory and scalars by their position. Memory that is only read counts without its axes of one element: who
+    reads it says which of them it sees.
 
     >>> from minigrad.dtype import float32
     >>> def twice(name: str) -> KernelSpec:
@@ -46,17 +47,36 @@ def _part(spec: KernelSpec, scalars: Mapping[LazyBuffer, int]) -> Structure:
 
 
 def _memory(m: Memory) -> Structure:
-    return m.name, m.dtype, m.shape, m.scope, m.strides, m.axes, m.written
+    shape = _long(m.shape) if _is_plain(m) else m.shape
+    return m.name, m.dtype, shape, m.scope, m.strides, m.axes, m.written
+
+
+def _is_plain(m: Memory) -> bool:
+    """Whether axes of one element make no difference to it."""
+    return m.scope == "global" and m.strides is None and not m.written
+
+
+def _long(shape: Sequence[int]) -> tuple[int, ...]:
+    return tuple([n for n in shape if n != 1])
 
 
 def _stage(stage: Stage, spec: KernelSpec, where: Mapping[LazyBuffer, int],
            scalars: Mapping[LazyBuffer, int]) -> Structure:
-    number: dict[LazyBuffer, int] = {}
+    number: dict[LazyBuffer, int | Structure] = {}
     rows: list[Structure] = []
     computed = frozenset(stage.stores)
+    plain: dict[LazyBuffer, int] = {}  # memory that is only read, also as seen with other axes of one element
     for node in _slice(stage.stores, where):
-        number[node] = len(number)
+        if node.op == Op.RESHAPE and node not in where and node.srcs[0] in plain and (
+                _long(node.shape) == _long(node.srcs[0].shape)):
+            plain[node] = plain[node.srcs[0]]
+            number[node] = plain[node], node.shape
+            continue
+        number[node] = len(rows)
         if node in where and node not in computed:
+            if _is_plain(spec.memory[node]):
+                plain[node] = len(rows)
+                number[node] = len(rows), node.shape
             rows.append(("memory", where[node]))
         elif node.op == Op.SCALAR:
             rows.append((node.op, scalars[node]))

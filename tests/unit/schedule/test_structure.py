@@ -4,6 +4,7 @@ share code. Next: ``test_plan.py``."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,9 +13,12 @@ from minigrad.conformance.contractions import matmul
 from minigrad.conformance.programs import layer_norm, softmax
 from minigrad.dtype import DType, float32, float64, int64
 from minigrad.graph.lazy import LazyBuffer
+from minigrad.kernel.show import show
+from minigrad.lower import lower
 from minigrad.ops import Op
 from minigrad.schedule.plan import Assembly
 from minigrad.schedule.spec import KernelSpec, StackedSpec
+from minigrad.target import AVX512
 from tests.unit.schedule.planning import buffer, plan
 
 
@@ -40,7 +44,21 @@ def test_the_same_made_again(build: Callable[[], LazyBuffer]) -> None:
     assert _structures(build()) == _structures(build())
 
 
+@pytest.mark.parametrize("made", [
+    lambda x: x.binary(Op.MUL, x.like(2.0)), lambda x: x.reduce(Op.SUM, (1,)), lambda x: softmax(x, (1,)),
+    lambda x: matmul(x, _x((400, 300))), lambda x: x.gather([buffer((7,), int64)])])
+def test_axes_of_one_element_that_are_not_looked_at(made: Callable[[LazyBuffer], LazyBuffer]) -> None:
+    """The code is the same, too."""
+    plans = [plan(made(x.reshape((300, 400)))) for x in (_x(), _x((300, 1, 400, 1)), _x((1, 300, 400)))]
+    kernels = [[replace(launch.spec, name="k") for launch in p.launches] for p in plans]
+    texts = [[show(lower(spec, AVX512).kernel) for spec in specs] for specs in kernels]
+    structures = [[launch.structure for launch in p.launches] for p in plans]
+    assert structures[0] == structures[1] == structures[2] and texts[0] == texts[1] == texts[2]
+
+
 @pytest.mark.parametrize("one, other", [
+    (lambda: _x((300, 1)).expand((300, 300)), lambda: _x((1, 300)).expand((300, 300))),
+    (lambda: _x((300, 1)).expand((300, 300)), lambda: _x((300,)).reshape((1, 300)).expand((300, 300))),
     (lambda: _scaled(0.0), lambda: _scaled(-0.0)),
     (lambda: _scaled(2.0), lambda: _scaled(3.0)),
     (lambda: _scaled(2.0), lambda: _scaled(2.0, _x((400, 300)))),
