@@ -20,8 +20,9 @@ from typing import Any
 from tools.fuzz.counts import Counts
 from tools.fuzz.program import device_of
 
-STRETCH = 2000
-"""Programs of a process: two minutes on the CPU device. It compiles tier 0's kernels anew."""
+STRETCH = 4000
+"""Programs of a process: three minutes on the CPU device, and a gigabyte of caches. To begin takes it as long as a
+hundred programs: it loads PyTorch and compiles tier 0's kernels anew."""
 
 LONGEST = 5.0
 """Minutes after which a process of another device ends, so that what it found is seen."""

@@ -26,7 +26,7 @@ def test_a_stretch_is_what_no_line_of_the_file_has(tmp_path: Path) -> None:
     assert campaign.finished(state) == [{"first": 100, "last": 899}]
     assert campaign.finished(tmp_path / "none") == campaign.finished(None) == []
     assert list(campaign.stretches(0, 1200, campaign.finished(state))) == [(0, 100), (900, 300)]
-    assert list(campaign.stretches(0, 5000, [])) == [(0, 2000), (2000, 2000), (4000, 1000)]
+    assert list(campaign.stretches(0, 9000, [])) == [(0, 4000), (4000, 4000), (8000, 1000)]
     assert list(campaign.stretches(100, 800, campaign.finished(state))) == []
     state.write_text('{"first": 0, "last": 9}\n{"first": 0, "last": 4, "devices": ["CC"]}\n')
     assert [record["last"] for record in campaign.finished(state)] == [9]
