@@ -482,6 +482,7 @@ class Indexing:
         if not given:
             if not is_number(value) and value is not self and is_itself(view, value):  # x[index] += y has written
                 check_in_place(view)
+                view._count_edit()
                 return
             if view._shape() == self._shape() and is_all(index):
                 view = self
