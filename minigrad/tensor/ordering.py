@@ -433,9 +433,8 @@ class Ordering:
             not_for("bc", self.dtype, "median_cpu" if dim is None else "median_out")
         if dim is None:
             flat = self.reshape(-1)
-            if not flat.numel():
-                return full((), math.nan, device=self.device).to(self.dtype)
-            return shared("median", self, flat.detach().median(0)[0])
+            middle = flat.detach().median(0)[0] if flat.numel() else full((), math.nan, device=self.device)
+            return shared("median", self, middle.to(self.dtype))
         if not self.ndim:
             return return_types.median(*alone(self, "MedianBackward1"))
         axis = dim_index(dim, self.ndim)

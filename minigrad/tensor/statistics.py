@@ -206,9 +206,8 @@ class Statistics:
         tensor(1.)
         """
         if dim is None:
-            if not self.numel():
-                return self.median()
-            return shared("nanmedian", self, self.detach().reshape(-1).nanmedian(0)[0])
+            flat = self.detach().reshape(-1)
+            return shared("nanmedian", self, flat.nanmedian(0)[0] if flat.numel() else flat.median())
         axis = dim_index(dim, max(self.ndim, 1))
         if self.dtype.kind != "f" or not self.ndim or not self.shape[axis]:  # the last one is an error
             return return_types.nanmedian(*self.median(dim, keepdim))

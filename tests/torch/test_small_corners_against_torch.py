@@ -193,3 +193,17 @@ def test_norms_along_the_dimension_of_a_number(call):
     """A tensor without dimensions may be reduced along dimension 0, as if it had one."""
     found = [call(L, L.tensor(-2.0)).tolist() for L in (torch, minigrad)]
     assert found[0] == pytest.approx(found[1])
+
+
+@pytest.mark.parametrize("name", ["median", "nanmedian"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int64"])
+def test_medians_of_nothing(name: str, dtype: str) -> None:
+    def outcome(m: Any) -> Any:
+        x = m.zeros((7, 0), dtype=getattr(m, dtype), requires_grad=dtype != "int64")
+        middle = getattr(x, name)()
+        if x.requires_grad:
+            assert math.isnan(middle.item())
+            middle.backward()
+        return middle.requires_grad, middle.grad_fn and middle.grad_fn.name(), x.grad is None, str(middle.dtype)[-5:]
+
+    assert outcome(minigrad) == outcome(torch)
