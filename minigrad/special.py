@@ -18,7 +18,7 @@ from minigrad.tensor.arguments import explain_functions
 from minigrad.tensor.bessel import BESSEL, orthogonal
 from minigrad.tensor.bessel import zeta as zeta_of
 from minigrad.tensor.definition import FUNCTIONS
-from minigrad.tensor.operands import require_tensor
+from minigrad.tensor.operands import not_for_halves, require_tensor, result_dtype
 from minigrad.tensor.outputs import into
 from minigrad.tensor.special import OF_ONE
 from minigrad.tensor.special_pairs import xlog1py_of
@@ -44,6 +44,8 @@ def _unary(name: str, meaning: str) -> Unary:
 
     def function(input: Tensor, *, out: Tensor | None = None) -> Tensor:
         require_tensor(input, f"special_{name}", "input", 1)
+        if name in ("erfcx", "log_ndtr", "ndtri"):
+            not_for_halves(input.dtype, f"{name}_cpu")
         result: Tensor = BESSEL[name](input) if known is None else known((input,))
         return into(out, result, f"special_{name}")
 
@@ -115,6 +117,7 @@ def zeta(input: Any, other: Any, *, out: Tensor | None = None) -> Tensor:
     >>> zeta(minigrad.tensor([2.0]), 1)
     tensor([1.6449])
     """
+    not_for_halves(result_dtype((input, other)), "zeta_cpu")
     return into(out, zeta_of(input, other), "special_zeta")
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 
 from minigrad.autograd.mode import mode
-from minigrad.dtype import DType, accumulator, float64, int32, int64, promote, uint8
+from minigrad.dtype import DType, accumulator, bfloat16, float16, float64, int32, int64, promote, uint8
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.tensor.base import AnyTensor
@@ -201,6 +201,12 @@ def not_for(kinds: str, dtype: DType, kernel: str) -> None:
     NotImplementedError: "abs_cpu" not implemented for 'Bool'
     """
     if dtype.kind in kinds:
+        raise NotImplementedError(f"\"{kernel}\" not implemented for '{type_name(dtype)}'")
+
+
+def not_for_halves(dtype: DType, kernel: str) -> None:
+    """As ``not_for``, of float16 and bfloat16."""
+    if dtype in (float16, bfloat16):
         raise NotImplementedError(f"\"{kernel}\" not implemented for '{type_name(dtype)}'")
 
 

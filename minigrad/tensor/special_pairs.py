@@ -266,8 +266,13 @@ def _gamma_function(name: str, below: bool) -> Callable[[Any, Any], Tensor]:
     title = name.title().replace("_", "")
     recorded = MixedFunction(name, all_fitted(computed), f"{title}Backward0")
     recorded.body.gradient = _in_double(_by_slopes(partial(_share_slopes, below=below)))
-    return lambda a, x: _not_of_bools(recorded, a, x, (BOOL_SUBTRACTION, "")).mixed(
-        (a, x), floating(result_dtype((a, x))))
+
+    def function(a: Any, x: Any) -> Tensor:
+        dtype = result_dtype((a, x))
+        not_for("biuc", dtype, f"{name}_cpu")
+        return _not_of_bools(recorded, a, x, (BOOL_SUBTRACTION, "")).mixed((a, x), dtype)
+
+    return function
 
 
 gammainc_of, gammaincc_of = _gamma_function("igamma", True), _gamma_function("igammac", False)

@@ -207,3 +207,10 @@ def test_medians_of_nothing(name: str, dtype: str) -> None:
         return middle.requires_grad, middle.grad_fn and middle.grad_fn.name(), x.grad is None, str(middle.dtype)[-5:]
 
     assert outcome(minigrad) == outcome(torch)
+
+
+@pytest.mark.parametrize("name", ["zeta", "gammainc", "gammaincc"])
+@pytest.mark.parametrize("dtypes", [("float16", "bfloat16"), ("bfloat16", "int64"), ("int64", "bool"),
+                                    ("float16", "float32"), ("int64", "float32")])
+def test_dtypes_of_special_functions(name: str, dtypes: tuple[str, str]) -> None:
+    same(lambda m: getattr(m.special, name)(*[m.ones(1, dtype=getattr(m, dtype)) for dtype in dtypes]).dtype)
