@@ -1,6 +1,6 @@
 """Stage: explaining. In: small programs. Out: the lines that their kernels come from are the right ones, forward and
 backward, replayed or not; and outside a block nothing is noted.
-Next: ``test_page.py``."""
+Next: ``test_texts.py``."""
 
 from __future__ import annotations
 
