@@ -37,11 +37,14 @@ def main(arguments: list[str]) -> int:
     if not options.module:
         sys.path.insert(0, str(Path(options.program).resolve().parent))
     try:
-        with explain(path, " ".join([options.program, *options.arguments]), options.against):
+        with explain(path, " ".join([options.program, *options.arguments]), options.against) as explained:
             if options.module:
                 runpy.run_module(options.program, run_name="__main__", alter_sys=True)
             else:
                 runpy.run_path(options.program, run_name="__main__")
+        if not explained.report.kernels:
+            print("no kernel has run: a program that imports torch is explained by -m minigrad.torch program.py",
+                  file=sys.stderr)
     finally:
         if path.exists():
             print(f"{path}: {path.stat().st_size / 1024:.0f} KB", file=sys.stderr)

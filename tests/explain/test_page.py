@@ -60,6 +60,12 @@ def test_the_command_writes_a_page(program: Path, tmp_path: Path) -> None:
     assert len(text) < 100_000 and "{{" not in text
 
 
+def test_a_program_in_which_nothing_runs_is_told_what_to_try(tmp_path: Path) -> None:
+    (tmp_path / "nothing.py").write_text("print(1)")
+    done = command("nothing.py", folder=tmp_path)
+    assert "no kernel has run: a program that imports torch is explained by -m minigrad.torch" in done.stderr
+
+
 def test_the_command_writes_data(program: Path, tmp_path: Path) -> None:
     made = command("--json", "-o", "found.json", program, folder=tmp_path)
     assert made.returncode == 0, made.stderr
