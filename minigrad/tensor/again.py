@@ -121,7 +121,7 @@ class _Writer(Written):
         point, trace = self.point, self.trace
         made = {slot for what, slot in point.results if what == VALUE}
         self.simple = point.after is None and not trace.filled and not trace.writes and all(
-            [slot in made and spec is not None and spec.view is None
+            [slot in made and spec is not None and spec.view is None and slot not in trace.put
              for slot in self.alive for spec in (trace.specs[slot],)])
         for (what, slot), (shape, dtype, look), buffer in zip(point.results, point.types, self.results, strict=True):
             parts = f"{buffer}, {shape}, {self.name('dtype', dtype)}, {point.device!r}"

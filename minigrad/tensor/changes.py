@@ -33,6 +33,8 @@ def check_in_place(self: Tensor) -> None:
 
 def _check_tape(self: Tensor) -> None:
     """The part of ``check_in_place`` that asks what the tape knows."""
+    if self._spec is not None and self._spec.view is None:  # the result of an op, which is no leaf and no view
+        return
     view = self._view
     if view is not None and (not view.enabled or view.differentiable) and view.base._requires_grad:
         _check_base(self, view)

@@ -330,18 +330,18 @@ def as_twin(changed: F, plain: Callable[..., Any]) -> F:
 
 def adopt(self: Tensor, result: Tensor) -> Tensor:
     """Put the result of an op into ``self``: same shape, and a dtype that may be stored in self's."""
-    lazy, stored = self._storage.lazy, self.dtype
+    pending, stored = self._pending(), self.dtype
     if result._shape() != self._shape():
         raise RuntimeError(f"output with shape {list(self._shape())} doesn't match the broadcast shape "
                            f"{list(result._shape())}")
-    if result._storage.lazy.device != lazy.device:
-        one_device((lazy, result._storage.lazy))
+    if result._pending().device != pending.device:
+        one_device((pending, result._pending()))
     dtype = result.dtype
     if dtype is not stored:
         if not can_cast(dtype, stored):
             raise RuntimeError(f"result type {type_name(dtype)} can't be cast to the desired output type "
                                f"{type_name(stored)}")
-        adopted = self._adopt(result.to(stored))
+        adopted = self._put(result.to(stored))
         if mode.enabled:
             adopted._took(result)
         return adopted

@@ -13,6 +13,8 @@ from minigrad.tensor.looks import Spec
 
 WRITE = "a write"
 """The call that changes Tensors in place. It has no results."""
+PUT = "a change in place"
+"""The call by which a result stands for a later one from then on: an op has changed it in place. It has no results."""
 
 MOST_OTHERS = 63
 """Calls known to follow one call, but for the first; programs in which more do are not worth remembering."""

@@ -107,7 +107,7 @@ class InPlace:
         """``copy_`` of a Tensor, wherever that lies."""
         check_expands(other._shape(), self._shape())
         static = (self._shape(), self.dtype, self._pending().device)
-        return self._adopt(_COPY((self, other) if self._requires_grad else (other,), static))
+        return self._adopt(_COPY((self, other) if self.requires_grad else (other,), static))
 
     def fill_diagonal_(self: Tensor, fill_value: Any, wrap: bool = False) -> Tensor:
         """Elements [i, i, …] become ``fill_value``. With ``wrap`` the diagonal of a tall matrix begins again after

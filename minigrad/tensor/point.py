@@ -235,6 +235,14 @@ def _seen(trace: Trace, alias: int, storage: Storage) -> View | None:
     return View(whole, steps, spec.shape, spec.strides, spec.offset, views[0][4], dtype, False)
 
 
+def _changes(trace: Trace, slot: int) -> int:
+    """How often what is in a slot was changed in place."""
+    count = 0
+    while slot in trace.put:
+        slot, count = trace.put[slot], count + 1
+    return count
+
+
 def fill(trace: Trace, alive: Sequence[int]) -> bool:
     """Give the shells in these slots the values that are known now. Whether one of them is a shell still: it may have
     to show its tape."""
@@ -270,8 +278,7 @@ def fill(trace: Trace, alive: Sequence[int]) -> bool:
                 view.base._apart = counter
         elif value is not None:
             shell._storage, shell._view = Storage(value), None
-            if spec.enabled is None:
-                shell._storage.edits = INFERENCE
+            shell._storage.edits = INFERENCE if spec.enabled is None else _changes(trace, slot)
         else:
             held = True
             continue

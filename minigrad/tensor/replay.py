@@ -51,6 +51,10 @@ _next_tag = count(1).__next__
 _new = object.__new__
 
 
+def _nobody() -> None:
+    """The reference to a result that nobody holds."""
+
+
 class Change:
     """A Storage that a call has changed in place: the Tensor that stands for it, the slot of its value, what it was
     ``before`` this trace, and how often it was changed since a value was known."""
@@ -73,6 +77,7 @@ class Trace:
     slots; ``filled``: the slots of shells that have memory. ``numbers`` are the Python numbers among the operands,
     ``constants`` their nodes, if they were recorded; ``asked`` is the key of the call that is being recorded, and
     ``asked_slots`` how many slots there were before and after its operands got theirs.
+    ``put``: by slot of a result that another stands for since then (``PUT``), the slot that this one had.
     ``shared``: by slot of a result that nobody holds any more, the Storage of its aliases.
     ``writes``: by ``id``, the Storages that were changed in place by a call.
     ``ending``: it may end as soon as nobody holds any result.
@@ -90,7 +95,8 @@ class Trace:
     loose: list[ref[Tensor]] = NOTHING
     filled: set[int] = _NO_SLOTS
     capture: Capture | None = None
-    shared: dict[int, ref[Any]] = {}  # noqa: RUF012 (as above)
+    put: dict[int, int] = {}  # noqa: RUF012 (as above)
+    shared: dict[int, ref[Any]] = {}  # noqa: RUF012
     writes: dict[int, Change] = {}  # noqa: RUF012
     look_again, most_loose = 16, 64
     busy = ending = let = released = stopped = False
@@ -268,6 +274,14 @@ class Trace:
             if not found.isdisjoint(entry.operands):
                 found.update([slot for slot, spec in enumerate(entry.specs, entry.first) if spec.requires_grad])
         return found
+
+    def stands(self, t: Tensor, slot: int, now: int) -> None:
+        """Remember that a result stands for another one from now on."""
+        if not self.put:
+            self.put = {}
+        self.put[now] = slot
+        self.holders[now], self.holders[slot] = self.holders[slot], _nobody
+        t._tag, t._slot = self.tag, now
 
     def wrote(self, storage: Any, t: Tensor, slot: int, before: LazyBuffer | None) -> None:
         """Remember that a call has changed a Storage in place."""

@@ -13,9 +13,10 @@ from minigrad.graph.lazy import LazyBuffer
 from minigrad.graph.lines import remember
 from minigrad.tensor.aliases import plain_alias, plain_view
 from minigrad.tensor.base import made
-from minigrad.tensor.entry import WRITE, Entry
+from minigrad.tensor.entry import PUT, WRITE, Entry
 from minigrad.tensor.function import recorded
 from minigrad.tensor.replay import Trace
+from minigrad.tensor.storage import Writes
 
 if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor
@@ -26,12 +27,19 @@ def unfold(trace: Trace) -> None:
     tensors = [trace.leaf(slot) for slot in range(len(trace.specs))]
     numbers = iter(trace.numbers)
     enabled = mode.enabled
+    put = {} if trace.released else trace.put  # a tape that is used up is that of what they stand for in the end
+    at_last: dict[int, int] = {}
+    for now, slot in reversed(put.items()):
+        at_last[slot] = at_last.get(now, now)
     try:
         for entry in trace.path:
             mode.enabled = entry.enabled
+            if entry.view == PUT:
+                _put_again(trace, tensors, *entry.operands)
+                continue
             results = _call(trace, entry, tensors, [next(numbers) for _ in range(entry.numbers)])
             for slot, fresh in enumerate(results, entry.first):
-                tensors[slot] = _filled(trace, slot, fresh)
+                tensors[slot] = _filled(trace, slot, fresh, None if slot in put else at_last.get(slot, slot))
     finally:
         mode.enabled = enabled
 
@@ -71,9 +79,29 @@ def _known(tensor: Tensor | None, value: LazyBuffer) -> Tensor:
     return made(value) if tensor is None else tensor
 
 
-def _filled(trace: Trace, slot: int, fresh: Tensor) -> Tensor:
-    """The shell of this slot, turned into what was recorded; if nobody holds it, what was recorded."""
-    shell = trace.result(slot)
+def _put_again(trace: Trace, tensors: list[Tensor | None], slot: int, now: int) -> None:
+    """A result takes another value in place, as it did when that was recorded."""
+    t, value = tensors[slot], tensors[now]
+    if trace.released or t is None or value is None:
+        return
+    storage, lazy = t._storage, value._read()
+    storage.put(lazy)
+    storage.version += 1
+    storage.changed()
+    if lazy.srcs:
+        Writes.note(storage)
+    if mode.enabled and value._requires_grad:
+        t._took(value)
+        t._set_edge(value._source())
+        storage.history += 1
+    t._tag, t._slot = trace.tag, now
+    tensors[now] = t
+
+
+def _filled(trace: Trace, slot: int, fresh: Tensor, place: int | None) -> Tensor:
+    """The shell in a place, turned into what was recorded for this slot; if nobody holds it, what was recorded. The
+    place is another slot if the shell was changed in place later, None if it is turned into that already."""
+    shell = None if place is None else trace.result(place)
     known = None if trace.released else trace.values[slot]
     if not trace.released:
         lazy = fresh._read()
@@ -86,7 +114,11 @@ def _filled(trace: Trace, slot: int, fresh: Tensor) -> Tensor:
         if shared is not None:  # its aliases have memory already
             fresh._storage = shared
         return fresh
-    if slot not in trace.filled:
+    if place in trace.filled:
+        if place != slot:  # it has the value of later: it gets to that again
+            shell._storage.put(fresh._read())
+            shell._storage.edits = 0
+    else:
         shell._storage, shell._view, shell._grad, shell._hooks = fresh._storage, fresh._view, None, None
         shell._look = None
     if fresh._edge is not None and shell._storage is not None:

@@ -5,42 +5,15 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
 import minigrad as mg
-from minigrad import optim
 from minigrad.nn import functional as F
-from minigrad.tensor.replay import Trace, thread
+from minigrad.tensor.replay import Trace
+from tests.unit.tensor.loops import Loop, learned, rounds
 
 pytestmark = pytest.mark.usefixtures("fresh")
-
-
-class Loop:
-    """Weights, a batch, an optimizer. ``seen``: what was looked at."""
-
-    def __init__(self) -> None:
-        mg.manual_seed(1)
-        self.w, self.u = mg.randn(3, 4).requires_grad_(), mg.randn(3, 4).requires_grad_()
-        self.x, self.y = mg.randn(6, 3), mg.randint(0, 4, (6,))
-        self.optimizer = optim.SGD([self.w], lr=0.1)
-        self.seen: list[Any] = []
-        self.kept: Any = None
-
-    def out(self) -> Any:
-        return self.x @ self.w
-
-    def learn(self, loss: Any, retain_graph: bool = False) -> None:
-        self.optimizer.zero_grad()
-        loss.backward(retain_graph=retain_graph)
-        self.optimizer.step()
-
-
-def _learned(s: Loop) -> Any:
-    o = s.out()
-    s.learn(o.square().mean())
-    return o
 
 
 def accuracy(s: Loop, i: int) -> None:
@@ -50,11 +23,11 @@ def accuracy(s: Loop, i: int) -> None:
 
 
 def through_an_op_on_the_tape(s: Loop, i: int) -> None:
-    s.seen.append((F.sigmoid(_learned(s)) > 0.5).float().mean().item())
+    s.seen.append((F.sigmoid(learned(s)) > 0.5).float().mean().item())
 
 
 def through_views(s: Loop, i: int) -> None:
-    o = _learned(s)
+    o = learned(s)
     s.seen += [(o.view(-1)[3:] > 0).float().mean().item(), o[1].max().item(), o.t().unsqueeze(0).argmax().item()]
 
 
@@ -65,14 +38,14 @@ def what_was_a_view(s: Loop, i: int) -> None:
 
 
 def without_the_tape(s: Loop, i: int) -> None:
-    o = _learned(s)
+    o = learned(s)
     with mg.no_grad():
         s.seen += [o.softmax(1).max().item(), (o[:2] + o.t()[:2, :2].sum()).sum().item()]
 
 
 def largest_of_each_row(s: Loop, i: int) -> None:
     """The first result lies on the tape, and is held until the next round."""
-    s.kept, predicted = _learned(s).max(1)
+    s.kept, predicted = learned(s).max(1)
     s.seen.append((predicted == s.y).float().mean().item())
 
 
@@ -85,14 +58,14 @@ def less_than_before(s: Loop, i: int) -> None:
 
 
 def held_with_its_tape(s: Loop, i: int) -> None:
-    s.kept = (_learned(s) * 2).tanh()
+    s.kept = (learned(s) * 2).tanh()
     s.seen.append(s.kept.sum().item())
     product = s.kept.grad_fn.next_functions[0][0]
     s.seen += [s.kept.grad_fn.name(), product.name(), product.next_functions[0][0].name()]
 
 
 def numpy_writes(s: Loop, i: int) -> None:
-    o = _learned(s)
+    o = learned(s)
     array = o.detach().numpy()
     positive = (o > 0).float()
     array[:] = 1
@@ -138,7 +111,7 @@ REPLAYED = {
 
 def differentiated_again(s: Loop, i: int) -> None:
     """What was used up can't be; the part that was not can."""
-    o = _learned(s)
+    o = learned(s)
     value, place = o.max(1)
     s.seen.append(place.sum().item())
     gradient, = mg.autograd.grad(value.sum(), o, retain_graph=True)
@@ -171,7 +144,7 @@ def root_of_another_tape(s: Loop, i: int) -> None:
 
 
 def changed_in_place(s: Loop, i: int) -> None:
-    o = _learned(s)
+    o = learned(s)
     positive = (o > 0).float()
     with mg.no_grad():
         o.mul_(2)
@@ -179,14 +152,14 @@ def changed_in_place(s: Loop, i: int) -> None:
 
 
 def changed_through_an_alias(s: Loop, i: int) -> None:
-    o = _learned(s)
+    o = learned(s)
     positive = (o[1:] > 0).float()
     o.detach().mul_(2)
     s.seen += [(positive.sum() + o.sum()).item(), o.tolist()]
 
 
 def detached_in_place(s: Loop, i: int) -> None:
-    o = _learned(s)
+    o = learned(s)
     before = F.sigmoid(o)
     o.detach_()
     after = F.sigmoid(o)
@@ -202,7 +175,7 @@ def used_in_the_next_round(s: Loop, i: int) -> None:
 
 
 def overlapping(s: Loop, i: int) -> None:
-    o = _learned(s)
+    o = learned(s)
     part = o[1:]
     with mg.no_grad(), pytest.raises(RuntimeError, match="single memory location"):
         o[:-1].add_(part)
@@ -273,23 +246,11 @@ OTHERS = [
 ]
 
 
-def _rounds(step: Callable[[Loop, int], None]) -> tuple[list[Any], Any]:
-    thread.forget()
-    s = Loop()
-    for i in range(24):
-        with mg.inspect() as seen:
-            step(s, i)
-        s.seen.append([None if t.grad is None else t.grad.tolist() for t in (s.w, s.u)])
-        if not i % 4:
-            s.w.grad = s.u.grad = None
-    return [*s.seen, s.w.tolist()], seen
-
-
 @pytest.mark.parametrize("step", [*REPLAYED, *OTHERS], ids=lambda step: step.__name__)
 def test_a_result_of_an_earlier_trace_shows_what_recording_gives(step: Callable[[Loop, int], None]) -> None:
-    got, seen = _rounds(step)
+    got, seen = rounds(step)
     with mg.config(REPLAY=0):
-        want, _ = _rounds(step)
+        want, _ = rounds(step)
     assert got == want
     assert step not in REPLAYED or (seen.replayed, seen.recorded) == (REPLAYED[step], [])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import random
 import threading
+from contextlib import nullcontext
 from typing import Any
 from weakref import ref
 
@@ -517,8 +518,8 @@ def test_calls_that_are_recorded_in_the_end_are_not_followed_for_ever() -> None:
     for _ in range(8):
         with mg.inspect() as seen:
             y = x * 2
-            y.add_(1)
-        assert y.tolist() == [3.0, 5.0]
+            y[:1].add_(1)
+        assert y.tolist() == [3.0, 4.0]
         followed.append(bool(seen.recorded))
     assert followed[1] and not any(followed[5:]), followed
 
@@ -533,8 +534,19 @@ _OPS: list[Any] = [
     lambda u, v, weights, shared, turn: u.t().t(), lambda u, v, weights, shared, turn: u[:, :4] * 1,
     lambda u, v, weights, shared, turn: u - shared, lambda u, v, weights, shared, turn: mg.where(u > 0, u, v),
     None, None, None, None, lambda u, v, weights, shared, turn: mg.cat([u, v])[1:4],
-    lambda u, v, weights, shared, turn: u * (1.0 / (turn + 1)),
+    lambda u, v, weights, shared, turn: u * (1.0 / (turn + 1)), lambda u, v, weights, shared, turn: (u * 2).detach(),
+    lambda u, v, weights, shared, turn: (u + v).t().detach().t(),
+    lambda u, v, weights, shared, turn: F.relu(u + 1, inplace=True),
+    lambda u, v, weights, shared, turn: (u * 2).add_(v).mul_(0.5),
+    lambda u, v, weights, shared, turn: _own(u, weights).add_(0.5),
+    lambda u, v, weights, shared, turn: _own(u, weights).tanh_(),
+    lambda u, v, weights, shared, turn: u.detach().mul_(0.5).add_(v),
 ]
+
+
+def _own(u: Any, weights: list[Any]) -> Any:
+    """What may be changed in place."""
+    return u * 1 if u is weights[0] else u
 
 
 # what a loop looks at after its step: results that lie on a tape, which may be used up
@@ -564,7 +576,7 @@ def _program(seed: int) -> list[Any]:
     shared = mg.from_numpy(array)
     optimizer = choose.choice([optim.SGD(weights, lr=0.05), optim.SGD(weights, lr=0.05, momentum=0.9),
                                optim.Adam(weights, lr=0.01)])
-    body = [(choose.randrange(20), choose.random(), choose.random()) for _ in range(choose.randint(3, 9))]
+    body = [(choose.randrange(len(_OPS)), choose.random(), choose.random()) for _ in range(choose.randint(3, 9))]
     by_hand = choose.choice(["", "", "subtract", "subtract and zero"])
     looks = [(choose.choice(_LOOKS), choose.random()) for _ in range(choose.randrange(3))]
     odd, event = choose.randrange(7), choose.randrange(6)
@@ -576,7 +588,7 @@ def _program(seed: int) -> list[Any]:
             if event == 0:
                 steps = steps[:len(steps) // 2]
             elif event == 1:
-                steps.append((choose.randrange(20), 0.3, 0.7))
+                steps.append((choose.randrange(len(_OPS)), 0.3, 0.7))
             elif event == 2:
                 weights[0].data.mul_(0.9)
             elif event == 3:
@@ -635,7 +647,7 @@ def _outcome(seed: int) -> list[Any]:
     try:
         return _program(seed)
     except RuntimeError as error:
-        if "modified by an inplace operation" not in str(error):
+        if "modified by an inplace operation" not in str(error) and "leaf Variable that" not in str(error):
             raise
         return []
 
@@ -645,7 +657,9 @@ def _outcome(seed: int) -> list[Any]:
 def test_random_loops_give_what_recording_gives(seed: int) -> None:
     results = []
     for replay in (0, 1):
-        with mg.config(REPLAY=replay), mg.autograd.graph.allow_mutation_on_saved_tensors():  # some programs do
+        # some programs change what is saved
+        allowed = mg.autograd.graph.allow_mutation_on_saved_tensors() if seed % 2 else nullcontext()
+        with mg.config(REPLAY=replay), allowed:
             thread.begin()
             results.append(_outcome(seed))
     for recorded, replayed in zip(*results, strict=True):
