@@ -19,7 +19,7 @@ from minigrad.graph.lazy import LazyBuffer
 from minigrad.ops import Op
 from minigrad.runtime.locks import record_lock
 from minigrad.tensor.body import Body
-from minigrad.tensor.changes import check_in_place, check_view, move_retained
+from minigrad.tensor.changes import check_in_place, check_view, is_seen_once, may_stand, move_retained
 from minigrad.tensor.entry import PUT, Entry
 from minigrad.tensor.looks import Spec
 from minigrad.tensor.replay import FOLLOW, OFF, RECORD, Trace, thread
@@ -223,7 +223,7 @@ class TensorBase:
     def _adopt(self: Tensor, value: Tensor) -> Tensor:
         """Become ``value``, a fresh result of the same shape and dtype: the last step of every in-place op."""
         trace = thread.trace
-        if trace.state == OFF or self._tag != trace.tag or not _may_stand(trace, self, value):
+        if trace.state == OFF or self._tag != trace.tag or not may_stand(trace, self, value):
             return self._put(value)
         slot, now, known = self._slot, value._slot, None
         if trace.state == FOLLOW:
@@ -233,7 +233,7 @@ class TensorBase:
         if known is not None:
             self._spec = value._spec
             trace.stands(self, slot, now)
-        elif trace.state != RECORD or trace is not thread.trace or not _is_seen_once(trace, slot):
+        elif trace.state != RECORD or trace is not thread.trace or not is_seen_once(trace, slot):
             self._put(value)
         else:
             before, trace.busy = trace.busy, True
@@ -297,26 +297,6 @@ class TensorBase:
 
     def _stale(self) -> bool:
         return self._view is not None and self._source() is not None
-
-
-def _may_stand(trace: Trace, t: Tensor, value: Tensor) -> bool:
-    """Whether a result that is changed in place may stand for the value that it takes: both are results of the trace,
-    not computed yet, and the tape of the value is all that there is of it afterwards."""
-    if value._tag != trace.tag or mode.enabled is None or mode.mutation or mode.duals:
-        return False
-    slot, now = t._slot, value._slot
-    was, new = trace.specs[slot], trace.specs[now]
-    if was is None or new is None or was.view is not None or new.view is not None or was.enabled is None:
-        return False
-    if new.requires_grad < was.requires_grad or trace.holders[slot]() is not t or trace.holders[now]() is not value:
-        return False
-    computed = trace.values[slot]
-    return slot != now and slot not in trace.filled and (computed is None or computed.buffer is None)
-
-
-def _is_seen_once(trace: Trace, slot: int) -> bool:
-    """Whether nothing but one result shows its memory."""
-    return not any([entry.body is None and entry.view != PUT and slot in entry.operands for entry in trace.path])
 
 
 def apart_of(tensor: TensorBase) -> list[int] | None:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from minigrad.autograd.mode import mode
 from minigrad.autograd.node import Edge
 from minigrad.graph.strides import contiguous_strides
+from minigrad.tensor.entry import PUT
+from minigrad.tensor.replay import Trace
 from minigrad.tensor.storage import Storage
 from minigrad.tensor.view import REPEATED, SEVERAL, View
 
@@ -103,6 +105,29 @@ def move_retained(tensor: Tensor, old: Edge, new: Edge) -> None:
     if reference is not None and reference() is tensor and type(new) is tuple:
         del old[0].extra.retained[old[1]]
         new[0].more().retained[new[1]] = reference
+
+
+# --- as a call of the trace
+
+
+def may_stand(trace: Trace, t: Tensor, value: Tensor) -> bool:
+    """Whether a result that is changed in place may stand for the value that it takes: both are results of the trace,
+    not computed yet, and the tape of the value is all that there is of it afterwards."""
+    if value._tag != trace.tag or mode.enabled is None or mode.mutation or mode.duals:
+        return False
+    slot, now = t._slot, value._slot
+    was, new = trace.specs[slot], trace.specs[now]
+    if was is None or new is None or was.view is not None or new.view is not None or was.enabled is None:
+        return False
+    if new.requires_grad < was.requires_grad or trace.holders[slot]() is not t or trace.holders[now]() is not value:
+        return False
+    computed = trace.values[slot]
+    return slot != now and slot not in trace.filled and (computed is None or computed.buffer is None)
+
+
+def is_seen_once(trace: Trace, slot: int) -> bool:
+    """Whether nothing but one result shows its memory."""
+    return not any([entry.body is None and entry.view != PUT and slot in entry.operands for entry in trace.path])
 
 
 # --- operands that lie where the result is to go

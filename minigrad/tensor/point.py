@@ -40,6 +40,7 @@ class Point:
     it may overwrite. ``types``: the shape and dtype of each result, and its look as a leaf. ``after``: where the trace
     continues. ``opens``: a result that somebody holds may yet be differentiated, through a leaf, so that it needs its
     tape. ``runs`` counts its runs; after some of them ``again`` is a function that does it all (``again.py``).
+    ``spent``: it has run so often that another takes its place, with a compiled executable.
     """
 
     executable: Any
@@ -54,6 +55,7 @@ class Point:
     after: Entry | None = None
     opens: bool = False
     runs: int = 0
+    spent: bool = False
     again: Callable[[Trace, Any], bool] | None = None
 
     def fits(self, trace: Trace) -> bool:
@@ -83,7 +85,8 @@ class Point:
             addresses.append(buffer.address + value.offset)
         executable = self.executable
         if executable.tier == 0 and not executable.account():
-            return None  # it has run so often that it is worth a compiler
+            self.spent = True  # it has run so often that it is worth a compiler
+            return None
         numbers: list[Any] = []
         for what, x in self.numbers:
             numbers.append(trace.numbers[x] if what == NUMBER else number_of(values[x]) if what == VALUE else x)

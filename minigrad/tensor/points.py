@@ -159,10 +159,11 @@ def _keep(trace: Trace, place: Any, point: Point | None) -> None:
     if point is None:
         trace.count(False)
         return
-    same = [p for p in trace.entry.points if p[0] == place]
+    known = [p for p in trace.entry.points if p[0] != place or not p[1].spent]
+    same = [p for p in known if p[0] == place]
     if len(same) >= MOST_VARIANTS:
-        trace.entry.points = [p for p in trace.entry.points if p is not same[0]]
-    trace.entry.points = [*trace.entry.points, (place, point)]
+        known = [p for p in known if p is not same[0]]
+    trace.entry.points = [*known, (place, point)]
 
 
 # --- backward()

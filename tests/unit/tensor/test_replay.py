@@ -6,6 +6,7 @@ from __future__ import annotations
 import random
 import threading
 from contextlib import nullcontext
+from itertools import count
 from typing import Any
 from weakref import ref
 
@@ -14,6 +15,7 @@ import pytest
 
 import minigrad as mg
 from minigrad import nn, optim
+from minigrad.engine.plans import Family
 from minigrad.nn import functional as F
 from minigrad.tensor.replay import thread
 
@@ -60,6 +62,24 @@ def test_what_is_replayed_at_once_counts_as_tier_0() -> None:
             (weight * weight).sum().backward()
         if step >= 2:
             assert (seen.replayed, seen.tier0, seen.compiled) == (1, 1, 0), seen.recorded
+
+
+_sizes = count(1041)
+
+
+def test_what_is_worth_a_compiler_is_recorded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    weight = mg.randn(next(_sizes), requires_grad=True)  # nobody else has compiled this
+    replayed: list[int] = []
+    worth: list[bool] = []
+    monkeypatch.setattr(Family, "pay", lambda family: not worth)
+    for step in range(8):
+        if step == 4:
+            worth.append(True)
+        weight.grad = None
+        with mg.config(TIERS=0 if worth else 2), mg.inspect() as seen:
+            (weight * weight).sum().backward()
+        replayed.append(seen.replayed)
+    assert replayed[2:] == [1, 1, 0, 1, 1, 1]
 
 
 def test_a_result_that_is_an_operand_is_known_when_it_is_replayed() -> None:
