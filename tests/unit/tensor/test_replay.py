@@ -3,10 +3,10 @@ replayed, and their results are those of recording every call anew. Next: ``test
 
 from __future__ import annotations
 
+import itertools
 import random
 import threading
 from contextlib import nullcontext
-from itertools import count
 from typing import Any
 from weakref import ref
 
@@ -64,7 +64,7 @@ def test_what_is_replayed_at_once_counts_as_tier_0() -> None:
             assert (seen.replayed, seen.tier0, seen.compiled) == (1, 1, 0), seen.recorded
 
 
-_sizes = count(1041)
+_sizes = itertools.count(1041)
 
 
 def test_what_is_worth_a_compiler_is_recorded_once(monkeypatch: pytest.MonkeyPatch) -> None:
