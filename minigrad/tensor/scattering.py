@@ -228,7 +228,7 @@ def _scatter(self: Tensor, dim: int, index: Tensor, src: Any, function: Function
     check_index_dtype(index, "scatter")
     given = src if isinstance(src, AnyTensor) else None
     _check_scatter(self, axis, index, given)
-    if not index.numel():
+    if not index.numel() and index.ndim != self.ndim:
         return self.clone()
     if given is None:
         one_device((self._pending(), index._pending()))

@@ -53,6 +53,9 @@ x=t.ones(2,requires_grad=True); d=(x*2).data; y=x*d; d.detach().mul_(2); y.sum()
 x=t.ones(2,requires_grad=True); z=x*2; d=z.data; y=t.maximum(z,d); d[None]=t.zeros(2); y.sum().backward(); r=x.grad
 x=t.ones(2,requires_grad=True); d=x.data; a=d._version; d.add_(1); r=a, d._version, x._version, x.data._version
 x=t.ones(2,requires_grad=True); y=x.exp(); z=y*2; y.add_(1); del y; z.sum().backward()
+x=t.ones(3,1,requires_grad=True); y=x.scatter(1,t.zeros((3,0),dtype=t.int64),-1); y.sum().backward(); y.sum().backward()
+x=t.ones(0,1,requires_grad=True); y=x.scatter(1,t.zeros((0,2),dtype=t.int64),-1); y.sum().backward(); r=y, x.grad
+x=t.ones(2,requires_grad=True); y=x.scatter_add(0,t.zeros(0,dtype=t.int64),x[:0]*2); y.sum().backward(); r=x.grad
 x=t.ones(3); x[0]+=1; y=t.ones(2); y[0]=y[0]; r=x._version, y._version
 x=t.ones(3,requires_grad=True); y=x*2; y[0]+=1; y.sum().backward(); r=x.grad, y._version
 x=t.ones(3,requires_grad=True); w=t.ones(1,requires_grad=True); y=x*2; y[:1]**=w; y.sum().backward()
