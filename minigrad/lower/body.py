@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from minigrad.dtype import bool_, int64
+from minigrad.dtype import bool_, int64, uint64
 from minigrad.kernel.ir import (
     Apply,
     Array,
@@ -188,20 +188,23 @@ class Instance:
         guard, self.guard = self.guard, self._guard_of(g)
         value = convert(self.value(g.value), int64)
         self.guard = guard
+        if isinstance(value, Index) and value.index.lo >= 0 and value.index.hi < max(1, g.size):
+            self.mapping[g.var] = value.index  # known to be in range
+            return
         bound = Local(names.fresh("at"), int64)
         self.statements.append(Let(bound.name, value))
-        low, high = Const(0, int64), Const(max(0, g.size - 1), int64)
+        last = Const(max(0, g.size - 1), uint64)
+        unsigned = Apply(Op.CAST, (bound,), uint64)  # a negative index is larger than any then: one comparison
         if g.check is not None and status is not None:
-            below, above = Apply(Op.LT, (bound, low), bool_), Apply(Op.LT, (high, bound), bool_)
-            outside: Value = Apply(Op.OR, (below, above), bool_)
+            outside: Value = Apply(Op.LT, (last, unsigned), bool_)
             if g.guard is not None:
                 outside = Apply(Op.AND, (Index(self.index(g.guard), bool_), outside), bool_)
             self.statements.append(If(outside, (Store(status, num(g.check), Const(g.position, status.dtype)),)))
         self.mapping[g.var] = num(0)
         if g.size > 1:
             self.mapping[g.var] = fresh = names.var("g", g.size)
-            clamped = Apply(Op.MINIMUM, (Apply(Op.MAXIMUM, (bound, low), int64), high), int64)
-            self.statements.append(LetIndex(fresh, clamped))
+            nearest = Apply(Op.MINIMUM, (unsigned, last), uint64)
+            self.statements.append(LetIndex(fresh, Apply(Op.CAST, (nearest,), int64)))
 
 
 def used_gathers(gathers: Sequence[Gathered], root: Value) -> list[Gathered]:

@@ -16,14 +16,14 @@ from minigrad.graph.lazy import LazyBuffer
 from minigrad.kernel.ir import Alloc, Kernel, Scalar, Statement
 from minigrad.kernel.verify import verify
 from minigrad.lower.axes import Axis
-from minigrad.lower.contraction import find_tiling
+from minigrad.lower.contraction import find_tiling, less_along_sum
 from minigrad.lower.map import map_stage
 from minigrad.lower.nest import Divided, Lowering, loop, loops, parallel, share
 from minigrad.lower.outer import Block, choose_block, choose_rows
 from minigrad.lower.passes.bind import bind
 from minigrad.lower.passes.hoist import hoist
 from minigrad.lower.passes.transcendental import expand_powers, expand_transcendental
-from minigrad.lower.rows import rows_stage
+from minigrad.lower.rows import rows_stage, runs_along_sum
 from minigrad.lower.scan import scan_stage
 from minigrad.lower.scatter import scatter_stage
 from minigrad.lower.stages import Lowered, Row, Stages, Work, begin_stack, choose_part, stacked
@@ -97,7 +97,10 @@ def finish(made: Lowered, target: Target) -> Lowered:
 
 def _contraction(work: Work[bool]) -> Lowering | None:
     tiling = find_tiling(work.body, *work.axes, work.space, work.target, work.given)
-    return None if tiling is None else contraction_stage(tiling, work.space, work.where)
+    if tiling is None or (work.given is None and less_along_sum(tiling)
+                          and runs_along_sum(work.body, *work.axes, work.space, work.target)):
+        return None
+    return contraction_stage(tiling, work.space, work.where)
 
 
 STRATEGIES: tuple[Row[bool], ...] = (

@@ -72,6 +72,8 @@ def _all(chosen: Chosen, target: Target) -> Iterator[Steps]:
         for last in [name for name in chosen.sizes if name.startswith("r")][-1:]:
             if ("unroll", last) not in have:
                 yield steps + [Step("unroll", (last, 4))]
+    if chosen.strategy == "rows" and ("keep", "b") not in have and any(axis.startswith("r") for axis in lane_axes):
+        yield steps + [Step("keep", ("b", "scratch"))]
     if chosen.strategy == "rows":  # the same as tiles of a product
         kept = [name for name in chosen.sizes if name.startswith("x")]
         for rows in kept:

@@ -81,7 +81,7 @@ class Choice:
 
     def steps(self, total: int, divide: bool) -> Steps:
         """The steps, but for how the loops are divided among parallel iterations."""
-        axis = self._kept_axis()
+        axis = self._kept_axis()[0]
         if axis is not None:
             return self._along_kept(axis, total, divide)
         found = []
@@ -102,10 +102,16 @@ class Choice:
                 found += [Step("unroll", (self.space.name(x), n)) for x, n in tile.items()]
         return Steps(tuple(found))
 
-    def _kept_axis(self) -> Axis | None:
-        """The kept axis for the lanes, or None for the reduced ones (each domain then has its own)."""
+    @property
+    def cost(self) -> float:
+        """What a result costs, roughly, with the lanes along the axis that is chosen."""
+        return self._kept_axis()[1]
+
+    def _kept_axis(self) -> tuple[Axis | None, float]:
+        """The kept axis for the lanes, or None for the reduced ones (each domain then has its own), and what a result
+        costs."""
         if not self.domains or any(d.size == 0 for d in self.domains):
-            return None
+            return None, 0.0
         along_reduced = sum(self._reduced_axis(d)[1] for d in self.domains)
         stores = [self.body.index(o.index) for o in self.body.outputs]
         best, least = None, along_reduced
@@ -116,7 +122,7 @@ class Choice:
             cost += axis_cost(self.body, traffic([o.value for o in self.body.outputs]), stores, axis, self.lanes)
             if cost < least:
                 best, least = axis, cost
-        return best
+        return best, least
 
     def _reduced_axis(self, d: Domain) -> tuple[Axis | None, float]:
         """The reduced axis for the lanes of a domain (None: single elements), and what a result costs."""

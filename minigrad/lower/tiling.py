@@ -58,6 +58,11 @@ class Operand:
         """Its index expressions over the body's merged axes."""
         return [body.index(e) for e in self.work.indices()]
 
+    @property
+    def arithmetic(self) -> int:
+        """Scalar operations of an element beside its loads."""
+        return self.work.cost - len(self.work.loads)
+
     def loads(self, body: Body) -> list[Sym]:
         """Where it reads memory."""
         return [body.index(x.index) for x in self.work.loads]

@@ -10,7 +10,7 @@ from minigrad.dtype import bfloat16, float16, float32, float64, int32, int64, ui
 from minigrad.lower import lower
 from minigrad.ops import Op
 from minigrad.target import AVX512
-from tests.unit.lower.specs import buffer, check, spec_of
+from tests.unit.lower.specs import buffer, check, matmul, spec_of
 
 NUMPY = {Op.SUM: np.sum, Op.PROD: np.prod, Op.MAX: np.max, Op.MIN: np.min}
 
@@ -151,6 +151,31 @@ def test_the_tile_is_of_the_axes_that_share():
     assert "lanes(r0, 16), unroll(x1, 4), unroll(x0, 6), parallel(x1, 1); 4 iterations" in note
     (note,) = lower(spec_of(buffer((40, 5000)).reduce(Op.SUM, (1,))), AVX512).strategies
     assert "unroll(x" not in note
+
+
+@pytest.mark.parametrize(("batch", "m", "n", "k"), [(1, 150, 7, 203), (1, 131, 5, 999), (3, 96, 6, 340)])
+@pytest.mark.parametrize("how", ["plain", "computed"])
+def test_a_factor_across_the_sum_is_copied(batch, m, n, k, how, rng):
+    a, b, c = buffer((batch, m, k)), buffer((batch, k, n)), buffer((n,))
+    x, y, z = (rng.standard_normal(node.shape).astype("f") for node in (a, b, c))
+    right = b if how == "plain" else b.unary(Op.NEG).unary(Op.EXP)
+    left = a if how == "plain" else a.unary(Op.ABS)
+    left = left.reshape((batch, m, 1, k)).expand((batch, m, n, k))
+    right = right.permute((0, 2, 1)).reshape((batch, 1, n, k)).expand((batch, m, n, k))
+    node = left.binary(Op.MUL, right).reduce(Op.SUM, (3,)).reshape((batch, m, n)).binary(
+        Op.ADD, c.reshape((1, 1, n)).expand((batch, m, n)))
+    want = (x.astype("d") @ y if how == "plain" else np.abs(x).astype("d") @ np.exp(-y.astype("d"))) + z
+    check([node], {a: x, b: y, c: z}, [want.astype("f")], 1e-4, native=True)  # the tests of steps interpret
+
+
+@pytest.mark.parametrize(("m", "n", "k", "strategy", "copied"), [
+    (1000, 5, 1000, "rows", True), (1000, 8, 1000, "rows", True), (1000, 3, 1000, "rows", False),
+    (1000, 16, 1000, "contraction", False), (1000, 6, 16, "contraction", False), (8, 6, 500, "contraction", False),
+    (200, 7, 20000, "contraction", False)])  # a copy that the cache does not hold
+def test_few_columns_run_along_the_sum(m, n, k, strategy, copied):
+    node = matmul(buffer((m, k)), buffer((k, n)).permute((1, 0)))
+    (note,) = lower(spec_of(node), AVX512).strategies
+    assert note.startswith(strategy) and ("keep(b, scratch)" in note) == copied
 
 
 def test_the_strategy_says_what_it_does():

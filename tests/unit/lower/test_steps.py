@@ -45,6 +45,7 @@ def nodes():
     yield "small product", product(buffer((6, 12)), buffer((12, 10)))
     yield "long product", product(buffer((300, 1100)), buffer((1100, 130)))
     yield "turned product", matmul(a, buffer((33, 70)))
+    yield "narrow product", product(buffer((130, 400)), buffer((400, 6)))
     rows, columns = buffer((3, 20, 1, 70)), buffer((3, 1, 33, 70))
     yield "batched", rows.expand((3, 20, 33, 70)).binary(Op.MUL, columns.expand((3, 20, 33, 70))).reduce(Op.SUM, (3,))
     yield "convolution", convolution()
@@ -111,7 +112,9 @@ def test_other_steps_of_rows(steps: str, rng: np.random.Generator) -> None:
 @pytest.mark.parametrize("steps", [
     "", "lanes(x1, 8), unroll(x1, 2)", "lanes(r0, 4)", "lanes(r0, 8), unroll(x0, 4), unroll(x1, 5), accumulate(r0, 2)",
     "lanes(r0, 16), unroll(x0, 11), parallel(x1, 2)", "unroll(x0, 2), unroll(x1, 4), parallel(x1, 1)",
-    "lanes(r0, 8), unroll(x1, 2), parallel(x0, 3)", "multiply(x0, 3, x1, 8), lanes(x1, 8)",
+    "lanes(r0, 8), unroll(x1, 2), parallel(x0, 3)", "lanes(r0, 8), unroll(x0, 4), unroll(x1, 5), keep(b, scratch)",
+    "lanes(r0, 16), unroll(x0, 2), keep(b, scratch), parallel(x1, 1)", "keep(b, scratch)",
+    "multiply(x0, 3, x1, 8), lanes(x1, 8)",
     "multiply(x0, 1, x1, 16), lanes(x1, 4), split(r0, 25)", "multiply(x1, 4, x0, 8), lanes(x0, 8), keep(b, scratch)",
     "multiply(x0, 2, x1, 16), lanes(x1, 8), keep(a, scratch), keep(b, scratch), parallel(x0, 3), parallel(x1, 1)"])
 def test_other_steps_of_a_product(steps: str, rng: np.random.Generator) -> None:
@@ -252,7 +255,8 @@ def test_all_stages_run_on_the_same_threads() -> None:
     ("multiply(x0, 4, r0, 8)", "rows are an axis that one factor has alone, columns one of the other's"),
     ("multiply(x0, 4, x1, 12) lanes(x1, 8)", "12 columns in vectors of 8"),
     ("multiply(x0, 41, x1, 8)", "41 of 40 rows"),
-    ("keep(a, scratch)", "keep(a, scratch): rows can keep (sums, scratch)"),
+    ("keep(a, scratch)", "keep(a, scratch): rows can keep (sums, scratch), (b, scratch)"),
+    ("lanes(x1, 8), keep(b, scratch)", "keep(b, scratch) wants a sum of products"),
     ("multiply(x0, 4, x1, 8) keep(c, scratch)", "contraction can keep (a, scratch), (b, scratch)"),
     ("multiply(x0, 4, x1, 8) join(x0, x1)", "columns are axes of one factor"),
 ])
