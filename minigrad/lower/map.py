@@ -22,6 +22,10 @@ SQUARE_COST, SQUARE_SIDE = 64, 16
 """Scalar operations of a body up to which a square tile is written out, row by row, and the most rows that it has: the
 code grows with both."""
 
+PIECE = 8
+"""The longest rows that are written out, element by element, around vectors across them: the renderer turns what all of
+them store into whole vectors."""
+
 LONG = 16
 """Scalar operations of an element from which its chain is long: several vectors stand side by side then."""
 
@@ -75,12 +79,21 @@ def choose(body: Body, work: Traffic, space: Space, cost: int, target: Target) -
         lanes *= abreast if lane_axis.size >= 4 * abreast * lanes else 1
     lanes = parts(lane_axis.size, min(lanes, SQUARE_SIDE) if square else lanes)[0].lanes
     steps = [Step("lanes", (space.name(lane_axis), lanes))]
+    if tile is not None and tile.size <= PIECE and cost * tile.size <= target.ahead and _in_one_piece(
+            body, lane_axis, tile) and tile.var not in body.gathering():
+        return Steps((*steps, *(Step(name, (space.name(tile), tile.size)) for name in ("split", "unroll"))))
     if tile is not None:
         square = square and tile.size >= lanes > 1  # the renderer turns it as a whole
         size = lanes if square else 64 // max(o.array.dtype.size for o in body.outputs)
         steps.append(Step("split", (space.name(tile), size)))
         steps += [Step("unroll", (space.name(tile), size))] * square
     return Steps(tuple(steps))
+
+
+def _in_one_piece(body: Body, lane_axis: Axis, tile: Axis) -> bool:
+    """Whether all that is stored for a vector lies in one piece: rows as long as the tile, one after the other."""
+    stores = [body.index(o.index) for o in body.outputs]
+    return all(coefficient(e, lane_axis.var) == tile.size and coefficient(e, tile.var) == 1 for e in stores)
 
 
 def _in_line(body: Body, work: Traffic, lane_axis: Axis) -> bool:
@@ -206,6 +219,8 @@ class _Map:
         start = self.tiles.var * self.tile_size
         inner = self._axis("u", self.tile.size)
         mapping[self.tile.var] = inner.var
+        if self.square and self.tile_size == self.tile.size and part.lanes > 1:
+            return [loop(inner, self._point(mapping, lane), "unroll")]
         stop = minimum(start + self.tile_size, num(self.tile.size))
         rest: list[Statement] = [loop(inner, self._point(mapping, lane), start=start, stop=stop)]
         full = self.tile.size // self.tile_size

@@ -34,7 +34,7 @@ from minigrad.render.llvm_index import I64, NO_LANE, IndexWriter, narrow
 from minigrad.render.llvm_memory import MemoryWriter
 from minigrad.render.llvm_ops import apply, cast, constant, fold, to_memory
 from minigrad.render.llvm_text import Operand, Writer, register_type
-from minigrad.render.llvm_transpose import load_turned, turned_loads
+from minigrad.render.llvm_transpose import load_turned, store_turned, turned_loads, turned_stores
 from minigrad.symbolic import Sym, num
 from minigrad.target import C_FUNCTIONS, Target
 
@@ -83,6 +83,7 @@ class KernelWriter:
         self.memory = MemoryWriter(self.w, self.index)
         self.locals: dict[str, Operand] = {}
         self.turned: dict[int, Operand] = {}  # what loads give that were made for a whole unrolled loop
+        self.held: dict[int, list[Operand]] = {}  # what such a loop's copies store, once all are written
         self.registers: dict[int, list[Operand]] = {}
         self.blocks = 0
         self.effects: dict[int, tuple[frozenset[int], bool]] = {}  # of blocks, by their ids
@@ -165,6 +166,8 @@ class KernelWriter:
             if s.kind == "unroll" or len(numbers) <= 1:
                 turned = turned_loads(s) if len(numbers) > 1 else []
                 columns = [load_turned(self.w, self.memory, v, s) for v in turned]
+                held = turned_stores(s) if len(numbers) > 1 else []
+                self.held.update({id(x): [] for x in held})
                 for position, n in enumerate(numbers):
                     self.index.constants[s.var] = num(n)
                     self.turned.update({id(v): c[position] for v, c in zip(turned, columns)})
@@ -172,6 +175,8 @@ class KernelWriter:
                 for v in turned:
                     del self.turned[id(v)]
                 self.index.constants.pop(s.var, None)
+                for x in held:
+                    store_turned(self.w, self.memory, x, s, self.held.pop(id(x)))
                 return
         self.loop(s, self.index.number(start), self.index.number(stop), start.hi < stop.lo)
 
@@ -267,6 +272,10 @@ class KernelWriter:
         if s.array.scope == "register":
             value = self.w.widen(self.value(s.value), s.array.lanes)
             self.registers[id(s.array)][self.index.register(s.index) // s.array.lanes] = value
+            return
+        if id(s) in self.held:
+            value = to_memory(self.w, self.value(s.value), s.array.dtype)
+            self.held[id(s)].append(self.w.widen(value, self.index.lanes))
             return
         guard = None if s.guard is None else self.index.fix(s.guard)
         if guard is None or guard is num(1):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import minigrad
-from minigrad.dtype import bool_, float64, uint8
+from minigrad.dtype import bool_, float32, float64, uint8
 from minigrad.kernel.show import show
 from minigrad.lower import lower
 from minigrad.lower.nest import Axis, parts, share
@@ -126,6 +126,27 @@ def test_transposes_are_short_texts(dtype, monkeypatch):
             assert (written == x + 1).all() and (x + 1 == read.T).all()
     assert sizes
     assert max(sizes) < 64 << 10
+
+
+@pytest.mark.parametrize("columns", range(2, 9))
+@pytest.mark.parametrize("dtype", [float32, float64, uint8, bool_])
+def test_short_rows_are_stored_in_one_piece(columns, dtype, rng):
+    """Whole vectors of what lanes across them make, of 69 rows, of which the last are fewer."""
+    a, b, c = buffer((69, columns), dtype), buffer((69, 1), dtype), buffer((1, columns), dtype)
+    x, y, z = ((rng.standard_normal(node.shape) * 9).astype(dtype.numpy) for node in (a, b, c))
+    op, numpy = (Op.OR, np.logical_or) if dtype is bool_ else (Op.ADD, np.add)
+    both = b.expand(a.shape).binary(op, c.expand(a.shape))
+    check([a.binary(op, both)], {a: x, b: y, c: z}, [numpy(x, numpy(y, z))], native=True)
+    (note,) = lower(spec_of(a.binary(op, both)), AVX512).strategies
+    if dtype is float32 and columns not in (4, 8):
+        assert f"split(x1, {columns}), unroll(x1, {columns})" in note
+
+
+def test_what_is_read_and_stored_turned(rng):
+    """One operand lies as the result does, the other as its columns do."""
+    a, b = buffer((100, 3)), buffer((3, 100))
+    x, y = rng.standard_normal((100, 3)).astype("f"), rng.standard_normal((3, 100)).astype("f")
+    check([a.binary(Op.MUL, b.permute((1, 0)))], {a: x, b: y}, [x * y.T], native=True)
 
 
 @pytest.mark.parametrize("step", [2, 3, 4, 5])

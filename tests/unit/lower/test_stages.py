@@ -3,12 +3,15 @@ they give NumPy's results, whatever the order of their parallel iterations. Next
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from minigrad.dtype import float32, int64
+from minigrad.dtype import float32, int32, int64
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.kernel.interpret import interpret
+from minigrad.kernel.show import show
 from minigrad.lower import lower
 from minigrad.ops import Op
 from minigrad.target import AVX512
@@ -97,6 +100,31 @@ def test_scan(axis, op, rng):
     want = np.cumsum(x, axis) if op == Op.SUM else np.maximum.accumulate(x, axis)
     memory = {a: Memory("a", float32, a.shape), node: Memory("out", float32, a.shape)}
     check(KernelSpec("k", (), (Stage((node,), ()),), memory), {a: x}, [want])
+
+
+@pytest.mark.parametrize(("shape", "dtype"), [((45, 5), float32), ((70, 33), float32), ((21, 8), float32), (
+    (40, 3), int64), ((37, 40), int32), ((19, 1), float32), ((3, 23, 17), float32)])
+def test_scans_along_rows_are_turned(shape, dtype, rng):
+    """The lanes run across the rows, and LLVM gets what they read and store in whole vectors."""
+    a = buffer(shape, dtype)
+    x = (rng.standard_normal(shape) * 9).astype(dtype.numpy)
+    for op, want in ((Op.SUM, np.cumsum(x, -1, dtype=x.dtype)), (Op.MAX, np.maximum.accumulate(x, -1))):
+        node = a.unary(Op.NEG).unary(Op.NEG).scan(op, len(shape) - 1)
+        memory = {a: Memory("a", dtype, shape), node: Memory("out", dtype, shape)}
+        check(KernelSpec("k", (), (Stage((node,), ()),), memory), {a: x}, [want], native=True)
+
+
+@pytest.mark.parametrize(("steps", "written"), [
+    ("lanes(x0, 8), unroll(r0, 3)", True), ("lanes(x0, 4)", False), ("unroll(r0, 7)", True)])
+def test_other_steps_of_a_scan(steps, written, rng):
+    a = buffer((21, 17))
+    x = rng.standard_normal(a.shape).astype("f")
+    node = a.scan(Op.SUM, 1)
+    spec = KernelSpec("k", (), (Stage((node,), ()),), {a: Memory("a", float32, a.shape),
+                                                       node: Memory("out", float32, a.shape)})
+    target = replace(AVX512, steps=(("*", (steps,)),))
+    check(spec, {a: x}, [np.cumsum(x, 1)], targets=[target])
+    assert ("unroll r0" in show(lower(spec, target).kernel)) == written
 
 
 def in_place(node, base, values, checks=()):
