@@ -62,7 +62,7 @@ def _across(s: For, accesses: Sequence[Access]) -> Iterator[Access]:
     """Those of memory that step by one from copy to copy, and from lane to lane as turning wants it."""
     *before, inner = s.body
     if not isinstance(inner, For) or inner.kind != "vector" or s.step != 1 or not all(
-            isinstance(x, Let) for x in before):
+            isinstance(x, Let) for x in before) or any(isinstance(x, For) for x in inner.body):
         return
     copies = int(s.stop) - int(s.start)
     for x in accesses:
