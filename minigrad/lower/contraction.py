@@ -277,7 +277,7 @@ def less_along_sum(tiling: Tiling) -> bool:
     cost = rows * columns * (vectors * IN_TILE + JOIN) + rows * vectors * a.arithmetic * -(-columns // 8)
     if is_apart(b, tiling.body, last):
         cost += (SINGLE + b.arithmetic / lanes) * depth * columns * -(-rows // ROWS)
-    return cost < 0.85 * tiling.cost()
+    return cost < 0.8 * tiling.cost()
 
 
 def is_apart(operand: Operand, body: Body, k: Axis) -> bool:

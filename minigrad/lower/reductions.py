@@ -24,6 +24,10 @@ WIDE = 512
 CHAINS = 16
 """Sums side by side that are enough for none to wait for the one before."""
 
+WRITTEN = 56
+"""Results that are written out at most, in tiles and in what is left of both axes: some 1.8 KB of text each. What is
+made of a result after its sum counts, too."""
+
 FOLD = 12
 """What it costs to join the lanes of an accumulator, one after the other, counted in operations."""
 
@@ -145,7 +149,9 @@ class Choice:
             return {}
         axes = sorted(shared, key=lambda x: -x.size)[:2]
         arithmetic = max(1, d.work.cost - len(loads)) * len(d.reductions)
+        after = 1 + traffic([o.value for o in self.body.outputs]).cost
         most = min(self.target.vector_registers * 3 // 4 // len(d.reductions), self.target.ahead // d.work.cost)
+        written = min(WRITTEN, max(6, self.target.ahead // after))
 
         def cost(sizes: tuple[int, ...]) -> float:
             total = 0.0
@@ -154,9 +160,12 @@ class Choice:
                 own = {x.var: n for x, (n, _) in zip(axes, tile, strict=True)}
                 read = sum(prod(n for v, n in own.items() if coefficient(e, v) != 0) for e in loads)
                 total += prod(many for _, many in tile) * (read + arithmetic * prod(own.values())) * all(own.values())
+            for (_, whole), (left, _) in parts:  # code for the rest, which little uses
+                total *= 1 + (left > 0) * (0.02 + 0.1 / max(1, whole))
             return total
 
-        tiles = [sizes for sizes in product(*(range(1, min(8, x.size) + 1) for x in axes)) if prod(sizes) <= most]
+        tiles = [sizes for sizes in product(*(range(1, min(8, x.size) + 1) for x in axes)) if prod(sizes) <= most
+                 and prod(n + x.size % n for x, n in zip(axes, sizes, strict=True)) <= written]
         best = min(tiles, key=lambda sizes: (cost(sizes), prod(sizes)), default=())
         return {x: n for x, n in zip(axes, best, strict=False) if n > 1}
 
