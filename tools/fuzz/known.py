@@ -430,6 +430,7 @@ def _whole(line: str, variables: dict[str, Any], scope: dict[str, Any]) -> Calla
 
 UNARY = re.compile(r"= (L\.(?:nn\.functional\.)?\w+)\((v\d+)\)$")
 KRON = re.compile(r"L\.kron\((v\d+|t), ")
+RESPONSE = re.compile(r"(local_response_norm\((?:v\d+|t)(?:\[[^]]*\])?), ")
 HOOK = re.compile(r"lambda g: g\.mul_\(2\)")
 DIGAMMA = re.compile(r"(= |lambda t: \(?)L\.digamma\(")
 LOG_NDTR = re.compile(r"L\.special\.log_ndtr\(")
@@ -472,7 +473,8 @@ KNOWN: tuple[Known, ...] = (
           "masked_scatter() with too few elements. PyTorch may have written some elements by then; here nothing is "
           "written.", _comes_late, Change(before=_whole)),
     Known("the layout of results", "PyTorch keeps the order of an operand's dimensions in memory; here results "
-          "are in row-major order.", change=Change(made=_row_major)),
+          "are in row-major order, also those of which local_response_norm() makes a view.",
+          change=Change(lambda line: RESPONSE.sub(r"\1.contiguous(), ", line), _row_major)),
     Known("what PyTorch's kernels disagree about", "Its vectorised and scalar kernels differ: in which part of an "
           "infinite complex product or quotient is NaN, in the sign of a part that is 0 and of NaN, in gelu(inf), in "
           "layer_norm() of numbers whose squares overflow, in logcumsumexp() of complex numbers of which one is "
