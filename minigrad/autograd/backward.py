@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Any
 
 from minigrad.autograd.handles import AccumulateGrad
-from minigrad.autograd.mode import set_grad_enabled
+from minigrad.autograd.mode import mode, set_grad_enabled
 from minigrad.autograd.node import Edge
 from minigrad.autograd.protocol import Front
 from minigrad.autograd.rows import RowsGradient
@@ -198,6 +198,17 @@ def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool
     for tensor in inputs:
         if not _is_edge(tensor) and not tensor.requires_grad:
             raise RuntimeError("One of the differentiated Tensors does not require grad")
+    plain = grad_outputs is None and not (retain_graph or create_graph or allow_unused or mode.anomaly or mode.duals)
+    plain = plain and not any([_is_edge(t) for t in (*outputs, *inputs)])
+    found = Front.gradients(outputs, inputs) if plain else None
+    return run_grad(outputs, inputs, starts, retain_graph, create_graph, allow_unused, materialize_grads
+                    ) if found is None else found
+
+
+def run_grad(outputs: Sequence[Any], inputs: Sequence[Any], starts: Sequence[Any], retain_graph: bool | None = None,
+             create_graph: bool = False, allow_unused: bool = False, materialize_grads: bool = False,
+             along: Sequence[LazyBuffer] = (), watch: list[Run] | None = None) -> tuple[Any, ...]:
+    """``grad``, which computes the values ``along`` in the same run; ``watch`` is told what ran."""
     targets = [_target(t) for t in inputs]
     walk = Walk(create_graph, targets)
     _walk(walk, outputs, starts)
@@ -214,7 +225,8 @@ def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool
         found = [_zeros(walk, t) if g is None else g for g, t in zip(found, inputs, strict=True)]
     results = tuple([t._as_gradient(walk.tensor(g)) if g is not None and not _is_edge(t) else walk.tensor(g)
                      for g, t in zip(found, inputs, strict=True)])
-    realise([r._whole() for r in results if r is not None] + [t._whole() for t in outputs if not _is_edge(t)])
+    roots = [t._whole() for t in outputs if not _is_edge(t)]
+    realise([*[r._whole() for r in results if r is not None], *roots, *along], watch)
     return results
 
 
@@ -324,7 +336,7 @@ def _listed(tensors: Any, or_none: bool = False) -> list[Any]:
 
 def _is_edge(given: Any) -> bool:
     """Whether it is a ``GradientEdge``, not a Tensor."""
-    return hasattr(given, "output_nr") and isinstance(given, tuple)
+    return isinstance(given, tuple) and hasattr(given, "output_nr")
 
 
 def _target(given: Any) -> Edge:

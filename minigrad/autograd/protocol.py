@@ -58,6 +58,7 @@ class Front:
     None on others; the room ``func/`` fills it in.
     ``apart(tensor)`` says how often what ``.data`` gave was changed, None of others; it is None itself as long as there
     are only others.
+    ``gradients(outputs, inputs)`` are those that a program may have asked for here before, in the plain way; else None.
     ``watch()`` begins a block in which every call is recorded, none replayed: it ends with ``mode.watched -= 1``."""
 
     wrap: ClassVar[Callable[[LazyBuffer, Any], Any]]
@@ -67,4 +68,5 @@ class Front:
     dual: ClassVar[Callable[[Any, dict[int, Any]], None]]
     apart: ClassVar[Callable[[Any], list[int] | None] | None] = None
     watch: ClassVar[Callable[[], None]]
+    gradients: ClassVar[Callable[[Any, Any], Any]]
     rows: ClassVar[Callable[[Any, tuple[Any, ...]], Any] | None] = None

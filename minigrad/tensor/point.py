@@ -1,6 +1,6 @@
 """Stage: front. In: nothing. Out: ``Point``, what ran at a place of a trace, said of its slots, so that it can run
 again on the memory of today's leaves.
-Next: ``again.py``."""
+Next: ``making.py``."""
 
 from __future__ import annotations
 

@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from minigrad.autograd.backward import run as run_backward
-from minigrad.autograd.node import is_open
+from minigrad.autograd.backward import run_grad
+from minigrad.autograd.protocol import Front
 from minigrad.engine import Run, graphs_are_shown, realise
 from minigrad.errors import IndexOutOfRange
 from minigrad.graph.lazy import LazyBuffer
@@ -19,19 +20,14 @@ from minigrad.runtime.locks import computing
 from minigrad.tensor.again import written_again
 from minigrad.tensor.base import made
 from minigrad.tensor.entry import Entry
-from minigrad.tensor.looks import look_of_memory
+from minigrad.tensor.making import keep, make_point, stays_open
 from minigrad.tensor.pending import put, settle, undo
 from minigrad.tensor.point import (
-    ALWAYS,
     GRADIENT,
-    NUMBER,
     TARGET,
     VALUE,
     Point,
-    Where,
     fill,
-    is_by_host,
-    is_found,
 )
 from minigrad.tensor.quick import quicken
 from minigrad.tensor.replay import FOLLOW, OFF, RECORD, Trace, several, thread
@@ -40,9 +36,6 @@ from minigrad.tensor.unfold import unfold
 
 if TYPE_CHECKING:
     from minigrad.tensor.tensor_class import Tensor
-
-MOST_VARIANTS = 4
-"""Points for one place that differ in numbers only."""
 
 ENOUGH_RUNS = 16
 """Runs after which a point is written down as a function."""
@@ -97,73 +90,6 @@ def _ending(after: str) -> Iterator[None]:
         yield
     finally:
         _ended(thread.trace, after)
-
-
-# --- making a point of what ran
-
-
-def _made(trace: Trace, watch: Sequence[Run], old: dict[int, Where], new: dict[int, Where],
-          alive: Sequence[int]) -> Point | None:
-    """The point for what ran; None if some of its memory is not known by slot, or it would not give all that somebody
-    holds, which is in the slots ``alive``. ``old`` and ``new`` say of values, by ``id``, which leaf's gradient they
-    were, and what they become."""
-    if len(watch) != 1:
-        return None
-    pending, executable = watch[0]
-    if pending.device != "CPU" or any([c.op != Op.CONST for c in pending.constants]):
-        return None  # a constant that is a result is memory now, and its number is gone
-    slots = {id(v): i for i, v in reversed(list(enumerate(trace.values))) if v is not None}
-    where = {key: (VALUE, slot) for key, slot in slots.items()} | old
-    leaves = [where.get(id(leaf)) for leaf in pending.leaves]
-    results = [new.get(id(r)) or where.get(id(r)) for r in pending.results]
-    dead = [where.get(id(leaf)) for leaf, d in zip(pending.leaves, pending.dead, strict=False) if d]
-    if any([at is not None and at[0] == GRADIENT for at in dead]):
-        return None
-    if None in leaves or None in results or any([id(s) not in slots for s in pending.scalars]):
-        return None
-    known = {at[1] for at in results if at is not None and at[0] == VALUE}
-    if not all([is_found(trace, slot, known) for slot in alive if is_by_host(trace, slot)]):
-        return None  # what a HOST function found in a value that was computed for it alone
-    scalars: list[tuple[str, Any]] = [(VALUE, slots[id(s)]) for s in pending.scalars]
-    at = {id(constant): i for i, constant in enumerate(trace.constants)}
-    # what an op gives is always the same
-    given = {key: slot for key, slot in slots.items() if trace.specs[slot] is None}
-    constants: list[tuple[str, Any]] = [
-        (NUMBER, at[id(c)]) if id(c) in at else (VALUE, given[id(c)]) if id(c) in given else (ALWAYS, c.arg)
-        for c in pending.constants]
-    if executable.tier == 0:
-        needed, numbers = list(executable.fixed), constants + scalars
-    else:
-        taken = executable.recipe.free
-        needed, numbers = [i for i in range(len(constants)) if i not in taken], scalars + [constants[i] for i in taken]
-    fixed = [(what, x, repr(pending.constants[i].arg)) for i in needed for what, x in (constants[i],) if what != ALWAYS]
-    types = [(r.shape, r.dtype, look_of_memory(r.shape, r.dtype)) for r in pending.results]
-    read = {id(v) for v in (*pending.leaves, *pending.scalars, *pending.constants)}
-    return Point(executable, pending.device, leaves, numbers, fixed, results, types,  # type: ignore[arg-type]
-                 [slot for _, slot in dead], _shared(trace, {key: at for key, at in where.items() if key in read}))
-
-
-def _shared(trace: Trace, where: dict[int, Where]) -> list[tuple[Where, Where]]:
-    """Pairs of leaves that are one value here, as a Tensor and its ``detach()`` are: next time they may be two."""
-    leaves = [(where.get(id(trace.values[slot])), (VALUE, slot)) for slot in trace.leaves]
-    return [(one, other) for one, other in leaves if one is not None and one != other]
-
-
-def _is_open(trace: Trace, alive: Sequence[int]) -> bool:
-    """Whether one of the results that somebody holds may yet be differentiated. A replayed trace ends with all of its
-    tape used up, so such a one is recorded each time."""
-    return any([t is not None and is_open(t._source()) for t in map(trace.result, alive)])
-
-
-def _keep(trace: Trace, place: Any, point: Point | None) -> None:
-    if point is None:
-        trace.count(False)
-        return
-    known = [p for p in trace.entry.points if p[0] != place or not p[1].spent]
-    same = [p for p in known if p[0] == place]
-    if len(same) >= MOST_VARIANTS:
-        known = [p for p in known if p is not same[0]]
-    trace.entry.points = [*known, (place, point)]
 
 
 # --- backward()
@@ -224,8 +150,62 @@ def _record_backward(trace: Trace, t: Tensor) -> None:
         # else one ``.grad`` is that of two leaves, or a hook has needed values meanwhile
         if plain and len(old) == len(before) and trace.state == RECORD and trace is thread.trace:
             new = {id(leaf._grad._whole()): (GRADIENT, i) for i, leaf in reversed(leaves) if leaf._grad is not None}
-            open_ = t._slot in trace.leads_out() or _is_open(trace, place[2])
-            _keep(trace, place, None if open_ else _made(trace, watch, old, new, place[2]))
+            open_ = t._slot in trace.leads_out() or stays_open(trace, place[2])
+            keep(trace, place, None if open_ else make_point(trace, watch, old, new, place[2]))
+
+
+def gradients(outputs: Sequence[Tensor], inputs: Sequence[Tensor]) -> tuple[Tensor, ...] | None:
+    """``autograd.grad`` of one result of the trace, with respect to leaves; None for others."""
+    trace = thread.trace
+    if tracing.names or trace.state == OFF or len(outputs) != 1 or _slots(trace, outputs) is None:
+        return None
+    t, slots, tracked = outputs[0], _slots(trace, inputs), dict(trace.tracked)
+    if slots is None or len({*slots}) < len(slots) or not tracked.keys() >= {*slots} or any([x._hooks for x in inputs]):
+        return None
+    try:
+        with computing:
+            return _gradients(trace, t, inputs, slots)
+    except Exception:
+        undo(trace)
+        raise
+
+
+def _gradients(trace: Trace, t: Tensor, inputs: Sequence[Tensor], slots: tuple[int, ...]) -> tuple[Tensor, ...]:
+    place = "gradients", (t._slot, slots), trace.alive()
+    if trace.state == FOLLOW:
+        point = _find(trace, place)
+        found = None if point is None else _replay_gradients(trace, point, place[2])
+        if found is not None:
+            return found
+        trace.diverge("this autograd.grad() was not seen here before")
+    watch: list[Run] = []
+    with _ending("backward"):
+        along = _pending(trace, place[2]) + Writes.take()
+        found = run_grad((t,), inputs, (None,), along=along, watch=watch)
+        if trace.state == RECORD and trace is thread.trace:
+            new = {id(g._whole()): (TARGET, i) for i, g in enumerate(found)}
+            open_ = t._slot in trace.leads_out() or stays_open(trace, place[2])
+            point = None if open_ else make_point(trace, watch, {}, new, place[2])
+            told = point is not None and [at for at in point.results if at[0] == TARGET]
+            if told and len(told) == len(found):  # else two are one value, or one was there before
+                keep(trace, place, point)
+    return found
+
+
+def _replay_gradients(trace: Trace, point: Point, alive: Sequence[int]) -> tuple[Tensor, ...] | None:
+    buffers = point.run(trace)
+    if buffers is None:
+        return None
+    found: dict[int, Tensor] = {}
+    for (what, number), (shape, dtype, look), buffer in zip(point.results, point.types, buffers, strict=True):
+        lazy = LazyBuffer.from_buffer(buffer, shape, dtype, point.device)
+        if what == VALUE:
+            trace.values[number] = lazy
+        else:
+            found[number] = gradient = made(lazy)
+            gradient._look = lazy, look
+    _replayed(trace, point, "backward", alive)
+    return tuple([found[i] for i in range(len(found))])
 
 
 def _pending(trace: Trace, alive: Sequence[int]) -> list[LazyBuffer]:
@@ -311,9 +291,9 @@ def _update(targets: Sequence[Tensor], values: Sequence[Tensor]) -> None:
     with _ending("update"):
         realise([t._storage.lazy for t in targets] + along + Writes.take(), watch)
         if trace.state == RECORD:
-            point = None if _is_open(trace, others) else _made(trace, watch, {}, new, others)
+            point = None if stays_open(trace, others) else make_point(trace, watch, {}, new, others)
             if point is not None and sum(what == TARGET for what, _ in point.results) == len(targets):
-                _keep(trace, place, point)  # else one is memory that NumPy sees, and was written at once
+                keep(trace, place, point)  # else one is memory that NumPy sees, and was written at once
 
 
 def _slots(trace: Trace, tensors: Sequence[Tensor]) -> tuple[int, ...] | None:
@@ -415,10 +395,10 @@ def _compute(lazies: Sequence[LazyBuffer], kind: str = "value") -> None:
     place = kind, slots, trace.alive()
     watch: list[Run] = []
     realise([*lazies, *_changed(trace)], watch)
-    point = _made(trace, watch, {}, {}, place[2])
+    point = make_point(trace, watch, {}, {}, place[2])
     settle(trace)
     known = next((p for where, p in trace.entry.points if where == place), None)
-    _keep(trace, place, point)
+    keep(trace, place, point)
     unfinished = [slot for slot in range(len(trace.specs)) if not _is_done(trace.result(slot))]
     if not unfinished:
         _ended(trace, "value")
@@ -453,6 +433,7 @@ def compute_changes(trace: Trace) -> None:
 
 
 Trace.unfolder = unfold
+Front.gradients = staticmethod(gradients)
 Trace.valued = value
 Trace.computer = staticmethod(compute_changes)
 Storage.compute = staticmethod(compute)
