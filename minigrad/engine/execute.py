@@ -36,13 +36,30 @@ def grain_of(iterations: int, work: int) -> int:
     return max(1, -(-WORK_PER_THREAD * iterations // max(1, work)))
 
 
+class _Words:
+    """The words in which kernels on the host say which index was out of range: all 0 between runs, and kept for the
+    next, since allocating and clearing them takes longer than a small gather."""
+
+    def __init__(self, count: int) -> None:
+        self.words = np.zeros(count, np.int64)
+        self.address: int = self.words.__array_interface__["data"][0]
+
+    def take(self) -> np.ndarray | None:
+        """What they say, if anything; they are 0 again then."""
+        if not any(self.words.tolist()):
+            return None
+        found = self.words.copy()
+        self.words.fill(0)
+        return found
+
+
 class Executable:
     """A recipe that can run: ``run`` takes the leaves' buffers and gives the results'. ``compiled``: how many kernels
     were compiled for it; ``origin``: how it came about, in words; ``short``: nobody needs to be let in
     meanwhile."""
 
     __slots__ = ("__weakref__", "_firm", "_firm_work", "call", "codes", "compiled", "device", "kept_leaves", "origin",
-                 "recipe", "short")
+                 "recipe", "short", "spare")
 
     tier = 1
 
@@ -53,6 +70,7 @@ class Executable:
         steps = [Step(code.program, call.arrays, call.scalars, call.iterations, call.grain, call.work,
                       call.bytes)
                  for call, code in zip(recipe.calls, codes, strict=True)]
+        self.spare: list[_Words] = []  # a run takes one and puts it back: several threads may run this at once
         self.call = device.native(steps, recipe.slots, recipe.scalars)
         # A launch may be refused: until all have succeeded once, a run keeps copies of the leaves it overwrites.
         # Native programs only call functions of this process, which is never refused.
@@ -119,7 +137,7 @@ class Executable:
         """As ``run``, without the graph: the leaves' buffers, where in them the leaves begin, and the numbers."""
         recipe, allocate = self.recipe, self.device.allocate
         outputs: list[Buffer] = []
-        arena = status = None
+        arena = status = words = None
         try:
             for nbytes in recipe.output_bytes:
                 output = allocate(nbytes)
@@ -127,14 +145,16 @@ class Executable:
                 addresses.append(output.address)
             if recipe.arena_bytes:
                 arena = allocate(recipe.arena_bytes)
-            if recipe.checks:
+            if recipe.checks and isinstance(self.call, NativeProgram):
+                words = self._words()
+            elif recipe.checks:
                 status = allocate(8 * len(recipe.checks))
         except Exception as error:
             raise memory_error(self.device.name, sum(recipe.output_bytes) + recipe.arena_bytes, error) from None
         if status is not None:
             status.copyin(np.zeros(len(recipe.checks), np.int64))
         addresses.append(arena.address if arena is not None else 0)
-        addresses.append(status.address if status is not None else 0)
+        addresses.append(words.address if words is not None else status.address if status is not None else 0)
         results = [outputs[at] if fresh else leaves[at] for fresh, at in recipe.outputs]
         if made is not None and isinstance(self.call, NativeProgram):
             self.call.complete = False
@@ -144,12 +164,22 @@ class Executable:
             seconds = self._carefully(leaves, addresses, numbers, timed)
         else:
             self.call.run(addresses, numbers)
-        if status is not None:
+        found: np.ndarray | None = None
+        if words is not None:
+            found = words.take()
+            self.spare.append(words)
+        elif status is not None:
             found = np.empty(len(recipe.checks), np.int64)
             status.copyout(found)
-            if found.any():
-                raise index_error(recipe.checks, found)
+        if found is not None and found.any():
+            raise index_error(recipe.checks, found)
         return results, seconds
+
+    def _words(self) -> _Words:
+        try:
+            return self.spare.pop()
+        except IndexError:
+            return _Words(len(self.recipe.checks))
 
     @property
     def complete(self) -> bool:

@@ -18,6 +18,20 @@ def test_pending_index_out_of_range() -> None:
     assert x[minigrad.tensor([1, 2]) + 1].tolist() == [2, 3] and x.tolist() == [0, 1, 2, 3, 4]
 
 
+def test_a_wrong_index_is_forgotten_by_the_next_run() -> None:
+    """The words that say so are kept between runs of the same program, and are 0 again."""
+    x = minigrad.arange(5).float().clone()
+    for shift in (1, 3, 2, 9, -1, 0):
+        y = x[minigrad.tensor([0, 1]) + minigrad.tensor([shift])]
+        if 0 <= shift <= 3:
+            assert y.tolist() == [shift, shift + 1]
+        elif shift == -1:
+            assert y.tolist() == [4, 0]
+        else:
+            with pytest.raises(IndexError):
+                y.realize()
+
+
 def test_pending_index_out_of_range_of_a_write() -> None:
     x = minigrad.zeros(3).realize()
     before = x.clone()
