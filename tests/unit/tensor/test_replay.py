@@ -64,6 +64,17 @@ def test_what_is_replayed_at_once_counts_as_tier_0() -> None:
             assert (seen.replayed, seen.tier0, seen.compiled) == (1, 1, 0), seen.recorded
 
 
+def test_a_mask_is_computed_by_what_ran_before() -> None:
+    """How much it selects is another matter: what is selected has another look for each size."""
+    x = np.arange(12, dtype=np.float32).reshape(4, 3)
+    for step in range(8):
+        with mg.inspect() as seen:
+            mask = (mg.tensor(x) * 2).sum(1) > (30 if step % 2 else 10)
+            total = mg.tensor(x)[mask].sum().item()
+        assert total == x[2 if step % 2 else 1:].sum()
+    assert seen.replayed == 2 and not seen.recorded
+
+
 _sizes = itertools.count(1041)
 
 
