@@ -179,7 +179,7 @@ def golden(request: pytest.FixtureRequest) -> Iterator[Callable[[str, str], None
         if request.config.getoption("--update-golden"):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
-        assert path.exists(), f"no file {path}; run pytest --update-golden to write it"
+        assert path.exists(), f"no file {path}; run pytest -n 0 --update-golden to write it"
         assert text == path.read_text(encoding="utf-8")
 
     yield check

@@ -30,22 +30,26 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     option, ending = ("--perfetto", ".trace.json") if options.perfetto else (
         ("--json", ".json") if options.json else ("", ".html"))
-    path = Path(options.output or f"{Path(options.program).stem}{ending}")
+    if not options.module and not Path(options.program).exists():
+        parser.error(f"there is no file {options.program}")
+    scripts = [x for x in (options.program, *options.arguments) if x.endswith(".py")]  # -m may name who runs a script
+    path = Path(options.output or f"{Path((scripts or [options.program])[0]).stem}{ending}")
     if option and not path.name.endswith(ending):
         parser.error(f"with {option}, the name of the output ends in {ending}")
     sys.argv = [options.program, *options.arguments]
     if not options.module:
         sys.path.insert(0, str(Path(options.program).resolve().parent))
+    explained = None
     try:
         with explain(path, " ".join([options.program, *options.arguments]), options.against) as explained:
             if options.module:
                 runpy.run_module(options.program, run_name="__main__", alter_sys=True)
             else:
                 runpy.run_path(options.program, run_name="__main__")
-        if not explained.report.kernels:
+    finally:
+        if explained is not None and not explained.report.kernels:
             print("no kernel has run: a program that imports torch is explained by -m minigrad.torch program.py",
                   file=sys.stderr)
-    finally:
         if path.exists():
             print(f"{path}: {path.stat().st_size / 1024:.0f} KB", file=sys.stderr)
     return 0

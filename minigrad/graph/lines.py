@@ -34,7 +34,8 @@ def user_stack() -> list[str]:
     """The calls that are being run outside minigrad, the outermost first, as a traceback prints them."""
     import traceback  # a millisecond, which only a program that looks for an error needs
 
-    frames = [entry for entry in traceback.walk_stack(sys._getframe(1)) if not _is_ours(entry[0])]
+    frames = [entry for entry in traceback.walk_stack(sys._getframe(1))
+              if not _is_ours(entry[0]) and entry[0].f_globals.get("__name__") != "runpy"]
     return traceback.StackSummary.extract(reversed(frames)).format()
 
 

@@ -8,6 +8,7 @@ import importlib
 import multiprocessing.spawn
 import sys
 from collections.abc import Sequence
+from difflib import get_close_matches
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
@@ -79,7 +80,9 @@ class Namespace(ModuleType):
         value = names.find(name)
         if value is names.MISSING:
             if (name.startswith("_") and name != "_C") or _module("torch", name) is None:
-                raise AttributeError(f"module 'torch' has no attribute {name!r}: minigrad does not have it")
+                close = get_close_matches(name, names.every(), 1)
+                hint = f". Did you mean: {close[0]!r}?" if close else ": minigrad does not have it"
+                raise AttributeError(f"module 'torch' has no attribute {name!r}{hint}")
             value = importlib.import_module(f"torch.{name}")
         self.__dict__[name] = value
         return value

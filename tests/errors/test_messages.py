@@ -23,6 +23,10 @@ t.ones(3) @ t.ones(4, 2) ⇒ RuntimeError: mat1 and mat2 shapes cannot be multip
 t.tensor(1.0) @ t.ones(2, 2) ⇒ RuntimeError: both arguments to matmul need to be at least 1D, but they are 0D and 2D
 t.ones(2, 2) @ t.ones(2, 2).double() ⇒ RuntimeError: expected m1 and m2 to have the same dtype, but got: float != double
 t.ones(2, 2) @ t.ones(2, 2).long() ⇒ RuntimeError: expected m1 and m2 to have the same dtype, but got: float != long
+t.nn.functional.linear(t.ones(2, 2).double(), t.ones(2, 2), t.ones(2)) ⇒ RuntimeError: mat1 and mat2 must have the same
+t.nn.Linear(2, 3)(t.ones(4, 5, 2, dtype=t.int64)) ⇒ RuntimeError: mat1 and mat2 must have the same dtype, but got Long
+t.nn.functional.linear(t.ones(2, 2).double(), t.ones(2, 2), t.ones(2).double()) ⇒ RuntimeError: self and mat2 must have
+t.nn.CrossEntropyLoss(t.ones(2, 3), t.ones(2).long()) ⇒ RuntimeError: Boolean value of Tensor with more than one value
 t.nn.functional.linear(t.ones(2, 2).half(), t.ones(2, 2)) ⇒ RuntimeError: expected m1 and m2 to have the same dtype
 t.ones(6).reshape(5) ⇒ RuntimeError: shape '[5]' is invalid for input of size 6
 t.ones(6).reshape(-1, 4) ⇒ RuntimeError: shape '[-1, 4]' is invalid for input of size 6

@@ -66,6 +66,17 @@ def test_a_program_in_which_nothing_runs_is_told_what_to_try(tmp_path: Path) -> 
     assert "no kernel has run: a program that imports torch is explained by -m minigrad.torch" in done.stderr
 
 
+def test_a_program_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    done = command("nowhere.py", folder=tmp_path)
+    assert done.returncode == 2 and "there is no file nowhere.py" in done.stderr and not list(tmp_path.iterdir())
+
+
+def test_a_page_has_the_name_of_the_script_that_a_module_runs(tmp_path: Path) -> None:
+    (tmp_path / "t.py").write_text("import torch\nprint(torch.ones(3).sum().item())")
+    done = command("-m", "minigrad.torch", "t.py", folder=tmp_path)
+    assert done.stdout == "3.0\n" and (tmp_path / "t.html").exists(), done.stderr
+
+
 def test_the_command_writes_data(program: Path, tmp_path: Path) -> None:
     made = command("--json", "-o", "found.json", program, folder=tmp_path)
     assert made.returncode == 0, made.stderr

@@ -7,7 +7,7 @@ from math import prod
 
 from minigrad.dtype import promote
 from minigrad.nn.composites.precision import wide
-from minigrad.tensor import Tensor, composite
+from minigrad.tensor import Tensor, composite, type_name
 
 
 @composite
@@ -21,6 +21,10 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         turned = "x".join(str(n) for n in reversed(weight_shape))
         raise RuntimeError(f"mat1 and mat2 shapes cannot be multiplied ({prod(shape[:-1])}x{shape[-1]} and {turned})")
     dtype = input.dtype
+    if bias is not None and weight.dtype is not dtype:
+        which, other = ("mat1", dtype) if bias.dtype is weight.dtype else ("self", bias.dtype)
+        raise RuntimeError(f"{which} and mat2 must have the same dtype, but got {type_name(other)} and "
+                           f"{type_name(weight.dtype)}")
     if weight.dtype is dtype:  # else the product raises PyTorch's error
         (input, weight), _ = wide(input, weight)
     product = input @ weight.T

@@ -14,6 +14,7 @@ import numpy as np
 
 from minigrad.autograd.mode import mode
 from minigrad.dtype import DType, int32, int64
+from minigrad.graph.lines import user_line
 from minigrad.tensor import Tensor, type_name
 from minigrad.tensor.indexing import known
 from minigrad.tensor.operands import result_dtype
@@ -28,12 +29,11 @@ def legacy_reduction(size_average: bool | None, reduce: bool | None, reduction: 
     """
     if size_average is None and reduce is None:
         return reduction
-    if reduce is False:
-        reduction = "none"
-    else:
-        reduction = "sum" if size_average is False else "mean"
-    warnings.warn(f"size_average and reduce args will be deprecated, please use reduction='{reduction}' instead.",
-                  stacklevel=3)
+    average, reduces = size_average is None or bool(size_average), reduce is None or bool(reduce)
+    reduction = "none" if not reduces else "mean" if average else "sum"
+    file, number = user_line() or (__file__, 0)
+    warnings.warn_explicit(f"size_average and reduce args will be deprecated, please use reduction='{reduction}' "
+                           "instead.", UserWarning, file, number)
     return reduction
 
 

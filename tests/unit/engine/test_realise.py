@@ -212,8 +212,8 @@ def test_debug_says_when_there_is_no_machine_code(capsys: pytest.CaptureFixture[
     monkeypatch.setattr(CpuDevice, "assembly", lambda self, text: "")
     with config.config(DEBUG=7):
         _value(_leaf(3).unary(Op.NEG))
-    assert "--- machine code\n" in shown and "does not show any" not in shown
-    assert "--- machine code\n(device CPU does not show any)" in capsys.readouterr().out
+    assert "--- assembly\n" in shown and "does not show any" not in shown
+    assert "--- assembly\n(device CPU does not show any)" in capsys.readouterr().out
 
 
 def test_what_is_wanted_outlives_the_runs_before_a_host_op():

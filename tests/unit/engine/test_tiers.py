@@ -170,7 +170,7 @@ def test_inspect_and_debug_say_the_tier(capsys: pytest.CaptureFixture[str]) -> N
     with minigrad.config(DEBUG=7):
         realise([_long(_leaf(), 150)])
     shown = capsys.readouterr().out
-    assert "(cached calls)" in shown and "--- machine code" in shown and "define void @map_neg" in shown
+    assert "(cached calls)" in shown and "--- assembly" in shown and "define void @map_neg" in shown
     with inspect() as seen:
         realise([_leaf().unary(Op.NEG)])
     assert seen.tier0 == 0 and seen.launches == 1
