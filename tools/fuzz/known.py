@@ -478,16 +478,16 @@ KNOWN: tuple[Known, ...] = (
     Known("what PyTorch's kernels disagree about", "Its vectorised and scalar kernels differ: in which part of an "
           "infinite complex product or quotient is NaN, in the sign of a part that is 0 and of NaN, in gelu(inf), in "
           "layer_norm() of numbers whose squares overflow, in logcumsumexp() of complex numbers of which one is "
-          "next to nothing, in mode() of rows with NaN, which depends on where NaN is, in which of "
+          "next to nothing, and in how many turns of 2 pi its angle has, which depends on the order of adding, "
+          "in mode() of rows with NaN, which depends on where NaN is, in which of "
           "equal elements sort(), topk(), kthvalue(), median() and quantile() take, in prod() whose "
           "partial products overflow, in slopes of digamma(), which "
           "have half of their digits, and of which polygamma(2, x) has the poles, and of log_ndtr() far below 0, "
           "which have none; and the derivatives that "
           "torch.func gives, in forward mode and in rows, from those that autograd.grad gives: ours are one or the "
           "other, or quotients of differences.",
-          lambda failure: is_of_another_way(failure) or depends(failure, PARTS), Change(_by_other_kernels)),
-    Known("turns of a complex logarithm", "PyTorch adds up a row of logcumsumexp() one by one; here it is added in "
-          "blocks of eight. The angle may be off by 2 pi, and the exponential is the same.", _is_turned),
+          lambda failure: _is_turned(failure) or is_of_another_way(failure) or depends(failure, PARTS),
+          Change(_by_other_kernels)),
     Known("a step after a rounding", "A step such as `floor`, `==` or `argmax` of a number that the two libraries "
           "round in two ways: PyTorch's own result changes when its functions are moved by a few units in the last "
           "place, or it is ours if the step is made from what stood here.",
