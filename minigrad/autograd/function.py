@@ -13,8 +13,9 @@ from minigrad.autograd.backward import grad
 from minigrad.autograd.handles import next_sequence
 from minigrad.autograd.keeps import modified
 from minigrad.autograd.mode import mode, no_grad, recording
-from minigrad.autograd.node import INFERENCE, RELEASED, Node
+from minigrad.autograd.node import RELEASED, Node
 from minigrad.autograd.protocol import Front
+from minigrad.autograd.watching import INFERENCE
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.runtime.locks import users_code
 

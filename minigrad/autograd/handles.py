@@ -1,6 +1,6 @@
 """Stage: the tape. In: a hook. Out: ``RemovableHandle``, which takes it away again; ``AccumulateGrad``, the end of the
 tape at a leaf, which can have some; ``Extra``, those of an op.
-Next: ``node.py``."""
+Next: ``watching.py``."""
 
 from __future__ import annotations
 

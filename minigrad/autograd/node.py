@@ -8,22 +8,17 @@ import warnings
 from collections.abc import Callable, Sequence
 from functools import cache, partial
 from typing import Any, ClassVar
-from weakref import ref
 
 from minigrad.autograd.handles import AccumulateGrad, Extra, Packed, RemovableHandle, next_sequence
-from minigrad.autograd.keeps import DETACHED, FLOWS, KEEPS, OWN, ZERO, Keeps, Zero, modified, reads
+from minigrad.autograd.keeps import FLOWS, KEEPS, OWN, ZERO, Keeps, Zero, reads
 from minigrad.autograd.mode import mode
 from minigrad.autograd.protocol import Differentiable, Front
+from minigrad.autograd.watching import Kept, Watching
 from minigrad.grad import Backward, backward_of
 from minigrad.graph.function import Subgraph, apply, param
 from minigrad.graph.lazy import LazyBuffer
 from minigrad.graph.lines import user_line, user_stack
 from minigrad.runtime.locks import users_code
-
-# A Tensor that backward reads in PyTorch: a reference to its Storage, a list with how often it has been changed in
-# place, and how often it had been, which operand or result it is, a reference to it, and how often the Storage had been
-# written, also unseen, by ``.data``.
-Kept = tuple[Any, list[int], int, int, Any, int]
 
 # An edge says where a gradient goes: ``(node, i)``, output i of a node, or a leaf Tensor itself, or None.
 Edge = Any
@@ -34,13 +29,8 @@ RELEASED = (
     "Specify retain_graph=True if you need to backward through the graph a second time or if you need to access "
     "saved tensors after calling backward.")
 
-INFERENCE = (
-    "Inference tensors cannot be saved for backward. Please do not use Tensors created in inference mode in "
-    "computation tracked by autograd. To work around this, you can make a clone to get a normal tensor and use it in "
-    "autograd, or use `torch.no_grad()` instead of `torch.inference_mode()`.")
 
-
-class Node:
+class Node(Watching):
     """One op on the tape: ``grad_fn``. Each kind of op has a subclass, made by ``kind``.
 
     ``body`` is what the op computed, ``edges`` says where the gradient of each input goes; inputs beyond the edges are
@@ -49,7 +39,7 @@ class Node:
     inputs that have an edge.
     """
 
-    __slots__ = ("__weakref__", "body", "edges", "extra", "kept", "saved", "sequence", "whole")
+    __slots__ = ("__weakref__", "extra", "sequence")
 
     keeps: ClassVar[Keeps | None] = None
     """For each input, what its gradient reads in PyTorch; see ``keeps.py``. None if that is not known."""
@@ -308,106 +298,6 @@ class Node:
     def _frees(self) -> bool:
         found = reads(type(self), self.edges)
         return bool(found) if self.saved else any([at < len(self.edges) or at >= OWN for at in found])
-
-    def keep(self, tensors: Sequence[Any], results: Sequence[Any]) -> None:
-        """Remember how often the Tensors that backward reads in PyTorch have been changed in place."""
-        if mode.mutation:
-            return
-        self.kept = tuple([
-            _watched(tensors[position] if position >= 0 else results[-1 - position], position)
-            for position in reads(type(self), self.edges)
-            if position < len(tensors) and -1 - position < len(results)])  # no numbers, no results not asked for
-
-    def watch(self, tensors: Sequence[Any]) -> None:
-        """Remember the same of Tensors that are no operands here, though backward reads them in PyTorch."""
-        if not mode.mutation:
-            self.kept += tuple([_watched(t, OWN) for t in tensors])
-
-    def lies_in(self, storage: Any, tensor: Any) -> None:
-        """A result that was in ``storage`` is what ``tensor`` has had since it was computed."""
-        there = tensor._storage
-        self.kept = tuple([(ref(there), _count(there), there.edits, entry[3], ref(tensor), there.version)
-                           if entry[0]() is storage else entry for entry in self.kept])
-
-    def changed_in_place(self, before: Any, result: Any, after: Any) -> None:
-        """``result`` was put into ``after``, the first operand: its value of before is a value of its own now, but not
-        where it was another operand, too."""
-        old, new = before, result._storage
-        self.kept = tuple([
-            (ref(old), _count(old), old.edits, position, ref(after), old.version) if position < 0 and storage() is new
-            else (storage, counter, edits, position, tensor, version)
-            for storage, counter, edits, position, tensor, version in self.kept
-            if position != 0 or storage() is not old])
-
-    def check_kept(self) -> None:
-        """``RuntimeError`` if a Tensor that backward reads in PyTorch has been changed in place since. What was changed
-        by ``.data`` is read as it is now, as there."""
-        for reference, counter, edits, position, tensor, version in self.kept:
-            storage, seen = reference(), tensor()
-            if seen is not None and 0 <= position < len(self.edges) and type(self.edges[position]) is tuple and (
-                    seen._edge is None and seen._view is None and not seen._requires_grad):
-                raise RuntimeError(DETACHED)
-            if counter[0] != edits:
-                raise modified(self._described(position, seen), counter[0], edits)
-            if seen is None or not self.saved:
-                continue
-            if storage.version != version if seen._storage is storage else position >= 0:  # a result keeps its memory
-                self._read_again(position, seen)
-
-    def _read_again(self, position: int, tensor: Any) -> None:
-        """Have the value of now of an operand or result among the residuals."""
-        at = position if position >= 0 else len(self.body.params) - 1 - position
-        if at not in self.whole.residuals:
-            return
-        place, value = self.whole.residuals.index(at), tensor._read()
-        old = self.saved[place]  # type: ignore[index]
-        if value.shape == old.shape and value.dtype is old.dtype and value.device == old.device:
-            value.owners += 1
-            old.owners -= 1
-            self.saved = (*self.saved[:place], value, *self.saved[place + 1:])  # type: ignore[index]
-
-    def _described(self, position: int, tensor: Any) -> str:
-        """What PyTorch calls a Tensor in messages: its type and shape, and which op made it."""
-        if position == OWN:
-            node, number = None, 0
-        elif position >= 0:
-            node, number = edge if type(edge := self.edges[position]) is tuple else (None, 0)
-        else:
-            node, number = self, -1 - position
-        shape = tensor._shape() if position == OWN and tensor is not None else () if position == OWN else (
-            self.body.params[position] if position >= 0 else self.body.outputs[number]).shape
-        kind = "a tensor" if tensor is None else _TYPE_NAMES.get(tensor.dtype.name) or tensor.type()
-        if position >= 0 and tensor is not None and tensor._view is None:  # an operand is called by what it is now
-            node = tensor.grad_fn
-        if node is None:
-            return f"[{kind} {list(shape)}]"
-        head, _, form = node.name().rpartition("Backward")
-        name = "torch::autograd::CopySlices" if node.name() == "CopySlices" else head + form.removesuffix("0")
-        return f"[{kind} {list(shape)}], which is output {number} of {name},"
-
-
-_TYPE_NAMES = {"bool": "CPUBoolType", "bfloat16": "CPUBFloat16Type"}
-"""How PyTorch's message calls tensors of types that are younger than it."""
-
-
-def _watched(t: Any, position: int) -> Kept:
-    storage = t._storage
-    if storage.edits < 0 and not mode.transforms:
-        raise RuntimeError(INFERENCE)
-    if Front.apart is not None and (counter := Front.apart(t)) is not None:
-        return ref(storage), counter, counter[0], position, lambda: t, storage.version
-    counter = storage.counter
-    if counter is None:
-        counter = storage.counter = [storage.edits]
-    return ref(storage), counter, storage.edits, position, ref(t), storage.version
-
-
-def _count(storage: Any) -> list[int]:
-    """A list with how often the Storage has been changed in place, now and later."""
-    if storage.counter is None:
-        storage.counter = [storage.edits]
-    counter: list[int] = storage.counter
-    return counter
 
 
 def _whole(body: Subgraph, needs: tuple[bool, ...]) -> Backward:

@@ -1,0 +1,135 @@
+"""Stage: the tape. In: an op's Tensors. Out: ``Watching``, what a ``Node`` knows of those that backward reads in
+PyTorch: whether a program has changed them in place since, which is an error.
+Next: ``node.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from weakref import ref
+
+from minigrad.autograd.keeps import DETACHED, OWN, modified, reads
+from minigrad.autograd.mode import mode
+from minigrad.autograd.protocol import Front
+from minigrad.grad import Backward
+from minigrad.graph.function import Subgraph
+from minigrad.graph.lazy import LazyBuffer
+
+# A Tensor that backward reads in PyTorch: a reference to its Storage, a list with how often it has been changed in
+# place, and how often it had been, which operand or result it is, a reference to it, and how often the Storage had been
+# written, also unseen, by ``.data``.
+Kept = tuple[Any, list[int], int, int, Any, int]
+
+INFERENCE = (
+    "Inference tensors cannot be saved for backward. Please do not use Tensors created in inference mode in "
+    "computation tracked by autograd. To work around this, you can make a clone to get a normal tensor and use it in "
+    "autograd, or use `torch.no_grad()` instead of `torch.inference_mode()`.")
+
+
+class Watching:
+    """The part of a ``Node`` that watches the Tensors of its call."""
+
+    __slots__ = ("body", "edges", "kept", "saved", "whole")
+
+    body: Subgraph
+    edges: tuple[Any, ...]
+    kept: tuple[Kept, ...]
+    saved: tuple[LazyBuffer, ...] | None
+    whole: Backward
+
+    def keep(self, tensors: Sequence[Any], results: Sequence[Any]) -> None:
+        """Remember how often the Tensors that backward reads in PyTorch have been changed in place."""
+        if mode.mutation:
+            return
+        self.kept = tuple([
+            _watched(tensors[position] if position >= 0 else results[-1 - position], position)
+            for position in reads(type(self), self.edges)
+            if position < len(tensors) and -1 - position < len(results)])  # no numbers, no results not asked for
+
+    def watch(self, tensors: Sequence[Any]) -> None:
+        """Remember the same of Tensors that are no operands here, though backward reads them in PyTorch."""
+        if not mode.mutation:
+            self.kept += tuple([_watched(t, OWN) for t in tensors])
+
+    def lies_in(self, storage: Any, tensor: Any) -> None:
+        """A result that was in ``storage`` is what ``tensor`` has had since it was computed."""
+        there = tensor._storage
+        self.kept = tuple([(ref(there), _count(there), there.edits, entry[3], ref(tensor), there.version)
+                           if entry[0]() is storage else entry for entry in self.kept])
+
+    def changed_in_place(self, before: Any, result: Any, after: Any) -> None:
+        """``result`` was put into ``after``, the first operand: its value of before is a value of its own now, but not
+        where it was another operand, too."""
+        old, new = before, result._storage
+        self.kept = tuple([
+            (ref(old), _count(old), old.edits, position, ref(after), old.version) if position < 0 and storage() is new
+            else (storage, counter, edits, position, tensor, version)
+            for storage, counter, edits, position, tensor, version in self.kept
+            if position != 0 or storage() is not old])
+
+    def check_kept(self) -> None:
+        """``RuntimeError`` if a Tensor that backward reads in PyTorch has been changed in place since. What was changed
+        by ``.data`` is read as it is now, as there."""
+        for reference, counter, edits, position, tensor, version in self.kept:
+            storage, seen = reference(), tensor()
+            if seen is not None and 0 <= position < len(self.edges) and type(self.edges[position]) is tuple and (
+                    seen._edge is None and seen._view is None and not seen._requires_grad):
+                raise RuntimeError(DETACHED)
+            if counter[0] != edits:
+                raise modified(self._described(position, seen), counter[0], edits)
+            if seen is None or not self.saved:
+                continue
+            if storage.version != version if seen._storage is storage else position >= 0:  # a result keeps its memory
+                self._read_again(position, seen)
+
+    def _read_again(self, position: int, tensor: Any) -> None:
+        """Have the value of now of an operand or result among the residuals."""
+        at = position if position >= 0 else len(self.body.params) - 1 - position
+        if at not in self.whole.residuals:
+            return
+        place, value = self.whole.residuals.index(at), tensor._read()
+        old = self.saved[place]  # type: ignore[index]
+        if value.shape == old.shape and value.dtype is old.dtype and value.device == old.device:
+            value.owners += 1
+            old.owners -= 1
+            self.saved = (*self.saved[:place], value, *self.saved[place + 1:])  # type: ignore[index]
+
+    def _described(self, position: int, tensor: Any) -> str:
+        """What PyTorch calls a Tensor in messages: its type and shape, and which op made it."""
+        if position == OWN:
+            node, number = None, 0
+        elif position >= 0:
+            node, number = edge if type(edge := self.edges[position]) is tuple else (None, 0)
+        else:
+            node, number = self, -1 - position
+        shape = tensor._shape() if position == OWN and tensor is not None else () if position == OWN else (
+            self.body.params[position] if position >= 0 else self.body.outputs[number]).shape
+        kind = "a tensor" if tensor is None else _TYPE_NAMES.get(tensor.dtype.name) or tensor.type()
+        if position >= 0 and tensor is not None and tensor._view is None:  # an operand is called by what it is now
+            node = tensor.grad_fn
+        if node is None:
+            return f"[{kind} {list(shape)}]"
+        head, _, form = node.name().rpartition("Backward")
+        name = "torch::autograd::CopySlices" if node.name() == "CopySlices" else head + form.removesuffix("0")
+        return f"[{kind} {list(shape)}], which is output {number} of {name},"
+
+
+_TYPE_NAMES = {"bool": "CPUBoolType", "bfloat16": "CPUBFloat16Type"}
+"""How PyTorch's message calls tensors of types that are younger than it."""
+
+
+def _watched(t: Any, position: int) -> Kept:
+    storage = t._storage
+    if storage.edits < 0 and not mode.transforms:
+        raise RuntimeError(INFERENCE)
+    if Front.apart is not None and (counter := Front.apart(t)) is not None:
+        return ref(storage), counter, counter[0], position, lambda: t, storage.version
+    return ref(storage), _count(storage), storage.edits, position, ref(t), storage.version
+
+
+def _count(storage: Any) -> list[int]:
+    """A list with how often the Storage has been changed in place, now and later."""
+    if storage.counter is None:
+        storage.counter = [storage.edits]
+    counter: list[int] = storage.counter
+    return counter
